@@ -1,0 +1,128 @@
+//! What the operator tells and remembers of a ShareRecipient or ShareResource.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+use super::status::{DriftEntry, UNOBSERVED, unobserved};
+
+/// Where the recipient stands at Cloudflare, as the operator last saw it. Written by the operator only.
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct RecipientStatus {
+    #[serde(flatten)]
+    pub child: ChildStatus,
+
+    /// Id of the recipient's row in the share; not the account's.
+    #[serde(rename = "recipientID", skip_serializing_if = "Option::is_none")]
+    pub recipient_id: Option<String>,
+
+    /// Cloudflare's own word for the association, such as `associating`, `associated`, `disassociating` or
+    /// `disassociated`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub association_status: Option<String>,
+
+    /// Resources that Cloudflare could not bring to this account, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<RowError>,
+}
+
+/// Where the resource stands at Cloudflare, as the operator last saw it. Written by the operator only.
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct ResourceStatus {
+    #[serde(flatten)]
+    pub child: ChildStatus,
+
+    /// Id of the resource's row in the share; not the resource's own.
+    #[serde(rename = "shareResourceID", skip_serializing_if = "Option::is_none")]
+    pub share_resource_id: Option<String>,
+
+    /// Version of the resource that is shared. It moves when the resource changes at its source.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<i64>,
+
+    /// Cloudflare's own word for the row's status, such as `active`, `deleting` or `deleted`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remote_status: Option<String>,
+}
+
+/// What both child kinds tell and remember.
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct ChildStatus {
+    /// Generation of the object that this status speaks of; -1 before the operator has seen it. Lower than
+    /// `metadata.generation`: the last change is not carried out yet.
+    #[serde(default = "unobserved")]
+    pub observed_generation: i64,
+
+    /// `Ready` is always there once the operator has seen the object. `Reconciling` (it goes on by itself) and
+    /// `Stalled` (a person must act) are there only while true, `Drifted` while something that was right is different.
+    /// `reason` is one word, `message` a sentence that says what to do. `cfshare explain` lists all reasons.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+
+    /// UID of the object that this record belongs to, set once its key is held to be this object's. The status of a
+    /// copied object is not believed.
+    #[serde(rename = "boundUID", skip_serializing_if = "Option::is_none")]
+    pub bound_uid: Option<String>,
+
+    /// Id of the share in which the row was made, so that it can be removed when the Share object is gone.
+    #[serde(rename = "shareID", skip_serializing_if = "Option::is_none")]
+    pub share_id: Option<String>,
+
+    /// Id of the account that owns that share.
+    #[serde(rename = "ownerAccountID", skip_serializing_if = "Option::is_none")]
+    pub owner_account_id: Option<String>,
+
+    /// Name of the Secret that the row was made with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credentials_name: Option<String>,
+
+    /// When the call that adds the row was announced; absent once it was seen in place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub intended_at: Option<Time>,
+
+    /// `true`: the row was seen in place.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub confirmed: bool,
+
+    /// What was in place once and is different now, because somebody changed it at Cloudflare.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drift: Vec<DriftEntry>,
+
+    /// Value of the annotation `reconcile.fluxcd.io/requestedAt` or `cfshare.dev/requestedAt` that was carried out last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_handled_reconcile_at: Option<String>,
+}
+
+impl Default for ChildStatus {
+    fn default() -> Self {
+        Self {
+            observed_generation: UNOBSERVED,
+            conditions: Vec::new(),
+            bound_uid: None,
+            share_id: None,
+            owner_account_id: None,
+            credentials_name: None,
+            intended_at: None,
+            confirmed: false,
+            drift: Vec::new(),
+            last_handled_reconcile_at: None,
+        }
+    }
+}
+
+/// One resource that failed for a recipient.
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct RowError {
+    /// Id of the shared resource at its source.
+    #[serde(rename = "resourceID")]
+    pub resource_id: String,
+    /// What Cloudflare says, such as `Recipient is missing necessary entitlement`.
+    pub message: String,
+    /// `true`: Cloudflare will not try again by itself.
+    pub terminal: bool,
+}

@@ -1,0 +1,95 @@
+//! What a `ShareRecipient` manifest may say.
+
+use kube::{CustomResource, KubeSchema};
+use serde::{Deserialize, Serialize};
+
+use super::{rule, share::DeletionPolicy, status::RecipientStatus};
+
+/// Which account receives which share.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
+#[kube(
+    group = "cfshare.dev",
+    version = "v1alpha1",
+    kind = "ShareRecipient",
+    doc = "One account more that receives a share, as an object of its own. It means the same as an entry under \
+           `recipients` of the Share, and lets each team declare its own account. Where the Share lists the account \
+           too, that entry wins and this object says `DuplicateDeclaration`.",
+    namespaced,
+    shortname = "cfsr",
+    category = "cloudflare",
+    status = "RecipientStatus",
+    derive = "Default",
+    derive = "PartialEq",
+    selectable = ".spec.shareRef.name",
+    selectable = ".spec.accountID",
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].status"#,
+        description = "Whether Cloudflare says associated, without an error"
+    ),
+    printcolumn(name = "Share", type_ = "string", json_path = ".spec.shareRef.name"),
+    printcolumn(name = "Account", type_ = "string", json_path = ".spec.accountID"),
+    printcolumn(
+        name = "Status",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].message"#,
+        description = "What happened and what to do, in a sentence"
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].reason"#,
+        priority = 1
+    ),
+    printcolumn(name = "Name", type_ = "string", json_path = ".spec.name", priority = 1),
+    printcolumn(name = "Recipient ID", type_ = "string", json_path = ".status.recipientID", priority = 1)
+)]
+#[serde(rename_all = "camelCase")]
+pub struct ShareRecipientSpec {
+    /// Share, in the same namespace, that the account receives. It need not exist yet: until it does the reason says
+    /// `WaitingForShare`. A Share for an organization takes no ShareRecipient.
+    pub share_ref: ShareRef,
+
+    /// Id of the account, such as `372e67954025e0ba6aaa6d586b9e0b59`: 1 to 128 letters, digits and
+    /// . _ ~ : = @ + -. Immutable: create another ShareRecipient instead.
+    #[serde(rename = "accountID")]
+    #[schemars(length(max = rule::MAX_ID))]
+    #[x_kube(
+        validation = rule::id(),
+        validation = rule::immutable(
+            "create another ShareRecipient for the other account, then delete this one"
+        )
+    )]
+    pub account_id: String,
+
+    /// Label for people, such as `payments-prod`: 1 to 100 characters. Never sent to Cloudflare; every message
+    /// and table names the account by it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = rule::MAX_NAME))]
+    #[x_kube(validation = rule::name())]
+    pub name: Option<String>,
+
+    /// What becomes of the recipient when this object is deleted. `Delete` (default): the account is removed from
+    /// the share, and the object stays until Cloudflare says disassociated. `Retain`: the account keeps the share.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deletion_policy: Option<DeletionPolicy>,
+
+    /// `true`: the operator leaves this recipient alone until the field is false or absent (default). Deleted meanwhile,
+    /// the object goes and the account keeps the share.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub suspend: Option<bool>,
+}
+
+/// A Share in the same namespace.
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
+pub struct ShareRef {
+    /// Name of the Share object, such as `waf-baseline`; not the share's name or id at Cloudflare. Immutable.
+    #[schemars(length(max = rule::MAX_OBJECT_NAME))]
+    #[x_kube(
+        validation = rule::object_name(),
+        validation = rule::immutable("create another object for the other Share, then delete this one")
+    )]
+    pub name: String,
+}

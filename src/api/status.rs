@@ -1,0 +1,323 @@
+//! What the operator tells of a Share, and what it must remember across its own death.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+pub use super::child_status::{ChildStatus, RecipientStatus, ResourceStatus, RowError};
+use super::policy::{DeletionPolicy, ManagementPolicy};
+
+/// `observedGeneration` of an object that no pass has seen; generations start at 1.
+pub const UNOBSERVED: i64 = -1;
+
+/// Where the share stands at Cloudflare, as the operator last saw it. Written by the operator only.
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct ShareStatus {
+    /// Generation of the object that this status speaks of; -1 before the operator has seen it. Lower than
+    /// `metadata.generation`: the last change is not carried out yet.
+    #[serde(default = "unobserved")]
+    pub observed_generation: i64,
+
+    /// `Ready` is always there once the operator has seen the object. `Reconciling` (it goes on by itself) and
+    /// `Stalled` (a person must act) are there only while true, `Drifted` while something that was right is different.
+    /// `reason` is one word, `message` a sentence that says what to do. `cfshare explain` lists all reasons.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+
+    /// Id of the share at Cloudflare, such as `3fd85f74b32742f1bff64a85009dda07`. Absent: there is none yet.
+    #[serde(rename = "shareID", skip_serializing_if = "Option::is_none")]
+    pub share_id: Option<String>,
+
+    /// Name of the share at Cloudflare.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub share_name: Option<String>,
+
+    /// Name of the owning account at Cloudflare.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account_name: Option<String>,
+
+    /// Whom the share is for: `account` (single accounts) or `organization`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_type: Option<String>,
+
+    /// Cloudflare's own word for the share's status, such as `active`, `deleting` or `deleted`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remote_status: Option<String>,
+
+    /// How many recipients are where.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recipients: Option<RecipientCounts>,
+
+    /// How many resources are where.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resources: Option<ResourceCounts>,
+
+    /// Declared recipients and resources that are not cleanly in place, at most 100. It answers which of 300 failed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exceptions: Vec<ExceptionEntry>,
+
+    /// How many exceptions there are beyond those in `exceptions`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub exceptions_omitted: i32,
+
+    /// Recipients and resources of this share that no manifest declares, at most 20. They stay, unless `prune` is true.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unmanaged: Vec<UnmanagedEntry>,
+
+    /// How many unmanaged recipients and resources there are in all.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unmanaged_count: i32,
+
+    /// What was in place once and is different now, because somebody changed it at Cloudflare. It is put right, or, with
+    /// `managementPolicy: Observe`, only shown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drift: Vec<DriftEntry>,
+
+    /// The policies in force, defaults applied.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub effective: Option<EffectivePolicies>,
+
+    /// Value of the annotation `reconcile.fluxcd.io/requestedAt` or `cfshare.dev/requestedAt` that was carried out last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_handled_reconcile_at: Option<String>,
+
+    /// UID of the object that this record belongs to. The status of a copied object is not believed.
+    #[serde(rename = "boundUID", skip_serializing_if = "Option::is_none")]
+    pub bound_uid: Option<String>,
+
+    /// `true`: the share was there before this object and was taken over.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub adopted: bool,
+
+    /// A create call that was announced and whose outcome is not recorded yet. It is resolved before any other is made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub intent: Option<CreateIntent>,
+
+    /// When create calls were announced, within the last hour, whose outcome was never learned. Three are the limit.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lost_attempts: Vec<Time>,
+
+    /// What this object caused at Cloudflare, or took over. What is in it and declared no longer is removed.
+    #[serde(default, skip_serializing_if = "Inventory::is_empty")]
+    pub inventory: Inventory,
+
+    /// Recipients lost within the last 10 minutes, for `maxRemovals`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recent_removals: Option<RecentRemovals>,
+}
+
+impl Default for ShareStatus {
+    fn default() -> Self {
+        Self {
+            observed_generation: UNOBSERVED,
+            conditions: Vec::new(),
+            share_id: None,
+            share_name: None,
+            account_name: None,
+            target_type: None,
+            remote_status: None,
+            recipients: None,
+            resources: None,
+            exceptions: Vec::new(),
+            exceptions_omitted: 0,
+            unmanaged: Vec::new(),
+            unmanaged_count: 0,
+            drift: Vec::new(),
+            effective: None,
+            last_handled_reconcile_at: None,
+            bound_uid: None,
+            adopted: false,
+            intent: None,
+            lost_attempts: Vec::new(),
+            inventory: Inventory::default(),
+            recent_removals: None,
+        }
+    }
+}
+
+/// How many recipients are where.
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct RecipientCounts {
+    /// How many accounts are declared, inline and as objects.
+    pub declared: i32,
+    /// How many of them Cloudflare says are associated, without an error.
+    pub associated: i32,
+    /// How many of them are on their way.
+    pub pending: i32,
+    /// How many of them failed; `exceptions` says which.
+    pub failed: i32,
+    /// How many accounts Cloudflare counts as associated with the share, whoever declared them.
+    #[serde(default)]
+    pub in_place: i32,
+    /// How many accounts Cloudflare counts as disassociated: former recipients.
+    #[serde(default)]
+    pub disassociated: i32,
+    /// `associated/declared`, such as `297/300`, for the table.
+    pub summary: String,
+}
+
+/// How many resources are where.
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct ResourceCounts {
+    /// How many resources are declared, inline and as objects.
+    pub declared: i32,
+    /// How many of them Cloudflare says are active.
+    pub active: i32,
+    /// `active/declared`, such as `4/4`, for the table.
+    pub summary: String,
+}
+
+/// One declared recipient or resource that is not cleanly in place.
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct ExceptionEntry {
+    /// Id of the account, where it is a recipient.
+    #[serde(rename = "accountID", skip_serializing_if = "Option::is_none")]
+    pub account_id: Option<String>,
+    /// Type, where it is a resource.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// Id, where it is a resource.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Label that the manifest gives it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Cloudflare's own word for where it stands, such as `associating`, or what stands in its way.
+    pub state: String,
+    /// Since when.
+    pub since: Time,
+    /// `true`: Cloudflare will not try again by itself.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub terminal: bool,
+    /// What Cloudflare says about it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+}
+
+/// One recipient or resource that no manifest declares.
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct UnmanagedEntry {
+    /// Id of the account, where it is a recipient.
+    #[serde(rename = "accountID", skip_serializing_if = "Option::is_none")]
+    pub account_id: Option<String>,
+    /// Type, where it is a resource.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// Id, where it is a resource.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Cloudflare's own word for where it stands, such as `associated` or `active`.
+    pub state: String,
+}
+
+/// One value that was right once and is different now.
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct DriftEntry {
+    /// What is different, such as `name` or the key of a recipient or resource.
+    pub path: String,
+    /// Value that the manifest says.
+    pub desired: String,
+    /// Value that Cloudflare says.
+    pub observed: String,
+}
+
+/// The policies in force, defaults applied.
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct EffectivePolicies {
+    /// What becomes of the share when this object is deleted: `Delete` or `Retain`.
+    pub deletion_policy: DeletionPolicy,
+    /// Whether Cloudflare is written to: `Manage`, or `Observe`, also where the whole operator only observes.
+    pub management_policy: ManagementPolicy,
+    /// How many recipients may be lost within 10 minutes, as a number.
+    pub max_removals: i32,
+}
+
+/// A create call, announced before it is sent.
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct CreateIntent {
+    /// Number of this attempt, from 1.
+    pub attempt: i32,
+    /// Cloudflare's clock when it was announced.
+    pub started_at: String,
+    /// Name that is sent.
+    pub name: String,
+    /// Hash of all that is sent.
+    pub fingerprint: String,
+}
+
+/// What this object caused at Cloudflare, or took over.
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct Inventory {
+    /// Accounts that receive the share because of this object.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recipients: Vec<RecordedAccount>,
+    /// Accounts that are excluded because of this object.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub excluded: Vec<RecordedAccount>,
+    /// Resources that are in the share because of this object.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resources: Vec<RecordedResource>,
+}
+
+impl Inventory {
+    pub fn is_empty(&self) -> bool {
+        self.recipients.is_empty() && self.excluded.is_empty() && self.resources.is_empty()
+    }
+}
+
+/// A recipient or excluded account in the inventory.
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordedAccount {
+    /// Id of the account.
+    #[serde(rename = "accountID")]
+    pub account_id: String,
+    /// When the call that adds it was announced; absent once it was seen in place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub intended_at: Option<Time>,
+}
+
+/// A resource in the inventory.
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordedResource {
+    /// Type of the resource.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Id of the resource at its source.
+    pub id: String,
+    /// Id of the account that has it.
+    #[serde(rename = "accountID")]
+    pub account_id: String,
+    /// When the call that adds it was announced; absent once it was seen in place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub intended_at: Option<Time>,
+}
+
+/// How many recipients were lost since when.
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct RecentRemovals {
+    /// Start of the 10 minutes.
+    pub since: Time,
+    /// How many recipients were lost since.
+    pub count: i32,
+}
+
+pub(super) fn unobserved() -> i64 {
+    UNOBSERVED
+}
+
+fn is_zero(n: &i32) -> bool {
+    *n == 0
+}

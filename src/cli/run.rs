@@ -1,0 +1,211 @@
+//! `cfshare run`: the operator, and what its installer decides.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::cloudflare;
+use crate::core::pace::Rate;
+use crate::operator::{self, Lead, Settings};
+use crate::serve::metrics::Metrics;
+use crate::serve::{Readiness, admin, logs};
+
+/// Run the operator. The cluster is that of KUBECONFIG, or the one it runs in
+#[derive(Args, Debug, Clone)]
+pub struct Run {
+    /// Base URL of Cloudflare's API
+    #[arg(
+        long,
+        env = "CFSHARE_CLOUDFLARE_URL",
+        default_value = "https://api.cloudflare.com/client/v4",
+        value_name = "URL"
+    )]
+    cloudflare_url: String,
+    /// PEM file with certificate authorities to trust beside the system's
+    #[arg(long, env = "CFSHARE_CA_BUNDLE", value_name = "FILE")]
+    ca_bundle: Option<PathBuf>,
+    /// How often all shares of an account are listed to see what others changed
+    #[arg(long, env = "CFSHARE_SWEEP_INTERVAL", default_value = "10m", value_parser = duration, value_name = "TIME")]
+    sweep_interval: Duration,
+    /// Shortest time between two looks at something that is under way
+    #[arg(long, env = "CFSHARE_POLL_MIN", default_value = "2s", value_parser = duration, value_name = "TIME")]
+    poll_min: Duration,
+    /// Longest time between two looks at something that is under way
+    #[arg(long, env = "CFSHARE_POLL_MAX", default_value = "30s", value_parser = duration, value_name = "TIME")]
+    poll_max: Duration,
+    /// After this time a call whose answer was lost cannot take effect any more
+    #[arg(long, env = "CFSHARE_SETTLE_TIME", default_value = "240s", value_parser = duration, value_name = "TIME")]
+    settle_time: Duration,
+    /// Longest time of one call to Cloudflare
+    #[arg(long, env = "CFSHARE_CALL_TIMEOUT", default_value = "30s", value_parser = duration, value_name = "TIME")]
+    call_timeout: Duration,
+    /// Calls to Cloudflare a second, for each credential
+    #[arg(long, env = "CFSHARE_API_RATE", default_value_t = 3.0, value_name = "CALLS")]
+    api_rate: f64,
+    /// Calls to Cloudflare that may be saved up, for each credential
+    #[arg(long, env = "CFSHARE_API_BURST", default_value_t = 240, value_name = "CALLS")]
+    api_burst: u32,
+    /// Calls to Cloudflare at the same time, for each credential
+    #[arg(long, env = "CFSHARE_API_CONCURRENCY", default_value_t = 8, value_name = "CALLS")]
+    api_concurrency: usize,
+    /// Change nothing at Cloudflare: read, compare and report
+    #[arg(long, env = "CFSHARE_READ_ONLY")]
+    read_only: bool,
+    /// Namespaces whose shares may target a whole organization; `*` for all
+    #[arg(long, env = "CFSHARE_ORGANIZATION_SHARES", value_delimiter = ',', value_name = "NAMESPACE")]
+    organization_shares: Vec<String>,
+    /// Namespace to watch; may be repeated; all if left out
+    #[arg(long, env = "CFSHARE_NAMESPACE", value_delimiter = ',', value_name = "NAMESPACE")]
+    namespace: Vec<String>,
+    /// Watch only objects with these labels
+    #[arg(long, env = "CFSHARE_WATCH_LABEL_SELECTOR", value_name = "SELECTOR")]
+    watch_label_selector: Option<String>,
+    /// Work only while holding a Lease, so that several replicas can run
+    #[arg(long, env = "CFSHARE_LEADER_ELECT")]
+    leader_elect: bool,
+    /// Namespace of the Lease
+    #[arg(long, env = "CFSHARE_LEASE_NAMESPACE", default_value = "cfshare-system", value_name = "NAMESPACE")]
+    lease_namespace: String,
+    /// Name of the Lease
+    #[arg(long, env = "CFSHARE_LEASE_NAME", default_value = "cfshare", value_name = "NAME")]
+    lease_name: String,
+    /// How long the Lease is held without being renewed; must exceed --call-timeout
+    #[arg(long, env = "CFSHARE_LEASE_DURATION", default_value = "60s", value_parser = duration, value_name = "TIME")]
+    lease_duration: Duration,
+    /// Name of this replica in the Lease
+    #[arg(long, env = "CFSHARE_IDENTITY", value_name = "NAME")]
+    identity: Option<String>,
+    /// Address of /livez, /readyz and /metrics
+    #[arg(long, env = "CFSHARE_ADMIN_LISTEN", default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
+    admin_listen: SocketAddr,
+    /// Form of the log
+    #[arg(long, env = "CFSHARE_LOG_FORMAT", value_enum, default_value = "text")]
+    log_format: logs::Format,
+    /// What is logged, such as `info` or `cfshare=debug,kube=warn`
+    #[arg(long, env = "CFSHARE_LOG_FILTER", default_value = "info", value_name = "FILTER")]
+    log_filter: String,
+}
+
+impl Run {
+    pub async fn run(self) -> anyhow::Result<()> {
+        self.check()?;
+        logs::start(self.log_format, &self.log_filter)?;
+        let kube = kube_client().await?;
+        let cloudflare = self.cloudflare()?;
+        let metrics = Arc::new(Metrics::default());
+        let readiness = Readiness::default();
+        let listener = tokio::net::TcpListener::bind(self.admin_listen)
+            .await
+            .with_context(|| format!("--admin-listen: {} cannot be listened on", self.admin_listen))?;
+        tracing::info!(address = %listener.local_addr()?, "admin endpoints are served");
+        tokio::spawn(admin::serve(listener, metrics.clone(), readiness.clone()));
+        let (down, shutdown) = watch::channel(false);
+        tokio::spawn(until_told(down)?);
+        let options = operator::Options {
+            kube,
+            cloudflare,
+            settings: Settings {
+                sweep_interval: self.sweep_interval,
+                poll_min: self.poll_min,
+                poll_max: self.poll_max,
+                settle_time: self.settle_time,
+                read_only: self.read_only,
+                organization_shares: self.organization_shares.clone(),
+                call_timeout: self.call_timeout,
+            },
+            rate: Rate { per_second: self.api_rate, burst: self.api_burst, concurrency: self.api_concurrency },
+            namespaces: self.namespace.iter().filter(|name| !name.is_empty()).cloned().collect(),
+            selector: self.watch_label_selector.clone(),
+            lead: self.leader_elect.then(|| Lead {
+                namespace: self.lease_namespace.clone(),
+                name: self.lease_name.clone(),
+                identity: self.identity.clone().unwrap_or_else(identity),
+                duration: self.lease_duration,
+            }),
+            metrics,
+            readiness,
+        };
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), read_only = self.read_only, "cfshare starts");
+        operator::run(options, shutdown).await
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        if !(self.api_rate > 0.0 && self.api_rate.is_finite()) || self.api_burst == 0 || self.api_concurrency == 0 {
+            anyhow::bail!("--api-rate, --api-burst and --api-concurrency must be greater than 0");
+        }
+        if self.poll_min > self.poll_max {
+            anyhow::bail!("--poll-min must not exceed --poll-max");
+        }
+        if self.settle_time.is_zero() || self.sweep_interval.is_zero() || self.call_timeout.is_zero() {
+            anyhow::bail!("--settle-time, --sweep-interval and --call-timeout must be greater than 0");
+        }
+        if self.leader_elect && self.lease_duration <= self.call_timeout {
+            anyhow::bail!(
+                "--lease-duration must exceed --call-timeout: a call must end before another replica may lead"
+            );
+        }
+        Ok(())
+    }
+
+    fn cloudflare(&self) -> anyhow::Result<cloudflare::Client> {
+        let ca_bundle = match &self.ca_bundle {
+            Some(path) => {
+                Some(std::fs::read(path).with_context(|| format!("--ca-bundle: {} cannot be read", path.display()))?)
+            }
+            None => None,
+        };
+        let connect_timeout = Duration::from_secs(10).min(self.call_timeout);
+        let options = cloudflare::Options {
+            base_url: self.cloudflare_url.clone(),
+            connect_timeout,
+            answer_timeout: self.call_timeout.saturating_sub(connect_timeout).max(Duration::from_secs(1)),
+            total_timeout: self.call_timeout,
+            ca_bundle,
+            ..cloudflare::Options::default()
+        };
+        cloudflare::Client::new(options).context("the client for Cloudflare cannot be set up")
+    }
+}
+
+async fn kube_client() -> anyhow::Result<kube::Client> {
+    let mut config = kube::Config::infer().await.context(
+        "no Kubernetes cluster: set KUBECONFIG to a kubeconfig file, or run inside a cluster with a ServiceAccount",
+    )?;
+    // A retry hidden in a layer below turns an applied write into a conflict.
+    config.default_retry = false;
+    config.connect_timeout = Some(Duration::from_secs(10));
+    config.write_timeout = Some(Duration::from_secs(30));
+    kube::Client::try_from(config).context("the client for Kubernetes cannot be set up")
+}
+
+/// Turns true on SIGTERM or SIGINT.
+fn until_told(down: watch::Sender<bool>) -> anyhow::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        let _ = down.send(true);
+    })
+}
+
+/// The pod's name, or something as unique.
+fn identity() -> String {
+    let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "cfshare".into());
+    format!("{host}_{}", std::process::id())
+}
+
+/// A time such as `90s`, `10m`, `1h` or `500ms`.
+fn duration(text: &str) -> Result<Duration, String> {
+    text.parse::<kube::core::Duration>()
+        .map(Duration::from)
+        .map_err(|_| format!("{text} is no time: write for example 500ms, 90s, 10m or 1h"))
+}

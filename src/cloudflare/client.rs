@@ -1,0 +1,261 @@
+//! How a call gets to Cloudflare and its answer back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderValue, Method, StatusCode};
+use reqwest::{Request, Response, Url};
+use serde_json::Value;
+use tokio::time::{Instant, timeout, timeout_at};
+use tracing::{debug, info};
+
+use super::request::Query;
+use super::{Credential, Error, Meta, Options, SetupError, clean};
+
+/// What a call brought back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reply<T> {
+    pub body: T,
+    pub meta: Meta,
+}
+
+/// Calls Cloudflare; a clone shares its connections.
+#[derive(Debug, Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    base: Url,
+    first_byte: Duration,
+    total: Duration,
+    max_answer: usize,
+}
+
+/// One call, before it is made.
+pub(super) struct Call<'a> {
+    pub name: &'static str,
+    pub method: Method,
+    pub path: Vec<&'a str>,
+    pub query: Query,
+    pub body: Option<Value>,
+}
+
+impl Client {
+    pub fn new(options: Options) -> Result<Client, SetupError> {
+        Ok(Client {
+            http: options.http()?,
+            shared: Arc::new(Shared {
+                base: options.base()?,
+                first_byte: options.connect_timeout + options.answer_timeout,
+                total: options.total_timeout,
+                max_answer: options.max_answer,
+            }),
+        })
+    }
+
+    /// Makes one call once, reads its answer and leaves one line about it in the log.
+    pub(super) async fn send<T>(
+        &self,
+        credential: &Credential,
+        call: Call<'_>,
+        read: impl Fn(&Meta, &[u8]) -> Result<T, Error>,
+    ) -> Result<Reply<T>, Error> {
+        let started = Instant::now();
+        let outcome = match self.exchange(credential, &call).await {
+            Ok((meta, body)) => read(&meta, &body)
+                .or_else(|error| match credential.redact(&body) {
+                    Some(hidden) => read(&meta, &hidden),
+                    None => Err(error),
+                })
+                .map(|body| Reply { body, meta }),
+            Err(error) => Err(error),
+        };
+        call.log(outcome.as_ref().map(|reply| &reply.meta), started.elapsed());
+        outcome
+    }
+
+    async fn exchange(&self, credential: &Credential, call: &Call<'_>) -> Result<(Meta, Vec<u8>), Error> {
+        let request = self.request(credential, call)?;
+        let deadline = Instant::now() + self.shared.total;
+        let patience = self.shared.first_byte.min(self.shared.total);
+        let response = match timeout(patience, self.http.execute(request)).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) if error.is_connect() || error.is_builder() => {
+                return Err(Error::NotSent { cause: root(error) });
+            }
+            Ok(Err(error)) => return Err(Error::Lost { cause: root(error) }),
+            Err(_) => {
+                let cause = format!("none came within {patience:?}");
+                return Err(Error::Lost { cause });
+            }
+        };
+        let meta = Meta::read(response.status().as_u16(), response.headers());
+        match timeout_at(deadline, body(response, self.shared.max_answer)).await {
+            Ok(Ok(body)) => Ok((meta, body)),
+            Ok(Err(what)) => Err(Error::garbled(&meta, what)),
+            Err(_) => {
+                let what = format!("it did not end within {:?}", self.shared.total);
+                Err(Error::garbled(&meta, what))
+            }
+        }
+    }
+
+    fn request(&self, credential: &Credential, call: &Call<'_>) -> Result<Request, Error> {
+        let unfit = |cause: &str| Error::NotSent { cause: cause.to_owned() };
+        let headers = credential.headers().map_err(|_| unfit("the credential does not fit into a header"))?;
+        let mut request = self
+            .http
+            .request(call.method.clone(), locate(&self.shared.base, &call.path))
+            .headers(headers)
+            .header(http::header::ACCEPT, HeaderValue::from_static("application/json"));
+        if !call.query.is_empty() {
+            request = request.query(&call.query);
+        }
+        if let Some(body) = &call.body {
+            request = request.json(body);
+        }
+        request.build().map_err(|error| unfit(&root(error)))
+    }
+}
+
+impl Call<'_> {
+    /// Changing calls are the record of what was done and always told, reads only when asked for.
+    fn log(&self, outcome: Result<&Meta, &Error>, took: Duration) {
+        let meta = outcome.map_or_else(Error::meta, Some);
+        let (status, ray) = (meta.map(|meta| meta.status), meta.and_then(|meta| meta.ray.as_deref()));
+        let (owner, share) = (self.path.get(1), self.path.get(3));
+        let result = match outcome {
+            Ok(_) => "done".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        if self.method == Method::GET {
+            debug!(call = self.name, method = %self.method, account = owner, share, result, status, ray, ms, "cloudflare call");
+        } else {
+            info!(call = self.name, method = %self.method, account = owner, share, result, status, ray, ms, "cloudflare call");
+        }
+    }
+}
+
+/// Each part becomes one segment of the path: what means something in a URL is encoded, and an id is never `..`.
+fn locate(base: &Url, path: &[&str]) -> Url {
+    let mut url = base.clone();
+    if let Ok(mut segments) = url.path_segments_mut() {
+        segments.pop_if_empty().extend(path);
+    }
+    url
+}
+
+async fn body(mut response: Response, max: usize) -> Result<Vec<u8>, String> {
+    if response.status() == StatusCode::NO_CONTENT {
+        return Ok(Vec::new());
+    }
+    let too_long = || Err(format!("it is longer than {max} bytes"));
+    if response.content_length().is_some_and(|length| length > max as u64) {
+        return too_long();
+    }
+    let mut body = Vec::new();
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) if body.len() + chunk.len() > max => return too_long(),
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+            Ok(None) => return Ok(body),
+            Err(error) => return Err(format!("it broke off: {}", root(error))),
+        }
+    }
+}
+
+/// What is behind an error of the HTTP client, without its URL.
+fn root(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut cause: &dyn std::error::Error = &error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    clean(&cause.to_string(), super::error::MAX_TEXT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn located(path: &[&str]) -> String {
+        locate(&Url::parse("https://example.com/client/v4/").unwrap(), path).into()
+    }
+
+    #[test]
+    fn every_part_is_one_segment_of_the_path() {
+        assert_eq!(located(&["accounts", "a", "shares"]), "https://example.com/client/v4/accounts/a/shares");
+        assert_eq!(
+            located(&["accounts", "a/../b?c=d#e%2e \0é", "shares"]),
+            "https://example.com/client/v4/accounts/a%2F..%2Fb%3Fc=d%23e%252e%20%00%C3%A9/shares"
+        );
+        assert_eq!(located(&["a.b_c~d:e=f@g+h-i"]), "https://example.com/client/v4/a.b_c~d:e=f@g+h-i");
+    }
+
+    #[test]
+    fn a_credential_that_fits_no_header_is_never_sent() {
+        let client = Client::new(Options::default()).unwrap();
+        let credential = Credential::Token("canary\r\nx".into());
+        let call = Call { name: "x", method: Method::GET, path: vec!["x"], query: Query::new(), body: None };
+        let error = client.request(&credential, &call).unwrap_err();
+        assert!(matches!(error, Error::NotSent { .. }));
+        assert!(!format!("{error} {error:?}").contains("canary"));
+    }
+    /// What a piece of code logs, as JSON lines.
+    fn logged(log: impl FnOnce()) -> Vec<Value> {
+        #[derive(Clone, Default)]
+        struct Lines(Arc<std::sync::Mutex<Vec<u8>>>);
+        impl std::io::Write for Lines {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                self.0.lock().unwrap().write(bytes)
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .json()
+            .with_max_level(tracing::Level::INFO)
+            .with_writer(move || writer.clone())
+            .finish();
+        tracing::subscriber::with_default(subscriber, log);
+        let lines = lines.0.lock().unwrap();
+        let lines = serde_json::Deserializer::from_slice(&lines).into_iter();
+        lines.map(|line| line.unwrap()).collect()
+    }
+
+    #[test]
+    fn a_changing_call_leaves_one_line_and_a_read_none() {
+        let call = |method| Call {
+            name: "rename_share",
+            method,
+            path: vec!["accounts", "a1", "shares", "s1"],
+            query: Query::new(),
+            body: Some(serde_json::json!({"name": "canary"})),
+        };
+        let meta = Meta { status: 200, date: None, ray: Some("8f1b-FRA".into()), limits: Default::default() };
+        let took = Duration::from_millis(12);
+        let lines = logged(|| {
+            call(Method::GET).log(Ok(&meta), took);
+            call(Method::PUT).log(Ok(&meta), took);
+            let error = Error::Lost { cause: "no luck".into() };
+            call(Method::PUT).log(Err(&error), took);
+        });
+        let fields: Vec<&Value> = lines.iter().map(|line| &line["fields"]).collect();
+        let done = serde_json::json!({
+            "message": "cloudflare call", "call": "rename_share", "method": "PUT", "account": "a1", "share": "s1",
+            "result": "done", "status": 200, "ray": "8f1b-FRA", "ms": 12,
+        });
+        let lost = serde_json::json!({
+            "message": "cloudflare call", "call": "rename_share", "method": "PUT", "account": "a1", "share": "s1",
+            "result": "cloudflare's answer was lost: no luck", "ms": 12,
+        });
+        assert_eq!(fields, [&done, &lost]);
+    }
+}

@@ -1,0 +1,290 @@
+//! How the body of an answer becomes values, or an error that says what is wrong with it.
+
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_json::Value;
+use serde_json::error::Category;
+
+use super::error::MAX_TEXT;
+use super::{ApiError, Error, Meta, clean};
+
+const NO_CONTENT: u16 = 204;
+const MAX_ERRORS: usize = 100;
+
+/// One page of a list.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Page<T> {
+    pub rows: Vec<T>,
+    /// The page that Cloudflare says this is, or the one that was asked for.
+    pub page: u32,
+    pub total_pages: Option<u32>,
+    pub total_count: Option<u64>,
+}
+
+/// The object that an answer carries. `fits` tells whether it is the one that was asked for.
+pub(super) fn one<T: DeserializeOwned>(meta: &Meta, body: &[u8], fits: impl Fn(&T) -> bool) -> Result<T, Error> {
+    maybe(meta, body, fits)?.ok_or_else(|| Error::garbled(meta, "the result is null"))
+}
+
+/// The object, where an answer may do without.
+pub(super) fn maybe<T: DeserializeOwned>(
+    meta: &Meta,
+    body: &[u8],
+    fits: impl Fn(&T) -> bool,
+) -> Result<Option<T>, Error> {
+    if meta.status == NO_CONTENT {
+        return Ok(None);
+    }
+    match open(meta, body)?.result {
+        Some(object) if !fits(&object) => Err(Error::garbled(meta, "it is about another object")),
+        object => Ok(object),
+    }
+}
+
+/// Nothing but the success.
+pub(super) fn nothing(meta: &Meta, body: &[u8]) -> Result<(), Error> {
+    maybe::<IgnoredAny>(meta, body, |_| true).map(drop)
+}
+
+/// A list's rows. An empty list may come as null, if the total says so too.
+pub(super) fn page<T: DeserializeOwned>(meta: &Meta, body: &[u8], asked: u32) -> Result<Page<T>, Error> {
+    let envelope = open::<Vec<T>>(meta, body)?;
+    let info = |key| envelope.result_info.get(key).and_then(Value::as_u64);
+    let small = |key| info(key).and_then(|number| u32::try_from(number).ok());
+    let total_count = info("total_count");
+    let (page, total_pages) = (small("page").unwrap_or(asked), small("total_pages"));
+    let rows = match envelope.result {
+        Some(rows) => rows,
+        None if total_count == Some(0) => Vec::new(),
+        None => return Err(Error::garbled(meta, "the result is null")),
+    };
+    Ok(Page { rows, page, total_pages, total_count })
+}
+
+#[derive(Deserialize)]
+struct Envelope<T> {
+    success: bool,
+    #[serde(default)]
+    errors: Value,
+    // Without the path serde would ask `T` to have a default.
+    #[serde(default = "Option::default")]
+    result: Option<T>,
+    #[serde(default)]
+    result_info: Value,
+}
+
+fn open<T: DeserializeOwned>(meta: &Meta, body: &[u8]) -> Result<Envelope<T>, Error> {
+    if meta.succeeded() {
+        let envelope: Envelope<T> = match serde_json::from_slice(body) {
+            Ok(envelope) => envelope,
+            // A refusal may have a result of another shape; what it says is worth more than that.
+            Err(unfit) => match serde_json::from_slice::<Envelope<IgnoredAny>>(body) {
+                Ok(refusal) if !refusal.success => return Err(unsuccessful(meta, &refusal.errors)),
+                Ok(_) | Err(_) => return Err(Error::garbled(meta, unreadable(body, &unfit))),
+            },
+        };
+        return match envelope.success {
+            true => Ok(envelope),
+            false => Err(unsuccessful(meta, &envelope.errors)),
+        };
+    }
+    if (300..400).contains(&meta.status) {
+        return Err(Error::garbled(meta, "it is a redirect"));
+    }
+    Err(match serde_json::from_slice::<Envelope<IgnoredAny>>(body) {
+        Ok(envelope) if envelope.success => Error::garbled(meta, "it claims success"),
+        Ok(envelope) => {
+            Error::Answered { status: meta.status, errors: errors(&envelope.errors), meta: Box::new(meta.clone()) }
+        }
+        Err(error) => Error::garbled(meta, unreadable(body, &error)),
+    })
+}
+
+/// Success by status, none by content: nobody knows what happened.
+fn unsuccessful(meta: &Meta, said: &Value) -> Error {
+    let said: Vec<String> = errors(said).iter().map(ApiError::to_string).collect();
+    Error::garbled(meta, format!("it is no success by its content: {}", said.join("; ")))
+}
+
+fn unreadable(body: &[u8], error: &serde_json::Error) -> String {
+    let start = body.trim_ascii_start();
+    if start.is_empty() {
+        return "it is empty".into();
+    }
+    if start.starts_with(b"<") {
+        return "it is HTML".into();
+    }
+    match error.classify() {
+        Category::Eof => "its JSON ends early".into(),
+        Category::Syntax | Category::Io => "it is no JSON".into(),
+        Category::Data => clean(&format!("its JSON is unfit: {error}"), MAX_TEXT),
+    }
+}
+
+fn errors(said: &Value) -> Vec<ApiError> {
+    let entries = said.as_array().map(Vec::as_slice).unwrap_or_default();
+    entries.iter().take(MAX_ERRORS).map(api_error).collect()
+}
+
+fn api_error(entry: &Value) -> ApiError {
+    let text = |value: &Value| value.as_str().map(|text| clean(text, MAX_TEXT));
+    let code = &entry["code"];
+    ApiError {
+        code: code.as_i64().or_else(|| code.as_str()?.parse().ok()).unwrap_or(0),
+        message: text(&entry["message"]).or_else(|| text(entry)).unwrap_or_default(),
+        pointer: text(&entry["source"]["pointer"]),
+        documentation_url: text(&entry["documentation_url"]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cloudflare::{Share, WriteOutcome};
+    use proptest::prelude::*;
+
+    fn meta(status: u16) -> Meta {
+        Meta { status, date: None, ray: None, limits: Default::default() }
+    }
+
+    fn share(status: u16, body: &str) -> Result<Share, Error> {
+        one(&meta(status), body.as_bytes(), |share: &Share| share.id.as_str() == "s1")
+    }
+
+    fn shares(body: &str) -> Result<Page<Share>, Error> {
+        page(&meta(200), body.as_bytes(), 3)
+    }
+
+    const FINE: &str = r#"{"success":true,"errors":[],"messages":[],"result":{"id":"s1","account_id":"a"}}"#;
+
+    #[test]
+    fn any_success_status_with_a_fitting_result_is_success() {
+        for status in [200, 201, 202] {
+            assert!(share(status, FINE).is_ok());
+        }
+        assert!(share(200, &FINE.replace("\"errors\":[],\"messages\":[],", "")).is_ok());
+    }
+
+    #[test]
+    fn an_unusable_answer_says_why() {
+        let null = r#"{"success":true,"result":null}"#;
+        let cases = [
+            (200, "", "it is empty"),
+            (200, " <!doctype html><p>hi", "it is HTML"),
+            (522, "<html>", "it is HTML"),
+            (403, "Access denied", "it is no JSON"),
+            (200, &FINE[..40], "its JSON ends early"),
+            (201, null, "the result is null"),
+            (200, r#"{"success":true}"#, "the result is null"),
+            (204, "", "the result is null"),
+            (302, FINE, "it is a redirect"),
+            (304, "", "it is a redirect"),
+            (404, FINE, "it claims success"),
+            (200, &FINE.replace("s1", "s2"), "it is about another object"),
+            (
+                200,
+                r#"{"success":false,"errors":[{"code":9,"message":"no"}],"result":[]}"#,
+                "it is no success by its content: code 9 no",
+            ),
+            (
+                200,
+                r#"{"success":false,"errors":[{"code":9,"message":"no"}],"result":null}"#,
+                "it is no success by its content: code 9 no",
+            ),
+        ];
+        for (status, body, expected) in cases {
+            let error = share(status, body).unwrap_err();
+            assert!(matches!(&error, Error::Garbled { what, .. } if what == expected), "{body}: {error:?}");
+            assert_eq!(error.write_outcome(), WriteOutcome::Ambiguous);
+        }
+        for unfit in [
+            "{}",
+            "[]",
+            "null",
+            "\"x\"",
+            r#"{"success":"yes"}"#,
+            r#"{"success":true,"result":{"id":"a/b","account_id":"a"}}"#,
+            r#"{"error":"not an envelope"}"#,
+        ] {
+            let error = share(200, unfit).unwrap_err().to_string();
+            assert!(error.contains("its JSON is unfit"), "{unfit}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_keeps_its_codes_and_pointers() {
+        let body = r#"{"success":false,"result":null,"errors":[
+            {"code":"1001","message":"bad \u001b[31maccount","source":{"pointer":"/recipients/3"},"documentation_url":"https://x"},
+            "plain text", {"code":9223372036854775807}, null, {"code":1.5,"message":["x"]}]}"#;
+        let error = share(400, body).unwrap_err();
+        let found = error.errors();
+        assert_eq!((found.len(), found[0].code), (5, 1001));
+        assert_eq!(found[0].message, "bad account");
+        assert_eq!(found[0].pointer.as_deref(), Some("/recipients/3"));
+        assert_eq!(found[1].message, "plain text");
+        assert_eq!(found[2].code, i64::MAX);
+        assert_eq!((found[3].code, found[4].code), (0, 0));
+        for odd in ["null", "{}", "7", "\"x\""] {
+            let body = format!(r#"{{"success":false,"errors":{odd}}}"#);
+            assert!(share(400, &body).unwrap_err().errors().is_empty());
+        }
+    }
+
+    #[test]
+    fn a_page_tells_its_place() {
+        let row = r#"{"id":"s1","account_id":"a"}"#;
+        let page = shares(&format!(
+            r#"{{"success":true,"result":[{row}],"result_info":{{"page":2,"per_page":100,"total_pages":9,"total_count":812}}}}"#
+        ))
+        .unwrap();
+        assert_eq!((page.rows.len(), page.page), (1, 2));
+        assert_eq!((page.total_pages, page.total_count), (Some(9), Some(812)));
+        let bare = shares(r#"{"success":true,"result":[],"result_info":null}"#).unwrap();
+        assert_eq!((bare.page, bare.total_pages, bare.total_count), (3, None, None));
+        let odd =
+            shares(r#"{"success":true,"result":[],"result_info":{"page":-1,"total_pages":1e99,"total_count":"x"}}"#)
+                .unwrap();
+        assert_eq!(odd, bare);
+    }
+
+    #[test]
+    fn a_null_list_is_empty_only_if_the_total_says_so() {
+        let null = |info| format!(r#"{{"success":true,"result":null,"result_info":{info}}}"#);
+        assert!(shares(&null(r#"{"total_count":0}"#)).unwrap().rows.is_empty());
+        assert!(shares(&null(r#"{"total_count":5}"#)).is_err());
+        assert!(shares(&null("null")).is_err());
+    }
+
+    #[test]
+    fn where_no_result_is_needed_none_is_missed() {
+        assert_eq!(nothing(&meta(204), b""), Ok(()));
+        assert_eq!(nothing(&meta(200), FINE.as_bytes()), Ok(()));
+        assert!(nothing(&meta(200), b"<html>").is_err());
+        let null = br#"{"success":true,"result":null}"#;
+        assert_eq!(maybe::<Share>(&meta(200), null, |_| false), Ok(None));
+        assert_eq!(maybe::<Share>(&meta(204), b"", |_| false), Ok(None));
+    }
+
+    #[test]
+    fn deep_nesting_is_an_error_not_a_crash() {
+        assert!(share(200, &"[".repeat(1_000_000)).is_err());
+        assert!(share(200, &format!(r#"{{"success":{}"#, "{\"a\":".repeat(100_000))).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_answer_panics(status in 0u16..1000, body in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
+            let _ = one::<Share>(&meta(status), &body, |_| true).map_err(|error| (error.class(), error.to_string()));
+        }
+
+        #[test]
+        fn no_cut_or_spoilt_answer_panics_or_passes_for_another(cut in 0usize..82, at in 0usize..82, byte in proptest::num::u8::ANY) {
+            let mut body = FINE.as_bytes().to_vec();
+            let last = body.len() - 1;
+            prop_assert!(share(200, &FINE[..cut.min(last)]).is_err());
+            body[at.min(last)] = byte;
+            let read = one(&meta(200), &body, |share: &Share| share.id.as_str() == "s1");
+            prop_assert!(read.is_err() || read.is_ok_and(|share| share.id.as_str() == "s1"));
+        }
+    }
+}

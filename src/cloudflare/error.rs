@@ -1,0 +1,260 @@
+//! What it means that a call failed.
+
+use std::fmt;
+
+use super::{Meta, clean};
+
+/// Longest text of Cloudflare's that is shown or kept.
+pub(super) const MAX_TEXT: usize = 300;
+const MAX_SHOWN: usize = 3;
+
+/// Why there is no usable answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Error {
+    /// No connection was made, so no byte left.
+    NotSent { cause: String },
+    /// Cloudflare's own refusal: its envelope says why.
+    Answered { status: u16, errors: Vec<ApiError>, meta: Box<Meta> },
+    /// Something answered, and `what` says why it cannot be used.
+    Garbled { status: u16, what: String, meta: Box<Meta> },
+    /// The call may have arrived, and no answer came back.
+    Lost { cause: String },
+}
+
+/// One entry of an envelope's `errors`, its texts cleaned and capped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiError {
+    pub code: i64,
+    pub message: String,
+    /// Which part of the request is meant, as a JSON pointer.
+    pub pointer: Option<String>,
+    pub documentation_url: Option<String>,
+}
+
+/// Whether a changing call that failed may have changed something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum WriteOutcome {
+    /// It never left.
+    NotSent,
+    /// It was refused, so nothing changed.
+    Rejected,
+    /// Nobody knows: look before trying again.
+    Ambiguous,
+}
+
+/// What to do about a failed call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ErrorClass {
+    /// Passes by itself.
+    Retry,
+    /// A limiter asks for a pause.
+    Throttled,
+    /// The credential is wrong or may not do this.
+    Denied,
+    /// Cloudflare says that the object does not exist. One such answer is not yet proof.
+    Gone,
+    /// The state of the object stands against it: read anew.
+    Conflict,
+    /// The request itself is wrong, or a setting at Cloudflare.
+    Rejected,
+}
+
+const NOT_FOUND: i64 = 1004;
+const NO_ROUTE: [i64; 2] = [7000, 7003];
+const NO_CREDENTIAL: i64 = 9106;
+const LIMITERS: [i64; 2] = [10100, 971];
+
+impl Error {
+    pub(super) fn garbled(meta: &Meta, what: impl Into<String>) -> Error {
+        Error::Garbled { status: meta.status, what: what.into(), meta: Box::new(meta.clone()) }
+    }
+
+    pub fn meta(&self) -> Option<&Meta> {
+        match self {
+            Error::Answered { meta, .. } | Error::Garbled { meta, .. } => Some(meta),
+            Error::NotSent { .. } | Error::Lost { .. } => None,
+        }
+    }
+
+    pub fn status(&self) -> Option<u16> {
+        self.meta().map(|meta| meta.status)
+    }
+
+    /// What Cloudflare's envelope said; empty if there was none.
+    pub fn errors(&self) -> &[ApiError] {
+        match self {
+            Error::Answered { errors, .. } => errors,
+            Error::NotSent { .. } | Error::Garbled { .. } | Error::Lost { .. } => &[],
+        }
+    }
+
+    fn says(&self, codes: &[i64]) -> bool {
+        self.errors().iter().any(|error| codes.contains(&error.code))
+    }
+
+    pub fn write_outcome(&self) -> WriteOutcome {
+        match self {
+            Error::NotSent { .. } => WriteOutcome::NotSent,
+            // A limiter refuses before anything else looks at the call, whatever page it shows.
+            Error::Answered { status: 429, .. } | Error::Garbled { status: 429, .. } => WriteOutcome::Rejected,
+            Error::Answered { status: 408, .. } => WriteOutcome::Ambiguous,
+            Error::Answered { status: 400..=499, errors, .. } if !errors.is_empty() => WriteOutcome::Rejected,
+            Error::Answered { .. } | Error::Garbled { .. } | Error::Lost { .. } => WriteOutcome::Ambiguous,
+        }
+    }
+
+    /// The status decides first, the code second.
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            Error::NotSent { .. } | Error::Lost { .. } => ErrorClass::Retry,
+            Error::Garbled { status: 429, .. } => ErrorClass::Throttled,
+            Error::Garbled { status: 401 | 403, .. } => ErrorClass::Denied,
+            // Not Cloudflare's word on the request: a proxy's page, a cut answer, an outage.
+            Error::Garbled { .. } => ErrorClass::Retry,
+            Error::Answered { status, .. } => match status {
+                429 => ErrorClass::Throttled,
+                _ if self.says(&LIMITERS) => ErrorClass::Throttled,
+                401 | 403 => ErrorClass::Denied,
+                400 if self.says(&[NO_CREDENTIAL]) => ErrorClass::Denied,
+                404 if self.says(&[NOT_FOUND]) => ErrorClass::Gone,
+                404 if self.says(&NO_ROUTE) => ErrorClass::Rejected,
+                404 | 408 => ErrorClass::Retry,
+                409 => ErrorClass::Conflict,
+                400..=499 => ErrorClass::Rejected,
+                _ => ErrorClass::Retry,
+            },
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::NotSent { cause } => {
+                write!(f, "cloudflare was not reached: {}", clean(cause, MAX_TEXT))
+            }
+            Error::Lost { cause } => write!(f, "cloudflare's answer was lost: {}", clean(cause, MAX_TEXT)),
+            Error::Garbled { status, what, .. } => {
+                write!(f, "the answer with status {status} cannot be used: {}", clean(what, MAX_TEXT))
+            }
+            Error::Answered { status, errors, .. } => {
+                write!(f, "cloudflare answered {status}")?;
+                for (at, error) in errors.iter().take(MAX_SHOWN).enumerate() {
+                    write!(f, "{} {error}", if at == 0 { ":" } else { ";" })?;
+                }
+                match errors.len().saturating_sub(MAX_SHOWN) {
+                    0 => Ok(()),
+                    more => write!(f, "; and {more} more"),
+                }
+            }
+        }?;
+        match self.meta().and_then(|meta| meta.ray.as_ref()) {
+            Some(ray) => write!(f, " (ray {ray})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "code {} {}", self.code, clean(&self.message, MAX_TEXT))?;
+        match &self.pointer {
+            Some(pointer) => write!(f, " at {}", clean(pointer, MAX_TEXT)),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ErrorClass::*;
+    use WriteOutcome::{Ambiguous, NotSent, Rejected as Refused};
+
+    fn meta(status: u16) -> Box<Meta> {
+        Box::new(Meta { status, date: None, ray: Some("8f1b-FRA".into()), limits: Default::default() })
+    }
+
+    fn answered(status: u16, codes: &[i64]) -> Error {
+        let errors = codes.iter().map(|code| ApiError {
+            code: *code,
+            message: "no".into(),
+            pointer: None,
+            documentation_url: None,
+        });
+        Error::Answered { status, errors: errors.collect(), meta: meta(status) }
+    }
+
+    fn garbled(status: u16) -> Error {
+        Error::garbled(&meta(status), "html")
+    }
+
+    #[test]
+    fn every_failure_has_an_outcome_and_a_class() {
+        let cause = || "connection refused".to_owned();
+        let cases = [
+            (Error::NotSent { cause: cause() }, NotSent, Retry),
+            (Error::Lost { cause: cause() }, Ambiguous, Retry),
+            (answered(400, &[1001]), Refused, Rejected),
+            (answered(400, &[]), Ambiguous, Rejected),
+            (answered(400, &[7003]), Refused, Rejected),
+            (answered(400, &[7000]), Refused, Rejected),
+            (answered(400, &[9106]), Refused, Denied),
+            (answered(401, &[10000]), Refused, Denied),
+            (answered(403, &[10000]), Refused, Denied),
+            (answered(403, &[9109]), Refused, Denied),
+            (answered(403, &[971]), Refused, Throttled),
+            (answered(404, &[1004]), Refused, Gone),
+            (answered(404, &[1000, 1004]), Refused, Gone),
+            (answered(404, &[10013]), Refused, Retry),
+            (answered(404, &[7003]), Refused, Rejected),
+            (answered(404, &[]), Ambiguous, Retry),
+            (answered(408, &[1]), Ambiguous, Retry),
+            (answered(409, &[1]), Refused, Conflict),
+            (answered(422, &[1]), Refused, Rejected),
+            (answered(429, &[10100]), Refused, Throttled),
+            (answered(429, &[]), Refused, Throttled),
+            (answered(500, &[10013]), Ambiguous, Retry),
+            (answered(503, &[971]), Ambiguous, Throttled),
+            (answered(530, &[1]), Ambiguous, Retry),
+            (answered(304, &[1]), Ambiguous, Retry),
+            (garbled(200), Ambiguous, Retry),
+            (garbled(302), Ambiguous, Retry),
+            (garbled(400), Ambiguous, Retry),
+            (garbled(401), Ambiguous, Denied),
+            (garbled(403), Ambiguous, Denied),
+            (garbled(404), Ambiguous, Retry),
+            (garbled(409), Ambiguous, Retry),
+            (garbled(429), Refused, Throttled),
+            (garbled(521), Ambiguous, Retry),
+        ];
+        for (error, outcome, class) in cases {
+            assert_eq!((error.write_outcome(), error.class()), (outcome, class), "{error}");
+        }
+    }
+
+    #[test]
+    fn only_404_with_code_1004_is_gone() {
+        for status in 0..=999 {
+            for codes in [&[][..], &[1004], &[10000], &[7003], &[1], &[i64::MAX, i64::MIN]] {
+                let gone = answered(status, codes).class() == Gone;
+                assert_eq!(gone, status == 404 && codes == [1004], "{status} {codes:?}");
+            }
+            assert_ne!(garbled(status).class(), Gone);
+        }
+    }
+
+    #[test]
+    fn an_error_reads_as_one_sentence() {
+        assert_eq!(answered(403, &[10000]).to_string(), "cloudflare answered 403: code 10000 no (ray 8f1b-FRA)");
+        assert_eq!(
+            answered(400, &[1, 2, 3, 4, 5]).to_string(),
+            "cloudflare answered 400: code 1 no; code 2 no; code 3 no; and 2 more (ray 8f1b-FRA)"
+        );
+        assert_eq!(garbled(502).to_string(), "the answer with status 502 cannot be used: html (ray 8f1b-FRA)");
+        let error = Error::NotSent { cause: "dns\n\u{202e}error".into() };
+        assert_eq!(error.to_string(), "cloudflare was not reached: dns error");
+    }
+}

@@ -1,0 +1,28 @@
+//! What Cloudflare's Resource Sharing API is to the rest of the program.
+//!
+//! One [`Client`] makes the calls, one `send` inside it is the only place that touches the network. An
+//! [`Error`] knows what it means: [`Error::write_outcome`] tells whether a change may have happened,
+//! [`Error::class`] what to do next.
+
+mod calls;
+mod client;
+mod credential;
+mod envelope;
+mod error;
+mod meta;
+mod options;
+mod request;
+mod text;
+mod wire;
+mod words;
+
+pub use client::{Client, Reply};
+pub use credential::{Credential, CredentialError, Fingerprint};
+pub use envelope::Page;
+pub use error::{ApiError, Error, ErrorClass, WriteOutcome};
+pub use meta::{Limits, Meta};
+pub use options::{Options, SetupError};
+pub use request::{Direction, Include, NewResource, NewShare, Order, ResourceQuery, ShareQuery, Target};
+pub use text::clean;
+pub use wire::{Counts, ExcludedRecipient, Recipient, RecipientError, Share, ShareResource};
+pub use words::{AssociationStatus, Kind, ResourceStatus, ShareStatus, TargetType};

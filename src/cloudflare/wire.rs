@@ -1,0 +1,269 @@
+//! What Cloudflare says about shares, their recipients and their resources.
+//!
+//! Fields come and go: an object decodes as long as it says what it is. Only a missing or unusable id of the
+//! object itself, or of the account that it is about, is an error.
+
+use k8s_openapi::jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
+
+use super::words::{AssociationStatus, Kind, ResourceStatus, ShareStatus, TargetType};
+use crate::core::id::{AccountId, OrganizationId, RecipientId, ShareId, ShareResourceId, SourceId};
+
+/// A share, sent or received.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Share {
+    pub id: ShareId,
+    /// The account that sends.
+    pub account_id: AccountId,
+    #[serde(default, deserialize_with = "or_default")]
+    pub account_name: String,
+    #[serde(default, deserialize_with = "or_default")]
+    pub organization_id: Option<OrganizationId>,
+    #[serde(default, deserialize_with = "or_default")]
+    pub name: String,
+    #[serde(default)]
+    pub status: ShareStatus,
+    #[serde(default)]
+    pub target_type: TargetType,
+    #[serde(default, deserialize_with = "moment")]
+    pub created: Option<Timestamp>,
+    #[serde(default, deserialize_with = "moment")]
+    pub modified: Option<Timestamp>,
+    #[serde(default)]
+    pub kind: Option<Kind>,
+    /// Only when asked for.
+    #[serde(default)]
+    pub resources: Option<Vec<ShareResource>>,
+    /// Only when asked for, and only if all four came.
+    #[serde(flatten)]
+    pub counts: Option<Counts>,
+}
+
+/// How many recipients of a share are how far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+pub struct Counts {
+    #[serde(rename = "associating_recipient_count")]
+    pub associating: u64,
+    #[serde(rename = "associated_recipient_count")]
+    pub associated: u64,
+    #[serde(rename = "disassociating_recipient_count")]
+    pub disassociating: u64,
+    #[serde(rename = "disassociated_recipient_count")]
+    pub disassociated: u64,
+}
+
+/// One account's row in a share. It stays for ever, as disassociated in the end.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Recipient {
+    pub id: RecipientId,
+    /// The account that receives.
+    pub account_id: AccountId,
+    #[serde(default)]
+    pub association_status: AssociationStatus,
+    #[serde(default, deserialize_with = "moment")]
+    pub created: Option<Timestamp>,
+    #[serde(default, deserialize_with = "moment")]
+    pub modified: Option<Timestamp>,
+    /// Cloudflare calls this list `resources`; it holds what went wrong, resource by resource. Empty as well
+    /// when it was not asked for.
+    #[serde(default, rename = "resources", deserialize_with = "null_is_empty")]
+    pub errors: Vec<RecipientError>,
+}
+
+/// Why a resource did not arrive at a recipient.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct RecipientError {
+    #[serde(default, deserialize_with = "or_default")]
+    pub resource_id: String,
+    #[serde(default, deserialize_with = "or_default")]
+    pub resource_version: Option<i64>,
+    #[serde(default, deserialize_with = "or_default")]
+    pub error: String,
+    /// Cloudflare will not try again.
+    #[serde(default, deserialize_with = "or_default")]
+    pub terminal: bool,
+}
+
+/// One resource's row in a share.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct ShareResource {
+    pub id: ShareResourceId,
+    pub resource_account_id: AccountId,
+    pub resource_id: SourceId,
+    #[serde(default, deserialize_with = "or_default")]
+    pub resource_type: String,
+    #[serde(default, deserialize_with = "or_default")]
+    pub resource_version: Option<i64>,
+    #[serde(default, deserialize_with = "or_default")]
+    pub meta: Map<String, Value>,
+    #[serde(default)]
+    pub status: ResourceStatus,
+    #[serde(default, deserialize_with = "moment")]
+    pub created: Option<Timestamp>,
+    #[serde(default, deserialize_with = "moment")]
+    pub modified: Option<Timestamp>,
+}
+
+/// An account that a share with an organization leaves out.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct ExcludedRecipient {
+    pub id: RecipientId,
+    pub account_id: AccountId,
+    #[serde(default, deserialize_with = "moment")]
+    pub created: Option<Timestamp>,
+    #[serde(default, deserialize_with = "moment")]
+    pub modified: Option<Timestamp>,
+}
+
+/// What has an id of its own.
+pub(super) trait Object {
+    fn id(&self) -> &str;
+}
+
+impl Object for Share {
+    fn id(&self) -> &str {
+        self.id.as_str()
+    }
+}
+
+impl Object for Recipient {
+    fn id(&self) -> &str {
+        self.id.as_str()
+    }
+}
+
+impl Object for ShareResource {
+    fn id(&self) -> &str {
+        self.id.as_str()
+    }
+}
+
+impl Object for ExcludedRecipient {
+    fn id(&self) -> &str {
+        self.id.as_str()
+    }
+}
+
+/// A value of another shape than promised counts as absent.
+fn or_default<'de, D, T>(from: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: DeserializeOwned + Default,
+{
+    Ok(serde_json::from_value(Value::deserialize(from)?).unwrap_or_default())
+}
+
+/// An error entry that cannot be read must not look like none: only null counts as absent.
+fn null_is_empty<'de, D, T>(from: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    Ok(Option::deserialize(from)?.unwrap_or_default())
+}
+
+fn moment<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Timestamp>, D::Error> {
+    let value = Value::deserialize(from)?;
+    Ok(value.as_str().and_then(|text| text.parse().ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{from_value, json};
+
+    fn share() -> Value {
+        json!({
+            "id": "3fd85f74b32742f1bff64a85009dda07",
+            "account_id": "023e105f4ecef8ad9ca31a8372d0c353",
+            "account_name": "Security",
+            "organization_id": "b5ba8a3a2dcf4a5a9b1bb2a9e9a2b3c4",
+            "name": "waf",
+            "status": "active",
+            "target_type": "account",
+            "kind": "sent",
+            "created": "2026-11-24T10:04:38.123456Z",
+            "modified": "2026-11-24T10:04:38.123457Z",
+        })
+    }
+
+    #[test]
+    fn a_share_decodes_as_documented() {
+        let share: Share = from_value(share()).unwrap();
+        assert_eq!(share.status, ShareStatus::Active);
+        assert_eq!(share.kind, Some(Kind::Sent));
+        assert!(share.created < share.modified);
+        assert_eq!((share.resources, share.counts), (None, None));
+    }
+
+    #[test]
+    fn counts_come_all_or_not_at_all() {
+        let mut value = share();
+        value["associating_recipient_count"] = json!(1);
+        value["associated_recipient_count"] = json!(2);
+        value["disassociating_recipient_count"] = json!(3);
+        assert_eq!(from_value::<Share>(value.clone()).unwrap().counts, None);
+        value["disassociated_recipient_count"] = json!(4);
+        let counts = from_value::<Share>(value).unwrap().counts;
+        let expected = Counts { associating: 1, associated: 2, disassociating: 3, disassociated: 4 };
+        assert_eq!(counts, Some(expected));
+    }
+
+    #[test]
+    fn what_is_missing_null_new_or_odd_does_not_stop_a_share() {
+        let bare: Share = from_value(json!({"id": "s", "account_id": "a"})).unwrap();
+        assert_eq!(bare.status, ShareStatus::Other(String::new()));
+        let odd: Share = from_value(json!({
+            "id": "s", "account_id": "a", "account_name": null, "organization_id": "../..", "name": null,
+            "status": "archived", "target_type": {"new": true}, "created": "yesterday", "modified": 5,
+            "kind": null, "resources": null, "associated_recipient_count": "many", "brand_new": [1, {"x": null}],
+        }))
+        .unwrap();
+        assert_eq!(odd.status.as_str(), "archived");
+        assert_eq!((odd.organization_id, odd.created, odd.modified, odd.kind), (None, None, None, None));
+    }
+
+    #[test]
+    fn an_object_without_a_usable_id_is_an_error() {
+        for id in [json!(null), json!(""), json!("../x"), json!("a/b"), json!(7), json!("x".repeat(200))] {
+            let mut value = share();
+            value["id"] = id.clone();
+            assert!(from_value::<Share>(value).is_err(), "{id}");
+        }
+        assert!(from_value::<Recipient>(json!({"id": "r"})).is_err());
+        assert!(from_value::<ShareResource>(json!({"id": "x", "resource_id": "y"})).is_err());
+    }
+
+    #[test]
+    fn a_recipient_tells_its_errors() {
+        let recipient: Recipient = from_value(json!({
+            "id": "r", "account_id": "a", "association_status": "associating",
+            "resources": [{"resource_id": "x", "resource_version": 2, "terminal": true,
+                "error": "Recipient is missing necessary entitlement"}, {}],
+        }))
+        .unwrap();
+        assert!(recipient.errors[0].terminal);
+        assert_eq!(recipient.errors[1].error, "");
+        for none in [json!(null), json!([])] {
+            let recipient: Recipient = from_value(json!({"id": "r", "account_id": "a", "resources": none})).unwrap();
+            assert!(recipient.errors.is_empty());
+        }
+        assert!(from_value::<Recipient>(json!({"id": "r", "account_id": "a", "resources": "x"})).is_err());
+    }
+
+    #[test]
+    fn a_resource_keeps_its_uuid_and_meta() {
+        let resource: ShareResource = from_value(json!({
+            "id": "x", "resource_account_id": "a", "resource_id": "b6a1c4de-0b8c-4a8e-9d53-0b1c2d3e4f50",
+            "resource_type": "brand-new", "resource_version": 7, "meta": {"b": null, "a": [1]}, "status": "active",
+        }))
+        .unwrap();
+        assert_eq!(resource.resource_id.as_str().len(), 36);
+        assert_eq!(Value::Object(resource.meta), json!({"b": null, "a": [1]}));
+        let bare: ShareResource =
+            from_value(json!({"id": "x", "resource_account_id": "a", "resource_id": "y", "meta": null})).unwrap();
+        assert!(bare.meta.is_empty());
+    }
+}

@@ -1,0 +1,97 @@
+//! Which words Cloudflare uses for states and kinds, and how a new one survives.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+use super::clean;
+
+macro_rules! words {
+    ($($(#[$doc:meta])* $name:ident { $($word:ident = $text:literal),+ $(,)? })+) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum $name {
+            $($word,)+
+            /// A word that is newer than this program, kept as it came; empty when there was none.
+            Other(String),
+        }
+
+        impl $name {
+            pub fn as_str(&self) -> &str {
+                match self {
+                    $(Self::$word => $text,)+
+                    Self::Other(word) => word,
+                }
+            }
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self::Other(String::new())
+            }
+        }
+
+        impl From<&str> for $name {
+            fn from(word: &str) -> Self {
+                match word {
+                    $($text => Self::$word,)+
+                    other => Self::Other(other.to_owned()),
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&clean(self.as_str(), 64))
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                Ok(match Value::deserialize(from)? {
+                    Value::Null => Self::default(),
+                    Value::String(word) => Self::from(word.as_str()),
+                    odd => Self::Other(odd.to_string()),
+                })
+            }
+        }
+    )+};
+}
+
+words! {
+    /// Where a share is in its life.
+    ShareStatus { Active = "active", Deleting = "deleting", Deleted = "deleted" }
+    /// Where a resource is in its life within a share.
+    ResourceStatus { Active = "active", Deleting = "deleting", Deleted = "deleted" }
+    /// How far a recipient has got, in both directions.
+    AssociationStatus {
+        Associating = "associating",
+        Associated = "associated",
+        Disassociating = "disassociating",
+        Disassociated = "disassociated",
+    }
+    /// Whether a share names accounts or follows an organization's members.
+    TargetType { Account = "account", Organization = "organization" }
+    /// Which end of a share the account is.
+    Kind { Sent = "sent", Received = "received" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_word_is_kept_and_shown_clean() {
+        let status: ShareStatus = serde_json::from_str(r#""frozen\u001b[31m""#).unwrap();
+        assert_eq!(status, ShareStatus::Other("frozen\u{1b}[31m".into()));
+        assert_eq!(status.to_string(), "frozen");
+        assert_eq!(serde_json::from_str::<Kind>("null").unwrap(), Kind::default());
+        assert_eq!(serde_json::from_str::<Kind>("7").unwrap().as_str(), "7".to_owned());
+        assert_eq!(
+            serde_json::from_str::<AssociationStatus>(r#""associated""#).unwrap(),
+            AssociationStatus::Associated
+        );
+        assert_eq!(ShareStatus::from("Active").as_str(), "Active");
+    }
+}

@@ -1,0 +1,447 @@
+//! What to do next about a share as a whole: adopt, create once, recover a lost create, delete, let go.
+//!
+//! A create cannot be repeated: Cloudflare has no idempotency key, and names are not unique. So it is announced in
+//! the object's status before it is sent, sent once, and bound. An announcement that is found later, because the
+//! process died or the answer was lost, is resolved by looking for what it made, and only after the settle time,
+//! when nothing was found twice, is it given up.
+
+use super::id::ShareId;
+
+/// What is known about one Share object and its share.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Facts {
+    pub mode: Mode,
+    /// The object is being deleted.
+    pub doomed: bool,
+    /// On deletion the share stays.
+    pub retain: bool,
+    /// The object is the one that may own the share: no older one names the same.
+    pub owner: bool,
+    pub situation: Situation,
+}
+
+/// How far the operator may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Mode {
+    Manage,
+    /// Read, compare and report.
+    Observe,
+    /// Nothing at Cloudflare may change now, and nothing recorded may be let go.
+    Frozen,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Situation {
+    /// No id is recorded and no create is announced.
+    Unbound {
+        adoption: Adoption,
+        named: Named,
+        gathered: Gathered,
+        /// A create may be tried now: not too many were lost lately, none was refused a moment ago.
+        may_try: bool,
+    },
+    /// A create was announced and its outcome is not recorded.
+    Announced {
+        candidates: Candidates,
+        /// The settle time has passed, and two complete lists since showed nothing.
+        settled: bool,
+    },
+    Bound {
+        adopted: bool,
+        share: Presence,
+    },
+}
+
+/// Which existing share may be taken over.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Adoption {
+    Never,
+    SameName,
+    Exactly(ShareId, Found),
+}
+
+/// What became of a share that the manifest names by id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Found {
+    Unread,
+    /// Live, and it has the declared target.
+    Fits,
+    /// Live, with another target.
+    Misfits,
+    Missing,
+}
+
+/// Live sent shares that bear the wanted name and are bound by no object.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Named {
+    Unread,
+    Nobody,
+    One { id: ShareId, fits: bool },
+    Many(Vec<ShareId>),
+}
+
+/// Whether what belongs into the create is complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Gathered {
+    NoRecipients,
+    NoResources,
+    /// Child objects are still arriving.
+    Arriving,
+    Complete,
+}
+
+/// Live shares that an announced create may have made.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Candidates {
+    Unread,
+    None,
+    One(ShareId),
+    Many(Vec<ShareId>),
+}
+
+/// How much of a bound share is still there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Presence {
+    Unread,
+    Live,
+    /// Cloudflare is deleting it.
+    Leaving,
+    /// A read says gone, and no second one confirms it yet.
+    Missing,
+    /// Definitely gone.
+    Gone,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// Read what the facts lack.
+    Read(Want),
+    /// Record this id.
+    Bind {
+        id: ShareId,
+        adopted: bool,
+    },
+    /// Announce a create, send it once, bind the answer: one unbroken task.
+    Create,
+    /// Nothing came of the announced create: drop the announcement, and count it as lost.
+    GiveUp,
+    /// Send the delete.
+    Delete,
+    /// The bound share is gone: drop its id and what hung on it.
+    Forget,
+    /// Nothing is left to guard: the finalizer may go.
+    Release,
+    /// The share is there; its recipients and resources are next.
+    Tend,
+    Wait(Wait),
+    Refuse(Refusal),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Want {
+    /// The share with the recorded or given id.
+    Share,
+    /// All live shares of the account, newest first at least.
+    List,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Wait {
+    Recipients,
+    Resources,
+    Children,
+    /// For the settle time of an announced create.
+    Settle,
+    /// Until a create may be tried again.
+    Backoff,
+    /// For Cloudflare to finish deleting.
+    Leaving,
+    /// For a second read to confirm that the share is gone.
+    Confirmation,
+    /// For the operator to be allowed to write.
+    Thaw,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    Claimed,
+    NameTaken(Vec<ShareId>),
+    Ambiguous(Vec<ShareId>),
+    /// The share named by id, or adopted once, is not there.
+    NotFound,
+    TargetMismatch,
+    /// Observing, and there is no such share.
+    Nothing,
+}
+
+/// The one step that these facts call for.
+pub fn step(facts: &Facts) -> Step {
+    match facts.mode {
+        Mode::Observe => observe(&facts.situation, facts.doomed),
+        Mode::Frozen if facts.doomed => frozen_end(facts),
+        Mode::Frozen => frozen(facts),
+        Mode::Manage if facts.doomed => end(facts),
+        Mode::Manage if !facts.owner && !matches!(facts.situation, Situation::Announced { .. }) => {
+            Step::Refuse(Refusal::Claimed)
+        }
+        Mode::Manage => match &facts.situation {
+            Situation::Unbound { adoption, named, gathered, may_try } => begin(adoption, named, *gathered, *may_try),
+            Situation::Announced { candidates, settled } => resolve(candidates, *settled),
+            Situation::Bound { adopted, share } => keep(*adopted, *share),
+        },
+    }
+}
+
+/// No share yet: take one over, or make one.
+fn begin(adoption: &Adoption, named: &Named, gathered: Gathered, may_try: bool) -> Step {
+    match adoption {
+        Adoption::Exactly(_, Found::Unread) => return Step::Read(Want::Share),
+        Adoption::Exactly(id, Found::Fits) => return Step::Bind { id: id.clone(), adopted: true },
+        Adoption::Exactly(_, Found::Misfits) => return Step::Refuse(Refusal::TargetMismatch),
+        Adoption::Exactly(_, Found::Missing) => return Step::Refuse(Refusal::NotFound),
+        Adoption::Never | Adoption::SameName => {}
+    }
+    match (named, adoption) {
+        (Named::Unread, _) => return Step::Read(Want::List),
+        (Named::One { id, fits: true }, Adoption::SameName) => {
+            return Step::Bind { id: id.clone(), adopted: true };
+        }
+        (Named::One { fits: false, .. }, Adoption::SameName) => return Step::Refuse(Refusal::TargetMismatch),
+        (Named::Many(ids), Adoption::SameName) => return Step::Refuse(Refusal::Ambiguous(ids.clone())),
+        (Named::One { id, .. }, _) => return Step::Refuse(Refusal::NameTaken(vec![id.clone()])),
+        (Named::Many(ids), _) => return Step::Refuse(Refusal::NameTaken(ids.clone())),
+        (Named::Nobody, _) => {}
+    }
+    match gathered {
+        Gathered::NoRecipients => Step::Wait(Wait::Recipients),
+        Gathered::NoResources => Step::Wait(Wait::Resources),
+        Gathered::Arriving => Step::Wait(Wait::Children),
+        Gathered::Complete if may_try => Step::Create,
+        Gathered::Complete => Step::Wait(Wait::Backoff),
+    }
+}
+
+/// A create was announced: find what it made.
+fn resolve(candidates: &Candidates, settled: bool) -> Step {
+    match candidates {
+        Candidates::Unread => Step::Read(Want::List),
+        Candidates::One(id) => Step::Bind { id: id.clone(), adopted: false },
+        Candidates::Many(ids) => Step::Refuse(Refusal::Ambiguous(ids.clone())),
+        Candidates::None if settled => Step::GiveUp,
+        Candidates::None => Step::Wait(Wait::Settle),
+    }
+}
+
+/// A share is bound: tend it, or notice that it is gone.
+fn keep(adopted: bool, share: Presence) -> Step {
+    match share {
+        Presence::Unread => Step::Read(Want::Share),
+        Presence::Live => Step::Tend,
+        Presence::Leaving => Step::Wait(Wait::Leaving),
+        Presence::Missing => Step::Wait(Wait::Confirmation),
+        Presence::Gone if adopted => Step::Refuse(Refusal::NotFound),
+        Presence::Gone => Step::Forget,
+    }
+}
+
+/// The object is being deleted: leave nothing behind that is ours.
+fn end(facts: &Facts) -> Step {
+    match &facts.situation {
+        Situation::Unbound { .. } => Step::Release,
+        Situation::Announced { candidates, settled } => resolve(candidates, *settled),
+        Situation::Bound { .. } if facts.retain || !facts.owner => Step::Release,
+        Situation::Bound { share, .. } => match share {
+            Presence::Unread => Step::Read(Want::Share),
+            Presence::Live => Step::Delete,
+            Presence::Leaving => Step::Wait(Wait::Leaving),
+            Presence::Missing => Step::Wait(Wait::Confirmation),
+            Presence::Gone => Step::Release,
+        },
+    }
+}
+
+fn frozen_end(facts: &Facts) -> Step {
+    match end(facts) {
+        Step::Delete | Step::GiveUp => Step::Wait(Wait::Thaw),
+        // What vanished while nothing may change is not believed to be gone.
+        Step::Release if matches!(facts.situation, Situation::Bound { .. }) && !facts.retain => Step::Wait(Wait::Thaw),
+        other => other,
+    }
+}
+
+fn frozen(facts: &Facts) -> Step {
+    match &facts.situation {
+        Situation::Bound { share: Presence::Unread, .. } => Step::Read(Want::Share),
+        Situation::Bound { share: Presence::Live, .. } => Step::Tend,
+        _ => Step::Wait(Wait::Thaw),
+    }
+}
+
+fn observe(situation: &Situation, doomed: bool) -> Step {
+    if doomed {
+        return Step::Release;
+    }
+    match situation {
+        Situation::Unbound { adoption: Adoption::Exactly(_, found), .. } => match found {
+            Found::Unread => Step::Read(Want::Share),
+            Found::Fits => Step::Tend,
+            Found::Misfits => Step::Refuse(Refusal::TargetMismatch),
+            Found::Missing => Step::Refuse(Refusal::NotFound),
+        },
+        Situation::Unbound { named, .. } => match named {
+            Named::Unread => Step::Read(Want::List),
+            Named::One { .. } => Step::Tend,
+            Named::Nobody => Step::Refuse(Refusal::Nothing),
+            Named::Many(ids) => Step::Refuse(Refusal::Ambiguous(ids.clone())),
+        },
+        Situation::Announced { .. } => Step::Wait(Wait::Thaw),
+        Situation::Bound { share, .. } => match share {
+            Presence::Unread => Step::Read(Want::Share),
+            Presence::Live => Step::Tend,
+            Presence::Leaving => Step::Wait(Wait::Leaving),
+            Presence::Missing | Presence::Gone => Step::Refuse(Refusal::NotFound),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(text: &str) -> ShareId {
+        ShareId::parse(text).expect("an id")
+    }
+
+    fn situations() -> Vec<Situation> {
+        let mut all = Vec::new();
+        let founds = [Found::Unread, Found::Fits, Found::Misfits, Found::Missing];
+        let adoptions = [Adoption::Never, Adoption::SameName].into_iter();
+        for adoption in adoptions.chain(founds.map(|found| Adoption::Exactly(id("a"), found))) {
+            for named in [
+                Named::Unread,
+                Named::Nobody,
+                Named::One { id: id("n"), fits: true },
+                Named::One { id: id("n"), fits: false },
+                Named::Many(vec![id("n"), id("m")]),
+            ] {
+                for gathered in [Gathered::NoRecipients, Gathered::NoResources, Gathered::Arriving, Gathered::Complete]
+                {
+                    for may_try in [false, true] {
+                        all.push(Situation::Unbound {
+                            adoption: adoption.clone(),
+                            named: named.clone(),
+                            gathered,
+                            may_try,
+                        });
+                    }
+                }
+            }
+        }
+        for candidates in
+            [Candidates::Unread, Candidates::None, Candidates::One(id("c")), Candidates::Many(vec![id("c"), id("d")])]
+        {
+            for settled in [false, true] {
+                all.push(Situation::Announced { candidates: candidates.clone(), settled });
+            }
+        }
+        for adopted in [false, true] {
+            for share in [Presence::Unread, Presence::Live, Presence::Leaving, Presence::Missing, Presence::Gone] {
+                all.push(Situation::Bound { adopted, share });
+            }
+        }
+        all
+    }
+
+    fn every() -> Vec<(Facts, Step)> {
+        let mut all = Vec::new();
+        for mode in [Mode::Manage, Mode::Observe, Mode::Frozen] {
+            for bits in 0..8 {
+                for situation in situations() {
+                    let facts =
+                        Facts { mode, doomed: bits & 1 > 0, retain: bits & 2 > 0, owner: bits & 4 > 0, situation };
+                    let step = step(&facts);
+                    all.push((facts, step));
+                }
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn a_create_is_sent_only_when_complete_unclaimed_unnamed_and_alive() {
+        let mut creates = 0;
+        for (facts, step) in every() {
+            if step != Step::Create {
+                continue;
+            }
+            creates += 1;
+            assert!(facts.mode == Mode::Manage && !facts.doomed && facts.owner, "{facts:?}");
+            let Situation::Unbound { adoption, named, gathered, may_try } = &facts.situation else {
+                panic!("{facts:?}");
+            };
+            assert!(!matches!(adoption, Adoption::Exactly(..)), "{facts:?}");
+            assert_eq!((named, gathered, may_try), (&Named::Nobody, &Gathered::Complete, &true));
+        }
+        assert!(creates > 0);
+    }
+
+    #[test]
+    fn nothing_is_deleted_that_is_not_bound_owned_and_doomed() {
+        for (facts, step) in every() {
+            if step == Step::Delete {
+                assert!(facts.mode == Mode::Manage && facts.doomed && facts.owner && !facts.retain, "{facts:?}");
+                assert!(matches!(facts.situation, Situation::Bound { share: Presence::Live, .. }), "{facts:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_finalizer_goes_only_when_gone_never_created_retained_or_not_ours() {
+        for (facts, step) in every() {
+            if step != Step::Release {
+                continue;
+            }
+            assert!(facts.doomed, "{facts:?}");
+            let fine = match &facts.situation {
+                Situation::Unbound { .. } => true,
+                Situation::Announced { .. } => facts.mode == Mode::Observe,
+                Situation::Bound { share, .. } => {
+                    facts.retain
+                        || facts.mode == Mode::Observe
+                        || (facts.mode == Mode::Manage && (!facts.owner || *share == Presence::Gone))
+                }
+            };
+            assert!(fine, "{facts:?}");
+        }
+    }
+
+    #[test]
+    fn an_adopted_share_that_is_gone_is_never_made_anew() {
+        for (facts, step) in every() {
+            if let Situation::Bound { adopted: true, .. } = facts.situation {
+                assert!(step != Step::Forget && step != Step::Create, "{facts:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_open_announcement_is_given_up_only_after_settling() {
+        for (facts, step) in every() {
+            if step == Step::GiveUp {
+                assert_eq!(facts.situation, Situation::Announced { candidates: Candidates::None, settled: true });
+            }
+        }
+    }
+
+    #[test]
+    fn observing_and_frozen_change_nothing_at_cloudflare() {
+        for (facts, step) in every() {
+            if facts.mode != Mode::Manage {
+                assert!(
+                    !matches!(step, Step::Create | Step::Delete | Step::GiveUp | Step::Forget),
+                    "{facts:?} {step:?}"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! Whether two JSON values mean the same to Cloudflare, which may sort keys and drop nulls.
+
+use serde_json::{Map, Value};
+
+pub fn same_object(a: &Map<String, Value>, b: &Map<String, Value>) -> bool {
+    let present = |map: &Map<String, Value>| map.values().filter(|v| !v.is_null()).count();
+    present(a) == present(b)
+        && a.iter().filter(|(_, v)| !v.is_null()).all(|(k, v)| b.get(k).is_some_and(|w| same(v, w)))
+}
+
+fn same(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Object(a), Value::Object(b)) => same_object(a, b),
+        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
+        (Value::Number(a), Value::Number(b)) => a == b || a.as_f64() == b.as_f64(),
+        _ => a == b,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn order_nulls_and_number_forms_do_not_matter_and_values_do() {
+        let same = |a: Value, b: Value| same_object(a.as_object().expect("object"), b.as_object().expect("object"));
+        assert!(same(json!({"a": 1, "b": null, "c": {"x": null}}), json!({"c": {}, "a": 1.0})));
+        assert!(!same(json!({"a": 1}), json!({"a": 2})));
+        assert!(!same(json!({"a": [1, 2]}), json!({"a": [2, 1]})));
+        assert!(!same(json!({"a": 1}), json!({})));
+    }
+}

@@ -1,0 +1,12 @@
+//! What decides: pure functions from facts to steps, without IO, clock or Kubernetes.
+//!
+//! A pass gathers facts, asks here what to do next, does that one thing, and asks again. Because nothing in
+//! here can wait or fail, every combination of facts can be enumerated, and the model explores this very code.
+
+pub mod create;
+pub mod guard;
+pub mod id;
+pub mod meta;
+pub mod pace;
+pub mod row;
+pub mod time;

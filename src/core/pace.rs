@@ -1,0 +1,316 @@
+//! Who may call Cloudflare when: a token bucket, and a fair queue before it.
+//!
+//! Cloudflare allows 1,200 calls in five minutes over everything a user does, and refuses every call for five
+//! minutes beyond it. So one bucket stands before all calls of one credential. Nobody blocks on it: who gets no
+//! token is queued, and is told when tokens are set aside for it.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::hash::Hash;
+use std::time::Duration;
+
+use super::time::At;
+
+/// How soon a reservation that nobody uses goes back.
+const RESERVATION: Duration = Duration::from_secs(5);
+/// After so many turns of more urgent classes, one of the least urgent that waits is served.
+const PATIENCE: u32 = 8;
+
+/// Urgency of a call; the first is served first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Class {
+    /// A person changed or deleted something.
+    Edit,
+    /// A new share.
+    Create,
+    /// Following what Cloudflare is still doing.
+    Poll,
+    /// Looking whether anything moved.
+    Sweep,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Rate {
+    /// Calls per second.
+    pub per_second: f64,
+    /// Calls that may be saved up.
+    pub burst: u32,
+    /// Calls in flight at once.
+    pub concurrency: usize,
+}
+
+/// Tokens of one credential, and who waits for them.
+pub struct Pace<K> {
+    rate: Rate,
+    tokens: f64,
+    filled_at: At,
+    closed_until: At,
+    in_flight: usize,
+    waiting: BTreeMap<Class, Turns<K>>,
+    reserved: HashMap<K, (u32, At)>,
+    passed_over: u32,
+}
+
+/// Those of one class that wait: round robin over namespaces.
+struct Turns<K> {
+    order: VecDeque<String>,
+    queues: HashMap<String, VecDeque<(K, u32)>>,
+}
+
+impl<K> Default for Turns<K> {
+    fn default() -> Self {
+        Turns { order: VecDeque::new(), queues: HashMap::new() }
+    }
+}
+
+impl<K> Turns<K> {
+    fn push(&mut self, namespace: &str, key: K, calls: u32) {
+        let queue = self.queues.entry(namespace.to_owned()).or_default();
+        if queue.is_empty() {
+            self.order.push_back(namespace.to_owned());
+        }
+        queue.push_back((key, calls));
+    }
+
+    fn peek(&self) -> Option<u32> {
+        let queue = self.queues.get(self.order.front()?)?;
+        queue.front().map(|(_, calls)| *calls)
+    }
+
+    fn pop(&mut self) -> Option<(K, u32)> {
+        let namespace = self.order.pop_front()?;
+        let queue = self.queues.get_mut(&namespace)?;
+        let turn = queue.pop_front();
+        if queue.is_empty() {
+            self.queues.remove(&namespace);
+        } else {
+            self.order.push_back(namespace);
+        }
+        turn
+    }
+
+    fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+
+    fn holds(&self, key: &K) -> bool
+    where
+        K: PartialEq,
+    {
+        self.queues.values().any(|queue| queue.iter().any(|(k, _)| k == key))
+    }
+}
+
+impl<K: Clone + Eq + Hash> Pace<K> {
+    /// A bucket with so few tokens at start that a crash loop cannot overspend.
+    pub fn new(rate: Rate, tokens: u32, now: At) -> Self {
+        Pace {
+            rate,
+            tokens: f64::from(tokens.min(rate.burst)),
+            filled_at: now,
+            closed_until: At::default(),
+            in_flight: 0,
+            waiting: BTreeMap::new(),
+            reserved: HashMap::new(),
+            passed_over: 0,
+        }
+    }
+
+    fn refill(&mut self, now: At) {
+        let earned = now.since(self.filled_at).as_secs_f64() * self.rate.per_second;
+        self.tokens = (self.tokens + earned).min(f64::from(self.rate.burst));
+        self.filled_at = self.filled_at.max(now);
+        let expired: Vec<K> =
+            self.reserved.iter().filter(|(_, (_, end))| *end <= now).map(|(k, _)| k.clone()).collect();
+        for key in expired {
+            if let Some((calls, _)) = self.reserved.remove(&key) {
+                self.tokens += f64::from(calls);
+            }
+        }
+    }
+
+    fn open(&self, now: At) -> bool {
+        now >= self.closed_until && self.in_flight + self.reserved.len() < self.rate.concurrency
+    }
+
+    /// Whether the key may make so many calls now. If not it is queued, once, and named by `due` when its turn comes.
+    pub fn ask(&mut self, key: &K, namespace: &str, class: Class, calls: u32, now: At) -> bool {
+        self.refill(now);
+        let calls = calls.clamp(1, self.rate.burst);
+        if now >= self.closed_until
+            && let Some((reserved, _)) = self.reserved.get(key).copied()
+        {
+            self.reserved.remove(key);
+            self.tokens += f64::from(reserved);
+            if self.tokens >= f64::from(calls) {
+                return self.spend(calls);
+            }
+        }
+        let first =
+            self.waiting.iter().find(|(_, turns)| !turns.is_empty()).is_none_or(|(waiting, _)| class < *waiting);
+        if first && self.open(now) && self.tokens >= f64::from(calls) {
+            return self.spend(calls);
+        }
+        if !self.waiting.values().any(|turns| turns.holds(key)) {
+            self.waiting.entry(class).or_default().push(namespace, key.clone(), calls);
+        }
+        false
+    }
+
+    fn spend(&mut self, calls: u32) -> bool {
+        self.tokens -= f64::from(calls);
+        self.in_flight += 1;
+        true
+    }
+
+    /// A granted turn has ended.
+    pub fn done(&mut self) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+    }
+
+    /// Those whose turn has come; tokens are set aside for them for a few seconds.
+    pub fn due(&mut self, now: At) -> Vec<K> {
+        self.refill(now);
+        let mut due = Vec::new();
+        while self.open(now) {
+            let waiting: Vec<Class> = self.waiting.iter().filter(|(_, t)| !t.is_empty()).map(|(c, _)| *c).collect();
+            let (Some(first), Some(last)) = (waiting.first(), waiting.last()) else { break };
+            let class = if self.passed_over >= PATIENCE { *last } else { *first };
+            let Some(turns) = self.waiting.get_mut(&class) else { break };
+            if turns.peek().is_none_or(|calls| self.tokens < f64::from(calls)) {
+                break;
+            }
+            let Some((key, calls)) = turns.pop() else { break };
+            self.passed_over = if first == last || class == *last { 0 } else { self.passed_over + 1 };
+            self.tokens -= f64::from(calls);
+            self.reserved.insert(key.clone(), (calls, now.plus(RESERVATION)));
+            due.push(key);
+        }
+        due
+    }
+
+    /// What an answer told of the limit: others spend from it too, so it corrects only downward.
+    pub fn heed(&mut self, remaining: Option<u64>, reset: Option<Duration>, retry_after: Option<Duration>, now: At) {
+        self.refill(now);
+        if let Some(remaining) = remaining {
+            self.tokens = self.tokens.min(remaining as f64);
+            if remaining == 0 {
+                self.close(now.plus(reset.unwrap_or(Duration::from_secs(1))));
+            }
+        }
+        if let Some(wait) = retry_after {
+            self.close(now.plus(wait));
+        }
+    }
+
+    fn close(&mut self, until: At) {
+        self.closed_until = self.closed_until.max(until);
+    }
+
+    /// Until when every call is refused, if it is.
+    pub fn closed_until(&self, now: At) -> Option<At> {
+        (self.closed_until > now).then_some(self.closed_until)
+    }
+
+    pub fn queued(&self) -> usize {
+        self.waiting.values().flat_map(|turns| turns.queues.values()).map(VecDeque::len).sum()
+    }
+
+    pub fn tokens(&self) -> f64 {
+        self.tokens
+    }
+}
+
+/// A delay that grows by half with each step, between two bounds.
+pub fn growing(step: u32, min: Duration, max: Duration) -> Duration {
+    let factor = 1.5f64.powi(step.min(40) as i32);
+    Duration::from_secs_f64((min.as_secs_f64() * factor).min(max.as_secs_f64()))
+}
+
+/// When to try again what Cloudflare refused: most causes are mended there, not in the manifest.
+pub fn after_rejection(times: u32) -> Duration {
+    let minutes = match times {
+        0 | 1 => 1,
+        2 => 5,
+        3 => 15,
+        _ => 60,
+    };
+    Duration::from_secs(minutes * 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RATE: Rate = Rate { per_second: 3.0, burst: 240, concurrency: 8 };
+
+    fn at(seconds: i64) -> At {
+        At(seconds * 1000)
+    }
+
+    #[test]
+    fn no_five_minutes_see_more_than_1140_calls() {
+        let mut pace = Pace::new(RATE, 240, at(0));
+        let mut calls = 0;
+        for ms in 0..300_000 {
+            while pace.ask(&ms, "ns", Class::Edit, 1, At(ms)) {
+                pace.done();
+                calls += 1;
+            }
+            pace.waiting.clear();
+        }
+        assert!((1100..=1140).contains(&calls), "{calls}");
+    }
+
+    #[test]
+    fn an_edit_overtakes_bulk_creates_and_sweeps_do_not_starve() {
+        let mut pace = Pace::new(Rate { concurrency: 1000, ..RATE }, 0, at(0));
+        assert!(!pace.ask(&9000, "z", Class::Sweep, 1, at(0)));
+        for i in 0..500 {
+            assert!(!pace.ask(&i, "bulk", Class::Create, 1, at(0)));
+        }
+        assert!(!pace.ask(&1000, "people", Class::Edit, 1, at(0)));
+        assert_eq!(pace.due(At(400)), vec![1000]);
+        assert!(pace.due(at(10)).contains(&9000));
+    }
+
+    #[test]
+    fn namespaces_take_turns() {
+        let mut pace = Pace::new(Rate { concurrency: 1000, ..RATE }, 0, at(0));
+        for i in 0..100 {
+            pace.ask(&i, "a", Class::Create, 1, at(0));
+        }
+        pace.ask(&100, "b", Class::Create, 1, at(0));
+        assert_eq!(pace.due(at(1)), vec![0, 100, 1]);
+    }
+
+    #[test]
+    fn a_reservation_is_used_by_its_owner_or_goes_back() {
+        let mut pace = Pace::new(RATE, 0, at(0));
+        assert!(!pace.ask(&1, "a", Class::Poll, 1, at(0)));
+        assert_eq!(pace.due(at(1)), vec![1]);
+        assert!(pace.ask(&1, "a", Class::Poll, 1, at(1)));
+        assert!(!pace.ask(&2, "a", Class::Poll, 3, at(1)));
+        assert_eq!(pace.due(at(2)), vec![2]);
+        let before = pace.tokens();
+        pace.refill(at(8));
+        assert!(pace.tokens() > before + 18.0 + 2.9);
+    }
+
+    #[test]
+    fn retry_after_closes_for_everybody_and_nothing_passes_before() {
+        let mut pace = Pace::new(RATE, 240, at(0));
+        pace.heed(None, None, Some(Duration::from_secs(300)), at(0));
+        assert!(!pace.ask(&1, "a", Class::Edit, 1, at(299)));
+        assert!(pace.due(at(299)).is_empty());
+        assert_eq!(pace.due(at(300)), vec![1]);
+    }
+
+    #[test]
+    fn a_refused_credential_does_not_count_calls_it_never_made() {
+        let mut pace = Pace::new(RATE, 240, at(0));
+        pace.heed(Some(2), Some(Duration::from_secs(30)), None, at(0));
+        assert!(pace.ask(&1, "a", Class::Edit, 1, at(0)));
+        assert!(pace.ask(&2, "a", Class::Edit, 1, at(0)));
+        assert!(!pace.ask(&3, "a", Class::Edit, 1, at(0)));
+    }
+}

@@ -1,0 +1,165 @@
+//! What to do next about one recipient, excluded account or resource of a share.
+//!
+//! Rows have natural keys, so the question is always: is the key declared, did we cause it, and is it there?
+
+/// What is known about one key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Facts {
+    pub declared: Declared,
+    pub recorded: Recorded,
+    pub seen: Seen,
+    /// What nobody declared is to be removed too.
+    pub prune: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Declared {
+    /// By the object that asks.
+    Here,
+    /// By another object, which looks after it.
+    Elsewhere,
+    Nowhere,
+}
+
+/// What the object that asks remembers of the key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Recorded {
+    Never,
+    /// A call that adds it was announced; `settled` once it cannot take effect any more.
+    Intended {
+        settled: bool,
+    },
+    /// It was seen in place.
+    InPlace,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Seen {
+    Unread,
+    Absent,
+    Live {
+        /// A value that can be changed is not as declared.
+        differs: bool,
+    },
+    /// Cloudflare is removing it.
+    Leaving,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// As declared, and recorded so.
+    Keep,
+    /// Read the rows.
+    Read,
+    /// Announce and send the call that adds it.
+    Add,
+    /// It is there: record that it is in place.
+    Confirm,
+    /// It was in place and is not any more: show it, then add it again.
+    Restore,
+    /// Change the value that differs: show it where it was in place before.
+    Update,
+    /// For an announced call to settle, or for Cloudflare to finish.
+    Wait,
+    Remove,
+    /// Drop it from the record: it is gone, or another object looks after it.
+    Forget,
+    /// Nobody's here: show it, touch nothing.
+    Ignore,
+}
+
+/// The one step that these facts call for.
+pub fn step(facts: Facts) -> Step {
+    let Facts { declared, recorded, seen, prune } = facts;
+    match (declared, recorded, seen) {
+        (Declared::Here, _, Seen::Unread) => Step::Read,
+        (Declared::Here, Recorded::Never, Seen::Absent) => Step::Add,
+        // Wanted and only disassociating: it must be gone before it can be added.
+        (Declared::Here, Recorded::Never, Seen::Leaving) => Step::Wait,
+        (Declared::Here, Recorded::Never | Recorded::Intended { .. }, Seen::Live { .. }) => Step::Confirm,
+        (Declared::Here, Recorded::Intended { settled: true }, Seen::Absent) => Step::Add,
+        (Declared::Here, Recorded::Intended { .. }, Seen::Absent | Seen::Leaving) => Step::Wait,
+        (Declared::Here, Recorded::InPlace, Seen::Absent | Seen::Leaving) => Step::Restore,
+        (Declared::Here, Recorded::InPlace, Seen::Live { differs: true }) => Step::Update,
+        (Declared::Here, Recorded::InPlace, Seen::Live { differs: false }) => Step::Keep,
+
+        (Declared::Elsewhere, Recorded::Never, _) => Step::Keep,
+        (Declared::Elsewhere, _, _) => Step::Forget,
+
+        (Declared::Nowhere, Recorded::Never, Seen::Live { .. }) if prune => Step::Remove,
+        (Declared::Nowhere, Recorded::Never, _) => Step::Ignore,
+        (Declared::Nowhere, _, Seen::Unread) => Step::Read,
+        (Declared::Nowhere, _, Seen::Live { .. }) => Step::Remove,
+        (Declared::Nowhere, _, Seen::Leaving) => Step::Wait,
+        // An announced call may still arrive and add what nobody wants any more.
+        (Declared::Nowhere, Recorded::Intended { settled: false }, Seen::Absent) => Step::Wait,
+        (Declared::Nowhere, Recorded::Intended { settled: true } | Recorded::InPlace, Seen::Absent) => Step::Forget,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn every() -> Vec<(Facts, Step)> {
+        let mut all = Vec::new();
+        for declared in [Declared::Here, Declared::Elsewhere, Declared::Nowhere] {
+            for recorded in [
+                Recorded::Never,
+                Recorded::Intended { settled: false },
+                Recorded::Intended { settled: true },
+                Recorded::InPlace,
+            ] {
+                for seen in [
+                    Seen::Unread,
+                    Seen::Absent,
+                    Seen::Live { differs: false },
+                    Seen::Live { differs: true },
+                    Seen::Leaving,
+                ] {
+                    for prune in [false, true] {
+                        let facts = Facts { declared, recorded, seen, prune };
+                        all.push((facts, step(facts)));
+                    }
+                }
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn what_nobody_here_declared_is_removed_only_by_prune() {
+        for (facts, step) in every() {
+            if step == Step::Remove && facts.recorded == Recorded::Never {
+                assert!(facts.prune && facts.declared == Declared::Nowhere, "{facts:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_declared_is_never_removed() {
+        for (facts, step) in every() {
+            assert!(step != Step::Remove || facts.declared == Declared::Nowhere, "{facts:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_added_unread_or_while_live_leaving_or_unsettled() {
+        for (facts, step) in every() {
+            if step == Step::Add {
+                assert_eq!((facts.declared, facts.seen), (Declared::Here, Seen::Absent), "{facts:?}");
+                assert!(facts.recorded != Recorded::Intended { settled: false }, "{facts:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_record_is_dropped_only_when_gone_or_looked_after_elsewhere() {
+        for (facts, step) in every() {
+            if step == Step::Forget {
+                assert!(facts.declared != Declared::Here, "{facts:?}");
+                assert!(facts.declared == Declared::Elsewhere || facts.seen == Seen::Absent, "{facts:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! All reads of Cloudflare that a pass makes, each with a permit, each improving the picture.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::cloudflare::{
+    Client, Credential, Direction, Error, ErrorClass, Include, Kind as ShareKind, Order, Page, Reply, Share,
+    ShareQuery, ShareStatus,
+};
+use crate::core::id::ShareId;
+use crate::core::pace::Class;
+use crate::core::time::At;
+
+use super::account::Account;
+use super::budget::{Caller, Permit, Turn};
+use super::clock::Clock;
+use super::key::ObjectKey;
+
+/// No list is longer than this many pages; a longer one is an error, not the end of the list.
+pub const MAX_PAGES: u32 = 1000;
+pub const FULL_PAGE: u32 = 100;
+
+/// Why a pass cannot go on now.
+#[derive(Debug)]
+pub enum Stop {
+    /// No permit yet, or a sweep is awaited: the pass is woken.
+    Queued,
+    /// Another writer was there first, or the cache is behind.
+    Conflict,
+    /// The process ends, or does not lead any more.
+    Stopping,
+    Cloudflare(Error),
+    Kubernetes(kube::Error),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Stop {
+        Stop::Cloudflare(error)
+    }
+}
+
+impl From<kube::Error> for Stop {
+    fn from(error: kube::Error) -> Stop {
+        match &error {
+            kube::Error::Api(status) if status.code == 409 => Stop::Conflict,
+            _ => Stop::Kubernetes(error),
+        }
+    }
+}
+
+/// One account, for one object's pass.
+pub struct Access {
+    pub client: Client,
+    pub credential: Arc<Credential>,
+    pub account: Arc<Account>,
+    pub clock: Clock,
+    pub turn: Turn,
+    /// For how long a read may lag behind a write.
+    pub grace: Duration,
+}
+
+impl Access {
+    pub fn object(&self) -> &ObjectKey {
+        match &self.turn.caller {
+            Caller::Object(key) => key,
+            Caller::Sweep(_) => unreachable!("a pass is an object's"),
+        }
+    }
+
+    pub fn permit(&self, calls: usize) -> Result<Permit, Stop> {
+        self.account.budget.ask(&self.turn, u32::try_from(calls).unwrap_or(u32::MAX)).ok_or(Stop::Queued)
+    }
+
+    pub fn heed<T>(&self, outcome: Result<Reply<T>, Error>) -> Result<T, Error> {
+        heed(&self.account, outcome, self.clock.now())
+    }
+
+    /// Reads one share with its resources and counts.
+    pub async fn read_share(&self, id: &ShareId) -> Result<(), Stop> {
+        let _permit = self.permit(1)?;
+        let began = self.clock.now();
+        let include = Include { resources: true, recipient_counts: true };
+        let answer = self.client.share(&self.credential, &self.account.id, id, include).await;
+        match self.heed(answer) {
+            Ok(share) => {
+                self.account.not_lost(id.as_str());
+                self.account.picture().read(share, began, self.grace);
+                Ok(())
+            }
+            Err(error) if error.class() == ErrorClass::Gone => {
+                self.account.picture().absent(id, began, self.grace);
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Reads all recipients of a share, with their errors.
+    pub async fn read_recipients(&self, id: &ShareId) -> Result<(), Stop> {
+        let total = {
+            let picture = self.account.picture();
+            let seen = picture.seen(id);
+            let counted =
+                seen.and_then(|s| s.counts).map(|c| c.associating + c.associated + c.disassociating + c.disassociated);
+            let listed = seen.and_then(|s| s.recipients.as_ref()).map(|r| r.rows.len() as u64);
+            counted.max(listed).unwrap_or(0)
+        };
+        let pages = total.div_ceil(u64::from(FULL_PAGE)).max(1);
+        let _permit = self.permit(pages as usize)?;
+        let began = self.clock.now();
+        let rows = read_pages(
+            |page| self.client.list_recipients(&self.credential, &self.account.id, id, true, page, FULL_PAGE),
+            |answer| self.heed(answer),
+        )
+        .await;
+        match rows {
+            Ok(Some(rows)) => {
+                if let Some(seen) = self.account.picture().seen_mut(id) {
+                    seen.read_recipients(rows, began, self.grace);
+                }
+                Ok(())
+            }
+            Ok(None) => Err(Stop::Cloudflare(Error::Lost { cause: "the list moved while it was read".into() })),
+            Err(error) if error.class() == ErrorClass::Gone => {
+                self.account.picture().absent(id, began, self.grace);
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Reads the accounts that a share of an organization leaves out.
+    pub async fn read_excluded(&self, id: &ShareId) -> Result<(), Stop> {
+        let _permit = self.permit(1)?;
+        let began = self.clock.now();
+        let rows = read_pages(
+            |page| self.client.list_excluded(&self.credential, &self.account.id, id, page, FULL_PAGE),
+            |answer| self.heed(answer),
+        )
+        .await?;
+        if let (Some(rows), Some(seen)) = (rows, self.account.picture().seen_mut(id)) {
+            seen.excluded = Some((began, rows));
+        }
+        Ok(())
+    }
+
+    /// Asks for the newest shares, so that one that somebody just made is known.
+    pub async fn look(&self) -> Result<(), Stop> {
+        let _permit = self.permit(1)?;
+        let began = self.clock.now();
+        let page = self.heed(self.newest(1).await)?;
+        let mut picture = self.account.picture();
+        for share in page.rows {
+            picture.read(share, began, self.grace);
+        }
+        picture.looked = picture.looked.max(Some(began));
+        Ok(())
+    }
+
+    async fn newest(&self, page: u32) -> Result<Reply<Page<Share>>, Error> {
+        let query = ShareQuery { direction: Some(Direction::Descending), page, ..live() };
+        self.client.list_shares(&self.credential, &self.account.id, &query).await
+    }
+
+    /// Live sent shares created since then, newest first, complete back to that time.
+    pub async fn look_back(&self, since: At) -> Result<Vec<Share>, Stop> {
+        let _permit = self.permit(1)?;
+        let began = self.clock.now();
+        let mut found = Vec::new();
+        for page in 1..=MAX_PAGES {
+            let answer = self.heed(self.newest(page).await)?;
+            let last = is_last(&answer, page);
+            let mut reached = false;
+            for share in answer.rows {
+                self.account.picture().read(share.clone(), began, self.grace);
+                match share.created {
+                    Some(created) if created.as_millisecond() < since.0 => reached = true,
+                    _ => found.push(share),
+                }
+            }
+            if last || reached {
+                self.account.picture().looked = Some(began);
+                return Ok(found);
+            }
+        }
+        Err(Stop::Cloudflare(Error::Lost { cause: format!("more than {MAX_PAGES} pages of shares") }))
+    }
+
+    /// Lists what Cloudflare is deleting.
+    pub async fn read_leaving(&self) -> Result<(), Stop> {
+        let _permit = self.permit(1)?;
+        let began = self.clock.now();
+        let query = |page| ShareQuery {
+            kind: Some(ShareKind::Sent),
+            status: Some(ShareStatus::Deleting),
+            order: Some(Order::Created),
+            direction: Some(Direction::Descending),
+            page,
+            ..ShareQuery::default()
+        };
+        let rows = read_pages(
+            |page| {
+                let query = query(page);
+                async move { self.client.list_shares(&self.credential, &self.account.id, &query).await }
+            },
+            |answer| self.heed(answer),
+        )
+        .await?;
+        let Some(rows) = rows else { return Ok(()) };
+        let ids: HashSet<ShareId> =
+            rows.into_iter().filter(|share| share.status == ShareStatus::Deleting).map(|share| share.id).collect();
+        self.account.picture().leaving = Some((began, ids));
+        Ok(())
+    }
+
+    /// A read of this share that is younger than `since`: by itself, or with the sweep, whichever costs fewer calls.
+    pub async fn refresh_share(&self, id: &ShareId, since: At) -> Result<(), Stop> {
+        if self.account.picture().seen(id).is_some_and(|seen| seen.read_at >= since && seen.resources.is_some()) {
+            return Ok(());
+        }
+        if self.turn.class != Class::Edit && self.account.is_busy() {
+            self.account.demand_sweep(self.object().clone(), since);
+            return Err(Stop::Queued);
+        }
+        self.read_share(id).await
+    }
+}
+
+/// What is asked of the list of shares, but for page and direction.
+pub fn live() -> ShareQuery {
+    ShareQuery {
+        kind: Some(ShareKind::Sent),
+        status: Some(ShareStatus::Active),
+        order: Some(Order::Created),
+        direction: Some(Direction::Ascending),
+        include: Include { resources: true, recipient_counts: true },
+        ..ShareQuery::default()
+    }
+}
+
+pub fn heed<T>(account: &Account, outcome: Result<Reply<T>, Error>, now: At) -> Result<T, Error> {
+    match outcome {
+        Ok(reply) => {
+            account.heed(Some(&reply.meta), None, now);
+            Ok(reply.body)
+        }
+        Err(error) => {
+            account.heed(error.meta(), Some(error.class()), now);
+            Err(error)
+        }
+    }
+}
+
+fn is_last<T>(page: &Page<T>, number: u32) -> bool {
+    match page.total_pages {
+        Some(total) => number >= total,
+        None => page.rows.len() < FULL_PAGE as usize,
+    }
+}
+
+/// All rows of a list, or `None` if it moved each time it was read.
+pub async fn read_pages<T, F>(
+    mut ask: impl FnMut(u32) -> F,
+    heed: impl Fn(Result<Reply<Page<T>>, Error>) -> Result<Page<T>, Error>,
+) -> Result<Option<Vec<T>>, Error>
+where
+    F: Future<Output = Result<Reply<Page<T>>, Error>>,
+{
+    let mut before = None;
+    for _ in 0..3 {
+        let (rows, totals) = read_once(&mut ask, &heed).await?;
+        let counts = (rows.len() as u64, totals);
+        match counts.1 {
+            Totals::Unknown => return Ok(Some(rows)),
+            Totals::Same(total) if total == counts.0 => return Ok(Some(rows)),
+            // Twice the same disagreement: the total is wrong, not the rows.
+            Totals::Same(_) if before == Some(counts) => return Ok(Some(rows)),
+            Totals::Same(_) | Totals::Moved => before = Some(counts),
+        }
+    }
+    Ok(None)
+}
+
+/// What the pages of one list said of its length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Totals {
+    Unknown,
+    Same(u64),
+    Moved,
+}
+
+async fn read_once<T, F>(
+    ask: &mut impl FnMut(u32) -> F,
+    heed: &impl Fn(Result<Reply<Page<T>>, Error>) -> Result<Page<T>, Error>,
+) -> Result<(Vec<T>, Totals), Error>
+where
+    F: Future<Output = Result<Reply<Page<T>>, Error>>,
+{
+    let mut rows = Vec::new();
+    let mut totals = Totals::Unknown;
+    for page in 1..=MAX_PAGES {
+        let answer = heed(ask(page).await)?;
+        let last = is_last(&answer, page);
+        totals = match (totals, answer.total_count) {
+            (Totals::Moved, _) => Totals::Moved,
+            (Totals::Same(before), Some(total)) if before != total => Totals::Moved,
+            (_, Some(total)) => Totals::Same(total),
+            (same, None) => same,
+        };
+        rows.extend(answer.rows);
+        if last {
+            return Ok((rows, totals));
+        }
+    }
+    Err(Error::Lost { cause: format!("the list has more than {MAX_PAGES} pages") })
+}

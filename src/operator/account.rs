@@ -1,0 +1,228 @@
+//! One account as one credential sees it, shared by all passes that work on it.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::cloudflare::{Error, ErrorClass, Fingerprint, Meta};
+use crate::core::guard;
+use crate::core::id::AccountId;
+use crate::core::time::At;
+
+use super::budget::Budget;
+use super::clock;
+use super::credentials::Known;
+use super::key::ObjectKey;
+use super::view::Picture;
+
+/// So many refusals over so long a time make a credential denied; single ones pass.
+const DENIALS: u32 = 3;
+
+pub struct Account {
+    pub id: AccountId,
+    pub fingerprint: Fingerprint,
+    pub budget: Arc<Budget>,
+    /// What the sweep calls with; passes keep it fresh.
+    pub known: Mutex<Known>,
+    picture: Mutex<Picture>,
+    demands: Mutex<Demands>,
+    /// Somebody wants a sweep.
+    pub demanded: Notify,
+    /// How far Cloudflare's clock is ahead of ours, in milliseconds.
+    skew: AtomicI64,
+    /// Objects whose changes at Cloudflare are being followed right now.
+    followed: Mutex<HashSet<ObjectKey>>,
+    health: Mutex<Health>,
+    breaker: Mutex<Breaker>,
+    /// What a POST without resources was answered before: refused or not.
+    pub empty_refused: Mutex<bool>,
+}
+
+#[derive(Default)]
+struct Demands {
+    waiting: HashMap<ObjectKey, At>,
+    newest: Option<At>,
+}
+
+#[derive(Default)]
+struct Health {
+    denials: u32,
+    first_denial: Option<At>,
+    /// Why the last sweep did not succeed.
+    sweep_error: Option<Error>,
+}
+
+/// Stops all writes when many shares vanish at once.
+#[derive(Default)]
+pub struct Breaker {
+    opened: Option<At>,
+    vanished: HashMap<String, At>,
+    message: String,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Account {
+    pub fn new(id: AccountId, known: Known, budget: Arc<Budget>) -> Account {
+        Account {
+            id,
+            fingerprint: known.fingerprint,
+            budget,
+            known: Mutex::new(known),
+            picture: Mutex::default(),
+            demands: Mutex::default(),
+            demanded: Notify::new(),
+            skew: AtomicI64::new(0),
+            followed: Mutex::default(),
+            health: Mutex::default(),
+            breaker: Mutex::default(),
+            empty_refused: Mutex::new(false),
+        }
+    }
+
+    pub fn picture(&self) -> MutexGuard<'_, Picture> {
+        lock(&self.picture)
+    }
+
+    pub fn known(&self) -> Known {
+        lock(&self.known).clone()
+    }
+
+    /// Wakes the object when a sweep that began after `since` is complete.
+    pub fn demand_sweep(&self, object: ObjectKey, since: At) {
+        let mut demands = lock(&self.demands);
+        demands.waiting.insert(object, since);
+        demands.newest = demands.newest.max(Some(since));
+        drop(demands);
+        self.demanded.notify_one();
+    }
+
+    /// When the youngest demand for a sweep was made that no sweep has met.
+    pub fn demand(&self) -> Option<At> {
+        lock(&self.demands).newest
+    }
+
+    /// A sweep that began then has ended. Returns those who waited for it.
+    pub fn swept(&self, began: At, outcome: Result<(), Error>) -> Vec<ObjectKey> {
+        let failed = outcome.is_err();
+        lock(&self.health).sweep_error = outcome.err();
+        let mut demands = lock(&self.demands);
+        let met: Vec<ObjectKey> = demands
+            .waiting
+            .iter()
+            .filter(|(_, since)| failed || **since <= began)
+            .map(|(key, _)| key.clone())
+            .collect();
+        if !failed {
+            demands.waiting.retain(|_, since| *since > began);
+            demands.newest = demands.waiting.values().max().copied();
+        }
+        met
+    }
+
+    pub fn sweep_error(&self) -> Option<Error> {
+        lock(&self.health).sweep_error.clone()
+    }
+
+    pub fn follow(&self, object: &ObjectKey) {
+        lock(&self.followed).insert(object.clone());
+    }
+
+    pub fn unfollow(&self, object: &ObjectKey) {
+        lock(&self.followed).remove(object);
+    }
+
+    /// Whether so many shares are being followed that a sweep costs fewer calls than looking at each.
+    pub fn is_busy(&self) -> bool {
+        let pages = self.picture().len().div_ceil(100).max(1);
+        lock(&self.followed).len() > pages * 2
+    }
+
+    /// Learns from an answer: the limit, the clock, and whether the credential works.
+    pub fn heed(&self, meta: Option<&Meta>, class: Option<ErrorClass>, now: At) {
+        if let Some(meta) = meta {
+            self.budget.heed(&meta.limits);
+            if let Some(date) = meta.date {
+                // The header has whole seconds: half a second more is the best guess.
+                self.skew.store(clock::at(date).0 + 500 - now.0, Ordering::Relaxed);
+            }
+        }
+        let mut health = lock(&self.health);
+        match class {
+            Some(ErrorClass::Denied) => {
+                health.denials += 1;
+                health.first_denial.get_or_insert(now);
+            }
+            Some(ErrorClass::Retry | ErrorClass::Throttled) => {}
+            Some(ErrorClass::Gone | ErrorClass::Conflict | ErrorClass::Rejected) | None => {
+                health.denials = 0;
+                health.first_denial = None;
+            }
+        }
+    }
+
+    /// Whether refusals have gone on for so long that they are meant.
+    pub fn is_denied(&self, now: At, patience: std::time::Duration) -> bool {
+        let health = lock(&self.health);
+        health.denials >= DENIALS && health.first_denial.is_some_and(|first| now.since(first) >= patience)
+    }
+
+    /// The time at Cloudflare.
+    pub fn remote_time(&self, now: At) -> At {
+        At(now.0 + self.skew.load(Ordering::Relaxed))
+    }
+
+    /// Counts shares that are bound and not there any more; opens the breaker when they are too many to be meant.
+    /// Returns whether it opened just now.
+    pub fn count_losses(&self, bound: usize, missing: HashSet<String>, now: At) -> bool {
+        let mut breaker = lock(&self.breaker);
+        breaker.vanished.retain(|_, at| now.since(*at) < guard::VANISH_WINDOW);
+        for id in &missing {
+            breaker.vanished.entry(id.clone()).or_insert(now);
+        }
+        if breaker.opened.is_some() {
+            // All came back: whatever it was has passed.
+            if missing.is_empty() {
+                *breaker = Breaker::default();
+            }
+            return false;
+        }
+        let vanished = breaker.vanished.len();
+        if !guard::mass_loss(bound, vanished) {
+            return false;
+        }
+        breaker.opened = Some(now);
+        breaker.message = format!(
+            "{vanished} of {bound} shares of account {} vanished within 10 minutes; most likely the credential changed. \
+             Nothing is written for this account until they are back, or until any of its Shares is annotated \
+             {}={} or later, if they are meant to be gone",
+            self.id,
+            crate::api::CLOSE_BREAKER,
+            clock::time(now).0,
+        );
+        true
+    }
+
+    /// A share is there again, or is not ours to miss any more.
+    pub fn not_lost(&self, id: &str) {
+        lock(&self.breaker).vanished.remove(id);
+    }
+
+    /// Why nothing may be written, if so.
+    pub fn breaker(&self) -> Option<String> {
+        let breaker = lock(&self.breaker);
+        breaker.opened.map(|_| breaker.message.clone())
+    }
+
+    /// A person says that the losses before that time are meant.
+    pub fn close_breaker(&self, confirmed: At) {
+        let mut breaker = lock(&self.breaker);
+        if breaker.opened.is_some_and(|opened| opened <= confirmed) {
+            *breaker = Breaker::default();
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! The only place that changes anything at Cloudflare.
+//!
+//! Each call has a permit, is made once, and its answer counts as the read after it.
+
+use serde_json::{Map, Value};
+
+use crate::cloudflare::{
+    Error, ErrorClass, NewResource, NewShare, Recipient, Share, ShareResource, ShareStatus, Target, WriteOutcome,
+};
+use crate::core::id::{RecipientId, ShareId, ShareResourceId};
+
+use super::access::{Access, Stop};
+use super::context::Context;
+use super::key::RowKey;
+
+/// What became of a change.
+#[derive(Debug)]
+pub enum Change<T> {
+    Done(T),
+    /// It was certainly not made.
+    Not(Error),
+    /// Nobody knows whether it was made.
+    Unsure(Error),
+}
+
+/// A row that can be removed or changed.
+#[derive(Debug, Clone)]
+pub enum RowId {
+    Recipient(RecipientId),
+    Excluded(RecipientId),
+    Resource(ShareResourceId),
+}
+
+pub struct Apply<'a> {
+    pub context: &'a Context,
+    pub access: &'a Access,
+}
+
+impl Apply<'_> {
+    fn change<T>(&self, outcome: Result<T, Error>) -> Change<T> {
+        let counted = match &outcome {
+            Ok(_) => "done",
+            Err(error) => match error.write_outcome() {
+                WriteOutcome::NotSent => "not_sent",
+                WriteOutcome::Rejected => "refused",
+                WriteOutcome::Ambiguous => "unsure",
+            },
+        };
+        self.context.metrics.change(counted);
+        match outcome {
+            Ok(body) => Change::Done(body),
+            Err(error) => match error.write_outcome() {
+                WriteOutcome::NotSent | WriteOutcome::Rejected => Change::Not(error),
+                WriteOutcome::Ambiguous => Change::Unsure(error),
+            },
+        }
+    }
+
+    /// The one call that cannot be repeated. The caller holds the permit and has announced it.
+    pub async fn create_share(&self, share: &NewShare) -> Result<Change<Share>, Stop> {
+        self.context.may_write()?;
+        let Access { client, credential, account, .. } = self.access;
+        let answer = self.access.heed(client.create_share(credential, &account.id, share).await);
+        // An answer about another name is an answer to another request.
+        let answer = match answer {
+            Ok(made) if made.name != share.name => {
+                Err(Error::Lost { cause: "the answer is about a share of another name".into() })
+            }
+            other => other,
+        };
+        if let Ok(made) = &answer {
+            account.picture().wrote(made.clone(), self.access.clock.now());
+        }
+        Ok(self.change(answer))
+    }
+
+    pub async fn rename_share(&self, id: &ShareId, name: &str) -> Result<Change<()>, Stop> {
+        let _permit = self.access.permit(1)?;
+        self.context.may_write()?;
+        let Access { client, credential, account, .. } = self.access;
+        let answer = self.access.heed(client.rename_share(credential, &account.id, id, name).await);
+        Ok(self.change(answer.map(|share| account.picture().wrote(share, self.access.clock.now()))))
+    }
+
+    pub async fn delete_share(&self, id: &ShareId) -> Result<Change<()>, Stop> {
+        let _permit = self.access.permit(1)?;
+        self.context.may_write()?;
+        let Access { client, credential, account, .. } = self.access;
+        let answer = self.access.heed(client.delete_share(credential, &account.id, id).await);
+        let now = self.access.clock.now();
+        let answer = match answer {
+            Ok(share) => {
+                let mut picture = account.picture();
+                let known = picture.seen(id).map(|seen| seen.share.clone());
+                if let Some(mut share) = share.or(known) {
+                    if share.status == ShareStatus::Active {
+                        share.status = ShareStatus::Deleting;
+                    }
+                    picture.wrote(share, now);
+                }
+                Ok(())
+            }
+            Err(error) if error.class() == ErrorClass::Gone => {
+                account.picture().absent(id, now, self.access.grace);
+                Ok(())
+            }
+            Err(error) => Err(error),
+        };
+        Ok(self.change(answer))
+    }
+
+    /// Adds one recipient, excluded account or resource. The caller holds the permit and has announced it.
+    pub async fn add(&self, id: &ShareId, key: &RowKey, meta: &Map<String, Value>) -> Result<Change<()>, Stop> {
+        self.context.may_write()?;
+        let Access { client, credential, account, .. } = self.access;
+        let answer = match key {
+            RowKey::Recipient(recipient) => {
+                let target = Target::Account(recipient.clone());
+                let row = self.access.heed(client.add_recipient(credential, &account.id, id, &target).await);
+                row.map(|row| self.wrote_recipient(id, row))
+            }
+            RowKey::Excluded(excluded) => {
+                let row = self.access.heed(client.add_excluded(credential, &account.id, id, excluded).await);
+                row.map(|row| {
+                    if let Some(seen) = account.picture().seen_mut(id)
+                        && let Some((_, rows)) = &mut seen.excluded
+                    {
+                        rows.retain(|known| known.account_id != row.account_id);
+                        rows.push(row);
+                    }
+                })
+            }
+            RowKey::Resource { kind, id: source, account: owner } => {
+                let resource =
+                    NewResource { meta: meta.clone(), account: owner.clone(), id: source.clone(), kind: kind.clone() };
+                let row = self.access.heed(client.add_resource(credential, &account.id, id, &resource).await);
+                row.map(|row| self.wrote_resource(id, row))
+            }
+        };
+        Ok(self.change(answer))
+    }
+
+    pub async fn update_resource(
+        &self,
+        id: &ShareId,
+        row: &ShareResourceId,
+        meta: &Map<String, Value>,
+    ) -> Result<Change<()>, Stop> {
+        let _permit = self.access.permit(1)?;
+        self.context.may_write()?;
+        let Access { client, credential, account, .. } = self.access;
+        let answer = self.access.heed(client.update_resource(credential, &account.id, id, row, meta).await);
+        Ok(self.change(answer.map(|row| self.wrote_resource(id, row))))
+    }
+
+    pub async fn remove(&self, id: &ShareId, row: &RowId) -> Result<Change<()>, Stop> {
+        let _permit = self.access.permit(1)?;
+        self.context.may_write()?;
+        let Access { client, credential, account, .. } = self.access;
+        let answer = match row {
+            RowId::Recipient(row) => {
+                let answer = self.access.heed(client.remove_recipient(credential, &account.id, id, row).await);
+                answer.map(|row| match row {
+                    Some(row) => self.wrote_recipient(id, row),
+                    None => self.stale(id),
+                })
+            }
+            RowId::Excluded(row) => {
+                let answer = self.access.heed(client.remove_excluded(credential, &account.id, id, row).await);
+                answer.map(|_| {
+                    if let Some(seen) = account.picture().seen_mut(id)
+                        && let Some((_, rows)) = &mut seen.excluded
+                    {
+                        rows.retain(|known| known.id != *row);
+                    }
+                })
+            }
+            RowId::Resource(row) => {
+                let answer = self.access.heed(client.remove_resource(credential, &account.id, id, row).await);
+                answer.map(|row| match row {
+                    Some(row) => self.wrote_resource(id, row),
+                    None => self.stale(id),
+                })
+            }
+        };
+        let answer = match answer {
+            // What is gone already needs no removing; the next read says so too.
+            Err(error) if error.class() == ErrorClass::Gone => {
+                self.stale(id);
+                Ok(())
+            }
+            other => other,
+        };
+        Ok(self.change(answer))
+    }
+
+    fn wrote_recipient(&self, id: &ShareId, row: Recipient) {
+        if let Some(seen) = self.access.account.picture().seen_mut(id) {
+            seen.wrote_recipient(row, self.access.clock.now());
+        }
+    }
+
+    fn wrote_resource(&self, id: &ShareId, row: ShareResource) {
+        if let Some(seen) = self.access.account.picture().seen_mut(id) {
+            seen.wrote_resource(row, self.access.clock.now());
+        }
+    }
+
+    /// The rows of the share are not what the picture shows.
+    fn stale(&self, id: &ShareId) {
+        if let Some(seen) = self.access.account.picture().seen_mut(id) {
+            seen.outdate();
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! One budget of Cloudflare calls for each credential, whoever spends from it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::cloudflare::{Fingerprint, Limits};
+use crate::core::id::AccountId;
+use crate::core::pace::{Class, Pace, Rate};
+use crate::core::time::At;
+
+use super::clock::Clock;
+use super::key::ObjectKey;
+use super::wakes::Wakes;
+
+/// Tokens at the start of a process: few, so that a crash loop does not overspend.
+const TOKENS_AT_START: u32 = 10;
+/// How often those that wait are served.
+const TICK: Duration = Duration::from_millis(50);
+
+/// Who asks for calls.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Caller {
+    Object(ObjectKey),
+    Sweep(AccountId),
+}
+
+/// A caller, and how urgent its calls are.
+#[derive(Debug, Clone)]
+pub struct Turn {
+    pub caller: Caller,
+    pub namespace: String,
+    pub class: Class,
+}
+
+pub struct Budgets {
+    rate: Rate,
+    clock: Clock,
+    wakes: Arc<Wakes>,
+    budgets: Mutex<HashMap<Fingerprint, Arc<Budget>>>,
+}
+
+pub struct Budget {
+    pace: Mutex<Pace<Caller>>,
+    clock: Clock,
+    /// Somebody queued, or a call ended.
+    moved: Notify,
+    /// A sweep's turn came.
+    sweeps: Notify,
+}
+
+/// The right to make some calls, one after the other.
+pub struct Permit {
+    budget: Arc<Budget>,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.budget.lock().done();
+        self.budget.moved.notify_one();
+    }
+}
+
+impl Budgets {
+    pub fn new(rate: Rate, clock: Clock, wakes: Arc<Wakes>) -> Budgets {
+        Budgets { rate, clock, wakes, budgets: Mutex::default() }
+    }
+
+    pub fn of(&self, credential: Fingerprint) -> Arc<Budget> {
+        let mut budgets = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);
+        let start = || {
+            let budget = Arc::new(Budget {
+                pace: Mutex::new(Pace::new(self.rate, TOKENS_AT_START, self.clock.now())),
+                clock: self.clock,
+                moved: Notify::new(),
+                sweeps: Notify::new(),
+            });
+            tokio::spawn(serve(budget.clone(), self.wakes.clone()));
+            budget
+        };
+        budgets.entry(credential).or_insert_with(start).clone()
+    }
+
+    /// Tokens left and callers waiting, by credential.
+    pub fn levels(&self) -> Vec<(Fingerprint, f64, usize)> {
+        let budgets = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);
+        let level = |(id, budget): (&Fingerprint, &Arc<Budget>)| {
+            let pace = budget.lock();
+            (*id, pace.tokens(), pace.queued())
+        };
+        budgets.iter().map(level).collect()
+    }
+}
+
+/// Wakes those whose turn came, as long as anybody waits.
+async fn serve(budget: Arc<Budget>, wakes: Arc<Wakes>) {
+    loop {
+        let due = {
+            let mut pace = budget.lock();
+            pace.due(budget.clock.now())
+        };
+        for caller in due {
+            match caller {
+                Caller::Object(key) => wakes.wake(&key),
+                Caller::Sweep(_) => budget.sweeps.notify_waiters(),
+            }
+        }
+        if budget.lock().queued() > 0 {
+            tokio::time::sleep(TICK).await;
+        } else {
+            budget.moved.notified().await;
+        }
+    }
+}
+
+impl Budget {
+    fn lock(&self) -> MutexGuard<'_, Pace<Caller>> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A permit for so many calls now; else the caller is queued, and woken when its turn comes.
+    pub fn ask(self: &Arc<Self>, turn: &Turn, calls: u32) -> Option<Permit> {
+        let granted = self.lock().ask(&turn.caller, &turn.namespace, turn.class, calls, self.clock.now());
+        if granted {
+            Some(Permit { budget: self.clone() })
+        } else {
+            self.moved.notify_one();
+            None
+        }
+    }
+
+    /// As `ask`, for what may wait: a sweep.
+    pub async fn wait(self: &Arc<Self>, turn: &Turn, calls: u32) -> Permit {
+        loop {
+            let turned = self.sweeps.notified();
+            if let Some(permit) = self.ask(turn, calls) {
+                return permit;
+            }
+            let _ = tokio::time::timeout(Duration::from_secs(1), turned).await;
+        }
+    }
+
+    /// Learns from an answer how much is left.
+    pub fn heed(&self, limits: &Limits) {
+        let now = self.clock.now();
+        self.lock().heed(limits.remaining, limits.reset, limits.retry_after, now);
+    }
+
+    pub fn closed_until(&self) -> Option<At> {
+        self.lock().closed_until(self.clock.now())
+    }
+}

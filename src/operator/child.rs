@@ -1,0 +1,874 @@
+//! One pass over a ShareRecipient or ShareResource: one row of a share, looked after by an object of its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::ResourceExt;
+
+use crate::api::status::{ChildStatus, DriftEntry, RecipientStatus, ResourceStatus, RowError};
+use crate::api::{FINALIZER, Reason, Share, ShareRecipient, ShareResource};
+use crate::cloudflare::{ErrorClass, clean};
+use crate::core::id::{AccountId, ShareId};
+use crate::core::meta;
+use crate::core::pace::Class;
+use crate::core::row::{self, Declared, Recorded as RowRecorded, Seen as RowSeen, Step};
+use crate::core::time::At;
+
+use super::access::{Access, Stop};
+use super::apply::{Apply, Change, RowId};
+use super::clock;
+use super::context::Context;
+use super::credentials::{Known, NoCredential};
+use super::declare::{self, Child};
+use super::events::Note;
+use super::inventory;
+use super::key::{Name, RowKey};
+use super::objects;
+use super::pass::{Pass, Telling};
+use super::record::Recorded;
+use super::share::report::{State, label, standing};
+use super::verdict::Verdict;
+use super::view::Seen;
+
+const FRESH: Duration = Duration::from_secs(5);
+const MAX_ROUNDS: usize = 32;
+
+/// A status with the part that both child kinds share.
+pub trait ChildTelling: Telling {
+    fn child(&mut self) -> &mut ChildStatus;
+    /// What only this kind tells of its row.
+    fn tell_row(&mut self, key: &RowKey, seen: Option<&Seen>);
+}
+
+impl ChildTelling for RecipientStatus {
+    fn child(&mut self) -> &mut ChildStatus {
+        &mut self.child
+    }
+
+    fn tell_row(&mut self, key: &RowKey, seen: Option<&Seen>) {
+        let RowKey::Recipient(account) = key else { return };
+        let row = seen.and_then(|seen| seen.recipient(account));
+        self.recipient_id = row.map(|row| row.id.to_string());
+        self.association_status = row.map(|row| row.association_status.as_str().to_owned());
+        let error = |error: &crate::cloudflare::RecipientError| RowError {
+            resource_id: clean(&error.resource_id, 200),
+            message: clean(&error.error, 300),
+            terminal: error.terminal,
+        };
+        self.errors = row.into_iter().flat_map(|row| &row.errors).take(20).map(error).collect();
+    }
+}
+
+impl ChildTelling for ResourceStatus {
+    fn child(&mut self) -> &mut ChildStatus {
+        &mut self.child
+    }
+
+    fn tell_row(&mut self, key: &RowKey, seen: Option<&Seen>) {
+        let row = seen.and_then(|seen| seen.resource(key));
+        self.share_resource_id = row.map(|row| row.id.to_string());
+        self.version = row.and_then(|row| row.resource_version);
+        self.remote_status = row.map(|row| row.status.as_str().to_owned());
+    }
+}
+
+impl Recorded for ShareRecipient {
+    type Status = RecipientStatus;
+
+    fn status(&self) -> Option<&RecipientStatus> {
+        self.status.as_ref()
+    }
+}
+
+impl Recorded for ShareResource {
+    type Status = ResourceStatus;
+
+    fn status(&self) -> Option<&ResourceStatus> {
+        self.status.as_ref()
+    }
+}
+
+/// What a child belongs to, as far as it exists.
+struct Parent {
+    share: Option<Arc<Share>>,
+    /// Id of the remote share, recorded by the parent, or by the child where the parent is gone.
+    id: Option<ShareId>,
+    owner: Option<AccountId>,
+    secret: Option<Name>,
+    /// The parent's create is announced, and its outcome not known.
+    announced: bool,
+}
+
+struct Work<C: Child>
+where
+    C::Status: ChildTelling,
+{
+    pass: Pass<C>,
+    access: Access,
+    id: ShareId,
+    key: RowKey,
+    parent: Parent,
+    declared: Declared,
+}
+
+/// Runs one pass; returns when to run the next if nothing wakes it before.
+pub async fn pass<C: Child>(context: Arc<Context>, object: Arc<C>) -> Result<Option<Duration>, Stop>
+where
+    C::Status: ChildTelling,
+{
+    let mut pass = Pass::begin(context.clone(), object);
+    believe(&mut pass);
+    if pass.is_doomed() && !pass.object.finalizers().iter().any(|f| f == FINALIZER) {
+        return Ok(None);
+    }
+    if pass.object.is_suspended() {
+        if pass.is_doomed() {
+            return release(pass).await;
+        }
+        let verdict = Verdict::unknown(
+            Reason::Suspended,
+            "suspended: nothing is compared or changed until spec.suspend is false",
+        );
+        return pass.finish(verdict.resting()).await;
+    }
+    let name = pass.object.share();
+    let gate = context.gate(&name);
+    let _alone = gate.lock().await;
+    pass = Pass::begin(context.clone(), C::kept(&context.objects).newest(pass.object.clone()));
+    believe(&mut pass);
+    let parent = parent(&mut pass);
+    let Some(owner) = parent.owner.clone() else {
+        return no_share(pass, &name, "does not exist").await;
+    };
+    let key = match pass.object.row(&owner) {
+        Ok(key) => key,
+        Err(_) if pass.is_doomed() => return release(pass).await,
+        Err(problem) => return pass.finish(Verdict::stalled(Reason::Invalid, problem)).await,
+    };
+    let observing = parent
+        .share
+        .as_ref()
+        .is_some_and(|share| share.spec.management_policy == Some(crate::api::share::ManagementPolicy::Observe));
+    if pass.is_doomed() {
+        if let Some(done) = easy_end(&mut pass, &parent, &key, observing)? {
+            return match done {
+                Some(wait) => Ok(Some(wait)),
+                None => release(pass).await,
+            };
+        }
+    } else if !observing && !context.settings.read_only {
+        claim(&mut pass).await?;
+    }
+    if let (RowKey::Recipient(_), Some(share)) = (&key, &parent.share)
+        && share.spec.organization.is_some()
+        && !pass.is_doomed()
+    {
+        let message = format!(
+            "Share {} is shared with an organization, whose members all receive it: delete this object, or use \
+             spec.organization.excluded there",
+            name.name
+        );
+        return pass.finish(Verdict::stalled(Reason::Invalid, message)).await;
+    }
+    let declared = declared(&pass, &parent, &owner, &key);
+    if declared == Declared::Elsewhere {
+        if pass.is_doomed() {
+            return release(pass).await;
+        }
+        let message =
+            format!("{} is declared by the Share itself or by an older object, which wins", label(&key, None));
+        return pass.finish(Verdict::stalled(Reason::DuplicateDeclaration, message)).await;
+    }
+    let Some(id) = parent.id.clone() else {
+        return no_share(pass, &name, "is not made at Cloudflare yet").await;
+    };
+    note_down(&mut pass, &parent, &id, &owner, &key);
+    if pass.is_doomed() && pass.object.retains() {
+        // Once this is written the parent lets go of the row, and this object may go.
+        pass.save().await?;
+        return Ok(Some(Duration::from_millis(500)));
+    }
+    let secret = parent.secret.clone().unwrap_or_else(|| Name::new(name.namespace.clone(), objects::DEFAULT_SECRET));
+    let known = match credential(&pass, &secret).await {
+        Ok(known) => known,
+        Err(NoCredential::Unreadable(..)) if pass.was_ready() => return Ok(Some(Duration::from_secs(5))),
+        Err(problem) => {
+            let message = match pass.is_doomed() {
+                true => format!(
+                    "{problem}; {} is still there: restore the Secret, or set deletionPolicy: Retain",
+                    label(&key, None)
+                ),
+                false => problem.to_string(),
+            };
+            return pass
+                .finish(Verdict::blind(Reason::CredentialsNotFound, message).again(Duration::from_secs(10)))
+                .await;
+        }
+    };
+    let class = if pass.is_doomed() || !pass.was_ready() { Class::Edit } else { Class::Poll };
+    let access = context.access(&known, &owner, &pass.key, class);
+    let mut work = Work { pass, access, id, key, parent, declared };
+    match work.run(observing).await {
+        Ok(Some(verdict)) => work.pass.finish(verdict).await,
+        Ok(None) => Ok(None),
+        Err(Stop::Cloudflare(error)) => {
+            if error.class() == ErrorClass::Denied {
+                context.credentials.doubt(&secret);
+            }
+            work.pass.fail(error, Some(&work.access)).await
+        }
+        Err(stop) => Err(stop),
+    }
+}
+
+/// A record is believed only where it was written for this very object.
+fn believe<C: Child>(pass: &mut Pass<C>)
+where
+    C::Status: ChildTelling,
+{
+    let uid = pass.object.uid();
+    let child = pass.status.child();
+    if child.bound_uid != uid {
+        child.bound_uid = None;
+        child.share_id = None;
+        child.owner_account_id = None;
+        child.credentials_name = None;
+        child.intended_at = None;
+        child.confirmed = false;
+    }
+}
+
+async fn release<C: Child>(mut pass: Pass<C>) -> Result<Option<Duration>, Stop>
+where
+    C::Status: ChildTelling,
+{
+    pass.guard(false).await?;
+    Ok(None)
+}
+
+/// The Share that the child names, or what the child remembers of it.
+fn parent<C: Child>(pass: &mut Pass<C>) -> Parent
+where
+    C::Status: ChildTelling,
+{
+    let name = pass.object.share();
+    let share = pass.context.objects.shares.find(&name);
+    let recorded = pass.status.child().clone();
+    let own_id = recorded.share_id.as_deref().and_then(|id| ShareId::parse(id).ok());
+    match share {
+        Some(share) => {
+            let status = share.status.clone().filter(|status| status.bound_uid == share.uid());
+            let id = status.as_ref().and_then(|s| s.share_id.as_deref()).and_then(|id| ShareId::parse(id).ok());
+            let observed = share
+                .status
+                .as_ref()
+                .filter(|_| share.spec.management_policy == Some(crate::api::share::ManagementPolicy::Observe));
+            let observed = observed.and_then(|s| s.share_id.as_deref()).and_then(|id| ShareId::parse(id).ok());
+            Parent {
+                id: id.or(observed),
+                owner: AccountId::parse(&share.spec.account_id).ok(),
+                secret: Some(objects::secret_of(&share)),
+                announced: status.is_some_and(|status| status.intent.is_some()),
+                share: Some(share),
+            }
+        }
+        None => Parent {
+            share: None,
+            id: own_id,
+            owner: recorded.owner_account_id.as_deref().and_then(|id| AccountId::parse(id).ok()),
+            secret: recorded.credentials_name.map(|secret| Name::new(name.namespace, secret)),
+            announced: false,
+        },
+    }
+}
+
+async fn no_share<C: Child>(pass: Pass<C>, name: &Name, what: &str) -> Result<Option<Duration>, Stop>
+where
+    C::Status: ChildTelling,
+{
+    if pass.is_doomed() {
+        return release(pass).await;
+    }
+    let mut pass = pass;
+    if !pass.context.settings.read_only {
+        claim(&mut pass).await?;
+    }
+    pass.finish(Verdict::working(Reason::WaitingForShare, format!("Share {} {what}", name.name))).await
+}
+
+/// Ends of a child that need no call: `Some(None)` let it go, `Some(Some(..))` wait, `None` look further.
+fn easy_end<C: Child>(
+    pass: &mut Pass<C>,
+    parent: &Parent,
+    key: &RowKey,
+    observing: bool,
+) -> Result<Option<Option<Duration>>, Stop>
+where
+    C::Status: ChildTelling,
+{
+    if observing {
+        return Ok(Some(None));
+    }
+    let parents_record = parent.share.as_ref().and_then(|share| {
+        let status = share.status.as_ref().filter(|status| status.bound_uid == share.uid())?;
+        let entries = inventory::entries(&status.inventory);
+        Some((entries.get(key).cloned(), status.share_id.is_some()))
+    });
+    let kept_by_parent = matches!(&parents_record, Some((Some(_), _)));
+    if let Some(share) = &parent.share {
+        let doomed = share.metadata.deletion_timestamp.is_some();
+        let retains = super::share::retains(share);
+        // It goes with the share.
+        if doomed && !retains {
+            return Ok(Some(None));
+        }
+        // Removed by the parent, since Cloudflare refuses to remove a last resource.
+        let last = super::verdict::readiness(&pass.status.child().conditions)
+            .is_some_and(|(_, reason)| reason == Reason::LastResource.as_str());
+        if last && kept_by_parent {
+            return Ok(Some(None));
+        }
+    }
+    if pass.object.retains() {
+        // Until the parent has let go of the row, it would remove it.
+        let suspended = parent.share.as_ref().is_some_and(|share| share.spec.suspend == Some(true));
+        let held = kept_by_parent && !suspended;
+        return Ok(if held && pass.status.child().share_id.is_none() {
+            None
+        } else if held {
+            Some(Some(Duration::from_millis(500)))
+        } else {
+            Some(None)
+        });
+    }
+    if parent.announced && kept_by_parent {
+        return Ok(Some(Some(Duration::from_secs(1))));
+    }
+    let nothing_made = parent.id.is_none() && pass.status.child().share_id.is_none();
+    if nothing_made {
+        return Ok(Some(None));
+    }
+    // Never held to be ours, and the parent's create did not carry it.
+    let ours = pass.status.child().confirmed || pass.status.child().intended_at.is_some() || kept_by_parent;
+    Ok(if ours { None } else { Some(None) })
+}
+
+/// Finalizer and record before anything is made, so that a parent's create may carry this row.
+async fn claim<C: Child>(pass: &mut Pass<C>) -> Result<(), Stop>
+where
+    C::Status: ChildTelling,
+{
+    pass.guard(true).await?;
+    let uid = pass.object.uid();
+    if pass.status.child().bound_uid != uid {
+        pass.status.child().bound_uid = uid;
+        pass.save().await?;
+    }
+    Ok(())
+}
+
+/// Who looks after the row: the Share itself, an older object, or this one.
+fn declared<C: Child>(pass: &Pass<C>, parent: &Parent, owner: &AccountId, key: &RowKey) -> Declared
+where
+    C::Status: ChildTelling,
+{
+    if let Some(share) = &parent.share
+        && share.metadata.deletion_timestamp.is_none()
+        && declare::inline(share, owner).is_ok_and(|rows| rows.contains_key(key))
+    {
+        return Declared::Elsewhere;
+    }
+    let siblings = declare::siblings(&pass.context.objects, &pass.object.share(), owner);
+    let same: Vec<_> = siblings.iter().filter(|s| s.row == *key && (!s.doomed || s.key == pass.key)).collect();
+    match same.first() {
+        _ if pass.is_doomed() && same.len() > 1 => Declared::Elsewhere,
+        _ if pass.is_doomed() => Declared::Nowhere,
+        Some(first) if first.key != pass.key => Declared::Elsewhere,
+        Some(_) | None => Declared::Here,
+    }
+}
+
+/// Notes down what is needed to remove the row when the Share is gone, and takes over what its create announced.
+fn note_down<C: Child>(pass: &mut Pass<C>, parent: &Parent, id: &ShareId, owner: &AccountId, key: &RowKey)
+where
+    C::Status: ChildTelling,
+{
+    let announced = parent.share.as_ref().and_then(|share| {
+        let status = share.status.as_ref()?;
+        inventory::entries(&status.inventory).get(key).cloned()
+    });
+    let child = pass.status.child();
+    if child.share_id.as_deref() != Some(id.as_str()) {
+        child.share_id = Some(id.to_string());
+        child.confirmed = false;
+        child.intended_at = None;
+        child.drift.clear();
+        match announced {
+            Some(Some(at)) => child.intended_at = Some(at),
+            Some(None) => child.confirmed = true,
+            None => {}
+        }
+    }
+    child.owner_account_id = Some(owner.to_string());
+    if let Some(secret) = &parent.secret {
+        child.credentials_name = Some(secret.name.clone());
+    }
+}
+
+async fn credential<C: Child>(pass: &Pass<C>, secret: &Name) -> Result<Known, NoCredential>
+where
+    C::Status: ChildTelling,
+{
+    match pass.context.credentials.resolve(secret).await {
+        Ok(known) => Ok(known),
+        Err(problem) if pass.is_doomed() => pass.context.credentials.remembered(secret).ok_or(problem),
+        Err(problem) => Err(problem),
+    }
+}
+
+impl<C: Child> Work<C>
+where
+    C::Status: ChildTelling,
+{
+    fn seen(&self) -> Option<Seen> {
+        self.access.account.picture().seen(&self.id).cloned()
+    }
+
+    fn record(&mut self) -> &mut ChildStatus {
+        self.pass.status.child()
+    }
+
+    async fn run(&mut self, observing: bool) -> Result<Option<Verdict>, Stop> {
+        // The record must not be behind what the parent is about to drop.
+        if !observing {
+            self.pass.save().await?;
+        }
+        let may_write = !observing && !self.pass.context.settings.read_only && self.access.account.breaker().is_none();
+        let requested = self.pass.is_requested();
+        let mut fresh = false;
+        for _ in 0..MAX_ROUNDS {
+            let Some(seen) = self.seen_or_read().await? else { return self.share_gone().await };
+            if !requested && !fresh && self.is_trusted(&seen) {
+                return Ok(Some(self.as_before()));
+            }
+            if !fresh {
+                fresh = true;
+                self.refresh(&seen, requested).await?;
+                continue;
+            }
+            let (step, row) = self.step(&seen);
+            let key = self.key.clone();
+            match step {
+                Step::Read => self.read_row().await?,
+                Step::Confirm => {
+                    self.record().confirmed = true;
+                    self.record().intended_at = None;
+                }
+                Step::Forget => {
+                    self.pass.guard(false).await?;
+                    return Ok(None);
+                }
+                Step::Ignore if self.pass.is_doomed() => {
+                    self.pass.guard(false).await?;
+                    return Ok(None);
+                }
+                Step::Add | Step::Restore | Step::Update | Step::Remove if !may_write => {
+                    return Ok(Some(self.held(observing, &seen)));
+                }
+                Step::Add | Step::Restore => {
+                    if let Some(verdict) = self.refused(&key.to_string()) {
+                        return Ok(Some(self.tell(&seen, verdict)));
+                    }
+                    if self.pass.notes(|notes| notes.is_pointless(&key.to_string(), "add")) {
+                        let verdict = Verdict::stalled(
+                            Reason::NotConverging,
+                            format!(
+                                "{} was added twice and is not there: most likely somebody removes it",
+                                self.name()
+                            ),
+                        );
+                        return Ok(Some(self.tell(&seen, verdict)));
+                    }
+                    if self.read_if_old(&seen).await? {
+                        continue;
+                    }
+                    if step == Step::Restore {
+                        self.show_drift("in place", "absent", key.to_string()).await?;
+                    }
+                    self.add().await?;
+                }
+                Step::Update => {
+                    if let Some(verdict) = self.update(&seen).await? {
+                        return Ok(Some(self.tell(&seen, verdict)));
+                    }
+                }
+                Step::Remove => {
+                    if self.read_if_old(&seen).await? {
+                        continue;
+                    }
+                    if let Some(verdict) = self.remove(&seen).await? {
+                        return Ok(Some(verdict));
+                    }
+                }
+                Step::Keep | Step::Wait | Step::Ignore => return Ok(Some(self.conclude(&seen, row))),
+            }
+        }
+        Ok(Some(Verdict::working(Reason::Progressing, "still at work").again(Duration::from_secs(5))))
+    }
+
+    /// The share as it was seen, or read now; `None`: it is gone.
+    async fn seen_or_read(&mut self) -> Result<Option<Seen>, Stop> {
+        if let Some(seen) = self.seen() {
+            return Ok(Some(seen).filter(Seen::is_live));
+        }
+        if self.access.account.picture().swept.is_none() {
+            self.access.account.demand_sweep(self.pass.key.clone(), At::default());
+            return match self.access.account.sweep_error() {
+                Some(error) => Err(Stop::Cloudflare(error)),
+                None => Err(Stop::Queued),
+            };
+        }
+        if !self.access.account.picture().is_missing(&self.id) {
+            self.access.read_share(&self.id).await?;
+        }
+        Ok(self.seen().filter(Seen::is_live))
+    }
+
+    async fn share_gone(&mut self) -> Result<Option<Verdict>, Stop> {
+        let patience = self.pass.context.settings.patience();
+        let now = self.pass.now();
+        if self.pass.is_doomed() {
+            let (gone, leaving, first) = {
+                let picture = self.access.account.picture();
+                (
+                    picture.is_gone(&self.id, patience),
+                    picture.seen(&self.id).is_some_and(Seen::is_leaving),
+                    picture.missing_since(&self.id),
+                )
+            };
+            if gone || leaving {
+                self.pass.guard(false).await?;
+                return Ok(None);
+            }
+            if let Some(first) = first.filter(|first| now.since(*first) >= patience) {
+                self.access.read_share(&self.id).await?;
+                self.access.account.demand_sweep(self.pass.key.clone(), first);
+            }
+            let verdict = Verdict::working(Reason::Deleting, "the share is not there any more; looking again");
+            return Ok(Some(verdict.again(patience)));
+        }
+        let message = format!("share {} is not there; its Share object looks after that", self.id);
+        Ok(Some(Verdict::working(Reason::WaitingForShare, message).again(patience)))
+    }
+
+    /// Whether the last verdict, Ready, still stands though the rows were not listed since the process began.
+    fn is_trusted(&mut self, seen: &Seen) -> bool {
+        if !self.pass.was_ready() || self.pass.is_doomed() || !self.record().confirmed {
+            return false;
+        }
+        if self.pass.notes(|notes| notes.following) {
+            return false;
+        }
+        match &self.key {
+            RowKey::Resource { .. } => self.step(seen).0 == Step::Keep,
+            RowKey::Recipient(_) | RowKey::Excluded(_) => {
+                let told = self.parent.share.as_ref().and_then(|share| share.status.as_ref()?.recipients.clone());
+                let counts = seen.counts.unwrap_or_default();
+                let counted = |n: u64| i32::try_from(n).unwrap_or(i32::MAX);
+                seen.recipients.is_none()
+                    && counts.associating == 0
+                    && counts.disassociating == 0
+                    && told.is_some_and(|told| {
+                        told.in_place == counted(counts.associated)
+                            && told.disassociated == counted(counts.disassociated)
+                    })
+            }
+        }
+    }
+
+    fn as_before(&mut self) -> Verdict {
+        let conditions = &self.pass.status.child().conditions;
+        let ready = conditions.iter().find(|condition| condition.type_ == "Ready");
+        Verdict::ready(Reason::Associated, ready.map(|c| c.message.clone()).unwrap_or_default())
+    }
+
+    fn step(&mut self, seen: &Seen) -> (Step, RowSeen) {
+        let now = self.pass.now();
+        let settle = self.pass.context.settings.settle_time + Duration::from_secs(1);
+        let record = self.pass.status.child();
+        let recorded = match (record.confirmed, &record.intended_at) {
+            (true, _) => RowRecorded::InPlace,
+            (false, Some(at)) => inventory::recorded(Some(&Some(at.clone())), now, settle),
+            (false, None) => RowRecorded::Never,
+        };
+        let wanted = self.pass.object.wanted_meta();
+        let row_seen = seen.row(&self.key, |row| !meta::same_object(&wanted, &row.meta));
+        let facts = row::Facts { declared: self.declared, recorded, seen: row_seen, prune: false };
+        let step = match row::step(facts) {
+            Step::Restore if now.since(self.pass.context.started) < self.pass.context.settings.patience() => Step::Wait,
+            step => step,
+        };
+        (step, row_seen)
+    }
+
+    async fn refresh(&mut self, seen: &Seen, requested: bool) -> Result<(), Stop> {
+        let now = self.pass.now();
+        let (following, due) = self.pass.notes(|notes| (notes.following, notes.due));
+        let poll = following && due <= now;
+        let since = if requested {
+            now.minus(FRESH)
+        } else if poll {
+            due
+        } else {
+            At::default()
+        };
+        match self.key {
+            RowKey::Resource { .. } => {
+                if seen.resources.is_none() || seen.read_at < since || seen.read_at == At::default() {
+                    self.access.refresh_share(&self.id, since).await?;
+                }
+            }
+            RowKey::Recipient(_) | RowKey::Excluded(_) => {
+                if seen.recipients.as_ref().is_none_or(|r| r.stale || r.read_at < since) {
+                    self.access.read_recipients(&self.id).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn read_row(&mut self) -> Result<(), Stop> {
+        match self.key {
+            RowKey::Resource { .. } => {
+                self.access.read_share(&self.id).await?;
+                if let Some(seen) = self.access.account.picture().seen_mut(&self.id) {
+                    seen.resources.get_or_insert_default();
+                }
+                Ok(())
+            }
+            RowKey::Recipient(_) | RowKey::Excluded(_) => self.access.read_recipients(&self.id).await,
+        }
+    }
+
+    async fn read_if_old(&mut self, seen: &Seen) -> Result<bool, Stop> {
+        let since = self.pass.now().minus(FRESH);
+        let old = match self.key {
+            RowKey::Resource { .. } => seen.read_at < since,
+            RowKey::Recipient(_) | RowKey::Excluded(_) => {
+                seen.recipients.as_ref().is_none_or(|r| r.stale || r.read_at < since)
+            }
+        };
+        if old {
+            self.read_row().await?;
+        }
+        Ok(old)
+    }
+
+    fn refused(&self, item: &str) -> Option<Verdict> {
+        let now = self.pass.now();
+        let refused = self.pass.notes(|notes| notes.refusal(item, now).cloned())?;
+        Some(Verdict::stalled(Reason::Rejected, refused.message).again(refused.until.since(now)))
+    }
+
+    fn name(&self) -> String {
+        label(&self.key, self.pass.object.label().as_deref())
+    }
+
+    async fn show_drift(&mut self, desired: &str, observed: &str, path: String) -> Result<(), Stop> {
+        let cut = |text: &str| text.chars().take(200).collect::<String>();
+        let entry = DriftEntry { path, desired: cut(desired), observed: cut(observed) };
+        if self.record().drift.contains(&entry) {
+            return Ok(());
+        }
+        self.pass.context.metrics.drift();
+        let message = format!("{}: {} instead of {}; it is put right", entry.path, entry.observed, entry.desired);
+        self.pass.event(Note::warning_of("Drifted"), message.clone());
+        self.record().drift = vec![entry];
+        let now = clock::time(self.pass.now());
+        let generation = self.pass.generation();
+        let verdict = Verdict::working(Reason::Progressing, "a difference at Cloudflare is put right");
+        super::verdict::conclude(self.pass.status.told().conditions, &verdict, Some(message), generation, &now);
+        self.pass.save().await
+    }
+
+    async fn add(&mut self) -> Result<(), Stop> {
+        let _permit = self.access.permit(1)?;
+        self.pass.context.may_write()?;
+        let now = self.pass.now();
+        let (uid, id, key) = (self.pass.object.uid(), self.id.clone(), self.key.clone());
+        let record = self.record();
+        record.bound_uid = uid;
+        record.intended_at = Some(clock::time(now));
+        record.confirmed = false;
+        self.pass.save().await?;
+        let meta = self.pass.object.wanted_meta();
+        let apply = Apply { context: &self.pass.context, access: &self.access };
+        match apply.add(&id, &key, &meta).await {
+            Ok(Change::Done(())) => {
+                self.pass.notes(|notes| notes.wrote(&key.to_string(), "add"));
+                Ok(())
+            }
+            Ok(Change::Unsure(error)) => Err(Stop::Cloudflare(error)),
+            Ok(Change::Not(error)) => {
+                self.record().intended_at = None;
+                match error.class() {
+                    ErrorClass::Retry | ErrorClass::Throttled | ErrorClass::Denied => {
+                        self.pass.save().await?;
+                        Err(Stop::Cloudflare(error))
+                    }
+                    ErrorClass::Conflict | ErrorClass::Gone | ErrorClass::Rejected => {
+                        if error.class() != ErrorClass::Rejected
+                            && let Some(seen) = self.access.account.picture().seen_mut(&id)
+                        {
+                            seen.outdate();
+                        }
+                        let message = format!("Cloudflare refuses {}: {error}", self.name());
+                        self.pass.notes(|notes| notes.refuse(&key.to_string(), message, now));
+                        Ok(())
+                    }
+                }
+            }
+            Err(stop) => {
+                self.record().intended_at = None;
+                self.pass.save().await?;
+                Err(stop)
+            }
+        }
+    }
+
+    async fn update(&mut self, seen: &Seen) -> Result<Option<Verdict>, Stop> {
+        let item = self.key.to_string();
+        if let Some(verdict) = self.refused(&item) {
+            return Ok(Some(verdict));
+        }
+        let Some(row) = seen.resource(&self.key).cloned() else { return Ok(None) };
+        let meta = self.pass.object.wanted_meta();
+        let text = serde_json::Value::Object(meta.clone()).to_string();
+        let found = serde_json::Value::Object(row.meta.clone()).to_string();
+        if self.pass.notes(|notes| notes.is_pointless(&item, &text)) {
+            return Ok(Some(super::share::not_converging(&format!("the meta of {}", self.name()), &text, &found)));
+        }
+        self.show_drift(&text, &found, format!("{item}.meta")).await?;
+        let now = self.pass.now();
+        let apply = Apply { context: &self.pass.context, access: &self.access };
+        match apply.update_resource(&self.id, &row.id, &meta).await? {
+            Change::Done(()) => self.pass.notes(|notes| notes.wrote(&item, &text)),
+            Change::Unsure(error) => return Err(Stop::Cloudflare(error)),
+            Change::Not(error) if matches!(error.class(), ErrorClass::Rejected | ErrorClass::Conflict) => {
+                let message = format!("Cloudflare refuses the meta of {}: {error}", self.name());
+                self.pass.notes(|notes| notes.refuse(&item, message, now));
+            }
+            Change::Not(error) => return Err(Stop::Cloudflare(error)),
+        }
+        Ok(None)
+    }
+
+    async fn remove(&mut self, seen: &Seen) -> Result<Option<Verdict>, Stop> {
+        let item = format!("remove {}", self.key);
+        let last = matches!(self.key, RowKey::Resource { .. }) && seen.live_resources() <= 1;
+        let now = self.pass.now();
+        if let Some(refused) = self.pass.notes(|notes| notes.refusal(&item, now).cloned()) {
+            let reason = if last { Reason::LastResource } else { Reason::Rejected };
+            return Ok(Some(Verdict::stalled(reason, refused.message).again(refused.until.since(now))));
+        }
+        let row = match &self.key {
+            RowKey::Recipient(account) => seen.recipient(account).map(|row| RowId::Recipient(row.id.clone())),
+            RowKey::Excluded(account) => seen.excluded(account).map(|row| RowId::Excluded(row.id.clone())),
+            RowKey::Resource { .. } => seen.resource(&self.key).map(|row| RowId::Resource(row.id.clone())),
+        };
+        let Some(row) = row else { return Ok(None) };
+        let apply = Apply { context: &self.pass.context, access: &self.access };
+        match apply.remove(&self.id, &row).await? {
+            Change::Done(()) => Ok(None),
+            Change::Unsure(error) => Err(Stop::Cloudflare(error)),
+            Change::Not(error) if matches!(error.class(), ErrorClass::Rejected | ErrorClass::Conflict) => {
+                let what = if last {
+                    "Cloudflare does not remove the last resource of a share; the Share removes it once it has another"
+                } else {
+                    "Cloudflare refuses to remove it"
+                };
+                let message = format!("{}: {what} ({error})", self.name());
+                self.pass.notes(|notes| notes.refuse(&item, message, now));
+                Ok(None)
+            }
+            Change::Not(error) => Err(Stop::Cloudflare(error)),
+        }
+    }
+
+    fn held(&mut self, observing: bool, seen: &Seen) -> Verdict {
+        let verdict = match self.access.account.breaker() {
+            Some(message) => Verdict::blind(Reason::BreakerOpen, message),
+            None if observing => {
+                Verdict::stalled(Reason::Differs, format!("observed: {} differs; nothing is changed", self.name()))
+            }
+            None => Verdict::stalled(
+                Reason::Differs,
+                format!("the operator runs with --read-only: {} differs", self.name()),
+            ),
+        };
+        self.tell(seen, verdict)
+    }
+
+    fn tell(&mut self, seen: &Seen, verdict: Verdict) -> Verdict {
+        let key = self.key.clone();
+        self.pass.status.tell_row(&key, Some(seen));
+        verdict
+    }
+
+    fn conclude(&mut self, seen: &Seen, row: RowSeen) -> Verdict {
+        let key = self.key.clone();
+        self.pass.status.tell_row(&key, Some(seen));
+        if self.pass.is_doomed() {
+            let wait = self.follow(seen);
+            let verdict = Verdict::working(Reason::Deleting, format!("{} is being removed by Cloudflare", self.name()));
+            return verdict.again(wait);
+        }
+        let stand = standing(&key, seen, None);
+        let word = stand.word.clone();
+        match stand.state {
+            State::InPlace if matches!(row, RowSeen::Live { .. }) => {
+                self.record().drift.clear();
+                self.settle();
+                Verdict::ready(Reason::Associated, format!("{} is {word}", self.name()))
+            }
+            State::Failed => {
+                self.settle();
+                Verdict::stalled(
+                    Reason::RecipientFailed,
+                    format!(
+                        "{} failed: {}. Cloudflare does not try again: mend it there, then delete and apply this object",
+                        self.name(),
+                        stand.message
+                    ),
+                )
+            }
+            State::InPlace | State::Pending | State::Failing | State::Refused => {
+                let wait = self.follow(seen);
+                let detail = if stand.message.is_empty() { String::new() } else { format!(": {}", stand.message) };
+                Verdict::working(Reason::Associating, format!("{} is {word}{detail}", self.name())).again(wait)
+            }
+        }
+    }
+
+    fn settle(&self) {
+        if self.pass.notes(|notes| std::mem::take(&mut notes.following)) {
+            self.access.account.unfollow(&self.pass.key);
+        }
+    }
+
+    fn follow(&self, seen: &Seen) -> Duration {
+        use std::hash::{DefaultHasher, Hash, Hasher};
+        let mut hasher = DefaultHasher::new();
+        standing(&self.key, seen, None).word.hash(&mut hasher);
+        self.access.account.follow(&self.pass.key);
+        let settings = &self.pass.context.settings;
+        let now = self.pass.now();
+        self.pass.notes(|notes| {
+            if !notes.following {
+                notes.following = true;
+                notes.due = At::default();
+            }
+            notes.plan_poll(hasher.finish(), now, settings.poll_min, settings.poll_max)
+        })
+    }
+}

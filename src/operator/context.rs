@@ -1,0 +1,114 @@
+//! All that passes share.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::cloudflare::{Client, Fingerprint};
+use crate::core::id::AccountId;
+use crate::core::pace::Class;
+use crate::core::time::At;
+use crate::serve::metrics::Metrics;
+
+use super::access::{Access, Stop};
+use super::account::Account;
+use super::budget::{Budgets, Caller, Turn};
+use super::clock::Clock;
+use super::credentials::{Credentials, Known};
+use super::events::Events;
+use super::key::ObjectKey;
+use super::leader::Leadership;
+use super::notes::Notebook;
+use super::objects::Objects;
+use super::record::Records;
+use super::sweep;
+use super::wakes::Wakes;
+
+/// What the installer decided.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub sweep_interval: Duration,
+    pub poll_min: Duration,
+    pub poll_max: Duration,
+    /// After this time a call that was sent cannot take effect any more.
+    pub settle_time: Duration,
+    pub read_only: bool,
+    /// Namespaces in which shares may target an organization.
+    pub organization_shares: Vec<String>,
+    /// Longest that one call to Cloudflare takes.
+    pub call_timeout: Duration,
+}
+
+impl Settings {
+    /// For how long a read may lag behind a write, and how long a missing share must stay missing.
+    pub fn patience(&self) -> Duration {
+        self.settle_time / 4
+    }
+}
+
+pub struct Context {
+    pub settings: Settings,
+    pub clock: Clock,
+    pub started: At,
+    pub client: Client,
+    pub objects: Objects,
+    pub records: Records,
+    pub budgets: Budgets,
+    pub credentials: Credentials,
+    pub wakes: Arc<Wakes>,
+    pub notebook: Notebook,
+    pub leadership: Leadership,
+    pub events: Events,
+    pub metrics: Arc<Metrics>,
+    pub stopping: AtomicBool,
+    pub accounts: Mutex<HashMap<(Fingerprint, AccountId), Arc<Account>>>,
+    /// One at a time works on a remote share: its object and its children.
+    pub gates: Mutex<HashMap<super::key::Name, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+impl Context {
+    /// The account as that credential sees it; its sweep begins with the first use.
+    pub fn account(self: &Arc<Self>, known: &Known, id: &AccountId) -> Arc<Account> {
+        let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        let start = || {
+            let account = Arc::new(Account::new(id.clone(), known.clone(), self.budgets.of(known.fingerprint)));
+            tokio::spawn(sweep::run(self.clone(), account.clone()));
+            account
+        };
+        accounts.entry((known.fingerprint, id.clone())).or_insert_with(start).clone()
+    }
+
+    /// Drops an account that no object uses any more.
+    pub fn drop_account(&self, account: &Account) {
+        let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        accounts.remove(&(account.fingerprint, account.id.clone()));
+    }
+
+    pub fn access(self: &Arc<Self>, known: &Known, account: &AccountId, object: &ObjectKey, class: Class) -> Access {
+        Access {
+            client: self.client.clone(),
+            credential: known.credential.clone(),
+            account: self.account(known, account),
+            clock: self.clock,
+            turn: Turn { caller: Caller::Object(object.clone()), namespace: object.name.namespace.clone(), class },
+            grace: self.settings.patience(),
+        }
+    }
+
+    /// Whether a call that changes something may start now and end in time.
+    pub fn may_write(&self) -> Result<(), Stop> {
+        if self.stopping.load(Ordering::Relaxed) || !self.leadership.lasts(self.settings.call_timeout) {
+            return Err(Stop::Stopping);
+        }
+        Ok(())
+    }
+
+    pub fn gate(&self, share: &super::key::Name) -> Arc<tokio::sync::Mutex<()>> {
+        let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
+        if gates.len() > 1024 {
+            gates.retain(|_, gate| Arc::strong_count(gate) > 1);
+        }
+        gates.entry(share.clone()).or_default().clone()
+    }
+}

@@ -1,0 +1,148 @@
+//! Which credential an object uses, and how its Secret is kept up to date.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+
+use crate::cloudflare::{Credential, Fingerprint};
+use crate::core::time::At;
+
+use super::clock::Clock;
+use super::key::Name;
+
+/// How old a read of a Secret may be when a pass uses it.
+pub const FRESH: Duration = Duration::from_secs(30);
+/// How long a credential is remembered for deletions after its Secret is gone.
+const REMEMBERED: Duration = Duration::from_secs(3600);
+
+/// Why there is no credential.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum NoCredential {
+    #[error("the Secret {0} does not exist: create it with the key apiToken, or email and apiKey")]
+    Missing(String),
+    #[error("the Secret {0} cannot be used: {1}")]
+    Unusable(String, String),
+    #[error("the Secret {0} may not be read: allow the operator `get` on it (chart value secretNames)")]
+    Forbidden(String),
+    #[error("the Secret {0} cannot be read now: {1}")]
+    Unreadable(String, String),
+}
+
+#[derive(Clone)]
+pub struct Known {
+    pub credential: Arc<Credential>,
+    pub fingerprint: Fingerprint,
+}
+
+#[derive(Clone)]
+struct Entry {
+    outcome: Result<Known, NoCredential>,
+    read_at: At,
+    used_at: At,
+    good: Option<(Known, At)>,
+}
+
+pub struct Credentials {
+    kube: kube::Client,
+    clock: Clock,
+    entries: Mutex<HashMap<Name, Entry>>,
+}
+
+impl Credentials {
+    pub fn new(kube: kube::Client, clock: Clock) -> Credentials {
+        Credentials { kube, clock, entries: Mutex::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Name, Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The credential in that Secret, as of at most half a minute ago.
+    pub async fn resolve(&self, secret: &Name) -> Result<Known, NoCredential> {
+        let now = self.clock.now();
+        if let Some(entry) = self.lock().get_mut(secret) {
+            entry.used_at = now;
+            // A Secret that was missing may have come: only what was good is remembered for long.
+            let keeps = if entry.outcome.is_ok() { FRESH } else { Duration::from_secs(2) };
+            if now.since(entry.read_at) < keeps {
+                return entry.outcome.clone();
+            }
+        }
+        self.refresh(secret, true).await.0
+    }
+
+    /// The last good credential of a Secret, for deletions only.
+    pub fn remembered(&self, secret: &Name) -> Option<Known> {
+        let now = self.clock.now();
+        let entries = self.lock();
+        let (known, at) = entries.get(secret)?.good.as_ref()?;
+        (now.since(*at) < REMEMBERED).then(|| known.clone())
+    }
+
+    /// The next use reads the Secret anew: Cloudflare refused what was in it.
+    pub fn doubt(&self, secret: &Name) {
+        if let Some(entry) = self.lock().get_mut(secret) {
+            entry.read_at = At::default();
+        }
+    }
+
+    /// Reads the Secret; whether what it holds is another value than before.
+    async fn refresh(&self, secret: &Name, used: bool) -> (Result<Known, NoCredential>, bool) {
+        let read = self.read(secret).await;
+        let now = self.clock.now();
+        let mut entries = self.lock();
+        let before = entries.get(secret);
+        // Not being able to ask says nothing about the Secret.
+        let outcome = match (&read, before) {
+            (Err(NoCredential::Unreadable(..)), Some(entry)) if entry.outcome.is_ok() => entry.outcome.clone(),
+            _ => read,
+        };
+        let print = |outcome: &Result<Known, NoCredential>| outcome.as_ref().map(|k| k.fingerprint).ok();
+        let changed = before.is_some_and(|entry| print(&entry.outcome) != print(&outcome));
+        let good = match &outcome {
+            Ok(known) => Some((known.clone(), now)),
+            Err(_) => before.and_then(|entry| entry.good.clone()),
+        };
+        let used_at = if used { now } else { before.map_or(now, |entry| entry.used_at) };
+        entries.insert(secret.clone(), Entry { outcome: outcome.clone(), read_at: now, used_at, good });
+        (outcome, changed)
+    }
+
+    async fn read(&self, name: &Name) -> Result<Known, NoCredential> {
+        let label = name.name.clone();
+        let api: Api<Secret> = Api::namespaced(self.kube.clone(), &name.namespace);
+        let secret = match api.get_opt(&name.name).await {
+            Ok(Some(secret)) => secret,
+            Ok(None) => return Err(NoCredential::Missing(label)),
+            Err(kube::Error::Api(status)) if status.code == 403 => return Err(NoCredential::Forbidden(label)),
+            Err(error) => return Err(NoCredential::Unreadable(label, error.to_string())),
+        };
+        let data: BTreeMap<String, Vec<u8>> =
+            secret.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0)).collect();
+        let credential =
+            Credential::from_secret(&data).map_err(|error| NoCredential::Unusable(label, error.to_string()))?;
+        let fingerprint = credential.fingerprint();
+        Ok(Known { credential: Arc::new(credential), fingerprint })
+    }
+
+    /// Reads every Secret that a live object uses once more; returns those whose value changed.
+    pub async fn refresh_all(&self, in_use: impl Fn(&Name) -> bool) -> Vec<Name> {
+        let now = self.clock.now();
+        let names: Vec<Name> = {
+            let mut entries = self.lock();
+            entries.retain(|name, entry| in_use(name) || now.since(entry.used_at) < REMEMBERED);
+            let stale = |entry: &Entry| now.since(entry.read_at) >= FRESH;
+            entries.iter().filter(|(name, entry)| in_use(name) && stale(entry)).map(|(name, _)| name.clone()).collect()
+        };
+        let mut changed = Vec::new();
+        for name in names {
+            if self.refresh(&name, false).await.1 {
+                changed.push(name);
+            }
+        }
+        changed
+    }
+}

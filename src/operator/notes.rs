@@ -1,0 +1,147 @@
+//! What the process remembers of an object between passes, and may lose when it dies.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::core::pace;
+use crate::core::time::At;
+
+use super::key::ObjectKey;
+
+#[derive(Default)]
+pub struct Notebook {
+    notes: Mutex<HashMap<ObjectKey, Notes>>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Notes {
+    uid: String,
+    /// What the notes are about: generation, and the last request to look again.
+    edition: (i64, Option<String>),
+    /// Polls since something last moved, and when the next is due.
+    pub polls: u32,
+    pub due: At,
+    moved: u64,
+    /// Passes in a row that failed.
+    pub failures: u32,
+    /// What Cloudflare refused, by item.
+    pub refused: HashMap<String, Refused>,
+    /// Successful writes whose value did not stay, by item.
+    pub written: HashMap<String, Written>,
+    /// When complete looks for an announced create showed nothing.
+    pub empty_looks: Vec<At>,
+    /// How many creates in a row were refused as a whole, without saying for what.
+    pub refused_creates: usize,
+    /// When a share that the manifest names by id was last not there.
+    pub not_found: Option<At>,
+    pub following: bool,
+    /// When Events were published lately.
+    published: Vec<At>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Refused {
+    pub times: u32,
+    pub until: At,
+    pub since: At,
+    pub message: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    pub value: String,
+    pub times: u32,
+}
+
+/// Events of one object in an hour.
+const MAX_EVENTS: usize = 10;
+
+/// So many successful writes of one value that does not stay are enough.
+pub const ENOUGH_WRITES: u32 = 2;
+
+impl Notebook {
+    /// The object's notes; new ones if it is another object, fresh hope if it was edited or a look was requested.
+    pub fn with<T>(
+        &self,
+        key: &ObjectKey,
+        uid: &str,
+        edition: (i64, Option<String>),
+        use_them: impl FnOnce(&mut Notes) -> T,
+    ) -> T {
+        let mut all = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        let notes = all.entry(key.clone()).or_default();
+        if notes.uid != uid {
+            *notes = Notes { uid: uid.to_owned(), edition: edition.clone(), ..Notes::default() };
+        }
+        if notes.edition != edition {
+            notes.edition = edition;
+            notes.refused.clear();
+            notes.written.clear();
+            notes.polls = 0;
+            notes.refused_creates = 0;
+            notes.not_found = None;
+            notes.failures = 0;
+        }
+        use_them(notes)
+    }
+
+    pub fn forget(&self, key: &ObjectKey) -> Option<Notes> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).remove(key)
+    }
+}
+
+impl Notes {
+    /// Whether one more Event is welcome: at most ten in an hour.
+    pub fn may_publish(&mut self, now: At) -> bool {
+        self.published.retain(|at| now.since(*at) < Duration::from_secs(3600));
+        if self.published.len() >= MAX_EVENTS {
+            return false;
+        }
+        self.published.push(now);
+        true
+    }
+
+    /// Takes note of a refusal; returns when to try again.
+    pub fn refuse(&mut self, item: &str, message: String, now: At) -> Duration {
+        let times = self.refused.get(item).map_or(1, |r| r.times + 1);
+        let since = self.refused.get(item).map_or(now, |r| r.since);
+        let wait = pace::after_rejection(times);
+        self.refused.insert(item.to_owned(), Refused { times, until: now.plus(wait), since, message });
+        wait
+    }
+
+    /// The refusal that still holds for an item.
+    pub fn refusal(&self, item: &str, now: At) -> Option<&Refused> {
+        self.refused.get(item).filter(|refused| refused.until > now)
+    }
+
+    /// Counts a successful write of that value.
+    pub fn wrote(&mut self, item: &str, value: &str) {
+        let written = self.written.entry(item.to_owned()).or_insert(Written { value: value.to_owned(), times: 0 });
+        if written.value != value {
+            *written = Written { value: value.to_owned(), times: 0 };
+        }
+        written.times += 1;
+    }
+
+    /// Whether writing that value once more is pointless.
+    pub fn is_pointless(&self, item: &str, value: &str) -> bool {
+        self.written.get(item).is_some_and(|w| w.value == value && w.times >= ENOUGH_WRITES)
+    }
+
+    /// Plans the next poll: soon after something moved, then less and less often.
+    pub fn plan_poll(&mut self, moved: u64, now: At, min: Duration, max: Duration) -> Duration {
+        if self.moved != moved {
+            self.moved = moved;
+            self.polls = 0;
+        } else if now >= self.due {
+            self.polls += 1;
+        } else {
+            return self.due.since(now);
+        }
+        let wait = pace::growing(self.polls, min, max);
+        self.due = now.plus(wait);
+        wait
+    }
+}

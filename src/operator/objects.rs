@@ -1,0 +1,381 @@
+//! The objects this operator knows, and how they hang together.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Resource, ResourceExt};
+
+use crate::api::{Share, ShareRecipient, ShareResource};
+use crate::core::time::At;
+
+use super::key::{Kind, Name, ObjectKey};
+
+/// Name of the Secret where a manifest names none.
+pub const DEFAULT_SECRET: &str = "cloudflare-credentials";
+
+pub struct Objects {
+    pub shares: Kept<Share>,
+    pub recipients: Kept<ShareRecipient>,
+    pub resources: Kept<ShareResource>,
+    relations: Mutex<Relations>,
+}
+
+/// Objects of one kind: what the watch brought, and where our own writes are ahead of it.
+pub struct Kept<K: Resource<DynamicType = ()> + Clone + 'static> {
+    stores: Vec<Store<K>>,
+    ahead: Mutex<HashMap<Name, Arc<K>>>,
+}
+
+#[derive(Default)]
+struct Relations {
+    children: HashMap<Name, HashSet<ObjectKey>>,
+    parents: HashMap<ObjectKey, Name>,
+    arrivals: HashMap<Name, Arrivals>,
+    shares: HashMap<Name, Traits>,
+    by_share_id: HashMap<String, HashSet<Name>>,
+    by_claim: HashMap<(String, String), HashSet<Name>>,
+}
+
+/// When child objects of a share came.
+#[derive(Debug, Clone, Copy)]
+pub struct Arrivals {
+    pub first: At,
+    pub last: At,
+}
+
+/// What of a Share others are found by.
+#[derive(Debug, Clone, PartialEq)]
+struct Traits {
+    share_ids: Vec<String>,
+    claim: (String, String),
+    secret: Name,
+    /// Hash of what the children go by.
+    told: u64,
+}
+
+impl<K: Resource<DynamicType = ()> + Clone + 'static> Kept<K> {
+    /// One store for each watched scope.
+    pub fn new(stores: Vec<Store<K>>) -> Self {
+        Kept { stores, ahead: Mutex::default() }
+    }
+
+    fn ahead(&self) -> MutexGuard<'_, HashMap<Name, Arc<K>>> {
+        self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn find(&self, name: &Name) -> Option<Arc<K>> {
+        let reference = ObjectRef::new(&name.name).within(&name.namespace);
+        self.stores.iter().find_map(|store| store.get(&reference)).map(|object| self.newest(object))
+    }
+
+    /// The object, or what our own last write made of it where the watch has not brought that yet.
+    pub fn newest(&self, object: Arc<K>) -> Arc<K> {
+        let name = Name::of(object.as_ref());
+        let mut ahead = self.ahead();
+        match ahead.get(&name) {
+            Some(own) if own.uid() == object.uid() && version(own.as_ref()) > version(object.as_ref()) => own.clone(),
+            Some(_) => {
+                ahead.remove(&name);
+                object
+            }
+            None => object,
+        }
+    }
+
+    /// The object as our own write left it.
+    pub fn wrote(&self, object: K) -> Arc<K> {
+        let object = Arc::new(object);
+        self.ahead().insert(Name::of(object.as_ref()), object.clone());
+        object
+    }
+
+    fn caught_up(&self, object: &K) {
+        let name = Name::of(object);
+        let mut ahead = self.ahead();
+        if ahead.get(&name).is_some_and(|own| own.uid() != object.uid() || version(own.as_ref()) <= version(object)) {
+            ahead.remove(&name);
+        }
+    }
+
+    fn gone(&self, name: &Name) {
+        self.ahead().remove(name);
+    }
+
+    pub fn count(&self) -> usize {
+        self.stores.iter().map(Store::len).sum()
+    }
+}
+
+/// Versions are numbers that grow, since Kubernetes 1.35 by promise and before that in fact.
+fn version<K: Resource>(object: &K) -> u64 {
+    object.resource_version().and_then(|v| v.parse().ok()).unwrap_or(0)
+}
+
+/// A kind whose objects are kept and related.
+pub trait Related: Resource<DynamicType = ()> + Clone + Send + Sync + 'static {
+    const KIND: Kind;
+
+    fn kept(objects: &Objects) -> &Kept<Self>;
+
+    /// Takes note of the object (`None`: it is gone). Returns who else has to look.
+    fn relate(objects: &Objects, name: &Name, object: Option<&Self>, now: At) -> Vec<ObjectKey>;
+
+    fn key(name: Name) -> ObjectKey {
+        ObjectKey { kind: Self::KIND, name }
+    }
+}
+
+impl Objects {
+    pub fn new(
+        shares: Vec<Store<Share>>,
+        recipients: Vec<Store<ShareRecipient>>,
+        resources: Vec<Store<ShareResource>>,
+    ) -> Objects {
+        Objects {
+            shares: Kept::new(shares),
+            recipients: Kept::new(recipients),
+            resources: Kept::new(resources),
+            relations: Mutex::default(),
+        }
+    }
+
+    fn relations(&self) -> MutexGuard<'_, Relations> {
+        self.relations.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the watch brought: an object that came or changed.
+    pub fn came<K: Related>(&self, object: &K, now: At) -> Vec<ObjectKey> {
+        K::kept(self).caught_up(object);
+        K::relate(self, &Name::of(object), Some(object), now)
+    }
+
+    /// What the watch brought: an object that went.
+    pub fn went<K: Related>(&self, object: &K, now: At) -> Vec<ObjectKey> {
+        let name = Name::of(object);
+        K::kept(self).gone(&name);
+        K::relate(self, &name, None, now)
+    }
+
+    /// A list is complete: what it lacks went while nobody watched.
+    pub fn listed<K: Related>(&self, now: At) -> Vec<ObjectKey> {
+        let known: Vec<Name> = {
+            let relations = self.relations();
+            match K::KIND {
+                Kind::Share => relations.shares.keys().cloned().collect(),
+                kind => relations.parents.keys().filter(|key| key.kind == kind).map(|key| key.name.clone()).collect(),
+            }
+        };
+        let gone = known.into_iter().filter(|name| K::kept(self).find(name).is_none());
+        gone.flat_map(|name| {
+            K::kept(self).gone(&name);
+            K::relate(self, &name, None, now)
+        })
+        .collect()
+    }
+
+    pub fn children(&self, share: &Name) -> Vec<ObjectKey> {
+        self.relations().children.get(share).into_iter().flatten().cloned().collect()
+    }
+
+    pub fn arrivals(&self, share: &Name) -> Option<Arrivals> {
+        self.relations().arrivals.get(share).copied()
+    }
+
+    /// Whether of all objects that name this remote share the given one is the oldest.
+    pub fn owns(&self, share: &Share, share_id: &str) -> bool {
+        let rivals = self.relations().by_share_id.get(share_id).cloned().unwrap_or_default();
+        self.is_oldest(share, rivals, |_| true)
+    }
+
+    /// Whether another object is bound to this remote share, or wants it by id.
+    pub fn is_spoken_for(&self, share: &Name, share_id: &str) -> bool {
+        self.relations().by_share_id.get(share_id).is_some_and(|names| names.iter().any(|name| name != share))
+    }
+
+    /// Whether of all objects that want a share of that name in that account the given one is the oldest.
+    pub fn claims(&self, share: &Share) -> bool {
+        let rivals = self.relations().by_claim.get(&claim(share)).cloned().unwrap_or_default();
+        self.is_oldest(share, rivals, |rival| rival.spec.share_id.is_none())
+    }
+
+    fn is_oldest(&self, share: &Share, rivals: HashSet<Name>, counts: impl Fn(&Share) -> bool) -> bool {
+        let own = Name::of(share);
+        let age = |share: &Share| (share.creation_timestamp().map(|t| t.0), Name::of(share));
+        rivals
+            .into_iter()
+            .filter(|name| *name != own)
+            .filter_map(|name| self.shares.find(&name))
+            .filter(|rival| counts(rival))
+            .all(|rival| age(share) < age(&rival))
+    }
+
+    /// The older object that stands in the way, for a message.
+    pub fn rival(&self, share: &Share, share_id: Option<&str>) -> Option<Name> {
+        let own = Name::of(share);
+        let relations = self.relations();
+        let rivals = match share_id {
+            Some(id) => relations.by_share_id.get(id),
+            None => relations.by_claim.get(&claim(share)),
+        };
+        rivals.into_iter().flatten().filter(|name| **name != own).min().cloned()
+    }
+
+    /// Objects that are bound to a remote share.
+    pub fn bound_to(&self, share_id: &str) -> Vec<Name> {
+        self.relations().by_share_id.get(share_id).into_iter().flatten().cloned().collect()
+    }
+
+    pub fn uses_secret(&self, secret: &Name) -> bool {
+        self.relations().shares.values().any(|traits| traits.secret == *secret)
+    }
+
+    /// Shares that use a Secret, and their children.
+    pub fn users(&self, secret: &Name) -> Vec<Name> {
+        let relations = self.relations();
+        relations.shares.iter().filter(|(_, t)| t.secret == *secret).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Shares of an account.
+    pub fn of_account(&self, account: &str) -> Vec<Name> {
+        let relations = self.relations();
+        relations.shares.iter().filter(|(_, t)| t.claim.0 == account).map(|(name, _)| name.clone()).collect()
+    }
+}
+
+/// Account and name under which a Share wants to be at Cloudflare.
+fn claim(share: &Share) -> (String, String) {
+    (share.spec.account_id.clone(), share.spec.name.clone().unwrap_or_else(|| share.name_any()))
+}
+
+/// The Secret that a Share's calls are made with.
+pub fn secret_of(share: &Share) -> Name {
+    let name = share.spec.credentials_ref.as_ref().map_or(DEFAULT_SECRET, |r| r.name.as_str());
+    Name::new(share.namespace().unwrap_or_default(), name)
+}
+
+impl Related for Share {
+    const KIND: Kind = Kind::Share;
+
+    fn kept(objects: &Objects) -> &Kept<Self> {
+        &objects.shares
+    }
+
+    fn relate(objects: &Objects, name: &Name, object: Option<&Self>, _now: At) -> Vec<ObjectKey> {
+        let traits = object.map(|share| {
+            let recorded =
+                share.status.as_ref().filter(|s| s.bound_uid == share.uid()).and_then(|s| s.share_id.clone());
+            Traits {
+                share_ids: recorded.into_iter().chain(share.spec.share_id.clone()).collect(),
+                claim: claim(share),
+                secret: secret_of(share),
+                told: told(share),
+            }
+        });
+        let mut relations = objects.relations();
+        let before = relations.shares.get(name).cloned();
+        let mut touched = Vec::new();
+        if before != traits {
+            touched.extend(relations.children.get(name).into_iter().flatten().cloned());
+            if let Some(before) = before {
+                for id in &before.share_ids {
+                    touched.extend(leave(&mut relations.by_share_id, id, name).into_iter().map(Share::key));
+                }
+                touched.extend(leave(&mut relations.by_claim, &before.claim, name).into_iter().map(Share::key));
+                relations.shares.remove(name);
+            }
+            if let Some(traits) = traits {
+                for id in &traits.share_ids {
+                    relations.by_share_id.entry(id.clone()).or_default().insert(name.clone());
+                }
+                relations.by_claim.entry(traits.claim.clone()).or_default().insert(name.clone());
+                relations.shares.insert(name.clone(), traits);
+            }
+        }
+        touched
+    }
+}
+
+/// What of a Share matters to its children: who it is, how far it is, and what it holds for them.
+fn told(share: &Share) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (share.uid(), share.meta().generation, share.meta().deletion_timestamp.is_some()).hash(&mut hasher);
+    if let Some(status) = &share.status {
+        (&status.bound_uid, &status.share_id, status.intent.is_some()).hash(&mut hasher);
+        for recorded in &status.inventory.recipients {
+            recorded.account_id.hash(&mut hasher);
+        }
+        for recorded in &status.inventory.resources {
+            (&recorded.kind, &recorded.id).hash(&mut hasher);
+        }
+    }
+    hasher.finish()
+}
+
+/// Takes a name out of a set; returns those that are left, since one of them may inherit.
+fn leave<Q: Eq + Hash>(map: &mut HashMap<Q, HashSet<Name>>, key: &Q, name: &Name) -> Vec<Name> {
+    let Some(names) = map.get_mut(key) else { return Vec::new() };
+    names.remove(name);
+    if names.is_empty() {
+        map.remove(key);
+        return Vec::new();
+    }
+    names.iter().cloned().collect()
+}
+
+impl Objects {
+    fn relate_child(&self, key: ObjectKey, parent: Option<Name>, now: At) -> Vec<ObjectKey> {
+        let mut relations = self.relations();
+        let before = relations.parents.get(&key).cloned();
+        let mut touched = Vec::new();
+        if let Some(before) = before.filter(|before| Some(before) != parent.as_ref()) {
+            relations.parents.remove(&key);
+            if let Some(children) = relations.children.get_mut(&before) {
+                children.remove(&key);
+                // Another declaration of the same key may inherit.
+                touched.extend(children.iter().cloned());
+                if children.is_empty() {
+                    relations.children.remove(&before);
+                    relations.arrivals.remove(&before);
+                }
+            }
+            touched.push(Share::key(before));
+        }
+        if let Some(parent) = parent {
+            if relations.parents.insert(key.clone(), parent.clone()).is_none() {
+                let arrivals = relations.arrivals.entry(parent.clone()).or_insert(Arrivals { first: now, last: now });
+                arrivals.last = now;
+            }
+            relations.children.entry(parent.clone()).or_default().insert(key);
+            touched.push(Share::key(parent));
+        }
+        touched
+    }
+}
+
+impl Related for ShareRecipient {
+    const KIND: Kind = Kind::ShareRecipient;
+
+    fn kept(objects: &Objects) -> &Kept<Self> {
+        &objects.recipients
+    }
+
+    fn relate(objects: &Objects, name: &Name, object: Option<&Self>, now: At) -> Vec<ObjectKey> {
+        let parent = object.map(|o| Name::new(name.namespace.clone(), o.spec.share_ref.name.clone()));
+        objects.relate_child(Self::key(name.clone()), parent, now)
+    }
+}
+
+impl Related for ShareResource {
+    const KIND: Kind = Kind::ShareResource;
+
+    fn kept(objects: &Objects) -> &Kept<Self> {
+        &objects.resources
+    }
+
+    fn relate(objects: &Objects, name: &Name, object: Option<&Self>, now: At) -> Vec<ObjectKey> {
+        let parent = object.map(|o| Name::new(name.namespace.clone(), o.spec.share_ref.name.clone()));
+        objects.relate_child(Self::key(name.clone()), parent, now)
+    }
+}

@@ -1,0 +1,243 @@
+//! One pass over one object, whatever its kind: begin, save what must not be lost, end with a verdict.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::ResourceExt;
+
+use crate::api::status::{ChildStatus, DriftEntry, RecipientStatus, ResourceStatus, ShareStatus};
+use crate::api::{FLUX_REQUESTED_AT, REQUESTED_AT, Reason};
+use crate::cloudflare::{Error, ErrorClass};
+use crate::core::pace;
+use crate::core::time::At;
+
+use super::access::{Access, Stop};
+use super::clock;
+use super::context::Context;
+use super::events::Note;
+use super::key::{Name, ObjectKey};
+use super::notes::Notes;
+use super::record::Recorded;
+use super::verdict::{self, Course, Readiness, Verdict};
+
+/// What every status tells.
+pub struct Told<'a> {
+    pub observed_generation: &'a mut i64,
+    pub conditions: &'a mut Vec<Condition>,
+    pub handled: &'a mut Option<String>,
+    pub drift: &'a mut Vec<DriftEntry>,
+}
+
+pub trait Telling {
+    fn told(&mut self) -> Told<'_>;
+}
+
+impl Telling for ShareStatus {
+    fn told(&mut self) -> Told<'_> {
+        Told {
+            observed_generation: &mut self.observed_generation,
+            conditions: &mut self.conditions,
+            handled: &mut self.last_handled_reconcile_at,
+            drift: &mut self.drift,
+        }
+    }
+}
+
+impl Telling for ChildStatus {
+    fn told(&mut self) -> Told<'_> {
+        Told {
+            observed_generation: &mut self.observed_generation,
+            conditions: &mut self.conditions,
+            handled: &mut self.last_handled_reconcile_at,
+            drift: &mut self.drift,
+        }
+    }
+}
+
+impl Telling for RecipientStatus {
+    fn told(&mut self) -> Told<'_> {
+        self.child.told()
+    }
+}
+
+impl Telling for ResourceStatus {
+    fn told(&mut self) -> Told<'_> {
+        self.child.told()
+    }
+}
+
+/// A pass under way. `status` is the draft of what will be written.
+pub struct Pass<K: Recorded> {
+    pub context: Arc<Context>,
+    pub key: ObjectKey,
+    pub object: Arc<K>,
+    pub status: K::Status,
+}
+
+/// So many failures in a row are told; fewer only slow the object down.
+const TOLERATED: u32 = 3;
+
+impl<K: Recorded> Pass<K>
+where
+    K::Status: Telling,
+{
+    pub fn begin(context: Arc<Context>, object: Arc<K>) -> Pass<K> {
+        let key = K::key(Name::of(object.as_ref()));
+        let status = object.status().cloned().unwrap_or_default();
+        Pass { context, key, object, status }
+    }
+
+    pub fn now(&self) -> At {
+        self.context.clock.now()
+    }
+
+    pub fn generation(&self) -> i64 {
+        self.object.meta().generation.unwrap_or(0)
+    }
+
+    pub fn is_doomed(&self) -> bool {
+        self.object.meta().deletion_timestamp.is_some()
+    }
+
+    /// The last request to look now, whichever annotation carries it.
+    pub fn request(&self) -> Option<String> {
+        let annotations = self.object.annotations();
+        annotations.get(REQUESTED_AT).max(annotations.get(FLUX_REQUESTED_AT)).cloned()
+    }
+
+    /// Somebody asks for a look now and has not had it.
+    pub fn is_requested(&mut self) -> bool {
+        let request = self.request();
+        request.is_some() && *self.status.told().handled != request
+    }
+
+    /// Whether the last verdict was Ready, on this very generation.
+    pub fn was_ready(&mut self) -> bool {
+        let generation = self.generation();
+        let told = self.status.told();
+        *told.observed_generation == generation && verdict::readiness(told.conditions).is_some_and(|(s, _)| s == "True")
+    }
+
+    pub fn notes<T>(&self, use_them: impl FnOnce(&mut Notes) -> T) -> T {
+        let edition = (self.generation(), self.request());
+        self.context.notebook.with(&self.key, self.object.uid().as_deref().unwrap_or_default(), edition, use_them)
+    }
+
+    /// Writes the draft now, guarded: what follows relies on it.
+    pub async fn save(&mut self) -> Result<(), Stop> {
+        let context = self.context.clone();
+        self.object = context.records.status(&context.objects, &self.object, &self.status).await?;
+        Ok(())
+    }
+
+    /// Puts the finalizer on, or takes it off.
+    pub async fn guard(&mut self, wanted: bool) -> Result<(), Stop> {
+        let context = self.context.clone();
+        self.object = context.records.finalizer(&context.objects, &self.object, wanted).await?;
+        Ok(())
+    }
+
+    pub fn event(&self, note: Note, message: impl Into<String>) {
+        let message = message.into();
+        if self.notes(|notes| notes.may_publish(self.context.clock.now())) {
+            self.context.events.publish(self.object.as_ref(), note, message);
+        }
+    }
+
+    /// Ends the pass with a verdict: writes the status if it differs, and says when to look again.
+    pub async fn finish(mut self, verdict: Verdict) -> Result<Option<Duration>, Stop> {
+        let generation = self.generation();
+        let request = self.request();
+        let now = clock::time(self.now());
+        let told = self.status.told();
+        *told.observed_generation = generation;
+        if request.is_some() {
+            *told.handled = request;
+        }
+        let drifted = drift_message(told.drift);
+        let before = verdict::readiness(told.conditions).map(|(s, r)| (s.to_owned(), r.to_owned()));
+        verdict::conclude(told.conditions, &verdict, drifted, generation, &now);
+        let after = verdict::readiness(told.conditions).map(|(s, r)| (s.to_owned(), r.to_owned()));
+        if before != after {
+            let note = match (verdict.ready, verdict.course) {
+                (Readiness::True, _) => Some(Note::normal(verdict.reason)),
+                (_, Course::Stalled) => Some(Note::warning(verdict.reason)),
+                (Readiness::False | Readiness::Unknown, Course::Reconciling | Course::Resting) => None,
+            };
+            if let Some(note) = note {
+                self.event(note, verdict.message.clone());
+            }
+        }
+        self.save().await?;
+        self.notes(|notes| notes.failures = 0);
+        Ok(verdict.again)
+    }
+
+    /// Ends a pass that Cloudflare did not let go on.
+    pub async fn fail(mut self, error: Error, access: Option<&Access>) -> Result<Option<Duration>, Stop> {
+        let now = self.now();
+        let failures = self.notes(|notes| {
+            notes.failures += 1;
+            notes.failures
+        });
+        let wait = pace::growing(failures.saturating_sub(1), Duration::from_secs(1), Duration::from_secs(60));
+        let class = error.class();
+        let closed = access.and_then(|access| access.account.budget.closed_until());
+        let told_now = match class {
+            ErrorClass::Rejected | ErrorClass::Gone => true,
+            ErrorClass::Retry | ErrorClass::Throttled | ErrorClass::Denied | ErrorClass::Conflict => {
+                failures >= TOLERATED || !self.was_ready()
+            }
+        };
+        if !told_now {
+            return Ok(Some(wait));
+        }
+        let message = error.to_string();
+        let verdict = match class {
+            ErrorClass::Throttled => {
+                let wait = closed.map_or(wait, |until| until.since(now).max(Duration::from_secs(1)));
+                return self.end(failures, Verdict::unknown(
+                    Reason::Throttled,
+                    "Cloudflare's limit of calls is reached, also by others who use this credential; goes on by itself",
+                ).again(wait)).await;
+            }
+            ErrorClass::Denied => {
+                let long = access.is_some_and(|a| a.account.is_denied(now, self.context.settings.settle_time / 2));
+                let message = format!(
+                    "{message}: the credential is wrong, or lacks a permission: an API token needs \
+                     Account > Resource Sharing > Edit on this account"
+                );
+                if long {
+                    Verdict::blind(Reason::Denied, message).again(wait.max(Duration::from_secs(30)))
+                } else {
+                    Verdict::unknown(Reason::Denied, message).again(wait)
+                }
+            }
+            ErrorClass::Retry | ErrorClass::Conflict => Verdict::unknown(Reason::Unavailable, message).again(wait),
+            ErrorClass::Gone | ErrorClass::Rejected => {
+                let wait = pace::after_rejection(failures);
+                Verdict::blind(Reason::Rejected, format!("{message}: check spec.accountID and the ids")).again(wait)
+            }
+        };
+        self.end(failures, verdict).await
+    }
+
+    async fn end(self, failures: u32, verdict: Verdict) -> Result<Option<Duration>, Stop> {
+        let (context, key) = (self.context.clone(), self.key.clone());
+        let uid = self.object.uid().unwrap_or_default();
+        let edition = (self.generation(), self.request());
+        let again = self.finish(verdict).await?;
+        context.notebook.with(&key, &uid, edition, |notes| notes.failures = failures);
+        Ok(again)
+    }
+}
+
+fn drift_message(drift: &[DriftEntry]) -> Option<String> {
+    let first = drift.first()?;
+    let more = match drift.len() {
+        1 => String::new(),
+        n => format!(", and {} more", n - 1),
+    };
+    Some(format!("{}: {} instead of {}{more}", first.path, first.observed, first.desired))
+}

@@ -1,0 +1,341 @@
+//! How a share is made, once, and how a create whose answer was lost comes to an end.
+
+use std::time::Duration;
+
+use crate::api::status::CreateIntent;
+use crate::api::{Reason, Share};
+use crate::cloudflare::{Error, ErrorClass, NewResource, NewShare, Target};
+use crate::core::id::ShareId;
+
+use super::super::access::Stop;
+use super::super::apply::{Apply, Change};
+use super::super::clock;
+use super::super::events::Note;
+use super::super::inventory;
+use super::super::key::RowKey;
+use super::super::verdict::Verdict;
+use super::Work;
+use super::situation::{fingerprint, started_at};
+
+/// Creates that were refused without a word on what is wrong: so many recipients are tried alone.
+const MAX_ALONE: usize = 5;
+
+impl Work {
+    /// Announces, sends once, and binds. `None`: go on.
+    pub(super) async fn create(&mut self) -> Result<Option<Verdict>, Stop> {
+        if let (Some(_), false) = (&self.wanted.organization, self.organization_is_allowed()) {
+            let message = "shares with a whole organization are not allowed in this namespace: the installer lists the \
+                           allowed ones (--organization-shares)";
+            return Ok(Some(Verdict::stalled(Reason::OrganizationNotAllowed, message)));
+        }
+        let rows = self.rows_to_send();
+        let Some(new) = self.new_share(&rows) else {
+            return Ok(Some(Verdict::stalled(Reason::Invalid, "spec.name is missing")));
+        };
+        self.pass.guard(true).await?;
+        let _permit = self.access.permit(1)?;
+        self.pass.context.may_write()?;
+        self.announce(&new.name, &rows).await?;
+        let apply = Apply { context: &self.pass.context, access: &self.access };
+        let answer = apply.create_share(&new).await;
+        self.pass.notes(|notes| notes.empty_looks.clear());
+        match answer {
+            Ok(Change::Done(made)) => {
+                self.bind(&made.id, false).await?;
+                self.pass.event(Note::normal_of("Created"), format!("share {} is made", made.id));
+                Ok(None)
+            }
+            Ok(Change::Unsure(error)) => {
+                tracing::warn!(%error, "the outcome of a create is not known; looking for it");
+                Ok(None)
+            }
+            Ok(Change::Not(error)) => {
+                self.withdraw().await?;
+                self.create_refused(error, &rows)
+            }
+            // It was not sent.
+            Err(stop) => {
+                self.withdraw().await?;
+                Err(stop)
+            }
+        }
+    }
+
+    fn organization_is_allowed(&self) -> bool {
+        let allowed = &self.pass.context.settings.organization_shares;
+        allowed.iter().any(|namespace| *namespace == self.pass.key.name.namespace || namespace == "*")
+    }
+
+    /// The rows of this attempt. With exclusions the resources wait until those are in place, where Cloudflare
+    /// allows it; after a refusal that named nothing, recipients are tried one by one.
+    fn rows_to_send(&self) -> Vec<RowKey> {
+        let mut rows = self.payload();
+        let excludes = rows.iter().any(|key| matches!(key, RowKey::Excluded(_)));
+        rows.retain(|key| !matches!(key, RowKey::Excluded(_)));
+        if excludes && !*lock(&self.access.account.empty_refused) {
+            rows.retain(|key| !matches!(key, RowKey::Resource { .. }));
+        }
+        let alone = self.pass.notes(|notes| notes.refused_creates);
+        if alone > 0 {
+            let recipients: Vec<RowKey> =
+                rows.iter().filter(|key| matches!(key, RowKey::Recipient(_))).cloned().collect();
+            let chosen = recipients.get((alone - 1) % recipients.len().max(1)).cloned();
+            rows.retain(|key| !matches!(key, RowKey::Recipient(_)) || Some(key) == chosen.as_ref());
+        }
+        rows
+    }
+
+    fn new_share(&self, rows: &[RowKey]) -> Option<NewShare> {
+        let mut new = NewShare { name: self.wanted.name.clone()?, recipients: Vec::new(), resources: Vec::new() };
+        if let Some(organization) = &self.wanted.organization {
+            new.recipients.push(Target::Organization(organization.clone()));
+        }
+        for key in rows {
+            match key {
+                RowKey::Recipient(account) => new.recipients.push(Target::Account(account.clone())),
+                RowKey::Excluded(_) => {}
+                RowKey::Resource { kind, id, account } => new.resources.push(NewResource {
+                    meta: self.wanted.all.get(key).map(|d| d.meta.clone()).unwrap_or_default(),
+                    account: account.clone(),
+                    id: id.clone(),
+                    kind: kind.clone(),
+                }),
+            }
+        }
+        // Nobody documents what an empty list of recipients means: it is never sent.
+        (!new.recipients.is_empty()).then_some(new)
+    }
+
+    /// Writes down what is about to be sent. A stale cache or a second writer fails here, before anything is sent.
+    async fn announce(&mut self, name: &str, rows: &[RowKey]) -> Result<(), Stop> {
+        let now = self.pass.now();
+        let lost = i32::try_from(self.pass.status.lost_attempts.len()).unwrap_or(i32::MAX);
+        let status = &mut self.pass.status;
+        status.bound_uid = self.pass.object.metadata.uid.clone();
+        status.intent = Some(CreateIntent {
+            attempt: lost.saturating_add(1),
+            started_at: clock::timestamp(self.access.account.remote_time(now)).to_string(),
+            name: name.to_owned(),
+            fingerprint: fingerprint(name, rows.iter()),
+        });
+        let mut entries = inventory::entries(&status.inventory);
+        entries.extend(rows.iter().map(|key| (key.clone(), Some(clock::time(now)))));
+        status.inventory = inventory::inventory(&entries);
+        self.pass.save().await
+    }
+
+    /// Nothing was made: the announcement goes.
+    async fn withdraw(&mut self) -> Result<(), Stop> {
+        self.pass.status.intent = None;
+        self.pass.status.inventory = Default::default();
+        self.save_surely().await
+    }
+
+    /// Records the share's id; tried until it is written, since the id must not be lost.
+    pub(super) async fn bind(&mut self, id: &ShareId, adopted: bool) -> Result<(), Stop> {
+        let status = &mut self.pass.status;
+        status.bound_uid = self.pass.object.metadata.uid.clone();
+        status.share_id = Some(id.to_string());
+        status.intent = None;
+        status.adopted = adopted;
+        if adopted {
+            self.pass.guard(true).await?;
+            self.pass.save().await?;
+            self.pass.event(Note::normal_of("Adopted"), format!("share {id} is taken over"));
+        } else {
+            self.save_surely().await?;
+        }
+        self.pass.notes(|notes| {
+            notes.refused_creates = 0;
+            notes.following = false;
+            notes.polls = 0;
+        });
+        Ok(())
+    }
+
+    /// Saves the draft, past conflicts with whoever else writes to the object: only we write what it records.
+    async fn save_surely(&mut self) -> Result<(), Stop> {
+        let mut wait = Duration::from_millis(100);
+        loop {
+            let stop = match self.pass.save().await {
+                Ok(()) => return Ok(()),
+                Err(stop) => stop,
+            };
+            let context = self.pass.context.clone();
+            match (&stop, context.records.current::<Share>(&context.objects, &self.pass.key.name).await) {
+                (_, Ok(Some(object))) if object.metadata.uid == self.pass.object.metadata.uid => {
+                    self.pass.object = object;
+                }
+                (_, Ok(_)) => return Err(stop),
+                (_, Err(_)) => {}
+            }
+            tracing::warn!(?stop, "what was made at Cloudflare is not recorded yet; trying again");
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(Duration::from_secs(5));
+        }
+    }
+
+    /// What a refusal of the whole create means for the next attempt.
+    fn create_refused(&mut self, error: Error, rows: &[RowKey]) -> Result<Option<Verdict>, Stop> {
+        let now = self.pass.now();
+        match error.class() {
+            ErrorClass::Retry | ErrorClass::Throttled | ErrorClass::Denied => return Err(Stop::Cloudflare(error)),
+            ErrorClass::Conflict | ErrorClass::Gone | ErrorClass::Rejected => {}
+        }
+        if error.class() == ErrorClass::Conflict {
+            // Most likely the name is taken after all.
+            self.access.account.picture().looked = None;
+        }
+        let sent_resources = rows.iter().any(|key| matches!(key, RowKey::Resource { .. }));
+        if !sent_resources {
+            *lock(&self.access.account.empty_refused) = true;
+            let message = "Cloudflare does not make a share without resources: the excluded accounts receive the share \
+                           until they are excluded, a moment later";
+            self.pass.event(Note::warning_of("ExclusionsFollow"), message);
+            return Ok(None);
+        }
+        let recipients: Vec<&RowKey> = rows.iter().filter(|key| matches!(key, RowKey::Recipient(_))).collect();
+        let alone = self.pass.notes(|notes| notes.refused_creates);
+        let blamed = blame(&error, &self.sent_order(rows));
+        let blamed = match (blamed, recipients.as_slice()) {
+            (Some(key), _) => Some(key),
+            (None, [only]) if alone > 0 => Some((*only).clone()),
+            (None, _) => None,
+        };
+        if let Some(key) = blamed {
+            let message = format!("Cloudflare refuses {}: {error}", self.label(&key));
+            self.pass.notes(|notes| notes.refuse(&key.to_string(), message, now));
+            return Ok(None);
+        }
+        if recipients.len() > 1 && alone < MAX_ALONE && error.class() == ErrorClass::Rejected {
+            self.pass.notes(|notes| notes.refused_creates += 1);
+            return Ok(None);
+        }
+        let named = rows.iter().take(4).map(|key| self.label(key)).collect::<Vec<_>>().join(", ");
+        let more = if rows.len() > 4 { ", …" } else { "" };
+        let message = format!("Cloudflare refuses to make this share with {named}{more}: {error}");
+        self.pass.notes(|notes| notes.refuse("create", message, now));
+        Ok(None)
+    }
+
+    /// Rows in the order in which a create lists them, recipients first.
+    fn sent_order(&self, rows: &[RowKey]) -> (Vec<RowKey>, Vec<RowKey>) {
+        rows.iter().cloned().partition(|key| matches!(key, RowKey::Recipient(_)))
+    }
+
+    pub(super) fn backing_off(&mut self) -> Verdict {
+        let now = self.pass.now();
+        let wait = self.held_until().map_or(Duration::from_secs(60), |until| until.since(now));
+        let refusals = self.pass.notes(|notes| {
+            let mut held: Vec<String> =
+                notes.refused.values().filter(|r| r.until > now).map(|r| r.message.clone()).collect();
+            held.sort();
+            held
+        });
+        self.report_unmade();
+        match refusals.first() {
+            Some(first) => {
+                let more = match refusals.len() {
+                    1 => String::new(),
+                    n => format!(" (and {} more, see status.exceptions)", n - 1),
+                };
+                let message =
+                    format!("{first}{more}. Correct the manifest, or mend it at Cloudflare: tried again by itself");
+                Verdict::stalled(Reason::Rejected, message).again(wait)
+            }
+            None => Verdict::stalled(
+                Reason::Ambiguous,
+                "three create calls in an hour were lost without a trace; the next is made when an hour has passed",
+            )
+            .again(wait),
+        }
+    }
+
+    /// The settle time has passed and nothing was found: the attempt is over.
+    pub(super) async fn give_up(&mut self) -> Result<(), Stop> {
+        if let Some(intent) = self.pass.status.intent.take() {
+            let lost = clock::time(started_at(&intent));
+            self.pass.status.lost_attempts.push(lost);
+            let keep = self.pass.status.lost_attempts.len().saturating_sub(10);
+            self.pass.status.lost_attempts.drain(..keep);
+        }
+        self.pass.status.inventory = Default::default();
+        self.pass.notes(|notes| notes.empty_looks.clear());
+        self.pass.save().await
+    }
+
+    /// The bound share is gone: a new one takes its place.
+    pub(super) async fn forget(&mut self) -> Result<(), Stop> {
+        let status = &mut self.pass.status;
+        let Some(id) = status.share_id.take() else { return Ok(()) };
+        status.inventory = Default::default();
+        status.drift.clear();
+        status.exceptions.clear();
+        status.unmanaged.clear();
+        status.unmanaged_count = 0;
+        status.recipients = None;
+        status.resources = None;
+        status.remote_status = None;
+        self.pass.save().await?;
+        if let Ok(id) = ShareId::parse(&id) {
+            self.access.account.picture().forget(&id);
+        }
+        let message = format!("share {id} is gone from Cloudflare; it is made anew");
+        self.pass.event(Note::warning_of("ShareGone"), message);
+        Ok(())
+    }
+
+    /// How messages name a row: by its label where there is one.
+    pub(super) fn label(&self, key: &RowKey) -> String {
+        let label = self.wanted.all.get(key).and_then(|declaration| declaration.label.as_deref());
+        name_row(key, label)
+    }
+}
+
+pub fn name_row(key: &RowKey, label: Option<&str>) -> String {
+    let (what, id) = match key {
+        RowKey::Recipient(account) => ("recipient", account.to_string()),
+        RowKey::Excluded(account) => ("excluded account", account.to_string()),
+        RowKey::Resource { kind, id, .. } => ("resource", format!("{kind}/{id}")),
+    };
+    match label {
+        Some(label) => format!("{what} {label} ({id})"),
+        None => format!("{what} {id}"),
+    }
+}
+
+/// The row that a refusal is about: by its pointer into the request, else by an id that its text names.
+fn blame(error: &Error, (recipients, resources): &(Vec<RowKey>, Vec<RowKey>)) -> Option<RowKey> {
+    for told in error.errors() {
+        if let Some(pointer) = &told.pointer {
+            let mut parts = pointer.split(['/', '.', '[', ']']).filter(|part| !part.is_empty());
+            while let Some(part) = parts.next() {
+                let list = match part {
+                    "recipients" => recipients,
+                    "resources" => resources,
+                    _ => continue,
+                };
+                if let Some(key) = parts.next().and_then(|index| index.parse::<usize>().ok()).and_then(|i| list.get(i))
+                {
+                    return Some(key.clone());
+                }
+            }
+        }
+        let named: Vec<&RowKey> = recipients
+            .iter()
+            .chain(resources)
+            .filter(|key| match key {
+                RowKey::Recipient(id) | RowKey::Excluded(id) => told.message.contains(id.as_str()),
+                RowKey::Resource { id, .. } => told.message.contains(id.as_str()),
+            })
+            .collect();
+        if let [only] = named.as_slice() {
+            return Some((*only).clone());
+        }
+    }
+    None
+}
+
+fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

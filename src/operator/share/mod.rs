@@ -1,0 +1,549 @@
+//! One pass over a Share: find out where it stands, take the steps that are called for, tell.
+
+mod create;
+pub mod report;
+mod rows;
+mod situation;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::ResourceExt;
+
+use crate::api::share::{AdoptionPolicy, DeletionPolicy, ManagementPolicy, MaxRemovals};
+use crate::api::status::{EffectivePolicies, ShareStatus};
+use crate::api::{CLOSE_BREAKER, FINALIZER, Reason, Share};
+use crate::core::create::{self as creation, Mode, Refusal, Step, Wait, Want};
+use crate::core::guard::Limit;
+use crate::core::id::{AccountId, OrganizationId, ShareId};
+use crate::core::pace::Class;
+use crate::core::time::At;
+
+use super::access::{Access, Stop};
+use super::apply::{Apply, Change};
+use super::context::Context;
+use super::credentials::{Known, NoCredential};
+use super::declare::{self, Declaration, Sibling};
+use super::events::Note;
+use super::key::{Name, RowKey};
+use super::objects::{self, Objects};
+use super::pass::Pass;
+use super::record::Recorded;
+use super::verdict::Verdict;
+
+impl Recorded for Share {
+    type Status = ShareStatus;
+
+    fn status(&self) -> Option<&ShareStatus> {
+        self.status.as_ref()
+    }
+}
+
+pub use rows::not_converging;
+
+/// More steps than any pass needs: what loops longer is a defect, and goes on in the next pass.
+const MAX_STEPS: usize = 64;
+
+/// A Share's manifest, checked, with what others declare for it.
+pub(super) struct Wanted {
+    pub owner: AccountId,
+    pub name: Option<String>,
+    pub organization: Option<OrganizationId>,
+    pub inline: BTreeMap<RowKey, Declaration>,
+    pub siblings: Vec<Sibling>,
+    pub all: BTreeMap<RowKey, Declaration>,
+    pub share_id: Option<ShareId>,
+    pub adoption: AdoptionPolicy,
+    pub observe: bool,
+    pub prune: bool,
+    pub max_removals: Limit,
+    /// The manifest asks that the share stay on deletion; absent: depends on whether it was adopted.
+    pub retain: Option<bool>,
+}
+
+/// A pass that has a credential.
+pub(super) struct Work {
+    pub pass: Pass<Share>,
+    pub access: Access,
+    pub wanted: Wanted,
+    pub mode: Mode,
+}
+
+/// Runs one pass; returns when to run the next if nothing wakes it before.
+pub async fn pass(context: Arc<Context>, object: Arc<Share>) -> Result<Option<Duration>, Stop> {
+    let mut pass = Pass::begin(context.clone(), object);
+    believe(&mut pass);
+    if pass.is_doomed() && !pass.object.finalizers().iter().any(|f| f == FINALIZER) {
+        return Ok(None);
+    }
+    let wanted = match want(&pass.object, &context.objects) {
+        Ok(wanted) => wanted,
+        Err(problem) if pass.is_doomed() && !has_record(&pass.status) => {
+            tracing::debug!(problem, "released");
+            pass.guard(false).await?;
+            return Ok(None);
+        }
+        Err(problem) => return pass.finish(Verdict::stalled(Reason::Invalid, problem)).await,
+    };
+    let retain = wanted.retain.unwrap_or(pass.status.adopted);
+    if pass.object.spec.suspend == Some(true) {
+        if pass.is_doomed() {
+            return release(pass, "it was suspended").await;
+        }
+        let verdict = Verdict::unknown(
+            Reason::Suspended,
+            "suspended: nothing is compared or changed until spec.suspend is false",
+        );
+        return pass.finish(verdict.resting()).await;
+    }
+    if pass.is_doomed() && pass.status.intent.is_none() && (retain || pass.status.share_id.is_none()) {
+        if retain && children_lag(&wanted, &pass.status) {
+            return Ok(Some(Duration::from_millis(500)));
+        }
+        return release(pass, "deletionPolicy is Retain").await;
+    }
+    let gate = context.gate(&pass.key.name);
+    let _alone = gate.lock().await;
+    pass.object = context.objects.shares.newest(pass.object.clone());
+    pass.status = pass.object.status.clone().unwrap_or_default();
+    believe(&mut pass);
+    tell_policies(&mut pass, &wanted, retain);
+    let known = match credential(&pass).await {
+        Ok(known) => known,
+        Err(NoCredential::Unreadable(..)) if pass.was_ready() => return Ok(Some(Duration::from_secs(5))),
+        Err(problem) => {
+            let mut message = problem.to_string();
+            if let (true, Some(id)) = (pass.is_doomed(), &pass.status.share_id) {
+                message = format!(
+                    "{message}; share {id} of account {} is still there: restore the Secret, or set \
+                     deletionPolicy: Retain to let the object go and keep the share",
+                    wanted.owner
+                );
+            }
+            // Watching a Secret would need more rights: look now and then.
+            let verdict = Verdict::blind(Reason::CredentialsNotFound, message);
+            return pass.finish(verdict.again(Duration::from_secs(10))).await;
+        }
+    };
+    let class = class_of(&mut pass);
+    let access = context.access(&known, &wanted.owner, &pass.key, class);
+    close_breaker(&pass, &access);
+    let mode = mode(&pass, &access, &wanted);
+    let mut work = Work { pass, access, wanted, mode };
+    match work.run().await {
+        Ok(Some(verdict)) => {
+            let told = work.pass.finish(verdict).await;
+            told
+        }
+        Ok(None) => Ok(None),
+        Err(Stop::Cloudflare(error)) => {
+            if error.class() == crate::cloudflare::ErrorClass::Denied {
+                context.credentials.doubt(&objects::secret_of(&work.pass.object));
+            }
+            work.pass.fail(error, Some(&work.access)).await
+        }
+        Err(stop) => Err(stop),
+    }
+}
+
+/// Ids and inventory are believed only where they were written for this very object: a copied manifest may bring
+/// a copied status with it.
+fn believe(pass: &mut Pass<Share>) {
+    if pass.status.bound_uid.is_some() && pass.status.bound_uid != pass.object.uid() {
+        let status = &mut pass.status;
+        *status = ShareStatus { conditions: std::mem::take(&mut status.conditions), ..ShareStatus::default() };
+    } else if pass.status.bound_uid.is_none() {
+        pass.status.share_id = None;
+        pass.status.intent = None;
+        pass.status.inventory = Default::default();
+    }
+}
+
+fn has_record(status: &ShareStatus) -> bool {
+    status.share_id.is_some() || status.intent.is_some() || !status.inventory.is_empty()
+}
+
+async fn credential(pass: &Pass<Share>) -> Result<Known, NoCredential> {
+    let secret = objects::secret_of(&pass.object);
+    match pass.context.credentials.resolve(&secret).await {
+        Ok(known) => Ok(known),
+        Err(problem) if pass.is_doomed() => pass.context.credentials.remembered(&secret).ok_or(problem),
+        Err(problem) => Err(problem),
+    }
+}
+
+fn class_of(pass: &mut Pass<Share>) -> Class {
+    let edited = {
+        let generation = pass.generation();
+        pass.status.observed_generation != generation
+    };
+    if pass.is_doomed() || pass.is_requested() {
+        return Class::Edit;
+    }
+    match &pass.status.share_id {
+        Some(_) if edited => Class::Edit,
+        Some(_) => Class::Poll,
+        None => Class::Create,
+    }
+}
+
+fn close_breaker(pass: &Pass<Share>, access: &Access) {
+    let Some(text) = pass.object.annotations().get(CLOSE_BREAKER) else { return };
+    if let Ok(time) = text.parse::<k8s_openapi::jiff::Timestamp>() {
+        access.account.close_breaker(At(time.as_millisecond()));
+    }
+}
+
+fn mode(pass: &Pass<Share>, access: &Access, wanted: &Wanted) -> Mode {
+    if wanted.observe {
+        Mode::Observe
+    } else if pass.context.settings.read_only && !has_record(&pass.status) && !pass.is_doomed() {
+        Mode::Observe
+    } else if pass.context.settings.read_only || access.account.breaker().is_some() {
+        Mode::Frozen
+    } else {
+        Mode::Manage
+    }
+}
+
+/// Whether the remote share stays when the object is deleted.
+pub fn retains(share: &Share) -> bool {
+    let adopted = share.status.as_ref().is_some_and(|status| status.adopted);
+    share.spec.deletion_policy.map_or(adopted, |policy| policy == DeletionPolicy::Retain)
+}
+
+/// Children that have not yet noted down the share that stays: without its id they could never remove their rows.
+fn children_lag(wanted: &Wanted, status: &ShareStatus) -> bool {
+    let lags = |sibling: &Sibling| !sibling.suspended && sibling.settled_in && sibling.share_id != status.share_id;
+    status.share_id.is_some() && wanted.siblings.iter().any(lags)
+}
+
+async fn release(mut pass: Pass<Share>, why: &str) -> Result<Option<Duration>, Stop> {
+    if let Some(id) = &pass.status.share_id {
+        let message = format!("share {id} stays at Cloudflare: {why}");
+        pass.event(Note::normal_of("Retained"), message);
+    }
+    pass.guard(false).await?;
+    Ok(None)
+}
+
+fn tell_policies(pass: &mut Pass<Share>, wanted: &Wanted, retain: bool) {
+    let in_place = pass.status.inventory.recipients.len();
+    pass.status.effective = Some(EffectivePolicies {
+        deletion_policy: if retain { DeletionPolicy::Retain } else { DeletionPolicy::Delete },
+        management_policy: if wanted.observe { ManagementPolicy::Observe } else { ManagementPolicy::Manage },
+        max_removals: i32::try_from(wanted.max_removals.of(in_place)).unwrap_or(i32::MAX),
+    });
+}
+
+/// What the manifest and the children want, with every id checked.
+fn want(share: &Share, objects: &Objects) -> Result<Wanted, String> {
+    let spec = &share.spec;
+    let owner = declare::account(&spec.account_id, "spec.accountID")?;
+    let organization = match &spec.organization {
+        Some(target) => {
+            Some(OrganizationId::parse(&target.id).map_err(|error| format!("spec.organization.id: {error}"))?)
+        }
+        None => None,
+    };
+    let share_id = match &spec.share_id {
+        Some(id) => Some(ShareId::parse(id).map_err(|error| format!("spec.shareID: {error}"))?),
+        None => None,
+    };
+    let max_removals = match &spec.max_removals {
+        None => Limit::DEFAULT,
+        Some(MaxRemovals::Count(n)) => Limit::Count(usize::try_from(*n).unwrap_or(0)),
+        Some(MaxRemovals::Percent(text)) => {
+            Limit::parse(text).ok_or("spec.maxRemovals: a number, or a percentage from 0% to 100%")?
+        }
+    };
+    let name = spec.name.clone().or_else(|| share_id.is_none().then(|| share.name_any()));
+    let inline = declare::inline(share, &owner)?;
+    let siblings = declare::siblings(objects, &Name::of(share), &owner);
+    let all = declare::all(&inline, &siblings);
+    Ok(Wanted {
+        owner,
+        name,
+        organization,
+        inline,
+        siblings,
+        all,
+        share_id,
+        adoption: spec.adoption_policy.unwrap_or_default(),
+        observe: spec.management_policy == Some(ManagementPolicy::Observe),
+        prune: spec.prune == Some(true),
+        max_removals,
+        retain: spec.deletion_policy.map(|policy| policy == DeletionPolicy::Retain),
+    })
+}
+
+impl Work {
+    /// Step by step, until there is something to tell; `None`: the object is let go.
+    async fn run(&mut self) -> Result<Option<Verdict>, Stop> {
+        if self.mode == Mode::Manage && has_record(&self.pass.status) && !self.pass.is_doomed() {
+            self.pass.guard(true).await?;
+        }
+        for _ in 0..MAX_STEPS {
+            let facts = self.facts();
+            let step = creation::step(&facts);
+            tracing::trace!(?facts, ?step);
+            match step {
+                Step::Read(Want::Share) => self.read_share().await?,
+                Step::Read(Want::List) => self.read_list().await?,
+                Step::Bind { id, adopted } => self.bind(&id, adopted).await?,
+                Step::Create => {
+                    if let Some(verdict) = self.create().await? {
+                        return Ok(Some(verdict));
+                    }
+                }
+                Step::GiveUp => self.give_up().await?,
+                Step::Forget => self.forget().await?,
+                Step::Delete => {
+                    if let Some(verdict) = self.delete().await? {
+                        return Ok(Some(verdict));
+                    }
+                }
+                Step::Release => {
+                    if self.mode == Mode::Observe || self.pass.is_doomed() {
+                        self.pass.guard(false).await?;
+                    }
+                    return Ok(None);
+                }
+                Step::Tend => {
+                    if self.mode == Mode::Observe && !self.pass.is_doomed() {
+                        self.pass.guard(false).await?;
+                    }
+                    return self.tend().await.map(Some);
+                }
+                Step::Wait(Wait::Confirmation) => {
+                    if let Some(verdict) = self.confirm().await? {
+                        return Ok(Some(verdict));
+                    }
+                }
+                Step::Wait(Wait::Leaving) => {
+                    if let Some(verdict) = self.await_leaving().await? {
+                        return Ok(Some(verdict));
+                    }
+                }
+                Step::Wait(wait) => return Ok(Some(self.waiting(wait))),
+                Step::Refuse(refusal) => return Ok(Some(self.refused(refusal))),
+            }
+        }
+        tracing::warn!("a pass did not come to an end in {MAX_STEPS} steps");
+        Ok(Some(Verdict::working(Reason::Progressing, "still at work").again(Duration::from_secs(5))))
+    }
+
+    /// The share this pass is about: the recorded one, or when observing the one that the manifest means.
+    fn share_id(&self) -> Option<ShareId> {
+        let recorded = self.pass.status.share_id.as_deref().and_then(|id| ShareId::parse(id).ok());
+        if recorded.is_some() || self.mode == Mode::Manage {
+            return recorded;
+        }
+        self.wanted.share_id.clone().or_else(|| match self.named() {
+            creation::Named::One { id, .. } => Some(id),
+            _ => None,
+        })
+    }
+
+    async fn delete(&mut self) -> Result<Option<Verdict>, Stop> {
+        let Some(id) = self.share_id() else { return Ok(None) };
+        let now = self.pass.now();
+        if let Some(refused) = self.pass.notes(|notes| notes.refusal("delete", now).cloned()) {
+            let verdict = Verdict::stalled(Reason::Rejected, refused.message);
+            return Ok(Some(verdict.again(refused.until.since(now))));
+        }
+        let apply = Apply { context: &self.pass.context, access: &self.access };
+        match apply.delete_share(&id).await? {
+            Change::Done(()) => Ok(None),
+            Change::Unsure(error) => Err(Stop::Cloudflare(error)),
+            Change::Not(error) => match error.class() {
+                crate::cloudflare::ErrorClass::Rejected => {
+                    let message = format!("Cloudflare refuses to delete share {id}: {error}");
+                    self.pass.notes(|notes| notes.refuse("delete", message, now));
+                    Ok(None)
+                }
+                _ => Err(Stop::Cloudflare(error)),
+            },
+        }
+    }
+
+    /// Cloudflare is deleting the share: look now and then whether it is gone.
+    async fn await_leaving(&mut self) -> Result<Option<Verdict>, Stop> {
+        let Some(id) = self.share_id() else { return Ok(None) };
+        let now = self.pass.now();
+        let due = self.pass.notes(|notes| notes.following && notes.due <= now);
+        if due {
+            self.access.read_leaving().await?;
+            let gone_from_list = {
+                let picture = self.access.account.picture();
+                picture.leaving.as_ref().is_some_and(|(_, ids)| !ids.contains(&id))
+            };
+            if gone_from_list {
+                self.access.read_share(&id).await?;
+                let picture = self.access.account.picture();
+                if picture.seen(&id).is_none_or(|seen| !seen.is_leaving()) {
+                    return Ok(None);
+                }
+                if picture.is_gone(&id, self.pass.context.settings.patience()) {
+                    return Ok(None);
+                }
+            }
+        }
+        let wait = self.plan_poll(u64::MAX);
+        self.pass.status.remote_status = Some("deleting".into());
+        let message = format!("share {id} is being deleted by Cloudflare");
+        let reason = if self.pass.is_doomed() { Reason::Deleting } else { Reason::Progressing };
+        Ok(Some(Verdict::working(reason, message).again(wait)))
+    }
+
+    /// The share was not there: look again after a while before that is believed.
+    async fn confirm(&mut self) -> Result<Option<Verdict>, Stop> {
+        let Some(id) = self.share_id() else { return Ok(None) };
+        let patience = self.pass.context.settings.patience();
+        if self.access.account.picture().was_expected_to_go(&id) {
+            self.access.read_leaving().await?;
+            if self.access.account.picture().is_gone(&id, patience) {
+                return Ok(None);
+            }
+        }
+        let now = self.pass.now();
+        let due = self.pass.notes(|notes| notes.following && notes.due <= now);
+        if due {
+            self.access.read_share(&id).await?;
+            let (missing, gone, first) = {
+                let picture = self.access.account.picture();
+                (picture.is_missing(&id), picture.is_gone(&id, patience), picture.missing_since(&id))
+            };
+            if !missing || gone {
+                return Ok(None);
+            }
+            // Twice not there, a while apart: only a complete list can still say otherwise.
+            if let Some(first) = first.filter(|first| now.since(*first) >= patience) {
+                self.access.account.demand_sweep(self.pass.key.clone(), first);
+            }
+        }
+        self.pass.notes(|notes| {
+            if !notes.following || notes.due <= now {
+                notes.following = true;
+                notes.due = now.plus(patience);
+            }
+        });
+        let message = format!("share {id} is not there any more; looking again before that is believed");
+        let verdict = if self.pass.is_doomed() {
+            Verdict::working(Reason::Deleting, message)
+        } else {
+            Verdict::unknown(Reason::ShareNotFound, message)
+        };
+        Ok(Some(verdict.again(patience)))
+    }
+
+    /// When to look again at what Cloudflare is still doing; `moved` changes when something moves.
+    pub(super) fn plan_poll(&self, moved: u64) -> Duration {
+        let settings = &self.pass.context.settings;
+        let now = self.pass.now();
+        self.pass.notes(|notes| {
+            if !notes.following {
+                notes.following = true;
+                notes.due = At::default();
+            }
+            notes.plan_poll(moved, now, settings.poll_min, settings.poll_max)
+        })
+    }
+
+    fn waiting(&mut self, wait: Wait) -> Verdict {
+        let settle = self.pass.context.settings.settle_time;
+        match wait {
+            Wait::Recipients => Verdict::working(
+                Reason::WaitingForRecipients,
+                "no recipient is declared yet: list some in spec.recipients, or apply ShareRecipient objects",
+            ),
+            Wait::Resources => Verdict::working(
+                Reason::WaitingForResources,
+                "no resource is declared yet: list some in spec.resources, or apply ShareResource objects",
+            ),
+            Wait::Children => {
+                Verdict::working(Reason::Progressing, "waiting for ShareRecipient and ShareResource objects to arrive")
+                    .again(Duration::from_millis(500))
+            }
+            Wait::Settle => Verdict::working(
+                Reason::Creating,
+                format!(
+                    "the answer to the create call was lost; looking for the share it may have made, for {} s in all",
+                    settle.as_secs()
+                ),
+            )
+            .again((settle / 16).max(Duration::from_millis(500))),
+            Wait::Backoff => self.backing_off(),
+            Wait::Thaw => self.frozen("the create call that was under way is not resolved"),
+            Wait::Leaving | Wait::Confirmation => unreachable!("handled where it is met"),
+        }
+    }
+
+    pub(super) fn frozen(&self, what: &str) -> Verdict {
+        match self.access.account.breaker() {
+            Some(message) => Verdict::blind(Reason::BreakerOpen, message),
+            None if self.pass.context.settings.read_only => {
+                Verdict::stalled(Reason::Observed, format!("the operator runs with --read-only: {what}"))
+            }
+            None => Verdict::stalled(Reason::Observed, format!("managementPolicy is Observe: {what}")),
+        }
+    }
+
+    fn refused(&mut self, refusal: Refusal) -> Verdict {
+        let name = self.wanted.name.clone().unwrap_or_default();
+        let list = |ids: &[ShareId]| ids.iter().map(ShareId::as_str).collect::<Vec<_>>().join(", ");
+        match refusal {
+            Refusal::Claimed => {
+                let objects = &self.pass.context.objects;
+                let id = self.pass.status.share_id.clone().or_else(|| self.pass.object.spec.share_id.clone());
+                let rival = objects.rival(&self.pass.object, id.as_deref());
+                let rival = rival.map_or("another object".to_owned(), |rival| format!("the older Share {rival}"));
+                Verdict::stalled(
+                    Reason::Claimed,
+                    format!("{rival} has this share: delete one of the two, or give this one another spec.name"),
+                )
+            }
+            Refusal::NameTaken(ids) => Verdict::stalled(
+                Reason::NameTaken,
+                format!(
+                    "a share named {name} exists (id {}): write `shareID: {}` to take it over, or another spec.name \
+                     to make a new one",
+                    list(&ids),
+                    ids.first().map(ShareId::as_str).unwrap_or_default()
+                ),
+            )
+            .again(Duration::from_secs(60)),
+            Refusal::Ambiguous(ids) => Verdict::stalled(
+                Reason::Ambiguous,
+                format!(
+                    "{} shares named {name} could be meant (ids {}): write `shareID:` with the right one",
+                    ids.len(),
+                    list(&ids)
+                ),
+            )
+            .again(Duration::from_secs(60)),
+            Refusal::NotFound => {
+                let id = self.share_id().map(|id| id.to_string()).unwrap_or_default();
+                Verdict::stalled(
+                    Reason::ShareNotFound,
+                    format!(
+                        "share {id} does not exist in account {}: a share that was taken over is not made anew. \
+                         Correct spec.shareID, or delete this object and apply one without shareID",
+                        self.wanted.owner
+                    ),
+                )
+                .again(Duration::from_secs(60))
+            }
+            Refusal::TargetMismatch => Verdict::stalled(
+                Reason::TargetMismatch,
+                "the share has another target (accounts or organization) than this manifest, and a target cannot be \
+                 changed: declare the same target, or use another share",
+            ),
+            Refusal::Nothing => Verdict::stalled(
+                Reason::Differs,
+                format!("observed: there is no live share named {name} in account {}", self.wanted.owner),
+            ),
+        }
+    }
+}

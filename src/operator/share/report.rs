@@ -1,0 +1,414 @@
+//! What is told of a share: counts, exceptions, what nobody declared, drift, and the verdict.
+
+use crate::api::Reason;
+use crate::api::status::{ExceptionEntry, RecipientCounts, ResourceCounts, UnmanagedEntry};
+use crate::cloudflare::{AssociationStatus, ResourceStatus, clean};
+use crate::core::create::Mode;
+use crate::core::id::ShareId;
+use crate::core::row::{Seen as RowSeen, Step};
+
+use super::super::clock;
+use super::super::key::RowKey;
+use super::super::verdict::{Course, Verdict};
+use super::super::view::Seen;
+use super::rows::{Plan, not_converging};
+use super::{Work, create::name_row};
+
+const MAX_EXCEPTIONS: usize = 100;
+const MAX_UNMANAGED: usize = 20;
+const MAX_MESSAGE: usize = 300;
+
+/// How one declared row stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Standing {
+    pub state: State,
+    /// Cloudflare's own word, or ours where it has none.
+    pub word: String,
+    pub message: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    InPlace,
+    Pending,
+    /// It failed, and Cloudflare tries again.
+    Failing,
+    /// It failed for good.
+    Failed,
+    /// Cloudflare refused the call.
+    Refused,
+}
+
+impl Work {
+    fn standing(&self, key: &RowKey, seen: &Seen, step: Option<Step>) -> Standing {
+        let now = self.pass.now();
+        if let Some(refused) = self.pass.notes(|notes| notes.refusal(&key.to_string(), now).cloned()) {
+            return Standing { state: State::Refused, word: "refused".into(), message: refused.message };
+        }
+        let pointless = match step {
+            Some(Step::Update) => {
+                let text = self.meta_text(key);
+                self.pass.notes(|notes| notes.is_pointless(&key.to_string(), &text))
+            }
+            Some(Step::Add | Step::Restore) => self.pass.notes(|notes| notes.is_pointless(&key.to_string(), "add")),
+            _ => false,
+        };
+        if pointless {
+            let message = "written twice, and it reads back different".to_owned();
+            return Standing { state: State::Refused, word: "not converging".into(), message };
+        }
+        standing(key, seen, step)
+    }
+
+    /// Fills the status from what was seen, and concludes.
+    pub(super) fn report(&mut self, id: &ShareId, seen: &Seen, plan: &Plan) -> Verdict {
+        let status = &mut self.pass.status;
+        status.share_id = Some(id.to_string());
+        status.account_name = Some(seen.share.account_name.clone()).filter(|name| !name.is_empty());
+        status.target_type = Some(seen.share.target_type.as_str().to_owned());
+        status.remote_status = Some(seen.share.status.as_str().to_owned());
+        if status.share_name.is_none() || self.mode != Mode::Manage {
+            status.share_name = Some(seen.share.name.clone());
+        }
+        let standings: Vec<(RowKey, Standing)> = self
+            .wanted
+            .all
+            .keys()
+            .map(|key| (key.clone(), self.standing(key, seen, plan.steps.get(key).map(|(step, _)| *step))))
+            .collect();
+        self.count(&standings, seen);
+        self.list_exceptions(&standings);
+        self.list_unmanaged(seen, plan);
+        self.list_drift(seen, plan);
+        self.conclude(id, seen, plan, &standings)
+    }
+
+    /// What is told of the rows while the share is not made: those that were refused.
+    pub(super) fn report_unmade(&mut self) {
+        let now = self.pass.now();
+        let standings: Vec<(RowKey, Standing)> = self.pass.notes(|notes| {
+            let refused = self.wanted.all.keys().filter_map(|key| {
+                let refused = notes.refusal(&key.to_string(), now)?;
+                let message = refused.message.clone();
+                Some((key.clone(), Standing { state: State::Refused, word: "refused".into(), message }))
+            });
+            refused.collect()
+        });
+        self.list_exceptions(&standings);
+    }
+
+    fn count(&mut self, standings: &[(RowKey, Standing)], seen: &Seen) {
+        let number = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
+        let of = |recipients: bool, wanted: &[State]| {
+            let rows = standings.iter().filter(|(key, _)| match key {
+                RowKey::Recipient(_) => recipients,
+                RowKey::Resource { .. } => !recipients,
+                RowKey::Excluded(_) => false,
+            });
+            number(rows.filter(|(_, standing)| wanted.contains(&standing.state)).count())
+        };
+        let any = [State::InPlace, State::Pending, State::Failing, State::Failed, State::Refused];
+        let counts = seen.counts.unwrap_or_default();
+        let counted = |n: u64| i32::try_from(n).unwrap_or(i32::MAX);
+        let mut recipients = RecipientCounts {
+            declared: of(true, &any),
+            associated: of(true, &[State::InPlace]),
+            pending: of(true, &[State::Pending, State::Failing]),
+            failed: of(true, &[State::Failed, State::Refused]),
+            in_place: counted(counts.associated),
+            disassociated: counted(counts.disassociated),
+            summary: String::new(),
+        };
+        if let Some(listed) = &seen.recipients {
+            let with =
+                |word: AssociationStatus| number(listed.rows.iter().filter(|r| r.association_status == word).count());
+            recipients.in_place = with(AssociationStatus::Associated);
+            recipients.disassociated = with(AssociationStatus::Disassociated);
+        }
+        if self.wanted.organization.is_some() {
+            // Its recipients follow the membership: Cloudflare's counts are all there is to know.
+            recipients.declared = counted(counts.associating + counts.associated);
+            recipients.associated = counted(counts.associated);
+            recipients.pending = counted(counts.associating);
+        }
+        recipients.summary = format!("{}/{}", recipients.associated, recipients.declared);
+        let mut resources =
+            ResourceCounts { declared: of(false, &any), active: of(false, &[State::InPlace]), summary: String::new() };
+        resources.summary = format!("{}/{}", resources.active, resources.declared);
+        self.pass.status.recipients = Some(recipients);
+        self.pass.status.resources = Some(resources);
+    }
+
+    fn list_exceptions(&mut self, standings: &[(RowKey, Standing)]) {
+        let now = clock::time(self.pass.now());
+        let before = std::mem::take(&mut self.pass.status.exceptions);
+        let mut listed: Vec<(State, ExceptionEntry)> = standings
+            .iter()
+            .filter(|(_, standing)| standing.state != State::InPlace)
+            .map(|(key, standing)| {
+                let (account_id, kind, id) = columns(key);
+                let entry = ExceptionEntry {
+                    account_id,
+                    kind,
+                    id,
+                    name: self.wanted.all.get(key).and_then(|declaration| declaration.label.clone()),
+                    state: standing.word.clone(),
+                    since: now.clone(),
+                    terminal: standing.state == State::Failed,
+                    message: clean(&standing.message, MAX_MESSAGE),
+                };
+                let same = |old: &&ExceptionEntry| {
+                    (&old.account_id, &old.kind, &old.id, &old.state)
+                        == (&entry.account_id, &entry.kind, &entry.id, &entry.state)
+                };
+                let since = before.iter().find(same).map(|old| old.since.clone());
+                (standing.state, ExceptionEntry { since: since.unwrap_or(now.clone()), ..entry })
+            })
+            .collect();
+        // What failed comes first: the list may be cut.
+        listed.sort_by_key(|(state, _)| match state {
+            State::Failed | State::Refused => 0,
+            State::Failing => 1,
+            State::Pending | State::InPlace => 2,
+        });
+        let omitted = listed.len().saturating_sub(MAX_EXCEPTIONS);
+        self.pass.status.exceptions_omitted = i32::try_from(omitted).unwrap_or(i32::MAX);
+        self.pass.status.exceptions = listed.into_iter().take(MAX_EXCEPTIONS).map(|(_, entry)| entry).collect();
+    }
+
+    fn list_unmanaged(&mut self, seen: &Seen, plan: &Plan) {
+        let unmanaged: Vec<UnmanagedEntry> = plan
+            .steps
+            .iter()
+            .filter(|(_, (step, row))| *step == Step::Ignore && matches!(row, RowSeen::Live { .. }))
+            .map(|(key, _)| {
+                let (account_id, kind, id) = columns(key);
+                UnmanagedEntry { account_id, kind, id, state: standing(key, seen, None).word }
+            })
+            .collect();
+        self.pass.status.unmanaged_count = i32::try_from(unmanaged.len()).unwrap_or(i32::MAX);
+        self.pass.status.unmanaged = unmanaged.into_iter().take(MAX_UNMANAGED).collect();
+    }
+
+    /// Drift stays told until the value is as declared again.
+    fn list_drift(&mut self, seen: &Seen, plan: &Plan) {
+        let clean_rows: Vec<String> = plan
+            .steps
+            .iter()
+            .filter(|(key, (step, _))| {
+                *step == Step::Keep && standing(key, seen, None).state == State::InPlace || *step == Step::Ignore
+            })
+            .map(|(key, _)| key.to_string())
+            .collect();
+        let gone = |path: &str| !plan.steps.keys().any(|key| path.starts_with(&key.to_string()));
+        self.pass.status.drift.retain(|drift| {
+            drift.path == "name"
+                || !(clean_rows.iter().any(|row| drift.path.starts_with(row.as_str())) || gone(&drift.path))
+        });
+        if self.mode == Mode::Manage {
+            return;
+        }
+        let told = plan.steps.iter().filter_map(|(key, (step, _))| self.drift_of(key, *step, seen)).collect();
+        self.pass.status.drift = told;
+        if let Some(name) = self.wanted.name.clone().filter(|name| *name != seen.share.name) {
+            self.pass.status.drift.push(crate::api::status::DriftEntry {
+                path: "name".into(),
+                desired: name,
+                observed: seen.share.name.clone(),
+            });
+        }
+    }
+
+    fn conclude(&mut self, id: &ShareId, seen: &Seen, plan: &Plan, standings: &[(RowKey, Standing)]) -> Verdict {
+        let recipients = self.pass.status.recipients.clone().unwrap_or_default();
+        let resources = self.pass.status.resources.clone().unwrap_or_default();
+        let so_far = format!("{} recipients associated, {} resources active", recipients.summary, resources.summary);
+        if self.mode != Mode::Manage {
+            return self.compare(id, plan, so_far);
+        }
+        let ours = |state: State| -> Vec<&(RowKey, Standing)> {
+            standings.iter().filter(|(key, s)| s.state == state && self.is_ours(key)).collect()
+        };
+        let leaving = plan.steps.iter().filter(|(key, (step, row))| {
+            !self.wanted.all.contains_key(*key)
+                && (*step == Step::Wait || *step == Step::Remove && *row == RowSeen::Leaving)
+        });
+        let leaving = leaving.count();
+        let waiting = ours(State::Pending).len() + ours(State::Failing).len();
+        let organization_pending = self.wanted.organization.is_some() && recipients.pending > 0;
+        let stuck = self.stuck(plan, seen, &ours(State::Failed), &ours(State::Refused));
+        if waiting > 0 || leaving > 0 || organization_pending || seen.share.status.as_str() != "active" {
+            let wait = self.follow(seen);
+            let named = ours(State::Pending).into_iter().chain(ours(State::Failing)).take(3);
+            let named: Vec<String> = named.map(|(key, _)| self.label(key)).collect();
+            let mut message = so_far;
+            if !named.is_empty() {
+                let more = if waiting > named.len() { ", …" } else { "" };
+                message = format!("{message}; waiting for {}{more}", named.join(", "));
+            }
+            if leaving > 0 {
+                message = format!("{message}; {leaving} on the way out");
+            }
+            if let Some(stuck) = &stuck {
+                message = format!("{message}. {}", stuck.message);
+            }
+            return Verdict::working(Reason::Associating, message).again(wait);
+        }
+        self.settle();
+        match stuck {
+            Some(verdict) => verdict,
+            None => Verdict::ready(Reason::Associated, so_far),
+        }
+    }
+
+    /// What does not go on by itself, the most pressing first.
+    fn stuck(
+        &self,
+        plan: &Plan,
+        seen: &Seen,
+        failed: &[&(RowKey, Standing)],
+        refused: &[&(RowKey, Standing)],
+    ) -> Option<Verdict> {
+        let now = self.pass.now();
+        if let Some((pending, live)) = self.blocked_removals(plan) {
+            let generation = self.pass.generation();
+            return Some(Verdict::stalled(
+                Reason::RemovalBlocked,
+                format!(
+                    "{pending} of {live} recipients would be removed, and spec.maxRemovals allows {}: if that is meant, \
+                     kubectl annotate share {} {}={generation} --overwrite",
+                    self.wanted.max_removals.of(live),
+                    self.pass.key.name.name,
+                    crate::api::CONFIRM_REMOVALS,
+                ),
+            ));
+        }
+        for key in plan.of(|step| step == Step::Update) {
+            let text = self.meta_text(&key);
+            if self.pass.notes(|notes| notes.is_pointless(&key.to_string(), &text)) {
+                let found = seen.resource(&key).map(|row| serde_json::Value::Object(row.meta.clone()).to_string());
+                return Some(not_converging(
+                    &format!("the meta of {}", self.label(&key)),
+                    &text,
+                    &found.unwrap_or_default(),
+                ));
+            }
+        }
+        for key in plan.of(|step| matches!(step, Step::Add | Step::Restore)) {
+            if self.pass.notes(|notes| notes.is_pointless(&key.to_string(), "add")) {
+                return Some(not_converging(&self.label(&key), "present", "absent"));
+            }
+        }
+        if let Some((key, standing)) = refused.first() {
+            let wait = self.pass.notes(|notes| notes.refusal(&key.to_string(), now).map(|r| r.until.since(now)));
+            let verdict = Verdict::stalled(Reason::Rejected, with_more(&standing.message, refused.len()));
+            return Some(verdict.again(wait.unwrap_or_default()));
+        }
+        let removal = plan.of(|step| step == Step::Remove).into_iter().find_map(|key| {
+            let item = format!("remove {key}");
+            let refused = self.pass.notes(|notes| notes.refusal(&item, now).cloned());
+            refused.map(|refused| (key, refused))
+        });
+        if let Some((key, refused)) = removal {
+            let last = matches!(key, RowKey::Resource { .. }) && seen.live_resources() <= 1;
+            let reason = if last { Reason::LastResource } else { Reason::Rejected };
+            return Some(Verdict::stalled(reason, refused.message).again(refused.until.since(now)));
+        }
+        if let Some((key, standing)) = failed.first() {
+            let message = format!(
+                "{} failed: {}. Cloudflare does not try again: mend it there, then annotate this object with {}={}",
+                self.label(key),
+                standing.message,
+                crate::api::REQUESTED_AT,
+                "$(date +%s)",
+            );
+            return Some(Verdict::stalled(Reason::RecipientFailed, with_more(&message, failed.len())));
+        }
+        None
+    }
+
+    /// Where nothing may be written: whether anything would be.
+    fn compare(&mut self, id: &ShareId, plan: &Plan, so_far: String) -> Verdict {
+        if self.access.account.breaker().is_some() {
+            return self.frozen("");
+        }
+        let changes = plan.of(|step| matches!(step, Step::Add | Step::Restore | Step::Update | Step::Remove));
+        let renamed = self.pass.status.drift.iter().any(|drift| drift.path == "name");
+        if changes.is_empty() && !renamed {
+            let message = format!("observed: share {id} is as declared; {so_far}");
+            return Verdict::ready(Reason::Observed, message);
+        }
+        let named: Vec<String> = changes.iter().take(3).map(|key| self.label(key)).collect();
+        let renamed = if renamed { "its name, " } else { "" };
+        let verdict = Verdict::stalled(
+            Reason::Differs,
+            format!(
+                "observed: share {id} differs in {} places ({renamed}{}{}); nothing is changed",
+                changes.len() + usize::from(!renamed.is_empty()),
+                named.join(", "),
+                if changes.len() > 3 { ", …" } else { "" },
+            ),
+        );
+        Verdict { course: Course::Stalled, ..verdict }
+    }
+}
+
+fn with_more(message: &str, count: usize) -> String {
+    match count {
+        0 | 1 => message.to_owned(),
+        n => format!("{message} (and {} more, see status.exceptions)", n - 1),
+    }
+}
+
+fn columns(key: &RowKey) -> (Option<String>, Option<String>, Option<String>) {
+    match key {
+        RowKey::Recipient(account) | RowKey::Excluded(account) => (Some(account.to_string()), None, None),
+        RowKey::Resource { kind, id, .. } => (None, Some(kind.clone()), Some(id.to_string())),
+    }
+}
+
+/// How a row stands, by what was seen of it alone.
+pub fn standing(key: &RowKey, seen: &Seen, step: Option<Step>) -> Standing {
+    let pending = |word: &str| Standing { state: State::Pending, word: word.to_owned(), message: String::new() };
+    match key {
+        RowKey::Recipient(account) => match seen.recipient(account) {
+            None => pending("absent"),
+            Some(row) => {
+                let word = row.association_status.as_str().to_owned();
+                if let Some(error) = row.errors.iter().find(|e| e.terminal).or_else(|| row.errors.first()) {
+                    let state = if error.terminal { State::Failed } else { State::Failing };
+                    let message = format!("{} (resource {})", error.error, error.resource_id);
+                    return Standing { state, word, message };
+                }
+                let state = match row.association_status {
+                    AssociationStatus::Associated => State::InPlace,
+                    AssociationStatus::Associating
+                    | AssociationStatus::Disassociating
+                    | AssociationStatus::Disassociated
+                    | AssociationStatus::Other(_) => State::Pending,
+                };
+                Standing { state, word, message: String::new() }
+            }
+        },
+        RowKey::Excluded(account) => match seen.excluded(account) {
+            None => pending("not excluded"),
+            Some(_) => Standing { state: State::InPlace, word: "excluded".into(), message: String::new() },
+        },
+        RowKey::Resource { .. } => match seen.resource(key) {
+            None => pending("absent"),
+            Some(row) => {
+                let word = row.status.as_str().to_owned();
+                let differs = step == Some(Step::Update);
+                let state =
+                    if row.status == ResourceStatus::Active && !differs { State::InPlace } else { State::Pending };
+                let message = if differs { "its meta differs".to_owned() } else { String::new() };
+                Standing { state, word, message }
+            }
+        },
+    }
+}
+
+/// A row's name in messages, by its label where there is one.
+pub fn label(key: &RowKey, label: Option<&str>) -> String {
+    name_row(key, label)
+}

@@ -1,0 +1,305 @@
+//! Where a Share stands, as facts for the decision, and the reads that fill gaps in them.
+
+use std::time::Duration;
+
+use crate::api::share::AdoptionPolicy;
+use crate::api::status::CreateIntent;
+use crate::cloudflare::{Kind as ShareKind, Share as RemoteShare, ShareResource, ShareStatus, TargetType};
+use crate::core::create::{Adoption, Candidates, Facts, Found, Gathered, Named, Presence, Situation};
+use crate::core::id::ShareId;
+use crate::core::time::At;
+
+use super::super::access::Stop;
+use super::super::declare::By;
+use super::super::key::RowKey;
+use super::super::view::resource_key;
+use super::Work;
+
+/// A look at the newest shares serves all creates for so long.
+const LOOK: Duration = Duration::from_secs(15);
+/// Children that come as objects are gathered until none came for so long, and at most so long in all.
+const QUIET: Duration = Duration::from_secs(3);
+const LONGEST: Duration = Duration::from_secs(15);
+/// Creates of one object whose outcome was never learned, in an hour.
+const MAX_LOST: usize = 3;
+const HOUR: Duration = Duration::from_secs(3600);
+/// Cloudflare's clock as its headers tell it has whole seconds, and ours of it is a guess.
+pub(super) const CLOCK_SLACK: Duration = Duration::from_secs(2);
+
+impl Work {
+    pub(super) fn facts(&self) -> Facts {
+        let objects = &self.pass.context.objects;
+        let status = &self.pass.status;
+        let object = &self.pass.object;
+        let (owner, situation) = match (&status.share_id, &status.intent) {
+            (Some(id), _) => {
+                let share = ShareId::parse(id).map_or(Presence::Gone, |id| self.presence(&id));
+                (objects.owns(object, id), Situation::Bound { adopted: status.adopted, share })
+            }
+            (None, Some(intent)) => {
+                let (candidates, settled) = self.candidates(intent);
+                (objects.claims(object), Situation::Announced { candidates, settled })
+            }
+            (None, None) => {
+                let owner = match &self.wanted.share_id {
+                    Some(id) => objects.owns(object, id.as_str()),
+                    None => objects.claims(object),
+                };
+                let situation = Situation::Unbound {
+                    adoption: self.adoption(),
+                    named: self.named(),
+                    gathered: self.gathered(),
+                    may_try: self.may_try(),
+                };
+                (owner, situation)
+            }
+        };
+        let retain = self.wanted.retain.unwrap_or(status.adopted);
+        Facts { mode: self.mode, doomed: self.pass.is_doomed(), retain, owner, situation }
+    }
+
+    fn presence(&self, id: &ShareId) -> Presence {
+        let picture = self.access.account.picture();
+        match picture.seen(id).map(|seen| &seen.share.status) {
+            Some(ShareStatus::Active | ShareStatus::Other(_)) => Presence::Live,
+            Some(ShareStatus::Deleting) => Presence::Leaving,
+            Some(ShareStatus::Deleted) => Presence::Gone,
+            None if picture.is_gone(id, self.pass.context.settings.patience()) => Presence::Gone,
+            None if picture.is_missing(id) => Presence::Missing,
+            None => Presence::Unread,
+        }
+    }
+
+    fn adoption(&self) -> Adoption {
+        let Some(id) = &self.wanted.share_id else {
+            return match self.wanted.adoption {
+                AdoptionPolicy::Never => Adoption::Never,
+                AdoptionPolicy::SameName => Adoption::SameName,
+            };
+        };
+        let picture = self.access.account.picture();
+        let found = match picture.seen(id) {
+            Some(seen) if seen.is_live() && self.fits(&seen.share) => Found::Fits,
+            Some(seen) if seen.is_live() => Found::Misfits,
+            Some(_) => Found::Missing,
+            None if picture.is_missing(id) => Found::Missing,
+            None => Found::Unread,
+        };
+        // What is not there may come: ask again once a minute.
+        let now = self.pass.now();
+        let asked_lately = self.pass.notes(|n| n.not_found.is_some_and(|at| now.since(at) < Duration::from_secs(55)));
+        if found == Found::Missing && !asked_lately {
+            Adoption::Exactly(id.clone(), Found::Unread)
+        } else {
+            Adoption::Exactly(id.clone(), found)
+        }
+    }
+
+    /// Whether a share is ours to send and has the target that the manifest declares.
+    fn fits(&self, share: &RemoteShare) -> bool {
+        if share.kind == Some(ShareKind::Received) || share.account_id != self.wanted.owner {
+            return false;
+        }
+        match (&self.wanted.organization, &share.target_type) {
+            (None, TargetType::Organization) | (Some(_), TargetType::Account) => false,
+            (Some(wanted), _) => share.organization_id.as_ref().is_none_or(|id| id == wanted),
+            (None, _) => true,
+        }
+    }
+
+    pub(super) fn named(&self) -> Named {
+        let picture = self.access.account.picture();
+        let now = self.pass.now();
+        let (Some(_), Some(looked)) = (picture.swept, picture.looked) else { return Named::Unread };
+        if now.since(looked) > LOOK {
+            return Named::Unread;
+        }
+        let Some(name) = &self.wanted.name else { return Named::Nobody };
+        let objects = &self.pass.context.objects;
+        let mut ids: Vec<(ShareId, bool)> = picture
+            .live()
+            .filter(|seen| seen.share.name == *name && seen.share.kind != Some(ShareKind::Received))
+            .filter(|seen| seen.share.account_id == self.wanted.owner)
+            .map(|seen| (seen.share.id.clone(), self.fits(&seen.share)))
+            .collect();
+        if self.wanted.adoption == AdoptionPolicy::SameName && ids.len() > 1 {
+            ids.retain(|(id, _)| !objects.is_spoken_for(&self.pass.key.name, id.as_str()));
+        }
+        ids.sort();
+        match ids.as_slice() {
+            [] => Named::Nobody,
+            [(id, fits)] => {
+                let free = !objects.is_spoken_for(&self.pass.key.name, id.as_str());
+                if free { Named::One { id: id.clone(), fits: *fits } } else { Named::Many(vec![id.clone()]) }
+            }
+            many => Named::Many(many.iter().map(|(id, _)| id.clone()).collect()),
+        }
+    }
+
+    fn gathered(&self) -> Gathered {
+        let now = self.pass.now();
+        if let Some(arrivals) = self.pass.context.objects.arrivals(&self.pass.key.name) {
+            if now.since(arrivals.last) < QUIET && now.since(arrivals.first) < LONGEST {
+                return Gathered::Arriving;
+            }
+        }
+        let payload = self.payload();
+        let has = |wanted: fn(&RowKey) -> bool| payload.iter().any(wanted);
+        if self.wanted.organization.is_none() && !has(|key| matches!(key, RowKey::Recipient(_))) {
+            return self.lacking(Gathered::NoRecipients, |key| matches!(key, RowKey::Recipient(_)));
+        }
+        if !has(|key| matches!(key, RowKey::Resource { .. })) {
+            return self.lacking(Gathered::NoResources, |key| matches!(key, RowKey::Resource { .. }));
+        }
+        Gathered::Complete
+    }
+
+    /// Nothing to send of one kind: because none is declared, or because each was refused.
+    fn lacking(&self, none: Gathered, wanted: fn(&RowKey) -> bool) -> Gathered {
+        let now = self.pass.now();
+        let refused = self.pass.notes(|notes| {
+            self.wanted.all.keys().any(|key| wanted(key) && notes.refusal(&key.to_string(), now).is_some())
+        });
+        if refused { Gathered::Complete } else { none }
+    }
+
+    /// The rows that a create carries: all declared ones whose owner will look after them, but for refused ones.
+    pub(super) fn payload(&self) -> Vec<RowKey> {
+        let now = self.pass.now();
+        self.pass.notes(|notes| {
+            let ready = |by: &By| match by {
+                By::Share => true,
+                By::Child(key) => self.wanted.siblings.iter().any(|s| s.key == *key && s.settled_in && !s.suspended),
+            };
+            let rows = self.wanted.all.iter().filter(|(_, declaration)| ready(&declaration.by));
+            rows.map(|(key, _)| key).filter(|key| notes.refusal(&key.to_string(), now).is_none()).cloned().collect()
+        })
+    }
+
+    /// When a create may be tried again, if not now.
+    pub(super) fn held_until(&self) -> Option<At> {
+        let now = self.pass.now();
+        let lost = &self.pass.status.lost_attempts;
+        let lately = lost.iter().map(super::super::clock::from_time).filter(|at| now.since(*at) < HOUR);
+        let lately: Vec<At> = lately.collect();
+        if lately.len() >= MAX_LOST {
+            return lately.iter().min().map(|first| first.plus(HOUR));
+        }
+        let payload = self.payload();
+        self.pass.notes(|notes| {
+            if let Some(refused) = notes.refusal("create", now) {
+                return Some(refused.until);
+            }
+            // Every declared recipient, or resource, was refused: wait for the first that may be tried again.
+            let recipients =
+                self.wanted.organization.is_some() || payload.iter().any(|k| matches!(k, RowKey::Recipient(_)));
+            let resources = payload.iter().any(|k| matches!(k, RowKey::Resource { .. }));
+            if recipients && resources { None } else { notes.refused.values().map(|r| r.until).min() }
+        })
+    }
+
+    fn may_try(&self) -> bool {
+        self.held_until().is_none()
+    }
+
+    /// Live shares that the announced create may have made, and whether no more can come.
+    fn candidates(&self, intent: &CreateIntent) -> (Candidates, bool) {
+        if let Some(chosen) = &self.wanted.share_id {
+            // A person chose.
+            return (Candidates::One(chosen.clone()), false);
+        }
+        let now = self.pass.now();
+        let settings = &self.pass.context.settings;
+        let looks = self.pass.notes(|notes| notes.empty_looks.clone());
+        let fresh = (settings.settle_time / 16).max(Duration::from_millis(400));
+        let Some(last) = looks.last().filter(|last| now.since(**last) < fresh) else {
+            return (Candidates::Unread, false);
+        };
+        let started = started_at(intent);
+        let picture = self.access.account.picture();
+        let mut ids: Vec<ShareId> = picture
+            .live()
+            .filter(|seen| self.may_have_made(intent, &seen.share, seen.resources.as_deref()))
+            .map(|seen| seen.share.id.clone())
+            .collect();
+        drop(picture);
+        ids.sort();
+        match ids.as_slice() {
+            [] => {
+                let end = started.plus(settings.settle_time).plus(CLOCK_SLACK);
+                let apart = looks.iter().any(|look| last.since(*look) >= settings.patience());
+                (Candidates::None, self.access.account.remote_time(*last) >= end && apart)
+            }
+            [id] => (Candidates::One(id.clone()), false),
+            _ => (Candidates::Many(ids), false),
+        }
+    }
+
+    fn may_have_made(&self, intent: &CreateIntent, share: &RemoteShare, resources: Option<&[ShareResource]>) -> bool {
+        let earliest = started_at(intent).minus(CLOCK_SLACK);
+        share.name == intent.name
+            && share.account_id == self.wanted.owner
+            && share.kind != Some(ShareKind::Received)
+            && share.created.is_none_or(|created| created.as_millisecond() >= earliest.0)
+            && !self.pass.context.objects.is_spoken_for(&self.pass.key.name, share.id.as_str())
+            && resources.is_none_or(|rows| {
+                let keys: Vec<RowKey> = rows.iter().map(resource_key).collect();
+                fingerprint(&intent.name, keys.iter()) == intent.fingerprint
+            })
+    }
+
+    pub(super) async fn read_share(&mut self) -> Result<(), Stop> {
+        let id = self.share_id().or_else(|| self.wanted.share_id.clone());
+        // After a start the first sweep answers for all.
+        self.await_first_sweep()?;
+        let Some(id) = id else { return Ok(()) };
+        self.access.read_share(&id).await?;
+        if !self.access.account.picture().seen(&id).is_some_and(|seen| seen.is_live()) {
+            let now = self.pass.now();
+            self.pass.notes(|notes| notes.not_found = Some(now));
+        }
+        Ok(())
+    }
+
+    fn await_first_sweep(&self) -> Result<(), Stop> {
+        if self.access.account.picture().swept.is_some() {
+            return Ok(());
+        }
+        self.access.account.demand_sweep(self.pass.key.clone(), At::default());
+        match self.access.account.sweep_error() {
+            Some(error) => Err(Stop::Cloudflare(error)),
+            None => Err(Stop::Queued),
+        }
+    }
+
+    pub(super) async fn read_list(&mut self) -> Result<(), Stop> {
+        self.await_first_sweep()?;
+        let Some(intent) = self.pass.status.intent.clone() else {
+            return self.access.look().await;
+        };
+        let began = self.pass.now();
+        let since = started_at(&intent).minus(CLOCK_SLACK);
+        self.access.look_back(since).await?;
+        self.pass.notes(|notes| notes.empty_looks.push(began));
+        Ok(())
+    }
+}
+
+pub(super) fn started_at(intent: &CreateIntent) -> At {
+    let parsed = intent.started_at.parse::<k8s_openapi::jiff::Timestamp>();
+    At(parsed.map_or(0, |time| time.as_millisecond()))
+}
+
+/// Hash of what a create is recognized by: its name and its resources.
+pub(super) fn fingerprint<'a>(name: &str, rows: impl Iterator<Item = &'a RowKey>) -> String {
+    use sha2::{Digest, Sha256};
+    let mut keys: Vec<String> = rows
+        .filter_map(|key| match key {
+            RowKey::Resource { kind, id, account } => Some(format!("{kind}\n{id}\n{account}")),
+            RowKey::Recipient(_) | RowKey::Excluded(_) => None,
+        })
+        .collect();
+    keys.sort();
+    let digest = Sha256::digest(format!("{name}\n\n{}", keys.join("\n\n")));
+    digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,201 @@
+//! The sweep: one list of all live shares of an account, now and then, in place of a watch.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::cloudflare::{Error, Share, ShareQuery, ShareStatus};
+use crate::core::id::ShareId;
+use crate::core::pace::{self, Class};
+use crate::core::time::At;
+
+use super::access::{self, FULL_PAGE};
+use super::account::Account;
+use super::budget::{Caller, Turn};
+use super::context::Context;
+use super::key::{Name, ObjectKey};
+use super::objects::{Related, secret_of};
+use super::view::Change;
+
+/// Recipients of a share are listed again at least so often, since an error entry moves no count.
+const RELIST: Duration = Duration::from_secs(3600);
+/// So many shares are listed again after one sweep.
+const RELISTS: usize = 20;
+
+/// Sweeps until no object uses the account with this credential any more.
+pub async fn run(context: Arc<Context>, account: Arc<Account>) {
+    let mut failures = 0;
+    let mut last = At::default();
+    loop {
+        let interval = jittered(context.settings.sweep_interval, last);
+        let idle = if failures == 0 {
+            interval
+        } else {
+            pace::growing(failures - 1, Duration::from_secs(2), Duration::from_secs(60))
+        };
+        let wanted = account.demand().is_some_and(|since| since >= last) && failures == 0;
+        let pause = if wanted || last == At::default() { Duration::ZERO } else { idle };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = account.demanded.notified(), if failures == 0 => {
+                // One sweep serves all who ask within a moment.
+                tokio::time::sleep(Duration::from_millis(100).min(context.settings.poll_min)).await;
+            }
+        }
+        if context.stopping.load(std::sync::atomic::Ordering::Relaxed) {
+            return;
+        }
+        if !refresh_credential(&context, &account).await {
+            context.drop_account(&account);
+            return;
+        }
+        let began = context.clock.now();
+        let outcome = sweep(&context, &account, began).await;
+        failures = if outcome.is_ok() { 0 } else { failures + 1 };
+        if outcome.is_ok() {
+            last = began;
+        }
+        context.metrics.sweep(outcome.is_ok());
+        for key in account.swept(began, outcome) {
+            context.wakes.wake(&key);
+        }
+    }
+}
+
+/// A tenth more or less, so that many accounts do not sweep in step.
+fn jittered(interval: Duration, seed: At) -> Duration {
+    let tenth = interval.as_millis() as i64 / 10;
+    if tenth == 0 {
+        return interval;
+    }
+    let offset = seed.0.wrapping_mul(2_654_435_761).rem_euclid(2 * tenth + 1) - tenth;
+    Duration::from_millis((interval.as_millis() as i64 + offset).max(1) as u64)
+}
+
+/// Whether some live object still uses this account with this credential.
+async fn refresh_credential(context: &Context, account: &Account) -> bool {
+    let shares = context.objects.of_account(account.id.as_str());
+    for name in shares {
+        let Some(share) = context.objects.shares.find(&name) else { continue };
+        match context.credentials.resolve(&secret_of(&share)).await {
+            Ok(known) if known.fingerprint == account.fingerprint => {
+                *account.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = known;
+                return true;
+            }
+            // A doomed object may still need the credential that is remembered.
+            Err(_) if share.metadata.deletion_timestamp.is_some() => return true,
+            Ok(_) | Err(_) => {}
+        }
+    }
+    // Children outlive their Share.
+    context.objects.recipients.count() + context.objects.resources.count() > 0 && account.demand().is_some()
+}
+
+async fn sweep(context: &Context, account: &Account, began: At) -> Result<(), Error> {
+    let credential = account.known().credential;
+    let grace = context.settings.patience();
+    let class = if account.demand().is_some() { Class::Poll } else { Class::Sweep };
+    let turn = Turn { caller: Caller::Sweep(account.id.clone()), namespace: String::new(), class };
+    let read = access::read_pages(
+        |page| {
+            let query = ShareQuery { page, per_page: FULL_PAGE, ..access::live() };
+            let (client, credential, turn) = (context.client.clone(), credential.clone(), turn.clone());
+            async move {
+                let _permit = account.budget.wait(&turn, 1).await;
+                client.list_shares(&credential, &account.id, &query).await
+            }
+        },
+        |answer| access::heed(account, answer, context.clock.now()),
+    );
+    let Some(rows) = read.await? else {
+        return Err(Error::Lost { cause: "the list of shares moved each time it was read".into() });
+    };
+    let live: HashSet<ShareId> = rows.iter().filter(|share| is_live(share)).map(|share| share.id.clone()).collect();
+    let mut moved: Vec<ShareId> = Vec::new();
+    let lacking = {
+        let mut picture = account.picture();
+        for share in rows {
+            let id = share.id.clone();
+            if picture.read(share, began, grace) == Change::Moved {
+                moved.push(id);
+            }
+        }
+        let lacking = picture.swept(&live, began, grace);
+        for id in &lacking {
+            // Gone from the list: a GET will say, and until then nothing is believed of it.
+            picture.forget(id);
+        }
+        lacking
+    };
+    count_losses(context, account, &live);
+    wake(context, moved.iter().chain(&lacking));
+    wake(context, relist(account, began).iter());
+    Ok(())
+}
+
+fn is_live(share: &Share) -> bool {
+    matches!(share.status, ShareStatus::Active | ShareStatus::Other(_))
+}
+
+/// Shares that objects are bound to and that are not there: if they are many, nothing is written any more.
+fn count_losses(context: &Context, account: &Account, live: &HashSet<ShareId>) {
+    let mut bound = 0;
+    let mut missing = HashSet::new();
+    for name in context.objects.of_account(account.id.as_str()) {
+        let Some(share) = context.objects.shares.find(&name) else { continue };
+        let Some(status) = share.status.as_ref().filter(|s| s.bound_uid == share.metadata.uid) else { continue };
+        let Some(id) = &status.share_id else { continue };
+        if share.metadata.deletion_timestamp.is_some() {
+            continue;
+        }
+        bound += 1;
+        let there = ShareId::parse(id).is_ok_and(|id| {
+            let picture = account.picture();
+            live.contains(&id) || picture.seen(&id).is_some()
+        });
+        if !there {
+            missing.insert(id.clone());
+        }
+    }
+    if account.count_losses(bound, missing, context.clock.now()) {
+        let why = account.breaker().unwrap_or_default();
+        tracing::error!(account = %account.id, why, "the breaker opened");
+        for name in context.objects.of_account(account.id.as_str()) {
+            context.wakes.wake(&crate::api::Share::key(name));
+        }
+    }
+}
+
+/// Shares whose recipients were listed longest ago.
+fn relist(account: &Account, now: At) -> Vec<ShareId> {
+    let mut picture = account.picture();
+    let mut old: Vec<(At, ShareId)> = picture
+        .live()
+        .filter_map(|seen| Some((seen.recipients.as_ref()?.read_at, seen.share.id.clone())))
+        .filter(|(at, _)| now.since(*at) >= RELIST)
+        .collect();
+    old.sort();
+    old.truncate(RELISTS);
+    for (_, id) in &old {
+        if let Some(recipients) = picture.seen_mut(id).and_then(|seen| seen.recipients.as_mut()) {
+            recipients.stale = true;
+        }
+    }
+    old.into_iter().map(|(_, id)| id).collect()
+}
+
+/// Wakes the objects that are bound to these shares, and their children.
+fn wake<'a>(context: &Context, ids: impl Iterator<Item = &'a ShareId>) {
+    for id in ids {
+        for name in context.objects.bound_to(id.as_str()) {
+            wake_family(context, &name);
+        }
+    }
+}
+
+pub fn wake_family(context: &Context, name: &Name) {
+    context.wakes.wake(&ObjectKey { kind: super::key::Kind::Share, name: name.clone() });
+    for child in context.objects.children(name) {
+        context.wakes.wake(&child);
+    }
+}

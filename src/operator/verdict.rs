@@ -1,0 +1,168 @@
+//! What a pass says about its object, and the conditions that follow from it.
+
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use crate::api::{ConditionType, Reason};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readiness {
+    True,
+    False,
+    /// It cannot be read, so nobody can say.
+    Unknown,
+}
+
+/// Whether anything goes on by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Course {
+    Resting,
+    Reconciling,
+    /// Somebody has to do something.
+    Stalled,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    pub ready: Readiness,
+    pub course: Course,
+    pub reason: Reason,
+    pub message: String,
+    /// When to look again without being woken.
+    pub again: Option<Duration>,
+}
+
+impl Verdict {
+    fn new(ready: Readiness, course: Course, reason: Reason, message: impl Into<String>) -> Verdict {
+        Verdict { ready, course, reason, message: message.into(), again: None }
+    }
+
+    pub fn ready(reason: Reason, message: impl Into<String>) -> Verdict {
+        Verdict::new(Readiness::True, Course::Resting, reason, message)
+    }
+
+    pub fn working(reason: Reason, message: impl Into<String>) -> Verdict {
+        Verdict::new(Readiness::False, Course::Reconciling, reason, message)
+    }
+
+    pub fn stalled(reason: Reason, message: impl Into<String>) -> Verdict {
+        Verdict::new(Readiness::False, Course::Stalled, reason, message)
+    }
+
+    /// It cannot be read, and is tried again.
+    pub fn unknown(reason: Reason, message: impl Into<String>) -> Verdict {
+        Verdict::new(Readiness::Unknown, Course::Reconciling, reason, message)
+    }
+
+    /// It cannot be read until somebody does something.
+    pub fn blind(reason: Reason, message: impl Into<String>) -> Verdict {
+        Verdict::new(Readiness::Unknown, Course::Stalled, reason, message)
+    }
+
+    pub fn resting(mut self) -> Verdict {
+        self.course = Course::Resting;
+        self
+    }
+
+    pub fn again(mut self, after: Duration) -> Verdict {
+        self.again = Some(self.again.map_or(after, |own| own.min(after)));
+        self
+    }
+}
+
+/// Brings conditions in line with the verdict; times move only where the truth does.
+pub fn conclude(
+    conditions: &mut Vec<Condition>,
+    verdict: &Verdict,
+    drifted: Option<String>,
+    generation: i64,
+    now: &Time,
+) {
+    let status = match verdict.ready {
+        Readiness::True => "True",
+        Readiness::False => "False",
+        Readiness::Unknown => "Unknown",
+    };
+    let reason = verdict.reason.as_str();
+    set(conditions, ConditionType::Ready, Some((status, reason, &verdict.message)), generation, now);
+    let told = Some(("True", reason, verdict.message.as_str()));
+    let reconciling = told.filter(|_| verdict.course == Course::Reconciling);
+    set(conditions, ConditionType::Reconciling, reconciling, generation, now);
+    let stalled = told.filter(|_| verdict.course == Course::Stalled);
+    set(conditions, ConditionType::Stalled, stalled, generation, now);
+    let drift = drifted.as_deref().map(|message| ("True", "Drifted", message));
+    set(conditions, ConditionType::Drifted, drift, generation, now);
+}
+
+fn set(
+    conditions: &mut Vec<Condition>,
+    kind: ConditionType,
+    told: Option<(&str, &str, &str)>,
+    generation: i64,
+    now: &Time,
+) {
+    let Some((status, reason, message)) = told else {
+        conditions.retain(|condition| condition.type_ != kind.as_str());
+        return;
+    };
+    let fresh = Condition {
+        type_: kind.as_str().to_owned(),
+        status: status.to_owned(),
+        reason: reason.to_owned(),
+        message: message.to_owned(),
+        observed_generation: Some(generation),
+        last_transition_time: now.clone(),
+    };
+    match conditions.iter_mut().find(|condition| condition.type_ == kind.as_str()) {
+        Some(old) => {
+            let since = if old.status == status { old.last_transition_time.clone() } else { now.clone() };
+            *old = Condition { last_transition_time: since, ..fresh };
+        }
+        None => conditions.push(fresh),
+    }
+}
+
+/// Status and reason of the Ready condition.
+pub fn readiness(conditions: &[Condition]) -> Option<(&str, &str)> {
+    let ready = conditions.iter().find(|c| c.type_ == ConditionType::Ready.as_str())?;
+    Some((&ready.status, &ready.reason))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::jiff::Timestamp;
+
+    fn time(second: i64) -> Time {
+        Time(Timestamp::from_second(second).expect("a time"))
+    }
+
+    #[test]
+    fn reconciling_and_stalled_stand_only_while_true_and_never_together() {
+        let mut conditions = Vec::new();
+        let verdicts = [
+            Verdict::working(Reason::Associating, "a"),
+            Verdict::stalled(Reason::Rejected, "b"),
+            Verdict::ready(Reason::Associated, "c"),
+            Verdict::unknown(Reason::Unavailable, "d"),
+        ];
+        for verdict in verdicts {
+            conclude(&mut conditions, &verdict, None, 1, &time(1));
+            let has = |kind: ConditionType| conditions.iter().any(|c: &Condition| c.type_ == kind.as_str());
+            assert!(has(ConditionType::Ready));
+            assert_eq!(has(ConditionType::Reconciling), verdict.course == Course::Reconciling);
+            assert_eq!(has(ConditionType::Stalled), verdict.course == Course::Stalled);
+        }
+    }
+
+    #[test]
+    fn the_time_of_a_transition_moves_only_with_the_truth() {
+        let mut conditions = Vec::new();
+        conclude(&mut conditions, &Verdict::working(Reason::Creating, "a"), None, 1, &time(1));
+        conclude(&mut conditions, &Verdict::working(Reason::Associating, "b"), None, 2, &time(2));
+        assert_eq!(conditions[0].last_transition_time, time(1));
+        conclude(&mut conditions, &Verdict::ready(Reason::Associated, "c"), None, 2, &time(3));
+        assert_eq!(conditions[0].last_transition_time, time(3));
+    }
+}

@@ -1,0 +1,376 @@
+//! What an account looks like at Cloudflare, as far as this process has read or written it.
+//!
+//! Cloudflare has no watch, so a sweep keeps this picture, and every read and every answer to an own write
+//! improves it. What is older never replaces what is newer.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+
+use crate::cloudflare::{
+    AssociationStatus, Counts, ExcludedRecipient, Recipient, ResourceStatus, Share, ShareResource, ShareStatus,
+};
+use crate::core::id::{AccountId, ShareId};
+use crate::core::row::Seen as RowSeen;
+use crate::core::time::At;
+
+use super::key::RowKey;
+
+/// One account, seen with one credential.
+#[derive(Default)]
+pub struct Picture {
+    shares: HashMap<ShareId, Seen>,
+    /// When the last complete list of live shares was begun.
+    pub swept: Option<At>,
+    /// When the newest page of that list was last asked for.
+    pub looked: Option<At>,
+    /// Shares that Cloudflare was deleting, and when that list was begun.
+    pub leaving: Option<(At, HashSet<ShareId>)>,
+    missing: HashMap<ShareId, Missing>,
+}
+
+/// One share, and what of it was read.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    pub share: Share,
+    pub resources: Option<Vec<ShareResource>>,
+    pub counts: Option<Counts>,
+    pub read_at: At,
+    pub recipients: Option<Recipients>,
+    pub excluded: Option<(At, Vec<ExcludedRecipient>)>,
+    /// Answers of our own writes, which a slower read must not undo.
+    answered: HashMap<String, At>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Recipients {
+    pub rows: Vec<Recipient>,
+    pub read_at: At,
+    /// Something moved since: read again.
+    pub stale: bool,
+}
+
+/// A share that was not there when it was read.
+#[derive(Debug, Clone, Copy)]
+struct Missing {
+    first: At,
+    last: At,
+    /// We had asked for its deletion, and Cloudflare had agreed.
+    expected: bool,
+}
+
+/// What moved in a share between two reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    None,
+    Moved,
+}
+
+impl Picture {
+    pub fn seen(&self, id: &ShareId) -> Option<&Seen> {
+        self.shares.get(id)
+    }
+
+    pub fn live(&self) -> impl Iterator<Item = &Seen> {
+        self.shares.values().filter(|seen| seen.is_live())
+    }
+
+    pub fn len(&self) -> usize {
+        self.shares.len()
+    }
+
+    /// A share as a list or a GET showed it.
+    pub fn read(&mut self, share: Share, began: At, grace: Duration) -> Change {
+        self.missing.remove(&share.id);
+        let id = share.id.clone();
+        match self.shares.get_mut(&id) {
+            Some(seen) => seen.read(share, began, grace),
+            None => {
+                self.shares.insert(id, Seen::new(share, began));
+                Change::Moved
+            }
+        }
+    }
+
+    /// A share as the answer to our own write showed it.
+    pub fn wrote(&mut self, share: Share, now: At) {
+        let id = share.id.clone();
+        self.missing.remove(&id);
+        match self.shares.get_mut(&id) {
+            Some(seen) => seen.wrote(share, now),
+            None => {
+                let mut seen = Seen::new(share, now);
+                seen.answered.insert(id.to_string(), now);
+                self.shares.insert(id, seen);
+            }
+        }
+    }
+
+    /// A GET said that the share does not exist.
+    pub fn absent(&mut self, id: &ShareId, began: At, grace: Duration) {
+        let expected = match self.shares.get(id) {
+            Some(seen) if !seen.is_leaving() && seen.is_recent(id.as_str(), began, grace) => return,
+            Some(seen) => seen.is_leaving(),
+            None => false,
+        };
+        self.shares.remove(id);
+        let missing = self.missing.entry(id.clone()).or_insert(Missing { first: began, last: began, expected });
+        missing.last = missing.last.max(began);
+        missing.expected |= expected;
+    }
+
+    /// A complete list, begun then, showed just these live shares. Returns those that it lacks.
+    pub fn swept(&mut self, live: &HashSet<ShareId>, began: At, grace: Duration) -> Vec<ShareId> {
+        self.swept = Some(self.swept.map_or(began, |at| at.max(began)));
+        self.looked = self.swept;
+        let lacking = self.shares.iter().filter(|(id, seen)| {
+            seen.is_live() && !live.contains(*id) && seen.read_at < began && !seen.is_recent(id.as_str(), began, grace)
+        });
+        lacking.map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Whether the share is gone for good: a list of what is being deleted confirms it where we asked for its
+    /// deletion; else only a second read, a while later, and a complete list do.
+    pub fn is_gone(&self, id: &ShareId, patience: Duration) -> bool {
+        match (self.shares.get(id), self.missing.get(id)) {
+            (Some(seen), _) => seen.share.status == ShareStatus::Deleted,
+            (None, Some(missing)) if missing.expected => {
+                self.leaving.as_ref().is_some_and(|(at, ids)| *at >= missing.first && !ids.contains(id))
+            }
+            (None, Some(missing)) => {
+                missing.last.since(missing.first) >= patience && self.swept.is_some_and(|at| at >= missing.first)
+            }
+            (None, None) => false,
+        }
+    }
+
+    pub fn is_missing(&self, id: &ShareId) -> bool {
+        self.missing.contains_key(id)
+    }
+
+    pub fn missing_since(&self, id: &ShareId) -> Option<At> {
+        self.missing.get(id).map(|missing| missing.first)
+    }
+
+    /// It went after we asked Cloudflare to delete it.
+    pub fn was_expected_to_go(&self, id: &ShareId) -> bool {
+        self.missing.get(id).is_some_and(|missing| missing.expected)
+    }
+
+    pub fn forget(&mut self, id: &ShareId) {
+        self.shares.remove(id);
+        self.missing.remove(id);
+    }
+
+    pub fn seen_mut(&mut self, id: &ShareId) -> Option<&mut Seen> {
+        self.shares.get_mut(id)
+    }
+}
+
+impl Seen {
+    fn new(mut share: Share, began: At) -> Seen {
+        let resources = share.resources.take();
+        let counts = share.counts.take();
+        Seen { share, resources, counts, read_at: began, recipients: None, excluded: None, answered: HashMap::new() }
+    }
+
+    pub fn is_live(&self) -> bool {
+        matches!(self.share.status, ShareStatus::Active | ShareStatus::Other(_))
+    }
+
+    pub fn is_leaving(&self) -> bool {
+        matches!(self.share.status, ShareStatus::Deleting | ShareStatus::Deleted)
+    }
+
+    /// Whether our own write of that row was answered so shortly before that a read may not show it yet.
+    fn is_recent(&self, id: &str, began: At, grace: Duration) -> bool {
+        self.answered.get(id).is_some_and(|at| began.since(*at) < grace)
+    }
+
+    fn read(&mut self, mut share: Share, began: At, grace: Duration) -> Change {
+        let before = (self.share.name.clone(), self.share.status.clone(), self.counts);
+        if let Some(resources) = share.resources.take() {
+            self.read_resources(resources, began, grace);
+        }
+        if let Some(counts) = share.counts.take() {
+            self.counts = Some(counts);
+        }
+        let ours = self.is_recent(share.id.as_str(), began, grace);
+        if !is_older(share.modified, self.share.modified, ours) {
+            self.share = share;
+        }
+        self.read_at = self.read_at.max(began);
+        if (&before.0, &before.1, before.2) == (&self.share.name, &self.share.status, self.counts) {
+            return Change::None;
+        }
+        if before.2 != self.counts
+            && let Some(recipients) = &mut self.recipients
+        {
+            recipients.stale = true;
+        }
+        Change::Moved
+    }
+
+    fn wrote(&mut self, mut share: Share, now: At) {
+        self.answered.insert(share.id.to_string(), now);
+        if let Some(resources) = share.resources.take() {
+            self.resources = Some(resources);
+        }
+        self.share = share;
+        self.read_at = now;
+    }
+
+    fn read_resources(&mut self, rows: Vec<ShareResource>, began: At, grace: Duration) {
+        let known = self.resources.take().unwrap_or_default();
+        let rows = self.merge(known, rows, began, grace, |row| (row.id.to_string(), row.modified));
+        self.resources = Some(rows);
+    }
+
+    /// The list of recipients, complete.
+    pub fn read_recipients(&mut self, rows: Vec<Recipient>, began: At, grace: Duration) {
+        let known = self.recipients.take().map(|r| r.rows).unwrap_or_default();
+        let rows = self.merge(known, rows, began, grace, |row| (row.id.to_string(), row.modified));
+        self.recipients = Some(Recipients { rows, read_at: began, stale: false });
+    }
+
+    /// New rows, but for those that our own recent writes know better.
+    fn merge<R: Clone>(
+        &self,
+        known: Vec<R>,
+        rows: Vec<R>,
+        began: At,
+        grace: Duration,
+        about: impl Fn(&R) -> (String, Option<Timestamp>),
+    ) -> Vec<R> {
+        let mut ours: HashMap<String, R> = HashMap::new();
+        for row in known {
+            let (id, _) = about(&row);
+            if self.is_recent(&id, began, grace) {
+                ours.insert(id, row);
+            }
+        }
+        let mut merged: Vec<R> = rows
+            .into_iter()
+            .map(|row| {
+                let (id, modified) = about(&row);
+                match ours.remove(&id) {
+                    Some(own) if is_older(modified, about(&own).1, true) => own,
+                    _ => row,
+                }
+            })
+            .collect();
+        merged.extend(ours.into_values());
+        merged
+    }
+
+    /// What is known of the rows must be read again before anything is decided on it.
+    pub fn outdate(&mut self) {
+        if let Some(recipients) = &mut self.recipients {
+            recipients.stale = true;
+        }
+        if let Some((read_at, _)) = &mut self.excluded {
+            *read_at = At::default();
+        }
+        self.read_at = At::default();
+    }
+
+    /// The row of a recipient in the answer to our own write.
+    pub fn wrote_recipient(&mut self, row: Recipient, now: At) {
+        self.answered.insert(row.id.to_string(), now);
+        let recipients =
+            self.recipients.get_or_insert(Recipients { rows: Vec::new(), read_at: At::default(), stale: true });
+        recipients.rows.retain(|known| known.id != row.id);
+        recipients.rows.push(row);
+    }
+
+    /// The row of a resource in the answer to our own write.
+    pub fn wrote_resource(&mut self, row: ShareResource, now: At) {
+        self.answered.insert(row.id.to_string(), now);
+        if let Some(resources) = &mut self.resources {
+            resources.retain(|known| known.id != row.id);
+            resources.push(row);
+        }
+    }
+
+    /// The live row of an account, or else the one that is on its way out.
+    pub fn recipient(&self, account: &AccountId) -> Option<&Recipient> {
+        let rows = &self.recipients.as_ref()?.rows;
+        let rank = |row: &Recipient| match row.association_status {
+            AssociationStatus::Associated => 0,
+            AssociationStatus::Associating | AssociationStatus::Other(_) => 1,
+            AssociationStatus::Disassociating => 2,
+            AssociationStatus::Disassociated => 3,
+        };
+        rows.iter().filter(|row| row.account_id == *account).min_by_key(|row| (rank(row), row.created))
+    }
+
+    pub fn excluded(&self, account: &AccountId) -> Option<&ExcludedRecipient> {
+        self.excluded.as_ref()?.1.iter().find(|row| row.account_id == *account)
+    }
+
+    pub fn resource(&self, key: &RowKey) -> Option<&ShareResource> {
+        let rank = |row: &ShareResource| match row.status {
+            ResourceStatus::Active | ResourceStatus::Other(_) => 0,
+            ResourceStatus::Deleting => 1,
+            ResourceStatus::Deleted => 2,
+        };
+        let rows = self.resources.as_ref()?;
+        rows.iter().filter(|row| resource_key(row) == *key).min_by_key(|row| (rank(row), row.created))
+    }
+
+    /// How many resources are live, whoever declared them.
+    pub fn live_resources(&self) -> usize {
+        self.resources.iter().flatten().filter(|row| resource_seen(Some(row), false) != RowSeen::Absent).count()
+    }
+
+    /// Whether a key is there, for the table of rows.
+    pub fn row(&self, key: &RowKey, differs: impl FnOnce(&ShareResource) -> bool) -> RowSeen {
+        match key {
+            RowKey::Recipient(_) if self.recipients.is_none() => RowSeen::Unread,
+            RowKey::Recipient(account) => recipient_seen(self.recipient(account)),
+            RowKey::Excluded(_) if self.excluded.is_none() => RowSeen::Unread,
+            RowKey::Excluded(account) if self.excluded(account).is_some() => RowSeen::Live { differs: false },
+            RowKey::Excluded(_) => RowSeen::Absent,
+            RowKey::Resource { .. } if self.resources.is_none() => RowSeen::Unread,
+            RowKey::Resource { .. } => {
+                let row = self.resource(key);
+                resource_seen(row, row.is_some_and(differs))
+            }
+        }
+    }
+}
+
+pub fn recipient_seen(row: Option<&Recipient>) -> RowSeen {
+    match row.map(|row| &row.association_status) {
+        None | Some(AssociationStatus::Disassociated) => RowSeen::Absent,
+        Some(AssociationStatus::Disassociating) => RowSeen::Leaving,
+        Some(AssociationStatus::Associating | AssociationStatus::Associated | AssociationStatus::Other(_)) => {
+            RowSeen::Live { differs: false }
+        }
+    }
+}
+
+fn resource_seen(row: Option<&ShareResource>, differs: bool) -> RowSeen {
+    match row.map(|row| &row.status) {
+        None | Some(ResourceStatus::Deleted) => RowSeen::Absent,
+        Some(ResourceStatus::Deleting) => RowSeen::Leaving,
+        Some(ResourceStatus::Active | ResourceStatus::Other(_)) => RowSeen::Live { differs },
+    }
+}
+
+pub fn resource_key(row: &ShareResource) -> RowKey {
+    RowKey::Resource {
+        kind: row.resource_type.clone(),
+        id: row.resource_id.clone(),
+        account: row.resource_account_id.clone(),
+    }
+}
+
+/// Whether a row is older than the one that is known. Without times, our own recent answer wins.
+fn is_older(row: Option<Timestamp>, known: Option<Timestamp>, ours: bool) -> bool {
+    match (row, known) {
+        (Some(row), Some(known)) => row < known,
+        _ => ours,
+    }
+}

@@ -1,0 +1,45 @@
+//! How anything but a watch event gets an object looked at again.
+
+use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
+use futures::{Stream, StreamExt};
+use kube::runtime::reflector::ObjectRef;
+
+use super::key::{Kind, Name, ObjectKey};
+
+/// Names on their way to the controllers, one channel for each controller.
+pub struct Wakes {
+    channels: Vec<(Kind, Option<String>, UnboundedSender<Name>)>,
+}
+
+impl Wakes {
+    /// Channels for each kind in each scope: one namespace, or all.
+    pub fn new(scopes: &[Option<String>]) -> (Wakes, Vec<(Kind, Option<String>, UnboundedReceiver<Name>)>) {
+        let mut channels = Vec::new();
+        let mut ends = Vec::new();
+        for scope in scopes {
+            for kind in [Kind::Share, Kind::ShareRecipient, Kind::ShareResource] {
+                let (sender, receiver) = unbounded();
+                channels.push((kind, scope.clone(), sender));
+                ends.push((kind, scope.clone(), receiver));
+            }
+        }
+        (Wakes { channels }, ends)
+    }
+
+    pub fn wake(&self, key: &ObjectKey) {
+        for (kind, scope, sender) in &self.channels {
+            if *kind == key.kind && scope.as_ref().is_none_or(|namespace| *namespace == key.name.namespace) {
+                // Nobody listens any more only while the process ends.
+                let _ = sender.unbounded_send(key.name.clone());
+            }
+        }
+    }
+}
+
+/// Names as kube's controller wants them.
+pub fn references<K>(names: UnboundedReceiver<Name>) -> impl Stream<Item = ObjectRef<K>>
+where
+    K: kube::Resource<DynamicType = ()>,
+{
+    names.map(|name| ObjectRef::new(&name.name).within(&name.namespace))
+}
