@@ -12,8 +12,8 @@ mod tls;
 use std::time::Duration;
 
 use cfshare::cloudflare::{
-    Client, Credential, Error, Include, NewResource, NewShare, Options, Recipient, ResourceQuery,
-    Share, ShareResource, Target,
+    Client, Credential, Error, Include, NewResource, NewShare, Options, Recipient, ResourceQuery, Share, ShareResource,
+    Target,
 };
 use cfshare::core::id::{AccountId, ShareId, SourceId};
 use cfshare_simulator::{Config, Simulator, random_id};
@@ -67,20 +67,13 @@ struct Stage {
 impl Stage {
     fn start() -> Stage {
         let simulator = Simulator::start(Config::default()).unwrap();
-        let options = Options {
-            base_url: simulator.base_url().into(),
-            answer_timeout: PATIENCE,
-            ..Options::default()
-        };
+        let options = Options { base_url: simulator.base_url().into(), answer_timeout: PATIENCE, ..Options::default() };
         Stage {
             simulator,
             client: Client::new(options).unwrap(),
             credential: Credential::Token("token-of-the-stage".into()),
             account: an_account(),
-            runtime: tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .unwrap(),
+            runtime: tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap(),
         }
     }
 
@@ -89,9 +82,7 @@ impl Stage {
     }
 
     fn create(&self, new: &NewShare) -> Result<Share, Error> {
-        let made = self
-            .client
-            .create_share(&self.credential, &self.account, new);
+        let made = self.client.create_share(&self.credential, &self.account, new);
         self.run(made).map(|reply| reply.body)
     }
 
@@ -107,24 +98,18 @@ impl Stage {
     }
 
     fn read(&self, share: &ShareId, include: Include) -> Result<Share, Error> {
-        let read = self
-            .client
-            .share(&self.credential, &self.account, share, include);
+        let read = self.client.share(&self.credential, &self.account, share, include);
         self.run(read).map(|reply| reply.body)
     }
 
     fn recipients(&self, share: &ShareId) -> Vec<Recipient> {
-        let list =
-            self.client
-                .list_recipients(&self.credential, &self.account, share, true, 1, 100);
+        let list = self.client.list_recipients(&self.credential, &self.account, share, true, 1, 100);
         self.run(list).unwrap().body.rows
     }
 
     fn resources(&self, share: &ShareId) -> Vec<ShareResource> {
         let query = ResourceQuery::default();
-        let list = self
-            .client
-            .list_resources(&self.credential, &self.account, share, &query);
+        let list = self.client.list_resources(&self.credential, &self.account, share, &query);
         self.run(list).unwrap().body.rows
     }
 
@@ -150,11 +135,7 @@ fn a_resource() -> NewResource {
 }
 
 fn a_share(name: &str) -> NewShare {
-    NewShare {
-        name: name.into(),
-        recipients: vec![Target::Account(an_account())],
-        resources: vec![a_resource()],
-    }
+    NewShare { name: name.into(), recipients: vec![Target::Account(an_account())], resources: vec![a_resource()] }
 }
 
 fn object(value: Value) -> Map<String, Value> {
@@ -164,7 +145,4 @@ fn object(value: Value) -> Map<String, Value> {
     }
 }
 
-const EVERYTHING: Include = Include {
-    resources: true,
-    recipient_counts: true,
-};
+const EVERYTHING: Include = Include { resources: true, recipient_counts: true };

@@ -1,1 +1,62 @@
-fn main() {}
+//! The whole operator: the real process, against a real API server and the Cloudflare simulator, over HTTP.
+
+mod client;
+mod lifecycle;
+mod manifests;
+mod scene;
+
+use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
+
+use cfshare_testbed::wait;
+use libtest_mimic::{Arguments, Failed, Trial};
+
+use scene::World;
+
+/// The world is made when the first test needs it, and ends with the last.
+#[derive(Clone, Default)]
+struct Lazy(Arc<OnceLock<Result<World, String>>>);
+
+impl Lazy {
+    fn world(&self) -> Result<&World, Failed> {
+        self.0.get_or_init(World::start).as_ref().map_err(Failed::from)
+    }
+}
+
+impl std::ops::Deref for Lazy {
+    type Target = cfshare_testbed::Cluster;
+
+    fn deref(&self) -> &Self::Target {
+        match self.world() {
+            Ok(world) => &world.cluster,
+            Err(failed) => panic!("{failed:?}"),
+        }
+    }
+}
+
+type Test = (&'static str, fn(&World));
+
+fn staged(lazy: &Lazy, tests: &[Test]) -> Vec<Trial> {
+    let trial = |(name, test): &Test| {
+        let (lazy, test) = (lazy.clone(), *test);
+        Trial::test(*name, move || {
+            test(lazy.world()?);
+            Ok(())
+        })
+    };
+    tests.iter().map(trial).collect()
+}
+
+fn main() -> ExitCode {
+    wait::catch_signals();
+    let mut arguments = Arguments::from_args();
+    // Tests wait far more than they work.
+    arguments.test_threads.get_or_insert(12);
+    let lazy = Lazy::default();
+    let mut trials = client::trials();
+    trials.extend(manifests::trials(lazy.clone()));
+    trials.extend(staged(&lazy, lifecycle::TESTS));
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    drop(lazy);
+    conclusion.exit_code()
+}

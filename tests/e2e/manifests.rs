@@ -24,21 +24,13 @@ where
     let mut trials = Vec::new();
     let mut add = |sentence: String, trial: Box<dyn FnOnce(&Cluster) -> Verdict + Send>| {
         let cluster = cluster.clone();
-        trials.push(Trial::test(format!("manifests: {sentence}"), move || {
-            trial(prepared(&cluster))
-        }));
+        trials.push(Trial::test(format!("manifests: {sentence}"), move || trial(prepared(&cluster))));
     };
     for case in cases() {
-        add(
-            sentence(&case),
-            Box::new(move |cluster| answers(cluster, "create", &case)),
-        );
+        add(sentence(&case), Box::new(move |cluster| answers(cluster, "create", &case)));
     }
     for Change { before, after } in changes() {
-        add(
-            sentence(&after),
-            Box::new(move |cluster| changed(cluster, before, after)),
-        );
+        add(sentence(&after), Box::new(move |cluster| changed(cluster, before, after)));
     }
     for (sentence, trial) in OTHERS {
         add((*sentence).to_owned(), Box::new(trial));
@@ -47,15 +39,7 @@ where
 }
 
 fn sentence(case: &Case) -> String {
-    format!(
-        "{}: {}",
-        if case.says.is_empty() {
-            "taken"
-        } else {
-            "refused"
-        },
-        case.what
-    )
+    format!("{}: {}", if case.says.is_empty() { "taken" } else { "refused" }, case.what)
 }
 
 /// The CRDs and two namespaces, once.
@@ -65,17 +49,10 @@ fn prepared(cluster: &Cluster) -> &Cluster {
         let crds = folder("crds").display().to_string();
         let apply = ["apply", "--server-side", "--force-conflicts", "-f", &crds];
         cluster.run(&apply, None).unwrap();
-        let wait = [
-            "wait",
-            "--for=condition=Established",
-            "--timeout=60s",
-            "-f",
-            &crds,
-        ];
+        let wait = ["wait", "--for=condition=Established", "--timeout=60s", "-f", &crds];
         cluster.run(&wait, None).unwrap();
         for name in [NAMESPACE, "security-baseline"] {
-            let namespace =
-                json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
+            let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
             store(cluster, "apply --server-side", &namespace).unwrap();
         }
     });
@@ -88,10 +65,7 @@ fn folder(name: &str) -> PathBuf {
 
 /// Tries a manifest without storing it.
 fn answers(cluster: &Cluster, verb: &str, case: &Case) -> Verdict {
-    match (
-        store(cluster, &format!("{verb} --dry-run=server"), &case.manifest),
-        case.says.as_slice(),
-    ) {
+    match (store(cluster, &format!("{verb} --dry-run=server"), &case.manifest), case.says.as_slice()) {
         (Ok(_), []) => Ok(()),
         (Err(answer), []) => Err(answer.into()),
         (Ok(_), _) => Err("the API server took it".into()),
@@ -129,49 +103,23 @@ fn examples(cluster: &Cluster) -> Verdict {
     let examples = folder("deploy/examples");
     let of = |file: fs::DirEntry| fs::read_to_string(file.path()).unwrap_or_default();
     let text: String = fs::read_dir(&examples)?.flatten().map(of).collect();
-    let written = text
-        .lines()
-        .filter(|line| line.starts_with("kind: "))
-        .count();
+    let written = text.lines().filter(|line| line.starts_with("kind: ")).count();
     let examples = examples.display().to_string();
     let answer = cluster.run(&["create", "--dry-run=server", "-f", &examples], None)?;
-    let taken = answer
-        .lines()
-        .filter(|line| line.ends_with("created (server dry run)"))
-        .count();
-    expect(taken == written && taken > 0, || {
-        format!("{taken} of {written}: {answer}")
-    })
+    let taken = answer.lines().filter(|line| line.ends_with("created (server dry run)")).count();
+    expect(taken == written && taken > 0, || format!("{taken} of {written}: {answer}"))
 }
 
 /// Each withdraws its own entries and no others, the last one too, though the list goes with it.
 fn two_authors(cluster: &Cluster) -> Verdict {
     let author = |name: &str, accounts: &[&str]| {
-        let accounts: Vec<Value> = accounts
-            .iter()
-            .map(|id| json!({ "accountID": id }))
-            .collect();
-        let share = object(
-            "Share",
-            "authors",
-            json!({ "accountID": "a", "recipients": accounts }),
-        );
-        store(
-            cluster,
-            &format!("apply --server-side --field-manager={name}"),
-            &share,
-        )?;
-        kubectl(
-            cluster,
-            "get share authors -o jsonpath={.spec.recipients[*].accountID}",
-        )
+        let accounts: Vec<Value> = accounts.iter().map(|id| json!({ "accountID": id })).collect();
+        let share = object("Share", "authors", json!({ "accountID": "a", "recipients": accounts }));
+        store(cluster, &format!("apply --server-side --field-manager={name}"), &share)?;
+        kubectl(cluster, "get share authors -o jsonpath={.spec.recipients[*].accountID}")
     };
-    let seen = [
-        author("payments", &["a"])?,
-        author("shop", &["b", "c"])?,
-        author("payments", &[])?,
-        author("shop", &[])?,
-    ];
+    let seen =
+        [author("payments", &["a"])?, author("shop", &["b", "c"])?, author("payments", &[])?, author("shop", &[])?];
     kubectl(cluster, "delete share authors --wait=false")?;
     expect(seen == ["a", "a b c", "b c", ""], || format!("{seen:?}"))
 }
@@ -179,11 +127,7 @@ fn two_authors(cluster: &Cluster) -> Verdict {
 /// Else `helm install --wait` would report success before the operator has acted.
 fn unobserved(cluster: &Cluster) -> Verdict {
     for manifest in family("unobserved") {
-        let status = store(
-            cluster,
-            "create --dry-run=server -o jsonpath={.status}",
-            &manifest,
-        )?;
+        let status = store(cluster, "create --dry-run=server -o jsonpath={.status}", &manifest)?;
         expect(status == r#"{"observedGeneration":-1}"#, || status.clone())?;
     }
     Ok(())
@@ -215,49 +159,25 @@ fn tables(cluster: &Cluster) -> Verdict {
         store(cluster, "delete --wait=false", manifest)?;
     }
     for (table, start) in [
-        (
-            share,
-            "NAME READY RECIPIENTS RESOURCES STATUS AGE\nshown False 297/300 4/4 3 of 300 are associating",
-        ),
-        (
-            wide,
-            "NAME READY RECIPIENTS RESOURCES STATUS AGE REASON ACCOUNT SHARE ID\nshown False",
-        ),
-        (
-            recipient,
-            "NAME READY SHARE ACCOUNT STATUS AGE\nshown shown a",
-        ),
-        (
-            resource,
-            "NAME READY SHARE TYPE ID STATUS AGE\nshown shown b c",
-        ),
+        (share, "NAME READY RECIPIENTS RESOURCES STATUS AGE\nshown False 297/300 4/4 3 of 300 are associating"),
+        (wide, "NAME READY RECIPIENTS RESOURCES STATUS AGE REASON ACCOUNT SHARE ID\nshown False"),
+        (recipient, "NAME READY SHARE ACCOUNT STATUS AGE\nshown shown a"),
+        (resource, "NAME READY SHARE TYPE ID STATUS AGE\nshown shown b c"),
     ] {
-        expect(table.starts_with(start), || {
-            format!("not {start:?}: {table}")
-        })?;
+        expect(table.starts_with(start), || format!("not {start:?}: {table}"))?;
     }
     let kinds = ["share", "sharerecipient", "shareresource"];
-    expect(
-        kinds
-            .iter()
-            .all(|kind| category.contains(&format!("{kind}.cfshare.dev/shown"))),
-        || category.clone(),
-    )
+    expect(kinds.iter().all(|kind| category.contains(&format!("{kind}.cfshare.dev/shown"))), || category.clone())
 }
 
 fn explanations(cluster: &Cluster) -> Verdict {
     let recipients = kubectl(cluster, "explain share.spec.recipients")?;
-    expect(
-        recipients.contains("Accounts that receive the share"),
-        || recipients.clone(),
-    )?;
+    expect(recipients.contains("Accounts that receive the share"), || recipients.clone())?;
     for kind in ["share", "sharerecipient", "shareresource"] {
         for part in ["spec", "status"] {
             let text = kubectl(cluster, &format!("explain {kind}.{part}"))?;
             let fields = text.lines().filter(|line| line.contains("\t<")).count();
-            expect(fields >= 5 && !text.contains("<no description>"), || {
-                text.clone()
-            })?;
+            expect(fields >= 5 && !text.contains("<no description>"), || text.clone())?;
         }
     }
     Ok(())
@@ -268,16 +188,8 @@ fn family(name: &str) -> [Value; 3] {
     let share_ref = json!({ "name": name });
     [
         object("Share", name, json!({ "accountID": "a", "recipients": [] })),
-        object(
-            "ShareRecipient",
-            name,
-            json!({ "shareRef": share_ref, "accountID": "a" }),
-        ),
-        object(
-            "ShareResource",
-            name,
-            json!({ "shareRef": share_ref, "type": "b", "id": "c" }),
-        ),
+        object("ShareRecipient", name, json!({ "shareRef": share_ref, "accountID": "a" })),
+        object("ShareResource", name, json!({ "shareRef": share_ref, "type": "b", "id": "c" })),
     ]
 }
 
@@ -289,24 +201,15 @@ fn squeezed(table: &str) -> String {
 
 /// In the namespace of these trials.
 fn kubectl(cluster: &Cluster, command: &str) -> Result<String, String> {
-    let words: Vec<&str> = ["--namespace", NAMESPACE]
-        .into_iter()
-        .chain(command.split_whitespace())
-        .collect();
+    let words: Vec<&str> = ["--namespace", NAMESPACE].into_iter().chain(command.split_whitespace()).collect();
     cluster.run(&words, None).map_err(|error| error.to_string())
 }
 
 fn store(cluster: &Cluster, command: &str, manifest: &Value) -> Result<String, String> {
     let words: Vec<&str> = command.split_whitespace().chain(["-f", "-"]).collect();
-    cluster
-        .run(&words, Some(&manifest.to_string()))
-        .map_err(|error| error.to_string())
+    cluster.run(&words, Some(&manifest.to_string())).map_err(|error| error.to_string())
 }
 
 fn expect(fact: bool, complaint: impl FnOnce() -> String) -> Verdict {
-    if fact {
-        Ok(())
-    } else {
-        Err(complaint().into())
-    }
+    if fact { Ok(()) } else { Err(complaint().into()) }
 }

@@ -3,14 +3,10 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
-use cfshare::cloudflare::{
-    Client, Credential, ErrorClass, Include, ShareQuery, Target, WriteOutcome,
-};
+use cfshare::cloudflare::{Client, Credential, ErrorClass, Include, ShareQuery, Target, WriteOutcome};
 use cfshare::core::id::{AccountId, ShareId};
 
-use super::peer::{
-    AMBIGUOUS, CANARY, Peer, account, block_on, garbled, judged, post, response, token,
-};
+use super::peer::{AMBIGUOUS, CANARY, Peer, account, block_on, garbled, judged, post, response, token};
 
 pub const TESTS: [(&str, fn()); 6] = [
     ("a_redirect_is_not_followed", redirect),
@@ -22,13 +18,7 @@ pub const TESTS: [(&str, fn()); 6] = [
 ];
 
 fn redirect() {
-    for status in [
-        "301 Moved",
-        "302 Found",
-        "303 See Other",
-        "307 Temporary",
-        "308 Permanent",
-    ] {
+    for status in ["301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent"] {
         let elsewhere = TcpListener::bind("127.0.0.1:0").unwrap();
         let location = format!("location: http://{}/\r\n", elsewhere.local_addr().unwrap());
         let peer = Peer::answering(response(status, &location, ""));
@@ -64,10 +54,7 @@ fn limiter() {
         let headers = "retry-after: 7\r\nratelimit: \"default\";r=0;t=42\r\n";
         let peer = Peer::answering(response("429 Too Many Requests", headers, body));
         let error = post(peer.options());
-        assert_eq!(
-            judged(&error),
-            (WriteOutcome::Rejected, ErrorClass::Throttled)
-        );
+        assert_eq!(judged(&error), (WriteOutcome::Rejected, ErrorClass::Throttled));
         let limits = error.meta().unwrap().limits;
         assert_eq!(limits.retry_after, Some(Duration::from_secs(7)));
         assert_eq!(limits.remaining, Some(0));
@@ -99,10 +86,7 @@ fn echo() {
     for status in ["403 Forbidden", "200 OK"] {
         let peer = Peer::answering(response(status, "", &body));
         let error = post(peer.options());
-        assert!(
-            error.to_string().contains("bad token [credential]"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("bad token [credential]"), "{error}");
         peer.request();
     }
 }
@@ -118,24 +102,12 @@ fn request() {
     let first = "PUT /client/v4/accounts/023e105f4ecef8ad9ca31a8372d0c353/shares/s:1@x/recipients HTTP/1.1\r\n";
     assert!(request.starts_with(first), "{request}");
     assert!(request.contains(&format!("authorization: Bearer {CANARY}\r\n")));
-    assert!(
-        request.ends_with("\r\n\r\n[{\"recipient_account_id\":\"a1\"}]"),
-        "{request}"
-    );
+    assert!(request.ends_with("\r\n\r\n[{\"recipient_account_id\":\"a1\"}]"), "{request}");
 
     let peer = Peer::answering(response("200 OK", "", r#"{"success":true,"result":[]}"#));
     let client = Client::new(peer.options()).unwrap();
-    let query = ShareQuery {
-        include: Include {
-            resources: true,
-            recipient_counts: true,
-        },
-        ..ShareQuery::default()
-    };
-    let pair = Credential::Key {
-        email: "me@example.com".into(),
-        key: CANARY.into(),
-    };
+    let query = ShareQuery { include: Include { resources: true, recipient_counts: true }, ..ShareQuery::default() };
+    let pair = Credential::Key { email: "me@example.com".into(), key: CANARY.into() };
     block_on(client.list_shares(&pair, &account(), &query)).unwrap();
     let request = peer.request();
     let first = "GET /client/v4/accounts/023e105f4ecef8ad9ca31a8372d0c353/shares?page=1&per_page=100&include_resources=true&include_recipient_counts=true HTTP/1.1\r\n";

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use cfshare::cloudflare::{
-    AssociationStatus, Credential, Error, ErrorClass, Include, ShareQuery, ShareStatus,
-    WriteOutcome,
+    AssociationStatus, Credential, Error, ErrorClass, Include, ShareQuery, ShareStatus, WriteOutcome,
 };
 use cfshare_simulator::{Action, BadCredential, ErrorBody, LimitHeaders, Policy, Rule};
 use serde_json::json;
@@ -12,16 +11,10 @@ use serde_json::json;
 use super::{Stage, Test, a_share};
 
 pub const TESTS: [Test; 9] = [
-    (
-        "an_ambiguous_create_is_made_once_or_never",
-        ambiguous_create,
-    ),
+    ("an_ambiguous_create_is_made_once_or_never", ambiguous_create),
     ("a_refused_create_is_made_never", refused_create),
     ("unknown_words_and_fields_are_no_error", unknown_words),
-    (
-        "an_answer_about_another_object_is_not_believed",
-        answer_of_another,
-    ),
+    ("an_answer_about_another_object_is_not_believed", answer_of_another),
     ("a_conflict_is_told_from_a_rejection", conflict),
     ("a_credential_that_may_not_is_denied", denied),
     ("limits_are_read_in_every_form", limits),
@@ -37,10 +30,7 @@ fn shares(stage: &Stage) -> usize {
 
 fn posts(stage: &Stage) -> usize {
     let journal = stage.simulator.journal(Some(stage.account.as_str()), 0);
-    journal
-        .iter()
-        .filter(|entry| entry.method == "POST")
-        .count()
+    journal.iter().filter(|entry| entry.method == "POST").count()
 }
 
 /// One create under one fault: how it was judged, and how many shares there are in the end.
@@ -57,18 +47,8 @@ fn create(stage: &Stage, action: Action) -> (Error, usize) {
 fn status(status: u16, body: ErrorBody, code: Option<i64>) -> [Action; 2] {
     let retry_after = None;
     [
-        Action::StatusBefore {
-            status,
-            body,
-            code,
-            retry_after: None,
-        },
-        Action::StatusAfter {
-            status,
-            body,
-            code,
-            retry_after,
-        },
+        Action::StatusBefore { status, body, code, retry_after: None },
+        Action::StatusAfter { status, body, code, retry_after },
     ]
 }
 
@@ -79,49 +59,29 @@ fn ambiguous_create(stage: &Stage) {
         (Action::ApplyDrop {}, 1),
         (Action::ApplyReset {}, 1),
         (Action::Cut {}, 1),
-        (
-            Action::Garbage {
-                body: None,
-                content_type: None,
-            },
-            1,
-        ),
+        (Action::Garbage { body: None, content_type: None }, 1),
         (Action::Unsuccessful {}, 1),
         (Action::NullResult {}, 1),
-        (
-            Action::Redirect {
-                to: stage.simulator.control_url().into(),
-            },
-            0,
-        ),
+        (Action::Redirect { to: stage.simulator.control_url().into() }, 0),
     ];
-    for (code, body) in [
-        (500, ErrorBody::Json),
-        (502, ErrorBody::Html),
-        (408, ErrorBody::Json),
-        (524, ErrorBody::Empty),
-    ] {
+    for (code, body) in
+        [(500, ErrorBody::Json), (502, ErrorBody::Html), (408, ErrorBody::Json), (524, ErrorBody::Empty)]
+    {
         let [before, after] = status(code, body, None);
         cases.extend([(before, 0), (after, 1)]);
     }
     for (action, expected) in cases {
         let shown = format!("{action:?}");
         let (error, made) = create(stage, action);
-        assert_eq!(
-            error.write_outcome(),
-            WriteOutcome::Ambiguous,
-            "{shown}: {error}"
-        );
+        assert_eq!(error.write_outcome(), WriteOutcome::Ambiguous, "{shown}: {error}");
         assert_eq!(error.class(), ErrorClass::Retry, "{shown}: {error}");
         assert_eq!(made, expected, "{shown}");
     }
 }
 
 fn refused_create(stage: &Stage) {
-    let throttle = |retry_after: Option<&str>| Action::Throttle {
-        retry_after: retry_after.map(str::to_owned),
-        code: None,
-    };
+    let throttle =
+        |retry_after: Option<&str>| Action::Throttle { retry_after: retry_after.map(str::to_owned), code: None };
     let [rejected, _] = status(400, ErrorBody::Json, Some(1001));
     let [no_route, _] = status(400, ErrorBody::Json, Some(7003));
     let [html, _] = status(429, ErrorBody::Html, None);
@@ -135,11 +95,7 @@ fn refused_create(stage: &Stage) {
     ] {
         let shown = format!("{action:?}");
         let (error, made) = create(stage, action);
-        assert_eq!(
-            error.write_outcome(),
-            WriteOutcome::Rejected,
-            "{shown}: {error}"
-        );
+        assert_eq!(error.write_outcome(), WriteOutcome::Rejected, "{shown}: {error}");
         assert_eq!(error.class(), class, "{shown}: {error}");
         assert_eq!(made, 0, "{shown}");
     }
@@ -152,12 +108,7 @@ fn refused_create(stage: &Stage) {
 
 fn unknown_words(stage: &Stage) {
     let share = stage.share();
-    for action in [
-        Action::UnknownWords {
-            word: Some("frozen".into()),
-        },
-        Action::FewerFields {},
-    ] {
+    for action in [Action::UnknownWords { word: Some("frozen".into()) }, Action::FewerFields {}] {
         let unknown = matches!(action, Action::UnknownWords { .. });
         stage.simulator.clear_faults();
         stage.simulator.fault(Rule::always("GET", "*", action));
@@ -166,25 +117,16 @@ fn unknown_words(stage: &Stage) {
         assert_eq!(read.id, share.id);
         if unknown {
             assert_eq!(read.status, ShareStatus::Other("frozen".into()));
-            assert_eq!(
-                row.association_status,
-                AssociationStatus::Other("frozen".into())
-            );
+            assert_eq!(row.association_status, AssociationStatus::Other("frozen".into()));
         }
         assert_eq!(stage.resources(&share.id).len(), 1);
     }
     let news = json!({"nested": [1, null, {"status": "frozen"}]});
     let set = ["/zz", "/result/zz"].map(|at| (at.to_owned(), news.clone()));
-    let rewrite = Action::Rewrite {
-        set: set.into(),
-        remove: Vec::new(),
-    };
+    let rewrite = Action::Rewrite { set: set.into(), remove: Vec::new() };
     stage.simulator.clear_faults();
     stage.simulator.fault(Rule::always("GET", "*", rewrite));
-    assert_eq!(
-        stage.read(&share.id, Include::default()).unwrap().name,
-        share.name
-    );
+    assert_eq!(stage.read(&share.id, Include::default()).unwrap().name, share.name);
 }
 
 fn answer_of_another(stage: &Stage) {
@@ -200,12 +142,8 @@ fn answer_of_another(stage: &Stage) {
 fn conflict(stage: &Stage) {
     let share = stage.share();
     let (client, credential, account) = (&stage.client, &stage.credential, &stage.account);
-    stage
-        .simulator
-        .delays(None, |delays| delays.delete_share_ms = None);
-    stage
-        .run(client.delete_share(credential, account, &share.id))
-        .unwrap();
+    stage.simulator.delays(None, |delays| delays.delete_share_ms = None);
+    stage.run(client.delete_share(credential, account, &share.id)).unwrap();
     let rename = client.rename_share(credential, account, &share.id, "late");
     let error = stage.run(rename).unwrap_err();
     assert_eq!(error.status(), Some(409));
@@ -222,26 +160,17 @@ fn denied(stage: &Stage) {
     for (name, policy) in [
         ("read-only-token", policy(|policy| policy.read_only = true)),
         ("revoked-token", policy(|policy| policy.revoked = true)),
-        (
-            "token-for-others",
-            policy(|policy| policy.accounts = Some(vec!["a".into()])),
-        ),
+        ("token-for-others", policy(|policy| policy.accounts = Some(vec!["a".into()]))),
     ] {
         stage.simulator.token(name, policy);
         for form in [BadCredential::Forbidden, BadCredential::Unauthorized] {
-            stage
-                .simulator
-                .switches(None, |switches| switches.bad_credential = form);
+            stage.simulator.switches(None, |switches| switches.bad_credential = form);
             let credential = Credential::Token(name.into());
             let new = a_share("waf");
             let create = stage.client.create_share(&credential, &stage.account, &new);
             let error = stage.run(create).unwrap_err();
             assert_eq!(error.class(), ErrorClass::Denied, "{name}: {error}");
-            assert_eq!(
-                error.write_outcome(),
-                WriteOutcome::Rejected,
-                "{name}: {error}"
-            );
+            assert_eq!(error.write_outcome(), WriteOutcome::Rejected, "{name}: {error}");
             assert!(!format!("{error} {error:?}").contains(name));
         }
     }
@@ -252,9 +181,7 @@ fn limits(stage: &Stage) {
     let query = ShareQuery::default();
     let read = |headers| {
         stage.simulator.limits(|limits| limits.headers = headers);
-        let list = stage
-            .client
-            .list_shares(&stage.credential, &stage.account, &query);
+        let list = stage.client.list_shares(&stage.credential, &stage.account, &query);
         stage.run(list).unwrap().meta.limits
     };
     let one = read(LimitHeaders::One);
@@ -274,23 +201,15 @@ fn spoilt_list(stage: &Stage) {
         Action::NullResult {},
         Action::Cut {},
         Action::Unsuccessful {},
-        Action::Garbage {
-            body: None,
-            content_type: None,
-        },
-        Action::Garbage {
-            body: Some("{}".into()),
-            content_type: None,
-        },
+        Action::Garbage { body: None, content_type: None },
+        Action::Garbage { body: Some("{}".into()), content_type: None },
         before,
         html,
     ] {
         let shown = format!("{action:?}");
         stage.simulator.fault(Rule::once("GET", SHARES, action));
         let query = ShareQuery::default();
-        let list = stage
-            .client
-            .list_shares(&stage.credential, &stage.account, &query);
+        let list = stage.client.list_shares(&stage.credential, &stage.account, &query);
         let error = stage.run(list).expect_err(&shown);
         assert_eq!(error.class(), ErrorClass::Retry, "{shown}: {error}");
     }
@@ -301,9 +220,7 @@ fn reuse(stage: &Stage) {
     let rule = Rule::once("GET", SHARES, Action::CloseOnReuse {});
     stage.simulator.fault(rule);
     let query = ShareQuery::default();
-    let list = stage
-        .client
-        .list_shares(&stage.credential, &stage.account, &query);
+    let list = stage.client.list_shares(&stage.credential, &stage.account, &query);
     stage.run(list).unwrap();
     match stage.create(&a_share("waf")) {
         Ok(_) => assert_eq!(shares(stage), 1),

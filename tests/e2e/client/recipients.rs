@@ -19,25 +19,14 @@ pub const TESTS: [Test; 6] = [
 fn list_recipients(stage: &Stage) {
     let share = stage.share();
     let lame = an_account();
-    stage
-        .simulator
-        .account(lame.as_str(), |account| account.entitled = false);
+    stage.simulator.account(lame.as_str(), |account| account.entitled = false);
     let target = Target::Account(lame.clone());
-    let add = stage
-        .client
-        .add_recipient(&stage.credential, &stage.account, &share.id, &target);
+    let add = stage.client.add_recipient(&stage.credential, &stage.account, &share.id, &target);
     stage.run(add).unwrap();
     stage.settle();
     let list = |errors| {
         let page = |number| {
-            let list = stage.client.list_recipients(
-                &stage.credential,
-                &stage.account,
-                &share.id,
-                errors,
-                number,
-                1,
-            );
+            let list = stage.client.list_recipients(&stage.credential, &stage.account, &share.id, errors, number, 1);
             stage.run(list).unwrap().body
         };
         assert_eq!(page(1).total_count, Some(2));
@@ -47,10 +36,7 @@ fn list_recipients(stage: &Stage) {
     assert_eq!(healthy.association_status, AssociationStatus::Associated);
     assert!(healthy.errors.is_empty());
     assert_eq!(failed.account_id, lame);
-    assert_eq!(
-        failed.errors[0].error,
-        "Recipient is missing necessary entitlement"
-    );
+    assert_eq!(failed.errors[0].error, "Recipient is missing necessary entitlement");
     assert!(failed.errors[0].terminal);
     assert!(list(false).iter().all(|row| row.errors.is_empty()));
 }
@@ -59,28 +45,20 @@ fn add_recipient(stage: &Stage) {
     let share = stage.share();
     let account = an_account();
     let target = Target::Account(account.clone());
-    let call = stage
-        .client
-        .add_recipient(&stage.credential, &stage.account, &share.id, &target);
+    let call = stage.client.add_recipient(&stage.credential, &stage.account, &share.id, &target);
     let row = stage.run(call).unwrap().body;
     assert_eq!(row.account_id, account);
     assert_eq!(row.association_status, AssociationStatus::Associating);
     assert_eq!(stage.receiving(&share.id).len(), 2);
     let journal = stage.simulator.journal(Some(stage.account.as_str()), 0);
-    assert_eq!(
-        journal.last().unwrap().body,
-        json!({"recipient_account_id": account.as_str()})
-    );
+    assert_eq!(journal.last().unwrap().body, json!({"recipient_account_id": account.as_str()}));
 }
 
 fn replace_recipients(stage: &Stage) {
     let share = stage.share();
     let accounts = [an_account(), an_account()];
     let targets = accounts.clone().map(Target::Account);
-    let call =
-        stage
-            .client
-            .replace_recipients(&stage.credential, &stage.account, &share.id, &targets);
+    let call = stage.client.replace_recipients(&stage.credential, &stage.account, &share.id, &targets);
     assert_eq!(stage.run(call).unwrap().meta.status, 204);
     let mut receiving = stage.receiving(&share.id);
     let mut wanted = accounts.map(|account| account.to_string());
@@ -92,13 +70,8 @@ fn replace_recipients(stage: &Stage) {
 fn recipient(stage: &Stage) {
     let share = stage.share();
     let row = stage.recipients(&share.id).remove(0);
-    let read = |id: &RecipientId| {
-        stage.run(
-            stage
-                .client
-                .recipient(&stage.credential, &stage.account, &share.id, id, true),
-        )
-    };
+    let read =
+        |id: &RecipientId| stage.run(stage.client.recipient(&stage.credential, &stage.account, &share.id, id, true));
     assert_eq!(read(&row.id).unwrap().body, row);
     let unknown = RecipientId::parse(&random_id()).unwrap();
     assert_eq!(read(&unknown).unwrap_err().class(), ErrorClass::Gone);
@@ -107,14 +80,9 @@ fn recipient(stage: &Stage) {
 fn remove_recipient(stage: &Stage) {
     let share = stage.share();
     let row = stage.recipients(&share.id).remove(0);
-    let call = stage
-        .client
-        .remove_recipient(&stage.credential, &stage.account, &share.id, &row.id);
+    let call = stage.client.remove_recipient(&stage.credential, &stage.account, &share.id, &row.id);
     let removed = stage.run(call).unwrap().body.unwrap();
-    assert_eq!(
-        removed.association_status,
-        AssociationStatus::Disassociating
-    );
+    assert_eq!(removed.association_status, AssociationStatus::Disassociating);
     stage.settle();
     let row = stage.recipients(&share.id).remove(0);
     assert_eq!(row.association_status, AssociationStatus::Disassociated);
@@ -127,9 +95,7 @@ fn excluded_recipients(stage: &Stage) {
     ids.push(stage.account.as_str());
     stage.simulator.organization(&organization, &ids);
     let new = NewShare {
-        recipients: vec![Target::Organization(
-            OrganizationId::parse(&organization).unwrap(),
-        )],
+        recipients: vec![Target::Organization(OrganizationId::parse(&organization).unwrap())],
         ..a_share("for all")
     };
     let share = stage.create(&new).unwrap();

@@ -28,33 +28,18 @@ fn list_resources(stage: &Stage) {
         ("custom-ruleset", ResourceStatus::Active, 0),
     ] {
         let query = query(kind, status);
-        let list =
-            stage
-                .client
-                .list_resources(&stage.credential, &stage.account, &share.id, &query);
+        let list = stage.client.list_resources(&stage.credential, &stage.account, &share.id, &query);
         let page = stage.run(list).unwrap().body;
-        assert_eq!(
-            (page.rows.len(), page.total_count),
-            (rows, Some(rows as u64))
-        );
+        assert_eq!((page.rows.len(), page.total_count), (rows, Some(rows as u64)));
     }
 }
 
 fn add_resource(stage: &Stage) {
     let share = stage.share();
-    let new = NewResource {
-        id: SourceId::parse(&random_id()).unwrap(),
-        kind: "custom-ruleset".into(),
-        ..a_resource()
-    };
-    let call = stage
-        .client
-        .add_resource(&stage.credential, &stage.account, &share.id, &new);
+    let new = NewResource { id: SourceId::parse(&random_id()).unwrap(), kind: "custom-ruleset".into(), ..a_resource() };
+    let call = stage.client.add_resource(&stage.credential, &stage.account, &share.id, &new);
     let row = stage.run(call).unwrap().body;
-    assert_eq!(
-        (&row.resource_id, &row.resource_account_id),
-        (&new.id, &new.account)
-    );
+    assert_eq!((&row.resource_id, &row.resource_account_id), (&new.id, &new.account));
     assert_eq!((row.status, row.meta), (ResourceStatus::Active, new.meta));
     assert_eq!(stage.resources(&share.id).len(), 2);
 }
@@ -62,9 +47,7 @@ fn add_resource(stage: &Stage) {
 fn resource(stage: &Stage) {
     let share = stage.share();
     let row = stage.resources(&share.id).remove(0);
-    let read = stage
-        .client
-        .resource(&stage.credential, &stage.account, &share.id, &row.id);
+    let read = stage.client.resource(&stage.credential, &stage.account, &share.id, &row.id);
     assert_eq!(stage.run(read).unwrap().body, row);
 }
 
@@ -72,10 +55,7 @@ fn update_resource(stage: &Stage) {
     let share = stage.share();
     let row = stage.resources(&share.id).remove(0);
     let meta = object(json!({"deep": {"list": [1, 2.5, "ü"]}, "empty": {}}));
-    let call =
-        stage
-            .client
-            .update_resource(&stage.credential, &stage.account, &share.id, &row.id, &meta);
+    let call = stage.client.update_resource(&stage.credential, &stage.account, &share.id, &row.id, &meta);
     assert_eq!(stage.run(call).unwrap().body.meta, meta);
     assert_eq!(stage.resources(&share.id).remove(0).meta, meta);
 }
@@ -83,22 +63,12 @@ fn update_resource(stage: &Stage) {
 fn remove_resource(stage: &Stage) {
     let share = stage.share();
     let remove = |row: &ShareResource| {
-        stage.run(stage.client.remove_resource(
-            &stage.credential,
-            &stage.account,
-            &share.id,
-            &row.id,
-        ))
+        stage.run(stage.client.remove_resource(&stage.credential, &stage.account, &share.id, &row.id))
     };
     let last = stage.resources(&share.id).remove(0);
     assert_eq!(remove(&last).unwrap_err().class(), ErrorClass::Rejected);
-    let new = NewResource {
-        id: SourceId::parse(&random_id()).unwrap(),
-        ..a_resource()
-    };
-    let call = stage
-        .client
-        .add_resource(&stage.credential, &stage.account, &share.id, &new);
+    let new = NewResource { id: SourceId::parse(&random_id()).unwrap(), ..a_resource() };
+    let call = stage.client.add_resource(&stage.credential, &stage.account, &share.id, &new);
     stage.run(call).unwrap();
     let removed = remove(&last).unwrap().body.unwrap();
     assert_eq!(removed.status, ResourceStatus::Deleting);

@@ -1,8 +1,7 @@
 //! Whether the calls that concern shares do what they say.
 
 use cfshare::cloudflare::{
-    Credential, Direction, ErrorClass, Include, Kind, Order, ShareQuery, ShareStatus, Target,
-    TargetType,
+    Credential, Direction, ErrorClass, Include, Kind, Order, ShareQuery, ShareStatus, Target, TargetType,
 };
 use cfshare::core::id::{OrganizationId, ShareId};
 use cfshare_simulator::{COMMON_ORGANIZATION, Seed, random_id};
@@ -17,19 +16,13 @@ pub const TESTS: [Test; 7] = [
     ("share", share),
     ("rename_share", rename_share),
     ("delete_share", delete_share),
-    (
-        "both_kinds_of_credentials_work",
-        both_kinds_of_credentials_work,
-    ),
+    ("both_kinds_of_credentials_work", both_kinds_of_credentials_work),
 ];
 
 fn create_share(stage: &Stage) {
     let new = a_share("WAF baseline, \"quoted\" – ü");
     let share = stage.create(&new).unwrap();
-    assert_eq!(
-        (&share.name, &share.account_id),
-        (&new.name, &stage.account)
-    );
+    assert_eq!((&share.name, &share.account_id), (&new.name, &stage.account));
     assert_eq!(share.status, ShareStatus::Active);
     assert_eq!(share.target_type, TargetType::Account);
     assert!(share.created.is_some());
@@ -68,9 +61,7 @@ fn list_shares(stage: &Stage) {
             page,
             per_page: 2,
         };
-        let list = stage
-            .client
-            .list_shares(&stage.credential, &stage.account, &query);
+        let list = stage.client.list_shares(&stage.credential, &stage.account, &query);
         let reply = stage.run(list).unwrap();
         assert_eq!(reply.body.page, page);
         assert_eq!(reply.body.total_pages, Some(3));
@@ -84,30 +75,17 @@ fn list_shares(stage: &Stage) {
             names.push(share.name);
         }
     }
-    assert_eq!(
-        names,
-        ["share-4", "share-3", "share-2", "share-1", "share-0"]
-    );
-    let none = ShareQuery {
-        kind: Some(Kind::Received),
-        ..ShareQuery::default()
-    };
-    let list = stage
-        .client
-        .list_shares(&stage.credential, &stage.account, &none);
+    assert_eq!(names, ["share-4", "share-3", "share-2", "share-1", "share-0"]);
+    let none = ShareQuery { kind: Some(Kind::Received), ..ShareQuery::default() };
+    let list = stage.client.list_shares(&stage.credential, &stage.account, &none);
     assert!(stage.run(list).unwrap().body.rows.is_empty());
 }
 
 fn list_organization_shares(stage: &Stage) {
     let share = stage.share();
     let organization = OrganizationId::parse(COMMON_ORGANIZATION).unwrap();
-    let query = ShareQuery {
-        include: EVERYTHING,
-        ..ShareQuery::default()
-    };
-    let list = stage
-        .client
-        .list_organization_shares(&stage.credential, &organization, &query);
+    let query = ShareQuery { include: EVERYTHING, ..ShareQuery::default() };
+    let list = stage.client.list_organization_shares(&stage.credential, &organization, &query);
     let rows = stage.run(list).unwrap().body.rows;
     assert!(rows.iter().any(|row| row.id == share.id));
     let journal = stage.simulator.journal(None, 0);
@@ -128,31 +106,17 @@ fn share(stage: &Stage) {
 
 fn rename_share(stage: &Stage) {
     let share = stage.share();
-    let call = stage
-        .client
-        .rename_share(&stage.credential, &stage.account, &share.id, "new name");
+    let call = stage.client.rename_share(&stage.credential, &stage.account, &share.id, "new name");
     let reply = stage.run(call).unwrap();
     assert_eq!(reply.body.name, "new name");
     assert!(reply.body.modified > share.modified);
-    assert_eq!(
-        stage.simulator.share(share.id.as_str()).unwrap().name,
-        "new name"
-    );
+    assert_eq!(stage.simulator.share(share.id.as_str()).unwrap().name, "new name");
 }
 
 fn delete_share(stage: &Stage) {
     let share = stage.share();
-    let delete = || {
-        stage.run(
-            stage
-                .client
-                .delete_share(&stage.credential, &stage.account, &share.id),
-        )
-    };
-    assert_eq!(
-        delete().unwrap().body.unwrap().status,
-        ShareStatus::Deleting
-    );
+    let delete = || stage.run(stage.client.delete_share(&stage.credential, &stage.account, &share.id));
+    assert_eq!(delete().unwrap().body.unwrap().status, ShareStatus::Deleting);
     stage.settle();
     let error = stage.read(&share.id, Include::default()).unwrap_err();
     assert_eq!(error.class(), ErrorClass::Gone);
@@ -160,10 +124,7 @@ fn delete_share(stage: &Stage) {
 }
 
 fn both_kinds_of_credentials_work(stage: &Stage) {
-    let pair = Credential::Key {
-        email: "security@example.com".into(),
-        key: "key-of-the-stage".into(),
-    };
+    let pair = Credential::Key { email: "security@example.com".into(), key: "key-of-the-stage".into() };
     let query = ShareQuery::default();
     for credential in [&stage.credential, &pair] {
         let list = stage.client.list_shares(credential, &stage.account, &query);
@@ -172,11 +133,5 @@ fn both_kinds_of_credentials_work(stage: &Stage) {
     let journal = stage.simulator.journal(Some(stage.account.as_str()), 0);
     assert_ne!(journal[0].credential, journal[1].credential);
     assert!(journal.iter().all(|entry| entry.credential.is_some()));
-    assert!(
-        journal[0]
-            .user_agent
-            .as_ref()
-            .unwrap()
-            .starts_with("cfshare/")
-    );
+    assert!(journal[0].user_agent.as_ref().unwrap().starts_with("cfshare/"));
 }

@@ -17,10 +17,8 @@ const AUTHORITY: &[u8] = include_bytes!("tls/authority.pem");
 const SERVER: &[u8] = include_bytes!("tls/server.pem");
 const KEY: &[u8] = include_bytes!("tls/server.key");
 
-pub const TESTS: [(&str, fn()); 2] = [
-    ("an_extra_authority_is_trusted", trusted),
-    ("an_unknown_authority_gets_nothing", unknown),
-];
+pub const TESTS: [(&str, fn()); 2] =
+    [("an_extra_authority_is_trusted", trusted), ("an_unknown_authority_gets_nothing", unknown)];
 
 /// Serves one TLS connection and tells what it could decrypt.
 fn serve() -> (String, thread::JoinHandle<String>) {
@@ -53,30 +51,16 @@ fn serve() -> (String, thread::JoinHandle<String>) {
 
 fn trusted() {
     let (base_url, server) = serve();
-    let client = Client::new(Options {
-        base_url,
-        ca_bundle: Some(AUTHORITY.to_vec()),
-        ..Options::default()
-    })
-    .unwrap();
+    let client = Client::new(Options { base_url, ca_bundle: Some(AUTHORITY.to_vec()), ..Options::default() }).unwrap();
     let (credential, account, query) = (token(), account(), ShareQuery::default());
     let list = client.list_shares(&credential, &account, &query);
     assert!(block_on(list).unwrap().body.rows.is_empty());
-    assert!(
-        server
-            .join()
-            .unwrap()
-            .starts_with("GET /client/v4/accounts/")
-    );
+    assert!(server.join().unwrap().starts_with("GET /client/v4/accounts/"));
 }
 
 fn unknown() {
     let (base_url, server) = serve();
-    let client = Client::new(Options {
-        base_url,
-        ..Options::default()
-    })
-    .unwrap();
+    let client = Client::new(Options { base_url, ..Options::default() }).unwrap();
     let (credential, account, query) = (token(), account(), ShareQuery::default());
     let error = block_on(client.list_shares(&credential, &account, &query)).unwrap_err();
     assert_eq!(error.write_outcome(), WriteOutcome::NotSent, "{error}");

@@ -85,11 +85,7 @@ pub fn changes() -> Vec<Change> {
     let of = |group: &Group<Pair>| {
         let change = |(what, pair): (&String, &Pair)| Change {
             before: group.manifest(&pair.from),
-            after: Case {
-                what: what.clone(),
-                manifest: group.manifest(&pair.to),
-                says: pair.says.clone(),
-            },
+            after: Case { what: what.clone(), manifest: group.manifest(&pair.to), says: pair.says.clone() },
         };
         group.specs.iter().map(change).collect::<Vec<_>>()
     };
@@ -105,8 +101,7 @@ fn sizes() -> Vec<Case> {
     let share = |spec: Value| object("Share", "tried", spec);
     let named = |spec: Value| object("Share", &"a".repeat(101), spec);
     let id = |size: usize| share(json!({ "accountID": "a".repeat(size), "recipients": [] }));
-    let name =
-        |size| share(json!({ "accountID": "a", "recipients": [], "name": "ü".repeat(size) }));
+    let name = |size| share(json!({ "accountID": "a", "recipients": [], "name": "ü".repeat(size) }));
     let kind = |size| {
         let resource = json!({ "type": "a".repeat(size), "id": "a" });
         share(json!({ "accountID": "a", "recipients": [], "resources": [resource] }))
@@ -121,11 +116,7 @@ fn sizes() -> Vec<Case> {
         (0..size).map(account).collect()
     };
     let crowd = |size| share(json!({ "accountID": "a", "recipients": accounts(size) }));
-    let but = |size| {
-        share(
-            json!({ "accountID": "a", "organization": { "id": "a", "excluded": accounts(size) } }),
-        )
-    };
+    let but = |size| share(json!({ "accountID": "a", "organization": { "id": "a", "excluded": accounts(size) } }));
     let pile = |size: u32| {
         let resource = |n| {
             let id = format!("{n:032x}");
@@ -137,48 +128,20 @@ fn sizes() -> Vec<Case> {
     let too_long = ["spec.name", "set spec.name to at most 100 characters"];
     vec![
         case("an id of 128 characters", id(128), &[]),
-        case(
-            "an id of 129 characters",
-            id(129),
-            &["spec.accountID", "Too long", "128"],
-        ),
-        case(
-            "an id of 64 KiB",
-            id(65536),
-            &["spec.accountID", "Too long", "128"],
-        ),
+        case("an id of 129 characters", id(129), &["spec.accountID", "Too long", "128"]),
+        case("an id of 64 KiB", id(65536), &["spec.accountID", "Too long", "128"]),
         case("a name of 100 characters", name(100), &[]),
-        case(
-            "a name of 101 characters",
-            name(101),
-            &["spec.name", "Too long", "100"],
-        ),
+        case("a name of 101 characters", name(101), &["spec.name", "Too long", "100"]),
         case("a type of 63 characters", kind(63), &[]),
-        case(
-            "a type of 64 characters",
-            kind(64),
-            &["type", "Too long", "63"],
-        ),
+        case("a type of 64 characters", kind(64), &["type", "Too long", "63"]),
         case("a meta of 64 keys", meta(64), &[]),
         case("a meta of 65 keys", meta(65), &["meta", "64"]),
         case("1000 recipients", crowd(1000), &[]),
-        case(
-            "1001 recipients",
-            crowd(1001),
-            &["spec.recipients", "Too many", "1000"],
-        ),
+        case("1001 recipients", crowd(1001), &["spec.recipients", "Too many", "1000"]),
         case("1000 exclusions", but(1000), &[]),
-        case(
-            "1001 exclusions",
-            but(1001),
-            &["excluded", "Too many", "1000"],
-        ),
+        case("1001 exclusions", but(1001), &["excluded", "Too many", "1000"]),
         case("1000 resources", pile(1000), &[]),
-        case(
-            "1001 resources",
-            pile(1001),
-            &["spec.resources", "Too many", "1000"],
-        ),
+        case("1001 resources", pile(1001), &["spec.resources", "Too many", "1000"]),
         case(
             "an object's name that is too long for a share",
             named(json!({ "accountID": "a", "recipients": [] })),

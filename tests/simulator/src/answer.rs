@@ -3,14 +3,14 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Answer {
     pub status: u16,
     /// JSON; empty with 204.
     pub body: Vec<u8>,
     /// The id of the object in `result`, for the journal.
     pub subject: Option<String>,
-    pub retry_after: Option<String>,
+    pub headers: Vec<(&'static str, String)>,
 }
 
 #[derive(Serialize)]
@@ -47,7 +47,7 @@ impl Answer {
     }
 
     pub fn nothing() -> Answer {
-        Answer { status: 204, body: Vec::new(), subject: None, retry_after: None }
+        Answer { status: 204, body: Vec::new(), subject: None, headers: Vec::new() }
     }
 
     fn envelope(status: u16, result: impl Serialize, result_info: Option<PageInfo>) -> Answer {
@@ -56,7 +56,7 @@ impl Answer {
             status,
             body: serde_json::to_vec(&envelope).expect("our own types serialize"),
             subject: None,
-            retry_after: None,
+            headers: Vec::new(),
         }
     }
 }
@@ -127,11 +127,12 @@ impl From<Refusal> for Answer {
             })
             .collect();
         let body = json!({"result": null, "success": false, "errors": errors, "messages": []});
+        let after = refusal.retry_after;
         Answer {
             status: refusal.status,
             body: body.to_string().into_bytes(),
             subject: None,
-            retry_after: refusal.retry_after,
+            headers: after.map(|after| ("retry-after", after)).into_iter().collect(),
         }
     }
 }

@@ -113,6 +113,7 @@ async fn respond(
             let shares = core.update(|state| report::shares(&mut state.world, account));
             written(&json!({"shares": shares}))
         }
+        ("GET", ["tally"]) => written(&core.update(|state| report::tally(&mut state.world, account))),
         ("GET", ["quiet"]) => {
             let account = account.ok_or("account: required")?;
             let look = |state: &mut State| state.world.quiet(account).then_some(true);

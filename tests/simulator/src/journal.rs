@@ -14,6 +14,8 @@ pub struct Entry {
     pub method: String,
     /// Without `/client/v4`.
     pub path: String,
+    /// The path with `*` for each id, as a rule has it; empty if there is no such route.
+    pub template: String,
     pub query: String,
     /// JSON, or else text.
     pub body: Value,
@@ -34,7 +36,7 @@ pub struct Entry {
     /// Whether the request is over for the server.
     pub done: bool,
     pub latency_us: Option<i64>,
-    /// The name and action of the rule that it suffered.
+    /// The name of the rule that it suffered.
     pub fault: Option<String>,
 }
 

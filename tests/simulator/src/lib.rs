@@ -1,15 +1,19 @@
 //! Cloudflare's Resource Sharing API, simulated: the calls, the slow changes behind them, the
 //! limits, and whatever can go wrong on the way.
 //!
-//! A request comes in through [`server`], is written into the [`journal`], meets the [`fault`]
-//! that it is meant to meet in [`exchange`], passes the [`gate`], and changes or reads the
-//! [`world`] through [`calls`]. Tests set the stage through [`Simulator`] or the [`control`] port.
+//! A request comes in through `server`, is written into the `journal`, meets the `fault`
+//! that it is meant to meet in `exchange`, passes the `gate`, and changes or reads the
+//! `world` through `calls`. Tests set the stage through [`Simulator`] or the `control` port.
 
+mod action;
 mod answer;
+mod apply;
+mod arrival;
 mod calls;
 mod clock;
 mod control;
 mod core;
+mod course;
 mod edit;
 mod exchange;
 mod fault;
@@ -17,6 +21,7 @@ mod gate;
 mod ids;
 mod journal;
 mod query;
+mod record;
 mod report;
 mod route;
 mod rules;
@@ -38,12 +43,13 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 
 pub use crate::core::{Held, Point, Release};
+pub use action::{Action, ErrorBody};
 pub use edit::Edit;
-pub use fault::{Action, ErrorBody, Report, Rule};
+pub use fault::{Report, Rule};
 pub use gate::{LimitHeaders, Limits, Policy};
 pub use ids::{random_id, short_hash};
 pub use journal::Entry;
-pub use report::{RecipientState, ResourceState, ShareState};
+pub use report::{RecipientState, ResourceState, ShareState, Tally};
 pub use rules::*;
 pub use seed::{Seed, SeedResource, SeedShare, Seeded};
 pub use share::{Association, Life, RowError, TargetType};
@@ -120,6 +126,11 @@ impl Simulator {
         self.core.update(|state| report::shares(&mut state.world, Some(account)))
     }
 
+    /// How many shares, recipients and resources of an account are in which state.
+    pub fn tally(&self, account: &str) -> Tally {
+        self.core.update(|state| report::tally(&mut state.world, Some(account)))
+    }
+
     pub fn share(&self, id: &str) -> Option<ShareState> {
         self.core.update(|state| {
             let index = state.world.find_any(id)?;
@@ -146,7 +157,8 @@ impl Simulator {
         self.core.lock().journal.entries().len() as u64
     }
 
-    /// Blocks until a request fits, an old or a new one.
+    /// Blocks until a request fits, an old or a new one. `fits` must not call the simulator, here
+    /// and below.
     pub fn wait_request(&self, timeout: Duration, mut fits: impl FnMut(&Entry) -> bool) -> Option<Entry> {
         self.core.wait(timeout, |state| {
             let mut entries = state.journal.entries().iter();

@@ -65,17 +65,67 @@ impl ShareState {
     }
 }
 
+/// How many are in which state; cheap, where [`ShareState`]s would be many.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Tally {
+    pub active_shares: usize,
+    pub deleting_shares: usize,
+    pub deleted_shares: usize,
+    /// Recipients and resources of active shares.
+    pub associating: usize,
+    pub associated: usize,
+    pub disassociating: usize,
+    pub disassociated: usize,
+    pub active_resources: usize,
+    pub deleting_resources: usize,
+    pub deleted_resources: usize,
+}
+
 /// The shares of an account, or all, in the order of creation; not those that vanished.
 pub fn shares(world: &mut World, account: Option<&str>) -> Vec<ShareState> {
-    let indices: Vec<usize> = match account {
+    let indices = present(world, account);
+    indices.into_iter().map(|index| share(world, world.share(index))).collect()
+}
+
+pub fn tally(world: &mut World, account: Option<&str>) -> Tally {
+    let mut tally = Tally::default();
+    for index in present(world, account) {
+        let share = world.share(index);
+        match share.status {
+            Life::Active => tally.active_shares += 1,
+            Life::Deleting => tally.deleting_shares += 1,
+            Life::Deleted => tally.deleted_shares += 1,
+        }
+        if share.status != Life::Active {
+            continue;
+        }
+        for row in &share.recipients {
+            match row.status {
+                Association::Associating => tally.associating += 1,
+                Association::Associated => tally.associated += 1,
+                Association::Disassociating => tally.disassociating += 1,
+                Association::Disassociated => tally.disassociated += 1,
+            }
+        }
+        for resource in &share.resources {
+            match resource.status {
+                Life::Active => tally.active_resources += 1,
+                Life::Deleting => tally.deleting_resources += 1,
+                Life::Deleted => tally.deleted_resources += 1,
+            }
+        }
+    }
+    tally
+}
+
+fn present(world: &mut World, account: Option<&str>) -> Vec<usize> {
+    let mut indices: Vec<usize> = match account {
         Some(account) => world.sent(account).to_vec(),
         None => world.every().collect(),
     };
-    let present = indices.into_iter().filter_map(|index| {
-        world.settle(index);
-        (!world.is_vanished(index)).then(|| share(world, world.share(index)))
-    });
-    present.collect()
+    indices.iter().for_each(|index| world.settle(*index));
+    indices.retain(|index| !world.is_vanished(*index));
+    indices
 }
 
 pub fn share(world: &World, share: &Share) -> ShareState {

@@ -51,6 +51,21 @@ impl Call {
         }
     }
 
+    /// The path with `*` for each id.
+    pub fn template(&self) -> &'static str {
+        match self {
+            Call::Shares { .. } => "/accounts/*/shares",
+            Call::Share { .. } => "/accounts/*/shares/*",
+            Call::Recipients { .. } => "/accounts/*/shares/*/recipients",
+            Call::Recipient { .. } => "/accounts/*/shares/*/recipients/*",
+            Call::Resources { .. } => "/accounts/*/shares/*/resources",
+            Call::Resource { .. } => "/accounts/*/shares/*/resources/*",
+            Call::AllExcluded { .. } => "/accounts/*/shares/*/excluded-recipients",
+            Call::Excluded { .. } => "/accounts/*/shares/*/excluded-recipients/*",
+            Call::OrganizationShares { .. } => "/organizations/*/shares",
+        }
+    }
+
     fn verb(&self, method: &str) -> Option<Verb> {
         match (self, method) {
             (Call::Shares { .. }, "GET") => Some(Verb::List),

@@ -11,9 +11,10 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 
+use crate::arrival::Arrival;
 use crate::control;
 use crate::core::Core;
-use crate::exchange::{Arrival, Delivery, exchange};
+use crate::exchange::{Delivery, exchange};
 use crate::wire::{Fate, Link, Outgoing};
 
 const MAX_BODY: usize = 64 << 20;

@@ -4,29 +4,82 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use crate::action::ErrorBody;
 use crate::answer::{Answer, Refusal};
-use crate::fault::ErrorBody;
+use crate::course::End;
+
+pub enum Spoil {
+    Unsuccessful,
+    NullResult,
+    UnknownWords { word: String },
+    ExtraFields,
+    FewerFields,
+    Rewrite { set: BTreeMap<String, Value>, remove: Vec<String> },
+}
+
+pub fn spoilt(mut body: Value, how: &Spoil) -> Value {
+    match how {
+        Spoil::Unsuccessful => {
+            body["success"] = json!(false);
+            body["errors"] = json!([{"code": 1000, "message": "fault injected"}]);
+            body["result"] = Value::Null;
+        }
+        Spoil::NullResult => body["result"] = Value::Null,
+        Spoil::UnknownWords { word } => each_object(&mut body["result"], &mut |fields| {
+            for key in ["status", "association_status", "target_type", "kind"] {
+                if let Some(value) = fields.get_mut(key) {
+                    *value = json!(word);
+                }
+            }
+        }),
+        Spoil::ExtraFields => each_object(&mut body, &mut |fields| {
+            let extra = json!({"nested": [1, null, "x"]});
+            fields.insert("zz_unknown".to_owned(), extra);
+        }),
+        Spoil::FewerFields => each_object(&mut body, &mut |fields| {
+            for key in ["kind", "result_info", "messages", "account_name", "resource_version"] {
+                fields.remove(key);
+            }
+        }),
+        Spoil::Rewrite { set, remove } => rewrite(&mut body, set, remove),
+    }
+    body
+}
 
 /// An error of a proxy or of the edge, in place of an answer.
-pub fn error(status: u16, body: ErrorBody, code: Option<i64>, retry_after: Option<String>) -> (Answer, &'static str) {
-    let refusal =
-        Refusal { retry_after, ..Refusal::new(status, code.unwrap_or(default_code(status)), "fault injected") };
+pub fn error(status: u16, body: ErrorBody, code: Option<i64>, retry_after: Option<String>) -> End {
+    let code = code.unwrap_or(default_code(status));
+    let refusal = Refusal { retry_after, ..Refusal::new(status, code, "fault injected") };
     let mut answer = Answer::from(refusal);
-    match body {
-        ErrorBody::Json => (answer, "application/json"),
+    let content_type = match body {
+        ErrorBody::Json => "application/json",
         ErrorBody::Html => {
-            answer.body = format!(
-                "<!DOCTYPE html>\n<html><head><title>{status}</title></head>\
-                 <body><h1>Error {status}</h1><p>cloudflare</p></body></html>\n"
-            )
-            .into_bytes();
-            (answer, "text/html; charset=UTF-8")
+            answer.body = page(status);
+            "text/html; charset=UTF-8"
         }
         ErrorBody::Empty => {
             answer.body.clear();
-            (answer, "text/plain")
+            "text/plain"
         }
-    }
+    };
+    End::Instead { answer, content_type }
+}
+
+pub fn instead(refusal: Refusal) -> End {
+    End::Instead { answer: refusal.into(), content_type: "application/json" }
+}
+
+pub fn redirect(to: String) -> End {
+    let answer = Answer { status: 307, body: page(307), headers: vec![("location", to)], ..Answer::nothing() };
+    End::Instead { answer, content_type: "text/html; charset=UTF-8" }
+}
+
+fn page(status: u16) -> Vec<u8> {
+    format!(
+        "<!DOCTYPE html>\n<html><head><title>{status}</title></head>\
+         <body><h1>Error {status}</h1><p>cloudflare</p></body></html>\n"
+    )
+    .into_bytes()
 }
 
 fn default_code(status: u16) -> i64 {
@@ -40,42 +93,7 @@ fn default_code(status: u16) -> i64 {
     }
 }
 
-pub fn unsuccessful(body: &mut Value) {
-    body["success"] = json!(false);
-    body["errors"] = json!([{"code": 1000, "message": "fault injected"}]);
-    body["result"] = Value::Null;
-}
-
-pub fn null_result(body: &mut Value) {
-    body["result"] = Value::Null;
-}
-
-pub fn unknown_words(body: &mut Value, word: &str) {
-    each_object(&mut body["result"], &mut |fields| {
-        for key in ["status", "association_status", "target_type", "kind"] {
-            if let Some(value) = fields.get_mut(key) {
-                *value = json!(word);
-            }
-        }
-    });
-}
-
-pub fn extra_fields(body: &mut Value) {
-    each_object(body, &mut |fields| {
-        let extra = json!({"nested": [1, null, "x"]});
-        fields.insert("zz_unknown".to_owned(), extra);
-    });
-}
-
-pub fn fewer_fields(body: &mut Value) {
-    each_object(body, &mut |fields| {
-        for key in ["kind", "result_info", "messages", "account_name", "resource_version"] {
-            fields.remove(key);
-        }
-    });
-}
-
-pub fn rewrite(body: &mut Value, set: &BTreeMap<String, Value>, remove: &[String]) {
+fn rewrite(body: &mut Value, set: &BTreeMap<String, Value>, remove: &[String]) {
     for (pointer, value) in set {
         let Some((parent, key)) = pointer.rsplit_once('/') else {
             *body = value.clone();

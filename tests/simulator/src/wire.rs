@@ -78,6 +78,27 @@ impl AsyncWrite for Link {
     }
 }
 
+/// How an answer leaves.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Way {
+    Whole,
+    /// Half of the body, then the connection closes.
+    Cut,
+    /// One byte of the body, and nothing more.
+    StallBody,
+    Slow {
+        pause: Duration,
+        bytes: usize,
+    },
+    Huge {
+        bytes: usize,
+    },
+    /// The answer says that the connection closes.
+    Closing,
+    /// The next request on the connection finds it closed.
+    ClosedOnReuse,
+}
+
 /// The body of an answer.
 pub struct Outgoing {
     pieces: VecDeque<Bytes>,
@@ -97,25 +118,32 @@ enum End {
 }
 
 impl Outgoing {
+    pub fn new(body: Vec<u8>, way: Way) -> Outgoing {
+        match way {
+            Way::Whole | Way::Closing | Way::ClosedOnReuse => Outgoing::whole(body),
+            Way::Cut => {
+                let half = body.len() / 2;
+                Outgoing::first(body, half, End::Closed)
+            }
+            Way::StallBody => Outgoing::first(body, 1, End::Never),
+            Way::Slow { pause, bytes } => Outgoing::slow(body, pause, bytes),
+            Way::Huge { bytes } => Outgoing::huge(bytes),
+        }
+    }
+
     pub fn whole(body: Vec<u8>) -> Outgoing {
         let announced = body.len() as u64;
         let pieces = (!body.is_empty()).then(|| Bytes::from(body));
         Outgoing { pieces: pieces.into_iter().collect(), announced, pause: None, end: End::Whole }
     }
 
-    /// Half of the body, then the connection closes.
-    pub fn cut(body: Vec<u8>) -> Outgoing {
-        let half = Bytes::from(body[..body.len() / 2].to_vec());
-        Outgoing { pieces: VecDeque::from([half]), end: End::Closed, ..Outgoing::whole(body) }
+    /// Some bytes of the body, then something else.
+    fn first(body: Vec<u8>, bytes: usize, end: End) -> Outgoing {
+        let piece = Bytes::copy_from_slice(&body[..bytes.min(body.len())]);
+        Outgoing { pieces: VecDeque::from([piece]), end, ..Outgoing::whole(body) }
     }
 
-    /// The first byte, and nothing more.
-    pub fn stalled(body: Vec<u8>) -> Outgoing {
-        let first = Bytes::from(body[..body.len().min(1)].to_vec());
-        Outgoing { pieces: VecDeque::from([first]), end: End::Never, ..Outgoing::whole(body) }
-    }
-
-    pub fn slow(body: Vec<u8>, pause: Duration, bytes: usize) -> Outgoing {
+    fn slow(body: Vec<u8>, pause: Duration, bytes: usize) -> Outgoing {
         let pieces = body.chunks(bytes.max(1)).map(Bytes::copy_from_slice);
         Outgoing {
             pieces: pieces.collect(),
@@ -126,7 +154,7 @@ impl Outgoing {
     }
 
     /// A JSON string of so many bytes, in pieces that share their memory.
-    pub fn huge(bytes: usize) -> Outgoing {
+    fn huge(bytes: usize) -> Outgoing {
         let piece = Bytes::from(vec![b'x'; 1 << 16]);
         let mut pieces = VecDeque::from([Bytes::from_static(b"{\"success\":true,\"result\":\"")]);
         let mut left = bytes;

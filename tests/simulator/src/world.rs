@@ -1,13 +1,14 @@
 //! Which accounts, organizations and shares are there, and how did they look a moment ago?
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::answer::Refusal;
 use crate::clock::{Clock, Micros, Stamp};
 use crate::ids::Ids;
+use crate::record::Record;
 use crate::rules::{Delays, NotEntitled, Switches};
 use crate::settings::PerAccount;
 use crate::share::{Ends, Entitlement, Life, Share, TargetType};
@@ -55,44 +56,6 @@ pub struct World {
     received: HashMap<String, Vec<usize>>,
 }
 
-struct Record {
-    share: Share,
-    /// What the share was until a moment, oldest first; kept only while reads lag.
-    history: VecDeque<(Micros, Share)>,
-    vanished: bool,
-}
-
-impl Record {
-    fn at(&self, moment: Option<Micros>) -> Option<&Share> {
-        if self.vanished {
-            return None;
-        }
-        let Some(moment) = moment else {
-            return Some(&self.share);
-        };
-        if moment < self.share.created.at {
-            return None;
-        }
-        let old = self.history.iter().find(|(until, _)| *until > moment);
-        Some(old.map_or(&self.share, |(_, share)| share))
-    }
-
-    fn keep(&mut self, now: Micros, lag: Micros) {
-        if lag > 0 {
-            self.history.retain(|(until, _)| *until > now - lag);
-            self.history.push_back((now, self.share.clone()));
-        }
-    }
-
-    fn settle(&mut self, now: Micros, lag: Micros) {
-        if now < self.share.next_due {
-            return;
-        }
-        self.keep(self.share.next_due, lag);
-        self.share.settle(now);
-    }
-}
-
 impl World {
     pub fn new(clock: Clock, ids: Ids, switches: Switches, delays: Delays) -> World {
         let members = (1..=3).map(|n| format!("{n:032x}")).collect();
@@ -124,10 +87,10 @@ impl World {
 
     pub fn set_account(&mut self, id: &str, account: Account) {
         self.accounts.insert(id.to_owned(), account);
-        let entitlement = self.entitlement(id);
         let now = self.clock.now();
         for index in self.received.get(id).cloned().unwrap_or_default() {
             let owner = self.shares[index].share.account_id.clone();
+            let entitlement = self.entitlement(&owner, id);
             let due = now.saturating_add(millis(self.delays.of(&owner).associate_ms));
             self.change_at(index, now, |share| {
                 let rows = share.recipients.iter_mut();
@@ -141,13 +104,12 @@ impl World {
         }
     }
 
-    pub fn entitlement(&self, account: &str) -> Entitlement {
-        if self.account(account).entitled {
-            return Entitlement::Full;
-        }
-        match self.switches.of(account).not_entitled {
-            NotEntitled::StaysAssociating => Entitlement::Blocks,
-            NotEntitled::Associated => Entitlement::Complains,
+    /// Of an account, for what this owner shares with it.
+    pub fn entitlement(&self, owner: &str, account: &str) -> Entitlement {
+        match (self.account(account).entitled, self.switches.of(owner).not_entitled) {
+            (true, _) => Entitlement::Full,
+            (false, NotEntitled::StaysAssociating) => Entitlement::Blocks,
+            (false, NotEntitled::Associated) => Entitlement::Complains,
         }
     }
 
@@ -228,7 +190,7 @@ impl World {
         self.by_id.insert(share.id.clone(), index);
         let sent = self.sent.entry(share.account_id.clone());
         sent.or_default().push(index);
-        self.shares.push(Record { share, history: VecDeque::new(), vanished: false });
+        self.shares.push(Record::new(share));
         index
     }
 

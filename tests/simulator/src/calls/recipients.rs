@@ -163,7 +163,7 @@ pub fn put(world: &mut World, index: usize, accounts: &[String]) -> Vec<usize> {
                 due: Some(end),
                 created: stamp.clone(),
                 modified: stamp.clone(),
-                entitlement: world.entitlement(id),
+                entitlement: world.entitlement(&owner, id),
                 errors: None,
                 word: None,
             };

@@ -1,11 +1,9 @@
 //! How do the tests call the simulator? Each caller has an account of its own.
 
-#![allow(dead_code, reason = "each test program uses its own part of this")]
-
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use cfshare_simulator::{Config, Delays, Simulator, random_id};
+use cfshare_simulator::{Config, Delays, Simulator, Switches, random_id};
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 
@@ -137,4 +135,9 @@ pub fn column(answer: &Value, field: &str) -> Vec<String> {
     let rows = answer["result"].as_array();
     let rows = rows.unwrap_or_else(|| panic!("no rows in {answer}"));
     rows.iter().map(|row| row[field].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+/// Changes the switches of the caller's account.
+pub fn switch(caller: &Caller, change: impl FnOnce(&mut Switches)) {
+    SIMULATOR.switches(Some(&caller.account), change);
 }

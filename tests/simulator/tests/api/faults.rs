@@ -1,10 +1,8 @@
 //! Do faults, holds, credentials and limits do what they say?
 
-mod caller;
-
 use std::time::Duration;
 
-use caller::{Caller, LONG, SIMULATOR, caller, caller_of, code, start};
+use crate::caller::{Caller, LONG, SIMULATOR, caller, caller_of, code, start};
 use cfshare_simulator::*;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -74,6 +72,35 @@ async fn answers_are_spoilt_as_told() {
     let rewrite = json!({"do": "rewrite", "set": {"/result/id": "z"}, "remove": ["/result/name"]});
     let rewritten = body(rewrite).await;
     assert_eq!((&rewritten["result"]["id"], rewritten["result"].get("name")), (&json!("z"), None));
+}
+
+#[tokio::test]
+async fn a_stalled_request_is_never_answered() {
+    for (action, shares) in [(Action::Stall {}, 0), (Action::ApplyStall {}, 1), (Action::StallBody {}, 1)] {
+        let caller = caller();
+        SIMULATOR.fault(Rule::once("POST", SHARES, action).account(&caller.account));
+        let call = caller.post("", caller.wanted("stalled", &[&random_id()]));
+        assert!(tokio::time::timeout(Duration::from_millis(100), call).await.is_err());
+        assert_eq!(SIMULATOR.state(&caller.account).len(), shares);
+    }
+}
+
+#[tokio::test]
+async fn answers_lead_astray_and_connections_end() {
+    let caller = caller();
+    let rule = |action| SIMULATOR.fault(Rule::once("GET", "*", action).account(&caller.account));
+    let share = caller.share("true", &[&random_id()]).await;
+    let first = caller.get("?page=1&per_page=1").await.1;
+    rule(Action::AnswerOfAnother {});
+    assert_eq!(caller.get(&format!("/{share}")).await.1, first);
+
+    rule(Action::Redirect { to: "http://127.0.0.1:1/elsewhere".to_owned() });
+    assert!(caller.send(Method::GET, "", None).await.is_err());
+
+    rule(Action::CloseOnReuse {});
+    assert_eq!(caller.get("").await.0, 200);
+    assert!(caller.send(Method::GET, "", None).await.is_err());
+    assert_eq!(caller.get("").await.0, 200);
 }
 
 #[tokio::test]

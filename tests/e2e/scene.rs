@@ -1,0 +1,266 @@
+//! What an end-to-end test stands on: one world for all, and a namespace, an account and a token for each.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use cfshare_simulator::{Config, Entry, ShareState, Simulator, random_id};
+use cfshare_testbed::{Cluster, Options, Process, wait};
+use serde_json::Value;
+
+/// Objects with this label are left to operators that a test starts itself.
+pub const OWN_LABEL: &str = "cfshare-test-own";
+/// How long anything may take that should happen.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A cluster with the CRDs, a simulator, and an operator that works on everything without the label.
+pub struct World {
+    // Dropped first: the operator must not see the others go.
+    pub operator: Process,
+    pub simulator: Simulator,
+    pub cluster: Cluster,
+}
+
+impl World {
+    pub fn start() -> Result<World, String> {
+        let cluster = Cluster::start(&Options::default()).map_err(|error| error.to_string())?;
+        let simulator = Simulator::start(Config::default()).map_err(|error| error.to_string())?;
+        let crds = concat!(env!("CARGO_MANIFEST_DIR"), "/crds");
+        cluster.run(&["apply", "--server-side", "-f", crds], None).map_err(|error| error.to_string())?;
+        let established = ["wait", "--for=condition=Established", "--timeout=30s", "-f", crds];
+        cluster.run(&established, None).map_err(|error| error.to_string())?;
+        let mut command = operator(&cluster, &simulator);
+        command.args(["--watch-label-selector", &format!("!{OWN_LABEL}")]);
+        let log = cluster.folder().join("operator.log");
+        let operator = Process::start(command, log).map_err(|error| error.to_string())?;
+        Ok(World { operator, simulator, cluster })
+    }
+
+    pub fn scene(&self) -> Scene<'_> {
+        Scene::new(self, false)
+    }
+
+    /// A scene whose objects the shared operator does not see.
+    pub fn own_scene(&self) -> Scene<'_> {
+        Scene::new(self, true)
+    }
+}
+
+/// The operator as a test runs it: quick, on a free port.
+pub fn operator(cluster: &Cluster, simulator: &Simulator) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cfshare"));
+    command.env("KUBECONFIG", cluster.kubeconfig()).arg("run");
+    for (flag, value) in [
+        ("--cloudflare-url", simulator.base_url()),
+        ("--sweep-interval", "3s"),
+        ("--poll-min", "200ms"),
+        ("--poll-max", "1s"),
+        ("--settle-time", "6s"),
+        ("--call-timeout", "5s"),
+        ("--api-rate", "100"),
+        ("--api-burst", "1000"),
+        ("--admin-listen", "127.0.0.1:0"),
+        ("--organization-shares", "*"),
+        ("--log-filter", "cfshare=debug,info"),
+    ] {
+        command.args([flag, value]);
+    }
+    command
+}
+
+/// One test's own corner of the world.
+pub struct Scene<'a> {
+    pub world: &'a World,
+    pub namespace: String,
+    pub account: String,
+    pub token: String,
+    own: bool,
+}
+
+impl<'a> Scene<'a> {
+    fn new(world: &'a World, own: bool) -> Scene<'a> {
+        let id = random_id();
+        let scene = Scene {
+            world,
+            namespace: format!("t-{}", &id[..12]),
+            account: random_id(),
+            token: format!("token-{}", random_id()),
+            own,
+        };
+        scene.kubectl(&["create", "namespace", &scene.namespace]);
+        world.simulator.limits(|limits| limits.requests = 0);
+        scene.put_token(&scene.token);
+        scene
+    }
+
+    /// Writes the Secret.
+    pub fn put_token(&self, token: &str) {
+        self.apply(&format!(
+            "apiVersion: v1\nkind: Secret\nmetadata: {{name: cloudflare-credentials}}\nstringData: {{apiToken: {token}}}\n"
+        ));
+    }
+
+    pub fn kubectl(&self, args: &[&str]) -> String {
+        self.try_kubectl(args, None).unwrap_or_else(|error| panic!("kubectl {args:?}: {error}"))
+    }
+
+    pub fn try_kubectl(&self, args: &[&str], input: Option<&str>) -> Result<String, String> {
+        let mut all = vec!["--namespace", self.namespace.as_str()];
+        all.extend(args);
+        self.world.cluster.run(&all, input).map_err(|error| error.to_string())
+    }
+
+    /// Applies manifests, server-side, in this scene's namespace.
+    pub fn apply(&self, yaml: &str) {
+        self.try_kubectl(&["apply", "--server-side", "--force-conflicts", "-f", "-"], Some(yaml))
+            .unwrap_or_else(|error| panic!("{error}\n{yaml}"));
+    }
+
+    /// A manifest's head: kind, name, and the label where the scene has an operator of its own.
+    pub fn head(&self, kind: &str, name: &str) -> String {
+        let labels = if self.own { format!(", labels: {{{OWN_LABEL}: \"true\"}}") } else { String::new() };
+        format!("apiVersion: cfshare.dev/v1alpha1\nkind: {kind}\nmetadata: {{name: {name}{labels}}}\n")
+    }
+
+    /// A Share of this scene's account.
+    pub fn share(&self, name: &str, recipients: &[&str], resources: &[&str], more: &str) -> String {
+        let mut yaml = self.head("Share", name);
+        yaml.push_str(&format!("spec:\n  accountID: {}\n", self.account));
+        if !more.contains("organization:") {
+            let list: Vec<String> = recipients.iter().map(|id| format!("{{accountID: {id}}}")).collect();
+            yaml.push_str(&format!("  recipients: [{}]\n", list.join(", ")));
+        }
+        let list: Vec<String> = resources.iter().map(|id| format!("{{type: custom-ruleset, id: {id}}}")).collect();
+        yaml.push_str(&format!("  resources: [{}]\n", list.join(", ")));
+        for line in more.lines() {
+            yaml.push_str(&format!("  {line}\n"));
+        }
+        yaml
+    }
+
+    pub fn recipient(&self, name: &str, share: &str, account: &str, more: &str) -> String {
+        let head = self.head("ShareRecipient", name);
+        let more: String = more.lines().map(|line| format!("  {line}\n")).collect();
+        format!("{head}spec:\n  shareRef: {{name: {share}}}\n  accountID: {account}\n{more}")
+    }
+
+    pub fn resource(&self, name: &str, share: &str, id: &str, more: &str) -> String {
+        let head = self.head("ShareResource", name);
+        let more: String = more.lines().map(|line| format!("  {line}\n")).collect();
+        format!("{head}spec:\n  shareRef: {{name: {share}}}\n  type: custom-ruleset\n  id: {id}\n{more}")
+    }
+
+    pub fn get(&self, kind: &str, name: &str) -> Option<Value> {
+        let text = self.kubectl(&["get", kind, name, "--ignore-not-found", "-o", "json"]);
+        if text.trim().is_empty() { None } else { Some(serde_json::from_str(&text).expect("kubectl prints JSON")) }
+    }
+
+    /// Waits until the object is as the test says; fails with the object and the operator's log if it never is.
+    pub fn wait_for(&self, kind: &str, name: &str, what: &str, is: impl Fn(&Value) -> bool) -> Value {
+        let mut last = None;
+        let found = self.poll(|| {
+            last = self.get(kind, name);
+            last.clone().filter(|object| is(object))
+        });
+        found.unwrap_or_else(|| {
+            let object = last.map(|mut object| {
+                object["metadata"]["managedFields"] = Value::Null;
+                serde_json::to_string_pretty(&object).unwrap_or_default()
+            });
+            self.fail(&format!("{kind} {name} never {what}: {}", object.unwrap_or("it does not exist".into())))
+        })
+    }
+
+    pub fn wait_gone(&self, kind: &str, name: &str) {
+        if self.poll(|| self.get(kind, name).is_none().then_some(())).is_none() {
+            let object = serde_json::to_string_pretty(&self.get(kind, name)).unwrap_or_default();
+            self.fail(&format!("{kind} {name} never went: {object}"));
+        }
+    }
+
+    pub fn wait_ready(&self, kind: &str, name: &str) -> Value {
+        self.wait_for(kind, name, "became Ready", is_ready)
+    }
+
+    /// Waits until a condition's reason is given on the object's present generation.
+    pub fn wait_reason(&self, kind: &str, name: &str, reason: &str) -> Value {
+        self.wait_for(kind, name, &format!("said {reason}"), |object| {
+            is_observed(object) && condition(object, "Ready").is_some_and(|ready| ready["reason"] == reason)
+        })
+    }
+
+    /// Waits until what the simulator holds of this account is as the test says.
+    pub fn wait_state(&self, what: &str, is: impl Fn(&[ShareState]) -> bool) -> Vec<ShareState> {
+        let found = self.poll(|| Some(self.state()).filter(|state| is(state)));
+        found.unwrap_or_else(|| self.fail(&format!("Cloudflare never had {what}: {:#?}", self.state())))
+    }
+
+    pub fn wait(&self, what: &str, is: impl Fn() -> bool) {
+        if self.poll(|| is().then_some(())).is_none() {
+            self.fail(&format!("never: {what}"));
+        }
+    }
+
+    fn poll<T>(&self, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
+        let end = std::time::Instant::now() + PATIENCE;
+        loop {
+            if let Some(found) = ask() {
+                return Some(found);
+            }
+            if std::time::Instant::now() > end || wait::interrupted() {
+                return None;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn fail(&self, what: &str) -> ! {
+        let calls: Vec<String> = self.journal().iter().map(describe).collect();
+        let log = self.world.operator.log();
+        let log: Vec<&str> = log.lines().filter(|line| line.contains(&self.namespace)).collect();
+        let log = log[log.len().saturating_sub(60)..].join("\n");
+        panic!("{what}\n\ncalls:\n{}\n\nlog:\n{log}", calls.join("\n"));
+    }
+
+    pub fn state(&self) -> Vec<ShareState> {
+        self.world.simulator.state(&self.account)
+    }
+
+    pub fn journal(&self) -> Vec<Entry> {
+        self.world.simulator.journal(Some(&self.account), 0)
+    }
+
+    /// Changing calls so far, as `METHOD path`.
+    pub fn changes(&self) -> Vec<String> {
+        self.journal().iter().filter(|entry| entry.changing).map(describe).collect()
+    }
+
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.world.cluster.folder().join(format!("{}-{name}", self.namespace))
+    }
+}
+
+pub fn describe(entry: &Entry) -> String {
+    format!("{} {}{} -> {:?}", entry.method, entry.path, query(entry), entry.status)
+}
+
+fn query(entry: &Entry) -> String {
+    if entry.query.is_empty() { String::new() } else { format!("?{}", entry.query) }
+}
+
+pub fn condition<'v>(object: &'v Value, kind: &str) -> Option<&'v Value> {
+    object["status"]["conditions"].as_array()?.iter().find(|condition| condition["type"] == kind)
+}
+
+/// The status speaks of the present generation.
+pub fn is_observed(object: &Value) -> bool {
+    object["status"]["observedGeneration"] == object["metadata"]["generation"]
+}
+
+pub fn is_ready(object: &Value) -> bool {
+    is_observed(object) && condition(object, "Ready").is_some_and(|ready| ready["status"] == "True")
+}
+
+pub fn message(object: &Value) -> String {
+    condition(object, "Ready").and_then(|ready| ready["message"].as_str()).unwrap_or_default().to_owned()
+}
