@@ -118,6 +118,7 @@ impl Run {
                 read_only: self.read_only,
                 organization_shares: self.organization_shares.clone(),
                 call_timeout: self.call_timeout,
+                calls_per_second: self.api_rate,
             },
             rate: Rate { per_second: self.api_rate, burst: self.api_burst, concurrency: self.api_concurrency },
             namespaces: self.namespace.iter().filter(|name| !name.is_empty()).cloned().collect(),

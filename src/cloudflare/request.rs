@@ -63,6 +63,10 @@ pub struct ShareQuery {
     pub target_type: Option<TargetType>,
     pub order: Option<Order>,
     pub direction: Option<Direction>,
+    /// Only shares that carry a resource of one of these types.
+    pub resource_types: Vec<String>,
+    /// Only shares with all of these tags, each `key` or `key=value`. An organization's list knows none.
+    pub tags: Vec<String>,
     pub include: Include,
     pub page: u32,
     pub per_page: u32,
@@ -88,6 +92,8 @@ impl Default for ShareQuery {
             target_type: None,
             order: None,
             direction: None,
+            resource_types: Vec::new(),
+            tags: Vec::new(),
             include: Include::default(),
             page: 1,
             per_page: FULL_PAGE,
@@ -132,6 +138,8 @@ impl ShareQuery {
             ("direction", self.direction.map(Direction::as_str)),
         ];
         query.extend(words.into_iter().filter_map(|(key, word)| Some((key, word?.to_owned()))));
+        query.extend(self.resource_types.iter().map(|kind| ("resource_types", kind.clone())));
+        query.extend(self.tags.iter().map(|tag| ("tag", tag.clone())));
         query
     }
 }

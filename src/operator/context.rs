@@ -36,6 +36,7 @@ pub struct Settings {
     pub read_only: bool,
     /// Namespaces in which shares may target an organization.
     pub organization_shares: Vec<String>,
+    pub calls_per_second: f64,
     /// Longest that one call to Cloudflare takes.
     pub call_timeout: Duration,
 }
@@ -83,6 +84,13 @@ impl Context {
     pub fn drop_account(&self, account: &Account) {
         let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
         accounts.remove(&(account.fingerprint, account.id.clone()));
+    }
+
+    /// The object is gone: nobody follows it any more.
+    pub fn unfollow(&self, object: &ObjectKey) {
+        for account in self.accounts.lock().unwrap_or_else(PoisonError::into_inner).values() {
+            account.unfollow(object);
+        }
     }
 
     pub fn access(self: &Arc<Self>, known: &Known, account: &AccountId, object: &ObjectKey, class: Class) -> Access {

@@ -34,13 +34,16 @@ pub async fn run(context: Arc<Context>, account: Arc<Account>) {
             pace::growing(failures - 1, Duration::from_secs(2), Duration::from_secs(60))
         };
         let wanted = account.demand().is_some_and(|since| since >= last) && failures == 0;
-        let pause = if wanted || last == At::default() { Duration::ZERO } else { idle };
+        let pause = if last == At::default() && failures == 0 {
+            Duration::ZERO
+        } else if wanted {
+            spacing(&context, &account).saturating_sub(context.clock.now().since(last))
+        } else {
+            idle
+        };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            () = account.demanded.notified(), if failures == 0 => {
-                // One sweep serves all who ask within a moment.
-                tokio::time::sleep(Duration::from_millis(100).min(context.settings.poll_min)).await;
-            }
+            () = account.demanded.notified(), if failures == 0 && !wanted => continue,
         }
         if context.stopping.load(std::sync::atomic::Ordering::Relaxed) {
             return;
@@ -60,6 +63,12 @@ pub async fn run(context: Arc<Context>, account: Arc<Account>) {
             context.wakes.wake(&key);
         }
     }
+}
+
+/// Sweeps that are asked for spend at most a tenth of the calls.
+fn spacing(context: &Context, account: &Account) -> Duration {
+    let pages = account.picture().len().div_ceil(FULL_PAGE as usize).max(1);
+    Duration::from_secs_f64(10.0 * pages as f64 / context.settings.calls_per_second)
 }
 
 /// A tenth more or less, so that many accounts do not sweep in step.

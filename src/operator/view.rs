@@ -17,6 +17,9 @@ use crate::core::time::At;
 
 use super::key::RowKey;
 
+/// For how long a share that nobody asks for is remembered as missing.
+const FORGOTTEN: Duration = Duration::from_secs(3600);
+
 /// One account, seen with one credential.
 #[derive(Default)]
 pub struct Picture {
@@ -124,6 +127,7 @@ impl Picture {
     pub fn swept(&mut self, live: &HashSet<ShareId>, began: At, grace: Duration) -> Vec<ShareId> {
         self.swept = Some(self.swept.map_or(began, |at| at.max(began)));
         self.looked = self.swept;
+        self.missing.retain(|_, missing| began.since(missing.last) < FORGOTTEN);
         let lacking = self.shares.iter().filter(|(id, seen)| {
             seen.is_live() && !live.contains(*id) && seen.read_at < began && !seen.is_recent(id.as_str(), began, grace)
         });
@@ -184,7 +188,7 @@ impl Seen {
     }
 
     /// Whether our own write of that row was answered so shortly before that a read may not show it yet.
-    fn is_recent(&self, id: &str, began: At, grace: Duration) -> bool {
+    pub fn is_recent(&self, id: &str, began: At, grace: Duration) -> bool {
         self.answered.get(id).is_some_and(|at| began.since(*at) < grace)
     }
 

@@ -94,6 +94,7 @@ fn take_note<K: Recorded>(event: &Event<K>, writer: &std::sync::Mutex<Writer<K>>
         Event::Delete(object) => {
             let key = K::key(super::key::Name::of(object));
             context.notebook.forget(&key);
+            context.unfollow(&key);
             context.objects.went(object, now)
         }
         Event::InitDone => context.objects.listed::<K>(now),

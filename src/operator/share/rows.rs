@@ -30,6 +30,8 @@ use super::Work;
 const FRESH: Duration = Duration::from_secs(5);
 /// So many rows are announced at once.
 const BATCH: usize = 8;
+/// So many polls that show nothing new are left to the counts.
+const PATIENT_POLLS: u32 = 3;
 const MAX_ROUNDS: usize = 200;
 
 /// What is to be done, by key.
@@ -58,6 +60,9 @@ impl Work {
             self.settle();
             return Ok(self.as_before());
         }
+        if !requested && self.is_just_made(&id) {
+            return Ok(self.await_first_look(&id));
+        }
         self.refresh(&id, requested).await?;
         if requested && self.mode == Mode::Manage {
             self.retry_failed(&id).await?;
@@ -77,6 +82,24 @@ impl Work {
             }
         }
         Ok(Verdict::working(Reason::Progressing, "still at work").again(Duration::from_secs(1)))
+    }
+
+    /// Made a moment ago, and nothing was read of it since: what was asked for takes a while.
+    fn is_just_made(&self, id: &ShareId) -> bool {
+        let following = self.pass.notes(|notes| notes.following);
+        let now = self.pass.now();
+        self.seen(id).is_some_and(|seen| {
+            !following
+                && seen.recipients.is_none()
+                && seen.counts.is_none()
+                && seen.is_recent(id.as_str(), now, self.access.grace)
+        })
+    }
+
+    fn await_first_look(&mut self, id: &ShareId) -> Verdict {
+        let Some(seen) = self.seen(id) else { return self.vanished() };
+        let wait = self.follow(&seen);
+        Verdict::working(Reason::Associating, format!("share {id} is made; its recipients are being associated")).again(wait)
     }
 
     fn vanished(&self) -> Verdict {
@@ -141,6 +164,7 @@ impl Work {
         };
         let Some(seen) = self.seen(id) else { return Ok(()) };
         let pending_rows = seen.resources.is_none() || self.has_pending_resources(&seen);
+        let polls = self.pass.notes(|notes| notes.polls);
         let many = self.access.turn.class != Class::Edit && self.access.account.is_busy();
         let membership = self.wanted.organization.is_some() && poll;
         if requested
@@ -163,8 +187,9 @@ impl Work {
         }
         let listed = seen.recipients.as_ref();
         let old = listed.is_none_or(|r| r.stale || r.read_at < since);
-        // With many shares under way, counts tell for a hundred of them in one call when a list is worth its call.
-        let still = many && seen.counts.is_some_and(|c| c.associating > 0) && listed.is_none() && !requested;
+        // With many shares under way, counts tell for a hundred of them in one call when a list is worth its call;
+        // but what failed stays associating, so a count that does not move says nothing.
+        let still = many && polls < PATIENT_POLLS && seen.counts.is_some_and(|c| c.associating > 0) && !requested;
         if old && !still {
             self.access.read_recipients(id).await?;
         }

@@ -4,14 +4,15 @@ use cfshare::cloudflare::{
     Credential, Direction, ErrorClass, Include, Kind, Order, ShareQuery, ShareStatus, Target, TargetType,
 };
 use cfshare::core::id::{OrganizationId, ShareId};
-use cfshare_simulator::{COMMON_ORGANIZATION, Seed, random_id};
+use cfshare_simulator::{COMMON_ORGANIZATION, Edit, Seed, random_id};
 use serde_json::json;
 
 use super::{EVERYTHING, Stage, Test, a_share};
 
-pub const TESTS: [Test; 7] = [
+pub const TESTS: [Test; 8] = [
     ("create_share", create_share),
     ("list_shares", list_shares),
+    ("list_shares_filters_by_type_and_tag", list_shares_by_type_and_tag),
     ("list_organization_shares", list_organization_shares),
     ("share", share),
     ("rename_share", rename_share),
@@ -60,6 +61,7 @@ fn list_shares(stage: &Stage) {
             include: EVERYTHING,
             page,
             per_page: 2,
+            ..ShareQuery::default()
         };
         let list = stage.client.list_shares(&stage.credential, &stage.account, &query);
         let reply = stage.run(list).unwrap();
@@ -79,6 +81,28 @@ fn list_shares(stage: &Stage) {
     let none = ShareQuery { kind: Some(Kind::Received), ..ShareQuery::default() };
     let list = stage.client.list_shares(&stage.credential, &stage.account, &none);
     assert!(stage.run(list).unwrap().body.rows.is_empty());
+}
+
+fn list_shares_by_type_and_tag(stage: &Stage) {
+    let tagged = stage.share();
+    stage.share();
+    let tags = [("team".to_owned(), "security".to_owned()), ("tier".to_owned(), "one".to_owned())];
+    let edit = Edit::SetTags { share: tagged.id.to_string(), tags: tags.into_iter().collect() };
+    stage.simulator.edit(edit).unwrap();
+    let found = |query: ShareQuery| {
+        let list = stage.client.list_shares(&stage.credential, &stage.account, &query);
+        stage.run(list).unwrap().body.rows
+    };
+    let with = |tags: &[&str]| ShareQuery { tags: tags.iter().map(|tag| (*tag).to_owned()).collect(), ..ShareQuery::default() };
+    let both = found(with(&["team=security", "tier"]));
+    assert_eq!(both.iter().map(|share| &share.id).collect::<Vec<_>>(), [&tagged.id]);
+    assert!(found(with(&["team=network"])).is_empty());
+    let of = |types: &[&str]| ShareQuery {
+        resource_types: types.iter().map(|kind| (*kind).to_owned()).collect(),
+        ..ShareQuery::default()
+    };
+    assert_eq!(found(of(&["custom-ruleset", "gateway-policy"])).len(), 2);
+    assert!(found(of(&["trust-grant"])).is_empty());
 }
 
 fn list_organization_shares(stage: &Stage) {
