@@ -777,9 +777,17 @@ where
             RowKey::Resource { .. } => seen.resource(&self.key).map(|row| RowId::Resource(row.id.clone())),
         };
         let Some(row) = row else { return Ok(None) };
+        if let Some(verdict) = self.blocked(seen) {
+            return Ok(Some(verdict.again(Duration::from_secs(30))));
+        }
         let apply = Apply { context: &self.pass.context, access: &self.access };
         match apply.remove(&self.id, &row).await? {
-            Change::Done(()) => Ok(None),
+            Change::Done(()) => {
+                if matches!(self.key, RowKey::Recipient(_)) {
+                    self.pass.context.count_removal(&self.pass.object.share());
+                }
+                Ok(None)
+            }
             Change::Unsure(error) => Err(Stop::Cloudflare(error)),
             Change::Not(error) if matches!(error.class(), ErrorClass::Rejected | ErrorClass::Conflict) => {
                 let what = if last {
@@ -793,6 +801,26 @@ where
             }
             Change::Not(error) => Err(Stop::Cloudflare(error)),
         }
+    }
+
+    /// Too many recipients of the share are being removed at once to be meant.
+    fn blocked(&self, seen: &Seen) -> Option<Verdict> {
+        let share = self.parent.share.as_ref().filter(|share| share.metadata.deletion_timestamp.is_none())?;
+        if !matches!(self.key, RowKey::Recipient(_)) || super::share::removals_confirmed(share) {
+            return None;
+        }
+        let name = self.pass.object.share();
+        let live = seen.live_recipients();
+        let lately = self.pass.context.recent_removals(&name);
+        let leaves = |sibling: &&declare::Sibling| {
+            sibling.doomed && !sibling.suspended && matches!(seen.row(&sibling.row, |_| false), RowSeen::Live { .. })
+        };
+        let owner = AccountId::parse(&share.spec.account_id).ok()?;
+        let siblings = declare::siblings(&self.pass.context.objects, &name, &owner);
+        let recipients = siblings.iter().filter(|s| matches!(s.row, RowKey::Recipient(_)));
+        let pending = recipients.filter(leaves).count();
+        let allowed = super::share::removal_limit(share).ok()?.of(live + lately);
+        (pending + lately > allowed).then(|| super::share::removal_blocked(share, pending, live, allowed))
     }
 
     fn held(&mut self, observing: bool, seen: &Seen) -> Verdict {

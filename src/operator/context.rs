@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::cloudflare::{Client, Fingerprint};
+use crate::core::guard;
 use crate::core::id::AccountId;
 use crate::core::pace::Class;
 use crate::core::time::At;
@@ -64,6 +65,8 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     pub stopping: AtomicBool,
     pub accounts: Mutex<HashMap<(Fingerprint, AccountId), Arc<Account>>>,
+    /// When recipients were removed lately, by Share.
+    pub removals: Mutex<HashMap<super::key::Name, Vec<At>>>,
     /// One at a time works on a remote share: its object and its children.
     pub gates: Mutex<HashMap<super::key::Name, Arc<tokio::sync::Mutex<()>>>>,
 }
@@ -84,6 +87,25 @@ impl Context {
     pub fn drop_account(&self, account: &Account) {
         let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
         accounts.remove(&(account.fingerprint, account.id.clone()));
+    }
+
+    /// A recipient of this Share was removed, whoever declared it before.
+    pub fn count_removal(&self, share: &super::key::Name) {
+        let mut removals = self.removals.lock().unwrap_or_else(PoisonError::into_inner);
+        removals.entry(share.clone()).or_default().push(self.clock.now());
+    }
+
+    /// How many recipients of this Share were removed lately.
+    pub fn recent_removals(&self, share: &super::key::Name) -> usize {
+        let now = self.clock.now();
+        let mut removals = self.removals.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(times) = removals.get_mut(share) else { return 0 };
+        times.retain(|at| now.since(*at) < guard::REMOVAL_WINDOW);
+        let count = times.len();
+        if count == 0 {
+            removals.remove(share);
+        }
+        count
     }
 
     /// The object is gone: nobody follows it any more.

@@ -301,6 +301,7 @@ impl Related for Share {
 fn told(share: &Share) -> u64 {
     let mut hasher = DefaultHasher::new();
     (share.uid(), share.meta().generation, share.meta().deletion_timestamp.is_some()).hash(&mut hasher);
+    share.annotations().get(crate::api::CONFIRM_REMOVALS).hash(&mut hasher);
     if let Some(status) = &share.status {
         (&status.bound_uid, &status.share_id, status.intent.is_some()).hash(&mut hasher);
         for recorded in &status.inventory.recipients {

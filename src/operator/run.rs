@@ -130,6 +130,7 @@ async fn work(
         metrics: options.metrics.clone(),
         stopping: AtomicBool::new(false),
         accounts: Default::default(),
+        removals: Default::default(),
         gates: Default::default(),
     });
     let (stop_sender, stop) = watch::channel(false);

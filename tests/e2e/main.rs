@@ -3,6 +3,8 @@
 mod client;
 mod lifecycle;
 mod manifests;
+mod reader;
+mod scale;
 mod scene;
 
 use std::process::ExitCode;
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
     let mut trials = client::trials();
     trials.extend(manifests::trials(lazy.clone()));
     trials.extend(staged(&lazy, lifecycle::TESTS));
+    trials.extend(staged(&lazy, scale::TESTS));
     let conclusion = libtest_mimic::run(&arguments, trials);
     drop(lazy);
     conclusion.exit_code()

@@ -8,6 +8,8 @@ use cfshare_simulator::{Config, Entry, ShareState, Simulator, random_id};
 use cfshare_testbed::{Cluster, Options, Process, wait};
 use serde_json::Value;
 
+use crate::reader::Reader;
+
 /// Objects with this label are left to operators that a test starts itself.
 pub const OWN_LABEL: &str = "cfshare-test-own";
 /// How long anything may take that should happen.
@@ -18,6 +20,7 @@ pub struct World {
     // Dropped first: the operator must not see the others go.
     pub operator: Process,
     pub simulator: Simulator,
+    reader: Reader,
     pub cluster: Cluster,
 }
 
@@ -33,7 +36,8 @@ impl World {
         command.args(["--watch-label-selector", &format!("!{OWN_LABEL}")]);
         let log = cluster.folder().join("operator.log");
         let operator = Process::start(command, log).map_err(|error| error.to_string())?;
-        Ok(World { operator, simulator, cluster })
+        let reader = Reader::new(cluster.kubeconfig())?;
+        Ok(World { operator, simulator, reader, cluster })
     }
 
     pub fn scene(&self) -> Scene<'_> {
@@ -48,9 +52,14 @@ impl World {
 
 /// The operator as a test runs it: quick, on a free port.
 pub fn operator(cluster: &Cluster, simulator: &Simulator) -> Command {
+    operator_with(cluster, simulator, &[])
+}
+
+/// The same, with other values for some flags; an empty value leaves the flag out, so that its default holds.
+pub fn operator_with(cluster: &Cluster, simulator: &Simulator, other: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cfshare"));
     command.env("KUBECONFIG", cluster.kubeconfig()).arg("run");
-    for (flag, value) in [
+    let quick = [
         ("--cloudflare-url", simulator.base_url()),
         ("--sweep-interval", "3s"),
         ("--poll-min", "200ms"),
@@ -62,7 +71,9 @@ pub fn operator(cluster: &Cluster, simulator: &Simulator) -> Command {
         ("--admin-listen", "127.0.0.1:0"),
         ("--organization-shares", "*"),
         ("--log-filter", "cfshare=debug,info"),
-    ] {
+    ];
+    let kept = quick.iter().filter(|(flag, _)| other.iter().all(|(name, _)| name != flag));
+    for (flag, value) in kept.chain(other).filter(|(_, value)| !value.is_empty()) {
         command.args([flag, value]);
     }
     command
@@ -98,6 +109,31 @@ impl<'a> Scene<'a> {
         self.apply(&format!(
             "apiVersion: v1\nkind: Secret\nmetadata: {{name: cloudflare-credentials}}\nstringData: {{apiToken: {token}}}\n"
         ));
+    }
+
+    /// An operator for this scene alone, with other values for some flags.
+    pub fn operator(&self, other: &[(&str, &str)]) -> Process {
+        let mut command = operator_with(&self.world.cluster, &self.world.simulator, other);
+        command.args(["--watch-label-selector", OWN_LABEL, "--namespace", &self.namespace]);
+        Process::start(command, self.file("operator.log")).expect("the operator starts")
+    }
+
+    pub fn delete(&self, kind: &str, name: &str) {
+        self.kubectl(&["delete", kind, name, "--wait=false"]);
+    }
+
+    pub fn annotate(&self, kind: &str, name: &str, annotation: &str) {
+        self.kubectl(&["annotate", "--overwrite", kind, name, annotation]);
+    }
+
+    /// Reasons and texts of the Events about an object.
+    pub fn events(&self, name: &str) -> Vec<(String, String)> {
+        let list = self.kubectl(&["get", "events.events.k8s.io", "-o", "json"]);
+        let list: Value = serde_json::from_str(&list).expect("kubectl prints JSON");
+        let about = |event: &&Value| event["regarding"]["name"] == name;
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let events = list["items"].as_array().into_iter().flatten().filter(about);
+        events.map(|event| (text(&event["reason"]), text(&event["note"]))).collect()
     }
 
     pub fn kubectl(&self, args: &[&str]) -> String {
@@ -151,6 +187,9 @@ impl<'a> Scene<'a> {
     }
 
     pub fn get(&self, kind: &str, name: &str) -> Option<Value> {
+        if let Ok(object) = self.world.reader.get(&self.namespace, kind, name) {
+            return object;
+        }
         let text = self.kubectl(&["get", kind, name, "--ignore-not-found", "-o", "json"]);
         if text.trim().is_empty() { None } else { Some(serde_json::from_str(&text).expect("kubectl prints JSON")) }
     }
@@ -216,8 +255,9 @@ impl<'a> Scene<'a> {
 
     fn fail(&self, what: &str) -> ! {
         let calls: Vec<String> = self.journal().iter().map(describe).collect();
-        let log = self.world.operator.log();
-        let log: Vec<&str> = log.lines().filter(|line| line.contains(&self.namespace)).collect();
+        let own = std::fs::read_to_string(self.file("operator.log")).unwrap_or_default();
+        let log = if self.own { own } else { self.world.operator.log() };
+        let log: Vec<&str> = log.lines().filter(|line| self.own || line.contains(&self.namespace)).collect();
         let log = log[log.len().saturating_sub(60)..].join("\n");
         panic!("{what}\n\ncalls:\n{}\n\nlog:\n{log}", calls.join("\n"));
     }

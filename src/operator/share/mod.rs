@@ -213,6 +213,38 @@ pub fn retains(share: &Share) -> bool {
     share.spec.deletion_policy.map_or(adopted, |policy| policy == DeletionPolicy::Retain)
 }
 
+/// How many recipients may be lost at once without a person's word.
+pub fn removal_limit(share: &Share) -> Result<Limit, String> {
+    match &share.spec.max_removals {
+        None => Ok(Limit::DEFAULT),
+        Some(MaxRemovals::Count(n)) => Ok(Limit::Count(usize::try_from(*n).unwrap_or(0))),
+        Some(MaxRemovals::Percent(text)) => {
+            Limit::parse(text).ok_or_else(|| "spec.maxRemovals: a number, or a percentage from 0% to 100%".to_owned())
+        }
+    }
+}
+
+/// Whether a person confirmed the removals that this generation of the Share brings.
+pub fn removals_confirmed(share: &Share) -> bool {
+    let generation = share.metadata.generation.unwrap_or(0).to_string();
+    share.annotations().get(crate::api::CONFIRM_REMOVALS) == Some(&generation)
+}
+
+/// What to tell where too many recipients would be removed.
+pub fn removal_blocked(share: &Share, pending: usize, live: usize, allowed: usize) -> Verdict {
+    Verdict::stalled(
+        Reason::RemovalBlocked,
+        format!(
+            "{pending} of {live} recipients would be removed, and spec.maxRemovals allows {allowed}: if that is meant, \
+             kubectl annotate share {} -n {} {}={} --overwrite",
+            share.name_any(),
+            share.namespace().unwrap_or_default(),
+            crate::api::CONFIRM_REMOVALS,
+            share.metadata.generation.unwrap_or(0),
+        ),
+    )
+}
+
 /// Children that have not yet noted down the share that stays: without its id they could never remove their rows.
 fn children_lag(wanted: &Wanted, status: &ShareStatus) -> bool {
     let lags = |sibling: &Sibling| !sibling.suspended && sibling.settled_in && sibling.share_id != status.share_id;
@@ -251,13 +283,7 @@ fn want(share: &Share, objects: &Objects) -> Result<Wanted, String> {
         Some(id) => Some(ShareId::parse(id).map_err(|error| format!("spec.shareID: {error}"))?),
         None => None,
     };
-    let max_removals = match &spec.max_removals {
-        None => Limit::DEFAULT,
-        Some(MaxRemovals::Count(n)) => Limit::Count(usize::try_from(*n).unwrap_or(0)),
-        Some(MaxRemovals::Percent(text)) => {
-            Limit::parse(text).ok_or("spec.maxRemovals: a number, or a percentage from 0% to 100%")?
-        }
-    };
+    let max_removals = removal_limit(share)?;
     let name = spec.name.clone().or_else(|| share_id.is_none().then(|| share.name_any()));
     let inline = declare::inline(share, &owner)?;
     let siblings = declare::siblings(objects, &Name::of(share), &owner);

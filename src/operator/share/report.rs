@@ -271,17 +271,8 @@ impl Work {
     ) -> Option<Verdict> {
         let now = self.pass.now();
         if let Some((pending, live)) = self.blocked_removals(plan) {
-            let generation = self.pass.generation();
-            return Some(Verdict::stalled(
-                Reason::RemovalBlocked,
-                format!(
-                    "{pending} of {live} recipients would be removed, and spec.maxRemovals allows {}: if that is meant, \
-                     kubectl annotate share {} {}={generation} --overwrite",
-                    self.wanted.max_removals.of(live),
-                    self.pass.key.name.name,
-                    crate::api::CONFIRM_REMOVALS,
-                ),
-            ));
+            let allowed = self.wanted.max_removals.of(live);
+            return Some(super::removal_blocked(&self.pass.object, pending, live, allowed));
         }
         for key in plan.of(|step| step == Step::Update) {
             let text = self.meta_text(&key);

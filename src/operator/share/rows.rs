@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
+use crate::api::Reason;
 use crate::api::status::{DriftEntry, RecentRemovals};
-use crate::api::{CONFIRM_REMOVALS, Reason};
 use crate::cloudflare::{Error, ErrorClass, TargetType};
 use crate::core::create::Mode;
 use crate::core::guard::REMOVAL_WINDOW;
@@ -99,7 +99,8 @@ impl Work {
     fn await_first_look(&mut self, id: &ShareId) -> Verdict {
         let Some(seen) = self.seen(id) else { return self.vanished() };
         let wait = self.follow(&seen);
-        Verdict::working(Reason::Associating, format!("share {id} is made; its recipients are being associated")).again(wait)
+        Verdict::working(Reason::Associating, format!("share {id} is made; its recipients are being associated"))
+            .again(wait)
     }
 
     fn vanished(&self) -> Verdict {
@@ -456,15 +457,14 @@ impl Work {
 
     /// How many recipients wait to be removed for a person's word, of how many: more than the manifest allows at once.
     pub(super) fn blocked_removals(&self, plan: &Plan) -> Option<(usize, usize)> {
-        let generation = self.pass.generation().to_string();
-        let confirmed = self.pass.object.metadata.annotations.as_ref().and_then(|a| a.get(CONFIRM_REMOVALS));
-        if confirmed == Some(&generation) {
+        if super::removals_confirmed(&self.pass.object) {
             return None;
         }
         let now = self.pass.now();
         let recent = self.pass.status.recent_removals.as_ref();
         let lately = recent.filter(|recent| now.since(clock::from_time(&recent.since)) < REMOVAL_WINDOW);
         let lately = lately.map_or(0, |recent| usize::try_from(recent.count).unwrap_or(0));
+        let lately = lately.max(self.pass.context.recent_removals(&self.pass.key.name));
         let pending = plan.of(|step| step == Step::Remove).iter().filter(|k| matches!(k, RowKey::Recipient(_))).count();
         let live = plan
             .steps
@@ -640,6 +640,7 @@ impl Work {
     }
 
     fn count_removal(&mut self, now: At) {
+        self.pass.context.count_removal(&self.pass.key.name);
         let recent = self.pass.status.recent_removals.take();
         let lately = recent.filter(|recent| now.since(clock::from_time(&recent.since)) < REMOVAL_WINDOW);
         self.pass.status.recent_removals = Some(match lately {

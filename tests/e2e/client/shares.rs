@@ -93,7 +93,10 @@ fn list_shares_by_type_and_tag(stage: &Stage) {
         let list = stage.client.list_shares(&stage.credential, &stage.account, &query);
         stage.run(list).unwrap().body.rows
     };
-    let with = |tags: &[&str]| ShareQuery { tags: tags.iter().map(|tag| (*tag).to_owned()).collect(), ..ShareQuery::default() };
+    let with = |tags: &[&str]| ShareQuery {
+        tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
+        ..ShareQuery::default()
+    };
     let both = found(with(&["team=security", "tier"]));
     assert_eq!(both.iter().map(|share| &share.id).collect::<Vec<_>>(), [&tagged.id]);
     assert!(found(with(&["team=network"])).is_empty());

@@ -1,0 +1,110 @@
+//! What many shares at once cost in calls, against what the budget and the design allow.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use cfshare_simulator::random_id;
+use cfshare_testbed::Process;
+use serde_json::Value;
+
+use crate::Test;
+use crate::scene::{self, OWN_LABEL, Scene, World, is_ready};
+
+pub const TESTS: &[Test] = &[
+    ("scale: two hundred shares at once cost at most 2.2 calls each", many_at_once),
+    ("scale: a restart with settled shares costs one sweep and no write", restart),
+];
+
+/// An operator of the test's own, as the installer gets it but for its rate.
+pub fn start(scene: &Scene<'_>, name: &str, flags: &[&str]) -> Process {
+    let mut command = scene::operator(&scene.world.cluster, &scene.world.simulator);
+    command.args(["--namespace", &scene.namespace, "--watch-label-selector", OWN_LABEL]);
+    // A later flag would be a second one: these replace the quick ones.
+    let mut all: Vec<String> = command.get_args().map(|arg| arg.to_string_lossy().into_owned()).collect();
+    for pair in flags.chunks(2) {
+        match all.iter().position(|arg| arg == pair[0]) {
+            Some(at) => all[at + 1] = pair[1].to_owned(),
+            None => all.extend(pair.iter().map(|arg| (*arg).to_owned())),
+        }
+    }
+    let mut own = std::process::Command::new(command.get_program());
+    own.args(all).env("KUBECONFIG", scene.world.cluster.kubeconfig());
+    Process::start(own, scene.file(&format!("{name}.log"))).expect("the operator starts")
+}
+
+fn apply_many(scene: &Scene<'_>, count: usize) {
+    let ids = |n: usize| (0..n).map(|_| random_id()).collect::<Vec<_>>();
+    let all: Vec<String> = (0..count)
+        .map(|i| {
+            let (recipients, resources) = (ids(4), ids(4));
+            let recipients: Vec<&str> = recipients.iter().map(String::as_str).collect();
+            let resources: Vec<&str> = resources.iter().map(String::as_str).collect();
+            scene.share(&format!("share-{i}"), &recipients, &resources, "")
+        })
+        .collect();
+    scene.apply(&all.join("---\n"));
+}
+
+fn wait_all_ready(scene: &Scene<'_>, count: usize, within: Duration) {
+    let end = Instant::now() + within;
+    loop {
+        let list: Value = serde_json::from_str(&scene.kubectl(&["get", "shares", "-o", "json"])).expect("JSON");
+        let items = list["items"].as_array().expect("a list");
+        let ready = items.iter().filter(|item| is_ready(item)).count();
+        if ready == count {
+            return;
+        }
+        assert!(Instant::now() < end, "{ready} of {count} are ready; calls: {}", scene.journal().len());
+        std::thread::sleep(Duration::from_millis(500));
+    }
+}
+
+fn many_at_once(world: &World) {
+    const SHARES: usize = 200;
+    let scene = world.own_scene();
+    world.simulator.delays(Some(&scene.account), |delays| delays.associate_ms = Some(1000));
+    let operator = start(&scene, "bulk", &["--api-rate", "30", "--api-burst", "60", "--poll-min", "2s", "--poll-max", "30s"]);
+    apply_many(&scene, SHARES);
+    wait_all_ready(&scene, SHARES, Duration::from_secs(180));
+    let journal = scene.journal();
+    let mut calls: HashMap<String, usize> = HashMap::new();
+    for entry in &journal {
+        *calls.entry(format!("{} {}", entry.method, entry.template)).or_default() += 1;
+    }
+    println!("{} calls for {SHARES} shares: {calls:?}", journal.len());
+    assert!(journal.len() * 10 <= SHARES * 22, "{} calls: {calls:?}", journal.len());
+    operator.kill();
+}
+
+fn restart(world: &World) {
+    const SHARES: usize = 30;
+    let scene = world.own_scene();
+    let operator = start(&scene, "before", &[]);
+    apply_many(&scene, SHARES);
+    wait_all_ready(&scene, SHARES, Duration::from_secs(120));
+    operator.kill();
+    let before = scene.journal().len();
+    let (_, mark) = world.cluster.audit_since(0).expect("an audit log");
+    let operator = start(&scene, "after", &["--sweep-interval", "10m"]);
+    scene.wait("the sweep", || scene.journal().len() > before);
+    // Another share, made and Ready after the sweep, shows that all others had their pass too.
+    let (recipient, resource) = (random_id(), random_id());
+    scene.apply(&scene.share("last", &[&recipient], &[&resource], ""));
+    scene.wait_ready("share", "last");
+    let last = scene.state().into_iter().find(|share| share.name == "last").expect("it was made").id;
+    let calls: Vec<String> = scene.journal()[before..]
+        .iter()
+        .filter(|entry| !entry.path.contains(&last) && entry.method != "POST")
+        .map(scene::describe)
+        .collect();
+    assert!(calls.len() <= 3, "{calls:#?}");
+    let (audit, _) = world.cluster.audit_since(mark).expect("an audit log");
+    let writes: Vec<&Value> = audit
+        .iter()
+        .filter(|event| event["objectRef"]["namespace"] == scene.namespace.as_str())
+        .filter(|event| event["verb"] == "patch" && event["objectRef"]["apiGroup"] == "cfshare.dev")
+        .filter(|event| event["objectRef"]["name"].as_str().is_some_and(|name| name.starts_with("share-")))
+        .collect();
+    assert!(writes.is_empty(), "{writes:#?}");
+    operator.kill();
+}
