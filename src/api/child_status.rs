@@ -88,6 +88,11 @@ pub struct ChildStatus {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub confirmed: bool,
 
+    /// Hash of the `meta` with which a resource was last seen as declared, absent for `{}`. Where the manifest says
+    /// another one now, what differs at Cloudflare is an edit, and no drift.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub meta_hash: Option<String>,
+
     /// What was in place once and is different now, because somebody changed it at Cloudflare.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drift: Vec<DriftEntry>,
@@ -108,6 +113,7 @@ impl Default for ChildStatus {
             credentials_name: None,
             intended_at: None,
             confirmed: false,
+            meta_hash: None,
             drift: Vec::new(),
             last_handled_reconcile_at: None,
         }

@@ -302,6 +302,10 @@ pub struct RecordedResource {
     /// When the call that adds it was announced; absent once it was seen in place.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub intended_at: Option<Time>,
+    /// Hash of the `meta` with which it was last seen as declared, absent for `{}`. Where the manifest says another one
+    /// now, what differs at Cloudflare is an edit, and no drift.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub meta_hash: Option<String>,
 }
 
 /// How many recipients were lost since when.

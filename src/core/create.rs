@@ -5,7 +5,10 @@
 //! process died or the answer was lost, is resolved by looking for what it made, and only after the settle time,
 //! when nothing was found twice, is it given up.
 
+use std::time::Duration;
+
 use super::id::ShareId;
+use super::time::At;
 
 /// What is known about one Share object and its share.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -43,7 +46,7 @@ pub enum Situation {
     /// A create was announced and its outcome is not recorded.
     Announced {
         candidates: Candidates,
-        /// The settle time has passed, and two complete lists since showed nothing.
+        /// The settle time has passed, and looks a while apart since showed nothing.
         settled: bool,
     },
     Bound {
@@ -172,6 +175,40 @@ pub enum Refusal {
     TargetMismatch,
     /// Observing, and there is no such share.
     Nothing,
+}
+
+/// A live share, as far as it tells whether an announced create made it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sighting {
+    pub id: ShareId,
+    /// It bears the announced name, and the declared account sends it.
+    pub named: bool,
+    /// Its resources are the announced ones, as far as they are known.
+    pub alike: bool,
+    pub created: Option<At>,
+    /// Another object is bound to it.
+    pub taken: bool,
+}
+
+/// The shares that a create may have made that was announced then. An older one of the same name is somebody's.
+pub fn candidates(announced: At, sightings: impl IntoIterator<Item = Sighting>) -> Candidates {
+    let may_be = |seen: &Sighting| {
+        seen.named && seen.alike && !seen.taken && seen.created.is_none_or(|created| created >= announced)
+    };
+    let mut ids: Vec<ShareId> = sightings.into_iter().filter(may_be).map(|seen| seen.id).collect();
+    ids.sort();
+    match ids.as_slice() {
+        [] => Candidates::None,
+        [id] => Candidates::One(id.clone()),
+        _ => Candidates::Many(ids),
+    }
+}
+
+/// Whether looks that showed nothing prove that nothing came of a create which could take effect until `end`.
+/// A look may lag behind by less than `patience`, so one that is younger than `end` proves nothing alone.
+pub fn has_settled(end: At, looks: &[At], patience: Duration) -> bool {
+    let last = looks.iter().max();
+    last.is_some_and(|last| looks.iter().any(|look| *look >= end && last.since(*look) >= patience))
 }
 
 /// The one step that these facts call for.
@@ -413,6 +450,36 @@ mod tests {
             };
             assert!(fine, "{facts:?}");
         }
+    }
+
+    #[test]
+    fn only_a_free_young_share_with_the_announced_name_and_resources_may_be_ours() {
+        let ours = Sighting { id: id("a"), named: true, alike: true, created: Some(At(5)), taken: false };
+        let others = [
+            Sighting { named: false, ..ours.clone() },
+            Sighting { alike: false, ..ours.clone() },
+            Sighting { created: Some(At(4)), ..ours.clone() },
+            Sighting { taken: true, ..ours.clone() },
+        ];
+        assert_eq!(candidates(At(5), others.clone()), Candidates::None);
+        assert_eq!(candidates(At(5), others.into_iter().chain([ours.clone()])), Candidates::One(id("a")));
+        let twin = Sighting { id: id("b"), created: None, ..ours.clone() };
+        assert_eq!(candidates(At(5), [twin, ours]), Candidates::Many(vec![id("a"), id("b")]));
+    }
+
+    #[test]
+    fn looks_settle_a_create_only_a_lag_after_its_end() {
+        let settled = |looks: &[i64]| {
+            let looks: Vec<At> = looks.iter().copied().map(At).collect();
+            has_settled(At(100), &looks, Duration::from_millis(10))
+        };
+        assert!(!settled(&[]));
+        assert!(!settled(&[150]));
+        assert!(!settled(&[0, 50, 100]), "what took effect at the end may not be visible yet");
+        assert!(!settled(&[99, 109]));
+        assert!(!settled(&[100, 109]));
+        assert!(settled(&[100, 110]));
+        assert!(settled(&[0, 105, 112, 120]));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! here can wait or fail, every combination of facts can be enumerated, and the model explores this very code.
 
 pub mod create;
+pub mod gone;
 pub mod guard;
 pub mod id;
 pub mod meta;

@@ -2,6 +2,10 @@
 //!
 //! Rows have natural keys, so the question is always: is the key declared, did we cause it, and is it there?
 
+use std::time::Duration;
+
+use super::time::At;
+
 /// What is known about one key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Facts {
@@ -10,6 +14,8 @@ pub struct Facts {
     pub seen: Seen,
     /// What nobody declared is to be removed too.
     pub prune: bool,
+    /// Reads may not show yet what the process before this one wrote.
+    pub lagging: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -31,6 +37,14 @@ pub enum Recorded {
     },
     /// It was seen in place.
     InPlace,
+}
+
+impl Recorded {
+    /// What an announcement means to rows that were read then. The call may take effect for the settle time, and
+    /// reads may lag behind by the patience.
+    pub fn announced(at: At, read: At, settle: Duration, patience: Duration) -> Recorded {
+        Recorded::Intended { settled: read.since(at) > settle + patience }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -70,7 +84,7 @@ pub enum Step {
 
 /// The one step that these facts call for.
 pub fn step(facts: Facts) -> Step {
-    let Facts { declared, recorded, seen, prune } = facts;
+    let Facts { declared, recorded, seen, prune, lagging } = facts;
     match (declared, recorded, seen) {
         (Declared::Here, _, Seen::Unread) => Step::Read,
         (Declared::Here, Recorded::Never, Seen::Absent) => Step::Add,
@@ -79,6 +93,7 @@ pub fn step(facts: Facts) -> Step {
         (Declared::Here, Recorded::Never | Recorded::Intended { .. }, Seen::Live { .. }) => Step::Confirm,
         (Declared::Here, Recorded::Intended { settled: true }, Seen::Absent) => Step::Add,
         (Declared::Here, Recorded::Intended { .. }, Seen::Absent | Seen::Leaving) => Step::Wait,
+        (Declared::Here, Recorded::InPlace, Seen::Absent | Seen::Leaving) if lagging => Step::Wait,
         (Declared::Here, Recorded::InPlace, Seen::Absent | Seen::Leaving) => Step::Restore,
         (Declared::Here, Recorded::InPlace, Seen::Live { differs: true }) => Step::Update,
         (Declared::Here, Recorded::InPlace, Seen::Live { differs: false }) => Step::Keep,
@@ -93,6 +108,7 @@ pub fn step(facts: Facts) -> Step {
         (Declared::Nowhere, _, Seen::Leaving) => Step::Wait,
         // An announced call may still arrive and add what nobody wants any more.
         (Declared::Nowhere, Recorded::Intended { settled: false }, Seen::Absent) => Step::Wait,
+        (Declared::Nowhere, Recorded::InPlace, Seen::Absent) if lagging => Step::Wait,
         (Declared::Nowhere, Recorded::Intended { settled: true } | Recorded::InPlace, Seen::Absent) => Step::Forget,
     }
 }
@@ -117,8 +133,8 @@ mod tests {
                     Seen::Live { differs: true },
                     Seen::Leaving,
                 ] {
-                    for prune in [false, true] {
-                        let facts = Facts { declared, recorded, seen, prune };
+                    for (prune, lagging) in [(false, false), (false, true), (true, false), (true, true)] {
+                        let facts = Facts { declared, recorded, seen, prune, lagging };
                         all.push((facts, step(facts)));
                     }
                 }
@@ -151,6 +167,25 @@ mod tests {
                 assert!(facts.recorded != Recorded::Intended { settled: false }, "{facts:?}");
             }
         }
+    }
+
+    #[test]
+    fn what_was_in_place_is_not_believed_absent_while_reads_may_lag() {
+        for (facts, step) in every() {
+            if facts.recorded == Recorded::InPlace && facts.seen == Seen::Absent && facts.lagging {
+                let looked_after = facts.declared == Declared::Elsewhere;
+                assert!(step == Step::Wait || looked_after && step == Step::Forget, "{facts:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_announcement_settles_only_for_rows_read_after_both_times() {
+        let (settle, patience) = (Duration::from_millis(100), Duration::from_millis(10));
+        let settled = |read| Recorded::announced(At(5), At(read), settle, patience);
+        assert_eq!(settled(115), Recorded::Intended { settled: false });
+        assert_eq!(settled(116), Recorded::Intended { settled: true });
+        assert_eq!(settled(0), Recorded::Intended { settled: false });
     }
 
     #[test]

@@ -124,6 +124,11 @@ impl Account {
         met
     }
 
+    /// All who wait for a sweep.
+    pub fn waiting(&self) -> Vec<ObjectKey> {
+        lock(&self.demands).waiting.keys().cloned().collect()
+    }
+
     pub fn sweep_error(&self) -> Option<Error> {
         lock(&self.health).sweep_error.clone()
     }

@@ -21,7 +21,7 @@ use super::context::Context;
 use super::credentials::{Known, NoCredential};
 use super::declare::{self, Child};
 use super::events::Note;
-use super::inventory;
+use super::inventory::{self, Entry};
 use super::key::{Name, RowKey};
 use super::objects;
 use super::pass::{Pass, Telling};
@@ -404,8 +404,11 @@ where
         child.intended_at = None;
         child.drift.clear();
         match announced {
-            Some(Some(at)) => child.intended_at = Some(at),
-            Some(None) => child.confirmed = true,
+            Some(Entry { intended_at: None, meta }) => {
+                child.confirmed = true;
+                child.meta_hash = meta;
+            }
+            Some(Entry { intended_at, .. }) => child.intended_at = intended_at,
             None => {}
         }
     }
@@ -462,6 +465,11 @@ where
                 Step::Read => self.read_row().await?,
                 Step::Confirm => {
                     self.record().confirmed = true;
+                    self.record().meta_hash = if row == (RowSeen::Live { differs: true }) {
+                        Some(inventory::NEVER.to_owned())
+                    } else {
+                        inventory::meta_hash(&self.pass.object.wanted_meta())
+                    };
                     self.record().intended_at = None;
                 }
                 Step::Forget => {
@@ -593,22 +601,21 @@ where
     }
 
     fn step(&mut self, seen: &Seen) -> (Step, RowSeen) {
-        let now = self.pass.now();
-        let settle = self.pass.context.settings.settle_time + Duration::from_secs(1);
+        let context = self.pass.context.clone();
         let record = self.pass.status.child();
         let recorded = match (record.confirmed, &record.intended_at) {
             (true, _) => RowRecorded::InPlace,
-            (false, Some(at)) => inventory::recorded(Some(&Some(at.clone())), now, settle),
+            (false, Some(at)) => {
+                let entry = Entry::intended(at.clone());
+                inventory::recorded(Some(&entry), seen.rows_read_at(&self.key), &context.settings)
+            }
             (false, None) => RowRecorded::Never,
         };
         let wanted = self.pass.object.wanted_meta();
         let row_seen = seen.row(&self.key, |row| !meta::same_object(&wanted, &row.meta));
-        let facts = row::Facts { declared: self.declared, recorded, seen: row_seen, prune: false };
-        let step = match row::step(facts) {
-            Step::Restore if now.since(self.pass.context.started) < self.pass.context.settings.patience() => Step::Wait,
-            step => step,
-        };
-        (step, row_seen)
+        let lagging = context.is_lagging();
+        let facts = row::Facts { declared: self.declared, recorded, seen: row_seen, prune: false, lagging };
+        (row::step(facts), row_seen)
     }
 
     async fn refresh(&mut self, seen: &Seen, requested: bool) -> Result<(), Stop> {
@@ -748,7 +755,10 @@ where
         if self.pass.notes(|notes| notes.is_pointless(&item, &text)) {
             return Ok(Some(super::share::not_converging(&format!("the meta of {}", self.name()), &text, &found)));
         }
-        self.show_drift(&text, &found, format!("{item}.meta")).await?;
+        // Where the manifest says something new it is an edit.
+        if self.record().meta_hash == inventory::meta_hash(&meta) {
+            self.show_drift(&text, &found, format!("{item}.meta")).await?;
+        }
         let now = self.pass.now();
         let apply = Apply { context: &self.pass.context, access: &self.access };
         match apply.update_resource(&self.id, &row.id, &meta).await? {
@@ -855,6 +865,7 @@ where
         let word = stand.word.clone();
         match stand.state {
             State::InPlace if matches!(row, RowSeen::Live { .. }) => {
+                self.record().meta_hash = inventory::meta_hash(&self.pass.object.wanted_meta());
                 self.record().drift.clear();
                 self.settle();
                 Verdict::ready(Reason::Associated, format!("{} is {word}", self.name()))

@@ -126,6 +126,11 @@ impl Context {
         }
     }
 
+    /// Whether reads may not show yet what the process before this one wrote.
+    pub fn is_lagging(&self) -> bool {
+        self.clock.now().since(self.started) < self.settings.patience()
+    }
+
     /// Whether a call that changes something may start now and end in time.
     pub fn may_write(&self) -> Result<(), Stop> {
         if self.stopping.load(Ordering::Relaxed) || !self.leadership.lasts(self.settings.call_timeout) {

@@ -114,7 +114,9 @@ impl Credentials {
     async fn read(&self, name: &Name) -> Result<Known, NoCredential> {
         let label = name.name.clone();
         let api: Api<Secret> = Api::namespaced(self.kube.clone(), &name.namespace);
-        let secret = match api.get_opt(&name.name).await {
+        let read = tokio::time::timeout(Duration::from_secs(10), api.get_opt(&name.name)).await;
+        let late = || Err(kube::Error::Service("the API server did not answer in time".into()));
+        let secret = match read.unwrap_or_else(|_| late()) {
             Ok(Some(secret)) => secret,
             Ok(None) => return Err(NoCredential::Missing(label)),
             Err(kube::Error::Api(status)) if status.code == 403 => return Err(NoCredential::Forbidden(label)),

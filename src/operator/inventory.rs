@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 
 use crate::api::status::{Inventory, RecordedAccount, RecordedResource};
 use crate::core::id::{AccountId, SourceId};
@@ -11,15 +13,39 @@ use crate::core::row::Recorded;
 use crate::core::time::At;
 
 use super::clock;
+use super::context::Settings;
 use super::key::RowKey;
 
-/// When a row was announced; `None`: it was seen in place.
-pub type Entries = BTreeMap<RowKey, Option<Time>>;
+pub type Entries = BTreeMap<RowKey, Entry>;
+
+/// What is recorded of one row.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Entry {
+    /// When the call that adds it was announced; `None`: it was seen in place.
+    pub intended_at: Option<Time>,
+    /// The meta that it was last seen with as declared; see [`meta_hash`].
+    pub meta: Option<String>,
+}
+
+impl Entry {
+    pub fn intended(at: Time) -> Entry {
+        Entry { intended_at: Some(at), meta: None }
+    }
+}
+
+/// Stands for a meta that was never as declared.
+pub const NEVER: &str = "none";
+
+/// What is remembered of a meta; nothing of the empty one, which most have.
+pub fn meta_hash(meta: &Map<String, Value>) -> Option<String> {
+    let digest = Sha256::digest(serde_json::to_vec(meta).unwrap_or_default());
+    (!meta.is_empty()).then(|| digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect())
+}
 
 pub fn entries(inventory: &Inventory) -> Entries {
     let account = |recorded: &RecordedAccount, key: fn(AccountId) -> RowKey| {
         let id = AccountId::parse(&recorded.account_id).ok()?;
-        Some((key(id), recorded.intended_at.clone()))
+        Some((key(id), Entry { intended_at: recorded.intended_at.clone(), meta: None }))
     };
     let recipients = inventory.recipients.iter().filter_map(|r| account(r, RowKey::Recipient));
     let excluded = inventory.excluded.iter().filter_map(|r| account(r, RowKey::Excluded));
@@ -29,14 +55,14 @@ pub fn entries(inventory: &Inventory) -> Entries {
             id: SourceId::parse(&r.id).ok()?,
             account: AccountId::parse(&r.account_id).ok()?,
         };
-        Some((key, r.intended_at.clone()))
+        Some((key, Entry { intended_at: r.intended_at.clone(), meta: r.meta_hash.clone() }))
     });
     recipients.chain(excluded).chain(resources).collect()
 }
 
 pub fn inventory(entries: &Entries) -> Inventory {
     let mut inventory = Inventory::default();
-    for (key, intended_at) in entries {
+    for (key, Entry { intended_at, meta }) in entries {
         let account = |id: &AccountId| RecordedAccount { account_id: id.to_string(), intended_at: intended_at.clone() };
         match key {
             RowKey::Recipient(id) => inventory.recipients.push(account(id)),
@@ -46,18 +72,24 @@ pub fn inventory(entries: &Entries) -> Inventory {
                 id: id.to_string(),
                 account_id: account.to_string(),
                 intended_at: intended_at.clone(),
+                meta_hash: meta.clone(),
             }),
         }
     }
     inventory
 }
 
-/// What a record of an announcement means now.
-pub fn recorded(entry: Option<&Option<Time>>, now: At, settle: Duration) -> Recorded {
-    match entry {
+/// Announcements are written down in whole seconds.
+const WHOLE: Duration = Duration::from_secs(1);
+
+/// What a record means to rows that were read then.
+pub fn recorded(entry: Option<&Entry>, read: At, settings: &Settings) -> Recorded {
+    match entry.map(|entry| &entry.intended_at) {
         None => Recorded::Never,
         Some(None) => Recorded::InPlace,
-        Some(Some(intended)) => Recorded::Intended { settled: now.since(clock::from_time(intended)) > settle },
+        Some(Some(intended)) => {
+            Recorded::announced(clock::from_time(intended), read, settings.settle_time + WHOLE, settings.patience())
+        }
     }
 }
 

@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt};
 
+use crate::api::share::ManagementPolicy;
+use crate::api::status::ChildStatus;
 use crate::api::{Share, ShareRecipient, ShareResource};
 use crate::core::time::At;
 
@@ -14,6 +16,8 @@ use super::key::{Kind, Name, ObjectKey};
 
 /// Name of the Secret where a manifest names none.
 pub const DEFAULT_SECRET: &str = "cloudflare-credentials";
+
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 pub struct Objects {
     pub shares: Kept<Share>,
@@ -66,8 +70,12 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Kept<K> {
     }
 
     pub fn find(&self, name: &Name) -> Option<Arc<K>> {
+        self.watched(name).map(|object| self.newest(object))
+    }
+
+    fn watched(&self, name: &Name) -> Option<Arc<K>> {
         let reference = ObjectRef::new(&name.name).within(&name.namespace);
-        self.stores.iter().find_map(|store| store.get(&reference)).map(|object| self.newest(object))
+        self.stores.iter().find_map(|store| store.get(&reference))
     }
 
     /// The object, or what our own last write made of it where the watch has not brought that yet.
@@ -84,10 +92,16 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Kept<K> {
         }
     }
 
-    /// The object as our own write left it.
-    pub fn wrote(&self, object: K) -> Arc<K> {
+    /// The object as our own write left it, kept until the watch has brought it too.
+    pub fn wrote(&self, mut object: K) -> Arc<K> {
+        trim(&mut object);
         let object = Arc::new(object);
-        self.ahead().insert(Name::of(object.as_ref()), object.clone());
+        let name = Name::of(object.as_ref());
+        let mut ahead = self.ahead();
+        let watched = self.watched(&name);
+        if watched.is_none_or(|w| w.uid() != object.uid() || version(w.as_ref()) < version(object.as_ref())) {
+            ahead.insert(name, object.clone());
+        }
         object
     }
 
@@ -103,9 +117,19 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Kept<K> {
         self.ahead().remove(name);
     }
 
+    fn all(&self) -> impl Iterator<Item = Arc<K>> {
+        self.stores.iter().flat_map(Store::state).map(|object| self.newest(object))
+    }
+
     pub fn count(&self) -> usize {
         self.stores.iter().map(Store::len).sum()
     }
+}
+
+/// What is kept of ten thousand objects should be what is needed.
+pub fn trim<K: Resource>(object: &mut K) {
+    object.meta_mut().managed_fields = None;
+    object.annotations_mut().remove(LAST_APPLIED);
 }
 
 /// Versions are numbers that grow, since Kubernetes 1.35 by promise and before that in fact.
@@ -207,6 +231,8 @@ impl Objects {
             .into_iter()
             .filter(|name| *name != own)
             .filter_map(|name| self.shares.find(&name))
+            // Who only observes takes nothing from anybody.
+            .filter(|rival| rival.spec.management_policy != Some(ManagementPolicy::Observe))
             .filter(|rival| counts(rival))
             .all(|rival| age(share) < age(&rival))
     }
@@ -235,6 +261,24 @@ impl Objects {
     pub fn users(&self, secret: &Name) -> Vec<Name> {
         let relations = self.relations();
         relations.shares.iter().filter(|(_, t)| t.secret == *secret).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Secrets with which children made their rows in an account, and whether those children are being deleted.
+    pub fn orphan_secrets(&self, account: &str) -> HashSet<(Name, bool)> {
+        let secret = |namespace: Option<String>, child: Option<&ChildStatus>, doomed: bool| {
+            let child = child.filter(|child| child.owner_account_id.as_deref() == Some(account))?;
+            Some((Name::new(namespace.unwrap_or_default(), child.credentials_name.clone()?), doomed))
+        };
+        let of_recipient = |child: Arc<ShareRecipient>| {
+            let record = child.status.as_ref().map(|status| &status.child);
+            secret(child.namespace(), record, child.metadata.deletion_timestamp.is_some())
+        };
+        let of_resource = |child: Arc<ShareResource>| {
+            let record = child.status.as_ref().map(|status| &status.child);
+            secret(child.namespace(), record, child.metadata.deletion_timestamp.is_some())
+        };
+        let recipients = self.recipients.all().filter_map(of_recipient);
+        recipients.chain(self.resources.all().filter_map(of_resource)).collect()
     }
 
     /// Shares of an account.

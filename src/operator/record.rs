@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 use kube::api::{Patch, PatchParams};
 use kube::core::NamespaceResourceScope;
@@ -24,6 +25,9 @@ pub trait Recorded:
 
     fn status(&self) -> Option<&Self::Status>;
 }
+
+/// Longest that one call to the API server may take.
+const DEADLINE: Duration = Duration::from_secs(20);
 
 pub struct Records {
     pub kube: kube::Client,
@@ -48,8 +52,8 @@ impl Records {
             "status": diff,
         });
         let name = object.name_any();
-        let written =
-            self.api(object.as_ref()).patch_status(&name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+        let api = self.api(object.as_ref());
+        let written = in_time(api.patch_status(&name, &PatchParams::default(), &Patch::Merge(patch))).await?;
         Ok(K::kept(objects).wrote(written))
     }
 
@@ -74,7 +78,8 @@ impl Records {
             },
         });
         let name = object.name_any();
-        match self.api(object.as_ref()).patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await {
+        let api = self.api(object.as_ref());
+        match in_time(api.patch(&name, &PatchParams::default(), &Patch::Merge(patch))).await {
             Ok(written) => Ok(K::kept(objects).wrote(written)),
             Err(kube::Error::Api(status)) if status.code == 404 && !wanted => Ok(object.clone()),
             Err(error) => Err(error.into()),
@@ -84,8 +89,14 @@ impl Records {
     /// The object as it is now, past every cache.
     pub async fn current<K: Recorded>(&self, objects: &Objects, name: &Name) -> Result<Option<Arc<K>>, Stop> {
         let api: Api<K> = Api::namespaced(self.kube.clone(), &name.namespace);
-        Ok(api.get_opt(&name.name).await?.map(|object| K::kept(objects).wrote(object)))
+        Ok(in_time(api.get_opt(&name.name)).await?.map(|object| K::kept(objects).wrote(object)))
     }
+}
+
+/// A write that hangs must not hang its object.
+async fn in_time<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, kube::Error> {
+    let late = || kube::Error::Service("the API server did not answer in time".into());
+    tokio::time::timeout(DEADLINE, call).await.unwrap_or_else(|_| Err(late()))
 }
 
 fn as_value<T: Serialize>(value: &T) -> Value {

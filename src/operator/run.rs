@@ -225,7 +225,7 @@ impl Hub<'_> {
             None => Api::all(kube),
         };
         let selector = self.options.selector.as_deref();
-        let stream = watches::objects(api, selector, shelf.1.clone(), self.context.clone(), self.listed);
+        let stream = watches::stream(api, selector, shelf.1.clone(), self.context.clone(), self.listed);
         // What changed in the status alone is our own doing.
         let stream = stream.predicate_filter(
             predicates::generation.combine(predicates::annotations).combine(predicates::finalizers),

@@ -50,6 +50,10 @@ pub async fn run(context: Arc<Context>, account: Arc<Account>) {
         }
         if !refresh_credential(&context, &account).await {
             context.drop_account(&account);
+            // Whoever waits for this sweep finds another account, or its Secret gone.
+            for key in account.waiting() {
+                context.wakes.wake(&key);
+            }
             return;
         }
         let began = context.clock.now();
@@ -96,8 +100,15 @@ async fn refresh_credential(context: &Context, account: &Account) -> bool {
             Ok(_) | Err(_) => {}
         }
     }
-    // Children outlive their Share.
-    context.objects.recipients.count() + context.objects.resources.count() > 0 && account.demand().is_some()
+    // Children outlive their Share, and remove their rows with what they noted down.
+    for (secret, doomed) in context.objects.orphan_secrets(account.id.as_str()) {
+        match context.credentials.resolve(&secret).await {
+            Ok(known) if known.fingerprint == account.fingerprint => return true,
+            Err(_) if doomed => return true,
+            Ok(_) | Err(_) => {}
+        }
+    }
+    false
 }
 
 async fn sweep(context: &Context, account: &Account, began: At) -> Result<(), Error> {

@@ -11,6 +11,7 @@ use k8s_openapi::jiff::Timestamp;
 use crate::cloudflare::{
     AssociationStatus, Counts, ExcludedRecipient, Recipient, ResourceStatus, Share, ShareResource, ShareStatus,
 };
+use crate::core::gone::Missing;
 use crate::core::id::{AccountId, ShareId};
 use crate::core::row::Seen as RowSeen;
 use crate::core::time::At;
@@ -52,15 +53,27 @@ pub struct Recipients {
     pub read_at: At,
     /// Something moved since: read again.
     pub stale: bool,
+    /// Counts that these rows were read again for.
+    doubted: Option<Counts>,
 }
 
-/// A share that was not there when it was read.
-#[derive(Debug, Clone, Copy)]
-struct Missing {
-    first: At,
-    last: At,
-    /// We had asked for its deletion, and Cloudflare had agreed.
-    expected: bool,
+impl Recipients {
+    /// Whether the counts speak of other rows than these, and not for the second time.
+    fn doubt(&mut self, counts: Counts) -> bool {
+        let mut own = Counts::default();
+        for row in &self.rows {
+            match row.association_status {
+                AssociationStatus::Associating => own.associating += 1,
+                AssociationStatus::Associated => own.associated += 1,
+                AssociationStatus::Disassociating => own.disassociating += 1,
+                AssociationStatus::Disassociated => own.disassociated += 1,
+                AssociationStatus::Other(_) => {}
+            }
+        }
+        let news = own != counts && self.doubted != Some(counts);
+        self.doubted = (own != counts).then_some(counts);
+        news
+    }
 }
 
 /// What moved in a share between two reads.
@@ -118,9 +131,7 @@ impl Picture {
             None => false,
         };
         self.shares.remove(id);
-        let missing = self.missing.entry(id.clone()).or_insert(Missing { first: began, last: began, expected });
-        missing.last = missing.last.max(began);
-        missing.expected |= expected;
+        self.missing.entry(id.clone()).or_insert(Missing::since(began, expected)).again(began, expected);
     }
 
     /// A complete list, begun then, showed just these live shares. Returns those that it lacks.
@@ -134,17 +145,12 @@ impl Picture {
         lacking.map(|(id, _)| id.clone()).collect()
     }
 
-    /// Whether the share is gone for good: a list of what is being deleted confirms it where we asked for its
-    /// deletion; else only a second read, a while later, and a complete list do.
+    /// Whether the share is gone for good.
     pub fn is_gone(&self, id: &ShareId, patience: Duration) -> bool {
+        let left = self.leaving.as_ref().filter(|(_, ids)| !ids.contains(id)).map(|(at, _)| *at);
         match (self.shares.get(id), self.missing.get(id)) {
             (Some(seen), _) => seen.share.status == ShareStatus::Deleted,
-            (None, Some(missing)) if missing.expected => {
-                self.leaving.as_ref().is_some_and(|(at, ids)| *at >= missing.first && !ids.contains(id))
-            }
-            (None, Some(missing)) => {
-                missing.last.since(missing.first) >= patience && self.swept.is_some_and(|at| at >= missing.first)
-            }
+            (None, Some(missing)) => missing.is_gone(patience, self.swept, left),
             (None, None) => false,
         }
     }
@@ -194,9 +200,8 @@ impl Seen {
 
     fn read(&mut self, mut share: Share, began: At, grace: Duration) -> Change {
         let before = (self.share.name.clone(), self.share.status.clone(), self.counts);
-        if let Some(resources) = share.resources.take() {
-            self.read_resources(resources, began, grace);
-        }
+        let resources = share.resources.take();
+        let resources_moved = resources.is_some_and(|rows| self.read_resources(rows, began, grace));
         if let Some(counts) = share.counts.take() {
             self.counts = Some(counts);
         }
@@ -205,37 +210,41 @@ impl Seen {
             self.share = share;
         }
         self.read_at = self.read_at.max(began);
-        if (&before.0, &before.1, before.2) == (&self.share.name, &self.share.status, self.counts) {
-            return Change::None;
-        }
-        if before.2 != self.counts
-            && let Some(recipients) = &mut self.recipients
-        {
-            recipients.stale = true;
-        }
-        Change::Moved
+        let same = (&before.0, &before.1, before.2) == (&self.share.name, &self.share.status, self.counts);
+        let counts = self.counts;
+        let rows_moved = self.recipients.as_mut().is_some_and(|recipients| {
+            let doubted = counts.is_some_and(|counts| recipients.doubt(counts));
+            // A recipient may fail on a new version of a resource, which moves no count.
+            recipients.stale |= doubted || resources_moved;
+            doubted
+        });
+        if same && !resources_moved && !rows_moved { Change::None } else { Change::Moved }
     }
 
     fn wrote(&mut self, mut share: Share, now: At) {
         self.answered.insert(share.id.to_string(), now);
         if let Some(resources) = share.resources.take() {
             self.resources = Some(resources);
+            self.read_at = now;
         }
         self.share = share;
-        self.read_at = now;
     }
 
-    fn read_resources(&mut self, rows: Vec<ShareResource>, began: At, grace: Duration) {
-        let known = self.resources.take().unwrap_or_default();
-        let rows = self.merge(known, rows, began, grace, |row| (row.id.to_string(), row.modified));
+    /// Returns whether any row is different now.
+    fn read_resources(&mut self, rows: Vec<ShareResource>, began: At, grace: Duration) -> bool {
+        let known = self.resources.take();
+        let ours = known.clone().unwrap_or_default();
+        let rows = self.merge(ours, rows, began, grace, |row| (row.id.to_string(), row.modified));
+        let moved = known.is_some_and(|known| !same_rows(&known, &rows));
         self.resources = Some(rows);
+        moved
     }
 
     /// The list of recipients, complete.
     pub fn read_recipients(&mut self, rows: Vec<Recipient>, began: At, grace: Duration) {
-        let known = self.recipients.take().map(|r| r.rows).unwrap_or_default();
+        let (known, doubted) = self.recipients.take().map(|r| (r.rows, r.doubted)).unwrap_or_default();
         let rows = self.merge(known, rows, began, grace, |row| (row.id.to_string(), row.modified));
-        self.recipients = Some(Recipients { rows, read_at: began, stale: false });
+        self.recipients = Some(Recipients { rows, read_at: began, stale: false, doubted });
     }
 
     /// New rows, but for those that our own recent writes know better.
@@ -283,7 +292,7 @@ impl Seen {
     pub fn wrote_recipient(&mut self, row: Recipient, now: At) {
         self.answered.insert(row.id.to_string(), now);
         let recipients =
-            self.recipients.get_or_insert(Recipients { rows: Vec::new(), read_at: At::default(), stale: true });
+            self.recipients.get_or_insert(Recipients { rows: Vec::new(), read_at: At::default(), stale: true, doubted: None });
         recipients.rows.retain(|known| known.id != row.id);
         recipients.rows.push(row);
     }
@@ -334,6 +343,15 @@ impl Seen {
         self.resources.iter().flatten().filter(|row| resource_seen(Some(row), false) != RowSeen::Absent).count()
     }
 
+    /// When the rows among which this key is looked for were last read.
+    pub fn rows_read_at(&self, key: &RowKey) -> At {
+        match key {
+            RowKey::Recipient(_) => self.recipients.as_ref().map_or(At::default(), |recipients| recipients.read_at),
+            RowKey::Excluded(_) => self.excluded.as_ref().map_or(At::default(), |(at, _)| *at),
+            RowKey::Resource { .. } => self.read_at,
+        }
+    }
+
     /// Whether a key is there, for the table of rows.
     pub fn row(&self, key: &RowKey, differs: impl FnOnce(&ShareResource) -> bool) -> RowSeen {
         match key {
@@ -382,5 +400,38 @@ fn is_older(row: Option<Timestamp>, known: Option<Timestamp>, ours: bool) -> boo
     match (row, known) {
         (Some(row), Some(known)) => row < known,
         _ => ours,
+    }
+}
+
+/// Whether two lists have the same rows, in whatever order.
+fn same_rows(a: &[ShareResource], b: &[ShareResource]) -> bool {
+    a == b || a.len() == b.len() && a.iter().all(|row| b.contains(row))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn share(meta: serde_json::Value, version: i64) -> Share {
+        let resource = json!({
+            "id": "a1", "resource_account_id": "acc", "resource_id": "r1", "resource_type": "custom-ruleset",
+            "resource_version": version, "meta": meta, "status": "active",
+        });
+        let share = json!({
+            "id": "s1", "account_id": "acc", "account_name": "Security", "organization_id": "org", "name": "waf",
+            "status": "active", "target_type": "account", "resources": [resource],
+        });
+        serde_json::from_value(share).expect("a share as Cloudflare writes it")
+    }
+
+    #[test]
+    fn a_resource_that_somebody_changed_is_a_move_though_no_count_moves() {
+        let (at, grace) = (|second: i64| At(second * 1000), Duration::from_secs(60));
+        let mut picture = Picture::default();
+        picture.read(share(json!({}), 1), at(1), grace);
+        assert_eq!(picture.read(share(json!({}), 1), at(2), grace), Change::None);
+        assert_eq!(picture.read(share(json!({"mode": "log"}), 2), at(3), grace), Change::Moved);
+        assert_eq!(picture.read(share(json!({"mode": "log"}), 2), at(4), grace), Change::None);
     }
 }

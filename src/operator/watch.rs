@@ -9,15 +9,14 @@ use kube::core::DeserializeGuard;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
-use kube::{Resource, ResourceExt};
+use kube::Resource;
 
 use super::context::Context;
+use super::objects;
 use super::record::Recorded;
 
-const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
-
 /// The stream that feeds one controller. Objects that do not decode are logged and passed over: they stop nobody.
-pub fn objects<K: Recorded>(
+pub fn stream<K: Recorded>(
     api: Api<DeserializeGuard<K>>,
     selector: Option<&str>,
     writer: Arc<std::sync::Mutex<Writer<K>>>,
@@ -44,7 +43,9 @@ where
         })
         .map(move |event| {
             event.map(|mut event| {
-                trim(&mut event);
+                if let Event::Apply(object) | Event::InitApply(object) = &mut event {
+                    objects::trim(object);
+                }
                 take_note(&event, &writer, &context);
                 if matches!(event, Event::InitDone) {
                     listed.store(true, Ordering::Release);
@@ -75,14 +76,6 @@ fn decoded<K: Recorded>(event: Event<DeserializeGuard<K>>) -> Option<Event<K>> {
         Event::InitApply(guard) => open(guard).map(Event::InitApply),
         Event::Init => Some(Event::Init),
         Event::InitDone => Some(Event::InitDone),
-    }
-}
-
-/// What is kept of ten thousand objects should be what is needed.
-fn trim<K: Resource>(event: &mut Event<K>) {
-    if let Event::Apply(object) | Event::InitApply(object) = event {
-        object.meta_mut().managed_fields = None;
-        object.annotations_mut().remove(LAST_APPLIED);
     }
 }
 

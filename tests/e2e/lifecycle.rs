@@ -1,85 +1,286 @@
-//! A share's whole life: made, changed, healed, removed.
+//! A share's whole life: made, changed, kept, left alone, removed.
 
-use cfshare_simulator::{Edit, random_id};
+use cfshare_simulator::{Association, Life};
 
 use crate::Test;
-use crate::scene::World;
+use crate::scene::{World, condition, ids, message};
 
 pub const TESTS: &[Test] = &[
     ("lifecycle: an inline share becomes ready, changes, and goes away", inline),
-    ("lifecycle: a share of child objects becomes ready and goes away", objects),
-    ("lifecycle: at most five calls from apply to ready", few_calls),
-    ("lifecycle: what others change is put right", drift),
+    ("lifecycle: a share waits until it has a recipient and a resource", waits),
+    ("lifecycle: a rename is one call", renamed),
+    ("lifecycle: changed meta is one call, and the same meta in another order is none", meta),
+    ("lifecycle: recipients and resources come and go one by one", rows),
+    ("lifecycle: the only resource is swapped without a moment without one", swapped),
+    ("lifecycle: the last resource stays until there is another", last_resource),
+    ("lifecycle: a retained share stays as it is", retained),
+    ("lifecycle: a suspended share is left alone, and goes on later", suspended),
+    ("lifecycle: a share that is deleted while suspended stays", deleted_while_suspended),
+    ("lifecycle: a share that is deleted right after it was applied leaves nothing", deleted_at_once),
+    ("lifecycle: a share applied anew under the same name is another one", applied_anew),
+    ("lifecycle: a namespace goes with everything in it", namespace),
+    ("lifecycle: a deletion waits until the share is gone", slow_deletion),
 ];
 
 fn inline(world: &World) {
     let scene = world.scene();
-    let [one, two, three] = [random_id(), random_id(), random_id()];
-    let [first, second] = [random_id(), random_id()];
+    let [one, two, three, first, second] = ids();
     scene.apply(&scene.share("waf", &[&one, &two], &[&first], ""));
     let share = scene.wait_ready("share", "waf");
-    assert_eq!(share["status"]["recipients"]["summary"], "2/2");
+    let status = &share["status"];
+    assert_eq!(status["recipients"]["summary"], "2/2");
+    assert_eq!(status["resources"]["summary"], "1/1");
+    assert_eq!((&status["targetType"], &status["remoteStatus"]), (&"account".into(), &"active".into()));
+    assert_eq!(status["shareID"], scene.only().id.as_str());
+    assert_eq!(status["effective"]["deletionPolicy"], "Delete");
+    assert!(status["accountName"].as_str().is_some_and(|name| name.starts_with("Account ")), "{status}");
+    assert_eq!(message(&share), "2/2 recipients associated, 1/1 resources active");
     scene.apply(&scene.share("waf", &[&one, &three], &[&second], "name: renamed"));
     scene.wait_ready("share", "waf");
-    let state = scene.wait_state("the change", |shares| {
-        shares.len() == 1 && shares[0].live_recipients().len() == 2 && shares[0].live_resources().len() == 1
-    });
-    assert_eq!(state[0].name, "renamed");
+    let state = scene.only();
+    assert_eq!(state.name, "renamed");
+    assert_eq!((state.live_recipients().len(), state.live_resources().len()), (2, 1));
+    assert!(state.live_recipients().iter().any(|row| row.account_id == three));
+    assert_eq!(state.live_resources()[0].resource_id, second);
     scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
-    scene.wait_state("nothing", |shares| shares.iter().all(|share| !share.live()));
+    scene.wait_nothing();
 }
 
-fn objects(world: &World) {
+fn waits(world: &World) {
     let scene = world.scene();
-    let [one, two] = [random_id(), random_id()];
-    let first = random_id();
-    scene.apply(&format!(
-        "{}---\n{}---\n{}---\n{}",
-        scene.share("waf", &[], &[], ""),
-        scene.recipient("one", "waf", &one, ""),
-        scene.recipient("two", "waf", &two, ""),
-        scene.resource("first", "waf", &first, "meta: {mode: block}"),
-    ));
+    let [one, first] = ids();
+    scene.apply(&scene.share("waf", &[], &[&first], ""));
+    let share = scene.wait_reason("share", "waf", "WaitingForRecipients");
+    assert!(message(&share).contains("spec.recipients"), "{}", message(&share));
+    assert!(condition(&share, "Reconciling").is_some());
+    scene.apply(&scene.share("waf", &[&one], &[], ""));
+    let share = scene.wait_reason("share", "waf", "WaitingForResources");
+    assert!(message(&share).contains("spec.resources"), "{}", message(&share));
+    assert_eq!(scene.changes(), [""; 0]);
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
     scene.wait_ready("share", "waf");
-    for (kind, name) in [("sharerecipient", "one"), ("sharerecipient", "two"), ("shareresource", "first")] {
+}
+
+fn renamed(world: &World) {
+    let scene = world.scene();
+    let [one, first] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], "name: WAF baseline"));
+    scene.wait_ready("share", "waf");
+    assert_eq!(scene.only().name, "WAF baseline");
+    let before = scene.changes().len();
+    scene.apply(&scene.share("waf", &[&one], &[&first], "name: WAF für alle"));
+    let share = scene.wait_for("share", "waf", "told the new name", |share| {
+        crate::scene::is_ready(share) && share["status"]["shareName"] == "WAF für alle"
+    });
+    assert!(condition(&share, "Drifted").is_none(), "an edit is no drift: {share:#}");
+    assert_eq!(scene.only().name, "WAF für alle");
+    assert_eq!(scene.changes_since(before).len(), 1);
+    // Without a name it is the object's own.
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.wait_state("the object's name", |shares| shares[0].name == "waf");
+}
+
+fn meta(world: &World) {
+    let scene = world.scene();
+    let [one, first] = ids();
+    let manifest = |meta: &str| {
+        let head = scene.head("Share", "waf");
+        let account = &scene.account;
+        format!(
+            "{head}spec:\n  accountID: {account}\n  recipients: [{{accountID: {one}}}]\n  resources:\n  \
+             - {{type: custom-ruleset, id: {first}, name: extra-rules, meta: {meta}}}\n"
+        )
+    };
+    scene.apply(&manifest("{mode: log, limits: {a: 1, b: [1, 2]}}"));
+    scene.wait_ready("share", "waf");
+    assert_eq!(scene.only().resources[0].meta["limits"]["b"][1], 2);
+    let before = scene.changes().len();
+    scene.apply(&manifest("{mode: block, limits: {a: 1, b: [1, 2]}}"));
+    scene.wait_state("the new meta", |shares| shares[0].resources[0].meta["mode"] == "block");
+    let share = scene.wait_ready("share", "waf");
+    assert!(condition(&share, "Drifted").is_none(), "an edit is no drift: {share:#}");
+    assert!(scene.events("waf").iter().all(|(reason, _)| reason != "Drifted"), "{:?}", scene.events("waf"));
+    scene.apply(&manifest("{limits: {b: [1, 2], a: 1}, mode: block}"));
+    scene.ask("share", "waf");
+    let changes = scene.changes_since(before);
+    assert_eq!(changes.len(), 1, "{changes:?}");
+    assert!(changes[0].starts_with("PUT "), "{changes:?}");
+    assert_eq!(scene.only().resources.len(), 1);
+}
+
+fn rows(world: &World) {
+    let scene = world.scene();
+    let [one, two, three, first, second] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.wait_ready("share", "waf");
+    let before = scene.changes().len();
+    scene.apply(&scene.share("waf", &[&one, &two, &three], &[&first, &second], ""));
+    let share = scene.wait_ready("share", "waf");
+    assert_eq!(share["status"]["recipients"]["summary"], "3/3");
+    assert_eq!(share["status"]["resources"]["summary"], "2/2");
+    let changes = scene.changes_since(before);
+    assert_eq!(changes.iter().filter(|call| call.starts_with("POST ")).count(), 3, "{changes:?}");
+    assert_eq!(changes.len(), 3, "{changes:?}");
+    scene.apply(&scene.share("waf", &[&three], &[&second], ""));
+    let share = scene.wait_ready("share", "waf");
+    assert_eq!(share["status"]["recipients"]["summary"], "1/1");
+    let state = scene.only();
+    assert_eq!(state.live_recipients().iter().map(|row| &row.account_id).collect::<Vec<_>>(), [&three]);
+    assert_eq!(state.live_resources().iter().map(|row| &row.resource_id).collect::<Vec<_>>(), [&second]);
+    let changes = scene.changes_since(before + 3);
+    assert_eq!(changes.iter().filter(|call| call.starts_with("DELETE ")).count(), 3, "{changes:?}");
+    assert_eq!(changes.len(), 3, "{changes:?}");
+    // Back again: a row that left is not the row that is wanted.
+    scene.apply(&scene.share("waf", &[&one, &three], &[&first, &second], ""));
+    scene.wait_ready("share", "waf");
+    let state = scene.only();
+    assert_eq!((state.live_recipients().len(), state.live_resources().len()), (2, 2));
+    assert!(state.live_recipients().iter().all(|row| row.status == Association::Associated));
+}
+
+fn swapped(world: &World) {
+    let scene = world.scene();
+    let [one, first, second] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.wait_ready("share", "waf");
+    let id = scene.only().id;
+    let before = scene.changes().len();
+    scene.apply(&scene.share("waf", &[&one], &[&second], ""));
+    scene.wait_ready("share", "waf");
+    let changes = scene.changes_since(before);
+    let verbs: Vec<&str> = changes.iter().filter_map(|call| call.split(' ').next()).collect();
+    assert_eq!(verbs, ["POST", "DELETE"], "{changes:?}");
+    let state = scene.only();
+    assert_eq!(state.id, id);
+    assert_eq!(state.live_resources()[0].resource_id, second);
+}
+
+fn last_resource(world: &World) {
+    let scene = world.scene();
+    let [one, first, second] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.wait_ready("share", "waf");
+    scene.apply(&scene.share("waf", &[&one], &[], ""));
+    let share = scene.wait_reason("share", "waf", "LastResource");
+    let text = message(&share);
+    assert!(text.contains(&first) && text.contains("declare another one"), "{text}");
+    assert_eq!(scene.only().live_resources().len(), 1);
+    scene.apply(&scene.share("waf", &[&one], &[&second], ""));
+    scene.wait_ready("share", "waf");
+    let state = scene.only();
+    assert_eq!(state.live_resources().iter().map(|row| &row.resource_id).collect::<Vec<_>>(), [&second]);
+    // With the share it goes as well.
+    scene.apply(&scene.share("waf", &[&one], &[], ""));
+    scene.wait_reason("share", "waf", "LastResource");
+    scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+    scene.wait_nothing();
+}
+
+fn retained(world: &World) {
+    let scene = world.scene();
+    let [one, first] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], "deletionPolicy: Retain"));
+    let share = scene.wait_ready("share", "waf");
+    assert_eq!(share["status"]["effective"]["deletionPolicy"], "Retain");
+    let before = scene.state();
+    scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+    let after = scene.state();
+    assert_eq!(format!("{before:?}"), format!("{after:?}"));
+    assert_eq!(scene.changes().len(), 1, "{:?}", scene.changes());
+}
+
+fn suspended(world: &World) {
+    let scene = world.scene();
+    let [one, two, first] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.wait_ready("share", "waf");
+    let before = scene.changes().len();
+    scene.apply(&scene.share("waf", &[&one, &two], &[&first], "name: later\nsuspend: true"));
+    let share = scene.wait_reason("share", "waf", "Suspended");
+    assert!(message(&share).contains("spec.suspend"), "{}", message(&share));
+    assert!(condition(&share, "Stalled").is_none() && condition(&share, "Reconciling").is_none(), "{share:#}");
+    scene.ask("share", "waf");
+    assert_eq!(scene.changes_since(before), [""; 0]);
+    scene.apply(&scene.share("waf", &[&one, &two], &[&first], "name: later\nsuspend: false"));
+    scene.wait_ready("share", "waf");
+    let state = scene.only();
+    assert_eq!((state.name.as_str(), state.live_recipients().len()), ("later", 2));
+}
+
+fn deleted_while_suspended(world: &World) {
+    let scene = world.scene();
+    let [one, first] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.wait_ready("share", "waf");
+    scene.apply(&scene.share("waf", &[&one], &[&first], "suspend: true"));
+    scene.wait_reason("share", "waf", "Suspended");
+    scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+    assert_eq!(scene.only().live_recipients().len(), 1);
+    assert_eq!(scene.changes().len(), 1, "{:?}", scene.changes());
+}
+
+fn deleted_at_once(world: &World) {
+    let scene = world.scene();
+    let [one, first] = ids();
+    for round in 0..4 {
+        scene.apply(&scene.share("waf", &[&one], &[&first], &format!("name: round {round}")));
+        if round % 2 == 1 {
+            scene.wait_state("the share", |shares| shares.iter().any(|share| share.name == format!("round {round}")));
+        }
+        scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+        assert!(scene.live().is_empty(), "{:#?}", scene.live());
+    }
+    scene.wait_nothing();
+}
+
+fn applied_anew(world: &World) {
+    let scene = world.scene();
+    let [one, first] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.wait_ready("share", "waf");
+    let id = scene.only().id;
+    scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.wait_ready("share", "waf");
+    assert_ne!(scene.only().id, id);
+    assert_eq!(scene.state().len(), 2);
+}
+
+fn namespace(world: &World) {
+    let scene = world.scene();
+    let [one, two, three, first, second] = ids();
+    scene.apply(&format!(
+        "{}---\n{}---\n{}---\n{}---\n{}",
+        scene.share("waf", &[&one], &[&first], ""),
+        scene.recipient("two", "waf", &two, ""),
+        scene.resource("second", "waf", &second, ""),
+        scene.share("objects", &[], &[&first], ""),
+        scene.recipient("three", "objects", &three, ""),
+    ));
+    for (kind, name) in [
+        ("share", "waf"),
+        ("share", "objects"),
+        ("sharerecipient", "two"),
+        ("sharerecipient", "three"),
+        ("shareresource", "second"),
+    ] {
         scene.wait_ready(kind, name);
     }
-    let posts = scene.journal().iter().filter(|entry| entry.method == "POST").count();
-    assert_eq!(posts, 1, "{:#?}", scene.changes());
-    scene.kubectl(&["delete", "sharerecipient", "two", "--timeout=60s"]);
-    scene.wait_state("one recipient", |shares| shares[0].live_recipients().len() == 1);
-    scene.kubectl(&["delete", "share,sharerecipient,shareresource", "--all", "--timeout=60s"]);
-    scene.wait_state("nothing", |shares| shares.iter().all(|share| !share.live()));
+    scene.kubectl(&["delete", "namespace", &scene.namespace, "--timeout=120s"]);
+    assert!(scene.live().is_empty(), "{:#?}", scene.live());
 }
 
-fn few_calls(world: &World) {
+fn slow_deletion(world: &World) {
     let scene = world.scene();
-    world.simulator.delays(Some(&scene.account), |delays| delays.associate_ms = Some(1000));
-    let recipients: Vec<String> = (0..4).map(|_| random_id()).collect();
-    let resources: Vec<String> = (0..4).map(|_| random_id()).collect();
-    let list = |ids: &[String]| ids.iter().map(String::as_str).map(str::to_owned).collect::<Vec<_>>();
-    let (recipients, resources) = (list(&recipients), list(&resources));
-    let recipients: Vec<&str> = recipients.iter().map(String::as_str).collect();
-    let resources: Vec<&str> = resources.iter().map(String::as_str).collect();
-    scene.apply(&scene.share("waf", &recipients, &resources, ""));
+    let [one, first] = ids();
+    world.simulator.delays(Some(&scene.account), |delays| delays.delete_share_ms = Some(3000));
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
     scene.wait_ready("share", "waf");
-    let calls: Vec<String> = scene.journal().iter().map(crate::scene::describe).collect();
-    println!("{}", calls.join("\n"));
-}
-
-fn drift(world: &World) {
-    let scene = world.scene();
-    let [one, two, foreign] = [random_id(), random_id(), random_id()];
-    let first = random_id();
-    scene.apply(&scene.share("waf", &[&one, &two], &[&first], ""));
-    scene.wait_ready("share", "waf");
-    let id = scene.state()[0].id.clone();
-    world.simulator.edit(Edit::AddRecipient { share: id.clone(), account: foreign.clone() }).expect("an edit");
-    scene.wait_for("share", "waf", "showed the stranger", |share| {
-        share["status"]["unmanaged"][0]["accountID"] == foreign.as_str()
-    });
-    world.simulator.edit(Edit::RemoveRecipient { share: id.clone(), recipient: two.clone() }).expect("an edit");
-    world.simulator.edit(Edit::Rename { share: id, name: "by hand".into() }).expect("an edit");
-    scene.wait_state("all again", |shares| shares[0].name == "waf" && shares[0].live_recipients().len() == 3);
-    scene.wait_ready("share", "waf");
+    scene.delete("share", "waf");
+    let share = scene.wait_reason("share", "waf", "Deleting");
+    assert!(message(&share).contains("is being deleted by Cloudflare"), "{}", message(&share));
+    assert_eq!(scene.state()[0].status, Life::Deleting);
+    scene.wait_gone("share", "waf");
+    assert_eq!(scene.state()[0].status, Life::Deleted);
+    assert_eq!(scene.changes().len(), 2, "{:?}", scene.changes());
 }

@@ -1,11 +1,16 @@
 //! The whole operator: the real process, against a real API server and the Cloudflare simulator, over HTTP.
 
+mod children;
 mod client;
+mod create;
+mod expect;
 mod lifecycle;
 mod manifests;
+mod own;
 mod reader;
 mod scale;
 mod scene;
+mod switches;
 
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
@@ -58,7 +63,10 @@ fn main() -> ExitCode {
     let mut trials = client::trials();
     trials.extend(manifests::trials(lazy.clone()));
     trials.extend(staged(&lazy, lifecycle::TESTS));
+    trials.extend(staged(&lazy, children::TESTS));
     trials.extend(staged(&lazy, scale::TESTS));
+    trials.extend(staged(&lazy, switches::TESTS));
+    trials.extend(staged(&lazy, create::TESTS));
     let conclusion = libtest_mimic::run(&arguments, trials);
     drop(lazy);
     conclusion.exit_code()

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use cfshare_simulator::{Config, Entry, ShareState, Simulator, random_id};
+use cfshare_simulator::{Config, Entry, Life, ShareState, Simulator, random_id};
 use cfshare_testbed::{Cluster, Options, Process, wait};
 use serde_json::Value;
 
@@ -266,6 +266,37 @@ impl<'a> Scene<'a> {
         self.world.simulator.state(&self.account)
     }
 
+    /// The shares of this scene's account that are live.
+    pub fn live(&self) -> Vec<ShareState> {
+        self.state().into_iter().filter(ShareState::live).collect()
+    }
+
+    /// The one share that is live.
+    pub fn only(&self) -> ShareState {
+        let mut live = self.live();
+        assert_eq!(live.len(), 1, "{live:#?}");
+        live.remove(0)
+    }
+
+    /// Waits until nothing of this scene is live any more.
+    pub fn wait_nothing(&self) {
+        self.wait_state("nothing left", |shares| shares.iter().all(|share| share.status == Life::Deleted));
+    }
+
+    /// Asks the operator to look at the object now, and waits until it has.
+    pub fn ask(&self, kind: &str, name: &str) -> Value {
+        let request = random_id();
+        self.annotate(kind, name, &format!("cfshare.dev/requestedAt={request}"));
+        self.wait_for(kind, name, "was looked at on request", |object| {
+            object["status"]["lastHandledReconcileAt"] == request.as_str()
+        })
+    }
+
+    /// Changing calls since so many were made, as `METHOD path`.
+    pub fn changes_since(&self, before: usize) -> Vec<String> {
+        self.changes().split_off(before)
+    }
+
     pub fn journal(&self) -> Vec<Entry> {
         self.world.simulator.journal(Some(&self.account), 0)
     }
@@ -278,6 +309,11 @@ impl<'a> Scene<'a> {
     pub fn file(&self, name: &str) -> PathBuf {
         self.world.cluster.folder().join(format!("{}-{name}", self.namespace))
     }
+}
+
+/// New ids, of accounts or resources.
+pub fn ids<const N: usize>() -> [String; N] {
+    std::array::from_fn(|_| random_id())
 }
 
 pub fn describe(entry: &Entry) -> String {

@@ -119,7 +119,7 @@ impl Work {
             fingerprint: fingerprint(name, rows.iter()),
         });
         let mut entries = inventory::entries(&status.inventory);
-        entries.extend(rows.iter().map(|key| (key.clone(), Some(clock::time(now)))));
+        entries.extend(rows.iter().map(|key| (key.clone(), inventory::Entry::intended(clock::time(now)))));
         status.inventory = inventory::inventory(&entries);
         self.pass.save().await
     }
@@ -153,8 +153,10 @@ impl Work {
         Ok(())
     }
 
-    /// Saves the draft, past conflicts with whoever else writes to the object: only we write what it records.
+    /// Saves the draft, past conflicts with whoever else writes to the object, as long as the announcement stands
+    /// that it answers. Once that was resolved without us, what we know is older than what is recorded.
     async fn save_surely(&mut self) -> Result<(), Stop> {
+        let announced = intent(&self.pass.object);
         let mut wait = Duration::from_millis(100);
         loop {
             let stop = match self.pass.save().await {
@@ -163,7 +165,9 @@ impl Work {
             };
             let context = self.pass.context.clone();
             match (&stop, context.records.current::<Share>(&context.objects, &self.pass.key.name).await) {
-                (_, Ok(Some(object))) if object.metadata.uid == self.pass.object.metadata.uid => {
+                (_, Ok(Some(object)))
+                    if object.metadata.uid == self.pass.object.metadata.uid && intent(&object) == announced =>
+                {
                     self.pass.object = object;
                 }
                 (_, Ok(_)) => return Err(stop),
@@ -302,6 +306,10 @@ pub fn name_row(key: &RowKey, label: Option<&str>) -> String {
         Some(label) => format!("{what} {label} ({id})"),
         None => format!("{what} {id}"),
     }
+}
+
+fn intent(share: &Share) -> Option<CreateIntent> {
+    share.status.as_ref().and_then(|status| status.intent.clone())
 }
 
 /// The row that a refusal is about: by its pointer into the request, else by an id that its text names.

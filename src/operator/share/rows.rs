@@ -20,7 +20,7 @@ use super::super::apply::{Apply, Change, RowId};
 use super::super::clock;
 use super::super::declare::By;
 use super::super::events::Note;
-use super::super::inventory::{self, Entries};
+use super::super::inventory::{self, Entries, Entry};
 use super::super::key::RowKey;
 use super::super::verdict::Verdict;
 use super::super::view::{Seen, resource_key};
@@ -138,7 +138,7 @@ impl Work {
         });
         // An entry that is announced and not confirmed, or undeclared, is work.
         let entries = inventory::entries(&self.pass.status.inventory);
-        let recorded = entries.iter().all(|(key, at)| at.is_none() && self.wanted.inline.contains_key(key));
+        let recorded = entries.iter().all(|(key, entry)| entry.intended_at.is_none() && self.wanted.inline.contains_key(key));
         let complete = self.wanted.inline.keys().all(|key| entries.contains_key(key));
         same_counts && same_name && rows_rest && recorded && complete
     }
@@ -248,8 +248,7 @@ impl Work {
 
     /// One step for each key that is declared, recorded or there.
     pub(super) fn plan(&self, seen: &Seen) -> Plan {
-        let now = self.pass.now();
-        let settle = self.pass.context.settings.settle_time + Duration::from_secs(1);
+        let settings = &self.pass.context.settings;
         let entries = inventory::entries(&self.pass.status.inventory);
         let mut keys: BTreeSet<RowKey> = self.wanted.inline.keys().chain(entries.keys()).cloned().collect();
         if self.target_is_accounts(seen) {
@@ -262,19 +261,22 @@ impl Work {
             let row_seen = seen.row(&key, |row| {
                 self.wanted.all.get(&key).is_some_and(|declaration| !meta::same_object(&declaration.meta, &row.meta))
             });
+            // Who only observes records nothing: what is declared is compared as if it had been in place.
+            let recorded = if self.mode == Mode::Observe && declared == Declared::Here {
+                row::Recorded::InPlace
+            } else {
+                inventory::recorded(entries.get(&key), seen.rows_read_at(&key), settings)
+            };
             let facts = row::Facts {
                 declared,
-                recorded: inventory::recorded(entries.get(&key), now, settle),
+                recorded,
                 seen: row_seen,
                 prune: self.wanted.prune && !matches!(key, RowKey::Excluded(_)),
+                lagging: self.mode != Mode::Observe && self.pass.context.is_lagging(),
             };
             let step = match row::step(facts) {
                 // The child that looks after the row has not noted it down yet: until then the record is kept here.
                 Step::Forget if declared == Declared::Elsewhere && !self.is_taken_over(&key) => Step::Keep,
-                // Reads may still lag behind what the process before this one wrote.
-                Step::Restore if now.since(self.pass.context.started) < self.pass.context.settings.patience() => {
-                    Step::Wait
-                }
                 step => step,
             };
             (key, (step, row_seen))
@@ -308,16 +310,25 @@ impl Work {
         self.inherit_last();
         let mut entries = inventory::entries(&self.pass.status.inventory);
         let before = entries.clone();
-        for (key, (step, _)) in &plan.steps {
+        for (key, (step, row)) in &plan.steps {
             match step {
                 Step::Confirm => {
-                    entries.insert(key.clone(), None);
+                    let meta = if *row == (RowSeen::Live { differs: true }) {
+                        Some(inventory::NEVER.to_owned())
+                    } else {
+                        self.meta_hash(key)
+                    };
+                    entries.insert(key.clone(), Entry { intended_at: None, meta });
                 }
                 Step::Forget => {
                     entries.remove(key);
                 }
-                Step::Keep
-                | Step::Read
+                Step::Keep => {
+                    if let (Some(entry), true) = (entries.get_mut(key), self.wanted.inline.contains_key(key)) {
+                        entry.meta = self.meta_hash(key);
+                    }
+                }
+                Step::Read
                 | Step::Add
                 | Step::Restore
                 | Step::Update
@@ -356,7 +367,7 @@ impl Work {
     fn inherit_last(&mut self) {
         let mut entries = inventory::entries(&self.pass.status.inventory);
         for sibling in self.wanted.siblings.iter().filter(|s| s.doomed && s.is_last) {
-            entries.entry(sibling.row.clone()).or_insert(None);
+            entries.entry(sibling.row.clone()).or_default();
         }
         self.pass.status.inventory = inventory::inventory(&entries);
     }
@@ -432,6 +443,10 @@ impl Work {
             };
             keys.into_iter().filter(hopeful).collect()
         })
+    }
+
+    fn meta_hash(&self, key: &RowKey) -> Option<String> {
+        self.wanted.all.get(key).and_then(|declaration| inventory::meta_hash(&declaration.meta))
     }
 
     pub(super) fn meta_text(&self, key: &RowKey) -> String {
@@ -512,6 +527,10 @@ impl Work {
             }
             (Step::Restore, RowKey::Excluded(_)) => ("excluded".to_owned(), "absent".to_owned()),
             (Step::Restore, RowKey::Resource { .. }) => ("active".to_owned(), "absent".to_owned()),
+            // The manifest says something new: an edit.
+            (Step::Update, _) if self.mode == Mode::Manage && self.recorded_meta(key) != self.meta_hash(key) => {
+                return None;
+            }
             (Step::Update, _) => {
                 let observed = seen.resource(key).map(|row| serde_json::Value::Object(row.meta.clone()).to_string());
                 (self.meta_text(key), observed.unwrap_or_default())
@@ -523,6 +542,10 @@ impl Work {
         Some(DriftEntry { path, desired: cut(desired), observed: cut(observed) })
     }
 
+    fn recorded_meta(&self, key: &RowKey) -> Option<String> {
+        inventory::entries(&self.pass.status.inventory).remove(key).and_then(|entry| entry.meta)
+    }
+
     /// Announces a batch, with the permit in hand, then sends it.
     async fn add(&mut self, id: &ShareId, mut keys: Vec<RowKey>, mut entries: Entries) -> Result<Round, Stop> {
         keys.truncate(BATCH);
@@ -530,7 +553,7 @@ impl Work {
         self.pass.context.may_write()?;
         let now = self.pass.now();
         for key in &keys {
-            entries.insert(key.clone(), Some(clock::time(now)));
+            entries.insert(key.clone(), Entry::intended(clock::time(now)));
         }
         self.pass.status.bound_uid = self.pass.object.metadata.uid.clone();
         self.pass.status.inventory = inventory::inventory(&entries);
@@ -669,7 +692,7 @@ impl Work {
         }
         let mut entries = inventory::entries(&self.pass.status.inventory);
         for key in &failed {
-            entries.insert(key.clone(), Some(inventory::settled_long_ago()));
+            entries.insert(key.clone(), Entry::intended(inventory::settled_long_ago()));
         }
         self.pass.status.inventory = inventory::inventory(&entries);
         self.pass.save().await?;

@@ -5,7 +5,9 @@ use std::time::Duration;
 use crate::api::share::AdoptionPolicy;
 use crate::api::status::CreateIntent;
 use crate::cloudflare::{Kind as ShareKind, Share as RemoteShare, ShareResource, ShareStatus, TargetType};
-use crate::core::create::{Adoption, Candidates, Facts, Found, Gathered, Named, Presence, Situation};
+use crate::core::create::{
+    self as creation, Adoption, Candidates, Facts, Found, Gathered, Named, Presence, Sighting, Situation,
+};
 use crate::core::id::ShareId;
 use crate::core::time::At;
 
@@ -212,40 +214,33 @@ impl Work {
         let settings = &self.pass.context.settings;
         let looks = self.pass.notes(|notes| notes.empty_looks.clone());
         let fresh = (settings.settle_time / 16).max(Duration::from_millis(400));
-        let Some(last) = looks.last().filter(|last| now.since(**last) < fresh) else {
+        if looks.last().is_none_or(|last| now.since(*last) >= fresh) {
             return (Candidates::Unread, false);
-        };
+        }
         let started = started_at(intent);
         let picture = self.access.account.picture();
-        let mut ids: Vec<ShareId> = picture
-            .live()
-            .filter(|seen| self.may_have_made(intent, &seen.share, seen.resources.as_deref()))
-            .map(|seen| seen.share.id.clone())
-            .collect();
-        drop(picture);
-        ids.sort();
-        match ids.as_slice() {
-            [] => {
-                let end = started.plus(settings.settle_time).plus(CLOCK_SLACK);
-                let apart = looks.iter().any(|look| last.since(*look) >= settings.patience());
-                (Candidates::None, self.access.account.remote_time(*last) >= end && apart)
-            }
-            [id] => (Candidates::One(id.clone()), false),
-            _ => (Candidates::Many(ids), false),
-        }
+        let sightings = picture.live().map(|seen| self.sighting(intent, &seen.share, seen.resources.as_deref()));
+        let candidates = creation::candidates(started.minus(CLOCK_SLACK), sightings);
+        let end = started.plus(settings.settle_time).plus(CLOCK_SLACK);
+        let looks: Vec<At> = looks.iter().map(|look| self.access.account.remote_time(*look)).collect();
+        (candidates, creation::has_settled(end, &looks, settings.patience()))
     }
 
-    fn may_have_made(&self, intent: &CreateIntent, share: &RemoteShare, resources: Option<&[ShareResource]>) -> bool {
-        let earliest = started_at(intent).minus(CLOCK_SLACK);
-        share.name == intent.name
+    fn sighting(&self, intent: &CreateIntent, share: &RemoteShare, resources: Option<&[ShareResource]>) -> Sighting {
+        let named = share.name == intent.name
             && share.account_id == self.wanted.owner
-            && share.kind != Some(ShareKind::Received)
-            && share.created.is_none_or(|created| created.as_millisecond() >= earliest.0)
-            && !self.pass.context.objects.is_spoken_for(&self.pass.key.name, share.id.as_str())
-            && resources.is_none_or(|rows| {
-                let keys: Vec<RowKey> = rows.iter().map(resource_key).collect();
-                fingerprint(&intent.name, keys.iter()) == intent.fingerprint
-            })
+            && share.kind != Some(ShareKind::Received);
+        let same = |rows: &[ShareResource]| {
+            let keys: Vec<RowKey> = rows.iter().map(resource_key).collect();
+            fingerprint(&intent.name, keys.iter()) == intent.fingerprint
+        };
+        Sighting {
+            id: share.id.clone(),
+            named,
+            alike: named && resources.is_none_or(same),
+            created: share.created.map(|created| At(created.as_millisecond())),
+            taken: self.pass.context.objects.is_spoken_for(&self.pass.key.name, share.id.as_str()),
+        }
     }
 
     pub(super) async fn read_share(&mut self) -> Result<(), Stop> {

@@ -1,0 +1,346 @@
+//! Recipients and resources as objects of their own: who looks after a row, and who takes over.
+
+use crate::Test;
+use crate::scene::{World, condition, ids, message};
+
+pub const TESTS: &[Test] = &[
+    ("children: a share of objects is made with one call, and goes away", made_together),
+    ("children: objects that are there before their share wait for it", before_the_share),
+    ("children: objects that come later are added one by one, and removed", later),
+    ("children: changed meta of an object is one call", meta),
+    ("children: an inline entry is handed over to an object without a call", inline_to_object),
+    ("children: an object is handed over to an inline entry without a call", object_to_inline),
+    ("children: of two objects the older wins, and the other inherits", inherits),
+    ("children: a share that goes first takes its rows along, and the objects can go", share_first),
+    ("children: objects that go first leave the share alone", objects_first),
+    ("children: share and objects go in one command, in any order", together),
+    ("children: the row of an object is removed though its share object is gone", share_retained),
+    ("children: a retained row stays, and is shown as unmanaged", retained),
+    ("children: a suspended object leaves its row alone", suspended),
+    ("children: the last resource goes once there is another, and its object at once", last_resource),
+    ("children: an object for a share with an organization says what to do instead", organization),
+    ("children: an object whose share does not exist can be deleted", orphan),
+];
+
+fn made_together(world: &World) {
+    let scene = world.scene();
+    let [one, two, first] = ids();
+    scene.apply(&format!(
+        "{}---\n{}---\n{}---\n{}",
+        scene.share("waf", &[], &[], ""),
+        scene.recipient("one", "waf", &one, "name: payments-prod"),
+        scene.recipient("two", "waf", &two, ""),
+        scene.resource("first", "waf", &first, "meta: {mode: block}"),
+    ));
+    let share = scene.wait_ready("share", "waf");
+    assert_eq!(share["status"]["recipients"]["summary"], "2/2");
+    let recipient = scene.wait_ready("sharerecipient", "one");
+    assert_eq!(message(&recipient), format!("recipient payments-prod ({one}) is associated"));
+    assert_eq!(recipient["status"]["associationStatus"], "associated");
+    scene.wait_ready("sharerecipient", "two");
+    let resource = scene.wait_ready("shareresource", "first");
+    let state = scene.only();
+    assert_eq!(resource["status"]["shareResourceID"], state.resources[0].id.as_str());
+    assert_eq!(state.resources[0].meta["mode"], "block");
+    assert!(state.recipients.iter().any(|row| recipient["status"]["recipientID"] == row.id.as_str()));
+    assert_eq!(scene.changes().len(), 1, "{:?}", scene.changes());
+    scene.kubectl(&["delete", "sharerecipient", "two", "--timeout=60s"]);
+    let state = scene.only();
+    assert_eq!(state.live_recipients().iter().map(|row| &row.account_id).collect::<Vec<_>>(), [&one]);
+    scene.kubectl(&["delete", "share,sharerecipient,shareresource", "--all", "--timeout=60s"]);
+    scene.wait_nothing();
+}
+
+fn before_the_share(world: &World) {
+    let scene = world.scene();
+    let [one, first] = ids();
+    scene.apply(&scene.recipient("one", "waf", &one, ""));
+    scene.apply(&scene.resource("first", "waf", &first, ""));
+    for (kind, name) in [("sharerecipient", "one"), ("shareresource", "first")] {
+        let child = scene.wait_reason(kind, name, "WaitingForShare");
+        assert!(message(&child).contains("Share waf does not exist"), "{}", message(&child));
+        assert!(condition(&child, "Reconciling").is_some());
+    }
+    scene.apply(&scene.share("waf", &[], &[], ""));
+    scene.wait_ready("share", "waf");
+    scene.wait_ready("sharerecipient", "one");
+    scene.wait_ready("shareresource", "first");
+    assert_eq!(scene.changes().len(), 1, "{:?}", scene.changes());
+}
+
+fn later(world: &World) {
+    let scene = world.scene();
+    let [one, two, first, second] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.wait_ready("share", "waf");
+    scene.apply(&scene.recipient("two", "waf", &two, ""));
+    scene.apply(&scene.resource("second", "waf", &second, ""));
+    scene.wait_ready("sharerecipient", "two");
+    scene.wait_ready("shareresource", "second");
+    scene.wait_for("share", "waf", "counted the objects", |share| {
+        share["status"]["recipients"]["summary"] == "2/2" && share["status"]["resources"]["summary"] == "2/2"
+    });
+    assert_eq!(scene.changes().len(), 3, "{:?}", scene.changes());
+    scene.kubectl(&["delete", "sharerecipient", "two", "--timeout=60s"]);
+    scene.kubectl(&["delete", "shareresource", "second", "--timeout=60s"]);
+    let state = scene.only();
+    assert_eq!((state.live_recipients().len(), state.live_resources().len()), (1, 1));
+    scene.wait_for("share", "waf", "counted them no more", |share| {
+        crate::scene::is_ready(share)
+            && share["status"]["recipients"]["summary"] == "1/1"
+            && share["status"]["resources"]["summary"] == "1/1"
+    });
+    assert_eq!(scene.changes().len(), 5, "{:?}", scene.changes());
+}
+
+fn meta(world: &World) {
+    let scene = world.scene();
+    let [one, first] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[], ""));
+    scene.apply(&scene.resource("first", "waf", &first, "meta: {mode: log}"));
+    scene.wait_ready("shareresource", "first");
+    let before = scene.changes().len();
+    scene.apply(&scene.resource("first", "waf", &first, "meta: {mode: block}"));
+    scene.wait_state("the new meta", |shares| shares[0].resources[0].meta["mode"] == "block");
+    let child = scene.wait_ready("shareresource", "first");
+    assert!(condition(&child, "Drifted").is_none(), "an edit is no drift: {child:#}");
+    assert!(scene.events("first").iter().all(|(reason, _)| reason != "Drifted"), "{:?}", scene.events("first"));
+    assert_eq!(scene.changes_since(before).len(), 1);
+}
+
+fn inline_to_object(world: &World) {
+    let scene = world.scene();
+    let [one, two, first, second] = ids();
+    scene.apply(&scene.share("waf", &[&one, &two], &[&first, &second], ""));
+    scene.wait_ready("share", "waf");
+    scene.apply(&scene.recipient("two", "waf", &two, ""));
+    scene.apply(&scene.resource("second", "waf", &second, ""));
+    for (kind, name) in [("sharerecipient", "two"), ("shareresource", "second")] {
+        let child = scene.wait_reason(kind, name, "DuplicateDeclaration");
+        assert!(message(&child).contains("wins"), "{}", message(&child));
+    }
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.wait_ready("sharerecipient", "two");
+    scene.wait_ready("shareresource", "second");
+    scene.wait_ready("share", "waf");
+    scene.wait_for("share", "waf", "let go of the rows", |share| {
+        share["status"]["inventory"]["recipients"].as_array().is_some_and(|rows| rows.len() == 1)
+    });
+    scene.ask("share", "waf");
+    assert_eq!(scene.changes().len(), 1, "{:?}", scene.changes());
+    // The row is the object's now.
+    scene.kubectl(&["delete", "sharerecipient", "two", "--timeout=60s"]);
+    assert_eq!(scene.only().live_recipients().len(), 1);
+}
+
+fn object_to_inline(world: &World) {
+    let scene = world.scene();
+    let [one, two, first, second] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.apply(&scene.recipient("two", "waf", &two, ""));
+    scene.apply(&scene.resource("second", "waf", &second, ""));
+    scene.wait_ready("sharerecipient", "two");
+    scene.wait_ready("shareresource", "second");
+    scene.wait_ready("share", "waf");
+    let before = scene.changes().len();
+    scene.apply(&scene.share("waf", &[&one, &two], &[&first, &second], ""));
+    scene.wait_reason("sharerecipient", "two", "DuplicateDeclaration");
+    scene.wait_reason("shareresource", "second", "DuplicateDeclaration");
+    scene.wait_ready("share", "waf");
+    scene.kubectl(&["delete", "sharerecipient,shareresource", "--all", "--timeout=60s"]);
+    scene.ask("share", "waf");
+    scene.wait_ready("share", "waf");
+    assert_eq!(scene.changes_since(before), [""; 0]);
+    let state = scene.only();
+    assert_eq!((state.live_recipients().len(), state.live_resources().len()), (2, 2));
+    // The rows are the share's now.
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.wait_state("one of each", |shares| {
+        (shares[0].live_recipients().len(), shares[0].live_resources().len()) == (1, 1)
+    });
+}
+
+fn inherits(world: &World) {
+    let scene = world.scene();
+    let [one, two, first] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.apply(&scene.recipient("older", "waf", &two, ""));
+    scene.wait_ready("sharerecipient", "older");
+    scene.apply(&scene.recipient("aaa-younger", "waf", &two, ""));
+    scene.wait_reason("sharerecipient", "aaa-younger", "DuplicateDeclaration");
+    let before = scene.changes().len();
+    scene.kubectl(&["delete", "sharerecipient", "older", "--timeout=60s"]);
+    scene.wait_ready("sharerecipient", "aaa-younger");
+    assert_eq!(scene.changes_since(before), [""; 0]);
+    // The loser's end touches nothing, the winner's does.
+    scene.apply(&scene.recipient("third", "waf", &two, ""));
+    scene.wait_reason("sharerecipient", "third", "DuplicateDeclaration");
+    scene.kubectl(&["delete", "sharerecipient", "third", "--timeout=60s"]);
+    assert_eq!(scene.changes_since(before), [""; 0]);
+    scene.kubectl(&["delete", "sharerecipient", "aaa-younger", "--timeout=60s"]);
+    assert_eq!(scene.only().live_recipients().len(), 1);
+}
+
+fn share_first(world: &World) {
+    let scene = world.scene();
+    let [one, two, first, second] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.apply(&scene.recipient("two", "waf", &two, ""));
+    scene.apply(&scene.resource("second", "waf", &second, ""));
+    scene.wait_ready("sharerecipient", "two");
+    scene.wait_ready("shareresource", "second");
+    scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+    scene.wait_nothing();
+    let child = scene.wait_reason("sharerecipient", "two", "WaitingForShare");
+    assert!(child["status"]["recipientID"].is_null(), "{child:#}");
+    let before = scene.changes().len();
+    scene.kubectl(&["delete", "sharerecipient,shareresource", "--all", "--timeout=60s"]);
+    assert_eq!(scene.changes_since(before), [""; 0]);
+    // Another share of that name finds new objects waiting.
+    scene.apply(&scene.recipient("two", "waf", &two, ""));
+    scene.apply(&scene.share("waf", &[], &[&first], ""));
+    scene.wait_ready("share", "waf");
+    scene.wait_ready("sharerecipient", "two");
+}
+
+fn objects_first(world: &World) {
+    let scene = world.scene();
+    let [one, two, first, second] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.apply(&scene.recipient("two", "waf", &two, ""));
+    scene.apply(&scene.resource("second", "waf", &second, ""));
+    scene.wait_ready("sharerecipient", "two");
+    scene.wait_ready("shareresource", "second");
+    scene.kubectl(&["delete", "sharerecipient,shareresource", "--all", "--timeout=60s"]);
+    scene.wait_ready("share", "waf");
+    let state = scene.only();
+    assert_eq!((state.live_recipients().len(), state.live_resources().len()), (1, 1));
+    scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+    scene.wait_nothing();
+}
+
+fn together(world: &World) {
+    let scene = world.scene();
+    let [one, two, first, second] = ids();
+    for order in [
+        "share,sharerecipient,shareresource",
+        "shareresource,share,sharerecipient",
+        "sharerecipient,shareresource,share",
+    ] {
+        scene.apply(&format!(
+            "{}---\n{}---\n{}---\n{}",
+            scene.share("waf", &[&one], &[], ""),
+            scene.recipient("two", "waf", &two, ""),
+            scene.resource("first", "waf", &first, ""),
+            scene.resource("second", "waf", &second, ""),
+        ));
+        scene.wait_ready("share", "waf");
+        scene.wait_ready("shareresource", "second");
+        scene.kubectl(&["delete", order, "--all", "--timeout=60s"]);
+        assert!(scene.live().is_empty(), "{order}: {:#?}", scene.live());
+    }
+    scene.wait_nothing();
+}
+
+fn share_retained(world: &World) {
+    let scene = world.scene();
+    let [one, two, first, second] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], "deletionPolicy: Retain"));
+    scene.apply(&scene.recipient("two", "waf", &two, ""));
+    scene.apply(&scene.resource("second", "waf", &second, ""));
+    scene.wait_ready("sharerecipient", "two");
+    scene.wait_ready("shareresource", "second");
+    scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+    assert_eq!(scene.only().live_recipients().len(), 2);
+    scene.kubectl(&["delete", "sharerecipient,shareresource", "--all", "--timeout=60s"]);
+    let state = scene.only();
+    assert_eq!(state.live_recipients().iter().map(|row| &row.account_id).collect::<Vec<_>>(), [&one]);
+    assert_eq!(state.live_resources().iter().map(|row| &row.resource_id).collect::<Vec<_>>(), [&first]);
+}
+
+fn retained(world: &World) {
+    let scene = world.scene();
+    let [one, two, three, first] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    // One comes with the share's own call, the other later.
+    scene.apply(&scene.recipient("two", "waf", &two, "deletionPolicy: Retain"));
+    scene.wait_ready("sharerecipient", "two");
+    scene.apply(&scene.recipient("three", "waf", &three, "deletionPolicy: Retain"));
+    scene.wait_ready("sharerecipient", "three");
+    scene.wait_ready("share", "waf");
+    let before = scene.changes().len();
+    scene.kubectl(&["delete", "sharerecipient", "--all", "--timeout=60s"]);
+    let share = scene.wait_for("share", "waf", "showed both as unmanaged", |share| {
+        share["status"]["unmanagedCount"] == 2 && crate::scene::is_ready(share)
+    });
+    assert_eq!(share["status"]["recipients"]["summary"], "1/1");
+    scene.ask("share", "waf");
+    assert_eq!(scene.changes_since(before), [""; 0]);
+    assert_eq!(scene.only().live_recipients().len(), 3);
+}
+
+fn suspended(world: &World) {
+    let scene = world.scene();
+    let [one, two, first, second] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.apply(&scene.recipient("two", "waf", &two, ""));
+    scene.apply(&scene.resource("second", "waf", &second, "meta: {mode: log}"));
+    scene.wait_ready("sharerecipient", "two");
+    scene.wait_ready("shareresource", "second");
+    scene.wait_ready("share", "waf");
+    scene.apply(&scene.recipient("two", "waf", &two, "suspend: true"));
+    scene.apply(&scene.resource("second", "waf", &second, "meta: {mode: block}\nsuspend: true"));
+    scene.wait_reason("sharerecipient", "two", "Suspended");
+    scene.wait_reason("shareresource", "second", "Suspended");
+    let before = scene.changes().len();
+    scene.ask("share", "waf");
+    scene.kubectl(&["delete", "sharerecipient", "two", "--timeout=60s"]);
+    scene.ask("share", "waf");
+    assert_eq!(scene.changes_since(before), [""; 0]);
+    assert_eq!(scene.only().live_recipients().len(), 2);
+    scene.apply(&scene.resource("second", "waf", &second, "meta: {mode: block}"));
+    scene.wait_ready("shareresource", "second");
+    assert!(scene.only().resources.iter().any(|row| row.meta["mode"] == "block"));
+}
+
+fn last_resource(world: &World) {
+    let scene = world.scene();
+    let [one, first, second] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[], ""));
+    scene.apply(&scene.resource("first", "waf", &first, ""));
+    scene.wait_ready("shareresource", "first");
+    scene.kubectl(&["delete", "shareresource", "first", "--timeout=60s"]);
+    let share = scene.wait_reason("share", "waf", "LastResource");
+    assert!(message(&share).contains(&first), "{}", message(&share));
+    assert_eq!(scene.only().live_resources().len(), 1);
+    scene.apply(&scene.resource("second", "waf", &second, ""));
+    scene.wait_ready("shareresource", "second");
+    scene.wait_state("only the other", |shares| {
+        shares[0].live_resources().iter().map(|row| &row.resource_id).collect::<Vec<_>>() == [&second]
+    });
+    scene.wait_ready("share", "waf");
+}
+
+fn organization(world: &World) {
+    let scene = world.scene();
+    let [one, two, first, organization] = ids();
+    world.simulator.organization(&organization, &[&scene.account, &one, &two]);
+    scene.apply(&scene.share("waf", &[], &[&first], &format!("organization: {{id: {organization}}}")));
+    scene.apply(&scene.recipient("one", "waf", &one, ""));
+    let child = scene.wait_reason("sharerecipient", "one", "Invalid");
+    assert!(message(&child).contains("spec.organization.excluded"), "{}", message(&child));
+    assert!(condition(&child, "Stalled").is_some());
+    scene.wait_ready("share", "waf");
+    scene.kubectl(&["delete", "sharerecipient", "one", "--timeout=60s"]);
+    assert_eq!(scene.only().live_recipients().len(), 2);
+}
+
+fn orphan(world: &World) {
+    let scene = world.scene();
+    let [one, first] = ids();
+    scene.apply(&scene.recipient("one", "never", &one, ""));
+    scene.apply(&scene.resource("first", "never", &first, ""));
+    scene.wait_reason("sharerecipient", "one", "WaitingForShare");
+    scene.wait_reason("shareresource", "first", "WaitingForShare");
+    scene.kubectl(&["delete", "sharerecipient,shareresource", "--all", "--timeout=60s"]);
+}

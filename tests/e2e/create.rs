@@ -1,0 +1,327 @@
+//! Whether a share is made exactly once, whatever becomes of the call that makes it.
+
+use std::net::TcpListener;
+
+use cfshare_simulator::{Action, ErrorBody, Release, Rule, Seed, SeedShare, random_id};
+
+use crate::Test;
+use crate::expect::{creates, gone, nothing_doubled, only_share, sweeps};
+use crate::own;
+use crate::scene::{PATIENCE, Scene, World, message};
+
+pub const TESTS: &[Test] = &[
+    ("create: a lost request is sent again after the settle time", lost_request),
+    ("create: a lost answer is adopted, not repeated", lost_answer),
+    ("create: a request that arrives late is found, not repeated", late),
+    ("create: a request that arrives twice is named, and the older share is left alone", twice),
+    ("create: two shares that could be meant stop it, and shareID goes on", ambiguous),
+    ("create: an error page after it was carried out does not repeat it", html_after),
+    ("create: an error before it was carried out repeats it after the settle time", error_before),
+    ("create: a redirect is not followed", redirect),
+    ("create: no spoilt answer repeats it", spoilt),
+    ("create: a limiter's 429 is waited for", throttled),
+    ("create: killed before it is carried out, it is found by the next process", killed_before),
+    ("create: killed and never carried out, the next process makes it once", killed_and_lost),
+    ("create: killed before the answer, it is found by the next process", killed_after),
+    ("create: deleted with an open announcement, what it made goes too", deleted_while_open),
+    ("create: deleted with an open announcement that made nothing, the object goes", deleted_while_lost),
+    ("create: a person's share of that name and other resources is not taken for ours", person_beside),
+    ("create: a person's share of that name stops a repetition", person_instead),
+    ("create: three lost attempts in an hour are enough", three_lost),
+    ("create: lost answers of several objects are told apart", several),
+];
+
+const SHARES: &str = "/accounts/*/shares";
+
+/// A share of one recipient and one resource, whose create suffers the fault.
+fn with_fault(world: &World, action: Action) -> (Scene<'_>, String, String, u64) {
+    let scene = world.scene();
+    let rule = world.simulator.fault(Rule::once("POST", SHARES, action).account(&scene.account));
+    let [a, x] = std::array::from_fn(|_| random_id());
+    scene.apply(&scene.share("waf", &[&a], &[&x], ""));
+    (scene, a, x, rule)
+}
+
+/// Comes to rest as one share after so many create calls, and stays so.
+fn one_share(scene: &Scene<'_>, a: &str, x: &str, calls: usize) {
+    scene.wait_ready("share", "waf");
+    sweeps(scene, 2);
+    only_share(&scene.state(), &[a], &[x]);
+    assert_eq!(creates(scene), calls, "{:#?}", scene.changes());
+    let id = &scene.only().id;
+    let share = scene.get("share", "waf").expect("the share");
+    assert_eq!(share["status"]["shareID"], id.as_str());
+    assert!(share["status"].get("intent").is_none(), "{share:#}");
+}
+
+fn lost_request(world: &World) {
+    let (scene, a, x, rule) = with_fault(world, Action::Drop {});
+    one_share(&scene, &a, &x, 2);
+    assert_eq!(world.simulator.fired(rule), 1);
+    assert_eq!(scene.state().len(), 1);
+    let calls: Vec<i64> = scene.journal().iter().filter(|e| e.method == "POST").map(|e| e.at).collect();
+    assert!(calls[1] - calls[0] >= 6_000_000, "the settle time was not waited for: {calls:?}");
+}
+
+fn lost_answer(world: &World) {
+    for action in [Action::ApplyDrop {}, Action::ApplyReset {}] {
+        let (scene, a, x, rule) = with_fault(world, action);
+        one_share(&scene, &a, &x, 1);
+        assert_eq!(world.simulator.fired(rule), 1);
+        assert_eq!(scene.state().len(), 1);
+    }
+}
+
+fn late(world: &World) {
+    let (scene, a, x, rule) = with_fault(world, Action::Late { ms: 3000 });
+    one_share(&scene, &a, &x, 1);
+    assert_eq!(world.simulator.fired(rule), 1);
+    assert_eq!(scene.state().len(), 1);
+}
+
+fn twice(world: &World) {
+    let (scene, _, _, rule) = with_fault(world, Action::Twice {});
+    let share = scene.wait_for("share", "waf", "told of the other share", |share| {
+        let state = scene.live();
+        let bound = share["status"]["shareID"].as_str().unwrap_or_default();
+        let other = state.iter().find(|state| state.id != bound).map(|state| state.id.clone()).unwrap_or_default();
+        state.len() == 2 && !bound.is_empty() && message(share).contains(&other)
+    });
+    assert_eq!(world.simulator.fired(rule), 1);
+    assert_eq!(creates(&scene), 1);
+    let bound = share["status"]["shareID"].as_str().expect("an id").to_owned();
+    scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+    assert_ne!(scene.only().id, bound);
+}
+
+fn ambiguous(world: &World) {
+    let (scene, a, x, rule) = with_fault(world, Action::HoldBefore {});
+    let held = world.simulator.wait_held(PATIENCE, |held| held.account.as_deref() == Some(&scene.account));
+    let held = held.expect("a create on its way");
+    let twin = seed(world, &scene, "waf", &a, &x);
+    world.simulator.release(held.id, Release::ApplyDrop).expect("it goes on");
+    let share = scene.wait_reason("share", "waf", "Ambiguous");
+    let ours = scene.live().into_iter().map(|share| share.id).find(|id| *id != twin).expect("the share we made");
+    for id in [&ours, &twin] {
+        assert!(message(&share).contains(id.as_str()), "{share:#}");
+    }
+    scene.apply(&scene.share("waf", &[&a], &[&x], &format!("shareID: {ours}")));
+    let share = scene.wait_for("share", "waf", "took the chosen one", |share| {
+        crate::scene::is_ready(share) && share["status"]["shareID"] == ours.as_str()
+    });
+    assert!(share["status"].get("intent").is_none(), "{share:#}");
+    assert_eq!(world.simulator.fired(rule), 1);
+    assert_eq!(creates(&scene), 1);
+    scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+    assert_eq!(scene.only().id, twin);
+}
+
+fn html_after(world: &World) {
+    let answer = Action::StatusAfter { status: 502, body: ErrorBody::Html, code: None, retry_after: None };
+    let (scene, a, x, _) = with_fault(world, answer);
+    one_share(&scene, &a, &x, 1);
+    let answer = Action::StatusAfter { status: 500, body: ErrorBody::Json, code: Some(10013), retry_after: None };
+    let (scene, a, x, _) = with_fault(world, answer);
+    one_share(&scene, &a, &x, 1);
+}
+
+fn error_before(world: &World) {
+    let answer = Action::StatusBefore { status: 503, body: ErrorBody::Html, code: None, retry_after: None };
+    let (scene, a, x, _) = with_fault(world, answer);
+    one_share(&scene, &a, &x, 2);
+    assert_eq!(scene.state().len(), 1);
+}
+
+fn redirect(world: &World) {
+    let elsewhere = TcpListener::bind("127.0.0.1:0").expect("a port");
+    elsewhere.set_nonblocking(true).expect("not to block");
+    let to = format!("http://{}/", elsewhere.local_addr().expect("an address"));
+    let (scene, a, x, rule) = with_fault(world, Action::Redirect { to });
+    one_share(&scene, &a, &x, 2);
+    assert_eq!(world.simulator.fired(rule), 1);
+    assert!(elsewhere.accept().is_err(), "the redirect was followed");
+}
+
+fn spoilt(world: &World) {
+    let scene = world.scene();
+    let actions = [
+        ("cut", Action::Cut {}),
+        ("garbage", Action::Garbage { body: Some("<html>".into()), content_type: None }),
+        ("unsuccessful", Action::Unsuccessful {}),
+        ("null-result", Action::NullResult {}),
+        ("stall-body", Action::StallBody {}),
+        ("no-answer", Action::ApplyStall {}),
+        ("fewer-fields", Action::FewerFields {}),
+        ("extra-fields", Action::ExtraFields {}),
+        ("unknown-words", Action::UnknownWords { word: Some("\u{1b}[31mred".into()) }),
+        ("other-name", Action::Rewrite { set: [("/result/name".into(), "another".into())].into(), remove: vec![] }),
+        ("no-id", Action::Rewrite { set: Default::default(), remove: vec!["/result/id".into()] }),
+    ];
+    let names: Vec<&str> = actions.iter().map(|(name, _)| *name).collect();
+    let mut manifests = Vec::new();
+    let mut rules = Vec::new();
+    for (name, action) in actions {
+        let rule = Rule::once("POST", SHARES, action).account(&scene.account).saying(&format!("\"{name}\""));
+        rules.push(world.simulator.fault(rule));
+        manifests.push(scene.share(name, &[&random_id()], &[&random_id()], ""));
+    }
+    scene.apply(&manifests.join("---\n"));
+    for name in &names {
+        scene.wait_ready("share", name);
+    }
+    sweeps(&scene, 2);
+    nothing_doubled(&scene.state());
+    assert_eq!((scene.state().len(), creates(&scene)), (names.len(), names.len()), "{:#?}", scene.changes());
+    assert!(rules.iter().all(|rule| world.simulator.fired(*rule) == 1));
+}
+
+fn throttled(world: &World) {
+    let (scene, a, x, rule) = with_fault(world, Action::Throttle { retry_after: Some("3".into()), code: Some(10100) });
+    one_share(&scene, &a, &x, 2);
+    assert_eq!(world.simulator.fired(rule), 1);
+    let journal = scene.journal();
+    let refused = journal.iter().position(|entry| entry.status == Some(429)).expect("the refusal");
+    let next = &journal[refused + 1];
+    assert!(next.at - journal[refused].at >= 2_950_000, "{} came too early", crate::scene::describe(next));
+    let share = scene.get("share", "waf").expect("it");
+    assert!(share["status"].get("lostAttempts").is_none(), "{share:#}");
+}
+
+/// Kills the operator while its create is held, lets the request go as told, and starts it anew.
+fn killed(world: &World, point: Action, release: Release) -> (Scene<'_>, String, String) {
+    let scene = world.own_scene();
+    let operator = own::start(&scene, &[]);
+    world.simulator.fault(Rule::once("POST", SHARES, point).account(&scene.account));
+    let [a, x] = std::array::from_fn(|_| random_id());
+    scene.apply(&scene.share("waf", &[&a], &[&x], ""));
+    let held = world.simulator.wait_held(PATIENCE, |held| held.account.as_deref() == Some(&scene.account));
+    own::crash(operator);
+    let share = scene.get("share", "waf").expect("it");
+    assert!(share["status"]["intent"]["startedAt"].is_string(), "the create was not announced: {share:#}");
+    assert!(share["metadata"]["finalizers"].is_array(), "{share:#}");
+    world.simulator.release(held.expect("a create on its way").id, release).expect("it goes on");
+    (scene, a, x)
+}
+
+fn killed_before(world: &World) {
+    let (scene, a, x) = killed(world, Action::HoldBefore {}, Release::ApplyDrop);
+    let _operator = own::start(&scene, &[]);
+    one_share(&scene, &a, &x, 1);
+    assert_eq!(scene.state().len(), 1);
+}
+
+fn killed_and_lost(world: &World) {
+    let (scene, a, x) = killed(world, Action::HoldBefore {}, Release::Drop);
+    let _operator = own::start(&scene, &[]);
+    one_share(&scene, &a, &x, 2);
+    assert_eq!(scene.state().len(), 1);
+}
+
+fn killed_after(world: &World) {
+    let (scene, a, x) = killed(world, Action::HoldAfter {}, Release::Go);
+    let _operator = own::start(&scene, &[]);
+    one_share(&scene, &a, &x, 1);
+    assert_eq!(scene.state().len(), 1);
+}
+
+fn deleted_while_open(world: &World) {
+    let (scene, _, _, rule) = with_fault(world, Action::ApplyDrop {});
+    world.simulator.wait_request(PATIENCE, |entry| {
+        entry.method == "POST" && entry.account.as_deref() == Some(&scene.account) && entry.done
+    });
+    scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+    scene.wait_nothing();
+    assert_eq!((scene.state().len(), creates(&scene), world.simulator.fired(rule)), (1, 1, 1));
+}
+
+fn deleted_while_lost(world: &World) {
+    let (scene, _, _, _) = with_fault(world, Action::Drop {});
+    world.simulator.wait_request(PATIENCE, |entry| {
+        entry.method == "POST" && entry.account.as_deref() == Some(&scene.account) && entry.done
+    });
+    scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+    assert_eq!((scene.state().len(), creates(&scene)), (0, 1));
+    let calls: Vec<i64> = scene.journal().iter().map(|entry| entry.at).collect();
+    assert!(calls[calls.len() - 1] - calls[0] >= 6_000_000, "it went before the settle time had passed");
+}
+
+fn seed(world: &World, scene: &Scene<'_>, name: &str, recipient: &str, resource: &str) -> String {
+    let share = serde_json::json!({
+        "name": name, "recipients": [recipient], "resources": [{"type": "custom-ruleset", "id": resource, "meta": {}}],
+    });
+    let share: SeedShare = serde_json::from_value(share).expect("a share to seed");
+    let seed = Seed {
+        account: scene.account.clone(),
+        shares: 0,
+        recipients: 0,
+        resources: 0,
+        prefix: "x".into(),
+        list: vec![share],
+    };
+    world.simulator.seed(seed).expect("a seed").remove(0).id
+}
+
+fn person_beside(world: &World) {
+    let (scene, a, x, _) = with_fault(world, Action::HoldBefore {});
+    let held = world.simulator.wait_held(PATIENCE, |held| held.account.as_deref() == Some(&scene.account));
+    let theirs = seed(world, &scene, "waf", &random_id(), &random_id());
+    let before = world.simulator.share(&theirs);
+    world.simulator.release(held.expect("a create on its way").id, Release::ApplyDrop).expect("it goes on");
+    let share = scene.wait_for("share", "waf", "found its own", |share| share["status"]["shareID"].is_string());
+    assert_ne!(share["status"]["shareID"], theirs.as_str());
+    scene.wait_ready("share", "waf");
+    scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+    assert_eq!(scene.only().id, theirs);
+    assert_eq!(format!("{:?}", world.simulator.share(&theirs)), format!("{before:?}"));
+    assert!(
+        world.simulator.share(&theirs).is_some() && !scene.live().iter().any(|share| share.id == a || share.id == x)
+    );
+}
+
+fn person_instead(world: &World) {
+    let (scene, _, _, _) = with_fault(world, Action::HoldBefore {});
+    let held = world.simulator.wait_held(PATIENCE, |held| held.account.as_deref() == Some(&scene.account));
+    let theirs = seed(world, &scene, "waf", &random_id(), &random_id());
+    world.simulator.release(held.expect("a create on its way").id, Release::Drop).expect("it is dropped");
+    let share = scene.wait_reason("share", "waf", "NameTaken");
+    assert!(message(&share).contains(&theirs), "{share:#}");
+    scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+    assert_eq!(scene.only().id, theirs);
+    assert_eq!(creates(&scene), 1);
+}
+
+fn three_lost(world: &World) {
+    let scene = world.scene();
+    world.simulator.fault(Rule::always("POST", SHARES, Action::Drop {}).account(&scene.account));
+    scene.apply(&scene.share("waf", &[&random_id()], &[&random_id()], ""));
+    let share = scene.wait_reason("share", "waf", "Ambiguous");
+    assert!(message(&share).contains("three create calls"), "{share:#}");
+    assert_eq!(share["status"]["lostAttempts"].as_array().map(Vec::len), Some(3), "{share:#}");
+    sweeps(&scene, 3);
+    assert_eq!(creates(&scene), 3);
+    scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+    assert!(scene.state().is_empty());
+}
+
+fn several(world: &World) {
+    let scene = world.scene();
+    let lost = Rule::once("POST", SHARES, Action::ApplyDrop {}).account(&scene.account).times(6);
+    let rule = world.simulator.fault(lost);
+    let shares: Vec<(String, String, String)> =
+        (0..6).map(|n| (format!("waf-{n}"), random_id(), random_id())).collect();
+    let manifests: Vec<String> = shares.iter().map(|(name, a, x)| scene.share(name, &[a], &[x], "")).collect();
+    scene.apply(&manifests.join("---\n"));
+    for (name, _, _) in &shares {
+        scene.wait_ready("share", name);
+    }
+    assert_eq!(world.simulator.fired(rule), 6);
+    nothing_doubled(&scene.state());
+    assert_eq!(scene.state().len(), 6);
+    for (name, a, x) in &shares {
+        let bound = scene.get("share", name).expect("it")["status"]["shareID"].as_str().unwrap_or_default().to_owned();
+        let share = world.simulator.share(&bound).expect("its share");
+        assert!(share.name == *name && crate::expect::has(&share, &[a], &[x]), "{share:#?}");
+    }
+    scene.kubectl(&["delete", "share", "--all", "--timeout=60s"]);
+    assert!(gone(&scene.state()));
+}

@@ -1,0 +1,283 @@
+//! What the demonstration plays on: a cluster, a simulated Cloudflare and the operator, and how they are asked.
+
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+use std::{env, fs};
+
+use cfshare_simulator::{Config, Entry, ShareState, Simulator};
+use cfshare_testbed::{Cluster, Error, Options, Process, wait};
+use serde_json::Value;
+
+use crate::terminal::Terminal;
+
+/// How long anything may take that should happen.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+const NAMESPACE: &str = "security-baseline";
+const OPERATOR: &str = "cfshare run --sweep-interval 2s --poll-min 250ms --poll-max 1s --settle-time 5s \
+                        --api-rate 20 --organization-shares security-baseline --admin-listen 127.0.0.1:0";
+
+pub struct Stage<'t> {
+    // Dropped first: the operator must not see the others go.
+    pub operator: Process,
+    pub simulator: Simulator,
+    pub terminal: &'t Terminal,
+    cluster: Cluster,
+    /// The folder with the programs that this workspace makes.
+    programs: PathBuf,
+    folder: PathBuf,
+}
+
+impl<'t> Stage<'t> {
+    pub fn set(terminal: &'t Terminal) -> Result<Stage<'t>, Error> {
+        let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+        let root = root.canonicalize().map_err(|error| failed("find the sources", error))?;
+        terminal.say("Building the operator …");
+        let programs = build(&root)?;
+        terminal.say("Starting Kubernetes: etcd, kube-apiserver and kube-controller-manager, on loopback …");
+        let cluster = Cluster::start(&Options::default())?;
+        let simulator =
+            Simulator::start(Config::default()).map_err(|error| failed("start the simulated Cloudflare", error))?;
+        terminal.say("Starting a simulated Cloudflare, and the operator:");
+        // Where the commands run: the manifests of the sources are there, under the names that they have.
+        let folder = cluster.folder().join("demo");
+        fs::create_dir(&folder).map_err(|error| failed("make a folder", error))?;
+        for name in ["crds", "deploy"] {
+            symlink(root.join(name), folder.join(name)).map_err(|error| failed("link the manifests", error))?;
+        }
+        terminal.command(OPERATOR);
+        let operator = start_operator(&cluster, &simulator, &programs)?;
+        Ok(Stage { operator, simulator, terminal, cluster, programs, folder })
+    }
+
+    /// After the operator was killed.
+    pub fn restart_operator(&mut self) -> Result<(), Error> {
+        self.terminal.command(OPERATOR);
+        self.operator = start_operator(&self.cluster, &self.simulator, &self.programs)?;
+        Ok(())
+    }
+
+    /// Shows a command, runs it as a shell does, and shows what it prints.
+    pub fn shell(&self, command: &str) -> Result<String, Error> {
+        self.terminal.command(command);
+        let output = self.command(command).output().map_err(|error| failed(command, error))?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let printed = text(&output.stdout);
+        self.terminal.output(&printed);
+        self.terminal.output(&text(&output.stderr));
+        if output.status.success() { Ok(printed) } else { Err(Error::new(format!("`{command}` failed"))) }
+    }
+
+    /// Shows a command that goes on by itself, and what it prints, while `meanwhile` runs.
+    pub fn watch(&self, command: &str, meanwhile: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
+        self.terminal.command(command);
+        let mut child = process(self.command(&format!("exec {command}")))?;
+        let lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+        let printer = thread::spawn(move || {
+            let terminal = Terminal::new();
+            let mut last = String::new();
+            // Not every change of an object is one of its row.
+            for line in lines.map_while(Result::ok) {
+                if row(&line) != row(&last) {
+                    terminal.output(&line);
+                }
+                last = line;
+            }
+        });
+        let outcome = meanwhile();
+        // The last row may still be on its way.
+        thread::sleep(Duration::from_millis(300));
+        let _ = child.kill();
+        let _ = child.wait();
+        let _ = printer.join();
+        outcome
+    }
+
+    fn command(&self, command: &str) -> Command {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", command]).current_dir(&self.folder).stdin(Stdio::null());
+        for (name, value) in self.cluster.kubectl(&[]).get_envs() {
+            if let Some(value) = value {
+                shell.env(name, value);
+            }
+        }
+        let mut path = self.cluster.programs().search_path();
+        if let Some(rest) = env::var_os("PATH") {
+            path.push(":");
+            path.push(rest);
+        }
+        shell.env("PATH", path);
+        shell
+    }
+
+    pub fn write(&self, name: &str, text: &str) -> Result<(), Error> {
+        fs::write(self.folder.join(name), text).map_err(|error| failed(name, error))
+    }
+
+    pub fn read(&self, name: &str) -> Result<String, Error> {
+        fs::read_to_string(self.folder.join(name)).map_err(|error| failed(name, error))
+    }
+
+    pub fn share(&self, name: &str) -> Option<Value> {
+        let text = self
+            .cluster
+            .run(&["get", "share", name, "-n", NAMESPACE, "--ignore-not-found", "-o", "json"], None)
+            .ok()?;
+        serde_json::from_str(&text).ok()
+    }
+
+    pub fn has_event(&self, reason: &str) -> bool {
+        let selector = format!("reason={reason}");
+        let found = self.cluster.run(&["get", "events", "-A", "-o", "name", "--field-selector", &selector], None);
+        found.is_ok_and(|names| !names.trim().is_empty())
+    }
+
+    /// Waits until a Share is as it should be.
+    pub fn until(&self, name: &str, what: &str, is: impl Fn(&Value) -> bool) -> Result<Value, Error> {
+        self.wait(&format!("{name} {what}"), || self.share(name).filter(|share| is(share)))
+    }
+
+    pub fn until_ready(&self, name: &str, recipients: &str) -> Result<Value, Error> {
+        self.until(name, &format!("is Ready with {recipients} recipients"), |share| {
+            is_ready(share) && share["status"]["recipients"]["summary"] == recipients
+        })
+    }
+
+    pub fn wait<T>(&self, what: &str, mut ask: impl FnMut() -> Option<T>) -> Result<T, Error> {
+        wait::until(PATIENCE, || {
+            let answer = ask();
+            if answer.is_none() {
+                thread::sleep(Duration::from_millis(50));
+            }
+            answer
+        })
+        .ok_or_else(|| Error::new(format!("this did not come true within {} s: {what}", PATIENCE.as_secs())))
+    }
+
+    /// The live share of that name at Cloudflare; there must be exactly one.
+    pub fn remote(&self, name: &str) -> Result<ShareState, Error> {
+        let live: Vec<ShareState> =
+            self.shares().into_iter().filter(|share| share.live() && share.name == name).collect();
+        let count = live.len();
+        let mut live = live.into_iter();
+        match (live.next(), count) {
+            (Some(share), 1) => Ok(share),
+            _ => Err(Error::new(format!("Cloudflare has {count} live shares named {name} instead of 1"))),
+        }
+    }
+
+    pub fn shares(&self) -> Vec<ShareState> {
+        self.simulator.state(crate::story::SECURITY)
+    }
+
+    /// What Cloudflare was asked since a mark.
+    pub fn journal(&self, since: u64) -> Vec<Entry> {
+        self.simulator.journal(None, since)
+    }
+
+    /// The part of it that changes something.
+    pub fn changes(&self, since: u64) -> Vec<Entry> {
+        self.journal(since).into_iter().filter(|entry| entry.changing).collect()
+    }
+
+    /// Shows the changing calls since a mark, and how many reads there were.
+    pub fn show_calls(&self, since: u64) {
+        self.terminal.say("What Cloudflare was asked to change meanwhile:");
+        let changes = self.changes(since);
+        for entry in &changes {
+            self.terminal.aside(&describe(entry));
+        }
+        if changes.is_empty() {
+            self.terminal.aside("nothing");
+        }
+    }
+
+    /// What there is to see after a failure.
+    pub fn show_evidence(&self) {
+        self.terminal.heading("What was there");
+        let shares = ["get", "shares", "--all-namespaces", "-o", "yaml"];
+        self.terminal.output(&self.cluster.run(&shares, None).unwrap_or_else(|error| error.to_string()));
+        self.show_calls(0);
+        self.terminal.say("The end of the operator's log:");
+        let log = self.operator.log();
+        let lines: Vec<&str> = log.lines().collect();
+        self.terminal.output(&lines[lines.len().saturating_sub(40)..].join("\n"));
+    }
+
+    /// Leaves everything running until Ctrl-C.
+    pub fn stay(&self) {
+        self.terminal.heading("Everything runs on until Ctrl-C. In another terminal:");
+        let path = self.cluster.programs().search_path();
+        self.terminal.say(&format!("cd {}", self.folder.display()));
+        self.terminal.say(&format!("export KUBECONFIG={}", self.cluster.kubeconfig().display()));
+        self.terminal.say(&format!("export PATH=\"{}:{}:$PATH\"", self.programs.display(), path.display()));
+        self.terminal.say("kubectl get shares,sharerecipients,shareresources");
+        self.terminal.say("kubectl apply -f deploy/examples/share.yaml");
+        self.terminal.say(&format!("curl -s {}/journal", self.simulator.control_url()));
+        self.terminal.say(&format!("tail -f {}", self.operator.log_path().display()));
+        let _ = wait::until(Duration::MAX, || None::<()>);
+    }
+}
+
+fn start_operator(cluster: &Cluster, simulator: &Simulator, programs: &Path) -> Result<Process, Error> {
+    let mut words = OPERATOR.split_whitespace();
+    let name = words.next().unwrap_or_default();
+    let mut command = Command::new(programs.join(name));
+    command.args(words).env("KUBECONFIG", cluster.kubeconfig());
+    command.env("CFSHARE_CLOUDFLARE_URL", simulator.base_url());
+    Process::start(command, cluster.folder().join("operator.log")).map_err(|error| failed("start the operator", error))
+}
+
+/// Builds the operator with the Cargo that runs this, and says where its programs are.
+fn build(root: &Path) -> Result<PathBuf, Error> {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.current_dir(root).args(["build", "--quiet", "--package", "cfshare", "--bin", "cfshare"]);
+    let status = command.status().map_err(|error| failed("run cargo", error))?;
+    if !status.success() {
+        return Err(Error::new("the operator does not build"));
+    }
+    let own = env::current_exe().map_err(|error| failed("find this program", error))?;
+    let folder = own.parent().unwrap_or(Path::new("."));
+    Ok(folder.to_owned())
+}
+
+fn process(mut command: Command) -> Result<std::process::Child, Error> {
+    command.stdout(Stdio::piped());
+    command.spawn().map_err(|error| failed("run a command", error))
+}
+
+/// A row of a table without its age.
+fn row(line: &str) -> &str {
+    line.trim_end().rsplit_once(' ').map_or(line, |(row, _)| row)
+}
+
+fn failed(what: &str, error: std::io::Error) -> Error {
+    Error::new(format!("{what}: {error}"))
+}
+
+fn describe(entry: &Entry) -> String {
+    let status = entry.status.map_or("no answer".to_owned(), |status| status.to_string());
+    let body = if entry.body.is_null() { String::new() } else { format!(" {}", entry.body) };
+    format!("{} {}{body} → {status}", entry.method, entry.path)
+}
+
+pub fn is_ready(share: &Value) -> bool {
+    let observed = share["status"]["observedGeneration"] == share["metadata"]["generation"];
+    observed && ready(share)["status"] == "True"
+}
+
+pub fn ready(share: &Value) -> &Value {
+    let conditions = share["status"]["conditions"].as_array();
+    let found = conditions.and_then(|all| all.iter().find(|condition| condition["type"] == "Ready"));
+    found.unwrap_or(&Value::Null)
+}
+
+/// Fails with a sentence where something is not as it should be.
+pub fn ensure(is: bool, what: impl FnOnce() -> String) -> Result<(), Error> {
+    if is { Ok(()) } else { Err(Error::new(what())) }
+}
