@@ -80,6 +80,11 @@ pub struct ChildStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credentials_name: Option<String>,
 
+    /// Short hash of the credential that last showed that share. Under another one, which has never shown it, the share
+    /// is not believed to be gone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seen_with: Option<String>,
+
     /// When the call that adds the row was announced; absent once it was seen in place.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub intended_at: Option<Time>,
@@ -111,6 +116,7 @@ impl Default for ChildStatus {
             share_id: None,
             owner_account_id: None,
             credentials_name: None,
+            seen_with: None,
             intended_at: None,
             confirmed: false,
             meta_hash: None,

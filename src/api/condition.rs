@@ -105,8 +105,9 @@ vocabulary! {
         /// Two successful writes of one value read back different, so it is written no more: use the value that Cloudflare
         /// shows, or find who changes it back. Goes on when either side changes.
         NotConverging,
-        /// Many shares of the account vanished at once, which usually means that the token changed, so nothing is written
-        /// for that account. Check the token, then set the annotation `cfshare.dev/close-breaker: <time>`.
+        /// Many shares of the account vanished at once, or a share cannot be seen with a credential that has never shown
+        /// it, which usually means that the token was exchanged: nothing is written, made anew or let go. Put the right
+        /// token back; or, if the shares are meant to be gone, set the annotation `cfshare.dev/close-breaker: <time>`.
         BreakerOpen,
         /// Another declaration of the same recipient or resource wins: an inline entry before an object, the older object
         /// before the younger. Delete one; this one takes over when the winner goes.

@@ -99,6 +99,11 @@ pub struct ShareStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lost_attempts: Vec<Time>,
 
+    /// Short hash of the credential that last showed the share. Under another one, which has never shown it, the share
+    /// is not believed to be gone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seen_with: Option<String>,
+
     /// What this object caused at Cloudflare, or took over. What is in it and declared no longer is removed.
     #[serde(default, skip_serializing_if = "Inventory::is_empty")]
     pub inventory: Inventory,
@@ -131,6 +136,7 @@ impl Default for ShareStatus {
             adopted: false,
             intent: None,
             lost_attempts: Vec::new(),
+            seen_with: None,
             inventory: Inventory::default(),
             recent_removals: None,
         }

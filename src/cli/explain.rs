@@ -1,9 +1,10 @@
-//! `cfshare explain`: what conditions and reasons mean.
+//! `cfshare explain`: what conditions and reasons mean, and the page of the documentation that says so.
 
 use std::io::{self, Write};
 
 use clap::Args;
 
+use super::run::Run;
 use crate::api::{ConditionType, Reason};
 
 /// Explain the conditions and reasons that objects show
@@ -11,13 +12,18 @@ use crate::api::{ConditionType, Reason};
 pub struct Explain {
     /// One reason or condition type; all of them if left out
     pub word: Option<String>,
+    /// Print docs/reference.md instead: conditions, reasons and the operator's flags
+    #[arg(long, conflicts_with = "word")]
+    pub markdown: bool,
 }
 
 impl Explain {
     pub fn run(&self, out: &mut impl Write) -> anyhow::Result<()> {
-        let types = ConditionType::ALL.iter().map(|t| (t.as_str(), t.meaning()));
-        let reasons = Reason::ALL.iter().map(|r| (r.as_str(), r.meaning()));
-        let all: Vec<(&str, &str)> = types.chain(reasons).collect();
+        if self.markdown {
+            out.write_all(reference().as_bytes())?;
+            return Ok(());
+        }
+        let all: Vec<(&str, &str)> = types().chain(reasons()).collect();
         match &self.word {
             None => all.iter().try_for_each(|(word, meaning)| print(out, word, meaning))?,
             Some(asked) => match all.iter().find(|(word, _)| word.eq_ignore_ascii_case(asked)) {
@@ -32,6 +38,86 @@ impl Explain {
     }
 }
 
+fn types() -> impl Iterator<Item = (&'static str, &'static str)> {
+    ConditionType::ALL.iter().map(|kind| (kind.as_str(), kind.meaning()))
+}
+
+fn reasons() -> impl Iterator<Item = (&'static str, &'static str)> {
+    Reason::ALL.iter().map(|reason| (reason.as_str(), reason.meaning()))
+}
+
 fn print(out: &mut impl Write, word: &str, meaning: &str) -> io::Result<()> {
     writeln!(out, "{word}\n    {meaning}")
+}
+
+/// The text of docs/reference.md.
+fn reference() -> String {
+    let words = |rows: &mut dyn Iterator<Item = (&str, &str)>| -> String {
+        rows.map(|(word, meaning)| format!("| `{word}` | {meaning} |\n")).collect()
+    };
+    format!(
+        "# Reference\n\n\
+         `cfshare explain <word>` prints any of these; `kubectl explain share.spec` explains every field.\n\n\
+         ## Conditions\n\n| condition | meaning |\n|---|---|\n{}\n\
+         ## Reasons\n\nThe reason of `Ready`, in one word; its message says the rest.\n\n\
+         | reason | meaning, and what to do |\n|---|---|\n{}\n\
+         ## Flags of `cfshare run`\n\n\
+         Each can be set by the environment, too. A time is written as `500ms`, `90s`, `10m` or `1h`.\n\n{}",
+        words(&mut types()),
+        words(&mut reasons()),
+        flags(),
+    )
+}
+
+/// The operator's flags as a table.
+fn flags() -> String {
+    let command = Run::augment_args(clap::Command::new("run"));
+    let rows = command.get_arguments().filter_map(|flag| {
+        let name = flag.get_long()?;
+        let value = flag.get_value_names().filter(|_| flag.get_action().takes_values());
+        let value = value.map_or(String::new(), |names| format!(" {}", names[0]));
+        let default: Vec<String> =
+            flag.get_default_values().iter().map(|value| format!("`{}`", value.to_string_lossy())).collect();
+        let variable = flag.get_env()?.to_string_lossy();
+        let meaning = flag.get_help()?;
+        Some(format!("| `--{name}{value}` | `{variable}` | {} | {meaning} |\n", default.join(", ")))
+    });
+    format!("| flag | environment | default | meaning |\n|---|---|---|---|\n{}", rows.collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use super::*;
+
+    fn page(name: &str) -> String {
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap_or_default()
+    }
+
+    #[test]
+    fn the_reference_is_what_the_code_says() {
+        assert!(
+            page("docs/reference.md") == reference(),
+            "docs/reference.md is stale: run `cargo run -- explain --markdown >docs/reference.md`"
+        );
+    }
+
+    #[test]
+    fn the_readme_has_the_flags_as_they_are() {
+        assert!(
+            page("README.md").contains(&flags()),
+            "README.md has another table of flags than docs/reference.md: copy it from there"
+        );
+    }
+
+    #[test]
+    fn every_flag_has_a_name_in_the_environment_and_a_meaning() {
+        let command = Run::augment_args(clap::Command::new("run"));
+        for flag in command.get_arguments() {
+            let (name, env) = (flag.get_long().expect("a flag"), flag.get_env().expect("a variable"));
+            assert_eq!(env.to_string_lossy(), format!("CFSHARE_{}", name.replace('-', "_").to_uppercase()));
+            assert!(flag.get_help().is_some_and(|help| help.to_string().len() > 10), "--{name}");
+        }
+    }
 }

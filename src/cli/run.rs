@@ -126,7 +126,7 @@ impl Run {
             lead: self.leader_elect.then(|| Lead {
                 namespace: self.lease_namespace.clone(),
                 name: self.lease_name.clone(),
-                identity: self.identity.clone().unwrap_or_else(identity),
+                identity: self.identity(),
                 duration: self.lease_duration,
             }),
             metrics,
@@ -134,6 +134,12 @@ impl Run {
         };
         tracing::info!(version = env!("CARGO_PKG_VERSION"), read_only = self.read_only, "cfshare starts");
         operator::run(options, shutdown).await
+    }
+
+    /// Name of this replica: as told, or the pod's, or something as unique.
+    fn identity(&self) -> String {
+        let host = || std::env::var("HOSTNAME").unwrap_or_else(|_| "cfshare".into());
+        self.identity.clone().unwrap_or_else(|| format!("{}_{}", host(), std::process::id()))
     }
 
     fn check(&self) -> anyhow::Result<()> {
@@ -167,6 +173,7 @@ impl Run {
             connect_timeout,
             answer_timeout: self.call_timeout.saturating_sub(connect_timeout).max(Duration::from_secs(1)),
             total_timeout: self.call_timeout,
+            user_agent: format!("cfshare/{} ({})", env!("CARGO_PKG_VERSION"), product_comment(&self.identity())),
             ca_bundle,
             ..cloudflare::Options::default()
         };
@@ -178,6 +185,11 @@ async fn kube_client() -> anyhow::Result<kube::Client> {
     let mut config = kube::Config::infer().await.context(
         "no Kubernetes cluster: set KUBECONFIG to a kubeconfig file, or run inside a cluster with a ServiceAccount",
     )?;
+    // The proxy variables are for the way to Cloudflare: inside a cluster kube passes them over, so outside as well.
+    let variable = |name| std::env::var(name).ok().and_then(|text| text.parse::<http::Uri>().ok());
+    if ["HTTPS_PROXY", "https_proxy"].into_iter().any(|name| variable(name) == config.proxy_url) {
+        config.proxy_url = None;
+    }
     // A retry hidden in a layer below turns an applied write into a conflict.
     config.default_retry = false;
     config.connect_timeout = Some(Duration::from_secs(10));
@@ -198,10 +210,9 @@ fn until_told(down: watch::Sender<bool>) -> anyhow::Result<impl Future<Output = 
     })
 }
 
-/// The pod's name, or something as unique.
-fn identity() -> String {
-    let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "cfshare".into());
-    format!("{host}_{}", std::process::id())
+/// What of a name may stand in a User-Agent, which says at Cloudflare which replica called.
+fn product_comment(name: &str) -> String {
+    name.chars().filter(|c| c.is_ascii_alphanumeric() || "-_.:".contains(*c)).take(80).collect()
 }
 
 /// A time such as `90s`, `10m`, `1h` or `500ms`.

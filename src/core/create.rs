@@ -111,6 +111,8 @@ pub enum Presence {
     Leaving,
     /// A read says gone, and no second one confirms it yet.
     Missing,
+    /// Not there for a credential that has never shown it: most likely another account's.
+    Hidden,
     /// Definitely gone.
     Gone,
 }
@@ -161,6 +163,8 @@ pub enum Wait {
     Leaving,
     /// For a second read to confirm that the share is gone.
     Confirmation,
+    /// For a credential that shows the share, or for a person's word that it is gone.
+    Sight,
     /// For the operator to be allowed to write.
     Thaw,
 }
@@ -276,6 +280,7 @@ fn keep(adopted: bool, share: Presence) -> Step {
         Presence::Live => Step::Tend,
         Presence::Leaving => Step::Wait(Wait::Leaving),
         Presence::Missing => Step::Wait(Wait::Confirmation),
+        Presence::Hidden => Step::Wait(Wait::Sight),
         Presence::Gone if adopted => Step::Refuse(Refusal::NotFound),
         Presence::Gone => Step::Forget,
     }
@@ -292,6 +297,7 @@ fn end(facts: &Facts) -> Step {
             Presence::Live => Step::Delete,
             Presence::Leaving => Step::Wait(Wait::Leaving),
             Presence::Missing => Step::Wait(Wait::Confirmation),
+            Presence::Hidden => Step::Wait(Wait::Sight),
             Presence::Gone => Step::Release,
         },
     }
@@ -336,7 +342,7 @@ fn observe(situation: &Situation, doomed: bool) -> Step {
             Presence::Unread => Step::Read(Want::Share),
             Presence::Live => Step::Tend,
             Presence::Leaving => Step::Wait(Wait::Leaving),
-            Presence::Missing | Presence::Gone => Step::Refuse(Refusal::NotFound),
+            Presence::Missing | Presence::Hidden | Presence::Gone => Step::Refuse(Refusal::NotFound),
         },
     }
 }
@@ -382,7 +388,14 @@ mod tests {
             }
         }
         for adopted in [false, true] {
-            for share in [Presence::Unread, Presence::Live, Presence::Leaving, Presence::Missing, Presence::Gone] {
+            for share in [
+                Presence::Unread,
+                Presence::Live,
+                Presence::Leaving,
+                Presence::Missing,
+                Presence::Hidden,
+                Presence::Gone,
+            ] {
                 all.push(Situation::Bound { adopted, share });
             }
         }
@@ -487,6 +500,17 @@ mod tests {
         for (facts, step) in every() {
             if let Situation::Bound { adopted: true, .. } = facts.situation {
                 assert!(step != Step::Forget && step != Step::Create, "{facts:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_share_that_the_credential_never_showed_is_neither_made_anew_nor_let_go() {
+        for (facts, step) in every() {
+            if matches!(facts.situation, Situation::Bound { share: Presence::Hidden, .. }) && facts.owner {
+                let kept = matches!(step, Step::Wait(_) | Step::Refuse(_));
+                let retained = step == Step::Release && facts.doomed && (facts.retain || facts.mode == Mode::Observe);
+                assert!(kept || retained, "{facts:?} {step:?}");
             }
         }
     }

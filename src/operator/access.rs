@@ -68,6 +68,16 @@ impl Access {
         }
     }
 
+    /// Whether what was seen last was seen with another credential.
+    pub fn is_stranger(&self, seen_with: Option<&str>) -> bool {
+        seen_with.is_some_and(|witness| witness != self.account.fingerprint.to_string())
+    }
+
+    /// Why nothing can be read of the account, if that has gone on for so long.
+    pub fn blindness(&self, patience: Duration) -> Option<Error> {
+        self.account.blindness(self.clock.now(), patience)
+    }
+
     pub fn permit(&self, calls: usize) -> Result<Permit, Stop> {
         self.account.budget.ask(&self.turn, u32::try_from(calls).unwrap_or(u32::MAX)).ok_or(Stop::Queued)
     }

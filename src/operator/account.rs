@@ -8,17 +8,19 @@ use tokio::sync::Notify;
 
 use crate::cloudflare::{Error, ErrorClass, Fingerprint, Meta};
 use crate::core::guard;
-use crate::core::id::AccountId;
+use crate::core::id::{AccountId, ShareId};
 use crate::core::time::At;
 
 use super::budget::Budget;
 use super::clock;
 use super::credentials::Known;
 use super::key::ObjectKey;
-use super::view::Picture;
+use super::view::{Picture, Seen};
 
 /// So many refusals over so long a time make a credential denied; single ones pass.
 const DENIALS: u32 = 3;
+/// Times in conditions and annotations have whole seconds.
+pub const CLOCK: std::time::Duration = std::time::Duration::from_secs(1);
 
 pub struct Account {
     pub id: AccountId,
@@ -52,6 +54,9 @@ struct Health {
     first_denial: Option<At>,
     /// Why the last sweep did not succeed.
     sweep_error: Option<Error>,
+    /// Sweeps in a row that did not succeed, and since when.
+    failed_sweeps: u32,
+    failing_since: At,
 }
 
 /// Stops all writes when many shares vanish at once.
@@ -59,6 +64,8 @@ struct Health {
 pub struct Breaker {
     opened: Option<At>,
     vanished: HashMap<String, At>,
+    /// Those of which a person said that they are meant to be gone.
+    accepted: HashSet<String>,
     message: String,
 }
 
@@ -109,7 +116,14 @@ impl Account {
     /// A sweep that began then has ended. Returns those who waited for it.
     pub fn swept(&self, began: At, outcome: Result<(), Error>) -> Vec<ObjectKey> {
         let failed = outcome.is_err();
-        lock(&self.health).sweep_error = outcome.err();
+        {
+            let mut health = lock(&self.health);
+            health.failed_sweeps = if failed { health.failed_sweeps + 1 } else { 0 };
+            if health.failed_sweeps == 1 {
+                health.failing_since = began;
+            }
+            health.sweep_error = outcome.err();
+        }
         let mut demands = lock(&self.demands);
         let met: Vec<ObjectKey> = demands
             .waiting
@@ -131,6 +145,13 @@ impl Account {
 
     pub fn sweep_error(&self) -> Option<Error> {
         lock(&self.health).sweep_error.clone()
+    }
+
+    /// Why nothing can be read, if that has gone on for so long that it is no passing failure.
+    pub fn blindness(&self, now: At, patience: std::time::Duration) -> Option<Error> {
+        let health = lock(&self.health);
+        let lasts = health.failed_sweeps >= DENIALS && now.since(health.failing_since) >= patience;
+        health.sweep_error.clone().filter(|error| lasts && error.class() != ErrorClass::Throttled)
     }
 
     pub fn follow(&self, object: &ObjectKey) {
@@ -182,32 +203,38 @@ impl Account {
     }
 
     /// Counts shares that are bound and not there any more; opens the breaker when they are too many to be meant.
-    /// Returns whether it opened just now.
-    pub fn count_losses(&self, bound: usize, missing: HashSet<String>, now: At) -> bool {
+    /// `told` is since when objects say that it is open. Returns whether it opened or closed just now.
+    pub fn count_losses(&self, bound: usize, missing: &HashSet<String>, told: Option<At>, now: At) -> bool {
+        let picture = self.picture();
+        let is_back = |id: &str| ShareId::parse(id).is_ok_and(|id| picture.seen(&id).is_some_and(Seen::is_live));
         let mut breaker = lock(&self.breaker);
-        breaker.vanished.retain(|_, at| now.since(*at) < guard::VANISH_WINDOW);
-        for id in &missing {
+        breaker.vanished.retain(|id, at| now.since(*at) < guard::VANISH_WINDOW && !is_back(id));
+        breaker.accepted.retain(|id| missing.contains(id));
+        let lost: Vec<&String> = missing.iter().filter(|id| !breaker.accepted.contains(*id)).collect();
+        let none_lost = lost.is_empty();
+        for id in lost {
             breaker.vanished.entry(id.clone()).or_insert(now);
         }
         if breaker.opened.is_some() {
             // All came back: whatever it was has passed.
-            if missing.is_empty() {
-                *breaker = Breaker::default();
+            if none_lost {
+                breaker.opened = None;
+                breaker.vanished.clear();
             }
-            return false;
+            return none_lost;
         }
         let vanished = breaker.vanished.len();
         if !guard::mass_loss(bound, vanished) {
             return false;
         }
-        breaker.opened = Some(now);
+        // A process that just began finds it as the one before left it.
+        breaker.opened = Some(told.unwrap_or(now));
         breaker.message = format!(
-            "{vanished} of {bound} shares of account {} vanished within 10 minutes; most likely the credential changed. \
-             Nothing is written for this account until they are back, or until any of its Shares is annotated \
-             {}={} or later, if they are meant to be gone",
+            "{vanished} of {bound} shares of account {} vanished within 10 minutes; most likely the credential was \
+             exchanged. Nothing is written for this account until they are back. If they are meant to be gone: \
+             kubectl annotate --overwrite share <any of them> {}=$(date -u +%FT%TZ)",
             self.id,
             crate::api::CLOSE_BREAKER,
-            clock::time(now).0,
         );
         true
     }
@@ -223,11 +250,20 @@ impl Account {
         breaker.opened.map(|_| breaker.message.clone())
     }
 
-    /// A person says that the losses before that time are meant.
-    pub fn close_breaker(&self, confirmed: At) {
+    /// A person says that the losses before that time are meant. Returns whether that closed the breaker.
+    pub fn close_breaker(&self, confirmed: At) -> bool {
         let mut breaker = lock(&self.breaker);
-        if breaker.opened.is_some_and(|opened| opened <= confirmed) {
-            *breaker = Breaker::default();
+        if !breaker.opened.is_some_and(|opened| opened <= confirmed.plus(CLOCK)) {
+            return false;
         }
+        breaker.opened = None;
+        let vanished = std::mem::take(&mut breaker.vanished);
+        breaker.accepted.extend(vanished.into_keys());
+        true
+    }
+
+    /// Whether a person said that this share is meant to be gone.
+    pub fn is_accepted(&self, id: &str) -> bool {
+        lock(&self.breaker).accepted.contains(id)
     }
 }

@@ -56,9 +56,18 @@ impl Apply<'_> {
         }
     }
 
+    /// Whether a call may start now. Since the permit was given a limiter may have asked for a pause.
+    fn may_send(&self) -> Result<(), Stop> {
+        self.context.may_write()?;
+        match self.access.account.budget.closed_until() {
+            Some(_) => self.access.permit(1).map(drop),
+            None => Ok(()),
+        }
+    }
+
     /// The one call that cannot be repeated. The caller holds the permit and has announced it.
     pub async fn create_share(&self, share: &NewShare) -> Result<Change<Share>, Stop> {
-        self.context.may_write()?;
+        self.may_send()?;
         let Access { client, credential, account, .. } = self.access;
         let answer = self.access.heed(client.create_share(credential, &account.id, share).await);
         // An answer about another name is an answer to another request.
@@ -76,7 +85,7 @@ impl Apply<'_> {
 
     pub async fn rename_share(&self, id: &ShareId, name: &str) -> Result<Change<()>, Stop> {
         let _permit = self.access.permit(1)?;
-        self.context.may_write()?;
+        self.may_send()?;
         let Access { client, credential, account, .. } = self.access;
         let answer = self.access.heed(client.rename_share(credential, &account.id, id, name).await);
         Ok(self.change(answer.map(|share| account.picture().wrote(share, self.access.clock.now()))))
@@ -84,7 +93,7 @@ impl Apply<'_> {
 
     pub async fn delete_share(&self, id: &ShareId) -> Result<Change<()>, Stop> {
         let _permit = self.access.permit(1)?;
-        self.context.may_write()?;
+        self.may_send()?;
         let Access { client, credential, account, .. } = self.access;
         let answer = self.access.heed(client.delete_share(credential, &account.id, id).await);
         let now = self.access.clock.now();
@@ -111,7 +120,7 @@ impl Apply<'_> {
 
     /// Adds one recipient, excluded account or resource. The caller holds the permit and has announced it.
     pub async fn add(&self, id: &ShareId, key: &RowKey, meta: &Map<String, Value>) -> Result<Change<()>, Stop> {
-        self.context.may_write()?;
+        self.may_send()?;
         let Access { client, credential, account, .. } = self.access;
         let answer = match key {
             RowKey::Recipient(recipient) => {
@@ -147,7 +156,7 @@ impl Apply<'_> {
         meta: &Map<String, Value>,
     ) -> Result<Change<()>, Stop> {
         let _permit = self.access.permit(1)?;
-        self.context.may_write()?;
+        self.may_send()?;
         let Access { client, credential, account, .. } = self.access;
         let answer = self.access.heed(client.update_resource(credential, &account.id, id, row, meta).await);
         Ok(self.change(answer.map(|row| self.wrote_resource(id, row))))
@@ -155,7 +164,7 @@ impl Apply<'_> {
 
     pub async fn remove(&self, id: &ShareId, row: &RowId) -> Result<Change<()>, Stop> {
         let _permit = self.access.permit(1)?;
-        self.context.may_write()?;
+        self.may_send()?;
         let Access { client, credential, account, .. } = self.access;
         let answer = match row {
             RowId::Recipient(row) => {

@@ -15,9 +15,10 @@ use crate::core::row::{self, Declared, Recorded as RowRecorded, Seen as RowSeen,
 use crate::core::time::At;
 
 use super::access::{Access, Stop};
+use super::account::CLOCK;
 use super::apply::{Apply, Change, RowId};
 use super::clock;
-use super::context::Context;
+use super::context::{Context, Settings};
 use super::credentials::{Known, NoCredential};
 use super::declare::{self, Child};
 use super::events::Note;
@@ -233,6 +234,7 @@ where
         child.share_id = None;
         child.owner_account_id = None;
         child.credentials_name = None;
+        child.seen_with = None;
         child.intended_at = None;
         child.confirmed = false;
     }
@@ -367,6 +369,15 @@ where
     Ok(())
 }
 
+/// What a child's record means to rows that were read then.
+pub fn recorded(record: &ChildStatus, read: At, settings: &Settings) -> RowRecorded {
+    match (record.confirmed, &record.intended_at) {
+        (true, _) => RowRecorded::InPlace,
+        (false, Some(at)) => inventory::recorded(Some(&Entry::intended(at.clone())), read, settings),
+        (false, None) => RowRecorded::Never,
+    }
+}
+
 /// Who looks after the row: the Share itself, an older object, or this one.
 fn declared<C: Child>(pass: &Pass<C>, parent: &Parent, owner: &AccountId, key: &RowKey) -> Declared
 where
@@ -400,6 +411,7 @@ where
     let child = pass.status.child();
     if child.share_id.as_deref() != Some(id.as_str()) {
         child.share_id = Some(id.to_string());
+        child.seen_with = None;
         child.confirmed = false;
         child.intended_at = None;
         child.drift.clear();
@@ -449,8 +461,12 @@ where
         let may_write = !observing && !self.pass.context.settings.read_only && self.access.account.breaker().is_none();
         let requested = self.pass.is_requested();
         let mut fresh = false;
+        if let Some(error) = self.access.blindness(self.pass.context.settings.settle_time / 2) {
+            return Err(Stop::Cloudflare(error));
+        }
         for _ in 0..MAX_ROUNDS {
             let Some(seen) = self.seen_or_read().await? else { return self.share_gone().await };
+            self.record().seen_with = Some(self.access.account.fingerprint.to_string());
             if !requested && !fresh && self.is_trusted(&seen) {
                 return Ok(Some(self.as_before()));
             }
@@ -545,6 +561,17 @@ where
     async fn share_gone(&mut self) -> Result<Option<Verdict>, Stop> {
         let patience = self.pass.context.settings.patience();
         let now = self.pass.now();
+        let leaving = self.seen().is_some_and(|seen| seen.is_leaving());
+        if let (true, false, Some(message)) = (self.pass.is_doomed(), leaving, self.access.account.breaker()) {
+            return Ok(Some(Verdict::blind(Reason::BreakerOpen, message).again(Duration::from_secs(15))));
+        }
+        if self.pass.is_doomed() && !leaving && self.is_hidden() {
+            let secret = Name::new(
+                self.pass.key.name.namespace.clone(),
+                self.record().credentials_name.clone().unwrap_or_default(),
+            );
+            return Ok(Some(super::share::hidden(self.pass.object.as_ref(), &self.id, &secret)));
+        }
         if self.pass.is_doomed() {
             let (gone, leaving, first) = {
                 let picture = self.access.account.picture();
@@ -565,8 +592,26 @@ where
             let verdict = Verdict::working(Reason::Deleting, "the share is not there any more; looking again");
             return Ok(Some(verdict.again(patience)));
         }
-        let message = format!("share {} is not there; its Share object looks after that", self.id);
+        let key = self.key.clone();
+        self.pass.status.tell_row(&key, None);
+        let name = self.pass.object.share().name;
+        let message = match &self.parent.share {
+            Some(_) => format!("share {} is not there; Share {name} looks after that", self.id),
+            None => format!("Share {name} does not exist, and share {} is gone from Cloudflare", self.id),
+        };
         Ok(Some(Verdict::working(Reason::WaitingForShare, message).again(patience)))
+    }
+
+    /// Whether the credential has never shown the share, so that it may be another account's, and nobody said that the
+    /// share is meant to be gone.
+    fn is_hidden(&mut self) -> bool {
+        let confirmed = super::share::vouched(self.pass.object.as_ref());
+        let record = self.pass.status.child();
+        let told = super::verdict::breaker_told(&record.conditions);
+        let vouched = confirmed.zip(told).is_some_and(|(confirmed, told)| told <= confirmed.plus(CLOCK));
+        self.access.is_stranger(record.seen_with.as_deref())
+            && !vouched
+            && !self.access.account.is_accepted(self.id.as_str())
     }
 
     /// Whether the last verdict, Ready, still stands though the rows were not listed since the process began.
@@ -602,15 +647,8 @@ where
 
     fn step(&mut self, seen: &Seen) -> (Step, RowSeen) {
         let context = self.pass.context.clone();
-        let record = self.pass.status.child();
-        let recorded = match (record.confirmed, &record.intended_at) {
-            (true, _) => RowRecorded::InPlace,
-            (false, Some(at)) => {
-                let entry = Entry::intended(at.clone());
-                inventory::recorded(Some(&entry), seen.rows_read_at(&self.key), &context.settings)
-            }
-            (false, None) => RowRecorded::Never,
-        };
+        let read_at = seen.rows_read_at(&self.key);
+        let recorded = recorded(self.record(), read_at, &context.settings);
         let wanted = self.pass.object.wanted_meta();
         let row_seen = seen.row(&self.key, |row| !meta::same_object(&wanted, &row.meta));
         let lagging = context.is_lagging();

@@ -27,7 +27,7 @@ use super::sweep;
 use super::wakes::Wakes;
 
 /// What the installer decided.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Settings {
     pub sweep_interval: Duration,
     pub poll_min: Duration,

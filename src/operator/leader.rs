@@ -44,8 +44,11 @@ pub struct Election {
 
 /// The Lease as it was last seen to change, by our own clock.
 struct Observed {
-    version: String,
+    /// `None`: it was deleted.
+    version: Option<String>,
     at: Instant,
+    /// For how long whoever had it then may believe to have it.
+    lasts: Duration,
 }
 
 impl Election {
@@ -87,23 +90,37 @@ impl Election {
         }
     }
 
+    fn holds(&self) -> bool {
+        let until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        until.is_some_and(|until| Instant::now() < until)
+    }
+
     /// Whether the Lease is ours after this turn.
     async fn turn(&self, observed: &mut Option<Observed>) -> Result<bool, kube::Error> {
         let Some(lease) = self.api.get_opt(&self.name).await? else {
+            // Deleted by hand: who held it does not know yet.
+            if let Some(seen) = observed.as_mut().filter(|_| !self.holds()) {
+                if seen.version.take().is_some() {
+                    seen.at = Instant::now();
+                }
+                if seen.at.elapsed() <= seen.lasts {
+                    return Ok(false);
+                }
+            }
             let lease = Lease {
                 metadata: ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() },
                 spec: Some(self.spec(None)),
             };
             return won(self.api.create(&PostParams::default(), &lease).await);
         };
-        let version = lease.resource_version().unwrap_or_default();
-        if observed.as_ref().is_none_or(|seen| seen.version != version) {
-            *observed = Some(Observed { version, at: Instant::now() });
-        }
+        let version = lease.resource_version();
         let spec = lease.spec.clone().unwrap_or_default();
         let holder = spec.holder_identity.clone().unwrap_or_default();
-        let theirs = spec.lease_duration_seconds.map_or(self.duration, |s| Duration::from_secs(s.max(1) as u64));
-        let expired = observed.as_ref().is_some_and(|seen| seen.at.elapsed() > theirs);
+        let lasts = spec.lease_duration_seconds.map_or(self.duration, |s| Duration::from_secs(s.max(1) as u64));
+        if observed.as_ref().is_none_or(|seen| seen.version != version) {
+            *observed = Some(Observed { version, at: Instant::now(), lasts });
+        }
+        let expired = observed.as_ref().is_some_and(|seen| seen.at.elapsed() > lasts);
         if holder != self.identity && !holder.is_empty() && !expired {
             return Ok(false);
         }

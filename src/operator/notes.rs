@@ -23,8 +23,9 @@ pub struct Notes {
     pub polls: u32,
     pub due: At,
     moved: u64,
-    /// Passes in a row that failed.
+    /// Passes in a row that failed, and since when.
     pub failures: u32,
+    pub failing_since: Option<At>,
     /// What Cloudflare refused, by item.
     pub refused: HashMap<String, Refused>,
     /// Successful writes whose value did not stay, by item.
@@ -33,8 +34,10 @@ pub struct Notes {
     pub empty_looks: Vec<At>,
     /// How many creates in a row were refused as a whole, without saying for what.
     pub refused_creates: usize,
-    /// When a share that the manifest names by id was last not there.
-    pub not_found: Option<At>,
+    /// When the share that the manifest names by id was last asked for.
+    pub asked_for_id: Option<At>,
+    /// When it was first asked who has the wanted name.
+    pub first_look: Option<At>,
     pub following: bool,
     /// When Events were published lately.
     published: Vec<At>,
@@ -80,8 +83,10 @@ impl Notebook {
             notes.written.clear();
             notes.polls = 0;
             notes.refused_creates = 0;
-            notes.not_found = None;
+            notes.asked_for_id = None;
+            notes.first_look = None;
             notes.failures = 0;
+            notes.failing_since = None;
         }
         use_them(notes)
     }

@@ -263,6 +263,12 @@ impl Objects {
         relations.shares.iter().filter(|(_, t)| t.secret == *secret).map(|(name, _)| name.clone()).collect()
     }
 
+    /// Objects that want a share of that name in an account.
+    pub fn claimants(&self, account: &str, name: &str) -> Vec<Name> {
+        let claim = (account.to_owned(), name.to_owned());
+        self.relations().by_claim.get(&claim).into_iter().flatten().cloned().collect()
+    }
+
     /// Secrets with which children made their rows in an account, and whether those children are being deleted.
     pub fn orphan_secrets(&self, account: &str) -> HashSet<(Name, bool)> {
         let secret = |namespace: Option<String>, child: Option<&ChildStatus>, doomed: bool| {

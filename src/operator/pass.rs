@@ -170,16 +170,16 @@ where
             }
         }
         self.save().await?;
-        self.notes(|notes| notes.failures = 0);
+        self.notes(|notes| (notes.failures, notes.failing_since) = (0, None));
         Ok(verdict.again)
     }
 
     /// Ends a pass that Cloudflare did not let go on.
     pub async fn fail(mut self, error: Error, access: Option<&Access>) -> Result<Option<Duration>, Stop> {
         let now = self.now();
-        let failures = self.notes(|notes| {
+        let (failures, since) = self.notes(|notes| {
             notes.failures += 1;
-            notes.failures
+            (notes.failures, *notes.failing_since.get_or_insert(now))
         });
         let wait = pace::growing(failures.saturating_sub(1), Duration::from_secs(1), Duration::from_secs(60));
         let class = error.class();
@@ -197,13 +197,16 @@ where
         let verdict = match class {
             ErrorClass::Throttled => {
                 let wait = closed.map_or(wait, |until| until.since(now).max(Duration::from_secs(1)));
-                return self.end(failures, Verdict::unknown(
+                return self.end((failures, since), Verdict::unknown(
                     Reason::Throttled,
                     "Cloudflare's limit of calls is reached, also by others who use this credential; goes on by itself",
                 ).again(wait)).await;
             }
             ErrorClass::Denied => {
-                let long = access.is_some_and(|a| a.account.is_denied(now, self.context.settings.settle_time / 2));
+                let patience = self.context.settings.settle_time / 2;
+                // Reads may well be allowed where writes are not.
+                let long = failures >= TOLERATED && now.since(since) >= patience
+                    || access.is_some_and(|access| access.account.is_denied(now, patience));
                 let message = format!(
                     "{message}: the credential is wrong, or lacks a permission: an API token needs \
                      Account > Resource Sharing > Edit on this account"
@@ -220,15 +223,17 @@ where
                 Verdict::blind(Reason::Rejected, format!("{message}: check spec.accountID and the ids")).again(wait)
             }
         };
-        self.end(failures, verdict).await
+        self.end((failures, since), verdict).await
     }
 
-    async fn end(self, failures: u32, verdict: Verdict) -> Result<Option<Duration>, Stop> {
+    async fn end(self, (failures, since): (u32, At), verdict: Verdict) -> Result<Option<Duration>, Stop> {
         let (context, key) = (self.context.clone(), self.key.clone());
         let uid = self.object.uid().unwrap_or_default();
         let edition = (self.generation(), self.request());
         let again = self.finish(verdict).await?;
-        context.notebook.with(&key, &uid, edition, |notes| notes.failures = failures);
+        context.notebook.with(&key, &uid, edition, |notes| {
+            (notes.failures, notes.failing_since) = (failures, Some(since));
+        });
         Ok(again)
     }
 }

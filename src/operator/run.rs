@@ -68,13 +68,16 @@ pub async fn run(options: Options, mut shutdown: watch::Receiver<bool>) -> anyho
             let api = Api::namespaced(options.kube.clone(), &lead.namespace);
             let (election, leadership) = Election::new(api, &lead.name, lead.identity.clone(), lead.duration);
             let (leads_sender, mut leads) = watch::channel(false);
-            tokio::spawn(election.run(leads_sender));
+            let election = tokio::spawn(election.run(leads_sender));
             options.readiness.stand_by();
             tokio::select! {
                 changed = leads.wait_for(|leads| *leads) => { changed?; }
                 _ = shutdown.wait_for(|down| *down) => return Ok(()),
             }
             let ended = work(&options, leadership, shutdown, Some(leads)).await;
+            // It would take back what is given back below.
+            election.abort();
+            let _ = election.await;
             let api = Api::namespaced(options.kube.clone(), &lead.namespace);
             leader::release(&api, &lead.name, &lead.identity).await;
             return ended;

@@ -1,6 +1,6 @@
 //! The sweep: one list of all live shares of an account, now and then, in place of a watch.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::budget::{Caller, Turn};
 use super::context::Context;
 use super::key::{Name, ObjectKey};
 use super::objects::{Related, secret_of};
-use super::view::Change;
+use super::verdict::breaker_told;
 
 /// Recipients of a share are listed again at least so often, since an error entry moves no count.
 const RELIST: Duration = Duration::from_secs(3600);
@@ -57,6 +57,7 @@ pub async fn run(context: Arc<Context>, account: Arc<Account>) {
             return;
         }
         let began = context.clock.now();
+        let blind = is_blind(&context, &account);
         let outcome = sweep(&context, &account, began).await;
         failures = if outcome.is_ok() { 0 } else { failures + 1 };
         if outcome.is_ok() {
@@ -65,6 +66,9 @@ pub async fn run(context: Arc<Context>, account: Arc<Account>) {
         context.metrics.sweep(outcome.is_ok());
         for key in account.swept(began, outcome) {
             context.wakes.wake(&key);
+        }
+        if blind != is_blind(&context, &account) {
+            wake_account(&context, &account);
         }
     }
 }
@@ -131,25 +135,35 @@ async fn sweep(context: &Context, account: &Account, began: At) -> Result<(), Er
         return Err(Error::Lost { cause: "the list of shares moved each time it was read".into() });
     };
     let live: HashSet<ShareId> = rows.iter().filter(|share| is_live(share)).map(|share| share.id.clone()).collect();
-    let mut moved: Vec<ShareId> = Vec::new();
+    let mut freed = Vec::new();
     let lacking = {
         let mut picture = account.picture();
         for share in rows {
-            let id = share.id.clone();
-            if picture.read(share, began, grace) == Change::Moved {
-                moved.push(id);
-            }
+            picture.read(share, began, grace);
         }
-        let lacking = picture.swept(&live, began, grace);
+        let lacking = picture.lacking(&live, began, grace);
+        freed.extend(lacking.iter().filter_map(|id| Some(picture.seen(id)?.share.name.clone())));
         for id in &lacking {
             // Gone from the list: a GET will say, and until then nothing is believed of it.
             picture.forget(id);
         }
         lacking
     };
-    count_losses(context, account, &live);
+    // Before anybody may believe this list.
+    count_losses(context, account, &live).await;
+    let moved = {
+        let mut picture = account.picture();
+        picture.swept(began);
+        picture.pair();
+        // What a pass read on its way may concern others.
+        picture.moved()
+    };
     wake(context, moved.iter().chain(&lacking));
     wake(context, relist(account, began).iter());
+    // A name that was taken is free again.
+    for name in freed.iter().flat_map(|name| context.objects.claimants(account.id.as_str(), name)) {
+        context.wakes.wake(&crate::api::Share::key(name));
+    }
     Ok(())
 }
 
@@ -157,32 +171,44 @@ fn is_live(share: &Share) -> bool {
     matches!(share.status, ShareStatus::Active | ShareStatus::Other(_))
 }
 
+/// Whether nothing could be read for so long that objects have to tell it.
+fn is_blind(context: &Context, account: &Account) -> bool {
+    account.blindness(context.clock.now(), context.settings.settle_time / 2).is_some()
+}
+
 /// Shares that objects are bound to and that are not there: if they are many, nothing is written any more.
-fn count_losses(context: &Context, account: &Account, live: &HashSet<ShareId>) {
-    let mut bound = 0;
-    let mut missing = HashSet::new();
+async fn count_losses(context: &Context, account: &Account, live: &HashSet<ShareId>) {
+    let mut ours: HashMap<Name, bool> = HashMap::new();
+    let (mut bound, mut missing, mut told) = (0, HashSet::new(), None);
     for name in context.objects.of_account(account.id.as_str()) {
         let Some(share) = context.objects.shares.find(&name) else { continue };
         let Some(status) = share.status.as_ref().filter(|s| s.bound_uid == share.metadata.uid) else { continue };
         let Some(id) = &status.share_id else { continue };
-        if share.metadata.deletion_timestamp.is_some() {
+        let secret = secret_of(&share);
+        // Another credential may well see other shares of the account.
+        let ours = match ours.get(&secret) {
+            Some(ours) => *ours,
+            None => {
+                let known = context.credentials.resolve(&secret).await;
+                *ours.entry(secret).or_insert(known.is_ok_and(|known| known.fingerprint == account.fingerprint))
+            }
+        };
+        if share.metadata.deletion_timestamp.is_some() || !ours {
             continue;
         }
         bound += 1;
-        let there = ShareId::parse(id).is_ok_and(|id| {
-            let picture = account.picture();
-            live.contains(&id) || picture.seen(&id).is_some()
-        });
+        let there = ShareId::parse(id).is_ok_and(|id| live.contains(&id) || account.picture().seen(&id).is_some());
         if !there {
             missing.insert(id.clone());
+            told = told.into_iter().chain(breaker_told(&status.conditions)).min();
         }
     }
-    if account.count_losses(bound, missing, context.clock.now()) {
-        let why = account.breaker().unwrap_or_default();
-        tracing::error!(account = %account.id, why, "the breaker opened");
-        for name in context.objects.of_account(account.id.as_str()) {
-            context.wakes.wake(&crate::api::Share::key(name));
+    if account.count_losses(bound, &missing, told, context.clock.now()) {
+        match account.breaker() {
+            Some(why) => tracing::error!(account = %account.id, why, "the breaker opened"),
+            None => tracing::info!(account = %account.id, "the shares are back, and the breaker is closed"),
         }
+        wake_account(context, account);
     }
 }
 
@@ -202,6 +228,13 @@ fn relist(account: &Account, now: At) -> Vec<ShareId> {
         }
     }
     old.into_iter().map(|(_, id)| id).collect()
+}
+
+/// Wakes all objects of an account.
+pub fn wake_account(context: &Context, account: &Account) {
+    for name in context.objects.of_account(account.id.as_str()) {
+        wake_family(context, &name);
+    }
 }
 
 /// Wakes the objects that are bound to these shares, and their children.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::api::{ConditionType, Reason};
+use crate::core::time::At;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readiness {
@@ -121,6 +122,12 @@ fn set(
         }
         None => conditions.push(fresh),
     }
+}
+
+/// Since when an object says that its share is missed, and that a person is needed.
+pub fn breaker_told(conditions: &[Condition]) -> Option<At> {
+    let stalled = conditions.iter().find(|c| c.type_ == ConditionType::Stalled.as_str())?;
+    (stalled.reason == Reason::BreakerOpen.as_str()).then(|| super::clock::from_time(&stalled.last_transition_time))
 }
 
 /// Status and reason of the Ready condition.

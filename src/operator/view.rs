@@ -9,7 +9,7 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 
 use crate::cloudflare::{
-    AssociationStatus, Counts, ExcludedRecipient, Recipient, ResourceStatus, Share, ShareResource, ShareStatus,
+    AssociationStatus, Counts, ExcludedRecipient, Kind, Recipient, ResourceStatus, Share, ShareResource, ShareStatus,
 };
 use crate::core::gone::Missing;
 use crate::core::id::{AccountId, ShareId};
@@ -32,6 +32,10 @@ pub struct Picture {
     /// Shares that Cloudflare was deleting, and when that list was begun.
     pub leaving: Option<(At, HashSet<ShareId>)>,
     missing: HashMap<ShareId, Missing>,
+    /// Shares in which a read, whoever's, showed something new that nobody was told of yet.
+    moved: HashSet<ShareId>,
+    /// Live sent shares of which there is another one of the same name.
+    twins: HashMap<ShareId, ShareId>,
 }
 
 /// One share, and what of it was read.
@@ -76,13 +80,6 @@ impl Recipients {
     }
 }
 
-/// What moved in a share between two reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
-    None,
-    Moved,
-}
-
 impl Picture {
     pub fn seen(&self, id: &ShareId) -> Option<&Seen> {
         self.shares.get(id)
@@ -97,16 +94,24 @@ impl Picture {
     }
 
     /// A share as a list or a GET showed it.
-    pub fn read(&mut self, share: Share, began: At, grace: Duration) -> Change {
+    pub fn read(&mut self, share: Share, began: At, grace: Duration) {
         self.missing.remove(&share.id);
         let id = share.id.clone();
-        match self.shares.get_mut(&id) {
+        let moved = match self.shares.get_mut(&id) {
             Some(seen) => seen.read(share, began, grace),
             None => {
-                self.shares.insert(id, Seen::new(share, began));
-                Change::Moved
+                self.shares.insert(id.clone(), Seen::new(share, began));
+                true
             }
+        };
+        if moved {
+            self.moved.insert(id);
         }
+    }
+
+    /// The shares that moved since this was last asked.
+    pub fn moved(&mut self) -> HashSet<ShareId> {
+        std::mem::take(&mut self.moved)
     }
 
     /// A share as the answer to our own write showed it.
@@ -134,11 +139,41 @@ impl Picture {
         self.missing.entry(id.clone()).or_insert(Missing::since(began, expected)).again(began, expected);
     }
 
-    /// A complete list, begun then, showed just these live shares. Returns those that it lacks.
-    pub fn swept(&mut self, live: &HashSet<ShareId>, began: At, grace: Duration) -> Vec<ShareId> {
+    /// Finds live sent shares that have one name; those that had no twin, or another one, before have moved.
+    pub fn pair(&mut self) {
+        let sent = self.shares.values().filter(|seen| seen.is_live() && seen.share.kind != Some(Kind::Received));
+        let mut names: HashMap<(&AccountId, &str), Vec<&ShareId>> = HashMap::new();
+        for seen in sent {
+            names.entry((&seen.share.account_id, &seen.share.name)).or_default().push(&seen.share.id);
+        }
+        let mut twins = HashMap::new();
+        for ids in names.into_values().filter(|ids| ids.len() > 1) {
+            for id in &ids {
+                if let Some(other) = ids.iter().filter(|other| other != &id).min() {
+                    twins.insert((*id).clone(), (*other).clone());
+                }
+            }
+        }
+        let changed = twins.iter().filter(|(id, other)| self.twins.get(*id) != Some(other)).map(|(id, _)| id);
+        let single = self.twins.keys().filter(|id| !twins.contains_key(*id));
+        self.moved.extend(changed.chain(single).cloned());
+        self.twins = twins;
+    }
+
+    /// Another live share of the same name, as of the last sweep.
+    pub fn twin(&self, id: &ShareId) -> Option<&ShareId> {
+        self.twins.get(id)
+    }
+
+    /// A complete list that began then is taken in.
+    pub fn swept(&mut self, began: At) {
         self.swept = Some(self.swept.map_or(began, |at| at.max(began)));
-        self.looked = self.swept;
+        self.looked = self.looked.max(self.swept);
         self.missing.retain(|_, missing| began.since(missing.last) < FORGOTTEN);
+    }
+
+    /// The shares that a complete list, begun then, lacks; it showed just these live ones.
+    pub fn lacking(&self, live: &HashSet<ShareId>, began: At, grace: Duration) -> Vec<ShareId> {
         let lacking = self.shares.iter().filter(|(id, seen)| {
             seen.is_live() && !live.contains(*id) && seen.read_at < began && !seen.is_recent(id.as_str(), began, grace)
         });
@@ -198,7 +233,8 @@ impl Seen {
         self.answered.get(id).is_some_and(|at| began.since(*at) < grace)
     }
 
-    fn read(&mut self, mut share: Share, began: At, grace: Duration) -> Change {
+    /// Returns whether anything is different now.
+    fn read(&mut self, mut share: Share, began: At, grace: Duration) -> bool {
         let before = (self.share.name.clone(), self.share.status.clone(), self.counts);
         let resources = share.resources.take();
         let resources_moved = resources.is_some_and(|rows| self.read_resources(rows, began, grace));
@@ -218,7 +254,7 @@ impl Seen {
             recipients.stale |= doubted || resources_moved;
             doubted
         });
-        if same && !resources_moved && !rows_moved { Change::None } else { Change::Moved }
+        !same || resources_moved || rows_moved
     }
 
     fn wrote(&mut self, mut share: Share, now: At) {
@@ -426,12 +462,15 @@ mod tests {
     }
 
     #[test]
-    fn a_resource_that_somebody_changed_is_a_move_though_no_count_moves() {
-        let (at, grace) = (|second: i64| At(second * 1000), Duration::from_secs(60));
+    fn a_resource_that_somebody_changed_moves_its_share_though_no_count_moves() {
         let mut picture = Picture::default();
-        picture.read(share(json!({}), 1), at(1), grace);
-        assert_eq!(picture.read(share(json!({}), 1), at(2), grace), Change::None);
-        assert_eq!(picture.read(share(json!({"mode": "log"}), 2), at(3), grace), Change::Moved);
-        assert_eq!(picture.read(share(json!({"mode": "log"}), 2), at(4), grace), Change::None);
+        let mut moves = |meta: serde_json::Value, version: i64| {
+            picture.read(share(meta, version), At(version * 1000), Duration::from_secs(60));
+            picture.moved().len()
+        };
+        assert_eq!(moves(json!({}), 1), 1, "a new share");
+        assert_eq!(moves(json!({}), 1), 0);
+        assert_eq!(moves(json!({"mode": "log"}), 2), 1);
+        assert_eq!(moves(json!({"mode": "log"}), 2), 0);
     }
 }

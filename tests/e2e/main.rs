@@ -1,11 +1,16 @@
 //! The whole operator: the real process, against a real API server and the Cloudflare simulator, over HTTP.
 
+mod adopt;
 mod children;
 mod client;
 mod create;
 mod expect;
+mod faults;
+mod install;
 mod lifecycle;
 mod manifests;
+mod observe;
+mod organization;
 mod own;
 mod reader;
 mod scale;
@@ -64,9 +69,15 @@ fn main() -> ExitCode {
     trials.extend(manifests::trials(lazy.clone()));
     trials.extend(staged(&lazy, lifecycle::TESTS));
     trials.extend(staged(&lazy, children::TESTS));
+    trials.extend(staged(&lazy, adopt::TESTS));
+    trials.extend(staged(&lazy, observe::TESTS));
+    trials.extend(staged(&lazy, organization::TESTS));
     trials.extend(staged(&lazy, scale::TESTS));
     trials.extend(staged(&lazy, switches::TESTS));
     trials.extend(staged(&lazy, create::TESTS));
+    trials.extend(staged(&lazy, faults::TESTS));
+    trials.extend(install::trials());
+    trials.extend(staged(&lazy, install::TESTS));
     let conclusion = libtest_mimic::run(&arguments, trials);
     drop(lazy);
     conclusion.exit_code()

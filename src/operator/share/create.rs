@@ -136,6 +136,7 @@ impl Work {
         let status = &mut self.pass.status;
         status.bound_uid = self.pass.object.metadata.uid.clone();
         status.share_id = Some(id.to_string());
+        status.seen_with = Some(self.access.account.fingerprint.to_string());
         status.intent = None;
         status.adopted = adopted;
         if adopted {
@@ -280,6 +281,7 @@ impl Work {
         status.recipients = None;
         status.resources = None;
         status.remote_status = None;
+        status.seen_with = None;
         self.pass.save().await?;
         if let Ok(id) = ShareId::parse(&id) {
             self.access.account.picture().forget(&id);

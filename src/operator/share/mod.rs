@@ -1,8 +1,10 @@
 //! One pass over a Share: find out where it stands, take the steps that are called for, tell.
 
 mod create;
+pub mod plan;
 pub mod report;
 mod rows;
+pub mod sight;
 mod situation;
 
 use std::collections::BTreeMap;
@@ -14,6 +16,7 @@ use kube::ResourceExt;
 use crate::api::share::{AdoptionPolicy, DeletionPolicy, ManagementPolicy, MaxRemovals};
 use crate::api::status::{EffectivePolicies, ShareStatus};
 use crate::api::{CLOSE_BREAKER, FINALIZER, Reason, Share};
+use crate::cloudflare::ErrorClass;
 use crate::core::create::{self as creation, Mode, Refusal, Step, Wait, Want};
 use crate::core::guard::Limit;
 use crate::core::id::{AccountId, OrganizationId, ShareId};
@@ -21,6 +24,7 @@ use crate::core::pace::Class;
 use crate::core::time::At;
 
 use super::access::{Access, Stop};
+use super::account::CLOCK;
 use super::apply::{Apply, Change};
 use super::context::Context;
 use super::credentials::{Known, NoCredential};
@@ -30,7 +34,8 @@ use super::key::{Name, RowKey};
 use super::objects::{self, Objects};
 use super::pass::Pass;
 use super::record::Recorded;
-use super::verdict::Verdict;
+use super::sweep;
+use super::verdict::{Verdict, breaker_told};
 
 impl Recorded for Share {
     type Status = ShareStatus;
@@ -128,7 +133,7 @@ pub async fn pass(context: Arc<Context>, object: Arc<Share>) -> Result<Option<Du
     };
     let class = class_of(&mut pass);
     let access = context.access(&known, &wanted.owner, &pass.key, class);
-    close_breaker(&pass, &access);
+    close_breaker(&mut pass, &access);
     let mode = mode(&pass, &access, &wanted);
     let mut work = Work { pass, access, wanted, mode };
     match work.run().await {
@@ -138,7 +143,7 @@ pub async fn pass(context: Arc<Context>, object: Arc<Share>) -> Result<Option<Du
         }
         Ok(None) => Ok(None),
         Err(Stop::Cloudflare(error)) => {
-            if error.class() == crate::cloudflare::ErrorClass::Denied {
+            if error.class() == ErrorClass::Denied {
                 context.credentials.doubt(&objects::secret_of(&work.pass.object));
             }
             work.pass.fail(error, Some(&work.access)).await
@@ -188,11 +193,36 @@ fn class_of(pass: &mut Pass<Share>) -> Class {
     }
 }
 
-fn close_breaker(pass: &Pass<Share>, access: &Access) {
-    let Some(text) = pass.object.annotations().get(CLOSE_BREAKER) else { return };
-    if let Ok(time) = text.parse::<k8s_openapi::jiff::Timestamp>() {
-        access.account.close_breaker(At(time.as_millisecond()));
+/// A person says that shares which cannot be seen are meant to be gone: all that vanished together, or this one.
+fn close_breaker(pass: &mut Pass<Share>, access: &Access) {
+    let Some(confirmed) = vouched(pass.object.as_ref()) else { return };
+    if access.account.close_breaker(confirmed) {
+        tracing::warn!(account = %access.account.id, "the breaker was closed by hand");
+        sweep::wake_account(&pass.context, &access.account);
     }
+    if breaker_told(&pass.status.conditions).is_some_and(|told| told <= confirmed.plus(CLOCK)) {
+        pass.status.seen_with = Some(access.account.fingerprint.to_string());
+    }
+}
+
+/// When a person said that what cannot be seen is meant to be gone.
+pub fn vouched<K: kube::Resource>(object: &K) -> Option<At> {
+    let time = object.annotations().get(CLOSE_BREAKER)?.parse::<k8s_openapi::jiff::Timestamp>();
+    time.ok().map(|time| At(time.as_millisecond()))
+}
+
+/// What to tell where a credential does not show a share that another one showed.
+pub fn hidden<K: kube::Resource<DynamicType = ()>>(object: &K, id: &ShareId, secret: &Name) -> Verdict {
+    let message = format!(
+        "share {id} cannot be seen with the credential in Secret {}, which has never shown it: most likely it is one of \
+         another account. Nothing is made anew or let go. Put the right credential there; or, if the share is meant to \
+         be gone: kubectl annotate --overwrite {} {} -n {} {CLOSE_BREAKER}=$(date -u +%FT%TZ)",
+        secret.name,
+        K::kind(&()).to_lowercase(),
+        object.name_any(),
+        object.namespace().unwrap_or_default(),
+    );
+    Verdict::blind(Reason::BreakerOpen, message).again(Duration::from_secs(15))
 }
 
 fn mode(pass: &Pass<Share>, access: &Access, wanted: &Wanted) -> Mode {
@@ -270,7 +300,7 @@ fn tell_policies(pass: &mut Pass<Share>, wanted: &Wanted, retain: bool) {
 }
 
 /// What the manifest and the children want, with every id checked.
-fn want(share: &Share, objects: &Objects) -> Result<Wanted, String> {
+pub(super) fn want(share: &Share, objects: &Objects) -> Result<Wanted, String> {
     let spec = &share.spec;
     let owner = declare::account(&spec.account_id, "spec.accountID")?;
     let organization = match &spec.organization {
@@ -310,7 +340,12 @@ impl Work {
         if self.mode == Mode::Manage && has_record(&self.pass.status) && !self.pass.is_doomed() {
             self.pass.guard(true).await?;
         }
+        if let Some(error) = self.access.blindness(self.pass.context.settings.settle_time / 2) {
+            return Err(Stop::Cloudflare(error));
+        }
+        let mut asked_again = false;
         for _ in 0..MAX_STEPS {
+            self.note_witness();
             let facts = self.facts();
             let step = creation::step(&facts);
             tracing::trace!(?facts, ?step);
@@ -353,6 +388,13 @@ impl Work {
                     }
                 }
                 Step::Wait(wait) => return Ok(Some(self.waiting(wait))),
+                // Somebody says that the name is free now.
+                Step::Refuse(Refusal::NameTaken(ids)) if self.pass.is_requested() && !asked_again => {
+                    asked_again = true;
+                    for id in ids.iter().take(3) {
+                        self.access.read_share(id).await?;
+                    }
+                }
                 Step::Refuse(refusal) => return Ok(Some(self.refused(refusal))),
             }
         }
@@ -382,14 +424,26 @@ impl Work {
         let apply = Apply { context: &self.pass.context, access: &self.access };
         match apply.delete_share(&id).await? {
             Change::Done(()) => Ok(None),
-            Change::Unsure(error) => Err(Stop::Cloudflare(error)),
+            Change::Unsure(error) => {
+                // Read it before it is sent once more.
+                self.access.account.picture().forget(&id);
+                Err(Stop::Cloudflare(error))
+            }
             Change::Not(error) => match error.class() {
-                crate::cloudflare::ErrorClass::Rejected => {
+                ErrorClass::Rejected => {
                     let message = format!("Cloudflare refuses to delete share {id}: {error}");
                     self.pass.notes(|notes| notes.refuse("delete", message, now));
                     Ok(None)
                 }
-                _ => Err(Stop::Cloudflare(error)),
+                // Most likely it is being deleted already.
+                ErrorClass::Conflict => {
+                    self.access.read_share(&id).await?;
+                    let live = self.access.account.picture().seen(&id).is_some_and(|seen| seen.is_live());
+                    if live { Err(Stop::Cloudflare(error)) } else { Ok(None) }
+                }
+                ErrorClass::Retry | ErrorClass::Throttled | ErrorClass::Denied | ErrorClass::Gone => {
+                    Err(Stop::Cloudflare(error))
+                }
             },
         }
     }
@@ -502,6 +556,10 @@ impl Work {
             .again((settle / 16).max(Duration::from_millis(500))),
             Wait::Backoff => self.backing_off(),
             Wait::Thaw => self.frozen("the create call that was under way is not resolved"),
+            Wait::Sight => match (self.share_id(), self.access.account.breaker()) {
+                (Some(id), None) => hidden(self.pass.object.as_ref(), &id, &objects::secret_of(&self.pass.object)),
+                (_, _) => self.frozen("the share is not there"),
+            },
             Wait::Leaving | Wait::Confirmation => unreachable!("handled where it is met"),
         }
     }
@@ -516,60 +574,71 @@ impl Work {
         }
     }
 
-    fn refused(&mut self, refusal: Refusal) -> Verdict {
-        let name = self.wanted.name.clone().unwrap_or_default();
-        let list = |ids: &[ShareId]| ids.iter().map(ShareId::as_str).collect::<Vec<_>>().join(", ");
-        match refusal {
-            Refusal::Claimed => {
-                let objects = &self.pass.context.objects;
-                let id = self.pass.status.share_id.clone().or_else(|| self.pass.object.spec.share_id.clone());
-                let rival = objects.rival(&self.pass.object, id.as_deref());
-                let rival = rival.map_or("another object".to_owned(), |rival| format!("the older Share {rival}"));
-                Verdict::stalled(
-                    Reason::Claimed,
-                    format!("{rival} has this share: delete one of the two, or give this one another spec.name"),
-                )
-            }
-            Refusal::NameTaken(ids) => Verdict::stalled(
-                Reason::NameTaken,
-                format!(
-                    "a share named {name} exists (id {}): write `shareID: {}` to take it over, or another spec.name \
-                     to make a new one",
-                    list(&ids),
-                    ids.first().map(ShareId::as_str).unwrap_or_default()
-                ),
+    fn refused(&self, refusal: Refusal) -> Verdict {
+        let id = self.share_id();
+        refused(refusal, &self.pass.object, &self.wanted, &self.pass.context.objects, id.as_ref())
+    }
+}
+
+/// Why nothing is done, and what to write instead.
+pub(super) fn refused(
+    refusal: Refusal,
+    share: &Share,
+    wanted: &Wanted,
+    objects: &Objects,
+    id: Option<&ShareId>,
+) -> Verdict {
+    let name = wanted.name.clone().unwrap_or_default();
+    let list = |ids: &[ShareId]| ids.iter().map(ShareId::as_str).collect::<Vec<_>>().join(", ");
+    match refusal {
+        Refusal::Claimed => {
+            let id = id.map(ShareId::as_str).or(share.spec.share_id.as_deref());
+            let rival = objects.rival(share, id);
+            let rival = rival.map_or("another object".to_owned(), |rival| format!("the older Share {rival}"));
+            Verdict::stalled(
+                Reason::Claimed,
+                format!("{rival} has this share: delete one of the two, or give this one another spec.name"),
             )
-            .again(Duration::from_secs(60)),
-            Refusal::Ambiguous(ids) => Verdict::stalled(
-                Reason::Ambiguous,
-                format!(
-                    "{} shares named {name} could be meant (ids {}): write `shareID:` with the right one",
-                    ids.len(),
-                    list(&ids)
-                ),
-            )
-            .again(Duration::from_secs(60)),
-            Refusal::NotFound => {
-                let id = self.share_id().map(|id| id.to_string()).unwrap_or_default();
-                Verdict::stalled(
-                    Reason::ShareNotFound,
-                    format!(
-                        "share {id} does not exist in account {}: a share that was taken over is not made anew. \
-                         Correct spec.shareID, or delete this object and apply one without shareID",
-                        self.wanted.owner
-                    ),
-                )
-                .again(Duration::from_secs(60))
-            }
-            Refusal::TargetMismatch => Verdict::stalled(
-                Reason::TargetMismatch,
-                "the share has another target (accounts or organization) than this manifest, and a target cannot be \
-                 changed: declare the same target, or use another share",
-            ),
-            Refusal::Nothing => Verdict::stalled(
-                Reason::Differs,
-                format!("observed: there is no live share named {name} in account {}", self.wanted.owner),
-            ),
         }
+        Refusal::NameTaken(ids) => Verdict::stalled(
+            Reason::NameTaken,
+            format!(
+                "a share named {name} exists (id {}): write `shareID: {}` to take it over, or another spec.name \
+                 to make a new one",
+                list(&ids),
+                ids.first().map(ShareId::as_str).unwrap_or_default()
+            ),
+        )
+        .again(Duration::from_secs(60)),
+        Refusal::Ambiguous(ids) => Verdict::stalled(
+            Reason::Ambiguous,
+            format!(
+                "{} shares named {name} could be meant (ids {}): write `shareID:` with the right one",
+                ids.len(),
+                list(&ids)
+            ),
+        )
+        .again(Duration::from_secs(60)),
+        Refusal::NotFound => {
+            let id = id.map(ShareId::as_str).or(share.spec.share_id.as_deref()).unwrap_or_default();
+            Verdict::stalled(
+                Reason::ShareNotFound,
+                format!(
+                    "share {id} does not exist in account {}: a share that was taken over is not made anew. \
+                     Correct spec.shareID, or delete this object and apply one without shareID",
+                    wanted.owner
+                ),
+            )
+            .again(Duration::from_secs(60))
+        }
+        Refusal::TargetMismatch => Verdict::stalled(
+            Reason::TargetMismatch,
+            "the share has another target (accounts or organization) than this manifest, and a target cannot be \
+             changed: declare the same target, or use another share",
+        ),
+        Refusal::Nothing => Verdict::stalled(
+            Reason::Differs,
+            format!("observed: there is no live share named {name} in account {}", wanted.owner),
+        ),
     }
 }

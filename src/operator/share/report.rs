@@ -11,7 +11,8 @@ use super::super::clock;
 use super::super::key::RowKey;
 use super::super::verdict::{Course, Verdict};
 use super::super::view::Seen;
-use super::rows::{Plan, not_converging};
+use super::plan::Plan;
+use super::rows::not_converging;
 use super::{Work, create::name_row};
 
 const MAX_EXCEPTIONS: usize = 100;
@@ -257,7 +258,19 @@ impl Work {
         self.settle();
         match stuck {
             Some(verdict) => verdict,
-            None => Verdict::ready(Reason::Associated, so_far),
+            None => Verdict::ready(Reason::Associated, self.with_twin(id, so_far)),
+        }
+    }
+
+    /// Two live shares of one name: ours, and one that may be a create that arrived twice.
+    fn with_twin(&self, id: &ShareId, so_far: String) -> String {
+        let twin = self.access.account.picture().twin(id).cloned();
+        match twin.filter(|twin| !self.pass.context.objects.is_spoken_for(&self.pass.key.name, twin.as_str())) {
+            Some(twin) => format!(
+                "{so_far}; another live share has the same name (id {twin}), which nobody here declares: delete it at \
+                 Cloudflare if it is not needed"
+            ),
+            None => so_far,
         }
     }
 

@@ -1,18 +1,16 @@
 //! The recipients, excluded accounts and resources of a share that is there: compare, add, change, remove.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use crate::api::Reason;
 use crate::api::status::{DriftEntry, RecentRemovals};
-use crate::cloudflare::{Error, ErrorClass, TargetType};
+use crate::cloudflare::{Error, ErrorClass};
 use crate::core::create::Mode;
 use crate::core::guard::REMOVAL_WINDOW;
 use crate::core::id::ShareId;
-use crate::core::meta;
 use crate::core::pace::Class;
-use crate::core::row::{self, Declared, Seen as RowSeen, Step};
+use crate::core::row::{Seen as RowSeen, Step};
 use crate::core::time::At;
 
 use super::super::access::Stop;
@@ -23,8 +21,9 @@ use super::super::events::Note;
 use super::super::inventory::{self, Entries, Entry};
 use super::super::key::RowKey;
 use super::super::verdict::Verdict;
-use super::super::view::{Seen, resource_key};
+use super::super::view::Seen;
 use super::Work;
+use super::plan::{Basis, Plan};
 
 /// A list of rows that is older is read again before anything is added or removed on its word.
 const FRESH: Duration = Duration::from_secs(5);
@@ -33,17 +32,6 @@ const BATCH: usize = 8;
 /// So many polls that show nothing new are left to the counts.
 const PATIENT_POLLS: u32 = 3;
 const MAX_ROUNDS: usize = 200;
-
-/// What is to be done, by key.
-pub(super) struct Plan {
-    pub steps: BTreeMap<RowKey, (Step, RowSeen)>,
-}
-
-impl Plan {
-    pub(super) fn of(&self, wanted: impl Fn(Step) -> bool) -> Vec<RowKey> {
-        self.steps.iter().filter(|(_, (step, _))| wanted(*step)).map(|(key, _)| key.clone()).collect()
-    }
-}
 
 /// What a round of work came to.
 enum Round {
@@ -246,60 +234,17 @@ impl Work {
         self.pass.status.adopted && self.pass.object.spec.name.is_none()
     }
 
-    /// One step for each key that is declared, recorded or there.
     pub(super) fn plan(&self, seen: &Seen) -> Plan {
-        let settings = &self.pass.context.settings;
         let entries = inventory::entries(&self.pass.status.inventory);
-        let mut keys: BTreeSet<RowKey> = self.wanted.inline.keys().chain(entries.keys()).cloned().collect();
-        if self.target_is_accounts(seen) {
-            keys.extend(seen.recipients.iter().flat_map(|r| &r.rows).map(|r| RowKey::Recipient(r.account_id.clone())));
-        }
-        keys.extend(seen.excluded.iter().flat_map(|(_, rows)| rows).map(|r| RowKey::Excluded(r.account_id.clone())));
-        keys.extend(seen.resources.iter().flatten().map(resource_key));
-        let steps = keys.into_iter().map(|key| {
-            let declared = self.declared(&key);
-            let row_seen = seen.row(&key, |row| {
-                self.wanted.all.get(&key).is_some_and(|declaration| !meta::same_object(&declaration.meta, &row.meta))
-            });
-            // Who only observes records nothing: what is declared is compared as if it had been in place.
-            let recorded = if self.mode == Mode::Observe && declared == Declared::Here {
-                row::Recorded::InPlace
-            } else {
-                inventory::recorded(entries.get(&key), seen.rows_read_at(&key), settings)
-            };
-            let facts = row::Facts {
-                declared,
-                recorded,
-                seen: row_seen,
-                prune: self.wanted.prune && !matches!(key, RowKey::Excluded(_)),
-                lagging: self.mode != Mode::Observe && self.pass.context.is_lagging(),
-            };
-            let step = match row::step(facts) {
-                // The child that looks after the row has not noted it down yet: until then the record is kept here.
-                Step::Forget if declared == Declared::Elsewhere && !self.is_taken_over(&key) => Step::Keep,
-                step => step,
-            };
-            (key, (step, row_seen))
-        });
-        Plan { steps: steps.collect() }
-    }
-
-    fn target_is_accounts(&self, seen: &Seen) -> bool {
-        self.wanted.organization.is_none() && seen.share.target_type != TargetType::Organization
-    }
-
-    fn declared(&self, key: &RowKey) -> Declared {
-        if self.wanted.inline.contains_key(key) {
-            return Declared::Here;
-        }
-        // A child that is being deleted removes its row itself, unless it was refused because it is the last one.
-        let looked_after = self.wanted.siblings.iter().any(|s| s.row == *key && !(s.doomed && s.is_last));
-        if looked_after { Declared::Elsewhere } else { Declared::Nowhere }
-    }
-
-    fn is_taken_over(&self, key: &RowKey) -> bool {
-        let share_id = &self.pass.status.share_id;
-        self.wanted.siblings.iter().any(|s| s.row == *key && s.settled_in && s.share_id == *share_id)
+        let basis = Basis {
+            wanted: &self.wanted,
+            share_id: self.pass.status.share_id.as_deref(),
+            entries: &entries,
+            settings: &self.pass.context.settings,
+            observing: self.mode == Mode::Observe,
+            lagging: self.mode != Mode::Observe && self.pass.context.is_lagging(),
+        };
+        basis.plan(seen)
     }
 
     /// One round: record what is plain, then add, then change, then remove.
@@ -568,7 +513,7 @@ impl Work {
                 Some(Ok(Change::Unsure(error))) => trouble = Some(Stop::Cloudflare(error)),
                 Some(Ok(Change::Not(error))) => {
                     entries.remove(&key);
-                    trouble = self.add_refused(id, &key, error);
+                    trouble = self.add_refused(id, &key, error).await.err();
                 }
                 Some(Err(stop)) => {
                     entries.remove(&key);
@@ -590,26 +535,35 @@ impl Work {
         }
     }
 
-    fn add_refused(&mut self, id: &ShareId, key: &RowKey, error: Error) -> Option<Stop> {
+    async fn add_refused(&mut self, id: &ShareId, key: &RowKey, error: Error) -> Result<(), Stop> {
         match error.class() {
             // It may be there already, or the share is in a state that forbids it: look again.
             ErrorClass::Conflict | ErrorClass::Gone => {
-                if let Some(seen) = self.access.account.picture().seen_mut(id) {
-                    seen.outdate();
+                if self.is_there_after_all(id, key).await? {
+                    return Ok(());
                 }
                 let message = format!("Cloudflare refuses {} for now: {error}", self.label(key));
                 let now = self.pass.now();
                 self.pass.notes(|notes| notes.refuse(&key.to_string(), message, now));
-                None
+                Ok(())
             }
             ErrorClass::Rejected => {
                 let message = format!("Cloudflare refuses {}: {error}", self.label(key));
                 let now = self.pass.now();
                 self.pass.notes(|notes| notes.refuse(&key.to_string(), message, now));
-                None
+                Ok(())
             }
-            ErrorClass::Retry | ErrorClass::Throttled | ErrorClass::Denied => Some(Stop::Cloudflare(error)),
+            ErrorClass::Retry | ErrorClass::Throttled | ErrorClass::Denied => Err(Stop::Cloudflare(error)),
         }
+    }
+
+    async fn is_there_after_all(&self, id: &ShareId, key: &RowKey) -> Result<bool, Stop> {
+        match key {
+            RowKey::Recipient(_) => self.access.read_recipients(id).await?,
+            RowKey::Excluded(_) => self.access.read_excluded(id).await?,
+            RowKey::Resource { .. } => self.access.read_share(id).await?,
+        }
+        Ok(self.seen(id).is_some_and(|seen| matches!(seen.row(key, |_| false), RowSeen::Live { .. })))
     }
 
     async fn update(&mut self, id: &ShareId, seen: &Seen, key: &RowKey) -> Result<Round, Stop> {
@@ -635,14 +589,18 @@ impl Work {
             let Some(row) = row_id(seen, key) else { continue };
             let apply = Apply { context: &self.pass.context, access: &self.access };
             let now = self.pass.now();
-            match apply.remove(id, &row).await? {
+            let change = match apply.remove(id, &row).await {
+                Ok(change) => change,
+                Err(stop) => return self.pause_removing(stop).await,
+            };
+            match change {
                 Change::Done(()) => {
                     self.pass.notes(|notes| notes.wrote(&format!("remove {key}"), ""));
                     if matches!(key, RowKey::Recipient(_)) {
                         self.count_removal(now);
                     }
                 }
-                Change::Unsure(error) => return Err(Stop::Cloudflare(error)),
+                Change::Unsure(error) => return self.pause_removing(Stop::Cloudflare(error)).await,
                 Change::Not(error) if matches!(error.class(), ErrorClass::Rejected | ErrorClass::Conflict) => {
                     let last = matches!(key, RowKey::Resource { .. }) && seen.live_resources() <= 1;
                     let message = if last {
@@ -656,10 +614,16 @@ impl Work {
                     };
                     self.pass.notes(|notes| notes.refuse(&format!("remove {key}"), message, now));
                 }
-                Change::Not(error) => return Err(Stop::Cloudflare(error)),
+                Change::Not(error) => return self.pause_removing(Stop::Cloudflare(error)).await,
             }
         }
         Ok(Round::Again)
+    }
+
+    /// What was removed so far counts, whatever stops the rest.
+    async fn pause_removing(&mut self, stop: Stop) -> Result<Round, Stop> {
+        self.pass.save().await?;
+        Err(stop)
     }
 
     fn count_removal(&mut self, now: At) {

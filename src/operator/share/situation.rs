@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::api::share::AdoptionPolicy;
 use crate::api::status::CreateIntent;
-use crate::cloudflare::{Kind as ShareKind, Share as RemoteShare, ShareResource, ShareStatus, TargetType};
+use crate::cloudflare::{Kind as ShareKind, Share as RemoteShare, ShareResource};
 use crate::core::create::{
     self as creation, Adoption, Candidates, Facts, Found, Gathered, Named, Presence, Sighting, Situation,
 };
@@ -14,8 +14,9 @@ use crate::core::time::At;
 use super::super::access::Stop;
 use super::super::declare::By;
 use super::super::key::RowKey;
-use super::super::view::resource_key;
+use super::super::view::{Picture, resource_key};
 use super::Work;
+use super::sight::Sight;
 
 /// A look at the newest shares serves all creates for so long.
 const LOOK: Duration = Duration::from_secs(15);
@@ -60,15 +61,40 @@ impl Work {
         Facts { mode: self.mode, doomed: self.pass.is_doomed(), retain, owner, situation }
     }
 
+    fn sight<'a>(&'a self, picture: &'a Picture) -> Sight<'a> {
+        Sight {
+            name: &self.pass.key.name,
+            wanted: &self.wanted,
+            objects: &self.pass.context.objects,
+            picture,
+            patience: self.pass.context.settings.patience(),
+        }
+    }
+
     fn presence(&self, id: &ShareId) -> Presence {
-        let picture = self.access.account.picture();
-        match picture.seen(id).map(|seen| &seen.share.status) {
-            Some(ShareStatus::Active | ShareStatus::Other(_)) => Presence::Live,
-            Some(ShareStatus::Deleting) => Presence::Leaving,
-            Some(ShareStatus::Deleted) => Presence::Gone,
-            None if picture.is_gone(id, self.pass.context.settings.patience()) => Presence::Gone,
-            None if picture.is_missing(id) => Presence::Missing,
-            None => Presence::Unread,
+        let presence = self.sight(&self.access.account.picture()).presence(id);
+        match presence {
+            Presence::Missing | Presence::Gone if self.is_hidden(id) => Presence::Hidden,
+            other => other,
+        }
+    }
+
+    /// Whether the credential has never shown the share, so that it may be another account's, and nobody said that the
+    /// share is meant to be gone.
+    fn is_hidden(&self, id: &ShareId) -> bool {
+        let status = &self.pass.status;
+        let leaves = self.pass.is_doomed() && status.remote_status.as_deref() == Some("deleting");
+        let shown = self.access.account.picture().seen(id).is_some();
+        let stranger = self.access.is_stranger(status.seen_with.as_deref());
+        stranger && !shown && !leaves && !self.access.account.is_accepted(id.as_str())
+    }
+
+    /// Notes down which credential shows the share, or may be believed that it is gone.
+    pub(super) fn note_witness(&mut self) {
+        let Some(id) = &self.pass.status.share_id else { return };
+        let shown = ShareId::parse(id).is_ok_and(|id| self.access.account.picture().seen(&id).is_some());
+        if shown || self.access.account.is_accepted(id) {
+            self.pass.status.seen_with = Some(self.access.account.fingerprint.to_string());
         }
     }
 
@@ -79,17 +105,10 @@ impl Work {
                 AdoptionPolicy::SameName => Adoption::SameName,
             };
         };
-        let picture = self.access.account.picture();
-        let found = match picture.seen(id) {
-            Some(seen) if seen.is_live() && self.fits(&seen.share) => Found::Fits,
-            Some(seen) if seen.is_live() => Found::Misfits,
-            Some(_) => Found::Missing,
-            None if picture.is_missing(id) => Found::Missing,
-            None => Found::Unread,
-        };
+        let found = self.sight(&self.access.account.picture()).found(id);
         // What is not there may come: ask again once a minute.
         let now = self.pass.now();
-        let asked_lately = self.pass.notes(|n| n.not_found.is_some_and(|at| now.since(at) < Duration::from_secs(55)));
+        let asked_lately = self.pass.notes(|n| n.asked_for_id.is_some_and(|at| now.since(at) < Duration::from_secs(55)));
         if found == Found::Missing && !asked_lately {
             Adoption::Exactly(id.clone(), Found::Unread)
         } else {
@@ -97,45 +116,16 @@ impl Work {
         }
     }
 
-    /// Whether a share is ours to send and has the target that the manifest declares.
-    fn fits(&self, share: &RemoteShare) -> bool {
-        if share.kind == Some(ShareKind::Received) || share.account_id != self.wanted.owner {
-            return false;
-        }
-        match (&self.wanted.organization, &share.target_type) {
-            (None, TargetType::Organization) | (Some(_), TargetType::Account) => false,
-            (Some(wanted), _) => share.organization_id.as_ref().is_none_or(|id| id == wanted),
-            (None, _) => true,
-        }
-    }
-
     pub(super) fn named(&self) -> Named {
-        let picture = self.access.account.picture();
         let now = self.pass.now();
+        // A share that a person made before the manifest must be known, however young both are.
+        let first = self.pass.notes(|notes| *notes.first_look.get_or_insert(now));
+        let picture = self.access.account.picture();
         let (Some(_), Some(looked)) = (picture.swept, picture.looked) else { return Named::Unread };
-        if now.since(looked) > LOOK {
+        if now.since(looked) > LOOK || looked < first {
             return Named::Unread;
         }
-        let Some(name) = &self.wanted.name else { return Named::Nobody };
-        let objects = &self.pass.context.objects;
-        let mut ids: Vec<(ShareId, bool)> = picture
-            .live()
-            .filter(|seen| seen.share.name == *name && seen.share.kind != Some(ShareKind::Received))
-            .filter(|seen| seen.share.account_id == self.wanted.owner)
-            .map(|seen| (seen.share.id.clone(), self.fits(&seen.share)))
-            .collect();
-        if self.wanted.adoption == AdoptionPolicy::SameName && ids.len() > 1 {
-            ids.retain(|(id, _)| !objects.is_spoken_for(&self.pass.key.name, id.as_str()));
-        }
-        ids.sort();
-        match ids.as_slice() {
-            [] => Named::Nobody,
-            [(id, fits)] => {
-                let free = !objects.is_spoken_for(&self.pass.key.name, id.as_str());
-                if free { Named::One { id: id.clone(), fits: *fits } } else { Named::Many(vec![id.clone()]) }
-            }
-            many => Named::Many(many.iter().map(|(id, _)| id.clone()).collect()),
-        }
+        self.sight(&picture).named()
     }
 
     fn gathered(&self) -> Gathered {
@@ -249,10 +239,8 @@ impl Work {
         self.await_first_sweep()?;
         let Some(id) = id else { return Ok(()) };
         self.access.read_share(&id).await?;
-        if !self.access.account.picture().seen(&id).is_some_and(|seen| seen.is_live()) {
-            let now = self.pass.now();
-            self.pass.notes(|notes| notes.not_found = Some(now));
-        }
+        let now = self.pass.now();
+        self.pass.notes(|notes| notes.asked_for_id = Some(now));
         Ok(())
     }
 

@@ -76,7 +76,9 @@ fn is_announced(book: &Book, list: &str, kind: &str, row: &str) -> bool {
     });
     inline
         || book.object(kind, row).is_some_and(|child| {
-            cast::is_guarded(child) && child["status"]["intendedAt"].is_string() && child["status"]["shareID"].is_string()
+            cast::is_guarded(child)
+                && child["status"]["intendedAt"].is_string()
+                && child["status"]["shareID"].is_string()
         })
 }
 
@@ -97,8 +99,7 @@ fn changed(book: &mut Book, arrival: &Arrival, place: &Place, shares: &[ShareSta
         return;
     }
     if place.path == "shares/*" {
-        let share = book.object("Share", cast::SHARE);
-        if !share.is_some_and(cast::is_doomed) {
+        if !book.is_doomed("Share", cast::SHARE) {
             book.violate("the share is deleted though its object is not");
         }
         return;
@@ -107,11 +108,14 @@ fn changed(book: &mut Book, arrival: &Arrival, place: &Place, shares: &[ShareSta
     if row == STRANGER || row == "?" {
         book.violate(format!("{} is removed, which nobody here declared", arrival.path));
     }
-    let live_object = |kind| book.object(kind, row).is_some_and(|object| !cast::is_doomed(object));
     let inline = book.manifests.last_key_value().is_some_and(|(_, wanted)| {
-        if place.path.contains("recipients") { wanted.recipients.contains(row) } else { wanted.resources.contains_key(row) }
+        if place.path.contains("recipients") {
+            wanted.recipients.contains(row)
+        } else {
+            wanted.resources.contains_key(row)
+        }
     });
-    if inline || live_object("ShareRecipient") || live_object("ShareResource") {
+    if inline || !book.is_doomed("ShareRecipient", row) || !book.is_doomed("ShareResource", row) {
         book.violate(format!("{row} is removed though it is declared"));
     }
 }
@@ -127,7 +131,8 @@ fn told(book: &mut Book, arrival: &Arrival, place: &Place, shares: &[ShareState]
     let Some(ready) = ready.filter(|ready| ready["status"] == "True").cloned() else { return };
     let generation = ready["observedGeneration"].as_i64().unwrap_or(0);
     let kind = place.path.split('/').next().unwrap_or_default();
-    let object = |kind| book.object(kind, &place.role).filter(|o| o["metadata"]["generation"].as_i64() == Some(generation));
+    let object =
+        |kind| book.object(kind, &place.role).filter(|o| o["metadata"]["generation"].as_i64() == Some(generation));
     let wanted = match kind {
         "share" => book.manifests.get(&generation).cloned(),
         "sharerecipient" => object("ShareRecipient").map(|_| {
@@ -179,7 +184,7 @@ fn guarded(book: &mut Book, arrival: &Arrival, place: &Place, shares: &[ShareSta
     if cast::is_guarded(&arrival.body) {
         return;
     }
-    let parent_goes = book.object("Share", cast::SHARE).is_none_or(cast::is_doomed);
+    let parent_goes = book.is_doomed("Share", cast::SHARE);
     let row = |names: &ShareState| {
         let recipients = names.recipients.iter().filter(|r| cast::name(&r.account_id) == Some(&place.role));
         let resources = names.resources.iter().filter(|r| cast::name(&r.resource_id) == Some(&place.role));

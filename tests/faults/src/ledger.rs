@@ -44,8 +44,10 @@ pub struct Book {
     pub fired: bool,
     /// As the API server has them, if they are there.
     pub objects: BTreeMap<Name, Value>,
-    /// What the Share declared, by generation.
+    /// What the Share declared, by generation; the last is what it declares now.
     pub manifests: BTreeMap<i64, Wanted>,
+    /// What the test deletes.
+    pub doomed: BTreeSet<Name>,
     /// Announced creates that were sent.
     pub attempts: BTreeSet<String>,
     pub violations: Vec<String>,
@@ -71,6 +73,7 @@ impl Ledger {
             fired: false,
             objects: BTreeMap::new(),
             manifests: BTreeMap::new(),
+            doomed: BTreeSet::new(),
             attempts: BTreeSet::new(),
             violations: Vec::new(),
             written: Vec::new(),
@@ -193,6 +196,16 @@ impl Ledger {
         }
     }
 
+    /// What the test is about to declare: the operator may know it before the test has its answer.
+    pub fn declare(&self, wanted: Wanted) {
+        self.book().manifests.insert(i64::MAX, wanted);
+    }
+
+    /// The test is about to delete an object.
+    pub fn doom(&self, kind: &str, name: &str) {
+        self.book().doomed.insert((kind.to_owned(), name.to_owned()));
+    }
+
     /// What the test itself made of an object.
     pub fn edited(&self, object: &Value) {
         self.book().note(object);
@@ -268,6 +281,11 @@ impl Book {
 
     pub fn object(&self, kind: &str, name: &str) -> Option<&Value> {
         self.objects.get(&(kind.to_owned(), name.to_owned()))
+    }
+
+    /// Not there, or being deleted.
+    pub fn is_doomed(&self, kind: &str, name: &str) -> bool {
+        self.object(kind, name).is_none() || self.doomed.contains(&(kind.to_owned(), name.to_owned()))
     }
 
     /// Takes an object as the API server returned it, unless a newer one is known.

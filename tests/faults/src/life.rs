@@ -249,7 +249,9 @@ impl Script<'_> {
         notes: Value,
     ) -> Result<(), String> {
         let resources: Vec<(&str, Value)> = resources.iter().map(|(r, meta)| (*r, (*meta).clone())).collect();
-        self.apply(&Wanted::new(name, recipients, &resources).manifest(&self.ledger.account, notes)).await
+        let wanted = Wanted::new(name, recipients, &resources);
+        self.ledger.declare(wanted.clone());
+        self.apply(&wanted.manifest(&self.ledger.account, notes)).await
     }
 
     async fn apply(&self, object: &Value) -> Result<(), String> {
@@ -260,6 +262,7 @@ impl Script<'_> {
     }
 
     async fn delete(&self, kind: &str, name: &str) -> Result<(), String> {
+        self.ledger.doom(kind, name);
         let left = self.stage.kube.delete(&cast::path(self.namespace, kind, name)).await?;
         if left["kind"] == "Status" {
             self.ledger.went(kind, name);

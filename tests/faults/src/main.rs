@@ -33,7 +33,7 @@ struct Arguments {
     /// Longest time until a phase of a life comes to rest, in seconds
     #[arg(long, default_value_t = 60)]
     patience: u64,
-    /// Keep logs and stories of failed lives here
+    /// Keep the story of each life here, and the logs of those that failed
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
     /// Instead: so many kills at random moments, while 20 shares are made, edited and deleted
@@ -69,10 +69,13 @@ fn run(arguments: &Arguments) -> Result<bool, String> {
     let simulator = Arc::new(Simulator::start(Config::default()).map_err(|e| e.to_string())?);
     let folder = arguments.keep.clone().unwrap_or_else(|| cluster.folder().to_owned());
     std::fs::create_dir_all(&folder).map_err(|e| e.to_string())?;
+    // The same program to the end, whatever is built meanwhile.
+    let copy = cluster.folder().join("cfshare");
+    std::fs::copy(&binary, &copy).map_err(|e| format!("{}: {e}", binary.display()))?;
     let stage = Stage {
         kube: Kube::new(&cluster)?,
         simulator,
-        binary,
+        binary: copy,
         folder: folder.clone(),
         patience: Duration::from_secs(arguments.patience),
     };
@@ -96,11 +99,11 @@ fn run(arguments: &Arguments) -> Result<bool, String> {
     let mut ended = 0;
     let summary = runtime.block_on(matrix.run(|run| {
         ended += 1;
+        if arguments.keep.is_some() {
+            let _ = std::fs::write(run.outcome.log.with_extension("story"), run.outcome.story.join("\n"));
+        }
         if !run.passed() {
             println!("{}", run.report());
-            if arguments.keep.is_some() {
-                let _ = std::fs::write(run.outcome.log.with_extension("story"), run.outcome.story.join("\n"));
-            }
         } else if ended % 50 == 0 {
             println!("{ended} lives lived");
         }

@@ -56,7 +56,8 @@ impl Run {
     /// Everything that is known about it.
     pub fn report(&self) -> String {
         let name = self.fault.as_ref().map_or("a life without a fault".to_owned(), Fault::to_string);
-        let mut lines = vec![format!("{name}: {:.1} s, log {}", self.outcome.took.as_secs_f64(), self.outcome.log.display())];
+        let mut lines =
+            vec![format!("{name}: {:.1} s, log {}", self.outcome.took.as_secs_f64(), self.outcome.log.display())];
         if self.fault.is_some() && !self.outcome.fired {
             lines.push("  it did not fire".to_owned());
         }
@@ -183,7 +184,15 @@ impl fmt::Display for Summary {
         for point in &self.points {
             let cell = |action: &Action| {
                 let fault = Fault { point: point.clone(), action: *action };
-                by_fault.get(&fault).map_or("", |run| if run.passed() { "ok" } else if run.outcome.fired { "WRONG" } else { "not fired" })
+                by_fault.get(&fault).map_or("", |run| {
+                    if run.passed() {
+                        "ok"
+                    } else if run.outcome.fired {
+                        "WRONG"
+                    } else {
+                        "not fired"
+                    }
+                })
             };
             let cells = Action::ALL.map(|action| cell(&action));
             if cells.iter().any(|cell| !cell.is_empty()) {
@@ -193,7 +202,9 @@ impl fmt::Display for Summary {
             }
         }
         writeln!(f, "\n{:12} {:>7} {:>6} {:>6} {:>11} {:>8}", "", "points", "runs", "fired", "violations", "s a life")?;
-        for (name, side) in [("Cloudflare", Some(Side::Cloudflare)), ("Kubernetes", Some(Side::Kubernetes)), ("all", None)] {
+        for (name, side) in
+            [("Cloudflare", Some(Side::Cloudflare)), ("Kubernetes", Some(Side::Kubernetes)), ("all", None)]
+        {
             let of = |point: &Point| side.is_none_or(|side| point.place.side == side);
             let part: Vec<&Run> = runs.iter().filter(|(fault, _)| of(&fault.point)).map(|(_, run)| *run).collect();
             let points = self.points.iter().filter(|point| of(point)).count();

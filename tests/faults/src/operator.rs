@@ -1,10 +1,9 @@
 //! How is an operator of a test's own started, killed and started again?
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use cfshare_testbed::Process;
 
@@ -61,10 +60,6 @@ impl Operator {
         self.settings.folder.join(format!("{}.log", self.settings.namespace))
     }
 
-    pub fn folder(&self) -> &Path {
-        &self.settings.folder
-    }
-
     /// Ends it as `kill -9` does.
     pub fn kill(&self) {
         if let Some(process) = self.lock().take() {
@@ -99,11 +94,5 @@ impl Operator {
     /// Whether it still runs, or has died by itself.
     pub fn running(&self) -> bool {
         self.lock().as_ref().is_some_and(Process::running)
-    }
-
-    pub fn stop(&self) {
-        if let Some(process) = self.lock().take() {
-            process.stop(Duration::from_secs(10));
-        }
     }
 }

@@ -97,7 +97,8 @@ async fn serve(listener: TcpListener, way: Arc<Way>) {
         connections.spawn(async move {
             let service = service_fn(|request| pass(way.clone(), request));
             // An error here is a connection that a fault or the client closed.
-            let _ = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
+            let _ =
+                http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
         });
         while connections.try_join_next().is_some() {}
     }

@@ -137,8 +137,13 @@ impl Storm {
         loop {
             let objects = kube.list(namespace, "shares").await?;
             let ready = objects.iter().all(cast::is_ready) && objects.len() == if stage < 2 { self.shares } else { 0 };
-            let live: Vec<ShareState> = simulator.state(account).into_iter().filter(|s| s.status != Life::Deleted).collect();
-            let gap = if stage < 2 { gap(&live, self.shares, stage) } else { (!live.is_empty()).then(|| "shares are left".to_owned()) };
+            let live: Vec<ShareState> =
+                simulator.state(account).into_iter().filter(|s| s.status != Life::Deleted).collect();
+            let gap = if stage < 2 {
+                gap(&live, self.shares, stage)
+            } else {
+                (!live.is_empty()).then(|| "shares are left".to_owned())
+            };
             match gap {
                 None if ready => return Ok(()),
                 gap if Instant::now() > end => {
@@ -163,7 +168,8 @@ fn rows(number: usize, stage: usize) -> Vec<String> {
 
 fn manifest(account: &str, number: usize, stage: usize) -> Value {
     let recipients: Vec<Value> = rows(number, stage).iter().map(|id| json!({"accountID": id})).collect();
-    let resources: Vec<Value> = rows(number, stage).iter().map(|id| json!({"type": "custom-ruleset", "id": id})).collect();
+    let resources: Vec<Value> =
+        rows(number, stage).iter().map(|id| json!({"type": "custom-ruleset", "id": id})).collect();
     json!({
         "apiVersion": "cfshare.dev/v1alpha1", "kind": "Share",
         "metadata": {"name": name(number), "labels": {crate::LABEL: "true"}},
@@ -184,7 +190,8 @@ fn gap(live: &[ShareState], shares: usize, stage: usize) -> Option<String> {
         recipients.sort();
         resources.sort();
         let wanted = rows(number, stage);
-        (recipients != wanted || resources != wanted).then(|| format!("{} has {recipients:?} {resources:?}", share.name))
+        (recipients != wanted || resources != wanted)
+            .then(|| format!("{} has {recipients:?} {resources:?}", share.name))
     })
 }
 

@@ -80,9 +80,6 @@ fn adopt(stage: &Stage) -> Result<(), Error> {
     let seed = Seed { account: SECURITY.into(), shares: 0, recipients: 0, resources: 0, prefix: String::new(), list };
     let seeded = stage.simulator.seed(seed).map_err(Error::new)?;
     let [partner, _, legacy] = seeded.as_slice() else { return Err(Error::new("three shares should be there")) };
-    stage
-        .terminal
-        .say("The second one is watched with a token that can only read, and somebody takes its account away.");
     let mark = stage.simulator.last_request();
     stage.shell("kubectl create secret generic cloudflare-readonly --from-literal=apiToken=a-token-that-reads")?;
     stage.shell(&format!(
@@ -96,6 +93,7 @@ fn adopt(stage: &Stage) -> Result<(), Error> {
     stage.until_ready("partner-rules", "2/2")?;
     stage.until_ready("office-rules", "1/1")?;
     stage.until_ready("legacy-ruleset", "1/1")?;
+    stage.terminal.say("Somebody takes an account out of the share that is only watched: READY turns False.");
     let edit = Edit::RemoveRecipient { share: legacy.id.clone(), recipient: legacy.share.recipients[0].clone() };
     stage.simulator.edit(edit).map_err(Error::new)?;
     stage.until("legacy-ruleset", "says that it differs", |share| ready(share)["reason"] == "Differs")?;

@@ -17,6 +17,9 @@ use crate::terminal::Terminal;
 /// How long anything may take that should happen.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// So much of a call's body is shown.
+const BODY: usize = 90;
+
 const NAMESPACE: &str = "security-baseline";
 const OPERATOR: &str = "cfshare run --sweep-interval 2s --poll-min 250ms --poll-max 1s --settle-time 5s \
                         --api-rate 20 --organization-shares security-baseline --admin-listen 127.0.0.1:0";
@@ -260,10 +263,14 @@ fn failed(what: &str, error: std::io::Error) -> Error {
     Error::new(format!("{what}: {error}"))
 }
 
+/// One line for a call: the owner's part of the path says nothing, and a long body is cut.
 fn describe(entry: &Entry) -> String {
     let status = entry.status.map_or("no answer".to_owned(), |status| status.to_string());
+    let path = entry.path.find("/shares").map_or(entry.path.as_str(), |start| &entry.path[start..]);
     let body = if entry.body.is_null() { String::new() } else { format!(" {}", entry.body) };
-    format!("{} {}{body} → {status}", entry.method, entry.path)
+    let cut: String = body.chars().take(BODY).collect();
+    let rest = if cut.len() < body.len() { "…" } else { "" };
+    format!("{} {path}{cut}{rest} → {status}", entry.method)
 }
 
 pub fn is_ready(share: &Value) -> bool {

@@ -1,6 +1,6 @@
 //! The life of one share: made, failed, mended, changed, changed by others, deleted.
 
-use cfshare_simulator::{Association, Edit, RowError};
+use cfshare_simulator::{Association, Edit, Life, RowError};
 use cfshare_testbed::Error;
 
 use crate::stage::{Stage, ensure, ready};
@@ -174,5 +174,8 @@ pub fn end(stage: &Stage) -> Result<(), Error> {
     stage.until("waf-baseline", "says that it is being deleted", |share| ready(share)["reason"] == "Deleting")?;
     stage.shell("kubectl get share waf-baseline")?;
     stage.shell("kubectl wait --for=delete share/waf-baseline --timeout=60s")?;
-    ensure(stage.shares().iter().all(|share| share.name != SHARE), || "the share should be gone".into())
+    let shares = stage.shares();
+    let left = shares.iter().filter(|share| share.name == SHARE && share.status != Life::Deleted).count();
+    let receiving: usize = shares.iter().filter(|share| share.name == SHARE).map(|s| s.live_recipients().len()).sum();
+    ensure(left == 0 && receiving == 0, || format!("{left} shares and {receiving} recipients are left at Cloudflare"))
 }

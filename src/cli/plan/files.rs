@@ -1,0 +1,203 @@
+//! Which objects are in manifest files.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use kube::ResourceExt;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::api::{Share, ShareRecipient, ShareResource};
+
+/// The objects of our kinds, in their order.
+#[derive(Debug, Default)]
+pub struct Manifests {
+    pub shares: Vec<Share>,
+    pub recipients: Vec<ShareRecipient>,
+    pub resources: Vec<ShareResource>,
+}
+
+impl Manifests {
+    /// Reads files, folders of files, and the standard input where a path is `-`. Objects of other kinds are passed
+    /// over.
+    pub fn read(paths: &[PathBuf], namespace: &str) -> anyhow::Result<Manifests> {
+        let mut manifests = Manifests::default();
+        for path in paths {
+            if path.as_os_str() == "-" {
+                let mut text = String::new();
+                std::io::stdin().read_to_string(&mut text).context("the standard input cannot be read")?;
+                manifests.take(&text, namespace).context("the standard input")?;
+                continue;
+            }
+            for file in files(path)? {
+                let shown = file.display();
+                let text = fs::read_to_string(&file).with_context(|| format!("{shown} cannot be read"))?;
+                manifests.take(&text, namespace).with_context(|| shown.to_string())?;
+            }
+        }
+        manifests.check()?;
+        Ok(manifests)
+    }
+
+    fn take(&mut self, text: &str, namespace: &str) -> anyhow::Result<()> {
+        for document in serde_yaml::Deserializer::from_str(text) {
+            let document = Value::deserialize(document).context("no YAML")?;
+            let items = match document.get("items").and_then(Value::as_array) {
+                Some(items) if document["kind"].as_str().is_some_and(|kind| kind.ends_with("List")) => items.clone(),
+                _ => vec![document],
+            };
+            for item in items {
+                self.sort(item, namespace)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn sort(&mut self, manifest: Value, namespace: &str) -> anyhow::Result<()> {
+        let version = manifest["apiVersion"].as_str().unwrap_or_default();
+        if !version.starts_with("cfshare.dev/") {
+            return Ok(());
+        }
+        let kind = manifest["kind"].as_str().unwrap_or_default().to_owned();
+        if version != "cfshare.dev/v1alpha1" {
+            anyhow::bail!("{kind}: apiVersion {version} is not known here: write cfshare.dev/v1alpha1");
+        }
+        match kind.as_str() {
+            "Share" => self.shares.push(object(manifest, namespace)?),
+            "ShareRecipient" => self.recipients.push(object(manifest, namespace)?),
+            "ShareResource" => self.resources.push(object(manifest, namespace)?),
+            other => anyhow::bail!("cfshare.dev has no kind {other:?}: write Share, ShareRecipient or ShareResource"),
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        let mut names = HashSet::new();
+        let shares = self.shares.iter().map(|object| ("Share", object.namespace(), object.name_any()));
+        let recipients = self.recipients.iter().map(|object| ("ShareRecipient", object.namespace(), object.name_any()));
+        let resources = self.resources.iter().map(|object| ("ShareResource", object.namespace(), object.name_any()));
+        for (kind, namespace, name) in shares.chain(recipients).chain(resources) {
+            if !names.insert((kind, namespace, name.clone())) {
+                anyhow::bail!("{kind} {name} is there twice: give one of the two another name");
+            }
+        }
+        Ok(())
+    }
+}
+
+fn object<K>(mut manifest: Value, namespace: &str) -> anyhow::Result<K>
+where
+    K: kube::Resource<DynamicType = ()> + DeserializeOwned + Serialize,
+{
+    let kind = K::kind(&()).into_owned();
+    let name = manifest["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+    if name.is_empty() {
+        anyhow::bail!("a {kind} has no metadata.name: give it one");
+    }
+    if let Some(manifest) = manifest.as_object_mut() {
+        // What a server once wrote into a file is no record of this object.
+        manifest.remove("status");
+    }
+    let mut object: K = serde_json::from_value(manifest.clone())
+        .with_context(|| format!("{kind} {name} is not as the CRD says; ids are quoted text"))?;
+    let kept = serde_json::to_value(&object)?;
+    if let Some(path) = unknown(&manifest["spec"], &kept["spec"], "spec") {
+        anyhow::bail!("{kind} {name}: there is no field {path}: check its spelling with `kubectl explain`");
+    }
+    let meta = object.meta_mut();
+    meta.namespace.get_or_insert_with(|| namespace.to_owned());
+    meta.uid = None;
+    Ok(object)
+}
+
+/// The first field that the type did not take.
+fn unknown(given: &Value, kept: &Value, path: &str) -> Option<String> {
+    match (given, kept) {
+        // Any object at all.
+        _ if path.ends_with(".meta") => None,
+        (Value::Object(given), Value::Object(kept)) => given.iter().find_map(|(key, value)| {
+            let path = format!("{path}.{key}");
+            match kept.get(key) {
+                Some(kept) => unknown(value, kept, &path),
+                None if is_empty(value) => None,
+                None => Some(path),
+            }
+        }),
+        (Value::Array(given), Value::Array(kept)) => {
+            let pairs = given.iter().zip(kept).enumerate();
+            pairs.into_iter().find_map(|(at, (given, kept))| unknown(given, kept, &format!("{path}[{at}]")))
+        }
+        _ => None,
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    value.is_null() || value.as_array().is_some_and(Vec::is_empty)
+}
+
+fn files(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let entries = fs::read_dir(path).with_context(|| format!("{} cannot be read", path.display()))?;
+    let mut files = Vec::new();
+    for entry in entries {
+        let file = entry.with_context(|| format!("{} cannot be read", path.display()))?.path();
+        let manifest = file.extension().is_some_and(|ending| ending == "yaml" || ending == "yml" || ending == "json");
+        if manifest && file.is_file() {
+            files.push(file);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(text: &str) -> Result<Manifests, String> {
+        let mut manifests = Manifests::default();
+        let taken = manifests.take(text, "here").and_then(|()| manifests.check());
+        taken.map(|()| manifests).map_err(|error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn the_examples_are_read_whole() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/examples");
+        let manifests = Manifests::read(&[folder], "here").expect("the examples are right");
+        assert!(manifests.shares.len() > 4 && manifests.recipients.len() == 2 && manifests.resources.len() == 2);
+        assert!(manifests.shares.iter().all(|share| share.namespace().as_deref() == Some("security-baseline")));
+    }
+
+    #[test]
+    fn a_misspelt_field_is_an_error_that_names_it() {
+        let share = |spec: &str| {
+            taken(&format!("apiVersion: cfshare.dev/v1alpha1\nkind: Share\nmetadata: {{name: a}}\nspec: {spec}\n"))
+        };
+        let read = share(r#"{accountID: "1", recipients: [], resources: [{type: a, id: b, meta: {any: {thing: 1}}}]}"#);
+        assert_eq!(read.expect("it is right").shares[0].namespace().as_deref(), Some("here"));
+        let error = share(r#"{accountID: "1", recipient: [{accountID: "2"}]}"#).unwrap_err();
+        assert!(error.contains("no field spec.recipient:"), "{error}");
+        let error = share(r#"{accountID: "1", recipients: [{accountID: "2", nme: x}]}"#).unwrap_err();
+        assert!(error.contains("no field spec.recipients[0].nme"), "{error}");
+        let error = share("{accountID: 1}").unwrap_err();
+        assert!(error.contains("Share a is not as the CRD says; ids are quoted text"), "{error}");
+    }
+
+    #[test]
+    fn other_kinds_are_passed_over_lists_are_opened_and_doubles_refused() {
+        let one = r#"{"apiVersion": "cfshare.dev/v1alpha1", "kind": "Share", "metadata": {"name": "a"},
+                      "spec": {"accountID": "1"}, "status": {"observedGeneration": 1, "boundUID": "x"}}"#;
+        let text = format!("apiVersion: v1\nkind: Secret\n---\n{{kind: List, items: [{one}]}}\n---\n");
+        let read = taken(&text).expect("it is right");
+        assert_eq!((read.shares.len(), read.shares[0].status.is_none()), (1, true));
+        assert!(taken(&format!("{one}\n---\n{one}\n")).unwrap_err().contains("twice"));
+        let error = taken("apiVersion: cfshare.dev/v1\nkind: Share\nmetadata: {name: a}\n").unwrap_err();
+        assert!(error.contains("v1alpha1"), "{error}");
+    }
+}

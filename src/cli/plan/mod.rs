@@ -1,0 +1,211 @@
+//! `cfshare plan`: what would be called at Cloudflare.
+
+mod files;
+mod print;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use kube::{Resource, ResourceExt};
+
+use super::cluster::{Cluster, Scope, credential};
+use super::output::{Exit, print_json};
+use super::remote::{Endpoint, Remote, advice};
+use crate::api::Share;
+use crate::cloudflare::Fingerprint;
+use crate::core::id::{AccountId, ShareId};
+use crate::operator::preview::{self, Account, Fleet, Preview};
+use crate::operator::{Clock, Name, Settings, secret_of};
+use files::Manifests;
+use print::Planned;
+
+/// Show what would be called at Cloudflare, and call nothing
+///
+/// Without -f it is about the objects in the cluster, and what the operator would do about them now. With -f it is
+/// about manifests as if they were applied for the first time, or, with --cluster, to the cluster.
+///
+/// The credential comes from CLOUDFLARE_API_TOKEN, or CLOUDFLARE_EMAIL and CLOUDFLARE_API_KEY, else from the Secrets in
+/// the cluster.
+///
+/// Exit code 0: nothing would be called. 2: something would. 1: it fails, or a Share cannot be carried out as written.
+#[derive(Args, Debug, Clone)]
+#[command(verbatim_doc_comment)]
+pub struct Plan {
+    /// File or folder of manifests, or - for the standard input; may be repeated
+    #[arg(short, long = "filename", value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// With -f: as if the manifests were applied to the cluster
+    #[arg(long, requires = "files")]
+    cluster: bool,
+    #[command(flatten)]
+    scope: Scope,
+    #[command(flatten)]
+    endpoint: Endpoint,
+    /// Form of the output
+    #[arg(short, long, value_enum, default_value = "text", value_name = "FORM")]
+    output: Form,
+}
+
+#[derive(ValueEnum, Debug, Clone, Copy)]
+enum Form {
+    Text,
+    Json,
+}
+
+/// After so long a call that was announced cannot take effect any more, unless the installer decided otherwise.
+const SETTLE_TIME: Duration = Duration::from_secs(240);
+
+impl Plan {
+    pub async fn run(&self, out: &mut impl Write) -> anyhow::Result<Exit> {
+        let (fleet, concerned, cluster) = self.subject().await?;
+        let mut survey = Survey {
+            endpoint: &self.endpoint,
+            cluster: cluster.as_ref(),
+            settings: Settings { settle_time: SETTLE_TIME, ..Settings::default() },
+            remotes: HashMap::new(),
+            accounts: HashMap::new(),
+        };
+        let mut shares: Vec<Arc<Share>> = fleet.shares().to_vec();
+        shares.retain(|share| concerned.as_ref().is_none_or(|names| names.contains(&Name::of(share.as_ref()))));
+        shares.sort_by_key(|share| Name::of(share.as_ref()));
+        let mut plan = Vec::new();
+        for share in &shares {
+            let preview = survey.preview(&fleet, share).await.unwrap_or_else(|problem| Preview {
+                problem: Some(problem),
+                ..Preview::default()
+            });
+            plan.push(Planned { name: Name::of(share.as_ref()), account: share.spec.account_id.clone(), preview });
+        }
+        match self.output {
+            Form::Text => out.write_all(print::text(&plan).as_bytes())?,
+            Form::Json => print_json(out, &print::json(&plan))?,
+        }
+        Ok(if plan.iter().any(|planned| planned.preview.problem.is_some()) {
+            Exit::Failed
+        } else if plan.iter().any(|planned| planned.calls() > 0) {
+            Exit::Differs
+        } else {
+            Exit::Good
+        })
+    }
+
+    /// The objects; which Shares of them are meant, if not all; and the cluster where one is needed.
+    async fn subject(&self) -> anyhow::Result<(Fleet, Option<BTreeSet<Name>>, Option<Cluster>)> {
+        if self.files.is_empty() {
+            let cluster = self.scope.cluster().await?;
+            return Ok((cluster.fleet().await?, None, Some(cluster)));
+        }
+        let cluster = if self.cluster { Some(self.scope.cluster().await?) } else { None };
+        let namespace = cluster.as_ref().and_then(|cluster| cluster.namespace.clone());
+        let namespace = namespace.or_else(|| self.scope.namespace.clone()).unwrap_or_else(|| "default".into());
+        let manifests = Manifests::read(&self.files, &namespace)?;
+        let concerned = concerned(&manifests);
+        let Some(cluster) = cluster else {
+            let known: HashSet<Name> = manifests.shares.iter().map(Name::of).collect();
+            if let Some(orphan) = concerned.iter().find(|name| !known.contains(name)) {
+                anyhow::bail!("Share {orphan} is not in the files: add its file, or --cluster to take it from there");
+            }
+            let Manifests { shares, recipients, resources } = manifests;
+            return Ok((Fleet::new(shares, recipients, resources), None, None));
+        };
+        let namespaces: BTreeSet<&String> = concerned.iter().map(|name| &name.namespace).collect();
+        let (mut shares, mut recipients, mut resources) = (Vec::new(), Vec::new(), Vec::new());
+        for namespace in namespaces {
+            let objects = cluster.within(namespace).objects().await?;
+            shares.extend(objects.0);
+            recipients.extend(objects.1);
+            resources.extend(objects.2);
+        }
+        apply(&mut shares, manifests.shares, |old, new| old.spec = new.spec);
+        apply(&mut recipients, manifests.recipients, |old, new| old.spec = new.spec);
+        apply(&mut resources, manifests.resources, |old, new| old.spec = new.spec);
+        Ok((Fleet::new(shares, recipients, resources), Some(concerned), Some(cluster)))
+    }
+}
+
+/// The Shares that the manifests are about, their own and those of their children.
+fn concerned(manifests: &Manifests) -> BTreeSet<Name> {
+    let parent = |namespace: Option<String>, name: &str| Name::new(namespace.unwrap_or_default(), name);
+    let shares = manifests.shares.iter().map(Name::of);
+    let recipients = manifests.recipients.iter().map(|r| parent(r.namespace(), &r.spec.share_ref.name));
+    let resources = manifests.resources.iter().map(|r| parent(r.namespace(), &r.spec.share_ref.name));
+    shares.chain(recipients).chain(resources).collect()
+}
+
+/// What the API server would make of manifests: those that are there keep all but their spec.
+fn apply<K: Resource<DynamicType = ()>>(there: &mut Vec<K>, manifests: Vec<K>, edit: impl Fn(&mut K, K)) {
+    for new in manifests {
+        match there.iter_mut().find(|old| Name::of(*old) == Name::of(&new)) {
+            Some(old) => {
+                let annotations = new.annotations().clone();
+                old.annotations_mut().extend(annotations);
+                edit(old, new);
+            }
+            None => there.push(new),
+        }
+    }
+}
+
+/// Accounts, each read once.
+struct Survey<'a> {
+    endpoint: &'a Endpoint,
+    cluster: Option<&'a Cluster>,
+    settings: Settings,
+    remotes: HashMap<Fingerprint, Arc<Remote>>,
+    accounts: HashMap<(Fingerprint, AccountId), Account>,
+}
+
+impl Survey<'_> {
+    async fn preview(&mut self, fleet: &Fleet, share: &Share) -> Result<Preview, String> {
+        if share.spec.suspend == Some(true) {
+            return Ok(preview::preview(fleet, &Account::new(Vec::new(), Clock::SYSTEM.now()), share, &self.settings));
+        }
+        let owner = preview::owner(share)?;
+        let known = credential(self.cluster, &secret_of(share)).await.map_err(|error| format!("{error:#}"))?;
+        let remote = match self.remotes.get(&known.fingerprint) {
+            Some(remote) => remote.clone(),
+            None => {
+                let remote = Arc::new(self.endpoint.remote(&known).map_err(|error| format!("{error:#}"))?);
+                self.remotes.insert(known.fingerprint, remote.clone());
+                remote
+            }
+        };
+        let key = (known.fingerprint, owner.clone());
+        if !self.accounts.contains_key(&key) {
+            let began = Clock::SYSTEM.now();
+            let shares = remote.shares(&owner).await.map_err(|error| advice(&error))?;
+            self.accounts.insert(key.clone(), Account::new(shares, began));
+        }
+        let Some(account) = self.accounts.get_mut(&key) else { return Err("the account was not read".into()) };
+        if let Some(id) = preview::subject(fleet, account, share, &self.settings) {
+            read(&remote, account, &owner, &id, share).await.map_err(|error| advice(&error))?;
+        }
+        Ok(preview::preview(fleet, account, share, &self.settings))
+    }
+}
+
+/// Reads of one share what the list of all does not show.
+async fn read(
+    remote: &Remote,
+    account: &mut Account,
+    owner: &AccountId,
+    id: &ShareId,
+    share: &Share,
+) -> Result<(), crate::cloudflare::Error> {
+    if !account.knows(id) {
+        let found = remote.share(owner, id).await?;
+        account.learn(id, found);
+    }
+    if account.knows(id) {
+        if share.spec.organization.is_some() {
+            account.learn_excluded(id, remote.excluded(owner, id).await?);
+        } else if !account.is_for_organization(id) {
+            account.learn_recipients(id, remote.recipients(owner, id).await?);
+        }
+    }
+    Ok(())
+}

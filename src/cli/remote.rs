@@ -1,0 +1,237 @@
+//! How the commands read Cloudflare: as whom, how fast, and each list to its end.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Args;
+use tokio::sync::Mutex;
+
+use crate::cloudflare::{
+    self, Client, Credential, Error, ErrorClass, ExcludedRecipient, Include, Recipient, Reply, Share, ShareQuery,
+};
+use crate::core::id::{AccountId, ShareId};
+use crate::core::pace::{Class, Pace, Rate};
+use crate::operator::{Clock, FULL_PAGE, Known, live, read_pages};
+
+/// Leaves most of what Cloudflare allows a user to the operator.
+const RATE: Rate = Rate { per_second: 2.0, burst: 100, concurrency: 1 };
+const ATTEMPTS: u32 = 3;
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Where Cloudflare is.
+#[derive(Args, Debug, Clone)]
+pub struct Endpoint {
+    /// Base URL of Cloudflare's API
+    #[arg(
+        long,
+        env = "CFSHARE_CLOUDFLARE_URL",
+        default_value = "https://api.cloudflare.com/client/v4",
+        value_name = "URL"
+    )]
+    pub cloudflare_url: String,
+    /// PEM file with certificate authorities to trust beside the system's
+    #[arg(long, env = "CFSHARE_CA_BUNDLE", value_name = "FILE")]
+    pub ca_bundle: Option<PathBuf>,
+}
+
+impl Endpoint {
+    pub fn client(&self, call_timeout: Duration) -> anyhow::Result<Client> {
+        let ca_bundle = match &self.ca_bundle {
+            Some(path) => {
+                Some(std::fs::read(path).with_context(|| format!("--ca-bundle: {} cannot be read", path.display()))?)
+            }
+            None => None,
+        };
+        let connect_timeout = Duration::from_secs(10).min(call_timeout);
+        let options = cloudflare::Options {
+            base_url: self.cloudflare_url.clone(),
+            connect_timeout,
+            answer_timeout: call_timeout.saturating_sub(connect_timeout).max(Duration::from_secs(1)),
+            total_timeout: call_timeout,
+            ca_bundle,
+            ..cloudflare::Options::default()
+        };
+        Client::new(options).context("the client for Cloudflare cannot be set up")
+    }
+
+    pub fn remote(&self, known: &Known) -> anyhow::Result<Remote> {
+        let pace = Mutex::new(Pace::new(RATE, RATE.burst, Clock::SYSTEM.now()));
+        Ok(Remote { client: self.client(CALL_TIMEOUT)?, credential: known.credential.clone(), pace })
+    }
+}
+
+const TOKEN: &str = "CLOUDFLARE_API_TOKEN";
+const EMAIL: &str = "CLOUDFLARE_EMAIL";
+const KEY: &str = "CLOUDFLARE_API_KEY";
+
+/// What to say where there is no credential at all.
+pub const NO_CREDENTIAL: &str = "set CLOUDFLARE_API_TOKEN, or CLOUDFLARE_EMAIL and CLOUDFLARE_API_KEY";
+
+/// The credential that the environment gives, if it gives one.
+pub fn credential_of_environment() -> anyhow::Result<Option<Known>> {
+    credential_of(|name| std::env::var(name).ok().filter(|value| !value.trim().is_empty()))
+}
+
+fn credential_of(variable: impl Fn(&str) -> Option<String>) -> anyhow::Result<Option<Known>> {
+    let data: BTreeMap<String, Vec<u8>> = match (variable(TOKEN), variable(EMAIL), variable(KEY)) {
+        (None, None, None) => return Ok(None),
+        (Some(token), None, None) => [("apiToken".to_owned(), token.into_bytes())].into(),
+        (None, Some(email), Some(key)) => {
+            [("email".to_owned(), email.into_bytes()), ("apiKey".to_owned(), key.into_bytes())].into()
+        }
+        (Some(_), _, _) => anyhow::bail!("{TOKEN} is set beside {EMAIL} or {KEY}: unset one kind"),
+        (None, Some(_), None) => anyhow::bail!("{EMAIL} is set without {KEY}: set both, or {TOKEN} alone"),
+        (None, None, Some(_)) => anyhow::bail!("{KEY} is set without {EMAIL}: set both, or {TOKEN} alone"),
+    };
+    let Ok(credential) = Credential::from_secret(&data) else {
+        anyhow::bail!("the credential in the environment holds a control character: copy it again from Cloudflare");
+    };
+    let fingerprint = credential.fingerprint();
+    Ok(Some(Known { credential: Arc::new(credential), fingerprint }))
+}
+
+/// Cloudflare as one credential sees it. It reads only.
+pub struct Remote {
+    client: Client,
+    credential: Arc<Credential>,
+    pace: Mutex<Pace<()>>,
+}
+
+impl Remote {
+    /// All live shares that the account sends, with resources and counts.
+    pub async fn shares(&self, account: &AccountId) -> Result<Vec<Share>, Error> {
+        let ask = |page| {
+            let query = ShareQuery { page, ..live() };
+            self.ask(move || {
+                let query = query.clone();
+                async move { self.client.list_shares(&self.credential, account, &query).await }
+            })
+        };
+        let mut rows = whole(read_pages(ask, |answer| answer.map(|reply| reply.body)).await)?;
+        let mut known = HashSet::new();
+        rows.retain(|share| known.insert(share.id.clone()));
+        Ok(rows)
+    }
+
+    /// One share; `None`: Cloudflare says that it does not exist.
+    pub async fn share(&self, account: &AccountId, id: &ShareId) -> Result<Option<Share>, Error> {
+        let include = Include { resources: true, recipient_counts: true };
+        match self.ask(|| self.client.share(&self.credential, account, id, include)).await {
+            Ok(reply) => Ok(Some(reply.body)),
+            Err(error) if error.class() == ErrorClass::Gone => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub async fn recipients(&self, account: &AccountId, id: &ShareId) -> Result<Vec<Recipient>, Error> {
+        let ask = |page| {
+            self.ask(move || self.client.list_recipients(&self.credential, account, id, true, page, FULL_PAGE))
+        };
+        whole(read_pages(ask, |answer| answer.map(|reply| reply.body)).await)
+    }
+
+    pub async fn excluded(&self, account: &AccountId, id: &ShareId) -> Result<Vec<ExcludedRecipient>, Error> {
+        let ask = |page| self.ask(move || self.client.list_excluded(&self.credential, account, id, page, FULL_PAGE));
+        whole(read_pages(ask, |answer| answer.map(|reply| reply.body)).await)
+    }
+
+    /// The first page of the shares: whether the credential works here, and what the answer's headers say.
+    pub async fn glance(&self, account: &AccountId) -> Result<Reply<Option<u64>>, Error> {
+        let query = ShareQuery { per_page: 1, ..live() };
+        let reply = self.ask(|| self.client.list_shares(&self.credential, account, &query)).await?;
+        Ok(Reply { body: reply.body.total_count, meta: reply.meta })
+    }
+
+    /// Makes a call that only reads, at our pace, and again where that may help.
+    async fn ask<T, F>(&self, mut call: impl FnMut() -> F) -> Result<Reply<T>, Error>
+    where
+        F: Future<Output = Result<Reply<T>, Error>>,
+    {
+        let mut attempt = 1;
+        loop {
+            self.turn().await;
+            let outcome = call().await;
+            self.heed(&outcome).await;
+            let error = match outcome {
+                Ok(reply) => return Ok(reply),
+                Err(error) => error,
+            };
+            let again = match error.class() {
+                ErrorClass::Retry | ErrorClass::Throttled | ErrorClass::Denied => attempt < ATTEMPTS,
+                ErrorClass::Gone | ErrorClass::Conflict | ErrorClass::Rejected => false,
+            };
+            if !again {
+                return Err(error);
+            }
+            if let Some(wait) = error.meta().and_then(|meta| meta.limits.retry_after) {
+                eprintln!("cfshare: Cloudflare's limit of calls is reached; going on in {} s", wait.as_secs());
+            }
+            tokio::time::sleep(Duration::from_millis(500) * attempt).await;
+            attempt += 1;
+        }
+    }
+
+    async fn turn(&self) {
+        let mut pace = self.pace.lock().await;
+        while !pace.ask(&(), "", Class::Poll, 1, Clock::SYSTEM.now()) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            pace.due(Clock::SYSTEM.now());
+        }
+    }
+
+    async fn heed<T>(&self, outcome: &Result<Reply<T>, Error>) {
+        let mut pace = self.pace.lock().await;
+        pace.done();
+        let meta = match outcome {
+            Ok(reply) => Some(&reply.meta),
+            Err(error) => error.meta(),
+        };
+        if let Some(limits) = meta.map(|meta| meta.limits) {
+            pace.heed(limits.remaining, limits.reset, limits.retry_after, Clock::SYSTEM.now());
+        }
+    }
+}
+
+fn whole<T>(rows: Result<Option<Vec<T>>, Error>) -> Result<Vec<T>, Error> {
+    rows?.ok_or_else(|| Error::Lost { cause: "the list moved each time it was read".into() })
+}
+
+/// What failed, and what to do about it.
+pub fn advice(error: &Error) -> String {
+    match error.class() {
+        ErrorClass::Denied => format!(
+            "{error}: the credential is wrong, or lacks a permission: an API token needs \
+             Account > Resource Sharing on this account"
+        ),
+        ErrorClass::Retry => format!("{error}: check the network and --cloudflare-url, then try again"),
+        ErrorClass::Throttled => format!("{error}: others spend from the same limit, try again in five minutes"),
+        ErrorClass::Gone | ErrorClass::Rejected => format!("{error}: check the ids"),
+        ErrorClass::Conflict => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(set: &[(&str, &str)]) -> Result<bool, String> {
+        let variable = |name: &str| set.iter().find(|(key, _)| *key == name).map(|(_, value)| value.to_string());
+        credential_of(variable).map(|known| known.is_some()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_environment_gives_one_kind_of_credential_or_none() {
+        assert_eq!(of(&[]), Ok(false));
+        assert_eq!(of(&[(TOKEN, "canary-1\n")]), Ok(true));
+        assert_eq!(of(&[(EMAIL, "a@example.com"), (KEY, "canary-2")]), Ok(true));
+        for set in [&[(TOKEN, "canary"), (KEY, "canary")][..], &[(EMAIL, "canary")], &[(KEY, "canary")]] {
+            let error = of(set).unwrap_err();
+            assert!(error.contains(KEY) && error.contains(": ") && !error.contains("canary"), "{error}");
+        }
+        let error = of(&[(TOKEN, "can\u{7}ary")]).unwrap_err();
+        assert!(error.contains("copy it again"), "{error}");
+    }
+}

@@ -1,0 +1,93 @@
+//! Which step each recipient, excluded account and resource of a share calls for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::cloudflare::TargetType;
+use crate::core::meta;
+use crate::core::row::{self, Declared, Seen as RowSeen, Step};
+
+use super::super::context::Settings;
+use super::super::inventory::{self, Entries};
+use super::super::key::RowKey;
+use super::super::view::{Seen, resource_key};
+use super::Wanted;
+
+/// What is to be done, by key.
+pub struct Plan {
+    pub steps: BTreeMap<RowKey, (Step, RowSeen)>,
+}
+
+impl Plan {
+    pub fn of(&self, wanted: impl Fn(Step) -> bool) -> Vec<RowKey> {
+        self.steps.iter().filter(|(_, (step, _))| wanted(*step)).map(|(key, _)| key.clone()).collect()
+    }
+}
+
+/// What the steps are decided on, beside what was seen of the share.
+pub(in super::super) struct Basis<'a> {
+    pub wanted: &'a Wanted,
+    /// The share that is recorded.
+    pub share_id: Option<&'a str>,
+    pub entries: &'a Entries,
+    pub settings: &'a Settings,
+    /// Nothing is recorded: what is declared is compared as if it had been in place.
+    pub observing: bool,
+    /// Reads may still lag behind what the process before this one wrote.
+    pub lagging: bool,
+}
+
+impl Basis<'_> {
+    /// One step for each key that is declared, recorded or there.
+    pub fn plan(&self, seen: &Seen) -> Plan {
+        let wanted = self.wanted;
+        let mut keys: BTreeSet<RowKey> = wanted.inline.keys().chain(self.entries.keys()).cloned().collect();
+        if self.target_is_accounts(seen) {
+            keys.extend(seen.recipients.iter().flat_map(|r| &r.rows).map(|r| RowKey::Recipient(r.account_id.clone())));
+        }
+        keys.extend(seen.excluded.iter().flat_map(|(_, rows)| rows).map(|r| RowKey::Excluded(r.account_id.clone())));
+        keys.extend(seen.resources.iter().flatten().map(resource_key));
+        let steps = keys.into_iter().map(|key| {
+            let declared = self.declared(&key);
+            let row_seen = seen.row(&key, |row| {
+                wanted.all.get(&key).is_some_and(|declaration| !meta::same_object(&declaration.meta, &row.meta))
+            });
+            let recorded = if self.observing && declared == Declared::Here {
+                row::Recorded::InPlace
+            } else {
+                inventory::recorded(self.entries.get(&key), seen.rows_read_at(&key), self.settings)
+            };
+            let facts = row::Facts {
+                declared,
+                recorded,
+                seen: row_seen,
+                prune: wanted.prune && !matches!(key, RowKey::Excluded(_)),
+                lagging: self.lagging,
+            };
+            let step = match row::step(facts) {
+                // The child that looks after the row has not noted it down yet: until then the record is kept here.
+                Step::Forget if declared == Declared::Elsewhere && !self.is_taken_over(&key) => Step::Keep,
+                step => step,
+            };
+            (key, (step, row_seen))
+        });
+        Plan { steps: steps.collect() }
+    }
+
+    fn target_is_accounts(&self, seen: &Seen) -> bool {
+        self.wanted.organization.is_none() && seen.share.target_type != TargetType::Organization
+    }
+
+    fn declared(&self, key: &RowKey) -> Declared {
+        if self.wanted.inline.contains_key(key) {
+            return Declared::Here;
+        }
+        // A child that is being deleted removes its row itself, unless it was refused because it is the last one.
+        let looked_after = self.wanted.siblings.iter().any(|s| s.row == *key && !(s.doomed && s.is_last));
+        if looked_after { Declared::Elsewhere } else { Declared::Nowhere }
+    }
+
+    fn is_taken_over(&self, key: &RowKey) -> bool {
+        let noted = |id: &Option<String>| id.as_deref() == self.share_id;
+        self.wanted.siblings.iter().any(|s| s.row == *key && s.settled_in && noted(&s.share_id))
+    }
+}

@@ -1,0 +1,88 @@
+//! Whether a share at Cloudflare is there for a Share object, and may be taken over.
+
+use std::time::Duration;
+
+use crate::api::share::AdoptionPolicy;
+use crate::cloudflare::{Kind as ShareKind, Share as RemoteShare, ShareStatus, TargetType};
+use crate::core::create::{Found, Named, Presence};
+use crate::core::id::ShareId;
+
+use super::super::key::Name;
+use super::super::objects::Objects;
+use super::super::view::Picture;
+use super::Wanted;
+
+/// A manifest beside what is known of its account and of the other objects.
+pub(in super::super) struct Sight<'a> {
+    pub name: &'a Name,
+    pub wanted: &'a Wanted,
+    pub objects: &'a Objects,
+    pub picture: &'a Picture,
+    /// How long a missing share must stay missing before that is believed.
+    pub patience: Duration,
+}
+
+impl Sight<'_> {
+    pub fn presence(&self, id: &ShareId) -> Presence {
+        match self.picture.seen(id).map(|seen| &seen.share.status) {
+            Some(ShareStatus::Active | ShareStatus::Other(_)) => Presence::Live,
+            Some(ShareStatus::Deleting) => Presence::Leaving,
+            Some(ShareStatus::Deleted) => Presence::Gone,
+            None if self.picture.is_gone(id, self.patience) => Presence::Gone,
+            None if self.picture.is_missing(id) => Presence::Missing,
+            None => Presence::Unread,
+        }
+    }
+
+    /// What became of a share that the manifest names by id.
+    pub fn found(&self, id: &ShareId) -> Found {
+        match self.picture.seen(id) {
+            Some(seen) if !self.is_sent(&seen.share) => Found::Missing,
+            Some(seen) if seen.is_live() && self.fits(&seen.share) => Found::Fits,
+            Some(seen) if seen.is_live() => Found::Misfits,
+            Some(_) => Found::Missing,
+            None if self.picture.is_missing(id) => Found::Missing,
+            None => Found::Unread,
+        }
+    }
+
+    /// Whether the declared account owns the share, and does not only receive it.
+    fn is_sent(&self, share: &RemoteShare) -> bool {
+        share.kind != Some(ShareKind::Received) && share.account_id == self.wanted.owner
+    }
+
+    /// Whether a share is ours to send and has the target that the manifest declares.
+    fn fits(&self, share: &RemoteShare) -> bool {
+        if !self.is_sent(share) {
+            return false;
+        }
+        match (&self.wanted.organization, &share.target_type) {
+            (None, TargetType::Organization) | (Some(_), TargetType::Account) => false,
+            (Some(wanted), _) => share.organization_id.as_ref().is_none_or(|id| id == wanted),
+            (None, _) => true,
+        }
+    }
+
+    /// Live shares that bear the wanted name.
+    pub fn named(&self) -> Named {
+        let Some(name) = &self.wanted.name else { return Named::Nobody };
+        let mut ids: Vec<(ShareId, bool)> = self
+            .picture
+            .live()
+            .filter(|seen| seen.share.name == *name && self.is_sent(&seen.share))
+            .map(|seen| (seen.share.id.clone(), self.fits(&seen.share)))
+            .collect();
+        if self.wanted.adoption == AdoptionPolicy::SameName && ids.len() > 1 {
+            ids.retain(|(id, _)| !self.objects.is_spoken_for(self.name, id.as_str()));
+        }
+        ids.sort();
+        match ids.as_slice() {
+            [] => Named::Nobody,
+            [(id, fits)] => {
+                let free = !self.objects.is_spoken_for(self.name, id.as_str());
+                if free { Named::One { id: id.clone(), fits: *fits } } else { Named::Many(vec![id.clone()]) }
+            }
+            many => Named::Many(many.iter().map(|(id, _)| id.clone()).collect()),
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! Shares that are there already: which may be taken over, by whom, and what stays untouched.
+
+use cfshare_simulator::{Edit, Seed, SeedResource, SeedShare, ShareState};
+
+use crate::Test;
+use crate::scene::{Scene, World, condition, ids, is_ready, message};
+
+pub const TESTS: &[Test] = &[
+    ("adopt: a share taken over by id keeps its name, its rows, and stays when the object goes", by_id),
+    ("adopt: a share that is as declared is taken over without a call", as_declared),
+    ("adopt: a share taken over is renamed, pruned and deleted where the manifest says so", to_the_end),
+    ("adopt: an id that does not exist makes no share", not_found),
+    ("adopt: a share of somebody else is not taken over", received),
+    ("adopt: a share with another target is not taken over", other_target),
+    ("adopt: the one share of that name is taken over where the policy says so", same_name),
+    ("adopt: of several shares of that name none is taken over until one is chosen", ambiguous),
+    ("adopt: a share of that name with another target is not taken over", same_name_other_target),
+    ("adopt: a taken name makes no share, and its id is the way out", name_taken),
+    ("adopt: a taken name that becomes free is used", name_freed),
+    ("adopt: of two objects of one name the older has the share, and the younger inherits the name", claimed),
+    ("adopt: of two objects of one share the older has it, and the younger inherits it", one_share),
+    ("adopt: the status of another object is not believed", copied_status),
+    ("adopt: an adopted share that is gone is not made anew", gone),
+];
+
+fn seed(scene: &Scene, name: &str, recipients: &[&str], resources: &[&str], organization: bool) -> String {
+    let resource = |id: &&str| SeedResource {
+        resource_type: "custom-ruleset".into(),
+        id: (*id).to_owned(),
+        account: None,
+        meta: None,
+    };
+    let share = SeedShare {
+        name: name.to_owned(),
+        recipients: recipients.iter().map(|id| (*id).to_owned()).collect(),
+        resources: resources.iter().map(resource).collect(),
+        organization,
+    };
+    let seed = Seed {
+        account: scene.account.clone(),
+        shares: 0,
+        recipients: 0,
+        resources: 0,
+        prefix: String::new(),
+        list: vec![share],
+    };
+    scene.world.simulator.seed(seed).expect("a seed")[0].id.clone()
+}
+
+fn accounts(share: &ShareState) -> Vec<&str> {
+    let mut accounts: Vec<&str> = share.live_recipients().iter().map(|row| row.account_id.as_str()).collect();
+    accounts.sort_unstable();
+    accounts
+}
+
+fn sorted<'a, const N: usize>(mut ids: [&'a str; N]) -> [&'a str; N] {
+    ids.sort_unstable();
+    ids
+}
+
+fn by_id(world: &World) {
+    let scene = world.scene();
+    let [one, foreign, first, old] = ids();
+    let id = seed(&scene, "by hand", &[&foreign], &[&old], false);
+    scene.apply(&scene.share("waf", &[&one], &[&first], &format!("shareID: {id}")));
+    let share = scene.wait_ready("share", "waf");
+    let status = &share["status"];
+    assert_eq!((&status["shareID"], &status["adopted"]), (&id.as_str().into(), &true.into()));
+    assert_eq!(status["effective"]["deletionPolicy"], "Retain");
+    assert_eq!(status["shareName"], "by hand");
+    assert_eq!(status["unmanagedCount"], 2);
+    assert_eq!((&status["recipients"]["summary"], &status["resources"]["summary"]), (&"1/1".into(), &"1/1".into()));
+    let state = scene.only();
+    assert_eq!((state.id.as_str(), state.name.as_str()), (id.as_str(), "by hand"));
+    assert_eq!(accounts(&state), sorted([&one, &foreign]));
+    assert_eq!(state.live_resources().len(), 2);
+    assert_eq!(scene.changes().len(), 2, "{:?}", scene.changes());
+    scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+    assert_eq!(format!("{state:?}"), format!("{:?}", scene.only()));
+    assert_eq!(scene.changes().len(), 2, "{:?}", scene.changes());
+}
+
+fn as_declared(world: &World) {
+    let scene = world.scene();
+    let [one, two, first, second] = ids();
+    let id = seed(&scene, "waf", &[&one, &two], &[&first, &second], false);
+    scene.apply(&scene.share("waf", &[&one, &two], &[&first, &second], &format!("shareID: {id}")));
+    let share = scene.wait_ready("share", "waf");
+    assert!(share["status"]["unmanaged"].is_null());
+    assert!(condition(&share, "Drifted").is_none());
+    assert_eq!(scene.changes(), [""; 0]);
+    // What it took over is its own: a line removed ends that sharing.
+    scene.apply(&scene.share("waf", &[&one], &[&first, &second], &format!("shareID: {id}")));
+    scene.wait_state("one recipient", |shares| accounts(&shares[0]) == [one.as_str()]);
+    scene.wait_ready("share", "waf");
+}
+
+fn to_the_end(world: &World) {
+    let scene = world.scene();
+    let [one, foreign, first, old] = ids();
+    let id = seed(&scene, "by hand", &[&foreign], &[&old], false);
+    let more = format!("shareID: {id}\nname: ours\nprune: true\ndeletionPolicy: Delete");
+    scene.apply(&scene.share("waf", &[&one], &[&first], &more));
+    let share = scene.wait_ready("share", "waf");
+    assert!(share["status"]["unmanaged"].is_null(), "{share:#}");
+    assert_eq!(share["status"]["effective"]["deletionPolicy"], "Delete");
+    let state = scene.only();
+    assert_eq!((state.id.as_str(), state.name.as_str()), (id.as_str(), "ours"));
+    assert_eq!(accounts(&state), [one.as_str()]);
+    assert_eq!(state.live_resources().iter().map(|row| &row.resource_id).collect::<Vec<_>>(), [&first]);
+    scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+    scene.wait_nothing();
+}
+
+fn not_found(world: &World) {
+    let scene = world.scene();
+    let [one, first, id] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], &format!("shareID: {id}")));
+    let share = scene.wait_reason("share", "waf", "ShareNotFound");
+    let text = message(&share);
+    assert!(text.contains(&id) && text.contains(&scene.account) && text.contains("spec.shareID"), "{text}");
+    assert!(condition(&share, "Stalled").is_some());
+    assert_eq!(scene.changes(), [""; 0]);
+    scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+}
+
+fn received(world: &World) {
+    let scene = world.scene();
+    let other = world.scene();
+    let [one, first] = ids();
+    let id = seed(&other, "theirs", &[&scene.account], &[&first], false);
+    let before = other.only();
+    scene.apply(&scene.share("waf", &[&one], &[&first], &format!("shareID: {id}")));
+    let share = scene.wait_reason("share", "waf", "ShareNotFound");
+    assert!(message(&share).contains(&id), "{}", message(&share));
+    scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+    assert_eq!(format!("{before:?}"), format!("{:?}", other.only()));
+    assert!(scene.state().is_empty());
+}
+
+fn other_target(world: &World) {
+    let scene = world.scene();
+    let [one, two, first, organization] = ids();
+    world.simulator.organization(&organization, &[&scene.account, &one, &two]);
+    let id = seed(&scene, "everyone", &[], &[&first], true);
+    let before = scene.only();
+    scene.apply(&scene.share("waf", &[&one], &[&first], &format!("shareID: {id}")));
+    let share = scene.wait_reason("share", "waf", "TargetMismatch");
+    assert!(message(&share).contains("target"), "{}", message(&share));
+    scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+    assert_eq!(format!("{before:?}"), format!("{:?}", scene.only()));
+}
+
+fn same_name(world: &World) {
+    let scene = world.scene();
+    let [one, two, foreign, first] = ids();
+    let id = seed(&scene, "waf", &[&one, &foreign], &[&first], false);
+    scene.apply(&scene.share("waf", &[&one, &two], &[&first], "adoptionPolicy: SameName"));
+    let share = scene.wait_ready("share", "waf");
+    assert_eq!((&share["status"]["shareID"], &share["status"]["adopted"]), (&id.as_str().into(), &true.into()));
+    assert_eq!(share["status"]["unmanaged"][0]["accountID"], foreign.as_str());
+    assert_eq!(accounts(&scene.only()), sorted([&one, &two, &foreign]));
+    assert_eq!(scene.changes().len(), 1, "{:?}", scene.changes());
+    // Where there is none of that name, one is made.
+    scene.apply(&scene.share("new", &[&one], &[&first], "adoptionPolicy: SameName"));
+    let share = scene.wait_ready("share", "new");
+    assert!(share["status"]["adopted"].is_null());
+}
+
+fn ambiguous(world: &World) {
+    let scene = world.scene();
+    let [one, first] = ids();
+    let twins = [seed(&scene, "waf", &[&one], &[&first], false), seed(&scene, "waf", &[&one], &[&first], false)];
+    scene.apply(&scene.share("waf", &[&one], &[&first], "adoptionPolicy: SameName"));
+    let share = scene.wait_reason("share", "waf", "Ambiguous");
+    let text = message(&share);
+    assert!(twins.iter().all(|id| text.contains(id)) && text.contains("shareID"), "{text}");
+    scene.apply(&scene.share("waf", &[&one], &[&first], &format!("adoptionPolicy: SameName\nshareID: {}", twins[1])));
+    let share = scene.wait_ready("share", "waf");
+    assert_eq!(share["status"]["shareID"], twins[1].as_str());
+    assert_eq!(scene.changes(), [""; 0]);
+    assert_eq!(scene.live().len(), 2);
+}
+
+fn same_name_other_target(world: &World) {
+    let scene = world.scene();
+    let [one, two, first, organization] = ids();
+    world.simulator.organization(&organization, &[&scene.account, &one, &two]);
+    seed(&scene, "waf", &[], &[&first], true);
+    scene.apply(&scene.share("waf", &[&one], &[&first], "adoptionPolicy: SameName"));
+    scene.wait_reason("share", "waf", "TargetMismatch");
+    assert_eq!(scene.changes(), [""; 0]);
+    assert_eq!(scene.live().len(), 1);
+}
+
+fn name_taken(world: &World) {
+    let scene = world.scene();
+    let [one, foreign, first] = ids();
+    let id = seed(&scene, "waf", &[&foreign], &[&first], false);
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    let share = scene.wait_reason("share", "waf", "NameTaken");
+    let text = message(&share);
+    assert!(text.contains(&format!("`shareID: {id}`")) && text.contains("spec.name"), "{text}");
+    assert!(condition(&share, "Stalled").is_some());
+    assert_eq!(scene.changes(), [""; 0]);
+    scene.apply(&scene.share("waf", &[&one], &[&first], &format!("shareID: {id}")));
+    scene.wait_ready("share", "waf");
+    assert_eq!(accounts(&scene.only()), sorted([&one, &foreign]));
+}
+
+fn name_freed(world: &World) {
+    let scene = world.scene();
+    let [one, foreign, first] = ids();
+    let id = seed(&scene, "waf", &[&foreign], &[&first], false);
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.wait_reason("share", "waf", "NameTaken");
+    world.simulator.edit(Edit::DeleteShare { share: id.clone() }).expect("an edit");
+    scene.wait_ready("share", "waf");
+    let state = scene.only();
+    assert_ne!(state.id, id);
+    assert_eq!(accounts(&state), [one.as_str()]);
+}
+
+fn claimed(world: &World) {
+    let scene = world.scene();
+    let [one, two, first] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], "name: the baseline"));
+    scene.wait_ready("share", "waf");
+    let id = scene.only().id;
+    scene.apply(&scene.share("aaa", &[&two], &[&first], "name: the baseline\nadoptionPolicy: SameName"));
+    let share = scene.wait_reason("share", "aaa", "Claimed");
+    let text = message(&share);
+    assert!(text.contains(&format!("{}/waf", scene.namespace)) && text.contains("spec.name"), "{text}");
+    assert!(share["status"]["shareID"].is_null(), "{share:#}");
+    scene.kubectl(&["delete", "share", "aaa", "--timeout=60s"]);
+    assert_eq!(scene.changes().len(), 1, "{:?}", scene.changes());
+    scene.apply(&scene.share("aaa", &[&two], &[&first], "name: the baseline"));
+    scene.wait_reason("share", "aaa", "Claimed");
+    scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+    scene.wait_ready("share", "aaa");
+    let state = scene.only();
+    assert_ne!(state.id, id);
+    assert_eq!(accounts(&state), [two.as_str()]);
+}
+
+fn one_share(world: &World) {
+    let scene = world.scene();
+    let [one, two, first] = ids();
+    let id = seed(&scene, "by hand", &[], &[&first], false);
+    scene.apply(&scene.share("waf", &[&one], &[&first], &format!("shareID: {id}")));
+    scene.wait_ready("share", "waf");
+    let more = format!("shareID: {id}\nname: mine\ndeletionPolicy: Delete\nprune: true");
+    scene.apply(&scene.share("aaa", &[&two], &[&first], &more));
+    let share = scene.wait_reason("share", "aaa", "Claimed");
+    assert!(message(&share).contains(&format!("{}/waf", scene.namespace)), "{}", message(&share));
+    scene.kubectl(&["delete", "share", "aaa", "--timeout=60s"]);
+    assert_eq!(scene.only().name, "by hand");
+    assert_eq!(scene.changes().len(), 1, "{:?}", scene.changes());
+    scene.apply(&scene.share("aaa", &[&two], &[&first], &more));
+    scene.wait_reason("share", "aaa", "Claimed");
+    scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+    scene.wait_ready("share", "aaa");
+    let state = scene.only();
+    assert_eq!((state.id.as_str(), state.name.as_str()), (id.as_str(), "mine"));
+    assert_eq!(accounts(&state), [two.as_str()]);
+}
+
+fn copied_status(world: &World) {
+    let scene = world.scene();
+    let [one, two, first] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    let mut original = scene.wait_ready("share", "waf");
+    let id = scene.only().id;
+    scene.apply(&scene.share("copy", &[&two], &[&first], "suspend: true"));
+    scene.wait_reason("share", "copy", "Suspended");
+    let status = serde_json::json!({ "status": original["status"].take() }).to_string();
+    scene.kubectl(&["patch", "share", "copy", "--subresource=status", "--type=merge", "-p", &status]);
+    scene.apply(&scene.share("copy", &[&two], &[&first], ""));
+    let copy = scene.wait_for("share", "copy", "became Ready with a share of its own", |share| {
+        is_ready(share) && share["status"]["shareID"] != id.as_str()
+    });
+    assert_eq!(copy["status"]["boundUID"], copy["metadata"]["uid"]);
+    scene.kubectl(&["delete", "share", "copy", "--timeout=60s"]);
+    let state = scene.only();
+    assert_eq!((state.id.as_str(), accounts(&state)), (id.as_str(), vec![one.as_str()]));
+}
+
+fn gone(world: &World) {
+    let scene = world.scene();
+    let [one, first] = ids();
+    let id = seed(&scene, "by hand", &[], &[&first], false);
+    scene.apply(&scene.share("waf", &[&one], &[&first], &format!("shareID: {id}")));
+    scene.wait_ready("share", "waf");
+    world.simulator.edit(Edit::DeleteShare { share: id.clone() }).expect("an edit");
+    let share = scene.wait_for("share", "waf", "said that its share is gone", |share| {
+        condition(share, "Stalled").is_some_and(|stalled| stalled["reason"] == "ShareNotFound")
+    });
+    let text = message(&share);
+    assert!(text.contains(&id) && text.contains("not made anew"), "{text}");
+    assert_eq!(scene.changes().len(), 1, "{:?}", scene.changes());
+    scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+    assert!(scene.live().is_empty());
+}

@@ -1,0 +1,36 @@
+//! What the chart installs: is it valid, restricted, sufficient, and does it come and go without harm?
+
+mod life;
+mod rendered;
+mod restricted;
+mod site;
+
+use libtest_mimic::Trial;
+
+use crate::Test;
+
+pub const TESTS: &[Test] = &[
+    ("install: the linter finds nothing", rendered::linted),
+    ("install: a strict API server takes every rendered object and every example", rendered::strictly_valid),
+    ("install: a misspelt value is refused", rendered::misspelt),
+    ("install: the plain manifests and the chart's CRDs are fresh", rendered::copies),
+    ("install: a namespace that enforces restricted takes the pod", restricted::accepted),
+    ("install: a pod that is weaker in any one setting is refused", restricted::weakened),
+];
+
+/// Tests that install a release of their own, into a cluster of their own.
+const ALONE: &[(&str, fn())] = &[
+    ("install: with defaults, upgraded, uninstalled, installed again, removed", life::defaults),
+    ("install: with every value turned on", life::every_value),
+];
+
+pub fn trials() -> Vec<Trial> {
+    let trial = |(name, test): &(&str, fn())| {
+        let test = *test;
+        Trial::test(*name, move || {
+            test();
+            Ok(())
+        })
+    };
+    ALONE.iter().map(trial).collect()
+}

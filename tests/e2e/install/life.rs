@@ -1,0 +1,179 @@
+//! Is nothing lost and nothing doubled while the chart is installed, upgraded, uninstalled and installed again?
+
+use std::time::Duration;
+
+use cfshare_simulator::random_id;
+use cfshare_testbed::Process;
+use serde_json::Value;
+
+use super::site::{SYSTEM, Site, deploy, share, tenant};
+use crate::scene::{condition, message};
+
+const TEAM: &str = "security-baseline";
+
+fn stop(pods: Vec<Process>) {
+    for pod in pods {
+        assert!(pod.stop(Duration::from_secs(50)).is_some_and(|status| status.success()), "{}", pod.log());
+    }
+}
+
+pub fn defaults() {
+    let site = Site::start();
+    let [account, first, second, third] = [random_id(), random_id(), random_id(), random_id()];
+    site.release("install", &[]);
+    let pods = site.pods(SYSTEM, "cfshare");
+    assert_eq!(pods.len(), 1);
+    tenant(&site, TEAM, "cloudflare-credentials");
+    site.apply(TEAM, &share("waf", &account, &[&first], "  deletionProtection: true\n"));
+    let made = site.wait_ready(TEAM, "share", "waf");
+    let id = made["status"]["shareID"].clone();
+
+    // An upgrade to two replicas: the new pods stand by until the old one gives the Lease back.
+    site.release("upgrade", &["--set", "replicas=2"]);
+    let newer = site.pods(SYSTEM, "cfshare");
+    assert_eq!(newer.len(), 2);
+    stop(pods);
+    site.apply(TEAM, &share("waf", &account, &[&first, &second], "  deletionProtection: true\n"));
+    site.wait_ready(TEAM, "share", "waf");
+    whole(&site, &account, &id, 2);
+
+    // Without the operator everything stays, and an edit waits.
+    site.helm(&["uninstall", "cfshare", "--namespace", SYSTEM]);
+    stop(newer);
+    assert!(site.get(SYSTEM, "deployment", "cfshare").is_none());
+    let kept = site.get(TEAM, "share", "waf").expect("the Share stays");
+    assert_eq!(kept["status"]["shareID"], id);
+    assert_eq!(kept["metadata"]["finalizers"], serde_json::json!(["cfshare.dev/finalizer"]));
+    site.apply(TEAM, &share("waf", &account, &[&first, &second, &third], "  deletionProtection: true\n"));
+    whole(&site, &account, &id, 2);
+
+    // A reinstall goes on where it was.
+    site.release("install", &[]);
+    let pods = site.pods(SYSTEM, "cfshare");
+    site.wait_ready(TEAM, "share", "waf");
+    whole(&site, &account, &id, 3);
+
+    protected(&site);
+    restricted_to_itself(&site);
+
+    // All of it goes, as docs/install.md says.
+    site.apply(TEAM, &share("waf", &account, &[&first, &second, &third], ""));
+    site.kubectl(&["delete", "shares,sharerecipients,shareresources", "--all", "--all-namespaces", "--timeout=180s"]);
+    site.helm(&["uninstall", "cfshare", "--namespace", SYSTEM]);
+    stop(pods);
+    site.kubectl(&[
+        "delete",
+        "crd",
+        "shares.cfshare.dev",
+        "sharerecipients.cfshare.dev",
+        "shareresources.cfshare.dev",
+        "--timeout=60s",
+    ]);
+    site.kubectl(&["-n", SYSTEM, "delete", "lease", "cfshare"]);
+    assert!(site.live(&account).is_empty(), "{:#?}", site.simulator.state(&account));
+    nothing_left(&site);
+}
+
+/// One share, the same one, with so many recipients, created once.
+fn whole(site: &Site, account: &str, id: &Value, recipients: usize) {
+    let live = site.live(account);
+    assert_eq!(live.len(), 1, "{live:#?}");
+    assert_eq!(live[0].id, id.as_str().unwrap_or_default());
+    assert_eq!(live[0].live_recipients().len(), recipients, "{live:#?}");
+    assert_eq!(site.creations(account), 1);
+}
+
+/// The API server refuses to delete a protected Share, in words of ours, and lets others go.
+fn protected(site: &Site) {
+    let delete = |args: &[&str]| {
+        let mut all = vec!["-n", TEAM, "delete", "share", "waf", "--wait=false"];
+        all.extend(args);
+        site.try_kubectl(&all, None)
+    };
+    // The API server takes up a policy a moment after it was written.
+    site.wait("the policy is in force", || delete(&["--dry-run=server"]).is_err());
+    let refused = delete(&[]).expect_err("protected");
+    assert!(refused.contains("set spec.deletionProtection to false first"), "{refused}");
+    let patch = r#"{"spec":{"deletionProtection":false}}"#;
+    site.kubectl(&["-n", TEAM, "patch", "share", "waf", "--type=merge", "-p", patch]);
+    delete(&["--dry-run=server"]).expect("free");
+}
+
+/// As the operator: everything but its own finalizer is refused.
+fn restricted_to_itself(site: &Site) {
+    let user = format!("--as=system:serviceaccount:{SYSTEM}:cfshare");
+    let patch = |patch: &str| {
+        let args = ["-n", TEAM, "patch", "share", "waf", "--type=json", "--dry-run=server", user.as_str(), "-p", patch];
+        site.try_kubectl(&args, None)
+    };
+    let add = |path: &str, value: &str| format!(r#"[{{"op":"add","path":"{path}","value":{value}}}]"#);
+    site.wait("the policy is in force", || patch(&add("/spec/suspend", "true")).is_err());
+    for (path, value, says) in [
+        ("/spec/suspend", "true", "may not change the spec"),
+        ("/metadata/labels/x", r#""y""#, "may not change labels"),
+        ("/metadata/annotations", r#"{"x":"y"}"#, "may not change labels, annotations"),
+        ("/metadata/finalizers/-", r#""example.com/theirs""#, "no finalizer but its own"),
+        ("/metadata/ownerReferences", r#"[{"apiVersion":"v1","kind":"ConfigMap","name":"x","uid":"x"}]"#, "and owners"),
+    ] {
+        let refused = patch(&add(path, value)).expect_err(path);
+        assert!(refused.contains(says), "{path}: {refused}");
+    }
+    patch(r#"[{"op":"remove","path":"/metadata/finalizers"}]"#).expect("its own finalizer");
+}
+
+/// Nothing in the cluster bears a name of ours but the namespaces.
+fn nothing_left(site: &Site) {
+    let kinds = "crd,clusterroles,clusterrolebindings,validatingadmissionpolicies,validatingadmissionpolicybindings,\
+                 roles,rolebindings,serviceaccounts,deployments,replicasets,pods,services,configmaps,secrets,leases";
+    site.wait("all of it is gone", || {
+        let names = site.kubectl(&["get", kinds, "--all-namespaces", "-o", "name"]);
+        !names.lines().any(|name| name.contains("cfshare"))
+    });
+}
+
+pub fn every_value() {
+    let site = Site::start();
+    let [account, first, second] = [random_id(), random_id(), random_id()];
+    let monitors = super::rendered::service_monitor_definition();
+    site.kubectl(&["create", "-f", &monitors]);
+    let class = "apiVersion: node.k8s.io/v1\nkind: RuntimeClass\nmetadata: {name: sandboxed}\nhandler: runsc\n";
+    site.apply("default", class);
+    for namespace in [TEAM, "payments"] {
+        tenant(&site, namespace, "cloudflare-readonly");
+    }
+    tenant(&site, "elsewhere", "cloudflare-readonly");
+    let values = deploy("chart/ci/all-values.yaml");
+    let authority = format!("caBundle.pem={}/tests/e2e/client/tls/authority.pem", env!("CARGO_MANIFEST_DIR"));
+    let values = ["--values", &values, "--set-file", &authority];
+    site.release("install", &values);
+    let pods = site.pods(SYSTEM, "cfshare");
+    assert_eq!(pods.len(), 2);
+
+    // Read only: it looks, and says what is missing.
+    let named = "  credentialsRef: {name: cloudflare-readonly}\n";
+    site.apply(TEAM, &share("waf", &account, &[&first, &second], named));
+    let observed = site.wait_object(TEAM, "share", "waf", "observed", |share| {
+        condition(share, "Ready").is_some_and(|ready| ready["status"] == "False" && ready["reason"] == "Differs")
+    });
+    assert!(!message(&observed).is_empty());
+    assert_eq!(site.creations(&account), 0);
+
+    // The switch is one value.
+    site.release("upgrade", &[&values[..], &["--set", "readOnly=false"]].concat());
+    let newer = site.pods(SYSTEM, "cfshare");
+    stop(pods);
+    site.wait_ready(TEAM, "share", "waf");
+    assert_eq!(site.live(&account).len(), 1);
+
+    // Only the named namespaces, only the labelled objects.
+    site.apply("elsewhere", &share("other", &account, &[&first], named));
+    site.apply(TEAM, &share("unlabelled", &account, &[&first], named).replace("labels: {team: waf}", "labels: {}"));
+    site.apply("payments", &share("payments", &account, &[&first], named));
+    site.wait_ready("payments", "share", "payments");
+    for (namespace, name) in [("elsewhere", "other"), (TEAM, "unlabelled")] {
+        let share = site.get(namespace, "share", name).expect("it was applied");
+        assert_eq!(share["status"]["observedGeneration"], -1, "{share}");
+    }
+    assert_eq!(site.live(&account).len(), 2);
+    stop(newer);
+}

@@ -1,0 +1,151 @@
+//! Looking without touching: `Observe`, and an operator that only reads.
+
+use std::time::Duration;
+
+use crate::Test;
+use crate::scene::{PATIENCE, World, condition, ids, is_ready, message};
+
+pub const TESTS: &[Test] = &[
+    ("observe: a share that is as declared is Ready, and nothing is written", as_declared),
+    ("observe: every difference is told, and nothing is written", differs),
+    ("observe: a share that does not exist is not made", nothing),
+    ("observe: objects of an observed share are compared, and nothing is written", children),
+    ("observe: a managed share that is only observed from now on is left alone, and managed again", switched),
+    ("observe: an operator that only reads changes nothing, and says what it would", read_only),
+];
+
+fn as_declared(world: &World) {
+    let scene = world.scene();
+    let [one, first] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], "deletionPolicy: Retain"));
+    scene.wait_ready("share", "waf");
+    scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+    let state = scene.only();
+    let before = scene.changes().len();
+    for (name, more) in [("waf", String::new()), ("by-id", format!("\nshareID: {}", state.id))] {
+        let more = format!("managementPolicy: Observe{more}");
+        scene.apply(&scene.share(name, &[&one], &[&first], &more));
+        let share = scene.wait_ready("share", name);
+        assert_eq!(condition(&share, "Ready").expect("Ready")["reason"], "Observed");
+        assert_eq!(share["status"]["recipients"]["summary"], "1/1");
+        assert_eq!(share["status"]["effective"]["managementPolicy"], "Observe");
+        assert!(share["metadata"]["finalizers"].is_null(), "{share:#}");
+    }
+    scene.kubectl(&["delete", "share", "--all", "--timeout=60s"]);
+    assert_eq!(scene.changes_since(before), [""; 0]);
+    assert_eq!(format!("{state:?}"), format!("{:?}", scene.only()));
+}
+
+fn differs(world: &World) {
+    let scene = world.scene();
+    let [one, two, foreign, first, second] = ids();
+    scene.apply(&scene.share("waf", &[&one, &foreign], &[&first], "deletionPolicy: Retain"));
+    scene.wait_ready("share", "waf");
+    scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+    let state = scene.only();
+    let before = scene.changes().len();
+    let head = scene.head("Share", "observed");
+    scene.apply(&format!(
+        "{head}spec:\n  accountID: {}\n  shareID: {}\n  name: another name\n  managementPolicy: Observe\n  \
+         recipients: [{{accountID: {one}}}, {{accountID: {two}, name: payments-prod}}]\n  resources:\n  \
+         - {{type: custom-ruleset, id: {first}, meta: {{mode: block}}}}\n  - {{type: custom-ruleset, id: {second}}}\n",
+        scene.account, state.id,
+    ));
+    let share = scene.wait_reason("share", "observed", "Differs");
+    let text = message(&share);
+    assert!(text.contains("4 places") && text.contains("payments-prod") && text.contains("its name"), "{text}");
+    let drift = share["status"]["drift"].as_array().cloned().unwrap_or_default();
+    let paths: Vec<&str> = drift.iter().filter_map(|entry| entry["path"].as_str()).collect();
+    assert_eq!(paths.len(), 4, "{paths:?}");
+    let told = |start: String| paths.iter().any(|path| path.starts_with(&start));
+    assert!(told("name".into()) && told(format!("recipients[{two}")), "{paths:?}");
+    assert!(told(format!("resources[custom-ruleset/{first}].meta")), "{paths:?}");
+    assert!(told(format!("resources[custom-ruleset/{second}]")), "{paths:?}");
+    assert_eq!(share["status"]["unmanaged"][0]["accountID"], foreign.as_str());
+    assert!(share["metadata"]["finalizers"].is_null(), "{share:#}");
+    scene.kubectl(&["delete", "share", "observed", "--timeout=60s"]);
+    assert_eq!(scene.changes_since(before), [""; 0]);
+    assert_eq!(format!("{state:?}"), format!("{:?}", scene.only()));
+}
+
+fn nothing(world: &World) {
+    let scene = world.scene();
+    let [one, first] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], "managementPolicy: Observe"));
+    let share = scene.wait_reason("share", "waf", "Differs");
+    assert!(message(&share).contains("no live share named waf"), "{}", message(&share));
+    scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+    assert_eq!(scene.changes(), [""; 0]);
+}
+
+fn children(world: &World) {
+    let scene = world.scene();
+    let [one, two, first] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], "deletionPolicy: Retain"));
+    scene.wait_ready("share", "waf");
+    scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+    let before = scene.changes().len();
+    scene.apply(&scene.share("waf", &[], &[&first], "managementPolicy: Observe"));
+    scene.apply(&scene.recipient("one", "waf", &one, ""));
+    scene.apply(&scene.recipient("two", "waf", &two, ""));
+    let there = scene.wait_ready("sharerecipient", "one");
+    let missing = scene.wait_reason("sharerecipient", "two", "Differs");
+    assert!(message(&missing).contains(&two), "{}", message(&missing));
+    for child in [there, missing] {
+        assert!(child["metadata"]["finalizers"].is_null(), "{child:#}");
+    }
+    scene.kubectl(&["delete", "share,sharerecipient", "--all", "--timeout=60s"]);
+    assert_eq!(scene.changes_since(before), [""; 0]);
+    assert_eq!(scene.only().live_recipients().len(), 1);
+}
+
+fn switched(world: &World) {
+    let scene = world.scene();
+    let [one, two, first] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.wait_ready("share", "waf");
+    let before = scene.changes().len();
+    scene.apply(&scene.share("waf", &[&one, &two], &[&first], "managementPolicy: Observe"));
+    scene.wait_reason("share", "waf", "Differs");
+    scene.wait_for("share", "waf", "lost its finalizer", |share| share["metadata"]["finalizers"].is_null());
+    assert_eq!(scene.changes_since(before), [""; 0]);
+    scene.apply(&scene.share("waf", &[&one, &two], &[&first], ""));
+    let share = scene.wait_ready("share", "waf");
+    assert!(!share["metadata"]["finalizers"].is_null());
+    assert_eq!(scene.only().live_recipients().len(), 2);
+    scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+    scene.wait_nothing();
+}
+
+fn read_only(world: &World) {
+    let scene = world.own_scene();
+    let [one, two, first] = ids();
+    let operator = scene.operator(&[]);
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.apply(&scene.share("doomed", &[&one], &[&first], ""));
+    scene.wait_ready("share", "waf");
+    scene.wait_ready("share", "doomed");
+    assert!(operator.stop(Duration::from_secs(20)).is_some_and(|status| status.success()));
+    let before = scene.changes().len();
+    let mut command = crate::scene::operator_with(&world.cluster, &world.simulator, &[]);
+    command.args(["--watch-label-selector", crate::scene::OWN_LABEL, "--namespace", &scene.namespace, "--read-only"]);
+    let reader = cfshare_testbed::Process::start(command, scene.file("operator.log")).expect("the operator starts");
+    scene.apply(&scene.share("waf", &[&one, &two], &[&first], ""));
+    scene.apply(&scene.share("new", &[&one], &[&first], ""));
+    scene.delete("share", "doomed");
+    let share = scene.wait_reason("share", "waf", "Differs");
+    assert!(message(&share).contains(&two) && message(&share).contains("nothing is changed"), "{}", message(&share));
+    scene.wait_reason("share", "new", "Differs");
+    let doomed = scene.wait_for("share", "doomed", "said why it stays", |share| message(share).contains("--read-only"));
+    assert!(message(&doomed).contains("delete"), "{}", message(&doomed));
+    assert!(scene.get("share", "new").expect("it is there")["metadata"]["finalizers"].is_null());
+    assert_eq!(scene.changes_since(before), [""; 0]);
+    drop(reader);
+    let _operator = scene.operator(&[]);
+    scene.wait_gone("share", "doomed");
+    scene.wait_for("share", "waf", "became Ready", is_ready);
+    scene.wait_ready("share", "new");
+    assert_eq!(scene.live().len(), 2);
+    scene.kubectl(&["delete", "share", "--all", &format!("--timeout={}s", PATIENCE.as_secs())]);
+    scene.wait_nothing();
+}

@@ -1,0 +1,116 @@
+//! Shares with a whole organization: who may make them, who is left out, and what is told of them.
+
+use cfshare_simulator::EmptyCreate;
+
+use crate::Test;
+use crate::scene::{Scene, World, condition, ids, message};
+
+pub const TESTS: &[Test] = &[
+    ("organization: a share with an organization follows its members", members),
+    ("organization: a namespace that is not allowed makes no such share", not_allowed),
+    ("organization: excluded accounts never receive a share where Cloudflare allows that", excluded_first),
+    ("organization: excluded accounts are excluded at once where the share must have a resource first", excluded_after),
+    ("organization: exclusions come and go, and are put back", exclusions),
+    ("organization: an organization that is not the owner's says so", foreign),
+];
+
+fn share(scene: &Scene, organization: &str, excluded: &[&str], resource: &str) -> String {
+    let list: Vec<String> = excluded.iter().map(|id| format!("{{accountID: {id}}}")).collect();
+    let more = format!("organization: {{id: {organization}, excluded: [{}]}}", list.join(", "));
+    scene.share("waf", &[], &[resource], &more)
+}
+
+fn members(world: &World) {
+    let scene = world.scene();
+    let [organization, one, two, three, first] = ids();
+    world.simulator.organization(&organization, &[&scene.account, &one, &two]);
+    scene.apply(&share(&scene, &organization, &[], &first));
+    let object = scene.wait_ready("share", "waf");
+    assert_eq!(object["status"]["targetType"], "organization");
+    assert_eq!(object["status"]["recipients"]["summary"], "2/2");
+    assert_eq!(scene.changes().len(), 1, "{:?}", scene.changes());
+    world.simulator.organization(&organization, &[&scene.account, &one, &two, &three]);
+    scene.wait_for("share", "waf", "followed", |share| share["status"]["recipients"]["summary"] == "3/3");
+    scene.wait_ready("share", "waf");
+    assert_eq!(scene.changes().len(), 1, "{:?}", scene.changes());
+    let lists = scene.journal().iter().filter(|entry| entry.template.ends_with("/recipients")).count();
+    assert_eq!(lists, 0, "an organization may have 20,000 accounts: {:#?}", scene.journal());
+    scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+    scene.wait_nothing();
+}
+
+fn not_allowed(world: &World) {
+    let scene = world.own_scene();
+    let [organization, one, first] = ids();
+    world.simulator.organization(&organization, &[&scene.account, &one]);
+    let _operator = scene.operator(&[("--organization-shares", "another-namespace")]);
+    scene.apply(&share(&scene, &organization, &[], &first));
+    let object = scene.wait_reason("share", "waf", "OrganizationNotAllowed");
+    assert!(condition(&object, "Stalled").is_some());
+    assert!(message(&object).contains("--organization-shares"), "{}", message(&object));
+    assert_eq!(scene.changes(), [""; 0]);
+    scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+}
+
+fn excluded_first(world: &World) {
+    let scene = world.scene();
+    let [organization, one, two, first] = ids();
+    world.simulator.organization(&organization, &[&scene.account, &one, &two]);
+    world.simulator.switches(Some(&scene.account), |switches| switches.empty_create = EmptyCreate::Accepted);
+    scene.apply(&share(&scene, &organization, &[&two], &first));
+    scene.wait_ready("share", "waf");
+    let state = scene.only();
+    assert_eq!(state.excluded, [two.clone()]);
+    assert_eq!(state.live_recipients().iter().map(|row| &row.account_id).collect::<Vec<_>>(), [&one]);
+    let posts: Vec<String> = scene
+        .journal()
+        .iter()
+        .filter(|entry| entry.method == "POST")
+        .map(|entry| entry.template.rsplit('/').next().unwrap_or_default().to_owned())
+        .collect();
+    assert_eq!(posts, ["shares", "excluded-recipients", "resources"]);
+}
+
+fn excluded_after(world: &World) {
+    let scene = world.scene();
+    let [organization, one, two, first] = ids();
+    world.simulator.organization(&organization, &[&scene.account, &one, &two]);
+    scene.apply(&share(&scene, &organization, &[&two], &first));
+    let object = scene.wait_ready("share", "waf");
+    assert_eq!(object["status"]["recipients"]["summary"], "1/1");
+    let state = scene.only();
+    assert_eq!(state.excluded, [two.clone()]);
+    assert_eq!(state.live_recipients().iter().map(|row| &row.account_id).collect::<Vec<_>>(), [&one]);
+    let told = scene.events("waf");
+    assert!(told.iter().any(|(reason, text)| reason == "ExclusionsFollow" && text.contains("excluded")), "{told:?}");
+}
+
+fn exclusions(world: &World) {
+    let scene = world.scene();
+    let [organization, one, two, three, first] = ids();
+    world.simulator.organization(&organization, &[&scene.account, &one, &two, &three]);
+    scene.apply(&share(&scene, &organization, &[], &first));
+    scene.wait_ready("share", "waf");
+    scene.apply(&share(&scene, &organization, &[&two, &three], &first));
+    scene.wait_for("share", "waf", "excluded two", |share| {
+        crate::scene::is_ready(share) && share["status"]["recipients"]["summary"] == "1/1"
+    });
+    assert_eq!(scene.only().excluded.len(), 2);
+    scene.apply(&share(&scene, &organization, &[&three], &first));
+    scene.wait_for("share", "waf", "took one back", |share| {
+        crate::scene::is_ready(share) && share["status"]["recipients"]["summary"] == "2/2"
+    });
+    assert_eq!(scene.only().excluded, [three]);
+}
+
+fn foreign(world: &World) {
+    let scene = world.scene();
+    let [organization, other, one, first] = ids();
+    world.simulator.organization(&organization, &[&scene.account]);
+    world.simulator.organization(&other, &[&one]);
+    scene.apply(&share(&scene, &other, &[], &first));
+    let object = scene.wait_reason("share", "waf", "Rejected");
+    assert!(message(&object).contains(&other), "{}", message(&object));
+    assert!(scene.state().is_empty());
+    scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+}

@@ -1,0 +1,52 @@
+//! Designs of the operator: the real one, and ones that lack a part of it, which the checker must find wrong.
+
+use clap::ValueEnum;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum)]
+pub enum Design {
+    /// The operator as it is.
+    Sound,
+    /// A create is sent without being announced.
+    NoIntent,
+    /// What an announced create made is looked up by its name alone.
+    NameOnly,
+    /// A create that got no answer, or a 5xx, is taken as one that made nothing.
+    TrustFailure,
+    /// One answer that the share does not exist is taken as proof.
+    AnyNotFound,
+    /// An announced create is given up on looks that do not reach back to the end of its settle time.
+    HastyLook,
+    /// A row's announcement settles without regard to reads that lag behind.
+    HastyRow,
+    /// What was in place is believed absent right after a start.
+    HastyStart,
+    /// An answer is recorded over whatever was recorded since.
+    BlindBind,
+}
+
+impl Design {
+    pub const CRIPPLED: [Design; 8] = [
+        Design::NoIntent,
+        Design::NameOnly,
+        Design::TrustFailure,
+        Design::AnyNotFound,
+        Design::HastyLook,
+        Design::HastyRow,
+        Design::HastyStart,
+        Design::BlindBind,
+    ];
+
+    pub fn describe(self) -> &'static str {
+        match self {
+            Design::Sound => "the operator as it is",
+            Design::NoIntent => "creates without announcing",
+            Design::NameOnly => "looks up by name only",
+            Design::TrustFailure => "trusts a 5xx as not created",
+            Design::AnyNotFound => "releases on any 404",
+            Design::HastyLook => "gives up on early looks",
+            Design::HastyRow => "settles rows too early",
+            Design::HastyStart => "believes reads right after a start",
+            Design::BlindBind => "records an answer over anything",
+        }
+    }
+}

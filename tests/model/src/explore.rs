@@ -1,0 +1,179 @@
+//! Explores every reachable state, checks what must hold in each, and whether each can still come to rest.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use stateright::{Checker, HasDiscoveries, Model, Path};
+
+use crate::laws;
+use crate::model::{Action, Bounds, Explored};
+use crate::world::World;
+
+const SHARDS: usize = 64;
+
+pub fn fingerprint(world: &World) -> u64 {
+    ahash::RandomState::with_seeds(1, 2, 3, 4).hash_one(world)
+}
+
+/// What the exploration of one world came to.
+pub struct Outcome {
+    pub states: usize,
+    pub depth: usize,
+    pub time: Duration,
+    pub at_rest: usize,
+    pub violation: Option<Violation>,
+}
+
+/// A law, and what leads to a state that breaks it.
+pub struct Violation {
+    pub law: &'static str,
+    pub actions: Vec<Action>,
+    pub end: World,
+}
+
+/// Explores until the first violation, or to the end. One thread finds a shortest way to a violation.
+pub fn explore(bounds: Bounds, threads: usize) -> Outcome {
+    let began = Instant::now();
+    let recorder = Arc::new(Recorder::default());
+    let explored = Explored { bounds, recorder: Some(recorder.clone()), stuck: None };
+    let checker = explored.checker().threads(threads).finish_when(HasDiscoveries::Any).spawn_bfs().join();
+    let mut outcome = Outcome {
+        states: checker.unique_state_count(),
+        depth: checker.max_depth(),
+        time: began.elapsed(),
+        at_rest: 0,
+        violation: first(checker.discoveries()),
+    };
+    drop(checker);
+    if outcome.violation.is_none() {
+        let recorder = Arc::try_unwrap(recorder).unwrap_or_default();
+        let graph = recorder.graph();
+        outcome.at_rest = graph.rests.len();
+        let stuck = graph.stuck();
+        if !stuck.is_empty() {
+            outcome.violation = Some(way_to(bounds, stuck));
+        }
+    }
+    outcome.time = began.elapsed();
+    outcome
+}
+
+fn first(discoveries: HashMap<&'static str, Path<World, Action>>) -> Option<Violation> {
+    let (law, path) = discoveries.into_iter().min_by_key(|(_, path)| path.clone().into_actions().len())?;
+    let end = path.last_state().clone();
+    Some(Violation { law, actions: path.into_actions(), end })
+}
+
+/// A shortest way to one of these states.
+fn way_to(bounds: Bounds, stuck: HashSet<u64>) -> Violation {
+    let explored = Explored { bounds, recorder: None, stuck: Some(Arc::new(stuck)) };
+    let checker = explored.checker().threads(1).finish_when(HasDiscoveries::Any).spawn_bfs().join();
+    first(checker.discoveries()).expect("a state that was reached is reached again")
+}
+
+/// The graph that is explored: its states, and the steps between them that need no fault and nobody's will.
+pub struct Recorder {
+    shards: Vec<Mutex<Graph>>,
+}
+
+impl Default for Recorder {
+    fn default() -> Recorder {
+        Recorder { shards: (0..SHARDS).map(|_| Mutex::default()).collect() }
+    }
+}
+
+#[derive(Default)]
+struct Graph {
+    states: Vec<u64>,
+    rests: Vec<u64>,
+    /// From, to.
+    edges: Vec<(u64, u64)>,
+}
+
+impl Recorder {
+    fn shard(&self, of: u64) -> MutexGuard<'_, Graph> {
+        let shard = &self.shards[usize::try_from(of % SHARDS as u64).unwrap_or(0)];
+        shard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn state(&self, world: &World, at_rest: bool) {
+        let state = fingerprint(world);
+        let mut shard = self.shard(state);
+        shard.states.push(state);
+        if at_rest {
+            shard.rests.push(state);
+        }
+    }
+
+    pub fn edge(&self, from: &World, to: &World) {
+        let edge = (fingerprint(from), fingerprint(to));
+        self.shard(edge.0).edges.push(edge);
+    }
+
+    fn graph(self) -> Graph {
+        let mut graph = Graph::default();
+        for shard in self.shards {
+            let shard = shard.into_inner().unwrap_or_else(PoisonError::into_inner);
+            graph.states.extend(shard.states);
+            graph.rests.extend(shard.rests);
+            graph.edges.extend(shard.edges);
+        }
+        graph
+    }
+}
+
+impl Graph {
+    /// The states from which no state at rest can be reached: walked backward from those at rest.
+    fn stuck(&self) -> HashSet<u64> {
+        let hasher = ahash::RandomState::with_seeds(5, 6, 7, 8);
+        let mut places: HashMap<u64, u32, ahash::RandomState> = HashMap::with_capacity_and_hasher(self.states.len(), hasher);
+        for state in &self.states {
+            let next = u32::try_from(places.len()).expect("fewer than 2^32 states");
+            places.entry(*state).or_insert(next);
+        }
+        // For each state, where in `sources` those begin that lead to it.
+        let mut begins = vec![0u32; places.len() + 1];
+        let edges: Vec<(u32, u32)> =
+            self.edges.iter().filter_map(|(from, to)| Some((*places.get(from)?, *places.get(to)?))).collect();
+        for (_, to) in &edges {
+            begins[*to as usize + 1] += 1;
+        }
+        for at in 1..begins.len() {
+            begins[at] += begins[at - 1];
+        }
+        let mut free = begins.clone();
+        let mut sources = vec![0u32; edges.len()];
+        for (from, to) in &edges {
+            sources[free[*to as usize] as usize] = *from;
+            free[*to as usize] += 1;
+        }
+        let mut hopeful = vec![false; places.len()];
+        let mut open: Vec<u32> = self.rests.iter().map(|state| places[state]).collect();
+        for state in &open {
+            hopeful[*state as usize] = true;
+        }
+        while let Some(state) = open.pop() {
+            let (begin, end) = (begins[state as usize] as usize, begins[state as usize + 1] as usize);
+            for source in &sources[begin..end] {
+                if !std::mem::replace(&mut hopeful[*source as usize], true) {
+                    open.push(*source);
+                }
+            }
+        }
+        places.into_iter().filter(|(_, place)| !hopeful[*place as usize]).map(|(state, _)| state).collect()
+    }
+}
+
+impl Violation {
+    pub fn tell(&self) -> String {
+        let mut text = format!("{}, broken after {} steps:\n", self.law, self.actions.len());
+        for (at, action) in self.actions.iter().enumerate() {
+            text.push_str(&format!("  {:>2}  {action:?}\n", at + 1));
+        }
+        text
+    }
+}
+
+/// Which laws there are, for the report.
+pub const LAWS: [&str; 4] = [laws::ALONE, laws::UNTOUCHED, laws::TIGHT, laws::HOPEFUL];
