@@ -1,14 +1,20 @@
 //! The program: one command line, one exit code.
 
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
-use cfshare::cli::{crds::Crds, explain::Explain, run::Run};
+use cfshare::cli::output::Exit;
+use cfshare::cli::{
+    crds::Crds, doctor::Doctor, explain::Explain, import::Import, matrix::Matrix, plan::Plan, run::Run, status::Status,
+};
 use clap::{Parser, Subcommand};
 
 /// Keeps Cloudflare Resource Sharing in step with Kubernetes manifests
+///
+/// `run` is the operator. The other commands read the cluster of KUBECONFIG, Cloudflare, or both, and change nothing.
+/// Installed as kubectl-cfshare, the program is the kubectl plugin `kubectl cfshare`.
 #[derive(Parser)]
-#[command(name = "cfshare", version)]
+#[command(name = "cfshare", version, verbatim_doc_comment)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -17,18 +23,27 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Run(Box<Run>),
+    Plan(Box<Plan>),
+    Import(Box<Import>),
+    Status(Status),
+    Matrix(Matrix),
+    Doctor(Box<Doctor>),
     Crds(Crds),
     Explain(Explain),
 }
 
 fn main() -> ExitCode {
-    let outcome = match Cli::parse().command {
-        Command::Run(run) => operate(*run),
-        Command::Crds(crds) => crds.run(&mut io::stdout().lock()).map_err(Into::into),
-        Command::Explain(explain) => explain.run(&mut io::stdout().lock()),
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            // 2 is the answer of commands that find something to do.
+            return if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+        }
     };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+    match carry_out(cli.command) {
+        Ok(exit) => exit.into(),
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("cfshare: {error:#}");
             ExitCode::FAILURE
@@ -36,9 +51,31 @@ fn main() -> ExitCode {
     }
 }
 
-fn operate(run: Run) -> anyhow::Result<()> {
+fn carry_out(command: Command) -> anyhow::Result<Exit> {
+    let mut out = io::stdout();
+    let exit = match command {
+        Command::Run(run) => wait_for(run.run()).map(|()| Exit::Good),
+        Command::Plan(plan) => wait_for(plan.run(&mut out)),
+        Command::Import(import) => wait_for(import.run(&mut out)),
+        Command::Status(status) => wait_for(status.run(&mut out)),
+        Command::Matrix(matrix) => wait_for(matrix.run(&mut out)),
+        Command::Doctor(doctor) => wait_for(doctor.run(&mut out)),
+        Command::Crds(crds) => crds.run(&mut out).map(|()| Exit::Good).map_err(Into::into),
+        Command::Explain(explain) => explain.run(&mut out).map(|()| Exit::Good),
+    }?;
+    out.flush()?;
+    Ok(exit)
+}
+
+fn wait_for<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     rustls::crypto::aws_lc_rs::default_provider()
         .install_default()
         .map_err(|_| anyhow::anyhow!("TLS was set up twice"))?;
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(run.run())
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
+}
+
+/// Whoever read the output has seen enough.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let causes = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
+    causes.into_iter().any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
 }

@@ -142,7 +142,9 @@ impl Cluster {
 pub async fn credential(cluster: Option<&Cluster>, secret: &Name) -> anyhow::Result<Known> {
     match (credential_of_environment()?, cluster) {
         (Some(known), _) => Ok(known),
-        (None, Some(cluster)) => cluster.secret(secret).await.with_context(|| format!("no credential: {NO_CREDENTIAL}")),
+        (None, Some(cluster)) => {
+            cluster.secret(secret).await.with_context(|| format!("no credential: {NO_CREDENTIAL}"))
+        }
         (None, None) => anyhow::bail!("no credential: {NO_CREDENTIAL}"),
     }
 }

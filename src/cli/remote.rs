@@ -38,7 +38,8 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    pub fn client(&self, call_timeout: Duration) -> anyhow::Result<Client> {
+    /// A client; `caller` tells at Cloudflare who calls.
+    pub fn client(&self, caller: &str, call_timeout: Duration) -> anyhow::Result<Client> {
         let ca_bundle = match &self.ca_bundle {
             Some(path) => {
                 Some(std::fs::read(path).with_context(|| format!("--ca-bundle: {} cannot be read", path.display()))?)
@@ -51,6 +52,7 @@ impl Endpoint {
             connect_timeout,
             answer_timeout: call_timeout.saturating_sub(connect_timeout).max(Duration::from_secs(1)),
             total_timeout: call_timeout,
+            user_agent: format!("cfshare/{} ({})", env!("CARGO_PKG_VERSION"), product_comment(caller)),
             ca_bundle,
             ..cloudflare::Options::default()
         };
@@ -59,8 +61,13 @@ impl Endpoint {
 
     pub fn remote(&self, known: &Known) -> anyhow::Result<Remote> {
         let pace = Mutex::new(Pace::new(RATE, RATE.burst, Clock::SYSTEM.now()));
-        Ok(Remote { client: self.client(CALL_TIMEOUT)?, credential: known.credential.clone(), pace })
+        Ok(Remote { client: self.client("command line", CALL_TIMEOUT)?, credential: known.credential.clone(), pace })
     }
+}
+
+/// What of a name may stand in a User-Agent.
+fn product_comment(name: &str) -> String {
+    name.chars().filter(|c| c.is_ascii_alphanumeric() || "-_.: ".contains(*c)).take(80).collect()
 }
 
 const TOKEN: &str = "CLOUDFLARE_API_TOKEN";
@@ -127,9 +134,8 @@ impl Remote {
     }
 
     pub async fn recipients(&self, account: &AccountId, id: &ShareId) -> Result<Vec<Recipient>, Error> {
-        let ask = |page| {
-            self.ask(move || self.client.list_recipients(&self.credential, account, id, true, page, FULL_PAGE))
-        };
+        let ask =
+            |page| self.ask(move || self.client.list_recipients(&self.credential, account, id, true, page, FULL_PAGE));
         whole(read_pages(ask, |answer| answer.map(|reply| reply.body)).await)
     }
 

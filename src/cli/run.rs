@@ -1,7 +1,6 @@
 //! `cfshare run`: the operator, and what its installer decides.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +9,8 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::cloudflare;
+use super::cluster;
+use super::remote::Endpoint;
 use crate::core::pace::Rate;
 use crate::operator::{self, Lead, Settings};
 use crate::serve::metrics::Metrics;
@@ -19,17 +19,8 @@ use crate::serve::{Readiness, admin, logs};
 /// Run the operator. The cluster is that of KUBECONFIG, or the one it runs in
 #[derive(Args, Debug, Clone)]
 pub struct Run {
-    /// Base URL of Cloudflare's API
-    #[arg(
-        long,
-        env = "CFSHARE_CLOUDFLARE_URL",
-        default_value = "https://api.cloudflare.com/client/v4",
-        value_name = "URL"
-    )]
-    cloudflare_url: String,
-    /// PEM file with certificate authorities to trust beside the system's
-    #[arg(long, env = "CFSHARE_CA_BUNDLE", value_name = "FILE")]
-    ca_bundle: Option<PathBuf>,
+    #[command(flatten)]
+    endpoint: Endpoint,
     /// How often all shares of an account are listed to see what others changed
     #[arg(long, env = "CFSHARE_SWEEP_INTERVAL", default_value = "10m", value_parser = duration, value_name = "TIME")]
     sweep_interval: Duration,
@@ -96,8 +87,8 @@ impl Run {
     pub async fn run(self) -> anyhow::Result<()> {
         self.check()?;
         logs::start(self.log_format, &self.log_filter)?;
-        let kube = kube_client().await?;
-        let cloudflare = self.cloudflare()?;
+        let kube = cluster::client(cluster::config(None).await?)?;
+        let cloudflare = self.endpoint.client(&self.identity(), self.call_timeout)?;
         let metrics = Arc::new(Metrics::default());
         let readiness = Readiness::default();
         let listener = tokio::net::TcpListener::bind(self.admin_listen)
@@ -159,42 +150,6 @@ impl Run {
         }
         Ok(())
     }
-
-    fn cloudflare(&self) -> anyhow::Result<cloudflare::Client> {
-        let ca_bundle = match &self.ca_bundle {
-            Some(path) => {
-                Some(std::fs::read(path).with_context(|| format!("--ca-bundle: {} cannot be read", path.display()))?)
-            }
-            None => None,
-        };
-        let connect_timeout = Duration::from_secs(10).min(self.call_timeout);
-        let options = cloudflare::Options {
-            base_url: self.cloudflare_url.clone(),
-            connect_timeout,
-            answer_timeout: self.call_timeout.saturating_sub(connect_timeout).max(Duration::from_secs(1)),
-            total_timeout: self.call_timeout,
-            user_agent: format!("cfshare/{} ({})", env!("CARGO_PKG_VERSION"), product_comment(&self.identity())),
-            ca_bundle,
-            ..cloudflare::Options::default()
-        };
-        cloudflare::Client::new(options).context("the client for Cloudflare cannot be set up")
-    }
-}
-
-async fn kube_client() -> anyhow::Result<kube::Client> {
-    let mut config = kube::Config::infer().await.context(
-        "no Kubernetes cluster: set KUBECONFIG to a kubeconfig file, or run inside a cluster with a ServiceAccount",
-    )?;
-    // The proxy variables are for the way to Cloudflare: inside a cluster kube passes them over, so outside as well.
-    let variable = |name| std::env::var(name).ok().and_then(|text| text.parse::<http::Uri>().ok());
-    if ["HTTPS_PROXY", "https_proxy"].into_iter().any(|name| variable(name) == config.proxy_url) {
-        config.proxy_url = None;
-    }
-    // A retry hidden in a layer below turns an applied write into a conflict.
-    config.default_retry = false;
-    config.connect_timeout = Some(Duration::from_secs(10));
-    config.write_timeout = Some(Duration::from_secs(30));
-    kube::Client::try_from(config).context("the client for Kubernetes cannot be set up")
 }
 
 /// Turns true on SIGTERM or SIGINT.
@@ -208,11 +163,6 @@ fn until_told(down: watch::Sender<bool>) -> anyhow::Result<impl Future<Output = 
         }
         let _ = down.send(true);
     })
-}
-
-/// What of a name may stand in a User-Agent, which says at Cloudflare which replica called.
-fn product_comment(name: &str) -> String {
-    name.chars().filter(|c| c.is_ascii_alphanumeric() || "-_.:".contains(*c)).take(80).collect()
 }
 
 /// A time such as `90s`, `10m`, `1h` or `500ms`.

@@ -480,6 +480,8 @@ where
             match step {
                 Step::Read => self.read_row().await?,
                 Step::Confirm => {
+                    let (now, patience) = (self.pass.now(), self.pass.context.settings.patience());
+                    self.pass.notes(|notes| notes.confirm(&key, now, patience));
                     self.record().confirmed = true;
                     self.record().meta_hash = if row == (RowSeen::Live { differs: true }) {
                         Some(inventory::NEVER.to_owned())
@@ -487,6 +489,10 @@ where
                         inventory::meta_hash(&self.pass.object.wanted_meta())
                     };
                     self.record().intended_at = None;
+                    // A row that was put back counts until it has stayed.
+                    if self.record().drift.is_empty() {
+                        self.pass.notes(|notes| notes.stayed(&key.to_string()));
+                    }
                 }
                 Step::Forget => {
                     self.pass.guard(false).await?;
@@ -503,7 +509,7 @@ where
                     if let Some(verdict) = self.refused(&key.to_string()) {
                         return Ok(Some(self.tell(&seen, verdict)));
                     }
-                    if self.pass.notes(|notes| notes.is_pointless(&key.to_string(), "add")) {
+                    if self.pass.notes(|notes| notes.is_pointless(&key.to_string(), "present", "absent")) {
                         let verdict = Verdict::stalled(
                             Reason::NotConverging,
                             format!(
@@ -651,7 +657,9 @@ where
         let recorded = recorded(self.record(), read_at, &context.settings);
         let wanted = self.pass.object.wanted_meta();
         let row_seen = seen.row(&self.key, |row| !meta::same_object(&wanted, &row.meta));
-        let lagging = context.is_lagging();
+        let confirmed = self.pass.notes(|notes| notes.confirmed.get(&self.key).copied());
+        let known = confirmed.unwrap_or_default().max(context.started);
+        let lagging = context.settings.may_lag(seen.rows_read_at(&self.key), known);
         let facts = row::Facts { declared: self.declared, recorded, seen: row_seen, prune: false, lagging };
         (row::step(facts), row_seen)
     }
@@ -661,7 +669,7 @@ where
         let (following, due) = self.pass.notes(|notes| (notes.following, notes.due));
         let poll = following && due <= now;
         let since = if requested {
-            now.minus(FRESH)
+            self.pass.notes(|notes| *notes.request_met.get_or_insert(now))
         } else if poll {
             due
         } else {
@@ -750,7 +758,7 @@ where
         let apply = Apply { context: &self.pass.context, access: &self.access };
         match apply.add(&id, &key, &meta).await {
             Ok(Change::Done(())) => {
-                self.pass.notes(|notes| notes.wrote(&key.to_string(), "add"));
+                self.pass.notes(|notes| notes.wrote(&key.to_string(), "present", "absent", now));
                 Ok(())
             }
             Ok(Change::Unsure(error)) => Err(Stop::Cloudflare(error)),
@@ -790,7 +798,7 @@ where
         let meta = self.pass.object.wanted_meta();
         let text = serde_json::Value::Object(meta.clone()).to_string();
         let found = serde_json::Value::Object(row.meta.clone()).to_string();
-        if self.pass.notes(|notes| notes.is_pointless(&item, &text)) {
+        if self.pass.notes(|notes| notes.is_pointless(&item, &text, &found)) {
             return Ok(Some(super::share::not_converging(&format!("the meta of {}", self.name()), &text, &found)));
         }
         // Where the manifest says something new it is an edit.
@@ -800,7 +808,7 @@ where
         let now = self.pass.now();
         let apply = Apply { context: &self.pass.context, access: &self.access };
         match apply.update_resource(&self.id, &row.id, &meta).await? {
-            Change::Done(()) => self.pass.notes(|notes| notes.wrote(&item, &text)),
+            Change::Done(()) => self.pass.notes(|notes| notes.wrote(&item, &text, &found, now)),
             Change::Unsure(error) => return Err(Stop::Cloudflare(error)),
             Change::Not(error) if matches!(error.class(), ErrorClass::Rejected | ErrorClass::Conflict) => {
                 let message = format!("Cloudflare refuses the meta of {}: {error}", self.name());
@@ -903,7 +911,11 @@ where
         let word = stand.word.clone();
         match stand.state {
             State::InPlace if matches!(row, RowSeen::Live { .. }) => {
-                self.record().meta_hash = inventory::meta_hash(&self.pass.object.wanted_meta());
+                let hash = inventory::meta_hash(&self.pass.object.wanted_meta());
+                if self.record().meta_hash != hash {
+                    self.record().meta_hash = hash;
+                    self.pass.notes(|notes| notes.stayed(&key.to_string()));
+                }
                 self.record().drift.clear();
                 self.settle();
                 Verdict::ready(Reason::Associated, format!("{} is {word}", self.name()))

@@ -47,6 +47,11 @@ impl Settings {
     pub fn patience(&self) -> Duration {
         self.settle_time / 4
     }
+
+    /// Whether a read that began then may not show yet what was there at that time.
+    pub fn may_lag(&self, read: At, behind: At) -> bool {
+        read.since(behind) < self.patience()
+    }
 }
 
 pub struct Context {
@@ -124,11 +129,6 @@ impl Context {
             turn: Turn { caller: Caller::Object(object.clone()), namespace: object.name.namespace.clone(), class },
             grace: self.settings.patience(),
         }
-    }
-
-    /// Whether reads may not show yet what the process before this one wrote.
-    pub fn is_lagging(&self) -> bool {
-        self.clock.now().since(self.started) < self.settings.patience()
     }
 
     /// Whether a call that changes something may start now and end in time.

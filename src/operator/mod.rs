@@ -32,5 +32,5 @@ pub use context::Settings;
 pub use credentials::{Credentials, Known, NoCredential};
 pub use key::{Kind, Name, RowKey};
 pub use objects::secret_of;
-pub use share::report::label;
 pub use run::{Lead, Options, run};
+pub use share::report::label;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::core::pace;
 use crate::core::time::At;
 
-use super::key::ObjectKey;
+use super::key::{ObjectKey, RowKey};
 
 #[derive(Default)]
 pub struct Notebook {
@@ -36,9 +36,13 @@ pub struct Notes {
     pub refused_creates: usize,
     /// When the share that the manifest names by id was last asked for.
     pub asked_for_id: Option<At>,
+    /// When the last request to look again was first met: what was read before is too old for it.
+    pub request_met: Option<At>,
     /// When it was first asked who has the wanted name.
     pub first_look: Option<At>,
     pub following: bool,
+    /// When rows were found in place lately, by key.
+    pub confirmed: HashMap<RowKey, At>,
     /// When Events were published lately.
     published: Vec<At>,
 }
@@ -54,7 +58,10 @@ pub struct Refused {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Written {
     pub value: String,
+    /// What was there instead.
+    pub found: String,
     pub times: u32,
+    pub last: At,
 }
 
 /// Events of one object in an hour.
@@ -62,6 +69,8 @@ const MAX_EVENTS: usize = 10;
 
 /// So many successful writes of one value that does not stay are enough.
 pub const ENOUGH_WRITES: u32 = 2;
+/// A write that long ago has nothing to do with the next one.
+const MEMORY: Duration = Duration::from_secs(3600);
 
 impl Notebook {
     /// The object's notes; new ones if it is another object, fresh hope if it was edited or a look was requested.
@@ -85,6 +94,7 @@ impl Notebook {
             notes.refused_creates = 0;
             notes.asked_for_id = None;
             notes.first_look = None;
+            notes.request_met = None;
             notes.failures = 0;
             notes.failing_since = None;
         }
@@ -107,6 +117,12 @@ impl Notes {
         true
     }
 
+    /// A row was found in place. Who was long ago is forgotten: reads show it by now.
+    pub fn confirm(&mut self, key: &RowKey, now: At, patience: Duration) {
+        self.confirmed.retain(|_, at| now.since(*at) < patience * 2);
+        self.confirmed.insert(key.clone(), now);
+    }
+
     /// Takes note of a refusal; returns when to try again.
     pub fn refuse(&mut self, item: &str, message: String, now: At) -> Duration {
         let times = self.refused.get(item).map_or(1, |r| r.times + 1);
@@ -121,18 +137,22 @@ impl Notes {
         self.refused.get(item).filter(|refused| refused.until > now)
     }
 
-    /// Counts a successful write of that value.
-    pub fn wrote(&mut self, item: &str, value: &str) {
-        let written = self.written.entry(item.to_owned()).or_insert(Written { value: value.to_owned(), times: 0 });
-        if written.value != value {
-            *written = Written { value: value.to_owned(), times: 0 };
-        }
-        written.times += 1;
+    /// Counts a successful write of a value in place of the one that was found.
+    pub fn wrote(&mut self, item: &str, value: &str, found: &str, now: At) {
+        let same = |w: &Written| w.value == value && w.found == found && now.since(w.last) < MEMORY;
+        let times = self.written.get(item).filter(|w| same(w)).map_or(0, |w| w.times);
+        let written = Written { value: value.to_owned(), found: found.to_owned(), times: times + 1, last: now };
+        self.written.insert(item.to_owned(), written);
     }
 
-    /// Whether writing that value once more is pointless.
-    pub fn is_pointless(&self, item: &str, value: &str) -> bool {
-        self.written.get(item).is_some_and(|w| w.value == value && w.times >= ENOUGH_WRITES)
+    /// Whether writing that value once more in place of this one is pointless: it did not stay.
+    pub fn is_pointless(&self, item: &str, value: &str, found: &str) -> bool {
+        self.written.get(item).is_some_and(|w| w.value == value && w.found == found && w.times >= ENOUGH_WRITES)
+    }
+
+    /// What was written is there: the next change of it is another matter.
+    pub fn stayed(&mut self, item: &str) {
+        self.written.remove(item);
     }
 
     /// Plans the next poll: soon after something moved, then less and less often.

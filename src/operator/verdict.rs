@@ -66,6 +66,18 @@ impl Verdict {
         self
     }
 
+    /// The verdict where something else is wrong as well: what is under way goes on, and both are told.
+    pub fn beside(self, trouble: Verdict) -> Verdict {
+        let again = self.again.into_iter().chain(trouble.again).min();
+        match self.course {
+            Course::Reconciling => {
+                let message = format!("{}. {}", self.message, trouble.message);
+                Verdict { message, again, ..self }
+            }
+            Course::Resting | Course::Stalled => Verdict { again, ..trouble },
+        }
+    }
+
     pub fn again(mut self, after: Duration) -> Verdict {
         self.again = Some(self.again.map_or(after, |own| own.min(after)));
         self

@@ -3,7 +3,9 @@
 mod life;
 mod rendered;
 mod restricted;
+mod rights;
 mod site;
+mod waiting;
 
 use libtest_mimic::Trial;
 
@@ -16,12 +18,15 @@ pub const TESTS: &[Test] = &[
     ("install: the plain manifests and the chart's CRDs are fresh", rendered::copies),
     ("install: a namespace that enforces restricted takes the pod", restricted::accepted),
     ("install: a pod that is weaker in any one setting is refused", restricted::weakened),
+    ("install: helm waits until a share of another chart is ready", waiting::returns_when_ready),
+    ("install: helm fails with the message of a stalled share", waiting::fails_with_the_message_of_a_stalled_share),
 ];
 
 /// Tests that install a release of their own, into a cluster of their own.
 const ALONE: &[(&str, fn())] = &[
     ("install: with defaults, upgraded, uninstalled, installed again, removed", life::defaults),
     ("install: with every value turned on", life::every_value),
+    ("install: the rights that are used are the rights that are granted", rights::used_are_granted),
 ];
 
 pub fn trials() -> Vec<Trial> {

@@ -40,6 +40,11 @@ impl World {
         Ok(World { operator, simulator, reader, cluster })
     }
 
+    /// Changes something at Cloudflare as somebody else would.
+    pub fn call_cloudflare(&self, method: &str, url: &str, token: &str, body: &Value) {
+        self.reader.call(method, url, token, body).unwrap_or_else(|error| panic!("{method} {url}: {error}"));
+    }
+
     pub fn scene(&self) -> Scene<'_> {
         Scene::new(self, false)
     }
@@ -290,6 +295,14 @@ impl<'a> Scene<'a> {
         self.wait_for(kind, name, "was looked at on request", |object| {
             object["status"]["lastHandledReconcileAt"] == request.as_str()
         })
+    }
+
+    /// Waits until the operator has listed the shares of this account once more, from now on.
+    pub fn wait_sweep(&self) {
+        let sweeps = || self.journal().iter().filter(|e| e.query.contains("direction=asc") && e.done).count();
+        let before = sweeps();
+        // The first may have begun before.
+        self.wait("a sweep", || sweeps() >= before + 2);
     }
 
     /// Changing calls since so many were made, as `METHOD path`.

@@ -69,9 +69,10 @@ impl Import {
         let total = count(shares.len(), "share");
         for share in shares {
             let found = read(&remote, &account, share).await?;
-            write!(out, "# {}: {}\n", found.share.id, clean(&found.share.name, 100))?;
-            for manifest in writer.manifests(&found) {
-                out.write_all(yaml::document(&manifest).as_bytes())?;
+            let comment = format!("share {}: {}", found.share.id, clean(&found.share.name, 100));
+            for (at, manifest) in writer.manifests(&found).iter().enumerate() {
+                let comment = (at == 0).then_some(comment.as_str());
+                out.write_all(yaml::document(manifest, comment).as_bytes())?;
             }
         }
         eprintln!("cfshare: {total} of account {account}");
@@ -82,9 +83,9 @@ impl Import {
         if let Some(known) = credential_of_environment()? {
             return self.endpoint.remote(&known);
         }
-        let scope =
-            Scope { namespace: self.namespace.clone(), all_namespaces: false, context: self.context.clone() };
-        let cluster = scope.cluster().await.with_context(|| format!("no credential: {}", super::remote::NO_CREDENTIAL))?;
+        let scope = Scope { namespace: self.namespace.clone(), all_namespaces: false, context: self.context.clone() };
+        let cluster =
+            scope.cluster().await.with_context(|| format!("no credential: {}", super::remote::NO_CREDENTIAL))?;
         let namespace = cluster.namespace.clone().unwrap_or_default();
         let known = credential(Some(&cluster), &Name::new(namespace, self.secret.clone())).await?;
         self.endpoint.remote(&known)

@@ -48,7 +48,8 @@ impl Writer {
             let id = share.organization_id.as_ref().map(ToString::to_string).unwrap_or_default();
             let excluded: Vec<Value> =
                 found.excluded.iter().map(|row| json!({ "accountID": row.account_id })).collect();
-            spec["organization"] = if excluded.is_empty() { json!({ "id": id }) } else { json!({ "id": id, "excluded": excluded }) };
+            spec["organization"] =
+                if excluded.is_empty() { json!({ "id": id }) } else { json!({ "id": id, "excluded": excluded }) };
         } else {
             let recipients = receiving(&found.recipients);
             let apart = self.objects || recipients.len() > MOST;
@@ -205,7 +206,10 @@ mod tests {
             })
         );
         // The same type and id of another account cannot stand in the same list.
-        assert_eq!(manifests[1]["spec"], json!({"shareRef": {"name": "waf-baseline"}, "type": "t", "id": "s1", "accountID": "other"}));
+        assert_eq!(
+            manifests[1]["spec"],
+            json!({"shareRef": {"name": "waf-baseline"}, "type": "t", "id": "s1", "accountID": "other"})
+        );
     }
 
     #[test]
@@ -231,7 +235,9 @@ mod tests {
     fn every_object_has_a_name_of_its_own_that_kubernetes_takes() {
         let mut writer = Writer::new(None, false);
         let names: Vec<String> = ["WAF", "waf", "waf", "Für ALLE -- ü", "日本", ".a..b.", &"x".repeat(90)]
-            .map(|name| writer.manifests(&found(name, 1, json!({})))[0]["metadata"]["name"].as_str().unwrap().to_owned())
+            .map(|name| {
+                writer.manifests(&found(name, 1, json!({})))[0]["metadata"]["name"].as_str().unwrap().to_owned()
+            })
             .to_vec();
         let expected = ["waf", "waf-5e1f00d5", "waf-2", "f-r-alle", "share-5e1f00d5", "a-b", &"x".repeat(63)];
         assert_eq!(names, expected);

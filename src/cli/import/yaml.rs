@@ -5,8 +5,11 @@ use std::fmt::Write;
 use serde_json::Value;
 
 /// One document: mappings in blocks, the entries of lists on one line each.
-pub fn document(manifest: &Value) -> String {
+pub fn document(manifest: &Value, comment: Option<&str>) -> String {
     let mut text = String::from("---\n");
+    if let Some(comment) = comment {
+        text.push_str(&format!("# {comment}\n"));
+    }
     block(&mut text, manifest, 0);
     text
 }
@@ -67,7 +70,11 @@ fn flow(text: &mut String, value: &Value) {
             text.push('{');
             for (at, (key, value)) in fields.iter().enumerate() {
                 text.push_str(if at == 0 { "" } else { ", " });
-                if is_plain(key) { text.push_str(key) } else { quote(text, key) }
+                if is_plain(key) {
+                    text.push_str(key)
+                } else {
+                    quote(text, key)
+                }
                 text.push_str(": ");
                 flow(text, value);
             }
@@ -114,7 +121,7 @@ mod tests {
             "spec": {"accountID": "0123", "recipients": [{"accountID": "12345", "name": "on"}], "resources": []},
         });
         assert_eq!(
-            document(&manifest),
+            document(&manifest, None),
             "---\napiVersion: cfshare.dev/v1alpha1\nkind: Share\nmetadata:\n  name: \"a\"\nspec:\n  accountID: \"0123\"\n  \
              recipients:\n  - {accountID: \"12345\", name: \"on\"}\n  resources: []\n"
         );
@@ -129,7 +136,7 @@ mod tests {
                 "list": [{"meta": {"x": [odd]}}, "12e3", "0x1f"], "empty": {},
             },
         });
-        let text = document(&manifest);
+        let text = document(&manifest, None);
         let documents: Vec<Value> =
             serde_yaml::Deserializer::from_str(&text).map(|d| Value::deserialize(d).expect("it is YAML")).collect();
         assert_eq!(documents, [manifest], "{text}");

@@ -74,10 +74,10 @@ impl Plan {
         shares.sort_by_key(|share| Name::of(share.as_ref()));
         let mut plan = Vec::new();
         for share in &shares {
-            let preview = survey.preview(&fleet, share).await.unwrap_or_else(|problem| Preview {
-                problem: Some(problem),
-                ..Preview::default()
-            });
+            let preview = survey
+                .preview(&fleet, share)
+                .await
+                .unwrap_or_else(|problem| Preview { problem: Some(problem), ..Preview::default() });
             plan.push(Planned { name: Name::of(share.as_ref()), account: share.spec.account_id.clone(), preview });
         }
         match self.output {

@@ -555,7 +555,13 @@ impl Work {
             )
             .again((settle / 16).max(Duration::from_millis(500))),
             Wait::Backoff => self.backing_off(),
-            Wait::Thaw => self.frozen("the create call that was under way is not resolved"),
+            Wait::Thaw => match (&self.pass.status.share_id, &self.pass.status.intent) {
+                (Some(id), None) if self.pass.is_doomed() => self.frozen(&format!(
+                    "share {id} is not deleted; to let this object go and keep the share, set deletionPolicy: Retain"
+                )),
+                (Some(id), None) => self.frozen(&format!("share {id} is not there, and is not made anew")),
+                (_, _) => self.frozen("the create call that was under way is not resolved"),
+            },
             Wait::Sight => match (self.share_id(), self.access.account.breaker()) {
                 (Some(id), None) => hidden(self.pass.object.as_ref(), &id, &objects::secret_of(&self.pass.object)),
                 (_, _) => self.frozen("the share is not there"),

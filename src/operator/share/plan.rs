@@ -1,10 +1,11 @@
 //! Which step each recipient, excluded account and resource of a share calls for.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::cloudflare::TargetType;
 use crate::core::meta;
 use crate::core::row::{self, Declared, Seen as RowSeen, Step};
+use crate::core::time::At;
 
 use super::super::context::Settings;
 use super::super::inventory::{self, Entries};
@@ -32,8 +33,15 @@ pub(in super::super) struct Basis<'a> {
     pub settings: &'a Settings,
     /// Nothing is recorded: what is declared is compared as if it had been in place.
     pub observing: bool,
-    /// Reads may still lag behind what the process before this one wrote.
-    pub lagging: bool,
+    /// Since when rows are known to be in place, where that matters.
+    pub known: Option<Known>,
+}
+
+/// Since when this process knows that the rows are in place which are recorded so.
+pub struct Known {
+    pub started: At,
+    /// The ones that it found itself, lately.
+    pub confirmed: HashMap<RowKey, At>,
 }
 
 impl Basis<'_> {
@@ -61,7 +69,7 @@ impl Basis<'_> {
                 recorded,
                 seen: row_seen,
                 prune: wanted.prune && !matches!(key, RowKey::Excluded(_)),
-                lagging: self.lagging,
+                lagging: self.may_lag(seen, &key),
             };
             let step = match row::step(facts) {
                 // The child that looks after the row has not noted it down yet: until then the record is kept here.
@@ -71,6 +79,14 @@ impl Basis<'_> {
             (key, (step, row_seen))
         });
         Plan { steps: steps.collect() }
+    }
+
+    /// Whether these rows were read so shortly after the key was found in place that it may be missing all the same.
+    fn may_lag(&self, seen: &Seen, key: &RowKey) -> bool {
+        self.known.as_ref().is_some_and(|known| {
+            let since = known.confirmed.get(key).copied().unwrap_or_default().max(known.started);
+            self.settings.may_lag(seen.rows_read_at(key), since)
+        })
     }
 
     fn target_is_accounts(&self, seen: &Seen) -> bool {

@@ -1,7 +1,7 @@
 //! What is told of a share: counts, exceptions, what nobody declared, drift, and the verdict.
 
 use crate::api::Reason;
-use crate::api::status::{ExceptionEntry, RecipientCounts, ResourceCounts, UnmanagedEntry};
+use crate::api::status::{DriftEntry, ExceptionEntry, RecipientCounts, ResourceCounts, UnmanagedEntry};
 use crate::cloudflare::{AssociationStatus, ResourceStatus, clean};
 use crate::core::create::Mode;
 use crate::core::id::ShareId;
@@ -12,7 +12,7 @@ use super::super::key::RowKey;
 use super::super::verdict::{Course, Verdict};
 use super::super::view::Seen;
 use super::plan::Plan;
-use super::rows::not_converging;
+use super::rows::{found_meta, not_converging};
 use super::{Work, create::name_row};
 
 const MAX_EXCEPTIONS: usize = 100;
@@ -48,10 +48,12 @@ impl Work {
         }
         let pointless = match step {
             Some(Step::Update) => {
-                let text = self.meta_text(key);
-                self.pass.notes(|notes| notes.is_pointless(&key.to_string(), &text))
+                let (text, found) = (self.meta_text(key), found_meta(seen, key));
+                self.pass.notes(|notes| notes.is_pointless(&key.to_string(), &text, &found))
             }
-            Some(Step::Add | Step::Restore) => self.pass.notes(|notes| notes.is_pointless(&key.to_string(), "add")),
+            Some(Step::Add | Step::Restore) => {
+                self.pass.notes(|notes| notes.is_pointless(&key.to_string(), "present", "absent"))
+            }
             _ => false,
         };
         if pointless {
@@ -206,17 +208,16 @@ impl Work {
             drift.path == "name"
                 || !(clean_rows.iter().any(|row| drift.path.starts_with(row.as_str())) || gone(&drift.path))
         });
+        // What is left is only observed, or could not be put right.
+        let mut told: Vec<DriftEntry> =
+            plan.steps.iter().filter_map(|(key, (step, _))| self.drift_of(key, *step, seen)).collect();
+        told.extend(self.name_drift(seen));
         if self.mode == Mode::Manage {
-            return;
-        }
-        let told = plan.steps.iter().filter_map(|(key, (step, _))| self.drift_of(key, *step, seen)).collect();
-        self.pass.status.drift = told;
-        if let Some(name) = self.wanted.name.clone().filter(|name| *name != seen.share.name) {
-            self.pass.status.drift.push(crate::api::status::DriftEntry {
-                path: "name".into(),
-                desired: name,
-                observed: seen.share.name.clone(),
-            });
+            let drift = &mut self.pass.status.drift;
+            drift.retain(|old| told.iter().all(|new| new.path != old.path));
+            drift.extend(told);
+        } else {
+            self.pass.status.drift = told;
         }
     }
 
@@ -288,19 +289,19 @@ impl Work {
             return Some(super::removal_blocked(&self.pass.object, pending, live, allowed));
         }
         for key in plan.of(|step| step == Step::Update) {
-            let text = self.meta_text(&key);
-            if self.pass.notes(|notes| notes.is_pointless(&key.to_string(), &text)) {
-                let found = seen.resource(&key).map(|row| serde_json::Value::Object(row.meta.clone()).to_string());
-                return Some(not_converging(
-                    &format!("the meta of {}", self.label(&key)),
-                    &text,
-                    &found.unwrap_or_default(),
-                ));
+            let (text, found) = (self.meta_text(&key), found_meta(seen, &key));
+            if self.pass.notes(|notes| notes.is_pointless(&key.to_string(), &text, &found)) {
+                return Some(not_converging(&format!("the meta of {}", self.label(&key)), &text, &found));
             }
         }
         for key in plan.of(|step| matches!(step, Step::Add | Step::Restore)) {
-            if self.pass.notes(|notes| notes.is_pointless(&key.to_string(), "add")) {
+            if self.pass.notes(|notes| notes.is_pointless(&key.to_string(), "present", "absent")) {
                 return Some(not_converging(&self.label(&key), "present", "absent"));
+            }
+        }
+        for key in plan.of(|step| step == Step::Remove) {
+            if self.pass.notes(|notes| notes.is_pointless(&format!("remove {key}"), "absent", "present")) {
+                return Some(not_converging(&self.label(&key), "absent", "present"));
             }
         }
         if let Some((key, standing)) = refused.first() {

@@ -23,7 +23,7 @@ use super::super::key::RowKey;
 use super::super::verdict::Verdict;
 use super::super::view::Seen;
 use super::Work;
-use super::plan::{Basis, Plan};
+use super::plan::{Basis, Known, Plan};
 
 /// A list of rows that is older is read again before anything is added or removed on its word.
 const FRESH: Duration = Duration::from_secs(5);
@@ -60,13 +60,18 @@ impl Work {
             if !seen.is_live() {
                 return Ok(self.vanished());
             }
-            if let Some(verdict) = self.tend_name(&id, &seen).await? {
-                return Ok(verdict);
+            let trouble = self.tend_name(&id, &seen).await?;
+            let Some(seen) = self.seen(&id) else { return Ok(self.vanished()) };
+            if self.mode == Mode::Manage && trouble.is_none() && self.is_misnamed(&seen) {
+                continue;
             }
             let plan = self.plan(&seen);
             match self.act(&id, &seen, &plan).await? {
                 Round::Again => {}
-                Round::Done => return Ok(self.report(&id, &seen, &plan)),
+                Round::Done => {
+                    let verdict = self.report(&id, &seen, &plan);
+                    return Ok(trouble.map_or(verdict.clone(), |trouble| verdict.beside(trouble)));
+                }
             }
         }
         Ok(Verdict::working(Reason::Progressing, "still at work").again(Duration::from_secs(1)))
@@ -145,7 +150,7 @@ impl Work {
         let (following, due) = self.pass.notes(|notes| (notes.following, notes.due));
         let poll = following && due <= now;
         let since = if requested {
-            now.minus(FRESH)
+            self.pass.notes(|notes| *notes.request_met.get_or_insert(now))
         } else if poll {
             due
         } else {
@@ -198,26 +203,26 @@ impl Work {
         let found = &seen.share.name;
         if *found == wanted {
             self.pass.status.drift.retain(|drift| drift.path != "name");
-            self.pass.status.share_name = Some(wanted);
+            if self.pass.status.share_name.as_ref() != Some(&wanted) {
+                self.pass.status.share_name = Some(wanted);
+                self.pass.notes(|notes| notes.stayed("name"));
+            }
             return Ok(None);
         }
         if self.mode != Mode::Manage {
             return Ok(None);
         }
-        if self.pass.notes(|notes| notes.is_pointless("name", &wanted)) {
+        if self.pass.notes(|notes| notes.is_pointless("name", &wanted, found)) {
             return Ok(Some(not_converging("the share's name", &wanted, found)));
         }
         let now = self.pass.now();
         if let Some(refused) = self.pass.notes(|notes| notes.refusal("name", now).cloned()) {
             return Ok(Some(Verdict::stalled(Reason::Rejected, refused.message).again(refused.until.since(now))));
         }
-        if self.pass.status.share_name.as_deref() == Some(wanted.as_str()) {
-            let drift = vec![DriftEntry { path: "name".into(), desired: wanted.clone(), observed: found.clone() }];
-            self.show_drift(drift).await?;
-        }
+        self.show_drift(self.name_drift(seen).into_iter().collect()).await?;
         let apply = Apply { context: &self.pass.context, access: &self.access };
         match apply.rename_share(id, &wanted).await? {
-            Change::Done(()) => self.pass.notes(|notes| notes.wrote("name", &wanted)),
+            Change::Done(()) => self.pass.notes(|notes| notes.wrote("name", &wanted, found, now)),
             Change::Unsure(error) => return Err(Stop::Cloudflare(error)),
             Change::Not(error) if error.class() == ErrorClass::Rejected || error.class() == ErrorClass::Conflict => {
                 let message = format!("Cloudflare refuses the name {wanted}: {error}");
@@ -225,8 +230,19 @@ impl Work {
             }
             Change::Not(error) => return Err(Stop::Cloudflare(error)),
         }
-        self.pass.status.share_name = Some(wanted);
         Ok(None)
+    }
+
+    fn is_misnamed(&self, seen: &Seen) -> bool {
+        !self.keeps_its_name() && self.wanted.name.as_ref().is_some_and(|wanted| *wanted != seen.share.name)
+    }
+
+    /// The name that the share had as declared, and has no more; when only observing, any other name.
+    pub(super) fn name_drift(&self, seen: &Seen) -> Option<DriftEntry> {
+        let wanted = self.wanted.name.clone().filter(|_| self.is_misnamed(seen))?;
+        let edited = self.mode == Mode::Manage && self.pass.status.share_name.as_ref() != Some(&wanted);
+        let observed = seen.share.name.clone();
+        (!edited).then(|| DriftEntry { path: "name".into(), desired: wanted, observed })
     }
 
     /// An adopted share keeps the name it has, unless the manifest gives one.
@@ -242,7 +258,10 @@ impl Work {
             entries: &entries,
             settings: &self.pass.context.settings,
             observing: self.mode == Mode::Observe,
-            lagging: self.mode != Mode::Observe && self.pass.context.is_lagging(),
+            known: (self.mode != Mode::Observe).then(|| Known {
+                started: self.pass.context.started,
+                confirmed: self.pass.notes(|notes| notes.confirmed.clone()),
+            }),
         };
         basis.plan(seen)
     }
@@ -258,19 +277,28 @@ impl Work {
         for (key, (step, row)) in &plan.steps {
             match step {
                 Step::Confirm => {
+                    self.confirmed(key);
                     let meta = if *row == (RowSeen::Live { differs: true }) {
                         Some(inventory::NEVER.to_owned())
                     } else {
                         self.meta_hash(key)
                     };
                     entries.insert(key.clone(), Entry { intended_at: None, meta });
+                    // A row that was put back counts until it has stayed.
+                    if self.pass.status.drift.iter().all(|drift| drift.path != key.to_string()) {
+                        self.pass.notes(|notes| notes.stayed(&key.to_string()));
+                    }
                 }
                 Step::Forget => {
                     entries.remove(key);
                 }
                 Step::Keep => {
                     if let (Some(entry), true) = (entries.get_mut(key), self.wanted.inline.contains_key(key)) {
-                        entry.meta = self.meta_hash(key);
+                        let hash = self.meta_hash(key);
+                        if entry.meta != hash {
+                            entry.meta = hash;
+                            self.pass.notes(|notes| notes.stayed(&key.to_string()));
+                        }
                     }
                 }
                 Step::Read
@@ -290,7 +318,7 @@ impl Work {
             return self.read_rows(id, seen, plan).await;
         }
         let adds = self.due(plan.of(|step| matches!(step, Step::Add | Step::Restore)), seen);
-        let updates = self.due_updates(plan);
+        let updates = self.due_updates(plan, seen);
         let removals = self.due_removals(plan);
         if adds.is_empty() && updates.is_empty() && removals.is_empty() {
             return Ok(Round::Done);
@@ -306,6 +334,11 @@ impl Work {
             return self.update(id, seen, key).await;
         }
         self.remove(id, seen, &removals).await
+    }
+
+    fn confirmed(&self, key: &RowKey) {
+        let (now, patience) = (self.pass.now(), self.pass.context.settings.patience());
+        self.pass.notes(|notes| notes.confirm(key, now, patience));
     }
 
     /// A child's removal that was refused as the last resource is ours to finish: the child goes.
@@ -367,7 +400,7 @@ impl Work {
         let mut keys: Vec<RowKey> = self.pass.notes(|notes| {
             let hopeful = |key: &RowKey| {
                 let item = key.to_string();
-                notes.refusal(&item, now).is_none() && !notes.is_pointless(&item, "add")
+                notes.refusal(&item, now).is_none() && !notes.is_pointless(&item, "present", "absent")
             };
             keys.into_iter().filter(hopeful).collect()
         });
@@ -378,13 +411,13 @@ impl Work {
         keys
     }
 
-    fn due_updates(&self, plan: &Plan) -> Vec<RowKey> {
+    fn due_updates(&self, plan: &Plan, seen: &Seen) -> Vec<RowKey> {
         let now = self.pass.now();
         let keys = plan.of(|step| step == Step::Update);
         self.pass.notes(|notes| {
             let hopeful = |key: &RowKey| {
                 let item = key.to_string();
-                notes.refusal(&item, now).is_none() && !notes.is_pointless(&item, &self.meta_text(key))
+                notes.refusal(&item, now).is_none() && !notes.is_pointless(&item, &self.meta_text(key), &found_meta(seen, key))
             };
             keys.into_iter().filter(hopeful).collect()
         })
@@ -409,7 +442,7 @@ impl Work {
         self.pass.notes(|notes| {
             keys.retain(|key| {
                 let item = format!("remove {key}");
-                notes.refusal(&item, now).is_none() && !notes.is_pointless(&item, "")
+                notes.refusal(&item, now).is_none() && !notes.is_pointless(&item, "absent", "present")
             });
         });
         keys
@@ -509,7 +542,7 @@ impl Work {
             let apply = Apply { context: &self.pass.context, access: &self.access };
             let outcome = if trouble.is_some() { None } else { Some(apply.add(id, &key, &meta).await) };
             match outcome {
-                Some(Ok(Change::Done(()))) => self.pass.notes(|notes| notes.wrote(&key.to_string(), "add")),
+                Some(Ok(Change::Done(()))) => self.pass.notes(|notes| notes.wrote(&key.to_string(), "present", "absent", now)),
                 Some(Ok(Change::Unsure(error))) => trouble = Some(Stop::Cloudflare(error)),
                 Some(Ok(Change::Not(error))) => {
                     entries.remove(&key);
@@ -573,7 +606,7 @@ impl Work {
         let apply = Apply { context: &self.pass.context, access: &self.access };
         let now = self.pass.now();
         match apply.update_resource(id, &row.id, &meta).await? {
-            Change::Done(()) => self.pass.notes(|notes| notes.wrote(&key.to_string(), &text)),
+            Change::Done(()) => self.pass.notes(|notes| notes.wrote(&key.to_string(), &text, &found_meta(seen, key), now)),
             Change::Unsure(error) => return Err(Stop::Cloudflare(error)),
             Change::Not(error) if matches!(error.class(), ErrorClass::Rejected | ErrorClass::Conflict) => {
                 let message = format!("Cloudflare refuses the meta of {}: {error}", self.label(key));
@@ -595,7 +628,8 @@ impl Work {
             };
             match change {
                 Change::Done(()) => {
-                    self.pass.notes(|notes| notes.wrote(&format!("remove {key}"), ""));
+                    self.pass.notes(|notes| notes.wrote(&format!("remove {key}"), "absent", "present", now));
+                    self.note_removal(key);
                     if matches!(key, RowKey::Recipient(_)) {
                         self.count_removal(now);
                     }
@@ -618,6 +652,13 @@ impl Work {
             }
         }
         Ok(Round::Again)
+    }
+
+    /// It goes because of us: where it is declared again, its absence is no drift.
+    fn note_removal(&mut self, key: &RowKey) {
+        let mut entries = inventory::entries(&self.pass.status.inventory);
+        entries.entry(key.clone()).and_modify(|entry| *entry = Entry::intended(inventory::settled_long_ago()));
+        self.pass.status.inventory = inventory::inventory(&entries);
     }
 
     /// What was removed so far counts, whatever stops the rest.
@@ -696,6 +737,10 @@ impl Work {
     pub(super) fn is_ours(&self, key: &RowKey) -> bool {
         !matches!(self.wanted.all.get(key).map(|declaration| &declaration.by), Some(By::Child(_)) | None)
     }
+}
+
+pub(super) fn found_meta(seen: &Seen, key: &RowKey) -> String {
+    seen.resource(key).map(|row| serde_json::Value::Object(row.meta.clone()).to_string()).unwrap_or_default()
 }
 
 pub(super) fn row_id(seen: &Seen, key: &RowKey) -> Option<RowId> {

@@ -126,7 +126,6 @@ impl Site {
         let wanted = object["spec"]["replicas"].as_u64().unwrap_or(1) as usize;
         let pods = self.wait_for("the pods of the newest ReplicaSet", || {
             let pods = self.pods_of(namespace, deployment);
-            eprintln!("{} {wanted}", pods.len());
             (pods.len() == wanted).then_some(pods)
         });
         pods.iter().map(|pod| self.process(pod)).collect()
@@ -232,7 +231,9 @@ pub fn share(name: &str, account: &str, recipients: &[&str], more: &str) -> Stri
 
 /// A namespace for shares, with the Secret.
 pub fn tenant(site: &Site, namespace: &str, secret: &str) {
-    site.kubectl(&["create", "namespace", namespace]);
+    if site.get("", "namespace", namespace).is_none() {
+        site.kubectl(&["create", "namespace", namespace]);
+    }
     let token = format!("--from-literal=apiToken=token-{}", cfshare_simulator::random_id());
     site.kubectl(&["-n", namespace, "create", "secret", "generic", secret, &token]);
 }

@@ -25,10 +25,10 @@ struct Arguments {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Lives at a time
-    #[arg(long, default_value_t = 6)]
+    #[arg(long, default_value_t = 8)]
     jobs: usize,
     /// Lives without a fault that the points are learned from
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 8)]
     learn: usize,
     /// Longest time until a phase of a life comes to rest, in seconds
     #[arg(long, default_value_t = 60)]

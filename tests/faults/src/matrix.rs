@@ -11,6 +11,8 @@ use tokio::task::JoinSet;
 use crate::life::{Outcome, Stage, live};
 use crate::point::{Action, Fault, Point, Side};
 
+/// Sweeps come with the clock: how many a phase sees is chance, and the third is like the second.
+const SWEEPS: u32 = 2;
 /// A point that comes a moment too late or early in one life is tried again so often.
 const TRIES: u32 = 3;
 
@@ -31,7 +33,7 @@ pub struct Choice {
 
 impl Default for Choice {
     fn default() -> Choice {
-        Choice { only: Vec::new(), actions: Action::ALL.to_vec(), sample: None, seed: 1, jobs: 6, learn: 3 }
+        Choice { only: Vec::new(), actions: Action::ALL.to_vec(), sample: None, seed: 1, jobs: 8, learn: 8 }
     }
 }
 
@@ -140,7 +142,9 @@ fn common<'p>(lives: impl Iterator<Item = &'p [Point]>) -> Vec<Point> {
         *seen.entry(point).or_default() += 1;
     }
     let first = lives.first().copied().unwrap_or_default();
-    first.iter().filter(|point| seen.get(point) == Some(&lives.len())).cloned().collect()
+    let certain =
+        |point: &&Point| seen.get(point) == Some(&lives.len()) && (point.place.role != "sweep" || point.nth <= SWEEPS);
+    first.iter().filter(certain).cloned().collect()
 }
 
 /// Random numbers that are the same for the same seed.

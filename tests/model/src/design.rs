@@ -18,8 +18,8 @@ pub enum Design {
     HastyLook,
     /// A row's announcement settles without regard to reads that lag behind.
     HastyRow,
-    /// What was in place is believed absent right after a start.
-    HastyStart,
+    /// What was in place is believed absent as soon as one read lacks it.
+    HastyAbsence,
     /// An answer is recorded over whatever was recorded since.
     BlindBind,
 }
@@ -32,7 +32,7 @@ impl Design {
         Design::AnyNotFound,
         Design::HastyLook,
         Design::HastyRow,
-        Design::HastyStart,
+        Design::HastyAbsence,
         Design::BlindBind,
     ];
 
@@ -45,7 +45,7 @@ impl Design {
             Design::AnyNotFound => "releases on any 404",
             Design::HastyLook => "gives up on early looks",
             Design::HastyRow => "settles rows too early",
-            Design::HastyStart => "believes reads right after a start",
+            Design::HastyAbsence => "believes one lagging read",
             Design::BlindBind => "records an answer over anything",
         }
     }

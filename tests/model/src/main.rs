@@ -9,7 +9,7 @@ use cfshare_model::scenario::Scenario;
 use clap::Parser;
 
 #[derive(Parser)]
-#[command(about = "Explores what the operator decides, in all small worlds that its surroundings may make of it")]
+#[command(args_override_self = true, about = "Explores what the operator decides, in all small worlds that its surroundings may make of it")]
 struct Args {
     /// Only this scenario
     #[arg(long)]

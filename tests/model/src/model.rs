@@ -206,7 +206,7 @@ impl Explored {
         } else if leads {
             self.steps(world, at, actions);
         }
-        if budget.crashes > 0 {
+        if budget.crashes > 0 && operator.has_memory() {
             actions.push(Action::Crash(at));
         }
     }
@@ -215,8 +215,13 @@ impl Explored {
         let operator = &world.operators[at];
         let lags = world.before != world.remote;
         let shown = [Shown::Now, Shown::Before].into_iter().take(if lags { 2 } else { 1 });
-        match operator::next(operator, &world.remote, &self.bounds) {
-            Next::Read(read) => actions.extend(shown.clone().map(|shown| Action::Read(at, read, shown))),
+        let next = operator::next(operator, &world.remote, &self.bounds);
+        // Sweeps come at any time; before a write or a call they only make a look that could have come later.
+        if !operator.cache.gone && matches!(next, Next::Read(_) | Next::Rest) {
+            actions.extend(shown.clone().map(|shown| Action::Sweep(at, shown)));
+        }
+        match next {
+            Next::Read(read) => actions.extend(shown.map(|shown| Action::Read(at, read, shown))),
             Next::Write(write) => {
                 // A stale cache, or another writer: refused, and nothing comes of it. Only what is not announced
                 // goes out all the same.
@@ -229,9 +234,6 @@ impl Explored {
             }
             Next::Send(call) => actions.push(Action::Send(at, call)),
             Next::Rest => {}
-        }
-        if !operator.cache.gone {
-            actions.extend(shown.map(|shown| Action::Sweep(at, shown)));
         }
     }
 
@@ -290,6 +292,7 @@ fn happen(world: &mut World, action: Action, bounds: &Bounds) {
     match action {
         Action::CatchUp(at) => world.operators[at].learn(&world.object),
         Action::Read(at, read, shown) => {
+            let lags = shown == Shown::Before;
             let shown = seen(world, shown);
             let operator = &mut world.operators[at];
             match read {
@@ -299,7 +302,7 @@ fn happen(world: &mut World, action: Action, bounds: &Bounds) {
                 }
                 Read::Share(share) => operator.read_share(share, &shown),
                 Read::Leaving => operator.read_leaving(&shown),
-                Read::Rows(share) => operator.read_rows(share, &shown),
+                Read::Rows(share) => operator.read_rows(share, &shown, lags),
             }
         }
         Action::Sweep(at, shown) => {
@@ -425,7 +428,12 @@ fn record(world: &mut World, at: usize, write: Write, heard: Heard, bounds: &Bou
             object.guarded = false;
             object.gone = object.doomed;
         }
-        Write::Rows(rows) => object.rows = rows,
+        Write::Rows(rows) => {
+            for row in (0..ROWS).filter(|row| rows[*row] == Record::InPlace && object.rows[*row] != Record::InPlace) {
+                world.operators[at].rows[row].sure = false;
+            }
+            object.rows = rows;
+        }
         Write::AnnounceRow { share, row } => {
             object.rows[row] = Record::Intended { age: 0 };
             then = Some(Call::Add { share, row });
@@ -486,7 +494,6 @@ fn nobody_waits(world: &mut World, at: usize) {
 fn hear(world: &mut World, at: usize) {
     let operator = &mut world.operators[at];
     let Some(Waiting { call, reply }) = operator.call.take() else { return };
-    let row_view = |seen| RowView { seen, fresh: true, own: true };
     match (call, reply) {
         (Call::Create { serial }, Reply::Done(Done::Made(share))) => {
             operator.looks = Default::default();
@@ -499,7 +506,7 @@ fn hear(world: &mut World, at: usize) {
         }
         (Call::Add { share, row } | Call::Remove { share, row }, Reply::Done(Done::Row(seen))) => {
             if operator.cache.share == Some(share) {
-                operator.rows[row] = row_view(seen);
+                operator.rows[row] = RowView { seen, fresh: true, own: true, sure: operator.rows[row].sure };
             }
         }
         (Call::Remove { row, .. }, Reply::Done(Done::NotFound)) => operator.rows[row] = RowView::default(),

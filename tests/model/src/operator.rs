@@ -213,7 +213,8 @@ fn tend(operator: &Operator, share: usize, design: Design) -> Next {
                 RowSeen::Leaving => Seen::Leaving,
             },
             prune: false,
-            lagging: !operator.settled_in && design != Design::HastyStart,
+            // Rows that were read before this tick are read again before they are acted on.
+            lagging: !(view.sure && view.fresh) && design != Design::HastyAbsence,
         })
     });
     let records: [Record; ROWS] = std::array::from_fn(|row| match steps[row] {
@@ -313,27 +314,16 @@ impl Operator {
         }
     }
 
-    pub fn read_rows(&mut self, share: usize, shown: &Remote) {
+    /// What an answer to its own call said is younger than what a lagging read shows.
+    pub fn read_rows(&mut self, share: usize, shown: &Remote, lags: bool) {
         if !shown.is_live(share) {
             self.read_share(share, shown);
             return;
         }
         for (row, view) in self.rows.iter_mut().enumerate() {
             let seen = shown.shares[share].rows[row].seen();
-            let known = if view.own { view.seen } else { seen };
-            // A read may show the row as it was before our own call.
-            *view = RowView { seen: newer(known, seen), fresh: true, own: view.own };
+            let known = view.own && lags;
+            *view = RowView { seen: if known { view.seen } else { seen }, fresh: true, ..*view };
         }
-    }
-}
-
-/// Of what an answer said and what a read shows, what is believed.
-fn newer(own: RowSeen, read: RowSeen) -> RowSeen {
-    match (own, read) {
-        // It is there, whatever a lagging list says; once gone, it is on its way out first.
-        (RowSeen::Live, RowSeen::Absent) => RowSeen::Live,
-        // It was on its way out already.
-        (RowSeen::Leaving, RowSeen::Live) => RowSeen::Leaving,
-        (RowSeen::Unread | RowSeen::Absent | RowSeen::Live | RowSeen::Leaving, read) => read,
     }
 }

@@ -95,8 +95,6 @@ pub struct Operator {
     pub cache: Object,
     /// The cache is as new as the object.
     pub current: bool,
-    /// It began to work a tick ago or longer.
-    pub settled_in: bool,
     pub views: [View; SHARES],
     /// The list was read within this tick.
     pub looked: bool,
@@ -163,6 +161,8 @@ pub struct RowView {
     pub fresh: bool,
     /// An answer to its own call within this tick says so.
     pub own: bool,
+    /// It was recorded as in place a tick ago or longer, as far as this process knows.
+    pub sure: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -257,9 +257,15 @@ impl Operator {
         (self.call, self.pending) = (call, pending);
     }
 
+    /// Whether a crash loses anything.
+    pub fn has_memory(&self) -> bool {
+        let mut restarted = self.clone();
+        restarted.restart();
+        *self != restarted
+    }
+
     fn tick(&mut self) {
         self.cache.tick();
-        self.settled_in = true;
         self.looked = false;
         self.looks.fresh = false;
         if self.looks.late == Late::Now {
@@ -275,6 +281,7 @@ impl Operator {
         for row in &mut self.rows {
             row.fresh = false;
             row.own = false;
+            row.sure = true;
         }
     }
 }

@@ -1,0 +1,151 @@
+//! Whether Cloudflare answers each credential in use, for each account that it is used for.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+
+use super::{Doctor, Findings};
+use crate::api::Share;
+use crate::cli::cluster::Cluster;
+use crate::cli::remote::{Remote, advice, credential_of_environment};
+use crate::cloudflare::{Credential, ErrorClass, Meta};
+use crate::core::id::AccountId;
+use crate::operator::{Clock, Known, Name, preview, secret_of};
+
+/// A clock that is this far off confuses people who compare times, in seconds.
+const MUCH: i64 = 30;
+
+impl Doctor {
+    /// Each Secret in use, and each account with it.
+    pub(super) async fn check_cloudflare(&self, cluster: Option<&Cluster>, shares: &[Share], findings: &mut Findings) {
+        let mut uses: BTreeMap<Name, BTreeSet<String>> = BTreeMap::new();
+        for share in shares {
+            match preview::owner(share) {
+                Ok(owner) => drop(uses.entry(secret_of(share)).or_default().insert(owner.to_string())),
+                Err(problem) => findings.fail(format!("Share {}: {problem}", Name::of(share))),
+            }
+        }
+        let mut told = None;
+        for (secret, accounts) in &uses {
+            let Some(cluster) = cluster else { continue };
+            match cluster.secret(secret).await {
+                Ok(known) => {
+                    findings.ok(format!("Secret {secret}: present and well-formed ({})", form(&known.credential)));
+                    self.check_accounts(&format!("Secret {secret}"), &known, accounts, &mut told, findings).await;
+                }
+                Err(problem) => findings.fail(format!("Secret {secret}: {problem:#}")),
+            }
+        }
+        match credential_of_environment() {
+            Ok(Some(known)) => findings.ok(format!("environment: a credential is set ({})", form(&known.credential))),
+            Ok(None) => {}
+            Err(problem) => findings.fail(format!("environment: {problem:#}")),
+        }
+        if told.is_none() {
+            self.check_reach(findings).await;
+        }
+    }
+
+    async fn check_accounts(
+        &self,
+        whose: &str,
+        known: &Known,
+        accounts: &BTreeSet<String>,
+        told: &mut Option<()>,
+        findings: &mut Findings,
+    ) {
+        let remote = match self.endpoint.remote(known) {
+            Ok(remote) => remote,
+            Err(problem) => return findings.fail(format!("Cloudflare: {problem:#}")),
+        };
+        for account in accounts {
+            let Ok(id) = AccountId::parse(account) else { continue };
+            match glance(&remote, &id, told, findings).await {
+                Ok(total) => {
+                    let total = total.map_or(String::new(), |total| format!(", {total} live ones"));
+                    findings.ok(format!("account {account}: {whose} can list its shares{total}"));
+                }
+                Err(problem) => findings.fail(format!("account {account}: {whose} cannot list its shares: {problem}")),
+            }
+        }
+    }
+
+    /// No credential is at hand: whether anybody answers at all.
+    async fn check_reach(&self, findings: &mut Findings) {
+        let nobody = Credential::Token("no-credential".into());
+        let known = Known { fingerprint: nobody.fingerprint(), credential: Arc::new(nobody) };
+        let (Ok(remote), Ok(account)) = (self.endpoint.remote(&known), AccountId::parse(&"0".repeat(32))) else {
+            return findings.fail("Cloudflare: --cloudflare-url or --ca-bundle cannot be used");
+        };
+        let mut told = None;
+        if let (Err(problem), None) = (glance(&remote, &account, &mut told, findings).await, told) {
+            findings.fail(format!("Cloudflare: {problem}"));
+        }
+    }
+}
+
+/// Lists shares of the account; the first answer of all tells that Cloudflare is there, and its time.
+async fn glance(
+    remote: &Remote,
+    account: &AccountId,
+    told: &mut Option<()>,
+    findings: &mut Findings,
+) -> Result<Option<u64>, String> {
+    let began = Clock::SYSTEM.now();
+    let outcome = remote.glance(account).await;
+    let meta = match &outcome {
+        Ok(reply) => Some(&reply.meta),
+        // Somebody else's page is not Cloudflare.
+        Err(error) if error.class() == ErrorClass::Retry => None,
+        Err(error) => error.meta(),
+    };
+    if let (Some(meta), None) = (meta, &told) {
+        *told = Some(());
+        findings.ok("Cloudflare: it answers");
+        check_clock(meta, began.0, findings);
+    }
+    outcome.map(|reply| reply.body).map_err(|error| advice(&error))
+}
+
+fn check_clock(meta: &Meta, began: i64, findings: &mut Findings) {
+    let date = meta.date.and_then(|date| date.duration_since(UNIX_EPOCH).ok());
+    let Some(date) = date.and_then(|date| i64::try_from(date.as_secs()).ok()) else {
+        return findings.warn("clock: not compared, since the answer has no date");
+    };
+    let ahead = began.div_euclid(1000) - date;
+    if ahead.abs() < MUCH {
+        findings.ok("clock: as Cloudflare's");
+    } else {
+        let word = if ahead > 0 { "ahead of" } else { "behind" };
+        findings.warn(format!("clock: {} s {word} Cloudflare's: set it with NTP", ahead.abs()));
+    }
+}
+
+fn form(credential: &Credential) -> &'static str {
+    match credential {
+        Credential::Token(_) => "API token",
+        Credential::Key { .. } => "e-mail address and global API key",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+
+    #[test]
+    fn a_clock_is_compared_with_the_date_of_an_answer() {
+        let line = |date: Option<SystemTime>| {
+            let mut findings = Findings::default();
+            let meta = Meta { status: 200, date, ray: None, limits: Default::default() };
+            check_clock(&meta, 1_000_000_000, &mut findings);
+            findings.lines.remove(0).1
+        };
+        let at = |second| Some(UNIX_EPOCH + Duration::from_secs(second));
+        assert_eq!(line(at(1_000_001)), "clock: as Cloudflare's");
+        assert_eq!(line(at(999_900)), "clock: 100 s ahead of Cloudflare's: set it with NTP");
+        assert_eq!(line(at(1_000_060)), "clock: 60 s behind Cloudflare's: set it with NTP");
+        assert_eq!(line(None), "clock: not compared, since the answer has no date");
+    }
+}

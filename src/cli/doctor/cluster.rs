@@ -1,0 +1,220 @@
+//! Whether the cluster has what cfshare needs: CRDs, rights, somebody who leads.
+
+use k8s_openapi::api::authentication::v1::SelfSubjectReview;
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec, SubjectAccessReview,
+    SubjectAccessReviewSpec, SubjectAccessReviewStatus,
+};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::Api;
+use kube::api::PostParams;
+use serde_json::Value;
+
+use super::{Doctor, Findings};
+use crate::api::{Share, crd};
+use crate::cli::cluster::Cluster;
+use crate::operator::{Clock, secret_of};
+
+/// A right that the operator uses: verb, group, resource, subresource.
+type Right = (&'static str, &'static str, &'static str, &'static str);
+
+const KINDS: [&str; 3] = ["shares", "sharerecipients", "shareresources"];
+
+impl Doctor {
+    /// Returns the Shares, for what comes next.
+    pub(super) async fn check_cluster(&self, cluster: &Cluster, findings: &mut Findings) -> Vec<Share> {
+        match cluster.kube.apiserver_version().await {
+            Ok(version) => findings.ok(format!("cluster: Kubernetes {}", version.git_version)),
+            Err(error) => {
+                findings.fail(format!("cluster: not reached ({error}): check KUBECONFIG and the network"));
+                return Vec::new();
+            }
+        }
+        check_crds(cluster, findings).await;
+        let shares: Vec<Share> = match cluster.list().await {
+            Ok(shares) => shares,
+            Err(error) => {
+                findings.fail(format!("Shares: {error:#}"));
+                Vec::new()
+            }
+        };
+        let scope = cluster.namespace.as_ref().map_or("all namespaces".to_owned(), |name| format!("namespace {name}"));
+        findings.ok(format!("Shares: {} in {scope}", shares.len()));
+        self.check_rights(cluster, &shares, findings).await;
+        self.check_lease(cluster, findings).await;
+        shares
+    }
+
+    async fn check_rights(&self, cluster: &Cluster, shares: &[Share], findings: &mut Findings) {
+        let user = match &self.service_account {
+            Some(account) => match account.split_once('/') {
+                Some((namespace, name)) => Some(format!("system:serviceaccount:{namespace}:{name}")),
+                None => return findings.fail("rights: --service-account is not NAMESPACE/NAME"),
+            },
+            None => {
+                let whoami = Api::<SelfSubjectReview>::all(cluster.kube.clone());
+                let review = whoami.create(&PostParams::default(), &SelfSubjectReview::default()).await;
+                let name = review.ok().and_then(|review| review.status?.user_info?.username);
+                if !name.is_some_and(|name| name.starts_with("system:serviceaccount:")) {
+                    return findings.warn(
+                        "rights: not checked, since this is not the operator's ServiceAccount: name it with \
+                         --service-account NAMESPACE/NAME",
+                    );
+                }
+                None
+            }
+        };
+        let mut missing = Vec::new();
+        let mut secrets: Vec<(String, String)> =
+            shares.iter().map(secret_of).map(|secret| (secret.namespace, secret.name)).collect();
+        secrets.sort();
+        secrets.dedup();
+        let objects = rights().into_iter().map(|right| (right, cluster.namespace.clone(), None));
+        let secrets =
+            secrets.into_iter().map(|(namespace, name)| (("get", "", "secrets", ""), Some(namespace), Some(name)));
+        for ((verb, group, resource, subresource), namespace, name) in objects.chain(secrets) {
+            let attributes = ResourceAttributes {
+                verb: Some(verb.into()),
+                group: Some(group.into()),
+                resource: Some(resource.into()),
+                subresource: Some(subresource.into()).filter(|text: &String| !text.is_empty()),
+                namespace: namespace.clone(),
+                name: name.clone(),
+                ..ResourceAttributes::default()
+            };
+            match allowed(cluster, user.as_deref(), attributes).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    let slash = if subresource.is_empty() { "" } else { "/" };
+                    let name = name.map_or(String::new(), |name| format!(" {name}"));
+                    let place = namespace.map_or(String::new(), |namespace| format!(" in {namespace}"));
+                    missing.push(format!("{verb} {resource}{slash}{subresource}{name}{place}"));
+                }
+                Err(error) => return findings.warn(format!("rights: cannot be asked for ({error})")),
+            }
+        }
+        if missing.is_empty() {
+            findings.ok("rights: the operator has all that it uses");
+        } else {
+            let missing = missing.join(", ");
+            findings.fail(format!(
+                "rights: the operator may not {missing}: install the chart's RBAC, and list Secrets in secretNames"
+            ));
+        }
+    }
+
+    async fn check_lease(&self, cluster: &Cluster, findings: &mut Findings) {
+        let name = format!("{}/{}", self.lease_namespace, self.lease_name);
+        let api: Api<Lease> = Api::namespaced(cluster.kube.clone(), &self.lease_namespace);
+        match api.get_opt(&self.lease_name).await {
+            Ok(Some(lease)) => {
+                let spec = lease.spec.unwrap_or_default();
+                let holder = spec.holder_identity.unwrap_or_default();
+                let length = i64::from(spec.lease_duration_seconds.unwrap_or(0)) * 1000;
+                let renewed = spec.renew_time.map_or(0, |time| time.0.as_millisecond());
+                if holder.is_empty() {
+                    findings.fail(format!("lease {name}: nobody holds it: start the operator"));
+                } else if Clock::SYSTEM.now().0 > renewed + length {
+                    findings
+                        .fail(format!("lease {name}: {holder} does not renew it any more: look at the operator's log"));
+                } else {
+                    findings.ok(format!("lease {name}: held by {holder}"));
+                }
+            }
+            Ok(None) => findings.warn(format!(
+                "lease {name}: not there: the operator does not run, or runs without --leader-elect, or has another \
+                 --lease-namespace or --lease-name"
+            )),
+            Err(error) => findings.warn(format!("lease {name}: cannot be read ({error})")),
+        }
+    }
+}
+
+fn rights() -> Vec<Right> {
+    let mut rights = Vec::new();
+    for kind in KINDS {
+        rights.extend([("get", "cfshare.dev", kind, ""), ("watch", "cfshare.dev", kind, "")]);
+        rights.extend([("patch", "cfshare.dev", kind, ""), ("patch", "cfshare.dev", kind, "status")]);
+    }
+    rights.extend([("create", "events.k8s.io", "events", ""), ("patch", "events.k8s.io", "events", "")]);
+    rights
+}
+
+async fn allowed(cluster: &Cluster, user: Option<&str>, attributes: ResourceAttributes) -> Result<bool, kube::Error> {
+    let said = |status: Option<SubjectAccessReviewStatus>| status.is_some_and(|status| status.allowed);
+    let params = PostParams::default();
+    let resource_attributes = Some(attributes);
+    match user {
+        None => {
+            let spec = SelfSubjectAccessReviewSpec { resource_attributes, ..Default::default() };
+            let review = SelfSubjectAccessReview { spec, ..Default::default() };
+            Ok(said(Api::all(cluster.kube.clone()).create(&params, &review).await?.status))
+        }
+        Some(user) => {
+            let spec =
+                SubjectAccessReviewSpec { resource_attributes, user: Some(user.to_owned()), ..Default::default() };
+            let review = SubjectAccessReview { spec, ..Default::default() };
+            Ok(said(Api::all(cluster.kube.clone()).create(&params, &review).await?.status))
+        }
+    }
+}
+
+async fn check_crds(cluster: &Cluster, findings: &mut Findings) {
+    let api: Api<CustomResourceDefinition> = Api::all(cluster.kube.clone());
+    for ours in crd::definitions() {
+        let name = ours.metadata.name.clone().unwrap_or_default();
+        let how = "`cfshare crds | kubectl apply --server-side -f -`";
+        match api.get_opt(&name).await {
+            Ok(None) => findings.fail(format!("CRD {name}: not there: install it with {how}")),
+            Ok(Some(theirs)) => {
+                let established = theirs.status.iter().flat_map(|status| status.conditions.iter().flatten());
+                let established = established.into_iter().any(|c| c.type_ == "Established" && c.status == "True");
+                let (ours, theirs) = (versions(&ours), versions(&theirs));
+                if !established {
+                    findings.fail(format!("CRD {name}: not established: look at `kubectl describe crd {name}`"));
+                } else if holds(&theirs, &ours) {
+                    findings.ok(format!("CRD {name}: of this version"));
+                } else {
+                    findings.fail(format!("CRD {name}: of another version than this program: update it with {how}"));
+                }
+            }
+            Err(kube::Error::Api(status)) if status.code == 403 => {
+                findings.warn(format!("CRD {name}: you may not read it, so its version is not checked"));
+            }
+            Err(error) => findings.fail(format!("CRD {name}: cannot be read ({error})")),
+        }
+    }
+}
+
+fn versions(crd: &CustomResourceDefinition) -> Value {
+    serde_json::to_value(&crd.spec.versions).unwrap_or_default()
+}
+
+/// Whether one value has all that the other has; the API server adds defaults of its own.
+fn holds(value: &Value, all: &Value) -> bool {
+    match (value, all) {
+        (Value::Object(value), Value::Object(all)) => {
+            all.iter().all(|(key, wanted)| value.get(key).is_some_and(|value| holds(value, wanted)))
+        }
+        (Value::Array(value), Value::Array(all)) => {
+            value.len() == all.len() && value.iter().zip(all).all(|(value, wanted)| holds(value, wanted))
+        }
+        _ => value == all,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn defaults_of_the_server_are_no_difference_and_changes_are() {
+        let ours = json!([{"name": "v1", "schema": {"a": 1}}]);
+        assert!(holds(&json!([{"name": "v1", "schema": {"a": 1, "b": 2}}]), &ours));
+        assert!(!holds(&json!([{"name": "v1", "schema": {"a": 2}}]), &ours));
+        assert!(!holds(&json!([]), &ours));
+    }
+}

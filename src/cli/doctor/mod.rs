@@ -1,0 +1,115 @@
+//! `cfshare doctor`: whether everything is there that cfshare needs.
+
+mod cloudflare;
+mod cluster;
+
+use std::io::{self, Write};
+
+use clap::Args;
+
+use super::cluster::Scope;
+use super::output::{Exit, count};
+use super::remote::Endpoint;
+
+/// Check everything that cfshare needs, and say what to do about the rest
+///
+/// Each line is `ok`, `warn` or `fail`. Nothing is changed, and no credential is shown. Exit code 0: nothing fails. 1:
+/// something does.
+#[derive(Args, Debug, Clone)]
+#[command(verbatim_doc_comment)]
+pub struct Doctor {
+    #[command(flatten)]
+    scope: Scope,
+    #[command(flatten)]
+    endpoint: Endpoint,
+    /// The operator's ServiceAccount, whose rights are checked; not needed where the command runs as it
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    service_account: Option<String>,
+    /// Namespace of the operator's Lease
+    #[arg(long, env = "CFSHARE_LEASE_NAMESPACE", default_value = "cfshare-system", value_name = "NAMESPACE")]
+    lease_namespace: String,
+    /// Name of the operator's Lease
+    #[arg(long, env = "CFSHARE_LEASE_NAME", default_value = "cfshare", value_name = "NAME")]
+    lease_name: String,
+}
+
+/// What one check came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Ok,
+    Warn,
+    Fail,
+}
+
+/// The lines so far.
+#[derive(Default)]
+struct Findings {
+    lines: Vec<(Outcome, String)>,
+}
+
+impl Findings {
+    fn ok(&mut self, what: impl Into<String>) {
+        self.lines.push((Outcome::Ok, what.into()));
+    }
+
+    fn warn(&mut self, what: impl Into<String>) {
+        self.lines.push((Outcome::Warn, what.into()));
+    }
+
+    fn fail(&mut self, what: impl Into<String>) {
+        self.lines.push((Outcome::Fail, what.into()));
+    }
+
+    fn print(&self, out: &mut impl Write) -> io::Result<()> {
+        for (outcome, line) in &self.lines {
+            let word = match outcome {
+                Outcome::Ok => "ok",
+                Outcome::Warn => "warn",
+                Outcome::Fail => "fail",
+            };
+            writeln!(out, "{word:4}  {line}")?;
+        }
+        let of = |wanted: Outcome| self.lines.iter().filter(|(outcome, _)| *outcome == wanted).count();
+        let (failures, warnings) = (count(of(Outcome::Fail), "failure"), count(of(Outcome::Warn), "warning"));
+        writeln!(out, "\n{}: {failures}, {warnings}", count(self.lines.len(), "check"))
+    }
+}
+
+impl Doctor {
+    pub async fn run(&self, out: &mut impl Write) -> anyhow::Result<Exit> {
+        let mut findings = Findings::default();
+        match self.scope.cluster().await {
+            Ok(cluster) => {
+                let shares = self.check_cluster(&cluster, &mut findings).await;
+                self.check_cloudflare(Some(&cluster), &shares, &mut findings).await;
+            }
+            Err(error) => {
+                findings.fail(format!("cluster: {error:#}"));
+                self.check_cloudflare(None, &[], &mut findings).await;
+            }
+        }
+        findings.print(out)?;
+        let failed = findings.lines.iter().any(|(outcome, _)| *outcome == Outcome::Fail);
+        Ok(if failed { Exit::Failed } else { Exit::Good })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_finding_is_a_line() {
+        let mut findings = Findings::default();
+        findings.ok("cluster: v1.36.3");
+        findings.warn("lease: nobody");
+        findings.fail("CRDs: missing");
+        let mut out = Vec::new();
+        findings.print(&mut out).expect("it prints");
+        let text = String::from_utf8(out).expect("text");
+        assert_eq!(
+            text,
+            "ok    cluster: v1.36.3\nwarn  lease: nobody\nfail  CRDs: missing\n\n3 checks: 1 failure, 1 warning\n"
+        );
+    }
+}

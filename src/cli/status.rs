@@ -1,0 +1,281 @@
+//! `cfshare status`: where all Shares and their children stand, and what is not in place.
+
+use std::io::Write;
+
+use clap::{Args, ValueEnum};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
+use kube::Resource;
+use serde_json::{Value, json};
+
+use super::cluster::Scope;
+use super::output::{Exit, count, print_json, table};
+use crate::api::status::{ChildStatus, DriftEntry, ExceptionEntry, UnmanagedEntry};
+use crate::api::{ConditionType, Share, ShareRecipient, ShareResource};
+use crate::operator::Kind;
+
+/// Show where all Shares and their children stand, and what is not in place
+///
+/// It reads the cluster alone: what the operator last saw. Exit code 0: all are ready. 2: some are not. 1: it fails.
+#[derive(Args, Debug, Clone)]
+#[command(verbatim_doc_comment)]
+pub struct Status {
+    #[command(flatten)]
+    scope: Scope,
+    /// Form of the output
+    #[arg(short, long, value_enum, default_value = "text", value_name = "FORM")]
+    output: Form,
+}
+
+#[derive(ValueEnum, Debug, Clone, Copy)]
+enum Form {
+    Text,
+    Json,
+}
+
+impl Status {
+    pub async fn run(&self, out: &mut impl Write) -> anyhow::Result<Exit> {
+        let (shares, recipients, resources) = self.scope.cluster().await?.objects().await?;
+        let mut standings: Vec<Standing> = shares.iter().map(of_share).collect();
+        standings.extend(recipients.iter().map(of_recipient));
+        standings.extend(resources.iter().map(of_resource));
+        standings.sort_by(|a, b| a.place().cmp(&b.place()));
+        match self.output {
+            Form::Text => out.write_all(text(&standings).as_bytes())?,
+            Form::Json => print_json(out, &Value::Array(standings.iter().map(json).collect()))?,
+        }
+        Ok(if standings.iter().all(Standing::is_ready) { Exit::Good } else { Exit::Differs })
+    }
+}
+
+/// Where one object stands.
+struct Standing {
+    kind: Kind,
+    namespace: String,
+    name: String,
+    /// The Share, of itself or of its child.
+    share: String,
+    /// The status speaks of the manifest as it is now.
+    observed: bool,
+    ready: Option<Condition>,
+    recipients: String,
+    resources: String,
+    exceptions: Vec<ExceptionEntry>,
+    exceptions_omitted: i32,
+    drift: Vec<DriftEntry>,
+    unmanaged: Vec<UnmanagedEntry>,
+    unmanaged_count: i32,
+}
+
+impl Standing {
+    fn new(kind: Kind, meta: &ObjectMeta, generation: i64, conditions: &[Condition]) -> Standing {
+        let name = meta.name.clone().unwrap_or_default();
+        Standing {
+            kind,
+            namespace: meta.namespace.clone().unwrap_or_default(),
+            share: name.clone(),
+            name,
+            observed: Some(generation) == meta.generation,
+            ready: conditions.iter().find(|c| c.type_ == ConditionType::Ready.as_str()).cloned(),
+            recipients: String::new(),
+            resources: String::new(),
+            exceptions: Vec::new(),
+            exceptions_omitted: 0,
+            drift: Vec::new(),
+            unmanaged: Vec::new(),
+            unmanaged_count: 0,
+        }
+    }
+
+    /// Children stand below their Share.
+    fn place(&self) -> (&str, &str, Kind, &str) {
+        (&self.namespace, &self.share, self.kind, &self.name)
+    }
+
+    fn is_ready(&self) -> bool {
+        self.observed && self.ready.as_ref().is_some_and(|ready| ready.status == "True")
+    }
+
+    fn word(&self) -> &str {
+        match &self.ready {
+            Some(ready) if self.observed => &ready.status,
+            Some(_) | None => "Unknown",
+        }
+    }
+
+    fn reason(&self) -> (&str, &str) {
+        match &self.ready {
+            Some(ready) if self.observed => (&ready.reason, &ready.message),
+            Some(_) | None => ("-", "the operator has not looked at the last change yet"),
+        }
+    }
+}
+
+fn of_share(share: &Share) -> Standing {
+    let status = share.status.clone().unwrap_or_default();
+    let standing = Standing::new(Kind::Share, share.meta(), status.observed_generation, &status.conditions);
+    Standing {
+        recipients: status.recipients.map(|counts| counts.summary).unwrap_or_default(),
+        resources: status.resources.map(|counts| counts.summary).unwrap_or_default(),
+        exceptions: status.exceptions,
+        exceptions_omitted: status.exceptions_omitted,
+        drift: status.drift,
+        unmanaged: status.unmanaged,
+        unmanaged_count: status.unmanaged_count,
+        ..standing
+    }
+}
+
+fn of_child(kind: Kind, meta: &ObjectMeta, share: &str, child: ChildStatus) -> Standing {
+    let standing = Standing::new(kind, meta, child.observed_generation, &child.conditions);
+    Standing { share: share.to_owned(), drift: child.drift, ..standing }
+}
+
+fn of_recipient(object: &ShareRecipient) -> Standing {
+    let child = object.status.clone().unwrap_or_default().child;
+    of_child(Kind::ShareRecipient, object.meta(), &object.spec.share_ref.name, child)
+}
+
+fn of_resource(object: &ShareResource) -> Standing {
+    let child = object.status.clone().unwrap_or_default().child;
+    of_child(Kind::ShareResource, object.meta(), &object.spec.share_ref.name, child)
+}
+
+fn text(standings: &[Standing]) -> String {
+    if standings.is_empty() {
+        return "no Shares here\n".to_owned();
+    }
+    let head = ["NAMESPACE", "KIND", "NAME", "READY", "RECIPIENTS", "RESOURCES", "REASON", "MESSAGE"];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    for standing in standings {
+        let or_dash = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
+        let (reason, message) = standing.reason();
+        rows.push(vec![
+            standing.namespace.clone(),
+            standing.kind.to_string(),
+            standing.name.clone(),
+            standing.word().to_owned(),
+            or_dash(&standing.recipients),
+            or_dash(&standing.resources),
+            reason.to_owned(),
+            message.to_owned(),
+        ]);
+    }
+    let mut text = table(&rows);
+    for standing in standings {
+        let lines = details(standing);
+        if !lines.is_empty() {
+            text.push_str(&format!("\n{} {}/{}\n", standing.kind, standing.namespace, standing.name));
+            lines.iter().for_each(|line| text.push_str(&format!("  {line}\n")));
+        }
+    }
+    let ready = standings.iter().filter(|standing| standing.is_ready()).count();
+    text.push_str(&format!("\n{ready} of {} ready\n", count(standings.len(), "object")));
+    text
+}
+
+/// What is not in place, a line each.
+fn details(standing: &Standing) -> Vec<String> {
+    let mut lines = Vec::new();
+    for entry in &standing.exceptions {
+        let what = row(&entry.account_id, &entry.kind, &entry.id);
+        let what = entry.name.as_ref().map_or(what.clone(), |name| format!("{name} ({what})"));
+        let message = if entry.message.is_empty() { String::new() } else { format!(": {}", entry.message) };
+        let last = if entry.terminal { ", and Cloudflare does not try again" } else { "" };
+        lines.push(format!("{what} is {} since {}{message}{last}", entry.state, entry.since.0));
+    }
+    if standing.exceptions_omitted > 0 {
+        lines.push(format!("{} more are not in place", standing.exceptions_omitted));
+    }
+    for drift in &standing.drift {
+        lines.push(format!("drifted: {} is {} instead of {}", drift.path, drift.observed, drift.desired));
+    }
+    for entry in &standing.unmanaged {
+        lines.push(format!("unmanaged: {} is {}", row(&entry.account_id, &entry.kind, &entry.id), entry.state));
+    }
+    let told = i32::try_from(standing.unmanaged.len()).unwrap_or(i32::MAX);
+    if standing.unmanaged_count > told {
+        lines.push(format!("{} more are unmanaged", standing.unmanaged_count - told));
+    }
+    lines
+}
+
+fn row(account: &Option<String>, kind: &Option<String>, id: &Option<String>) -> String {
+    match (account, kind, id) {
+        (Some(account), _, _) => format!("recipient {account}"),
+        (None, Some(kind), Some(id)) => format!("resource {kind}/{id}"),
+        (None, _, _) => "a row".to_owned(),
+    }
+}
+
+fn json(standing: &Standing) -> Value {
+    let (reason, message) = standing.reason();
+    json!({
+        "kind": standing.kind.to_string(),
+        "namespace": standing.namespace,
+        "name": standing.name,
+        "share": standing.share,
+        "ready": standing.word(),
+        "reason": reason,
+        "message": message,
+        "recipients": standing.recipients,
+        "resources": standing.resources,
+        "exceptions": standing.exceptions,
+        "exceptionsOmitted": standing.exceptions_omitted,
+        "drift": standing.drift,
+        "unmanaged": standing.unmanaged,
+        "unmanagedCount": standing.unmanaged_count,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn share(generation: i64, status: Value) -> Standing {
+        let object = json!({
+            "apiVersion": "cfshare.dev/v1alpha1", "kind": "Share",
+            "metadata": {"name": "waf", "namespace": "ns", "generation": generation},
+            "spec": {"accountID": "acc"}, "status": status,
+        });
+        of_share(&serde_json::from_value(object).expect("a Share"))
+    }
+
+    fn ready(word: &str) -> Value {
+        json!([{"type": "Ready", "status": word, "reason": "Associated", "message": "all is well",
+                "lastTransitionTime": "2026-01-01T00:00:00Z"}])
+    }
+
+    #[test]
+    fn a_share_is_ready_only_for_its_present_generation() {
+        assert!(share(2, json!({"observedGeneration": 2, "conditions": ready("True")})).is_ready());
+        let stale = share(3, json!({"observedGeneration": 2, "conditions": ready("True")}));
+        assert!(!stale.is_ready());
+        assert_eq!((stale.word(), stale.reason().0), ("Unknown", "-"));
+        assert!(!share(1, Value::Null).is_ready());
+    }
+
+    #[test]
+    fn what_is_not_in_place_is_named_below_the_table() {
+        let standing = share(
+            1,
+            json!({
+                "observedGeneration": 1, "conditions": ready("False"),
+                "recipients": {"declared": 3, "associated": 1, "pending": 1, "failed": 1, "summary": "1/3"},
+                "exceptions": [{"accountID": "372e", "name": "payments-prod", "state": "associating", "terminal": true,
+                                "since": "2026-01-01T00:00:00Z", "message": "no entitlement"}],
+                "exceptionsOmitted": 4,
+                "drift": [{"path": "name", "desired": "a", "observed": "b"}],
+                "unmanaged": [{"type": "t", "id": "x", "state": "active"}], "unmanagedCount": 3,
+            }),
+        );
+        assert_eq!(
+            text(&[standing]),
+            "NAMESPACE  KIND   NAME  READY  RECIPIENTS  RESOURCES  REASON      MESSAGE\n\
+             ns         Share  waf   False  1/3         -          Associated  all is well\n\n\
+             Share ns/waf\n  \
+             payments-prod (recipient 372e) is associating since 2026-01-01T00:00:00Z: no entitlement, and Cloudflare does \
+             not try again\n  4 more are not in place\n  drifted: name is b instead of a\n  \
+             unmanaged: resource t/x is active\n  2 more are unmanaged\n\n0 of 1 object ready\n"
+        );
+    }
+}

@@ -1,0 +1,98 @@
+//! Objects and an account as they were read, for whoever only looks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::runtime::reflector::{self, Store};
+use kube::runtime::watcher::Event;
+
+use crate::api::{Share, ShareRecipient, ShareResource};
+use crate::cloudflare;
+use crate::core::id::ShareId;
+use crate::core::time::At;
+
+use super::super::objects::{Objects, Related};
+use super::super::view::Picture;
+
+/// Objects beside each other.
+pub struct Fleet {
+    pub(super) objects: Objects,
+    shares: Vec<Arc<Share>>,
+}
+
+/// An account as it was read.
+pub struct Account {
+    pub(super) picture: Picture,
+    pub(super) read_at: At,
+}
+
+fn store<K: Related>(objects: &[Arc<K>]) -> Store<K> {
+    let (store, mut writer) = reflector::store();
+    writer.apply_watcher_event(&Event::Init);
+    for object in objects {
+        writer.apply_watcher_event(&Event::InitApply(object.as_ref().clone()));
+    }
+    writer.apply_watcher_event(&Event::InitDone);
+    store
+}
+
+impl Fleet {
+    pub fn new(shares: Vec<Share>, recipients: Vec<ShareRecipient>, resources: Vec<ShareResource>) -> Fleet {
+        fn arcs<K>(objects: Vec<K>) -> Vec<Arc<K>> {
+            objects.into_iter().map(Arc::new).collect()
+        }
+        let (shares, recipients, resources) = (arcs(shares), arcs(recipients), arcs(resources));
+        let objects = Objects::new(vec![store(&shares)], vec![store(&recipients)], vec![store(&resources)]);
+        let at = At::default();
+        shares.iter().for_each(|object| drop(objects.came(object.as_ref(), at)));
+        recipients.iter().for_each(|object| drop(objects.came(object.as_ref(), at)));
+        resources.iter().for_each(|object| drop(objects.came(object.as_ref(), at)));
+        Fleet { objects, shares }
+    }
+
+    pub fn shares(&self) -> &[Arc<Share>] {
+        &self.shares
+    }
+}
+
+impl Account {
+    /// All live shares that the account sends, read then.
+    pub fn new(shares: Vec<cloudflare::Share>, began: At) -> Account {
+        let mut picture = Picture::default();
+        for share in shares {
+            picture.read(share, began, Duration::ZERO);
+        }
+        picture.swept(began);
+        Account { picture, read_at: began }
+    }
+
+    pub fn knows(&self, id: &ShareId) -> bool {
+        self.picture.seen(id).is_some()
+    }
+
+    /// Its recipients follow the membership: far too many to list.
+    pub fn is_for_organization(&self, id: &ShareId) -> bool {
+        self.picture.seen(id).is_some_and(|seen| seen.share.target_type == cloudflare::TargetType::Organization)
+    }
+
+    /// What a read of one share by its id showed.
+    pub fn learn(&mut self, id: &ShareId, share: Option<cloudflare::Share>) {
+        match share {
+            Some(share) => drop(self.picture.read(share, self.read_at, Duration::ZERO)),
+            None => self.picture.absent(id, self.read_at, Duration::ZERO),
+        }
+    }
+
+    pub fn learn_recipients(&mut self, id: &ShareId, rows: Vec<cloudflare::Recipient>) {
+        let read_at = self.read_at;
+        if let Some(seen) = self.picture.seen_mut(id) {
+            seen.read_recipients(rows, read_at, Duration::ZERO);
+        }
+    }
+
+    pub fn learn_excluded(&mut self, id: &ShareId, rows: Vec<cloudflare::ExcludedRecipient>) {
+        if let Some(seen) = self.picture.seen_mut(id) {
+            seen.excluded = Some((self.read_at, rows));
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! What the operator would call for a Share and its children, from objects and an account as they were read.
+
+mod known;
+mod rows;
+
+use std::time::Duration;
+
+use kube::ResourceExt;
+use serde_json::{Map, Value};
+
+use crate::api::share::{AdoptionPolicy, ManagementPolicy};
+use crate::api::status::ShareStatus;
+use crate::api::{Reason, Share};
+use crate::core::create::{
+    self as creation, Adoption, Candidates, Facts, Gathered, Mode, Named, Situation, Step, Wait,
+};
+use crate::core::id::{AccountId, ShareId};
+
+use super::context::Settings;
+use super::declare::{self, By};
+use super::key::{Name, RowKey};
+use super::share::sight::Sight;
+use super::share::{Wanted, refused, want};
+pub use known::{Account, Fleet};
+
+/// More steps than any Share needs.
+const MAX_STEPS: usize = 8;
+
+/// What would be done for one Share and its children.
+#[derive(Debug, Default)]
+pub struct Preview {
+    pub share_id: Option<String>,
+    pub calls: Vec<Call>,
+    /// What is worth knowing and no call.
+    pub notes: Vec<String>,
+    /// Why nothing can be done as it is written.
+    pub problem: Option<String>,
+    /// Why no call is made although something differs.
+    pub held: Option<String>,
+}
+
+/// One call to Cloudflare.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Call {
+    CreateShare { name: String, organization: Option<String>, rows: Vec<Row> },
+    RenameShare { from: String, to: String },
+    DeleteShare { id: String },
+    Add { row: Row, restored: bool },
+    Update { row: Row, from: Map<String, Value>, to: Map<String, Value> },
+    Remove { row: Row },
+}
+
+/// A recipient, excluded account or resource.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    pub key: RowKey,
+    pub label: Option<String>,
+}
+
+/// One Share that is looked at.
+struct Look<'a> {
+    fleet: &'a Fleet,
+    account: &'a Account,
+    share: &'a Share,
+    name: Name,
+    wanted: Wanted,
+    status: ShareStatus,
+    settings: &'a Settings,
+}
+
+/// The share at Cloudflare that an object is about, whose rows its preview needs; it may have to be read by its id.
+pub fn subject(fleet: &Fleet, account: &Account, share: &Share, settings: &Settings) -> Option<ShareId> {
+    Look::at(fleet, account, share, settings).ok()?.subject()
+}
+
+pub fn preview(fleet: &Fleet, account: &Account, share: &Share, settings: &Settings) -> Preview {
+    let mut preview = Preview::default();
+    if share.spec.suspend == Some(true) {
+        preview.notes.push("suspended: nothing is compared or changed until spec.suspend is false".into());
+        return preview;
+    }
+    match Look::at(fleet, account, share, settings) {
+        Ok(look) => look.preview(preview),
+        Err(problem) => Preview { problem: Some(problem), ..preview },
+    }
+}
+
+impl<'a> Look<'a> {
+    fn at(
+        fleet: &'a Fleet,
+        account: &'a Account,
+        share: &'a Share,
+        settings: &'a Settings,
+    ) -> Result<Look<'a>, String> {
+        let wanted = want(share, &fleet.objects)?;
+        // What is recorded is believed only where it was written for this very object.
+        let recorded = share.status.clone().filter(|status| status.bound_uid.is_some());
+        let status = recorded.filter(|status| status.bound_uid == share.uid()).unwrap_or_default();
+        Ok(Look { fleet, account, share, name: Name::of(share), wanted, status, settings })
+    }
+
+    fn mode(&self) -> Mode {
+        if self.share.spec.management_policy == Some(ManagementPolicy::Observe) { Mode::Observe } else { Mode::Manage }
+    }
+
+    fn sight(&self) -> Sight<'_> {
+        Sight {
+            name: &self.name,
+            wanted: &self.wanted,
+            objects: &self.fleet.objects,
+            picture: &self.account.picture,
+            patience: Duration::ZERO,
+        }
+    }
+
+    fn subject(&self) -> Option<ShareId> {
+        let recorded = self.status.share_id.as_deref().and_then(|id| ShareId::parse(id).ok());
+        recorded.or_else(|| self.wanted.share_id.clone()).or_else(|| match self.sight().named() {
+            Named::One { id, .. } => Some(id),
+            Named::Unread | Named::Nobody | Named::Many(_) => None,
+        })
+    }
+
+    fn preview(mut self, mut preview: Preview) -> Preview {
+        for _ in 0..MAX_STEPS {
+            match creation::step(&self.facts()) {
+                Step::Bind { id, adopted } => {
+                    preview.notes.push(format!("share {id} is taken over"));
+                    self.status = ShareStatus { share_id: Some(id.to_string()), adopted, ..ShareStatus::default() };
+                }
+                Step::Forget => {
+                    let id = self.status.share_id.take().unwrap_or_default();
+                    preview.notes.push(format!("share {id} is gone from Cloudflare: it is made anew"));
+                    self.status = ShareStatus::default();
+                }
+                Step::Create => {
+                    preview.calls = self.creation();
+                    break;
+                }
+                Step::Delete => {
+                    let id = self.status.share_id.clone().unwrap_or_default();
+                    preview.calls.push(Call::DeleteShare { id });
+                    break;
+                }
+                Step::Tend => {
+                    self.tend(&mut preview);
+                    break;
+                }
+                Step::Release => {
+                    preview.notes.push("being deleted: its share stays at Cloudflare".into());
+                    break;
+                }
+                Step::Wait(wait) => {
+                    preview.notes.push(waits(wait).into());
+                    break;
+                }
+                Step::Refuse(refusal) => {
+                    let id = self.status.share_id.as_deref().and_then(|id| ShareId::parse(id).ok());
+                    let (objects, id) = (&self.fleet.objects, id.as_ref());
+                    preview.problem = Some(refused(refusal, self.share, &self.wanted, objects, id).message);
+                    break;
+                }
+                Step::Read(_) | Step::GiveUp => {
+                    preview.notes.push("a create call was announced: the operator looks for what it made first".into());
+                    break;
+                }
+            }
+        }
+        preview.share_id = self.status.share_id.clone();
+        if self.mode() == Mode::Observe {
+            preview.held = Some("observed only".into());
+        }
+        preview
+    }
+
+    fn facts(&self) -> Facts {
+        let objects = &self.fleet.objects;
+        let share = self.share;
+        let (owner, situation) = match (&self.status.share_id, &self.status.intent) {
+            (Some(id), _) => {
+                let presence = ShareId::parse(id).map_or(creation::Presence::Gone, |id| self.sight().presence(&id));
+                (objects.owns(share, id), Situation::Bound { adopted: self.status.adopted, share: presence })
+            }
+            (None, Some(_)) => (true, Situation::Announced { candidates: Candidates::Unread, settled: false }),
+            (None, None) => {
+                let owner = match &self.wanted.share_id {
+                    Some(id) => objects.owns(share, id.as_str()),
+                    None => objects.claims(share),
+                };
+                let adoption = match &self.wanted.share_id {
+                    Some(id) => Adoption::Exactly(id.clone(), self.sight().found(id)),
+                    None => match self.wanted.adoption {
+                        AdoptionPolicy::Never => Adoption::Never,
+                        AdoptionPolicy::SameName => Adoption::SameName,
+                    },
+                };
+                let (named, gathered) = (self.sight().named(), self.gathered());
+                (owner, Situation::Unbound { adoption, named, gathered, may_try: true })
+            }
+        };
+        let retain = self.wanted.retain.unwrap_or(self.status.adopted);
+        let doomed = share.metadata.deletion_timestamp.is_some();
+        Facts { mode: self.mode(), doomed, retain, owner, situation }
+    }
+
+    /// The rows that are declared and not suspended.
+    fn declared(&self) -> impl Iterator<Item = &RowKey> {
+        let rests = |by: &By| match by {
+            By::Share => false,
+            By::Child(key) => self.wanted.siblings.iter().any(|sibling| sibling.key == *key && sibling.suspended),
+        };
+        self.wanted.all.iter().filter(move |(_, declaration)| !rests(&declaration.by)).map(|(key, _)| key)
+    }
+
+    fn gathered(&self) -> Gathered {
+        let accounts = self.wanted.organization.is_none();
+        if accounts && !self.declared().any(|key| matches!(key, RowKey::Recipient(_))) {
+            Gathered::NoRecipients
+        } else if !self.declared().any(|key| matches!(key, RowKey::Resource { .. })) {
+            Gathered::NoResources
+        } else {
+            Gathered::Complete
+        }
+    }
+
+    fn row(&self, key: &RowKey) -> Row {
+        let label = self.wanted.all.get(key).and_then(|declaration| declaration.label.clone());
+        let label = label.or_else(|| {
+            let sibling = self.wanted.siblings.iter().find(|sibling| sibling.row == *key);
+            sibling.and_then(|sibling| sibling.label.clone())
+        });
+        Row { key: key.clone(), label }
+    }
+
+    /// One call makes the share with its recipients and resources; excluded accounts follow.
+    fn creation(&self) -> Vec<Call> {
+        let organization = self.wanted.organization.as_ref().map(ToString::to_string);
+        let (excluded, rows): (Vec<_>, Vec<_>) = self
+            .declared()
+            .filter(|key| organization.is_none() || !matches!(key, RowKey::Recipient(_)))
+            .map(|key| self.row(key))
+            .partition(|row| matches!(row.key, RowKey::Excluded(_)));
+        let name = self.wanted.name.clone().unwrap_or_default();
+        let create = Call::CreateShare { name, organization, rows };
+        let excluded = excluded.into_iter().map(|row| Call::Add { row, restored: false });
+        std::iter::once(create).chain(excluded).collect()
+    }
+}
+
+fn waits(wait: Wait) -> &'static str {
+    match wait {
+        Wait::Recipients => Reason::WaitingForRecipients.meaning(),
+        Wait::Resources => Reason::WaitingForResources.meaning(),
+        Wait::Children | Wait::Settle | Wait::Backoff | Wait::Thaw | Wait::Sight => {
+            "the operator waits before it goes on"
+        }
+        Wait::Leaving => "the share is being deleted by Cloudflare",
+        Wait::Confirmation => "the share is not there any more: the operator looks again before that is believed",
+    }
+}
+
+/// Whose shares a manifest means.
+pub fn owner(share: &Share) -> Result<AccountId, String> {
+    declare::account(&share.spec.account_id, "spec.accountID")
+}

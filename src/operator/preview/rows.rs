@@ -1,0 +1,143 @@
+//! What differs in the name and rows of a share that is there, and who would put it right.
+
+use std::collections::BTreeMap;
+
+use kube::ResourceExt;
+
+use crate::core::create::Mode;
+use crate::core::guard::REMOVAL_WINDOW;
+use crate::core::meta;
+use crate::core::row::{self, Declared, Recorded, Seen as RowSeen};
+
+use super::super::declare::{By, Child, Sibling};
+use super::super::inventory;
+use super::super::key::{Kind, RowKey};
+use super::super::share::plan::Basis;
+use super::super::share::{removal_blocked, removal_limit, removals_confirmed};
+use super::super::view::Seen;
+use super::super::{child, clock};
+use super::{Call, Look, Preview};
+
+impl Look<'_> {
+    /// The share is there: what differs in its name and rows.
+    pub(super) fn tend(&self, preview: &mut Preview) {
+        let Some(id) = self.subject() else { return };
+        let Some(seen) = self.account.picture.seen(&id) else { return };
+        let keeps_its_name = self.status.adopted && self.share.spec.name.is_none();
+        if let Some(name) = self.wanted.name.clone().filter(|name| !keeps_its_name && *name != seen.share.name) {
+            preview.calls.push(Call::RenameShare { from: seen.share.name.clone(), to: name });
+        }
+        let steps = self.steps(seen);
+        let of = |wanted: fn(row::Step) -> bool| steps.iter().filter(move |(_, (step, _))| wanted(*step));
+        for (key, (step, _)) in of(|step| matches!(step, row::Step::Add | row::Step::Restore)) {
+            preview.calls.push(Call::Add { row: self.row(key), restored: *step == row::Step::Restore });
+        }
+        for (key, _) in of(|step| step == row::Step::Update) {
+            let from = seen.resource(key).map(|row| row.meta.clone()).unwrap_or_default();
+            let to = self.wanted.all.get(key).map(|declaration| declaration.meta.clone()).unwrap_or_default();
+            preview.calls.push(Call::Update { row: self.row(key), from, to });
+        }
+        let removals: Vec<&RowKey> = of(|step| step == row::Step::Remove).map(|(key, _)| key).collect();
+        preview.notes.extend(self.blocked(&removals, seen));
+        preview.calls.extend(removals.into_iter().map(|key| Call::Remove { row: self.row(key) }));
+        let waiting = of(|step| step == row::Step::Wait).count();
+        if waiting > 0 {
+            preview.notes.push(format!("{waiting} recipients or resources are on their way already"));
+        }
+        let foreign =
+            steps.values().filter(|(step, row)| *step == row::Step::Ignore && matches!(row, RowSeen::Live { .. }));
+        match foreign.count() {
+            0 => {}
+            n => preview
+                .notes
+                .push(format!("{n} recipients or resources that no manifest declares stay: prune is false")),
+        }
+    }
+
+    /// The step of each row, by whoever looks after it, once all that needs no call is recorded.
+    fn steps(&self, seen: &Seen) -> BTreeMap<RowKey, (row::Step, RowSeen)> {
+        let observing = self.mode() == Mode::Observe;
+        let mut entries = inventory::entries(&self.status.inventory);
+        let mut steps = loop {
+            let (wanted, share_id) = (&self.wanted, self.status.share_id.as_deref());
+            let basis =
+                Basis { wanted, share_id, entries: &entries, settings: self.settings, observing, known: None };
+            let plan = basis.plan(seen);
+            let plain = plan.of(|step| matches!(step, row::Step::Confirm | row::Step::Forget));
+            if plain.is_empty() {
+                break plan.steps;
+            }
+            for key in plain {
+                match plan.steps.get(&key) {
+                    Some((row::Step::Confirm, _)) => drop(entries.insert(key, inventory::Entry::default())),
+                    _ => drop(entries.remove(&key)),
+                }
+            }
+        };
+        let children = self.wanted.siblings.iter().filter(|sibling| !sibling.suspended);
+        for sibling in children {
+            if let Some(step) = self.child_step(sibling, entries.get(&sibling.row), seen, observing) {
+                steps.insert(sibling.row.clone(), step);
+            }
+        }
+        steps
+    }
+
+    /// What a child object would do about its row; `None`: it is not the one that looks after it.
+    fn child_step(
+        &self,
+        sibling: &Sibling,
+        parents: Option<&inventory::Entry>,
+        seen: &Seen,
+        observing: bool,
+    ) -> Option<(row::Step, RowSeen)> {
+        let objects = &self.fleet.objects;
+        let (record, retains) = match sibling.key.kind {
+            Kind::Share => return None,
+            Kind::ShareRecipient => {
+                let object = objects.recipients.find(&sibling.key.name)?;
+                (object.record().filter(|record| record.bound_uid == object.uid()).cloned(), object.retains())
+            }
+            Kind::ShareResource => {
+                let object = objects.resources.find(&sibling.key.name)?;
+                (object.record().filter(|record| record.bound_uid == object.uid()).cloned(), object.retains())
+            }
+        };
+        if matches!(sibling.row, RowKey::Recipient(_)) && self.wanted.organization.is_some() {
+            return None;
+        }
+        let winner = self.wanted.all.get(&sibling.row).map(|declaration| &declaration.by);
+        let declared = match winner {
+            Some(By::Child(key)) if *key == sibling.key => Declared::Here,
+            None if sibling.doomed && !retains => Declared::Nowhere,
+            Some(_) | None => return None,
+        };
+        let row_seen = seen.row(&sibling.row, |row| !meta::same_object(&sibling.meta, &row.meta));
+        let read_at = seen.rows_read_at(&sibling.row);
+        let own = record.filter(|record| record.share_id == self.status.share_id);
+        let mut recorded = match (&own, observing) {
+            (_, true) => Recorded::InPlace,
+            (Some(record), false) => child::recorded(record, read_at, self.settings),
+            (None, false) => inventory::recorded(parents, read_at, self.settings),
+        };
+        let facts = |recorded| row::Facts { declared, recorded, seen: row_seen, prune: false, lagging: false };
+        if row::step(facts(recorded)) == row::Step::Confirm {
+            recorded = Recorded::InPlace;
+        }
+        Some((row::step(facts(recorded)), row_seen))
+    }
+
+    /// What is told where more recipients would be removed than may be at once.
+    fn blocked(&self, removals: &[&RowKey], seen: &Seen) -> Option<String> {
+        let pending = removals.iter().filter(|key| matches!(key, RowKey::Recipient(_))).count();
+        if pending == 0 || removals_confirmed(self.share) {
+            return None;
+        }
+        let recent = self.status.recent_removals.as_ref();
+        let recent = recent.filter(|r| self.account.read_at.since(clock::from_time(&r.since)) < REMOVAL_WINDOW);
+        let lately = recent.map_or(0, |recent| usize::try_from(recent.count).unwrap_or(0));
+        let live = seen.live_recipients();
+        let allowed = removal_limit(self.share).ok()?.of(live + lately);
+        (pending + lately > allowed).then(|| removal_blocked(self.share, pending, live, allowed).message)
+    }
+}

@@ -1,0 +1,477 @@
+//! The other commands of the program: what they print, what they answer, and that they change nothing.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use cfshare_simulator::{Edit, Policy, Seed, SeedResource, SeedShare};
+use serde_json::{Value, json};
+
+use crate::Test;
+use crate::scene::{Scene, World, ids};
+
+pub const TESTS: &[Test] = &[
+    ("cli: a plan for new manifests names the create and calls nothing", plan_new),
+    ("cli: a plan for settled objects is empty", plan_settled),
+    ("cli: the operator makes the calls that a plan names", plan_kept),
+    ("cli: a plan for files on top of the cluster names what they change", plan_on_top),
+    ("cli: a plan that cannot be carried out is an error that says why", plan_refused),
+    ("cli: an import is adopted without a write", import),
+    ("cli: an import as objects is adopted without a write", import_objects),
+    ("cli: an import of one share prints just that one", import_one),
+    ("cli: a status tells what is not in place", status),
+    ("cli: the matrix tells who receives what", matrix),
+    ("cli: the doctor finds what is wrong and shows no credential", doctor),
+    ("cli: the doctor knows which rights the operator lacks", doctor_rights),
+    ("cli: the program is a plugin of kubectl", plugin),
+];
+
+struct Ran {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Ran {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}\n{}", self.out, self.err))
+    }
+}
+
+fn finish(mut command: Command, input: &str) -> Ran {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the program starts");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    // Who reads nothing closes it.
+    let _ = stdin.write_all(input.as_bytes());
+    drop(stdin);
+    let output = child.wait_with_output().expect("the program ends");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+    Ran { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
+}
+
+/// A program with an environment of its own, which reaches this scene's cluster and Cloudflare.
+fn at_home(scene: &Scene, program: &str) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear().env("KUBECONFIG", scene.world.cluster.kubeconfig());
+    command.env("CFSHARE_CLOUDFLARE_URL", scene.world.simulator.base_url());
+    command
+}
+
+fn cfshare(scene: &Scene, args: &[&str]) -> Ran {
+    cfshare_with(scene, args, "")
+}
+
+fn cfshare_with(scene: &Scene, args: &[&str], input: &str) -> Ran {
+    let mut command = at_home(scene, env!("CARGO_BIN_EXE_cfshare"));
+    command.args(args);
+    let place = ["--namespace", scene.namespace.as_str()];
+    if !args.contains(&"-A") {
+        command.args(place);
+    }
+    finish(command, input)
+}
+
+/// Without a cluster, with the token in the environment.
+fn alone(scene: &Scene, args: &[&str], input: &str) -> Ran {
+    let mut command = at_home(scene, env!("CARGO_BIN_EXE_cfshare"));
+    command.env_remove("KUBECONFIG").env("CLOUDFLARE_API_TOKEN", &scene.token).args(args);
+    finish(command, input)
+}
+
+fn plan_new(world: &World) {
+    let scene = world.own_scene();
+    let [one, two, first, second] = ids();
+    let head = scene.head("Share", "waf");
+    let yaml = format!(
+        "{head}spec:\n  accountID: {}\n  name: WAF baseline\n  recipients: [{{accountID: {one}, name: payments-prod}}]\n  \
+         resources: [{{type: custom-ruleset, id: {first}}}]\n---\n{}---\n{}",
+        scene.account,
+        scene.recipient("two", "waf", &two, ""),
+        scene.resource("second", "waf", &second, "name: rules"),
+    );
+    let expected = |name: &str| {
+        let mut with = vec![
+            format!("recipient payments-prod ({one})"),
+            format!("recipient {two}"),
+            format!("resource custom-ruleset/{first}"),
+            format!("resource rules (custom-ruleset/{second})"),
+        ];
+        with.sort();
+        let head = format!("Share {name} (account {})\n  + create share \"WAF baseline\"", scene.account);
+        (format!("{head} with 2 recipients and 2 resources\n"), with, "\n1 call for 1 of 1 Share\n")
+    };
+    let check = |ran: &Ran, name: &str| {
+        assert_eq!((ran.code, ran.err.as_str()), (2, ""), "{}", ran.out);
+        let (head, with, end) = expected(name);
+        assert!(ran.out.starts_with(&head) && ran.out.ends_with(end), "{}", ran.out);
+        let mut lines: Vec<&str> = ran.out.lines().filter_map(|line| line.strip_prefix("      ")).collect();
+        lines.sort_unstable();
+        assert_eq!(lines, with, "{}", ran.out);
+    };
+    // From the standard input and from a folder, with no cluster at all.
+    check(&alone(&scene, &["plan", "-f", "-"], &yaml), "default/waf");
+    let folder = scene.file("manifests");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    std::fs::write(folder.join("a.yaml"), &yaml).expect("a file");
+    check(&alone(&scene, &["plan", "-n", "ns", "-f", &folder.display().to_string()], ""), "ns/waf");
+    // In the cluster, where no operator looks at it.
+    scene.apply(&yaml);
+    check(&cfshare(&scene, &["plan"]), &format!("{}/waf", scene.namespace));
+    let plan = cfshare(&scene, &["plan", "-o", "json"]).json();
+    assert_eq!((&plan["calls"], &plan["shares"][0]["calls"][0]["call"]), (&json!(1), &json!("createShare")));
+    assert_eq!(plan["shares"][0]["calls"][0]["with"].as_array().map(Vec::len), Some(4));
+    assert_eq!(scene.changes(), [""; 0]);
+}
+
+fn plan_settled(world: &World) {
+    let scene = world.scene();
+    let [one, two, first, second] = ids();
+    scene.apply(&format!(
+        "{}---\n{}---\n{}",
+        scene.share("waf", &[&one], &[&first], ""),
+        scene.recipient("two", "waf", &two, ""),
+        scene.resource("second", "waf", &second, "meta: {a: 1, b: [x]}"),
+    ));
+    for (kind, name) in [("share", "waf"), ("sharerecipient", "two"), ("shareresource", "second")] {
+        scene.wait_ready(kind, name);
+    }
+    let before = scene.changes().len();
+    let ran = cfshare(&scene, &["plan"]);
+    assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (0, "no calls for 1 Share\n", ""));
+    assert_eq!(scene.changes().len(), before);
+}
+
+fn plan_kept(world: &World) {
+    let scene = world.own_scene();
+    let [one, two, three, stranger, first, second, third] = ids();
+    let manifest = |name: &str, recipients: &[&str], resources: &[&str], child: &str| {
+        format!(
+            "{}---\n{}",
+            scene.share("waf", recipients, resources, &format!("name: {name}")),
+            scene.resource("third", "waf", &third, child)
+        )
+    };
+    let operator = scene.operator(&[]);
+    scene.apply(&manifest("before", &[&one, &two], &[&first], "meta: {a: 1}"));
+    scene.wait_ready("share", "waf");
+    scene.wait_ready("shareresource", "third");
+    operator.stop(crate::scene::PATIENCE);
+    let share = scene.only().id;
+    world.simulator.edit(Edit::RemoveRecipient { share: share.clone(), recipient: one.clone() }).expect("an edit");
+    world.simulator.edit(Edit::AddRecipient { share: share.clone(), account: stranger }).expect("an edit");
+    assert!(world.simulator.wait_quiet(crate::scene::PATIENCE, &scene.account));
+    scene.apply(&manifest("after", &[&one, &three], &[&first, &second], "meta: {a: 2}"));
+    let before = scene.changes().len();
+    let ran = cfshare(&scene, &["plan"]);
+    assert_eq!((ran.code, ran.err.as_str()), (2, ""), "{}", ran.out);
+    let mut lines: Vec<&str> = ran.out.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    lines.sort_unstable();
+    let mut expected = vec![
+        format!("+ recipient {one}, which somebody removed at Cloudflare"),
+        format!("+ recipient {three}"),
+        format!("+ resource custom-ruleset/{second}"),
+        format!("- recipient {two}"),
+        ". 1 recipients or resources that no manifest declares stay: prune is false".to_owned(),
+        "6 calls for 1 of 1 Share".to_owned(),
+        format!("Share {}/waf (account {}, share {share})", scene.namespace, scene.account),
+        "~ rename \"before\" -> \"after\"".to_owned(),
+        format!("~ meta of resource custom-ruleset/{third}: {{\"a\":1}} -> {{\"a\":2}}"),
+    ];
+    expected.sort_unstable();
+    assert_eq!(lines, expected, "{}", ran.out);
+    assert_eq!(scene.changes().len(), before);
+    // And that is what the operator does.
+    let _operator = scene.operator(&[]);
+    scene.wait_ready("share", "waf");
+    scene.wait_ready("shareresource", "third");
+    let changes = scene.changes_since(before);
+    assert_eq!(changes.len(), 6, "{changes:?}");
+    let ran = cfshare(&scene, &["plan"]);
+    assert_eq!(ran.code, 0, "{}", ran.out);
+}
+
+fn plan_on_top(world: &World) {
+    let scene = world.scene();
+    let [one, two, three, first] = ids();
+    scene.apply(&scene.share("waf", &[&one, &two], &[&first], ""));
+    scene.apply(&scene.share("other", &[&one], &[&first], ""));
+    scene.wait_ready("share", "waf");
+    scene.wait_ready("share", "other");
+    let before = scene.changes().len();
+    let yaml = scene.share("waf", &[&one, &three], &[&first], "");
+    let ran = cfshare_with(&scene, &["plan", "--cluster", "-f", "-"], &yaml);
+    assert_eq!((ran.code, ran.err.as_str()), (2, ""), "{}", ran.out);
+    assert!(ran.out.contains(&format!("  + recipient {three}\n  - recipient {two}\n")), "{}", ran.out);
+    assert!(ran.out.ends_with("\n2 calls for 1 of 1 Share\n"), "{}", ran.out);
+    // A child alone is about its Share in the cluster.
+    let yaml = scene.recipient("three", "waf", &three, "");
+    let ran = cfshare_with(&scene, &["plan", "--cluster", "-f", "-"], &yaml);
+    assert!(ran.code == 2 && ran.out.contains(&format!("  + recipient {three}\n")), "{}", ran.out);
+    let ran = alone(&scene, &["plan", "-f", "-"], &yaml);
+    assert!(ran.code == 1 && ran.err.contains("--cluster"), "{}", ran.err);
+    assert_eq!(scene.changes().len(), before);
+}
+
+fn plan_refused(world: &World) {
+    let scene = world.own_scene();
+    let [one, first] = ids();
+    let id = seed(&scene, "waf", &[&one], vec![resource(&first, Value::Null)], false);
+    let yaml = scene.share("waf", &[&one], &[&first], "");
+    let ran = alone(&scene, &["plan", "-f", "-"], &yaml);
+    assert_eq!(ran.code, 1, "{}", ran.out);
+    assert!(ran.out.contains(&format!("  ! a share named waf exists (id {id}): write `shareID: {id}`")), "{}", ran.out);
+    let ran = alone(&scene, &["plan", "-f", "-"], &scene.share("waf", &[&one], &[&first], "adoptionPolicy: SameName"));
+    assert_eq!(ran.code, 0, "{}", ran.out);
+    assert!(ran.out.contains(&format!("  . share {id} is taken over\n")), "{}", ran.out);
+    // Each of these is one sentence, and none is taken for a plan with changes.
+    let misspelt = yaml.replace("recipients:", "recipient:");
+    for (args, input, sentence) in [
+        (&["plan", "-f", "-"][..], misspelt.as_str(), "there is no field spec.recipient: check its spelling"),
+        (&["plan", "-f", "/nowhere.yaml"], "", "/nowhere.yaml cannot be read"),
+        (&["plan", "--no-such-flag"], "", "unexpected argument"),
+    ] {
+        let ran = alone(&scene, args, input);
+        assert!(ran.code == 1 && ran.err.contains(sentence), "{args:?}: {} {}", ran.code, ran.err);
+    }
+    let mut command = at_home(&scene, env!("CARGO_BIN_EXE_cfshare"));
+    command.env_remove("KUBECONFIG").args(["plan", "-f", "-"]);
+    let ran = finish(command, &yaml);
+    assert!(ran.code == 1 && ran.out.contains("! no credential: set CLOUDFLARE_API_TOKEN"), "{}", ran.out);
+    world.simulator.token(&scene.token, Policy { revoked: true, ..Policy::default() });
+    let ran = alone(&scene, &["plan", "-f", "-"], &yaml);
+    assert!(ran.code == 1 && ran.out.contains("the credential is wrong, or lacks a permission"), "{}", ran.out);
+    assert!(!format!("{}{}", ran.out, ran.err).contains(&scene.token));
+    assert_eq!(scene.changes(), [""; 0]);
+}
+
+fn resource(id: &str, meta: Value) -> SeedResource {
+    let meta = Some(meta).filter(|meta| !meta.is_null());
+    SeedResource { resource_type: "custom-ruleset".into(), id: id.into(), account: None, meta }
+}
+
+fn seed(
+    scene: &Scene,
+    name: &str,
+    recipients: &[&str],
+    resources: Vec<SeedResource>,
+    organization: bool,
+) -> String {
+    let recipients = recipients.iter().map(|id| (*id).to_owned()).collect();
+    let list = vec![SeedShare { name: name.into(), recipients, resources, organization }];
+    let account = scene.account.clone();
+    let seed = Seed { account, shares: 0, recipients: 0, resources: 0, prefix: String::new(), list };
+    scene.world.simulator.seed(seed).expect("a seed")[0].id.clone()
+}
+
+/// Shares as an account has them: odd names and ids, meta, a resource of another account, an organization.
+fn furnish(scene: &Scene) {
+    let [organization, one, two, first, second, third, elsewhere] = ids();
+    let digits = "12345678901234567890123456789012";
+    scene.world.simulator.organization(&organization, &[&scene.account, &one, &two, digits]);
+    let odd = json!({"yes": true, "note": "a: \"b\" # c", "nested": {"on": [1, 2.5, {"x": "0x1f"}]}});
+    seed(scene, "WAF: baseline \"A\"", &[&one, digits], vec![resource(&first, odd), resource(&second, Value::Null)], false);
+    let foreign = SeedResource { account: Some(elsewhere), ..resource(&third, Value::Null) };
+    seed(scene, "waf baseline a", &[&two], vec![foreign], false);
+    let all = seed(scene, "日本", &[], vec![resource(&first, Value::Null)], true);
+    // One that left stays in the list for ever.
+    let share = seed(scene, "left", &[&one, &two], vec![resource(&first, Value::Null)], false);
+    scene.world.simulator.edit(Edit::RemoveRecipient { share, recipient: one }).expect("an edit");
+    assert!(scene.world.simulator.wait_quiet(crate::scene::PATIENCE, &scene.account));
+    assert!(scene.world.simulator.share(&all).is_some_and(|share| share.live()));
+}
+
+/// Applies what was imported; every share is taken over, and Cloudflare hears nothing but reads.
+fn adopt(scene: &Scene, yaml: &str, kinds: &[(&str, usize)]) {
+    let shares = scene.live();
+    let before = scene.changes().len();
+    scene.apply(yaml);
+    for (kind, count) in kinds {
+        let list: Value = serde_json::from_str(&scene.kubectl(&["get", kind, "-o", "json"])).expect("JSON");
+        let names: Vec<&str> =
+            list["items"].as_array().into_iter().flatten().filter_map(|o| o["metadata"]["name"].as_str()).collect();
+        assert_eq!(names.len(), *count, "{kind}: {names:?}\n{yaml}");
+        for name in names {
+            let object = scene.wait_ready(kind, name);
+            assert!(object["status"]["unmanagedCount"].is_null(), "{object:#}");
+            assert!(*kind != "share" || object["status"]["adopted"] == true, "{object:#}");
+        }
+    }
+    assert_eq!(scene.changes_since(before), [""; 0]);
+    assert_eq!(format!("{shares:?}"), format!("{:?}", scene.live()));
+    let ran = cfshare(scene, &["plan"]);
+    assert_eq!(ran.code, 0, "{}", ran.out);
+}
+
+fn import(world: &World) {
+    let scene = world.scene();
+    furnish(&scene);
+    let ran = alone(&scene, &["import", "--account", &scene.account, "-n", &scene.namespace], "");
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(ran.err.contains("4 shares"), "{}", ran.err);
+    for name in ["waf-baseline-a", "left"] {
+        assert!(ran.out.contains(&format!("  name: \"{name}\"\n")), "{}", ran.out);
+    }
+    assert!(ran.out.contains("accountID: \"12345678901234567890123456789012\""), "{}", ran.out);
+    adopt(&scene, &ran.out, &[("share", 4), ("sharerecipient", 0), ("shareresource", 0)]);
+}
+
+fn import_objects(world: &World) {
+    let scene = world.scene();
+    furnish(&scene);
+    // From the Secret in the namespace.
+    let ran = cfshare(&scene, &["import", "--account", &scene.account, "--objects"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    adopt(&scene, &ran.out, &[("share", 4), ("sharerecipient", 4), ("shareresource", 5)]);
+}
+
+fn import_one(world: &World) {
+    let scene = world.own_scene();
+    let [one, first] = ids();
+    let id = seed(&scene, "waf", &[&one], vec![resource(&first, Value::Null)], false);
+    seed(&scene, "other", &[&one], vec![resource(&first, Value::Null)], false);
+    let ran = alone(&scene, &["import", "--account", &scene.account, "--share", &id], "");
+    let expected = format!(
+        "---\n# share {id}: waf\napiVersion: cfshare.dev/v1alpha1\nkind: Share\nmetadata:\n  name: \"waf\"\nspec:\n  \
+         accountID: \"{}\"\n  name: \"waf\"\n  recipients:\n  - {{accountID: \"{one}\"}}\n  resources:\n  \
+         - {{id: \"{first}\", type: \"custom-ruleset\"}}\n  shareID: \"{id}\"\n",
+        scene.account
+    );
+    assert_eq!((ran.code, ran.out), (0, expected));
+    let ran = alone(&scene, &["import", "--account", &scene.account, "--share", "nothing"], "");
+    assert!(ran.code == 1 && ran.out.is_empty() && ran.err.contains("has no live share nothing"), "{}", ran.err);
+}
+
+fn status(world: &World) {
+    let scene = world.scene();
+    let [one, two, three, first] = ids();
+    let ran = cfshare(&scene, &["status"]);
+    assert_eq!((ran.code, ran.out.as_str()), (0, "no Shares here\n"));
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.apply(&scene.recipient("three", "waf", &three, ""));
+    scene.wait_ready("share", "waf");
+    scene.wait_ready("sharerecipient", "three");
+    // The child's row counts for the Share as soon as it has seen it.
+    scene.ask("share", "waf");
+    let ran = cfshare(&scene, &["status"]);
+    assert_eq!(ran.code, 0, "{}", ran.out);
+    assert!(ran.out.ends_with("\n2 of 2 objects ready\n"), "{}", ran.out);
+    world.simulator.account(&two, |account| account.entitled = false);
+    let head = scene.head("Share", "blocked");
+    scene.apply(&format!(
+        "{head}spec:\n  accountID: {}\n  recipients: [{{accountID: {two}, name: payments-prod}}]\n  \
+         resources: [{{type: custom-ruleset, id: {first}}}]\n",
+        scene.account
+    ));
+    scene.wait_for("share", "blocked", "told the failure", |share| {
+        share["status"]["exceptions"][0]["message"].as_str().is_some_and(|text| text.contains("entitlement"))
+    });
+    let ran = cfshare(&scene, &["status"]);
+    assert_eq!(ran.code, 2, "{}", ran.out);
+    assert!(ran.out.contains(&format!("  payments-prod (recipient {two}) is ")), "{}", ran.out);
+    assert!(ran.out.contains("Recipient is missing necessary entitlement"), "{}", ran.out);
+    assert!(ran.out.ends_with("\n2 of 3 objects ready\n"), "{}", ran.out);
+    let list = cfshare(&scene, &["status", "-o", "json"]).json();
+    let blocked = list.as_array().into_iter().flatten().find(|object| object["name"] == "blocked");
+    assert_eq!(blocked.map(|object| &object["exceptions"][0]["name"]), Some(&json!("payments-prod")), "{list:#}");
+}
+
+fn matrix(world: &World) {
+    let scene = world.scene();
+    let [one, two, first] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.apply(&scene.recipient("two", "waf", &two, "name: payments-prod"));
+    let id = scene.wait_ready("share", "waf")["status"]["shareID"].as_str().expect("an id").to_owned();
+    scene.wait_ready("sharerecipient", "two");
+    let ran = cfshare(&scene, &["matrix", "-o", "csv"]);
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    let mut lines: Vec<&str> = ran.out.lines().skip(1).collect();
+    lines.sort_unstable();
+    let line = |label: &str, account: &str| {
+        format!("{label},{account},{},waf,{id},associated,custom-ruleset/{first}", scene.namespace)
+    };
+    let mut expected = vec![line("", &one), line("payments-prod", &two)];
+    expected.sort_unstable();
+    assert_eq!(lines, expected);
+    let list = cfshare(&scene, &["matrix", "-o", "json"]).json();
+    assert_eq!(list.as_array().map(Vec::len), Some(2), "{list:#}");
+}
+
+fn doctor(world: &World) {
+    let scene = world.scene();
+    let [one, first] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.wait_ready("share", "waf");
+    let before = scene.changes().len();
+    let account = &scene.account;
+    let ran = cfshare(&scene, &["doctor"]);
+    assert_eq!(ran.code, 0, "{}", ran.out);
+    let told = |ran: &Ran, line: &str| assert!(ran.out.lines().any(|l| l.starts_with(line)), "{line}\n{}", ran.out);
+    for line in [
+        "ok    cluster: Kubernetes v1.",
+        "ok    CRD shares.cfshare.dev: of this version",
+        "ok    Shares: 1 in namespace ",
+        "warn  rights: not checked",
+        "ok    Cloudflare: it answers",
+        "ok    clock: as Cloudflare's",
+        &format!("ok    Secret {}/cloudflare-credentials: present and well-formed (API token)", scene.namespace),
+        &format!("ok    account {account}: Secret {}/cloudflare-credentials can list its shares, 1 live ones", scene.namespace),
+    ] {
+        told(&ran, line);
+    }
+    assert!(!ran.out.contains(&scene.token) && !ran.err.contains(&scene.token));
+    world.simulator.token(&scene.token, Policy { revoked: true, ..Policy::default() });
+    let ran = cfshare(&scene, &["doctor"]);
+    assert_eq!(ran.code, 1, "{}", ran.out);
+    told(&ran, &format!("fail  account {account}: Secret"));
+    assert!(!ran.out.contains(&scene.token));
+    scene.kubectl(&["delete", "secret", "cloudflare-credentials"]);
+    let ran = cfshare(&scene, &["doctor"]);
+    assert_eq!(ran.code, 1, "{}", ran.out);
+    told(&ran, &format!("fail  Secret {}/cloudflare-credentials: the Secret", scene.namespace));
+    // Without a credential too it tells whether Cloudflare is there.
+    told(&ran, "ok    Cloudflare: it answers");
+    let ran = alone(&scene, &["doctor", "--cloudflare-url", "http://127.0.0.1:9/"], "");
+    assert_eq!(ran.code, 1, "{}", ran.out);
+    told(&ran, "fail  cluster: no Kubernetes cluster");
+    told(&ran, "fail  Cloudflare: cloudflare was not reached");
+    assert_eq!(scene.changes().len(), before);
+}
+
+fn doctor_rights(world: &World) {
+    let scene = world.own_scene();
+    let [one, first] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.kubectl(&["create", "serviceaccount", "operator"]);
+    let whose = format!("{}/operator", scene.namespace);
+    let ran = cfshare(&scene, &["doctor", "--service-account", &whose]);
+    assert_eq!(ran.code, 1, "{}", ran.out);
+    assert!(ran.out.contains("fail  rights: the operator may not get shares in "), "{}", ran.out);
+    assert!(ran.out.contains("get secrets cloudflare-credentials in "), "{}", ran.out);
+    scene.apply(&format!(
+        "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{name: operator}}\nrules:\n\
+         - {{apiGroups: [cfshare.dev], resources: [shares, sharerecipients, shareresources], verbs: [get, watch, patch]}}\n\
+         - {{apiGroups: [cfshare.dev], resources: [shares/status, sharerecipients/status, shareresources/status], verbs: [patch]}}\n\
+         - {{apiGroups: [events.k8s.io], resources: [events], verbs: [create, patch]}}\n\
+         - {{apiGroups: [''], resources: [secrets], resourceNames: [cloudflare-credentials], verbs: [get]}}\n---\n\
+         apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {{name: operator}}\n\
+         roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: operator}}\n\
+         subjects: [{{kind: ServiceAccount, name: operator, namespace: {}}}]\n",
+        scene.namespace
+    ));
+    let granted = "ok    rights: the operator has all that it uses";
+    scene.wait("the rights are granted", || {
+        cfshare(&scene, &["doctor", "--service-account", &whose]).out.contains(granted)
+    });
+}
+
+fn plugin(world: &World) {
+    let scene = world.scene();
+    let folder = scene.file("plugins");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let link = folder.join("kubectl-cfshare");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_cfshare"), &link).expect("a link");
+    let mut command = world.cluster.kubectl(&["cfshare", "status", "-n", &scene.namespace]);
+    command.env("PATH", &folder);
+    let ran = finish(command, "");
+    assert_eq!((ran.code, ran.out.as_str()), (0, "no Shares here\n"), "{}", ran.err);
+}

@@ -1,0 +1,251 @@
+//! What others change at Cloudflare: shown first, then put right, and not for ever where it does not stay.
+
+use cfshare_simulator::{Action, Edit, Release, Rule};
+use serde_json::json;
+
+use crate::Test;
+use crate::scene::{PATIENCE, Scene, World, condition, ids, is_ready, message};
+
+pub const TESTS: &[Test] = &[
+    ("drift: a stranger is shown and left alone, the rest is put right", mixed),
+    ("drift: a name changed by hand is shown before it is put right", name),
+    ("drift: meta changed by hand is shown before it is put right", meta),
+    ("drift: a recipient removed by hand is shown before it is added again", recipient),
+    ("drift: a resource removed by hand is shown before it is added again", resource),
+    ("drift: what an object declares is put right as well", object),
+    ("drift: an exclusion removed by hand is put back", exclusion),
+    ("drift: a share deleted by hand is made anew", deleted),
+    ("drift: a share deleted by hand is made anew with its objects", deleted_with_objects),
+    ("drift: meta that does not stay is written twice and no more", meta_fight),
+    ("drift: a name that does not stay is written twice and no more", name_fight),
+    ("drift: a recipient that does not stay is added twice and no more", recipient_fight),
+];
+
+fn settled(scene: &Scene, recipients: &[&str], resources: &[&str]) -> String {
+    scene.apply(&scene.share("waf", recipients, resources, ""));
+    scene.wait_ready("share", "waf");
+    scene.only().id
+}
+
+/// Makes the edit; while the call that would put it right is held, it must be shown. Then lets it go.
+fn shown_then_mended(scene: &Scene, edit: Edit, method: &str, path: &str, shown: impl Fn(&serde_json::Value) -> bool) {
+    let simulator = &scene.world.simulator;
+    let held = simulator.fault(Rule::once(method, path, Action::HoldBefore {}).account(&scene.account));
+    simulator.edit(edit).expect("an edit");
+    let request = simulator.wait_held(PATIENCE, |held| held.account.as_deref() == Some(scene.account.as_str()));
+    let request = request.unwrap_or_else(|| panic!("nothing was put right: {:?}", scene.changes()));
+    let share = scene.wait_for("share", "waf", "showed the drift", &shown);
+    assert!(condition(&share, "Drifted").is_some() && !is_ready(&share), "{share:#}");
+    simulator.release(request.id, Release::Go).expect("a release");
+    let share = scene.wait_for("share", "waf", "was clean again", |share| {
+        is_ready(share) && share["status"]["drift"].is_null() && condition(share, "Drifted").is_none()
+    });
+    assert_eq!(simulator.fired(held), 1);
+    assert_eq!(share["status"]["shareID"], scene.only().id.as_str());
+    let events = scene.events("waf");
+    assert!(events.iter().any(|(reason, text)| reason == "Drifted" && text.contains("put right")), "{events:?}");
+}
+
+fn mixed(world: &World) {
+    let scene = world.scene();
+    let [one, two, foreign, first] = ids();
+    let id = settled(&scene, &[&one, &two], &[&first]);
+    world.simulator.edit(Edit::AddRecipient { share: id.clone(), account: foreign.clone() }).expect("an edit");
+    scene.wait_for("share", "waf", "showed the stranger", |share| {
+        is_ready(share) && share["status"]["unmanaged"][0]["accountID"] == foreign.as_str()
+    });
+    world.simulator.edit(Edit::RemoveRecipient { share: id.clone(), recipient: two }).expect("an edit");
+    world.simulator.edit(Edit::Rename { share: id, name: "by hand".into() }).expect("an edit");
+    scene.wait_state("all again", |shares| shares[0].name == "waf" && shares[0].live_recipients().len() == 3);
+    scene.wait_ready("share", "waf");
+}
+
+fn name(world: &World) {
+    let scene = world.scene();
+    let [one, first] = ids();
+    let share = settled(&scene, &[&one], &[&first]);
+    shown_then_mended(&scene, Edit::Rename { share, name: "by hand".into() }, "PUT", "/accounts/*/shares/*", |share| {
+        let drift = &share["status"]["drift"][0];
+        drift["path"] == "name" && drift["desired"] == "waf" && drift["observed"] == "by hand"
+    });
+    assert_eq!(scene.only().name, "waf");
+}
+
+fn meta(world: &World) {
+    let scene = world.scene();
+    let [one, first] = ids();
+    let share = settled(&scene, &[&one], &[&first]);
+    let path = format!("resources[custom-ruleset/{first}].meta");
+    shown_then_mended(
+        &scene,
+        Edit::SetMeta { share, resource: first, meta: json!({"mode": "log"}) },
+        "PUT",
+        "/accounts/*/shares/*/resources/*",
+        |share| {
+            let drift = &share["status"]["drift"][0];
+            drift["path"] == path.as_str() && drift["observed"] == "{\"mode\":\"log\"}"
+        },
+    );
+    assert_eq!(scene.only().resources[0].meta, json!({}));
+}
+
+fn recipient(world: &World) {
+    let scene = world.scene();
+    let [one, two, first] = ids();
+    let share = settled(&scene, &[&one, &two], &[&first]);
+    let path = format!("recipients[{two}]");
+    shown_then_mended(
+        &scene,
+        Edit::RemoveRecipient { share, recipient: two },
+        "POST",
+        "/accounts/*/shares/*/recipients",
+        |share| share["status"]["drift"][0]["path"] == path.as_str(),
+    );
+    assert_eq!(scene.only().live_recipients().len(), 2);
+}
+
+fn resource(world: &World) {
+    let scene = world.scene();
+    let [one, first, second] = ids();
+    let share = settled(&scene, &[&one], &[&first, &second]);
+    let path = format!("resources[custom-ruleset/{second}]");
+    shown_then_mended(
+        &scene,
+        Edit::RemoveResource { share, resource: second },
+        "POST",
+        "/accounts/*/shares/*/resources",
+        |share| share["status"]["drift"][0]["path"] == path.as_str(),
+    );
+    assert_eq!(scene.only().live_resources().len(), 2);
+}
+
+fn object(world: &World) {
+    let scene = world.scene();
+    let [one, two, first, second] = ids();
+    let id = settled(&scene, &[&one], &[&first]);
+    scene.apply(&scene.recipient("two", "waf", &two, ""));
+    scene.apply(&scene.resource("second", "waf", &second, "meta: {mode: block}"));
+    scene.wait_ready("sharerecipient", "two");
+    scene.wait_ready("shareresource", "second");
+    world.simulator.edit(Edit::RemoveRecipient { share: id.clone(), recipient: two }).expect("an edit");
+    let edit = Edit::SetMeta { share: id.clone(), resource: second.clone(), meta: json!({}) };
+    world.simulator.edit(edit).expect("an edit");
+    scene.wait_state("both again", |shares| {
+        let meta = shares[0].live_resources().iter().any(|row| row.meta["mode"] == "block");
+        meta && shares[0].live_recipients().len() == 2
+    });
+    for (kind, name) in [("sharerecipient", "two"), ("shareresource", "second")] {
+        let child = scene.wait_ready(kind, name);
+        assert!(condition(&child, "Drifted").is_none(), "{child:#}");
+        let events = scene.events(name);
+        assert!(events.iter().any(|(reason, _)| reason == "Drifted"), "{name}: {events:?}");
+    }
+    world.simulator.edit(Edit::RemoveResource { share: id, resource: second }).expect("an edit");
+    scene.wait_state("the resource again", |shares| shares[0].live_resources().len() == 2);
+    scene.wait_ready("shareresource", "second");
+    scene.wait_ready("share", "waf");
+}
+
+fn exclusion(world: &World) {
+    let scene = world.scene();
+    let [organization, one, two, first] = ids();
+    world.simulator.organization(&organization, &[&scene.account, &one, &two]);
+    let more = format!("organization: {{id: {organization}, excluded: [{{accountID: {two}}}]}}");
+    scene.apply(&scene.share("waf", &[], &[&first], &more));
+    scene.wait_ready("share", "waf");
+    let id = scene.only().id;
+    let base = world.simulator.base_url();
+    let url = format!("{base}/accounts/{}/shares/{id}/excluded-recipients", scene.account);
+    world.call_cloudflare("PUT", &url, &scene.token, &json!([]));
+    assert!(scene.only().excluded.is_empty());
+    scene.wait_state("the exclusion again", |shares| shares[0].excluded == [two.clone()]);
+    scene.wait_ready("share", "waf");
+    assert_eq!(scene.only().live_recipients().len(), 1);
+}
+
+fn deleted(world: &World) {
+    let scene = world.scene();
+    let [one, two, first] = ids();
+    let id = settled(&scene, &[&one, &two], &[&first]);
+    world.simulator.edit(Edit::DeleteShare { share: id.clone() }).expect("an edit");
+    let share = scene.wait_for("share", "waf", "became Ready with a new share", |share| {
+        is_ready(share) && share["status"]["shareID"] != id.as_str()
+    });
+    assert_eq!(share["status"]["shareID"], scene.only().id.as_str());
+    assert_eq!(share["status"]["recipients"]["summary"], "2/2");
+    assert_eq!(scene.changes().len(), 2, "{:?}", scene.changes());
+    let events = scene.events("waf");
+    assert!(events.iter().any(|(reason, text)| reason == "ShareGone" && text.contains(&id)), "{events:?}");
+}
+
+fn deleted_with_objects(world: &World) {
+    let scene = world.scene();
+    let [one, first] = ids();
+    scene.apply(&scene.share("waf", &[], &[], ""));
+    scene.apply(&scene.recipient("one", "waf", &one, ""));
+    scene.apply(&scene.resource("first", "waf", &first, "meta: {mode: block}"));
+    scene.wait_ready("share", "waf");
+    scene.wait_ready("sharerecipient", "one");
+    scene.wait_ready("shareresource", "first");
+    let id = scene.only().id;
+    // Gone without a trace, as after a support case.
+    world.simulator.edit(Edit::VanishShare { share: id.clone() }).expect("an edit");
+    scene.wait_for("share", "waf", "became Ready with a new share", |share| {
+        is_ready(share) && share["status"]["shareID"] != id.as_str()
+    });
+    let new = scene.only().id;
+    for (kind, name) in [("sharerecipient", "one"), ("shareresource", "first")] {
+        scene.wait_for(kind, name, "followed to the new share", |child| {
+            is_ready(child) && child["status"]["shareID"] == new.as_str()
+        });
+    }
+    assert_eq!(scene.changes().len(), 2, "{:?}", scene.changes());
+    scene.kubectl(&["delete", "share,sharerecipient,shareresource", "--all", "--timeout=60s"]);
+    scene.wait_nothing();
+}
+
+/// Changes back what the operator puts right, until it gives up.
+fn fight(scene: &Scene, mut edit: impl FnMut() -> Edit, is_mended: impl Fn(&cfshare_simulator::ShareState) -> bool) {
+    let start = scene.changes().len();
+    for round in 1..=2 {
+        scene.world.simulator.edit(edit()).expect("an edit");
+        scene.wait_state("it put right", |shares| is_mended(&shares[0]));
+        scene.wait_ready("share", "waf");
+        assert_eq!(scene.changes_since(start).len(), round, "{:?}", scene.changes());
+    }
+    scene.world.simulator.edit(edit()).expect("an edit");
+    let share = scene.wait_reason("share", "waf", "NotConverging");
+    assert!(condition(&share, "Stalled").is_some() && condition(&share, "Drifted").is_some(), "{share:#}");
+    assert!(message(&share).contains("twice"), "{}", message(&share));
+    scene.wait_sweep();
+    assert_eq!(scene.changes_since(start).len(), 2, "{:?}", scene.changes());
+    // A person asks for one more try.
+    scene.annotate("share", "waf", "cfshare.dev/requestedAt=again");
+    scene.wait_state("it put right", |shares| is_mended(&shares[0]));
+    scene.wait_ready("share", "waf");
+}
+
+fn meta_fight(world: &World) {
+    let scene = world.scene();
+    let [one, first] = ids();
+    let share = settled(&scene, &[&one], &[&first]);
+    let edit =
+        || Edit::SetMeta { share: share.clone(), resource: first.clone(), meta: json!({"mode": "somebody else's"}) };
+    fight(&scene, edit, |share| share.live_resources()[0].meta == json!({}));
+}
+
+fn name_fight(world: &World) {
+    let scene = world.scene();
+    let [one, first] = ids();
+    let share = settled(&scene, &[&one], &[&first]);
+    let edit = || Edit::Rename { share: share.clone(), name: "somebody else's".into() };
+    fight(&scene, edit, |share| share.name == "waf");
+}
+
+fn recipient_fight(world: &World) {
+    let scene = world.scene();
+    let [one, two, first] = ids();
+    let share = settled(&scene, &[&one, &two], &[&first]);
+    let edit = || Edit::RemoveRecipient { share: share.clone(), recipient: two.clone() };
+    fight(&scene, edit, |share| share.live_recipients().len() == 2);
+}

@@ -1,0 +1,59 @@
+//! Does anything write a field that Git does not have, so that Argo CD would call the object OutOfSync?
+
+use std::fs;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::scene::{Scene, World, is_observed};
+
+/// The examples, moved into the test's own namespace and account.
+fn examples(scene: &Scene<'_>) -> Vec<(String, String)> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/examples");
+    let moved = |text: String| {
+        text.replace("security-baseline", &scene.namespace).replace("023e105f4ecef8ad9ca31a8372d0c353", &scene.account)
+    };
+    let mut examples: Vec<(String, String)> = fs::read_dir(folder)
+        .expect("examples")
+        .map(|file| file.expect("a file").path())
+        .map(|path| (path.display().to_string(), moved(fs::read_to_string(&path).expect("text"))))
+        .collect();
+    examples.sort();
+    examples
+}
+
+fn documents(yaml: &str) -> Vec<Value> {
+    serde_yaml::Deserializer::from_str(yaml).map(|document| Value::deserialize(document).expect("YAML")).collect()
+}
+
+pub fn unchanged(world: &World) {
+    let scene = world.scene();
+    let manifests: Vec<(String, String)> =
+        examples(&scene).into_iter().filter(|(name, _)| !name.ends_with("secret.yaml")).collect();
+    for (name, yaml) in &manifests {
+        // The way that Argo CD goes by default; the other one must not differ either.
+        scene.try_kubectl(&["apply", "-f", "-"], Some(yaml)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+    let desired: Vec<Value> = manifests.iter().flat_map(|(_, yaml)| documents(yaml)).collect();
+    assert!(desired.len() >= 8);
+    for manifest in &desired {
+        let kind = manifest["kind"].as_str().expect("a kind").to_lowercase();
+        let name = manifest["metadata"]["name"].as_str().expect("a name");
+        let live = scene.wait_for(&kind, name, "seen by the operator", |object| {
+            is_observed(object) && object["status"]["conditions"].as_array().is_some_and(|list| !list.is_empty())
+        });
+        assert_eq!(live["spec"], manifest["spec"], "{kind} {name} would be OutOfSync");
+        assert_eq!(live["metadata"]["labels"], manifest["metadata"]["labels"], "{kind} {name}");
+        let annotations = live["metadata"]["annotations"].as_object().cloned().unwrap_or_default();
+        let foreign = annotations.keys().filter(|key| *key != "kubectl.kubernetes.io/last-applied-configuration");
+        assert_eq!(foreign.count(), 0, "{kind} {name}: {annotations:?}");
+    }
+    for (name, yaml) in &manifests {
+        let diff = ["diff", "--server-side", "--force-conflicts", "-f", "-"];
+        scene.try_kubectl(&diff, Some(yaml)).unwrap_or_else(|error| panic!("{name} differs: {error}"));
+    }
+    // The check can fail.
+    let edited = manifests.iter().map(|(_, yaml)| yaml).find(|yaml| yaml.contains("prune: false")).expect("one");
+    let diff = ["diff", "--server-side", "--force-conflicts", "-f", "-"];
+    assert!(scene.try_kubectl(&diff, Some(&edited.replace("prune: false", "prune: true"))).is_err());
+}

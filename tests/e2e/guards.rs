@@ -1,0 +1,363 @@
+//! Whether nobody loses everything by accident: by an empty list, a vanished account, another account's token.
+
+use cfshare_simulator::{Action, Edit, ErrorBody, Policy, Rule, ShareState, random_id};
+use serde_json::Value;
+
+use crate::Test;
+use crate::expect::{creates, has, only_share, sweeps, tally};
+use crate::own;
+use crate::scene::{Scene, World, condition, ids, is_ready, message};
+
+pub const TESTS: &[Test] = &[
+    ("guards: three hundred recipients emptied by mistake all stay, until a person confirms", emptied),
+    ("guards: a number and a percentage of removals hold", limits),
+    ("guards: removals within ten minutes count together", together),
+    ("guards: an account whose shares all vanish is left alone, and goes on when they are back", vanished_and_back),
+    ("guards: an account whose shares all vanish is made anew when a person says so", vanished_for_good),
+    ("guards: shares that all are deleted by hand wait for a person too", deleted_by_hand),
+    ("guards: a restart finds the breaker as it was", restarted_open),
+    ("guards: a few lost of many are made anew", few_of_many),
+    ("guards: a token that sees nothing makes nothing anew", |w| exchanged(w, 4, blind())),
+    ("guards: another account's token makes the only share not anew", |w| exchanged(w, 1, blind())),
+    ("guards: another account's token makes two shares not anew", |w| exchanged(w, 2, blind())),
+    ("guards: a token that is refused for the account makes nothing anew", |w| {
+        exchanged(w, 2, Policy { accounts: Some(vec![random_id()]), ..Policy::default() });
+    }),
+    ("guards: another account's token releases nothing that is being deleted", exchanged_while_deleting),
+    ("guards: a share lost under a new token is made anew when a person says so", exchanged_and_vouched),
+    ("guards: a share that is not there for a moment is neither made anew nor released", flicker),
+    ("guards: a read that says not found out of the blue changes nothing", not_found_once),
+    ("guards: a list that lies about its length changes nothing", lying_lists),
+];
+
+fn blind() -> Policy {
+    Policy { blind: true, ..Policy::default() }
+}
+
+fn accounts(count: usize) -> Vec<String> {
+    (0..count).map(|_| random_id()).collect()
+}
+
+fn strs(ids: &[String]) -> Vec<&str> {
+    ids.iter().map(String::as_str).collect()
+}
+
+/// The share says so in its conditions, with the annotation that confirms.
+fn blocked(scene: &Scene<'_>) -> Value {
+    let share = scene.wait_reason("share", "waf", "RemovalBlocked");
+    assert!(condition(&share, "Stalled").is_some(), "{share:#}");
+    let generation = share["metadata"]["generation"].as_i64().expect("a generation");
+    assert!(message(&share).contains(&format!("cfshare.dev/confirm-removals={generation}")), "{share:#}");
+    share
+}
+
+fn confirm(scene: &Scene<'_>, share: &Value) {
+    scene.annotate("share", "waf", &format!("cfshare.dev/confirm-removals={}", share["metadata"]["generation"]));
+}
+
+fn emptied(world: &World) {
+    let scene = world.scene();
+    let many = accounts(300);
+    let [x, y] = ids();
+    scene.apply(&scene.share("waf", &strs(&many), &[&x], ""));
+    scene.wait_ready("share", "waf");
+    scene.apply(&scene.share("waf", &[], &[&x], ""));
+    let share = blocked(&scene);
+    assert!(message(&share).contains("300 of 300"), "{share:#}");
+    // What is no removal of recipients goes on.
+    scene.apply(&scene.share("waf", &[], &[&x, &y], ""));
+    scene.wait_state("the other resource", |shares| has(&shares[0], &strs(&many), &[&x, &y]));
+    let share = blocked(&scene);
+    sweeps(&scene, 2);
+    assert!(has(&scene.only(), &strs(&many), &[&x, &y]));
+    // A word on an older generation does not count.
+    scene.annotate("share", "waf", "cfshare.dev/confirm-removals=2");
+    sweeps(&scene, 1);
+    assert!(has(&scene.only(), &strs(&many), &[&x, &y]));
+    confirm(&scene, &share);
+    scene.wait_state("nobody", |shares| has(&shares[0], &[], &[&x, &y]));
+    scene.wait("it to rest", || {
+        let share = scene.get("share", "waf").expect("it");
+        condition(&share, "Stalled").is_none_or(|stalled| stalled["reason"] != "RemovalBlocked")
+    });
+}
+
+fn limits(world: &World) {
+    for (limit, count) in [("maxRemovals: 8", 8), ("maxRemovals: 50%", 10)] {
+        let scene = world.scene();
+        let many = accounts(20);
+        let [x] = ids();
+        scene.apply(&scene.share("waf", &strs(&many), &[&x], limit));
+        scene.wait_ready("share", "waf");
+        scene.apply(&scene.share("waf", &strs(&many[count + 1..]), &[&x], limit));
+        blocked(&scene);
+        assert!(has(&scene.only(), &strs(&many), &[&x]));
+        scene.apply(&scene.share("waf", &strs(&many[count..]), &[&x], limit));
+        scene.wait_state("as many less as are allowed", |shares| has(&shares[0], &strs(&many[count..]), &[&x]));
+        scene.wait_ready("share", "waf");
+    }
+}
+
+fn together(world: &World) {
+    let scene = world.scene();
+    let many = accounts(20);
+    let [x] = ids();
+    scene.apply(&scene.share("waf", &strs(&many), &[&x], ""));
+    scene.wait_ready("share", "waf");
+    scene.apply(&scene.share("waf", &strs(&many[4..]), &[&x], ""));
+    scene.wait_state("four less", |shares| has(&shares[0], &strs(&many[4..]), &[&x]));
+    scene.wait_ready("share", "waf");
+    scene.apply(&scene.share("waf", &strs(&many[6..]), &[&x], ""));
+    let share = blocked(&scene);
+    sweeps(&scene, 2);
+    assert!(has(&scene.only(), &strs(&many[4..]), &[&x]));
+    confirm(&scene, &share);
+    scene.wait_state("two less", |shares| has(&shares[0], &strs(&many[6..]), &[&x]));
+    scene.wait_ready("share", "waf");
+}
+
+/// So many settled shares, `waf-0` and so on.
+fn several(scene: &Scene<'_>, count: usize) -> Vec<ShareState> {
+    let manifests: Vec<String> =
+        (0..count).map(|n| scene.share(&format!("waf-{n}"), &[&random_id()], &[&random_id()], "")).collect();
+    scene.apply(&manifests.join("---\n"));
+    each(scene, count, "became Ready", is_ready);
+    scene.live()
+}
+
+fn each(scene: &Scene<'_>, count: usize, what: &str, is: impl Fn(&Value) -> bool) {
+    for n in 0..count {
+        scene.wait_for("share", &format!("waf-{n}"), what, &is);
+    }
+}
+
+fn says(reason: &str) -> impl Fn(&Value) -> bool {
+    move |share| condition(share, "Stalled").is_some_and(|stalled| stalled["reason"] == reason)
+}
+
+fn vouch(scene: &Scene<'_>, kind: &str, name: &str) {
+    let time = scene.kubectl(&[
+        "get",
+        kind,
+        name,
+        "-o",
+        "jsonpath={.status.conditions[?(@.type==\"Stalled\")].lastTransitionTime}",
+    ]);
+    scene.annotate(kind, name, &format!("cfshare.dev/close-breaker={time}"));
+}
+
+fn untouched(scene: &Scene<'_>, count: usize) {
+    sweeps(scene, 3);
+    assert_eq!(creates(scene), count, "{:#?}", scene.changes());
+    for n in 0..count {
+        let share = scene.get("share", &format!("waf-{n}")).expect("the object");
+        assert!(share["status"]["shareID"].is_string(), "{share:#}");
+    }
+}
+
+fn vanished_and_back(world: &World) {
+    let scene = world.scene();
+    let shares = several(&scene, 4);
+    world.simulator.edit(Edit::VanishAll { account: scene.account.clone() }).expect("an edit");
+    each(&scene, 4, "said that the breaker is open", says("BreakerOpen"));
+    let share = scene.get("share", "waf-0").expect("it");
+    assert!(message(&share).contains("cfshare.dev/close-breaker"), "{share:#}");
+    untouched(&scene, 4);
+    for share in &shares {
+        world.simulator.edit(Edit::ReappearShare { share: share.id.clone() }).expect("an edit");
+    }
+    each(&scene, 4, "became Ready again", is_ready);
+    assert_eq!(creates(&scene), 4);
+    assert_eq!(scene.live().len(), 4);
+}
+
+fn vanished_for_good(world: &World) {
+    let scene = world.scene();
+    several(&scene, 4);
+    world.simulator.edit(Edit::VanishAll { account: scene.account.clone() }).expect("an edit");
+    each(&scene, 4, "said that the breaker is open", says("BreakerOpen"));
+    scene.annotate("share", "waf-1", "cfshare.dev/close-breaker=2020-01-01T00:00:00Z");
+    untouched(&scene, 4);
+    vouch(&scene, "share", "waf-2");
+    scene.wait_state("all again", |shares| shares.iter().filter(|share| share.live()).count() == 4);
+    each(&scene, 4, "became Ready again", is_ready);
+    sweeps(&scene, 2);
+    assert_eq!((scene.live().len(), creates(&scene)), (4, 8));
+}
+
+fn deleted_by_hand(world: &World) {
+    let scene = world.scene();
+    several(&scene, 3);
+    world.simulator.edit(Edit::DeleteAll { account: scene.account.clone() }).expect("an edit");
+    each(&scene, 3, "said that the breaker is open", says("BreakerOpen"));
+    untouched(&scene, 3);
+    vouch(&scene, "share", "waf-0");
+    each(&scene, 3, "became Ready again", is_ready);
+    assert_eq!((scene.live().len(), creates(&scene)), (3, 6));
+}
+
+fn restarted_open(world: &World) {
+    let scene = world.own_scene();
+    let operator = own::start(&scene, &[]);
+    several(&scene, 3);
+    world.simulator.edit(Edit::VanishAll { account: scene.account.clone() }).expect("an edit");
+    each(&scene, 3, "said that the breaker is open", says("BreakerOpen"));
+    own::crash(operator);
+    let operator = own::start(&scene, &[]);
+    untouched(&scene, 3);
+    own::crash(operator);
+    // A word that was given while no operator ran counts as well.
+    vouch(&scene, "share", "waf-0");
+    let _operator = own::start(&scene, &[]);
+    each(&scene, 3, "became Ready again", is_ready);
+    assert_eq!((scene.live().len(), creates(&scene)), (3, 6));
+}
+
+fn few_of_many(world: &World) {
+    let scene = world.scene();
+    let shares = several(&scene, 4);
+    for share in &shares[..2] {
+        world.simulator.edit(Edit::VanishShare { share: share.id.clone() }).expect("an edit");
+    }
+    scene.wait_state("all again", |shares| shares.iter().filter(|share| share.live()).count() == 4);
+    each(&scene, 4, "became Ready again", is_ready);
+    assert_eq!((scene.live().len(), creates(&scene)), (4, 6));
+}
+
+/// Puts another token into the Secret, and takes it out again.
+fn exchanged(world: &World, count: usize, policy: Policy) {
+    let scene = world.scene();
+    several(&scene, count);
+    let ids: Vec<String> = scene.live().into_iter().map(|share| share.id).collect();
+    let other = format!("token-{}", random_id());
+    world.simulator.token(&other, policy);
+    scene.put_token(&other);
+    each(&scene, count, "said what is wrong", |share| {
+        condition(share, "Ready").is_some_and(|ready| ready["status"] == "Unknown")
+            && (says("BreakerOpen")(share) || says("Denied")(share))
+    });
+    untouched(&scene, count);
+    let told = scene.get("share", "waf-0").expect("it");
+    assert!(message(&told).contains("close-breaker") || message(&told).contains("permission"), "{told:#}");
+    scene.put_token(&scene.token);
+    each(&scene, count, "became Ready again", is_ready);
+    assert_eq!(creates(&scene), count);
+    assert_eq!(scene.live().into_iter().map(|share| share.id).collect::<Vec<_>>(), ids);
+}
+
+fn exchanged_while_deleting(world: &World) {
+    let scene = world.scene();
+    let [a, b, x] = ids();
+    scene.apply(&scene.share("waf-0", &[&a], &[&x], ""));
+    scene.apply(&scene.recipient("bee", "waf-0", &b, ""));
+    scene.wait_ready("share", "waf-0");
+    scene.wait_ready("sharerecipient", "bee");
+    let other = format!("token-{}", random_id());
+    world.simulator.token(&other, blind());
+    scene.put_token(&other);
+    scene.wait_for("share", "waf-0", "said what is wrong", says("BreakerOpen"));
+    scene.delete("sharerecipient", "bee");
+    scene.wait_for("sharerecipient", "bee", "said what is wrong", says("BreakerOpen"));
+    scene.delete("share", "waf-0");
+    sweeps(&scene, 3);
+    assert!(scene.get("share", "waf-0").is_some());
+    only_share(&scene.state(), &[&a, &b], &[&x]);
+    scene.put_token(&scene.token);
+    scene.wait_gone("share", "waf-0");
+    scene.wait_gone("sharerecipient", "bee");
+    scene.wait_nothing();
+}
+
+fn exchanged_and_vouched(world: &World) {
+    let scene = world.scene();
+    let shares = several(&scene, 1);
+    world.simulator.edit(Edit::VanishShare { share: shares[0].id.clone() }).expect("an edit");
+    let other = format!("token-{}", random_id());
+    scene.put_token(&other);
+    // The share may have been found lost before the new token came into use: then it is made anew already.
+    let share = scene.wait_for("share", "waf-0", "said what is wrong, or went on", |share| {
+        says("BreakerOpen")(share) || (is_ready(share) && share["status"]["shareID"] != shares[0].id.as_str())
+    });
+    if says("BreakerOpen")(&share) {
+        vouch(&scene, "share", "waf-0");
+    }
+    scene.wait_for("share", "waf-0", "was made anew", |share| {
+        is_ready(share) && share["status"]["shareID"] != shares[0].id.as_str()
+    });
+    assert_eq!((scene.live().len(), creates(&scene)), (1, 2));
+}
+
+fn flicker(world: &World) {
+    let scene = world.own_scene();
+    // A share must be missing for a quarter of the settle time.
+    let _operator = own::start(&scene, &[("--settle-time", "40s")]);
+    let [a, x] = ids();
+    scene.apply(&scene.share("waf-0", &[&a], &[&x], ""));
+    scene.wait_ready("share", "waf-0");
+    let id = scene.only().id;
+    world.simulator.edit(Edit::VanishShare { share: id.clone() }).expect("an edit");
+    scene.wait_for("share", "waf-0", "missed its share", |share| {
+        condition(share, "Ready")
+            .is_some_and(|ready| ready["reason"] == "ShareNotFound" && ready["status"] == "Unknown")
+    });
+    world.simulator.edit(Edit::ReappearShare { share: id.clone() }).expect("an edit");
+    scene.wait_ready("share", "waf-0");
+    world.simulator.edit(Edit::VanishShare { share: id.clone() }).expect("an edit");
+    sweeps(&scene, 1);
+    scene.delete("share", "waf-0");
+    scene.wait_for("share", "waf-0", "is being deleted", |share| {
+        condition(share, "Ready").is_some_and(|ready| ready["reason"] == "Deleting")
+    });
+    world.simulator.edit(Edit::ReappearShare { share: id.clone() }).expect("an edit");
+    scene.wait_gone("share", "waf-0");
+    assert_eq!(creates(&scene), 1);
+    scene.wait_nothing();
+}
+
+fn not_found_once(world: &World) {
+    let scene = world.scene();
+    let [a, b, x] = ids();
+    scene.apply(&scene.share("waf", &[&a], &[&x], ""));
+    scene.wait_ready("share", "waf");
+    for path in ["/accounts/*/shares/*", "/accounts/*/shares/*/recipients"] {
+        let gone = Action::StatusBefore { status: 404, body: ErrorBody::Json, code: Some(1004), retry_after: None };
+        let rule = world.simulator.fault(Rule::once("GET", path, gone).account(&scene.account));
+        scene.annotate("share", "waf", &format!("cfshare.dev/requestedAt={}", random_id()));
+        scene.wait("the read that says so", || world.simulator.fired(rule) == 1);
+        scene.wait_ready("share", "waf");
+    }
+    scene.apply(&scene.share("waf", &[&a, &b], &[&x], ""));
+    scene.wait_state("the other recipient", |shares| has(&shares[0], &[&a, &b], &[&x]));
+    scene.wait_ready("share", "waf");
+    let calls = tally(&scene.journal());
+    assert_eq!(calls.values().sum::<usize>(), 2, "{calls:?}");
+}
+
+fn lying_lists(world: &World) {
+    let scene = world.scene();
+    several(&scene, 5);
+    let before = scene.changes();
+    let lies = [
+        Action::Rewrite { set: [("/result_info/total_count".into(), 7.into())].into(), remove: vec![] },
+        Action::Rewrite { set: [("/result_info/total_count".into(), 1.into())].into(), remove: vec![] },
+        Action::Rewrite { set: [("/result_info/total_pages".into(), 2.into())].into(), remove: vec![] },
+        Action::Rewrite { set: [("/result_info/total_pages".into(), 5000.into())].into(), remove: vec![] },
+        Action::Rewrite { set: Default::default(), remove: vec!["/result/0".into()] },
+        Action::Rewrite { set: Default::default(), remove: vec!["/result_info".into()] },
+        Action::Rewrite { set: [("/result".into(), Value::Array(vec![]))].into(), remove: vec![] },
+        Action::NullResult {},
+        Action::Cut {},
+        Action::Garbage { body: Some("{\"success\":true,\"result\":[]".into()), content_type: None },
+        Action::StatusBefore { status: 200, body: ErrorBody::Html, code: None, retry_after: None },
+    ];
+    for lie in lies {
+        let word = format!("{lie:?}");
+        let rule = Rule::once("GET", "/accounts/*/shares", lie).account(&scene.account).times(3);
+        let rule = world.simulator.fault(rule);
+        scene.wait(&format!("{word} to be told"), || world.simulator.fired(rule) >= 1);
+        world.simulator.remove_fault(rule);
+    }
+    sweeps(&scene, 2);
+    each(&scene, 5, "is Ready", is_ready);
+    assert_eq!(scene.changes(), before);
+}

@@ -1,0 +1,253 @@
+//! Whether each recipient and resource is added once and removed surely, whatever becomes of the calls.
+
+use cfshare_simulator::{Action, Association, Edit, ErrorBody, PostedAgain, Release, Rule};
+
+use crate::Test;
+use crate::expect::{has, nothing_doubled, only_share, sweeps, tally};
+use crate::own;
+use crate::scene::{PATIENCE, Scene, World, ids};
+
+pub const TESTS: &[Test] = &[
+    ("rows: the lost answer of a recipient's POST makes no second row", |w| lost(w, Action::ApplyDrop {}, false, 1)),
+    ("rows: the lost answer of a resource's POST makes no second row", |w| lost(w, Action::ApplyDrop {}, true, 1)),
+    ("rows: a recipient's POST that arrives late makes no second row", |w| {
+        lost(w, Action::Late { ms: 3000 }, false, 1);
+    }),
+    ("rows: an error after a recipient was added makes no second row", |w| {
+        let body = ErrorBody::Html;
+        lost(w, Action::StatusAfter { status: 502, body, code: None, retry_after: None }, false, 1);
+    }),
+    ("rows: a lost POST of a recipient is sent again after the settle time", |w| lost(w, Action::Drop {}, false, 2)),
+    ("rows: a lost POST of a resource is sent again after the settle time", |w| lost(w, Action::Drop {}, true, 2)),
+    ("rows: the lost answer of a child's POST makes no second row", lost_for_child),
+    ("rows: a recipient that somebody added a moment before is no conflict for long", added_meanwhile),
+    ("rows: a line removed while the operator is down ends the sharing", removed_while_down),
+    ("rows: a line removed after its POST was sent and not recorded ends the sharing", removed_unrecorded),
+    ("rows: a line removed while its POST is still on its way ends the sharing", removed_before_arrival),
+    ("rows: of two rows of a wanted recipient neither is deleted, and both go when it is not wanted", two_rows),
+    ("rows: a recipient that is wanted again while it goes comes back once", wanted_again),
+    ("rows: a removal whose answer was lost is not repeated for nothing", lost_removal),
+    ("rows: adds come before removals when the only resource is swapped", swapped),
+];
+
+const RECIPIENTS: &str = "/accounts/*/shares/*/recipients";
+const RESOURCES: &str = "/accounts/*/shares/*/resources";
+
+/// A share whose next recipient, or resource, is added by a POST that suffers the fault.
+fn lost(world: &World, action: Action, resource: bool, posts: usize) {
+    let scene = world.scene();
+    world.simulator.switches(Some(&scene.account), |s| {
+        (s.live_recipient_again, s.resource_again) = (PostedAgain::SecondRow, PostedAgain::SecondRow);
+    });
+    let [a, b, x, y] = ids();
+    scene.apply(&scene.share("waf", &[&a], &[&x], ""));
+    scene.wait_ready("share", "waf");
+    let path = if resource { RESOURCES } else { RECIPIENTS };
+    let rule = world.simulator.fault(Rule::once("POST", path, action).account(&scene.account));
+    let (recipients, resources): (&[&str], &[&str]) = if resource { (&[&a], &[&x, &y]) } else { (&[&a, &b], &[&x]) };
+    scene.apply(&scene.share("waf", recipients, resources, ""));
+    scene.wait_state("the new row", |shares| has(&shares[0], recipients, resources));
+    scene.wait_ready("share", "waf");
+    sweeps(&scene, 2);
+    only_share(&scene.state(), recipients, resources);
+    assert_eq!(world.simulator.fired(rule), 1);
+    assert_eq!(tally(&scene.journal())[&format!("POST {path}")], posts, "{:#?}", scene.changes());
+    let share = scene.wait_ready("share", "waf");
+    assert!(!share["status"]["inventory"].to_string().contains("intendedAt"), "{share:#}");
+}
+
+fn lost_for_child(world: &World) {
+    let scene = world.scene();
+    world.simulator.switches(Some(&scene.account), |s| s.live_recipient_again = PostedAgain::SecondRow);
+    let [a, b, x] = ids();
+    scene.apply(&scene.share("waf", &[&a], &[&x], ""));
+    scene.wait_ready("share", "waf");
+    let rule = Rule::once("POST", RECIPIENTS, Action::ApplyReset {}).account(&scene.account);
+    let rule = world.simulator.fault(rule);
+    scene.apply(&scene.recipient("bee", "waf", &b, ""));
+    scene.wait_ready("sharerecipient", "bee");
+    sweeps(&scene, 2);
+    only_share(&scene.state(), &[&a, &b], &[&x]);
+    assert_eq!(world.simulator.fired(rule), 1);
+    assert_eq!(tally(&scene.journal())[&format!("POST {RECIPIENTS}")], 1);
+    scene.kubectl(&["delete", "sharerecipient", "bee", "--timeout=60s"]);
+    only_share(&scene.state(), &[&a], &[&x]);
+}
+
+fn added_meanwhile(world: &World) {
+    let scene = world.scene();
+    world.simulator.switches(Some(&scene.account), |s| {
+        (s.live_recipient_again, s.resource_again) = (PostedAgain::Conflict, PostedAgain::Conflict);
+    });
+    let [a, b, x, y] = ids();
+    scene.apply(&scene.share("waf", &[&a], &[&x], ""));
+    scene.wait_ready("share", "waf");
+    let id = scene.only().id;
+    let held: Vec<u64> = [RECIPIENTS, RESOURCES]
+        .into_iter()
+        .map(|path| {
+            let rule = Rule::once("POST", path, Action::HoldBefore {}).account(&scene.account);
+            world.simulator.fault(rule)
+        })
+        .collect();
+    scene.apply(&scene.share("waf", &[&a, &b], &[&x, &y], ""));
+    for (path, edit) in [
+        ("recipients", Edit::AddRecipient { share: id.clone(), account: b.clone() }),
+        (
+            "resources",
+            Edit::AddResource {
+                share: id.clone(),
+                resource_type: "custom-ruleset".into(),
+                id: y.clone(),
+                account: None,
+                meta: None,
+            },
+        ),
+    ] {
+        let ours = |held: &cfshare_simulator::Held| {
+            held.account.as_deref() == Some(&scene.account) && held.path.ends_with(path)
+        };
+        let held = world.simulator.wait_held(PATIENCE, ours).expect("a POST on its way");
+        world.simulator.edit(edit).expect("an edit");
+        world.simulator.release(held.id, Release::Go).expect("it goes on");
+    }
+    scene.wait_ready("share", "waf");
+    only_share(&scene.state(), &[&a, &b], &[&x, &y]);
+    assert!(held.iter().all(|rule| world.simulator.fired(*rule) == 1));
+    assert_eq!(scene.journal().iter().filter(|entry| entry.status == Some(409)).count(), 2);
+}
+
+fn removed_while_down(world: &World) {
+    let scene = world.own_scene();
+    let operator = own::start(&scene, &[]);
+    let [a, b, c, x, y] = ids();
+    scene.apply(&scene.share("waf", &[&a, &b], &[&x, &y], ""));
+    scene.apply(&scene.recipient("cee", "waf", &c, ""));
+    scene.wait_ready("share", "waf");
+    scene.wait_ready("sharerecipient", "cee");
+    own::crash(operator);
+    scene.apply(&scene.share("waf", &[&a], &[&x], ""));
+    scene.kubectl(&["delete", "sharerecipient", "cee", "--wait=false"]);
+    let _operator = own::start(&scene, &[]);
+    scene.wait_state("less", |shares| has(&shares[0], &[&a], &[&x]));
+    scene.wait_gone("sharerecipient", "cee");
+    scene.wait_ready("share", "waf");
+    nothing_doubled(&scene.state());
+}
+
+/// A settled share, and an operator that was killed while the POST of one more recipient was held at that point.
+fn killed(world: &World, point: Action) -> (Scene<'_>, [String; 3], u64) {
+    let scene = world.own_scene();
+    let operator = own::start(&scene, &[]);
+    let [a, b, x] = ids();
+    scene.apply(&scene.share("waf", &[&a], &[&x], ""));
+    scene.wait_ready("share", "waf");
+    world.simulator.fault(Rule::once("POST", RECIPIENTS, point).account(&scene.account));
+    scene.apply(&scene.share("waf", &[&a, &b], &[&x], ""));
+    let held = world.simulator.wait_held(PATIENCE, |held| held.account.as_deref() == Some(&scene.account));
+    own::crash(operator);
+    scene.apply(&scene.share("waf", &[&a], &[&x], ""));
+    (scene, [a, b, x], held.expect("a POST on its way").id)
+}
+
+fn removed_unrecorded(world: &World) {
+    let (scene, [a, b, x], held) = killed(world, Action::HoldAfter {});
+    world.simulator.release(held, Release::Go).expect("it goes on");
+    assert!(has(&scene.only(), &[&a, &b], &[&x]));
+    let _operator = own::start(&scene, &[]);
+    scene.wait_state("it gone", |shares| has(&shares[0], &[&a], &[&x]));
+    scene.wait_ready("share", "waf");
+}
+
+fn removed_before_arrival(world: &World) {
+    let (scene, [a, b, x], held) = killed(world, Action::HoldBefore {});
+    let _operator = own::start(&scene, &[]);
+    sweeps(&scene, 1);
+    world.simulator.release(held, Release::ApplyDrop).expect("it goes on");
+    world.simulator.wait_request(PATIENCE, |entry| entry.seq == held && entry.applied == 1).expect("its arrival");
+    scene.wait_state("it gone", |shares| {
+        let arrived = shares[0].recipients.iter().any(|row| row.account_id == b);
+        arrived && has(&shares[0], &[&a], &[&x])
+    });
+    scene.wait("the record to be dropped", || {
+        let share = scene.get("share", "waf").expect("it");
+        !share["status"]["inventory"].to_string().contains(&b)
+    });
+    scene.wait_ready("share", "waf");
+    only_share(&scene.state(), &[&a], &[&x]);
+}
+
+fn two_rows(world: &World) {
+    let scene = world.scene();
+    let [a, b, x] = ids();
+    scene.apply(&scene.share("waf", &[&a, &b], &[&x], ""));
+    scene.wait_ready("share", "waf");
+    let id = scene.only().id;
+    world.simulator.edit(Edit::AddRecipient { share: id, account: b.clone() }).expect("an edit");
+    scene.ask("share", "waf");
+    sweeps(&scene, 2);
+    let share = scene.wait_ready("share", "waf");
+    assert_eq!(share["status"]["recipients"]["summary"], "2/2");
+    let rows = |b: &str| scene.only().live_recipients().iter().filter(|row| row.account_id == b).count();
+    assert_eq!(rows(&b), 2);
+    scene.apply(&scene.share("waf", &[&a], &[&x], ""));
+    scene.wait_state("both gone", |shares| has(&shares[0], &[&a], &[&x]));
+    scene.wait_ready("share", "waf");
+}
+
+fn wanted_again(world: &World) {
+    let scene = world.scene();
+    world.simulator.delays(Some(&scene.account), |delays| delays.disassociate_ms = Some(4000));
+    let [a, b, x] = ids();
+    scene.apply(&scene.share("waf", &[&a, &b], &[&x], ""));
+    scene.wait_ready("share", "waf");
+    scene.apply(&scene.share("waf", &[&a], &[&x], ""));
+    scene.wait_state("it on its way out", |shares| {
+        shares[0].recipients.iter().any(|row| row.status == Association::Disassociating)
+    });
+    scene.apply(&scene.share("waf", &[&a, &b], &[&x], ""));
+    scene.wait_state("it again", |shares| has(&shares[0], &[&a, &b], &[&x]));
+    scene.wait_ready("share", "waf");
+    only_share(&scene.state(), &[&a, &b], &[&x]);
+    let journal = scene.journal();
+    let posts: Vec<&cfshare_simulator::Entry> =
+        journal.iter().filter(|e| e.method == "POST" && e.template == RECIPIENTS).collect();
+    let removal = journal.iter().find(|e| e.method == "DELETE").expect("a removal");
+    assert_eq!(posts.len(), 1, "{:#?}", scene.changes());
+    assert!(posts[0].at - removal.at >= 4_000_000, "it was added before it was gone");
+}
+
+fn lost_removal(world: &World) {
+    let scene = world.scene();
+    let [a, b, x, y] = ids();
+    scene.apply(&scene.share("waf", &[&a, &b], &[&x, &y], ""));
+    scene.wait_ready("share", "waf");
+    let lost = |path: &str| {
+        let rule = Rule::once("DELETE", path, Action::ApplyDrop {}).account(&scene.account);
+        world.simulator.fault(rule)
+    };
+    let rules = [lost(&format!("{RECIPIENTS}/*")), lost(&format!("{RESOURCES}/*"))];
+    scene.apply(&scene.share("waf", &[&a], &[&x], ""));
+    scene.wait_state("less", |shares| has(&shares[0], &[&a], &[&x]));
+    scene.wait_ready("share", "waf");
+    assert!(rules.iter().all(|rule| world.simulator.fired(*rule) == 1));
+    let removals = scene.journal().iter().filter(|entry| entry.method == "DELETE").count();
+    assert!(removals <= 4, "{:#?}", scene.changes());
+    let lost = Rule::once("DELETE", "/accounts/*/shares/*", Action::ApplyDrop {}).account(&scene.account);
+    let rule = world.simulator.fault(lost);
+    scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+    scene.wait_nothing();
+    assert_eq!(world.simulator.fired(rule), 1);
+}
+
+fn swapped(world: &World) {
+    let scene = world.scene();
+    let [a, x, y] = ids();
+    scene.apply(&scene.share("waf", &[&a], &[&x], ""));
+    scene.wait_ready("share", "waf");
+    scene.apply(&scene.share("waf", &[&a], &[&y], ""));
+    scene.wait_state("the other resource", |shares| has(&shares[0], &[&a], &[&y]));
+    scene.wait_ready("share", "waf");
+    let refused = scene.journal().iter().filter(|e| e.changing && e.status.is_some_and(|s| s >= 400)).count();
+    assert_eq!(refused, 0, "{:#?}", scene.changes());
+}
