@@ -100,6 +100,10 @@ fn credential_of(variable: impl Fn(&str) -> Option<String>) -> anyhow::Result<Op
     Ok(Some(Known { credential: Arc::new(credential), fingerprint }))
 }
 
+async fn body<T>(answer: impl Future<Output = Result<Reply<T>, Error>>) -> Result<T, Error> {
+    Ok(answer.await?.body)
+}
+
 /// Cloudflare as one credential sees it. It reads only.
 pub struct Remote {
     client: Client,
@@ -117,7 +121,7 @@ impl Remote {
                 async move { self.client.list_shares(&self.credential, account, &query).await }
             })
         };
-        let mut rows = whole(read_pages(ask, |answer| answer.map(|reply| reply.body)).await)?;
+        let mut rows = whole(read_pages(|page| body(ask(page))).await)?;
         let mut known = HashSet::new();
         rows.retain(|share| known.insert(share.id.clone()));
         Ok(rows)
@@ -136,12 +140,12 @@ impl Remote {
     pub async fn recipients(&self, account: &AccountId, id: &ShareId) -> Result<Vec<Recipient>, Error> {
         let ask =
             |page| self.ask(move || self.client.list_recipients(&self.credential, account, id, true, page, FULL_PAGE));
-        whole(read_pages(ask, |answer| answer.map(|reply| reply.body)).await)
+        whole(read_pages(|page| body(ask(page))).await)
     }
 
     pub async fn excluded(&self, account: &AccountId, id: &ShareId) -> Result<Vec<ExcludedRecipient>, Error> {
         let ask = |page| self.ask(move || self.client.list_excluded(&self.credential, account, id, page, FULL_PAGE));
-        whole(read_pages(ask, |answer| answer.map(|reply| reply.body)).await)
+        whole(read_pages(|page| body(ask(page))).await)
     }
 
     /// The first page of the shares: whether the credential works here, and what the answer's headers say.

@@ -7,13 +7,16 @@ use serde_json::Value;
 
 use super::clean;
 
+/// No word is longer.
+const MAX_WORD: usize = 100;
+
 macro_rules! words {
     ($($(#[$doc:meta])* $name:ident { $($word:ident = $text:literal),+ $(,)? })+) => {$(
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum $name {
             $($word,)+
-            /// A word that is newer than this program, kept as it came; empty when there was none.
+            /// A word that is newer than this program, kept as it came but for control characters; empty when there was none.
             Other(String),
         }
 
@@ -36,7 +39,7 @@ macro_rules! words {
             fn from(word: &str) -> Self {
                 match word {
                     $($text => Self::$word,)+
-                    other => Self::Other(other.to_owned()),
+                    other => Self::Other(clean(other, MAX_WORD)),
                 }
             }
         }
@@ -52,7 +55,7 @@ macro_rules! words {
                 Ok(match Value::deserialize(from)? {
                     Value::Null => Self::default(),
                     Value::String(word) => Self::from(word.as_str()),
-                    odd => Self::Other(odd.to_string()),
+                    odd => Self::Other(clean(&odd.to_string(), MAX_WORD)),
                 })
             }
         }
@@ -82,9 +85,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_new_word_is_kept_and_shown_clean() {
+    fn a_new_word_is_kept_clean_and_short() {
         let status: ShareStatus = serde_json::from_str(r#""frozen\u001b[31m""#).unwrap();
-        assert_eq!(status, ShareStatus::Other("frozen\u{1b}[31m".into()));
+        assert_eq!(status, ShareStatus::Other("frozen".into()));
+        let long = format!("\"{}\"", "x".repeat(70_000));
+        assert!(serde_json::from_str::<ShareStatus>(&long).unwrap().as_str().len() <= MAX_WORD + 3);
         assert_eq!(status.to_string(), "frozen");
         assert_eq!(serde_json::from_str::<Kind>("null").unwrap(), Kind::default());
         assert_eq!(serde_json::from_str::<Kind>("7").unwrap().as_str(), "7".to_owned());

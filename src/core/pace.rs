@@ -46,6 +46,8 @@ pub struct Pace<K> {
     closed_until: At,
     in_flight: usize,
     waiting: BTreeMap<Class, Turns<K>>,
+    /// In which class each caller waits.
+    classes: HashMap<K, Class>,
     reserved: HashMap<K, (u32, At)>,
     passed_over: u32,
 }
@@ -92,11 +94,15 @@ impl<K> Turns<K> {
         self.order.is_empty()
     }
 
-    fn holds(&self, key: &K) -> bool
+    fn remove(&mut self, key: &K)
     where
         K: PartialEq,
     {
-        self.queues.values().any(|queue| queue.iter().any(|(k, _)| k == key))
+        for queue in self.queues.values_mut() {
+            queue.retain(|(waiting, _)| waiting != key);
+        }
+        self.queues.retain(|_, queue| !queue.is_empty());
+        self.order.retain(|namespace| self.queues.contains_key(namespace));
     }
 }
 
@@ -110,6 +116,7 @@ impl<K: Clone + Eq + Hash> Pace<K> {
             closed_until: At::default(),
             in_flight: 0,
             waiting: BTreeMap::new(),
+            classes: HashMap::new(),
             reserved: HashMap::new(),
             passed_over: 0,
         }
@@ -134,13 +141,21 @@ impl<K: Clone + Eq + Hash> Pace<K> {
 
     /// Whether the key may make so many calls now. If not it is queued, once, and named by `due` when its turn comes.
     pub fn ask(&mut self, key: &K, namespace: &str, class: Class, calls: u32, now: At) -> bool {
+        self.ask_on(key, namespace, class, (0, calls), now)
+    }
+
+    /// As `ask`, of a caller that has already `made` some calls, and makes them again when it is woken. It waits for
+    /// all of them: were it woken for these few, the first ones would use them up, and it would never get further.
+    pub fn ask_on(&mut self, key: &K, namespace: &str, class: Class, (made, calls): (u32, u32), now: At) -> bool {
         self.refill(now);
         let calls = calls.clamp(1, self.rate.burst);
         if now >= self.closed_until
-            && let Some((reserved, _)) = self.reserved.get(key).copied()
+            && let Some((reserved, end)) = self.reserved.remove(key)
         {
-            self.reserved.remove(key);
-            self.tokens += f64::from(reserved);
+            if reserved > calls {
+                self.reserved.insert(key.clone(), (reserved - calls, end));
+            }
+            self.tokens += f64::from(reserved.min(calls));
             if self.tokens >= f64::from(calls) {
                 return self.spend(calls);
             }
@@ -148,12 +163,36 @@ impl<K: Clone + Eq + Hash> Pace<K> {
         let first =
             self.waiting.iter().find(|(_, turns)| !turns.is_empty()).is_none_or(|(waiting, _)| class < *waiting);
         if first && self.open(now) && self.tokens >= f64::from(calls) {
+            self.unqueue(key);
             return self.spend(calls);
         }
-        if !self.waiting.values().any(|turns| turns.holds(key)) {
-            self.waiting.entry(class).or_default().push(namespace, key.clone(), calls);
+        match self.classes.get(key) {
+            Some(waits) if *waits <= class => {}
+            waits => {
+                // What became more urgent does not keep its old place.
+                if let Some(turns) = waits.and_then(|waits| self.waiting.get_mut(waits)) {
+                    turns.remove(key);
+                }
+                self.classes.insert(key.clone(), class);
+                let all = made.saturating_add(calls).min(self.rate.burst);
+                self.waiting.entry(class).or_default().push(namespace, key.clone(), all);
+            }
         }
         false
+    }
+
+    /// The caller does not wait any more.
+    fn unqueue(&mut self, key: &K) {
+        if let Some(turns) = self.classes.remove(key).and_then(|class| self.waiting.get_mut(&class)) {
+            turns.remove(key);
+        }
+    }
+
+    /// What is set aside for the key and it did not need goes back.
+    pub fn release(&mut self, key: &K) {
+        if let Some((calls, _)) = self.reserved.remove(key) {
+            self.tokens += f64::from(calls);
+        }
     }
 
     fn spend(&mut self, calls: u32) -> bool {
@@ -180,6 +219,7 @@ impl<K: Clone + Eq + Hash> Pace<K> {
                 break;
             }
             let Some((key, calls)) = turns.pop() else { break };
+            self.classes.remove(&key);
             self.passed_over = if first == last || class == *last { 0 } else { self.passed_over + 1 };
             self.tokens -= f64::from(calls);
             self.reserved.insert(key.clone(), (calls, now.plus(RESERVATION)));
@@ -192,7 +232,9 @@ impl<K: Clone + Eq + Hash> Pace<K> {
     pub fn heed(&mut self, remaining: Option<u64>, reset: Option<Duration>, retry_after: Option<Duration>, now: At) {
         self.refill(now);
         if let Some(remaining) = remaining {
-            self.tokens = self.tokens.min(remaining as f64);
+            // Other calls that are on their way may not be counted in it yet.
+            let others = self.in_flight.saturating_sub(1) as u64;
+            self.tokens = self.tokens.min(remaining.saturating_sub(others) as f64);
             if remaining == 0 {
                 self.close(now.plus(reset.unwrap_or(Duration::from_secs(1))));
             }
@@ -257,6 +299,7 @@ mod tests {
                 calls += 1;
             }
             pace.waiting.clear();
+            pace.classes.clear();
         }
         assert!((1100..=1140).contains(&calls), "{calls}");
     }
@@ -271,6 +314,17 @@ mod tests {
         assert!(!pace.ask(&1000, "people", Class::Edit, 1, at(0)));
         assert_eq!(pace.due(At(400)), vec![1000]);
         assert!(pace.due(at(10)).contains(&9000));
+    }
+
+    #[test]
+    fn what_becomes_more_urgent_moves_ahead() {
+        let mut pace = Pace::new(Rate { concurrency: 1000, ..RATE }, 0, at(0));
+        for i in 0..100 {
+            pace.ask(&i, "bulk", Class::Create, 1, at(0));
+        }
+        pace.ask(&50, "bulk", Class::Edit, 1, at(0));
+        assert_eq!(pace.due(At(400)), vec![50]);
+        assert_eq!(pace.queued(), 99);
     }
 
     #[test]
@@ -297,12 +351,52 @@ mod tests {
     }
 
     #[test]
+    fn who_needs_several_calls_in_a_row_is_woken_for_all_of_them() {
+        let mut pace = Pace::new(RATE, 1, at(0));
+        assert!(pace.ask(&1, "a", Class::Edit, 1, at(0)));
+        pace.done();
+        assert!(!pace.ask_on(&1, "a", Class::Edit, (1, 4), at(0)));
+        // Others wait, too: nothing is left over for it.
+        for other in 2..20 {
+            pace.ask(&other, "a", Class::Edit, 1, at(0));
+        }
+        assert!(pace.due(at(1)).is_empty());
+        assert!(pace.due(at(2)).starts_with(&[1]));
+        assert!(pace.ask(&1, "a", Class::Edit, 1, at(2)));
+        pace.done();
+        pace.due(at(2));
+        assert!(pace.ask_on(&1, "a", Class::Edit, (1, 4), at(2)));
+        assert!(pace.reserved.get(&1).is_none());
+    }
+
+    #[test]
+    fn what_is_set_aside_and_not_needed_goes_back_at_once() {
+        let mut pace = Pace::new(RATE, 0, at(0));
+        pace.ask_on(&1, "a", Class::Edit, (2, 3), at(0));
+        assert_eq!(pace.due(at(2)), vec![1]);
+        assert!(pace.ask(&1, "a", Class::Edit, 1, at(2)));
+        pace.release(&1);
+        assert_eq!(pace.tokens(), 5.0);
+    }
+
+    #[test]
     fn retry_after_closes_for_everybody_and_nothing_passes_before() {
         let mut pace = Pace::new(RATE, 240, at(0));
         pace.heed(None, None, Some(Duration::from_secs(300)), at(0));
         assert!(!pace.ask(&1, "a", Class::Edit, 1, at(299)));
         assert!(pace.due(at(299)).is_empty());
         assert_eq!(pace.due(at(300)), vec![1]);
+    }
+
+    #[test]
+    fn calls_on_their_way_are_taken_off_what_is_left() {
+        let mut pace = Pace::new(RATE, 240, at(0));
+        for key in 0..5 {
+            assert!(pace.ask(&key, "a", Class::Edit, 1, at(0)));
+        }
+        pace.heed(Some(5), None, None, at(0));
+        assert!(pace.ask(&5, "a", Class::Edit, 1, at(0)));
+        assert!(!pace.ask(&6, "a", Class::Edit, 1, at(0)));
     }
 
     #[test]

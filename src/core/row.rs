@@ -31,9 +31,12 @@ pub enum Declared {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Recorded {
     Never,
-    /// A call that adds it was announced; `settled` once it cannot take effect any more.
+    /// A call that adds it was announced.
     Intended {
+        /// Its time is over, so that it cannot take effect any more, and was when the rows were read.
         settled: bool,
+        /// It has taken effect, so that it cannot once more.
+        answered: bool,
     },
     /// It was seen in place.
     InPlace,
@@ -42,8 +45,8 @@ pub enum Recorded {
 impl Recorded {
     /// What an announcement means to rows that were read then. The call may take effect for the settle time, and
     /// reads may lag behind by the patience.
-    pub fn announced(at: At, read: At, settle: Duration, patience: Duration) -> Recorded {
-        Recorded::Intended { settled: read.since(at) > settle + patience }
+    pub fn announced(at: At, read: At, settle: Duration, patience: Duration, answered: bool) -> Recorded {
+        Recorded::Intended { settled: read.since(at) > settle + patience, answered }
     }
 }
 
@@ -90,8 +93,16 @@ pub fn step(facts: Facts) -> Step {
         (Declared::Here, Recorded::Never, Seen::Absent) => Step::Add,
         // Wanted and only disassociating: it must be gone before it can be added.
         (Declared::Here, Recorded::Never, Seen::Leaving) => Step::Wait,
-        (Declared::Here, Recorded::Never | Recorded::Intended { .. }, Seen::Live { .. }) => Step::Confirm,
-        (Declared::Here, Recorded::Intended { settled: true }, Seen::Absent) => Step::Add,
+        (Declared::Here, Recorded::Never, Seen::Live { .. }) => Step::Confirm,
+        (
+            Declared::Here,
+            Recorded::Intended { settled: true, .. } | Recorded::Intended { answered: true, .. },
+            Seen::Live { .. },
+        ) => Step::Confirm,
+        // A read that lags may show a row that has gone since, and the call may still come: the announcement stands.
+        (Declared::Here, Recorded::Intended { .. }, Seen::Live { differs: false }) => Step::Keep,
+        (Declared::Here, Recorded::Intended { .. }, Seen::Live { differs: true }) => Step::Update,
+        (Declared::Here, Recorded::Intended { settled: true, .. }, Seen::Absent) => Step::Add,
         (Declared::Here, Recorded::Intended { .. }, Seen::Absent | Seen::Leaving) => Step::Wait,
         (Declared::Here, Recorded::InPlace, Seen::Leaving) => Step::Wait,
         (Declared::Here, Recorded::InPlace, Seen::Absent) if lagging => Step::Wait,
@@ -108,9 +119,9 @@ pub fn step(facts: Facts) -> Step {
         (Declared::Nowhere, _, Seen::Live { .. }) => Step::Remove,
         (Declared::Nowhere, _, Seen::Leaving) => Step::Wait,
         // An announced call may still arrive and add what nobody wants any more.
-        (Declared::Nowhere, Recorded::Intended { settled: false }, Seen::Absent) => Step::Wait,
+        (Declared::Nowhere, Recorded::Intended { settled: false, .. }, Seen::Absent) => Step::Wait,
         (Declared::Nowhere, Recorded::InPlace, Seen::Absent) if lagging => Step::Wait,
-        (Declared::Nowhere, Recorded::Intended { settled: true } | Recorded::InPlace, Seen::Absent) => Step::Forget,
+        (Declared::Nowhere, Recorded::Intended { settled: true, .. } | Recorded::InPlace, Seen::Absent) => Step::Forget,
     }
 }
 
@@ -123,8 +134,10 @@ mod tests {
         for declared in [Declared::Here, Declared::Elsewhere, Declared::Nowhere] {
             for recorded in [
                 Recorded::Never,
-                Recorded::Intended { settled: false },
-                Recorded::Intended { settled: true },
+                Recorded::Intended { settled: false, answered: false },
+                Recorded::Intended { settled: false, answered: true },
+                Recorded::Intended { settled: true, answered: false },
+                Recorded::Intended { settled: true, answered: true },
                 Recorded::InPlace,
             ] {
                 for seen in [
@@ -165,7 +178,7 @@ mod tests {
         for (facts, step) in every() {
             if matches!(step, Step::Add | Step::Restore) {
                 assert_eq!((facts.declared, facts.seen), (Declared::Here, Seen::Absent), "{facts:?}");
-                assert!(facts.recorded != Recorded::Intended { settled: false }, "{facts:?}");
+                assert!(!matches!(facts.recorded, Recorded::Intended { settled: false, .. }), "{facts:?}");
             }
         }
     }
@@ -183,10 +196,23 @@ mod tests {
     #[test]
     fn an_announcement_settles_only_for_rows_read_after_both_times() {
         let (settle, patience) = (Duration::from_millis(100), Duration::from_millis(10));
-        let settled = |read| Recorded::announced(At(5), At(read), settle, patience);
-        assert_eq!(settled(115), Recorded::Intended { settled: false });
-        assert_eq!(settled(116), Recorded::Intended { settled: true });
-        assert_eq!(settled(0), Recorded::Intended { settled: false });
+        let settled = |read| match Recorded::announced(At(5), At(read), settle, patience, false) {
+            Recorded::Intended { settled, .. } => settled,
+            Recorded::Never | Recorded::InPlace => unreachable!("it was announced"),
+        };
+        assert!(!settled(115));
+        assert!(settled(116));
+        assert!(!settled(0));
+    }
+
+    #[test]
+    fn an_announcement_stands_until_its_call_cannot_take_effect_any_more() {
+        for (facts, step) in every() {
+            if matches!(facts.recorded, Recorded::Intended { settled: false, answered: false }) {
+                assert!(step != Step::Confirm && step != Step::Add, "{facts:?}");
+                assert!(step != Step::Forget || facts.declared == Declared::Elsewhere, "{facts:?}");
+            }
+        }
     }
 
     #[test]

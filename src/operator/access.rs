@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::cloudflare::{
@@ -26,6 +27,8 @@ pub const FULL_PAGE: u32 = 100;
 pub enum Stop {
     /// No permit yet, or a sweep is awaited: the pass is woken.
     Queued,
+    /// Another object of the same share is being worked on.
+    Occupied,
     /// Another writer was there first, or the cache is behind.
     Conflict,
     /// The process ends, or does not lead any more.
@@ -58,6 +61,14 @@ pub struct Access {
     pub turn: Turn,
     /// For how long a read may lag behind a write.
     pub grace: Duration,
+    /// Calls of this pass so far.
+    pub made: AtomicU32,
+}
+
+impl Drop for Access {
+    fn drop(&mut self) {
+        self.account.budget.release(&self.turn);
+    }
 }
 
 impl Access {
@@ -79,7 +90,11 @@ impl Access {
     }
 
     pub fn permit(&self, calls: usize) -> Result<Permit, Stop> {
-        self.account.budget.ask(&self.turn, u32::try_from(calls).unwrap_or(u32::MAX)).ok_or(Stop::Queued)
+        let calls = u32::try_from(calls).unwrap_or(u32::MAX);
+        let made = self.made.load(Ordering::Relaxed);
+        let permit = self.account.budget.ask(&self.turn, made, calls).ok_or(Stop::Queued)?;
+        self.made.store(made.saturating_add(calls), Ordering::Relaxed);
+        Ok(permit)
     }
 
     pub fn heed<T>(&self, outcome: Result<Reply<T>, Error>) -> Result<T, Error> {
@@ -106,6 +121,16 @@ impl Access {
         }
     }
 
+    /// Reads the resources of a share. An answer that leaves them out says nothing about them.
+    pub async fn read_resources(&self, id: &ShareId) -> Result<(), Stop> {
+        self.read_share(id).await?;
+        if self.account.picture().seen(id).is_some_and(|seen| seen.resources.is_none()) {
+            let cause = format!("the answer about share {id} leaves out its resources");
+            return Err(Stop::Cloudflare(Error::Lost { cause }));
+        }
+        Ok(())
+    }
+
     /// Reads all recipients of a share, with their errors.
     pub async fn read_recipients(&self, id: &ShareId) -> Result<(), Stop> {
         let total = {
@@ -116,15 +141,10 @@ impl Access {
             let listed = seen.and_then(|s| s.recipients.as_ref()).map(|r| r.rows.len() as u64);
             counted.max(listed).unwrap_or(0)
         };
-        let pages = total.div_ceil(u64::from(FULL_PAGE)).max(1);
-        let _permit = self.permit(pages as usize)?;
+        let pages = total.div_ceil(u64::from(FULL_PAGE)).max(1) as u32;
         let began = self.clock.now();
-        let rows = read_pages(
-            |page| self.client.list_recipients(&self.credential, &self.account.id, id, true, page, FULL_PAGE),
-            |answer| self.heed(answer),
-        )
-        .await;
-        match rows {
+        let list = |page| self.client.list_recipients(&self.credential, &self.account.id, id, true, page, FULL_PAGE);
+        match self.pages(&format!("recipients of {id}"), pages, list).await {
             Ok(Some(rows)) => {
                 if let Some(seen) = self.account.picture().seen_mut(id) {
                     seen.read_recipients(rows, began, self.grace);
@@ -132,23 +152,50 @@ impl Access {
                 Ok(())
             }
             Ok(None) => Err(Stop::Cloudflare(Error::Lost { cause: "the list moved while it was read".into() })),
-            Err(error) if error.class() == ErrorClass::Gone => {
+            Err(Stop::Cloudflare(error)) if error.class() == ErrorClass::Gone => {
                 self.account.picture().absent(id, began, self.grace);
                 Ok(())
             }
-            Err(error) => Err(error.into()),
+            Err(stop) => Err(stop),
         }
+    }
+
+    /// All pages of a list, with a permit for as many calls as it took last time, and at least so many.
+    async fn pages<T, F>(
+        &self,
+        list: &str,
+        at_least: u32,
+        ask: impl Fn(u32) -> F,
+    ) -> Result<Option<Vec<T>>, Stop>
+    where
+        F: Future<Output = Result<Reply<Page<T>>, Error>>,
+    {
+        let expected = self.account.pages_of(list).max(at_least);
+        let _permit = self.permit(expected as usize)?;
+        let mut paid = expected;
+        let ask = &ask;
+        let rows = read_pages(|page| {
+            let more = if paid == 0 { self.permit(1).map(Some) } else { Ok(None) };
+            paid = paid.saturating_sub(1);
+            async move {
+                if more.is_err() {
+                    // Next time the whole list is paid for at once.
+                    self.account.note_pages(list, page);
+                }
+                let _permit = more?;
+                let answer = self.heed(ask(page).await)?;
+                self.account.note_pages(list, answer.total_pages.unwrap_or(page));
+                Ok::<_, Stop>(answer)
+            }
+        });
+        rows.await
     }
 
     /// Reads the accounts that a share of an organization leaves out.
     pub async fn read_excluded(&self, id: &ShareId) -> Result<(), Stop> {
-        let _permit = self.permit(1)?;
         let began = self.clock.now();
-        let rows = read_pages(
-            |page| self.client.list_excluded(&self.credential, &self.account.id, id, page, FULL_PAGE),
-            |answer| self.heed(answer),
-        )
-        .await?;
+        let list = |page| self.client.list_excluded(&self.credential, &self.account.id, id, page, FULL_PAGE);
+        let rows = self.pages(&format!("excluded of {id}"), 1, list).await?;
         if let (Some(rows), Some(seen)) = (rows, self.account.picture().seen_mut(id)) {
             seen.excluded = Some((began, rows));
         }
@@ -173,25 +220,26 @@ impl Access {
         self.client.list_shares(&self.credential, &self.account.id, &query).await
     }
 
-    /// Live sent shares created since then, newest first, complete back to that time.
-    pub async fn look_back(&self, since: At) -> Result<Vec<Share>, Stop> {
-        let _permit = self.permit(1)?;
+    /// Reads the live sent shares, newest first, complete back to that time.
+    pub async fn look_back(&self, since: At) -> Result<(), Stop> {
         let began = self.clock.now();
-        let mut found = Vec::new();
+        let mut permit = self.permit(1)?;
         for page in 1..=MAX_PAGES {
+            if page > 1 {
+                drop(permit);
+                permit = self.permit(1)?;
+            }
             let answer = self.heed(self.newest(page).await)?;
             let last = is_last(&answer, page);
-            let mut reached = false;
+            let older = |share: &Share| share.created.is_some_and(|created| created.as_millisecond() < since.0);
+            let reached = answer.rows.iter().any(older);
+            let mut picture = self.account.picture();
             for share in answer.rows {
-                self.account.picture().read(share.clone(), began, self.grace);
-                match share.created {
-                    Some(created) if created.as_millisecond() < since.0 => reached = true,
-                    _ => found.push(share),
-                }
+                picture.read(share, began, self.grace);
             }
             if last || reached {
-                self.account.picture().looked = Some(began);
-                return Ok(found);
+                picture.looked = picture.looked.max(Some(began));
+                return Ok(());
             }
         }
         Err(Stop::Cloudflare(Error::Lost { cause: format!("more than {MAX_PAGES} pages of shares") }))
@@ -199,7 +247,6 @@ impl Access {
 
     /// Lists what Cloudflare is deleting.
     pub async fn read_leaving(&self) -> Result<(), Stop> {
-        let _permit = self.permit(1)?;
         let began = self.clock.now();
         let query = |page| ShareQuery {
             kind: Some(ShareKind::Sent),
@@ -209,15 +256,13 @@ impl Access {
             page,
             ..ShareQuery::default()
         };
-        let rows = read_pages(
-            |page| {
-                let query = query(page);
-                async move { self.client.list_shares(&self.credential, &self.account.id, &query).await }
-            },
-            |answer| self.heed(answer),
-        )
-        .await?;
-        let Some(rows) = rows else { return Ok(()) };
+        let list = |page| {
+            let query = query(page);
+            async move { self.client.list_shares(&self.credential, &self.account.id, &query).await }
+        };
+        let Some(rows) = self.pages("shares being deleted", 1, list).await? else {
+            return Err(Stop::Cloudflare(Error::Lost { cause: "the list moved while it was read".into() }));
+        };
         let ids: HashSet<ShareId> =
             rows.into_iter().filter(|share| share.status == ShareStatus::Deleting).map(|share| share.id).collect();
         self.account.picture().leaving = Some((began, ids));
@@ -226,7 +271,7 @@ impl Access {
 
     /// A read of this share that is younger than `since`: by itself, or with the sweep, whichever costs fewer calls.
     pub async fn refresh_share(&self, id: &ShareId, since: At) -> Result<(), Stop> {
-        if self.account.picture().seen(id).is_some_and(|seen| seen.read_at >= since && seen.resources.is_some()) {
+        if self.account.picture().seen(id).is_some_and(|seen| seen.read_at >= since && seen.read_at != At::default() && seen.resources.is_some()) {
             return Ok(());
         }
         if self.turn.class != Class::Edit && self.account.is_busy() {
@@ -270,16 +315,14 @@ fn is_last<T>(page: &Page<T>, number: u32) -> bool {
 }
 
 /// All rows of a list, or `None` if it moved each time it was read.
-pub async fn read_pages<T, F>(
-    mut ask: impl FnMut(u32) -> F,
-    heed: impl Fn(Result<Reply<Page<T>>, Error>) -> Result<Page<T>, Error>,
-) -> Result<Option<Vec<T>>, Error>
+pub async fn read_pages<T, E, F>(mut ask: impl FnMut(u32) -> F) -> Result<Option<Vec<T>>, E>
 where
-    F: Future<Output = Result<Reply<Page<T>>, Error>>,
+    E: From<Error>,
+    F: Future<Output = Result<Page<T>, E>>,
 {
     let mut before = None;
     for _ in 0..3 {
-        let (rows, totals) = read_once(&mut ask, &heed).await?;
+        let (rows, totals) = read_once(&mut ask).await?;
         let counts = (rows.len() as u64, totals);
         match counts.1 {
             Totals::Unknown => return Ok(Some(rows)),
@@ -300,17 +343,15 @@ enum Totals {
     Moved,
 }
 
-async fn read_once<T, F>(
-    ask: &mut impl FnMut(u32) -> F,
-    heed: &impl Fn(Result<Reply<Page<T>>, Error>) -> Result<Page<T>, Error>,
-) -> Result<(Vec<T>, Totals), Error>
+async fn read_once<T, E, F>(ask: &mut impl FnMut(u32) -> F) -> Result<(Vec<T>, Totals), E>
 where
-    F: Future<Output = Result<Reply<Page<T>>, Error>>,
+    E: From<Error>,
+    F: Future<Output = Result<Page<T>, E>>,
 {
     let mut rows = Vec::new();
     let mut totals = Totals::Unknown;
     for page in 1..=MAX_PAGES {
-        let answer = heed(ask(page).await)?;
+        let answer = ask(page).await?;
         let last = is_last(&answer, page);
         totals = match (totals, answer.total_count) {
             (Totals::Moved, _) => Totals::Moved,
@@ -323,5 +364,5 @@ where
             return Ok((rows, totals));
         }
     }
-    Err(Error::Lost { cause: format!("the list has more than {MAX_PAGES} pages") })
+    Err(E::from(Error::Lost { cause: format!("the list has more than {MAX_PAGES} pages") }))
 }

@@ -19,6 +19,8 @@ use super::view::{Picture, Seen};
 
 /// So many refusals over so long a time make a credential denied; single ones pass.
 const DENIALS: u32 = 3;
+/// How long nothing is called after a refusal by a limiter that does not say how long.
+const PAUSE: std::time::Duration = std::time::Duration::from_secs(10);
 /// Times in conditions and annotations have whole seconds.
 pub const CLOCK: std::time::Duration = std::time::Duration::from_secs(1);
 
@@ -30,6 +32,8 @@ pub struct Account {
     pub known: Mutex<Known>,
     picture: Mutex<Picture>,
     demands: Mutex<Demands>,
+    /// Lengths of lists, in pages.
+    pages: Mutex<HashMap<String, u32>>,
     /// Somebody wants a sweep.
     pub demanded: Notify,
     /// How far Cloudflare's clock is ahead of ours, in milliseconds.
@@ -82,6 +86,7 @@ impl Account {
             known: Mutex::new(known),
             picture: Mutex::default(),
             demands: Mutex::default(),
+            pages: Mutex::default(),
             demanded: Notify::new(),
             skew: AtomicI64::new(0),
             followed: Mutex::default(),
@@ -154,6 +159,21 @@ impl Account {
         health.sweep_error.clone().filter(|error| lasts && error.class() != ErrorClass::Throttled)
     }
 
+    /// How many pages a list had when it was last read.
+    pub fn pages_of(&self, list: &str) -> u32 {
+        lock(&self.pages).get(list).copied().unwrap_or(1)
+    }
+
+    /// Only lists of several pages are worth remembering.
+    pub fn note_pages(&self, list: &str, pages: u32) {
+        let mut known = lock(&self.pages);
+        if pages > 1 {
+            known.insert(list.to_owned(), pages);
+        } else {
+            known.remove(list);
+        }
+    }
+
     pub fn follow(&self, object: &ObjectKey) {
         lock(&self.followed).insert(object.clone());
     }
@@ -171,7 +191,12 @@ impl Account {
     /// Learns from an answer: the limit, the clock, and whether the credential works.
     pub fn heed(&self, meta: Option<&Meta>, class: Option<ErrorClass>, now: At) {
         if let Some(meta) = meta {
-            self.budget.heed(&meta.limits);
+            let mut limits = meta.limits;
+            if class == Some(ErrorClass::Throttled) {
+                // A limiter that names no time still means it.
+                limits.retry_after.get_or_insert(PAUSE);
+            }
+            self.budget.heed(&limits);
             if let Some(date) = meta.date {
                 // The header has whole seconds: half a second more is the best guess.
                 self.skew.store(clock::at(date).0 + 500 - now.0, Ordering::Relaxed);

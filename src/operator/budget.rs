@@ -120,9 +120,11 @@ impl Budget {
         self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A permit for so many calls now; else the caller is queued, and woken when its turn comes.
-    pub fn ask(self: &Arc<Self>, turn: &Turn, calls: u32) -> Option<Permit> {
-        let granted = self.lock().ask(&turn.caller, &turn.namespace, turn.class, calls, self.clock.now());
+    /// A permit for so many calls now; else the caller is queued, and woken when its turn comes for these and for
+    /// those that it has `made` already.
+    pub fn ask(self: &Arc<Self>, turn: &Turn, made: u32, calls: u32) -> Option<Permit> {
+        let now = self.clock.now();
+        let granted = self.lock().ask_on(&turn.caller, &turn.namespace, turn.class, (made, calls), now);
         if granted {
             Some(Permit { budget: self.clone() })
         } else {
@@ -135,11 +137,17 @@ impl Budget {
     pub async fn wait(self: &Arc<Self>, turn: &Turn, calls: u32) -> Permit {
         loop {
             let turned = self.sweeps.notified();
-            if let Some(permit) = self.ask(turn, calls) {
+            if let Some(permit) = self.ask(turn, 0, calls) {
                 return permit;
             }
             let _ = tokio::time::timeout(Duration::from_secs(1), turned).await;
         }
+    }
+
+    /// The caller needs no more calls now.
+    pub fn release(&self, turn: &Turn) {
+        self.lock().release(&turn.caller);
+        self.moved.notify_one();
     }
 
     /// Learns from an answer how much is left.

@@ -117,7 +117,10 @@ pub async fn pass<C: Child>(context: Arc<Context>, object: Arc<C>) -> Result<Opt
 where
     C::Status: ChildTelling,
 {
-    let mut pass = Pass::begin(context.clone(), object);
+    let name = object.share();
+    let gate = context.gate(&name);
+    let Ok(_alone) = gate.try_lock() else { return Err(Stop::Occupied) };
+    let mut pass = Pass::begin(context.clone(), C::kept(&context.objects).newest(object));
     believe(&mut pass);
     if pass.is_doomed() && !pass.object.finalizers().iter().any(|f| f == FINALIZER) {
         return Ok(None);
@@ -132,11 +135,6 @@ where
         );
         return pass.finish(verdict.resting()).await;
     }
-    let name = pass.object.share();
-    let gate = context.gate(&name);
-    let _alone = gate.lock().await;
-    pass = Pass::begin(context.clone(), C::kept(&context.objects).newest(pass.object.clone()));
-    believe(&mut pass);
     let parent = parent(&mut pass);
     let Some(owner) = parent.owner.clone() else {
         return no_share(pass, &name, "does not exist").await;
@@ -174,6 +172,10 @@ where
     let declared = declared(&pass, &parent, &owner, &key);
     if declared == Declared::Elsewhere {
         if pass.is_doomed() {
+            // The row is let go only to somebody who holds it: else two that go one after the other leak it.
+            if holds(pass.status.child()) && !is_held_elsewhere(&pass, &parent, &owner, &key) {
+                return Ok(Some(Duration::from_secs(1)));
+            }
             return release(pass).await;
         }
         let message =
@@ -216,7 +218,7 @@ where
             if error.class() == ErrorClass::Denied {
                 context.credentials.doubt(&secret);
             }
-            work.pass.fail(error, Some(&work.access)).await
+            work.pass.fail(error, &work.access, &secret).await
         }
         Err(stop) => Err(stop),
     }
@@ -257,6 +259,13 @@ where
     let share = pass.context.objects.shares.find(&name);
     let recorded = pass.status.child().clone();
     let own_id = recorded.share_id.as_deref().and_then(|id| ShareId::parse(id).ok());
+    // A child that goes removes its row where it made it, even if a new Share has taken the name since.
+    let another = share.as_ref().is_some_and(|share| {
+        let status = share.status.as_ref().filter(|status| status.bound_uid == share.uid());
+        let bound = status.and_then(|status| status.share_id.as_deref());
+        recorded.share_id.is_some() && bound != recorded.share_id.as_deref()
+    });
+    let share = share.filter(|_| !(pass.is_doomed() && another));
     match share {
         Some(share) => {
             let status = share.status.clone().filter(|status| status.bound_uid == share.uid());
@@ -331,6 +340,9 @@ where
             return Ok(Some(None));
         }
     }
+    if parent.announced && kept_by_parent {
+        return Ok(Some(Some(Duration::from_secs(1))));
+    }
     if pass.object.retains() {
         // Until the parent has let go of the row, it would remove it.
         let suspended = parent.share.as_ref().is_some_and(|share| share.spec.suspend == Some(true));
@@ -342,9 +354,6 @@ where
         } else {
             Some(None)
         });
-    }
-    if parent.announced && kept_by_parent {
-        return Ok(Some(Some(Duration::from_secs(1))));
     }
     let nothing_made = parent.id.is_none() && pass.status.child().share_id.is_none();
     if nothing_made {
@@ -369,11 +378,13 @@ where
     Ok(())
 }
 
-/// What a child's record means to rows that were read then.
-pub fn recorded(record: &ChildStatus, read: At, settings: &Settings) -> RowRecorded {
+/// What a child's record means to rows that were read then; `answered`: the call that it announces has taken effect.
+pub fn recorded(record: &ChildStatus, read: At, settings: &Settings, answered: bool) -> RowRecorded {
     match (record.confirmed, &record.intended_at) {
         (true, _) => RowRecorded::InPlace,
-        (false, Some(at)) => inventory::recorded(Some(&Entry::intended(at.clone())), read, settings),
+        (false, Some(at)) => {
+            inventory::recorded(Some(&Entry::intended(at.clone())), read, settings, answered)
+        }
         (false, None) => RowRecorded::Never,
     }
 }
@@ -399,6 +410,25 @@ where
     }
 }
 
+/// Whether a record says that the row is there because of the object.
+fn holds(record: &ChildStatus) -> bool {
+    record.confirmed || record.intended_at.is_some()
+}
+
+/// Whether the Share or another child has the row in its record, or will not look because it is suspended.
+fn is_held_elsewhere<C: Child>(pass: &Pass<C>, parent: &Parent, owner: &AccountId, key: &RowKey) -> bool
+where
+    C::Status: ChildTelling,
+{
+    let by_parent = parent.share.as_ref().is_some_and(|share| {
+        let recorded = share.status.as_ref().is_some_and(|s| inventory::entries(&s.inventory).contains_key(key));
+        recorded || share.spec.suspend == Some(true)
+    });
+    let siblings = declare::siblings(&pass.context.objects, &pass.object.share(), owner);
+    let others = siblings.iter().filter(|s| s.row == *key && s.key != pass.key && !s.doomed);
+    by_parent || others.into_iter().any(|sibling| sibling.holds || sibling.suspended)
+}
+
 /// Notes down what is needed to remove the row when the Share is gone, and takes over what its create announced.
 fn note_down<C: Child>(pass: &mut Pass<C>, parent: &Parent, id: &ShareId, owner: &AccountId, key: &RowKey)
 where
@@ -415,15 +445,22 @@ where
         child.confirmed = false;
         child.intended_at = None;
         child.drift.clear();
+    }
+    if !holds(child) {
         match announced {
             Some(Entry { intended_at: None, meta }) => {
                 child.confirmed = true;
                 child.meta_hash = meta;
             }
-            Some(Entry { intended_at, .. }) => child.intended_at = intended_at,
+            // The create that carried it has made the share.
+            Some(Entry { intended_at, .. }) => {
+                child.intended_at = intended_at;
+                pass.notes(|notes| notes.answered.insert(key.clone()));
+            }
             None => {}
         }
     }
+    let child = pass.status.child();
     child.owner_account_id = Some(owner.to_string());
     if let Some(secret) = &parent.secret {
         child.credentials_name = Some(secret.name.clone());
@@ -473,6 +510,9 @@ where
             if !fresh {
                 fresh = true;
                 self.refresh(&seen, requested).await?;
+                if requested && may_write {
+                    self.retry_failed().await?;
+                }
                 continue;
             }
             let (step, row) = self.step(&seen);
@@ -544,6 +584,26 @@ where
             }
         }
         Ok(Some(Verdict::working(Reason::Progressing, "still at work").again(Duration::from_secs(5))))
+    }
+
+    /// A person asks for another try: a recipient that failed for good is removed, and then added again.
+    async fn retry_failed(&mut self) -> Result<(), Stop> {
+        let (RowKey::Recipient(account), Declared::Here) = (&self.key, self.declared) else { return Ok(()) };
+        let Some(seen) = self.seen() else { return Ok(()) };
+        let Some(row) = seen.recipient(account).filter(|row| row.errors.iter().any(|error| error.terminal)) else {
+            return Ok(());
+        };
+        if !matches!(seen.row(&self.key, |_| false), RowSeen::Live { .. }) {
+            return Ok(());
+        }
+        self.record().intended_at = Some(inventory::settled_long_ago());
+        self.record().confirmed = false;
+        self.pass.save().await?;
+        let apply = Apply { context: &self.pass.context, access: &self.access };
+        match apply.remove(&self.id, &RowId::Recipient(row.id.clone())).await? {
+            Change::Done(()) => Ok(()),
+            Change::Unsure(error) | Change::Not(error) => Err(Stop::Cloudflare(error)),
+        }
     }
 
     /// The share as it was seen, or read now; `None`: it is gone.
@@ -654,12 +714,13 @@ where
     fn step(&mut self, seen: &Seen) -> (Step, RowSeen) {
         let context = self.pass.context.clone();
         let read_at = seen.rows_read_at(&self.key);
-        let recorded = recorded(self.record(), read_at, &context.settings);
+        let answered = self.pass.notes(|notes| notes.answered.contains(&self.key));
+        let recorded = recorded(self.record(), read_at, &context.settings, answered);
         let wanted = self.pass.object.wanted_meta();
         let row_seen = seen.row(&self.key, |row| !meta::same_object(&wanted, &row.meta));
         let confirmed = self.pass.notes(|notes| notes.confirmed.get(&self.key).copied());
         let known = confirmed.unwrap_or_default().max(context.started);
-        let lagging = context.settings.may_lag(seen.rows_read_at(&self.key), known);
+        let lagging = context.settings.may_lag(read_at, known);
         let facts = row::Facts { declared: self.declared, recorded, seen: row_seen, prune: false, lagging };
         (row::step(facts), row_seen)
     }
@@ -693,18 +754,14 @@ where
     async fn read_row(&mut self) -> Result<(), Stop> {
         match self.key {
             RowKey::Resource { .. } => {
-                self.access.read_share(&self.id).await?;
-                if let Some(seen) = self.access.account.picture().seen_mut(&self.id) {
-                    seen.resources.get_or_insert_default();
-                }
-                Ok(())
+                self.access.read_resources(&self.id).await
             }
             RowKey::Recipient(_) | RowKey::Excluded(_) => self.access.read_recipients(&self.id).await,
         }
     }
 
     async fn read_if_old(&mut self, seen: &Seen) -> Result<bool, Stop> {
-        let since = self.pass.now().minus(FRESH);
+        let since = self.pass.since.minus(FRESH);
         let old = match self.key {
             RowKey::Resource { .. } => seen.read_at < since,
             RowKey::Recipient(_) | RowKey::Excluded(_) => {
@@ -753,12 +810,16 @@ where
         record.bound_uid = uid;
         record.intended_at = Some(clock::time(now));
         record.confirmed = false;
+        self.pass.notes(|notes| notes.answered.remove(&key));
         self.pass.save().await?;
         let meta = self.pass.object.wanted_meta();
         let apply = Apply { context: &self.pass.context, access: &self.access };
         match apply.add(&id, &key, &meta).await {
             Ok(Change::Done(())) => {
-                self.pass.notes(|notes| notes.wrote(&key.to_string(), "present", "absent", now));
+                self.pass.notes(|notes| {
+                    notes.wrote(&key.to_string(), "present", "absent", now);
+                    notes.answered.insert(key);
+                });
                 Ok(())
             }
             Ok(Change::Unsure(error)) => Err(Stop::Cloudflare(error)),
@@ -925,9 +986,11 @@ where
                 Verdict::stalled(
                     Reason::RecipientFailed,
                     format!(
-                        "{} failed: {}. Cloudflare does not try again: mend it there, then delete and apply this object",
+                        "{} failed: {}. Cloudflare does not try again: mend it there, then annotate this object with {}={}",
                         self.name(),
-                        stand.message
+                        stand.message,
+                        crate::api::REQUESTED_AT,
+                        "$(date -u +%FT%TZ)",
                     ),
                 )
             }

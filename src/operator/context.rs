@@ -128,6 +128,7 @@ impl Context {
             clock: self.clock,
             turn: Turn { caller: Caller::Object(object.clone()), namespace: object.name.namespace.clone(), class },
             grace: self.settings.patience(),
+            made: Default::default(),
         }
     }
 

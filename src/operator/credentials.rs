@@ -1,6 +1,6 @@
 //! Which credential an object uses, and how its Secret is kept up to date.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +15,8 @@ use super::key::Name;
 
 /// How old a read of a Secret may be when a pass uses it.
 pub const FRESH: Duration = Duration::from_secs(30);
+/// A Secret that was read so shortly before is not read again on a refusal.
+const DOUBT: Duration = Duration::from_secs(2);
 /// How long a credential is remembered for deletions after its Secret is gone.
 const REMEMBERED: Duration = Duration::from_secs(3600);
 
@@ -49,11 +51,13 @@ pub struct Credentials {
     kube: kube::Client,
     clock: Clock,
     entries: Mutex<HashMap<Name, Entry>>,
+    /// Secrets whose value changed, as whoever read them first found; told once.
+    changed: Mutex<HashSet<Name>>,
 }
 
 impl Credentials {
     pub fn new(kube: kube::Client, clock: Clock) -> Credentials {
-        Credentials { kube, clock, entries: Mutex::default() }
+        Credentials { kube, clock, entries: Mutex::default(), changed: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Name, Entry>> {
@@ -71,7 +75,7 @@ impl Credentials {
                 return entry.outcome.clone();
             }
         }
-        self.refresh(secret, true).await.0
+        self.refresh(secret, true).await
     }
 
     /// The last good credential of a Secret, for deletions only.
@@ -84,13 +88,15 @@ impl Credentials {
 
     /// The next use reads the Secret anew: Cloudflare refused what was in it.
     pub fn doubt(&self, secret: &Name) {
-        if let Some(entry) = self.lock().get_mut(secret) {
+        let now = self.clock.now();
+        // Many objects meet the same refusal: once in a while is enough.
+        if let Some(entry) = self.lock().get_mut(secret).filter(|entry| now.since(entry.read_at) >= DOUBT) {
             entry.read_at = At::default();
         }
     }
 
-    /// Reads the Secret; whether what it holds is another value than before.
-    async fn refresh(&self, secret: &Name, used: bool) -> (Result<Known, NoCredential>, bool) {
+    /// Reads the Secret, and takes note if what it holds is another value than before.
+    async fn refresh(&self, secret: &Name, used: bool) -> Result<Known, NoCredential> {
         let read = self.read(secret).await;
         let now = self.clock.now();
         let mut entries = self.lock();
@@ -101,14 +107,16 @@ impl Credentials {
             _ => read,
         };
         let print = |outcome: &Result<Known, NoCredential>| outcome.as_ref().map(|k| k.fingerprint).ok();
-        let changed = before.is_some_and(|entry| print(&entry.outcome) != print(&outcome));
+        if before.is_some_and(|entry| print(&entry.outcome) != print(&outcome)) {
+            self.changed.lock().unwrap_or_else(PoisonError::into_inner).insert(secret.clone());
+        }
         let good = match &outcome {
             Ok(known) => Some((known.clone(), now)),
             Err(_) => before.and_then(|entry| entry.good.clone()),
         };
         let used_at = if used { now } else { before.map_or(now, |entry| entry.used_at) };
         entries.insert(secret.clone(), Entry { outcome: outcome.clone(), read_at: now, used_at, good });
-        (outcome, changed)
+        outcome
     }
 
     async fn read(&self, name: &Name) -> Result<Known, NoCredential> {
@@ -130,7 +138,7 @@ impl Credentials {
         Ok(Known { credential: Arc::new(credential), fingerprint })
     }
 
-    /// Reads every Secret that a live object uses once more; returns those whose value changed.
+    /// Reads every Secret that a live object uses once more; returns those whose value changed since this was last asked.
     pub async fn refresh_all(&self, in_use: impl Fn(&Name) -> bool) -> Vec<Name> {
         let now = self.clock.now();
         let names: Vec<Name> = {
@@ -139,12 +147,10 @@ impl Credentials {
             let stale = |entry: &Entry| now.since(entry.read_at) >= FRESH;
             entries.iter().filter(|(name, entry)| in_use(name) && stale(entry)).map(|(name, _)| name.clone()).collect()
         };
-        let mut changed = Vec::new();
         for name in names {
-            if self.refresh(&name, false).await.1 {
-                changed.push(name);
-            }
+            let _ = self.refresh(&name, false).await;
         }
-        changed
+        let changed = std::mem::take(&mut *self.changed.lock().unwrap_or_else(PoisonError::into_inner));
+        changed.into_iter().filter(in_use).collect()
     }
 }

@@ -152,6 +152,8 @@ pub struct Sibling {
     pub settled_in: bool,
     /// Share and time of announcement in its record.
     pub share_id: Option<String>,
+    /// Its record says that the row is there because of it.
+    pub holds: bool,
     /// Its removal was refused because it is the last resource.
     pub is_last: bool,
     age: (Option<k8s_openapi::jiff::Timestamp>, String),
@@ -171,6 +173,7 @@ impl Sibling {
             doomed: child.is_doomed(),
             suspended: child.is_suspended(),
             settled_in: child.is_settled_in(),
+            holds: record.is_some_and(|r| r.bound_uid == child.uid() && (r.confirmed || r.intended_at.is_some())),
             share_id: record.filter(|r| r.bound_uid == child.uid()).and_then(|r| r.share_id.clone()),
             is_last: last,
             age: (child.creation_timestamp().map(|t| t.0), child.name_any()),

@@ -82,13 +82,14 @@ pub fn inventory(entries: &Entries) -> Inventory {
 /// Announcements are written down in whole seconds.
 const WHOLE: Duration = Duration::from_secs(1);
 
-/// What a record means to rows that were read then.
-pub fn recorded(entry: Option<&Entry>, read: At, settings: &Settings) -> Recorded {
+/// What a record means to rows that were read then; `answered`: the call that it announces has taken effect.
+pub fn recorded(entry: Option<&Entry>, read: At, settings: &Settings, answered: bool) -> Recorded {
     match entry.map(|entry| &entry.intended_at) {
         None => Recorded::Never,
         Some(None) => Recorded::InPlace,
         Some(Some(intended)) => {
-            Recorded::announced(clock::from_time(intended), read, settings.settle_time + WHOLE, settings.patience())
+            let settle = settings.settle_time + WHOLE;
+            Recorded::announced(clock::from_time(intended), read, settle, settings.patience(), answered)
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What the process remembers of an object between passes, and may lose when it dies.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -41,6 +41,12 @@ pub struct Notes {
     /// When it was first asked who has the wanted name.
     pub first_look: Option<At>,
     pub following: bool,
+    /// When the present edition was first seen.
+    pub edited_at: At,
+    /// Since when it waits for its turn, if it does.
+    pub waiting: Option<At>,
+    /// Rows whose call has taken effect, and that were not found in place yet.
+    pub answered: HashSet<RowKey>,
     /// When rows were found in place lately, by key.
     pub confirmed: HashMap<RowKey, At>,
     /// When Events were published lately.
@@ -79,15 +85,17 @@ impl Notebook {
         key: &ObjectKey,
         uid: &str,
         edition: (i64, Option<String>),
+        now: At,
         use_them: impl FnOnce(&mut Notes) -> T,
     ) -> T {
         let mut all = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
         let notes = all.entry(key.clone()).or_default();
         if notes.uid != uid {
-            *notes = Notes { uid: uid.to_owned(), edition: edition.clone(), ..Notes::default() };
+            *notes = Notes { uid: uid.to_owned(), edition: edition.clone(), edited_at: now, ..Notes::default() };
         }
         if notes.edition != edition {
             notes.edition = edition;
+            notes.edited_at = now;
             notes.refused.clear();
             notes.written.clear();
             notes.polls = 0;
@@ -99,6 +107,14 @@ impl Notebook {
             notes.failing_since = None;
         }
         use_them(notes)
+    }
+
+    /// The object's pass ended without a permit (`Some`: when it began), or with something to tell.
+    pub fn waits(&self, key: &ObjectKey, since: Option<At>) {
+        let mut all = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(notes) = all.get_mut(key) {
+            notes.waiting = since.map(|since| notes.waiting.unwrap_or(since));
+        }
     }
 
     pub fn forget(&self, key: &ObjectKey) -> Option<Notes> {
@@ -121,6 +137,7 @@ impl Notes {
     pub fn confirm(&mut self, key: &RowKey, now: At, patience: Duration) {
         self.confirmed.retain(|_, at| now.since(*at) < patience * 2);
         self.confirmed.insert(key.clone(), now);
+        self.answered.remove(key);
     }
 
     /// Takes note of a refusal; returns when to try again.

@@ -215,7 +215,9 @@ impl Objects {
 
     /// Whether another object is bound to this remote share, or wants it by id.
     pub fn is_spoken_for(&self, share: &Name, share_id: &str) -> bool {
-        self.relations().by_share_id.get(share_id).is_some_and(|names| names.iter().any(|name| name != share))
+        let others = self.relations().by_share_id.get(share_id).cloned().unwrap_or_default();
+        let observes = |share: &Share| share.spec.management_policy == Some(ManagementPolicy::Observe);
+        others.iter().any(|name| name != share && !self.shares.find(name).is_some_and(|rival| observes(&rival)))
     }
 
     /// Whether of all objects that want a share of that name in that account the given one is the oldest.
@@ -233,6 +235,8 @@ impl Objects {
             .filter_map(|name| self.shares.find(&name))
             // Who only observes takes nothing from anybody.
             .filter(|rival| rival.spec.management_policy != Some(ManagementPolicy::Observe))
+            // An id belongs to one account: who writes another account's cannot take it.
+            .filter(|rival| rival.spec.account_id == share.spec.account_id)
             .filter(|rival| counts(rival))
             .all(|rival| age(share) < age(&rival))
     }
@@ -314,8 +318,10 @@ impl Related for Share {
 
     fn relate(objects: &Objects, name: &Name, object: Option<&Self>, _now: At) -> Vec<ObjectKey> {
         let traits = object.map(|share| {
-            let recorded =
-                share.status.as_ref().filter(|s| s.bound_uid == share.uid()).and_then(|s| s.share_id.clone());
+            // Who only observes records nothing, and must hear of changes all the same.
+            let observes = share.spec.management_policy == Some(ManagementPolicy::Observe);
+            let status = share.status.as_ref().filter(|s| observes || s.bound_uid == share.uid());
+            let recorded = status.and_then(|s| s.share_id.clone());
             Traits {
                 share_ids: recorded.into_iter().chain(share.spec.share_id.clone()).collect(),
                 claim: claim(share),
@@ -354,10 +360,12 @@ fn told(share: &Share) -> u64 {
     share.annotations().get(crate::api::CONFIRM_REMOVALS).hash(&mut hasher);
     if let Some(status) = &share.status {
         (&status.bound_uid, &status.share_id, status.intent.is_some()).hash(&mut hasher);
-        for recorded in &status.inventory.recipients {
+        let inline = |id: &str| share.spec.recipients.iter().flatten().any(|entry| entry.account_id == id);
+        for recorded in status.inventory.recipients.iter().filter(|recorded| !inline(&recorded.account_id)) {
             recorded.account_id.hash(&mut hasher);
         }
-        for recorded in &status.inventory.resources {
+        let inline = |kind: &str, id: &str| share.spec.resources.iter().any(|entry| entry.kind == kind && entry.id == id);
+        for recorded in status.inventory.resources.iter().filter(|recorded| !inline(&recorded.kind, &recorded.id)) {
             (&recorded.kind, &recorded.id).hash(&mut hasher);
         }
     }

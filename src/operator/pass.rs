@@ -73,9 +73,12 @@ pub struct Pass<K: Recorded> {
     pub key: ObjectKey,
     pub object: Arc<K>,
     pub status: K::Status,
+    /// When this look began: where the object had to wait for its turn, when it began to wait. What was read since
+    /// then is fresh, or nobody in a long queue would ever get beyond reading.
+    pub since: At,
 }
 
-/// So many failures in a row are told; fewer only slow the object down.
+/// So many failures in a row, over some time, are told of what was Ready; fewer only slow the object down.
 const TOLERATED: u32 = 3;
 
 impl<K: Recorded> Pass<K>
@@ -85,7 +88,10 @@ where
     pub fn begin(context: Arc<Context>, object: Arc<K>) -> Pass<K> {
         let key = K::key(Name::of(object.as_ref()));
         let status = object.status().cloned().unwrap_or_default();
-        Pass { context, key, object, status }
+        let mut pass = Pass { context, key, object, status, since: At::default() };
+        let now = pass.now();
+        pass.since = pass.notes(|notes| notes.waiting.unwrap_or(now));
+        pass
     }
 
     pub fn now(&self) -> At {
@@ -103,7 +109,8 @@ where
     /// The last request to look now, whichever annotation carries it.
     pub fn request(&self) -> Option<String> {
         let annotations = self.object.annotations();
-        annotations.get(REQUESTED_AT).max(annotations.get(FLUX_REQUESTED_AT)).cloned()
+        let asked = [REQUESTED_AT, FLUX_REQUESTED_AT].into_iter().filter_map(|name| annotations.get(name));
+        asked.max_by_key(|value| (moment(value), *value)).cloned()
     }
 
     /// Somebody asks for a look now and has not had it.
@@ -121,7 +128,8 @@ where
 
     pub fn notes<T>(&self, use_them: impl FnOnce(&mut Notes) -> T) -> T {
         let edition = (self.generation(), self.request());
-        self.context.notebook.with(&self.key, self.object.uid().as_deref().unwrap_or_default(), edition, use_them)
+        let uid = self.object.uid().unwrap_or_default();
+        self.context.notebook.with(&self.key, &uid, edition, self.now(), use_them)
     }
 
     /// Writes the draft now, guarded: what follows relies on it.
@@ -175,7 +183,7 @@ where
     }
 
     /// Ends a pass that Cloudflare did not let go on.
-    pub async fn fail(mut self, error: Error, access: Option<&Access>) -> Result<Option<Duration>, Stop> {
+    pub async fn fail(mut self, error: Error, access: &Access, secret: &Name) -> Result<Option<Duration>, Stop> {
         let now = self.now();
         let (failures, since) = self.notes(|notes| {
             notes.failures += 1;
@@ -183,11 +191,11 @@ where
         });
         let wait = pace::growing(failures.saturating_sub(1), Duration::from_secs(1), Duration::from_secs(60));
         let class = error.class();
-        let closed = access.and_then(|access| access.account.budget.closed_until());
+        let closed = access.account.budget.closed_until();
         let told_now = match class {
             ErrorClass::Rejected | ErrorClass::Gone => true,
             ErrorClass::Retry | ErrorClass::Throttled | ErrorClass::Denied | ErrorClass::Conflict => {
-                failures >= TOLERATED || !self.was_ready()
+                failures >= TOLERATED && now.since(since) >= self.context.settings.patience() || !self.was_ready()
             }
         };
         if !told_now {
@@ -206,10 +214,11 @@ where
                 let patience = self.context.settings.settle_time / 2;
                 // Reads may well be allowed where writes are not.
                 let long = failures >= TOLERATED && now.since(since) >= patience
-                    || access.is_some_and(|access| access.account.is_denied(now, patience));
+                    || access.account.is_denied(now, patience);
                 let message = format!(
-                    "{message}: the credential is wrong, or lacks a permission: an API token needs \
-                     Account > Resource Sharing > Edit on this account"
+                    "{message}: the credential in the Secret {} is wrong, or lacks a permission: an API token needs \
+                     Account > Resource Sharing > Edit on account {}",
+                    secret.name, access.account.id,
                 );
                 if long {
                     Verdict::blind(Reason::Denied, message).again(wait.max(Duration::from_secs(30)))
@@ -231,11 +240,17 @@ where
         let uid = self.object.uid().unwrap_or_default();
         let edition = (self.generation(), self.request());
         let again = self.finish(verdict).await?;
-        context.notebook.with(&key, &uid, edition, |notes| {
+        context.notebook.with(&key, &uid, edition, context.clock.now(), |notes| {
             (notes.failures, notes.failing_since) = (failures, Some(since));
         });
         Ok(again)
     }
+}
+
+/// When a request was made, as far as its value tells: RFC 3339, or seconds since 1970.
+fn moment(value: &str) -> Option<i64> {
+    let time = value.parse::<k8s_openapi::jiff::Timestamp>().map(|time| time.as_second());
+    time.ok().or_else(|| value.parse().ok())
 }
 
 fn drift_message(drift: &[DriftEntry]) -> Option<String> {

@@ -35,6 +35,8 @@ use super::verdict::Verdict;
 use super::wakes::{self, Wakes};
 use super::{child, share, sweep, watch as watches};
 
+/// When to come back while another object of the same share is being worked on.
+const OCCUPIED: Duration = Duration::from_millis(200);
 /// How many objects of one kind are looked at at once.
 const CONCURRENCY: u16 = 64;
 
@@ -245,7 +247,7 @@ impl Hub<'_> {
             let readiness = readiness.clone();
             async move {
                 if !readiness.is_ready() {
-                    return Ok::<Action, Never>(Action::requeue(Duration::from_millis(50)));
+                    return Ok::<Action, Never>(Action::requeue(Duration::from_millis(250)));
                 }
                 Ok(reconcile(context, object, pass).await)
             }
@@ -268,16 +270,23 @@ where
     let object = K::kept(&context.objects).newest(object);
     let key = K::key(Name::of(object.as_ref()));
     let generation = object.meta().generation.unwrap_or(0);
+    let began = context.clock.now();
     let span = tracing::info_span!("pass", object = %key, generation);
     let started = std::time::Instant::now();
     let ended = tokio::spawn(pass(context.clone(), object.clone()).instrument(span.clone())).await;
     context.metrics.pass(key.kind, started.elapsed());
+    match &ended {
+        Ok(Err(Stop::Queued)) => context.notebook.waits(&key, Some(began)),
+        Ok(Err(Stop::Occupied)) => {}
+        Ok(_) | Err(_) => context.notebook.waits(&key, None),
+    }
     let _entered = span.enter();
     match ended {
         Ok(Ok(Some(after))) => Action::requeue(after.max(Duration::from_millis(20))),
         Ok(Ok(None)) => Action::await_change(),
         // Woken by the budget or the sweep; this is for the case that the wake is lost.
         Ok(Err(Stop::Queued)) => Action::requeue(Duration::from_secs(60)),
+        Ok(Err(Stop::Occupied)) => Action::requeue(OCCUPIED),
         Ok(Err(Stop::Conflict)) => Action::requeue(Duration::from_millis(300)),
         Ok(Err(Stop::Stopping)) => Action::requeue(Duration::from_secs(1)),
         Ok(Err(Stop::Kubernetes(kube::Error::Api(status)))) if status.code == 404 => Action::await_change(),

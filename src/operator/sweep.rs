@@ -50,10 +50,11 @@ pub async fn run(context: Arc<Context>, account: Arc<Account>) {
         }
         if !refresh_credential(&context, &account).await {
             context.drop_account(&account);
-            // Whoever waits for this sweep finds another account, or its Secret gone.
+            // Whoever waits for this sweep, or lives by it, finds another account, or its Secret gone.
             for key in account.waiting() {
                 context.wakes.wake(&key);
             }
+            wake_account(&context, &account);
             return;
         }
         let began = context.clock.now();
@@ -120,17 +121,15 @@ async fn sweep(context: &Context, account: &Account, began: At) -> Result<(), Er
     let grace = context.settings.patience();
     let class = if account.demand().is_some() { Class::Poll } else { Class::Sweep };
     let turn = Turn { caller: Caller::Sweep(account.id.clone()), namespace: String::new(), class };
-    let read = access::read_pages(
-        |page| {
-            let query = ShareQuery { page, per_page: FULL_PAGE, ..access::live() };
-            let (client, credential, turn) = (context.client.clone(), credential.clone(), turn.clone());
-            async move {
-                let _permit = account.budget.wait(&turn, 1).await;
-                client.list_shares(&credential, &account.id, &query).await
-            }
-        },
-        |answer| access::heed(account, answer, context.clock.now()),
-    );
+    let read = access::read_pages(|page| {
+        let query = ShareQuery { page, per_page: FULL_PAGE, ..access::live() };
+        let (client, credential, turn) = (context.client.clone(), credential.clone(), turn.clone());
+        async move {
+            let _permit = account.budget.wait(&turn, 1).await;
+            let answer = client.list_shares(&credential, &account.id, &query).await;
+            access::heed(account, answer, context.clock.now())
+        }
+    });
     let Some(rows) = read.await? else {
         return Err(Error::Lost { cause: "the list of shares moved each time it was read".into() });
     };
@@ -159,7 +158,7 @@ async fn sweep(context: &Context, account: &Account, began: At) -> Result<(), Er
         picture.moved()
     };
     wake(context, moved.iter().chain(&lacking));
-    wake(context, relist(account, began).iter());
+    wake(context, relist(context, account, began).iter());
     // A name that was taken is free again.
     for name in freed.iter().flat_map(|name| context.objects.claimants(account.id.as_str(), name)) {
         context.wakes.wake(&crate::api::Share::key(name));
@@ -213,18 +212,18 @@ async fn count_losses(context: &Context, account: &Account, live: &HashSet<Share
 }
 
 /// Shares whose recipients were listed longest ago.
-fn relist(account: &Account, now: At) -> Vec<ShareId> {
+fn relist(context: &Context, account: &Account, now: At) -> Vec<ShareId> {
     let mut picture = account.picture();
     let mut old: Vec<(At, ShareId)> = picture
         .live()
-        .filter_map(|seen| Some((seen.recipients.as_ref()?.read_at, seen.share.id.clone())))
-        .filter(|(at, _)| now.since(*at) >= RELIST)
+        .map(|seen| (seen.listed_at(), seen.share.id.clone()))
+        .filter(|(at, id)| now.since(*at) >= RELIST && !context.objects.bound_to(id.as_str()).is_empty())
         .collect();
     old.sort();
     old.truncate(RELISTS);
     for (_, id) in &old {
-        if let Some(recipients) = picture.seen_mut(id).and_then(|seen| seen.recipients.as_mut()) {
-            recipients.stale = true;
+        if let Some(seen) = picture.seen_mut(id) {
+            seen.doubt_rows();
         }
     }
     old.into_iter().map(|(_, id)| id).collect()

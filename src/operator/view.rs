@@ -8,9 +8,7 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 
-use crate::cloudflare::{
-    AssociationStatus, Counts, ExcludedRecipient, Kind, Recipient, ResourceStatus, Share, ShareResource, ShareStatus,
-};
+use crate::cloudflare::{AssociationStatus, Counts, ExcludedRecipient, Kind, Recipient, ResourceStatus, Share, ShareResource, ShareStatus, TargetType};
 use crate::core::gone::Missing;
 use crate::core::id::{AccountId, ShareId};
 use crate::core::row::Seen as RowSeen;
@@ -44,6 +42,7 @@ pub struct Seen {
     pub share: Share,
     pub resources: Option<Vec<ShareResource>>,
     pub counts: Option<Counts>,
+    pub first_read_at: At,
     pub read_at: At,
     pub recipients: Option<Recipients>,
     pub excluded: Option<(At, Vec<ExcludedRecipient>)>,
@@ -170,6 +169,7 @@ impl Picture {
         self.swept = Some(self.swept.map_or(began, |at| at.max(began)));
         self.looked = self.looked.max(self.swept);
         self.missing.retain(|_, missing| began.since(missing.last) < FORGOTTEN);
+        self.shares.retain(|_, seen| seen.is_live() || began.since(seen.read_at) < FORGOTTEN);
     }
 
     /// The shares that a complete list, begun then, lacks; it showed just these live ones.
@@ -217,7 +217,16 @@ impl Seen {
     fn new(mut share: Share, began: At) -> Seen {
         let resources = share.resources.take();
         let counts = share.counts.take();
-        Seen { share, resources, counts, read_at: began, recipients: None, excluded: None, answered: HashMap::new() }
+        Seen {
+            share,
+            resources,
+            counts,
+            read_at: began,
+            first_read_at: began,
+            recipients: None,
+            excluded: None,
+            answered: HashMap::new(),
+        }
     }
 
     pub fn is_live(&self) -> bool {
@@ -242,12 +251,18 @@ impl Seen {
             self.counts = Some(counts);
         }
         let ours = self.is_recent(share.id.as_str(), began, grace);
-        if !is_older(share.modified, self.share.modified, ours) {
+        let undoes = ours && self.is_leaving() && share.status == ShareStatus::Active;
+        if !undoes && !is_older(share.modified, self.share.modified, ours) {
             self.share = share;
         }
+        self.answered.retain(|_, at| began.since(*at) < grace);
         self.read_at = self.read_at.max(began);
         let same = (&before.0, &before.1, before.2) == (&self.share.name, &self.share.status, self.counts);
         let counts = self.counts;
+        // Somebody may have changed the exclusions; an own list of them is the only place where that shows.
+        if let (true, Some((read_at, _))) = (before.2 != counts, &mut self.excluded) {
+            *read_at = At::default();
+        }
         let rows_moved = self.recipients.as_mut().is_some_and(|recipients| {
             let doubted = counts.is_some_and(|counts| recipients.doubt(counts));
             // A recipient may fail on a new version of a resource, which moves no count.
@@ -311,6 +326,25 @@ impl Seen {
             .collect();
         merged.extend(ours.into_values());
         merged
+    }
+
+    /// When its recipients, or its exclusions, were last listed; where they never were, when it was first seen.
+    pub fn listed_at(&self) -> At {
+        let recipients = self.recipients.as_ref().map(|recipients| recipients.read_at);
+        let excluded = self.excluded.as_ref().map(|(at, _)| *at);
+        recipients.or(excluded).unwrap_or(self.first_read_at)
+    }
+
+    /// Nothing says that its rows moved, but it is long since they were listed.
+    pub fn doubt_rows(&mut self) {
+        if self.share.target_type == TargetType::Organization {
+            if let Some((at, _)) = &mut self.excluded {
+                *at = At::default();
+            }
+            return;
+        }
+        let unread = || Recipients { rows: Vec::new(), read_at: At::default(), stale: true, doubted: Default::default() };
+        self.recipients.get_or_insert_with(unread).stale = true;
     }
 
     /// What is known of the rows must be read again before anything is decided on it.

@@ -7,12 +7,13 @@ use cfshare_simulator::{Edit, Policy, Seed, SeedResource, SeedShare};
 use serde_json::{Value, json};
 
 use crate::Test;
-use crate::scene::{Scene, World, ids};
+use crate::scene::{Scene, World, ids, is_ready};
 
 pub const TESTS: &[Test] = &[
     ("cli: a plan for new manifests names the create and calls nothing", plan_new),
     ("cli: a plan for settled objects is empty", plan_settled),
     ("cli: the operator makes the calls that a plan names", plan_kept),
+    ("cli: a plan for an organization names nobody beside it, and the operator does the same", plan_organization),
     ("cli: a plan for files on top of the cluster names what they change", plan_on_top),
     ("cli: a plan that cannot be carried out is an error that says why", plan_refused),
     ("cli: an import is adopted without a write", import),
@@ -171,7 +172,7 @@ fn plan_kept(world: &World) {
         format!("+ recipient {three}"),
         format!("+ resource custom-ruleset/{second}"),
         format!("- recipient {two}"),
-        ". 1 recipients or resources that no manifest declares stay: prune is false".to_owned(),
+        ". declared by no manifest, and kept (prune is false): 1 recipient or resource".to_owned(),
         "6 calls for 1 of 1 Share".to_owned(),
         format!("Share {}/waf (account {}, share {share})", scene.namespace, scene.account),
         "~ rename \"before\" -> \"after\"".to_owned(),
@@ -186,6 +187,29 @@ fn plan_kept(world: &World) {
     scene.wait_ready("shareresource", "third");
     let changes = scene.changes_since(before);
     assert_eq!(changes.len(), 6, "{changes:?}");
+    let ran = cfshare(&scene, &["plan"]);
+    assert_eq!(ran.code, 0, "{}", ran.out);
+}
+
+fn plan_organization(world: &World) {
+    let scene = world.own_scene();
+    let [organization, one, two, stranger, first] = ids();
+    world.simulator.organization(&organization, &[&scene.account, &one, &two]);
+    let more = format!("organization: {{id: {organization}, excluded: [{{accountID: {two}, name: lab}}]}}");
+    // The child comes first, and is no reason to name an account.
+    scene.apply(&scene.recipient("stranger", "all", &stranger, ""));
+    scene.apply(&scene.share("all", &[], &[&first], &more));
+    let ran = cfshare(&scene, &["plan"]);
+    assert_eq!(ran.code, 2, "{}", ran.out);
+    assert!(ran.out.contains("--organization-shares"), "{}", ran.out);
+    let create = format!("  + create share \"all\" with organization {organization} and 1 resource\n");
+    let calls = format!("{create}      resource custom-ruleset/{first}\n  + excluded account lab ({two})\n");
+    assert!(ran.out.contains(&calls), "{}", ran.out);
+    let _operator = scene.operator(&[]);
+    scene.wait_ready("share", "all");
+    let bodies: Vec<Value> =
+        scene.journal().iter().filter(|entry| entry.changing).map(|entry| json!(entry.body)).collect();
+    assert!(!bodies.is_empty() && !json!(bodies).to_string().contains(&stranger), "{bodies:#?}");
     let ran = cfshare(&scene, &["plan"]);
     assert_eq!(ran.code, 0, "{}", ran.out);
 }
@@ -249,13 +273,7 @@ fn resource(id: &str, meta: Value) -> SeedResource {
     SeedResource { resource_type: "custom-ruleset".into(), id: id.into(), account: None, meta }
 }
 
-fn seed(
-    scene: &Scene,
-    name: &str,
-    recipients: &[&str],
-    resources: Vec<SeedResource>,
-    organization: bool,
-) -> String {
+fn seed(scene: &Scene, name: &str, recipients: &[&str], resources: Vec<SeedResource>, organization: bool) -> String {
     let recipients = recipients.iter().map(|id| (*id).to_owned()).collect();
     let list = vec![SeedShare { name: name.into(), recipients, resources, organization }];
     let account = scene.account.clone();
@@ -269,7 +287,13 @@ fn furnish(scene: &Scene) {
     let digits = "12345678901234567890123456789012";
     scene.world.simulator.organization(&organization, &[&scene.account, &one, &two, digits]);
     let odd = json!({"yes": true, "note": "a: \"b\" # c", "nested": {"on": [1, 2.5, {"x": "0x1f"}]}});
-    seed(scene, "WAF: baseline \"A\"", &[&one, digits], vec![resource(&first, odd), resource(&second, Value::Null)], false);
+    seed(
+        scene,
+        "WAF: baseline \"A\"",
+        &[&one, digits],
+        vec![resource(&first, odd), resource(&second, Value::Null)],
+        false,
+    );
     let foreign = SeedResource { account: Some(elsewhere), ..resource(&third, Value::Null) };
     seed(scene, "waf baseline a", &[&two], vec![foreign], false);
     let all = seed(scene, "日本", &[], vec![resource(&first, Value::Null)], true);
@@ -291,8 +315,10 @@ fn adopt(scene: &Scene, yaml: &str, kinds: &[(&str, usize)]) {
             list["items"].as_array().into_iter().flatten().filter_map(|o| o["metadata"]["name"].as_str()).collect();
         assert_eq!(names.len(), *count, "{kind}: {names:?}\n{yaml}");
         for name in names {
-            let object = scene.wait_ready(kind, name);
-            assert!(object["status"]["unmanagedCount"].is_null(), "{object:#}");
+            // The Share may be there before its children.
+            let object = scene.wait_for(kind, name, "took over all", |object| {
+                is_ready(object) && object["status"]["unmanagedCount"].is_null()
+            });
             assert!(*kind != "share" || object["status"]["adopted"] == true, "{object:#}");
         }
     }
@@ -414,7 +440,10 @@ fn doctor(world: &World) {
         "ok    Cloudflare: it answers",
         "ok    clock: as Cloudflare's",
         &format!("ok    Secret {}/cloudflare-credentials: present and well-formed (API token)", scene.namespace),
-        &format!("ok    account {account}: Secret {}/cloudflare-credentials can list its shares, 1 live ones", scene.namespace),
+        &format!(
+            "ok    account {account}: Secret {}/cloudflare-credentials can list its shares, 1 live ones",
+            scene.namespace
+        ),
     ] {
         told(&ran, line);
     }

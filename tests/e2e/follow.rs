@@ -223,11 +223,10 @@ fn requested(world: &World) {
     scene.apply(&scene.recipient("two", "waf", &two, ""));
     for (kind, name) in [("share", "waf"), ("sharerecipient", "two")] {
         scene.wait_ready(kind, name);
-        for annotation in ["cfshare.dev/requestedAt", "reconcile.fluxcd.io/requestedAt"] {
+        for (minute, annotation) in ["cfshare.dev/requestedAt", "reconcile.fluxcd.io/requestedAt"].iter().enumerate() {
             let before = scene.journal().len();
-            let request = crate::scene::ids::<1>();
-            // The younger of the two counts, whichever it is.
-            let request = format!("2026-11-24T10:00:0{}Z-{}", annotation.len() % 10, request[0]);
+            // The later of the two counts.
+            let request = format!("2026-11-24T10:0{minute}:00Z");
             scene.annotate(kind, name, &format!("{annotation}={request}"));
             scene.wait_for(kind, name, "echoed the request", |object| {
                 object["status"]["lastHandledReconcileAt"] == request.as_str() && is_ready(object)

@@ -1,10 +1,13 @@
 //! What the chart installs: is it valid, restricted, sufficient, and does it come and go without harm?
 
+mod golden;
 mod life;
+mod node;
 mod rendered;
 mod restricted;
 mod rights;
 mod site;
+pub mod suite;
 mod waiting;
 
 use libtest_mimic::Trial;
@@ -18,6 +21,7 @@ pub const TESTS: &[Test] = &[
     ("install: the plain manifests and the chart's CRDs are fresh", rendered::copies),
     ("install: a namespace that enforces restricted takes the pod", restricted::accepted),
     ("install: a pod that is weaker in any one setting is refused", restricted::weakened),
+    ("install: objects that earlier versions stored are taken", golden::taken),
     ("install: helm waits until a share of another chart is ready", waiting::returns_when_ready),
     ("install: helm fails with the message of a stalled share", waiting::fails_with_the_message_of_a_stalled_share),
 ];

@@ -1,12 +1,19 @@
 //! The whole operator: the real process, against a real API server and the Cloudflare simulator, over HTTP.
 
 mod adopt;
+mod apiserver;
+mod budget;
 mod children;
+mod cli;
 mod client;
 mod create;
+mod credentials;
+mod docs;
 mod drift;
 mod expect;
 mod guards;
+mod hostile;
+mod leader;
 mod faults;
 mod follow;
 mod gitops;
@@ -16,7 +23,9 @@ mod manifests;
 mod observe;
 mod organization;
 mod own;
+mod quiet;
 mod reader;
+mod refusals;
 mod rows;
 mod scale;
 mod scene;
@@ -73,13 +82,18 @@ fn main() -> ExitCode {
     let lazy = Lazy::default();
     let mut trials = client::trials();
     trials.extend(manifests::trials(lazy.clone()));
+    trials.extend(staged(&lazy, docs::TESTS));
     trials.extend(staged(&lazy, lifecycle::TESTS));
+    trials.extend(staged(&lazy, cli::TESTS));
     trials.extend(staged(&lazy, children::TESTS));
     trials.extend(staged(&lazy, adopt::TESTS));
     trials.extend(staged(&lazy, observe::TESTS));
     trials.extend(staged(&lazy, organization::TESTS));
     trials.extend(staged(&lazy, follow::TESTS));
     trials.extend(staged(&lazy, drift::TESTS));
+    trials.extend(staged(&lazy, refusals::TESTS));
+    trials.extend(staged(&lazy, quiet::TESTS));
+    trials.extend(staged(&lazy, credentials::TESTS));
     trials.extend(staged(&lazy, scale::TESTS));
     trials.extend(staged(&lazy, switches::TESTS));
     trials.extend(staged(&lazy, create::TESTS));
@@ -90,7 +104,16 @@ fn main() -> ExitCode {
     trials.extend(staged(&lazy, guards::TESTS));
     trials.extend(staged(&lazy, rows::TESTS));
     trials.extend(staged(&lazy, tokens::TESTS));
+    trials.extend(staged(&lazy, budget::TESTS));
+    trials.extend(staged(&lazy, leader::TESTS));
+    trials.extend(staged(&lazy, apiserver::TESTS));
+    trials.extend(staged(&lazy, hostile::TESTS));
     let conclusion = libtest_mimic::run(&arguments, trials);
+    let refused = lazy.0.get().and_then(|world| world.as_ref().ok()).map(|world| install::suite::refused(&world.cluster));
     drop(lazy);
+    if let Some(refused) = refused.filter(|refused| !refused.is_empty()) {
+        eprintln!("the operator asked for what the chart does not grant:\n{}", refused.join("\n"));
+        return ExitCode::FAILURE;
+    }
     conclusion.exit_code()
 }

@@ -7,39 +7,26 @@ use cfshare_testbed::Process;
 
 use crate::scene::{self, Scene};
 
-/// The operator of a scene made with `World::own_scene`, with further flags.
+/// The operator of a scene made with `World::own_scene`, with other flags than the usual; an empty value is none.
 pub fn start(scene: &Scene<'_>, flags: &[(&str, &str)]) -> Process {
     launch(scene, "operator.log", flags)
 }
 
 /// The same with a log of its own, for scenes with several operators.
 pub fn launch(scene: &Scene<'_>, log: &str, flags: &[(&str, &str)]) -> Process {
-    Process::start(command(scene, flags), scene.file(log)).expect("the operator starts")
+    Process::start(command(scene, &scene.namespace, flags), scene.file(log)).expect("the operator starts")
 }
 
-/// Flags given twice count as given last.
-fn command(scene: &Scene<'_>, flags: &[(&str, &str)]) -> Command {
-    let quick = scene::operator(&scene.world.cluster, &scene.world.simulator);
-    let mut command = Command::new(quick.get_program());
-    for (name, value) in quick.get_envs() {
-        command.env(name, value.unwrap_or_default());
-    }
-    let words: Vec<String> = quick.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
-    let mut words = words.into_iter();
-    while let Some(word) = words.next() {
-        if flags.iter().any(|(flag, _)| *flag == word) {
-            words.next();
-            continue;
-        }
-        command.arg(word);
-    }
-    command.args(["--namespace", &scene.namespace, "--watch-label-selector", scene::OWN_LABEL]);
-    for (flag, value) in flags {
-        command.arg(flag);
-        if !value.is_empty() {
-            command.arg(value);
-        }
-    }
+/// The same over several namespaces, separated by commas.
+pub fn across(scene: &Scene<'_>, namespaces: &str, flags: &[(&str, &str)]) -> Process {
+    Process::start(command(scene, namespaces, flags), scene.file("operator.log")).expect("the operator starts")
+}
+
+fn command(scene: &Scene<'_>, namespaces: &str, flags: &[(&str, &str)]) -> Command {
+    let (bare, valued): (Vec<_>, Vec<_>) = flags.iter().copied().partition(|(_, value)| value.is_empty());
+    let mut command = scene::operator_with(&scene.world.cluster, &scene.world.simulator, &valued);
+    command.args(["--namespace", namespaces, "--watch-label-selector", scene::OWN_LABEL]);
+    command.args(bare.iter().map(|(flag, _)| flag));
     command
 }
 

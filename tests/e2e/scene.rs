@@ -8,6 +8,7 @@ use cfshare_simulator::{Config, Entry, Life, ShareState, Simulator, random_id};
 use cfshare_testbed::{Cluster, Options, Process, wait};
 use serde_json::Value;
 
+use crate::install::suite;
 use crate::reader::Reader;
 
 /// Objects with this label are left to operators that a test starts itself.
@@ -32,6 +33,7 @@ impl World {
         cluster.run(&["apply", "--server-side", "-f", crds], None).map_err(|error| error.to_string())?;
         let established = ["wait", "--for=condition=Established", "--timeout=30s", "-f", crds];
         cluster.run(&established, None).map_err(|error| error.to_string())?;
+        suite::install(&cluster)?;
         let mut command = operator(&cluster, &simulator);
         command.args(["--watch-label-selector", &format!("!{OWN_LABEL}")]);
         let log = cluster.folder().join("operator.log");
@@ -63,7 +65,10 @@ pub fn operator(cluster: &Cluster, simulator: &Simulator) -> Command {
 /// The same, with other values for some flags; an empty value leaves the flag out, so that its default holds.
 pub fn operator_with(cluster: &Cluster, simulator: &Simulator, other: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cfshare"));
-    command.env("KUBECONFIG", cluster.kubeconfig()).arg("run");
+    // The chart grants a Lease in the operator's own namespace. A test's own Lease lies in the test's.
+    let own_lease = other.iter().any(|(flag, _)| *flag == "--lease-namespace");
+    let kubeconfig = if own_lease { cluster.kubeconfig().to_path_buf() } else { suite::kubeconfig(cluster) };
+    command.env("KUBECONFIG", kubeconfig).arg("run");
     let quick = [
         ("--cloudflare-url", simulator.base_url()),
         ("--sweep-interval", "3s"),

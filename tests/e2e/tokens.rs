@@ -76,15 +76,19 @@ fn flaky(world: &World) {
     let scene = world.scene();
     let [a, _, x] = settled(&scene);
     let since = condition(&scene.wait_ready("share", "waf"), "Ready").expect("it")["lastTransitionTime"].clone();
-    policy(world, &scene, |p| p.flaky = Some(2));
-    for _ in 0..6 {
+    policy(world, &scene, |p| p.flaky = Some(4));
+    for _ in 0..8 {
         scene.ask("share", "waf");
     }
     sweeps(&scene, 3);
     let share = scene.wait_ready("share", "waf");
     assert_eq!(condition(&share, "Ready").expect("it")["lastTransitionTime"], since, "{share:#}");
     let refused = scene.journal().iter().filter(|entry| entry.status == Some(403)).count();
-    assert!(refused >= 3, "only {refused} refusals: {:#?}", scene.journal().iter().map(crate::scene::describe).collect::<Vec<_>>());
+    assert!(
+        refused >= 4,
+        "only {refused} refusals: {:#?}",
+        scene.journal().iter().map(crate::scene::describe).collect::<Vec<_>>()
+    );
     only_share(&scene.state(), &[&a], &[&x]);
 }
 

@@ -134,9 +134,10 @@ impl Doctor {
 fn rights() -> Vec<Right> {
     let mut rights = Vec::new();
     for kind in KINDS {
-        rights.extend([("get", "cfshare.dev", kind, ""), ("watch", "cfshare.dev", kind, "")]);
+        rights.push(("watch", "cfshare.dev", kind, ""));
         rights.extend([("patch", "cfshare.dev", kind, ""), ("patch", "cfshare.dev", kind, "status")]);
     }
+    rights.push(("get", "cfshare.dev", "shares", ""));
     rights.extend([("create", "events.k8s.io", "events", ""), ("patch", "events.k8s.io", "events", "")]);
     rights
 }

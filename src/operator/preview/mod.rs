@@ -134,6 +134,11 @@ impl<'a> Look<'a> {
                     self.status = ShareStatus::default();
                 }
                 Step::Create => {
+                    if self.wanted.organization.is_some() {
+                        let note = "the operator must allow this namespace shares with an organization \
+                                    (--organization-shares)";
+                        preview.notes.push(note.into());
+                    }
                     preview.calls = self.creation();
                     break;
                 }

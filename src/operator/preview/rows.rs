@@ -42,15 +42,12 @@ impl Look<'_> {
         preview.calls.extend(removals.into_iter().map(|key| Call::Remove { row: self.row(key) }));
         let waiting = of(|step| step == row::Step::Wait).count();
         if waiting > 0 {
-            preview.notes.push(format!("{waiting} recipients or resources are on their way already"));
+            preview.notes.push(format!("on the way already: {}", some_rows(waiting)));
         }
-        let foreign =
-            steps.values().filter(|(step, row)| *step == row::Step::Ignore && matches!(row, RowSeen::Live { .. }));
-        match foreign.count() {
-            0 => {}
-            n => preview
-                .notes
-                .push(format!("{n} recipients or resources that no manifest declares stay: prune is false")),
+        let foreign = of(|step| step == row::Step::Ignore).filter(|(_, (_, row))| matches!(row, RowSeen::Live { .. }));
+        let foreign = foreign.count();
+        if foreign > 0 {
+            preview.notes.push(format!("declared by no manifest, and kept (prune is false): {}", some_rows(foreign)));
         }
     }
 
@@ -60,8 +57,7 @@ impl Look<'_> {
         let mut entries = inventory::entries(&self.status.inventory);
         let mut steps = loop {
             let (wanted, share_id) = (&self.wanted, self.status.share_id.as_deref());
-            let basis =
-                Basis { wanted, share_id, entries: &entries, settings: self.settings, observing, known: None };
+            let basis = Basis { wanted, share_id, entries: &entries, settings: self.settings, observing, known: None };
             let plan = basis.plan(seen);
             let plain = plan.of(|step| matches!(step, row::Step::Confirm | row::Step::Forget));
             if plain.is_empty() {
@@ -117,8 +113,8 @@ impl Look<'_> {
         let own = record.filter(|record| record.share_id == self.status.share_id);
         let mut recorded = match (&own, observing) {
             (_, true) => Recorded::InPlace,
-            (Some(record), false) => child::recorded(record, read_at, self.settings),
-            (None, false) => inventory::recorded(parents, read_at, self.settings),
+            (Some(record), false) => child::recorded(record, read_at, self.settings, true),
+            (None, false) => inventory::recorded(parents, read_at, self.settings, true),
         };
         let facts = |recorded| row::Facts { declared, recorded, seen: row_seen, prune: false, lagging: false };
         if row::step(facts(recorded)) == row::Step::Confirm {
@@ -140,4 +136,8 @@ impl Look<'_> {
         let allowed = removal_limit(self.share).ok()?.of(live + lately);
         (pending + lately > allowed).then(|| removal_blocked(self.share, pending, live, allowed).message)
     }
+}
+
+fn some_rows(n: usize) -> String {
+    if n == 1 { "1 recipient or resource".to_owned() } else { format!("{n} recipients or resources") }
 }

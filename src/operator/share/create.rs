@@ -23,21 +23,17 @@ const MAX_ALONE: usize = 5;
 impl Work {
     /// Announces, sends once, and binds. `None`: go on.
     pub(super) async fn create(&mut self) -> Result<Option<Verdict>, Stop> {
-        if let (Some(_), false) = (&self.wanted.organization, self.organization_is_allowed()) {
-            let message = "shares with a whole organization are not allowed in this namespace: the installer lists the \
-                           allowed ones (--organization-shares)";
-            return Ok(Some(Verdict::stalled(Reason::OrganizationNotAllowed, message)));
-        }
         let rows = self.rows_to_send();
         let Some(new) = self.new_share(&rows) else {
-            return Ok(Some(Verdict::stalled(Reason::Invalid, "spec.name is missing")));
+            return Ok(Some(Verdict::working(Reason::WaitingForRecipients, "no recipient can be sent yet")));
         };
         self.pass.guard(true).await?;
-        let _permit = self.access.permit(1)?;
+        let permit = self.access.permit(1)?;
         self.pass.context.may_write()?;
         self.announce(&new.name, &rows).await?;
         let apply = Apply { context: &self.pass.context, access: &self.access };
         let answer = apply.create_share(&new).await;
+        drop(permit);
         self.pass.notes(|notes| notes.empty_looks.clear());
         match answer {
             Ok(Change::Done(made)) => {
@@ -61,7 +57,7 @@ impl Work {
         }
     }
 
-    fn organization_is_allowed(&self) -> bool {
+    pub(super) fn organization_is_allowed(&self) -> bool {
         let allowed = &self.pass.context.settings.organization_shares;
         allowed.iter().any(|namespace| *namespace == self.pass.key.name.namespace || namespace == "*")
     }
@@ -146,7 +142,10 @@ impl Work {
         } else {
             self.save_surely().await?;
         }
+        // The one call that announced these rows has taken effect.
+        let entries = inventory::entries(&self.pass.status.inventory);
         self.pass.notes(|notes| {
+            notes.answered.extend(entries.into_keys().filter(|key| self.wanted.inline.contains_key(key)));
             notes.refused_creates = 0;
             notes.following = false;
             notes.polls = 0;

@@ -28,7 +28,7 @@ use super::account::CLOCK;
 use super::apply::{Apply, Change};
 use super::context::Context;
 use super::credentials::{Known, NoCredential};
-use super::declare::{self, Declaration, Sibling};
+use super::declare::{self, By, Declaration, Sibling};
 use super::events::Note;
 use super::key::{Name, RowKey};
 use super::objects::{self, Objects};
@@ -77,7 +77,9 @@ pub(super) struct Work {
 
 /// Runs one pass; returns when to run the next if nothing wakes it before.
 pub async fn pass(context: Arc<Context>, object: Arc<Share>) -> Result<Option<Duration>, Stop> {
-    let mut pass = Pass::begin(context.clone(), object);
+    let gate = context.gate(&Name::of(object.as_ref()));
+    let Ok(_alone) = gate.try_lock() else { return Err(Stop::Occupied) };
+    let mut pass = Pass::begin(context.clone(), context.objects.shares.newest(object));
     believe(&mut pass);
     if pass.is_doomed() && !pass.object.finalizers().iter().any(|f| f == FINALIZER) {
         return Ok(None);
@@ -108,11 +110,6 @@ pub async fn pass(context: Arc<Context>, object: Arc<Share>) -> Result<Option<Du
         }
         return release(pass, "deletionPolicy is Retain").await;
     }
-    let gate = context.gate(&pass.key.name);
-    let _alone = gate.lock().await;
-    pass.object = context.objects.shares.newest(pass.object.clone());
-    pass.status = pass.object.status.clone().unwrap_or_default();
-    believe(&mut pass);
     tell_policies(&mut pass, &wanted, retain);
     let known = match credential(&pass).await {
         Ok(known) => known,
@@ -143,10 +140,11 @@ pub async fn pass(context: Arc<Context>, object: Arc<Share>) -> Result<Option<Du
         }
         Ok(None) => Ok(None),
         Err(Stop::Cloudflare(error)) => {
+            let secret = objects::secret_of(&work.pass.object);
             if error.class() == ErrorClass::Denied {
-                context.credentials.doubt(&objects::secret_of(&work.pass.object));
+                context.credentials.doubt(&secret);
             }
-            work.pass.fail(error, Some(&work.access)).await
+            work.pass.fail(error, &work.access, &secret).await
         }
         Err(stop) => Err(stop),
     }
@@ -277,7 +275,11 @@ pub fn removal_blocked(share: &Share, pending: usize, live: usize, allowed: usiz
 
 /// Children that have not yet noted down the share that stays: without its id they could never remove their rows.
 fn children_lag(wanted: &Wanted, status: &ShareStatus) -> bool {
-    let lags = |sibling: &Sibling| !sibling.suspended && sibling.settled_in && sibling.share_id != status.share_id;
+    let lags = |sibling: &Sibling| {
+        let wins = wanted.all.get(&sibling.row).is_some_and(|d| d.by == By::Child(sibling.key.clone()));
+        let fits = wanted.organization.is_none() || !matches!(sibling.row, RowKey::Recipient(_));
+        (wins || sibling.doomed) && fits && !sibling.suspended && sibling.settled_in && sibling.share_id != status.share_id
+    };
     status.share_id.is_some() && wanted.siblings.iter().any(lags)
 }
 
@@ -343,6 +345,9 @@ impl Work {
         if let Some(error) = self.access.blindness(self.pass.context.settings.settle_time / 2) {
             return Err(Stop::Cloudflare(error));
         }
+        if let Some(verdict) = self.forbidden() {
+            return Ok(Some(verdict));
+        }
         let mut asked_again = false;
         for _ in 0..MAX_STEPS {
             self.note_witness();
@@ -402,6 +407,27 @@ impl Work {
         Ok(Some(Verdict::working(Reason::Progressing, "still at work").again(Duration::from_secs(5))))
     }
 
+    /// What the installer or an earlier manifest rules out, whatever is found at Cloudflare.
+    fn forbidden(&self) -> Option<Verdict> {
+        if self.mode != Mode::Manage || self.pass.is_doomed() {
+            return None;
+        }
+        if self.wanted.organization.is_some() && !self.organization_is_allowed() {
+            let message = "shares with a whole organization are not allowed in this namespace: the installer lists the \
+                           allowed ones (--organization-shares)";
+            return Some(Verdict::stalled(Reason::OrganizationNotAllowed, message));
+        }
+        let (wanted, recorded) = (self.wanted.share_id.as_ref()?, self.pass.status.share_id.as_ref()?);
+        (wanted.as_str() != recorded).then(|| {
+            let message = format!(
+                "this object has share {recorded}, and spec.shareID names {wanted}: to keep the one it has, write its \
+                 id; to take over the other, delete this object and apply it anew (deletionPolicy: Retain keeps the \
+                 share it has)"
+            );
+            Verdict::stalled(Reason::Invalid, message)
+        })
+    }
+
     /// The share this pass is about: the recorded one, or when observing the one that the manifest means.
     fn share_id(&self) -> Option<ShareId> {
         let recorded = self.pass.status.share_id.as_deref().and_then(|id| ShareId::parse(id).ok());
@@ -454,7 +480,10 @@ impl Work {
         let now = self.pass.now();
         let due = self.pass.notes(|notes| notes.following && notes.due <= now);
         if due {
-            self.access.read_leaving().await?;
+            let since = self.pass.notes(|notes| notes.due);
+            if !self.access.account.picture().leaving.as_ref().is_some_and(|(at, _)| *at >= since) {
+                self.access.read_leaving().await?;
+            }
             let gone_from_list = {
                 let picture = self.access.account.picture();
                 picture.leaving.as_ref().is_some_and(|(_, ids)| !ids.contains(&id))
@@ -481,7 +510,8 @@ impl Work {
     async fn confirm(&mut self) -> Result<Option<Verdict>, Stop> {
         let Some(id) = self.share_id() else { return Ok(None) };
         let patience = self.pass.context.settings.patience();
-        if self.access.account.picture().was_expected_to_go(&id) {
+        let expected = self.access.account.picture().was_expected_to_go(&id);
+        if expected && !self.access.account.picture().is_gone(&id, patience) {
             self.access.read_leaving().await?;
             if self.access.account.picture().is_gone(&id, patience) {
                 return Ok(None);

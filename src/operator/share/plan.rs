@@ -1,6 +1,6 @@
 //! Which step each recipient, excluded account and resource of a share calls for.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::cloudflare::TargetType;
 use crate::core::meta;
@@ -37,11 +37,13 @@ pub(in super::super) struct Basis<'a> {
     pub known: Option<Known>,
 }
 
-/// Since when this process knows that the rows are in place which are recorded so.
+/// What this process knows of the rows that are recorded: since when, and what became of their calls.
 pub struct Known {
     pub started: At,
     /// The ones that it found itself, lately.
     pub confirmed: HashMap<RowKey, At>,
+    /// Those whose call has taken effect.
+    pub answered: HashSet<RowKey>,
 }
 
 impl Basis<'_> {
@@ -62,7 +64,8 @@ impl Basis<'_> {
             let recorded = if self.observing && declared == Declared::Here {
                 row::Recorded::InPlace
             } else {
-                inventory::recorded(self.entries.get(&key), seen.rows_read_at(&key), self.settings)
+                let answered = self.known.as_ref().is_none_or(|known| known.answered.contains(&key));
+                inventory::recorded(self.entries.get(&key), seen.rows_read_at(&key), self.settings, answered)
             };
             let facts = row::Facts {
                 declared,
@@ -104,6 +107,6 @@ impl Basis<'_> {
 
     fn is_taken_over(&self, key: &RowKey) -> bool {
         let noted = |id: &Option<String>| id.as_deref() == self.share_id;
-        self.wanted.siblings.iter().any(|s| s.row == *key && s.settled_in && noted(&s.share_id))
+        self.wanted.siblings.iter().any(|s| s.row == *key && s.settled_in && s.holds && noted(&s.share_id))
     }
 }

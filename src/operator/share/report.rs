@@ -1,5 +1,7 @@
 //! What is told of a share: counts, exceptions, what nobody declared, drift, and the verdict.
 
+use std::time::Duration;
+
 use crate::api::Reason;
 use crate::api::status::{DriftEntry, ExceptionEntry, RecipientCounts, ResourceCounts, UnmanagedEntry};
 use crate::cloudflare::{AssociationStatus, ResourceStatus, clean};
@@ -67,7 +69,7 @@ impl Work {
     pub(super) fn report(&mut self, id: &ShareId, seen: &Seen, plan: &Plan) -> Verdict {
         let status = &mut self.pass.status;
         status.share_id = Some(id.to_string());
-        status.account_name = Some(seen.share.account_name.clone()).filter(|name| !name.is_empty());
+        status.account_name = Some(clean(&seen.share.account_name, MAX_MESSAGE)).filter(|name| !name.is_empty());
         status.target_type = Some(seen.share.target_type.as_str().to_owned());
         status.remote_status = Some(seen.share.status.as_str().to_owned());
         if status.share_name.is_none() || self.mode != Mode::Manage {
@@ -204,8 +206,9 @@ impl Work {
             .map(|(key, _)| key.to_string())
             .collect();
         let gone = |path: &str| !plan.steps.keys().any(|key| path.starts_with(&key.to_string()));
+        let misnamed = self.is_misnamed(seen);
         self.pass.status.drift.retain(|drift| {
-            drift.path == "name"
+            drift.path == "name" && misnamed
                 || !(clean_rows.iter().any(|row| drift.path.starts_with(row.as_str())) || gone(&drift.path))
         });
         // What is left is only observed, or could not be put right.
@@ -242,11 +245,14 @@ impl Work {
         if waiting > 0 || leaving > 0 || organization_pending || seen.share.status.as_str() != "active" {
             let wait = self.follow(seen);
             let named = ours(State::Pending).into_iter().chain(ours(State::Failing)).take(3);
-            let named: Vec<String> = named.map(|(key, _)| self.label(key)).collect();
+            let named: Vec<String> = named.map(|(key, s)| format!("{} is {}", self.label(key), s.word)).collect();
             let mut message = so_far;
             if !named.is_empty() {
                 let more = if waiting > named.len() { ", …" } else { "" };
-                message = format!("{message}; waiting for {}{more}", named.join(", "));
+                message = format!("{message}; {}{more}", named.join(", "));
+            }
+            if seen.share.status.as_str() != "active" {
+                message = format!("{message}; Cloudflare calls the share {}", clean(seen.share.status.as_str(), 40));
             }
             if leaving > 0 {
                 message = format!("{message}; {leaving} on the way out");
@@ -286,7 +292,8 @@ impl Work {
         let now = self.pass.now();
         if let Some((pending, live)) = self.blocked_removals(plan) {
             let allowed = self.wanted.max_removals.of(live);
-            return Some(super::removal_blocked(&self.pass.object, pending, live, allowed));
+            let verdict = super::removal_blocked(&self.pass.object, pending, live, allowed);
+            return Some(verdict.again(Duration::from_secs(60)));
         }
         for key in plan.of(|step| step == Step::Update) {
             let (text, found) = (self.meta_text(&key), found_meta(seen, &key));
@@ -325,7 +332,7 @@ impl Work {
                 self.label(key),
                 standing.message,
                 crate::api::REQUESTED_AT,
-                "$(date +%s)",
+                "$(date -u +%FT%TZ)",
             );
             return Some(Verdict::stalled(Reason::RecipientFailed, with_more(&message, failed.len())));
         }
@@ -345,11 +352,12 @@ impl Work {
         }
         let named: Vec<String> = changes.iter().take(3).map(|key| self.label(key)).collect();
         let renamed = if renamed { "its name, " } else { "" };
+        let count = changes.len() + usize::from(!renamed.is_empty());
         let verdict = Verdict::stalled(
             Reason::Differs,
             format!(
-                "observed: share {id} differs in {} places ({renamed}{}{}); nothing is changed",
-                changes.len() + usize::from(!renamed.is_empty()),
+                "observed: share {id} differs in {count} place{} ({renamed}{}{}); nothing is changed",
+                if count == 1 { "" } else { "s" },
                 named.join(", "),
                 if changes.len() > 3 { ", …" } else { "" },
             ),

@@ -29,6 +29,8 @@ use super::plan::{Basis, Known, Plan};
 const FRESH: Duration = Duration::from_secs(5);
 /// So many rows are announced at once.
 const BATCH: usize = 8;
+/// A line that goes may come back as an object of its own within so long.
+const HANDOVER: Duration = Duration::from_secs(1);
 /// So many polls that show nothing new are left to the counts.
 const PATIENT_POLLS: u32 = 3;
 const MAX_ROUNDS: usize = 200;
@@ -37,6 +39,8 @@ const MAX_ROUNDS: usize = 200;
 enum Round {
     Again,
     Done,
+    /// Removals wait for a moment.
+    Hold(Duration),
 }
 
 impl Work {
@@ -68,6 +72,10 @@ impl Work {
             let plan = self.plan(&seen);
             match self.act(&id, &seen, &plan).await? {
                 Round::Again => {}
+                Round::Hold(wait) => {
+                    let message = "a moment, in case that what was taken out comes back as an object of its own";
+                    return Ok(Verdict::working(Reason::Progressing, message).again(wait));
+                }
                 Round::Done => {
                     let verdict = self.report(&id, &seen, &plan);
                     return Ok(trouble.map_or(verdict.clone(), |trouble| verdict.beside(trouble)));
@@ -133,7 +141,13 @@ impl Work {
         let entries = inventory::entries(&self.pass.status.inventory);
         let recorded = entries.iter().all(|(key, entry)| entry.intended_at.is_none() && self.wanted.inline.contains_key(key));
         let complete = self.wanted.inline.keys().all(|key| entries.contains_key(key));
-        same_counts && same_name && rows_rest && recorded && complete
+        // A child came or went: what was told is out of date.
+        let declared = |is: fn(&RowKey) -> bool| counted(self.wanted.all.keys().filter(|key| is(key)).count() as u64);
+        let told_resources = self.pass.status.resources.as_ref().map_or(0, |resources| resources.declared);
+        let same_declared = declared(|key| matches!(key, RowKey::Resource { .. })) == told_resources
+            && (self.wanted.organization.is_some()
+                || declared(|key| matches!(key, RowKey::Recipient(_))) == told.declared);
+        same_counts && same_name && rows_rest && recorded && complete && same_declared
     }
 
     fn as_before(&self) -> Verdict {
@@ -233,7 +247,7 @@ impl Work {
         Ok(None)
     }
 
-    fn is_misnamed(&self, seen: &Seen) -> bool {
+    pub(super) fn is_misnamed(&self, seen: &Seen) -> bool {
         !self.keeps_its_name() && self.wanted.name.as_ref().is_some_and(|wanted| *wanted != seen.share.name)
     }
 
@@ -258,9 +272,12 @@ impl Work {
             entries: &entries,
             settings: &self.pass.context.settings,
             observing: self.mode == Mode::Observe,
-            known: (self.mode != Mode::Observe).then(|| Known {
-                started: self.pass.context.started,
-                confirmed: self.pass.notes(|notes| notes.confirmed.clone()),
+            known: (self.mode != Mode::Observe).then(|| {
+                self.pass.notes(|notes| Known {
+                    started: self.pass.context.started,
+                    confirmed: notes.confirmed.clone(),
+                    answered: notes.answered.clone(),
+                })
             }),
         };
         basis.plan(seen)
@@ -321,7 +338,7 @@ impl Work {
         let updates = self.due_updates(plan, seen);
         let removals = self.due_removals(plan);
         if adds.is_empty() && updates.is_empty() && removals.is_empty() {
-            return Ok(Round::Done);
+            return Ok(self.held_back(plan).map_or(Round::Done, Round::Hold));
         }
         if self.read_if_old(id, seen, &adds, &removals).await? {
             return Ok(Round::Again);
@@ -353,11 +370,7 @@ impl Work {
     async fn read_rows(&mut self, id: &ShareId, seen: &Seen, plan: &Plan) -> Result<Round, Stop> {
         let unread = plan.of(|step| step == Step::Read);
         if unread.iter().any(|key| matches!(key, RowKey::Resource { .. })) && seen.resources.is_none() {
-            self.access.read_share(id).await?;
-            // It may not tell its resources even when asked.
-            if let Some(seen) = self.access.account.picture().seen_mut(id) {
-                seen.resources.get_or_insert_default();
-            }
+            self.access.read_resources(id).await?;
         } else if unread.iter().any(|key| matches!(key, RowKey::Recipient(_))) && seen.recipients.is_none() {
             self.access.read_recipients(id).await?;
         } else if unread.iter().any(|key| matches!(key, RowKey::Excluded(_))) && seen.excluded.is_none() {
@@ -374,7 +387,7 @@ impl Work {
         adds: &[RowKey],
         removals: &[RowKey],
     ) -> Result<bool, Stop> {
-        let since = self.pass.now().minus(FRESH);
+        let since = self.pass.since.minus(FRESH);
         let touches = |wanted: fn(&RowKey) -> bool| adds.iter().chain(removals).any(wanted);
         if touches(|key| matches!(key, RowKey::Recipient(_)))
             && seen.recipients.as_ref().is_none_or(|r| r.stale || r.read_at < since)
@@ -439,6 +452,11 @@ impl Work {
         if self.blocked_removals(plan).is_some() {
             keys.retain(|key| !matches!(key, RowKey::Recipient(_)));
         }
+        // What moves from the Share into an object of its own comes a moment later in the same apply.
+        let since_edit = self.pass.notes(|notes| now.since(notes.edited_at));
+        if since_edit < HANDOVER {
+            return Vec::new();
+        }
         self.pass.notes(|notes| {
             keys.retain(|key| {
                 let item = format!("remove {key}");
@@ -446,6 +464,14 @@ impl Work {
             });
         });
         keys
+    }
+
+    /// How long removals still wait after an edit, if there are any.
+    fn held_back(&self, plan: &Plan) -> Option<Duration> {
+        let now = self.pass.now();
+        let since_edit = self.pass.notes(|notes| now.since(notes.edited_at));
+        let waiting = !plan.of(|step| step == Step::Remove).is_empty();
+        (waiting && since_edit < HANDOVER).then(|| HANDOVER - since_edit)
     }
 
     /// How many recipients wait to be removed for a person's word, of how many: more than the manifest allows at once.
@@ -532,6 +558,7 @@ impl Work {
         let now = self.pass.now();
         for key in &keys {
             entries.insert(key.clone(), Entry::intended(clock::time(now)));
+            self.pass.notes(|notes| notes.answered.remove(key));
         }
         self.pass.status.bound_uid = self.pass.object.metadata.uid.clone();
         self.pass.status.inventory = inventory::inventory(&entries);
@@ -542,7 +569,10 @@ impl Work {
             let apply = Apply { context: &self.pass.context, access: &self.access };
             let outcome = if trouble.is_some() { None } else { Some(apply.add(id, &key, &meta).await) };
             match outcome {
-                Some(Ok(Change::Done(()))) => self.pass.notes(|notes| notes.wrote(&key.to_string(), "present", "absent", now)),
+                Some(Ok(Change::Done(()))) => self.pass.notes(|notes| {
+                    notes.wrote(&key.to_string(), "present", "absent", now);
+                    notes.answered.insert(key);
+                }),
                 Some(Ok(Change::Unsure(error))) => trouble = Some(Stop::Cloudflare(error)),
                 Some(Ok(Change::Not(error))) => {
                     entries.remove(&key);
@@ -686,7 +716,8 @@ impl Work {
             .keys()
             .filter(|key| match key {
                 RowKey::Recipient(account) => seen.recipient(account).is_some_and(|row| {
-                    row.errors.iter().any(|error| error.terminal) && seen.row(key, |_| false) != RowSeen::Leaving
+                    let live = matches!(seen.row(key, |_| false), RowSeen::Live { .. });
+                    row.errors.iter().any(|error| error.terminal) && live
                 }),
                 RowKey::Excluded(_) | RowKey::Resource { .. } => false,
             })

@@ -6,7 +6,7 @@ use crate::api::share::AdoptionPolicy;
 use crate::api::status::CreateIntent;
 use crate::cloudflare::{Kind as ShareKind, Share as RemoteShare, ShareResource};
 use crate::core::create::{
-    self as creation, Adoption, Candidates, Facts, Found, Gathered, Named, Presence, Sighting, Situation,
+    self as creation, Adoption, Candidates, Facts, Found, Gathered, Mode, Named, Presence, Sighting, Situation,
 };
 use crate::core::id::ShareId;
 use crate::core::time::At;
@@ -108,7 +108,8 @@ impl Work {
         let found = self.sight(&self.access.account.picture()).found(id);
         // What is not there may come: ask again once a minute.
         let now = self.pass.now();
-        let asked_lately = self.pass.notes(|n| n.asked_for_id.is_some_and(|at| now.since(at) < Duration::from_secs(55)));
+        let asked_lately =
+            self.pass.notes(|n| n.asked_for_id.is_some_and(|at| now.since(at) < Duration::from_secs(55)));
         if found == Found::Missing && !asked_lately {
             Adoption::Exactly(id.clone(), Found::Unread)
         } else {
@@ -122,7 +123,8 @@ impl Work {
         let first = self.pass.notes(|notes| *notes.first_look.get_or_insert(now));
         let picture = self.access.account.picture();
         let (Some(_), Some(looked)) = (picture.swept, picture.looked) else { return Named::Unread };
-        if now.since(looked) > LOOK || looked < first {
+        // Who only observes has time.
+        if self.mode != Mode::Observe && (now.since(looked) > LOOK || looked < first) {
             return Named::Unread;
         }
         self.sight(&picture).named()
@@ -164,7 +166,10 @@ impl Work {
                 By::Child(key) => self.wanted.siblings.iter().any(|s| s.key == *key && s.settled_in && !s.suspended),
             };
             let rows = self.wanted.all.iter().filter(|(_, declaration)| ready(&declaration.by));
-            rows.map(|(key, _)| key).filter(|key| notes.refusal(&key.to_string(), now).is_none()).cloned().collect()
+            // Every member of an organization receives its share: accounts are never named beside it.
+            let named = |key: &&RowKey| self.wanted.organization.is_none() || !matches!(key, RowKey::Recipient(_));
+            let hopeful = |key: &&RowKey| notes.refusal(&key.to_string(), now).is_none();
+            rows.map(|(key, _)| key).filter(named).filter(hopeful).cloned().collect()
         })
     }
 
@@ -186,7 +191,10 @@ impl Work {
             let recipients =
                 self.wanted.organization.is_some() || payload.iter().any(|k| matches!(k, RowKey::Recipient(_)));
             let resources = payload.iter().any(|k| matches!(k, RowKey::Resource { .. }));
-            if recipients && resources { None } else { notes.refused.values().map(|r| r.until).min() }
+            if recipients && resources {
+                return None;
+            }
+            notes.refused.values().map(|r| r.until).filter(|until| *until > now).min()
         })
     }
 
@@ -196,10 +204,6 @@ impl Work {
 
     /// Live shares that the announced create may have made, and whether no more can come.
     fn candidates(&self, intent: &CreateIntent) -> (Candidates, bool) {
-        if let Some(chosen) = &self.wanted.share_id {
-            // A person chose.
-            return (Candidates::One(chosen.clone()), false);
-        }
         let now = self.pass.now();
         let settings = &self.pass.context.settings;
         let looks = self.pass.notes(|notes| notes.empty_looks.clone());
@@ -210,7 +214,11 @@ impl Work {
         let started = started_at(intent);
         let picture = self.access.account.picture();
         let sightings = picture.live().map(|seen| self.sighting(intent, &seen.share, seen.resources.as_deref()));
-        let candidates = creation::candidates(started.minus(CLOCK_SLACK), sightings);
+        let candidates = match (creation::candidates(started.minus(CLOCK_SLACK), sightings), &self.wanted.share_id) {
+            // A person chose among those that could be meant.
+            (Candidates::Many(ids), Some(chosen)) if ids.contains(chosen) => Candidates::One(chosen.clone()),
+            (candidates, _) => candidates,
+        };
         let end = started.plus(settings.settle_time).plus(CLOCK_SLACK);
         let looks: Vec<At> = looks.iter().map(|look| self.access.account.remote_time(*look)).collect();
         (candidates, creation::has_settled(end, &looks, settings.patience()))

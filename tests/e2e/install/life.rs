@@ -1,28 +1,20 @@
 //! Is nothing lost and nothing doubled while the chart is installed, upgraded, uninstalled and installed again?
 
-use std::time::Duration;
-
 use cfshare_simulator::random_id;
-use cfshare_testbed::Process;
 use serde_json::Value;
 
+use super::node::Node;
 use super::site::{SYSTEM, Site, deploy, share, tenant};
-use crate::scene::{condition, message};
+use crate::scene::{condition, is_ready, message};
 
 const TEAM: &str = "security-baseline";
-
-fn stop(pods: Vec<Process>) {
-    for pod in pods {
-        assert!(pod.stop(Duration::from_secs(50)).is_some_and(|status| status.success()), "{}", pod.log());
-    }
-}
 
 pub fn defaults() {
     let site = Site::start();
     let [account, first, second, third] = [random_id(), random_id(), random_id(), random_id()];
     site.release("install", &[]);
-    let pods = site.pods(SYSTEM, "cfshare");
-    assert_eq!(pods.len(), 1);
+    let mut node = Node::new(&site);
+    assert_eq!(node.settle(), 1);
     tenant(&site, TEAM, "cloudflare-credentials");
     site.apply(TEAM, &share("waf", &account, &[&first], "  deletionProtection: true\n"));
     let made = site.wait_ready(TEAM, "share", "waf");
@@ -30,16 +22,14 @@ pub fn defaults() {
 
     // An upgrade to two replicas: the new pods stand by until the old one gives the Lease back.
     site.release("upgrade", &["--set", "replicas=2"]);
-    let newer = site.pods(SYSTEM, "cfshare");
-    assert_eq!(newer.len(), 2);
-    stop(pods);
+    assert_eq!(node.settle(), 2);
     site.apply(TEAM, &share("waf", &account, &[&first, &second], "  deletionProtection: true\n"));
     site.wait_ready(TEAM, "share", "waf");
     whole(&site, &account, &id, 2);
 
     // Without the operator everything stays, and an edit waits.
     site.helm(&["uninstall", "cfshare", "--namespace", SYSTEM]);
-    stop(newer);
+    assert_eq!(node.settle(), 0);
     assert!(site.get(SYSTEM, "deployment", "cfshare").is_none());
     let kept = site.get(TEAM, "share", "waf").expect("the Share stays");
     assert_eq!(kept["status"]["shareID"], id);
@@ -49,7 +39,10 @@ pub fn defaults() {
 
     // A reinstall goes on where it was.
     site.release("install", &[]);
-    let pods = site.pods(SYSTEM, "cfshare");
+    assert_eq!(node.settle(), 1);
+    site.wait_object(TEAM, "share", "waf", "caught up", |share| {
+        is_ready(share) && share["status"]["recipients"]["summary"] == "3/3"
+    });
     site.wait_ready(TEAM, "share", "waf");
     whole(&site, &account, &id, 3);
 
@@ -60,7 +53,7 @@ pub fn defaults() {
     site.apply(TEAM, &share("waf", &account, &[&first, &second, &third], ""));
     site.kubectl(&["delete", "shares,sharerecipients,shareresources", "--all", "--all-namespaces", "--timeout=180s"]);
     site.helm(&["uninstall", "cfshare", "--namespace", SYSTEM]);
-    stop(pods);
+    assert_eq!(node.settle(), 0);
     site.kubectl(&[
         "delete",
         "crd",
@@ -146,8 +139,8 @@ pub fn every_value() {
     let authority = format!("caBundle.pem={}/tests/e2e/client/tls/authority.pem", env!("CARGO_MANIFEST_DIR"));
     let values = ["--values", &values, "--set-file", &authority];
     site.release("install", &values);
-    let pods = site.pods(SYSTEM, "cfshare");
-    assert_eq!(pods.len(), 2);
+    let mut node = Node::new(&site);
+    assert_eq!(node.settle(), 2);
 
     // Read only: it looks, and says what is missing.
     let named = "  credentialsRef: {name: cloudflare-readonly}\n";
@@ -160,8 +153,7 @@ pub fn every_value() {
 
     // The switch is one value.
     site.release("upgrade", &[&values[..], &["--set", "readOnly=false"]].concat());
-    let newer = site.pods(SYSTEM, "cfshare");
-    stop(pods);
+    assert_eq!(node.settle(), 2);
     site.wait_ready(TEAM, "share", "waf");
     assert_eq!(site.live(&account).len(), 1);
 
@@ -175,5 +167,4 @@ pub fn every_value() {
         assert_eq!(share["status"]["observedGeneration"], -1, "{share}");
     }
     assert_eq!(site.live(&account).len(), 2);
-    stop(newer);
 }

@@ -31,7 +31,7 @@ fn definitions() -> [String; 5] {
     let source = "github.com/fluxcd/source-controller@v1.9.0";
     [
         service_monitor_definition(),
-        published("github.com/argoproj/argo-cd/v3@v3.6.1", "manifests/crds/application-crd.yaml"),
+        published("github.com/argoproj/argo-cd/v3@v3.5.3", "manifests/crds/application-crd.yaml"),
         published(
             "github.com/fluxcd/kustomize-controller@v1.7.3",
             "config/crd/bases/kustomize.toolkit.fluxcd.io_kustomizations.yaml",
@@ -104,7 +104,7 @@ pub fn misspelt(world: &World) {
         ("rbac.scope=namespace", "'/rbac/scope'"),
         ("rbac.scope=namespaces", "'/watchNamespaces'"),
         ("watchNamespaces=x", "'/watchNamespaces'"),
-        ("secretNames=null", "'/secretNames'"),
+        ("secretNames=null", "'secretNames'"),
         ("readOnly=yes", "'/readOnly'"),
         ("organization.namespaces={A B}", "'/organization/namespaces/0'"),
         ("image.digest=abc", "'/image/digest'"),

@@ -7,9 +7,26 @@ use cfshare_simulator::{Action, Release, Rule, random_id};
 use cfshare_testbed::Cluster;
 use serde_json::Value;
 
+use super::node::Node;
 use super::site::{SYSTEM, Site, share, tenant};
 
 const SECRETS: [&str; 2] = ["cloudflare-credentials", "cloudflare-other"];
+
+/// For whoever may create nothing that is cluster-wide.
+const NAMESPACED: [&str; 12] = [
+    "--set",
+    "rbac.scope=namespaces",
+    "--set",
+    "watchNamespaces={here,there}",
+    "--set",
+    "rbac.aggregate=false",
+    "--set",
+    "crds.enabled=false",
+    "--set",
+    "deletionProtection.enabled=false",
+    "--set",
+    "selfRestriction.enabled=false",
+];
 
 /// One right: a verb on a resource, by name or on all of them, in one namespace or all.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -168,10 +185,7 @@ fn exercise(site: &Site, namespace: &str) {
 pub fn used_are_granted() {
     let site = Site::start();
     let secrets = format!("secretNames={{{}}}", SECRETS.join(","));
-    let scopes: [(&[&str], &[&str]); 2] = [
-        (&["everywhere"], &[]),
-        (&["here", "there"], &["--set", "rbac.scope=namespaces", "--set", "watchNamespaces={here,there}"]),
-    ];
+    let scopes: [(&[&str], &[&str]); 2] = [(&["everywhere"], &[]), (&["here", "there"], &NAMESPACED)];
     let mut mark = 0;
     for (namespaces, values) in scopes {
         if values.is_empty() {
@@ -180,13 +194,17 @@ pub fn used_are_granted() {
             // Roles are put into namespaces that exist.
             namespaces.iter().for_each(|namespace| drop(site.kubectl(&["create", "namespace", namespace])));
             site.release("install", &[&["--set", secrets.as_str()], values].concat());
+            let wide = "clusterroles,clusterrolebindings,validatingadmissionpolicies,validatingadmissionpolicybindings";
+            let ours = site.kubectl(&["get", wide, "-l", "app.kubernetes.io/instance=cfshare", "-o", "name"]);
+            assert_eq!(ours, "");
         }
         let granted = granted(&site.cluster, SYSTEM, "cfshare");
-        let pods = site.pods(SYSTEM, "cfshare");
+        let mut node = Node::new(&site);
+        node.settle();
         namespaces.iter().for_each(|namespace| exercise(&site, namespace));
-        for pod in &pods {
-            assert!(pod.stop(Duration::from_secs(50)).is_some(), "{}", pod.log());
-        }
+        // Its last write gives the Lease back.
+        site.kubectl(&["-n", SYSTEM, "scale", "deployment", "cfshare", "--replicas=0"]);
+        assert_eq!(node.settle(), 0);
         let (audit, next) = site.cluster.audit_since(mark).expect("the audit log");
         mark = next;
         let used = used(&granted, &asked(&audit, SYSTEM, "cfshare"));

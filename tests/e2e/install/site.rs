@@ -1,19 +1,17 @@
-//! What an installed release stands on: a cluster and a Cloudflare of its own, and the pods' processes.
+//! What an installed release stands on: a cluster and a Cloudflare of its own.
 
-use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use cfshare_simulator::{Config, ShareState, Simulator};
-use cfshare_testbed::{Cluster, Options, Process, wait};
+use cfshare_testbed::{Cluster, Options, wait};
 use serde_json::Value;
 
 use crate::scene::is_ready;
 
 pub const SYSTEM: &str = "cfshare-system";
 /// The tests of a whole release run beside many others.
-const PATIENCE: Duration = Duration::from_secs(180);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 pub struct Site {
     pub simulator: Simulator,
@@ -51,15 +49,14 @@ impl Site {
         self.cluster.run_helm(args).map_err(|error| error.to_string())
     }
 
-    /// `helm install` or `upgrade` of the chart in the system's namespace, with what differs on this machine: where
-    /// Cloudflare is, and on which free port of loopback the process listens.
+    /// `helm install` or `upgrade` of the chart in the system's namespace, with the one value that differs on this
+    /// machine: where Cloudflare is.
     pub fn release(&self, verb: &str, more: &[&str]) {
         let url = format!("cloudflare.url={}", self.simulator.base_url());
-        let port = format!("metrics.port={}", free_port());
         let chart = deploy("chart");
         let mut args = vec![verb, "cfshare", &chart, "--namespace", SYSTEM];
         args.extend(more);
-        args.extend(["--set", &url, "--set", &port, "--set", "metrics.address=127.0.0.1"]);
+        args.extend(["--set", &url]);
         self.helm(&args);
     }
 
@@ -69,18 +66,13 @@ impl Site {
     }
 
     pub fn wait(&self, what: &str, is: impl Fn() -> bool) {
-        self.wait_for(what, || is().then_some(()));
-    }
-
-    pub fn wait_for<T>(&self, what: &str, ask: impl Fn() -> Option<T>) -> T {
         let end = Instant::now() + PATIENCE;
-        while Instant::now() < end && !wait::interrupted() {
-            if let Some(found) = ask() {
-                return found;
+        while !is() {
+            if Instant::now() > end || wait::interrupted() {
+                panic!("never: {what}");
             }
-            std::thread::sleep(Duration::from_millis(50));
+            std::thread::sleep(Duration::from_millis(250));
         }
-        panic!("never: {what}")
     }
 
     pub fn wait_ready(&self, namespace: &str, kind: &str, name: &str) -> Value {
@@ -104,7 +96,7 @@ impl Site {
             if Instant::now() > end || wait::interrupted() {
                 panic!("{kind} {name} never {what}: {}", serde_json::to_string_pretty(&object).unwrap_or_default());
             }
-            std::thread::sleep(Duration::from_millis(100));
+            std::thread::sleep(Duration::from_millis(250));
         }
     }
 
@@ -119,98 +111,11 @@ impl Site {
         journal.iter().filter(|call| call.method == "POST" && call.template.ends_with("/shares")).count()
     }
 
-    /// Starts what the pods of the Deployment would: one process for each, with exactly its arguments, environment
-    /// and ServiceAccount. A kubeconfig stands for the mounted token, and a folder for the mounted files.
-    pub fn pods(&self, namespace: &str, deployment: &str) -> Vec<Process> {
-        let object = self.get(namespace, "deployment", deployment).expect("the Deployment is there");
-        let wanted = object["spec"]["replicas"].as_u64().unwrap_or(1) as usize;
-        let pods = self.wait_for("the pods of the newest ReplicaSet", || {
-            let pods = self.pods_of(namespace, deployment);
-            (pods.len() == wanted).then_some(pods)
-        });
-        pods.iter().map(|pod| self.process(pod)).collect()
-    }
-
-    /// The pods of a Deployment's newest ReplicaSet, as they were admitted.
-    fn pods_of(&self, namespace: &str, deployment: &str) -> Vec<Value> {
-        let object = self.get(namespace, "deployment", deployment).unwrap_or_default();
-        if object["status"]["observedGeneration"] != object["metadata"]["generation"] {
-            return Vec::new();
-        }
-        let revision = &object["metadata"]["annotations"]["deployment.kubernetes.io/revision"];
-        let sets = self.list(namespace, "replicasets");
-        let Some(set) = sets.iter().find(|set| {
-            set["metadata"]["ownerReferences"][0]["uid"] == object["metadata"]["uid"]
-                && set["metadata"]["annotations"]["deployment.kubernetes.io/revision"] == *revision
-        }) else {
-            return Vec::new();
-        };
-        let of_set = |pod: &Value| pod["metadata"]["ownerReferences"][0]["uid"] == set["metadata"]["uid"];
-        self.list(namespace, "pods").into_iter().filter(of_set).collect()
-    }
-
     pub fn list(&self, namespace: &str, kind: &str) -> Vec<Value> {
         let text = self.kubectl(&["-n", namespace, "get", kind, "-o", "json"]);
         let list: Value = serde_json::from_str(&text).expect("kubectl prints JSON");
         list["items"].as_array().cloned().unwrap_or_default()
     }
-
-    fn process(&self, pod: &Value) -> Process {
-        let name = text(&pod["metadata"]["name"]);
-        let namespace = text(&pod["metadata"]["namespace"]);
-        let container = &pod["spec"]["containers"][0];
-        assert_eq!(container["command"], Value::Null, "the image's own program is started");
-        let account = text(&pod["spec"]["serviceAccountName"]);
-        let kubeconfig = self.cluster.kubeconfig_for(namespace, account).expect("a token of the ServiceAccount");
-        let root = self.cluster.folder().join(format!("{namespace}.{name}"));
-        self.mount_config_maps(pod, &root);
-        let mut command = Command::new(env!("CARGO_BIN_EXE_cfshare"));
-        command.env_clear().env("KUBECONFIG", kubeconfig);
-        for argument in container["args"].as_array().expect("arguments") {
-            command.arg(inside(&root, container, text(argument)));
-        }
-        for variable in container["env"].as_array().into_iter().flatten() {
-            let value = match variable["valueFrom"]["fieldRef"]["fieldPath"].as_str() {
-                Some("metadata.name") => name.to_owned(),
-                Some(other) => panic!("a variable of {other}"),
-                None => inside(&root, container, variable["value"].as_str().unwrap_or_default()),
-            };
-            command.env(text(&variable["name"]), value);
-        }
-        Process::start(command, self.cluster.folder().join(format!("{name}.log"))).expect("the operator starts")
-    }
-
-    fn mount_config_maps(&self, pod: &Value, root: &Path) {
-        let volumes = pod["spec"]["volumes"].as_array().expect("volumes");
-        for mount in pod["spec"]["containers"][0]["volumeMounts"].as_array().expect("mounts") {
-            let volume = volumes.iter().find(|volume| volume["name"] == mount["name"]).expect("its volume");
-            let Some(map) = volume["configMap"]["name"].as_str() else { continue };
-            let Some(map) = self.get(text(&pod["metadata"]["namespace"]), "configmap", map) else { continue };
-            let folder = root.join(text(&mount["mountPath"]).trim_start_matches('/'));
-            std::fs::create_dir_all(&folder).expect("a folder");
-            for (key, value) in map["data"].as_object().into_iter().flatten() {
-                std::fs::write(folder.join(key), text(value)).expect("a file");
-            }
-        }
-    }
-}
-
-/// Paths of mounted files lie below the pod's folder here.
-fn inside(root: &Path, container: &Value, argument: &str) -> String {
-    let mounts = container["volumeMounts"].as_array().into_iter().flatten();
-    let path = mounts.map(|mount| text(&mount["mountPath"])).find(|path| argument.contains(*path));
-    match path {
-        Some(path) => argument.replace(path, &format!("{}{path}", root.display())),
-        None => argument.to_owned(),
-    }
-}
-
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_else(|| panic!("text, not {value}"))
-}
-
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
 }
 
 /// A path below `deploy/`.

@@ -85,6 +85,9 @@ fn run(arguments: &Arguments) -> Result<bool, String> {
         let storm = Storm { stage, kills, shares: 20, seed: arguments.seed };
         let told = runtime.block_on(storm.run());
         println!("{told}");
+        if arguments.keep.is_some() {
+            let _ = std::fs::write(told.log.with_extension("story"), told.story.join("\n"));
+        }
         return Ok(told.passed());
     }
     let choice = Choice {

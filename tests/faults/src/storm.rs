@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -36,6 +37,9 @@ pub struct Wreckage {
     pub busiest: usize,
     pub violations: Vec<String>,
     pub took: Duration,
+    /// Every call.
+    pub story: Vec<String>,
+    pub log: PathBuf,
 }
 
 impl Wreckage {
@@ -65,8 +69,16 @@ impl Storm {
         let started = Instant::now();
         let namespace = format!("storm-{}", &random_id()[..12]);
         let account = random_id();
-        let mut wreckage =
-            Wreckage { seed: self.seed, kills: 0, calls: 0, busiest: 0, violations: Vec::new(), took: Duration::ZERO };
+        let mut wreckage = Wreckage {
+            seed: self.seed,
+            kills: 0,
+            calls: 0,
+            busiest: 0,
+            violations: Vec::new(),
+            took: Duration::ZERO,
+            story: Vec::new(),
+            log: self.stage.folder.join(format!("{namespace}.log")),
+        };
         if let Err(problem) = self.rage(&namespace, &account, &mut wreckage).await {
             wreckage.violations.push(problem);
         }
@@ -77,6 +89,7 @@ impl Storm {
             wreckage.violations.push(format!("{} calls within 300 s", wreckage.busiest));
         }
         wreckage.violations.extend(doubles(&self.stage.simulator.state(&account), self.shares));
+        wreckage.story = journal.iter().map(told).collect();
         wreckage.took = started.elapsed();
         wreckage
     }
@@ -215,6 +228,11 @@ fn doubles(shares: &[ShareState], wanted: usize) -> Vec<String> {
         }
     }
     found
+}
+
+fn told(entry: &Entry) -> String {
+    let Entry { time, method, path, query, body, status, .. } = entry;
+    format!("{time} {method} {path}?{query} {body} -> {status:?}")
 }
 
 /// Most calls in any five minutes.

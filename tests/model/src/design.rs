@@ -20,12 +20,14 @@ pub enum Design {
     HastyRow,
     /// What was in place is believed absent as soon as one read lacks it.
     HastyAbsence,
+    /// A row that is seen while its call may still come is taken for what that call made.
+    HastyConfirm,
     /// An answer is recorded over whatever was recorded since.
     BlindBind,
 }
 
 impl Design {
-    pub const CRIPPLED: [Design; 8] = [
+    pub const CRIPPLED: [Design; 9] = [
         Design::NoIntent,
         Design::NameOnly,
         Design::TrustFailure,
@@ -33,6 +35,7 @@ impl Design {
         Design::HastyLook,
         Design::HastyRow,
         Design::HastyAbsence,
+        Design::HastyConfirm,
         Design::BlindBind,
     ];
 
@@ -46,6 +49,7 @@ impl Design {
             Design::HastyLook => "gives up on early looks",
             Design::HastyRow => "settles rows too early",
             Design::HastyAbsence => "believes one lagging read",
+            Design::HastyConfirm => "takes any live row for its own",
             Design::BlindBind => "records an answer over anything",
         }
     }

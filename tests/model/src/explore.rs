@@ -1,5 +1,6 @@
 //! Explores every reachable state, checks what must hold in each, and whether each can still come to rest.
 
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -83,6 +84,11 @@ impl Default for Recorder {
     }
 }
 
+thread_local! {
+    /// The state whose steps are being explored.
+    static FROM: Cell<u64> = const { Cell::new(0) };
+}
+
 #[derive(Default)]
 struct Graph {
     states: Vec<u64>,
@@ -97,8 +103,10 @@ impl Recorder {
         shard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A state; the steps that are told next on this thread begin there.
     pub fn state(&self, world: &World, at_rest: bool) {
         let state = fingerprint(world);
+        FROM.set(state);
         let mut shard = self.shard(state);
         shard.states.push(state);
         if at_rest {
@@ -106,8 +114,8 @@ impl Recorder {
         }
     }
 
-    pub fn edge(&self, from: &World, to: &World) {
-        let edge = (fingerprint(from), fingerprint(to));
+    pub fn step(&self, to: &World) {
+        let edge = (FROM.get(), fingerprint(to));
         self.shard(edge.0).edges.push(edge);
     }
 

@@ -10,8 +10,8 @@ use crate::laws;
 use crate::operator::{self, Next, Read, Write};
 use crate::remote::{Remote, Request, Row, Share, Status};
 use crate::world::{
-    Budget, Call, Done, Intent, Object, Operator, OPERATORS, PERSONS, Pending, ROWS, Record, Reply, RowView, SHARES, View,
-    Waiting, World,
+    Budget, Call, Done, Intent, Object, Operator, OPERATORS, PERSONS, Pending, ROWS, Record, Reply, RowSeen, RowView,
+    SHARES, View, Waiting, World,
 };
 
 /// Which world is explored.
@@ -24,6 +24,8 @@ pub struct Bounds {
     pub both: bool,
     /// The manifest allows taking over a share of the same name.
     pub adopts: bool,
+    /// Ticks until a call that was announced cannot take effect any more.
+    pub settle: u8,
     pub budget: Budget,
 }
 
@@ -125,6 +127,9 @@ impl Model for Explored {
     }
 
     fn actions(&self, world: &World, actions: &mut Vec<Action>) {
+        if let Some(recorder) = &self.recorder {
+            recorder.state(world, laws::is_at_rest(world, &self.bounds));
+        }
         for at in 0..OPERATORS {
             self.operator_actions(world, at, actions);
         }
@@ -141,7 +146,7 @@ impl Model for Explored {
         if let Some(recorder) = &self.recorder
             && action.helps(world)
         {
-            recorder.edge(world, &next);
+            recorder.step(&next);
         }
         Some(next)
     }
@@ -152,14 +157,6 @@ impl Model for Explored {
             Property::always(laws::UNTOUCHED, |_: &Self, world: &World| !world.touched),
             Property::always(laws::TIGHT, |_: &Self, world: &World| laws::is_tight(world)),
         ];
-        if self.recorder.is_some() {
-            properties.push(Property::always("recorded", |model: &Self, world: &World| {
-                if let Some(recorder) = &model.recorder {
-                    recorder.state(world, laws::is_at_rest(world, &model.bounds));
-                }
-                true
-            }));
-        }
         if self.stuck.is_some() {
             properties.push(Property::always(laws::HOPEFUL, |model: &Self, world: &World| {
                 model.stuck.as_ref().is_none_or(|stuck| !stuck.contains(&crate::explore::fingerprint(world)))
@@ -256,7 +253,7 @@ impl Explored {
 
     fn outside_actions(&self, world: &World, actions: &mut Vec<Action>) {
         let budget = &world.budget;
-        if world.may_tick() {
+        if world.may_tick(self.bounds.settle) {
             actions.push(Action::Tick);
         }
         if !world.object.gone && !world.object.doomed {
@@ -298,7 +295,7 @@ fn happen(world: &mut World, action: Action, bounds: &Bounds) {
             match read {
                 Read::List => {
                     operator.read_list(&shown, false);
-                    operator.took_look(bounds.design);
+                    operator.took_look(bounds);
                 }
                 Read::Share(share) => operator.read_share(share, &shown),
                 Read::Leaving => operator.read_leaving(&shown),
@@ -349,7 +346,7 @@ fn happen(world: &mut World, action: Action, bounds: &Bounds) {
             take(world, request);
             answer(world, request, Reply::Refused);
         }
-        Action::Tick => world.tick(),
+        Action::Tick => world.tick(bounds.settle),
         Action::Edit(row) => {
             world.budget.edits -= 1;
             world.object.declared[row] = !world.object.declared[row];
@@ -430,12 +427,14 @@ fn record(world: &mut World, at: usize, write: Write, heard: Heard, bounds: &Bou
         }
         Write::Rows(rows) => {
             for row in (0..ROWS).filter(|row| rows[*row] == Record::InPlace && object.rows[*row] != Record::InPlace) {
-                world.operators[at].rows[row].sure = false;
+                let view = &mut world.operators[at].rows[row];
+                (view.sure, view.answered) = (false, false);
             }
             object.rows = rows;
         }
         Write::AnnounceRow { share, row } => {
             object.rows[row] = Record::Intended { age: 0 };
+            world.operators[at].rows[row].answered = false;
             then = Some(Call::Add { share, row });
         }
     }
@@ -449,6 +448,9 @@ fn record(world: &mut World, at: usize, write: Write, heard: Heard, bounds: &Bou
     match heard {
         Heard::Yes => {
             world.changed(Some(at));
+            if matches!(write, Write::Bind { .. }) {
+                world.operators[at].was_made();
+            }
             if write == Write::Forget {
                 world.operators[at].views.iter_mut().for_each(|view| {
                     if matches!(view, View::Missing(_)) {
@@ -506,10 +508,11 @@ fn hear(world: &mut World, at: usize) {
         }
         (Call::Add { share, row } | Call::Remove { share, row }, Reply::Done(Done::Row(seen))) => {
             if operator.cache.share == Some(share) {
-                operator.rows[row] = RowView { seen, fresh: true, own: true, sure: operator.rows[row].sure };
+                let view = &mut operator.rows[row];
+                *view = RowView { seen, fresh: true, own: true, answered: seen == RowSeen::Live, ..*view };
             }
         }
-        (Call::Remove { row, .. }, Reply::Done(Done::NotFound)) => operator.rows[row] = RowView::default(),
+        (Call::Remove { row, .. }, Reply::Done(Done::NotFound)) => operator.rows[row].seen = RowSeen::Unread,
         (Call::Add { row, .. }, Reply::Refused) => operator.pending = Some(Pending::Drop { row }),
         (Call::Delete { share }, Reply::Done(Done::Deleting)) => operator.views[share] = View::Leaving,
         (Call::Delete { share }, Reply::Done(Done::NotFound)) => operator.missed(share),
@@ -551,6 +554,7 @@ fn record_answer(world: &mut World, at: usize, bounds: &Bounds) {
                 object.rows = [Record::Intended { age: 0 }; ROWS];
             }
             world.changed(Some(at));
+            world.operators[at].was_made();
         }
         Pending::Withdraw { serial } if stands(serial) => {
             object.intent = None;

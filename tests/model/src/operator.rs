@@ -16,8 +16,6 @@ use crate::world::{Call, Gap, Late, Looks, Operator, PERSONS, ROWS, Record, RowS
 
 /// How long a tick is, for the functions that count time; any length does.
 const TICK: Duration = Duration::from_millis(10);
-/// A call takes effect before this has passed since it was announced.
-const SETTLE: Duration = TICK;
 /// Creates of one object whose outcome was never learned, in an hour.
 const MAX_LOST: u8 = 3;
 
@@ -97,7 +95,7 @@ pub fn next(operator: &Operator, remote: &Remote, bounds: &Bounds) -> Next {
         Step::Delete => bound(operator, |share| Next::Send(Call::Delete { share })),
         Step::Forget => Next::Write(Write::Forget),
         Step::Release => Next::Write(Write::Release),
-        Step::Tend if bounds.rows => bound(operator, |share| tend(operator, share, bounds.design)),
+        Step::Tend if bounds.rows => bound(operator, |share| tend(operator, share, bounds)),
         Step::Wait(Wait::Leaving) => bound(operator, |share| Next::Read(Read::Share(share))),
         Step::Wait(Wait::Confirmation) => bound(operator, |share| confirm(operator, share)),
         Step::Tend | Step::Wait(_) | Step::Refuse(_) => Next::Rest,
@@ -124,7 +122,7 @@ fn facts(operator: &Operator, remote: &Remote, bounds: &Bounds) -> Facts {
             Situation::Bound { adopted: cache.adopted, share: presence(operator.views[share], bounds.design) }
         }
         (None, Some(_)) => {
-            let (candidates, settled) = candidates(operator, remote, bounds.design);
+            let (candidates, settled) = candidates(operator, remote, bounds);
             Situation::Announced { candidates, settled }
         }
         (None, None) => Situation::Unbound {
@@ -171,7 +169,8 @@ fn named(operator: &Operator) -> Named {
     }
 }
 
-fn candidates(operator: &Operator, remote: &Remote, design: Design) -> (Candidates, bool) {
+fn candidates(operator: &Operator, remote: &Remote, bounds: &Bounds) -> (Candidates, bool) {
+    let design = bounds.design;
     let Some(intent) = operator.cache.intent.filter(|_| operator.looks.fresh) else {
         return (Candidates::Unread, false);
     };
@@ -185,7 +184,7 @@ fn candidates(operator: &Operator, remote: &Remote, design: Design) -> (Candidat
     });
     let looks = operator.looks;
     let settled = if design == Design::HastyLook {
-        intent.age > 0 && (looks.early || looks.late == Late::Before)
+        intent.age >= bounds.settle && (looks.early || looks.late == Late::Before)
     } else {
         let first = match looks.late {
             Late::Never => None,
@@ -193,19 +192,19 @@ fn candidates(operator: &Operator, remote: &Remote, design: Design) -> (Candidat
             Late::Before => Some(ticks(1)),
         };
         let looks: Vec<At> = first.filter(|_| looks.serial == intent.serial).into_iter().chain([ticks(2)]).collect();
-        create::has_settled(if intent.age == 0 { ticks(3) } else { ticks(1) }, &looks, TICK)
+        create::has_settled(if intent.age < bounds.settle { ticks(3) } else { ticks(1) }, &looks, TICK)
     };
     (create::candidates(announced, sightings), settled)
 }
 
 /// The share is there: the one thing to do next about its rows, adds before removals.
-fn tend(operator: &Operator, share: usize, design: Design) -> Next {
+fn tend(operator: &Operator, share: usize, bounds: &Bounds) -> Next {
     let cache = &operator.cache;
     let steps: [RowStep; ROWS] = std::array::from_fn(|row| {
         let view = operator.rows[row];
         row::step(row::Facts {
             declared: if cache.declared[row] { Declared::Here } else { Declared::Nowhere },
-            recorded: recorded(cache.rows[row], view.fresh, design),
+            recorded: recorded(cache.rows[row], view, bounds),
             seen: match view.seen {
                 RowSeen::Unread => Seen::Unread,
                 RowSeen::Absent => Seen::Absent,
@@ -214,7 +213,7 @@ fn tend(operator: &Operator, share: usize, design: Design) -> Next {
             },
             prune: false,
             // Rows that were read before this tick are read again before they are acted on.
-            lagging: !(view.sure && view.fresh) && design != Design::HastyAbsence,
+            lagging: !(view.sure && view.fresh) && bounds.design != Design::HastyAbsence,
         })
     });
     let records: [Record; ROWS] = std::array::from_fn(|row| match steps[row] {
@@ -236,15 +235,16 @@ fn tend(operator: &Operator, share: usize, design: Design) -> Next {
     }
 }
 
-fn recorded(record: Record, fresh: bool, design: Design) -> Recorded {
+fn recorded(record: Record, view: RowView, bounds: &Bounds) -> Recorded {
     match record {
         Record::Never => Recorded::Never,
         Record::InPlace => Recorded::InPlace,
         Record::Intended { age } => {
             // Rows that were read within this tick were read later in it than it was announced.
-            let read = if fresh { ticks(age).plus(TICK / 2) } else { At::default() };
-            let patience = if design == Design::HastyRow { Duration::ZERO } else { TICK };
-            Recorded::announced(ticks(0), read, SETTLE, patience)
+            let read = if view.fresh { ticks(age).plus(TICK / 2) } else { At::default() };
+            let patience = if bounds.design == Design::HastyRow { Duration::ZERO } else { TICK };
+            let answered = view.answered || bounds.design == Design::HastyConfirm;
+            Recorded::announced(ticks(0), read, TICK * u32::from(bounds.settle), patience, answered)
         }
     }
 }
@@ -267,17 +267,17 @@ impl Operator {
     }
 
     /// A look for what an announced create made.
-    pub fn took_look(&mut self, design: Design) {
+    pub fn took_look(&mut self, bounds: &Bounds) {
         let Some(intent) = self.cache.intent else { return };
         if self.looks.serial != intent.serial {
             self.looks = Looks { serial: intent.serial, ..Looks::default() };
         }
         self.looks.fresh = true;
-        match (intent.age, self.looks.late) {
+        if intent.age < bounds.settle {
             // Such a look proves nothing, so only who takes it for proof remembers it.
-            (0, _) => self.looks.early = design == Design::HastyLook,
-            (_, Late::Never) => self.looks.late = Late::Now,
-            (_, Late::Now | Late::Before) => {}
+            self.looks.early = bounds.design == Design::HastyLook;
+        } else if self.looks.late == Late::Never {
+            self.looks.late = Late::Now;
         }
     }
 

@@ -8,50 +8,72 @@ use crate::world::Budget;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Scenario {
-    /// The create and the deletion of a share, with two operators that both act.
+    /// Two operators act at once on the create and the deletion of a share; calls and answers get lost.
     Rivals,
-    /// The same, with one operator at a time, and rows that are edited.
-    Rows,
-    /// A person makes and removes shares of the same name.
+    /// They crash, and writes to the API server are applied without an answer.
+    Crashes,
+    /// A person has, makes and removes shares.
     Persons,
-    /// The same, where the manifest allows taking over.
+    /// The same, and the manifest allows taking over a share of the same name.
     Adoption,
+    /// One operator after the other looks after rows that are edited.
+    Edits,
+    /// One operator after the other looks after rows that a person removes.
+    Drift,
+    /// A call may take effect for several times as long as a read may lag behind.
+    Slow,
 }
 
 impl Scenario {
-    pub const ALL: [Scenario; 4] = [Scenario::Rivals, Scenario::Rows, Scenario::Persons, Scenario::Adoption];
+    pub const ALL: [Scenario; 7] = [
+        Scenario::Rivals,
+        Scenario::Crashes,
+        Scenario::Persons,
+        Scenario::Adoption,
+        Scenario::Edits,
+        Scenario::Drift,
+        Scenario::Slow,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
             Scenario::Rivals => "rivals",
-            Scenario::Rows => "rows",
+            Scenario::Crashes => "crashes",
             Scenario::Persons => "persons",
             Scenario::Adoption => "adoption",
+            Scenario::Edits => "edits",
+            Scenario::Drift => "drift",
+            Scenario::Slow => "slow",
         }
     }
 
-    pub fn bounds(self, design: Design) -> Bounds {
-        let base = Bounds { design, rows: false, both: true, adopts: false, budget: Budget::default() };
+    pub fn bounds(self) -> Bounds {
+        let none = Budget::default();
+        let whole = |budget| Bounds { design: Design::Sound, rows: false, both: true, adopts: false, settle: 1, budget };
+        let rows = |budget| Bounds { rows: true, both: false, ..whole(budget) };
         match self {
-            Scenario::Rivals => Bounds {
-                budget: Budget { crashes: 1, losses: 1, unheard: 1, deletions: 1, ..Budget::default() },
-                ..base
-            },
-            Scenario::Rows => Bounds {
-                rows: true,
-                both: false,
-                budget: Budget { crashes: 1, takeovers: 1, losses: 1, edits: 2, deletions: 0, ..Budget::default() },
-                ..base
-            },
-            Scenario::Persons => Bounds {
-                budget: Budget { crashes: 1, losses: 1, deletions: 1, makes: 1, removals: 1, ..Budget::default() },
-                ..base
-            },
-            Scenario::Adoption => Bounds {
-                adopts: true,
-                budget: Budget { crashes: 1, losses: 1, deletions: 1, makes: 1, removals: 1, ..Budget::default() },
-                ..base
-            },
+            Scenario::Rivals => whole(Budget { losses: 1, deletions: 1, ..none }),
+            Scenario::Crashes => whole(Budget { crashes: 1, unheard: 1, losses: 1, ..none }),
+            Scenario::Persons => whole(Budget { losses: 1, makes: 1, removals: 1, ..none }),
+            Scenario::Adoption => Bounds { adopts: true, ..Scenario::Persons.bounds() },
+            Scenario::Edits => rows(Budget { takeovers: 1, losses: 1, edits: 2, ..none }),
+            Scenario::Drift => rows(Budget { crashes: 1, losses: 1, removals: 1, deletions: 1, ..none }),
+            Scenario::Slow => Bounds { settle: 2, ..rows(Budget { crashes: 1, losses: 1, edits: 1, ..none }) },
         }
+    }
+}
+
+/// A small world that shows what is wrong with a crippled design, and in which the real one must pass.
+pub fn exposing(design: Design) -> Bounds {
+    let with = |scenario: Scenario, budget| Bounds { design, budget, ..scenario.bounds() };
+    let none = Budget::default();
+    match design {
+        Design::Sound | Design::NoIntent => with(Scenario::Rivals, none),
+        Design::NameOnly => with(Scenario::Persons, Budget { losses: 1, makes: 1, ..none }),
+        Design::TrustFailure | Design::HastyLook => with(Scenario::Rivals, Budget { losses: 1, ..none }),
+        Design::AnyNotFound => with(Scenario::Rivals, Budget { deletions: 1, ..none }),
+        Design::HastyRow | Design::HastyAbsence => with(Scenario::Edits, Budget { losses: 1, edits: 2, ..none }),
+        Design::HastyConfirm => with(Scenario::Drift, Budget { crashes: 1, losses: 1, removals: 1, ..none }),
+        Design::BlindBind => with(Scenario::Persons, Budget { removals: 1, ..none }),
     }
 }

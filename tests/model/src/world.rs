@@ -1,8 +1,7 @@
 //! What a state of the modelled world consists of.
 //!
-//! Time passes in ticks of the operator's patience: for less than a tick reads may lag behind. A call that was sent
-//! takes effect within the tick in which it was announced, or in the next one, or never; so the settle time ends
-//! one tick after the announcement.
+//! Time passes in ticks of the operator's patience: for less than a tick reads may lag behind. A call takes effect
+//! within a given number of ticks since it was announced, or never: that is the settle time.
 
 use crate::remote::{Remote, Request};
 
@@ -13,8 +12,6 @@ pub const ROWS: usize = 2;
 pub const SHARES: usize = 4;
 /// Which of them is the person's.
 pub const PERSONS: usize = 0;
-/// Ages are told apart up to this.
-const OLDEST: u8 = 2;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct World {
@@ -163,6 +160,8 @@ pub struct RowView {
     pub own: bool,
     /// It was recorded as in place a tick ago or longer, as far as this process knows.
     pub sure: bool,
+    /// The call that adds it has taken effect.
+    pub answered: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -223,7 +222,9 @@ impl Object {
         self.share.is_some() || self.intent.is_some() || self.rows.iter().any(|row| *row != Record::Never)
     }
 
-    fn tick(&mut self) {
+    /// Ages are told apart up to a tick after the settle time.
+    fn tick(&mut self, settle: u8) {
+        let older = |age: u8| (age + 1).min(settle + 1);
         if let Some(intent) = &mut self.intent {
             intent.age = older(intent.age);
         }
@@ -245,6 +246,13 @@ impl Operator {
         self.current = true;
     }
 
+    /// The one call that announced the rows has taken effect.
+    pub fn was_made(&mut self) {
+        for (row, view) in self.rows.iter_mut().enumerate() {
+            view.answered = self.cache.rows[row] != Record::Never;
+        }
+    }
+
     /// The process dies and starts anew: the calls that it waited for, and all that it read, are lost to it.
     pub fn restart(&mut self) {
         *self = Operator { cache: self.cache.clone(), current: self.current, ..Operator::default() };
@@ -264,8 +272,8 @@ impl Operator {
         *self != restarted
     }
 
-    fn tick(&mut self) {
-        self.cache.tick();
+    fn tick(&mut self, settle: u8) {
+        self.cache.tick(settle);
         self.looked = false;
         self.looks.fresh = false;
         if self.looks.late == Late::Now {
@@ -288,17 +296,18 @@ impl Operator {
 
 impl World {
     /// Whether time may go on: what the promise bounds must have happened by then.
-    pub fn may_tick(&self) -> bool {
-        self.operators.iter().all(|operator| operator.call.is_none()) && self.requests.iter().all(|r| r.age == 0)
+    pub fn may_tick(&self, settle: u8) -> bool {
+        let waits = self.operators.iter().any(|operator| operator.call.is_some());
+        !waits && self.requests.iter().all(|request| request.age < settle)
     }
 
-    pub fn tick(&mut self) {
-        self.object.tick();
+    pub fn tick(&mut self, settle: u8) {
+        self.object.tick(settle);
         for operator in &mut self.operators {
-            operator.tick();
+            operator.tick(settle);
         }
         for request in &mut self.requests {
-            request.age = older(request.age);
+            request.age += 1;
         }
         self.before = self.remote.clone();
     }
@@ -313,8 +322,4 @@ impl World {
             }
         }
     }
-}
-
-fn older(age: u8) -> u8 {
-    (age + 1).min(OLDEST)
 }

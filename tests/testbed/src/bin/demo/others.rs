@@ -27,6 +27,7 @@ fn survive(stage: &mut Stage) -> Result<(), Error> {
     stage.terminal.say("Cloudflare has the share, and nobody got its id. The next operator looks before it creates:");
     stage.restart_operator()?;
     stage.until_ready("zero-trust-baseline", "2/2")?;
+    stage.shell("kubectl wait sharerecipients,shareresources --all --for=condition=Ready --timeout=60s")?;
     stage.shell("kubectl get shares,sharerecipients,shareresources")?;
     stage.show_calls(mark);
     stage.remote("Zero Trust baseline")?;
@@ -99,5 +100,6 @@ fn adopt(stage: &Stage) -> Result<(), Error> {
     stage.until("legacy-ruleset", "says that it differs", |share| ready(share)["reason"] == "Differs")?;
     stage.shell("kubectl get shares")?;
     stage.show_calls(mark);
-    ensure(stage.changes(mark).is_empty(), || "nothing should have been changed".into())
+    ensure(stage.changes(mark).is_empty(), || "nothing should have been changed".into())?;
+    stage.shell("cfshare matrix").map(drop)
 }

@@ -1,15 +1,17 @@
 //! What the demonstration plays on: a cluster, a simulated Cloudflare and the operator, and how they are asked.
 
+use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 use std::{env, fs};
 
 use cfshare_simulator::{Config, Entry, ShareState, Simulator};
-use cfshare_testbed::{Cluster, Error, Options, Process, wait};
+use cfshare_testbed::{Cluster, Error, Options, Process, process, wait};
 use serde_json::Value;
 
 use crate::terminal::Terminal;
@@ -66,34 +68,50 @@ impl<'t> Stage<'t> {
 
     /// Shows a command, runs it as a shell does, and shows what it prints.
     pub fn shell(&self, command: &str) -> Result<String, Error> {
-        self.terminal.command(command);
-        let output = self.command(command).output().map_err(|error| failed(command, error))?;
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let printed = text(&output.stdout);
-        self.terminal.output(&printed);
-        self.terminal.output(&text(&output.stderr));
-        if output.status.success() { Ok(printed) } else { Err(Error::new(format!("`{command}` failed"))) }
+        self.shell_ending(command, 0)
     }
 
-    /// Shows a command that goes on by itself, and what it prints, while `meanwhile` runs.
-    pub fn watch(&self, command: &str, meanwhile: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
+    /// The same for a command that says something with its exit code.
+    pub fn shell_ending(&self, command: &str, code: i32) -> Result<String, Error> {
         self.terminal.command(command);
-        let mut child = process(self.command(&format!("exec {command}")))?;
+        let log = self.cluster.folder().join("command.log");
+        let _ = fs::remove_file(&log);
+        let process = Process::start(self.command(command), log).map_err(|error| failed(command, error))?;
+        let status = process.wait(2 * PATIENCE);
+        let printed = process.log();
+        self.terminal.output(&printed);
+        match status {
+            Some(status) if status.code() == Some(code) => Ok(printed),
+            Some(status) => Err(Error::new(format!("`{command}` ended with {status}"))),
+            None => Err(Error::new(format!("`{command}` did not end"))),
+        }
+    }
+
+    /// Shows a command that goes on by itself, and what it prints, while `meanwhile` runs and until it printed `last`.
+    pub fn watch(&self, command: &str, last: &str, meanwhile: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
+        self.terminal.command(command);
+        let mut shell = self.command(&format!("exec {command}"));
+        shell.stdout(Stdio::piped());
+        let mut child = process::spawn(shell).map_err(|error| failed(command, error))?;
         let lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+        let (printed, prints) = mpsc::channel();
         let printer = thread::spawn(move || {
             let terminal = Terminal::new();
-            let mut last = String::new();
+            let mut before = String::new();
             // Not every change of an object is one of its row.
             for line in lines.map_while(Result::ok) {
-                if row(&line) != row(&last) {
+                if row(&line) != row(&before) {
                     terminal.output(&line);
+                    let _ = printed.send(line.clone());
                 }
-                last = line;
+                before = line;
             }
         });
-        let outcome = meanwhile();
-        // The last row may still be on its way.
-        thread::sleep(Duration::from_millis(300));
+        let outcome = meanwhile().and_then(|()| {
+            self.wait(&format!("`{command}` prints {last}"), || {
+                prints.try_iter().any(|line: String| line.contains(last)).then_some(())
+            })
+        });
         let _ = child.kill();
         let _ = child.wait();
         let _ = printer.join();
@@ -108,13 +126,19 @@ impl<'t> Stage<'t> {
                 shell.env(name, value);
             }
         }
-        let mut path = self.cluster.programs().search_path();
-        if let Some(rest) = env::var_os("PATH") {
-            path.push(":");
-            path.push(rest);
-        }
-        shell.env("PATH", path);
+        shell.env("PATH", self.search_path(&env::var_os("PATH").unwrap_or_default()));
+        shell.env("CFSHARE_CLOUDFLARE_URL", self.simulator.base_url());
         shell
+    }
+
+    /// Where cfshare, kubectl and the others are, in front of the rest.
+    fn search_path(&self, rest: &OsStr) -> OsString {
+        let mut path = self.programs.clone().into_os_string();
+        for more in [self.cluster.programs().search_path().as_os_str(), rest] {
+            path.push(":");
+            path.push(more);
+        }
+        path
     }
 
     pub fn write(&self, name: &str, text: &str) -> Result<(), Error> {
@@ -214,12 +238,12 @@ impl<'t> Stage<'t> {
     /// Leaves everything running until Ctrl-C.
     pub fn stay(&self) {
         self.terminal.heading("Everything runs on until Ctrl-C. In another terminal:");
-        let path = self.cluster.programs().search_path();
         self.terminal.say(&format!("cd {}", self.folder.display()));
         self.terminal.say(&format!("export KUBECONFIG={}", self.cluster.kubeconfig().display()));
-        self.terminal.say(&format!("export PATH=\"{}:{}:$PATH\"", self.programs.display(), path.display()));
+        self.terminal.say(&format!("export CFSHARE_CLOUDFLARE_URL={}", self.simulator.base_url()));
+        self.terminal.say(&format!("export PATH=\"{}\"", self.search_path(OsStr::new("$PATH")).display()));
         self.terminal.say("kubectl get shares,sharerecipients,shareresources");
-        self.terminal.say("kubectl apply -f deploy/examples/share.yaml");
+        self.terminal.say("cfshare plan -f deploy/examples/share.yaml; kubectl apply -f deploy/examples/share.yaml");
         self.terminal.say(&format!("curl -s {}/journal", self.simulator.control_url()));
         self.terminal.say(&format!("tail -f {}", self.operator.log_path().display()));
         let _ = wait::until(Duration::MAX, || None::<()>);
@@ -247,11 +271,6 @@ fn build(root: &Path) -> Result<PathBuf, Error> {
     let own = env::current_exe().map_err(|error| failed("find this program", error))?;
     let folder = own.parent().unwrap_or(Path::new("."));
     Ok(folder.to_owned())
-}
-
-fn process(mut command: Command) -> Result<std::process::Child, Error> {
-    command.stdout(Stdio::piped());
-    command.spawn().map_err(|error| failed("run a command", error))
 }
 
 /// A row of a table without its age.

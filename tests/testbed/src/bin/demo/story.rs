@@ -49,7 +49,7 @@ fn share(stage: &Stage) -> Result<(), Error> {
     stage.terminal.step("A WAF ruleset and a Gateway policy are shared with five accounts");
     stage.terminal.say("READY tells the truth: the last account lacks an entitlement, and is named.");
     stage.shell("kubectl apply -f deploy/examples/share.yaml")?;
-    stage.watch("kubectl get share waf-baseline --watch", || {
+    stage.watch("kubectl get share waf-baseline --watch", "failed: Recipient is missing", || {
         stage.until("waf-baseline", "has a share at Cloudflare", |share| share["status"]["shareID"].is_string())?;
         let id = stage.remote(SHARE)?.id;
         for (n, (account, _)) in RECIPIENTS.iter().take(4).enumerate() {
@@ -106,7 +106,8 @@ fn add(stage: &Stage) -> Result<(), Error> {
     let last = example.lines().find(|line| line.contains(RECIPIENTS[4].0)).unwrap_or_default();
     let more = format!("{last}\n  - {{accountID: {SEARCH}, name: search-prod}}");
     stage.write("share.yaml", &example.replace(last, &more))?;
-    stage.shell("diff deploy/examples/share.yaml share.yaml; true")?;
+    stage.shell_ending("diff deploy/examples/share.yaml share.yaml", 1)?;
+    stage.shell_ending("cfshare plan --cluster -f share.yaml", 2)?;
     let mark = stage.simulator.last_request();
     stage.shell("kubectl apply -f share.yaml")?;
     stage.until_ready("waf-baseline", "6/6")?;
@@ -123,7 +124,7 @@ fn remove(stage: &Stage) -> Result<(), Error> {
     let kept: Vec<&str> = manifest.lines().filter(|line| !line.contains("shop-staging")).collect();
     stage.write("before.yaml", &manifest)?;
     stage.write("share.yaml", &(kept.join("\n") + "\n"))?;
-    stage.shell("diff before.yaml share.yaml; true")?;
+    stage.shell_ending("diff before.yaml share.yaml", 1)?;
     let mark = stage.simulator.last_request();
     stage.shell("kubectl apply -f share.yaml")?;
     stage.until_ready("waf-baseline", "5/5")?;

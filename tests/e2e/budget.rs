@@ -1,0 +1,126 @@
+//! Whether Cloudflare's limit is kept, and shared fairly.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use cfshare_simulator::{Action, Entry, Limits, Policy, Rule, random_id};
+
+use crate::Test;
+use crate::expect::{nothing_doubled, sweeps};
+use crate::own;
+use crate::scene::{Scene, World, condition, ids, is_ready};
+
+pub const TESTS: &[Test] = &[
+    ("budget: retry-after stops every call of the credential until then", retry_after),
+    ("budget: two Secrets with one token share one budget", same_token),
+    ("budget: what the headers say is left is not overspent", headers),
+    ("budget: bulk creates keep to the rate and do not hold up an edit", bulk),
+    ("budget: a namespace with few shares is not kept waiting by one with many", namespaces),
+];
+
+fn shares(scene: &Scene<'_>, prefix: &str, count: usize, more: &str) -> String {
+    let share = |n: usize| scene.share(&format!("{prefix}-{n}"), &[&random_id()], &[&random_id()], more);
+    (0..count).map(share).collect::<Vec<_>>().join("---\n")
+}
+
+fn all_ready(scene: &Scene<'_>, prefix: &str, count: usize) {
+    for n in 0..count {
+        scene.wait_ready("share", &format!("{prefix}-{n}"));
+    }
+}
+
+/// Calls that arrived after the first 429 was answered, and how long after it, in microseconds.
+fn after_refusal(journal: &[Entry]) -> Vec<i64> {
+    let refused = journal.iter().find(|entry| entry.status == Some(429)).expect("a refusal");
+    let answered = refused.at + refused.latency_us.unwrap_or(0);
+    journal.iter().map(|entry| entry.at - answered).filter(|late| *late > 0).collect()
+}
+
+fn retry_after(world: &World) {
+    let scene = world.scene();
+    scene.apply(&shares(&scene, "waf", 4, ""));
+    all_ready(&scene, "waf", 4);
+    let slow = Action::Throttle { retry_after: Some("5".into()), code: Some(10100) };
+    let rule = world.simulator.fault(Rule::once("*", "*", slow).account(&scene.account));
+    for n in 0..4 {
+        scene.annotate("share", &format!("waf-{n}"), &format!("cfshare.dev/requestedAt={}", random_id()));
+    }
+    scene.wait("the refusal", || world.simulator.fired(rule) == 1);
+    sweeps(&scene, 2);
+    let late = after_refusal(&scene.journal());
+    assert!(late.first().is_some_and(|first| *first >= 4_900_000), "{late:?}");
+    all_ready(&scene, "waf", 4);
+}
+
+fn same_token(world: &World) {
+    let [scene, other] = [world.scene(), world.scene()];
+    other.put_token(&scene.token);
+    for scene in [&scene, &other] {
+        scene.apply(&shares(scene, "waf", 1, ""));
+        all_ready(scene, "waf", 1);
+    }
+    let slow = Action::Throttle { retry_after: Some("5".into()), code: Some(10100) };
+    let rule = world.simulator.fault(Rule::once("*", "*", slow).account(&scene.account));
+    scene.annotate("share", "waf-0", &format!("cfshare.dev/requestedAt={}", random_id()));
+    scene.wait("the refusal", || world.simulator.fired(rule) == 1);
+    sweeps(&other, 2);
+    sweeps(&scene, 1);
+    let mut both = scene.journal();
+    both.extend(other.journal());
+    both.sort_by_key(|entry| entry.at);
+    let late = after_refusal(&both);
+    assert!(late.first().is_some_and(|first| *first >= 4_900_000), "{late:?}");
+}
+
+fn headers(world: &World) {
+    let scene = world.own_scene();
+    let limits = Limits { requests: 40, window_ms: 5_000, block_ms: 5_000, ..Limits::default() };
+    world.simulator.token(&scene.token, Policy { limits: Some(limits), ..Policy::default() });
+    let _operator = own::start(&scene, &[]);
+    scene.apply(&shares(&scene, "waf", 40, ""));
+    all_ready(&scene, "waf", 40);
+    nothing_doubled(&scene.state());
+    let refused = scene.journal().iter().filter(|entry| entry.status == Some(429)).count();
+    assert_eq!(refused, 0, "of {} calls", scene.journal().len());
+}
+
+fn bulk(world: &World) {
+    let scene = world.own_scene();
+    let _operator = own::start(&scene, &[("--api-rate", "5"), ("--api-burst", "10"), ("--poll-min", "2s")]);
+    let [a, b, x] = ids();
+    scene.apply(&scene.share("edited", &[&a], &[&x], ""));
+    scene.wait_ready("share", "edited");
+    scene.apply(&shares(&scene, "waf", 60, ""));
+    scene.wait_state("some of many", |shares| shares.len() >= 15);
+    scene.apply(&scene.share("edited", &[&a, &b], &[&x], ""));
+    let applied = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time").as_micros() as i64;
+    scene.wait("the edit", || scene.journal().iter().any(|e| e.method == "POST" && e.path.ends_with("/recipients")));
+    let journal = scene.journal();
+    let edit = journal.iter().find(|e| e.method == "POST" && e.path.ends_with("/recipients")).expect("the edit");
+    assert!(edit.at - applied < 3_000_000, "it took {} us", edit.at - applied);
+    assert!(scene.state().len() < 61, "the bulk was over by then");
+    scene.wait_state("all of them", |shares| shares.len() == 61);
+    nothing_doubled(&scene.state());
+    let calls: Vec<i64> = scene.journal().iter().map(|entry| entry.at).collect();
+    for (n, first) in calls.iter().enumerate() {
+        for seconds in [1, 5, 10] {
+            let within = calls[n..].iter().take_while(|at| **at - first < seconds * 1_000_000).count() as i64;
+            assert!(within <= 10 + 5 * seconds + 1, "{within} calls in {seconds} s");
+        }
+    }
+}
+
+fn namespaces(world: &World) {
+    let [many, few] = [world.own_scene(), world.own_scene()];
+    few.put_token(&many.token);
+    let both = format!("{},{}", many.namespace, few.namespace);
+    let _operator = own::across(&many, &both, &[("--api-rate", "5"), ("--api-burst", "10"), ("--poll-min", "5s")]);
+    many.apply(&shares(&many, "waf", 40, ""));
+    many.wait_state("some of many", |shares| shares.len() >= 3);
+    few.apply(&shares(&few, "waf", 3, ""));
+    few.wait_state("all of few", |shares| shares.len() == 3);
+    let left = 40 - many.state().len();
+    assert!(left >= 10, "only {left} of the many were still to be made");
+    all_ready(&few, "waf", 3);
+    let share = many.get("share", "waf-39").expect("it");
+    assert!(is_ready(&share) || condition(&share, "Stalled").is_none(), "{share:#}");
+}

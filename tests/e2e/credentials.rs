@@ -1,0 +1,164 @@
+//! The Secret that a Share's calls are made with: missing, wrong, changed, gone.
+
+use cfshare_simulator::{Policy, random_id, short_hash};
+
+use crate::Test;
+use crate::scene::{Scene, World, condition, ids, is_ready, message};
+
+pub const TESTS: &[Test] = &[
+    ("credentials: a missing Secret is named, and its coming is noticed", missing),
+    ("credentials: a Secret without the right keys says which ones it needs", wrong_keys),
+    ("credentials: an email address and a key do as well", email_and_key),
+    ("credentials: a Secret of another name, with a newline at its end", other_name),
+    ("credentials: a rotated Secret is in use within a minute", rotated),
+    ("credentials: a revoked token is told, and a new one goes on", revoked),
+    ("credentials: a Secret that goes is noticed, and nothing is undone", removed),
+    ("credentials: a share whose Secret never came can be deleted", never_came),
+    ("credentials: objects of a share use its Secret", of_objects),
+];
+
+fn secret(scene: &Scene, name: &str, data: &str) {
+    scene.apply(&format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: {name}}}\nstringData: {data}\n"));
+}
+
+fn missing(world: &World) {
+    let scene = world.scene();
+    let [one, first] = ids();
+    scene.kubectl(&["delete", "secret", "cloudflare-credentials"]);
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    let share = scene.wait_reason("share", "waf", "CredentialsNotFound");
+    let text = message(&share);
+    assert!(text.contains("cloudflare-credentials") && text.contains("apiToken"), "{text}");
+    assert_eq!(condition(&share, "Ready").expect("Ready")["status"], "Unknown");
+    assert!(condition(&share, "Stalled").is_some());
+    assert!(scene.journal().is_empty());
+    scene.put_token(&scene.token);
+    scene.wait_ready("share", "waf");
+}
+
+fn wrong_keys(world: &World) {
+    let scene = world.scene();
+    let [one, first] = ids();
+    for (name, data, says) in [
+        ("empty", "{}", "apiToken"),
+        ("misspelt", "{token: abc}", "apiToken"),
+        ("half", "{email: somebody@example.com}", "apiKey"),
+        ("blank", "{apiToken: ''}", "apiToken"),
+        ("control", "{apiToken: \"abc\\u0001def\"}", "apiToken"),
+    ] {
+        secret(&scene, name, data);
+        scene.apply(&scene.share(name, &[&one], &[&first], &format!("credentialsRef: {{name: {name}}}")));
+        let share = scene.wait_reason("share", name, "CredentialsNotFound");
+        let text = message(&share);
+        assert!(text.contains(name) && text.contains(says), "{text}");
+        assert!(!text.contains("abc"), "{text}");
+    }
+    assert!(scene.journal().is_empty());
+    scene.kubectl(&["delete", "share", "--all", "--timeout=60s"]);
+}
+
+fn email_and_key(world: &World) {
+    let scene = world.scene();
+    let [one, first] = ids();
+    let key = random_id();
+    secret(&scene, "legacy", &format!("{{email: somebody@example.com, apiKey: {key}}}"));
+    scene.apply(&scene.share("waf", &[&one], &[&first], "credentialsRef: {name: legacy}"));
+    scene.wait_ready("share", "waf");
+    let hash = short_hash(&key);
+    assert!(scene.journal().iter().all(|entry| entry.credential.as_deref() == Some(hash.as_str())));
+    scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+    scene.wait_nothing();
+}
+
+fn other_name(world: &World) {
+    let scene = world.scene();
+    let [one, first] = ids();
+    let token = format!("token-{}", random_id());
+    secret(&scene, "another", &format!("{{apiToken: \"{token}\\r\\n\"}}"));
+    scene.apply(&scene.share("waf", &[&one], &[&first], "credentialsRef: {name: another}"));
+    scene.wait_ready("share", "waf");
+    let hash = short_hash(&token);
+    assert!(scene.journal().iter().all(|entry| entry.credential.as_deref() == Some(hash.as_str())));
+}
+
+fn rotated(world: &World) {
+    let scene = world.scene();
+    let [one, first] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.wait_ready("share", "waf");
+    let token = format!("token-{}", random_id());
+    scene.put_token(&token);
+    let hash = short_hash(&token);
+    scene.wait("the new token in use", || {
+        scene.journal().iter().any(|entry| entry.credential.as_deref() == Some(hash.as_str()))
+    });
+    // The old one is not used any more, and nothing was made twice.
+    world.simulator.token(&scene.token, Policy { revoked: true, ..Policy::default() });
+    scene.ask("share", "waf");
+    scene.wait_ready("share", "waf");
+    assert_eq!(scene.changes().len(), 1, "{:?}", scene.changes());
+    scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+    scene.wait_nothing();
+}
+
+fn revoked(world: &World) {
+    let scene = world.scene();
+    let [one, two, first] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.wait_ready("share", "waf");
+    world.simulator.token(&scene.token, Policy { revoked: true, ..Policy::default() });
+    scene.apply(&scene.share("waf", &[&one, &two], &[&first], ""));
+    let share = scene.wait_reason("share", "waf", "Denied");
+    let text = message(&share);
+    assert!(text.contains("cloudflare-credentials") && text.contains("9109"), "{text}");
+    assert!(!text.contains(&scene.token), "{text}");
+    assert_eq!(condition(&share, "Ready").expect("Ready")["status"], "Unknown");
+    scene.wait_for("share", "waf", "was stalled in the end", |share| condition(share, "Stalled").is_some());
+    assert_eq!(scene.only().live_recipients().len(), 1);
+    scene.put_token(&format!("token-{}", random_id()));
+    scene.wait_ready("share", "waf");
+    assert_eq!(scene.only().live_recipients().len(), 2);
+}
+
+fn removed(world: &World) {
+    let scene = world.scene();
+    let [one, first] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    let share = scene.wait_ready("share", "waf");
+    scene.kubectl(&["delete", "secret", "cloudflare-credentials"]);
+    let blind = scene.wait_reason("share", "waf", "CredentialsNotFound");
+    assert_eq!(blind["status"]["shareID"], share["status"]["shareID"]);
+    assert_eq!(scene.only().live_recipients().len(), 1);
+    scene.put_token(&scene.token);
+    scene.wait_for("share", "waf", "became Ready again", |again| {
+        is_ready(again) && again["status"]["shareID"] == share["status"]["shareID"]
+    });
+    assert_eq!(scene.changes().len(), 1, "{:?}", scene.changes());
+}
+
+fn never_came(world: &World) {
+    let scene = world.scene();
+    let [one, first] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], "credentialsRef: {name: never}"));
+    scene.apply(&scene.recipient("one", "waf", &one, ""));
+    scene.wait_reason("share", "waf", "CredentialsNotFound");
+    scene.kubectl(&["delete", "share,sharerecipient", "--all", "--timeout=60s"]);
+    assert!(scene.journal().is_empty());
+}
+
+fn of_objects(world: &World) {
+    let scene = world.scene();
+    let [one, two, first] = ids();
+    let token = format!("token-{}", random_id());
+    secret(&scene, "another", &format!("{{apiToken: {token}}}"));
+    scene.kubectl(&["delete", "secret", "cloudflare-credentials"]);
+    scene.apply(&scene.share("waf", &[&one], &[&first], "credentialsRef: {name: another}\ndeletionPolicy: Retain"));
+    scene.apply(&scene.recipient("two", "waf", &two, ""));
+    scene.wait_ready("sharerecipient", "two");
+    // They remember it when the share object is gone.
+    scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+    scene.kubectl(&["delete", "sharerecipient", "two", "--timeout=60s"]);
+    assert_eq!(scene.only().live_recipients().len(), 1);
+    let hash = short_hash(&token);
+    assert!(scene.journal().iter().all(|entry| entry.credential.as_deref() == Some(hash.as_str())));
+}

@@ -1,0 +1,144 @@
+//! Whether of several replicas only the one that holds the Lease changes anything at Cloudflare.
+
+use std::time::{Duration, Instant};
+
+use cfshare_simulator::{Action, Entry, PostedAgain, Release, Rule, random_id};
+use cfshare_testbed::Process;
+use cfshare_testbed::process::Signal;
+
+use crate::Test;
+use crate::expect::{has, nothing_doubled, only_share};
+use crate::own;
+use crate::scene::{PATIENCE, Scene, World, ids};
+
+pub const TESTS: &[Test] = &[
+    ("leader: when the leader is killed the other replica goes on", killed),
+    ("leader: when the leader is told to end the other replica goes on at once", ended),
+    ("leader: a leader that slept for two leases does nothing when it wakes", slept),
+    ("leader: a Lease deleted by hand never makes two leaders", lease_deleted),
+];
+
+const LEASE: Duration = Duration::from_secs(8);
+
+fn replica(scene: &Scene<'_>, name: &str) -> Process {
+    let flags = [
+        ("--leader-elect", ""),
+        ("--lease-namespace", scene.namespace.as_str()),
+        ("--lease-duration", "8s"),
+        ("--call-timeout", "2s"),
+        ("--identity", name),
+    ];
+    own::launch(scene, &format!("{name}.log"), &flags)
+}
+
+fn holder(scene: &Scene<'_>) -> String {
+    let holder = ["get", "lease", "cfshare", "--ignore-not-found", "-o", "jsonpath={.spec.holderIdentity}"];
+    scene.kubectl(&holder)
+}
+
+/// Two replicas, the first of which leads.
+fn pair(scene: &Scene<'_>) -> [Process; 2] {
+    let first = replica(scene, "first");
+    scene.wait("the first to lead", || holder(scene) == "first");
+    let second = replica(scene, "second");
+    assert!(second.logs("admin endpoints", PATIENCE), "{}", second.log());
+    [first, second]
+}
+
+fn made_by(entry: &Entry, replica: &str) -> bool {
+    entry.user_agent.as_deref().is_some_and(|agent| agent.contains(&format!("({replica})")))
+}
+
+/// Who made the changing calls: names in the order of the calls, each once for a run of calls.
+fn turns(scene: &Scene<'_>) -> Vec<String> {
+    let mut turns: Vec<String> = Vec::new();
+    for entry in scene.journal().iter().filter(|entry| entry.changing) {
+        let name = ["first", "second"].into_iter().find(|name| made_by(entry, name)).unwrap_or("nobody");
+        if turns.last().is_none_or(|last| last != name) {
+            turns.push(name.to_owned());
+        }
+    }
+    turns
+}
+
+fn killed(world: &World) {
+    let scene = world.own_scene();
+    let [first, _second] = pair(&scene);
+    let [a, b, x] = ids();
+    scene.apply(&scene.share("waf", &[&a], &[&x], ""));
+    scene.wait_ready("share", "waf");
+    own::crash(first);
+    scene.apply(&scene.share("waf", &[&a, &b], &[&x], ""));
+    scene.wait_state("the other recipient", |shares| has(&shares[0], &[&a, &b], &[&x]));
+    scene.wait_ready("share", "waf");
+    assert_eq!(turns(&scene), ["first", "second"]);
+    only_share(&scene.state(), &[&a, &b], &[&x]);
+}
+
+fn ended(world: &World) {
+    let scene = world.own_scene();
+    let [first, _second] = pair(&scene);
+    let [a, b, x] = ids();
+    scene.apply(&scene.share("waf", &[&a], &[&x], ""));
+    scene.wait_ready("share", "waf");
+    let before = Instant::now();
+    assert!(first.stop(PATIENCE).is_some_and(|status| status.success()), "{}", first.log());
+    scene.wait("the second to lead", || holder(&scene) == "second");
+    assert!(before.elapsed() < LEASE, "it took {:?}", before.elapsed());
+    scene.apply(&scene.share("waf", &[&a, &b], &[&x], ""));
+    scene.wait_ready("share", "waf");
+    only_share(&scene.state(), &[&a, &b], &[&x]);
+    assert_eq!(turns(&scene), ["first", "second"]);
+}
+
+fn slept(world: &World) {
+    let scene = world.own_scene();
+    world.simulator.switches(Some(&scene.account), |s| s.live_recipient_again = PostedAgain::SecondRow);
+    let [first, _second] = pair(&scene);
+    let [a, b, x] = ids();
+    scene.apply(&scene.share("waf", &[&a], &[&x], ""));
+    scene.wait_ready("share", "waf");
+    // It falls asleep between its last look and the POST that follows from it.
+    let list = Rule::once("GET", "/accounts/*/shares/*/recipients", Action::HoldAfter {}).account(&scene.account);
+    world.simulator.fault(list);
+    scene.wait("time to pass, so that it looks again before it adds", || {
+        let lists = scene.journal().into_iter().filter(|e| e.template.ends_with("/recipients")).max_by_key(|e| e.at);
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a time");
+        lists.is_some_and(|list| now.as_micros() as i64 - list.at > 6_000_000)
+    });
+    scene.apply(&scene.share("waf", &[&a, &b], &[&x], ""));
+    let held = world.simulator.wait_held(PATIENCE, |held| held.account.as_deref() == Some(&scene.account));
+    first.signal(Signal::Stop);
+    world.simulator.release(held.expect("its look").id, Release::Go).expect("it is answered");
+    let slept = Instant::now();
+    scene.wait("the second to lead", || holder(&scene) == "second");
+    scene.wait_state("the other recipient", |shares| has(&shares[0], &[&a, &b], &[&x]));
+    scene.wait("two leases to pass", || slept.elapsed() >= 2 * LEASE);
+    scene.apply(&scene.share("waf", &[&a, &b], &[&x], "name: renamed-meanwhile"));
+    first.signal(Signal::Continue);
+    let status = first.wait(PATIENCE);
+    assert!(status.is_some_and(|status| !status.success()), "it did not notice: {}", first.log());
+    scene.wait_state("the other name", |shares| shares[0].name == "renamed-meanwhile");
+    scene.wait_ready("share", "waf");
+    assert_eq!(turns(&scene), ["first", "second"]);
+    nothing_doubled(&scene.state());
+}
+
+fn lease_deleted(world: &World) {
+    let scene = world.own_scene();
+    let [_first, _second] = pair(&scene);
+    let x = random_id();
+    let mut all: Vec<String> = Vec::new();
+    for _ in 0..4 {
+        all.push(random_id());
+        scene.kubectl(&["delete", "lease", "cfshare", "--ignore-not-found"]);
+        let recipients: Vec<&str> = all.iter().map(String::as_str).collect();
+        scene.apply(&scene.share("waf", &recipients, &[&x], ""));
+        scene.wait_ready("share", "waf");
+        scene.wait("a Lease again", || !holder(&scene).is_empty());
+    }
+    let recipients: Vec<&str> = all.iter().map(String::as_str).collect();
+    only_share(&scene.state(), &recipients, &[&x]);
+    let turns = turns(&scene);
+    assert_eq!(turns, ["first"], "who led took it back");
+}
