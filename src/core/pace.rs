@@ -44,12 +44,20 @@ pub struct Pace<K> {
     tokens: f64,
     filled_at: At,
     closed_until: At,
+    left: Option<Left>,
     in_flight: usize,
     waiting: BTreeMap<Class, Turns<K>>,
     /// In which class each caller waits.
     classes: HashMap<K, Class>,
     reserved: HashMap<K, (u32, At)>,
     passed_over: u32,
+}
+
+/// What Cloudflare said is left, less what was spent since.
+#[derive(Debug, Clone, Copy)]
+struct Left {
+    calls: f64,
+    until: At,
 }
 
 /// Those of one class that wait: round robin over namespaces.
@@ -114,6 +122,7 @@ impl<K: Clone + Eq + Hash> Pace<K> {
             tokens: f64::from(tokens.min(rate.burst)),
             filled_at: now,
             closed_until: At::default(),
+            left: None,
             in_flight: 0,
             waiting: BTreeMap::new(),
             classes: HashMap::new(),
@@ -129,14 +138,30 @@ impl<K: Clone + Eq + Hash> Pace<K> {
         let expired: Vec<K> =
             self.reserved.iter().filter(|(_, (_, end))| *end <= now).map(|(k, _)| k.clone()).collect();
         for key in expired {
-            if let Some((calls, _)) = self.reserved.remove(&key) {
-                self.tokens += f64::from(calls);
-            }
+            self.release(&key);
         }
     }
 
     fn open(&self, now: At) -> bool {
         now >= self.closed_until && self.in_flight + self.reserved.len() < self.rate.concurrency
+    }
+
+    /// Whether so many calls may be spent. Where Cloudflare said that none are left, one caller tries when some should
+    /// be again, and its answer tells.
+    fn affords(&self, calls: u32, now: At) -> bool {
+        let left = match self.left {
+            None => true,
+            Some(left) if left.calls < 1.0 => now >= left.until && self.in_flight + self.reserved.len() == 0,
+            Some(left) => now >= left.until || left.calls >= f64::from(calls),
+        };
+        left && self.tokens >= f64::from(calls)
+    }
+
+    fn take(&mut self, calls: u32) {
+        self.tokens -= f64::from(calls);
+        if let Some(left) = &mut self.left {
+            left.calls = (left.calls - f64::from(calls)).max(0.0);
+        }
     }
 
     /// Whether the key may make so many calls now. If not it is queued, once, and named by `due` when its turn comes.
@@ -152,17 +177,22 @@ impl<K: Clone + Eq + Hash> Pace<K> {
         if now >= self.closed_until
             && let Some((reserved, end)) = self.reserved.remove(key)
         {
-            if reserved > calls {
-                self.reserved.insert(key.clone(), (reserved - calls, end));
+            // They were taken when they were set aside.
+            if reserved >= calls {
+                if reserved > calls {
+                    self.reserved.insert(key.clone(), (reserved - calls, end));
+                }
+                self.in_flight += 1;
+                return true;
             }
-            self.tokens += f64::from(reserved.min(calls));
-            if self.tokens >= f64::from(calls) {
+            self.give_back(reserved);
+            if self.affords(calls, now) {
                 return self.spend(calls);
             }
         }
         let first =
             self.waiting.iter().find(|(_, turns)| !turns.is_empty()).is_none_or(|(waiting, _)| class < *waiting);
-        if first && self.open(now) && self.tokens >= f64::from(calls) {
+        if first && self.open(now) && self.affords(calls, now) {
             self.unqueue(key);
             return self.spend(calls);
         }
@@ -191,12 +221,19 @@ impl<K: Clone + Eq + Hash> Pace<K> {
     /// What is set aside for the key and it did not need goes back.
     pub fn release(&mut self, key: &K) {
         if let Some((calls, _)) = self.reserved.remove(key) {
-            self.tokens += f64::from(calls);
+            self.give_back(calls);
+        }
+    }
+
+    fn give_back(&mut self, calls: u32) {
+        self.tokens += f64::from(calls);
+        if let Some(left) = &mut self.left {
+            left.calls += f64::from(calls);
         }
     }
 
     fn spend(&mut self, calls: u32) -> bool {
-        self.tokens -= f64::from(calls);
+        self.take(calls);
         self.in_flight += 1;
         true
     }
@@ -214,14 +251,14 @@ impl<K: Clone + Eq + Hash> Pace<K> {
             let waiting: Vec<Class> = self.waiting.iter().filter(|(_, t)| !t.is_empty()).map(|(c, _)| *c).collect();
             let (Some(first), Some(last)) = (waiting.first(), waiting.last()) else { break };
             let class = if self.passed_over >= PATIENCE { *last } else { *first };
-            let Some(turns) = self.waiting.get_mut(&class) else { break };
-            if turns.peek().is_none_or(|calls| self.tokens < f64::from(calls)) {
+            let asked = self.waiting.get(&class).and_then(Turns::peek);
+            if asked.is_none_or(|calls| !self.affords(calls, now)) {
                 break;
             }
-            let Some((key, calls)) = turns.pop() else { break };
+            let Some((key, calls)) = self.waiting.get_mut(&class).and_then(Turns::pop) else { break };
             self.classes.remove(&key);
             self.passed_over = if first == last || class == *last { 0 } else { self.passed_over + 1 };
-            self.tokens -= f64::from(calls);
+            self.take(calls);
             self.reserved.insert(key.clone(), (calls, now.plus(RESERVATION)));
             due.push(key);
         }
@@ -234,10 +271,14 @@ impl<K: Clone + Eq + Hash> Pace<K> {
         if let Some(remaining) = remaining {
             // Other calls that are on their way may not be counted in it yet.
             let others = self.in_flight.saturating_sub(1) as u64;
-            self.tokens = self.tokens.min(remaining.saturating_sub(others) as f64);
-            if remaining == 0 {
-                self.close(now.plus(reset.unwrap_or(Duration::from_secs(1))));
-            }
+            let calls = remaining.saturating_sub(others) as f64;
+            let until = now.plus(reset.unwrap_or(Duration::from_secs(1)));
+            self.tokens = self.tokens.min(calls);
+            // Answers overtake each other: an older one does not raise what a newer one said.
+            self.left = Some(match self.left.filter(|left| now < left.until) {
+                Some(left) => Left { calls: calls.min(left.calls), until: until.max(left.until) },
+                None => Left { calls, until },
+            });
         }
         if let Some(wait) = retry_after {
             self.close(now.plus(wait));
@@ -397,6 +438,24 @@ mod tests {
         pace.heed(Some(5), None, None, at(0));
         assert!(pace.ask(&5, "a", Class::Edit, 1, at(0)));
         assert!(!pace.ask(&6, "a", Class::Edit, 1, at(0)));
+    }
+
+    #[test]
+    fn when_none_are_left_one_caller_tries_after_the_reset() {
+        let mut pace = Pace::new(RATE, 240, at(0));
+        assert!(pace.ask(&0, "a", Class::Edit, 1, at(0)));
+        pace.heed(Some(0), Some(Duration::from_secs(10)), None, at(0));
+        pace.done();
+        for key in 1..4 {
+            assert!(!pace.ask(&key, "a", Class::Edit, 2, at(9)));
+        }
+        assert!(pace.due(at(9)).is_empty());
+        assert_eq!(pace.due(at(10)), vec![1], "one tries");
+        assert!(pace.ask(&1, "a", Class::Edit, 2, at(10)));
+        assert!(pace.due(at(10)).is_empty());
+        pace.heed(Some(100), Some(Duration::from_secs(10)), None, at(10));
+        pace.done();
+        assert_eq!(pace.due(at(10)), vec![2, 3]);
     }
 
     #[test]

@@ -202,8 +202,12 @@ impl Access {
         Ok(())
     }
 
-    /// Asks for the newest shares, so that one that somebody just made is known.
-    pub async fn look(&self) -> Result<(), Stop> {
+    /// Asks for the newest shares, so that one that somebody just made is known. One look serves all who wait for it.
+    pub async fn look(&self, since: At) -> Result<(), Stop> {
+        let _alone = self.account.looking.lock().await;
+        if self.account.picture().looked.is_some_and(|looked| looked >= since) {
+            return Ok(());
+        }
         let _permit = self.permit(1)?;
         let began = self.clock.now();
         let page = self.heed(self.newest(1).await)?;

@@ -34,6 +34,8 @@ pub struct Account {
     demands: Mutex<Demands>,
     /// Lengths of lists, in pages.
     pages: Mutex<HashMap<String, u32>>,
+    /// Held by whoever asks for the newest shares.
+    pub looking: tokio::sync::Mutex<()>,
     /// Somebody wants a sweep.
     pub demanded: Notify,
     /// How far Cloudflare's clock is ahead of ours, in milliseconds.
@@ -61,6 +63,8 @@ struct Health {
     /// Sweeps in a row that did not succeed, and since when.
     failed_sweeps: u32,
     failing_since: At,
+    /// An Event tells of it.
+    told: bool,
 }
 
 /// Stops all writes when many shares vanish at once.
@@ -87,6 +91,7 @@ impl Account {
             picture: Mutex::default(),
             demands: Mutex::default(),
             pages: Mutex::default(),
+            looking: tokio::sync::Mutex::default(),
             demanded: Notify::new(),
             skew: AtomicI64::new(0),
             followed: Mutex::default(),
@@ -124,6 +129,7 @@ impl Account {
         {
             let mut health = lock(&self.health);
             health.failed_sweeps = if failed { health.failed_sweeps + 1 } else { 0 };
+            health.told &= failed || lock(&self.breaker).opened.is_some();
             if health.failed_sweeps == 1 {
                 health.failing_since = began;
             }
@@ -172,6 +178,11 @@ impl Account {
         } else {
             known.remove(list);
         }
+    }
+
+    /// Whether an Event of another object tells already what is wrong with the credential; if not, the caller's will.
+    pub fn is_told(&self) -> bool {
+        std::mem::replace(&mut lock(&self.health).told, true)
     }
 
     pub fn follow(&self, object: &ObjectKey) {

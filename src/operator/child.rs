@@ -50,7 +50,7 @@ impl ChildTelling for RecipientStatus {
         let RowKey::Recipient(account) = key else { return };
         let row = seen.and_then(|seen| seen.recipient(account));
         self.recipient_id = row.map(|row| row.id.to_string());
-        self.association_status = row.map(|row| row.association_status.as_str().to_owned());
+        self.association_status = row.map(|row| row.association_status.to_string());
         let error = |error: &crate::cloudflare::RecipientError| RowError {
             resource_id: clean(&error.resource_id, 200),
             message: clean(&error.error, 300),
@@ -69,7 +69,7 @@ impl ChildTelling for ResourceStatus {
         let row = seen.and_then(|seen| seen.resource(key));
         self.share_resource_id = row.map(|row| row.id.to_string());
         self.version = row.and_then(|row| row.resource_version);
-        self.remote_status = row.map(|row| row.status.as_str().to_owned());
+        self.remote_status = row.map(|row| row.status.to_string());
     }
 }
 
@@ -785,7 +785,7 @@ where
     }
 
     async fn show_drift(&mut self, desired: &str, observed: &str, path: String) -> Result<(), Stop> {
-        let cut = |text: &str| text.chars().take(200).collect::<String>();
+        let cut = |text: &str| clean(text, 200);
         let entry = DriftEntry { path, desired: cut(desired), observed: cut(observed) };
         if self.record().drift.contains(&entry) {
             return Ok(());

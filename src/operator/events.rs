@@ -4,6 +4,7 @@ use kube::Resource;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 
 use crate::api::Reason;
+use crate::cloudflare::clean;
 
 pub struct Events {
     recorder: Recorder,
@@ -46,7 +47,7 @@ impl Events {
         let event = Event {
             type_: note.kind,
             reason: note.reason,
-            note: Some(message.chars().take(1000).collect()),
+            note: Some(clean(&message, 1000)),
             action: "Reconcile".into(),
             secondary: None,
         };

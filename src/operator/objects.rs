@@ -234,7 +234,7 @@ impl Objects {
             .filter(|name| *name != own)
             .filter_map(|name| self.shares.find(&name))
             // Who only observes takes nothing from anybody.
-            .filter(|rival| rival.spec.management_policy != Some(ManagementPolicy::Observe))
+            .filter(|rival| !observes(rival))
             // An id belongs to one account: who writes another account's cannot take it.
             .filter(|rival| rival.spec.account_id == share.spec.account_id)
             .filter(|rival| counts(rival))
@@ -296,6 +296,10 @@ impl Objects {
         let relations = self.relations();
         relations.shares.iter().filter(|(_, t)| t.claim.0 == account).map(|(name, _)| name.clone()).collect()
     }
+}
+
+fn observes(share: &Share) -> bool {
+    share.spec.management_policy == Some(ManagementPolicy::Observe)
 }
 
 /// Account and name under which a Share wants to be at Cloudflare.

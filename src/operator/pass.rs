@@ -170,6 +170,7 @@ where
         if before != after {
             let note = match (verdict.ready, verdict.course) {
                 (Readiness::True, _) => Some(Note::normal(verdict.reason)),
+                (_, Course::Stalled) if verdict.quiet => None,
                 (_, Course::Stalled) => Some(Note::warning(verdict.reason)),
                 (Readiness::False | Readiness::Unknown, Course::Reconciling | Course::Resting) => None,
             };
@@ -221,7 +222,8 @@ where
                     secret.name, access.account.id,
                 );
                 if long {
-                    Verdict::blind(Reason::Denied, message).again(wait.max(Duration::from_secs(30)))
+                    let told = access.account.is_told();
+                    Verdict::blind(Reason::Denied, message).again(wait.max(Duration::from_secs(30))).quiet(told)
                 } else {
                     Verdict::unknown(Reason::Denied, message).again(wait)
                 }

@@ -119,7 +119,12 @@ async fn refresh_credential(context: &Context, account: &Account) -> bool {
 async fn sweep(context: &Context, account: &Account, began: At) -> Result<(), Error> {
     let credential = account.known().credential;
     let grace = context.settings.patience();
-    let class = if account.demand().is_some() { Class::Poll } else { Class::Sweep };
+    let class = match (account.picture().swept, account.demand()) {
+        // Nothing of the account can go on before it.
+        (None, _) => Class::Create,
+        (Some(_), Some(_)) => Class::Poll,
+        (Some(_), None) => Class::Sweep,
+    };
     let turn = Turn { caller: Caller::Sweep(account.id.clone()), namespace: String::new(), class };
     let read = access::read_pages(|page| {
         let query = ShareQuery { page, per_page: FULL_PAGE, ..access::live() };

@@ -5,7 +5,11 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::api::{ConditionType, Reason};
+use crate::cloudflare::clean;
 use crate::core::time::At;
+
+/// Longest message of a condition.
+const MAX_MESSAGE: usize = 1000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readiness {
@@ -32,11 +36,13 @@ pub struct Verdict {
     pub message: String,
     /// When to look again without being woken.
     pub again: Option<Duration>,
+    /// It is about the whole credential, and another object has an Event about it.
+    pub quiet: bool,
 }
 
 impl Verdict {
     fn new(ready: Readiness, course: Course, reason: Reason, message: impl Into<String>) -> Verdict {
-        Verdict { ready, course, reason, message: message.into(), again: None }
+        Verdict { ready, course, reason, message: message.into(), again: None, quiet: false }
     }
 
     pub fn ready(reason: Reason, message: impl Into<String>) -> Verdict {
@@ -59,6 +65,10 @@ impl Verdict {
     /// It cannot be read until somebody does something.
     pub fn blind(reason: Reason, message: impl Into<String>) -> Verdict {
         Verdict::new(Readiness::Unknown, Course::Stalled, reason, message)
+    }
+
+    pub fn quiet(self, quiet: bool) -> Verdict {
+        Verdict { quiet, ..self }
     }
 
     pub fn resting(mut self) -> Verdict {
@@ -123,7 +133,8 @@ fn set(
         type_: kind.as_str().to_owned(),
         status: status.to_owned(),
         reason: reason.to_owned(),
-        message: message.to_owned(),
+        // Some of it may be Cloudflare's, or somebody's there.
+        message: clean(message, MAX_MESSAGE),
         observed_generation: Some(generation),
         last_transition_time: now.clone(),
     };

@@ -20,6 +20,7 @@ pub const TESTS: &[Test] = &[
     ("adopt: of two objects of one name the older has the share, and the younger inherits the name", claimed),
     ("adopt: of two objects of one share the older has it, and the younger inherits it", one_share),
     ("adopt: the status of another object is not believed", copied_status),
+    ("adopt: the one share of that name that another object has stays with it", same_name_of_another),
     ("adopt: an adopted share that is gone is not made anew", gone),
 ];
 
@@ -191,6 +192,22 @@ fn same_name_other_target(world: &World) {
     scene.wait_reason("share", "waf", "TargetMismatch");
     assert_eq!(scene.changes(), [""; 0]);
     assert_eq!(scene.live().len(), 1);
+}
+
+fn same_name_of_another(world: &World) {
+    let scene = world.scene();
+    let [one, two, first] = ids();
+    let id = seed(&scene, "by hand", &[&one], &[&first], false);
+    scene.apply(&scene.share("waf", &[&one], &[&first], &format!("shareID: {id}")));
+    scene.wait_ready("share", "waf");
+    scene.apply(&scene.share("other", &[&two], &[&first], "name: by hand\nadoptionPolicy: SameName"));
+    let share = scene.wait_reason("share", "other", "Claimed");
+    assert!(message(&share).contains(&format!("{}/waf", scene.namespace)), "{}", message(&share));
+    scene.kubectl(&["delete", "share", "other", "--timeout=60s"]);
+    assert_eq!(scene.changes(), [""; 0]);
+    // Who only observes neither takes it nor minds that another has it.
+    scene.apply(&scene.share("watch", &[&one], &[&first], "name: by hand\nmanagementPolicy: Observe"));
+    scene.wait_ready("share", "watch");
 }
 
 fn name_taken(world: &World) {

@@ -85,7 +85,8 @@ fn headers(world: &World) {
 
 fn bulk(world: &World) {
     let scene = world.own_scene();
-    let _operator = own::start(&scene, &[("--api-rate", "5"), ("--api-burst", "10"), ("--poll-min", "2s")]);
+    let _operator =
+        own::start(&scene, &[("--api-rate", "5"), ("--api-burst", "10"), ("--poll-min", "2s"), ("--poll-max", "30s")]);
     let [a, b, x] = ids();
     scene.apply(&scene.share("edited", &[&a], &[&x], ""));
     scene.wait_ready("share", "edited");
@@ -113,7 +114,11 @@ fn namespaces(world: &World) {
     let [many, few] = [world.own_scene(), world.own_scene()];
     few.put_token(&many.token);
     let both = format!("{},{}", many.namespace, few.namespace);
-    let _operator = own::across(&many, &both, &[("--api-rate", "5"), ("--api-burst", "10"), ("--poll-min", "5s")]);
+    let _operator = own::across(
+        &many,
+        &both,
+        &[("--api-rate", "5"), ("--api-burst", "10"), ("--poll-min", "5s"), ("--poll-max", "30s")],
+    );
     many.apply(&shares(&many, "waf", 40, ""));
     many.wait_state("some of many", |shares| shares.len() >= 3);
     few.apply(&shares(&few, "waf", 3, ""));

@@ -2,6 +2,7 @@
 
 mod health;
 mod prune;
+mod rebuilt;
 mod sync;
 
 use crate::Test;
@@ -11,5 +12,6 @@ pub const TESTS: &[Test] = &[
     ("gitops: argo cd's settings hold the health check for each kind", health::installed),
     ("gitops: no field of an example is out of sync after a pass", sync::unchanged),
     ("gitops: a share and its children are pruned in any order", prune::any_order),
+    ("gitops: a cluster that is built anew takes its shares over without a changing call", rebuilt::taken_over),
     ("gitops: a namespace of shares goes in one stroke", prune::namespace),
 ];

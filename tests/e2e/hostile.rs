@@ -94,11 +94,11 @@ fn told(world: &World) {
         .simulator
         .edit(Edit::AddResource { share: id, resource_type: nasty(), id: "foreign".into(), account: None, meta: None })
         .expect("an edit");
-    scene.ask("share", "waf");
-    scene.ask("sharerecipient", "bee");
-    scene.wait_for("share", "waf", "said that a recipient failed", |share| {
-        condition(share, "Stalled").is_some_and(|stalled| stalled["reason"] == "RecipientFailed")
-    });
+    for (kind, name) in [("share", "waf"), ("sharerecipient", "bee")] {
+        scene.wait_for(kind, name, "said that a recipient failed", |object| {
+            condition(object, "Stalled").is_some_and(|stalled| stalled["reason"] == "RecipientFailed")
+        });
+    }
     scene.wait_state("the name put right", |shares| shares[0].name == "waf");
     is_shown_safely(&scene, "waf");
     let bee = scene.get("sharerecipient", "bee").expect("it");

@@ -44,7 +44,7 @@ fn furnish(scene: &Scene) {
     scene.wait_ready("shareresource", "first");
     scene.wait_reason("share", "failing", "RecipientFailed");
     scene.wait_reason("share", "waiting", "WaitingForRecipients");
-    scene.wait_reason("share", "observed", "Differs");
+    scene.wait_reason("share", "observed", "Observed");
 }
 
 /// Writes to our own objects and Events in this namespace, but for kubectl's.

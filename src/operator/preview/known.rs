@@ -78,7 +78,7 @@ impl Account {
     /// What a read of one share by its id showed.
     pub fn learn(&mut self, id: &ShareId, share: Option<cloudflare::Share>) {
         match share {
-            Some(share) => drop(self.picture.read(share, self.read_at, Duration::ZERO)),
+            Some(share) => self.picture.read(share, self.read_at, Duration::ZERO),
             None => self.picture.absent(id, self.read_at, Duration::ZERO),
         }
     }

@@ -152,7 +152,10 @@ impl<'a> Look<'a> {
                     break;
                 }
                 Step::Release => {
-                    preview.notes.push("being deleted: its share stays at Cloudflare".into());
+                    preview.notes.push(match &self.status.share_id {
+                        Some(id) => format!("being deleted: share {id} stays at Cloudflare"),
+                        None => "being deleted: it has made nothing at Cloudflare".to_owned(),
+                    });
                     break;
                 }
                 Step::Wait(wait) => {
@@ -162,7 +165,11 @@ impl<'a> Look<'a> {
                 Step::Refuse(refusal) => {
                     let id = self.status.share_id.as_deref().and_then(|id| ShareId::parse(id).ok());
                     let (objects, id) = (&self.fleet.objects, id.as_ref());
-                    preview.problem = Some(refused(refusal, self.share, &self.wanted, objects, id).message);
+                    let message = refused(refusal, self.share, &self.wanted, objects, id).message;
+                    match self.mode() {
+                        Mode::Observe => preview.notes.push(message),
+                        Mode::Manage | Mode::Frozen => preview.problem = Some(message),
+                    }
                     break;
                 }
                 Step::Read(_) | Step::GiveUp => {

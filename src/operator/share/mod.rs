@@ -602,7 +602,7 @@ impl Work {
 
     pub(super) fn frozen(&self, what: &str) -> Verdict {
         match self.access.account.breaker() {
-            Some(message) => Verdict::blind(Reason::BreakerOpen, message),
+            Some(message) => Verdict::blind(Reason::BreakerOpen, message).quiet(self.access.account.is_told()),
             None if self.pass.context.settings.read_only => {
                 Verdict::stalled(Reason::Observed, format!("the operator runs with --read-only: {what}"))
             }
@@ -646,6 +646,19 @@ pub(super) fn refused(
             ),
         )
         .again(Duration::from_secs(60)),
+        Refusal::Ambiguous(ids) if ids.len() == 1 => {
+            let rival = ids.first().and_then(|id| objects.rival(share, Some(id.as_str())));
+            let rival = rival.map_or("another object".to_owned(), |rival| format!("Share {rival}"));
+            Verdict::stalled(
+                Reason::Claimed,
+                format!(
+                    "{rival} has the one share named {name} (id {}): delete one of the two, or give this one another \
+                     spec.name",
+                    list(&ids)
+                ),
+            )
+            .again(Duration::from_secs(60))
+        }
         Refusal::Ambiguous(ids) => Verdict::stalled(
             Reason::Ambiguous,
             format!(

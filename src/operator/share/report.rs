@@ -70,10 +70,10 @@ impl Work {
         let status = &mut self.pass.status;
         status.share_id = Some(id.to_string());
         status.account_name = Some(clean(&seen.share.account_name, MAX_MESSAGE)).filter(|name| !name.is_empty());
-        status.target_type = Some(seen.share.target_type.as_str().to_owned());
-        status.remote_status = Some(seen.share.status.as_str().to_owned());
+        status.target_type = Some(seen.share.target_type.to_string());
+        status.remote_status = Some(seen.share.status.to_string());
         if status.share_name.is_none() || self.mode != Mode::Manage {
-            status.share_name = Some(seen.share.name.clone());
+            status.share_name = Some(clean(&seen.share.name, MAX_MESSAGE));
         }
         let standings: Vec<(RowKey, Standing)> = self
             .wanted
@@ -376,7 +376,7 @@ fn with_more(message: &str, count: usize) -> String {
 fn columns(key: &RowKey) -> (Option<String>, Option<String>, Option<String>) {
     match key {
         RowKey::Recipient(account) | RowKey::Excluded(account) => (Some(account.to_string()), None, None),
-        RowKey::Resource { kind, id, .. } => (None, Some(kind.clone()), Some(id.to_string())),
+        RowKey::Resource { kind, id, .. } => (None, Some(clean(kind, MAX_MESSAGE)), Some(id.to_string())),
     }
 }
 
@@ -387,7 +387,7 @@ pub fn standing(key: &RowKey, seen: &Seen, step: Option<Step>) -> Standing {
         RowKey::Recipient(account) => match seen.recipient(account) {
             None => pending("absent"),
             Some(row) => {
-                let word = row.association_status.as_str().to_owned();
+                let word = row.association_status.to_string();
                 if let Some(error) = row.errors.iter().find(|e| e.terminal).or_else(|| row.errors.first()) {
                     let state = if error.terminal { State::Failed } else { State::Failing };
                     let message = format!("{} (resource {})", error.error, error.resource_id);
@@ -410,7 +410,7 @@ pub fn standing(key: &RowKey, seen: &Seen, step: Option<Step>) -> Standing {
         RowKey::Resource { .. } => match seen.resource(key) {
             None => pending("absent"),
             Some(row) => {
-                let word = row.status.as_str().to_owned();
+                let word = row.status.to_string();
                 let differs = step == Some(Step::Update);
                 let state =
                     if row.status == ResourceStatus::Active && !differs { State::InPlace } else { State::Pending };

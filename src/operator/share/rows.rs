@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::api::Reason;
 use crate::api::status::{DriftEntry, RecentRemovals};
-use crate::cloudflare::{Error, ErrorClass};
+use crate::cloudflare::{Error, ErrorClass, clean};
 use crate::core::create::Mode;
 use crate::core::guard::REMOVAL_WINDOW;
 use crate::core::id::ShareId;
@@ -255,7 +255,7 @@ impl Work {
     pub(super) fn name_drift(&self, seen: &Seen) -> Option<DriftEntry> {
         let wanted = self.wanted.name.clone().filter(|_| self.is_misnamed(seen))?;
         let edited = self.mode == Mode::Manage && self.pass.status.share_name.as_ref() != Some(&wanted);
-        let observed = seen.share.name.clone();
+        let observed = clean(&seen.share.name, 200);
         (!edited).then(|| DriftEntry { path: "name".into(), desired: wanted, observed })
     }
 
@@ -542,7 +542,7 @@ impl Work {
             _ => return None,
         };
         let path = if step == Step::Update { format!("{key}.meta") } else { key.to_string() };
-        let cut = |text: String| text.chars().take(200).collect();
+        let cut = |text: String| clean(&text, 200);
         Some(DriftEntry { path, desired: cut(desired), observed: cut(observed) })
     }
 

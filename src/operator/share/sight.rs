@@ -79,7 +79,7 @@ impl Sight<'_> {
         match ids.as_slice() {
             [] => Named::Nobody,
             [(id, fits)] => {
-                let free = !self.objects.is_spoken_for(self.name, id.as_str());
+                let free = self.wanted.observe || !self.objects.is_spoken_for(self.name, id.as_str());
                 if free { Named::One { id: id.clone(), fits: *fits } } else { Named::Many(vec![id.clone()]) }
             }
             many => Named::Many(many.iter().map(|(id, _)| id.clone()).collect()),

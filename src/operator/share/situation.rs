@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use kube::ResourceExt;
+
 use crate::api::share::AdoptionPolicy;
 use crate::api::status::CreateIntent;
 use crate::cloudflare::{Kind as ShareKind, Share as RemoteShare, ShareResource};
@@ -20,6 +22,8 @@ use super::sight::Sight;
 
 /// A look at the newest shares serves all creates for so long.
 const LOOK: Duration = Duration::from_secs(15);
+/// How far the API server's clock may be behind ours.
+const SKEW: Duration = Duration::from_secs(5);
 /// Children that come as objects are gathered until none came for so long, and at most so long in all.
 const QUIET: Duration = Duration::from_secs(3);
 const LONGEST: Duration = Duration::from_secs(15);
@@ -117,14 +121,21 @@ impl Work {
         }
     }
 
-    pub(super) fn named(&self) -> Named {
+    /// How old a look at the newest shares may be: what a person made before the manifest must be known, however
+    /// young both are.
+    fn look_since(&self) -> At {
         let now = self.pass.now();
-        // A share that a person made before the manifest must be known, however young both are.
         let first = self.pass.notes(|notes| *notes.first_look.get_or_insert(now));
+        let created = self.pass.object.creation_timestamp().map(|time| super::super::clock::from_time(&time));
+        first.min(created.map_or(first, |created| created.plus(SKEW))).max(now.minus(LOOK))
+    }
+
+    pub(super) fn named(&self) -> Named {
+        let since = self.look_since();
         let picture = self.access.account.picture();
         let (Some(_), Some(looked)) = (picture.swept, picture.looked) else { return Named::Unread };
         // Who only observes has time.
-        if self.mode != Mode::Observe && (now.since(looked) > LOOK || looked < first) {
+        if self.mode != Mode::Observe && looked < since {
             return Named::Unread;
         }
         self.sight(&picture).named()
@@ -266,7 +277,7 @@ impl Work {
     pub(super) async fn read_list(&mut self) -> Result<(), Stop> {
         self.await_first_sweep()?;
         let Some(intent) = self.pass.status.intent.clone() else {
-            return self.access.look().await;
+            return self.access.look(self.look_since()).await;
         };
         let began = self.pass.now();
         let since = started_at(&intent).minus(CLOCK_SLACK);

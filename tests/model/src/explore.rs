@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use stateright::{Checker, HasDiscoveries, Model, Path};
+use stateright::{Checker, HasDiscoveries, Model};
 
 use crate::laws;
 use crate::model::{Action, Bounds, Explored};
@@ -33,44 +33,55 @@ pub struct Violation {
     pub end: World,
 }
 
-/// Explores until the first violation, or to the end. One thread finds a shortest way to a violation.
+/// Explores to the end, or until a law is broken.
 pub fn explore(bounds: Bounds, threads: usize) -> Outcome {
     let began = Instant::now();
     let recorder = Arc::new(Recorder::default());
-    let explored = Explored { bounds, recorder: Some(recorder.clone()), stuck: None };
+    let explored = Explored { bounds, recorder: Some(recorder.clone()) };
     let checker = explored.checker().threads(threads).finish_when(HasDiscoveries::Any).spawn_bfs().join();
-    let mut outcome = Outcome {
-        states: checker.unique_state_count(),
-        depth: checker.max_depth(),
-        time: began.elapsed(),
-        at_rest: 0,
-        violation: first(checker.discoveries()),
-    };
+    let (states, depth) = (checker.unique_state_count(), checker.max_depth());
+    let broken = !checker.discoveries().is_empty();
     drop(checker);
-    if outcome.violation.is_none() {
-        let recorder = Arc::try_unwrap(recorder).unwrap_or_default();
-        let graph = recorder.graph();
-        outcome.at_rest = graph.rests.len();
+    let (at_rest, violation) = if broken {
+        (0, Some(way_to(bounds, laws::broken)))
+    } else {
+        let graph = Arc::try_unwrap(recorder).unwrap_or_default().graph();
         let stuck = graph.stuck();
-        if !stuck.is_empty() {
-            outcome.violation = Some(way_to(bounds, stuck));
+        let is_stuck = |world: &World| stuck.contains(&fingerprint(world)).then_some(laws::HOPEFUL);
+        (graph.rests.len(), (!stuck.is_empty()).then(|| way_to(bounds, is_stuck)))
+    };
+    Outcome { states, depth, time: began.elapsed(), at_rest, violation }
+}
+
+/// A shortest way to a state that breaks a law.
+fn way_to(bounds: Bounds, broken: impl Fn(&World) -> Option<&'static str>) -> Violation {
+    let explored = Explored { bounds, recorder: None };
+    let mut reached: Vec<(World, Option<(usize, Action)>)> =
+        explored.init_states().into_iter().map(|world| (world, None)).collect();
+    let mut known: HashSet<u64> = reached.iter().map(|(world, _)| fingerprint(world)).collect();
+    let mut at = 0;
+    loop {
+        let world = reached[at].0.clone();
+        if let Some(law) = broken(&world) {
+            return Violation { law, actions: way_back(&reached, at), end: world };
         }
+        for (action, next) in explored.next_steps(&world) {
+            if known.insert(fingerprint(&next)) {
+                reached.push((next, Some((at, action))));
+            }
+        }
+        at += 1;
     }
-    outcome.time = began.elapsed();
-    outcome
 }
 
-fn first(discoveries: HashMap<&'static str, Path<World, Action>>) -> Option<Violation> {
-    let (law, path) = discoveries.into_iter().min_by_key(|(_, path)| path.clone().into_actions().len())?;
-    let end = path.last_state().clone();
-    Some(Violation { law, actions: path.into_actions(), end })
-}
-
-/// A shortest way to one of these states.
-fn way_to(bounds: Bounds, stuck: HashSet<u64>) -> Violation {
-    let explored = Explored { bounds, recorder: None, stuck: Some(Arc::new(stuck)) };
-    let checker = explored.checker().threads(1).finish_when(HasDiscoveries::Any).spawn_bfs().join();
-    first(checker.discoveries()).expect("a state that was reached is reached again")
+fn way_back(reached: &[(World, Option<(usize, Action)>)], mut at: usize) -> Vec<Action> {
+    let mut actions = Vec::new();
+    while let Some((before, action)) = reached[at].1 {
+        actions.push(action);
+        at = before;
+    }
+    actions.reverse();
+    actions
 }
 
 /// The graph that is explored: its states, and the steps between them that need no fault and nobody's will.
@@ -135,7 +146,8 @@ impl Graph {
     /// The states from which no state at rest can be reached: walked backward from those at rest.
     fn stuck(&self) -> HashSet<u64> {
         let hasher = ahash::RandomState::with_seeds(5, 6, 7, 8);
-        let mut places: HashMap<u64, u32, ahash::RandomState> = HashMap::with_capacity_and_hasher(self.states.len(), hasher);
+        let mut places: HashMap<u64, u32, ahash::RandomState> =
+            HashMap::with_capacity_and_hasher(self.states.len(), hasher);
         for state in &self.states {
             let next = u32::try_from(places.len()).expect("fewer than 2^32 states");
             places.entry(*state).or_insert(next);
@@ -182,6 +194,3 @@ impl Violation {
         text
     }
 }
-
-/// Which laws there are, for the report.
-pub const LAWS: [&str; 4] = [laws::ALONE, laws::UNTOUCHED, laws::TIGHT, laws::HOPEFUL];

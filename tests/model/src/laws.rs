@@ -3,20 +3,31 @@
 use crate::model::Bounds;
 use crate::world::{Call, PERSONS, ROWS, Record, World};
 
-pub const ALONE: &str = "no duplicate";
-pub const UNTOUCHED: &str = "nothing foreign touched";
-pub const TIGHT: &str = "no leak";
-pub const HOPEFUL: &str = "comes to rest";
+/// What is checked once all states are known: each can come to rest without a fault and without anybody's help.
+pub const HOPEFUL: &str = "everything comes to rest";
+
+/// The law that a state breaks.
+pub fn broken(world: &World) -> Option<&'static str> {
+    if !is_alone(world) {
+        Some("no duplicate")
+    } else if world.touched {
+        Some("nothing foreign is touched")
+    } else if !is_tight(world) {
+        Some("nothing leaks")
+    } else {
+        None
+    }
+}
 
 /// At most one live share that the object caused or took over, and one live row per key.
-pub fn is_alone(world: &World) -> bool {
+fn is_alone(world: &World) -> bool {
     let taken_over = world.object.adopted && !world.object.gone && world.remote.is_live(PERSONS);
     let one_row = world.remote.shares.iter().flat_map(|share| &share.rows).all(|row| row.live <= 1);
     world.remote.own() + usize::from(taken_over) <= 1 && one_row
 }
 
 /// The object is gone only once nothing of it lives, or is on its way.
-pub fn is_tight(world: &World) -> bool {
+fn is_tight(world: &World) -> bool {
     let coming = world.requests.iter().any(|request| matches!(request.call, Call::Create { .. }));
     !world.object.gone || world.remote.own() == 0 && !coming
 }

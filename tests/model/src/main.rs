@@ -87,7 +87,10 @@ fn main() -> ExitCode {
     };
     let mut wrong = 0;
     let (mut states, mut seconds) = (0, 0.0);
-    println!("{:<10} {:>12} {:>10} {:>6} {:>9} {:>10}", "scenario", "states", "at rest", "depth", "seconds", "violations");
+    println!(
+        "{:<10} {:>12} {:>10} {:>6} {:>9} {:>10}",
+        "scenario", "states", "at rest", "depth", "seconds", "violations"
+    );
     for scenario in scenarios {
         let outcome = explore(args.bounds(scenario), args.threads);
         println!("{:<10} {}", scenario.name(), columns(&outcome));

@@ -146,7 +146,8 @@ fn presence(view: View, design: Design) -> Presence {
         View::Leaving => Presence::Leaving,
         View::Missing(_) if design == Design::AnyNotFound => Presence::Gone,
         View::Missing(gap) => {
-            let missing = Missing { first: ticks(1), last: ticks(if gap.again { 2 } else { 1 }), expected: gap.expected };
+            let missing =
+                Missing { first: ticks(1), last: ticks(if gap.again { 2 } else { 1 }), expected: gap.expected };
             let lacked = |is: bool| is.then_some(missing.last);
             if missing.is_gone(TICK, lacked(gap.swept), lacked(gap.left)) { Presence::Gone } else { Presence::Missing }
         }

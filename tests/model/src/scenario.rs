@@ -49,7 +49,8 @@ impl Scenario {
 
     pub fn bounds(self) -> Bounds {
         let none = Budget::default();
-        let whole = |budget| Bounds { design: Design::Sound, rows: false, both: true, adopts: false, settle: 1, budget };
+        let whole =
+            |budget| Bounds { design: Design::Sound, rows: false, both: true, adopts: false, settle: 1, budget };
         let rows = |budget| Bounds { rows: true, both: false, ..whole(budget) };
         match self {
             Scenario::Rivals => whole(Budget { losses: 1, deletions: 1, ..none }),
@@ -69,10 +70,11 @@ pub fn exposing(design: Design) -> Bounds {
     let none = Budget::default();
     match design {
         Design::Sound | Design::NoIntent => with(Scenario::Rivals, none),
-        Design::NameOnly => with(Scenario::Persons, Budget { losses: 1, makes: 1, ..none }),
+        Design::NameOnly => with(Scenario::Persons, Budget { losses: 1, makes: 1, deletions: 1, ..none }),
         Design::TrustFailure | Design::HastyLook => with(Scenario::Rivals, Budget { losses: 1, ..none }),
         Design::AnyNotFound => with(Scenario::Rivals, Budget { deletions: 1, ..none }),
-        Design::HastyRow | Design::HastyAbsence => with(Scenario::Edits, Budget { losses: 1, edits: 2, ..none }),
+        Design::HastyRow => with(Scenario::Edits, Budget { losses: 1, edits: 2, ..none }),
+        Design::HastyAbsence => with(Scenario::Drift, Budget { crashes: 1, removals: 1, ..none }),
         Design::HastyConfirm => with(Scenario::Drift, Budget { crashes: 1, losses: 1, removals: 1, ..none }),
         Design::BlindBind => with(Scenario::Persons, Budget { removals: 1, ..none }),
     }

@@ -263,7 +263,7 @@ fn start_operator(cluster: &Cluster, simulator: &Simulator, programs: &Path) -> 
 fn build(root: &Path) -> Result<PathBuf, Error> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.current_dir(root).args(["build", "--quiet", "--package", "cfshare", "--bin", "cfshare"]);
+    command.current_dir(root).args(["build", "--package", "cfshare", "--bin", "cfshare"]);
     let status = command.status().map_err(|error| failed("run cargo", error))?;
     if !status.success() {
         return Err(Error::new("the operator does not build"));
