@@ -407,7 +407,7 @@ mod tests {
         pace.done();
         pace.due(at(2));
         assert!(pace.ask_on(&1, "a", Class::Edit, (1, 4), at(2)));
-        assert!(pace.reserved.get(&1).is_none());
+        assert!(!pace.reserved.contains_key(&1));
     }
 
     #[test]

@@ -161,12 +161,7 @@ impl Access {
     }
 
     /// All pages of a list, with a permit for as many calls as it took last time, and at least so many.
-    async fn pages<T, F>(
-        &self,
-        list: &str,
-        at_least: u32,
-        ask: impl Fn(u32) -> F,
-    ) -> Result<Option<Vec<T>>, Stop>
+    async fn pages<T, F>(&self, list: &str, at_least: u32, ask: impl Fn(u32) -> F) -> Result<Option<Vec<T>>, Stop>
     where
         F: Future<Output = Result<Reply<Page<T>>, Error>>,
     {
@@ -275,7 +270,12 @@ impl Access {
 
     /// A read of this share that is younger than `since`: by itself, or with the sweep, whichever costs fewer calls.
     pub async fn refresh_share(&self, id: &ShareId, since: At) -> Result<(), Stop> {
-        if self.account.picture().seen(id).is_some_and(|seen| seen.read_at >= since && seen.read_at != At::default() && seen.resources.is_some()) {
+        if self
+            .account
+            .picture()
+            .seen(id)
+            .is_some_and(|seen| seen.read_at >= since && seen.read_at != At::default() && seen.resources.is_some())
+        {
             return Ok(());
         }
         if self.turn.class != Class::Edit && self.account.is_busy() {

@@ -289,7 +289,7 @@ impl Account {
     /// A person says that the losses before that time are meant. Returns whether that closed the breaker.
     pub fn close_breaker(&self, confirmed: At) -> bool {
         let mut breaker = lock(&self.breaker);
-        if !breaker.opened.is_some_and(|opened| opened <= confirmed.plus(CLOCK)) {
+        if breaker.opened.is_none_or(|opened| opened > confirmed.plus(CLOCK)) {
             return false;
         }
         breaker.opened = None;

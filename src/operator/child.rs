@@ -382,9 +382,7 @@ where
 pub fn recorded(record: &ChildStatus, read: At, settings: &Settings, answered: bool) -> RowRecorded {
     match (record.confirmed, &record.intended_at) {
         (true, _) => RowRecorded::InPlace,
-        (false, Some(at)) => {
-            inventory::recorded(Some(&Entry::intended(at.clone())), read, settings, answered)
-        }
+        (false, Some(at)) => inventory::recorded(Some(&Entry::intended(at.clone())), read, settings, answered),
         (false, None) => RowRecorded::Never,
     }
 }
@@ -753,9 +751,7 @@ where
 
     async fn read_row(&mut self) -> Result<(), Stop> {
         match self.key {
-            RowKey::Resource { .. } => {
-                self.access.read_resources(&self.id).await
-            }
+            RowKey::Resource { .. } => self.access.read_resources(&self.id).await,
             RowKey::Recipient(_) | RowKey::Excluded(_) => self.access.read_recipients(&self.id).await,
         }
     }

@@ -368,7 +368,8 @@ fn told(share: &Share) -> u64 {
         for recorded in status.inventory.recipients.iter().filter(|recorded| !inline(&recorded.account_id)) {
             recorded.account_id.hash(&mut hasher);
         }
-        let inline = |kind: &str, id: &str| share.spec.resources.iter().any(|entry| entry.kind == kind && entry.id == id);
+        let inline =
+            |kind: &str, id: &str| share.spec.resources.iter().any(|entry| entry.kind == kind && entry.id == id);
         for recorded in status.inventory.resources.iter().filter(|recorded| !inline(&recorded.kind, &recorded.id)) {
             (&recorded.kind, &recorded.id).hash(&mut hasher);
         }

@@ -214,8 +214,8 @@ where
             ErrorClass::Denied => {
                 let patience = self.context.settings.settle_time / 2;
                 // Reads may well be allowed where writes are not.
-                let long = failures >= TOLERATED && now.since(since) >= patience
-                    || access.account.is_denied(now, patience);
+                let long =
+                    failures >= TOLERATED && now.since(since) >= patience || access.account.is_denied(now, patience);
                 let message = format!(
                     "{message}: the credential in the Secret {} is wrong, or lacks a permission: an API token needs \
                      Account > Resource Sharing > Edit on account {}",

@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 
-use crate::cloudflare::{AssociationStatus, Counts, ExcludedRecipient, Kind, Recipient, ResourceStatus, Share, ShareResource, ShareStatus, TargetType};
+use crate::cloudflare::{
+    AssociationStatus, Counts, ExcludedRecipient, Kind, Recipient, ResourceStatus, Share, ShareResource, ShareStatus,
+    TargetType,
+};
 use crate::core::gone::Missing;
 use crate::core::id::{AccountId, ShareId};
 use crate::core::row::Seen as RowSeen;
@@ -343,7 +346,8 @@ impl Seen {
             }
             return;
         }
-        let unread = || Recipients { rows: Vec::new(), read_at: At::default(), stale: true, doubted: Default::default() };
+        let unread =
+            || Recipients { rows: Vec::new(), read_at: At::default(), stale: true, doubted: Default::default() };
         self.recipients.get_or_insert_with(unread).stale = true;
     }
 
@@ -361,8 +365,12 @@ impl Seen {
     /// The row of a recipient in the answer to our own write.
     pub fn wrote_recipient(&mut self, row: Recipient, now: At) {
         self.answered.insert(row.id.to_string(), now);
-        let recipients =
-            self.recipients.get_or_insert(Recipients { rows: Vec::new(), read_at: At::default(), stale: true, doubted: None });
+        let recipients = self.recipients.get_or_insert(Recipients {
+            rows: Vec::new(),
+            read_at: At::default(),
+            stale: true,
+            doubted: None,
+        });
         recipients.rows.retain(|known| known.id != row.id);
         recipients.rows.push(row);
     }

@@ -6,6 +6,9 @@ use kube::runtime::reflector::ObjectRef;
 
 use super::key::{Kind, Name, ObjectKey};
 
+/// Where the names for one controller come out: of one kind, in one namespace or all.
+pub type End = (Kind, Option<String>, UnboundedReceiver<Name>);
+
 /// Names on their way to the controllers, one channel for each controller.
 pub struct Wakes {
     channels: Vec<(Kind, Option<String>, UnboundedSender<Name>)>,
@@ -13,7 +16,7 @@ pub struct Wakes {
 
 impl Wakes {
     /// Channels for each kind in each scope: one namespace, or all.
-    pub fn new(scopes: &[Option<String>]) -> (Wakes, Vec<(Kind, Option<String>, UnboundedReceiver<Name>)>) {
+    pub fn new(scopes: &[Option<String>]) -> (Wakes, Vec<End>) {
         let mut channels = Vec::new();
         let mut ends = Vec::new();
         for scope in scopes {

@@ -9,7 +9,6 @@ use kube::core::DeserializeGuard;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
-use kube::Resource;
 
 use super::context::Context;
 use super::objects;
@@ -22,10 +21,7 @@ pub fn stream<K: Recorded>(
     writer: Arc<std::sync::Mutex<Writer<K>>>,
     context: Arc<Context>,
     listed: Arc<AtomicBool>,
-) -> impl Stream<Item = Result<K, watcher::Error>> + Send + use<K>
-where
-    K: Resource<DynamicType = ()> + 'static,
-{
+) -> impl Stream<Item = Result<K, watcher::Error>> + Send + use<K> {
     let mut config = watch::Config::default().streaming_lists();
     if let Some(selector) = selector {
         config = config.labels(selector);

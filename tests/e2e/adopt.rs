@@ -54,7 +54,7 @@ fn accounts(share: &ShareState) -> Vec<&str> {
     accounts
 }
 
-fn sorted<'a, const N: usize>(mut ids: [&'a str; N]) -> [&'a str; N] {
+fn sorted<const N: usize>(mut ids: [&str; N]) -> [&str; N] {
     ids.sort_unstable();
     ids
 }

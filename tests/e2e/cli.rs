@@ -15,7 +15,6 @@ pub const TESTS: &[Test] = &[
     ("cli: the operator makes the calls that a plan names", plan_kept),
     ("cli: a plan for an organization names nobody beside it, and the operator does the same", plan_organization),
     ("cli: a plan for files on top of the cluster names what they change", plan_on_top),
-    ("cli: a plan tells what is observed, held back, suspended or gone", plan_held),
     ("cli: a plan that cannot be carried out is an error that says why", plan_refused),
     ("cli: an import is adopted without a write", import),
     ("cli: an import as objects is adopted without a write", import_objects),
@@ -235,37 +234,6 @@ fn plan_on_top(world: &World) {
     let ran = alone(&scene, &["plan", "-f", "-"], &yaml);
     assert!(ran.code == 1 && ran.err.contains("--cluster"), "{}", ran.err);
     assert_eq!(scene.changes().len(), before);
-}
-
-fn plan_held(world: &World) {
-    let scene = world.own_scene();
-    let [one, first] = ids();
-    let many: [String; 12] = ids();
-    let many: Vec<&str> = many.iter().map(String::as_str).collect();
-    let id = seed(&scene, "waf", &many, vec![resource(&first, Value::Null)], false);
-    let plan = |more: &str| {
-        let yaml = scene.share("waf", &[&one], &[&first], more);
-        let ran = alone(&scene, &["plan", "-f", "-"], &yaml);
-        (ran.code, ran.out)
-    };
-    let (code, out) = plan(&format!("shareID: {id}\nmanagementPolicy: Observe"));
-    assert_eq!(code, 0, "{out}");
-    assert!(out.contains(". observed only: none of these calls is made\n"), "{out}");
-    assert!(out.contains(&format!("+ recipient {one}")) && out.ends_with("\nno calls for 1 Share\n"), "{out}");
-    let (code, out) = plan(&format!("shareID: {id}"));
-    assert_eq!(code, 2, "{out}");
-    assert!(out.contains("kept (prune is false): 12 recipients or resources\n"), "{out}");
-    assert!(out.ends_with("\n1 call for 1 of 1 Share\n"), "{out}");
-    let (code, out) = plan(&format!("shareID: {id}\nprune: true"));
-    assert_eq!(code, 2, "{out}");
-    assert!(out.contains(". 12 of 12 recipients would be removed, and spec.maxRemovals allows 5"), "{out}");
-    assert!(out.contains("cfshare.dev/confirm-removals="), "{out}");
-    assert_eq!(out.matches("  - recipient ").count(), 12, "{out}");
-    let (code, out) = plan("suspend: true");
-    assert!(code == 0 && out.contains(". suspended: nothing is compared"), "{out}");
-    let (code, out) = plan("shareID: nothing-of-that-name");
-    assert!(code == 1 && out.contains("! share nothing-of-that-name does not exist in account"), "{out}");
-    assert_eq!(scene.changes(), [""; 0]);
 }
 
 fn plan_refused(world: &World) {

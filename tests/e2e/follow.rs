@@ -168,7 +168,9 @@ fn unknown_words(world: &World) {
     assert_eq!(share["status"]["shareID"], id.as_str());
     assert_eq!(exception(&share, &one).expect("an exception")["state"], "evaluating");
     assert_eq!(scene.changes().len(), 1, "{:?}", scene.changes());
-    faults.map(|fault| world.simulator.remove_fault(fault));
+    for fault in faults {
+        world.simulator.remove_fault(fault);
+    }
     scene.wait_ready("share", "waf");
     assert_eq!(scene.only().id, id);
     assert_eq!(scene.changes().len(), 1, "{:?}", scene.changes());

@@ -11,13 +11,13 @@ mod credentials;
 mod docs;
 mod drift;
 mod expect;
-mod guards;
-mod hostile;
-mod leader;
 mod faults;
 mod follow;
 mod gitops;
+mod guards;
+mod hostile;
 mod install;
+mod leader;
 mod lifecycle;
 mod manifests;
 mod observe;
@@ -109,7 +109,8 @@ fn main() -> ExitCode {
     trials.extend(staged(&lazy, apiserver::TESTS));
     trials.extend(staged(&lazy, hostile::TESTS));
     let conclusion = libtest_mimic::run(&arguments, trials);
-    let refused = lazy.0.get().and_then(|world| world.as_ref().ok()).map(|world| install::suite::refused(&world.cluster));
+    let refused =
+        lazy.0.get().and_then(|world| world.as_ref().ok()).map(|world| install::suite::refused(&world.cluster));
     drop(lazy);
     if let Some(refused) = refused.filter(|refused| !refused.is_empty()) {
         eprintln!("the operator asked for what the chart does not grant:\n{}", refused.join("\n"));

@@ -60,7 +60,7 @@ fn excluded_first(world: &World) {
     scene.apply(&share(&scene, &organization, &[&two], &first));
     scene.wait_ready("share", "waf");
     let state = scene.only();
-    assert_eq!(state.excluded, [two.clone()]);
+    assert_eq!(state.excluded, std::slice::from_ref(&two));
     assert_eq!(state.live_recipients().iter().map(|row| &row.account_id).collect::<Vec<_>>(), [&one]);
     let posts: Vec<String> = scene
         .journal()
@@ -79,7 +79,7 @@ fn excluded_after(world: &World) {
     let object = scene.wait_ready("share", "waf");
     assert_eq!(object["status"]["recipients"]["summary"], "1/1");
     let state = scene.only();
-    assert_eq!(state.excluded, [two.clone()]);
+    assert_eq!(state.excluded, std::slice::from_ref(&two));
     assert_eq!(state.live_recipients().iter().map(|row| &row.account_id).collect::<Vec<_>>(), [&one]);
     let told = scene.events("waf");
     assert!(told.iter().any(|(reason, text)| reason == "ExclusionsFollow" && text.contains("excluded")), "{told:?}");

@@ -6,7 +6,7 @@ use cfshare_simulator::{Policy, SameName};
 use serde_json::Value;
 
 use crate::Test;
-use crate::scene::{PATIENCE, Scene, World, condition, ids, is_ready, message};
+use crate::scene::{Scene, World, condition, ids, is_ready, message};
 
 pub const TESTS: &[Test] = &[
     ("refusals: an unknown account is named, and the others receive the share", unknown_account),
@@ -20,7 +20,6 @@ pub const TESTS: &[Test] = &[
     ("refusals: a token that may not write says which permission is missing", no_permission),
     ("refusals: a refused name is told, and the rows go on", refused_name),
     ("refusals: what is mended at Cloudflare goes on by itself on request", mended),
-    ("refusals: an object that cannot be read stops nobody", unreadable),
 ];
 
 /// What a person may be kept waiting for an answer.
@@ -254,34 +253,4 @@ fn mended(world: &World) {
     scene.ask("share", "waf");
     scene.wait_ready("share", "waf");
     assert_eq!(scene.only().live_recipients().len(), 2);
-}
-
-/// The shared CRDs must stay strict: this loosens those of a cluster of its own.
-fn unreadable(_: &World) {
-    let world = World::start().expect("a world of its own");
-    let scene = world.scene();
-    let [one, first] = ids();
-    let loose = r#"[{"op": "replace", "path": "/spec/versions/0/schema/openAPIV3Schema/properties/spec", "value":
-        {"type": "object", "x-kubernetes-preserve-unknown-fields": true, "properties": {"accountID": {"type": "string"}}}}]"#;
-    scene.kubectl(&["patch", "crd", "shares.cfshare.dev", "--type=json", "-p", loose]);
-    let manifest = |name: &str, more: &str| scene.share(name, &[&one], &[&first], more);
-    scene.wait("the loosened schema", || {
-        let input = manifest("bad", "suspend: {of: course}");
-        scene.try_kubectl(&["apply", "--server-side", "-f", "-"], Some(&input)).is_ok()
-    });
-    scene.apply(&manifest("good", ""));
-    scene.wait_ready("share", "good");
-    assert!(world.operator.logs("cannot be read and is left alone", PATIENCE), "{}", world.operator.log());
-    // Nor does it stop a start, whose list has it.
-    assert!(world.operator.stop(Duration::from_secs(20)).is_some_and(|status| status.success()));
-    let mut command = crate::scene::operator(&world.cluster, &world.simulator);
-    command.args(["--watch-label-selector", &format!("!{}", crate::scene::OWN_LABEL)]);
-    let again = cfshare_testbed::Process::start(command, world.cluster.folder().join("again.log"));
-    let again = again.expect("the operator starts");
-    scene.apply(&manifest("better", ""));
-    scene.wait_ready("share", "better");
-    scene.kubectl(&["delete", "share", "bad", "--timeout=60s"]);
-    scene.kubectl(&["delete", "share", "--all", "--timeout=60s"]);
-    scene.wait_nothing();
-    assert!(again.running(), "{}", again.log());
 }

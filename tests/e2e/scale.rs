@@ -63,7 +63,8 @@ fn many_at_once(world: &World) {
     const SHARES: usize = 200;
     let scene = world.own_scene();
     world.simulator.delays(Some(&scene.account), |delays| delays.associate_ms = Some(1000));
-    let operator = start(&scene, "bulk", &["--api-rate", "30", "--api-burst", "60", "--poll-min", "2s", "--poll-max", "30s"]);
+    let operator =
+        start(&scene, "bulk", &["--api-rate", "30", "--api-burst", "60", "--poll-min", "2s", "--poll-max", "30s"]);
     apply_many(&scene, SHARES);
     wait_all_ready(&scene, SHARES, Duration::from_secs(180));
     let journal = scene.journal();

@@ -134,10 +134,7 @@ pub async fn pass(context: Arc<Context>, object: Arc<Share>) -> Result<Option<Du
     let mode = mode(&pass, &access, &wanted);
     let mut work = Work { pass, access, wanted, mode };
     match work.run().await {
-        Ok(Some(verdict)) => {
-            let told = work.pass.finish(verdict).await;
-            told
-        }
+        Ok(Some(verdict)) => work.pass.finish(verdict).await,
         Ok(None) => Ok(None),
         Err(Stop::Cloudflare(error)) => {
             let secret = objects::secret_of(&work.pass.object);
@@ -224,9 +221,8 @@ pub fn hidden<K: kube::Resource<DynamicType = ()>>(object: &K, id: &ShareId, sec
 }
 
 fn mode(pass: &Pass<Share>, access: &Access, wanted: &Wanted) -> Mode {
-    if wanted.observe {
-        Mode::Observe
-    } else if pass.context.settings.read_only && !has_record(&pass.status) && !pass.is_doomed() {
+    let unmade = pass.context.settings.read_only && !has_record(&pass.status) && !pass.is_doomed();
+    if wanted.observe || unmade {
         Mode::Observe
     } else if pass.context.settings.read_only || access.account.breaker().is_some() {
         Mode::Frozen
@@ -278,7 +274,11 @@ fn children_lag(wanted: &Wanted, status: &ShareStatus) -> bool {
     let lags = |sibling: &Sibling| {
         let wins = wanted.all.get(&sibling.row).is_some_and(|d| d.by == By::Child(sibling.key.clone()));
         let fits = wanted.organization.is_none() || !matches!(sibling.row, RowKey::Recipient(_));
-        (wins || sibling.doomed) && fits && !sibling.suspended && sibling.settled_in && sibling.share_id != status.share_id
+        (wins || sibling.doomed)
+            && fits
+            && !sibling.suspended
+            && sibling.settled_in
+            && sibling.share_id != status.share_id
     };
     status.share_id.is_some() && wanted.siblings.iter().any(lags)
 }
@@ -481,7 +481,7 @@ impl Work {
         let due = self.pass.notes(|notes| notes.following && notes.due <= now);
         if due {
             let since = self.pass.notes(|notes| notes.due);
-            if !self.access.account.picture().leaving.as_ref().is_some_and(|(at, _)| *at >= since) {
+            if self.access.account.picture().leaving.as_ref().is_none_or(|(at, _)| *at < since) {
                 self.access.read_leaving().await?;
             }
             let gone_from_list = {

@@ -139,7 +139,8 @@ impl Work {
         });
         // An entry that is announced and not confirmed, or undeclared, is work.
         let entries = inventory::entries(&self.pass.status.inventory);
-        let recorded = entries.iter().all(|(key, entry)| entry.intended_at.is_none() && self.wanted.inline.contains_key(key));
+        let recorded =
+            entries.iter().all(|(key, entry)| entry.intended_at.is_none() && self.wanted.inline.contains_key(key));
         let complete = self.wanted.inline.keys().all(|key| entries.contains_key(key));
         // A child came or went: what was told is out of date.
         let declared = |is: fn(&RowKey) -> bool| counted(self.wanted.all.keys().filter(|key| is(key)).count() as u64);
@@ -318,13 +319,7 @@ impl Work {
                         }
                     }
                 }
-                Step::Read
-                | Step::Add
-                | Step::Restore
-                | Step::Update
-                | Step::Wait
-                | Step::Remove
-                | Step::Ignore => {}
+                Step::Read | Step::Add | Step::Restore | Step::Update | Step::Wait | Step::Remove | Step::Ignore => {}
             }
         }
         if entries != before {
@@ -430,7 +425,8 @@ impl Work {
         self.pass.notes(|notes| {
             let hopeful = |key: &RowKey| {
                 let item = key.to_string();
-                notes.refusal(&item, now).is_none() && !notes.is_pointless(&item, &self.meta_text(key), &found_meta(seen, key))
+                notes.refusal(&item, now).is_none()
+                    && !notes.is_pointless(&item, &self.meta_text(key), &found_meta(seen, key))
             };
             keys.into_iter().filter(hopeful).collect()
         })
@@ -636,7 +632,9 @@ impl Work {
         let apply = Apply { context: &self.pass.context, access: &self.access };
         let now = self.pass.now();
         match apply.update_resource(id, &row.id, &meta).await? {
-            Change::Done(()) => self.pass.notes(|notes| notes.wrote(&key.to_string(), &text, &found_meta(seen, key), now)),
+            Change::Done(()) => {
+                self.pass.notes(|notes| notes.wrote(&key.to_string(), &text, &found_meta(seen, key), now))
+            }
             Change::Unsure(error) => return Err(Stop::Cloudflare(error)),
             Change::Not(error) if matches!(error.class(), ErrorClass::Rejected | ErrorClass::Conflict) => {
                 let message = format!("Cloudflare refuses the meta of {}: {error}", self.label(key));

@@ -143,10 +143,9 @@ impl Work {
 
     fn gathered(&self) -> Gathered {
         let now = self.pass.now();
-        if let Some(arrivals) = self.pass.context.objects.arrivals(&self.pass.key.name) {
-            if now.since(arrivals.last) < QUIET && now.since(arrivals.first) < LONGEST {
-                return Gathered::Arriving;
-            }
+        let arrivals = self.pass.context.objects.arrivals(&self.pass.key.name);
+        if arrivals.is_some_and(|came| now.since(came.last) < QUIET && now.since(came.first) < LONGEST) {
+            return Gathered::Arriving;
         }
         let payload = self.payload();
         let has = |wanted: fn(&RowKey) -> bool| payload.iter().any(wanted);

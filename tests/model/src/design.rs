@@ -27,14 +27,14 @@ pub enum Design {
 }
 
 impl Design {
-    pub const CRIPPLED: [Design; 9] = [
+    /// Those that are shown unless one is asked for.
+    pub const CRIPPLED: [Design; 8] = [
         Design::NoIntent,
         Design::NameOnly,
         Design::TrustFailure,
         Design::AnyNotFound,
         Design::HastyLook,
         Design::HastyRow,
-        Design::HastyAbsence,
         Design::HastyConfirm,
         Design::BlindBind,
     ];

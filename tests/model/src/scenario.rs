@@ -12,15 +12,15 @@ pub enum Scenario {
     Rivals,
     /// They crash, and writes to the API server are applied without an answer.
     Crashes,
-    /// A person has, makes and removes shares.
+    /// A person makes a share of the same name.
     Persons,
-    /// The same, and the manifest allows taking over a share of the same name.
+    /// The same; the manifest allows taking it over, and a person removes shares.
     Adoption,
     /// One operator after the other looks after rows that are edited.
     Edits,
     /// One operator after the other looks after rows that a person removes.
     Drift,
-    /// A call may take effect for several times as long as a read may lag behind.
+    /// A call may take effect for twice as long as a read may lag behind.
     Slow,
 }
 
@@ -55,8 +55,8 @@ impl Scenario {
         match self {
             Scenario::Rivals => whole(Budget { losses: 1, deletions: 1, ..none }),
             Scenario::Crashes => whole(Budget { crashes: 1, unheard: 1, losses: 1, ..none }),
-            Scenario::Persons => whole(Budget { losses: 1, makes: 1, removals: 1, ..none }),
-            Scenario::Adoption => Bounds { adopts: true, ..Scenario::Persons.bounds() },
+            Scenario::Persons => whole(Budget { makes: 1, deletions: 1, ..none }),
+            Scenario::Adoption => Bounds { adopts: true, ..whole(Budget { makes: 1, removals: 1, ..none }) },
             Scenario::Edits => rows(Budget { takeovers: 1, losses: 1, edits: 2, ..none }),
             Scenario::Drift => rows(Budget { crashes: 1, losses: 1, removals: 1, deletions: 1, ..none }),
             Scenario::Slow => Bounds { settle: 2, ..rows(Budget { crashes: 1, losses: 1, edits: 1, ..none }) },
