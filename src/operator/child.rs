@@ -24,7 +24,7 @@ use super::declare::{self, Child};
 use super::events::Note;
 use super::inventory::{self, Entry};
 use super::key::{Name, RowKey};
-use super::objects;
+use super::objects::{self, Related};
 use super::pass::{Pass, Telling};
 use super::record::Recorded;
 use super::share::report::{State, label, standing};
@@ -174,6 +174,7 @@ where
         if pass.is_doomed() {
             // The row is let go only to somebody who holds it: else two that go one after the other leak it.
             if holds(pass.status.child()) && !is_held_elsewhere(&pass, &parent, &owner, &key) {
+                wake_heirs(&pass, &owner, &key);
                 return Ok(Some(Duration::from_secs(1)));
             }
             return release(pass).await;
@@ -425,6 +426,20 @@ where
     let siblings = declare::siblings(&pass.context.objects, &pass.object.share(), owner);
     let others = siblings.iter().filter(|s| s.row == *key && s.key != pass.key && !s.doomed);
     by_parent || others.into_iter().any(|sibling| sibling.holds || sibling.suspended)
+}
+
+/// Lets those look who also declare the row: one of them is to take it over.
+fn wake_heirs<C: Child>(pass: &Pass<C>, owner: &AccountId, key: &RowKey)
+where
+    C::Status: ChildTelling,
+{
+    let name = pass.object.share();
+    pass.context.wakes.wake(&Share::key(name.clone()));
+    for sibling in declare::siblings(&pass.context.objects, &name, owner) {
+        if sibling.row == *key && sibling.key != pass.key {
+            pass.context.wakes.wake(&sibling.key);
+        }
+    }
 }
 
 /// Notes down what is needed to remove the row when the Share is gone, and takes over what its create announced.
@@ -975,7 +990,12 @@ where
                 }
                 self.record().drift.clear();
                 self.settle();
-                Verdict::ready(Reason::Associated, format!("{} is {word}", self.name()))
+                let verdict = Verdict::ready(Reason::Associated, format!("{} is {word}", self.name()));
+                if self.record().intended_at.is_some() {
+                    // The record still has to learn that the announced call has settled.
+                    return verdict.again(self.pass.look_once_settled());
+                }
+                verdict
             }
             State::Failed => {
                 self.settle();

@@ -43,6 +43,11 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// After so long an announced call that was not answered has settled, and reads show what it did.
+    pub fn settled(&self) -> Duration {
+        self.settle_time + self.patience() + Duration::from_secs(2)
+    }
+
     /// For how long a read may lag behind a write, and how long a missing share must stay missing.
     pub fn patience(&self) -> Duration {
         self.settle_time / 4

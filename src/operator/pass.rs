@@ -132,6 +132,14 @@ where
         self.context.notebook.with(&self.key, &uid, edition, self.now(), use_them)
     }
 
+    /// Plans one look at a time at which a call that was announced, and not answered, has settled.
+    pub fn look_once_settled(&self) -> Duration {
+        let wait = self.context.settings.settled();
+        let due = self.now().plus(wait);
+        self.notes(|notes| (notes.following, notes.due) = (true, due));
+        wait
+    }
+
     /// Writes the draft now, guarded: what follows relies on it.
     pub async fn save(&mut self) -> Result<(), Stop> {
         let context = self.context.clone();

@@ -267,7 +267,8 @@ impl Seen {
             *read_at = At::default();
         }
         let rows_moved = self.recipients.as_mut().is_some_and(|recipients| {
-            let doubted = counts.is_some_and(|counts| recipients.doubt(counts));
+            // Counts that are older than the list say nothing about it.
+            let doubted = recipients.read_at <= began && counts.is_some_and(|counts| recipients.doubt(counts));
             // A recipient may fail on a new version of a resource, which moves no count.
             recipients.stale |= doubted || resources_moved;
             doubted

@@ -1,6 +1,6 @@
 //! What is told and done when a token stops working, wholly or in part, and when it works again.
 
-use cfshare_simulator::{Action, BadCredential, ErrorBody, Policy, Rule, random_id};
+use cfshare_simulator::{Action, BadCredential, Policy, Rule, random_id};
 use serde_json::Value;
 
 use crate::Test;
@@ -15,8 +15,6 @@ pub const TESTS: &[Test] = &[
     ("tokens: a revoked token that is answered with 401 is told as well", |w| {
         revoked(w, BadCredential::Unauthorized);
     }),
-    ("tokens: a fault of the whole credential makes one Event, and not one for each object", one_event),
-    ("tokens: an outage of Cloudflare is told after a while, and passes by itself", outage),
     ("tokens: a token that may only read says what it lacks, and goes on when it has it", read_only),
     ("tokens: a refusal now and then makes nothing flap", flaky),
     ("tokens: one refusal of a write is not told as denied", single_refusal),
@@ -57,42 +55,6 @@ fn revoked(world: &World, answer: BadCredential) {
     policy(world, &scene, |_| {});
     scene.wait_ready("share", "waf");
     only_share(&scene.state(), &[&a, &b], &[&x]);
-}
-
-fn one_event(world: &World) {
-    let scene = world.scene();
-    let shares: Vec<String> =
-        (0..5).map(|n| scene.share(&format!("waf-{n}"), &[&random_id()], &[&random_id()], "")).collect();
-    scene.apply(&shares.join("---\n"));
-    for n in 0..5 {
-        scene.wait_ready("share", &format!("waf-{n}"));
-    }
-    policy(world, &scene, |p| p.revoked = true);
-    for n in 0..5 {
-        scene.wait_for("share", &format!("waf-{n}"), "was told of as denied", denied);
-    }
-    let about =
-        |n: usize| scene.events(&format!("waf-{n}")).into_iter().filter(|(reason, _)| reason == "Denied").count();
-    scene.wait("one Event", || (0..5).map(about).sum::<usize>() == 1);
-    policy(world, &scene, |_| {});
-    for n in 0..5 {
-        scene.wait_ready("share", &format!("waf-{n}"));
-    }
-    assert_eq!((0..5).map(about).sum::<usize>(), 1);
-}
-
-fn outage(world: &World) {
-    let scene = world.scene();
-    let [a, _, x] = settled(&scene);
-    let down = Action::StatusBefore { status: 503, body: ErrorBody::Html, code: None, retry_after: None };
-    let rule = world.simulator.fault(Rule::always("*", "*", down).account(&scene.account));
-    let share = scene.wait_for("share", "waf", "was told of as unavailable", |share| {
-        condition(share, "Ready").is_some_and(|c| c["status"] == "Unknown" && c["reason"] == "Unavailable")
-    });
-    assert!(condition(&share, "Reconciling").is_some(), "{share:#}");
-    world.simulator.remove_fault(rule);
-    scene.wait_ready("share", "waf");
-    only_share(&scene.state(), &[&a], &[&x]);
 }
 
 fn read_only(world: &World) {

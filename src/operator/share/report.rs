@@ -10,6 +10,7 @@ use crate::core::id::ShareId;
 use crate::core::row::{Seen as RowSeen, Step};
 
 use super::super::clock;
+use super::super::inventory;
 use super::super::key::RowKey;
 use super::super::verdict::{Course, Verdict};
 use super::super::view::Seen;
@@ -265,7 +266,15 @@ impl Work {
         self.settle();
         match stuck {
             Some(verdict) => verdict,
-            None => Verdict::ready(Reason::Associated, self.with_twin(id, so_far)),
+            None => {
+                let verdict = Verdict::ready(Reason::Associated, self.with_twin(id, so_far));
+                let entries = inventory::entries(&self.pass.status.inventory);
+                if entries.values().any(|entry| entry.intended_at.is_some()) {
+                    // The record still has to learn that an announced call has settled.
+                    return verdict.again(self.pass.look_once_settled());
+                }
+                verdict
+            }
         }
     }
 

@@ -127,7 +127,7 @@ impl Work {
         let now = self.pass.now();
         let first = self.pass.notes(|notes| *notes.first_look.get_or_insert(now));
         let created = self.pass.object.creation_timestamp().map(|time| super::super::clock::from_time(&time));
-        first.min(created.map_or(first, |created| created.plus(SKEW))).max(now.minus(LOOK))
+        first.min(created.map_or(first, |created| created.plus(SKEW))).max(self.pass.since.minus(LOOK))
     }
 
     pub(super) fn named(&self) -> Named {

@@ -50,7 +50,8 @@ pub fn object(kind: &str, name: &str, spec: Value) -> Value {
     json!({
         "apiVersion": "cfshare.dev/v1alpha1",
         "kind": kind,
-        "metadata": { "name": name, "namespace": NAMESPACE },
+        // The operator of the other tests leaves these alone.
+        "metadata": { "name": name, "namespace": NAMESPACE, "labels": { (crate::scene::OWN_LABEL): "true" } },
         "spec": spec,
     })
 }

@@ -1,0 +1,67 @@
+//! Small worlds, explored whole: the operator as it is passes in each, and each crippled design is found wrong.
+
+use cfshare_model::design::Design;
+use cfshare_model::explore::explore;
+use cfshare_model::laws;
+use cfshare_model::model::Bounds;
+use cfshare_model::scenario::exposing;
+
+fn broken(design: Design) -> &'static str {
+    let bounds = exposing(design);
+    let sound = explore(Bounds { design: Design::Sound, ..bounds }, 2);
+    if let Some(violation) = sound.violation {
+        panic!("the operator as it is: {}", violation.tell());
+    }
+    assert!(sound.at_rest > 0);
+    let violation = explore(bounds, 1).violation.unwrap_or_else(|| panic!("{} was not caught", design.describe()));
+    // Told shortest first: what leads there is a way that can be followed.
+    assert!(violation.actions.len() < 40, "{}", violation.tell());
+    violation.law
+}
+
+#[test]
+fn a_create_that_is_not_announced_makes_two_shares() {
+    assert_eq!(broken(Design::NoIntent), "no duplicate");
+}
+
+#[test]
+fn a_share_that_is_taken_for_ours_by_its_name_alone_may_be_a_persons() {
+    assert_eq!(broken(Design::NameOnly), "nothing foreign is touched");
+}
+
+#[test]
+fn a_create_that_was_answered_5xx_may_have_made_a_share() {
+    assert_eq!(broken(Design::TrustFailure), "no duplicate");
+}
+
+#[test]
+fn a_single_404_does_not_prove_that_a_share_is_gone() {
+    assert_eq!(broken(Design::AnyNotFound), "nothing leaks");
+}
+
+#[test]
+fn looks_before_the_settle_time_ended_prove_nothing() {
+    assert_eq!(broken(Design::HastyLook), "no duplicate");
+}
+
+#[test]
+fn an_announced_row_settles_only_when_reads_must_show_it() {
+    assert_eq!(broken(Design::HastyRow), "no duplicate");
+}
+
+#[test]
+fn a_live_row_need_not_be_what_the_announced_call_made() {
+    assert_eq!(broken(Design::HastyConfirm), "no duplicate");
+}
+
+#[test]
+fn an_answer_is_not_recorded_over_what_was_recorded_since() {
+    assert_eq!(broken(Design::BlindBind), "no duplicate");
+}
+
+#[test]
+fn a_world_in_which_nothing_goes_wrong_comes_to_rest() {
+    let outcome = explore(exposing(Design::Sound), 2);
+    assert!(outcome.violation.is_none_or(|violation| violation.law != laws::HOPEFUL));
+    assert!(outcome.at_rest > 0 && outcome.states > outcome.at_rest);
+}
