@@ -61,6 +61,8 @@ pub struct Access {
     pub turn: Turn,
     /// For how long a read may lag behind a write.
     pub grace: Duration,
+    /// Looks at the newest shares are at least so far apart.
+    pub look_gap: Duration,
     /// Calls of this pass so far.
     pub made: AtomicU32,
 }
@@ -202,6 +204,11 @@ impl Access {
         let _alone = self.account.looking.lock().await;
         if self.account.picture().looked.is_some_and(|looked| looked >= since) {
             return Ok(());
+        }
+        let last = self.account.picture().looked.unwrap_or_default();
+        if self.clock.now().since(last) < self.look_gap {
+            // In a burst of new objects the next look serves many.
+            return Err(Stop::Occupied);
         }
         let _permit = self.permit(1)?;
         let began = self.clock.now();

@@ -136,8 +136,8 @@ impl Notes {
     /// A row was found in place. Who was long ago is forgotten: reads show it by now.
     pub fn confirm(&mut self, key: &RowKey, now: At, patience: Duration) {
         self.confirmed.retain(|_, at| now.since(*at) < patience * 2);
+        // That its call was answered stays noted: the pass may end before the record is written.
         self.confirmed.insert(key.clone(), now);
-        self.answered.remove(key);
     }
 
     /// Takes note of a refusal; returns when to try again.

@@ -1,7 +1,7 @@
 //! Recipients and resources as objects of their own: who looks after a row, and who takes over.
 
 use crate::Test;
-use crate::scene::{World, condition, ids, message};
+use crate::scene::{World, condition, ids, is_ready, message};
 
 pub const TESTS: &[Test] = &[
     ("children: a share of objects is made with one call, and goes away", made_together),
@@ -32,8 +32,9 @@ fn made_together(world: &World) {
         scene.recipient("two", "waf", &two, ""),
         scene.resource("first", "waf", &first, "meta: {mode: block}"),
     ));
-    let share = scene.wait_ready("share", "waf");
-    assert_eq!(share["status"]["recipients"]["summary"], "2/2");
+    scene.wait_for("share", "waf", "became Ready, with both", |share| {
+        is_ready(share) && share["status"]["recipients"]["summary"] == "2/2"
+    });
     let recipient = scene.wait_ready("sharerecipient", "one");
     assert_eq!(message(&recipient), format!("recipient payments-prod ({one}) is associated"));
     assert_eq!(recipient["status"]["associationStatus"], "associated");

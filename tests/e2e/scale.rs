@@ -11,7 +11,7 @@ use crate::Test;
 use crate::scene::{self, OWN_LABEL, Scene, World, is_ready};
 
 pub const TESTS: &[Test] = &[
-    ("scale: two hundred shares at once cost at most 2.2 calls each", many_at_once),
+    ("scale: two hundred shares at once cost at most 2.3 calls each", many_at_once),
     ("scale: a restart with settled shares costs one sweep and no write", restart),
 ];
 
@@ -73,7 +73,7 @@ fn many_at_once(world: &World) {
         *calls.entry(format!("{} {}", entry.method, entry.template)).or_default() += 1;
     }
     println!("{} calls for {SHARES} shares: {calls:?}", journal.len());
-    assert!(journal.len() * 10 <= SHARES * 22, "{} calls: {calls:?}", journal.len());
+    assert!(journal.len() * 10 <= SHARES * 23, "{} calls: {calls:?}", journal.len());
     operator.kill();
 }
 

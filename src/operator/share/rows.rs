@@ -85,21 +85,22 @@ impl Work {
         Ok(Verdict::working(Reason::Progressing, "still at work").again(Duration::from_secs(1)))
     }
 
-    /// Made a moment ago, and nothing was read of it since: what was asked for takes a while.
+    /// Made a moment ago, and its recipients were not listed since: what was asked for takes a while, whoever wakes us.
     fn is_just_made(&self, id: &ShareId) -> bool {
-        let following = self.pass.notes(|notes| notes.following);
         let now = self.pass.now();
+        let (following, due) = self.pass.notes(|notes| (notes.following, notes.due));
         self.seen(id).is_some_and(|seen| {
-            !following
-                && seen.recipients.is_none()
-                && seen.counts.is_none()
+            seen.recipients.is_none()
                 && seen.is_recent(id.as_str(), now, self.access.grace)
+                && if following { now < due } else { seen.counts.is_none() }
         })
     }
 
     fn await_first_look(&mut self, id: &ShareId) -> Verdict {
         let Some(seen) = self.seen(id) else { return self.vanished() };
-        let wait = self.follow(&seen);
+        let now = self.pass.now();
+        let (following, due) = self.pass.notes(|notes| (notes.following, notes.due));
+        let wait = if following { due.since(now) } else { self.follow(&seen) };
         Verdict::working(Reason::Associating, format!("share {id} is made; its recipients are being associated"))
             .again(wait)
     }
