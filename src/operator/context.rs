@@ -133,7 +133,7 @@ impl Context {
             clock: self.clock,
             turn: Turn { caller: Caller::Object(object.clone()), namespace: object.name.namespace.clone(), class },
             grace: self.settings.patience(),
-            look_gap: Duration::from_secs_f64(10.0 / self.settings.calls_per_second),
+            look_gap: Duration::from_secs_f64(3.0 / self.settings.calls_per_second),
             made: Default::default(),
         }
     }

@@ -88,6 +88,10 @@ impl Work {
     /// Made a moment ago, and its recipients were not listed since: what was asked for takes a while, whoever wakes us.
     fn is_just_made(&self, id: &ShareId) -> bool {
         let now = self.pass.now();
+        if self.wanted.inline.keys().any(|key| matches!(key, RowKey::Excluded(_))) {
+            // Whoever is to be left out receives it meanwhile.
+            return false;
+        }
         let (following, due) = self.pass.notes(|notes| (notes.following, notes.due));
         self.seen(id).is_some_and(|seen| {
             seen.recipients.is_none()

@@ -101,7 +101,26 @@ impl Cluster {
 
     /// Runs kubectl to its end: what it printed, or what it complained about.
     pub fn run(&self, arguments: &[&str], stdin: Option<&str>) -> Result<String, Error> {
-        output(self.kubectl(arguments), stdin)
+        let mut outcome = output(self.kubectl(arguments), stdin);
+        if arguments.first() == Some(&"wait") {
+            // It stumbles over an object that is so new that it has no conditions yet.
+            let premature = |outcome: &Result<String, Error>| {
+                outcome.as_ref().is_err_and(|error| error.to_string().contains("accessor error"))
+            };
+            while premature(&outcome) && !wait::interrupted() {
+                outcome = output(self.kubectl(arguments), stdin);
+            }
+        }
+        outcome
+    }
+
+    /// Until these objects have conditions, which `kubectl wait` takes for granted.
+    pub fn await_conditions(&self, of: &str) {
+        let asked = ["get", "-f", of, "-o", "jsonpath={range .items[*]}{.status.conditions[0].type} {end}"];
+        wait::until(Duration::from_secs(30), || {
+            let seen = self.run(&asked, None).ok()?;
+            (seen.split_whitespace().count() >= 3).then_some(())
+        });
     }
 
     pub fn run_helm(&self, arguments: &[&str]) -> Result<String, Error> {

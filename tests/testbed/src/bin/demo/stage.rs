@@ -38,6 +38,11 @@ pub struct Stage<'t> {
 }
 
 impl<'t> Stage<'t> {
+    /// The CRDs are so new that `kubectl wait` would stumble over them.
+    pub fn await_crds(&self) {
+        self.cluster.await_conditions(concat!(env!("CARGO_MANIFEST_DIR"), "/../../crds"));
+    }
+
     pub fn set(terminal: &'t Terminal) -> Result<Stage<'t>, Error> {
         let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
         let root = root.canonicalize().map_err(|error| failed("find the sources", error))?;

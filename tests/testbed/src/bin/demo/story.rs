@@ -36,6 +36,7 @@ fn install(stage: &Stage) -> Result<(), Error> {
     }
     stage.terminal.step("Three kinds, a namespace and a Secret");
     stage.shell("kubectl apply --server-side -f crds/")?;
+    stage.await_crds();
     stage.shell("kubectl wait --for=condition=Established --timeout=30s -f crds/ >/dev/null")?;
     stage.shell("kubectl create namespace security-baseline")?;
     stage.shell("kubectl config set-context --current --namespace=security-baseline")?;
