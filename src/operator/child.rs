@@ -31,6 +31,8 @@ use super::share::report::{State, label, standing};
 use super::verdict::Verdict;
 use super::view::Seen;
 
+/// How long a row waits for whoever inherits it to take note of that.
+const HEIRS: Duration = Duration::from_secs(10);
 const FRESH: Duration = Duration::from_secs(5);
 const MAX_ROUNDS: usize = 32;
 
@@ -173,7 +175,10 @@ where
     if declared == Declared::Elsewhere {
         if pass.is_doomed() {
             // The row is let go only to somebody who holds it: else two that go one after the other leak it.
-            if holds(pass.status.child()) && !is_held_elsewhere(&pass, &parent, &owner, &key) {
+            let doomed = pass.object.meta().deletion_timestamp.as_ref().map(clock::from_time).unwrap_or_default();
+            let waited = pass.now().since(doomed);
+            let held = is_held_elsewhere(&pass, &parent, &owner, &key);
+            if holds(pass.status.child()) && !held && waited < HEIRS {
                 wake_heirs(&pass, &owner, &key);
                 return Ok(Some(Duration::from_secs(1)));
             }
