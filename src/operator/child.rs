@@ -19,7 +19,7 @@ use super::account::CLOCK;
 use super::apply::{Apply, Change, RowId};
 use super::clock;
 use super::context::{Context, Settings};
-use super::credentials::{Known, NoCredential};
+use super::credentials::NoCredential;
 use super::declare::{self, Child};
 use super::events::Note;
 use super::inventory::{self, Entry};
@@ -198,7 +198,7 @@ where
         return Ok(Some(Duration::from_millis(500)));
     }
     let secret = parent.secret.clone().unwrap_or_else(|| Name::new(name.namespace.clone(), objects::DEFAULT_SECRET));
-    let known = match credential(&pass, &secret).await {
+    let known = match pass.credential(&secret).await {
         Ok(known) => known,
         Err(NoCredential::Unreadable(..)) if pass.was_ready() => return Ok(Some(Duration::from_secs(5))),
         Err(problem) => {
@@ -482,17 +482,6 @@ where
     child.owner_account_id = Some(owner.to_string());
     if let Some(secret) = &parent.secret {
         child.credentials_name = Some(secret.name.clone());
-    }
-}
-
-async fn credential<C: Child>(pass: &Pass<C>, secret: &Name) -> Result<Known, NoCredential>
-where
-    C::Status: ChildTelling,
-{
-    match pass.context.credentials.resolve(secret).await {
-        Ok(known) => Ok(known),
-        Err(problem) if pass.is_doomed() => pass.context.credentials.remembered(secret).ok_or(problem),
-        Err(problem) => Err(problem),
     }
 }
 
@@ -904,11 +893,7 @@ where
             let reason = if last { Reason::LastResource } else { Reason::Rejected };
             return Ok(Some(Verdict::stalled(reason, refused.message).again(refused.until.since(now))));
         }
-        let row = match &self.key {
-            RowKey::Recipient(account) => seen.recipient(account).map(|row| RowId::Recipient(row.id.clone())),
-            RowKey::Excluded(account) => seen.excluded(account).map(|row| RowId::Excluded(row.id.clone())),
-            RowKey::Resource { .. } => seen.resource(&self.key).map(|row| RowId::Resource(row.id.clone())),
-        };
+        let row = super::share::row_id(seen, &self.key);
         let Some(row) = row else { return Ok(None) };
         if let Some(verdict) = self.blocked(seen) {
             return Ok(Some(verdict.again(Duration::from_secs(30))));

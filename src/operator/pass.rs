@@ -15,6 +15,7 @@ use crate::core::time::At;
 use super::access::{Access, Stop};
 use super::clock;
 use super::context::Context;
+use super::credentials::{Known, NoCredential};
 use super::events::Note;
 use super::key::{Name, ObjectKey};
 use super::notes::Notes;
@@ -130,6 +131,14 @@ where
         let edition = (self.generation(), self.request());
         let uid = self.object.uid().unwrap_or_default();
         self.context.notebook.with(&self.key, &uid, edition, self.now(), use_them)
+    }
+
+    /// The credential in that Secret; for an object that is being deleted also the one that it held last.
+    pub async fn credential(&self, secret: &Name) -> Result<Known, NoCredential> {
+        match self.context.credentials.resolve(secret).await {
+            Err(problem) if self.is_doomed() => self.context.credentials.remembered(secret).ok_or(problem),
+            outcome => outcome,
+        }
     }
 
     /// Plans one look at a time at which a call that was announced, and not answered, has settled.

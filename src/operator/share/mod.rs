@@ -27,7 +27,7 @@ use super::access::{Access, Stop};
 use super::account::CLOCK;
 use super::apply::{Apply, Change};
 use super::context::Context;
-use super::credentials::{Known, NoCredential};
+use super::credentials::NoCredential;
 use super::declare::{self, By, Declaration, Sibling};
 use super::events::Note;
 use super::key::{Name, RowKey};
@@ -45,7 +45,7 @@ impl Recorded for Share {
     }
 }
 
-pub use rows::not_converging;
+pub use rows::{not_converging, row_id};
 
 /// More steps than any pass needs: what loops longer is a defect, and goes on in the next pass.
 const MAX_STEPS: usize = 64;
@@ -111,7 +111,7 @@ pub async fn pass(context: Arc<Context>, object: Arc<Share>) -> Result<Option<Du
         return release(pass, "deletionPolicy is Retain").await;
     }
     tell_policies(&mut pass, &wanted, retain);
-    let known = match credential(&pass).await {
+    let known = match pass.credential(&objects::secret_of(&pass.object)).await {
         Ok(known) => known,
         Err(NoCredential::Unreadable(..)) if pass.was_ready() => return Ok(Some(Duration::from_secs(5))),
         Err(problem) => {
@@ -162,15 +162,6 @@ fn believe(pass: &mut Pass<Share>) {
 
 fn has_record(status: &ShareStatus) -> bool {
     status.share_id.is_some() || status.intent.is_some() || !status.inventory.is_empty()
-}
-
-async fn credential(pass: &Pass<Share>) -> Result<Known, NoCredential> {
-    let secret = objects::secret_of(&pass.object);
-    match pass.context.credentials.resolve(&secret).await {
-        Ok(known) => Ok(known),
-        Err(problem) if pass.is_doomed() => pass.context.credentials.remembered(&secret).ok_or(problem),
-        Err(problem) => Err(problem),
-    }
 }
 
 fn class_of(pass: &mut Pass<Share>) -> Class {

@@ -777,7 +777,8 @@ pub(super) fn found_meta(seen: &Seen, key: &RowKey) -> String {
     seen.resource(key).map(|row| serde_json::Value::Object(row.meta.clone()).to_string()).unwrap_or_default()
 }
 
-pub(super) fn row_id(seen: &Seen, key: &RowKey) -> Option<RowId> {
+/// The id by which a row is removed.
+pub fn row_id(seen: &Seen, key: &RowKey) -> Option<RowId> {
     match key {
         RowKey::Recipient(account) => seen.recipient(account).map(|row| RowId::Recipient(row.id.clone())),
         RowKey::Excluded(account) => seen.excluded(account).map(|row| RowId::Excluded(row.id.clone())),
