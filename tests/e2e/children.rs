@@ -166,7 +166,8 @@ fn inherits(world: &World) {
     let [one, two, first] = ids();
     scene.apply(&scene.share("waf", &[&one], &[&first], ""));
     scene.apply(&scene.recipient("older", "waf", &two, ""));
-    scene.wait_ready("sharerecipient", "older");
+    let older = scene.wait_ready("sharerecipient", "older");
+    scene.wait_younger(&older);
     scene.apply(&scene.recipient("aaa-younger", "waf", &two, ""));
     scene.wait_reason("sharerecipient", "aaa-younger", "DuplicateDeclaration");
     let before = scene.changes().len();

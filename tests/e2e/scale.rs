@@ -11,7 +11,7 @@ use crate::Test;
 use crate::scene::{self, OWN_LABEL, Scene, World, is_ready};
 
 pub const TESTS: &[Test] = &[
-    ("scale: two hundred shares at once cost at most 2.3 calls each", many_at_once),
+    ("scale: many shares at once cost at most 2.3 calls each", many_at_once),
     ("scale: a restart with settled shares costs one sweep and no write", restart),
 ];
 
@@ -60,11 +60,12 @@ fn wait_all_ready(scene: &Scene<'_>, count: usize, within: Duration) {
 }
 
 fn many_at_once(world: &World) {
-    const SHARES: usize = 200;
+    // So slow that the budget is what they wait for, on a busy machine too.
+    const SHARES: usize = 120;
     let scene = world.own_scene();
     world.simulator.delays(Some(&scene.account), |delays| delays.associate_ms = Some(1000));
     let operator =
-        start(&scene, "bulk", &["--api-rate", "30", "--api-burst", "60", "--poll-min", "2s", "--poll-max", "30s"]);
+        start(&scene, "bulk", &["--api-rate", "10", "--api-burst", "30", "--poll-min", "2s", "--poll-max", "30s"]);
     apply_many(&scene, SHARES);
     wait_all_ready(&scene, SHARES, Duration::from_secs(180));
     let journal = scene.journal();

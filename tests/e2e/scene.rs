@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use cfshare_simulator::{Config, Entry, Life, ShareState, Simulator, random_id};
 use cfshare_testbed::{Cluster, Options, Process, wait};
+use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
 use crate::install::suite;
@@ -236,6 +237,14 @@ impl<'a> Scene<'a> {
         self.wait_for(kind, name, &format!("said {reason}"), |object| {
             is_observed(object) && condition(object, "Ready").is_some_and(|ready| ready["reason"] == reason)
         })
+    }
+
+    /// Waits until an object that is applied now is younger than this one: ages are told in whole seconds, and within
+    /// one the name decides.
+    pub fn wait_younger(&self, than: &Value) {
+        let created = than["metadata"]["creationTimestamp"].as_str().and_then(|time| time.parse::<Timestamp>().ok());
+        let created = created.expect("a time of creation").as_second();
+        self.wait("a later second", || Timestamp::now().as_second() > created);
     }
 
     /// Waits until what the simulator holds of this account is as the test says.

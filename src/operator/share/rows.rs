@@ -96,7 +96,7 @@ impl Work {
         self.seen(id).is_some_and(|seen| {
             seen.recipients.is_none()
                 && seen.is_recent(id.as_str(), now, self.access.grace)
-                && if following { now < due } else { seen.counts.is_none() }
+                && if following { now < due } else { seen.counts.is_none_or(|counts| counts.associating > 0) }
         })
     }
 
