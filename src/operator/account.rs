@@ -10,6 +10,7 @@ use crate::cloudflare::{Error, ErrorClass, Fingerprint, Meta};
 use crate::core::guard;
 use crate::core::id::{AccountId, ShareId};
 use crate::core::time::At;
+use crate::serve::metrics::Metrics;
 
 use super::budget::Budget;
 use super::clock;
@@ -28,6 +29,7 @@ pub struct Account {
     pub id: AccountId,
     pub fingerprint: Fingerprint,
     pub budget: Arc<Budget>,
+    metrics: Arc<Metrics>,
     /// What the sweep calls with; passes keep it fresh.
     pub known: Mutex<Known>,
     picture: Mutex<Picture>,
@@ -82,11 +84,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Account {
-    pub fn new(id: AccountId, known: Known, budget: Arc<Budget>) -> Account {
+    pub fn new(id: AccountId, known: Known, budget: Arc<Budget>, metrics: Arc<Metrics>) -> Account {
         Account {
             id,
             fingerprint: known.fingerprint,
             budget,
+            metrics,
             known: Mutex::new(known),
             picture: Mutex::default(),
             demands: Mutex::default(),
@@ -201,6 +204,7 @@ impl Account {
 
     /// Learns from an answer: the limit, the clock, and whether the credential works.
     pub fn heed(&self, meta: Option<&Meta>, class: Option<ErrorClass>, now: At) {
+        self.metrics.call(class);
         if let Some(meta) = meta {
             let mut limits = meta.limits;
             if class == Some(ErrorClass::Throttled) {

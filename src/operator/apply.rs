@@ -38,15 +38,7 @@ pub struct Apply<'a> {
 
 impl Apply<'_> {
     fn change<T>(&self, outcome: Result<T, Error>) -> Change<T> {
-        let counted = match &outcome {
-            Ok(_) => "done",
-            Err(error) => match error.write_outcome() {
-                WriteOutcome::NotSent => "not_sent",
-                WriteOutcome::Rejected => "refused",
-                WriteOutcome::Ambiguous => "unsure",
-            },
-        };
-        self.context.metrics.change(counted);
+        self.context.metrics.change(outcome.as_ref().err().map(Error::write_outcome));
         match outcome {
             Ok(body) => Change::Done(body),
             Err(error) => match error.write_outcome() {

@@ -86,7 +86,8 @@ impl Context {
     pub fn account(self: &Arc<Self>, known: &Known, id: &AccountId) -> Arc<Account> {
         let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
         let start = || {
-            let account = Arc::new(Account::new(id.clone(), known.clone(), self.budgets.of(known.fingerprint)));
+            let budget = self.budgets.of(known.fingerprint);
+            let account = Arc::new(Account::new(id.clone(), known.clone(), budget, self.metrics.clone()));
             tokio::spawn(sweep::run(self.clone(), account.clone()));
             account
         };

@@ -117,12 +117,8 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Kept<K> {
         self.ahead().remove(name);
     }
 
-    fn all(&self) -> impl Iterator<Item = Arc<K>> {
+    pub fn all(&self) -> impl Iterator<Item = Arc<K>> {
         self.stores.iter().flat_map(Store::state).map(|object| self.newest(object))
-    }
-
-    pub fn count(&self) -> usize {
-        self.stores.iter().map(Store::len).sum()
     }
 }
 

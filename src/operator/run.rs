@@ -33,7 +33,7 @@ use super::pass::{Pass, Telling};
 use super::record::{Recorded, Records};
 use super::verdict::Verdict;
 use super::wakes::{self, Wakes};
-use super::{child, share, sweep, watch as watches};
+use super::{child, gauges, share, sweep, watch as watches};
 
 /// When to come back while another object of the same share is being worked on.
 const OCCUPIED: Duration = Duration::from_millis(200);
@@ -163,7 +163,8 @@ async fn work(
         })
     };
     let background =
-        [ready, tokio::spawn(keep_credentials(context.clone())), tokio::spawn(keep_gauges(context.clone()))];
+        [ready, tokio::spawn(keep_credentials(context.clone())), tokio::spawn(gauges::keep(context.clone()))];
+    options.metrics.works(options.settings.sweep_interval);
     let lost = async {
         match leads {
             Some(mut leads) => drop(leads.wait_for(|leads| !*leads).await),
@@ -324,19 +325,5 @@ async fn keep_credentials(context: Arc<Context>) {
                 sweep::wake_family(&context, &share);
             }
         }
-    }
-}
-
-async fn keep_gauges(context: Arc<Context>) {
-    loop {
-        context.metrics.objects(
-            context.objects.shares.count(),
-            context.objects.recipients.count(),
-            context.objects.resources.count(),
-        );
-        for (credential, tokens, waiting) in context.budgets.levels() {
-            context.metrics.budget(&credential.to_string(), tokens, waiting);
-        }
-        tokio::time::sleep(Duration::from_secs(5)).await;
     }
 }

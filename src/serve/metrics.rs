@@ -1,7 +1,9 @@
 //! What the process counts, for Prometheus.
 //!
-//! Labels are closed sets, or a short hash of a credential. Never a recipient, never a name that somebody else chose.
+//! Labels are closed sets, a short hash of a credential, or the name of a Share. Never a recipient, never a name that
+//! somebody else chose.
 
+use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -13,13 +15,58 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::operator::Kind;
+use crate::cloudflare::{ErrorClass, Fingerprint, WriteOutcome};
+use crate::core::time::At;
+use crate::operator::{Kind, Standings};
 
 type Labels = Vec<(&'static str, String)>;
+
+const CALLS: [Option<ErrorClass>; 7] = [
+    None,
+    Some(ErrorClass::Retry),
+    Some(ErrorClass::Throttled),
+    Some(ErrorClass::Denied),
+    Some(ErrorClass::Gone),
+    Some(ErrorClass::Conflict),
+    Some(ErrorClass::Rejected),
+];
+
+const CHANGES: [Option<WriteOutcome>; 4] =
+    [None, Some(WriteOutcome::NotSent), Some(WriteOutcome::Rejected), Some(WriteOutcome::Ambiguous)];
+
+fn outcome(word: &str) -> Labels {
+    vec![("outcome", word.to_owned())]
+}
+
+fn call_outcome(failed: Option<ErrorClass>) -> Labels {
+    outcome(match failed {
+        None => "ok",
+        Some(ErrorClass::Retry) => "failed",
+        Some(ErrorClass::Throttled) => "throttled",
+        Some(ErrorClass::Denied) => "denied",
+        Some(ErrorClass::Gone) => "not_found",
+        Some(ErrorClass::Conflict) => "conflict",
+        Some(ErrorClass::Rejected) => "refused",
+    })
+}
+
+fn change_outcome(failed: Option<WriteOutcome>) -> Labels {
+    outcome(match failed {
+        None => "done",
+        Some(WriteOutcome::NotSent) => "not_sent",
+        Some(WriteOutcome::Rejected) => "refused",
+        Some(WriteOutcome::Ambiguous) => "unsure",
+    })
+}
+
+fn sweep_outcome(complete: bool) -> Labels {
+    outcome(if complete { "complete" } else { "failed" })
+}
 
 pub struct Metrics {
     registry: Mutex<Registry>,
     passes: Family<Labels, Histogram, fn() -> Histogram>,
+    calls: Family<Labels, Counter>,
     changes: Family<Labels, Counter>,
     sweeps: Family<Labels, Counter>,
     drifts: Counter,
@@ -27,6 +74,11 @@ pub struct Metrics {
     objects: Family<Labels, Gauge>,
     tokens: Family<Labels, Gauge<f64, AtomicU64>>,
     waiting: Family<Labels, Gauge>,
+    unready: Family<Labels, Gauge>,
+    swept: Family<Labels, Gauge<f64, AtomicU64>>,
+    sweep_interval: Gauge<f64, AtomicU64>,
+    breakers: Gauge,
+    leads: Gauge,
 }
 
 impl Default for Metrics {
@@ -35,6 +87,7 @@ impl Default for Metrics {
         let metrics = Metrics {
             registry: Mutex::new(Registry::with_prefix("cfshare")),
             passes: Family::new_with_constructor(buckets as fn() -> Histogram),
+            calls: Family::default(),
             changes: Family::default(),
             sweeps: Family::default(),
             drifts: Counter::default(),
@@ -42,6 +95,11 @@ impl Default for Metrics {
             objects: Family::default(),
             tokens: Family::default(),
             waiting: Family::default(),
+            unready: Family::default(),
+            swept: Family::default(),
+            sweep_interval: Gauge::default(),
+            breakers: Gauge::default(),
+            leads: Gauge::default(),
         };
         let mut registry = metrics.registry.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         registry.register_with_unit(
@@ -50,6 +108,7 @@ impl Default for Metrics {
             Unit::Seconds,
             metrics.passes.clone(),
         );
+        registry.register("cloudflare_calls", "Calls to Cloudflare, by answer", metrics.calls.clone());
         registry.register(
             "cloudflare_changes",
             "Changing calls to Cloudflare, by what became of them",
@@ -58,14 +117,44 @@ impl Default for Metrics {
         registry.register("sweeps", "Lists of all shares of an account, by success", metrics.sweeps.clone());
         registry.register("drift_corrections", "Differences at Cloudflare that were put right", metrics.drifts.clone());
         registry.register("panics", "Looks at an object that ended in a panic", metrics.panics.clone());
-        registry.register("objects", "Objects that are watched, by kind", metrics.objects.clone());
+        registry.register(
+            "objects",
+            "Objects that are watched, by kind and the status of their Ready condition",
+            metrics.objects.clone(),
+        );
+        registry.register(
+            "share_unready",
+            "1 for each Share that is not Ready, with the reason",
+            metrics.unready.clone(),
+        );
         registry.register(
             "budget_tokens",
             "Calls to Cloudflare that may be made now, by credential",
             metrics.tokens.clone(),
         );
         registry.register("budget_waiting", "Objects that wait for a call, by credential", metrics.waiting.clone());
+        registry.register_with_unit(
+            "last_sweep_timestamp",
+            "When all shares of an account were last listed in full, by credential; the oldest of its accounts",
+            Unit::Seconds,
+            metrics.swept.clone(),
+        );
+        registry.register_with_unit(
+            "sweep_interval",
+            "How often all shares of an account are listed",
+            Unit::Seconds,
+            metrics.sweep_interval.clone(),
+        );
+        registry.register("breakers_open", "Accounts for which nothing is written", metrics.breakers.clone());
+        registry.register("leads", "1 while this replica is the one that works", metrics.leads.clone());
         drop(registry);
+        // Prometheus sees a counter grow only from a value that it has seen.
+        let calls = CALLS.map(|failed| (&metrics.calls, call_outcome(failed)));
+        let changes = CHANGES.map(|failed| (&metrics.changes, change_outcome(failed)));
+        let sweeps = [true, false].map(|complete| (&metrics.sweeps, sweep_outcome(complete)));
+        for (counters, outcome) in calls.into_iter().chain(changes).chain(sweeps) {
+            drop(counters.get_or_create(&outcome));
+        }
         metrics
     }
 }
@@ -75,13 +164,13 @@ impl Metrics {
         self.passes.get_or_create(&vec![("kind", kind.to_string())]).observe(took.as_secs_f64());
     }
 
-    pub fn change(&self, outcome: &'static str) {
-        self.changes.get_or_create(&vec![("outcome", outcome.to_owned())]).inc();
+    /// A changing call was made, or failed in that way.
+    pub fn change(&self, failed: Option<WriteOutcome>) {
+        self.changes.get_or_create(&change_outcome(failed)).inc();
     }
 
     pub fn sweep(&self, complete: bool) {
-        let outcome = if complete { "complete" } else { "failed" };
-        self.sweeps.get_or_create(&vec![("outcome", outcome.to_owned())]).inc();
+        self.sweeps.get_or_create(&sweep_outcome(complete)).inc();
     }
 
     pub fn drift(&self) {
@@ -92,19 +181,56 @@ impl Metrics {
         self.panics.inc();
     }
 
-    pub fn objects(&self, shares: usize, recipients: usize, resources: usize) {
-        for (kind, count) in
-            [(Kind::Share, shares), (Kind::ShareRecipient, recipients), (Kind::ShareResource, resources)]
-        {
-            let count = i64::try_from(count).unwrap_or(i64::MAX);
-            self.objects.get_or_create(&vec![("kind", kind.to_string())]).set(count);
+    /// A call was answered, or failed in that way.
+    pub fn call(&self, failed: Option<ErrorClass>) {
+        self.calls.get_or_create(&call_outcome(failed)).inc();
+    }
+
+    /// This replica works, and looks at each account so often.
+    pub fn works(&self, sweep_interval: Duration) {
+        self.leads.set(1);
+        self.sweep_interval.set(sweep_interval.as_secs_f64());
+    }
+
+    /// Replaces what was told of the objects, as a whole for whoever asks meanwhile.
+    pub fn stand(&self, standings: &Standings) {
+        let _registry = self.registry.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        self.objects.clear();
+        for ((kind, ready), count) in &standings.counts {
+            self.objects.get_or_create(&vec![("kind", kind.to_string()), ("ready", ready.clone())]).set(*count);
+        }
+        self.unready.clear();
+        for (share, reason) in &standings.unready {
+            // `namespace` would be taken for the one of whoever is scraped.
+            let labels = vec![
+                ("share_namespace", share.namespace.clone()),
+                ("share", share.name.clone()),
+                ("reason", reason.clone()),
+            ];
+            self.unready.get_or_create(&labels).set(1);
         }
     }
 
-    pub fn budget(&self, credential: &str, tokens: f64, waiting: usize) {
-        let labels = vec![("credential", credential.to_owned())];
-        self.tokens.get_or_create(&labels).set(tokens);
-        self.waiting.get_or_create(&labels).set(i64::try_from(waiting).unwrap_or(i64::MAX));
+    /// When accounts were last listed, by credential, and how many breakers are open.
+    pub fn views(&self, swept: &HashMap<Fingerprint, At>, breakers: usize) {
+        let _registry = self.registry.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        self.swept.clear();
+        for (credential, at) in swept {
+            self.swept.get_or_create(&vec![("credential", credential.to_string())]).set(at.0 as f64 / 1000.0);
+        }
+        self.breakers.set(i64::try_from(breakers).unwrap_or(i64::MAX));
+    }
+
+    /// Calls that are left and objects that wait, by credential.
+    pub fn budgets(&self, levels: &[(Fingerprint, f64, usize)]) {
+        let _registry = self.registry.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        self.tokens.clear();
+        self.waiting.clear();
+        for (credential, tokens, waiting) in levels {
+            let labels = vec![("credential", credential.to_string())];
+            self.tokens.get_or_create(&labels).set(*tokens);
+            self.waiting.get_or_create(&labels).set(i64::try_from(*waiting).unwrap_or(i64::MAX));
+        }
     }
 
     pub fn render(&self) -> String {

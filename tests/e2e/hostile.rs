@@ -1,15 +1,12 @@
 //! Whether what Cloudflare says is shown safely, and the credential is shown nowhere.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
-
 use cfshare_simulator::{Action, Edit, RowError, Rule, random_id};
 use serde_json::{Value, json};
 
 use crate::Test;
 use crate::expect::{only_share, sweeps};
 use crate::own;
-use crate::scene::{PATIENCE, Scene, World, condition, ids, message};
+use crate::scene::{PATIENCE, Scene, World, condition, ids, message, metrics};
 
 pub const TESTS: &[Test] = &[
     ("hostile: a refusal's text is stripped and capped", refusal),
@@ -196,15 +193,4 @@ fn base64(bytes: &[u8]) -> String {
         }
     }
     text
-}
-
-/// What the operator with that log serves at /metrics.
-fn metrics(log: &str) -> String {
-    let line = log.lines().find(|line| line.contains("admin endpoints")).expect("its address in the log");
-    let address = line.split("address=").nth(1).and_then(|rest| rest.split_whitespace().next()).expect("an address");
-    let mut stream = TcpStream::connect(address.trim_matches('"')).expect("a connection");
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("a request");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("an answer");
-    answer
 }

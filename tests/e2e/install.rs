@@ -3,6 +3,7 @@
 mod golden;
 mod life;
 mod node;
+mod observability;
 mod rendered;
 mod restricted;
 mod rights;
@@ -19,6 +20,7 @@ pub const TESTS: &[Test] = &[
     ("install: a strict API server takes every rendered object and every example", rendered::strictly_valid),
     ("install: a misspelt value is refused", rendered::misspelt),
     ("install: the plain manifests and the chart's CRDs are fresh", rendered::copies),
+    ("install: alerts and dashboard ask for what the operator serves", observability::served),
     ("install: a namespace that enforces restricted takes the pod", restricted::accepted),
     ("install: a pod that is weaker in any one setting is refused", restricted::weakened),
     ("install: objects that earlier versions stored are taken", golden::taken),

@@ -1,5 +1,7 @@
 //! What an end-to-end test stands on: one world for all, and a namespace, an account and a token for each.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -366,4 +368,15 @@ pub fn is_ready(object: &Value) -> bool {
 
 pub fn message(object: &Value) -> String {
     condition(object, "Ready").and_then(|ready| ready["message"].as_str()).unwrap_or_default().to_owned()
+}
+
+/// What the operator with that log serves at /metrics.
+pub fn metrics(log: &str) -> String {
+    let line = log.lines().find(|line| line.contains("admin endpoints")).expect("its address in the log");
+    let address = line.split("address=").nth(1).and_then(|rest| rest.split_whitespace().next()).expect("an address");
+    let mut stream = TcpStream::connect(address.trim_matches('"')).expect("a connection");
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("a request");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    answer
 }

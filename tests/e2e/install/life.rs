@@ -127,8 +127,9 @@ fn nothing_left(site: &Site) {
 pub fn every_value() {
     let site = Site::start();
     let [account, first, second] = [random_id(), random_id(), random_id()];
-    let monitors = super::rendered::service_monitor_definition();
-    site.kubectl(&["create", "-f", &monitors]);
+    for definition in super::rendered::prometheus_definitions() {
+        site.kubectl(&["create", "-f", &definition]);
+    }
     let class = "apiVersion: node.k8s.io/v1\nkind: RuntimeClass\nmetadata: {name: sandboxed}\nhandler: runsc\n";
     site.apply("default", class);
     for namespace in [TEAM, "payments"] {

@@ -18,19 +18,28 @@ fn template(cluster: &Cluster, more: &[&str]) -> Result<String, String> {
     cluster.run_helm(&args).map_err(|error| error.to_string())
 }
 
-/// The definition of ServiceMonitor.
-pub fn service_monitor_definition() -> String {
-    published(
-        "github.com/prometheus-operator/prometheus-operator@v0.85.0",
-        "example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml",
-    )
+/// All objects, with every value turned on.
+pub fn everything(cluster: &Cluster) -> String {
+    template(cluster, &["--values", &deploy(ALL)]).expect("it renders")
+}
+
+/// The definitions of ServiceMonitor and PrometheusRule.
+pub fn prometheus_definitions() -> [String; 2] {
+    ["servicemonitors", "prometheusrules"].map(|kind| {
+        published(
+            "github.com/prometheus-operator/prometheus-operator@v0.85.0",
+            &format!("example/prometheus-operator-crd/monitoring.coreos.com_{kind}.yaml"),
+        )
+    })
 }
 
 /// Definitions of other people's kinds, as their authors publish them.
-fn definitions() -> [String; 5] {
+fn definitions() -> [String; 6] {
     let source = "github.com/fluxcd/source-controller@v1.9.0";
+    let [monitor, rule] = prometheus_definitions();
     [
-        service_monitor_definition(),
+        monitor,
+        rule,
         published("github.com/argoproj/argo-cd/v3@v3.5.3", "manifests/crds/application-crd.yaml"),
         published(
             "github.com/fluxcd/kustomize-controller@v1.7.3",
@@ -72,9 +81,8 @@ pub fn strictly_valid(world: &World) {
         let objects = yaml.lines().filter(|line| line.starts_with("kind: ")).count();
         assert_eq!(taken.lines().filter(|line| line.contains("serverside-applied")).count(), objects, "{taken}");
     };
-    let all = deploy(ALL);
     check("defaults", &template(cluster, &[]).unwrap());
-    check("every value", &template(cluster, &["--values", &all]).unwrap());
+    check("every value", &everything(cluster));
     let namespaced = ["--set", "rbac.scope=namespaces", "--set", "watchNamespaces={security-baseline,payments}"];
     check("namespaces", &template(cluster, &namespaced).unwrap());
     for folder in ["examples", "argocd", "flux"] {
@@ -113,6 +121,7 @@ pub fn misspelt(world: &World) {
         ("serviceAccount.create=false", "serviceAccount.name is needed"),
         ("caBundle.pem=x,caBundle.configMap=y", "pem or configMap"),
         ("serviceMonitor.enabled=true,service.enabled=false", "needs service.enabled"),
+        ("prometheusRule.enabled=true", "needs serviceMonitor.enabled"),
     ] {
         let refused = template(&world.cluster, &["--set", value]).expect_err(value);
         assert!(refused.contains(says), "{value}: {refused}");

@@ -1,0 +1,75 @@
+//! What /metrics shows of how things stand, taken now and then.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+use crate::cloudflare::Fingerprint;
+use crate::core::time::At;
+
+use super::context::Context;
+use super::key::{Kind, Name};
+use super::verdict::readiness;
+
+/// How often they are taken: more often than anybody scrapes.
+const PERIOD: Duration = Duration::from_secs(5);
+
+/// How the watched objects stand.
+#[derive(Default)]
+pub struct Standings {
+    /// How many objects say so, by kind and status of their Ready condition.
+    pub counts: BTreeMap<(Kind, String), i64>,
+    /// Shares that are not Ready, and the reason.
+    pub unready: Vec<(Name, String)>,
+}
+
+impl Standings {
+    fn count(&mut self, kind: Kind, conditions: Option<&Vec<Condition>>) -> Option<String> {
+        let (status, reason) = conditions.and_then(|told| readiness(told)).unwrap_or(("Unknown", "Unseen"));
+        *self.counts.entry((kind, status.to_owned())).or_default() += 1;
+        (status != "True").then(|| reason.to_owned())
+    }
+}
+
+pub async fn keep(context: Arc<Context>) {
+    loop {
+        context.metrics.stand(&standings(&context));
+        context.metrics.budgets(&context.budgets.levels());
+        let (swept, breakers) = views(&context);
+        context.metrics.views(&swept, breakers);
+        tokio::time::sleep(PERIOD).await;
+    }
+}
+
+fn standings(context: &Context) -> Standings {
+    let mut standings = Standings::default();
+    for share in context.objects.shares.all() {
+        let conditions = share.status.as_ref().map(|status| &status.conditions);
+        if let Some(reason) = standings.count(Kind::Share, conditions) {
+            standings.unready.push((Name::of(share.as_ref()), reason));
+        }
+    }
+    for child in context.objects.recipients.all() {
+        standings.count(Kind::ShareRecipient, child.status.as_ref().map(|status| &status.child.conditions));
+    }
+    for child in context.objects.resources.all() {
+        standings.count(Kind::ShareResource, child.status.as_ref().map(|status| &status.child.conditions));
+    }
+    standings
+}
+
+/// By credential when the account that was listed longest ago was listed, or the process began; and how many accounts
+/// have an open breaker.
+fn views(context: &Context) -> (HashMap<Fingerprint, At>, usize) {
+    let mut swept = HashMap::new();
+    let mut breakers = 0;
+    for account in context.accounts.lock().unwrap_or_else(PoisonError::into_inner).values() {
+        let at = account.picture().swept.unwrap_or(context.started);
+        let oldest = swept.entry(account.fingerprint).or_insert(at);
+        *oldest = at.min(*oldest);
+        breakers += usize::from(account.breaker().is_some());
+    }
+    (swept, breakers)
+}
