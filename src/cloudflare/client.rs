@@ -141,7 +141,7 @@ impl Call<'_> {
 }
 
 /// Each part becomes one segment of the path: what means something in a URL is encoded, and an id is never `..`.
-fn locate(base: &Url, path: &[&str]) -> Url {
+pub(super) fn locate(base: &Url, path: &[&str]) -> Url {
     let mut url = base.clone();
     if let Ok(mut segments) = url.path_segments_mut() {
         segments.pop_if_empty().extend(path);

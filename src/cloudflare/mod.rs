@@ -9,6 +9,8 @@ mod client;
 mod credential;
 mod envelope;
 mod error;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod meta;
 mod options;
 mod request;

@@ -11,10 +11,12 @@ use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
 
 use super::context::Context;
-use super::objects;
+use super::key::Name;
+use super::objects::{self, Kept};
 use super::record::Recorded;
 
-/// The stream that feeds one controller. Objects that do not decode are logged and passed over: they stop nobody.
+/// The stream that feeds one controller. An object that does not decode is logged and stops nobody; one that did decode
+/// before counts as gone, so that nothing is done on an old manifest's word.
 pub fn stream<K: Recorded>(
     api: Api<DeserializeGuard<K>>,
     selector: Option<&str>,
@@ -26,16 +28,18 @@ pub fn stream<K: Recorded>(
     if let Some(selector) = selector {
         config = config.labels(selector);
     }
+    let kept = context.clone();
     watch(api, config)
         .default_backoff()
-        .filter_map(|event| async move {
-            match event {
-                Ok(event) => decoded(event).map(Ok),
+        .filter_map(move |event| {
+            let event = match event {
+                Ok(event) => decoded(event, K::kept(&kept.objects)).map(Ok),
                 Err(error) => {
                     tracing::warn!(%error, kind = %K::kind(&()), "the watch was interrupted");
                     Some(Err(error))
                 }
-            }
+            };
+            std::future::ready(event)
         })
         .map(move |event| {
             event.map(|mut event| {
@@ -52,27 +56,26 @@ pub fn stream<K: Recorded>(
         .touched_objects()
 }
 
-fn decoded<K: Recorded>(event: Event<DeserializeGuard<K>>) -> Option<Event<K>> {
-    let open = |guard: DeserializeGuard<K>| match guard.0 {
-        Ok(object) => Some(object),
-        Err(invalid) => {
-            tracing::error!(
-                object = %invalid.metadata.name.clone().unwrap_or_default(),
-                namespace = %invalid.metadata.namespace.clone().unwrap_or_default(),
-                kind = %K::kind(&()),
-                error = %invalid.error,
-                "an object cannot be read and is left alone: apply it again as the current CRD says"
-            );
-            None
-        }
+/// The event of an object that can be read. Of one that cannot, what is kept goes.
+fn decoded<K: Recorded>(event: Event<DeserializeGuard<K>>, kept: &Kept<K>) -> Option<Event<K>> {
+    let (guard, told): (_, fn(K) -> Event<K>) = match event {
+        Event::Apply(guard) => (guard, Event::Apply),
+        Event::Delete(guard) => (guard, Event::Delete),
+        Event::InitApply(guard) => (guard, Event::InitApply),
+        Event::Init => return Some(Event::Init),
+        Event::InitDone => return Some(Event::InitDone),
     };
-    match event {
-        Event::Apply(guard) => open(guard).map(Event::Apply),
-        Event::Delete(guard) => open(guard).map(Event::Delete),
-        Event::InitApply(guard) => open(guard).map(Event::InitApply),
-        Event::Init => Some(Event::Init),
-        Event::InitDone => Some(Event::InitDone),
-    }
+    let invalid = match guard.0 {
+        Ok(object) => return Some(told(object)),
+        Err(invalid) => invalid,
+    };
+    let name = Name::new(invalid.metadata.namespace.unwrap_or_default(), invalid.metadata.name.unwrap_or_default());
+    tracing::error!(
+        object = %K::key(name.clone()),
+        error = %invalid.error,
+        "an object cannot be read and is left alone: apply it again as the current CRD says"
+    );
+    kept.find(&name).map(|object| Event::Delete(object.as_ref().clone()))
 }
 
 fn take_note<K: Recorded>(event: &Event<K>, writer: &std::sync::Mutex<Writer<K>>, context: &Context) {
@@ -81,7 +84,7 @@ fn take_note<K: Recorded>(event: &Event<K>, writer: &std::sync::Mutex<Writer<K>>
     let touched = match event {
         Event::Apply(object) | Event::InitApply(object) => context.objects.came(object, now),
         Event::Delete(object) => {
-            let key = K::key(super::key::Name::of(object));
+            let key = K::key(Name::of(object));
             context.notebook.forget(&key);
             context.unfollow(&key);
             context.objects.went(object, now)

@@ -1,13 +1,18 @@
 //! Whether the operator lives through the ends and silences of the API server, in a cluster of its own.
 
+use cfshare_simulator::Edit;
 use cfshare_testbed::Component;
+use serde_json::json;
 
 use crate::Test;
-use crate::expect::{has, only_share};
-use crate::scene::{World, ids};
+use crate::expect::{has, only_share, sweeps};
+use crate::own;
+use crate::scene::{PATIENCE, World, ids};
 
-pub const TESTS: &[Test] =
-    &[("apiserver: restarts of kube-apiserver and etcd in the middle of work lose and double nothing", restarts)];
+pub const TESTS: &[Test] = &[
+    ("apiserver: restarts of kube-apiserver and etcd in the middle of work lose and double nothing", restarts),
+    ("apiserver: an object that cannot be read stops nobody, and is left alone until it can", unreadable),
+];
 
 /// The shared cluster must not be disturbed: this makes one of its own.
 fn restarts(_: &World) {
@@ -19,7 +24,7 @@ fn restarts(_: &World) {
 
     world.cluster.kill(Component::ApiServer);
     let id = scene.only().id;
-    let edit = cfshare_simulator::Edit::RemoveRecipient { share: id.clone(), recipient: a.clone() };
+    let edit = Edit::RemoveRecipient { share: id.clone(), recipient: a.clone() };
     world.simulator.edit(edit).expect("an edit");
     scene.wait("sweeps without an API server", || {
         let lists = scene.journal().iter().filter(|e| e.method == "GET" && e.path.ends_with("/shares")).count();
@@ -52,4 +57,44 @@ fn restarts(_: &World) {
     scene.kubectl(&["delete", "share", "--all", "--timeout=60s"]);
     scene.wait_nothing();
     assert!(world.operator.running(), "{}", world.operator.log());
+}
+
+/// The shared schema must stay strict: this loosens that of a cluster of its own.
+fn unreadable(_: &World) {
+    let world = World::start().expect("a world of its own");
+    let scene = world.own_scene();
+    let operator = own::start(&scene, &[]);
+    let [a, b, x] = ids();
+    scene.apply(&scene.share("waf", &[&a], &[&x], ""));
+    scene.wait_ready("share", "waf");
+    let id = scene.only().id;
+
+    let suspend = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/suspend";
+    let loose = json!([{"op": "replace", "path": suspend, "value": {"x-kubernetes-preserve-unknown-fields": true}}]);
+    scene.kubectl(&["patch", "crd", "shares.cfshare.dev", "--type=json", "-p", &loose.to_string()]);
+    let unreadable = r#"{"spec": {"suspend": {"of": "course"}}}"#;
+    scene.wait("a schema that takes it", || {
+        let taken = scene.try_kubectl(&["patch", "share", "waf", "--type=merge", "-p", unreadable], None);
+        taken.is_ok() && scene.get("share", "waf").is_some_and(|share| share["spec"]["suspend"]["of"] == "course")
+    });
+    assert!(operator.logs("an object cannot be read and is left alone", PATIENCE), "{}", operator.log());
+    let before = scene.changes().len();
+    world.simulator.edit(Edit::Rename { share: id.clone(), name: "renamed by hand".into() }).expect("an edit");
+    scene.apply(&scene.share("another", &[&a], &[&x], ""));
+    scene.wait_ready("share", "another");
+    sweeps(&scene, 2);
+    assert_eq!(scene.changes_since(before).len(), 1, "{:?}", scene.changes_since(before));
+
+    // Nor does it stop a start, whose list has it.
+    own::crash(operator);
+    let _operator = own::start(&scene, &[]);
+    scene.apply(&scene.share("third", &[&b], &[&x], ""));
+    scene.wait_ready("share", "third");
+    assert_eq!(scene.changes_since(before).len(), 2, "{:?}", scene.changes_since(before));
+
+    scene.kubectl(&["patch", "share", "waf", "--type=merge", "-p", r#"{"spec": {"suspend": null}}"#]);
+    scene.wait_state("its own name again", |shares| shares.iter().any(|share| share.id == id && share.name == "waf"));
+    scene.wait_ready("share", "waf");
+    scene.kubectl(&["delete", "share", "--all", "--timeout=60s"]);
+    scene.wait_nothing();
 }

@@ -15,6 +15,7 @@ pub const TESTS: &[Test] = &[
     ("tokens: a revoked token that is answered with 401 is told as well", |w| {
         revoked(w, BadCredential::Unauthorized);
     }),
+    ("tokens: one Event tells of a token that many objects use", one_event),
     ("tokens: a token that may only read says what it lacks, and goes on when it has it", read_only),
     ("tokens: a refusal now and then makes nothing flap", flaky),
     ("tokens: one refusal of a write is not told as denied", single_refusal),
@@ -55,6 +56,30 @@ fn revoked(world: &World, answer: BadCredential) {
     policy(world, &scene, |_| {});
     scene.wait_ready("share", "waf");
     only_share(&scene.state(), &[&a, &b], &[&x]);
+}
+
+fn one_event(world: &World) {
+    let scene = world.scene();
+    let names: Vec<String> = (0..6).map(|i| format!("share-{i}")).collect();
+    for name in &names {
+        let [a, b, x] = ids();
+        scene.apply(&scene.share(name, &[&a], &[&x], ""));
+        scene.apply(&scene.recipient(&format!("child-of-{name}"), name, &b, ""));
+    }
+    let all = || names.iter().map(|name| ("share", name.clone())).chain(names.iter().map(child));
+    all().for_each(|(kind, name)| drop(scene.wait_ready(kind, &name)));
+    policy(world, &scene, |p| p.revoked = true);
+    all().for_each(|(kind, name)| drop(scene.wait_for(kind, &name, "was told of as denied", denied)));
+    let told = || all().flat_map(|(_, name)| scene.events(&name)).filter(|(reason, _)| reason == "Denied").count();
+    scene.wait("the Event", || told() > 0);
+    sweeps(&scene, 2);
+    assert_eq!(told(), 1);
+    policy(world, &scene, |_| {});
+    all().for_each(|(kind, name)| drop(scene.wait_ready(kind, &name)));
+}
+
+fn child(share: &String) -> (&'static str, String) {
+    ("sharerecipient", format!("child-of-{share}"))
 }
 
 fn read_only(world: &World) {
