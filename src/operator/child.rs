@@ -102,10 +102,7 @@ struct Parent {
     announced: bool,
 }
 
-struct Work<C: Child>
-where
-    C::Status: ChildTelling,
-{
+struct Work<C: Child> {
     pass: Pass<C>,
     access: Access,
     id: ShareId,
@@ -115,10 +112,7 @@ where
 }
 
 /// Runs one pass; returns when to run the next if nothing wakes it before.
-pub async fn pass<C: Child>(context: Arc<Context>, object: Arc<C>) -> Result<Option<Duration>, Stop>
-where
-    C::Status: ChildTelling,
-{
+pub async fn pass<C: Child>(context: Arc<Context>, object: Arc<C>) -> Result<Option<Duration>, Stop> {
     let name = object.share();
     let gate = context.gate(&name);
     let Ok(_alone) = gate.try_lock() else { return Err(Stop::Occupied) };
@@ -231,10 +225,7 @@ where
 }
 
 /// A record is believed only where it was written for this very object.
-fn believe<C: Child>(pass: &mut Pass<C>)
-where
-    C::Status: ChildTelling,
-{
+fn believe<C: Child>(pass: &mut Pass<C>) {
     let uid = pass.object.uid();
     let child = pass.status.child();
     if child.bound_uid != uid {
@@ -248,19 +239,13 @@ where
     }
 }
 
-async fn release<C: Child>(mut pass: Pass<C>) -> Result<Option<Duration>, Stop>
-where
-    C::Status: ChildTelling,
-{
+async fn release<C: Child>(mut pass: Pass<C>) -> Result<Option<Duration>, Stop> {
     pass.guard(false).await?;
     Ok(None)
 }
 
 /// The Share that the child names, or what the child remembers of it.
-fn parent<C: Child>(pass: &mut Pass<C>) -> Parent
-where
-    C::Status: ChildTelling,
-{
+fn parent<C: Child>(pass: &mut Pass<C>) -> Parent {
     let name = pass.object.share();
     let share = pass.context.objects.shares.find(&name);
     let recorded = pass.status.child().clone();
@@ -299,10 +284,7 @@ where
     }
 }
 
-async fn no_share<C: Child>(pass: Pass<C>, name: &Name, what: &str) -> Result<Option<Duration>, Stop>
-where
-    C::Status: ChildTelling,
-{
+async fn no_share<C: Child>(pass: Pass<C>, name: &Name, what: &str) -> Result<Option<Duration>, Stop> {
     if pass.is_doomed() {
         return release(pass).await;
     }
@@ -319,10 +301,7 @@ fn easy_end<C: Child>(
     parent: &Parent,
     key: &RowKey,
     observing: bool,
-) -> Result<Option<Option<Duration>>, Stop>
-where
-    C::Status: ChildTelling,
-{
+) -> Result<Option<Option<Duration>>, Stop> {
     if observing {
         return Ok(Some(None));
     }
@@ -371,10 +350,7 @@ where
 }
 
 /// Finalizer and record before anything is made, so that a parent's create may carry this row.
-async fn claim<C: Child>(pass: &mut Pass<C>) -> Result<(), Stop>
-where
-    C::Status: ChildTelling,
-{
+async fn claim<C: Child>(pass: &mut Pass<C>) -> Result<(), Stop> {
     pass.guard(true).await?;
     let uid = pass.object.uid();
     if pass.status.child().bound_uid != uid {
@@ -394,10 +370,7 @@ pub fn recorded(record: &ChildStatus, read: At, settings: &Settings, answered: b
 }
 
 /// Who looks after the row: the Share itself, an older object, or this one.
-fn declared<C: Child>(pass: &Pass<C>, parent: &Parent, owner: &AccountId, key: &RowKey) -> Declared
-where
-    C::Status: ChildTelling,
-{
+fn declared<C: Child>(pass: &Pass<C>, parent: &Parent, owner: &AccountId, key: &RowKey) -> Declared {
     if let Some(share) = &parent.share
         && share.metadata.deletion_timestamp.is_none()
         && declare::inline(share, owner).is_ok_and(|rows| rows.contains_key(key))
@@ -420,10 +393,7 @@ fn holds(record: &ChildStatus) -> bool {
 }
 
 /// Whether the Share or another child has the row in its record, or will not look because it is suspended.
-fn is_held_elsewhere<C: Child>(pass: &Pass<C>, parent: &Parent, owner: &AccountId, key: &RowKey) -> bool
-where
-    C::Status: ChildTelling,
-{
+fn is_held_elsewhere<C: Child>(pass: &Pass<C>, parent: &Parent, owner: &AccountId, key: &RowKey) -> bool {
     let by_parent = parent.share.as_ref().is_some_and(|share| {
         let recorded = share.status.as_ref().is_some_and(|s| inventory::entries(&s.inventory).contains_key(key));
         recorded || share.spec.suspend == Some(true)
@@ -434,10 +404,7 @@ where
 }
 
 /// Lets those look who also declare the row: one of them is to take it over.
-fn wake_heirs<C: Child>(pass: &Pass<C>, owner: &AccountId, key: &RowKey)
-where
-    C::Status: ChildTelling,
-{
+fn wake_heirs<C: Child>(pass: &Pass<C>, owner: &AccountId, key: &RowKey) {
     let name = pass.object.share();
     pass.context.wakes.wake(&Share::key(name.clone()));
     for sibling in declare::siblings(&pass.context.objects, &name, owner) {
@@ -448,10 +415,7 @@ where
 }
 
 /// Notes down what is needed to remove the row when the Share is gone, and takes over what its create announced.
-fn note_down<C: Child>(pass: &mut Pass<C>, parent: &Parent, id: &ShareId, owner: &AccountId, key: &RowKey)
-where
-    C::Status: ChildTelling,
-{
+fn note_down<C: Child>(pass: &mut Pass<C>, parent: &Parent, id: &ShareId, owner: &AccountId, key: &RowKey) {
     let announced = parent.share.as_ref().and_then(|share| {
         let status = share.status.as_ref()?;
         inventory::entries(&status.inventory).get(key).cloned()
@@ -485,10 +449,7 @@ where
     }
 }
 
-impl<C: Child> Work<C>
-where
-    C::Status: ChildTelling,
-{
+impl<C: Child> Work<C> {
     fn seen(&self) -> Option<Seen> {
         self.access.account.picture().seen(&self.id).cloned()
     }

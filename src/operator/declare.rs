@@ -13,6 +13,7 @@ use crate::api::status::ChildStatus;
 use crate::api::{FINALIZER, Share, ShareRecipient, ShareResource};
 use crate::core::id::{AccountId, SourceId};
 
+use super::child::ChildTelling;
 use super::key::{Kind, Name, ObjectKey, RowKey};
 use super::objects::Objects;
 use super::record::Recorded;
@@ -32,7 +33,7 @@ pub enum By {
 }
 
 /// An object of its own that declares one row of a share.
-pub trait Child: Recorded {
+pub trait Child: Recorded<Status: ChildTelling> {
     fn share(&self) -> Name;
     /// The row it declares, in a share of that account.
     fn row(&self, owner: &AccountId) -> Result<RowKey, String>;

@@ -82,10 +82,7 @@ pub struct Pass<K: Recorded> {
 /// So many failures in a row, over some time, are told of what was Ready; fewer only slow the object down.
 const TOLERATED: u32 = 3;
 
-impl<K: Recorded> Pass<K>
-where
-    K::Status: Telling,
-{
+impl<K: Recorded> Pass<K> {
     pub fn begin(context: Arc<Context>, object: Arc<K>) -> Pass<K> {
         let key = K::key(Name::of(object.as_ref()));
         let status = object.status().cloned().unwrap_or_default();

@@ -29,7 +29,7 @@ use super::events::Events;
 use super::key::{Kind, Name};
 use super::leader::{self, Election, Leadership};
 use super::objects::Objects;
-use super::pass::{Pass, Telling};
+use super::pass::Pass;
 use super::record::{Recorded, Records};
 use super::verdict::Verdict;
 use super::wakes::{self, Wakes};
@@ -222,7 +222,6 @@ impl Hub<'_> {
     ) -> futures::future::BoxFuture<'static, ()>
     where
         K: Recorded,
-        K::Status: Telling,
         F: Future<Output = Result<Option<Duration>, Stop>> + Send + 'static,
     {
         let kube = self.options.kube.clone();
@@ -262,7 +261,6 @@ impl Hub<'_> {
 async fn reconcile<K, F>(context: Arc<Context>, object: Arc<K>, pass: fn(Arc<Context>, Arc<K>) -> F) -> Action
 where
     K: Recorded,
-    K::Status: Telling,
     F: Future<Output = Result<Option<Duration>, Stop>> + Send + 'static,
 {
     if context.stopping.load(Ordering::Relaxed) {
