@@ -81,6 +81,15 @@ impl Access {
         }
     }
 
+    /// After a start the first sweep answers for all.
+    pub fn await_first_sweep(&self) -> Result<(), Stop> {
+        if self.account.picture().swept.is_some() {
+            return Ok(());
+        }
+        self.account.demand_sweep(self.object().clone(), At::default());
+        Err(self.account.sweep_error().map_or(Stop::Queued, Stop::Cloudflare))
+    }
+
     /// Whether what was seen last was seen with another credential.
     pub fn is_stranger(&self, seen_with: Option<&str>) -> bool {
         seen_with.is_some_and(|witness| witness != self.account.fingerprint.to_string())

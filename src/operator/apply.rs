@@ -208,7 +208,7 @@ impl Apply<'_> {
     }
 
     /// The rows of the share are not what the picture shows.
-    fn stale(&self, id: &ShareId) {
+    pub fn stale(&self, id: &ShareId) {
         if let Some(seen) = self.access.account.picture().seen_mut(id) {
             seen.outdate();
         }

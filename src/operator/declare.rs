@@ -13,6 +13,7 @@ use crate::api::status::ChildStatus;
 use crate::api::{FINALIZER, Share, ShareRecipient, ShareResource};
 use crate::core::id::{AccountId, SourceId};
 
+use super::child::{self, ChildTelling};
 use super::key::{Kind, Name, ObjectKey, RowKey};
 use super::objects::Objects;
 use super::record::Recorded;
@@ -32,7 +33,7 @@ pub enum By {
 }
 
 /// An object of its own that declares one row of a share.
-pub trait Child: Recorded {
+pub trait Child: Recorded<Status: ChildTelling> {
     fn share(&self) -> Name;
     /// The row it declares, in a share of that account.
     fn row(&self, owner: &AccountId) -> Result<RowKey, String>;
@@ -173,7 +174,7 @@ impl Sibling {
             doomed: child.is_doomed(),
             suspended: child.is_suspended(),
             settled_in: child.is_settled_in(),
-            holds: record.is_some_and(|r| r.bound_uid == child.uid() && (r.confirmed || r.intended_at.is_some())),
+            holds: record.is_some_and(|r| r.bound_uid == child.uid() && child::holds(r)),
             share_id: record.filter(|r| r.bound_uid == child.uid()).and_then(|r| r.share_id.clone()),
             is_last: last,
             age: (child.creation_timestamp().map(|t| t.0), child.name_any()),

@@ -8,6 +8,7 @@ use crate::core::pace;
 use crate::core::time::At;
 
 use super::key::{ObjectKey, RowKey};
+use super::write::Write;
 
 #[derive(Default)]
 pub struct Notebook {
@@ -68,6 +69,12 @@ pub struct Written {
     pub found: String,
     pub times: u32,
     pub last: At,
+}
+
+impl Written {
+    fn is(&self, write: &Write) -> bool {
+        self.value == write.value && self.found == write.found
+    }
 }
 
 /// Events of one object in an hour.
@@ -155,16 +162,16 @@ impl Notes {
     }
 
     /// Counts a successful write of a value in place of the one that was found.
-    pub fn wrote(&mut self, item: &str, value: &str, found: &str, now: At) {
-        let same = |w: &Written| w.value == value && w.found == found && now.since(w.last) < MEMORY;
-        let times = self.written.get(item).filter(|w| same(w)).map_or(0, |w| w.times);
-        let written = Written { value: value.to_owned(), found: found.to_owned(), times: times + 1, last: now };
-        self.written.insert(item.to_owned(), written);
+    pub fn wrote(&mut self, write: &Write, now: At) {
+        let same = |w: &&Written| w.is(write) && now.since(w.last) < MEMORY;
+        let times = self.written.get(&write.item).filter(same).map_or(0, |w| w.times);
+        let Write { item, value, found, .. } = write.clone();
+        self.written.insert(item, Written { value, found, times: times + 1, last: now });
     }
 
     /// Whether writing that value once more in place of this one is pointless: it did not stay.
-    pub fn is_pointless(&self, item: &str, value: &str, found: &str) -> bool {
-        self.written.get(item).is_some_and(|w| w.value == value && w.found == found && w.times >= ENOUGH_WRITES)
+    pub fn is_pointless(&self, write: &Write) -> bool {
+        self.written.get(&write.item).is_some_and(|w| w.is(write) && w.times >= ENOUGH_WRITES)
     }
 
     /// What was written is there: the next change of it is another matter.

@@ -294,7 +294,7 @@ impl Objects {
     }
 }
 
-fn observes(share: &Share) -> bool {
+pub fn observes(share: &Share) -> bool {
     share.spec.management_policy == Some(ManagementPolicy::Observe)
 }
 

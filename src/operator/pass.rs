@@ -6,21 +6,24 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 
-use crate::api::status::{ChildStatus, DriftEntry, RecipientStatus, ResourceStatus, ShareStatus};
-use crate::api::{FLUX_REQUESTED_AT, REQUESTED_AT, Reason};
+use crate::api::status::{DriftEntry, ShareStatus};
+use crate::api::{ConditionType, FLUX_REQUESTED_AT, REQUESTED_AT, Reason};
 use crate::cloudflare::{Error, ErrorClass};
 use crate::core::pace;
 use crate::core::time::At;
 
 use super::access::{Access, Stop};
+use super::child::ChildTelling;
 use super::clock;
 use super::context::Context;
 use super::credentials::{Known, NoCredential};
+use super::drift;
 use super::events::Note;
 use super::key::{Name, ObjectKey};
 use super::notes::Notes;
 use super::record::Recorded;
 use super::verdict::{self, Course, Readiness, Verdict};
+use super::waits;
 
 /// What every status tells.
 pub struct Told<'a> {
@@ -45,26 +48,15 @@ impl Telling for ShareStatus {
     }
 }
 
-impl Telling for ChildStatus {
+impl<S: ChildTelling> Telling for S {
     fn told(&mut self) -> Told<'_> {
+        let child = self.child();
         Told {
-            observed_generation: &mut self.observed_generation,
-            conditions: &mut self.conditions,
-            handled: &mut self.last_handled_reconcile_at,
-            drift: &mut self.drift,
+            observed_generation: &mut child.observed_generation,
+            conditions: &mut child.conditions,
+            handled: &mut child.last_handled_reconcile_at,
+            drift: &mut child.drift,
         }
-    }
-}
-
-impl Telling for RecipientStatus {
-    fn told(&mut self) -> Told<'_> {
-        self.child.told()
-    }
-}
-
-impl Telling for ResourceStatus {
-    fn told(&mut self) -> Told<'_> {
-        self.child.told()
     }
 }
 
@@ -82,10 +74,7 @@ pub struct Pass<K: Recorded> {
 /// So many failures in a row, over some time, are told of what was Ready; fewer only slow the object down.
 const TOLERATED: u32 = 3;
 
-impl<K: Recorded> Pass<K>
-where
-    K::Status: Telling,
-{
+impl<K: Recorded> Pass<K> {
     pub fn begin(context: Arc<Context>, object: Arc<K>) -> Pass<K> {
         let key = K::key(Name::of(object.as_ref()));
         let status = object.status().cloned().unwrap_or_default();
@@ -127,6 +116,15 @@ where
         *told.observed_generation == generation && verdict::readiness(told.conditions).is_some_and(|(s, _)| s == "True")
     }
 
+    /// The last verdict, Ready, still stands.
+    pub fn as_before(&mut self) -> Verdict {
+        let conditions = self.status.told().conditions;
+        let ready = conditions.iter().find(|condition| condition.type_ == ConditionType::Ready.as_str());
+        let message = ready.map(|condition| condition.message.clone()).unwrap_or_default();
+        let observed = ready.is_some_and(|condition| condition.reason == Reason::Observed.as_str());
+        Verdict::ready(if observed { Reason::Observed } else { Reason::Associated }, message)
+    }
+
     pub fn notes<T>(&self, use_them: impl FnOnce(&mut Notes) -> T) -> T {
         let edition = (self.generation(), self.request());
         let uid = self.object.uid().unwrap_or_default();
@@ -139,14 +137,6 @@ where
             Err(problem) if self.is_doomed() => self.context.credentials.remembered(secret).ok_or(problem),
             outcome => outcome,
         }
-    }
-
-    /// Plans one look at a time at which a call that was announced, and not answered, has settled.
-    pub fn look_once_settled(&self) -> Duration {
-        let wait = self.context.settings.settled();
-        let due = self.now().plus(wait);
-        self.notes(|notes| (notes.following, notes.due) = (true, due));
-        wait
     }
 
     /// Writes the draft now, guarded: what follows relies on it.
@@ -180,7 +170,7 @@ where
         if request.is_some() {
             *told.handled = request;
         }
-        let drifted = drift_message(told.drift);
+        let drifted = drift::message(told.drift);
         let before = verdict::readiness(told.conditions).map(|(s, r)| (s.to_owned(), r.to_owned()));
         verdict::conclude(told.conditions, &verdict, drifted, generation, &now);
         let after = verdict::readiness(told.conditions).map(|(s, r)| (s.to_owned(), r.to_owned()));
@@ -200,6 +190,25 @@ where
         Ok(verdict.again)
     }
 
+    /// Ends a pass that has no credential; `made`: what stays at Cloudflare though the object is being deleted.
+    pub async fn without_credential(
+        mut self,
+        problem: NoCredential,
+        made: Option<String>,
+    ) -> Result<Option<Duration>, Stop> {
+        if matches!(problem, NoCredential::Unreadable(..)) && self.was_ready() {
+            return Ok(Some(waits::HICCUP));
+        }
+        let message = match made.filter(|_| self.is_doomed()) {
+            Some(made) => format!(
+                "{problem}; {made} is still there: restore the Secret, or set deletionPolicy: Retain to let the object \
+                 go and keep it"
+            ),
+            None => problem.to_string(),
+        };
+        self.finish(Verdict::blind(Reason::CredentialsNotFound, message).again(waits::SECRET)).await
+    }
+
     /// Ends a pass that Cloudflare did not let go on.
     pub async fn fail(mut self, error: Error, access: &Access, secret: &Name) -> Result<Option<Duration>, Stop> {
         let now = self.now();
@@ -209,6 +218,9 @@ where
         });
         let wait = pace::growing(failures.saturating_sub(1), Duration::from_secs(1), Duration::from_secs(60));
         let class = error.class();
+        if class == ErrorClass::Denied {
+            self.context.credentials.doubt(secret);
+        }
         let closed = access.account.budget.closed_until();
         let told_now = match class {
             ErrorClass::Rejected | ErrorClass::Gone => true,
@@ -270,13 +282,4 @@ where
 fn moment(value: &str) -> Option<i64> {
     let time = value.parse::<k8s_openapi::jiff::Timestamp>().map(|time| time.as_second());
     time.ok().or_else(|| value.parse().ok())
-}
-
-fn drift_message(drift: &[DriftEntry]) -> Option<String> {
-    let first = drift.first()?;
-    let more = match drift.len() {
-        1 => String::new(),
-        n => format!(", and {} more", n - 1),
-    };
-    Some(format!("{}: {} instead of {}{more}", first.path, first.observed, first.desired))
 }

@@ -16,12 +16,13 @@ use crate::api::FINALIZER;
 use super::access::Stop;
 use super::key::Name;
 use super::objects::{Objects, Related};
+use super::pass::Telling;
 
 /// A kind that this operator writes the status of.
 pub trait Recorded:
     Related + Resource<DynamicType = (), Scope = NamespaceResourceScope> + Serialize + DeserializeOwned + Debug
 {
-    type Status: Serialize + DeserializeOwned + Clone + Debug + PartialEq + Default + Send + Sync;
+    type Status: Serialize + DeserializeOwned + Clone + Debug + PartialEq + Default + Send + Sync + Telling;
 
     fn status(&self) -> Option<&Self::Status>;
 }

@@ -29,9 +29,10 @@ use super::events::Events;
 use super::key::{Kind, Name};
 use super::leader::{self, Election, Leadership};
 use super::objects::Objects;
-use super::pass::{Pass, Telling};
+use super::pass::Pass;
 use super::record::{Recorded, Records};
 use super::verdict::Verdict;
+use super::waits;
 use super::wakes::{self, Wakes};
 use super::{child, gauges, share, sweep, watch as watches};
 
@@ -222,7 +223,6 @@ impl Hub<'_> {
     ) -> futures::future::BoxFuture<'static, ()>
     where
         K: Recorded,
-        K::Status: Telling,
         F: Future<Output = Result<Option<Duration>, Stop>> + Send + 'static,
     {
         let kube = self.options.kube.clone();
@@ -262,7 +262,6 @@ impl Hub<'_> {
 async fn reconcile<K, F>(context: Arc<Context>, object: Arc<K>, pass: fn(Arc<Context>, Arc<K>) -> F) -> Action
 where
     K: Recorded,
-    K::Status: Telling,
     F: Future<Output = Result<Option<Duration>, Stop>> + Send + 'static,
 {
     if context.stopping.load(Ordering::Relaxed) {
@@ -289,15 +288,15 @@ where
         Ok(Err(Stop::Queued)) => Action::requeue(Duration::from_secs(60)),
         Ok(Err(Stop::Occupied)) => Action::requeue(OCCUPIED),
         Ok(Err(Stop::Conflict)) => Action::requeue(Duration::from_millis(300)),
-        Ok(Err(Stop::Stopping)) => Action::requeue(Duration::from_secs(1)),
+        Ok(Err(Stop::Stopping)) => Action::requeue(waits::MOMENT),
         Ok(Err(Stop::Kubernetes(kube::Error::Api(status)))) if status.code == 404 => Action::await_change(),
         Ok(Err(Stop::Kubernetes(error))) => {
             tracing::warn!(%error, "the API server refused or failed");
-            Action::requeue(Duration::from_secs(5))
+            Action::requeue(waits::HICCUP)
         }
         Ok(Err(Stop::Cloudflare(error))) => {
             tracing::warn!(%error, "cloudflare refused or failed");
-            Action::requeue(Duration::from_secs(5))
+            Action::requeue(waits::HICCUP)
         }
         Err(panic) => {
             drop(_entered);

@@ -8,6 +8,8 @@ use crate::api::{ConditionType, Reason};
 use crate::cloudflare::clean;
 use crate::core::time::At;
 
+use super::waits;
+
 /// Longest message of a condition.
 const MAX_MESSAGE: usize = 1000;
 
@@ -65,6 +67,16 @@ impl Verdict {
     /// It cannot be read until somebody does something.
     pub fn blind(reason: Reason, message: impl Into<String>) -> Verdict {
         Verdict::new(Readiness::Unknown, Course::Stalled, reason, message)
+    }
+
+    pub fn suspended() -> Verdict {
+        let message = "suspended: nothing is compared or changed until spec.suspend is false";
+        Verdict::unknown(Reason::Suspended, message).resting()
+    }
+
+    /// It took more steps than are taken in one pass.
+    pub fn unfinished() -> Verdict {
+        Verdict::working(Reason::Progressing, "still at work").again(waits::HICCUP)
     }
 
     pub fn quiet(self, quiet: bool) -> Verdict {

@@ -431,6 +431,25 @@ impl Seen {
         }
     }
 
+    pub fn are_recipients_outdated(&self, since: At) -> bool {
+        self.recipients.as_ref().is_none_or(|recipients| recipients.stale || recipients.read_at < since)
+    }
+
+    pub fn are_exclusions_outdated(&self, since: At) -> bool {
+        self.excluded.as_ref().is_none_or(|(at, _)| *at < since || *at == At::default())
+    }
+
+    /// Whether the rows among which this key is looked for are older than that, or known not to be true any more.
+    pub fn is_outdated(&self, key: &RowKey, since: At) -> bool {
+        match key {
+            RowKey::Recipient(_) => self.are_recipients_outdated(since),
+            RowKey::Excluded(_) => self.are_exclusions_outdated(since),
+            RowKey::Resource { .. } => {
+                self.resources.is_none() || self.read_at < since || self.read_at == At::default()
+            }
+        }
+    }
+
     /// Whether a key is there, for the table of rows.
     pub fn row(&self, key: &RowKey, differs: impl FnOnce(&ShareResource) -> bool) -> RowSeen {
         match key {

@@ -1,5 +1,7 @@
 //! Whether each recipient and resource is added once and removed surely, whatever becomes of the calls.
 
+use std::time::{Duration, Instant};
+
 use cfshare_simulator::{Action, Association, Edit, ErrorBody, PostedAgain, Release, Rule};
 
 use crate::Test;
@@ -21,6 +23,7 @@ pub const TESTS: &[Test] = &[
     ("rows: a lost POST of a resource is sent again after the settle time", |w| lost(w, Action::Drop {}, true, 2)),
     ("rows: the lost answer of a child's POST makes no second row", lost_for_child),
     ("rows: a recipient that somebody added a moment before is no conflict for long", added_meanwhile),
+    ("rows: what somebody added a moment before an object is no conflict for long", added_before_child),
     ("rows: a line removed while the operator is down ends the sharing", removed_while_down),
     ("rows: a line removed after its POST was sent and not recorded ends the sharing", removed_unrecorded),
     ("rows: a line removed while its POST is still on its way ends the sharing", removed_before_arrival),
@@ -113,6 +116,27 @@ fn added_meanwhile(world: &World) {
     only_share(&scene.state(), &[&a, &b], &[&x, &y]);
     assert!(held.iter().all(|rule| world.simulator.fired(*rule) == 1));
     assert_eq!(scene.journal().iter().filter(|entry| entry.status == Some(409)).count(), 2);
+}
+
+fn added_before_child(world: &World) {
+    let scene = world.scene();
+    world.simulator.switches(Some(&scene.account), |s| s.live_recipient_again = PostedAgain::Conflict);
+    let [a, b, x] = ids();
+    scene.apply(&scene.share("waf", &[&a], &[&x], ""));
+    scene.wait_ready("share", "waf");
+    let share = scene.only().id;
+    world.simulator.fault(Rule::once("POST", RECIPIENTS, Action::HoldBefore {}).account(&scene.account));
+    scene.apply(&scene.recipient("bee", "waf", &b, ""));
+    let ours = |held: &cfshare_simulator::Held| held.account.as_deref() == Some(&scene.account);
+    let held = world.simulator.wait_held(PATIENCE, ours).expect("a POST on its way");
+    world.simulator.edit(Edit::AddRecipient { share, account: b.clone() }).expect("an edit");
+    world.simulator.release(held.id, Release::Go).expect("it goes on");
+    let released = Instant::now();
+    scene.wait_ready("sharerecipient", "bee");
+    // Sooner than what is refused is tried again.
+    assert!(released.elapsed() < Duration::from_secs(45), "{:?}", released.elapsed());
+    only_share(&scene.state(), &[&a, &b], &[&x]);
+    assert_eq!(scene.journal().iter().filter(|entry| entry.status == Some(409)).count(), 1);
 }
 
 fn removed_while_down(world: &World) {

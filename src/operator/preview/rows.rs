@@ -5,17 +5,16 @@ use std::collections::BTreeMap;
 use kube::ResourceExt;
 
 use crate::core::create::Mode;
-use crate::core::guard::REMOVAL_WINDOW;
 use crate::core::meta;
 use crate::core::row::{self, Declared, Recorded, Seen as RowSeen};
 
+use super::super::child;
 use super::super::declare::{By, Child, Sibling};
 use super::super::inventory;
 use super::super::key::{Kind, RowKey};
 use super::super::share::plan::Basis;
-use super::super::share::{removal_blocked, removal_limit, removals_confirmed};
+use super::super::share::{removal_blocked, removed_lately};
 use super::super::view::Seen;
-use super::super::{child, clock};
 use super::{Call, Look, Preview};
 
 impl Look<'_> {
@@ -126,15 +125,8 @@ impl Look<'_> {
     /// What is told where more recipients would be removed than may be at once.
     fn blocked(&self, removals: &[&RowKey], seen: &Seen) -> Option<String> {
         let pending = removals.iter().filter(|key| matches!(key, RowKey::Recipient(_))).count();
-        if pending == 0 || removals_confirmed(self.share) {
-            return None;
-        }
-        let recent = self.status.recent_removals.as_ref();
-        let recent = recent.filter(|r| self.account.read_at.since(clock::from_time(&r.since)) < REMOVAL_WINDOW);
-        let lately = recent.map_or(0, |recent| usize::try_from(recent.count).unwrap_or(0));
-        let live = seen.live_recipients();
-        let allowed = removal_limit(self.share).ok()?.of(live + lately);
-        (pending + lately > allowed).then(|| removal_blocked(self.share, pending, live, allowed).message)
+        let lately = removed_lately(&self.status, self.account.read_at);
+        removal_blocked(self.share, pending, seen.live_recipients(), lately).map(|verdict| verdict.message)
     }
 }
 

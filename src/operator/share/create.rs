@@ -14,8 +14,11 @@ use super::super::events::Note;
 use super::super::inventory;
 use super::super::key::RowKey;
 use super::super::verdict::Verdict;
+use super::super::waits;
 use super::Work;
+use super::report::with_more;
 use super::situation::{fingerprint, started_at};
+use super::standing::label;
 
 /// Creates that were refused without a word on what is wrong: so many recipients are tried alone.
 const MAX_ALONE: usize = 5;
@@ -229,7 +232,7 @@ impl Work {
 
     pub(super) fn backing_off(&mut self) -> Verdict {
         let now = self.pass.now();
-        let wait = self.held_until().map_or(Duration::from_secs(60), |until| until.since(now));
+        let wait = self.held_until().map_or(waits::PERSON, |until| until.since(now));
         let refusals = self.pass.notes(|notes| {
             let mut held: Vec<String> =
                 notes.refused.values().filter(|r| r.until > now).map(|r| r.message.clone()).collect();
@@ -239,12 +242,8 @@ impl Work {
         self.report_unmade();
         match refusals.first() {
             Some(first) => {
-                let more = match refusals.len() {
-                    1 => String::new(),
-                    n => format!(" (and {} more, see status.exceptions)", n - 1),
-                };
-                let message =
-                    format!("{first}{more}. Correct the manifest, or mend it at Cloudflare: tried again by itself");
+                let first = with_more(first, refusals.len());
+                let message = format!("{first}. Correct the manifest, or mend it at Cloudflare: tried again by itself");
                 Verdict::stalled(Reason::Rejected, message).again(wait)
             }
             None => Verdict::stalled(
@@ -292,20 +291,7 @@ impl Work {
 
     /// How messages name a row: by its label where there is one.
     pub(super) fn label(&self, key: &RowKey) -> String {
-        let label = self.wanted.all.get(key).and_then(|declaration| declaration.label.as_deref());
-        name_row(key, label)
-    }
-}
-
-pub fn name_row(key: &RowKey, label: Option<&str>) -> String {
-    let (what, id) = match key {
-        RowKey::Recipient(account) => ("recipient", account.to_string()),
-        RowKey::Excluded(account) => ("excluded account", account.to_string()),
-        RowKey::Resource { kind, id, .. } => ("resource", format!("{kind}/{id}")),
-    };
-    match label {
-        Some(label) => format!("{what} {label} ({id})"),
-        None => format!("{what} {id}"),
+        label(key, self.wanted.all.get(key).and_then(|declaration| declaration.label.as_deref()))
     }
 }
 

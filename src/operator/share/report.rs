@@ -1,10 +1,8 @@
 //! What is told of a share: counts, exceptions, what nobody declared, drift, and the verdict.
 
-use std::time::Duration;
-
 use crate::api::Reason;
 use crate::api::status::{DriftEntry, ExceptionEntry, RecipientCounts, ResourceCounts, UnmanagedEntry};
-use crate::cloudflare::{AssociationStatus, ResourceStatus, clean};
+use crate::cloudflare::{AssociationStatus, clean};
 use crate::core::create::Mode;
 use crate::core::id::ShareId;
 use crate::core::row::{Seen as RowSeen, Step};
@@ -12,36 +10,15 @@ use crate::core::row::{Seen as RowSeen, Step};
 use super::super::clock;
 use super::super::inventory;
 use super::super::key::RowKey;
-use super::super::verdict::{Course, Verdict};
+use super::super::verdict::Verdict;
 use super::super::view::Seen;
+use super::Work;
 use super::plan::Plan;
-use super::rows::{found_meta, not_converging};
-use super::{Work, create::name_row};
+use super::standing::{Standing, State, standing};
 
 const MAX_EXCEPTIONS: usize = 100;
 const MAX_UNMANAGED: usize = 20;
 const MAX_MESSAGE: usize = 300;
-
-/// How one declared row stands.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Standing {
-    pub state: State,
-    /// Cloudflare's own word, or ours where it has none.
-    pub word: String,
-    pub message: String,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
-    InPlace,
-    Pending,
-    /// It failed, and Cloudflare tries again.
-    Failing,
-    /// It failed for good.
-    Failed,
-    /// Cloudflare refused the call.
-    Refused,
-}
 
 impl Work {
     fn standing(&self, key: &RowKey, seen: &Seen, step: Option<Step>) -> Standing {
@@ -49,17 +26,13 @@ impl Work {
         if let Some(refused) = self.pass.notes(|notes| notes.refusal(&key.to_string(), now).cloned()) {
             return Standing { state: State::Refused, word: "refused".into(), message: refused.message };
         }
-        let pointless = match step {
-            Some(Step::Update) => {
-                let (text, found) = (self.meta_text(key), found_meta(seen, key));
-                self.pass.notes(|notes| notes.is_pointless(&key.to_string(), &text, &found))
-            }
-            Some(Step::Add | Step::Restore) => {
-                self.pass.notes(|notes| notes.is_pointless(&key.to_string(), "present", "absent"))
-            }
-            _ => false,
+        let row = self.row(seen, key);
+        let write = match step {
+            Some(Step::Update) => Some(row.updating()),
+            Some(Step::Add | Step::Restore) => Some(row.adding()),
+            _ => None,
         };
-        if pointless {
+        if write.is_some_and(|write| self.pass.pointless(&write).is_some()) {
             let message = "written twice, and it reads back different".to_owned();
             return Standing { state: State::Refused, word: "not converging".into(), message };
         }
@@ -298,51 +271,29 @@ impl Work {
         failed: &[&(RowKey, Standing)],
         refused: &[&(RowKey, Standing)],
     ) -> Option<Verdict> {
-        let now = self.pass.now();
-        if let Some((pending, live)) = self.blocked_removals(plan) {
-            let allowed = self.wanted.max_removals.of(live);
-            let verdict = super::removal_blocked(&self.pass.object, pending, live, allowed);
-            return Some(verdict.again(Duration::from_secs(60)));
+        if let Some(verdict) = self.blocked_removals(plan) {
+            return Some(verdict);
         }
-        for key in plan.of(|step| step == Step::Update) {
-            let (text, found) = (self.meta_text(&key), found_meta(seen, &key));
-            if self.pass.notes(|notes| notes.is_pointless(&key.to_string(), &text, &found)) {
-                return Some(not_converging(&format!("the meta of {}", self.label(&key)), &text, &found));
-            }
-        }
-        for key in plan.of(|step| matches!(step, Step::Add | Step::Restore)) {
-            if self.pass.notes(|notes| notes.is_pointless(&key.to_string(), "present", "absent")) {
-                return Some(not_converging(&self.label(&key), "present", "absent"));
-            }
-        }
-        for key in plan.of(|step| step == Step::Remove) {
-            if self.pass.notes(|notes| notes.is_pointless(&format!("remove {key}"), "absent", "present")) {
-                return Some(not_converging(&self.label(&key), "absent", "present"));
-            }
+        let rows = |wanted: fn(Step) -> bool| {
+            let steps = plan.steps.iter().filter(move |(_, (step, _))| wanted(*step));
+            steps.map(|(key, _)| self.row(seen, key))
+        };
+        let updates = rows(|step| step == Step::Update).map(|row| row.updating());
+        let adds = rows(|step| matches!(step, Step::Add | Step::Restore)).map(|row| row.adding());
+        let removals = rows(|step| step == Step::Remove).map(|row| row.removing());
+        if let Some(verdict) = updates.chain(adds).chain(removals).find_map(|write| self.pass.pointless(&write)) {
+            return Some(verdict);
         }
         if let Some((key, standing)) = refused.first() {
-            let wait = self.pass.notes(|notes| notes.refusal(&key.to_string(), now).map(|r| r.until.since(now)));
+            let again = self.pass.refusal(&key.to_string(), Reason::Rejected).and_then(|verdict| verdict.again);
             let verdict = Verdict::stalled(Reason::Rejected, with_more(&standing.message, refused.len()));
-            return Some(verdict.again(wait.unwrap_or_default()));
+            return Some(verdict.again(again.unwrap_or_default()));
         }
-        let removal = plan.of(|step| step == Step::Remove).into_iter().find_map(|key| {
-            let item = format!("remove {key}");
-            let refused = self.pass.notes(|notes| notes.refusal(&item, now).cloned());
-            refused.map(|refused| (key, refused))
-        });
-        if let Some((key, refused)) = removal {
-            let last = matches!(key, RowKey::Resource { .. }) && seen.live_resources() <= 1;
-            let reason = if last { Reason::LastResource } else { Reason::Rejected };
-            return Some(Verdict::stalled(reason, refused.message).again(refused.until.since(now)));
+        if let Some(verdict) = rows(|step| step == Step::Remove).find_map(|row| row.removal_refused()) {
+            return Some(verdict);
         }
         if let Some((key, standing)) = failed.first() {
-            let message = format!(
-                "{} failed: {}. Cloudflare does not try again: mend it there, then annotate this object with {}={}",
-                self.label(key),
-                standing.message,
-                crate::api::REQUESTED_AT,
-                "$(date -u +%FT%TZ)",
-            );
+            let message = standing.given_up(&self.label(key));
             return Some(Verdict::stalled(Reason::RecipientFailed, with_more(&message, failed.len())));
         }
         None
@@ -362,7 +313,7 @@ impl Work {
         let named: Vec<String> = changes.iter().take(3).map(|key| self.label(key)).collect();
         let renamed = if renamed { "its name, " } else { "" };
         let count = changes.len() + usize::from(!renamed.is_empty());
-        let verdict = Verdict::stalled(
+        Verdict::stalled(
             Reason::Differs,
             format!(
                 "observed: share {id} differs in {count} place{} ({renamed}{}{}); nothing is changed",
@@ -370,12 +321,11 @@ impl Work {
                 named.join(", "),
                 if changes.len() > 3 { ", …" } else { "" },
             ),
-        );
-        Verdict { course: Course::Stalled, ..verdict }
+        )
     }
 }
 
-fn with_more(message: &str, count: usize) -> String {
+pub(super) fn with_more(message: &str, count: usize) -> String {
     match count {
         0 | 1 => message.to_owned(),
         n => format!("{message} (and {} more, see status.exceptions)", n - 1),
@@ -387,50 +337,4 @@ fn columns(key: &RowKey) -> (Option<String>, Option<String>, Option<String>) {
         RowKey::Recipient(account) | RowKey::Excluded(account) => (Some(account.to_string()), None, None),
         RowKey::Resource { kind, id, .. } => (None, Some(clean(kind, MAX_MESSAGE)), Some(id.to_string())),
     }
-}
-
-/// How a row stands, by what was seen of it alone.
-pub fn standing(key: &RowKey, seen: &Seen, step: Option<Step>) -> Standing {
-    let pending = |word: &str| Standing { state: State::Pending, word: word.to_owned(), message: String::new() };
-    match key {
-        RowKey::Recipient(account) => match seen.recipient(account) {
-            None => pending("absent"),
-            Some(row) => {
-                let word = row.association_status.to_string();
-                if let Some(error) = row.errors.iter().find(|e| e.terminal).or_else(|| row.errors.first()) {
-                    let state = if error.terminal { State::Failed } else { State::Failing };
-                    let message = format!("{} (resource {})", error.error, error.resource_id);
-                    return Standing { state, word, message };
-                }
-                let state = match row.association_status {
-                    AssociationStatus::Associated => State::InPlace,
-                    AssociationStatus::Associating
-                    | AssociationStatus::Disassociating
-                    | AssociationStatus::Disassociated
-                    | AssociationStatus::Other(_) => State::Pending,
-                };
-                Standing { state, word, message: String::new() }
-            }
-        },
-        RowKey::Excluded(account) => match seen.excluded(account) {
-            None => pending("not excluded"),
-            Some(_) => Standing { state: State::InPlace, word: "excluded".into(), message: String::new() },
-        },
-        RowKey::Resource { .. } => match seen.resource(key) {
-            None => pending("absent"),
-            Some(row) => {
-                let word = row.status.to_string();
-                let differs = step == Some(Step::Update);
-                let state =
-                    if row.status == ResourceStatus::Active && !differs { State::InPlace } else { State::Pending };
-                let message = if differs { "its meta differs".to_owned() } else { String::new() };
-                Standing { state, word, message }
-            }
-        },
-    }
-}
-
-/// A row's name in messages, by its label where there is one.
-pub fn label(key: &RowKey, label: Option<&str>) -> String {
-    name_row(key, label)
 }

@@ -253,8 +253,7 @@ impl Work {
 
     pub(super) async fn read_share(&mut self) -> Result<(), Stop> {
         let id = self.share_id().or_else(|| self.wanted.share_id.clone());
-        // After a start the first sweep answers for all.
-        self.await_first_sweep()?;
+        self.access.await_first_sweep()?;
         let Some(id) = id else { return Ok(()) };
         self.access.read_share(&id).await?;
         let now = self.pass.now();
@@ -262,19 +261,8 @@ impl Work {
         Ok(())
     }
 
-    fn await_first_sweep(&self) -> Result<(), Stop> {
-        if self.access.account.picture().swept.is_some() {
-            return Ok(());
-        }
-        self.access.account.demand_sweep(self.pass.key.clone(), At::default());
-        match self.access.account.sweep_error() {
-            Some(error) => Err(Stop::Cloudflare(error)),
-            None => Err(Stop::Queued),
-        }
-    }
-
     pub(super) async fn read_list(&mut self) -> Result<(), Stop> {
-        self.await_first_sweep()?;
+        self.access.await_first_sweep()?;
         let Some(intent) = self.pass.status.intent.clone() else {
             return self.access.look(self.look_since()).await;
         };

@@ -1,0 +1,123 @@
+//! What a child belongs to: its Share, as far as that exists, and who looks after its row.
+
+use std::sync::Arc;
+
+use kube::ResourceExt;
+
+use crate::api::Share;
+use crate::core::id::{AccountId, ShareId};
+use crate::core::row::Declared;
+
+use super::super::declare::{self, Child};
+use super::super::inventory::{self, Entry};
+use super::super::key::{Name, RowKey};
+use super::super::objects::{observes, secret_of};
+use super::super::pass::Pass;
+use super::tell::{ChildTelling, holds};
+
+/// What a child belongs to, as far as it exists.
+pub struct Parent {
+    pub share: Option<Arc<Share>>,
+    /// Id of the remote share, recorded by the parent, or by the child where the parent is gone.
+    pub id: Option<ShareId>,
+    pub owner: Option<AccountId>,
+    pub secret: Option<Name>,
+    /// The parent's create is announced, and its outcome not known.
+    pub announced: bool,
+}
+
+impl Parent {
+    pub fn observes(&self) -> bool {
+        self.share.as_ref().is_some_and(|share| observes(share))
+    }
+}
+
+/// The Share that the child names, or what the child remembers of it.
+pub fn parent<C: Child>(pass: &mut Pass<C>) -> Parent {
+    let name = pass.object.share();
+    let share = pass.context.objects.shares.find(&name);
+    let recorded = pass.status.child().clone();
+    // A child that goes removes its row where it made it, even if a new Share has taken the name since.
+    let another = share.as_ref().is_some_and(|share| {
+        let status = share.status.as_ref().filter(|status| status.bound_uid == share.uid());
+        let bound = status.and_then(|status| status.share_id.as_deref());
+        recorded.share_id.is_some() && bound != recorded.share_id.as_deref()
+    });
+    let share = share.filter(|_| !(pass.is_doomed() && another));
+    let id = |recorded: Option<&str>| recorded.and_then(|id| ShareId::parse(id).ok());
+    match share {
+        Some(share) => {
+            let status = share.status.as_ref();
+            let own = status.filter(|status| status.bound_uid == share.uid());
+            // Who only observes is bound to nothing.
+            let told = status.filter(|status| status.bound_uid == share.uid() || observes(&share));
+            Parent {
+                id: id(told.and_then(|status| status.share_id.as_deref())),
+                owner: AccountId::parse(&share.spec.account_id).ok(),
+                secret: Some(secret_of(&share)),
+                announced: own.is_some_and(|status| status.intent.is_some()),
+                share: Some(share),
+            }
+        }
+        None => Parent {
+            share: None,
+            id: id(recorded.share_id.as_deref()),
+            owner: recorded.owner_account_id.as_deref().and_then(|id| AccountId::parse(id).ok()),
+            secret: recorded.credentials_name.map(|secret| Name::new(name.namespace, secret)),
+            announced: false,
+        },
+    }
+}
+
+/// Who looks after the row: the Share itself, an older object, or this one.
+pub fn declared<C: Child>(pass: &Pass<C>, parent: &Parent, owner: &AccountId, key: &RowKey) -> Declared {
+    if let Some(share) = &parent.share
+        && share.metadata.deletion_timestamp.is_none()
+        && declare::inline(share, owner).is_ok_and(|rows| rows.contains_key(key))
+    {
+        return Declared::Elsewhere;
+    }
+    let siblings = declare::siblings(&pass.context.objects, &pass.object.share(), owner);
+    let same: Vec<_> = siblings.iter().filter(|s| s.row == *key && (!s.doomed || s.key == pass.key)).collect();
+    match same.first() {
+        _ if pass.is_doomed() && same.len() > 1 => Declared::Elsewhere,
+        _ if pass.is_doomed() => Declared::Nowhere,
+        Some(first) if first.key != pass.key => Declared::Elsewhere,
+        Some(_) | None => Declared::Here,
+    }
+}
+
+/// Notes down what is needed to remove the row when the Share is gone, and takes over what its create announced.
+pub fn note_down<C: Child>(pass: &mut Pass<C>, parent: &Parent, id: &ShareId, owner: &AccountId, key: &RowKey) {
+    let announced = parent.share.as_ref().and_then(|share| {
+        let status = share.status.as_ref()?;
+        inventory::entries(&status.inventory).get(key).cloned()
+    });
+    let child = pass.status.child();
+    if child.share_id.as_deref() != Some(id.as_str()) {
+        child.share_id = Some(id.to_string());
+        child.seen_with = None;
+        child.confirmed = false;
+        child.intended_at = None;
+        child.drift.clear();
+    }
+    if !holds(child) {
+        match announced {
+            Some(Entry { intended_at: None, meta }) => {
+                child.confirmed = true;
+                child.meta_hash = meta;
+            }
+            // The create that carried it has made the share.
+            Some(Entry { intended_at, .. }) => {
+                child.intended_at = intended_at;
+                pass.notes(|notes| notes.answered.insert(key.clone()));
+            }
+            None => {}
+        }
+    }
+    let child = pass.status.child();
+    child.owner_account_id = Some(owner.to_string());
+    if let Some(secret) = &parent.secret {
+        child.credentials_name = Some(secret.name.clone());
+    }
+}

@@ -1,0 +1,259 @@
+//! What a child does about its row: compares what is declared, recorded and seen, and acts on it.
+
+use kube::ResourceExt;
+
+use crate::api::status::ChildStatus;
+use crate::core::id::{AccountId, ShareId};
+use crate::core::meta;
+use crate::core::row::{self, Declared, Seen as RowSeen, Step};
+
+use super::super::access::{Access, Stop};
+use super::super::declare::{self, Child};
+use super::super::key::RowKey;
+use super::super::pass::Pass;
+use super::super::row::Row;
+use super::super::share::removal_blocked;
+use super::super::share::standing::{are_as_told, label};
+use super::super::verdict::Verdict;
+use super::super::view::Seen;
+use super::super::{clock, inventory, waits};
+use super::parent::Parent;
+use super::tell::{ChildTelling, recorded};
+
+/// More rounds than any row needs: what loops longer is a defect, and goes on in the next pass.
+const MAX_ROUNDS: usize = 32;
+
+/// A pass that has a credential, and a share to look at.
+pub struct Work<C: Child> {
+    pub pass: Pass<C>,
+    pub access: Access,
+    pub id: ShareId,
+    pub key: RowKey,
+    pub parent: Parent,
+    pub declared: Declared,
+}
+
+impl<C: Child> Work<C> {
+    pub(super) fn seen(&self) -> Option<Seen> {
+        self.access.account.picture().seen(&self.id).cloned()
+    }
+
+    pub(super) fn record(&mut self) -> &mut ChildStatus {
+        self.pass.status.child()
+    }
+
+    pub(super) fn name(&self) -> String {
+        label(&self.key, self.pass.object.label().as_deref())
+    }
+
+    fn row<'a>(&'a self, seen: &'a Seen) -> Row<'a, C> {
+        let meta = self.pass.object.wanted_meta();
+        Row { pass: &self.pass, access: &self.access, seen, key: &self.key, name: self.name(), meta }
+    }
+
+    /// Step by step, until there is something to tell; `None`: the object is let go.
+    pub(super) async fn run(&mut self) -> Result<Option<Verdict>, Stop> {
+        // The record must not be behind what the parent is about to drop.
+        if !self.parent.observes() {
+            self.pass.save().await?;
+        }
+        let may_write =
+            !self.parent.observes() && !self.pass.context.settings.read_only && self.access.account.breaker().is_none();
+        let requested = self.pass.is_requested();
+        let mut fresh = false;
+        if let Some(error) = self.access.blindness(self.pass.context.settings.settle_time / 2) {
+            return Err(Stop::Cloudflare(error));
+        }
+        for _ in 0..MAX_ROUNDS {
+            let Some(seen) = self.seen_or_read().await? else { return self.share_gone().await };
+            self.record().seen_with = Some(self.access.account.fingerprint.to_string());
+            if !requested && !fresh && self.is_trusted(&seen) {
+                return Ok(Some(self.pass.as_before()));
+            }
+            if !fresh {
+                fresh = true;
+                self.refresh(&seen, requested).await?;
+                if requested && may_write {
+                    self.retry_failed().await?;
+                }
+                continue;
+            }
+            let (step, row) = self.step(&seen);
+            match step {
+                Step::Read => self.row(&seen).read().await?,
+                Step::Confirm => {
+                    let drift = self.record().drift.clone();
+                    let meta_hash = self.row(&seen).confirm(row, &drift);
+                    let record = self.record();
+                    (record.confirmed, record.intended_at, record.meta_hash) = (true, None, meta_hash);
+                }
+                Step::Forget => {
+                    self.pass.guard(false).await?;
+                    return Ok(None);
+                }
+                Step::Ignore if self.pass.is_doomed() => {
+                    self.pass.guard(false).await?;
+                    return Ok(None);
+                }
+                Step::Add | Step::Restore | Step::Update | Step::Remove if !may_write => {
+                    return Ok(Some(self.held(&seen)));
+                }
+                Step::Add | Step::Restore => {
+                    if let Some(verdict) = self.pass.hindrance(&self.row(&seen).adding()) {
+                        return Ok(Some(self.tell(&seen, verdict)));
+                    }
+                    if self.row(&seen).read_if_old().await? {
+                        continue;
+                    }
+                    self.show_drift(&seen, step).await?;
+                    self.add(&seen).await?;
+                }
+                Step::Update => {
+                    if let Some(verdict) = self.pass.hindrance(&self.row(&seen).updating()) {
+                        return Ok(Some(self.tell(&seen, verdict)));
+                    }
+                    self.show_drift(&seen, step).await?;
+                    self.row(&seen).update().await?;
+                }
+                Step::Remove => {
+                    if self.row(&seen).read_if_old().await? {
+                        continue;
+                    }
+                    if let Some(verdict) = self.remove(&seen).await? {
+                        return Ok(Some(verdict));
+                    }
+                }
+                Step::Keep | Step::Wait | Step::Ignore => return Ok(Some(self.conclude(&seen, row))),
+            }
+        }
+        Ok(Some(Verdict::unfinished()))
+    }
+
+    /// The share as it was seen, or read now; `None`: it is gone.
+    async fn seen_or_read(&mut self) -> Result<Option<Seen>, Stop> {
+        if let Some(seen) = self.seen() {
+            return Ok(Some(seen).filter(Seen::is_live));
+        }
+        self.access.await_first_sweep()?;
+        if !self.access.account.picture().is_missing(&self.id) {
+            self.access.read_share(&self.id).await?;
+        }
+        Ok(self.seen().filter(Seen::is_live))
+    }
+
+    /// Whether the last verdict, Ready, still stands though the rows were not listed since the process began.
+    fn is_trusted(&mut self, seen: &Seen) -> bool {
+        if !self.pass.was_ready() || self.pass.is_doomed() || !self.record().confirmed || self.pass.is_following() {
+            return false;
+        }
+        match &self.key {
+            RowKey::Resource { .. } => self.step(seen).0 == Step::Keep,
+            RowKey::Recipient(_) | RowKey::Excluded(_) => {
+                let told = self.parent.share.as_ref().and_then(|share| share.status.as_ref()?.recipients.clone());
+                seen.recipients.is_none() && told.is_some_and(|told| are_as_told(seen, &told))
+            }
+        }
+    }
+
+    fn step(&mut self, seen: &Seen) -> (Step, RowSeen) {
+        let context = self.pass.context.clone();
+        let read_at = seen.rows_read_at(&self.key);
+        let answered = self.pass.notes(|notes| notes.answered.contains(&self.key));
+        let recorded = recorded(self.record(), read_at, &context.settings, answered);
+        let wanted = self.pass.object.wanted_meta();
+        let row_seen = seen.row(&self.key, |row| !meta::same_object(&wanted, &row.meta));
+        let confirmed = self.pass.notes(|notes| notes.confirmed.get(&self.key).copied());
+        let known = confirmed.unwrap_or_default().max(context.started);
+        let lagging = context.settings.may_lag(read_at, known);
+        let facts = row::Facts { declared: self.declared, recorded, seen: row_seen, prune: false, lagging };
+        (row::step(facts), row_seen)
+    }
+
+    /// Reads what is due: what is missing, known to be stale, or asked for.
+    async fn refresh(&mut self, seen: &Seen, requested: bool) -> Result<(), Stop> {
+        let since = self.pass.outdated_before(requested);
+        if !seen.is_outdated(&self.key, since) {
+            return Ok(());
+        }
+        match self.key {
+            RowKey::Resource { .. } => self.access.refresh_share(&self.id, since).await,
+            RowKey::Recipient(_) | RowKey::Excluded(_) => self.row(seen).read().await,
+        }
+    }
+
+    /// Where the manifest says something new, what differs is an edit.
+    async fn show_drift(&mut self, seen: &Seen, step: Step) -> Result<(), Stop> {
+        let hash = inventory::meta_hash(&self.pass.object.wanted_meta());
+        let edited = step == Step::Update && self.record().meta_hash != hash;
+        let drift = self.row(seen).drift(step).filter(|_| !edited);
+        self.pass.show_drift(drift.into_iter().collect()).await
+    }
+
+    /// Announces the row, with the permit in hand, then sends it.
+    async fn add(&mut self, seen: &Seen) -> Result<(), Stop> {
+        let _permit = self.access.permit(1)?;
+        self.pass.context.may_write()?;
+        let (uid, now) = (self.pass.object.uid(), clock::time(self.pass.now()));
+        let record = self.record();
+        record.bound_uid = uid;
+        record.intended_at = Some(now);
+        record.confirmed = false;
+        self.pass.notes(|notes| notes.answered.remove(&self.key));
+        self.pass.save().await?;
+        let added = self.row(seen).add().await;
+        if !added.stands {
+            self.record().intended_at = None;
+        }
+        if added.outcome.is_err() {
+            self.pass.save().await?;
+        }
+        added.outcome
+    }
+
+    async fn remove(&mut self, seen: &Seen) -> Result<Option<Verdict>, Stop> {
+        let row = self.row(seen);
+        // The object stays until the row is gone, so it looks now and then whether somebody gave in.
+        let pointless = || self.pass.pointless(&row.removing()).map(|verdict| verdict.again(waits::PERSON));
+        let hindrance = row.removal_refused().or_else(pointless).or_else(|| self.blocked(seen));
+        if hindrance.is_some() {
+            return Ok(hindrance);
+        }
+        let removed = row.remove("the Share removes it once it has another one").await?;
+        if removed && matches!(self.key, RowKey::Recipient(_)) {
+            self.pass.context.count_removal(&self.pass.object.share());
+        }
+        Ok(None)
+    }
+
+    /// Too many recipients of the share are being removed at once to be meant.
+    fn blocked(&self, seen: &Seen) -> Option<Verdict> {
+        let share = self.parent.share.as_ref().filter(|share| share.metadata.deletion_timestamp.is_none())?;
+        if !matches!(self.key, RowKey::Recipient(_)) {
+            return None;
+        }
+        let name = self.pass.object.share();
+        let live = seen.live_recipients();
+        let lately = self.pass.context.recent_removals(&name);
+        let leaves = |sibling: &&declare::Sibling| {
+            sibling.doomed && !sibling.suspended && matches!(seen.row(&sibling.row, |_| false), RowSeen::Live { .. })
+        };
+        let owner = AccountId::parse(&share.spec.account_id).ok()?;
+        let siblings = declare::siblings(&self.pass.context.objects, &name, &owner);
+        let recipients = siblings.iter().filter(|s| matches!(s.row, RowKey::Recipient(_)));
+        let pending = recipients.filter(leaves).count();
+        removal_blocked(share, pending, live, lately)
+    }
+
+    /// A person asks for another try: a recipient that failed for good is removed, and then added again.
+    async fn retry_failed(&mut self) -> Result<(), Stop> {
+        let Some(seen) = self.seen() else { return Ok(()) };
+        if self.declared != Declared::Here || !self.row(&seen).has_failed() {
+            return Ok(());
+        }
+        let record = self.record();
+        record.intended_at = Some(inventory::settled_long_ago());
+        record.confirmed = false;
+        self.pass.save().await?;
+        self.row(&seen).retry().await
+    }
+}

@@ -1,0 +1,67 @@
+//! When an object is looked at again while Cloudflare is still at work on it, and what was read too long ago for that.
+
+use std::time::Duration;
+
+use crate::core::time::At;
+
+use super::account::Account;
+use super::pass::Pass;
+use super::record::Recorded;
+
+impl<K: Recorded> Pass<K> {
+    /// Whether something is under way, and its next poll not due yet: when it is.
+    pub fn due(&self) -> Option<At> {
+        self.notes(|notes| notes.following.then_some(notes.due))
+    }
+
+    pub fn is_following(&self) -> bool {
+        self.due().is_some()
+    }
+
+    /// Whether something is under way, and it is time to look at it.
+    pub fn is_poll_due(&self) -> bool {
+        self.due().is_some_and(|due| due <= self.now())
+    }
+
+    /// What was read before then is too old for this pass: a look was requested then, or a poll became due.
+    pub fn outdated_before(&self, requested: bool) -> At {
+        let now = self.now();
+        if requested {
+            return self.notes(|notes| *notes.request_met.get_or_insert(now));
+        }
+        self.due().filter(|due| *due <= now).unwrap_or_default()
+    }
+
+    /// Something is under way: when to look again; `moved` changes when something moves.
+    pub fn follow(&self, account: &Account, moved: u64) -> Duration {
+        account.follow(&self.key);
+        self.plan_poll(moved)
+    }
+
+    pub fn plan_poll(&self, moved: u64) -> Duration {
+        let settings = &self.context.settings;
+        let now = self.now();
+        self.notes(|notes| {
+            if !notes.following {
+                notes.following = true;
+                notes.due = At::default();
+            }
+            notes.plan_poll(moved, now, settings.poll_min, settings.poll_max)
+        })
+    }
+
+    /// Plans one look at a time at which a call that was announced, and not answered, has settled.
+    pub fn look_once_settled(&self) -> Duration {
+        let wait = self.context.settings.settled();
+        let due = self.now().plus(wait);
+        self.notes(|notes| (notes.following, notes.due) = (true, due));
+        wait
+    }
+
+    /// Nothing is under way any more.
+    pub fn settle(&self, account: &Account) {
+        if self.notes(|notes| std::mem::take(&mut notes.following)) {
+            account.unfollow(&self.key);
+        }
+    }
+}

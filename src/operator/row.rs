@@ -1,0 +1,228 @@
+//! What is done to one row of a share once that is decided, whoever declares it.
+
+use serde_json::{Map, Value};
+
+use crate::api::Reason;
+use crate::api::status::DriftEntry;
+use crate::cloudflare::{Error, ErrorClass};
+use crate::core::id::ShareId;
+use crate::core::row::{Seen as RowSeen, Step};
+
+use super::access::{Access, Stop};
+use super::apply::{Apply, Change, RowId};
+use super::drift;
+use super::inventory;
+use super::key::RowKey;
+use super::pass::Pass;
+use super::record::Recorded;
+use super::verdict::Verdict;
+use super::view::Seen;
+use super::waits::FRESH;
+use super::write::Write;
+
+/// One row, as a pass saw the share that it is of.
+pub struct Row<'a, K: Recorded> {
+    pub pass: &'a Pass<K>,
+    pub access: &'a Access,
+    pub seen: &'a Seen,
+    pub key: &'a RowKey,
+    /// How messages name it.
+    pub name: String,
+    /// What is wanted of it, if it is a resource.
+    pub meta: Map<String, Value>,
+}
+
+/// What became of an add that was announced.
+pub struct Added {
+    /// The call was made, or may have been: the announcement stands.
+    pub stands: bool,
+    pub outcome: Result<(), Stop>,
+}
+
+impl<K: Recorded> Row<'_, K> {
+    fn share(&self) -> &ShareId {
+        &self.seen.share.id
+    }
+
+    fn apply(&self) -> Apply<'_> {
+        Apply { context: &self.pass.context, access: self.access }
+    }
+
+    fn write(&self, item: String, what: String, value: &str, found: &str) -> Write {
+        Write { item, what, value: value.to_owned(), found: found.to_owned() }
+    }
+
+    pub fn adding(&self) -> Write {
+        self.write(self.key.to_string(), self.name.clone(), "present", "absent")
+    }
+
+    pub fn updating(&self) -> Write {
+        let text = |meta: &Map<String, Value>| Value::Object(meta.clone()).to_string();
+        let found = self.seen.resource(self.key).map(|row| text(&row.meta)).unwrap_or_default();
+        self.write(self.key.to_string(), format!("the meta of {}", self.name), &text(&self.meta), &found)
+    }
+
+    pub fn removing(&self) -> Write {
+        self.write(format!("remove {}", self.key), self.name.clone(), "absent", "present")
+    }
+
+    /// It was found in place: takes note of that, and returns what is recorded of its meta. What drifted counts as
+    /// written until it has stayed.
+    pub fn confirm(&self, row: RowSeen, drift: &[DriftEntry]) -> Option<String> {
+        let item = self.key.to_string();
+        let (now, patience) = (self.pass.now(), self.pass.context.settings.patience());
+        self.pass.notes(|notes| {
+            notes.confirm(self.key, now, patience);
+            if !drift.iter().any(|entry| entry.path.starts_with(&item)) {
+                notes.stayed(&item);
+            }
+        });
+        match row {
+            RowSeen::Live { differs: true } => Some(inventory::NEVER.to_owned()),
+            _ => inventory::meta_hash(&self.meta),
+        }
+    }
+
+    /// Adds it. The caller holds the permit and has announced it.
+    pub async fn add(&self) -> Added {
+        match self.apply().add(self.share(), self.key, &self.meta).await {
+            Ok(Change::Done(())) => {
+                let now = self.pass.now();
+                self.pass.notes(|notes| {
+                    notes.wrote(&self.adding(), now);
+                    notes.answered.insert(self.key.clone());
+                });
+                Added { stands: true, outcome: Ok(()) }
+            }
+            Ok(Change::Unsure(error)) => Added { stands: true, outcome: Err(Stop::Cloudflare(error)) },
+            Ok(Change::Not(error)) => Added { stands: false, outcome: self.add_refused(error).await },
+            Err(stop) => Added { stands: false, outcome: Err(stop) },
+        }
+    }
+
+    async fn add_refused(&self, error: Error) -> Result<(), Stop> {
+        let for_now = match error.class() {
+            // It may be there already, or the share is in a state that forbids it: look again.
+            ErrorClass::Conflict | ErrorClass::Gone => {
+                if self.is_there_after_all().await? {
+                    return Ok(());
+                }
+                " for now"
+            }
+            ErrorClass::Rejected => "",
+            ErrorClass::Retry | ErrorClass::Throttled | ErrorClass::Denied => return Err(Stop::Cloudflare(error)),
+        };
+        let message = format!("Cloudflare refuses {}{for_now}: {error}", self.name);
+        let now = self.pass.now();
+        self.pass.notes(|notes| notes.refuse(&self.key.to_string(), message, now));
+        Ok(())
+    }
+
+    async fn is_there_after_all(&self) -> Result<bool, Stop> {
+        // Who cannot look now looks before the next try.
+        self.read().await.inspect_err(|_| self.apply().stale(self.share()))?;
+        let picture = self.access.account.picture();
+        Ok(picture.seen(self.share()).is_some_and(|seen| is_live(seen, self.key)))
+    }
+
+    /// Writes the meta that is wanted.
+    pub async fn update(&self) -> Result<(), Stop> {
+        let Some(row) = self.seen.resource(self.key) else { return Ok(()) };
+        let change = self.apply().update_resource(self.share(), &row.id, &self.meta).await?;
+        let write = self.updating();
+        self.pass.note_answer(change, &write, &format!("Cloudflare refuses {}", write.what)).map(drop)
+    }
+
+    /// Removes it, and returns whether that was done; `instead`: how a share comes to lose its last resource.
+    pub async fn remove(&self, instead: &str) -> Result<bool, Stop> {
+        let Some(row) = self.id() else { return Ok(false) };
+        let change = self.apply().remove(self.share(), &row).await?;
+        let refused = if self.is_last() {
+            format!("{} stays, since Cloudflare does not remove the last resource of a share ({instead})", self.name)
+        } else {
+            format!("Cloudflare refuses to remove {}", self.name)
+        };
+        self.pass.note_answer(change, &self.removing(), &refused)
+    }
+
+    /// The refusal of its removal, while that holds.
+    pub fn removal_refused(&self) -> Option<Verdict> {
+        let reason = if self.is_last() { Reason::LastResource } else { Reason::Rejected };
+        self.pass.refusal(&self.removing().item, reason)
+    }
+
+    /// Whether it is a recipient that failed for good.
+    pub fn has_failed(&self) -> bool {
+        let RowKey::Recipient(account) = self.key else { return false };
+        let row = self.seen.recipient(account);
+        row.is_some_and(|row| row.errors.iter().any(|error| error.terminal)) && is_live(self.seen, self.key)
+    }
+
+    /// Removes a recipient that failed, to be added again. The caller has announced that.
+    pub async fn retry(&self) -> Result<(), Stop> {
+        let Some(row) = self.id() else { return Ok(()) };
+        match self.apply().remove(self.share(), &row).await? {
+            Change::Done(()) => Ok(()),
+            Change::Unsure(error) | Change::Not(error) => Err(Stop::Cloudflare(error)),
+        }
+    }
+
+    /// Whether it is a resource, and no other is left.
+    fn is_last(&self) -> bool {
+        matches!(self.key, RowKey::Resource { .. }) && self.seen.live_resources() <= 1
+    }
+
+    pub async fn read(&self) -> Result<(), Stop> {
+        match self.key {
+            RowKey::Recipient(_) => self.access.read_recipients(self.share()).await,
+            RowKey::Excluded(_) => self.access.read_excluded(self.share()).await,
+            RowKey::Resource { .. } => self.access.read_resources(self.share()).await,
+        }
+    }
+
+    /// Looks before anything is added or removed on the word of an old list; whether it did.
+    pub async fn read_if_old(&self) -> Result<bool, Stop> {
+        let old = self.seen.is_outdated(self.key, self.pass.since.minus(FRESH));
+        if old {
+            self.read().await?;
+        }
+        Ok(old)
+    }
+
+    /// What drift shows of a row that was in place once, and calls for this step now.
+    pub fn drift(&self, step: Step) -> Option<DriftEntry> {
+        let (path, desired, observed) = match step {
+            Step::Restore => {
+                let (desired, observed) = match self.key {
+                    RowKey::Recipient(account) => {
+                        let row = self.seen.recipient(account);
+                        ("associated", row.map_or("absent", |row| row.association_status.as_str()))
+                    }
+                    RowKey::Excluded(_) => ("excluded", "absent"),
+                    RowKey::Resource { .. } => ("active", "absent"),
+                };
+                (self.key.to_string(), desired.to_owned(), observed.to_owned())
+            }
+            Step::Update => {
+                let Write { value, found, .. } = self.updating();
+                (format!("{}.meta", self.key), value, found)
+            }
+            Step::Keep | Step::Read | Step::Add | Step::Confirm | Step::Wait => return None,
+            Step::Remove | Step::Forget | Step::Ignore => return None,
+        };
+        Some(drift::entry(path, &desired, &observed))
+    }
+
+    /// The id by which it is removed.
+    fn id(&self) -> Option<RowId> {
+        match self.key {
+            RowKey::Recipient(account) => self.seen.recipient(account).map(|row| RowId::Recipient(row.id.clone())),
+            RowKey::Excluded(account) => self.seen.excluded(account).map(|row| RowId::Excluded(row.id.clone())),
+            RowKey::Resource { .. } => self.seen.resource(self.key).map(|row| RowId::Resource(row.id.clone())),
+        }
+    }
+}
+
+fn is_live(seen: &Seen, key: &RowKey) -> bool {
+    matches!(seen.row(key, |_| false), RowSeen::Live { .. })
+}

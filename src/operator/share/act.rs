@@ -1,0 +1,208 @@
+//! What one round does to the rows of a share: record what is plain, then add, then change, then remove.
+
+use crate::api::Share;
+use crate::api::status::DriftEntry;
+use crate::core::create::Mode;
+use crate::core::id::ShareId;
+use crate::core::row::Step;
+
+use super::super::access::Stop;
+use super::super::clock;
+use super::super::declare::By;
+use super::super::inventory::{self, Entries, Entry};
+use super::super::key::RowKey;
+use super::super::row::Row;
+use super::super::view::Seen;
+use super::super::write::Write;
+use super::Work;
+use super::plan::{Basis, Known, Plan};
+use super::tend::Round;
+
+/// So many rows are announced at once.
+const BATCH: usize = 8;
+
+impl Work {
+    pub(super) fn row<'a>(&'a self, seen: &'a Seen, key: &'a RowKey) -> Row<'a, Share> {
+        let meta = self.wanted.all.get(key).map(|declaration| declaration.meta.clone()).unwrap_or_default();
+        Row { pass: &self.pass, access: &self.access, seen, key, name: self.label(key), meta }
+    }
+
+    pub(super) fn is_ours(&self, key: &RowKey) -> bool {
+        !matches!(self.wanted.all.get(key).map(|declaration| &declaration.by), Some(By::Child(_)) | None)
+    }
+
+    pub(super) fn plan(&self, seen: &Seen) -> Plan {
+        let entries = inventory::entries(&self.pass.status.inventory);
+        let basis = Basis {
+            wanted: &self.wanted,
+            share_id: self.pass.status.share_id.as_deref(),
+            entries: &entries,
+            settings: &self.pass.context.settings,
+            observing: self.mode == Mode::Observe,
+            known: (self.mode != Mode::Observe).then(|| {
+                self.pass.notes(|notes| Known {
+                    started: self.pass.context.started,
+                    confirmed: notes.confirmed.clone(),
+                    answered: notes.answered.clone(),
+                })
+            }),
+        };
+        basis.plan(seen)
+    }
+
+    /// One round: record what is plain, then add, then change, then remove.
+    pub(super) async fn act(&mut self, seen: &Seen, plan: &Plan) -> Result<Round, Stop> {
+        if self.mode != Mode::Manage {
+            return Ok(Round::Done);
+        }
+        self.inherit_last();
+        let mut entries = inventory::entries(&self.pass.status.inventory);
+        let before = entries.clone();
+        for (key, (step, row)) in &plan.steps {
+            match step {
+                Step::Confirm => {
+                    let meta = self.row(seen, key).confirm(*row, &self.pass.status.drift);
+                    entries.insert(key.clone(), Entry { intended_at: None, meta });
+                }
+                Step::Forget => {
+                    entries.remove(key);
+                }
+                Step::Keep => {
+                    if let (Some(entry), true) = (entries.get_mut(key), self.wanted.inline.contains_key(key)) {
+                        let hash = self.meta_hash(key);
+                        if entry.meta != hash {
+                            entry.meta = hash;
+                            self.pass.notes(|notes| notes.stayed(&key.to_string()));
+                        }
+                    }
+                }
+                Step::Read | Step::Add | Step::Restore | Step::Update | Step::Wait | Step::Remove | Step::Ignore => {}
+            }
+        }
+        if entries != before {
+            self.pass.status.inventory = inventory::inventory(&entries);
+            return Ok(Round::Again);
+        }
+        // Resources come last by key and first here: the same call shows how many recipients to expect.
+        if let Some(key) = plan.of(|step| step == Step::Read).last() {
+            self.row(seen, key).read().await?;
+            return Ok(Round::Again);
+        }
+        let mut adds = self.hopeful(plan, seen, |step| matches!(step, Step::Add | Step::Restore), |row| row.adding());
+        // Whoever is left out of a share that has nothing yet is so before it has.
+        if seen.live_resources() == 0 && adds.iter().any(|key| matches!(key, RowKey::Excluded(_))) {
+            adds.retain(|key| matches!(key, RowKey::Excluded(_)));
+        }
+        let updates = self.hopeful(plan, seen, |step| step == Step::Update, |row| row.updating());
+        let removals = self.due_removals(plan, seen);
+        if adds.is_empty() && updates.is_empty() && removals.is_empty() {
+            return Ok(self.held_back(plan).map_or(Round::Done, Round::Hold));
+        }
+        for key in adds.iter().chain(&removals) {
+            if self.row(seen, key).read_if_old().await? {
+                return Ok(Round::Again);
+            }
+        }
+        let drift = plan.steps.iter().filter_map(|(key, (step, _))| self.drift_of(key, *step, seen)).collect();
+        self.pass.show_drift(drift).await?;
+        if !adds.is_empty() {
+            self.add(seen, adds, entries).await?;
+        } else if let Some(key) = updates.first() {
+            self.row(seen, key).update().await?;
+        } else {
+            self.remove(seen, &removals).await?;
+        }
+        Ok(Round::Again)
+    }
+
+    /// A child's removal that was refused as the last resource is ours to finish: the child goes.
+    fn inherit_last(&mut self) {
+        let mut entries = inventory::entries(&self.pass.status.inventory);
+        for sibling in self.wanted.siblings.iter().filter(|s| s.doomed && s.is_last) {
+            entries.entry(sibling.row.clone()).or_default();
+        }
+        self.pass.status.inventory = inventory::inventory(&entries);
+    }
+
+    /// The rows that call for such a step, but for those of which it was refused a moment ago or is pointless.
+    pub(super) fn hopeful(
+        &self,
+        plan: &Plan,
+        seen: &Seen,
+        wanted: fn(Step) -> bool,
+        write: fn(&Row<'_, Share>) -> Write,
+    ) -> Vec<RowKey> {
+        let mut keys = plan.of(wanted);
+        keys.retain(|key| self.pass.hindrance(&write(&self.row(seen, key))).is_none());
+        keys
+    }
+
+    fn meta_hash(&self, key: &RowKey) -> Option<String> {
+        self.wanted.all.get(key).and_then(|declaration| inventory::meta_hash(&declaration.meta))
+    }
+
+    fn recorded_meta(&self, key: &RowKey) -> Option<String> {
+        inventory::entries(&self.pass.status.inventory).remove(key).and_then(|entry| entry.meta)
+    }
+
+    /// What a step says about drift: only what was in place once and is different now has drifted.
+    pub(super) fn drift_of(&self, key: &RowKey, step: Step, seen: &Seen) -> Option<DriftEntry> {
+        // The manifest says something new: an edit.
+        if step == Step::Update && self.mode == Mode::Manage && self.recorded_meta(key) != self.meta_hash(key) {
+            return None;
+        }
+        self.row(seen, key).drift(step)
+    }
+
+    /// Announces a batch, with the permit in hand, then sends it.
+    async fn add(&mut self, seen: &Seen, mut keys: Vec<RowKey>, mut entries: Entries) -> Result<(), Stop> {
+        keys.truncate(BATCH);
+        let _permit = self.access.permit(keys.len())?;
+        self.pass.context.may_write()?;
+        let now = self.pass.now();
+        for key in &keys {
+            entries.insert(key.clone(), Entry::intended(clock::time(now)));
+            self.pass.notes(|notes| notes.answered.remove(key));
+        }
+        self.pass.status.bound_uid = self.pass.object.metadata.uid.clone();
+        self.pass.status.inventory = inventory::inventory(&entries);
+        self.pass.save().await?;
+        let mut trouble = None;
+        for key in keys {
+            if trouble.is_some() {
+                // It was announced and is not sent: nothing can come of it.
+                entries.remove(&key);
+                continue;
+            }
+            let added = self.row(seen, &key).add().await;
+            if !added.stands {
+                entries.remove(&key);
+            }
+            trouble = added.outcome.err();
+        }
+        self.pass.status.inventory = inventory::inventory(&entries);
+        let Some(stop) = trouble else { return Ok(()) };
+        self.pass.save().await?;
+        Err(stop)
+    }
+
+    /// A person asks for another try: recipients that failed for good are removed, and then added again.
+    pub(super) async fn retry_failed(&mut self, id: &ShareId) -> Result<(), Stop> {
+        let Some(seen) = self.seen(id) else { return Ok(()) };
+        let inline = self.wanted.inline.keys();
+        let failed: Vec<RowKey> = inline.filter(|key| self.row(&seen, key).has_failed()).cloned().collect();
+        if failed.is_empty() {
+            return Ok(());
+        }
+        let mut entries = inventory::entries(&self.pass.status.inventory);
+        for key in &failed {
+            entries.insert(key.clone(), Entry::intended(inventory::settled_long_ago()));
+        }
+        self.pass.status.inventory = inventory::inventory(&entries);
+        self.pass.save().await?;
+        for key in &failed {
+            self.row(&seen, key).retry().await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,46 @@
+//! How a person says that shares which cannot be seen are meant to be gone, and what is told until then.
+
+use kube::ResourceExt;
+
+use crate::api::{CLOSE_BREAKER, Reason, Share};
+use crate::core::id::ShareId;
+use crate::core::time::At;
+
+use super::super::access::Access;
+use super::super::account::CLOCK;
+use super::super::key::Name;
+use super::super::pass::Pass;
+use super::super::verdict::{Verdict, breaker_told};
+use super::super::{sweep, waits};
+
+/// A person says that shares which cannot be seen are meant to be gone: all that vanished together, or this one.
+pub(super) fn close_breaker(pass: &mut Pass<Share>, access: &Access) {
+    let Some(confirmed) = vouched(pass.object.as_ref()) else { return };
+    if access.account.close_breaker(confirmed) {
+        tracing::warn!(account = %access.account.id, "the breaker was closed by hand");
+        sweep::wake_account(&pass.context, &access.account);
+    }
+    if breaker_told(&pass.status.conditions).is_some_and(|told| told <= confirmed.plus(CLOCK)) {
+        pass.status.seen_with = Some(access.account.fingerprint.to_string());
+    }
+}
+
+/// When a person said that what cannot be seen is meant to be gone.
+pub fn vouched<K: kube::Resource>(object: &K) -> Option<At> {
+    let time = object.annotations().get(CLOSE_BREAKER)?.parse::<k8s_openapi::jiff::Timestamp>();
+    time.ok().map(|time| At(time.as_millisecond()))
+}
+
+/// What to tell where a credential does not show a share that another one showed.
+pub fn hidden<K: kube::Resource<DynamicType = ()>>(object: &K, id: &ShareId, secret: &Name) -> Verdict {
+    let message = format!(
+        "share {id} cannot be seen with the credential in Secret {}, which has never shown it: most likely it is one of \
+         another account. Nothing is made anew or let go. Put the right credential there; or, if the share is meant to \
+         be gone: kubectl annotate --overwrite {} {} -n {} {CLOSE_BREAKER}=$(date -u +%FT%TZ)",
+        secret.name,
+        K::kind(&()).to_lowercase(),
+        object.name_any(),
+        object.namespace().unwrap_or_default(),
+    );
+    Verdict::blind(Reason::BreakerOpen, message).again(waits::BREAKER)
+}

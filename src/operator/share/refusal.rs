@@ -1,0 +1,159 @@
+//! Why nothing is done about a share now, and what to write instead.
+
+use crate::api::{Reason, Share};
+use crate::core::create::{Mode, Refusal, Wait};
+use crate::core::id::ShareId;
+
+use super::super::objects::{self, Objects};
+use super::super::verdict::Verdict;
+use super::super::waits;
+use super::Work;
+use super::breaker::hidden;
+use super::want::Wanted;
+
+impl Work {
+    /// What the installer or an earlier manifest rules out, whatever is found at Cloudflare.
+    pub(super) fn forbidden(&self) -> Option<Verdict> {
+        if self.mode != Mode::Manage || self.pass.is_doomed() {
+            return None;
+        }
+        if self.wanted.organization.is_some() && !self.organization_is_allowed() {
+            let message = "shares with a whole organization are not allowed in this namespace: the installer lists the \
+                           allowed ones (--organization-shares)";
+            return Some(Verdict::stalled(Reason::OrganizationNotAllowed, message));
+        }
+        let (wanted, recorded) = (self.wanted.share_id.as_ref()?, self.pass.status.share_id.as_ref()?);
+        (wanted.as_str() != recorded).then(|| {
+            let message = format!(
+                "this object has share {recorded}, and spec.shareID names {wanted}: to keep the one it has, write its \
+                 id; to take over the other, delete this object and apply it anew (deletionPolicy: Retain keeps the \
+                 share it has)"
+            );
+            Verdict::stalled(Reason::Invalid, message)
+        })
+    }
+
+    pub(super) fn waiting(&mut self, wait: Wait) -> Verdict {
+        let settle = self.pass.context.settings.settle_time;
+        match wait {
+            Wait::Recipients => Verdict::working(
+                Reason::WaitingForRecipients,
+                "no recipient is declared yet: list some in spec.recipients, or apply ShareRecipient objects",
+            ),
+            Wait::Resources => Verdict::working(
+                Reason::WaitingForResources,
+                "no resource is declared yet: list some in spec.resources, or apply ShareResource objects",
+            ),
+            Wait::Children => {
+                Verdict::working(Reason::Progressing, "waiting for ShareRecipient and ShareResource objects to arrive")
+                    .again(waits::HANDSHAKE)
+            }
+            Wait::Settle => Verdict::working(
+                Reason::Creating,
+                format!(
+                    "the answer to the create call was lost; looking for the share it may have made, for {} s in all",
+                    settle.as_secs()
+                ),
+            )
+            .again((settle / 16).max(waits::HANDSHAKE)),
+            Wait::Backoff => self.backing_off(),
+            Wait::Thaw => match (&self.pass.status.share_id, &self.pass.status.intent) {
+                (Some(id), None) if self.pass.is_doomed() => self.frozen(&format!(
+                    "share {id} is not deleted; to let this object go and keep the share, set deletionPolicy: Retain"
+                )),
+                (Some(id), None) => self.frozen(&format!("share {id} is not there, and is not made anew")),
+                (_, _) => self.frozen("the create call that was under way is not resolved"),
+            },
+            Wait::Sight => match (self.share_id(), self.access.account.breaker()) {
+                (Some(id), None) => hidden(self.pass.object.as_ref(), &id, &objects::secret_of(&self.pass.object)),
+                (_, _) => self.frozen("the share is not there"),
+            },
+            Wait::Leaving | Wait::Confirmation => unreachable!("handled where it is met"),
+        }
+    }
+
+    pub(super) fn frozen(&self, what: &str) -> Verdict {
+        match self.access.account.breaker() {
+            Some(message) => Verdict::blind(Reason::BreakerOpen, message).quiet(self.access.account.is_told()),
+            None if self.pass.context.settings.read_only => {
+                Verdict::stalled(Reason::Observed, format!("the operator runs with --read-only: {what}"))
+            }
+            None => Verdict::stalled(Reason::Observed, format!("managementPolicy is Observe: {what}")),
+        }
+    }
+
+    pub(super) fn refused(&self, refusal: Refusal) -> Verdict {
+        let id = self.share_id();
+        refused(refusal, &self.pass.object, &self.wanted, &self.pass.context.objects, id.as_ref())
+    }
+}
+
+/// Why nothing is done, and what to write instead.
+pub fn refused(refusal: Refusal, share: &Share, wanted: &Wanted, objects: &Objects, id: Option<&ShareId>) -> Verdict {
+    let name = wanted.name.clone().unwrap_or_default();
+    let list = |ids: &[ShareId]| ids.iter().map(ShareId::as_str).collect::<Vec<_>>().join(", ");
+    match refusal {
+        Refusal::Claimed => {
+            let id = id.map(ShareId::as_str).or(share.spec.share_id.as_deref());
+            let rival = objects.rival(share, id);
+            let rival = rival.map_or("another object".to_owned(), |rival| format!("the older Share {rival}"));
+            Verdict::stalled(
+                Reason::Claimed,
+                format!("{rival} has this share: delete one of the two, or give this one another spec.name"),
+            )
+        }
+        Refusal::NameTaken(ids) => Verdict::stalled(
+            Reason::NameTaken,
+            format!(
+                "a share named {name} exists (id {}): write `shareID: {}` to take it over, or another spec.name \
+                 to make a new one",
+                list(&ids),
+                ids.first().map(ShareId::as_str).unwrap_or_default()
+            ),
+        )
+        .again(waits::PERSON),
+        Refusal::Ambiguous(ids) if ids.len() == 1 => {
+            let rival = ids.first().and_then(|id| objects.rival(share, Some(id.as_str())));
+            let rival = rival.map_or("another object".to_owned(), |rival| format!("Share {rival}"));
+            Verdict::stalled(
+                Reason::Claimed,
+                format!(
+                    "{rival} has the one share named {name} (id {}): delete one of the two, or give this one another \
+                     spec.name",
+                    list(&ids)
+                ),
+            )
+            .again(waits::PERSON)
+        }
+        Refusal::Ambiguous(ids) => Verdict::stalled(
+            Reason::Ambiguous,
+            format!(
+                "{} shares named {name} could be meant (ids {}): write `shareID:` with the right one",
+                ids.len(),
+                list(&ids)
+            ),
+        )
+        .again(waits::PERSON),
+        Refusal::NotFound => {
+            let id = id.map(ShareId::as_str).or(share.spec.share_id.as_deref()).unwrap_or_default();
+            Verdict::stalled(
+                Reason::ShareNotFound,
+                format!(
+                    "share {id} does not exist in account {}: a share that was taken over is not made anew. \
+                     Correct spec.shareID, or delete this object and apply one without shareID",
+                    wanted.owner
+                ),
+            )
+            .again(waits::PERSON)
+        }
+        Refusal::TargetMismatch => Verdict::stalled(
+            Reason::TargetMismatch,
+            "the share has another target (accounts or organization) than this manifest, and a target cannot be \
+             changed: declare the same target, or use another share",
+        ),
+        Refusal::Nothing => Verdict::stalled(
+            Reason::Differs,
+            format!("observed: there is no live share named {name} in account {}", wanted.owner),
+        ),
+    }
+}

@@ -1,0 +1,105 @@
+//! How one row stands, and what messages call it.
+
+use crate::api::REQUESTED_AT;
+use crate::api::status::RecipientCounts;
+use crate::cloudflare::{AssociationStatus, ResourceStatus};
+use crate::core::row::Step;
+
+use super::super::key::RowKey;
+use super::super::view::Seen;
+
+/// How one declared row stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Standing {
+    pub state: State,
+    /// Cloudflare's own word, or ours where it has none.
+    pub word: String,
+    pub message: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    InPlace,
+    Pending,
+    /// It failed, and Cloudflare tries again.
+    Failing,
+    /// It failed for good.
+    Failed,
+    /// Cloudflare refused the call.
+    Refused,
+}
+
+impl Standing {
+    /// What is told of a row that failed for good.
+    pub fn given_up(&self, name: &str) -> String {
+        format!(
+            "{name} failed: {}. Cloudflare does not try again: mend it there, then annotate this object with \
+             {REQUESTED_AT}=$(date -u +%FT%TZ)",
+            self.message
+        )
+    }
+}
+
+/// How a row stands, by what was seen of it alone.
+pub fn standing(key: &RowKey, seen: &Seen, step: Option<Step>) -> Standing {
+    let pending = |word: &str| Standing { state: State::Pending, word: word.to_owned(), message: String::new() };
+    match key {
+        RowKey::Recipient(account) => match seen.recipient(account) {
+            None => pending("absent"),
+            Some(row) => {
+                let word = row.association_status.to_string();
+                if let Some(error) = row.errors.iter().find(|e| e.terminal).or_else(|| row.errors.first()) {
+                    let state = if error.terminal { State::Failed } else { State::Failing };
+                    let message = format!("{} (resource {})", error.error, error.resource_id);
+                    return Standing { state, word, message };
+                }
+                let state = match row.association_status {
+                    AssociationStatus::Associated => State::InPlace,
+                    AssociationStatus::Associating
+                    | AssociationStatus::Disassociating
+                    | AssociationStatus::Disassociated
+                    | AssociationStatus::Other(_) => State::Pending,
+                };
+                Standing { state, word, message: String::new() }
+            }
+        },
+        RowKey::Excluded(account) => match seen.excluded(account) {
+            None => pending("not excluded"),
+            Some(_) => Standing { state: State::InPlace, word: "excluded".into(), message: String::new() },
+        },
+        RowKey::Resource { .. } => match seen.resource(key) {
+            None => pending("absent"),
+            Some(row) => {
+                let word = row.status.to_string();
+                let differs = step == Some(Step::Update);
+                let state =
+                    if row.status == ResourceStatus::Active && !differs { State::InPlace } else { State::Pending };
+                let message = if differs { "its meta differs".to_owned() } else { String::new() };
+                Standing { state, word, message }
+            }
+        },
+    }
+}
+
+/// Whether as many recipients are associated as was told, and none on its way.
+pub fn are_as_told(seen: &Seen, told: &RecipientCounts) -> bool {
+    let counts = seen.counts.unwrap_or_default();
+    let counted = |n: u64| i32::try_from(n).unwrap_or(i32::MAX);
+    counts.associating == 0
+        && counts.disassociating == 0
+        && counted(counts.associated) == told.in_place
+        && counted(counts.disassociated) == told.disassociated
+}
+
+/// A row's name in messages, by its label where there is one.
+pub fn label(key: &RowKey, label: Option<&str>) -> String {
+    let (what, id) = match key {
+        RowKey::Recipient(account) => ("recipient", account.to_string()),
+        RowKey::Excluded(account) => ("excluded account", account.to_string()),
+        RowKey::Resource { kind, id, .. } => ("resource", format!("{kind}/{id}")),
+    };
+    match label {
+        Some(label) => format!("{what} {label} ({id})"),
+        None => format!("{what} {id}"),
+    }
+}

@@ -1,0 +1,84 @@
+//! What the manifest of a Share wants, checked, with what other objects declare for it.
+
+use std::collections::BTreeMap;
+
+use kube::ResourceExt;
+
+use crate::api::Share;
+use crate::api::share::{AdoptionPolicy, DeletionPolicy, ManagementPolicy};
+use crate::api::status::ShareStatus;
+use crate::core::guard::Limit;
+use crate::core::id::{AccountId, OrganizationId, ShareId};
+
+use super::super::declare::{self, By, Declaration, Sibling};
+use super::super::key::{Name, RowKey};
+use super::super::objects::Objects;
+use super::removals::removal_limit;
+
+/// A Share's manifest, checked, with what others declare for it.
+pub struct Wanted {
+    pub owner: AccountId,
+    pub name: Option<String>,
+    pub organization: Option<OrganizationId>,
+    pub inline: BTreeMap<RowKey, Declaration>,
+    pub siblings: Vec<Sibling>,
+    pub all: BTreeMap<RowKey, Declaration>,
+    pub share_id: Option<ShareId>,
+    pub adoption: AdoptionPolicy,
+    pub observe: bool,
+    pub prune: bool,
+    pub max_removals: Limit,
+    /// The manifest asks that the share stay on deletion; absent: depends on whether it was adopted.
+    pub retain: Option<bool>,
+}
+
+/// What the manifest and the children want, with every id checked.
+pub fn want(share: &Share, objects: &Objects) -> Result<Wanted, String> {
+    let spec = &share.spec;
+    let owner = declare::account(&spec.account_id, "spec.accountID")?;
+    let organization = match &spec.organization {
+        Some(target) => {
+            Some(OrganizationId::parse(&target.id).map_err(|error| format!("spec.organization.id: {error}"))?)
+        }
+        None => None,
+    };
+    let share_id = match &spec.share_id {
+        Some(id) => Some(ShareId::parse(id).map_err(|error| format!("spec.shareID: {error}"))?),
+        None => None,
+    };
+    let max_removals = removal_limit(share)?;
+    let name = spec.name.clone().or_else(|| share_id.is_none().then(|| share.name_any()));
+    let inline = declare::inline(share, &owner)?;
+    let siblings = declare::siblings(objects, &Name::of(share), &owner);
+    let all = declare::all(&inline, &siblings);
+    Ok(Wanted {
+        owner,
+        name,
+        organization,
+        inline,
+        siblings,
+        all,
+        share_id,
+        adoption: spec.adoption_policy.unwrap_or_default(),
+        observe: spec.management_policy == Some(ManagementPolicy::Observe),
+        prune: spec.prune == Some(true),
+        max_removals,
+        retain: spec.deletion_policy.map(|policy| policy == DeletionPolicy::Retain),
+    })
+}
+
+impl Wanted {
+    /// Children that have not yet noted down the share that stays: without its id they could never remove their rows.
+    pub(super) fn children_lag(&self, status: &ShareStatus) -> bool {
+        let lags = |sibling: &Sibling| {
+            let wins = self.all.get(&sibling.row).is_some_and(|d| d.by == By::Child(sibling.key.clone()));
+            let fits = self.organization.is_none() || !matches!(sibling.row, RowKey::Recipient(_));
+            (wins || sibling.doomed)
+                && fits
+                && !sibling.suspended
+                && sibling.settled_in
+                && sibling.share_id != status.share_id
+        };
+        status.share_id.is_some() && self.siblings.iter().any(lags)
+    }
+}

@@ -1,0 +1,70 @@
+//! Whether a value is written once more, and what the answer to the write means.
+
+use crate::api::Reason;
+use crate::cloudflare::ErrorClass;
+
+use super::access::Stop;
+use super::apply::Change;
+use super::pass::Pass;
+use super::record::Recorded;
+use super::verdict::Verdict;
+
+/// One value that is written in place of another.
+#[derive(Debug, Clone)]
+pub struct Write {
+    /// What the notes call it.
+    pub item: String,
+    /// What messages call it.
+    pub what: String,
+    pub value: String,
+    pub found: String,
+}
+
+impl<K: Recorded> Pass<K> {
+    /// The refusal of an item that still holds; it is tried again by itself.
+    pub fn refusal(&self, item: &str, reason: Reason) -> Option<Verdict> {
+        let now = self.now();
+        let refused = self.notes(|notes| notes.refusal(item, now).cloned())?;
+        Some(Verdict::stalled(reason, refused.message).again(refused.until.since(now)))
+    }
+
+    /// What did not stay, however often it was written.
+    pub fn pointless(&self, write: &Write) -> Option<Verdict> {
+        let Write { what, value, found, .. } = write;
+        self.notes(|notes| notes.is_pointless(write)).then(|| {
+            Verdict::stalled(
+                Reason::NotConverging,
+                format!(
+                    "{what} was written twice as {value} and reads back as {found}: most likely somebody else writes it \
+                     too. Stopped until one of the two changes"
+                ),
+            )
+        })
+    }
+
+    /// Why a value is not written now: it was refused a moment ago, or is pointless.
+    pub fn hindrance(&self, write: &Write) -> Option<Verdict> {
+        self.refusal(&write.item, Reason::Rejected).or_else(|| self.pointless(write))
+    }
+
+    /// Takes note of what became of a write, and returns whether it was made; `refused`: how that is told.
+    pub fn note_answer(&self, change: Change<()>, write: &Write, refused: &str) -> Result<bool, Stop> {
+        let now = self.now();
+        match change {
+            Change::Done(()) => {
+                self.notes(|notes| notes.wrote(write, now));
+                Ok(true)
+            }
+            Change::Unsure(error) => Err(Stop::Cloudflare(error)),
+            Change::Not(error) => match error.class() {
+                ErrorClass::Rejected | ErrorClass::Conflict => {
+                    self.notes(|notes| notes.refuse(&write.item, format!("{refused}: {error}"), now));
+                    Ok(false)
+                }
+                ErrorClass::Retry | ErrorClass::Throttled | ErrorClass::Denied | ErrorClass::Gone => {
+                    Err(Stop::Cloudflare(error))
+                }
+            },
+        }
+    }
+}
