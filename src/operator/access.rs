@@ -33,6 +33,8 @@ pub enum Stop {
     Conflict,
     /// The process ends, or does not lead any more.
     Stopping,
+    /// A call that was announced did not leave in time: it is announced anew.
+    Late,
     Cloudflare(Error),
     Kubernetes(kube::Error),
 }
@@ -385,4 +387,21 @@ where
         }
     }
     Err(E::from(Error::Lost { cause: format!("the list has more than {MAX_PAGES} pages") }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_list_without_end_is_an_error_and_not_its_end() {
+        let mut asked = 0;
+        let endless = |page| {
+            asked = page;
+            let rows = (0..FULL_PAGE).collect::<Vec<u32>>();
+            async move { Ok::<_, Error>(Page { rows, page, total_pages: None, total_count: None }) }
+        };
+        assert!(read_pages(endless).await.is_err());
+        assert_eq!(asked, MAX_PAGES);
+    }
 }

@@ -8,6 +8,7 @@ use crate::cloudflare::{
     Error, ErrorClass, NewResource, NewShare, Recipient, Share, ShareResource, ShareStatus, Target, WriteOutcome,
 };
 use crate::core::id::{RecipientId, ShareId, ShareResourceId};
+use crate::core::time::At;
 
 use super::access::{Access, Stop};
 use super::context::Context;
@@ -57,9 +58,17 @@ impl Apply<'_> {
         }
     }
 
-    /// The one call that cannot be repeated. The caller holds the permit and has announced it.
-    pub async fn create_share(&self, share: &NewShare) -> Result<Change<Share>, Stop> {
+    /// Whether an announced call may start now. It counts as settled so long after it was announced, so it must not
+    /// leave late: the process may have been stopped meanwhile, or the calls before it took long.
+    fn may_send_announced(&self, at: At) -> Result<(), Stop> {
         self.may_send()?;
+        let late = self.access.clock.now().since(at) > self.context.settings.call_timeout;
+        if late { Err(Stop::Late) } else { Ok(()) }
+    }
+
+    /// The one call that cannot be repeated. The caller holds the permit and has announced it.
+    pub async fn create_share(&self, share: &NewShare, announced: At) -> Result<Change<Share>, Stop> {
+        self.may_send_announced(announced)?;
         let Access { client, credential, account, .. } = self.access;
         let answer = self.access.heed(client.create_share(credential, &account.id, share).await);
         // An answer about another name is an answer to another request.
@@ -111,8 +120,14 @@ impl Apply<'_> {
     }
 
     /// Adds one recipient, excluded account or resource. The caller holds the permit and has announced it.
-    pub async fn add(&self, id: &ShareId, key: &RowKey, meta: &Map<String, Value>) -> Result<Change<()>, Stop> {
-        self.may_send()?;
+    pub async fn add(
+        &self,
+        id: &ShareId,
+        key: &RowKey,
+        meta: &Map<String, Value>,
+        announced: At,
+    ) -> Result<Change<()>, Stop> {
+        self.may_send_announced(announced)?;
         let Access { client, credential, account, .. } = self.access;
         let answer = match key {
             RowKey::Recipient(recipient) => {

@@ -26,6 +26,9 @@ use super::record::Records;
 use super::sweep;
 use super::wakes::Wakes;
 
+/// How far apart objects tell what many have to tell at once.
+const TELLING: Duration = Duration::from_millis(50);
+
 /// What the installer decided.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
@@ -77,6 +80,8 @@ pub struct Context {
     pub accounts: Mutex<HashMap<(Fingerprint, AccountId), Arc<Account>>>,
     /// When recipients were removed lately, by Share.
     pub removals: Mutex<HashMap<super::key::Name, Vec<At>>>,
+    /// When the next object may tell what many have to tell at once.
+    pub turns: Mutex<At>,
     /// One at a time works on a remote share: its object and its children.
     pub gates: Mutex<HashMap<super::key::Name, Arc<tokio::sync::Mutex<()>>>>,
 }
@@ -104,6 +109,14 @@ impl Context {
     pub fn count_removal(&self, share: &super::key::Name) {
         let mut removals = self.removals.lock().unwrap_or_else(PoisonError::into_inner);
         removals.entry(share.clone()).or_default().push(self.clock.now());
+    }
+
+    /// When an object may tell what many have to tell at once: so the API server is not flooded.
+    pub fn turn(&self, now: At) -> At {
+        let mut next = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = now.max(*next);
+        *next = turn.plus(TELLING);
+        turn
     }
 
     /// How many recipients of this Share were removed lately.

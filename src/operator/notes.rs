@@ -46,6 +46,8 @@ pub struct Notes {
     pub edited_at: At,
     /// Since when it waits for its turn, if it does.
     pub waiting: Option<At>,
+    /// When it may tell what many objects have to tell at once.
+    pub turn: Option<At>,
     /// Rows whose call has taken effect, and that were not found in place yet.
     pub answered: HashSet<RowKey>,
     /// When rows were found in place lately, by key.

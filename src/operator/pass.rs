@@ -174,6 +174,12 @@ impl<K: Recorded> Pass<K> {
         let before = verdict::readiness(told.conditions).map(|(s, r)| (s.to_owned(), r.to_owned()));
         verdict::conclude(told.conditions, &verdict, drifted, generation, &now);
         let after = verdict::readiness(told.conditions).map(|(s, r)| (s.to_owned(), r.to_owned()));
+        if verdict.common
+            && before != after
+            && let Some(wait) = self.turn()
+        {
+            return Ok(Some(wait));
+        }
         if before != after {
             let note = match (verdict.ready, verdict.course) {
                 (Readiness::True, _) => Some(Note::normal(verdict.reason)),
@@ -188,6 +194,17 @@ impl<K: Recorded> Pass<K> {
         self.save().await?;
         self.notes(|notes| (notes.failures, notes.failing_since) = (0, None));
         Ok(verdict.again)
+    }
+
+    /// How long to wait before the object may tell what many have to tell at once.
+    fn turn(&self) -> Option<Duration> {
+        let now = self.now();
+        let turn = self.notes(|notes| *notes.turn.get_or_insert_with(|| self.context.turn(now)));
+        let wait = turn.since(now);
+        if wait.is_zero() {
+            self.notes(|notes| notes.turn = None);
+        }
+        Some(wait).filter(|wait| !wait.is_zero())
     }
 
     /// Ends a pass that has no credential; `made`: what stays at Cloudflare though the object is being deleted.
@@ -252,7 +269,7 @@ impl<K: Recorded> Pass<K> {
                 );
                 if long {
                     let told = access.account.is_told();
-                    Verdict::blind(Reason::Denied, message).again(wait.max(Duration::from_secs(30))).quiet(told)
+                    Verdict::blind(Reason::Denied, message).again(wait.max(Duration::from_secs(30))).common(told)
                 } else {
                     Verdict::unknown(Reason::Denied, message).again(wait)
                 }

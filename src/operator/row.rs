@@ -7,6 +7,7 @@ use crate::api::status::DriftEntry;
 use crate::cloudflare::{Error, ErrorClass};
 use crate::core::id::ShareId;
 use crate::core::row::{Seen as RowSeen, Step};
+use crate::core::time::At;
 
 use super::access::{Access, Stop};
 use super::apply::{Apply, Change, RowId};
@@ -84,8 +85,8 @@ impl<K: Recorded> Row<'_, K> {
     }
 
     /// Adds it. The caller holds the permit and has announced it.
-    pub async fn add(&self) -> Added {
-        match self.apply().add(self.share(), self.key, &self.meta).await {
+    pub async fn add(&self, announced: At) -> Added {
+        match self.apply().add(self.share(), self.key, &self.meta, announced).await {
             Ok(Change::Done(())) => {
                 let now = self.pass.now();
                 self.pass.notes(|notes| {

@@ -137,6 +137,7 @@ async fn work(
         stopping: AtomicBool::new(false),
         accounts: Default::default(),
         removals: Default::default(),
+        turns: Default::default(),
         gates: Default::default(),
     });
     let (stop_sender, stop) = watch::channel(false);
@@ -288,7 +289,7 @@ where
         Ok(Err(Stop::Queued)) => Action::requeue(Duration::from_secs(60)),
         Ok(Err(Stop::Occupied)) => Action::requeue(OCCUPIED),
         Ok(Err(Stop::Conflict)) => Action::requeue(Duration::from_millis(300)),
-        Ok(Err(Stop::Stopping)) => Action::requeue(waits::MOMENT),
+        Ok(Err(Stop::Stopping | Stop::Late)) => Action::requeue(waits::MOMENT),
         Ok(Err(Stop::Kubernetes(kube::Error::Api(status)))) if status.code == 404 => Action::await_change(),
         Ok(Err(Stop::Kubernetes(error))) => {
             tracing::warn!(%error, "the API server refused or failed");

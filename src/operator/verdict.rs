@@ -10,6 +10,8 @@ use crate::core::time::At;
 
 use super::waits;
 
+/// How an error cites the id of the answer.
+const RAY: &str = "(ray ";
 /// Longest message of a condition.
 const MAX_MESSAGE: usize = 1000;
 
@@ -38,13 +40,15 @@ pub struct Verdict {
     pub message: String,
     /// When to look again without being woken.
     pub again: Option<Duration>,
-    /// It is about the whole credential, and another object has an Event about it.
+    /// It is about the whole credential, so that many objects say it at once.
+    pub common: bool,
+    /// Another object has an Event about it.
     pub quiet: bool,
 }
 
 impl Verdict {
     fn new(ready: Readiness, course: Course, reason: Reason, message: impl Into<String>) -> Verdict {
-        Verdict { ready, course, reason, message: message.into(), again: None, quiet: false }
+        Verdict { ready, course, reason, message: message.into(), again: None, common: false, quiet: false }
     }
 
     pub fn ready(reason: Reason, message: impl Into<String>) -> Verdict {
@@ -79,8 +83,9 @@ impl Verdict {
         Verdict::working(Reason::Progressing, "still at work").again(waits::HICCUP)
     }
 
-    pub fn quiet(self, quiet: bool) -> Verdict {
-        Verdict { quiet, ..self }
+    /// It is about the whole credential; `told`: another object has an Event about it.
+    pub fn common(self, told: bool) -> Verdict {
+        Verdict { common: true, quiet: told, ..self }
     }
 
     pub fn resting(mut self) -> Verdict {
@@ -152,11 +157,24 @@ fn set(
     };
     match conditions.iter_mut().find(|condition| condition.type_ == kind.as_str()) {
         Some(old) => {
+            let message = latest(&old.message, fresh.message);
             let since = if old.status == status { old.last_transition_time.clone() } else { now.clone() };
-            *old = Condition { last_transition_time: since, ..fresh };
+            *old = Condition { last_transition_time: since, message, ..fresh };
         }
         None => conditions.push(fresh),
     }
+}
+
+/// What is told: the old message where the new one says the same of another answer, or nothing would come to rest.
+pub fn latest(old: &str, fresh: String) -> String {
+    if without_rays(old) == without_rays(&fresh) { old.to_owned() } else { fresh }
+}
+
+/// A text without the ids of the answers that it cites.
+fn without_rays(text: &str) -> String {
+    let mut parts = text.split(RAY);
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| text + part.split_once(')').map_or(part, |(_, rest)| rest))
 }
 
 /// Since when an object says that its share is missed, and that a person is needed.
@@ -196,6 +214,18 @@ mod tests {
             assert_eq!(has(ConditionType::Reconciling), verdict.course == Course::Reconciling);
             assert_eq!(has(ConditionType::Stalled), verdict.course == Course::Stalled);
         }
+    }
+
+    #[test]
+    fn the_same_refusal_with_another_ray_is_the_same_message() {
+        let mut conditions = Vec::new();
+        let verdict = |message: &str| Verdict::blind(Reason::Denied, message);
+        conclude(&mut conditions, &verdict("no (ray a1): see (b)"), None, 1, &time(1));
+        let before = conditions.clone();
+        conclude(&mut conditions, &verdict("no (ray c2): see (b)"), None, 1, &time(2));
+        assert_eq!(conditions, before);
+        conclude(&mut conditions, &verdict("no (ray c2): see (d)"), None, 1, &time(3));
+        assert_eq!(conditions[0].message, "no (ray c2): see (d)");
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! Whether the operator lives through the ends and silences of the API server, in a cluster of its own.
 
-use cfshare_simulator::Edit;
+use std::time::{Duration, Instant};
+
+use cfshare_simulator::{Action, Edit, Release, Rule};
 use cfshare_testbed::Component;
+use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
 
 use crate::Test;
@@ -11,6 +14,7 @@ use crate::scene::{PATIENCE, World, ids};
 
 pub const TESTS: &[Test] = &[
     ("apiserver: restarts of kube-apiserver and etcd in the middle of work lose and double nothing", restarts),
+    ("apiserver: what was announced and held up is announced anew, not sent late", late),
     ("apiserver: an object that cannot be read stops nobody, and is left alone until it can", unreadable),
 ];
 
@@ -57,6 +61,43 @@ fn restarts(_: &World) {
     scene.kubectl(&["delete", "share", "--all", "--timeout=60s"]);
     scene.wait_nothing();
     assert!(world.operator.running(), "{}", world.operator.log());
+}
+
+/// A call counts as settled some time after it was announced, so it must leave soon after.
+fn late(_: &World) {
+    let world = World::start().expect("a world of its own");
+    let scene = world.own_scene();
+    let limit = Duration::from_secs(2);
+    let _operator = own::start(&scene, &[("--call-timeout", "2s")]);
+    let [a, x] = ids();
+    let list = Rule::once("GET", "/accounts/*/shares", Action::HoldAfter {}).account(&scene.account);
+    world.simulator.fault(list);
+    // With the finalizer the announcement is the first write.
+    let share = scene.share("waf", &[&a], &[&x], "");
+    scene.apply(&share.replacen("metadata: {", "metadata: {finalizers: [cfshare.dev/finalizer], ", 1));
+    let held = world.simulator.wait_held(PATIENCE, |held| held.account.as_deref() == Some(&scene.account));
+    // The announcement is on its way for longer than it may stand.
+    world.cluster.pause(Component::ApiServer);
+    world.simulator.release(held.expect("a look").id, Release::Go).expect("it goes on");
+    let start = Instant::now();
+    scene.wait("time to pass", || start.elapsed() > 2 * limit);
+    world.cluster.resume(Component::ApiServer);
+    scene.wait_ready("share", "waf");
+
+    let (audit, _) = world.cluster.audit_since(0).expect("an audit log");
+    let announced: Vec<Timestamp> = audit
+        .iter()
+        .filter(|entry| entry["objectRef"]["subresource"] == "status")
+        .flat_map(|entry| entry["requestObject"]["status"]["inventory"]["recipients"].as_array().into_iter().flatten())
+        .filter_map(|row| row["intendedAt"].as_str()?.parse().ok())
+        .collect();
+    let sent = scene.journal().into_iter().find(|entry| entry.changing);
+    let sent = Timestamp::from_microsecond(sent.expect("the call").at).expect("a time");
+    let waited = announced.iter().map(|at| sent.duration_since(*at).as_secs_f64()).filter(|age| *age >= -1.0);
+    let waited = waited.fold(f64::INFINITY, f64::min);
+    // Announcements have whole seconds, the next ones.
+    assert!(waited < limit.as_secs_f64(), "sent {waited} s after it was announced: {announced:?}");
+    only_share(&scene.state(), &[&a], &[&x]);
 }
 
 /// The shared schema must stay strict: this loosens that of a cluster of its own.

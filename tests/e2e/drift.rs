@@ -19,6 +19,8 @@ pub const TESTS: &[Test] = &[
     ("drift: meta that does not stay is written twice and no more", meta_fight),
     ("drift: a name that does not stay is written twice and no more", name_fight),
     ("drift: a recipient that does not stay is added twice and no more", recipient_fight),
+    ("drift: the row of an object that does not stay is added twice and no more", object_fight),
+    ("drift: the row of an object that goes and does not stay removed is removed twice and no more", removal_fight),
 ];
 
 fn settled(scene: &Scene, recipients: &[&str], resources: &[&str]) -> String {
@@ -204,25 +206,30 @@ fn deleted_with_objects(world: &World) {
     scene.wait_nothing();
 }
 
-/// Changes back what the operator puts right, until it gives up.
-fn fight(scene: &Scene, mut edit: impl FnMut() -> Edit, is_mended: impl Fn(&cfshare_simulator::ShareState) -> bool) {
+/// Changes back what the operator puts right for that object, until it gives up.
+fn fight(
+    scene: &Scene,
+    (kind, name): (&str, &str),
+    edit: impl Fn() -> Edit,
+    is_mended: impl Fn(&cfshare_simulator::ShareState) -> bool,
+) {
     let start = scene.changes().len();
     for round in 1..=2 {
         scene.world.simulator.edit(edit()).expect("an edit");
         scene.wait_state("it put right", |shares| is_mended(&shares[0]));
-        scene.wait_ready("share", "waf");
+        scene.wait_ready(kind, name);
         assert_eq!(scene.changes_since(start).len(), round, "{:?}", scene.changes());
     }
     scene.world.simulator.edit(edit()).expect("an edit");
-    let share = scene.wait_reason("share", "waf", "NotConverging");
-    assert!(condition(&share, "Stalled").is_some() && condition(&share, "Drifted").is_some(), "{share:#}");
-    assert!(message(&share).contains("twice"), "{}", message(&share));
+    let object = scene.wait_reason(kind, name, "NotConverging");
+    assert!(condition(&object, "Stalled").is_some() && condition(&object, "Drifted").is_some(), "{object:#}");
+    assert!(message(&object).contains("twice"), "{}", message(&object));
     scene.wait_sweep();
     assert_eq!(scene.changes_since(start).len(), 2, "{:?}", scene.changes());
     // A person asks for one more try.
-    scene.annotate("share", "waf", "cfshare.dev/requestedAt=again");
+    scene.annotate(kind, name, "cfshare.dev/requestedAt=again");
     scene.wait_state("it put right", |shares| is_mended(&shares[0]));
-    scene.wait_ready("share", "waf");
+    scene.wait_ready(kind, name);
 }
 
 fn meta_fight(world: &World) {
@@ -231,7 +238,7 @@ fn meta_fight(world: &World) {
     let share = settled(&scene, &[&one], &[&first]);
     let edit =
         || Edit::SetMeta { share: share.clone(), resource: first.clone(), meta: json!({"mode": "somebody else's"}) };
-    fight(&scene, edit, |share| share.live_resources()[0].meta == json!({}));
+    fight(&scene, ("share", "waf"), edit, |share| share.live_resources()[0].meta == json!({}));
 }
 
 fn name_fight(world: &World) {
@@ -239,7 +246,7 @@ fn name_fight(world: &World) {
     let [one, first] = ids();
     let share = settled(&scene, &[&one], &[&first]);
     let edit = || Edit::Rename { share: share.clone(), name: "somebody else's".into() };
-    fight(&scene, edit, |share| share.name == "waf");
+    fight(&scene, ("share", "waf"), edit, |share| share.name == "waf");
 }
 
 fn recipient_fight(world: &World) {
@@ -247,5 +254,39 @@ fn recipient_fight(world: &World) {
     let [one, two, first] = ids();
     let share = settled(&scene, &[&one, &two], &[&first]);
     let edit = || Edit::RemoveRecipient { share: share.clone(), recipient: two.clone() };
-    fight(&scene, edit, |share| share.live_recipients().len() == 2);
+    fight(&scene, ("share", "waf"), edit, |share| share.live_recipients().len() == 2);
+}
+
+fn object_fight(world: &World) {
+    let scene = world.scene();
+    let [one, two, first] = ids();
+    let share = settled(&scene, &[&one], &[&first]);
+    scene.apply(&scene.recipient("two", "waf", &two, ""));
+    scene.wait_ready("sharerecipient", "two");
+    let edit = || Edit::RemoveRecipient { share: share.clone(), recipient: two.clone() };
+    fight(&scene, ("sharerecipient", "two"), edit, |share| share.live_recipients().len() == 2);
+}
+
+fn removal_fight(world: &World) {
+    let scene = world.scene();
+    let [one, two, first] = ids();
+    let share = settled(&scene, &[&one], &[&first]);
+    scene.apply(&scene.recipient("two", "waf", &two, ""));
+    scene.wait_ready("sharerecipient", "two");
+    let before = scene.changes().len();
+    // It is back before it was gone.
+    world.simulator.delays(Some(&scene.account), |delays| delays.disassociate_ms = Some(3_600_000));
+    scene.delete("sharerecipient", "two");
+    for round in 1..=2 {
+        scene.wait("the call that removes it", || scene.changes_since(before).len() == round);
+        let back = Edit::ReappearRecipient { share: share.clone(), recipient: two.clone() };
+        world.simulator.edit(back).expect("an edit");
+    }
+    let object = scene.wait_reason("sharerecipient", "two", "NotConverging");
+    assert!(condition(&object, "Stalled").is_some() && message(&object).contains("twice"), "{object:#}");
+    scene.wait_sweep();
+    assert_eq!(scene.changes_since(before).len(), 2, "{:?}", scene.changes());
+    world.simulator.edit(Edit::EraseRecipient { share, recipient: two }).expect("an edit");
+    scene.annotate("sharerecipient", "two", "cfshare.dev/requestedAt=again");
+    scene.wait_gone("sharerecipient", "two");
 }

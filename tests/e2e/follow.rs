@@ -222,6 +222,7 @@ fn requested(world: &World) {
     let scene = world.scene();
     let [one, two, first] = ids();
     scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.wait_ready("share", "waf");
     scene.apply(&scene.recipient("two", "waf", &two, ""));
     for (kind, name) in [("share", "waf"), ("sharerecipient", "two")] {
         scene.wait_ready(kind, name);

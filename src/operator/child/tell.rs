@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::api::status::{ChildStatus, RecipientStatus, ResourceStatus, RowError};
 use crate::api::{Reason, ShareRecipient, ShareResource};
 use crate::cloudflare::{RecipientError, clean};
-use crate::core::row::{Recorded as RowRecorded, Seen as RowSeen};
+use crate::core::row::{Recorded as RowRecorded, Seen as RowSeen, Step};
 use crate::core::time::At;
 
 use super::super::context::Settings;
@@ -95,7 +95,7 @@ pub fn holds(record: &ChildStatus) -> bool {
 
 impl<C: Child> Work<C> {
     /// What is told where something would be changed, and nothing may be.
-    pub(super) fn held(&mut self, seen: &Seen) -> Verdict {
+    pub(super) fn held(&mut self, seen: &Seen, step: Step) -> Verdict {
         let verdict = match self.access.account.breaker() {
             Some(message) => Verdict::blind(Reason::BreakerOpen, message),
             None if self.parent.observes() => {
@@ -106,11 +106,13 @@ impl<C: Child> Work<C> {
                 format!("the operator runs with --read-only: {} differs", self.name()),
             ),
         };
-        self.tell(seen, verdict)
+        self.tell(seen, step, verdict)
     }
 
-    pub(super) fn tell(&mut self, seen: &Seen, verdict: Verdict) -> Verdict {
+    /// Tells of a row for which that step is called for and not taken.
+    pub(super) fn tell(&mut self, seen: &Seen, step: Step, verdict: Verdict) -> Verdict {
         self.pass.status.tell_row(&self.key, Some(seen));
+        self.record().drift = self.drift(seen, step);
         verdict
     }
 

@@ -3,6 +3,7 @@
 use kube::ResourceExt;
 
 use crate::api::status::ChildStatus;
+use crate::api::status::DriftEntry;
 use crate::core::id::{AccountId, ShareId};
 use crate::core::meta;
 use crate::core::row::{self, Declared, Seen as RowSeen, Step};
@@ -96,23 +97,25 @@ impl<C: Child> Work<C> {
                     return Ok(None);
                 }
                 Step::Add | Step::Restore | Step::Update | Step::Remove if !may_write => {
-                    return Ok(Some(self.held(&seen)));
+                    return Ok(Some(self.held(&seen, step)));
                 }
                 Step::Add | Step::Restore => {
                     if let Some(verdict) = self.pass.hindrance(&self.row(&seen).adding()) {
-                        return Ok(Some(self.tell(&seen, verdict)));
+                        return Ok(Some(self.tell(&seen, step, verdict)));
                     }
                     if self.row(&seen).read_if_old().await? {
                         continue;
                     }
-                    self.show_drift(&seen, step).await?;
+                    let drift = self.drift(&seen, step);
+                    self.pass.show_drift(drift).await?;
                     self.add(&seen).await?;
                 }
                 Step::Update => {
                     if let Some(verdict) = self.pass.hindrance(&self.row(&seen).updating()) {
-                        return Ok(Some(self.tell(&seen, verdict)));
+                        return Ok(Some(self.tell(&seen, step, verdict)));
                     }
-                    self.show_drift(&seen, step).await?;
+                    let drift = self.drift(&seen, step);
+                    self.pass.show_drift(drift).await?;
                     self.row(&seen).update().await?;
                 }
                 Step::Remove => {
@@ -182,25 +185,24 @@ impl<C: Child> Work<C> {
     }
 
     /// Where the manifest says something new, what differs is an edit.
-    async fn show_drift(&mut self, seen: &Seen, step: Step) -> Result<(), Stop> {
+    pub(super) fn drift(&mut self, seen: &Seen, step: Step) -> Vec<DriftEntry> {
         let hash = inventory::meta_hash(&self.pass.object.wanted_meta());
         let edited = step == Step::Update && self.record().meta_hash != hash;
-        let drift = self.row(seen).drift(step).filter(|_| !edited);
-        self.pass.show_drift(drift.into_iter().collect()).await
+        self.row(seen).drift(step).filter(|_| !edited).into_iter().collect()
     }
 
     /// Announces the row, with the permit in hand, then sends it.
     async fn add(&mut self, seen: &Seen) -> Result<(), Stop> {
         let _permit = self.access.permit(1)?;
         self.pass.context.may_write()?;
-        let (uid, now) = (self.pass.object.uid(), clock::time(self.pass.now()));
+        let (uid, now) = (self.pass.object.uid(), self.pass.now());
         let record = self.record();
         record.bound_uid = uid;
-        record.intended_at = Some(now);
+        record.intended_at = Some(clock::time(now));
         record.confirmed = false;
         self.pass.notes(|notes| notes.answered.remove(&self.key));
         self.pass.save().await?;
-        let added = self.row(seen).add().await;
+        let added = self.row(seen).add(now).await;
         if !added.stands {
             self.record().intended_at = None;
         }

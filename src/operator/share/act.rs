@@ -174,7 +174,7 @@ impl Work {
                 entries.remove(&key);
                 continue;
             }
-            let added = self.row(seen, &key).add().await;
+            let added = self.row(seen, &key).add(now).await;
             if !added.stands {
                 entries.remove(&key);
             }

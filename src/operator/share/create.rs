@@ -6,6 +6,7 @@ use crate::api::status::CreateIntent;
 use crate::api::{Reason, Share};
 use crate::cloudflare::{Error, ErrorClass, NewResource, NewShare, Target};
 use crate::core::id::ShareId;
+use crate::core::time::At;
 
 use super::super::access::Stop;
 use super::super::apply::{Apply, Change};
@@ -33,9 +34,9 @@ impl Work {
         self.pass.guard(true).await?;
         let permit = self.access.permit(1)?;
         self.pass.context.may_write()?;
-        self.announce(&new.name, &rows).await?;
+        let announced = self.announce(&new.name, &rows).await?;
         let apply = Apply { context: &self.pass.context, access: &self.access };
-        let answer = apply.create_share(&new).await;
+        let answer = apply.create_share(&new, announced).await;
         drop(permit);
         self.pass.notes(|notes| notes.empty_looks.clear());
         match answer {
@@ -106,7 +107,7 @@ impl Work {
     }
 
     /// Writes down what is about to be sent. A stale cache or a second writer fails here, before anything is sent.
-    async fn announce(&mut self, name: &str, rows: &[RowKey]) -> Result<(), Stop> {
+    async fn announce(&mut self, name: &str, rows: &[RowKey]) -> Result<At, Stop> {
         let now = self.pass.now();
         let lost = i32::try_from(self.pass.status.lost_attempts.len()).unwrap_or(i32::MAX);
         let status = &mut self.pass.status;
@@ -120,7 +121,8 @@ impl Work {
         let mut entries = inventory::entries(&status.inventory);
         entries.extend(rows.iter().map(|key| (key.clone(), inventory::Entry::intended(clock::time(now)))));
         status.inventory = inventory::inventory(&entries);
-        self.pass.save().await
+        self.pass.save().await?;
+        Ok(now)
     }
 
     /// Nothing was made: the announcement goes.

@@ -10,7 +10,7 @@ use crate::core::row::{Seen as RowSeen, Step};
 use super::super::clock;
 use super::super::inventory;
 use super::super::key::RowKey;
-use super::super::verdict::Verdict;
+use super::super::verdict::{Verdict, latest};
 use super::super::view::Seen;
 use super::Work;
 use super::plan::Plan;
@@ -140,8 +140,14 @@ impl Work {
                     (&old.account_id, &old.kind, &old.id, &old.state)
                         == (&entry.account_id, &entry.kind, &entry.id, &entry.state)
                 };
-                let since = before.iter().find(same).map(|old| old.since.clone());
-                (standing.state, ExceptionEntry { since: since.unwrap_or(now.clone()), ..entry })
+                let entry = match before.iter().find(same) {
+                    Some(old) => {
+                        let message = latest(&old.message, entry.message);
+                        ExceptionEntry { since: old.since.clone(), message, ..entry }
+                    }
+                    None => entry,
+                };
+                (standing.state, entry)
             })
             .collect();
         // What failed comes first: the list may be cut.

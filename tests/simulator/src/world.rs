@@ -207,7 +207,8 @@ impl World {
         let rows = record.share.recipients.len();
         let result = change(&mut record.share);
         record.share.reschedule();
-        for row in &record.share.recipients[rows..] {
+        // A row may have been erased.
+        for row in record.share.recipients.iter().skip(rows) {
             let received = self.received.entry(row.account_id.clone()).or_default();
             if received.last() != Some(&index) {
                 received.push(index);
