@@ -28,6 +28,8 @@ use super::wakes::Wakes;
 
 /// How far apart objects tell what many have to tell at once.
 const TELLING: Duration = Duration::from_millis(50);
+/// The longest that one of them waits for that.
+const MAX_TURN: Duration = Duration::from_secs(600);
 
 /// What the installer decided.
 #[derive(Debug, Clone, Default)]
@@ -114,7 +116,7 @@ impl Context {
     /// When an object may tell what many have to tell at once: so the API server is not flooded.
     pub fn turn(&self, now: At) -> At {
         let mut next = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-        let turn = now.max(*next);
+        let turn = (*next).clamp(now, now.plus(MAX_TURN));
         *next = turn.plus(TELLING);
         turn
     }

@@ -157,7 +157,7 @@ pub struct Sibling {
     pub holds: bool,
     /// Its removal was refused because it is the last resource.
     pub is_last: bool,
-    age: (Option<k8s_openapi::jiff::Timestamp>, String),
+    age: (Option<k8s_openapi::jiff::Timestamp>, bool, String),
 }
 
 impl Sibling {
@@ -166,6 +166,7 @@ impl Sibling {
         let last = record
             .and_then(|r| super::verdict::readiness(&r.conditions))
             .is_some_and(|(_, reason)| reason == crate::api::Reason::LastResource.as_str());
+        let holds = record.is_some_and(|r| r.bound_uid == child.uid() && child::holds(r));
         Some(Sibling {
             key: C::key(Name::of(child)),
             row: child.row(owner).ok()?,
@@ -174,10 +175,11 @@ impl Sibling {
             doomed: child.is_doomed(),
             suspended: child.is_suspended(),
             settled_in: child.is_settled_in(),
-            holds: record.is_some_and(|r| r.bound_uid == child.uid() && child::holds(r)),
+            holds,
             share_id: record.filter(|r| r.bound_uid == child.uid()).and_then(|r| r.share_id.clone()),
             is_last: last,
-            age: (child.creation_timestamp().map(|t| t.0), child.name_any()),
+            // Ages are told in whole seconds: of two in one, who has the row already is the older.
+            age: (child.creation_timestamp().map(|t| t.0), !holds, child.name_any()),
         })
     }
 }

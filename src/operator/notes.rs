@@ -176,6 +176,11 @@ impl Notes {
         self.written.get(&write.item).is_some_and(|w| w.is(write) && w.times >= ENOUGH_WRITES)
     }
 
+    /// What was written long ago and is not called for any more has stayed.
+    pub fn forget_settled(&mut self, now: At, called_for: impl Fn(&str) -> bool) {
+        self.written.retain(|item, written| now.since(written.last) < MEMORY || called_for(item));
+    }
+
     /// What was written is there: the next change of it is another matter.
     pub fn stayed(&mut self, item: &str) {
         self.written.remove(item);

@@ -30,6 +30,8 @@ pub struct Objects {
 pub struct Kept<K: Resource<DynamicType = ()> + Clone + 'static> {
     stores: Vec<Store<K>>,
     ahead: Mutex<HashMap<Name, Arc<K>>>,
+    /// Objects that are there and cannot be read; what was read of them before is kept in the store.
+    unreadable: Mutex<HashSet<Name>>,
 }
 
 #[derive(Default)]
@@ -62,7 +64,32 @@ struct Traits {
 impl<K: Resource<DynamicType = ()> + Clone + 'static> Kept<K> {
     /// One store for each watched scope.
     pub fn new(stores: Vec<Store<K>>) -> Self {
-        Kept { stores, ahead: Mutex::default() }
+        Kept { stores, ahead: Mutex::default(), unreadable: Mutex::default() }
+    }
+
+    fn unreadable(&self) -> MutexGuard<'_, HashSet<Name>> {
+        self.unreadable.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the last that came of the object could not be read: nothing is done on the word of what is kept.
+    pub fn is_unreadable(&self, name: &Name) -> bool {
+        self.unreadable().contains(name)
+    }
+
+    pub fn has_unreadable(&self, namespace: &str) -> bool {
+        self.unreadable().iter().any(|name| name.namespace == namespace)
+    }
+
+    /// Takes note whether an object can be read; returns whether that is news.
+    pub fn note_readable(&self, name: Name, readable: bool) -> bool {
+        if readable { self.unreadable().remove(&name) } else { self.unreadable().insert(name) }
+    }
+
+    /// Of one scope's objects only these cannot be read.
+    pub fn only_unreadable(&self, scope: Option<&str>, names: HashSet<Name>) {
+        let mut unreadable = self.unreadable();
+        unreadable.retain(|name| scope.is_some_and(|scope| name.namespace != scope));
+        unreadable.extend(names);
     }
 
     fn ahead(&self) -> MutexGuard<'_, HashMap<Name, Arc<K>>> {
@@ -199,6 +226,10 @@ impl Objects {
         self.relations().children.get(share).into_iter().flatten().cloned().collect()
     }
 
+    pub fn has_unreadable_children(&self, namespace: &str) -> bool {
+        self.recipients.has_unreadable(namespace) || self.resources.has_unreadable(namespace)
+    }
+
     pub fn arrivals(&self, share: &Name) -> Option<Arrivals> {
         self.relations().arrivals.get(share).copied()
     }
@@ -224,7 +255,12 @@ impl Objects {
 
     fn is_oldest(&self, share: &Share, rivals: HashSet<Name>, counts: impl Fn(&Share) -> bool) -> bool {
         let own = Name::of(share);
-        let age = |share: &Share| (share.creation_timestamp().map(|t| t.0), Name::of(share));
+        // Ages are told in whole seconds: of two in one, who has a share already is the older.
+        let unmade = |share: &Share| {
+            let status = share.status.as_ref().filter(|status| status.bound_uid == share.uid());
+            !status.is_some_and(|status| status.share_id.is_some() || status.intent.is_some())
+        };
+        let age = |share: &Share| (share.creation_timestamp().map(|t| t.0), unmade(share), Name::of(share));
         rivals
             .into_iter()
             .filter(|name| *name != own)

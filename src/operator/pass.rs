@@ -13,6 +13,7 @@ use crate::core::pace;
 use crate::core::time::At;
 
 use super::access::{Access, Stop};
+use super::account::Account;
 use super::child::ChildTelling;
 use super::clock;
 use super::context::Context;
@@ -69,6 +70,8 @@ pub struct Pass<K: Recorded> {
     /// When this look began: where the object had to wait for its turn, when it began to wait. What was read since
     /// then is fresh, or nobody in a long queue would ever get beyond reading.
     pub since: At,
+    /// The account that it works on, once it has a credential.
+    pub account: Option<Arc<Account>>,
 }
 
 /// So many failures in a row, over some time, are told of what was Ready; fewer only slow the object down.
@@ -78,7 +81,7 @@ impl<K: Recorded> Pass<K> {
     pub fn begin(context: Arc<Context>, object: Arc<K>) -> Pass<K> {
         let key = K::key(Name::of(object.as_ref()));
         let status = object.status().cloned().unwrap_or_default();
-        let mut pass = Pass { context, key, object, status, since: At::default() };
+        let mut pass = Pass { context, key, object, status, since: At::default(), account: None };
         let now = pass.now();
         pass.since = pass.notes(|notes| notes.waiting.unwrap_or(now));
         pass
@@ -174,16 +177,20 @@ impl<K: Recorded> Pass<K> {
         let before = verdict::readiness(told.conditions).map(|(s, r)| (s.to_owned(), r.to_owned()));
         verdict::conclude(told.conditions, &verdict, drifted, generation, &now);
         let after = verdict::readiness(told.conditions).map(|(s, r)| (s.to_owned(), r.to_owned()));
-        if verdict.common
-            && before != after
-            && let Some(wait) = self.turn()
-        {
+        if !verdict.common || before == after {
+            self.notes(|notes| notes.turn = None);
+        } else if let Some(wait) = self.await_turn() {
             return Ok(Some(wait));
         }
         if before != after {
             let note = match (verdict.ready, verdict.course) {
                 (Readiness::True, _) => Some(Note::normal(verdict.reason)),
-                (_, Course::Stalled) if verdict.quiet => None,
+                // One Event for all of them.
+                (_, Course::Stalled)
+                    if verdict.common && self.account.as_ref().is_some_and(|account| account.is_told()) =>
+                {
+                    None
+                }
                 (_, Course::Stalled) => Some(Note::warning(verdict.reason)),
                 (Readiness::False | Readiness::Unknown, Course::Reconciling | Course::Resting) => None,
             };
@@ -197,7 +204,7 @@ impl<K: Recorded> Pass<K> {
     }
 
     /// How long to wait before the object may tell what many have to tell at once.
-    fn turn(&self) -> Option<Duration> {
+    fn await_turn(&self) -> Option<Duration> {
         let now = self.now();
         let turn = self.notes(|notes| *notes.turn.get_or_insert_with(|| self.context.turn(now)));
         let wait = turn.since(now);
@@ -268,8 +275,7 @@ impl<K: Recorded> Pass<K> {
                     secret.name, access.account.id,
                 );
                 if long {
-                    let told = access.account.is_told();
-                    Verdict::blind(Reason::Denied, message).again(wait.max(Duration::from_secs(30))).common(told)
+                    Verdict::blind(Reason::Denied, message).again(wait.max(Duration::from_secs(30))).common()
                 } else {
                     Verdict::unknown(Reason::Denied, message).again(wait)
                 }

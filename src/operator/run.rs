@@ -232,7 +232,8 @@ impl Hub<'_> {
             None => Api::all(kube),
         };
         let selector = self.options.selector.as_deref();
-        let stream = watches::stream(api, selector, shelf.1.clone(), self.context.clone(), self.listed);
+        let stream =
+            watches::stream(api, self.scope.clone(), selector, shelf.1.clone(), self.context.clone(), self.listed);
         // What changed in the status alone is our own doing.
         let stream = stream.predicate_filter(
             predicates::generation.combine(predicates::annotations).combine(predicates::finalizers),
@@ -270,6 +271,9 @@ where
     }
     let object = K::kept(&context.objects).newest(object);
     let key = K::key(Name::of(object.as_ref()));
+    if K::kept(&context.objects).is_unreadable(&key.name) {
+        return Action::await_change();
+    }
     let generation = object.meta().generation.unwrap_or(0);
     let began = context.clock.now();
     let span = tracing::info_span!("pass", object = %key, generation);

@@ -42,13 +42,11 @@ pub struct Verdict {
     pub again: Option<Duration>,
     /// It is about the whole credential, so that many objects say it at once.
     pub common: bool,
-    /// Another object has an Event about it.
-    pub quiet: bool,
 }
 
 impl Verdict {
     fn new(ready: Readiness, course: Course, reason: Reason, message: impl Into<String>) -> Verdict {
-        Verdict { ready, course, reason, message: message.into(), again: None, common: false, quiet: false }
+        Verdict { ready, course, reason, message: message.into(), again: None, common: false }
     }
 
     pub fn ready(reason: Reason, message: impl Into<String>) -> Verdict {
@@ -83,9 +81,9 @@ impl Verdict {
         Verdict::working(Reason::Progressing, "still at work").again(waits::HICCUP)
     }
 
-    /// It is about the whole credential; `told`: another object has an Event about it.
-    pub fn common(self, told: bool) -> Verdict {
-        Verdict { common: true, quiet: told, ..self }
+    /// It is about the whole credential.
+    pub fn common(self) -> Verdict {
+        Verdict { common: true, ..self }
     }
 
     pub fn resting(mut self) -> Verdict {

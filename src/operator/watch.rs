@@ -1,24 +1,29 @@
 //! How objects of one kind come in: listed, watched, trimmed, kept, and related to each other.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::{Stream, StreamExt};
 use kube::Api;
+use kube::api::ObjectMeta;
 use kube::core::DeserializeGuard;
+use kube::core::error_boundary::InvalidObject;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
 
 use super::context::Context;
 use super::key::Name;
-use super::objects::{self, Kept};
+use super::objects;
 use super::record::Recorded;
+use super::sweep;
 
-/// The stream that feeds one controller. An object that does not decode is logged and stops nobody; one that did decode
-/// before counts as gone, so that nothing is done on an old manifest's word.
+/// The stream that feeds one controller. An object that does not decode is logged and stops nobody. What was read of it
+/// before stays, so that what it declares is not taken for undeclared.
 pub fn stream<K: Recorded>(
     api: Api<DeserializeGuard<K>>,
+    scope: Option<String>,
     selector: Option<&str>,
     writer: Arc<std::sync::Mutex<Writer<K>>>,
     context: Arc<Context>,
@@ -28,12 +33,23 @@ pub fn stream<K: Recorded>(
     if let Some(selector) = selector {
         config = config.labels(selector);
     }
-    let kept = context.clone();
+    let (decoding, mut listed_unreadable) = (context.clone(), HashSet::new());
     watch(api, config)
         .default_backoff()
         .filter_map(move |event| {
             let event = match event {
-                Ok(event) => decoded(event, K::kept(&kept.objects)).map(Ok),
+                Ok(event) => {
+                    let kept = K::kept(&decoding.objects);
+                    match &event {
+                        Event::Init => listed_unreadable.clear(),
+                        Event::InitDone => {
+                            kept.only_unreadable(scope.as_deref(), std::mem::take(&mut listed_unreadable));
+                        }
+                        Event::InitApply(guard) => listed_unreadable.extend(guard.0.as_ref().err().map(name_of)),
+                        Event::Apply(_) | Event::Delete(_) => {}
+                    }
+                    decoded(event, &decoding).map(Ok)
+                }
                 Err(error) => {
                     tracing::warn!(%error, kind = %K::kind(&()), "the watch was interrupted");
                     Some(Err(error))
@@ -56,26 +72,54 @@ pub fn stream<K: Recorded>(
         .touched_objects()
 }
 
-/// The event of an object that can be read. Of one that cannot, what is kept goes.
-fn decoded<K: Recorded>(event: Event<DeserializeGuard<K>>, kept: &Kept<K>) -> Option<Event<K>> {
-    let (guard, told): (_, fn(K) -> Event<K>) = match event {
-        Event::Apply(guard) => (guard, Event::Apply),
-        Event::Delete(guard) => (guard, Event::Delete),
-        Event::InitApply(guard) => (guard, Event::InitApply),
-        Event::Init => return Some(Event::Init),
-        Event::InitDone => return Some(Event::InitDone),
+fn name_of(invalid: &InvalidObject) -> Name {
+    let ObjectMeta { namespace, name, .. } = invalid.metadata.clone();
+    Name::new(namespace.unwrap_or_default(), name.unwrap_or_default())
+}
+
+/// The event of an object that can be read, or of what is kept of it.
+fn decoded<K: Recorded>(event: Event<DeserializeGuard<K>>, context: &Context) -> Option<Event<K>> {
+    let kept = K::kept(&context.objects);
+    let readable = |object: K| {
+        let name = Name::of(&object);
+        if kept.note_readable(name.clone(), true) {
+            // Whoever waited for that, and the object itself though nothing else of it may have changed.
+            context.wakes.wake(&K::key(name.clone()));
+            sweep::wake_family(context, &name);
+        }
+        object
     };
-    let invalid = match guard.0 {
-        Ok(object) => return Some(told(object)),
-        Err(invalid) => invalid,
+    let unreadable = |invalid: InvalidObject| {
+        let name = name_of(&invalid);
+        tracing::error!(
+            object = %K::key(name.clone()),
+            error = %invalid.error,
+            "an object cannot be read and is left alone: apply it again as the current CRD says"
+        );
+        let last = kept.find(&name).map(|object| object.as_ref().clone());
+        kept.note_readable(name, false);
+        last
     };
-    let name = Name::new(invalid.metadata.namespace.unwrap_or_default(), invalid.metadata.name.unwrap_or_default());
-    tracing::error!(
-        object = %K::key(name.clone()),
-        error = %invalid.error,
-        "an object cannot be read and is left alone: apply it again as the current CRD says"
-    );
-    kept.find(&name).map(|object| Event::Delete(object.as_ref().clone()))
+    match event {
+        Event::Apply(guard) => match guard.0 {
+            Ok(object) => Some(Event::Apply(readable(object))),
+            // The store keeps it.
+            Err(invalid) => {
+                unreadable(invalid);
+                None
+            }
+        },
+        Event::InitApply(guard) => match guard.0 {
+            Ok(object) => Some(Event::InitApply(readable(object))),
+            Err(invalid) => unreadable(invalid).map(Event::InitApply),
+        },
+        Event::Delete(guard) => {
+            let object = guard.0.map_or_else(unreadable, Some)?;
+            Some(Event::Delete(readable(object)))
+        }
+        Event::Init => Some(Event::Init),
+        Event::InitDone => Some(Event::InitDone),
+    }
 }
 
 fn take_note<K: Recorded>(event: &Event<K>, writer: &std::sync::Mutex<Writer<K>>, context: &Context) {

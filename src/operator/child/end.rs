@@ -113,7 +113,7 @@ impl<C: Child> Work<C> {
         let now = self.pass.now();
         let leaving = self.seen().is_some_and(|seen| seen.is_leaving());
         if let (true, false, Some(message)) = (self.pass.is_doomed(), leaving, self.access.account.breaker()) {
-            return Ok(Some(Verdict::blind(Reason::BreakerOpen, message).again(waits::BREAKER)));
+            return Ok(Some(Verdict::blind(Reason::BreakerOpen, message).common().again(waits::BREAKER)));
         }
         if self.pass.is_doomed() && !leaving && self.is_hidden() {
             let secret = Name::new(

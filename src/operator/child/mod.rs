@@ -43,6 +43,13 @@ pub async fn pass<C: Child>(context: Arc<Context>, object: Arc<C>) -> Result<Opt
         }
         return pass.finish(Verdict::suspended()).await;
     }
+    if context.objects.shares.is_unreadable(&name) {
+        if pass.is_doomed() {
+            return Ok(Some(waits::PERSON));
+        }
+        let message = format!("Share {} cannot be read: apply it again as the current CRD says", name.name);
+        return pass.finish(Verdict::blind(Reason::WaitingForShare, message)).await;
+    }
     let parent = parent::parent(&mut pass);
     let Some(owner) = parent.owner.clone() else {
         return no_share(pass, &name, "does not exist").await;
@@ -100,6 +107,7 @@ pub async fn pass<C: Child>(context: Arc<Context>, object: Arc<C>) -> Result<Opt
     };
     let class = if pass.is_doomed() || !pass.was_ready() { Class::Edit } else { Class::Poll };
     let access = context.access(&known, &owner, &pass.key, class);
+    pass.account = Some(access.account.clone());
     let mut work = Work { pass, access, id, key, parent, declared };
     match work.run().await {
         Ok(Some(verdict)) => work.pass.finish(verdict).await,

@@ -97,7 +97,7 @@ impl<C: Child> Work<C> {
     /// What is told where something would be changed, and nothing may be.
     pub(super) fn held(&mut self, seen: &Seen, step: Step) -> Verdict {
         let verdict = match self.access.account.breaker() {
-            Some(message) => Verdict::blind(Reason::BreakerOpen, message),
+            Some(message) => Verdict::blind(Reason::BreakerOpen, message).common(),
             None if self.parent.observes() => {
                 Verdict::stalled(Reason::Differs, format!("observed: {} differs; nothing is changed", self.name()))
             }
@@ -132,6 +132,8 @@ impl<C: Child> Work<C> {
                     self.pass.notes(|notes| notes.stayed(&self.key.to_string()));
                 }
                 self.record().drift.clear();
+                let now = self.pass.now();
+                self.pass.notes(|notes| notes.forget_settled(now, |_| false));
                 self.pass.settle(&self.access.account);
                 let verdict = Verdict::ready(Reason::Associated, format!("{} is {word}", self.name()));
                 if self.record().intended_at.is_some() {

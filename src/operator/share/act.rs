@@ -1,5 +1,7 @@
 //! What one round does to the rows of a share: record what is plain, then add, then change, then remove.
 
+use std::collections::HashSet;
+
 use crate::api::Share;
 use crate::api::status::DriftEntry;
 use crate::core::create::Mode;
@@ -55,6 +57,7 @@ impl Work {
         if self.mode != Mode::Manage {
             return Ok(Round::Done);
         }
+        self.forget_settled(seen, plan);
         self.inherit_last();
         let mut entries = inventory::entries(&self.pass.status.inventory);
         let before = entries.clone();
@@ -113,6 +116,25 @@ impl Work {
             self.remove(seen, &removals).await?;
         }
         Ok(Round::Again)
+    }
+
+    /// What was written long ago and is as it should be is no quarrel any more.
+    fn forget_settled(&self, seen: &Seen, plan: &Plan) {
+        if self.pass.notes(|notes| notes.written.is_empty()) {
+            return;
+        }
+        let quarrels: HashSet<String> = plan
+            .steps
+            .iter()
+            .filter_map(|(key, (step, _))| match step {
+                Step::Add | Step::Restore | Step::Update | Step::Confirm | Step::Wait => Some(key.to_string()),
+                Step::Remove => Some(format!("remove {key}")),
+                Step::Keep | Step::Read | Step::Forget | Step::Ignore => None,
+            })
+            .chain(self.is_misnamed(seen).then(|| "name".to_owned()))
+            .collect();
+        let now = self.pass.now();
+        self.pass.notes(|notes| notes.forget_settled(now, |item| quarrels.contains(item)));
     }
 
     /// A child's removal that was refused as the last resource is ours to finish: the child goes.

@@ -176,6 +176,8 @@ impl Work {
                     self.pass.object = object;
                 }
                 (_, Ok(_)) => return Err(stop),
+                // It stands in the status, for whoever can read that.
+                (_, Err(Stop::Kubernetes(kube::Error::SerdeError(_)))) => return Err(stop),
                 (_, Err(_)) => {}
             }
             tracing::warn!(?stop, "what was made at Cloudflare is not recorded yet; trying again");

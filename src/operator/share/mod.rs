@@ -102,6 +102,7 @@ pub async fn pass(context: Arc<Context>, object: Arc<Share>) -> Result<Option<Du
     let access = context.access(&known, &wanted.owner, &pass.key, class);
     breaker::close_breaker(&mut pass, &access);
     let mode = mode(&pass, &access, &wanted);
+    pass.account = Some(access.account.clone());
     let mut work = Work { pass, access, wanted, mode };
     match work.run().await {
         Ok(Some(verdict)) => work.pass.finish(verdict).await,

@@ -74,7 +74,7 @@ impl Work {
 
     pub(super) fn frozen(&self, what: &str) -> Verdict {
         match self.access.account.breaker() {
-            Some(message) => Verdict::blind(Reason::BreakerOpen, message).common(self.access.account.is_told()),
+            Some(message) => Verdict::blind(Reason::BreakerOpen, message).common(),
             None if self.pass.context.settings.read_only => {
                 Verdict::stalled(Reason::Observed, format!("the operator runs with --read-only: {what}"))
             }

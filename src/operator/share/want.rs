@@ -61,7 +61,8 @@ pub fn want(share: &Share, objects: &Objects) -> Result<Wanted, String> {
         share_id,
         adoption: spec.adoption_policy.unwrap_or_default(),
         observe: spec.management_policy == Some(ManagementPolicy::Observe),
-        prune: spec.prune == Some(true),
+        // Who knows what an object declares that cannot be read?
+        prune: spec.prune == Some(true) && !objects.has_unreadable_children(&share.namespace().unwrap_or_default()),
         max_removals,
         retain: spec.deletion_policy.map(|policy| policy == DeletionPolicy::Retain),
     })
