@@ -14,7 +14,7 @@ use crate::point::{Action, Fault, Point, Side};
 /// Sweeps come with the clock: how many a phase sees is chance, and the third is like the second.
 const SWEEPS: u32 = 2;
 /// A point that comes a moment too late or early in one life is tried again so often.
-const TRIES: u32 = 3;
+const TRIES: u32 = 8;
 
 /// Which part of the matrix is run, and how.
 #[derive(Clone, Debug)]
