@@ -303,10 +303,15 @@ fn copied_status(world: &World) {
 }
 
 fn gone(world: &World) {
+    adopted_and_gone(world, |id| format!("shareID: {id}"));
+    adopted_and_gone(world, |_| "name: by hand\nadoptionPolicy: SameName".to_owned());
+}
+
+fn adopted_and_gone(world: &World, adopting: impl Fn(&str) -> String) {
     let scene = world.scene();
     let [one, first] = ids();
     let id = seed(&scene, "by hand", &[], &[&first], false);
-    scene.apply(&scene.share("waf", &[&one], &[&first], &format!("shareID: {id}")));
+    scene.apply(&scene.share("waf", &[&one], &[&first], &adopting(&id)));
     scene.wait_ready("share", "waf");
     world.simulator.edit(Edit::DeleteShare { share: id.clone() }).expect("an edit");
     let share = scene.wait_for("share", "waf", "said that its share is gone", |share| {

@@ -225,13 +225,12 @@ fn killed_after(world: &World) {
 }
 
 fn deleted_while_open(world: &World) {
-    let (scene, _, _, rule) = with_fault(world, Action::ApplyDrop {});
-    world.simulator.wait_request(PATIENCE, |entry| {
-        entry.method == "POST" && entry.account.as_deref() == Some(&scene.account) && entry.done
-    });
-    scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+    let (scene, _, _) = killed(world, Action::HoldBefore {}, Release::ApplyDrop);
+    scene.delete("share", "waf");
+    let _operator = own::start(&scene, &[]);
+    scene.wait_gone("share", "waf");
     scene.wait_nothing();
-    assert_eq!((scene.state().len(), creates(&scene), world.simulator.fired(rule)), (1, 1, 1));
+    assert_eq!((scene.state().len(), creates(&scene)), (1, 1));
 }
 
 fn deleted_while_lost(world: &World) {
