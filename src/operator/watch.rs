@@ -80,14 +80,14 @@ fn name_of(invalid: &InvalidObject) -> Name {
 /// The event of an object that can be read, or of what is kept of it.
 fn decoded<K: Recorded>(event: Event<DeserializeGuard<K>>, context: &Context) -> Option<Event<K>> {
     let kept = K::kept(&context.objects);
-    let readable = |object: K| {
-        let name = Name::of(&object);
+    let last = |name: &Name| kept.find(name).map(|object| object.as_ref().clone());
+    // The last that came of the object can be read, or it went.
+    let readable = |name: Name| {
         if kept.note_readable(name.clone(), true) {
             // Whoever waited for that, and the object itself though nothing else of it may have changed.
             context.wakes.wake(&K::key(name.clone()));
             sweep::wake_family(context, &name);
         }
-        object
     };
     let unreadable = |invalid: InvalidObject| {
         let name = name_of(&invalid);
@@ -96,29 +96,41 @@ fn decoded<K: Recorded>(event: Event<DeserializeGuard<K>>, context: &Context) ->
             error = %invalid.error,
             "an object cannot be read and is left alone: apply it again as the current CRD says"
         );
-        let last = kept.find(&name).map(|object| object.as_ref().clone());
-        kept.note_readable(name, false);
-        last
+        kept.note_readable(name.clone(), false);
+        name
     };
     match event {
+        Event::Init => Some(Event::Init),
+        Event::InitDone => Some(Event::InitDone),
         Event::Apply(guard) => match guard.0 {
-            Ok(object) => Some(Event::Apply(readable(object))),
-            // The store keeps it.
+            Ok(object) => {
+                readable(Name::of(&object));
+                Some(Event::Apply(object))
+            }
+            // The store keeps what it has.
             Err(invalid) => {
                 unreadable(invalid);
                 None
             }
         },
         Event::InitApply(guard) => match guard.0 {
-            Ok(object) => Some(Event::InitApply(readable(object))),
-            Err(invalid) => unreadable(invalid).map(Event::InitApply),
+            Ok(object) => {
+                readable(Name::of(&object));
+                Some(Event::InitApply(object))
+            }
+            Err(invalid) => last(&unreadable(invalid)).map(Event::InitApply),
         },
         Event::Delete(guard) => {
-            let object = guard.0.map_or_else(unreadable, Some)?;
-            Some(Event::Delete(readable(object)))
+            let (name, object) = match guard.0 {
+                Ok(object) => (Name::of(&object), Some(object)),
+                Err(invalid) => {
+                    let name = name_of(&invalid);
+                    (name.clone(), last(&name))
+                }
+            };
+            readable(name);
+            object.map(Event::Delete)
         }
-        Event::Init => Some(Event::Init),
-        Event::InitDone => Some(Event::InitDone),
     }
 }
 

@@ -119,7 +119,9 @@ fn added_meanwhile(world: &World) {
 }
 
 fn added_before_child(world: &World) {
-    let scene = world.scene();
+    let scene = world.own_scene();
+    // No sweep tells of it.
+    let _operator = own::start(&scene, &[("--sweep-interval", "10m")]);
     world.simulator.switches(Some(&scene.account), |s| s.live_recipient_again = PostedAgain::Conflict);
     let [a, b, x] = ids();
     scene.apply(&scene.share("waf", &[&a], &[&x], ""));
@@ -136,6 +138,7 @@ fn added_before_child(world: &World) {
     // Sooner than what is refused is tried again.
     assert!(released.elapsed() < Duration::from_secs(45), "{:?}", released.elapsed());
     only_share(&scene.state(), &[&a, &b], &[&x]);
+    assert!(scene.events("bee").iter().all(|(reason, _)| reason != "Rejected"), "{:?}", scene.events("bee"));
     assert_eq!(scene.journal().iter().filter(|entry| entry.status == Some(409)).count(), 1);
 }
 
