@@ -138,6 +138,8 @@ fn secret_gone(world: &World) {
     scene.wait_ready("sharerecipient", "bee");
     only_share(&scene.state(), &[&a, &b], &[&x]);
     scene.kubectl(&["delete", "secret", "cloudflare-credentials"]);
+    // What lives has lost it.
+    scene.wait_reason("share", "waf", "CredentialsNotFound");
     scene.delete("sharerecipient", "bee");
     scene.wait_gone("sharerecipient", "bee");
     scene.delete("share", "waf");
