@@ -80,9 +80,13 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Kept<K> {
         self.unreadable().iter().any(|name| name.namespace == namespace)
     }
 
-    /// Takes note whether an object can be read; returns whether that is news.
-    pub fn note_readable(&self, name: Name, readable: bool) -> bool {
-        if readable { self.unreadable().remove(&name) } else { self.unreadable().insert(name) }
+    pub fn became_unreadable(&self, name: Name) {
+        self.unreadable().insert(name);
+    }
+
+    /// Returns whether that is news.
+    pub fn became_readable(&self, name: &Name) -> bool {
+        self.unreadable().remove(name)
     }
 
     /// Of one scope's objects only these cannot be read.

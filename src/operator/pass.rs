@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 
 use crate::api::status::{DriftEntry, ShareStatus};
-use crate::api::{ConditionType, FLUX_REQUESTED_AT, REQUESTED_AT, Reason};
+use crate::api::{FLUX_REQUESTED_AT, REQUESTED_AT, Reason};
 use crate::cloudflare::{Error, ErrorClass};
 use crate::core::pace;
 use crate::core::time::At;
@@ -121,8 +121,7 @@ impl<K: Recorded> Pass<K> {
 
     /// The last verdict, Ready, still stands.
     pub fn as_before(&mut self) -> Verdict {
-        let conditions = self.status.told().conditions;
-        let ready = conditions.iter().find(|condition| condition.type_ == ConditionType::Ready.as_str());
+        let ready = verdict::ready(self.status.told().conditions);
         let message = ready.map(|condition| condition.message.clone()).unwrap_or_default();
         let observed = ready.is_some_and(|condition| condition.reason == Reason::Observed.as_str());
         Verdict::ready(if observed { Reason::Observed } else { Reason::Associated }, message)

@@ -181,10 +181,13 @@ pub fn breaker_told(conditions: &[Condition]) -> Option<At> {
     (stalled.reason == Reason::BreakerOpen.as_str()).then(|| super::clock::from_time(&stalled.last_transition_time))
 }
 
+pub fn ready(conditions: &[Condition]) -> Option<&Condition> {
+    conditions.iter().find(|c| c.type_ == ConditionType::Ready.as_str())
+}
+
 /// Status and reason of the Ready condition.
 pub fn readiness(conditions: &[Condition]) -> Option<(&str, &str)> {
-    let ready = conditions.iter().find(|c| c.type_ == ConditionType::Ready.as_str())?;
-    Some((&ready.status, &ready.reason))
+    ready(conditions).map(|ready| (ready.status.as_str(), ready.reason.as_str()))
 }
 
 #[cfg(test)]

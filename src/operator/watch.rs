@@ -83,7 +83,7 @@ fn decoded<K: Recorded>(event: Event<DeserializeGuard<K>>, context: &Context) ->
     let last = |name: &Name| kept.find(name).map(|object| object.as_ref().clone());
     // The last that came of the object can be read, or it went.
     let readable = |name: Name| {
-        if kept.note_readable(name.clone(), true) {
+        if kept.became_readable(&name) {
             // Whoever waited for that, and the object itself though nothing else of it may have changed.
             context.wakes.wake(&K::key(name.clone()));
             sweep::wake_family(context, &name);
@@ -96,7 +96,7 @@ fn decoded<K: Recorded>(event: Event<DeserializeGuard<K>>, context: &Context) ->
             error = %invalid.error,
             "an object cannot be read and is left alone: apply it again as the current CRD says"
         );
-        kept.note_readable(name.clone(), false);
+        kept.became_unreadable(name.clone());
         name
     };
     match event {

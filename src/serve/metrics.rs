@@ -4,8 +4,8 @@
 //! somebody else chose.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::encoding::text::encode;
@@ -101,7 +101,7 @@ impl Default for Metrics {
             breakers: Gauge::default(),
             leads: Gauge::default(),
         };
-        let mut registry = metrics.registry.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut registry = metrics.registry();
         registry.register_with_unit(
             "pass_duration",
             "How long a look at one object took",
@@ -160,6 +160,11 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    /// Whoever holds it is not read from meanwhile.
+    fn registry(&self) -> MutexGuard<'_, Registry> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub fn pass(&self, kind: Kind, took: Duration) {
         self.passes.get_or_create(&vec![("kind", kind.to_string())]).observe(took.as_secs_f64());
     }
@@ -194,7 +199,7 @@ impl Metrics {
 
     /// Replaces what was told of the objects, as a whole for whoever asks meanwhile.
     pub fn stand(&self, standings: &Standings) {
-        let _registry = self.registry.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let _registry = self.registry();
         self.objects.clear();
         for ((kind, ready), count) in &standings.counts {
             self.objects.get_or_create(&vec![("kind", kind.to_string()), ("ready", ready.clone())]).set(*count);
@@ -213,7 +218,7 @@ impl Metrics {
 
     /// When accounts were last listed, by credential, and how many breakers are open.
     pub fn views(&self, swept: &HashMap<Fingerprint, At>, breakers: usize) {
-        let _registry = self.registry.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let _registry = self.registry();
         self.swept.clear();
         for (credential, at) in swept {
             self.swept.get_or_create(&vec![("credential", credential.to_string())]).set(at.0 as f64 / 1000.0);
@@ -223,7 +228,7 @@ impl Metrics {
 
     /// Calls that are left and objects that wait, by credential.
     pub fn budgets(&self, levels: &[(Fingerprint, f64, usize)]) {
-        let _registry = self.registry.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let _registry = self.registry();
         self.tokens.clear();
         self.waiting.clear();
         for (credential, tokens, waiting) in levels {
@@ -235,7 +240,7 @@ impl Metrics {
 
     pub fn render(&self) -> String {
         let mut text = String::new();
-        let registry = self.registry.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let registry = self.registry();
         // Writing to a string does not fail.
         let _ = encode(&mut text, &registry);
         text

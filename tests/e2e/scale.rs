@@ -4,33 +4,16 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use cfshare_simulator::random_id;
-use cfshare_testbed::Process;
 use serde_json::Value;
 
 use crate::Test;
-use crate::scene::{self, OWN_LABEL, Scene, World, is_ready};
+use crate::own;
+use crate::scene::{self, Scene, World, is_ready};
 
 pub const TESTS: &[Test] = &[
     ("scale: many shares at once cost at most 2.3 calls each", many_at_once),
     ("scale: a restart with settled shares costs one sweep and no write", restart),
 ];
-
-/// An operator of the test's own, as the installer gets it but for its rate.
-pub fn start(scene: &Scene<'_>, name: &str, flags: &[&str]) -> Process {
-    let mut command = scene::operator(&scene.world.cluster, &scene.world.simulator);
-    command.args(["--namespace", &scene.namespace, "--watch-label-selector", OWN_LABEL]);
-    // A later flag would be a second one: these replace the quick ones.
-    let mut all: Vec<String> = command.get_args().map(|arg| arg.to_string_lossy().into_owned()).collect();
-    for pair in flags.chunks(2) {
-        match all.iter().position(|arg| arg == pair[0]) {
-            Some(at) => all[at + 1] = pair[1].to_owned(),
-            None => all.extend(pair.iter().map(|arg| (*arg).to_owned())),
-        }
-    }
-    let mut own = std::process::Command::new(command.get_program());
-    own.args(all).env("KUBECONFIG", scene.world.cluster.kubeconfig());
-    Process::start(own, scene.file(&format!("{name}.log"))).expect("the operator starts")
-}
 
 fn apply_many(scene: &Scene<'_>, count: usize) {
     let ids = |n: usize| (0..n).map(|_| random_id()).collect::<Vec<_>>();
@@ -65,7 +48,7 @@ fn many_at_once(world: &World) {
     let scene = world.own_scene();
     world.simulator.delays(Some(&scene.account), |delays| delays.associate_ms = Some(1000));
     let operator =
-        start(&scene, "bulk", &["--api-rate", "10", "--api-burst", "30", "--poll-min", "2s", "--poll-max", "30s"]);
+        own::start(&scene, &[("--api-rate", "10"), ("--api-burst", "30"), ("--poll-min", "2s"), ("--poll-max", "30s")]);
     apply_many(&scene, SHARES);
     wait_all_ready(&scene, SHARES, Duration::from_secs(180));
     let journal = scene.journal();
@@ -81,13 +64,13 @@ fn many_at_once(world: &World) {
 fn restart(world: &World) {
     const SHARES: usize = 30;
     let scene = world.own_scene();
-    let operator = start(&scene, "before", &[]);
+    let operator = own::launch(&scene, "before.log", &[]);
     apply_many(&scene, SHARES);
     wait_all_ready(&scene, SHARES, Duration::from_secs(120));
     operator.kill();
     let before = scene.journal().len();
     let (_, mark) = world.cluster.audit_since(0).expect("an audit log");
-    let operator = start(&scene, "after", &["--sweep-interval", "10m"]);
+    let operator = own::launch(&scene, "after.log", &[("--sweep-interval", "10m")]);
     scene.wait("the sweep", || scene.journal().len() > before);
     // Another share, made and Ready after the sweep, shows that all others had their pass too.
     let (recipient, resource) = (random_id(), random_id());
