@@ -138,11 +138,8 @@ impl Apply<'_> {
             RowKey::Excluded(excluded) => {
                 let row = self.access.heed(client.add_excluded(credential, &account.id, id, excluded).await);
                 row.map(|row| {
-                    if let Some(seen) = account.picture().seen_mut(id)
-                        && let Some((_, rows)) = &mut seen.excluded
-                    {
-                        rows.retain(|known| known.account_id != row.account_id);
-                        rows.push(row);
+                    if let Some(seen) = account.picture().seen_mut(id) {
+                        seen.wrote_excluded(row);
                     }
                 })
             }
@@ -184,10 +181,8 @@ impl Apply<'_> {
             RowId::Excluded(row) => {
                 let answer = self.access.heed(client.remove_excluded(credential, &account.id, id, row).await);
                 answer.map(|_| {
-                    if let Some(seen) = account.picture().seen_mut(id)
-                        && let Some((_, rows)) = &mut seen.excluded
-                    {
-                        rows.retain(|known| known.id != *row);
+                    if let Some(seen) = account.picture().seen_mut(id) {
+                        seen.removed_excluded(row);
                     }
                 })
             }

@@ -13,7 +13,7 @@ use crate::cloudflare::{
     TargetType,
 };
 use crate::core::gone::Missing;
-use crate::core::id::{AccountId, ShareId};
+use crate::core::id::{AccountId, RecipientId, ShareId};
 use crate::core::row::Seen as RowSeen;
 use crate::core::time::At;
 
@@ -263,7 +263,8 @@ impl Seen {
         let same = (&before.0, &before.1, before.2) == (&self.share.name, &self.share.status, self.counts);
         let counts = self.counts;
         // Somebody may have changed the exclusions; an own list of them is the only place where that shows.
-        if let (true, Some((read_at, _))) = (before.2 != counts, &mut self.excluded) {
+        let moved = before.2.is_some() && before.2 != counts;
+        if let (true, Some((read_at, _))) = (moved, &mut self.excluded) {
             *read_at = At::default();
         }
         let rows_moved = self.recipients.as_mut().is_some_and(|recipients| {
@@ -374,6 +375,23 @@ impl Seen {
         });
         recipients.rows.retain(|known| known.id != row.id);
         recipients.rows.push(row);
+    }
+
+    /// An excluded account in the answer to our own write. Who receives the share now, only a read can tell.
+    pub fn wrote_excluded(&mut self, row: ExcludedRecipient) {
+        if let Some((_, rows)) = &mut self.excluded {
+            rows.retain(|known| known.account_id != row.account_id);
+            rows.push(row);
+        }
+        self.counts = None;
+    }
+
+    /// As above, for one that is excluded no more.
+    pub fn removed_excluded(&mut self, row: &RecipientId) {
+        if let Some((_, rows)) = &mut self.excluded {
+            rows.retain(|known| known.id != *row);
+        }
+        self.counts = None;
     }
 
     /// The row of a resource in the answer to our own write.

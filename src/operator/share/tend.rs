@@ -52,6 +52,7 @@ impl Work {
         if requested && self.mode == Mode::Manage {
             self.retry_failed(&id).await?;
         }
+        let mut counted = false;
         for _ in 0..MAX_ROUNDS {
             let Some(seen) = self.seen(&id) else { return Ok(self.vanished()) };
             if !seen.is_live() {
@@ -68,6 +69,10 @@ impl Work {
                 Round::Hold(wait) => {
                     let message = "a moment, in case that what was taken out comes back as an object of its own";
                     return Ok(Verdict::working(Reason::Progressing, message).again(wait));
+                }
+                Round::Done if self.wanted.organization.is_some() && seen.counts.is_none() && !counted => {
+                    self.access.read_share(&id).await?;
+                    counted = true;
                 }
                 Round::Done => {
                     let verdict = self.report(&id, &seen, &plan);
