@@ -75,7 +75,11 @@ mod tests {
         for crd in definitions() {
             let file = dir.join(file_name(&crd));
             let stored = fs::read_to_string(&file).unwrap_or_default();
-            assert!(stored == yaml(&crd), "{} is stale: run `cargo run -- crds --dir crds`", file.display());
+            assert!(
+                stored == yaml(&crd),
+                "{} is stale: run `cargo run --bin cfshare -- crds --dir crds`",
+                file.display()
+            );
         }
         assert_eq!(fs::read_dir(dir).unwrap().count(), definitions().len(), "crds/ holds a file of no kind");
     }

@@ -99,8 +99,8 @@ pub struct ShareStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lost_attempts: Vec<Time>,
 
-    /// Short hash of the credential that last showed the share. Under another one, which has never shown it, the share
-    /// is not believed to be gone.
+    /// Short hash of the credential that last showed the share, or sends its create call. Under another one, which has
+    /// never shown it, the share is not believed to be gone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seen_with: Option<String>,
 

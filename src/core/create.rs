@@ -98,6 +98,9 @@ pub enum Gathered {
 pub enum Candidates {
     Unread,
     None,
+    /// None, for a credential that shows nothing of the account and did not send the create: most likely another
+    /// account's.
+    Hidden,
     One(ShareId),
     Many(Vec<ShareId>),
 }
@@ -268,6 +271,7 @@ fn resolve(candidates: &Candidates, settled: bool) -> Step {
         Candidates::Unread => Step::Read(Want::List),
         Candidates::One(id) => Step::Bind { id: id.clone(), adopted: false },
         Candidates::Many(ids) => Step::Refuse(Refusal::Ambiguous(ids.clone())),
+        Candidates::Hidden => Step::Wait(Wait::Sight),
         Candidates::None if settled => Step::GiveUp,
         Candidates::None => Step::Wait(Wait::Settle),
     }
@@ -380,9 +384,13 @@ mod tests {
                 }
             }
         }
-        for candidates in
-            [Candidates::Unread, Candidates::None, Candidates::One(id("c")), Candidates::Many(vec![id("c"), id("d")])]
-        {
+        for candidates in [
+            Candidates::Unread,
+            Candidates::None,
+            Candidates::Hidden,
+            Candidates::One(id("c")),
+            Candidates::Many(vec![id("c"), id("d")]),
+        ] {
             for settled in [false, true] {
                 all.push(Situation::Announced { candidates: candidates.clone(), settled });
             }

@@ -1,12 +1,12 @@
 //! Whether nobody loses everything by accident: by an empty list, a vanished account, another account's token.
 
-use cfshare_simulator::{Action, Edit, ErrorBody, Policy, Rule, ShareState, random_id};
+use cfshare_simulator::{Action, Edit, ErrorBody, Policy, Release, Rule, ShareState, random_id};
 use serde_json::Value;
 
 use crate::Test;
 use crate::expect::{creates, has, only_share, sweeps, tally};
 use crate::own;
-use crate::scene::{Scene, World, condition, ids, is_ready, message};
+use crate::scene::{PATIENCE, Scene, World, condition, ids, is_ready, message};
 
 pub const TESTS: &[Test] = &[
     ("guards: three hundred recipients emptied by mistake all stay, until a person confirms", emptied),
@@ -25,6 +25,8 @@ pub const TESTS: &[Test] = &[
     }),
     ("guards: another account's token releases nothing that is being deleted", exchanged_while_deleting),
     ("guards: a share lost under a new token is made anew when a person says so", exchanged_and_vouched),
+    ("guards: another account's token neither repeats nor lets go of an open create", exchanged_while_open),
+    ("guards: an open create under a new token is repeated when a person says so", exchanged_while_open_and_vouched),
     ("guards: a share that is not there for a moment is neither made anew nor released", flicker),
     ("guards: a read that says not found out of the blue changes nothing", not_found_once),
     ("guards: a list that lies about its length changes nothing", lying_lists),
@@ -284,6 +286,46 @@ fn exchanged_and_vouched(world: &World) {
     scene.wait_for("share", "waf-0", "was made anew", |share| {
         is_ready(share) && share["status"]["shareID"] != shares[0].id.as_str()
     });
+    assert_eq!((scene.live().len(), creates(&scene)), (1, 2));
+}
+
+/// A share whose create call is held, before or after it is carried out, while its Secret gets another token and the
+/// old one is revoked. It is never answered.
+fn exchange_while_open<'a>(world: &'a World, token: &str, hold: Action) -> Scene<'a> {
+    let scene = world.scene();
+    world.simulator.fault(Rule::once("POST", "/accounts/*/shares", hold).account(&scene.account));
+    scene.apply(&scene.share("waf-0", &[&random_id()], &[&random_id()], ""));
+    let held = world.simulator.wait_held(PATIENCE, |held| held.account.as_deref() == Some(&scene.account));
+    scene.put_token(token);
+    world.simulator.token(&scene.token, Policy { revoked: true, ..Policy::default() });
+    world.simulator.release(held.expect("a create on its way").id, Release::Drop).expect("it goes on");
+    let share = scene.wait_for("share", "waf-0", "said what is wrong", says("BreakerOpen"));
+    assert!(message(&share).contains("cfshare.dev/close-breaker"), "{share:#}");
+    scene
+}
+
+fn exchanged_while_open(world: &World) {
+    let other = format!("token-{}", random_id());
+    world.simulator.token(&other, blind());
+    let scene = exchange_while_open(world, &other, Action::HoldAfter {});
+    scene.delete("share", "waf-0");
+    sweeps(&scene, 3);
+    assert!(scene.get("share", "waf-0").is_some());
+    assert_eq!((scene.live().len(), creates(&scene)), (1, 1));
+    assert!(scene.get("share", "waf-0").expect("it")["status"].get("shareID").is_none(), "it was bound before");
+    world.simulator.token(&scene.token, Policy::default());
+    scene.put_token(&scene.token);
+    scene.wait_gone("share", "waf-0");
+    scene.wait_nothing();
+    assert_eq!(creates(&scene), 1);
+}
+
+fn exchanged_while_open_and_vouched(world: &World) {
+    let scene = exchange_while_open(world, &format!("token-{}", random_id()), Action::HoldBefore {});
+    sweeps(&scene, 3);
+    assert_eq!((scene.live().len(), creates(&scene)), (0, 1));
+    vouch(&scene, "share", "waf-0");
+    scene.wait_ready("share", "waf-0");
     assert_eq!((scene.live().len(), creates(&scene)), (1, 2));
 }
 

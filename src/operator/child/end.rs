@@ -120,7 +120,7 @@ impl<C: Child> Work<C> {
                 self.pass.key.name.namespace.clone(),
                 self.record().credentials_name.clone().unwrap_or_default(),
             );
-            return Ok(Some(share::hidden(self.pass.object.as_ref(), &self.id, &secret)));
+            return Ok(Some(share::hidden(self.pass.object.as_ref(), &format!("share {}", self.id), &secret)));
         }
         if self.pass.is_doomed() {
             let (gone, leaving, first) = {

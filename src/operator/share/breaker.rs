@@ -3,7 +3,6 @@
 use kube::ResourceExt;
 
 use crate::api::{CLOSE_BREAKER, Reason, Share};
-use crate::core::id::ShareId;
 use crate::core::time::At;
 
 use super::super::access::Access;
@@ -32,11 +31,11 @@ pub fn vouched<K: kube::Resource>(object: &K) -> Option<At> {
 }
 
 /// What to tell where a credential does not show a share that another one showed.
-pub fn hidden<K: kube::Resource<DynamicType = ()>>(object: &K, id: &ShareId, secret: &Name) -> Verdict {
+pub fn hidden<K: kube::Resource<DynamicType = ()>>(object: &K, what: &str, secret: &Name) -> Verdict {
     let message = format!(
-        "share {id} cannot be seen with the credential in Secret {}, which has never shown it: most likely it is one of \
-         another account. Nothing is made anew or let go. Put the right credential there; or, if the share is meant to \
-         be gone: kubectl annotate --overwrite {} {} -n {} {CLOSE_BREAKER}=$(date -u +%FT%TZ)",
+        "{what} cannot be seen with the credential in Secret {}, which has never shown it: most likely it is one of \
+         another account. Nothing is made anew or let go. Put the right credential there; or, if there is no such share \
+         any more: kubectl annotate --overwrite {} {} -n {} {CLOSE_BREAKER}=$(date -u +%FT%TZ)",
         secret.name,
         K::kind(&()).to_lowercase(),
         object.name_any(),

@@ -112,6 +112,7 @@ impl Work {
         let lost = i32::try_from(self.pass.status.lost_attempts.len()).unwrap_or(i32::MAX);
         let status = &mut self.pass.status;
         status.bound_uid = self.pass.object.metadata.uid.clone();
+        status.seen_with = Some(self.access.account.fingerprint.to_string());
         status.intent = Some(CreateIntent {
             attempt: lost.saturating_add(1),
             started_at: clock::timestamp(self.access.account.remote_time(now)).to_string(),
@@ -128,6 +129,7 @@ impl Work {
     /// Nothing was made: the announcement goes.
     async fn withdraw(&mut self) -> Result<(), Stop> {
         self.pass.status.intent = None;
+        self.pass.status.seen_with = None;
         self.pass.status.inventory = Default::default();
         self.save_surely().await
     }
@@ -266,6 +268,7 @@ impl Work {
             let keep = self.pass.status.lost_attempts.len().saturating_sub(10);
             self.pass.status.lost_attempts.drain(..keep);
         }
+        self.pass.status.seen_with = None;
         self.pass.status.inventory = Default::default();
         self.pass.notes(|notes| notes.empty_looks.clear());
         self.pass.save().await

@@ -64,10 +64,14 @@ impl Work {
                 (Some(id), None) => self.frozen(&format!("share {id} is not there, and is not made anew")),
                 (_, _) => self.frozen("the create call that was under way is not resolved"),
             },
-            Wait::Sight => match (self.share_id(), self.access.account.breaker()) {
-                (Some(id), None) => hidden(self.pass.object.as_ref(), &id, &objects::secret_of(&self.pass.object)),
-                (_, _) => self.frozen("the share is not there"),
-            },
+            Wait::Sight if self.access.account.breaker().is_some() => self.frozen("the share is not there"),
+            Wait::Sight => {
+                let what = self.share_id().map_or_else(
+                    || "the share that a create call whose answer was lost may have made".to_owned(),
+                    |id| format!("share {id}"),
+                );
+                hidden(self.pass.object.as_ref(), &what, &objects::secret_of(&self.pass.object))
+            }
             Wait::Leaving | Wait::Confirmation => unreachable!("handled where it is met"),
         }
     }

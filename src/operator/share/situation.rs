@@ -231,7 +231,13 @@ impl Work {
         };
         let end = started.plus(settings.settle_time).plus(CLOCK_SLACK);
         let looks: Vec<At> = looks.iter().map(|look| self.access.account.remote_time(*look)).collect();
-        (candidates, creation::has_settled(end, &looks, settings.patience()))
+        let settled = creation::has_settled(end, &looks, settings.patience());
+        let stranger = self.access.is_stranger(self.pass.status.seen_with.as_deref());
+        let blind = stranger && picture.live().next().is_none();
+        match candidates {
+            Candidates::None if settled && blind => (Candidates::Hidden, true),
+            candidates => (candidates, settled),
+        }
     }
 
     fn sighting(&self, intent: &CreateIntent, share: &RemoteShare, resources: Option<&[ShareResource]>) -> Sighting {
