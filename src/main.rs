@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use cfshare::cli::output::Exit;
+use cfshare::cli::output::{Exit, causes};
 use cfshare::cli::{
     crds::Crds, doctor::Doctor, explain::Explain, import::Import, matrix::Matrix, plan::Plan, run::Run, status::Status,
 };
@@ -45,7 +45,7 @@ fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("cfshare: {error:#}");
+            eprintln!("cfshare: {}", causes(&error));
             ExitCode::FAILURE
         }
     }

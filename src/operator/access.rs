@@ -17,10 +17,7 @@ use super::account::Account;
 use super::budget::{Caller, Permit, Turn};
 use super::clock::Clock;
 use super::key::ObjectKey;
-
-/// No list is longer than this many pages; a longer one is an error, not the end of the list.
-pub const MAX_PAGES: u32 = 1000;
-pub const FULL_PAGE: u32 = 100;
+use super::pages::{FULL_PAGE, MAX_PAGES, is_last, read_pages};
 
 /// Why a pass cannot go on now.
 #[derive(Debug)]
@@ -241,13 +238,15 @@ impl Access {
     pub async fn look_back(&self, since: At) -> Result<(), Stop> {
         let began = self.clock.now();
         let mut permit = self.permit(1)?;
+        let mut rows = 0;
         for page in 1..=MAX_PAGES {
             if page > 1 {
                 drop(permit);
                 permit = self.permit(1)?;
             }
             let answer = self.heed(self.newest(page).await)?;
-            let last = is_last(&answer, page);
+            rows += answer.rows.len();
+            let last = is_last(&answer, page, rows);
             let older = |share: &Share| share.created.is_some_and(|created| created.as_millisecond() < since.0);
             let reached = answer.rows.iter().any(older);
             let mut picture = self.account.picture();
@@ -326,82 +325,5 @@ pub fn heed<T>(account: &Account, outcome: Result<Reply<T>, Error>, now: At) -> 
             account.heed(error.meta(), Some(error.class()), now);
             Err(error)
         }
-    }
-}
-
-fn is_last<T>(page: &Page<T>, number: u32) -> bool {
-    match page.total_pages {
-        Some(total) => number >= total,
-        None => page.rows.len() < FULL_PAGE as usize,
-    }
-}
-
-/// All rows of a list, or `None` if it moved each time it was read.
-pub async fn read_pages<T, E, F>(mut ask: impl FnMut(u32) -> F) -> Result<Option<Vec<T>>, E>
-where
-    E: From<Error>,
-    F: Future<Output = Result<Page<T>, E>>,
-{
-    let mut before = None;
-    for _ in 0..3 {
-        let (rows, totals) = read_once(&mut ask).await?;
-        let counts = (rows.len() as u64, totals);
-        match counts.1 {
-            Totals::Unknown => return Ok(Some(rows)),
-            Totals::Same(total) if total == counts.0 => return Ok(Some(rows)),
-            // Twice the same disagreement: the total is wrong, not the rows.
-            Totals::Same(_) if before == Some(counts) => return Ok(Some(rows)),
-            Totals::Same(_) | Totals::Moved => before = Some(counts),
-        }
-    }
-    Ok(None)
-}
-
-/// What the pages of one list said of its length.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Totals {
-    Unknown,
-    Same(u64),
-    Moved,
-}
-
-async fn read_once<T, E, F>(ask: &mut impl FnMut(u32) -> F) -> Result<(Vec<T>, Totals), E>
-where
-    E: From<Error>,
-    F: Future<Output = Result<Page<T>, E>>,
-{
-    let mut rows = Vec::new();
-    let mut totals = Totals::Unknown;
-    for page in 1..=MAX_PAGES {
-        let answer = ask(page).await?;
-        let last = is_last(&answer, page);
-        totals = match (totals, answer.total_count) {
-            (Totals::Moved, _) => Totals::Moved,
-            (Totals::Same(before), Some(total)) if before != total => Totals::Moved,
-            (_, Some(total)) => Totals::Same(total),
-            (same, None) => same,
-        };
-        rows.extend(answer.rows);
-        if last {
-            return Ok((rows, totals));
-        }
-    }
-    Err(E::from(Error::Lost { cause: format!("the list has more than {MAX_PAGES} pages") }))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_list_without_end_is_an_error_and_not_its_end() {
-        let mut asked = 0;
-        let endless = |page| {
-            asked = page;
-            let rows = (0..FULL_PAGE).collect::<Vec<u32>>();
-            async move { Ok::<_, Error>(Page { rows, page, total_pages: None, total_count: None }) }
-        };
-        assert!(read_pages(endless).await.is_err());
-        assert_eq!(asked, MAX_PAGES);
     }
 }

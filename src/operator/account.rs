@@ -16,7 +16,8 @@ use super::budget::Budget;
 use super::clock;
 use super::credentials::Known;
 use super::key::ObjectKey;
-use super::view::{Picture, Seen};
+use super::seen::Seen;
+use super::view::Picture;
 
 /// So many refusals over so long a time make a credential denied; single ones pass.
 const DENIALS: u32 = 3;

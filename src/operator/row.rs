@@ -16,8 +16,8 @@ use super::inventory;
 use super::key::RowKey;
 use super::pass::Pass;
 use super::record::Recorded;
+use super::seen::Seen;
 use super::verdict::Verdict;
-use super::view::Seen;
 use super::waits::FRESH;
 use super::write::Write;
 

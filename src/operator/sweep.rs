@@ -9,12 +9,13 @@ use crate::core::id::ShareId;
 use crate::core::pace::{self, Class};
 use crate::core::time::At;
 
-use super::access::{self, FULL_PAGE};
+use super::access;
 use super::account::Account;
 use super::budget::{Caller, Turn};
 use super::context::Context;
 use super::key::{Name, ObjectKey};
 use super::objects::{Related, secret_of};
+use super::pages::{FULL_PAGE, read_pages};
 use super::verdict::breaker_told;
 
 /// Recipients of a share are listed again at least so often, since an error entry moves no count.
@@ -126,7 +127,7 @@ async fn sweep(context: &Context, account: &Account, began: At) -> Result<(), Er
         (Some(_), None) => Class::Sweep,
     };
     let turn = Turn { caller: Caller::Sweep(account.id.clone()), namespace: String::new(), class };
-    let read = access::read_pages(|page| {
+    let read = read_pages(|page| {
         let query = ShareQuery { page, per_page: FULL_PAGE, ..access::live() };
         let (client, credential, turn) = (context.client.clone(), credential.clone(), turn.clone());
         async move {

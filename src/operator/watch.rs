@@ -14,8 +14,8 @@ use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
 
 use super::context::Context;
+use super::kept;
 use super::key::Name;
-use super::objects;
 use super::record::Recorded;
 use super::sweep;
 
@@ -60,7 +60,7 @@ pub fn stream<K: Recorded>(
         .map(move |event| {
             event.map(|mut event| {
                 if let Event::Apply(object) | Event::InitApply(object) = &mut event {
-                    objects::trim(object);
+                    kept::trim(object);
                 }
                 take_note(&event, &writer, &context);
                 if matches!(event, Event::InitDone) {

@@ -15,6 +15,7 @@ pub const TESTS: &[Test] = &[
     ("cli: the operator makes the calls that a plan names", plan_kept),
     ("cli: a plan for an organization names nobody beside it, and the operator does the same", plan_organization),
     ("cli: a plan for files on top of the cluster names what they change", plan_on_top),
+    ("cli: a plan that prunes names what goes, and the operator does the same", plan_pruned),
     ("cli: a plan that cannot be carried out is an error that says why", plan_refused),
     ("cli: an import is adopted without a write", import),
     ("cli: an import as objects is adopted without a write", import_objects),
@@ -236,6 +237,41 @@ fn plan_on_top(world: &World) {
     assert_eq!(scene.changes().len(), before);
 }
 
+fn plan_pruned(world: &World) {
+    let scene = world.scene();
+    let [one, two, three, first] = ids();
+    let waf = scene.share("waf", &[&one], &[&first], "");
+    scene.apply(&waf);
+    scene.apply(&scene.share("other", &[&one], &[&first], ""));
+    scene.apply(&scene.share("kept", &[&one], &[&first], "deletionPolicy: Retain"));
+    scene.apply(&scene.recipient("two", "waf", &two, ""));
+    scene.apply(&scene.recipient("three", "kept", &three, ""));
+    for (kind, name) in [
+        ("share", "waf"),
+        ("share", "other"),
+        ("share", "kept"),
+        ("sharerecipient", "two"),
+        ("sharerecipient", "three"),
+    ] {
+        scene.wait_ready(kind, name);
+    }
+    let ran = cfshare_with(&scene, &["plan", "--cluster", "-f", "-"], &waf);
+    assert_eq!((ran.code, ran.out.as_str()), (0, "no calls for 1 Share\n"), "{}", ran.err);
+    let ran = cfshare_with(&scene, &["plan", "--cluster", "--prune", "-f", "-"], &waf);
+    assert_eq!((ran.code, ran.err.as_str()), (2, ""), "{}", ran.out);
+    let id =
+        |name: &str| scene.get("share", name).expect("it")["status"]["shareID"].as_str().expect("an id").to_owned();
+    assert!(ran.out.contains(&format!("  - recipient {two}\n")), "{}", ran.out);
+    assert!(ran.out.contains(&format!("  - delete share {}\n", id("other"))), "{}", ran.out);
+    let kept = format!("  . being deleted: share {} stays at Cloudflare\n  - recipient {three}\n", id("kept"));
+    assert!(ran.out.contains(&kept), "{}", ran.out);
+    assert!(ran.out.ends_with("\n3 calls for 3 of 3 Shares\n"), "{}", ran.out);
+    let before = scene.changes().len();
+    scene.kubectl(&["delete", "share", "other", "kept", "--timeout=60s"]);
+    scene.kubectl(&["delete", "sharerecipient", "two", "three", "--timeout=60s"]);
+    assert_eq!(scene.changes().len() - before, 3, "{:#?}", scene.changes());
+}
+
 fn plan_refused(world: &World) {
     let scene = world.own_scene();
     let [one, first] = ids();
@@ -326,6 +362,12 @@ fn adopt(scene: &Scene, yaml: &str, kinds: &[(&str, usize)]) {
     assert_eq!(format!("{shares:?}"), format!("{:?}", scene.live()));
     let ran = cfshare(scene, &["plan"]);
     assert_eq!(ran.code, 0, "{}", ran.out);
+    // There is a way back.
+    for (kind, _) in kinds {
+        scene.kubectl(&["delete", kind, "--all", "--timeout=60s"]);
+    }
+    assert_eq!(scene.changes_since(before), [""; 0]);
+    assert_eq!(format!("{shares:?}"), format!("{:?}", scene.live()));
 }
 
 fn import(world: &World) {

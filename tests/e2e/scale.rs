@@ -55,6 +55,7 @@ fn many_at_once(world: &World) {
     );
     let start = Instant::now();
     apply_many(&scene, SHARES);
+    let arriving = start.elapsed().as_secs_f64();
     wait_all_ready(&scene, SHARES, Duration::from_secs(180));
     let seconds = start.elapsed().as_secs_f64();
     let journal = scene.journal();
@@ -67,9 +68,11 @@ fn many_at_once(world: &World) {
     assert_eq!(of("POST /accounts/*/shares"), SHARES);
     let listed = of("GET /accounts/*/shares/*/recipients");
     assert!((SHARES..=SHARES + SHARES / 20).contains(&listed), "{calls:?}");
-    // A busy machine takes longer than the budget makes it wait, and looks meanwhile.
+    // Sweeps spend a tenth of the budget, and each object wants one look for its name that is younger than itself, of
+    // which there is one in the time of three calls. A busy machine takes longer, and so looks more often.
     let looks = journal.len() - SHARES - listed;
-    assert!(looks as f64 <= (BURST + RATE * seconds) / 10.0 + 3.0, "{looks} in {seconds:.0} s: {calls:?}");
+    let most = (BURST + RATE * seconds) / 10.0 + RATE * arriving / 3.0 + 3.0;
+    assert!(looks as f64 <= most, "{looks} of {most:.0} in {seconds:.0} s: {calls:?}");
     operator.kill();
 }
 

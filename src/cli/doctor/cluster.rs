@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::{Doctor, Findings};
 use crate::api::{Share, crd};
 use crate::cli::cluster::Cluster;
+use crate::cli::output::causes;
 use crate::operator::{Clock, secret_of};
 
 /// A right that the operator uses: verb, group, resource, subresource.
@@ -27,6 +28,7 @@ impl Doctor {
         match cluster.kube.apiserver_version().await {
             Ok(version) => findings.ok(format!("cluster: Kubernetes {}", version.git_version)),
             Err(error) => {
+                let error = causes(&error.into());
                 findings.fail(format!("cluster: not reached ({error}): check KUBECONFIG and the network"));
                 return Vec::new();
             }
@@ -35,7 +37,7 @@ impl Doctor {
         let shares: Vec<Share> = match cluster.list().await {
             Ok(shares) => shares,
             Err(error) => {
-                findings.fail(format!("Shares: {error:#}"));
+                findings.fail(format!("Shares: {}", causes(&error)));
                 Vec::new()
             }
         };

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use clap::Args;
 
 use super::cluster::Scope;
-use super::output::{Exit, count};
+use super::output::{Exit, causes, count};
 use super::remote::Endpoint;
 
 /// Check everything that cfshare needs, and say what to do about the rest
@@ -84,7 +84,7 @@ impl Doctor {
                 self.check_cloudflare(Some(&cluster), &shares, &mut findings).await;
             }
             Err(error) => {
-                findings.fail(format!("cluster: {error:#}"));
+                findings.fail(format!("cluster: {}", causes(&error)));
                 self.check_cloudflare(None, &[], &mut findings).await;
             }
         }

@@ -18,8 +18,8 @@ use objects::{Found, Writer};
 
 /// Print manifests for what an account already shares, ready to commit
 ///
-/// Applied, they take over each share as it is, and nothing is written to Cloudflare. Deleting them leaves the shares
-/// where they are. Labels (`name` beside an id) are yours to add.
+/// Applied, they take over each share as it is, and nothing is written to Cloudflare. Deleting them leaves the shares,
+/// and all who receive them, where they are. Labels (`name` beside an id) are yours to add.
 ///
 /// The credential comes from CLOUDFLARE_API_TOKEN, or CLOUDFLARE_EMAIL and CLOUDFLARE_API_KEY, else from the Secret in
 /// the namespace. Exit code 0: done. 1: it fails, and what was printed is incomplete.

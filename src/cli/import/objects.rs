@@ -57,7 +57,7 @@ impl Writer {
             spec["recipients"] = inline.into_iter().map(|account| json!({ "accountID": account })).collect();
             for account in objects {
                 let name = self.name(&format!("{object}-{}", slug(&account)), &account);
-                let spec = json!({ "shareRef": { "name": object }, "accountID": account });
+                let spec = json!({ "shareRef": { "name": object }, "accountID": account, "deletionPolicy": "Retain" });
                 children.push(self.manifest("ShareRecipient", &name, spec));
             }
         }
@@ -69,6 +69,7 @@ impl Writer {
             let id = resource["id"].as_str().unwrap_or_default().to_owned();
             let name = self.name(&format!("{object}-{}", slug(&id)), &id);
             resource["shareRef"] = json!({ "name": object });
+            resource["deletionPolicy"] = json!("Retain");
             children.push(self.manifest("ShareResource", &name, resource));
         }
         let mut manifests = vec![self.manifest("Share", &object, spec)];
@@ -208,7 +209,8 @@ mod tests {
         // The same type and id of another account cannot stand in the same list.
         assert_eq!(
             manifests[1]["spec"],
-            json!({"shareRef": {"name": "waf-baseline"}, "type": "t", "id": "s1", "accountID": "other"})
+            json!({"shareRef": {"name": "waf-baseline"}, "type": "t", "id": "s1", "accountID": "other",
+                   "deletionPolicy": "Retain"})
         );
     }
 
@@ -221,6 +223,7 @@ mod tests {
         let manifests = Writer::new(None, true).manifests(&found("waf", 1, json!({})));
         assert_eq!(kinds(&manifests), ["Share", "ShareRecipient", "ShareResource", "ShareResource"]);
         assert!(manifests[0]["spec"].get("resources").is_none());
+        assert!(manifests[1..].iter().all(|manifest| manifest["spec"]["deletionPolicy"] == "Retain"));
     }
 
     #[test]

@@ -59,10 +59,13 @@ impl Manifests {
 
     fn sort(&mut self, manifest: Value, namespace: &str) -> anyhow::Result<()> {
         let version = manifest["apiVersion"].as_str().unwrap_or_default();
+        let kind = manifest["kind"].as_str().unwrap_or_default().to_owned();
+        if version.is_empty() && ["Share", "ShareRecipient", "ShareResource"].contains(&kind.as_str()) {
+            anyhow::bail!("a {kind} has no apiVersion: write cfshare.dev/v1alpha1");
+        }
         if !version.starts_with("cfshare.dev/") {
             return Ok(());
         }
-        let kind = manifest["kind"].as_str().unwrap_or_default().to_owned();
         if version != "cfshare.dev/v1alpha1" {
             anyhow::bail!("{kind}: apiVersion {version} is not known here: write cfshare.dev/v1alpha1");
         }
@@ -199,5 +202,7 @@ mod tests {
         assert!(taken(&format!("{one}\n---\n{one}\n")).unwrap_err().contains("twice"));
         let error = taken("apiVersion: cfshare.dev/v1\nkind: Share\nmetadata: {name: a}\n").unwrap_err();
         assert!(error.contains("v1alpha1"), "{error}");
+        let error = taken("kind: Share\nmetadata: {name: a}\n").unwrap_err();
+        assert!(error.contains("no apiVersion: write cfshare.dev/v1alpha1"), "{error}");
     }
 }

@@ -10,10 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 
 use super::cluster::{Cluster, Scope, credential};
-use super::output::{Exit, print_json};
+use super::output::{Exit, causes, print_json};
 use super::remote::{Endpoint, Remote, advice};
 use crate::api::Share;
 use crate::cloudflare::Fingerprint;
@@ -41,6 +43,10 @@ pub struct Plan {
     /// With -f: as if the manifests were applied to the cluster
     #[arg(long, requires = "files")]
     cluster: bool,
+    /// With --cluster: as if what is in the namespaces of the manifests, and in that of -n, and not in the files were
+    /// deleted, as Argo CD and Flux prune it
+    #[arg(long, requires = "cluster")]
+    prune: bool,
     #[command(flatten)]
     scope: Scope,
     #[command(flatten)]
@@ -103,7 +109,7 @@ impl Plan {
         let namespace = cluster.as_ref().and_then(|cluster| cluster.namespace.clone());
         let namespace = namespace.or_else(|| self.scope.namespace.clone()).unwrap_or_else(|| "default".into());
         let manifests = Manifests::read(&self.files, &namespace)?;
-        let concerned = concerned(&manifests);
+        let mut concerned = concerned(&manifests);
         let Some(cluster) = cluster else {
             let known: HashSet<Name> = manifests.shares.iter().map(Name::of).collect();
             if let Some(orphan) = concerned.iter().find(|name| !known.contains(name)) {
@@ -112,13 +118,20 @@ impl Plan {
             let Manifests { shares, recipients, resources } = manifests;
             return Ok((Fleet::new(shares, recipients, resources), None, None));
         };
-        let namespaces: BTreeSet<&String> = concerned.iter().map(|name| &name.namespace).collect();
+        let own = self.scope.namespace.iter().filter(|_| self.prune);
+        let namespaces: BTreeSet<&String> = concerned.iter().map(|name| &name.namespace).chain(own).collect();
         let (mut shares, mut recipients, mut resources) = (Vec::new(), Vec::new(), Vec::new());
         for namespace in namespaces {
             let objects = cluster.within(namespace).objects().await?;
             shares.extend(objects.0);
             recipients.extend(objects.1);
             resources.extend(objects.2);
+        }
+        if self.prune {
+            let parent = |child: &Name, name: &str| Name::new(child.namespace.clone(), name);
+            concerned.extend(doom(&mut shares, &manifests.shares, |_, name| name));
+            concerned.extend(doom(&mut recipients, &manifests.recipients, |r, n| parent(&n, &r.spec.share_ref.name)));
+            concerned.extend(doom(&mut resources, &manifests.resources, |r, n| parent(&n, &r.spec.share_ref.name)));
         }
         apply(&mut shares, manifests.shares, |old, new| old.spec = new.spec);
         apply(&mut recipients, manifests.recipients, |old, new| old.spec = new.spec);
@@ -134,6 +147,22 @@ fn concerned(manifests: &Manifests) -> BTreeSet<Name> {
     let recipients = manifests.recipients.iter().map(|r| parent(r.namespace(), &r.spec.share_ref.name));
     let resources = manifests.resources.iter().map(|r| parent(r.namespace(), &r.spec.share_ref.name));
     shares.chain(recipients).chain(resources).collect()
+}
+
+/// Deletes what the manifests lack, as the API server does with what has a finalizer. Returns the Shares concerned.
+fn doom<K: Resource<DynamicType = ()>>(
+    there: &mut [K],
+    manifests: &[K],
+    share: impl Fn(&K, Name) -> Name,
+) -> Vec<Name> {
+    let kept: HashSet<Name> = manifests.iter().map(Name::of).collect();
+    let lacking = there.iter_mut().filter(|object| !kept.contains(&Name::of(*object)));
+    lacking
+        .map(|object| {
+            object.meta_mut().deletion_timestamp.get_or_insert_with(|| Time(Timestamp::now()));
+            share(object, Name::of(object))
+        })
+        .collect()
 }
 
 /// What the API server would make of manifests: those that are there keep all but their spec.
@@ -165,11 +194,11 @@ impl Survey<'_> {
             return Ok(preview::preview(fleet, &Account::new(Vec::new(), Clock::SYSTEM.now()), share, &self.settings));
         }
         let owner = preview::owner(share)?;
-        let known = credential(self.cluster, &secret_of(share)).await.map_err(|error| format!("{error:#}"))?;
+        let known = credential(self.cluster, &secret_of(share)).await.map_err(|error| causes(&error))?;
         let remote = match self.remotes.get(&known.fingerprint) {
             Some(remote) => remote.clone(),
             None => {
-                let remote = Arc::new(self.endpoint.remote(&known).map_err(|error| format!("{error:#}"))?);
+                let remote = Arc::new(self.endpoint.remote(&known).map_err(|error| causes(&error))?);
                 self.remotes.insert(known.fingerprint, remote.clone());
                 remote
             }

@@ -14,9 +14,9 @@ use super::super::declare::Child;
 use super::super::inventory::{self, Entry};
 use super::super::key::RowKey;
 use super::super::record::Recorded;
+use super::super::seen::Seen;
 use super::super::share::standing::{State, standing};
 use super::super::verdict::Verdict;
-use super::super::view::Seen;
 use super::work::Work;
 
 /// Longest list of errors, and longest words of Cloudflare's in it.

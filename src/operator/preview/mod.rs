@@ -156,6 +156,7 @@ impl<'a> Look<'a> {
                         Some(id) => format!("being deleted: share {id} stays at Cloudflare"),
                         None => "being deleted: it has made nothing at Cloudflare".to_owned(),
                     });
+                    self.release(&mut preview);
                     break;
                 }
                 Step::Wait(wait) => {

@@ -12,9 +12,9 @@ use super::super::child;
 use super::super::declare::{By, Child, Sibling};
 use super::super::inventory;
 use super::super::key::{Kind, RowKey};
+use super::super::seen::Seen;
 use super::super::share::plan::Basis;
 use super::super::share::{removal_blocked, removed_lately};
-use super::super::view::Seen;
 use super::{Call, Look, Preview};
 
 impl Look<'_> {
@@ -47,6 +47,19 @@ impl Look<'_> {
         let foreign = foreign.count();
         if foreign > 0 {
             preview.notes.push(format!("declared by no manifest, and kept (prune is false): {}", some_rows(foreign)));
+        }
+    }
+
+    /// The object goes and its share stays, but not what child objects take with them.
+    pub(super) fn release(&self, preview: &mut Preview) {
+        let seen = self.subject().and_then(|id| self.account.picture.seen(&id));
+        let Some(seen) = seen.filter(|_| self.status.share_id.is_some()) else { return };
+        let entries = inventory::entries(&self.status.inventory);
+        for sibling in self.wanted.siblings.iter().filter(|sibling| !sibling.suspended) {
+            let step = self.child_step(sibling, entries.get(&sibling.row), seen, false);
+            if step.is_some_and(|(step, _)| step == row::Step::Remove) {
+                preview.calls.push(Call::Remove { row: self.row(&sibling.row) });
+            }
         }
     }
 

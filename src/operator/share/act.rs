@@ -14,7 +14,7 @@ use super::super::declare::By;
 use super::super::inventory::{self, Entries, Entry};
 use super::super::key::RowKey;
 use super::super::row::Row;
-use super::super::view::Seen;
+use super::super::seen::Seen;
 use super::super::write::Write;
 use super::Work;
 use super::plan::{Basis, Known, Plan};

@@ -10,7 +10,7 @@ use crate::core::time::At;
 use super::super::context::Settings;
 use super::super::inventory::{self, Entries};
 use super::super::key::RowKey;
-use super::super::view::{Seen, resource_key};
+use super::super::seen::{Seen, resource_key};
 use super::Wanted;
 
 /// What is to be done, by key.

@@ -16,7 +16,8 @@ use crate::core::time::At;
 use super::super::access::Stop;
 use super::super::declare::By;
 use super::super::key::RowKey;
-use super::super::view::{Picture, resource_key};
+use super::super::seen::resource_key;
+use super::super::view::Picture;
 use super::Work;
 use super::sight::Sight;
 

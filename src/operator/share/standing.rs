@@ -6,7 +6,7 @@ use crate::cloudflare::{AssociationStatus, ResourceStatus};
 use crate::core::row::Step;
 
 use super::super::key::RowKey;
-use super::super::view::Seen;
+use super::super::seen::Seen;
 
 /// How one declared row stands.
 #[derive(Debug, Clone, PartialEq)]

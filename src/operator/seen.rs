@@ -1,0 +1,373 @@
+//! What one share looks like at Cloudflare: the share itself, and as much of its rows as was read or written.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+
+use crate::cloudflare::{
+    AssociationStatus, Counts, ExcludedRecipient, Recipient, ResourceStatus, Share, ShareResource, ShareStatus,
+    TargetType,
+};
+use crate::core::id::{AccountId, RecipientId};
+use crate::core::row::Seen as RowSeen;
+use crate::core::time::At;
+
+use super::key::RowKey;
+
+/// One share, and what of it was read.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    pub share: Share,
+    pub resources: Option<Vec<ShareResource>>,
+    pub counts: Option<Counts>,
+    pub first_read_at: At,
+    pub read_at: At,
+    pub recipients: Option<Recipients>,
+    pub excluded: Option<(At, Vec<ExcludedRecipient>)>,
+    /// Answers of our own writes, which a slower read must not undo.
+    answered: HashMap<String, At>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Recipients {
+    pub rows: Vec<Recipient>,
+    pub read_at: At,
+    /// Something moved since: read again.
+    pub stale: bool,
+    /// Counts that these rows were read again for.
+    doubted: Option<Counts>,
+}
+
+impl Recipients {
+    /// Whether the counts speak of other rows than these, and not for the second time.
+    fn doubt(&mut self, counts: Counts) -> bool {
+        let mut own = Counts::default();
+        for row in &self.rows {
+            match row.association_status {
+                AssociationStatus::Associating => own.associating += 1,
+                AssociationStatus::Associated => own.associated += 1,
+                AssociationStatus::Disassociating => own.disassociating += 1,
+                AssociationStatus::Disassociated => own.disassociated += 1,
+                AssociationStatus::Other(_) => {}
+            }
+        }
+        let news = own != counts && self.doubted != Some(counts);
+        self.doubted = (own != counts).then_some(counts);
+        news
+    }
+}
+
+impl Seen {
+    pub fn new(mut share: Share, began: At) -> Seen {
+        let resources = share.resources.take();
+        let counts = share.counts.take();
+        Seen {
+            share,
+            resources,
+            counts,
+            read_at: began,
+            first_read_at: began,
+            recipients: None,
+            excluded: None,
+            answered: HashMap::new(),
+        }
+    }
+
+    /// A share that the answer to our own write showed first.
+    pub fn made(share: Share, now: At) -> Seen {
+        let id = share.id.to_string();
+        Seen { answered: HashMap::from([(id, now)]), ..Seen::new(share, now) }
+    }
+
+    pub fn is_live(&self) -> bool {
+        matches!(self.share.status, ShareStatus::Active | ShareStatus::Other(_))
+    }
+
+    pub fn is_leaving(&self) -> bool {
+        matches!(self.share.status, ShareStatus::Deleting | ShareStatus::Deleted)
+    }
+
+    /// Whether our own write of that row was answered so shortly before that a read may not show it yet.
+    pub fn is_recent(&self, id: &str, began: At, grace: Duration) -> bool {
+        self.answered.get(id).is_some_and(|at| began.since(*at) < grace)
+    }
+
+    /// Returns whether anything is different now.
+    pub fn read(&mut self, mut share: Share, began: At, grace: Duration) -> bool {
+        let before = (self.share.name.clone(), self.share.status.clone(), self.counts);
+        let resources = share.resources.take();
+        let resources_moved = resources.is_some_and(|rows| self.read_resources(rows, began, grace));
+        if let Some(counts) = share.counts.take() {
+            self.counts = Some(counts);
+        }
+        let ours = self.is_recent(share.id.as_str(), began, grace);
+        let undoes = ours && self.is_leaving() && share.status == ShareStatus::Active;
+        if !undoes && !is_older(share.modified, self.share.modified, ours) {
+            self.share = share;
+        }
+        self.answered.retain(|_, at| began.since(*at) < grace);
+        self.read_at = self.read_at.max(began);
+        let same = (&before.0, &before.1, before.2) == (&self.share.name, &self.share.status, self.counts);
+        let counts = self.counts;
+        // Somebody may have changed the exclusions; an own list of them is the only place where that shows.
+        let moved = before.2.is_some() && before.2 != counts;
+        if let (true, Some((read_at, _))) = (moved, &mut self.excluded) {
+            *read_at = At::default();
+        }
+        let rows_moved = self.recipients.as_mut().is_some_and(|recipients| {
+            // Counts that are older than the list say nothing about it.
+            let doubted = recipients.read_at <= began && counts.is_some_and(|counts| recipients.doubt(counts));
+            // A recipient may fail on a new version of a resource, which moves no count.
+            recipients.stale |= doubted || resources_moved;
+            doubted
+        });
+        !same || resources_moved || rows_moved
+    }
+
+    pub fn wrote(&mut self, mut share: Share, now: At) {
+        self.answered.insert(share.id.to_string(), now);
+        if let Some(resources) = share.resources.take() {
+            self.resources = Some(resources);
+            self.read_at = now;
+        }
+        self.share = share;
+    }
+
+    /// Returns whether any row is different now.
+    fn read_resources(&mut self, rows: Vec<ShareResource>, began: At, grace: Duration) -> bool {
+        let known = self.resources.take();
+        let ours = known.clone().unwrap_or_default();
+        let rows = self.merge(ours, rows, began, grace, |row| (row.id.to_string(), row.modified));
+        let moved = known.is_some_and(|known| !same_rows(&known, &rows));
+        self.resources = Some(rows);
+        moved
+    }
+
+    /// The list of recipients, complete.
+    pub fn read_recipients(&mut self, rows: Vec<Recipient>, began: At, grace: Duration) {
+        let (known, doubted) = self.recipients.take().map(|r| (r.rows, r.doubted)).unwrap_or_default();
+        let rows = self.merge(known, rows, began, grace, |row| (row.id.to_string(), row.modified));
+        self.recipients = Some(Recipients { rows, read_at: began, stale: false, doubted });
+    }
+
+    /// New rows, but for those that our own recent writes know better.
+    fn merge<R: Clone>(
+        &self,
+        known: Vec<R>,
+        rows: Vec<R>,
+        began: At,
+        grace: Duration,
+        about: impl Fn(&R) -> (String, Option<Timestamp>),
+    ) -> Vec<R> {
+        let mut ours: HashMap<String, R> = HashMap::new();
+        for row in known {
+            let (id, _) = about(&row);
+            if self.is_recent(&id, began, grace) {
+                ours.insert(id, row);
+            }
+        }
+        let mut merged: Vec<R> = rows
+            .into_iter()
+            .map(|row| {
+                let (id, modified) = about(&row);
+                match ours.remove(&id) {
+                    Some(own) if is_older(modified, about(&own).1, true) => own,
+                    _ => row,
+                }
+            })
+            .collect();
+        merged.extend(ours.into_values());
+        merged
+    }
+
+    /// When its recipients, or its exclusions, were last listed; where they never were, when it was first seen.
+    pub fn listed_at(&self) -> At {
+        let recipients = self.recipients.as_ref().map(|recipients| recipients.read_at);
+        let excluded = self.excluded.as_ref().map(|(at, _)| *at);
+        recipients.or(excluded).unwrap_or(self.first_read_at)
+    }
+
+    /// Nothing says that its rows moved, but it is long since they were listed.
+    pub fn doubt_rows(&mut self) {
+        if self.share.target_type == TargetType::Organization {
+            if let Some((at, _)) = &mut self.excluded {
+                *at = At::default();
+            }
+            return;
+        }
+        let unread =
+            || Recipients { rows: Vec::new(), read_at: At::default(), stale: true, doubted: Default::default() };
+        self.recipients.get_or_insert_with(unread).stale = true;
+    }
+
+    /// What is known of the rows must be read again before anything is decided on it.
+    pub fn outdate(&mut self) {
+        if let Some(recipients) = &mut self.recipients {
+            recipients.stale = true;
+        }
+        if let Some((read_at, _)) = &mut self.excluded {
+            *read_at = At::default();
+        }
+        self.read_at = At::default();
+    }
+
+    /// The row of a recipient in the answer to our own write.
+    pub fn wrote_recipient(&mut self, row: Recipient, now: At) {
+        self.answered.insert(row.id.to_string(), now);
+        let recipients = self.recipients.get_or_insert(Recipients {
+            rows: Vec::new(),
+            read_at: At::default(),
+            stale: true,
+            doubted: None,
+        });
+        recipients.rows.retain(|known| known.id != row.id);
+        recipients.rows.push(row);
+    }
+
+    /// An excluded account in the answer to our own write. Who receives the share now, only a read can tell.
+    pub fn wrote_excluded(&mut self, row: ExcludedRecipient) {
+        if let Some((_, rows)) = &mut self.excluded {
+            rows.retain(|known| known.account_id != row.account_id);
+            rows.push(row);
+        }
+        self.counts = None;
+    }
+
+    /// As above, for one that is excluded no more.
+    pub fn removed_excluded(&mut self, row: &RecipientId) {
+        if let Some((_, rows)) = &mut self.excluded {
+            rows.retain(|known| known.id != *row);
+        }
+        self.counts = None;
+    }
+
+    /// The row of a resource in the answer to our own write.
+    pub fn wrote_resource(&mut self, row: ShareResource, now: At) {
+        self.answered.insert(row.id.to_string(), now);
+        if let Some(resources) = &mut self.resources {
+            resources.retain(|known| known.id != row.id);
+            resources.push(row);
+        }
+    }
+
+    /// The live row of an account, or else the one that is on its way out.
+    pub fn recipient(&self, account: &AccountId) -> Option<&Recipient> {
+        let rows = &self.recipients.as_ref()?.rows;
+        let rank = |row: &Recipient| match row.association_status {
+            AssociationStatus::Associated => 0,
+            AssociationStatus::Associating | AssociationStatus::Other(_) => 1,
+            AssociationStatus::Disassociating => 2,
+            AssociationStatus::Disassociated => 3,
+        };
+        rows.iter().filter(|row| row.account_id == *account).min_by_key(|row| (rank(row), row.created))
+    }
+
+    pub fn excluded(&self, account: &AccountId) -> Option<&ExcludedRecipient> {
+        self.excluded.as_ref()?.1.iter().find(|row| row.account_id == *account)
+    }
+
+    pub fn resource(&self, key: &RowKey) -> Option<&ShareResource> {
+        let rank = |row: &ShareResource| match row.status {
+            ResourceStatus::Active | ResourceStatus::Other(_) => 0,
+            ResourceStatus::Deleting => 1,
+            ResourceStatus::Deleted => 2,
+        };
+        let rows = self.resources.as_ref()?;
+        rows.iter().filter(|row| resource_key(row) == *key).min_by_key(|row| (rank(row), row.created))
+    }
+
+    /// How many accounts receive the share, as far as they were listed.
+    pub fn live_recipients(&self) -> usize {
+        let rows = self.recipients.iter().flat_map(|recipients| &recipients.rows);
+        rows.filter(|row| recipient_seen(Some(row)) == RowSeen::Live { differs: false }).count()
+    }
+
+    /// How many resources are live, whoever declared them.
+    pub fn live_resources(&self) -> usize {
+        self.resources.iter().flatten().filter(|row| resource_seen(Some(row), false) != RowSeen::Absent).count()
+    }
+
+    /// When the rows among which this key is looked for were last read.
+    pub fn rows_read_at(&self, key: &RowKey) -> At {
+        match key {
+            RowKey::Recipient(_) => self.recipients.as_ref().map_or(At::default(), |recipients| recipients.read_at),
+            RowKey::Excluded(_) => self.excluded.as_ref().map_or(At::default(), |(at, _)| *at),
+            RowKey::Resource { .. } => self.read_at,
+        }
+    }
+
+    pub fn are_recipients_outdated(&self, since: At) -> bool {
+        self.recipients.as_ref().is_none_or(|recipients| recipients.stale || recipients.read_at < since)
+    }
+
+    pub fn are_exclusions_outdated(&self, since: At) -> bool {
+        self.excluded.as_ref().is_none_or(|(at, _)| *at < since || *at == At::default())
+    }
+
+    /// Whether the rows among which this key is looked for are older than that, or known not to be true any more.
+    pub fn is_outdated(&self, key: &RowKey, since: At) -> bool {
+        match key {
+            RowKey::Recipient(_) => self.are_recipients_outdated(since),
+            RowKey::Excluded(_) => self.are_exclusions_outdated(since),
+            RowKey::Resource { .. } => {
+                self.resources.is_none() || self.read_at < since || self.read_at == At::default()
+            }
+        }
+    }
+
+    /// Whether a key is there, for the table of rows.
+    pub fn row(&self, key: &RowKey, differs: impl FnOnce(&ShareResource) -> bool) -> RowSeen {
+        match key {
+            RowKey::Recipient(_) if self.recipients.is_none() => RowSeen::Unread,
+            RowKey::Recipient(account) => recipient_seen(self.recipient(account)),
+            RowKey::Excluded(_) if self.excluded.is_none() => RowSeen::Unread,
+            RowKey::Excluded(account) if self.excluded(account).is_some() => RowSeen::Live { differs: false },
+            RowKey::Excluded(_) => RowSeen::Absent,
+            RowKey::Resource { .. } if self.resources.is_none() => RowSeen::Unread,
+            RowKey::Resource { .. } => {
+                let row = self.resource(key);
+                resource_seen(row, row.is_some_and(differs))
+            }
+        }
+    }
+}
+
+pub fn recipient_seen(row: Option<&Recipient>) -> RowSeen {
+    match row.map(|row| &row.association_status) {
+        None | Some(AssociationStatus::Disassociated) => RowSeen::Absent,
+        Some(AssociationStatus::Disassociating) => RowSeen::Leaving,
+        Some(AssociationStatus::Associating | AssociationStatus::Associated | AssociationStatus::Other(_)) => {
+            RowSeen::Live { differs: false }
+        }
+    }
+}
+
+fn resource_seen(row: Option<&ShareResource>, differs: bool) -> RowSeen {
+    match row.map(|row| &row.status) {
+        None | Some(ResourceStatus::Deleted) => RowSeen::Absent,
+        Some(ResourceStatus::Deleting) => RowSeen::Leaving,
+        Some(ResourceStatus::Active | ResourceStatus::Other(_)) => RowSeen::Live { differs },
+    }
+}
+
+pub fn resource_key(row: &ShareResource) -> RowKey {
+    RowKey::Resource {
+        kind: row.resource_type.clone(),
+        id: row.resource_id.clone(),
+        account: row.resource_account_id.clone(),
+    }
+}
+
+/// Whether a row is older than the one that is known. Without times, our own recent answer wins.
+fn is_older(row: Option<Timestamp>, known: Option<Timestamp>, ours: bool) -> bool {
+    match (row, known) {
+        (Some(row), Some(known)) => row < known,
+        _ => ours,
+    }
+}
+
+/// Whether two lists have the same rows, in whatever order.
+fn same_rows(a: &[ShareResource], b: &[ShareResource]) -> bool {
+    a == b || a.len() == b.len() && a.iter().all(|row| b.contains(row))
+}
