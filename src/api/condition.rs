@@ -78,8 +78,9 @@ vocabulary! {
         /// The share at Cloudflare is for an organization and the manifest for single accounts, or the other way round.
         /// Cloudflare fixes that when a share is created: change the manifest, or name another share.
         TargetMismatch,
-        /// The Secret with the credentials is missing, or has neither `apiToken` nor `email` and `apiKey`: create it in this
-        /// namespace, or set `credentialsRef`.
+        /// The Secret with the credentials is missing, or does not have either `apiToken` or `email` and `apiKey`, or its
+        /// name is not in the chart's `secretNames`: the message says which. Create it in this namespace, or set
+        /// `credentialsRef`.
         CredentialsNotFound,
         /// Cloudflare refuses the credentials, or they lack a permission: renew the Secret or extend the token. Tried again
         /// by itself.
@@ -120,7 +121,7 @@ vocabulary! {
         /// right, set `managementPolicy: Manage`.
         Differs,
         /// A share for a whole organization, in a namespace for which the installer did not allow it: ask for the namespace
-        /// to be added to `--organization-shares`, or list `recipients` in another Share.
+        /// to be added to the chart's `organization.namespaces` (the flag `--organization-shares`), or list `recipients` in another Share.
         OrganizationNotAllowed,
         /// The object is deleted, and stays until Cloudflare says that what it caused is gone. To leave it there and go at
         /// once, set `deletionPolicy: Retain`.

@@ -213,8 +213,8 @@ fn whole<T>(rows: Result<Option<Vec<T>>, Error>) -> Result<Vec<T>, Error> {
 pub fn advice(error: &Error) -> String {
     match error.class() {
         ErrorClass::Denied => format!(
-            "{error}: the credential is wrong, or lacks a permission: an API token needs \
-             Account > Resource Sharing on this account"
+            "{error}: the credential is wrong, or lacks a permission: it must be allowed to read the Resource Sharing \
+             of this account"
         ),
         ErrorClass::Retry => format!("{error}: check the network and --cloudflare-url, then try again"),
         ErrorClass::Throttled => format!("{error}: others spend from the same limit, try again in five minutes"),

@@ -24,17 +24,17 @@ pub enum Credential {
 /// What is wrong with a Secret, without a word of what is in it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CredentialError {
-    #[error("the Secret holds neither {TOKEN} nor {EMAIL} and {KEY}")]
+    #[error("it holds neither {TOKEN} nor {EMAIL} and {KEY}: write one of the two into it")]
     Missing,
-    #[error("the Secret holds both {TOKEN} and {EMAIL} or {KEY}: keep one kind")]
+    #[error("it holds both {TOKEN} and {EMAIL} or {KEY}: keep one kind")]
     Both,
-    #[error("the Secret holds {0} without {1}")]
+    #[error("it holds {0} without {1}: add that, or have {TOKEN} alone")]
     Half(&'static str, &'static str),
-    #[error("{0} in the Secret is empty")]
+    #[error("{0} in it is empty: write the credential there")]
     Empty(&'static str),
-    #[error("{0} in the Secret is not UTF-8 text")]
+    #[error("{0} in it is not UTF-8 text: write it anew")]
     NotText(&'static str),
-    #[error("{0} in the Secret holds a control character, such as a line break in the middle")]
+    #[error("{0} in it holds a control character, such as a line break in the middle: write it anew")]
     Control(&'static str),
 }
 
@@ -194,7 +194,7 @@ mod tests {
         for (data, error) in cases {
             assert_eq!(read(data).unwrap_err(), error);
         }
-        assert_eq!(Half(EMAIL, KEY).to_string(), "the Secret holds email without apiKey");
+        assert_eq!(Half(EMAIL, KEY).to_string(), "it holds email without apiKey: add that, or have apiToken alone");
     }
 
     #[test]

@@ -139,7 +139,7 @@ impl Apply<'_> {
                 let row = self.access.heed(client.add_excluded(credential, &account.id, id, excluded).await);
                 row.map(|row| {
                     if let Some(seen) = account.picture().seen_mut(id) {
-                        seen.wrote_excluded(row);
+                        seen.wrote_excluded(row, self.access.clock.now());
                     }
                 })
             }
@@ -182,7 +182,7 @@ impl Apply<'_> {
                 let answer = self.access.heed(client.remove_excluded(credential, &account.id, id, row).await);
                 answer.map(|_| {
                     if let Some(seen) = account.picture().seen_mut(id) {
-                        seen.removed_excluded(row);
+                        seen.removed_excluded(row, self.access.clock.now());
                     }
                 })
             }

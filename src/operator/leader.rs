@@ -117,6 +117,9 @@ impl Election {
         let spec = lease.spec.clone().unwrap_or_default();
         let holder = spec.holder_identity.clone().unwrap_or_default();
         let lasts = spec.lease_duration_seconds.map_or(self.duration, |s| Duration::from_secs(s.max(1) as u64));
+        if observed.is_none() && holder != self.identity && !holder.is_empty() {
+            tracing::info!(identity = self.identity, holder, "standing by");
+        }
         if observed.as_ref().is_none_or(|seen| seen.version != version) {
             *observed = Some(Observed { version, at: Instant::now(), lasts });
         }

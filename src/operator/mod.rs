@@ -41,7 +41,7 @@ pub use context::Settings;
 pub use credentials::{Credentials, Known, NoCredential};
 pub use gauges::Standings;
 pub use key::{Kind, Name, RowKey};
-pub use objects::secret_of;
+pub use objects::{DEFAULT_SECRET, secret_of};
 pub use pages::{FULL_PAGE, read_pages};
 pub use run::{Lead, Options, run};
 pub use share::standing::label;

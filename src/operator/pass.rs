@@ -269,8 +269,8 @@ impl<K: Recorded> Pass<K> {
                 let long =
                     failures >= TOLERATED && now.since(since) >= patience || access.account.is_denied(now, patience);
                 let message = format!(
-                    "{message}: the credential in the Secret {} is wrong, or lacks a permission: an API token needs \
-                     Account > Resource Sharing > Edit on account {}",
+                    "{message}: the credential in the Secret {} is wrong, or lacks a permission: it must be allowed to \
+                     edit the Resource Sharing of account {}, or to read it where nothing is written",
                     secret.name, access.account.id,
                 );
                 if long {

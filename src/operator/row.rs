@@ -63,8 +63,10 @@ impl<K: Recorded> Row<'_, K> {
         self.write(self.key.to_string(), format!("the meta of {}", self.name), &text(&self.meta), &found)
     }
 
+    /// That the last resource may not go says nothing about it once there is another.
     pub fn removing(&self) -> Write {
-        self.write(format!("remove {}", self.key), self.name.clone(), "absent", "present")
+        let last = if self.is_last() { "the last " } else { "" };
+        self.write(format!("remove {last}{}", self.key), self.name.clone(), "absent", "present")
     }
 
     /// It was found in place: takes note of that, and returns what is recorded of its meta. What drifted counts as

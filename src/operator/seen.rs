@@ -21,6 +21,8 @@ pub struct Seen {
     pub share: Share,
     pub resources: Option<Vec<ShareResource>>,
     pub counts: Option<Counts>,
+    /// When they were read, or became unknown.
+    counted_at: At,
     pub first_read_at: At,
     pub read_at: At,
     pub recipients: Option<Recipients>,
@@ -66,6 +68,7 @@ impl Seen {
             share,
             resources,
             counts,
+            counted_at: began,
             read_at: began,
             first_read_at: began,
             recipients: None,
@@ -98,8 +101,9 @@ impl Seen {
         let before = (self.share.name.clone(), self.share.status.clone(), self.counts);
         let resources = share.resources.take();
         let resources_moved = resources.is_some_and(|rows| self.read_resources(rows, began, grace));
-        if let Some(counts) = share.counts.take() {
+        if let Some(counts) = share.counts.take().filter(|_| began >= self.counted_at) {
             self.counts = Some(counts);
+            self.counted_at = began;
         }
         let ours = self.is_recent(share.id.as_str(), began, grace);
         let undoes = ours && self.is_leaving() && share.status == ShareStatus::Active;
@@ -226,20 +230,20 @@ impl Seen {
     }
 
     /// An excluded account in the answer to our own write. Who receives the share now, only a read can tell.
-    pub fn wrote_excluded(&mut self, row: ExcludedRecipient) {
+    pub fn wrote_excluded(&mut self, row: ExcludedRecipient, now: At) {
         if let Some((_, rows)) = &mut self.excluded {
             rows.retain(|known| known.account_id != row.account_id);
             rows.push(row);
         }
-        self.counts = None;
+        (self.counts, self.counted_at) = (None, now);
     }
 
     /// As above, for one that is excluded no more.
-    pub fn removed_excluded(&mut self, row: &RecipientId) {
+    pub fn removed_excluded(&mut self, row: &RecipientId, now: At) {
         if let Some((_, rows)) = &mut self.excluded {
             rows.retain(|known| known.id != *row);
         }
-        self.counts = None;
+        (self.counts, self.counted_at) = (None, now);
     }
 
     /// The row of a resource in the answer to our own write.

@@ -17,6 +17,9 @@ pub const TESTS: &[Test] = &[
     ("budget: a namespace with few shares is not kept waiting by one with many", namespaces),
 ];
 
+/// Calls in flight at once, by default.
+const CONCURRENCY: i64 = 8;
+
 fn shares(scene: &Scene<'_>, prefix: &str, count: usize, more: &str) -> String {
     let share = |n: usize| scene.share(&format!("{prefix}-{n}"), &[&random_id()], &[&random_id()], more);
     (0..count).map(share).collect::<Vec<_>>().join("---\n")
@@ -35,6 +38,12 @@ fn after_refusal(journal: &[Entry]) -> Vec<i64> {
     journal.iter().map(|entry| entry.at - answered).filter(|late| *late > 0).collect()
 }
 
+/// Five seconds of silence, but for as many calls as may have been on their way already.
+fn expect_pause(late: &[i64], on_their_way: usize) {
+    let early = late.iter().filter(|late| **late < 4_900_000).count();
+    assert!(early <= on_their_way && early < late.len(), "{late:?}");
+}
+
 fn retry_after(world: &World) {
     let scene = world.scene();
     scene.apply(&shares(&scene, "waf", 4, ""));
@@ -46,8 +55,7 @@ fn retry_after(world: &World) {
     }
     scene.wait("the refusal", || world.simulator.fired(rule) == 1);
     sweeps(&scene, 2);
-    let late = after_refusal(&scene.journal());
-    assert!(late.first().is_some_and(|first| *first >= 4_900_000), "{late:?}");
+    expect_pause(&after_refusal(&scene.journal()), 4);
     all_ready(&scene, "waf", 4);
 }
 
@@ -67,8 +75,7 @@ fn same_token(world: &World) {
     let mut both = scene.journal();
     both.extend(other.journal());
     both.sort_by_key(|entry| entry.at);
-    let late = after_refusal(&both);
-    assert!(late.first().is_some_and(|first| *first >= 4_900_000), "{late:?}");
+    expect_pause(&after_refusal(&both), 2);
 }
 
 fn headers(world: &World) {
@@ -97,7 +104,10 @@ fn bulk(world: &World) {
     scene.wait("the edit", || scene.journal().iter().any(|e| e.method == "POST" && e.path.ends_with("/recipients")));
     let journal = scene.journal();
     let edit = journal.iter().find(|e| e.method == "POST" && e.path.ends_with("/recipients")).expect("the edit");
-    assert!(edit.at - applied < 3_000_000, "it took {} us", edit.at - applied);
+    // In three seconds the budget has fifteen calls.
+    let before = |e: &&Entry| e.method == "POST" && e.path.ends_with("/shares") && (applied..edit.at).contains(&e.at);
+    let first = journal.iter().filter(before).count();
+    assert!(first <= 15, "{first} of the bulk went first, in {} us", edit.at - applied);
     assert!(scene.state().len() < 61, "the bulk was over by then");
     scene.wait_state("all of them", |shares| shares.len() == 61);
     nothing_doubled(&scene.state());
@@ -105,7 +115,8 @@ fn bulk(world: &World) {
     for (n, first) in calls.iter().enumerate() {
         for seconds in [1, 5, 10] {
             let within = calls[n..].iter().take_while(|at| **at - first < seconds * 1_000_000).count() as i64;
-            assert!(within <= 10 + 5 * seconds + 1, "{within} calls in {seconds} s");
+            // Calls that a stalled machine held up arrive with those of the next moment.
+            assert!(within <= 10 + 5 * seconds + 1 + CONCURRENCY, "{within} calls in {seconds} s");
         }
     }
 }
@@ -119,13 +130,13 @@ fn namespaces(world: &World) {
         &both,
         &[("--api-rate", "5"), ("--api-burst", "10"), ("--poll-min", "5s"), ("--poll-max", "30s")],
     );
-    many.apply(&shares(&many, "waf", 40, ""));
+    many.apply(&shares(&many, "waf", 80, ""));
     many.wait_state("some of many", |shares| shares.len() >= 3);
     few.apply(&shares(&few, "waf", 3, ""));
     few.wait_state("all of few", |shares| shares.len() == 3);
-    let left = 40 - many.state().len();
+    let left = 80 - many.state().len();
     assert!(left >= 10, "only {left} of the many were still to be made");
     all_ready(&few, "waf", 3);
-    let share = many.get("share", "waf-39").expect("it");
+    let share = many.get("share", "waf-79").expect("it");
     assert!(is_ready(&share) || condition(&share, "Stalled").is_none(), "{share:#}");
 }

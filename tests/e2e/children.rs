@@ -1,6 +1,7 @@
 //! Recipients and resources as objects of their own: who looks after a row, and who takes over.
 
 use crate::Test;
+use crate::expect::{creates, nothing_doubled};
 use crate::scene::{World, condition, ids, is_ready, message};
 
 pub const TESTS: &[Test] = &[
@@ -44,7 +45,9 @@ fn made_together(world: &World) {
     assert_eq!(resource["status"]["shareResourceID"], state.resources[0].id.as_str());
     assert_eq!(state.resources[0].meta["mode"], "block");
     assert!(state.recipients.iter().any(|row| recipient["status"]["recipientID"] == row.id.as_str()));
-    assert_eq!(scene.changes().len(), 1, "{:?}", scene.changes());
+    // An object that comes late on a busy machine has a call of its own.
+    assert_eq!(creates(&scene), 1, "{:?}", scene.changes());
+    nothing_doubled(&scene.state());
     scene.kubectl(&["delete", "sharerecipient", "two", "--timeout=60s"]);
     let state = scene.only();
     assert_eq!(state.live_recipients().iter().map(|row| &row.account_id).collect::<Vec<_>>(), [&one]);
@@ -105,6 +108,7 @@ fn meta(world: &World) {
     scene.wait_state("the new meta", |shares| shares[0].resources[0].meta["mode"] == "block");
     let child = scene.wait_ready("shareresource", "first");
     assert!(condition(&child, "Drifted").is_none(), "an edit is no drift: {child:#}");
+    scene.wait_sweep();
     assert!(scene.events("first").iter().all(|(reason, _)| reason != "Drifted"), "{:?}", scene.events("first"));
     assert_eq!(scene.changes_since(before).len(), 1);
 }

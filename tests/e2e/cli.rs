@@ -467,13 +467,20 @@ fn matrix(world: &World) {
 fn doctor(world: &World) {
     let scene = world.scene();
     let [one, first] = ids();
+    let told = |ran: &Ran, line: &str| assert!(ran.out.lines().any(|l| l.starts_with(line)), "{line}\n{}", ran.out);
+    let account = &scene.account;
+    // Before there is any Share, with the Secret or with the environment's credential.
+    let ran = cfshare(&scene, &["doctor", "--account", account]);
+    assert_eq!(ran.code, 0, "{}", ran.out);
+    let whose = format!("Secret {}/cloudflare-credentials", scene.namespace);
+    told(&ran, &format!("ok    account {account}: {whose} can list its shares, 0 live ones"));
+    let ran = alone(&scene, &["doctor", "--account", account], "");
+    told(&ran, &format!("ok    account {account}: the environment's credential can list its shares"));
     scene.apply(&scene.share("waf", &[&one], &[&first], ""));
     scene.wait_ready("share", "waf");
     let before = scene.changes().len();
-    let account = &scene.account;
     let ran = cfshare(&scene, &["doctor"]);
     assert_eq!(ran.code, 0, "{}", ran.out);
-    let told = |ran: &Ran, line: &str| assert!(ran.out.lines().any(|l| l.starts_with(line)), "{line}\n{}", ran.out);
     for line in [
         "ok    cluster: Kubernetes v1.",
         "ok    CRD shares.cfshare.dev: of this version",

@@ -99,6 +99,7 @@ fn meta(world: &World) {
     scene.wait_state("the new meta", |shares| shares[0].resources[0].meta["mode"] == "block");
     let share = scene.wait_ready("share", "waf");
     assert!(condition(&share, "Drifted").is_none(), "an edit is no drift: {share:#}");
+    scene.wait_sweep();
     assert!(scene.events("waf").iter().all(|(reason, _)| reason != "Drifted"), "{:?}", scene.events("waf"));
     scene.apply(&manifest("{limits: {b: [1, 2], a: 1}, mode: block}"));
     scene.ask("share", "waf");
@@ -273,7 +274,7 @@ fn namespace(world: &World) {
 fn slow_deletion(world: &World) {
     let scene = world.scene();
     let [one, first] = ids();
-    world.simulator.delays(Some(&scene.account), |delays| delays.delete_share_ms = Some(3000));
+    world.simulator.delays(Some(&scene.account), |delays| delays.delete_share_ms = Some(10_000));
     scene.apply(&scene.share("waf", &[&one], &[&first], ""));
     scene.wait_ready("share", "waf");
     scene.delete("share", "waf");

@@ -86,6 +86,7 @@ fn children(world: &World) {
     scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
     let before = scene.changes().len();
     scene.apply(&scene.share("waf", &[], &[&first], "managementPolicy: Observe"));
+    scene.wait_for("share", "waf", "was observed", crate::scene::is_observed);
     scene.apply(&scene.recipient("one", "waf", &one, ""));
     scene.apply(&scene.recipient("two", "waf", &two, ""));
     let there = scene.wait_ready("sharerecipient", "one");
@@ -137,6 +138,7 @@ fn read_only(world: &World) {
     assert!(message(&share).contains(&two) && message(&share).contains("nothing is changed"), "{}", message(&share));
     scene.wait_reason("share", "new", "Differs");
     let doomed = scene.wait_for("share", "doomed", "said why it stays", |share| message(share).contains("--read-only"));
+    assert_eq!(doomed["status"]["effective"]["managementPolicy"], "Observe");
     assert!(message(&doomed).contains("delete"), "{}", message(&doomed));
     assert!(scene.get("share", "new").expect("it is there")["metadata"]["finalizers"].is_null());
     assert_eq!(scene.changes_since(before), [""; 0]);

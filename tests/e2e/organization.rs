@@ -83,8 +83,7 @@ fn excluded_after(world: &World) {
     let state = scene.only();
     assert_eq!(state.excluded, std::slice::from_ref(&two));
     assert_eq!(state.live_recipients().iter().map(|row| &row.account_id).collect::<Vec<_>>(), [&one]);
-    let told = scene.events("waf");
-    assert!(told.iter().any(|(reason, text)| reason == "ExclusionsFollow" && text.contains("excluded")), "{told:?}");
+    scene.wait_event("waf", |reason, text| reason == "ExclusionsFollow" && text.contains("excluded"));
 }
 
 fn exclusions(world: &World) {

@@ -138,7 +138,8 @@ fn added_before_child(world: &World) {
     // Sooner than what is refused is tried again.
     assert!(released.elapsed() < Duration::from_secs(45), "{:?}", released.elapsed());
     only_share(&scene.state(), &[&a, &b], &[&x]);
-    assert!(scene.events("bee").iter().all(|(reason, _)| reason != "Rejected"), "{:?}", scene.events("bee"));
+    let events = scene.wait_event("bee", |reason, _| reason == "Associated");
+    assert!(events.iter().all(|(reason, _)| reason != "Rejected"), "{events:?}");
     assert_eq!(scene.journal().iter().filter(|entry| entry.status == Some(409)).count(), 1);
 }
 
@@ -186,7 +187,8 @@ fn removed_unrecorded(world: &World) {
 
 fn removed_before_arrival(world: &World) {
     let (scene, [a, b, x], held) = killed(world, Action::HoldBefore {});
-    let _operator = own::start(&scene, &[]);
+    // What arrives must do so within the settle time.
+    let _operator = own::start(&scene, &[("--settle-time", "20s")]);
     sweeps(&scene, 1);
     world.simulator.release(held, Release::ApplyDrop).expect("it goes on");
     world.simulator.wait_request(PATIENCE, |entry| entry.seq == held && entry.applied == 1).expect("its arrival");
@@ -228,7 +230,8 @@ fn wanted_again(world: &World) {
     scene.wait_ready("share", "waf");
     scene.apply(&scene.share("waf", &[&a], &[&x], ""));
     scene.wait_state("it on its way out", |shares| {
-        shares[0].recipients.iter().any(|row| row.status == Association::Disassociating)
+        let left = [Association::Disassociating, Association::Disassociated];
+        shares[0].recipients.iter().any(|row| left.contains(&row.status))
     });
     scene.apply(&scene.share("waf", &[&a, &b], &[&x], ""));
     scene.wait_state("it again", |shares| has(&shares[0], &[&a, &b], &[&x]));

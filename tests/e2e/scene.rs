@@ -149,6 +149,15 @@ impl<'a> Scene<'a> {
         events.map(|event| (text(&event["reason"]), text(&event["note"]))).collect()
     }
 
+    /// Events come a moment after what they tell of. Returns all of the object.
+    pub fn wait_event(&self, name: &str, is: impl Fn(&str, &str) -> bool) -> Vec<(String, String)> {
+        let found = self.poll(|| {
+            let events = self.events(name);
+            events.iter().any(|(reason, text)| is(reason, text)).then_some(events)
+        });
+        found.unwrap_or_else(|| self.fail(&format!("no such Event of {name}: {:?}", self.events(name))))
+    }
+
     pub fn kubectl(&self, args: &[&str]) -> String {
         self.try_kubectl(args, None).unwrap_or_else(|error| panic!("kubectl {args:?}: {error}"))
     }

@@ -7,10 +7,10 @@ use std::time::UNIX_EPOCH;
 use super::{Doctor, Findings};
 use crate::api::Share;
 use crate::cli::cluster::Cluster;
-use crate::cli::remote::{Remote, advice, credential_of_environment};
+use crate::cli::remote::{NO_CREDENTIAL, Remote, advice, credential_of_environment};
 use crate::cloudflare::{Credential, ErrorClass, Meta};
 use crate::core::id::AccountId;
-use crate::operator::{Clock, Known, Name, preview, secret_of};
+use crate::operator::{Clock, DEFAULT_SECRET, Known, Name, preview, secret_of};
 
 /// A clock that is this far off confuses people who compare times, in seconds.
 const MUCH: i64 = 30;
@@ -25,6 +25,16 @@ impl Doctor {
                 Err(problem) => findings.fail(format!("Share {}: {problem}", Name::of(share))),
             }
         }
+        let environment = credential_of_environment();
+        if let (Ok(None), false) = (&environment, self.accounts.is_empty()) {
+            match cluster.and_then(|cluster| cluster.namespace.clone()) {
+                Some(namespace) => {
+                    let secret = Name::new(namespace, DEFAULT_SECRET);
+                    uses.entry(secret).or_default().extend(self.accounts.iter().cloned());
+                }
+                None => findings.fail(format!("--account: name a namespace with -n, or {NO_CREDENTIAL}")),
+            }
+        }
         let mut told = None;
         for (secret, accounts) in &uses {
             let Some(cluster) = cluster else { continue };
@@ -36,8 +46,12 @@ impl Doctor {
                 Err(problem) => findings.fail(format!("Secret {secret}: {problem:#}")),
             }
         }
-        match credential_of_environment() {
-            Ok(Some(known)) => findings.ok(format!("environment: a credential is set ({})", form(&known.credential))),
+        match environment {
+            Ok(Some(known)) => {
+                findings.ok(format!("environment: a credential is set ({})", form(&known.credential)));
+                let accounts = self.accounts.iter().cloned().collect();
+                self.check_accounts("the environment's credential", &known, &accounts, &mut told, findings).await;
+            }
             Ok(None) => {}
             Err(problem) => findings.fail(format!("environment: {problem:#}")),
         }
@@ -59,7 +73,13 @@ impl Doctor {
             Err(problem) => return findings.fail(format!("Cloudflare: {problem:#}")),
         };
         for account in accounts {
-            let Ok(id) = AccountId::parse(account) else { continue };
+            let id = match AccountId::parse(account) {
+                Ok(id) => id,
+                Err(problem) => {
+                    findings.fail(format!("account {account}: {problem}"));
+                    continue;
+                }
+            };
             match glance(&remote, &id, told, findings).await {
                 Ok(total) => {
                     let total = total.map_or(String::new(), |total| format!(", {total} live ones"));

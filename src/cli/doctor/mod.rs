@@ -22,6 +22,10 @@ pub struct Doctor {
     scope: Scope,
     #[command(flatten)]
     endpoint: Endpoint,
+    /// Try this account too, with the credential of the environment, or else with the Secret cloudflare-credentials of
+    /// the namespace; may be repeated
+    #[arg(long = "account", value_name = "ID")]
+    accounts: Vec<String>,
     /// The operator's ServiceAccount, whose rights are checked; not needed where the command runs as it
     #[arg(long, value_name = "NAMESPACE/NAME")]
     service_account: Option<String>,

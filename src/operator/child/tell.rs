@@ -144,7 +144,7 @@ impl<C: Child> Work<C> {
             }
             State::Failed => {
                 self.pass.settle(&self.access.account);
-                Verdict::stalled(Reason::RecipientFailed, stand.given_up(&self.name()))
+                Verdict::stalled(Reason::RecipientFailed, stand.given_up(&self.name(), self.pass.object.as_ref()))
             }
             State::InPlace | State::Pending | State::Failing | State::Refused => {
                 let detail = if stand.message.is_empty() { String::new() } else { format!(": {}", stand.message) };

@@ -136,7 +136,7 @@ impl<'a> Look<'a> {
                 Step::Create => {
                     if self.wanted.organization.is_some() {
                         let note = "the operator must allow this namespace shares with an organization \
-                                    (--organization-shares)";
+                                    (chart value organization.namespaces, flag --organization-shares)";
                         preview.notes.push(note.into());
                     }
                     preview.calls = self.creation();

@@ -128,7 +128,7 @@ impl Work {
             .iter()
             .filter_map(|(key, (step, _))| match step {
                 Step::Add | Step::Restore | Step::Update | Step::Confirm | Step::Wait => Some(key.to_string()),
-                Step::Remove => Some(format!("remove {key}")),
+                Step::Remove => Some(self.row(seen, key).removing().item),
                 Step::Keep | Step::Read | Step::Forget | Step::Ignore => None,
             })
             .chain(self.is_misnamed(seen).then(|| "name".to_owned()))

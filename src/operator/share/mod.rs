@@ -174,7 +174,11 @@ fn tell_policies(pass: &mut Pass<Share>, wanted: &Wanted, retain: bool) {
     let in_place = pass.status.inventory.recipients.len();
     pass.status.effective = Some(EffectivePolicies {
         deletion_policy: if retain { DeletionPolicy::Retain } else { DeletionPolicy::Delete },
-        management_policy: if wanted.observe { ManagementPolicy::Observe } else { ManagementPolicy::Manage },
+        management_policy: if wanted.observe || pass.context.settings.read_only {
+            ManagementPolicy::Observe
+        } else {
+            ManagementPolicy::Manage
+        },
         max_removals: i32::try_from(wanted.max_removals.of(in_place)).unwrap_or(i32::MAX),
     });
 }

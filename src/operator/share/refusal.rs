@@ -19,7 +19,7 @@ impl Work {
         }
         if self.wanted.organization.is_some() && !self.organization_is_allowed() {
             let message = "shares with a whole organization are not allowed in this namespace: the installer lists the \
-                           allowed ones (--organization-shares)";
+                           allowed ones (chart value organization.namespaces, flag --organization-shares)";
             return Some(Verdict::stalled(Reason::OrganizationNotAllowed, message));
         }
         let (wanted, recorded) = (self.wanted.share_id.as_ref()?, self.pass.status.share_id.as_ref()?);

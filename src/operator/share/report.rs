@@ -299,7 +299,7 @@ impl Work {
             return Some(verdict);
         }
         if let Some((key, standing)) = failed.first() {
-            let message = standing.given_up(&self.label(key));
+            let message = standing.given_up(&self.label(key), self.pass.object.as_ref());
             return Some(Verdict::stalled(Reason::RecipientFailed, with_more(&message, failed.len())));
         }
         None

@@ -1,5 +1,7 @@
 //! How one row stands, and what messages call it.
 
+use kube::{Resource, ResourceExt};
+
 use crate::api::REQUESTED_AT;
 use crate::api::status::RecipientCounts;
 use crate::cloudflare::{AssociationStatus, ResourceStatus};
@@ -30,12 +32,15 @@ pub enum State {
 }
 
 impl Standing {
-    /// What is told of a row that failed for good.
-    pub fn given_up(&self, name: &str) -> String {
+    /// What is told of a row that failed for good; `object`: whose it is.
+    pub fn given_up<K: Resource<DynamicType = ()>>(&self, name: &str, object: &K) -> String {
         format!(
-            "{name} failed: {}. Cloudflare does not try again: mend it there, then annotate this object with \
-             {REQUESTED_AT}=$(date -u +%FT%TZ)",
-            self.message
+            "{name} failed: {}. Cloudflare does not try again: mend it there, then kubectl annotate --overwrite {} {} \
+             -n {} {REQUESTED_AT}=$(date -u +%FT%TZ)",
+            self.message,
+            K::kind(&()).to_lowercase(),
+            object.name_any(),
+            object.namespace().unwrap_or_default(),
         )
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use cfshare_testbed::Cluster;
 use serde_json::Value;
@@ -26,6 +27,20 @@ pub fn install(cluster: &Cluster) -> Result<(), String> {
     apply(&format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {SYSTEM}}}\n")).map_err(|e| e.to_string())?;
     apply(&yaml).map_err(|error| error.to_string())?;
     cluster.kubeconfig_for(SYSTEM, ACCOUNT).map_err(|error| error.to_string())?;
+    await_rights(cluster)
+}
+
+/// The API server learns of new roles by a watch.
+fn await_rights(cluster: &Cluster) -> Result<(), String> {
+    let user = format!("--as=system:serviceaccount:{SYSTEM}:{ACCOUNT}");
+    let end = Instant::now() + Duration::from_secs(60);
+    let may = |verb: &str, what: &str| cluster.run(&["auth", "can-i", verb, what, "-A", &user], None).is_ok();
+    while !(may("watch", "shares.cfshare.dev") && may("create", "events.events.k8s.io")) {
+        if Instant::now() > end {
+            return Err(format!("{SYSTEM}/{ACCOUNT} was granted nothing"));
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
     Ok(())
 }
 
