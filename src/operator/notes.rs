@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::cloudflare::Fingerprint;
 use crate::core::pace;
 use crate::core::time::At;
 
@@ -31,8 +32,8 @@ pub struct Notes {
     pub refused: HashMap<String, Refused>,
     /// Successful writes whose value did not stay, by item.
     pub written: HashMap<String, Written>,
-    /// When complete looks for an announced create showed nothing.
-    pub empty_looks: Vec<At>,
+    /// When complete looks for an announced create showed nothing, and with which credential.
+    pub empty_looks: Vec<(Fingerprint, At)>,
     /// How many creates in a row were refused as a whole, without saying for what.
     pub refused_creates: usize,
     /// When the share that the manifest names by id was last asked for.

@@ -53,7 +53,8 @@ impl Look<'_> {
     /// The object goes and its share stays, but not what child objects take with them.
     pub(super) fn release(&self, preview: &mut Preview) {
         let seen = self.subject().and_then(|id| self.account.picture.seen(&id));
-        let Some(seen) = seen.filter(|_| self.status.share_id.is_some()) else { return };
+        let releases = self.status.share_id.is_some() && self.mode() == Mode::Manage;
+        let Some(seen) = seen.filter(|_| releases) else { return };
         let entries = inventory::entries(&self.status.inventory);
         for sibling in self.wanted.siblings.iter().filter(|sibling| !sibling.suspended) {
             let step = self.child_step(sibling, entries.get(&sibling.row), seen, false);

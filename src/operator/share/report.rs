@@ -220,7 +220,9 @@ impl Work {
         });
         let leaving = leaving.count();
         let waiting = ours(State::Pending).len() + ours(State::Failing).len();
-        let organization_pending = self.wanted.organization.is_some() && recipients.pending > 0;
+        // Without counts nobody knows who receives it.
+        let organization_pending =
+            self.wanted.organization.is_some() && (recipients.pending > 0 || seen.counts.is_none());
         let stuck = self.stuck(plan, seen, &ours(State::Failed), &ours(State::Refused));
         if waiting > 0 || leaving > 0 || organization_pending || seen.share.status.as_str() != "active" {
             let wait = self.follow(seen);

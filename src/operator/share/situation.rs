@@ -217,28 +217,32 @@ impl Work {
     fn candidates(&self, intent: &CreateIntent) -> (Candidates, bool) {
         let now = self.pass.now();
         let settings = &self.pass.context.settings;
-        let looks = self.pass.notes(|notes| notes.empty_looks.clone());
+        // What another credential showed, or did not show, proves nothing.
+        let with = self.access.account.fingerprint;
+        let looks = self.pass.notes(|notes| {
+            notes.empty_looks.iter().filter(|(by, _)| *by == with).map(|(_, at)| *at).collect::<Vec<At>>()
+        });
+        let started = started_at(intent);
+        let end = started.plus(settings.settle_time).plus(CLOCK_SLACK);
+        let remote: Vec<At> = looks.iter().map(|look| self.access.account.remote_time(*look)).collect();
+        let settled = creation::has_settled(end, &remote, settings.patience());
+        let picture = self.access.account.picture();
+        let stranger = self.access.is_stranger(self.pass.status.seen_with.as_deref());
+        if settled && stranger && picture.swept.is_some() && picture.live().next().is_none() {
+            // The sweep will tell if that changes.
+            return (Candidates::Hidden, true);
+        }
         let fresh = (settings.settle_time / 16).max(Duration::from_millis(400));
         if looks.last().is_none_or(|last| now.since(*last) >= fresh) {
             return (Candidates::Unread, false);
         }
-        let started = started_at(intent);
-        let picture = self.access.account.picture();
         let sightings = picture.live().map(|seen| self.sighting(intent, &seen.share, seen.resources.as_deref()));
         let candidates = match (creation::candidates(started.minus(CLOCK_SLACK), sightings), &self.wanted.share_id) {
             // A person chose among those that could be meant.
             (Candidates::Many(ids), Some(chosen)) if ids.contains(chosen) => Candidates::One(chosen.clone()),
             (candidates, _) => candidates,
         };
-        let end = started.plus(settings.settle_time).plus(CLOCK_SLACK);
-        let looks: Vec<At> = looks.iter().map(|look| self.access.account.remote_time(*look)).collect();
-        let settled = creation::has_settled(end, &looks, settings.patience());
-        let stranger = self.access.is_stranger(self.pass.status.seen_with.as_deref());
-        let blind = stranger && picture.live().next().is_none();
-        match candidates {
-            Candidates::None if settled && blind => (Candidates::Hidden, true),
-            candidates => (candidates, settled),
-        }
+        (candidates, settled)
     }
 
     fn sighting(&self, intent: &CreateIntent, share: &RemoteShare, resources: Option<&[ShareResource]>) -> Sighting {
@@ -276,7 +280,8 @@ impl Work {
         let began = self.pass.now();
         let since = started_at(&intent).minus(CLOCK_SLACK);
         self.access.look_back(since).await?;
-        self.pass.notes(|notes| notes.empty_looks.push(began));
+        let with = self.access.account.fingerprint;
+        self.pass.notes(|notes| notes.empty_looks.push((with, began)));
         Ok(())
     }
 }
