@@ -121,7 +121,8 @@ vocabulary! {
         /// right, set `managementPolicy: Manage`.
         Differs,
         /// A share for a whole organization, in a namespace for which the installer did not allow it: ask for the namespace
-        /// to be added to the chart's `organization.namespaces` (the flag `--organization-shares`), or list `recipients` in another Share.
+        /// to be added to the chart's `organization.namespaces` (the flag `--organization-shares`), or list `recipients`
+        /// in another Share.
         OrganizationNotAllowed,
         /// The object is deleted, and stays until Cloudflare says that what it caused is gone. To leave it there and go at
         /// once, set `deletionPolicy: Retain`.

@@ -76,8 +76,8 @@ pub struct ShareSpec {
 
     /// Shares with every account of an organization, today's and tomorrow's, instead of `recipients`. It works only
     /// in namespaces that the installer allowed (chart value `organization.namespaces`, flag `--organization-shares`);
-    /// elsewhere the reason says `OrganizationNotAllowed`. It can be neither added nor removed later, since Cloudflare fixes the target
-    /// when a share is created.
+    /// elsewhere the reason says `OrganizationNotAllowed`. It can be neither added nor removed later, since Cloudflare
+    /// fixes the target when a share is created.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub organization: Option<OrganizationTarget>,
 

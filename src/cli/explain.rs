@@ -99,7 +99,7 @@ mod tests {
     fn the_reference_is_what_the_code_says() {
         assert!(
             page("docs/reference.md") == reference(),
-            "docs/reference.md is stale: run `cargo run -- explain --markdown >docs/reference.md`"
+            "docs/reference.md is stale: run `cargo run --bin cfshare -- explain --markdown >docs/reference.md`"
         );
     }
 

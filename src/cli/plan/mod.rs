@@ -128,10 +128,11 @@ impl Plan {
             resources.extend(objects.2);
         }
         if self.prune {
-            let parent = |child: &Name, name: &str| Name::new(child.namespace.clone(), name);
-            concerned.extend(doom(&mut shares, &manifests.shares, |_, name| name));
-            concerned.extend(doom(&mut recipients, &manifests.recipients, |r, n| parent(&n, &r.spec.share_ref.name)));
-            concerned.extend(doom(&mut resources, &manifests.resources, |r, n| parent(&n, &r.spec.share_ref.name)));
+            concerned.extend(self::concerned(&Manifests {
+                shares: doom(&mut shares, &manifests.shares),
+                recipients: doom(&mut recipients, &manifests.recipients),
+                resources: doom(&mut resources, &manifests.resources),
+            }));
         }
         apply(&mut shares, manifests.shares, |old, new| old.spec = new.spec);
         apply(&mut recipients, manifests.recipients, |old, new| old.spec = new.spec);
@@ -149,18 +150,14 @@ fn concerned(manifests: &Manifests) -> BTreeSet<Name> {
     shares.chain(recipients).chain(resources).collect()
 }
 
-/// Deletes what the manifests lack, as the API server does with what has a finalizer. Returns the Shares concerned.
-fn doom<K: Resource<DynamicType = ()>>(
-    there: &mut [K],
-    manifests: &[K],
-    share: impl Fn(&K, Name) -> Name,
-) -> Vec<Name> {
+/// Deletes what the manifests lack, as the API server does with what has a finalizer, and returns that.
+fn doom<K: Resource<DynamicType = ()> + Clone>(there: &mut [K], manifests: &[K]) -> Vec<K> {
     let kept: HashSet<Name> = manifests.iter().map(Name::of).collect();
     let lacking = there.iter_mut().filter(|object| !kept.contains(&Name::of(*object)));
     lacking
         .map(|object| {
             object.meta_mut().deletion_timestamp.get_or_insert_with(|| Time(Timestamp::now()));
-            share(object, Name::of(object))
+            object.clone()
         })
         .collect()
 }
