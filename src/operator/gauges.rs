@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
+use super::key::{Kind, Name};
 use crate::cloudflare::Fingerprint;
 use crate::core::time::At;
-
-use super::context::Context;
-use super::key::{Kind, Name};
-use super::verdict::readiness;
+use crate::operator::pass::context::Context;
+use crate::operator::pass::verdict::readiness;
 
 /// How often they are taken: more often than anybody scrapes.
 const PERIOD: Duration = Duration::from_secs(5);

@@ -14,27 +14,30 @@ use kube::runtime::{Controller, Predicate, WatchStreamExt};
 use tokio::sync::watch;
 use tracing::Instrument;
 
+use super::clock::Clock;
+use super::key::{Kind, Name};
+use super::pass::Pass;
+use super::waits;
 use crate::api::{Reason, Share, ShareRecipient, ShareResource};
 use crate::cloudflare::Client;
 use crate::core::pace::Rate;
+use crate::operator::cluster::events::Events;
+use crate::operator::cluster::leader;
+use crate::operator::cluster::leader::{Election, Leadership};
+use crate::operator::cluster::objects::Objects;
+use crate::operator::cluster::record::{Recorded, Records};
+use crate::operator::cluster::wakes;
+use crate::operator::cluster::wakes::Wakes;
+use crate::operator::cluster::watch as watches;
+use crate::operator::pass::context::{Context, Settings};
+use crate::operator::pass::verdict::Verdict;
+use crate::operator::remote::access::Stop;
+use crate::operator::remote::budget::Budgets;
+use crate::operator::remote::credentials::{Credentials, FRESH};
+use crate::operator::remote::sweep;
+use crate::operator::{child, gauges, share};
 use crate::serve::Readiness;
 use crate::serve::metrics::Metrics;
-
-use super::access::Stop;
-use super::budget::Budgets;
-use super::clock::Clock;
-use super::context::{Context, Settings};
-use super::credentials::{Credentials, FRESH};
-use super::events::Events;
-use super::key::{Kind, Name};
-use super::leader::{self, Election, Leadership};
-use super::objects::Objects;
-use super::pass::Pass;
-use super::record::{Recorded, Records};
-use super::verdict::Verdict;
-use super::waits;
-use super::wakes::{self, Wakes};
-use super::{child, gauges, share, sweep, watch as watches};
 
 /// When to come back while another object of the same share is being worked on.
 const OCCUPIED: Duration = Duration::from_millis(200);
@@ -325,7 +328,7 @@ async fn keep_credentials(context: Arc<Context>) {
         for secret in changed {
             tracing::info!(%secret, "the credential changed");
             for share in context.objects.users(&secret) {
-                context.notebook.forget(&<Share as super::objects::Related>::key(share.clone()));
+                context.notebook.forget(&<Share as crate::operator::cluster::objects::Related>::key(share.clone()));
                 sweep::wake_family(&context, &share);
             }
         }

@@ -4,21 +4,23 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 
-use crate::api::{Reason, Share};
-use crate::core::id::AccountId;
-
-use super::super::access::Stop;
-use super::super::account::CLOCK;
-use super::super::declare::{self, Child};
 use super::super::key::{Name, RowKey};
-use super::super::objects::Related;
 use super::super::pass::Pass;
-use super::super::seen::Seen;
-use super::super::verdict::{self, Verdict};
-use super::super::{clock, inventory, share, waits};
 use super::parent::Parent;
 use super::tell::{ChildTelling, holds};
 use super::work::Work;
+use crate::api::{Reason, Share};
+use crate::core::id::AccountId;
+use crate::operator::cluster::objects::Related;
+use crate::operator::pass::verdict;
+use crate::operator::pass::verdict::Verdict;
+use crate::operator::remote::access::Stop;
+use crate::operator::remote::account::CLOCK;
+use crate::operator::remote::seen::Seen;
+use crate::operator::rows::declare;
+use crate::operator::rows::declare::Child;
+use crate::operator::rows::inventory;
+use crate::operator::{clock, share, waits};
 
 /// How long a row waits for whoever inherits it to take note of that.
 const HEIRS: Duration = Duration::from_secs(10);

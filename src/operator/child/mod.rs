@@ -10,18 +10,18 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 
+use super::key::{Name, RowKey};
+use super::pass::Pass;
 use crate::api::{FINALIZER, Reason};
 use crate::core::pace::Class;
 use crate::core::row::Declared;
-
-use super::access::Stop;
-use super::context::Context;
-use super::declare::Child;
-use super::key::{Name, RowKey};
-use super::pass::Pass;
-use super::share::standing::label;
-use super::verdict::Verdict;
-use super::{objects, waits};
+use crate::operator::cluster::objects;
+use crate::operator::pass::context::Context;
+use crate::operator::pass::verdict::Verdict;
+use crate::operator::remote::access::Stop;
+use crate::operator::rows::declare::Child;
+use crate::operator::rows::standing::label;
+use crate::operator::waits;
 use end::End;
 use work::Work;
 

@@ -4,16 +4,17 @@ use std::sync::Arc;
 
 use kube::ResourceExt;
 
+use super::super::key::{Name, RowKey};
+use super::super::pass::Pass;
+use super::tell::{ChildTelling, holds};
 use crate::api::Share;
 use crate::core::id::{AccountId, ShareId};
 use crate::core::row::Declared;
-
-use super::super::declare::{self, Child};
-use super::super::inventory::{self, Entry};
-use super::super::key::{Name, RowKey};
-use super::super::objects::{observes, secret_of};
-use super::super::pass::Pass;
-use super::tell::{ChildTelling, holds};
+use crate::operator::cluster::objects::{observes, secret_of};
+use crate::operator::rows::declare;
+use crate::operator::rows::declare::Child;
+use crate::operator::rows::inventory;
+use crate::operator::rows::inventory::Entry;
 
 /// What a child belongs to, as far as it exists.
 pub struct Parent {

@@ -3,21 +3,21 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
+use super::super::key::RowKey;
+use super::work::Work;
 use crate::api::status::{ChildStatus, RecipientStatus, ResourceStatus, RowError};
 use crate::api::{Reason, ShareRecipient, ShareResource};
 use crate::cloudflare::{RecipientError, clean};
 use crate::core::row::{Recorded as RowRecorded, Seen as RowSeen, Step};
 use crate::core::time::At;
-
-use super::super::context::Settings;
-use super::super::declare::Child;
-use super::super::inventory::{self, Entry};
-use super::super::key::RowKey;
-use super::super::record::Recorded;
-use super::super::seen::Seen;
-use super::super::share::standing::{State, standing};
-use super::super::verdict::Verdict;
-use super::work::Work;
+use crate::operator::cluster::record::Recorded;
+use crate::operator::pass::context::Settings;
+use crate::operator::pass::verdict::Verdict;
+use crate::operator::remote::seen::Seen;
+use crate::operator::rows::declare::Child;
+use crate::operator::rows::inventory;
+use crate::operator::rows::inventory::Entry;
+use crate::operator::rows::standing::{State, standing};
 
 /// Longest list of errors, and longest words of Cloudflare's in it.
 const MAX_ERRORS: usize = 20;

@@ -2,24 +2,25 @@
 
 use kube::ResourceExt;
 
+use super::super::key::RowKey;
+use super::super::pass::Pass;
+use super::super::share::removal_blocked;
+use super::parent::Parent;
+use super::tell::{ChildTelling, recorded};
 use crate::api::status::ChildStatus;
 use crate::api::status::DriftEntry;
 use crate::core::id::{AccountId, ShareId};
 use crate::core::meta;
 use crate::core::row::{self, Declared, Seen as RowSeen, Step};
-
-use super::super::access::{Access, Stop};
-use super::super::declare::{self, Child};
-use super::super::key::RowKey;
-use super::super::pass::Pass;
-use super::super::row::Row;
-use super::super::seen::Seen;
-use super::super::share::removal_blocked;
-use super::super::share::standing::{are_as_told, label};
-use super::super::verdict::Verdict;
-use super::super::{clock, inventory, waits};
-use super::parent::Parent;
-use super::tell::{ChildTelling, recorded};
+use crate::operator::pass::verdict::Verdict;
+use crate::operator::remote::access::{Access, Stop};
+use crate::operator::remote::seen::Seen;
+use crate::operator::rows::declare;
+use crate::operator::rows::declare::Child;
+use crate::operator::rows::inventory;
+use crate::operator::rows::row::Row;
+use crate::operator::rows::standing::{are_as_told, label};
+use crate::operator::{clock, waits};
 
 /// More rounds than any row needs: what loops longer is a defect, and goes on in the next pass.
 const MAX_ROUNDS: usize = 32;

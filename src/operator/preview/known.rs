@@ -10,9 +10,8 @@ use crate::api::{Share, ShareRecipient, ShareResource};
 use crate::cloudflare;
 use crate::core::id::ShareId;
 use crate::core::time::At;
-
-use super::super::objects::{Objects, Related};
-use super::super::view::Picture;
+use crate::operator::cluster::objects::{Objects, Related};
+use crate::operator::remote::view::Picture;
 
 /// Objects beside each other.
 pub struct Fleet {

@@ -8,6 +8,9 @@ use std::time::Duration;
 use kube::ResourceExt;
 use serde_json::{Map, Value};
 
+use super::key::{Name, RowKey};
+use super::share::sight::Sight;
+use super::share::{Wanted, refused, want};
 use crate::api::share::{AdoptionPolicy, ManagementPolicy};
 use crate::api::status::ShareStatus;
 use crate::api::{Reason, Share};
@@ -15,12 +18,9 @@ use crate::core::create::{
     self as creation, Adoption, Candidates, Facts, Gathered, Mode, Named, Situation, Step, Wait,
 };
 use crate::core::id::{AccountId, ShareId};
-
-use super::context::Settings;
-use super::declare::{self, By};
-use super::key::{Name, RowKey};
-use super::share::sight::Sight;
-use super::share::{Wanted, refused, want};
+use crate::operator::pass::context::Settings;
+use crate::operator::rows::declare;
+use crate::operator::rows::declare::By;
 pub use known::{Account, Fleet};
 
 /// More steps than any Share needs.

@@ -4,18 +4,17 @@ use std::collections::BTreeMap;
 
 use kube::ResourceExt;
 
-use crate::core::create::Mode;
-use crate::core::meta;
-use crate::core::row::{self, Declared, Recorded, Seen as RowSeen};
-
 use super::super::child;
-use super::super::declare::{By, Child, Sibling};
-use super::super::inventory;
 use super::super::key::{Kind, RowKey};
-use super::super::seen::Seen;
 use super::super::share::plan::Basis;
 use super::super::share::{removal_blocked, removed_lately};
 use super::{Call, Look, Preview};
+use crate::core::create::Mode;
+use crate::core::meta;
+use crate::core::row::{self, Declared, Recorded, Seen as RowSeen};
+use crate::operator::remote::seen::Seen;
+use crate::operator::rows::declare::{By, Child, Sibling};
+use crate::operator::rows::inventory;
 
 impl Look<'_> {
     /// The share is there: what differs in its name and rows.

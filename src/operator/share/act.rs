@@ -2,23 +2,23 @@
 
 use std::collections::HashSet;
 
+use super::super::clock;
+use super::super::key::RowKey;
+use super::Work;
+use super::plan::{Basis, Known, Plan};
+use super::tend::Round;
 use crate::api::Share;
 use crate::api::status::DriftEntry;
 use crate::core::create::Mode;
 use crate::core::id::ShareId;
 use crate::core::row::Step;
-
-use super::super::access::Stop;
-use super::super::clock;
-use super::super::declare::By;
-use super::super::inventory::{self, Entries, Entry};
-use super::super::key::RowKey;
-use super::super::row::Row;
-use super::super::seen::Seen;
-use super::super::write::Write;
-use super::Work;
-use super::plan::{Basis, Known, Plan};
-use super::tend::Round;
+use crate::operator::pass::write::Write;
+use crate::operator::remote::access::Stop;
+use crate::operator::remote::seen::Seen;
+use crate::operator::rows::declare::By;
+use crate::operator::rows::inventory;
+use crate::operator::rows::inventory::{Entries, Entry};
+use crate::operator::rows::row::Row;
 
 /// So many rows are announced at once.
 const BATCH: usize = 8;

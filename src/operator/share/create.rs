@@ -2,24 +2,23 @@
 
 use std::time::Duration;
 
+use super::super::clock;
+use super::super::key::RowKey;
+use super::super::waits;
+use super::Work;
+use super::report::with_more;
+use super::situation::{fingerprint, started_at};
 use crate::api::status::CreateIntent;
 use crate::api::{Reason, Share};
 use crate::cloudflare::{Error, ErrorClass, NewResource, NewShare, Target};
 use crate::core::id::ShareId;
 use crate::core::time::At;
-
-use super::super::access::Stop;
-use super::super::apply::{Apply, Change};
-use super::super::clock;
-use super::super::events::Note;
-use super::super::inventory;
-use super::super::key::RowKey;
-use super::super::verdict::Verdict;
-use super::super::waits;
-use super::Work;
-use super::report::with_more;
-use super::situation::{fingerprint, started_at};
-use super::standing::label;
+use crate::operator::cluster::events::Note;
+use crate::operator::pass::verdict::Verdict;
+use crate::operator::remote::access::Stop;
+use crate::operator::remote::apply::{Apply, Change};
+use crate::operator::rows::inventory;
+use crate::operator::rows::standing::label;
 
 /// Creates that were refused without a word on what is wrong: so many recipients are tried alone.
 const MAX_ALONE: usize = 5;

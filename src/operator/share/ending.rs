@@ -1,12 +1,11 @@
 //! How a share that is there comes to an end, and when it is believed that it has.
 
+use super::Work;
 use crate::api::Reason;
 use crate::cloudflare::ErrorClass;
-
-use super::super::access::Stop;
-use super::super::apply::{Apply, Change};
-use super::super::verdict::Verdict;
-use super::Work;
+use crate::operator::pass::verdict::Verdict;
+use crate::operator::remote::access::Stop;
+use crate::operator::remote::apply::{Apply, Change};
 
 impl Work {
     pub(super) async fn delete(&mut self) -> Result<Option<Verdict>, Stop> {

@@ -1,7 +1,6 @@
 //! One pass over a Share: find out where it stands, take the steps that are called for, tell.
 
 mod act;
-mod breaker;
 mod create;
 mod ending;
 pub mod plan;
@@ -10,7 +9,6 @@ mod removals;
 mod report;
 pub mod sight;
 mod situation;
-pub mod standing;
 mod tend;
 mod want;
 
@@ -19,23 +17,24 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 
+use super::key::Name;
+use super::pass::Pass;
 use crate::api::share::{DeletionPolicy, ManagementPolicy};
 use crate::api::status::{EffectivePolicies, ShareStatus};
 use crate::api::{FINALIZER, Reason, Share};
 use crate::core::create::{self as creation, Mode, Refusal, Step, Wait, Want};
 use crate::core::id::ShareId;
 use crate::core::pace::Class;
+use crate::operator::cluster::events::Note;
+use crate::operator::cluster::objects;
+use crate::operator::cluster::record::Recorded;
+use crate::operator::pass::breaker;
+use crate::operator::pass::context::Context;
+use crate::operator::pass::verdict::Verdict;
+use crate::operator::remote::access::{Access, Stop};
+use crate::operator::waits;
 
-use super::access::{Access, Stop};
-use super::context::Context;
-use super::events::Note;
-use super::key::Name;
-use super::pass::Pass;
-use super::record::Recorded;
-use super::verdict::Verdict;
-use super::{objects, waits};
-
-pub use breaker::{hidden, vouched};
+pub use crate::operator::pass::breaker::{hidden, vouched};
 pub use refusal::refused;
 pub use removals::{removal_blocked, removed_lately};
 pub use want::{Wanted, want};

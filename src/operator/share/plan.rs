@@ -2,16 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use super::super::key::RowKey;
+use super::Wanted;
 use crate::cloudflare::TargetType;
 use crate::core::meta;
 use crate::core::row::{self, Declared, Seen as RowSeen, Step};
 use crate::core::time::At;
-
-use super::super::context::Settings;
-use super::super::inventory::{self, Entries};
-use super::super::key::RowKey;
-use super::super::seen::{Seen, resource_key};
-use super::Wanted;
+use crate::operator::pass::context::Settings;
+use crate::operator::remote::seen::{Seen, resource_key};
+use crate::operator::rows::inventory;
+use crate::operator::rows::inventory::Entries;
 
 /// What is to be done, by key.
 pub struct Plan {
@@ -25,7 +25,7 @@ impl Plan {
 }
 
 /// What the steps are decided on, beside what was seen of the share.
-pub(in super::super) struct Basis<'a> {
+pub(in crate::operator) struct Basis<'a> {
     pub wanted: &'a Wanted,
     /// The share that is recorded.
     pub share_id: Option<&'a str>,

@@ -1,15 +1,15 @@
 //! Why nothing is done about a share now, and what to write instead.
 
+use super::super::waits;
+use super::Work;
+use super::want::Wanted;
 use crate::api::{Reason, Share};
 use crate::core::create::{Mode, Refusal, Wait};
 use crate::core::id::ShareId;
-
-use super::super::objects::{self, Objects};
-use super::super::verdict::Verdict;
-use super::super::waits;
-use super::Work;
-use super::breaker::hidden;
-use super::want::Wanted;
+use crate::operator::cluster::objects;
+use crate::operator::cluster::objects::Objects;
+use crate::operator::pass::breaker::hidden;
+use crate::operator::pass::verdict::Verdict;
 
 impl Work {
     /// What the installer or an earlier manifest rules out, whatever is found at Cloudflare.

@@ -4,21 +4,21 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 
+use super::super::key::RowKey;
+use super::super::{clock, waits};
+use super::Work;
+use super::plan::Plan;
 use crate::api::share::MaxRemovals;
 use crate::api::status::{RecentRemovals, ShareStatus};
 use crate::api::{CONFIRM_REMOVALS, Reason, Share};
 use crate::core::guard::{Limit, REMOVAL_WINDOW};
 use crate::core::row::{Seen as RowSeen, Step};
 use crate::core::time::At;
-
-use super::super::access::Stop;
-use super::super::inventory::{self, Entry};
-use super::super::key::RowKey;
-use super::super::seen::Seen;
-use super::super::verdict::Verdict;
-use super::super::{clock, waits};
-use super::Work;
-use super::plan::Plan;
+use crate::operator::pass::verdict::Verdict;
+use crate::operator::remote::access::Stop;
+use crate::operator::remote::seen::Seen;
+use crate::operator::rows::inventory;
+use crate::operator::rows::inventory::Entry;
 
 /// A line that goes may come back as an object of its own within so long.
 const HANDOVER: Duration = Duration::from_secs(1);

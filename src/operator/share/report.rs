@@ -1,20 +1,19 @@
 //! What is told of a share: counts, exceptions, what nobody declared, drift, and the verdict.
 
+use super::super::clock;
+use super::super::key::RowKey;
+use super::Work;
+use super::plan::Plan;
 use crate::api::Reason;
 use crate::api::status::{DriftEntry, ExceptionEntry, RecipientCounts, ResourceCounts, UnmanagedEntry};
 use crate::cloudflare::{AssociationStatus, clean};
 use crate::core::create::Mode;
 use crate::core::id::ShareId;
 use crate::core::row::{Seen as RowSeen, Step};
-
-use super::super::clock;
-use super::super::inventory;
-use super::super::key::RowKey;
-use super::super::seen::Seen;
-use super::super::verdict::{Verdict, latest};
-use super::Work;
-use super::plan::Plan;
-use super::standing::{Standing, State, standing};
+use crate::operator::pass::verdict::{Verdict, latest};
+use crate::operator::remote::seen::Seen;
+use crate::operator::rows::inventory;
+use crate::operator::rows::standing::{Standing, State, standing};
 
 const MAX_EXCEPTIONS: usize = 100;
 const MAX_UNMANAGED: usize = 20;

@@ -2,18 +2,17 @@
 
 use std::time::Duration;
 
+use super::super::key::Name;
+use super::Wanted;
 use crate::api::share::AdoptionPolicy;
 use crate::cloudflare::{Kind as ShareKind, Share as RemoteShare, ShareStatus, TargetType};
 use crate::core::create::{Found, Named, Presence};
 use crate::core::id::ShareId;
-
-use super::super::key::Name;
-use super::super::objects::Objects;
-use super::super::view::Picture;
-use super::Wanted;
+use crate::operator::cluster::objects::Objects;
+use crate::operator::remote::view::Picture;
 
 /// A manifest beside what is known of its account and of the other objects.
-pub(in super::super) struct Sight<'a> {
+pub(in crate::operator) struct Sight<'a> {
     pub name: &'a Name,
     pub wanted: &'a Wanted,
     pub objects: &'a Objects,

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 
+use super::super::key::RowKey;
+use super::Work;
+use super::sight::Sight;
 use crate::api::share::AdoptionPolicy;
 use crate::api::status::CreateIntent;
 use crate::cloudflare::{Kind as ShareKind, Share as RemoteShare, ShareResource};
@@ -12,14 +15,10 @@ use crate::core::create::{
 };
 use crate::core::id::ShareId;
 use crate::core::time::At;
-
-use super::super::access::Stop;
-use super::super::declare::By;
-use super::super::key::RowKey;
-use super::super::seen::resource_key;
-use super::super::view::Picture;
-use super::Work;
-use super::sight::Sight;
+use crate::operator::remote::access::Stop;
+use crate::operator::remote::seen::resource_key;
+use crate::operator::remote::view::Picture;
+use crate::operator::rows::declare::By;
 
 /// A look at the newest shares serves all creates for so long.
 const LOOK: Duration = Duration::from_secs(15);
@@ -127,7 +126,7 @@ impl Work {
     fn look_since(&self) -> At {
         let now = self.pass.now();
         let first = self.pass.notes(|notes| *notes.first_look.get_or_insert(now));
-        let created = self.pass.object.creation_timestamp().map(|time| super::super::clock::from_time(&time));
+        let created = self.pass.object.creation_timestamp().map(|time| crate::operator::clock::from_time(&time));
         first.min(created.map_or(first, |created| created.plus(SKEW))).max(self.pass.since.minus(LOOK))
     }
 
@@ -188,7 +187,7 @@ impl Work {
     pub(super) fn held_until(&self) -> Option<At> {
         let now = self.pass.now();
         let lost = &self.pass.status.lost_attempts;
-        let lately = lost.iter().map(super::super::clock::from_time).filter(|at| now.since(*at) < HOUR);
+        let lately = lost.iter().map(crate::operator::clock::from_time).filter(|at| now.since(*at) < HOUR);
         let lately: Vec<At> = lately.collect();
         if lately.len() >= MAX_LOST {
             return lately.iter().min().map(|first| first.plus(HOUR));

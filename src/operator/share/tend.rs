@@ -3,6 +3,9 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
+use super::super::key::RowKey;
+use super::super::waits;
+use super::Work;
 use crate::api::Reason;
 use crate::api::status::DriftEntry;
 use crate::core::create::Mode;
@@ -10,18 +13,14 @@ use crate::core::id::ShareId;
 use crate::core::pace::Class;
 use crate::core::row::{Seen as RowSeen, Step};
 use crate::core::time::At;
-
-use super::super::access::Stop;
-use super::super::apply::Apply;
-use super::super::drift;
-use super::super::inventory;
-use super::super::key::RowKey;
-use super::super::seen::Seen;
-use super::super::verdict::Verdict;
-use super::super::waits;
-use super::super::write::Write;
-use super::Work;
-use super::standing::are_as_told;
+use crate::operator::pass::drift;
+use crate::operator::pass::verdict::Verdict;
+use crate::operator::pass::write::Write;
+use crate::operator::remote::access::Stop;
+use crate::operator::remote::apply::Apply;
+use crate::operator::remote::seen::Seen;
+use crate::operator::rows::inventory;
+use crate::operator::rows::standing::are_as_told;
 
 /// So many polls that show nothing new are left to the counts.
 const PATIENT_POLLS: u32 = 3;

@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 
 use kube::ResourceExt;
 
+use super::super::key::{Name, RowKey};
+use super::removals::removal_limit;
 use crate::api::Share;
 use crate::api::share::{AdoptionPolicy, DeletionPolicy, ManagementPolicy};
 use crate::api::status::ShareStatus;
 use crate::core::guard::Limit;
 use crate::core::id::{AccountId, OrganizationId, ShareId};
-
-use super::super::declare::{self, By, Declaration, Sibling};
-use super::super::key::{Name, RowKey};
-use super::super::objects::Objects;
-use super::removals::removal_limit;
+use crate::operator::cluster::objects::Objects;
+use crate::operator::rows::declare;
+use crate::operator::rows::declare::{By, Declaration, Sibling};
 
 /// A Share's manifest, checked, with what others declare for it.
 pub struct Wanted {

@@ -12,11 +12,11 @@ use crate::api::share::{DeletionPolicy, RecipientEntry, ResourceEntry};
 use crate::api::status::ChildStatus;
 use crate::api::{FINALIZER, Share, ShareRecipient, ShareResource};
 use crate::core::id::{AccountId, SourceId};
-
-use super::child::{self, ChildTelling};
-use super::key::{Kind, Name, ObjectKey, RowKey};
-use super::objects::Objects;
-use super::record::Recorded;
+use crate::operator::child;
+use crate::operator::child::ChildTelling;
+use crate::operator::cluster::objects::Objects;
+use crate::operator::cluster::record::Recorded;
+use crate::operator::key::{Kind, Name, ObjectKey, RowKey};
 
 /// One declared row.
 #[derive(Debug, Clone)]
@@ -164,7 +164,7 @@ impl Sibling {
     pub fn of<C: Child>(child: &C, owner: &AccountId) -> Option<Sibling> {
         let record = child.record();
         let last = record
-            .and_then(|r| super::verdict::readiness(&r.conditions))
+            .and_then(|r| crate::operator::pass::verdict::readiness(&r.conditions))
             .is_some_and(|(_, reason)| reason == crate::api::Reason::LastResource.as_str());
         let holds = record.is_some_and(|r| r.bound_uid == child.uid() && child::holds(r));
         Some(Sibling {

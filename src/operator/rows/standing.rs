@@ -6,9 +6,8 @@ use crate::api::REQUESTED_AT;
 use crate::api::status::RecipientCounts;
 use crate::cloudflare::{AssociationStatus, ResourceStatus};
 use crate::core::row::Step;
-
-use super::super::key::RowKey;
-use super::super::seen::Seen;
+use crate::operator::key::RowKey;
+use crate::operator::remote::seen::Seen;
 
 /// How one declared row stands.
 #[derive(Debug, Clone, PartialEq)]

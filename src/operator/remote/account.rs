@@ -6,18 +6,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+use super::budget::Budget;
+use super::credentials::Known;
+use super::seen::Seen;
+use super::view::Picture;
 use crate::cloudflare::{Error, ErrorClass, Fingerprint, Meta};
 use crate::core::guard;
 use crate::core::id::{AccountId, ShareId};
 use crate::core::time::At;
+use crate::operator::clock;
+use crate::operator::key::ObjectKey;
 use crate::serve::metrics::Metrics;
-
-use super::budget::Budget;
-use super::clock;
-use super::credentials::Known;
-use super::key::ObjectKey;
-use super::seen::Seen;
-use super::view::Picture;
 
 /// So many refusals over so long a time make a credential denied; single ones pass.
 const DENIALS: u32 = 3;

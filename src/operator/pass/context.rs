@@ -5,26 +5,25 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::notes::Notebook;
 use crate::cloudflare::{Client, Fingerprint};
 use crate::core::guard;
 use crate::core::id::AccountId;
 use crate::core::pace::Class;
 use crate::core::time::At;
+use crate::operator::clock::Clock;
+use crate::operator::cluster::events::Events;
+use crate::operator::cluster::leader::Leadership;
+use crate::operator::cluster::objects::Objects;
+use crate::operator::cluster::record::Records;
+use crate::operator::cluster::wakes::Wakes;
+use crate::operator::key::ObjectKey;
+use crate::operator::remote::access::{Access, Stop};
+use crate::operator::remote::account::Account;
+use crate::operator::remote::budget::{Budgets, Caller, Turn};
+use crate::operator::remote::credentials::{Credentials, Known};
+use crate::operator::remote::sweep;
 use crate::serve::metrics::Metrics;
-
-use super::access::{Access, Stop};
-use super::account::Account;
-use super::budget::{Budgets, Caller, Turn};
-use super::clock::Clock;
-use super::credentials::{Credentials, Known};
-use super::events::Events;
-use super::key::ObjectKey;
-use super::leader::Leadership;
-use super::notes::Notebook;
-use super::objects::Objects;
-use super::record::Records;
-use super::sweep;
-use super::wakes::Wakes;
 
 /// How far apart objects tell what many have to tell at once.
 const TELLING: Duration = Duration::from_millis(50);
@@ -81,11 +80,11 @@ pub struct Context {
     pub stopping: AtomicBool,
     pub accounts: Mutex<HashMap<(Fingerprint, AccountId), Arc<Account>>>,
     /// When recipients were removed lately, by Share.
-    pub removals: Mutex<HashMap<super::key::Name, Vec<At>>>,
+    pub removals: Mutex<HashMap<crate::operator::key::Name, Vec<At>>>,
     /// When the next object may tell what many have to tell at once.
     pub turns: Mutex<At>,
     /// One at a time works on a remote share: its object and its children.
-    pub gates: Mutex<HashMap<super::key::Name, Arc<tokio::sync::Mutex<()>>>>,
+    pub gates: Mutex<HashMap<crate::operator::key::Name, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 impl Context {
@@ -108,7 +107,7 @@ impl Context {
     }
 
     /// A recipient of this Share was removed, whoever declared it before.
-    pub fn count_removal(&self, share: &super::key::Name) {
+    pub fn count_removal(&self, share: &crate::operator::key::Name) {
         let mut removals = self.removals.lock().unwrap_or_else(PoisonError::into_inner);
         removals.entry(share.clone()).or_default().push(self.clock.now());
     }
@@ -122,7 +121,7 @@ impl Context {
     }
 
     /// How many recipients of this Share were removed lately.
-    pub fn recent_removals(&self, share: &super::key::Name) -> usize {
+    pub fn recent_removals(&self, share: &crate::operator::key::Name) -> usize {
         let now = self.clock.now();
         let mut removals = self.removals.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(times) = removals.get_mut(share) else { return 0 };
@@ -162,7 +161,7 @@ impl Context {
         Ok(())
     }
 
-    pub fn gate(&self, share: &super::key::Name) -> Arc<tokio::sync::Mutex<()>> {
+    pub fn gate(&self, share: &crate::operator::key::Name) -> Arc<tokio::sync::Mutex<()>> {
         let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
         if gates.len() > 1024 {
             gates.retain(|_, gate| Arc::strong_count(gate) > 1);

@@ -11,10 +11,9 @@ use crate::api::status::{Inventory, RecordedAccount, RecordedResource};
 use crate::core::id::{AccountId, SourceId};
 use crate::core::row::Recorded;
 use crate::core::time::At;
-
-use super::clock;
-use super::context::Settings;
-use super::key::RowKey;
+use crate::operator::clock;
+use crate::operator::key::RowKey;
+use crate::operator::pass::context::Settings;
 
 pub type Entries = BTreeMap<RowKey, Entry>;
 

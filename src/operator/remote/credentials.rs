@@ -9,9 +9,8 @@ use kube::Api;
 
 use crate::cloudflare::{Credential, Fingerprint};
 use crate::core::time::At;
-
-use super::clock::Clock;
-use super::key::Name;
+use crate::operator::clock::Clock;
+use crate::operator::key::Name;
 
 /// How old a read of a Secret may be when a pass uses it.
 pub const FRESH: Duration = Duration::from_secs(30);

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
+use super::Pass;
 use crate::core::time::At;
-
-use super::account::Account;
-use super::pass::Pass;
-use super::record::Recorded;
+use crate::operator::cluster::record::Recorded;
+use crate::operator::remote::account::Account;
 
 impl<K: Recorded> Pass<K> {
     /// Whether something is under way, and its next poll not due yet: when it is.

@@ -4,12 +4,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use super::write::Write;
 use crate::cloudflare::Fingerprint;
 use crate::core::pace;
 use crate::core::time::At;
-
-use super::key::{ObjectKey, RowKey};
-use super::write::Write;
+use crate::operator::key::{ObjectKey, RowKey};
 
 #[derive(Default)]
 pub struct Notebook {

@@ -7,8 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use crate::api::{ConditionType, Reason};
 use crate::cloudflare::clean;
 use crate::core::time::At;
-
-use super::waits;
+use crate::operator::waits;
 
 /// How an error cites the id of the answer.
 const RAY: &str = "(ray ";
@@ -178,7 +177,8 @@ fn without_rays(text: &str) -> String {
 /// Since when an object says that its share is missed, and that a person is needed.
 pub fn breaker_told(conditions: &[Condition]) -> Option<At> {
     let stalled = conditions.iter().find(|c| c.type_ == ConditionType::Stalled.as_str())?;
-    (stalled.reason == Reason::BreakerOpen.as_str()).then(|| super::clock::from_time(&stalled.last_transition_time))
+    (stalled.reason == Reason::BreakerOpen.as_str())
+        .then(|| crate::operator::clock::from_time(&stalled.last_transition_time))
 }
 
 pub fn ready(conditions: &[Condition]) -> Option<&Condition> {

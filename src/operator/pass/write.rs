@@ -1,13 +1,12 @@
 //! Whether a value is written once more, and what the answer to the write means.
 
+use super::Pass;
+use super::verdict::Verdict;
 use crate::api::Reason;
 use crate::cloudflare::ErrorClass;
-
-use super::access::Stop;
-use super::apply::Change;
-use super::pass::Pass;
-use super::record::Recorded;
-use super::verdict::Verdict;
+use crate::operator::cluster::record::Recorded;
+use crate::operator::remote::access::Stop;
+use crate::operator::remote::apply::Change;
 
 /// One value that is written in place of another.
 #[derive(Debug, Clone)]

@@ -4,19 +4,18 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::access;
+use super::account::Account;
+use super::budget::{Caller, Turn};
+use super::pages::{FULL_PAGE, read_pages};
 use crate::cloudflare::{Error, Share, ShareQuery, ShareStatus};
 use crate::core::id::ShareId;
 use crate::core::pace::{self, Class};
 use crate::core::time::At;
-
-use super::access;
-use super::account::Account;
-use super::budget::{Caller, Turn};
-use super::context::Context;
-use super::key::{Name, ObjectKey};
-use super::objects::{Related, secret_of};
-use super::pages::{FULL_PAGE, read_pages};
-use super::verdict::breaker_told;
+use crate::operator::cluster::objects::{Related, secret_of};
+use crate::operator::key::{Name, ObjectKey};
+use crate::operator::pass::context::Context;
+use crate::operator::pass::verdict::breaker_told;
 
 /// Recipients of a share are listed again at least so often, since an error entry moves no count.
 const RELIST: Duration = Duration::from_secs(3600);
@@ -252,7 +251,7 @@ fn wake<'a>(context: &Context, ids: impl Iterator<Item = &'a ShareId>) {
 }
 
 pub fn wake_family(context: &Context, name: &Name) {
-    context.wakes.wake(&ObjectKey { kind: super::key::Kind::Share, name: name.clone() });
+    context.wakes.wake(&ObjectKey { kind: crate::operator::key::Kind::Share, name: name.clone() });
     for child in context.objects.children(name) {
         context.wakes.wake(&child);
     }

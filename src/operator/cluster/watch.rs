@@ -13,11 +13,11 @@ use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
 
-use super::context::Context;
 use super::kept;
-use super::key::Name;
 use super::record::Recorded;
-use super::sweep;
+use crate::operator::key::Name;
+use crate::operator::pass::context::Context;
+use crate::operator::remote::sweep;
 
 /// The stream that feeds one controller. An object that does not decode is logged and stops nobody. What was read of it
 /// before stays, so that what it declares is not taken for undeclared.

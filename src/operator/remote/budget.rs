@@ -10,10 +10,9 @@ use crate::cloudflare::{Fingerprint, Limits};
 use crate::core::id::AccountId;
 use crate::core::pace::{Class, Pace, Rate};
 use crate::core::time::At;
-
-use super::clock::Clock;
-use super::key::ObjectKey;
-use super::wakes::Wakes;
+use crate::operator::clock::Clock;
+use crate::operator::cluster::wakes::Wakes;
+use crate::operator::key::ObjectKey;
 
 /// Tokens at the start of a process: few, so that a crash loop does not overspend.
 const TOKENS_AT_START: u32 = 10;

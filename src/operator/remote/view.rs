@@ -6,12 +6,11 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use super::seen::Seen;
 use crate::cloudflare::{Kind, Share, ShareStatus};
 use crate::core::gone::Missing;
 use crate::core::id::{AccountId, ShareId};
 use crate::core::time::At;
-
-use super::seen::Seen;
 
 /// For how long a share that nobody asks for is remembered as missing.
 const FORGOTTEN: Duration = Duration::from_secs(3600);

@@ -7,13 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use kube::runtime::reflector::Store;
 use kube::{Resource, ResourceExt};
 
+use super::kept::Kept;
 use crate::api::share::ManagementPolicy;
 use crate::api::status::ChildStatus;
 use crate::api::{Share, ShareRecipient, ShareResource};
 use crate::core::time::At;
-
-use super::kept::Kept;
-use super::key::{Kind, Name, ObjectKey};
+use crate::operator::key::{Kind, Name, ObjectKey};
 
 /// Name of the Secret where a manifest names none.
 pub const DEFAULT_SECRET: &str = "cloudflare-credentials";

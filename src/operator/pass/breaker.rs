@@ -2,18 +2,18 @@
 
 use kube::ResourceExt;
 
+use super::Pass;
+use super::verdict::{Verdict, breaker_told};
 use crate::api::{CLOSE_BREAKER, Reason, Share};
 use crate::core::time::At;
-
-use super::super::access::Access;
-use super::super::account::CLOCK;
-use super::super::key::Name;
-use super::super::pass::Pass;
-use super::super::verdict::{Verdict, breaker_told};
-use super::super::{sweep, waits};
+use crate::operator::key::Name;
+use crate::operator::remote::access::Access;
+use crate::operator::remote::account::CLOCK;
+use crate::operator::remote::sweep;
+use crate::operator::waits;
 
 /// A person says that shares which cannot be seen are meant to be gone: all that vanished together, or this one.
-pub(super) fn close_breaker(pass: &mut Pass<Share>, access: &Access) {
+pub fn close_breaker(pass: &mut Pass<Share>, access: &Access) {
     let Some(confirmed) = vouched(pass.object.as_ref()) else { return };
     if access.account.close_breaker(confirmed) {
         tracing::warn!(account = %access.account.id, "the breaker was closed by hand");

@@ -1,15 +1,15 @@
 //! How it is told that something is different at Cloudflare, before it is put right.
 
+use super::verdict;
+use super::verdict::Verdict;
+use super::{Pass, Telling};
 use crate::api::Reason;
 use crate::api::status::DriftEntry;
 use crate::cloudflare::clean;
-
-use super::access::Stop;
-use super::clock;
-use super::events::Note;
-use super::pass::{Pass, Telling};
-use super::record::Recorded;
-use super::verdict::{self, Verdict};
+use crate::operator::clock;
+use crate::operator::cluster::events::Note;
+use crate::operator::cluster::record::Recorded;
+use crate::operator::remote::access::Stop;
 
 /// Longest value that is shown.
 const MAX_VALUE: usize = 200;

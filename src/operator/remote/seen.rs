@@ -12,8 +12,7 @@ use crate::cloudflare::{
 use crate::core::id::{AccountId, RecipientId};
 use crate::core::row::Seen as RowSeen;
 use crate::core::time::At;
-
-use super::key::RowKey;
+use crate::operator::key::RowKey;
 
 /// One share, and what of it was read.
 #[derive(Debug, Clone)]

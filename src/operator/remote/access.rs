@@ -5,6 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use super::account::Account;
+use super::budget::{Caller, Permit, Turn};
+use super::pages::{FULL_PAGE, MAX_PAGES, is_last, read_pages};
 use crate::cloudflare::{
     Client, Credential, Direction, Error, ErrorClass, Include, Kind as ShareKind, Order, Page, Reply, Share,
     ShareQuery, ShareStatus,
@@ -12,12 +15,8 @@ use crate::cloudflare::{
 use crate::core::id::ShareId;
 use crate::core::pace::Class;
 use crate::core::time::At;
-
-use super::account::Account;
-use super::budget::{Caller, Permit, Turn};
-use super::clock::Clock;
-use super::key::ObjectKey;
-use super::pages::{FULL_PAGE, MAX_PAGES, is_last, read_pages};
+use crate::operator::clock::Clock;
+use crate::operator::key::ObjectKey;
 
 /// Why a pass cannot go on now.
 #[derive(Debug)]

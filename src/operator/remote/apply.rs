@@ -4,15 +4,14 @@
 
 use serde_json::{Map, Value};
 
+use super::access::{Access, Stop};
 use crate::cloudflare::{
     Error, ErrorClass, NewResource, NewShare, Recipient, Share, ShareResource, ShareStatus, Target, WriteOutcome,
 };
 use crate::core::id::{RecipientId, ShareId, ShareResourceId};
 use crate::core::time::At;
-
-use super::access::{Access, Stop};
-use super::context::Context;
-use super::key::RowKey;
+use crate::operator::key::RowKey;
+use crate::operator::pass::context::Context;
 
 /// What became of a change.
 #[derive(Debug)]

@@ -1,30 +1,36 @@
 //! One pass over one object, whatever its kind: begin, save what must not be lost, end with a verdict.
 
+pub mod breaker;
+pub mod context;
+pub mod drift;
+pub mod follow;
+pub mod notes;
+pub mod verdict;
+pub mod write;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 
+use super::child::ChildTelling;
+use super::clock;
+use super::key::{Name, ObjectKey};
+use super::waits;
 use crate::api::status::{DriftEntry, ShareStatus};
 use crate::api::{FLUX_REQUESTED_AT, REQUESTED_AT, Reason};
 use crate::cloudflare::{Error, ErrorClass};
 use crate::core::pace;
 use crate::core::time::At;
-
-use super::access::{Access, Stop};
-use super::account::Account;
-use super::child::ChildTelling;
-use super::clock;
-use super::context::Context;
-use super::credentials::{Known, NoCredential};
-use super::drift;
-use super::events::Note;
-use super::key::{Name, ObjectKey};
-use super::notes::Notes;
-use super::record::Recorded;
-use super::verdict::{self, Course, Readiness, Verdict};
-use super::waits;
+use crate::operator::cluster::events::Note;
+use crate::operator::cluster::record::Recorded;
+use crate::operator::remote::access::{Access, Stop};
+use crate::operator::remote::account::Account;
+use crate::operator::remote::credentials::{Known, NoCredential};
+use context::Context;
+use notes::Notes;
+use verdict::{Course, Readiness, Verdict};
 
 /// What every status tells.
 pub struct Told<'a> {

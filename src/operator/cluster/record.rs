@@ -11,12 +11,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-use crate::api::FINALIZER;
-
-use super::access::Stop;
-use super::key::Name;
 use super::objects::{Objects, Related};
-use super::pass::Telling;
+use crate::api::FINALIZER;
+use crate::operator::key::Name;
+use crate::operator::pass::Telling;
+use crate::operator::remote::access::Stop;
 
 /// A kind that this operator writes the status of.
 pub trait Recorded:

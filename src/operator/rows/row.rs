@@ -2,24 +2,23 @@
 
 use serde_json::{Map, Value};
 
+use super::inventory;
 use crate::api::Reason;
 use crate::api::status::DriftEntry;
 use crate::cloudflare::{Error, ErrorClass};
 use crate::core::id::ShareId;
 use crate::core::row::{Seen as RowSeen, Step};
 use crate::core::time::At;
-
-use super::access::{Access, Stop};
-use super::apply::{Apply, Change, RowId};
-use super::drift;
-use super::inventory;
-use super::key::RowKey;
-use super::pass::Pass;
-use super::record::Recorded;
-use super::seen::Seen;
-use super::verdict::Verdict;
-use super::waits::FRESH;
-use super::write::Write;
+use crate::operator::cluster::record::Recorded;
+use crate::operator::key::RowKey;
+use crate::operator::pass::Pass;
+use crate::operator::pass::drift;
+use crate::operator::pass::verdict::Verdict;
+use crate::operator::pass::write::Write;
+use crate::operator::remote::access::{Access, Stop};
+use crate::operator::remote::apply::{Apply, Change, RowId};
+use crate::operator::remote::seen::Seen;
+use crate::operator::waits::FRESH;
 
 /// One row, as a pass saw the share that it is of.
 pub struct Row<'a, K: Recorded> {

@@ -1,0 +1,9 @@
+//! What does Kubernetes have: watched, indexed, written, requeued?
+
+pub mod events;
+pub mod kept;
+pub mod leader;
+pub mod objects;
+pub mod record;
+pub mod wakes;
+pub mod watch;

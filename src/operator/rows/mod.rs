@@ -1,0 +1,6 @@
+//! What is one recipient, exclusion or resource: declared, recorded, observed, changed?
+
+pub mod declare;
+pub mod inventory;
+pub mod row;
+pub mod standing;
