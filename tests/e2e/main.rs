@@ -29,6 +29,7 @@ mod refusals;
 mod rows;
 mod scale;
 mod scene;
+mod scopes;
 mod switches;
 mod tokens;
 
@@ -106,6 +107,7 @@ fn main() -> ExitCode {
     trials.extend(staged(&lazy, leader::TESTS));
     trials.extend(staged(&lazy, apiserver::TESTS));
     trials.extend(staged(&lazy, hostile::TESTS));
+    trials.extend(staged(&lazy, scopes::TESTS));
     let conclusion = libtest_mimic::run(&arguments, trials);
     // What measures time, or counts what polls ask for, must not share the machine with the others.
     arguments.test_threads = Some(1);

@@ -50,7 +50,7 @@ fn furnish(scene: &Scene) {
 }
 
 /// Writes to our own objects and Events in this namespace, but for kubectl's.
-fn writes(scene: &Scene, since: u64) -> (Vec<Value>, u64) {
+pub fn writes(scene: &Scene, since: u64) -> (Vec<Value>, u64) {
     let (entries, mark) = scene.world.cluster.audit_since(since).expect("an audit log");
     let is_write = |entry: &Value| {
         let verb = entry["verb"].as_str().unwrap_or_default();

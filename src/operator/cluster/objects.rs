@@ -96,8 +96,9 @@ impl Objects {
         K::relate(self, &name, None, now)
     }
 
-    /// A list is complete: what it lacks went while nobody watched.
-    pub fn listed<K: Related>(&self, now: At) -> Vec<ObjectKey> {
+    /// The list of one scope (a namespace, or all) is complete: what it lacks went while nobody watched. It says nothing
+    /// of other scopes, whose lists may not have come yet.
+    pub fn listed<K: Related>(&self, scope: Option<&str>, now: At) -> Vec<ObjectKey> {
         let known: Vec<Name> = {
             let relations = self.relations();
             match K::KIND {
@@ -105,7 +106,8 @@ impl Objects {
                 kind => relations.parents.keys().filter(|key| key.kind == kind).map(|key| key.name.clone()).collect(),
             }
         };
-        let gone = known.into_iter().filter(|name| K::kept(self).find(name).is_none());
+        let within = known.into_iter().filter(|name| scope.is_none_or(|scope| name.namespace == scope));
+        let gone = within.filter(|name| K::kept(self).find(name).is_none());
         gone.flat_map(|name| {
             K::kept(self).gone(&name);
             K::relate(self, &name, None, now)

@@ -34,6 +34,7 @@ pub fn stream<K: Recorded>(
         config = config.labels(selector);
     }
     let (decoding, mut listed_unreadable) = (context.clone(), HashSet::new());
+    let namespace = scope.clone();
     watch(api, config)
         .default_backoff()
         .filter_map(move |event| {
@@ -62,7 +63,7 @@ pub fn stream<K: Recorded>(
                 if let Event::Apply(object) | Event::InitApply(object) = &mut event {
                     kept::trim(object);
                 }
-                take_note(&event, &writer, &context);
+                take_note(&event, namespace.as_deref(), &writer, &context);
                 if matches!(event, Event::InitDone) {
                     listed.store(true, Ordering::Release);
                 }
@@ -134,7 +135,12 @@ fn decoded<K: Recorded>(event: Event<DeserializeGuard<K>>, context: &Context) ->
     }
 }
 
-fn take_note<K: Recorded>(event: &Event<K>, writer: &std::sync::Mutex<Writer<K>>, context: &Context) {
+fn take_note<K: Recorded>(
+    event: &Event<K>,
+    scope: Option<&str>,
+    writer: &std::sync::Mutex<Writer<K>>,
+    context: &Context,
+) {
     let now = context.clock.now();
     writer.lock().unwrap_or_else(std::sync::PoisonError::into_inner).apply_watcher_event(event);
     let touched = match event {
@@ -145,7 +151,7 @@ fn take_note<K: Recorded>(event: &Event<K>, writer: &std::sync::Mutex<Writer<K>>
             context.unfollow(&key);
             context.objects.went(object, now)
         }
-        Event::InitDone => context.objects.listed::<K>(now),
+        Event::InitDone => context.objects.listed::<K>(scope, now),
         Event::Init => Vec::new(),
     };
     for key in touched {
