@@ -30,6 +30,11 @@ pub const CONFIRM_REMOVALS: &str = "cfshare.dev/confirm-removals";
 /// Closes an account's breaker that opened before this time (RFC 3339).
 pub const CLOSE_BREAKER: &str = "cfshare.dev/close-breaker";
 
+/// What kubectl calls a kind, so that no kind of the same name in another API group is meant.
+pub fn kubectl_name<K: kube::Resource<DynamicType = ()>>() -> String {
+    format!("{}.{}", K::plural(&()), K::group(&()))
+}
+
 #[cfg(test)]
 mod tests {
     use std::{fmt::Debug, fs, path::Path};

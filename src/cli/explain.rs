@@ -57,7 +57,7 @@ fn reference() -> String {
     };
     format!(
         "# Reference\n\n\
-         `cfshare explain <word>` prints any of these; `kubectl explain share.spec` explains every field.\n\n\
+         `cfshare explain <word>` prints any of these; `kubectl explain cfs.spec` explains every field.\n\n\
          ## Conditions\n\n| condition | meaning |\n|---|---|\n{}\n\
          ## Reasons\n\nThe reason of `Ready`, in one word; its message says the rest.\n\n\
          | reason | meaning, and what to do |\n|---|---|\n{}\n\

@@ -37,7 +37,7 @@ pub fn hidden<K: kube::Resource<DynamicType = ()>>(object: &K, what: &str, secre
          another account. Nothing is made anew or let go. Put the right credential there; or, if there is no such share \
          any more: kubectl annotate --overwrite {} {} -n {} {CLOSE_BREAKER}=$(date -u +%FT%TZ)",
         secret.name,
-        K::kind(&()).to_lowercase(),
+        crate::api::kubectl_name::<K>(),
         object.name_any(),
         object.namespace().unwrap_or_default(),
     );

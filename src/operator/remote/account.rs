@@ -272,7 +272,7 @@ impl Account {
         breaker.message = format!(
             "{vanished} of {bound} shares of account {} vanished within 10 minutes; most likely the credential was \
              exchanged. Nothing is written for this account until they are back. If they are meant to be gone: \
-             kubectl annotate --overwrite share <any of them> {}=$(date -u +%FT%TZ)",
+             kubectl annotate --overwrite shares.cfshare.dev <any of them> {}=$(date -u +%FT%TZ)",
             self.id,
             crate::api::CLOSE_BREAKER,
         );

@@ -37,7 +37,7 @@ impl Standing {
             "{name} failed: {}. Cloudflare does not try again: mend it there, then kubectl annotate --overwrite {} {} \
              -n {} {REQUESTED_AT}=$(date -u +%FT%TZ)",
             self.message,
-            K::kind(&()).to_lowercase(),
+            crate::api::kubectl_name::<K>(),
             object.name_any(),
             object.namespace().unwrap_or_default(),
         )

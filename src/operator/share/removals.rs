@@ -49,7 +49,7 @@ pub fn removal_blocked(share: &Share, pending: usize, live: usize, lately: usize
     }
     let message = format!(
         "{pending} of {live} recipients would be removed, and spec.maxRemovals allows {allowed}: if that is meant, \
-         kubectl annotate share {} -n {} {CONFIRM_REMOVALS}={} --overwrite",
+         kubectl annotate shares.cfshare.dev {} -n {} {CONFIRM_REMOVALS}={} --overwrite",
         share.name_any(),
         share.namespace().unwrap_or_default(),
         share.metadata.generation.unwrap_or(0),

@@ -27,8 +27,10 @@ fn survive(stage: &mut Stage) -> Result<(), Error> {
     stage.terminal.say("Cloudflare has the share, and nobody got its id. The next operator looks before it creates:");
     stage.restart_operator()?;
     stage.until_ready("zero-trust-baseline", "2/2")?;
-    stage.shell("kubectl wait sharerecipients,shareresources --all --for=condition=Ready --timeout=60s")?;
-    stage.shell("kubectl get shares,sharerecipients,shareresources")?;
+    stage.shell(
+        "kubectl wait sharerecipients.cfshare.dev,shareresources.cfshare.dev --all --for=condition=Ready --timeout=60s",
+    )?;
+    stage.shell("kubectl get shares.cfshare.dev,sharerecipients.cfshare.dev,shareresources.cfshare.dev")?;
     stage.show_calls(mark);
     stage.remote("Zero Trust baseline")?;
     let posts = stage.changes(mark).len();
@@ -52,7 +54,7 @@ fn organization(stage: &Stage) -> Result<(), Error> {
     stage.shell("kubectl apply -f deploy/examples/organization.yaml")?;
     let receiving = members.len() - 1 - excluded.len();
     stage.until_ready("malware-protection", &format!("{receiving}/{receiving}"))?;
-    stage.shell("kubectl get share malware-protection")?;
+    stage.shell("kubectl get shares.cfshare.dev malware-protection")?;
     let left_out = stage.remote("Malware protection")?.excluded;
     ensure(excluded.iter().all(|id| left_out.iter().any(|out| out == id)), || {
         format!("Cloudflare leaves out other accounts: {left_out:?}")
@@ -98,7 +100,7 @@ fn adopt(stage: &Stage) -> Result<(), Error> {
     let edit = Edit::RemoveRecipient { share: legacy.id.clone(), recipient: legacy.share.recipients[0].clone() };
     stage.simulator.edit(edit).map_err(Error::new)?;
     stage.until("legacy-ruleset", "says that it differs", |share| ready(share)["reason"] == "Differs")?;
-    stage.shell("kubectl get shares")?;
+    stage.shell("kubectl get shares.cfshare.dev")?;
     stage.show_calls(mark);
     ensure(stage.changes(mark).is_empty(), || "nothing should have been changed".into())?;
     stage.shell("cfshare matrix").map(drop)

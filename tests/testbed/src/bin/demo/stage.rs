@@ -247,7 +247,7 @@ impl<'t> Stage<'t> {
         self.terminal.say(&format!("export KUBECONFIG={}", self.cluster.kubeconfig().display()));
         self.terminal.say(&format!("export CFSHARE_CLOUDFLARE_URL={}", self.simulator.base_url()));
         self.terminal.say(&format!("export PATH=\"{}\"", self.search_path(OsStr::new("$PATH")).display()));
-        self.terminal.say("kubectl get shares,sharerecipients,shareresources");
+        self.terminal.say("kubectl get shares.cfshare.dev,sharerecipients.cfshare.dev,shareresources.cfshare.dev");
         self.terminal.say("cfshare plan -f deploy/examples/share.yaml; kubectl apply -f deploy/examples/share.yaml");
         self.terminal.say(&format!("curl -s {}/journal", self.simulator.control_url()));
         self.terminal.say(&format!("tail -f {}", self.operator.log_path().display()));

@@ -50,7 +50,7 @@ fn share(stage: &Stage) -> Result<(), Error> {
     stage.terminal.step("A WAF ruleset and a Gateway policy are shared with five accounts");
     stage.terminal.say("READY tells the truth: the last account lacks an entitlement, and is named.");
     stage.shell("kubectl apply -f deploy/examples/share.yaml")?;
-    stage.watch("kubectl get share waf-baseline --watch", "failed: Recipient is missing", || {
+    stage.watch("kubectl get shares.cfshare.dev waf-baseline --watch", "failed: Recipient is missing", || {
         stage.until("waf-baseline", "has a share at Cloudflare", |share| share["status"]["shareID"].is_string())?;
         let id = stage.remote(SHARE)?.id;
         for (n, (account, _)) in RECIPIENTS.iter().take(4).enumerate() {
@@ -75,7 +75,7 @@ fn share(stage: &Stage) -> Result<(), Error> {
             format!("status.exceptions should name data-platform alone: {named}")
         })
     })?;
-    let failed = stage.shell("kubectl get share waf-baseline -o jsonpath='{.status.exceptions}'")?;
+    let failed = stage.shell("kubectl get shares.cfshare.dev waf-baseline -o jsonpath='{.status.exceptions}'")?;
     ensure(failed.contains("missing necessary entitlement"), || "the cause should be named".into())
 }
 
@@ -93,10 +93,10 @@ fn set(stage: &Stage, share: &str, account: &str, status: &str, errors: Vec<RowE
 fn mend(stage: &Stage) -> Result<(), Error> {
     stage.simulator.delays(Some(SECURITY), |delays| delays.associate_ms = Some(600));
     stage.terminal.step("The account gets its entitlement, and one annotation asks for another try");
-    stage.shell("kubectl annotate share waf-baseline cfshare.dev/requestedAt=\"$(date +%s)\"")?;
-    stage.shell("kubectl wait share waf-baseline --for=condition=Ready --timeout=60s")?;
+    stage.shell("kubectl annotate shares.cfshare.dev waf-baseline cfshare.dev/requestedAt=\"$(date +%s)\"")?;
+    stage.shell("kubectl wait shares.cfshare.dev waf-baseline --for=condition=Ready --timeout=60s")?;
     stage.until_ready("waf-baseline", "5/5")?;
-    stage.shell("kubectl get shares")?;
+    stage.shell("kubectl get shares.cfshare.dev")?;
     let live = stage.remote(SHARE)?.live_recipients().len();
     ensure(live == 5, || format!("{live} recipients are live at Cloudflare instead of 5"))
 }
@@ -112,7 +112,7 @@ fn add(stage: &Stage) -> Result<(), Error> {
     let mark = stage.simulator.last_request();
     stage.shell("kubectl apply -f share.yaml")?;
     stage.until_ready("waf-baseline", "6/6")?;
-    stage.shell("kubectl get shares")?;
+    stage.shell("kubectl get shares.cfshare.dev")?;
     stage.show_calls(mark);
     let calls = stage.changes(mark);
     let one = calls.len() == 1 && calls[0].method == "POST" && calls[0].body["recipient_account_id"] == SEARCH;
@@ -129,7 +129,7 @@ fn remove(stage: &Stage) -> Result<(), Error> {
     let mark = stage.simulator.last_request();
     stage.shell("kubectl apply -f share.yaml")?;
     stage.until_ready("waf-baseline", "5/5")?;
-    stage.shell("kubectl get shares")?;
+    stage.shell("kubectl get shares.cfshare.dev")?;
     stage.show_calls(mark);
     let share = stage.remote(SHARE)?;
     let gone = share.recipients.iter().filter(|row| row.account_id == RECIPIENTS[3].0);
@@ -147,7 +147,7 @@ fn others_change(stage: &Stage) -> Result<(), Error> {
         let unmanaged = &share["status"]["unmanaged"][0];
         unmanaged["accountID"] == BY_HAND && unmanaged["state"] == "associated"
     })?;
-    stage.shell("kubectl get share waf-baseline -o jsonpath='{.status.unmanaged}'")?;
+    stage.shell("kubectl get shares.cfshare.dev waf-baseline -o jsonpath='{.status.unmanaged}'")?;
     stage.until_ready("waf-baseline", "5/5")?;
     ensure(stage.changes(mark).is_empty(), || "nothing should have been changed".into())?;
 
@@ -163,7 +163,7 @@ fn others_change(stage: &Stage) -> Result<(), Error> {
         crate::stage::is_ready(share) && share["status"]["drift"].is_null()
     })?;
     stage.wait("an Event tells of the drift", || stage.has_event("Drifted").then_some(()))?;
-    stage.shell("kubectl events --for share/waf-baseline --types=Warning")?;
+    stage.shell("kubectl events --for shares.cfshare.dev/waf-baseline --types=Warning")?;
     stage.show_calls(mark);
     let calls = stage.changes(mark);
     ensure(calls.len() == 1 && calls[0].method == "PUT", || format!("{} changes instead of one PUT", calls.len()))
@@ -172,10 +172,10 @@ fn others_change(stage: &Stage) -> Result<(), Error> {
 pub fn end(stage: &Stage) -> Result<(), Error> {
     stage.simulator.delays(Some(SECURITY), |delays| delays.delete_share_ms = Some(1500));
     stage.terminal.step("A deleted object waits until Cloudflare says that the share is gone");
-    stage.shell("kubectl delete share waf-baseline --wait=false")?;
+    stage.shell("kubectl delete shares.cfshare.dev waf-baseline --wait=false")?;
     stage.until("waf-baseline", "says that it is being deleted", |share| ready(share)["reason"] == "Deleting")?;
-    stage.shell("kubectl get share waf-baseline")?;
-    stage.shell("kubectl wait --for=delete share/waf-baseline --timeout=60s")?;
+    stage.shell("kubectl get shares.cfshare.dev waf-baseline")?;
+    stage.shell("kubectl wait --for=delete shares.cfshare.dev/waf-baseline --timeout=60s")?;
     let shares = stage.shares();
     let left = shares.iter().filter(|share| share.name == SHARE && share.status != Life::Deleted).count();
     let receiving: usize = shares.iter().filter(|share| share.name == SHARE).map(|s| s.live_recipients().len()).sum();
