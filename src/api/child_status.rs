@@ -1,10 +1,10 @@
 //! What the operator tells and remembers of a ShareRecipient or ShareResource.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-use super::status::{DriftEntry, UNOBSERVED, unobserved};
+use super::common_status::CommonStatus;
 
 /// Where the recipient stands at Cloudflare, as the operator last saw it. Written by the operator only.
 #[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
@@ -48,20 +48,11 @@ pub struct ResourceStatus {
 }
 
 /// What both child kinds tell and remember.
-#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq)]
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct ChildStatus {
-    /// Generation of the object that this status speaks of; -1 before the operator has seen it. Lower than
-    /// `metadata.generation`: the last change is not carried out yet.
-    #[serde(default = "unobserved")]
-    pub observed_generation: i64,
-
-    /// `Ready` is always there once the operator has seen the object. `Reconciling` (it goes on by itself) and
-    /// `Stalled` (a person must act) are there only while true, `Drifted` while something that was right is different.
-    /// `reason` is one word, `message` a sentence that says what to do. `cfshare explain` lists all reasons.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
-    pub conditions: Vec<Condition>,
+    #[serde(flatten)]
+    pub common: CommonStatus,
 
     /// UID of the object that this record belongs to, set once its key is held to be this object's. The status of a
     /// copied object is not believed.
@@ -97,32 +88,36 @@ pub struct ChildStatus {
     /// another one now, what differs at Cloudflare is an edit, and no drift.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub meta_hash: Option<String>,
-
-    /// What was in place once and is different now, because somebody changed it at Cloudflare.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub drift: Vec<DriftEntry>,
-
-    /// Value of the annotation `reconcile.fluxcd.io/requestedAt` or `cfshare.dev/requestedAt` that was carried out last.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_handled_reconcile_at: Option<String>,
 }
 
-impl Default for ChildStatus {
-    fn default() -> Self {
-        Self {
-            observed_generation: UNOBSERVED,
-            conditions: Vec::new(),
-            bound_uid: None,
-            share_id: None,
-            owner_account_id: None,
-            credentials_name: None,
-            seen_with: None,
-            intended_at: None,
-            confirmed: false,
-            meta_hash: None,
-            drift: Vec::new(),
-            last_handled_reconcile_at: None,
-        }
+impl ChildStatus {
+    /// Whether the record says that the row is there because of the object.
+    pub fn holds_row(&self) -> bool {
+        self.confirmed || self.intended_at.is_some()
+    }
+}
+
+impl AsRef<CommonStatus> for RecipientStatus {
+    fn as_ref(&self) -> &CommonStatus {
+        &self.child.common
+    }
+}
+
+impl AsMut<CommonStatus> for RecipientStatus {
+    fn as_mut(&mut self) -> &mut CommonStatus {
+        &mut self.child.common
+    }
+}
+
+impl AsRef<CommonStatus> for ResourceStatus {
+    fn as_ref(&self) -> &CommonStatus {
+        &self.child.common
+    }
+}
+
+impl AsMut<CommonStatus> for ResourceStatus {
+    fn as_mut(&mut self) -> &mut CommonStatus {
+        &mut self.child.common
     }
 }
 

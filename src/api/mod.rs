@@ -4,6 +4,7 @@
 #![allow(clippy::duplicated_attributes)]
 
 mod child_status;
+mod common_status;
 pub mod condition;
 pub mod crd;
 pub mod policy;

@@ -1,30 +1,19 @@
 //! What the operator tells of a Share, and what it must remember across its own death.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
 pub use super::child_status::{ChildStatus, RecipientStatus, ResourceStatus, RowError};
+pub use super::common_status::{CommonStatus, DriftEntry, UNOBSERVED};
 use super::policy::{DeletionPolicy, ManagementPolicy};
 
-/// `observedGeneration` of an object that no pass has seen; generations start at 1.
-pub const UNOBSERVED: i64 = -1;
-
 /// Where the share stands at Cloudflare, as the operator last saw it. Written by the operator only.
-#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq)]
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct ShareStatus {
-    /// Generation of the object that this status speaks of; -1 before the operator has seen it. Lower than
-    /// `metadata.generation`: the last change is not carried out yet.
-    #[serde(default = "unobserved")]
-    pub observed_generation: i64,
-
-    /// `Ready` is always there once the operator has seen the object. `Reconciling` (it goes on by itself) and
-    /// `Stalled` (a person must act) are there only while true, `Drifted` while something that was right is different.
-    /// `reason` is one word, `message` a sentence that says what to do. `cfshare explain` lists all reasons.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
-    pub conditions: Vec<Condition>,
+    #[serde(flatten)]
+    pub common: CommonStatus,
 
     /// Id of the share at Cloudflare, such as `3fd85f74b32742f1bff64a85009dda07`. Absent: there is none yet.
     #[serde(rename = "shareID", skip_serializing_if = "Option::is_none")]
@@ -70,18 +59,9 @@ pub struct ShareStatus {
     #[serde(default, skip_serializing_if = "is_zero")]
     pub unmanaged_count: i32,
 
-    /// What was in place once and is different now, because somebody changed it at Cloudflare. It is put right, or, with
-    /// `managementPolicy: Observe`, only shown.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub drift: Vec<DriftEntry>,
-
     /// The policies in force, defaults applied.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub effective: Option<EffectivePolicies>,
-
-    /// Value of the annotation `reconcile.fluxcd.io/requestedAt` or `cfshare.dev/requestedAt` that was carried out last.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_handled_reconcile_at: Option<String>,
 
     /// UID of the object that this record belongs to. The status of a copied object is not believed.
     #[serde(rename = "boundUID", skip_serializing_if = "Option::is_none")]
@@ -113,33 +93,15 @@ pub struct ShareStatus {
     pub recent_removals: Option<RecentRemovals>,
 }
 
-impl Default for ShareStatus {
-    fn default() -> Self {
-        Self {
-            observed_generation: UNOBSERVED,
-            conditions: Vec::new(),
-            share_id: None,
-            share_name: None,
-            account_name: None,
-            target_type: None,
-            remote_status: None,
-            recipients: None,
-            resources: None,
-            exceptions: Vec::new(),
-            exceptions_omitted: 0,
-            unmanaged: Vec::new(),
-            unmanaged_count: 0,
-            drift: Vec::new(),
-            effective: None,
-            last_handled_reconcile_at: None,
-            bound_uid: None,
-            adopted: false,
-            intent: None,
-            lost_attempts: Vec::new(),
-            seen_with: None,
-            inventory: Inventory::default(),
-            recent_removals: None,
-        }
+impl AsRef<CommonStatus> for ShareStatus {
+    fn as_ref(&self) -> &CommonStatus {
+        &self.common
+    }
+}
+
+impl AsMut<CommonStatus> for ShareStatus {
+    fn as_mut(&mut self) -> &mut CommonStatus {
+        &mut self.common
     }
 }
 
@@ -220,18 +182,6 @@ pub struct UnmanagedEntry {
     pub id: Option<String>,
     /// Cloudflare's own word for where it stands, such as `associated` or `active`.
     pub state: String,
-}
-
-/// One value that was right once and is different now.
-#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq, Default)]
-#[serde(rename_all = "camelCase")]
-pub struct DriftEntry {
-    /// What is different, such as `name` or the key of a recipient or resource.
-    pub path: String,
-    /// Value that the manifest says.
-    pub desired: String,
-    /// Value that Cloudflare says.
-    pub observed: String,
 }
 
 /// The policies in force, defaults applied.
@@ -322,10 +272,6 @@ pub struct RecentRemovals {
     pub since: Time,
     /// How many recipients were lost since.
     pub count: i32,
-}
-
-pub(super) fn unobserved() -> i64 {
-    UNOBSERVED
 }
 
 fn is_zero(n: &i32) -> bool {

@@ -131,7 +131,7 @@ fn resource(kind: &str, id: &str, label: Option<&str>) -> String {
 }
 
 fn is_ready(share: &Share) -> bool {
-    let conditions = share.status.iter().flat_map(|status| &status.conditions);
+    let conditions = share.status.iter().flat_map(|status| &status.common.conditions);
     conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
@@ -145,7 +145,9 @@ fn state(share: &Share, account: &str) -> String {
         Some(entry) if entry.terminal => format!("failed: {}", entry.message),
         Some(entry) => entry.state.clone(),
         // The list of exceptions is cut, or older than the manifest.
-        None if status.exceptions_omitted > 0 || Some(status.observed_generation) != share.metadata.generation => {
+        None if status.exceptions_omitted > 0
+            || Some(status.common.observed_generation) != share.metadata.generation =>
+        {
             "unknown".into()
         }
         None => "associated".into(),

@@ -112,13 +112,14 @@ impl Standing {
 
 fn of_share(share: &Share) -> Standing {
     let status = share.status.clone().unwrap_or_default();
-    let standing = Standing::new(Kind::Share, share.meta(), status.observed_generation, &status.conditions);
+    let standing =
+        Standing::new(Kind::Share, share.meta(), status.common.observed_generation, &status.common.conditions);
     Standing {
         recipients: status.recipients.map(|counts| counts.summary).unwrap_or_default(),
         resources: status.resources.map(|counts| counts.summary).unwrap_or_default(),
         exceptions: status.exceptions,
         exceptions_omitted: status.exceptions_omitted,
-        drift: status.drift,
+        drift: status.common.drift,
         unmanaged: status.unmanaged,
         unmanaged_count: status.unmanaged_count,
         ..standing
@@ -126,8 +127,8 @@ fn of_share(share: &Share) -> Standing {
 }
 
 fn of_child(kind: Kind, meta: &ObjectMeta, share: &str, child: ChildStatus) -> Standing {
-    let standing = Standing::new(kind, meta, child.observed_generation, &child.conditions);
-    Standing { share: share.to_owned(), drift: child.drift, ..standing }
+    let standing = Standing::new(kind, meta, child.common.observed_generation, &child.common.conditions);
+    Standing { share: share.to_owned(), drift: child.common.drift, ..standing }
 }
 
 fn of_recipient(object: &ShareRecipient) -> Standing {

@@ -45,16 +45,16 @@ pub async fn keep(context: Arc<Context>) {
 fn standings(context: &Context) -> Standings {
     let mut standings = Standings::default();
     for share in context.objects.shares.all() {
-        let conditions = share.status.as_ref().map(|status| &status.conditions);
+        let conditions = share.status.as_ref().map(|status| &status.common.conditions);
         if let Some(reason) = standings.count(Kind::Share, conditions) {
             standings.unready.push((Name::of(share.as_ref()), reason));
         }
     }
     for child in context.objects.recipients.all() {
-        standings.count(Kind::ShareRecipient, child.status.as_ref().map(|status| &status.child.conditions));
+        standings.count(Kind::ShareRecipient, child.status.as_ref().map(|status| &status.child.common.conditions));
     }
     for child in context.objects.resources.all() {
-        standings.count(Kind::ShareResource, child.status.as_ref().map(|status| &status.child.conditions));
+        standings.count(Kind::ShareResource, child.status.as_ref().map(|status| &status.child.common.conditions));
     }
     standings
 }

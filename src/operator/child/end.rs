@@ -7,7 +7,7 @@ use kube::ResourceExt;
 use super::super::key::{Name, RowKey};
 use super::super::pass::Pass;
 use super::parent::Parent;
-use super::tell::{ChildTelling, holds};
+use super::tell::ChildTelling;
 use super::work::Work;
 use crate::api::{Reason, Share};
 use crate::core::id::AccountId;
@@ -50,7 +50,7 @@ pub fn end<C: Child>(pass: &mut Pass<C>, parent: &Parent, key: &RowKey) -> End {
             return End::Release;
         }
         // Removed by the parent, since Cloudflare refuses to remove a last resource.
-        let last = verdict::readiness(&pass.status.child().conditions)
+        let last = verdict::readiness(&pass.status.child().common.conditions)
             .is_some_and(|(_, reason)| reason == Reason::LastResource.as_str());
         if last && kept_by_parent {
             return End::Release;
@@ -71,7 +71,7 @@ pub fn end<C: Child>(pass: &mut Pass<C>, parent: &Parent, key: &RowKey) -> End {
     }
     let nothing_made = parent.id.is_none() && pass.status.child().share_id.is_none();
     // Nothing was made, or it was never held to be ours, and the parent's create did not carry it.
-    if nothing_made || !holds(pass.status.child()) && !kept_by_parent { End::Release } else { End::Row }
+    if nothing_made || !pass.status.child().holds_row() && !kept_by_parent { End::Release } else { End::Row }
 }
 
 /// Whether a child that others outlive waits for one of them: its row is let go only to somebody who holds it, else two
@@ -79,7 +79,7 @@ pub fn end<C: Child>(pass: &mut Pass<C>, parent: &Parent, key: &RowKey) -> End {
 pub fn waits_for_heirs<C: Child>(pass: &mut Pass<C>, parent: &Parent, owner: &AccountId, key: &RowKey) -> bool {
     let doomed = pass.object.meta().deletion_timestamp.as_ref().map(clock::from_time).unwrap_or_default();
     let waited = pass.now().since(doomed);
-    let waits = waited < HEIRS && holds(pass.status.child()) && !is_held_elsewhere(pass, parent, owner, key);
+    let waits = waited < HEIRS && pass.status.child().holds_row() && !is_held_elsewhere(pass, parent, owner, key);
     if waits {
         wake_heirs(pass, owner, key);
     }
@@ -158,7 +158,7 @@ impl<C: Child> Work<C> {
     fn is_hidden(&mut self) -> bool {
         let confirmed = share::vouched(self.pass.object.as_ref());
         let record = self.pass.status.child();
-        let told = verdict::breaker_told(&record.conditions);
+        let told = verdict::breaker_told(&record.common.conditions);
         let vouched = confirmed.zip(told).is_some_and(|(confirmed, told)| told <= confirmed.plus(CLOCK));
         self.access.is_stranger(record.seen_with.as_deref())
             && !vouched

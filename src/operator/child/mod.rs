@@ -25,7 +25,7 @@ use crate::operator::waits;
 use end::End;
 use work::Work;
 
-pub use tell::{ChildTelling, holds, recorded};
+pub use tell::{ChildTelling, recorded};
 
 /// Runs one pass; returns when to run the next if nothing wakes it before.
 pub async fn pass<C: Child>(context: Arc<Context>, object: Arc<C>) -> Result<Option<Duration>, Stop> {

@@ -6,7 +6,7 @@ use kube::ResourceExt;
 
 use super::super::key::{Name, RowKey};
 use super::super::pass::Pass;
-use super::tell::{ChildTelling, holds};
+use super::tell::ChildTelling;
 use crate::api::Share;
 use crate::core::id::{AccountId, ShareId};
 use crate::core::row::Declared;
@@ -100,9 +100,9 @@ pub fn note_down<C: Child>(pass: &mut Pass<C>, parent: &Parent, id: &ShareId, ow
         child.seen_with = None;
         child.confirmed = false;
         child.intended_at = None;
-        child.drift.clear();
+        child.common.drift.clear();
     }
-    if !holds(child) {
+    if !child.holds_row() {
         match announced {
             Some(Entry { intended_at: None, meta }) => {
                 child.confirmed = true;

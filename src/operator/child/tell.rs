@@ -88,11 +88,6 @@ pub fn recorded(record: &ChildStatus, read: At, settings: &Settings, answered: b
     }
 }
 
-/// Whether a record says that the row is there because of the object.
-pub fn holds(record: &ChildStatus) -> bool {
-    record.confirmed || record.intended_at.is_some()
-}
-
 impl<C: Child> Work<C> {
     /// What is told where something would be changed, and nothing may be.
     pub(super) fn held(&mut self, seen: &Seen, step: Step) -> Verdict {
@@ -112,7 +107,7 @@ impl<C: Child> Work<C> {
     /// Tells of a row for which that step is called for and not taken.
     pub(super) fn tell(&mut self, seen: &Seen, step: Step, verdict: Verdict) -> Verdict {
         self.pass.status.tell_row(&self.key, Some(seen));
-        self.record().drift = self.drift(seen, step);
+        self.record().common.drift = self.drift(seen, step);
         verdict
     }
 
@@ -131,7 +126,7 @@ impl<C: Child> Work<C> {
                     self.record().meta_hash = hash;
                     self.pass.notes(|notes| notes.stayed(&self.key.to_string()));
                 }
-                self.record().drift.clear();
+                self.record().common.drift.clear();
                 let now = self.pass.now();
                 self.pass.notes(|notes| notes.forget_settled(now, |_| false));
                 self.pass.settle(&self.access.account);

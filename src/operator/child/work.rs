@@ -84,7 +84,7 @@ impl<C: Child> Work<C> {
             match step {
                 Step::Read => self.row(&seen).read().await?,
                 Step::Confirm => {
-                    let drift = self.record().drift.clone();
+                    let drift = self.record().common.drift.clone();
                     let meta_hash = self.row(&seen).confirm(row, &drift);
                     let record = self.record();
                     (record.confirmed, record.intended_at, record.meta_hash) = (true, None, meta_hash);

@@ -13,15 +13,24 @@ use serde_json::{Map, Value, json};
 
 use super::objects::{Objects, Related};
 use crate::api::FINALIZER;
+use crate::api::status::CommonStatus;
 use crate::operator::key::Name;
-use crate::operator::pass::Telling;
 use crate::operator::remote::access::Stop;
 
 /// A kind that this operator writes the status of.
 pub trait Recorded:
     Related + Resource<DynamicType = (), Scope = NamespaceResourceScope> + Serialize + DeserializeOwned + Debug
 {
-    type Status: Serialize + DeserializeOwned + Clone + Debug + PartialEq + Default + Send + Sync + Telling;
+    type Status: Serialize
+        + DeserializeOwned
+        + Clone
+        + Debug
+        + PartialEq
+        + Default
+        + Send
+        + Sync
+        + AsRef<CommonStatus>
+        + AsMut<CommonStatus>;
 
     fn status(&self) -> Option<&Self::Status>;
 }

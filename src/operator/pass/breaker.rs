@@ -19,7 +19,7 @@ pub fn close_breaker(pass: &mut Pass<Share>, access: &Access) {
         tracing::warn!(account = %access.account.id, "the breaker was closed by hand");
         sweep::wake_account(&pass.context, &access.account);
     }
-    if breaker_told(&pass.status.conditions).is_some_and(|told| told <= confirmed.plus(CLOCK)) {
+    if breaker_told(&pass.status.common.conditions).is_some_and(|told| told <= confirmed.plus(CLOCK)) {
         pass.status.seen_with = Some(access.account.fingerprint.to_string());
     }
 }

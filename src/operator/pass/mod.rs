@@ -5,20 +5,19 @@ pub mod context;
 pub mod drift;
 pub mod follow;
 pub mod notes;
+mod show_drift;
 pub mod verdict;
 pub mod write;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 
-use super::child::ChildTelling;
 use super::clock;
 use super::key::{Name, ObjectKey};
 use super::waits;
-use crate::api::status::{DriftEntry, ShareStatus};
+use crate::api::status::CommonStatus;
 use crate::api::{FLUX_REQUESTED_AT, REQUESTED_AT, Reason};
 use crate::cloudflare::{Error, ErrorClass};
 use crate::core::pace;
@@ -31,41 +30,6 @@ use crate::operator::remote::credentials::{Known, NoCredential};
 use context::Context;
 use notes::Notes;
 use verdict::{Course, Readiness, Verdict};
-
-/// What every status tells.
-pub struct Told<'a> {
-    pub observed_generation: &'a mut i64,
-    pub conditions: &'a mut Vec<Condition>,
-    pub handled: &'a mut Option<String>,
-    pub drift: &'a mut Vec<DriftEntry>,
-}
-
-pub trait Telling {
-    fn told(&mut self) -> Told<'_>;
-}
-
-impl Telling for ShareStatus {
-    fn told(&mut self) -> Told<'_> {
-        Told {
-            observed_generation: &mut self.observed_generation,
-            conditions: &mut self.conditions,
-            handled: &mut self.last_handled_reconcile_at,
-            drift: &mut self.drift,
-        }
-    }
-}
-
-impl<S: ChildTelling> Telling for S {
-    fn told(&mut self) -> Told<'_> {
-        let child = self.child();
-        Told {
-            observed_generation: &mut child.observed_generation,
-            conditions: &mut child.conditions,
-            handled: &mut child.last_handled_reconcile_at,
-            drift: &mut child.drift,
-        }
-    }
-}
 
 /// A pass under way. `status` is the draft of what will be written.
 pub struct Pass<K: Recorded> {
@@ -105,6 +69,15 @@ impl<K: Recorded> Pass<K> {
         self.object.meta().deletion_timestamp.is_some()
     }
 
+    /// The part of the draft that all kinds have.
+    pub fn common(&self) -> &CommonStatus {
+        self.status.as_ref()
+    }
+
+    pub fn common_mut(&mut self) -> &mut CommonStatus {
+        self.status.as_mut()
+    }
+
     /// The last request to look now, whichever annotation carries it.
     pub fn request(&self) -> Option<String> {
         let annotations = self.object.annotations();
@@ -113,21 +86,21 @@ impl<K: Recorded> Pass<K> {
     }
 
     /// Somebody asks for a look now and has not had it.
-    pub fn is_requested(&mut self) -> bool {
+    pub fn is_requested(&self) -> bool {
         let request = self.request();
-        request.is_some() && *self.status.told().handled != request
+        request.is_some() && self.common().last_handled_reconcile_at != request
     }
 
     /// Whether the last verdict was Ready, on this very generation.
-    pub fn was_ready(&mut self) -> bool {
-        let generation = self.generation();
-        let told = self.status.told();
-        *told.observed_generation == generation && verdict::readiness(told.conditions).is_some_and(|(s, _)| s == "True")
+    pub fn was_ready(&self) -> bool {
+        let common = self.common();
+        common.observed_generation == self.generation()
+            && verdict::readiness(&common.conditions).is_some_and(|(s, _)| s == "True")
     }
 
     /// The last verdict, Ready, still stands.
-    pub fn as_before(&mut self) -> Verdict {
-        let ready = verdict::ready(self.status.told().conditions);
+    pub fn as_before(&self) -> Verdict {
+        let ready = verdict::ready(&self.common().conditions);
         let message = ready.map(|condition| condition.message.clone()).unwrap_or_default();
         let observed = ready.is_some_and(|condition| condition.reason == Reason::Observed.as_str());
         Verdict::ready(if observed { Reason::Observed } else { Reason::Associated }, message)
@@ -173,15 +146,15 @@ impl<K: Recorded> Pass<K> {
         let generation = self.generation();
         let request = self.request();
         let now = clock::time(self.now());
-        let told = self.status.told();
-        *told.observed_generation = generation;
+        let common = self.common_mut();
+        common.observed_generation = generation;
         if request.is_some() {
-            *told.handled = request;
+            common.last_handled_reconcile_at = request;
         }
-        let drifted = drift::message(told.drift);
-        let before = verdict::readiness(told.conditions).map(|(s, r)| (s.to_owned(), r.to_owned()));
-        verdict::conclude(told.conditions, &verdict, drifted, generation, &now);
-        let after = verdict::readiness(told.conditions).map(|(s, r)| (s.to_owned(), r.to_owned()));
+        let drifted = drift::message(&common.drift);
+        let before = verdict::readiness(&common.conditions).map(|(s, r)| (s.to_owned(), r.to_owned()));
+        verdict::conclude(&mut common.conditions, &verdict, drifted, generation, &now);
+        let after = verdict::readiness(&common.conditions).map(|(s, r)| (s.to_owned(), r.to_owned()));
         if !verdict.common || before == after {
             self.notes(|notes| notes.turn = None);
         } else if let Some(wait) = self.await_turn() {
@@ -221,7 +194,7 @@ impl<K: Recorded> Pass<K> {
 
     /// Ends a pass that has no credential; `made`: what stays at Cloudflare though the object is being deleted.
     pub async fn without_credential(
-        mut self,
+        self,
         problem: NoCredential,
         made: Option<String>,
     ) -> Result<Option<Duration>, Stop> {
@@ -239,7 +212,7 @@ impl<K: Recorded> Pass<K> {
     }
 
     /// Ends a pass that Cloudflare did not let go on.
-    pub async fn fail(mut self, error: Error, access: &Access, secret: &Name) -> Result<Option<Duration>, Stop> {
+    pub async fn fail(self, error: Error, access: &Access, secret: &Name) -> Result<Option<Duration>, Stop> {
         let now = self.now();
         let (failures, since) = self.notes(|notes| {
             notes.failures += 1;

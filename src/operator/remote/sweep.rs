@@ -204,7 +204,7 @@ async fn count_losses(context: &Context, account: &Account, live: &HashSet<Share
         let there = ShareId::parse(id).is_ok_and(|id| live.contains(&id) || account.picture().seen(&id).is_some());
         if !there {
             missing.insert(id.clone());
-            told = told.into_iter().chain(breaker_told(&status.conditions)).min();
+            told = told.into_iter().chain(breaker_told(&status.common.conditions)).min();
         }
     }
     if account.count_losses(bound, &missing, told, context.clock.now()) {

@@ -12,7 +12,6 @@ use crate::api::share::{DeletionPolicy, RecipientEntry, ResourceEntry};
 use crate::api::status::ChildStatus;
 use crate::api::{FINALIZER, Share, ShareRecipient, ShareResource};
 use crate::core::id::{AccountId, SourceId};
-use crate::operator::child;
 use crate::operator::child::ChildTelling;
 use crate::operator::cluster::objects::Objects;
 use crate::operator::cluster::record::Recorded;
@@ -164,9 +163,9 @@ impl Sibling {
     pub fn of<C: Child>(child: &C, owner: &AccountId) -> Option<Sibling> {
         let record = child.record();
         let last = record
-            .and_then(|r| crate::operator::pass::verdict::readiness(&r.conditions))
+            .and_then(|r| crate::operator::pass::verdict::readiness(&r.common.conditions))
             .is_some_and(|(_, reason)| reason == crate::api::Reason::LastResource.as_str());
-        let holds = record.is_some_and(|r| r.bound_uid == child.uid() && child::holds(r));
+        let holds = record.is_some_and(|r| r.bound_uid == child.uid() && r.holds_row());
         Some(Sibling {
             key: C::key(Name::of(child)),
             row: child.row(owner).ok()?,

@@ -64,7 +64,7 @@ impl Work {
         for (key, (step, row)) in &plan.steps {
             match step {
                 Step::Confirm => {
-                    let meta = self.row(seen, key).confirm(*row, &self.pass.status.drift);
+                    let meta = self.row(seen, key).confirm(*row, &self.pass.status.common.drift);
                     entries.insert(key.clone(), Entry { intended_at: None, meta });
                 }
                 Step::Forget => {

@@ -278,7 +278,7 @@ impl Work {
         let status = &mut self.pass.status;
         let Some(id) = status.share_id.take() else { return Ok(()) };
         status.inventory = Default::default();
-        status.drift.clear();
+        status.common.drift.clear();
         status.exceptions.clear();
         status.unmanaged.clear();
         status.unmanaged_count = 0;

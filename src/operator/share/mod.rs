@@ -20,7 +20,7 @@ use kube::ResourceExt;
 use super::key::Name;
 use super::pass::Pass;
 use crate::api::share::{DeletionPolicy, ManagementPolicy};
-use crate::api::status::{EffectivePolicies, ShareStatus};
+use crate::api::status::{CommonStatus, EffectivePolicies, ShareStatus};
 use crate::api::{FINALIZER, Reason, Share};
 use crate::core::create::{self as creation, Mode, Refusal, Step, Wait, Want};
 use crate::core::id::ShareId;
@@ -119,7 +119,9 @@ pub async fn pass(context: Arc<Context>, object: Arc<Share>) -> Result<Option<Du
 fn believe(pass: &mut Pass<Share>) {
     if pass.status.bound_uid.is_some() && pass.status.bound_uid != pass.object.uid() {
         let status = &mut pass.status;
-        *status = ShareStatus { conditions: std::mem::take(&mut status.conditions), ..ShareStatus::default() };
+        let common =
+            CommonStatus { conditions: std::mem::take(&mut status.common.conditions), ..CommonStatus::default() };
+        *status = ShareStatus { common, ..ShareStatus::default() };
     } else if pass.status.bound_uid.is_none() {
         pass.status.share_id = None;
         pass.status.intent = None;
@@ -132,7 +134,7 @@ fn has_record(status: &ShareStatus) -> bool {
 }
 
 fn class_of(pass: &mut Pass<Share>) -> Class {
-    let edited = pass.status.observed_generation != pass.generation();
+    let edited = pass.status.common.observed_generation != pass.generation();
     if pass.is_doomed() || pass.is_requested() {
         return Class::Edit;
     }

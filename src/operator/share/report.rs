@@ -186,7 +186,7 @@ impl Work {
             .collect();
         let gone = |path: &str| !plan.steps.keys().any(|key| path.starts_with(&key.to_string()));
         let misnamed = self.is_misnamed(seen);
-        self.pass.status.drift.retain(|drift| {
+        self.pass.status.common.drift.retain(|drift| {
             drift.path == "name" && misnamed
                 || !(clean_rows.iter().any(|row| drift.path.starts_with(row.as_str())) || gone(&drift.path))
         });
@@ -195,11 +195,11 @@ impl Work {
             plan.steps.iter().filter_map(|(key, (step, _))| self.drift_of(key, *step, seen)).collect();
         told.extend(self.name_drift(seen));
         if self.mode == Mode::Manage {
-            let drift = &mut self.pass.status.drift;
+            let drift = &mut self.pass.status.common.drift;
             drift.retain(|old| told.iter().all(|new| new.path != old.path));
             drift.extend(told);
         } else {
-            self.pass.status.drift = told;
+            self.pass.status.common.drift = told;
         }
     }
 
@@ -312,7 +312,7 @@ impl Work {
             return self.frozen("");
         }
         let changes = plan.of(|step| matches!(step, Step::Add | Step::Restore | Step::Update | Step::Remove));
-        let renamed = self.pass.status.drift.iter().any(|drift| drift.path == "name");
+        let renamed = self.pass.status.common.drift.iter().any(|drift| drift.path == "name");
         if changes.is_empty() && !renamed {
             let message = format!("observed: share {id} is as declared; {so_far}");
             return Verdict::ready(Reason::Observed, message);

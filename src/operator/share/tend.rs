@@ -219,7 +219,7 @@ impl Work {
         let Some(wanted) = self.wanted.name.clone().filter(|_| !self.keeps_its_name()) else { return Ok(None) };
         let found = &seen.share.name;
         if *found == wanted {
-            self.pass.status.drift.retain(|drift| drift.path != "name");
+            self.pass.status.common.drift.retain(|drift| drift.path != "name");
             if self.pass.status.share_name.as_ref() != Some(&wanted) {
                 self.pass.status.share_name = Some(wanted);
                 self.pass.notes(|notes| notes.stayed("name"));

@@ -1,0 +1,36 @@
+//! How drift is shown in status, Event and metric before it is corrected.
+
+use super::verdict::{self, Verdict};
+use super::{Pass, drift};
+use crate::api::Reason;
+use crate::api::status::DriftEntry;
+use crate::operator::clock;
+use crate::operator::cluster::events::Note;
+use crate::operator::cluster::record::Recorded;
+use crate::operator::remote::access::Stop;
+
+impl<K: Recorded> Pass<K> {
+    /// Shows what has drifted, unless it is shown already.
+    pub async fn show_drift(&mut self, mut found: Vec<DriftEntry>) -> Result<(), Stop> {
+        found.retain(|entry| !self.common().drift.contains(entry));
+        if found.is_empty() {
+            return Ok(());
+        }
+        for entry in &found {
+            self.context.metrics.drift();
+            self.event(Note::warning_of("Drifted"), format!("{}; it is put right", drift::describe(entry)));
+        }
+        let now = clock::time(self.now());
+        let generation = self.generation();
+        let common = self.common_mut();
+        common.drift.retain(|old| found.iter().all(|new| new.path != old.path));
+        common.drift.extend(found);
+        let differences = match common.drift.len() {
+            1 => "a difference at Cloudflare is put right".to_owned(),
+            n => format!("{n} differences at Cloudflare are put right"),
+        };
+        let verdict = Verdict::working(Reason::Progressing, differences);
+        verdict::conclude(&mut common.conditions, &verdict, drift::message(&common.drift), generation, &now);
+        self.save().await
+    }
+}
