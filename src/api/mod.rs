@@ -7,6 +7,7 @@ mod child_status;
 mod common_status;
 pub mod condition;
 pub mod crd;
+pub mod object;
 pub mod policy;
 pub mod recipient;
 pub mod resource;
@@ -15,6 +16,7 @@ pub mod share;
 pub mod status;
 
 pub use condition::{ConditionType, Reason};
+pub use object::{Kind, Name, ObjectKey};
 pub use recipient::{ShareRecipient, ShareRecipientSpec};
 pub use resource::{ShareResource, ShareResourceSpec};
 pub use share::{Share, ShareSpec};

@@ -10,4 +10,5 @@ pub mod id;
 pub mod meta;
 pub mod pace;
 pub mod row;
+pub mod row_key;
 pub mod time;

@@ -1,6 +1,6 @@
 //! What /metrics shows of how things stand, taken now and then.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -11,30 +11,22 @@ use crate::cloudflare::Fingerprint;
 use crate::core::time::At;
 use crate::operator::pass::context::Context;
 use crate::operator::pass::verdict::readiness;
+use crate::serve::metrics::ReadyCounts;
 
 /// How often they are taken: more often than anybody scrapes.
 const PERIOD: Duration = Duration::from_secs(5);
 
-/// How the watched objects stand.
-#[derive(Default)]
-pub struct Standings {
-    /// How many objects say so, by kind and status of their Ready condition.
-    pub counts: BTreeMap<(Kind, String), i64>,
-    /// Shares that are not Ready, and the reason.
-    pub unready: Vec<(Name, String)>,
-}
-
-impl Standings {
-    fn count(&mut self, kind: Kind, conditions: Option<&Vec<Condition>>) -> Option<String> {
-        let (status, reason) = conditions.and_then(|told| readiness(told)).unwrap_or(("Unknown", "Unseen"));
-        *self.counts.entry((kind, status.to_owned())).or_default() += 1;
-        (status != "True").then(|| reason.to_owned())
-    }
+/// Counts one object; returns the reason where it is not Ready.
+fn count(counts: &mut ReadyCounts, kind: Kind, conditions: Option<&Vec<Condition>>) -> Option<String> {
+    let ready = conditions.and_then(|conditions| readiness(conditions));
+    let (status, reason) = ready.unwrap_or(("Unknown", "Unseen"));
+    *counts.objects.entry((kind, status.to_owned())).or_default() += 1;
+    (status != "True").then(|| reason.to_owned())
 }
 
 pub async fn keep(context: Arc<Context>) {
     loop {
-        context.metrics.stand(&standings(&context));
+        context.metrics.ready(&ready_counts(&context));
         context.metrics.budgets(&context.budgets.levels());
         let (swept, breakers) = views(&context);
         context.metrics.views(&swept, breakers);
@@ -42,21 +34,21 @@ pub async fn keep(context: Arc<Context>) {
     }
 }
 
-fn standings(context: &Context) -> Standings {
-    let mut standings = Standings::default();
+fn ready_counts(context: &Context) -> ReadyCounts {
+    let mut counts = ReadyCounts::default();
     for share in context.objects.shares.all() {
         let conditions = share.status.as_ref().map(|status| &status.common.conditions);
-        if let Some(reason) = standings.count(Kind::Share, conditions) {
-            standings.unready.push((Name::of(share.as_ref()), reason));
+        if let Some(reason) = count(&mut counts, Kind::Share, conditions) {
+            counts.unready_shares.push((Name::of(share.as_ref()), reason));
         }
     }
     for child in context.objects.recipients.all() {
-        standings.count(Kind::ShareRecipient, child.status.as_ref().map(|status| &status.child.common.conditions));
+        count(&mut counts, Kind::ShareRecipient, child.status.as_ref().map(|status| &status.child.common.conditions));
     }
     for child in context.objects.resources.all() {
-        standings.count(Kind::ShareResource, child.status.as_ref().map(|status| &status.child.common.conditions));
+        count(&mut counts, Kind::ShareResource, child.status.as_ref().map(|status| &status.child.common.conditions));
     }
-    standings
+    counts
 }
 
 /// By credential when the account that was listed longest ago was listed, or the process began; and how many accounts

@@ -15,7 +15,6 @@ mod waits;
 
 pub use clock::Clock;
 pub use cluster::objects::{DEFAULT_SECRET, secret_of};
-pub use gauges::Standings;
 pub use key::{Kind, Name, RowKey};
 pub use pass::context::Settings;
 pub use remote::access::live;

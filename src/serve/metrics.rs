@@ -3,7 +3,7 @@
 //! Labels are closed sets, a short hash of a credential, or the name of a Share. Never a recipient, never a name that
 //! somebody else chose.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,9 +15,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::api::{Kind, Name};
 use crate::cloudflare::{ErrorClass, Fingerprint, WriteOutcome};
 use crate::core::time::At;
-use crate::operator::{Kind, Standings};
 
 type Labels = Vec<(&'static str, String)>;
 
@@ -61,6 +61,15 @@ fn change_outcome(failed: Option<WriteOutcome>) -> Labels {
 
 fn sweep_outcome(complete: bool) -> Labels {
     outcome(if complete { "complete" } else { "failed" })
+}
+
+/// How many objects are Ready, and which Shares are not.
+#[derive(Default)]
+pub struct ReadyCounts {
+    /// Objects by kind and status of their Ready condition.
+    pub objects: BTreeMap<(Kind, String), i64>,
+    /// Shares that are not Ready, and the reason.
+    pub unready_shares: Vec<(Name, String)>,
 }
 
 pub struct Metrics {
@@ -198,14 +207,14 @@ impl Metrics {
     }
 
     /// Replaces what was told of the objects, as a whole for whoever asks meanwhile.
-    pub fn stand(&self, standings: &Standings) {
+    pub fn ready(&self, counts: &ReadyCounts) {
         let _registry = self.registry();
         self.objects.clear();
-        for ((kind, ready), count) in &standings.counts {
+        for ((kind, ready), count) in &counts.objects {
             self.objects.get_or_create(&vec![("kind", kind.to_string()), ("ready", ready.clone())]).set(*count);
         }
         self.unready.clear();
-        for (share, reason) in &standings.unready {
+        for (share, reason) in &counts.unready_shares {
             // `namespace` would be taken for the one of whoever is scraped.
             let labels = vec![
                 ("share_namespace", share.namespace.clone()),

@@ -4,7 +4,6 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::write::Write;
 use crate::cloudflare::Fingerprint;
 use crate::core::pace;
 use crate::core::time::At;
@@ -77,6 +76,17 @@ impl Written {
     fn is(&self, write: &Write) -> bool {
         self.value == write.value && self.found == write.found
     }
+}
+
+/// One value that is written in place of another.
+#[derive(Debug, Clone)]
+pub struct Write {
+    /// What the notes call it.
+    pub item: String,
+    /// What messages call it.
+    pub what: String,
+    pub value: String,
+    pub found: String,
 }
 
 /// Events of one object in an hour.

@@ -1,23 +1,13 @@
 //! Whether a value is written once more, and what the answer to the write means.
 
 use super::Pass;
+use super::notes::Write;
 use super::verdict::Verdict;
 use crate::api::Reason;
 use crate::cloudflare::ErrorClass;
 use crate::operator::cluster::record::Recorded;
 use crate::operator::remote::access::Stop;
 use crate::operator::remote::apply::Change;
-
-/// One value that is written in place of another.
-#[derive(Debug, Clone)]
-pub struct Write {
-    /// What the notes call it.
-    pub item: String,
-    /// What messages call it.
-    pub what: String,
-    pub value: String,
-    pub found: String,
-}
 
 impl<K: Recorded> Pass<K> {
     /// The refusal of an item that still holds; it is tried again by itself.

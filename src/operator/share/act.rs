@@ -12,7 +12,7 @@ use crate::api::status::DriftEntry;
 use crate::core::create::Mode;
 use crate::core::id::ShareId;
 use crate::core::row::Step;
-use crate::operator::pass::write::Write;
+use crate::operator::pass::notes::Write;
 use crate::operator::remote::access::Stop;
 use crate::operator::remote::seen::Seen;
 use crate::operator::rows::declare::By;

@@ -1,0 +1,23 @@
+//! What identifies one row of a share.
+
+use std::fmt;
+
+use super::id::{AccountId, SourceId};
+
+/// One row of a share: what identifies a recipient, an excluded account or a resource.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum RowKey {
+    Recipient(AccountId),
+    Excluded(AccountId),
+    Resource { kind: String, id: SourceId, account: AccountId },
+}
+
+impl fmt::Display for RowKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RowKey::Recipient(account) => write!(f, "recipients[{account}]"),
+            RowKey::Excluded(account) => write!(f, "organization.excluded[{account}]"),
+            RowKey::Resource { kind, id, .. } => write!(f, "resources[{kind}/{id}]"),
+        }
+    }
+}
