@@ -5,6 +5,7 @@ mod clock;
 mod cluster;
 mod gauges;
 mod key;
+mod kinds;
 mod pass;
 pub mod preview;
 mod remote;

@@ -16,16 +16,14 @@ use crate::api::{FINALIZER, Reason};
 use crate::core::pace::Class;
 use crate::core::row::Declared;
 use crate::operator::cluster::objects;
+use crate::operator::kinds::{Child, ChildTelling};
 use crate::operator::pass::context::Context;
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::remote::access::Stop;
-use crate::operator::rows::declare::Child;
 use crate::operator::rows::standing::label;
 use crate::operator::waits;
 use end::End;
 use work::Work;
-
-pub use tell::{ChildTelling, recorded};
 
 /// Runs one pass; returns when to run the next if nothing wakes it before.
 pub async fn pass<C: Child>(context: Arc<Context>, object: Arc<C>) -> Result<Option<Duration>, Stop> {

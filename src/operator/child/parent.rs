@@ -6,13 +6,13 @@ use kube::ResourceExt;
 
 use super::super::key::{Name, RowKey};
 use super::super::pass::Pass;
-use super::tell::ChildTelling;
 use crate::api::Share;
 use crate::core::id::{AccountId, ShareId};
 use crate::core::row::Declared;
 use crate::operator::cluster::objects::{observes, secret_of};
+use crate::operator::kinds::Child;
+use crate::operator::kinds::ChildTelling;
 use crate::operator::rows::declare;
-use crate::operator::rows::declare::Child;
 use crate::operator::rows::inventory;
 use crate::operator::rows::inventory::Entry;
 

@@ -18,8 +18,8 @@ use crate::core::create::{
     self as creation, Adoption, Candidates, Facts, Gathered, Mode, Named, Situation, Step, Wait,
 };
 use crate::core::id::{AccountId, ShareId};
+use crate::operator::kinds;
 use crate::operator::pass::context::Settings;
-use crate::operator::rows::declare;
 use crate::operator::rows::declare::By;
 pub use known::{Account, Fleet};
 
@@ -274,5 +274,5 @@ fn waits(wait: Wait) -> &'static str {
 
 /// Whose shares a manifest means.
 pub fn owner(share: &Share) -> Result<AccountId, String> {
-    declare::account(&share.spec.account_id, "spec.accountID")
+    kinds::account(&share.spec.account_id, "spec.accountID")
 }

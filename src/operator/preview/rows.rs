@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use kube::ResourceExt;
 
-use super::super::child;
 use super::super::key::{Kind, RowKey};
 use super::super::share::plan::Basis;
 use super::super::share::{removal_blocked, removed_lately};
@@ -12,8 +11,9 @@ use super::{Call, Look, Preview};
 use crate::core::create::Mode;
 use crate::core::meta;
 use crate::core::row::{self, Declared, Recorded, Seen as RowSeen};
+use crate::operator::kinds::Child;
 use crate::operator::remote::seen::Seen;
-use crate::operator::rows::declare::{By, Child, Sibling};
+use crate::operator::rows::declare::{By, Sibling};
 use crate::operator::rows::inventory;
 
 impl Look<'_> {
@@ -125,7 +125,7 @@ impl Look<'_> {
         let own = record.filter(|record| record.share_id == self.status.share_id);
         let mut recorded = match (&own, observing) {
             (_, true) => Recorded::InPlace,
-            (Some(record), false) => child::recorded(record, read_at, self.settings, true),
+            (Some(record), false) => inventory::recorded_by_child(record, read_at, self.settings, true),
             (None, false) => inventory::recorded(parents, read_at, self.settings, true),
         };
         let facts = |recorded| row::Facts { declared, recorded, seen: row_seen, prune: false, lagging: false };

@@ -8,14 +8,12 @@ use std::collections::BTreeMap;
 use kube::ResourceExt;
 use serde_json::{Map, Value};
 
-use crate::api::share::{DeletionPolicy, RecipientEntry, ResourceEntry};
-use crate::api::status::ChildStatus;
-use crate::api::{FINALIZER, Share, ShareRecipient, ShareResource};
-use crate::core::id::{AccountId, SourceId};
-use crate::operator::child::ChildTelling;
+use crate::api::Share;
+use crate::api::share::{RecipientEntry, ResourceEntry};
+use crate::core::id::AccountId;
 use crate::operator::cluster::objects::Objects;
-use crate::operator::cluster::record::Recorded;
 use crate::operator::key::{Kind, Name, ObjectKey, RowKey};
+use crate::operator::kinds::{self, Child};
 
 /// One declared row.
 #[derive(Debug, Clone)]
@@ -31,111 +29,19 @@ pub enum By {
     Child(ObjectKey),
 }
 
-/// An object of its own that declares one row of a share.
-pub trait Child: Recorded<Status: ChildTelling> {
-    fn share(&self) -> Name;
-    /// The row it declares, in a share of that account.
-    fn row(&self, owner: &AccountId) -> Result<RowKey, String>;
-    fn label(&self) -> Option<String>;
-    fn wanted_meta(&self) -> Map<String, Value>;
-    fn retains(&self) -> bool;
-    fn is_suspended(&self) -> bool;
-    fn record(&self) -> Option<&ChildStatus>;
-
-    fn is_doomed(&self) -> bool {
-        self.meta().deletion_timestamp.is_some()
-    }
-
-    /// Its record is its own, so its row is looked after whatever happens.
-    fn is_settled_in(&self) -> bool {
-        let bound = self.record().is_some_and(|record| record.bound_uid == self.uid());
-        bound && self.finalizers().iter().any(|f| f == FINALIZER)
-    }
-}
-
-impl Child for ShareRecipient {
-    fn share(&self) -> Name {
-        Name::new(self.namespace().unwrap_or_default(), self.spec.share_ref.name.clone())
-    }
-
-    fn row(&self, _owner: &AccountId) -> Result<RowKey, String> {
-        Ok(RowKey::Recipient(account(&self.spec.account_id, "spec.accountID")?))
-    }
-
-    fn label(&self) -> Option<String> {
-        self.spec.name.clone()
-    }
-
-    fn wanted_meta(&self) -> Map<String, Value> {
-        Map::new()
-    }
-
-    fn retains(&self) -> bool {
-        self.spec.deletion_policy == Some(DeletionPolicy::Retain)
-    }
-
-    fn is_suspended(&self) -> bool {
-        self.spec.suspend == Some(true)
-    }
-
-    fn record(&self) -> Option<&ChildStatus> {
-        self.status.as_ref().map(|status| &status.child)
-    }
-}
-
-impl Child for ShareResource {
-    fn share(&self) -> Name {
-        Name::new(self.namespace().unwrap_or_default(), self.spec.share_ref.name.clone())
-    }
-
-    fn row(&self, owner: &AccountId) -> Result<RowKey, String> {
-        resource(&self.spec.kind, &self.spec.id, self.spec.account_id.as_deref(), owner)
-    }
-
-    fn label(&self) -> Option<String> {
-        self.spec.name.clone()
-    }
-
-    fn wanted_meta(&self) -> Map<String, Value> {
-        self.spec.meta.clone().unwrap_or_default()
-    }
-
-    fn retains(&self) -> bool {
-        self.spec.deletion_policy == Some(DeletionPolicy::Retain)
-    }
-
-    fn is_suspended(&self) -> bool {
-        self.spec.suspend == Some(true)
-    }
-
-    fn record(&self) -> Option<&ChildStatus> {
-        self.status.as_ref().map(|status| &status.child)
-    }
-}
-
-pub fn account(text: &str, path: &str) -> Result<AccountId, String> {
-    AccountId::parse(text).map_err(|error| format!("{path}: {error}"))
-}
-
-fn resource(kind: &str, id: &str, of: Option<&str>, owner: &AccountId) -> Result<RowKey, String> {
-    let account = of.map_or(Ok(owner.clone()), |of| account(of, "resource accountID"))?;
-    let id = SourceId::parse(id).map_err(|error| format!("resource id: {error}"))?;
-    Ok(RowKey::Resource { kind: kind.to_owned(), id, account })
-}
-
 /// The rows that the Share itself declares.
 pub fn inline(share: &Share, owner: &AccountId) -> Result<BTreeMap<RowKey, Declaration>, String> {
     let mut rows = BTreeMap::new();
     let entry = |label: &Option<String>| Declaration { label: label.clone(), meta: Map::new(), by: By::Share };
     let excluded = share.spec.organization.iter().flat_map(|organization| &organization.excluded);
     for RecipientEntry { account_id, name } in excluded {
-        rows.insert(RowKey::Excluded(account(account_id, "spec.organization.excluded")?), entry(name));
+        rows.insert(RowKey::Excluded(kinds::account(account_id, "spec.organization.excluded")?), entry(name));
     }
     for RecipientEntry { account_id, name } in share.spec.recipients.iter().flatten() {
-        rows.insert(RowKey::Recipient(account(account_id, "spec.recipients")?), entry(name));
+        rows.insert(RowKey::Recipient(kinds::account(account_id, "spec.recipients")?), entry(name));
     }
     for ResourceEntry { kind, id, account_id, meta, name } in &share.spec.resources {
-        let key = resource(kind, id, account_id.as_deref(), owner)?;
+        let key = kinds::resource(kind, id, account_id.as_deref(), owner)?;
         rows.insert(key, Declaration { meta: meta.clone().unwrap_or_default(), ..entry(name) });
     }
     Ok(rows)

@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use crate::api::status::{Inventory, RecordedAccount, RecordedResource};
+use crate::api::status::{ChildStatus, Inventory, RecordedAccount, RecordedResource};
 use crate::core::id::{AccountId, SourceId};
 use crate::core::row::Recorded;
 use crate::core::time::At;
@@ -90,6 +90,15 @@ pub fn recorded(entry: Option<&Entry>, read: At, settings: &Settings, answered: 
             let settle = settings.settle_time + WHOLE;
             Recorded::announced(clock::from_time(intended), read, settle, settings.patience(), answered)
         }
+    }
+}
+
+/// What a child's record means to rows that were read then; `answered`: the call that it announces has taken effect.
+pub fn recorded_by_child(record: &ChildStatus, read: At, settings: &Settings, answered: bool) -> Recorded {
+    match (record.confirmed, &record.intended_at) {
+        (true, _) => Recorded::InPlace,
+        (false, Some(at)) => recorded(Some(&Entry::intended(at.clone())), read, settings, answered),
+        (false, None) => Recorded::Never,
     }
 }
 

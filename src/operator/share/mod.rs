@@ -27,7 +27,6 @@ use crate::core::id::ShareId;
 use crate::core::pace::Class;
 use crate::operator::cluster::events::Note;
 use crate::operator::cluster::objects;
-use crate::operator::cluster::record::Recorded;
 use crate::operator::pass::breaker;
 use crate::operator::pass::context::Context;
 use crate::operator::pass::verdict::Verdict;
@@ -38,14 +37,6 @@ pub use crate::operator::pass::breaker::{hidden, vouched};
 pub use refusal::refused;
 pub use removals::{removal_blocked, removed_lately};
 pub use want::{Wanted, want};
-
-impl Recorded for Share {
-    type Status = ShareStatus;
-
-    fn status(&self) -> Option<&ShareStatus> {
-        self.status.as_ref()
-    }
-}
 
 /// More steps than any pass needs: what loops longer is a defect, and goes on in the next pass.
 const MAX_STEPS: usize = 64;

@@ -12,6 +12,7 @@ use crate::api::status::ShareStatus;
 use crate::core::guard::Limit;
 use crate::core::id::{AccountId, OrganizationId, ShareId};
 use crate::operator::cluster::objects::Objects;
+use crate::operator::kinds;
 use crate::operator::rows::declare;
 use crate::operator::rows::declare::{By, Declaration, Sibling};
 
@@ -35,7 +36,7 @@ pub struct Wanted {
 /// What the manifest and the children want, with every id checked.
 pub fn want(share: &Share, objects: &Objects) -> Result<Wanted, String> {
     let spec = &share.spec;
-    let owner = declare::account(&spec.account_id, "spec.accountID")?;
+    let owner = kinds::account(&spec.account_id, "spec.accountID")?;
     let organization = match &spec.organization {
         Some(target) => {
             Some(OrganizationId::parse(&target.id).map_err(|error| format!("spec.organization.id: {error}"))?)

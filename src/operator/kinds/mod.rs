@@ -1,0 +1,56 @@
+//! What must be known of a kind: what its objects declare and record. One file each.
+
+mod share;
+mod share_recipient;
+mod share_resource;
+
+use kube::ResourceExt;
+use serde_json::{Map, Value};
+
+use crate::api::status::ChildStatus;
+use crate::api::{FINALIZER, Name};
+use crate::core::id::{AccountId, SourceId};
+use crate::core::row_key::RowKey;
+use crate::operator::cluster::record::Recorded;
+use crate::operator::remote::seen::Seen;
+
+/// A status with the part that both child kinds share.
+pub trait ChildTelling {
+    fn child(&mut self) -> &mut ChildStatus;
+    /// What only this kind tells of its row.
+    fn tell_row(&mut self, key: &RowKey, seen: Option<&Seen>);
+}
+
+/// An object of its own that declares one row of a share.
+pub trait Child: Recorded<Status: ChildTelling> {
+    fn share(&self) -> Name;
+    /// The row it declares, in a share of that account.
+    fn row(&self, owner: &AccountId) -> Result<RowKey, String>;
+    fn label(&self) -> Option<String>;
+    fn wanted_meta(&self) -> Map<String, Value>;
+    fn retains(&self) -> bool;
+    fn is_suspended(&self) -> bool;
+    fn record(&self) -> Option<&ChildStatus>;
+
+    fn is_doomed(&self) -> bool {
+        self.meta().deletion_timestamp.is_some()
+    }
+
+    /// Its record is its own, so its row is looked after whatever happens.
+    fn is_settled_in(&self) -> bool {
+        let bound = self.record().is_some_and(|record| record.bound_uid == self.uid());
+        bound && self.finalizers().iter().any(|f| f == FINALIZER)
+    }
+}
+
+/// An account's id in a manifest; `path`: the field that it stands in.
+pub fn account(text: &str, path: &str) -> Result<AccountId, String> {
+    AccountId::parse(text).map_err(|error| format!("{path}: {error}"))
+}
+
+/// The row of a resource that a manifest declares, in a share of `owner`.
+pub fn resource(kind: &str, id: &str, of: Option<&str>, owner: &AccountId) -> Result<RowKey, String> {
+    let account = of.map_or(Ok(owner.clone()), |of| account(of, "resource accountID"))?;
+    let id = SourceId::parse(id).map_err(|error| format!("resource id: {error}"))?;
+    Ok(RowKey::Resource { kind: kind.to_owned(), id, account })
+}

@@ -1,0 +1,13 @@
+//! What the operator records of a Share.
+
+use crate::api::Share;
+use crate::api::status::ShareStatus;
+use crate::operator::cluster::record::Recorded;
+
+impl Recorded for Share {
+    type Status = ShareStatus;
+
+    fn status(&self) -> Option<&ShareStatus> {
+        self.status.as_ref()
+    }
+}

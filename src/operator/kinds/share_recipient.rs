@@ -1,0 +1,76 @@
+//! What a ShareRecipient declares and records.
+
+use kube::ResourceExt;
+use serde_json::{Map, Value};
+
+use super::{Child, ChildTelling, account};
+use crate::api::policy::DeletionPolicy;
+use crate::api::status::{ChildStatus, RecipientStatus, RowError};
+use crate::api::{Name, ShareRecipient};
+use crate::cloudflare::{RecipientError, clean};
+use crate::core::id::AccountId;
+use crate::core::row_key::RowKey;
+use crate::operator::cluster::record::Recorded;
+use crate::operator::remote::seen::Seen;
+
+/// Longest list of errors, and longest words of Cloudflare's in it.
+const MAX_ERRORS: usize = 20;
+const MAX_ID: usize = 200;
+const MAX_MESSAGE: usize = 300;
+
+impl Recorded for ShareRecipient {
+    type Status = RecipientStatus;
+
+    fn status(&self) -> Option<&RecipientStatus> {
+        self.status.as_ref()
+    }
+}
+
+impl ChildTelling for RecipientStatus {
+    fn child(&mut self) -> &mut ChildStatus {
+        &mut self.child
+    }
+
+    fn tell_row(&mut self, key: &RowKey, seen: Option<&Seen>) {
+        let RowKey::Recipient(account) = key else { return };
+        let row = seen.and_then(|seen| seen.recipient(account));
+        self.recipient_id = row.map(|row| row.id.to_string());
+        self.association_status = row.map(|row| row.association_status.to_string());
+        let error = |error: &RecipientError| RowError {
+            resource_id: clean(&error.resource_id, MAX_ID),
+            message: clean(&error.error, MAX_MESSAGE),
+            terminal: error.terminal,
+        };
+        self.errors = row.into_iter().flat_map(|row| &row.errors).take(MAX_ERRORS).map(error).collect();
+    }
+}
+
+impl Child for ShareRecipient {
+    fn share(&self) -> Name {
+        Name::new(self.namespace().unwrap_or_default(), self.spec.share_ref.name.clone())
+    }
+
+    fn row(&self, _owner: &AccountId) -> Result<RowKey, String> {
+        Ok(RowKey::Recipient(account(&self.spec.account_id, "spec.accountID")?))
+    }
+
+    fn label(&self) -> Option<String> {
+        self.spec.name.clone()
+    }
+
+    fn wanted_meta(&self) -> Map<String, Value> {
+        Map::new()
+    }
+
+    fn retains(&self) -> bool {
+        self.spec.deletion_policy == Some(DeletionPolicy::Retain)
+    }
+
+    fn is_suspended(&self) -> bool {
+        self.spec.suspend == Some(true)
+    }
+
+    fn record(&self) -> Option<&ChildStatus> {
+        self.status.as_ref().map(|status| &status.child)
+    }
+}

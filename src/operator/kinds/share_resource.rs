@@ -1,0 +1,64 @@
+//! What a ShareResource declares and records.
+
+use kube::ResourceExt;
+use serde_json::{Map, Value};
+
+use super::{Child, ChildTelling, resource};
+use crate::api::policy::DeletionPolicy;
+use crate::api::status::{ChildStatus, ResourceStatus};
+use crate::api::{Name, ShareResource};
+use crate::core::id::AccountId;
+use crate::core::row_key::RowKey;
+use crate::operator::cluster::record::Recorded;
+use crate::operator::remote::seen::Seen;
+
+impl Recorded for ShareResource {
+    type Status = ResourceStatus;
+
+    fn status(&self) -> Option<&ResourceStatus> {
+        self.status.as_ref()
+    }
+}
+
+impl ChildTelling for ResourceStatus {
+    fn child(&mut self) -> &mut ChildStatus {
+        &mut self.child
+    }
+
+    fn tell_row(&mut self, key: &RowKey, seen: Option<&Seen>) {
+        let row = seen.and_then(|seen| seen.resource(key));
+        self.share_resource_id = row.map(|row| row.id.to_string());
+        self.version = row.and_then(|row| row.resource_version);
+        self.remote_status = row.map(|row| row.status.to_string());
+    }
+}
+
+impl Child for ShareResource {
+    fn share(&self) -> Name {
+        Name::new(self.namespace().unwrap_or_default(), self.spec.share_ref.name.clone())
+    }
+
+    fn row(&self, owner: &AccountId) -> Result<RowKey, String> {
+        resource(&self.spec.kind, &self.spec.id, self.spec.account_id.as_deref(), owner)
+    }
+
+    fn label(&self) -> Option<String> {
+        self.spec.name.clone()
+    }
+
+    fn wanted_meta(&self) -> Map<String, Value> {
+        self.spec.meta.clone().unwrap_or_default()
+    }
+
+    fn retains(&self) -> bool {
+        self.spec.deletion_policy == Some(DeletionPolicy::Retain)
+    }
+
+    fn is_suspended(&self) -> bool {
+        self.spec.suspend == Some(true)
+    }
+
+    fn record(&self) -> Option<&ChildStatus> {
+        self.status.as_ref().map(|status| &status.child)
+    }
+}
