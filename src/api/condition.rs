@@ -110,6 +110,10 @@ vocabulary! {
         /// it, which usually means that the token was exchanged: nothing is written, made anew or let go. Put the right
         /// token back; or, if the shares are meant to be gone, set the annotation `cfshare.dev/close-breaker: <time>`.
         BreakerOpen,
+        /// ShareRecipients or ShareResources of this Share lack the labels of `--watch-label-selector`, so the operator does
+        /// not see them. Their recipients and resources stay at Cloudflare as they are; put the labels back, or see
+        /// "Labels and scopes" in docs/operating.md.
+        OutOfScope,
         /// Another declaration of the same recipient or resource wins: an inline entry before an object, the older object
         /// before the younger. Delete one; this one takes over when the winner goes.
         DuplicateDeclaration,

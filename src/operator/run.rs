@@ -25,6 +25,7 @@ use crate::operator::cluster::events::Events;
 use crate::operator::cluster::leader;
 use crate::operator::cluster::leader::{Election, Leadership};
 use crate::operator::cluster::objects::Objects;
+use crate::operator::cluster::outside::Outside;
 use crate::operator::cluster::record::{Recorded, Records};
 use crate::operator::cluster::wakes;
 use crate::operator::cluster::wakes::Wakes;
@@ -129,6 +130,7 @@ async fn work(
             recipients.iter().map(|s| s.0.clone()).collect(),
             resources.iter().map(|s| s.0.clone()).collect(),
         ),
+        outside: Outside::new(options.kube.clone(), options.selector.clone(), clock),
         records: Records { kube: options.kube.clone() },
         budgets: Budgets::new(options.rate, clock, wakes.clone()),
         credentials: Credentials::new(options.kube.clone(), clock),

@@ -25,7 +25,10 @@ pub fn across(scene: &Scene<'_>, namespaces: &str, flags: &[(&str, &str)]) -> Pr
 fn command(scene: &Scene<'_>, namespaces: &str, flags: &[(&str, &str)]) -> Command {
     let (bare, valued): (Vec<_>, Vec<_>) = flags.iter().copied().partition(|(_, value)| value.is_empty());
     let mut command = scene::operator_with(&scene.world.cluster, &scene.world.simulator, &valued);
-    command.args(["--namespace", namespaces, "--watch-label-selector", scene::OWN_LABEL]);
+    command.args(["--namespace", namespaces]);
+    if flags.iter().all(|(flag, _)| *flag != "--watch-label-selector") {
+        command.args(["--watch-label-selector", scene::OWN_LABEL]);
+    }
     command.args(bare.iter().map(|(flag, _)| flag));
     command
 }

@@ -1,18 +1,25 @@
 //! What an operator knows of the objects that it does not see: not listed yet, out of its scope, or gone.
 
+use cfshare_testbed::Process;
 use serde_json::Value;
 
 use crate::Test;
 use crate::expect::{self, has};
 use crate::own;
 use crate::quiet::writes;
-use crate::scene::{Scene, World, ids};
+use crate::scene::{Scene, World, condition, ids, is_ready, message};
 
 pub const TESTS: &[Test] = &[
     ("scopes: restarts with one namespace change and write nothing", restarts_of_one),
     ("scopes: twenty restarts with two namespaces change and write nothing", restarts_of_two),
     ("scopes: twenty restarts with four namespaces change and write nothing", restarts_of_four),
     ("scopes: restarts with eight namespaces change and write nothing", restarts_of_eight),
+    ("scopes: an object whose label is taken off keeps its row, and the Share names it", labels_taken_off),
+    ("scopes: a selector that only the Shares carry removes nothing", only_shares_carry),
+    ("scopes: an object is deleted out of scope, and its row goes once it is back", deleted_out_of_scope),
+    ("scopes: the row of an object that is gone for good is removed", gone_out_of_scope),
+    ("scopes: a Share whose label is taken off is left alone, and its objects are looked after", share_out_of_scope),
+    ("scopes: a row goes to an object that is out of scope", heir_out_of_scope),
 ];
 
 const QUICK: (&str, &str) = ("--sweep-interval", "500ms");
@@ -107,4 +114,170 @@ fn restarts_of_four(world: &World) {
 
 fn restarts_of_eight(world: &World) {
     restart(world, 8, 5);
+}
+
+/// The label that brings objects into scope, beside the one that keeps other operators away.
+const TEAM: (&str, &str) = ("--watch-label-selector", "cfshare-test-own=true,team=waf");
+
+fn label(scene: &Scene, kind: &str, name: &str, label: &str) {
+    scene.kubectl(&["label", "--overwrite", kind, name, label]);
+}
+
+/// A Share with pruning, and an object for a second recipient and a second resource.
+fn labelled<'w>(world: &'w World, more: &str) -> (Scene<'w>, Process, [String; 4]) {
+    let scene = world.own_scene();
+    let [one, two, first, second] = ids();
+    let operator = own::start(&scene, &[QUICK, TEAM]);
+    let yaml = format!(
+        "{}---\n{}---\n{}",
+        scene.share("waf", &[&one], &[&first], more),
+        scene.recipient("two", "waf", &two, ""),
+        scene.resource("second", "waf", &second, ""),
+    );
+    scene.apply(&yaml.replace("labels: {", "labels: {team: waf, "));
+    for (kind, name) in [("share", "waf"), ("sharerecipient", "two"), ("shareresource", "second")] {
+        scene.wait_ready(kind, name);
+    }
+    expect::sweeps(&scene, 2);
+    (scene, operator, [one, two, first, second])
+}
+
+fn whole(scene: &Scene, [one, two, first, second]: &[String; 4]) -> bool {
+    has(&scene.only(), &[one, two], &[first, second])
+}
+
+fn labels_taken_off(world: &World) {
+    for more in ["prune: true", "prune: false"] {
+        let (scene, operator, ids) = labelled(world, more);
+        let before = scene.changes().len();
+        label(&scene, "sharerecipient", "two", "team-");
+        let share = scene.wait_reason("share", "waf", "OutOfScope");
+        let text = message(&share);
+        let command = format!("kubectl label sharerecipients.cfshare.dev two -n {}", scene.namespace);
+        assert!(text.contains("ShareRecipient two") && text.contains(&command), "{text}");
+        assert!(condition(&share, "Stalled").is_some(), "{share:#}");
+        expect::sweeps(&scene, 4);
+        own::crash(operator);
+        let _operator = own::start(&scene, &[QUICK, TEAM]);
+        expect::sweeps(&scene, 4);
+        assert_eq!(scene.changes_since(before), [""; 0], "{more}");
+        assert!(whole(&scene, &ids));
+        let share = scene.ask("share", "waf");
+        assert_eq!(message(&share), text);
+        label(&scene, "sharerecipient", "two", "team=waf");
+        scene.wait_ready("share", "waf");
+        scene.wait_ready("sharerecipient", "two");
+        assert_eq!(scene.changes_since(before), [""; 0], "{more}");
+        // It is looked after as before.
+        scene.delete("sharerecipient", "two");
+        scene.wait_gone("sharerecipient", "two");
+        assert_eq!(scene.changes_since(before).len(), 1);
+    }
+}
+
+fn only_shares_carry(world: &World) {
+    for more in ["prune: true", "prune: false"] {
+        let (scene, operator, ids) = labelled(world, more);
+        let before = scene.changes().len();
+        own::crash(operator);
+        label(&scene, "share", "waf", "tier=one");
+        let selector = ("--watch-label-selector", "cfshare-test-own=true,tier=one");
+        let operator = own::start(&scene, &[QUICK, selector]);
+        if more == "prune: true" {
+            let text = message(&scene.wait_reason("share", "waf", "OutOfScope"));
+            assert!(text.contains("ShareRecipient two, ShareResource second have labels"), "{text}");
+        }
+        expect::sweeps(&scene, 4);
+        assert_eq!(scene.changes_since(before), [""; 0], "{more}");
+        assert!(whole(&scene, &ids));
+        // A look that somebody asks for tells of them, whatever was told before.
+        let share = scene.ask("share", "waf");
+        assert!(!is_ready(&share) && message(&share).contains("ShareRecipient two"), "{share:#}");
+        own::crash(operator);
+        let _operator = own::start(&scene, &[QUICK, TEAM]);
+        scene.wait_ready("share", "waf");
+        assert_eq!(scene.changes_since(before), [""; 0], "{more}");
+    }
+}
+
+fn deleted_out_of_scope(world: &World) {
+    let (scene, _operator, ids) = labelled(world, "prune: true");
+    let before = scene.changes().len();
+    label(&scene, "sharerecipient", "two", "team-");
+    scene.wait_reason("share", "waf", "OutOfScope");
+    scene.delete("sharerecipient", "two");
+    scene.ask("share", "waf");
+    expect::sweeps(&scene, 4);
+    assert_eq!(scene.changes_since(before), [""; 0]);
+    assert!(whole(&scene, &ids));
+    label(&scene, "sharerecipient", "two", "team=waf");
+    scene.wait_gone("sharerecipient", "two");
+    scene.wait_ready("share", "waf");
+    assert_eq!(scene.changes_since(before).len(), 1, "{:?}", scene.changes_since(before));
+    assert!(has(&scene.only(), &[&ids[0]], &[&ids[2], &ids[3]]));
+}
+
+fn gone_out_of_scope(world: &World) {
+    let (scene, _operator, ids) = labelled(world, "prune: true");
+    let before = scene.changes().len();
+    label(&scene, "sharerecipient", "two", "team-");
+    scene.wait_reason("share", "waf", "OutOfScope");
+    scene.delete("sharerecipient", "two");
+    let patch = r#"{"metadata":{"finalizers":null}}"#;
+    scene.kubectl(&["patch", "sharerecipient", "two", "--type=merge", "-p", patch]);
+    scene.wait_gone("sharerecipient", "two");
+    assert_eq!(scene.changes_since(before), [""; 0]);
+    // Nobody declares it any more, and the Share prunes.
+    scene.annotate("share", "waf", "cfshare.dev/requestedAt=now");
+    scene.wait_ready("share", "waf");
+    assert_eq!(scene.changes_since(before).len(), 1, "{:?}", scene.changes_since(before));
+    assert!(has(&scene.only(), &[&ids[0]], &[&ids[2], &ids[3]]));
+}
+
+fn share_out_of_scope(world: &World) {
+    let (scene, _operator, ids) = labelled(world, "prune: true");
+    let before = scene.changes().len();
+    label(&scene, "share", "waf", "team-");
+    expect::sweeps(&scene, 4);
+    assert_eq!(scene.changes_since(before), [""; 0]);
+    assert!(whole(&scene, &ids));
+    assert!(is_ready(&scene.get("shareresource", "second").expect("it is there")));
+    // The Share, though out of scope, declares the recipient that the object declares, too: the row is not removed.
+    let both = scene.share("waf", &[&ids[0], &ids[1]], &[&ids[2]], "prune: true");
+    scene.apply(&both);
+    scene.delete("sharerecipient", "two");
+    scene.wait_gone("sharerecipient", "two");
+    assert_eq!(scene.changes_since(before), [""; 0]);
+    // What only the object declares goes with it.
+    scene.delete("shareresource", "second");
+    scene.wait_gone("shareresource", "second");
+    assert_eq!(scene.changes_since(before).len(), 1, "{:?}", scene.changes_since(before));
+    // An object that comes meanwhile says why nothing is shared through its Share.
+    scene.apply(&scene.share("new", &[], &[&ids[2]], ""));
+    let three = scene.recipient("three", "new", &ids[1], "");
+    scene.apply(&three.replace("labels: {", "labels: {team: waf, "));
+    let text = message(&scene.wait_reason("sharerecipient", "three", "WaitingForShare"));
+    assert!(text.contains(&format!("kubectl label shares.cfshare.dev new -n {}", scene.namespace)), "{text}");
+    label(&scene, "share", "waf", "team=waf");
+    scene.wait_ready("share", "waf");
+    assert!(has(&scene.only(), &[&ids[0], &ids[1]], &[&ids[2]]));
+    assert_eq!(scene.changes_since(before).len(), 1, "{:?}", scene.changes_since(before));
+}
+
+fn heir_out_of_scope(world: &World) {
+    let (scene, _operator, ids) = labelled(world, "prune: true");
+    let same = scene.recipient("same", "waf", &ids[1], "");
+    scene.apply(&same.replace("labels: {", "labels: {team: waf, "));
+    scene.wait_reason("sharerecipient", "same", "DuplicateDeclaration");
+    label(&scene, "sharerecipient", "same", "team-");
+    let before = scene.changes().len();
+    scene.delete("sharerecipient", "two");
+    scene.wait_gone("sharerecipient", "two");
+    scene.wait_reason("share", "waf", "OutOfScope");
+    expect::sweeps(&scene, 4);
+    assert_eq!(scene.changes_since(before), [""; 0]);
+    assert!(whole(&scene, &ids));
+    label(&scene, "sharerecipient", "same", "team=waf");
+    scene.wait_ready("sharerecipient", "same");
+    assert_eq!(scene.changes_since(before), [""; 0]);
 }

@@ -12,15 +12,17 @@ use kube::ResourceExt;
 
 use super::key::{Name, RowKey};
 use super::pass::Pass;
-use crate::api::{FINALIZER, Reason};
+use crate::api::{FINALIZER, Reason, Share};
 use crate::core::pace::Class;
 use crate::core::row::Declared;
 use crate::operator::cluster::objects;
+use crate::operator::cluster::objects::Related;
 use crate::operator::kinds::{Child, ChildTelling};
 use crate::operator::pass::context::Context;
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::remote::access::Stop;
 use crate::operator::rows::standing::label;
+use crate::operator::share::outside::into_scope;
 use crate::operator::waits;
 use end::End;
 use work::Work;
@@ -47,6 +49,13 @@ pub async fn pass<C: Child>(context: Arc<Context>, object: Arc<C>) -> Result<Opt
         }
         let message = format!("Share {} cannot be read: apply it again as the current CRD says", name.name);
         return pass.finish(Verdict::blind(Reason::WaitingForShare, message)).await;
+    }
+    // What it declares now decides whether the row of a child that goes is removed.
+    let age = if pass.is_doomed() { Duration::ZERO } else { waits::FRESH };
+    context.outside.look_for_share(&context.objects, &name, age).await?;
+    if pass.is_doomed() {
+        // Another object may declare the same row unseen.
+        context.outside.look(&context.objects, &name.namespace, waits::FRESH).await?;
     }
     let parent = parent::parent(&mut pass);
     let Some(owner) = parent.owner.clone() else {
@@ -90,7 +99,14 @@ pub async fn pass<C: Child>(context: Arc<Context>, object: Arc<C>) -> Result<Opt
         return pass.finish(Verdict::stalled(Reason::DuplicateDeclaration, message)).await;
     }
     let Some(id) = parent.id.clone() else {
-        return no_share(pass, &name, "is not made at Cloudflare yet").await;
+        if !parent.outside {
+            return no_share(pass, &name, "is not made at Cloudflare yet").await;
+        }
+        let command = into_scope(&context.outside, &Share::key(name.clone()));
+        let what = format!(
+            "has labels that --watch-label-selector excludes, so nothing is shared through it. Restore the labels: {command}"
+        );
+        return no_share(pass, &name, &what).await;
     };
     parent::note_down(&mut pass, &parent, &id, &owner, &key);
     if pass.is_doomed() && pass.object.retains() {

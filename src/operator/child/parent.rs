@@ -25,6 +25,8 @@ pub struct Parent {
     pub secret: Option<Name>,
     /// The parent's create is announced, and its outcome not known.
     pub announced: bool,
+    /// The Share exists, and the operator's selector does not match it.
+    pub outside: bool,
 }
 
 impl Parent {
@@ -36,7 +38,10 @@ impl Parent {
 /// The Share that the child names, or what the child remembers of it.
 pub fn parent<C: Child>(pass: &mut Pass<C>) -> Parent {
     let name = pass.object.share();
-    let share = pass.context.objects.shares.find(&name);
+    let shares = &pass.context.objects.shares;
+    let watched = shares.find(&name);
+    let outside = watched.is_none();
+    let share = watched.or_else(|| shares.find_outside(&name));
     let recorded = pass.status.child().clone();
     // A child that goes removes its row where it made it, even if a new Share has taken the name since.
     let another = share.as_ref().is_some_and(|share| {
@@ -58,6 +63,7 @@ pub fn parent<C: Child>(pass: &mut Pass<C>) -> Parent {
                 secret: Some(secret_of(&share)),
                 announced: own.is_some_and(|status| status.intent.is_some()),
                 share: Some(share),
+                outside,
             }
         }
         None => Parent {
@@ -66,6 +72,7 @@ pub fn parent<C: Child>(pass: &mut Pass<C>) -> Parent {
             owner: recorded.owner_account_id.as_deref().and_then(|id| AccountId::parse(id).ok()),
             secret: recorded.credentials_name.map(|secret| Name::new(name.namespace, secret)),
             announced: false,
+            outside: false,
         },
     }
 }

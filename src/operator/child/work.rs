@@ -238,7 +238,10 @@ impl<C: Child> Work<C> {
         let live = seen.live_recipients();
         let lately = self.pass.context.recent_removals(&name);
         let leaves = |sibling: &&declare::Sibling| {
-            sibling.doomed && !sibling.suspended && matches!(seen.row(&sibling.row, |_| false), RowSeen::Live { .. })
+            sibling.doomed
+                && !sibling.suspended
+                && !sibling.outside
+                && matches!(seen.row(&sibling.row, |_| false), RowSeen::Live { .. })
         };
         let owner = AccountId::parse(&share.spec.account_id).ok()?;
         let siblings = declare::siblings(&self.pass.context.objects, &name, &owner);

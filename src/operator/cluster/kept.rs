@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt};
 
+use crate::api::FINALIZER;
 use crate::operator::key::Name;
 
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -16,12 +17,25 @@ pub struct Kept<K: Resource<DynamicType = ()> + Clone + 'static> {
     ahead: Mutex<HashMap<Name, Arc<K>>>,
     /// Objects that are there and cannot be read; what was read of them before is kept in the store.
     unreadable: Mutex<HashSet<Name>>,
+    /// Objects that exist though the watch does not show them; see [`super::outside`].
+    outside: Mutex<HashMap<Name, Arc<K>>>,
+    /// Objects that left the watch, and may come back as they were.
+    left: Mutex<HashSet<Name>>,
+    /// Objects that we took our finalizer off, by UID: the watch may end with the object as it was before.
+    released: Mutex<HashMap<Name, String>>,
 }
 
 impl<K: Resource<DynamicType = ()> + Clone + 'static> Kept<K> {
     /// One store for each watched scope.
     pub fn new(stores: Vec<Store<K>>) -> Self {
-        Kept { stores, ahead: Mutex::default(), unreadable: Mutex::default() }
+        Kept {
+            stores,
+            ahead: Mutex::default(),
+            unreadable: Mutex::default(),
+            outside: Mutex::default(),
+            left: Mutex::default(),
+            released: Mutex::default(),
+        }
     }
 
     fn unreadable(&self) -> MutexGuard<'_, HashSet<Name>> {
@@ -95,6 +109,7 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Kept<K> {
 
     pub fn caught_up(&self, object: &K) {
         let name = Name::of(object);
+        self.outside().remove(&name);
         let mut ahead = self.ahead();
         if ahead.get(&name).is_some_and(|own| own.uid() != object.uid() || version(own.as_ref()) <= version(object)) {
             ahead.remove(&name);
@@ -103,6 +118,77 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Kept<K> {
 
     pub fn gone(&self, name: &Name) {
         self.ahead().remove(name);
+    }
+
+    fn outside(&self) -> MutexGuard<'_, HashMap<Name, Arc<K>>> {
+        self.outside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The objects of a namespace that exist though the watch does not show them, as they were last read.
+    pub fn all_outside(&self, namespace: &str) -> Vec<Arc<K>> {
+        let outside = self.outside();
+        outside.iter().filter(|(name, _)| name.namespace == namespace).map(|(_, object)| object.clone()).collect()
+    }
+
+    pub fn find_outside(&self, name: &Name) -> Option<Arc<K>> {
+        self.outside().get(name).cloned()
+    }
+
+    /// All of a namespace that were found although the watch does not show them; those that it shows are passed over.
+    pub fn found_outside(&self, namespace: &str, objects: Vec<K>) {
+        let mut outside = self.outside();
+        outside.retain(|name, _| name.namespace != namespace);
+        for mut object in objects {
+            let name = Name::of(&object);
+            // Looked up under the lock: what comes into the watch now is taken out after us.
+            if self.watched(&name).is_none() {
+                trim(&mut object);
+                outside.insert(name, Arc::new(object));
+            }
+        }
+    }
+
+    /// One object that was asked for by its name: it exists though the watch does not show it, or it does not.
+    pub fn found_outside_named(&self, name: &Name, object: Option<K>) {
+        let mut outside = self.outside();
+        match object.filter(|_| self.watched(name).is_none()) {
+            Some(mut object) => {
+                trim(&mut object);
+                outside.insert(name.clone(), Arc::new(object));
+            }
+            None => drop(outside.remove(name)),
+        }
+    }
+
+    fn left(&self) -> MutexGuard<'_, HashSet<Name>> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The object left the watch, and may still exist.
+    pub fn leave(&self, name: Name) {
+        self.left().insert(name);
+    }
+
+    /// Whether the object had left the watch before: it is back, though nothing else of it may have changed.
+    pub fn is_back(&self, name: &Name) -> bool {
+        self.left().remove(name)
+    }
+
+    /// We put our finalizer on the object, or took it off.
+    pub fn finalized(&self, object: &K, on: bool) {
+        let mut released = self.released.lock().unwrap_or_else(PoisonError::into_inner);
+        match object.uid().filter(|_| !on) {
+            Some(uid) => drop(released.insert(Name::of(object), uid)),
+            None => drop(released.remove(&Name::of(object))),
+        }
+    }
+
+    /// Whether an object that left the watch may still exist: it has our finalizer, and we did not take that off.
+    pub fn has_left_with_finalizer(&self, object: &K) -> bool {
+        let released = self.released.lock().unwrap_or_else(PoisonError::into_inner).remove(&Name::of(object));
+        let doomed = object.meta().deletion_timestamp.is_some();
+        object.finalizers().iter().any(|f| f == FINALIZER)
+            && !(doomed && released.is_some() && released == object.uid())
     }
 
     pub fn all(&self) -> impl Iterator<Item = Arc<K>> {

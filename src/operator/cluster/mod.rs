@@ -4,6 +4,7 @@ pub mod events;
 pub mod kept;
 pub mod leader;
 pub mod objects;
+pub mod outside;
 pub mod record;
 pub mod wakes;
 pub mod watch;

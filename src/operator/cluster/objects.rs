@@ -32,6 +32,8 @@ struct Relations {
     shares: HashMap<Name, Traits>,
     by_share_id: HashMap<String, HashSet<Name>>,
     by_claim: HashMap<(String, String), HashSet<Name>>,
+    /// When an object that may still exist last left the watch, by namespace.
+    departed: HashMap<String, At>,
 }
 
 /// When child objects of a share came.
@@ -85,15 +87,29 @@ impl Objects {
 
     /// What the watch brought: an object that came or changed.
     pub fn came<K: Related>(&self, object: &K, now: At) -> Vec<ObjectKey> {
+        let name = Name::of(object);
         K::kept(self).caught_up(object);
-        K::relate(self, &Name::of(object), Some(object), now)
+        let mut touched = K::relate(self, &name, Some(object), now);
+        if K::kept(self).is_back(&name) {
+            touched.push(K::key(name));
+        }
+        touched
     }
 
     /// What the watch brought: an object that went.
     pub fn went<K: Related>(&self, object: &K, now: At) -> Vec<ObjectKey> {
         let name = Name::of(object);
         K::kept(self).gone(&name);
+        if K::kept(self).has_left_with_finalizer(object) {
+            self.relations().departed.insert(name.namespace.clone(), now);
+            K::kept(self).leave(name.clone());
+        }
         K::relate(self, &name, None, now)
+    }
+
+    /// When an object of the namespace that may still exist last left the watch.
+    pub fn departed(&self, namespace: &str) -> Option<At> {
+        self.relations().departed.get(namespace).copied()
     }
 
     /// The list of one scope (a namespace, or all) is complete: what it lacks went while nobody watched. It says nothing
@@ -110,6 +126,8 @@ impl Objects {
         let gone = within.filter(|name| K::kept(self).find(name).is_none());
         gone.flat_map(|name| {
             K::kept(self).gone(&name);
+            self.relations().departed.insert(name.namespace.clone(), now);
+            K::kept(self).leave(name.clone());
             K::relate(self, &name, None, now)
         })
         .collect()

@@ -89,7 +89,10 @@ impl Records {
         let name = object.name_any();
         let api = self.api(object.as_ref());
         match in_time(api.patch(&name, &PatchParams::default(), &Patch::Merge(patch))).await {
-            Ok(written) => Ok(K::kept(objects).wrote(written)),
+            Ok(written) => {
+                K::kept(objects).finalized(&written, wanted);
+                Ok(K::kept(objects).wrote(written))
+            }
             Err(kube::Error::Api(status)) if status.code == 404 && !wanted => Ok(object.clone()),
             Err(error) => Err(error.into()),
         }

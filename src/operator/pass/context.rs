@@ -15,6 +15,7 @@ use crate::operator::clock::Clock;
 use crate::operator::cluster::events::Events;
 use crate::operator::cluster::leader::Leadership;
 use crate::operator::cluster::objects::Objects;
+use crate::operator::cluster::outside::Outside;
 use crate::operator::cluster::record::Records;
 use crate::operator::cluster::wakes::Wakes;
 use crate::operator::key::ObjectKey;
@@ -69,6 +70,7 @@ pub struct Context {
     pub started: At,
     pub client: Client,
     pub objects: Objects,
+    pub outside: Outside,
     pub records: Records,
     pub budgets: Budgets,
     pub credentials: Credentials,

@@ -62,7 +62,9 @@ pub struct Sibling {
     pub holds: bool,
     /// Its removal was refused because it is the last resource.
     pub is_last: bool,
-    age: (Option<k8s_openapi::jiff::Timestamp>, bool, String),
+    /// It exists though the watch does not show it: its row stays, and nobody looks after it.
+    pub outside: bool,
+    age: (bool, Option<k8s_openapi::jiff::Timestamp>, bool, String),
 }
 
 impl Sibling {
@@ -83,13 +85,22 @@ impl Sibling {
             holds,
             share_id: record.filter(|r| r.bound_uid == child.uid()).and_then(|r| r.share_id.clone()),
             is_last: last,
+            outside: false,
             // Ages are told in whole seconds: of two in one, who has the row already is the older.
-            age: (child.creation_timestamp().map(|t| t.0), !holds, child.name_any()),
+            age: (false, child.creation_timestamp().map(|t| t.0), !holds, child.name_any()),
         })
+    }
+
+    /// A child that the watch does not show, and that therefore wins against no other.
+    fn outside<C: Child>(child: &C, share: &Name, owner: &AccountId) -> Option<Sibling> {
+        let mut sibling = Sibling::of(child, owner).filter(|_| child.share() == *share)?;
+        sibling.outside = true;
+        sibling.age.0 = true;
+        Some(sibling)
     }
 }
 
-/// All child objects of a share, the winner of each key first.
+/// All child objects of a share, the winner of each key first, and last those that the watch does not show.
 pub fn siblings(objects: &Objects, share: &Name, owner: &AccountId) -> Vec<Sibling> {
     let mut all: Vec<Sibling> = objects
         .children(share)
@@ -100,6 +111,10 @@ pub fn siblings(objects: &Objects, share: &Name, owner: &AccountId) -> Vec<Sibli
             Kind::ShareResource => objects.resources.find(&key.name).and_then(|c| Sibling::of(c.as_ref(), owner)),
         })
         .collect();
+    let recipients = objects.recipients.all_outside(&share.namespace);
+    all.extend(recipients.iter().filter_map(|child| Sibling::outside(child.as_ref(), share, owner)));
+    let resources = objects.resources.all_outside(&share.namespace);
+    all.extend(resources.iter().filter_map(|child| Sibling::outside(child.as_ref(), share, owner)));
     all.sort_by(|a, b| a.age.cmp(&b.age));
     all
 }
@@ -107,7 +122,7 @@ pub fn siblings(objects: &Objects, share: &Name, owner: &AccountId) -> Vec<Sibli
 /// Everything that is declared for a share, each key with the declaration that wins.
 pub fn all(inline: &BTreeMap<RowKey, Declaration>, siblings: &[Sibling]) -> BTreeMap<RowKey, Declaration> {
     let mut rows = inline.clone();
-    for sibling in siblings.iter().filter(|sibling| !sibling.doomed) {
+    for sibling in siblings.iter().filter(|sibling| !sibling.doomed && !sibling.outside) {
         rows.entry(sibling.row.clone()).or_insert_with(|| Declaration {
             label: sibling.label.clone(),
             meta: sibling.meta.clone(),

@@ -140,7 +140,7 @@ impl Work {
     /// A child's removal that was refused as the last resource is ours to finish: the child goes.
     fn inherit_last(&mut self) {
         let mut entries = inventory::entries(&self.pass.status.inventory);
-        for sibling in self.wanted.siblings.iter().filter(|s| s.doomed && s.is_last) {
+        for sibling in self.wanted.siblings.iter().filter(|s| s.doomed && s.is_last && !s.outside) {
             entries.entry(sibling.row.clone()).or_default();
         }
         self.pass.status.inventory = inventory::inventory(&entries);

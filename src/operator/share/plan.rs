@@ -100,8 +100,10 @@ impl Basis<'_> {
         if self.wanted.inline.contains_key(key) {
             return Declared::Here;
         }
-        // A child that is being deleted removes its row itself, unless it was refused because it is the last one.
-        let looked_after = self.wanted.siblings.iter().any(|s| s.row == *key && !(s.doomed && s.is_last));
+        // A child that is being deleted removes its row itself, unless it was refused because it is the last one. One that
+        // the watch does not show still exists.
+        let looked_after =
+            self.wanted.siblings.iter().any(|s| s.row == *key && (s.outside || !(s.doomed && s.is_last)));
         if looked_after { Declared::Elsewhere } else { Declared::Nowhere }
     }
 

@@ -303,7 +303,7 @@ impl Work {
             let message = standing.given_up(&self.label(key), self.pass.object.as_ref());
             return Some(Verdict::stalled(Reason::RecipientFailed, with_more(&message, failed.len())));
         }
-        None
+        self.out_of_scope()
     }
 
     /// Where nothing may be written: whether anything would be.

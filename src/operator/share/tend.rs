@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::super::key::RowKey;
 use super::super::waits;
 use super::Work;
+use super::outside::Looked;
 use crate::api::Reason;
 use crate::api::status::DriftEntry;
 use crate::core::create::Mode;
@@ -62,7 +63,15 @@ impl Work {
             if self.mode == Mode::Manage && trouble.is_none() && self.is_misnamed(&seen) {
                 continue;
             }
-            let plan = self.plan(&seen);
+            let mut plan = self.plan(&seen);
+            let trouble = match self.look_outside(&plan, requested).await {
+                Looked::Enough => trouble,
+                Looked::Now => continue,
+                Looked::Not(unseen) => {
+                    plan.hold_removals();
+                    Some(trouble.unwrap_or(unseen))
+                }
+            };
             match self.act(&seen, &plan).await? {
                 Round::Again => {}
                 Round::Hold(wait) => {

@@ -70,12 +70,19 @@ pub fn want(share: &Share, objects: &Objects) -> Result<Wanted, String> {
 }
 
 impl Wanted {
+    /// Takes note of objects that were found since.
+    pub(super) fn look_again(&mut self, share: &Share, objects: &Objects) {
+        self.siblings = declare::siblings(objects, &Name::of(share), &self.owner);
+        self.all = declare::all(&self.inline, &self.siblings);
+    }
+
     /// Children that have not yet noted down the share that stays: without its id they could never remove their rows.
     pub(super) fn children_lag(&self, status: &ShareStatus) -> bool {
         let lags = |sibling: &Sibling| {
             let wins = self.all.get(&sibling.row).is_some_and(|d| d.by == By::Child(sibling.key.clone()));
             let fits = self.organization.is_none() || !matches!(sibling.row, RowKey::Recipient(_));
             (wins || sibling.doomed)
+                && !sibling.outside
                 && fits
                 && !sibling.suspended
                 && sibling.settled_in

@@ -19,6 +19,7 @@ const SECRETS: &str = "secretNames={cloudflare-credentials,cloudflare-readonly,t
 pub fn install(cluster: &Cluster) -> Result<(), String> {
     let chart = deploy("chart");
     let mut args = vec!["template", "cfshare", &chart, "--namespace", SYSTEM, "--set", SECRETS];
+    args.extend(["--set", "watchLabelSelector=tests"]);
     for template in ["templates/serviceaccount.yaml", "templates/rbac.yaml", "templates/policies.yaml"] {
         args.extend(["--show-only", template]);
     }

@@ -1,0 +1,151 @@
+//! Which objects exist though the watch does not show them?
+//!
+//! An object whose labels no longer match the selector leaves the watch as a deleted one does, and after a restart it is
+//! not listed at all. It still exists and holds its row, as our finalizer on it says. So where a selector is set, a list
+//! without it is read before anything is removed because nobody declares it.
+
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use kube::api::ListParams;
+use kube::core::DeserializeGuard;
+use kube::{Api, ResourceExt};
+
+use super::objects::Objects;
+use super::record::Recorded;
+use crate::api::Name;
+use crate::api::{FINALIZER, Share, ShareRecipient, ShareResource};
+use crate::core::time::At;
+use crate::operator::clock::Clock;
+
+/// Objects are listed in pages of so many.
+const PAGE: u32 = 500;
+/// Longest that one page may take.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// When the last look began, and the lock that lets one caller look for all.
+type Look = Arc<tokio::sync::Mutex<Option<At>>>;
+
+pub struct Outside {
+    kube: kube::Client,
+    selector: Option<String>,
+    clock: Clock,
+    children: Mutex<HashMap<String, Look>>,
+    shares: Mutex<HashMap<Name, Look>>,
+}
+
+impl Outside {
+    pub fn new(kube: kube::Client, selector: Option<String>, clock: Clock) -> Outside {
+        let selector = selector.filter(|selector| !selector.trim().is_empty());
+        Outside { kube, selector, clock, children: Mutex::default(), shares: Mutex::default() }
+    }
+
+    /// The labels that objects must have to be watched; `None`: all are watched, so nothing is outside.
+    pub fn selector(&self) -> Option<&str> {
+        self.selector.as_deref()
+    }
+
+    /// Lists the child objects of a namespace, whatever their labels, unless that was done within `age` and none has left
+    /// the watch since. Returns whether it was done now.
+    pub async fn look(&self, objects: &Objects, namespace: &str, age: Duration) -> Result<bool, kube::Error> {
+        if self.selector.is_none() {
+            return Ok(false);
+        }
+        let look = lock(&self.children).entry(namespace.to_owned()).or_default().clone();
+        let mut last = look.lock().await;
+        let began = self.clock.now();
+        if last.is_some_and(|last| is_recent(last, began, age, objects.departed(namespace))) {
+            return Ok(false);
+        }
+        let recipients = self.list::<ShareRecipient>(objects, namespace).await?;
+        let resources = self.list::<ShareResource>(objects, namespace).await?;
+        objects.recipients.found_outside(namespace, recipients);
+        objects.resources.found_outside(namespace, resources);
+        *last = Some(began);
+        Ok(true)
+    }
+
+    /// Reads a Share that the watch does not show, unless that was done a moment ago.
+    pub async fn look_for_share(&self, objects: &Objects, name: &Name, age: Duration) -> Result<(), kube::Error> {
+        if self.selector.is_none() || objects.shares.find(name).is_some() {
+            return Ok(());
+        }
+        let look = lock(&self.shares).entry(name.clone()).or_default().clone();
+        let mut last = look.lock().await;
+        let began = self.clock.now();
+        if last.is_some_and(|last| is_recent(last, began, age, objects.departed(&name.namespace))) {
+            return Ok(());
+        }
+        let api: Api<Share> = Api::namespaced(self.kube.clone(), &name.namespace);
+        objects.shares.found_outside_named(name, in_time(api.get_opt(&name.name)).await?);
+        *last = Some(began);
+        Ok(())
+    }
+
+    /// The objects of a kind that are ours, and that the watch does not show.
+    async fn list<K>(&self, objects: &Objects, namespace: &str) -> Result<Vec<K>, kube::Error>
+    where
+        K: Recorded + Debug,
+    {
+        let api: Api<DeserializeGuard<K>> = Api::namespaced(self.kube.clone(), namespace);
+        let mut params = ListParams::default().limit(PAGE);
+        let mut found = Vec::new();
+        loop {
+            let page = in_time(api.list(&params)).await?;
+            for guard in page.items {
+                match guard.0 {
+                    Ok(object) if is_ours(object.finalizers()) => found.push(object),
+                    Ok(_) => {}
+                    Err(invalid) => {
+                        let meta = &invalid.metadata;
+                        let name = Name::new(namespace, meta.name.clone().unwrap_or_default());
+                        let ours = is_ours(meta.finalizers.as_deref().unwrap_or_default());
+                        if ours && !K::kept(objects).is_unreadable(&name) {
+                            let problem = format!("{} cannot be read: {}", K::key(name), invalid.error);
+                            return Err(kube::Error::Service(problem.into()));
+                        }
+                    }
+                }
+            }
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => params = params.continue_token(&token),
+                None => return Ok(found),
+            }
+        }
+    }
+}
+
+fn is_ours(finalizers: &[String]) -> bool {
+    finalizers.iter().any(|finalizer| finalizer == FINALIZER)
+}
+
+/// Whether a look that began at `last` still tells who is outside.
+fn is_recent(last: At, now: At, age: Duration, departed: Option<At>) -> bool {
+    now.since(last) < age && departed.is_none_or(|departed| last > departed)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn in_time<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, kube::Error> {
+    let late = || kube::Error::Service("the API server did not answer in time".into());
+    tokio::time::timeout(DEADLINE, call).await.unwrap_or_else(|_| Err(late()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_tells_nothing_of_who_left_since() {
+        let second = Duration::from_secs(1);
+        assert!(is_recent(At(1_000), At(1_500), second, None));
+        assert!(is_recent(At(1_000), At(1_500), second, Some(At(999))));
+        assert!(!is_recent(At(1_000), At(1_500), second, Some(At(1_000))));
+        assert!(!is_recent(At(1_000), At(1_500), second, Some(At(1_200))));
+        assert!(!is_recent(At(1_000), At(2_000), second, None));
+    }
+}

@@ -1,0 +1,143 @@
+//! Which of a Share's objects are out of the operator's scope, and what may not be removed because of them?
+
+use std::time::Duration;
+
+use super::Work;
+use super::plan::Plan;
+use crate::api::Kind;
+use crate::api::Reason;
+use crate::core::create::Mode;
+use crate::core::row::{Seen as RowSeen, Step};
+use crate::operator::cluster::outside::Outside;
+use crate::operator::key::ObjectKey;
+use crate::operator::pass::verdict::Verdict;
+use crate::operator::rows::declare::Sibling;
+use crate::operator::waits;
+
+/// For so long a look holds for rows that nobody declares and that stay anyway.
+const UNMANAGED: Duration = Duration::from_secs(600);
+/// A message names so many objects.
+const NAMED: usize = 3;
+
+/// What a look at the objects out of scope came to.
+pub(super) enum Looked {
+    /// Everything is known that the plan needs.
+    Enough,
+    /// It was done now: plan again.
+    Now,
+    /// They cannot be listed, so nothing may be removed.
+    Not(Verdict),
+}
+
+impl Work {
+    /// Before rows are removed, or said to be declared by nobody: looks for objects that declare them unseen.
+    pub(super) async fn look_outside(&mut self, plan: &Plan, requested: bool) -> Looked {
+        if self.mode != Mode::Manage {
+            return Looked::Enough;
+        }
+        let is = |wanted: Step| plan.steps.values().any(|(step, _)| *step == wanted);
+        let unmanaged =
+            plan.steps.values().any(|(step, row)| *step == Step::Ignore && matches!(row, RowSeen::Live { .. }));
+        let known = self.wanted.siblings.iter().any(|sibling| sibling.outside);
+        let now = self.pass.now();
+        let age = match (is(Step::Remove), known, unmanaged) {
+            // Somebody says that the labels are another way now.
+            (_, true, _) if requested => now.since(self.pass.outdated_before(true)),
+            (true, _, _) => waits::FRESH,
+            (false, true, _) => waits::PERSON,
+            (false, false, true) => UNMANAGED,
+            (false, false, false) => return Looked::Enough,
+        };
+        let context = self.pass.context.clone();
+        let namespace = &self.pass.key.name.namespace;
+        match context.outside.look(&context.objects, namespace, age).await {
+            Ok(false) => Looked::Enough,
+            Ok(true) => {
+                self.wanted.look_again(&self.pass.object, &context.objects);
+                Looked::Now
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the objects out of scope cannot be listed, so nothing is removed");
+                let message = format!(
+                    "nothing is removed from this share, because cfshare cannot list the ShareRecipients and \
+                     ShareResources of namespace {namespace} that have other labels than --watch-label-selector: {error}"
+                );
+                Looked::Not(Verdict::blind(Reason::OutOfScope, message).again(waits::HICCUP))
+            }
+        }
+    }
+
+    /// What is told of objects that declare rows of this share and are out of scope.
+    pub(super) fn out_of_scope(&self) -> Option<Verdict> {
+        let mut outside: Vec<&Sibling> = self.wanted.siblings.iter().filter(|sibling| sibling.outside).collect();
+        outside.sort_by_key(|sibling| &sibling.key);
+        let first = outside.first()?;
+        let named: Vec<String> = outside
+            .iter()
+            .take(NAMED)
+            .map(|sibling| format!("{} {}", sibling.key.kind, sibling.key.name.name))
+            .collect();
+        let more = if outside.len() > NAMED { format!(" and {} more", outside.len() - NAMED) } else { String::new() };
+        let (have, them) = match outside.len() {
+            1 => ("has", "it declares stays as it is"),
+            _ => ("have", "they declare stays as it is"),
+        };
+        let message = format!(
+            "{}{more} {have} labels that --watch-label-selector excludes, so what {them} at Cloudflare and nobody looks \
+             after it. Restore the labels: {}",
+            named.join(", "),
+            into_scope(&self.pass.context.outside, &first.key),
+        );
+        Some(Verdict::stalled(Reason::OutOfScope, message).again(waits::PERSON))
+    }
+}
+
+impl Plan {
+    /// Nothing is removed, and nothing said to be declared by nobody.
+    pub(super) fn hold_removals(&mut self) {
+        for (step, _) in self.steps.values_mut() {
+            if matches!(step, Step::Remove | Step::Ignore) {
+                *step = Step::Keep;
+            }
+        }
+    }
+}
+
+/// A command that brings an object into scope, or shows what keeps it out.
+pub fn into_scope(outside: &Outside, key: &ObjectKey) -> String {
+    let plural = match key.kind {
+        Kind::Share => "shares",
+        Kind::ShareRecipient => "sharerecipients",
+        Kind::ShareResource => "shareresources",
+    };
+    let object = format!("{plural}.cfshare.dev {} -n {}", key.name.name, key.name.namespace);
+    match outside.selector().and_then(labels) {
+        Some(labels) => format!("kubectl label {object} {labels} --overwrite"),
+        None => format!("kubectl get {object} --show-labels"),
+    }
+}
+
+/// The labels that a selector asks for, where it only asks for values.
+fn labels(selector: &str) -> Option<String> {
+    let label = |part: &str| {
+        let (key, value) = part.split_once('=')?;
+        let (key, value) = (key.trim(), value.trim_start_matches('=').trim());
+        let plain = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c));
+        (!key.is_empty() && plain(key) && plain(value)).then(|| format!("{key}={value}"))
+    };
+    selector.split(',').map(label).collect::<Option<Vec<String>>>().map(|labels| labels.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_selector_of_values_makes_a_command_that_sets_labels() {
+        assert_eq!(labels("team=waf").as_deref(), Some("team=waf"));
+        assert_eq!(labels("team == waf, a.b/c=d").as_deref(), Some("team=waf a.b/c=d"));
+        for other in ["team", "!team", "team!=waf", "team in (a,b)", "team=waf,!old"] {
+            assert_eq!(labels(other), None, "{other}");
+        }
+    }
+}
