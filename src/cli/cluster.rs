@@ -70,6 +70,12 @@ pub async fn config(context: Option<&str>) -> anyhow::Result<Config> {
     Ok(config)
 }
 
+/// The namespace of the pod that this process runs in, if it is one with a ServiceAccount.
+pub fn pod_namespace() -> Option<String> {
+    let file = std::fs::read_to_string("/var/run/secrets/kubernetes.io/serviceaccount/namespace");
+    file.ok().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+}
+
 pub fn client(mut config: Config) -> anyhow::Result<Client> {
     // The proxy variables are for the way to Cloudflare: inside a cluster kube passes them over, so outside as well.
     let variable = |name| std::env::var(name).ok().and_then(|text| text.parse::<http::Uri>().ok());

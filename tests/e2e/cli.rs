@@ -524,7 +524,7 @@ fn doctor_rights(world: &World) {
     let ran = cfshare(&scene, &["doctor", "--service-account", &whose]);
     assert_eq!(ran.code, 1, "{}", ran.out);
     let line = ran.out.lines().find(|line| line.starts_with("fail  rights: the operator may not ")).expect("a line");
-    for right in ["watch shares in ", "patch shares/status in ", "get secrets cloudflare-credentials in "] {
+    for right in ["watch shares in ", "patch shares/status in ", "get secrets cloudflare-credentials in ", "get leases cfshare in "] {
         assert!(line.contains(right), "{line}");
     }
     scene.apply(&format!(
@@ -532,6 +532,7 @@ fn doctor_rights(world: &World) {
          - {{apiGroups: [cfshare.dev], resources: [shares, sharerecipients, shareresources], verbs: [get, watch, patch]}}\n\
          - {{apiGroups: [cfshare.dev], resources: [shares/status, sharerecipients/status, shareresources/status], verbs: [patch]}}\n\
          - {{apiGroups: [events.k8s.io], resources: [events], verbs: [create, patch]}}\n\
+         - {{apiGroups: [coordination.k8s.io], resources: [leases], verbs: [create, get, update]}}\n\
          - {{apiGroups: [''], resources: [secrets], resourceNames: [cloudflare-credentials], verbs: [get]}}\n---\n\
          apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {{name: operator}}\n\
          roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: operator}}\n\

@@ -1,6 +1,8 @@
 //! What the chart installs: is it valid, restricted, sufficient, and does it come and go without harm?
 
+mod collision;
 mod golden;
+mod kustomize;
 mod life;
 mod node;
 mod observability;
@@ -24,6 +26,10 @@ pub const TESTS: &[Test] = &[
     ("install: a namespace that enforces restricted takes the pod", restricted::accepted),
     ("install: a pod that is weaker in any one setting is refused", restricted::weakened),
     ("install: objects that earlier versions stored are taken", golden::taken),
+    ("install: kustomize follows the names of Shares and Secrets", kustomize::names),
+    ("install: a kustomize patch that adds one recipient keeps the others", kustomize::lists),
+    ("install: a platform team's shared values are rendered", rendered::platform),
+    ("install: each value is described, and turned on for the tests", rendered::described),
     ("install: helm waits until a share of another chart is ready", waiting::returns_when_ready),
     ("install: helm fails with the message of a stalled share", waiting::fails_with_the_message_of_a_stalled_share),
 ];
@@ -32,6 +38,9 @@ pub const TESTS: &[Test] = &[
 const ALONE: &[(&str, fn())] = &[
     ("install: with defaults, upgraded, uninstalled, installed again, removed", life::defaults),
     ("install: with every value turned on", life::every_value),
+    ("install: the manifests work in another namespace under another name", kustomize::elsewhere),
+    ("install: every command names the kind with its group", collision::named),
+    ("install: every command reaches our kind where another operator has one of the same plural", collision::reach),
     ("install: the rights that are used are the rights that are granted", rights::used_are_granted),
 ];
 

@@ -1,4 +1,4 @@
-{{/* Names, labels and the image, used by all objects. */}}
+{{/* Names, labels, annotations and the image, used by all objects. */}}
 
 {{- define "cfshare.name" -}}
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
@@ -15,9 +15,13 @@
 {{- end -}}
 {{- end -}}
 
+{{- define "cfshare.namespace" -}}
+{{- default .Release.Namespace .Values.namespaceOverride -}}
+{{- end -}}
+
 {{/* Of objects without a namespace: two releases of one name, in two namespaces, must not meet. */}}
 {{- define "cfshare.clusterName" -}}
-{{- printf "%s.%s" (include "cfshare.fullname" .) .Release.Namespace -}}
+{{- printf "%s.%s" (include "cfshare.fullname" .) (include "cfshare.namespace" .) -}}
 {{- end -}}
 
 {{- define "cfshare.serviceAccount" -}}
@@ -33,20 +37,119 @@ app.kubernetes.io/name: {{ include "cfshare.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
+{{/* Each label once: what an object says itself counts more than commonLabels, and the selector counts most. */}}
+{{- define "cfshare.mergedLabels" -}}
+{{- $own := dict "app.kubernetes.io/version" .root.Chart.AppVersion "app.kubernetes.io/part-of" "cfshare" -}}
+{{- $_ := set $own "app.kubernetes.io/managed-by" .root.Release.Service -}}
+{{- $_ := set $own "helm.sh/chart" (printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-") -}}
+{{- $selector := include "cfshare.selector" .root | fromYaml -}}
+{{- mergeOverwrite $own (deepCopy .root.Values.commonLabels) (deepCopy (default dict .labels)) $selector | toYaml -}}
+{{- end -}}
+
 {{- define "cfshare.labels" -}}
-{{ include "cfshare.selector" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-{{- with .Values.commonLabels }}
-{{ toYaml . }}
+{{- include "cfshare.mergedLabels" (dict "root" .) -}}
+{{- end -}}
+
+{{/* The lines `annotations: …` of an object, or nothing: commonAnnotations and its own, which count more. */}}
+{{- define "cfshare.annotations" -}}
+{{- with mergeOverwrite (deepCopy .root.Values.commonAnnotations) (deepCopy (default dict .annotations)) -}}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end -}}
+{{- end -}}
+
+{{/* name, namespace, labels and annotations of an object of the release's namespace, or of another that it names. */}}
+{{- define "cfshare.metadata" -}}
+name: {{ include "cfshare.fullname" .root }}{{ .suffix }}
+namespace: {{ .namespace | default (include "cfshare.namespace" .root) }}
+labels:
+  {{- include "cfshare.mergedLabels" . | nindent 2 }}
+{{- with include "cfshare.annotations" . }}
+{{ . }}
+{{- end }}
+{{- end -}}
+
+{{/* The same of an object without a namespace, with what stands before and after its name. */}}
+{{- define "cfshare.clusterMetadata" -}}
+name: {{ .prefix }}{{ include "cfshare.clusterName" .root }}{{ .suffix }}
+labels:
+  {{- include "cfshare.mergedLabels" . | nindent 2 }}
+{{- with include "cfshare.annotations" . }}
+{{ . }}
 {{- end }}
 {{- end -}}
 
 {{- define "cfshare.image" -}}
-{{- if .Values.image.digest -}}
-{{- printf "%s@%s" .Values.image.repository .Values.image.digest -}}
-{{- else -}}
-{{- printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) -}}
+{{- $repository := .Values.image.repository -}}
+{{- with .Values.image.registry | default .Values.global.imageRegistry -}}
+{{- $parts := splitList "/" $repository -}}
+{{- if and (gt (len $parts) 1) (regexMatch "[.:]|^localhost$" (first $parts)) -}}
+{{- $repository = rest $parts | join "/" -}}
 {{- end -}}
+{{- $repository = printf "%s/%s" (trimSuffix "/" .) $repository -}}
+{{- end -}}
+{{- if .Values.image.digest -}}
+{{- printf "%s@%s" $repository .Values.image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" $repository (default .Chart.AppVersion .Values.image.tag) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* A list of {name: …}, each once, of names or of such entries. */}}
+{{- define "cfshare.imagePullSecrets" -}}
+{{- $found := list -}}
+{{- range concat (default list .Values.global.imagePullSecrets) .Values.imagePullSecrets -}}
+{{- $found = append $found (dict "name" (kindIs "string" . | ternary . (get (kindIs "map" . | ternary . dict) "name"))) -}}
+{{- end -}}
+{{- with $found | uniq -}}
+{{- toYaml . -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Whether the cluster chooses user and group ids, as OpenShift does. */}}
+{{- define "cfshare.openshift" -}}
+{{- $openshift := toString .Values.openshift -}}
+{{- if eq $openshift "auto" -}}
+{{- $compatibility := default dict .Values.global.compatibility -}}
+{{- $adapt := get (default dict (get $compatibility "openshift")) "adaptSecurityContext" | default "auto" -}}
+{{- if or (eq $adapt "force") (and (eq $adapt "auto") (.Capabilities.APIVersions.Has "security.openshift.io/v1")) -}}true{{- end -}}
+{{- else if eq $openshift "true" -}}true{{- end -}}
+{{- end -}}
+
+{{/* A security context without what is null, and on OpenShift without ids. */}}
+{{- define "cfshare.securityContext" -}}
+{{- $kept := dict -}}
+{{- $ids := list "runAsUser" "runAsGroup" "fsGroup" -}}
+{{- $openshift := include "cfshare.openshift" .root -}}
+{{- range $key, $value := .context -}}
+{{- if and (not (kindIs "invalid" $value)) (not (and $openshift (has $key $ids))) -}}
+{{- $_ := set $kept $key $value -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $kept -}}
+{{- end -}}
+
+{{- define "cfshare.containerSecurityContext" -}}
+{{- $context := deepCopy .Values.securityContext -}}
+{{- with .Values.user -}}
+{{- $_ := set $context "runAsUser" (int64 .) -}}
+{{- $_ := set $context "runAsGroup" (int64 .) -}}
+{{- end -}}
+{{- include "cfshare.securityContext" (dict "root" . "context" $context) -}}
+{{- end -}}
+
+{{/* A projected volume like the one that Kubernetes mounts by itself, with a token that expires. */}}
+{{- define "cfshare.token" -}}
+sources:
+- serviceAccountToken: {path: token, expirationSeconds: 3600}
+- configMap:
+    name: kube-root-ca.crt
+    items:
+    - {key: ca.crt, path: ca.crt}
+- downwardAPI:
+    items:
+    - path: namespace
+      fieldRef: {fieldPath: metadata.namespace}
 {{- end -}}
 
 {{/* Name of the ConfigMap with certificate authorities; empty if there is none. */}}
@@ -56,4 +159,9 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- else -}}
 {{- .Values.caBundle.configMap -}}
 {{- end -}}
+{{- end -}}
+
+{{/* Who the operator is to the API server, as a subject of a binding. */}}
+{{- define "cfshare.subject" -}}
+{kind: ServiceAccount, name: {{ include "cfshare.serviceAccount" . }}, namespace: {{ include "cfshare.namespace" . }}}
 {{- end -}}

@@ -11,9 +11,10 @@ use kube::Api;
 use kube::api::PostParams;
 use serde_json::Value;
 
+use super::policy::check_self_restriction;
 use super::{Doctor, Findings};
 use crate::api::{Share, crd};
-use crate::cli::cluster::Cluster;
+use crate::cli::cluster::{Cluster, pod_namespace};
 use crate::cli::output::causes;
 use crate::operator::{Clock, secret_of};
 
@@ -36,6 +37,11 @@ impl Doctor {
         check_crds(cluster, findings).await;
         let shares: Vec<Share> = match cluster.list().await {
             Ok(shares) => shares,
+            // The operator itself watches, and does not list.
+            Err(error) if self.cluster_only => {
+                findings.warn(format!("Shares: {}", causes(&error)));
+                Vec::new()
+            }
             Err(error) => {
                 findings.fail(format!("Shares: {}", causes(&error)));
                 Vec::new()
@@ -73,9 +79,13 @@ impl Doctor {
         secrets.sort();
         secrets.dedup();
         let objects = rights().into_iter().map(|right| (right, cluster.namespace.clone(), None));
+        let leases = ["create", "get", "update"].map(|verb| {
+            let name = Some(self.lease_name.clone()).filter(|_| verb != "create");
+            ((verb, "coordination.k8s.io", "leases", ""), Some(self.lease_namespace()), name)
+        });
         let secrets =
             secrets.into_iter().map(|(namespace, name)| (("get", "", "secrets", ""), Some(namespace), Some(name)));
-        for ((verb, group, resource, subresource), namespace, name) in objects.chain(secrets) {
+        for ((verb, group, resource, subresource), namespace, name) in objects.chain(leases).chain(secrets) {
             let attributes = ResourceAttributes {
                 verb: Some(verb.into()),
                 group: Some(group.into()),
@@ -104,11 +114,19 @@ impl Doctor {
                 "rights: the operator may not {missing}: install the chart's RBAC, and list Secrets in secretNames"
             ));
         }
+        check_self_restriction(cluster, user.as_deref(), shares, findings).await;
+    }
+
+    fn lease_namespace(&self) -> String {
+        let of_account = || self.service_account.as_deref()?.split_once('/').map(|(namespace, _)| namespace.to_owned());
+        let given = self.lease_namespace.clone().or_else(of_account).or_else(pod_namespace);
+        given.unwrap_or_else(|| "cfshare-system".to_owned())
     }
 
     async fn check_lease(&self, cluster: &Cluster, findings: &mut Findings) {
-        let name = format!("{}/{}", self.lease_namespace, self.lease_name);
-        let api: Api<Lease> = Api::namespaced(cluster.kube.clone(), &self.lease_namespace);
+        let namespace = self.lease_namespace();
+        let name = format!("{namespace}/{}", self.lease_name);
+        let api: Api<Lease> = Api::namespaced(cluster.kube.clone(), &namespace);
         match api.get_opt(&self.lease_name).await {
             Ok(Some(lease)) => {
                 let spec = lease.spec.unwrap_or_default();

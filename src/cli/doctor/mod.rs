@@ -2,6 +2,7 @@
 
 mod cloudflare;
 mod cluster;
+mod policy;
 
 use std::io::{self, Write};
 
@@ -29,12 +30,15 @@ pub struct Doctor {
     /// The operator's ServiceAccount, whose rights are checked; not needed where the command runs as it
     #[arg(long, value_name = "NAMESPACE/NAME")]
     service_account: Option<String>,
-    /// Namespace of the operator's Lease
-    #[arg(long, env = "CFSHARE_LEASE_NAMESPACE", default_value = "cfshare-system", value_name = "NAMESPACE")]
-    lease_namespace: String,
+    /// Namespace of the operator's Lease; if left out, that of --service-account, of the pod, or cfshare-system
+    #[arg(long, env = "CFSHARE_LEASE_NAMESPACE", value_name = "NAMESPACE")]
+    lease_namespace: Option<String>,
     /// Name of the operator's Lease
     #[arg(long, env = "CFSHARE_LEASE_NAME", default_value = "cfshare", value_name = "NAME")]
     lease_name: String,
+    /// Check the cluster only: read no Secret, and do not call Cloudflare
+    #[arg(long)]
+    cluster_only: bool,
 }
 
 /// What one check came to.
@@ -85,11 +89,15 @@ impl Doctor {
         match self.scope.cluster().await {
             Ok(cluster) => {
                 let shares = self.check_cluster(&cluster, &mut findings).await;
-                self.check_cloudflare(Some(&cluster), &shares, &mut findings).await;
+                if !self.cluster_only {
+                    self.check_cloudflare(Some(&cluster), &shares, &mut findings).await;
+                }
             }
             Err(error) => {
                 findings.fail(format!("cluster: {}", causes(&error)));
-                self.check_cloudflare(None, &[], &mut findings).await;
+                if !self.cluster_only {
+                    self.check_cloudflare(None, &[], &mut findings).await;
+                }
             }
         }
         findings.print(out)?;

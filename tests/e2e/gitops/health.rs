@@ -78,15 +78,18 @@ pub fn shown(world: &World) {
     world.simulator.delays(Some(&scene.account), |delays| delays.associate_ms = Some(10));
 }
 
-/// The ConfigMap is made of the script, once for each kind.
+/// The ConfigMap, and the values for Argo CD's chart, are made of the script, once for each kind.
 pub fn installed(_: &World) {
     let read = |path: &str| std::fs::read_to_string(format!("{ROOT}/{path}")).expect("a file");
     let script = read("deploy/argocd/health.lua");
     let settings: Value = serde_yaml::from_str(&read("deploy/argocd/argocd-cm.yaml")).expect("YAML");
-    let data = settings["data"].as_object().expect("data");
-    assert_eq!(data.len(), 3);
-    for kind in ["Share", "ShareRecipient", "ShareResource"] {
-        let key = format!("resource.customizations.health.cfshare.dev_{kind}");
-        assert_eq!(data[&key], script, "{key} is stale: it holds deploy/argocd/health.lua");
+    let values: Value = serde_yaml::from_str(&read("deploy/argocd/argocd-values.yaml")).expect("YAML");
+    for data in [&settings["data"], &values["configs"]["cm"]] {
+        let data = data.as_object().expect("data");
+        assert_eq!(data.len(), 3);
+        for kind in ["Share", "ShareRecipient", "ShareResource"] {
+            let key = format!("resource.customizations.health.cfshare.dev_{kind}");
+            assert_eq!(data[&key], script, "{key} is stale: it holds deploy/argocd/health.lua");
+        }
     }
 }

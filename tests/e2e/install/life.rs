@@ -19,6 +19,7 @@ pub fn defaults() {
     site.apply(TEAM, &share("waf", &account, &[&first], "  deletionProtection: true\n"));
     let made = site.wait_ready(TEAM, "share", "waf");
     let id = made["status"]["shareID"].clone();
+    tested(&site, &node);
 
     // An upgrade to two replicas: the new pods stand by until the old one gives the Lease back.
     site.release("upgrade", &["--set", "replicas=2"]);
@@ -65,6 +66,21 @@ pub fn defaults() {
     site.kubectl(&["-n", SYSTEM, "delete", "lease", "cfshare"]);
     assert!(site.live(&account).is_empty(), "{:#?}", site.simulator.state(&account));
     nothing_left(&site);
+}
+
+/// `helm test` has the installation checked, with the operator's own rights and no others.
+fn tested(site: &Site, node: &Node<'_>) {
+    std::thread::scope(|scope| {
+        let helm = scope.spawn(|| site.try_helm(&["test", "cfshare", "--namespace", SYSTEM, "--timeout", "120s"]));
+        let log = node.complete("cfshare-test");
+        let outcome = helm.join().expect("it ends");
+        assert!(outcome.is_ok(), "{outcome:?}\n{log}");
+        for line in
+            ["ok    rights: the operator has all that it uses", "ok    lease cfshare-system/cfshare: held by cfshare-"]
+        {
+            assert!(log.lines().any(|found| found.starts_with(line)), "{line}\n{log}");
+        }
+    });
 }
 
 /// One share, the same one, with so many recipients, created once.
@@ -130,6 +146,7 @@ pub fn every_value() {
     for definition in super::rendered::prometheus_definitions() {
         site.kubectl(&["create", "-f", &definition]);
     }
+    site.kubectl(&["create", "namespace", "monitoring"]);
     let class = "apiVersion: node.k8s.io/v1\nkind: RuntimeClass\nmetadata: {name: sandboxed}\nhandler: runsc\n";
     site.apply("default", class);
     for namespace in [TEAM, "payments"] {

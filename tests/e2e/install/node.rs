@@ -16,6 +16,7 @@ use super::site::{PATIENCE, SYSTEM, Site};
 /// the mounted token, a folder for the mounted files, and a free port of loopback for the pod's own address.
 pub struct Node<'a> {
     site: &'a Site,
+    namespace: &'a str,
     running: HashMap<String, Running>,
 }
 
@@ -27,7 +28,24 @@ struct Running {
 
 impl<'a> Node<'a> {
     pub fn new(site: &'a Site) -> Node<'a> {
-        Node { site, running: HashMap::new() }
+        Node::within(site, SYSTEM)
+    }
+
+    /// For the pods of another namespace.
+    pub fn within(site: &'a Site, namespace: &'a str) -> Node<'a> {
+        Node { site, namespace, running: HashMap::new() }
+    }
+
+    /// Runs a pod to its end, as one that is not restarted.
+    pub fn complete(&self, name: &str) -> String {
+        self.site.wait("the pod is created", || self.site.get(self.namespace, "pod", name).is_some());
+        let pod = self.site.get(self.namespace, "pod", name).expect("it is there");
+        let process = self.start(&pod);
+        let ended = process.wait(PATIENCE).expect("it ends");
+        let phase = if ended.success() { "Succeeded" } else { "Failed" };
+        let patch = format!(r#"{{"status":{{"phase":"{phase}"}}}}"#);
+        self.site.kubectl(&["-n", self.namespace, "patch", "pod", name, "--subresource=status", "-p", &patch]);
+        process.log()
     }
 
     /// Until the Deployment is rolled out, or, where there is none, until no pod is left. How many pods run then.
@@ -36,7 +54,7 @@ impl<'a> Node<'a> {
         while !self.turn() {
             if Instant::now() > end || wait::interrupted() {
                 let logs = self.running.values().map(|pod| format!("{}:\n{}", pod.name, pod.process.log()));
-                let events = self.site.kubectl(&["-n", SYSTEM, "get", "events,pods,deployments"]);
+                let events = self.site.kubectl(&["-n", self.namespace, "get", "events,pods,deployments"]);
                 panic!("the Deployment never settled\n{events}\n{}", logs.collect::<String>());
             }
             std::thread::sleep(Duration::from_millis(250));
@@ -45,8 +63,8 @@ impl<'a> Node<'a> {
     }
 
     fn turn(&mut self) -> bool {
-        let deployments = self.site.list(SYSTEM, "deployments");
-        let pods = self.site.list(SYSTEM, "pods");
+        let deployments = self.site.list(self.namespace, "deployments");
+        let pods = self.site.list(self.namespace, "pods");
         let there = |uid: &String| pods.iter().any(|pod| text(&pod["metadata"]["uid"]) == uid);
         let gone: Vec<String> = self.running.keys().filter(|uid| !there(uid)).cloned().collect();
         for uid in gone {
@@ -67,7 +85,16 @@ impl<'a> Node<'a> {
             assert!(pod.process.running(), "{} ended:\n{}", pod.name, pod.process.log());
             if !pod.ready && is_ready(&pod.process) {
                 let patch = r#"{"status":{"phase":"Running","conditions":[{"type":"Ready","status":"True"}]}}"#;
-                self.site.kubectl(&["-n", SYSTEM, "patch", "pod", &pod.name, "--subresource=status", "-p", patch]);
+                self.site.kubectl(&[
+                    "-n",
+                    self.namespace,
+                    "patch",
+                    "pod",
+                    &pod.name,
+                    "--subresource=status",
+                    "-p",
+                    patch,
+                ]);
                 pod.ready = true;
             }
         }
@@ -90,7 +117,8 @@ impl<'a> Node<'a> {
         let container = &pod["spec"]["containers"][0];
         assert_eq!(container["command"], Value::Null, "the image's own program is started");
         let account = text(&pod["spec"]["serviceAccountName"]);
-        let kubeconfig = self.site.cluster.kubeconfig_for(SYSTEM, account).expect("a token of the ServiceAccount");
+        let kubeconfig =
+            self.site.cluster.kubeconfig_for(self.namespace, account).expect("a token of the ServiceAccount");
         let root = folder.join(name);
         self.mount(pod, &root);
         let mut command = Command::new(env!("CARGO_BIN_EXE_cfshare"));
@@ -104,6 +132,7 @@ impl<'a> Node<'a> {
         for variable in container["env"].as_array().into_iter().flatten() {
             let value = match variable["valueFrom"]["fieldRef"]["fieldPath"].as_str() {
                 Some("metadata.name") => name.to_owned(),
+                Some("metadata.namespace") => self.namespace.to_owned(),
                 Some(other) => panic!("a variable of {other}"),
                 None => inside(&root, container, variable["value"].as_str().unwrap_or_default()),
             };
@@ -118,7 +147,7 @@ impl<'a> Node<'a> {
         for mount in pod["spec"]["containers"][0]["volumeMounts"].as_array().expect("mounts") {
             let volume = volumes.iter().find(|volume| volume["name"] == mount["name"]).expect("its volume");
             let Some(map) = volume["configMap"]["name"].as_str() else { continue };
-            let Some(map) = self.site.get(SYSTEM, "configmap", map) else { continue };
+            let Some(map) = self.site.get(self.namespace, "configmap", map) else { continue };
             let folder = root.join(text(&mount["mountPath"]).trim_start_matches('/'));
             std::fs::create_dir_all(&folder).expect("a folder");
             for (key, value) in map["data"].as_object().into_iter().flatten() {

@@ -1,15 +1,19 @@
 //! Is what the chart renders well-formed, refused where it is misspelt, and the same as what lies beside it?
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 use cfshare_testbed::Cluster;
+use serde::Deserialize;
+use serde_json::{Value, json};
 
 use super::site::deploy;
 use crate::scene::World;
 
 const ALL: &str = "chart/ci/all-values.yaml";
+const PLATFORM: &str = "chart/ci/platform-values.yaml";
 
 fn template(cluster: &Cluster, more: &[&str]) -> Result<String, String> {
     let chart = deploy("chart");
@@ -23,9 +27,9 @@ pub fn everything(cluster: &Cluster) -> String {
     template(cluster, &["--values", &deploy(ALL)]).expect("it renders")
 }
 
-/// The definitions of ServiceMonitor and PrometheusRule.
-pub fn prometheus_definitions() -> [String; 2] {
-    ["servicemonitors", "prometheusrules"].map(|kind| {
+/// The definitions of ServiceMonitor, PodMonitor and PrometheusRule.
+pub fn prometheus_definitions() -> [String; 3] {
+    ["servicemonitors", "podmonitors", "prometheusrules"].map(|kind| {
         published(
             "github.com/prometheus-operator/prometheus-operator@v0.85.0",
             &format!("example/prometheus-operator-crd/monitoring.coreos.com_{kind}.yaml"),
@@ -34,11 +38,12 @@ pub fn prometheus_definitions() -> [String; 2] {
 }
 
 /// Definitions of other people's kinds, as their authors publish them.
-fn definitions() -> [String; 6] {
+fn definitions() -> [String; 7] {
     let source = "github.com/fluxcd/source-controller@v1.9.0";
-    let [monitor, rule] = prometheus_definitions();
+    let [monitor, pods, rule] = prometheus_definitions();
     [
         monitor,
+        pods,
         rule,
         published("github.com/argoproj/argo-cd/v3@v3.5.3", "manifests/crds/application-crd.yaml"),
         published(
@@ -59,7 +64,7 @@ fn published(module: &str, path: &str) -> String {
 
 pub fn linted(world: &World) {
     let chart = deploy("chart");
-    for values in ["chart/values.yaml", ALL] {
+    for values in ["chart/values.yaml", ALL, PLATFORM] {
         world.cluster.run_helm(&["lint", "--strict", &chart, "--values", &deploy(values)]).expect("clean");
     }
 }
@@ -71,10 +76,12 @@ pub fn strictly_valid(world: &World) {
         cluster.run(&["apply", "--server-side", "-f", &definition], None).expect("a kind");
         cluster.run(&["wait", "--for=condition=Established", "--timeout=60s", "-f", &definition], None).expect("it");
     }
-    for namespace in ["cfshare-system", "security-baseline", "payments", "argocd", "flux-system"] {
+    for namespace in ["cfshare-system", "security-baseline", "payments", "monitoring", "argocd", "flux-system"] {
         let yaml = format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace}}}\n");
         cluster.run(&["apply", "--server-side", "-f", "-"], Some(&yaml)).expect("a namespace");
     }
+    // A pod needs one to be judged at all.
+    scene.kubectl(&["-n", "cfshare-system", "create", "serviceaccount", "cfshare-operator"]);
     let check = |what: &str, yaml: &str| {
         let args = ["apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict", "-f", "-"];
         let taken = cluster.run(&args, Some(yaml)).unwrap_or_else(|error| panic!("{what}: {error}"));
@@ -84,11 +91,15 @@ pub fn strictly_valid(world: &World) {
     check("defaults", &template(cluster, &[]).unwrap());
     check("every value", &everything(cluster));
     let namespaced = ["--set", "rbac.scope=namespaces", "--set", "watchNamespaces={security-baseline,payments}"];
+    let pods = ["--set", "serviceMonitor.enabled=false", "--set", "podMonitor.enabled=true", "--values", &deploy(ALL)];
+    check("pod monitor", &template(cluster, &pods).unwrap());
+    check("platform", &template(cluster, &["--values", &deploy(PLATFORM)]).unwrap());
     check("namespaces", &template(cluster, &namespaced).unwrap());
     for folder in ["examples", "argocd", "flux"] {
         for file in fs::read_dir(deploy(folder)).expect("a folder") {
             let path = file.expect("a file").path();
-            if path.extension().is_some_and(|extension| extension == "yaml") {
+            // Values of a chart are no objects.
+            if path.extension().is_some_and(|end| end == "yaml") && !path.ends_with("argocd-values.yaml") {
                 check(&path.display().to_string(), &known(&fs::read_to_string(&path).expect("text")));
             }
         }
@@ -122,9 +133,88 @@ pub fn misspelt(world: &World) {
         ("caBundle.pem=x,caBundle.configMap=y", "pem or configMap"),
         ("serviceMonitor.enabled=true,service.enabled=false", "needs service.enabled"),
         ("prometheusRule.enabled=true", "needs serviceMonitor.enabled"),
+        ("serviceMonitor.enabled=true,podMonitor.enabled=true", "enable one of them"),
+        ("serviceMonitor.enabled=true,prometheusRule.enabled=true,prometheusRule.rules.Nope.for=1h", "no alert Nope"),
+        ("imagePullSecrets[0].names=x", "'/imagePullSecrets/0'"),
+        ("openshift=maybe", "'/openshift'"),
     ] {
         let refused = template(&world.cluster, &["--set", value]).expect_err(value);
         assert!(refused.contains(says), "{value}: {refused}");
+    }
+}
+
+/// The objects of a rendered chart, by kind and name.
+fn objects(yaml: &str) -> BTreeMap<String, Value> {
+    let documents =
+        serde_yaml::Deserializer::from_str(yaml).map(|document| Value::deserialize(document).expect("YAML"));
+    let name = |object: &Value| format!("{} {}", object["kind"], object["metadata"]["name"]).replace('"', "");
+    documents.filter(|object| object.is_object()).map(|object| (name(&object), object)).collect()
+}
+
+pub fn platform(world: &World) {
+    let text = template(&world.cluster, &["--values", &deploy(PLATFORM)]).unwrap();
+    let objects = objects(&text);
+    let pod = &objects["Deployment cfshare"]["spec"]["template"];
+    assert_eq!(pod["metadata"]["labels"]["team"], "cfshare");
+    assert_eq!(objects["Deployment cfshare"]["metadata"]["labels"]["team"], "platform");
+    assert_eq!(objects["Deployment cfshare"]["metadata"]["labels"]["app.kubernetes.io/part-of"], "security");
+    let spec = &pod["spec"];
+    assert_eq!(spec["imagePullSecrets"], json!([{"name": "regcred"}]));
+    assert_eq!(spec["securityContext"]["seLinuxOptions"]["level"], "s0:c1,c2");
+    assert_eq!(spec["securityContext"]["runAsNonRoot"], true);
+    let container = &spec["containers"][0];
+    assert_eq!(container["image"], concat!("registry.example/cfshare/cfshare:", env!("CARGO_PKG_VERSION")));
+    assert!(container["args"].as_array().expect("arguments").contains(&json!("--api-burst=2000000")));
+    assert!(container["securityContext"].get("runAsUser").is_none(), "{container:#}");
+    assert_eq!(spec["nodeSelector"]["kubernetes.io/os"], "linux");
+    let ports = &objects["NetworkPolicy cfshare"]["spec"]["egress"];
+    assert_eq!(ports.as_array().map(Vec::len), Some(1), "{ports:#}");
+    let endpoint = &objects["ServiceMonitor cfshare"]["spec"]["endpoints"][0];
+    assert_eq!(endpoint["relabelings"], json!([{"targetLabel": "cluster", "replacement": "eu-1"}]));
+    assert_eq!(objects["ServiceMonitor cfshare"]["metadata"]["namespace"], "monitoring");
+    let rules = objects["PrometheusRule cfshare"]["spec"]["groups"][0]["rules"].as_array().expect("rules");
+    let changed = rules.iter().find(|rule| rule["alert"] == "CfshareShareNotReady").expect("it is there");
+    assert_eq!((&changed["for"], &changed["labels"]["severity"]), (&json!("1h"), &json!("info")));
+    assert_eq!(objects["ConfigMap cfshare-dashboard"]["metadata"]["annotations"]["grafana_folder"], "Security");
+    assert_eq!(objects["ConfigMap extra"]["data"]["a"], "b");
+    let recreate = template(&world.cluster, &["--set", "strategy.type=Recreate"]).unwrap();
+    assert!(!recreate.contains("rollingUpdate"), "{recreate}");
+    // On OpenShift, known from the cluster or by one value: an umbrella chart can set it, which null would not survive.
+    for set in [&["--set", "openshift=true"][..], &["--api-versions", "security.openshift.io/v1"]] {
+        let rendered = template(&world.cluster, set).unwrap();
+        assert!(!rendered.contains("runAsUser") && !rendered.contains("runAsGroup"), "{set:?}");
+    }
+    // Helm compares kubeVersion with a version of its own where it has no cluster.
+    template(&world.cluster, &["--kube-version", "1.20.0"]).expect("without a cluster");
+    let old = ["--kube-version", "1.20.0", "--api-versions", "apiregistration.k8s.io/v1"];
+    assert!(template(&world.cluster, &old).expect_err("an old cluster").contains("cfshare needs Kubernetes"));
+    for values in [PLATFORM, ALL] {
+        let text = template(&world.cluster, &["--values", &deploy(values)]).unwrap();
+        let scientific = |word: &str| word.parse::<f64>().is_ok() && word.contains("e+");
+        let numbers = text.split([' ', '=', '\n', '"']).filter(|word| scientific(word));
+        assert_eq!(numbers.collect::<Vec<_>>(), Vec::<&str>::new());
+    }
+}
+
+/// values.yaml, the schema and the chart's README say the same, and the tests turn everything on.
+pub fn described(_: &World) {
+    let checked = Command::new(deploy("chart-docs")).arg("--check").output().expect("Python");
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+    let read = |path: &str| fs::read_to_string(deploy(path)).expect("a file");
+    let defaults: Value = serde_yaml::from_str(&read("chart/values.yaml")).expect("YAML");
+    let all: Value = serde_yaml::from_str(&read(ALL)).expect("YAML");
+    for (name, value) in defaults.as_object().expect("values") {
+        assert!(all.get(name).is_some(), "{name} is not in {ALL}");
+        let given =
+            ["podSecurityContext", "securityContext", "strategy", "nodeSelector", "livenessProbe", "readinessProbe"];
+        for key in value.as_object().into_iter().flatten().map(|(key, _)| key) {
+            assert!(
+                given.contains(&name.as_str())
+                    || (name == "caBundle" && key == "configMap")
+                    || all[name].get(key).is_some(),
+                "{name}.{key} is not in {ALL}"
+            );
+        }
     }
 }
 

@@ -1,0 +1,49 @@
+//! Whether the API server keeps the operator from changing more of a Share than its own finalizer and status.
+
+use http::header::{HeaderName, HeaderValue};
+use kube::api::{Patch, PatchParams, Request};
+use kube::{Resource, ResourceExt};
+use serde_json::{Value, json};
+
+use super::Findings;
+use crate::api::{FINALIZER, Share};
+use crate::cli::cluster::Cluster;
+
+const IMPERSONATE: HeaderName = HeaderName::from_static("impersonate-user");
+
+/// Has the API server judge a change of labels by the operator, without storing it. `user`: whom to speak for; `None`:
+/// this is the operator's own ServiceAccount.
+pub async fn check_self_restriction(cluster: &Cluster, user: Option<&str>, shares: &[Share], findings: &mut Findings) {
+    let Some(share) = shares.first() else {
+        return findings.warn("policy self-restriction: not checked, since there is no Share to check it with");
+    };
+    match try_to_change(cluster, user, share).await {
+        Ok(_) => findings.warn(
+            "policy self-restriction: the operator's ServiceAccount may change specs and labels of Shares. Install the \
+             chart with selfRestriction.enabled, or deploy/manifests, and do not bind the ServiceAccount to further roles",
+        ),
+        Err(kube::Error::Api(status)) if status.message.contains("ValidatingAdmissionPolicy") => {
+            findings.ok("policy self-restriction: in force for the operator");
+        }
+        Err(kube::Error::Api(status)) if status.message.contains("cannot impersonate") => {
+            findings.warn("policy self-restriction: not checked, since you may not impersonate the operator");
+        }
+        Err(kube::Error::Api(status)) if status.code == 403 => {
+            findings.ok("policy self-restriction: the operator may not change this Share at all");
+        }
+        Err(error) => findings.warn(format!("policy self-restriction: cannot be checked ({error})")),
+    }
+}
+
+async fn try_to_change(cluster: &Cluster, user: Option<&str>, share: &Share) -> Result<Value, kube::Error> {
+    let change = json!({ "metadata": { "labels": { FINALIZER: "checked-by-doctor" } } });
+    let params = PatchParams { dry_run: true, ..PatchParams::default() };
+    let path = Share::url_path(&(), share.namespace().as_deref());
+    let built = Request::new(path).patch(&share.name_any(), &params, &Patch::Merge(change));
+    let mut request = built.map_err(kube::Error::BuildRequest)?;
+    request.extensions_mut().insert("patch");
+    if let Some(Ok(user)) = user.map(HeaderValue::from_str) {
+        request.headers_mut().insert(IMPERSONATE, user);
+    }
+    cluster.kube.request(request).await
+}
