@@ -524,7 +524,12 @@ fn doctor_rights(world: &World) {
     let ran = cfshare(&scene, &["doctor", "--service-account", &whose]);
     assert_eq!(ran.code, 1, "{}", ran.out);
     let line = ran.out.lines().find(|line| line.starts_with("fail  rights: the operator may not ")).expect("a line");
-    for right in ["watch shares in ", "patch shares/status in ", "get secrets cloudflare-credentials in ", "get leases cfshare in "] {
+    for right in [
+        "watch shares in ",
+        "patch shares/status in ",
+        "get secrets cloudflare-credentials in ",
+        "get leases cfshare in ",
+    ] {
         assert!(line.contains(right), "{line}");
     }
     scene.apply(&format!(
