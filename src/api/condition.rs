@@ -78,9 +78,9 @@ vocabulary! {
         /// The share at Cloudflare is for an organization and the manifest for single accounts, or the other way round.
         /// Cloudflare fixes that when a share is created: change the manifest, or name another share.
         TargetMismatch,
-        /// The Secret with the credentials is missing, or does not have either `apiToken` or `email` and `apiKey`, or its
-        /// name is not in the chart's `secretNames`: the message says which. Create it in this namespace, or set
-        /// `credentialsRef`.
+        /// The Secret with the credentials is missing, or does not have either `apiToken` or `email` and `apiKey`, or a value
+        /// in it cannot be a credential, or its name is not in the chart's `secretNames`: the message says which. Create
+        /// or correct it in this namespace, or set `credentialsRef`.
         CredentialsNotFound,
         /// Cloudflare refuses the credentials, or they lack a permission: renew the Secret or extend the token. Tried again
         /// by itself.

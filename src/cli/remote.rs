@@ -1,6 +1,7 @@
 //! How the commands read Cloudflare: as whom, how fast, and each list to its end.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
+use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,9 +11,11 @@ use clap::Args;
 use tokio::sync::Mutex;
 
 use crate::cloudflare::{
-    self, Client, Credential, Error, ErrorClass, ExcludedRecipient, Include, Recipient, Reply, Share, ShareQuery,
+    self, Client, Credential, CredentialError, Error, ErrorClass, ExcludedRecipient, Include, Names, Recipient, Reply,
+    Share, ShareQuery,
 };
 use crate::core::id::{AccountId, ShareId};
+use crate::core::left::{Sent, Told};
 use crate::core::pace::{Class, Pace, Rate};
 use crate::operator::{Clock, FULL_PAGE, Known, live, read_pages};
 
@@ -70,31 +73,22 @@ fn product_comment(name: &str) -> String {
     name.chars().filter(|c| c.is_ascii_alphanumeric() || "-_.: ".contains(*c)).take(80).collect()
 }
 
-const TOKEN: &str = "CLOUDFLARE_API_TOKEN";
-const EMAIL: &str = "CLOUDFLARE_EMAIL";
-const KEY: &str = "CLOUDFLARE_API_KEY";
+/// A credential's parts in the environment.
+const VARIABLES: Names = Names { token: "CLOUDFLARE_API_TOKEN", email: "CLOUDFLARE_EMAIL", key: "CLOUDFLARE_API_KEY" };
 
 /// What to say where there is no credential at all.
 pub const NO_CREDENTIAL: &str = "set CLOUDFLARE_API_TOKEN, or CLOUDFLARE_EMAIL and CLOUDFLARE_API_KEY";
 
 /// The credential that the environment gives, if it gives one.
 pub fn credential_of_environment() -> anyhow::Result<Option<Known>> {
-    credential_of(|name| std::env::var(name).ok().filter(|value| !value.trim().is_empty()))
+    credential_of(|name| std::env::var_os(name).map(OsStringExt::into_vec))
 }
 
-fn credential_of(variable: impl Fn(&str) -> Option<String>) -> anyhow::Result<Option<Known>> {
-    let data: BTreeMap<String, Vec<u8>> = match (variable(TOKEN), variable(EMAIL), variable(KEY)) {
-        (None, None, None) => return Ok(None),
-        (Some(token), None, None) => [("apiToken".to_owned(), token.into_bytes())].into(),
-        (None, Some(email), Some(key)) => {
-            [("email".to_owned(), email.into_bytes()), ("apiKey".to_owned(), key.into_bytes())].into()
-        }
-        (Some(_), _, _) => anyhow::bail!("{TOKEN} is set beside {EMAIL} or {KEY}: unset one kind"),
-        (None, Some(_), None) => anyhow::bail!("{EMAIL} is set without {KEY}: set both, or {TOKEN} alone"),
-        (None, None, Some(_)) => anyhow::bail!("{KEY} is set without {EMAIL}: set both, or {TOKEN} alone"),
-    };
-    let Ok(credential) = Credential::from_secret(&data) else {
-        anyhow::bail!("the credential in the environment holds a control character: copy it again from Cloudflare");
+fn credential_of(variable: impl Fn(&str) -> Option<Vec<u8>>) -> anyhow::Result<Option<Known>> {
+    let credential = match Credential::read(&VARIABLES, variable) {
+        Ok(credential) => credential,
+        Err(CredentialError::Missing(..)) => return Ok(None),
+        Err(error) => anyhow::bail!("the environment cannot be used: {error}"),
     };
     let fingerprint = credential.fingerprint();
     Ok(Some(Known { credential: Arc::new(credential), fingerprint }))
@@ -162,9 +156,9 @@ impl Remote {
     {
         let mut attempt = 1;
         loop {
-            self.turn().await;
+            let sent = self.turn().await;
             let outcome = call().await;
-            self.heed(&outcome).await;
+            self.heed(sent, &outcome).await;
             let error = match outcome {
                 Ok(reply) => return Ok(reply),
                 Err(error) => error,
@@ -184,15 +178,16 @@ impl Remote {
         }
     }
 
-    async fn turn(&self) {
+    async fn turn(&self) -> Sent {
         let mut pace = self.pace.lock().await;
         while !pace.ask(&(), "", Class::Poll, 1, Clock::SYSTEM.now()) {
             tokio::time::sleep(Duration::from_millis(100)).await;
             pace.due(Clock::SYSTEM.now());
         }
+        pace.send(&())
     }
 
-    async fn heed<T>(&self, outcome: &Result<Reply<T>, Error>) {
+    async fn heed<T>(&self, sent: Sent, outcome: &Result<Reply<T>, Error>) {
         let mut pace = self.pace.lock().await;
         pace.done();
         let meta = match outcome {
@@ -200,7 +195,8 @@ impl Remote {
             Err(error) => error.meta(),
         };
         if let Some(limits) = meta.map(|meta| meta.limits) {
-            pace.heed(limits.remaining, limits.reset, limits.retry_after, Clock::SYSTEM.now());
+            let told = Told { remaining: limits.remaining, reset: limits.reset };
+            pace.heed(sent, told, limits.retry_after, Clock::SYSTEM.now());
         }
     }
 }
@@ -228,20 +224,35 @@ mod tests {
     use super::*;
 
     fn of(set: &[(&str, &str)]) -> Result<bool, String> {
-        let variable = |name: &str| set.iter().find(|(key, _)| *key == name).map(|(_, value)| value.to_string());
+        let variable =
+            |name: &str| set.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_bytes().to_vec());
         credential_of(variable).map(|known| known.is_some()).map_err(|error| error.to_string())
     }
+
+    const TOKEN: &str = VARIABLES.token;
+    const EMAIL: &str = VARIABLES.email;
+    const KEY: &str = VARIABLES.key;
 
     #[test]
     fn the_environment_gives_one_kind_of_credential_or_none() {
         assert_eq!(of(&[]), Ok(false));
+        assert_eq!(of(&[(TOKEN, ""), (EMAIL, " "), (KEY, "\n")]), Ok(false));
         assert_eq!(of(&[(TOKEN, "canary-1\n")]), Ok(true));
-        assert_eq!(of(&[(EMAIL, "a@example.com"), (KEY, "canary-2")]), Ok(true));
-        for set in [&[(TOKEN, "canary"), (KEY, "canary")][..], &[(EMAIL, "canary")], &[(KEY, "canary")]] {
+        assert_eq!(of(&[(TOKEN, "canary-1"), (EMAIL, ""), (KEY, "")]), Ok(true));
+        assert_eq!(of(&[(TOKEN, "canary-1"), (KEY, "can ary")]), Ok(true));
+        assert_eq!(of(&[(TOKEN, ""), (EMAIL, "a@example.com"), (KEY, "canary-2")]), Ok(true));
+        for set in [&[(EMAIL, "canary")][..], &[(KEY, "canary")]] {
             let error = of(set).unwrap_err();
             assert!(error.contains(KEY) && error.contains(": ") && !error.contains("canary"), "{error}");
         }
-        let error = of(&[(TOKEN, "can\u{7}ary")]).unwrap_err();
-        assert!(error.contains("copy it again"), "{error}");
+        for (value, kind) in [
+            ("can\u{7}ary", "control character"),
+            ("canary ", "blanks"),
+            ("\"canary\"", "quotation marks"),
+            ("Bearer canary", "Bearer"),
+        ] {
+            let error = of(&[(TOKEN, value)]).unwrap_err();
+            assert!(error.contains(TOKEN) && error.contains(kind) && !error.contains("canary"), "{error}");
+        }
     }
 }

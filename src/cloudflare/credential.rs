@@ -7,9 +7,16 @@ use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, InvalidHea
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
-const TOKEN: &str = "apiToken";
-const EMAIL: &str = "email";
-const KEY: &str = "apiKey";
+/// What the parts of a credential are called where they are kept.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Names {
+    pub token: &'static str,
+    pub email: &'static str,
+    pub key: &'static str,
+}
+
+/// Their names in a Secret.
+pub const SECRET: Names = Names { token: "apiToken", email: "email", key: "apiKey" };
 
 /// What is shorter is no secret, and removing it would tear other words apart.
 const SHORTEST_SECRET: usize = 8;
@@ -21,39 +28,45 @@ pub enum Credential {
     Key { email: String, key: SecretString },
 }
 
-/// What is wrong with a Secret, without a word of what is in it.
+/// What is wrong with a credential, without a word of what is in it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CredentialError {
-    #[error("it holds neither {TOKEN} nor {EMAIL} and {KEY}: write one of the two into it")]
-    Missing,
-    #[error("it holds both {TOKEN} and {EMAIL} or {KEY}: keep one kind")]
-    Both,
-    #[error("it holds {0} without {1}: add that, or have {TOKEN} alone")]
-    Half(&'static str, &'static str),
-    #[error("{0} in it is empty: write the credential there")]
-    Empty(&'static str),
-    #[error("{0} in it is not UTF-8 text: write it anew")]
+    #[error("it holds neither {0} nor {1} and {2}, or they are empty: add {0}, or both {1} and {2}")]
+    Missing(&'static str, &'static str, &'static str),
+    #[error("it holds {0} without {1}: add that, or use {2} alone")]
+    Half(&'static str, &'static str, &'static str),
+    #[error("{0} is not UTF-8 text: copy it from Cloudflare again")]
     NotText(&'static str),
-    #[error("{0} in it holds a control character, such as a line break in the middle: write it anew")]
+    #[error("{0} contains a control character, such as a line break in the middle: copy it from Cloudflare again")]
     Control(&'static str),
+    #[error("{0} begins with `Bearer `: store the token alone, cfshare adds that word")]
+    Bearer(&'static str),
+    #[error("{0} contains quotation marks: store the value without them")]
+    Quoted(&'static str),
+    #[error("{0} contains blanks: store the value without any before, in or after it")]
+    Blank(&'static str),
+    #[error("{0} contains characters outside ASCII, which Cloudflare never uses: copy it from Cloudflare again")]
+    NotAscii(&'static str),
 }
 
 impl Credential {
     pub fn from_secret(data: &BTreeMap<String, Vec<u8>>) -> Result<Credential, CredentialError> {
-        let value = |key: &'static str| data.get(key).map(|bytes| text(key, bytes)).transpose();
-        let held = |key| data.contains_key(key);
-        match (held(TOKEN), held(EMAIL), held(KEY)) {
-            (true, false, false) => {}
-            (false, true, true) => {}
-            (true, _, _) => return Err(CredentialError::Both),
-            (false, true, false) => return Err(CredentialError::Half(EMAIL, KEY)),
-            (false, false, true) => return Err(CredentialError::Half(KEY, EMAIL)),
-            (false, false, false) => return Err(CredentialError::Missing),
+        Credential::read(&SECRET, |name| data.get(name).cloned())
+    }
+
+    /// The credential whose parts have these names. An empty part is absent, and a token wins over the pair.
+    pub fn read(names: &Names, part: impl Fn(&str) -> Option<Vec<u8>>) -> Result<Credential, CredentialError> {
+        let held = |name| part(name).filter(|bytes| !bytes.trim_ascii().is_empty());
+        if let Some(token) = held(names.token) {
+            return Ok(Credential::Token(text(names.token, &token)?.into()));
         }
-        match (value(TOKEN)?, value(EMAIL)?, value(KEY)?) {
-            (Some(token), _, _) => Ok(Credential::Token(token.into())),
-            (None, Some(email), Some(key)) => Ok(Credential::Key { email: email.to_owned(), key: key.into() }),
-            (None, _, _) => Err(CredentialError::Missing),
+        match (held(names.email), held(names.key)) {
+            (Some(email), Some(key)) => {
+                Ok(Credential::Key { email: text(names.email, &email)?.to_owned(), key: text(names.key, &key)?.into() })
+            }
+            (Some(_), None) => Err(CredentialError::Half(names.email, names.key, names.token)),
+            (None, Some(_)) => Err(CredentialError::Half(names.key, names.email, names.token)),
+            (None, None) => Err(CredentialError::Missing(names.token, names.email, names.key)),
         }
     }
 
@@ -112,13 +125,23 @@ impl Credential {
     }
 }
 
-fn text<'a>(key: &'static str, bytes: &'a [u8]) -> Result<&'a str, CredentialError> {
-    let text = std::str::from_utf8(bytes).map_err(|_| CredentialError::NotText(key))?;
+/// The value without line breaks at its end, which editors and `echo` add. Whatever else Cloudflare would not
+/// recognize is an error: it would answer with a refusal that names another cause.
+fn text<'a>(name: &'static str, bytes: &'a [u8]) -> Result<&'a str, CredentialError> {
+    let text = std::str::from_utf8(bytes).map_err(|_| CredentialError::NotText(name))?;
     let text = text.trim_end_matches(['\n', '\r']);
-    if text.trim().is_empty() {
-        Err(CredentialError::Empty(key))
+    let bare = text.trim_start_matches(['"', '\'', ' ', '\t']);
+    let is_blank = |c: char| c == ' ' || c == '\t' || (c.is_whitespace() && !c.is_control());
+    if bare.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("bearer ")) {
+        Err(CredentialError::Bearer(name))
+    } else if text.contains(['"', '\'', '`', '\u{201c}', '\u{201d}', '\u{2018}', '\u{2019}']) {
+        Err(CredentialError::Quoted(name))
+    } else if text.contains(is_blank) {
+        Err(CredentialError::Blank(name))
     } else if text.chars().any(char::is_control) {
-        Err(CredentialError::Control(key))
+        Err(CredentialError::Control(name))
+    } else if !text.is_ascii() {
+        Err(CredentialError::NotAscii(name))
     } else {
         Ok(text)
     }
@@ -177,24 +200,53 @@ mod tests {
     }
 
     #[test]
-    fn an_unusable_secret_is_explained_by_key() {
+    fn an_unusable_secret_is_explained_by_key_and_kind() {
         use CredentialError::*;
-        type Data = &'static [(&'static str, &'static [u8])];
-        let cases: [(Data, CredentialError); 9] = [
-            (&[], Missing),
-            (&[("token", b"x")], Missing),
-            (&[("apiToken", b"x"), ("email", b"y"), ("apiKey", b"z")], Both),
-            (&[("apiToken", b"x"), ("email", b"y")], Both),
-            (&[("email", b"y")], Half(EMAIL, KEY)),
-            (&[("apiKey", b"z")], Half(KEY, EMAIL)),
-            (&[("apiToken", b" \n")], Empty(TOKEN)),
-            (&[("apiToken", b"\xff\xfe")], NotText(TOKEN)),
-            (&[("apiToken", b"a\r\nX-Evil: 1")], Control(TOKEN)),
+        let missing = || Missing("apiToken", "email", "apiKey");
+        let cases: [(&[(&str, &[u8])], CredentialError); 27] = [
+            (&[], missing()),
+            (&[("token", b"x")], missing()),
+            (&[("apiToken", b" \n")], missing()),
+            (&[("apiToken", b""), ("email", b""), ("apiKey", b"\r\n")], missing()),
+            (&[("email", b"y")], Half("email", "apiKey", "apiToken")),
+            (&[("email", b"y"), ("apiKey", b"")], Half("email", "apiKey", "apiToken")),
+            (&[("apiKey", b"z")], Half("apiKey", "email", "apiToken")),
+            (&[("apiToken", b" tok")], Blank("apiToken")),
+            (&[("apiToken", b"tok ")], Blank("apiToken")),
+            (&[("apiToken", b"tok \n")], Blank("apiToken")),
+            (&[("apiToken", b"\ttok")], Blank("apiToken")),
+            (&[("apiToken", b"to k")], Blank("apiToken")),
+            (&[("apiToken", "tok\u{a0}".as_bytes())], Blank("apiToken")),
+            (&[("apiToken", b"\"tok\"")], Quoted("apiToken")),
+            (&[("apiToken", b"'tok'\n")], Quoted("apiToken")),
+            (&[("apiToken", b"tok\"")], Quoted("apiToken")),
+            (&[("apiToken", "\u{201c}tok\u{201d}".as_bytes())], Quoted("apiToken")),
+            (&[("apiToken", b"Bearer tok")], Bearer("apiToken")),
+            (&[("apiToken", b" bearer tok\n")], Bearer("apiToken")),
+            (&[("apiToken", b"\"Bearer tok\"")], Bearer("apiToken")),
+            (&[("apiToken", b"\xff\xfe")], NotText("apiToken")),
+            (&[("apiToken", "t\u{f6}k".as_bytes())], NotAscii("apiToken")),
+            (&[("apiToken", "\u{feff}tok".as_bytes())], NotAscii("apiToken")),
+            (&[("apiToken", b"a\r\nX-Evil:1")], Control("apiToken")),
+            (&[("apiToken", b"\r\ntok")], Control("apiToken")),
+            (&[("email", b"me@example.com"), ("apiKey", b" k")], Blank("apiKey")),
+            (&[("email", b"<me@example.com>\""), ("apiKey", b"k")], Quoted("email")),
         ];
         for (data, error) in cases {
-            assert_eq!(read(data).unwrap_err(), error);
+            assert_eq!(read(data).unwrap_err(), error, "{data:?}");
         }
-        assert_eq!(Half(EMAIL, KEY).to_string(), "it holds email without apiKey: add that, or have apiToken alone");
+        let half = Half("email", "apiKey", "apiToken").to_string();
+        assert_eq!(half, "it holds email without apiKey: add that, or use apiToken alone");
+    }
+
+    #[test]
+    fn an_empty_part_is_absent_and_a_token_wins_over_the_pair() {
+        let token = |pairs: &[(&str, &[u8])]| header(&read(pairs).unwrap(), "authorization");
+        assert_eq!(token(&[("apiToken", b"x"), ("email", b"y"), ("apiKey", b"z")]), "Bearer x");
+        assert_eq!(token(&[("apiToken", b"x"), ("email", b""), ("apiKey", b"")]), "Bearer x");
+        assert_eq!(token(&[("apiToken", b"x\r\n"), ("email", b"not used")]), "Bearer x");
+        let pair = read(&[("apiToken", b"\n"), ("email", b"y"), ("apiKey", b"z")]).unwrap();
+        assert_eq!(header(&pair, "x-auth-key"), "z");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::{ApiError, Error, Meta, clean};
 
 const NO_CONTENT: u16 = 204;
 const MAX_ERRORS: usize = 100;
+const MAX_CHAIN: usize = 10;
 
 /// One page of a list.
 #[derive(Debug, Clone, PartialEq)]
@@ -128,13 +129,20 @@ fn errors(said: &Value) -> Vec<ApiError> {
 
 fn api_error(entry: &Value) -> ApiError {
     let text = |value: &Value| value.as_str().map(|text| clean(text, MAX_TEXT));
-    let code = &entry["code"];
+    let links = entry["error_chain"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let link = |link: &Value| (code(link), text(&link["message"]).or_else(|| text(link)).unwrap_or_default());
     ApiError {
-        code: code.as_i64().or_else(|| code.as_str()?.parse().ok()).unwrap_or(0),
+        code: code(entry),
         message: text(&entry["message"]).or_else(|| text(entry)).unwrap_or_default(),
         pointer: text(&entry["source"]["pointer"]),
         documentation_url: text(&entry["documentation_url"]),
+        chain: links.iter().take(MAX_CHAIN).map(link).collect(),
     }
+}
+
+fn code(entry: &Value) -> i64 {
+    let code = &entry["code"];
+    code.as_i64().or_else(|| code.as_str()?.parse().ok()).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -228,6 +236,26 @@ mod tests {
             let body = format!(r#"{{"success":false,"errors":{odd}}}"#);
             assert!(share(400, &body).unwrap_err().errors().is_empty());
         }
+    }
+
+    #[test]
+    fn what_lies_behind_a_refusal_is_kept_in_whatever_form_it_comes() {
+        let refusal = |chain: &str| {
+            let body = format!(
+                r#"{{"success":false,"errors":[{{"code":6003,"message":"Invalid request headers","error_chain":{chain}}}]}}"#
+            );
+            share(400, &body).unwrap_err()
+        };
+        let error = refusal(r#"[{"code":"6111","message":"Invalid format\u001b[1m for Authorization header"}]"#);
+        assert_eq!(error.errors()[0].chain, [(6111, "Invalid format for Authorization header".to_owned())]);
+        for odd in ["null", "{}", "7", "\"x\"", "[]"] {
+            assert!(refusal(odd).errors()[0].chain.is_empty(), "{odd}");
+        }
+        let odd = refusal(r#"["text", null, {"message":7}, {"code":1e99}]"#);
+        assert_eq!(odd.errors()[0].chain[0], (0, "text".to_owned()));
+        assert_eq!(odd.errors()[0].chain[1..], vec![(0, String::new()); 3]);
+        let long = refusal(&format!("[{}]", vec![format!("{{\"message\":\"{}\"}}", "x".repeat(5000)); 500].join(",")));
+        assert!(long.to_string().chars().count() < 1500, "{long}");
     }
 
     #[test]

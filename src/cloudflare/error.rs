@@ -29,6 +29,8 @@ pub struct ApiError {
     /// Which part of the request is meant, as a JSON pointer.
     pub pointer: Option<String>,
     pub documentation_url: Option<String>,
+    /// What lies behind it, by code and text.
+    pub chain: Vec<(i64, String)>,
 }
 
 /// Whether a changing call that failed may have changed something.
@@ -61,7 +63,9 @@ pub enum ErrorClass {
 
 const NOT_FOUND: i64 = 1004;
 const NO_ROUTE: [i64; 2] = [7000, 7003];
-const NO_CREDENTIAL: i64 = 9106;
+/// With status 400: no credential, one of a form that cannot be one, or one that nobody knows. Of all headers that we
+/// send only the credential's come from elsewhere, so "invalid request headers" (6003) is about it.
+const BAD_CREDENTIAL: [i64; 5] = [9106, 9109, 10000, 6003, 6111];
 const LIMITERS: [i64; 2] = [10100, 971];
 
 impl Error {
@@ -89,7 +93,8 @@ impl Error {
     }
 
     fn says(&self, codes: &[i64]) -> bool {
-        self.errors().iter().any(|error| codes.contains(&error.code))
+        let chained = |error: &ApiError| error.chain.iter().any(|(code, _)| codes.contains(code));
+        self.errors().iter().any(|error| codes.contains(&error.code) || chained(error))
     }
 
     pub fn write_outcome(&self) -> WriteOutcome {
@@ -115,7 +120,7 @@ impl Error {
                 429 => ErrorClass::Throttled,
                 _ if self.says(&LIMITERS) => ErrorClass::Throttled,
                 401 | 403 => ErrorClass::Denied,
-                400 if self.says(&[NO_CREDENTIAL]) => ErrorClass::Denied,
+                400 if self.says(&BAD_CREDENTIAL) => ErrorClass::Denied,
                 404 if self.says(&[NOT_FOUND]) => ErrorClass::Gone,
                 404 if self.says(&NO_ROUTE) => ErrorClass::Rejected,
                 404 | 408 => ErrorClass::Retry,
@@ -160,6 +165,9 @@ impl fmt::Display for Error {
 impl fmt::Display for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "code {} {}", self.code, clean(&self.message, MAX_TEXT))?;
+        for (code, message) in self.chain.iter().take(MAX_SHOWN) {
+            write!(f, ", because of code {code} {}", clean(message, MAX_TEXT))?;
+        }
         match &self.pointer {
             Some(pointer) => write!(f, " at {}", clean(pointer, MAX_TEXT)),
             None => Ok(()),
@@ -183,8 +191,20 @@ mod tests {
             message: "no".into(),
             pointer: None,
             documentation_url: None,
+            chain: Vec::new(),
         });
         Error::Answered { status, errors: errors.collect(), meta: meta(status) }
+    }
+
+    fn chained(status: u16, code: i64, behind: i64) -> Error {
+        let error = ApiError {
+            code,
+            message: "no".into(),
+            pointer: None,
+            documentation_url: None,
+            chain: vec![(behind, "bad\u{1b}[31m header\n".into())],
+        };
+        Error::Answered { status, errors: vec![error], meta: meta(status) }
     }
 
     fn garbled(status: u16) -> Error {
@@ -202,6 +222,13 @@ mod tests {
             (answered(400, &[7003]), Refused, Rejected),
             (answered(400, &[7000]), Refused, Rejected),
             (answered(400, &[9106]), Refused, Denied),
+            (answered(400, &[6003]), Refused, Denied),
+            (answered(400, &[6111]), Refused, Denied),
+            (answered(400, &[10000]), Refused, Denied),
+            (answered(400, &[9109]), Refused, Denied),
+            (chained(400, 1, 6111), Refused, Denied),
+            (chained(422, 1, 6111), Refused, Rejected),
+            (answered(401, &[]), Ambiguous, Denied),
             (answered(401, &[10000]), Refused, Denied),
             (answered(403, &[10000]), Refused, Denied),
             (answered(403, &[9109]), Refused, Denied),
@@ -252,6 +279,10 @@ mod tests {
         assert_eq!(
             answered(400, &[1, 2, 3, 4, 5]).to_string(),
             "cloudflare answered 400: code 1 no; code 2 no; code 3 no; and 2 more (ray 8f1b-FRA)"
+        );
+        assert_eq!(
+            chained(400, 6003, 6111).to_string(),
+            "cloudflare answered 400: code 6003 no, because of code 6111 bad header  (ray 8f1b-FRA)"
         );
         assert_eq!(garbled(502).to_string(), "the answer with status 502 cannot be used: html (ray 8f1b-FRA)");
         let error = Error::NotSent { cause: "dns\n\u{202e}error".into() };

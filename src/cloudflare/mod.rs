@@ -19,7 +19,7 @@ mod wire;
 mod words;
 
 pub use client::{Client, Reply};
-pub use credential::{Credential, CredentialError, Fingerprint};
+pub use credential::{Credential, CredentialError, Fingerprint, Names};
 pub use envelope::Page;
 pub use error::{ApiError, Error, ErrorClass, WriteOutcome};
 pub use meta::{Limits, Meta};

@@ -7,6 +7,7 @@ pub mod create;
 pub mod gone;
 pub mod guard;
 pub mod id;
+pub mod left;
 pub mod meta;
 pub mod pace;
 pub mod row;

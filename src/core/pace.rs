@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::Hash;
 use std::time::Duration;
 
+use super::left::{Left, Sent, Told};
 use super::time::At;
 
 /// How soon a reservation that nobody uses goes back.
@@ -44,20 +45,15 @@ pub struct Pace<K> {
     tokens: f64,
     filled_at: At,
     closed_until: At,
-    left: Option<Left>,
+    left: Left,
     in_flight: usize,
     waiting: BTreeMap<Class, Turns<K>>,
     /// In which class each caller waits.
     classes: HashMap<K, Class>,
     reserved: HashMap<K, (u32, At)>,
+    /// Calls that were granted to each caller and that it has not sent yet.
+    granted: HashMap<K, u32>,
     passed_over: u32,
-}
-
-/// What Cloudflare said is left, less what was spent since.
-#[derive(Debug, Clone, Copy)]
-struct Left {
-    calls: f64,
-    until: At,
 }
 
 /// Those of one class that wait: round robin over namespaces.
@@ -122,11 +118,12 @@ impl<K: Clone + Eq + Hash> Pace<K> {
             tokens: f64::from(tokens.min(rate.burst)),
             filled_at: now,
             closed_until: At::default(),
-            left: None,
+            left: Left::default(),
             in_flight: 0,
             waiting: BTreeMap::new(),
             classes: HashMap::new(),
             reserved: HashMap::new(),
+            granted: HashMap::new(),
             passed_over: 0,
         }
     }
@@ -138,7 +135,7 @@ impl<K: Clone + Eq + Hash> Pace<K> {
         let expired: Vec<K> =
             self.reserved.iter().filter(|(_, (_, end))| *end <= now).map(|(k, _)| k.clone()).collect();
         for key in expired {
-            self.release(&key);
+            self.unreserve(&key);
         }
     }
 
@@ -146,22 +143,14 @@ impl<K: Clone + Eq + Hash> Pace<K> {
         now >= self.closed_until && self.in_flight + self.reserved.len() < self.rate.concurrency
     }
 
-    /// Whether so many calls may be spent. Where Cloudflare said that none are left, one caller tries when some should
-    /// be again, and its answer tells.
     fn affords(&self, calls: u32, now: At) -> bool {
-        let left = match self.left {
-            None => true,
-            Some(left) if left.calls < 1.0 => now >= left.until && self.in_flight + self.reserved.len() == 0,
-            Some(left) => now >= left.until || left.calls >= f64::from(calls),
-        };
-        left && self.tokens >= f64::from(calls)
+        let idle = self.in_flight + self.reserved.len() == 0;
+        self.left.affords(calls, idle, now) && self.tokens >= f64::from(calls)
     }
 
     fn take(&mut self, calls: u32) {
         self.tokens -= f64::from(calls);
-        if let Some(left) = &mut self.left {
-            left.calls = (left.calls - f64::from(calls)).max(0.0);
-        }
+        self.left.take(calls);
     }
 
     /// Whether the key may make so many calls now. If not it is queued, once, and named by `due` when its turn comes.
@@ -182,19 +171,20 @@ impl<K: Clone + Eq + Hash> Pace<K> {
                 if reserved > calls {
                     self.reserved.insert(key.clone(), (reserved - calls, end));
                 }
-                self.in_flight += 1;
-                return true;
+                return self.grant(key, calls);
             }
             self.give_back(reserved);
             if self.affords(calls, now) {
-                return self.spend(calls);
+                self.take(calls);
+                return self.grant(key, calls);
             }
         }
         let first =
             self.waiting.iter().find(|(_, turns)| !turns.is_empty()).is_none_or(|(waiting, _)| class < *waiting);
         if first && self.open(now) && self.affords(calls, now) {
             self.unqueue(key);
-            return self.spend(calls);
+            self.take(calls);
+            return self.grant(key, calls);
         }
         match self.classes.get(key) {
             Some(waits) if *waits <= class => {}
@@ -218,8 +208,13 @@ impl<K: Clone + Eq + Hash> Pace<K> {
         }
     }
 
-    /// What is set aside for the key and it did not need goes back.
+    /// The key makes no more calls now: what is set aside for it goes back.
     pub fn release(&mut self, key: &K) {
+        self.granted.remove(key);
+        self.unreserve(key);
+    }
+
+    fn unreserve(&mut self, key: &K) {
         if let Some((calls, _)) = self.reserved.remove(key) {
             self.give_back(calls);
         }
@@ -227,15 +222,21 @@ impl<K: Clone + Eq + Hash> Pace<K> {
 
     fn give_back(&mut self, calls: u32) {
         self.tokens += f64::from(calls);
-        if let Some(left) = &mut self.left {
-            left.calls += f64::from(calls);
-        }
+        self.left.give_back(calls);
     }
 
-    fn spend(&mut self, calls: u32) -> bool {
-        self.take(calls);
+    fn grant(&mut self, key: &K, calls: u32) -> bool {
+        *self.granted.entry(key.clone()).or_default() += calls;
         self.in_flight += 1;
         true
+    }
+
+    /// One of the key's calls leaves. Its number comes back with its answer.
+    pub fn send(&mut self, key: &K) -> Sent {
+        if let Some(calls) = self.granted.get_mut(key) {
+            *calls = calls.saturating_sub(1);
+        }
+        self.left.send()
     }
 
     /// A granted turn has ended.
@@ -265,21 +266,12 @@ impl<K: Clone + Eq + Hash> Pace<K> {
         due
     }
 
-    /// What an answer told of the limit: others spend from it too, so it corrects only downward.
-    pub fn heed(&mut self, remaining: Option<u64>, reset: Option<Duration>, retry_after: Option<Duration>, now: At) {
+    /// Learns from the answer to a call how many more are welcome.
+    pub fn heed(&mut self, call: Sent, told: Told, retry_after: Option<Duration>, now: At) {
         self.refill(now);
-        if let Some(remaining) = remaining {
-            // Other calls that are on their way may not be counted in it yet.
-            let others = self.in_flight.saturating_sub(1) as u64;
-            let calls = remaining.saturating_sub(others) as f64;
-            let until = now.plus(reset.unwrap_or(Duration::from_secs(1)));
-            self.tokens = self.tokens.min(calls);
-            // Answers overtake each other: an older one does not raise what a newer one said.
-            self.left = Some(match self.left.filter(|left| now < left.until) {
-                Some(left) => Left { calls: calls.min(left.calls), until: until.max(left.until) },
-                None => Left { calls, until },
-            });
-        }
+        let reserved = self.reserved.values().map(|(calls, _)| *calls);
+        let promised = self.granted.values().copied().chain(reserved).fold(0, u32::saturating_add);
+        self.left.learn(call, told, promised, now);
         if let Some(wait) = retry_after {
             self.close(now.plus(wait));
         }
@@ -328,6 +320,10 @@ mod tests {
 
     fn at(seconds: i64) -> At {
         At(seconds * 1000)
+    }
+
+    fn told(remaining: u64, reset: Option<u64>) -> Told {
+        Told { remaining: Some(remaining), reset: reset.map(Duration::from_secs) }
     }
 
     #[test]
@@ -423,7 +419,8 @@ mod tests {
     #[test]
     fn retry_after_closes_for_everybody_and_nothing_passes_before() {
         let mut pace = Pace::new(RATE, 240, at(0));
-        pace.heed(None, None, Some(Duration::from_secs(300)), at(0));
+        let call = pace.send(&0);
+        pace.heed(call, Told::default(), Some(Duration::from_secs(300)), at(0));
         assert!(!pace.ask(&1, "a", Class::Edit, 1, at(299)));
         assert!(pace.due(at(299)).is_empty());
         assert_eq!(pace.due(at(300)), vec![1]);
@@ -432,10 +429,12 @@ mod tests {
     #[test]
     fn calls_on_their_way_are_taken_off_what_is_left() {
         let mut pace = Pace::new(RATE, 240, at(0));
+        let mut calls = Vec::new();
         for key in 0..5 {
             assert!(pace.ask(&key, "a", Class::Edit, 1, at(0)));
+            calls.push(pace.send(&key));
         }
-        pace.heed(Some(5), None, None, at(0));
+        pace.heed(calls[0], told(5, None), None, at(0));
         assert!(pace.ask(&5, "a", Class::Edit, 1, at(0)));
         assert!(!pace.ask(&6, "a", Class::Edit, 1, at(0)));
     }
@@ -444,7 +443,8 @@ mod tests {
     fn when_none_are_left_one_caller_tries_after_the_reset() {
         let mut pace = Pace::new(RATE, 240, at(0));
         assert!(pace.ask(&0, "a", Class::Edit, 1, at(0)));
-        pace.heed(Some(0), Some(Duration::from_secs(10)), None, at(0));
+        let call = pace.send(&0);
+        pace.heed(call, told(0, Some(10)), None, at(0));
         pace.done();
         for key in 1..4 {
             assert!(!pace.ask(&key, "a", Class::Edit, 2, at(9)));
@@ -453,7 +453,9 @@ mod tests {
         assert_eq!(pace.due(at(10)), vec![1], "one tries");
         assert!(pace.ask(&1, "a", Class::Edit, 2, at(10)));
         assert!(pace.due(at(10)).is_empty());
-        pace.heed(Some(100), Some(Duration::from_secs(10)), None, at(10));
+        pace.send(&1);
+        let call = pace.send(&1);
+        pace.heed(call, told(100, Some(10)), None, at(10));
         pace.done();
         assert_eq!(pace.due(at(10)), vec![2, 3]);
     }
@@ -461,9 +463,64 @@ mod tests {
     #[test]
     fn a_refused_credential_does_not_count_calls_it_never_made() {
         let mut pace = Pace::new(RATE, 240, at(0));
-        pace.heed(Some(2), Some(Duration::from_secs(30)), None, at(0));
+        let call = pace.send(&0);
+        pace.heed(call, told(2, Some(30)), None, at(0));
         assert!(pace.ask(&1, "a", Class::Edit, 1, at(0)));
         assert!(pace.ask(&2, "a", Class::Edit, 1, at(0)));
         assert!(!pace.ask(&3, "a", Class::Edit, 1, at(0)));
+    }
+
+    #[test]
+    fn calls_that_are_set_aside_or_granted_and_not_sent_count_as_spent() {
+        let mut pace = Pace::new(RATE, 240, at(0));
+        assert!(pace.ask(&1, "a", Class::Edit, 4, at(0)));
+        let call = pace.send(&1);
+        pace.heed(call, told(5, Some(30)), None, at(0));
+        // Three of its own are yet to come.
+        assert!(!pace.ask(&2, "a", Class::Edit, 3, at(0)));
+        pace.unqueue(&2);
+        assert!(pace.ask(&3, "a", Class::Edit, 2, at(0)));
+        pace.release(&1);
+        let call = pace.send(&3);
+        pace.heed(call, told(4, Some(30)), None, at(1));
+        assert!(pace.ask(&4, "b", Class::Edit, 3, at(1)), "what the first did not send is nobody's any more");
+    }
+
+    proptest::proptest! {
+        /// Whatever the headers say, and in whatever order answers come.
+        #[test]
+        fn no_window_sees_too_many_calls_and_none_is_made_before_retry_after(
+            steps in proptest::collection::vec((0u8..12, 0u64..2000, 0u64..400, 0i64..2000), 1..400),
+        ) {
+            let mut pace = Pace::new(RATE, 240, at(0));
+            let (mut now, mut open_at) = (0_i64, 0_i64);
+            let (mut calls, mut under_way): (Vec<i64>, Vec<Sent>) = (Vec::new(), Vec::new());
+            for (step, remaining, reset, pass) in steps {
+                now += pass;
+                for key in 0..8_u32 {
+                    if pace.ask(&key, "a", Class::Edit, 1, At(now)) {
+                        proptest::prop_assert!(now >= open_at, "{now} is before {open_at}");
+                        calls.push(now);
+                        under_way.push(pace.send(&key));
+                    }
+                }
+                pace.due(At(now));
+                while !under_way.is_empty() && (step > 3 || under_way.len() >= RATE.concurrency) {
+                    let call = under_way.remove(remaining as usize % under_way.len());
+                    let told = match step {
+                        0..=2 => Told::default(),
+                        _ => Told { remaining: Some(remaining / 10), reset: Some(Duration::from_secs(reset)) },
+                    };
+                    let retry_after = (step == 11).then(|| Duration::from_secs(reset));
+                    pace.heed(call, told, retry_after, At(now));
+                    open_at = open_at.max(now + retry_after.map_or(0, |wait| wait.as_millis() as i64));
+                    pace.done();
+                }
+            }
+            for (nth, first) in calls.iter().enumerate() {
+                let window = calls[nth..].iter().take_while(|at| **at - first < 300_000).count();
+                proptest::prop_assert!(window <= 1140, "{window} calls");
+            }
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use cfshare_simulator::{Action, Entry, Limits, Policy, Rule, random_id};
+use cfshare_simulator::{Action, Entry, LimitHeaders, Limits, Policy, Rule, random_id};
 
 use crate::Test;
 use crate::expect::{nothing_doubled, sweeps};
@@ -13,6 +13,7 @@ pub const TESTS: &[Test] = &[
     ("budget: retry-after stops every call of the credential until then", retry_after),
     ("budget: two Secrets with one token share one budget", same_token),
     ("budget: what the headers say is left is not overspent", headers),
+    ("budget: headers that say the same on every answer stop nothing", steady),
     ("budget: bulk creates keep to the rate and do not hold up an edit", bulk),
     ("budget: a namespace with few shares is not kept waiting by one with many", namespaces),
 ];
@@ -88,6 +89,19 @@ fn headers(world: &World) {
     nothing_doubled(&scene.state());
     let refused = scene.journal().iter().filter(|entry| entry.status == Some(429)).count();
     assert_eq!(refused, 0, "of {} calls", scene.journal().len());
+}
+
+/// As where the window slides: so many are left, whatever was spent. What is left is believed anew with each answer.
+fn steady(world: &World) {
+    let scene = world.own_scene();
+    let headers = LimitHeaders::Steady { left: 40, reset: 300 };
+    let limits = Limits { requests: 0, headers, ..Limits::default() };
+    world.simulator.token(&scene.token, Policy { limits: Some(limits), ..Policy::default() });
+    let _operator = own::start(&scene, &[("--api-rate", "2000"), ("--api-burst", "2000")]);
+    scene.apply(&shares(&scene, "waf", 60, ""));
+    all_ready(&scene, "waf", 60);
+    nothing_doubled(&scene.state());
+    assert!(scene.journal().len() > 60, "{} calls", scene.journal().len());
 }
 
 fn bulk(world: &World) {

@@ -3,11 +3,13 @@
 use cfshare_simulator::{Policy, random_id, short_hash};
 
 use crate::Test;
-use crate::scene::{Scene, World, condition, ids, is_ready, message};
+use crate::scene::{Scene, World, condition, ids, is_observed, is_ready, message};
 
 pub const TESTS: &[Test] = &[
     ("credentials: a missing Secret is named, and its coming is noticed", missing),
     ("credentials: a Secret without the right keys says which ones it needs", wrong_keys),
+    ("credentials: a token with blanks, quotes or a leading Bearer is named by its kind before a call", malformed),
+    ("credentials: a token works where empty or other keys of the pair stand with it", token_wins),
     ("credentials: an email address and a key do as well", email_and_key),
     ("credentials: a Secret of another name, with a newline at its end", other_name),
     ("credentials: a rotated Secret is in use within a minute", rotated),
@@ -55,6 +57,44 @@ fn wrong_keys(world: &World) {
     }
     assert!(scene.journal().is_empty());
     scene.kubectl(&["delete", "share", "--all", "--timeout=60s"]);
+}
+
+fn malformed(world: &World) {
+    let scene = world.scene();
+    let [one, first] = ids();
+    for (name, value, says) in [
+        ("leading-blank", " canary", "blanks"),
+        ("trailing-blank", "canary ", "blanks"),
+        ("quoted", "\\\"canary\\\"", "quotation marks"),
+        ("bearer", "Bearer canary", "Bearer"),
+        ("not-ascii", "can\u{e4}ry", "ASCII"),
+    ] {
+        secret(&scene, name, &format!("{{apiToken: \"{value}\"}}"));
+        scene.apply(&scene.share(name, &[&one], &[&first], &format!("credentialsRef: {{name: {name}}}")));
+        let share = scene.wait_for("share", name, "said what is wrong with its Secret", |share| {
+            is_observed(share) && message(share).contains(says)
+        });
+        let text = message(&share);
+        assert!(text.contains(&format!("Secret {name} ")) && text.contains("apiToken"), "{text}");
+        assert!(!text.contains("canary") && condition(&share, "Stalled").is_some(), "{share:#}");
+    }
+    assert!(scene.journal().is_empty());
+    secret(&scene, "quoted", &format!("{{apiToken: {}}}", scene.token));
+    scene.wait_ready("share", "quoted");
+    scene.kubectl(&["delete", "shares.cfshare.dev", "--all", "--timeout=60s"]);
+}
+
+fn token_wins(world: &World) {
+    let scene = world.scene();
+    let hash = short_hash(&scene.token);
+    for (name, pair) in [("empty-pair", "email: '', apiKey: ''"), ("full-pair", "email: me@example.com, apiKey: key-1")]
+    {
+        let [one, first] = ids();
+        secret(&scene, name, &format!("{{apiToken: {}, {pair}}}", scene.token));
+        scene.apply(&scene.share(name, &[&one], &[&first], &format!("credentialsRef: {{name: {name}}}")));
+        scene.wait_ready("share", name);
+    }
+    assert!(scene.journal().iter().all(|entry| entry.credential.as_deref() == Some(hash.as_str())));
 }
 
 fn email_and_key(world: &World) {

@@ -15,6 +15,12 @@ pub const TESTS: &[Test] = &[
     ("tokens: a revoked token that is answered with 401 is told as well", |w| {
         revoked(w, BadCredential::Unauthorized);
     }),
+    ("tokens: a malformed token (400 with 6003 and an error chain) is denied, and the Secret named", |w| {
+        malformed(w, BadCredential::Malformed, &["6003", "Invalid format for Authorization header"]);
+    }),
+    ("tokens: a malformed token (400 with 10000) is denied, and the Secret named", |w| {
+        malformed(w, BadCredential::BadRequest, &["10000", "Authentication error"]);
+    }),
     ("tokens: one Event tells of a token that many objects use", one_event),
     ("tokens: a token that may only read says what it lacks, and goes on when it has it", read_only),
     ("tokens: a refusal now and then makes nothing flap", flaky),
@@ -56,6 +62,24 @@ fn revoked(world: &World, answer: BadCredential) {
     policy(world, &scene, |_| {});
     scene.wait_ready("share", "waf");
     only_share(&scene.state(), &[&a, &b], &[&x]);
+}
+
+/// From the first call on, and until the Secret holds another one.
+fn malformed(world: &World, answer: BadCredential, says: &[&str]) {
+    let scene = world.scene();
+    world.simulator.switches(Some(&scene.account), |s| s.bad_credential = answer);
+    policy(world, &scene, |p| p.revoked = true);
+    let [a, x] = ids();
+    scene.apply(&scene.share("waf", &[&a], &[&x], ""));
+    let share = scene.wait_for("share", "waf", "was told of as denied", denied);
+    let text = message(&share);
+    for part in says.iter().chain(&["cloudflare-credentials"]) {
+        assert!(text.contains(part), "{text}");
+    }
+    assert!(!text.contains("spec.accountID") && !text.contains(&scene.token), "{text}");
+    scene.put_token(&format!("token-{}", random_id()));
+    scene.wait_ready("share", "waf");
+    only_share(&scene.state(), &[&a], &[&x]);
 }
 
 fn one_event(world: &World) {

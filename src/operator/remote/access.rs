@@ -106,8 +106,9 @@ impl Access {
         Ok(permit)
     }
 
-    pub fn heed<T>(&self, outcome: Result<Reply<T>, Error>) -> Result<T, Error> {
-        heed(&self.account, outcome, self.clock.now())
+    /// Makes a call that has a permit, and learns from its answer.
+    pub async fn call<T>(&self, call: impl Future<Output = Result<Reply<T>, Error>>) -> Result<T, Error> {
+        make(&self.account, &self.turn.caller, self.clock, call).await
     }
 
     /// Reads one share with its resources and counts.
@@ -115,8 +116,7 @@ impl Access {
         let _permit = self.permit(1)?;
         let began = self.clock.now();
         let include = Include { resources: true, recipient_counts: true };
-        let answer = self.client.share(&self.credential, &self.account.id, id, include).await;
-        match self.heed(answer) {
+        match self.call(self.client.share(&self.credential, &self.account.id, id, include)).await {
             Ok(share) => {
                 self.account.not_lost(id.as_str());
                 self.account.picture().read(share, began, self.grace);
@@ -179,7 +179,9 @@ impl Access {
         let mut paid = expected;
         let ask = &ask;
         let rows = read_pages(|page| {
-            let more = if paid == 0 { self.permit(1).map(Some) } else { Ok(None) };
+            // Since the permit was given a limiter may have asked for a pause.
+            let unpaid = paid == 0 || self.account.budget.closed_until().is_some();
+            let more = if unpaid { self.permit(1).map(Some) } else { Ok(None) };
             paid = paid.saturating_sub(1);
             async move {
                 if more.is_err() {
@@ -187,7 +189,7 @@ impl Access {
                     self.account.note_pages(list, page);
                 }
                 let _permit = more?;
-                let answer = self.heed(ask(page).await)?;
+                let answer = self.call(ask(page)).await?;
                 self.account.note_pages(list, answer.total_pages.unwrap_or(page));
                 Ok::<_, Stop>(answer)
             }
@@ -219,7 +221,7 @@ impl Access {
         }
         let _permit = self.permit(1)?;
         let began = self.clock.now();
-        let page = self.heed(self.newest(1).await)?;
+        let page = self.call(self.newest(1)).await?;
         let mut picture = self.account.picture();
         for share in page.rows {
             picture.read(share, began, self.grace);
@@ -243,7 +245,7 @@ impl Access {
                 drop(permit);
                 permit = self.permit(1)?;
             }
-            let answer = self.heed(self.newest(page).await)?;
+            let answer = self.call(self.newest(page)).await?;
             rows += answer.rows.len();
             let last = is_last(&answer, page, rows);
             let older = |share: &Share| share.created.is_some_and(|created| created.as_millisecond() < since.0);
@@ -314,14 +316,21 @@ pub fn live() -> ShareQuery {
     }
 }
 
-pub fn heed<T>(account: &Account, outcome: Result<Reply<T>, Error>, now: At) -> Result<T, Error> {
-    match outcome {
+/// Makes a call of the caller's, and learns from its answer.
+pub async fn make<T>(
+    account: &Account,
+    caller: &Caller,
+    clock: Clock,
+    call: impl Future<Output = Result<Reply<T>, Error>>,
+) -> Result<T, Error> {
+    let sent = account.budget.send(caller);
+    match call.await {
         Ok(reply) => {
-            account.heed(Some(&reply.meta), None, now);
+            account.heed(sent, Some(&reply.meta), None, clock.now());
             Ok(reply.body)
         }
         Err(error) => {
-            account.heed(error.meta(), Some(error.class()), now);
+            account.heed(sent, error.meta(), Some(error.class()), clock.now());
             Err(error)
         }
     }

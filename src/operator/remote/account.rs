@@ -13,6 +13,7 @@ use super::view::Picture;
 use crate::cloudflare::{Error, ErrorClass, Fingerprint, Meta};
 use crate::core::guard;
 use crate::core::id::{AccountId, ShareId};
+use crate::core::left::Sent;
 use crate::core::time::At;
 use crate::operator::clock;
 use crate::operator::key::ObjectKey;
@@ -202,8 +203,8 @@ impl Account {
         lock(&self.followed).len() > pages * 2
     }
 
-    /// Learns from an answer: the limit, the clock, and whether the credential works.
-    pub fn heed(&self, meta: Option<&Meta>, class: Option<ErrorClass>, now: At) {
+    /// Learns from the answer to a call: the limit, the clock, and whether the credential works.
+    pub fn heed(&self, call: Sent, meta: Option<&Meta>, class: Option<ErrorClass>, now: At) {
         self.metrics.call(class);
         if let Some(meta) = meta {
             let mut limits = meta.limits;
@@ -211,7 +212,7 @@ impl Account {
                 // A limiter that names no time still means it.
                 limits.retry_after.get_or_insert(PAUSE);
             }
-            self.budget.heed(&limits);
+            self.budget.heed(call, &limits);
             if let Some(date) = meta.date {
                 // The header has whole seconds: half a second more is the best guess.
                 self.skew.store(clock::at(date).0 + 500 - now.0, Ordering::Relaxed);

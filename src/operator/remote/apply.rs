@@ -69,7 +69,7 @@ impl Apply<'_> {
     pub async fn create_share(&self, share: &NewShare, announced: At) -> Result<Change<Share>, Stop> {
         self.may_send_announced(announced)?;
         let Access { client, credential, account, .. } = self.access;
-        let answer = self.access.heed(client.create_share(credential, &account.id, share).await);
+        let answer = self.access.call(client.create_share(credential, &account.id, share)).await;
         // An answer about another name is an answer to another request.
         let answer = match answer {
             Ok(made) if made.name != share.name => {
@@ -87,7 +87,7 @@ impl Apply<'_> {
         let _permit = self.access.permit(1)?;
         self.may_send()?;
         let Access { client, credential, account, .. } = self.access;
-        let answer = self.access.heed(client.rename_share(credential, &account.id, id, name).await);
+        let answer = self.access.call(client.rename_share(credential, &account.id, id, name)).await;
         Ok(self.change(answer.map(|share| account.picture().wrote(share, self.access.clock.now()))))
     }
 
@@ -95,7 +95,7 @@ impl Apply<'_> {
         let _permit = self.access.permit(1)?;
         self.may_send()?;
         let Access { client, credential, account, .. } = self.access;
-        let answer = self.access.heed(client.delete_share(credential, &account.id, id).await);
+        let answer = self.access.call(client.delete_share(credential, &account.id, id)).await;
         let now = self.access.clock.now();
         let answer = match answer {
             Ok(share) => {
@@ -131,11 +131,11 @@ impl Apply<'_> {
         let answer = match key {
             RowKey::Recipient(recipient) => {
                 let target = Target::Account(recipient.clone());
-                let row = self.access.heed(client.add_recipient(credential, &account.id, id, &target).await);
+                let row = self.access.call(client.add_recipient(credential, &account.id, id, &target)).await;
                 row.map(|row| self.wrote_recipient(id, row))
             }
             RowKey::Excluded(excluded) => {
-                let row = self.access.heed(client.add_excluded(credential, &account.id, id, excluded).await);
+                let row = self.access.call(client.add_excluded(credential, &account.id, id, excluded)).await;
                 row.map(|row| {
                     if let Some(seen) = account.picture().seen_mut(id) {
                         seen.wrote_excluded(row, self.access.clock.now());
@@ -145,7 +145,7 @@ impl Apply<'_> {
             RowKey::Resource { kind, id: source, account: owner } => {
                 let resource =
                     NewResource { meta: meta.clone(), account: owner.clone(), id: source.clone(), kind: kind.clone() };
-                let row = self.access.heed(client.add_resource(credential, &account.id, id, &resource).await);
+                let row = self.access.call(client.add_resource(credential, &account.id, id, &resource)).await;
                 row.map(|row| self.wrote_resource(id, row))
             }
         };
@@ -161,7 +161,7 @@ impl Apply<'_> {
         let _permit = self.access.permit(1)?;
         self.may_send()?;
         let Access { client, credential, account, .. } = self.access;
-        let answer = self.access.heed(client.update_resource(credential, &account.id, id, row, meta).await);
+        let answer = self.access.call(client.update_resource(credential, &account.id, id, row, meta)).await;
         Ok(self.change(answer.map(|row| self.wrote_resource(id, row))))
     }
 
@@ -171,14 +171,14 @@ impl Apply<'_> {
         let Access { client, credential, account, .. } = self.access;
         let answer = match row {
             RowId::Recipient(row) => {
-                let answer = self.access.heed(client.remove_recipient(credential, &account.id, id, row).await);
+                let answer = self.access.call(client.remove_recipient(credential, &account.id, id, row)).await;
                 answer.map(|row| match row {
                     Some(row) => self.wrote_recipient(id, row),
                     None => self.stale(id),
                 })
             }
             RowId::Excluded(row) => {
-                let answer = self.access.heed(client.remove_excluded(credential, &account.id, id, row).await);
+                let answer = self.access.call(client.remove_excluded(credential, &account.id, id, row)).await;
                 answer.map(|_| {
                     if let Some(seen) = account.picture().seen_mut(id) {
                         seen.removed_excluded(row, self.access.clock.now());
@@ -186,7 +186,7 @@ impl Apply<'_> {
                 })
             }
             RowId::Resource(row) => {
-                let answer = self.access.heed(client.remove_resource(credential, &account.id, id, row).await);
+                let answer = self.access.call(client.remove_resource(credential, &account.id, id, row)).await;
                 answer.map(|row| match row {
                     Some(row) => self.wrote_resource(id, row),
                     None => self.stale(id),

@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 
 use crate::cloudflare::{Fingerprint, Limits};
 use crate::core::id::AccountId;
+use crate::core::left::{Sent, Told};
 use crate::core::pace::{Class, Pace, Rate};
 use crate::core::time::At;
 use crate::operator::clock::Clock;
@@ -149,10 +150,17 @@ impl Budget {
         self.moved.notify_one();
     }
 
-    /// Learns from an answer how much is left.
-    pub fn heed(&self, limits: &Limits) {
+    /// One of the caller's calls leaves.
+    pub fn send(&self, caller: &Caller) -> Sent {
+        self.lock().send(caller)
+    }
+
+    /// Learns from the answer to a call how much is left.
+    pub fn heed(&self, call: Sent, limits: &Limits) {
         let now = self.clock.now();
-        self.lock().heed(limits.remaining, limits.reset, limits.retry_after, now);
+        let told = Told { remaining: limits.remaining, reset: limits.reset };
+        self.lock().heed(call, told, limits.retry_after, now);
+        self.moved.notify_one();
     }
 
     pub fn closed_until(&self) -> Option<At> {

@@ -131,8 +131,8 @@ async fn sweep(context: &Context, account: &Account, began: At) -> Result<(), Er
         let (client, credential, turn) = (context.client.clone(), credential.clone(), turn.clone());
         async move {
             let _permit = account.budget.wait(&turn, 1).await;
-            let answer = client.list_shares(&credential, &account.id, &query).await;
-            access::heed(account, answer, context.clock.now())
+            let call = client.list_shares(&credential, &account.id, &query);
+            access::make(account, &turn.caller, context.clock, call).await
         }
     });
     let Some(rows) = read.await? else {

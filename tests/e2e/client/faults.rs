@@ -163,7 +163,9 @@ fn denied(stage: &Stage) {
         ("token-for-others", policy(|policy| policy.accounts = Some(vec!["a".into()]))),
     ] {
         stage.simulator.token(name, policy);
-        for form in [BadCredential::Forbidden, BadCredential::Unauthorized] {
+        for form in
+            [BadCredential::Forbidden, BadCredential::Unauthorized, BadCredential::Malformed, BadCredential::BadRequest]
+        {
             stage.simulator.switches(None, |switches| switches.bad_credential = form);
             let credential = Credential::Token(name.into());
             let new = a_share("waf");

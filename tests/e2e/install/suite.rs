@@ -12,7 +12,8 @@ use super::site::{SYSTEM, deploy};
 const ACCOUNT: &str = "cfshare";
 
 /// What the tests call their Secrets. A Secret of another name cannot be read, as in any installation.
-const SECRETS: &str = "secretNames={cloudflare-credentials,cloudflare-readonly,the-key,legacy,another,never,missing,\
+const SECRETS: &str = "secretNames={cloudflare-credentials,leading-blank,trailing-blank,quoted,bearer,not-ascii,empty-pair,full-pair,\
+                       cloudflare-readonly,the-key,legacy,another,never,missing,\
                        empty,misspelt,half,blank,control}";
 
 /// Installs what the chart has but the pod, and makes the kubeconfig of its ServiceAccount.

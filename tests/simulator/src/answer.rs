@@ -3,6 +3,8 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::rules::BadCredential;
+
 #[derive(Clone, Debug)]
 pub struct Answer {
     pub status: u16,
@@ -68,11 +70,13 @@ pub struct Refusal {
     pub errors: Vec<(i64, String)>,
     pub pointer: Option<String>,
     pub retry_after: Option<String>,
+    /// What lies behind the first error, by code and text.
+    pub chain: Option<(i64, &'static str)>,
 }
 
 impl Refusal {
     pub fn new(status: u16, code: i64, message: impl Into<String>) -> Refusal {
-        Refusal { status, errors: vec![(code, message.into())], pointer: None, retry_after: None }
+        Refusal { status, errors: vec![(code, message.into())], pointer: None, retry_after: None, chain: None }
     }
 
     pub fn bad(message: impl Into<String>) -> Refusal {
@@ -91,6 +95,19 @@ impl Refusal {
         Refusal::new(403, 10000, "Authentication error")
     }
 
+    /// The answer to a credential that is not valid.
+    pub fn bad_credential(form: BadCredential) -> Refusal {
+        match form {
+            BadCredential::Forbidden => Refusal::new(403, 9109, "Invalid access token"),
+            BadCredential::Unauthorized => Refusal::new(401, 10000, "Authentication error"),
+            BadCredential::Malformed => Refusal {
+                chain: Some((6111, "Invalid format for Authorization header")),
+                ..Refusal::new(400, 6003, "Invalid request headers")
+            },
+            BadCredential::BadRequest => Refusal::new(400, 10000, "Authentication error"),
+        }
+    }
+
     pub fn no_route(path: &str) -> Refusal {
         Refusal {
             status: 400,
@@ -100,6 +117,7 @@ impl Refusal {
             ],
             pointer: None,
             retry_after: None,
+            chain: None,
         }
     }
 
@@ -120,6 +138,9 @@ impl From<Refusal> for Answer {
             .iter()
             .map(|(code, message)| {
                 let mut error = json!({"code": code, "message": message});
+                if let Some((code, message)) = &refusal.chain {
+                    error["error_chain"] = json!([{"code": code, "message": message}]);
+                }
                 if let Some(pointer) = &refusal.pointer {
                     error["source"] = json!({"pointer": pointer});
                 }

@@ -83,6 +83,11 @@ pub enum LimitHeaders {
     Several,
     Garbage,
     Missing,
+    /// The same on every answer, as where a window slides.
+    Steady {
+        left: u64,
+        reset: u64,
+    },
 }
 
 #[derive(Default)]
@@ -140,7 +145,7 @@ impl Gate {
                 BadCredential::Forbidden => {
                     Refusal::new(400, 9106, "Missing X-Auth-Key, X-Auth-Email or Authorization headers")
                 }
-                BadCredential::Unauthorized => Refusal::new(401, 10000, "Authentication error"),
+                other => Refusal::bad_credential(other),
             });
         };
         let limits = self.limits_of(credential).clone();
@@ -152,10 +157,7 @@ impl Gate {
         let calls = self.calls.entry(user).or_default();
         *calls += 1;
         if policy.revoked {
-            return Err(match claim.bad_credential {
-                BadCredential::Forbidden => Refusal::new(403, 9109, "Invalid access token"),
-                BadCredential::Unauthorized => Refusal::new(401, 10000, "Authentication error"),
-            });
+            return Err(Refusal::bad_credential(claim.bad_credential));
         }
         let elsewhere = match (&policy.accounts, claim.account) {
             (Some(accounts), Some(account)) => !accounts.iter().any(|a| a == account),
@@ -185,6 +187,9 @@ impl Gate {
             ),
             LimitHeaders::Garbage => ("\"default\";r=many;t=-1".to_owned(), ";;=".to_owned()),
             LimitHeaders::Missing => return Vec::new(),
+            LimitHeaders::Steady { left, reset } => {
+                (format!("\"default\";r={left};t={reset}"), format!("\"default\";q={quota};w={seconds}"))
+            }
         };
         vec![("ratelimit", state), ("ratelimit-policy", policy)]
     }

@@ -36,8 +36,9 @@ choices! {
     LastResource { Kept, Deletable }
     /// Two live shares of one name in one account.
     SameName { Allowed, Conflict }
-    /// An invalid credential, a missing one: 403/9109 and 400/9106, or 401/10000.
-    BadCredential { Forbidden, Unauthorized }
+    /// An invalid credential, a missing one: 403/9109 and 400/9106, or 401/10000, or as a malformed one: 400/6003 with
+    /// an `error_chain`, or 400/10000.
+    BadCredential { Forbidden, Unauthorized, Malformed, BadRequest }
     /// How `meta` comes back; `normalized` drops nulls. (Keys are always in order.)
     MetaEcho { AsSent, Normalized }
     /// Arrays in a query: `a=x&a=y`, or `a=x,y`.
