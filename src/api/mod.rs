@@ -23,6 +23,9 @@ pub use share::{Share, ShareSpec};
 
 /// The finalizer that keeps an object until what it caused at Cloudflare is gone.
 pub const FINALIZER: &str = "cfshare.dev/finalizer";
+/// Whose fields the operator's writes are. The user agent begins with it too, so that Events, which name no manager,
+/// get the same.
+pub const FIELD_MANAGER: &str = "cfshare";
 
 /// Flux's request for a pass now; its value is echoed in `status.lastHandledReconcileAt`.
 pub const FLUX_REQUESTED_AT: &str = "reconcile.fluxcd.io/requestedAt";

@@ -11,8 +11,9 @@ use kube::core::NamespaceResourceScope;
 use kube::{Api, Client, Config, Resource};
 use serde::de::DeserializeOwned;
 
+use super::proxy;
 use super::remote::{NO_CREDENTIAL, credential_of_environment};
-use crate::api::{Share, ShareRecipient, ShareResource};
+use crate::api::{FIELD_MANAGER, Share, ShareRecipient, ShareResource};
 use crate::operator::preview::Fleet;
 use crate::operator::{Clock, Credentials, Known, Name};
 
@@ -58,15 +59,18 @@ impl Scope {
 pub async fn config(context: Option<&str>) -> anyhow::Result<Config> {
     let missing = "no Kubernetes cluster: set KUBECONFIG to a kubeconfig file, or run inside a cluster with a \
                    ServiceAccount";
-    let config = match context {
+    let kubeconfig = Kubeconfig::read();
+    let own_proxy = kubeconfig.as_ref().ok().and_then(|kubeconfig| proxy_of(kubeconfig, context));
+    let mut config = match context {
         None => Config::infer().await.context(missing)?,
         Some(name) => {
             let options = KubeConfigOptions { context: Some(name.to_owned()), ..KubeConfigOptions::default() };
-            let kubeconfig = Kubeconfig::read().context(missing)?;
-            let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
+            let config = Config::from_custom_kubeconfig(kubeconfig.context(missing)?, &options).await;
             config.with_context(|| format!("--context: {name} cannot be used"))?
         }
     };
+    // kube compares NO_PROXY with the proxy itself, and inside a cluster passes the variables over.
+    config.proxy_url = proxy::choose(own_proxy.as_deref(), &config.cluster_url, |name| std::env::var(name).ok())?;
     Ok(config)
 }
 
@@ -76,16 +80,21 @@ pub fn pod_namespace() -> Option<String> {
     file.ok().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
 }
 
+/// The `proxy-url` that a kubeconfig names for the cluster of a context.
+fn proxy_of(kubeconfig: &Kubeconfig, context: Option<&str>) -> Option<String> {
+    let name = context.or(kubeconfig.current_context.as_deref())?;
+    let context = kubeconfig.contexts.iter().find(|named| named.name == name)?.context.as_ref()?;
+    let cluster = kubeconfig.clusters.iter().find(|named| named.name == context.cluster)?;
+    cluster.cluster.as_ref()?.proxy_url.clone()
+}
+
 pub fn client(mut config: Config) -> anyhow::Result<Client> {
-    // The proxy variables are for the way to Cloudflare: inside a cluster kube passes them over, so outside as well.
-    let variable = |name| std::env::var(name).ok().and_then(|text| text.parse::<http::Uri>().ok());
-    if ["HTTPS_PROXY", "https_proxy"].into_iter().any(|name| variable(name) == config.proxy_url) {
-        config.proxy_url = None;
-    }
     // A retry hidden in a layer below turns an applied write into a conflict.
     config.default_retry = false;
     config.connect_timeout = Some(Duration::from_secs(10));
     config.write_timeout = Some(Duration::from_secs(30));
+    let agent = format!("{FIELD_MANAGER}/{}", env!("CARGO_PKG_VERSION"));
+    config.headers.push((http::header::USER_AGENT, agent.parse().context("a user agent")?));
     Client::try_from(config).context("the client for Kubernetes cannot be set up")
 }
 

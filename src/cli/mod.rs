@@ -8,6 +8,7 @@ pub mod import;
 pub mod matrix;
 pub mod output;
 pub mod plan;
+mod proxy;
 mod remote;
 pub mod run;
 pub mod status;

@@ -194,10 +194,9 @@ impl Remote {
             Ok(reply) => Some(&reply.meta),
             Err(error) => error.meta(),
         };
-        if let Some(limits) = meta.map(|meta| meta.limits) {
-            let told = Told { remaining: limits.remaining, reset: limits.reset };
-            pace.heed(sent, told, limits.retry_after, Clock::SYSTEM.now());
-        }
+        let limits = meta.map(|meta| meta.limits);
+        let told = limits.map(|limits| Told { remaining: limits.remaining, reset: limits.reset });
+        pace.heed(sent, told, limits.and_then(|limits| limits.retry_after), Clock::SYSTEM.now());
     }
 }
 

@@ -203,7 +203,8 @@ mod tests {
     fn an_unusable_secret_is_explained_by_key_and_kind() {
         use CredentialError::*;
         let missing = || Missing("apiToken", "email", "apiKey");
-        let cases: [(&[(&str, &[u8])], CredentialError); 27] = [
+        type Data<'a> = &'a [(&'a str, &'a [u8])];
+        let cases: [(Data<'_>, CredentialError); 27] = [
             (&[], missing()),
             (&[("token", b"x")], missing()),
             (&[("apiToken", b" \n")], missing()),

@@ -1,9 +1,11 @@
 //! How many calls does Cloudflare say are left?
 //!
 //! Every answer says so, answers overtake each other, and other programs spend from the same limit. So the answer to
-//! the call that was sent last counts, whether it says more or less than the one before. What it cannot have counted,
-//! because we sent it later or have yet to send it, is subtracted.
+//! the call that was sent last counts, whether it says more or less than the one before. What it may not have counted
+//! is subtracted: what we sent later or have yet to send, and what was sent before and is not answered, since requests
+//! overtake each other as well.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::time::At;
@@ -27,6 +29,8 @@ pub struct Told {
 #[derive(Debug, Default)]
 pub struct Left {
     sent: Sent,
+    /// Calls without an answer so far.
+    open: BTreeSet<Sent>,
     /// The last sent of those calls whose answer told of the limit.
     believed: Sent,
     said: Option<Said>,
@@ -35,6 +39,7 @@ pub struct Left {
 /// What was said, less what was granted since; below 0 where a caller was let through to ask.
 #[derive(Debug, Clone, Copy)]
 struct Said {
+    remaining: u64,
     calls: i64,
     until: At,
 }
@@ -43,16 +48,21 @@ impl Left {
     /// A call leaves.
     pub fn send(&mut self) -> Sent {
         self.sent.0 += 1;
+        self.open.insert(self.sent);
         self.sent
     }
 
-    /// Whether so many calls may be granted. Where none are left, one caller asks after the reset, while no other call
-    /// is under way (`idle`), and its answer tells.
+    /// No call is under way.
+    pub fn rest(&mut self) {
+        self.open.clear();
+    }
+
+    /// Whether so many calls may be granted. Where too few are left, one caller asks after the reset, while no other call
+    /// is under way (`idle`), and its answer tells: where the window slides, the reset makes room for a single call.
     pub fn affords(&self, calls: u32, idle: bool, now: At) -> bool {
         match self.said {
             None => true,
-            Some(said) if said.calls < 1 => now >= said.until && idle,
-            Some(said) => now >= said.until || said.calls >= i64::from(calls),
+            Some(said) => said.calls >= i64::from(calls) || (now >= said.until && idle),
         }
     }
 
@@ -68,9 +78,15 @@ impl Left {
         }
     }
 
-    /// Learns from the answer to a call; `promised`: calls that were granted and are not sent yet.
-    pub fn learn(&mut self, call: Sent, told: Told, promised: u32, now: At) {
+    /// Learns from the answer to a call, if one came; `promised`: calls that were granted and are not sent yet.
+    pub fn learn(&mut self, call: Sent, told: Option<Told>, promised: u32, now: At) {
+        let was_open = self.open.remove(&call);
+        let Some(told) = told else { return };
         if call < self.believed {
+            // It says as much or more, so it was counted first, and was subtracted in vain.
+            if let Some(said) = self.said.as_mut().filter(|said| was_open && told.remaining >= Some(said.remaining)) {
+                said.calls += 1;
+            }
             return;
         }
         let Some(remaining) = told.remaining else {
@@ -80,10 +96,11 @@ impl Left {
         };
         self.believed = call;
         let later = self.sent.0.saturating_sub(call.0).saturating_add(u64::from(promised));
+        let earlier = self.open.range(..call).count() as u64;
         let calls = i64::try_from(remaining).unwrap_or(i64::MAX);
-        let calls = calls.saturating_sub(i64::try_from(later).unwrap_or(i64::MAX));
+        let calls = calls.saturating_sub(i64::try_from(later.saturating_add(earlier)).unwrap_or(i64::MAX));
         let until = now.plus(told.reset.unwrap_or(RESET_UNKNOWN).min(LONGEST_RESET));
-        self.said = Some(Said { calls, until });
+        self.said = Some(Said { remaining, calls, until });
     }
 }
 
@@ -104,24 +121,27 @@ mod tests {
     fn the_answer_to_the_call_that_was_sent_last_is_believed_up_or_down() {
         // Numbers of the calls that are answered, in this order, and what each answer says; 5 calls were sent.
         let cases: &[(&[(u64, u64)], i64)] = &[
-            (&[(5, 100)], 100),
-            (&[(5, 100), (5, 40)], 40),
-            (&[(4, 100), (5, 40)], 40),
-            (&[(4, 40), (5, 100)], 100),
-            // An answer that comes late speaks of the past.
-            (&[(5, 100), (4, 40)], 100),
-            (&[(5, 40), (4, 100), (1, 3)], 40),
-            // What was sent after the call is not counted in its answer.
+            // Four others are not answered, and may not be counted in it.
+            (&[(5, 100)], 96),
             (&[(1, 100)], 96),
-            (&[(3, 2)], 0),
-            (&[(2, 0), (5, 1)], 1),
-            (&[(5, u64::MAX)], i64::MAX),
+            (&[(3, 2)], -2),
+            (&[(5, u64::MAX)], i64::MAX - 4),
+            (&[(1, 100), (2, 99), (3, 98), (4, 97), (5, 96)], 96),
+            (&[(4, 100), (5, 40)], 37),
+            (&[(4, 40), (5, 100)], 97),
+            (&[(2, 0), (5, 10)], 7),
+            // An answer that comes late speaks of the past: that call was counted before.
+            (&[(5, 40), (4, 41), (3, 42), (2, 43), (1, 44)], 40),
+            (&[(5, 40), (4, 40), (3, 40), (2, 40), (1, 40)], 40),
+            // Or its call was overtaken, and is still to be subtracted.
+            (&[(5, 40), (4, 39), (3, 42), (2, 43), (1, 44)], 39),
+            (&[(5, 100), (4, 40)], 96),
         ];
         for (answers, expected) in cases {
             let mut left = Left::default();
             let calls: Vec<Sent> = (0..5).map(|_| left.send()).collect();
             for (number, remaining) in *answers {
-                left.learn(calls[*number as usize - 1], told(*remaining, 30), 0, At(0));
+                left.learn(calls[*number as usize - 1], Some(told(*remaining, 30)), 0, At(0));
             }
             assert_eq!(grants(&left), *expected, "{answers:?}");
         }
@@ -131,7 +151,7 @@ mod tests {
     fn calls_that_are_granted_and_not_sent_yet_are_subtracted() {
         let mut left = Left::default();
         let call = left.send();
-        left.learn(call, told(10, 30), 3, At(0));
+        left.learn(call, Some(told(10, 30)), 3, At(0));
         assert!(left.affords(7, false, At(0)) && !left.affords(8, false, At(0)));
         left.take(7);
         assert!(!left.affords(1, true, At(0)));
@@ -155,7 +175,7 @@ mod tests {
         for (remaining, reset, at_once, then) in cases {
             let mut left = Left::default();
             let call = left.send();
-            left.learn(call, Told { remaining, reset: reset.map(Duration::from_secs) }, 0, At(0));
+            left.learn(call, Some(Told { remaining, reset: reset.map(Duration::from_secs) }), 0, At(0));
             assert_eq!(left.affords(2, true, At(0)), at_once, "{remaining:?} {reset:?}");
             assert!(then == 0 || !left.affords(2, true, At(then - 1)), "{remaining:?} {reset:?}");
             assert!(left.affords(2, true, At(then)), "{remaining:?} {reset:?}");
@@ -166,11 +186,14 @@ mod tests {
     fn when_none_are_left_only_one_asks_and_headers_that_stop_coming_bind_nobody() {
         let mut left = Left::default();
         let call = left.send();
-        left.learn(call, told(0, 5), 0, At(0));
+        left.learn(call, Some(told(0, 5)), 0, At(0));
         assert!(!left.affords(1, false, At(5_000)), "another call is under way");
         assert!(left.affords(1, true, At(5_000)));
         let asked = left.send();
-        left.learn(asked, Told::default(), 0, At(5_001));
+        left.learn(asked, None, 0, At(5_001));
+        assert!(!left.affords(1, false, At(5_001)), "no answer came");
+        let asked = left.send();
+        left.learn(asked, Some(Told::default()), 0, At(5_001));
         assert!(left.affords(100, false, At(5_001)));
     }
 
@@ -181,7 +204,7 @@ mod tests {
             assert!(left.affords(1, false, At(ms)));
             left.take(1);
             let call = left.send();
-            left.learn(call, told(1200, 300), 0, At(ms));
+            left.learn(call, Some(told(1200, 300)), 0, At(ms));
         }
     }
 }

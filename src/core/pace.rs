@@ -242,6 +242,9 @@ impl<K: Clone + Eq + Hash> Pace<K> {
     /// A granted turn has ended.
     pub fn done(&mut self) {
         self.in_flight = self.in_flight.saturating_sub(1);
+        if self.in_flight == 0 {
+            self.left.rest();
+        }
     }
 
     /// Those whose turn has come; tokens are set aside for them for a few seconds.
@@ -266,8 +269,8 @@ impl<K: Clone + Eq + Hash> Pace<K> {
         due
     }
 
-    /// Learns from the answer to a call how many more are welcome.
-    pub fn heed(&mut self, call: Sent, told: Told, retry_after: Option<Duration>, now: At) {
+    /// Learns from the answer to a call, if one came, how many more are welcome.
+    pub fn heed(&mut self, call: Sent, told: Option<Told>, retry_after: Option<Duration>, now: At) {
         self.refill(now);
         let reserved = self.reserved.values().map(|(calls, _)| *calls);
         let promised = self.granted.values().copied().chain(reserved).fold(0, u32::saturating_add);
@@ -322,8 +325,8 @@ mod tests {
         At(seconds * 1000)
     }
 
-    fn told(remaining: u64, reset: Option<u64>) -> Told {
-        Told { remaining: Some(remaining), reset: reset.map(Duration::from_secs) }
+    fn told(remaining: u64, reset: Option<u64>) -> Option<Told> {
+        Some(Told { remaining: Some(remaining), reset: reset.map(Duration::from_secs) })
     }
 
     #[test]
@@ -420,7 +423,7 @@ mod tests {
     fn retry_after_closes_for_everybody_and_nothing_passes_before() {
         let mut pace = Pace::new(RATE, 240, at(0));
         let call = pace.send(&0);
-        pace.heed(call, Told::default(), Some(Duration::from_secs(300)), at(0));
+        pace.heed(call, Some(Told::default()), Some(Duration::from_secs(300)), at(0));
         assert!(!pace.ask(&1, "a", Class::Edit, 1, at(299)));
         assert!(pace.due(at(299)).is_empty());
         assert_eq!(pace.due(at(300)), vec![1]);
@@ -508,8 +511,9 @@ mod tests {
                 while !under_way.is_empty() && (step > 3 || under_way.len() >= RATE.concurrency) {
                     let call = under_way.remove(remaining as usize % under_way.len());
                     let told = match step {
-                        0..=2 => Told::default(),
-                        _ => Told { remaining: Some(remaining / 10), reset: Some(Duration::from_secs(reset)) },
+                        0 => None,
+                        1..=2 => Some(Told::default()),
+                        _ => Some(Told { remaining: Some(remaining / 10), reset: Some(Duration::from_secs(reset)) }),
                     };
                     let retry_after = (step == 11).then(|| Duration::from_secs(reset));
                     pace.heed(call, told, retry_after, At(now));

@@ -15,8 +15,56 @@ use crate::scene::{PATIENCE, World, ids};
 pub const TESTS: &[Test] = &[
     ("apiserver: restarts of kube-apiserver and etcd in the middle of work lose and double nothing", restarts),
     ("apiserver: what was announced and held up is announced anew, not sent late", late),
+    ("apiserver: every write names its field manager and its program", named_writes),
     ("apiserver: an object that cannot be read stops nobody, and is left alone until it can", unreadable),
 ];
+
+fn named_writes(world: &World) {
+    let scene = world.own_scene();
+    let _operator = own::start(
+        &scene,
+        &[
+            ("--leader-elect", ""),
+            ("--lease-namespace", &scene.namespace),
+            ("--lease-name", "named"),
+            ("--identity", "one"),
+        ],
+    );
+    let [a, x] = ids();
+    scene.apply(&scene.share("waf", &[&a], &[&x], ""));
+    scene.wait_ready("share", "waf");
+    scene.wait_event("waf", |reason, _| reason == "Created");
+    let (entries, _) = world.cluster.audit_since(0).expect("an audit log");
+    let ours = entries.iter().filter(|entry| {
+        let agent = entry["userAgent"].as_str().unwrap_or_default();
+        entry["objectRef"]["namespace"] == scene.namespace.as_str()
+            && ["create", "update", "patch"].contains(&entry["verb"].as_str().unwrap_or_default())
+            && !agent.starts_with("kubectl")
+            && !agent.starts_with("kube-controller-manager")
+    });
+    let ours: Vec<_> = ours.collect();
+    for resource in ["shares", "leases", "events"] {
+        assert!(ours.iter().any(|entry| entry["objectRef"]["resource"] == resource), "no write of {resource}");
+    }
+    for entry in ours {
+        let agent = entry["userAgent"].as_str().unwrap_or_default();
+        assert_eq!(agent, concat!("cfshare/", env!("CARGO_PKG_VERSION")), "{entry:#}");
+        // An Event's manager is taken from the program's name.
+        let named = entry["requestURI"].as_str().is_some_and(|uri| uri.contains("fieldManager=cfshare"));
+        assert!(named || entry["objectRef"]["resource"] == "events", "{entry:#}");
+    }
+    for kind in ["share/waf", "lease/named", "events.events.k8s.io"] {
+        let text = scene.kubectl(&["get", kind, "-o", "json", "--show-managed-fields"]);
+        let found: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        let objects = found["items"].as_array().cloned().unwrap_or_else(|| vec![found.clone()]);
+        let managers: Vec<&str> = objects
+            .iter()
+            .flat_map(|object| object["metadata"]["managedFields"].as_array().into_iter().flatten())
+            .filter_map(|entry| entry["manager"].as_str())
+            .collect();
+        assert!(managers.contains(&"cfshare") && !managers.contains(&"unknown"), "{kind}: {managers:?}");
+    }
+}
 
 /// The shared cluster must not be disturbed: this makes one of its own.
 fn restarts(_: &World) {

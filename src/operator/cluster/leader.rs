@@ -14,6 +14,8 @@ use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, ResourceExt};
 use tokio::sync::watch;
 
+use crate::api::FIELD_MANAGER;
+
 /// What the passes ask before they change anything.
 #[derive(Clone)]
 pub struct Leadership {
@@ -111,7 +113,7 @@ impl Election {
                 metadata: ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() },
                 spec: Some(self.spec(None)),
             };
-            return won(self.api.create(&PostParams::default(), &lease).await);
+            return won(self.api.create(&params(), &lease).await);
         };
         let version = lease.resource_version();
         let spec = lease.spec.clone().unwrap_or_default();
@@ -130,7 +132,7 @@ impl Election {
         let mut renewed = lease;
         renewed.spec = Some(self.spec(Some(&spec)));
         renewed.metadata.managed_fields = None;
-        won(self.api.replace(&self.name, &PostParams::default(), &renewed).await)
+        won(self.api.replace(&self.name, &params(), &renewed).await)
     }
 
     fn spec(&self, before: Option<&LeaseSpec>) -> LeaseSpec {
@@ -146,6 +148,10 @@ impl Election {
             ..LeaseSpec::default()
         }
     }
+}
+
+fn params() -> PostParams {
+    PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() }
 }
 
 /// Somebody else's write in between is a lost turn, not an error.
@@ -167,7 +173,7 @@ pub async fn release(api: &Api<Lease>, name: &str, identity: &str) {
     spec.holder_identity = None;
     spec.lease_duration_seconds = Some(1);
     lease.metadata.managed_fields = None;
-    if let Err(error) = api.replace(name, &PostParams::default(), &lease).await {
+    if let Err(error) = api.replace(name, &params(), &lease).await {
         tracing::debug!(%error, "the lease was not given back");
     }
 }

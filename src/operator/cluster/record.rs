@@ -12,8 +12,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use super::objects::{Objects, Related};
-use crate::api::FINALIZER;
 use crate::api::status::CommonStatus;
+use crate::api::{FIELD_MANAGER, FINALIZER};
 use crate::operator::key::Name;
 use crate::operator::remote::access::Stop;
 
@@ -62,7 +62,7 @@ impl Records {
         });
         let name = object.name_any();
         let api = self.api(object.as_ref());
-        let written = in_time(api.patch_status(&name, &PatchParams::default(), &Patch::Merge(patch))).await?;
+        let written = in_time(api.patch_status(&name, &params(), &Patch::Merge(patch))).await?;
         Ok(K::kept(objects).wrote(written))
     }
 
@@ -88,7 +88,7 @@ impl Records {
         });
         let name = object.name_any();
         let api = self.api(object.as_ref());
-        match in_time(api.patch(&name, &PatchParams::default(), &Patch::Merge(patch))).await {
+        match in_time(api.patch(&name, &params(), &Patch::Merge(patch))).await {
             Ok(written) => {
                 K::kept(objects).finalized(&written, wanted);
                 Ok(K::kept(objects).wrote(written))
@@ -103,6 +103,11 @@ impl Records {
         let api: Api<K> = Api::namespaced(self.kube.clone(), &name.namespace);
         Ok(in_time(api.get_opt(&name.name)).await?.map(|object| K::kept(objects).wrote(object)))
     }
+}
+
+/// Whose fields these are, for `kubectl get --show-managed-fields`.
+fn params() -> PatchParams {
+    PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() }
 }
 
 /// A write that hangs must not hang its object.

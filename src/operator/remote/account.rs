@@ -206,17 +206,17 @@ impl Account {
     /// Learns from the answer to a call: the limit, the clock, and whether the credential works.
     pub fn heed(&self, call: Sent, meta: Option<&Meta>, class: Option<ErrorClass>, now: At) {
         self.metrics.call(class);
-        if let Some(meta) = meta {
-            let mut limits = meta.limits;
-            if class == Some(ErrorClass::Throttled) {
-                // A limiter that names no time still means it.
-                limits.retry_after.get_or_insert(PAUSE);
-            }
-            self.budget.heed(call, &limits);
-            if let Some(date) = meta.date {
-                // The header has whole seconds: half a second more is the best guess.
-                self.skew.store(clock::at(date).0 + 500 - now.0, Ordering::Relaxed);
-            }
+        let mut limits = meta.map(|meta| meta.limits);
+        if class == Some(ErrorClass::Throttled)
+            && let Some(limits) = &mut limits
+        {
+            // A limiter that names no time still means it.
+            limits.retry_after.get_or_insert(PAUSE);
+        }
+        self.budget.heed(call, limits.as_ref());
+        if let Some(date) = meta.and_then(|meta| meta.date) {
+            // The header has whole seconds: half a second more is the best guess.
+            self.skew.store(clock::at(date).0 + 500 - now.0, Ordering::Relaxed);
         }
         let mut health = lock(&self.health);
         match class {

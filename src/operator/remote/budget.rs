@@ -155,11 +155,11 @@ impl Budget {
         self.lock().send(caller)
     }
 
-    /// Learns from the answer to a call how much is left.
-    pub fn heed(&self, call: Sent, limits: &Limits) {
+    /// Learns from the answer to a call, if one came, how much is left.
+    pub fn heed(&self, call: Sent, limits: Option<&Limits>) {
         let now = self.clock.now();
-        let told = Told { remaining: limits.remaining, reset: limits.reset };
-        self.lock().heed(call, told, limits.retry_after, now);
+        let told = limits.map(|limits| Told { remaining: limits.remaining, reset: limits.reset });
+        self.lock().heed(call, told, limits.and_then(|limits| limits.retry_after), now);
         self.moved.notify_one();
     }
 
