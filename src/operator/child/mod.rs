@@ -1,6 +1,7 @@
 //! One pass over a ShareRecipient or ShareResource: one row of a share, looked after by an object of its own.
 
 mod end;
+mod facts;
 mod parent;
 mod tell;
 mod work;
@@ -13,6 +14,8 @@ use kube::ResourceExt;
 use super::key::{Name, RowKey};
 use super::pass::Pass;
 use crate::api::{FINALIZER, Reason, Share};
+use crate::core::child::{self, Refusal, Step, Wait};
+use crate::core::id::{AccountId, ShareId};
 use crate::core::pace::Class;
 use crate::core::row::Declared;
 use crate::operator::cluster::objects;
@@ -24,103 +27,87 @@ use crate::operator::remote::access::Stop;
 use crate::operator::rows::standing::label;
 use crate::operator::share::outside::into_scope;
 use crate::operator::waits;
-use end::End;
+use parent::Parent;
 use work::Work;
+
+/// A claim, and what follows it.
+const MAX_STEPS: usize = 3;
 
 /// Runs one pass; returns when to run the next if nothing wakes it before.
 pub async fn pass<C: Child>(context: Arc<Context>, object: Arc<C>) -> Result<Option<Duration>, Stop> {
-    let name = object.share();
-    let gate = context.gate(&name);
+    let gate = context.gate(&object.share());
     let Ok(_alone) = gate.try_lock() else { return Err(Stop::Occupied) };
     let mut pass = Pass::begin(context.clone(), C::kept(&context.objects).newest(object));
     believe(&mut pass);
-    if pass.is_doomed() && !pass.object.finalizers().iter().any(|f| f == FINALIZER) {
-        return Ok(None);
-    }
-    if pass.object.is_suspended() {
-        if pass.is_doomed() {
-            return release(pass).await;
+    look_outside(&pass).await?;
+    let parent = parent::parent(&mut pass);
+    let row = parent.owner.as_ref().map(|owner| pass.object.row(owner));
+    for _ in 0..MAX_STEPS {
+        let facts = facts::facts(&mut pass, &parent, row.as_ref().and_then(|row| row.as_ref().ok()));
+        let step = child::step(&facts);
+        tracing::trace!(?facts, ?step);
+        match (step, &row) {
+            (Step::Nothing, _) => return Ok(None),
+            (Step::Release, _) => return release(pass).await,
+            (Step::Claim, _) => claim(&mut pass).await?,
+            (Step::Wait(wait), _) => return waiting(pass, &parent, wait).await,
+            (Step::Refuse(refusal), _) => return refuse(pass, refusal, row).await,
+            (Step::RecordOnly | Step::Reconcile, Some(Ok(key))) => {
+                let Some((owner, id)) = parent.owner.clone().zip(parent.id.clone()) else { break };
+                parent::note_down(&mut pass, &parent, &id, &owner, key);
+                if step == Step::RecordOnly {
+                    pass.save().await?;
+                    return Ok(Some(waits::HANDSHAKE));
+                }
+                let key = key.clone();
+                return look_after(pass, parent, Place { owner, id, key }, facts.declared).await;
+            }
+            (Step::RecordOnly | Step::Reconcile, None | Some(Err(_))) => break,
         }
-        return pass.finish(Verdict::suspended()).await;
     }
-    if context.objects.shares.is_unreadable(&name) {
-        if pass.is_doomed() {
-            return Ok(Some(waits::PERSON));
-        }
-        let message = format!("Share {} cannot be read: apply it again as the current CRD says", name.name);
-        return pass.finish(Verdict::blind(Reason::WaitingForShare, message)).await;
+    pass.finish(Verdict::unfinished()).await
+}
+
+/// Reads what the selector hides: what a Share or another object declares decides whether a row is removed.
+async fn look_outside<C: Child>(pass: &Pass<C>) -> Result<(), Stop> {
+    let share = pass.object.share();
+    let ends = pass.is_doomed() && !pass.object.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
+    if ends || pass.object.is_suspended() || pass.context.objects.shares.is_unreadable(&share) {
+        return Ok(());
     }
-    // What it declares now decides whether the row of a child that goes is removed.
+    let (outside, objects) = (&pass.context.outside, &pass.context.objects);
     let age = if pass.is_doomed() { Duration::ZERO } else { waits::FRESH };
-    context.outside.look_for_share(&context.objects, &name, age).await?;
+    outside.look_for_share(objects, &share, age).await?;
     if pass.is_doomed() {
         // Another object may declare the same row unseen.
-        context.outside.look(&context.objects, &name.namespace, waits::FRESH).await?;
+        outside.look(objects, &share.namespace, waits::FRESH).await?;
     }
-    let parent = parent::parent(&mut pass);
-    let Some(owner) = parent.owner.clone() else {
-        return no_share(pass, &name, "does not exist").await;
-    };
-    let key = match pass.object.row(&owner) {
-        Ok(key) => key,
-        Err(_) if pass.is_doomed() => return release(pass).await,
-        Err(problem) => return pass.finish(Verdict::stalled(Reason::Invalid, problem)).await,
-    };
-    if pass.is_doomed() {
-        match end::end(&mut pass, &parent, &key) {
-            End::Release => return release(pass).await,
-            End::Wait(wait) => return Ok(Some(wait)),
-            End::Row => {}
-        }
-    } else if !parent.observes() && !context.settings.read_only {
-        claim(&mut pass).await?;
-    }
-    if let (RowKey::Recipient(_), Some(share)) = (&key, &parent.share)
-        && share.spec.organization.is_some()
-        && !pass.is_doomed()
-    {
-        let message = format!(
-            "Share {} is shared with an organization, whose members all receive it: delete this object, or use \
-             spec.organization.excluded there",
-            name.name
-        );
-        return pass.finish(Verdict::stalled(Reason::Invalid, message)).await;
-    }
-    let declared = parent::declared(&pass, &parent, &owner, &key);
-    if declared == Declared::Elsewhere {
-        if pass.is_doomed() {
-            if end::waits_for_heirs(&mut pass, &parent, &owner, &key) {
-                return Ok(Some(waits::MOMENT));
-            }
-            return release(pass).await;
-        }
-        let message =
-            format!("{} is declared by the Share itself or by an older object, which wins", label(&key, None));
-        return pass.finish(Verdict::stalled(Reason::DuplicateDeclaration, message)).await;
-    }
-    let Some(id) = parent.id.clone() else {
-        if !parent.outside {
-            return no_share(pass, &name, "is not made at Cloudflare yet").await;
-        }
-        let command = into_scope(&context.outside, &Share::key(name.clone()));
-        let what = format!(
-            "has labels that --watch-label-selector excludes, so nothing is shared through it. Restore the labels: {command}"
-        );
-        return no_share(pass, &name, &what).await;
-    };
-    parent::note_down(&mut pass, &parent, &id, &owner, &key);
-    if pass.is_doomed() && pass.object.retains() {
-        // Once this is written the parent lets go of the row, and this object may go.
-        pass.save().await?;
-        return Ok(Some(waits::HANDSHAKE));
-    }
-    let secret = parent.secret.clone().unwrap_or_else(|| Name::new(name.namespace.clone(), objects::DEFAULT_SECRET));
+    Ok(())
+}
+
+/// Where a row is, or is to be.
+struct Place {
+    owner: AccountId,
+    id: ShareId,
+    key: RowKey,
+}
+
+/// The part of a pass that reads and writes Cloudflare.
+async fn look_after<C: Child>(
+    mut pass: Pass<C>,
+    parent: Parent,
+    place: Place,
+    declared: Declared,
+) -> Result<Option<Duration>, Stop> {
+    let Place { owner, id, key } = place;
+    let namespace = pass.key.name.namespace.clone();
+    let secret = parent.secret.clone().unwrap_or_else(|| Name::new(namespace, objects::DEFAULT_SECRET));
     let known = match pass.credential(&secret).await {
         Ok(known) => known,
         Err(problem) => return pass.without_credential(problem, Some(label(&key, None))).await,
     };
     let class = if pass.is_doomed() || !pass.was_ready() { Class::Edit } else { Class::Poll };
-    let access = context.access(&known, &owner, &pass.key, class);
+    let access = pass.context.access(&known, &owner, &pass.key, class);
     pass.account = Some(access.account.clone());
     let mut work = Work { pass, access, id, key, parent, declared };
     match work.run().await {
@@ -129,6 +116,59 @@ pub async fn pass<C: Child>(context: Arc<Context>, object: Arc<C>) -> Result<Opt
         Err(Stop::Cloudflare(error)) => work.pass.fail(error, &work.access, &secret).await,
         Err(stop) => Err(stop),
     }
+}
+
+async fn waiting<C: Child>(mut pass: Pass<C>, parent: &Parent, wait: Wait) -> Result<Option<Duration>, Stop> {
+    let share = pass.object.share().name;
+    let waits_for_share = |what: &str| Verdict::working(Reason::WaitingForShare, format!("Share {share} {what}"));
+    let verdict = match wait {
+        Wait::Suspended => Verdict::suspended(),
+        Wait::UnreadableShare if pass.is_doomed() => return Ok(Some(waits::PERSON)),
+        Wait::UnreadableShare => {
+            let message = format!("Share {share} cannot be read: apply it again as the current CRD says");
+            Verdict::blind(Reason::WaitingForShare, message)
+        }
+        Wait::Share => waits_for_share("does not exist"),
+        Wait::Creation if parent.outside => {
+            let command = into_scope(&pass.context.outside, &Share::key(pass.object.share()));
+            waits_for_share(&format!(
+                "has labels that --watch-label-selector excludes, so nothing is shared through it. Restore the \
+                 labels: {command}"
+            ))
+        }
+        Wait::Creation => waits_for_share("is not made at Cloudflare yet"),
+        Wait::Outcome => return Ok(Some(waits::MOMENT)),
+        Wait::Successor => {
+            facts::wake_successors(&mut pass, parent);
+            return Ok(Some(waits::MOMENT));
+        }
+        Wait::Handover => return Ok(Some(waits::HANDSHAKE)),
+    };
+    pass.finish(verdict).await
+}
+
+async fn refuse<C: Child>(
+    pass: Pass<C>,
+    refusal: Refusal,
+    row: Option<Result<RowKey, String>>,
+) -> Result<Option<Duration>, Stop> {
+    let share = pass.object.share().name;
+    let verdict = match (refusal, row) {
+        (Refusal::Organization, _) => Verdict::stalled(
+            Reason::Invalid,
+            format!(
+                "Share {share} is shared with an organization, whose members all receive it: delete this object, or \
+                 use spec.organization.excluded there"
+            ),
+        ),
+        (Refusal::Duplicate, Some(Ok(key))) => Verdict::stalled(
+            Reason::DuplicateDeclaration,
+            format!("{} is declared by the Share itself or by an older object, which wins", label(&key, None)),
+        ),
+        (Refusal::Invalid, Some(Err(problem))) => Verdict::stalled(Reason::Invalid, problem),
+        (Refusal::Invalid | Refusal::Duplicate, _) => Verdict::unfinished(),
+    };
+    pass.finish(verdict).await
 }
 
 /// A record is believed only where it was written for this very object.
@@ -149,17 +189,6 @@ fn believe<C: Child>(pass: &mut Pass<C>) {
 async fn release<C: Child>(mut pass: Pass<C>) -> Result<Option<Duration>, Stop> {
     pass.guard(false).await?;
     Ok(None)
-}
-
-async fn no_share<C: Child>(pass: Pass<C>, name: &Name, what: &str) -> Result<Option<Duration>, Stop> {
-    if pass.is_doomed() {
-        return release(pass).await;
-    }
-    let mut pass = pass;
-    if !pass.context.settings.read_only {
-        claim(&mut pass).await?;
-    }
-    pass.finish(Verdict::working(Reason::WaitingForShare, format!("Share {} {what}", name.name))).await
 }
 
 /// Finalizer and record before anything is made, so that a parent's create may carry this row.

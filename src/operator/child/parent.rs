@@ -8,11 +8,9 @@ use super::super::key::{Name, RowKey};
 use super::super::pass::Pass;
 use crate::api::Share;
 use crate::core::id::{AccountId, ShareId};
-use crate::core::row::Declared;
 use crate::operator::cluster::objects::{observes, secret_of};
 use crate::operator::kinds::Child;
 use crate::operator::kinds::ChildTelling;
-use crate::operator::rows::declare;
 use crate::operator::rows::inventory;
 use crate::operator::rows::inventory::Entry;
 
@@ -30,6 +28,14 @@ pub struct Parent {
 }
 
 impl Parent {
+    /// Whether the row is in the Share's inventory.
+    pub fn records(&self, row: &RowKey) -> bool {
+        self.share.as_ref().is_some_and(|share| {
+            let status = share.status.as_ref().filter(|status| status.bound_uid == share.uid());
+            status.is_some_and(|status| inventory::entries(&status.inventory).contains_key(row))
+        })
+    }
+
     pub fn observes(&self) -> bool {
         self.share.as_ref().is_some_and(|share| observes(share))
     }
@@ -74,24 +80,6 @@ pub fn parent<C: Child>(pass: &mut Pass<C>) -> Parent {
             announced: false,
             outside: false,
         },
-    }
-}
-
-/// Who looks after the row: the Share itself, an older object, or this one.
-pub fn declared<C: Child>(pass: &Pass<C>, parent: &Parent, owner: &AccountId, key: &RowKey) -> Declared {
-    if let Some(share) = &parent.share
-        && share.metadata.deletion_timestamp.is_none()
-        && declare::inline(share, owner).is_ok_and(|rows| rows.contains_key(key))
-    {
-        return Declared::Elsewhere;
-    }
-    let siblings = declare::siblings(&pass.context.objects, &pass.object.share(), owner);
-    let same: Vec<_> = siblings.iter().filter(|s| s.row == *key && (!s.doomed || s.key == pass.key)).collect();
-    match same.first() {
-        _ if pass.is_doomed() && same.len() > 1 => Declared::Elsewhere,
-        _ if pass.is_doomed() => Declared::Nowhere,
-        Some(first) if first.key != pass.key => Declared::Elsewhere,
-        Some(_) | None => Declared::Here,
     }
 }
 

@@ -1,0 +1,336 @@
+//! What an object that declares one row of a share does next, as far as that needs no look at the row.
+
+use super::row::Declared;
+
+/// What is known about a ShareRecipient or ShareResource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Facts {
+    /// `None`: nobody deletes it.
+    pub deletion: Option<Deletion>,
+    pub suspended: bool,
+    pub share: Share,
+    /// What it declares can be sent.
+    pub valid: bool,
+    /// It declares a recipient of a share whose recipients are the members of an organization.
+    pub misplaced: bool,
+    /// Who looks after the row that it declares.
+    pub declared: Declared,
+    /// Its finalizer and its record are its own, so that a create of its Share may carry its row.
+    pub claimed: bool,
+    /// The whole operator changes nothing.
+    pub read_only: bool,
+    pub record: Record,
+}
+
+/// How an object ends that is being deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Deletion {
+    /// Our finalizer is on it.
+    pub finalizer: bool,
+    /// The row stays at Cloudflare.
+    pub retain: bool,
+    /// Its removal was refused, since a share must keep one resource.
+    pub last: bool,
+    /// Whether another object that declares the same row has it in its own record.
+    pub successor: Successor,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Successor {
+    /// It has the row in its record, or never will, since it is suspended.
+    Settled,
+    /// It has not recorded the row yet.
+    Awaited,
+    /// It has not, for so long that it is not awaited any more.
+    Overdue,
+}
+
+/// The Share that the object names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Share {
+    /// It exists and cannot be read.
+    Unreadable,
+    /// It does not exist, and the object's record does not say which account its row is in.
+    Unknown,
+    /// It does not exist any more; the object's record says where its row is.
+    Gone,
+    Present(Parent),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Parent {
+    /// Its id at Cloudflare is known.
+    pub bound: bool,
+    /// A create call is announced whose outcome is not known.
+    pub creating: bool,
+    /// It only reads, so that its objects record nothing.
+    pub observes: bool,
+    pub suspended: bool,
+    /// It is being deleted, and the share at Cloudflare with it.
+    pub ends: bool,
+    /// The row is in its inventory.
+    pub records_row: bool,
+}
+
+/// What the object's own record says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Record {
+    /// In which share the row was made.
+    pub share: bool,
+    /// The row is there because of the object.
+    pub row: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// Our part is done.
+    Nothing,
+    /// Remove the finalizer.
+    Release,
+    /// Add the finalizer and the record's owner.
+    Claim,
+    Wait(Wait),
+    Refuse(Refusal),
+    /// Record where the row is, so that the Share may drop it and this object may go.
+    RecordOnly,
+    /// Look at the row, and do what it calls for.
+    Reconcile,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Wait {
+    Suspended,
+    /// For a Share that exists and cannot be read.
+    UnreadableShare,
+    /// For a Share that does not exist.
+    Share,
+    /// For the share to be created at Cloudflare.
+    Creation,
+    /// For the outcome of a create call that may have carried the row.
+    Outcome,
+    /// For another object to record the row.
+    Successor,
+    /// For the Share to drop the row from its inventory, or it would remove it.
+    Handover,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    Invalid,
+    /// The recipients of an organization's share are its members.
+    Organization,
+    Duplicate,
+}
+
+/// The one step that these facts call for.
+pub fn step(facts: &Facts) -> Step {
+    match &facts.deletion {
+        Some(deletion) => end(facts, deletion),
+        None => live(facts),
+    }
+}
+
+fn live(facts: &Facts) -> Step {
+    if facts.suspended {
+        return Step::Wait(Wait::Suspended);
+    }
+    let observes = matches!(facts.share, Share::Present(Parent { observes: true, .. }));
+    let claims = !facts.claimed && !observes && !facts.read_only;
+    let bound = match facts.share {
+        Share::Unreadable => return Step::Wait(Wait::UnreadableShare),
+        Share::Unknown if claims => return Step::Claim,
+        Share::Unknown => return Step::Wait(Wait::Share),
+        // What is made was made in the share that the record names.
+        Share::Gone => true,
+        Share::Present(parent) => parent.bound,
+    };
+    if !facts.valid {
+        return Step::Refuse(Refusal::Invalid);
+    }
+    if claims {
+        return Step::Claim;
+    }
+    if facts.misplaced {
+        return Step::Refuse(Refusal::Organization);
+    }
+    match facts.declared {
+        Declared::Elsewhere => Step::Refuse(Refusal::Duplicate),
+        Declared::Here | Declared::Nowhere if bound => Step::Reconcile,
+        Declared::Here | Declared::Nowhere => Step::Wait(Wait::Creation),
+    }
+}
+
+fn end(facts: &Facts, deletion: &Deletion) -> Step {
+    if !deletion.finalizer {
+        return Step::Nothing;
+    }
+    if facts.suspended {
+        return Step::Release;
+    }
+    let (bound, recorded) = match facts.share {
+        Share::Unreadable => return Step::Wait(Wait::UnreadableShare),
+        Share::Unknown => return Step::Release,
+        Share::Gone => (facts.record.share, false),
+        Share::Present(parent) => {
+            // The row goes with the share, or its Share removes it since this object was refused to.
+            if parent.observes || parent.ends || deletion.last && parent.records_row {
+                return Step::Release;
+            }
+            if parent.creating && parent.records_row {
+                return Step::Wait(Wait::Outcome);
+            }
+            (parent.bound, parent.records_row)
+        }
+    };
+    if !facts.valid {
+        return Step::Release;
+    }
+    if deletion.retain {
+        let suspended = matches!(facts.share, Share::Present(Parent { suspended: true, .. }));
+        if !recorded || suspended {
+            return Step::Release;
+        }
+        if facts.record.share {
+            return Step::Wait(Wait::Handover);
+        }
+    } else if !facts.record.row && !recorded {
+        // It was never held to be ours, and no create of the Share carried it.
+        return Step::Release;
+    }
+    if facts.declared == Declared::Elsewhere {
+        return match deletion.successor {
+            Successor::Awaited if facts.record.row => Step::Wait(Wait::Successor),
+            Successor::Awaited | Successor::Settled | Successor::Overdue => Step::Release,
+        };
+    }
+    match (bound, deletion.retain) {
+        (false, _) => Step::Release,
+        (true, true) => Step::RecordOnly,
+        (true, false) => Step::Reconcile,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOTH: [bool; 2] = [false, true];
+
+    fn parents() -> Vec<Parent> {
+        let bits = 0..1_u32 << 6;
+        let parent = |bits: u32| {
+            let bit = |n: u32| bits & 1 << n != 0;
+            Parent {
+                bound: bit(0),
+                creating: bit(1),
+                observes: bit(2),
+                suspended: bit(3),
+                ends: bit(4),
+                records_row: bit(5),
+            }
+        };
+        bits.map(parent).collect()
+    }
+
+    fn deletions() -> Vec<Option<Deletion>> {
+        let mut all = vec![None];
+        for finalizer in BOTH {
+            for retain in BOTH {
+                for last in BOTH {
+                    for successor in [Successor::Settled, Successor::Awaited, Successor::Overdue] {
+                        all.push(Some(Deletion { finalizer, retain, last, successor }));
+                    }
+                }
+            }
+        }
+        all
+    }
+
+    /// Calls for every combination of facts.
+    fn every(mut check: impl FnMut(&Facts, Step)) {
+        let shares = [Share::Unreadable, Share::Unknown, Share::Gone];
+        let shares: Vec<Share> = shares.into_iter().chain(parents().into_iter().map(Share::Present)).collect();
+        for deletion in deletions() {
+            for share in &shares {
+                for declared in [Declared::Here, Declared::Elsewhere, Declared::Nowhere] {
+                    for bits in 0..1_u32 << 7 {
+                        let bit = |n: u32| bits & 1 << n != 0;
+                        let facts = Facts {
+                            deletion,
+                            suspended: bit(0),
+                            share: *share,
+                            valid: bit(1),
+                            misplaced: bit(2),
+                            declared,
+                            claimed: bit(3),
+                            read_only: bit(4),
+                            record: Record { share: bit(5), row: bit(6) },
+                        };
+                        check(&facts, step(&facts));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn only_what_is_being_deleted_is_released() {
+        every(|facts, step| {
+            if facts.deletion.is_none() {
+                assert!(!matches!(step, Step::Release | Step::Nothing | Step::RecordOnly), "{facts:?}");
+            } else {
+                assert!(!matches!(step, Step::Claim | Step::Refuse(_)), "{facts:?}");
+            }
+        });
+    }
+
+    #[test]
+    fn nothing_is_claimed_where_nothing_may_be_changed() {
+        every(|facts, step| {
+            let observes = matches!(facts.share, Share::Present(Parent { observes: true, .. }));
+            if step == Step::Claim {
+                assert!(!facts.read_only && !observes && !facts.claimed, "{facts:?}");
+            }
+        });
+    }
+
+    #[test]
+    fn a_row_that_is_held_is_released_only_to_somebody_who_answers_for_it() {
+        every(|facts, step| {
+            let Some(deletion) = facts.deletion.filter(|deletion| deletion.finalizer) else { return };
+            let held = facts.record.row && facts.record.share && facts.valid && !facts.suspended && !deletion.retain;
+            if step != Step::Release || !held {
+                return;
+            }
+            let answered_for = match facts.share {
+                Share::Unreadable | Share::Unknown | Share::Gone => false,
+                // Not bound: what the record names is another share, which the pass looks for by the record.
+                Share::Present(parent) => {
+                    parent.observes || parent.ends || !parent.bound || deletion.last && parent.records_row
+                }
+            };
+            let taken_over = facts.declared == Declared::Elsewhere && deletion.successor != Successor::Awaited;
+            assert!(answered_for || taken_over || facts.share == Share::Unknown, "{facts:?}");
+        });
+    }
+
+    #[test]
+    fn what_is_retained_is_never_touched() {
+        every(|facts, step| {
+            if facts.deletion.is_some_and(|deletion| deletion.retain) {
+                assert_ne!(step, Step::Reconcile, "{facts:?}");
+            }
+        });
+    }
+
+    #[test]
+    fn an_object_whose_share_cannot_be_read_changes_nothing() {
+        every(|facts, step| {
+            let ends = facts.deletion.is_some_and(|deletion| !deletion.finalizer || facts.suspended);
+            if facts.share == Share::Unreadable && !ends {
+                let waits = matches!(step, Step::Wait(Wait::UnreadableShare | Wait::Suspended));
+                assert!(waits, "{facts:?}");
+            }
+        });
+    }
+}

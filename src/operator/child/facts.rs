@@ -1,0 +1,118 @@
+//! Where a child stands, as facts for the decision.
+
+use std::time::Duration;
+
+use kube::ResourceExt;
+
+use super::parent::Parent;
+use crate::api::{FINALIZER, Reason};
+use crate::core::child::{self, Deletion, Facts, Record, Successor};
+use crate::core::id::AccountId;
+use crate::core::row::Declared;
+use crate::core::row_key::RowKey;
+use crate::operator::cluster::objects::Related;
+use crate::operator::kinds::{Child, ChildTelling};
+use crate::operator::pass::{Pass, verdict};
+use crate::operator::rows::declare::{self, Sibling};
+use crate::operator::{clock, share};
+
+/// How long a child that is being deleted waits for another object to record the row that both declare.
+const SUCCESSION: Duration = Duration::from_secs(10);
+
+/// `row`: what the child declares, as far as that can be sent.
+pub fn facts<C: Child>(pass: &mut Pass<C>, parent: &Parent, row: Option<&RowKey>) -> Facts {
+    let uid = pass.object.uid();
+    let finalizer = pass.object.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
+    let record = pass.status.child();
+    let claimed = finalizer && record.bound_uid == uid;
+    let last = verdict::readiness(&record.common.conditions)
+        .is_some_and(|(_, reason)| reason == Reason::LastResource.as_str());
+    let record = Record { share: record.share_id.is_some(), row: record.holds_row() };
+    let rivals = row.zip(parent.owner.as_ref()).map(|(row, owner)| rivals(pass, owner, row)).unwrap_or_default();
+    let deletion = pass.is_doomed().then(|| Deletion {
+        finalizer,
+        retain: pass.object.retains(),
+        last,
+        successor: successor(pass, parent, row, &rivals),
+    });
+    Facts {
+        deletion,
+        suspended: pass.object.is_suspended(),
+        share: situation(pass, parent, row),
+        valid: row.is_some(),
+        misplaced: matches!(row, Some(RowKey::Recipient(_)))
+            && parent.share.as_ref().is_some_and(|share| share.spec.organization.is_some()),
+        declared: declared(pass, parent, row, &rivals),
+        claimed,
+        read_only: pass.context.settings.read_only,
+        record,
+    }
+}
+
+fn situation<C: Child>(pass: &Pass<C>, parent: &Parent, row: Option<&RowKey>) -> child::Share {
+    if pass.context.objects.shares.is_unreadable(&pass.object.share()) {
+        return child::Share::Unreadable;
+    }
+    match &parent.share {
+        _ if parent.owner.is_none() => child::Share::Unknown,
+        None => child::Share::Gone,
+        Some(share) => child::Share::Present(child::Parent {
+            bound: parent.id.is_some(),
+            creating: parent.announced,
+            observes: parent.observes(),
+            suspended: share.spec.suspend == Some(true),
+            ends: share.metadata.deletion_timestamp.is_some() && !share::retains(share),
+            records_row: row.is_some_and(|row| parent.records(row)),
+        }),
+    }
+}
+
+/// The objects that declare the same row, this one among them, the winner first.
+fn rivals<C: Child>(pass: &Pass<C>, owner: &AccountId, row: &RowKey) -> Vec<Sibling> {
+    let mut all = declare::siblings(&pass.context.objects, &pass.object.share(), owner);
+    all.retain(|sibling| sibling.row == *row);
+    all
+}
+
+/// Who looks after the row: the Share itself, an older object, or this one.
+fn declared<C: Child>(pass: &Pass<C>, parent: &Parent, row: Option<&RowKey>, rivals: &[Sibling]) -> Declared {
+    let (Some(row), Some(owner)) = (row, &parent.owner) else { return Declared::Nowhere };
+    let by_share = parent.share.as_ref().filter(|share| share.metadata.deletion_timestamp.is_none());
+    if by_share.is_some_and(|share| declare::inline(share, owner).is_ok_and(|rows| rows.contains_key(row))) {
+        return Declared::Elsewhere;
+    }
+    let mut live = rivals.iter().filter(|rival| !rival.doomed);
+    match (pass.is_doomed(), live.next()) {
+        (true, Some(_)) => Declared::Elsewhere,
+        (true, None) => Declared::Nowhere,
+        (false, Some(winner)) if winner.key != pass.key => Declared::Elsewhere,
+        (false, Some(_) | None) => Declared::Here,
+    }
+}
+
+/// A row that several declare is released only to one that has it in its record: two objects that go one after the other
+/// would leak it.
+fn successor<C: Child>(pass: &Pass<C>, parent: &Parent, row: Option<&RowKey>, rivals: &[Sibling]) -> Successor {
+    let since = pass.object.meta().deletion_timestamp.as_ref().map(clock::from_time).unwrap_or_default();
+    let by_parent = row.is_some_and(|row| parent.records(row))
+        || parent.share.as_ref().is_some_and(|share| share.spec.suspend == Some(true));
+    let mut others = rivals.iter().filter(|rival| rival.key != pass.key && !rival.doomed);
+    if by_parent || others.any(|other| other.holds || other.suspended) {
+        Successor::Settled
+    } else if pass.now().since(since) < SUCCESSION {
+        Successor::Awaited
+    } else {
+        Successor::Overdue
+    }
+}
+
+/// Lets those look who also declare the row: one of them is to take it over.
+pub fn wake_successors<C: Child>(pass: &mut Pass<C>, parent: &Parent) {
+    let share = pass.object.share();
+    pass.context.wakes.wake(&crate::api::Share::key(share));
+    let Some(owner) = &parent.owner else { return };
+    let Ok(row) = pass.object.row(owner) else { return };
+    for rival in rivals(pass, owner, &row).into_iter().filter(|rival| rival.key != pass.key) {
+        pass.context.wakes.wake(&rival.key);
+    }
+}
