@@ -127,9 +127,13 @@ fn is_version_4(helm: &Path) -> bool {
 mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
+    use std::sync::{Mutex, PoisonError};
 
     use super::*;
     use crate::Folder;
+
+    /// A script that is still open for writing in a process that another test is just starting cannot be executed.
+    static ALONE: Mutex<()> = Mutex::new(());
 
     fn install(folder: &Path, names: &[&str]) {
         fs::create_dir_all(folder).unwrap();
@@ -142,6 +146,7 @@ mod tests {
 
     #[test]
     fn kubebuilder_assets_are_completed_from_path() {
+        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = Folder::temporary().unwrap();
         let (assets, path) = (folder.join("assets"), folder.join("path"));
         install(&assets, &["etcd", "kube-apiserver", "kubectl"]);
@@ -154,6 +159,7 @@ mod tests {
 
     #[test]
     fn a_kubectl_alone_in_path_is_not_used() {
+        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = Folder::temporary().unwrap();
         install(folder.path(), &["kubectl", "helm"]);
         let found = Found::in_places(None, folder.path().into());
