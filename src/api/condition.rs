@@ -63,11 +63,11 @@ vocabulary! {
         WaitingForRecipients,
         /// No resource is declared yet, so nothing is created: add an entry to `resources`, or a ShareResource.
         WaitingForResources,
-        /// The Share that `shareRef` names does not exist, or has no share at Cloudflare yet. It goes on by itself once it
-        /// has: check the name and namespace.
+        /// The Share that `shareRef` names does not exist, or has no share at Cloudflare yet. It continues automatically
+        /// once it has. A Share that has not appeared within two minutes stalls the object: check the name and namespace.
         WaitingForShare,
-        /// A live share of that name exists already, so nothing is created: set `shareID` to take that one over, or
-        /// `adoptionPolicy: SameName`, or another `name`.
+        /// A live share of that name exists already, so none is created under that name, nor renamed to it: set `shareID` to
+        /// take that one over, or `adoptionPolicy: SameName`, or another `name`.
         NameTaken,
         /// An older object has the same share or the same name in the same account, and one share has one owner: delete one
         /// of the two objects, or give this one another `name` or `shareID`.
@@ -80,7 +80,8 @@ vocabulary! {
         TargetMismatch,
         /// The Secret with the credentials is missing, or does not have either `apiToken` or `email` and `apiKey`, or a value
         /// in it cannot be a credential, or its name is not in the chart's `secretNames`: the message says which. Create
-        /// or correct it in this namespace, or set `credentialsRef`.
+        /// or correct it in this namespace, or set `credentialsRef`. A Secret that never existed is awaited for two minutes
+        /// before the object is stalled.
         CredentialsNotFound,
         /// Cloudflare refuses the credentials, or they lack a permission: renew the Secret or extend the token. Tried again
         /// by itself.

@@ -63,6 +63,11 @@ pub struct ShareStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub effective: Option<EffectivePolicies>,
 
+    /// When the share first became Ready. Until then Ready waits for every declared row, whoever declared it; afterwards
+    /// rows that ShareRecipient and ShareResource objects add do not take Ready away.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_ready_at: Option<Time>,
+
     /// UID of the object that this record belongs to. The status of a copied object is not believed.
     #[serde(rename = "boundUID", skip_serializing_if = "Option::is_none")]
     pub bound_uid: Option<String>,

@@ -10,6 +10,10 @@ pub const MOMENT: Duration = Duration::from_secs(1);
 pub const HICCUP: Duration = Duration::from_secs(5);
 /// For a Secret that is missing: watching it would need more rights.
 pub const SECRET: Duration = Duration::from_secs(10);
+/// For a Secret or a Share that comes with the same installation: an external secret store or the next step of a rollout
+/// brings it within seconds, and retries within a minute or two. Until then nobody has to act, and `helm --wait` and Flux
+/// go on waiting.
+pub const ARRIVAL: Duration = Duration::from_secs(120);
 /// For a person to say whether what cannot be seen is meant to be gone.
 pub const BREAKER: Duration = Duration::from_secs(15);
 /// For removals that are too many at once: they are fewer once others were long ago.

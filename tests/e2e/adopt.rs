@@ -3,7 +3,7 @@
 use cfshare_simulator::{Edit, Seed, SeedResource, SeedShare, ShareState};
 
 use crate::Test;
-use crate::scene::{Scene, World, condition, ids, is_ready, message};
+use crate::scene::{Scene, World, condition, ids, is_observed, is_ready, message};
 
 pub const TESTS: &[Test] = &[
     ("adopt: a share taken over by id keeps its name, its rows, and stays when the object goes", by_id),
@@ -17,6 +17,8 @@ pub const TESTS: &[Test] = &[
     ("adopt: a share of that name with another target is not taken over", same_name_other_target),
     ("adopt: a taken name makes no share, and its id is the way out", name_taken),
     ("adopt: a taken name that becomes free is used", name_freed),
+    ("adopt: of two objects of one name and second the one that can be created is, and both say so", tie),
+    ("adopt: a rename onto the name of another share is refused as a create is", renamed_onto),
     ("adopt: of two objects of one name the older has the share, and the younger inherits the name", claimed),
     ("adopt: of two objects of one share the older has it, and the younger inherits it", one_share),
     ("adopt: the status of another object is not believed", copied_status),
@@ -258,6 +260,67 @@ fn claimed(world: &World) {
     let state = scene.only();
     assert_ne!(state.id, id);
     assert_eq!(accounts(&state), [two.as_str()]);
+}
+
+/// Applied in one second, and the one that cannot be created would win by its name.
+fn tie(world: &World) {
+    let scene = world.scene();
+    let [one, two, first] = ids();
+    let both = [
+        scene.share("aaa", &[], &[], "name: zero-trust"),
+        scene.share("zzz", &[], &[], "name: zero-trust"),
+        scene.recipient("one", "zzz", &one, ""),
+        scene.resource("first", "zzz", &first, ""),
+    ];
+    scene.apply(&both.join("---\n"));
+    scene.wait_ready("share", "zzz");
+    let share = scene.wait_reason("share", "aaa", "NameTaken");
+    assert!(message(&share).contains(&format!("{}/zzz", scene.namespace)), "{}", message(&share));
+    scene.wait_for("share", "zzz", "named the other one", |share| {
+        is_ready(share) && message(share).contains(&format!("{}/aaa", scene.namespace))
+    });
+    // What comes later does not turn it round.
+    scene.apply(&scene.share("aaa", &[&two], &[&first], "name: zero-trust"));
+    scene.wait_for("share", "aaa", "was refused still", |share| {
+        is_observed(share) && condition(share, "Stalled").is_some()
+    });
+    assert_eq!(accounts(&scene.only()), [one.as_str()]);
+    assert_eq!(scene.changes().len(), 1, "{:?}", scene.changes());
+    scene.kubectl(&["delete", "shares.cfshare.dev", "aaa", "--timeout=60s"]);
+    scene.wait_for("share", "zzz", "named no other any more", |share| {
+        is_ready(share) && !message(share).contains("aaa")
+    });
+}
+
+/// A name is looked for before a rename as before a create, at Cloudflare and among the objects.
+fn renamed_onto(world: &World) {
+    let scene = world.scene();
+    let [one, two, foreign, first] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.apply(&scene.share("other", &[&two], &[&first], ""));
+    scene.wait_ready("share", "waf");
+    scene.wait_ready("share", "other");
+    let before = scene.changes().len();
+    scene.apply(&scene.share("waf", &[&one], &[&first], "name: other"));
+    let share = scene.wait_reason("share", "waf", "NameTaken");
+    assert!(message(&share).contains(&format!("{}/other", scene.namespace)), "{}", message(&share));
+    assert!(condition(&share, "Stalled").is_some(), "{share:#}");
+    // One that a person made a moment ago, which no sweep has shown.
+    let id = seed(&scene, "by hand", &[&foreign], &[&first], false);
+    scene.apply(&scene.share("waf", &[&one], &[&first], "name: by hand"));
+    let share = scene.wait_for("share", "waf", "was told of the other share", |share| {
+        is_observed(share) && message(share).contains(&id)
+    });
+    assert_eq!(condition(&share, "Ready").expect("it")["reason"], "NameTaken");
+    // Everything else of the share goes on.
+    scene.apply(&scene.share("waf", &[&one, &two], &[&first], "name: by hand"));
+    scene.wait_state("the other recipient", |shares| {
+        shares.iter().any(|share| share.name == "waf" && share.live_recipients().len() == 2)
+    });
+    assert_eq!(scene.changes_since(before).len(), 1, "{:?}", scene.changes_since(before));
+    world.simulator.edit(Edit::DeleteShare { share: id }).expect("an edit");
+    scene.wait_ready("share", "waf");
+    scene.wait_state("the new name", |shares| shares.iter().any(|share| share.live() && share.name == "by hand"));
 }
 
 fn one_share(world: &World) {

@@ -5,6 +5,8 @@ use crate::expect::{creates, nothing_doubled};
 use crate::scene::{World, condition, ids, is_ready, message};
 
 pub const TESTS: &[Test] = &[
+    ("children: a share is Ready for the first time when the rows of its objects are in place", first_ready),
+    ("children: a row that failed for good is its object's failure, and the Share names it", failed_row),
     ("children: a share of objects is made with one call, and goes away", made_together),
     ("children: objects that are there before their share wait for it", before_the_share),
     ("children: objects that come later are added one by one, and removed", later),
@@ -22,6 +24,49 @@ pub const TESTS: &[Test] = &[
     ("children: an object for a share with an organization says what to do instead", organization),
     ("children: an object whose share does not exist can be deleted", orphan),
 ];
+
+fn first_ready(world: &World) {
+    let scene = world.scene();
+    let [one, two, three, first] = ids();
+    let slow = |ms| world.simulator.delays(Some(&scene.account), |delays| delays.associate_ms = ms);
+    slow(Some(2_000));
+    let all = [
+        scene.share("waf", &[], &[&first], ""),
+        scene.recipient("one", "waf", &one, ""),
+        scene.recipient("two", "waf", &two, ""),
+    ];
+    scene.apply(&all.join("---\n"));
+    scene.wait_for("share", "waf", "waited for its recipients", |share| {
+        condition(share, "Reconciling").is_some_and(|c| c["reason"] == "Associating") && !is_ready(share)
+    });
+    let share = scene.wait_ready("share", "waf");
+    assert!(message(&share).contains("2/2 recipients"), "{}", message(&share));
+    let since = condition(&share, "Ready").expect("it")["lastTransitionTime"].clone();
+    // From now on what objects add is their own matter.
+    slow(None);
+    scene.apply(&scene.recipient("three", "waf", &three, ""));
+    let share = scene.wait_for("share", "waf", "counted the third", |share| message(share).contains("2/3 recipients"));
+    assert!(is_ready(&share) && condition(&share, "Ready").expect("it")["lastTransitionTime"] == since, "{share:#}");
+}
+
+fn failed_row(world: &World) {
+    let scene = world.scene();
+    let [one, failing, first] = ids();
+    world.simulator.account(&failing, |account| account.entitled = false);
+    let all = [
+        scene.share("waf", &[], &[&first], ""),
+        scene.recipient("one", "waf", &one, ""),
+        scene.recipient("failing", "waf", &failing, ""),
+    ];
+    scene.apply(&all.join("---\n"));
+    scene.wait_reason("sharerecipient", "failing", "RecipientFailed");
+    let share = scene.wait_for("share", "waf", "named the object that failed", |share| {
+        is_ready(share) && message(share).contains(&format!("{}/failing", scene.namespace))
+    });
+    assert!(message(&share).contains("1/2 recipients"), "{}", message(&share));
+    scene.kubectl(&["delete", "sharerecipients.cfshare.dev", "failing", "--timeout=60s"]);
+    scene.wait_for("share", "waf", "named it no more", |share| is_ready(share) && !message(share).contains("failing"));
+}
 
 fn made_together(world: &World) {
     let scene = world.scene();

@@ -1,12 +1,16 @@
 //! The Secret that a Share's calls are made with: missing, wrong, changed, gone.
 
 use cfshare_simulator::{Policy, random_id, short_hash};
+use k8s_openapi::jiff::Timestamp;
+use serde_json::json;
 
 use crate::Test;
+use crate::own;
 use crate::scene::{Scene, World, condition, ids, is_observed, is_ready, message};
 
 pub const TESTS: &[Test] = &[
     ("credentials: a missing Secret is named, and its coming is noticed", missing),
+    ("credentials: a Secret or a Share that does not arrive within two minutes is stalled", never_arrived),
     ("credentials: a Secret without the right keys says which ones it needs", wrong_keys),
     ("credentials: a token with blanks, quotes or a leading Bearer is named by its kind before a call", malformed),
     ("credentials: a token works where empty or other keys of the pair stand with it", token_wins),
@@ -32,10 +36,37 @@ fn missing(world: &World) {
     let text = message(&share);
     assert!(text.contains("cloudflare-credentials") && text.contains("apiToken"), "{text}");
     assert_eq!(condition(&share, "Ready").expect("Ready")["status"], "Unknown");
-    assert!(condition(&share, "Stalled").is_some());
+    // It may be on its way, as where an external secret store brings it: Flux and `helm --wait` go on waiting.
+    assert!(condition(&share, "Stalled").is_none() && condition(&share, "Reconciling").is_some(), "{share:#}");
     assert!(scene.journal().is_empty());
     scene.put_token(&scene.token);
     scene.wait_ready("share", "waf");
+}
+
+/// Since when it is missed stands in the status, so a restart does not begin to count again.
+fn never_arrived(world: &World) {
+    let scene = world.own_scene();
+    let [one, first] = ids();
+    scene.kubectl(&["delete", "secret", "cloudflare-credentials"]);
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.apply(&scene.recipient("orphan", "nobody", &one, ""));
+    let ago = Timestamp::from_second(Timestamp::now().as_second() - 180).expect("a time").to_string();
+    for (kind, name, status, reason) in [
+        ("shares.cfshare.dev", "waf", "Unknown", "CredentialsNotFound"),
+        ("sharerecipients.cfshare.dev", "orphan", "False", "WaitingForShare"),
+    ] {
+        let condition = json!({
+            "type": "Ready", "status": status, "reason": reason, "message": "", "observedGeneration": 1,
+            "lastTransitionTime": ago,
+        });
+        let patch = json!({"status": {"observedGeneration": 1, "conditions": [condition]}}).to_string();
+        scene.kubectl(&["patch", kind, name, "--subresource=status", "--type=merge", "--patch", &patch]);
+    }
+    let _operator = own::start(&scene, &[]);
+    for (kind, name) in [("share", "waf"), ("sharerecipient", "orphan")] {
+        scene.wait_for(kind, name, "was stalled", |object| condition(object, "Stalled").is_some());
+        scene.wait_event(name, |reason, _| ["CredentialsNotFound", "WaitingForShare"].contains(&reason));
+    }
 }
 
 fn wrong_keys(world: &World) {
@@ -167,6 +198,7 @@ fn removed(world: &World) {
     let share = scene.wait_ready("share", "waf");
     scene.kubectl(&["delete", "secret", "cloudflare-credentials"]);
     let blind = scene.wait_reason("share", "waf", "CredentialsNotFound");
+    assert!(condition(&blind, "Stalled").is_some(), "{blind:#}");
     assert_eq!(blind["status"]["shareID"], share["status"]["shareID"]);
     assert_eq!(scene.only().live_recipients().len(), 1);
     scene.put_token(&scene.token);

@@ -22,7 +22,7 @@ use crate::operator::cluster::objects;
 use crate::operator::cluster::objects::Related;
 use crate::operator::kinds::{Child, ChildTelling};
 use crate::operator::pass::context::Context;
-use crate::operator::pass::verdict::Verdict;
+use crate::operator::pass::verdict::{self, Verdict};
 use crate::operator::remote::access::Stop;
 use crate::operator::rows::standing::label;
 use crate::operator::share::outside::into_scope;
@@ -128,7 +128,11 @@ async fn waiting<C: Child>(mut pass: Pass<C>, parent: &Parent, wait: Wait) -> Re
             let message = format!("Share {share} cannot be read: apply it again as the current CRD says");
             Verdict::blind(Reason::WaitingForShare, message)
         }
-        Wait::Share => waits_for_share("does not exist"),
+        Wait::Share => {
+            let since = verdict::said_since(&pass.common().conditions, Reason::WaitingForShare, pass.now());
+            let missing = waits_for_share("does not exist: apply it in this namespace, or correct shareRef");
+            verdict::awaited(missing, since, pass.now())
+        }
         Wait::Creation if parent.outside => {
             let command = into_scope(&pass.context.outside, &Share::key(pass.object.share()));
             waits_for_share(&format!(

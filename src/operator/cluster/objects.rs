@@ -9,7 +9,7 @@ use kube::{Resource, ResourceExt};
 
 use super::kept::Kept;
 use crate::api::share::ManagementPolicy;
-use crate::api::status::ChildStatus;
+use crate::api::status::{ChildStatus, ShareStatus};
 use crate::api::{Share, ShareRecipient, ShareResource};
 use crate::core::time::At;
 use crate::operator::key::{Kind, Name, ObjectKey};
@@ -51,6 +51,15 @@ struct Traits {
     secret: Name,
     /// Hash of what the children go by.
     told: u64,
+}
+
+impl Relations {
+    /// Other Shares that want the same name in the same account: what a Share has to claim it with concerns them.
+    fn rivals(&self, share: &Name) -> Vec<ObjectKey> {
+        let claim = self.shares.get(share).map(|traits| &traits.claim);
+        let same = claim.and_then(|claim| self.by_claim.get(claim)).into_iter().flatten();
+        same.filter(|name| *name != share).cloned().map(Share::key).collect()
+    }
 }
 
 /// A kind whose objects are kept and related.
@@ -158,10 +167,56 @@ impl Objects {
         others.iter().any(|name| name != share && !self.shares.find(name).is_some_and(|rival| observes(&rival)))
     }
 
-    /// Whether of all objects that want a share of that name in that account the given one is the oldest.
+    /// Whether of all objects that want a share of that name in that account the given one may have it: the one that
+    /// has it already, else the oldest. An object that declares no recipients or no resources cannot be created, so it
+    /// neither stands in the way of another one nor is refused on account of one.
     pub fn claims(&self, share: &Share) -> bool {
+        let claim = claim(share);
+        if !self.has_something(share) {
+            return true;
+        }
+        let rank = |share: &Share| {
+            let age = share.creation_timestamp().map(|time| time.0);
+            (!holds_name(share, &claim.1), age, Name::of(share))
+        };
+        let own = rank(share);
+        self.rivals(share).filter(|rival| self.has_something(rival)).all(|rival| own < rank(&rival))
+    }
+
+    /// Other objects that want the share's name in its account for a share of their own.
+    fn rivals(&self, share: &Share) -> impl Iterator<Item = Arc<Share>> {
+        let own = Name::of(share);
         let rivals = self.relations().by_claim.get(&claim(share)).cloned().unwrap_or_default();
-        self.is_oldest(share, rivals, |rival| rival.spec.share_id.is_none())
+        let rivals = rivals.into_iter().filter(move |name| *name != own).filter_map(|name| self.shares.find(&name));
+        rivals.filter(|rival| !observes(rival) && rival.spec.share_id.is_none())
+    }
+
+    /// Another object that wants the share's name and does not get it, for a message.
+    pub fn refused_rival(&self, share: &Share) -> Option<Name> {
+        let made = |rival: &Share| own_record(rival).is_some_and(|status| status.share_id.is_some());
+        self.rivals(share).filter(|rival| !made(rival)).map(|rival| Name::of(rival.as_ref())).min()
+    }
+
+    /// Whether there is something to claim a name with: a share, an announced create, or rows to create one from.
+    fn has_something(&self, share: &Share) -> bool {
+        if own_record(share).is_some_and(|status| status.share_id.is_some() || status.intent.is_some()) {
+            return true;
+        }
+        let declares = |kind: Kind| {
+            let lives = |key: &ObjectKey| match key.kind {
+                Kind::Share => false,
+                Kind::ShareRecipient => self.recipients.find(&key.name).is_some_and(|child| {
+                    child.spec.suspend != Some(true) && child.metadata.deletion_timestamp.is_none()
+                }),
+                Kind::ShareResource => self.resources.find(&key.name).is_some_and(|child| {
+                    child.spec.suspend != Some(true) && child.metadata.deletion_timestamp.is_none()
+                }),
+            };
+            self.children(&Name::of(share)).iter().any(|key| key.kind == kind && lives(key))
+        };
+        let recipients = share.spec.organization.is_some() || share.spec.recipients.iter().flatten().next().is_some();
+        (recipients || declares(Kind::ShareRecipient))
+            && (!share.spec.resources.is_empty() || declares(Kind::ShareResource))
     }
 
     fn is_oldest(&self, share: &Share, rivals: HashSet<Name>, counts: impl Fn(&Share) -> bool) -> bool {
@@ -241,6 +296,20 @@ impl Objects {
     }
 }
 
+/// What stands in the status of the object, if it was written for this very one.
+fn own_record(share: &Share) -> Option<&ShareStatus> {
+    share.status.as_ref().filter(|status| status.bound_uid.is_some() && status.bound_uid == share.uid())
+}
+
+/// Whether the object has a share of that name, or is just creating it.
+fn holds_name(share: &Share, name: &str) -> bool {
+    own_record(share).is_some_and(|status| match (&status.share_id, &status.intent) {
+        (Some(_), _) => status.share_name.as_deref().is_none_or(|held| held == name),
+        (None, Some(intent)) => intent.name == name,
+        (None, None) => false,
+    })
+}
+
 pub fn observes(share: &Share) -> bool {
     share.spec.management_policy == Some(ManagementPolicy::Observe)
 }
@@ -289,6 +358,7 @@ impl Related for Share {
                 relations.shares.remove(name);
             }
             if let Some(traits) = traits {
+                touched.extend(relations.by_claim.get(&traits.claim).into_iter().flatten().cloned().map(Share::key));
                 for id in &traits.share_ids {
                     relations.by_share_id.entry(id.clone()).or_default().insert(name.clone());
                 }
@@ -347,10 +417,12 @@ impl Objects {
                     relations.arrivals.remove(&before);
                 }
             }
+            touched.extend(relations.rivals(&before));
             touched.push(Share::key(before));
         }
         if let Some(parent) = parent {
             if relations.parents.insert(key.clone(), parent.clone()).is_none() {
+                touched.extend(relations.rivals(&parent));
                 let arrivals = relations.arrivals.entry(parent.clone()).or_insert(Arrivals { first: now, last: now });
                 arrivals.last = now;
             }

@@ -153,6 +153,7 @@ impl<K: Recorded> Pass<K> {
         }
         let drifted = drift::message(&common.drift);
         let before = verdict::readiness(&common.conditions).map(|(s, r)| (s.to_owned(), r.to_owned()));
+        let was_stalled = verdict::is_stalled(&common.conditions);
         verdict::conclude(&mut common.conditions, &verdict, drifted, generation, &now);
         let after = verdict::readiness(&common.conditions).map(|(s, r)| (s.to_owned(), r.to_owned()));
         if !verdict.common || before == after {
@@ -160,7 +161,7 @@ impl<K: Recorded> Pass<K> {
         } else if let Some(wait) = self.await_turn() {
             return Ok(Some(wait));
         }
-        if before != after {
+        if before != after || was_stalled != verdict::is_stalled(&self.common().conditions) {
             let note = match (verdict.ready, verdict.course) {
                 (Readiness::True, _) => Some(Note::normal(verdict.reason)),
                 // One Event for all of them.
@@ -192,7 +193,8 @@ impl<K: Recorded> Pass<K> {
         Some(wait).filter(|wait| !wait.is_zero())
     }
 
-    /// Ends a pass that has no credential; `made`: what stays at Cloudflare though the object is being deleted.
+    /// Ends a pass that has no credential; `made`: what it has at Cloudflare, which stays there though the object is
+    /// being deleted.
     pub async fn without_credential(
         self,
         problem: NoCredential,
@@ -201,6 +203,8 @@ impl<K: Recorded> Pass<K> {
         if matches!(problem, NoCredential::Unreadable(..)) && self.was_ready() {
             return Ok(Some(waits::HICCUP));
         }
+        // A Secret that was never there is most likely on its way; one that is gone is not.
+        let is_new = made.is_none() && matches!(problem, NoCredential::Missing(_)) && !self.is_doomed();
         let message = match made.filter(|_| self.is_doomed()) {
             Some(made) => format!(
                 "{problem}; {made} is still there: restore the Secret, or set deletionPolicy: Retain to let the object \
@@ -208,7 +212,13 @@ impl<K: Recorded> Pass<K> {
             ),
             None => problem.to_string(),
         };
-        self.finish(Verdict::blind(Reason::CredentialsNotFound, message).again(waits::SECRET)).await
+        let verdict = Verdict::blind(Reason::CredentialsNotFound, message).again(waits::SECRET);
+        if !is_new {
+            return self.finish(verdict).await;
+        }
+        let now = self.now();
+        let since = verdict::said_since(&self.common().conditions, Reason::CredentialsNotFound, now);
+        self.finish(verdict::awaited(verdict, since, now)).await
     }
 
     /// Ends a pass that Cloudflare did not let go on.

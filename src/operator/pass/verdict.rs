@@ -174,6 +174,21 @@ fn without_rays(text: &str) -> String {
     parts.fold(first, |text, part| text + part.split_once(')').map_or(part, |(_, rest)| rest))
 }
 
+/// Since when the object says this in its Ready condition; `now` if it does not say it yet.
+pub fn said_since(conditions: &[Condition], reason: Reason, now: At) -> At {
+    let said = ready(conditions).filter(|ready| ready.reason == reason.as_str());
+    said.map_or(now, |ready| crate::operator::clock::from_time(&ready.last_transition_time))
+}
+
+/// What lacks something that usually arrives without anybody's doing, for so long: nobody has to act at first.
+pub fn awaited(verdict: Verdict, since: At, now: At) -> Verdict {
+    let left = waits::ARRIVAL.saturating_sub(now.since(since));
+    if left.is_zero() {
+        return Verdict { course: Course::Stalled, ..verdict };
+    }
+    Verdict { course: Course::Reconciling, ..verdict }.again(left)
+}
+
 /// Since when an object says that its share is missed, and that a person is needed.
 pub fn breaker_told(conditions: &[Condition]) -> Option<At> {
     let stalled = conditions.iter().find(|c| c.type_ == ConditionType::Stalled.as_str())?;
@@ -183,6 +198,10 @@ pub fn breaker_told(conditions: &[Condition]) -> Option<At> {
 
 pub fn ready(conditions: &[Condition]) -> Option<&Condition> {
     conditions.iter().find(|c| c.type_ == ConditionType::Ready.as_str())
+}
+
+pub fn is_stalled(conditions: &[Condition]) -> bool {
+    conditions.iter().any(|c| c.type_ == ConditionType::Stalled.as_str())
 }
 
 /// Status and reason of the Ready condition.
@@ -227,6 +246,22 @@ mod tests {
         assert_eq!(conditions, before);
         conclude(&mut conditions, &verdict("no (ray c2): see (d)"), None, 1, &time(3));
         assert_eq!(conditions[0].message, "no (ray c2): see (d)");
+    }
+
+    #[test]
+    fn what_usually_arrives_is_awaited_for_two_minutes_from_when_it_was_first_said() {
+        let verdict = || Verdict::blind(Reason::CredentialsNotFound, "no Secret");
+        let mut conditions = Vec::new();
+        // Seconds since the first pass, and what is told then: also by a process that began in between.
+        for (second, stalled) in [(100, false), (101, false), (219, false), (220, true), (900, true)] {
+            let now = At(second * 1000);
+            let since = said_since(&conditions, Reason::CredentialsNotFound, now);
+            let verdict = awaited(verdict(), since, now);
+            assert_eq!(verdict.course == Course::Stalled, stalled, "{second}");
+            assert!(stalled || verdict.again.is_some_and(|again| again <= waits::ARRIVAL), "{second}");
+            conclude(&mut conditions, &verdict, None, 1, &time(second));
+        }
+        assert_eq!(said_since(&conditions, Reason::Denied, At(7)), At(7));
     }
 
     #[test]

@@ -23,7 +23,14 @@ impl Look<'_> {
         let Some(seen) = self.account.picture.seen(&id) else { return };
         let keeps_its_name = self.status.adopted && self.share.spec.name.is_none();
         if let Some(name) = self.wanted.name.clone().filter(|name| !keeps_its_name && *name != seen.share.name) {
-            preview.calls.push(Call::RenameShare { from: seen.share.name.clone(), to: name });
+            let bears = |other: &&Seen| other.share.name == name && other.share.id != id;
+            let taken = self.account.picture.live().find(bears);
+            if taken.is_some() || !self.fleet.objects.claims(self.share) {
+                let by = taken.map_or("another Share".to_owned(), |other| format!("share {}", other.share.id));
+                preview.notes.push(format!("the name {name} is taken by {by}: the share keeps {}", seen.share.name));
+            } else {
+                preview.calls.push(Call::RenameShare { from: seen.share.name.clone(), to: name });
+            }
         }
         let steps = self.steps(seen);
         let of = |wanted: fn(row::Step) -> bool| steps.iter().filter(move |(_, (step, _))| wanted(*step));

@@ -62,6 +62,8 @@ pub struct Sibling {
     pub holds: bool,
     /// Its removal was refused because it is the last resource.
     pub is_last: bool,
+    /// It says that a person must act, so its row is not on its way.
+    pub stalled: bool,
     /// It exists though the watch does not show it: its row stays, and nobody looks after it.
     pub outside: bool,
     age: (bool, Option<k8s_openapi::jiff::Timestamp>, bool, String),
@@ -85,6 +87,7 @@ impl Sibling {
             holds,
             share_id: record.filter(|r| r.bound_uid == child.uid()).and_then(|r| r.share_id.clone()),
             is_last: last,
+            stalled: record.is_some_and(|r| crate::operator::pass::verdict::is_stalled(&r.common.conditions)),
             outside: false,
             // Ages are told in whole seconds: of two in one, who has the row already is the older.
             age: (false, child.creation_timestamp().map(|t| t.0), !holds, child.name_any()),

@@ -285,6 +285,7 @@ impl Work {
         status.recipients = None;
         status.resources = None;
         status.remote_status = None;
+        status.first_ready_at = None;
         status.seen_with = None;
         self.pass.save().await?;
         if let Ok(id) = ShareId::parse(&id) {

@@ -3,6 +3,7 @@
 mod act;
 mod create;
 mod ending;
+mod others;
 pub mod outside;
 pub mod plan;
 mod refusal;

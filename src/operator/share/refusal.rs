@@ -95,6 +95,7 @@ impl Work {
 /// Why nothing is done, and what to write instead.
 pub fn refused(refusal: Refusal, share: &Share, wanted: &Wanted, objects: &Objects, id: Option<&ShareId>) -> Verdict {
     let name = wanted.name.clone().unwrap_or_default();
+    let rival_of = |id: &ShareId| objects.rival(share, Some(id.as_str()));
     let list = |ids: &[ShareId]| ids.iter().map(ShareId::as_str).collect::<Vec<_>>().join(", ");
     match refusal {
         Refusal::Claimed => {
@@ -105,6 +106,18 @@ pub fn refused(refusal: Refusal, share: &Share, wanted: &Wanted, objects: &Objec
                 Reason::Claimed,
                 format!("{rival} has this share: delete one of the two, or give this one another spec.name"),
             )
+        }
+        Refusal::NameTaken(ids) if ids.iter().any(|id| rival_of(id).is_some()) => {
+            let rival = ids.iter().find_map(|id| rival_of(id).map(|rival| (id, rival)));
+            let (id, rival) = rival.map_or_else(Default::default, |(id, rival)| (id.to_string(), rival.to_string()));
+            Verdict::stalled(
+                Reason::NameTaken,
+                format!(
+                    "Share {rival} has the share named {name} (id {id}), so none is created for this object: delete one \
+                     of the two, or give this one another spec.name"
+                ),
+            )
+            .again(waits::PERSON)
         }
         Refusal::NameTaken(ids) => Verdict::stalled(
             Reason::NameTaken,

@@ -14,6 +14,7 @@ use crate::operator::pass::verdict::{Verdict, latest};
 use crate::operator::remote::seen::Seen;
 use crate::operator::rows::inventory;
 use crate::operator::rows::standing::{Standing, State, standing};
+use crate::operator::waits;
 
 const MAX_EXCEPTIONS: usize = 100;
 const MAX_UNMANAGED: usize = 20;
@@ -219,13 +220,22 @@ impl Work {
         });
         let leaving = leaving.count();
         let waiting = ours(State::Pending).len() + ours(State::Failing).len();
+        let awaited = self.awaited(standings);
         // Without counts nobody knows who receives it.
         let organization_pending =
             self.wanted.organization.is_some() && (recipients.pending > 0 || seen.counts.is_none());
         let stuck = self.stuck(plan, seen, &ours(State::Failed), &ours(State::Refused));
-        if waiting > 0 || leaving > 0 || organization_pending || seen.share.status.as_str() != "active" {
-            let wait = self.follow(seen);
-            let named = ours(State::Pending).into_iter().chain(ours(State::Failing)).take(3);
+        let under_way = waiting > 0 || leaving > 0 || organization_pending || seen.share.status.as_str() != "active";
+        if under_way || (!awaited.is_empty() && stuck.is_none()) {
+            let wait = if under_way {
+                self.follow(seen)
+            } else {
+                // The objects follow their own rows, and what they say wakes us.
+                self.settle();
+                waits::PERSON
+            };
+            let waiting = waiting + awaited.len();
+            let named = ours(State::Pending).into_iter().chain(ours(State::Failing)).chain(awaited).take(3);
             let named: Vec<String> = named.map(|(key, s)| format!("{} is {}", self.label(key), s.word)).collect();
             let mut message = so_far;
             if !named.is_empty() {
@@ -247,6 +257,10 @@ impl Work {
         match stuck {
             Some(verdict) => verdict,
             None => {
+                if !self.has_been_ready() {
+                    self.pass.status.first_ready_at = Some(clock::time(self.pass.now()));
+                }
+                let so_far = self.with_failed_objects(standings, so_far);
                 let verdict = Verdict::ready(Reason::Associated, self.with_twin(id, so_far));
                 let entries = inventory::entries(&self.pass.status.inventory);
                 if entries.values().any(|entry| entry.intended_at.is_some()) {
@@ -255,18 +269,6 @@ impl Work {
                 }
                 verdict
             }
-        }
-    }
-
-    /// Two live shares of one name: ours, and one that may be a create that arrived twice.
-    fn with_twin(&self, id: &ShareId, so_far: String) -> String {
-        let twin = self.access.account.picture().twin(id).cloned();
-        match twin.filter(|twin| !self.pass.context.objects.is_spoken_for(&self.pass.key.name, twin.as_str())) {
-            Some(twin) => format!(
-                "{so_far}; another live share has the same name (id {twin}), which nobody here declares: delete it at \
-                 Cloudflare if it is not needed"
-            ),
-            None => so_far,
         }
     }
 

@@ -7,8 +7,10 @@ use super::super::key::RowKey;
 use super::super::waits;
 use super::Work;
 use super::outside::Looked;
+use super::situation::LOOK;
 use crate::api::Reason;
 use crate::api::status::DriftEntry;
+use crate::cloudflare::{Kind as ShareKind, Share as RemoteShare};
 use crate::core::create::Mode;
 use crate::core::id::ShareId;
 use crate::core::pace::Class;
@@ -34,6 +36,15 @@ pub(super) enum Round {
     Done,
     /// Removals wait for a moment.
     Hold(Duration),
+}
+
+/// What is told of a rename that would make two live shares of one name.
+fn taken(by: &str, kept: &str) -> Verdict {
+    let message = format!(
+        "{by}, so this share keeps the name {kept} and its recipients: give spec.name another value, or rename or delete \
+         the other one"
+    );
+    Verdict::stalled(Reason::NameTaken, message).again(waits::PERSON)
 }
 
 impl Work {
@@ -243,11 +254,35 @@ impl Work {
         if hindrance.is_some() {
             return Ok(hindrance);
         }
+        if let Some(verdict) = self.name_taken(id, &write.value, found).await? {
+            return Ok(Some(verdict));
+        }
         self.pass.show_drift(self.name_drift(seen).into_iter().collect()).await?;
         let apply = Apply { context: &self.pass.context, access: &self.access };
         let change = apply.rename_share(id, &write.value).await?;
         self.pass.note_answer(change, &write, &format!("Cloudflare refuses the name {}", write.value))?;
         Ok(None)
+    }
+
+    /// Why the share may not get that name: a name is looked for before a rename as before a create.
+    async fn name_taken(&self, id: &ShareId, name: &str, kept: &str) -> Result<Option<Verdict>, Stop> {
+        let objects = &self.pass.context.objects;
+        if !objects.claims(&self.pass.object) {
+            let rival = objects.rival(&self.pass.object, None);
+            let rival = rival.map_or("another object".to_owned(), |rival| format!("Share {rival}"));
+            return Ok(Some(taken(&format!("{rival} declares the name {name} in this account"), kept)));
+        }
+        let bearer = || {
+            let picture = self.access.account.picture();
+            let bears =
+                |share: &RemoteShare| share.name == name && share.id != *id && share.kind != Some(ShareKind::Received);
+            picture.live().find(|seen| bears(&seen.share)).map(|seen| seen.share.id.clone())
+        };
+        // What is known to be taken costs no look.
+        if bearer().is_none() {
+            self.access.look(self.pass.since.minus(LOOK)).await?;
+        }
+        Ok(bearer().map(|other| taken(&format!("share {other} of this account has the name {name}"), kept)))
     }
 
     pub(super) fn is_misnamed(&self, seen: &Seen) -> bool {
