@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::cluster;
@@ -154,6 +153,16 @@ impl Run {
 
 /// Turns true on SIGTERM or SIGINT.
 fn until_told(down: watch::Sender<bool>) -> anyhow::Result<impl Future<Output = ()>> {
+    let asked = asked_to_end()?;
+    Ok(async move {
+        asked.await;
+        let _ = down.send(true);
+    })
+}
+
+#[cfg(unix)]
+fn asked_to_end() -> anyhow::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     Ok(async move {
@@ -161,7 +170,13 @@ fn until_told(down: watch::Sender<bool>) -> anyhow::Result<impl Future<Output = 
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        let _ = down.send(true);
+    })
+}
+
+#[cfg(not(unix))]
+fn asked_to_end() -> anyhow::Result<impl Future<Output = ()>> {
+    Ok(async {
+        let _ = tokio::signal::ctrl_c().await;
     })
 }
 

@@ -6,6 +6,7 @@ mod kustomize;
 mod life;
 mod node;
 mod observability;
+mod olm;
 mod rendered;
 mod restricted;
 mod rights;
@@ -30,6 +31,8 @@ pub const TESTS: &[Test] = &[
     ("install: a kustomize patch that adds one recipient keeps the others", kustomize::lists),
     ("install: a platform team's shared values are rendered", rendered::platform),
     ("install: each value is described, and turned on for the tests", rendered::described),
+    ("install: the bundle for OLM says the same as the chart", olm::fresh),
+    ("install: the bundle for OLM is valid to its own library", olm::valid),
     ("install: helm waits until a share of another chart is ready", waiting::returns_when_ready),
     ("install: helm fails with the message of a stalled share", waiting::fails_with_the_message_of_a_stalled_share),
 ];

@@ -15,7 +15,7 @@ use crate::scene::World;
 const ALL: &str = "chart/ci/all-values.yaml";
 const PLATFORM: &str = "chart/ci/platform-values.yaml";
 
-fn template(cluster: &Cluster, more: &[&str]) -> Result<String, String> {
+pub fn template(cluster: &Cluster, more: &[&str]) -> Result<String, String> {
     let chart = deploy("chart");
     let mut args = vec!["template", "cfshare", &chart, "--namespace", "cfshare-system"];
     args.extend(more);
@@ -144,7 +144,7 @@ pub fn misspelt(world: &World) {
 }
 
 /// The objects of a rendered chart, by kind and name.
-fn objects(yaml: &str) -> BTreeMap<String, Value> {
+pub fn objects(yaml: &str) -> BTreeMap<String, Value> {
     let documents =
         serde_yaml::Deserializer::from_str(yaml).map(|document| Value::deserialize(document).expect("YAML"));
     let name = |object: &Value| format!("{} {}", object["kind"], object["metadata"]["name"]).replace('"', "");
