@@ -235,12 +235,12 @@ fn refused_name(world: &World) {
     world.simulator.edit(rename).expect("an edit");
     let start = Instant::now();
     scene.apply(&scene.share("waf", &[&one, &two], &[&first], "name: taken"));
-    let share = told(&scene, "share", "waf", "Rejected", start);
+    let share = told(&scene, "share", "waf", "NameTaken", start);
     assert!(message(&share).contains("the name taken"), "{}", message(&share));
     scene.wait_state("the other recipient", |shares| {
         shares.iter().any(|share| share.name == "waf" && share.live_recipients().len() == 2)
     });
-    assert!(!is_ready(&scene.wait_reason("share", "waf", "Rejected")));
+    assert!(!is_ready(&scene.wait_reason("share", "waf", "NameTaken")));
 }
 
 fn mended(world: &World) {

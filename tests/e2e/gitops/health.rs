@@ -32,7 +32,9 @@ pub fn shown(world: &World) {
     scene.apply(&share("healthy", ""));
     scene.apply(&scene.recipient("more", "healthy", &random_id(), ""));
     scene.apply(&scene.resource("another", "healthy", &random_id(), ""));
-    scene.apply(&share("degraded", "credentialsRef: {name: missing}"));
+    // A missing Secret would be awaited first.
+    scene.apply("apiVersion: v1\nkind: Secret\nmetadata: {name: quoted}\nstringData: {apiToken: '\"token\"'}\n");
+    scene.apply(&share("degraded", "credentialsRef: {name: quoted}"));
     scene.apply(&share("suspended", "suspend: true"));
     scene.apply(&share("differs", "managementPolicy: Observe\nname: nowhere"));
     let ready = scene.wait_ready("share", "healthy");
