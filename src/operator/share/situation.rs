@@ -21,7 +21,7 @@ use crate::operator::remote::view::Picture;
 use crate::operator::rows::declare::By;
 
 /// A look at the newest shares serves all creates for so long.
-pub(super) const LOOK: Duration = Duration::from_secs(15);
+const LOOK: Duration = Duration::from_secs(15);
 /// How far the API server's clock may be behind ours.
 const SKEW: Duration = Duration::from_secs(5);
 /// Children that come as objects are gathered until none came for so long, and at most so long in all.

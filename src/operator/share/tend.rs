@@ -7,7 +7,6 @@ use super::super::key::RowKey;
 use super::super::waits;
 use super::Work;
 use super::outside::Looked;
-use super::situation::LOOK;
 use crate::api::Reason;
 use crate::api::status::DriftEntry;
 use crate::cloudflare::{Kind as ShareKind, Share as RemoteShare};
@@ -280,7 +279,7 @@ impl Work {
         };
         // What is known to be taken costs no look.
         if bearer().is_none() {
-            self.access.look(self.pass.since.minus(LOOK)).await?;
+            self.access.look(self.pass.since).await?;
         }
         Ok(bearer().map(|other| taken(&format!("share {other} of this account has the name {name}"), kept)))
     }
