@@ -31,6 +31,11 @@ pub struct CommonStatus {
     /// Value of the annotation `reconcile.fluxcd.io/requestedAt` or `cfshare.dev/requestedAt` that was carried out last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_handled_reconcile_at: Option<String>,
+
+    /// Value of the annotation `cfshare.dev/close-breaker` that was seen last. It counts although the annotation may be
+    /// gone again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_close_breaker: Option<String>,
 }
 
 impl Default for CommonStatus {
@@ -40,6 +45,7 @@ impl Default for CommonStatus {
             conditions: Vec::new(),
             drift: Vec::new(),
             last_handled_reconcile_at: None,
+            last_close_breaker: None,
         }
     }
 }

@@ -96,8 +96,9 @@ vocabulary! {
         /// At least one recipient failed at Cloudflare; `status.exceptions` says which and why, such as a missing
         /// entitlement. Once that is mended, ask for another try with the annotation `cfshare.dev/requestedAt`.
         RecipientFailed,
-        /// More recipients would be lost within 10 minutes than `maxRemovals` allows, so none is removed. Put them back, or
-        /// confirm with the annotation `cfshare.dev/confirm-removals: <generation>`.
+        /// More recipients or resources would be removed within 10 minutes than `maxRemovals` allows, so none of them is.
+        /// Declare them again, or confirm with the command in the message, which sets the annotation
+        /// `cfshare.dev/confirm-removals: <generation>` on the Share.
         RemovalBlocked,
         /// Cloudflare does not remove the last resource of a share: add another one first, or delete the Share.
         LastResource,

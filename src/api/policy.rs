@@ -37,7 +37,7 @@ pub enum DeletionPolicy {
     Retain,
 }
 
-/// A number of recipients, or a percentage such as `10%`.
+/// A number of rows, or a percentage such as `10%`.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Eq, Hash)]
 #[serde(untagged)]
 pub enum MaxRemovals {

@@ -46,10 +46,10 @@ pub fn resource_type() -> Rule {
     )
 }
 
-/// A number of recipients or a percentage.
+/// A number of rows or a percentage.
 pub fn max_removals() -> Rule {
     Rule::new("type(self) == int ? self >= 0 && self <= 1000000 : self.matches('^(100|[0-9]{1,2})%$')")
-        .message("write a number of recipients from 0, such as 20, or a percentage from 0% to 100%, such as 10%")
+        .message("write a number from 0, such as 20, or a percentage from 0% to 100%, such as 10%")
 }
 
 /// A new Share says who receives it, so that a forgotten key is noticed. Asked at the creation only: server-side apply,

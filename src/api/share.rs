@@ -66,7 +66,7 @@ pub struct ShareSpec {
 
     /// Accounts that receive the share, each once, at most 1000. They must be in the organization of the owning
     /// account. A new entry is associated within about two minutes; an entry that is taken away is removed from
-    /// the share, within the bound of `maxRemovals`. Write `recipients: []` where ShareRecipient objects bring the
+    /// the share, within the limit of `maxRemovals`. Write `recipients: []` where ShareRecipient objects bring the
     /// accounts; both ways may be mixed, and beyond 1000 accounts those objects are the way. Either
     /// `recipients` or `organization` is written, never both.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -115,14 +115,18 @@ pub struct ShareSpec {
     pub management_policy: Option<ManagementPolicy>,
 
     /// What to do with recipients and resources of the share that nobody here declared. `false` (default): they
-    /// stay, and `status.unmanaged` shows them. `true`: they are removed, recipients within the bound of
-    /// `maxRemovals`.
+    /// stay, and `status.unmanaged` shows them. `true`: they are removed, within the limit of `maxRemovals`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prune: Option<bool>,
 
-    /// How many recipients may be lost within 10 minutes without a person's consent: a number, such as `20`, or a
-    /// percentage of the recipients, such as `25%`. Absent: `10%`. Never fewer than 5, whatever is written. Beyond
-    /// it nothing is removed, the reason says `RemovalBlocked`, and the message gives the annotation that confirms.
+    /// How many recipients, and how many resources, may be removed within 10 minutes without confirmation: a number, such
+    /// as `20`, or a percentage, such as `25%`, rounded down. It is kept exactly: `0` removes none without confirmation.
+    /// Absent: 10 % of the recipients and at least 5, but never all of two or more, nor more than half of four or more.
+    /// Resources, whatever is written, never lose all of two or more, nor more than half of four or more; one may always
+    /// be exchanged, unless `0` or `0%` is written. What counts: entries that are taken away, ShareRecipient and
+    /// ShareResource objects that are deleted, what `prune` removes, and accounts that are added to
+    /// `organization.excluded` after the share was created. Beyond the limit nothing is removed, the reason says
+    /// `RemovalBlocked`, and the message gives the command that confirms.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = rule::max_removals())]
     pub max_removals: Option<MaxRemovals>,

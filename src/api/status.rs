@@ -93,9 +93,13 @@ pub struct ShareStatus {
     #[serde(default, skip_serializing_if = "Inventory::is_empty")]
     pub inventory: Inventory,
 
-    /// Recipients lost within the last 10 minutes, for `maxRemovals`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// What was removed without confirmation within the last 10 minutes, for `maxRemovals`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recent_removals: Option<RecentRemovals>,
+
+    /// The last confirmation of removals that was seen. It counts although its annotation may be gone again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirmed_removals: Option<ConfirmedRemovals>,
 }
 
 impl AsRef<CommonStatus> for ShareStatus {
@@ -197,7 +201,7 @@ pub struct EffectivePolicies {
     pub deletion_policy: DeletionPolicy,
     /// Whether Cloudflare is written to: `Manage`, or `Observe`, also where the whole operator only observes.
     pub management_policy: ManagementPolicy,
-    /// How many recipients may be lost within 10 minutes, as a number.
+    /// How many of the recipients that there are now may be removed within 10 minutes without confirmation.
     pub max_removals: i32,
 }
 
@@ -246,6 +250,9 @@ pub struct RecordedAccount {
     /// When the call that adds it was announced; absent once it was seen in place.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub intended_at: Option<Time>,
+    /// Label that the manifest gave it when it was recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
 }
 
 /// A resource in the inventory.
@@ -263,20 +270,59 @@ pub struct RecordedResource {
     /// When the call that adds it was announced; absent once it was seen in place.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub intended_at: Option<Time>,
+    /// Label that the manifest gave it when it was recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// Hash of the `meta` with which it was last seen as declared, absent for `{}`. Where the manifest says another one
     /// now, what differs at Cloudflare is an edit, and no drift.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub meta_hash: Option<String>,
 }
 
-/// How many recipients were lost since when.
-#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq)]
+/// What was removed without confirmation, recorded before each call.
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct RecentRemovals {
-    /// Start of the 10 minutes.
-    pub since: Time,
-    /// How many recipients were lost since.
-    pub count: i32,
+    /// Rows that were removed, or are about to be, and accounts that were excluded; each counts for 10 minutes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rows: Vec<RemovedRow>,
+    /// How many rows there were before the removals that are still to be made; absent: none is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<RowTotals>,
+}
+
+/// One row that was removed.
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct RemovedRow {
+    /// Key of the row, such as `recipients[372e67954025e0ba6aaa6d586b9e0b59]`.
+    pub row: String,
+    /// When its removal was recorded.
+    pub at: Time,
+}
+
+/// How many accounts receive a share, and how many resources it has.
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct RowTotals {
+    /// Accounts that receive the share.
+    pub recipients: i32,
+    /// Resources that are in the share.
+    pub resources: i32,
+}
+
+/// A confirmation of removals by annotation.
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct ConfirmedRemovals {
+    /// Generation of the object whose removals are confirmed.
+    pub generation: i64,
+    /// How many confirmations there were for this generation.
+    pub number: i32,
+    /// `true`: what was confirmed is still being removed. `false`: all is done; the next removals need another
+    /// confirmation.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub open: bool,
 }
 
 fn is_zero(n: &i32) -> bool {

@@ -119,7 +119,12 @@ pub fn step(facts: Facts) -> Step {
         (Declared::Nowhere, _, Seen::Live { .. }) => Step::Remove,
         (Declared::Nowhere, _, Seen::Leaving) => Step::Wait,
         // An announced call may still arrive and add what nobody wants any more.
-        (Declared::Nowhere, Recorded::Intended { settled: false, .. }, Seen::Absent) => Step::Wait,
+        (Declared::Nowhere, Recorded::Intended { settled: false, answered: false }, Seen::Absent) => Step::Wait,
+        // It took effect, and cannot once more.
+        (Declared::Nowhere, Recorded::Intended { settled: false, answered: true }, Seen::Absent) if lagging => {
+            Step::Wait
+        }
+        (Declared::Nowhere, Recorded::Intended { settled: false, answered: true }, Seen::Absent) => Step::Forget,
         (Declared::Nowhere, Recorded::InPlace, Seen::Absent) if lagging => Step::Wait,
         (Declared::Nowhere, Recorded::Intended { settled: true, .. } | Recorded::InPlace, Seen::Absent) => Step::Forget,
     }
@@ -211,6 +216,16 @@ mod tests {
             if matches!(facts.recorded, Recorded::Intended { settled: false, answered: false }) {
                 assert!(step != Step::Confirm && step != Step::Add, "{facts:?}");
                 assert!(step != Step::Forget || facts.declared == Declared::Elsewhere, "{facts:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_answered_and_is_gone_is_not_waited_for() {
+        for (facts, step) in every() {
+            let answered = matches!(facts.recorded, Recorded::Intended { settled: false, answered: true });
+            if answered && (facts.declared, facts.seen) == (Declared::Nowhere, Seen::Absent) {
+                assert_eq!(step == Step::Forget, !facts.lagging, "{facts:?}");
             }
         }
     }

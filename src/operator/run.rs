@@ -141,7 +141,6 @@ async fn work(
         metrics: options.metrics.clone(),
         stopping: AtomicBool::new(false),
         accounts: Default::default(),
-        removals: Default::default(),
         turns: Default::default(),
         gates: Default::default(),
     });

@@ -27,6 +27,7 @@ mod proxies;
 mod quiet;
 mod reader;
 mod refusals;
+mod removals;
 mod rows;
 mod scale;
 mod scene;
@@ -103,6 +104,7 @@ fn main() -> ExitCode {
     trials.extend(install::trials());
     trials.extend(staged(&lazy, install::TESTS));
     trials.extend(staged(&lazy, guards::TESTS));
+    trials.extend(staged(&lazy, removals::TESTS));
     trials.extend(staged(&lazy, rows::TESTS));
     trials.extend(staged(&lazy, tokens::TESTS));
     trials.extend(staged(&lazy, leader::TESTS));

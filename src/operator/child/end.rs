@@ -60,7 +60,7 @@ impl<C: Child> Work<C> {
     /// Whether the credential has never shown the share, so that it may be another account's, and nobody said that the
     /// share is meant to be gone.
     fn is_hidden(&mut self) -> bool {
-        let confirmed = share::vouched(self.pass.object.as_ref());
+        let confirmed = share::vouched(&mut self.pass);
         let record = self.pass.status.child();
         let told = verdict::breaker_told(&record.common.conditions);
         let vouched = confirmed.zip(told).is_some_and(|(confirmed, told)| told <= confirmed.plus(CLOCK));

@@ -99,14 +99,17 @@ pub fn note_down<C: Child>(pass: &mut Pass<C>, parent: &Parent, id: &ShareId, ow
     }
     if !child.holds_row() {
         match announced {
-            Some(Entry { intended_at: None, meta }) => {
+            Some(Entry { intended_at: None, meta, .. }) => {
                 child.confirmed = true;
                 child.meta_hash = meta;
             }
             // The create that carried it has made the share.
             Some(Entry { intended_at, .. }) => {
                 child.intended_at = intended_at;
-                pass.notes(|notes| notes.answered.insert(key.clone()));
+                let now = pass.now();
+                pass.notes(|notes| {
+                    notes.answered.entry(key.clone()).or_insert(now);
+                });
             }
             None => {}
         }

@@ -1,22 +1,26 @@
 //! What a child does about its row: compares what is declared, recorded and seen, and acts on it.
 
+use std::sync::Arc;
+
 use kube::ResourceExt;
 
 use super::super::key::RowKey;
 use super::super::pass::Pass;
-use super::super::share::removal_blocked;
+use super::super::share::{losses, want};
 use super::parent::Parent;
 use crate::api::status::ChildStatus;
 use crate::api::status::DriftEntry;
-use crate::core::id::{AccountId, ShareId};
+use crate::api::{CONFIRM_REMOVALS, Reason, Share};
+use crate::core::id::ShareId;
 use crate::core::meta;
 use crate::core::row::{self, Declared, Seen as RowSeen, Step};
+use crate::core::time::At;
+use crate::operator::cluster::objects::Related;
 use crate::operator::kinds::Child;
 use crate::operator::kinds::ChildTelling;
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::remote::access::{Access, Stop};
 use crate::operator::remote::seen::Seen;
-use crate::operator::rows::declare;
 use crate::operator::rows::inventory;
 use crate::operator::rows::row::Row;
 use crate::operator::rows::standing::{are_as_told, label};
@@ -159,15 +163,19 @@ impl<C: Child> Work<C> {
         }
     }
 
+    /// When this process learned that the row's call has taken effect, and when it found the row in place.
+    fn known(&self) -> (Option<At>, Option<At>) {
+        self.pass.notes(|notes| (notes.answered.get(&self.key).copied(), notes.confirmed.get(&self.key).copied()))
+    }
+
     fn step(&mut self, seen: &Seen) -> (Step, RowSeen) {
         let context = self.pass.context.clone();
         let read_at = seen.rows_read_at(&self.key);
-        let answered = self.pass.notes(|notes| notes.answered.contains(&self.key));
-        let recorded = inventory::recorded_by_child(self.record(), read_at, &context.settings, answered);
+        let (answered, confirmed) = self.known();
+        let recorded = inventory::recorded_by_child(self.record(), read_at, &context.settings, answered.is_some());
         let wanted = self.pass.object.wanted_meta();
         let row_seen = seen.row(&self.key, |row| !meta::same_object(&wanted, &row.meta));
-        let confirmed = self.pass.notes(|notes| notes.confirmed.get(&self.key).copied());
-        let known = confirmed.unwrap_or_default().max(context.started);
+        let known = confirmed.max(answered).unwrap_or_default().max(context.started);
         let lagging = context.settings.may_lag(read_at, known);
         let facts = row::Facts { declared: self.declared, recorded, seen: row_seen, prune: false, lagging };
         (row::step(facts), row_seen)
@@ -217,37 +225,49 @@ impl<C: Child> Work<C> {
         let row = self.row(seen);
         // The object stays until the row is gone, so it looks now and then whether somebody gave in.
         let pointless = || self.pass.pointless(&row.removing()).map(|verdict| verdict.again(waits::PERSON));
-        let hindrance = row.removal_refused().or_else(pointless).or_else(|| self.blocked(seen));
-        if hindrance.is_some() {
-            return Ok(hindrance);
+        if let Some(hindrance) = row.removal_refused().or_else(pointless) {
+            return Ok(Some(hindrance));
         }
-        let removed = row.remove("the Share removes it once it has another one").await?;
-        if removed && matches!(self.key, RowKey::Recipient(_)) {
-            self.pass.context.count_removal(&self.pass.object.share());
+        if let Some(blocked) = self.ask_share(seen).await? {
+            return Ok(Some(blocked));
+        }
+        let removed = self.row(seen).remove("the Share removes it once it has another one").await?;
+        let (answered, _) = self.known();
+        let record = self.record();
+        // Both calls were answered: what is gone now cannot come back by either.
+        if removed && (record.confirmed || answered.is_some()) {
+            record.confirmed = false;
+            record.intended_at = Some(inventory::settled_long_ago());
         }
         Ok(None)
     }
 
-    /// Too many recipients of the share are being removed at once to be meant.
-    fn blocked(&self, seen: &Seen) -> Option<Verdict> {
-        let share = self.parent.share.as_ref().filter(|share| share.metadata.deletion_timestamp.is_none())?;
-        if !matches!(self.key, RowKey::Recipient(_)) {
-            return None;
-        }
-        let name = self.pass.object.share();
-        let live = seen.live_recipients();
-        let lately = self.pass.context.recent_removals(&name);
-        let leaves = |sibling: &&declare::Sibling| {
-            sibling.doomed
-                && !sibling.suspended
-                && !sibling.outside
-                && matches!(seen.row(&sibling.row, |_| false), RowSeen::Live { .. })
+    /// Whether the row may go now, by the limit of its Share, which counts all that its share loses. It is recorded there
+    /// before the call, so that it counts for every object of the share, and after a restart.
+    async fn ask_share(&mut self, seen: &Seen) -> Result<Option<Verdict>, Stop> {
+        let context = self.pass.context.clone();
+        let live = |share: &&Arc<Share>| share.metadata.deletion_timestamp.is_none();
+        let Some(share) = self.parent.share.as_ref().filter(live) else { return Ok(None) };
+        let Some(mut status) = share.status.clone().filter(|status| status.bound_uid == share.uid()) else {
+            return Ok(None);
         };
-        let owner = AccountId::parse(&share.spec.account_id).ok()?;
-        let siblings = declare::siblings(&self.pass.context.objects, &name, &owner);
-        let recipients = siblings.iter().filter(|s| matches!(s.row, RowKey::Recipient(_)));
-        let pending = recipients.filter(leaves).count();
-        removal_blocked(share, pending, live, lately)
+        let wanted = match want(share, &context.objects) {
+            Ok(wanted) => wanted,
+            Err(problem) => return Ok(Some(Verdict::stalled(Reason::Invalid, problem).again(waits::PERSON))),
+        };
+        let (now, patience) = (self.pass.now(), context.settings.patience());
+        let losing = losses::Basis { wanted: &wanted, status: &status, seen, now, patience }.losing();
+        losing.note_before(&mut status);
+        let asked =
+            context.objects.asked.value(&Share::key(self.pass.object.share()), share.as_ref(), CONFIRM_REMOVALS);
+        if !losses::is_confirmed(share, &mut status, &losing, asked) {
+            if losing.exceed(losses::counted(&self.key)) {
+                return Ok(losing.blocked(share));
+            }
+            losses::record(&mut status, std::iter::once(&self.key), now);
+        }
+        context.records.status(&context.objects, share, &status).await?;
+        Ok(None)
     }
 
     /// A person asks for another try: a recipient that failed for good is removed, and then added again.

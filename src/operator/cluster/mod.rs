@@ -1,5 +1,6 @@
 //! What does Kubernetes have: watched, indexed, written, requeued?
 
+pub mod asked;
 pub mod events;
 pub mod kept;
 pub mod leader;

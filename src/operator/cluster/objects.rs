@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use kube::runtime::reflector::Store;
 use kube::{Resource, ResourceExt};
 
+use super::asked::Asked;
 use super::kept::Kept;
 use crate::api::share::ManagementPolicy;
 use crate::api::status::{ChildStatus, ShareStatus};
@@ -21,6 +22,8 @@ pub struct Objects {
     pub shares: Kept<Share>,
     pub recipients: Kept<ShareRecipient>,
     pub resources: Kept<ShareResource>,
+    /// What annotations asked of them.
+    pub asked: Asked,
     relations: Mutex<Relations>,
 }
 
@@ -86,6 +89,7 @@ impl Objects {
             shares: Kept::new(shares),
             recipients: Kept::new(recipients),
             resources: Kept::new(resources),
+            asked: Asked::default(),
             relations: Mutex::default(),
         }
     }
@@ -98,6 +102,7 @@ impl Objects {
     pub fn came<K: Related>(&self, object: &K, now: At) -> Vec<ObjectKey> {
         let name = Name::of(object);
         K::kept(self).caught_up(object);
+        self.asked.note(K::key(name.clone()), object);
         let mut touched = K::relate(self, &name, Some(object), now);
         if K::kept(self).is_back(&name) {
             touched.push(K::key(name));
@@ -109,6 +114,7 @@ impl Objects {
     pub fn went<K: Related>(&self, object: &K, now: At) -> Vec<ObjectKey> {
         let name = Name::of(object);
         K::kept(self).gone(&name);
+        self.asked.forget(&K::key(name.clone()));
         if K::kept(self).has_left_with_finalizer(object) {
             self.relations().departed.insert(name.namespace.clone(), now);
             K::kept(self).leave(name.clone());
@@ -135,6 +141,7 @@ impl Objects {
         let gone = within.filter(|name| K::kept(self).find(name).is_none());
         gone.flat_map(|name| {
             K::kept(self).gone(&name);
+            self.asked.forget(&K::key(name.clone()));
             self.relations().departed.insert(name.namespace.clone(), now);
             K::kept(self).leave(name.clone());
             K::relate(self, &name, None, now)
@@ -377,6 +384,8 @@ fn told(share: &Share) -> u64 {
     share.annotations().get(crate::api::CONFIRM_REMOVALS).hash(&mut hasher);
     if let Some(status) = &share.status {
         (&status.bound_uid, &status.share_id, status.intent.is_some()).hash(&mut hasher);
+        let confirmed = status.confirmed_removals.as_ref();
+        confirmed.map(|confirmed| (confirmed.generation, confirmed.number, confirmed.open)).hash(&mut hasher);
         let inline = |id: &str| share.spec.recipients.iter().flatten().any(|entry| entry.account_id == id);
         for recorded in status.inventory.recipients.iter().filter(|recorded| !inline(&recorded.account_id)) {
             recorded.account_id.hash(&mut hasher);

@@ -1,11 +1,13 @@
 //! How a person says that shares which cannot be seen are meant to be gone, and what is told until then.
 
+use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::Pass;
 use super::verdict::{Verdict, breaker_told};
 use crate::api::{CLOSE_BREAKER, Reason, Share};
 use crate::core::time::At;
+use crate::operator::cluster::record::Recorded;
 use crate::operator::key::Name;
 use crate::operator::remote::access::Access;
 use crate::operator::remote::account::CLOCK;
@@ -14,7 +16,7 @@ use crate::operator::waits;
 
 /// A person says that shares which cannot be seen are meant to be gone: all that vanished together, or this one.
 pub fn close_breaker(pass: &mut Pass<Share>, access: &Access) {
-    let Some(confirmed) = vouched(pass.object.as_ref()) else { return };
+    let Some(confirmed) = vouched(pass) else { return };
     if access.account.close_breaker(confirmed) {
         tracing::warn!(account = %access.account.id, "the breaker was closed by hand");
         sweep::wake_account(&pass.context, &access.account);
@@ -24,10 +26,16 @@ pub fn close_breaker(pass: &mut Pass<Share>, access: &Access) {
     }
 }
 
-/// When a person said that what cannot be seen is meant to be gone.
-pub fn vouched<K: kube::Resource>(object: &K) -> Option<At> {
-    let time = object.annotations().get(CLOSE_BREAKER)?.parse::<k8s_openapi::jiff::Timestamp>();
-    time.ok().map(|time| At(time.as_millisecond()))
+/// When a person said that what cannot be seen is meant to be gone, by an annotation that is there, or was. The last one
+/// is recorded in the status.
+pub fn vouched<K: Recorded>(pass: &mut Pass<K>) -> Option<At> {
+    let asked = pass.asked(CLOSE_BREAKER);
+    let recorded = &mut pass.common_mut().last_close_breaker;
+    let at = |value: &String| value.parse::<Timestamp>().ok().map(|time| At(time.as_millisecond()));
+    if let Some(asked) = asked.filter(|asked| at(asked) > recorded.as_ref().and_then(at)) {
+        *recorded = Some(asked);
+    }
+    recorded.as_ref().and_then(at)
 }
 
 /// What to tell where a credential does not show a share that another one showed.

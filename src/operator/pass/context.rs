@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use super::notes::Notebook;
 use crate::cloudflare::{Client, Fingerprint};
-use crate::core::guard;
 use crate::core::id::AccountId;
 use crate::core::pace::Class;
 use crate::core::time::At;
@@ -81,8 +80,6 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     pub stopping: AtomicBool,
     pub accounts: Mutex<HashMap<(Fingerprint, AccountId), Arc<Account>>>,
-    /// When recipients were removed lately, by Share.
-    pub removals: Mutex<HashMap<crate::operator::key::Name, Vec<At>>>,
     /// When the next object may tell what many have to tell at once.
     pub turns: Mutex<At>,
     /// One at a time works on a remote share: its object and its children.
@@ -108,31 +105,12 @@ impl Context {
         accounts.remove(&(account.fingerprint, account.id.clone()));
     }
 
-    /// A recipient of this Share was removed, whoever declared it before.
-    pub fn count_removal(&self, share: &crate::operator::key::Name) {
-        let mut removals = self.removals.lock().unwrap_or_else(PoisonError::into_inner);
-        removals.entry(share.clone()).or_default().push(self.clock.now());
-    }
-
     /// When an object may tell what many have to tell at once: so the API server is not flooded.
     pub fn turn(&self, now: At) -> At {
         let mut next = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
         let turn = (*next).clamp(now, now.plus(MAX_TURN));
         *next = turn.plus(TELLING);
         turn
-    }
-
-    /// How many recipients of this Share were removed lately.
-    pub fn recent_removals(&self, share: &crate::operator::key::Name) -> usize {
-        let now = self.clock.now();
-        let mut removals = self.removals.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(times) = removals.get_mut(share) else { return 0 };
-        times.retain(|at| now.since(*at) < guard::REMOVAL_WINDOW);
-        let count = times.len();
-        if count == 0 {
-            removals.remove(share);
-        }
-        count
     }
 
     /// The object is gone: nobody follows it any more.

@@ -78,11 +78,15 @@ impl<K: Recorded> Pass<K> {
         self.status.as_mut()
     }
 
+    /// The value of an annotation that the object has, or had when the watch last saw it with one.
+    pub fn asked(&self, annotation: &str) -> Option<String> {
+        self.context.objects.asked.value(&self.key, self.object.as_ref(), annotation)
+    }
+
     /// The last request to look now, whichever annotation carries it.
     pub fn request(&self) -> Option<String> {
-        let annotations = self.object.annotations();
-        let asked = [REQUESTED_AT, FLUX_REQUESTED_AT].into_iter().filter_map(|name| annotations.get(name));
-        asked.max_by_key(|value| (moment(value), *value)).cloned()
+        let asked = [REQUESTED_AT, FLUX_REQUESTED_AT].into_iter().filter_map(|name| self.asked(name));
+        asked.max_by_key(|value| (moment(value), value.clone()))
     }
 
     /// Somebody asks for a look now and has not had it.

@@ -1,6 +1,6 @@
 //! What the process remembers of an object between passes, and may lose when it dies.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -47,8 +47,8 @@ pub struct Notes {
     pub waiting: Option<At>,
     /// When it may tell what many objects have to tell at once.
     pub turn: Option<At>,
-    /// Rows whose call has taken effect, and that were not found in place yet.
-    pub answered: HashSet<RowKey>,
+    /// Rows whose call has taken effect, and that were not found in place yet, and when that was learned.
+    pub answered: HashMap<RowKey, At>,
     /// When rows were found in place lately, by key.
     pub confirmed: HashMap<RowKey, At>,
     /// When Events were published lately.

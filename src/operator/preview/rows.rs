@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use kube::ResourceExt;
 
 use super::super::key::{Kind, RowKey};
+use super::super::share::losses;
 use super::super::share::plan::Basis;
-use super::super::share::{removal_blocked, removed_lately};
 use super::{Call, Look, Preview};
+use crate::api::CONFIRM_REMOVALS;
 use crate::core::create::Mode;
 use crate::core::meta;
 use crate::core::row::{self, Declared, Recorded, Seen as RowSeen};
@@ -43,7 +44,7 @@ impl Look<'_> {
             preview.calls.push(Call::Update { row: self.row(key), from, to });
         }
         let removals: Vec<&RowKey> = of(|step| step == row::Step::Remove).map(|(key, _)| key).collect();
-        preview.notes.extend(self.blocked(&removals, seen));
+        preview.notes.extend(self.blocked(seen));
         preview.calls.extend(removals.into_iter().map(|key| Call::Remove { row: self.row(key) }));
         let waiting = of(|step| step == row::Step::Wait).count();
         if waiting > 0 {
@@ -142,11 +143,15 @@ impl Look<'_> {
         Some((row::step(facts(recorded)), row_seen))
     }
 
-    /// What is told where more recipients would be removed than may be at once.
-    fn blocked(&self, removals: &[&RowKey], seen: &Seen) -> Option<String> {
-        let pending = removals.iter().filter(|key| matches!(key, RowKey::Recipient(_))).count();
-        let lately = removed_lately(&self.status, self.account.read_at);
-        removal_blocked(self.share, pending, seen.live_recipients(), lately).map(|verdict| verdict.message)
+    /// What is told where more would be removed than may be at once.
+    fn blocked(&self, seen: &Seen) -> Option<String> {
+        let (now, patience) = (self.account.read_at, self.settings.patience());
+        let losing = losses::Basis { wanted: &self.wanted, status: &self.status, seen, now, patience }.losing();
+        let confirmed = self.share.annotations().get(CONFIRM_REMOVALS).cloned();
+        if losses::is_confirmed(self.share, &mut self.status.clone(), &losing, confirmed) {
+            return None;
+        }
+        losing.blocked(self.share).map(|verdict| verdict.message)
     }
 }
 

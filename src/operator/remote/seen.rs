@@ -280,12 +280,6 @@ impl Seen {
         rows.iter().filter(|row| resource_key(row) == *key).min_by_key(|row| (rank(row), row.created))
     }
 
-    /// How many accounts receive the share, as far as they were listed.
-    pub fn live_recipients(&self) -> usize {
-        let rows = self.recipients.iter().flat_map(|recipients| &recipients.rows);
-        rows.filter(|row| recipient_seen(Some(row)) == RowSeen::Live { differs: false }).count()
-    }
-
     /// How many resources are live, whoever declared them.
     pub fn live_resources(&self) -> usize {
         self.resources.iter().flatten().filter(|row| resource_seen(Some(row), false) != RowSeen::Absent).count()

@@ -55,6 +55,8 @@ pub struct Sibling {
     pub meta: Map<String, Value>,
     pub doomed: bool,
     pub suspended: bool,
+    /// Its row stays when it goes.
+    pub retains: bool,
     pub settled_in: bool,
     /// Share and time of announcement in its record.
     pub share_id: Option<String>,
@@ -83,6 +85,7 @@ impl Sibling {
             meta: child.wanted_meta(),
             doomed: child.is_doomed(),
             suspended: child.is_suspended(),
+            retains: child.retains(),
             settled_in: child.is_settled_in(),
             holds,
             share_id: record.filter(|r| r.bound_uid == child.uid()).and_then(|r| r.share_id.clone()),

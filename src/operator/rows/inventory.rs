@@ -24,11 +24,17 @@ pub struct Entry {
     pub intended_at: Option<Time>,
     /// The meta that it was last seen with as declared; see [`meta_hash`].
     pub meta: Option<String>,
+    /// The label that the manifest gave it, for messages once it is declared no longer.
+    pub name: Option<String>,
 }
 
 impl Entry {
     pub fn intended(at: Time) -> Entry {
-        Entry { intended_at: Some(at), meta: None }
+        Entry { intended_at: Some(at), ..Entry::default() }
+    }
+
+    pub fn named(self, name: Option<String>) -> Entry {
+        Entry { name, ..self }
     }
 }
 
@@ -44,7 +50,7 @@ pub fn meta_hash(meta: &Map<String, Value>) -> Option<String> {
 pub fn entries(inventory: &Inventory) -> Entries {
     let account = |recorded: &RecordedAccount, key: fn(AccountId) -> RowKey| {
         let id = AccountId::parse(&recorded.account_id).ok()?;
-        Some((key(id), Entry { intended_at: recorded.intended_at.clone(), meta: None }))
+        Some((key(id), Entry { intended_at: recorded.intended_at.clone(), meta: None, name: recorded.name.clone() }))
     };
     let recipients = inventory.recipients.iter().filter_map(|r| account(r, RowKey::Recipient));
     let excluded = inventory.excluded.iter().filter_map(|r| account(r, RowKey::Excluded));
@@ -54,15 +60,19 @@ pub fn entries(inventory: &Inventory) -> Entries {
             id: SourceId::parse(&r.id).ok()?,
             account: AccountId::parse(&r.account_id).ok()?,
         };
-        Some((key, Entry { intended_at: r.intended_at.clone(), meta: r.meta_hash.clone() }))
+        Some((key, Entry { intended_at: r.intended_at.clone(), meta: r.meta_hash.clone(), name: r.name.clone() }))
     });
     recipients.chain(excluded).chain(resources).collect()
 }
 
 pub fn inventory(entries: &Entries) -> Inventory {
     let mut inventory = Inventory::default();
-    for (key, Entry { intended_at, meta }) in entries {
-        let account = |id: &AccountId| RecordedAccount { account_id: id.to_string(), intended_at: intended_at.clone() };
+    for (key, Entry { intended_at, meta, name }) in entries {
+        let account = |id: &AccountId| RecordedAccount {
+            account_id: id.to_string(),
+            intended_at: intended_at.clone(),
+            name: name.clone(),
+        };
         match key {
             RowKey::Recipient(id) => inventory.recipients.push(account(id)),
             RowKey::Excluded(id) => inventory.excluded.push(account(id)),
@@ -71,6 +81,7 @@ pub fn inventory(entries: &Entries) -> Inventory {
                 id: id.to_string(),
                 account_id: account.to_string(),
                 intended_at: intended_at.clone(),
+                name: name.clone(),
                 meta_hash: meta.clone(),
             }),
         }

@@ -92,7 +92,7 @@ impl<K: Recorded> Row<'_, K> {
                 let now = self.pass.now();
                 self.pass.notes(|notes| {
                     notes.wrote(&self.adding(), now);
-                    notes.answered.insert(self.key.clone());
+                    notes.answered.insert(self.key.clone(), now);
                 });
                 Added { stands: true, outcome: Ok(()) }
             }

@@ -5,7 +5,9 @@ use std::collections::HashSet;
 use super::super::clock;
 use super::super::key::RowKey;
 use super::Work;
+use super::losses;
 use super::plan::{Basis, Known, Plan};
+use super::removals::Permission;
 use super::tend::Round;
 use crate::api::Share;
 use crate::api::status::DriftEntry;
@@ -61,17 +63,22 @@ impl Work {
         self.inherit_last();
         let mut entries = inventory::entries(&self.pass.status.inventory);
         let before = entries.clone();
+        // A label that was never recorded is no reason to write.
+        let edited = self.pass.common().observed_generation != self.pass.generation();
         for (key, (step, row)) in &plan.steps {
             match step {
                 Step::Confirm => {
                     let meta = self.row(seen, key).confirm(*row, &self.pass.status.common.drift);
-                    entries.insert(key.clone(), Entry { intended_at: None, meta });
+                    entries.insert(key.clone(), Entry { intended_at: None, meta, name: self.name_of(key) });
                 }
                 Step::Forget => {
                     entries.remove(key);
                 }
                 Step::Keep => {
                     if let (Some(entry), true) = (entries.get_mut(key), self.wanted.inline.contains_key(key)) {
+                        if edited {
+                            entry.name = self.name_of(key);
+                        }
                         let hash = self.meta_hash(key);
                         if entry.meta != hash {
                             entry.meta = hash;
@@ -91,13 +98,15 @@ impl Work {
             self.row(seen, key).read().await?;
             return Ok(Round::Again);
         }
+        let permission = self.permission(seen).await?;
         let mut adds = self.hopeful(plan, seen, |step| matches!(step, Step::Add | Step::Restore), |row| row.adding());
         // Whoever is left out of a share that has nothing yet is so before it has.
         if seen.live_resources() == 0 && adds.iter().any(|key| matches!(key, RowKey::Excluded(_))) {
             adds.retain(|key| matches!(key, RowKey::Excluded(_)));
         }
+        adds.retain(|key| permission.allows(key));
         let updates = self.hopeful(plan, seen, |step| step == Step::Update, |row| row.updating());
-        let removals = self.due_removals(plan, seen);
+        let removals = self.due_removals(plan, seen, &permission);
         if adds.is_empty() && updates.is_empty() && removals.is_empty() {
             return Ok(self.held_back(plan).map_or(Round::Done, Round::Hold));
         }
@@ -109,11 +118,11 @@ impl Work {
         let drift = plan.steps.iter().filter_map(|(key, (step, _))| self.drift_of(key, *step, seen)).collect();
         self.pass.show_drift(drift).await?;
         if !adds.is_empty() {
-            self.add(seen, adds, entries).await?;
+            self.add(seen, adds, entries, &permission).await?;
         } else if let Some(key) = updates.first() {
             self.row(seen, key).update().await?;
         } else {
-            self.remove(seen, &removals).await?;
+            self.remove(seen, removals, &permission).await?;
         }
         Ok(Round::Again)
     }
@@ -159,6 +168,11 @@ impl Work {
         keys
     }
 
+    /// The label that the manifest gives a row.
+    fn name_of(&self, key: &RowKey) -> Option<String> {
+        self.wanted.inline.get(key).and_then(|declaration| declaration.label.clone())
+    }
+
     fn meta_hash(&self, key: &RowKey) -> Option<String> {
         self.wanted.all.get(key).and_then(|declaration| inventory::meta_hash(&declaration.meta))
     }
@@ -177,14 +191,23 @@ impl Work {
     }
 
     /// Announces a batch, with the permit in hand, then sends it.
-    async fn add(&mut self, seen: &Seen, mut keys: Vec<RowKey>, mut entries: Entries) -> Result<(), Stop> {
+    async fn add(
+        &mut self,
+        seen: &Seen,
+        mut keys: Vec<RowKey>,
+        mut entries: Entries,
+        permission: &Permission,
+    ) -> Result<(), Stop> {
         keys.truncate(BATCH);
         let _permit = self.access.permit(keys.len())?;
         self.pass.context.may_write()?;
         let now = self.pass.now();
         for key in &keys {
-            entries.insert(key.clone(), Entry::intended(clock::time(now)));
+            entries.insert(key.clone(), Entry::intended(clock::time(now)).named(self.name_of(key)));
             self.pass.notes(|notes| notes.answered.remove(key));
+        }
+        if let Permission::Within(losing) = permission {
+            losses::record(&mut self.pass.status, keys.iter().filter(|key| losing.rows.contains_key(*key)), now);
         }
         self.pass.status.bound_uid = self.pass.object.metadata.uid.clone();
         self.pass.status.inventory = inventory::inventory(&entries);
@@ -218,7 +241,7 @@ impl Work {
         }
         let mut entries = inventory::entries(&self.pass.status.inventory);
         for key in &failed {
-            entries.insert(key.clone(), Entry::intended(inventory::settled_long_ago()));
+            entries.insert(key.clone(), Entry::intended(inventory::settled_long_ago()).named(self.name_of(key)));
         }
         self.pass.status.inventory = inventory::inventory(&entries);
         self.pass.save().await?;

@@ -119,7 +119,9 @@ impl Work {
             fingerprint: fingerprint(name, rows.iter()),
         });
         let mut entries = inventory::entries(&status.inventory);
-        entries.extend(rows.iter().map(|key| (key.clone(), inventory::Entry::intended(clock::time(now)))));
+        let name = |key: &RowKey| self.wanted.inline.get(key).and_then(|declaration| declaration.label.clone());
+        let entry = |key: &RowKey| inventory::Entry::intended(clock::time(now)).named(name(key));
+        entries.extend(rows.iter().map(|key| (key.clone(), entry(key))));
         status.inventory = inventory::inventory(&entries);
         self.pass.save().await?;
         Ok(now)
@@ -141,6 +143,15 @@ impl Work {
         status.seen_with = Some(self.access.account.fingerprint.to_string());
         status.intent = None;
         status.adopted = adopted;
+        if !adopted {
+            // To exclude whom the manifest excluded from the start takes nothing away from anybody who is to have it.
+            let mut entries = inventory::entries(&status.inventory);
+            for (key, declaration) in self.wanted.inline.iter().filter(|(key, _)| matches!(key, RowKey::Excluded(_))) {
+                let entry = inventory::Entry::intended(inventory::settled_long_ago());
+                entries.entry(key.clone()).or_insert_with(|| entry.named(declaration.label.clone()));
+            }
+            status.inventory = inventory::inventory(&entries);
+        }
         if adopted {
             self.pass.guard(true).await?;
             self.pass.save().await?;
@@ -150,8 +161,10 @@ impl Work {
         }
         // The one call that announced these rows has taken effect.
         let entries = inventory::entries(&self.pass.status.inventory);
+        let now = self.pass.now();
         self.pass.notes(|notes| {
-            notes.answered.extend(entries.into_keys().filter(|key| self.wanted.inline.contains_key(key)));
+            let own = entries.into_keys().filter(|key| self.wanted.inline.contains_key(key));
+            notes.answered.extend(own.map(|key| (key, now)));
             notes.refused_creates = 0;
             notes.following = false;
             notes.polls = 0;

@@ -3,6 +3,7 @@
 mod act;
 mod create;
 mod ending;
+pub mod losses;
 mod others;
 pub mod outside;
 pub mod plan;
@@ -25,6 +26,7 @@ use crate::api::share::{DeletionPolicy, ManagementPolicy};
 use crate::api::status::{CommonStatus, EffectivePolicies, ShareStatus};
 use crate::api::{FINALIZER, Reason, Share};
 use crate::core::create::{self as creation, Mode, Refusal, Step, Wait, Want};
+use crate::core::guard::Counted;
 use crate::core::id::ShareId;
 use crate::core::pace::Class;
 use crate::operator::cluster::events::Note;
@@ -37,7 +39,6 @@ use crate::operator::waits;
 
 pub use crate::operator::pass::breaker::{hidden, vouched};
 pub use refusal::refused;
-pub use removals::{removal_blocked, removed_lately};
 pub use want::{Wanted, want};
 
 /// More steps than any pass needs: what loops longer is a defect, and goes on in the next pass.
@@ -165,7 +166,9 @@ async fn release(mut pass: Pass<Share>, why: &str) -> Result<Option<Duration>, S
 }
 
 fn tell_policies(pass: &mut Pass<Share>, wanted: &Wanted, retain: bool) {
-    let in_place = pass.status.inventory.recipients.len();
+    let told = pass.status.recipients.as_ref();
+    let recipients = told.map_or(0, |told| told.declared.max(told.in_place));
+    let allowed = wanted.max_removals.of(Counted::Accounts, usize::try_from(recipients).unwrap_or(0));
     pass.status.effective = Some(EffectivePolicies {
         deletion_policy: if retain { DeletionPolicy::Retain } else { DeletionPolicy::Delete },
         management_policy: if wanted.observe || pass.context.settings.read_only {
@@ -173,7 +176,7 @@ fn tell_policies(pass: &mut Pass<Share>, wanted: &Wanted, retain: bool) {
         } else {
             ManagementPolicy::Manage
         },
-        max_removals: i32::try_from(wanted.max_removals.of(in_place)).unwrap_or(i32::MAX),
+        max_removals: i32::try_from(allowed).unwrap_or(i32::MAX),
     });
 }
 

@@ -1,6 +1,6 @@
 //! Which step each recipient, excluded account and resource of a share calls for.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::super::key::RowKey;
 use super::Wanted;
@@ -42,8 +42,8 @@ pub struct Known {
     pub started: At,
     /// The ones that it found itself, lately.
     pub confirmed: HashMap<RowKey, At>,
-    /// Those whose call has taken effect.
-    pub answered: HashSet<RowKey>,
+    /// Those whose call has taken effect, since when.
+    pub answered: HashMap<RowKey, At>,
 }
 
 impl Basis<'_> {
@@ -64,7 +64,7 @@ impl Basis<'_> {
             let recorded = if self.observing && declared == Declared::Here {
                 row::Recorded::InPlace
             } else {
-                let answered = self.known.as_ref().is_none_or(|known| known.answered.contains(&key));
+                let answered = self.known.as_ref().is_none_or(|known| known.answered.contains_key(&key));
                 inventory::recorded(self.entries.get(&key), seen.rows_read_at(&key), self.settings, answered)
             };
             let facts = row::Facts {
@@ -87,7 +87,8 @@ impl Basis<'_> {
     /// Whether these rows were read so shortly after the key was found in place that it may be missing all the same.
     fn may_lag(&self, seen: &Seen, key: &RowKey) -> bool {
         self.known.as_ref().is_some_and(|known| {
-            let since = known.confirmed.get(key).copied().unwrap_or_default().max(known.started);
+            let last = |times: &HashMap<RowKey, At>| times.get(key).copied().unwrap_or_default();
+            let since = last(&known.confirmed).max(last(&known.answered)).max(known.started);
             self.settings.may_lag(seen.rows_read_at(key), since)
         })
     }

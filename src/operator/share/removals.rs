@@ -1,19 +1,15 @@
-//! Which rows of a share may be removed now, how many recipients may go at once, and how they go.
+//! How rows of a share are removed: when, which of them, and recorded before their calls.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
-use kube::ResourceExt;
-
 use super::super::key::RowKey;
-use super::super::{clock, waits};
 use super::Work;
+use super::losses::{self, Basis, Losing};
 use super::plan::Plan;
-use crate::api::share::MaxRemovals;
-use crate::api::status::{RecentRemovals, ShareStatus};
-use crate::api::{CONFIRM_REMOVALS, Reason, Share};
-use crate::core::guard::{Limit, REMOVAL_WINDOW};
-use crate::core::row::{Seen as RowSeen, Step};
-use crate::core::time::At;
+use crate::api::CONFIRM_REMOVALS;
+use crate::core::guard::Counted;
+use crate::core::row::Step;
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::remote::access::Stop;
 use crate::operator::remote::seen::Seen;
@@ -22,61 +18,61 @@ use crate::operator::rows::inventory::Entry;
 
 /// A line that goes may come back as an object of its own within so long.
 const HANDOVER: Duration = Duration::from_secs(1);
+/// So many removals are recorded at once.
+const BATCH: usize = 8;
 
-/// How many recipients may be lost at once without a person's word.
-pub fn removal_limit(share: &Share) -> Result<Limit, String> {
-    match &share.spec.max_removals {
-        None => Ok(Limit::DEFAULT),
-        Some(MaxRemovals::Count(n)) => Ok(Limit::Count(usize::try_from(*n).unwrap_or(0))),
-        Some(MaxRemovals::Percent(text)) => {
-            Limit::parse(text).ok_or_else(|| "spec.maxRemovals: a number, or a percentage from 0% to 100%".to_owned())
+/// Whether removals may be made.
+pub(super) enum Permission {
+    /// A person has confirmed them: they do not count.
+    Confirmed,
+    /// As far as the limit goes.
+    Within(Losing),
+}
+
+impl Permission {
+    /// Whether this row may be removed, or this account excluded.
+    pub(super) fn allows(&self, key: &RowKey) -> bool {
+        match self {
+            Permission::Confirmed => true,
+            Permission::Within(losing) => !losing.rows.contains_key(key) || !losing.exceed(losses::counted(key)),
         }
     }
 }
 
-/// Whether a person confirmed the removals that this generation of the Share brings.
-fn is_confirmed(share: &Share) -> bool {
-    let generation = share.metadata.generation.unwrap_or(0).to_string();
-    share.annotations().get(CONFIRM_REMOVALS) == Some(&generation)
-}
-
-/// What to tell where `pending` of the `live` recipients would be lost, and with those that were lost lately that is
-/// more than the manifest allows without a person's word.
-pub fn removal_blocked(share: &Share, pending: usize, live: usize, lately: usize) -> Option<Verdict> {
-    let allowed = removal_limit(share).ok()?.of(live + lately);
-    if pending == 0 || pending + lately <= allowed || is_confirmed(share) {
-        return None;
-    }
-    let message = format!(
-        "{pending} of {live} recipients would be removed, and spec.maxRemovals allows {allowed}: if that is meant, \
-         kubectl annotate shares.cfshare.dev {} -n {} {CONFIRM_REMOVALS}={} --overwrite",
-        share.name_any(),
-        share.namespace().unwrap_or_default(),
-        share.metadata.generation.unwrap_or(0),
-    );
-    Some(Verdict::stalled(Reason::RemovalBlocked, message).again(waits::BLOCKED))
-}
-
-/// The removals on record that still count.
-fn recent(status: &ShareStatus, now: At) -> Option<&RecentRemovals> {
-    status.recent_removals.as_ref().filter(|recent| now.since(clock::from_time(&recent.since)) < REMOVAL_WINDOW)
-}
-
-/// How many recipients were removed lately, as far as the Share has that on record.
-pub fn removed_lately(status: &ShareStatus, now: At) -> usize {
-    recent(status, now).map_or(0, |recent| usize::try_from(recent.count).unwrap_or(0))
-}
-
 impl Work {
-    /// Removals that are allowed: not refused a moment ago, and recipients only as far as `maxRemovals` goes.
-    pub(super) fn due_removals(&self, plan: &Plan, seen: &Seen) -> Vec<RowKey> {
+    pub(super) fn losing(&self, seen: &Seen) -> Losing {
+        let patience = self.pass.context.settings.patience();
+        let basis = Basis { wanted: &self.wanted, status: &self.pass.status, seen, now: self.pass.now(), patience };
+        basis.losing()
+    }
+
+    /// Whether what would be lost now may be; a confirmation is recorded before it counts.
+    pub(super) async fn permission(&mut self, seen: &Seen) -> Result<Permission, Stop> {
+        let losing = self.losing(seen);
+        losing.note_before(&mut self.pass.status);
+        if losing.is_nothing() {
+            losses::close_confirmation(&mut self.pass.status);
+            return Ok(Permission::Within(losing));
+        }
+        let before = self.pass.status.confirmed_removals.clone();
+        let asked = self.pass.asked(CONFIRM_REMOVALS);
+        if !losses::is_confirmed(&self.pass.object, &mut self.pass.status, &losing, asked) {
+            return Ok(Permission::Within(losing));
+        }
+        if self.pass.status.confirmed_removals != before {
+            tracing::info!(share = %self.pass.key.name, rows = losing.rows.len(), "the removal was confirmed");
+            self.pass.save().await?;
+        }
+        Ok(Permission::Confirmed)
+    }
+
+    /// Removals that are allowed, and were not refused a moment ago.
+    pub(super) fn due_removals(&self, plan: &Plan, seen: &Seen, permission: &Permission) -> Vec<RowKey> {
         if self.held_back(plan).is_some() {
             return Vec::new();
         }
         let mut keys = self.hopeful(plan, seen, |step| step == Step::Remove, |row| row.removing());
-        if self.blocked_removals(plan).is_some() {
-            keys.retain(|key| !matches!(key, RowKey::Recipient(_)));
-        }
+        keys.retain(|key| permission.allows(key));
         keys
     }
 
@@ -89,23 +85,41 @@ impl Work {
         (waiting && since_edit < HANDOVER).then(|| HANDOVER - since_edit)
     }
 
-    /// What to tell where recipients wait to be removed for a person's word.
-    pub(super) fn blocked_removals(&self, plan: &Plan) -> Option<Verdict> {
-        let counted = self.pass.context.recent_removals(&self.pass.key.name);
-        let lately = removed_lately(&self.pass.status, self.pass.now()).max(counted);
-        let recipients = || plan.steps.iter().filter(|(key, _)| matches!(key, RowKey::Recipient(_)));
-        let pending = recipients().filter(|(_, (step, _))| *step == Step::Remove).count();
-        let live = recipients().filter(|(_, (_, seen))| matches!(seen, RowSeen::Live { .. })).count();
-        removal_blocked(&self.pass.object, pending, live, lately)
+    /// What would be lost and waits for a person.
+    fn held(&self, seen: &Seen) -> Option<Losing> {
+        let confirmed = losses::holds(&self.pass.object, &self.pass.status);
+        Some(self.losing(seen)).filter(|losing| !confirmed && losing.exceeds())
     }
 
-    pub(super) async fn remove(&mut self, seen: &Seen, keys: &[RowKey]) -> Result<(), Stop> {
-        for key in keys {
+    /// What to tell where rows wait for a person.
+    pub(super) fn blocked_removals(&self, seen: &Seen) -> Option<Verdict> {
+        self.held(seen)?.blocked(&self.pass.object)
+    }
+
+    /// Accounts that are not excluded before a person confirms it.
+    pub(super) fn held_exclusions(&self, seen: &Seen) -> HashSet<RowKey> {
+        let held = self.held(seen).filter(|losing| losing.exceed(Counted::Accounts));
+        let rows = held.into_iter().flat_map(|losing| losing.rows.into_keys());
+        rows.filter(|key| matches!(key, RowKey::Excluded(_))).collect()
+    }
+
+    /// Removes a batch; what counts is recorded before.
+    pub(super) async fn remove(
+        &mut self,
+        seen: &Seen,
+        mut keys: Vec<RowKey>,
+        permission: &Permission,
+    ) -> Result<(), Stop> {
+        if let Permission::Within(losing) = permission {
+            keys.truncate(BATCH);
+            self.record_losses(keys.iter().filter(|key| losing.rows.contains_key(*key))).await?;
+        }
+        for key in &keys {
             match self.row(seen, key).remove("declare another one, or delete the Share").await {
                 Ok(true) => self.note_removal(key),
                 Ok(false) => {}
                 Err(stop) => {
-                    // What was removed so far counts, whatever stops the rest.
+                    // What was removed so far is recorded, whatever stops the rest.
                     self.pass.save().await?;
                     return Err(stop);
                 }
@@ -114,19 +128,23 @@ impl Work {
         Ok(())
     }
 
-    fn note_removal(&mut self, key: &RowKey) {
-        // It goes because of us: where it is declared again, its absence is no drift.
-        let mut entries = inventory::entries(&self.pass.status.inventory);
-        entries.entry(key.clone()).and_modify(|entry| *entry = Entry::intended(inventory::settled_long_ago()));
-        self.pass.status.inventory = inventory::inventory(&entries);
-        if !matches!(key, RowKey::Recipient(_)) {
-            return;
-        }
-        self.pass.context.count_removal(&self.pass.key.name);
+    /// Records what is about to be lost, so that it counts whatever happens to the calls or to this process.
+    async fn record_losses(&mut self, keys: impl Iterator<Item = &RowKey>) -> Result<(), Stop> {
         let now = self.pass.now();
-        self.pass.status.recent_removals = Some(match recent(&self.pass.status, now) {
-            Some(recent) => RecentRemovals { count: recent.count.saturating_add(1), ..recent.clone() },
-            None => RecentRemovals { since: clock::time(now), count: 1 },
+        if losses::record(&mut self.pass.status, keys, now) { self.pass.save().await } else { Ok(()) }
+    }
+
+    /// It goes because of us: where it is declared again, its absence is no drift. The announcement of a call that may
+    /// still take effect stands.
+    fn note_removal(&mut self, key: &RowKey) {
+        let answered = self.pass.notes(|notes| notes.answered.contains_key(key));
+        let mut entries = inventory::entries(&self.pass.status.inventory);
+        entries.entry(key.clone()).and_modify(|entry| {
+            if entry.intended_at.is_none() || answered {
+                let name = entry.name.take();
+                *entry = Entry::intended(inventory::settled_long_ago()).named(name);
+            }
         });
+        self.pass.status.inventory = inventory::inventory(&entries);
     }
 }

@@ -211,8 +211,11 @@ impl Work {
         if self.mode != Mode::Manage {
             return self.compare(id, plan, so_far);
         }
+        // An account whose exclusion waits for a person is not on its way.
+        let held = self.held_exclusions(seen);
         let ours = |state: State| -> Vec<&(RowKey, Standing)> {
-            standings.iter().filter(|(key, s)| s.state == state && self.is_ours(key)).collect()
+            let rows = standings.iter().filter(|(key, s)| s.state == state && self.is_ours(key));
+            rows.filter(|(key, _)| !held.contains(key)).collect()
         };
         let leaving = plan.steps.iter().filter(|(key, (step, row))| {
             !self.wanted.all.contains_key(*key)
@@ -280,7 +283,7 @@ impl Work {
         failed: &[&(RowKey, Standing)],
         refused: &[&(RowKey, Standing)],
     ) -> Option<Verdict> {
-        if let Some(verdict) = self.blocked_removals(plan) {
+        if let Some(verdict) = self.blocked_removals(seen) {
             return Some(verdict);
         }
         let rows = |wanted: fn(Step) -> bool| {

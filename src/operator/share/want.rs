@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kube::ResourceExt;
 
 use super::super::key::{Name, RowKey};
-use super::removals::removal_limit;
+use super::losses::removal_limit;
 use crate::api::Share;
 use crate::api::share::{AdoptionPolicy, DeletionPolicy, ManagementPolicy};
 use crate::api::status::ShareStatus;

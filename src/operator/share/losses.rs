@@ -1,0 +1,325 @@
+//! Which rows a share would lose, of how many, and whether that waits for a person.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use kube::ResourceExt;
+
+use super::Wanted;
+use crate::api::share::MaxRemovals;
+use crate::api::status::{ConfirmedRemovals, RecentRemovals, RemovedRow, RowTotals, ShareStatus};
+use crate::api::{CONFIRM_REMOVALS, Reason, Share};
+use crate::core::guard::{self, Confirmation, Counted, Limit, Losses};
+use crate::core::row::Seen as RowSeen;
+use crate::core::time::At;
+use crate::operator::key::RowKey;
+use crate::operator::pass::verdict::Verdict;
+use crate::operator::remote::seen::{Seen, resource_key};
+use crate::operator::rows::declare::Sibling;
+use crate::operator::rows::inventory;
+use crate::operator::rows::standing::label;
+use crate::operator::{clock, waits};
+
+/// Longest list of names in a message: it must fit into an Event with all the rest.
+const MAX_NAMES: usize = 400;
+
+/// What the manifest says of how many rows may be lost without confirmation.
+pub fn removal_limit(share: &Share) -> Result<Limit, String> {
+    match &share.spec.max_removals {
+        None => Ok(Limit::Default),
+        Some(MaxRemovals::Count(n)) => Ok(Limit::Count(usize::try_from(*n).unwrap_or(0))),
+        Some(MaxRemovals::Percent(text)) => {
+            Limit::parse(text).ok_or_else(|| "spec.maxRemovals: a number, or a percentage from 0% to 100%".to_owned())
+        }
+    }
+}
+
+/// How rows of this kind are counted.
+pub fn counted(key: &RowKey) -> Counted {
+    match key {
+        RowKey::Recipient(_) | RowKey::Excluded(_) => Counted::Accounts,
+        RowKey::Resource { .. } => Counted::Resources,
+    }
+}
+
+/// What a share would lose now, whoever declared it: entries of the Share that were taken away, child objects that are
+/// deleted, and accounts that are excluded after the share was created.
+pub struct Losing {
+    /// The rows, with their labels.
+    pub rows: BTreeMap<RowKey, Option<String>>,
+    accounts: Losses,
+    resources: Losses,
+    limit: Limit,
+}
+
+/// On what that is decided.
+pub struct Basis<'a> {
+    pub wanted: &'a Wanted,
+    pub status: &'a ShareStatus,
+    pub seen: &'a Seen,
+    pub now: At,
+    /// For so long after our own call a row counts as new.
+    pub patience: Duration,
+}
+
+impl Basis<'_> {
+    pub fn losing(&self) -> Losing {
+        let rows = self.rows();
+        let recent = recorded(self.status, self.now);
+        let lately =
+            |counted: Counted| recent.iter().filter(|row| is_counted(row, counted) && !pends(&rows, row)).count();
+        let pending = |of: Counted| rows.keys().filter(|key| counted(key) == of).count();
+        let losses =
+            |of: Counted| Losses { total: self.total(of, &rows, &recent), pending: pending(of), lately: lately(of) };
+        let (accounts, resources) = (losses(Counted::Accounts), losses(Counted::Resources));
+        Losing { accounts, resources, limit: self.wanted.max_removals, rows }
+    }
+
+    fn is_live(&self, key: &RowKey) -> bool {
+        matches!(self.seen.row(key, |_| false), RowSeen::Live { .. })
+    }
+
+    fn rows(&self) -> BTreeMap<RowKey, Option<String>> {
+        let wanted = self.wanted;
+        let entries = inventory::entries(&self.status.inventory);
+        let mut rows = BTreeMap::new();
+        for (key, entry) in &entries {
+            rows.insert(key.clone(), entry.name.clone());
+        }
+        if wanted.prune {
+            rows.extend(self.live().into_iter().map(|key| (key, None)));
+        }
+        rows.retain(|key, _| !wanted.siblings.iter().any(|sibling| sibling.row == *key));
+        let leaves = |s: &&Sibling| s.doomed && !s.suspended && !s.retains && !s.outside;
+        for sibling in wanted.siblings.iter().filter(leaves) {
+            if sibling.holds || entries.contains_key(&sibling.row) {
+                rows.insert(sibling.row.clone(), sibling.label.clone());
+            }
+        }
+        rows.retain(|key, _| !matches!(key, RowKey::Excluded(_)) && !wanted.all.contains_key(key) && self.is_live(key));
+        let excluded = wanted.inline.iter().filter(|(key, _)| matches!(key, RowKey::Excluded(_)));
+        for (key, declaration) in excluded {
+            // What the manifest excluded when the share was created is in the inventory.
+            if !entries.contains_key(key) && self.seen.row(key, |_| false) == RowSeen::Absent {
+                rows.insert(key.clone(), declaration.label.clone());
+            }
+        }
+        rows
+    }
+
+    /// Live rows, as far as they were listed.
+    fn live(&self) -> BTreeSet<RowKey> {
+        let recipients = self.seen.recipients.iter().flat_map(|recipients| &recipients.rows);
+        let recipients = recipients.map(|row| RowKey::Recipient(row.account_id.clone()));
+        let resources = self.seen.resources.iter().flatten().map(resource_key);
+        recipients.chain(resources).filter(|key| self.is_live(key)).collect()
+    }
+
+    /// How many there were before the first of the removals that are to be made: what replaces them does not count, or
+    /// nobody would ever lose more than half.
+    fn total(&self, of: Counted, rows: &BTreeMap<RowKey, Option<String>>, recent: &[&str]) -> usize {
+        let lost: BTreeSet<String> =
+            recent.iter().filter(|row| is_counted(row, of)).map(|row| (*row).to_owned()).collect();
+        let before = self.status.recent_removals.as_ref().and_then(|recent| recent.before.as_ref());
+        let before = before.map(|before| match of {
+            Counted::Accounts => usize::try_from(before.recipients).unwrap_or(0),
+            Counted::Resources => usize::try_from(before.resources).unwrap_or(0),
+        });
+        let pending = || rows.keys().filter(|key| counted(key) == of).map(ToString::to_string);
+        if of == Counted::Accounts && self.wanted.organization.is_some() {
+            // Its recipients are never listed.
+            let told = self.status.recipients.as_ref().map_or(0, |told| u64::try_from(told.declared).unwrap_or(0));
+            let live = self.seen.counts.map_or(told, |counts| counts.associating + counts.associated);
+            let all = usize::try_from(live).unwrap_or(usize::MAX).saturating_add(lost.len()).max(pending().count());
+            return before.map_or(all, |before| before.min(all));
+        }
+        // An object that is deleted may be replaced by one that was applied a moment before.
+        let replaced = before.is_none() && self.wanted.siblings.iter().any(|sibling| sibling.doomed);
+        let live = self.live();
+        let there = live.iter().filter(|key| counted(key) == of && !(replaced && self.is_new(key)));
+        let all: BTreeSet<String> = there.map(ToString::to_string).chain(pending()).chain(lost).collect();
+        before.map_or(all.len(), |before| before.min(all.len()))
+    }
+
+    /// Whether our own call added or changed it a moment ago.
+    fn is_new(&self, key: &RowKey) -> bool {
+        let id = match key {
+            RowKey::Recipient(account) => self.seen.recipient(account).map(|row| row.id.to_string()),
+            RowKey::Excluded(_) => None,
+            RowKey::Resource { .. } => self.seen.resource(key).map(|row| row.id.to_string()),
+        };
+        id.is_some_and(|id| self.seen.is_recent(&id, self.now, self.patience))
+    }
+}
+
+/// The rows on record that still count.
+fn recorded(status: &ShareStatus, now: At) -> Vec<&str> {
+    let rows = status.recent_removals.iter().flat_map(|recent| &recent.rows);
+    rows.filter(|row| guard::counts(clock::from_time(&row.at), now)).map(|row| row.row.as_str()).collect()
+}
+
+fn is_counted(row: &str, counted: Counted) -> bool {
+    (counted == Counted::Resources) == row.starts_with("resources[")
+}
+
+fn pends(rows: &BTreeMap<RowKey, Option<String>>, row: &str) -> bool {
+    rows.keys().any(|key| key.to_string() == row)
+}
+
+impl Losing {
+    pub fn is_nothing(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    fn of(&self, counted: Counted) -> Losses {
+        match counted {
+            Counted::Accounts => self.accounts,
+            Counted::Resources => self.resources,
+        }
+    }
+
+    /// Whether these rows are too many to be meant.
+    pub fn exceed(&self, of: Counted) -> bool {
+        self.of(of).exceed(self.limit, of)
+    }
+
+    pub fn exceeds(&self) -> bool {
+        self.exceed(Counted::Accounts) || self.exceed(Counted::Resources)
+    }
+
+    /// Keeps how many rows there were before, as long as some are still to be removed.
+    pub fn note_before(&self, status: &mut ShareStatus) {
+        let number = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
+        let before = (!self.is_nothing())
+            .then(|| RowTotals { recipients: number(self.accounts.total), resources: number(self.resources.total) });
+        if before.is_some() || status.recent_removals.as_ref().is_some_and(|recent| recent.before.is_some()) {
+            status.recent_removals.get_or_insert_default().before = before;
+        }
+        if status.recent_removals.as_ref().is_some_and(|recent| *recent == RecentRemovals::default()) {
+            status.recent_removals = None;
+        }
+    }
+
+    /// What is told of rows that wait for a person, and of what to do.
+    pub fn blocked(&self, share: &Share) -> Option<Verdict> {
+        let over: Vec<Counted> =
+            [Counted::Accounts, Counted::Resources].into_iter().filter(|counted| self.exceed(*counted)).collect();
+        if over.is_empty() {
+            return None;
+        }
+        let many: Vec<String> = over.iter().map(|counted| self.how_many(*counted)).collect();
+        let allowed: Vec<String> = over.iter().map(|counted| self.how_many_may(*counted)).collect();
+        let names = self.names(|key| over.contains(&counted(key)));
+        let limit = match &share.spec.max_removals {
+            None => "not set".to_owned(),
+            Some(MaxRemovals::Count(n)) => n.to_string(),
+            Some(MaxRemovals::Percent(text)) => text.clone(),
+        };
+        let next = Confirmation::next(confirmation(share.status.as_ref()), generation(share));
+        let message = format!(
+            "{}; within 10 minutes {} may be removed without confirmation (spec.maxRemovals: {limit}), so these stay for \
+             now: {names}. To remove them: kubectl annotate shares.cfshare.dev {} -n {} {CONFIRM_REMOVALS}={} \
+             --overwrite; to keep them, declare them again",
+            many.join(", and "),
+            allowed.join(" and "),
+            share.name_any(),
+            share.namespace().unwrap_or_default(),
+            next.value(),
+        );
+        Some(Verdict::stalled(Reason::RemovalBlocked, message).again(waits::BLOCKED))
+    }
+
+    /// How many of how many, and what went lately.
+    fn how_many(&self, counted: Counted) -> String {
+        let Losses { total, pending, lately } = self.of(counted);
+        let fate = match counted {
+            Counted::Accounts => "recipients would lose the share",
+            Counted::Resources => "resources would be removed",
+        };
+        match lately {
+            0 => format!("{pending} of {total} {fate}"),
+            n => format!("{pending} of {total} {fate}, in addition to {n} in the last 10 minutes"),
+        }
+    }
+
+    fn how_many_may(&self, counted: Counted) -> String {
+        let allowed = self.limit.of(counted, self.of(counted).total);
+        match (counted, allowed) {
+            (Counted::Accounts, 1) => "1 recipient".to_owned(),
+            (Counted::Accounts, n) => format!("{n} recipients"),
+            (Counted::Resources, 1) => "1 resource".to_owned(),
+            (Counted::Resources, n) => format!("{n} resources"),
+        }
+    }
+
+    fn names(&self, of: impl Fn(&RowKey) -> bool) -> String {
+        let mut names = String::new();
+        let rows: Vec<String> =
+            self.rows.iter().filter(|(key, _)| of(key)).map(|(key, name)| label(key, name.as_deref())).collect();
+        for (at, name) in rows.iter().enumerate() {
+            if at > 0 && names.len() + name.len() > MAX_NAMES {
+                return format!("{names} and {} more", rows.len() - at);
+            }
+            if at > 0 {
+                names.push_str(", ");
+            }
+            names.push_str(name);
+        }
+        names
+    }
+}
+
+fn generation(share: &Share) -> i64 {
+    share.metadata.generation.unwrap_or(0)
+}
+
+fn confirmation(status: Option<&ShareStatus>) -> Option<Confirmation> {
+    let recorded = status?.confirmed_removals.as_ref()?;
+    let number = u32::try_from(recorded.number).unwrap_or(0);
+    Some(Confirmation { generation: recorded.generation, number, open: recorded.open })
+}
+
+/// Whether a person has confirmed what is being removed; `asked`: the value of the annotation. What is new is recorded in
+/// the status, which is to be saved before anything is done on the strength of it.
+pub fn is_confirmed(share: &Share, status: &mut ShareStatus, losing: &Losing, asked: Option<String>) -> bool {
+    let recorded = confirmation(Some(status));
+    if holds(share, status) {
+        return true;
+    }
+    let next = Confirmation::next(recorded, generation(share));
+    if !losing.exceeds() || asked != Some(next.value()) {
+        return false;
+    }
+    let number = i32::try_from(next.number).unwrap_or(i32::MAX);
+    status.confirmed_removals = Some(ConfirmedRemovals { generation: next.generation, number, open: true });
+    true
+}
+
+/// Whether a confirmation that is recorded holds for what is being removed.
+pub fn holds(share: &Share, status: &ShareStatus) -> bool {
+    Confirmation::holds(confirmation(Some(status)), generation(share))
+}
+
+/// All that was confirmed is removed: what comes next needs another confirmation.
+pub fn close_confirmation(status: &mut ShareStatus) {
+    if let Some(confirmed) = &mut status.confirmed_removals {
+        confirmed.open = false;
+    }
+}
+
+/// Records that these rows are about to be removed, and drops what does not count any more. Returns whether anything is
+/// to be saved before the calls.
+pub fn record<'k>(status: &mut ShareStatus, keys: impl Iterator<Item = &'k RowKey>, now: At) -> bool {
+    let recent = status.recent_removals.get_or_insert_default();
+    let before = recent.rows.clone();
+    recent.rows.retain(|row| guard::counts(clock::from_time(&row.at), now));
+    for key in keys {
+        let row = key.to_string();
+        match recent.rows.iter_mut().find(|known| known.row == row) {
+            Some(known) if !guard::is_stale(clock::from_time(&known.at), now) => {}
+            Some(known) => known.at = clock::time(now),
+            None => recent.rows.push(RemovedRow { row, at: clock::time(now) }),
+        }
+    }
+    recent.rows != before
+}
