@@ -35,6 +35,12 @@ impl Asked {
         if *uid != own {
             (*uid, *values) = (own, Values::new());
         }
+        // Of two ways to ask for a look, the newer request counts.
+        for (name, other) in [(REQUESTED_AT, FLUX_REQUESTED_AT), (FLUX_REQUESTED_AT, REQUESTED_AT)] {
+            if present.contains_key(name) && values.get(name) != present.get(name) {
+                values.remove(other);
+            }
+        }
         values.extend(present);
     }
 
@@ -84,6 +90,9 @@ mod tests {
         assert_eq!(value(&share("two", &[])), None);
         asked.note(key.clone(), &share("two", &[(REQUESTED_AT, "now")]));
         assert_eq!(value(&bare), None);
+        asked.note(key.clone(), &share("two", &[(FLUX_REQUESTED_AT, "later")]));
+        assert_eq!(asked.value(&key, &share("two", &[]), REQUESTED_AT), None);
+        assert_eq!(asked.value(&key, &share("two", &[]), FLUX_REQUESTED_AT).as_deref(), Some("later"));
         asked.forget(&key);
         assert_eq!(asked.value(&key, &share("two", &[]), REQUESTED_AT), None);
     }
