@@ -6,6 +6,7 @@
 pub mod core;
 pub mod design;
 pub mod explore;
+pub mod guarded;
 pub mod laws;
 pub mod model;
 pub mod operator;

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use cfshare_model::design::Design;
 use cfshare_model::explore::{Outcome, explore};
+use cfshare_model::guarded::{self, Guard};
 use cfshare_model::model::Bounds;
 use cfshare_model::scenario::{Scenario, exposing};
 use clap::Parser;
@@ -114,7 +115,34 @@ fn main() -> ExitCode {
             }
         }
     }
+    if args.scenario.is_none() && args.design.is_none() {
+        wrong += guards();
+    }
     if wrong > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// The removal guard: as it is in each of its worlds, and crippled. Returns how many were not as expected.
+fn guards() -> usize {
+    let mut wrong = 0;
+    for bounds in guarded::SOUND {
+        let outcome = guarded::explore(bounds);
+        println!("removals, {:?}: {} states", bounds.limit, outcome.states);
+        if outcome.way.is_some() {
+            println!("more is removed than may be:\n{}", outcome.tell());
+            wrong += 1;
+        }
+    }
+    for guard in Guard::CRIPPLED {
+        let outcome = guarded::explore(guarded::exposing(guard));
+        match outcome.way {
+            Some(_) => println!("{}: caught, {} states\n{}", guard.describe(), outcome.states, outcome.tell()),
+            None => {
+                println!("{}: NOT CAUGHT in {} states", guard.describe(), outcome.states);
+                wrong += 1;
+            }
+        }
+    }
+    wrong
 }
 
 fn columns(outcome: &Outcome) -> String {

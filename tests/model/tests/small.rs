@@ -2,6 +2,7 @@
 
 use cfshare_model::design::Design;
 use cfshare_model::explore::explore;
+use cfshare_model::guarded::{self, Guard};
 use cfshare_model::laws;
 use cfshare_model::model::Bounds;
 use cfshare_model::scenario::exposing;
@@ -64,4 +65,24 @@ fn a_world_in_which_nothing_goes_wrong_comes_to_rest() {
     let outcome = explore(exposing(Design::Sound), 2);
     assert!(outcome.violation.is_none_or(|violation| violation.law != laws::HOPEFUL));
     assert!(outcome.at_rest > 0 && outcome.states > outcome.at_rest);
+}
+
+#[test]
+fn no_more_is_removed_than_the_limit_whatever_happens_to_those_who_remove() {
+    for bounds in guarded::SOUND {
+        let outcome = guarded::explore(bounds);
+        assert!(outcome.way.is_none(), "{bounds:?}:\n{}", outcome.tell());
+        assert!(outcome.states > 1000, "{bounds:?}: {} states", outcome.states);
+    }
+}
+
+#[test]
+fn each_crippled_guard_removes_too_much() {
+    for guard in Guard::CRIPPLED {
+        let bounds = guarded::exposing(guard);
+        let sound = guarded::explore(guarded::Bounds { guard: Guard::Sound, ..bounds });
+        assert!(sound.way.is_none(), "the guard as it is, where one {}:\n{}", guard.describe(), sound.tell());
+        let way = guarded::explore(bounds).way;
+        assert!(way.is_some_and(|way| way.len() < 30), "a guard that {} was not caught", guard.describe());
+    }
 }
