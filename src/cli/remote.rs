@@ -1,6 +1,5 @@
 //! How the commands read Cloudflare: as whom, how fast, and each list to its end.
 
-use std::collections::HashSet;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -115,10 +114,7 @@ impl Remote {
                 async move { self.client.list_shares(&self.credential, account, &query).await }
             })
         };
-        let mut rows = whole(read_pages(|page| body(ask(page))).await)?;
-        let mut known = HashSet::new();
-        rows.retain(|share| known.insert(share.id.clone()));
-        Ok(rows)
+        whole(read_pages(|page| body(ask(page))).await)
     }
 
     /// One share; `None`: Cloudflare says that it does not exist.

@@ -18,6 +18,8 @@ pub struct Page<T> {
     pub rows: Vec<T>,
     /// The page that Cloudflare says this is, or the one that was asked for.
     pub page: u32,
+    /// How many rows a page has, if Cloudflare says so.
+    pub per_page: Option<u32>,
     pub total_pages: Option<u32>,
     pub total_count: Option<u64>,
 }
@@ -53,13 +55,14 @@ pub(super) fn page<T: DeserializeOwned>(meta: &Meta, body: &[u8], asked: u32) ->
     let info = |key| envelope.result_info.get(key).and_then(Value::as_u64);
     let small = |key| info(key).and_then(|number| u32::try_from(number).ok());
     let total_count = info("total_count");
-    let (page, total_pages) = (small("page").unwrap_or(asked), small("total_pages"));
+    let (page, per_page) = (small("page").unwrap_or(asked), small("per_page").filter(|rows| *rows > 0));
+    let total_pages = small("total_pages");
     let rows = match envelope.result {
         Some(rows) => rows,
         None if total_count == Some(0) => Vec::new(),
         None => return Err(Error::garbled(meta, "the result is null")),
     };
-    Ok(Page { rows, page, total_pages, total_count })
+    Ok(Page { rows, page, per_page, total_pages, total_count })
 }
 
 #[derive(Deserialize)]

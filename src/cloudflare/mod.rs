@@ -26,5 +26,5 @@ pub use meta::{Limits, Meta};
 pub use options::{Options, SetupError};
 pub use request::{Direction, Include, NewResource, NewShare, Order, ResourceQuery, ShareQuery, Target};
 pub use text::clean;
-pub use wire::{Counts, ExcludedRecipient, Recipient, RecipientError, Share, ShareResource};
+pub use wire::{Counts, ExcludedRecipient, Object, Recipient, RecipientError, Share, ShareResource};
 pub use words::{AssociationStatus, Kind, ResourceStatus, ShareStatus, TargetType};

@@ -118,7 +118,7 @@ pub struct ExcludedRecipient {
 }
 
 /// What has an id of its own.
-pub(super) trait Object {
+pub trait Object {
     fn id(&self) -> &str;
 }
 

@@ -27,10 +27,10 @@ pub const TESTS: &[Test] = &[
     ("cli: the program is a plugin of kubectl", plugin),
 ];
 
-struct Ran {
-    code: i32,
-    out: String,
-    err: String,
+pub struct Ran {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
 }
 
 impl Ran {
@@ -74,7 +74,7 @@ fn cfshare_with(scene: &Scene, args: &[&str], input: &str) -> Ran {
 }
 
 /// Without a cluster, with the token in the environment.
-fn alone(scene: &Scene, args: &[&str], input: &str) -> Ran {
+pub fn alone(scene: &Scene, args: &[&str], input: &str) -> Ran {
     let mut command = at_home(scene, env!("CARGO_BIN_EXE_cfshare"));
     command.env_remove("KUBECONFIG").env("CLOUDFLARE_API_TOKEN", &scene.token).args(args);
     finish(command, input)

@@ -23,6 +23,7 @@ mod manifests;
 mod observe;
 mod organization;
 mod own;
+mod paging;
 mod proxies;
 mod quiet;
 mod reader;
@@ -112,6 +113,7 @@ fn main() -> ExitCode {
     trials.extend(staged(&lazy, hostile::TESTS));
     trials.extend(staged(&lazy, scopes::TESTS));
     trials.extend(staged(&lazy, proxies::TESTS));
+    trials.extend(staged(&lazy, paging::TESTS));
     let conclusion = libtest_mimic::run(&arguments, trials);
     // What measures time, or counts what polls ask for, must not share the machine with the others.
     arguments.test_threads = Some(1);

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use super::account::Account;
 use super::budget::{Caller, Permit, Turn};
-use super::pages::{FULL_PAGE, MAX_PAGES, is_last, read_pages};
+use super::pages::{FULL_PAGE, Pages, read_pages};
 use crate::cloudflare::{
-    Client, Credential, Direction, Error, ErrorClass, Include, Kind as ShareKind, Order, Page, Reply, Share,
+    Client, Credential, Direction, Error, ErrorClass, Include, Kind as ShareKind, Object, Order, Page, Reply, Share,
     ShareQuery, ShareStatus,
 };
 use crate::core::id::ShareId;
@@ -172,6 +172,7 @@ impl Access {
     /// All pages of a list, with a permit for as many calls as it took last time, and at least so many.
     async fn pages<T, F>(&self, list: &str, at_least: u32, ask: impl Fn(u32) -> F) -> Result<Option<Vec<T>>, Stop>
     where
+        T: Object,
         F: Future<Output = Result<Reply<Page<T>>, Error>>,
     {
         let expected = self.account.pages_of(list).max(at_least);
@@ -201,8 +202,10 @@ impl Access {
     pub async fn read_excluded(&self, id: &ShareId) -> Result<(), Stop> {
         let began = self.clock.now();
         let list = |page| self.client.list_excluded(&self.credential, &self.account.id, id, page, FULL_PAGE);
-        let rows = self.pages(&format!("excluded of {id}"), 1, list).await?;
-        if let (Some(rows), Some(seen)) = (rows, self.account.picture().seen_mut(id)) {
+        let Some(rows) = self.pages(&format!("excluded of {id}"), 1, list).await? else {
+            return Err(Stop::Cloudflare(Error::Lost { cause: "the list moved while it was read".into() }));
+        };
+        if let Some(seen) = self.account.picture().seen_mut(id) {
             seen.excluded = Some((began, rows));
         }
         Ok(())
@@ -222,6 +225,7 @@ impl Access {
         let _permit = self.permit(1)?;
         let began = self.clock.now();
         let page = self.call(self.newest(1)).await?;
+        Pages::default().take(&page)?;
         let mut picture = self.account.picture();
         for share in page.rows {
             picture.read(share, began, self.grace);
@@ -239,15 +243,15 @@ impl Access {
     pub async fn look_back(&self, since: At) -> Result<(), Stop> {
         let began = self.clock.now();
         let mut permit = self.permit(1)?;
-        let mut rows = 0;
-        for page in 1..=MAX_PAGES {
+        let mut pages = Pages::default();
+        loop {
+            let page = pages.next()?;
             if page > 1 {
                 drop(permit);
                 permit = self.permit(1)?;
             }
             let answer = self.call(self.newest(page)).await?;
-            rows += answer.rows.len();
-            let last = is_last(&answer, page, rows);
+            let last = pages.take(&answer)?;
             let older = |share: &Share| share.created.is_some_and(|created| created.as_millisecond() < since.0);
             let reached = answer.rows.iter().any(older);
             let mut picture = self.account.picture();
@@ -259,7 +263,6 @@ impl Access {
                 return Ok(());
             }
         }
-        Err(Stop::Cloudflare(Error::Lost { cause: format!("more than {MAX_PAGES} pages of shares") }))
     }
 
     /// Lists what Cloudflare is deleting.

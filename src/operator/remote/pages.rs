@@ -1,35 +1,76 @@
 //! Lists that come in pages: when one is complete, and when it moved while it was read.
+//!
+//! A list is complete when its pages have as many different rows as its total says, or, where the total is absent or
+//! wrong, when a page says by its length that none comes after it. A list that agrees with itself proves nothing.
 
-use crate::cloudflare::{Error, Page};
+use std::collections::{HashMap, HashSet};
+
+use crate::cloudflare::{Error, Object, Page};
 
 /// No list is longer than this many pages; a longer one is an error, not the end of the list.
-pub const MAX_PAGES: u32 = 1000;
+const MAX_PAGES: u32 = 1000;
 pub const FULL_PAGE: u32 = 100;
 
-/// Whether no page comes after this one, with which the list has so many rows.
-pub fn is_last<T>(page: &Page<T>, number: u32, rows: usize) -> bool {
-    match (page.total_pages, page.total_count) {
-        (Some(total), _) => number >= total,
-        // Pages may be shorter than what was asked for.
-        (None, Some(total)) if (rows as u64) < total => page.rows.is_empty(),
-        (None, _) => page.rows.len() < FULL_PAGE as usize,
+/// The pages of one list, as they come.
+#[derive(Debug, Default)]
+pub struct Pages {
+    seen: HashSet<String>,
+    /// The page that was taken last.
+    page: u32,
+}
+
+impl Pages {
+    /// The page to ask for next.
+    pub fn next(&self) -> Result<u32, Error> {
+        if self.page >= MAX_PAGES {
+            return Err(Error::Lost { cause: format!("the list has more than {MAX_PAGES} pages") });
+        }
+        Ok(self.page + 1)
+    }
+
+    /// Takes the page that was asked for, and tells whether it is the last; an answer that is another page is an error.
+    pub fn take<T: Object>(&mut self, answer: &Page<T>) -> Result<bool, Error> {
+        self.page += 1;
+        let page = self.page;
+        if answer.page != page {
+            let cause = format!("page {page} of a list was asked for, and page {} was the answer", answer.page);
+            return Err(Error::Lost { cause });
+        }
+        let known = self.seen.len();
+        self.seen.extend(answer.rows.iter().map(|row| row.id().to_owned()));
+        if page > 1 && !answer.rows.is_empty() && self.seen.len() == known {
+            let cause = format!("page {page} of a list has no row that the pages before it do not have");
+            return Err(Error::Lost { cause });
+        }
+        Ok(self.is_last(answer))
+    }
+
+    fn is_last<T>(&self, answer: &Page<T>) -> bool {
+        match (answer.total_pages, answer.total_count) {
+            (Some(total), _) => self.page >= total,
+            // Pages may be shorter than what was asked for.
+            (None, Some(total)) if (self.seen.len() as u64) < total => answer.rows.is_empty(),
+            (None, _) => answer.rows.len() < answer.per_page.unwrap_or(FULL_PAGE) as usize,
+        }
     }
 }
 
-/// All rows of a list, or `None` if it moved each time it was read.
+/// All rows of a list, each once, or `None` if it moved each time it was read.
 pub async fn read_pages<T, E, F>(mut ask: impl FnMut(u32) -> F) -> Result<Option<Vec<T>>, E>
 where
+    T: Object,
     E: From<Error>,
     F: Future<Output = Result<Page<T>, E>>,
 {
     let mut before = None;
-    for _ in 0..3 {
-        let (rows, totals) = read_once(&mut ask).await?;
+    for attempt in 0..3 {
+        // A total that was wrong once does not tell where the list ends.
+        let (rows, totals) = read_once(&mut ask, attempt > 0).await?;
         let counts = (rows.len() as u64, totals);
-        match counts.1 {
+        match totals {
             Totals::Unknown => return Ok(Some(rows)),
             Totals::Same(total) if total == counts.0 => return Ok(Some(rows)),
-            // Twice the same disagreement: the total is wrong, not the rows.
+            // Twice the same disagreement, and an empty page after the rows: the total is wrong, not the rows.
             Totals::Same(_) if before == Some(counts) => return Ok(Some(rows)),
             Totals::Same(_) | Totals::Moved => before = Some(counts),
         }
@@ -45,56 +86,164 @@ enum Totals {
     Moved,
 }
 
-async fn read_once<T, E, F>(ask: &mut impl FnMut(u32) -> F) -> Result<(Vec<T>, Totals), E>
+/// Reads a list to its last page; `distrust`: while its total and its rows disagree, to an empty page.
+async fn read_once<T, E, F>(ask: &mut impl FnMut(u32) -> F, distrust: bool) -> Result<(Vec<T>, Totals), E>
 where
+    T: Object,
     E: From<Error>,
     F: Future<Output = Result<Page<T>, E>>,
 {
-    let mut rows = Vec::new();
+    let mut pages = Pages::default();
     let mut totals = Totals::Unknown;
-    for page in 1..=MAX_PAGES {
-        let answer = ask(page).await?;
-        let last = is_last(&answer, page, rows.len() + answer.rows.len());
+    let mut rows: Vec<T> = Vec::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
+    loop {
+        let answer = ask(pages.next()?).await?;
+        let last = pages.take(&answer)?;
+        let empty = answer.rows.is_empty();
         totals = match (totals, answer.total_count) {
             (Totals::Moved, _) => Totals::Moved,
             (Totals::Same(before), Some(total)) if before != total => Totals::Moved,
             (_, Some(total)) => Totals::Same(total),
             (same, None) => same,
         };
-        rows.extend(answer.rows);
-        if last {
+        for row in answer.rows {
+            match places.get(row.id()) {
+                // It moved onto a later page, and what came later is younger.
+                Some(place) => rows[*place] = row,
+                None => {
+                    places.insert(row.id().to_owned(), rows.len());
+                    rows.push(row);
+                }
+            }
+        }
+        let agreed = totals == Totals::Unknown || totals == Totals::Same(rows.len() as u64);
+        if empty || last && (agreed || !distrust) {
             return Ok((rows, totals));
         }
     }
-    Err(E::from(Error::Lost { cause: format!("the list has more than {MAX_PAGES} pages") }))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    #[derive(Debug, Clone, PartialEq)]
+    struct Row(String);
+
+    impl Object for Row {
+        fn id(&self) -> &str {
+            &self.0
+        }
+    }
+
+    fn rows(from: usize, to: usize) -> Vec<Row> {
+        (from..to).map(|n| Row(n.to_string())).collect()
+    }
+
+    /// Reads a list whose pages the test makes. Returns how many rows it has, and the calls that it took.
+    async fn read(mut page: impl FnMut(u32) -> Page<Row>) -> (Result<Option<usize>, Error>, usize) {
+        let mut calls = 0;
+        let list = read_pages(|number| {
+            calls += 1;
+            let answer = page(number);
+            async move { Ok::<_, Error>(answer) }
+        });
+        let list = list.await.map(|rows| rows.map(|rows| rows.len()));
+        (list, calls)
+    }
+
+    /// Page `page` of a list of so many rows, in pages of that size.
+    fn cut(page: u32, size: usize, count: usize) -> Page<Row> {
+        let start = (size * (page as usize - 1)).min(count);
+        let rows = rows(start, (start + size).min(count));
+        Page { rows, page, per_page: None, total_pages: None, total_count: None }
+    }
+
     #[tokio::test]
     async fn a_list_without_end_is_an_error_and_not_its_end() {
-        let mut asked = 0;
-        let endless = |page| {
-            asked = page;
-            let rows = (0..FULL_PAGE).collect::<Vec<u32>>();
-            async move { Ok::<_, Error>(Page { rows, page, total_pages: None, total_count: None }) }
-        };
-        assert!(read_pages(endless).await.is_err());
-        assert_eq!(asked, MAX_PAGES);
+        let (list, calls) = read(|page| cut(page, 100, usize::MAX)).await;
+        assert!(list.is_err());
+        assert_eq!(calls, MAX_PAGES as usize);
     }
 
     #[tokio::test]
     async fn pages_shorter_than_asked_for_do_not_end_the_list() {
-        let list = |total_count| {
-            move |page: u32| {
-                let rows = (0..120_u32).skip(50 * (page as usize - 1)).take(50).collect::<Vec<_>>();
-                async move { Ok::<_, Error>(Page { rows, page, total_pages: None, total_count }) }
+        for (total_count, per_page, calls) in [(Some(120), None, 3), (None, Some(50), 3)] {
+            let list = read(|page| Page { total_count, per_page, ..cut(page, 50, 120) }).await;
+            assert_eq!((list.0.expect("a list"), list.1), (Some(120), calls));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_wrong_total_is_believed_to_be_wrong_only_after_an_empty_page() {
+        for total in [90, 119, 121, 999] {
+            for total_pages in [None, Some(1), Some(2), Some(4)] {
+                let page = |page| Page { total_count: Some(total), total_pages, ..cut(page, 100, 120) };
+                let mut empty = 0;
+                let list = read(|number| {
+                    let answer = page(number);
+                    empty += usize::from(answer.rows.is_empty());
+                    answer
+                });
+                assert_eq!(list.await.0.expect("a list"), Some(120), "{total} {total_pages:?}");
+                assert!(empty > 0, "{total} {total_pages:?}");
             }
-        };
-        assert_eq!(read_pages(list(Some(120))).await.expect("a list").map(|rows| rows.len()), Some(120));
-        // A total that is wrong does not go on for ever.
-        assert_eq!(read_pages(list(Some(999))).await.expect("a list").map(|rows| rows.len()), Some(120));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_answers_page_1_to_every_page_is_found_out_by_the_second_call() {
+        let info = [(Some(250), Some(3)), (Some(250), None), (None, Some(3)), (None, None)];
+        for (total_count, total_pages) in info {
+            for echo in [false, true] {
+                let list = read(|asked| {
+                    let page = if echo { asked } else { 1 };
+                    Page { page, total_count, total_pages, ..cut(1, 100, 250) }
+                });
+                let (list, calls) = list.await;
+                assert!(list.is_err(), "{total_count:?} {total_pages:?} {echo}");
+                assert_eq!(calls, 2, "{total_count:?} {total_pages:?} {echo}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_list_that_shifts_while_it_is_read_is_read_again() {
+        for shift in [1, 30] {
+            // So many new rows come first, after the first page was read for the first time.
+            let mut calls = 0;
+            let (list, _) = read(|page| {
+                calls += 1;
+                let all = rows(if calls == 1 { shift } else { 0 }, 250);
+                let total_count = Some(all.len() as u64);
+                let start = 100 * (page as usize - 1);
+                let rows = all[start..(start + 100).min(all.len())].to_vec();
+                Page { rows, total_count, total_pages: Some(3), ..cut(page, 100, 0) }
+            })
+            .await;
+            assert_eq!(list.expect("a list"), Some(250));
+        }
+        // One comes first and the last one goes: the total is the same, a row came twice, and one never.
+        let mut calls = 0;
+        let (list, _) = read(|page| {
+            calls += 1;
+            let all: Vec<Row> = match calls {
+                1 => rows(0, 150),
+                _ => [Row("new".into())].into_iter().chain(rows(0, 149)).collect(),
+            };
+            let start = 100 * (page as usize - 1);
+            let rows = all[start..(start + 100).min(150)].to_vec();
+            Page { rows, total_count: Some(150), total_pages: Some(2), ..cut(page, 100, 0) }
+        })
+        .await;
+        assert_eq!((list.expect("a list"), calls), (Some(150), 4));
+    }
+
+    #[tokio::test]
+    async fn a_full_last_page_and_an_empty_one_end_a_list() {
+        assert_eq!(read(|page| cut(page, 100, 200)).await.0.expect("a list"), Some(200));
+        let none = read(|page| Page { total_count: Some(0), total_pages: Some(0), ..cut(page, 100, 0) }).await;
+        assert_eq!((none.0.expect("a list"), none.1), (Some(0), 1));
     }
 }

@@ -52,6 +52,13 @@ impl Answer {
         Answer { status: 204, body: Vec::new(), subject: None, headers: Vec::new() }
     }
 
+    /// The same without `result_info`.
+    pub fn without_info(self) -> Answer {
+        let Ok(Value::Object(mut fields)) = serde_json::from_slice(&self.body) else { return self };
+        fields.remove("result_info");
+        Answer { body: Value::Object(fields).to_string().into_bytes(), ..self }
+    }
+
     fn envelope(status: u16, result: impl Serialize, result_info: Option<PageInfo>) -> Answer {
         let envelope = Envelope { result, success: true, errors: [], messages: [], result_info };
         Answer {

@@ -9,7 +9,7 @@ use crate::answer::{Answer, Refusal};
 use crate::clock::Micros;
 use crate::query::Query;
 use crate::route::{Call, Verb};
-use crate::rules::{ReceivedRead, WriteWhileDeleting};
+use crate::rules::{ListInfo, ReceivedRead, WriteWhileDeleting};
 use crate::share::{Life, Share};
 use crate::wanted;
 use crate::world::World;
@@ -25,8 +25,8 @@ pub struct Input<'a> {
 pub fn perform(world: &mut World, call: &Call, verb: Verb, input: &Input<'_>) -> Result<Answer, Refusal> {
     let account = call.account().unwrap_or_default();
     let switches = world.switches.of(account);
-    let pointer = switches.error_pointer;
-    let query = Query::parse(input.query, switches.query_arrays);
+    let (pointer, list_info) = (switches.error_pointer, switches.list_info);
+    let query = Query::parse(input.query, switches);
     if !world.account(account).known {
         return Err(Refusal::denied());
     }
@@ -56,6 +56,10 @@ pub fn perform(world: &mut World, call: &Call, verb: Verb, input: &Input<'_>) ->
         (Call::Excluded { account, share, id }, _) => organization::read_excluded(world, account, share, id),
         (Call::OrganizationShares { organization }, _) => organization::list(world, organization, &query, input.by_key),
     };
+    let answer = answer.map(|answer| match list_info {
+        ListInfo::Shown => answer,
+        ListInfo::Absent => answer.without_info(),
+    });
     answer.map_err(|refusal| Refusal { pointer: refusal.pointer.filter(|_| pointer), ..refusal })
 }
 

@@ -63,6 +63,22 @@ pub enum Edit {
         share: String,
         name: String,
     },
+    /// A status word that the API does not document; without one, the share is what it is by itself.
+    /// `unlisted`: a list of active shares leaves it out.
+    SetShareStatus {
+        share: String,
+        #[serde(default)]
+        status: Option<String>,
+        #[serde(default)]
+        unlisted: bool,
+    },
+    /// The same for a resource.
+    SetResourceStatus {
+        share: String,
+        resource: String,
+        #[serde(default)]
+        status: Option<String>,
+    },
     SetTags {
         share: String,
         tags: BTreeMap<String, String>,
@@ -147,6 +163,17 @@ pub fn edit(world: &mut World, edit: Edit) -> Result<Vec<ShareState>, String> {
                 share.name = name;
                 share.modified = stamp;
             });
+            vec![index]
+        }
+        Edit::SetShareStatus { share, status, unlisted } => {
+            let index = find(world, &share)?;
+            world.change(index, |share| (share.word, share.unlisted) = (status, unlisted));
+            vec![index]
+        }
+        Edit::SetResourceStatus { share, resource, status } => {
+            let index = find(world, &share)?;
+            let row = resource_row(world.share(index), &resource)?;
+            world.change(index, |share| share.resources[row].word = status);
             vec![index]
         }
         Edit::SetTags { share, tags } => {

@@ -159,17 +159,19 @@ impl Exchange {
     }
 
     fn send(&self, answer: Answer, content_type: &str, way: Way) -> Delivery {
-        let (now, limits, ray) = self.core.update(|state| {
+        let (date, limits, ray) = self.core.update(|state| {
             if let Some(entry) = state.journal.entry(self.seq) {
                 entry.status = Some(answer.status);
             }
             let now = state.world.clock.now();
             let limits = state.gate.headers(now, &self.arrival.credential);
-            (now, limits, state.world.ids.word())
+            let account = self.arrival.account().unwrap_or_default();
+            let ahead = state.world.switches.of(account).date_ahead_ms * 1000;
+            (now + ahead, limits, state.world.ids.word())
         });
         let mut response = Response::builder()
             .status(answer.status)
-            .header("date", http_date(now))
+            .header("date", http_date(date))
             .header("cf-ray", format!("{ray:016x}-SIM"))
             .header("server", "cloudflare");
         if answer.status != 204 {

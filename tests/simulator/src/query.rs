@@ -2,7 +2,7 @@
 
 use crate::answer::{PageInfo, Refusal};
 use crate::route;
-use crate::rules::QueryArrays;
+use crate::rules::{self, QueryArrays, Switches};
 use crate::share::{Life, TargetType};
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -33,6 +33,7 @@ pub struct Paging {
 pub struct Query {
     pairs: Vec<(String, String)>,
     arrays: QueryArrays,
+    paging: rules::Paging,
 }
 
 pub struct ShareFilter {
@@ -47,8 +48,8 @@ pub struct ShareFilter {
 }
 
 impl Query {
-    pub fn parse(text: &str, arrays: QueryArrays) -> Query {
-        Query { pairs: route::query(text), arrays }
+    pub fn parse(text: &str, switches: &Switches) -> Query {
+        Query { pairs: route::query(text), arrays: switches.query_arrays, paging: switches.paging }
     }
 
     /// The last value of a key, as usual; an empty one counts as absent.
@@ -95,7 +96,12 @@ impl Query {
     }
 
     pub fn paging(&self) -> Result<Paging, Refusal> {
-        Ok(Paging { page: self.number("page", usize::MAX)?, per_page: self.number("per_page", 100)? })
+        let page = self.number("page", usize::MAX)?;
+        let page = match self.paging {
+            rules::Paging::Served => page,
+            rules::Paging::FirstPage => page.map(|_| 1),
+        };
+        Ok(Paging { page, per_page: self.number("per_page", 100)? })
     }
 
     pub fn include(&self) -> Result<Include, Refusal> {

@@ -41,6 +41,10 @@ choices! {
     BadCredential { Forbidden, Unauthorized, Malformed, BadRequest }
     /// How `meta` comes back; `normalized` drops nulls. (Keys are always in order.)
     MetaEcho { AsSent, Normalized }
+    /// `page` in a query of a list: served, or every answer is page 1.
+    Paging { Served, FirstPage }
+    /// `result_info` of a list.
+    ListInfo { Shown, Absent }
     /// Arrays in a query: `a=x&a=y`, or `a=x,y`.
     QueryArrays { Repeated, Comma }
     /// A recipient that lacks the entitlement stays `associating`, or becomes `associated`
@@ -77,6 +81,10 @@ pub struct Switches {
     pub bad_credential: BadCredential,
     pub meta_echo: MetaEcho,
     pub query_arrays: QueryArrays,
+    pub paging: Paging,
+    pub list_info: ListInfo,
+    /// How far the `Date` header is ahead of the times that objects carry; negative: behind.
+    pub date_ahead_ms: i64,
     pub not_entitled: NotEntitled,
     pub error_names: ErrorNames,
     /// Does a refusal say by `source.pointer` which recipient or resource it means?
@@ -106,6 +114,9 @@ impl Default for Switches {
             bad_credential: Default::default(),
             meta_echo: Default::default(),
             query_arrays: Default::default(),
+            paging: Default::default(),
+            list_info: Default::default(),
+            date_ahead_ms: 0,
             not_entitled: Default::default(),
             error_names: Default::default(),
             error_pointer: true,

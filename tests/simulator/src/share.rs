@@ -25,6 +25,16 @@ pub enum Association {
     Disassociated,
 }
 
+impl Life {
+    pub fn word(self) -> &'static str {
+        match self {
+            Life::Active => "active",
+            Life::Deleting => "deleting",
+            Life::Deleted => "deleted",
+        }
+    }
+}
+
 impl Association {
     pub fn live(self) -> bool {
         match self {
@@ -94,6 +104,8 @@ pub struct Resource {
     pub version: i64,
     pub meta: Value,
     pub status: Life,
+    /// A status word set by hand that the API does not document.
+    pub word: Option<String>,
     pub due: Option<Micros>,
     pub created: Stamp,
     pub modified: Stamp,
@@ -121,6 +133,10 @@ pub struct Share {
     pub resources: Vec<Resource>,
     pub excluded: Vec<Excluded>,
     pub tags: BTreeMap<String, String>,
+    /// A status word set by hand that the API does not document.
+    pub word: Option<String>,
+    /// A list of active shares leaves it out.
+    pub unlisted: bool,
     /// Whether `modified` moves with the rows.
     pub modified_moves: bool,
     /// The earliest `due` of all: before it there is nothing to do.

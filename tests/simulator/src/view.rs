@@ -15,7 +15,7 @@ pub struct ShareView<'a> {
     account_name: String,
     organization_id: &'a str,
     name: &'a str,
-    status: Life,
+    status: &'a str,
     target_type: TargetType,
     kind: &'static str,
     created: &'a Stamp,
@@ -42,7 +42,7 @@ pub struct ResourceView<'a> {
     resource_type: &'a str,
     resource_version: i64,
     meta: &'a Value,
-    status: Life,
+    status: &'a str,
     created: &'a Stamp,
     modified: &'a Stamp,
 }
@@ -81,7 +81,7 @@ pub fn share<'a>(
         account_name,
         organization_id: &share.organization_id,
         name: &share.name,
-        status: share.status,
+        status: share.word.as_deref().filter(|_| share.status == Life::Active).unwrap_or(share.status.word()),
         target_type: share.target_type,
         kind: match kind {
             Kind::Sent => "sent",
@@ -115,7 +115,7 @@ pub fn resource(resource: &Resource) -> ResourceView<'_> {
         resource_type: &resource.resource_type,
         resource_version: resource.version,
         meta: &resource.meta,
-        status: resource.status,
+        status: resource.word.as_deref().filter(|_| resource.status == Life::Active).unwrap_or(resource.status.word()),
         created: &resource.created,
         modified: &resource.modified,
     }

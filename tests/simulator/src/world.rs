@@ -176,6 +176,8 @@ impl World {
             name,
             target_type,
             status: Life::Active,
+            word: None,
+            unlisted: false,
             due: None,
             created: stamp.clone(),
             modified: stamp,

@@ -116,6 +116,7 @@ pub fn insert(world: &mut World, index: usize, new: NewResource) -> usize {
             version: 1,
             meta: view::echoed(new.meta, echo),
             status: Life::Active,
+            word: None,
             due: None,
             created: stamp.clone(),
             modified: stamp,

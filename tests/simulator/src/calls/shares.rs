@@ -79,7 +79,7 @@ pub fn rows<'a>(
 
 fn passes(share: &Share, filter: &ShareFilter, show_deleted: bool) -> bool {
     let status = match filter.status {
-        Some(status) => share.status == status,
+        Some(status) => share.status == status && !(share.unlisted && status == Life::Active),
         None => share.status != Life::Deleted || show_deleted,
     };
     let target = filter.target_type.is_none_or(|t| share.target_type == t);

@@ -1,0 +1,107 @@
+//! Whether nothing is decided on a list that is not complete, however the server pages.
+
+use cfshare_simulator::{ListInfo, Paging, Seed, random_id};
+use serde_json::Value;
+
+use crate::Test;
+use crate::expect::only_share;
+use crate::own;
+use crate::scene::{Scene, World, condition, ids, message};
+
+pub const TESTS: &[Test] = &[
+    ("paging: where every page is page 1, no share is made a second time", |w| ignored(w, ListInfo::Shown)),
+    ("paging: where every page is page 1 and nothing tells the total, neither", |w| ignored(w, ListInfo::Absent)),
+    ("paging: where every page is page 1, no recipient is added a second time", |w| recipients(w, ListInfo::Shown)),
+    ("paging: where every page is page 1 and nothing tells the total, no recipient either", |w| {
+        recipients(w, ListInfo::Absent);
+    }),
+    ("paging: lists without result_info end with a short page", no_info),
+    ("paging: an import of a list that is not complete is an error", import),
+];
+
+/// 250 shares in the account; lists end as the server says.
+fn many<'a>(world: &'a World, info: ListInfo, paging: Paging) -> (Scene<'a>, Vec<String>) {
+    let scene = world.own_scene();
+    let list = Vec::new();
+    let prefix = "share".to_owned();
+    let seed = Seed { account: scene.account.clone(), shares: 250, recipients: 1, resources: 1, prefix, list };
+    let ids = world.simulator.seed(seed).expect("shares").into_iter().map(|seeded| seeded.id).collect();
+    world.simulator.switches(Some(&scene.account), |s| (s.list_info, s.paging) = (info, paging));
+    (scene, ids)
+}
+
+/// The pages that the sweeps asked for.
+fn swept(scene: &Scene<'_>) -> Vec<String> {
+    let journal = scene.journal();
+    let sweeps = journal.iter().filter(|entry| entry.query.contains("direction=asc") && entry.done);
+    sweeps
+        .map(|entry| entry.query.split('&').find(|part| part.starts_with("page=")).expect("a page").to_owned())
+        .collect()
+}
+
+fn unknown(share: &Value) -> bool {
+    condition(share, "Ready").is_some_and(|ready| ready["status"] == "Unknown" && ready["reason"] == "Unavailable")
+}
+
+fn ignored(world: &World, info: ListInfo) {
+    let (scene, ids) = many(world, info, Paging::FirstPage);
+    let _operator = own::start(&scene, &[]);
+    let [one, first] = crate::scene::ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], "name: share-249"));
+    let share = scene.wait_for("share", "waf", "said that the list cannot be read", unknown);
+    assert!(message(&share).contains("page 2"), "{}", message(&share));
+    scene.wait("three sweeps", || swept(&scene).len() >= 6);
+    for pair in swept(&scene).chunks(2).filter(|pair| pair.len() == 2) {
+        assert_eq!(pair, ["page=1", "page=2"]);
+    }
+    assert_eq!(scene.changes(), [""; 0]);
+    // Once the list can be read, the share that has the name is found.
+    world.simulator.switches(Some(&scene.account), |s| s.paging = Paging::Served);
+    let share = scene.wait_reason("share", "waf", "NameTaken");
+    assert!(message(&share).contains(ids[249].as_str()), "{share:#}");
+    assert_eq!(scene.changes(), [""; 0]);
+}
+
+fn recipients(world: &World, info: ListInfo) {
+    let scene = world.own_scene();
+    let operator = own::start(&scene, &[]);
+    let accounts: Vec<String> = (0..150).map(|_| random_id()).collect();
+    let accounts: Vec<&str> = accounts.iter().map(String::as_str).collect();
+    let [first] = ids();
+    scene.apply(&scene.share("waf", &accounts, &[&first], ""));
+    scene.wait_ready("share", "waf");
+    own::crash(operator);
+    let before = scene.changes().len();
+    world.simulator.switches(Some(&scene.account), |s| (s.list_info, s.paging) = (info, Paging::FirstPage));
+    let _operator = own::start(&scene, &[]);
+    scene.annotate("share", "waf", "cfshare.dev/requestedAt=now");
+    let lists = || scene.journal().iter().filter(|e| e.template.ends_with("/recipients") && e.method == "GET").count();
+    let listed = lists();
+    scene.wait("the list asked for again", || lists() >= listed + 6);
+    scene.wait_for("share", "waf", "said that the list cannot be read", unknown);
+    assert_eq!(scene.changes_since(before), [""; 0]);
+    world.simulator.switches(Some(&scene.account), |s| s.paging = Paging::Served);
+    scene.wait_ready("share", "waf");
+    only_share(&scene.state(), &accounts, &[&first]);
+    assert_eq!(scene.changes_since(before), [""; 0]);
+}
+
+fn no_info(world: &World) {
+    let (scene, ids) = many(world, ListInfo::Absent, Paging::Served);
+    let _operator = own::start(&scene, &[]);
+    let [one, first] = crate::scene::ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], "name: share-249"));
+    let share = scene.wait_reason("share", "waf", "NameTaken");
+    assert!(message(&share).contains(ids[249].as_str()), "{share:#}");
+    assert_eq!(swept(&scene)[..3], ["page=1", "page=2", "page=3"]);
+}
+
+fn import(world: &World) {
+    for info in [ListInfo::Shown, ListInfo::Absent] {
+        let (scene, _) = many(world, info, Paging::FirstPage);
+        let ran = crate::cli::alone(&scene, &["import", "--account", &scene.account], "");
+        assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{}", ran.err);
+        assert!(ran.err.contains("page 2"), "{}", ran.err);
+        assert_eq!(scene.journal().len(), 2, "{:#?}", scene.journal());
+    }
+}
