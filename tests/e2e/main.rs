@@ -35,6 +35,7 @@ mod scene;
 mod scopes;
 mod switches;
 mod tokens;
+mod words;
 
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
@@ -114,6 +115,7 @@ fn main() -> ExitCode {
     trials.extend(staged(&lazy, scopes::TESTS));
     trials.extend(staged(&lazy, proxies::TESTS));
     trials.extend(staged(&lazy, paging::TESTS));
+    trials.extend(staged(&lazy, words::TESTS));
     let conclusion = libtest_mimic::run(&arguments, trials);
     // What measures time, or counts what polls ask for, must not share the machine with the others.
     arguments.test_threads = Some(1);

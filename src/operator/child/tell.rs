@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::work::Work;
 use crate::api::Reason;
+use crate::cloudflare::{ShareStatus, clean};
 use crate::core::row::{Seen as RowSeen, Step};
 use crate::operator::kinds::{Child, ChildTelling};
 use crate::operator::pass::verdict::Verdict;
@@ -44,6 +45,12 @@ impl<C: Child> Work<C> {
             return Verdict::working(Reason::Deleting, message).again(self.follow(word));
         }
         match stand.state {
+            State::InPlace if seen.share.status != ShareStatus::Active => {
+                self.pass.settle(&self.access.account);
+                let status = clean(seen.share.status.as_str(), 40);
+                let message = format!("{} is {word}; the status of the share is {status}, not active", self.name());
+                Verdict::working(Reason::Associating, message)
+            }
             State::InPlace if matches!(row, RowSeen::Live { .. }) => {
                 let hash = inventory::meta_hash(&self.pass.object.wanted_meta());
                 if self.record().meta_hash != hash {

@@ -11,6 +11,7 @@ use super::parent::Parent;
 use crate::api::status::ChildStatus;
 use crate::api::status::DriftEntry;
 use crate::api::{CONFIRM_REMOVALS, Reason, Share};
+use crate::cloudflare::ShareStatus;
 use crate::core::id::ShareId;
 use crate::core::meta;
 use crate::core::row::{self, Declared, Seen as RowSeen, Step};
@@ -23,7 +24,7 @@ use crate::operator::remote::access::{Access, Stop};
 use crate::operator::remote::seen::Seen;
 use crate::operator::rows::inventory;
 use crate::operator::rows::row::Row;
-use crate::operator::rows::standing::{are_as_told, label};
+use crate::operator::rows::standing::{State, are_as_told, label, standing};
 use crate::operator::{clock, waits};
 
 /// More rounds than any row needs: what loops longer is a defect, and goes on in the next pass.
@@ -154,8 +155,13 @@ impl<C: Child> Work<C> {
         if !self.pass.was_ready() || self.pass.is_doomed() || !self.record().confirmed || self.pass.is_following() {
             return false;
         }
+        if seen.share.status != ShareStatus::Active {
+            return false;
+        }
         match &self.key {
-            RowKey::Resource { .. } => self.step(seen).0 == Step::Keep,
+            RowKey::Resource { .. } => {
+                self.step(seen).0 == Step::Keep && standing(&self.key, seen, None).state == State::InPlace
+            }
             RowKey::Recipient(_) | RowKey::Excluded(_) => {
                 let told = self.parent.share.as_ref().and_then(|share| share.status.as_ref()?.recipients.clone());
                 seen.recipients.is_none() && told.is_some_and(|told| are_as_told(seen, &told))

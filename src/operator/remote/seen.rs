@@ -215,6 +215,11 @@ impl Seen {
         self.read_at = At::default();
     }
 
+    /// The share itself must be read again; nothing says that its rows moved.
+    pub fn read_again(&mut self) {
+        self.read_at = At::default();
+    }
+
     /// The row of a recipient in the answer to our own write.
     pub fn wrote_recipient(&mut self, row: Recipient, now: At) {
         self.answered.insert(row.id.to_string(), now);

@@ -146,10 +146,17 @@ async fn sweep(context: &Context, account: &Account, began: At) -> Result<(), Er
             picture.read(share, began, grace);
         }
         let lacking = picture.lacking(&live, began, grace);
-        freed.extend(lacking.iter().filter_map(|id| Some(picture.seen(id)?.share.name.clone())));
         for id in &lacking {
-            // Gone from the list: a GET will say, and until then nothing is believed of it.
-            picture.forget(id);
+            match picture.seen_mut(id) {
+                // A list of what is active need not show it: a GET will say.
+                Some(seen) if matches!(seen.share.status, ShareStatus::Other(_)) => seen.read_again(),
+                // Gone from the list: a GET will say, and until then nothing is believed of it.
+                Some(seen) => {
+                    freed.push(seen.share.name.clone());
+                    picture.forget(id);
+                }
+                None => {}
+            }
         }
         lacking
     };

@@ -6,7 +6,7 @@ use super::Work;
 use super::plan::Plan;
 use crate::api::Reason;
 use crate::api::status::{DriftEntry, ExceptionEntry, RecipientCounts, ResourceCounts, UnmanagedEntry};
-use crate::cloudflare::{AssociationStatus, clean};
+use crate::cloudflare::{AssociationStatus, ShareStatus, clean};
 use crate::core::create::Mode;
 use crate::core::id::ShareId;
 use crate::core::row::{Seen as RowSeen, Step};
@@ -209,7 +209,7 @@ impl Work {
         let resources = self.pass.status.resources.clone().unwrap_or_default();
         let so_far = format!("{} recipients associated, {} resources active", recipients.summary, resources.summary);
         if self.mode != Mode::Manage {
-            return self.compare(id, plan, so_far);
+            return self.compare(id, seen, plan, so_far);
         }
         // An account whose exclusion waits for a person is not on its way.
         let held = self.held_exclusions(seen);
@@ -228,15 +228,19 @@ impl Work {
         let organization_pending =
             self.wanted.organization.is_some() && (recipients.pending > 0 || seen.counts.is_none());
         let stuck = self.stuck(plan, seen, &ours(State::Failed), &ours(State::Refused));
-        let under_way = waiting > 0 || leaving > 0 || organization_pending || seen.share.status.as_str() != "active";
-        if under_way || (!awaited.is_empty() && stuck.is_none()) {
-            let wait = if under_way {
-                self.follow(seen)
-            } else {
+        let is_active = seen.share.status == ShareStatus::Active;
+        let under_way = waiting > 0 || leaving > 0 || organization_pending;
+        if under_way || !is_active || (!awaited.is_empty() && stuck.is_none()) {
+            let wait = match (under_way, awaited.is_empty()) {
+                (true, _) => Some(self.follow(seen)),
                 // The objects follow their own rows, and what they say wakes us.
-                self.settle();
-                waits::PERSON
+                (false, false) => Some(waits::PERSON),
+                // Nobody knows how long an unknown status lasts: the sweep shows when it ends.
+                (false, true) => None,
             };
+            if !under_way {
+                self.settle();
+            }
             let waiting = waiting + awaited.len();
             let named = ours(State::Pending).into_iter().chain(ours(State::Failing)).chain(awaited).take(3);
             let named: Vec<String> = named.map(|(key, s)| format!("{} is {}", self.label(key), s.word)).collect();
@@ -245,8 +249,8 @@ impl Work {
                 let more = if waiting > named.len() { ", …" } else { "" };
                 message = format!("{message}; {}{more}", named.join(", "));
             }
-            if seen.share.status.as_str() != "active" {
-                message = format!("{message}; Cloudflare calls the share {}", clean(seen.share.status.as_str(), 40));
+            if !is_active {
+                message = format!("{message}; {}", not_active(seen));
             }
             if leaving > 0 {
                 message = format!("{message}; {leaving} on the way out");
@@ -254,7 +258,7 @@ impl Work {
             if let Some(stuck) = &stuck {
                 message = format!("{message}. {}", stuck.message);
             }
-            return Verdict::working(Reason::Associating, message).again(wait);
+            return Verdict { again: wait, ..Verdict::working(Reason::Associating, message) };
         }
         self.settle();
         match stuck {
@@ -312,12 +316,15 @@ impl Work {
     }
 
     /// Where nothing may be written: whether anything would be.
-    fn compare(&mut self, id: &ShareId, plan: &Plan, so_far: String) -> Verdict {
+    fn compare(&mut self, id: &ShareId, seen: &Seen, plan: &Plan, so_far: String) -> Verdict {
         if self.access.account.breaker().is_some() {
             return self.frozen("");
         }
         let changes = plan.of(|step| matches!(step, Step::Add | Step::Restore | Step::Update | Step::Remove));
         let renamed = self.pass.status.common.drift.iter().any(|drift| drift.path == "name");
+        if changes.is_empty() && !renamed && seen.share.status != ShareStatus::Active {
+            return Verdict::working(Reason::Associating, format!("observed: {so_far}; {}", not_active(seen)));
+        }
         if changes.is_empty() && !renamed {
             let message = format!("observed: share {id} is as declared; {so_far}");
             return Verdict::ready(Reason::Observed, message);
@@ -334,6 +341,14 @@ impl Work {
                 if changes.len() > 3 { ", …" } else { "" },
             ),
         )
+    }
+}
+
+/// What is told of a share that is live and not active: a status that is not known may mean anything.
+fn not_active(seen: &Seen) -> String {
+    match seen.share.status.as_str() {
+        "" => "Cloudflare does not say that the share is active".to_owned(),
+        word => format!("the status of the share at Cloudflare is {}, not active", clean(word, 40)),
     }
 }
 

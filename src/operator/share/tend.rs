@@ -9,7 +9,7 @@ use super::Work;
 use super::outside::Looked;
 use crate::api::Reason;
 use crate::api::status::DriftEntry;
-use crate::cloudflare::{Kind as ShareKind, Share as RemoteShare};
+use crate::cloudflare::{Kind as ShareKind, Share as RemoteShare, ShareStatus};
 use crate::core::create::Mode;
 use crate::core::id::ShareId;
 use crate::core::pace::Class;
@@ -22,7 +22,7 @@ use crate::operator::remote::access::Stop;
 use crate::operator::remote::apply::Apply;
 use crate::operator::remote::seen::Seen;
 use crate::operator::rows::inventory;
-use crate::operator::rows::standing::are_as_told;
+use crate::operator::rows::standing::{State, are_as_told, standing};
 
 /// So many polls that show nothing new are left to the counts.
 const PATIENT_POLLS: u32 = 3;
@@ -153,9 +153,13 @@ impl Work {
         }
         let told = self.pass.status.recipients.clone().unwrap_or_default();
         let same_counts = are_as_told(&seen, &told);
+        let is_active = seen.share.status == ShareStatus::Active;
         let same_name = self.pass.status.share_name.as_deref() == Some(seen.share.name.as_str());
         let plan = self.plan(&seen);
         let rows_rest = plan.steps.iter().all(|(key, (step, _))| match key {
+            RowKey::Resource { .. } if self.wanted.all.contains_key(key) => {
+                *step == Step::Keep && standing(key, &seen, Some(*step)).state == State::InPlace
+            }
             RowKey::Resource { .. } => matches!(step, Step::Keep | Step::Ignore),
             RowKey::Recipient(_) | RowKey::Excluded(_) => {
                 *step == Step::Read || matches!(step, Step::Keep | Step::Ignore)
@@ -174,7 +178,7 @@ impl Work {
         let same_declared = declared(|key| matches!(key, RowKey::Resource { .. })) == told_resources
             && (self.wanted.organization.is_some()
                 || declared(|key| matches!(key, RowKey::Recipient(_))) == told.declared);
-        same_counts && same_name && rows_rest && recorded && complete && same_declared
+        is_active && same_counts && same_name && rows_rest && recorded && complete && same_declared
     }
 
     /// Reads what is due: while something is pending the poll, else only what is missing or known to be stale.

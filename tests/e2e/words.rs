@@ -1,0 +1,121 @@
+//! Whether a word that nobody documents is neither taken for success nor for the end.
+
+use cfshare_simulator::Edit;
+use serde_json::Value;
+
+use crate::Test;
+use crate::expect::{creates, sweeps};
+use crate::own;
+use crate::scene::{Scene, World, condition, ids, message};
+
+pub const TESTS: &[Test] = &[
+    ("words: a share whose status is unknown is not Ready, and not gone", |w| share(w, false)),
+    ("words: a share that leaves the list with an unknown status is not Ready, and not gone", |w| share(w, true)),
+    ("words: a resource whose status is unknown is not Ready", resource),
+    ("words: a recipient whose status is unknown is not Ready", recipient),
+];
+
+fn says(object: &Value, word: &str) -> bool {
+    condition(object, "Ready").is_some_and(|ready| ready["status"] == "False") && message(object).contains(word)
+}
+
+/// Three shares, the first with a child; returns their ids.
+fn three(scene: &Scene<'_>) -> Vec<String> {
+    for name in ["waf-0", "waf-1", "waf-2"] {
+        let [a, x] = ids();
+        scene.apply(&scene.share(name, &[&a], &[&x], ""));
+    }
+    let [b] = ids();
+    scene.apply(&scene.recipient("bee", "waf-0", &b, ""));
+    for name in ["waf-0", "waf-1", "waf-2"] {
+        scene.wait_ready("share", name);
+    }
+    scene.wait_ready("sharerecipient", "bee");
+    scene.live().into_iter().map(|share| share.id).collect()
+}
+
+fn share(world: &World, unlisted: bool) {
+    let scene = world.own_scene();
+    let operator = own::start(&scene, &[]);
+    let all = three(&scene);
+    let before = scene.changes().len();
+    let set = |status: Option<&str>, unlisted: bool| {
+        for share in &all {
+            let status = status.map(str::to_owned);
+            world.simulator.edit(Edit::SetShareStatus { share: share.clone(), status, unlisted }).expect("an edit");
+        }
+    };
+    let not_ready = || {
+        for name in ["waf-0", "waf-1", "waf-2"] {
+            let share = scene.wait_for("share", name, "told the word", |share| says(share, "under_review"));
+            assert_eq!(share["status"]["remoteStatus"], "under_review");
+        }
+        scene.wait_for("sharerecipient", "bee", "told the word", |child| says(child, "under_review"));
+    };
+    set(Some("under_review"), unlisted);
+    not_ready();
+    sweeps(&scene, 3);
+    not_ready();
+    // What a process finds at its start is no different.
+    own::crash(operator);
+    set(None, false);
+    let operator = own::start(&scene, &[]);
+    for name in ["waf-0", "waf-1", "waf-2"] {
+        scene.wait_ready("share", name);
+    }
+    scene.wait_ready("sharerecipient", "bee");
+    own::crash(operator);
+    set(Some("under_review"), unlisted);
+    let _operator = own::start(&scene, &[]);
+    not_ready();
+    sweeps(&scene, 3);
+    not_ready();
+    assert_eq!(scene.changes_since(before), [""; 0]);
+    assert_eq!(creates(&scene), 3);
+    set(None, false);
+    for name in ["waf-0", "waf-1", "waf-2"] {
+        scene.wait_ready("share", name);
+    }
+    scene.wait_ready("sharerecipient", "bee");
+    assert_eq!(scene.changes_since(before), [""; 0]);
+}
+
+fn resource(world: &World) {
+    let scene = world.own_scene();
+    let operator = own::start(&scene, &[]);
+    let all = three(&scene);
+    let before = scene.changes().len();
+    own::crash(operator);
+    for id in &all {
+        let resource = world.simulator.share(id).expect("a share").resources[0].id.clone();
+        let status = Some("under_review".to_owned());
+        let edit = Edit::SetResourceStatus { share: id.clone(), resource, status };
+        world.simulator.edit(edit).expect("an edit");
+    }
+    let _operator = own::start(&scene, &[]);
+    for name in ["waf-0", "waf-1", "waf-2"] {
+        scene.wait_for("share", name, "told the word", |share| says(share, "under_review"));
+    }
+    sweeps(&scene, 2);
+    assert_eq!(scene.changes_since(before), [""; 0]);
+}
+
+fn recipient(world: &World) {
+    let scene = world.scene();
+    let all = three(&scene);
+    let before = scene.changes().len();
+    for id in &all {
+        let share = world.simulator.share(id).expect("a share");
+        for row in &share.recipients {
+            let (share, recipient) = (id.clone(), row.id.clone());
+            let status = Some("under_review".to_owned());
+            let edit = Edit::SetRecipient { share, recipient, status, errors: None, clear: false };
+            world.simulator.edit(edit).expect("an edit");
+        }
+    }
+    for (kind, name) in [("share", "waf-0"), ("share", "waf-1"), ("sharerecipient", "bee")] {
+        scene.annotate(kind, name, "cfshare.dev/requestedAt=now");
+        scene.wait_for(kind, name, "told the word", |object| says(object, "under_review"));
+    }
+    assert_eq!(scene.changes_since(before), [""; 0]);
+}
