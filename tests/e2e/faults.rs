@@ -42,6 +42,7 @@ fn stage(world: &World) -> Stage {
         simulator: Arc::new(Simulator::start(config).expect("a simulator")),
         binary: env!("CARGO_BIN_EXE_cfshare").into(),
         folder: world.cluster.folder().to_owned(),
+        others: Vec::new(),
         patience: Duration::from_secs(120),
     }
 }

@@ -24,6 +24,8 @@ pub struct Stage {
     pub binary: PathBuf,
     /// For logs and kubeconfigs.
     pub folder: PathBuf,
+    /// Namespaces that each operator watches besides the one of its life.
+    pub others: Vec<String>,
     /// How long a phase may take until everything is at rest.
     pub patience: Duration,
 }
@@ -128,6 +130,7 @@ async fn run(stage: &Stage, namespace: &str, ledger: Arc<Ledger>, loud: bool) ->
         binary: stage.binary.clone(),
         folder: stage.folder.clone(),
         namespace: namespace.to_owned(),
+        others: stage.others.clone(),
         kubernetes: kubernetes.url.clone(),
         cloudflare: format!("{}/client/v4", cloudflare.url),
         flags,

@@ -24,6 +24,9 @@ struct Arguments {
     sample: Option<usize>,
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// How many namespaces each operator watches
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    namespaces: usize,
     /// Lives at a time
     #[arg(long, default_value_t = 8)]
     jobs: usize,
@@ -72,9 +75,14 @@ fn run(arguments: &Arguments) -> Result<bool, String> {
     // The same program to the end, whatever is built meanwhile.
     let copy = cluster.folder().join("cfshare");
     std::fs::copy(&binary, &copy).map_err(|e| format!("{}: {e}", binary.display()))?;
+    let others: Vec<String> = (1..arguments.namespaces).map(|number| format!("other-{number}")).collect();
+    for namespace in &others {
+        cluster.run(&["create", "namespace", namespace], None).map_err(|e| e.to_string())?;
+    }
     let stage = Stage {
         kube: Kube::new(&cluster)?,
         simulator,
+        others,
         binary: copy,
         folder: folder.clone(),
         patience: Duration::from_secs(arguments.patience),

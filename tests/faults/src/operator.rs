@@ -14,6 +14,8 @@ pub struct Settings {
     /// For its kubeconfig and its log.
     pub folder: PathBuf,
     pub namespace: String,
+    /// Namespaces that it watches too.
+    pub others: Vec<String>,
     /// URLs of the API server and of Cloudflare, as it sees them.
     pub kubernetes: String,
     pub cloudflare: String,
@@ -48,7 +50,11 @@ impl Operator {
     fn launch(&self) -> Result<Process, String> {
         let mut command = Command::new(&self.settings.binary);
         command.env("KUBECONFIG", &self.kubeconfig).arg("run");
-        command.args(["--cloudflare-url", &self.settings.cloudflare, "--namespace", &self.settings.namespace]);
+        command.args(["--cloudflare-url", &self.settings.cloudflare]);
+        // Its own comes first: what the others list must not speak of it.
+        for namespace in std::iter::once(&self.settings.namespace).chain(&self.settings.others) {
+            command.args(["--namespace", namespace]);
+        }
         command.args(["--admin-listen", "127.0.0.1:0", "--watch-label-selector", crate::LABEL]);
         for (flag, value) in &self.settings.flags {
             command.args([flag, value.as_str()]);

@@ -95,7 +95,7 @@ impl Storm {
     }
 
     async fn rage(&self, namespace: &str, account: &str, wreckage: &mut Wreckage) -> Result<(), String> {
-        let Stage { kube, simulator, binary, folder, .. } = &self.stage;
+        let Stage { kube, simulator, binary, folder, others, .. } = &self.stage;
         simulator.switches(Some(account), |switches| {
             switches.live_recipient_again = PostedAgain::SecondRow;
             switches.resource_again = PostedAgain::SecondRow;
@@ -115,6 +115,7 @@ impl Storm {
             binary: binary.clone(),
             folder: folder.clone(),
             namespace: namespace.to_owned(),
+            others: others.clone(),
             kubernetes: way.url.clone(),
             cloudflare: simulator.base_url().to_owned(),
             flags: flags.map(|(flag, value)| (flag, value.to_owned())).to_vec(),
