@@ -170,10 +170,13 @@ fn last_resource(world: &World) {
     scene.wait_ready("share", "waf");
     let state = scene.only();
     assert_eq!(state.live_resources().iter().map(|row| &row.resource_id).collect::<Vec<_>>(), [&second]);
-    // With the share it goes as well.
-    scene.apply(&scene.share("waf", &[&one], &[], ""));
-    scene.wait_reason("share", "waf", "LastResource");
     scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+    // With the share it goes as well. Of another share, since the removals of the last minutes count.
+    scene.apply(&scene.share("zt", &[&one], &[&first], ""));
+    scene.wait_ready("share", "zt");
+    scene.apply(&scene.share("zt", &[&one], &[], ""));
+    scene.wait_reason("share", "zt", "LastResource");
+    scene.kubectl(&["delete", "share", "zt", "--timeout=60s"]);
     scene.wait_nothing();
 }
 

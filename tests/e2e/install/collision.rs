@@ -135,7 +135,7 @@ pub fn reach() {
         message(share).contains("kubectl annotate")
     });
     let message = message(&blocked);
-    let command = message.split("kubectl ").nth(1).expect("a command");
+    let command = message.split("kubectl ").nth(1).and_then(|rest| rest.split(';').next()).expect("a command");
     shell(&site, &format!("kubectl {command}")).unwrap_or_else(|error| panic!("{message}: {error}"));
     site.wait_object(namespace, "shares.cfshare.dev", "waf-baseline", "confirmed", |share| {
         share["status"]["recipients"]["summary"] == "2/2"
