@@ -217,6 +217,10 @@ pub struct CreateIntent {
     pub name: String,
     /// Hash of all that is sent.
     pub fingerprint: String,
+    /// Shares of that name that were there before it, by id: none of them is taken for what this call made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100))]
+    pub known_shares: Vec<String>,
 }
 
 /// What this object caused at Cloudflare, or took over.

@@ -10,6 +10,9 @@ use std::time::Duration;
 use super::id::ShareId;
 use super::time::At;
 
+/// By how much the clock that `created` comes from may differ from the one that an announcement has its time from.
+pub const CLOCKS_DIFFER: Duration = Duration::from_secs(2 * 3600);
+
 /// What is known about one Share object and its share.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Facts {
@@ -193,14 +196,27 @@ pub struct Sighting {
     /// Its resources are the announced ones, as far as they are known.
     pub alike: bool,
     pub created: Option<At>,
+    /// It was there before the create was announced.
+    pub known: bool,
+    /// A read showed it that began so long after the announcement that it cannot show what was before.
+    pub sure: bool,
     /// Another object is bound to it.
     pub taken: bool,
 }
 
-/// The shares that a create may have made that was announced then. An older one of the same name is somebody's.
-pub fn candidates(announced: At, sightings: impl IntoIterator<Item = Sighting>) -> Candidates {
+/// The shares that a create may have made that was announced at the first of these times, as of the second: what was
+/// there before is somebody's. Since clocks differ, a share that was made at another time is one of them too, unless that
+/// is long before, but only once it was seen in a read that must show what was at the announcement: an older one may be
+/// one that was removed, and that a lagging list still shows.
+pub fn candidates((announced, now): (At, At), sightings: impl IntoIterator<Item = Sighting>) -> Candidates {
+    let oldest = announced.minus(CLOCKS_DIFFER);
     let may_be = |seen: &Sighting| {
-        seen.named && seen.alike && !seen.taken && seen.created.is_none_or(|created| created >= announced)
+        let since = match seen.created {
+            Some(created) if created < oldest => false,
+            Some(created) if created >= announced && created <= now => true,
+            Some(_) | None => seen.sure,
+        };
+        seen.named && seen.alike && !seen.taken && !seen.known && since
     };
     let mut ids: Vec<ShareId> = sightings.into_iter().filter(may_be).map(|seen| seen.id).collect();
     ids.sort();
@@ -475,17 +491,44 @@ mod tests {
 
     #[test]
     fn only_a_free_young_share_with_the_announced_name_and_resources_may_be_ours() {
-        let ours = Sighting { id: id("a"), named: true, alike: true, created: Some(At(5)), taken: false };
+        let times = (At(5), At(9));
+        let ours = Sighting {
+            id: id("a"),
+            named: true,
+            alike: true,
+            created: Some(At(5)),
+            known: false,
+            sure: false,
+            taken: false,
+        };
         let others = [
             Sighting { named: false, ..ours.clone() },
             Sighting { alike: false, ..ours.clone() },
             Sighting { created: Some(At(4)), ..ours.clone() },
+            Sighting { created: Some(At(4).minus(CLOCKS_DIFFER)), sure: true, ..ours.clone() },
+            Sighting { known: true, sure: true, ..ours.clone() },
             Sighting { taken: true, ..ours.clone() },
         ];
-        assert_eq!(candidates(At(5), others.clone()), Candidates::None);
-        assert_eq!(candidates(At(5), others.into_iter().chain([ours.clone()])), Candidates::One(id("a")));
-        let twin = Sighting { id: id("b"), created: None, ..ours.clone() };
-        assert_eq!(candidates(At(5), [twin, ours]), Candidates::Many(vec![id("a"), id("b")]));
+        assert_eq!(candidates(times, others.clone()), Candidates::None);
+        assert_eq!(candidates(times, others.into_iter().chain([ours.clone()])), Candidates::One(id("a")));
+        let twin = Sighting { id: id("b"), created: Some(At(9)), ..ours.clone() };
+        assert_eq!(candidates(times, [twin, ours]), Candidates::Many(vec![id("a"), id("b")]));
+    }
+
+    #[test]
+    fn where_clocks_differ_a_share_is_ours_once_a_read_must_show_what_is() {
+        let hour = Duration::from_secs(3600);
+        for created in [Some(At(5).minus(hour)), Some(At(9).plus(hour)), Some(At(4)), Some(At(10)), None] {
+            let seen = |sure| {
+                let id = id("a");
+                candidates(
+                    (At(5), At(9)),
+                    [Sighting { id, named: true, alike: true, created, known: false, sure, taken: false }],
+                )
+            };
+            assert_eq!(seen(false), Candidates::None, "{created:?}");
+            assert_eq!(seen(true), Candidates::One(id("a")), "{created:?}");
+        }
     }
 
     #[test]

@@ -7,11 +7,12 @@ use cfshare_simulator::{Action, ErrorBody, Release, Rule, Seed, SeedShare, rando
 use crate::Test;
 use crate::expect::{creates, gone, nothing_doubled, only_share, sweeps};
 use crate::own;
-use crate::scene::{PATIENCE, Scene, World, message};
+use crate::scene::{PATIENCE, Scene, World, ids, message};
 
 pub const TESTS: &[Test] = &[
     ("create: a lost request is sent again after the settle time", lost_request),
     ("create: a lost answer is adopted, not repeated", lost_answer),
+    ("create: a lost answer is adopted whatever the clocks say", clocks_differ),
     ("create: a request that arrives late is found, not repeated", late),
     ("create: a request that arrives twice is named, and the older share is left alone", twice),
     ("create: two shares that could be meant stop it, and shareID goes on", ambiguous),
@@ -69,6 +70,27 @@ fn lost_answer(world: &World) {
         one_share(&scene, &a, &x, 1);
         assert_eq!(world.simulator.fired(rule), 1);
         assert_eq!(scene.state().len(), 1);
+    }
+}
+
+/// The `Date` header and `created` differ, either way.
+fn clocks_differ(world: &World) {
+    for ahead in [5_000, 10_000, 3_600_000, -5_000, -3_600_000] {
+        let scene = world.scene();
+        world.simulator.switches(Some(&scene.account), |switches| switches.date_ahead_ms = ahead);
+        // Somebody's share, so that the operator knows the clock before it creates.
+        let [a, x, b, y] = ids();
+        seed(world, &scene, "other", &b, &y);
+        world.simulator.fault(Rule::once("POST", SHARES, Action::ApplyDrop {}).account(&scene.account));
+        scene.apply(&scene.share("waf", &[&a], &[&x], ""));
+        let share = scene.wait_ready("share", "waf");
+        sweeps(&scene, 2);
+        assert_eq!(creates(&scene), 1, "{ahead}: {:#?}", scene.changes());
+        let id = share["status"]["shareID"].as_str().expect("an id").to_owned();
+        let ours = world.simulator.share(&id).expect("the share");
+        assert_eq!((ours.name.as_str(), scene.live().len()), ("waf", 2), "{ahead}");
+        scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+        assert_eq!(scene.only().name, "other", "{ahead}");
     }
 }
 

@@ -30,6 +30,8 @@ pub struct Notes {
     pub refused: HashMap<String, Refused>,
     /// Successful writes whose value did not stay, by item.
     pub written: HashMap<String, Written>,
+    /// When this process announced a create.
+    pub announced_at: Option<At>,
     /// When complete looks for an announced create showed nothing, and with which credential.
     pub empty_looks: Vec<(Fingerprint, At)>,
     /// How many creates in a row were refused as a whole, without saying for what.

@@ -41,6 +41,15 @@ impl Picture {
         self.shares.values().filter(|seen| seen.is_live())
     }
 
+    /// Ids of the shares of that name that were seen, live or not, at most so many.
+    pub fn ids_named(&self, name: &str, max: usize) -> Vec<String> {
+        let named = self.shares.values().filter(|seen| seen.share.name == name);
+        let mut ids: Vec<String> = named.map(|seen| seen.share.id.to_string()).collect();
+        ids.sort();
+        ids.truncate(max);
+        ids
+    }
+
     pub fn len(&self) -> usize {
         self.shares.len()
     }

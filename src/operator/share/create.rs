@@ -22,6 +22,8 @@ use crate::operator::rows::standing::label;
 
 /// Creates that were refused without a word on what is wrong: so many recipients are tried alone.
 const MAX_ALONE: usize = 5;
+/// So many shares of the wanted name are recorded as known before a create; the status has room for no more.
+const MAX_KNOWN: usize = 100;
 
 impl Work {
     /// Announces, sends once, and binds. `None`: go on.
@@ -109,6 +111,8 @@ impl Work {
     async fn announce(&mut self, name: &str, rows: &[RowKey]) -> Result<At, Stop> {
         let now = self.pass.now();
         let lost = i32::try_from(self.pass.status.lost_attempts.len()).unwrap_or(i32::MAX);
+        let known = self.access.account.picture().ids_named(name, MAX_KNOWN);
+        self.pass.notes(|notes| notes.announced_at = Some(now));
         let status = &mut self.pass.status;
         status.bound_uid = self.pass.object.metadata.uid.clone();
         status.seen_with = Some(self.access.account.fingerprint.to_string());
@@ -117,6 +121,7 @@ impl Work {
             started_at: clock::timestamp(self.access.account.remote_time(now)).to_string(),
             name: name.to_owned(),
             fingerprint: fingerprint(name, rows.iter()),
+            known_shares: known,
         });
         let mut entries = inventory::entries(&status.inventory);
         let name = |key: &RowKey| self.wanted.inline.get(key).and_then(|declaration| declaration.label.clone());

@@ -9,14 +9,14 @@ use super::Work;
 use super::sight::Sight;
 use crate::api::share::AdoptionPolicy;
 use crate::api::status::CreateIntent;
-use crate::cloudflare::{Kind as ShareKind, Share as RemoteShare, ShareResource};
+use crate::cloudflare::{Kind as ShareKind, ShareResource};
 use crate::core::create::{
     self as creation, Adoption, Candidates, Facts, Found, Gathered, Mode, Named, Presence, Sighting, Situation,
 };
 use crate::core::id::ShareId;
 use crate::core::time::At;
 use crate::operator::remote::access::Stop;
-use crate::operator::remote::seen::resource_key;
+use crate::operator::remote::seen::{Seen, resource_key};
 use crate::operator::remote::view::Picture;
 use crate::operator::rows::declare::By;
 
@@ -31,7 +31,7 @@ const LONGEST: Duration = Duration::from_secs(15);
 const MAX_LOST: usize = 3;
 const HOUR: Duration = Duration::from_secs(3600);
 /// Cloudflare's clock as its headers tell it has whole seconds, and ours of it is a guess.
-pub(super) const CLOCK_SLACK: Duration = Duration::from_secs(2);
+const CLOCK_SLACK: Duration = Duration::from_secs(2);
 
 impl Work {
     pub(super) fn facts(&self) -> Facts {
@@ -224,7 +224,11 @@ impl Work {
         let started = started_at(intent);
         let end = started.plus(settings.settle_time).plus(CLOCK_SLACK);
         let remote: Vec<At> = looks.iter().map(|look| self.access.account.remote_time(*look)).collect();
-        let settled = creation::has_settled(end, &remote, settings.patience());
+        let announced = self.pass.notes(|notes| notes.announced_at);
+        // Cloudflare's clock may jump: what this process announced settles by its own clock as well.
+        let settled = creation::has_settled(end, &remote, settings.patience())
+            && announced
+                .is_none_or(|at| creation::has_settled(at.plus(settings.settle_time), &looks, settings.patience()));
         let picture = self.access.account.picture();
         let stranger = self.access.is_stranger(self.pass.status.seen_with.as_deref());
         if settled && stranger && picture.swept.is_some() && picture.live().next().is_none() {
@@ -235,8 +239,13 @@ impl Work {
         if looks.last().is_none_or(|last| now.since(*last) >= fresh) {
             return (Candidates::Unread, false);
         }
-        let sightings = picture.live().map(|seen| self.sighting(intent, &seen.share, seen.resources.as_deref()));
-        let candidates = match (creation::candidates(started.minus(CLOCK_SLACK), sightings), &self.wanted.share_id) {
+        let sightings = picture.live().map(|seen| {
+            let sure = self.access.account.remote_time(seen.read_at) >= started.plus(settings.patience())
+                && announced.is_none_or(|at| seen.read_at >= at.plus(settings.patience()));
+            self.sighting(intent, seen, sure)
+        });
+        let times = (started.minus(CLOCK_SLACK), self.access.account.remote_time(now).plus(CLOCK_SLACK));
+        let candidates = match (creation::candidates(times, sightings), &self.wanted.share_id) {
             // A person chose among those that could be meant.
             (Candidates::Many(ids), Some(chosen)) if ids.contains(chosen) => Candidates::One(chosen.clone()),
             (candidates, _) => candidates,
@@ -244,7 +253,8 @@ impl Work {
         (candidates, settled)
     }
 
-    fn sighting(&self, intent: &CreateIntent, share: &RemoteShare, resources: Option<&[ShareResource]>) -> Sighting {
+    fn sighting(&self, intent: &CreateIntent, seen: &Seen, sure: bool) -> Sighting {
+        let share = &seen.share;
         let named = share.name == intent.name
             && share.account_id == self.wanted.owner
             && share.kind != Some(ShareKind::Received);
@@ -255,8 +265,10 @@ impl Work {
         Sighting {
             id: share.id.clone(),
             named,
-            alike: named && resources.is_none_or(same),
+            alike: named && seen.resources.as_deref().is_none_or(same),
             created: share.created.map(|created| At(created.as_millisecond())),
+            sure,
+            known: intent.known_shares.iter().any(|known| known == share.id.as_str()),
             taken: self.pass.context.objects.is_spoken_for(&self.pass.key.name, share.id.as_str()),
         }
     }
@@ -277,7 +289,7 @@ impl Work {
             return self.access.look(self.look_since()).await;
         };
         let began = self.pass.now();
-        let since = started_at(&intent).minus(CLOCK_SLACK);
+        let since = started_at(&intent).minus(creation::CLOCKS_DIFFER);
         self.access.look_back(since).await?;
         let with = self.access.account.fingerprint;
         self.pass.notes(|notes| notes.empty_looks.push((with, began)));

@@ -10,6 +10,10 @@ pub enum Design {
     NoIntent,
     /// What an announced create made is looked up by its name alone.
     NameOnly,
+    /// What an announced create made is known by a time that is not before its own, whatever the clocks.
+    TrustClock,
+    /// Where clocks differ, a share that any list shows is taken for what an announced create made.
+    HastySight,
     /// A create that got no answer, or a 5xx, is taken as one that made nothing.
     TrustFailure,
     /// One answer that the share does not exist is taken as proof.
@@ -28,9 +32,11 @@ pub enum Design {
 
 impl Design {
     /// Those that are shown unless one is asked for.
-    pub const CRIPPLED: [Design; 8] = [
+    pub const CRIPPLED: [Design; 10] = [
         Design::NoIntent,
         Design::NameOnly,
+        Design::TrustClock,
+        Design::HastySight,
         Design::TrustFailure,
         Design::AnyNotFound,
         Design::HastyLook,
@@ -44,6 +50,8 @@ impl Design {
             Design::Sound => "the operator as it is",
             Design::NoIntent => "creates without announcing",
             Design::NameOnly => "looks up by name only",
+            Design::TrustClock => "trusts the clocks to agree",
+            Design::HastySight => "believes a lagging list of an earlier attempt",
             Design::TrustFailure => "trusts a 5xx as not created",
             Design::AnyNotFound => "releases on any 404",
             Design::HastyLook => "gives up on early looks",

@@ -24,6 +24,8 @@ pub struct Bounds {
     pub both: bool,
     /// The manifest allows taking over a share of the same name.
     pub adopts: bool,
+    /// Clocks differ, so that no time tells when a share was made.
+    pub skew: bool,
     /// Ticks until a call that was announced cannot take effect any more.
     pub settle: u8,
     pub budget: Budget,
@@ -379,7 +381,8 @@ fn seen(world: &World, shown: Shown) -> Remote {
 
 /// A write that the API server accepts, and what is sent on its strength.
 fn record(world: &mut World, at: usize, write: Write, heard: Heard, bounds: &Bounds) {
-    let older = world.remote.made();
+    let known = world.operators[at].seen_live();
+    let older = if bounds.skew { 0 } else { world.remote.made() };
     let object = &mut world.object;
     let mut then = None;
     match write {
@@ -391,8 +394,12 @@ fn record(world: &mut World, at: usize, write: Write, heard: Heard, bounds: &Bou
             if bounds.design == Design::NoIntent {
                 return send(world, at, Call::Create { serial });
             }
-            object.intent = Some(Intent { serial, older, age: 0 });
+            object.intent = Some(Intent { serial, known, older, age: 0 });
             object.rows = [Record::Intended { age: 0 }; ROWS];
+            // Nobody makes one that is just like it so shortly before that a look need not show it.
+            if !world.before.is_live(PERSONS) && known & 1 << PERSONS == 0 {
+                world.remote.shares[PERSONS].alike = false;
+            }
         }
         Write::Bind { share, adopted } => {
             object.share = Some(share);
@@ -487,7 +494,7 @@ fn hear(world: &mut World, at: usize) {
     match (call, reply) {
         (Call::Create { serial }, Reply::Done(Done::Made(share))) => {
             operator.looks = Default::default();
-            operator.views[share] = View::Live { own: true };
+            operator.views[share] = View::Live { own: true, read: true };
             operator.pending = Some(Pending::Bind { share, serial });
         }
         (Call::Create { serial }, Reply::Refused) => {

@@ -154,6 +154,11 @@ fn presence(view: View, design: Design) -> Presence {
     }
 }
 
+/// Whether a read within this tick showed it, so that it was live a tick ago or is.
+fn was_read(operator: &Operator, share: usize) -> bool {
+    matches!(operator.views[share], View::Live { read: true, .. })
+}
+
 fn is_seen_live(operator: &Operator, share: usize) -> bool {
     matches!(operator.views[share], View::Live { .. })
 }
@@ -175,12 +180,24 @@ fn candidates(operator: &Operator, remote: &Remote, bounds: &Bounds) -> (Candida
     let Some(intent) = operator.cache.intent.filter(|_| operator.looks.fresh) else {
         return (Candidates::Unread, false);
     };
-    let announced = ticks(1);
+    let announced = ticks(1).plus(create::CLOCKS_DIFFER);
+    let long_before = ticks(0);
+    let created = |share: usize| match design {
+        Design::TrustClock if bounds.skew => long_before,
+        _ if bounds.skew || intent.older & 1 << share != 0 => announced.minus(TICK),
+        _ => announced,
+    };
     let sightings = (0..SHARES).filter(|share| is_seen_live(operator, *share)).map(|share| Sighting {
         id: id(share),
         named: true,
         alike: share != PERSONS || remote.shares[share].alike || design == Design::NameOnly,
-        created: Some(if intent.older & 1 << share != 0 && design != Design::NameOnly { ticks(0) } else { announced }),
+        created: Some(created(share)),
+        known: intent.known & 1 << share != 0 && design != Design::NameOnly,
+        sure: match design {
+            Design::NameOnly => true,
+            Design::HastySight => was_read(operator, share),
+            _ => intent.age >= 1 && was_read(operator, share),
+        },
         taken: false,
     });
     let looks = operator.looks;
@@ -195,7 +212,7 @@ fn candidates(operator: &Operator, remote: &Remote, bounds: &Bounds) -> (Candida
         let looks: Vec<At> = first.filter(|_| looks.serial == intent.serial).into_iter().chain([ticks(2)]).collect();
         create::has_settled(if intent.age < bounds.settle { ticks(3) } else { ticks(1) }, &looks, TICK)
     };
-    (create::candidates(announced, sightings), settled)
+    (create::candidates((announced, announced), sightings), settled)
 }
 
 /// The share is there: the one thing to do next about its rows, adds before removals.
@@ -258,13 +275,19 @@ impl Operator {
                 self.saw_live(share);
             } else if sweeps {
                 match &mut self.views[share] {
-                    view @ View::Live { own: false } => *view = View::Unknown,
+                    view @ View::Live { own: false, .. } => *view = View::Unknown,
                     View::Missing(gap) => gap.swept = true,
-                    View::Unknown | View::Live { own: true } | View::Leaving => {}
+                    View::Unknown | View::Live { own: true, .. } | View::Leaving => {}
                 }
             }
         }
         self.looked = true;
+    }
+
+    /// The shares that it believes to be live, one bit each.
+    pub fn seen_live(&self) -> u8 {
+        let live = (0..SHARES).filter(|share| matches!(self.views[*share], View::Live { .. }));
+        live.fold(0, |bits, share| bits | 1 << share)
     }
 
     /// A look for what an announced create made.
@@ -285,8 +308,9 @@ impl Operator {
     fn saw_live(&mut self, share: usize) {
         match &mut self.views[share] {
             // What is older does not replace what is newer.
-            View::Live { .. } | View::Leaving => {}
-            view @ (View::Unknown | View::Missing(_)) => *view = View::Live { own: false },
+            View::Live { read, .. } => *read = true,
+            View::Leaving => {}
+            view @ (View::Unknown | View::Missing(_)) => *view = View::Live { own: false, read: true },
         }
     }
 
@@ -300,9 +324,9 @@ impl Operator {
 
     pub fn missed(&mut self, share: usize) {
         match &mut self.views[share] {
-            View::Live { own: true } => {}
+            View::Live { own: true, .. } => {}
             View::Missing(gap) => gap.again |= gap.old,
-            view @ (View::Unknown | View::Live { own: false }) => *view = View::Missing(Gap::default()),
+            view @ (View::Unknown | View::Live { own: false, .. }) => *view = View::Missing(Gap::default()),
             view @ View::Leaving => *view = View::Missing(Gap { expected: true, ..Gap::default() }),
         }
     }

@@ -12,6 +12,8 @@ pub enum Scenario {
     Rivals,
     /// They crash, and writes to the API server are applied without an answer.
     Crashes,
+    /// A person removes shares, calls get lost, and clocks agree.
+    Clocks,
     /// A person makes a share of the same name.
     Persons,
     /// The same; the manifest allows taking it over, and a person removes shares.
@@ -25,9 +27,10 @@ pub enum Scenario {
 }
 
 impl Scenario {
-    pub const ALL: [Scenario; 7] = [
+    pub const ALL: [Scenario; 8] = [
         Scenario::Rivals,
         Scenario::Crashes,
+        Scenario::Clocks,
         Scenario::Persons,
         Scenario::Adoption,
         Scenario::Edits,
@@ -39,6 +42,7 @@ impl Scenario {
         match self {
             Scenario::Rivals => "rivals",
             Scenario::Crashes => "crashes",
+            Scenario::Clocks => "clocks",
             Scenario::Persons => "persons",
             Scenario::Adoption => "adoption",
             Scenario::Edits => "edits",
@@ -49,12 +53,20 @@ impl Scenario {
 
     pub fn bounds(self) -> Bounds {
         let none = Budget::default();
-        let whole =
-            |budget| Bounds { design: Design::Sound, rows: false, both: true, adopts: false, settle: 1, budget };
+        let whole = |budget| Bounds {
+            design: Design::Sound,
+            rows: false,
+            both: true,
+            adopts: false,
+            skew: true,
+            settle: 1,
+            budget,
+        };
         let rows = |budget| Bounds { rows: true, both: false, ..whole(budget) };
         match self {
             Scenario::Rivals => whole(Budget { losses: 1, deletions: 1, ..none }),
             Scenario::Crashes => whole(Budget { crashes: 1, unheard: 1, losses: 1, ..none }),
+            Scenario::Clocks => Bounds { skew: false, ..whole(Budget { losses: 1, removals: 1, ..none }) },
             Scenario::Persons => whole(Budget { makes: 1, deletions: 1, ..none }),
             Scenario::Adoption => Bounds { adopts: true, ..whole(Budget { makes: 1, removals: 1, ..none }) },
             Scenario::Edits => rows(Budget { takeovers: 1, losses: 1, edits: 2, ..none }),
@@ -71,7 +83,10 @@ pub fn exposing(design: Design) -> Bounds {
     match design {
         Design::Sound | Design::NoIntent => with(Scenario::Rivals, none),
         Design::NameOnly => with(Scenario::Persons, Budget { makes: 1, deletions: 1, ..none }),
-        Design::TrustFailure | Design::HastyLook => with(Scenario::Rivals, Budget { losses: 1, ..none }),
+        Design::TrustFailure | Design::TrustClock | Design::HastyLook => {
+            with(Scenario::Rivals, Budget { losses: 1, ..none })
+        }
+        Design::HastySight => with(Scenario::Persons, Budget { removals: 1, ..none }),
         Design::AnyNotFound => with(Scenario::Rivals, Budget { deletions: 1, ..none }),
         Design::HastyRow => with(Scenario::Edits, Budget { losses: 1, edits: 2, ..none }),
         Design::HastyAbsence => with(Scenario::Drift, Budget { crashes: 1, removals: 1, ..none }),

@@ -70,7 +70,9 @@ pub struct Object {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Intent {
     pub serial: u8,
-    /// The shares that were there before it, one bit each.
+    /// The shares that its operator had seen before it, one bit each.
+    pub known: u8,
+    /// Those that were there, where their times tell.
     pub older: u8,
     /// Ticks since.
     pub age: u8,
@@ -111,6 +113,8 @@ pub enum View {
     Live {
         /// An answer to its own call within this tick says so.
         own: bool,
+        /// A read within this tick showed it.
+        read: bool,
     },
     Leaving,
     Missing(Gap),
@@ -281,7 +285,7 @@ impl Operator {
         }
         for view in &mut self.views {
             match view {
-                View::Live { own } => *own = false,
+                View::Live { own, read } => (*own, *read) = (false, false),
                 View::Missing(gap) => gap.old = true,
                 View::Unknown | View::Leaving => {}
             }

@@ -31,6 +31,16 @@ fn a_share_that_is_taken_for_ours_by_its_name_alone_may_be_a_persons() {
 }
 
 #[test]
+fn a_share_that_is_known_by_its_time_alone_is_not_found_where_clocks_differ() {
+    assert_eq!(broken(Design::TrustClock), "everything comes to rest");
+}
+
+#[test]
+fn a_lagging_list_may_show_a_removed_share_of_an_earlier_attempt() {
+    assert_eq!(broken(Design::HastySight), "no duplicate");
+}
+
+#[test]
 fn a_create_that_was_answered_5xx_may_have_made_a_share() {
     assert_eq!(broken(Design::TrustFailure), "no duplicate");
 }
