@@ -33,6 +33,8 @@ pub struct Deletion {
     pub last: bool,
     /// Whether another object that declares the same row has it in its own record.
     pub successor: Successor,
+    /// It was deleted a moment ago, so its Share may be deleted by the same command.
+    pub recent: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -110,6 +112,8 @@ pub enum Wait {
     Outcome,
     /// For another object to record the row.
     Successor,
+    /// For the Share, which may be deleted by the same command and takes the row along.
+    Company,
     /// For the Share to drop the row from its inventory, or it would remove it.
     Handover,
 }
@@ -203,7 +207,9 @@ fn end(facts: &Facts, deletion: &Deletion) -> Step {
             Successor::Awaited | Successor::Settled | Successor::Overdue => Step::Release,
         };
     }
+    let company = deletion.recent && matches!(facts.share, Share::Present(_));
     match (bound, deletion.retain) {
+        (true, false) if company => Step::Wait(Wait::Company),
         (false, _) => Step::Release,
         (true, true) => Step::RecordOnly,
         (true, false) => Step::Reconcile,
@@ -238,7 +244,9 @@ mod tests {
             for retain in BOTH {
                 for last in BOTH {
                     for successor in [Successor::Settled, Successor::Awaited, Successor::Overdue] {
-                        all.push(Some(Deletion { finalizer, retain, last, successor }));
+                        for recent in BOTH {
+                            all.push(Some(Deletion { finalizer, retain, last, successor, recent }));
+                        }
                     }
                 }
             }
@@ -311,6 +319,17 @@ mod tests {
             };
             let taken_over = facts.declared == Declared::Elsewhere && deletion.successor != Successor::Awaited;
             assert!(answered_for || taken_over || facts.share == Share::Unknown, "{facts:?}");
+        });
+    }
+
+    #[test]
+    fn a_row_is_not_removed_while_its_share_may_still_be_deleted_with_it() {
+        every(|facts, step| {
+            let recent = facts.deletion.is_some_and(|deletion| deletion.recent);
+            if recent && matches!(facts.share, Share::Present(_)) {
+                assert_ne!(step, Step::Reconcile, "{facts:?}");
+            }
+            assert!(step != Step::Wait(Wait::Company) || recent, "{facts:?}");
         });
     }
 

@@ -21,7 +21,7 @@ use super::waits;
 use crate::api::{Reason, Share, ShareRecipient, ShareResource};
 use crate::cloudflare::Client;
 use crate::core::pace::Rate;
-use crate::operator::cluster::events::Events;
+use crate::operator::cluster::events::{Events, Note};
 use crate::operator::cluster::leader;
 use crate::operator::cluster::leader::{Election, Leadership};
 use crate::operator::cluster::objects::Objects;
@@ -299,6 +299,19 @@ where
         Ok(Err(Stop::Conflict)) => Action::requeue(Duration::from_millis(300)),
         Ok(Err(Stop::Stopping | Stop::Late)) => Action::requeue(waits::MOMENT),
         Ok(Err(Stop::Kubernetes(kube::Error::Api(status)))) if status.code == 404 => Action::await_change(),
+        Ok(Err(Stop::Kubernetes(kube::Error::Api(status))))
+            if status.code == 403 && object.meta().deletion_timestamp.is_some() =>
+        {
+            tracing::warn!(error = %status.message, "the API server forbids what the deletion of this object needs");
+            context.metrics.deletion_forbidden();
+            let message = format!(
+                "the deletion cannot finish, because the API server forbids cfshare a request: {}. Grant the right, or \
+                 remove the finalizer cfshare.dev/finalizer, which keeps at Cloudflare what is left there",
+                status.message
+            );
+            Pass::begin(context, object).event_once(Note::warning_of("DeletionForbidden"), message);
+            Action::requeue(waits::HICCUP)
+        }
         Ok(Err(Stop::Kubernetes(error))) => {
             tracing::warn!(%error, "the API server refused or failed");
             Action::requeue(waits::HICCUP)

@@ -80,6 +80,7 @@ pub struct Metrics {
     sweeps: Family<Labels, Counter>,
     drifts: Counter,
     panics: Counter,
+    deletions_forbidden: Counter,
     objects: Family<Labels, Gauge>,
     tokens: Family<Labels, Gauge<f64, AtomicU64>>,
     waiting: Family<Labels, Gauge>,
@@ -101,6 +102,7 @@ impl Default for Metrics {
             sweeps: Family::default(),
             drifts: Counter::default(),
             panics: Counter::default(),
+            deletions_forbidden: Counter::default(),
             objects: Family::default(),
             tokens: Family::default(),
             waiting: Family::default(),
@@ -126,6 +128,11 @@ impl Default for Metrics {
         registry.register("sweeps", "Lists of all shares of an account, by success", metrics.sweeps.clone());
         registry.register("drift_corrections", "Differences at Cloudflare that were put right", metrics.drifts.clone());
         registry.register("panics", "Looks at an object that ended in a panic", metrics.panics.clone());
+        registry.register(
+            "deletions_forbidden",
+            "Requests for an object that is being deleted, which the API server forbade",
+            metrics.deletions_forbidden.clone(),
+        );
         registry.register(
             "objects",
             "Objects that are watched, by kind and the status of their Ready condition",
@@ -193,6 +200,11 @@ impl Metrics {
 
     pub fn panic(&self) {
         self.panics.inc();
+    }
+
+    /// The API server forbade a request that the deletion of an object needs.
+    pub fn deletion_forbidden(&self) {
+        self.deletions_forbidden.inc();
     }
 
     /// A call was answered, or failed in that way.

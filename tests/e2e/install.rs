@@ -4,6 +4,7 @@ mod collision;
 mod golden;
 mod kustomize;
 mod life;
+mod namespaces;
 mod node;
 mod observability;
 mod olm;
@@ -44,6 +45,7 @@ const ALONE: &[(&str, fn())] = &[
     ("install: the manifests work in another namespace under another name", kustomize::elsewhere),
     ("install: every command names the kind with its group", collision::named),
     ("install: every command reaches our kind where another operator has one of the same plural", collision::reach),
+    ("install: a namespace is deleted though the rights in it go first", namespaces::deleted),
     ("install: the rights that are used are the rights that are granted", rights::used_are_granted),
 ];
 

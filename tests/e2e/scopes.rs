@@ -7,7 +7,7 @@ use crate::Test;
 use crate::expect::{self, has};
 use crate::own;
 use crate::quiet::writes;
-use crate::scene::{Scene, World, condition, ids, is_ready, message};
+use crate::scene::{Scene, World, condition, ids, is_ready, message, metrics};
 
 pub const TESTS: &[Test] = &[
     ("scopes: restarts with one namespace change and write nothing", restarts_of_one),
@@ -20,6 +20,7 @@ pub const TESTS: &[Test] = &[
     ("scopes: the row of an object that is gone for good is removed", gone_out_of_scope),
     ("scopes: a Share whose label is taken off is left alone, and its objects are looked after", share_out_of_scope),
     ("scopes: a row goes to an object that is out of scope", heir_out_of_scope),
+    ("scopes: a deletion that the API server forbids to finish is told", forbidden_deletion),
 ];
 
 const QUICK: (&str, &str) = ("--sweep-interval", "500ms");
@@ -280,4 +281,34 @@ fn heir_out_of_scope(world: &World) {
     label(&scene, "sharerecipient", "same", "team=waf");
     scene.wait_ready("sharerecipient", "same");
     assert_eq!(scene.changes_since(before), [""; 0]);
+}
+
+fn forbidden_deletion(world: &World) {
+    let scene = world.scene();
+    let [one, first] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.wait_ready("share", "waf");
+    let name = format!("hold-{}", scene.namespace);
+    let policy = format!(
+        "apiVersion: admissionregistration.k8s.io/v1\nkind: ValidatingAdmissionPolicy\nmetadata: {{name: {name}}}\nspec:\n  \
+         matchConstraints:\n    resourceRules:\n    - {{apiGroups: [cfshare.dev], apiVersions: ['*'], resources: [shares], \
+         operations: [UPDATE]}}\n    namespaceSelector: {{matchLabels: {{kubernetes.io/metadata.name: {}}}}}\n  \
+         validations: [{{expression: 'false', message: held, reason: Forbidden}}]\n---\n\
+         apiVersion: admissionregistration.k8s.io/v1\nkind: ValidatingAdmissionPolicyBinding\nmetadata: {{name: {name}}}\n\
+         spec: {{policyName: {name}, validationActions: [Deny]}}\n",
+        scene.namespace
+    );
+    scene.apply(&policy);
+    let patch = ["annotate", "share", "waf", "x=y", "--dry-run=server"];
+    scene.wait("the policy is in force", || scene.try_kubectl(&patch, None).is_err());
+    scene.delete("share", "waf");
+    let told = scene.wait_event("waf", |reason, text| reason == "DeletionForbidden" && text.contains("held"));
+    assert_eq!(told.iter().filter(|(reason, _)| reason == "DeletionForbidden").count(), 1, "{told:?}");
+    let counted = metrics(&world.operator.log());
+    let counted =
+        counted.lines().find(|line| line.starts_with("cfshare_deletions_forbidden_total ")).expect("a metric");
+    assert!(!counted.ends_with(" 0"), "{counted}");
+    scene.kubectl(&["delete", "validatingadmissionpolicybinding", &name]);
+    scene.wait_gone("share", "waf");
+    scene.wait_nothing();
 }

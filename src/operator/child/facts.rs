@@ -16,6 +16,8 @@ use crate::operator::pass::{Pass, verdict};
 use crate::operator::rows::declare::{self, Sibling};
 use crate::operator::{clock, share};
 
+/// Where a namespace or a folder of manifests is deleted, a Share follows its objects within so long.
+const TOGETHER: Duration = Duration::from_secs(1);
 /// How long a child that is being deleted waits for another object to record the row that both declare.
 const SUCCESSION: Duration = Duration::from_secs(10);
 
@@ -34,6 +36,7 @@ pub fn facts<C: Child>(pass: &mut Pass<C>, parent: &Parent, row: Option<&RowKey>
         retain: pass.object.retains(),
         last,
         successor: successor(pass, parent, row, &rivals),
+        recent: pass.now().since(pass.notes(|notes| notes.edited_at)) < TOGETHER,
     });
     Facts {
         deletion,

@@ -68,7 +68,7 @@ pub async fn pass<C: Child>(context: Arc<Context>, object: Arc<C>) -> Result<Opt
     pass.finish(Verdict::unfinished()).await
 }
 
-/// Reads what the selector hides: what a Share or another object declares decides whether a row is removed.
+/// Reads the Share if the selector hides it: what it declares decides whether a row is removed.
 async fn look_outside<C: Child>(pass: &Pass<C>) -> Result<(), Stop> {
     let share = pass.object.share();
     let ends = pass.is_doomed() && !pass.object.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
@@ -78,10 +78,6 @@ async fn look_outside<C: Child>(pass: &Pass<C>) -> Result<(), Stop> {
     let (outside, objects) = (&pass.context.outside, &pass.context.objects);
     let age = if pass.is_doomed() { Duration::ZERO } else { waits::FRESH };
     outside.look_for_share(objects, &share, age).await?;
-    if pass.is_doomed() {
-        // Another object may declare the same row unseen.
-        outside.look(objects, &share.namespace, waits::FRESH).await?;
-    }
     Ok(())
 }
 
@@ -146,7 +142,7 @@ async fn waiting<C: Child>(mut pass: Pass<C>, parent: &Parent, wait: Wait) -> Re
             facts::wake_successors(&mut pass, parent);
             return Ok(Some(waits::MOMENT));
         }
-        Wait::Handover => return Ok(Some(waits::HANDSHAKE)),
+        Wait::Company | Wait::Handover => return Ok(Some(waits::HANDSHAKE)),
     };
     pass.finish(verdict).await
 }

@@ -22,6 +22,7 @@ use crate::operator::kinds::ChildTelling;
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::remote::access::{Access, Stop};
 use crate::operator::remote::seen::Seen;
+use crate::operator::rows::declare;
 use crate::operator::rows::inventory;
 use crate::operator::rows::row::Row;
 use crate::operator::rows::standing::{State, are_as_told, label, standing};
@@ -125,6 +126,10 @@ impl<C: Child> Work<C> {
                     self.row(&seen).update().await?;
                 }
                 Step::Remove => {
+                    if self.is_declared_outside().await? {
+                        // The next pass knows who else declares it.
+                        return Ok(Some(self.conclude(&seen, row).again(waits::HANDSHAKE)));
+                    }
                     if self.row(&seen).read_if_old().await? {
                         continue;
                     }
@@ -225,6 +230,16 @@ impl<C: Child> Work<C> {
             self.pass.save().await?;
         }
         added.outcome
+    }
+
+    /// Whether another object, which the watch does not show, declares the row that this one is about to remove.
+    async fn is_declared_outside(&self) -> Result<bool, Stop> {
+        let context = &self.pass.context;
+        let name = self.pass.object.share();
+        context.outside.look(&context.objects, &name.namespace, waits::FRESH).await?;
+        let Some(owner) = self.parent.owner.as_ref() else { return Ok(false) };
+        let siblings = declare::siblings(&context.objects, &name, owner);
+        Ok(siblings.iter().any(|s| s.outside && !s.doomed && s.row == self.key))
     }
 
     async fn remove(&mut self, seen: &Seen) -> Result<Option<Verdict>, Stop> {

@@ -7,5 +7,6 @@ pub mod leader;
 pub mod objects;
 pub mod outside;
 pub mod record;
+pub mod revoked;
 pub mod wakes;
 pub mod watch;

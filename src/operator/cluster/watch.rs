@@ -15,6 +15,7 @@ use kube::runtime::{WatchStreamExt, watcher as watch};
 
 use super::kept;
 use super::record::Recorded;
+use super::revoked;
 use crate::operator::key::Name;
 use crate::operator::pass::context::Context;
 use crate::operator::remote::sweep;
@@ -35,6 +36,7 @@ pub fn stream<K: Recorded>(
     }
     let (decoding, mut listed_unreadable) = (context.clone(), HashSet::new());
     let namespace = scope.clone();
+    let (known, busy) = ((context.clone(), scope.clone(), writer.clone()), Arc::new(AtomicBool::new(false)));
     watch(api, config)
         .default_backoff()
         .filter_map(move |event| {
@@ -53,6 +55,14 @@ pub fn stream<K: Recorded>(
                 }
                 Err(error) => {
                     tracing::warn!(%error, kind = %K::kind(&()), "the watch was interrupted");
+                    if let (context, Some(namespace), writer) = &known
+                        && revoked::is_forbidden(&error)
+                    {
+                        let (noting, within, writer) = (context.clone(), namespace.clone(), writer.clone());
+                        revoked::read_known::<K>(context, namespace, &busy, move |event| {
+                            take_note(event, Some(&within), &writer, &noting);
+                        });
+                    }
                     Some(Err(error))
                 }
             };

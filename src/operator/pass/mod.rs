@@ -145,6 +145,14 @@ impl<K: Recorded> Pass<K> {
         }
     }
 
+    /// The same, unless the last Event told it already.
+    pub fn event_once(&self, note: Note, message: String) {
+        if self.notes(|notes| notes.forbidden.as_ref() != Some(&message)) {
+            self.notes(|notes| notes.forbidden = Some(message.clone()));
+            self.event(note, message);
+        }
+    }
+
     /// Ends the pass with a verdict: writes the status if it differs, and says when to look again.
     pub async fn finish(mut self, verdict: Verdict) -> Result<Option<Duration>, Stop> {
         let generation = self.generation();

@@ -49,6 +49,8 @@ pub struct Notes {
     pub waiting: Option<At>,
     /// When it may tell what many objects have to tell at once.
     pub turn: Option<At>,
+    /// What an Event told last of requests that the API server forbids.
+    pub forbidden: Option<String>,
     /// Rows whose call has taken effect, and that were not found in place yet, and when that was learned.
     pub answered: HashMap<RowKey, At>,
     /// When rows were found in place lately, by key.

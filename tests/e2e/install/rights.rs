@@ -13,7 +13,9 @@ use super::site::{SYSTEM, Site, share, tenant};
 const SECRETS: [&str; 2] = ["cloudflare-credentials", "cloudflare-other"];
 
 /// For whoever may create nothing that is cluster-wide.
-const NAMESPACED: [&str; 12] = [
+const NAMESPACED: [&str; 14] = [
+    "--set",
+    "rbac.namespaceDeletion=false",
     "--set",
     "rbac.scope=namespaces",
     "--set",
@@ -38,6 +40,11 @@ pub struct Right {
 }
 
 impl Right {
+    /// In all namespaces, and on our own kinds.
+    pub fn is_everywhere(&self) -> bool {
+        self.namespace.is_none() && self.resource.starts_with("cfshare.dev/")
+    }
+
     fn covers(&self, used: &Right) -> bool {
         self.verb == used.verb
             && self.resource == used.resource

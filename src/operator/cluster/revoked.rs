@@ -1,0 +1,73 @@
+//! What becomes of known objects whose namespace may not be watched any more?
+//!
+//! When a namespace is deleted, the Role that allows the watch may go before the objects. So those that are known are
+//! read one by one: whoever is being deleted is let go as usual, and whoever is gone is forgotten.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use kube::runtime::watcher;
+use kube::runtime::watcher::Event;
+use kube::{Api, ResourceExt};
+
+use super::record::Recorded;
+use crate::api::Name;
+use crate::operator::pass::context::Context;
+
+/// Longest that one read may take.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Whether the API server refuses the watch, rather than failing or being out of reach.
+pub fn is_forbidden(error: &watcher::Error) -> bool {
+    let forbids = |error: &kube::Error| matches!(error, kube::Error::Api(status) if status.code == 403);
+    match error {
+        watcher::Error::InitialListFailed(error)
+        | watcher::Error::WatchStartFailed(error)
+        | watcher::Error::WatchFailed(error) => forbids(error),
+        watcher::Error::WatchError(status) => status.code == 403,
+        watcher::Error::NoResourceVersion => false,
+    }
+}
+
+/// Reads the known objects of one kind in a namespace, one round at a time; `learn` takes what the watch would have told.
+pub fn read_known<K: Recorded>(
+    context: &Arc<Context>,
+    namespace: &str,
+    busy: &Arc<AtomicBool>,
+    learn: impl Fn(&Event<K>) + Send + 'static,
+) {
+    if busy.swap(true, Ordering::AcqRel) {
+        return;
+    }
+    let (context, namespace, busy) = (context.clone(), namespace.to_owned(), busy.clone());
+    tokio::spawn(async move {
+        if let Err(error) = round(&context, &namespace, learn).await {
+            tracing::warn!(%error, namespace, kind = %K::kind(&()), "known objects cannot be read either");
+        }
+        busy.store(false, Ordering::Release);
+    });
+}
+
+async fn round<K: Recorded>(
+    context: &Arc<Context>,
+    namespace: &str,
+    learn: impl Fn(&Event<K>),
+) -> Result<(), kube::Error> {
+    let api: Api<K> = Api::namespaced(context.records.kube.clone(), namespace);
+    let known: Vec<Arc<K>> =
+        K::kept(&context.objects).all().filter(|o| o.namespace().as_deref() == Some(namespace)).collect();
+    for object in known {
+        let late = || kube::Error::Service("the API server did not answer in time".into());
+        let read = tokio::time::timeout(DEADLINE, api.get_opt(&object.name_any())).await;
+        match read.unwrap_or_else(|_| Err(late()))?.filter(|found| found.uid() == object.uid()) {
+            // One that stays: it is not the namespace that goes.
+            Some(found) if found.meta().deletion_timestamp.is_none() => return Ok(()),
+            Some(found) if found.resource_version() == object.resource_version() => {}
+            Some(found) => learn(&Event::Apply(found)),
+            None => learn(&Event::Delete(object.as_ref().clone())),
+        }
+        context.wakes.wake(&K::key(Name::of(object.as_ref())));
+    }
+    Ok(())
+}
