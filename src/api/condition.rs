@@ -100,6 +100,14 @@ vocabulary! {
         /// Declare them again, or confirm with the command in the message, which sets the annotation
         /// `cfshare.dev/confirm-removals: <generation>` on the Share.
         RemovalBlocked,
+        /// More shares of the account would be deleted within 10 minutes than `--max-deletions` allows (chart value
+        /// `maxDeletions`), so this one stays, and its accounts go on receiving it. To delete it, set the annotation
+        /// `cfshare.dev/confirm-deletion: <time>`; to keep it, set `deletionPolicy: Retain` and apply the manifest again
+        /// with `adoptionPolicy: SameName`.
+        DeletionBlocked,
+        /// The object is deleted while `deletionProtection` is true, so the share stays at Cloudflare, and its accounts go
+        /// on receiving it. To delete it, set `deletionProtection: false`; to keep it, set `deletionPolicy: Retain`.
+        DeletionProtected,
         /// Cloudflare does not remove the last resource of a share: add another one first, or delete the Share.
         LastResource,
         /// Two or more shares at Cloudflare could be meant, so none is touched: set `shareID` to one of those in the
@@ -108,9 +116,11 @@ vocabulary! {
         /// Two successful writes of one value read back different, so it is written no more: use the value that Cloudflare
         /// shows, or find who changes it back. Goes on when either side changes.
         NotConverging,
-        /// Many shares of the account vanished at once, or a share cannot be seen with a credential that has never shown
-        /// it, which usually means that the token was exchanged: nothing is written, made anew or let go. Put the right
-        /// token back; or, if the shares are meant to be gone, set the annotation `cfshare.dev/close-breaker: <time>`.
+        /// Many shares of the account were deleted or disappeared at once, or a share cannot be seen with a credential that
+        /// has never shown it, which usually means that the token was replaced by one of another account: nothing is
+        /// written, created again or released. Put the right token back; or set the annotation
+        /// `cfshare.dev/close-breaker: <time>` to have the shares created again; or delete the Share objects to give the
+        /// shares up.
         BreakerOpen,
         /// ShareRecipients or ShareResources of this Share lack the labels of `--watch-label-selector`, so the operator does
         /// not see them. Their recipients and resources stay at Cloudflare as they are; put the labels back, or see

@@ -29,6 +29,11 @@ fn tidy(crd: CustomResourceDefinition) -> CustomResourceDefinition {
     let root = &mut crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
     tidy_schema(root.as_object_mut().expect("a CRD has a schema"));
     root["properties"]["status"]["default"] = json!({ "observedGeneration": super::status::UNOBSERVED });
+    // With a CRD go all its objects: tools that delete what a repository no longer has leave it alone.
+    crd["metadata"]["annotations"] = json!({
+        "argocd.argoproj.io/sync-options": "Prune=false,Delete=false",
+        "kustomize.toolkit.fluxcd.io/prune": "disabled",
+    });
     serde_json::from_value(crd).expect("a tidied CRD is still a CRD")
 }
 

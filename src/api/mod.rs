@@ -33,6 +33,8 @@ pub const FLUX_REQUESTED_AT: &str = "reconcile.fluxcd.io/requestedAt";
 pub const REQUESTED_AT: &str = "cfshare.dev/requestedAt";
 /// Confirms the removals of one generation that `maxRemovals` holds back.
 pub const CONFIRM_REMOVALS: &str = "cfshare.dev/confirm-removals";
+/// Confirms that the shares of objects which were deleted until this time (RFC 3339) are deleted at Cloudflare.
+pub const CONFIRM_DELETION: &str = "cfshare.dev/confirm-deletion";
 /// Closes an account's breaker that opened before this time (RFC 3339).
 pub const CLOSE_BREAKER: &str = "cfshare.dev/close-breaker";
 

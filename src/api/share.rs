@@ -138,8 +138,9 @@ pub struct ShareSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<DeletionPolicy>,
 
-    /// `true`: the API server refuses to delete this object until the field is false or absent (default). A
-    /// ValidatingAdmissionPolicy that the Helm chart installs does it; without that policy the field does nothing.
+    /// `true`: the API server refuses to delete this object until the field is false or absent (default), by a
+    /// ValidatingAdmissionPolicy that the Helm chart installs. If the object is deleted all the same, for example
+    /// with its CRD, its share stays at Cloudflare and the reason says `DeletionProtected`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deletion_protection: Option<bool>,
 

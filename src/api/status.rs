@@ -100,6 +100,15 @@ pub struct ShareStatus {
     /// The last confirmation of removals that was seen. It counts although its annotation may be gone again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirmed_removals: Option<ConfirmedRemovals>,
+
+    /// Since when the share is not deleted, though this object is, because `--max-deletions` holds it back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deletion_held_since: Option<Time>,
+
+    /// Other Shares of this account whose shares were deleted within 10 minutes before the last entry, for
+    /// `--max-deletions`. It stands here because those objects are gone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recent_deletions: Vec<RecentDeletion>,
 }
 
 impl AsRef<CommonStatus> for ShareStatus {
@@ -327,6 +336,16 @@ pub struct ConfirmedRemovals {
     /// confirmation.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub open: bool,
+}
+
+/// A share that was deleted because its object was.
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct RecentDeletion {
+    /// UID of the deleted object.
+    pub uid: String,
+    /// When the deletion was permitted.
+    pub at: Time,
 }
 
 fn is_zero(n: &i32) -> bool {

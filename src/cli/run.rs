@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::cluster;
 use super::remote::Endpoint;
+use crate::core::deletions::MaxDeletions;
 use crate::core::pace::Rate;
 use crate::operator::{self, Lead, Settings};
 use crate::serve::metrics::Metrics;
@@ -50,6 +51,10 @@ pub struct Run {
     /// Namespaces whose shares may target a whole organization; `*` for all
     #[arg(long, env = "CFSHARE_ORGANIZATION_SHARES", value_delimiter = ',', value_name = "NAMESPACE")]
     organization_shares: Vec<String>,
+    /// Shares of one account that may be deleted within 10 minutes because their objects are; more wait for a
+    /// confirmation. A number counts exactly; a percentage is of the account's managed shares, and never below 5
+    #[arg(long, env = "CFSHARE_MAX_DELETIONS", default_value = "10%", value_name = "NUMBER|PERCENT")]
+    max_deletions: MaxDeletions,
     /// Namespace to watch; may be repeated; all if left out
     #[arg(long, env = "CFSHARE_NAMESPACE", value_delimiter = ',', value_name = "NAMESPACE")]
     namespace: Vec<String>,
@@ -107,6 +112,7 @@ impl Run {
                 settle_time: self.settle_time,
                 read_only: self.read_only,
                 organization_shares: self.organization_shares.clone(),
+                max_deletions: self.max_deletions,
                 call_timeout: self.call_timeout,
                 calls_per_second: self.api_rate,
             },

@@ -5,6 +5,7 @@
 
 pub mod child;
 pub mod create;
+pub mod deletions;
 pub mod gone;
 pub mod guard;
 pub mod id;

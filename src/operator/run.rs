@@ -141,6 +141,7 @@ async fn work(
         metrics: options.metrics.clone(),
         stopping: AtomicBool::new(false),
         accounts: Default::default(),
+        deletions: Default::default(),
         turns: Default::default(),
         gates: Default::default(),
     });

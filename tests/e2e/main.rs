@@ -8,6 +8,7 @@ mod cli;
 mod client;
 mod create;
 mod credentials;
+mod deletions;
 mod docs;
 mod drift;
 mod expect;
@@ -107,6 +108,7 @@ fn main() -> ExitCode {
     trials.extend(staged(&lazy, install::TESTS));
     trials.extend(staged(&lazy, guards::TESTS));
     trials.extend(staged(&lazy, removals::TESTS));
+    trials.extend(staged(&lazy, deletions::TESTS));
     trials.extend(staged(&lazy, rows::TESTS));
     trials.extend(staged(&lazy, tokens::TESTS));
     trials.extend(staged(&lazy, leader::TESTS));

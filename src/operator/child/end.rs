@@ -5,6 +5,7 @@ use super::work::Work;
 use crate::api::Reason;
 use crate::operator::kinds::Child;
 use crate::operator::kinds::ChildTelling;
+use crate::operator::pass::breaker;
 use crate::operator::pass::verdict;
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::remote::access::Stop;
@@ -18,8 +19,8 @@ impl<C: Child> Work<C> {
         let patience = self.pass.context.settings.patience();
         let now = self.pass.now();
         let leaving = self.seen().is_some_and(|seen| seen.is_leaving());
-        if let (true, false, Some(message)) = (self.pass.is_doomed(), leaving, self.access.account.breaker()) {
-            return Ok(Some(Verdict::blind(Reason::BreakerOpen, message).common().again(waits::BREAKER)));
+        if let (true, false, Some(cause)) = (self.pass.is_doomed(), leaving, self.access.account.breaker()) {
+            return Ok(Some(breaker::open(&cause, &self.pass.object.share())));
         }
         if self.pass.is_doomed() && !leaving && self.is_hidden() {
             let secret = Name::new(

@@ -8,6 +8,7 @@ use crate::api::Reason;
 use crate::cloudflare::{ShareStatus, clean};
 use crate::core::row::{Seen as RowSeen, Step};
 use crate::operator::kinds::{Child, ChildTelling};
+use crate::operator::pass::breaker;
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::remote::seen::Seen;
 use crate::operator::rows::inventory;
@@ -17,7 +18,7 @@ impl<C: Child> Work<C> {
     /// What is told where something would be changed, and nothing may be.
     pub(super) fn held(&mut self, seen: &Seen, step: Step) -> Verdict {
         let verdict = match self.access.account.breaker() {
-            Some(message) => Verdict::blind(Reason::BreakerOpen, message).common(),
+            Some(cause) => breaker::open(&cause, &self.pass.object.share()),
             None if self.parent.observes() => {
                 Verdict::stalled(Reason::Differs, format!("observed: {} differs; nothing is changed", self.name()))
             }

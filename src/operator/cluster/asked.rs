@@ -8,11 +8,11 @@ use std::sync::{Mutex, PoisonError};
 
 use kube::{Resource, ResourceExt};
 
-use crate::api::{CLOSE_BREAKER, CONFIRM_REMOVALS, FLUX_REQUESTED_AT, REQUESTED_AT};
+use crate::api::{CLOSE_BREAKER, CONFIRM_DELETION, CONFIRM_REMOVALS, FLUX_REQUESTED_AT, REQUESTED_AT};
 use crate::operator::key::ObjectKey;
 
 /// The annotations by which a person asks for something.
-const QUESTIONS: [&str; 4] = [CONFIRM_REMOVALS, REQUESTED_AT, FLUX_REQUESTED_AT, CLOSE_BREAKER];
+const QUESTIONS: [&str; 5] = [CONFIRM_REMOVALS, CONFIRM_DELETION, REQUESTED_AT, FLUX_REQUESTED_AT, CLOSE_BREAKER];
 
 type Values = BTreeMap<&'static str, String>;
 

@@ -38,12 +38,25 @@ pub fn vouched<K: Recorded>(pass: &mut Pass<K>) -> Option<At> {
     recorded.as_ref().and_then(at)
 }
 
+/// What an object says while the breaker of its account is open; `share`: the Share that it belongs to.
+pub fn open(cause: &str, share: &Name) -> Verdict {
+    let Name { namespace, name } = share;
+    let message = format!(
+        "{cause}. If the API token was replaced by one of another account, put the right one back. To have the shares \
+         created again: `kubectl annotate --overwrite shares.cfshare.dev {name} -n {namespace} \
+         {CLOSE_BREAKER}=$(date -u +%FT%TZ)`. To give a share up, delete its object: `kubectl delete --wait=false \
+         shares.cfshare.dev {name} -n {namespace}`; it goes once no other share of the account is missing, or with the \
+         first command"
+    );
+    Verdict::blind(Reason::BreakerOpen, message).common().again(waits::BREAKER)
+}
+
 /// What to tell where a credential does not show a share that another one showed.
 pub fn hidden<K: kube::Resource<DynamicType = ()>>(object: &K, what: &str, secret: &Name) -> Verdict {
     let message = format!(
         "{what} cannot be seen with the credential in Secret {}, which has never shown it: most likely it is one of \
-         another account. Nothing is made anew or let go. Put the right credential there; or, if there is no such share \
-         any more: kubectl annotate --overwrite {} {} -n {} {CLOSE_BREAKER}=$(date -u +%FT%TZ)",
+         another account. Nothing is created again or released. Put the right credential there; or, if there is no such \
+         share any more: `kubectl annotate --overwrite {} {} -n {} {CLOSE_BREAKER}=$(date -u +%FT%TZ)`",
         secret.name,
         crate::api::kubectl_name::<K>(),
         object.name_any(),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::notes::Notebook;
 use crate::cloudflare::{Client, Fingerprint};
+use crate::core::deletions::MaxDeletions;
 use crate::core::id::AccountId;
 use crate::core::pace::Class;
 use crate::core::time::At;
@@ -41,6 +42,8 @@ pub struct Settings {
     pub read_only: bool,
     /// Namespaces in which shares may target an organization.
     pub organization_shares: Vec<String>,
+    /// How many shares of an account are deleted within 10 minutes without a person's confirmation.
+    pub max_deletions: MaxDeletions,
     pub calls_per_second: f64,
     /// Longest that one call to Cloudflare takes.
     pub call_timeout: Duration,
@@ -80,6 +83,8 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     pub stopping: AtomicBool,
     pub accounts: Mutex<HashMap<(Fingerprint, AccountId), Arc<Account>>>,
+    /// Deletions of shares that this process recorded; held while one is decided on.
+    pub deletions: tokio::sync::Mutex<crate::operator::share::Recorded>,
     /// When the next object may tell what many have to tell at once.
     pub turns: Mutex<At>,
     /// One at a time works on a remote share: its object and its children.

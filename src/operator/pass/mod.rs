@@ -173,23 +173,24 @@ impl<K: Recorded> Pass<K> {
         } else if let Some(wait) = self.await_turn() {
             return Ok(Some(wait));
         }
-        if before != after || was_stalled != verdict::is_stalled(&self.common().conditions) {
-            let note = match (verdict.ready, verdict.course) {
+        let note = if before == after && was_stalled == verdict::is_stalled(&self.common().conditions) {
+            None
+        } else {
+            match (verdict.ready, verdict.course) {
                 (Readiness::True, _) => Some(Note::normal(verdict.reason)),
-                // One Event for all of them.
-                (_, Course::Stalled)
-                    if verdict.common && self.account.as_ref().is_some_and(|account| account.is_told()) =>
-                {
-                    None
-                }
                 (_, Course::Stalled) => Some(Note::warning(verdict.reason)),
                 (Readiness::False | Readiness::Unknown, Course::Reconciling | Course::Resting) => None,
-            };
-            if let Some(note) = note {
-                self.event(note, verdict.message.clone());
             }
-        }
+        };
         self.save().await?;
+        // After the write: a conflict begins the pass again, and would tell it twice. Where all objects of a credential
+        // say the same, one Event does for all of them.
+        let told = verdict.common && matches!(verdict.course, Course::Stalled);
+        if let Some(note) = note
+            && !(told && self.account.as_ref().is_some_and(|account| account.is_told()))
+        {
+            self.event(note, verdict.message.clone());
+        }
         self.notes(|notes| (notes.failures, notes.failing_since) = (0, None));
         Ok(verdict.again)
     }

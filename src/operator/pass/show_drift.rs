@@ -1,4 +1,4 @@
-//! How drift is shown in status, Event and metric before it is corrected.
+//! How drift is shown in status, Event and metric before it is put right.
 
 use super::verdict::{self, Verdict};
 use super::{Pass, drift};
@@ -16,21 +16,23 @@ impl<K: Recorded> Pass<K> {
         if found.is_empty() {
             return Ok(());
         }
-        for entry in &found {
-            self.context.metrics.drift();
-            self.event(Note::warning_of("Drifted"), format!("{}; it is put right", drift::describe(entry)));
-        }
         let now = clock::time(self.now());
         let generation = self.generation();
         let common = self.common_mut();
         common.drift.retain(|old| found.iter().all(|new| new.path != old.path));
-        common.drift.extend(found);
+        common.drift.extend(found.iter().cloned());
         let differences = match common.drift.len() {
             1 => "a difference at Cloudflare is put right".to_owned(),
             n => format!("{n} differences at Cloudflare are put right"),
         };
         let verdict = Verdict::working(Reason::Progressing, differences);
         verdict::conclude(&mut common.conditions, &verdict, drift::message(&common.drift), generation, &now);
-        self.save().await
+        self.save().await?;
+        // After the write: a conflict begins the pass again, and would tell it twice.
+        for entry in &found {
+            self.context.metrics.drift();
+            self.event(Note::warning_of("Drifted"), format!("{}; it is corrected", drift::describe(entry)));
+        }
+        Ok(())
     }
 }

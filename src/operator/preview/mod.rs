@@ -191,7 +191,9 @@ impl<'a> Look<'a> {
         let share = self.share;
         let (owner, situation) = match (&self.status.share_id, &self.status.intent) {
             (Some(id), _) => {
-                let presence = ShareId::parse(id).map_or(creation::Presence::Gone, |id| self.sight().presence(&id));
+                let doomed = share.metadata.deletion_timestamp.is_some();
+                let presence = |id| self.sight().presence(&id, doomed);
+                let presence = ShareId::parse(id).map_or(creation::Presence::Gone, presence);
                 (objects.owns(share, id), Situation::Bound { adopted: self.status.adopted, share: presence })
             }
             (None, Some(_)) => (true, Situation::Announced { candidates: Candidates::Unread, settled: false }),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::account::Account;
 use super::budget::{Caller, Permit, Turn};
 use super::pages::{FULL_PAGE, Pages, read_pages};
+use super::seen::Seen;
 use crate::cloudflare::{
     Client, Credential, Direction, Error, ErrorClass, Include, Kind as ShareKind, Object, Order, Page, Reply, Share,
     ShareQuery, ShareStatus,
@@ -118,8 +119,10 @@ impl Access {
         let include = Include { resources: true, recipient_counts: true };
         match self.call(self.client.share(&self.credential, &self.account.id, id, include)).await {
             Ok(share) => {
-                self.account.not_lost(id.as_str());
                 self.account.picture().read(share, began, self.grace);
+                if self.account.picture().seen(id).is_some_and(Seen::is_live) {
+                    self.account.not_lost(id.as_str());
+                }
                 Ok(())
             }
             Err(error) if error.class() == ErrorClass::Gone => {

@@ -271,11 +271,9 @@ impl Account {
         // A process that just began finds it as the one before left it.
         breaker.opened = Some(told.unwrap_or(now));
         breaker.message = format!(
-            "{vanished} of {bound} shares of account {} vanished within 10 minutes; most likely the credential was \
-             exchanged. Nothing is written for this account until they are back. If they are meant to be gone: \
-             kubectl annotate --overwrite shares.cfshare.dev <any of them> {}=$(date -u +%FT%TZ)",
+            "{vanished} of {bound} shares of account {} were deleted or disappeared within 10 minutes, so cfshare changes \
+             nothing in this account",
             self.id,
-            crate::api::CLOSE_BREAKER,
         );
         true
     }

@@ -24,6 +24,8 @@ pub struct Seen {
     counted_at: At,
     pub first_read_at: At,
     pub read_at: At,
+    /// When it was first read as being deleted, or deleted.
+    left_at: Option<At>,
     pub recipients: Option<Recipients>,
     pub excluded: Option<(At, Vec<ExcludedRecipient>)>,
     /// Answers of our own writes, which a slower read must not undo.
@@ -63,8 +65,10 @@ impl Seen {
     pub fn new(mut share: Share, began: At) -> Seen {
         let resources = share.resources.take();
         let counts = share.counts.take();
+        let left_at = is_leaving(&share).then_some(began);
         Seen {
             share,
+            left_at,
             resources,
             counts,
             counted_at: began,
@@ -87,7 +91,12 @@ impl Seen {
     }
 
     pub fn is_leaving(&self) -> bool {
-        matches!(self.share.status, ShareStatus::Deleting | ShareStatus::Deleted)
+        is_leaving(&self.share)
+    }
+
+    /// When it was first read as being deleted, or deleted; `None`: it is live.
+    pub fn left_at(&self) -> Option<At> {
+        self.left_at.filter(|_| self.is_leaving())
     }
 
     /// Whether our own write of that row was answered so shortly before that a read may not show it yet.
@@ -109,6 +118,7 @@ impl Seen {
         if !undoes && !is_older(share.modified, self.share.modified, ours) {
             self.share = share;
         }
+        self.left_at = self.is_leaving().then(|| self.left_at.unwrap_or(began));
         self.answered.retain(|_, at| began.since(*at) < grace);
         self.read_at = self.read_at.max(began);
         let same = (&before.0, &before.1, before.2) == (&self.share.name, &self.share.status, self.counts);
@@ -135,6 +145,7 @@ impl Seen {
             self.read_at = now;
         }
         self.share = share;
+        self.left_at = self.is_leaving().then(|| self.left_at.unwrap_or(now));
     }
 
     /// Returns whether any row is different now.
@@ -372,4 +383,8 @@ fn is_older(row: Option<Timestamp>, known: Option<Timestamp>, ours: bool) -> boo
 /// Whether two lists have the same rows, in whatever order.
 fn same_rows(a: &[ShareResource], b: &[ShareResource]) -> bool {
     a == b || a.len() == b.len() && a.iter().all(|row| b.contains(row))
+}
+
+fn is_leaving(share: &Share) -> bool {
+    matches!(share.status, ShareStatus::Deleting | ShareStatus::Deleted)
 }

@@ -8,6 +8,7 @@ use super::access;
 use super::account::Account;
 use super::budget::{Caller, Turn};
 use super::pages::{FULL_PAGE, read_pages};
+use super::seen::Seen;
 use crate::cloudflare::{Error, Share, ShareQuery, ShareStatus};
 use crate::core::id::ShareId;
 use crate::core::pace::{self, Class};
@@ -208,7 +209,9 @@ async fn count_losses(context: &Context, account: &Account, live: &HashSet<Share
             continue;
         }
         bound += 1;
-        let there = ShareId::parse(id).is_ok_and(|id| live.contains(&id) || account.picture().seen(&id).is_some());
+        // One that Cloudflare is deleting is lost as well: this object did not ask for that.
+        let is_live = |id: &ShareId| account.picture().seen(id).is_some_and(Seen::is_live);
+        let there = ShareId::parse(id).is_ok_and(|id| live.contains(&id) || is_live(&id));
         if !there {
             missing.insert(id.clone());
             told = told.into_iter().chain(breaker_told(&status.common.conditions)).min();

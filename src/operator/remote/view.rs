@@ -150,6 +150,25 @@ impl Picture {
         }
     }
 
+    /// Whether a share that nobody here asked to delete is gone for good: the breaker had a complete list to count its
+    /// loss by, which was begun after the share was first found missing or being deleted.
+    pub fn is_lost(&self, id: &ShareId, patience: Duration) -> bool {
+        match (self.shares.get(id), self.missing.get(id)) {
+            (Some(seen), _) => seen.share.status == ShareStatus::Deleted && self.uncounted(id).is_none(),
+            (None, Some(missing)) => Missing { expected: false, ..*missing }.is_gone(patience, self.swept, None),
+            (None, None) => false,
+        }
+    }
+
+    /// Since when a share is missing or being deleted, if no complete list was begun since.
+    pub fn uncounted(&self, id: &ShareId) -> Option<At> {
+        let since = match (self.shares.get(id), self.missing.get(id)) {
+            (Some(seen), _) => seen.left_at(),
+            (None, missing) => missing.map(|missing| missing.first),
+        };
+        since.filter(|since| self.swept.is_none_or(|swept| swept < *since))
+    }
+
     pub fn is_missing(&self, id: &ShareId) -> bool {
         self.missing.contains_key(id)
     }

@@ -3,15 +3,20 @@
 use super::Work;
 use crate::api::Reason;
 use crate::cloudflare::ErrorClass;
+use crate::core::id::ShareId;
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::remote::access::Stop;
 use crate::operator::remote::apply::{Apply, Change};
+use crate::operator::remote::view::Picture;
 
 impl Work {
     pub(super) async fn delete(&mut self) -> Result<Option<Verdict>, Stop> {
         let Some(id) = self.share_id() else { return Ok(None) };
         let now = self.pass.now();
         if let Some(verdict) = self.pass.refusal("delete", Reason::Rejected) {
+            return Ok(Some(verdict));
+        }
+        if let Some(verdict) = self.withheld_deletion().await? {
             return Ok(Some(verdict));
         }
         let apply = Apply { context: &self.pass.context, access: &self.access };
@@ -45,6 +50,7 @@ impl Work {
     pub(super) async fn await_leaving(&mut self) -> Result<Option<Verdict>, Stop> {
         let Some(id) = self.share_id() else { return Ok(None) };
         let now = self.pass.now();
+        self.have_loss_counted(&id);
         if let Some(since) = self.pass.due().filter(|due| *due <= now) {
             if self.access.account.picture().leaving.as_ref().is_none_or(|(at, _)| *at < since) {
                 self.access.read_leaving().await?;
@@ -59,7 +65,7 @@ impl Work {
                 if picture.seen(&id).is_none_or(|seen| !seen.is_leaving()) {
                     return Ok(None);
                 }
-                if picture.is_gone(&id, self.pass.context.settings.patience()) {
+                if self.is_gone(&picture, &id) {
                     return Ok(None);
                 }
             }
@@ -71,11 +77,26 @@ impl Work {
         Ok(Some(Verdict::working(reason, message).again(wait)))
     }
 
+    fn is_gone(&self, picture: &Picture, id: &ShareId) -> bool {
+        let patience = self.pass.context.settings.patience();
+        if self.pass.is_doomed() { picture.is_gone(id, patience) } else { picture.is_lost(id, patience) }
+    }
+
+    /// Somebody else deletes the share, or it disappeared: nothing is created in its place before a complete list has
+    /// shown how many more there are.
+    fn have_loss_counted(&self, id: &ShareId) {
+        let since = self.access.account.picture().uncounted(id);
+        if let Some(since) = since.filter(|_| !self.pass.is_doomed()) {
+            self.access.account.demand_sweep(self.pass.key.clone(), since);
+        }
+    }
+
     /// The share was not there: look again after a while before that is believed.
     pub(super) async fn confirm(&mut self) -> Result<Option<Verdict>, Stop> {
         let Some(id) = self.share_id() else { return Ok(None) };
         let patience = self.pass.context.settings.patience();
-        let expected = self.access.account.picture().was_expected_to_go(&id);
+        self.have_loss_counted(&id);
+        let expected = self.pass.is_doomed() && self.access.account.picture().was_expected_to_go(&id);
         if expected && !self.access.account.picture().is_gone(&id, patience) {
             self.access.read_leaving().await?;
             if self.access.account.picture().is_gone(&id, patience) {
@@ -87,7 +108,8 @@ impl Work {
             self.access.read_share(&id).await?;
             let (missing, gone, first) = {
                 let picture = self.access.account.picture();
-                (picture.is_missing(&id), picture.is_gone(&id, patience), picture.missing_since(&id))
+                let live = picture.seen(&id).is_some_and(|seen| !seen.is_leaving());
+                (!live, self.is_gone(&picture, &id), picture.missing_since(&id))
             };
             if !missing || gone {
                 return Ok(None);

@@ -2,6 +2,7 @@
 
 mod act;
 mod create;
+mod deletions;
 mod ending;
 pub mod losses;
 mod others;
@@ -38,6 +39,7 @@ use crate::operator::remote::access::{Access, Stop};
 use crate::operator::waits;
 
 pub use crate::operator::pass::breaker::{hidden, vouched};
+pub use deletions::Recorded;
 pub use refusal::refused;
 pub use want::{Wanted, want};
 
@@ -65,7 +67,7 @@ pub async fn pass(context: Arc<Context>, object: Arc<Share>) -> Result<Option<Du
         Ok(wanted) => wanted,
         Err(problem) if pass.is_doomed() && !has_record(&pass.status) => {
             tracing::debug!(problem, "released");
-            pass.guard(false).await?;
+            drop_finalizer(&mut pass).await?;
             return Ok(None);
         }
         Err(problem) => return pass.finish(Verdict::stalled(Reason::Invalid, problem)).await,
@@ -157,12 +159,19 @@ pub fn retains(share: &Share) -> bool {
 }
 
 async fn release(mut pass: Pass<Share>, why: &str) -> Result<Option<Duration>, Stop> {
+    drop_finalizer(&mut pass).await?;
+    // After the write: a conflict begins the pass again, and would tell it twice.
     if let Some(id) = &pass.status.share_id {
         let message = format!("share {id} stays at Cloudflare: {why}");
         pass.event(Note::normal_of("Retained"), message);
     }
-    pass.guard(false).await?;
     Ok(None)
+}
+
+/// Takes the finalizer off: what the object keeps for others is handed over first.
+async fn drop_finalizer(pass: &mut Pass<Share>) -> Result<(), Stop> {
+    deletions::hand_over(pass).await?;
+    pass.guard(false).await
 }
 
 fn tell_policies(pass: &mut Pass<Share>, wanted: &Wanted, retain: bool) {
@@ -208,13 +217,13 @@ impl Work {
                 Step::Delete => self.delete().await,
                 Step::Release => {
                     if self.mode == Mode::Observe || self.pass.is_doomed() {
-                        self.pass.guard(false).await?;
+                        drop_finalizer(&mut self.pass).await?;
                     }
                     return Ok(None);
                 }
                 Step::Tend => {
                     if self.mode == Mode::Observe && !self.pass.is_doomed() {
-                        self.pass.guard(false).await?;
+                        drop_finalizer(&mut self.pass).await?;
                     }
                     self.tend().await.map(Some)
                 }

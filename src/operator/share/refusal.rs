@@ -8,7 +8,7 @@ use crate::core::create::{Mode, Refusal, Wait};
 use crate::core::id::ShareId;
 use crate::operator::cluster::objects;
 use crate::operator::cluster::objects::Objects;
-use crate::operator::pass::breaker::hidden;
+use crate::operator::pass::breaker::{self, hidden};
 use crate::operator::pass::verdict::Verdict;
 
 impl Work {
@@ -78,7 +78,7 @@ impl Work {
 
     pub(super) fn frozen(&self, what: &str) -> Verdict {
         match self.access.account.breaker() {
-            Some(message) => Verdict::blind(Reason::BreakerOpen, message).common(),
+            Some(cause) => breaker::open(&cause, &self.pass.key.name),
             None if self.pass.context.settings.read_only => {
                 Verdict::stalled(Reason::Observed, format!("the operator runs with --read-only: {what}"))
             }

@@ -22,12 +22,18 @@ pub(in crate::operator) struct Sight<'a> {
 }
 
 impl Sight<'_> {
-    pub fn presence(&self, id: &ShareId) -> Presence {
+    /// `doomed`: this object is being deleted, so that its share is expected to go.
+    pub fn presence(&self, id: &ShareId, doomed: bool) -> Presence {
+        let is_gone = || match doomed {
+            true => self.picture.is_gone(id, self.patience),
+            false => self.picture.is_lost(id, self.patience),
+        };
         match self.picture.seen(id).map(|seen| &seen.share.status) {
             Some(ShareStatus::Active | ShareStatus::Other(_)) => Presence::Live,
             Some(ShareStatus::Deleting) => Presence::Leaving,
-            Some(ShareStatus::Deleted) => Presence::Gone,
-            None if self.picture.is_gone(id, self.patience) => Presence::Gone,
+            Some(ShareStatus::Deleted) if is_gone() => Presence::Gone,
+            Some(ShareStatus::Deleted) => Presence::Missing,
+            None if is_gone() => Presence::Gone,
             None if self.picture.is_missing(id) => Presence::Missing,
             None => Presence::Unread,
         }

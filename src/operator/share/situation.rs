@@ -76,7 +76,7 @@ impl Work {
     }
 
     fn presence(&self, id: &ShareId) -> Presence {
-        let presence = self.sight(&self.access.account.picture()).presence(id);
+        let presence = self.sight(&self.access.account.picture()).presence(id, self.pass.is_doomed());
         match presence {
             Presence::Missing | Presence::Gone if self.is_hidden(id) => Presence::Hidden,
             other => other,

@@ -48,6 +48,7 @@ pub fn defaults() {
     whole(&site, &account, &id, 3);
 
     protected(&site);
+    definitions_protected(&site);
     restricted_to_itself(&site);
 
     // All of it goes, as docs/install.md says.
@@ -106,6 +107,28 @@ fn protected(site: &Site) {
     let patch = r#"{"spec":{"deletionProtection":false}}"#;
     site.kubectl(&["-n", TEAM, "patch", "share", "waf", "--type=merge", "-p", patch]);
     delete(&["--dry-run=server"]).expect("free");
+}
+
+/// The API server refuses to delete a definition, with which all objects and shares would go, until a person allows it.
+fn definitions_protected(site: &Site) {
+    for kind in ["shares", "sharerecipients", "shareresources"] {
+        let name = format!("{kind}.cfshare.dev");
+        let delete = || site.try_kubectl(&["delete", "crd", &name, "--dry-run=server"], None);
+        site.wait("the policy is in force", || delete().is_err());
+        let refused = delete().expect_err("protected");
+        assert!(refused.contains(&format!("kubectl annotate crd {name} cfshare.dev/allow-deletion=true")), "{refused}");
+        let definition = site.kubectl(&["get", "crd", &name, "-o", "jsonpath={.metadata.annotations}"]);
+        assert!(definition.contains("Prune=false,Delete=false") && definition.contains("disabled"), "{definition}");
+        site.kubectl(&["annotate", "crd", &name, "cfshare.dev/allow-deletion=true"]);
+        delete().expect("allowed");
+        site.kubectl(&["annotate", "crd", &name, "cfshare.dev/allow-deletion-"]);
+    }
+    // Others' definitions are none of its business.
+    let other = "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: shares.example.com}\n\
+                 spec:\n  group: example.com\n  scope: Namespaced\n  names: {plural: shares, kind: Share}\n  versions:\n  \
+                 - name: v1\n    served: true\n    storage: true\n    schema: {openAPIV3Schema: {type: object}}\n";
+    site.apply("default", other);
+    site.kubectl(&["delete", "crd", "shares.example.com"]);
 }
 
 /// As the operator: everything but its own finalizer is refused.

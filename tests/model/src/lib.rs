@@ -4,6 +4,7 @@
 
 #[path = "../../../src/core/mod.rs"]
 pub mod core;
+pub mod deletions;
 pub mod design;
 pub mod explore;
 pub mod guarded;

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use cfshare_model::deletions;
 use cfshare_model::design::Design;
 use cfshare_model::explore::{Outcome, explore};
 use cfshare_model::guarded::{self, Guard};
@@ -117,6 +118,7 @@ fn main() -> ExitCode {
     }
     if args.scenario.is_none() && args.design.is_none() {
         wrong += guards();
+        wrong += guard_of_deletions();
     }
     if wrong > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
@@ -140,6 +142,23 @@ fn guards() -> usize {
                 println!("{}: NOT CAUGHT in {} states", guard.describe(), outcome.states);
                 wrong += 1;
             }
+        }
+    }
+    wrong
+}
+
+/// The scenario of the guard for deleted Shares, and its crippled designs. Returns how many came out wrong.
+fn guard_of_deletions() -> usize {
+    let mut wrong = 0;
+    for design in [&[deletions::Design::Sound][..], &deletions::Design::CRIPPLED].concat() {
+        let outcome = deletions::explore(design);
+        let (what, states) = (design.describe(), outcome.states);
+        let sound = design == deletions::Design::Sound;
+        wrong += usize::from(sound == outcome.violation.is_some());
+        match outcome.violation {
+            Some((law, actions)) => println!("{what}: {law}, broken in {states} states by {actions:?}"),
+            None if sound => println!("{what}: passes, {states} states"),
+            None => println!("{what}: NOT CAUGHT in {states} states"),
         }
     }
     wrong

@@ -1,5 +1,6 @@
 //! Small worlds, explored whole: the operator as it is passes in each, and each crippled design is found wrong.
 
+use cfshare_model::deletions;
 use cfshare_model::design::Design;
 use cfshare_model::explore::explore;
 use cfshare_model::guarded::{self, Guard};
@@ -94,5 +95,15 @@ fn each_crippled_guard_removes_too_much() {
         assert!(sound.way.is_none(), "the guard as it is, where one {}:\n{}", guard.describe(), sound.tell());
         let way = guarded::explore(bounds).way;
         assert!(way.is_some_and(|way| way.len() < 30), "a guard that {} was not caught", guard.describe());
+    }
+}
+
+#[test]
+fn the_guard_for_deletions_keeps_its_limit_through_crashes() {
+    let sound = deletions::explore(deletions::Design::Sound);
+    assert_eq!(sound.violation, None);
+    assert!(sound.states > 1000);
+    for design in deletions::Design::CRIPPLED {
+        assert!(deletions::explore(design).violation.is_some(), "{} was not caught", design.describe());
     }
 }

@@ -1,0 +1,151 @@
+//! When the share of a deleted object may be deleted at Cloudflare, and when a person has to confirm that first.
+
+use std::time::Duration;
+
+use super::time::At;
+
+/// Deletions within this time count together.
+pub const DELETION_WINDOW: Duration = Duration::from_secs(600);
+/// Where the limit is a percentage, so few deletions never wait for a person.
+pub const FREE_DELETIONS: usize = 5;
+/// A confirmation may name a time so far ahead, so that none is valid for ever.
+pub const MAX_AHEAD: Duration = Duration::from_secs(24 * 3600);
+/// Kubernetes keeps times in whole seconds.
+const SECOND: Duration = Duration::from_secs(1);
+
+/// How many shares of one account may be deleted within the window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MaxDeletions {
+    /// Exactly so many.
+    Count(usize),
+    /// Of the account's managed shares, and never fewer than `FREE_DELETIONS`.
+    Percent(usize),
+}
+
+impl Default for MaxDeletions {
+    fn default() -> Self {
+        MaxDeletions::Percent(10)
+    }
+}
+
+impl std::str::FromStr for MaxDeletions {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let problem = || format!("{text:?} is neither a number, such as 20, nor a percentage from 0% to 100%");
+        match text.strip_suffix('%') {
+            Some(percent) => percent.parse().ok().filter(|p| *p <= 100).map(MaxDeletions::Percent),
+            None => text.parse().ok().map(MaxDeletions::Count),
+        }
+        .ok_or_else(problem)
+    }
+}
+
+impl MaxDeletions {
+    pub fn of(self, managed: usize) -> usize {
+        match self {
+            MaxDeletions::Count(count) => count,
+            MaxDeletions::Percent(percent) => (managed * percent / 100).max(FREE_DELETIONS),
+        }
+    }
+}
+
+/// What is known when a share is about to be deleted because its object is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Facts {
+    /// `deletionProtection` is true.
+    pub protected: bool,
+    /// A person confirmed this deletion.
+    pub confirmed: bool,
+    /// This deletion is on record already: it counts once, however often it is sent.
+    pub recorded: bool,
+    /// It was held back before. Only a person ends that: time does not.
+    pub held: bool,
+    /// Other deletions on record within the window.
+    pub recent: usize,
+    /// Managed shares of the account: the bound ones, those being deleted, and those on record that are gone.
+    pub managed: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Decision {
+    /// The deletion may be sent.
+    Send,
+    /// It may be sent once it is on record where a restart finds it.
+    RecordAndSend,
+    /// A person has to confirm it: so many are allowed.
+    Hold { allowed: usize },
+    /// It is never sent while the object is protected.
+    Protected,
+}
+
+pub fn decide(facts: &Facts, limit: MaxDeletions) -> Decision {
+    let allowed = limit.of(facts.managed);
+    if facts.protected {
+        Decision::Protected
+    } else if facts.confirmed || facts.recorded {
+        Decision::Send
+    } else if facts.held || facts.recent >= allowed {
+        Decision::Hold { allowed }
+    } else {
+        Decision::RecordAndSend
+    }
+}
+
+/// Whether a confirmation that names the time `until` covers a deletion that was requested at `deleted`.
+pub fn is_confirmed(until: At, deleted: At, now: At) -> bool {
+    deleted.0 <= until.plus(SECOND).0 && until.since(now) <= MAX_AHEAD
+}
+
+/// Whether a deletion on record still counts.
+pub fn counts(recorded: At, now: At) -> bool {
+    now.since(recorded) < DELETION_WINDOW
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_counts_exactly_and_a_percentage_is_never_below_five() {
+        let of = |text: &str, managed| text.parse::<MaxDeletions>().map(|limit| limit.of(managed));
+        assert_eq!(of("10%", 300), Ok(30));
+        assert_eq!(of("10%", 20), Ok(5));
+        assert_eq!(of("0%", 20), Ok(5));
+        assert_eq!(of("0", 20), Ok(0));
+        assert_eq!(of("2", 2000), Ok(2));
+        assert!(of("101%", 1).is_err() && of("", 1).is_err() && of("-1", 1).is_err() && of("ten", 1).is_err());
+    }
+
+    #[test]
+    fn every_combination_of_facts_keeps_the_limit() {
+        let limit = MaxDeletions::Count(2);
+        for bits in 0..16_u8 {
+            for recent in 0..4 {
+                let bit = |n: u8| bits & (1 << n) != 0;
+                let (protected, confirmed, recorded, held) = (bit(0), bit(1), bit(2), bit(3));
+                let decision = decide(&Facts { protected, confirmed, recorded, held, recent, managed: 9 }, limit);
+                let sends = matches!(decision, Decision::Send | Decision::RecordAndSend);
+                assert!(!protected || decision == Decision::Protected);
+                assert!(!sends || confirmed || recorded || (recent < 2 && !held), "{decision:?}");
+                assert_eq!(decision == Decision::RecordAndSend, sends && !confirmed && !recorded);
+            }
+        }
+    }
+
+    #[test]
+    fn a_confirmation_covers_what_was_deleted_until_then() {
+        let (deleted, now) = (At(1_000_000), At(1_060_000));
+        assert!(is_confirmed(At(1_000_000), deleted, now));
+        assert!(is_confirmed(At(1_050_000), deleted, now));
+        assert!(!is_confirmed(At(990_000), deleted, now), "it speaks of earlier ones");
+        assert!(is_confirmed(now.plus(MAX_AHEAD), deleted, now));
+        assert!(!is_confirmed(now.plus(MAX_AHEAD + SECOND), deleted, now), "for ever");
+    }
+
+    #[test]
+    fn a_deletion_counts_for_ten_minutes() {
+        assert!(counts(At(0), At(599_999)));
+        assert!(!counts(At(0), At(600_000)));
+    }
+}

@@ -1,0 +1,185 @@
+//! How many shares of an account are deleted at once before a person has to confirm, and where that is on record.
+//!
+//! Deleted objects vanish, so the deletions of the last minutes are on record in the status of another Share of the
+//! account: one that stays, or else one that is held back. A Share that carries the record hands it over before its
+//! finalizer goes. Where no other Share is left, there is nothing to protect, and nothing to record.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use kube::ResourceExt;
+
+use super::{Work, retains};
+use crate::api::status::RecentDeletion;
+use crate::api::{CONFIRM_DELETION, FINALIZER, Reason, Share};
+use crate::core::deletions::{self, Decision, Facts};
+use crate::core::time::At;
+use crate::operator::cluster::objects::{Objects, observes};
+use crate::operator::pass::Pass;
+use crate::operator::pass::context::Context;
+use crate::operator::pass::verdict::Verdict;
+use crate::operator::remote::access::Stop;
+use crate::operator::{clock, waits};
+
+/// When deletions were recorded, by UID of the object.
+type Record = BTreeMap<String, At>;
+
+/// What this process recorded, by account: the watch may bring its own writes late.
+#[derive(Default)]
+pub struct Recorded(HashMap<String, Record>);
+
+/// The Shares of one account, and the deletions that still count.
+struct Account {
+    shares: Vec<Arc<Share>>,
+    recent: Record,
+}
+
+impl Account {
+    fn of(objects: &Objects, id: &str, recorded: &mut Recorded, now: At) -> Account {
+        let shares: Vec<Arc<Share>> =
+            objects.of_account(id).iter().filter_map(|name| objects.shares.find(name)).collect();
+        let own = recorded.0.entry(id.to_owned()).or_default();
+        for share in shares.iter().filter(|share| is_bound(share)) {
+            let told = share.status.iter().flat_map(|status| &status.recent_deletions);
+            own.extend(told.map(|deletion| (deletion.uid.clone(), clock::from_time(&deletion.at))));
+        }
+        own.retain(|_, at| deletions::counts(*at, now));
+        Account { shares, recent: own.clone() }
+    }
+
+    /// How many shares the limit is a part of.
+    fn managed(&self) -> usize {
+        let managed = self.shares.iter().filter(|share| is_bound(share) && !observes(share) && !retains(share));
+        let uids: Vec<String> = managed.filter_map(|share| share.uid()).collect();
+        uids.len() + self.recent.keys().filter(|uid| !uids.contains(uid)).count()
+    }
+
+    /// Which Share keeps the record when the one with this UID is gone.
+    fn keeper(&self, leaving: &str) -> Option<&Arc<Share>> {
+        let fits = |share: &&Arc<Share>| {
+            is_bound(share)
+                && share.uid().as_deref() != Some(leaving)
+                && share.finalizers().iter().any(|finalizer| finalizer == FINALIZER)
+        };
+        self.shares.iter().filter(fits).min_by_key(|share| {
+            let doomed = share.metadata.deletion_timestamp.is_some();
+            let recorded = share.uid().is_some_and(|uid| self.recent.contains_key(&uid));
+            (doomed, recorded, share.creation_timestamp().map(|time| time.0), share.namespace(), share.name_any())
+        })
+    }
+
+    /// Writes the record down where it outlives the Share with this UID.
+    async fn save(&self, context: &Context, leaving: &str) -> Result<(), Stop> {
+        let Some(keeper) = self.keeper(leaving) else { return Ok(()) };
+        let mut status = keeper.status.clone().unwrap_or_default();
+        let known = status.recent_deletions.iter().map(|deletion| deletion.uid.as_str());
+        let known: Vec<&str> = known.collect();
+        if self.recent.keys().all(|uid| known.contains(&uid.as_str())) {
+            return Ok(());
+        }
+        let entry = |(uid, at): (&String, &At)| RecentDeletion { uid: uid.clone(), at: clock::time(*at) };
+        status.recent_deletions = self.recent.iter().map(entry).collect();
+        context.records.status(&context.objects, keeper, &status).await?;
+        Ok(())
+    }
+}
+
+fn is_bound(share: &Share) -> bool {
+    let status = share.status.as_ref().filter(|status| status.bound_uid == share.uid());
+    status.is_some_and(|status| status.share_id.is_some())
+}
+
+/// Hands the record over before the object that carries it goes.
+pub(super) async fn hand_over(pass: &Pass<Share>) -> Result<(), Stop> {
+    if pass.status.recent_deletions.is_empty() {
+        return Ok(());
+    }
+    let mut recorded = pass.context.deletions.lock().await;
+    let owner = &pass.object.spec.account_id;
+    let account = Account::of(&pass.context.objects, owner, &mut recorded, pass.now());
+    account.save(&pass.context, &pass.object.uid().unwrap_or_default()).await
+}
+
+/// Whether a person confirmed that this object's share is to be deleted.
+fn is_confirmed(pass: &Pass<Share>, now: At) -> bool {
+    let until = pass.asked(CONFIRM_DELETION);
+    let until = until.and_then(|time| time.parse::<k8s_openapi::jiff::Timestamp>().ok());
+    let deleted = pass.object.metadata.deletion_timestamp.as_ref().map(clock::from_time);
+    until.zip(deleted).is_some_and(|(until, deleted)| deletions::is_confirmed(At(until.as_millisecond()), deleted, now))
+}
+
+impl Work {
+    /// Why the share is not deleted though its object is; `None`: the deletion may be sent, and is on record.
+    pub(super) async fn withheld_deletion(&mut self) -> Result<Option<Verdict>, Stop> {
+        let context = self.pass.context.clone();
+        // One decision at a time, or several would each find room for one more.
+        let mut recorded = context.deletions.lock().await;
+        let now = self.pass.now();
+        let owner = self.wanted.owner.as_str();
+        let uid = self.pass.object.uid().unwrap_or_default();
+        let mut account = Account::of(&context.objects, owner, &mut recorded, now);
+        let facts = Facts {
+            protected: self.pass.object.spec.deletion_protection == Some(true),
+            confirmed: is_confirmed(&self.pass, now),
+            recorded: account.recent.contains_key(&uid),
+            held: self.pass.status.deletion_held_since.is_some(),
+            recent: account.recent.keys().filter(|other| **other != uid).count(),
+            managed: account.managed(),
+        };
+        match deletions::decide(&facts, context.settings.max_deletions) {
+            Decision::Send => Ok(None),
+            Decision::RecordAndSend => {
+                account.recent.insert(uid.clone(), now);
+                account.save(&context, &uid).await?;
+                recorded.0.entry(owner.to_owned()).or_default().insert(uid, now);
+                Ok(None)
+            }
+            Decision::Hold { allowed } => {
+                self.pass.status.deletion_held_since.get_or_insert(clock::time(now));
+                Ok(Some(self.held(facts, allowed)))
+            }
+            Decision::Protected => Ok(Some(self.protected())),
+        }
+    }
+
+    fn held(&self, facts: Facts, allowed: usize) -> Verdict {
+        let (name, namespace) = self.address();
+        let annotation = format!("{CONFIRM_DELETION}=$(date -u +%FT%TZ)");
+        let message = format!(
+            "share {} is not deleted, and its accounts go on receiving it: --max-deletions allows {allowed} of the {} \
+             shares of account {} to be deleted within 10 minutes without a confirmation. To delete it: `kubectl \
+             annotate --overwrite shares.cfshare.dev {name} -n {namespace} {annotation}`; to delete all that wait in \
+             this namespace: `kubectl annotate --overwrite shares.cfshare.dev --all -n {namespace} {annotation}`. {}",
+            self.pass.status.share_id.as_deref().unwrap_or_default(),
+            facts.managed,
+            self.wanted.owner,
+            self.how_to_keep(),
+        );
+        Verdict::stalled(Reason::DeletionBlocked, message).again(waits::PERSON)
+    }
+
+    fn protected(&self) -> Verdict {
+        let (name, namespace) = self.address();
+        let message = format!(
+            "share {} is not deleted, and its accounts go on receiving it, because spec.deletionProtection is true. To \
+             delete it: `kubectl patch shares.cfshare.dev {name} -n {namespace} --type merge -p \
+             '{{\"spec\":{{\"deletionProtection\":false}}}}'`. {}",
+            self.pass.status.share_id.as_deref().unwrap_or_default(),
+            self.how_to_keep(),
+        );
+        Verdict::stalled(Reason::DeletionProtected, message).again(waits::PERSON)
+    }
+
+    fn how_to_keep(&self) -> String {
+        let (name, namespace) = self.address();
+        format!(
+            "To keep it: `kubectl patch shares.cfshare.dev {name} -n {namespace} --type merge -p \
+             '{{\"spec\":{{\"deletionPolicy\":\"Retain\"}}}}'`, then apply the manifest again with adoptionPolicy: \
+             SameName; no account loses the share meanwhile"
+        )
+    }
+
+    fn address(&self) -> (String, String) {
+        (self.pass.object.name_any(), self.pass.object.namespace().unwrap_or_default())
+    }
+}

@@ -1,0 +1,282 @@
+//! Whether many shares are not deleted by accident: a lost folder, a deleted CRD, a hand at Cloudflare's dashboard.
+
+use cfshare_simulator::{Edit, ShareState, random_id};
+use serde_json::Value;
+
+use crate::Test;
+use crate::expect::{creates, sweeps, tally};
+use crate::own;
+use crate::scene::{Scene, World, condition, is_ready, message};
+
+pub const TESTS: &[Test] = &[
+    ("deletions: of fifty deleted Shares five go, and the others wait until a person confirms", fifty_confirmed),
+    ("deletions: Shares that wait to be deleted are kept and adopted again without a changing call", kept),
+    ("deletions: restarts do not let another batch go, until the last Share", restarted),
+    ("deletions: a number of deletions counts exactly", number),
+    ("deletions: a namespace whose deletion is confirmed beforehand goes", namespace),
+    ("deletions: a confirmation for an earlier or a too distant time does not count", untimely),
+    ("deletions: a protected Share is not deleted at Cloudflare, whatever deleted its object", protected),
+    ("deletions: six shares of six that others delete, seen deleting, wait for a person", seen_deleting),
+    ("deletions: shares that others delete one after the other count together", one_by_one),
+    ("deletions: shares lost for good are given up with the commands of the message", given_up),
+];
+
+fn several(scene: &Scene<'_>, count: usize, more: &str) -> Vec<ShareState> {
+    let manifest = |n: usize| scene.share(&format!("waf-{n}"), &[&random_id()], &[&random_id()], more);
+    scene.apply(&(0..count).map(manifest).collect::<Vec<_>>().join("---\n"));
+    for n in 0..count {
+        scene.wait_ready("share", &format!("waf-{n}"));
+    }
+    scene.live()
+}
+
+fn objects(scene: &Scene<'_>) -> Vec<Value> {
+    let list = scene.kubectl(&["get", "shares.cfshare.dev", "-o", "json"]);
+    let list: Value = serde_json::from_str(&list).expect("kubectl prints JSON");
+    list["items"].as_array().cloned().unwrap_or_default()
+}
+
+fn reason(object: &Value) -> &str {
+    condition(object, "Ready").and_then(|ready| ready["reason"].as_str()).unwrap_or_default()
+}
+
+fn deletes(scene: &Scene<'_>) -> usize {
+    tally(&scene.journal()).get("DELETE /accounts/*/shares/*").copied().unwrap_or(0)
+}
+
+fn delete(scene: &Scene<'_>, names: &[&str]) {
+    scene.kubectl(&[&["delete", "shares.cfshare.dev", "--wait=false"], names].concat());
+}
+
+/// So many objects are left, and all of them say so.
+fn wait_blocked(scene: &Scene<'_>, count: usize) -> Vec<Value> {
+    scene.wait(&format!("{count} Shares that wait"), || {
+        let objects = objects(scene);
+        objects.len() == count && objects.iter().all(|object| reason(object) == "DeletionBlocked")
+    });
+    objects(scene)
+}
+
+/// Runs the command of a message that contains these words, as a shell would.
+fn paste(scene: &Scene<'_>, text: &str, words: &str) {
+    let commands = text.split('`').filter(|part| part.starts_with("kubectl ")).collect::<Vec<_>>();
+    let command = commands.iter().find(|part| part.contains(words));
+    let command = command.unwrap_or_else(|| panic!("no command with {words} in: {text}"));
+    run(scene, command);
+}
+
+/// Runs a command as a person would who pastes it into a shell.
+fn run(scene: &Scene<'_>, command: &str) {
+    let kubectl = scene.world.cluster.kubectl(&[]);
+    let words = std::iter::once(kubectl.get_program()).chain(kubectl.get_args());
+    let words: Vec<String> = words.map(|word| format!("'{}'", word.to_string_lossy())).collect();
+    let script = format!("kubectl() {{ {} \"$@\"; }}\n{command}", words.join(" "));
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", &script]);
+    for (name, value) in kubectl.get_envs() {
+        shell.env(name, value.unwrap_or_default());
+    }
+    let output = shell.output().expect("a shell");
+    assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Asks for a look now, without waiting for its end.
+fn ask(scene: &Scene<'_>, name: &str) {
+    scene.annotate("share", name, &format!("cfshare.dev/requestedAt={}", random_id()));
+}
+
+fn fifty_confirmed(world: &World) {
+    let scene = world.scene();
+    several(&scene, 50, "");
+    delete(&scene, &["--all"]);
+    let waiting = wait_blocked(&scene, 45);
+    assert!(condition(&waiting[0], "Stalled").is_some(), "{:#}", waiting[0]);
+    sweeps(&scene, 2);
+    assert_eq!((deletes(&scene), scene.live().len()), (5, 45));
+    // One alone, then all that wait in the namespace.
+    let text = message(&waiting[0]);
+    let name = waiting[0]["metadata"]["name"].as_str().expect("a name");
+    paste(&scene, &text, &format!("shares.cfshare.dev {name} "));
+    scene.wait_gone("share", name);
+    sweeps(&scene, 1);
+    assert_eq!(deletes(&scene), 6);
+    paste(&scene, &text, "--all");
+    scene.wait("all to go", || objects(&scene).is_empty());
+    scene.wait_nothing();
+    assert_eq!(deletes(&scene), 50);
+}
+
+fn kept(world: &World) {
+    let scene = world.scene();
+    let shares = several(&scene, 8, "");
+    let manifests: Vec<Value> = objects(&scene);
+    delete(&scene, &["--all"]);
+    let waiting = wait_blocked(&scene, 3);
+    let before = scene.changes().len();
+    for object in &waiting {
+        paste(&scene, &message(object), "Retain");
+    }
+    scene.wait("all to go", || objects(&scene).is_empty());
+    for manifest in &manifests {
+        let name = manifest["metadata"]["name"].as_str().expect("a name");
+        if waiting.iter().all(|object| object["metadata"]["name"] != name) {
+            continue;
+        }
+        let mut spec = manifest["spec"].clone();
+        spec["adoptionPolicy"] = "SameName".into();
+        let again = serde_json::json!({
+            "apiVersion": "cfshare.dev/v1alpha1", "kind": "Share", "metadata": {"name": name}, "spec": spec,
+        });
+        scene.apply(&again.to_string());
+        scene.wait_ready("share", name);
+    }
+    sweeps(&scene, 2);
+    assert_eq!(scene.changes().len(), before, "{:#?}", scene.changes());
+    let live = scene.live();
+    assert_eq!(live.len(), 3);
+    assert!(live.iter().all(|share| shares.iter().any(|old| old.id == share.id)));
+}
+
+fn restarted(world: &World) {
+    let scene = world.own_scene();
+    let mut operator = own::start(&scene, &[]);
+    several(&scene, 8, "");
+    delete(&scene, &["waf-0", "waf-1", "waf-2"]);
+    scene.wait("three to go", || objects(&scene).len() == 5);
+    own::crash(operator);
+    // Those that hold the record, whichever they are, are deleted as well, a few each time.
+    delete(&scene, &["waf-3", "waf-4", "waf-5"]);
+    operator = own::start(&scene, &[]);
+    scene.wait("one that waits", || objects(&scene).iter().any(|object| reason(object) == "DeletionBlocked"));
+    scene.wait("two more to go", || objects(&scene).len() == 3);
+    own::crash(operator);
+    delete(&scene, &["waf-6", "waf-7"]);
+    let _operator = own::start(&scene, &[]);
+    wait_blocked(&scene, 3);
+    sweeps(&scene, 2);
+    assert_eq!((deletes(&scene), scene.live().len()), (5, 3));
+}
+
+fn number(world: &World) {
+    for (limit, count) in [("0", 0), ("2", 2), ("100%", 7)] {
+        let scene = world.own_scene();
+        let _operator = own::start(&scene, &[("--max-deletions", limit)]);
+        several(&scene, 7, "");
+        delete(&scene, &["--all"]);
+        wait_blocked(&scene, 7 - count);
+        sweeps(&scene, 2);
+        assert_eq!((deletes(&scene), scene.live().len()), (count, 7 - count));
+    }
+}
+
+fn namespace(world: &World) {
+    let scene = world.scene();
+    several(&scene, 20, "");
+    let command = "kubectl annotate --overwrite shares.cfshare.dev --all -n NAMESPACE \
+                   cfshare.dev/confirm-deletion=$(date -u -d '+1 hour' +%FT%TZ)";
+    run(&scene, &command.replace("NAMESPACE", &scene.namespace));
+    assert_eq!(deletes(&scene), 0);
+    world.cluster.run(&["delete", "namespace", &scene.namespace, "--timeout=60s"], None).expect("it goes");
+    scene.wait_nothing();
+    assert_eq!(deletes(&scene), 20);
+}
+
+fn untimely(world: &World) {
+    let scene = world.scene();
+    several(&scene, 7, "");
+    scene.kubectl(&["annotate", "shares.cfshare.dev", "--all", "cfshare.dev/confirm-deletion=2020-01-01T00:00:00Z"]);
+    delete(&scene, &["--all"]);
+    let waiting = wait_blocked(&scene, 2);
+    let name = waiting[0]["metadata"]["name"].as_str().expect("a name");
+    for wrong in ["2099-01-01T00:00:00Z", "yes", ""] {
+        scene.annotate("share", name, &format!("cfshare.dev/confirm-deletion={wrong}"));
+        sweeps(&scene, 1);
+        assert_eq!((deletes(&scene), scene.live().len()), (5, 2));
+    }
+}
+
+fn protected(world: &World) {
+    let scene = world.scene();
+    several(&scene, 1, "deletionProtection: true");
+    // As the deletion of the CRD would, past the policy where there is one.
+    delete(&scene, &["--all"]);
+    let share = scene.wait_reason("share", "waf-0", "DeletionProtected");
+    assert!(condition(&share, "Stalled").is_some(), "{share:#}");
+    scene.annotate("share", "waf-0", "cfshare.dev/confirm-deletion=2099-01-01T00:00:00Z");
+    sweeps(&scene, 2);
+    assert_eq!((deletes(&scene), scene.live().len()), (0, 1));
+    paste(&scene, &message(&share), "deletionProtection");
+    scene.wait_gone("share", "waf-0");
+    scene.wait_nothing();
+    several(&scene, 1, "deletionProtection: true");
+    delete(&scene, &["--all"]);
+    let share = scene.wait_reason("share", "waf-0", "DeletionProtected");
+    paste(&scene, &message(&share), "Retain");
+    scene.wait_gone("share", "waf-0");
+    assert_eq!((deletes(&scene), scene.live().len()), (1, 1));
+}
+
+fn open(object: &Value) -> bool {
+    reason(object) == "BreakerOpen"
+}
+
+fn wait_open(scene: &Scene<'_>, count: usize) -> Vec<Value> {
+    scene.wait(&format!("{count} Shares that say that the breaker is open"), || objects(scene).iter().all(open));
+    let objects = objects(scene);
+    assert_eq!(objects.len(), count);
+    for object in &objects {
+        let (name, namespace) = (&object["metadata"]["name"], &object["metadata"]["namespace"]);
+        let own = format!("shares.cfshare.dev {} -n {}", name.as_str().unwrap(), namespace.as_str().unwrap());
+        assert!(message(object).contains(&own) && !message(object).contains('<'), "{object:#}");
+    }
+    objects
+}
+
+fn seen_deleting(world: &World) {
+    let scene = world.scene();
+    let shares = several(&scene, 6, "");
+    // It takes so long that every read in between says `deleting`.
+    world.simulator.delays(Some(&scene.account), |delays| delays.delete_share_ms = Some(8_000));
+    world.simulator.edit(Edit::DeleteAll { account: scene.account.clone() }).expect("an edit");
+    for share in &shares {
+        ask(&scene, &share.name);
+    }
+    let objects = wait_open(&scene, 6);
+    sweeps(&scene, 2);
+    assert_eq!(creates(&scene), 6, "{:#?}", scene.changes());
+    paste(&scene, &message(&objects[0]), "close-breaker");
+    scene.wait("all again", || scene.live().len() == 6);
+    for n in 0..6 {
+        scene.wait_for("share", &format!("waf-{n}"), "became Ready again", is_ready);
+    }
+    assert_eq!((scene.live().len(), creates(&scene)), (6, 12));
+}
+
+fn one_by_one(world: &World) {
+    let scene = world.scene();
+    let shares = several(&scene, 6, "");
+    // One is found by its own pass, between two sweeps; the others a moment later.
+    world.simulator.edit(Edit::DeleteShare { share: shares[0].id.clone() }).expect("an edit");
+    ask(&scene, &shares[0].name);
+    for share in &shares[1..] {
+        world.simulator.edit(Edit::DeleteShare { share: share.id.clone() }).expect("an edit");
+        ask(&scene, &share.name);
+    }
+    wait_open(&scene, 6);
+    sweeps(&scene, 3);
+    assert!(creates(&scene) <= 8, "{:#?}", scene.changes());
+}
+
+fn given_up(world: &World) {
+    let scene = world.scene();
+    several(&scene, 4, "");
+    world.simulator.edit(Edit::VanishAll { account: scene.account.clone() }).expect("an edit");
+    let objects = wait_open(&scene, 4);
+    for object in &objects {
+        paste(&scene, &message(object), "kubectl delete");
+    }
+    for n in 0..4 {
+        scene.wait_gone("share", &format!("waf-{n}"));
+    }
+    assert_eq!((creates(&scene), deletes(&scene)), (4, 0));
+}
