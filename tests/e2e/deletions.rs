@@ -1,6 +1,7 @@
 //! Whether many shares are not deleted by accident: a lost folder, a deleted CRD, a hand at Cloudflare's dashboard.
 
 use cfshare_simulator::{Edit, ShareState, random_id};
+use cfshare_testbed::Process;
 use serde_json::Value;
 
 use crate::Test;
@@ -164,7 +165,9 @@ fn number(world: &World) {
         several(&scene, 7, "");
         delete(&scene, &["--all"]);
         wait_blocked(&scene, 7 - count);
-        sweeps(&scene, 2);
+        if count < 7 {
+            sweeps(&scene, 2);
+        }
         assert_eq!((deletes(&scene), scene.live().len()), (count, 7 - count));
     }
 }
@@ -195,25 +198,34 @@ fn untimely(world: &World) {
     }
 }
 
-fn protected(world: &World) {
-    let scene = world.scene();
-    several(&scene, 1, "deletionProtection: true");
-    // As the deletion of the CRD would, past the policy where there is one.
-    delete(&scene, &["--all"]);
+/// A Share that is being deleted though it is protected: the policy that refuses that may be missing, or not asked where
+/// its CRD goes.
+fn deleted_and_protected(scene: &Scene<'_>) -> (Process, Value) {
+    let operator = own::start(scene, &[]);
+    several(scene, 1, "");
+    own::crash(operator);
+    delete(scene, &["--all"]);
+    scene.kubectl(&["patch", "share", "waf-0", "--type=merge", "-p", r#"{"spec":{"deletionProtection":true}}"#]);
+    scene.annotate("share", "waf-0", "cfshare.dev/confirm-deletion=2099-01-01T00:00:00Z");
+    let operator = own::start(scene, &[]);
     let share = scene.wait_reason("share", "waf-0", "DeletionProtected");
     assert!(condition(&share, "Stalled").is_some(), "{share:#}");
-    scene.annotate("share", "waf-0", "cfshare.dev/confirm-deletion=2099-01-01T00:00:00Z");
-    sweeps(&scene, 2);
-    assert_eq!((deletes(&scene), scene.live().len()), (0, 1));
+    sweeps(scene, 2);
+    assert_eq!((deletes(scene), scene.live().len()), (0, 1));
+    (operator, share)
+}
+
+fn protected(world: &World) {
+    let scene = world.own_scene();
+    let (_operator, share) = deleted_and_protected(&scene);
     paste(&scene, &message(&share), "deletionProtection");
     scene.wait_gone("share", "waf-0");
     scene.wait_nothing();
-    several(&scene, 1, "deletionProtection: true");
-    delete(&scene, &["--all"]);
-    let share = scene.wait_reason("share", "waf-0", "DeletionProtected");
+    let scene = world.own_scene();
+    let (_operator, share) = deleted_and_protected(&scene);
     paste(&scene, &message(&share), "Retain");
     scene.wait_gone("share", "waf-0");
-    assert_eq!((deletes(&scene), scene.live().len()), (1, 1));
+    assert_eq!((deletes(&scene), scene.live().len()), (0, 1));
 }
 
 fn open(object: &Value) -> bool {

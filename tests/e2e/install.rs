@@ -1,6 +1,7 @@
 //! What the chart installs: is it valid, restricted, sufficient, and does it come and go without harm?
 
 mod collision;
+mod definitions;
 mod golden;
 mod kustomize;
 mod life;
@@ -42,6 +43,7 @@ pub const TESTS: &[Test] = &[
 const ALONE: &[(&str, fn())] = &[
     ("install: with defaults, upgraded, uninstalled, installed again, removed", life::defaults),
     ("install: with every value turned on", life::every_value),
+    ("install: a deleted CRD is refused, and without the policy spares protected Shares", definitions::deleted),
     ("install: the manifests work in another namespace under another name", kustomize::elsewhere),
     ("install: every command names the kind with its group", collision::named),
     ("install: every command reaches our kind where another operator has one of the same plural", collision::reach),

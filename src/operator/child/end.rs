@@ -11,7 +11,7 @@ use crate::operator::pass::verdict::Verdict;
 use crate::operator::remote::access::Stop;
 use crate::operator::remote::account::CLOCK;
 use crate::operator::remote::seen::Seen;
-use crate::operator::{share, waits};
+use crate::operator::share;
 
 impl<C: Child> Work<C> {
     /// What a child does whose share is not there; `None`: it is let go.
