@@ -1,4 +1,4 @@
-//! How drift is shown in status, Event and metric before it is put right.
+//! How drift is shown in status, Event and metric before it is corrected.
 
 use super::verdict::{self, Verdict};
 use super::{Pass, drift};
@@ -31,7 +31,7 @@ impl<K: Recorded> Pass<K> {
         // After the write: a conflict begins the pass again, and would tell it twice.
         for entry in &found {
             self.context.metrics.drift();
-            self.event(Note::warning_of("Drifted"), format!("{}; it is corrected", drift::describe(entry)));
+            self.event(Note::warning_of("Drifted"), format!("{}; it is put right", drift::describe(entry)));
         }
         Ok(())
     }

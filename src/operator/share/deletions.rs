@@ -136,13 +136,13 @@ impl Work {
             }
             Decision::Hold { allowed } => {
                 self.pass.status.deletion_held_since.get_or_insert(clock::time(now));
-                Ok(Some(self.held(facts, allowed)))
+                Ok(Some(self.held_deletion(facts, allowed)))
             }
-            Decision::Protected => Ok(Some(self.protected())),
+            Decision::Protected => Ok(Some(self.protected_from_deletion())),
         }
     }
 
-    fn held(&self, facts: Facts, allowed: usize) -> Verdict {
+    fn held_deletion(&self, facts: Facts, allowed: usize) -> Verdict {
         let (name, namespace) = self.address();
         let annotation = format!("{CONFIRM_DELETION}=$(date -u +%FT%TZ)");
         let message = format!(
@@ -158,7 +158,7 @@ impl Work {
         Verdict::stalled(Reason::DeletionBlocked, message).again(waits::PERSON)
     }
 
-    fn protected(&self) -> Verdict {
+    fn protected_from_deletion(&self) -> Verdict {
         let (name, namespace) = self.address();
         let message = format!(
             "share {} is not deleted, and its accounts go on receiving it, because spec.deletionProtection is true. To \
