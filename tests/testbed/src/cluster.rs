@@ -24,6 +24,8 @@ const ATTEMPTS: usize = 3;
 pub struct Options {
     /// Where data, logs and kubeconfigs are, and stay; absent: a temporary folder.
     pub folder: Option<PathBuf>,
+    /// Further flags of kube-apiserver.
+    pub apiserver: Vec<String>,
 }
 
 /// A control plane on loopback; ended, with all its files, when dropped.
@@ -45,7 +47,8 @@ impl Cluster {
                 None => Folder::temporary(),
             };
             let folder = folder.context(|| "cannot make a folder for the cluster".to_owned())?;
-            let site = Site::new(programs.clone(), folder).context(|| "cannot prepare the cluster".to_owned())?;
+            let site = Site::new(programs.clone(), folder, options.apiserver.clone())
+                .context(|| "cannot prepare the cluster".to_owned())?;
             let cluster =
                 Self { running: Default::default(), kubeconfig: site.kubeconfig(), audit: site.audit(), site };
             match Component::ALL.into_iter().try_for_each(|component| cluster.revive(component)) {

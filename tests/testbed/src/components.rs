@@ -44,10 +44,12 @@ pub struct Site {
     apiserver: u16,
     admin: String,
     controllers: String,
+    /// Further ones of kube-apiserver.
+    flags: Vec<String>,
 }
 
 impl Site {
-    pub fn new(programs: Programs, folder: Folder) -> io::Result<Self> {
+    pub fn new(programs: Programs, folder: Folder, flags: Vec<String>) -> io::Result<Self> {
         // All bound at once, so that they differ.
         let free = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
         let [etcd, peer, apiserver] = [free()?, free()?, free()?];
@@ -69,6 +71,7 @@ impl Site {
             apiserver: apiserver.port(),
             admin,
             controllers,
+            flags,
         })
     }
 
@@ -145,6 +148,9 @@ impl Site {
         };
         let mut command = Command::new(program);
         command.args(flags.split_whitespace()).current_dir(self.folder.path());
+        if component == Component::ApiServer {
+            command.args(&self.flags);
+        }
         command
     }
 

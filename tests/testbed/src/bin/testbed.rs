@@ -49,7 +49,7 @@ fn main() -> ExitCode {
 
 fn stay(arguments: &Arguments) -> Result<(), Error> {
     let start = Instant::now();
-    let cluster = Cluster::start(&Options { folder: arguments.folder.clone() })?;
+    let cluster = Cluster::start(&Options { folder: arguments.folder.clone(), ..Options::default() })?;
     println!("# ready after {:.1} s at {}", start.elapsed().as_secs_f32(), cluster.server());
     println!("export PATH=\"{}:$PATH\"", cluster.programs().search_path().display());
     println!("export KUBECONFIG={}", cluster.kubeconfig().display());
