@@ -5,9 +5,10 @@ use std::process::ExitCode;
 
 use cfshare::cli::output::{Exit, causes};
 use cfshare::cli::{
-    crds::Crds, doctor::Doctor, explain::Explain, import::Import, matrix::Matrix, plan::Plan, run::Run, status::Status,
+    crds::Crds, doctor::Doctor, environment, explain::Explain, import::Import, matrix::Matrix, plan::Plan, run::Run,
+    status::Status,
 };
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 /// Keeps Cloudflare Resource Sharing in step with Kubernetes manifests
 ///
@@ -33,7 +34,8 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let parsed = environment::with_rules(Cli::command()).try_get_matches();
+    let cli = match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();

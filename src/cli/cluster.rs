@@ -74,12 +74,6 @@ pub async fn config(context: Option<&str>) -> anyhow::Result<Config> {
     Ok(config)
 }
 
-/// The namespace of the pod that this process runs in, if it is one with a ServiceAccount.
-pub fn pod_namespace() -> Option<String> {
-    let file = std::fs::read_to_string("/var/run/secrets/kubernetes.io/serviceaccount/namespace");
-    file.ok().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
-}
-
 /// The `proxy-url` that a kubeconfig names for the cluster of a context.
 fn proxy_of(kubeconfig: &Kubeconfig, context: Option<&str>) -> Option<String> {
     let name = context.or(kubeconfig.current_context.as_deref())?;

@@ -3,6 +3,7 @@
 mod cluster;
 pub mod crds;
 pub mod doctor;
+pub mod environment;
 pub mod explain;
 pub mod import;
 pub mod matrix;

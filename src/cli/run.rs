@@ -9,12 +9,13 @@ use clap::Args;
 use tokio::sync::watch;
 
 use super::cluster;
+use super::environment::{own_namespace, present, variable};
 use super::remote::Endpoint;
 use crate::core::deletions::MaxDeletions;
 use crate::core::pace::Rate;
 use crate::operator::{self, Lead, Settings};
 use crate::serve::metrics::Metrics;
-use crate::serve::{Readiness, admin, logs};
+use crate::serve::{Health, admin, logs};
 
 /// Run the operator. The cluster is that of KUBECONFIG, or the one it runs in
 #[derive(Args, Debug, Clone)]
@@ -64,16 +65,16 @@ pub struct Run {
     /// Work only while holding a Lease, so that several replicas can run
     #[arg(long, env = "CFSHARE_LEADER_ELECT")]
     leader_elect: bool,
-    /// Namespace of the Lease
-    #[arg(long, env = "CFSHARE_LEASE_NAMESPACE", default_value = "cfshare-system", value_name = "NAMESPACE")]
-    lease_namespace: String,
+    /// Namespace of the Lease; the pod's own if left out, and cfshare-system outside of a cluster
+    #[arg(long, env = "CFSHARE_LEASE_NAMESPACE", value_name = "NAMESPACE")]
+    lease_namespace: Option<String>,
     /// Name of the Lease
     #[arg(long, env = "CFSHARE_LEASE_NAME", default_value = "cfshare", value_name = "NAME")]
     lease_name: String,
     /// How long the Lease is held without being renewed; must exceed --call-timeout
     #[arg(long, env = "CFSHARE_LEASE_DURATION", default_value = "60s", value_parser = duration, value_name = "TIME")]
     lease_duration: Duration,
-    /// Name of this replica in the Lease
+    /// Name of this replica in the Lease, unlike that of any other; a unique one if left out
     #[arg(long, env = "CFSHARE_IDENTITY", value_name = "NAME")]
     identity: Option<String>,
     /// Address of /livez, /readyz and /metrics
@@ -92,14 +93,15 @@ impl Run {
         self.check()?;
         logs::start(self.log_format, &self.log_filter)?;
         let kube = cluster::client(cluster::config(None).await?)?;
-        let cloudflare = self.endpoint.client(&self.identity(), self.call_timeout)?;
+        let identity = self.identity()?;
+        let cloudflare = self.endpoint.client(&identity, self.call_timeout)?;
         let metrics = Arc::new(Metrics::default());
-        let readiness = Readiness::default();
+        let health = Health::default();
         let listener = tokio::net::TcpListener::bind(self.admin_listen)
             .await
             .with_context(|| format!("--admin-listen: {} cannot be listened on", self.admin_listen))?;
         tracing::info!(address = %listener.local_addr()?, "admin endpoints are served");
-        tokio::spawn(admin::serve(listener, metrics.clone(), readiness.clone()));
+        tokio::spawn(admin::serve(listener, metrics.clone(), health.clone()));
         let (down, shutdown) = watch::channel(false);
         tokio::spawn(until_told(down)?);
         let options = operator::Options {
@@ -120,22 +122,29 @@ impl Run {
             namespaces: self.namespace.iter().filter(|name| !name.is_empty()).cloned().collect(),
             selector: self.watch_label_selector.clone(),
             lead: self.leader_elect.then(|| Lead {
-                namespace: self.lease_namespace.clone(),
+                namespace: self.lease_namespace.as_deref().and_then(present).unwrap_or_else(own_namespace),
                 name: self.lease_name.clone(),
-                identity: self.identity(),
+                identity: identity.clone(),
                 duration: self.lease_duration,
             }),
             metrics,
-            readiness,
+            health,
         };
         tracing::info!(version = env!("CARGO_PKG_VERSION"), read_only = self.read_only, "cfshare starts");
         operator::run(options, shutdown).await
     }
 
-    /// Name of this replica: as told, or the pod's, or something as unique.
-    fn identity(&self) -> String {
-        let host = || std::env::var("HOSTNAME").unwrap_or_else(|_| "cfshare".into());
-        self.identity.clone().unwrap_or_else(|| format!("{}_{}", host(), std::process::id()))
+    /// Name of this replica: the given one, or one that no other process has. Containers share host names, and have
+    /// the same process id.
+    fn identity(&self) -> anyhow::Result<String> {
+        if let Some(given) = self.identity.as_deref().and_then(present) {
+            return Ok(given);
+        }
+        let mut unique = [0; 8];
+        let random = rustls::crypto::aws_lc_rs::default_provider().secure_random;
+        random.fill(&mut unique).map_err(|_| anyhow::anyhow!("no random numbers for a unique --identity: set it"))?;
+        let host = variable("HOSTNAME").unwrap_or_else(|| "cfshare".to_owned());
+        Ok(format!("{host}_{:016x}", u64::from_be_bytes(unique)))
     }
 
     fn check(&self) -> anyhow::Result<()> {

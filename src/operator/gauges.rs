@@ -11,6 +11,7 @@ use crate::cloudflare::Fingerprint;
 use crate::core::time::At;
 use crate::operator::pass::context::Context;
 use crate::operator::pass::verdict::readiness;
+use crate::serve::Health;
 use crate::serve::metrics::ReadyCounts;
 
 /// How often they are taken: more often than anybody scrapes.
@@ -24,8 +25,9 @@ fn count(counts: &mut ReadyCounts, kind: Kind, conditions: Option<&Vec<Condition
     (status != "True").then(|| reason.to_owned())
 }
 
-pub async fn keep(context: Arc<Context>) {
+pub async fn keep(context: Arc<Context>, health: Health) {
     loop {
+        health.beat("the gauges");
         context.metrics.ready(&ready_counts(&context));
         context.metrics.budgets(&context.budgets.levels());
         let (swept, breakers) = views(&context);

@@ -3,10 +3,12 @@
 mod child;
 mod clock;
 mod cluster;
+mod controller;
 mod gauges;
 mod key;
 mod kinds;
 mod pass;
+mod prepare;
 pub mod preview;
 mod remote;
 mod rows;
@@ -15,6 +17,7 @@ mod share;
 mod waits;
 
 pub use clock::Clock;
+pub use cluster::leader::Lead;
 pub use cluster::objects::{DEFAULT_SECRET, secret_of};
 pub use key::{Kind, Name, RowKey};
 pub use pass::context::Settings;
@@ -22,4 +25,4 @@ pub use remote::access::live;
 pub use remote::credentials::{Credentials, Known, NoCredential};
 pub use remote::pages::{FULL_PAGE, read_pages};
 pub use rows::standing::label;
-pub use run::{Lead, Options, run};
+pub use run::{Options, run};

@@ -8,28 +8,27 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio::net::TcpListener;
 
-use super::Readiness;
+use super::Health;
 use super::metrics::Metrics;
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
+fn answer(verdict: Result<(), String>) -> (StatusCode, String) {
+    match verdict {
+        Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
+    }
+}
+
 /// Serves until the process ends.
-pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>, readiness: Readiness) -> std::io::Result<()> {
-    let ready = move || {
-        let readiness = readiness.clone();
-        async move {
-            if readiness.is_fine() {
-                (StatusCode::OK, "ok\n")
-            } else {
-                (StatusCode::SERVICE_UNAVAILABLE, "the first lists are not complete\n")
-            }
-        }
-    };
+pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>, health: Health) -> std::io::Result<()> {
+    let (lives, works) = (health.clone(), health);
+    let alive = move || std::future::ready(answer(lives.ask(|health, now| health.alive(now))));
+    let ready = move || std::future::ready(answer(works.ask(|health, now| health.ready(now))));
     let show = move || {
         let metrics = metrics.clone();
         async move { ([(header::CONTENT_TYPE, OPENMETRICS)], metrics.render()).into_response() }
     };
-    let app =
-        Router::new().route("/livez", get(async || "ok\n")).route("/readyz", get(ready)).route("/metrics", get(show));
+    let app = Router::new().route("/livez", get(alive)).route("/readyz", get(ready)).route("/metrics", get(show));
     axum::serve(listener, app).await
 }

@@ -17,6 +17,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::api::{Kind, Name};
 use crate::cloudflare::{ErrorClass, Fingerprint, WriteOutcome};
+use crate::core::health::{Cause, Health};
 use crate::core::time::At;
 
 type Labels = Vec<(&'static str, String)>;
@@ -72,6 +73,15 @@ pub struct ReadyCounts {
     pub unready_shares: Vec<(Name, String)>,
 }
 
+fn watch_failure(cause: Cause) -> Labels {
+    let word = match cause {
+        Cause::KindMissing => "kind_missing",
+        Cause::Forbidden => "forbidden",
+        Cause::Failed => "failed",
+    };
+    vec![("cause", word.to_owned())]
+}
+
 pub struct Metrics {
     registry: Mutex<Registry>,
     passes: Family<Labels, Histogram, fn() -> Histogram>,
@@ -89,6 +99,10 @@ pub struct Metrics {
     sweep_interval: Gauge<f64, AtomicU64>,
     breakers: Gauge,
     leads: Gauge,
+    lease_failing: Gauge,
+    lists_incomplete: Family<Labels, Gauge>,
+    watches_failing: Family<Labels, Gauge>,
+    watch_failures: Family<Labels, Counter>,
 }
 
 impl Default for Metrics {
@@ -111,6 +125,10 @@ impl Default for Metrics {
             sweep_interval: Gauge::default(),
             breakers: Gauge::default(),
             leads: Gauge::default(),
+            lease_failing: Gauge::default(),
+            lists_incomplete: Family::default(),
+            watches_failing: Family::default(),
+            watch_failures: Family::default(),
         };
         let mut registry = metrics.registry();
         registry.register_with_unit(
@@ -162,13 +180,39 @@ impl Default for Metrics {
             metrics.sweep_interval.clone(),
         );
         registry.register("breakers_open", "Accounts for which nothing is written", metrics.breakers.clone());
-        registry.register("leads", "1 while this replica is the one that works", metrics.leads.clone());
+        registry.register(
+            "leads",
+            "1 while this replica leads and serves at least one namespace",
+            metrics.leads.clone(),
+        );
+        registry.register(
+            "lease_failing",
+            "1 while the Lease cannot be read or renewed",
+            metrics.lease_failing.clone(),
+        );
+        registry.register(
+            "list_incomplete",
+            "1 while the objects of a kind in a namespace are not listed, so that the namespace is not served",
+            metrics.lists_incomplete.clone(),
+        );
+        registry.register(
+            "watch_failing",
+            "1 while the objects of a kind in a namespace cannot be listed or watched",
+            metrics.watches_failing.clone(),
+        );
+        registry.register(
+            "watch_failures",
+            "Lists and watches of the API server that failed, by cause",
+            metrics.watch_failures.clone(),
+        );
         drop(registry);
         // Prometheus sees a counter grow only from a value that it has seen.
         let calls = CALLS.map(|failed| (&metrics.calls, call_outcome(failed)));
         let changes = CHANGES.map(|failed| (&metrics.changes, change_outcome(failed)));
         let sweeps = [true, false].map(|complete| (&metrics.sweeps, sweep_outcome(complete)));
-        for (counters, outcome) in calls.into_iter().chain(changes).chain(sweeps) {
+        let causes = [Cause::KindMissing, Cause::Forbidden, Cause::Failed];
+        let watches = causes.map(|cause| (&metrics.watch_failures, watch_failure(cause)));
+        for (counters, outcome) in calls.into_iter().chain(changes).chain(sweeps).chain(watches) {
             drop(counters.get_or_create(&outcome));
         }
         metrics
@@ -212,10 +256,30 @@ impl Metrics {
         self.calls.get_or_create(&call_outcome(failed)).inc();
     }
 
-    /// This replica works, and looks at each account so often.
-    pub fn works(&self, sweep_interval: Duration) {
-        self.leads.set(1);
-        self.sweep_interval.set(sweep_interval.as_secs_f64());
+    /// How often each account is looked at.
+    pub fn sweep_interval(&self, interval: Duration) {
+        self.sweep_interval.set(interval.as_secs_f64());
+    }
+
+    /// A list or a watch failed.
+    pub fn watch_failure(&self, cause: Cause) {
+        self.watch_failures.get_or_create(&watch_failure(cause)).inc();
+    }
+
+    /// Whether this replica does its work, and what keeps it from that.
+    pub fn health(&self, health: &Health<Kind>, now: At) {
+        let _registry = self.registry();
+        self.leads.set(i64::from(health.works(now)));
+        self.lease_failing.set(i64::from(health.lease_fails().unwrap_or(false)));
+        for scope in health.scopes() {
+            for watch in &scope.watches {
+                // `namespace` would be taken for the one of whoever is scraped.
+                let namespace = scope.namespace.clone().unwrap_or_else(|| "*".to_owned());
+                let labels = vec![("kind", watch.kind.to_string()), ("watched_namespace", namespace)];
+                self.lists_incomplete.get_or_create(&labels).set(i64::from(!watch.listed));
+                self.watches_failing.get_or_create(&labels).set(i64::from(watch.failing().is_some()));
+            }
+        }
     }
 
     /// Replaces what was told of the objects, as a whole for whoever asks meanwhile.

@@ -534,7 +534,7 @@ fn doctor_rights(world: &World) {
     }
     scene.apply(&format!(
         "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{name: operator}}\nrules:\n\
-         - {{apiGroups: [cfshare.dev], resources: [shares, sharerecipients, shareresources], verbs: [get, watch, patch]}}\n\
+         - {{apiGroups: [cfshare.dev], resources: [shares, sharerecipients, shareresources], verbs: [get, list, watch, patch]}}\n\
          - {{apiGroups: [cfshare.dev], resources: [shares/status, sharerecipients/status, shareresources/status], verbs: [patch]}}\n\
          - {{apiGroups: [events.k8s.io], resources: [events], verbs: [create, patch]}}\n\
          - {{apiGroups: [coordination.k8s.io], resources: [leases], verbs: [create, get, update]}}\n\
@@ -548,6 +548,16 @@ fn doctor_rights(world: &World) {
     scene.wait("the rights are granted", || {
         cfshare(&scene, &["doctor", "--service-account", &whose]).out.contains(granted)
     });
+
+    // Of the namespaces that it watches, one grants nothing, and one is not there.
+    let (other, gone) = (world.own_scene().namespace, format!("{}-gone", scene.namespace));
+    let watched = [scene.namespace.as_str(), &other, &gone].join(",");
+    let ran = cfshare(&scene, &["doctor", "--service-account", &whose, "--watched", &watched]);
+    assert_eq!(ran.code, 1, "{}", ran.out);
+    let line = ran.out.lines().find(|line| line.starts_with("fail  rights: the operator may not ")).expect("a line");
+    assert!(line.contains(&format!("list shares in {other}")), "{line}");
+    assert!(!line.contains(&format!("list shares in {},", scene.namespace)), "{line}");
+    assert!(ran.out.contains(&format!("fail  namespace {gone}: it does not exist")), "{}", ran.out);
 }
 
 fn plugin(world: &World) {

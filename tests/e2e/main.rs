@@ -16,8 +16,10 @@ mod faults;
 mod follow;
 mod gitops;
 mod guards;
+mod health;
 mod hostile;
 mod install;
+mod interceptor;
 mod leader;
 mod lifecycle;
 mod manifests;
@@ -118,6 +120,7 @@ fn main() -> ExitCode {
     trials.extend(staged(&lazy, proxies::TESTS));
     trials.extend(staged(&lazy, paging::TESTS));
     trials.extend(staged(&lazy, words::TESTS));
+    trials.extend(staged(&lazy, health::TESTS));
     let conclusion = libtest_mimic::run(&arguments, trials);
     // What measures time, or counts what polls ask for, must not share the machine with the others.
     arguments.test_threads = Some(1);

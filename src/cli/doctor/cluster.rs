@@ -12,9 +12,10 @@ use kube::api::PostParams;
 use serde_json::Value;
 
 use super::policy::check_self_restriction;
+use super::watched::Installed;
 use super::{Doctor, Findings};
 use crate::api::{Share, crd};
-use crate::cli::cluster::{Cluster, pod_namespace};
+use crate::cli::cluster::Cluster;
 use crate::cli::output::causes;
 use crate::operator::{Clock, secret_of};
 
@@ -49,13 +50,14 @@ impl Doctor {
         };
         let scope = cluster.namespace.as_ref().map_or("all namespaces".to_owned(), |name| format!("namespace {name}"));
         findings.ok(format!("Shares: {} in {scope}", shares.len()));
-        self.check_rights(cluster, &shares, findings).await;
+        let installed = self.installed(cluster, findings).await;
+        self.check_rights(cluster, &installed, &shares, findings).await;
         self.check_lease(cluster, findings).await;
         shares
     }
 
-    async fn check_rights(&self, cluster: &Cluster, shares: &[Share], findings: &mut Findings) {
-        let user = match &self.service_account {
+    async fn check_rights(&self, cluster: &Cluster, installed: &Installed, shares: &[Share], findings: &mut Findings) {
+        let user = match &installed.service_account {
             Some(account) => match account.split_once('/') {
                 Some((namespace, name)) => Some(format!("system:serviceaccount:{namespace}:{name}")),
                 None => return findings.fail("rights: --service-account is not NAMESPACE/NAME"),
@@ -67,7 +69,7 @@ impl Doctor {
                 if !name.is_some_and(|name| name.starts_with("system:serviceaccount:")) {
                     return findings.warn(
                         "rights: not checked, since this is not the operator's ServiceAccount: name it with \
-                         --service-account NAMESPACE/NAME",
+                     --service-account NAMESPACE/NAME",
                     );
                 }
                 None
@@ -78,11 +80,16 @@ impl Doctor {
             shares.iter().map(secret_of).map(|secret| (secret.namespace, secret.name)).collect();
         secrets.sort();
         secrets.dedup();
-        let objects = rights().into_iter().map(|right| (right, cluster.namespace.clone(), None));
+        let watched: Vec<Option<String>> = match installed.namespaces.as_deref() {
+            None => vec![cluster.namespace.clone()],
+            Some([]) => vec![None],
+            Some(names) => names.iter().cloned().map(Some).collect(),
+        };
         let leases = ["create", "get", "update"].map(|verb| {
             let name = Some(self.lease_name.clone()).filter(|_| verb != "create");
             ((verb, "coordination.k8s.io", "leases", ""), Some(self.lease_namespace()), name)
         });
+        let objects = watched.iter().flat_map(|place| rights().into_iter().map(|right| (right, place.clone(), None)));
         let secrets =
             secrets.into_iter().map(|(namespace, name)| (("get", "", "secrets", ""), Some(namespace), Some(name)));
         for ((verb, group, resource, subresource), namespace, name) in objects.chain(leases).chain(secrets) {
@@ -111,16 +118,10 @@ impl Doctor {
         } else {
             let missing = missing.join(", ");
             findings.fail(format!(
-                "rights: the operator may not {missing}: install the chart's RBAC, and list Secrets in secretNames"
-            ));
+            "rights: the operator may not {missing}: install the chart's RBAC in each namespace that it watches, and list Secrets in secretNames"
+        ));
         }
         check_self_restriction(cluster, user.as_deref(), shares, findings).await;
-    }
-
-    fn lease_namespace(&self) -> String {
-        let of_account = || self.service_account.as_deref()?.split_once('/').map(|(namespace, _)| namespace.to_owned());
-        let given = self.lease_namespace.clone().or_else(of_account).or_else(pod_namespace);
-        given.unwrap_or_else(|| "cfshare-system".to_owned())
     }
 
     async fn check_lease(&self, cluster: &Cluster, findings: &mut Findings) {
@@ -154,7 +155,7 @@ impl Doctor {
 fn rights() -> Vec<Right> {
     let mut rights = Vec::new();
     for kind in KINDS {
-        rights.push(("watch", "cfshare.dev", kind, ""));
+        rights.extend([("list", "cfshare.dev", kind, ""), ("watch", "cfshare.dev", kind, "")]);
         rights.extend([("patch", "cfshare.dev", kind, ""), ("patch", "cfshare.dev", kind, "status")]);
     }
     rights.push(("get", "cfshare.dev", "shares", ""));

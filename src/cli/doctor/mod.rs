@@ -3,12 +3,14 @@
 mod cloudflare;
 mod cluster;
 mod policy;
+mod watched;
 
 use std::io::{self, Write};
 
 use clap::Args;
 
 use super::cluster::Scope;
+use super::environment::{own_namespace, present};
 use super::output::{Exit, causes, count};
 use super::remote::Endpoint;
 
@@ -27,7 +29,10 @@ pub struct Doctor {
     /// the namespace; may be repeated
     #[arg(long = "account", value_name = "ID")]
     accounts: Vec<String>,
-    /// The operator's ServiceAccount, whose rights are checked; not needed where the command runs as it
+    /// Namespace that the operator watches; may be repeated; as its Deployment says if left out
+    #[arg(long, env = "CFSHARE_NAMESPACE", value_delimiter = ',', value_name = "NAMESPACE")]
+    watched: Vec<String>,
+    /// The operator's ServiceAccount, whose rights are checked; as its Deployment says if left out
     #[arg(long, value_name = "NAMESPACE/NAME")]
     service_account: Option<String>,
     /// Namespace of the operator's Lease; if left out, that of --service-account, of the pod, or cfshare-system
@@ -84,6 +89,11 @@ impl Findings {
 }
 
 impl Doctor {
+    fn lease_namespace(&self) -> String {
+        let of_account = || self.service_account.as_deref()?.split_once('/').map(|(namespace, _)| namespace.to_owned());
+        self.lease_namespace.as_deref().and_then(present).or_else(of_account).unwrap_or_else(own_namespace)
+    }
+
     pub async fn run(&self, out: &mut impl Write) -> anyhow::Result<Exit> {
         let mut findings = Findings::default();
         match self.scope.cluster().await {

@@ -365,11 +365,11 @@ impl Related for Share {
                 relations.shares.remove(name);
             }
             if let Some(traits) = traits {
-                touched.extend(relations.by_claim.get(&traits.claim).into_iter().flatten().cloned().map(Share::key));
+                // The lists of other namespaces may bring an older object after a younger one was served.
                 for id in &traits.share_ids {
-                    relations.by_share_id.entry(id.clone()).or_default().insert(name.clone());
+                    touched.extend(join(&mut relations.by_share_id, id, name).into_iter().map(Share::key));
                 }
-                relations.by_claim.entry(traits.claim.clone()).or_default().insert(name.clone());
+                touched.extend(join(&mut relations.by_claim, &traits.claim, name).into_iter().map(Share::key));
                 relations.shares.insert(name.clone(), traits);
             }
         }
@@ -397,6 +397,14 @@ fn told(share: &Share) -> u64 {
         }
     }
     hasher.finish()
+}
+
+/// Puts a name into a set; returns those that were there before, since they may not be the oldest any more.
+fn join<Q: Eq + Hash + Clone>(map: &mut HashMap<Q, HashSet<Name>>, key: &Q, name: &Name) -> Vec<Name> {
+    let names = map.entry(key.clone()).or_default();
+    let others = names.iter().cloned().collect();
+    names.insert(name.clone());
+    others
 }
 
 /// Takes a name out of a set; returns those that are left, since one of them may inherit.

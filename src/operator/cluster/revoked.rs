@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use kube::runtime::watcher;
 use kube::runtime::watcher::Event;
 use kube::{Api, ResourceExt};
 
@@ -17,18 +16,6 @@ use crate::operator::pass::context::Context;
 
 /// Longest that one read may take.
 const DEADLINE: Duration = Duration::from_secs(20);
-
-/// Whether the API server refuses the watch, rather than failing or being out of reach.
-pub fn is_forbidden(error: &watcher::Error) -> bool {
-    let forbids = |error: &kube::Error| matches!(error, kube::Error::Api(status) if status.code == 403);
-    match error {
-        watcher::Error::InitialListFailed(error)
-        | watcher::Error::WatchStartFailed(error)
-        | watcher::Error::WatchFailed(error) => forbids(error),
-        watcher::Error::WatchError(status) => status.code == 403,
-        watcher::Error::NoResourceVersion => false,
-    }
-}
 
 /// Reads the known objects of one kind in a namespace, one round at a time; `learn` takes what the watch would have told.
 pub fn read_known<K: Recorded>(

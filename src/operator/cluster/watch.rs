@@ -2,83 +2,72 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use futures::{Stream, StreamExt};
 use kube::Api;
 use kube::api::ObjectMeta;
 use kube::core::DeserializeGuard;
 use kube::core::error_boundary::InvalidObject;
+use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::{self, Event};
-use kube::runtime::{WatchStreamExt, watcher as watch};
 
-use super::kept;
 use super::record::Recorded;
-use super::revoked;
+use super::{kept, listwatch, revoked};
+use crate::core::health::{Cause, Sign};
 use crate::operator::key::Name;
 use crate::operator::pass::context::Context;
 use crate::operator::remote::sweep;
 
 /// The stream that feeds one controller. An object that does not decode is logged and stops nobody. What was read of it
-/// before stays, so that what it declares is not taken for undeclared.
+/// before stays, so that what it declares is not taken for undeclared. Every sign of life is told through `report`.
 pub fn stream<K: Recorded>(
     api: Api<DeserializeGuard<K>>,
     scope: Option<String>,
-    selector: Option<&str>,
+    selector: Option<String>,
     writer: Arc<std::sync::Mutex<Writer<K>>>,
     context: Arc<Context>,
-    listed: Arc<AtomicBool>,
-) -> impl Stream<Item = Result<K, watcher::Error>> + Send + use<K> {
-    let mut config = watch::Config::default().streaming_lists();
-    if let Some(selector) = selector {
-        config = config.labels(selector);
-    }
+    report: impl Fn(Sign) + Clone + Send + Sync + 'static,
+) -> impl Stream<Item = Result<K, watcher::Error>> + Send {
     let (decoding, mut listed_unreadable) = (context.clone(), HashSet::new());
     let namespace = scope.clone();
     let (known, busy) = ((context.clone(), scope.clone(), writer.clone()), Arc::new(AtomicBool::new(false)));
-    watch(api, config)
-        .default_backoff()
+    let told = report.clone();
+    let follow = move |sign: Sign| {
+        told(sign);
+        if let (context, Some(namespace), writer) = &known
+            && sign == Sign::Failed(Cause::Forbidden)
+        {
+            let (noting, within, writer) = (context.clone(), namespace.clone(), writer.clone());
+            revoked::read_known::<K>(context, namespace, &busy, move |event| {
+                take_note(event, Some(&within), &writer, &noting);
+            });
+        }
+    };
+    let place = scope.as_ref().map_or("all namespaces".to_owned(), |name| format!("namespace {name}"));
+    listwatch::events(api, place, selector, Box::new(follow))
         .filter_map(move |event| {
-            let event = match event {
-                Ok(event) => {
-                    let kept = K::kept(&decoding.objects);
-                    match &event {
-                        Event::Init => listed_unreadable.clear(),
-                        Event::InitDone => {
-                            kept.only_unreadable(scope.as_deref(), std::mem::take(&mut listed_unreadable));
-                        }
-                        Event::InitApply(guard) => listed_unreadable.extend(guard.0.as_ref().err().map(name_of)),
-                        Event::Apply(_) | Event::Delete(_) => {}
-                    }
-                    decoded(event, &decoding).map(Ok)
+            let kept = K::kept(&decoding.objects);
+            match &event {
+                Event::Init => listed_unreadable.clear(),
+                Event::InitDone => {
+                    kept.only_unreadable(scope.as_deref(), std::mem::take(&mut listed_unreadable));
                 }
-                Err(error) => {
-                    tracing::warn!(%error, kind = %K::kind(&()), "the watch was interrupted");
-                    if let (context, Some(namespace), writer) = &known
-                        && revoked::is_forbidden(&error)
-                    {
-                        let (noting, within, writer) = (context.clone(), namespace.clone(), writer.clone());
-                        revoked::read_known::<K>(context, namespace, &busy, move |event| {
-                            take_note(event, Some(&within), &writer, &noting);
-                        });
-                    }
-                    Some(Err(error))
-                }
-            };
-            std::future::ready(event)
+                Event::InitApply(guard) => listed_unreadable.extend(guard.0.as_ref().err().map(name_of)),
+                Event::Apply(_) | Event::Delete(_) => {}
+            }
+            std::future::ready(decoded(event, &decoding))
         })
-        .map(move |event| {
-            event.map(|mut event| {
-                if let Event::Apply(object) | Event::InitApply(object) = &mut event {
-                    kept::trim(object);
-                }
-                take_note(&event, namespace.as_deref(), &writer, &context);
-                if matches!(event, Event::InitDone) {
-                    listed.store(true, Ordering::Release);
-                }
-                event
-            })
+        .map(move |mut event| {
+            if let Event::Apply(object) | Event::InitApply(object) = &mut event {
+                kept::trim(object);
+            }
+            take_note(&event, namespace.as_deref(), &writer, &context);
+            if matches!(event, Event::InitDone) {
+                report(Sign::Listed);
+            }
+            Ok(event)
         })
         .touched_objects()
 }

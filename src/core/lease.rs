@@ -1,0 +1,69 @@
+//! What a replica does about the Lease that it has just read.
+
+use std::time::Duration;
+
+/// The Lease as it was read.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen<'a> {
+    pub holder: Option<&'a str>,
+    /// This process wrote what was read.
+    pub own_write: bool,
+    /// For how long it has not changed, by our own clock.
+    pub unchanged: Duration,
+    /// For how long its holder may believe to have it.
+    pub lasts: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// Write our name into it, or renew it.
+    Write,
+    /// Another replica has it: it is free in so long a time, unless it is renewed.
+    Wait(Duration),
+    /// We hold it, and another process renews it under our name.
+    SharedName,
+}
+
+/// `holds`: this process holds it, as far as it knows.
+pub fn turn(seen: Seen<'_>, identity: &str, holds: bool) -> Turn {
+    let Some(holder) = seen.holder.filter(|holder| !holder.is_empty()) else { return Turn::Write };
+    if holder == identity {
+        return if holds && !seen.own_write { Turn::SharedName } else { Turn::Write };
+    }
+    if seen.unchanged > seen.lasts { Turn::Write } else { Turn::Wait(seen.lasts - seen.unchanged) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LASTS: Duration = Duration::from_secs(60);
+
+    fn seen(holder: Option<&str>, unchanged: u64) -> Seen<'_> {
+        Seen { holder, own_write: false, unchanged: Duration::from_secs(unchanged), lasts: LASTS }
+    }
+
+    #[test]
+    fn a_free_lease_is_taken_and_another_replicas_is_not() {
+        for holder in [None, Some("")] {
+            assert_eq!(turn(seen(holder, 0), "me", false), Turn::Write);
+        }
+        assert_eq!(turn(seen(Some("other"), 0), "me", false), Turn::Wait(LASTS));
+        assert_eq!(turn(seen(Some("other"), 60), "me", false), Turn::Wait(Duration::ZERO));
+        assert_eq!(turn(seen(Some("other"), 61), "me", false), Turn::Write);
+    }
+
+    #[test]
+    fn a_name_that_two_processes_have_is_noticed() {
+        let ours = Seen { own_write: true, ..seen(Some("me"), 5) };
+        assert_eq!(turn(ours, "me", true), Turn::Write);
+        assert_eq!(turn(seen(Some("me"), 5), "me", true), Turn::SharedName);
+        // The one before us in this pod.
+        assert_eq!(turn(seen(Some("me"), 5), "me", false), Turn::Write);
+    }
+
+    #[test]
+    fn nobodys_name_is_nobodys() {
+        assert_eq!(turn(seen(Some("other"), 0), "", false), Turn::Wait(LASTS));
+    }
+}

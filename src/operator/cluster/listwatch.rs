@@ -1,0 +1,249 @@
+//! How the objects of one kind in one scope are listed and watched, whatever the API server or a proxy can do.
+//!
+//! A streaming list comes first, since it needs the least memory. Where it is refused, or does not end, pages are
+//! listed instead from then on.
+
+use std::time::{Duration, Instant};
+
+use futures::channel::mpsc;
+use futures::stream::BoxStream;
+use futures::{FutureExt, SinkExt, Stream, StreamExt, TryStreamExt, future, stream};
+use kube::api::{ListParams, WatchEvent, WatchParams};
+use kube::core::DeserializeGuard;
+use kube::runtime::watcher::Event as WatcherEvent;
+use kube::{Api, ResourceExt};
+
+use super::record::Recorded;
+use super::trouble::Trouble;
+use crate::core::health::Sign;
+
+/// A streaming list that brings nothing for so long is given up.
+const SILENCE: Duration = Duration::from_secs(10);
+/// Longest that one page of a list, or the start of a watch, may take.
+const ANSWER: Duration = Duration::from_secs(60);
+/// The API server ends a watch after so long. It sends a bookmark about every minute.
+const SESSION: u32 = 290;
+const IDLE: Duration = Duration::from_secs(SESSION as u64 + 5);
+const PAGE: u32 = 500;
+const RETRY_FIRST: Duration = Duration::from_millis(500);
+const RETRY_MAX: Duration = Duration::from_secs(15);
+/// A watch that ended sooner is a failure, however it ended.
+const SHORT: Duration = Duration::from_secs(1);
+/// So many failures in a row, and the watch begins with a new list.
+const PATIENCE: u32 = 5;
+/// Failures before a watch that lasted so long have nothing to do with those after it.
+const LONG: Duration = Duration::from_secs(30);
+
+type Event<K> = WatcherEvent<DeserializeGuard<K>>;
+type Session<K> = BoxStream<'static, kube::Result<WatchEvent<DeserializeGuard<K>>>>;
+
+/// The events, without end. What becomes of the list and the watch is told through `report`; that a list is complete is
+/// known to whoever takes its last event.
+pub fn events<K: Recorded>(
+    api: Api<DeserializeGuard<K>>,
+    place: String,
+    selector: Option<String>,
+    report: Box<dyn Fn(Sign) + Send + Sync>,
+) -> impl Stream<Item = Event<K>> + Send {
+    let (sender, receiver) = mpsc::channel(0);
+    let follower = Follower { api, place, selector, events: sender, report, streaming: true, failures: 0, told: None };
+    // Part of the stream, so that it ends with it.
+    let work = follower.run().into_stream().filter_map(|()| future::ready(None)).boxed();
+    stream::select(receiver, work)
+}
+
+struct Follower<K: Recorded> {
+    api: Api<DeserializeGuard<K>>,
+    /// Where the objects are, for messages.
+    place: String,
+    selector: Option<String>,
+    events: mpsc::Sender<Event<K>>,
+    report: Box<dyn Fn(Sign) + Send + Sync>,
+    /// Streaming lists have not failed yet.
+    streaming: bool,
+    failures: u32,
+    /// What was logged last, and when.
+    told: Option<(String, Instant)>,
+}
+
+/// A complete list: its version, and the watch that follows where the list was its beginning.
+struct Listed<K> {
+    version: String,
+    session: Option<Session<K>>,
+}
+
+impl<K: Recorded> Follower<K> {
+    async fn run(mut self) {
+        loop {
+            match self.list().await {
+                Ok(listed) => {
+                    self.failures = 0;
+                    self.watch(listed).await;
+                }
+                Err(trouble) => self.failed(trouble).await,
+            }
+        }
+    }
+
+    async fn send(&mut self, event: Event<K>) {
+        // Nobody listens any more only while the process ends.
+        let _ = self.events.send(event).await;
+    }
+
+    async fn list(&mut self) -> Result<Listed<K>, Trouble> {
+        if !self.streaming {
+            return self.paged_list().await;
+        }
+        match self.streaming_list().await {
+            Err(trouble) if trouble.speaks_against_streaming() => {
+                let listed = self.paged_list().await?;
+                tracing::warn!(
+                    kind = %K::kind(&()), place = self.place, %trouble,
+                    "streaming lists are not served here: listing in pages from now on"
+                );
+                self.streaming = false;
+                Ok(listed)
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn watch_params(&self, initial: bool) -> WatchParams {
+        WatchParams {
+            label_selector: self.selector.clone(),
+            timeout: Some(SESSION),
+            send_initial_events: initial,
+            ..WatchParams::default()
+        }
+    }
+
+    async fn streaming_list(&mut self) -> Result<Listed<K>, Trouble> {
+        let session = tokio::time::timeout(SILENCE, self.open(true, "0")).await;
+        let mut session = session.map_err(|_| Trouble::Unfinished)??;
+        self.send(Event::Init).await;
+        loop {
+            let next = tokio::time::timeout(SILENCE, session.try_next()).await.map_err(|_| Trouble::Unfinished)?;
+            (self.report)(Sign::Progress);
+            match next.map_err(|_| Trouble::Unfinished)? {
+                Some(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {
+                    self.send(Event::InitApply(object)).await;
+                }
+                Some(WatchEvent::Bookmark(mark))
+                    if mark.metadata.annotations.contains_key("k8s.io/initial-events-end") =>
+                {
+                    self.send(Event::InitDone).await;
+                    return Ok(Listed { version: mark.metadata.resource_version, session: Some(session) });
+                }
+                Some(WatchEvent::Bookmark(_)) => {}
+                // Where others delete while the list goes on, pages tell what is left.
+                Some(WatchEvent::Deleted(_)) | None => return Err(Trouble::Unfinished),
+                Some(WatchEvent::Error(status)) => return Err(Trouble::Told(status)),
+            }
+        }
+    }
+
+    async fn paged_list(&mut self) -> Result<Listed<K>, Trouble> {
+        let mut params = ListParams { label_selector: self.selector.clone(), ..ListParams::default() }.limit(PAGE);
+        let mut started = false;
+        loop {
+            let page = tokio::time::timeout(ANSWER, self.api.list(&params)).await.map_err(|_| Trouble::Late)??;
+            (self.report)(Sign::Progress);
+            if !std::mem::replace(&mut started, true) {
+                self.send(Event::Init).await;
+            }
+            for object in page.items {
+                self.send(Event::InitApply(object)).await;
+            }
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => params = params.continue_token(&token),
+                None => {
+                    let version = page.metadata.resource_version.filter(|version| !version.is_empty());
+                    let version = version.ok_or(Trouble::Unfinished)?;
+                    self.send(Event::InitDone).await;
+                    return Ok(Listed { version, session: None });
+                }
+            }
+        }
+    }
+
+    async fn open(&self, initial: bool, version: &str) -> Result<Session<K>, Trouble> {
+        let params = self.watch_params(initial);
+        let session = tokio::time::timeout(ANSWER, self.api.watch(&params, version)).await;
+        Ok(session.map_err(|_| Trouble::Late)??.boxed())
+    }
+
+    /// Follows what happens after a list, until another list is needed.
+    async fn watch(&mut self, listed: Listed<K>) {
+        let Listed { mut version, mut session } = listed;
+        loop {
+            let began = Instant::now();
+            let outcome = match session.take() {
+                Some(session) => Ok(session),
+                None => self.open(false, &version).await,
+            };
+            let end = match outcome {
+                Ok(session) => {
+                    (self.report)(Sign::Watching);
+                    self.session(session, &mut version).await
+                }
+                Err(trouble) => Err(trouble),
+            };
+            if began.elapsed() > LONG {
+                self.failures = 0;
+            }
+            match end {
+                Ok(()) if began.elapsed() >= SHORT => {}
+                Ok(()) => self.failed(Trouble::Unfinished).await,
+                // A version that the API server does not know any more has many faces.
+                Err(trouble) if trouble.needs_list() || self.failures >= PATIENCE => return,
+                Err(trouble) => self.failed(trouble).await,
+            }
+        }
+    }
+
+    /// One watch, to its end.
+    async fn session(&mut self, mut session: Session<K>, version: &mut String) -> Result<(), Trouble> {
+        while let Ok(Some(event)) = tokio::time::timeout(IDLE, session.next()).await {
+            let event = match event? {
+                WatchEvent::Added(object) | WatchEvent::Modified(object) => {
+                    *version = object.resource_version().unwrap_or_default();
+                    Event::Apply(object)
+                }
+                WatchEvent::Deleted(object) => {
+                    *version = object.resource_version().unwrap_or_default();
+                    Event::Delete(object)
+                }
+                WatchEvent::Bookmark(mark) => {
+                    *version = mark.metadata.resource_version;
+                    continue;
+                }
+                WatchEvent::Error(status) => return Err(Trouble::Told(status)),
+            };
+            self.send(event).await;
+            if version.is_empty() {
+                return Err(Trouble::Expired);
+            }
+        }
+        Ok(())
+    }
+
+    async fn failed(&mut self, trouble: Trouble) {
+        (self.report)(Sign::Failed(trouble.cause()));
+        let text = trouble.message(&K::plural(&()), &self.place);
+        let fresh = |(told, at): &(String, Instant)| *told == text && at.elapsed() < Duration::from_secs(60);
+        if !self.told.as_ref().is_some_and(fresh) {
+            tracing::warn!("{text}");
+            self.told = Some((text, Instant::now()));
+        }
+        let wait = RETRY_FIRST.saturating_mul(2_u32.saturating_pow(self.failures)).min(RETRY_MAX);
+        self.failures = self.failures.saturating_add(1);
+        tokio::time::sleep(jittered(wait)).await;
+    }
+}
+
+/// Up to a quarter more, so that replicas and kinds do not ask all at once.
+fn jittered(wait: Duration) -> Duration {
+    use std::hash::{BuildHasher, Hasher};
+    let random = std::hash::RandomState::new().build_hasher().finish();
+    wait + wait.mul_f64((random % 1000) as f64 / 4000.0)
+}

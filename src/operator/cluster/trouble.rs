@@ -1,0 +1,110 @@
+//! Why a list or a watch failed, what that means, and what to do about it.
+
+use kube::core::Status;
+
+use crate::core::health::Cause;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Trouble {
+    /// The API server's own word.
+    #[error("{} ({})", .0.message, .0.code)]
+    Told(Box<Status>),
+    #[error("{0}")]
+    Lost(kube::Error),
+    #[error("the API server did not answer in time")]
+    Late,
+    #[error("the answer ended too early, or does not end")]
+    Unfinished,
+    #[error("the version to watch from is not known any more")]
+    Expired,
+}
+
+impl From<kube::Error> for Trouble {
+    fn from(error: kube::Error) -> Trouble {
+        match error {
+            kube::Error::Api(status) => Trouble::Told(status),
+            error => Trouble::Lost(error),
+        }
+    }
+}
+
+impl Trouble {
+    pub fn cause(&self) -> Cause {
+        match self {
+            Trouble::Told(status) if status.code == 404 => Cause::KindMissing,
+            Trouble::Told(status) if [401, 403].contains(&status.code) => Cause::Forbidden,
+            Trouble::Told(_) | Trouble::Lost(_) | Trouble::Late | Trouble::Unfinished | Trouble::Expired => {
+                Cause::Failed
+            }
+        }
+    }
+
+    /// Whether a list in pages may come where the streaming one did not.
+    pub fn speaks_against_streaming(&self) -> bool {
+        match self {
+            Trouble::Told(status) => (400..500).contains(&status.code) && ![401, 403, 404, 429].contains(&status.code),
+            Trouble::Late | Trouble::Unfinished => true,
+            Trouble::Lost(_) | Trouble::Expired => false,
+        }
+    }
+
+    /// Whether the watch cannot go on from where it was.
+    pub fn needs_list(&self) -> bool {
+        match self {
+            Trouble::Told(status) => [404, 410].contains(&status.code),
+            Trouble::Expired => true,
+            Trouble::Lost(_) | Trouble::Late | Trouble::Unfinished => false,
+        }
+    }
+
+    /// What it means for the objects of that kind, and what to do.
+    pub fn message(&self, plural: &str, place: &str) -> String {
+        match self.cause() {
+            Cause::KindMissing => format!(
+                "the cluster does not know {plural}.cfshare.dev, so nothing is reconciled in {place}: install the CRDs \
+                 with `cfshare crds | kubectl apply --server-side -f -`"
+            ),
+            Cause::Forbidden => format!(
+                "the operator may not list and watch {plural}.cfshare.dev in {place}, so changes there are not seen: \
+                 install the chart's RBAC there, or take it out of --namespace ({self})"
+            ),
+            Cause::Failed => {
+                format!("{plural}.cfshare.dev in {place} cannot be listed and watched; retrying ({self})")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(code: u16) -> Trouble {
+        Trouble::Told(Status { code, ..Status::default() }.boxed())
+    }
+
+    #[test]
+    fn each_answer_has_a_cause_and_a_way_on() {
+        // Code, cause, whether pages may help, whether the watch needs a new list.
+        let table = [
+            (400, Cause::Failed, true, false),
+            (401, Cause::Forbidden, false, false),
+            (403, Cause::Forbidden, false, false),
+            (404, Cause::KindMissing, false, true),
+            (410, Cause::Failed, true, true),
+            (422, Cause::Failed, true, false),
+            (429, Cause::Failed, false, false),
+            (500, Cause::Failed, false, false),
+        ];
+        for (code, cause, pages, list) in table {
+            let trouble = told(code);
+            assert_eq!(
+                (trouble.cause(), trouble.speaks_against_streaming(), trouble.needs_list()),
+                (cause, pages, list),
+                "{code}"
+            );
+        }
+        assert!(told(404).message("shares", "namespace a").contains("install the CRDs"));
+        assert!(told(403).message("shares", "namespace a").contains("in namespace a"));
+    }
+}

@@ -1,0 +1,201 @@
+//! How one kind in one scope runs: its stream, its queue, and each pass in a task of its own.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::channel::mpsc::UnboundedReceiver;
+use futures::future::BoxFuture;
+use kube::Api;
+use kube::core::DeserializeGuard;
+use kube::runtime::controller::{Action, Config as ControllerConfig};
+use kube::runtime::predicates;
+use kube::runtime::reflector::{self, Store, store::Writer};
+use kube::runtime::{Controller, Predicate, WatchStreamExt};
+use tokio::sync::{mpsc, watch};
+use tracing::Instrument;
+
+use super::key::Name;
+use super::pass::Pass;
+use super::waits;
+use crate::api::Reason;
+use crate::core::health::Sign;
+use crate::operator::cluster::events::Note;
+use crate::operator::cluster::record::Recorded;
+use crate::operator::cluster::wakes;
+use crate::operator::cluster::watch as watches;
+use crate::operator::pass::context::Context;
+use crate::operator::pass::verdict::Verdict;
+use crate::operator::remote::access::Stop;
+use crate::serve::Health;
+
+/// When to come back while another object of the same share is being worked on.
+const OCCUPIED: Duration = Duration::from_millis(200);
+/// How many objects of one kind are looked at at once.
+const CONCURRENCY: u16 = 64;
+
+/// One scope's store of a kind, and what fills it.
+pub struct Shelf<K: Recorded> {
+    pub store: Store<K>,
+    writer: Arc<std::sync::Mutex<Writer<K>>>,
+}
+
+impl<K: Recorded> Shelf<K> {
+    pub fn new() -> Shelf<K> {
+        let (store, writer) = reflector::store();
+        Shelf { store, writer: Arc::new(std::sync::Mutex::new(writer)) }
+    }
+}
+
+/// One namespace or all of them, and what its three controllers have in common.
+#[derive(Clone)]
+pub struct Scope {
+    pub context: Arc<Context>,
+    pub kube: kube::Client,
+    pub namespace: Option<String>,
+    /// Its place among all scopes.
+    pub at: usize,
+    pub selector: Option<String>,
+    /// Turns true once the scope is served: before that nothing is decided.
+    pub served: watch::Receiver<bool>,
+    pub health: Health,
+    /// Each pass has one of these; when all are gone, no pass is under way.
+    pub under_way: mpsc::Sender<()>,
+}
+
+/// A pass never fails as far as the queue is concerned: it tells when to come back.
+#[derive(Debug, thiserror::Error)]
+enum Never {}
+
+impl Scope {
+    /// Runs one kind for as long as it is polled. What is under way goes on when it is dropped.
+    pub fn control<K, F>(
+        &self,
+        shelf: &Shelf<K>,
+        names: UnboundedReceiver<Name>,
+        pass: fn(Arc<Context>, Arc<K>) -> F,
+    ) -> BoxFuture<'static, ()>
+    where
+        K: Recorded,
+        F: Future<Output = Result<Option<Duration>, Stop>> + Send + 'static,
+    {
+        let api: Api<DeserializeGuard<K>> = match &self.namespace {
+            Some(namespace) => Api::namespaced(self.kube.clone(), namespace),
+            None => Api::all(self.kube.clone()),
+        };
+        let (health, at, metrics) = (self.health.clone(), self.at, self.context.metrics.clone());
+        let report = move |sign| {
+            if let Sign::Failed(cause) = sign {
+                metrics.watch_failure(cause);
+            }
+            health.note(|health, now| health.note(at, K::KIND, sign, now));
+        };
+        let selector = self.selector.clone();
+        let writer = shelf.writer.clone();
+        let stream = watches::stream(api, self.namespace.clone(), selector, writer, self.context.clone(), report);
+        // What changed in the status alone is our own doing.
+        let stream = stream.predicate_filter(
+            predicates::generation.combine(predicates::annotations).combine(predicates::finalizers),
+            Default::default(),
+        );
+        let controller = Controller::for_stream(stream, shelf.store.clone())
+            .with_config(ControllerConfig::default().concurrency(CONCURRENCY))
+            .reconcile_on(wakes::references(names));
+        let (served, under_way) = (self.served.clone(), self.under_way.clone());
+        let reconcile = move |object: Arc<K>, context: Arc<Context>| {
+            let (mut served, under_way) = (served.clone(), under_way.clone());
+            async move {
+                // Closed only while the process ends.
+                let is_served = served.wait_for(|served| *served).await.is_ok();
+                Ok::<Action, Never>(match is_served {
+                    true => reconcile(context, object, pass, under_way).await,
+                    false => Action::await_change(),
+                })
+            }
+        };
+        let failed = |_: Arc<K>, never: &Never, _: Arc<Context>| match *never {};
+        Box::pin(controller.run(reconcile, failed, self.context.clone()).for_each(|_| std::future::ready(())))
+    }
+}
+
+/// One pass in a task of its own: it goes on when the controller ends, and a panic in it is this object's alone.
+async fn reconcile<K, F>(
+    context: Arc<Context>,
+    object: Arc<K>,
+    pass: fn(Arc<Context>, Arc<K>) -> F,
+    under_way: mpsc::Sender<()>,
+) -> Action
+where
+    K: Recorded,
+    F: Future<Output = Result<Option<Duration>, Stop>> + Send + 'static,
+{
+    if context.stopping.load(Ordering::Relaxed) {
+        return Action::await_change();
+    }
+    let object = K::kept(&context.objects).newest(object);
+    let key = K::key(Name::of(object.as_ref()));
+    if K::kept(&context.objects).is_unreadable(&key.name) {
+        return Action::await_change();
+    }
+    let generation = object.meta().generation.unwrap_or(0);
+    let began = context.clock.now();
+    let span = tracing::info_span!("pass", object = %key, generation);
+    let started = std::time::Instant::now();
+    let one = pass(context.clone(), object.clone());
+    let task = async move {
+        let ended = one.await;
+        drop(under_way);
+        ended
+    };
+    let ended = tokio::spawn(task.instrument(span.clone())).await;
+    context.metrics.pass(key.kind, started.elapsed());
+    match &ended {
+        Ok(Err(Stop::Queued)) => context.notebook.waits(&key, Some(began)),
+        Ok(Err(Stop::Occupied)) => {}
+        Ok(_) | Err(_) => context.notebook.waits(&key, None),
+    }
+    let _entered = span.enter();
+    match ended {
+        Ok(Ok(Some(after))) => Action::requeue(after.max(Duration::from_millis(20))),
+        Ok(Ok(None)) => Action::await_change(),
+        // Woken by the budget or the sweep; this is for the case that the wake is lost.
+        Ok(Err(Stop::Queued)) => Action::requeue(Duration::from_secs(60)),
+        Ok(Err(Stop::Occupied)) => Action::requeue(OCCUPIED),
+        Ok(Err(Stop::Conflict)) => Action::requeue(Duration::from_millis(300)),
+        Ok(Err(Stop::Stopping | Stop::Late)) => Action::requeue(waits::MOMENT),
+        Ok(Err(Stop::Kubernetes(kube::Error::Api(status)))) if status.code == 404 => Action::await_change(),
+        Ok(Err(Stop::Kubernetes(kube::Error::Api(status))))
+            if status.code == 403 && object.meta().deletion_timestamp.is_some() =>
+        {
+            tracing::warn!(error = %status.message, "the API server forbids what the deletion of this object needs");
+            context.metrics.deletion_forbidden();
+            let message = format!(
+                "the deletion cannot finish, because the API server forbids cfshare a request: {}. Grant the right, or \
+                 remove the finalizer cfshare.dev/finalizer, which keeps at Cloudflare what is left there",
+                status.message
+            );
+            Pass::begin(context, object).event_once(Note::warning_of("DeletionForbidden"), message);
+            Action::requeue(waits::HICCUP)
+        }
+        Ok(Err(Stop::Kubernetes(error))) => {
+            tracing::warn!(%error, "the API server refused or failed");
+            Action::requeue(waits::HICCUP)
+        }
+        Ok(Err(Stop::Cloudflare(error))) => {
+            tracing::warn!(%error, "cloudflare refused or failed");
+            Action::requeue(waits::HICCUP)
+        }
+        Err(panic) => {
+            drop(_entered);
+            tracing::error!(object = %key, %panic, "a pass panicked");
+            context.metrics.panic();
+            let verdict = Verdict::stalled(
+                Reason::InternalError,
+                "the operator failed inside while it worked on this object; its log says where. Please report it",
+            );
+            let _ = Pass::begin(context, object).finish(verdict).await;
+            Action::requeue(Duration::from_secs(60))
+        }
+    }
+}
