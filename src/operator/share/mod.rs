@@ -175,9 +175,6 @@ async fn drop_finalizer(pass: &mut Pass<Share>) -> Result<(), Stop> {
 }
 
 fn tell_policies(pass: &mut Pass<Share>, wanted: &Wanted, retain: bool) {
-    let told = pass.status.recipients.as_ref();
-    let recipients = told.map_or(0, |told| told.declared.max(told.in_place));
-    let allowed = wanted.max_removals.of(Counted::Accounts, usize::try_from(recipients).unwrap_or(0));
     pass.status.effective = Some(EffectivePolicies {
         deletion_policy: if retain { DeletionPolicy::Retain } else { DeletionPolicy::Delete },
         management_policy: if wanted.observe || pass.context.settings.read_only {
@@ -185,8 +182,15 @@ fn tell_policies(pass: &mut Pass<Share>, wanted: &Wanted, retain: bool) {
         } else {
             ManagementPolicy::Manage
         },
-        max_removals: i32::try_from(allowed).unwrap_or(i32::MAX),
+        max_removals: max_removals(&pass.status, wanted),
     });
+}
+
+/// How many recipients may be removed without confirmation, of those that the status counts.
+fn max_removals(status: &ShareStatus, wanted: &Wanted) -> i32 {
+    let recipients = status.recipients.as_ref().map_or(0, |counts| counts.declared.max(counts.in_place));
+    let allowed = wanted.max_removals.of(Counted::Accounts, usize::try_from(recipients).unwrap_or(0));
+    i32::try_from(allowed).unwrap_or(i32::MAX)
 }
 
 impl Work {

@@ -116,6 +116,11 @@ impl Work {
         resources.summary = format!("{}/{}", resources.active, resources.declared);
         self.pass.status.recipients = Some(recipients);
         self.pass.status.resources = Some(resources);
+        // It follows from the counts, so a pass after a restart must find nothing to change.
+        let allowed = super::max_removals(&self.pass.status, &self.wanted);
+        if let Some(effective) = &mut self.pass.status.effective {
+            effective.max_removals = allowed;
+        }
     }
 
     fn list_exceptions(&mut self, standings: &[(RowKey, Standing)]) {
