@@ -339,6 +339,7 @@ fn several(world: &World) {
         let share = world.simulator.share(&bound).expect("its share");
         assert!(share.name == *name && crate::expect::has(&share, &[a], &[x]), "{share:#?}");
     }
+    scene.confirm_deletions();
     scene.kubectl(&["delete", "share", "--all", "--timeout=60s"]);
     assert!(gone(&scene.state()));
 }

@@ -131,6 +131,12 @@ impl<'a> Scene<'a> {
         Process::start(command, self.file("operator.log")).expect("the operator starts")
     }
 
+    /// Confirms beforehand that all Shares may be deleted, which are more than go without a person's word.
+    pub fn confirm_deletions(&self) {
+        let annotation = format!("cfshare.dev/confirm-deletion={}", Timestamp::now() + Duration::from_secs(3600));
+        self.kubectl(&["annotate", "--overwrite", "shares.cfshare.dev", "--all", &annotation]);
+    }
+
     pub fn delete(&self, kind: &str, name: &str) {
         self.kubectl(&["delete", kind, name, "--wait=false"]);
     }

@@ -24,6 +24,7 @@ pub fn any_order(world: &World) {
         scene.wait_ready("sharerecipient", &name(order));
         scene.wait_ready("shareresource", &name(order));
     }
+    scene.confirm_deletions();
     for order in &ORDERS {
         for object in order {
             scene.kubectl(&["delete", OBJECTS[*object], &name(order), "--wait=false"]);

@@ -156,7 +156,8 @@ fn runnable(file: &str, command: &str) -> Option<String> {
         return None;
     }
     let command = command.replace(" --watch", "").replace(" -w", "").replace("--timeout=5m", "--timeout=60s");
-    let command = command.trim_end_matches(['.', ',', ')']).to_owned();
+    let closing = if command.contains("$(") { &['.', ','][..] } else { &['.', ',', ')'][..] };
+    let command = command.trim_end_matches(closing).to_owned();
     Some(if command.contains("-n ") || command.contains("--all-namespaces") || verb == "explain" {
         command
     } else {

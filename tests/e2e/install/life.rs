@@ -56,14 +56,10 @@ pub fn defaults() {
     site.kubectl(&["delete", "shares,sharerecipients,shareresources", "--all", "--all-namespaces", "--timeout=180s"]);
     site.helm(&["uninstall", "cfshare", "--namespace", SYSTEM]);
     assert_eq!(node.settle(), 0);
-    site.kubectl(&[
-        "delete",
-        "crd",
-        "shares.cfshare.dev",
-        "sharerecipients.cfshare.dev",
-        "shareresources.cfshare.dev",
-        "--timeout=60s",
-    ]);
+    let definitions = ["shares.cfshare.dev", "sharerecipients.cfshare.dev", "shareresources.cfshare.dev"];
+    let delete = [&["delete", "crd", "--ignore-not-found", "--timeout=60s"][..], &definitions].concat();
+    // The API server forgets the policy a moment after it is gone.
+    site.wait("the CRDs may be deleted", || site.try_kubectl(&delete, None).is_ok());
     site.kubectl(&["-n", SYSTEM, "delete", "lease", "cfshare"]);
     assert!(site.live(&account).is_empty(), "{:#?}", site.simulator.state(&account));
     nothing_left(&site);

@@ -216,7 +216,9 @@ pub fn used_are_granted() {
         mark = next;
         let used = used(&granted, &asked(&audit, SYSTEM, "cfshare"));
         println!("granted:\n{}used:\n{}", listed(&granted), listed(&used));
-        assert!(used == granted, "granted:\n{}used:\n{}", listed(&granted), listed(&used));
+        // Pages are listed only where the API server or a proxy does not serve streaming lists.
+        let all = granted.iter().all(|right| used.contains(right) || right.verb == "list");
+        assert!(all, "granted:\n{}used:\n{}", listed(&granted), listed(&used));
         assert!(
             granted.iter().all(|right| right.resource != "secrets" || (right.verb == "get" && right.name.is_some()))
         );
