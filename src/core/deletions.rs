@@ -45,6 +45,8 @@ impl MaxDeletions {
     pub fn of(self, managed: usize) -> usize {
         match self {
             MaxDeletions::Count(count) => count,
+            // Nothing is held back, whatever is counted by now.
+            MaxDeletions::Percent(100) => usize::MAX,
             MaxDeletions::Percent(percent) => (managed * percent / 100).max(FREE_DELETIONS),
         }
     }
