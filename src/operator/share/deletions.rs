@@ -4,7 +4,7 @@
 //! account: one that stays, or else one that is held back. A Share that carries the record hands it over before its
 //! finalizer goes. Where no other Share is left, there is nothing to protect, and nothing to record.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use kube::ResourceExt;
@@ -50,31 +50,47 @@ impl Account {
     /// How many shares the limit is a part of.
     fn managed(&self) -> usize {
         let managed = self.shares.iter().filter(|share| is_bound(share) && !observes(share) && !retains(share));
-        let uids: Vec<String> = managed.filter_map(|share| share.uid()).collect();
-        uids.len() + self.recent.keys().filter(|uid| !uids.contains(uid)).count()
+        let uids: HashSet<String> = managed.filter_map(|share| share.uid()).collect();
+        uids.len() + self.recent.keys().filter(|uid| !uids.contains(*uid)).count()
     }
 
-    /// Which Share keeps the record when the one with this UID is gone.
-    fn keeper(&self, leaving: &str) -> Option<&Arc<Share>> {
+    /// Which Shares may keep the record when the one with this UID is gone, the likeliest to stay first.
+    fn keepers(&self, leaving: &str) -> Vec<&Arc<Share>> {
         let fits = |share: &&Arc<Share>| {
             is_bound(share)
                 && share.uid().as_deref() != Some(leaving)
                 && share.finalizers().iter().any(|finalizer| finalizer == FINALIZER)
         };
-        self.shares.iter().filter(fits).min_by_key(|share| {
+        let mut keepers: Vec<&Arc<Share>> = self.shares.iter().filter(fits).collect();
+        keepers.sort_by_cached_key(|share| {
             let doomed = share.metadata.deletion_timestamp.is_some();
             let recorded = share.uid().is_some_and(|uid| self.recent.contains_key(&uid));
             (doomed, recorded, share.creation_timestamp().map(|time| time.0), share.namespace(), share.name_any())
-        })
+        });
+        keepers
     }
 
     /// Writes the record down where it outlives the Share with this UID.
     async fn save(&self, context: &Context, leaving: &str) -> Result<(), Stop> {
-        let Some(keeper) = self.keeper(leaving) else { return Ok(()) };
+        let mut failed = None;
+        for keeper in self.keepers(leaving) {
+            match self.save_in(context, keeper).await {
+                Ok(()) => return Ok(()),
+                // It went a moment ago, or its namespace cannot be written to: another one will do.
+                Err(Stop::Kubernetes(kube::Error::Api(status))) if status.code == 404 => failed = Some(Stop::Conflict),
+                Err(Stop::Kubernetes(kube::Error::Api(status))) if status.code == 403 => {
+                    failed = failed.or(Some(Stop::Kubernetes(kube::Error::Api(status))));
+                }
+                Err(stop) => return Err(stop),
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    async fn save_in(&self, context: &Context, keeper: &Arc<Share>) -> Result<(), Stop> {
         let mut status = keeper.status.clone().unwrap_or_default();
-        let known = status.recent_deletions.iter().map(|deletion| deletion.uid.as_str());
-        let known: Vec<&str> = known.collect();
-        if self.recent.keys().all(|uid| known.contains(&uid.as_str())) {
+        let known: HashSet<&str> = status.recent_deletions.iter().map(|deletion| deletion.uid.as_str()).collect();
+        if self.recent.keys().all(|uid| known.contains(uid.as_str())) {
             return Ok(());
         }
         let entry = |(uid, at): (&String, &At)| RecentDeletion { uid: uid.clone(), at: clock::time(*at) };
