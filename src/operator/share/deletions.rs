@@ -76,11 +76,10 @@ impl Account {
         for keeper in self.keepers(leaving) {
             match self.save_in(context, keeper).await {
                 Ok(()) => return Ok(()),
-                // It went a moment ago, or its namespace cannot be written to: another one will do.
+                // It went a moment ago, and the watch will say so: another one will do until then.
                 Err(Stop::Kubernetes(kube::Error::Api(status))) if status.code == 404 => failed = Some(Stop::Conflict),
-                Err(Stop::Kubernetes(kube::Error::Api(status))) if status.code == 403 => {
-                    failed = failed.or(Some(Stop::Kubernetes(kube::Error::Api(status))));
-                }
+                // A namespace that cannot be written to must not hold up the others, and loses no share meanwhile.
+                Err(Stop::Kubernetes(kube::Error::Api(status))) if status.code == 403 => {}
                 Err(stop) => return Err(stop),
             }
         }
