@@ -14,6 +14,9 @@ use super::time::At;
 const RESET_UNKNOWN: Duration = Duration::from_secs(1);
 /// Cloudflare's window. A header that names a longer time costs one call in each window to learn whether it still holds.
 const LONGEST_RESET: Duration = Duration::from_secs(300);
+/// How much longer than told the next caller waits, where a reset made room for fewer calls than were needed. It doubles
+/// each time, so that a sliding window has time to empty.
+const FIRST_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The number of a call, in the order in which the calls of one credential were sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -34,6 +37,17 @@ pub struct Left {
     /// The last sent of those calls whose answer told of the limit.
     believed: Sent,
     said: Option<Said>,
+    probe: Probe,
+    patience: Duration,
+}
+
+/// The one caller that is let through after a reset, whose first answer tells how much room there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Probe {
+    #[default]
+    None,
+    Granted,
+    Sent(Sent),
 }
 
 /// What was said, less what was granted since; below 0 where a caller was let through to ask.
@@ -49,6 +63,9 @@ impl Left {
     pub fn send(&mut self) -> Sent {
         self.sent.0 += 1;
         self.open.insert(self.sent);
+        if self.probe == Probe::Granted {
+            self.probe = Probe::Sent(self.sent);
+        }
         self.sent
     }
 
@@ -66,15 +83,27 @@ impl Left {
         }
     }
 
+    /// Whether more calls were granted than are left by now. Those that are not sent yet must not leave then, except
+    /// the first one after a reset.
+    pub fn is_overdrawn(&self) -> bool {
+        self.said.is_some_and(|said| said.calls < 0) && self.probe != Probe::Granted
+    }
+
     pub fn take(&mut self, calls: u32) {
         if let Some(said) = &mut self.said {
             said.calls -= i64::from(calls);
+            if said.calls < 0 {
+                self.probe = Probe::Granted;
+            }
         }
     }
 
     pub fn give_back(&mut self, calls: u32) {
         if let Some(said) = &mut self.said {
             said.calls += i64::from(calls);
+        }
+        if self.probe == Probe::Granted {
+            self.probe = Probe::None;
         }
     }
 
@@ -99,8 +128,13 @@ impl Left {
         let earlier = self.open.range(..call).count() as u64;
         let calls = i64::try_from(remaining).unwrap_or(i64::MAX);
         let calls = calls.saturating_sub(i64::try_from(later.saturating_add(earlier)).unwrap_or(i64::MAX));
-        let until = now.plus(told.reset.unwrap_or(RESET_UNKNOWN).min(LONGEST_RESET));
-        self.said = Some(Said { remaining, calls, until });
+        if calls >= 0 {
+            self.patience = Duration::ZERO;
+        } else if self.probe == Probe::Sent(call) {
+            self.patience = (self.patience * 2).clamp(FIRST_PATIENCE, LONGEST_RESET);
+        }
+        let reset = told.reset.unwrap_or(RESET_UNKNOWN).saturating_add(self.patience);
+        self.said = Some(Said { remaining, calls, until: now.plus(reset.min(LONGEST_RESET)) });
     }
 }
 
@@ -195,6 +229,65 @@ mod tests {
         let asked = left.send();
         left.learn(asked, Some(Told::default()), 0, At(5_001));
         assert!(left.affords(100, false, At(5_001)));
+    }
+
+    #[test]
+    fn the_caller_after_a_reset_sends_one_call_and_the_others_if_the_answer_leaves_room() {
+        for (room, more) in [(0, false), (1, true), (2, true)] {
+            let mut left = Left::default();
+            let call = left.send();
+            left.learn(call, Some(told(0, 5)), 0, At(0));
+            assert!(left.affords(2, true, At(5_000)));
+            left.take(2);
+            assert!(!left.is_overdrawn(), "the first call may leave");
+            let probe = left.send();
+            assert!(left.is_overdrawn(), "the second one waits for the answer");
+            left.learn(probe, Some(told(room, 5)), 1, At(5_000));
+            assert_eq!(!left.is_overdrawn(), more, "{room}");
+        }
+    }
+
+    #[test]
+    fn a_window_that_makes_room_for_one_call_at_a_time_is_given_time_to_empty() {
+        let mut left = Left::default();
+        let call = left.send();
+        left.learn(call, Some(told(0, 1)), 0, At(0));
+        let mut waited = Vec::new();
+        let mut now = 0;
+        for _ in 0..10 {
+            let since = now;
+            while !left.affords(2, true, At(now)) {
+                now += 1_000;
+            }
+            waited.push((now - since) / 1_000);
+            left.take(2);
+            let probe = left.send();
+            left.learn(probe, Some(told(0, 1)), 1, At(now));
+            left.give_back(1);
+        }
+        assert_eq!(waited, [1, 2, 3, 5, 9, 17, 33, 65, 129, 257]);
+        left.take(2);
+        let probe = left.send();
+        left.learn(probe, Some(told(5, 1)), 1, At(now));
+        assert!(left.affords(4, false, At(now)) && !left.affords(5, true, At(now + 999)));
+        assert!(left.affords(5, true, At(now + 1_000)), "the patience is over");
+    }
+
+    #[test]
+    fn calls_that_were_granted_and_are_not_left_any_more_do_not_leave() {
+        let mut left = Left::default();
+        let call = left.send();
+        left.learn(call, Some(told(10, 5)), 0, At(0));
+        left.take(8);
+        assert!(!left.is_overdrawn());
+        let call = left.send();
+        // Another program has spent the rest.
+        left.learn(call, Some(told(2, 5)), 7, At(0));
+        for granted in (3..=7).rev() {
+            assert!(left.is_overdrawn(), "{granted} granted");
+            left.give_back(1);
+        }
+        assert!(!left.is_overdrawn());
     }
 
     #[test]

@@ -167,7 +167,7 @@ impl<K: Clone + Eq + Hash> Pace<K> {
             && let Some((reserved, end)) = self.reserved.remove(key)
         {
             // They were taken when they were set aside.
-            if reserved >= calls {
+            if reserved >= calls && !self.left.is_overdrawn() {
                 if reserved > calls {
                     self.reserved.insert(key.clone(), (reserved - calls, end));
                 }
@@ -210,7 +210,9 @@ impl<K: Clone + Eq + Hash> Pace<K> {
 
     /// The key makes no more calls now: what is set aside for it goes back.
     pub fn release(&mut self, key: &K) {
-        self.granted.remove(key);
+        if let Some(calls) = self.granted.remove(key).filter(|calls| *calls > 0) {
+            self.give_back(calls);
+        }
         self.unreserve(key);
     }
 
@@ -282,6 +284,11 @@ impl<K: Clone + Eq + Hash> Pace<K> {
 
     fn close(&mut self, until: At) {
         self.closed_until = self.closed_until.max(until);
+    }
+
+    /// Whether a call that was granted must be asked for again before it leaves.
+    pub fn must_ask_again(&self, now: At) -> bool {
+        self.closed_until > now || self.left.is_overdrawn()
     }
 
     /// Until when every call is refused, if it is.
@@ -415,8 +422,36 @@ mod tests {
         pace.ask_on(&1, "a", Class::Edit, (2, 3), at(0));
         assert_eq!(pace.due(at(2)), vec![1]);
         assert!(pace.ask(&1, "a", Class::Edit, 1, at(2)));
+        pace.send(&1);
         pace.release(&1);
         assert_eq!(pace.tokens(), 5.0);
+    }
+
+    #[test]
+    fn what_was_granted_and_not_sent_goes_back_at_the_end() {
+        let mut pace = Pace::new(RATE, 10, at(0));
+        assert!(pace.ask(&1, "a", Class::Edit, 3, at(0)));
+        pace.send(&1);
+        pace.done();
+        pace.release(&1);
+        assert_eq!(pace.tokens(), 9.0);
+    }
+
+    #[test]
+    fn the_second_of_two_calls_after_a_reset_waits_for_room() {
+        for (room, more) in [(0, false), (1, true)] {
+            let mut pace = Pace::new(RATE, 240, at(0));
+            let told = |remaining| Some(Told { remaining: Some(remaining), reset: Some(Duration::from_secs(5)) });
+            let call = pace.send(&0);
+            pace.heed(call, told(0), None, at(0));
+            assert!(!pace.ask(&1, "a", Class::Edit, 2, at(0)));
+            assert_eq!(pace.due(at(5)), vec![1]);
+            assert!(pace.ask_on(&1, "a", Class::Edit, (0, 1), at(5)) && !pace.must_ask_again(at(5)));
+            let call = pace.send(&1);
+            pace.heed(call, told(room), None, at(5));
+            pace.done();
+            assert_eq!(pace.ask_on(&1, "a", Class::Edit, (1, 1), at(5)), more, "{room}");
+        }
     }
 
     #[test]

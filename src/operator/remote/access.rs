@@ -183,8 +183,7 @@ impl Access {
         let mut paid = expected;
         let ask = &ask;
         let rows = read_pages(|page| {
-            // Since the permit was given a limiter may have asked for a pause.
-            let unpaid = paid == 0 || self.account.budget.closed_until().is_some();
+            let unpaid = paid == 0 || self.account.budget.must_ask_again();
             let more = if unpaid { self.permit(1).map(Some) } else { Ok(None) };
             paid = paid.saturating_sub(1);
             async move {

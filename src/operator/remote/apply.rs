@@ -48,13 +48,10 @@ impl Apply<'_> {
         }
     }
 
-    /// Whether a call may start now. Since the permit was given a limiter may have asked for a pause.
+    /// Whether a call may start now: much may have changed since the permit was given.
     fn may_send(&self) -> Result<(), Stop> {
         self.context.may_write()?;
-        match self.access.account.budget.closed_until() {
-            Some(_) => self.access.permit(1).map(drop),
-            None => Ok(()),
-        }
+        if self.access.account.budget.must_ask_again() { self.access.permit(1).map(drop) } else { Ok(()) }
     }
 
     /// Whether an announced call may start now. It counts as settled so long after it was announced, so it must not

@@ -163,6 +163,12 @@ impl Budget {
         self.moved.notify_one();
     }
 
+    /// Whether a call that was granted must be asked for again: a limiter has asked for a pause, or says that no calls are
+    /// left for it.
+    pub fn must_ask_again(&self) -> bool {
+        self.lock().must_ask_again(self.clock.now())
+    }
+
     pub fn closed_until(&self) -> Option<At> {
         self.lock().closed_until(self.clock.now())
     }
