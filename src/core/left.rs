@@ -2,7 +2,7 @@
 //!
 //! Every answer says so, answers overtake each other, and other programs spend from the same limit. So the answer to
 //! the call that was sent last counts, whether it says more or less than the one before. What it may not have counted
-//! is subtracted: what we sent later or have yet to send, and what was sent before and is not answered, since requests
+//! is subtracted: what we sent later or have yet to send, and what was under way together with it, since requests
 //! overtake each other as well.
 
 use std::collections::BTreeSet;
@@ -34,6 +34,8 @@ pub struct Left {
     sent: Sent,
     /// Calls without an answer so far.
     open: BTreeSet<Sent>,
+    /// Calls with an answer that were under way together with one of those.
+    ended: Vec<Ended>,
     /// The last sent of those calls whose answer told of the limit.
     believed: Sent,
     said: Option<Said>,
@@ -48,6 +50,14 @@ enum Probe {
     None,
     Granted,
     Sent(Sent),
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Ended {
+    call: Sent,
+    remaining: Option<u64>,
+    /// The last call that was sent before the answer came.
+    together_with: Sent,
 }
 
 /// What was said, less what was granted since; below 0 where a caller was let through to ask.
@@ -72,6 +82,7 @@ impl Left {
     /// No call is under way.
     pub fn rest(&mut self) {
         self.open.clear();
+        self.ended.clear();
     }
 
     /// Whether so many calls may be granted. Where too few are left, one caller asks after the reset, while no other call
@@ -110,6 +121,11 @@ impl Left {
     /// Learns from the answer to a call, if one came; `promised`: calls that were granted and are not sent yet.
     pub fn learn(&mut self, call: Sent, told: Option<Told>, promised: u32, now: At) {
         let was_open = self.open.remove(&call);
+        let remaining = told.and_then(|told| told.remaining);
+        let uncounted = self.uncounted(call, remaining, promised);
+        self.ended.push(Ended { call, remaining, together_with: self.sent });
+        let oldest = self.open.first().copied();
+        self.ended.retain(|ended| oldest.is_some_and(|oldest| oldest <= ended.together_with));
         let Some(told) = told else { return };
         if call < self.believed {
             // It says as much or more, so it was counted first, and was subtracted in vain.
@@ -118,16 +134,13 @@ impl Left {
             }
             return;
         }
-        let Some(remaining) = told.remaining else {
+        let Some(remaining) = remaining else {
             // Who does not tell of the limit any more does not hold us to what was told of it before.
             self.said = self.said.filter(|said| now < said.until);
             return;
         };
         self.believed = call;
-        let later = self.sent.0.saturating_sub(call.0).saturating_add(u64::from(promised));
-        let earlier = self.open.range(..call).count() as u64;
-        let calls = i64::try_from(remaining).unwrap_or(i64::MAX);
-        let calls = calls.saturating_sub(i64::try_from(later.saturating_add(earlier)).unwrap_or(i64::MAX));
+        let calls = i64::try_from(remaining).unwrap_or(i64::MAX).saturating_sub(uncounted);
         if calls >= 0 {
             self.patience = Duration::ZERO;
         } else if self.probe == Probe::Sent(call) {
@@ -135,6 +148,17 @@ impl Left {
         }
         let reset = told.reset.unwrap_or(RESET_UNKNOWN).saturating_add(self.patience);
         self.said = Some(Said { remaining, calls, until: now.plus(reset.min(LONGEST_RESET)) });
+    }
+
+    /// How many calls the answer to this one may not have counted: those that follow it, and those that were under way
+    /// together with it, unless their answers say as much or more, so that they were counted first.
+    fn uncounted(&self, call: Sent, remaining: Option<u64>, promised: u32) -> i64 {
+        let later = self.sent.0.saturating_sub(call.0).saturating_add(u64::from(promised));
+        let open = self.open.range(..call).count();
+        let overtaken =
+            |ended: &&Ended| ended.call < call && call <= ended.together_with && ended.remaining < remaining;
+        let ended = self.ended.iter().filter(overtaken).count();
+        i64::try_from(later.saturating_add((open + ended) as u64)).unwrap_or(i64::MAX)
     }
 }
 
@@ -162,8 +186,10 @@ mod tests {
             (&[(5, u64::MAX)], i64::MAX - 4),
             (&[(1, 100), (2, 99), (3, 98), (4, 97), (5, 96)], 96),
             (&[(4, 100), (5, 40)], 37),
-            (&[(4, 40), (5, 100)], 97),
-            (&[(2, 0), (5, 10)], 7),
+            // The answer that came first says less, so its call may be the one that was counted last.
+            (&[(4, 40), (5, 100)], 96),
+            (&[(2, 0), (5, 10)], 6),
+            (&[(1, 96), (2, 97), (3, 98), (4, 99), (5, 100)], 96),
             // An answer that comes late speaks of the past: that call was counted before.
             (&[(5, 40), (4, 41), (3, 42), (2, 43), (1, 44)], 40),
             (&[(5, 40), (4, 40), (3, 40), (2, 40), (1, 40)], 40),
@@ -179,6 +205,19 @@ mod tests {
             }
             assert_eq!(grants(&left), *expected, "{answers:?}");
         }
+    }
+
+    #[test]
+    fn only_calls_that_were_under_way_together_can_overtake_each_other() {
+        let mut left = Left::default();
+        let first = left.send();
+        left.learn(first, Some(told(10, 30)), 0, At(0));
+        let [second, third] = [left.send(), left.send()];
+        left.learn(third, Some(told(20, 30)), 0, At(0));
+        assert_eq!(grants(&left), 19, "the second one is not answered");
+        left.learn(second, Some(told(19, 30)), 0, At(0));
+        assert_eq!(grants(&left), 19, "the second one was counted last");
+        assert!(left.ended.is_empty(), "nothing is under way");
     }
 
     #[test]
@@ -288,6 +327,72 @@ mod tests {
             left.give_back(1);
         }
         assert!(!left.is_overdrawn());
+    }
+
+    /// A server with a sliding window, calls and answers that overtake each other, and callers that ask for one to three
+    /// calls: whatever the order, nothing is ever refused, and all are served.
+    #[test]
+    fn no_order_of_calls_and_answers_overspends_a_sliding_window() {
+        const LIMIT: u64 = 8;
+        const WINDOW: i64 = 5_000;
+        for seed in 0..2_000_u64 {
+            let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+            let mut pick = |n: usize| {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                (state % n as u64) as usize
+            };
+            let mut left = Left::default();
+            let (mut now, mut unserved, mut granted, mut under_way) = (0, 60, 0_u32, 0);
+            let (mut sent, mut answered): (Vec<Sent>, Vec<(Sent, Told)>) = (Vec::new(), Vec::new());
+            let mut counted: Vec<i64> = Vec::new();
+            // The first answer comes before anything is asked for, as the first sweep's does.
+            let first = left.send();
+            left.learn(first, Some(told(LIMIT, 5)), 0, At(now));
+            while unserved > 0 || under_way > 0 || granted > 0 {
+                match pick(5) {
+                    0 => now += pick(700) as i64,
+                    1 if unserved > 0 => {
+                        let calls = (1 + pick(3) as u32).min(unserved);
+                        let idle = granted == 0 && under_way == 0;
+                        if left.affords(calls, idle, At(now)) {
+                            left.take(calls);
+                            granted += calls;
+                            unserved -= calls;
+                        }
+                    }
+                    2 if granted > 0 && left.is_overdrawn() => {
+                        left.give_back(granted);
+                        unserved += granted;
+                        granted = 0;
+                    }
+                    2 if granted > 0 => {
+                        granted -= 1;
+                        under_way += 1;
+                        sent.push(left.send());
+                    }
+                    3 if !sent.is_empty() => {
+                        let call = sent.swap_remove(pick(sent.len()));
+                        counted.retain(|at| *at > now - WINDOW);
+                        counted.push(now);
+                        assert!(counted.len() as u64 <= LIMIT, "seed {seed}: refused at {now} ms");
+                        let reset = (counted[0] + WINDOW - now + 999) / 1_000;
+                        answered.push((call, told(LIMIT - counted.len() as u64, reset as u64)));
+                    }
+                    4 if !answered.is_empty() => {
+                        let (call, told) = answered.swap_remove(pick(answered.len()));
+                        under_way -= 1;
+                        left.learn(call, Some(told), granted, At(now));
+                        if under_way == 0 && granted == 0 {
+                            left.rest();
+                        }
+                    }
+                    _ => now += 1,
+                }
+                assert!(now < 10_000_000, "seed {seed}: it comes to rest");
+            }
+        }
     }
 
     #[test]
