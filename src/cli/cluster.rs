@@ -1,14 +1,17 @@
 //! How the commands reach the cluster, and read objects of one namespace or of all.
 
+use std::collections::{BTreeSet, HashSet};
 use std::fmt::Debug;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use k8s_openapi::api::core::v1::Namespace;
 use kube::api::ListParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::NamespaceResourceScope;
-use kube::{Api, Client, Config, Resource};
+use kube::{Api, Client, Config, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
 use super::proxy;
@@ -20,6 +23,32 @@ use crate::operator::{Clock, Credentials, Known, Name};
 /// Objects are listed in pages of so many.
 const PAGE: u32 = 500;
 
+/// Shares and their children.
+pub type Objects = (Vec<Share>, Vec<ShareRecipient>, Vec<ShareResource>);
+
+/// Which cluster, and as whom. The flags are those of kubectl.
+#[derive(Args, Debug, Clone, Default)]
+pub struct Kube {
+    /// Kubeconfig file, instead of that of KUBECONFIG
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig; its current one if left out
+    #[arg(long, value_name = "NAME")]
+    pub context: Option<String>,
+    /// Cluster of the kubeconfig; that of the context if left out
+    #[arg(id = "kube_cluster", long = "cluster", value_name = "NAME", num_args = 0..=1, default_missing_value = "")]
+    pub cluster: Option<String>,
+    /// User of the kubeconfig; that of the context if left out
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+    /// User to impersonate, such as system:serviceaccount:cfshare-system:cfshare
+    #[arg(long = "as", value_name = "USER")]
+    pub impersonate: Option<String>,
+    /// How long to wait for an answer of the API server, such as 30s; 0 for no limit
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = timeout)]
+    pub request_timeout: Duration,
+}
+
 /// Which objects of which cluster.
 #[derive(Args, Debug, Clone)]
 pub struct Scope {
@@ -29,9 +58,11 @@ pub struct Scope {
     /// All namespaces
     #[arg(short = 'A', long, conflicts_with = "namespace")]
     pub all_namespaces: bool,
-    /// Context of the kubeconfig; its current one if left out
-    #[arg(long, value_name = "NAME")]
-    pub context: Option<String>,
+    /// Only Shares with these labels, and their ShareRecipients and ShareResources
+    #[arg(short = 'l', long, value_name = "SELECTOR")]
+    pub selector: Option<String>,
+    #[command(flatten)]
+    pub kube: Kube,
 }
 
 /// A cluster, and the namespace of interest in it.
@@ -39,46 +70,77 @@ pub struct Cluster {
     pub kube: Client,
     /// `None`: all.
     pub namespace: Option<String>,
+    selector: Option<String>,
     credentials: Credentials,
 }
 
 impl Scope {
     pub async fn cluster(&self) -> anyhow::Result<Cluster> {
-        let config = config(self.context.as_deref()).await?;
+        let config = self.kube.config().await?;
         let namespace = match (&self.namespace, self.all_namespaces) {
             (_, true) => None,
             (Some(namespace), false) => Some(namespace.clone()),
             (None, false) => Some(config.default_namespace.clone()),
         };
         let kube = client(config)?;
-        Ok(Cluster { credentials: Credentials::new(kube.clone(), Clock::SYSTEM), kube, namespace })
+        let credentials = Credentials::new(kube.clone(), Clock::SYSTEM);
+        Ok(Cluster { credentials, kube, namespace, selector: self.selector.clone() })
     }
 }
 
-/// The cluster of KUBECONFIG, or the one that the process runs in.
-pub async fn config(context: Option<&str>) -> anyhow::Result<Config> {
-    let missing = "no Kubernetes cluster: set KUBECONFIG to a kubeconfig file, or run inside a cluster with a \
-                   ServiceAccount";
-    let kubeconfig = Kubeconfig::read();
-    let own_proxy = kubeconfig.as_ref().ok().and_then(|kubeconfig| proxy_of(kubeconfig, context));
-    let mut config = match context {
-        None => Config::infer().await.context(missing)?,
-        Some(name) => {
-            let options = KubeConfigOptions { context: Some(name.to_owned()), ..KubeConfigOptions::default() };
+impl Kube {
+    /// The cluster of the kubeconfig, or the one that the process runs in.
+    pub async fn config(&self) -> anyhow::Result<Config> {
+        let missing = "no Kubernetes cluster: set KUBECONFIG to a kubeconfig file, or run inside a cluster with a \
+                       ServiceAccount";
+        let cluster = self.cluster.clone().filter(|name| !name.is_empty());
+        let options = KubeConfigOptions { context: self.context.clone(), cluster, user: self.user.clone() };
+        let chosen = options.context.is_some() || options.cluster.is_some() || options.user.is_some();
+        let kubeconfig = match &self.kubeconfig {
+            Some(file) => Ok(Kubeconfig::read_from(file)
+                .with_context(|| format!("--kubeconfig: {} cannot be used", file.display()))?),
+            None => Kubeconfig::read(),
+        };
+        let own_proxy = kubeconfig.as_ref().ok().and_then(|kubeconfig| proxy_of(kubeconfig, &options));
+        let mut config = if chosen || self.kubeconfig.is_some() {
             let config = Config::from_custom_kubeconfig(kubeconfig.context(missing)?, &options).await;
-            config.with_context(|| format!("--context: {name} cannot be used"))?
+            config.with_context(|| match &self.context {
+                Some(name) => format!("--context: {name} cannot be used"),
+                None => "the kubeconfig cannot be used".to_owned(),
+            })?
+        } else {
+            Config::infer().await.context(missing)?
+        };
+        // kube compares NO_PROXY with the proxy itself, and inside a cluster passes the variables over.
+        config.proxy_url = proxy::choose(own_proxy.as_deref(), &config.cluster_url, |name| std::env::var(name).ok())?;
+        if let Some(user) = &self.impersonate {
+            config.auth_info.impersonate = Some(user.clone());
         }
-    };
-    // kube compares NO_PROXY with the proxy itself, and inside a cluster passes the variables over.
-    config.proxy_url = proxy::choose(own_proxy.as_deref(), &config.cluster_url, |name| std::env::var(name).ok())?;
-    Ok(config)
+        config.read_timeout = Some(self.request_timeout).filter(|time| !time.is_zero());
+        Ok(config)
+    }
 }
 
-/// The `proxy-url` that a kubeconfig names for the cluster of a context.
-fn proxy_of(kubeconfig: &Kubeconfig, context: Option<&str>) -> Option<String> {
-    let name = context.or(kubeconfig.current_context.as_deref())?;
-    let context = kubeconfig.contexts.iter().find(|named| named.name == name)?.context.as_ref()?;
-    let cluster = kubeconfig.clusters.iter().find(|named| named.name == context.cluster)?;
+/// A time as kubectl takes it: a bare number is seconds.
+fn timeout(text: &str) -> Result<Duration, String> {
+    if let Ok(seconds) = text.parse::<u64>() {
+        return Ok(Duration::from_secs(seconds));
+    }
+    let time = text.parse::<kube::core::Duration>().map(Duration::from);
+    time.map_err(|_| format!("{text} is not a time: write for example 30s, 2m or 0"))
+}
+
+/// The cluster of KUBECONFIG, or the one that the process runs in, for the operator.
+pub async fn config() -> anyhow::Result<Config> {
+    Kube::default().config().await
+}
+
+/// The `proxy-url` that a kubeconfig names for the cluster of the chosen context.
+fn proxy_of(kubeconfig: &Kubeconfig, options: &KubeConfigOptions) -> Option<String> {
+    let name = options.context.as_ref().or(kubeconfig.current_context.as_ref());
+    let context = || kubeconfig.contexts.iter().find(|named| Some(&named.name) == name)?.context.as_ref();
+    let name = options.cluster.as_ref().or_else(|| Some(&context()?.cluster))?;
+    let cluster = kubeconfig.clusters.iter().find(|named| named.name == *name)?;
     cluster.cluster.as_ref()?.proxy_url.clone()
 }
 
@@ -95,10 +157,17 @@ pub fn client(mut config: Config) -> anyhow::Result<Client> {
 impl Cluster {
     pub fn within(&self, namespace: &str) -> Cluster {
         let credentials = Credentials::new(self.kube.clone(), Clock::SYSTEM);
-        Cluster { kube: self.kube.clone(), namespace: Some(namespace.to_owned()), credentials }
+        Cluster { kube: self.kube.clone(), namespace: Some(namespace.to_owned()), selector: None, credentials }
     }
 
     pub async fn list<K>(&self) -> anyhow::Result<Vec<K>>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
+    {
+        self.list_with(None).await
+    }
+
+    async fn list_with<K>(&self, selector: Option<&str>) -> anyhow::Result<Vec<K>>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
     {
@@ -109,6 +178,7 @@ impl Cluster {
         let plural = K::plural(&()).into_owned();
         let mut objects = Vec::new();
         let mut params = ListParams::default().limit(PAGE);
+        params.label_selector = selector.map(str::to_owned);
         loop {
             let page = match api.list(&params).await {
                 Ok(page) => page,
@@ -133,13 +203,58 @@ impl Cluster {
         }
     }
 
-    pub async fn objects(&self) -> anyhow::Result<(Vec<Share>, Vec<ShareRecipient>, Vec<ShareResource>)> {
-        Ok((self.list().await?, self.list().await?, self.list().await?))
+    /// The Shares that are meant.
+    pub async fn shares(&self) -> anyhow::Result<Vec<Share>> {
+        self.list_with(self.selector.as_deref()).await
     }
 
+    pub async fn share(&self, namespace: &str, name: &str) -> anyhow::Result<Option<Share>> {
+        let api: Api<Share> = Api::namespaced(self.kube.clone(), namespace);
+        Ok(api.get_opt(name).await.with_context(|| format!("Share {name} cannot be read"))?)
+    }
+
+    /// The Shares that are meant, with all their children; without a selector also children that have no Share.
+    pub async fn objects(&self) -> anyhow::Result<Objects> {
+        let shares = self.shares().await?;
+        let (mut recipients, mut resources): (Vec<ShareRecipient>, Vec<ShareResource>) =
+            (self.list().await?, self.list().await?);
+        if self.selector.is_some() {
+            let names: HashSet<Name> = shares.iter().map(Name::of).collect();
+            let ours = |namespace: Option<String>, share: &str| {
+                names.contains(&Name::new(namespace.unwrap_or_default(), share))
+            };
+            recipients.retain(|child| ours(child.namespace(), &child.spec.share_ref.name));
+            resources.retain(|child| ours(child.namespace(), &child.spec.share_ref.name));
+        }
+        Ok((shares, recipients, resources))
+    }
+
+    /// All objects, since what one of them owns depends on the others.
     pub async fn fleet(&self) -> anyhow::Result<Fleet> {
-        let (shares, recipients, resources) = self.objects().await?;
+        let (shares, recipients, resources) = (self.list().await?, self.list().await?, self.list().await?);
         Ok(Fleet::new(shares, recipients, resources))
+    }
+
+    /// The names of the Shares that the selector picks; `None`: there is no selector.
+    pub async fn selected(&self) -> anyhow::Result<Option<BTreeSet<Name>>> {
+        if self.selector.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(self.shares().await?.iter().map(Name::of).collect()))
+    }
+
+    /// Why nothing was found.
+    pub async fn nothing(&self) -> anyhow::Error {
+        let Some(namespace) = &self.namespace else {
+            return anyhow::anyhow!("no Shares in any namespace");
+        };
+        let with = self.selector.as_ref().map_or(String::new(), |selector| format!(" with the labels {selector}"));
+        match Api::<Namespace>::all(self.kube.clone()).get_opt(namespace).await {
+            Ok(None) => anyhow::anyhow!("namespace {namespace} does not exist: name another one with -n, or use -A"),
+            Ok(Some(_)) | Err(_) => {
+                anyhow::anyhow!("no Shares{with} in namespace {namespace}: name another one with -n, or use -A")
+            }
+        }
     }
 
     pub async fn secret(&self, name: &Name) -> anyhow::Result<Known> {

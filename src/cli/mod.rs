@@ -1,11 +1,13 @@
 //! The commands of the program.
 
+mod accounts;
 mod cluster;
 pub mod crds;
 pub mod doctor;
 pub mod environment;
 pub mod explain;
 pub mod import;
+mod lease;
 pub mod matrix;
 pub mod output;
 pub mod plan;

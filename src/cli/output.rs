@@ -14,6 +14,8 @@ pub enum Exit {
     Failed,
     /// Something is not as it should be.
     Differs,
+    /// What was shown may not be true any more.
+    Stale,
 }
 
 impl From<Exit> for ExitCode {
@@ -22,6 +24,7 @@ impl From<Exit> for ExitCode {
             Exit::Good => 0,
             Exit::Failed => 1,
             Exit::Differs => 2,
+            Exit::Stale => 3,
         })
     }
 }

@@ -92,7 +92,7 @@ impl Run {
     pub async fn run(self) -> anyhow::Result<()> {
         self.check()?;
         logs::start(self.log_format, &self.log_filter)?;
-        let kube = cluster::client(cluster::config(None).await?)?;
+        let kube = cluster::client(cluster::config().await?)?;
         let identity = self.identity()?;
         let cloudflare = self.endpoint.client(&identity, self.call_timeout)?;
         let metrics = Arc::new(Metrics::default());

@@ -19,6 +19,7 @@ mod waits;
 pub use clock::Clock;
 pub use cluster::leader::Lead;
 pub use cluster::objects::{DEFAULT_SECRET, secret_of};
+pub use cluster::sweeps::{self, SWEEPS, Sweep, Sweeps};
 pub use key::{Kind, Name, RowKey};
 pub use pass::context::Settings;
 pub use remote::access::live;

@@ -8,7 +8,7 @@ use std::io::Write;
 use anyhow::Context as _;
 use clap::Args;
 
-use super::cluster::{Scope, credential};
+use super::cluster::{Kube, Scope, credential};
 use super::output::{Exit, count};
 use super::remote::{Endpoint, Remote, advice, credential_of_environment};
 use crate::cloudflare::{Share, TargetType, clean};
@@ -41,9 +41,8 @@ pub struct Import {
     /// Secret in that namespace to read Cloudflare with, where the environment gives no credential
     #[arg(long, value_name = "NAME", default_value = "cloudflare-credentials")]
     secret: String,
-    /// Context of the kubeconfig; its current one if left out
-    #[arg(long, value_name = "NAME")]
-    context: Option<String>,
+    #[command(flatten)]
+    kube: Kube,
     #[command(flatten)]
     endpoint: Endpoint,
 }
@@ -83,7 +82,8 @@ impl Import {
         if let Some(known) = credential_of_environment()? {
             return self.endpoint.remote(&known);
         }
-        let scope = Scope { namespace: self.namespace.clone(), all_namespaces: false, context: self.context.clone() };
+        let scope =
+            Scope { namespace: self.namespace.clone(), all_namespaces: false, selector: None, kube: self.kube.clone() };
         let cluster =
             scope.cluster().await.with_context(|| format!("no credential: {}", super::remote::NO_CREDENTIAL))?;
         let namespace = cluster.namespace.clone().unwrap_or_default();

@@ -4,13 +4,15 @@ use std::collections::HashSet;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::Context as _;
 use kube::ResourceExt;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::yaml::documents;
 use crate::api::{Share, ShareRecipient, ShareResource};
 
 /// The objects of our kinds, in their order.
@@ -43,9 +45,31 @@ impl Manifests {
         Ok(manifests)
     }
 
+    /// Builds a kustomization with the kubectl that is there.
+    pub fn build(folder: &Path, namespace: &str) -> anyhow::Result<Manifests> {
+        let shown = folder.display();
+        let output = Command::new("kubectl")
+            .arg("kustomize")
+            .arg(folder)
+            .output()
+            .with_context(|| format!("-k {shown}: kubectl cannot be run; it must be in PATH"))?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            anyhow::bail!("-k {shown}: kubectl kustomize failed: {}", said.trim());
+        }
+        let text = String::from_utf8(output.stdout).with_context(|| format!("-k {shown}: its output is not text"))?;
+        let mut manifests = Manifests::default();
+        manifests.take(&text, namespace).with_context(|| format!("-k {shown}"))?;
+        manifests.check()?;
+        Ok(manifests)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.shares.is_empty() && self.recipients.is_empty() && self.resources.is_empty()
+    }
+
     fn take(&mut self, text: &str, namespace: &str) -> anyhow::Result<()> {
-        for document in serde_yaml::Deserializer::from_str(text) {
-            let document = Value::deserialize(document).context("no YAML")?;
+        for document in documents(text)? {
             let items = match document.get("items").and_then(Value::as_array) {
                 Some(items) if document["kind"].as_str().is_some_and(|kind| kind.ends_with("List")) => items.clone(),
                 _ => vec![document],
@@ -142,6 +166,7 @@ fn is_empty(value: &Value) -> bool {
     value.is_null() || value.as_array().is_some_and(Vec::is_empty)
 }
 
+/// The manifests of a folder and of the folders in it, as `kubectl apply -R` takes them.
 fn files(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
@@ -149,7 +174,13 @@ fn files(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let entries = fs::read_dir(path).with_context(|| format!("{} cannot be read", path.display()))?;
     let mut files = Vec::new();
     for entry in entries {
-        let file = entry.with_context(|| format!("{} cannot be read", path.display()))?.path();
+        let entry = entry.with_context(|| format!("{} cannot be read", path.display()))?;
+        let file = entry.path();
+        // A link to a folder may lead round in a circle.
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            files.extend(self::files(&file)?);
+            continue;
+        }
         let manifest = file.extension().is_some_and(|ending| ending == "yaml" || ending == "yml" || ending == "json");
         if manifest && file.is_file() {
             files.push(file);

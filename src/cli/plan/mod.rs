@@ -2,6 +2,7 @@
 
 mod files;
 mod print;
+mod yaml;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::Write;
@@ -37,15 +38,15 @@ use print::Planned;
 #[derive(Args, Debug, Clone)]
 #[command(verbatim_doc_comment)]
 pub struct Plan {
-    /// File or folder of manifests, or - for the standard input; may be repeated
+    /// File of manifests, or folder of them with the folders in it, or - for the standard input; may be repeated
     #[arg(short, long = "filename", value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// With -f: as if the manifests were applied to the cluster
-    #[arg(long, requires = "files")]
-    cluster: bool,
+    /// Folder with a kustomization, built with the kubectl in PATH
+    #[arg(short = 'k', long, value_name = "FOLDER", conflicts_with = "files")]
+    kustomize: Option<PathBuf>,
     /// With --cluster: as if what is in the namespaces of the manifests, and in that of -n, and not in the files were
     /// deleted, as Argo CD and Flux prune it
-    #[arg(long, requires = "cluster")]
+    #[arg(long, requires = "kube_cluster")]
     prune: bool,
     #[command(flatten)]
     scope: Scope,
@@ -60,6 +61,8 @@ pub struct Plan {
 enum Form {
     Text,
     Json,
+    /// For the comment of a pull request
+    Markdown,
 }
 
 /// After so long a call that was announced cannot take effect any more, unless the installer decided otherwise.
@@ -89,6 +92,7 @@ impl Plan {
         match self.output {
             Form::Text => out.write_all(print::text(&plan).as_bytes())?,
             Form::Json => print_json(out, &print::json(&plan))?,
+            Form::Markdown => out.write_all(print::markdown(&plan).as_bytes())?,
         }
         Ok(if plan.iter().any(|planned| planned.preview.problem.is_some()) {
             Exit::Failed
@@ -101,14 +105,25 @@ impl Plan {
 
     /// The objects; which Shares of them are meant, if not all; and the cluster where one is needed.
     async fn subject(&self) -> anyhow::Result<(Fleet, Option<BTreeSet<Name>>, Option<Cluster>)> {
-        if self.files.is_empty() {
+        if self.files.is_empty() && self.kustomize.is_none() {
+            if self.prune {
+                anyhow::bail!("--prune compares files with the cluster: name them with -f or -k");
+            }
             let cluster = self.scope.cluster().await?;
-            return Ok((cluster.fleet().await?, None, Some(cluster)));
+            return Ok((cluster.fleet().await?, cluster.selected().await?, Some(cluster)));
         }
-        let cluster = if self.cluster { Some(self.scope.cluster().await?) } else { None };
+        let cluster = if self.scope.kube.cluster.is_some() { Some(self.scope.cluster().await?) } else { None };
         let namespace = cluster.as_ref().and_then(|cluster| cluster.namespace.clone());
         let namespace = namespace.or_else(|| self.scope.namespace.clone()).unwrap_or_else(|| "default".into());
-        let manifests = Manifests::read(&self.files, &namespace)?;
+        let manifests = match &self.kustomize {
+            Some(folder) => Manifests::build(folder, &namespace)?,
+            None => Manifests::read(&self.files, &namespace)?,
+        };
+        if manifests.is_empty() && !self.prune {
+            anyhow::bail!(
+                "the files contain no Share, ShareRecipient or ShareResource: check the path given with -f or -k"
+            );
+        }
         let mut concerned = concerned(&manifests);
         let Some(cluster) = cluster else {
             let known: HashSet<Name> = manifests.shares.iter().map(Name::of).collect();

@@ -56,6 +56,35 @@ pub fn text(plan: &[Planned]) -> String {
     text
 }
 
+/// For the comment of a pull request: what is called stands in a block that colours it.
+pub fn markdown(plan: &[Planned]) -> String {
+    let mut text = format!("### cfshare plan: {}\n", summary(plan));
+    for planned in plan.iter().filter(|planned| !planned.is_quiet()) {
+        let Planned { name, account, preview } = planned;
+        let share = preview.share_id.as_ref().map_or(String::new(), |id| format!(", share `{}`", clean(id, LONGEST)));
+        let calls = match planned.calls() {
+            0 => "no calls".to_owned(),
+            n => count(n, "call"),
+        };
+        text.push_str(&format!("\n<details open><summary><b>{name}</b>: {calls}</summary>\n\n"));
+        text.push_str(&format!("Account `{}`{share}\n\n", clean(account, LONGEST)));
+        let mut lines: Vec<String> = preview.problem.iter().map(|problem| format!("! {problem}")).collect();
+        lines.extend(preview.notes.iter().map(|note| format!("# {note}")));
+        if let (Some(held), false) = (&preview.held, preview.calls.is_empty()) {
+            lines.push(format!("# {held}: none of these calls is made"));
+        }
+        lines.extend(preview.calls.iter().flat_map(call_lines).map(|line| match line.strip_prefix('~') {
+            Some(rest) => format!("!{rest}"),
+            None => line,
+        }));
+        // A name may hold what would end the block.
+        let longest = lines.iter().flat_map(|line| line.split(|c| c != '`')).map(str::len).max().unwrap_or(0);
+        let fence = "`".repeat(longest.max(2) + 1);
+        text.push_str(&format!("{fence}diff\n{}\n{fence}\n\n</details>\n", lines.join("\n")));
+    }
+    text
+}
+
 fn summary(plan: &[Planned]) -> String {
     let calls: usize = plan.iter().map(Planned::calls).sum();
     let touched = plan.iter().filter(|planned| planned.calls() > 0).count();

@@ -14,6 +14,7 @@ use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, ResourceExt};
 use tokio::sync::watch;
 
+use super::sweeps::{SWEEPS, SweepLog};
 use crate::api::FIELD_MANAGER;
 use crate::core::lease::{self, Seen, Turn};
 use crate::serve::Health;
@@ -25,12 +26,18 @@ const RELEASE: Duration = Duration::from_secs(3);
 #[derive(Clone)]
 pub struct Leadership {
     until: Option<Arc<Mutex<Option<Instant>>>>,
+    sweeps: Arc<SweepLog>,
 }
 
 impl Leadership {
     /// One replica, without election: it always leads.
     pub fn always() -> Leadership {
-        Leadership { until: None }
+        Leadership { until: None, sweeps: Arc::default() }
+    }
+
+    /// A sweep was complete: the next renewal of the Lease says so, at no cost.
+    pub fn note_sweep(&self, account: &str, credential: &str, began: Timestamp, interval: Duration) {
+        self.sweeps.note(account, credential, began, interval);
     }
 
     /// Whether it is still ours after so long a time.
@@ -66,6 +73,7 @@ enum Outcome {
     Held,
     /// Not ours; it may be free in so long a time.
     NotHeld(Option<Duration>),
+    sweeps: Arc<SweepLog>,
 }
 
 /// The Lease as it was last seen to change, by our own clock.
@@ -80,9 +88,10 @@ struct Observed {
 impl Election {
     pub fn new(kube: kube::Client, lead: Lead, health: Health) -> (Election, Leadership) {
         let until = Arc::new(Mutex::new(None));
-        let leadership = Leadership { until: Some(until.clone()) };
+        let sweeps = Arc::<SweepLog>::default();
+        let leadership = Leadership { until: Some(until.clone()), sweeps: sweeps.clone() };
         let api = Api::namespaced(kube, &lead.namespace);
-        (Election { api, lead, until, observed: None, written: Vec::new(), health }, leadership)
+        (Election { api, lead, until, observed: None, written: Vec::new(), health, sweeps }, leadership)
     }
 
     /// Competes for the Lease, and keeps it. Tells through `leads`; ends when a held Lease is lost.
@@ -199,6 +208,9 @@ impl Election {
                 let mut renewed = lease;
                 renewed.spec = Some(self.spec(Some(&spec)));
                 renewed.metadata.managed_fields = None;
+                let annotations = renewed.annotations_mut();
+                let sweeps = self.sweeps.merged(annotations.get(SWEEPS).map(String::as_str), Timestamp::now());
+                annotations.extend(sweeps.map(|sweeps| (SWEEPS.to_owned(), sweeps)));
                 let written = self.api.replace(&self.lead.name, &params(), &renewed).await;
                 self.won(written)
             }

@@ -9,6 +9,7 @@ pub mod objects;
 pub mod outside;
 pub mod record;
 pub mod revoked;
+pub mod sweeps;
 pub mod trouble;
 pub mod wakes;
 pub mod watch;

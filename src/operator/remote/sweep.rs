@@ -13,6 +13,7 @@ use crate::cloudflare::{Error, Share, ShareQuery, ShareStatus};
 use crate::core::id::ShareId;
 use crate::core::pace::{self, Class};
 use crate::core::time::At;
+use crate::operator::clock;
 use crate::operator::cluster::objects::{Related, secret_of};
 use crate::operator::key::{Name, ObjectKey};
 use crate::operator::pass::context::Context;
@@ -64,6 +65,8 @@ pub async fn run(context: Arc<Context>, account: Arc<Account>) {
         failures = if outcome.is_ok() { 0 } else { failures + 1 };
         if outcome.is_ok() {
             last = began;
+            let (credential, interval) = (account.fingerprint.to_string(), context.settings.sweep_interval);
+            context.leadership.note_sweep(account.id.as_str(), &credential, clock::timestamp(began), interval);
         }
         context.metrics.sweep(outcome.is_ok());
         for key in account.swept(began, outcome) {

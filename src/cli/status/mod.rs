@@ -1,29 +1,43 @@
 //! `cfshare status`: where all Shares and their children stand, and what is not in place.
 
-use std::io::Write;
+mod one;
+
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
+use k8s_openapi::jiff::Timestamp;
 use kube::Resource;
 use serde_json::{Value, json};
 
-use super::cluster::Scope;
-use super::output::{Exit, count, print_json, table};
+use super::cluster::{Cluster, Scope};
+use super::lease::{Leader, LeaseName};
+use super::output::{Exit, count, table};
 use crate::api::status::{ChildStatus, DriftEntry, ExceptionEntry, UnmanagedEntry};
 use crate::api::{ConditionType, Share, ShareRecipient, ShareResource};
 use crate::operator::Kind;
 
-/// Show where all Shares and their children stand, and what is not in place
+/// Show where all Shares and their children stand, or one Share on one screen (`status share/NAME`)
 ///
-/// It reads the cluster alone: what the operator last saw. Exit code 0: all are ready. 2: some are not. 1: it fails.
+/// It reads the cluster alone: what the operator last saw, and whether an operator is alive at all. Exit code 0: all are
+/// ready. 2: some are not. 3: all were ready, and no operator is active. 1: it fails, or there is nothing to show.
 #[derive(Args, Debug, Clone)]
 #[command(verbatim_doc_comment)]
 pub struct Status {
+    /// One Share, such as share/waf-baseline
+    #[arg(value_name = "share/NAME")]
+    target: Option<String>,
     #[command(flatten)]
     scope: Scope,
-    /// Form of the output
-    #[arg(short, long, value_enum, default_value = "text", value_name = "FORM")]
+    /// Format of the output
+    #[arg(short, long, value_enum, default_value = "text", value_name = "FORMAT")]
     output: Form,
+    /// Show it again whenever it changes, until interrupted
+    #[arg(short, long)]
+    watch: bool,
+    #[command(flatten)]
+    lease: LeaseName,
 }
 
 #[derive(ValueEnum, Debug, Clone, Copy)]
@@ -32,18 +46,114 @@ enum Form {
     Json,
 }
 
+/// How often --watch looks.
+const PAUSE: Duration = Duration::from_secs(2);
+
 impl Status {
     pub async fn run(&self, out: &mut impl Write) -> anyhow::Result<Exit> {
-        let (shares, recipients, resources) = self.scope.cluster().await?.objects().await?;
+        let cluster = self.scope.cluster().await?;
+        let mut before = String::new();
+        loop {
+            let (text, exit) = match &self.target {
+                Some(target) => self.one(&cluster, target).await?,
+                None => self.list(&cluster).await?,
+            };
+            if text != before {
+                if self.watch && std::io::stdout().is_terminal() {
+                    out.write_all(b"\x1b[2J\x1b[H")?;
+                } else if !before.is_empty() {
+                    writeln!(out)?;
+                }
+                out.write_all(text.as_bytes())?;
+                out.flush()?;
+                before = text;
+            }
+            if !self.watch {
+                return Ok(exit);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn list(&self, cluster: &Cluster) -> anyhow::Result<(String, Exit)> {
+        let (shares, recipients, resources) = cluster.objects().await?;
         let mut standings: Vec<Standing> = shares.iter().map(of_share).collect();
         standings.extend(recipients.iter().map(of_recipient));
         standings.extend(resources.iter().map(of_resource));
         standings.sort_by(|a, b| a.place().cmp(&b.place()));
-        match self.output {
-            Form::Text => out.write_all(text(&standings).as_bytes())?,
-            Form::Json => print_json(out, &Value::Array(standings.iter().map(json).collect()))?,
+        if standings.is_empty() {
+            return Err(cluster.nothing().await);
         }
-        Ok(if standings.iter().all(Standing::is_ready) { Exit::Good } else { Exit::Differs })
+        let warning = match self.lease.read(cluster).await.leader {
+            Leader::Nobody(why) => Some(why),
+            // Where the Lease is elsewhere, or may not be read, nothing speaks against the statuses.
+            Leader::Leads(_) | Leader::Unknown(_) => None,
+        };
+        let body = match self.output {
+            Form::Text => text(&standings),
+            Form::Json => {
+                let list = Value::Array(standings.iter().map(json).collect());
+                format!("{}\n", serde_json::to_string_pretty(&list)?)
+            }
+        };
+        let exit = match (standings.iter().all(Standing::is_ready), &warning) {
+            (false, _) => Exit::Differs,
+            (true, Some(_)) => Exit::Stale,
+            (true, None) => Exit::Good,
+        };
+        Ok((self.warned(warning, body), exit))
+    }
+
+    /// What programs read stays what it is.
+    fn warned(&self, warning: Option<String>, body: String) -> String {
+        match (warning, self.output) {
+            (None, _) => body,
+            (Some(warning), Form::Text) => format!("WARNING: {warning}\n\n{body}"),
+            (Some(warning), Form::Json) => {
+                eprintln!("cfshare: {warning}");
+                body
+            }
+        }
+    }
+
+    async fn one(&self, cluster: &Cluster, target: &str) -> anyhow::Result<(String, Exit)> {
+        let name = match target.split_once('/') {
+            Some(("share" | "shares" | "cfs" | "shares.cfshare.dev" | "share.cfshare.dev", name)) => name,
+            None => target,
+            Some((kind, _)) => anyhow::bail!("{kind} is not known here: write share/NAME"),
+        };
+        let Some(namespace) = &cluster.namespace else {
+            anyhow::bail!("share/{name} is in one namespace: name it with -n instead of -A");
+        };
+        let Some(share) = cluster.share(namespace, name).await? else {
+            let nothing = cluster.nothing().await.to_string();
+            if nothing.contains("does not exist") {
+                anyhow::bail!(nothing);
+            }
+            anyhow::bail!("namespace {namespace} has no Share {name}: `cfshare status -A` lists all");
+        };
+        let (recipients, resources): (Vec<ShareRecipient>, Vec<ShareResource>) =
+            (cluster.list().await?, cluster.list().await?);
+        let recipients: Vec<&ShareRecipient> =
+            recipients.iter().filter(|child| child.spec.share_ref.name == name).collect();
+        let resources = resources.iter().filter(|child| child.spec.share_ref.name == name);
+        let pulse = self.lease.read(cluster).await;
+        let mut standings = vec![of_share(&share)];
+        standings.extend(recipients.iter().map(|child| of_recipient(child)));
+        standings.extend(resources.map(of_resource));
+        let exit = match (standings.iter().all(Standing::is_ready), &pulse.leader) {
+            (false, _) => Exit::Differs,
+            (true, Leader::Nobody(_)) => Exit::Stale,
+            (true, Leader::Leads(_) | Leader::Unknown(_)) => Exit::Good,
+        };
+        let text = match self.output {
+            Form::Text => one::screen(&share, recipients, &pulse, Timestamp::now()),
+            Form::Json => {
+                let list = Value::Array(standings.iter().map(json).collect());
+                format!("{}\n", serde_json::to_string_pretty(&list)?)
+            }
+        };
+        Ok((text, exit))
     }
 }
 
@@ -142,9 +252,6 @@ fn of_resource(object: &ShareResource) -> Standing {
 }
 
 fn text(standings: &[Standing]) -> String {
-    if standings.is_empty() {
-        return "no Shares here\n".to_owned();
-    }
     let head = ["NAMESPACE", "KIND", "NAME", "READY", "RECIPIENTS", "RESOURCES", "REASON", "MESSAGE"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     for standing in standings {

@@ -1,0 +1,132 @@
+//! Whether an operator is alive, and when it last read each account: what the Lease says.
+
+use clap::Args;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use kube::{Api, ResourceExt};
+
+use super::cluster::Cluster;
+use crate::operator::{SWEEPS, Sweep, Sweeps, sweeps};
+
+/// Where the Lease is.
+#[derive(Args, Debug, Clone)]
+pub struct LeaseName {
+    /// Namespace of the operator's Lease
+    #[arg(long, env = "CFSHARE_LEASE_NAMESPACE", default_value = "cfshare-system", value_name = "NAMESPACE")]
+    pub lease_namespace: String,
+    /// Name of the operator's Lease
+    #[arg(long, env = "CFSHARE_LEASE_NAME", default_value = "cfshare", value_name = "NAME")]
+    pub lease_name: String,
+}
+
+/// Whether somebody leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Leader {
+    Leads(String),
+    /// Nobody does, and what to say about it.
+    Nobody(String),
+    /// It cannot be said, and why.
+    Unknown(String),
+}
+
+/// What the Lease says.
+pub struct Pulse {
+    pub leader: Leader,
+    pub sweeps: Sweeps,
+}
+
+/// The Lease is renewed every quarter of its duration, and says a sweep only then.
+const RENEWAL: i64 = 60;
+
+impl LeaseName {
+    pub async fn read(&self, cluster: &Cluster) -> Pulse {
+        let name = format!("{}/{}", self.lease_namespace, self.lease_name);
+        let api: Api<Lease> = Api::namespaced(cluster.kube.clone(), &self.lease_namespace);
+        match api.get_opt(&self.lease_name).await {
+            Ok(lease) => pulse(&name, lease.as_ref(), Timestamp::now()),
+            Err(kube::Error::Api(status)) if status.code == 403 => {
+                let why = format!("you may not read Lease {name}, so it is not known whether cfshare runs");
+                Pulse { leader: Leader::Unknown(why), sweeps: Sweeps::new() }
+            }
+            Err(error) => {
+                let why = format!("Lease {name} cannot be read ({error}), so it is not known whether cfshare runs");
+                Pulse { leader: Leader::Unknown(why), sweeps: Sweeps::new() }
+            }
+        }
+    }
+}
+
+fn pulse(name: &str, lease: Option<&Lease>, now: Timestamp) -> Pulse {
+    let Some(lease) = lease else {
+        let why = format!(
+            "there is no Lease {name}, so it is not known whether cfshare runs: give its place with --lease-namespace \
+             and --lease-name, and start the operator with --leader-elect"
+        );
+        return Pulse { leader: Leader::Unknown(why), sweeps: Sweeps::new() };
+    };
+    let spec = lease.spec.clone().unwrap_or_default();
+    let holder = spec.holder_identity.filter(|holder| !holder.is_empty());
+    let lasts = SignedDuration::from_secs(i64::from(spec.lease_duration_seconds.unwrap_or(0)));
+    let renewed = spec.renew_time.map(|time| time.0);
+    let leader = match (holder, renewed) {
+        (Some(holder), Some(renewed)) if now.duration_since(renewed) <= lasts => Leader::Leads(holder),
+        (Some(holder), Some(renewed)) => Leader::Nobody(format!(
+            "no cfshare replica is active: {holder} last renewed Lease {name} {} ago, and nothing has been read or \
+             changed since; look at the operator's pods",
+            age(now.duration_since(renewed))
+        )),
+        (_, Some(renewed)) => Leader::Nobody(format!(
+            "no cfshare replica is active: nobody has held Lease {name} for {}; start the operator",
+            age(now.duration_since(renewed))
+        )),
+        (_, None) => Leader::Nobody(format!("no cfshare replica is active: nobody holds Lease {name}")),
+    };
+    Pulse { leader, sweeps: sweeps::parse(lease.annotations().get(SWEEPS).map(String::as_str)) }
+}
+
+/// Whether a sweep is older than two intervals.
+pub fn is_stale(sweep: &Sweep, now: Timestamp) -> bool {
+    let allowed = i64::try_from(sweep.every).unwrap_or(i64::MAX / 4).saturating_mul(2).saturating_add(RENEWAL);
+    now.as_second() - sweep.at > allowed
+}
+
+/// A time span as kubectl shows it.
+pub fn age(span: SignedDuration) -> String {
+    let seconds = span.as_secs().max(0);
+    match seconds {
+        0..120 => format!("{seconds}s"),
+        120..7200 => format!("{}m", seconds / 60),
+        7200..172_800 => format!("{}h", seconds / 3600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn of(spec: serde_json::Value) -> Leader {
+        let lease = json!({"metadata": {"name": "l"}, "spec": spec});
+        let lease: Lease = serde_json::from_value(lease).expect("a Lease");
+        pulse("ns/l", Some(&lease), "2026-01-01T01:00:00Z".parse().expect("a time")).leader
+    }
+
+    #[test]
+    fn a_lease_leads_only_while_it_is_renewed() {
+        let held = |time: &str| of(json!({"holderIdentity": "a", "leaseDurationSeconds": 60, "renewTime": time}));
+        assert_eq!(held("2026-01-01T00:59:30.000000Z"), Leader::Leads("a".into()));
+        let Leader::Nobody(why) = held("2026-01-01T00:10:00.000000Z") else { panic!("it leads") };
+        assert!(why.contains("a last renewed Lease ns/l 50m ago"), "{why}");
+        assert!(matches!(of(json!({"renewTime": "2026-01-01T00:10:00.000000Z"})), Leader::Nobody(_)));
+        assert!(matches!(pulse("ns/l", None, Timestamp::now()).leader, Leader::Unknown(_)));
+    }
+
+    #[test]
+    fn a_sweep_is_stale_after_two_intervals() {
+        let now: Timestamp = "2026-01-01T01:00:00Z".parse().expect("a time");
+        let sweep = |ago| Sweep { at: now.as_second() - ago, every: 600 };
+        assert!(!is_stale(&sweep(1200), now) && is_stale(&sweep(1261), now));
+    }
+}

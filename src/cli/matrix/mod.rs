@@ -1,0 +1,334 @@
+//! `cfshare matrix`: who receives what, by what was seen, and since when.
+
+mod html;
+mod live;
+mod print;
+mod proof;
+mod resources;
+mod rows;
+mod state;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+
+use super::accounts::{self, Accounts};
+use super::cluster::{Objects, Scope};
+use super::lease::{Leader, LeaseName, Pulse, age, is_stale};
+use super::output::{Exit, print_json};
+use super::remote::Endpoint;
+use crate::api::Share;
+use crate::operator::{Name, sweeps};
+pub(in crate::cli) use proof::{ready, said};
+use resources::Carried;
+use rows::Found;
+pub(in crate::cli) use rows::{Receiver, Rows};
+use state::Cell;
+pub(in crate::cli) use state::State;
+
+/// Show who receives what, as Cloudflare has it: each account, its shares, their resources and states
+///
+/// It shows what the operator observed and recorded, and since when that was last verified. What the status does not
+/// prove is `unknown`. With --live it reads Cloudflare itself, with the credential of CLOUDFLARE_API_TOKEN, or
+/// CLOUDFLARE_EMAIL and CLOUDFLARE_API_KEY, else with the Secrets in the cluster; a read-only token is enough.
+///
+/// Exit code 0: the table is up to date. 3: it is not, as the first lines say, or that is not known. 1: it fails, or there
+/// is nothing to show.
+#[derive(Args, Debug, Clone)]
+#[command(verbatim_doc_comment)]
+pub struct Matrix {
+    #[command(flatten)]
+    scope: Scope,
+    /// Format of the output; html is one page that needs no network
+    #[arg(short, long, value_enum, default_value = "table", value_name = "FORMAT")]
+    output: Format,
+    /// What comes first in each line
+    #[arg(long, value_enum, default_value = "account", value_name = "WHAT")]
+    by: By,
+    /// File with ids and names of accounts (CSV or JSON): it names them, and accounts in no share are listed too
+    #[arg(long, value_name = "FILE")]
+    accounts: Option<PathBuf>,
+    /// Read Cloudflare now, instead of what the operator last saw
+    #[arg(long)]
+    live: bool,
+    #[command(flatten)]
+    endpoint: Endpoint,
+    #[command(flatten)]
+    lease: LeaseName,
+}
+
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    #[value(alias = "text")]
+    Table,
+    Wide,
+    Csv,
+    Json,
+    Yaml,
+    Html,
+}
+
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    Account,
+    Share,
+    Resource,
+}
+
+/// One account in one share, or an account that is in none.
+struct Row {
+    receiver: Receiver,
+    label: Option<String>,
+    share: Option<usize>,
+    cell: Cell,
+    declared_by: Vec<String>,
+}
+
+/// One share with what it carries.
+struct Column {
+    name: Name,
+    share_id: Option<String>,
+    owner: String,
+    owner_name: Option<String>,
+    ready: String,
+    reason: String,
+    /// When all of this was last verified at Cloudflare.
+    verified: Option<Timestamp>,
+    resources: Vec<Carried>,
+    /// What the status leaves out.
+    more: Vec<String>,
+}
+
+/// All that is shown.
+struct Table {
+    at: Timestamp,
+    /// Cloudflare was read for it.
+    live: bool,
+    /// Why it may not be true any more.
+    warnings: Vec<String>,
+    columns: Vec<Column>,
+    rows: Vec<Row>,
+}
+
+impl Matrix {
+    pub async fn run(&self, out: &mut impl Write) -> anyhow::Result<Exit> {
+        let names = self.accounts.as_deref().map(accounts::read).transpose()?.unwrap_or_default();
+        let cluster = self.scope.cluster().await?;
+        let objects = cluster.objects().await?;
+        if objects.0.is_empty() && objects.1.is_empty() {
+            return Err(cluster.nothing().await);
+        }
+        let mut table = if self.live {
+            let reader = live::Reader::new(&cluster, &self.endpoint, objects.0.len());
+            live_table(&objects, reader).await?
+        } else {
+            let pulse = self.lease.read(&cluster).await;
+            table(&objects, &pulse, Timestamp::now())
+        };
+        table.name_accounts(&names);
+        let text = match self.output {
+            Format::Table => print::table(&table, self.by, false),
+            Format::Wide => print::table(&table, self.by, true),
+            Format::Csv => print::csv(&table, self.by),
+            Format::Html => html::page(&table),
+            Format::Yaml => serde_yaml::to_string(&print::json(&table))?,
+            Format::Json => {
+                print_json(out, &print::json(&table))?;
+                String::new()
+            }
+        };
+        out.write_all(text.as_bytes())?;
+        if !matches!(self.output, Format::Table | Format::Wide) {
+            table.warnings.iter().for_each(|warning| eprintln!("cfshare: {warning}"));
+        }
+        Ok(if table.warnings.is_empty() { Exit::Good } else { Exit::Stale })
+    }
+}
+
+fn column(share: &Share, rows: &Rows, children: &Objects, verified: Option<Timestamp>) -> Column {
+    let name = Name::of(share);
+    let ours = |child: &&crate::api::ShareResource| {
+        child.spec.share_ref.name == name.name && child.namespace().unwrap_or_default() == name.namespace
+    };
+    let children: Vec<_> = children.2.iter().filter(ours).collect();
+    let status = &rows.status;
+    let ready = ready(&status.common.conditions);
+    let mut more = Vec::new();
+    if status.exceptions_omitted > 0 {
+        more.push(format!("and {} more recipients or resources that are not in place", status.exceptions_omitted));
+    }
+    let listed = i32::try_from(status.unmanaged.len()).unwrap_or(i32::MAX);
+    if status.unmanaged_count > listed {
+        more.push(format!("and {} more that no manifest declares", status.unmanaged_count - listed));
+    }
+    Column {
+        resources: resources::resources(rows, &children),
+        share_id: status.share_id.clone(),
+        owner: share.spec.account_id.clone(),
+        owner_name: status.account_name.clone(),
+        ready: ready.map_or("Unknown", |ready| &ready.status).to_owned(),
+        reason: ready.map(|ready| ready.reason.clone()).unwrap_or_default(),
+        name,
+        verified,
+        more,
+    }
+}
+
+fn rows_of<'a>(share: &'a Share, objects: &'a Objects) -> Rows<'a> {
+    let name = Name::of(share);
+    let ours = |child: &&crate::api::ShareRecipient| {
+        child.spec.share_ref.name == name.name && child.namespace().unwrap_or_default() == name.namespace
+    };
+    Rows::new(share, objects.1.iter().filter(ours).collect())
+}
+
+/// The table by what the operator observed and recorded.
+fn table(objects: &Objects, pulse: &Pulse, now: Timestamp) -> Table {
+    let mut table = Table { at: now, live: false, warnings: Vec::new(), columns: Vec::new(), rows: Vec::new() };
+    match &pulse.leader {
+        Leader::Leads(_) => {}
+        Leader::Nobody(why) | Leader::Unknown(why) => table.warnings.push(why.clone()),
+    }
+    for share in &objects.0 {
+        let rows = rows_of(share, objects);
+        let verified = match (&rows.status.share_id, &rows.status.seen_with) {
+            (Some(_), Some(credential)) => {
+                let sweep = pulse.sweeps.get(&sweeps::key(&share.spec.account_id, credential));
+                let at = sweep.and_then(|sweep| Timestamp::from_second(sweep.at).ok());
+                match (sweep, at) {
+                    (Some(sweep), Some(at)) if is_stale(sweep, now) => table.warn(format!(
+                        "account {} was last read {} ago, more than two sweeps: what follows may have changed since",
+                        share.spec.account_id,
+                        age(now.duration_since(at))
+                    )),
+                    (None, _) if matches!(pulse.leader, Leader::Leads(_)) => table.warn(format!(
+                        "it is not known when account {} was last read: the operator has not read it since it started",
+                        share.spec.account_id
+                    )),
+                    _ => {}
+                }
+                at
+            }
+            _ => None,
+        };
+        let found = rows.all();
+        table.add(column(share, &rows, objects, verified), found);
+    }
+    table.add_orphans(objects);
+    table
+}
+
+async fn live_table(objects: &Objects, mut reader: live::Reader<'_>) -> anyhow::Result<Table> {
+    let now = Timestamp::now();
+    let mut table = Table { at: now, live: true, warnings: Vec::new(), columns: Vec::new(), rows: Vec::new() };
+    for share in &objects.0 {
+        let rows = rows_of(share, objects);
+        let id = rows.status.share_id.clone().or_else(|| share.spec.share_id.clone());
+        let read = match &id {
+            Some(id) => reader.read(share, id).await?,
+            None => None,
+        };
+        let mut column = column(share, &rows, objects, read.as_ref().map(|read| read.at));
+        let found = match (&read, id) {
+            (Some(read), id) => {
+                column.more.clear();
+                column.share_id = id;
+                column.resources = read.resources(std::mem::take(&mut column.resources));
+                read.rows(&rows)
+            }
+            (None, Some(id)) => {
+                let gone = format!("Cloudflare has no share {id} in this account");
+                let gone = |row: Found| Found { cell: Cell::new(State::Pending, "absent", gone.clone()), ..row };
+                rows.all().into_iter().map(gone).collect()
+            }
+            (None, None) => rows.all(),
+        };
+        table.add(column, found);
+    }
+    table.add_orphans(objects);
+    Ok(table)
+}
+
+impl Table {
+    fn warn(&mut self, warning: String) {
+        if !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
+        }
+    }
+
+    fn add(&mut self, column: Column, found: Vec<Found>) {
+        let share = Some(self.columns.len());
+        self.columns.push(column);
+        let row = |Found { receiver, label, cell, declared_by }| Row { receiver, label, share, cell, declared_by };
+        self.rows.extend(found.into_iter().map(row));
+    }
+
+    /// ShareRecipients whose Share does not exist may have left something at Cloudflare.
+    fn add_orphans(&mut self, objects: &Objects) {
+        let known: BTreeSet<Name> = objects.0.iter().map(Name::of).collect();
+        let mut orphans: BTreeMap<Name, Vec<Found>> = BTreeMap::new();
+        for child in &objects.1 {
+            let parent = Name::new(child.namespace().unwrap_or_default(), child.spec.share_ref.name.clone());
+            if known.contains(&parent) {
+                continue;
+            }
+            orphans.entry(parent).or_default().push(Found {
+                receiver: Receiver::Account(child.spec.account_id.clone()),
+                label: child.spec.name.clone(),
+                cell: rows::orphan(child),
+                declared_by: vec![format!("ShareRecipient/{}", child.name_any())],
+            });
+        }
+        for (name, found) in orphans {
+            let column = Column {
+                name,
+                share_id: None,
+                owner: String::new(),
+                owner_name: None,
+                ready: "Unknown".into(),
+                reason: "the Share does not exist".into(),
+                verified: None,
+                resources: Vec::new(),
+                more: Vec::new(),
+            };
+            self.add(column, found);
+        }
+    }
+
+    /// Names from a file come before labels; accounts of the file that are nowhere are listed.
+    fn name_accounts(&mut self, names: &Accounts) {
+        let mut labels: BTreeMap<Receiver, String> = BTreeMap::new();
+        for row in &self.rows {
+            if let Some(label) = &row.label {
+                labels.entry(row.receiver.clone()).or_insert_with(|| label.clone());
+            }
+        }
+        for (id, name) in names.iter().filter(|(_, name)| !name.is_empty()) {
+            labels.insert(Receiver::Account(id.clone()), name.clone());
+        }
+        let organization = self.rows.iter().any(|row| matches!(row.receiver, Receiver::Organization(_)));
+        let listed: BTreeSet<Receiver> = self.rows.iter().map(|row| row.receiver.clone()).collect();
+        for id in names.keys().map(|id| Receiver::Account(id.clone())).filter(|id| !listed.contains(id)) {
+            let cell = if organization {
+                Cell::unknown("in no share by itself; it may receive those for an organization as a member")
+            } else {
+                Cell::new(State::Nothing, "in no share", "")
+            };
+            self.rows.push(Row { receiver: id, label: None, share: None, cell, declared_by: Vec::new() });
+        }
+        for row in &mut self.rows {
+            row.label = labels.get(&row.receiver).cloned();
+        }
+    }
+
+    fn column(&self, row: &Row) -> Option<&Column> {
+        row.share.and_then(|at| self.columns.get(at))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,85 @@
+//! What a Share's status proves about its rows.
+
+use kube::ResourceExt;
+
+use crate::api::status::{ShareStatus, UNOBSERVED};
+use crate::api::{ConditionType, Reason, Share};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Proof {
+    /// There is nothing at Cloudflare because of this Share, and why.
+    NoShare(String),
+    /// Nothing can be said, and why.
+    None(String),
+    /// The rows were read; `current`: for the manifest as it is now.
+    Read { current: bool },
+}
+
+pub fn ready(conditions: &[Condition]) -> Option<&Condition> {
+    conditions.iter().find(|condition| condition.type_ == ConditionType::Ready.as_str())
+}
+
+pub fn said(condition: &Condition) -> String {
+    format!("{}: {}", condition.reason, condition.message)
+}
+
+/// Whether removals wait for a person.
+pub fn is_blocked(conditions: &[Condition]) -> bool {
+    ready(conditions).is_some_and(|ready| ready.status == "False" && ready.reason.ends_with("Blocked"))
+}
+
+pub fn proof(share: &Share) -> Proof {
+    let Some(status) = &share.status else {
+        return Proof::None("cfshare has not processed this Share yet".into());
+    };
+    if status.bound_uid.is_some() && status.bound_uid != share.uid() {
+        return Proof::None("the status was copied from another object".into());
+    }
+    let Some(ready) = ready(&status.common.conditions).filter(|_| status.common.observed_generation != UNOBSERVED)
+    else {
+        return Proof::None("cfshare has not processed this Share yet".into());
+    };
+    if status.intent.is_some() {
+        return Proof::None("a request to create the share is under way, and its result is not known yet".into());
+    }
+    if status.share_id.is_none() {
+        let adopts = share.spec.share_id.is_some();
+        return match ready.status.as_str() {
+            "False" if !adopts && status.lost_attempts.is_empty() => Proof::NoShare(said(ready)),
+            _ => Proof::None(said(ready)),
+        };
+    }
+    if ready.status == "Unknown" || !speaks_of_rows(&ready.reason) {
+        return Proof::None(said(ready));
+    }
+    match status.remote_status.as_deref() {
+        None | Some("active") => {
+            Proof::Read { current: Some(status.common.observed_generation) == share.metadata.generation }
+        }
+        Some(word) => Proof::None(format!("Cloudflare calls the share {word}")),
+    }
+}
+
+/// Whether a pass that ends with this reason has compared the rows; a word that is not known here proves nothing.
+fn speaks_of_rows(reason: &str) -> bool {
+    let Some(reason) = Reason::ALL.iter().find(|known| known.as_str() == reason) else {
+        return reason.ends_with("Blocked");
+    };
+    match reason {
+        Reason::Associated | Reason::Associating | Reason::Progressing | Reason::Rejected => true,
+        Reason::RecipientFailed | Reason::RemovalBlocked | Reason::LastResource | Reason::NotConverging => true,
+        Reason::Observed | Reason::Differs | Reason::Deleting => true,
+        Reason::Creating | Reason::WaitingForRecipients | Reason::WaitingForResources => false,
+        Reason::WaitingForShare | Reason::NameTaken | Reason::Claimed | Reason::ShareNotFound => false,
+        Reason::TargetMismatch | Reason::CredentialsNotFound | Reason::Denied | Reason::Throttled => false,
+        Reason::Unavailable | Reason::Ambiguous | Reason::BreakerOpen | Reason::DuplicateDeclaration => false,
+        Reason::Suspended | Reason::OrganizationNotAllowed | Reason::Invalid | Reason::InternalError => false,
+    }
+}
+
+/// Whether the operator only observes, so that no record of its own proves a row.
+pub fn observes(status: &ShareStatus) -> bool {
+    use crate::api::policy::ManagementPolicy;
+    status.effective.as_ref().is_some_and(|effective| effective.management_policy == ManagementPolicy::Observe)
+}

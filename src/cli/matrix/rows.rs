@@ -1,0 +1,347 @@
+//! Which accounts receive a Share's share, and how far each is, by what its status and those of its children prove.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+
+use super::proof::{Proof, is_blocked, observes, proof, ready, said};
+use super::state::{Cell, State};
+use crate::api::share::DeletionPolicy;
+use crate::api::status::{ExceptionEntry, ShareStatus};
+use crate::api::{Share, ShareRecipient};
+
+/// An account, or all members of an organization.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Receiver {
+    Account(String),
+    Organization(String),
+}
+
+/// What a Share and its children say of its recipients.
+pub struct Rows<'a> {
+    pub share: &'a Share,
+    pub children: Vec<&'a ShareRecipient>,
+    pub proof: Proof,
+    pub status: ShareStatus,
+}
+
+/// One receiver of the share.
+pub struct Found {
+    pub receiver: Receiver,
+    pub label: Option<String>,
+    pub cell: Cell,
+    /// The objects that declare it.
+    pub declared_by: Vec<String>,
+}
+
+impl<'a> Rows<'a> {
+    pub fn new(share: &'a Share, children: Vec<&'a ShareRecipient>) -> Rows<'a> {
+        Rows { share, children, proof: proof(share), status: share.status.clone().unwrap_or_default() }
+    }
+
+    fn is_deleting(&self) -> bool {
+        self.share.metadata.deletion_timestamp.is_some()
+    }
+
+    pub fn all(&self) -> Vec<Found> {
+        let mut rows = Vec::new();
+        if let Some(organization) = &self.share.spec.organization {
+            rows.push(Found {
+                receiver: Receiver::Organization(organization.id.clone()),
+                label: None,
+                cell: self.organization(),
+                declared_by: vec!["Share".into()],
+            });
+        }
+        for (account, excluded) in self.accounts() {
+            rows.push(Found {
+                cell: if excluded { self.excluded(&account) } else { self.recipient(&account) },
+                label: self.label(&account),
+                declared_by: self.declared_by(&account),
+                receiver: Receiver::Account(account),
+            });
+        }
+        rows
+    }
+
+    /// All accounts that anything says something of, and whether it is about their exclusion.
+    pub fn accounts(&self) -> BTreeMap<String, bool> {
+        let spec = &self.share.spec;
+        let excluded = spec.organization.iter().flat_map(|organization| &organization.excluded);
+        let excluded = excluded.map(|entry| entry.account_id.clone());
+        let left = self.status.inventory.excluded.iter().map(|entry| entry.account_id.clone());
+        let inline = spec.recipients.iter().flatten().map(|entry| entry.account_id.clone());
+        let children = self.children.iter().map(|child| child.spec.account_id.clone());
+        let recorded = self.status.inventory.recipients.iter().map(|entry| entry.account_id.clone());
+        let unmanaged = self.status.unmanaged.iter().filter_map(|entry| entry.account_id.clone());
+        let listed = self.status.exceptions.iter().filter_map(|entry| entry.account_id.clone());
+        let mut accounts: BTreeMap<String, bool> = excluded.chain(left).map(|account| (account, true)).collect();
+        for account in inline.chain(children).chain(recorded).chain(unmanaged).chain(listed) {
+            accounts.entry(account).or_insert(false);
+        }
+        accounts
+    }
+
+    fn label(&self, account: &str) -> Option<String> {
+        let spec = &self.share.spec;
+        let excluded = spec.organization.iter().flat_map(|organization| &organization.excluded);
+        let inline = spec.recipients.iter().flatten().chain(excluded).filter(|entry| entry.account_id == account);
+        let children = self.children.iter().filter(|child| child.spec.account_id == account);
+        let listed = self.status.exceptions.iter().filter(|e| e.account_id.as_deref() == Some(account));
+        let labels = inline.map(|entry| entry.name.clone()).chain(children.map(|child| child.spec.name.clone()));
+        labels.chain(listed.map(|entry| entry.name.clone())).flatten().next()
+    }
+
+    pub fn declared_by(&self, account: &str) -> Vec<String> {
+        let spec = &self.share.spec;
+        let excluded = spec.organization.iter().flat_map(|organization| &organization.excluded);
+        let mut inline = spec.recipients.iter().flatten().chain(excluded);
+        let inline = inline.any(|entry| entry.account_id == account).then(|| "Share".to_owned());
+        let children = self.live_children(account).map(|child| format!("ShareRecipient/{}", child.name_any()));
+        inline.into_iter().chain(children).collect()
+    }
+
+    fn live_children(&self, account: &str) -> impl Iterator<Item = &&'a ShareRecipient> {
+        let ours = move |child: &&&ShareRecipient| child.spec.account_id == account;
+        self.children.iter().filter(move |child| ours(child) && child.metadata.deletion_timestamp.is_none())
+    }
+
+    fn leaving_child(&self, account: &str) -> Option<&'a ShareRecipient> {
+        let mut all = self.children.iter();
+        all.find(|child| child.spec.account_id == account && child.metadata.deletion_timestamp.is_some()).copied()
+    }
+
+    fn exception(&self, account: &str) -> Option<&ExceptionEntry> {
+        self.status.exceptions.iter().find(|entry| entry.account_id.as_deref() == Some(account))
+    }
+
+    /// The child whose declaration counts: an inline entry wins, then who has the row, then the older one.
+    fn winner(&self, account: &str) -> Option<&'a ShareRecipient> {
+        let inline = self.share.spec.recipients.iter().flatten().any(|entry| entry.account_id == account);
+        if inline {
+            return None;
+        }
+        let age = |child: &ShareRecipient| {
+            (child.creation_timestamp().map(|time| time.0), !confirmed(child), child.name_any())
+        };
+        self.live_children(account).min_by_key(|child| age(child)).copied()
+    }
+
+    fn recipient(&self, account: &str) -> Cell {
+        match &self.proof {
+            Proof::NoShare(why) => match self.exception(account) {
+                Some(entry) => of_exception(entry),
+                None => Cell::new(State::NotShared, "not shared yet", why.clone()),
+            },
+            Proof::None(why) => Cell::unknown(format!("{why}{}", self.last_seen(account))),
+            Proof::Read { .. } if self.is_deleting() => self.deleting(),
+            Proof::Read { current } if self.declared_by(account).is_empty() => self.undeclared(account, *current),
+            Proof::Read { current } => self.declared(account, *current),
+        }
+    }
+
+    fn deleting(&self) -> Cell {
+        let retained = self.status.effective.as_ref().is_some_and(|e| e.deletion_policy == DeletionPolicy::Retain);
+        if retained {
+            return Cell::new(
+                State::Unmanaged,
+                "stays",
+                "the Share is being deleted, and leaves its share at Cloudflare",
+            );
+        }
+        if is_blocked(&self.status.common.conditions) {
+            return Cell::new(State::Blocked, "to be removed (blocked)", "the Share is being deleted");
+        }
+        Cell::new(State::Leaving, "to be removed", "the Share is being deleted")
+    }
+
+    fn declared(&self, account: &str, current: bool) -> Cell {
+        if let Some(entry) = self.exception(account) {
+            return of_exception(entry);
+        }
+        let own = self.winner(account);
+        if let Some(cell) = own.and_then(of_child) {
+            return cell;
+        }
+        let told = own.is_some_and(says_associated);
+        if self.status.exceptions_omitted > 0 && !told {
+            let more = self.status.exceptions_omitted;
+            return Cell::unknown(format!("the status leaves out {more} exceptions; --live reads Cloudflare"));
+        }
+        let entry = self.status.inventory.recipients.iter().find(|entry| entry.account_id == account);
+        let recorded = entry.is_some_and(|entry| entry.intended_at.is_none()) || own.is_some_and(confirmed);
+        match (recorded || current && observes(&self.status), current) {
+            (true, _) => Cell::associated(),
+            (false, false) => Cell::unknown("cfshare has not processed the last change of the Share yet"),
+            (false, true) => Cell::unknown("cfshare has not confirmed this account yet"),
+        }
+    }
+
+    fn undeclared(&self, account: &str, current: bool) -> Cell {
+        let unmanaged = self.status.unmanaged.iter().find(|entry| entry.account_id.as_deref() == Some(account));
+        let entry = self.status.inventory.recipients.iter().find(|entry| entry.account_id == account);
+        let child = self.leaving_child(account);
+        if let Some(child) = child.filter(|child| child.spec.deletion_policy != Some(DeletionPolicy::Retain)) {
+            let conditions = child.status.as_ref().map(|status| status.child.common.conditions.as_slice());
+            let conditions = conditions.unwrap_or_default();
+            let why = ready(conditions).map(said).unwrap_or_default();
+            if is_blocked(conditions) {
+                return Cell::new(State::Blocked, "to be removed (blocked)", why);
+            }
+            return Cell::new(State::Leaving, "to be removed", why);
+        }
+        match (entry, unmanaged) {
+            (Some(entry), _) => {
+                let removed = entry.intended_at.as_ref().is_some_and(|time| time.0 == Timestamp::UNIX_EPOCH);
+                let blocked = is_blocked(&self.status.common.conditions);
+                match (removed, blocked) {
+                    (true, _) => Cell::new(State::Leaving, "being removed", "the removal was sent to Cloudflare"),
+                    (false, true) => {
+                        let why = ready(&self.status.common.conditions).map(said).unwrap_or_default();
+                        Cell::new(State::Blocked, "to be removed (blocked)", why)
+                    }
+                    (false, false) if entry.intended_at.is_some() => {
+                        Cell::unknown("a request to add this account was announced, and its entry was removed since")
+                    }
+                    (false, false) if current => {
+                        Cell::new(State::Leaving, "to be removed", "no manifest declares it any more")
+                    }
+                    (false, false) => Cell::new(
+                        State::Leaving,
+                        "to be removed",
+                        "cfshare has not processed the last change of the Share yet",
+                    ),
+                }
+            }
+            (None, Some(entry)) => {
+                Cell::new(State::Unmanaged, format!("{}, not declared", entry.state), "no manifest declares it")
+            }
+            (None, None) => match self.exception(account) {
+                Some(entry) => of_exception(entry),
+                None => Cell::unknown("the status says nothing of it"),
+            },
+        }
+    }
+
+    fn excluded(&self, account: &str) -> Cell {
+        let organization = self.share.spec.organization.iter();
+        let declared = organization.flat_map(|o| &o.excluded).any(|entry| entry.account_id == account);
+        let recorded = self.status.inventory.excluded.iter().find(|entry| entry.account_id == account);
+        match &self.proof {
+            Proof::NoShare(why) => Cell::new(State::NotShared, "not shared yet", why.clone()),
+            Proof::None(why) => match self.exception(account) {
+                // It was so when it was last seen, and nothing has been done about it since.
+                Some(entry) => not_excluded(entry),
+                None => Cell::unknown(why.clone()),
+            },
+            Proof::Read { .. } if self.is_deleting() => self.deleting(),
+            Proof::Read { current } => match (self.exception(account), declared) {
+                (Some(entry), _) => not_excluded(entry),
+                (None, true) if self.status.exceptions_omitted > 0 => {
+                    Cell::unknown("the status leaves out exceptions; --live reads Cloudflare")
+                }
+                (None, true) if recorded.is_some_and(|entry| entry.intended_at.is_none()) => {
+                    Cell::new(State::Excluded, "excluded", "")
+                }
+                (None, true) if *current && observes(&self.status) => Cell::new(State::Excluded, "excluded", ""),
+                (None, true) => Cell::unknown("cfshare has not confirmed this exclusion yet"),
+                (None, false) => {
+                    Cell::new(State::Leaving, "excluded, to be included", "the exclusion is not declared any more")
+                }
+            },
+        }
+    }
+
+    fn organization(&self) -> Cell {
+        match &self.proof {
+            Proof::NoShare(why) => Cell::new(State::NotShared, "not shared yet", why.clone()),
+            Proof::None(why) => Cell::unknown(why.clone()),
+            Proof::Read { .. } if self.is_deleting() => self.deleting(),
+            Proof::Read { .. } => {
+                let counts = self.status.recipients.clone().unwrap_or_default();
+                let word = format!("associated {}", counts.summary);
+                match counts.pending {
+                    0 => Cell::new(State::InPlace, word, "as many members of the organization as Cloudflare counts"),
+                    n => Cell::new(State::Pending, word, format!("{n} members are pending")),
+                }
+            }
+        }
+    }
+
+    /// What was seen before nothing could be seen any more.
+    fn last_seen(&self, account: &str) -> String {
+        let entry = self.status.inventory.recipients.iter().find(|entry| entry.account_id == account);
+        let recorded = entry.is_some_and(|entry| entry.intended_at.is_none());
+        let children = self.children.iter().filter(|child| child.spec.account_id == account);
+        let word = match self.exception(account) {
+            Some(entry) => Some(entry.state.clone()),
+            None if recorded || children.into_iter().any(|child| confirmed(child)) => Some("associated".into()),
+            None => None,
+        };
+        word.map_or(String::new(), |word| format!(" (last seen {word})"))
+    }
+}
+
+/// The child's own record says that its row was seen in place.
+fn confirmed(child: &ShareRecipient) -> bool {
+    let record = child.status.as_ref().map(|status| &status.child);
+    record.is_some_and(|record| record.confirmed && record.bound_uid == child.uid())
+}
+
+fn says_associated(child: &ShareRecipient) -> bool {
+    let status = child.status.as_ref();
+    status.is_some_and(|status| {
+        ready(&status.child.common.conditions).is_some_and(|ready| ready.status == "True")
+            && status.association_status.as_deref() == Some("associated")
+            && status.errors.is_empty()
+    })
+}
+
+/// What a child says of its row that is not simply in place.
+fn of_child(child: &ShareRecipient) -> Option<Cell> {
+    let Some(status) = &child.status else {
+        return Some(Cell::unknown("cfshare has not processed this ShareRecipient yet"));
+    };
+    let ready = ready(&status.child.common.conditions)?;
+    if let Some(error) = status.errors.iter().find(|error| error.terminal).or_else(|| status.errors.first()) {
+        return Some(Cell::new(State::Failed, "failed", error.message.clone()));
+    }
+    if ready.status == "Unknown" && child.spec.suspend != Some(true) {
+        return Some(Cell::unknown(said(ready)));
+    }
+    match status.association_status.as_deref() {
+        Some("associated") | None => None,
+        Some(word) => Some(Cell::new(State::Pending, word, said(ready))),
+    }
+}
+
+fn of_exception(entry: &ExceptionEntry) -> Cell {
+    let failed =
+        entry.terminal || !entry.message.is_empty() || entry.state == "refused" || entry.state == "not converging";
+    let word = if entry.terminal { "failed".to_owned() } else { entry.state.clone() };
+    let mut why = entry.message.clone();
+    if entry.terminal {
+        why = format!("{} ({}, Cloudflare does not retry)", entry.message, entry.state);
+    }
+    let state = if failed { State::Failed } else { State::Pending };
+    Cell { since: Some(entry.since.0), ..Cell::new(state, word, why) }
+}
+
+fn not_excluded(entry: &ExceptionEntry) -> Cell {
+    let word = "associated, should be excluded";
+    Cell { since: Some(entry.since.0), ..Cell::new(State::NotExcluded, word, entry.message.clone()) }
+}
+
+/// What is known of a ShareRecipient whose Share does not exist.
+pub fn orphan(child: &ShareRecipient) -> Cell {
+    let record = child.status.as_ref().map(|status| &status.child);
+    let conditions = record.map(|record| record.common.conditions.as_slice()).unwrap_or_default();
+    let why = ready(conditions).map(said).unwrap_or_else(|| "its Share does not exist".into());
+    let held = record.is_some_and(|record| record.share_id.is_some() || record.intended_at.is_some());
+    match (record, held) {
+        (None, _) => Cell::unknown("cfshare has not processed this ShareRecipient yet"),
+        (Some(_), true) => Cell::unknown(why),
+        (Some(_), false) => Cell::new(State::NotShared, "not shared yet", why),
+    }
+}

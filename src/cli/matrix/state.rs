@@ -1,0 +1,131 @@
+//! How far an account or a resource is in a share, in words that never say more than was seen.
+
+use k8s_openapi::jiff::Timestamp;
+
+/// What is known of one account in one share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum State {
+    /// Cloudflare says so, without an error.
+    InPlace,
+    /// On its way, or missing for now.
+    Pending,
+    /// Failed, or refused.
+    Failed,
+    /// Declared no longer, and still there.
+    Leaving,
+    /// The same, and waiting for a person.
+    Blocked,
+    Excluded,
+    /// It receives the share though the manifest excludes it.
+    NotExcluded,
+    /// There is no share at Cloudflare yet.
+    NotShared,
+    /// It is there, and no manifest declares it.
+    Unmanaged,
+    /// It cannot be said.
+    Unknown,
+    /// It is in no share here.
+    Nothing,
+}
+
+impl State {
+    pub const ALL: [State; 11] = [
+        State::InPlace,
+        State::Pending,
+        State::Failed,
+        State::Leaving,
+        State::Blocked,
+        State::Excluded,
+        State::NotExcluded,
+        State::NotShared,
+        State::Unmanaged,
+        State::Unknown,
+        State::Nothing,
+    ];
+
+    /// The word for programs.
+    pub fn id(self) -> &'static str {
+        match self {
+            State::InPlace => "associated",
+            State::Pending => "pending",
+            State::Failed => "failed",
+            State::Leaving => "toBeRemoved",
+            State::Blocked => "removalBlocked",
+            State::Excluded => "excluded",
+            State::NotExcluded => "shouldBeExcluded",
+            State::NotShared => "notShared",
+            State::Unmanaged => "unmanaged",
+            State::Unknown => "unknown",
+            State::Nothing => "inNoShare",
+        }
+    }
+
+    /// What the legend says.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            State::InPlace => "associated: Cloudflare says so, without an error",
+            State::Pending => "pending: on its way, or missing for now",
+            State::Failed => "failed: Cloudflare reports an error or refused the call",
+            State::Leaving => "to be removed: not declared any more, and still receiving",
+            State::Blocked => "to be removed (blocked): still receiving until a person confirms",
+            State::Excluded => "excluded from a share for an organization",
+            State::NotExcluded => "associated, should be excluded: the account receives the share",
+            State::NotShared => "not shared yet: there is no share at Cloudflare",
+            State::Unmanaged => "not declared: somebody else added it at Cloudflare",
+            State::Unknown => "unknown: the status does not prove a state",
+            State::Nothing => "in no share here",
+        }
+    }
+
+    /// A mark that tells states apart without colours.
+    pub fn symbol(self) -> &'static str {
+        match self {
+            State::InPlace => "✓",
+            State::Pending => "…",
+            State::Failed => "✗",
+            State::Leaving => "↓",
+            State::Blocked => "⛔",
+            State::Excluded => "⊘",
+            State::NotExcluded => "!",
+            State::NotShared => "○",
+            State::Unmanaged => "+",
+            State::Unknown => "?",
+            State::Nothing => "·",
+        }
+    }
+
+    /// Whether somebody should look at it.
+    pub fn is_problem(self) -> bool {
+        match self {
+            State::InPlace | State::Excluded | State::Nothing => false,
+            State::Pending | State::Failed | State::Leaving | State::Blocked | State::NotExcluded => true,
+            State::NotShared | State::Unmanaged | State::Unknown => true,
+        }
+    }
+}
+
+/// One state with its words.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cell {
+    pub state: State,
+    /// As tables show it.
+    pub word: String,
+    /// Why, where there is something to say.
+    pub why: String,
+    /// Since when it has been so, where the status says.
+    pub since: Option<Timestamp>,
+}
+
+impl Cell {
+    pub fn new(state: State, word: impl Into<String>, why: impl Into<String>) -> Cell {
+        Cell { state, word: word.into(), why: why.into(), since: None }
+    }
+
+    pub fn unknown(why: impl Into<String>) -> Cell {
+        Cell::new(State::Unknown, "unknown", why)
+    }
+
+    pub fn associated() -> Cell {
+        Cell::new(State::InPlace, "associated", "")
+    }
+}

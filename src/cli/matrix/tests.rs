@@ -1,0 +1,161 @@
+use serde_json::{Value, json};
+
+use super::*;
+use crate::api::{ShareRecipient, ShareResource};
+
+fn ready(status: &str, reason: &str) -> Value {
+    json!([{"type": "Ready", "status": status, "reason": reason, "message": "m", "lastTransitionTime": "2026-01-01T00:00:00Z"}])
+}
+
+fn share(spec: Value, status: Value) -> Share {
+    let mut all = json!({"accountID": "acc", "resources": [{"type": "t", "id": "x", "name": "rules"}]});
+    all.as_object_mut().expect("an object").extend(spec.as_object().expect("an object").clone());
+    let mut told = json!({"observedGeneration": 2, "shareID": "s1", "remoteStatus": "active", "seenWith": "f",
+                          "boundUID": "u1", "conditions": ready("True", "Associated")});
+    told.as_object_mut().expect("an object").extend(status.as_object().cloned().unwrap_or_default());
+    let object = json!({
+        "apiVersion": "cfshare.dev/v1alpha1", "kind": "Share",
+        "metadata": {"name": "waf", "namespace": "ns", "generation": 2, "uid": "u1"}, "spec": all, "status": told,
+    });
+    serde_json::from_value(object).expect("a Share")
+}
+
+fn child(account: &str, status: Value) -> ShareRecipient {
+    let object = json!({
+        "apiVersion": "cfshare.dev/v1alpha1", "kind": "ShareRecipient",
+        "metadata": {"name": account, "namespace": "ns", "uid": "c1", "generation": 1},
+        "spec": {"shareRef": {"name": "waf"}, "accountID": account}, "status": status,
+    });
+    serde_json::from_value(object).expect("a ShareRecipient")
+}
+
+fn pulse(now: Timestamp) -> Pulse {
+    let sweep = crate::operator::Sweep { at: now.as_second() - 60, every: 600 };
+    Pulse { leader: Leader::Leads("a".into()), sweeps: [(sweeps::key("acc", "f"), sweep)].into() }
+}
+
+fn of(share: Share, children: Vec<ShareRecipient>) -> Table {
+    let now = "2026-01-01T01:00:00Z".parse().expect("a time");
+    table(&(vec![share], children, Vec::<ShareResource>::new()), &pulse(now), now)
+}
+
+fn words(table: &Table) -> Vec<(String, String)> {
+    let id = |row: &Row| match &row.receiver {
+        Receiver::Account(id) | Receiver::Organization(id) => id.clone(),
+    };
+    table.rows.iter().map(|row| (id(row), row.cell.word.clone())).collect()
+}
+
+fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
+    expected.iter().map(|(id, word)| ((*id).to_owned(), (*word).to_owned())).collect()
+}
+
+pub(super) fn sample() -> Table {
+    let inventory = json!({"recipients": [{"accountID": "a1"}, {"accountID": "a2"}, {"accountID": "a3"}],
+                           "resources": [{"type": "t", "id": "x", "accountID": "acc"}]});
+    of(
+        share(
+            json!({"recipients": [{"accountID": "a1", "name": "=pay, ments"}, {"accountID": "a2"}]}),
+            json!({"inventory": inventory, "unmanagedCount": 18, "exceptionsOmitted": 0,
+                   "conditions": ready("False", "RemovalBlocked"),
+                   "exceptions": [{"accountID": "a2", "state": "associating", "since": "2026-01-01T00:00:00Z"}],
+                   "unmanaged": [{"accountID": "a9", "state": "associated"}]}),
+        ),
+        vec![],
+    )
+}
+
+#[test]
+fn each_account_has_a_line_and_what_is_left_out_is_said() {
+    assert_eq!(
+        print::table(&sample(), By::Account, false),
+        "ACCOUNT      ID  SHARE   STATE                     VERIFIED  RESOURCES\n\
+         =pay, ments  a1  ns/waf  associated                60s ago   t/rules\n\
+         -            a2  ns/waf  associating               60s ago   t/rules\n\
+         -            a3  ns/waf  to be removed (blocked)   60s ago   t/rules\n\
+         -            a9  ns/waf  associated, not declared  60s ago   t/rules\n\
+         ns/waf: and 17 more that no manifest declares; --live lists all\n"
+    );
+    let csv = print::csv(&sample(), By::Account);
+    let first = "\"'=pay, ments\",a1,ns,waf,s1,associated,t/rules,,2026-01-01T00:59:00Z,Share,";
+    assert_eq!(csv.lines().nth(1), Some(first));
+    assert!(csv.contains(",and 17 more that no manifest declares,"), "{csv}");
+    let by = print::table(&sample(), By::Resource, false);
+    assert!(by.lines().nth(1).is_some_and(|line| line.starts_with("t/rules   =pay, ments  a1")), "{by}");
+    assert_eq!(print::json(&sample())["rows"][2]["state"], "removalBlocked");
+}
+
+#[test]
+fn what_cannot_be_read_is_unknown_whatever_was_declared() {
+    let recorded = json!({"recipients": [{"accountID": "a1"}], "resources": []});
+    let spec = json!({"recipients": [{"accountID": "a1"}, {"accountID": "a2"}]});
+    for (status, reason) in [("Unknown", "Denied"), ("Unknown", "BreakerOpen"), ("False", "SomethingNew")] {
+        let table =
+            of(share(spec.clone(), json!({"conditions": ready(status, reason), "inventory": recorded})), vec![]);
+        assert_eq!(words(&table), pairs(&[("a1", "unknown"), ("a2", "unknown")]), "{reason}");
+        assert!(table.rows[0].cell.why.ends_with("(last seen associated)"), "{}", table.rows[0].cell.why);
+    }
+    // The status is older than the manifest, or cut.
+    let older = json!({"observedGeneration": 1, "inventory": recorded});
+    assert_eq!(words(&of(share(spec.clone(), older), vec![])), pairs(&[("a1", "associated"), ("a2", "unknown")]));
+    let cut = json!({"exceptionsOmitted": 3, "inventory": recorded});
+    assert_eq!(words(&of(share(spec.clone(), cut), vec![])), pairs(&[("a1", "unknown"), ("a2", "unknown")]));
+    let review = json!({"remoteStatus": "under_review", "inventory": recorded});
+    assert_eq!(words(&of(share(spec.clone(), review), vec![]))[0].1, "unknown");
+    let open = json!({"intent": {"attempt": 1, "startedAt": "x", "name": "n", "fingerprint": "f"}, "shareID": null});
+    assert_eq!(words(&of(share(spec, open), vec![]))[0].1, "unknown");
+}
+
+#[test]
+fn a_child_says_how_its_own_row_is() {
+    let status = |ready: Value, more: Value| {
+        let mut status = json!({"observedGeneration": 1, "conditions": ready, "confirmed": true, "boundUID": "c1",
+                                "shareID": "s1", "associationStatus": "associated"});
+        status.as_object_mut().expect("an object").extend(more.as_object().cloned().unwrap_or_default());
+        status
+    };
+    let word =
+        |child: ShareRecipient| words(&of(share(json!({"recipients": []}), json!({})), vec![child]))[0].1.clone();
+    assert_eq!(word(child("a1", status(ready("True", "Associated"), json!({})))), "associated");
+    assert_eq!(
+        word(child("a1", status(ready("Unknown", "BreakerOpen"), json!({"associationStatus": null})))),
+        "unknown"
+    );
+    let failed = json!({"errors": [{"resourceID": "x", "message": "no entitlement", "terminal": true}]});
+    assert_eq!(word(child("a1", status(ready("False", "RecipientFailed"), failed))), "failed");
+    assert_eq!(word(child("a1", Value::Null)), "unknown");
+}
+
+#[test]
+fn an_exclusion_that_is_not_in_force_says_so() {
+    let spec = json!({"organization": {"id": "org", "excluded": [{"accountID": "a1"}, {"accountID": "a2"}]}});
+    let status = json!({
+        "recipients": {"declared": 7, "associated": 7, "pending": 0, "failed": 0, "summary": "7/7"},
+        "inventory": {"excluded": [{"accountID": "a2"}]},
+        "exceptions": [{"accountID": "a1", "state": "refused", "since": "2026-01-01T00:00:00Z", "message": "403"}]});
+    let expected = [("org", "associated 7/7"), ("a1", "associated, should be excluded"), ("a2", "excluded")];
+    assert_eq!(words(&of(share(spec, status), vec![])), pairs(&expected));
+}
+
+#[test]
+fn a_dead_operator_and_an_old_sweep_are_said_first() {
+    let now: Timestamp = "2026-01-01T01:00:00Z".parse().expect("a time");
+    let objects = (vec![share(json!({"recipients": [{"accountID": "a1"}]}), json!({}))], vec![], vec![]);
+    let dead = Pulse { leader: Leader::Nobody("nobody leads".into()), ..pulse(now) };
+    let text = print::table(&table(&objects, &dead, now), By::Account, false);
+    assert!(text.starts_with("WARNING: nobody leads\n\nACCOUNT"), "{text}");
+    let old = crate::operator::Sweep { at: now.as_second() - 4000, every: 600 };
+    let old = Pulse { sweeps: [(sweeps::key("acc", "f"), old)].into(), ..pulse(now) };
+    let table = table(&objects, &old, now);
+    assert!(table.warnings[0].contains("was last read 66m ago"), "{:?}", table.warnings);
+}
+
+#[test]
+fn a_list_of_accounts_names_them_and_shows_who_is_in_no_share() {
+    let mut table = sample();
+    let names = [("a1", "Payments"), ("a7", "Lab")].map(|(id, name)| (id.to_owned(), name.to_owned()));
+    table.name_accounts(&names.into());
+    let last = table.rows.last().expect("a row");
+    assert_eq!((last.label.as_deref(), last.cell.word.as_str()), (Some("Lab"), "in no share"));
+    assert_eq!(table.rows[0].label.as_deref(), Some("Payments"));
+}

@@ -1,0 +1,268 @@
+//! One Share on one screen: what is wrong, what it means, what to do.
+
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+
+use crate::api::status::ExceptionEntry;
+use crate::api::{CONFIRM_REMOVALS, REQUESTED_AT, Share, ShareRecipient};
+use crate::cli::lease::{Leader, Pulse, age, is_stale};
+use crate::cli::matrix::{Receiver, Rows, State, ready, said};
+use crate::cli::output::table;
+use crate::cloudflare::clean;
+use crate::operator::{Name, sweeps};
+
+const LONGEST: usize = 400;
+
+pub fn screen(share: &Share, children: Vec<&ShareRecipient>, pulse: &Pulse, now: Timestamp) -> String {
+    let rows = Rows::new(share, children);
+    let mut text = String::new();
+    match &pulse.leader {
+        Leader::Leads(_) => {}
+        Leader::Nobody(why) | Leader::Unknown(why) => text.push_str(&format!("WARNING: {why}\n\n")),
+    }
+    text.push_str(&head(&rows, pulse, now));
+    for (title, lines) in [
+        ("Not in place", exceptions(&rows, now)),
+        ("Removals that wait for a person", blocked(&rows)),
+        ("Not declared by any manifest (unmanaged)", unmanaged(&rows)),
+        ("Changed at Cloudflare (drift)", drift(&rows)),
+        ("Declared", declared(&rows)),
+    ] {
+        if !lines.is_empty() {
+            text.push_str(&format!("\n{title}\n"));
+            lines.iter().for_each(|line| text.push_str(&format!("  {line}\n")));
+        }
+    }
+    text
+}
+
+fn ago(at: Timestamp, now: Timestamp) -> String {
+    format!("{} ago", age(now.duration_since(at)))
+}
+
+fn head(rows: &Rows, pulse: &Pulse, now: Timestamp) -> String {
+    let (share, status) = (rows.share, &rows.status);
+    let mut lines: Vec<(&str, String)> = vec![("Share", Name::of(share).to_string())];
+    let account = match &status.account_name {
+        Some(name) => format!("{} ({})", share.spec.account_id, clean(name, LONGEST)),
+        None => share.spec.account_id.clone(),
+    };
+    lines.push(("Account", account));
+    lines.push((
+        "At Cloudflare",
+        match &status.share_id {
+            Some(id) => {
+                let word = status.remote_status.as_deref().unwrap_or("unknown");
+                let name =
+                    status.share_name.as_deref().map_or(String::new(), |name| format!(", \"{}\"", clean(name, 100)));
+                format!("{word}, id {id}{name}")
+            }
+            None if status.intent.is_some() => "a create request was sent, and its result is not known yet".into(),
+            None => "no share yet".into(),
+        },
+    ));
+    let observed = Some(status.common.observed_generation) == share.metadata.generation;
+    match ready(&status.common.conditions) {
+        Some(ready) => {
+            lines.push(("Ready", format!("{} since {}", ready.status, ago(ready.last_transition_time.0, now))));
+            lines.push(("", clean(&said(ready), 1000)));
+        }
+        None => lines.push(("Ready", "Unknown: cfshare has not processed this Share yet".into())),
+    }
+    if !observed {
+        lines.push(("", "cfshare has not processed the last change of the manifest yet".into()));
+    }
+    lines.push(("Checked", checked(rows, pulse, now)));
+    if let Some(counts) = &status.recipients {
+        let mut text = format!("{} associated", counts.summary);
+        for (n, word) in [(counts.pending, "pending"), (counts.failed, "failed")] {
+            if n > 0 {
+                text.push_str(&format!(", {n} {word}"));
+            }
+        }
+        lines.push(("Recipients", format!("{text}; {} associated at Cloudflare", counts.in_place)));
+    }
+    if let Some(counts) = &status.resources {
+        lines.push(("Resources", format!("{} active", counts.summary)));
+    }
+    if let Some(policies) = &status.effective {
+        let text = serde_json::to_value(policies).unwrap_or_default();
+        let word = |key: &str| text[key].as_str().unwrap_or_default().to_owned();
+        lines.push((
+            "Policies",
+            format!(
+                "managementPolicy {}, deletionPolicy {}, at most {} removals in 10 minutes",
+                word("managementPolicy"),
+                word("deletionPolicy"),
+                policies.max_removals
+            ),
+        ));
+    }
+    table(&lines.into_iter().map(|(name, text)| vec![name.to_owned(), text]).collect::<Vec<_>>())
+}
+
+fn checked(rows: &Rows, pulse: &Pulse, now: Timestamp) -> String {
+    let account = &rows.share.spec.account_id;
+    let sweep =
+        rows.status.seen_with.as_ref().and_then(|credential| pulse.sweeps.get(&sweeps::key(account, credential)));
+    let Some(sweep) = sweep else { return "it is not known when Cloudflare was last read".into() };
+    let Ok(at) = Timestamp::from_second(sweep.at) else { return "unknown".into() };
+    let left = sweep.at + i64::try_from(sweep.every).unwrap_or(0) - now.as_second();
+    let next = match (is_stale(sweep, now), left) {
+        (true, _) => "overdue by more than two sweeps: the states below may be out of date".to_owned(),
+        (false, left) if left > 0 => {
+            format!("next in about {}", age(k8s_openapi::jiff::SignedDuration::from_secs(left)))
+        }
+        (false, _) => "next is due".to_owned(),
+    };
+    format!("{}; {next}", ago(at, now))
+}
+
+fn what(entry: &ExceptionEntry) -> String {
+    let id = match (&entry.account_id, &entry.kind, &entry.id) {
+        (Some(account), _, _) => account.clone(),
+        (None, kind, id) => format!("{}/{}", kind.as_deref().unwrap_or("?"), id.as_deref().unwrap_or("?")),
+    };
+    entry.name.as_ref().map_or(id.clone(), |name| format!("{} ({id})", clean(name, 100)))
+}
+
+fn exceptions(rows: &Rows, now: Timestamp) -> Vec<String> {
+    let name = Name::of(rows.share);
+    let mut lines = Vec::new();
+    let mut retry = false;
+    for entry in &rows.status.exceptions {
+        let message =
+            if entry.message.is_empty() { String::new() } else { format!(": {}", clean(&entry.message, LONGEST)) };
+        lines.push(format!("{} is {} since {}{message}", what(entry), entry.state, ago(entry.since.0, now)));
+        lines.push(format!(
+            "  -> {}",
+            match (entry.terminal, entry.message.is_empty()) {
+                (true, _) => {
+                    retry = true;
+                    "Cloudflare does not retry: fix the cause there, then request another attempt (below)"
+                }
+                (false, false) => "fix the manifest or the account at Cloudflare; cfshare retries automatically",
+                (false, true) => "nothing to do: this takes up to about two minutes",
+            }
+        ));
+    }
+    if rows.status.exceptions_omitted > 0 {
+        lines.push(format!("and {} more", rows.status.exceptions_omitted));
+    }
+    if retry {
+        lines.push(format!(
+            "Another attempt: kubectl annotate shares.cfshare.dev {} -n {} --overwrite {REQUESTED_AT}=$(date -u +%FT%TZ)",
+            name.name, name.namespace
+        ));
+    }
+    lines
+}
+
+fn blocked(rows: &Rows) -> Vec<String> {
+    let found = rows.all();
+    let mut lines: Vec<String> = Vec::new();
+    for row in found.iter().filter(|row| row.cell.state == State::Blocked) {
+        let Receiver::Account(id) = &row.receiver else { continue };
+        lines.push(row.label.as_ref().map_or(id.clone(), |label| format!("{} ({id})", clean(label, 100))));
+    }
+    if !lines.is_empty() && rows.share.metadata.deletion_timestamp.is_none() {
+        let name = Name::of(rows.share);
+        lines.push(format!(
+            "To confirm: kubectl annotate shares.cfshare.dev {} -n {} --overwrite {CONFIRM_REMOVALS}={}",
+            name.name,
+            name.namespace,
+            rows.share.metadata.generation.unwrap_or(0)
+        ));
+        lines.push("To keep them: put their entries back".into());
+    }
+    lines
+}
+
+fn unmanaged(rows: &Rows) -> Vec<String> {
+    let status = &rows.status;
+    let mut lines: Vec<String> = status
+        .unmanaged
+        .iter()
+        .map(|entry| match (&entry.account_id, &entry.kind, &entry.id) {
+            (Some(account), _, _) => format!("account {account} is {}", entry.state),
+            (None, kind, id) => {
+                format!(
+                    "resource {}/{} is {}",
+                    kind.as_deref().unwrap_or("?"),
+                    id.as_deref().unwrap_or("?"),
+                    entry.state
+                )
+            }
+        })
+        .collect();
+    let more = status.unmanaged_count - i32::try_from(status.unmanaged.len()).unwrap_or(i32::MAX);
+    if more > 0 {
+        lines.push(format!("and {more} more"));
+    }
+    lines
+}
+
+fn drift(rows: &Rows) -> Vec<String> {
+    let drift = rows.status.common.drift.iter();
+    drift.map(|entry| format!("{} is {} instead of {}", entry.path, entry.observed, entry.desired)).collect()
+}
+
+/// Who declares what, in numbers where one object declares much.
+fn declared(rows: &Rows) -> Vec<String> {
+    let spec = &rows.share.spec;
+    let mut lines = Vec::new();
+    if let Some(organization) = &spec.organization {
+        lines.push(format!("organization {}, {} excluded: Share", organization.id, organization.excluded.len()));
+    }
+    let inline = spec.recipients.as_ref().map_or(0, Vec::len);
+    lines.push(format!("{inline} recipients, {} resources: Share", spec.resources.len()));
+    for child in &rows.children {
+        let label = child.spec.name.as_ref().map_or(String::new(), |name| format!(" ({})", clean(name, 100)));
+        let ready = child.status.as_ref().and_then(|status| ready(&status.child.common.conditions));
+        let ready = ready.map_or("not processed yet".to_owned(), |ready| format!("{} {}", ready.status, ready.reason));
+        lines.push(format!(
+            "recipient {}{label}: ShareRecipient {}, Ready {ready}",
+            child.spec.account_id,
+            child.name_any()
+        ));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn blocked_removals_are_named_and_a_dead_operator_is_said_first() {
+        let share = json!({
+            "apiVersion": "cfshare.dev/v1alpha1", "kind": "Share",
+            "metadata": {"name": "waf", "namespace": "ns", "generation": 4},
+            "spec": {"accountID": "acc", "recipients": [{"accountID": "a1"}]},
+            "status": {"observedGeneration": 4, "shareID": "s1", "remoteStatus": "active", "seenWith": "f",
+                "inventory": {"recipients": [{"accountID": "a1"}, {"accountID": "a2"}]},
+                "exceptions": [{"accountID": "a1", "name": "pay", "state": "associating", "terminal": true,
+                                "message": "no entitlement", "since": "2026-01-01T00:30:00Z"}],
+                "conditions": [{"type": "Ready", "status": "False", "reason": "RemovalBlocked", "message": "m",
+                                "lastTransitionTime": "2026-01-01T00:00:00Z"}]},
+        });
+        let share: Share = serde_json::from_value(share).expect("a Share");
+        let sweep = crate::operator::Sweep { at: 1_767_229_140, every: 600 };
+        let pulse =
+            Pulse { leader: Leader::Nobody("nobody".into()), sweeps: [(sweeps::key("acc", "f"), sweep)].into() };
+        let text = screen(&share, Vec::new(), &pulse, "2026-01-01T01:00:00Z".parse().expect("a time"));
+        assert!(text.starts_with("WARNING: nobody\n\nShare          ns/waf\n"), "{text}");
+        for line in [
+            "\nReady          False since 60m ago\n",
+            "\nChecked        60s ago; next in about 9m\n",
+            "  pay (a1) is associating since 30m ago: no entitlement\n",
+            "Another attempt: kubectl annotate shares.cfshare.dev waf -n ns --overwrite cfshare.dev/requestedAt=",
+            "\nRemovals that wait for a person\n  a2\n",
+            "kubectl annotate shares.cfshare.dev waf -n ns --overwrite cfshare.dev/confirm-removals=4\n",
+        ] {
+            assert!(text.contains(line), "{line}\n{text}");
+        }
+    }
+}
