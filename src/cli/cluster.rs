@@ -210,7 +210,7 @@ impl Cluster {
 
     pub async fn share(&self, namespace: &str, name: &str) -> anyhow::Result<Option<Share>> {
         let api: Api<Share> = Api::namespaced(self.kube.clone(), namespace);
-        Ok(api.get_opt(name).await.with_context(|| format!("Share {name} cannot be read"))?)
+        api.get_opt(name).await.with_context(|| format!("Share {name} cannot be read"))
     }
 
     /// The Shares that are meant, with all their children; without a selector also children that have no Share.

@@ -23,6 +23,7 @@ mod interceptor;
 mod leader;
 mod lifecycle;
 mod manifests;
+mod matrix;
 mod observe;
 mod organization;
 mod own;
@@ -93,6 +94,7 @@ fn main() -> ExitCode {
     trials.extend(staged(&lazy, docs::TESTS));
     trials.extend(staged(&lazy, lifecycle::TESTS));
     trials.extend(staged(&lazy, cli::TESTS));
+    trials.extend(staged(&lazy, matrix::TESTS));
     trials.extend(staged(&lazy, children::TESTS));
     trials.extend(staged(&lazy, adopt::TESTS));
     trials.extend(staged(&lazy, observe::TESTS));

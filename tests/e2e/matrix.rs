@@ -1,15 +1,15 @@
-//! What `cfshare matrix`, `status` and `received` say, compared with what Cloudflare has.
+//! What `cfshare matrix` and `status` say, compared with what Cloudflare has.
 
 use std::collections::BTreeSet;
 
-use cfshare_simulator::{Association, Edit, Policy, ShareState, random_id};
+use cfshare_simulator::{Action, Association, Edit, Policy, Rule, ShareState, random_id};
 use cfshare_testbed::Process;
 use serde_json::Value;
 
 use crate::Test;
-use crate::cli::{Ran, cfshare};
+use crate::cli::{Ran, at_home, cfshare, finish};
 use crate::own;
-use crate::scene::{PATIENCE, Scene, World, ids};
+use crate::scene::{Scene, World, ids};
 
 pub const TESTS: &[Test] = &[
     ("cli: the matrix never contradicts Cloudflare, through all states", walked),
@@ -17,7 +17,6 @@ pub const TESTS: &[Test] = &[
     ("cli: the matrix says what it leaves out, and reads Cloudflare when asked", left_out),
     ("cli: the matrix never takes an exclusion for granted", exclusion),
     ("cli: without an operator or anything to show, the commands say so", nobody),
-    ("cli: received says what an account receives", received),
 ];
 
 fn operator(scene: &Scene<'_>) -> Process {
@@ -65,7 +64,8 @@ fn agrees(shares: &[ShareState], table: &Value) {
         };
         assert!(holds, "{row:#}\n{share:#?}");
     }
-    let left_out = table["shares"].as_array().into_iter().flatten().any(|share| share["leftOut"] != Value::Array(vec![]));
+    let left_out =
+        table["shares"].as_array().into_iter().flatten().any(|share| share["leftOut"] != Value::Array(vec![]));
     let listed: BTreeSet<(&str, &str)> =
         rows.iter().filter_map(|row| Some((row["shareID"].as_str()?, row["accountID"].as_str()?))).collect();
     for share in shares.iter().filter(|share| share.live() && !left_out) {
@@ -106,7 +106,7 @@ fn walked(world: &World) {
     world.simulator.edit(Edit::AddRecipient { share: share.clone(), account: stranger.clone() }).expect("an edit");
     told(&scene, &stranger, "associated, not declared");
     // One fails for good.
-    world.simulator.unentitled(&scene.account, &four);
+    world.simulator.account(&four, |account| account.entitled = false);
     scene.apply(&scene.share("waf", &[&one, &two, &four], &[&first], ""));
     told(&scene, &four, "failed");
     // One line goes, and its row with it.
@@ -179,8 +179,7 @@ fn left_out(world: &World) {
     assert_eq!(row.map(|row| &row["name"]), Some(&Value::from("Payments")));
     for by in ["account", "share", "resource"] {
         for form in ["table", "wide", "csv", "yaml", "html"] {
-            let ran =
-                cfshare(&scene, &["matrix", "--by", by, "-o", form, "--lease-namespace", &scene.namespace]);
+            let ran = cfshare(&scene, &["matrix", "--by", by, "-o", form, "--lease-namespace", &scene.namespace]);
             assert!(ran.code == 0 && ran.out.contains(&one), "{by} {form}: {} {}", ran.out, ran.err);
         }
     }
@@ -197,9 +196,9 @@ fn exclusion(world: &World) {
     scene.wait_ready("share", "all");
     told(&scene, &two, "excluded");
     // An exclusion that is not confirmed is never shown as one.
-    let refuse = cfshare_simulator::Action::Answer { status: 403, code: 10000, message: "no".into() };
-    let rule = cfshare_simulator::Rule::once("POST", "*excluded*", refuse).account(&scene.account);
-    world.simulator.fault(rule.always());
+    let rule =
+        Rule::always("POST", "/accounts/*/shares/*/excluded-recipients", Action::Forbidden {}).account(&scene.account);
+    world.simulator.fault(rule);
     scene.apply(&scene.share("all", &[], &[&first], &more(&format!("{{accountID: {two}}}, {{accountID: {one}}}"))));
     scene.wait("the exclusion is tried", || {
         scene.changes().iter().any(|call| call.starts_with("POST") && call.ends_with("Some(403)"))
@@ -217,9 +216,9 @@ fn nobody(world: &World) {
         let ran = cfshare(&scene, &[command]);
         let nothing = format!("no Shares in namespace {}: name another one with -n, or use -A", scene.namespace);
         assert!(ran.code == 1 && ran.err.contains(&nothing), "{command}: {} {}", ran.out, ran.err);
-        let ran = crate::cli::finish(
+        let ran = finish(
             {
-                let mut process = crate::cli::at_home(&scene, env!("CARGO_BIN_EXE_cfshare"));
+                let mut process = at_home(&scene, env!("CARGO_BIN_EXE_cfshare"));
                 process.args([command, "-n", "no-such-namespace"]);
                 process
             },
@@ -237,22 +236,4 @@ fn nobody(world: &World) {
     assert!(ran.code == 1 && ran.err.contains("has no Share nothing"), "{}", ran.err);
     let ran = cfshare(&scene, &["status", "-l", "team=none"]);
     assert!(ran.code == 1 && ran.err.contains("no Shares with the labels team=none"), "{}", ran.err);
-}
-
-fn received(world: &World) {
-    let scene = world.scene();
-    let [one, first] = ids();
-    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
-    scene.wait_ready("share", "waf");
-    scene.wait_state("an associated recipient", |shares| {
-        shares[0].live_recipients().iter().all(|row| row.status == Association::Associated)
-    });
-    let ran = cfshare(&scene, &["received", "--account", &one, "-o", "json"]);
-    assert_eq!(ran.code, 0, "{}", ran.err);
-    let list = ran.json();
-    assert_eq!((list.as_array().map(Vec::len), &list[0]["name"]), (Some(1), &Value::from("waf")), "{list:#}");
-    assert_eq!(list[0]["fromAccountID"], scene.account.as_str(), "{list:#}");
-    let ran = cfshare(&scene, &["received", "--account", &one]);
-    assert!(ran.out.contains(&scene.account) && ran.out.contains(&first), "{}", ran.out);
-    let _ = PATIENCE;
 }

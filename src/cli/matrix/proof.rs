@@ -24,9 +24,11 @@ pub fn said(condition: &Condition) -> String {
     format!("{}: {}", condition.reason, condition.message)
 }
 
-/// Whether removals wait for a person.
+/// Whether removals, or the deletion, wait for a person.
 pub fn is_blocked(conditions: &[Condition]) -> bool {
-    ready(conditions).is_some_and(|ready| ready.status == "False" && ready.reason.ends_with("Blocked"))
+    let blocked = [Reason::RemovalBlocked, Reason::DeletionBlocked, Reason::DeletionProtected];
+    ready(conditions)
+        .is_some_and(|ready| ready.status == "False" && blocked.iter().any(|reason| reason.as_str() == ready.reason))
 }
 
 pub fn proof(share: &Share) -> Proof {
@@ -64,12 +66,14 @@ pub fn proof(share: &Share) -> Proof {
 /// Whether a pass that ends with this reason has compared the rows; a word that is not known here proves nothing.
 fn speaks_of_rows(reason: &str) -> bool {
     let Some(reason) = Reason::ALL.iter().find(|known| known.as_str() == reason) else {
-        return reason.ends_with("Blocked");
+        return false;
     };
     match reason {
         Reason::Associated | Reason::Associating | Reason::Progressing | Reason::Rejected => true,
         Reason::RecipientFailed | Reason::RemovalBlocked | Reason::LastResource | Reason::NotConverging => true,
-        Reason::Observed | Reason::Differs | Reason::Deleting => true,
+        Reason::Observed | Reason::Differs | Reason::OutOfScope => true,
+        // The share is there, and nothing was sent.
+        Reason::Deleting | Reason::DeletionBlocked | Reason::DeletionProtected => true,
         Reason::Creating | Reason::WaitingForRecipients | Reason::WaitingForResources => false,
         Reason::WaitingForShare | Reason::NameTaken | Reason::Claimed | Reason::ShareNotFound => false,
         Reason::TargetMismatch | Reason::CredentialsNotFound | Reason::Denied | Reason::Throttled => false,

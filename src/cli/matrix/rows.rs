@@ -90,7 +90,10 @@ impl<'a> Rows<'a> {
         let children = self.children.iter().filter(|child| child.spec.account_id == account);
         let listed = self.status.exceptions.iter().filter(|e| e.account_id.as_deref() == Some(account));
         let labels = inline.map(|entry| entry.name.clone()).chain(children.map(|child| child.spec.name.clone()));
-        labels.chain(listed.map(|entry| entry.name.clone())).flatten().next()
+        let inventory = &self.status.inventory;
+        let recorded = inventory.recipients.iter().chain(&inventory.excluded).filter(|e| e.account_id == account);
+        let before = listed.map(|entry| entry.name.clone()).chain(recorded.map(|entry| entry.name.clone()));
+        labels.chain(before).flatten().next()
     }
 
     pub fn declared_by(&self, account: &str) -> Vec<String> {
@@ -135,7 +138,10 @@ impl<'a> Rows<'a> {
                 None => Cell::new(State::NotShared, "not shared yet", why.clone()),
             },
             Proof::None(why) => Cell::unknown(format!("{why}{}", self.last_seen(account))),
-            Proof::Read { .. } if self.is_deleting() => self.deleting(),
+            Proof::Read { .. } if self.is_deleting() => match self.exception(account) {
+                Some(entry) => of_exception(entry),
+                None => self.deleting(),
+            },
             Proof::Read { current } if self.declared_by(account).is_empty() => self.undeclared(account, *current),
             Proof::Read { current } => self.declared(account, *current),
         }

@@ -66,6 +66,7 @@ pub struct Election {
     /// Times that this process wrote into the Lease, since the last that is known to stand there.
     written: Vec<MicroTime>,
     health: Health,
+    sweeps: Arc<SweepLog>,
 }
 
 /// What a turn came to.
@@ -73,7 +74,6 @@ enum Outcome {
     Held,
     /// Not ours; it may be free in so long a time.
     NotHeld(Option<Duration>),
-    sweeps: Arc<SweepLog>,
 }
 
 /// The Lease as it was last seen to change, by our own clock.
