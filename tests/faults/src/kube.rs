@@ -48,6 +48,16 @@ impl Kube {
         self.send(request.body(object.to_string())).await
     }
 
+    /// Changes an object by a JSON patch (RFC 6902).
+    pub async fn patch(&self, path: &str, patch: &Value) -> Result<Value, String> {
+        let request = self.http.request(Method::PATCH, format!("{}{path}", self.server));
+        self.send(request.header("content-type", "application/json-patch+json").body(patch.to_string())).await
+    }
+
+    pub async fn get(&self, path: &str) -> Result<Value, String> {
+        self.send(self.http.get(format!("{}{path}", self.server))).await
+    }
+
     pub async fn put_token(&self, namespace: &str, token: &str) -> Result<(), String> {
         let path = format!("/api/v1/namespaces/{namespace}/secrets/cloudflare-credentials");
         let body = json!({

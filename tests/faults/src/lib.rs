@@ -18,7 +18,7 @@ mod proxy;
 mod script;
 mod storm;
 
-pub use kube::Kube;
+pub use kube::{GROUP, Kube};
 pub use life::{Outcome, Stage, live};
 pub use matrix::{Choice, Matrix, Summary};
 pub use point::{Action, Fault, Phase, Place, Point, Side};

@@ -1,0 +1,28 @@
+//! Many recipients that are added to one share at once.
+
+use std::time::{Duration, Instant};
+
+use crate::account::{Account, ids};
+use crate::figure::Figures;
+use crate::world::World;
+
+pub async fn measure(world: &World, count: usize, figures: &mut Figures) -> Result<(), String> {
+    for (name, prune) in [("bulk", false), ("bulk-prune", true)] {
+        eprintln!("{count} recipients for one share, prune: {prune}");
+        let account = Account::new(world, name, true).await?;
+        let operator = world.operator(name, &[])?;
+        let (recipients, resources) = (ids(count + 1), ids(4));
+        account.apply("shares", &account.share("one", &recipients[..1], &resources, prune)).await?;
+        account.ready("shares", 1, Duration::from_secs(60)).await?;
+        let (before, start) = (world.simulator.last_request(), Instant::now());
+        account.apply("shares", &account.share("one", &recipients, &resources, prune)).await?;
+        account.ready("shares", 1, Duration::from_secs(1200)).await?;
+        let calls = account.calls_since(before) as f64;
+        let what = format!("{count} recipients added{}", if prune { ", prune" } else { "" });
+        let goal = if prune { 12.0 } else { 1.05 * count as f64 };
+        figures.note(format!("{what}: calls"), calls, "calls", Some(goal));
+        figures.note(format!("{what}: until Ready"), start.elapsed().as_secs_f64(), "s", None);
+        operator.stop()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,141 @@
+//! Growing to a number of settled shares, restarting with them, resting, and editing one among them.
+
+use std::time::{Duration, Instant};
+
+use cfshare_simulator::random_id;
+
+use crate::account::{Account, ids, percentile};
+use crate::audit::{self, Mark};
+use crate::figure::Figures;
+use crate::world::{Operator, UNLIMITED, World};
+
+/// Recipients and resources of each share.
+pub const ROWS: usize = 4;
+/// Edits whose way to Cloudflare is timed.
+const EDITS: usize = 200;
+/// How long the operator rests while its time on a core is measured; less than a sweep's interval.
+const REST: Duration = Duration::from_secs(60);
+
+/// What a number of settled shares costs.
+pub struct Point {
+    pub shares: usize,
+    /// MB.
+    pub steady: f64,
+    pub peak: f64,
+    /// Calls, and seconds, until a restarted operator has carried out an edit.
+    pub restart_calls: f64,
+    pub restart_seconds: f64,
+}
+
+pub async fn measure(world: &World, sizes: &[usize], figures: &mut Figures) -> Result<Vec<Point>, String> {
+    let account = Account::new(world, "grow", false).await?;
+    let mut points = Vec::new();
+    let mut made = 0;
+    for &shares in sizes {
+        eprintln!("{shares} shares of {ROWS} recipients and {ROWS} resources");
+        let operator = world.operator(&account.namespace, &UNLIMITED)?;
+        account.ready("shares", made, Duration::from_secs(600)).await?;
+        operator.forget_peak();
+        let new = (made..shares).map(|n| account.share(&format!("share-{n}"), &ids(ROWS), &ids(ROWS), false));
+        account.apply_all("shares", new).await?;
+        account.ready("shares", shares, Duration::from_secs(60 + shares as u64 / 5)).await?;
+        let peak = operator.peak();
+        operator.stop()?;
+        made = shares;
+        let point = restart(world, &account, shares, peak, figures).await?;
+        points.push(point);
+    }
+    Ok(points)
+}
+
+async fn restart(
+    world: &World,
+    account: &Account<'_>,
+    shares: usize,
+    peak: f64,
+    figures: &mut Figures,
+) -> Result<Point, String> {
+    let (before, mark) = (world.simulator.last_request(), Mark::now(&world.cluster)?);
+    let start = Instant::now();
+    let operator = world.operator(&account.namespace, &[])?;
+    // The edit is carried out after all that a start brings.
+    let edited = edit(world, account, "share-0").await?;
+    let restart_seconds = start.elapsed().as_secs_f64();
+    account.ready("shares", shares, Duration::from_secs(60)).await?;
+    let calls = world.simulator.journal(Some(&account.id), before);
+    let lists = calls.iter().filter(|call| !call.changing && call.template == "/accounts/*/shares").count();
+    let other = calls.len() - lists - calls.iter().filter(|call| call.path.contains(&edited.share)).count();
+    let writes = audit::writes(&world.cluster, &mark, &account.namespace)?;
+    let others = writes.iter().filter(|write| write["objectRef"]["name"] != "share-0").count();
+    let restart_calls = (lists + other) as f64;
+    figures.note(
+        format!("restart with {shares}: calls"),
+        restart_calls,
+        "calls",
+        Some(shares.div_ceil(100) as f64 + 1.0),
+    );
+    figures.note(format!("restart with {shares}: writes"), others as f64, "writes", Some(0.0));
+    figures.note(format!("restart with {shares}: until an edit is carried out"), restart_seconds, "s", None);
+    let steady = rest(&operator, shares, figures).await;
+    let goal = |small: f64, large: f64| Some(small + (large - small) * shares as f64 / 10_000.0);
+    figures.note(format!("memory with {shares}, steady"), steady, "MB", goal(15.0, 80.0));
+    figures.note(format!("memory with {shares}, while they are made"), peak, "MB", goal(22.0, 120.0));
+    edits(world, account, shares, figures).await?;
+    operator.stop()?;
+    Ok(Point { shares, steady, peak, restart_calls, restart_seconds })
+}
+
+/// Memory, and time on a core, where nothing happens.
+async fn rest(operator: &Operator, shares: usize, figures: &mut Figures) -> f64 {
+    let before = operator.cpu();
+    tokio::time::sleep(REST).await;
+    let share_of_a_core = 100.0 * (operator.cpu() - before) / REST.as_secs_f64();
+    figures.note(format!("core in use with {shares}, between sweeps"), share_of_a_core, "%", Some(0.1));
+    operator.memory()
+}
+
+pub struct Edit {
+    /// The share's id.
+    share: String,
+    /// From the person's write to the call.
+    pub took: Duration,
+    /// When the call came, in microseconds since 1970.
+    at: i64,
+}
+
+/// Adds a recipient to a share, and waits for the call.
+pub async fn edit(world: &World, account: &Account<'_>, name: &str) -> Result<Edit, String> {
+    let recipient = random_id();
+    let since = world.simulator.last_request();
+    let start = Instant::now();
+    account.add_recipient(name, &recipient).await?;
+    let call = tokio::task::block_in_place(|| {
+        world.simulator.wait_request(Duration::from_secs(300), |call| {
+            call.seq > since && call.changing && call.body["account_id"].as_str() == Some(&recipient)
+        })
+    });
+    let call = call.ok_or_else(|| format!("the edit of {name} was not carried out within 300 s"))?;
+    let share = call.path.split('/').nth(4).unwrap_or_default().to_owned();
+    Ok(Edit { share, took: start.elapsed(), at: call.at })
+}
+
+async fn edits(world: &World, account: &Account<'_>, shares: usize, figures: &mut Figures) -> Result<(), String> {
+    let mut took = Vec::new();
+    let mut server = Vec::new();
+    for n in 0..EDITS {
+        let name = format!("share-{}", n % shares);
+        let mark = Mark::now(&world.cluster)?;
+        let edit = edit(world, account, &name).await?;
+        let trips = audit::writing(&world.cluster, &mark, &account.namespace, &name, edit.at)?;
+        took.push(edit.took.as_secs_f64() * 1e3 - trips);
+        server.push(trips);
+        account.ready_one("shares", &name).await?;
+    }
+    took.sort_by(f64::total_cmp);
+    server.sort_by(f64::total_cmp);
+    let own = format!("edit with {shares}: from the write to the call, less the API server's time");
+    figures.note(format!("{own}, p50"), percentile(&took, 0.5), "ms", None);
+    figures.note(format!("{own}, p99"), percentile(&took, 0.99), "ms", Some(20.0));
+    figures.note(format!("edit with {shares}: the API server's time, p50"), percentile(&server, 0.5), "ms", None);
+    Ok(())
+}
