@@ -14,6 +14,7 @@ pub mod lease;
 pub mod left;
 pub mod meta;
 pub mod pace;
+pub mod relist;
 pub mod row;
 pub mod row_key;
 pub mod time;

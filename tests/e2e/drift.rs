@@ -1,6 +1,6 @@
 //! What others change at Cloudflare: shown first, then put right, and not for ever where it does not stay.
 
-use cfshare_simulator::{Action, Edit, Release, Rule};
+use cfshare_simulator::{Action, Edit, RecipientReturn, Release, Rule};
 use serde_json::json;
 
 use crate::Test;
@@ -14,6 +14,12 @@ pub const TESTS: &[Test] = &[
     ("drift: a resource removed by hand is shown before it is added again", resource),
     ("drift: what an object declares is put right as well", object),
     ("drift: an exclusion removed by hand is put back", exclusion),
+    ("drift: a removed account that takes a declared one's place in its old row is seen by the next sweep", swap),
+    (
+        "drift: an exclusion that takes the place of another one is seen by the next sweep, also after a start",
+        exclusion_swap,
+    ),
+    ("drift: lists of shares with former recipients take turns", turns),
     ("drift: a share deleted by hand is made anew", deleted),
     ("drift: a share deleted by hand is made anew with its objects", deleted_with_objects),
     ("drift: meta that does not stay is written twice and no more", meta_fight),
@@ -162,6 +168,81 @@ fn exclusion(world: &World) {
     scene.wait("the exclusion again", || posts() > before && scene.only().excluded == [two.clone()]);
     scene.wait_ready("share", "waf");
     assert_eq!(scene.only().live_recipients().len(), 1);
+}
+
+/// Each row that ended is used again, and each change is done at once.
+fn reuse_rows(scene: &Scene) {
+    let simulator = &scene.world.simulator;
+    simulator.switches(Some(&scene.account), |switches| switches.recipient_return = RecipientReturn::Reused);
+    simulator.delays(Some(&scene.account), |delays| {
+        (delays.associate_ms, delays.disassociate_ms) = (Some(0), Some(0));
+    });
+}
+
+/// Waits until an account has lost its row, by the counts as well.
+fn wait_former(scene: &Scene, account: &str) {
+    scene.wait_state("a former recipient", |shares| {
+        let live = shares[0].live_recipients();
+        live.iter().all(|row| row.account_id != account) && shares[0].recipients.iter().any(|r| r.account_id == account)
+    });
+}
+
+fn swap(world: &World) {
+    let scene = world.scene();
+    reuse_rows(&scene);
+    let [one, two, three, first] = ids();
+    let id = settled(&scene, &[&one, &two, &three], &[&first]);
+    scene.apply(&scene.share("waf", &[&one, &two], &[&first], ""));
+    wait_former(&scene, &three);
+    scene.wait_for("share", "waf", "counted it", |s| is_ready(s) && s["status"]["recipients"]["summary"] == "2/2");
+    scene.wait_sweep();
+    world.simulator.edit(Edit::ReappearRecipient { share: id.clone(), recipient: three.clone() }).expect("an edit");
+    let swapped = Edit::SetRecipient {
+        share: id,
+        recipient: two.clone(),
+        status: Some("disassociated".into()),
+        errors: None,
+        clear: false,
+    };
+    world.simulator.edit(swapped).expect("an edit");
+    scene.wait_event("waf", |reason, text| reason == "Drifted" && text.contains(&two));
+    scene.wait_state("the declared one again", |shares| {
+        shares[0].live_recipients().iter().any(|row| row.account_id == two)
+    });
+    scene.wait_for("share", "waf", "showed the stranger", |share| {
+        is_ready(share) && share["status"]["unmanaged"][0]["accountID"] == three.as_str()
+    });
+}
+
+fn turns(world: &World) {
+    let scene = world.own_scene();
+    // Two calls for each interval.
+    let _operator = scene.operator(&[("--sweep-interval", "4s"), ("--api-rate", "5")]);
+    let names: Vec<String> = (0..5).map(|n| format!("waf-{n}")).collect();
+    let [one, two, first] = ids();
+    for name in &names {
+        scene.apply(&scene.share(name, &[&one, &two], &[&first], ""));
+    }
+    for name in &names {
+        scene.wait_ready("share", name);
+        scene.apply(&scene.share(name, &[&one], &[&first], ""));
+    }
+    for name in &names {
+        scene.wait_for("share", name, "counted it", |s| is_ready(s) && s["status"]["recipients"]["summary"] == "1/1");
+    }
+    scene.wait_sweep();
+    let before = scene.journal().len();
+    let lists = || {
+        let journal = scene.journal().split_off(before);
+        journal.into_iter().filter(|entry| entry.template.ends_with("/recipients")).collect::<Vec<_>>()
+    };
+    let shares = scene.live();
+    scene.wait("a list of each", || {
+        let lists = lists();
+        shares.iter().all(|share| lists.iter().any(|entry| entry.path.contains(&share.id)))
+    });
+    let sweeps = scene.journal().split_off(before).iter().filter(|e| e.query.contains("direction=asc")).count();
+    assert!(lists().len() <= 2 * (sweeps + 1), "{sweeps} sweeps, {:?}", lists().len());
 }
 
 fn deleted(world: &World) {

@@ -145,14 +145,7 @@ impl Access {
 
     /// Reads all recipients of a share, with their errors.
     pub async fn read_recipients(&self, id: &ShareId) -> Result<(), Stop> {
-        let total = {
-            let picture = self.account.picture();
-            let seen = picture.seen(id);
-            let counted =
-                seen.and_then(|s| s.counts).map(|c| c.associating + c.associated + c.disassociating + c.disassociated);
-            let listed = seen.and_then(|s| s.recipients.as_ref()).map(|r| r.rows.len() as u64);
-            counted.max(listed).unwrap_or(0)
-        };
+        let total = self.account.picture().seen(id).map_or(0, Seen::list_rows);
         let pages = total.div_ceil(u64::from(FULL_PAGE)).max(1) as u32;
         let began = self.clock.now();
         let list = |page| self.client.list_recipients(&self.credential, &self.account.id, id, true, page, FULL_PAGE);

@@ -28,6 +28,8 @@ pub struct Seen {
     left_at: Option<At>,
     pub recipients: Option<Recipients>,
     pub excluded: Option<(At, Vec<ExcludedRecipient>)>,
+    /// When they were last doubted though nothing had moved.
+    doubted_at: At,
     /// Answers of our own writes, which a slower read must not undo.
     answered: HashMap<String, At>,
 }
@@ -76,6 +78,7 @@ impl Seen {
             first_read_at: began,
             recipients: None,
             excluded: None,
+            doubted_at: At::default(),
             answered: HashMap::new(),
         }
     }
@@ -195,19 +198,29 @@ impl Seen {
         merged
     }
 
-    /// When its recipients, or its exclusions, were last listed; where they never were, when it was first seen.
+    /// When its recipients, or its exclusions, were last listed or called for; where they never were, when it was first
+    /// seen. Where nobody may answer the call now, others have their turn.
     pub fn listed_at(&self) -> At {
         let recipients = self.recipients.as_ref().map(|recipients| recipients.read_at);
         let excluded = self.excluded.as_ref().map(|(at, _)| *at);
-        recipients.or(excluded).unwrap_or(self.first_read_at)
+        recipients.or(excluded).unwrap_or(self.first_read_at).max(self.doubted_at)
     }
 
-    /// Nothing says that its rows moved, but it is long since they were listed.
-    pub fn doubt_rows(&mut self) {
+    /// How many rows the list of its recipients, or of its exclusions, has.
+    pub fn list_rows(&self) -> u64 {
         if self.share.target_type == TargetType::Organization {
-            if let Some((at, _)) = &mut self.excluded {
-                *at = At::default();
-            }
+            return self.excluded.as_ref().map_or(0, |(_, rows)| rows.len() as u64);
+        }
+        let counted = self.counts.map(|c| c.associating + c.associated + c.disassociating + c.disassociated);
+        let listed = self.recipients.as_ref().map(|recipients| recipients.rows.len() as u64);
+        counted.max(listed).unwrap_or(0)
+    }
+
+    /// Nothing says that its rows moved, but they must be listed again all the same.
+    pub fn doubt_rows(&mut self, now: At) {
+        self.doubted_at = now;
+        if self.share.target_type == TargetType::Organization {
+            self.excluded.get_or_insert_with(Default::default).0 = At::default();
             return;
         }
         let unread =
@@ -387,4 +400,33 @@ fn same_rows(a: &[ShareResource], b: &[ShareResource]) -> bool {
 
 fn is_leaving(share: &Share) -> bool {
     matches!(share.status, ShareStatus::Deleting | ShareStatus::Deleted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_is_to_be_listed_again_is_outdated_whether_it_was_listed_before_or_not() {
+        for target in ["account", "organization"] {
+            let share = json!({
+                "id": "s1", "account_id": "acc", "account_name": "Security", "organization_id": "org", "name": "waf",
+                "status": "active", "target_type": target,
+            });
+            let share: Share = serde_json::from_value(share).expect("a share as Cloudflare writes it");
+            let outdated = |seen: &Seen| seen.are_recipients_outdated(At(1)) && seen.are_exclusions_outdated(At(1));
+            let mut seen = Seen::new(share, At(1_000));
+            seen.doubt_rows(At(5_000));
+            assert!(outdated(&seen) && seen.listed_at() == At(5_000), "{target}");
+            if target == "organization" {
+                seen.excluded = Some((At(6_000), Vec::new()));
+            } else {
+                seen.read_recipients(Vec::new(), At(6_000), Duration::ZERO);
+            }
+            assert_eq!(seen.listed_at(), At(6_000), "{target}");
+            seen.doubt_rows(At(9_000));
+            assert!(outdated(&seen) && seen.listed_at() == At(9_000), "{target}");
+        }
+    }
 }

@@ -9,9 +9,10 @@ use super::account::Account;
 use super::budget::{Caller, Turn};
 use super::pages::{FULL_PAGE, read_pages};
 use super::seen::Seen;
-use crate::cloudflare::{Error, Share, ShareQuery, ShareStatus};
+use crate::cloudflare::{Error, Share, ShareQuery, ShareStatus, TargetType};
 use crate::core::id::ShareId;
 use crate::core::pace::{self, Class};
+use crate::core::relist::{Listing, Relist};
 use crate::core::time::At;
 use crate::operator::clock;
 use crate::operator::cluster::objects::{Related, secret_of};
@@ -19,15 +20,11 @@ use crate::operator::key::{Name, ObjectKey};
 use crate::operator::pass::context::Context;
 use crate::operator::pass::verdict::breaker_told;
 
-/// Recipients of a share are listed again at least so often, since an error entry moves no count.
-const RELIST: Duration = Duration::from_secs(3600);
-/// So many shares are listed again after one sweep.
-const RELISTS: usize = 20;
-
 /// Sweeps until no object uses the account with this credential any more.
 pub async fn run(context: Arc<Context>, account: Arc<Account>) {
     let mut failures = 0;
     let mut last = At::default();
+    let mut relist = Relist::new(context.settings.sweep_interval, context.settings.calls_per_second);
     loop {
         let interval = jittered(context.settings.sweep_interval, last);
         let idle = if failures == 0 {
@@ -61,7 +58,7 @@ pub async fn run(context: Arc<Context>, account: Arc<Account>) {
         }
         let began = context.clock.now();
         let blind = is_blind(&context, &account);
-        let outcome = sweep(&context, &account, began).await;
+        let outcome = sweep(&context, &account, &mut relist, began).await;
         failures = if outcome.is_ok() { 0 } else { failures + 1 };
         if outcome.is_ok() {
             last = began;
@@ -120,7 +117,7 @@ async fn refresh_credential(context: &Context, account: &Account) -> bool {
     false
 }
 
-async fn sweep(context: &Context, account: &Account, began: At) -> Result<(), Error> {
+async fn sweep(context: &Context, account: &Account, relist: &mut Relist, began: At) -> Result<(), Error> {
     let credential = account.known().credential;
     let grace = context.settings.patience();
     let class = match (account.picture().swept, account.demand()) {
@@ -174,7 +171,7 @@ async fn sweep(context: &Context, account: &Account, began: At) -> Result<(), Er
         picture.moved()
     };
     wake(context, moved.iter().chain(&lacking));
-    wake(context, relist(context, account, began).iter());
+    wake(context, doubt_lists(context, account, relist, began).iter());
     // A name that was taken is free again.
     for name in freed.iter().flat_map(|name| context.objects.claimants(account.id.as_str(), name)) {
         context.wakes.wake(&crate::api::Share::key(name));
@@ -229,22 +226,38 @@ async fn count_losses(context: &Context, account: &Account, live: &HashSet<Share
     }
 }
 
-/// Shares whose recipients were listed longest ago.
-fn relist(context: &Context, account: &Account, now: At) -> Vec<ShareId> {
+/// Shares whose rows are to be listed again though nothing has moved.
+fn doubt_lists(context: &Context, account: &Account, relist: &mut Relist, now: At) -> Vec<ShareId> {
     let mut picture = account.picture();
-    let mut old: Vec<(At, ShareId)> = picture
-        .live()
-        .map(|seen| (seen.listed_at(), seen.share.id.clone()))
-        .filter(|(at, id)| now.since(*at) >= RELIST && !context.objects.bound_to(id.as_str()).is_empty())
-        .collect();
-    old.sort();
-    old.truncate(RELISTS);
-    for (_, id) in &old {
+    let listings = picture.live().filter_map(|seen| listing(context, seen)).collect();
+    let chosen = relist.choose(listings, now);
+    for id in &chosen {
         if let Some(seen) = picture.seen_mut(id) {
-            seen.doubt_rows();
+            seen.doubt_rows(now);
         }
     }
-    old.into_iter().map(|(_, id)| id).collect()
+    chosen
+}
+
+/// The list of rows of a share that objects are bound to; `None`: nothing is declared that it could show.
+fn listing(context: &Context, seen: &Seen) -> Option<Listing<ShareId>> {
+    let bound = context.objects.bound_to(seen.share.id.as_str());
+    let excludes = |name: &Name| {
+        let share = context.objects.shares.find(name);
+        share.is_some_and(|share| share.spec.organization.as_ref().is_some_and(|o| !o.excluded.is_empty()))
+    };
+    let of_organization = seen.share.target_type == TargetType::Organization;
+    if bound.is_empty() || of_organization && seen.excluded.is_none() && !bound.iter().any(excludes) {
+        return None;
+    }
+    Some(Listing {
+        id: seen.share.id.clone(),
+        read_at: seen.listed_at(),
+        pages: seen.list_rows().div_ceil(u64::from(FULL_PAGE)).try_into().unwrap_or(u32::MAX),
+        // The recipients of an organization's share follow its members. A share whose counts are not told shows no change
+        // at all.
+        may_swap: !of_organization && seen.counts.is_none_or(|counts| counts.disassociated > 0),
+    })
 }
 
 /// Wakes all objects of an account.
