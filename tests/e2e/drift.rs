@@ -15,10 +15,6 @@ pub const TESTS: &[Test] = &[
     ("drift: what an object declares is put right as well", object),
     ("drift: an exclusion removed by hand is put back", exclusion),
     ("drift: a removed account that takes a declared one's place in its old row is seen by the next sweep", swap),
-    (
-        "drift: an exclusion that takes the place of another one is seen by the next sweep, also after a start",
-        exclusion_swap,
-    ),
     ("drift: lists of shares with former recipients take turns", turns),
     ("drift: a share deleted by hand is made anew", deleted),
     ("drift: a share deleted by hand is made anew with its objects", deleted_with_objects),
