@@ -1,5 +1,6 @@
 //! When the share of a deleted object may be deleted at Cloudflare, and when a person has to confirm that first.
 
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use super::time::At;
@@ -12,6 +13,12 @@ pub const FREE_DELETIONS: usize = 5;
 pub const MAX_AHEAD: Duration = Duration::from_secs(24 * 3600);
 /// Kubernetes keeps times in whole seconds.
 const SECOND: Duration = Duration::from_secs(1);
+
+/// When deletions were recorded, by UID of the object.
+pub type Record = BTreeMap<String, At>;
+
+/// What this process recorded, by account: the watch may bring its own writes late.
+pub type DeletionLog = HashMap<String, Record>;
 
 /// How many shares of one account may be deleted within the window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,7 +1,6 @@
 //! How one kind in one scope runs: its stream, its queue, and each pass in a task of its own.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -16,10 +15,10 @@ use kube::runtime::{Controller, Predicate, WatchStreamExt};
 use tokio::sync::{mpsc, watch};
 use tracing::Instrument;
 
-use super::key::Name;
 use super::pass::Pass;
 use super::waits;
 use crate::api::Reason;
+use crate::api::{Name, ObjectKey};
 use crate::core::health::Sign;
 use crate::operator::cluster::events::Note;
 use crate::operator::cluster::record::Recorded;
@@ -27,7 +26,7 @@ use crate::operator::cluster::wakes;
 use crate::operator::cluster::watch as watches;
 use crate::operator::pass::context::Context;
 use crate::operator::pass::verdict::Verdict;
-use crate::operator::remote::access::Stop;
+use crate::operator::stop::Stop;
 use crate::serve::Health;
 
 /// When to come back while another object of the same share is being worked on.
@@ -38,13 +37,13 @@ const CONCURRENCY: u16 = 64;
 /// One scope's store of a kind, and what fills it.
 pub struct Shelf<K: Recorded> {
     pub store: Store<K>,
-    writer: Arc<std::sync::Mutex<Writer<K>>>,
+    writer: Arc<parking_lot::Mutex<Writer<K>>>,
 }
 
 impl<K: Recorded> Shelf<K> {
     pub fn new() -> Shelf<K> {
         let (store, writer) = reflector::store();
-        Shelf { store, writer: Arc::new(std::sync::Mutex::new(writer)) }
+        Shelf { store, writer: Arc::new(parking_lot::Mutex::new(writer)) }
     }
 }
 
@@ -93,7 +92,10 @@ impl Scope {
         };
         let selector = self.selector.clone();
         let writer = shelf.writer.clone();
-        let stream = watches::stream(api, self.namespace.clone(), selector, writer, self.context.clone(), report);
+        let context = self.context.clone();
+        let deleted = move |object: &ObjectKey| context.forget(object);
+        let cluster = self.context.cluster.clone();
+        let stream = watches::stream(api, self.namespace.clone(), selector, writer, cluster, report, deleted);
         // What changed in the status alone is our own doing.
         let stream = stream.predicate_filter(
             predicates::generation.combine(predicates::annotations).combine(predicates::finalizers),
@@ -130,12 +132,12 @@ where
     K: Recorded,
     F: Future<Output = Result<Option<Duration>, Stop>> + Send + 'static,
 {
-    if context.stopping.load(Ordering::Relaxed) {
+    if context.shutdown.is_cancelled() {
         return Action::await_change();
     }
-    let object = K::kept(&context.objects).newest(object);
+    let object = K::kept(&context.cluster.index).newest(object);
     let key = K::key(Name::of(object.as_ref()));
-    if K::kept(&context.objects).is_unreadable(&key.name) {
+    if K::kept(&context.cluster.index).is_unreadable(&key.name) {
         return Action::await_change();
     }
     let generation = object.meta().generation.unwrap_or(0);

@@ -1,16 +1,16 @@
 //! What /metrics shows of how things stand, taken now and then.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use super::key::{Kind, Name};
+use crate::api::{Kind, Name};
 use crate::cloudflare::Fingerprint;
 use crate::core::time::At;
+use crate::operator::conditions::readiness;
 use crate::operator::pass::context::Context;
-use crate::operator::pass::verdict::readiness;
 use crate::serve::Health;
 use crate::serve::metrics::ReadyCounts;
 
@@ -29,7 +29,7 @@ pub async fn keep(context: Arc<Context>, health: Health) {
     loop {
         health.beat("the gauges");
         context.metrics.ready(&ready_counts(&context));
-        context.metrics.budgets(&context.budgets.levels());
+        context.metrics.budgets(&context.remote.budgets.levels());
         let (swept, breakers) = views(&context);
         context.metrics.views(&swept, breakers);
         tokio::time::sleep(PERIOD).await;
@@ -38,16 +38,16 @@ pub async fn keep(context: Arc<Context>, health: Health) {
 
 fn ready_counts(context: &Context) -> ReadyCounts {
     let mut counts = ReadyCounts::default();
-    for share in context.objects.shares.all() {
+    for share in context.cluster.index.shares.all() {
         let conditions = share.status.as_ref().map(|status| &status.common.conditions);
         if let Some(reason) = count(&mut counts, Kind::Share, conditions) {
             counts.unready_shares.push((Name::of(share.as_ref()), reason));
         }
     }
-    for child in context.objects.recipients.all() {
+    for child in context.cluster.index.recipients.all() {
         count(&mut counts, Kind::ShareRecipient, child.status.as_ref().map(|status| &status.child.common.conditions));
     }
-    for child in context.objects.resources.all() {
+    for child in context.cluster.index.resources.all() {
         count(&mut counts, Kind::ShareResource, child.status.as_ref().map(|status| &status.child.common.conditions));
     }
     counts
@@ -58,7 +58,7 @@ fn ready_counts(context: &Context) -> ReadyCounts {
 fn views(context: &Context) -> (HashMap<Fingerprint, At>, usize) {
     let mut swept = HashMap::new();
     let mut breakers = 0;
-    for account in context.accounts.lock().unwrap_or_else(PoisonError::into_inner).values() {
+    for account in context.remote.accounts.all() {
         let at = account.picture().swept.unwrap_or(context.started);
         let oldest = swept.entry(account.fingerprint).or_insert(at);
         *oldest = at.min(*oldest);

@@ -1,29 +1,35 @@
 //! How the operator starts, leads and ends.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use super::clock::Clock;
 use super::controller::{Scope, Shelf};
-use super::key::Kind;
 use super::prepare;
+use crate::api::Kind;
 use crate::api::{Share, ShareRecipient, ShareResource};
 use crate::cloudflare::Client;
 use crate::core::pace::Rate;
+use crate::operator::cluster::Cluster;
 use crate::operator::cluster::events::Events;
 use crate::operator::cluster::leader::{self, Election, Lead, Leadership};
 use crate::operator::cluster::objects::Objects;
 use crate::operator::cluster::outside::Outside;
 use crate::operator::cluster::record::Records;
 use crate::operator::cluster::wakes::{End, Wakes};
-use crate::operator::pass::context::{Context, Settings};
+use crate::operator::pass::context::Context;
+use crate::operator::remote::Remote;
+use crate::operator::remote::account::Account;
+use crate::operator::remote::accounts::Accounts;
 use crate::operator::remote::budget::Budgets;
 use crate::operator::remote::credentials::{Credentials, FRESH};
 use crate::operator::remote::sweep;
+use crate::operator::remote::write_gate::WriteGate;
+use crate::operator::settings::Settings;
 use crate::operator::{child, gauges, share};
 use crate::serve::Health;
 use crate::serve::metrics::Metrics;
@@ -132,7 +138,7 @@ async fn work(
     let shelf = || Shelves { shares: Shelf::new(), recipients: Shelf::new(), resources: Shelf::new() };
     let shelves: Vec<Shelves> = scopes.iter().map(|_| shelf()).collect();
     let (wakes, ends) = Wakes::new(&scopes);
-    let context = context(options, leadership, &shelves, wakes);
+    let (context, opened) = context(options, leadership, &shelves, wakes);
     let (gates, served): (Vec<_>, Vec<_>) = scopes.iter().map(|_| watch::channel(false)).unzip();
     let (under_way, mut all_ended) = mpsc::channel(1);
     let controllers = controllers(options, &context, &scopes, &shelves, ends, served, under_way);
@@ -140,6 +146,7 @@ async fn work(
     let background = [
         Background::start(keep_health(options.health.clone(), options.metrics.clone(), gates)),
         Background::start(keep_credentials(context.clone())),
+        Background::start(sweep_accounts(context.clone(), opened)),
         Background::start(gauges::keep(context.clone(), options.health.clone())),
     ];
     let lost = async {
@@ -152,7 +159,7 @@ async fn work(
         _ = shutdown.wait_for(|down| *down) => false,
         () = lost => true,
     };
-    context.stopping.store(true, Ordering::Relaxed);
+    context.shutdown.cancel();
     tracing::info!("stopping: waiting for the calls that are under way");
     running.end().await;
     // Nothing is ever sent: this ends when the last pass has.
@@ -166,34 +173,60 @@ async fn work(
     Ok(())
 }
 
-fn context(options: &Options, leadership: Leadership, shelves: &[Shelves], wakes: Wakes) -> Arc<Context> {
+/// What all passes share, and the accounts that come into use.
+fn context(
+    options: &Options,
+    leadership: Leadership,
+    shelves: &[Shelves],
+    wakes: Wakes,
+) -> (Arc<Context>, mpsc::UnboundedReceiver<Arc<Account>>) {
     let clock = Clock::SYSTEM;
-    let wakes = Arc::new(wakes);
-    Arc::new(Context {
-        settings: options.settings.clone(),
+    let (kube, settings, requeuer) = (&options.kube, options.settings.clone(), Arc::new(wakes));
+    let shutdown = CancellationToken::new();
+    let cluster = Cluster {
         clock,
-        started: clock.now(),
-        client: options.cloudflare.clone(),
-        objects: Objects::new(
+        index: Objects::new(
             shelves.iter().map(|shelves| shelves.shares.store.clone()).collect(),
             shelves.iter().map(|shelves| shelves.recipients.store.clone()).collect(),
             shelves.iter().map(|shelves| shelves.resources.store.clone()).collect(),
         ),
-        outside: Outside::new(options.kube.clone(), options.selector.clone(), clock),
-        records: Records { kube: options.kube.clone() },
-        budgets: Budgets::new(options.rate, clock, wakes.clone()),
-        credentials: Credentials::new(options.kube.clone(), clock),
-        wakes,
-        notebook: Default::default(),
-        leadership,
-        events: Events::new(options.kube.clone(), options.lead.as_ref().map(|lead| lead.identity.clone())),
+        outside: Outside::new(kube.clone(), options.selector.clone(), clock),
+        writer: Records { kube: kube.clone() },
+        events: Events::new(kube.clone(), options.lead.as_ref().map(|lead| lead.identity.clone())),
+        requeuer: requeuer.clone(),
+    };
+    let (accounts, opened) = Accounts::new(options.metrics.clone());
+    let remote = Remote {
+        settings: settings.clone(),
+        clock,
+        client: options.cloudflare.clone(),
+        accounts,
+        budgets: Budgets::new(options.rate, clock, requeuer),
+        credentials: Credentials::new(kube.clone(), clock),
+        gate: WriteGate { leadership, shutdown: shutdown.clone(), call_timeout: settings.call_timeout },
         metrics: options.metrics.clone(),
-        stopping: AtomicBool::new(false),
-        accounts: Default::default(),
+    };
+    let context = Context {
+        settings,
+        clock,
+        started: clock.now(),
+        cluster: Arc::new(cluster),
+        remote: Arc::new(remote),
+        notebook: Default::default(),
+        metrics: options.metrics.clone(),
+        shutdown,
         deletions: Default::default(),
         turns: Default::default(),
-        gates: Default::default(),
-    })
+        share_locks: Default::default(),
+    };
+    (Arc::new(context), opened)
+}
+
+/// Starts the sweeps of each account that comes into use. They end with the account, or with the process.
+async fn sweep_accounts(context: Arc<Context>, mut opened: mpsc::UnboundedReceiver<Arc<Account>>) {
+    while let Some(account) = opened.recv().await {
+        tokio::spawn(sweep::run(context.cluster.clone(), context.remote.clone(), account));
+    }
 }
 
 /// One for each kind in each scope.
@@ -249,12 +282,12 @@ async fn keep_health(health: Health, metrics: Arc<Metrics>, gates: Vec<watch::Se
 async fn keep_credentials(context: Arc<Context>) {
     loop {
         tokio::time::sleep(FRESH / 2).await;
-        let changed = context.credentials.refresh_all(|secret| context.objects.uses_secret(secret)).await;
+        let changed = context.remote.credentials.refresh_all(|secret| context.cluster.index.uses_secret(secret)).await;
         for secret in changed {
             tracing::info!(%secret, "the credential changed");
-            for share in context.objects.users(&secret) {
+            for share in context.cluster.index.users(&secret) {
                 context.notebook.forget(&<Share as crate::operator::cluster::objects::Related>::key(share.clone()));
-                sweep::wake_family(&context, &share);
+                context.cluster.requeue_family(&share);
             }
         }
     }

@@ -1,8 +1,9 @@
 //! The health of this process, as its parts note it and its endpoints tell it.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use crate::api::Kind;
@@ -25,7 +26,7 @@ impl Default for Health {
 
 impl Health {
     fn state(&self) -> MutexGuard<'_, health::Health<Kind>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     fn now(&self) -> At {

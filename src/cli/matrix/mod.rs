@@ -7,8 +7,8 @@ mod proof;
 mod resources;
 mod rows;
 mod state;
+mod table;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -16,7 +16,7 @@ use clap::{Args, ValueEnum};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::accounts::{self, Accounts};
+use super::accounts;
 use super::cluster::{Objects, Scope};
 use super::lease::{Leader, LeaseName, Pulse, age, is_stale};
 use super::output::{Exit, print_json};
@@ -24,11 +24,11 @@ use super::remote::Endpoint;
 use crate::api::Share;
 use crate::operator::{Name, sweeps};
 pub(in crate::cli) use proof::{ready, said};
-use resources::Carried;
 use rows::Found;
 pub(in crate::cli) use rows::{Receiver, Rows};
 use state::Cell;
 pub(in crate::cli) use state::State;
+use table::{By, Column, Table};
 
 /// Show who receives what, as Cloudflare has it: each account, its shares, their resources and states
 ///
@@ -70,48 +70,6 @@ enum Format {
     Json,
     Yaml,
     Html,
-}
-
-#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
-enum By {
-    Account,
-    Share,
-    Resource,
-}
-
-/// One account in one share, or an account that is in none.
-struct Row {
-    receiver: Receiver,
-    label: Option<String>,
-    share: Option<usize>,
-    cell: Cell,
-    declared_by: Vec<String>,
-}
-
-/// One share with what it carries.
-struct Column {
-    name: Name,
-    share_id: Option<String>,
-    owner: String,
-    owner_name: Option<String>,
-    ready: String,
-    reason: String,
-    /// When all of this was last verified at Cloudflare.
-    verified: Option<Timestamp>,
-    resources: Vec<Carried>,
-    /// What the status leaves out.
-    more: Vec<String>,
-}
-
-/// All that is shown.
-struct Table {
-    at: Timestamp,
-    /// Cloudflare was read for it.
-    live: bool,
-    /// Why it may not be true any more.
-    warnings: Vec<String>,
-    columns: Vec<Column>,
-    rows: Vec<Row>,
 }
 
 impl Matrix {
@@ -251,83 +209,6 @@ async fn live_table(objects: &Objects, mut reader: live::Reader<'_>) -> anyhow::
     }
     table.add_orphans(objects);
     Ok(table)
-}
-
-impl Table {
-    fn warn(&mut self, warning: String) {
-        if !self.warnings.contains(&warning) {
-            self.warnings.push(warning);
-        }
-    }
-
-    fn add(&mut self, column: Column, found: Vec<Found>) {
-        let share = Some(self.columns.len());
-        self.columns.push(column);
-        let row = |Found { receiver, label, cell, declared_by }| Row { receiver, label, share, cell, declared_by };
-        self.rows.extend(found.into_iter().map(row));
-    }
-
-    /// ShareRecipients whose Share does not exist may have left something at Cloudflare.
-    fn add_orphans(&mut self, objects: &Objects) {
-        let known: BTreeSet<Name> = objects.0.iter().map(Name::of).collect();
-        let mut orphans: BTreeMap<Name, Vec<Found>> = BTreeMap::new();
-        for child in &objects.1 {
-            let parent = Name::new(child.namespace().unwrap_or_default(), child.spec.share_ref.name.clone());
-            if known.contains(&parent) {
-                continue;
-            }
-            orphans.entry(parent).or_default().push(Found {
-                receiver: Receiver::Account(child.spec.account_id.clone()),
-                label: child.spec.name.clone(),
-                cell: rows::orphan(child),
-                declared_by: vec![format!("ShareRecipient/{}", child.name_any())],
-            });
-        }
-        for (name, found) in orphans {
-            let column = Column {
-                name,
-                share_id: None,
-                owner: String::new(),
-                owner_name: None,
-                ready: "Unknown".into(),
-                reason: "the Share does not exist".into(),
-                verified: None,
-                resources: Vec::new(),
-                more: Vec::new(),
-            };
-            self.add(column, found);
-        }
-    }
-
-    /// Names from a file come before labels; accounts of the file that are nowhere are listed.
-    fn name_accounts(&mut self, names: &Accounts) {
-        let mut labels: BTreeMap<Receiver, String> = BTreeMap::new();
-        for row in &self.rows {
-            if let Some(label) = &row.label {
-                labels.entry(row.receiver.clone()).or_insert_with(|| label.clone());
-            }
-        }
-        for (id, name) in names.iter().filter(|(_, name)| !name.is_empty()) {
-            labels.insert(Receiver::Account(id.clone()), name.clone());
-        }
-        let organization = self.rows.iter().any(|row| matches!(row.receiver, Receiver::Organization(_)));
-        let listed: BTreeSet<Receiver> = self.rows.iter().map(|row| row.receiver.clone()).collect();
-        for id in names.keys().map(|id| Receiver::Account(id.clone())).filter(|id| !listed.contains(id)) {
-            let cell = if organization {
-                Cell::unknown("in no share by itself; it may receive those for an organization as a member")
-            } else {
-                Cell::new(State::Nothing, "in no share", "")
-            };
-            self.rows.push(Row { receiver: id, label: None, share: None, cell, declared_by: Vec::new() });
-        }
-        for row in &mut self.rows {
-            row.label = labels.get(&row.receiver).cloned();
-        }
-    }
-
-    fn column(&self, row: &Row) -> Option<&Column> {
-        row.share.and_then(|at| self.columns.get(at))
-    }
 }
 
 #[cfg(test)]

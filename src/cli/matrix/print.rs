@@ -3,9 +3,10 @@
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::resources::Carried;
 use super::rows::Receiver;
 use super::state::State;
-use super::{By, Column, Row, Table};
+use super::table::{By, Column, Row, Table};
 use crate::cli::lease::age;
 use crate::cli::output;
 use crate::cloudflare::clean;
@@ -55,8 +56,8 @@ fn ordered(table: &Table, by: By) -> Vec<(&Row, Option<usize>)> {
 fn resource_words(table: &Table, row: &Row, at: Option<usize>) -> String {
     let Some(column) = table.column(row) else { return String::new() };
     match at {
-        Some(at) => column.resources.get(at).map(super::Carried::words).unwrap_or_default(),
-        None => column.resources.iter().map(super::Carried::words).collect::<Vec<_>>().join(", "),
+        Some(at) => column.resources.get(at).map(Carried::words).unwrap_or_default(),
+        None => column.resources.iter().map(Carried::words).collect::<Vec<_>>().join(", "),
     }
 }
 

@@ -1,5 +1,6 @@
 use serde_json::{Value, json};
 
+use super::table::Row;
 use super::*;
 use crate::api::{ShareRecipient, ShareResource};
 

@@ -1,17 +1,16 @@
 //! What a child does whose share is not at Cloudflare.
 
-use super::super::key::Name;
 use super::work::Work;
+use crate::api::Name;
 use crate::api::Reason;
+use crate::operator::conditions;
 use crate::operator::kinds::Child;
 use crate::operator::kinds::ChildTelling;
 use crate::operator::pass::breaker;
-use crate::operator::pass::verdict;
 use crate::operator::pass::verdict::Verdict;
-use crate::operator::remote::access::Stop;
 use crate::operator::remote::account::CLOCK;
 use crate::operator::remote::seen::Seen;
-use crate::operator::share;
+use crate::operator::stop::Stop;
 
 impl<C: Child> Work<C> {
     /// What a child does whose share is not there; `None`: it is let go.
@@ -27,7 +26,7 @@ impl<C: Child> Work<C> {
                 self.pass.key.name.namespace.clone(),
                 self.record().credentials_name.clone().unwrap_or_default(),
             );
-            return Ok(Some(share::hidden(self.pass.object.as_ref(), &format!("share {}", self.id), &secret)));
+            return Ok(Some(breaker::hidden(self.pass.object.as_ref(), &format!("share {}", self.id), &secret)));
         }
         if self.pass.is_doomed() {
             let (gone, leaving, first) = {
@@ -61,9 +60,9 @@ impl<C: Child> Work<C> {
     /// Whether the credential has never shown the share, so that it may be another account's, and nobody said that the
     /// share is meant to be gone.
     fn is_hidden(&mut self) -> bool {
-        let confirmed = share::vouched(&mut self.pass);
+        let confirmed = breaker::vouched(&mut self.pass);
         let record = self.pass.status.child();
-        let told = verdict::breaker_told(&record.common.conditions);
+        let told = conditions::breaker_told(&record.common.conditions);
         let vouched = confirmed.zip(told).is_some_and(|(confirmed, told)| told <= confirmed.plus(CLOCK));
         self.access.is_stranger(record.seen_with.as_deref())
             && !vouched

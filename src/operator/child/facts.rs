@@ -11,8 +11,9 @@ use crate::core::id::AccountId;
 use crate::core::row::Declared;
 use crate::core::row_key::RowKey;
 use crate::operator::cluster::objects::Related;
+use crate::operator::conditions;
 use crate::operator::kinds::{Child, ChildTelling};
-use crate::operator::pass::{Pass, verdict};
+use crate::operator::pass::Pass;
 use crate::operator::rows::declare::{self, Sibling};
 use crate::operator::{clock, share};
 
@@ -27,7 +28,7 @@ pub fn facts<C: Child>(pass: &mut Pass<C>, parent: &Parent, row: Option<&RowKey>
     let finalizer = pass.object.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
     let record = pass.status.child();
     let claimed = finalizer && record.bound_uid == uid;
-    let last = verdict::readiness(&record.common.conditions)
+    let last = conditions::readiness(&record.common.conditions)
         .is_some_and(|(_, reason)| reason == Reason::LastResource.as_str());
     let record = Record { share: record.share_id.is_some(), row: record.holds_row() };
     let rivals = row.zip(parent.owner.as_ref()).map(|(row, owner)| rivals(pass, owner, row)).unwrap_or_default();
@@ -53,7 +54,7 @@ pub fn facts<C: Child>(pass: &mut Pass<C>, parent: &Parent, row: Option<&RowKey>
 }
 
 fn situation<C: Child>(pass: &Pass<C>, parent: &Parent, row: Option<&RowKey>) -> child::Share {
-    if pass.context.objects.shares.is_unreadable(&pass.object.share()) {
+    if pass.context.cluster.index.shares.is_unreadable(&pass.object.share()) {
         return child::Share::Unreadable;
     }
     match &parent.share {
@@ -72,7 +73,7 @@ fn situation<C: Child>(pass: &Pass<C>, parent: &Parent, row: Option<&RowKey>) ->
 
 /// The objects that declare the same row, this one among them, the winner first.
 fn rivals<C: Child>(pass: &Pass<C>, owner: &AccountId, row: &RowKey) -> Vec<Sibling> {
-    let mut all = declare::siblings(&pass.context.objects, &pass.object.share(), owner);
+    let mut all = declare::siblings(&pass.context.cluster.index, &pass.object.share(), owner);
     all.retain(|sibling| sibling.row == *row);
     all
 }
@@ -112,10 +113,10 @@ fn successor<C: Child>(pass: &Pass<C>, parent: &Parent, row: Option<&RowKey>, ri
 /// Lets those look who also declare the row: one of them is to take it over.
 pub fn wake_successors<C: Child>(pass: &mut Pass<C>, parent: &Parent) {
     let share = pass.object.share();
-    pass.context.wakes.wake(&crate::api::Share::key(share));
+    pass.context.cluster.requeuer.wake(&crate::api::Share::key(share));
     let Some(owner) = &parent.owner else { return };
     let Ok(row) = pass.object.row(owner) else { return };
     for rival in rivals(pass, owner, &row).into_iter().filter(|rival| rival.key != pass.key) {
-        pass.context.wakes.wake(&rival.key);
+        pass.context.cluster.requeuer.wake(&rival.key);
     }
 }

@@ -11,21 +11,23 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 
-use super::key::{Name, RowKey};
 use super::pass::Pass;
+use crate::api::Name;
 use crate::api::{FINALIZER, Reason, Share};
 use crate::core::child::{self, Refusal, Step, Wait};
 use crate::core::id::{AccountId, ShareId};
 use crate::core::pace::Class;
 use crate::core::row::Declared;
+use crate::core::row_key::RowKey;
 use crate::operator::cluster::objects;
 use crate::operator::cluster::objects::Related;
+use crate::operator::conditions;
 use crate::operator::kinds::{Child, ChildTelling};
 use crate::operator::pass::context::Context;
 use crate::operator::pass::verdict::{self, Verdict};
-use crate::operator::remote::access::Stop;
 use crate::operator::rows::standing::label;
 use crate::operator::share::outside::into_scope;
+use crate::operator::stop::Stop;
 use crate::operator::waits;
 use parent::Parent;
 use work::Work;
@@ -35,9 +37,9 @@ const MAX_STEPS: usize = 3;
 
 /// Runs one pass; returns when to run the next if nothing wakes it before.
 pub async fn pass<C: Child>(context: Arc<Context>, object: Arc<C>) -> Result<Option<Duration>, Stop> {
-    let gate = context.gate(&object.share());
-    let Ok(_alone) = gate.try_lock() else { return Err(Stop::Occupied) };
-    let mut pass = Pass::begin(context.clone(), C::kept(&context.objects).newest(object));
+    let share_lock = context.share_lock(&object.share());
+    let Ok(_alone) = share_lock.try_lock() else { return Err(Stop::Occupied) };
+    let mut pass = Pass::begin(context.clone(), C::kept(&context.cluster.index).newest(object));
     believe(&mut pass);
     look_outside(&pass).await?;
     let parent = parent::parent(&mut pass);
@@ -72,10 +74,10 @@ pub async fn pass<C: Child>(context: Arc<Context>, object: Arc<C>) -> Result<Opt
 async fn look_outside<C: Child>(pass: &Pass<C>) -> Result<(), Stop> {
     let share = pass.object.share();
     let ends = pass.is_doomed() && !pass.object.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
-    if ends || pass.object.is_suspended() || pass.context.objects.shares.is_unreadable(&share) {
+    if ends || pass.object.is_suspended() || pass.context.cluster.index.shares.is_unreadable(&share) {
         return Ok(());
     }
-    let (outside, objects) = (&pass.context.outside, &pass.context.objects);
+    let (outside, objects) = (&pass.context.cluster.outside, &pass.context.cluster.index);
     let age = if pass.is_doomed() { Duration::ZERO } else { waits::FRESH };
     outside.look_for_share(objects, &share, age).await?;
     Ok(())
@@ -103,7 +105,7 @@ async fn look_after<C: Child>(
         Err(problem) => return pass.without_credential(problem, Some(label(&key, None))).await,
     };
     let class = if pass.is_doomed() || !pass.was_ready() { Class::Edit } else { Class::Poll };
-    let access = pass.context.access(&known, &owner, &pass.key, class);
+    let access = pass.context.remote.access(&known, &owner, &pass.key, class);
     pass.account = Some(access.account.clone());
     let mut work = Work { pass, access, id, key, parent, declared };
     match work.run().await {
@@ -125,12 +127,12 @@ async fn waiting<C: Child>(mut pass: Pass<C>, parent: &Parent, wait: Wait) -> Re
             Verdict::blind(Reason::WaitingForShare, message)
         }
         Wait::Share => {
-            let since = verdict::said_since(&pass.common().conditions, Reason::WaitingForShare, pass.now());
+            let since = conditions::said_since(&pass.common().conditions, Reason::WaitingForShare, pass.now());
             let missing = waits_for_share("does not exist: apply it in this namespace, or correct shareRef");
             verdict::awaited(missing, since, pass.now())
         }
         Wait::Creation if parent.outside => {
-            let command = into_scope(&pass.context.outside, &Share::key(pass.object.share()));
+            let command = into_scope(&pass.context.cluster.outside, &Share::key(pass.object.share()));
             waits_for_share(&format!(
                 "has labels that --watch-label-selector excludes, so nothing is shared through it. Restore the \
                  labels: {command}"

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use kube::ResourceExt;
 
-use super::super::key::{Name, RowKey};
 use super::super::pass::Pass;
+use crate::api::Name;
 use crate::api::Share;
 use crate::core::id::{AccountId, ShareId};
+use crate::core::row_key::RowKey;
 use crate::operator::cluster::objects::{observes, secret_of};
 use crate::operator::kinds::Child;
 use crate::operator::kinds::ChildTelling;
@@ -44,7 +45,7 @@ impl Parent {
 /// The Share that the child names, or what the child remembers of it.
 pub fn parent<C: Child>(pass: &mut Pass<C>) -> Parent {
     let name = pass.object.share();
-    let shares = &pass.context.objects.shares;
+    let shares = &pass.context.cluster.index.shares;
     let watched = shares.find(&name);
     let outside = watched.is_none();
     let share = watched.or_else(|| shares.find_outside(&name));

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use kube::ResourceExt;
 
-use super::super::key::RowKey;
 use super::super::pass::Pass;
 use super::super::share::{losses, want};
 use super::parent::Parent;
@@ -15,17 +14,19 @@ use crate::cloudflare::ShareStatus;
 use crate::core::id::ShareId;
 use crate::core::meta;
 use crate::core::row::{self, Declared, Seen as RowSeen, Step};
+use crate::core::row_key::RowKey;
 use crate::core::time::At;
 use crate::operator::cluster::objects::Related;
 use crate::operator::kinds::Child;
 use crate::operator::kinds::ChildTelling;
 use crate::operator::pass::verdict::Verdict;
-use crate::operator::remote::access::{Access, Stop};
+use crate::operator::remote::access::Access;
 use crate::operator::remote::seen::Seen;
 use crate::operator::rows::declare;
 use crate::operator::rows::inventory;
 use crate::operator::rows::row::Row;
 use crate::operator::rows::standing::{State, are_as_told, label, standing};
+use crate::operator::stop::Stop;
 use crate::operator::{clock, waits};
 
 /// More rounds than any row needs: what loops longer is a defect, and goes on in the next pass.
@@ -214,7 +215,7 @@ impl<C: Child> Work<C> {
     /// Announces the row, with the permit in hand, then sends it.
     async fn add(&mut self, seen: &Seen) -> Result<(), Stop> {
         let _permit = self.access.permit(1)?;
-        self.pass.context.may_write()?;
+        self.pass.context.remote.gate.may_write()?;
         let (uid, now) = (self.pass.object.uid(), self.pass.now());
         let record = self.record();
         record.bound_uid = uid;
@@ -236,9 +237,9 @@ impl<C: Child> Work<C> {
     async fn is_declared_outside(&self) -> Result<bool, Stop> {
         let context = &self.pass.context;
         let name = self.pass.object.share();
-        context.outside.look(&context.objects, &name.namespace, waits::FRESH).await?;
+        context.cluster.outside.look(&context.cluster.index, &name.namespace, waits::FRESH).await?;
         let Some(owner) = self.parent.owner.as_ref() else { return Ok(false) };
-        let siblings = declare::siblings(&context.objects, &name, owner);
+        let siblings = declare::siblings(&context.cluster.index, &name, owner);
         Ok(siblings.iter().any(|s| s.outside && !s.doomed && s.row == self.key))
     }
 
@@ -272,7 +273,7 @@ impl<C: Child> Work<C> {
         let Some(mut status) = share.status.clone().filter(|status| status.bound_uid == share.uid()) else {
             return Ok(None);
         };
-        let wanted = match want(share, &context.objects) {
+        let wanted = match want(share, &context.cluster.index) {
             Ok(wanted) => wanted,
             Err(problem) => return Ok(Some(Verdict::stalled(Reason::Invalid, problem).again(waits::PERSON))),
         };
@@ -280,14 +281,14 @@ impl<C: Child> Work<C> {
         let losing = losses::Basis { wanted: &wanted, status: &status, seen, now, patience }.losing();
         losing.note_before(&mut status);
         let asked =
-            context.objects.asked.value(&Share::key(self.pass.object.share()), share.as_ref(), CONFIRM_REMOVALS);
+            context.cluster.index.asked.value(&Share::key(self.pass.object.share()), share.as_ref(), CONFIRM_REMOVALS);
         if !losses::is_confirmed(share, &mut status, &losing, asked) {
             if losing.exceed(losses::counted(&self.key)) {
                 return Ok(losing.blocked(share));
             }
             losses::record(&mut status, std::iter::once(&self.key), now);
         }
-        context.records.status(&context.objects, share, &status).await?;
+        context.cluster.writer.status(&context.cluster.index, share, &status).await?;
         Ok(None)
     }
 

@@ -4,12 +4,13 @@
 //! version of an object, so what was asked is noted when it comes; passes record it in the status.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, PoisonError};
+
+use parking_lot::Mutex;
 
 use kube::{Resource, ResourceExt};
 
+use crate::api::ObjectKey;
 use crate::api::{CLOSE_BREAKER, CONFIRM_DELETION, CONFIRM_REMOVALS, FLUX_REQUESTED_AT, REQUESTED_AT};
-use crate::operator::key::ObjectKey;
 
 /// The annotations by which a person asks for something.
 const QUESTIONS: [&str; 5] = [CONFIRM_REMOVALS, CONFIRM_DELETION, REQUESTED_AT, FLUX_REQUESTED_AT, CLOSE_BREAKER];
@@ -29,7 +30,7 @@ impl Asked {
         if present.is_empty() {
             return;
         }
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.last.lock();
         let (uid, values) = last.entry(key).or_default();
         let own = object.uid().unwrap_or_default();
         if *uid != own {
@@ -45,7 +46,7 @@ impl Asked {
     }
 
     pub fn forget(&self, key: &ObjectKey) {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        self.last.lock().remove(key);
     }
 
     /// The value of an annotation that the object has, or else had last.
@@ -53,7 +54,7 @@ impl Asked {
         if let Some(present) = object.annotations().get(name) {
             return Some(present.clone());
         }
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = self.last.lock();
         let (uid, values) = last.get(key)?;
         values.get(name).filter(|_| object.uid().as_ref() == Some(uid)).cloned()
     }
@@ -62,9 +63,9 @@ impl Asked {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::Name;
     use crate::api::Share;
     use crate::operator::cluster::objects::Related;
-    use crate::operator::key::Name;
 
     fn share(uid: &str, annotations: &[(&str, &str)]) -> Share {
         let mut share: Share = serde_json::from_value(serde_json::json!({

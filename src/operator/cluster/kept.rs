@@ -1,13 +1,14 @@
 //! The objects of one kind as the watch brought them, or as our own last write left them.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt};
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::api::FINALIZER;
-use crate::operator::key::Name;
+use crate::api::Name;
 
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
@@ -39,7 +40,7 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Kept<K> {
     }
 
     fn unreadable(&self) -> MutexGuard<'_, HashSet<Name>> {
-        self.unreadable.lock().unwrap_or_else(PoisonError::into_inner)
+        self.unreadable.lock()
     }
 
     /// Whether the last that came of the object could not be read: nothing is done on the word of what is kept.
@@ -68,7 +69,7 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Kept<K> {
     }
 
     fn ahead(&self) -> MutexGuard<'_, HashMap<Name, Arc<K>>> {
-        self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
+        self.ahead.lock()
     }
 
     pub fn find(&self, name: &Name) -> Option<Arc<K>> {
@@ -121,7 +122,7 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Kept<K> {
     }
 
     fn outside(&self) -> MutexGuard<'_, HashMap<Name, Arc<K>>> {
-        self.outside.lock().unwrap_or_else(PoisonError::into_inner)
+        self.outside.lock()
     }
 
     /// The objects of a namespace that exist though the watch does not show them, as they were last read.
@@ -161,7 +162,7 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Kept<K> {
     }
 
     fn left(&self) -> MutexGuard<'_, HashSet<Name>> {
-        self.left.lock().unwrap_or_else(PoisonError::into_inner)
+        self.left.lock()
     }
 
     /// The object left the watch, and may still exist.
@@ -176,7 +177,7 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Kept<K> {
 
     /// We put our finalizer on the object, or took it off.
     pub fn finalized(&self, object: &K, on: bool) {
-        let mut released = self.released.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut released = self.released.lock();
         match object.uid().filter(|_| !on) {
             Some(uid) => drop(released.insert(Name::of(object), uid)),
             None => drop(released.remove(&Name::of(object))),
@@ -185,7 +186,7 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Kept<K> {
 
     /// Whether an object that left the watch may still exist: it has our finalizer, and we did not take that off.
     pub fn has_left_with_finalizer(&self, object: &K) -> bool {
-        let released = self.released.lock().unwrap_or_else(PoisonError::into_inner).remove(&Name::of(object));
+        let released = self.released.lock().remove(&Name::of(object));
         let doomed = object.meta().deletion_timestamp.is_some();
         object.finalizers().iter().any(|f| f == FINALIZER)
             && !(doomed && released.is_some() && released == object.uid())

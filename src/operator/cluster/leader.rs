@@ -4,7 +4,7 @@
 //! for how long it is held is our own monotonic clock from before the renewal, never anybody's wall clock; others
 //! take it when it has not changed for a whole duration by their own clock.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
@@ -12,6 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, ResourceExt};
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::sweeps::{SWEEPS, SweepLog};
@@ -43,7 +44,7 @@ impl Leadership {
     /// Whether it is still ours after so long a time.
     pub fn lasts(&self, time: Duration) -> bool {
         let Some(until) = &self.until else { return true };
-        let until = until.lock().unwrap_or_else(PoisonError::into_inner);
+        let until = until.lock();
         until.is_some_and(|until| Instant::now() + time < until)
     }
 }
@@ -143,11 +144,11 @@ impl Election {
     }
 
     fn hold_until(&self, until: Option<Instant>) {
-        *self.until.lock().unwrap_or_else(PoisonError::into_inner) = until;
+        *self.until.lock() = until;
     }
 
     fn holds(&self) -> bool {
-        let until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        let until = self.until.lock();
         until.is_some_and(|until| Instant::now() < until)
     }
 

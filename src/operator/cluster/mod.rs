@@ -13,3 +13,41 @@ pub mod sweeps;
 pub mod trouble;
 pub mod wakes;
 pub mod watch;
+
+use std::sync::Arc;
+
+use crate::api::{Name, Share};
+use crate::core::id::AccountId;
+use crate::operator::clock::Clock;
+use events::Events;
+use objects::{Objects, Related};
+use outside::Outside;
+use record::Records;
+use wakes::Wakes;
+
+/// The objects of the cluster, and all that is done to them.
+pub struct Cluster {
+    pub clock: Clock,
+    pub index: Objects,
+    pub outside: Outside,
+    pub writer: Records,
+    pub events: Events,
+    pub requeuer: Arc<Wakes>,
+}
+
+impl Cluster {
+    /// Requeues a Share and its child objects.
+    pub fn requeue_family(&self, share: &Name) {
+        self.requeuer.wake(&Share::key(share.clone()));
+        for child in self.index.children(share) {
+            self.requeuer.wake(&child);
+        }
+    }
+
+    /// Requeues all objects of an account.
+    pub fn requeue_account(&self, account: &AccountId) {
+        for share in self.index.of_account(account.as_str()) {
+            self.requeue_family(&share);
+        }
+    }
+}

@@ -2,18 +2,19 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use kube::runtime::reflector::Store;
 use kube::{Resource, ResourceExt};
+use parking_lot::{Mutex, MutexGuard};
 
 use super::asked::Asked;
 use super::kept::Kept;
 use crate::api::share::ManagementPolicy;
 use crate::api::status::{ChildStatus, ShareStatus};
+use crate::api::{Kind, Name, ObjectKey};
 use crate::api::{Share, ShareRecipient, ShareResource};
 use crate::core::time::At;
-use crate::operator::key::{Kind, Name, ObjectKey};
 
 /// Name of the Secret where a manifest names none.
 pub const DEFAULT_SECRET: &str = "cloudflare-credentials";
@@ -95,7 +96,7 @@ impl Objects {
     }
 
     fn relations(&self) -> MutexGuard<'_, Relations> {
-        self.relations.lock().unwrap_or_else(PoisonError::into_inner)
+        self.relations.lock()
     }
 
     /// What the watch brought: an object that came or changed.

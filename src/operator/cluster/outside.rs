@@ -6,12 +6,13 @@
 
 use std::collections::HashMap;
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use kube::api::ListParams;
 use kube::core::DeserializeGuard;
 use kube::{Api, ResourceExt};
+use parking_lot::Mutex;
 
 use super::objects::Objects;
 use super::record::Recorded;
@@ -53,7 +54,7 @@ impl Outside {
         if self.selector.is_none() {
             return Ok(false);
         }
-        let look = lock(&self.children).entry(namespace.to_owned()).or_default().clone();
+        let look = self.children.lock().entry(namespace.to_owned()).or_default().clone();
         let mut last = look.lock().await;
         let began = self.clock.now();
         if last.is_some_and(|last| is_recent(last, began, age, objects.departed(namespace))) {
@@ -72,7 +73,7 @@ impl Outside {
         if self.selector.is_none() || objects.shares.find(name).is_some() {
             return Ok(());
         }
-        let look = lock(&self.shares).entry(name.clone()).or_default().clone();
+        let look = self.shares.lock().entry(name.clone()).or_default().clone();
         let mut last = look.lock().await;
         let began = self.clock.now();
         if last.is_some_and(|last| is_recent(last, began, age, objects.departed(&name.namespace))) {
@@ -124,10 +125,6 @@ fn is_ours(finalizers: &[String]) -> bool {
 /// Whether a look that began at `last` still tells who is outside.
 fn is_recent(last: At, now: At, age: Duration, departed: Option<At>) -> bool {
     now.since(last) < age && departed.is_none_or(|departed| last > departed)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn in_time<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, kube::Error> {

@@ -12,10 +12,10 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use super::objects::{Objects, Related};
+use crate::api::Name;
 use crate::api::status::CommonStatus;
 use crate::api::{FIELD_MANAGER, FINALIZER};
-use crate::operator::key::Name;
-use crate::operator::remote::access::Stop;
+use crate::operator::stop::Stop;
 
 /// A kind that this operator writes the status of.
 pub trait Recorded:

@@ -10,16 +10,16 @@ use std::time::Duration;
 use kube::runtime::watcher::Event;
 use kube::{Api, ResourceExt};
 
+use super::Cluster;
 use super::record::Recorded;
 use crate::api::Name;
-use crate::operator::pass::context::Context;
 
 /// Longest that one read may take.
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Reads the known objects of one kind in a namespace, one round at a time; `learn` takes what the watch would have told.
 pub fn read_known<K: Recorded>(
-    context: &Arc<Context>,
+    cluster: &Arc<Cluster>,
     namespace: &str,
     busy: &Arc<AtomicBool>,
     learn: impl Fn(&Event<K>) + Send + 'static,
@@ -27,9 +27,9 @@ pub fn read_known<K: Recorded>(
     if busy.swap(true, Ordering::AcqRel) {
         return;
     }
-    let (context, namespace, busy) = (context.clone(), namespace.to_owned(), busy.clone());
+    let (cluster, namespace, busy) = (cluster.clone(), namespace.to_owned(), busy.clone());
     tokio::spawn(async move {
-        if let Err(error) = round(&context, &namespace, learn).await {
+        if let Err(error) = round(&cluster, &namespace, learn).await {
             tracing::warn!(%error, namespace, kind = %K::kind(&()), "known objects cannot be read either");
         }
         busy.store(false, Ordering::Release);
@@ -37,13 +37,13 @@ pub fn read_known<K: Recorded>(
 }
 
 async fn round<K: Recorded>(
-    context: &Arc<Context>,
+    cluster: &Arc<Cluster>,
     namespace: &str,
     learn: impl Fn(&Event<K>),
 ) -> Result<(), kube::Error> {
-    let api: Api<K> = Api::namespaced(context.records.kube.clone(), namespace);
+    let api: Api<K> = Api::namespaced(cluster.writer.kube.clone(), namespace);
     let known: Vec<Arc<K>> =
-        K::kept(&context.objects).all().filter(|o| o.namespace().as_deref() == Some(namespace)).collect();
+        K::kept(&cluster.index).all().filter(|o| o.namespace().as_deref() == Some(namespace)).collect();
     for object in known {
         let late = || kube::Error::Service("the API server did not answer in time".into());
         let read = tokio::time::timeout(DEADLINE, api.get_opt(&object.name_any())).await;
@@ -54,7 +54,7 @@ async fn round<K: Recorded>(
             Some(found) => learn(&Event::Apply(found)),
             None => learn(&Event::Delete(object.as_ref().clone())),
         }
-        context.wakes.wake(&K::key(Name::of(object.as_ref())));
+        cluster.requeuer.wake(&K::key(Name::of(object.as_ref())));
     }
     Ok(())
 }

@@ -3,10 +3,10 @@
 //! Statuses cannot say it, since nothing is written to them while nothing changes.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 /// Annotation of the Lease.
@@ -44,13 +44,13 @@ pub struct SweepLog(Mutex<Sweeps>);
 impl SweepLog {
     pub fn note(&self, account: &str, credential: &str, began: Timestamp, interval: Duration) {
         let sweep = Sweep { at: began.as_second(), every: interval.as_secs().max(1) };
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key(account, credential), sweep);
+        self.0.lock().insert(key(account, credential), sweep);
     }
 
     /// The annotation, with what another leader wrote before; `None`: there is nothing to say.
     pub fn merged(&self, before: Option<&str>, now: Timestamp) -> Option<String> {
         let mut sweeps = parse(before);
-        sweeps.extend(self.0.lock().unwrap_or_else(PoisonError::into_inner).clone());
+        sweeps.extend(self.0.lock().clone());
         let oldest = (now - FORGOTTEN).as_second();
         sweeps.retain(|_, sweep| sweep.at >= oldest);
         while sweeps.len() > MOST {

@@ -4,7 +4,7 @@ use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use futures::{Stream, StreamExt};
 use kube::runtime::reflector::ObjectRef;
 
-use crate::operator::key::{Kind, Name, ObjectKey};
+use crate::api::{Kind, Name, ObjectKey};
 
 /// Where the names for one controller come out: of one kind, in one namespace or all.
 pub type End = (Kind, Option<String>, UnboundedReceiver<Name>);

@@ -13,42 +13,44 @@ use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::{self, Event};
 
+use super::Cluster;
 use super::record::Recorded;
 use super::{kept, listwatch, revoked};
+use crate::api::{Name, ObjectKey};
 use crate::core::health::{Cause, Sign};
-use crate::operator::key::Name;
-use crate::operator::pass::context::Context;
-use crate::operator::remote::sweep;
 
 /// The stream that feeds one controller. An object that does not decode is logged and stops nobody. What was read of it
-/// before stays, so that what it declares is not taken for undeclared. Every sign of life is told through `report`.
+/// before stays, so that what it declares is not taken for undeclared. Every sign of life goes to
+/// `report`, and each object that is gone to `deleted`.
 pub fn stream<K: Recorded>(
     api: Api<DeserializeGuard<K>>,
     scope: Option<String>,
     selector: Option<String>,
-    writer: Arc<std::sync::Mutex<Writer<K>>>,
-    context: Arc<Context>,
+    writer: Arc<parking_lot::Mutex<Writer<K>>>,
+    cluster: Arc<Cluster>,
     report: impl Fn(Sign) + Clone + Send + Sync + 'static,
+    deleted: impl Fn(&ObjectKey) + Clone + Send + Sync + 'static,
 ) -> impl Stream<Item = Result<K, watcher::Error>> + Send {
-    let (decoding, mut listed_unreadable) = (context.clone(), HashSet::new());
+    let (decoding, mut listed_unreadable) = (cluster.clone(), HashSet::new());
     let namespace = scope.clone();
-    let (known, busy) = ((context.clone(), scope.clone(), writer.clone()), Arc::new(AtomicBool::new(false)));
-    let told = report.clone();
+    let (known, busy) = ((cluster.clone(), scope.clone(), writer.clone()), Arc::new(AtomicBool::new(false)));
+    let (told, gone) = (report.clone(), deleted.clone());
     let follow = move |sign: Sign| {
         told(sign);
-        if let (context, Some(namespace), writer) = &known
+        if let (cluster, Some(namespace), writer) = &known
             && sign == Sign::Failed(Cause::Forbidden)
         {
-            let (noting, within, writer) = (context.clone(), namespace.clone(), writer.clone());
-            revoked::read_known::<K>(context, namespace, &busy, move |event| {
-                take_note(event, Some(&within), &writer, &noting);
+            let (noting, within, writer) = (cluster.clone(), namespace.clone(), writer.clone());
+            let deleted = gone.clone();
+            revoked::read_known::<K>(cluster, namespace, &busy, move |event| {
+                take_note(event, Some(&within), &writer, &noting, &deleted);
             });
         }
     };
     let place = scope.as_ref().map_or("all namespaces".to_owned(), |name| format!("namespace {name}"));
     listwatch::events(api, place, selector, Box::new(follow))
         .filter_map(move |event| {
-            let kept = K::kept(&decoding.objects);
+            let kept = K::kept(&decoding.index);
             match &event {
                 Event::Init => listed_unreadable.clear(),
                 Event::InitDone => {
@@ -63,7 +65,7 @@ pub fn stream<K: Recorded>(
             if let Event::Apply(object) | Event::InitApply(object) = &mut event {
                 kept::trim(object);
             }
-            take_note(&event, namespace.as_deref(), &writer, &context);
+            take_note(&event, namespace.as_deref(), &writer, &cluster, &deleted);
             if matches!(event, Event::InitDone) {
                 report(Sign::Listed);
             }
@@ -78,15 +80,15 @@ fn name_of(invalid: &InvalidObject) -> Name {
 }
 
 /// The event of an object that can be read, or of what is kept of it.
-fn decoded<K: Recorded>(event: Event<DeserializeGuard<K>>, context: &Context) -> Option<Event<K>> {
-    let kept = K::kept(&context.objects);
+fn decoded<K: Recorded>(event: Event<DeserializeGuard<K>>, cluster: &Cluster) -> Option<Event<K>> {
+    let kept = K::kept(&cluster.index);
     let last = |name: &Name| kept.find(name).map(|object| object.as_ref().clone());
     // The last that came of the object can be read, or it went.
     let readable = |name: Name| {
         if kept.became_readable(&name) {
             // Whoever waited for that, and the object itself though nothing else of it may have changed.
-            context.wakes.wake(&K::key(name.clone()));
-            sweep::wake_family(context, &name);
+            cluster.requeuer.wake(&K::key(name.clone()));
+            cluster.requeue_family(&name);
         }
     };
     let unreadable = |invalid: InvalidObject| {
@@ -137,23 +139,22 @@ fn decoded<K: Recorded>(event: Event<DeserializeGuard<K>>, context: &Context) ->
 fn take_note<K: Recorded>(
     event: &Event<K>,
     scope: Option<&str>,
-    writer: &std::sync::Mutex<Writer<K>>,
-    context: &Context,
+    writer: &parking_lot::Mutex<Writer<K>>,
+    cluster: &Cluster,
+    deleted: &impl Fn(&ObjectKey),
 ) {
-    let now = context.clock.now();
-    writer.lock().unwrap_or_else(std::sync::PoisonError::into_inner).apply_watcher_event(event);
+    let now = cluster.clock.now();
+    writer.lock().apply_watcher_event(event);
     let touched = match event {
-        Event::Apply(object) | Event::InitApply(object) => context.objects.came(object, now),
+        Event::Apply(object) | Event::InitApply(object) => cluster.index.came(object, now),
         Event::Delete(object) => {
-            let key = K::key(Name::of(object));
-            context.notebook.forget(&key);
-            context.unfollow(&key);
-            context.objects.went(object, now)
+            deleted(&K::key(Name::of(object)));
+            cluster.index.went(object, now)
         }
-        Event::InitDone => context.objects.listed::<K>(scope, now),
+        Event::InitDone => cluster.index.listed::<K>(scope, now),
         Event::Init => Vec::new(),
     };
     for key in touched {
-        context.wakes.wake(&key);
+        cluster.requeuer.wake(&key);
     }
 }

@@ -4,14 +4,14 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::Pass;
-use super::verdict::{Verdict, breaker_told};
+use super::verdict::Verdict;
+use crate::api::Name;
 use crate::api::{CLOSE_BREAKER, Reason, Share};
 use crate::core::time::At;
 use crate::operator::cluster::record::Recorded;
-use crate::operator::key::Name;
+use crate::operator::conditions::breaker_told;
 use crate::operator::remote::access::Access;
 use crate::operator::remote::account::CLOCK;
-use crate::operator::remote::sweep;
 use crate::operator::waits;
 
 /// A person says that shares which cannot be seen are meant to be gone: all that vanished together, or this one.
@@ -19,7 +19,7 @@ pub fn close_breaker(pass: &mut Pass<Share>, access: &Access) {
     let Some(confirmed) = vouched(pass) else { return };
     if access.account.close_breaker(confirmed) {
         tracing::warn!(account = %access.account.id, "the breaker was closed by hand");
-        sweep::wake_account(&pass.context, &access.account);
+        pass.context.cluster.requeue_account(&access.account.id);
     }
     if breaker_told(&pass.status.common.conditions).is_some_and(|told| told <= confirmed.plus(CLOCK)) {
         pass.status.seen_with = Some(access.account.fingerprint.to_string());

@@ -15,18 +15,20 @@ use std::time::Duration;
 use kube::ResourceExt;
 
 use super::clock;
-use super::key::{Name, ObjectKey};
 use super::waits;
 use crate::api::status::CommonStatus;
 use crate::api::{FLUX_REQUESTED_AT, REQUESTED_AT, Reason};
+use crate::api::{Name, ObjectKey};
 use crate::cloudflare::{Error, ErrorClass};
 use crate::core::pace;
 use crate::core::time::At;
 use crate::operator::cluster::events::Note;
 use crate::operator::cluster::record::Recorded;
-use crate::operator::remote::access::{Access, Stop};
+use crate::operator::conditions;
+use crate::operator::remote::access::Access;
 use crate::operator::remote::account::Account;
 use crate::operator::remote::credentials::{Known, NoCredential};
+use crate::operator::stop::Stop;
 use context::Context;
 use notes::Notes;
 use verdict::{Course, Readiness, Verdict};
@@ -80,7 +82,7 @@ impl<K: Recorded> Pass<K> {
 
     /// The value of an annotation that the object has, or had when the watch last saw it with one.
     pub fn asked(&self, annotation: &str) -> Option<String> {
-        self.context.objects.asked.value(&self.key, self.object.as_ref(), annotation)
+        self.context.cluster.index.asked.value(&self.key, self.object.as_ref(), annotation)
     }
 
     /// The last request to look now, whichever annotation carries it.
@@ -99,12 +101,12 @@ impl<K: Recorded> Pass<K> {
     pub fn was_ready(&self) -> bool {
         let common = self.common();
         common.observed_generation == self.generation()
-            && verdict::readiness(&common.conditions).is_some_and(|(s, _)| s == "True")
+            && conditions::readiness(&common.conditions).is_some_and(|(s, _)| s == "True")
     }
 
     /// The last verdict, Ready, still stands.
     pub fn as_before(&self) -> Verdict {
-        let ready = verdict::ready(&self.common().conditions);
+        let ready = conditions::ready(&self.common().conditions);
         let message = ready.map(|condition| condition.message.clone()).unwrap_or_default();
         let observed = ready.is_some_and(|condition| condition.reason == Reason::Observed.as_str());
         Verdict::ready(if observed { Reason::Observed } else { Reason::Associated }, message)
@@ -118,8 +120,8 @@ impl<K: Recorded> Pass<K> {
 
     /// The credential in that Secret; for an object that is being deleted also the one that it held last.
     pub async fn credential(&self, secret: &Name) -> Result<Known, NoCredential> {
-        match self.context.credentials.resolve(secret).await {
-            Err(problem) if self.is_doomed() => self.context.credentials.remembered(secret).ok_or(problem),
+        match self.context.remote.credentials.resolve(secret).await {
+            Err(problem) if self.is_doomed() => self.context.remote.credentials.remembered(secret).ok_or(problem),
             outcome => outcome,
         }
     }
@@ -127,21 +129,21 @@ impl<K: Recorded> Pass<K> {
     /// Writes the draft now, guarded: what follows relies on it.
     pub async fn save(&mut self) -> Result<(), Stop> {
         let context = self.context.clone();
-        self.object = context.records.status(&context.objects, &self.object, &self.status).await?;
+        self.object = context.cluster.writer.status(&context.cluster.index, &self.object, &self.status).await?;
         Ok(())
     }
 
     /// Puts the finalizer on, or takes it off.
     pub async fn guard(&mut self, wanted: bool) -> Result<(), Stop> {
         let context = self.context.clone();
-        self.object = context.records.finalizer(&context.objects, &self.object, wanted).await?;
+        self.object = context.cluster.writer.finalizer(&context.cluster.index, &self.object, wanted).await?;
         Ok(())
     }
 
     pub fn event(&self, note: Note, message: impl Into<String>) {
         let message = message.into();
         if self.notes(|notes| notes.may_publish(self.context.clock.now())) {
-            self.context.events.publish(self.object.as_ref(), note, message);
+            self.context.cluster.events.publish(self.object.as_ref(), note, message);
         }
     }
 
@@ -164,16 +166,16 @@ impl<K: Recorded> Pass<K> {
             common.last_handled_reconcile_at = request;
         }
         let drifted = drift::message(&common.drift);
-        let before = verdict::readiness(&common.conditions).map(|(s, r)| (s.to_owned(), r.to_owned()));
-        let was_stalled = verdict::is_stalled(&common.conditions);
+        let before = conditions::readiness(&common.conditions).map(|(s, r)| (s.to_owned(), r.to_owned()));
+        let was_stalled = conditions::is_stalled(&common.conditions);
         verdict::conclude(&mut common.conditions, &verdict, drifted, generation, &now);
-        let after = verdict::readiness(&common.conditions).map(|(s, r)| (s.to_owned(), r.to_owned()));
+        let after = conditions::readiness(&common.conditions).map(|(s, r)| (s.to_owned(), r.to_owned()));
         if !verdict.common || before == after {
             self.notes(|notes| notes.turn = None);
         } else if let Some(wait) = self.await_turn() {
             return Ok(Some(wait));
         }
-        let note = if before == after && was_stalled == verdict::is_stalled(&self.common().conditions) {
+        let note = if before == after && was_stalled == conditions::is_stalled(&self.common().conditions) {
             None
         } else {
             match (verdict.ready, verdict.course) {
@@ -230,7 +232,7 @@ impl<K: Recorded> Pass<K> {
             return self.finish(verdict).await;
         }
         let now = self.now();
-        let since = verdict::said_since(&self.common().conditions, Reason::CredentialsNotFound, now);
+        let since = conditions::said_since(&self.common().conditions, Reason::CredentialsNotFound, now);
         self.finish(verdict::awaited(verdict, since, now)).await
     }
 
@@ -244,7 +246,7 @@ impl<K: Recorded> Pass<K> {
         let wait = pace::growing(failures.saturating_sub(1), Duration::from_secs(1), Duration::from_secs(60));
         let class = error.class();
         if class == ErrorClass::Denied {
-            self.context.credentials.doubt(secret);
+            self.context.remote.credentials.doubt(secret);
         }
         let closed = access.account.budget.closed_until();
         let told_now = match class {

@@ -1,13 +1,16 @@
 //! What the process remembers of an object between passes, and may lose when it dies.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+
 use std::time::Duration;
 
+use parking_lot::Mutex;
+
+use crate::api::ObjectKey;
 use crate::cloudflare::Fingerprint;
 use crate::core::pace;
+use crate::core::row_key::RowKey;
 use crate::core::time::At;
-use crate::operator::key::{ObjectKey, RowKey};
 
 #[derive(Default)]
 pub struct Notebook {
@@ -111,7 +114,7 @@ impl Notebook {
         now: At,
         use_them: impl FnOnce(&mut Notes) -> T,
     ) -> T {
-        let mut all = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.notes.lock();
         let notes = all.entry(key.clone()).or_default();
         if notes.uid != uid {
             *notes = Notes { uid: uid.to_owned(), edition: edition.clone(), edited_at: now, ..Notes::default() };
@@ -134,14 +137,14 @@ impl Notebook {
 
     /// The object's pass ended without a permit (`Some`: when it began), or with something to tell.
     pub fn waits(&self, key: &ObjectKey, since: Option<At>) {
-        let mut all = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.notes.lock();
         if let Some(notes) = all.get_mut(key) {
             notes.waiting = since.map(|since| notes.waiting.unwrap_or(since));
         }
     }
 
     pub fn forget(&self, key: &ObjectKey) -> Option<Notes> {
-        self.notes.lock().unwrap_or_else(PoisonError::into_inner).remove(key)
+        self.notes.lock().remove(key)
     }
 }
 

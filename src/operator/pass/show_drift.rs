@@ -7,7 +7,7 @@ use crate::api::status::DriftEntry;
 use crate::operator::clock;
 use crate::operator::cluster::events::Note;
 use crate::operator::cluster::record::Recorded;
-use crate::operator::remote::access::Stop;
+use crate::operator::stop::Stop;
 
 impl<K: Recorded> Pass<K> {
     /// Shows what has drifted, unless it is shown already.

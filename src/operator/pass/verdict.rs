@@ -174,12 +174,6 @@ fn without_rays(text: &str) -> String {
     parts.fold(first, |text, part| text + part.split_once(')').map_or(part, |(_, rest)| rest))
 }
 
-/// Since when the object says this in its Ready condition; `now` if it does not say it yet.
-pub fn said_since(conditions: &[Condition], reason: Reason, now: At) -> At {
-    let said = ready(conditions).filter(|ready| ready.reason == reason.as_str());
-    said.map_or(now, |ready| crate::operator::clock::from_time(&ready.last_transition_time))
-}
-
 /// What lacks something that usually arrives without anybody's doing, for so long: nobody has to act at first.
 pub fn awaited(verdict: Verdict, since: At, now: At) -> Verdict {
     let left = waits::ARRIVAL.saturating_sub(now.since(since));
@@ -189,29 +183,10 @@ pub fn awaited(verdict: Verdict, since: At, now: At) -> Verdict {
     Verdict { course: Course::Reconciling, ..verdict }.again(left)
 }
 
-/// Since when an object says that its share is missed, and that a person is needed.
-pub fn breaker_told(conditions: &[Condition]) -> Option<At> {
-    let stalled = conditions.iter().find(|c| c.type_ == ConditionType::Stalled.as_str())?;
-    (stalled.reason == Reason::BreakerOpen.as_str())
-        .then(|| crate::operator::clock::from_time(&stalled.last_transition_time))
-}
-
-pub fn ready(conditions: &[Condition]) -> Option<&Condition> {
-    conditions.iter().find(|c| c.type_ == ConditionType::Ready.as_str())
-}
-
-pub fn is_stalled(conditions: &[Condition]) -> bool {
-    conditions.iter().any(|c| c.type_ == ConditionType::Stalled.as_str())
-}
-
-/// Status and reason of the Ready condition.
-pub fn readiness(conditions: &[Condition]) -> Option<(&str, &str)> {
-    ready(conditions).map(|ready| (ready.status.as_str(), ready.reason.as_str()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::operator::conditions::said_since;
     use k8s_openapi::jiff::Timestamp;
 
     fn time(second: i64) -> Time {

@@ -6,8 +6,8 @@ use super::verdict::Verdict;
 use crate::api::Reason;
 use crate::cloudflare::ErrorClass;
 use crate::operator::cluster::record::Recorded;
-use crate::operator::remote::access::Stop;
 use crate::operator::remote::apply::Change;
+use crate::operator::stop::Stop;
 
 impl<K: Recorded> Pass<K> {
     /// The refusal of an item that still holds; it is tried again by itself.

@@ -8,9 +8,9 @@ use std::time::Duration;
 use kube::ResourceExt;
 use serde_json::{Map, Value};
 
-use super::key::{Name, RowKey};
 use super::share::sight::Sight;
 use super::share::{Wanted, refused, want};
+use crate::api::Name;
 use crate::api::share::{AdoptionPolicy, ManagementPolicy};
 use crate::api::status::ShareStatus;
 use crate::api::{Reason, Share};
@@ -18,9 +18,10 @@ use crate::core::create::{
     self as creation, Adoption, Candidates, Facts, Gathered, Mode, Named, Situation, Step, Wait,
 };
 use crate::core::id::{AccountId, ShareId};
+use crate::core::row_key::RowKey;
 use crate::operator::kinds;
-use crate::operator::pass::context::Settings;
 use crate::operator::rows::declare::By;
+use crate::operator::settings::Settings;
 pub use known::{Account, Fleet};
 
 /// More steps than any Share needs.

@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 
 use kube::ResourceExt;
 
-use super::super::key::{Kind, RowKey};
 use super::super::share::losses;
 use super::super::share::plan::Basis;
 use super::{Call, Look, Preview};
 use crate::api::CONFIRM_REMOVALS;
+use crate::api::Kind;
 use crate::core::create::Mode;
 use crate::core::meta;
 use crate::core::row::{self, Declared, Recorded, Seen as RowSeen};
+use crate::core::row_key::RowKey;
 use crate::operator::kinds::Child;
 use crate::operator::remote::seen::Seen;
 use crate::operator::rows::declare::{By, Sibling};

@@ -9,6 +9,7 @@ use super::account::Account;
 use super::budget::{Caller, Permit, Turn};
 use super::pages::{FULL_PAGE, Pages, read_pages};
 use super::seen::Seen;
+use crate::api::ObjectKey;
 use crate::cloudflare::{
     Client, Credential, Direction, Error, ErrorClass, Include, Kind as ShareKind, Object, Order, Page, Reply, Share,
     ShareQuery, ShareStatus,
@@ -17,39 +18,7 @@ use crate::core::id::ShareId;
 use crate::core::pace::Class;
 use crate::core::time::At;
 use crate::operator::clock::Clock;
-use crate::operator::key::ObjectKey;
-
-/// Why a pass cannot go on now.
-#[derive(Debug)]
-pub enum Stop {
-    /// No permit yet, or a sweep is awaited: the pass is woken.
-    Queued,
-    /// Another object of the same share is being worked on.
-    Occupied,
-    /// Another writer was there first, or the cache is behind.
-    Conflict,
-    /// The process ends, or does not lead any more.
-    Stopping,
-    /// A call that was announced did not leave in time: it is announced anew.
-    Late,
-    Cloudflare(Error),
-    Kubernetes(kube::Error),
-}
-
-impl From<Error> for Stop {
-    fn from(error: Error) -> Stop {
-        Stop::Cloudflare(error)
-    }
-}
-
-impl From<kube::Error> for Stop {
-    fn from(error: kube::Error) -> Stop {
-        match &error {
-            kube::Error::Api(status) if status.code == 409 => Stop::Conflict,
-            _ => Stop::Kubernetes(error),
-        }
-    }
-}
+use crate::operator::stop::Stop;
 
 /// One account, for one object's pass.
 pub struct Access {

@@ -1,22 +1,23 @@
 //! One account as one credential sees it, shared by all passes that work on it.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use super::budget::Budget;
 use super::credentials::Known;
 use super::seen::Seen;
 use super::view::Picture;
+use crate::api::ObjectKey;
 use crate::cloudflare::{Error, ErrorClass, Fingerprint, Meta};
 use crate::core::guard;
 use crate::core::id::{AccountId, ShareId};
 use crate::core::left::Sent;
 use crate::core::time::At;
 use crate::operator::clock;
-use crate::operator::key::ObjectKey;
 use crate::serve::metrics::Metrics;
 
 /// So many refusals over so long a time make a credential denied; single ones pass.
@@ -80,10 +81,6 @@ pub struct Breaker {
     message: String,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Account {
     pub fn new(id: AccountId, known: Known, budget: Arc<Budget>, metrics: Arc<Metrics>) -> Account {
         Account {
@@ -106,16 +103,16 @@ impl Account {
     }
 
     pub fn picture(&self) -> MutexGuard<'_, Picture> {
-        lock(&self.picture)
+        self.picture.lock()
     }
 
     pub fn known(&self) -> Known {
-        lock(&self.known).clone()
+        self.known.lock().clone()
     }
 
     /// Wakes the object when a sweep that began after `since` is complete.
     pub fn demand_sweep(&self, object: ObjectKey, since: At) {
-        let mut demands = lock(&self.demands);
+        let mut demands = self.demands.lock();
         demands.waiting.insert(object, since);
         demands.newest = demands.newest.max(Some(since));
         drop(demands);
@@ -124,22 +121,22 @@ impl Account {
 
     /// When the youngest demand for a sweep was made that no sweep has met.
     pub fn demand(&self) -> Option<At> {
-        lock(&self.demands).newest
+        self.demands.lock().newest
     }
 
     /// A sweep that began then has ended. Returns those who waited for it.
     pub fn swept(&self, began: At, outcome: Result<(), Error>) -> Vec<ObjectKey> {
         let failed = outcome.is_err();
         {
-            let mut health = lock(&self.health);
+            let mut health = self.health.lock();
             health.failed_sweeps = if failed { health.failed_sweeps + 1 } else { 0 };
-            health.told &= failed || lock(&self.breaker).opened.is_some();
+            health.told &= failed || self.breaker.lock().opened.is_some();
             if health.failed_sweeps == 1 {
                 health.failing_since = began;
             }
             health.sweep_error = outcome.err();
         }
-        let mut demands = lock(&self.demands);
+        let mut demands = self.demands.lock();
         let met: Vec<ObjectKey> = demands
             .waiting
             .iter()
@@ -155,28 +152,28 @@ impl Account {
 
     /// All who wait for a sweep.
     pub fn waiting(&self) -> Vec<ObjectKey> {
-        lock(&self.demands).waiting.keys().cloned().collect()
+        self.demands.lock().waiting.keys().cloned().collect()
     }
 
     pub fn sweep_error(&self) -> Option<Error> {
-        lock(&self.health).sweep_error.clone()
+        self.health.lock().sweep_error.clone()
     }
 
     /// Why nothing can be read, if that has gone on for so long that it is no passing failure.
     pub fn blindness(&self, now: At, patience: std::time::Duration) -> Option<Error> {
-        let health = lock(&self.health);
+        let health = self.health.lock();
         let lasts = health.failed_sweeps >= DENIALS && now.since(health.failing_since) >= patience;
         health.sweep_error.clone().filter(|error| lasts && error.class() != ErrorClass::Throttled)
     }
 
     /// How many pages a list had when it was last read.
     pub fn pages_of(&self, list: &str) -> u32 {
-        lock(&self.pages).get(list).copied().unwrap_or(1)
+        self.pages.lock().get(list).copied().unwrap_or(1)
     }
 
     /// Only lists of several pages are worth remembering.
     pub fn note_pages(&self, list: &str, pages: u32) {
-        let mut known = lock(&self.pages);
+        let mut known = self.pages.lock();
         if pages > 1 {
             known.insert(list.to_owned(), pages);
         } else {
@@ -186,21 +183,21 @@ impl Account {
 
     /// Whether an Event of another object tells already what is wrong with the credential; if not, the caller's will.
     pub fn is_told(&self) -> bool {
-        std::mem::replace(&mut lock(&self.health).told, true)
+        std::mem::replace(&mut self.health.lock().told, true)
     }
 
     pub fn follow(&self, object: &ObjectKey) {
-        lock(&self.followed).insert(object.clone());
+        self.followed.lock().insert(object.clone());
     }
 
     pub fn unfollow(&self, object: &ObjectKey) {
-        lock(&self.followed).remove(object);
+        self.followed.lock().remove(object);
     }
 
     /// Whether so many shares are being followed that a sweep costs fewer calls than looking at each.
     pub fn is_busy(&self) -> bool {
         let pages = self.picture().len().div_ceil(100).max(1);
-        lock(&self.followed).len() > pages * 2
+        self.followed.lock().len() > pages * 2
     }
 
     /// Learns from the answer to a call: the limit, the clock, and whether the credential works.
@@ -218,7 +215,7 @@ impl Account {
             // The header has whole seconds: half a second more is the best guess.
             self.skew.store(clock::at(date).0 + 500 - now.0, Ordering::Relaxed);
         }
-        let mut health = lock(&self.health);
+        let mut health = self.health.lock();
         match class {
             Some(ErrorClass::Denied) => {
                 health.denials += 1;
@@ -234,7 +231,7 @@ impl Account {
 
     /// Whether refusals have gone on for so long that they are meant.
     pub fn is_denied(&self, now: At, patience: std::time::Duration) -> bool {
-        let health = lock(&self.health);
+        let health = self.health.lock();
         health.denials >= DENIALS && health.first_denial.is_some_and(|first| now.since(first) >= patience)
     }
 
@@ -248,7 +245,7 @@ impl Account {
     pub fn count_losses(&self, bound: usize, missing: &HashSet<String>, told: Option<At>, now: At) -> bool {
         let picture = self.picture();
         let is_back = |id: &str| ShareId::parse(id).is_ok_and(|id| picture.seen(&id).is_some_and(Seen::is_live));
-        let mut breaker = lock(&self.breaker);
+        let mut breaker = self.breaker.lock();
         breaker.vanished.retain(|id, at| now.since(*at) < guard::VANISH_WINDOW && !is_back(id));
         breaker.accepted.retain(|id| missing.contains(id));
         let lost: Vec<&String> = missing.iter().filter(|id| !breaker.accepted.contains(*id)).collect();
@@ -280,18 +277,18 @@ impl Account {
 
     /// A share is there again, or is not ours to miss any more.
     pub fn not_lost(&self, id: &str) {
-        lock(&self.breaker).vanished.remove(id);
+        self.breaker.lock().vanished.remove(id);
     }
 
     /// Why nothing may be written, if so.
     pub fn breaker(&self) -> Option<String> {
-        let breaker = lock(&self.breaker);
+        let breaker = self.breaker.lock();
         breaker.opened.map(|_| breaker.message.clone())
     }
 
     /// A person says that the losses before that time are meant. Returns whether that closed the breaker.
     pub fn close_breaker(&self, confirmed: At) -> bool {
-        let mut breaker = lock(&self.breaker);
+        let mut breaker = self.breaker.lock();
         if breaker.opened.is_none_or(|opened| opened > confirmed.plus(CLOCK)) {
             return false;
         }
@@ -303,6 +300,6 @@ impl Account {
 
     /// Whether a person said that this share is meant to be gone.
     pub fn is_accepted(&self, id: &str) -> bool {
-        lock(&self.breaker).accepted.contains(id)
+        self.breaker.lock().accepted.contains(id)
     }
 }

@@ -4,14 +4,15 @@
 
 use serde_json::{Map, Value};
 
-use super::access::{Access, Stop};
+use super::Remote;
+use super::access::Access;
 use crate::cloudflare::{
     Error, ErrorClass, NewResource, NewShare, Recipient, Share, ShareResource, ShareStatus, Target, WriteOutcome,
 };
 use crate::core::id::{RecipientId, ShareId, ShareResourceId};
+use crate::core::row_key::RowKey;
 use crate::core::time::At;
-use crate::operator::key::RowKey;
-use crate::operator::pass::context::Context;
+use crate::operator::stop::Stop;
 
 /// What became of a change.
 #[derive(Debug)]
@@ -32,13 +33,13 @@ pub enum RowId {
 }
 
 pub struct Apply<'a> {
-    pub context: &'a Context,
+    pub remote: &'a Remote,
     pub access: &'a Access,
 }
 
 impl Apply<'_> {
     fn change<T>(&self, outcome: Result<T, Error>) -> Change<T> {
-        self.context.metrics.change(outcome.as_ref().err().map(Error::write_outcome));
+        self.remote.metrics.change(outcome.as_ref().err().map(Error::write_outcome));
         match outcome {
             Ok(body) => Change::Done(body),
             Err(error) => match error.write_outcome() {
@@ -50,7 +51,7 @@ impl Apply<'_> {
 
     /// Whether a call may start now: much may have changed since the permit was given.
     fn may_send(&self) -> Result<(), Stop> {
-        self.context.may_write()?;
+        self.remote.gate.may_write()?;
         if self.access.account.budget.must_ask_again() { self.access.permit(1).map(drop) } else { Ok(()) }
     }
 
@@ -58,7 +59,7 @@ impl Apply<'_> {
     /// leave late: the process may have been stopped meanwhile, or the calls before it took long.
     fn may_send_announced(&self, at: At) -> Result<(), Stop> {
         self.may_send()?;
-        let late = self.access.clock.now().since(at) > self.context.settings.call_timeout;
+        let late = self.access.clock.now().since(at) > self.remote.settings.call_timeout;
         if late { Err(Stop::Late) } else { Ok(()) }
     }
 

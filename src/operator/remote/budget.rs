@@ -1,11 +1,13 @@
 //! One budget of Cloudflare calls for each credential, whoever spends from it.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
+use crate::api::ObjectKey;
 use crate::cloudflare::{Fingerprint, Limits};
 use crate::core::id::AccountId;
 use crate::core::left::{Sent, Told};
@@ -13,7 +15,6 @@ use crate::core::pace::{Class, Pace, Rate};
 use crate::core::time::At;
 use crate::operator::clock::Clock;
 use crate::operator::cluster::wakes::Wakes;
-use crate::operator::key::ObjectKey;
 
 /// Tokens at the start of a process: few, so that a crash loop does not overspend.
 const TOKENS_AT_START: u32 = 10;
@@ -69,7 +70,7 @@ impl Budgets {
     }
 
     pub fn of(&self, credential: Fingerprint) -> Arc<Budget> {
-        let mut budgets = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut budgets = self.budgets.lock();
         let start = || {
             let budget = Arc::new(Budget {
                 pace: Mutex::new(Pace::new(self.rate, TOKENS_AT_START, self.clock.now())),
@@ -85,7 +86,7 @@ impl Budgets {
 
     /// Tokens left and callers waiting, by credential.
     pub fn levels(&self) -> Vec<(Fingerprint, f64, usize)> {
-        let budgets = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);
+        let budgets = self.budgets.lock();
         let level = |(id, budget): (&Fingerprint, &Arc<Budget>)| {
             let pace = budget.lock();
             (*id, pace.tokens(), pace.queued())
@@ -117,7 +118,7 @@ async fn serve(budget: Arc<Budget>, wakes: Arc<Wakes>) {
 
 impl Budget {
     fn lock(&self) -> MutexGuard<'_, Pace<Caller>> {
-        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+        self.pace.lock()
     }
 
     /// A permit for so many calls now; else the caller is queued, and woken when its turn comes for these and for

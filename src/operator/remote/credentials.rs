@@ -1,16 +1,17 @@
 //! Which credential an object uses, and how its Secret is kept up to date.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
+use parking_lot::{Mutex, MutexGuard};
 
+use crate::api::Name;
 use crate::cloudflare::{Credential, Fingerprint};
 use crate::core::time::At;
 use crate::operator::clock::Clock;
-use crate::operator::key::Name;
 
 /// How old a read of a Secret may be when a pass uses it.
 pub const FRESH: Duration = Duration::from_secs(30);
@@ -60,7 +61,7 @@ impl Credentials {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Name, Entry>> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+        self.entries.lock()
     }
 
     /// The credential in that Secret, as of at most half a minute ago.
@@ -107,7 +108,7 @@ impl Credentials {
         };
         let print = |outcome: &Result<Known, NoCredential>| outcome.as_ref().map(|k| k.fingerprint).ok();
         if before.is_some_and(|entry| print(&entry.outcome) != print(&outcome)) {
-            self.changed.lock().unwrap_or_else(PoisonError::into_inner).insert(secret.clone());
+            self.changed.lock().insert(secret.clone());
         }
         let good = match &outcome {
             Ok(known) => Some((known.clone(), now)),
@@ -149,7 +150,7 @@ impl Credentials {
         for name in names {
             let _ = self.refresh(&name, false).await;
         }
-        let changed = std::mem::take(&mut *self.changed.lock().unwrap_or_else(PoisonError::into_inner));
+        let changed = std::mem::take(&mut *self.changed.lock());
         changed.into_iter().filter(in_use).collect()
     }
 }

@@ -11,8 +11,8 @@ use crate::cloudflare::{
 };
 use crate::core::id::{AccountId, RecipientId};
 use crate::core::row::Seen as RowSeen;
+use crate::core::row_key::RowKey;
 use crate::core::time::At;
-use crate::operator::key::RowKey;
 
 /// One share, and what of it was read.
 #[derive(Debug, Clone)]

@@ -4,29 +4,30 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Remote;
 use super::access;
 use super::account::Account;
 use super::budget::{Caller, Turn};
 use super::pages::{FULL_PAGE, read_pages};
 use super::seen::Seen;
+use crate::api::Name;
 use crate::cloudflare::{Error, Share, ShareQuery, ShareStatus, TargetType};
 use crate::core::id::ShareId;
 use crate::core::pace::{self, Class};
 use crate::core::relist::{Listing, Relist};
 use crate::core::time::At;
 use crate::operator::clock;
+use crate::operator::cluster::Cluster;
 use crate::operator::cluster::objects::{Related, secret_of};
-use crate::operator::key::{Name, ObjectKey};
-use crate::operator::pass::context::Context;
-use crate::operator::pass::verdict::breaker_told;
+use crate::operator::conditions::breaker_told;
 
 /// Sweeps until no object uses the account with this credential any more.
-pub async fn run(context: Arc<Context>, account: Arc<Account>) {
+pub async fn run(cluster: Arc<Cluster>, remote: Arc<Remote>, account: Arc<Account>) {
     let mut failures = 0;
     let mut last = At::default();
-    let mut relist = Relist::new(context.settings.sweep_interval, context.settings.calls_per_second);
+    let mut relist = Relist::new(remote.settings.sweep_interval, remote.settings.calls_per_second);
     loop {
-        let interval = jittered(context.settings.sweep_interval, last);
+        let interval = jittered(remote.settings.sweep_interval, last);
         let idle = if failures == 0 {
             interval
         } else {
@@ -36,7 +37,7 @@ pub async fn run(context: Arc<Context>, account: Arc<Account>) {
         let pause = if last == At::default() && failures == 0 {
             Duration::ZERO
         } else if wanted {
-            spacing(&context, &account).saturating_sub(context.clock.now().since(last))
+            spacing(&remote, &account).saturating_sub(remote.clock.now().since(last))
         } else {
             idle
         };
@@ -44,41 +45,41 @@ pub async fn run(context: Arc<Context>, account: Arc<Account>) {
             () = tokio::time::sleep(pause) => {}
             () = account.demanded.notified(), if failures == 0 && !wanted => continue,
         }
-        if context.stopping.load(std::sync::atomic::Ordering::Relaxed) {
+        if remote.gate.shutdown.is_cancelled() {
             return;
         }
-        if !refresh_credential(&context, &account).await {
-            context.drop_account(&account);
+        if !refresh_credential(&cluster, &remote, &account).await {
+            remote.accounts.close(&account);
             // Whoever waits for this sweep, or lives by it, finds another account, or its Secret gone.
             for key in account.waiting() {
-                context.wakes.wake(&key);
+                cluster.requeuer.wake(&key);
             }
-            wake_account(&context, &account);
+            cluster.requeue_account(&account.id);
             return;
         }
-        let began = context.clock.now();
-        let blind = is_blind(&context, &account);
-        let outcome = sweep(&context, &account, &mut relist, began).await;
+        let began = remote.clock.now();
+        let blind = is_blind(&remote, &account);
+        let outcome = sweep(&cluster, &remote, &account, &mut relist, began).await;
         failures = if outcome.is_ok() { 0 } else { failures + 1 };
         if outcome.is_ok() {
             last = began;
-            let (credential, interval) = (account.fingerprint.to_string(), context.settings.sweep_interval);
-            context.leadership.note_sweep(account.id.as_str(), &credential, clock::timestamp(began), interval);
+            let (credential, interval) = (account.fingerprint.to_string(), remote.settings.sweep_interval);
+            remote.gate.leadership.note_sweep(account.id.as_str(), &credential, clock::timestamp(began), interval);
         }
-        context.metrics.sweep(outcome.is_ok());
+        remote.metrics.sweep(outcome.is_ok());
         for key in account.swept(began, outcome) {
-            context.wakes.wake(&key);
+            cluster.requeuer.wake(&key);
         }
-        if blind != is_blind(&context, &account) {
-            wake_account(&context, &account);
+        if blind != is_blind(&remote, &account) {
+            cluster.requeue_account(&account.id);
         }
     }
 }
 
 /// Sweeps that are asked for spend at most a tenth of the calls.
-fn spacing(context: &Context, account: &Account) -> Duration {
+fn spacing(remote: &Remote, account: &Account) -> Duration {
     let pages = account.picture().len().div_ceil(FULL_PAGE as usize).max(1);
-    Duration::from_secs_f64(10.0 * pages as f64 / context.settings.calls_per_second)
+    Duration::from_secs_f64(10.0 * pages as f64 / remote.settings.calls_per_second)
 }
 
 /// A tenth more or less, so that many accounts do not sweep in step.
@@ -92,13 +93,13 @@ fn jittered(interval: Duration, seed: At) -> Duration {
 }
 
 /// Whether some live object still uses this account with this credential.
-async fn refresh_credential(context: &Context, account: &Account) -> bool {
-    let shares = context.objects.of_account(account.id.as_str());
+async fn refresh_credential(cluster: &Cluster, remote: &Remote, account: &Account) -> bool {
+    let shares = cluster.index.of_account(account.id.as_str());
     for name in shares {
-        let Some(share) = context.objects.shares.find(&name) else { continue };
-        match context.credentials.resolve(&secret_of(&share)).await {
+        let Some(share) = cluster.index.shares.find(&name) else { continue };
+        match remote.credentials.resolve(&secret_of(&share)).await {
             Ok(known) if known.fingerprint == account.fingerprint => {
-                *account.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = known;
+                *account.known.lock() = known;
                 return true;
             }
             // A doomed object may still need the credential that is remembered.
@@ -107,8 +108,8 @@ async fn refresh_credential(context: &Context, account: &Account) -> bool {
         }
     }
     // Children outlive their Share, and remove their rows with what they noted down.
-    for (secret, doomed) in context.objects.orphan_secrets(account.id.as_str()) {
-        match context.credentials.resolve(&secret).await {
+    for (secret, doomed) in cluster.index.orphan_secrets(account.id.as_str()) {
+        match remote.credentials.resolve(&secret).await {
             Ok(known) if known.fingerprint == account.fingerprint => return true,
             Err(_) if doomed => return true,
             Ok(_) | Err(_) => {}
@@ -117,9 +118,15 @@ async fn refresh_credential(context: &Context, account: &Account) -> bool {
     false
 }
 
-async fn sweep(context: &Context, account: &Account, relist: &mut Relist, began: At) -> Result<(), Error> {
+async fn sweep(
+    cluster: &Cluster,
+    remote: &Remote,
+    account: &Account,
+    relist: &mut Relist,
+    began: At,
+) -> Result<(), Error> {
     let credential = account.known().credential;
-    let grace = context.settings.patience();
+    let grace = remote.settings.patience();
     let class = match (account.picture().swept, account.demand()) {
         // Nothing of the account can go on before it.
         (None, _) => Class::Create,
@@ -129,11 +136,11 @@ async fn sweep(context: &Context, account: &Account, relist: &mut Relist, began:
     let turn = Turn { caller: Caller::Sweep(account.id.clone()), namespace: String::new(), class };
     let read = read_pages(|page| {
         let query = ShareQuery { page, per_page: FULL_PAGE, ..access::live() };
-        let (client, credential, turn) = (context.client.clone(), credential.clone(), turn.clone());
+        let (client, credential, turn) = (remote.client.clone(), credential.clone(), turn.clone());
         async move {
             let _permit = account.budget.wait(&turn, 1).await;
             let call = client.list_shares(&credential, &account.id, &query);
-            access::make(account, &turn.caller, context.clock, call).await
+            access::make(account, &turn.caller, remote.clock, call).await
         }
     });
     let Some(rows) = read.await? else {
@@ -162,7 +169,7 @@ async fn sweep(context: &Context, account: &Account, relist: &mut Relist, began:
         lacking
     };
     // Before anybody may believe this list.
-    count_losses(context, account, &live).await;
+    count_losses(cluster, remote, account, &live).await;
     let moved = {
         let mut picture = account.picture();
         picture.swept(began);
@@ -170,11 +177,11 @@ async fn sweep(context: &Context, account: &Account, relist: &mut Relist, began:
         // What a pass read on its way may concern others.
         picture.moved()
     };
-    wake(context, moved.iter().chain(&lacking));
-    wake(context, doubt_lists(context, account, relist, began).iter());
+    wake(cluster, moved.iter().chain(&lacking));
+    wake(cluster, doubt_lists(cluster, account, relist, began).iter());
     // A name that was taken is free again.
-    for name in freed.iter().flat_map(|name| context.objects.claimants(account.id.as_str(), name)) {
-        context.wakes.wake(&crate::api::Share::key(name));
+    for name in freed.iter().flat_map(|name| cluster.index.claimants(account.id.as_str(), name)) {
+        cluster.requeuer.wake(&crate::api::Share::key(name));
     }
     Ok(())
 }
@@ -184,16 +191,16 @@ fn is_live(share: &Share) -> bool {
 }
 
 /// Whether nothing could be read for so long that objects have to tell it.
-fn is_blind(context: &Context, account: &Account) -> bool {
-    account.blindness(context.clock.now(), context.settings.settle_time / 2).is_some()
+fn is_blind(remote: &Remote, account: &Account) -> bool {
+    account.blindness(remote.clock.now(), remote.settings.settle_time / 2).is_some()
 }
 
 /// Shares that objects are bound to and that are not there: if they are many, nothing is written any more.
-async fn count_losses(context: &Context, account: &Account, live: &HashSet<ShareId>) {
+async fn count_losses(cluster: &Cluster, remote: &Remote, account: &Account, live: &HashSet<ShareId>) {
     let mut ours: HashMap<Name, bool> = HashMap::new();
     let (mut bound, mut missing, mut told) = (0, HashSet::new(), None);
-    for name in context.objects.of_account(account.id.as_str()) {
-        let Some(share) = context.objects.shares.find(&name) else { continue };
+    for name in cluster.index.of_account(account.id.as_str()) {
+        let Some(share) = cluster.index.shares.find(&name) else { continue };
         let Some(status) = share.status.as_ref().filter(|s| s.bound_uid == share.metadata.uid) else { continue };
         let Some(id) = &status.share_id else { continue };
         let secret = secret_of(&share);
@@ -201,7 +208,7 @@ async fn count_losses(context: &Context, account: &Account, live: &HashSet<Share
         let ours = match ours.get(&secret) {
             Some(ours) => *ours,
             None => {
-                let known = context.credentials.resolve(&secret).await;
+                let known = remote.credentials.resolve(&secret).await;
                 *ours.entry(secret).or_insert(known.is_ok_and(|known| known.fingerprint == account.fingerprint))
             }
         };
@@ -217,19 +224,19 @@ async fn count_losses(context: &Context, account: &Account, live: &HashSet<Share
             told = told.into_iter().chain(breaker_told(&status.common.conditions)).min();
         }
     }
-    if account.count_losses(bound, &missing, told, context.clock.now()) {
+    if account.count_losses(bound, &missing, told, remote.clock.now()) {
         match account.breaker() {
             Some(why) => tracing::error!(account = %account.id, why, "the breaker opened"),
             None => tracing::info!(account = %account.id, "the shares are back, and the breaker is closed"),
         }
-        wake_account(context, account);
+        cluster.requeue_account(&account.id);
     }
 }
 
 /// Shares whose rows are to be listed again though nothing has moved.
-fn doubt_lists(context: &Context, account: &Account, relist: &mut Relist, now: At) -> Vec<ShareId> {
+fn doubt_lists(cluster: &Cluster, account: &Account, relist: &mut Relist, now: At) -> Vec<ShareId> {
     let mut picture = account.picture();
-    let listings = picture.live().filter_map(|seen| listing(context, seen)).collect();
+    let listings = picture.live().filter_map(|seen| listing(cluster, seen)).collect();
     let chosen = relist.choose(listings, now);
     for id in &chosen {
         if let Some(seen) = picture.seen_mut(id) {
@@ -240,10 +247,10 @@ fn doubt_lists(context: &Context, account: &Account, relist: &mut Relist, now: A
 }
 
 /// The list of rows of a share that objects are bound to; `None`: nothing is declared that it could show.
-fn listing(context: &Context, seen: &Seen) -> Option<Listing<ShareId>> {
-    let bound = context.objects.bound_to(seen.share.id.as_str());
+fn listing(cluster: &Cluster, seen: &Seen) -> Option<Listing<ShareId>> {
+    let bound = cluster.index.bound_to(seen.share.id.as_str());
     let excludes = |name: &Name| {
-        let share = context.objects.shares.find(name);
+        let share = cluster.index.shares.find(name);
         share.is_some_and(|share| share.spec.organization.as_ref().is_some_and(|o| !o.excluded.is_empty()))
     };
     let of_organization = seen.share.target_type == TargetType::Organization;
@@ -260,25 +267,11 @@ fn listing(context: &Context, seen: &Seen) -> Option<Listing<ShareId>> {
     })
 }
 
-/// Wakes all objects of an account.
-pub fn wake_account(context: &Context, account: &Account) {
-    for name in context.objects.of_account(account.id.as_str()) {
-        wake_family(context, &name);
-    }
-}
-
 /// Wakes the objects that are bound to these shares, and their children.
-fn wake<'a>(context: &Context, ids: impl Iterator<Item = &'a ShareId>) {
+fn wake<'a>(cluster: &Cluster, ids: impl Iterator<Item = &'a ShareId>) {
     for id in ids {
-        for name in context.objects.bound_to(id.as_str()) {
-            wake_family(context, &name);
+        for name in cluster.index.bound_to(id.as_str()) {
+            cluster.requeue_family(&name);
         }
-    }
-}
-
-pub fn wake_family(context: &Context, name: &Name) {
-    context.wakes.wake(&ObjectKey { kind: crate::operator::key::Kind::Share, name: name.clone() });
-    for child in context.objects.children(name) {
-        context.wakes.wake(&child);
     }
 }

@@ -10,9 +10,10 @@ use serde_json::{Map, Value};
 
 use crate::api::Share;
 use crate::api::share::{RecipientEntry, ResourceEntry};
+use crate::api::{Kind, Name, ObjectKey};
 use crate::core::id::AccountId;
+use crate::core::row_key::RowKey;
 use crate::operator::cluster::objects::Objects;
-use crate::operator::key::{Kind, Name, ObjectKey, RowKey};
 use crate::operator::kinds::{self, Child};
 
 /// One declared row.
@@ -75,7 +76,7 @@ impl Sibling {
     pub fn of<C: Child>(child: &C, owner: &AccountId) -> Option<Sibling> {
         let record = child.record();
         let last = record
-            .and_then(|r| crate::operator::pass::verdict::readiness(&r.common.conditions))
+            .and_then(|r| crate::operator::conditions::readiness(&r.common.conditions))
             .is_some_and(|(_, reason)| reason == crate::api::Reason::LastResource.as_str());
         let holds = record.is_some_and(|r| r.bound_uid == child.uid() && r.holds_row());
         Some(Sibling {
@@ -90,7 +91,7 @@ impl Sibling {
             holds,
             share_id: record.filter(|r| r.bound_uid == child.uid()).and_then(|r| r.share_id.clone()),
             is_last: last,
-            stalled: record.is_some_and(|r| crate::operator::pass::verdict::is_stalled(&r.common.conditions)),
+            stalled: record.is_some_and(|r| crate::operator::conditions::is_stalled(&r.common.conditions)),
             outside: false,
             // Ages are told in whole seconds: of two in one, who has the row already is the older.
             age: (false, child.creation_timestamp().map(|t| t.0), !holds, child.name_any()),

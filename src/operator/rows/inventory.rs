@@ -10,10 +10,10 @@ use sha2::{Digest, Sha256};
 use crate::api::status::{ChildStatus, Inventory, RecordedAccount, RecordedResource};
 use crate::core::id::{AccountId, SourceId};
 use crate::core::row::Recorded;
+use crate::core::row_key::RowKey;
 use crate::core::time::At;
 use crate::operator::clock;
-use crate::operator::key::RowKey;
-use crate::operator::pass::context::Settings;
+use crate::operator::settings::Settings;
 
 pub type Entries = BTreeMap<RowKey, Entry>;
 

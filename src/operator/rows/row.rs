@@ -8,16 +8,17 @@ use crate::api::status::DriftEntry;
 use crate::cloudflare::{Error, ErrorClass};
 use crate::core::id::ShareId;
 use crate::core::row::{Seen as RowSeen, Step};
+use crate::core::row_key::RowKey;
 use crate::core::time::At;
 use crate::operator::cluster::record::Recorded;
-use crate::operator::key::RowKey;
 use crate::operator::pass::Pass;
 use crate::operator::pass::drift;
 use crate::operator::pass::notes::Write;
 use crate::operator::pass::verdict::Verdict;
-use crate::operator::remote::access::{Access, Stop};
+use crate::operator::remote::access::Access;
 use crate::operator::remote::apply::{Apply, Change, RowId};
 use crate::operator::remote::seen::Seen;
+use crate::operator::stop::Stop;
 use crate::operator::waits::FRESH;
 
 /// One row, as a pass saw the share that it is of.
@@ -45,7 +46,7 @@ impl<K: Recorded> Row<'_, K> {
     }
 
     fn apply(&self) -> Apply<'_> {
-        Apply { context: &self.pass.context, access: self.access }
+        Apply { remote: &self.pass.context.remote, access: self.access }
     }
 
     fn write(&self, item: String, what: String, value: &str, found: &str) -> Write {

@@ -6,7 +6,7 @@ use crate::api::REQUESTED_AT;
 use crate::api::status::RecipientCounts;
 use crate::cloudflare::{AssociationStatus, ResourceStatus};
 use crate::core::row::Step;
-use crate::operator::key::RowKey;
+use crate::core::row_key::RowKey;
 use crate::operator::remote::seen::Seen;
 
 /// How one declared row stands.

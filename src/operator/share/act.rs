@@ -3,24 +3,24 @@
 use std::collections::HashSet;
 
 use super::super::clock;
-use super::super::key::RowKey;
-use super::Work;
 use super::losses;
 use super::plan::{Basis, Known, Plan};
 use super::removals::Permission;
 use super::tend::Round;
+use super::work::Work;
 use crate::api::Share;
 use crate::api::status::DriftEntry;
 use crate::core::create::Mode;
 use crate::core::id::ShareId;
 use crate::core::row::Step;
+use crate::core::row_key::RowKey;
 use crate::operator::pass::notes::Write;
-use crate::operator::remote::access::Stop;
 use crate::operator::remote::seen::Seen;
 use crate::operator::rows::declare::By;
 use crate::operator::rows::inventory;
 use crate::operator::rows::inventory::{Entries, Entry};
 use crate::operator::rows::row::Row;
+use crate::operator::stop::Stop;
 
 /// So many rows are announced at once.
 const BATCH: usize = 8;
@@ -200,7 +200,7 @@ impl Work {
     ) -> Result<(), Stop> {
         keys.truncate(BATCH);
         let _permit = self.access.permit(keys.len())?;
-        self.pass.context.may_write()?;
+        self.pass.context.remote.gate.may_write()?;
         let now = self.pass.now();
         for key in &keys {
             entries.insert(key.clone(), Entry::intended(clock::time(now)).named(self.name_of(key)));

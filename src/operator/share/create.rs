@@ -3,22 +3,22 @@
 use std::time::Duration;
 
 use super::super::clock;
-use super::super::key::RowKey;
 use super::super::waits;
-use super::Work;
 use super::report::with_more;
 use super::situation::{fingerprint, started_at};
+use super::work::Work;
 use crate::api::status::CreateIntent;
 use crate::api::{Reason, Share};
 use crate::cloudflare::{Error, ErrorClass, NewResource, NewShare, Target};
 use crate::core::id::ShareId;
+use crate::core::row_key::RowKey;
 use crate::core::time::At;
 use crate::operator::cluster::events::Note;
 use crate::operator::pass::verdict::Verdict;
-use crate::operator::remote::access::Stop;
 use crate::operator::remote::apply::{Apply, Change};
 use crate::operator::rows::inventory;
 use crate::operator::rows::standing::label;
+use crate::operator::stop::Stop;
 
 /// Creates that were refused without a word on what is wrong: so many recipients are tried alone.
 const MAX_ALONE: usize = 5;
@@ -34,9 +34,9 @@ impl Work {
         };
         self.pass.guard(true).await?;
         let permit = self.access.permit(1)?;
-        self.pass.context.may_write()?;
+        self.pass.context.remote.gate.may_write()?;
         let announced = self.announce(&new.name, &rows).await?;
-        let apply = Apply { context: &self.pass.context, access: &self.access };
+        let apply = Apply { remote: &self.pass.context.remote, access: &self.access };
         let answer = apply.create_share(&new, announced).await;
         drop(permit);
         self.pass.notes(|notes| notes.empty_looks.clear());
@@ -73,7 +73,7 @@ impl Work {
         let mut rows = self.payload();
         let excludes = rows.iter().any(|key| matches!(key, RowKey::Excluded(_)));
         rows.retain(|key| !matches!(key, RowKey::Excluded(_)));
-        if excludes && !*lock(&self.access.account.empty_refused) {
+        if excludes && !*self.access.account.empty_refused.lock() {
             rows.retain(|key| !matches!(key, RowKey::Resource { .. }));
         }
         let alone = self.pass.notes(|notes| notes.refused_creates);
@@ -188,7 +188,7 @@ impl Work {
                 Err(stop) => stop,
             };
             let context = self.pass.context.clone();
-            match (&stop, context.records.current::<Share>(&context.objects, &self.pass.key.name).await) {
+            match (&stop, context.cluster.writer.current::<Share>(&context.cluster.index, &self.pass.key.name).await) {
                 (_, Ok(Some(object)))
                     if object.metadata.uid == self.pass.object.metadata.uid && intent(&object) == announced =>
                 {
@@ -218,7 +218,7 @@ impl Work {
         }
         let sent_resources = rows.iter().any(|key| matches!(key, RowKey::Resource { .. }));
         if !sent_resources {
-            *lock(&self.access.account.empty_refused) = true;
+            *self.access.account.empty_refused.lock() = true;
             let message = "Cloudflare does not make a share without resources: the excluded accounts receive the share \
                            until they are excluded, a moment later";
             self.pass.event(Note::warning_of("ExclusionsFollow"), message);
@@ -354,8 +354,4 @@ fn blame(error: &Error, (recipients, resources): &(Vec<RowKey>, Vec<RowKey>)) ->
         }
     }
     None
-}
-
-fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

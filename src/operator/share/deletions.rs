@@ -4,29 +4,23 @@
 //! account: one that stays, or else one that is held back. A Share that carries the record hands it over before its
 //! finalizer goes. Where no other Share is left, there is nothing to protect, and nothing to record.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use kube::ResourceExt;
 
-use super::{Work, retains};
+use super::want::retains;
+use super::work::Work;
 use crate::api::status::RecentDeletion;
 use crate::api::{CONFIRM_DELETION, FINALIZER, Reason, Share};
-use crate::core::deletions::{self, Decision, Facts};
+use crate::core::deletions::{self, Decision, DeletionLog, Facts, Record};
 use crate::core::time::At;
 use crate::operator::cluster::objects::{Objects, observes};
 use crate::operator::pass::Pass;
 use crate::operator::pass::context::Context;
 use crate::operator::pass::verdict::Verdict;
-use crate::operator::remote::access::Stop;
+use crate::operator::stop::Stop;
 use crate::operator::{clock, waits};
-
-/// When deletions were recorded, by UID of the object.
-type Record = BTreeMap<String, At>;
-
-/// What this process recorded, by account: the watch may bring its own writes late.
-#[derive(Default)]
-pub struct Recorded(HashMap<String, Record>);
 
 /// The Shares of one account, and the deletions that still count.
 struct Account {
@@ -35,10 +29,10 @@ struct Account {
 }
 
 impl Account {
-    fn of(objects: &Objects, id: &str, recorded: &mut Recorded, now: At) -> Account {
+    fn of(objects: &Objects, id: &str, recorded: &mut DeletionLog, now: At) -> Account {
         let shares: Vec<Arc<Share>> =
             objects.of_account(id).iter().filter_map(|name| objects.shares.find(name)).collect();
-        let own = recorded.0.entry(id.to_owned()).or_default();
+        let own = recorded.entry(id.to_owned()).or_default();
         for share in shares.iter().filter(|share| is_bound(share)) {
             let told = share.status.iter().flat_map(|status| &status.recent_deletions);
             own.extend(told.map(|deletion| (deletion.uid.clone(), clock::from_time(&deletion.at))));
@@ -94,7 +88,7 @@ impl Account {
         }
         let entry = |(uid, at): (&String, &At)| RecentDeletion { uid: uid.clone(), at: clock::time(*at) };
         status.recent_deletions = self.recent.iter().map(entry).collect();
-        context.records.status(&context.objects, keeper, &status).await?;
+        context.cluster.writer.status(&context.cluster.index, keeper, &status).await?;
         Ok(())
     }
 }
@@ -111,7 +105,7 @@ pub(super) async fn hand_over(pass: &Pass<Share>) -> Result<(), Stop> {
     }
     let mut recorded = pass.context.deletions.lock().await;
     let owner = &pass.object.spec.account_id;
-    let account = Account::of(&pass.context.objects, owner, &mut recorded, pass.now());
+    let account = Account::of(&pass.context.cluster.index, owner, &mut recorded, pass.now());
     account.save(&pass.context, &pass.object.uid().unwrap_or_default()).await
 }
 
@@ -132,7 +126,7 @@ impl Work {
         let now = self.pass.now();
         let owner = self.wanted.owner.as_str();
         let uid = self.pass.object.uid().unwrap_or_default();
-        let mut account = Account::of(&context.objects, owner, &mut recorded, now);
+        let mut account = Account::of(&context.cluster.index, owner, &mut recorded, now);
         let facts = Facts {
             protected: self.pass.object.spec.deletion_protection == Some(true),
             confirmed: is_confirmed(&self.pass, now),
@@ -146,7 +140,7 @@ impl Work {
             Decision::RecordAndSend => {
                 account.recent.insert(uid.clone(), now);
                 account.save(&context, &uid).await?;
-                recorded.0.entry(owner.to_owned()).or_default().insert(uid, now);
+                recorded.entry(owner.to_owned()).or_default().insert(uid, now);
                 Ok(None)
             }
             Decision::Hold { allowed } => {

@@ -1,13 +1,13 @@
 //! How a share that is there comes to an end, and when it is believed that it has.
 
-use super::Work;
+use super::work::Work;
 use crate::api::Reason;
 use crate::cloudflare::ErrorClass;
 use crate::core::id::ShareId;
 use crate::operator::pass::verdict::Verdict;
-use crate::operator::remote::access::Stop;
 use crate::operator::remote::apply::{Apply, Change};
 use crate::operator::remote::view::Picture;
+use crate::operator::stop::Stop;
 
 impl Work {
     pub(super) async fn delete(&mut self) -> Result<Option<Verdict>, Stop> {
@@ -19,7 +19,7 @@ impl Work {
         if let Some(verdict) = self.withheld_deletion().await? {
             return Ok(Some(verdict));
         }
-        let apply = Apply { context: &self.pass.context, access: &self.access };
+        let apply = Apply { remote: &self.pass.context.remote, access: &self.access };
         match apply.delete_share(&id).await? {
             Change::Done(()) => Ok(None),
             Change::Unsure(error) => {

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 
-use super::Wanted;
+use super::want::Wanted;
 use crate::api::share::MaxRemovals;
 use crate::api::status::{ConfirmedRemovals, RecentRemovals, RemovedRow, RowTotals, ShareStatus};
 use crate::api::{CONFIRM_REMOVALS, Reason, Share};
 use crate::core::guard::{self, Confirmation, Counted, Limit, Losses};
 use crate::core::row::Seen as RowSeen;
+use crate::core::row_key::RowKey;
 use crate::core::time::At;
-use crate::operator::key::RowKey;
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::remote::seen::{Seen, resource_key};
 use crate::operator::rows::declare::Sibling;
@@ -23,15 +23,11 @@ use crate::operator::{clock, waits};
 /// Longest list of names in a message: it must fit into an Event with all the rest.
 const MAX_NAMES: usize = 400;
 
-/// What the manifest says of how many rows may be lost without confirmation.
-pub fn removal_limit(share: &Share) -> Result<Limit, String> {
-    match &share.spec.max_removals {
-        None => Ok(Limit::Default),
-        Some(MaxRemovals::Count(n)) => Ok(Limit::Count(usize::try_from(*n).unwrap_or(0))),
-        Some(MaxRemovals::Percent(text)) => {
-            Limit::parse(text).ok_or_else(|| "spec.maxRemovals: a number, or a percentage from 0% to 100%".to_owned())
-        }
-    }
+/// How many recipients may be removed without confirmation, of those that the status counts.
+pub fn max_removals(status: &ShareStatus, wanted: &Wanted) -> i32 {
+    let recipients = status.recipients.as_ref().map_or(0, |counts| counts.declared.max(counts.in_place));
+    let allowed = wanted.max_removals.of(Counted::Accounts, usize::try_from(recipients).unwrap_or(0));
+    i32::try_from(allowed).unwrap_or(i32::MAX)
 }
 
 /// How rows of this kind are counted.

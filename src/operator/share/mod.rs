@@ -15,55 +15,46 @@ pub mod sight;
 mod situation;
 mod tend;
 mod want;
+mod work;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use kube::ResourceExt;
 
-use super::key::Name;
 use super::pass::Pass;
+use crate::api::Name;
 use crate::api::share::{DeletionPolicy, ManagementPolicy};
 use crate::api::status::{CommonStatus, EffectivePolicies, ShareStatus};
 use crate::api::{FINALIZER, Reason, Share};
 use crate::core::create::{self as creation, Mode, Refusal, Step, Wait, Want};
-use crate::core::guard::Counted;
-use crate::core::id::ShareId;
 use crate::core::pace::Class;
 use crate::operator::cluster::events::Note;
 use crate::operator::cluster::objects;
 use crate::operator::pass::breaker;
 use crate::operator::pass::context::Context;
 use crate::operator::pass::verdict::Verdict;
-use crate::operator::remote::access::{Access, Stop};
+use crate::operator::remote::access::Access;
+use crate::operator::stop::Stop;
 use crate::operator::waits;
 
-pub use crate::operator::pass::breaker::{hidden, vouched};
-pub use deletions::Recorded;
 pub use refusal::refused;
-pub use want::{Wanted, want};
+pub use want::{Wanted, retains, want};
+use work::Work;
 
 /// More steps than any pass needs: what loops longer is a defect, and goes on in the next pass.
 const MAX_STEPS: usize = 64;
 
-/// A pass that has a credential.
-pub(super) struct Work {
-    pub pass: Pass<Share>,
-    pub access: Access,
-    pub wanted: Wanted,
-    pub mode: Mode,
-}
-
 /// Runs one pass; returns when to run the next if nothing wakes it before.
 pub async fn pass(context: Arc<Context>, object: Arc<Share>) -> Result<Option<Duration>, Stop> {
-    let gate = context.gate(&Name::of(object.as_ref()));
-    let Ok(_alone) = gate.try_lock() else { return Err(Stop::Occupied) };
-    let mut pass = Pass::begin(context.clone(), context.objects.shares.newest(object));
+    let share_lock = context.share_lock(&Name::of(object.as_ref()));
+    let Ok(_alone) = share_lock.try_lock() else { return Err(Stop::Occupied) };
+    let mut pass = Pass::begin(context.clone(), context.cluster.index.shares.newest(object));
     believe(&mut pass);
     if pass.is_doomed() && !pass.object.finalizers().iter().any(|f| f == FINALIZER) {
         return Ok(None);
     }
-    let wanted = match want(&pass.object, &context.objects) {
+    let wanted = match want(&pass.object, &context.cluster.index) {
         Ok(wanted) => wanted,
         Err(problem) if pass.is_doomed() && !has_record(&pass.status) => {
             tracing::debug!(problem, "released");
@@ -94,7 +85,7 @@ pub async fn pass(context: Arc<Context>, object: Arc<Share>) -> Result<Option<Du
         }
     };
     let class = class_of(&mut pass);
-    let access = context.access(&known, &wanted.owner, &pass.key, class);
+    let access = context.remote.access(&known, &wanted.owner, &pass.key, class);
     breaker::close_breaker(&mut pass, &access);
     let mode = mode(&pass, &access, &wanted);
     pass.account = Some(access.account.clone());
@@ -152,12 +143,6 @@ fn mode(pass: &Pass<Share>, access: &Access, wanted: &Wanted) -> Mode {
     }
 }
 
-/// Whether the remote share stays when the object is deleted.
-pub fn retains(share: &Share) -> bool {
-    let adopted = share.status.as_ref().is_some_and(|status| status.adopted);
-    share.spec.deletion_policy.map_or(adopted, |policy| policy == DeletionPolicy::Retain)
-}
-
 async fn release(mut pass: Pass<Share>, why: &str) -> Result<Option<Duration>, Stop> {
     drop_finalizer(&mut pass).await?;
     // After the write: a conflict begins the pass again, and would tell it twice.
@@ -182,15 +167,8 @@ fn tell_policies(pass: &mut Pass<Share>, wanted: &Wanted, retain: bool) {
         } else {
             ManagementPolicy::Manage
         },
-        max_removals: max_removals(&pass.status, wanted),
+        max_removals: losses::max_removals(&pass.status, wanted),
     });
-}
-
-/// How many recipients may be removed without confirmation, of those that the status counts.
-fn max_removals(status: &ShareStatus, wanted: &Wanted) -> i32 {
-    let recipients = status.recipients.as_ref().map_or(0, |counts| counts.declared.max(counts.in_place));
-    let allowed = wanted.max_removals.of(Counted::Accounts, usize::try_from(recipients).unwrap_or(0));
-    i32::try_from(allowed).unwrap_or(i32::MAX)
 }
 
 impl Work {
@@ -250,17 +228,5 @@ impl Work {
         }
         tracing::warn!("a pass did not come to an end in {MAX_STEPS} steps");
         Ok(Some(Verdict::unfinished()))
-    }
-
-    /// The share this pass is about: the recorded one, or when observing the one that the manifest means.
-    fn share_id(&self) -> Option<ShareId> {
-        let recorded = self.pass.status.share_id.as_deref().and_then(|id| ShareId::parse(id).ok());
-        if recorded.is_some() || self.mode == Mode::Manage {
-            return recorded;
-        }
-        self.wanted.share_id.clone().or_else(|| match self.named() {
-            creation::Named::One { id, .. } => Some(id),
-            _ => None,
-        })
     }
 }

@@ -1,10 +1,10 @@
 //! What of a share is the matter of other objects: the rows that children declare, and its name.
 
-use super::super::key::RowKey;
-use super::Work;
+use super::work::Work;
 use crate::api::Reason;
 use crate::core::id::ShareId;
-use crate::operator::pass::verdict;
+use crate::core::row_key::RowKey;
+use crate::operator::conditions;
 use crate::operator::rows::declare::{By, Sibling};
 use crate::operator::rows::standing::{Standing, State};
 
@@ -13,7 +13,7 @@ impl Work {
     pub(super) fn has_been_ready(&self) -> bool {
         let status = &self.pass.status;
         status.first_ready_at.is_some()
-            || verdict::readiness(&status.common.conditions) == Some(("True", Reason::Associated.as_str()))
+            || conditions::readiness(&status.common.conditions) == Some(("True", Reason::Associated.as_str()))
     }
 
     /// The object that declares the row, if it is not the Share itself.
@@ -53,12 +53,12 @@ impl Work {
 
     /// Two live shares of one name: ours, and one that may be a create that arrived twice.
     pub(super) fn with_twin(&self, id: &ShareId, so_far: String) -> String {
-        let so_far = match self.pass.context.objects.refused_rival(&self.pass.object) {
+        let so_far = match self.pass.context.cluster.index.refused_rival(&self.pass.object) {
             Some(rival) => format!("{so_far}; Share {rival} declares the same name in this account and is not created"),
             None => so_far,
         };
         let twin = self.access.account.picture().twin(id).cloned();
-        match twin.filter(|twin| !self.pass.context.objects.is_spoken_for(&self.pass.key.name, twin.as_str())) {
+        match twin.filter(|twin| !self.pass.context.cluster.index.is_spoken_for(&self.pass.key.name, twin.as_str())) {
             Some(twin) => format!(
                 "{so_far}; another live share has the same name (id {twin}), which nobody here declares: delete it at \
                  Cloudflare if it is not needed"

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use super::Work;
 use super::plan::Plan;
+use super::work::Work;
 use crate::api::Kind;
+use crate::api::ObjectKey;
 use crate::api::Reason;
 use crate::core::create::Mode;
 use crate::core::row::{Seen as RowSeen, Step};
 use crate::operator::cluster::outside::Outside;
-use crate::operator::key::ObjectKey;
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::rows::declare::Sibling;
 use crate::operator::waits;
@@ -50,10 +50,10 @@ impl Work {
         };
         let context = self.pass.context.clone();
         let namespace = &self.pass.key.name.namespace;
-        match context.outside.look(&context.objects, namespace, age).await {
+        match context.cluster.outside.look(&context.cluster.index, namespace, age).await {
             Ok(false) => Looked::Enough,
             Ok(true) => {
-                self.wanted.look_again(&self.pass.object, &context.objects);
+                self.wanted.look_again(&self.pass.object, &context.cluster.index);
                 Looked::Now
             }
             Err(error) => {
@@ -86,7 +86,7 @@ impl Work {
             "{}{more} {have} labels that --watch-label-selector excludes, so what {them} at Cloudflare and nobody looks \
              after it. Restore the labels: {}",
             named.join(", "),
-            into_scope(&self.pass.context.outside, &first.key),
+            into_scope(&self.pass.context.cluster.outside, &first.key),
         );
         Some(Verdict::stalled(Reason::OutOfScope, message).again(waits::PERSON))
     }

@@ -2,16 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::super::key::RowKey;
-use super::Wanted;
+use super::want::Wanted;
 use crate::cloudflare::TargetType;
 use crate::core::meta;
 use crate::core::row::{self, Declared, Seen as RowSeen, Step};
+use crate::core::row_key::RowKey;
 use crate::core::time::At;
-use crate::operator::pass::context::Settings;
 use crate::operator::remote::seen::{Seen, resource_key};
 use crate::operator::rows::inventory;
 use crate::operator::rows::inventory::Entries;
+use crate::operator::settings::Settings;
 
 /// What is to be done, by key.
 pub struct Plan {
@@ -25,7 +25,7 @@ impl Plan {
 }
 
 /// What the steps are decided on, beside what was seen of the share.
-pub(in crate::operator) struct Basis<'a> {
+pub struct Basis<'a> {
     pub wanted: &'a Wanted,
     /// The share that is recorded.
     pub share_id: Option<&'a str>,

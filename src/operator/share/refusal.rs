@@ -1,8 +1,8 @@
 //! Why nothing is done about a share now, and what to write instead.
 
 use super::super::waits;
-use super::Work;
 use super::want::Wanted;
+use super::work::Work;
 use crate::api::{Reason, Share};
 use crate::core::create::{Mode, Refusal, Wait};
 use crate::core::id::ShareId;
@@ -88,7 +88,7 @@ impl Work {
 
     pub(super) fn refused(&self, refusal: Refusal) -> Verdict {
         let id = self.share_id();
-        refused(refusal, &self.pass.object, &self.wanted, &self.pass.context.objects, id.as_ref())
+        refused(refusal, &self.pass.object, &self.wanted, &self.pass.context.cluster.index, id.as_ref())
     }
 }
 

@@ -3,18 +3,18 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::super::key::RowKey;
-use super::Work;
 use super::losses::{self, Basis, Losing};
 use super::plan::Plan;
+use super::work::Work;
 use crate::api::CONFIRM_REMOVALS;
 use crate::core::guard::Counted;
 use crate::core::row::Step;
+use crate::core::row_key::RowKey;
 use crate::operator::pass::verdict::Verdict;
-use crate::operator::remote::access::Stop;
 use crate::operator::remote::seen::Seen;
 use crate::operator::rows::inventory;
 use crate::operator::rows::inventory::Entry;
+use crate::operator::stop::Stop;
 
 /// A line that goes may come back as an object of its own within so long.
 const HANDOVER: Duration = Duration::from_secs(1);

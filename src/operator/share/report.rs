@@ -1,15 +1,15 @@
 //! What is told of a share: counts, exceptions, what nobody declared, drift, and the verdict.
 
 use super::super::clock;
-use super::super::key::RowKey;
-use super::Work;
 use super::plan::Plan;
+use super::work::Work;
 use crate::api::Reason;
 use crate::api::status::{DriftEntry, ExceptionEntry, RecipientCounts, ResourceCounts, UnmanagedEntry};
 use crate::cloudflare::{AssociationStatus, ShareStatus, clean};
 use crate::core::create::Mode;
 use crate::core::id::ShareId;
 use crate::core::row::{Seen as RowSeen, Step};
+use crate::core::row_key::RowKey;
 use crate::operator::pass::verdict::{Verdict, latest};
 use crate::operator::remote::seen::Seen;
 use crate::operator::rows::inventory;
@@ -117,7 +117,7 @@ impl Work {
         self.pass.status.recipients = Some(recipients);
         self.pass.status.resources = Some(resources);
         // It follows from the counts, so a pass after a restart must find nothing to change.
-        let allowed = super::max_removals(&self.pass.status, &self.wanted);
+        let allowed = super::losses::max_removals(&self.pass.status, &self.wanted);
         if let Some(effective) = &mut self.pass.status.effective {
             effective.max_removals = allowed;
         }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::super::key::Name;
-use super::Wanted;
+use super::want::Wanted;
+use crate::api::Name;
 use crate::api::share::AdoptionPolicy;
 use crate::cloudflare::{Kind as ShareKind, Share as RemoteShare, ShareStatus, TargetType};
 use crate::core::create::{Found, Named, Presence};
@@ -12,7 +12,7 @@ use crate::operator::cluster::objects::Objects;
 use crate::operator::remote::view::Picture;
 
 /// A manifest beside what is known of its account and of the other objects.
-pub(in crate::operator) struct Sight<'a> {
+pub struct Sight<'a> {
     pub name: &'a Name,
     pub wanted: &'a Wanted,
     pub objects: &'a Objects,

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 
-use super::super::key::RowKey;
-use super::Work;
 use super::sight::Sight;
+use super::work::Work;
 use crate::api::share::AdoptionPolicy;
 use crate::api::status::CreateIntent;
 use crate::cloudflare::{Kind as ShareKind, ShareResource};
@@ -14,11 +13,12 @@ use crate::core::create::{
     self as creation, Adoption, Candidates, Facts, Found, Gathered, Mode, Named, Presence, Sighting, Situation,
 };
 use crate::core::id::ShareId;
+use crate::core::row_key::RowKey;
 use crate::core::time::At;
-use crate::operator::remote::access::Stop;
 use crate::operator::remote::seen::{Seen, resource_key};
 use crate::operator::remote::view::Picture;
 use crate::operator::rows::declare::By;
+use crate::operator::stop::Stop;
 
 /// A look at the newest shares serves all creates for so long.
 const LOOK: Duration = Duration::from_secs(15);
@@ -35,7 +35,7 @@ const CLOCK_SLACK: Duration = Duration::from_secs(2);
 
 impl Work {
     pub(super) fn facts(&self) -> Facts {
-        let objects = &self.pass.context.objects;
+        let objects = &self.pass.context.cluster.index;
         let status = &self.pass.status;
         let object = &self.pass.object;
         let (owner, situation) = match (&status.share_id, &status.intent) {
@@ -69,7 +69,7 @@ impl Work {
         Sight {
             name: &self.pass.key.name,
             wanted: &self.wanted,
-            objects: &self.pass.context.objects,
+            objects: &self.pass.context.cluster.index,
             picture,
             patience: self.pass.context.settings.patience(),
         }
@@ -143,7 +143,7 @@ impl Work {
 
     fn gathered(&self) -> Gathered {
         let now = self.pass.now();
-        let arrivals = self.pass.context.objects.arrivals(&self.pass.key.name);
+        let arrivals = self.pass.context.cluster.index.arrivals(&self.pass.key.name);
         if arrivals.is_some_and(|came| now.since(came.last) < QUIET && now.since(came.first) < LONGEST) {
             return Gathered::Arriving;
         }
@@ -269,7 +269,7 @@ impl Work {
             created: share.created.map(|created| At(created.as_millisecond())),
             sure,
             known: intent.known_shares.iter().any(|known| known == share.id.as_str()),
-            taken: self.pass.context.objects.is_spoken_for(&self.pass.key.name, share.id.as_str()),
+            taken: self.pass.context.cluster.index.is_spoken_for(&self.pass.key.name, share.id.as_str()),
         }
     }
 

@@ -3,10 +3,9 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
-use super::super::key::RowKey;
 use super::super::waits;
-use super::Work;
 use super::outside::Looked;
+use super::work::Work;
 use crate::api::Reason;
 use crate::api::status::DriftEntry;
 use crate::cloudflare::{Kind as ShareKind, Share as RemoteShare, ShareStatus};
@@ -14,15 +13,16 @@ use crate::core::create::Mode;
 use crate::core::id::ShareId;
 use crate::core::pace::Class;
 use crate::core::row::{Seen as RowSeen, Step};
+use crate::core::row_key::RowKey;
 use crate::core::time::At;
 use crate::operator::pass::drift;
 use crate::operator::pass::notes::Write;
 use crate::operator::pass::verdict::Verdict;
-use crate::operator::remote::access::Stop;
 use crate::operator::remote::apply::Apply;
 use crate::operator::remote::seen::Seen;
 use crate::operator::rows::inventory;
 use crate::operator::rows::standing::{State, are_as_told, standing};
+use crate::operator::stop::Stop;
 
 /// So many polls that show nothing new are left to the counts.
 const PATIENT_POLLS: u32 = 3;
@@ -261,7 +261,7 @@ impl Work {
             return Ok(Some(verdict));
         }
         self.pass.show_drift(self.name_drift(seen).into_iter().collect()).await?;
-        let apply = Apply { context: &self.pass.context, access: &self.access };
+        let apply = Apply { remote: &self.pass.context.remote, access: &self.access };
         let change = apply.rename_share(id, &write.value).await?;
         self.pass.note_answer(change, &write, &format!("Cloudflare refuses the name {}", write.value))?;
         Ok(None)
@@ -269,7 +269,7 @@ impl Work {
 
     /// Why the share may not get that name: a name is looked for before a rename as before a create.
     async fn name_taken(&self, id: &ShareId, name: &str, kept: &str) -> Result<Option<Verdict>, Stop> {
-        let objects = &self.pass.context.objects;
+        let objects = &self.pass.context.cluster.index;
         if !objects.claims(&self.pass.object) {
             let rival = objects.rival(&self.pass.object, None);
             let rival = rival.map_or("another object".to_owned(), |rival| format!("Share {rival}"));

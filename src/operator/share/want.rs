@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use kube::ResourceExt;
 
-use super::super::key::{Name, RowKey};
-use super::losses::removal_limit;
+use crate::api::Name;
 use crate::api::Share;
-use crate::api::share::{AdoptionPolicy, DeletionPolicy, ManagementPolicy};
+use crate::api::share::{AdoptionPolicy, DeletionPolicy, ManagementPolicy, MaxRemovals};
 use crate::api::status::ShareStatus;
 use crate::core::guard::Limit;
 use crate::core::id::{AccountId, OrganizationId, ShareId};
+use crate::core::row_key::RowKey;
 use crate::operator::cluster::objects::Objects;
 use crate::operator::kinds;
 use crate::operator::rows::declare;
@@ -67,6 +67,23 @@ pub fn want(share: &Share, objects: &Objects) -> Result<Wanted, String> {
         max_removals,
         retain: spec.deletion_policy.map(|policy| policy == DeletionPolicy::Retain),
     })
+}
+
+/// Whether the remote share stays when the object is deleted.
+pub fn retains(share: &Share) -> bool {
+    let adopted = share.status.as_ref().is_some_and(|status| status.adopted);
+    share.spec.deletion_policy.map_or(adopted, |policy| policy == DeletionPolicy::Retain)
+}
+
+/// What the manifest says of how many rows may be lost without confirmation.
+fn removal_limit(share: &Share) -> Result<Limit, String> {
+    match &share.spec.max_removals {
+        None => Ok(Limit::Default),
+        Some(MaxRemovals::Count(n)) => Ok(Limit::Count(usize::try_from(*n).unwrap_or(0))),
+        Some(MaxRemovals::Percent(text)) => {
+            Limit::parse(text).ok_or_else(|| "spec.maxRemovals: a number, or a percentage from 0% to 100%".to_owned())
+        }
+    }
 }
 
 impl Wanted {

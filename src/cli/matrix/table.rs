@@ -1,0 +1,133 @@
+//! What the matrix shows: shares with what they carry, and a row for each account in each share.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use clap::ValueEnum;
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+
+use super::resources::Carried;
+use super::rows::{self, Found, Receiver};
+use super::state::{Cell, State};
+use crate::cli::accounts::Accounts;
+use crate::cli::cluster::Objects;
+use crate::operator::Name;
+
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum By {
+    Account,
+    Share,
+    Resource,
+}
+
+/// One account in one share, or an account that is in none.
+pub(super) struct Row {
+    pub(super) receiver: Receiver,
+    pub(super) label: Option<String>,
+    pub(super) share: Option<usize>,
+    pub(super) cell: Cell,
+    pub(super) declared_by: Vec<String>,
+}
+
+/// One share with what it carries.
+pub(super) struct Column {
+    pub(super) name: Name,
+    pub(super) share_id: Option<String>,
+    pub(super) owner: String,
+    pub(super) owner_name: Option<String>,
+    pub(super) ready: String,
+    pub(super) reason: String,
+    /// When all of this was last verified at Cloudflare.
+    pub(super) verified: Option<Timestamp>,
+    pub(super) resources: Vec<Carried>,
+    /// What the status leaves out.
+    pub(super) more: Vec<String>,
+}
+
+/// All that is shown.
+pub(super) struct Table {
+    pub(super) at: Timestamp,
+    /// Cloudflare was read for it.
+    pub(super) live: bool,
+    /// Why it may not be true any more.
+    pub(super) warnings: Vec<String>,
+    pub(super) columns: Vec<Column>,
+    pub(super) rows: Vec<Row>,
+}
+
+impl Table {
+    pub(super) fn warn(&mut self, warning: String) {
+        if !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
+        }
+    }
+
+    pub(super) fn add(&mut self, column: Column, found: Vec<Found>) {
+        let share = Some(self.columns.len());
+        self.columns.push(column);
+        let row = |Found { receiver, label, cell, declared_by }| Row { receiver, label, share, cell, declared_by };
+        self.rows.extend(found.into_iter().map(row));
+    }
+
+    /// ShareRecipients whose Share does not exist may have left something at Cloudflare.
+    pub(super) fn add_orphans(&mut self, objects: &Objects) {
+        let known: BTreeSet<Name> = objects.0.iter().map(Name::of).collect();
+        let mut orphans: BTreeMap<Name, Vec<Found>> = BTreeMap::new();
+        for child in &objects.1 {
+            let parent = Name::new(child.namespace().unwrap_or_default(), child.spec.share_ref.name.clone());
+            if known.contains(&parent) {
+                continue;
+            }
+            orphans.entry(parent).or_default().push(Found {
+                receiver: Receiver::Account(child.spec.account_id.clone()),
+                label: child.spec.name.clone(),
+                cell: rows::orphan(child),
+                declared_by: vec![format!("ShareRecipient/{}", child.name_any())],
+            });
+        }
+        for (name, found) in orphans {
+            let column = Column {
+                name,
+                share_id: None,
+                owner: String::new(),
+                owner_name: None,
+                ready: "Unknown".into(),
+                reason: "the Share does not exist".into(),
+                verified: None,
+                resources: Vec::new(),
+                more: Vec::new(),
+            };
+            self.add(column, found);
+        }
+    }
+
+    /// Names from a file come before labels; accounts of the file that are nowhere are listed.
+    pub(super) fn name_accounts(&mut self, names: &Accounts) {
+        let mut labels: BTreeMap<Receiver, String> = BTreeMap::new();
+        for row in &self.rows {
+            if let Some(label) = &row.label {
+                labels.entry(row.receiver.clone()).or_insert_with(|| label.clone());
+            }
+        }
+        for (id, name) in names.iter().filter(|(_, name)| !name.is_empty()) {
+            labels.insert(Receiver::Account(id.clone()), name.clone());
+        }
+        let organization = self.rows.iter().any(|row| matches!(row.receiver, Receiver::Organization(_)));
+        let listed: BTreeSet<Receiver> = self.rows.iter().map(|row| row.receiver.clone()).collect();
+        for id in names.keys().map(|id| Receiver::Account(id.clone())).filter(|id| !listed.contains(id)) {
+            let cell = if organization {
+                Cell::unknown("in no share by itself; it may receive those for an organization as a member")
+            } else {
+                Cell::new(State::Nothing, "in no share", "")
+            };
+            self.rows.push(Row { receiver: id, label: None, share: None, cell, declared_by: Vec::new() });
+        }
+        for row in &mut self.rows {
+            row.label = labels.get(&row.receiver).cloned();
+        }
+    }
+
+    pub(super) fn column(&self, row: &Row) -> Option<&Column> {
+        row.share.and_then(|at| self.columns.get(at))
+    }
+}

@@ -1,0 +1,32 @@
+//! What the conditions of an object say.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+use super::clock;
+use crate::api::{ConditionType, Reason};
+use crate::core::time::At;
+
+/// Since when the object says this in its Ready condition; `now` if it does not say it yet.
+pub fn said_since(conditions: &[Condition], reason: Reason, now: At) -> At {
+    let said = ready(conditions).filter(|ready| ready.reason == reason.as_str());
+    said.map_or(now, |ready| clock::from_time(&ready.last_transition_time))
+}
+
+/// Since when an object says that its share is missed, and that a person is needed.
+pub fn breaker_told(conditions: &[Condition]) -> Option<At> {
+    let stalled = conditions.iter().find(|c| c.type_ == ConditionType::Stalled.as_str())?;
+    (stalled.reason == Reason::BreakerOpen.as_str()).then(|| clock::from_time(&stalled.last_transition_time))
+}
+
+pub fn ready(conditions: &[Condition]) -> Option<&Condition> {
+    conditions.iter().find(|c| c.type_ == ConditionType::Ready.as_str())
+}
+
+pub fn is_stalled(conditions: &[Condition]) -> bool {
+    conditions.iter().any(|c| c.type_ == ConditionType::Stalled.as_str())
+}
+
+/// Status and reason of the Ready condition.
+pub fn readiness(conditions: &[Condition]) -> Option<(&str, &str)> {
+    ready(conditions).map(|ready| (ready.status.as_str(), ready.reason.as_str()))
+}

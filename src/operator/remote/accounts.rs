@@ -1,0 +1,57 @@
+//! Which accounts are in use, each as one credential sees it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+
+use super::account::Account;
+use super::budget::Budgets;
+use super::credentials::Known;
+use crate::api::ObjectKey;
+use crate::cloudflare::Fingerprint;
+use crate::core::id::AccountId;
+use crate::serve::metrics::Metrics;
+
+pub struct Accounts {
+    metrics: Arc<Metrics>,
+    accounts: Mutex<HashMap<(Fingerprint, AccountId), Arc<Account>>>,
+    /// Takes each account when it is first used: whoever receives it starts its sweeps.
+    opened: mpsc::UnboundedSender<Arc<Account>>,
+}
+
+impl Accounts {
+    pub fn new(metrics: Arc<Metrics>) -> (Accounts, mpsc::UnboundedReceiver<Arc<Account>>) {
+        let (opened, receiver) = mpsc::unbounded_channel();
+        (Accounts { metrics, accounts: Mutex::default(), opened }, receiver)
+    }
+
+    /// The account as that credential sees it.
+    pub fn open(&self, budgets: &Budgets, known: &Known, id: &AccountId) -> Arc<Account> {
+        let open = || {
+            let budget = budgets.of(known.fingerprint);
+            let account = Arc::new(Account::new(id.clone(), known.clone(), budget, self.metrics.clone()));
+            // Nobody receives any more only while the process ends.
+            let _ = self.opened.send(account.clone());
+            account
+        };
+        self.accounts.lock().entry((known.fingerprint, id.clone())).or_insert_with(open).clone()
+    }
+
+    /// Drops an account that no object uses any more.
+    pub fn close(&self, account: &Account) {
+        self.accounts.lock().remove(&(account.fingerprint, account.id.clone()));
+    }
+
+    /// The object is gone: nobody follows it any more.
+    pub fn unfollow(&self, object: &ObjectKey) {
+        for account in self.accounts.lock().values() {
+            account.unfollow(object);
+        }
+    }
+
+    pub fn all(&self) -> Vec<Arc<Account>> {
+        self.accounts.lock().values().cloned().collect()
+    }
+}
