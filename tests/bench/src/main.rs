@@ -85,6 +85,7 @@ fn run(arguments: &Arguments) -> Result<Figures, String> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|e| e.to_string())?;
     runtime.block_on(async {
+        world.established().await?;
         if wanted(Part::Grow) {
             points = grow::measure(&world, &arguments.shares, &mut figures).await?;
         }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cfshare_faults::Kube;
 use cfshare_simulator::{Config, Simulator};
@@ -41,6 +41,20 @@ impl World {
         let copy = cluster.folder().join("cfshare");
         fs::copy(&binary, &copy).map_err(|e| format!("{}: {e}", binary.display()))?;
         Ok(World { simulator, kube: Kube::new(&cluster)?, binary: copy, cluster })
+    }
+
+    /// Waits until the API server serves the three kinds; just after the CRDs came it asks for a moment.
+    pub async fn established(&self) -> Result<(), String> {
+        let start = Instant::now();
+        for plural in ["shares", "sharerecipients", "shareresources"] {
+            while let Err(problem) = self.kube.list("default", plural).await {
+                if start.elapsed() > PATIENCE {
+                    return Err(problem);
+                }
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+        }
+        Ok(())
     }
 
     /// An operator of one namespace, with these flags beside the defaults.
