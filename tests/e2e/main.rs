@@ -11,6 +11,7 @@ mod credentials;
 mod deletions;
 mod docs;
 mod drift;
+mod everyone;
 mod expect;
 mod faults;
 mod follow;
@@ -95,6 +96,7 @@ fn main() -> ExitCode {
     trials.extend(staged(&lazy, lifecycle::TESTS));
     trials.extend(staged(&lazy, cli::TESTS));
     trials.extend(staged(&lazy, matrix::TESTS));
+    trials.extend(staged(&lazy, everyone::TESTS));
     trials.extend(staged(&lazy, children::TESTS));
     trials.extend(staged(&lazy, adopt::TESTS));
     trials.extend(staged(&lazy, observe::TESTS));

@@ -19,7 +19,7 @@ pub const TESTS: &[Test] = &[
     ("cli: without an operator or anything to show, the commands say so", nobody),
 ];
 
-fn operator(scene: &Scene<'_>) -> Process {
+pub fn operator(scene: &Scene<'_>) -> Process {
     let flags = [
         ("--leader-elect", ""),
         ("--lease-namespace", scene.namespace.as_str()),
@@ -29,7 +29,7 @@ fn operator(scene: &Scene<'_>) -> Process {
     own::start(scene, &flags)
 }
 
-fn matrix(scene: &Scene<'_>, more: &[&str]) -> Ran {
+pub fn matrix(scene: &Scene<'_>, more: &[&str]) -> Ran {
     let mut args = vec!["matrix", "-o", "json", "--lease-namespace", scene.namespace.as_str()];
     args.extend(more);
     cfshare(scene, &args)
@@ -41,7 +41,7 @@ fn state(rows: &Value, account: &str) -> String {
 }
 
 /// No row says what Cloudflare does not have, and nobody receives anything without a row.
-fn agrees(shares: &[ShareState], table: &Value) {
+pub fn agrees(shares: &[ShareState], table: &Value) {
     let rows: Vec<&Value> = table["rows"].as_array().into_iter().flatten().collect();
     for row in &rows {
         let (Some(account), Some(id)) = (row["accountID"].as_str(), row["shareID"].as_str()) else { continue };
@@ -62,7 +62,7 @@ fn agrees(shares: &[ShareState], table: &Value) {
             "unknown" | "inNoShare" => true,
             other => panic!("{other}"),
         };
-        assert!(holds, "{row:#}\n{share:#?}");
+        assert!(holds, "{row:#}\n{there:#?}");
     }
     let left_out =
         table["shares"].as_array().into_iter().flatten().any(|share| share["leftOut"] != Value::Array(vec![]));
