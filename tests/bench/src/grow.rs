@@ -111,7 +111,7 @@ pub async fn edit(world: &World, account: &Account<'_>, name: &str) -> Result<Ed
     account.add_recipient(name, &recipient).await?;
     let call = tokio::task::block_in_place(|| {
         world.simulator.wait_request(Duration::from_secs(300), |call| {
-            call.seq > since && call.changing && call.body["account_id"].as_str() == Some(&recipient)
+            call.seq > since && call.changing && call.body["recipient_account_id"].as_str() == Some(&recipient)
         })
     });
     let call = call.ok_or_else(|| format!("the edit of {name} was not carried out within 300 s"))?;
