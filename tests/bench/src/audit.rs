@@ -14,7 +14,7 @@ impl Mark {
     }
 }
 
-/// Writes of the operator to objects of a namespace since then, except to its Lease.
+/// Writes of the operator to Shares and their objects in a namespace since then.
 pub fn writes(cluster: &Cluster, since: &Mark, namespace: &str) -> Result<Vec<Value>, String> {
     let (entries, _) = cluster.audit_since(since.0).map_err(|e| e.to_string())?;
     let own = |entry: &Value| {
@@ -23,7 +23,7 @@ pub fn writes(cluster: &Cluster, since: &Mark, namespace: &str) -> Result<Vec<Va
         agent.starts_with("cfshare")
             && ["create", "update", "patch", "delete"].contains(&verb)
             && entry["objectRef"]["namespace"] == namespace
-            && entry["objectRef"]["resource"] != "leases"
+            && entry["objectRef"]["apiGroup"] == "cfshare.dev"
     };
     Ok(entries.into_iter().filter(own).collect())
 }
