@@ -86,9 +86,9 @@ vocabulary! {
         /// Cloudflare refuses the credentials, or they lack a permission: renew the Secret or extend the token. Tried again
         /// by itself.
         Denied,
-        /// Cloudflare's rate limit is reached. Goes on by itself; other users of the same token spend from it too.
+        /// Cloudflare's rate limit is reached. cfshare retries automatically; other users of the same token spend from it too.
         Throttled,
-        /// Cloudflare cannot be reached or fails. Goes on by itself.
+        /// Cloudflare cannot be reached or fails. cfshare retries automatically.
         Unavailable,
         /// Cloudflare refuses what the manifest asks for; the message has its words. Mend the manifest or the account at
         /// Cloudflare; tried again at growing intervals, and at once on an edit or on request.

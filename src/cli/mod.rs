@@ -1,6 +1,7 @@
 //! The commands of the program.
 
 mod accounts;
+mod ca_bundle;
 mod cluster;
 pub mod crds;
 pub mod doctor;

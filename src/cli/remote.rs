@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use clap::Args;
 use tokio::sync::Mutex;
 
+use super::ca_bundle;
 use crate::cloudflare::{
     self, Client, Credential, CredentialError, Error, ErrorClass, ExcludedRecipient, Include, Names, Recipient, Reply,
     Share, ShareQuery,
@@ -34,7 +35,7 @@ pub struct Endpoint {
         value_name = "URL"
     )]
     pub cloudflare_url: String,
-    /// PEM file with certificate authorities to trust beside the system's
+    /// PEM file with certificate authorities to trust in addition to the system's. The operator reads it again when it changes
     #[arg(long, env = "CFSHARE_CA_BUNDLE", value_name = "FILE")]
     pub ca_bundle: Option<PathBuf>,
 }
@@ -42,12 +43,7 @@ pub struct Endpoint {
 impl Endpoint {
     /// A client; `caller` tells at Cloudflare who calls.
     pub fn client(&self, caller: &str, call_timeout: Duration) -> anyhow::Result<Client> {
-        let ca_bundle = match &self.ca_bundle {
-            Some(path) => {
-                Some(std::fs::read(path).with_context(|| format!("--ca-bundle: {} cannot be read", path.display()))?)
-            }
-            None => None,
-        };
+        let ca_bundle = self.ca_bundle.as_deref().map(ca_bundle::read).transpose()?;
         let connect_timeout = Duration::from_secs(10).min(call_timeout);
         let options = cloudflare::Options {
             base_url: self.cloudflare_url.clone(),
@@ -59,6 +55,16 @@ impl Endpoint {
             ..cloudflare::Options::default()
         };
         Client::new(options).context("the client for Cloudflare cannot be set up")
+    }
+
+    /// As `client`, for a process that outlives its certificates: the file of --ca-bundle is read again when it changes.
+    pub fn lasting_client(&self, caller: &str, call_timeout: Duration) -> anyhow::Result<Client> {
+        let read = self.ca_bundle.as_deref().map(ca_bundle::read).transpose()?;
+        let client = self.client(caller, call_timeout)?;
+        if let (Some(path), Some(read)) = (self.ca_bundle.clone(), read) {
+            tokio::spawn(ca_bundle::follow(path, read, client.clone()));
+        }
+        Ok(client)
     }
 
     pub fn remote(&self, known: &Known) -> anyhow::Result<Remote> {

@@ -94,7 +94,7 @@ impl Run {
         logs::start(self.log_format, &self.log_filter)?;
         let kube = cluster::client(cluster::config().await?)?;
         let identity = self.identity()?;
-        let cloudflare = self.endpoint.client(&identity, self.call_timeout)?;
+        let cloudflare = self.endpoint.lasting_client(&identity, self.call_timeout)?;
         let metrics = Arc::new(Metrics::default());
         let health = Health::default();
         let listener = tokio::net::TcpListener::bind(self.admin_listen)

@@ -1,6 +1,6 @@
 //! How a call gets to Cloudflare and its answer back.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use http::{HeaderValue, Method, StatusCode};
@@ -22,12 +22,13 @@ pub struct Reply<T> {
 /// Calls Cloudflare; a clone shares its connections.
 #[derive(Debug, Clone)]
 pub struct Client {
-    http: reqwest::Client,
     shared: Arc<Shared>,
 }
 
 #[derive(Debug)]
 struct Shared {
+    http: RwLock<reqwest::Client>,
+    options: Options,
     base: Url,
     first_byte: Duration,
     total: Duration,
@@ -46,14 +47,27 @@ pub(super) struct Call<'a> {
 impl Client {
     pub fn new(options: Options) -> Result<Client, SetupError> {
         Ok(Client {
-            http: options.http()?,
             shared: Arc::new(Shared {
+                http: RwLock::new(options.http()?),
                 base: options.base()?,
                 first_byte: options.connect_timeout + options.answer_timeout,
                 total: options.total_timeout,
                 max_answer: options.max_answer,
+                options,
             }),
         })
+    }
+
+    /// Trusts the authorities of this CA bundle in place of those of the one before, for connections made from now on,
+    /// in all clones. Calls that are under way go on. A bundle that cannot be used changes nothing.
+    pub fn trust(&self, ca_bundle: Vec<u8>) -> Result<(), SetupError> {
+        let http = Options { ca_bundle: Some(ca_bundle), ..self.shared.options.clone() }.http()?;
+        *self.shared.http.write().unwrap_or_else(PoisonError::into_inner) = http;
+        Ok(())
+    }
+
+    fn http(&self) -> reqwest::Client {
+        self.shared.http.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Makes one call once, reads its answer and leaves one line about it in the log.
@@ -81,7 +95,7 @@ impl Client {
         let request = self.request(credential, call)?;
         let deadline = Instant::now() + self.shared.total;
         let patience = self.shared.first_byte.min(self.shared.total);
-        let response = match timeout(patience, self.http.execute(request)).await {
+        let response = match timeout(patience, self.http().execute(request)).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) if error.is_connect() || error.is_builder() => {
                 return Err(Error::NotSent { cause: root(error) });
@@ -107,7 +121,7 @@ impl Client {
         let unfit = |cause: &str| Error::NotSent { cause: cause.to_owned() };
         let headers = credential.headers().map_err(|_| unfit("the credential does not fit into a header"))?;
         let mut request = self
-            .http
+            .http()
             .request(call.method.clone(), locate(&self.shared.base, &call.path))
             .headers(headers)
             .header(http::header::ACCEPT, HeaderValue::from_static("application/json"));

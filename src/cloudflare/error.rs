@@ -13,6 +13,8 @@ const MAX_SHOWN: usize = 3;
 pub enum Error {
     /// No connection was made, so no byte left.
     NotSent { cause: String },
+    /// The limit leaves no call for it, so it was not even tried.
+    Withheld,
     /// Cloudflare's own refusal: its envelope says why.
     Answered { status: u16, errors: Vec<ApiError>, meta: Box<Meta> },
     /// Something answered, and `what` says why it cannot be used.
@@ -76,7 +78,7 @@ impl Error {
     pub fn meta(&self) -> Option<&Meta> {
         match self {
             Error::Answered { meta, .. } | Error::Garbled { meta, .. } => Some(meta),
-            Error::NotSent { .. } | Error::Lost { .. } => None,
+            Error::NotSent { .. } | Error::Withheld | Error::Lost { .. } => None,
         }
     }
 
@@ -88,7 +90,7 @@ impl Error {
     pub fn errors(&self) -> &[ApiError] {
         match self {
             Error::Answered { errors, .. } => errors,
-            Error::NotSent { .. } | Error::Garbled { .. } | Error::Lost { .. } => &[],
+            Error::NotSent { .. } | Error::Withheld | Error::Garbled { .. } | Error::Lost { .. } => &[],
         }
     }
 
@@ -99,7 +101,7 @@ impl Error {
 
     pub fn write_outcome(&self) -> WriteOutcome {
         match self {
-            Error::NotSent { .. } => WriteOutcome::NotSent,
+            Error::NotSent { .. } | Error::Withheld => WriteOutcome::NotSent,
             // A limiter refuses before anything else looks at the call, whatever page it shows.
             Error::Answered { status: 429, .. } | Error::Garbled { status: 429, .. } => WriteOutcome::Rejected,
             Error::Answered { status: 408, .. } => WriteOutcome::Ambiguous,
@@ -112,7 +114,7 @@ impl Error {
     pub fn class(&self) -> ErrorClass {
         match self {
             Error::NotSent { .. } | Error::Lost { .. } => ErrorClass::Retry,
-            Error::Garbled { status: 429, .. } => ErrorClass::Throttled,
+            Error::Withheld | Error::Garbled { status: 429, .. } => ErrorClass::Throttled,
             Error::Garbled { status: 401 | 403, .. } => ErrorClass::Denied,
             // Not Cloudflare's word on the request: a proxy's page, a cut answer, an outage.
             Error::Garbled { .. } => ErrorClass::Retry,
@@ -140,6 +142,7 @@ impl fmt::Display for Error {
             Error::NotSent { cause } => {
                 write!(f, "cloudflare was not reached: {}", clean(cause, MAX_TEXT))
             }
+            Error::Withheld => write!(f, "cloudflare's limit of calls leaves none for it"),
             Error::Lost { cause } => write!(f, "cloudflare's answer was lost: {}", clean(cause, MAX_TEXT)),
             Error::Garbled { status, what, .. } => {
                 write!(f, "the answer with status {status} cannot be used: {}", clean(what, MAX_TEXT))
@@ -216,6 +219,7 @@ mod tests {
         let cause = || "connection refused".to_owned();
         let cases = [
             (Error::NotSent { cause: cause() }, NotSent, Retry),
+            (Error::Withheld, NotSent, Throttled),
             (Error::Lost { cause: cause() }, Ambiguous, Retry),
             (answered(400, &[1001]), Refused, Rejected),
             (answered(400, &[]), Ambiguous, Rejected),

@@ -40,6 +40,8 @@ mod scene;
 mod scopes;
 mod switches;
 mod tokens;
+mod trust;
+mod unread;
 mod words;
 
 use std::process::ExitCode;
@@ -125,6 +127,8 @@ fn main() -> ExitCode {
     trials.extend(staged(&lazy, paging::TESTS));
     trials.extend(staged(&lazy, words::TESTS));
     trials.extend(staged(&lazy, health::TESTS));
+    trials.extend(staged(&lazy, trust::TESTS));
+    trials.extend(staged(&lazy, unread::TESTS));
     let conclusion = libtest_mimic::run(&arguments, trials);
     // What measures time, or counts what polls ask for, must not share the machine with the others.
     arguments.test_threads = Some(1);

@@ -70,7 +70,7 @@ impl<C: Child> Work<C> {
             !self.parent.observes() && !self.pass.context.settings.read_only && self.access.account.breaker().is_none();
         let requested = self.pass.is_requested();
         let mut fresh = false;
-        if let Some(error) = self.access.blindness(self.pass.context.settings.settle_time / 2) {
+        if let Some(error) = self.pass.blindness(&self.access) {
             return Err(Stop::Cloudflare(error));
         }
         for _ in 0..MAX_ROUNDS {

@@ -215,7 +215,7 @@ impl<K: Recorded> Pass<K> {
         problem: NoCredential,
         made: Option<String>,
     ) -> Result<Option<Duration>, Stop> {
-        if matches!(problem, NoCredential::Unreadable(..)) && self.was_ready() {
+        if matches!(problem, NoCredential::Unreadable(..)) && self.was_ready() && !self.is_failing_for_long() {
             return Ok(Some(waits::HICCUP));
         }
         // A Secret that was never there is most likely on its way; one that is gone is not.
@@ -239,10 +239,7 @@ impl<K: Recorded> Pass<K> {
     /// Ends a pass that Cloudflare did not let go on.
     pub async fn fail(self, error: Error, access: &Access, secret: &Name) -> Result<Option<Duration>, Stop> {
         let now = self.now();
-        let (failures, since) = self.notes(|notes| {
-            notes.failures += 1;
-            (notes.failures, *notes.failing_since.get_or_insert(now))
-        });
+        let (failures, since) = self.count_failure();
         let wait = pace::growing(failures.saturating_sub(1), Duration::from_secs(1), Duration::from_secs(60));
         let class = error.class();
         if class == ErrorClass::Denied {
@@ -252,20 +249,23 @@ impl<K: Recorded> Pass<K> {
         let told_now = match class {
             ErrorClass::Rejected | ErrorClass::Gone => true,
             ErrorClass::Retry | ErrorClass::Throttled | ErrorClass::Denied | ErrorClass::Conflict => {
-                failures >= TOLERATED && now.since(since) >= self.context.settings.patience() || !self.was_ready()
+                self.is_long(failures, since) || !self.was_ready()
             }
         };
         if !told_now {
             return Ok(Some(wait));
         }
         let message = error.to_string();
+        let unread = self.unread(access);
         let verdict = match class {
             ErrorClass::Throttled => {
                 let wait = closed.map_or(wait, |until| until.since(now).max(Duration::from_secs(1)));
-                return self.end((failures, since), Verdict::unknown(
-                    Reason::Throttled,
-                    "Cloudflare's limit of calls is reached, also by others who use this credential; goes on by itself",
-                ).again(wait)).await;
+                let message = format!(
+                    "Cloudflare's limit of calls is reached, also by others who use this credential{unread}. cfshare retries \
+                     automatically"
+                );
+                let verdict = Verdict::unknown(Reason::Throttled, message).again(wait);
+                return self.end((failures, since), if unread.is_empty() { verdict } else { verdict.common() }).await;
             }
             ErrorClass::Denied => {
                 let patience = self.context.settings.settle_time / 2;
@@ -283,13 +283,56 @@ impl<K: Recorded> Pass<K> {
                     Verdict::unknown(Reason::Denied, message).again(wait)
                 }
             }
-            ErrorClass::Retry | ErrorClass::Conflict => Verdict::unknown(Reason::Unavailable, message).again(wait),
+            ErrorClass::Retry | ErrorClass::Conflict if unread.is_empty() => {
+                Verdict::unknown(Reason::Unavailable, message).again(wait)
+            }
+            ErrorClass::Retry | ErrorClass::Conflict => {
+                let message = format!("{message}{unread}. cfshare retries automatically");
+                Verdict::unknown(Reason::Unavailable, message).again(wait).common()
+            }
             ErrorClass::Gone | ErrorClass::Rejected => {
                 let wait = pace::after_rejection(failures);
                 Verdict::blind(Reason::Rejected, format!("{message}: check spec.accountID and the ids")).again(wait)
             }
         };
         self.end((failures, since), verdict).await
+    }
+
+    fn count_failure(&self) -> (u32, At) {
+        let now = self.now();
+        self.notes(|notes| {
+            notes.failures += 1;
+            (notes.failures, *notes.failing_since.get_or_insert(now))
+        })
+    }
+
+    /// Whether failures are too many, over too long a time, to say Ready as before.
+    fn is_long(&self, failures: u32, since: At) -> bool {
+        failures >= TOLERATED && self.now().since(since) >= self.context.settings.patience()
+    }
+
+    fn is_failing_for_long(&self) -> bool {
+        let (failures, since) = self.count_failure();
+        self.is_long(failures, since)
+    }
+
+    /// Why nothing can be read of the account, if that has gone on for long.
+    pub fn blindness(&self, access: &Access) -> Option<Error> {
+        let settings = &self.context.settings;
+        access.blindness(settings.settle_time / 2, settings.sweep_interval)
+    }
+
+    /// Where the account has not been read for long: since when nothing is known of its shares.
+    fn unread(&self, access: &Access) -> String {
+        if self.blindness(access).is_none() {
+            return String::new();
+        }
+        let account = &access.account;
+        format!(
+            ", so nothing is known of the shares of account {} since {}",
+            account.id,
+            clock::time(account.read_at()).0
+        )
     }
 
     async fn end(self, (failures, since): (u32, At), verdict: Verdict) -> Result<Option<Duration>, Stop> {

@@ -63,9 +63,9 @@ impl Access {
         seen_with.is_some_and(|witness| witness != self.account.fingerprint.to_string())
     }
 
-    /// Why nothing can be read of the account, if that has gone on for so long.
-    pub fn blindness(&self, patience: Duration) -> Option<Error> {
-        self.account.blindness(self.clock.now(), patience)
+    /// Why nothing can be read of the account, if that has gone on for long.
+    pub fn blindness(&self, patience: Duration, interval: Duration) -> Option<Error> {
+        self.account.blindness(self.clock.now(), patience, interval)
     }
 
     pub fn permit(&self, calls: usize) -> Result<Permit, Stop> {

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
@@ -20,12 +21,13 @@ use crate::core::time::At;
 use crate::operator::clock;
 use crate::serve::metrics::Metrics;
 
-/// So many refusals over so long a time make a credential denied; single ones pass.
+/// So many refusals over so long a time make a credential denied, and so many sweeps without success an account that
+/// cannot be read; single ones pass.
 const DENIALS: u32 = 3;
 /// How long nothing is called after a refusal by a limiter that does not say how long.
-const PAUSE: std::time::Duration = std::time::Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_secs(10);
 /// Times in conditions and annotations have whole seconds.
-pub const CLOCK: std::time::Duration = std::time::Duration::from_secs(1);
+pub const CLOCK: Duration = Duration::from_secs(1);
 
 pub struct Account {
     pub id: AccountId,
@@ -67,6 +69,8 @@ struct Health {
     /// Sweeps in a row that did not succeed, and since when.
     failed_sweeps: u32,
     failing_since: At,
+    /// When the last complete list was begun, or this account became known.
+    read_at: At,
     /// An Event tells of it.
     told: bool,
 }
@@ -82,7 +86,7 @@ pub struct Breaker {
 }
 
 impl Account {
-    pub fn new(id: AccountId, known: Known, budget: Arc<Budget>, metrics: Arc<Metrics>) -> Account {
+    pub fn new(id: AccountId, known: Known, budget: Arc<Budget>, metrics: Arc<Metrics>, now: At) -> Account {
         Account {
             id,
             fingerprint: known.fingerprint,
@@ -96,7 +100,7 @@ impl Account {
             demanded: Notify::new(),
             skew: AtomicI64::new(0),
             followed: Mutex::default(),
-            health: Mutex::default(),
+            health: Mutex::new(Health { read_at: now, ..Health::default() }),
             breaker: Mutex::default(),
             empty_refused: Mutex::new(false),
         }
@@ -134,6 +138,9 @@ impl Account {
             if health.failed_sweeps == 1 {
                 health.failing_since = began;
             }
+            if !failed {
+                health.read_at = health.read_at.max(began);
+            }
             health.sweep_error = outcome.err();
         }
         let mut demands = self.demands.lock();
@@ -159,11 +166,18 @@ impl Account {
         self.health.lock().sweep_error.clone()
     }
 
-    /// Why nothing can be read, if that has gone on for so long that it is no passing failure.
-    pub fn blindness(&self, now: At, patience: std::time::Duration) -> Option<Error> {
+    /// Why nothing can be read, if that has gone on for so long that it is no passing failure: several sweeps failed, or
+    /// none was complete for several intervals, whatever the cause. A sweep that may not call does not even fail.
+    pub fn blindness(&self, now: At, patience: Duration, interval: Duration) -> Option<Error> {
         let health = self.health.lock();
-        let lasts = health.failed_sweeps >= DENIALS && now.since(health.failing_since) >= patience;
-        health.sweep_error.clone().filter(|error| lasts && error.class() != ErrorClass::Throttled)
+        let fails = health.failed_sweeps >= DENIALS && now.since(health.failing_since) >= patience;
+        let silent = now.since(health.read_at) >= patience.max(interval * DENIALS);
+        (fails || silent).then(|| health.sweep_error.clone().unwrap_or(Error::Withheld))
+    }
+
+    /// When the last complete list was begun, or this account became known.
+    pub fn read_at(&self) -> At {
+        self.health.lock().read_at
     }
 
     /// How many pages a list had when it was last read.
@@ -230,7 +244,7 @@ impl Account {
     }
 
     /// Whether refusals have gone on for so long that they are meant.
-    pub fn is_denied(&self, now: At, patience: std::time::Duration) -> bool {
+    pub fn is_denied(&self, now: At, patience: Duration) -> bool {
         let health = self.health.lock();
         health.denials >= DENIALS && health.first_denial.is_some_and(|first| now.since(first) >= patience)
     }

@@ -12,6 +12,7 @@ use super::credentials::Known;
 use crate::api::ObjectKey;
 use crate::cloudflare::Fingerprint;
 use crate::core::id::AccountId;
+use crate::core::time::At;
 use crate::serve::metrics::Metrics;
 
 pub struct Accounts {
@@ -28,10 +29,10 @@ impl Accounts {
     }
 
     /// The account as that credential sees it.
-    pub fn open(&self, budgets: &Budgets, known: &Known, id: &AccountId) -> Arc<Account> {
+    pub fn open(&self, budgets: &Budgets, known: &Known, id: &AccountId, now: At) -> Arc<Account> {
         let open = || {
             let budget = budgets.of(known.fingerprint);
-            let account = Arc::new(Account::new(id.clone(), known.clone(), budget, self.metrics.clone()));
+            let account = Arc::new(Account::new(id.clone(), known.clone(), budget, self.metrics.clone(), now));
             // Nobody receives any more only while the process ends.
             let _ = self.opened.send(account.clone());
             account

@@ -44,7 +44,7 @@ pub struct Remote {
 impl Remote {
     /// The account as that credential sees it; its sweeps begin with the first use.
     pub fn account(&self, known: &Known, id: &AccountId) -> Arc<Account> {
-        self.accounts.open(&self.budgets, known, id)
+        self.accounts.open(&self.budgets, known, id, self.clock.now())
     }
 
     /// The account, for one pass over an object.

@@ -21,10 +21,14 @@ use crate::operator::cluster::Cluster;
 use crate::operator::cluster::objects::{Related, secret_of};
 use crate::operator::conditions::breaker_told;
 
+/// How often a sweep that waits looks up whether that has lasted too long.
+const LOOK_UP: Duration = Duration::from_secs(5);
+
 /// Sweeps until no object uses the account with this credential any more.
 pub async fn run(cluster: Arc<Cluster>, remote: Arc<Remote>, account: Arc<Account>) {
     let mut failures = 0;
     let mut last = At::default();
+    let mut blind = false;
     let mut relist = Relist::new(remote.settings.sweep_interval, remote.settings.calls_per_second);
     loop {
         let interval = jittered(remote.settings.sweep_interval, last);
@@ -58,8 +62,8 @@ pub async fn run(cluster: Arc<Cluster>, remote: Arc<Remote>, account: Arc<Accoun
             return;
         }
         let began = remote.clock.now();
-        let blind = is_blind(&remote, &account);
-        let outcome = sweep(&cluster, &remote, &account, &mut relist, began).await;
+        let sweep = sweep(&cluster, &remote, &account, &mut relist, began);
+        let outcome = watched(&cluster, &remote, &account, &mut blind, sweep).await;
         failures = if outcome.is_ok() { 0 } else { failures + 1 };
         if outcome.is_ok() {
             last = began;
@@ -70,9 +74,32 @@ pub async fn run(cluster: Arc<Cluster>, remote: Arc<Remote>, account: Arc<Accoun
         for key in account.swept(began, outcome) {
             cluster.requeuer.wake(&key);
         }
-        if blind != is_blind(&remote, &account) {
-            cluster.requeue_account(&account.id);
+        tell_blindness(&cluster, &remote, &account, &mut blind);
+    }
+}
+
+/// A sweep may wait for calls that the limit does not leave: meanwhile its account may have gone unread for too long.
+async fn watched<T>(
+    cluster: &Cluster,
+    remote: &Remote,
+    account: &Account,
+    blind: &mut bool,
+    sweep: impl Future<Output = T>,
+) -> T {
+    let mut sweep = std::pin::pin!(sweep);
+    loop {
+        tokio::select! {
+            outcome = &mut sweep => return outcome,
+            () = tokio::time::sleep(LOOK_UP) => tell_blindness(cluster, remote, account, blind),
         }
+    }
+}
+
+/// Wakes all objects of an account that became readable, or has not been for too long.
+fn tell_blindness(cluster: &Cluster, remote: &Remote, account: &Account, blind: &mut bool) {
+    let now = is_blind(remote, account);
+    if std::mem::replace(blind, now) != now {
+        cluster.requeue_account(&account.id);
     }
 }
 
@@ -192,7 +219,8 @@ fn is_live(share: &Share) -> bool {
 
 /// Whether nothing could be read for so long that objects have to tell it.
 fn is_blind(remote: &Remote, account: &Account) -> bool {
-    account.blindness(remote.clock.now(), remote.settings.settle_time / 2).is_some()
+    let settings = &remote.settings;
+    account.blindness(remote.clock.now(), settings.settle_time / 2, settings.sweep_interval).is_some()
 }
 
 /// Shares that objects are bound to and that are not there: if they are many, nothing is written any more.

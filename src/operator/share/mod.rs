@@ -177,7 +177,7 @@ impl Work {
         if self.mode == Mode::Manage && has_record(&self.pass.status) && !self.pass.is_doomed() {
             self.pass.guard(true).await?;
         }
-        if let Some(error) = self.access.blindness(self.pass.context.settings.settle_time / 2) {
+        if let Some(error) = self.pass.blindness(&self.access) {
             return Err(Stop::Cloudflare(error));
         }
         if let Some(verdict) = self.forbidden() {
