@@ -105,6 +105,11 @@ vocabulary! {
         /// `cfshare.dev/confirm-deletion: <time>`; to keep it, set `deletionPolicy: Retain` and apply the manifest again
         /// with `adoptionPolicy: SameName`.
         DeletionBlocked,
+        /// Accounts in `organization.excluded` receive the share, because their exclusions are not made yet or Cloudflare
+        /// refuses them; `status.exceptions` names them and says why. Cloudflare excludes accounts only once a share exists,
+        /// so this is usual for a moment after a create. Where it lasts, correct the cause in the message; exclusions mostly
+        /// need a user's email and key. To stop the sharing meanwhile, delete the Share.
+        ExclusionsNotInForce,
         /// The object is deleted while `deletionProtection` is true, so the share stays at Cloudflare, and its accounts go
         /// on receiving it. To delete it, set `deletionProtection: false`; to keep it, set `deletionPolicy: Retain`.
         DeletionProtected,

@@ -185,7 +185,9 @@ pub struct OrganizationTarget {
     pub id: String,
 
     /// Accounts of the organization that do not receive the share, each once, at most 1000. An entry that is taken
-    /// away gives that account the share.
+    /// away gives that account the share. Cloudflare excludes accounts only from a share that exists, so an account may
+    /// receive it for a moment after its creation, and for as long as Cloudflare refuses the exclusion: the Share is then
+    /// not Ready, with the reason `ExclusionsNotInForce`, and `status.exceptions` names the accounts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = rule::MAX_ENTRIES))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["accountID".into()]))]

@@ -43,7 +43,8 @@ pub struct ShareStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceCounts>,
 
-    /// Declared recipients and resources that are not cleanly in place, at most 100. It answers which of 300 failed.
+    /// Declared recipients and resources that are pending or failed, and excluded accounts that are not excluded; at most
+    /// 100.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exceptions: Vec<ExceptionEntry>,
 
@@ -96,6 +97,11 @@ pub struct ShareStatus {
     /// What was removed without confirmation within the last 10 minutes, for `maxRemovals`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recent_removals: Option<RecentRemovals>,
+
+    /// How many recipients and resources are still there because `maxRemovals` holds their removal back, and how many
+    /// accounts are not excluded for that reason.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub blocked_removals: i32,
 
     /// The last confirmation of removals that was seen. It counts although its annotation may be gone again.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use crate::api::{Kind, Name};
+use crate::api::{Kind, Name, Reason, Share};
 use crate::cloudflare::Fingerprint;
 use crate::core::time::At;
 use crate::operator::conditions::readiness;
 use crate::operator::pass::context::Context;
+use crate::operator::rows::standing::NOT_EXCLUDED;
 use crate::serve::Health;
 use crate::serve::metrics::ReadyCounts;
 
@@ -41,7 +42,16 @@ fn ready_counts(context: &Context) -> ReadyCounts {
     for share in context.cluster.index.shares.all() {
         let conditions = share.status.as_ref().map(|status| &status.common.conditions);
         if let Some(reason) = count(&mut counts, Kind::Share, conditions) {
+            let blocked = [Reason::DeletionBlocked, Reason::DeletionProtected].iter().any(|r| r.as_str() == reason);
+            if blocked {
+                counts.blocked_deletions.push((Name::of(share.as_ref()), reason.clone()));
+            }
             counts.unready_shares.push((Name::of(share.as_ref()), reason));
+        }
+        counts.not_excluded.extend(not_excluded(&share).map(|count| (Name::of(share.as_ref()), count)));
+        let held = share.status.as_ref().map_or(0, |status| i64::from(status.blocked_removals));
+        if held > 0 {
+            counts.blocked_removals.push((Name::of(share.as_ref()), held));
         }
     }
     for child in context.cluster.index.recipients.all() {
@@ -51,6 +61,13 @@ fn ready_counts(context: &Context) -> ReadyCounts {
         count(&mut counts, Kind::ShareResource, child.status.as_ref().map(|status| &status.child.common.conditions));
     }
     counts
+}
+
+/// How many accounts receive the share although it excludes them, if any.
+fn not_excluded(share: &Share) -> Option<i64> {
+    let listed = share.status.as_ref().map(|status| &status.exceptions);
+    let count = listed.into_iter().flatten().filter(|entry| entry.state == NOT_EXCLUDED).count();
+    i64::try_from(count).ok().filter(|count| *count > 0)
 }
 
 /// By credential when the account that was listed longest ago was listed, or the process began; and how many accounts

@@ -72,6 +72,12 @@ pub struct ReadyCounts {
     pub objects: BTreeMap<(Kind, String), i64>,
     /// Shares that are not Ready, and the reason.
     pub unready_shares: Vec<(Name, String)>,
+    /// Excluded accounts that receive a share, by Share.
+    pub not_excluded: Vec<(Name, i64)>,
+    /// Deleted Shares whose share stays at Cloudflare until a person acts, and the reason.
+    pub blocked_deletions: Vec<(Name, String)>,
+    /// Rows that stay until a person confirms their removal, by Share.
+    pub blocked_removals: Vec<(Name, i64)>,
 }
 
 fn watch_failure(cause: Cause) -> Labels {
@@ -81,6 +87,18 @@ fn watch_failure(cause: Cause) -> Labels {
         Cause::Failed => "failed",
     };
     vec![("cause", word.to_owned())]
+}
+
+/// `namespace` would be taken for the one of whoever is scraped.
+fn of_share(share: &Name) -> Labels {
+    vec![("share_namespace", share.namespace.clone()), ("share", share.name.clone())]
+}
+
+fn replace(family: &Family<Labels, Gauge>, values: impl Iterator<Item = (Labels, i64)>) {
+    family.clear();
+    for (labels, value) in values {
+        family.get_or_create(&labels).set(value);
+    }
 }
 
 pub struct Metrics {
@@ -96,6 +114,9 @@ pub struct Metrics {
     tokens: Family<Labels, Gauge<f64, AtomicU64>>,
     waiting: Family<Labels, Gauge>,
     unready: Family<Labels, Gauge>,
+    not_excluded: Family<Labels, Gauge>,
+    blocked_deletions: Family<Labels, Gauge>,
+    blocked_removals: Family<Labels, Gauge>,
     swept: Family<Labels, Gauge<f64, AtomicU64>>,
     sweep_interval: Gauge<f64, AtomicU64>,
     breakers: Gauge,
@@ -122,6 +143,9 @@ impl Default for Metrics {
             tokens: Family::default(),
             waiting: Family::default(),
             unready: Family::default(),
+            not_excluded: Family::default(),
+            blocked_deletions: Family::default(),
+            blocked_removals: Family::default(),
             swept: Family::default(),
             sweep_interval: Gauge::default(),
             breakers: Gauge::default(),
@@ -161,6 +185,21 @@ impl Default for Metrics {
             "share_unready",
             "1 for each Share that is not Ready, with the reason",
             metrics.unready.clone(),
+        );
+        registry.register(
+            "exclusions_not_in_force",
+            "Accounts that receive an organization's share although it excludes them, by Share",
+            metrics.not_excluded.clone(),
+        );
+        registry.register(
+            "blocked_deletions",
+            "1 for each deleted Share whose share stays at Cloudflare until a person acts, with the reason",
+            metrics.blocked_deletions.clone(),
+        );
+        registry.register(
+            "blocked_removals",
+            "Recipients and resources that stay in a share until a person confirms their removal",
+            metrics.blocked_removals.clone(),
         );
         registry.register(
             "budget_tokens",
@@ -290,16 +329,13 @@ impl Metrics {
         for ((kind, ready), count) in &counts.objects {
             self.objects.get_or_create(&vec![("kind", kind.to_string()), ("ready", ready.clone())]).set(*count);
         }
-        self.unready.clear();
-        for (share, reason) in &counts.unready_shares {
-            // `namespace` would be taken for the one of whoever is scraped.
-            let labels = vec![
-                ("share_namespace", share.namespace.clone()),
-                ("share", share.name.clone()),
-                ("reason", reason.clone()),
-            ];
-            self.unready.get_or_create(&labels).set(1);
-        }
+        let because =
+            |(share, reason): &(Name, String)| ([of_share(share), vec![("reason", reason.clone())]].concat(), 1);
+        let count = |(share, count): &(Name, i64)| (of_share(share), *count);
+        replace(&self.unready, counts.unready_shares.iter().map(because));
+        replace(&self.blocked_deletions, counts.blocked_deletions.iter().map(because));
+        replace(&self.blocked_removals, counts.blocked_removals.iter().map(count));
+        replace(&self.not_excluded, counts.not_excluded.iter().map(count));
     }
 
     /// When accounts were last listed, by credential, and how many breakers are open.

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::Test;
 use crate::expect::{creates, sweeps, tally};
 use crate::own;
-use crate::scene::{Scene, World, condition, is_ready, message};
+use crate::scene::{Scene, World, condition, is_ready, message, metrics};
 
 pub const TESTS: &[Test] = &[
     ("deletions: of fifty deleted Shares five go, and the others wait until a person confirms", fifty_confirmed),
@@ -58,6 +58,18 @@ fn wait_blocked(scene: &Scene<'_>, count: usize) -> Vec<Value> {
     objects(scene)
 }
 
+/// So many deleted Shares are counted as held for this reason.
+fn wait_metrics(scene: &Scene<'_>, reason: &str, count: usize) {
+    // The last of several operators of a test writes to the same log as those before.
+    let own = |log: String| log.lines().rfind(|line| line.contains("admin endpoints")).map(str::to_owned);
+    let own = std::fs::read_to_string(scene.file("operator.log")).ok().and_then(own);
+    let log = || own.clone().unwrap_or_else(|| scene.world.operator.log());
+    let start = format!(r#"cfshare_blocked_deletions{{share_namespace="{}","#, scene.namespace);
+    let end = format!(r#"reason="{reason}"}} 1"#);
+    let is = |line: &str| line.starts_with(&start) && line.ends_with(&end);
+    scene.wait(&format!("{count} in the metric"), || metrics(&log()).lines().filter(|line| is(line)).count() == count);
+}
+
 /// Runs the command of a message that contains these words, as a shell would.
 fn paste(scene: &Scene<'_>, text: &str, words: &str) {
     let commands = text.split('`').filter(|part| part.starts_with("kubectl ")).collect::<Vec<_>>();
@@ -94,6 +106,7 @@ fn fifty_confirmed(world: &World) {
     assert!(condition(&waiting[0], "Stalled").is_some(), "{:#}", waiting[0]);
     sweeps(&scene, 2);
     assert_eq!((deletes(&scene), scene.live().len()), (5, 45));
+    wait_metrics(&scene, "DeletionBlocked", 45);
     // One alone, then all that wait in the namespace.
     let text = message(&waiting[0]);
     let name = waiting[0]["metadata"]["name"].as_str().expect("a name");
@@ -105,6 +118,7 @@ fn fifty_confirmed(world: &World) {
     scene.wait("all to go", || objects(&scene).is_empty());
     scene.wait_nothing();
     assert_eq!(deletes(&scene), 50);
+    wait_metrics(&scene, "DeletionBlocked", 0);
 }
 
 fn kept(world: &World) {
@@ -223,6 +237,7 @@ fn protected(world: &World) {
     scene.wait_nothing();
     let scene = world.own_scene();
     let (_operator, share) = deleted_and_protected(&scene);
+    wait_metrics(&scene, "DeletionProtected", 1);
     paste(&scene, &message(&share), "Retain");
     scene.wait_gone("share", "waf-0");
     assert_eq!((deletes(&scene), scene.live().len()), (0, 1));

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::Test;
 use crate::expect::{creates, has, only_share, sweeps, tally};
 use crate::own;
-use crate::scene::{PATIENCE, Scene, World, condition, ids, is_ready, message};
+use crate::scene::{PATIENCE, Scene, World, condition, ids, is_ready, message, metrics};
 
 pub const TESTS: &[Test] = &[
     ("guards: three hundred recipients emptied by mistake all stay, until a person confirms", emptied),
@@ -66,6 +66,7 @@ fn emptied(world: &World) {
     scene.apply(&scene.share("waf", &[], &[&x], ""));
     let share = blocked(&scene);
     assert!(message(&share).contains("300 of 300"), "{share:#}");
+    wait_metric(&scene, Some(300));
     // What is no removal of recipients goes on.
     scene.apply(&scene.share("waf", &[], &[&x, &y], ""));
     scene.wait_state("the other resource", |shares| has(&shares[0], &strs(&many), &[&x, &y]));
@@ -85,6 +86,14 @@ fn emptied(world: &World) {
         let share = scene.get("share", "waf").expect("it");
         condition(&share, "Stalled").is_none_or(|stalled| stalled["reason"] != "RemovalBlocked")
     });
+    wait_metric(&scene, None);
+}
+
+/// So many rows of the Share are counted as waiting for a person.
+fn wait_metric(scene: &Scene<'_>, count: Option<usize>) {
+    let line = format!(r#"cfshare_blocked_removals{{share_namespace="{}",share="waf"}} "#, scene.namespace);
+    let found = || metrics(&scene.world.operator.log()).lines().find_map(|l| l.strip_prefix(&line).map(str::to_owned));
+    scene.wait(&format!("{count:?} in the metric"), || found() == count.map(|count| count.to_string()));
 }
 
 fn limits(world: &World) {

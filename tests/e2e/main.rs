@@ -12,6 +12,7 @@ mod deletions;
 mod docs;
 mod drift;
 mod everyone;
+mod exclusions;
 mod expect;
 mod faults;
 mod follow;
@@ -103,6 +104,7 @@ fn main() -> ExitCode {
     trials.extend(staged(&lazy, adopt::TESTS));
     trials.extend(staged(&lazy, observe::TESTS));
     trials.extend(staged(&lazy, organization::TESTS));
+    trials.extend(staged(&lazy, exclusions::TESTS));
     trials.extend(staged(&lazy, follow::TESTS));
     trials.extend(staged(&lazy, drift::TESTS));
     trials.extend(staged(&lazy, refusals::TESTS));

@@ -30,7 +30,7 @@ use crate::operator::remote::account::Account;
 use crate::operator::remote::credentials::{Known, NoCredential};
 use crate::operator::stop::Stop;
 use context::Context;
-use notes::Notes;
+use notes::{LATE, Notes, SOON, TOLERATED};
 use verdict::{Course, Readiness, Verdict};
 
 /// A pass under way. `status` is the draft of what will be written.
@@ -44,16 +44,15 @@ pub struct Pass<K: Recorded> {
     pub since: At,
     /// The account that it works on, once it has a credential.
     pub account: Option<Arc<Account>>,
+    /// What is told even where the pass fails.
+    pub alarm: Option<Verdict>,
 }
-
-/// So many failures in a row, over some time, are told of what was Ready; fewer only slow the object down.
-const TOLERATED: u32 = 3;
 
 impl<K: Recorded> Pass<K> {
     pub fn begin(context: Arc<Context>, object: Arc<K>) -> Pass<K> {
         let key = K::key(Name::of(object.as_ref()));
         let status = object.status().cloned().unwrap_or_default();
-        let mut pass = Pass { context, key, object, status, since: At::default(), account: None };
+        let mut pass = Pass { context, key, object, status, since: At::default(), account: None, alarm: None };
         let now = pass.now();
         pass.since = pass.notes(|notes| notes.waiting.unwrap_or(now));
         pass
@@ -240,7 +239,7 @@ impl<K: Recorded> Pass<K> {
     pub async fn fail(self, error: Error, access: &Access, secret: &Name) -> Result<Option<Duration>, Stop> {
         let now = self.now();
         let (failures, since) = self.count_failure();
-        let wait = pace::growing(failures.saturating_sub(1), Duration::from_secs(1), Duration::from_secs(60));
+        let wait = pace::growing(failures.saturating_sub(1), SOON, LATE);
         let class = error.class();
         if class == ErrorClass::Denied {
             self.context.remote.credentials.doubt(secret);
@@ -252,7 +251,7 @@ impl<K: Recorded> Pass<K> {
                 self.is_long(failures, since) || !self.was_ready()
             }
         };
-        if !told_now {
+        if !told_now && self.alarm.is_none() {
             return Ok(Some(wait));
         }
         let message = error.to_string();
@@ -335,7 +334,11 @@ impl<K: Recorded> Pass<K> {
         )
     }
 
-    async fn end(self, (failures, since): (u32, At), verdict: Verdict) -> Result<Option<Duration>, Stop> {
+    async fn end(mut self, (failures, since): (u32, At), verdict: Verdict) -> Result<Option<Duration>, Stop> {
+        let verdict = match self.alarm.take() {
+            Some(alarm) => alarm.before(verdict),
+            None => verdict,
+        };
         let (context, key) = (self.context.clone(), self.key.clone());
         let uid = self.object.uid().unwrap_or_default();
         let edition = (self.generation(), self.request());

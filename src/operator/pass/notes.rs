@@ -68,6 +68,8 @@ pub struct Refused {
     pub until: At,
     pub since: At,
     pub message: String,
+    /// It may pass: nobody has to act yet.
+    pub passing: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,6 +100,12 @@ pub struct Write {
 
 /// Events of one object in an hour.
 const MAX_EVENTS: usize = 10;
+
+/// So many failures in a row, over some time, are told; fewer only slow the object down.
+pub const TOLERATED: u32 = 3;
+/// What may pass is tried again after a time between these two.
+pub const SOON: Duration = Duration::from_secs(1);
+pub const LATE: Duration = Duration::from_secs(60);
 
 /// So many successful writes of one value that does not stay are enough.
 pub const ENOUGH_WRITES: u32 = 2;
@@ -168,11 +176,27 @@ impl Notes {
 
     /// Takes note of a refusal; returns when to try again.
     pub fn refuse(&mut self, item: &str, message: String, now: At) -> Duration {
-        let times = self.refused.get(item).map_or(1, |r| r.times + 1);
-        let since = self.refused.get(item).map_or(now, |r| r.since);
-        let wait = pace::after_rejection(times);
-        self.refused.insert(item.to_owned(), Refused { times, until: now.plus(wait), since, message });
+        let refused = self.refused_once_more(item, message, now);
+        let wait = pace::after_rejection(refused.times);
+        refused.until = now.plus(wait);
         wait
+    }
+
+    /// Takes note of a refusal for lack of a permission, which may pass: it is tried again soon. After some of them over
+    /// `patience` a person is needed.
+    pub fn deny(&mut self, item: &str, message: String, now: At, patience: Duration) {
+        let refused = self.refused_once_more(item, message, now);
+        refused.until = now.plus(pace::growing(refused.times - 1, SOON, LATE));
+        refused.passing = refused.times < TOLERATED || now.since(refused.since) < patience;
+    }
+
+    fn refused_once_more(&mut self, item: &str, message: String, now: At) -> &mut Refused {
+        let new = Refused { times: 0, until: now, since: now, message: String::new(), passing: false };
+        let refused = self.refused.entry(item.to_owned()).or_insert(new);
+        refused.times += 1;
+        refused.message = message;
+        refused.passing = false;
+        refused
     }
 
     /// The refusal that still holds for an item.

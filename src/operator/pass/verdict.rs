@@ -102,6 +102,20 @@ impl Verdict {
         }
     }
 
+    /// This verdict where `rest` is true as well and must not hide it: what is under way goes on.
+    pub fn before(self, rest: Verdict) -> Verdict {
+        let again = self.again.into_iter().chain(rest.again).min();
+        let (message, course) = match rest.ready {
+            Readiness::True => (self.message, self.course),
+            Readiness::False | Readiness::Unknown => {
+                let goes_on = self.course == Course::Reconciling || rest.course == Course::Reconciling;
+                let course = if goes_on { Course::Reconciling } else { Course::Stalled };
+                (format!("{}. {}", self.message, rest.message), course)
+            }
+        };
+        Verdict { message, course, again, ..self }
+    }
+
     pub fn again(mut self, after: Duration) -> Verdict {
         self.again = Some(self.again.map_or(after, |own| own.min(after)));
         self
@@ -209,6 +223,19 @@ mod tests {
             assert_eq!(has(ConditionType::Reconciling), verdict.course == Course::Reconciling);
             assert_eq!(has(ConditionType::Stalled), verdict.course == Course::Stalled);
         }
+    }
+
+    #[test]
+    fn what_must_not_be_hidden_is_told_first_and_never_as_ready() {
+        let alarm = || Verdict::stalled(Reason::ExclusionsNotInForce, "a").again(Duration::from_secs(60));
+        let told = alarm().before(Verdict::ready(Reason::Associated, "b"));
+        assert_eq!((told.message.as_str(), told.ready, told.course), ("a", Readiness::False, Course::Stalled));
+        let rest = Verdict::unknown(Reason::Unavailable, "b").again(Duration::from_secs(2));
+        let told = alarm().before(rest);
+        assert_eq!((told.message.as_str(), told.ready, told.course), ("a. b", Readiness::False, Course::Reconciling));
+        assert_eq!((told.reason, told.again), (Reason::ExclusionsNotInForce, Some(Duration::from_secs(2))));
+        let told = alarm().before(Verdict::blind(Reason::Denied, "b"));
+        assert_eq!((told.ready, told.course), (Readiness::False, Course::Stalled));
     }
 
     #[test]

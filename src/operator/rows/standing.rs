@@ -9,6 +9,9 @@ use crate::core::row::Step;
 use crate::core::row_key::RowKey;
 use crate::operator::remote::seen::Seen;
 
+/// The word for an account that receives a share of its organization though it is excluded.
+pub const NOT_EXCLUDED: &str = "not excluded";
+
 /// How one declared row stands.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Standing {
@@ -68,7 +71,7 @@ pub fn standing(key: &RowKey, seen: &Seen, step: Option<Step>) -> Standing {
             }
         },
         RowKey::Excluded(account) => match seen.excluded(account) {
-            None => pending("not excluded"),
+            None => pending(NOT_EXCLUDED),
             Some(_) => Standing { state: State::InPlace, word: "excluded".into(), message: String::new() },
         },
         RowKey::Resource { .. } => match seen.resource(key) {

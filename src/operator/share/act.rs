@@ -10,6 +10,7 @@ use super::tend::Round;
 use super::work::Work;
 use crate::api::Share;
 use crate::api::status::DriftEntry;
+use crate::cloudflare::ErrorClass;
 use crate::core::create::Mode;
 use crate::core::id::ShareId;
 use crate::core::row::Step;
@@ -60,6 +61,7 @@ impl Work {
             return Ok(Round::Done);
         }
         self.forget_settled(seen, plan);
+        self.note_exclusions(seen, plan);
         self.inherit_last();
         let mut entries = inventory::entries(&self.pass.status.inventory);
         let before = entries.clone();
@@ -198,10 +200,18 @@ impl Work {
         mut entries: Entries,
         permission: &Permission,
     ) -> Result<(), Stop> {
+        let exclusions: Vec<RowKey> = keys.iter().filter(|key| is_exclusion(key)).cloned().collect();
         keys.truncate(BATCH);
-        let _permit = self.access.permit(keys.len())?;
+        let permit = self.access.permit(keys.len());
+        self.draft_alarm();
+        if permit.is_err() && self.pass.alarm.is_some() {
+            // It may take a while until there is room for the calls.
+            self.pass.save().await?;
+        }
+        let _permit = permit?;
         self.pass.context.remote.gate.may_write()?;
         let now = self.pass.now();
+        let before = entries.clone();
         for key in &keys {
             entries.insert(key.clone(), Entry::intended(clock::time(now)).named(self.name_of(key)));
             self.pass.notes(|notes| notes.answered.remove(key));
@@ -212,18 +222,29 @@ impl Work {
         self.pass.status.bound_uid = self.pass.object.metadata.uid.clone();
         self.pass.status.inventory = inventory::inventory(&entries);
         self.pass.save().await?;
-        let mut trouble = None;
+        // What was announced and is not sent, or was refused: nothing can come of it. That an account was to be excluded
+        // from the start stays on record, or it would count as a loss.
+        let take_back = |entries: &mut Entries, key: &RowKey| match before.get(key).filter(|_| is_exclusion(key)) {
+            Some(entry) => drop(entries.insert(key.clone(), entry.clone())),
+            None => drop(entries.remove(key)),
+        };
+        let (mut trouble, mut denied) = (None, false);
         for key in keys {
-            if trouble.is_some() {
-                // It was announced and is not sent: nothing can come of it.
-                entries.remove(&key);
+            if trouble.is_some() || denied && is_exclusion(&key) {
+                take_back(&mut entries, &key);
                 continue;
             }
             let added = self.row(seen, &key).add(now).await;
             if !added.stands {
-                entries.remove(&key);
+                take_back(&mut entries, &key);
             }
-            trouble = added.outcome.err();
+            match added.outcome {
+                Err(Stop::Cloudflare(error)) if is_exclusion(&key) && error.class() == ErrorClass::Denied => {
+                    self.exclusion_denied(&exclusions, &error);
+                    denied = true;
+                }
+                outcome => trouble = outcome.err(),
+            }
         }
         self.pass.status.inventory = inventory::inventory(&entries);
         let Some(stop) = trouble else { return Ok(()) };
@@ -250,4 +271,8 @@ impl Work {
         }
         Ok(())
     }
+}
+
+fn is_exclusion(key: &RowKey) -> bool {
+    matches!(key, RowKey::Excluded(_))
 }

@@ -156,6 +156,7 @@ impl Work {
                 entries.entry(key.clone()).or_insert_with(|| entry.named(declaration.label.clone()));
             }
             status.inventory = inventory::inventory(&entries);
+            self.note_exclusions_to_come();
         }
         if adopted {
             self.pass.guard(true).await?;
@@ -298,6 +299,7 @@ impl Work {
         status.inventory = Default::default();
         status.common.drift.clear();
         status.exceptions.clear();
+        status.blocked_removals = 0;
         status.unmanaged.clear();
         status.unmanaged_count = 0;
         status.recipients = None;

@@ -4,6 +4,7 @@ mod act;
 mod create;
 mod deletions;
 mod ending;
+mod exclusions;
 pub mod losses;
 mod others;
 pub mod outside;
@@ -90,6 +91,7 @@ pub async fn pass(context: Arc<Context>, object: Arc<Share>) -> Result<Option<Du
     let mode = mode(&pass, &access, &wanted);
     pass.account = Some(access.account.clone());
     let mut work = Work { pass, access, wanted, mode };
+    work.recall_exclusions();
     match work.run().await {
         Ok(Some(verdict)) => work.pass.finish(verdict).await,
         Ok(None) => Ok(None),

@@ -96,6 +96,12 @@ impl Work {
         self.held(seen)?.blocked(&self.pass.object)
     }
 
+    /// How many rows wait for a person.
+    pub(super) fn count_held(&self, seen: &Seen) -> usize {
+        let Some(held) = self.held(seen) else { return 0 };
+        held.rows.keys().filter(|key| held.exceed(losses::counted(key))).count()
+    }
+
     /// Accounts that are not excluded before a person confirms it.
     pub(super) fn held_exclusions(&self, seen: &Seen) -> HashSet<RowKey> {
         let held = self.held(seen).filter(|losing| losing.exceed(Counted::Accounts));

@@ -13,7 +13,7 @@ use crate::core::row_key::RowKey;
 use crate::operator::pass::verdict::{Verdict, latest};
 use crate::operator::remote::seen::Seen;
 use crate::operator::rows::inventory;
-use crate::operator::rows::standing::{Standing, State, standing};
+use crate::operator::rows::standing::{NOT_EXCLUDED, Standing, State, standing};
 use crate::operator::waits;
 
 const MAX_EXCEPTIONS: usize = 100;
@@ -49,17 +49,48 @@ impl Work {
         if status.share_name.is_none() || self.mode != Mode::Manage {
             status.share_name = Some(clean(&seen.share.name, MAX_MESSAGE));
         }
-        let standings: Vec<(RowKey, Standing)> = self
-            .wanted
-            .all
-            .keys()
-            .map(|key| (key.clone(), self.standing(key, seen, plan.steps.get(key).map(|(step, _)| *step))))
-            .collect();
+        let mut standings = self.standings(seen, plan);
         self.count(&standings, seen);
         self.list_exceptions(&standings);
         self.list_unmanaged(seen, plan);
         self.list_drift(seen, plan);
-        self.conclude(id, seen, plan, &standings)
+        self.count_blocked(seen);
+        if self.mode != Mode::Manage {
+            return self.compare(id, seen, plan);
+        }
+        self.pass.alarm = self.not_in_force(&standings);
+        standings.retain(|(_, standing)| standing.word != NOT_EXCLUDED);
+        let verdict = self.conclude(id, seen, plan, &standings);
+        match self.pass.alarm.take() {
+            Some(alarm) if alarm.again.is_none() => alarm.again(self.follow(seen)).before(verdict),
+            Some(alarm) => alarm.before(verdict),
+            None => verdict,
+        }
+    }
+
+    /// How each declared row stands.
+    pub(super) fn standings(&self, seen: &Seen, plan: &Plan) -> Vec<(RowKey, Standing)> {
+        let step = |key: &RowKey| plan.steps.get(key).map(|(step, _)| *step);
+        let rows = self.wanted.all.keys().map(|key| (key.clone(), self.standing(key, seen, step(key))));
+        let mut standings: Vec<(RowKey, Standing)> = rows.collect();
+        self.name_exclusions(&mut standings, seen);
+        standings
+    }
+
+    /// How many rows wait for a person before they are removed.
+    fn count_blocked(&mut self, seen: &Seen) {
+        let blocked = if self.mode == Mode::Manage { self.count_held(seen) } else { 0 };
+        self.pass.status.blocked_removals = i32::try_from(blocked).unwrap_or(i32::MAX);
+    }
+
+    /// What was seen, in numbers.
+    fn so_far(&self) -> String {
+        let of = |summary: Option<&String>| summary.cloned().unwrap_or_default();
+        format!(
+            "{} recipients associated, {} resources active",
+            of(self.pass.status.recipients.as_ref().map(|counts| &counts.summary)),
+            of(self.pass.status.resources.as_ref().map(|counts| &counts.summary)),
+        )
     }
 
     /// What is told of the rows while the share is not made: those that were refused.
@@ -123,7 +154,7 @@ impl Work {
         }
     }
 
-    fn list_exceptions(&mut self, standings: &[(RowKey, Standing)]) {
+    pub(super) fn list_exceptions(&mut self, standings: &[(RowKey, Standing)]) {
         let now = clock::time(self.pass.now());
         let before = std::mem::take(&mut self.pass.status.exceptions);
         let mut listed: Vec<(State, ExceptionEntry)> = standings
@@ -211,11 +242,7 @@ impl Work {
 
     fn conclude(&mut self, id: &ShareId, seen: &Seen, plan: &Plan, standings: &[(RowKey, Standing)]) -> Verdict {
         let recipients = self.pass.status.recipients.clone().unwrap_or_default();
-        let resources = self.pass.status.resources.clone().unwrap_or_default();
-        let so_far = format!("{} recipients associated, {} resources active", recipients.summary, resources.summary);
-        if self.mode != Mode::Manage {
-            return self.compare(id, seen, plan, so_far);
-        }
+        let so_far = self.so_far();
         // An account whose exclusion waits for a person is not on its way.
         let held = self.held_exclusions(seen);
         let ours = |state: State| -> Vec<&(RowKey, Standing)> {
@@ -226,7 +253,7 @@ impl Work {
             !self.wanted.all.contains_key(*key)
                 && (*step == Step::Wait || *step == Step::Remove && *row == RowSeen::Leaving)
         });
-        let leaving = leaving.count();
+        let leaving = leaving.count() + self.leaving_members(seen);
         let waiting = ours(State::Pending).len() + ours(State::Failing).len();
         let awaited = self.awaited(standings);
         // Without counts nobody knows who receives it.
@@ -269,7 +296,7 @@ impl Work {
         match stuck {
             Some(verdict) => verdict,
             None => {
-                if !self.has_been_ready() {
+                if !self.has_been_ready() && self.pass.alarm.is_none() {
                     self.pass.status.first_ready_at = Some(clock::time(self.pass.now()));
                 }
                 let so_far = self.with_failed_objects(standings, so_far);
@@ -321,7 +348,8 @@ impl Work {
     }
 
     /// Where nothing may be written: whether anything would be.
-    fn compare(&mut self, id: &ShareId, seen: &Seen, plan: &Plan, so_far: String) -> Verdict {
+    fn compare(&mut self, id: &ShareId, seen: &Seen, plan: &Plan) -> Verdict {
+        let so_far = self.so_far();
         if self.access.account.breaker().is_some() {
             return self.frozen("");
         }

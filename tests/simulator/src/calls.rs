@@ -1,6 +1,6 @@
 //! Which part of the API carries out a call?
 
-mod organization;
+pub mod organization;
 pub mod recipients;
 pub mod resources;
 mod shares;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::calls::{recipients, resources};
+use crate::calls::{organization, recipients, resources};
 use crate::report::{self, ShareState};
 use crate::share::{Association, Entitlement, Life, RowError, Share};
 use crate::wanted::NewResource;
@@ -118,6 +118,11 @@ pub enum Edit {
         share: String,
         recipient: String,
     },
+    /// An account is excluded from an organization's share no longer.
+    Include {
+        share: String,
+        account: String,
+    },
 }
 
 /// Makes the change. Returns the shares that it touched, as they are now.
@@ -179,6 +184,11 @@ pub fn edit(world: &mut World, edit: Edit) -> Result<Vec<ShareState>, String> {
         Edit::SetTags { share, tags } => {
             let index = find(world, &share)?;
             world.change(index, |share| share.tags = tags);
+            vec![index]
+        }
+        Edit::Include { share, account } => {
+            let index = find(world, &share)?;
+            organization::include(world, index, &account);
             vec![index]
         }
         Edit::AddRecipient { share, account } => {

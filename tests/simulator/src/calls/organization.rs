@@ -95,10 +95,15 @@ pub fn include_again(world: &mut World, account: &str, share: &str, id: &str) ->
     let excluded = world.share(index).excluded.iter().find(|e| e.id == id);
     let excluded = excluded.cloned();
     let excluded = excluded.ok_or_else(|| Refusal::not_found("excluded recipient"))?;
-    let mut wanted = excluded_accounts(world, index);
-    wanted.retain(|account| *account != excluded.account_id);
-    set_excluded(world, index, &wanted);
+    include(world, index, &excluded.account_id);
     Ok(Answer::one(200, id, view::excluded(&excluded)))
+}
+
+/// Gives the share to an account that was excluded.
+pub fn include(world: &mut World, index: usize, account: &str) {
+    let mut wanted = excluded_accounts(world, index);
+    wanted.retain(|excluded| excluded != account);
+    set_excluded(world, index, &wanted);
 }
 
 fn excluded_accounts(world: &World, index: usize) -> Vec<String> {
