@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use cfshare_simulator::random_id;
+use cfshare_simulator::{Action, Rule, random_id};
 use serde_json::Value;
 
 use super::rendered;
-use crate::scene::{World, metrics};
+use crate::scene::{World, ids, metrics};
 
 pub fn served(world: &World) {
     let scene = world.scene();
@@ -16,6 +16,7 @@ pub fn served(world: &World) {
     scene.wait_reason("share", "waf", "WaitingForResources");
     let unready = format!(r#"share_namespace="{}",share="waf",reason="WaitingForResources""#, scene.namespace);
     scene.wait("a metric that names the share", || metrics(&world.operator.log()).contains(&unready));
+    what_waits_for_a_person(world);
     let served = metrics(&world.operator.log());
     let expressions = expressions(world);
     assert!(expressions.len() > 20, "{expressions:#?}");
@@ -24,6 +25,30 @@ pub fn served(world: &World) {
     for name in expressions.iter().flat_map(|expression| names(expression)) {
         let family = ["_total", "_bucket"].iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(&name);
         assert!(served.contains(&format!("# TYPE {family} ")), "{name} is not among {served}");
+    }
+}
+
+/// Makes one Share whose exclusion is refused, one whose removal is held back, and one whose deletion is.
+fn what_waits_for_a_person(world: &World) {
+    let scene = world.scene();
+    let [organization, member, one, two, first] = ids();
+    world.simulator.organization(&organization, &[&scene.account, &member, &one, &two]);
+    let refused = Rule::always("POST", "/accounts/*/shares/*/excluded-recipients", Action::Forbidden {});
+    world.simulator.fault(refused.account(&scene.account));
+    let whole = format!("organization: {{id: {organization}, excluded: [{{accountID: {member}}}]}}");
+    scene.apply(&scene.share("whole", &[], &[&random_id()], &whole));
+    scene.wait_reason("share", "whole", "ExclusionsNotInForce");
+    scene.apply(&scene.share("emptied", &[&one, &two], &[&first], "maxRemovals: 0"));
+    scene.wait_ready("share", "emptied");
+    scene.apply(&scene.share("emptied", &[&one], &[&first], "maxRemovals: 0"));
+    let many: Vec<String> = (0..6).map(|n| scene.share(&format!("lost-{n}"), &[&one], &[&random_id()], "")).collect();
+    scene.apply(&many.join("---\n"));
+    (0..6).for_each(|n| drop(scene.wait_ready("share", &format!("lost-{n}"))));
+    (0..6).for_each(|n| scene.delete("share", &format!("lost-{n}")));
+    let of = format!(r#"{{share_namespace="{}","#, scene.namespace);
+    for what in ["exclusions_not_in_force", "blocked_removals", "blocked_deletions"] {
+        let metric = format!("cfshare_{what}{of}");
+        scene.wait(&metric, || metrics(&world.operator.log()).contains(&metric));
     }
 }
 
