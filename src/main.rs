@@ -1,11 +1,21 @@
 //! The program: one command line, one exit code.
 
+use std::ffi::OsString;
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use cfshare::cli::output::{Exit, causes};
 use cfshare::cli::{
-    crds::Crds, doctor::Doctor, environment, explain::Explain, import::Import, matrix::Matrix, plan::Plan, run::Run,
+    crds::Crds,
+    doctor::Doctor,
+    environment,
+    explain::Explain,
+    import::Import,
+    matrix::Matrix,
+    plan::Plan,
+    run::Run,
+    shell::{self, Completion, Man},
     status::Status,
 };
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -31,9 +41,15 @@ enum Command {
     Doctor(Box<Doctor>),
     Crds(Crds),
     Explain(Explain),
+    Completion(Completion),
+    Man(Man),
 }
 
 fn main() -> ExitCode {
+    if let Some(words) = asked_by_kubectl() {
+        let answered = shell::complete(Cli::command(), words, &mut io::stdout());
+        return if answered.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
     let parsed = environment::with_rules(Cli::command()).try_get_matches();
     let cli = match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
@@ -64,6 +80,11 @@ fn carry_out(command: Command) -> anyhow::Result<Exit> {
         Command::Doctor(doctor) => wait_for(doctor.run(&mut out)),
         Command::Crds(crds) => crds.run(&mut out).map(|()| Exit::Good).map_err(Into::into),
         Command::Explain(explain) => explain.run(&mut out).map(|()| Exit::Good),
+        Command::Completion(completion) => {
+            completion.run(Cli::command(), &mut out);
+            Ok(Exit::Good)
+        }
+        Command::Man(man) => man.run(Cli::command(), &mut out).map(|()| Exit::Good),
     }?;
     out.flush()?;
     Ok(exit)
@@ -74,6 +95,14 @@ fn wait_for<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
         .install_default()
         .map_err(|_| anyhow::anyhow!("TLS was set up twice"))?;
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
+}
+
+/// The words that kubectl wants to have completed, where it calls the program for that.
+fn asked_by_kubectl() -> Option<Vec<OsString>> {
+    let mut words = std::env::args_os();
+    let name = words.next()?;
+    let is_asked = Path::new(&name).file_stem().is_some_and(|name| name == shell::KUBECTL_COMPLETE);
+    is_asked.then(|| words.collect())
 }
 
 /// Whoever read the output has seen enough.

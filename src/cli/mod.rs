@@ -15,4 +15,5 @@ pub mod plan;
 mod proxy;
 mod remote;
 pub mod run;
+pub mod shell;
 pub mod status;

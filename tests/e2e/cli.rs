@@ -116,6 +116,13 @@ fn plan_new(world: &World) {
     std::fs::create_dir_all(&folder).expect("a folder");
     std::fs::write(folder.join("a.yaml"), &yaml).expect("a file");
     check(&alone(&scene, &["plan", "-n", "ns", "-f", &folder.display().to_string()], ""), "ns/waf");
+    let nothing = alone(&scene, &["plan", "-f", "-"], "# nothing\n---\n");
+    assert!(
+        nothing.code == 1 && nothing.err.contains("the files contain no Share"),
+        "{} {}",
+        nothing.code,
+        nothing.err
+    );
     // In the cluster, where no operator looks at it.
     scene.apply(&yaml);
     check(&cfshare(&scene, &["plan"]), &format!("{}/waf", scene.namespace));

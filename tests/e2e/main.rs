@@ -2,6 +2,7 @@
 
 mod adopt;
 mod apiserver;
+mod browser;
 mod budget;
 mod children;
 mod cli;
@@ -29,6 +30,7 @@ mod matrix;
 mod observe;
 mod organization;
 mod own;
+mod page;
 mod paging;
 mod proxies;
 mod quiet;
@@ -100,6 +102,7 @@ fn main() -> ExitCode {
     trials.extend(staged(&lazy, cli::TESTS));
     trials.extend(staged(&lazy, matrix::TESTS));
     trials.extend(staged(&lazy, everyone::TESTS));
+    trials.extend(staged(&lazy, page::TESTS));
     trials.extend(staged(&lazy, children::TESTS));
     trials.extend(staged(&lazy, adopt::TESTS));
     trials.extend(staged(&lazy, observe::TESTS));

@@ -135,23 +135,34 @@
     cell.append(button);
     if (note) cell.append(make("small", note));
     head.append(cell);
+    const column = make("col", null, key === "account" || key === "problems" ? key : "share");
+    column.dataset.key = key;
+    document.querySelector("colgroup").append(column);
   }
   document.querySelector("thead").append(head);
+  // Columns of a fixed width make sorting hundreds of lines quick.
+  const fitWidth = () => {
+    $("matrix").style.width = 25 + 9.5 * (view.share ? 1 : shares.length) + "rem";
+  };
 
   const order = new Map(data.legend.map((entry, at) => [entry.id, entry.problem ? at : at + 100]));
   const rank = (account) => {
     const row = account.cells.get(view.sort);
     return row ? order.get(row.state) : 1000;
   };
+  const worst = (account) => Math.min(...[...account.states].map((state) => order.get(state)));
+  const names = new Intl.Collator(undefined, { numeric: true });
   const byName = (a, b) =>
     Number(b.account.whole) - Number(a.account.whole) ||
     Number(!a.account.name) - Number(!b.account.name) ||
-    (a.account.name || a.account.id).localeCompare(b.account.name || b.account.id, undefined, { numeric: true });
+    names.compare(a.account.name || a.account.id, b.account.name || b.account.id);
   const sort = () => {
     const way = view.down ? -1 : 1;
     made.sort((a, b) => {
       if (view.sort === "account") return way * byName(a, b);
-      if (view.sort === "problems") return way * (a.account.problems - b.account.problems) || byName(a, b);
+      if (view.sort === "problems") {
+        return way * (worst(b.account) - worst(a.account) || a.account.problems - b.account.problems) || byName(a, b);
+      }
       return way * (rank(a.account) - rank(b.account)) || byName(a, b);
     });
     body.replaceChildren(...made.map((entry) => entry.line));
@@ -170,24 +181,26 @@
     if (view.state && !rows.some((row) => row.state === view.state)) return false;
     return !view.problems || rows.some((row) => states.get(row.state).problem);
   };
+  let shownShare = "";
   const show = () => {
     let count = 0;
-    const counts = new Map();
     for (const entry of made) {
       const fit = fits(entry);
       entry.line.hidden = !fit;
       if (!fit) continue;
       count += 1;
     }
-    for (const row of data.rows) counts.set(row.state, (counts.get(row.state) || 0) + 1);
     for (const button of document.querySelectorAll("#legend button")) {
       button.setAttribute("aria-pressed", String(view.state === button.dataset.state));
     }
-    for (const cell of document.querySelectorAll("th[data-key], td[data-share]")) {
+    const moved = shownShare !== view.share;
+    shownShare = view.share;
+    for (const cell of moved ? document.querySelectorAll("th[data-key], col[data-key], td[data-share]") : []) {
       const key = cell.dataset.share || cell.dataset.key;
       const fixed = key === "account" || key === "problems" || cell.colSpan > 1;
       cell.hidden = !fixed && view.share !== "" && key !== view.share;
     }
+    fitWidth();
     $("shown").textContent = count + " of " + made.length + " accounts";
     $("empty").hidden = count > 0;
   };

@@ -323,9 +323,13 @@ fn of_child(child: &ShareRecipient) -> Option<Cell> {
 }
 
 fn of_exception(entry: &ExceptionEntry) -> Cell {
-    let failed =
-        entry.terminal || !entry.message.is_empty() || entry.state == "refused" || entry.state == "not converging";
-    let word = if entry.terminal { "failed".to_owned() } else { entry.state.clone() };
+    let own_word = entry.state == "refused" || entry.state == "not converging";
+    let failed = entry.terminal || !entry.message.is_empty() || own_word;
+    let word = match (entry.terminal, failed && !own_word) {
+        (true, _) => "failed".to_owned(),
+        (false, true) => format!("failing ({})", entry.state),
+        (false, false) => entry.state.clone(),
+    };
     let mut why = entry.message.clone();
     if entry.terminal {
         why = format!("{} ({}, Cloudflare does not retry)", entry.message, entry.state);

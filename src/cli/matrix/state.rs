@@ -29,17 +29,18 @@ pub enum State {
 }
 
 impl State {
+    /// What needs somebody first comes first.
     pub const ALL: [State; 11] = [
-        State::InPlace,
-        State::Pending,
         State::Failed,
-        State::Leaving,
-        State::Blocked,
-        State::Excluded,
         State::NotExcluded,
-        State::NotShared,
-        State::Unmanaged,
+        State::Blocked,
         State::Unknown,
+        State::Unmanaged,
+        State::Pending,
+        State::Leaving,
+        State::NotShared,
+        State::InPlace,
+        State::Excluded,
         State::Nothing,
     ];
 
@@ -84,7 +85,7 @@ impl State {
             State::Pending => "…",
             State::Failed => "✗",
             State::Leaving => "↓",
-            State::Blocked => "⛔",
+            State::Blocked => "■",
             State::Excluded => "⊘",
             State::NotExcluded => "!",
             State::NotShared => "○",
