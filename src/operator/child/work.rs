@@ -12,7 +12,6 @@ use crate::api::status::DriftEntry;
 use crate::api::{CONFIRM_REMOVALS, Reason, Share};
 use crate::cloudflare::ShareStatus;
 use crate::core::id::ShareId;
-use crate::core::meta;
 use crate::core::row::{self, Declared, Seen as RowSeen, Step};
 use crate::core::row_key::RowKey;
 use crate::core::time::At;
@@ -23,9 +22,10 @@ use crate::operator::pass::verdict::Verdict;
 use crate::operator::remote::access::Access;
 use crate::operator::remote::seen::Seen;
 use crate::operator::rows::declare;
+use crate::operator::rows::facts::{Known, RowSnapshot};
 use crate::operator::rows::inventory;
 use crate::operator::rows::row::Row;
-use crate::operator::rows::standing::{State, are_as_told, label, standing};
+use crate::operator::rows::standing::{State, Totals, label, standing};
 use crate::operator::stop::Stop;
 use crate::operator::{clock, waits};
 
@@ -170,7 +170,7 @@ impl<C: Child> Work<C> {
             }
             RowKey::Recipient(_) | RowKey::Excluded(_) => {
                 let told = self.parent.share.as_ref().and_then(|share| share.status.as_ref()?.recipients.clone());
-                seen.recipients.is_none() && told.is_some_and(|told| are_as_told(seen, &told))
+                seen.recipients.is_none() && told.is_some_and(|told| Totals::recorded(&told) == Totals::observed(seen))
             }
         }
     }
@@ -180,17 +180,14 @@ impl<C: Child> Work<C> {
         self.pass.notes(|notes| (notes.answered.get(&self.key).copied(), notes.confirmed.get(&self.key).copied()))
     }
 
-    fn step(&mut self, seen: &Seen) -> (Step, RowSeen) {
-        let context = self.pass.context.clone();
-        let read_at = seen.rows_read_at(&self.key);
+    fn step(&self, seen: &Seen) -> (Step, RowSeen) {
         let (answered, confirmed) = self.known();
-        let recorded = inventory::recorded_by_child(self.record(), read_at, &context.settings, answered.is_some());
-        let wanted = self.pass.object.wanted_meta();
-        let row_seen = seen.row(&self.key, |row| !meta::same_object(&wanted, &row.meta));
-        let known = confirmed.max(answered).unwrap_or_default().max(context.started);
-        let lagging = context.settings.may_lag(read_at, known);
-        let facts = row::Facts { declared: self.declared, recorded, seen: row_seen, prune: false, lagging };
-        (row::step(facts), row_seen)
+        let known = Known { started: self.pass.context.started, confirmed, answered };
+        let (meta, settings) = (self.pass.object.wanted_meta(), &self.pass.context.settings);
+        let snapshot = RowSnapshot { seen, key: &self.key, meta: Some(&meta), settings, known: Some(known) };
+        let recorded = snapshot.recorded_by_child(self.pass.status.record());
+        let facts = snapshot.facts(self.declared, recorded, false);
+        (row::step(facts), facts.seen)
     }
 
     /// Reads what is due: what is missing, known to be stale, or asked for.

@@ -4,7 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use kube::runtime::reflector::Store;
+use kube::runtime::reflector::{self, Store};
+use kube::runtime::watcher::Event;
 use kube::{Resource, ResourceExt};
 use parking_lot::{Mutex, MutexGuard};
 
@@ -93,6 +94,15 @@ impl Objects {
             asked: Asked::default(),
             relations: Mutex::default(),
         }
+    }
+
+    /// Objects as they were read at that time, for whoever only looks.
+    pub fn of(shares: &[Share], recipients: &[ShareRecipient], resources: &[ShareResource], at: At) -> Objects {
+        let objects = Objects::new(vec![store(shares)], vec![store(recipients)], vec![store(resources)]);
+        shares.iter().for_each(|object| drop(objects.came(object, at)));
+        recipients.iter().for_each(|object| drop(objects.came(object, at)));
+        resources.iter().for_each(|object| drop(objects.came(object, at)));
+        objects
     }
 
     fn relations(&self) -> MutexGuard<'_, Relations> {
@@ -302,6 +312,16 @@ impl Objects {
         let relations = self.relations();
         relations.shares.iter().filter(|(_, t)| t.claim.0 == account).map(|(name, _)| name.clone()).collect()
     }
+}
+
+fn store<K: Related>(objects: &[K]) -> Store<K> {
+    let (store, mut writer) = reflector::store();
+    writer.apply_watcher_event(&Event::Init);
+    for object in objects {
+        writer.apply_watcher_event(&Event::InitApply(object.clone()));
+    }
+    writer.apply_watcher_event(&Event::InitDone);
+    store
 }
 
 /// What stands in the status of the object, if it was written for this very one.

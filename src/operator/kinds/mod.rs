@@ -16,6 +16,7 @@ use crate::operator::remote::seen::Seen;
 
 /// A status with the part that both child kinds share.
 pub trait ChildTelling {
+    fn record(&self) -> &ChildStatus;
     fn child(&mut self) -> &mut ChildStatus;
     /// What only this kind tells of its row.
     fn tell_row(&mut self, key: &RowKey, seen: Option<&Seen>);

@@ -27,6 +27,10 @@ impl Recorded for ShareRecipient {
 }
 
 impl ChildTelling for RecipientStatus {
+    fn record(&self) -> &ChildStatus {
+        &self.child
+    }
+
     fn child(&mut self) -> &mut ChildStatus {
         &mut self.child
     }

@@ -21,6 +21,10 @@ impl Recorded for ShareResource {
 }
 
 impl ChildTelling for ResourceStatus {
+    fn record(&self) -> &ChildStatus {
+        &self.child
+    }
+
     fn child(&mut self) -> &mut ChildStatus {
         &mut self.child
     }

@@ -157,6 +157,11 @@ impl Notebook {
 }
 
 impl Notes {
+    /// What is known to whoever has just read all there is.
+    pub fn after_a_read(at: At) -> Notes {
+        Notes { asked_for_id: Some(at), ..Notes::default() }
+    }
+
     /// Whether one more Event is welcome: at most ten in an hour.
     pub fn may_publish(&mut self, now: At) -> bool {
         self.published.retain(|at| now.since(*at) < Duration::from_secs(3600));

@@ -3,14 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::runtime::reflector::{self, Store};
-use kube::runtime::watcher::Event;
-
 use crate::api::{Share, ShareRecipient, ShareResource};
 use crate::cloudflare;
 use crate::core::id::ShareId;
 use crate::core::time::At;
-use crate::operator::cluster::objects::{Objects, Related};
+use crate::operator::cluster::objects::Objects;
 use crate::operator::remote::view::Picture;
 
 /// Objects beside each other.
@@ -25,28 +22,10 @@ pub struct Account {
     pub(super) read_at: At,
 }
 
-fn store<K: Related>(objects: &[Arc<K>]) -> Store<K> {
-    let (store, mut writer) = reflector::store();
-    writer.apply_watcher_event(&Event::Init);
-    for object in objects {
-        writer.apply_watcher_event(&Event::InitApply(object.as_ref().clone()));
-    }
-    writer.apply_watcher_event(&Event::InitDone);
-    store
-}
-
 impl Fleet {
     pub fn new(shares: Vec<Share>, recipients: Vec<ShareRecipient>, resources: Vec<ShareResource>) -> Fleet {
-        fn arcs<K>(objects: Vec<K>) -> Vec<Arc<K>> {
-            objects.into_iter().map(Arc::new).collect()
-        }
-        let (shares, recipients, resources) = (arcs(shares), arcs(recipients), arcs(resources));
-        let objects = Objects::new(vec![store(&shares)], vec![store(&recipients)], vec![store(&resources)]);
-        let at = At::default();
-        shares.iter().for_each(|object| drop(objects.came(object.as_ref(), at)));
-        recipients.iter().for_each(|object| drop(objects.came(object.as_ref(), at)));
-        resources.iter().for_each(|object| drop(objects.came(object.as_ref(), at)));
-        Fleet { objects, shares }
+        let objects = Objects::of(&shares, &recipients, &resources, At::default());
+        Fleet { objects, shares: shares.into_iter().map(Arc::new).collect() }
     }
 
     pub fn shares(&self) -> &[Arc<Share>] {

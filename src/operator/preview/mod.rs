@@ -8,19 +8,17 @@ use std::time::Duration;
 use kube::ResourceExt;
 use serde_json::{Map, Value};
 
-use super::share::sight::Sight;
+use super::share::facts::{Snapshot, Timing, Viewer};
 use super::share::{Wanted, refused, want};
 use crate::api::Name;
-use crate::api::share::{AdoptionPolicy, ManagementPolicy};
+use crate::api::share::ManagementPolicy;
 use crate::api::status::ShareStatus;
 use crate::api::{Reason, Share};
-use crate::core::create::{
-    self as creation, Adoption, Candidates, Facts, Gathered, Mode, Named, Situation, Step, Wait,
-};
+use crate::core::create::{self as creation, Mode, Step, Wait};
 use crate::core::id::{AccountId, ShareId};
 use crate::core::row_key::RowKey;
 use crate::operator::kinds;
-use crate::operator::rows::declare::By;
+use crate::operator::pass::notes::Notes;
 use crate::operator::settings::Settings;
 pub use known::{Account, Fleet};
 
@@ -104,27 +102,31 @@ impl<'a> Look<'a> {
         if self.share.spec.management_policy == Some(ManagementPolicy::Observe) { Mode::Observe } else { Mode::Manage }
     }
 
-    fn sight(&self) -> Sight<'_> {
-        Sight {
+    /// Asks where the share stands, as of when the account was read.
+    fn snapshot<T>(&self, ask: impl FnOnce(&Snapshot<'_>) -> T) -> T {
+        let now = self.account.read_at;
+        ask(&Snapshot {
+            object: self.share,
             name: &self.name,
             wanted: &self.wanted,
-            objects: &self.fleet.objects,
-            picture: &self.account.picture,
-            patience: Duration::ZERO,
-        }
+            status: &self.status,
+            index: &self.fleet.objects,
+            cache: &self.account.picture,
+            memory: &Notes::after_a_read(now),
+            mode: self.mode(),
+            viewer: Viewer { credential: None, confirmed_gone: false, children_claim: false },
+            timing: Timing { now, since: now, ahead: 0, settle_time: Duration::ZERO, read_lag: Duration::ZERO },
+        })
     }
 
     fn subject(&self) -> Option<ShareId> {
         let recorded = self.status.share_id.as_deref().and_then(|id| ShareId::parse(id).ok());
-        recorded.or_else(|| self.wanted.share_id.clone()).or_else(|| match self.sight().named() {
-            Named::One { id, .. } => Some(id),
-            Named::Unread | Named::Nobody | Named::Many(_) => None,
-        })
+        recorded.or_else(|| self.snapshot(|now| now.meant()))
     }
 
     fn preview(mut self, mut preview: Preview) -> Preview {
         for _ in 0..MAX_STEPS {
-            match creation::step(&self.facts()) {
+            match creation::step(&self.snapshot(|now| now.facts())) {
                 Step::Bind { id, adopted } => {
                     preview.notes.push(format!("share {id} is taken over"));
                     self.status = ShareStatus { share_id: Some(id.to_string()), adopted, ..ShareStatus::default() };
@@ -187,58 +189,6 @@ impl<'a> Look<'a> {
         preview
     }
 
-    fn facts(&self) -> Facts {
-        let objects = &self.fleet.objects;
-        let share = self.share;
-        let (owner, situation) = match (&self.status.share_id, &self.status.intent) {
-            (Some(id), _) => {
-                let doomed = share.metadata.deletion_timestamp.is_some();
-                let presence = |id| self.sight().presence(&id, doomed);
-                let presence = ShareId::parse(id).map_or(creation::Presence::Gone, presence);
-                (objects.owns(share, id), Situation::Bound { adopted: self.status.adopted, share: presence })
-            }
-            (None, Some(_)) => (true, Situation::Announced { candidates: Candidates::Unread, settled: false }),
-            (None, None) => {
-                let owner = match &self.wanted.share_id {
-                    Some(id) => objects.owns(share, id.as_str()),
-                    None => objects.claims(share),
-                };
-                let adoption = match &self.wanted.share_id {
-                    Some(id) => Adoption::Exactly(id.clone(), self.sight().found(id)),
-                    None => match self.wanted.adoption {
-                        AdoptionPolicy::Never => Adoption::Never,
-                        AdoptionPolicy::SameName => Adoption::SameName,
-                    },
-                };
-                let (named, gathered) = (self.sight().named(), self.gathered());
-                (owner, Situation::Unbound { adoption, named, gathered, may_try: true })
-            }
-        };
-        let retain = self.wanted.retain.unwrap_or(self.status.adopted);
-        let doomed = share.metadata.deletion_timestamp.is_some();
-        Facts { mode: self.mode(), doomed, retain, owner, situation }
-    }
-
-    /// The rows that are declared and not suspended.
-    fn declared(&self) -> impl Iterator<Item = &RowKey> {
-        let rests = |by: &By| match by {
-            By::Share => false,
-            By::Child(key) => self.wanted.siblings.iter().any(|sibling| sibling.key == *key && sibling.suspended),
-        };
-        self.wanted.all.iter().filter(move |(_, declaration)| !rests(&declaration.by)).map(|(key, _)| key)
-    }
-
-    fn gathered(&self) -> Gathered {
-        let accounts = self.wanted.organization.is_none();
-        if accounts && !self.declared().any(|key| matches!(key, RowKey::Recipient(_))) {
-            Gathered::NoRecipients
-        } else if !self.declared().any(|key| matches!(key, RowKey::Resource { .. })) {
-            Gathered::NoResources
-        } else {
-            Gathered::Complete
-        }
-    }
-
     fn row(&self, key: &RowKey) -> Row {
         let label = self.wanted.all.get(key).and_then(|declaration| declaration.label.clone());
         let label = label.or_else(|| {
@@ -252,8 +202,8 @@ impl<'a> Look<'a> {
     fn creation(&self) -> Vec<Call> {
         let organization = self.wanted.organization.as_ref().map(ToString::to_string);
         let (excluded, rows): (Vec<_>, Vec<_>) = self
-            .declared()
-            .filter(|key| organization.is_none() || !matches!(key, RowKey::Recipient(_)))
+            .snapshot(|now| now.payload())
+            .iter()
             .map(|key| self.row(key))
             .partition(|row| matches!(row.key, RowKey::Excluded(_)));
         let name = self.wanted.name.clone().unwrap_or_default();

@@ -10,12 +10,12 @@ use super::{Call, Look, Preview};
 use crate::api::CONFIRM_REMOVALS;
 use crate::api::Kind;
 use crate::core::create::Mode;
-use crate::core::meta;
 use crate::core::row::{self, Declared, Recorded, Seen as RowSeen};
 use crate::core::row_key::RowKey;
 use crate::operator::kinds::Child;
 use crate::operator::remote::seen::Seen;
 use crate::operator::rows::declare::{By, Sibling};
+use crate::operator::rows::facts::RowSnapshot;
 use crate::operator::rows::inventory;
 
 impl Look<'_> {
@@ -129,19 +129,19 @@ impl Look<'_> {
             None if sibling.doomed && !retains => Declared::Nowhere,
             Some(_) | None => return None,
         };
-        let row_seen = seen.row(&sibling.row, |row| !meta::same_object(&sibling.meta, &row.meta));
-        let read_at = seen.rows_read_at(&sibling.row);
+        let (key, meta) = (&sibling.row, Some(&sibling.meta));
+        let snapshot = RowSnapshot { seen, key, meta, settings: self.settings, known: None };
         let own = record.filter(|record| record.share_id == self.status.share_id);
         let mut recorded = match (&own, observing) {
             (_, true) => Recorded::InPlace,
-            (Some(record), false) => inventory::recorded_by_child(record, read_at, self.settings, true),
-            (None, false) => inventory::recorded(parents, read_at, self.settings, true),
+            (Some(record), false) => snapshot.recorded_by_child(record),
+            (None, false) => snapshot.recorded(parents),
         };
-        let facts = |recorded| row::Facts { declared, recorded, seen: row_seen, prune: false, lagging: false };
-        if row::step(facts(recorded)) == row::Step::Confirm {
+        if row::step(snapshot.facts(declared, recorded, false)) == row::Step::Confirm {
             recorded = Recorded::InPlace;
         }
-        Some((row::step(facts(recorded)), row_seen))
+        let facts = snapshot.facts(declared, recorded, false);
+        Some((row::step(facts), facts.seen))
     }
 
     /// What is told where more would be removed than may be at once.

@@ -249,9 +249,14 @@ impl Account {
         health.denials >= DENIALS && health.first_denial.is_some_and(|first| now.since(first) >= patience)
     }
 
+    /// How far Cloudflare's clock is ahead of ours, in milliseconds.
+    pub fn ahead(&self) -> i64 {
+        self.skew.load(Ordering::Relaxed)
+    }
+
     /// The time at Cloudflare.
     pub fn remote_time(&self, now: At) -> At {
-        At(now.0 + self.skew.load(Ordering::Relaxed))
+        At(now.0 + self.ahead())
     }
 
     /// Counts shares that are bound and not there any more; opens the breaker when they are too many to be meant.

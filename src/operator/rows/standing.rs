@@ -88,14 +88,31 @@ pub fn standing(key: &RowKey, seen: &Seen, step: Option<Step>) -> Standing {
     }
 }
 
-/// Whether as many recipients are associated as was told, and none on its way.
-pub fn are_as_told(seen: &Seen, told: &RecipientCounts) -> bool {
-    let counts = seen.counts.unwrap_or_default();
-    let counted = |n: u64| i32::try_from(n).unwrap_or(i32::MAX);
-    counts.associating == 0
-        && counts.disassociating == 0
-        && counted(counts.associated) == told.in_place
-        && counted(counts.disassociated) == told.disassociated
+/// How many recipients of a share are how far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Totals {
+    associated: i32,
+    disassociated: i32,
+    /// On their way in or out.
+    moving: i32,
+}
+
+impl Totals {
+    /// As the status of a Share that is Ready says.
+    pub fn recorded(counts: &RecipientCounts) -> Totals {
+        Totals { associated: counts.in_place, disassociated: counts.disassociated, moving: 0 }
+    }
+
+    /// As Cloudflare counts them.
+    pub fn observed(seen: &Seen) -> Totals {
+        let counts = seen.counts.unwrap_or_default();
+        let counted = |n: u64| i32::try_from(n).unwrap_or(i32::MAX);
+        Totals {
+            associated: counted(counts.associated),
+            disassociated: counted(counts.disassociated),
+            moving: counted(counts.associating.saturating_add(counts.disassociating)),
+        }
+    }
 }
 
 /// A row's name in messages, by its label where there is one.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::super::clock;
 use super::super::waits;
+use super::facts::{fingerprint, started_at};
 use super::report::with_more;
-use super::situation::{fingerprint, started_at};
 use super::work::Work;
 use crate::api::status::CreateIntent;
 use crate::api::{Reason, Share};
@@ -70,7 +70,7 @@ impl Work {
     /// The rows of this attempt. With exclusions the resources wait until those are in place, where Cloudflare
     /// allows it; after a refusal that named nothing, recipients are tried one by one.
     fn rows_to_send(&self) -> Vec<RowKey> {
-        let mut rows = self.payload();
+        let mut rows = self.snapshot(|now| now.payload());
         let excludes = rows.iter().any(|key| matches!(key, RowKey::Excluded(_)));
         rows.retain(|key| !matches!(key, RowKey::Excluded(_)));
         if excludes && !*self.access.account.empty_refused.lock() {
@@ -256,7 +256,7 @@ impl Work {
 
     pub(super) fn backing_off(&mut self) -> Verdict {
         let now = self.pass.now();
-        let wait = self.held_until().map_or(waits::PERSON, |until| until.since(now));
+        let wait = self.snapshot(|now| now.held_until()).map_or(waits::PERSON, |until| until.since(now));
         let refusals = self.pass.notes(|notes| {
             let mut held: Vec<String> =
                 notes.refused.values().filter(|r| r.until > now).map(|r| r.message.clone()).collect();

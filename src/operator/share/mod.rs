@@ -5,16 +5,20 @@ mod create;
 mod deletions;
 mod ending;
 mod exclusions;
+pub mod facts;
 pub mod losses;
 mod others;
 pub mod outside;
 pub mod plan;
+mod reads;
 mod refusal;
 mod removals;
 mod report;
+#[cfg(test)]
+mod samples;
 pub mod sight;
-mod situation;
 mod tend;
+mod trust;
 mod want;
 mod work;
 
@@ -188,7 +192,11 @@ impl Work {
         let mut asked_again = false;
         for _ in 0..MAX_STEPS {
             self.note_witness();
-            let facts = self.facts();
+            let now = self.pass.now();
+            self.pass.notes(|notes| {
+                notes.first_look.get_or_insert(now);
+            });
+            let facts = self.snapshot(|now| now.facts());
             let step = creation::step(&facts);
             tracing::trace!(?facts, ?step);
             let told = match step {

@@ -4,12 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::want::Wanted;
 use crate::cloudflare::TargetType;
-use crate::core::meta;
 use crate::core::row::{self, Declared, Seen as RowSeen, Step};
 use crate::core::row_key::RowKey;
 use crate::core::time::At;
 use crate::operator::remote::seen::{Seen, resource_key};
-use crate::operator::rows::inventory;
+use crate::operator::rows::facts::{self, RowSnapshot};
 use crate::operator::rows::inventory::Entries;
 use crate::operator::settings::Settings;
 
@@ -46,6 +45,13 @@ pub struct Known {
     pub answered: HashMap<RowKey, At>,
 }
 
+impl Known {
+    fn of(&self, key: &RowKey) -> facts::Known {
+        let at = |times: &HashMap<RowKey, At>| times.get(key).copied();
+        facts::Known { started: self.started, confirmed: at(&self.confirmed), answered: at(&self.answered) }
+    }
+}
+
 impl Basis<'_> {
     /// One step for each key that is declared, recorded or there.
     pub fn plan(&self, seen: &Seen) -> Plan {
@@ -58,39 +64,24 @@ impl Basis<'_> {
         keys.extend(seen.resources.iter().flatten().map(resource_key));
         let steps = keys.into_iter().map(|key| {
             let declared = self.declared(&key);
-            let row_seen = seen.row(&key, |row| {
-                wanted.all.get(&key).is_some_and(|declaration| !meta::same_object(&declaration.meta, &row.meta))
-            });
+            let known = self.known.as_ref().map(|known| known.of(&key));
+            let meta = wanted.all.get(&key).map(|declaration| &declaration.meta);
+            let snapshot = RowSnapshot { seen, key: &key, meta, settings: self.settings, known };
             let recorded = if self.observing && declared == Declared::Here {
                 row::Recorded::InPlace
             } else {
-                let answered = self.known.as_ref().is_none_or(|known| known.answered.contains_key(&key));
-                inventory::recorded(self.entries.get(&key), seen.rows_read_at(&key), self.settings, answered)
+                snapshot.recorded(self.entries.get(&key))
             };
-            let facts = row::Facts {
-                declared,
-                recorded,
-                seen: row_seen,
-                prune: wanted.prune && !matches!(key, RowKey::Excluded(_)),
-                lagging: self.may_lag(seen, &key),
-            };
+            let prune = wanted.prune && !matches!(key, RowKey::Excluded(_));
+            let facts = snapshot.facts(declared, recorded, prune);
             let step = match row::step(facts) {
                 // The child that looks after the row has not noted it down yet: until then the record is kept here.
                 Step::Forget if declared == Declared::Elsewhere && !self.is_taken_over(&key) => Step::Keep,
                 step => step,
             };
-            (key, (step, row_seen))
+            (key, (step, facts.seen))
         });
         Plan { steps: steps.collect() }
-    }
-
-    /// Whether these rows were read so shortly after the key was found in place that it may be missing all the same.
-    fn may_lag(&self, seen: &Seen, key: &RowKey) -> bool {
-        self.known.as_ref().is_some_and(|known| {
-            let last = |times: &HashMap<RowKey, At>| times.get(key).copied().unwrap_or_default();
-            let since = last(&known.confirmed).max(last(&known.answered)).max(known.started);
-            self.settings.may_lag(seen.rows_read_at(key), since)
-        })
     }
 
     fn target_is_accounts(&self, seen: &Seen) -> bool {

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use super::super::waits;
 use super::outside::Looked;
+use super::trust::Settled;
 use super::work::Work;
 use crate::api::Reason;
 use crate::api::status::DriftEntry;
-use crate::cloudflare::{Kind as ShareKind, Share as RemoteShare, ShareStatus};
+use crate::cloudflare::{Kind as ShareKind, Share as RemoteShare};
 use crate::core::create::Mode;
 use crate::core::id::ShareId;
 use crate::core::pace::Class;
@@ -20,8 +21,6 @@ use crate::operator::pass::notes::Write;
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::remote::apply::Apply;
 use crate::operator::remote::seen::Seen;
-use crate::operator::rows::inventory;
-use crate::operator::rows::standing::{State, are_as_told, standing};
 use crate::operator::stop::Stop;
 
 /// So many polls that show nothing new are left to the counts.
@@ -143,42 +142,18 @@ impl Work {
 
     /// Whether the last verdict, Ready on this generation, still stands though the recipients were not listed since
     /// the process began: nothing that a sweep shows has moved.
-    fn is_trusted(&mut self, id: &ShareId) -> bool {
+    fn is_trusted(&self, id: &ShareId) -> bool {
         if !self.pass.was_ready() || self.pass.is_following() {
             return false;
         }
-        let Some(seen) = self.seen(id) else { return false };
-        if seen.recipients.is_some() || seen.excluded.is_some() {
-            return false;
+        let unlisted = |seen: &Seen| seen.recipients.is_none() && seen.excluded.is_none();
+        let Some(seen) = self.seen(id).filter(unlisted) else { return false };
+        let recorded = Settled::recorded(&self.pass.status, &self.wanted);
+        let observed = Settled::observed(&seen, &self.wanted, &self.plan(&seen));
+        if recorded != observed {
+            tracing::debug!(?recorded, ?observed, "the share is not as it was recorded");
         }
-        let told = self.pass.status.recipients.clone().unwrap_or_default();
-        let same_counts = are_as_told(&seen, &told);
-        let is_active = seen.share.status == ShareStatus::Active;
-        let same_name = self.pass.status.share_name.as_deref() == Some(seen.share.name.as_str());
-        let plan = self.plan(&seen);
-        let rows_rest = plan.steps.iter().all(|(key, (step, _))| match key {
-            RowKey::Resource { .. } if self.wanted.all.contains_key(key) => {
-                *step == Step::Keep && standing(key, &seen, Some(*step)).state == State::InPlace
-            }
-            RowKey::Resource { .. } => matches!(step, Step::Keep | Step::Ignore),
-            RowKey::Recipient(_) | RowKey::Excluded(_) => {
-                *step == Step::Read || matches!(step, Step::Keep | Step::Ignore)
-            }
-        });
-        // An entry that is announced and not confirmed, or undeclared, is work.
-        let entries = inventory::entries(&self.pass.status.inventory);
-        let recorded =
-            entries.iter().all(|(key, entry)| entry.intended_at.is_none() && self.wanted.inline.contains_key(key));
-        let complete = self.wanted.inline.keys().all(|key| entries.contains_key(key));
-        // A child came or went: what was told is out of date.
-        let declared = |is: fn(&RowKey) -> bool| {
-            i32::try_from(self.wanted.all.keys().filter(|key| is(key)).count()).unwrap_or(i32::MAX)
-        };
-        let told_resources = self.pass.status.resources.as_ref().map_or(0, |resources| resources.declared);
-        let same_declared = declared(|key| matches!(key, RowKey::Resource { .. })) == told_resources
-            && (self.wanted.organization.is_some()
-                || declared(|key| matches!(key, RowKey::Recipient(_))) == told.declared);
-        is_active && same_counts && same_name && rows_rest && recorded && complete && same_declared
+        recorded == observed
     }
 
     /// Reads what is due: while something is pending the poll, else only what is missing or known to be stale.

@@ -1,0 +1,205 @@
+//! Does the last verdict, Ready, still hold after a restart, though the recipients were not listed since?
+//!
+//! It does where all that a sweep shows is as the status recorded it. Then nothing is read, and nothing written.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::plan::Plan;
+use super::want::Wanted;
+use crate::api::status::ShareStatus;
+use crate::cloudflare::ShareStatus as RemoteStatus;
+use crate::core::row::Step;
+use crate::core::row_key::RowKey;
+use crate::operator::remote::seen::Seen;
+use crate::operator::rows::inventory;
+use crate::operator::rows::standing::{State, Totals, standing};
+
+/// All that a sweep shows of a share, and all that is declared for it, at rest.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Settled {
+    is_active: bool,
+    name: Option<String>,
+    totals: Totals,
+    /// How many recipients and resources are declared, by whomever. An organization's recipients are not declared.
+    declared: (Option<i32>, i32),
+    /// The rows that the Share itself declares, and whether a call for them is announced and not confirmed.
+    inline: BTreeMap<RowKey, bool>,
+    /// Rows that call for a read or a change.
+    restless: BTreeSet<RowKey>,
+}
+
+impl Settled {
+    /// As the status recorded it when the share was last found Ready.
+    pub fn recorded(status: &ShareStatus, wanted: &Wanted) -> Settled {
+        let recipients = status.recipients.clone().unwrap_or_default();
+        let entries = inventory::entries(&status.inventory);
+        Settled {
+            is_active: true,
+            name: status.share_name.clone(),
+            totals: Totals::recorded(&recipients),
+            declared: (
+                wanted.organization.is_none().then_some(recipients.declared),
+                status.resources.as_ref().map_or(0, |resources| resources.declared),
+            ),
+            inline: entries.into_iter().map(|(key, entry)| (key, entry.intended_at.is_some())).collect(),
+            restless: BTreeSet::new(),
+        }
+    }
+
+    /// As the sweep and the manifests show it now.
+    pub fn observed(seen: &Seen, wanted: &Wanted, plan: &Plan) -> Settled {
+        let declared = |is: fn(&RowKey) -> bool| {
+            i32::try_from(wanted.all.keys().filter(|key| is(key)).count()).unwrap_or(i32::MAX)
+        };
+        let recipients = || declared(|key| matches!(key, RowKey::Recipient(_)));
+        let restless = plan.steps.iter().filter(|(key, (step, _))| !is_at_rest(key, *step, seen, wanted));
+        Settled {
+            is_active: seen.share.status == RemoteStatus::Active,
+            name: Some(seen.share.name.clone()),
+            totals: Totals::observed(seen),
+            declared: (
+                wanted.organization.is_none().then(recipients),
+                declared(|key| matches!(key, RowKey::Resource { .. })),
+            ),
+            inline: wanted.inline.keys().map(|key| (key.clone(), false)).collect(),
+            restless: restless.map(|(key, _)| key.clone()).collect(),
+        }
+    }
+}
+
+/// Whether a row calls for nothing. Recipients that were never listed are vouched for by the totals.
+fn is_at_rest(key: &RowKey, step: Step, seen: &Seen, wanted: &Wanted) -> bool {
+    match key {
+        RowKey::Resource { .. } if wanted.all.contains_key(key) => {
+            step == Step::Keep && standing(key, seen, Some(step)).state == State::InPlace
+        }
+        RowKey::Resource { .. } => matches!(step, Step::Keep | Step::Ignore),
+        RowKey::Recipient(_) | RowKey::Excluded(_) => matches!(step, Step::Read | Step::Keep | Step::Ignore),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::api::Share;
+    use crate::core::time::At;
+    use crate::operator::settings::Settings;
+    use crate::operator::share::plan::{Basis, Known};
+    use crate::operator::share::samples::{self, ALPHA, OWNER, RULESET};
+
+    const ID: &str = "5a5e0000000000000000000000000001";
+
+    /// What was recorded of a share when it was Ready.
+    fn ready() -> Value {
+        json!({
+            "shareID": ID,
+            "shareName": "waf",
+            "recipients": {"declared": 1, "associated": 1, "pending": 0, "failed": 0, "inPlace": 1, "summary": "1/1"},
+            "resources": {"declared": 1, "active": 1, "summary": "1/1"},
+            "inventory": {
+                "recipients": [{"accountID": ALPHA}],
+                "resources": [{"type": "custom-ruleset", "id": RULESET, "accountID": OWNER}],
+            },
+        })
+    }
+
+    /// What was recorded, and what a restarted operator sees in its first sweep.
+    fn compare(share: &Share, remote: Value) -> (Settled, Settled) {
+        let index = samples::index(vec![share.clone()], Vec::new());
+        let (wanted, status) = (samples::wanted(share, &index), samples::status(share));
+        let now = At(1_000_000_000);
+        let seen = Seen::new(samples::remote(ID, remote), now);
+        let settings = Settings { settle_time: Duration::from_secs(240), ..Settings::default() };
+        let entries = inventory::entries(&status.inventory);
+        let known = Known { started: now, confirmed: Default::default(), answered: Default::default() };
+        let basis = Basis {
+            wanted: &wanted,
+            share_id: status.share_id.as_deref(),
+            entries: &entries,
+            settings: &settings,
+            observing: false,
+            known: Some(known),
+        };
+        (Settled::recorded(&status, &wanted), Settled::observed(&seen, &wanted, &basis.plan(&seen)))
+    }
+
+    #[test]
+    fn what_is_as_it_was_recorded_is_trusted() {
+        let (recorded, observed) = compare(&samples::share(json!({}), ready()), json!({}));
+        assert_eq!(recorded, observed);
+        let foreign = json!({"resources": [
+            {"id": "row1", "resource_account_id": OWNER, "resource_id": RULESET, "resource_type": "custom-ruleset",
+             "resource_version": 1, "meta": {}, "status": "active"},
+            {"id": "row2", "resource_account_id": OWNER, "resource_id": ALPHA, "resource_type": "custom-ruleset",
+             "resource_version": 1, "meta": {}, "status": "active"},
+        ]});
+        let (recorded, observed) = compare(&samples::share(json!({}), ready()), foreign);
+        assert_eq!(recorded, observed, "what nobody here declared is nobody's business");
+    }
+
+    #[test]
+    fn anything_that_a_sweep_shows_to_be_different_is_looked_at() {
+        let resource = |meta: Value, status: &str| {
+            json!({"resources": [
+                {"id": "row1", "resource_account_id": OWNER, "resource_id": RULESET,
+                 "resource_type": "custom-ruleset", "resource_version": 1, "meta": meta, "status": status},
+            ]})
+        };
+        let table = [
+            ("another name", json!({"name": "other"})),
+            ("a status that is not active", json!({"status": "paused"})),
+            ("a recipient more", json!({"associated_recipient_count": 2})),
+            ("a recipient less", json!({"associated_recipient_count": 0})),
+            ("a recipient that went", json!({"disassociated_recipient_count": 1})),
+            ("a recipient on its way in", json!({"associating_recipient_count": 1})),
+            ("a recipient on its way out", json!({"disassociating_recipient_count": 1})),
+            ("a resource less", json!({"resources": []})),
+            ("resources that were not listed", json!({"resources": null})),
+            ("a resource with another meta", resource(json!({"mode": "log"}), "active")),
+            ("a resource on its way out", resource(json!({}), "deleting")),
+        ];
+        for (what, remote) in table {
+            let (recorded, observed) = compare(&samples::share(json!({}), ready()), remote);
+            assert_ne!(recorded, observed, "{what}");
+        }
+    }
+
+    #[test]
+    fn anything_that_is_declared_or_recorded_otherwise_is_looked_at() {
+        let with = |change: fn(&mut Value)| {
+            let mut status = ready();
+            change(&mut status);
+            samples::share(json!({}), status)
+        };
+        let table = [
+            ("never told which name", with(|status| status["shareName"] = Value::Null)),
+            ("told of more recipients", with(|status| status["recipients"]["declared"] = json!(2))),
+            ("told of no resource", with(|status| status["resources"] = Value::Null)),
+            (
+                "an announced call",
+                with(|status| {
+                    status["inventory"]["recipients"][0]["intendedAt"] = json!("2026-01-01T00:00:00Z");
+                }),
+            ),
+            ("a row that is not recorded", with(|status| status["inventory"]["recipients"] = json!([]))),
+            (
+                "a row that is not declared any more",
+                with(|status| {
+                    status["inventory"]["recipients"] = json!([{"accountID": ALPHA}, {"accountID": OWNER}]);
+                }),
+            ),
+            (
+                "a recipient that is declared and was not",
+                samples::share(json!({"recipients": [{"accountID": ALPHA}, {"accountID": OWNER}]}), ready()),
+            ),
+        ];
+        for (what, share) in table {
+            let (recorded, observed) = compare(&share, json!({}));
+            assert_ne!(recorded, observed, "{what}");
+        }
+    }
+}
