@@ -13,6 +13,7 @@ pub mod id;
 pub mod lease;
 pub mod left;
 pub mod meta;
+pub mod opening;
 pub mod pace;
 pub mod relist;
 pub mod row;

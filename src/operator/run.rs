@@ -253,9 +253,9 @@ fn controllers(
             under_way: under_way.clone(),
         };
         Some(match kind {
-            Kind::Share => scope.control(&shelves.shares, names, share::pass),
-            Kind::ShareRecipient => scope.control(&shelves.recipients, names, child::pass::<ShareRecipient>),
-            Kind::ShareResource => scope.control(&shelves.resources, names, child::pass::<ShareResource>),
+            Kind::Share => scope.control(&shelves.shares, names, share::reconcile),
+            Kind::ShareRecipient => scope.control(&shelves.recipients, names, child::reconcile::<ShareRecipient>),
+            Kind::ShareResource => scope.control(&shelves.resources, names, child::reconcile::<ShareResource>),
         })
     };
     ends.into_iter().filter_map(control).collect()

@@ -6,16 +6,17 @@ use kube::ResourceExt;
 
 use super::parent::Parent;
 use crate::api::{FINALIZER, Reason};
-use crate::core::child::{self, Deletion, Facts, Record, Successor};
+use crate::core::child;
+use crate::core::child::{Deletion, Facts, Record, Successor};
 use crate::core::id::AccountId;
 use crate::core::row::Declared;
 use crate::core::row_key::RowKey;
 use crate::operator::cluster::objects::Related;
-use crate::operator::conditions;
 use crate::operator::kinds::{Child, ChildTelling};
 use crate::operator::pass::Pass;
-use crate::operator::rows::declare::{self, Sibling};
-use crate::operator::{clock, share};
+use crate::operator::rows::declare;
+use crate::operator::rows::declare::Sibling;
+use crate::operator::{clock, conditions, share};
 
 /// Where a namespace or a folder of manifests is deleted, a Share follows its objects within so long.
 const TOGETHER: Duration = Duration::from_secs(1);

@@ -1,10 +1,12 @@
 //! One pass over a ShareRecipient or ShareResource: one row of a share, looked after by an object of its own.
 
+mod child_pass;
 mod end;
 mod facts;
+mod maintain;
 mod parent;
+mod row_drift;
 mod tell;
-mod work;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,14 +31,14 @@ use crate::operator::rows::standing::label;
 use crate::operator::share::outside::into_scope;
 use crate::operator::stop::Stop;
 use crate::operator::waits;
+use child_pass::ChildPass;
 use parent::Parent;
-use work::Work;
 
 /// A claim, and what follows it.
 const MAX_STEPS: usize = 3;
 
 /// Runs one pass; returns when to run the next if nothing wakes it before.
-pub async fn pass<C: Child>(context: Arc<Context>, object: Arc<C>) -> Result<Option<Duration>, Stop> {
+pub async fn reconcile<C: Child>(context: Arc<Context>, object: Arc<C>) -> Result<Option<Duration>, Stop> {
     let share_lock = context.share_lock(&object.share());
     let Ok(_alone) = share_lock.try_lock() else { return Err(Stop::Occupied) };
     let mut pass = Pass::begin(context.clone(), C::kept(&context.cluster.index).newest(object));
@@ -107,11 +109,11 @@ async fn look_after<C: Child>(
     let class = if pass.is_doomed() || !pass.was_ready() { Class::Edit } else { Class::Poll };
     let access = pass.context.remote.access(&known, &owner, &pass.key, class);
     pass.account = Some(access.account.clone());
-    let mut work = Work { pass, access, id, key, parent, declared };
-    match work.run().await {
-        Ok(Some(verdict)) => work.pass.finish(verdict).await,
+    let mut child = ChildPass { pass, access, id, key, parent, declared };
+    match maintain::run(&mut child).await {
+        Ok(Some(verdict)) => child.pass.finish(verdict).await,
         Ok(None) => Ok(None),
-        Err(Stop::Cloudflare(error)) => work.pass.fail(error, &work.access, &secret).await,
+        Err(Stop::Cloudflare(error)) => child.pass.fail(error, &child.access, &secret).await,
         Err(stop) => Err(stop),
     }
 }

@@ -5,13 +5,11 @@ use std::sync::Arc;
 use kube::ResourceExt;
 
 use super::super::pass::Pass;
-use crate::api::Name;
-use crate::api::Share;
+use crate::api::{Name, Share};
 use crate::core::id::{AccountId, ShareId};
 use crate::core::row_key::RowKey;
 use crate::operator::cluster::objects::{observes, secret_of};
-use crate::operator::kinds::Child;
-use crate::operator::kinds::ChildTelling;
+use crate::operator::kinds::{Child, ChildTelling};
 use crate::operator::rows::inventory;
 use crate::operator::rows::inventory::Entry;
 

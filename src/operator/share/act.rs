@@ -1,276 +1,239 @@
 //! What one round does to the rows of a share: record what is plain, then add, then change, then remove.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use super::super::clock;
-use super::losses;
-use super::plan::{Basis, Known, Plan};
+use super::plan::Plan;
 use super::removals::Permission;
-use super::tend::Round;
-use super::work::Work;
-use crate::api::Share;
-use crate::api::status::DriftEntry;
+use super::share_pass::SharePass;
+use super::{exclusions, losses, name, plan, removals, row_drift};
 use crate::cloudflare::ErrorClass;
 use crate::core::create::Mode;
 use crate::core::id::ShareId;
 use crate::core::row::Step;
 use crate::core::row_key::RowKey;
-use crate::operator::pass::notes::Write;
 use crate::operator::remote::seen::Seen;
-use crate::operator::rows::declare::By;
 use crate::operator::rows::inventory;
 use crate::operator::rows::inventory::{Entries, Entry};
-use crate::operator::rows::row::Row;
 use crate::operator::stop::Stop;
 
 /// So many rows are announced at once.
 const BATCH: usize = 8;
 
-impl Work {
-    pub(super) fn row<'a>(&'a self, seen: &'a Seen, key: &'a RowKey) -> Row<'a, Share> {
-        let meta = self.wanted.all.get(key).map(|declaration| declaration.meta.clone()).unwrap_or_default();
-        Row { pass: &self.pass, access: &self.access, seen, key, name: self.label(key), meta }
-    }
+/// What a round of work came to.
+pub enum Round {
+    Again,
+    Done,
+    /// Removals wait for a moment.
+    Hold(Duration),
+}
 
-    pub(super) fn is_ours(&self, key: &RowKey) -> bool {
-        !matches!(self.wanted.all.get(key).map(|declaration| &declaration.by), Some(By::Child(_)) | None)
-    }
+/// What a round is to change, as far as that is allowed and not refused a moment ago.
+struct Changes {
+    adds: Vec<RowKey>,
+    updates: Vec<RowKey>,
+    removals: Vec<RowKey>,
+}
 
-    pub(super) fn plan(&self, seen: &Seen) -> Plan {
-        let entries = inventory::entries(&self.pass.status.inventory);
-        let basis = Basis {
-            wanted: &self.wanted,
-            share_id: self.pass.status.share_id.as_deref(),
-            entries: &entries,
-            settings: &self.pass.context.settings,
-            observing: self.mode == Mode::Observe,
-            known: (self.mode != Mode::Observe).then(|| {
-                self.pass.notes(|notes| Known {
-                    started: self.pass.context.started,
-                    confirmed: notes.confirmed.clone(),
-                    answered: notes.answered.clone(),
-                })
-            }),
-        };
-        basis.plan(seen)
-    }
-
-    /// One round: record what is plain, then add, then change, then remove.
-    pub(super) async fn act(&mut self, seen: &Seen, plan: &Plan) -> Result<Round, Stop> {
-        if self.mode != Mode::Manage {
-            return Ok(Round::Done);
-        }
-        self.forget_settled(seen, plan);
-        self.note_exclusions(seen, plan);
-        self.inherit_last();
-        let mut entries = inventory::entries(&self.pass.status.inventory);
-        let before = entries.clone();
-        // A label that was never recorded is no reason to write.
-        let edited = self.pass.common().observed_generation != self.pass.generation();
-        for (key, (step, row)) in &plan.steps {
-            match step {
-                Step::Confirm => {
-                    let meta = self.row(seen, key).confirm(*row, &self.pass.status.common.drift);
-                    entries.insert(key.clone(), Entry { intended_at: None, meta, name: self.name_of(key) });
-                }
-                Step::Forget => {
-                    entries.remove(key);
-                }
-                Step::Keep => {
-                    if let (Some(entry), true) = (entries.get_mut(key), self.wanted.inline.contains_key(key)) {
-                        if edited {
-                            entry.name = self.name_of(key);
-                        }
-                        let hash = self.meta_hash(key);
-                        if entry.meta != hash {
-                            entry.meta = hash;
-                            self.pass.notes(|notes| notes.stayed(&key.to_string()));
-                        }
-                    }
-                }
-                Step::Read | Step::Add | Step::Restore | Step::Update | Step::Wait | Step::Remove | Step::Ignore => {}
-            }
-        }
-        if entries != before {
-            self.pass.status.inventory = inventory::inventory(&entries);
-            return Ok(Round::Again);
-        }
-        // Resources come last by key and first here: the same call shows how many recipients to expect.
-        if let Some(key) = plan.of(|step| step == Step::Read).last() {
-            self.row(seen, key).read().await?;
-            return Ok(Round::Again);
-        }
-        let permission = self.permission(seen).await?;
-        let mut adds = self.hopeful(plan, seen, |step| matches!(step, Step::Add | Step::Restore), |row| row.adding());
+impl Changes {
+    fn of(share: &SharePass, seen: &Seen, plan: &Plan, permission: &Permission) -> Changes {
+        let is_add = |step| matches!(step, Step::Add | Step::Restore);
+        let mut adds = plan::hopeful(share, plan, seen, is_add, |row| row.adding());
         // Whoever is left out of a share that has nothing yet is so before it has.
         if seen.live_resources() == 0 && adds.iter().any(|key| matches!(key, RowKey::Excluded(_))) {
             adds.retain(|key| matches!(key, RowKey::Excluded(_)));
         }
         adds.retain(|key| permission.allows(key));
-        let updates = self.hopeful(plan, seen, |step| step == Step::Update, |row| row.updating());
-        let removals = self.due_removals(plan, seen, &permission);
-        if adds.is_empty() && updates.is_empty() && removals.is_empty() {
-            return Ok(self.held_back(plan).map_or(Round::Done, Round::Hold));
+        let updates = plan::hopeful(share, plan, seen, |step| step == Step::Update, |row| row.updating());
+        Changes { adds, updates, removals: removals::due_removals(share, plan, seen, permission) }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.adds.is_empty() && self.updates.is_empty() && self.removals.is_empty()
+    }
+}
+
+/// One round: record what is plain, then add, then change, then remove.
+pub async fn act(share: &mut SharePass, seen: &Seen, plan: &Plan) -> Result<Round, Stop> {
+    if share.mode != Mode::Manage {
+        return Ok(Round::Done);
+    }
+    forget_settled(share, seen, plan);
+    exclusions::note_exclusions(share, seen, plan);
+    inherit_last(share);
+    if record(share, seen, plan) || read(share, seen, plan).await? {
+        return Ok(Round::Again);
+    }
+    let permission = removals::permission(share, seen).await?;
+    let changes = Changes::of(share, seen, plan, &permission);
+    if changes.is_empty() {
+        return Ok(removals::held_back(share, plan).map_or(Round::Done, Round::Hold));
+    }
+    for key in changes.adds.iter().chain(&changes.removals) {
+        if share.row(seen, key).read_if_old().await? {
+            return Ok(Round::Again);
         }
-        for key in adds.iter().chain(&removals) {
-            if self.row(seen, key).read_if_old().await? {
-                return Ok(Round::Again);
+    }
+    let drift = plan.steps.iter().filter_map(|(key, (step, _))| row_drift::drift_of(share, key, *step, seen)).collect();
+    share.pass.show_drift(drift).await?;
+    if !changes.adds.is_empty() {
+        add(share, seen, changes.adds, &permission).await?;
+    } else if let Some(key) = changes.updates.first() {
+        share.row(seen, key).update().await?;
+    } else {
+        removals::remove(share, seen, changes.removals, &permission).await?;
+    }
+    Ok(Round::Again)
+}
+
+/// Records what needs no call; whether there was any.
+fn record(share: &mut SharePass, seen: &Seen, plan: &Plan) -> bool {
+    let mut entries = inventory::entries(&share.pass.status.inventory);
+    let before = entries.clone();
+    // A label that was never recorded is no reason to write.
+    let edited = share.pass.common().observed_generation != share.pass.generation();
+    for (key, (step, row)) in &plan.steps {
+        match step {
+            Step::Confirm => {
+                let meta = share.row(seen, key).confirm(*row, &share.pass.status.common.drift);
+                entries.insert(key.clone(), Entry { intended_at: None, meta, name: share.name_of(key) });
             }
-        }
-        let drift = plan.steps.iter().filter_map(|(key, (step, _))| self.drift_of(key, *step, seen)).collect();
-        self.pass.show_drift(drift).await?;
-        if !adds.is_empty() {
-            self.add(seen, adds, entries, &permission).await?;
-        } else if let Some(key) = updates.first() {
-            self.row(seen, key).update().await?;
-        } else {
-            self.remove(seen, removals, &permission).await?;
-        }
-        Ok(Round::Again)
-    }
-
-    /// What was written long ago and is as it should be is no quarrel any more.
-    fn forget_settled(&self, seen: &Seen, plan: &Plan) {
-        if self.pass.notes(|notes| notes.written.is_empty()) {
-            return;
-        }
-        let quarrels: HashSet<String> = plan
-            .steps
-            .iter()
-            .filter_map(|(key, (step, _))| match step {
-                Step::Add | Step::Restore | Step::Update | Step::Confirm | Step::Wait => Some(key.to_string()),
-                Step::Remove => Some(self.row(seen, key).removing().item),
-                Step::Keep | Step::Read | Step::Forget | Step::Ignore => None,
-            })
-            .chain(self.is_misnamed(seen).then(|| "name".to_owned()))
-            .collect();
-        let now = self.pass.now();
-        self.pass.notes(|notes| notes.forget_settled(now, |item| quarrels.contains(item)));
-    }
-
-    /// A child's removal that was refused as the last resource is ours to finish: the child goes.
-    fn inherit_last(&mut self) {
-        let mut entries = inventory::entries(&self.pass.status.inventory);
-        for sibling in self.wanted.siblings.iter().filter(|s| s.doomed && s.is_last && !s.outside) {
-            entries.entry(sibling.row.clone()).or_default();
-        }
-        self.pass.status.inventory = inventory::inventory(&entries);
-    }
-
-    /// The rows that call for such a step, but for those of which it was refused a moment ago or is pointless.
-    pub(super) fn hopeful(
-        &self,
-        plan: &Plan,
-        seen: &Seen,
-        wanted: fn(Step) -> bool,
-        write: fn(&Row<'_, Share>) -> Write,
-    ) -> Vec<RowKey> {
-        let mut keys = plan.of(wanted);
-        keys.retain(|key| self.pass.hindrance(&write(&self.row(seen, key))).is_none());
-        keys
-    }
-
-    /// The label that the manifest gives a row.
-    fn name_of(&self, key: &RowKey) -> Option<String> {
-        self.wanted.inline.get(key).and_then(|declaration| declaration.label.clone())
-    }
-
-    fn meta_hash(&self, key: &RowKey) -> Option<String> {
-        self.wanted.all.get(key).and_then(|declaration| inventory::meta_hash(&declaration.meta))
-    }
-
-    fn recorded_meta(&self, key: &RowKey) -> Option<String> {
-        inventory::entries(&self.pass.status.inventory).remove(key).and_then(|entry| entry.meta)
-    }
-
-    /// What a step says about drift: only what was in place once and is different now has drifted.
-    pub(super) fn drift_of(&self, key: &RowKey, step: Step, seen: &Seen) -> Option<DriftEntry> {
-        // The manifest says something new: an edit.
-        if step == Step::Update && self.mode == Mode::Manage && self.recorded_meta(key) != self.meta_hash(key) {
-            return None;
-        }
-        self.row(seen, key).drift(step)
-    }
-
-    /// Announces a batch, with the permit in hand, then sends it.
-    async fn add(
-        &mut self,
-        seen: &Seen,
-        mut keys: Vec<RowKey>,
-        mut entries: Entries,
-        permission: &Permission,
-    ) -> Result<(), Stop> {
-        let exclusions: Vec<RowKey> = keys.iter().filter(|key| is_exclusion(key)).cloned().collect();
-        keys.truncate(BATCH);
-        let permit = self.access.permit(keys.len());
-        self.draft_alarm();
-        if permit.is_err() && self.pass.alarm.is_some() {
-            // It may take a while until there is room for the calls.
-            self.pass.save().await?;
-        }
-        let _permit = permit?;
-        self.pass.context.remote.gate.may_write()?;
-        let now = self.pass.now();
-        let before = entries.clone();
-        for key in &keys {
-            entries.insert(key.clone(), Entry::intended(clock::time(now)).named(self.name_of(key)));
-            self.pass.notes(|notes| notes.answered.remove(key));
-        }
-        if let Permission::Within(losing) = permission {
-            losses::record(&mut self.pass.status, keys.iter().filter(|key| losing.rows.contains_key(*key)), now);
-        }
-        self.pass.status.bound_uid = self.pass.object.metadata.uid.clone();
-        self.pass.status.inventory = inventory::inventory(&entries);
-        self.pass.save().await?;
-        // What was announced and is not sent, or was refused: nothing can come of it. That an account was to be excluded
-        // from the start stays on record, or it would count as a loss.
-        let take_back = |entries: &mut Entries, key: &RowKey| match before.get(key).filter(|_| is_exclusion(key)) {
-            Some(entry) => drop(entries.insert(key.clone(), entry.clone())),
-            None => drop(entries.remove(key)),
-        };
-        let (mut trouble, mut denied) = (None, false);
-        for key in keys {
-            if trouble.is_some() || denied && is_exclusion(&key) {
-                take_back(&mut entries, &key);
-                continue;
+            Step::Forget => {
+                entries.remove(key);
             }
-            let added = self.row(seen, &key).add(now).await;
-            if !added.stands {
-                take_back(&mut entries, &key);
-            }
-            match added.outcome {
-                Err(Stop::Cloudflare(error)) if is_exclusion(&key) && error.class() == ErrorClass::Denied => {
-                    self.exclusion_denied(&exclusions, &error);
-                    denied = true;
+            Step::Keep if share.wanted.inline.contains_key(key) => {
+                let Some(entry) = entries.get_mut(key) else { continue };
+                if edited {
+                    entry.name = share.name_of(key);
                 }
-                outcome => trouble = outcome.err(),
+                let hash = row_drift::meta_hash(share, key);
+                if entry.meta != hash {
+                    entry.meta = hash;
+                    share.pass.notes(|notes| notes.stayed(&key.to_string()));
+                }
             }
+            Step::Keep | Step::Read | Step::Add | Step::Restore | Step::Update => {}
+            Step::Wait | Step::Remove | Step::Ignore => {}
         }
-        self.pass.status.inventory = inventory::inventory(&entries);
-        let Some(stop) = trouble else { return Ok(()) };
-        self.pass.save().await?;
-        Err(stop)
     }
+    if entries == before {
+        return false;
+    }
+    share.pass.status.inventory = inventory::inventory(&entries);
+    true
+}
 
-    /// A person asks for another try: recipients that failed for good are removed, and then added again.
-    pub(super) async fn retry_failed(&mut self, id: &ShareId) -> Result<(), Stop> {
-        let Some(seen) = self.seen(id) else { return Ok(()) };
-        let inline = self.wanted.inline.keys();
-        let failed: Vec<RowKey> = inline.filter(|key| self.row(&seen, key).has_failed()).cloned().collect();
-        if failed.is_empty() {
-            return Ok(());
-        }
-        let mut entries = inventory::entries(&self.pass.status.inventory);
-        for key in &failed {
-            entries.insert(key.clone(), Entry::intended(inventory::settled_long_ago()).named(self.name_of(key)));
-        }
-        self.pass.status.inventory = inventory::inventory(&entries);
-        self.pass.save().await?;
-        for key in &failed {
-            self.row(&seen, key).retry().await?;
-        }
-        Ok(())
+/// Reads rows that were never read; whether there were any.
+async fn read(share: &SharePass, seen: &Seen, plan: &Plan) -> Result<bool, Stop> {
+    let unread = plan.of(|step| step == Step::Read);
+    // Resources come last by key and first here: the same call shows how many recipients to expect.
+    let Some(key) = unread.last() else { return Ok(false) };
+    share.row(seen, key).read().await?;
+    Ok(true)
+}
+
+/// What was written long ago and is as it should be is no quarrel any more.
+fn forget_settled(share: &SharePass, seen: &Seen, plan: &Plan) {
+    if share.pass.notes(|notes| notes.written.is_empty()) {
+        return;
     }
+    let quarrels: HashSet<String> = plan
+        .steps
+        .iter()
+        .filter_map(|(key, (step, _))| match step {
+            Step::Add | Step::Restore | Step::Update | Step::Confirm | Step::Wait => Some(key.to_string()),
+            Step::Remove => Some(share.row(seen, key).removing().item),
+            Step::Keep | Step::Read | Step::Forget | Step::Ignore => None,
+        })
+        .chain(name::is_misnamed(share, seen).then(|| "name".to_owned()))
+        .collect();
+    let now = share.pass.now();
+    share.pass.notes(|notes| notes.forget_settled(now, |item| quarrels.contains(item)));
+}
+
+/// A child's removal that was refused as the last resource is ours to finish: the child goes.
+fn inherit_last(share: &mut SharePass) {
+    let mut entries = inventory::entries(&share.pass.status.inventory);
+    for sibling in share.wanted.siblings.iter().filter(|s| s.doomed && s.is_last && !s.outside) {
+        entries.entry(sibling.row.clone()).or_default();
+    }
+    share.pass.status.inventory = inventory::inventory(&entries);
+}
+
+/// Announces a batch, with the permit in hand, then sends it.
+async fn add(share: &mut SharePass, seen: &Seen, mut keys: Vec<RowKey>, permission: &Permission) -> Result<(), Stop> {
+    let mut entries = inventory::entries(&share.pass.status.inventory);
+    let exclusions: Vec<RowKey> = keys.iter().filter(|key| is_exclusion(key)).cloned().collect();
+    keys.truncate(BATCH);
+    let permit = share.access.permit(keys.len());
+    exclusions::draft_alarm(share);
+    if permit.is_err() && share.pass.alarm.is_some() {
+        // It may take a while until there is room for the calls.
+        share.pass.save().await?;
+    }
+    let _permit = permit?;
+    share.pass.context.remote.gate.may_write()?;
+    let now = share.pass.now();
+    let before = entries.clone();
+    for key in &keys {
+        entries.insert(key.clone(), Entry::intended(clock::time(now)).named(share.name_of(key)));
+        share.pass.notes(|notes| notes.answered.remove(key));
+    }
+    if let Permission::Within(losing) = permission {
+        losses::record(&mut share.pass.status, keys.iter().filter(|key| losing.rows.contains_key(*key)), now);
+    }
+    share.pass.status.bound_uid = share.pass.object.metadata.uid.clone();
+    share.pass.status.inventory = inventory::inventory(&entries);
+    share.pass.save().await?;
+    // What was announced and is not sent, or was refused: nothing can come of it. That an account was to be excluded
+    // from the start stays on record, or it would count as a loss.
+    let take_back = |entries: &mut Entries, key: &RowKey| match before.get(key).filter(|_| is_exclusion(key)) {
+        Some(entry) => drop(entries.insert(key.clone(), entry.clone())),
+        None => drop(entries.remove(key)),
+    };
+    let (mut trouble, mut denied) = (None, false);
+    for key in keys {
+        if trouble.is_some() || denied && is_exclusion(&key) {
+            take_back(&mut entries, &key);
+            continue;
+        }
+        let added = share.row(seen, &key).add(now).await;
+        if !added.stands {
+            take_back(&mut entries, &key);
+        }
+        match added.outcome {
+            Err(Stop::Cloudflare(error)) if is_exclusion(&key) && error.class() == ErrorClass::Denied => {
+                exclusions::exclusion_denied(share, &exclusions, &error);
+                denied = true;
+            }
+            outcome => trouble = outcome.err(),
+        }
+    }
+    share.pass.status.inventory = inventory::inventory(&entries);
+    let Some(stop) = trouble else { return Ok(()) };
+    share.pass.save().await?;
+    Err(stop)
+}
+
+/// A person asks for another try: recipients that failed for good are removed, and then added again.
+pub async fn retry_failed(share: &mut SharePass, id: &ShareId) -> Result<(), Stop> {
+    let Some(seen) = share.seen(id) else { return Ok(()) };
+    let inline = share.wanted.inline.keys();
+    let failed: Vec<RowKey> = inline.filter(|key| share.row(&seen, key).has_failed()).cloned().collect();
+    if failed.is_empty() {
+        return Ok(());
+    }
+    let mut entries = inventory::entries(&share.pass.status.inventory);
+    for key in &failed {
+        entries.insert(key.clone(), Entry::intended(inventory::settled_long_ago()).named(share.name_of(key)));
+    }
+    share.pass.status.inventory = inventory::inventory(&entries);
+    share.pass.save().await?;
+    for key in &failed {
+        share.row(&seen, key).retry().await?;
+    }
+    Ok(())
 }
 
 fn is_exclusion(key: &RowKey) -> bool {

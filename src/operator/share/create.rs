@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::super::clock;
-use super::super::waits;
+use super::super::{clock, waits};
 use super::facts::{fingerprint, started_at};
 use super::report::with_more;
-use super::work::Work;
+use super::share_pass::SharePass;
+use super::{exclusions, report};
 use crate::api::status::CreateIntent;
 use crate::api::{Reason, Share};
 use crate::cloudflare::{Error, ErrorClass, NewResource, NewShare, Target};
@@ -17,7 +17,6 @@ use crate::operator::cluster::events::Note;
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::remote::apply::{Apply, Change};
 use crate::operator::rows::inventory;
-use crate::operator::rows::standing::label;
 use crate::operator::stop::Stop;
 
 /// Creates that were refused without a word on what is wrong: so many recipients are tried alone.
@@ -25,301 +24,288 @@ const MAX_ALONE: usize = 5;
 /// So many shares of the wanted name are recorded as known before a create; the status has room for no more.
 const MAX_KNOWN: usize = 100;
 
-impl Work {
-    /// Announces, sends once, and binds. `None`: go on.
-    pub(super) async fn create(&mut self) -> Result<Option<Verdict>, Stop> {
-        let rows = self.rows_to_send();
-        let Some(new) = self.new_share(&rows) else {
-            return Ok(Some(Verdict::working(Reason::WaitingForRecipients, "no recipient can be sent yet")));
-        };
-        self.pass.guard(true).await?;
-        let permit = self.access.permit(1)?;
-        self.pass.context.remote.gate.may_write()?;
-        let announced = self.announce(&new.name, &rows).await?;
-        let apply = Apply { remote: &self.pass.context.remote, access: &self.access };
-        let answer = apply.create_share(&new, announced).await;
-        drop(permit);
-        self.pass.notes(|notes| notes.empty_looks.clear());
-        match answer {
-            Ok(Change::Done(made)) => {
-                self.bind(&made.id, false).await?;
-                self.pass.event(Note::normal_of("Created"), format!("share {} is made", made.id));
-                Ok(None)
-            }
-            Ok(Change::Unsure(error)) => {
-                tracing::warn!(%error, "the outcome of a create is not known; looking for it");
-                Ok(None)
-            }
-            Ok(Change::Not(error)) => {
-                self.withdraw().await?;
-                self.create_refused(error, &rows)
-            }
-            // It was not sent.
-            Err(stop) => {
-                self.withdraw().await?;
-                Err(stop)
-            }
+/// Announces, sends once, and binds. `None`: go on.
+pub async fn create(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
+    let rows = rows_to_send(share);
+    let Some(new) = new_share(share, &rows) else {
+        return Ok(Some(Verdict::working(Reason::WaitingForRecipients, "no recipient can be sent yet")));
+    };
+    share.pass.guard(true).await?;
+    let permit = share.access.permit(1)?;
+    share.pass.context.remote.gate.may_write()?;
+    let announced = announce(share, &new.name, &rows).await?;
+    let apply = Apply { remote: &share.pass.context.remote, access: &share.access };
+    let answer = apply.create_share(&new, announced).await;
+    drop(permit);
+    share.pass.notes(|notes| notes.empty_looks.clear());
+    match answer {
+        Ok(Change::Done(made)) => {
+            bind(share, &made.id, false).await?;
+            share.pass.event(Note::normal_of("Created"), format!("share {} is made", made.id));
+            Ok(None)
+        }
+        Ok(Change::Unsure(error)) => {
+            tracing::warn!(%error, "the outcome of a create is not known; looking for it");
+            Ok(None)
+        }
+        Ok(Change::Not(error)) => {
+            withdraw(share).await?;
+            create_refused(share, error, &rows)
+        }
+        // It was not sent.
+        Err(stop) => {
+            withdraw(share).await?;
+            Err(stop)
         }
     }
+}
 
-    pub(super) fn organization_is_allowed(&self) -> bool {
-        let allowed = &self.pass.context.settings.organization_shares;
-        allowed.iter().any(|namespace| *namespace == self.pass.key.name.namespace || namespace == "*")
+/// The rows of this attempt. With exclusions the resources wait until those are in place, where Cloudflare
+/// allows it; after a refusal that named nothing, recipients are tried one by one.
+fn rows_to_send(share: &SharePass) -> Vec<RowKey> {
+    let mut rows = share.snapshot(|now| now.payload());
+    let excludes = rows.iter().any(|key| matches!(key, RowKey::Excluded(_)));
+    rows.retain(|key| !matches!(key, RowKey::Excluded(_)));
+    if excludes && !*share.access.account.empty_refused.lock() {
+        rows.retain(|key| !matches!(key, RowKey::Resource { .. }));
     }
-
-    /// The rows of this attempt. With exclusions the resources wait until those are in place, where Cloudflare
-    /// allows it; after a refusal that named nothing, recipients are tried one by one.
-    fn rows_to_send(&self) -> Vec<RowKey> {
-        let mut rows = self.snapshot(|now| now.payload());
-        let excludes = rows.iter().any(|key| matches!(key, RowKey::Excluded(_)));
-        rows.retain(|key| !matches!(key, RowKey::Excluded(_)));
-        if excludes && !*self.access.account.empty_refused.lock() {
-            rows.retain(|key| !matches!(key, RowKey::Resource { .. }));
-        }
-        let alone = self.pass.notes(|notes| notes.refused_creates);
-        if alone > 0 {
-            let recipients: Vec<RowKey> =
-                rows.iter().filter(|key| matches!(key, RowKey::Recipient(_))).cloned().collect();
-            let chosen = recipients.get((alone - 1) % recipients.len().max(1)).cloned();
-            rows.retain(|key| !matches!(key, RowKey::Recipient(_)) || Some(key) == chosen.as_ref());
-        }
-        rows
+    let alone = share.pass.notes(|notes| notes.refused_creates);
+    if alone > 0 {
+        let recipients: Vec<RowKey> = rows.iter().filter(|key| matches!(key, RowKey::Recipient(_))).cloned().collect();
+        let chosen = recipients.get((alone - 1) % recipients.len().max(1)).cloned();
+        rows.retain(|key| !matches!(key, RowKey::Recipient(_)) || Some(key) == chosen.as_ref());
     }
+    rows
+}
 
-    fn new_share(&self, rows: &[RowKey]) -> Option<NewShare> {
-        let mut new = NewShare { name: self.wanted.name.clone()?, recipients: Vec::new(), resources: Vec::new() };
-        if let Some(organization) = &self.wanted.organization {
-            new.recipients.push(Target::Organization(organization.clone()));
-        }
-        for key in rows {
-            match key {
-                RowKey::Recipient(account) => new.recipients.push(Target::Account(account.clone())),
-                RowKey::Excluded(_) => {}
-                RowKey::Resource { kind, id, account } => new.resources.push(NewResource {
-                    meta: self.wanted.all.get(key).map(|d| d.meta.clone()).unwrap_or_default(),
-                    account: account.clone(),
-                    id: id.clone(),
-                    kind: kind.clone(),
-                }),
-            }
-        }
-        // Nobody documents what an empty list of recipients means: it is never sent.
-        (!new.recipients.is_empty()).then_some(new)
+fn new_share(share: &SharePass, rows: &[RowKey]) -> Option<NewShare> {
+    let mut new = NewShare { name: share.wanted.name.clone()?, recipients: Vec::new(), resources: Vec::new() };
+    if let Some(organization) = &share.wanted.organization {
+        new.recipients.push(Target::Organization(organization.clone()));
     }
+    for key in rows {
+        match key {
+            RowKey::Recipient(account) => new.recipients.push(Target::Account(account.clone())),
+            RowKey::Excluded(_) => {}
+            RowKey::Resource { kind, id, account } => new.resources.push(NewResource {
+                meta: share.wanted.all.get(key).map(|d| d.meta.clone()).unwrap_or_default(),
+                account: account.clone(),
+                id: id.clone(),
+                kind: kind.clone(),
+            }),
+        }
+    }
+    // Nobody documents what an empty list of recipients means: it is never sent.
+    (!new.recipients.is_empty()).then_some(new)
+}
 
-    /// Writes down what is about to be sent. A stale cache or a second writer fails here, before anything is sent.
-    async fn announce(&mut self, name: &str, rows: &[RowKey]) -> Result<At, Stop> {
-        let now = self.pass.now();
-        let lost = i32::try_from(self.pass.status.lost_attempts.len()).unwrap_or(i32::MAX);
-        let known = self.access.account.picture().ids_named(name, MAX_KNOWN);
-        self.pass.notes(|notes| notes.announced_at = Some(now));
-        let status = &mut self.pass.status;
-        status.bound_uid = self.pass.object.metadata.uid.clone();
-        status.seen_with = Some(self.access.account.fingerprint.to_string());
-        status.intent = Some(CreateIntent {
-            attempt: lost.saturating_add(1),
-            started_at: clock::timestamp(self.access.account.remote_time(now)).to_string(),
-            name: name.to_owned(),
-            fingerprint: fingerprint(name, rows.iter()),
-            known_shares: known,
-        });
+/// Writes down what is about to be sent. A stale cache or a second writer fails here, before anything is sent.
+async fn announce(share: &mut SharePass, name: &str, rows: &[RowKey]) -> Result<At, Stop> {
+    let now = share.pass.now();
+    let lost = i32::try_from(share.pass.status.lost_attempts.len()).unwrap_or(i32::MAX);
+    let known = share.access.account.picture().ids_named(name, MAX_KNOWN);
+    share.pass.notes(|notes| notes.announced_at = Some(now));
+    let status = &mut share.pass.status;
+    status.bound_uid = share.pass.object.metadata.uid.clone();
+    status.seen_with = Some(share.access.account.fingerprint.to_string());
+    status.intent = Some(CreateIntent {
+        attempt: lost.saturating_add(1),
+        started_at: clock::timestamp(share.access.account.remote_time(now)).to_string(),
+        name: name.to_owned(),
+        fingerprint: fingerprint(name, rows.iter()),
+        known_shares: known,
+    });
+    let mut entries = inventory::entries(&status.inventory);
+    let name = |key: &RowKey| share.wanted.inline.get(key).and_then(|declaration| declaration.label.clone());
+    let entry = |key: &RowKey| inventory::Entry::intended(clock::time(now)).named(name(key));
+    entries.extend(rows.iter().map(|key| (key.clone(), entry(key))));
+    status.inventory = inventory::inventory(&entries);
+    share.pass.save().await?;
+    Ok(now)
+}
+
+/// Nothing was made: the announcement goes.
+async fn withdraw(share: &mut SharePass) -> Result<(), Stop> {
+    share.pass.status.intent = None;
+    share.pass.status.seen_with = None;
+    share.pass.status.inventory = Default::default();
+    save_surely(share).await
+}
+
+/// Records the share's id; tried until it is written, since the id must not be lost.
+pub async fn bind(share: &mut SharePass, id: &ShareId, adopted: bool) -> Result<(), Stop> {
+    let status = &mut share.pass.status;
+    status.bound_uid = share.pass.object.metadata.uid.clone();
+    status.share_id = Some(id.to_string());
+    status.seen_with = Some(share.access.account.fingerprint.to_string());
+    status.intent = None;
+    status.adopted = adopted;
+    if !adopted {
+        // To exclude whom the manifest excluded from the start takes nothing away from anybody who is to have it.
         let mut entries = inventory::entries(&status.inventory);
-        let name = |key: &RowKey| self.wanted.inline.get(key).and_then(|declaration| declaration.label.clone());
-        let entry = |key: &RowKey| inventory::Entry::intended(clock::time(now)).named(name(key));
-        entries.extend(rows.iter().map(|key| (key.clone(), entry(key))));
+        for (key, declaration) in share.wanted.inline.iter().filter(|(key, _)| matches!(key, RowKey::Excluded(_))) {
+            let entry = inventory::Entry::intended(inventory::settled_long_ago());
+            entries.entry(key.clone()).or_insert_with(|| entry.named(declaration.label.clone()));
+        }
         status.inventory = inventory::inventory(&entries);
-        self.pass.save().await?;
-        Ok(now)
+        exclusions::note_exclusions_to_come(share);
     }
-
-    /// Nothing was made: the announcement goes.
-    async fn withdraw(&mut self) -> Result<(), Stop> {
-        self.pass.status.intent = None;
-        self.pass.status.seen_with = None;
-        self.pass.status.inventory = Default::default();
-        self.save_surely().await
+    if adopted {
+        share.pass.guard(true).await?;
+        share.pass.save().await?;
+        share.pass.event(Note::normal_of("Adopted"), format!("share {id} is taken over"));
+    } else {
+        save_surely(share).await?;
     }
+    // The one call that announced these rows has taken effect.
+    let entries = inventory::entries(&share.pass.status.inventory);
+    let now = share.pass.now();
+    share.pass.notes(|notes| {
+        let own = entries.into_keys().filter(|key| share.wanted.inline.contains_key(key));
+        notes.answered.extend(own.map(|key| (key, now)));
+        notes.refused_creates = 0;
+        notes.following = false;
+        notes.polls = 0;
+    });
+    Ok(())
+}
 
-    /// Records the share's id; tried until it is written, since the id must not be lost.
-    pub(super) async fn bind(&mut self, id: &ShareId, adopted: bool) -> Result<(), Stop> {
-        let status = &mut self.pass.status;
-        status.bound_uid = self.pass.object.metadata.uid.clone();
-        status.share_id = Some(id.to_string());
-        status.seen_with = Some(self.access.account.fingerprint.to_string());
-        status.intent = None;
-        status.adopted = adopted;
-        if !adopted {
-            // To exclude whom the manifest excluded from the start takes nothing away from anybody who is to have it.
-            let mut entries = inventory::entries(&status.inventory);
-            for (key, declaration) in self.wanted.inline.iter().filter(|(key, _)| matches!(key, RowKey::Excluded(_))) {
-                let entry = inventory::Entry::intended(inventory::settled_long_ago());
-                entries.entry(key.clone()).or_insert_with(|| entry.named(declaration.label.clone()));
-            }
-            status.inventory = inventory::inventory(&entries);
-            self.note_exclusions_to_come();
-        }
-        if adopted {
-            self.pass.guard(true).await?;
-            self.pass.save().await?;
-            self.pass.event(Note::normal_of("Adopted"), format!("share {id} is taken over"));
-        } else {
-            self.save_surely().await?;
-        }
-        // The one call that announced these rows has taken effect.
-        let entries = inventory::entries(&self.pass.status.inventory);
-        let now = self.pass.now();
-        self.pass.notes(|notes| {
-            let own = entries.into_keys().filter(|key| self.wanted.inline.contains_key(key));
-            notes.answered.extend(own.map(|key| (key, now)));
-            notes.refused_creates = 0;
-            notes.following = false;
-            notes.polls = 0;
-        });
-        Ok(())
-    }
-
-    /// Saves the draft, past conflicts with whoever else writes to the object, as long as the announcement stands
-    /// that it answers. Once that was resolved without us, what we know is older than what is recorded.
-    async fn save_surely(&mut self) -> Result<(), Stop> {
-        let announced = intent(&self.pass.object);
-        let mut wait = Duration::from_millis(100);
-        loop {
-            let stop = match self.pass.save().await {
-                Ok(()) => return Ok(()),
-                Err(stop) => stop,
-            };
-            let context = self.pass.context.clone();
-            match (&stop, context.cluster.writer.current::<Share>(&context.cluster.index, &self.pass.key.name).await) {
-                (_, Ok(Some(object)))
-                    if object.metadata.uid == self.pass.object.metadata.uid && intent(&object) == announced =>
-                {
-                    self.pass.object = object;
-                }
-                (_, Ok(_)) => return Err(stop),
-                // It stands in the status, for whoever can read that.
-                (_, Err(Stop::Kubernetes(kube::Error::SerdeError(_)))) => return Err(stop),
-                (_, Err(_)) => {}
-            }
-            tracing::warn!(?stop, "what was made at Cloudflare is not recorded yet; trying again");
-            tokio::time::sleep(wait).await;
-            wait = (wait * 2).min(Duration::from_secs(5));
-        }
-    }
-
-    /// What a refusal of the whole create means for the next attempt.
-    fn create_refused(&mut self, error: Error, rows: &[RowKey]) -> Result<Option<Verdict>, Stop> {
-        let now = self.pass.now();
-        match error.class() {
-            ErrorClass::Retry | ErrorClass::Throttled | ErrorClass::Denied => return Err(Stop::Cloudflare(error)),
-            ErrorClass::Conflict | ErrorClass::Gone | ErrorClass::Rejected => {}
-        }
-        if error.class() == ErrorClass::Conflict {
-            // Most likely the name is taken after all.
-            self.access.account.picture().looked = None;
-        }
-        let sent_resources = rows.iter().any(|key| matches!(key, RowKey::Resource { .. }));
-        if !sent_resources {
-            *self.access.account.empty_refused.lock() = true;
-            let message = "Cloudflare does not make a share without resources: the excluded accounts receive the share \
-                           until they are excluded, a moment later";
-            self.pass.event(Note::warning_of("ExclusionsFollow"), message);
-            return Ok(None);
-        }
-        let recipients: Vec<&RowKey> = rows.iter().filter(|key| matches!(key, RowKey::Recipient(_))).collect();
-        let alone = self.pass.notes(|notes| notes.refused_creates);
-        let blamed = blame(&error, &self.sent_order(rows));
-        let blamed = match (blamed, recipients.as_slice()) {
-            (Some(key), _) => Some(key),
-            (None, [only]) if alone > 0 => Some((*only).clone()),
-            (None, _) => None,
+/// Saves the draft, past conflicts with whoever else writes to the object, as long as the announcement stands
+/// that it answers. Once that was resolved without us, what we know is older than what is recorded.
+async fn save_surely(share: &mut SharePass) -> Result<(), Stop> {
+    let announced = intent(&share.pass.object);
+    let mut wait = Duration::from_millis(100);
+    loop {
+        let stop = match share.pass.save().await {
+            Ok(()) => return Ok(()),
+            Err(stop) => stop,
         };
-        if let Some(key) = blamed {
-            let message = format!("Cloudflare refuses {}: {error}", self.label(&key));
-            self.pass.notes(|notes| notes.refuse(&key.to_string(), message, now));
-            return Ok(None);
-        }
-        if recipients.len() > 1 && alone < MAX_ALONE && error.class() == ErrorClass::Rejected {
-            self.pass.notes(|notes| notes.refused_creates += 1);
-            return Ok(None);
-        }
-        let named = rows.iter().take(4).map(|key| self.label(key)).collect::<Vec<_>>().join(", ");
-        let more = if rows.len() > 4 { ", …" } else { "" };
-        let message = format!("Cloudflare refuses to make this share with {named}{more}: {error}");
-        self.pass.notes(|notes| notes.refuse("create", message, now));
-        Ok(None)
-    }
-
-    /// Rows in the order in which a create lists them, recipients first.
-    fn sent_order(&self, rows: &[RowKey]) -> (Vec<RowKey>, Vec<RowKey>) {
-        rows.iter().cloned().partition(|key| matches!(key, RowKey::Recipient(_)))
-    }
-
-    pub(super) fn backing_off(&mut self) -> Verdict {
-        let now = self.pass.now();
-        let wait = self.snapshot(|now| now.held_until()).map_or(waits::PERSON, |until| until.since(now));
-        let refusals = self.pass.notes(|notes| {
-            let mut held: Vec<String> =
-                notes.refused.values().filter(|r| r.until > now).map(|r| r.message.clone()).collect();
-            held.sort();
-            held
-        });
-        self.report_unmade();
-        match refusals.first() {
-            Some(first) => {
-                let first = with_more(first, refusals.len());
-                let message = format!("{first}. Correct the manifest, or mend it at Cloudflare: tried again by itself");
-                Verdict::stalled(Reason::Rejected, message).again(wait)
+        let context = share.pass.context.clone();
+        match (&stop, context.cluster.writer.current::<Share>(&context.cluster.index, &share.pass.key.name).await) {
+            (_, Ok(Some(object)))
+                if object.metadata.uid == share.pass.object.metadata.uid && intent(&object) == announced =>
+            {
+                share.pass.object = object;
             }
-            None => Verdict::stalled(
-                Reason::Ambiguous,
-                "three create calls in an hour were lost without a trace; the next is made when an hour has passed",
-            )
-            .again(wait),
+            (_, Ok(_)) => return Err(stop),
+            // It stands in the status, for whoever can read that.
+            (_, Err(Stop::Kubernetes(kube::Error::SerdeError(_)))) => return Err(stop),
+            (_, Err(_)) => {}
         }
+        tracing::warn!(?stop, "what was made at Cloudflare is not recorded yet; trying again");
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(Duration::from_secs(5));
     }
+}
 
-    /// The settle time has passed and nothing was found: the attempt is over.
-    pub(super) async fn give_up(&mut self) -> Result<(), Stop> {
-        if let Some(intent) = self.pass.status.intent.take() {
-            let lost = clock::time(started_at(&intent));
-            self.pass.status.lost_attempts.push(lost);
-            let keep = self.pass.status.lost_attempts.len().saturating_sub(10);
-            self.pass.status.lost_attempts.drain(..keep);
+/// What a refusal of the whole create means for the next attempt.
+fn create_refused(share: &mut SharePass, error: Error, rows: &[RowKey]) -> Result<Option<Verdict>, Stop> {
+    let now = share.pass.now();
+    match error.class() {
+        ErrorClass::Retry | ErrorClass::Throttled | ErrorClass::Denied => return Err(Stop::Cloudflare(error)),
+        ErrorClass::Conflict | ErrorClass::Gone | ErrorClass::Rejected => {}
+    }
+    if error.class() == ErrorClass::Conflict {
+        // Most likely the name is taken after all.
+        share.access.account.picture().looked = None;
+    }
+    let sent_resources = rows.iter().any(|key| matches!(key, RowKey::Resource { .. }));
+    if !sent_resources {
+        *share.access.account.empty_refused.lock() = true;
+        let message = "Cloudflare does not make a share without resources: the excluded accounts receive the share \
+                       until they are excluded, a moment later";
+        share.pass.event(Note::warning_of("ExclusionsFollow"), message);
+        return Ok(None);
+    }
+    let recipients: Vec<&RowKey> = rows.iter().filter(|key| matches!(key, RowKey::Recipient(_))).collect();
+    let alone = share.pass.notes(|notes| notes.refused_creates);
+    let blamed = blame(&error, &sent_order(rows));
+    let blamed = match (blamed, recipients.as_slice()) {
+        (Some(key), _) => Some(key),
+        (None, [only]) if alone > 0 => Some((*only).clone()),
+        (None, _) => None,
+    };
+    if let Some(key) = blamed {
+        let message = format!("Cloudflare refuses {}: {error}", share.label(&key));
+        share.pass.notes(|notes| notes.refuse(&key.to_string(), message, now));
+        return Ok(None);
+    }
+    if recipients.len() > 1 && alone < MAX_ALONE && error.class() == ErrorClass::Rejected {
+        share.pass.notes(|notes| notes.refused_creates += 1);
+        return Ok(None);
+    }
+    let named = rows.iter().take(4).map(|key| share.label(key)).collect::<Vec<_>>().join(", ");
+    let more = if rows.len() > 4 { ", …" } else { "" };
+    let message = format!("Cloudflare refuses to make this share with {named}{more}: {error}");
+    share.pass.notes(|notes| notes.refuse("create", message, now));
+    Ok(None)
+}
+
+/// Rows in the order in which a create lists them, recipients first.
+fn sent_order(rows: &[RowKey]) -> (Vec<RowKey>, Vec<RowKey>) {
+    rows.iter().cloned().partition(|key| matches!(key, RowKey::Recipient(_)))
+}
+
+pub fn backing_off(share: &mut SharePass) -> Verdict {
+    let now = share.pass.now();
+    let wait = share.snapshot(|now| now.held_until()).map_or(waits::PERSON, |until| until.since(now));
+    let refusals = share.pass.notes(|notes| {
+        let mut held: Vec<String> =
+            notes.refused.values().filter(|r| r.until > now).map(|r| r.message.clone()).collect();
+        held.sort();
+        held
+    });
+    report::report_unmade(share);
+    match refusals.first() {
+        Some(first) => {
+            let first = with_more(first, refusals.len());
+            let message = format!("{first}. Correct the manifest, or mend it at Cloudflare: tried again by itself");
+            Verdict::stalled(Reason::Rejected, message).again(wait)
         }
-        self.pass.status.seen_with = None;
-        self.pass.status.inventory = Default::default();
-        self.pass.notes(|notes| notes.empty_looks.clear());
-        self.pass.save().await
+        None => Verdict::stalled(
+            Reason::Ambiguous,
+            "three create calls in an hour were lost without a trace; the next is made when an hour has passed",
+        )
+        .again(wait),
     }
+}
 
-    /// The bound share is gone: a new one takes its place.
-    pub(super) async fn forget(&mut self) -> Result<(), Stop> {
-        let status = &mut self.pass.status;
-        let Some(id) = status.share_id.take() else { return Ok(()) };
-        status.inventory = Default::default();
-        status.common.drift.clear();
-        status.exceptions.clear();
-        status.blocked_removals = 0;
-        status.unmanaged.clear();
-        status.unmanaged_count = 0;
-        status.recipients = None;
-        status.resources = None;
-        status.remote_status = None;
-        status.first_ready_at = None;
-        status.seen_with = None;
-        self.pass.save().await?;
-        if let Ok(id) = ShareId::parse(&id) {
-            self.access.account.picture().forget(&id);
-        }
-        let message = format!("share {id} is gone from Cloudflare; it is made anew");
-        self.pass.event(Note::warning_of("ShareGone"), message);
-        Ok(())
+/// The settle time has passed and nothing was found: the attempt is over.
+pub async fn give_up(share: &mut SharePass) -> Result<(), Stop> {
+    if let Some(intent) = share.pass.status.intent.take() {
+        let lost = clock::time(started_at(&intent));
+        share.pass.status.lost_attempts.push(lost);
+        let keep = share.pass.status.lost_attempts.len().saturating_sub(10);
+        share.pass.status.lost_attempts.drain(..keep);
     }
+    share.pass.status.seen_with = None;
+    share.pass.status.inventory = Default::default();
+    share.pass.notes(|notes| notes.empty_looks.clear());
+    share.pass.save().await
+}
 
-    /// How messages name a row: by its label where there is one.
-    pub(super) fn label(&self, key: &RowKey) -> String {
-        label(key, self.wanted.all.get(key).and_then(|declaration| declaration.label.as_deref()))
+/// The bound share is gone: a new one takes its place.
+pub async fn forget(share: &mut SharePass) -> Result<(), Stop> {
+    let status = &mut share.pass.status;
+    let Some(id) = status.share_id.take() else { return Ok(()) };
+    status.inventory = Default::default();
+    status.common.drift.clear();
+    status.exceptions.clear();
+    status.blocked_removals = 0;
+    status.unmanaged.clear();
+    status.unmanaged_count = 0;
+    status.recipients = None;
+    status.resources = None;
+    status.remote_status = None;
+    status.first_ready_at = None;
+    status.seen_with = None;
+    share.pass.save().await?;
+    if let Ok(id) = ShareId::parse(&id) {
+        share.access.account.picture().forget(&id);
     }
+    let message = format!("share {id} is gone from Cloudflare; it is made anew");
+    share.pass.event(Note::warning_of("ShareGone"), message);
+    Ok(())
 }
 
 fn intent(share: &Share) -> Option<CreateIntent> {

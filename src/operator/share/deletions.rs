@@ -9,11 +9,12 @@ use std::sync::Arc;
 
 use kube::ResourceExt;
 
+use super::share_pass::SharePass;
 use super::want::retains;
-use super::work::Work;
 use crate::api::status::RecentDeletion;
 use crate::api::{CONFIRM_DELETION, FINALIZER, Reason, Share};
-use crate::core::deletions::{self, Decision, DeletionLog, Facts, Record};
+use crate::core::deletions;
+use crate::core::deletions::{Decision, DeletionLog, Facts, Record};
 use crate::core::time::At;
 use crate::operator::cluster::objects::{Objects, observes};
 use crate::operator::pass::Pass;
@@ -99,7 +100,7 @@ fn is_bound(share: &Share) -> bool {
 }
 
 /// Hands the record over before the object that carries it goes.
-pub(super) async fn hand_over(pass: &Pass<Share>) -> Result<(), Stop> {
+pub async fn hand_over(pass: &Pass<Share>) -> Result<(), Stop> {
     if pass.status.recent_deletions.is_empty() {
         return Ok(());
     }
@@ -117,78 +118,76 @@ fn is_confirmed(pass: &Pass<Share>, now: At) -> bool {
     until.zip(deleted).is_some_and(|(until, deleted)| deletions::is_confirmed(At(until.as_millisecond()), deleted, now))
 }
 
-impl Work {
-    /// Why the share is not deleted though its object is; `None`: the deletion may be sent, and is on record.
-    pub(super) async fn withheld_deletion(&mut self) -> Result<Option<Verdict>, Stop> {
-        let context = self.pass.context.clone();
-        // One decision at a time, or several would each find room for one more.
-        let mut recorded = context.deletions.lock().await;
-        let now = self.pass.now();
-        let owner = self.wanted.owner.as_str();
-        let uid = self.pass.object.uid().unwrap_or_default();
-        let mut account = Account::of(&context.cluster.index, owner, &mut recorded, now);
-        let facts = Facts {
-            protected: self.pass.object.spec.deletion_protection == Some(true),
-            confirmed: is_confirmed(&self.pass, now),
-            recorded: account.recent.contains_key(&uid),
-            held: self.pass.status.deletion_held_since.is_some(),
-            recent: account.recent.keys().filter(|other| **other != uid).count(),
-            managed: account.managed(),
-        };
-        match deletions::decide(&facts, context.settings.max_deletions) {
-            Decision::Send => Ok(None),
-            Decision::RecordAndSend => {
-                account.recent.insert(uid.clone(), now);
-                account.save(&context, &uid).await?;
-                recorded.entry(owner.to_owned()).or_default().insert(uid, now);
-                Ok(None)
-            }
-            Decision::Hold { allowed } => {
-                self.pass.status.deletion_held_since.get_or_insert(clock::time(now));
-                Ok(Some(self.held_deletion(facts, allowed)))
-            }
-            Decision::Protected => Ok(Some(self.protected_from_deletion())),
+/// Why the share is not deleted though its object is; `None`: the deletion may be sent, and is on record.
+pub async fn withheld_deletion(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
+    let context = share.pass.context.clone();
+    // One decision at a time, or several would each find room for one more.
+    let mut recorded = context.deletions.lock().await;
+    let now = share.pass.now();
+    let owner = share.wanted.owner.as_str();
+    let uid = share.pass.object.uid().unwrap_or_default();
+    let mut account = Account::of(&context.cluster.index, owner, &mut recorded, now);
+    let facts = Facts {
+        protected: share.pass.object.spec.deletion_protection == Some(true),
+        confirmed: is_confirmed(&share.pass, now),
+        recorded: account.recent.contains_key(&uid),
+        held: share.pass.status.deletion_held_since.is_some(),
+        recent: account.recent.keys().filter(|other| **other != uid).count(),
+        managed: account.managed(),
+    };
+    match deletions::decide(&facts, context.settings.max_deletions) {
+        Decision::Send => Ok(None),
+        Decision::RecordAndSend => {
+            account.recent.insert(uid.clone(), now);
+            account.save(&context, &uid).await?;
+            recorded.entry(owner.to_owned()).or_default().insert(uid, now);
+            Ok(None)
         }
+        Decision::Hold { allowed } => {
+            share.pass.status.deletion_held_since.get_or_insert(clock::time(now));
+            Ok(Some(held_deletion(share, facts, allowed)))
+        }
+        Decision::Protected => Ok(Some(protected_from_deletion(share))),
     }
+}
 
-    fn held_deletion(&self, facts: Facts, allowed: usize) -> Verdict {
-        let (name, namespace) = self.address();
-        let annotation = format!("{CONFIRM_DELETION}=$(date -u +%FT%TZ)");
-        let message = format!(
-            "share {} is not deleted, and its accounts go on receiving it: --max-deletions allows {allowed} of the {} \
-             shares of account {} to be deleted within 10 minutes without a confirmation. To delete it: `kubectl \
-             annotate --overwrite shares.cfshare.dev {name} -n {namespace} {annotation}`; to delete all that wait in \
-             this namespace: `kubectl annotate --overwrite shares.cfshare.dev --all -n {namespace} {annotation}`. {}",
-            self.pass.status.share_id.as_deref().unwrap_or_default(),
-            facts.managed,
-            self.wanted.owner,
-            self.how_to_keep(),
-        );
-        Verdict::stalled(Reason::DeletionBlocked, message).again(waits::PERSON)
-    }
+fn held_deletion(share: &SharePass, facts: Facts, allowed: usize) -> Verdict {
+    let (name, namespace) = address(share);
+    let annotation = format!("{CONFIRM_DELETION}=$(date -u +%FT%TZ)");
+    let message = format!(
+        "share {} is not deleted, and its accounts go on receiving it: --max-deletions allows {allowed} of the {} \
+         shares of account {} to be deleted within 10 minutes without a confirmation. To delete it: `kubectl \
+         annotate --overwrite shares.cfshare.dev {name} -n {namespace} {annotation}`; to delete all that wait in \
+         this namespace: `kubectl annotate --overwrite shares.cfshare.dev --all -n {namespace} {annotation}`. {}",
+        share.pass.status.share_id.as_deref().unwrap_or_default(),
+        facts.managed,
+        share.wanted.owner,
+        how_to_keep(share),
+    );
+    Verdict::stalled(Reason::DeletionBlocked, message).again(waits::PERSON)
+}
 
-    fn protected_from_deletion(&self) -> Verdict {
-        let (name, namespace) = self.address();
-        let message = format!(
-            "share {} is not deleted, and its accounts go on receiving it, because spec.deletionProtection is true. To \
-             delete it: `kubectl patch shares.cfshare.dev {name} -n {namespace} --type merge -p \
-             '{{\"spec\":{{\"deletionProtection\":false}}}}'`. {}",
-            self.pass.status.share_id.as_deref().unwrap_or_default(),
-            self.how_to_keep(),
-        );
-        Verdict::stalled(Reason::DeletionProtected, message).again(waits::PERSON)
-    }
+fn protected_from_deletion(share: &SharePass) -> Verdict {
+    let (name, namespace) = address(share);
+    let message = format!(
+        "share {} is not deleted, and its accounts go on receiving it, because spec.deletionProtection is true. To \
+         delete it: `kubectl patch shares.cfshare.dev {name} -n {namespace} --type merge -p \
+         '{{\"spec\":{{\"deletionProtection\":false}}}}'`. {}",
+        share.pass.status.share_id.as_deref().unwrap_or_default(),
+        how_to_keep(share),
+    );
+    Verdict::stalled(Reason::DeletionProtected, message).again(waits::PERSON)
+}
 
-    fn how_to_keep(&self) -> String {
-        let (name, namespace) = self.address();
-        format!(
-            "To keep it: `kubectl patch shares.cfshare.dev {name} -n {namespace} --type merge -p \
-             '{{\"spec\":{{\"deletionPolicy\":\"Retain\"}}}}'`, then apply the manifest again with adoptionPolicy: \
-             SameName; no account loses the share meanwhile"
-        )
-    }
+fn how_to_keep(share: &SharePass) -> String {
+    let (name, namespace) = address(share);
+    format!(
+        "To keep it: `kubectl patch shares.cfshare.dev {name} -n {namespace} --type merge -p \
+         '{{\"spec\":{{\"deletionPolicy\":\"Retain\"}}}}'`, then apply the manifest again with adoptionPolicy: \
+         SameName; no account loses the share meanwhile"
+    )
+}
 
-    fn address(&self) -> (String, String) {
-        (self.pass.object.name_any(), self.pass.object.namespace().unwrap_or_default())
-    }
+fn address(share: &SharePass) -> (String, String) {
+    (share.pass.object.name_any(), share.pass.object.namespace().unwrap_or_default())
 }

@@ -12,9 +12,8 @@ use crate::api::share::AdoptionPolicy;
 use crate::api::status::{CreateIntent, ShareStatus};
 use crate::api::{Name, Share};
 use crate::cloudflare::{Fingerprint, Kind as ShareKind, ShareResource};
-use crate::core::create::{
-    self as creation, Adoption, Candidates, Facts, Found, Gathered, Mode, Named, Presence, Sighting, Situation,
-};
+use crate::core::create as creation;
+use crate::core::create::{Adoption, Candidates, Facts, Found, Gathered, Mode, Named, Presence, Sighting, Situation};
 use crate::core::id::ShareId;
 use crate::core::row_key::RowKey;
 use crate::core::time::At;

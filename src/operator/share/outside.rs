@@ -3,10 +3,8 @@
 use std::time::Duration;
 
 use super::plan::Plan;
-use super::work::Work;
-use crate::api::Kind;
-use crate::api::ObjectKey;
-use crate::api::Reason;
+use super::share_pass::SharePass;
+use crate::api::{Kind, ObjectKey, Reason};
 use crate::core::create::Mode;
 use crate::core::row::{Seen as RowSeen, Step};
 use crate::operator::cluster::outside::Outside;
@@ -20,7 +18,7 @@ const UNMANAGED: Duration = Duration::from_secs(600);
 const NAMED: usize = 3;
 
 /// What a look at the objects out of scope came to.
-pub(super) enum Looked {
+pub enum Looked {
     /// Everything is known that the plan needs.
     Enough,
     /// It was done now: plan again.
@@ -29,72 +27,66 @@ pub(super) enum Looked {
     Not(Verdict),
 }
 
-impl Work {
-    /// Before rows are removed, or said to be declared by nobody: looks for objects that declare them unseen.
-    pub(super) async fn look_outside(&mut self, plan: &Plan, requested: bool) -> Looked {
-        if self.mode != Mode::Manage {
-            return Looked::Enough;
+/// Before rows are removed, or said to be declared by nobody: looks for objects that declare them unseen.
+pub async fn look_outside(share: &mut SharePass, plan: &Plan, requested: bool) -> Looked {
+    if share.mode != Mode::Manage {
+        return Looked::Enough;
+    }
+    let is = |wanted: Step| plan.steps.values().any(|(step, _)| *step == wanted);
+    let unmanaged = plan.steps.values().any(|(step, row)| *step == Step::Ignore && matches!(row, RowSeen::Live { .. }));
+    let known = share.wanted.siblings.iter().any(|sibling| sibling.outside);
+    let now = share.pass.now();
+    let age = match (is(Step::Remove), known, unmanaged) {
+        // Somebody says that the labels are another way now.
+        (_, true, _) if requested => now.since(share.pass.outdated_before(true)),
+        (true, _, _) => waits::FRESH,
+        (false, true, _) => waits::PERSON,
+        (false, false, true) => UNMANAGED,
+        (false, false, false) => return Looked::Enough,
+    };
+    let context = share.pass.context.clone();
+    let namespace = &share.pass.key.name.namespace;
+    match context.cluster.outside.look(&context.cluster.index, namespace, age).await {
+        Ok(false) => Looked::Enough,
+        Ok(true) => {
+            share.wanted.look_again(&share.pass.object, &context.cluster.index);
+            Looked::Now
         }
-        let is = |wanted: Step| plan.steps.values().any(|(step, _)| *step == wanted);
-        let unmanaged =
-            plan.steps.values().any(|(step, row)| *step == Step::Ignore && matches!(row, RowSeen::Live { .. }));
-        let known = self.wanted.siblings.iter().any(|sibling| sibling.outside);
-        let now = self.pass.now();
-        let age = match (is(Step::Remove), known, unmanaged) {
-            // Somebody says that the labels are another way now.
-            (_, true, _) if requested => now.since(self.pass.outdated_before(true)),
-            (true, _, _) => waits::FRESH,
-            (false, true, _) => waits::PERSON,
-            (false, false, true) => UNMANAGED,
-            (false, false, false) => return Looked::Enough,
-        };
-        let context = self.pass.context.clone();
-        let namespace = &self.pass.key.name.namespace;
-        match context.cluster.outside.look(&context.cluster.index, namespace, age).await {
-            Ok(false) => Looked::Enough,
-            Ok(true) => {
-                self.wanted.look_again(&self.pass.object, &context.cluster.index);
-                Looked::Now
-            }
-            Err(error) => {
-                tracing::warn!(%error, "the objects out of scope cannot be listed, so nothing is removed");
-                let message = format!(
-                    "nothing is removed from this share, because cfshare cannot list the ShareRecipients and \
-                     ShareResources of namespace {namespace} that have other labels than --watch-label-selector: {error}"
-                );
-                Looked::Not(Verdict::blind(Reason::OutOfScope, message).again(waits::HICCUP))
-            }
+        Err(error) => {
+            tracing::warn!(%error, "the objects out of scope cannot be listed, so nothing is removed");
+            let message = format!(
+                "nothing is removed from this share, because cfshare cannot list the ShareRecipients and \
+                 ShareResources of namespace {namespace} that have other labels than --watch-label-selector: {error}"
+            );
+            Looked::Not(Verdict::blind(Reason::OutOfScope, message).again(waits::HICCUP))
         }
     }
+}
 
-    /// What is told of objects that declare rows of this share and are out of scope.
-    pub(super) fn out_of_scope(&self) -> Option<Verdict> {
-        let mut outside: Vec<&Sibling> = self.wanted.siblings.iter().filter(|sibling| sibling.outside).collect();
-        outside.sort_by_key(|sibling| &sibling.key);
-        let first = outside.first()?;
-        let named: Vec<String> = outside
-            .iter()
-            .take(NAMED)
-            .map(|sibling| format!("{} {}", sibling.key.kind, sibling.key.name.name))
-            .collect();
-        let more = if outside.len() > NAMED { format!(" and {} more", outside.len() - NAMED) } else { String::new() };
-        let (have, them) = match outside.len() {
-            1 => ("has", "it declares stays as it is"),
-            _ => ("have", "they declare stays as it is"),
-        };
-        let message = format!(
-            "{}{more} {have} labels that --watch-label-selector excludes, so what {them} at Cloudflare and nobody looks \
-             after it. Restore the labels: {}",
-            named.join(", "),
-            into_scope(&self.pass.context.cluster.outside, &first.key),
-        );
-        Some(Verdict::stalled(Reason::OutOfScope, message).again(waits::PERSON))
-    }
+/// What is told of objects that declare rows of this share and are out of scope.
+pub fn out_of_scope(share: &SharePass) -> Option<Verdict> {
+    let mut outside: Vec<&Sibling> = share.wanted.siblings.iter().filter(|sibling| sibling.outside).collect();
+    outside.sort_by_key(|sibling| &sibling.key);
+    let first = outside.first()?;
+    let named: Vec<String> =
+        outside.iter().take(NAMED).map(|sibling| format!("{} {}", sibling.key.kind, sibling.key.name.name)).collect();
+    let more = if outside.len() > NAMED { format!(" and {} more", outside.len() - NAMED) } else { String::new() };
+    let (have, them) = match outside.len() {
+        1 => ("has", "it declares stays as it is"),
+        _ => ("have", "they declare stays as it is"),
+    };
+    let message = format!(
+        "{}{more} {have} labels that --watch-label-selector excludes, so what {them} at Cloudflare and nobody looks \
+         after it. Restore the labels: {}",
+        named.join(", "),
+        into_scope(&share.pass.context.cluster.outside, &first.key),
+    );
+    Some(Verdict::stalled(Reason::OutOfScope, message).again(waits::PERSON))
 }
 
 impl Plan {
     /// Nothing is removed, and nothing said to be declared by nobody.
-    pub(super) fn hold_removals(&mut self) {
+    pub fn hold_removals(&mut self) {
         for (step, _) in self.steps.values_mut() {
             if matches!(step, Step::Remove | Step::Ignore) {
                 *step = Step::Keep;

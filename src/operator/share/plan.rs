@@ -2,14 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::share_pass::SharePass;
 use super::want::Wanted;
+use crate::api::Share;
 use crate::cloudflare::TargetType;
-use crate::core::row::{self, Declared, Seen as RowSeen, Step};
+use crate::core::create::Mode;
+use crate::core::row;
+use crate::core::row::{Declared, Seen as RowSeen, Step};
 use crate::core::row_key::RowKey;
 use crate::core::time::At;
+use crate::operator::pass::notes::Write;
 use crate::operator::remote::seen::{Seen, resource_key};
-use crate::operator::rows::facts::{self, RowSnapshot};
+use crate::operator::rows::facts::RowSnapshot;
 use crate::operator::rows::inventory::Entries;
+use crate::operator::rows::row::Row;
+use crate::operator::rows::{facts, inventory};
 use crate::operator::settings::Settings;
 
 /// What is to be done, by key.
@@ -103,4 +110,36 @@ impl Basis<'_> {
         let noted = |id: &Option<String>| id.as_deref() == self.share_id;
         self.wanted.siblings.iter().any(|s| s.row == *key && s.settled_in && s.holds && noted(&s.share_id))
     }
+}
+
+pub fn plan(share: &SharePass, seen: &Seen) -> Plan {
+    let entries = inventory::entries(&share.pass.status.inventory);
+    let basis = Basis {
+        wanted: &share.wanted,
+        share_id: share.pass.status.share_id.as_deref(),
+        entries: &entries,
+        settings: &share.pass.context.settings,
+        observing: share.mode == Mode::Observe,
+        known: (share.mode != Mode::Observe).then(|| {
+            share.pass.notes(|notes| Known {
+                started: share.pass.context.started,
+                confirmed: notes.confirmed.clone(),
+                answered: notes.answered.clone(),
+            })
+        }),
+    };
+    basis.plan(seen)
+}
+
+/// The rows that call for such a step, but for those of which it was refused a moment ago or is pointless.
+pub fn hopeful(
+    share: &SharePass,
+    plan: &Plan,
+    seen: &Seen,
+    wanted: fn(Step) -> bool,
+    write: fn(&Row<'_, Share>) -> Write,
+) -> Vec<RowKey> {
+    let mut keys = plan.of(wanted);
+    keys.retain(|key| share.pass.hindrance(&write(&share.row(seen, key))).is_none());
+    keys
 }

@@ -1,95 +1,92 @@
 //! Why nothing is done about a share now, and what to write instead.
 
 use super::super::waits;
+use super::share_pass::SharePass;
 use super::want::Wanted;
-use super::work::Work;
+use super::{create, frozen};
 use crate::api::{Reason, Share};
 use crate::core::create::{Mode, Refusal, Wait};
 use crate::core::id::ShareId;
 use crate::operator::cluster::objects;
 use crate::operator::cluster::objects::Objects;
-use crate::operator::pass::breaker::{self, hidden};
+use crate::operator::pass::breaker::hidden;
 use crate::operator::pass::verdict::Verdict;
 
-impl Work {
-    /// What the installer or an earlier manifest rules out, whatever is found at Cloudflare.
-    pub(super) fn forbidden(&self) -> Option<Verdict> {
-        if self.mode != Mode::Manage || self.pass.is_doomed() {
-            return None;
-        }
-        if self.wanted.organization.is_some() && !self.organization_is_allowed() {
-            let message = "shares with a whole organization are not allowed in this namespace: the installer lists the \
-                           allowed ones (chart value organization.namespaces, flag --organization-shares)";
-            return Some(Verdict::stalled(Reason::OrganizationNotAllowed, message));
-        }
-        let (wanted, recorded) = (self.wanted.share_id.as_ref()?, self.pass.status.share_id.as_ref()?);
-        (wanted.as_str() != recorded).then(|| {
-            let message = format!(
-                "this object has share {recorded}, and spec.shareID names {wanted}: to keep the one it has, write its \
-                 id; to take over the other, delete this object and apply it anew (deletionPolicy: Retain keeps the \
-                 share it has)"
-            );
-            Verdict::stalled(Reason::Invalid, message)
-        })
-    }
+fn organization_is_allowed(share: &SharePass) -> bool {
+    let allowed = &share.pass.context.settings.organization_shares;
+    allowed.iter().any(|namespace| *namespace == share.pass.key.name.namespace || namespace == "*")
+}
 
-    pub(super) fn waiting(&mut self, wait: Wait) -> Verdict {
-        let settle = self.pass.context.settings.settle_time;
-        match wait {
-            Wait::Recipients => Verdict::working(
-                Reason::WaitingForRecipients,
-                "no recipient is declared yet: list some in spec.recipients, or apply ShareRecipient objects",
+/// What the installer or an earlier manifest rules out, whatever is found at Cloudflare.
+pub fn forbidden(share: &SharePass) -> Option<Verdict> {
+    if share.mode != Mode::Manage || share.pass.is_doomed() {
+        return None;
+    }
+    if share.wanted.organization.is_some() && !organization_is_allowed(share) {
+        let message = "shares with a whole organization are not allowed in this namespace: the installer lists the \
+                       allowed ones (chart value organization.namespaces, flag --organization-shares)";
+        return Some(Verdict::stalled(Reason::OrganizationNotAllowed, message));
+    }
+    let (wanted, recorded) = (share.wanted.share_id.as_ref()?, share.pass.status.share_id.as_ref()?);
+    (wanted.as_str() != recorded).then(|| {
+        let message = format!(
+            "this object has share {recorded}, and spec.shareID names {wanted}: to keep the one it has, write its \
+             id; to take over the other, delete this object and apply it anew (deletionPolicy: Retain keeps the \
+             share it has)"
+        );
+        Verdict::stalled(Reason::Invalid, message)
+    })
+}
+
+pub fn waiting(share: &mut SharePass, wait: Wait) -> Verdict {
+    let settle = share.pass.context.settings.settle_time;
+    match wait {
+        Wait::Recipients => Verdict::working(
+            Reason::WaitingForRecipients,
+            "no recipient is declared yet: list some in spec.recipients, or apply ShareRecipient objects",
+        ),
+        Wait::Resources => Verdict::working(
+            Reason::WaitingForResources,
+            "no resource is declared yet: list some in spec.resources, or apply ShareResource objects",
+        ),
+        Wait::Children => {
+            Verdict::working(Reason::Progressing, "waiting for ShareRecipient and ShareResource objects to arrive")
+                .again(waits::HANDSHAKE)
+        }
+        Wait::Settle => Verdict::working(
+            Reason::Creating,
+            format!(
+                "the answer to the create call was lost; looking for the share it may have made, for {} s in all",
+                settle.as_secs()
             ),
-            Wait::Resources => Verdict::working(
-                Reason::WaitingForResources,
-                "no resource is declared yet: list some in spec.resources, or apply ShareResource objects",
-            ),
-            Wait::Children => {
-                Verdict::working(Reason::Progressing, "waiting for ShareRecipient and ShareResource objects to arrive")
-                    .again(waits::HANDSHAKE)
-            }
-            Wait::Settle => Verdict::working(
-                Reason::Creating,
-                format!(
-                    "the answer to the create call was lost; looking for the share it may have made, for {} s in all",
-                    settle.as_secs()
-                ),
-            )
-            .again((settle / 16).max(waits::HANDSHAKE)),
-            Wait::Backoff => self.backing_off(),
-            Wait::Thaw => match (&self.pass.status.share_id, &self.pass.status.intent) {
-                (Some(id), None) if self.pass.is_doomed() => self.frozen(&format!(
+        )
+        .again((settle / 16).max(waits::HANDSHAKE)),
+        Wait::Backoff => create::backing_off(share),
+        Wait::Thaw => match (&share.pass.status.share_id, &share.pass.status.intent) {
+            (Some(id), None) if share.pass.is_doomed() => frozen::frozen(
+                share,
+                &format!(
                     "share {id} is not deleted; to let this object go and keep the share, set deletionPolicy: Retain"
-                )),
-                (Some(id), None) => self.frozen(&format!("share {id} is not there, and is not made anew")),
-                (_, _) => self.frozen("the create call that was under way is not resolved"),
-            },
-            Wait::Sight if self.access.account.breaker().is_some() => self.frozen("the share is not there"),
-            Wait::Sight => {
-                let what = self.share_id().map_or_else(
-                    || "the share that a create call whose answer was lost may have made".to_owned(),
-                    |id| format!("share {id}"),
-                );
-                hidden(self.pass.object.as_ref(), &what, &objects::secret_of(&self.pass.object))
-            }
-            Wait::Leaving | Wait::Confirmation => unreachable!("handled where it is met"),
+                ),
+            ),
+            (Some(id), None) => frozen::frozen(share, &format!("share {id} is not there, and is not made anew")),
+            (_, _) => frozen::frozen(share, "the create call that was under way is not resolved"),
+        },
+        Wait::Sight if share.access.account.breaker().is_some() => frozen::frozen(share, "the share is not there"),
+        Wait::Sight => {
+            let what = share.share_id().map_or_else(
+                || "the share that a create call whose answer was lost may have made".to_owned(),
+                |id| format!("share {id}"),
+            );
+            hidden(share.pass.object.as_ref(), &what, &objects::secret_of(&share.pass.object))
         }
+        Wait::Leaving | Wait::Confirmation => unreachable!("handled where it is met"),
     }
+}
 
-    pub(super) fn frozen(&self, what: &str) -> Verdict {
-        match self.access.account.breaker() {
-            Some(cause) => breaker::open(&cause, &self.pass.key.name),
-            None if self.pass.context.settings.read_only => {
-                Verdict::stalled(Reason::Observed, format!("the operator runs with --read-only: {what}"))
-            }
-            None => Verdict::stalled(Reason::Observed, format!("managementPolicy is Observe: {what}")),
-        }
-    }
-
-    pub(super) fn refused(&self, refusal: Refusal) -> Verdict {
-        let id = self.share_id();
-        refused(refusal, &self.pass.object, &self.wanted, &self.pass.context.cluster.index, id.as_ref())
-    }
+pub fn refuse(share: &SharePass, refusal: Refusal) -> Verdict {
+    let id = share.share_id();
+    refused(refusal, &share.pass.object, &share.wanted, &share.pass.context.cluster.index, id.as_ref())
 }
 
 /// Why nothing is done, and what to write instead.

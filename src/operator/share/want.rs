@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use kube::ResourceExt;
 
-use crate::api::Name;
-use crate::api::Share;
 use crate::api::share::{AdoptionPolicy, DeletionPolicy, ManagementPolicy, MaxRemovals};
 use crate::api::status::ShareStatus;
+use crate::api::{Name, Share};
 use crate::core::guard::Limit;
 use crate::core::id::{AccountId, OrganizationId, ShareId};
 use crate::core::row_key::RowKey;
@@ -88,13 +87,13 @@ fn removal_limit(share: &Share) -> Result<Limit, String> {
 
 impl Wanted {
     /// Takes note of objects that were found since.
-    pub(super) fn look_again(&mut self, share: &Share, objects: &Objects) {
+    pub fn look_again(&mut self, share: &Share, objects: &Objects) {
         self.siblings = declare::siblings(objects, &Name::of(share), &self.owner);
         self.all = declare::all(&self.inline, &self.siblings);
     }
 
     /// Children that have not yet noted down the share that stays: without its id they could never remove their rows.
-    pub(super) fn children_lag(&self, status: &ShareStatus) -> bool {
+    pub fn children_lag(&self, status: &ShareStatus) -> bool {
         let lags = |sibling: &Sibling| {
             let wins = self.all.get(&sibling.row).is_some_and(|d| d.by == By::Child(sibling.key.clone()));
             let fits = self.organization.is_none() || !matches!(sibling.row, RowKey::Recipient(_));

@@ -1,0 +1,48 @@
+//! A pass over a child that has a credential, and a share to look at.
+
+use super::super::pass::Pass;
+use super::parent::Parent;
+use crate::api::status::ChildStatus;
+use crate::core::id::ShareId;
+use crate::core::row::Declared;
+use crate::core::row_key::RowKey;
+use crate::core::time::At;
+use crate::operator::kinds::{Child, ChildTelling};
+use crate::operator::remote::access::Access;
+use crate::operator::remote::seen::Seen;
+use crate::operator::rows::row::Row;
+use crate::operator::rows::standing::label;
+
+/// A pass that has a credential, and a share to look at.
+pub struct ChildPass<C: Child> {
+    pub pass: Pass<C>,
+    pub access: Access,
+    pub id: ShareId,
+    pub key: RowKey,
+    pub parent: Parent,
+    pub declared: Declared,
+}
+
+impl<C: Child> ChildPass<C> {
+    pub fn seen(&self) -> Option<Seen> {
+        self.access.account.picture().seen(&self.id).cloned()
+    }
+
+    pub fn record(&mut self) -> &mut ChildStatus {
+        self.pass.status.child()
+    }
+
+    pub fn name(&self) -> String {
+        label(&self.key, self.pass.object.label().as_deref())
+    }
+
+    pub fn row<'a>(&'a self, seen: &'a Seen) -> Row<'a, C> {
+        let meta = self.pass.object.wanted_meta();
+        Row { pass: &self.pass, access: &self.access, seen, key: &self.key, name: self.name(), meta }
+    }
+
+    /// When this process learned that the row's call has taken effect, and when it found the row in place.
+    pub fn known(&self) -> (Option<At>, Option<At>) {
+        self.pass.notes(|notes| (notes.answered.get(&self.key).copied(), notes.confirmed.get(&self.key).copied()))
+    }
+}

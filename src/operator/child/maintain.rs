@@ -1,0 +1,274 @@
+//! What a child does about its row: compares what is declared, recorded and seen, and acts on it.
+
+use std::sync::Arc;
+
+use kube::ResourceExt;
+
+use super::super::share::{losses, want};
+use super::child_pass::ChildPass;
+use super::{end, row_drift, tell};
+use crate::api::{CONFIRM_REMOVALS, Reason, Share};
+use crate::cloudflare::ShareStatus;
+use crate::core::row;
+use crate::core::row::{Declared, Seen as RowSeen, Step};
+use crate::core::row_key::RowKey;
+use crate::operator::cluster::objects::Related;
+use crate::operator::kinds::{Child, ChildTelling};
+use crate::operator::pass::verdict::Verdict;
+use crate::operator::remote::seen::Seen;
+use crate::operator::rows::facts::{Known, RowSnapshot};
+use crate::operator::rows::standing::{State, Totals, standing};
+use crate::operator::rows::{declare, inventory};
+use crate::operator::stop::Stop;
+use crate::operator::{clock, waits};
+
+/// More rounds than any row needs: what loops longer is a defect, and goes on in the next pass.
+const MAX_ROUNDS: usize = 32;
+
+/// Step by step, until there is something to tell; `None`: the object is let go.
+pub async fn run<C: Child>(child: &mut ChildPass<C>) -> Result<Option<Verdict>, Stop> {
+    // The record must not be behind what the parent is about to drop.
+    if !child.parent.observes() {
+        child.pass.save().await?;
+    }
+    let may_write =
+        !child.parent.observes() && !child.pass.context.settings.read_only && child.access.account.breaker().is_none();
+    let requested = child.pass.is_requested();
+    let mut fresh = false;
+    if let Some(error) = child.pass.blindness(&child.access) {
+        return Err(Stop::Cloudflare(error));
+    }
+    for _ in 0..MAX_ROUNDS {
+        let Some(seen) = seen_or_read(child).await? else { return end::share_gone(child).await };
+        child.record().seen_with = Some(child.access.account.fingerprint.to_string());
+        if !requested && !fresh && is_trusted(child, &seen) {
+            return Ok(Some(child.pass.as_before()));
+        }
+        if !fresh {
+            fresh = true;
+            refresh(child, &seen, requested).await?;
+            if requested && may_write {
+                retry_failed(child).await?;
+            }
+            continue;
+        }
+        match take_step(child, &seen, may_write).await? {
+            Next::Again => {}
+            Next::Done(verdict) => return Ok(verdict),
+        }
+    }
+    Ok(Some(Verdict::unfinished()))
+}
+
+/// What follows a step.
+enum Next {
+    Again,
+    /// There is something to report, or the object is released.
+    Done(Option<Verdict>),
+}
+
+async fn take_step<C: Child>(child: &mut ChildPass<C>, seen: &Seen, may_write: bool) -> Result<Next, Stop> {
+    let (step, row) = step(child, seen);
+    match step {
+        Step::Read => child.row(seen).read().await?,
+        Step::Confirm => {
+            let drift = child.record().common.drift.clone();
+            let meta_hash = child.row(seen).confirm(row, &drift);
+            let record = child.record();
+            (record.confirmed, record.intended_at, record.meta_hash) = (true, None, meta_hash);
+        }
+        Step::Forget => return release(child).await,
+        Step::Ignore if child.pass.is_doomed() => return release(child).await,
+        Step::Add | Step::Restore | Step::Update | Step::Remove if !may_write => {
+            return Ok(Next::Done(Some(tell::held(child, seen, step))));
+        }
+        Step::Add | Step::Restore | Step::Update => return write(child, seen, step).await,
+        Step::Remove => return remove(child, seen, row).await,
+        Step::Keep | Step::Wait | Step::Ignore => return Ok(Next::Done(Some(tell::conclude(child, seen, row)))),
+    }
+    Ok(Next::Again)
+}
+
+async fn release<C: Child>(child: &mut ChildPass<C>) -> Result<Next, Stop> {
+    child.pass.guard(false).await?;
+    Ok(Next::Done(None))
+}
+
+/// Adds or updates the row; what has drifted is shown before.
+async fn write<C: Child>(child: &mut ChildPass<C>, seen: &Seen, step: Step) -> Result<Next, Stop> {
+    let updates = step == Step::Update;
+    let write = if updates { child.row(seen).updating() } else { child.row(seen).adding() };
+    if let Some(verdict) = child.pass.hindrance(&write) {
+        return Ok(Next::Done(Some(tell::tell(child, seen, step, verdict))));
+    }
+    if !updates && child.row(seen).read_if_old().await? {
+        return Ok(Next::Again);
+    }
+    let drift = row_drift::drift(child, seen, step);
+    child.pass.show_drift(drift).await?;
+    if updates {
+        child.row(seen).update().await?
+    } else {
+        add(child, seen).await?
+    }
+    Ok(Next::Again)
+}
+
+/// Removes the row, unless another object that the watch does not show declares it.
+async fn remove<C: Child>(child: &mut ChildPass<C>, seen: &Seen, row: RowSeen) -> Result<Next, Stop> {
+    if is_declared_outside(child).await? {
+        // The next pass knows who else declares it.
+        let verdict = tell::conclude(child, seen, row).again(waits::HANDSHAKE);
+        return Ok(Next::Done(Some(verdict)));
+    }
+    if child.row(seen).read_if_old().await? {
+        return Ok(Next::Again);
+    }
+    Ok(send_removal(child, seen).await?.map_or(Next::Again, |verdict| Next::Done(Some(verdict))))
+}
+
+/// The share as it was seen, or read now; `None`: it is gone.
+async fn seen_or_read<C: Child>(child: &mut ChildPass<C>) -> Result<Option<Seen>, Stop> {
+    if let Some(seen) = child.seen() {
+        return Ok(Some(seen).filter(Seen::is_live));
+    }
+    child.access.await_first_sweep()?;
+    if !child.access.account.picture().is_missing(&child.id) {
+        child.access.read_share(&child.id).await?;
+    }
+    Ok(child.seen().filter(Seen::is_live))
+}
+
+/// Whether the last verdict, Ready, still stands though the rows were not listed since the process began.
+fn is_trusted<C: Child>(child: &mut ChildPass<C>, seen: &Seen) -> bool {
+    if !child.pass.was_ready() || child.pass.is_doomed() || !child.record().confirmed || child.pass.is_following() {
+        return false;
+    }
+    if seen.share.status != ShareStatus::Active {
+        return false;
+    }
+    match &child.key {
+        RowKey::Resource { .. } => {
+            step(child, seen).0 == Step::Keep && standing(&child.key, seen, None).state == State::InPlace
+        }
+        RowKey::Recipient(_) | RowKey::Excluded(_) => {
+            let told = child.parent.share.as_ref().and_then(|share| share.status.as_ref()?.recipients.clone());
+            seen.recipients.is_none() && told.is_some_and(|told| Totals::recorded(&told) == Totals::observed(seen))
+        }
+    }
+}
+
+fn step<C: Child>(child: &ChildPass<C>, seen: &Seen) -> (Step, RowSeen) {
+    let (answered, confirmed) = child.known();
+    let known = Known { started: child.pass.context.started, confirmed, answered };
+    let (meta, settings) = (child.pass.object.wanted_meta(), &child.pass.context.settings);
+    let snapshot = RowSnapshot { seen, key: &child.key, meta: Some(&meta), settings, known: Some(known) };
+    let recorded = snapshot.recorded_by_child(child.pass.status.record());
+    let facts = snapshot.facts(child.declared, recorded, false);
+    (row::step(facts), facts.seen)
+}
+
+/// Reads what is due: what is missing, known to be stale, or asked for.
+async fn refresh<C: Child>(child: &mut ChildPass<C>, seen: &Seen, requested: bool) -> Result<(), Stop> {
+    let since = child.pass.outdated_before(requested);
+    if !seen.is_outdated(&child.key, since) {
+        return Ok(());
+    }
+    match child.key {
+        RowKey::Resource { .. } => child.access.refresh_share(&child.id, since).await,
+        RowKey::Recipient(_) | RowKey::Excluded(_) => child.row(seen).read().await,
+    }
+}
+
+/// Announces the row, with the permit in hand, then sends it.
+async fn add<C: Child>(child: &mut ChildPass<C>, seen: &Seen) -> Result<(), Stop> {
+    let _permit = child.access.permit(1)?;
+    child.pass.context.remote.gate.may_write()?;
+    let (uid, now) = (child.pass.object.uid(), child.pass.now());
+    let record = child.record();
+    record.bound_uid = uid;
+    record.intended_at = Some(clock::time(now));
+    record.confirmed = false;
+    child.pass.notes(|notes| notes.answered.remove(&child.key));
+    child.pass.save().await?;
+    let added = child.row(seen).add(now).await;
+    if !added.stands {
+        child.record().intended_at = None;
+    }
+    if added.outcome.is_err() {
+        child.pass.save().await?;
+    }
+    added.outcome
+}
+
+/// Whether another object, which the watch does not show, declares the row that this one is about to remove.
+async fn is_declared_outside<C: Child>(child: &ChildPass<C>) -> Result<bool, Stop> {
+    let context = &child.pass.context;
+    let name = child.pass.object.share();
+    context.cluster.outside.look(&context.cluster.index, &name.namespace, waits::FRESH).await?;
+    let Some(owner) = child.parent.owner.as_ref() else { return Ok(false) };
+    let siblings = declare::siblings(&context.cluster.index, &name, owner);
+    Ok(siblings.iter().any(|s| s.outside && !s.doomed && s.row == child.key))
+}
+
+async fn send_removal<C: Child>(child: &mut ChildPass<C>, seen: &Seen) -> Result<Option<Verdict>, Stop> {
+    let row = child.row(seen);
+    // The object stays until the row is gone, so it looks now and then whether somebody gave in.
+    let pointless = || child.pass.pointless(&row.removing()).map(|verdict| verdict.again(waits::PERSON));
+    if let Some(hindrance) = row.removal_refused().or_else(pointless) {
+        return Ok(Some(hindrance));
+    }
+    if let Some(blocked) = ask_share(child, seen).await? {
+        return Ok(Some(blocked));
+    }
+    let removed = child.row(seen).remove("the Share removes it once it has another one").await?;
+    let (answered, _) = child.known();
+    let record = child.record();
+    // Both calls were answered: what is gone now cannot come back by either.
+    if removed && (record.confirmed || answered.is_some()) {
+        record.confirmed = false;
+        record.intended_at = Some(inventory::settled_long_ago());
+    }
+    Ok(None)
+}
+
+/// Whether the row may go now, by the limit of its Share, which counts all that its share loses. It is recorded there
+/// before the call, so that it counts for every object of the share, and after a restart.
+async fn ask_share<C: Child>(child: &mut ChildPass<C>, seen: &Seen) -> Result<Option<Verdict>, Stop> {
+    let context = child.pass.context.clone();
+    let live = |share: &&Arc<Share>| share.metadata.deletion_timestamp.is_none();
+    let Some(share) = child.parent.share.as_ref().filter(live) else { return Ok(None) };
+    let Some(mut status) = share.status.clone().filter(|status| status.bound_uid == share.uid()) else {
+        return Ok(None);
+    };
+    let wanted = match want(share, &context.cluster.index) {
+        Ok(wanted) => wanted,
+        Err(problem) => return Ok(Some(Verdict::stalled(Reason::Invalid, problem).again(waits::PERSON))),
+    };
+    let (now, patience) = (child.pass.now(), context.settings.patience());
+    let losing = losses::Basis { wanted: &wanted, status: &status, seen, now, patience }.losing();
+    losing.note_before(&mut status);
+    let asked =
+        context.cluster.index.asked.value(&Share::key(child.pass.object.share()), share.as_ref(), CONFIRM_REMOVALS);
+    if !losses::is_confirmed(share, &mut status, &losing, asked) {
+        if losing.exceed(losses::counted(&child.key)) {
+            return Ok(losing.blocked(share));
+        }
+        losses::record(&mut status, std::iter::once(&child.key), now);
+    }
+    context.cluster.writer.status(&context.cluster.index, share, &status).await?;
+    Ok(None)
+}
+
+/// A person asks for another try: a recipient that failed for good is removed, and then added again.
+async fn retry_failed<C: Child>(child: &mut ChildPass<C>) -> Result<(), Stop> {
+    let Some(seen) = child.seen() else { return Ok(()) };
+    if child.declared != Declared::Here || !child.row(&seen).has_failed() {
+        return Ok(());
+    }
+    let record = child.record();
+    record.intended_at = Some(inventory::settled_long_ago());
+    record.confirmed = false;
+    child.pass.save().await?;
+    child.row(&seen).retry().await
+}

@@ -1,0 +1,117 @@
+//! How does each declared row stand, and which are not in place?
+
+use super::super::clock;
+use super::plan::Plan;
+use super::removals;
+use super::share_pass::SharePass;
+use crate::api::status::ExceptionEntry;
+use crate::cloudflare::clean;
+use crate::core::row::Step;
+use crate::core::row_key::RowKey;
+use crate::operator::pass::verdict::latest;
+use crate::operator::remote::seen::Seen;
+use crate::operator::rows::standing::{NOT_EXCLUDED, Standing, State, standing};
+
+const MAX_EXCEPTIONS: usize = 100;
+const MAX_MESSAGE: usize = 300;
+/// An exclusion that a person has to confirm first.
+const BLOCKED: &str = "exclusion blocked";
+/// The share has nothing yet that the account could receive.
+const PENDING: &str = "exclusion pending";
+
+/// How excluded accounts stand that are not excluded: whether they receive the share, and why.
+fn name_exclusions(share: &SharePass, standings: &mut [(RowKey, Standing)], seen: &Seen) {
+    let held = removals::held_exclusions(share, seen);
+    for (key, standing) in standings {
+        if !matches!(key, RowKey::Excluded(_)) || standing.state == State::InPlace {
+            continue;
+        }
+        standing.word = if held.contains(key) {
+            BLOCKED.to_owned()
+        } else if seen.live_resources() == 0 {
+            PENDING.to_owned()
+        } else {
+            NOT_EXCLUDED.to_owned()
+        };
+        if standing.message.is_empty() && standing.word == NOT_EXCLUDED {
+            standing.message = "the account receives the share until it is excluded".to_owned();
+        }
+    }
+}
+
+fn row_state(share: &SharePass, key: &RowKey, seen: &Seen, step: Option<Step>) -> Standing {
+    let now = share.pass.now();
+    if let Some(refused) = share.pass.notes(|notes| notes.refusal(&key.to_string(), now).cloned()) {
+        return Standing { state: State::Refused, word: "refused".into(), message: refused.message };
+    }
+    let row = share.row(seen, key);
+    let write = match step {
+        Some(Step::Update) => Some(row.updating()),
+        Some(Step::Add | Step::Restore) => Some(row.adding()),
+        _ => None,
+    };
+    if write.is_some_and(|write| share.pass.pointless(&write).is_some()) {
+        let message = "written twice, and it reads back different".to_owned();
+        return Standing { state: State::Refused, word: "not converging".into(), message };
+    }
+    standing(key, seen, step)
+}
+
+/// How each declared row stands.
+pub fn standings(share: &SharePass, seen: &Seen, plan: &Plan) -> Vec<(RowKey, Standing)> {
+    let step = |key: &RowKey| plan.steps.get(key).map(|(step, _)| *step);
+    let rows = share.wanted.all.keys().map(|key| (key.clone(), row_state(share, key, seen, step(key))));
+    let mut standings: Vec<(RowKey, Standing)> = rows.collect();
+    name_exclusions(share, &mut standings, seen);
+    standings
+}
+
+pub fn list_exceptions(share: &mut SharePass, standings: &[(RowKey, Standing)]) {
+    let now = clock::time(share.pass.now());
+    let before = std::mem::take(&mut share.pass.status.exceptions);
+    let mut listed: Vec<(State, ExceptionEntry)> = standings
+        .iter()
+        .filter(|(_, standing)| standing.state != State::InPlace)
+        .map(|(key, standing)| {
+            let (account_id, kind, id) = columns(key);
+            let entry = ExceptionEntry {
+                account_id,
+                kind,
+                id,
+                name: share.wanted.all.get(key).and_then(|declaration| declaration.label.clone()),
+                state: standing.word.clone(),
+                since: now.clone(),
+                terminal: standing.state == State::Failed,
+                message: clean(&standing.message, MAX_MESSAGE),
+            };
+            let same = |old: &&ExceptionEntry| {
+                (&old.account_id, &old.kind, &old.id, &old.state)
+                    == (&entry.account_id, &entry.kind, &entry.id, &entry.state)
+            };
+            let entry = match before.iter().find(same) {
+                Some(old) => {
+                    let message = latest(&old.message, entry.message);
+                    ExceptionEntry { since: old.since.clone(), message, ..entry }
+                }
+                None => entry,
+            };
+            (standing.state, entry)
+        })
+        .collect();
+    // What failed comes first: the list may be cut.
+    listed.sort_by_key(|(state, _)| match state {
+        State::Failed | State::Refused => 0,
+        State::Failing => 1,
+        State::Pending | State::InPlace => 2,
+    });
+    let omitted = listed.len().saturating_sub(MAX_EXCEPTIONS);
+    share.pass.status.exceptions_omitted = i32::try_from(omitted).unwrap_or(i32::MAX);
+    share.pass.status.exceptions = listed.into_iter().take(MAX_EXCEPTIONS).map(|(_, entry)| entry).collect();
+}
+
+pub fn columns(key: &RowKey) -> (Option<String>, Option<String>, Option<String>) {
+    match key {
+        RowKey::Recipient(account) | RowKey::Excluded(account) => (Some(account.to_string()), None, None),
+        RowKey::Resource { kind, id, .. } => (None, Some(clean(kind, MAX_MESSAGE)), Some(id.to_string())),
+    }
+}

@@ -1,0 +1,91 @@
+//! What is the share called at Cloudflare, and may it be called as declared?
+
+use super::super::waits;
+use super::share_pass::SharePass;
+use crate::api::Reason;
+use crate::api::status::DriftEntry;
+use crate::cloudflare::{Kind as ShareKind, Share as RemoteShare};
+use crate::core::create::Mode;
+use crate::core::id::ShareId;
+use crate::operator::pass::drift;
+use crate::operator::pass::notes::Write;
+use crate::operator::pass::verdict::Verdict;
+use crate::operator::remote::apply::Apply;
+use crate::operator::remote::seen::Seen;
+use crate::operator::stop::Stop;
+
+/// The name at Cloudflare, put right if it differs.
+pub async fn correct_name(share: &mut SharePass, id: &ShareId, seen: &Seen) -> Result<Option<Verdict>, Stop> {
+    let Some(wanted) = share.wanted.name.clone().filter(|_| !keeps_its_name(share)) else { return Ok(None) };
+    let found = &seen.share.name;
+    if *found == wanted {
+        share.pass.status.common.drift.retain(|drift| drift.path != "name");
+        if share.pass.status.share_name.as_ref() != Some(&wanted) {
+            share.pass.status.share_name = Some(wanted);
+            share.pass.notes(|notes| notes.stayed("name"));
+        }
+        return Ok(None);
+    }
+    if share.mode != Mode::Manage {
+        return Ok(None);
+    }
+    let write = Write { item: "name".into(), what: "the share's name".into(), value: wanted, found: found.clone() };
+    let hindrance = share.pass.hindrance(&write);
+    if hindrance.is_some() {
+        return Ok(hindrance);
+    }
+    if let Some(verdict) = find_rival(share, id, &write.value, found).await? {
+        return Ok(Some(verdict));
+    }
+    share.pass.show_drift(name_drift(share, seen).into_iter().collect()).await?;
+    let apply = Apply { remote: &share.pass.context.remote, access: &share.access };
+    let change = apply.rename_share(id, &write.value).await?;
+    share.pass.note_answer(change, &write, &format!("Cloudflare refuses the name {}", write.value))?;
+    Ok(None)
+}
+
+/// Why the share may not get that name: a name is looked for before a rename as before a create.
+async fn find_rival(share: &SharePass, id: &ShareId, name: &str, kept: &str) -> Result<Option<Verdict>, Stop> {
+    let objects = &share.pass.context.cluster.index;
+    if !objects.claims(&share.pass.object) {
+        let rival = objects.rival(&share.pass.object, None);
+        let rival = rival.map_or("another object".to_owned(), |rival| format!("Share {rival}"));
+        return Ok(Some(taken(&format!("{rival} declares the name {name} in this account"), kept)));
+    }
+    let bearer = || {
+        let picture = share.access.account.picture();
+        let bears =
+            |share: &RemoteShare| share.name == name && share.id != *id && share.kind != Some(ShareKind::Received);
+        picture.live().find(|seen| bears(&seen.share)).map(|seen| seen.share.id.clone())
+    };
+    // What is known to be taken costs no look.
+    if bearer().is_none() {
+        share.access.look(share.pass.since).await?;
+    }
+    Ok(bearer().map(|other| taken(&format!("share {other} of this account has the name {name}"), kept)))
+}
+
+pub fn is_misnamed(share: &SharePass, seen: &Seen) -> bool {
+    !keeps_its_name(share) && share.wanted.name.as_ref().is_some_and(|wanted| *wanted != seen.share.name)
+}
+
+/// The name that the share had as declared, and has no more; when only observing, any other name.
+pub fn name_drift(share: &SharePass, seen: &Seen) -> Option<DriftEntry> {
+    let wanted = share.wanted.name.clone().filter(|_| is_misnamed(share, seen))?;
+    let edited = share.mode == Mode::Manage && share.pass.status.share_name.as_ref() != Some(&wanted);
+    (!edited).then(|| drift::entry("name".into(), &wanted, &seen.share.name))
+}
+
+/// An adopted share keeps the name it has, unless the manifest gives one.
+fn keeps_its_name(share: &SharePass) -> bool {
+    share.pass.status.adopted && share.pass.object.spec.name.is_none()
+}
+
+/// What is told of a rename that would make two live shares of one name.
+fn taken(by: &str, kept: &str) -> Verdict {
+    let message = format!(
+        "{by}, so this share keeps the name {kept} and its recipients: give spec.name another value, or rename or delete \
+         the other one"
+    );
+    Verdict::stalled(Reason::NameTaken, message).again(waits::PERSON)
+}

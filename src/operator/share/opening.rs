@@ -1,0 +1,140 @@
+//! How a pass over a Share begins, and what it opens to read and write Cloudflare.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::ResourceExt;
+
+use super::share_pass::SharePass;
+use super::want::Wanted;
+use super::{deletions, losses};
+use crate::api::share::{DeletionPolicy, ManagementPolicy};
+use crate::api::status::{CommonStatus, EffectivePolicies, ShareStatus};
+use crate::api::{FINALIZER, Share};
+use crate::core::create::Mode;
+use crate::core::opening::{Facts, Why};
+use crate::core::pace::Class;
+use crate::operator::cluster::events::Note;
+use crate::operator::pass::context::Context;
+use crate::operator::pass::{Pass, breaker};
+use crate::operator::remote::access::Access;
+use crate::operator::remote::credentials::Known;
+use crate::operator::stop::Stop;
+
+/// Ids and inventory are believed only where they were written for this very object: a copied manifest may bring
+/// a copied status with it.
+pub fn begin(context: Arc<Context>, object: Arc<Share>) -> Pass<Share> {
+    let latest = context.cluster.index.shares.newest(object);
+    let mut pass = Pass::begin(context, latest);
+    if pass.status.bound_uid.is_some() && pass.status.bound_uid != pass.object.uid() {
+        let status = &mut pass.status;
+        let common =
+            CommonStatus { conditions: std::mem::take(&mut status.common.conditions), ..CommonStatus::default() };
+        *status = ShareStatus { common, ..ShareStatus::default() };
+    } else if pass.status.bound_uid.is_none() {
+        pass.status.share_id = None;
+        pass.status.intent = None;
+        pass.status.inventory = Default::default();
+    }
+    pass
+}
+
+/// `wanted`: what the manifest declares, if that can be sent.
+pub fn facts(pass: &Pass<Share>, wanted: Option<&Wanted>) -> Facts {
+    let status = &pass.status;
+    Facts {
+        deleting: pass.is_doomed(),
+        finalizer: pass.object.finalizers().iter().any(|finalizer| finalizer == FINALIZER),
+        valid: wanted.is_some(),
+        suspended: pass.object.spec.suspend == Some(true),
+        announced: status.intent.is_some(),
+        bound: status.share_id.is_some(),
+        rows: !status.inventory.is_empty(),
+        retain: wanted.is_some_and(|wanted| wanted.retain.unwrap_or(status.adopted)),
+        children_lag: wanted.is_some_and(|wanted| wanted.children_lag(status)),
+    }
+}
+
+pub async fn release(mut pass: Pass<Share>, why: Why) -> Result<Option<Duration>, Stop> {
+    drop_finalizer(&mut pass).await?;
+    // After the write: a conflict begins the pass again, and would tell it twice.
+    if let Some(id) = &pass.status.share_id {
+        let why = match why {
+            Why::Suspended => "it was suspended",
+            Why::NothingMade | Why::Retained => "deletionPolicy is Retain",
+        };
+        let message = format!("share {id} stays at Cloudflare: {why}");
+        pass.event(Note::normal_of("Retained"), message);
+    }
+    Ok(None)
+}
+
+/// Takes the finalizer off: what the object keeps for others is handed over first.
+async fn drop_finalizer(pass: &mut Pass<Share>) -> Result<(), Stop> {
+    deletions::hand_over(pass).await?;
+    pass.guard(false).await
+}
+
+/// Takes the finalizer off where nothing may be made, or nothing is left.
+pub async fn release_finalizer(share: &mut SharePass) -> Result<(), Stop> {
+    let releases = share.mode == Mode::Observe || share.pass.is_doomed();
+    if releases { drop_finalizer(&mut share.pass).await } else { Ok(()) }
+}
+
+pub fn show_policies(pass: &mut Pass<Share>, wanted: &Wanted) {
+    let retain = wanted.retain.unwrap_or(pass.status.adopted);
+    pass.status.effective = Some(EffectivePolicies {
+        deletion_policy: if retain { DeletionPolicy::Retain } else { DeletionPolicy::Delete },
+        management_policy: if wanted.observe || pass.context.settings.read_only {
+            ManagementPolicy::Observe
+        } else {
+            ManagementPolicy::Manage
+        },
+        max_removals: losses::max_removals(&pass.status, wanted),
+    });
+}
+
+pub fn open(mut pass: Pass<Share>, wanted: Wanted, known: &Known) -> SharePass {
+    let class = class(&pass);
+    let access = pass.context.remote.access(known, &wanted.owner, &pass.key, class);
+    breaker::close_breaker(&mut pass, &access);
+    let mode = mode(&pass, &access, &wanted);
+    pass.account = Some(access.account.clone());
+    SharePass { pass, access, wanted, mode, counted: false }
+}
+
+/// The finalizer is on whatever has a record, and nothing is decided while the account cannot be read for long.
+pub async fn protect(share: &mut SharePass) -> Result<(), Stop> {
+    if share.mode == Mode::Manage && has_record(&share.pass.status) && !share.pass.is_doomed() {
+        share.pass.guard(true).await?;
+    }
+    let unreadable = share.pass.blindness(&share.access);
+    unreadable.map_or(Ok(()), |error| Err(Stop::Cloudflare(error)))
+}
+
+fn has_record(status: &ShareStatus) -> bool {
+    status.share_id.is_some() || status.intent.is_some() || !status.inventory.is_empty()
+}
+
+fn class(pass: &Pass<Share>) -> Class {
+    let edited = pass.status.common.observed_generation != pass.generation();
+    if pass.is_doomed() || pass.is_requested() {
+        return Class::Edit;
+    }
+    match &pass.status.share_id {
+        Some(_) if edited => Class::Edit,
+        Some(_) => Class::Poll,
+        None => Class::Create,
+    }
+}
+
+fn mode(pass: &Pass<Share>, access: &Access, wanted: &Wanted) -> Mode {
+    let unmade = pass.context.settings.read_only && !has_record(&pass.status) && !pass.is_doomed();
+    if wanted.observe || unmade {
+        Mode::Observe
+    } else if pass.context.settings.read_only || access.account.breaker().is_some() {
+        Mode::Frozen
+    } else {
+        Mode::Manage
+    }
+}

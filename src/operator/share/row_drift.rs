@@ -1,0 +1,26 @@
+//! What of a row has drifted, and what is an edit?
+
+use super::share_pass::SharePass;
+use crate::api::status::DriftEntry;
+use crate::core::create::Mode;
+use crate::core::row::Step;
+use crate::core::row_key::RowKey;
+use crate::operator::remote::seen::Seen;
+use crate::operator::rows::inventory;
+
+pub fn meta_hash(share: &SharePass, key: &RowKey) -> Option<String> {
+    share.wanted.all.get(key).and_then(|declaration| inventory::meta_hash(&declaration.meta))
+}
+
+fn recorded_meta(share: &SharePass, key: &RowKey) -> Option<String> {
+    inventory::entries(&share.pass.status.inventory).remove(key).and_then(|entry| entry.meta)
+}
+
+/// What a step says about drift: only what was in place once and is different now has drifted.
+pub fn drift_of(share: &SharePass, key: &RowKey, step: Step, seen: &Seen) -> Option<DriftEntry> {
+    // The manifest says something new: an edit.
+    if step == Step::Update && share.mode == Mode::Manage && recorded_meta(share, key) != meta_hash(share, key) {
+        return None;
+    }
+    share.row(seen, key).drift(step)
+}

@@ -1,0 +1,111 @@
+//! A pass over a Share that has a credential, and what each of its steps asks of it.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
+
+use super::facts::{Snapshot, Timing, Viewer};
+use super::want::Wanted;
+use crate::api::Share;
+use crate::core::create::Mode;
+use crate::core::id::ShareId;
+use crate::core::row_key::RowKey;
+use crate::operator::pass::Pass;
+use crate::operator::remote::access::Access;
+use crate::operator::remote::seen::Seen;
+use crate::operator::rows::declare::By;
+use crate::operator::rows::row::Row;
+use crate::operator::rows::standing::label;
+
+pub struct SharePass {
+    pub pass: Pass<Share>,
+    pub access: Access,
+    pub wanted: Wanted,
+    pub mode: Mode,
+    /// An organization's recipients were counted once more, since nobody can list them.
+    pub counted: bool,
+}
+
+impl SharePass {
+    pub fn row<'a>(&'a self, seen: &'a Seen, key: &'a RowKey) -> Row<'a, Share> {
+        let meta = self.wanted.all.get(key).map(|declaration| declaration.meta.clone()).unwrap_or_default();
+        Row { pass: &self.pass, access: &self.access, seen, key, name: self.label(key), meta }
+    }
+
+    pub fn is_ours(&self, key: &RowKey) -> bool {
+        !matches!(self.wanted.all.get(key).map(|declaration| &declaration.by), Some(By::Child(_)) | None)
+    }
+
+    /// The label that the manifest gives a row.
+    pub fn name_of(&self, key: &RowKey) -> Option<String> {
+        self.wanted.inline.get(key).and_then(|declaration| declaration.label.clone())
+    }
+
+    /// How messages name a row: by its label where there is one.
+    pub fn label(&self, key: &RowKey) -> String {
+        label(key, self.wanted.all.get(key).and_then(|declaration| declaration.label.as_deref()))
+    }
+
+    pub fn excludes(&self) -> bool {
+        self.wanted.inline.keys().any(|key| matches!(key, RowKey::Excluded(_)))
+    }
+
+    /// Nothing is under way any more.
+    pub fn settle(&self) {
+        self.pass.settle(&self.access.account);
+    }
+
+    pub fn seen(&self, id: &ShareId) -> Option<Seen> {
+        self.access.account.picture().seen(id).cloned()
+    }
+
+    /// Something is under way: when to look again.
+    pub fn follow(&self, seen: &Seen) -> Duration {
+        let mut hasher = DefaultHasher::new();
+        format!("{:?} {:?}", seen.counts, seen.share.status).hash(&mut hasher);
+        for row in seen.recipients.iter().flat_map(|r| &r.rows) {
+            (row.id.as_str(), row.association_status.as_str()).hash(&mut hasher);
+        }
+        for row in seen.resources.iter().flatten() {
+            (row.id.as_str(), row.status.as_str()).hash(&mut hasher);
+        }
+        self.pass.follow(&self.access.account, hasher.finish())
+    }
+
+    /// Asks where the share stands; `ask` must not read or write anything else.
+    pub fn snapshot<T>(&self, ask: impl FnOnce(&Snapshot<'_>) -> T) -> T {
+        let (account, settings) = (&self.access.account, &self.pass.context.settings);
+        let recorded = self.pass.status.share_id.as_deref();
+        let viewer = Viewer {
+            credential: Some(account.fingerprint),
+            confirmed_gone: recorded.is_some_and(|id| account.is_accepted(id)),
+            children_claim: true,
+        };
+        let timing = Timing {
+            now: self.pass.now(),
+            since: self.pass.since,
+            ahead: account.ahead(),
+            settle_time: settings.settle_time,
+            read_lag: settings.patience(),
+        };
+        let cache = account.picture();
+        self.pass.notes(|memory| {
+            ask(&Snapshot {
+                object: &self.pass.object,
+                name: &self.pass.key.name,
+                wanted: &self.wanted,
+                status: &self.pass.status,
+                index: &self.pass.context.cluster.index,
+                cache: &cache,
+                memory,
+                mode: self.mode,
+                viewer,
+                timing,
+            })
+        })
+    }
+
+    /// The share this pass is about: the recorded one, or when observing the one that the manifest means.
+    pub fn share_id(&self) -> Option<ShareId> {
+        self.snapshot(|now| now.share_id())
+    }
+}
