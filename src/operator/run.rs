@@ -183,14 +183,17 @@ fn context(
     let clock = Clock::SYSTEM;
     let (kube, settings, requeuer) = (&options.kube, options.settings.clone(), Arc::new(wakes));
     let shutdown = CancellationToken::new();
+    let scopes = options.scopes();
+    let index = Objects::new(
+        shelves.iter().map(|shelves| shelves.shares.store.clone()).collect(),
+        shelves.iter().map(|shelves| shelves.recipients.store.clone()).collect(),
+        shelves.iter().map(|shelves| shelves.resources.store.clone()).collect(),
+    );
+    index.unwatched.expect(&scopes);
     let cluster = Cluster {
         clock,
-        index: Objects::new(
-            shelves.iter().map(|shelves| shelves.shares.store.clone()).collect(),
-            shelves.iter().map(|shelves| shelves.recipients.store.clone()).collect(),
-            shelves.iter().map(|shelves| shelves.resources.store.clone()).collect(),
-        ),
-        outside: Outside::new(kube.clone(), options.selector.clone(), clock),
+        index,
+        outside: Outside::new(kube.clone(), &scopes, options.selector.clone(), clock),
         writer: Records { kube: kube.clone() },
         events: Events::new(kube.clone(), options.lead.as_ref().map(|lead| lead.identity.clone())),
         requeuer: requeuer.clone(),

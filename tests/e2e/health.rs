@@ -29,7 +29,7 @@ pub const TESTS: &[Test] = &[
 ];
 
 /// What `rule` grants to a ServiceAccount in a namespace; the Lease and Events too.
-fn grant(scene: &Scene<'_>, namespace: &str, account: &str, verbs: &str, lease: bool) {
+pub fn grant(scene: &Scene<'_>, namespace: &str, account: &str, verbs: &str, lease: bool) {
     let leases = if lease {
         "- {apiGroups: [coordination.k8s.io], resources: [leases], verbs: [get, create, update]}\n"
     } else {
@@ -52,22 +52,22 @@ fn grant(scene: &Scene<'_>, namespace: &str, account: &str, verbs: &str, lease: 
     scene.world.cluster.run(&apply, Some(&yaml)).unwrap_or_else(|error| panic!("{error}\n{yaml}"));
 }
 
-const ALL: &str = "get, list, watch, patch";
+pub const ALL: &str = "get, list, watch, patch";
 
 /// A ServiceAccount of the scene's namespace, and its kubeconfig.
-fn account(scene: &Scene<'_>, name: &str) -> PathBuf {
+pub fn account(scene: &Scene<'_>, name: &str) -> PathBuf {
     scene.kubectl(&["create", "serviceaccount", name]);
     scene.world.cluster.kubeconfig_for(&scene.namespace, name).expect("a kubeconfig")
 }
 
-fn command(scene: &Scene<'_>, kubeconfig: &PathBuf, namespaces: &str, flags: &[(&str, &str)]) -> Command {
+pub fn command(scene: &Scene<'_>, kubeconfig: &PathBuf, namespaces: &str, flags: &[(&str, &str)]) -> Command {
     let mut command = scene::operator_with(&scene.world.cluster, &scene.world.simulator, flags);
     command.env("KUBECONFIG", kubeconfig);
     command.args(["--namespace", namespaces, "--watch-label-selector", OWN_LABEL]);
     command
 }
 
-fn start(scene: &Scene<'_>, log: &str, command: Command) -> Process {
+pub fn start(scene: &Scene<'_>, log: &str, command: Command) -> Process {
     let operator = Process::start(command, scene.file(log)).expect("the operator starts");
     assert!(operator.logs("admin endpoints", PATIENCE), "{}", operator.log());
     operator

@@ -5,6 +5,7 @@ mod apiserver;
 mod browser;
 mod budget;
 mod children;
+mod claims;
 mod cli;
 mod client;
 mod create;
@@ -134,6 +135,7 @@ fn main() -> ExitCode {
     trials.extend(staged(&lazy, health::TESTS));
     trials.extend(staged(&lazy, trust::TESTS));
     trials.extend(staged(&lazy, unread::TESTS));
+    trials.extend(staged(&lazy, claims::TESTS));
     let conclusion = libtest_mimic::run(&arguments, trials);
     // What measures time, or counts what polls ask for, must not share the machine with the others.
     arguments.test_threads = Some(1);

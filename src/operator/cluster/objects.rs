@@ -10,6 +10,7 @@ use kube::{Resource, ResourceExt};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::asked::Asked;
+use super::claims::Unwatched;
 use super::kept::Kept;
 use crate::api::share::ManagementPolicy;
 use crate::api::status::{ChildStatus, ShareStatus};
@@ -26,6 +27,8 @@ pub struct Objects {
     pub resources: Kept<ShareResource>,
     /// What annotations asked of them.
     pub asked: Asked,
+    /// Claims of Shares that the watch does not show.
+    pub unwatched: Unwatched,
     relations: Mutex<Relations>,
 }
 
@@ -39,6 +42,8 @@ struct Relations {
     by_claim: HashMap<(String, String), HashSet<Name>>,
     /// When an object that may still exist last left the watch, by namespace.
     departed: HashMap<String, At>,
+    /// The same of Shares, whatever their namespace.
+    share_departed: Option<At>,
 }
 
 /// When child objects of a share came.
@@ -92,6 +97,7 @@ impl Objects {
             recipients: Kept::new(recipients),
             resources: Kept::new(resources),
             asked: Asked::default(),
+            unwatched: Unwatched::default(),
             relations: Mutex::default(),
         }
     }
@@ -127,10 +133,25 @@ impl Objects {
         K::kept(self).gone(&name);
         self.asked.forget(&K::key(name.clone()));
         if K::kept(self).has_left_with_finalizer(object) {
-            self.relations().departed.insert(name.namespace.clone(), now);
-            K::kept(self).leave(name.clone());
+            self.depart::<K>(&name, now);
         }
         K::relate(self, &name, None, now)
+    }
+
+    /// The object left the watch, and may still exist.
+    fn depart<K: Related>(&self, name: &Name, now: At) {
+        let mut relations = self.relations();
+        relations.departed.insert(name.namespace.clone(), now);
+        if K::KIND == Kind::Share {
+            relations.share_departed = Some(now);
+        }
+        drop(relations);
+        K::kept(self).leave(name.clone());
+    }
+
+    /// When a Share that may still exist last left the watch.
+    pub fn share_departed(&self) -> Option<At> {
+        self.relations().share_departed
     }
 
     /// When an object of the namespace that may still exist last left the watch.
@@ -141,6 +162,9 @@ impl Objects {
     /// The list of one scope (a namespace, or all) is complete: what it lacks went while nobody watched. It says nothing
     /// of other scopes, whose lists may not have come yet.
     pub fn listed<K: Related>(&self, scope: Option<&str>, now: At) -> Vec<ObjectKey> {
+        if K::KIND == Kind::Share {
+            self.unwatched.listed(scope);
+        }
         let known: Vec<Name> = {
             let relations = self.relations();
             match K::KIND {
@@ -153,8 +177,7 @@ impl Objects {
         gone.flat_map(|name| {
             K::kept(self).gone(&name);
             self.asked.forget(&K::key(name.clone()));
-            self.relations().departed.insert(name.namespace.clone(), now);
-            K::kept(self).leave(name.clone());
+            self.depart::<K>(&name, now);
             K::relate(self, &name, None, now)
         })
         .collect()
@@ -170,102 +193,6 @@ impl Objects {
 
     pub fn arrivals(&self, share: &Name) -> Option<Arrivals> {
         self.relations().arrivals.get(share).copied()
-    }
-
-    /// Whether of all objects that name this remote share the given one is the oldest.
-    pub fn owns(&self, share: &Share, share_id: &str) -> bool {
-        let rivals = self.relations().by_share_id.get(share_id).cloned().unwrap_or_default();
-        self.is_oldest(share, rivals, |_| true)
-    }
-
-    /// Whether another object is bound to this remote share, or wants it by id.
-    pub fn is_spoken_for(&self, share: &Name, share_id: &str) -> bool {
-        let others = self.relations().by_share_id.get(share_id).cloned().unwrap_or_default();
-        let observes = |share: &Share| share.spec.management_policy == Some(ManagementPolicy::Observe);
-        others.iter().any(|name| name != share && !self.shares.find(name).is_some_and(|rival| observes(&rival)))
-    }
-
-    /// Whether of all objects that want a share of that name in that account the given one may have it: the one that
-    /// has it already, else the oldest. An object that declares no recipients or no resources cannot be created, so it
-    /// neither stands in the way of another one nor is refused on account of one.
-    pub fn claims(&self, share: &Share) -> bool {
-        let claim = claim(share);
-        if !self.has_something(share) {
-            return true;
-        }
-        let rank = |share: &Share| {
-            let age = share.creation_timestamp().map(|time| time.0);
-            (!holds_name(share, &claim.1), age, Name::of(share))
-        };
-        let own = rank(share);
-        self.rivals(share).filter(|rival| self.has_something(rival)).all(|rival| own < rank(&rival))
-    }
-
-    /// Other objects that want the share's name in its account for a share of their own.
-    fn rivals(&self, share: &Share) -> impl Iterator<Item = Arc<Share>> {
-        let own = Name::of(share);
-        let rivals = self.relations().by_claim.get(&claim(share)).cloned().unwrap_or_default();
-        let rivals = rivals.into_iter().filter(move |name| *name != own).filter_map(|name| self.shares.find(&name));
-        rivals.filter(|rival| !observes(rival) && rival.spec.share_id.is_none())
-    }
-
-    /// Another object that wants the share's name and does not get it, for a message.
-    pub fn refused_rival(&self, share: &Share) -> Option<Name> {
-        let made = |rival: &Share| own_record(rival).is_some_and(|status| status.share_id.is_some());
-        self.rivals(share).filter(|rival| !made(rival)).map(|rival| Name::of(rival.as_ref())).min()
-    }
-
-    /// Whether there is something to claim a name with: a share, an announced create, or rows to create one from.
-    fn has_something(&self, share: &Share) -> bool {
-        if own_record(share).is_some_and(|status| status.share_id.is_some() || status.intent.is_some()) {
-            return true;
-        }
-        let declares = |kind: Kind| {
-            let lives = |key: &ObjectKey| match key.kind {
-                Kind::Share => false,
-                Kind::ShareRecipient => self.recipients.find(&key.name).is_some_and(|child| {
-                    child.spec.suspend != Some(true) && child.metadata.deletion_timestamp.is_none()
-                }),
-                Kind::ShareResource => self.resources.find(&key.name).is_some_and(|child| {
-                    child.spec.suspend != Some(true) && child.metadata.deletion_timestamp.is_none()
-                }),
-            };
-            self.children(&Name::of(share)).iter().any(|key| key.kind == kind && lives(key))
-        };
-        let recipients = share.spec.organization.is_some() || share.spec.recipients.iter().flatten().next().is_some();
-        (recipients || declares(Kind::ShareRecipient))
-            && (!share.spec.resources.is_empty() || declares(Kind::ShareResource))
-    }
-
-    fn is_oldest(&self, share: &Share, rivals: HashSet<Name>, counts: impl Fn(&Share) -> bool) -> bool {
-        let own = Name::of(share);
-        // Ages are told in whole seconds: of two in one, who has a share already is the older.
-        let unmade = |share: &Share| {
-            let status = share.status.as_ref().filter(|status| status.bound_uid == share.uid());
-            !status.is_some_and(|status| status.share_id.is_some() || status.intent.is_some())
-        };
-        let age = |share: &Share| (share.creation_timestamp().map(|t| t.0), unmade(share), Name::of(share));
-        rivals
-            .into_iter()
-            .filter(|name| *name != own)
-            .filter_map(|name| self.shares.find(&name))
-            // Who only observes takes nothing from anybody.
-            .filter(|rival| !observes(rival))
-            // An id belongs to one account: who writes another account's cannot take it.
-            .filter(|rival| rival.spec.account_id == share.spec.account_id)
-            .filter(|rival| counts(rival))
-            .all(|rival| age(share) < age(&rival))
-    }
-
-    /// The older object that stands in the way, for a message.
-    pub fn rival(&self, share: &Share, share_id: Option<&str>) -> Option<Name> {
-        let own = Name::of(share);
-        let relations = self.relations();
-        let rivals = match share_id {
-            Some(id) => relations.by_share_id.get(id),
-            None => relations.by_claim.get(&claim(share)),
-        };
-        rivals.into_iter().flatten().filter(|name| **name != own).min().cloned()
     }
 
     /// Objects that are bound to a remote share.
@@ -325,17 +252,8 @@ fn store<K: Related>(objects: &[K]) -> Store<K> {
 }
 
 /// What stands in the status of the object, if it was written for this very one.
-fn own_record(share: &Share) -> Option<&ShareStatus> {
+pub fn own_record(share: &Share) -> Option<&ShareStatus> {
     share.status.as_ref().filter(|status| status.bound_uid.is_some() && status.bound_uid == share.uid())
-}
-
-/// Whether the object has a share of that name, or is just creating it.
-fn holds_name(share: &Share, name: &str) -> bool {
-    own_record(share).is_some_and(|status| match (&status.share_id, &status.intent) {
-        (Some(_), _) => status.share_name.as_deref().is_none_or(|held| held == name),
-        (None, Some(intent)) => intent.name == name,
-        (None, None) => false,
-    })
 }
 
 pub fn observes(share: &Share) -> bool {
@@ -343,7 +261,7 @@ pub fn observes(share: &Share) -> bool {
 }
 
 /// Account and name under which a Share wants to be at Cloudflare.
-fn claim(share: &Share) -> (String, String) {
+pub fn claim(share: &Share) -> (String, String) {
     (share.spec.account_id.clone(), share.spec.name.clone().unwrap_or_else(|| share.name_any()))
 }
 

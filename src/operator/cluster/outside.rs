@@ -33,14 +33,26 @@ pub struct Outside {
     kube: kube::Client,
     selector: Option<String>,
     clock: Clock,
+    /// What is watched: one namespace each, or all of them at once.
+    scopes: Vec<Option<String>>,
+    /// When the last look for claims began and ended.
+    claims: tokio::sync::Mutex<Option<(At, At)>>,
     children: Mutex<HashMap<String, Look>>,
     shares: Mutex<HashMap<Name, Look>>,
 }
 
 impl Outside {
-    pub fn new(kube: kube::Client, selector: Option<String>, clock: Clock) -> Outside {
+    pub fn new(kube: kube::Client, scopes: &[Option<String>], selector: Option<String>, clock: Clock) -> Outside {
         let selector = selector.filter(|selector| !selector.trim().is_empty());
-        Outside { kube, selector, clock, children: Mutex::default(), shares: Mutex::default() }
+        Outside {
+            kube,
+            selector,
+            clock,
+            scopes: scopes.to_vec(),
+            claims: tokio::sync::Mutex::default(),
+            children: Mutex::default(),
+            shares: Mutex::default(),
+        }
     }
 
     /// The labels that objects must have to be watched; `None`: all are watched, so nothing is outside.
@@ -60,12 +72,42 @@ impl Outside {
         if last.is_some_and(|last| is_recent(last, began, age, objects.departed(namespace))) {
             return Ok(false);
         }
-        let recipients = self.list::<ShareRecipient>(objects, namespace).await?;
-        let resources = self.list::<ShareResource>(objects, namespace).await?;
+        let recipients = self.list_all::<ShareRecipient>(objects, namespace).await?;
+        let resources = self.list_all::<ShareResource>(objects, namespace).await?;
         objects.recipients.found_outside(namespace, recipients);
         objects.resources.found_outside(namespace, resources);
         *last = Some(began);
         Ok(true)
+    }
+
+    /// Lists the Shares of all watched namespaces, whatever their labels, since they may have the share that another one
+    /// names: unless that was done within `age` and none has left the watch since. Returns whether it was done now.
+    pub async fn look_for_claims(&self, objects: &Objects, age: Duration) -> Result<bool, kube::Error> {
+        if self.selector.is_none() {
+            return Ok(false);
+        }
+        let mut last = self.claims.lock().await;
+        let (began, departed) = (self.clock.now(), objects.share_departed());
+        let known = |(before, ended): (At, At)| began.since(ended) < age && departed.is_none_or(|at| before > at);
+        if last.is_some_and(known) {
+            return Ok(false);
+        }
+        let mut failure = None;
+        for scope in &self.scopes {
+            // A namespace that cannot be listed hides no claim of another one.
+            match self.list::<Share>(objects, scope.as_deref()).await {
+                Ok((mut shares, unreadable)) => {
+                    shares.retain(|share| objects.shares.find(&Name::of(share)).is_none());
+                    objects.unwatched.found(scope.as_deref(), &shares);
+                    if let Some(problem) = unreadable {
+                        tracing::warn!(problem, "what a Share out of scope claims is not known");
+                    }
+                }
+                Err(error) => failure = Some(error),
+            }
+        }
+        *last = Some((began, self.clock.now()));
+        failure.map_or(Ok(true), Err)
     }
 
     /// Reads a Share that the watch does not show, unless that was done a moment ago.
@@ -85,14 +127,26 @@ impl Outside {
         Ok(())
     }
 
-    /// The objects of a kind that are ours, and that the watch does not show.
-    async fn list<K>(&self, objects: &Objects, namespace: &str) -> Result<Vec<K>, kube::Error>
-    where
-        K: Recorded + Debug,
-    {
-        let api: Api<DeserializeGuard<K>> = Api::namespaced(self.kube.clone(), namespace);
+    /// The objects of a kind and namespace that are ours; an error if one of them cannot be read.
+    async fn list_all<K: Recorded + Debug>(&self, objects: &Objects, namespace: &str) -> Result<Vec<K>, kube::Error> {
+        match self.list(objects, Some(namespace)).await? {
+            (found, None) => Ok(found),
+            (_, Some(problem)) => Err(kube::Error::Service(problem.into())),
+        }
+    }
+
+    /// The objects of a kind that are ours, and which of them the watch does not show and cannot be read.
+    async fn list<K: Recorded + Debug>(
+        &self,
+        objects: &Objects,
+        scope: Option<&str>,
+    ) -> Result<(Vec<K>, Option<String>), kube::Error> {
+        let api: Api<DeserializeGuard<K>> = match scope {
+            Some(namespace) => Api::namespaced(self.kube.clone(), namespace),
+            None => Api::all(self.kube.clone()),
+        };
         let mut params = ListParams::default().limit(PAGE);
-        let mut found = Vec::new();
+        let (mut found, mut unreadable) = (Vec::new(), None);
         loop {
             let page = in_time(api.list(&params)).await?;
             for guard in page.items {
@@ -101,18 +155,18 @@ impl Outside {
                     Ok(_) => {}
                     Err(invalid) => {
                         let meta = &invalid.metadata;
+                        let namespace = meta.namespace.as_deref().or(scope).unwrap_or_default();
                         let name = Name::new(namespace, meta.name.clone().unwrap_or_default());
                         let ours = is_ours(meta.finalizers.as_deref().unwrap_or_default());
                         if ours && !K::kept(objects).is_unreadable(&name) {
-                            let problem = format!("{} cannot be read: {}", K::key(name), invalid.error);
-                            return Err(kube::Error::Service(problem.into()));
+                            unreadable = Some(format!("{} cannot be read: {}", K::key(name), invalid.error));
                         }
                     }
                 }
             }
             match page.metadata.continue_.filter(|token| !token.is_empty()) {
                 Some(token) => params = params.continue_token(&token),
-                None => return Ok(found),
+                None => return Ok((found, unreadable)),
             }
         }
     }

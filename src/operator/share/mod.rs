@@ -18,6 +18,7 @@ mod reads;
 mod refusal;
 mod removals;
 mod report;
+mod rivals;
 mod row_drift;
 #[cfg(test)]
 mod samples;
@@ -95,10 +96,16 @@ async fn steps(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
         let facts = reads::facts(share);
         let step = creation::step(&facts);
         tracing::trace!(?facts, ?step);
+        if rivals::look_for_rivals(share, &step).await? {
+            continue;
+        }
         let verdict = match step {
             Step::Read(Want::Share) => reads::read_share(share).await.map(|()| None),
             Step::Read(Want::List) => reads::read_list(share).await.map(|()| None),
-            Step::Bind { id, adopted } => create::bind(share, &id, adopted).await.map(|()| None),
+            Step::Bind { id, adopted } => match rivals::awaits_lists(share).filter(|_| adopted) {
+                Some(verdict) => Ok(Some(verdict)),
+                None => create::bind(share, &id, adopted).await.map(|()| None),
+            },
             Step::Create => create::create(share).await,
             Step::GiveUp => create::give_up(share).await.map(|()| None),
             Step::Forget => create::forget(share).await.map(|()| None),

@@ -57,7 +57,13 @@ pub fn with_twin(share: &SharePass, id: &ShareId, so_far: String) -> String {
         None => so_far,
     };
     let twin = share.access.account.picture().twin(id).cloned();
+    let unlisted = share.pass.context.cluster.index.unwatched.unlisted();
     match twin.filter(|twin| !share.pass.context.cluster.index.is_spoken_for(&share.pass.key.name, twin.as_str())) {
+        Some(twin) if unlisted.is_some() => format!(
+            "{so_far}; another live share has the same name (id {twin}), which a Share of namespace {} may declare: \
+             cfshare cannot list that namespace",
+            unlisted.unwrap_or_default()
+        ),
         Some(twin) => format!(
             "{so_far}; another live share has the same name (id {twin}), which nobody here declares: delete it at \
              Cloudflare if it is not needed"

@@ -4,6 +4,7 @@ use super::super::waits;
 use super::share_pass::SharePass;
 use super::want::Wanted;
 use super::{create, frozen};
+use crate::api::Name;
 use crate::api::{Reason, Share};
 use crate::core::create::{Mode, Refusal, Wait};
 use crate::core::id::ShareId;
@@ -86,7 +87,12 @@ pub fn waiting(share: &mut SharePass, wait: Wait) -> Verdict {
 
 pub fn refuse(share: &SharePass, refusal: Refusal) -> Verdict {
     let id = share.share_id();
-    refused(refusal, &share.pass.object, &share.wanted, &share.pass.context.cluster.index, id.as_ref())
+    let verdict = refused(refusal, &share.pass.object, &share.wanted, &share.pass.context.cluster.index, id.as_ref());
+    match (verdict.reason, share.pass.context.cluster.outside.selector()) {
+        // No watch tells when an object that is out of scope goes.
+        (Reason::Claimed, Some(_)) => verdict.again(waits::PERSON),
+        _ => verdict,
+    }
 }
 
 /// Why nothing is done, and what to write instead.
@@ -98,7 +104,8 @@ pub fn refused(refusal: Refusal, share: &Share, wanted: &Wanted, objects: &Objec
         Refusal::Claimed => {
             let id = id.map(ShareId::as_str).or(share.spec.share_id.as_deref());
             let rival = objects.rival(share, id);
-            let rival = rival.map_or("another object".to_owned(), |rival| format!("the older Share {rival}"));
+            let rival =
+                rival.map_or("another object".to_owned(), |rival| format!("the older {}", called(objects, &rival)));
             Verdict::stalled(
                 Reason::Claimed,
                 format!("{rival} has this share: delete one of the two, or give this one another spec.name"),
@@ -106,11 +113,12 @@ pub fn refused(refusal: Refusal, share: &Share, wanted: &Wanted, objects: &Objec
         }
         Refusal::NameTaken(ids) if ids.iter().any(|id| rival_of(id).is_some()) => {
             let rival = ids.iter().find_map(|id| rival_of(id).map(|rival| (id, rival)));
-            let (id, rival) = rival.map_or_else(Default::default, |(id, rival)| (id.to_string(), rival.to_string()));
+            let (id, rival) =
+                rival.map_or_else(Default::default, |(id, rival)| (id.to_string(), called(objects, &rival)));
             Verdict::stalled(
                 Reason::NameTaken,
                 format!(
-                    "Share {rival} has the share named {name} (id {id}), so none is created for this object: delete one \
+                    "{rival} has the share named {name} (id {id}), so none is created for this object: delete one \
                      of the two, or give this one another spec.name"
                 ),
             )
@@ -128,7 +136,7 @@ pub fn refused(refusal: Refusal, share: &Share, wanted: &Wanted, objects: &Objec
         .again(waits::PERSON),
         Refusal::Ambiguous(ids) if ids.len() == 1 => {
             let rival = ids.first().and_then(|id| objects.rival(share, Some(id.as_str())));
-            let rival = rival.map_or("another object".to_owned(), |rival| format!("Share {rival}"));
+            let rival = rival.map_or("another object".to_owned(), |rival| called(objects, &rival));
             Verdict::stalled(
                 Reason::Claimed,
                 format!(
@@ -169,5 +177,13 @@ pub fn refused(refusal: Refusal, share: &Share, wanted: &Wanted, objects: &Objec
             Reason::Differs,
             format!("observed: there is no live share named {name} in account {}", wanted.owner),
         ),
+    }
+}
+
+/// A Share in a message, and why it may be unknown to its reader.
+fn called(objects: &Objects, share: &Name) -> String {
+    match objects.shares.find(share) {
+        Some(_) => format!("Share {share}"),
+        None => format!("Share {share}, whose labels --watch-label-selector excludes,"),
     }
 }

@@ -1,0 +1,61 @@
+//! Which Shares that the watch does not show may have the share that a pass is about to take, make or delete?
+
+use std::time::Duration;
+
+use super::share_pass::SharePass;
+use crate::api::Reason;
+use crate::core::create::{Mode, Refusal, Step};
+use crate::core::id::ShareId;
+use crate::operator::pass::verdict::Verdict;
+use crate::operator::stop::Stop;
+use crate::operator::waits;
+
+/// For so long a look holds for what is only told, or was never seen to leave.
+const TOLD: Duration = Duration::from_secs(600);
+/// A look was made since the start, and since the last Share left the watch.
+const ONCE: Duration = Duration::MAX;
+
+/// Looks for claims of Shares that are out of scope, as recent as the step needs them. Returns whether to decide again.
+pub async fn look_for_rivals(share: &mut SharePass, step: &Step) -> Result<bool, Stop> {
+    let has_twin = || {
+        let id = share.pass.status.share_id.as_deref().and_then(|id| ShareId::parse(id).ok());
+        id.is_some_and(|id| share.access.account.picture().twin(&id).is_some())
+    };
+    let age = match step {
+        _ if share.mode == Mode::Observe => return Ok(false),
+        Step::Bind { .. } | Step::Delete => waits::FRESH,
+        // Somebody says that it is another way now.
+        Step::Refuse(Refusal::NameTaken(_) | Refusal::Ambiguous(_) | Refusal::Claimed) if share.pass.is_requested() => {
+            share.pass.now().since(share.pass.outdated_before(true))
+        }
+        Step::Create | Step::Refuse(Refusal::NameTaken(_) | Refusal::Ambiguous(_) | Refusal::Claimed) => waits::PERSON,
+        Step::Tend if has_twin() => TOLD,
+        Step::Tend
+        | Step::Read(_)
+        | Step::GiveUp
+        | Step::Forget
+        | Step::Release
+        | Step::Wait(_)
+        | Step::Refuse(Refusal::NotFound | Refusal::TargetMismatch | Refusal::Nothing) => ONCE,
+    };
+    let cluster = &share.pass.context.cluster;
+    match cluster.outside.look_for_claims(&cluster.index, age).await {
+        Ok(looked) => Ok(looked),
+        // What is taken over is somebody else's as long as nobody can tell.
+        Err(error) if matches!(step, Step::Bind { .. }) => Err(error.into()),
+        Err(error) => {
+            tracing::warn!(%error, "the Shares out of scope cannot be listed");
+            Ok(false)
+        }
+    }
+}
+
+/// Why no share may be taken over now: a Share that was not listed yet may have it.
+pub fn awaits_lists(share: &SharePass) -> Option<Verdict> {
+    let namespace = share.pass.context.cluster.index.unwatched.unlisted()?;
+    let message = format!(
+        "no share is taken over yet, because cfshare cannot list the Shares of namespace {namespace}, and one of them \
+             may have it already. Allow cfshare to list that namespace, or remove it from --namespace"
+    );
+    Some(Verdict::working(Reason::Progressing, message).again(waits::HICCUP))
+}
