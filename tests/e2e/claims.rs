@@ -1,5 +1,6 @@
 //! Shares that the operator does not see, and that have the share which another one names: they keep it.
 
+use cfshare_simulator::{Action, Release, Rule};
 use cfshare_testbed::Process;
 use serde_json::Value;
 
@@ -7,12 +8,13 @@ use crate::Test;
 use crate::expect::{self, has};
 use crate::health::{ALL, account, command, grant, start};
 use crate::own;
-use crate::scene::{Scene, World, condition, ids, message};
+use crate::scene::{PATIENCE, Scene, World, condition, ids, message};
 
 pub const TESTS: &[Test] = &[
     ("claims: a Share whose label is taken off keeps its share from another that names its id", by_id),
     ("claims: a Share whose label is taken off keeps its share from another that adopts by name", by_name),
     ("claims: a Share that goes from out of scope frees its share", freed),
+    ("claims: a Share whose rival is being deleted waits for it, and is not stalled", replaced),
     ("claims: nothing is adopted by name while a namespace cannot be listed that may have it", unlisted),
 ];
 
@@ -100,6 +102,35 @@ fn freed(world: &World) {
     let share = scene.wait_ready("share", "new");
     assert_eq!(share["status"]["shareID"], id.as_str());
     assert_eq!(scene.only().id, id);
+}
+
+/// A Share moved to another name in Git: the new object comes before the old one is gone.
+fn replaced(world: &World) {
+    let scene = world.scene();
+    let [one, first] = ids();
+    for more in ["name: waf", "name: waf\nadoptionPolicy: SameName"] {
+        scene.apply(&scene.share("old", &[&one], &[&first], "name: waf"));
+        let old = scene.wait_ready("share", "old");
+        scene.wait_younger(&old);
+        let simulator = &scene.world.simulator;
+        let rule = Rule::once("DELETE", "/accounts/*/shares/*", Action::HoldBefore {}).account(&scene.account);
+        simulator.fault(rule);
+        scene.delete("share", "old");
+        let held = simulator.wait_held(PATIENCE, |held| held.account.as_deref() == Some(scene.account.as_str()));
+        scene.apply(&scene.share("new", &[&one], &[&first], more));
+        let share = scene.wait_for("share", "new", "waited for the old one", |share| {
+            ["Claimed", "NameTaken"]
+                .iter()
+                .any(|reason| condition(share, "Reconciling").is_some_and(|c| c["reason"] == *reason))
+        });
+        assert!(condition(&share, "Stalled").is_none(), "{share:#}");
+        simulator.release(held.expect("a held call").id, Release::Go).expect("a release");
+        scene.wait_gone("share", "old");
+        scene.wait_ready("share", "new");
+        assert_eq!(scene.only().name, "waf");
+        scene.kubectl(&["delete", "share", "new", "--timeout=60s"]);
+        scene.wait_nothing();
+    }
 }
 
 fn unlisted(world: &World) {

@@ -5,12 +5,14 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
 
 use crate::Test;
+use crate::health::{ALL, account, command, grant, start};
 use crate::own;
 use crate::scene::{Scene, World, condition, ids, is_observed, is_ready, message};
 
 pub const TESTS: &[Test] = &[
     ("credentials: a missing Secret is named, and its coming is noticed", missing),
     ("credentials: a Secret or a Share that does not arrive within two minutes is stalled", never_arrived),
+    ("credentials: a Secret that is empty, or may not be read yet, is awaited as a missing one", on_its_way),
     ("credentials: a Secret without the right keys says which ones it needs", wrong_keys),
     ("credentials: a token with blanks, quotes or a leading Bearer is named by its kind before a call", malformed),
     ("credentials: a token works where empty or other keys of the pair stand with it", token_wins),
@@ -67,6 +69,35 @@ fn never_arrived(world: &World) {
         scene.wait_for(kind, name, "was stalled", |object| condition(object, "Stalled").is_some());
         scene.wait_event(name, |reason, _| ["CredentialsNotFound", "WaitingForShare"].contains(&reason));
     }
+}
+
+/// What comes with the same installation needs nobody's hand at first.
+fn on_its_way(world: &World) {
+    let scene = world.own_scene();
+    let [one, first] = ids();
+    let kubeconfig = account(&scene, "partly");
+    grant(&scene, &scene.namespace, "partly", ALL, false);
+    let _operator = start(&scene, "operator.log", command(&scene, &kubeconfig, &scene.namespace, &[]));
+    let awaited = |name: &str| {
+        let share = scene.wait_reason("share", name, "CredentialsNotFound");
+        assert!(condition(&share, "Stalled").is_none() && condition(&share, "Reconciling").is_some(), "{share:#}");
+    };
+    scene.kubectl(&["delete", "secret", "cloudflare-credentials"]);
+    secret(&scene, "cloudflare-credentials", "{}");
+    scene.apply(&scene.share("empty", &[&one], &[&first], ""));
+    awaited("empty");
+    secret(&scene, "other", &format!("{{apiToken: {}}}", scene.token));
+    scene.apply(&scene.share("forbidden", &[&one], &[&first], "credentialsRef: {name: other}"));
+    awaited("forbidden");
+    // A misspelt key is nobody's but a person's.
+    secret(&scene, "cloudflare-credentials", "{token: canary}");
+    scene.wait_for("share", "empty", "was stalled", |share| condition(share, "Stalled").is_some());
+    scene.put_token(&scene.token);
+    scene.wait_ready("share", "empty");
+    let rule = r#"[{"op": "add", "path": "/rules/-", "value":
+        {"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["other"], "verbs": ["get"]}}]"#;
+    scene.kubectl(&["patch", "role", "partly", "--type=json", "-p", rule]);
+    scene.wait_ready("share", "forbidden");
 }
 
 fn wrong_keys(world: &World) {

@@ -217,8 +217,7 @@ impl<K: Recorded> Pass<K> {
         if matches!(problem, NoCredential::Unreadable(..)) && self.was_ready() && !self.is_failing_for_long() {
             return Ok(Some(waits::HICCUP));
         }
-        // A Secret that was never there is most likely on its way; one that is gone is not.
-        let is_new = made.is_none() && matches!(problem, NoCredential::Missing(_)) && !self.is_doomed();
+        let may_pass = problem.usually_passes(made.is_some()) && !self.is_doomed();
         let message = match made.filter(|_| self.is_doomed()) {
             Some(made) => format!(
                 "{problem}; {made} is still there: restore the Secret, or set deletionPolicy: Retain to let the object \
@@ -227,7 +226,7 @@ impl<K: Recorded> Pass<K> {
             None => problem.to_string(),
         };
         let verdict = Verdict::blind(Reason::CredentialsNotFound, message).again(waits::SECRET);
-        if !is_new {
+        if !may_pass {
             return self.finish(verdict).await;
         }
         let now = self.now();

@@ -25,12 +25,27 @@ const REMEMBERED: Duration = Duration::from_secs(3600);
 pub enum NoCredential {
     #[error("the Secret {0} does not exist: create it with the key apiToken, or email and apiKey")]
     Missing(String),
+    /// It holds nothing, as where somebody else fills it a moment later.
+    #[error("the Secret {0} cannot be used: {1}")]
+    Empty(String, String),
     #[error("the Secret {0} cannot be used: {1}")]
     Unusable(String, String),
     #[error("the Secret {0} may not be read: allow the operator `get` on it (chart value secretNames)")]
     Forbidden(String),
     #[error("the Secret {0} cannot be read now: {1}")]
     Unreadable(String, String),
+}
+
+impl NoCredential {
+    /// Whether it usually passes without anybody's doing; `made`: there was a credential once.
+    pub fn usually_passes(&self, made: bool) -> bool {
+        match self {
+            // The Secret, what it holds, and the right to read it come with the same installation.
+            NoCredential::Missing(_) | NoCredential::Empty(..) | NoCredential::Forbidden(_) => !made,
+            NoCredential::Unreadable(..) => true,
+            NoCredential::Unusable(..) => false,
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -132,8 +147,11 @@ impl Credentials {
         };
         let data: BTreeMap<String, Vec<u8>> =
             secret.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0)).collect();
-        let credential =
-            Credential::from_secret(&data).map_err(|error| NoCredential::Unusable(label, error.to_string()))?;
+        let credential = Credential::from_secret(&data).map_err(|error| {
+            let is_empty = data.values().all(|value| value.trim_ascii().is_empty());
+            let problem = if is_empty { NoCredential::Empty } else { NoCredential::Unusable };
+            problem(label, error.to_string())
+        })?;
         let fingerprint = credential.fingerprint();
         Ok(Known { credential: Arc::new(credential), fingerprint })
     }

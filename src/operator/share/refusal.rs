@@ -10,8 +10,9 @@ use crate::core::create::{Mode, Refusal, Wait};
 use crate::core::id::ShareId;
 use crate::operator::cluster::objects;
 use crate::operator::cluster::objects::Objects;
+use crate::operator::conditions;
 use crate::operator::pass::breaker::hidden;
-use crate::operator::pass::verdict::Verdict;
+use crate::operator::pass::verdict::{self, Verdict};
 
 fn organization_is_allowed(share: &SharePass) -> bool {
     let allowed = &share.pass.context.settings.organization_shares;
@@ -87,12 +88,35 @@ pub fn waiting(share: &mut SharePass, wait: Wait) -> Verdict {
 
 pub fn refuse(share: &SharePass, refusal: Refusal) -> Verdict {
     let id = share.share_id();
+    let leaves = rival_leaves(share, &refusal);
     let verdict = refused(refusal, &share.pass.object, &share.wanted, &share.pass.context.cluster.index, id.as_ref());
+    if leaves {
+        let now = share.pass.now();
+        let since = conditions::said_since(&share.pass.status.common.conditions, verdict.reason, now);
+        return verdict::awaited(verdict, since, now);
+    }
     match (verdict.reason, share.pass.context.cluster.outside.selector()) {
         // No watch tells when an object that is out of scope goes.
         (Reason::Claimed, Some(_)) => verdict.again(waits::PERSON),
         _ => verdict,
     }
+}
+
+/// Whether the object that stands in the way is being deleted: its share goes with it, or is free, within minutes.
+fn rival_leaves(share: &SharePass, refusal: &Refusal) -> bool {
+    let (index, object) = (&share.pass.context.cluster.index, &share.pass.object);
+    let rival = match refusal {
+        Refusal::Claimed => {
+            let id = share.share_id().map(|id| id.to_string()).or_else(|| object.spec.share_id.clone());
+            index.rival(object, id.as_deref())
+        }
+        Refusal::NameTaken(ids) | Refusal::Ambiguous(ids) => {
+            ids.iter().find_map(|id| index.rival(object, Some(id.as_str())))
+        }
+        Refusal::NotFound | Refusal::TargetMismatch | Refusal::Nothing => None,
+    };
+    let rival = rival.and_then(|name| index.shares.find(&name));
+    rival.is_some_and(|rival| rival.metadata.deletion_timestamp.is_some())
 }
 
 /// Why nothing is done, and what to write instead.

@@ -3,9 +3,9 @@
 use std::fs;
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::scene::{Scene, World, is_observed};
+use crate::scene::{Scene, World, ids, is_observed, is_ready};
 
 /// The examples, moved into the test's own namespace and account.
 fn examples(scene: &Scene<'_>) -> Vec<(String, String)> {
@@ -55,4 +55,39 @@ pub fn unchanged(world: &World) {
     let edited = manifests.iter().map(|(_, yaml)| yaml).find(|yaml| yaml.contains("prune: false")).expect("one");
     let diff = ["diff", "-f", "-"];
     assert!(scene.try_kubectl(&diff, Some(&edited.replace("prune: false", "prune: true"))).is_err());
+}
+
+/// What an apply of the manifest leaves: the generation, and the list.
+fn applied(scene: &Scene<'_>, yaml: &str) -> (i64, Value) {
+    scene.apply(yaml);
+    let share = scene.get("share", "waf").expect("it is there");
+    (share["metadata"]["generation"].as_i64().expect("a generation"), share["spec"]["recipients"].clone())
+}
+
+/// With the last item that an apply takes out of a list, the API server takes away the list, whatever the manifest says;
+/// nobody owns an empty list. docs/gitops.md says so: a change here is one there.
+pub fn emptied(world: &World) {
+    let scene = world.scene();
+    let [one, first] = ids();
+    let full = scene.share("waf", &[&one], &[&first], "");
+    let empty = scene.share("waf", &[], &[&first], "");
+    let absent: String = full.lines().filter(|line| !line.contains("recipients:")).map(|l| format!("{l}\n")).collect();
+    let list = json!([{"accountID": one}]);
+    assert_eq!(applied(&scene, &full), (1, list.clone()));
+    assert_eq!(applied(&scene, &full), (1, list.clone()));
+    scene.wait_ready("share", "waf");
+    assert_eq!(applied(&scene, &empty), (2, Value::Null));
+    scene.wait_state("no recipient", |shares| shares[0].live_recipients().is_empty());
+    scene.wait_for("share", "waf", "said so", |s| is_ready(s) && s["status"]["recipients"]["declared"] == 0);
+    let before = scene.changes().len();
+    assert_eq!(applied(&scene, &empty), (3, json!([])));
+    assert_eq!(applied(&scene, &empty), (3, json!([])));
+    scene.wait_ready("share", "waf");
+    // Both mean the same.
+    assert_eq!(scene.changes_since(before), [""; 0]);
+    assert_eq!(applied(&scene, &full), (4, list));
+    scene.wait_ready("share", "waf");
+    assert_eq!(applied(&scene, &absent), (5, Value::Null));
+    assert_eq!(applied(&scene, &absent), (5, Value::Null));
+    scene.wait_state("no recipient again", |shares| shares[0].live_recipients().is_empty());
 }
