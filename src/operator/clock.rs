@@ -1,11 +1,16 @@
 //! The one place that asks what time it is.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
+use parking_lot::Mutex;
 
 use crate::core::time::At;
+
+/// The clock of the machine may be this far ahead before that is believed, as after a machine was suspended.
+const AHEAD: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Clone, Copy)]
 pub struct Clock(pub fn() -> At);
@@ -18,8 +23,28 @@ impl Clock {
     }
 }
 
+/// Never goes back: waits and limits would last as long as the machine's clock was put back by.
 fn system() -> At {
-    at(SystemTime::now())
+    static STEADY: OnceLock<Mutex<Steady>> = OnceLock::new();
+    let (wall, now) = (at(SystemTime::now()), Instant::now());
+    STEADY.get_or_init(|| Mutex::new(Steady { wall, since: now })).lock().at(wall, now)
+}
+
+/// The time since a moment of which the machine's clock told what time it was.
+struct Steady {
+    wall: At,
+    since: Instant,
+}
+
+impl Steady {
+    fn at(&mut self, wall: At, now: Instant) -> At {
+        let steady = self.wall.plus(now.saturating_duration_since(self.since));
+        if wall.since(steady) > AHEAD {
+            *self = Steady { wall, since: now };
+            return wall;
+        }
+        steady
+    }
 }
 
 pub fn at(time: SystemTime) -> At {
@@ -39,4 +64,22 @@ pub fn time(at: At) -> Time {
 
 pub fn from_time(time: &Time) -> At {
     At(time.0.as_millisecond())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_put_back_stops_nothing_and_one_that_is_far_ahead_is_believed() {
+        let start = Instant::now();
+        let second = |seconds| start + Duration::from_secs(seconds);
+        let at = |seconds: i64| At(seconds * 1000);
+        let mut steady = Steady { wall: at(10_000), since: start };
+        assert_eq!(steady.at(at(10_005), second(5)), at(10_005));
+        assert_eq!(steady.at(at(6_410), second(10)), at(10_010), "put back by an hour");
+        assert_eq!(steady.at(at(10_070), second(20)), at(10_020), "put forward by less than a minute");
+        assert_eq!(steady.at(at(17_230), second(30)), at(17_230), "two hours passed, as in a suspended machine");
+        assert_eq!(steady.at(at(17_240), second(40)), at(17_240));
+    }
 }

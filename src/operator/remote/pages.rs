@@ -46,11 +46,14 @@ impl Pages {
     }
 
     fn is_last<T>(&self, answer: &Page<T>) -> bool {
+        let full = answer.rows.len() >= answer.per_page.unwrap_or(FULL_PAGE) as usize;
         match (answer.total_pages, answer.total_count) {
-            (Some(total), _) => self.page >= total,
+            // Without a total of rows nothing else speaks for a total of pages.
+            (Some(total), None) => self.page >= total && !full,
+            (Some(total), Some(_)) => self.page >= total,
             // Pages may be shorter than what was asked for.
             (None, Some(total)) if (self.seen.len() as u64) < total => answer.rows.is_empty(),
-            (None, _) => answer.rows.len() < answer.per_page.unwrap_or(FULL_PAGE) as usize,
+            (None, _) => !full,
         }
     }
 }
@@ -238,6 +241,14 @@ mod tests {
         })
         .await;
         assert_eq!((list.expect("a list"), calls), (Some(150), 4));
+    }
+
+    #[tokio::test]
+    async fn a_wrong_total_of_pages_does_not_end_a_list_at_a_full_page() {
+        for (total, calls) in [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)] {
+            let list = read(|page| Page { total_pages: Some(total), ..cut(page, 100, 301) }).await;
+            assert_eq!((list.0.expect("a list"), list.1), (Some(301), calls), "{total}");
+        }
     }
 
     #[tokio::test]
