@@ -1,6 +1,7 @@
 //! What an object that declares one row of a share does next, as far as that needs no look at the row.
 
 use super::row::Declared;
+use super::time::At;
 
 /// What is known about a ShareRecipient or ShareResource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -213,6 +214,29 @@ fn end(facts: &Facts, deletion: &Deletion) -> Step {
         (false, _) => Step::Release,
         (true, true) => Step::RecordOnly,
         (true, false) => Step::Reconcile,
+    }
+}
+
+/// What an object has recorded of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Held {
+    Never,
+    /// The call that adds it was announced then.
+    Announced(At),
+    /// It was seen in place.
+    InPlace,
+}
+
+/// Whether who has `own` recorded knows all that somebody else has recorded of the same row; `open`: the call that the
+/// other one announced may still take effect. Only who knows it may add the row, and only then may the other one drop
+/// its record.
+pub fn covers(own: Held, other: Held, open: bool) -> bool {
+    match (own, other) {
+        (_, Held::Never) => true,
+        (Held::Never, Held::Announced(_) | Held::InPlace) => false,
+        (Held::Announced(own), Held::Announced(other)) => own >= other || !open,
+        (Held::InPlace, Held::Announced(_)) => !open,
+        (Held::Announced(_) | Held::InPlace, Held::InPlace) => true,
     }
 }
 

@@ -1,11 +1,13 @@
 //! `cargo model`: explores all scenarios, and shows that crippled designs are found wrong.
 
 use std::process::ExitCode;
+use std::time::Instant;
 
 use cfshare_model::deletions;
 use cfshare_model::design::Design;
 use cfshare_model::explore::{Outcome, explore};
 use cfshare_model::guarded::{self, Guard};
+use cfshare_model::life;
 use cfshare_model::model::Bounds;
 use cfshare_model::scenario::{Scenario, exposing};
 use clap::Parser;
@@ -23,6 +25,9 @@ struct Args {
     /// Only this crippled design
     #[arg(long, conflicts_with = "scenario")]
     design: Option<Design>,
+    /// Only this scenario of a child's life
+    #[arg(long, conflicts_with_all = ["scenario", "design"])]
+    life: Option<life::Scenario>,
     #[arg(long, default_value_t = 2)]
     threads: usize,
     /// Ticks until a call that was announced cannot take effect any more; for less than one, reads lag behind
@@ -77,6 +82,9 @@ impl Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    if let Some(scenario) = args.life {
+        return if life(scenario) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
     let scenarios = match (args.scenario, args.design) {
         (Some(only), _) => vec![only],
         (None, Some(_)) => Vec::new(),
@@ -117,10 +125,40 @@ fn main() -> ExitCode {
         }
     }
     if args.scenario.is_none() && args.design.is_none() {
+        wrong += lives();
         wrong += guards();
         wrong += guard_of_deletions();
     }
     if wrong > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+/// A child's life in one of its worlds; whether nothing is broken.
+fn life(scenario: life::Scenario) -> bool {
+    let began = Instant::now();
+    let outcome = life::explore(scenario.bounds());
+    let seconds = began.elapsed().as_secs_f64();
+    println!("child, {scenario:?}: {} states, {} at rest, {seconds:.1} s", outcome.states, outcome.at_rest);
+    if outcome.violation.is_some() {
+        println!("{}", outcome.tell());
+    }
+    outcome.violation.is_none()
+}
+
+/// A child's life: as it is in each of its worlds, and crippled. Returns how many were not as expected.
+fn lives() -> usize {
+    let mut wrong = life::Scenario::ALL.into_iter().filter(|scenario| !life(*scenario)).count();
+    for design in life::Design::CRIPPLED {
+        let outcome = life::explore(life::exposing(design));
+        let (what, states) = (design.describe(), outcome.states);
+        match outcome.violation {
+            Some(_) => println!("{what}: caught, {states} states\n{}", outcome.tell()),
+            None => {
+                println!("{what}: NOT CAUGHT in {states} states");
+                wrong += 1;
+            }
+        }
+    }
+    wrong
 }
 
 /// The removal guard: as it is in each of its worlds, and crippled. Returns how many were not as expected.

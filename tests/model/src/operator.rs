@@ -11,11 +11,11 @@ use crate::core::row::{self, Declared, Recorded, Seen, Step as RowStep};
 use crate::core::time::At;
 use crate::design::Design;
 use crate::model::Bounds;
-use crate::remote::{Remote, Status};
+use crate::remote::Remote;
 use crate::world::{Call, Gap, Late, Looks, Operator, PERSONS, ROWS, Record, RowSeen, RowView, SHARES, View};
 
 /// How long a tick is, for the functions that count time; any length does.
-const TICK: Duration = Duration::from_millis(10);
+pub const TICK: Duration = Duration::from_millis(10);
 /// Creates of one object whose outcome was never learned, in an hour.
 const MAX_LOST: u8 = 3;
 
@@ -139,7 +139,7 @@ fn facts(operator: &Operator, remote: &Remote, bounds: &Bounds) -> Facts {
     Facts { mode: Mode::Manage, doomed: cache.doomed, retain: cache.adopted, owner: true, situation }
 }
 
-fn presence(view: View, design: Design) -> Presence {
+pub fn presence(view: View, design: Design) -> Presence {
     match view {
         View::Unknown => Presence::Unread,
         View::Live { .. } => Presence::Live,
@@ -222,7 +222,7 @@ fn tend(operator: &Operator, share: usize, bounds: &Bounds) -> Next {
         let view = operator.rows[row];
         row::step(row::Facts {
             declared: if cache.declared[row] { Declared::Here } else { Declared::Nowhere },
-            recorded: recorded(cache.rows[row], view, bounds),
+            recorded: recorded(cache.rows[row], view, bounds.settle, bounds.design),
             seen: match view.seen {
                 RowSeen::Unread => Seen::Unread,
                 RowSeen::Absent => Seen::Absent,
@@ -253,16 +253,17 @@ fn tend(operator: &Operator, share: usize, bounds: &Bounds) -> Next {
     }
 }
 
-fn recorded(record: Record, view: RowView, bounds: &Bounds) -> Recorded {
+/// What a record means to the row as it was read.
+pub fn recorded(record: Record, view: RowView, settle: u8, design: Design) -> Recorded {
     match record {
         Record::Never => Recorded::Never,
         Record::InPlace => Recorded::InPlace,
         Record::Intended { age } => {
             // Rows that were read within this tick were read later in it than it was announced.
             let read = if view.fresh { ticks(age).plus(TICK / 2) } else { At::default() };
-            let patience = if bounds.design == Design::HastyRow { Duration::ZERO } else { TICK };
-            let answered = view.answered || bounds.design == Design::HastyConfirm;
-            Recorded::announced(ticks(0), read, TICK * u32::from(bounds.settle), patience, answered)
+            let patience = if design == Design::HastyRow { Duration::ZERO } else { TICK };
+            let answered = view.answered || design == Design::HastyConfirm;
+            Recorded::announced(ticks(0), read, TICK * u32::from(settle), patience, answered)
         }
     }
 }
@@ -272,13 +273,9 @@ impl Operator {
     pub fn read_list(&mut self, shown: &Remote, sweeps: bool) {
         for share in 0..SHARES {
             if shown.is_live(share) {
-                self.saw_live(share);
+                self.views[share].saw_live();
             } else if sweeps {
-                match &mut self.views[share] {
-                    view @ View::Live { own: false, .. } => *view = View::Unknown,
-                    View::Missing(gap) => gap.swept = true,
-                    View::Unknown | View::Live { own: true, .. } | View::Leaving => {}
-                }
+                self.views[share].lacked();
             }
         }
         self.looked = true;
@@ -305,37 +302,17 @@ impl Operator {
         }
     }
 
-    fn saw_live(&mut self, share: usize) {
-        match &mut self.views[share] {
-            // What is older does not replace what is newer.
-            View::Live { read, .. } => *read = true,
-            View::Leaving => {}
-            view @ (View::Unknown | View::Missing(_)) => *view = View::Live { own: false, read: true },
-        }
-    }
-
     pub fn read_share(&mut self, share: usize, shown: &Remote) {
-        match shown.shares[share].status {
-            Status::Live => self.saw_live(share),
-            Status::Leaving => self.views[share] = View::Leaving,
-            Status::Unmade | Status::Gone => self.missed(share),
-        }
+        self.views[share].read(shown.shares[share].status);
     }
 
     pub fn missed(&mut self, share: usize) {
-        match &mut self.views[share] {
-            View::Live { own: true, .. } => {}
-            View::Missing(gap) => gap.again |= gap.old,
-            view @ (View::Unknown | View::Live { own: false, .. }) => *view = View::Missing(Gap::default()),
-            view @ View::Leaving => *view = View::Missing(Gap { expected: true, ..Gap::default() }),
-        }
+        self.views[share].missed();
     }
 
     pub fn read_leaving(&mut self, shown: &Remote) {
         for (share, view) in self.views.iter_mut().enumerate() {
-            if let View::Missing(gap) = view {
-                gap.left = shown.shares[share].status != Status::Leaving;
-            }
+            view.listed_leaving(shown.shares[share].status);
         }
     }
 

@@ -3,7 +3,7 @@
 //! Time passes in ticks of the operator's patience: for less than a tick reads may lag behind. A call takes effect
 //! within a given number of ticks since it was announced, or never: that is the settle time.
 
-use crate::remote::{Remote, Request};
+use crate::remote::{Remote, Request, Status};
 
 pub const OPERATORS: usize = 2;
 /// The recipient and the resource.
@@ -118,6 +118,58 @@ pub enum View {
     },
     Leaving,
     Missing(Gap),
+}
+
+impl View {
+    pub fn tick(&mut self) {
+        match self {
+            View::Live { own, read } => (*own, *read) = (false, false),
+            View::Missing(gap) => gap.old = true,
+            View::Unknown | View::Leaving => {}
+        }
+    }
+
+    pub fn saw_live(&mut self) {
+        match self {
+            // What is older does not replace what is newer.
+            View::Live { read, .. } => *read = true,
+            View::Leaving => {}
+            View::Unknown | View::Missing(_) => *self = View::Live { own: false, read: true },
+        }
+    }
+
+    /// The list is complete and lacks it.
+    pub fn lacked(&mut self) {
+        match self {
+            View::Live { own: false, .. } => *self = View::Unknown,
+            View::Missing(gap) => gap.swept = true,
+            View::Unknown | View::Live { own: true, .. } | View::Leaving => {}
+        }
+    }
+
+    pub fn read(&mut self, status: Status) {
+        match status {
+            Status::Live => self.saw_live(),
+            Status::Leaving => *self = View::Leaving,
+            Status::Unmade | Status::Gone => self.missed(),
+        }
+    }
+
+    pub fn missed(&mut self) {
+        match self {
+            View::Live { own: true, .. } => {}
+            View::Missing(gap) => gap.again |= gap.old,
+            View::Unknown | View::Live { own: false, .. } => *self = View::Missing(Gap::default()),
+            View::Leaving => *self = View::Missing(Gap { expected: true, ..Gap::default() }),
+        }
+    }
+
+    /// What is being deleted was listed.
+    pub fn listed_leaving(&mut self, status: Status) {
+        if let View::Missing(gap) = self {
+            gap.left = status != Status::Leaving;
+        }
+    }
 }
 
 /// How often and when a share was not there.
@@ -283,13 +335,7 @@ impl Operator {
         if self.looks.late == Late::Now {
             self.looks.late = Late::Before;
         }
-        for view in &mut self.views {
-            match view {
-                View::Live { own, read } => (*own, *read) = (false, false),
-                View::Missing(gap) => gap.old = true,
-                View::Unknown | View::Leaving => {}
-            }
-        }
+        self.views.iter_mut().for_each(View::tick);
         for row in &mut self.rows {
             row.fresh = false;
             row.own = false;
