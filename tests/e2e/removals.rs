@@ -15,6 +15,7 @@ pub const TESTS: &[Test] = &[
     ("removals: all resources replaced in one edit wait for a person", replaced_resources),
     ("removals: a single resource can be exchanged, but not where none may go", exchanged_resource),
     ("removals: deleted objects of resources wait for a person although others replace them", replaced_objects),
+    ("removals: a resource that was only changed counts among those that stay", changed_resource),
     ("removals: four restarts let no more objects go than the limit", restarts),
     ("removals: entries and objects count together", together),
     ("removals: the message names what would go, what went lately, and both ways out", told),
@@ -174,6 +175,26 @@ fn replaced_objects(world: &World) {
     assert!(left >= 6, "more than half of four went: {left}");
     sweeps(&scene, 2);
     assert_eq!(scene.only().live_resources().len(), left);
+}
+
+fn changed_resource(world: &World) {
+    let scene = world.own_scene();
+    // What was added within a quarter of the settle time is new; what was changed is not.
+    let _operator = own::start(&scene, &[("--settle-time", "240s")]);
+    let [a, one, two, three] = ids();
+    let first = |meta: &str| scene.resource("one", "waf", &one, meta);
+    scene.apply(&[first(""), scene.resource("three", "waf", &three, "")].join("---\n"));
+    scene.apply(&scene.share("waf", &[&a], &[&two], ""));
+    scene.wait_ready("share", "waf");
+    scene.wait_state("all resources", |shares| has(&shares[0], &[&a], &[&one, &two, &three]));
+    scene.wait_ready("shareresource", "one");
+    scene.apply(&first("meta: {mode: log}"));
+    scene.wait_state("the changed resource", |shares| {
+        shares[0].live_resources().iter().any(|row| row.resource_id == one && row.meta["mode"] == "log")
+    });
+    scene.kubectl(&["delete", "shareresource", "three", "--wait=false"]);
+    scene.apply(&scene.share("waf", &[&a], &[], ""));
+    scene.wait_state("two of three resources gone", |shares| has(&shares[0], &[&a], &[&one]));
 }
 
 fn restarts(world: &World) {

@@ -31,7 +31,14 @@ pub struct Seen {
     /// When they were last doubted though nothing had moved.
     doubted_at: At,
     /// Answers of our own writes, which a slower read must not undo.
-    answered: HashMap<String, At>,
+    answered: HashMap<String, Answer>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Answer {
+    at: At,
+    /// When the row was first in an answer, if our own call added it.
+    added: Option<At>,
 }
 
 #[derive(Debug, Clone)]
@@ -86,7 +93,7 @@ impl Seen {
     /// A share that the answer to our own write showed first.
     pub fn made(share: Share, now: At) -> Seen {
         let id = share.id.to_string();
-        Seen { answered: HashMap::from([(id, now)]), ..Seen::new(share, now) }
+        Seen { answered: HashMap::from([(id, Answer { at: now, added: Some(now) })]), ..Seen::new(share, now) }
     }
 
     pub fn is_live(&self) -> bool {
@@ -104,7 +111,19 @@ impl Seen {
 
     /// Whether our own write of that row was answered so shortly before that a read may not show it yet.
     pub fn is_recent(&self, id: &str, began: At, grace: Duration) -> bool {
-        self.answered.get(id).is_some_and(|at| began.since(*at) < grace)
+        self.answered.get(id).is_some_and(|answer| began.since(answer.at) < grace)
+    }
+
+    /// Whether our own call added that row less than so long before; one that it only changed is not new.
+    pub fn is_new(&self, id: &str, now: At, within: Duration) -> bool {
+        let added = self.answered.get(id).and_then(|answer| answer.added);
+        added.is_some_and(|at| now.since(at) < within)
+    }
+
+    /// A row was in the answer to our own call; `known`: it was there before.
+    fn note_answer(&mut self, id: String, now: At, known: bool) {
+        let added = self.answered.get(&id).map_or((!known).then_some(now), |answer| answer.added);
+        self.answered.insert(id, Answer { at: now, added });
     }
 
     /// Returns whether anything is different now.
@@ -122,7 +141,7 @@ impl Seen {
             self.share = share;
         }
         self.left_at = self.is_leaving().then(|| self.left_at.unwrap_or(began));
-        self.answered.retain(|_, at| began.since(*at) < grace);
+        self.answered.retain(|_, answer| began.since(answer.at) < grace);
         self.read_at = self.read_at.max(began);
         let same = (&before.0, &before.1, before.2) == (&self.share.name, &self.share.status, self.counts);
         let counts = self.counts;
@@ -142,7 +161,7 @@ impl Seen {
     }
 
     pub fn wrote(&mut self, mut share: Share, now: At) {
-        self.answered.insert(share.id.to_string(), now);
+        self.note_answer(share.id.to_string(), now, true);
         if let Some(resources) = share.resources.take() {
             self.resources = Some(resources);
             self.read_at = now;
@@ -246,7 +265,8 @@ impl Seen {
 
     /// The row of a recipient in the answer to our own write.
     pub fn wrote_recipient(&mut self, row: Recipient, now: At) {
-        self.answered.insert(row.id.to_string(), now);
+        let known = self.recipients.iter().flat_map(|recipients| &recipients.rows).any(|known| known.id == row.id);
+        self.note_answer(row.id.to_string(), now, known);
         let recipients = self.recipients.get_or_insert(Recipients {
             rows: Vec::new(),
             read_at: At::default(),
@@ -276,7 +296,8 @@ impl Seen {
 
     /// The row of a resource in the answer to our own write.
     pub fn wrote_resource(&mut self, row: ShareResource, now: At) {
-        self.answered.insert(row.id.to_string(), now);
+        let known = self.resources.iter().flatten().any(|known| known.id == row.id);
+        self.note_answer(row.id.to_string(), now, known);
         if let Some(resources) = &mut self.resources {
             resources.retain(|known| known.id != row.id);
             resources.push(row);

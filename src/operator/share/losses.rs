@@ -131,21 +131,22 @@ impl Basis<'_> {
             return before.map_or(all, |before| before.min(all));
         }
         // An object that is deleted may be replaced by one that was applied a moment before.
-        let replaced = before.is_none() && self.wanted.siblings.iter().any(|sibling| sibling.doomed);
+        let deleted = |sibling: &Sibling| sibling.doomed && counted(&sibling.row) == of;
+        let replaced = before.is_none() && self.wanted.siblings.iter().any(deleted);
         let live = self.live();
         let there = live.iter().filter(|key| counted(key) == of && !(replaced && self.is_new(key)));
         let all: BTreeSet<String> = there.map(ToString::to_string).chain(pending()).chain(lost).collect();
         before.map_or(all.len(), |before| before.min(all.len()))
     }
 
-    /// Whether our own call added or changed it a moment ago.
+    /// Whether our own call added it a moment ago.
     fn is_new(&self, key: &RowKey) -> bool {
         let id = match key {
             RowKey::Recipient(account) => self.seen.recipient(account).map(|row| row.id.to_string()),
             RowKey::Excluded(_) => None,
             RowKey::Resource { .. } => self.seen.resource(key).map(|row| row.id.to_string()),
         };
-        id.is_some_and(|id| self.seen.is_recent(&id, self.now, self.patience))
+        id.is_some_and(|id| self.seen.is_new(&id, self.now, self.patience))
     }
 }
 

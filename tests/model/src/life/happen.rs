@@ -472,7 +472,7 @@ fn ends(world: &mut World, object: usize, cache: &[Object; OBJECTS]) {
     } else if share.is(Life::Deleting) && share.bound == Some(at) && !share.retain {
         world.along[at] = true;
     } else if ended.holds() {
-        let others = CHILDREN.into_iter().any(|child| cache[child].is(Life::Live));
+        let others = CHILDREN.into_iter().any(|child| child != object && !world.objects[child].is(Life::Absent));
         world.kept[at] |= ended.retain;
         world.stays[at] |= ended.retain && !others && !(share.is(Life::Live) && share.inline);
     }
