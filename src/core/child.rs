@@ -306,6 +306,27 @@ mod tests {
     }
 
     #[test]
+    fn a_record_covers_another_unless_that_one_announced_a_call_later_that_may_still_come() {
+        let (early, late) = (Held::Announced(At(1)), Held::Announced(At(2)));
+        for (own, other, closed, open) in [
+            (Held::Never, Held::Never, true, true),
+            (Held::Never, early, false, false),
+            (Held::Never, Held::InPlace, false, false),
+            (early, Held::Never, true, true),
+            (early, early, true, true),
+            (early, late, true, false),
+            (late, early, true, true),
+            (early, Held::InPlace, true, true),
+            (Held::InPlace, Held::Never, true, true),
+            (Held::InPlace, early, true, false),
+            (Held::InPlace, Held::InPlace, true, true),
+        ] {
+            assert_eq!(covers(own, other, false), closed, "{own:?} {other:?}, which cannot come any more");
+            assert_eq!(covers(own, other, true), open, "{own:?} {other:?}, which may still come");
+        }
+    }
+
+    #[test]
     fn only_what_is_being_deleted_is_released() {
         every(|facts, step| {
             if facts.deletion.is_none() {

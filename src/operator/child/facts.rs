@@ -16,7 +16,9 @@ use crate::operator::kinds::{Child, ChildTelling};
 use crate::operator::pass::Pass;
 use crate::operator::rows::declare;
 use crate::operator::rows::declare::Sibling;
-use crate::operator::{clock, conditions, share};
+use crate::operator::rows::inventory::Entry;
+use crate::operator::rows::take_over::Announcements;
+use crate::operator::{conditions, share};
 
 /// Where a namespace or a folder of manifests is deleted, a Share follows its objects within so long.
 const TOGETHER: Duration = Duration::from_secs(1);
@@ -24,7 +26,7 @@ const TOGETHER: Duration = Duration::from_secs(1);
 const SUCCESSION: Duration = Duration::from_secs(10);
 
 /// `row`: what the child declares, as far as that can be sent.
-pub fn facts<C: Child>(pass: &mut Pass<C>, parent: &Parent, row: Option<&RowKey>) -> Facts {
+pub fn facts<C: Child>(pass: &mut Pass<C>, parent: &Parent, row: Option<&RowKey>, rivals: &[Sibling]) -> Facts {
     let uid = pass.object.uid();
     let finalizer = pass.object.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
     let record = pass.status.child();
@@ -32,12 +34,11 @@ pub fn facts<C: Child>(pass: &mut Pass<C>, parent: &Parent, row: Option<&RowKey>
     let last = conditions::readiness(&record.common.conditions)
         .is_some_and(|(_, reason)| reason == Reason::LastResource.as_str());
     let record = Record { share: record.share_id.is_some(), row: record.holds_row() };
-    let rivals = row.zip(parent.owner.as_ref()).map(|(row, owner)| rivals(pass, owner, row)).unwrap_or_default();
     let deletion = pass.is_doomed().then(|| Deletion {
         finalizer,
         retain: pass.object.retains(),
         last,
-        successor: successor(pass, parent, row, &rivals),
+        successor: row.map_or(Successor::Settled, |row| successor(pass, parent, row, rivals)),
         recent: pass.now().since(pass.notes(|notes| notes.edited_at)) < TOGETHER,
     });
     Facts {
@@ -47,7 +48,7 @@ pub fn facts<C: Child>(pass: &mut Pass<C>, parent: &Parent, row: Option<&RowKey>
         valid: row.is_some(),
         misplaced: matches!(row, Some(RowKey::Recipient(_)))
             && parent.share.as_ref().is_some_and(|share| share.spec.organization.is_some()),
-        declared: declared(pass, parent, row, &rivals),
+        declared: declared(pass, parent, row, rivals),
         claimed,
         read_only: pass.context.settings.read_only,
         record,
@@ -73,7 +74,7 @@ fn situation<C: Child>(pass: &Pass<C>, parent: &Parent, row: Option<&RowKey>) ->
 }
 
 /// The objects that declare the same row, this one among them, the winner first.
-fn rivals<C: Child>(pass: &Pass<C>, owner: &AccountId, row: &RowKey) -> Vec<Sibling> {
+pub fn rivals<C: Child>(pass: &Pass<C>, owner: &AccountId, row: &RowKey) -> Vec<Sibling> {
     let mut all = declare::siblings(&pass.context.cluster.index, &pass.object.share(), owner);
     all.retain(|sibling| sibling.row == *row);
     all
@@ -95,29 +96,28 @@ fn declared<C: Child>(pass: &Pass<C>, parent: &Parent, row: Option<&RowKey>, riv
     }
 }
 
-/// A row that several declare is released only to one that has it in its record: two objects that go one after the other
-/// would leak it.
-fn successor<C: Child>(pass: &Pass<C>, parent: &Parent, row: Option<&RowKey>, rivals: &[Sibling]) -> Successor {
-    let since = pass.object.meta().deletion_timestamp.as_ref().map(clock::from_time).unwrap_or_default();
-    let by_parent = row.is_some_and(|row| parent.records(row))
+/// A row that several declare is released only to one that has it in its record, with all that this object announced: two
+/// objects that go one after the other would leak it.
+fn successor<C: Child>(pass: &mut Pass<C>, parent: &Parent, row: &RowKey, rivals: &[Sibling]) -> Successor {
+    let own = Entry::of_child(pass.status.child());
+    let announcements = Announcements::of(pass);
+    let knows = |entry: &Entry| announcements.covers(Some(entry), row, &pass.key, own.as_ref());
+    let by_parent = parent.entry(row).as_ref().is_some_and(knows)
         || parent.share.as_ref().is_some_and(|share| share.spec.suspend == Some(true));
     let mut others = rivals.iter().filter(|rival| rival.key != pass.key && !rival.doomed);
-    if by_parent || others.any(|other| other.holds || other.suspended) {
-        Successor::Settled
-    } else if pass.now().since(since) < SUCCESSION {
-        Successor::Awaited
-    } else {
-        Successor::Overdue
+    if by_parent || others.any(|other| other.suspended || other.entry.as_ref().is_some_and(knows)) {
+        return Successor::Settled;
     }
+    // The other one needs no look at Cloudflare for that, but has to be asked first.
+    let awaited = pass.notes(|notes| notes.successor_awaited);
+    let overdue = awaited.is_some_and(|since| pass.now().since(since) >= SUCCESSION);
+    if overdue { Successor::Overdue } else { Successor::Awaited }
 }
 
 /// Lets those look who also declare the row: one of them is to take it over.
-pub fn wake_successors<C: Child>(pass: &mut Pass<C>, parent: &Parent) {
-    let share = pass.object.share();
-    pass.context.cluster.requeuer.wake(&crate::api::Share::key(share));
-    let Some(owner) = &parent.owner else { return };
-    let Ok(row) = pass.object.row(owner) else { return };
-    for rival in rivals(pass, owner, &row).into_iter().filter(|rival| rival.key != pass.key) {
+pub fn wake_successors<C: Child>(pass: &Pass<C>, rivals: &[Sibling]) {
+    pass.context.cluster.requeuer.wake(&crate::api::Share::key(pass.object.share()));
+    for rival in rivals.iter().filter(|rival| rival.key != pass.key) {
         pass.context.cluster.requeuer.wake(&rival.key);
     }
 }

@@ -27,6 +27,7 @@ use crate::operator::conditions;
 use crate::operator::kinds::{Child, ChildTelling};
 use crate::operator::pass::context::Context;
 use crate::operator::pass::verdict::{self, Verdict};
+use crate::operator::rows::declare::Sibling;
 use crate::operator::rows::standing::label;
 use crate::operator::share::outside::into_scope;
 use crate::operator::stop::Stop;
@@ -46,19 +47,23 @@ pub async fn reconcile<C: Child>(context: Arc<Context>, object: Arc<C>) -> Resul
     look_outside(&pass).await?;
     let parent = parent::parent(&mut pass);
     let row = parent.owner.as_ref().map(|owner| pass.object.row(owner));
+    let declares = row.as_ref().and_then(|row| row.as_ref().ok());
+    let rivals = declares.zip(parent.owner.as_ref()).map(|(row, owner)| facts::rivals(&pass, owner, row));
+    let rivals = rivals.unwrap_or_default();
     for _ in 0..MAX_STEPS {
-        let facts = facts::facts(&mut pass, &parent, row.as_ref().and_then(|row| row.as_ref().ok()));
+        let facts = facts::facts(&mut pass, &parent, declares, &rivals);
         let step = child::step(&facts);
+        note_wait(&pass, step);
         tracing::trace!(?facts, ?step);
         match (step, &row) {
             (Step::Nothing, _) => return Ok(None),
             (Step::Release, _) => return release(pass).await,
             (Step::Claim, _) => claim(&mut pass).await?,
-            (Step::Wait(wait), _) => return waiting(pass, &parent, wait).await,
+            (Step::Wait(wait), _) => return waiting(pass, &parent, wait, &rivals).await,
             (Step::Refuse(refusal), _) => return refuse(pass, refusal, row).await,
             (Step::RecordOnly | Step::Reconcile, Some(Ok(key))) => {
                 let Some((owner, id)) = parent.owner.clone().zip(parent.id.clone()) else { break };
-                parent::note_down(&mut pass, &parent, &id, &owner, key);
+                parent::note_down(&mut pass, &parent, &id, &owner, key, &rivals);
                 if step == Step::RecordOnly {
                     pass.save().await?;
                     return Ok(Some(waits::HANDSHAKE));
@@ -118,7 +123,19 @@ async fn look_after<C: Child>(
     }
 }
 
-async fn waiting<C: Child>(mut pass: Pass<C>, parent: &Parent, wait: Wait) -> Result<Option<Duration>, Stop> {
+/// Takes note of how long another object is awaited.
+fn note_wait<C: Child>(pass: &Pass<C>, step: Step) {
+    let now = pass.now();
+    let waits = step == Step::Wait(Wait::Successor);
+    pass.notes(|notes| notes.successor_awaited = waits.then(|| notes.successor_awaited.unwrap_or(now)));
+}
+
+async fn waiting<C: Child>(
+    pass: Pass<C>,
+    parent: &Parent,
+    wait: Wait,
+    rivals: &[Sibling],
+) -> Result<Option<Duration>, Stop> {
     let share = pass.object.share().name;
     let waits_for_share = |what: &str| Verdict::working(Reason::WaitingForShare, format!("Share {share} {what}"));
     let verdict = match wait {
@@ -143,7 +160,7 @@ async fn waiting<C: Child>(mut pass: Pass<C>, parent: &Parent, wait: Wait) -> Re
         Wait::Creation => waits_for_share("is not made at Cloudflare yet"),
         Wait::Outcome => return Ok(Some(waits::MOMENT)),
         Wait::Successor => {
-            facts::wake_successors(&mut pass, parent);
+            facts::wake_successors(&pass, rivals);
             return Ok(Some(waits::MOMENT));
         }
         Wait::Company | Wait::Handover => return Ok(Some(waits::HANDSHAKE)),

@@ -8,10 +8,13 @@ use super::super::pass::Pass;
 use crate::api::{Name, Share};
 use crate::core::id::{AccountId, ShareId};
 use crate::core::row_key::RowKey;
+use crate::operator::cluster::objects::Related;
 use crate::operator::cluster::objects::{observes, secret_of};
 use crate::operator::kinds::{Child, ChildTelling};
+use crate::operator::rows::declare::Sibling;
 use crate::operator::rows::inventory;
 use crate::operator::rows::inventory::Entry;
+use crate::operator::rows::take_over::{self, Announcements, News};
 
 /// What a child belongs to, as far as it exists.
 pub struct Parent {
@@ -29,10 +32,14 @@ pub struct Parent {
 impl Parent {
     /// Whether the row is in the Share's inventory.
     pub fn records(&self, row: &RowKey) -> bool {
-        self.share.as_ref().is_some_and(|share| {
-            let status = share.status.as_ref().filter(|status| status.bound_uid == share.uid());
-            status.is_some_and(|status| inventory::entries(&status.inventory).contains_key(row))
-        })
+        self.entry(row).is_some()
+    }
+
+    /// What the Share has in its inventory of the row.
+    pub fn entry(&self, row: &RowKey) -> Option<Entry> {
+        let share = self.share.as_ref()?;
+        let status = share.status.as_ref().filter(|status| status.bound_uid == share.uid())?;
+        inventory::entries(&status.inventory).remove(row)
     }
 
     pub fn observes(&self) -> bool {
@@ -82,12 +89,17 @@ pub fn parent<C: Child>(pass: &mut Pass<C>) -> Parent {
     }
 }
 
-/// Notes down what is needed to remove the row when the Share is gone, and takes over what its create announced.
-pub fn note_down<C: Child>(pass: &mut Pass<C>, parent: &Parent, id: &ShareId, owner: &AccountId, key: &RowKey) {
-    let announced = parent.share.as_ref().and_then(|share| {
-        let status = share.status.as_ref()?;
-        inventory::entries(&status.inventory).get(key).cloned()
-    });
+/// Notes down what is needed to remove the row when the Share is gone, and takes over what the Share, or another object
+/// that declares the same row, has recorded of it.
+pub fn note_down<C: Child>(
+    pass: &mut Pass<C>,
+    parent: &Parent,
+    id: &ShareId,
+    owner: &AccountId,
+    key: &RowKey,
+    rivals: &[Sibling],
+) {
+    let uid = pass.object.uid();
     let child = pass.status.child();
     if child.share_id.as_deref() != Some(id.as_str()) {
         child.share_id = Some(id.to_string());
@@ -96,21 +108,19 @@ pub fn note_down<C: Child>(pass: &mut Pass<C>, parent: &Parent, id: &ShareId, ow
         child.intended_at = None;
         child.common.drift.clear();
     }
-    if !child.holds_row() {
-        match announced {
-            Some(Entry { intended_at: None, meta, .. }) => {
-                child.confirmed = true;
-                child.meta_hash = meta;
-            }
-            // The create that carried it has made the share.
-            Some(Entry { intended_at, .. }) => {
-                child.intended_at = intended_at;
-                let now = pass.now();
-                pass.notes(|notes| {
-                    notes.answered.entry(key.clone()).or_insert(now);
-                });
-            }
-            None => {}
+    // One that is deleted before it was claimed is removed by its record all the same.
+    child.bound_uid = uid;
+    let own = Entry::of_child(child);
+    let by_share = parent.share.as_ref().map(|share| Share::key(Name::of(share.as_ref()))).zip(parent.entry(key));
+    let others = rivals.iter().filter(|rival| rival.key != pass.key);
+    let recorded = by_share.iter().map(|(by, entry)| (by, entry)).chain(take_over::recorded_in(others, id.as_str()));
+    if let Some(News { entry, answered }) = Announcements::of(pass).news(own.as_ref(), key, recorded) {
+        pass.notes(|notes| notes.learn(key, answered));
+        let child = pass.status.child();
+        child.confirmed = entry.intended_at.is_none();
+        child.intended_at = entry.intended_at;
+        if child.confirmed {
+            child.meta_hash = entry.meta;
         }
     }
     let child = pass.status.child();

@@ -58,6 +58,8 @@ pub struct Notes {
     pub answered: HashMap<RowKey, At>,
     /// When rows were found in place lately, by key.
     pub confirmed: HashMap<RowKey, At>,
+    /// Since when it waits for another object to record the row that both declare.
+    pub successor_awaited: Option<At>,
     /// When Events were published lately.
     published: Vec<At>,
 }
@@ -143,6 +145,12 @@ impl Notebook {
         use_them(notes)
     }
 
+    /// When it was learned that the call has taken effect which that object announced for a row.
+    pub fn answered(&self, key: &ObjectKey, row: &RowKey) -> Option<At> {
+        let all = self.notes.lock();
+        all.get(key).and_then(|notes| notes.answered.get(row).copied())
+    }
+
     /// The object's pass ended without a permit (`Some`: when it began), or with something to tell.
     pub fn waits(&self, key: &ObjectKey, since: Option<At>) {
         let mut all = self.notes.lock();
@@ -177,6 +185,14 @@ impl Notes {
         self.confirmed.retain(|_, at| now.since(*at) < patience * 2);
         // That its call was answered stays noted: the pass may end before the record is written.
         self.confirmed.insert(key.clone(), now);
+    }
+
+    /// What is known of the call that was announced for a row which is taken over.
+    pub fn learn(&mut self, row: &RowKey, answered: Option<At>) {
+        match answered {
+            Some(at) => drop(self.answered.insert(row.clone(), at)),
+            None => drop(self.answered.remove(row)),
+        }
     }
 
     /// Takes note of a refusal; returns when to try again.

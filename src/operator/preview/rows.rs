@@ -78,7 +78,8 @@ impl Look<'_> {
         let mut entries = inventory::entries(&self.status.inventory);
         let mut steps = loop {
             let (wanted, share_id) = (&self.wanted, self.status.share_id.as_deref());
-            let basis = Basis { wanted, share_id, entries: &entries, settings: self.settings, observing, known: None };
+            let (known, announced, settings) = (None, None, self.settings);
+            let basis = Basis { wanted, share_id, entries: &entries, settings, observing, known, announced };
             let plan = basis.plan(seen);
             let plain = plan.of(|step| matches!(step, row::Step::Confirm | row::Step::Forget));
             if plain.is_empty() {

@@ -15,6 +15,7 @@ use crate::core::id::AccountId;
 use crate::core::row_key::RowKey;
 use crate::operator::cluster::objects::Objects;
 use crate::operator::kinds::{self, Child};
+use crate::operator::rows::inventory::Entry;
 
 /// One declared row.
 #[derive(Debug, Clone)]
@@ -61,8 +62,8 @@ pub struct Sibling {
     pub settled_in: bool,
     /// Share and time of announcement in its record.
     pub share_id: Option<String>,
-    /// Its record says that the row is there because of it.
-    pub holds: bool,
+    /// What its record says of the row, if that is there because of it.
+    pub entry: Option<Entry>,
     /// Its removal was refused because it is the last resource.
     pub is_last: bool,
     /// It says that a person must act, so its row is not on its way.
@@ -78,7 +79,7 @@ impl Sibling {
         let last = record
             .and_then(|r| crate::operator::conditions::readiness(&r.common.conditions))
             .is_some_and(|(_, reason)| reason == crate::api::Reason::LastResource.as_str());
-        let holds = record.is_some_and(|r| r.bound_uid == child.uid() && r.holds_row());
+        let entry = record.filter(|r| r.bound_uid == child.uid()).and_then(Entry::of_child);
         Some(Sibling {
             key: C::key(Name::of(child)),
             row: child.row(owner).ok()?,
@@ -88,13 +89,13 @@ impl Sibling {
             suspended: child.is_suspended(),
             retains: child.retains(),
             settled_in: child.is_settled_in(),
-            holds,
             share_id: record.filter(|r| r.bound_uid == child.uid()).and_then(|r| r.share_id.clone()),
             is_last: last,
             stalled: record.is_some_and(|r| crate::operator::conditions::is_stalled(&r.common.conditions)),
             outside: false,
             // Ages are told in whole seconds: of two in one, who has the row already is the older.
-            age: (false, child.creation_timestamp().map(|t| t.0), !holds, child.name_any()),
+            age: (false, child.creation_timestamp().map(|t| t.0), entry.is_none(), child.name_any()),
+            entry,
         })
     }
 

@@ -33,6 +33,15 @@ impl Entry {
         Entry { intended_at: Some(at), ..Entry::default() }
     }
 
+    /// What a child has recorded of its row.
+    pub fn of_child(record: &ChildStatus) -> Option<Entry> {
+        match (record.confirmed, &record.intended_at) {
+            (true, _) => Some(Entry { meta: record.meta_hash.clone(), ..Entry::default() }),
+            (false, Some(at)) => Some(Entry::intended(at.clone())),
+            (false, None) => None,
+        }
+    }
+
     pub fn named(self, name: Option<String>) -> Entry {
         Entry { name, ..self }
     }
@@ -106,11 +115,7 @@ pub fn recorded(entry: Option<&Entry>, read: At, settings: &Settings, answered: 
 
 /// What a child's record means to rows that were read then; `answered`: the call that it announces has taken effect.
 pub fn recorded_by_child(record: &ChildStatus, read: At, settings: &Settings, answered: bool) -> Recorded {
-    match (record.confirmed, &record.intended_at) {
-        (true, _) => Recorded::InPlace,
-        (false, Some(at)) => recorded(Some(&Entry::intended(at.clone())), read, settings, answered),
-        (false, None) => Recorded::Never,
-    }
+    recorded(Entry::of_child(record).as_ref(), read, settings, answered)
 }
 
 /// An announcement that has settled: nothing sent before can take effect any more.

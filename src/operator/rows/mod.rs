@@ -5,3 +5,4 @@ pub mod facts;
 pub mod inventory;
 pub mod row;
 pub mod standing;
+pub mod take_over;

@@ -14,8 +14,10 @@ use crate::core::id::ShareId;
 use crate::core::row::Step;
 use crate::core::row_key::RowKey;
 use crate::operator::remote::seen::Seen;
+use crate::operator::rows::declare::Sibling;
 use crate::operator::rows::inventory;
 use crate::operator::rows::inventory::{Entries, Entry};
+use crate::operator::rows::take_over::{self, Announcements};
 use crate::operator::stop::Stop;
 
 /// So many rows are announced at once.
@@ -101,6 +103,7 @@ fn record(share: &mut SharePass, seen: &Seen, plan: &Plan) -> bool {
             }
             Step::Forget => {
                 entries.remove(key);
+                share.pass.notes(|notes| notes.answered.remove(key));
             }
             Step::Keep if share.wanted.inline.contains_key(key) => {
                 let Some(entry) = entries.get_mut(key) else { continue };
@@ -150,6 +153,27 @@ fn forget_settled(share: &SharePass, seen: &Seen, plan: &Plan) {
         .collect();
     let now = share.pass.now();
     share.pass.notes(|notes| notes.forget_settled(now, |item| quarrels.contains(item)));
+}
+
+/// A row that the Share lists now may be in the record of an object that listed it before, or still does: what that one
+/// announced is known here before anything is done about the row.
+pub async fn take_over(share: &mut SharePass) -> Result<(), Stop> {
+    let Some(id) = share.pass.status.share_id.clone() else { return Ok(()) };
+    let mut entries = inventory::entries(&share.pass.status.inventory);
+    let before = entries.clone();
+    let listed = |sibling: &&Sibling| share.wanted.inline.contains_key(&sibling.row);
+    for sibling in share.wanted.siblings.iter().filter(listed) {
+        let (row, own) = (&sibling.row, entries.get(&sibling.row));
+        let theirs = take_over::recorded_in([sibling], &id);
+        let Some(news) = Announcements::of(&share.pass).news(own, row, theirs) else { continue };
+        share.pass.notes(|notes| notes.learn(row, news.answered));
+        entries.insert(row.clone(), news.entry.named(share.name_of(row)));
+    }
+    if entries != before {
+        share.pass.status.inventory = inventory::inventory(&entries);
+        share.pass.save().await?;
+    }
+    Ok(())
 }
 
 /// A child's removal that was refused as the last resource is ours to finish: the child goes.

@@ -161,8 +161,7 @@ pub async fn bind(share: &mut SharePass, id: &ShareId, adopted: bool) -> Result<
     let entries = inventory::entries(&share.pass.status.inventory);
     let now = share.pass.now();
     share.pass.notes(|notes| {
-        let own = entries.into_keys().filter(|key| share.wanted.inline.contains_key(key));
-        notes.answered.extend(own.map(|key| (key, now)));
+        notes.answered.extend(entries.into_keys().map(|key| (key, now)));
         notes.refused_creates = 0;
         notes.following = false;
         notes.polls = 0;

@@ -89,7 +89,7 @@ impl Basis<'_> {
         rows.retain(|key, _| !wanted.siblings.iter().any(|sibling| sibling.row == *key));
         let leaves = |s: &&Sibling| s.doomed && !s.suspended && !s.retains && !s.outside;
         for sibling in wanted.siblings.iter().filter(leaves) {
-            if sibling.holds || entries.contains_key(&sibling.row) {
+            if sibling.entry.is_some() || entries.contains_key(&sibling.row) {
                 rows.insert(sibling.row.clone(), sibling.label.clone());
             }
         }

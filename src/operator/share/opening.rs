@@ -7,7 +7,7 @@ use kube::ResourceExt;
 
 use super::share_pass::SharePass;
 use super::want::Wanted;
-use super::{deletions, losses};
+use super::{act, deletions, losses};
 use crate::api::share::{DeletionPolicy, ManagementPolicy};
 use crate::api::status::{CommonStatus, EffectivePolicies, ShareStatus};
 use crate::api::{FINALIZER, Share};
@@ -103,10 +103,11 @@ pub fn open(mut pass: Pass<Share>, wanted: Wanted, known: &Known) -> SharePass {
     SharePass { pass, access, wanted, mode, counted: false }
 }
 
-/// The finalizer is on whatever has a record, and nothing is decided while the account cannot be read for long.
+/// The finalizer is on whatever has a record, rows that changed hands are taken over with theirs, and nothing is decided while the account cannot be read for long.
 pub async fn protect(share: &mut SharePass) -> Result<(), Stop> {
     if share.mode == Mode::Manage && has_record(&share.pass.status) && !share.pass.is_doomed() {
         share.pass.guard(true).await?;
+        act::take_over(share).await?;
     }
     let unreadable = share.pass.blindness(&share.access);
     unreadable.map_or(Ok(()), |error| Err(Stop::Cloudflare(error)))

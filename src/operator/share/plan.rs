@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::share_pass::SharePass;
 use super::want::Wanted;
-use crate::api::Share;
+use crate::api::{ObjectKey, Share};
 use crate::cloudflare::TargetType;
 use crate::core::create::Mode;
 use crate::core::row;
@@ -13,9 +13,11 @@ use crate::core::row_key::RowKey;
 use crate::core::time::At;
 use crate::operator::pass::notes::Write;
 use crate::operator::remote::seen::{Seen, resource_key};
+use crate::operator::rows::declare::Sibling;
 use crate::operator::rows::facts::RowSnapshot;
-use crate::operator::rows::inventory::Entries;
+use crate::operator::rows::inventory::{Entries, Entry};
 use crate::operator::rows::row::Row;
+use crate::operator::rows::take_over::Announcements;
 use crate::operator::rows::{facts, inventory};
 use crate::operator::settings::Settings;
 
@@ -41,6 +43,8 @@ pub struct Basis<'a> {
     pub observing: bool,
     /// Since when rows are known to be in place, where that matters.
     pub known: Option<Known>,
+    /// The Share, and what tells which announced calls may still take effect; where rows are only compared, none may.
+    pub announced: Option<(&'a ObjectKey, Announcements<'a>)>,
 }
 
 /// What this process knows of the rows that are recorded: since when, and what became of their calls.
@@ -106,9 +110,16 @@ impl Basis<'_> {
         if looked_after { Declared::Elsewhere } else { Declared::Nowhere }
     }
 
+    /// Whether an object has the row in its record, and knows all that is recorded here.
     fn is_taken_over(&self, key: &RowKey) -> bool {
         let noted = |id: &Option<String>| id.as_deref() == self.share_id;
-        self.wanted.siblings.iter().any(|s| s.row == *key && s.settled_in && s.holds && noted(&s.share_id))
+        let own = self.entries.get(key);
+        let knows = |entry: &Entry| {
+            self.announced.as_ref().is_none_or(|(share, calls)| calls.covers(Some(entry), key, share, own))
+        };
+        let takes =
+            |s: &Sibling| s.row == *key && s.settled_in && s.entry.as_ref().is_some_and(knows) && noted(&s.share_id);
+        self.wanted.siblings.iter().any(takes)
     }
 }
 
@@ -127,6 +138,7 @@ pub fn plan(share: &SharePass, seen: &Seen) -> Plan {
                 answered: notes.answered.clone(),
             })
         }),
+        announced: (share.mode != Mode::Observe).then(|| (&share.pass.key, Announcements::of(&share.pass))),
     };
     basis.plan(seen)
 }

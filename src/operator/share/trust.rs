@@ -123,6 +123,7 @@ mod tests {
             settings: &settings,
             observing: false,
             known: Some(known),
+            announced: None,
         };
         (Settled::recorded(&status, &wanted), Settled::observed(&seen, &wanted, &basis.plan(&seen)))
     }

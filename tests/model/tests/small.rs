@@ -5,8 +5,10 @@ use cfshare_model::design::Design;
 use cfshare_model::explore::explore;
 use cfshare_model::guarded::{self, Guard};
 use cfshare_model::laws;
+use cfshare_model::life;
 use cfshare_model::model::Bounds;
 use cfshare_model::scenario::exposing;
+use cfshare_model::search;
 
 fn broken(design: Design) -> &'static str {
     let bounds = exposing(design);
@@ -95,6 +97,42 @@ fn each_crippled_guard_removes_too_much() {
         assert!(sound.way.is_none(), "the guard as it is, where one {}:\n{}", guard.describe(), sound.tell());
         let way = guarded::explore(bounds).way;
         assert!(way.is_some_and(|way| way.len() < 30), "a guard that {} was not caught", guard.describe());
+    }
+}
+
+#[test]
+fn the_life_of_a_child_ends_well_in_whatever_order_objects_come_and_go() {
+    for scenario in [life::Scenario::Alone, life::Scenario::Held, life::Scenario::Last] {
+        let outcome = life::explore(scenario.bounds());
+        assert!(outcome.violation.is_none(), "{scenario:?}: {}", outcome.tell());
+        assert!(outcome.at_rest > 100 && outcome.states > 10_000, "{scenario:?}: {} states", outcome.states);
+    }
+}
+
+#[test]
+fn each_crippled_life_of_a_child_breaks_its_law() {
+    for (design, law) in [
+        (life::Design::IgnoresAnswer, search::PROMPT),
+        (life::Design::ReleasesUnlooked, life::LEAK),
+        (life::Design::ForgetsOthers, life::WANTED),
+        (life::Design::ForgetsObjects, life::WANTED),
+        (life::Design::DropsAtOnce, life::LEAK),
+        (life::Design::ReleasesToAnybody, life::LEAK),
+        (life::Design::IgnoresCreate, life::LEAK),
+        (life::Design::LeavesAtOnce, life::LEAK),
+        (life::Design::ForgetsShare, life::LEAK),
+        (life::Design::GoesAlong, life::LEAK),
+        (life::Design::AddsUnlooked, life::LOOK),
+        (life::Design::TrustsFailure, life::LEAK),
+    ] {
+        let bounds = life::exposing(design);
+        let sound = life::explore(life::Bounds { design: life::Design::Sound, ..bounds });
+        assert!(sound.violation.is_none(), "as it is, where one {}: {}", design.describe(), sound.tell());
+        let outcome = life::explore(bounds);
+        let (broken, way) =
+            outcome.violation.as_ref().unwrap_or_else(|| panic!("{} was not caught", design.describe()));
+        assert_eq!(*broken, law, "{}: {}", design.describe(), outcome.tell());
+        assert!(way.len() < 40, "{}", outcome.tell());
     }
 }
 

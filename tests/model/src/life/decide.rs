@@ -215,7 +215,7 @@ fn share_row(operator: &Operator, at: usize, bounds: &Bounds) -> Next {
     if inherits && cache[SHARE].row == Record::Never {
         return Next::Write(Write::Inherit);
     }
-    let present = |child: &Object| !child.is(Life::Absent) && !(child.is(Life::Deleting) && child.last);
+    let present = |child: &Object| !(child.is(Life::Absent) || child.is(Life::Deleting) && child.last);
     let declared = if cache[SHARE].inline {
         Declared::Here
     } else if CHILDREN.into_iter().any(|child| present(&cache[child])) && bounds.design != Design::ForgetsObjects {
@@ -273,7 +273,7 @@ fn row_next(operator: &Operator, step: RowStep, at: usize, bounds: &Bounds) -> N
 fn parent(operator: &Operator, child: &Object) -> Option<Object> {
     let share = operator.cache[SHARE];
     let another = child.bound.is_some() && share.bound != child.bound;
-    Some(share).filter(|share| !share.is(Life::Absent) && !(child.is(Life::Deleting) && another))
+    Some(share).filter(|share| !(share.is(Life::Absent) || child.is(Life::Deleting) && another))
 }
 
 fn child_step(operator: &Operator, at: usize, bounds: &Bounds) -> child::Step {
@@ -341,9 +341,8 @@ fn child_facts(
     let records_row = parent.is_some_and(|share| share.row != Record::Never);
     let others = live_children(&operator.cache).filter(|other| *other != at);
     let mut takers = others.filter(|other| operator.cache[*other].holds()).chain(records_row.then_some(SHARE));
-    let successor = if takers.any(|taker| knows(operator, operator.cache[taker].row, at, bounds)) {
-        Successor::Settled
-    } else if bounds.design == Design::ReleasesToAnybody {
+    let knows = |taker: usize| knows(operator, operator.cache[taker].row, at, bounds);
+    let successor = if bounds.design == Design::ReleasesToAnybody || takers.any(knows) {
         Successor::Settled
     } else if operator.overdue[at] {
         Successor::Overdue

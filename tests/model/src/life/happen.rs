@@ -389,7 +389,7 @@ fn write(world: &mut World, at: usize, object: usize, write: Write, heard: Heard
         Write::Finalizer => changed.finalizer = true,
         Write::Claim => changed.claimed = true,
         Write::NoteDown { share, row, answered } => {
-            (changed.bound, changed.row) = (Some(share), row);
+            (changed.claimed, changed.bound, changed.row) = (true, Some(share), row);
             operator.learned(object, answered);
         }
         Write::Row(row) => {

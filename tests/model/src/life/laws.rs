@@ -14,13 +14,14 @@ pub const KEPT: &str = "what is to stay stays";
 /// The law that a state breaks.
 pub fn broken(world: &World) -> Option<&'static str> {
     let live = |share: usize| (world.remote[share].status == Status::Live).then(|| world.remote[share].row.live);
+    let doubled = |share: usize| live(share).is_some_and(|live| live > 1) && !world.along[share];
+    let is_there = |share: usize| live(share).is_some_and(|live| live > 0);
+    let comes = |share: usize| live(share).is_some() && coming(world).any(|to| to == share);
     if world.broken.is_some() {
         world.broken
-    } else if (0..SHARES).any(|share| live(share).is_some_and(|live| live > 1) && !world.along[share]) {
+    } else if (0..SHARES).any(doubled) {
         Some(DUPLICATE)
-    } else if (0..SHARES).any(|share| live(share).is_some_and(|live| live > 0) && !is_answered_for(world, share)) {
-        Some(LEAK)
-    } else if coming(world).any(|share| live(share).is_some() && !is_answered_for(world, share)) {
+    } else if (0..SHARES).any(|share| (is_there(share) || comes(share)) && !is_answered_for(world, share)) {
         Some(LEAK)
     } else {
         None

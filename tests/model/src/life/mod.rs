@@ -14,6 +14,7 @@ mod world;
 use clap::ValueEnum;
 
 pub use happen::Step;
+pub use laws::{DUPLICATE, KEPT, LEAK, LOOK, WANTED};
 use world::{Budget, World};
 
 use crate::search::{Help, Outcome, Space, search};

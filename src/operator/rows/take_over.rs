@@ -1,0 +1,83 @@
+//! What does one object's record of a row tell another one that takes the row over?
+//!
+//! A call that one object announced may take effect while another one looks after the row: whoever takes the row over takes
+//! the record over, and only then is the other record dropped. That needs no look at Cloudflare.
+
+use std::time::Duration;
+
+use super::declare::Sibling;
+use super::inventory::Entry;
+use crate::api::ObjectKey;
+use crate::core::child::{Held, covers};
+use crate::core::row_key::RowKey;
+use crate::core::time::At;
+use crate::operator::clock;
+use crate::operator::cluster::record::Recorded;
+use crate::operator::pass::Pass;
+use crate::operator::pass::context::Context;
+use crate::operator::pass::notes::Notebook;
+
+/// On what is decided whether an announced call may still take effect.
+pub struct Announcements<'a> {
+    pub notebook: &'a Notebook,
+    pub now: At,
+    /// After so long it cannot any more.
+    pub settled: Duration,
+}
+
+/// What somebody else has recorded of a row.
+#[derive(Debug, Clone)]
+pub struct News {
+    pub entry: Entry,
+    /// When it was learned that the announced call has taken effect.
+    pub answered: Option<At>,
+}
+
+fn held(entry: Option<&Entry>) -> Held {
+    match entry.map(|entry| &entry.intended_at) {
+        None => Held::Never,
+        Some(None) => Held::InPlace,
+        Some(Some(at)) => Held::Announced(clock::from_time(at)),
+    }
+}
+
+impl<'a> Announcements<'a> {
+    pub fn of<K: Recorded>(pass: &'a Pass<K>) -> Announcements<'a> {
+        let Context { notebook, settings, .. } = pass.context.as_ref();
+        Announcements { notebook, now: pass.now(), settled: settings.settled() }
+    }
+
+    /// Whether the call that this object announced may still take effect.
+    pub fn is_open(&self, by: &ObjectKey, row: &RowKey, entry: &Entry) -> bool {
+        let announced = entry.intended_at.as_ref().map(clock::from_time);
+        let settled = announced.is_none_or(|at| self.now.since(at) > self.settled);
+        !settled && self.notebook.answered(by, row).is_none()
+    }
+
+    /// Whether who has `own` recorded knows what `other` has recorded.
+    pub fn covers(&self, own: Option<&Entry>, row: &RowKey, by: &ObjectKey, other: Option<&Entry>) -> bool {
+        let open = other.is_some_and(|entry| self.is_open(by, row, entry));
+        covers(held(own), held(other), open)
+    }
+
+    /// The first record of these that tells what is not known yet.
+    pub fn news<'e>(
+        &self,
+        own: Option<&Entry>,
+        row: &RowKey,
+        others: impl IntoIterator<Item = (&'e ObjectKey, &'e Entry)>,
+    ) -> Option<News> {
+        let mut others = others.into_iter();
+        let (by, entry) = others.find(|(by, entry)| !self.covers(own, row, by, Some(entry)))?;
+        Some(News { entry: entry.clone(), answered: self.notebook.answered(by, row) })
+    }
+}
+
+/// What these objects have recorded of a row in that share.
+pub fn recorded_in<'s>(
+    siblings: impl IntoIterator<Item = &'s Sibling>,
+    share: &str,
+) -> impl Iterator<Item = (&'s ObjectKey, &'s Entry)> {
+    let there = siblings.into_iter().filter(move |sibling| sibling.share_id.as_deref() == Some(share));
+    there.filter_map(|sibling| Some((&sibling.key, sibling.entry.as_ref()?)))
+}
