@@ -99,7 +99,7 @@ pub fn note_down<C: Child>(
     key: &RowKey,
     rivals: &[Sibling],
 ) {
-    let uid = pass.object.uid();
+    let (uid, doomed) = (pass.object.uid(), pass.is_doomed());
     let child = pass.status.child();
     if child.share_id.as_deref() != Some(id.as_str()) {
         child.share_id = Some(id.to_string());
@@ -108,8 +108,10 @@ pub fn note_down<C: Child>(
         child.intended_at = None;
         child.common.drift.clear();
     }
-    // One that is deleted before it was claimed is removed by its record all the same.
-    child.bound_uid = uid;
+    if doomed {
+        // It may have been deleted before it was claimed: its record is believed all the same.
+        child.bound_uid = uid;
+    }
     let own = Entry::of_child(child);
     let by_share = parent.share.as_ref().map(|share| Share::key(Name::of(share.as_ref()))).zip(parent.entry(key));
     let others = rivals.iter().filter(|rival| rival.key != pass.key);
