@@ -15,7 +15,7 @@ use kube::{Api, Client, Config, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
 use super::proxy;
-use super::remote::{NO_CREDENTIAL, credential_of_environment};
+use super::remote::{Endpoint, NO_CREDENTIAL, Remote, credential_of_environment};
 use crate::api::{FIELD_MANAGER, Share, ShareRecipient, ShareResource};
 use crate::operator::preview::Fleet;
 use crate::operator::{Clock, Credentials, Known, Name};
@@ -152,6 +152,23 @@ pub fn client(mut config: Config) -> anyhow::Result<Client> {
     let agent = format!("{FIELD_MANAGER}/{}", env!("CARGO_PKG_VERSION"));
     config.headers.push((http::header::USER_AGENT, agent.parse().context("a user agent")?));
     Client::try_from(config).context("the client for Kubernetes cannot be set up")
+}
+
+/// Cloudflare with the credential of the environment, else with a Secret of the namespace.
+pub async fn remote(
+    endpoint: &Endpoint,
+    kube: &Kube,
+    namespace: Option<String>,
+    secret: &str,
+) -> anyhow::Result<Remote> {
+    if let Some(known) = credential_of_environment()? {
+        return endpoint.remote(&known);
+    }
+    let scope = Scope { namespace, all_namespaces: false, selector: None, kube: kube.clone() };
+    let cluster = scope.cluster().await.with_context(|| format!("no credential: {NO_CREDENTIAL}"))?;
+    let namespace = cluster.namespace.clone().unwrap_or_default();
+    let known = credential(Some(&cluster), &Name::new(namespace, secret.to_owned())).await?;
+    endpoint.remote(&known)
 }
 
 impl Cluster {

@@ -13,6 +13,7 @@ pub mod matrix;
 pub mod output;
 pub mod plan;
 mod proxy;
+pub mod received;
 mod remote;
 pub mod run;
 pub mod shell;

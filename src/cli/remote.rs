@@ -11,8 +11,8 @@ use tokio::sync::Mutex;
 
 use super::ca_bundle;
 use crate::cloudflare::{
-    self, Client, Credential, CredentialError, Error, ErrorClass, ExcludedRecipient, Include, Names, Recipient, Reply,
-    Share, ShareQuery,
+    self, Client, Credential, CredentialError, Error, ErrorClass, ExcludedRecipient, Include, Kind, Names, Recipient,
+    Reply, Share, ShareQuery,
 };
 use crate::core::id::{AccountId, ShareId};
 use crate::core::left::{Sent, Told};
@@ -113,8 +113,17 @@ pub struct Remote {
 impl Remote {
     /// All live shares that the account sends, with resources and counts.
     pub async fn shares(&self, account: &AccountId) -> Result<Vec<Share>, Error> {
+        self.listed(account, live()).await
+    }
+
+    /// All live shares that the account receives, with resources.
+    pub async fn received(&self, account: &AccountId) -> Result<Vec<Share>, Error> {
+        self.listed(account, ShareQuery { kind: Some(Kind::Received), ..live() }).await
+    }
+
+    async fn listed(&self, account: &AccountId, query: ShareQuery) -> Result<Vec<Share>, Error> {
         let ask = |page| {
-            let query = ShareQuery { page, ..live() };
+            let query = ShareQuery { page, ..query.clone() };
             self.ask(move || {
                 let query = query.clone();
                 async move { self.client.list_shares(&self.credential, account, &query).await }

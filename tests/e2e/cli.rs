@@ -311,12 +311,18 @@ fn plan_refused(world: &World) {
     assert_eq!(scene.changes(), [""; 0]);
 }
 
-fn resource(id: &str, meta: Value) -> SeedResource {
+pub fn resource(id: &str, meta: Value) -> SeedResource {
     let meta = Some(meta).filter(|meta| !meta.is_null());
     SeedResource { resource_type: "custom-ruleset".into(), id: id.into(), account: None, meta }
 }
 
-fn seed(scene: &Scene, name: &str, recipients: &[&str], resources: Vec<SeedResource>, organization: bool) -> String {
+pub fn seed(
+    scene: &Scene,
+    name: &str,
+    recipients: &[&str],
+    resources: Vec<SeedResource>,
+    organization: bool,
+) -> String {
     let recipients = recipients.iter().map(|id| (*id).to_owned()).collect();
     let list = vec![SeedShare { name: name.into(), recipients, resources, organization }];
     let account = scene.account.clone();

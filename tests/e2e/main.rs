@@ -22,6 +22,7 @@ mod gitops;
 mod guards;
 mod health;
 mod hostile;
+mod import;
 mod install;
 mod interceptor;
 mod leader;
@@ -102,6 +103,7 @@ fn main() -> ExitCode {
     trials.extend(staged(&lazy, lifecycle::TESTS));
     trials.extend(staged(&lazy, cli::TESTS));
     trials.extend(staged(&lazy, matrix::TESTS));
+    trials.extend(staged(&lazy, import::TESTS));
     trials.extend(staged(&lazy, everyone::TESTS));
     trials.extend(staged(&lazy, page::TESTS));
     trials.extend(staged(&lazy, children::TESTS));

@@ -1,40 +1,56 @@
 //! `cfshare import`: manifests for what an account already shares.
 
+mod into;
 mod objects;
+mod tfstate;
 mod yaml;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
+use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
 use clap::Args;
 
-use super::cluster::{Kube, Scope, credential};
+use super::accounts;
+use super::cluster::{Kube, remote};
 use super::output::{Exit, count};
-use super::remote::{Endpoint, Remote, advice, credential_of_environment};
+use super::remote::{Endpoint, Remote, advice};
 use crate::cloudflare::{Share, TargetType, clean};
 use crate::core::id::{AccountId, ShareId};
-use crate::operator::Name;
 use objects::{Found, Writer};
 
 /// Print manifests for what an account already shares, ready to commit
 ///
 /// Applied, they take over each share as it is, and nothing is written to Cloudflare. Deleting them leaves the shares,
-/// and all who receive them, where they are. Labels (`name` beside an id) are yours to add.
+/// and all who receive them, where they are. Labels (`name` beside an id) come from --accounts.
+///
+/// With --from-tfstate it is about the shares of a state of Terraform or OpenTofu, which then gets to know how to forget
+/// them without destroying them. With --into it prints nothing, and writes the ids of shares into manifests that have none.
 ///
 /// The credential comes from CLOUDFLARE_API_TOKEN, or CLOUDFLARE_EMAIL and CLOUDFLARE_API_KEY, else from the Secret in
-/// the namespace. Exit code 0: done. 1: it fails, and what was printed is incomplete.
+/// the namespace. Exit code 0: done. 2: --into left some manifests without an id. 1: it fails, and what was printed is
+/// incomplete.
 #[derive(Args, Debug, Clone)]
 #[command(verbatim_doc_comment)]
 pub struct Import {
-    /// Account that shares
-    #[arg(long, value_name = "ID")]
-    account: String,
+    /// Account that shares; those of the state if left out
+    #[arg(long, value_name = "ID", required_unless_present = "from_tfstate")]
+    account: Option<String>,
     /// Only this share; may be repeated
     #[arg(long = "share", value_name = "ID")]
     shares: Vec<String>,
     /// A ShareRecipient and ShareResource for each recipient and resource, however few
     #[arg(long)]
     objects: bool,
+    /// File with ids and names of accounts (CSV or JSON), for labels
+    #[arg(long, value_name = "FILE")]
+    accounts: Option<PathBuf>,
+    /// State of Terraform or OpenTofu: only its shares, named after their addresses
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["shares", "into"])]
+    from_tfstate: Option<PathBuf>,
+    /// Folder with manifests: writes shareID into each Share that has none, where name and resources are those of one share
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["shares", "objects", "accounts"])]
+    into: Option<PathBuf>,
     /// Namespace of the manifests; none is written if left out
     #[arg(short, long, value_name = "NAMESPACE")]
     namespace: Option<String>,
@@ -49,47 +65,102 @@ pub struct Import {
 
 impl Import {
     pub async fn run(&self, out: &mut impl Write) -> anyhow::Result<Exit> {
-        let account = AccountId::parse(&self.account).map_err(|error| anyhow::anyhow!("--account: {error}"))?;
-        let wanted: Vec<ShareId> = self
+        let account = self.account.as_deref().map(AccountId::parse).transpose();
+        let account = account.map_err(|error| anyhow::anyhow!("--account: {error}"))?;
+        let wanted: BTreeSet<ShareId> = self
             .shares
             .iter()
             .map(|id| ShareId::parse(id).map_err(|error| anyhow::anyhow!("--share: {error}")))
             .collect::<Result<_, _>>()?;
-        let remote = self.remote().await?;
-        let failed = |error| anyhow::anyhow!("{}", advice(&error));
-        let mut shares = remote.shares(&account).await.map_err(failed)?;
-        for id in &wanted {
-            if !shares.iter().any(|share| share.id == *id) {
-                anyhow::bail!("account {account} has no live share {id} that it sends: check --share and --account");
-            }
-        }
-        shares.retain(|share| wanted.is_empty() || wanted.contains(&share.id));
+        let labels = self.accounts.as_deref().map(accounts::read).transpose()?.unwrap_or_default();
+        let state = self.from_tfstate.as_deref().map(tfstate::read).transpose()?;
+        let remote = remote(&self.endpoint, &self.kube, self.namespace.clone(), &self.secret).await?;
         let mut writer = Writer::new(self.namespace.clone(), self.objects);
-        let total = count(shares.len(), "share");
-        for share in shares {
-            let found = read(&remote, &account, share).await?;
-            let comment = format!("share {}: {}", found.share.id, clean(&found.share.name, 100));
-            for (at, manifest) in writer.manifests(&found).iter().enumerate() {
-                let comment = (at == 0).then_some(comment.as_str());
-                out.write_all(yaml::document(manifest, comment).as_bytes())?;
+        writer.labels = labels;
+        match (account, &state, &self.into) {
+            (Some(account), None, Some(folder)) => return fill(&remote, &account, folder).await,
+            (account, Some(state), _) => self.of_state(&remote, account, state, writer, out).await?,
+            (Some(account), None, None) => {
+                let shares = live(&remote, &account).await?;
+                for id in &wanted {
+                    if !shares.iter().any(|share| share.id == *id) {
+                        anyhow::bail!(
+                            "account {account} has no live share {id} that it sends: check --share and --account"
+                        );
+                    }
+                }
+                let chosen = shares.into_iter().filter(|share| wanted.is_empty() || wanted.contains(&share.id));
+                write(&remote, &account, chosen.collect(), &mut writer, out).await?;
             }
+            (None, None, _) => anyhow::bail!("name the account with --account"),
         }
-        eprintln!("cfshare: {total} of account {account}");
         Ok(Exit::Good)
     }
 
-    async fn remote(&self) -> anyhow::Result<Remote> {
-        if let Some(known) = credential_of_environment()? {
-            return self.endpoint.remote(&known);
+    /// The shares of a state, and what it has to forget.
+    async fn of_state(
+        &self,
+        remote: &Remote,
+        only: Option<AccountId>,
+        state: &tfstate::State,
+        mut writer: Writer,
+        out: &mut impl Write,
+    ) -> anyhow::Result<()> {
+        let mut accounts: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for (id, managed) in &state.shares {
+            accounts.entry(&managed.account).or_default().insert(id);
+            writer.names.insert(id.clone(), managed.name.clone());
         }
-        let scope =
-            Scope { namespace: self.namespace.clone(), all_namespaces: false, selector: None, kube: self.kube.clone() };
-        let cluster =
-            scope.cluster().await.with_context(|| format!("no credential: {}", super::remote::NO_CREDENTIAL))?;
-        let namespace = cluster.namespace.clone().unwrap_or_default();
-        let known = credential(Some(&cluster), &Name::new(namespace, self.secret.clone())).await?;
-        self.endpoint.remote(&known)
+        accounts.retain(|account, _| only.as_ref().is_none_or(|only| only.as_str() == *account));
+        for (account, mut ids) in accounts {
+            let account = AccountId::parse(account).map_err(|error| anyhow::anyhow!("--from-tfstate: {error}"))?;
+            let mut shares = live(remote, &account).await?;
+            shares.retain(|share| ids.remove(share.id.as_str()));
+            for id in ids {
+                eprintln!("cfshare: share {id} of the state is no live share of account {account}, and is left out");
+            }
+            write(remote, &account, shares, &mut writer, out).await?;
+        }
+        for id in &state.parts_only {
+            eprintln!(
+                "cfshare: the state has recipients or resources of share {id}, and not the share itself: it is left out; \
+                 import it with --account and --share before Terraform forgets them"
+            );
+        }
+        eprint!("\nOnce the manifests are applied and Ready:\n{}", state.steps());
+        Ok(())
     }
+}
+
+async fn live(remote: &Remote, account: &AccountId) -> anyhow::Result<Vec<Share>> {
+    remote.shares(account).await.map_err(|error| anyhow::anyhow!("{}", advice(&error)))
+}
+
+async fn write(
+    remote: &Remote,
+    account: &AccountId,
+    shares: Vec<Share>,
+    writer: &mut Writer,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    let total = count(shares.len(), "share");
+    for share in shares {
+        let found = read(remote, account, share).await?;
+        let comment = format!("share {}: {}", found.share.id, clean(&found.share.name, 100));
+        for (at, manifest) in writer.manifests(&found).iter().enumerate() {
+            let comment = (at == 0).then_some(comment.as_str());
+            out.write_all(yaml::document(manifest, comment).as_bytes())?;
+        }
+    }
+    eprintln!("cfshare: {total} of account {account}");
+    Ok(())
+}
+
+async fn fill(remote: &Remote, account: &AccountId, folder: &Path) -> anyhow::Result<Exit> {
+    let filled = into::fill(folder, account.as_str(), &live(remote, account).await?)?;
+    filled.done.iter().chain(&filled.left).for_each(|line| eprintln!("cfshare: {line}"));
+    eprintln!("cfshare: {} filled, {} left", count(filled.done.len(), "Share"), filled.left.len());
+    Ok(if filled.left.is_empty() { Exit::Good } else { Exit::Differs })
 }
 
 async fn read(remote: &Remote, account: &AccountId, share: Share) -> anyhow::Result<Found> {

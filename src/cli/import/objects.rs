@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use serde_json::{Value, json};
 
+use crate::cli::accounts::Accounts;
 use crate::cloudflare::{AssociationStatus, ExcludedRecipient, Recipient, ResourceStatus, Share, TargetType, clean};
 
 /// More recipients or resources than a Share can list become objects of their own.
@@ -26,19 +27,32 @@ pub struct Writer {
     pub namespace: Option<String>,
     /// Recipients and resources become objects of their own, however few.
     pub objects: bool,
+    /// Names of accounts, for labels.
+    pub labels: Accounts,
+    /// Names that objects get instead of those of their shares, by the share's id.
+    pub names: BTreeMap<String, String>,
     taken: HashSet<String>,
 }
 
 impl Writer {
     pub fn new(namespace: Option<String>, objects: bool) -> Writer {
-        Writer { namespace, objects, taken: HashSet::new() }
+        Writer { namespace, objects, labels: Accounts::new(), names: BTreeMap::new(), taken: HashSet::new() }
+    }
+
+    /// An account with its label, as an entry of a list or the start of a spec.
+    fn account(&self, id: &str) -> Value {
+        match self.labels.get(id).filter(|label| is_nameable(label)) {
+            Some(label) => json!({ "accountID": id, "name": label }),
+            None => json!({ "accountID": id }),
+        }
     }
 
     /// The Share, and the objects beside it.
     pub fn manifests(&mut self, found: &Found) -> Vec<Value> {
         let share = &found.share;
         let own = share.account_id.as_str();
-        let object = self.name(&slug(&share.name), share.id.as_str());
+        let wanted = self.names.get(share.id.as_str()).unwrap_or(&share.name);
+        let object = self.name(&slug(wanted), share.id.as_str());
         let mut spec = json!({ "accountID": own, "shareID": share.id });
         if is_nameable(&share.name) {
             spec["name"] = json!(share.name);
@@ -46,18 +60,19 @@ impl Writer {
         let mut children = Vec::new();
         if share.target_type == TargetType::Organization {
             let id = share.organization_id.as_ref().map(ToString::to_string).unwrap_or_default();
-            let excluded: Vec<Value> =
-                found.excluded.iter().map(|row| json!({ "accountID": row.account_id })).collect();
+            let excluded: Vec<Value> = found.excluded.iter().map(|row| self.account(row.account_id.as_str())).collect();
             spec["organization"] =
                 if excluded.is_empty() { json!({ "id": id }) } else { json!({ "id": id, "excluded": excluded }) };
         } else {
             let recipients = receiving(&found.recipients);
             let apart = self.objects || recipients.len() > MOST;
             let (inline, objects) = if apart { (Vec::new(), recipients) } else { (recipients, Vec::new()) };
-            spec["recipients"] = inline.into_iter().map(|account| json!({ "accountID": account })).collect();
+            spec["recipients"] = inline.iter().map(|account| self.account(account)).collect();
             for account in objects {
                 let name = self.name(&format!("{object}-{}", slug(&account)), &account);
-                let spec = json!({ "shareRef": { "name": object }, "accountID": account, "deletionPolicy": "Retain" });
+                let mut spec = self.account(&account);
+                spec["shareRef"] = json!({ "name": object });
+                spec["deletionPolicy"] = json!("Retain");
                 children.push(self.manifest("ShareRecipient", &name, spec));
             }
         }
@@ -244,6 +259,19 @@ mod tests {
             .to_vec();
         let expected = ["waf", "waf-5e1f00d5", "waf-2", "f-r-alle", "share-5e1f00d5", "a-b", &"x".repeat(63)];
         assert_eq!(names, expected);
+    }
+
+    #[test]
+    fn labels_come_from_a_list_of_accounts_and_names_from_addresses() {
+        let mut writer = Writer::new(None, false);
+        writer.labels = [("a0".to_owned(), "Payments".to_owned()), ("a1".to_owned(), " odd".to_owned())].into();
+        writer.names = [("5e1f00d5".to_owned(), "baseline-eu".to_owned())].into();
+        let manifest = &writer.manifests(&found("waf", 2, json!({})))[0];
+        assert_eq!(manifest["metadata"]["name"], "baseline-eu");
+        assert_eq!(
+            manifest["spec"]["recipients"],
+            json!([{"accountID": "a0", "name": "Payments"}, {"accountID": "a1"}])
+        );
     }
 
     #[test]

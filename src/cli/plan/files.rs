@@ -167,7 +167,7 @@ fn is_empty(value: &Value) -> bool {
 }
 
 /// The manifests of a folder and of the folders in it, as `kubectl apply -R` takes them.
-fn files(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
+pub fn files(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
     }

@@ -24,7 +24,9 @@ use crate::core::id::{AccountId, ShareId};
 use crate::operator::preview::{self, Account, Fleet, Preview};
 use crate::operator::{Clock, Name, Settings, secret_of};
 use files::Manifests;
+pub(in crate::cli) use files::files as manifest_files;
 use print::Planned;
+pub(in crate::cli) use yaml::documents;
 
 /// Show what would be called at Cloudflare, and call nothing
 ///

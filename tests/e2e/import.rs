@@ -1,0 +1,103 @@
+//! What `cfshare import` takes over from Terraform, OpenTofu and a cluster that was lost, and what `received` shows.
+
+use std::fs;
+
+use cfshare_simulator::Association;
+use serde_json::{Value, json};
+
+use crate::Test;
+use crate::cli::{alone, seed};
+use crate::scene::{World, ids};
+
+pub const TESTS: &[Test] = &[
+    ("cli: after an import of a state of Terraform or OpenTofu, the plan is empty", states),
+    ("cli: manifests without ids get those of their shares", into),
+    ("cli: received shows what an account receives, and from whom", received),
+];
+
+fn resource(id: &str) -> cfshare_simulator::SeedResource {
+    crate::cli::resource(id, Value::Null)
+}
+
+fn states(world: &World) {
+    let scene = world.scene();
+    let [one, two, first, second] = ids();
+    let counted = [0, 1].map(|n| seed(&scene, &format!("Counted {n}"), &[&one], vec![resource(&first)], false));
+    let each =
+        ["eu", "us"].map(|key| seed(&scene, &format!("Each {key}"), &[&one, &two], vec![resource(&second)], false));
+    seed(&scene, "of somebody else", &[&two], vec![resource(&first)], false);
+    let names = scene.file("accounts.csv");
+    fs::write(&names, format!("id,name\n{one},Payments\n")).expect("a file");
+    for (version, registry) in [("1.9.8", "registry.terraform.io"), ("1.10.0", "registry.opentofu.org")] {
+        let instance = |key: Value, id: &str| json!({"index_key": key, "attributes": {"id": id, "account_id": scene.account, "name": "x"}});
+        let share = |name: &str, instances: [Value; 2]| {
+            json!({"mode": "managed", "type": "cloudflare_share", "name": name, "instances": instances,
+                   "provider": format!("provider[\"{registry}/cloudflare/cloudflare\"]")})
+        };
+        let state = json!({"version": 4, "terraform_version": version, "resources": [
+            share("counted", [instance(json!(0), &counted[0]), instance(json!(1), &counted[1])]),
+            share("each", [instance(json!("eu"), &each[0]), instance(json!("us"), &each[1])]),
+        ]});
+        let file = scene.file("terraform.tfstate");
+        fs::write(&file, state.to_string()).expect("a file");
+        let (file, names) = (file.display().to_string(), names.display().to_string());
+        let ran = alone(&scene, &["import", "--from-tfstate", &file, "--accounts", &names, "-n", &scene.namespace], "");
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        for name in ["counted-0", "counted-1", "each-eu", "each-us"] {
+            assert!(ran.out.contains(&format!("\n  name: \"{name}\"\n")), "{}", ran.out);
+        }
+        assert!(!ran.out.contains("of somebody else") && ran.out.contains("name: \"Payments\""), "{}", ran.out);
+        let forgets = if version == "1.9.8" {
+            "  from = cloudflare_share.each\n"
+        } else {
+            "tofu state rm 'cloudflare_share.each[\"us\"]'"
+        };
+        assert!(ran.err.contains(forgets), "{}", ran.err);
+        let plan = alone(&scene, &["plan", "-f", "-"], &ran.out);
+        assert_eq!((plan.code, plan.out.as_str()), (0, "no calls for 4 Shares\n"), "{}", plan.err);
+    }
+    assert_eq!(scene.changes(), [""; 0]);
+}
+
+fn into(world: &World) {
+    let scene = world.scene();
+    let [one, first, second] = ids();
+    let id = seed(&scene, "waf", &[&one], vec![resource(&first)], false);
+    let folder = scene.file("manifests");
+    fs::create_dir_all(&folder).expect("a folder");
+    let waf = scene.share("waf", &[&one], &[&first], "");
+    let other = scene.share("other", &[&one], &[&second], "");
+    fs::write(folder.join("all.yaml"), format!("# kept\n{waf}---\n{other}")).expect("a file");
+    let path = folder.display().to_string();
+    let ran = alone(&scene, &["import", "--account", &scene.account, "--into", &path], "");
+    assert!(
+        ran.code == 2 && ran.out.is_empty() && ran.err.contains("1 Share filled, 1 left"),
+        "{} {}",
+        ran.out,
+        ran.err
+    );
+    let filled = fs::read_to_string(folder.join("all.yaml")).expect("a file");
+    let with_id = waf.replacen("spec:\n", &format!("spec:\n  shareID: \"{id}\"\n"), 1);
+    assert_eq!(filled, format!("# kept\n{with_id}---\n{other}"));
+    let plan = alone(&scene, &["plan", "-f", "-"], &with_id);
+    assert_eq!((plan.code, plan.out.as_str()), (0, "no calls for 1 Share\n"), "{}", plan.err);
+}
+
+fn received(world: &World) {
+    let scene = world.scene();
+    let [one, two, first] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.wait_ready("share", "waf");
+    scene.wait_state("an associated recipient", |shares| {
+        shares[0].live_recipients().iter().all(|row| row.status == Association::Associated)
+    });
+    let ran = alone(&scene, &["received", "--account", &one, "-o", "json"], "");
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let list = ran.json();
+    assert_eq!((list.as_array().map(Vec::len), &list[0]["name"]), (Some(1), &json!("waf")), "{list:#}");
+    assert_eq!((&list[0]["fromAccountID"], &list[0]["status"]), (&json!(scene.account), &json!("active")), "{list:#}");
+    let ran = alone(&scene, &["received", "--account", &one], "");
+    assert!(ran.out.contains(&scene.account) && ran.out.contains(&first), "{}", ran.out);
+    let ran = alone(&scene, &["received", "--account", &two], "");
+    assert_eq!((ran.code, ran.out), (0, format!("account {two} receives no share\n")), "{}", ran.err);
+}
