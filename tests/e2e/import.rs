@@ -11,7 +11,7 @@ use crate::scene::{World, ids};
 
 pub const TESTS: &[Test] = &[
     ("cli: after an import of a state of Terraform or OpenTofu, the plan is empty", states),
-    ("cli: manifests without ids get those of their shares", into),
+    ("cli: an import fills ids into manifests that have none", into),
     ("cli: received shows what an account receives, and from whom", received),
 ];
 
