@@ -12,7 +12,8 @@ pub const TESTS: &[Test] =
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 fn pages() -> Vec<PathBuf> {
-    let docs = fs::read_dir(Path::new(ROOT).join("docs")).expect("docs/").map(|entry| entry.expect("an entry").path());
+    let folder = |name| fs::read_dir(Path::new(ROOT).join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let docs = folder("docs").chain(folder("docs/runbook")).map(|entry| entry.expect("an entry").path());
     let mut pages: Vec<PathBuf> = docs.filter(|path| path.extension().is_some_and(|end| end == "md")).collect();
     // It names pages that exist in the site only; docs/build checks them.
     pages.retain(|page| !page.ends_with("SUMMARY.md"));

@@ -40,6 +40,7 @@ mod reader;
 mod refusals;
 mod removals;
 mod rows;
+mod runbook;
 mod scale;
 mod scene;
 mod scopes;
@@ -126,6 +127,7 @@ fn main() -> ExitCode {
     trials.extend(staged(&lazy, removals::TESTS));
     trials.extend(staged(&lazy, deletions::TESTS));
     trials.extend(staged(&lazy, rows::TESTS));
+    trials.extend(staged(&lazy, runbook::TESTS));
     trials.extend(staged(&lazy, tokens::TESTS));
     trials.extend(staged(&lazy, leader::TESTS));
     trials.extend(staged(&lazy, apiserver::TESTS));

@@ -1,0 +1,245 @@
+//! Whether the runbook is complete, and whether its commands end the incidents that it is for.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use cfshare_simulator::{Edit, Policy};
+use serde_json::Value;
+
+use crate::Test;
+use crate::scene::{Scene, World, ids};
+
+pub const TESTS: &[Test] = &[
+    ("runbook: every alert leads to its page, and every reason that may need a person has one", complete),
+    ("runbook: kubectl understands every command that looks", looks),
+    ("runbook: RemovalBlocked ends as its page says", removal_blocked),
+    ("runbook: DeletionBlocked ends as its page says, either way", deletion_blocked),
+    ("runbook: RecipientFailed ends as its page says", recipient_failed),
+    ("runbook: NameTaken ends as its page says", name_taken),
+    ("runbook: CredentialsNotFound ends as its page says", credentials_not_found),
+    ("runbook: Denied ends as its page says", denied),
+    ("runbook: BreakerOpen ends as its page says", breaker_open),
+    ("runbook: Differs ends as its page says", differs),
+];
+
+/// Reasons that are no trouble, or that a person has chosen.
+const NOBODY_IS_NEEDED: &[&str] = &[
+    "Associated",
+    "Associating",
+    "Creating",
+    "Progressing",
+    "WaitingForRecipients",
+    "WaitingForResources",
+    "Suspended",
+    "Observed",
+];
+const HEADINGS: &[&str] = &["**What it means.**", "**How bad it is.**", "## Look", "## Do", "## Over when"];
+
+fn folder() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/runbook"))
+}
+
+fn names() -> BTreeSet<String> {
+    let files = fs::read_dir(folder()).expect("the runbook").map(|entry| entry.expect("an entry").path());
+    let stems = files.map(|path| path.file_stem().expect("a name").to_string_lossy().into_owned());
+    stems.filter(|stem| stem != "README").collect()
+}
+
+fn page(name: &str) -> String {
+    fs::read_to_string(folder().join(format!("{name}.md"))).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// The commands under a heading, block by block.
+fn commands(name: &str, heading: &str) -> Vec<String> {
+    let text = page(name);
+    let (_, section) = text.split_once(&format!("## {heading}\n")).unwrap_or_else(|| panic!("{name}: {heading}"));
+    let section = section.split("\n## ").next().unwrap_or_default();
+    section.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next()).map(str::to_owned).collect()
+}
+
+fn complete(_: &World) {
+    let pages = names();
+    let alerts = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/chart/files/alerts.yaml"));
+    let alerts: Vec<Value> = serde_yaml::from_str(&alerts.expect("alerts")).expect("YAML");
+    let mut expected = BTreeSet::new();
+    for alert in &alerts {
+        let name = alert["alert"].as_str().expect("a name");
+        let url = format!("https://cfshare.github.io/cfshare/runbook/{name}.html");
+        assert_eq!(alert["annotations"]["runbook_url"], url.as_str());
+        expected.insert(name.to_owned());
+    }
+    let reference = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference.md")).expect("reference");
+    let reasons = reference.split("## Reasons").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("reasons");
+    let reasons = reasons.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    expected.extend(reasons.filter(|reason| !NOBODY_IS_NEEDED.contains(reason)).map(str::to_owned));
+    assert_eq!(pages, expected);
+    let index = page("README");
+    for name in &pages {
+        assert!(index.contains(&format!("[{name}]({name}.md)")), "the index leaves out {name}");
+        let text = page(name);
+        let places: Vec<Option<usize>> = HEADINGS.iter().map(|heading| text.find(heading)).collect();
+        assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{name}: {places:?}");
+    }
+}
+
+/// Runs a block of a page as somebody would who pastes it, and returns what it said.
+fn paste(scene: &Scene<'_>, name: &str, token: &str, block: &str) -> (bool, String) {
+    let cluster = &scene.world.cluster;
+    let output = Command::new("sh")
+        .args(["-ec", block])
+        .env("PATH", cluster.programs().search_path())
+        .env("KUBECONFIG", cluster.kubeconfig())
+        .envs([("ns", scene.namespace.as_str()), ("name", name), ("op", "cfshare-system"), ("token", token)])
+        .output()
+        .expect("sh");
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    (output.status.success(), said)
+}
+
+fn carry_out(scene: &Scene<'_>, name: &str, block: &str) {
+    let (fine, said) = paste(scene, name, &scene.token, block);
+    assert!(fine, "{block}\n{said}");
+}
+
+/// Does what the page says, and what it says of the end.
+fn follow(scene: &Scene<'_>, name: &str, reason: &str, choice: usize) {
+    for block in commands(reason, "Look") {
+        carry_out(scene, name, &block);
+    }
+    carry_out(scene, name, &commands(reason, "Do")[choice]);
+    for block in commands(reason, "Over when") {
+        carry_out(scene, name, &block);
+    }
+}
+
+/// What the API server has not got is no fault of the page.
+fn looks(world: &World) {
+    let scene = world.scene();
+    let [one, first] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.wait_ready("share", "waf");
+    let mut count = 0;
+    for name in names() {
+        for block in commands(&name, "Look") {
+            for command in block.replace("\\\n", "").lines() {
+                let (_, said) = paste(&scene, "waf", &scene.token, command);
+                assert!(!said.lines().any(|line| line.starts_with("error:")), "{name}: {command}\n{said}");
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 40, "only {count} commands were found");
+    let (_, said) = paste(&scene, "waf", &scene.token, "kubectl get shares.cfshare.dev -o jsonpath='{'");
+    assert!(said.contains("error:"), "the check can fail: {said}");
+}
+
+fn removal_blocked(world: &World) {
+    let scene = world.scene();
+    let [one, two, three, four, first] = ids();
+    scene.apply(&scene.share("waf", &[&one, &two, &three, &four], &[&first], ""));
+    scene.wait_ready("share", "waf");
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.wait_reason("share", "waf", "RemovalBlocked");
+    follow(&scene, "waf", "RemovalBlocked", 0);
+    assert_eq!(scene.only().live_recipients().len(), 1);
+}
+
+fn deletion_blocked(world: &World) {
+    let scene = world.scene();
+    let all: Vec<String> = (0..8)
+        .map(|n| {
+            let [one, first] = ids();
+            scene.share(&format!("waf-{n}"), &[&one], &[&first], "")
+        })
+        .collect();
+    scene.apply(&all.join("---\n"));
+    (0..8).for_each(|n| drop(scene.wait_ready("share", &format!("waf-{n}"))));
+    scene.kubectl(&["delete", "shares.cfshare.dev", "--all", "--wait=false"]);
+    scene.wait("five deletions", || scene.live().len() == 3);
+    let held: Vec<String> =
+        (0..8).map(|n| format!("waf-{n}")).filter(|name| scene.get("share", name).is_some()).collect();
+    let held: Vec<&String> = held
+        .iter()
+        .filter(|name| {
+            scene
+                .get("share", name)
+                .is_some_and(|share| share["status"]["conditions"].to_string().contains("DeletionBlocked"))
+        })
+        .collect();
+    assert_eq!(held.len(), 3, "{held:?}");
+    follow(&scene, held[0], "DeletionBlocked", 0);
+    assert_eq!(scene.live().len(), 2);
+    follow(&scene, held[1], "DeletionBlocked", 1);
+    assert_eq!(scene.live().len(), 2);
+    follow(&scene, held[2], "DeletionBlocked", 0);
+}
+
+fn recipient_failed(world: &World) {
+    let scene = world.scene();
+    let [one, failing, first] = ids();
+    world.simulator.account(&failing, |account| account.entitled = false);
+    scene.apply(&scene.share("waf", &[&one, &failing], &[&first], ""));
+    scene.wait_reason("share", "waf", "RecipientFailed");
+    world.simulator.account(&failing, |account| account.entitled = true);
+    follow(&scene, "waf", "RecipientFailed", 0);
+}
+
+fn name_taken(world: &World) {
+    let scene = world.scene();
+    let [one, first] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], "deletionPolicy: Retain"));
+    scene.wait_ready("share", "waf");
+    scene.delete("share", "waf");
+    scene.wait_gone("share", "waf");
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.wait_reason("share", "waf", "NameTaken");
+    follow(&scene, "waf", "NameTaken", 0);
+    scene.only();
+}
+
+fn credentials_not_found(world: &World) {
+    let scene = world.scene();
+    scene.delete("secret", "cloudflare-credentials");
+    let [one, first] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.wait_reason("share", "waf", "CredentialsNotFound");
+    follow(&scene, "waf", "CredentialsNotFound", 0);
+}
+
+fn denied(world: &World) {
+    let scene = world.scene();
+    world.simulator.token("revoked", Policy { revoked: true, ..Policy::default() });
+    scene.put_token("revoked");
+    let [one, first] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.wait_reason("share", "waf", "Denied");
+    follow(&scene, "waf", "Denied", 0);
+}
+
+fn breaker_open(world: &World) {
+    let scene = world.scene();
+    for n in 0..4 {
+        let [one, first] = ids();
+        scene.apply(&scene.share(&format!("waf-{n}"), &[&one], &[&first], ""));
+        scene.wait_ready("share", &format!("waf-{n}"));
+    }
+    world.simulator.edit(Edit::DeleteAll { account: scene.account.clone() }).expect("an edit");
+    (0..4).for_each(|n| drop(scene.wait_reason("share", &format!("waf-{n}"), "BreakerOpen")));
+    follow(&scene, "waf-0", "BreakerOpen", 0);
+    (0..4).for_each(|n| drop(scene.wait_ready("share", &format!("waf-{n}"))));
+    assert_eq!(scene.live().len(), 4);
+}
+
+fn differs(world: &World) {
+    let scene = world.scene();
+    let [one, two, first] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.wait_ready("share", "waf");
+    scene.apply(&scene.share("waf", &[&one, &two], &[&first], "managementPolicy: Observe"));
+    scene.wait_reason("share", "waf", "Differs");
+    follow(&scene, "waf", "Differs", 0);
+    scene.wait_ready("share", "waf");
+    assert_eq!(scene.only().live_recipients().len(), 2);
+}
