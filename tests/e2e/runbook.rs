@@ -87,9 +87,11 @@ fn complete(_: &World) {
 /// Runs a block of a page as somebody would who pastes it, and returns what it said.
 fn paste(scene: &Scene<'_>, name: &str, token: &str, block: &str) -> (bool, String) {
     let cluster = &scene.world.cluster;
+    let own = cluster.programs().search_path();
+    let path = format!("{}:{}", own.to_string_lossy(), std::env::var("PATH").unwrap_or_default());
     let output = Command::new("sh")
         .args(["-ec", block])
-        .env("PATH", cluster.programs().search_path())
+        .env("PATH", path)
         .env("KUBECONFIG", cluster.kubeconfig())
         .envs([("ns", scene.namespace.as_str()), ("name", name), ("op", "cfshare-system"), ("token", token)])
         .output()
