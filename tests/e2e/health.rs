@@ -204,7 +204,7 @@ fn no_watch(world: &World) {
     let label = format!("{{kind=\"Share\",watched_namespace=\"{}\"}}", scene.namespace);
     let lines = [format!("cfshare_list_incomplete{label} 1"), format!("cfshare_watch_failing{label} 1")];
     never_ready(&scene, &operator, &lines.each_ref().map(String::as_str));
-    alerts("CfshareNobodyWorks", "cfshare_leads");
+    alerts("CfshareNoLeader", "cfshare_leads");
 }
 
 fn no_server(world: &World) {
