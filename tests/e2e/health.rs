@@ -105,7 +105,8 @@ fn never_ready(scene: &Scene<'_>, operator: &Process, lines: &[&str]) {
 fn alerts(alert: &str, metric: &str) {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/chart/files/alerts.yaml");
     let alerts: serde_json::Value = serde_yaml::from_str(&fs::read_to_string(path).expect("alerts")).expect("YAML");
-    let named = alerts.as_array().into_iter().flatten().find(|rule| rule["alert"] == alert);
+    let rules = alerts["groups"][0]["rules"].as_array();
+    let named = rules.into_iter().flatten().find(|rule| rule["alert"] == alert);
     let expression = named.and_then(|rule| rule["expr"].as_str()).unwrap_or_else(|| panic!("no alert {alert}"));
     assert!(expression.contains(metric), "{alert} asks for {expression}");
 }
