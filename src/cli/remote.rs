@@ -1,6 +1,6 @@
 //! How the commands read Cloudflare: as whom, how fast, and each list to its end.
 
-use std::os::unix::ffi::OsStringExt;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,7 +86,7 @@ pub const NO_CREDENTIAL: &str = "set CLOUDFLARE_API_TOKEN, or CLOUDFLARE_EMAIL a
 
 /// The credential that the environment gives, if it gives one.
 pub fn credential_of_environment() -> anyhow::Result<Option<Known>> {
-    credential_of(|name| std::env::var_os(name).map(OsStringExt::into_vec))
+    credential_of(|name| std::env::var_os(name).map(OsString::into_encoded_bytes))
 }
 
 fn credential_of(variable: impl Fn(&str) -> Option<Vec<u8>>) -> anyhow::Result<Option<Known>> {

@@ -94,8 +94,10 @@ impl Run {
         logs::start(self.log_format, &self.log_filter)?;
         let kube = cluster::client(cluster::config().await?)?;
         let identity = self.identity()?;
-        let cloudflare = self.endpoint.lasting_client(&identity, self.call_timeout)?;
         let metrics = Arc::new(Metrics::default());
+        let counted = metrics.clone();
+        let cloudflare = self.endpoint.lasting_client(&identity, self.call_timeout)?;
+        let cloudflare = cloudflare.observed(move |ended| counted.call_ended(ended));
         let health = Health::default();
         let listener = tokio::net::TcpListener::bind(self.admin_listen)
             .await

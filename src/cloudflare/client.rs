@@ -1,5 +1,6 @@
 //! How a call gets to Cloudflare and its answer back.
 
+use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -23,6 +24,29 @@ pub struct Reply<T> {
 #[derive(Debug, Clone)]
 pub struct Client {
     shared: Arc<Shared>,
+    observer: Observer,
+}
+
+/// Who is told how each call ended.
+#[derive(Clone, Default)]
+struct Observer(Option<Arc<Observe>>);
+
+type Observe = dyn Fn(&Ended) + Send + Sync;
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "an observer" } else { "no observer" })
+    }
+}
+
+/// How a call ended.
+#[derive(Debug, Clone, Copy)]
+pub struct Ended {
+    /// Name of the call, such as `create_share`.
+    pub call: &'static str,
+    /// HTTP status, if an answer came.
+    pub status: Option<u16>,
+    pub took: Duration,
 }
 
 #[derive(Debug)]
@@ -55,7 +79,13 @@ impl Client {
                 max_answer: options.max_answer,
                 options,
             }),
+            observer: Observer::default(),
         })
+    }
+
+    /// Tells of the end of each call that this client, or a clone of it, makes from now on.
+    pub fn observed(self, observer: impl Fn(&Ended) + Send + Sync + 'static) -> Client {
+        Client { observer: Observer(Some(Arc::new(observer))), ..self }
     }
 
     /// Trusts the authorities of this CA bundle in place of those of the one before, for connections made from now on,
@@ -87,7 +117,12 @@ impl Client {
                 .map(|body| Reply { body, meta }),
             Err(error) => Err(error),
         };
-        call.log(outcome.as_ref().map(|reply| &reply.meta), started.elapsed());
+        let (meta, took) = (outcome.as_ref().map(|reply| &reply.meta), started.elapsed());
+        call.log(meta, took);
+        if let Some(observe) = &self.observer.0 {
+            let status = meta.map_or_else(Error::meta, Some).map(|meta| meta.status);
+            observe(&Ended { call: call.name, status, took });
+        }
         outcome
     }
 

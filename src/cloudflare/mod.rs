@@ -18,7 +18,7 @@ mod text;
 mod wire;
 mod words;
 
-pub use client::{Client, Reply};
+pub use client::{Client, Ended, Reply};
 pub use credential::{Credential, CredentialError, Fingerprint, Names};
 pub use envelope::Page;
 pub use error::{ApiError, Error, ErrorClass, WriteOutcome};

@@ -9,11 +9,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use crate::api::{Kind, Name, Reason, Share};
 use crate::cloudflare::Fingerprint;
 use crate::core::time::At;
+use crate::operator::cluster::objects::secret_of;
 use crate::operator::conditions::readiness;
 use crate::operator::pass::context::Context;
 use crate::operator::rows::standing::NOT_EXCLUDED;
 use crate::serve::Health;
-use crate::serve::metrics::ReadyCounts;
+use crate::serve::metrics::{ReadyCounts, UnreadyShare};
 
 /// How often they are taken: more often than anybody scrapes.
 const PERIOD: Duration = Duration::from_secs(5);
@@ -22,7 +23,7 @@ const PERIOD: Duration = Duration::from_secs(5);
 fn count(counts: &mut ReadyCounts, kind: Kind, conditions: Option<&Vec<Condition>>) -> Option<String> {
     let ready = conditions.and_then(|conditions| readiness(conditions));
     let (status, reason) = ready.unwrap_or(("Unknown", "Unseen"));
-    *counts.objects.entry((kind, status.to_owned())).or_default() += 1;
+    *counts.objects.entry((kind, status.to_owned(), reason.to_owned())).or_default() += 1;
     (status != "True").then(|| reason.to_owned())
 }
 
@@ -46,7 +47,12 @@ fn ready_counts(context: &Context) -> ReadyCounts {
             if blocked {
                 counts.blocked_deletions.push((Name::of(share.as_ref()), reason.clone()));
             }
-            counts.unready_shares.push((Name::of(share.as_ref()), reason));
+            counts.unready_shares.push(UnreadyShare {
+                share: Name::of(share.as_ref()),
+                account: share.spec.account_id.clone(),
+                secret: secret_of(&share).name,
+                reason,
+            });
         }
         counts.not_excluded.extend(not_excluded(&share).map(|count| (Name::of(share.as_ref()), count)));
         let held = share.status.as_ref().map_or(0, |status| i64::from(status.blocked_removals));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio::net::TcpListener;
@@ -12,6 +12,7 @@ use super::Health;
 use super::metrics::Metrics;
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 fn answer(verdict: Result<(), String>) -> (StatusCode, String) {
     match verdict {
@@ -25,10 +26,51 @@ pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>, health: Health)
     let (lives, works) = (health.clone(), health);
     let alive = move || std::future::ready(answer(lives.ask(|health, now| health.alive(now))));
     let ready = move || std::future::ready(answer(works.ask(|health, now| health.ready(now))));
-    let show = move || {
-        let metrics = metrics.clone();
-        async move { ([(header::CONTENT_TYPE, OPENMETRICS)], metrics.render()).into_response() }
+    let show = move |headers: HeaderMap| {
+        let accepted = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+        let (form, text) = if accepted.contains("application/openmetrics-text") {
+            (OPENMETRICS, metrics.render())
+        } else {
+            (PROMETHEUS_TEXT, plain(&metrics.render()))
+        };
+        async move { ([(header::CONTENT_TYPE, form)], text).into_response() }
     };
     let app = Router::new().route("/livez", get(alive)).route("/readyz", get(ready)).route("/metrics", get(show));
     axum::serve(listener, app).await
+}
+
+/// OpenMetrics in Prometheus' older text format: there a counter's type names the samples, and nothing ends the text.
+fn plain(openmetrics: &str) -> String {
+    let mut described = None;
+    let mut text = String::new();
+    for line in openmetrics.lines().filter(|line| *line != "# EOF" && !line.starts_with("# UNIT ")) {
+        let words: Vec<&str> = line.splitn(4, ' ').collect();
+        match words[..] {
+            ["#", "HELP", name, help] => described = Some((name, help)),
+            ["#", "TYPE", name, kind] => {
+                let total = if kind == "counter" { "_total" } else { "" };
+                if let Some((_, help)) = described.take().filter(|(of, _)| *of == name) {
+                    text.push_str(&format!("# HELP {name}{total} {help}\n"));
+                }
+                let kind = if kind == "unknown" || kind == "info" { "untyped" } else { kind };
+                text.push_str(&format!("# TYPE {name}{total} {kind}\n"));
+            }
+            _ => text.push_str(&format!("{line}\n")),
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_older_format_names_counters_as_their_samples() {
+        let open = "# HELP calls Calls.\n# TYPE calls counter\ncalls_total{outcome=\"ok\"} 1\n# HELP took_seconds Time.\n\
+                    # TYPE took_seconds histogram\n# UNIT took_seconds seconds\ntook_seconds_sum 1.0\n# EOF\n";
+        let plain_text = "# HELP calls_total Calls.\n# TYPE calls_total counter\ncalls_total{outcome=\"ok\"} 1\n\
+                          # HELP took_seconds Time.\n# TYPE took_seconds histogram\ntook_seconds_sum 1.0\n";
+        assert_eq!(plain(open), plain_text);
+    }
 }

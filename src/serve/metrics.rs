@@ -1,7 +1,7 @@
 //! What the process counts, for Prometheus.
 //!
-//! Labels are closed sets, a short hash of a credential, or the name of a Share. Never a recipient, never a name that
-//! somebody else chose.
+//! Labels are closed sets, a short hash of a credential, or the names of a Share, its account and its Secret. Never a
+//! recipient, never a name that somebody else chose.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::AtomicU64;
@@ -17,7 +17,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::api::{Kind, Name};
-use crate::cloudflare::{ErrorClass, Fingerprint, WriteOutcome};
+use crate::cloudflare::{Ended, ErrorClass, Fingerprint, WriteOutcome};
 use crate::core::health::{Cause, Health};
 use crate::core::time::At;
 
@@ -68,16 +68,25 @@ fn sweep_outcome(complete: bool) -> Labels {
 /// How many objects are Ready, and which Shares are not.
 #[derive(Default)]
 pub struct ReadyCounts {
-    /// Objects by kind and status of their Ready condition.
-    pub objects: BTreeMap<(Kind, String), i64>,
-    /// Shares that are not Ready, and the reason.
-    pub unready_shares: Vec<(Name, String)>,
+    /// Objects by kind, and status and reason of their Ready condition.
+    pub objects: BTreeMap<(Kind, String, String), i64>,
+    pub unready_shares: Vec<UnreadyShare>,
     /// Excluded accounts that receive a share, by Share.
     pub not_excluded: Vec<(Name, i64)>,
     /// Deleted Shares whose share stays at Cloudflare until a person acts, and the reason.
     pub blocked_deletions: Vec<(Name, String)>,
     /// Rows that stay until a person confirms their removal, by Share.
     pub blocked_removals: Vec<(Name, i64)>,
+}
+
+/// A Share that is not Ready.
+pub struct UnreadyShare {
+    pub share: Name,
+    /// The account that owns the share.
+    pub account: String,
+    /// The Secret with the credentials.
+    pub secret: String,
+    pub reason: String,
 }
 
 fn watch_failure(cause: Cause) -> Labels {
@@ -105,6 +114,7 @@ pub struct Metrics {
     registry: Mutex<Registry>,
     passes: Family<Labels, Histogram, fn() -> Histogram>,
     calls: Family<Labels, Counter>,
+    call_durations: Family<Labels, Histogram, fn() -> Histogram>,
     changes: Family<Labels, Counter>,
     sweeps: Family<Labels, Counter>,
     drifts: Counter,
@@ -129,11 +139,13 @@ pub struct Metrics {
 
 impl Default for Metrics {
     fn default() -> Self {
+        let call_buckets = || Histogram::new(exponential_buckets(0.025, 2.0, 11));
         let buckets = || Histogram::new(exponential_buckets(0.001, 4.0, 8));
         let metrics = Metrics {
             registry: Mutex::new(Registry::with_prefix("cfshare")),
             passes: Family::new_with_constructor(buckets as fn() -> Histogram),
             calls: Family::default(),
+            call_durations: Family::new_with_constructor(call_buckets as fn() -> Histogram),
             changes: Family::default(),
             sweeps: Family::default(),
             drifts: Counter::default(),
@@ -156,6 +168,15 @@ impl Default for Metrics {
             watch_failures: Family::default(),
         };
         let mut registry = metrics.registry();
+        let build: Family<Labels, Gauge> = Family::default();
+        build.get_or_create(&vec![("version", env!("CARGO_PKG_VERSION").to_owned())]).set(1);
+        registry.register("build_info", "The version that runs", build);
+        registry.register_with_unit(
+            "cloudflare_call_duration",
+            "How long a call to Cloudflare took, by its name and the HTTP status (none: no answer came)",
+            Unit::Seconds,
+            metrics.call_durations.clone(),
+        );
         registry.register_with_unit(
             "pass_duration",
             "How long a look at one object took",
@@ -291,6 +312,13 @@ impl Metrics {
         self.deletions_forbidden.inc();
     }
 
+    /// A call to Cloudflare ended.
+    pub fn call_ended(&self, ended: &Ended) {
+        let code = ended.status.map_or_else(|| "none".to_owned(), |status| status.to_string());
+        let labels = vec![("call", ended.call.to_owned()), ("code", code)];
+        self.call_durations.get_or_create(&labels).observe(ended.took.as_secs_f64());
+    }
+
     /// A call was answered, or failed in that way.
     pub fn call(&self, failed: Option<ErrorClass>) {
         self.calls.get_or_create(&call_outcome(failed)).inc();
@@ -326,13 +354,19 @@ impl Metrics {
     pub fn ready(&self, counts: &ReadyCounts) {
         let _registry = self.registry();
         self.objects.clear();
-        for ((kind, ready), count) in &counts.objects {
-            self.objects.get_or_create(&vec![("kind", kind.to_string()), ("ready", ready.clone())]).set(*count);
+        for ((kind, ready, reason), count) in &counts.objects {
+            let labels = vec![("kind", kind.to_string()), ("ready", ready.clone()), ("reason", reason.clone())];
+            self.objects.get_or_create(&labels).set(*count);
         }
+        let unready = |unready: &UnreadyShare| {
+            let UnreadyShare { share, account, secret, reason } = unready;
+            let more = vec![("account", account.clone()), ("secret", secret.clone()), ("reason", reason.clone())];
+            ([of_share(share), more].concat(), 1)
+        };
         let because =
             |(share, reason): &(Name, String)| ([of_share(share), vec![("reason", reason.clone())]].concat(), 1);
         let count = |(share, count): &(Name, i64)| (of_share(share), *count);
-        replace(&self.unready, counts.unready_shares.iter().map(because));
+        replace(&self.unready, counts.unready_shares.iter().map(unready));
         replace(&self.blocked_deletions, counts.blocked_deletions.iter().map(because));
         replace(&self.blocked_removals, counts.blocked_removals.iter().map(count));
         replace(&self.not_excluded, counts.not_excluded.iter().map(count));
