@@ -360,7 +360,7 @@ impl Metrics {
         }
         let unready = |unready: &UnreadyShare| {
             let UnreadyShare { share, account, secret, reason } = unready;
-            let more = vec![("account", account.clone()), ("secret", secret.clone()), ("reason", reason.clone())];
+            let more = vec![("reason", reason.clone()), ("account", account.clone()), ("secret", secret.clone())];
             ([of_share(share), more].concat(), 1)
         };
         let because =
