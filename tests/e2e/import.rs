@@ -54,7 +54,7 @@ fn states(world: &World) {
         };
         assert!(ran.err.contains(forgets), "{}", ran.err);
         let plan = alone(&scene, &["plan", "-f", "-"], &ran.out);
-        assert_eq!((plan.code, plan.out.as_str()), (0, "no calls for 4 Shares\n"), "{}", plan.err);
+        assert!(plan.code == 0 && plan.out.ends_with("\nno calls for 4 Shares\n"), "{} {}", plan.out, plan.err);
     }
     assert_eq!(scene.changes(), [""; 0]);
 }
@@ -80,7 +80,7 @@ fn into(world: &World) {
     let with_id = waf.replacen("spec:\n", &format!("spec:\n  shareID: \"{id}\"\n"), 1);
     assert_eq!(filled, format!("# kept\n{with_id}---\n{other}"));
     let plan = alone(&scene, &["plan", "-f", "-"], &with_id);
-    assert_eq!((plan.code, plan.out.as_str()), (0, "no calls for 1 Share\n"), "{}", plan.err);
+    assert!(plan.code == 0 && plan.out.ends_with("\nno calls for 1 Share\n"), "{} {}", plan.out, plan.err);
 }
 
 fn received(world: &World) {

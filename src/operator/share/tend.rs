@@ -51,10 +51,12 @@ pub async fn tend(share: &mut SharePass) -> Result<Verdict, Stop> {
 
 /// One round over the name and the rows; `None`: there is more to do, or to look at.
 async fn round(share: &mut SharePass, id: &ShareId, requested: bool) -> Result<Option<Verdict>, Stop> {
-    let Some(seen) = share.seen(id).filter(Seen::is_live) else { return Ok(Some(vanished())) };
-    let trouble = name::correct_name(share, id, &seen).await?;
+    let Some(before) = share.seen(id).filter(Seen::is_live) else { return Ok(Some(vanished())) };
+    let trouble = name::correct_name(share, id, &before).await?;
     let Some(seen) = share.seen(id) else { return Ok(Some(vanished())) };
-    if share.mode == Mode::Manage && trouble.is_none() && name::is_misnamed(share, &seen) {
+    let renamed = seen.share.name != before.share.name;
+    // The next round records the new name, which this one may have written a moment ago.
+    if renamed || share.mode == Mode::Manage && trouble.is_none() && name::is_misnamed(share, &seen) {
         return Ok(None);
     }
     let mut plan = plan::plan(share, &seen);
