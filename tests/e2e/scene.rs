@@ -390,7 +390,9 @@ pub fn metrics(log: &str) -> String {
     let line = log.lines().find(|line| line.contains("admin endpoints")).expect("its address in the log");
     let address = line.split("address=").nth(1).and_then(|rest| rest.split_whitespace().next()).expect("an address");
     let mut stream = TcpStream::connect(address.trim_matches('"')).expect("a connection");
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("a request");
+    let request =
+        b"GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: application/openmetrics-text\r\nConnection: close\r\n\r\n";
+    stream.write_all(request).expect("a request");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer");
     answer
