@@ -9,6 +9,8 @@ use anyhow::Context as _;
 use clap::{Args, Command};
 use clap_complete::{Shell, engine, generate};
 
+// Shown to people as it stands: a shell's brackets are no links.
+#[allow(rustdoc::broken_intra_doc_links)]
 /// Print a script that completes commands and flags in a shell
 ///
 /// bash: source <(cfshare completion bash); zsh: cfshare completion zsh >"${fpath[1]}/_cfshare"; fish: cfshare completion
@@ -53,7 +55,7 @@ impl Man {
     }
 }
 
-/// Name under which kubectl looks for whoever completes `kubectl cfshare`.
+/// Name of the program that kubectl asks to complete `kubectl cfshare`.
 pub const KUBECTL_COMPLETE: &str = "kubectl_complete-cfshare";
 
 /// Answers kubectl, which takes a line for each candidate and at last a directive: 4 is "no names of files".

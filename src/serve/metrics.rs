@@ -199,7 +199,7 @@ impl Default for Metrics {
         );
         registry.register(
             "objects",
-            "Objects that are watched, by kind and the status of their Ready condition",
+            "Objects that are watched, by kind, and the status and reason of their Ready condition",
             metrics.objects.clone(),
         );
         registry.register(

@@ -159,23 +159,18 @@ fn deletion_blocked(world: &World) {
     scene.apply(&all.join("---\n"));
     (0..8).for_each(|n| drop(scene.wait_ready("share", &format!("waf-{n}"))));
     scene.kubectl(&["delete", "shares.cfshare.dev", "--all", "--wait=false"]);
-    scene.wait("five deletions", || scene.live().len() == 3);
-    let held: Vec<String> =
-        (0..8).map(|n| format!("waf-{n}")).filter(|name| scene.get("share", name).is_some()).collect();
-    let held: Vec<&String> = held
-        .iter()
-        .filter(|name| {
-            scene
-                .get("share", name)
-                .is_some_and(|share| share["status"]["conditions"].to_string().contains("DeletionBlocked"))
-        })
-        .collect();
-    assert_eq!(held.len(), 3, "{held:?}");
-    follow(&scene, held[0], "DeletionBlocked", 0);
+    let held = || -> Vec<String> {
+        let names = (0..8).map(|n| format!("waf-{n}"));
+        let blocked = |share: Value| share["status"]["conditions"].to_string().contains("DeletionBlocked");
+        names.filter(|name| scene.get("share", name).is_some_and(blocked)).collect()
+    };
+    scene.wait("five deletions, and three that are held", || scene.live().len() == 3 && held().len() == 3);
+    let held = held();
+    follow(&scene, &held[0], "DeletionBlocked", 0);
     assert_eq!(scene.live().len(), 2);
-    follow(&scene, held[1], "DeletionBlocked", 1);
+    follow(&scene, &held[1], "DeletionBlocked", 1);
     assert_eq!(scene.live().len(), 2);
-    follow(&scene, held[2], "DeletionBlocked", 0);
+    follow(&scene, &held[2], "DeletionBlocked", 0);
 }
 
 fn recipient_failed(world: &World) {

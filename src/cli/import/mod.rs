@@ -22,7 +22,7 @@ use objects::{Found, Writer};
 /// Print manifests for what an account already shares, ready to commit
 ///
 /// Applied, they take over each share as it is, and nothing is written to Cloudflare. Deleting them leaves the shares,
-/// and all who receive them, where they are. Labels (`name` beside an id) come from --accounts.
+/// and all who receive them, where they are. Labels (the `name` of an entry) come from --accounts.
 ///
 /// With --from-tfstate it is about the shares of a state of Terraform or OpenTofu, which then gets to know how to forget
 /// them without destroying them. With --into it prints nothing, and writes the ids of shares into manifests that have none.

@@ -116,7 +116,7 @@ impl Table {
         let listed: BTreeSet<Receiver> = self.rows.iter().map(|row| row.receiver.clone()).collect();
         for id in names.keys().map(|id| Receiver::Account(id.clone())).filter(|id| !listed.contains(id)) {
             let cell = if organization {
-                Cell::unknown("in no share by itself; it may receive those for an organization as a member")
+                Cell::unknown("in no share of its own; it may receive those for an organization as a member")
             } else {
                 Cell::new(State::Nothing, "in no share", "")
             };

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use cfshare_faults::Kube;
 use cfshare_simulator::{Config, Simulator};
-use cfshare_testbed::{Cluster, Options, Process};
+use cfshare_testbed::{Cluster, Options, Process, build_operator};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -28,7 +28,10 @@ impl World {
     pub fn start(operator: Option<&Path>) -> Result<World, String> {
         let binary = match operator {
             Some(path) => path.to_owned(),
-            None => build()?,
+            None => {
+                eprintln!("building the operator for release; this takes some minutes the first time");
+                build_operator(&["--release"]).map_err(|e| e.to_string())?
+            }
         };
         eprintln!("starting a cluster and the simulator");
         let cluster = Cluster::start(&Options::default()).map_err(|e| e.to_string())?;
@@ -83,17 +86,6 @@ pub const UNLIMITED: [(&str, &str); 6] = [
     ("--poll-max", "5s"),
     ("--sweep-interval", "60s"),
 ];
-
-fn build() -> Result<PathBuf, String> {
-    eprintln!("building the operator for release; this takes some minutes the first time");
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let built = Command::new(cargo).args(["build", "--release", "--package", "cfshare", "--bin", "cfshare"]).status();
-    if !built.map_err(|e| e.to_string())?.success() {
-        return Err("the operator does not build".to_owned());
-    }
-    let own = std::env::current_exe().map_err(|e| e.to_string())?;
-    Ok(own.with_file_name("cfshare"))
-}
 
 impl Operator {
     /// Resident memory now, in MB.

@@ -1,13 +1,13 @@
 //! `cargo fault-matrix`: every fault at every point of a share's life, or a chosen part, and a table of what came of it.
 
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cfshare_faults::{Action, Choice, Kube, Matrix, Stage, Storm};
 use cfshare_simulator::{Config, Simulator};
-use cfshare_testbed::{Cluster, Options, wait};
+use cfshare_testbed::{Cluster, Options, build_operator, wait};
 use clap::Parser;
 
 /// Kills, losses and lies at every request of a share's life, with a real operator and a real API server
@@ -62,7 +62,7 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<bool, String> {
     let binary = match &arguments.operator {
         Some(path) => path.clone(),
-        None => build()?,
+        None => build_operator(&["--quiet"]).map_err(|e| e.to_string())?,
     };
     let cluster = Cluster::start(&Options::default()).map_err(|e| e.to_string())?;
     let crds = concat!(env!("CARGO_MANIFEST_DIR"), "/../../crds");
@@ -124,15 +124,4 @@ fn run(arguments: &Arguments) -> Result<bool, String> {
         println!("{}", run.report());
     }
     Ok(summary.passed())
-}
-
-/// The operator as it is now.
-fn build() -> Result<PathBuf, String> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let built = Command::new(cargo).args(["build", "--quiet", "--package", "cfshare", "--bin", "cfshare"]).status();
-    if !built.map_err(|e| e.to_string())?.success() {
-        return Err("the operator does not build".to_owned());
-    }
-    let own = std::env::current_exe().map_err(|e| e.to_string())?;
-    Ok(own.with_file_name("cfshare"))
 }

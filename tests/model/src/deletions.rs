@@ -85,7 +85,8 @@ pub struct Outcome {
     pub violation: Option<(&'static str, Vec<Action>)>,
 }
 
-/// Explores every state that can be reached, or until a law is broken.
+/// Explores every state that can be reached, or until a law is broken. Shares differ in nothing but their number, so states
+/// that differ in the numbers alone are one; each action names a Share by its number in the state before it.
 pub fn explore(design: Design) -> Outcome {
     let object = Object { live: true, ..Object::default() };
     let first =
@@ -104,6 +105,7 @@ pub fn explore(design: Design) -> Outcome {
             return Outcome { states: came.len(), violation: Some((law, actions)) };
         }
         for (action, next) in world.steps(design) {
+            let next = next.sorted();
             if !came.contains_key(&next) {
                 came.insert(next.clone(), Some((world.clone(), action)));
                 open.push_back(next);
@@ -114,6 +116,26 @@ pub fn explore(design: Design) -> Outcome {
 }
 
 impl World {
+    /// The same state with the Shares numbered by what is true of them.
+    fn sorted(&self) -> World {
+        let has = |set: Set, n: usize| set & bit(n) != 0;
+        let mut order: [usize; SHARES] = std::array::from_fn(|n| n);
+        order.sort_by_key(|&n| {
+            let Object { gone, deleting, confirmed, held, record, live } = self.objects[n];
+            let sets = [self.memory, self.permitted, self.sent].map(|set| has(set, n));
+            let named = self.objects.iter().filter(|object| has(object.record, n)).count();
+            (gone, deleting, confirmed, held, live, sets, named, has(record, n), record.count_ones())
+        });
+        let renumber = |set: Set| (0..SHARES).filter(|to| has(set, order[*to])).fold(0, |all, to| all | bit(to));
+        World {
+            objects: order.map(|n| Object { record: renumber(self.objects[n].record), ..self.objects[n] }),
+            memory: renumber(self.memory),
+            permitted: renumber(self.permitted),
+            sent: renumber(self.sent),
+            ..*self
+        }
+    }
+
     /// Who may carry the record when that Share is gone; nobody, where it is the last.
     fn keepers(&self, leaving: usize) -> Vec<Option<usize>> {
         let others = (0..SHARES).filter(|n| *n != leaving && !self.objects[*n].gone);

@@ -103,5 +103,5 @@ fn adopt(stage: &Stage) -> Result<(), Error> {
     stage.shell("kubectl get shares.cfshare.dev")?;
     stage.show_calls(mark);
     ensure(stage.changes(mark).is_empty(), || "nothing should have been changed".into())?;
-    stage.shell("cfshare matrix").map(drop)
+    stage.shell("cfshare matrix --lease-namespace default").map(drop)
 }

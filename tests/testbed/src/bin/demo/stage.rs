@@ -11,7 +11,7 @@ use std::time::Duration;
 use std::{env, fs};
 
 use cfshare_simulator::{Config, Entry, ShareState, Simulator};
-use cfshare_testbed::{Cluster, Error, Options, Process, process, wait};
+use cfshare_testbed::{Cluster, Error, Options, Process, process, build_operator, wait};
 use serde_json::Value;
 
 use crate::terminal::Terminal;
@@ -23,8 +23,10 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 const BODY: usize = 90;
 
 const NAMESPACE: &str = "security-baseline";
+/// Its Lease tells the other commands that it runs, and lasts only so long that a kill costs no patience.
 const OPERATOR: &str = "cfshare run --sweep-interval 2s --poll-min 250ms --poll-max 1s --settle-time 5s \
-                        --api-rate 20 --organization-shares security-baseline --admin-listen 127.0.0.1:0";
+                        --api-rate 20 --organization-shares security-baseline --admin-listen 127.0.0.1:0 \
+                        --leader-elect --lease-namespace default --lease-duration 8s --call-timeout 5s";
 
 pub struct Stage<'t> {
     // Dropped first: the operator must not see the others go.
@@ -47,7 +49,8 @@ impl<'t> Stage<'t> {
         let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
         let root = root.canonicalize().map_err(|error| failed("find the sources", error))?;
         terminal.say("Building the operator …");
-        let programs = build(&root)?;
+        let operator = build_operator(&[])?;
+        let programs = operator.parent().unwrap_or(Path::new(".")).to_owned();
         terminal.say("Starting Kubernetes: etcd, kube-apiserver and kube-controller-manager, on loopback …");
         let cluster = Cluster::start(&Options::default())?;
         let simulator =
@@ -262,20 +265,6 @@ fn start_operator(cluster: &Cluster, simulator: &Simulator, programs: &Path) -> 
     command.args(words).env("KUBECONFIG", cluster.kubeconfig());
     command.env("CFSHARE_CLOUDFLARE_URL", simulator.base_url());
     Process::start(command, cluster.folder().join("operator.log")).map_err(|error| failed("start the operator", error))
-}
-
-/// Builds the operator with the Cargo that runs this, and says where its programs are.
-fn build(root: &Path) -> Result<PathBuf, Error> {
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.current_dir(root).args(["build", "--package", "cfshare", "--bin", "cfshare"]);
-    let status = command.status().map_err(|error| failed("run cargo", error))?;
-    if !status.success() {
-        return Err(Error::new("the operator does not build"));
-    }
-    let own = env::current_exe().map_err(|error| failed("find this program", error))?;
-    let folder = own.parent().unwrap_or(Path::new("."));
-    Ok(folder.to_owned())
 }
 
 /// A row of a table without its age.
