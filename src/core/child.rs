@@ -204,6 +204,8 @@ fn end(facts: &Facts, deletion: &Deletion) -> Step {
     }
     if facts.declared == Declared::Elsewhere {
         return match deletion.successor {
+            // Without a Share nobody can record it: the row is looked at, and left to who declares it.
+            Successor::Awaited if facts.share == Share::Gone => Step::Reconcile,
             Successor::Awaited if facts.record.row => Step::Wait(Wait::Successor),
             Successor::Awaited | Successor::Settled | Successor::Overdue => Step::Release,
         };

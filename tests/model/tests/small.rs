@@ -118,12 +118,10 @@ fn each_crippled_life_of_a_child_breaks_its_law() {
         (life::Design::ForgetsObjects, life::WANTED),
         (life::Design::DropsAtOnce, life::LEAK),
         (life::Design::ReleasesToAnybody, life::LEAK),
-        (life::Design::IgnoresCreate, life::LEAK),
         (life::Design::LeavesAtOnce, life::LEAK),
         (life::Design::ForgetsShare, life::LEAK),
         (life::Design::GoesAlong, life::LEAK),
-        (life::Design::AddsUnlooked, life::LOOK),
-        (life::Design::TrustsFailure, life::LEAK),
+        (life::Design::TrustsFailure, life::LOOK),
     ] {
         let outcome = life::explore(life::exposing(design));
         let (broken, way) =

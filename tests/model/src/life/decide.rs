@@ -232,7 +232,7 @@ fn share_row(operator: &Operator, at: usize, bounds: &Bounds) -> Next {
             Next::Read(Read::Rows(at))
         }
         RowStep::Forget => Next::Write(Write::Row(Record::Never)),
-        step => row_next(operator, step, at, bounds),
+        step => row_next(operator, step, at),
     }
 }
 
@@ -255,11 +255,10 @@ fn row_step(operator: &Operator, object: usize, at: usize, declared: Declared, b
 }
 
 /// What both a Share and a child do about the row.
-fn row_next(operator: &Operator, step: RowStep, at: usize, bounds: &Bounds) -> Next {
-    let looked = operator.rows[at].fresh || bounds.design == Design::AddsUnlooked;
+fn row_next(operator: &Operator, step: RowStep, at: usize) -> Next {
     match step {
         RowStep::Confirm => Next::Write(Write::Row(Record::InPlace)),
-        RowStep::Add | RowStep::Restore if looked => Next::Write(Write::AnnounceRow { share: at }),
+        RowStep::Add | RowStep::Restore if operator.rows[at].fresh => Next::Write(Write::AnnounceRow { share: at }),
         RowStep::Remove if operator.rows[at].fresh => Next::Send(Call::Remove { share: at }),
         // Polls, looks before it acts on the word of an old list, and looks after what others may have changed.
         RowStep::Add | RowStep::Restore | RowStep::Remove | RowStep::Read | RowStep::Keep | RowStep::Wait => {
@@ -354,7 +353,7 @@ fn child_facts(
         None => child::Share::Gone,
         Some(share) => child::Share::Present(Parent {
             bound: share.bound.is_some(),
-            creating: share.intent.is_some() && bounds.design != Design::IgnoresCreate,
+            creating: share.intent.is_some(),
             observes: false,
             suspended: false,
             ends: share.is(Life::Deleting) && (!share.retain || bounds.design == Design::GoesAlong),
@@ -431,6 +430,6 @@ fn child_row(operator: &Operator, at: usize, share: usize, declared: Declared, b
         RowStep::Wait | RowStep::Remove if doomed && bounds.design == Design::ReleasesUnlooked => {
             Next::Write(Write::Release)
         }
-        step => row_next(operator, step, share, bounds),
+        step => row_next(operator, step, share),
     }
 }

@@ -35,33 +35,27 @@ pub enum Design {
     DropsAtOnce,
     /// A child goes as soon as another object declares its row, which may not have recorded it.
     ReleasesToAnybody,
-    /// A child that is deleted while the create of its Share is under way does not wait for the outcome.
-    IgnoresCreate,
     /// A Share that leaves its share behind goes before its objects know where their rows are.
     LeavesAtOnce,
     /// A child whose Share is gone does not know any more where its row is.
     ForgetsShare,
     /// A child goes with its Share though the share stays.
     GoesAlong,
-    /// A row is added on the word of an old list.
-    AddsUnlooked,
     /// An add that got no answer is taken as one that made nothing.
     TrustsFailure,
 }
 
 impl Design {
-    pub const CRIPPLED: [Design; 12] = [
+    pub const CRIPPLED: [Design; 10] = [
         Design::IgnoresAnswer,
         Design::ReleasesUnlooked,
         Design::ForgetsOthers,
         Design::ForgetsObjects,
         Design::DropsAtOnce,
         Design::ReleasesToAnybody,
-        Design::IgnoresCreate,
         Design::LeavesAtOnce,
         Design::ForgetsShare,
         Design::GoesAlong,
-        Design::AddsUnlooked,
         Design::TrustsFailure,
     ];
 
@@ -74,11 +68,9 @@ impl Design {
             Design::ForgetsObjects => "removes what an object declares now",
             Design::DropsAtOnce => "drops a row before its object has recorded it",
             Design::ReleasesToAnybody => "releases to an object that has not recorded the row",
-            Design::IgnoresCreate => "ignores a create that is under way",
             Design::LeavesAtOnce => "leaves a share before its objects have recorded it",
             Design::ForgetsShare => "forgets the share when the Share is gone",
             Design::GoesAlong => "goes with a Share whose share stays",
-            Design::AddsUnlooked => "adds a row without looking",
             Design::TrustsFailure => "takes a lost answer for a failure",
         }
     }
@@ -170,9 +162,7 @@ pub fn exposing(design: Design) -> Bounds {
     let calm = Budget { applies: [1, 1, 0], ..Budget::default() };
     let (scenario, budget) = match design {
         Design::Sound | Design::IgnoresAnswer | Design::ReleasesUnlooked => (Scenario::Alone, calm),
-        Design::IgnoresCreate => (Scenario::Alone, calm),
         Design::DropsAtOnce => (Scenario::Alone, calm),
-        Design::AddsUnlooked => (Scenario::Crashes, Budget { crashes: 1, ..calm }),
         Design::TrustsFailure => (Scenario::Alone, Budget { losses: 1, ..calm }),
         Design::ForgetsOthers | Design::ReleasesToAnybody => (Scenario::Rivals, Budget { applies: [1, 1, 1], ..calm }),
         Design::ForgetsObjects => (Scenario::Moves, Budget { edits: 2, ..calm }),

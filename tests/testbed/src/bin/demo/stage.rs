@@ -11,7 +11,7 @@ use std::time::Duration;
 use std::{env, fs};
 
 use cfshare_simulator::{Config, Entry, ShareState, Simulator};
-use cfshare_testbed::{Cluster, Error, Options, Process, process, build_operator, wait};
+use cfshare_testbed::{Cluster, Error, Options, Process, build_operator, process, wait};
 use serde_json::Value;
 
 use crate::terminal::Terminal;
