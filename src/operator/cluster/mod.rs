@@ -1,6 +1,7 @@
 //! What does Kubernetes have: watched, indexed, written, requeued?
 
 pub mod asked;
+pub mod claimant;
 pub mod claims;
 pub mod events;
 pub mod kept;

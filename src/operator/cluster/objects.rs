@@ -10,10 +10,10 @@ use kube::{Resource, ResourceExt};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::asked::Asked;
-use super::claims::Unwatched;
+use super::claimant::{Unwatched, claim};
 use super::kept::Kept;
 use crate::api::share::ManagementPolicy;
-use crate::api::status::{ChildStatus, ShareStatus};
+use crate::api::status::ChildStatus;
 use crate::api::{Kind, Name, ObjectKey};
 use crate::api::{Share, ShareRecipient, ShareResource};
 use crate::core::time::At;
@@ -249,20 +249,6 @@ fn store<K: Related>(objects: &[K]) -> Store<K> {
     }
     writer.apply_watcher_event(&Event::InitDone);
     store
-}
-
-/// What stands in the status of the object, if it was written for this very one.
-pub fn own_record(share: &Share) -> Option<&ShareStatus> {
-    share.status.as_ref().filter(|status| status.bound_uid.is_some() && status.bound_uid == share.uid())
-}
-
-pub fn observes(share: &Share) -> bool {
-    share.spec.management_policy == Some(ManagementPolicy::Observe)
-}
-
-/// Account and name under which a Share wants to be at Cloudflare.
-pub fn claim(share: &Share) -> (String, String) {
-    (share.spec.account_id.clone(), share.spec.name.clone().unwrap_or_else(|| share.name_any()))
 }
 
 /// The Secret that a Share's calls are made with.
