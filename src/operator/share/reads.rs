@@ -18,7 +18,8 @@ fn note_witness(share: &mut SharePass) {
 pub async fn read_share(share: &mut SharePass) -> Result<(), Stop> {
     let id = share.share_id().or_else(|| share.wanted.share_id.clone());
     share.access.await_first_sweep()?;
-    let Some(id) = id else { return Ok(()) };
+    // The sweep may have ended since it was missed.
+    let Some(id) = id.filter(|id| share.seen(id).is_none()) else { return Ok(()) };
     share.access.read_share(&id).await?;
     let now = share.pass.now();
     share.pass.notes(|notes| notes.asked_for_id = Some(now));
