@@ -94,6 +94,11 @@ pub struct ShareStatus {
     #[serde(default, skip_serializing_if = "Inventory::is_empty")]
     pub inventory: Inventory,
 
+    /// When a call that replaces the whole list of recipients was announced whose outcome is not known. No recipient is
+    /// added or removed otherwise while it may still take effect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replacing_since: Option<Time>,
+
     /// What was removed without confirmation within the last 10 minutes, for `maxRemovals`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recent_removals: Option<RecentRemovals>,

@@ -4,6 +4,7 @@ mod adopt;
 mod apiserver;
 mod browser;
 mod budget;
+mod bulk;
 mod children;
 mod claims;
 mod cli;
@@ -127,6 +128,7 @@ fn main() -> ExitCode {
     trials.extend(staged(&lazy, removals::TESTS));
     trials.extend(staged(&lazy, deletions::TESTS));
     trials.extend(staged(&lazy, rows::TESTS));
+    trials.extend(staged(&lazy, bulk::TESTS));
     trials.extend(staged(&lazy, runbook::TESTS));
     trials.extend(staged(&lazy, tokens::TESTS));
     trials.extend(staged(&lazy, leader::TESTS));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kube::ResourceExt;
 
-use super::super::share::{losses, want};
+use super::super::share::{bulk, losses, want};
 use super::child_pass::ChildPass;
 use super::{end, row_drift, tell};
 use crate::api::{CONFIRM_REMOVALS, Reason, Share};
@@ -101,6 +101,9 @@ async fn write<C: Child>(child: &mut ChildPass<C>, seen: &Seen, step: Step) -> R
     if let Some(verdict) = child.pass.hindrance(&write) {
         return Ok(Next::Done(Some(tell::tell(child, seen, step, verdict))));
     }
+    if let Some(verdict) = awaits_replacement(child, seen, step) {
+        return Ok(Next::Done(Some(verdict)));
+    }
     if !updates && child.row(seen).read_if_old().await? {
         return Ok(Next::Again);
     }
@@ -121,10 +124,22 @@ async fn remove<C: Child>(child: &mut ChildPass<C>, seen: &Seen, row: RowSeen) -
         let verdict = tell::conclude(child, seen, row).again(waits::HANDSHAKE);
         return Ok(Next::Done(Some(verdict)));
     }
+    if let Some(verdict) = awaits_replacement(child, seen, Step::Remove) {
+        return Ok(Next::Done(Some(verdict)));
+    }
     if child.row(seen).read_if_old().await? {
         return Ok(Next::Again);
     }
     Ok(send_removal(child, seen).await?.map_or(Next::Again, |verdict| Next::Done(Some(verdict))))
+}
+
+/// Waits for a call of the Share that may still replace all recipients, and with them what is done to this one.
+fn awaits_replacement<C: Child>(child: &mut ChildPass<C>, seen: &Seen, step: Step) -> Option<Verdict> {
+    let RowKey::Recipient(_) = child.key else { return None };
+    let status = child.parent.share.as_ref()?.status.as_ref()?;
+    let wait = bulk::pending(status, &child.pass.context.settings, child.pass.now())?;
+    let message = format!("{} waits for a call of its Share that may still replace all recipients", child.name());
+    Some(tell::tell(child, seen, step, Verdict::working(Reason::Progressing, message).again(wait)))
 }
 
 /// The share as it was seen, or read now; `None`: it is gone.
@@ -133,7 +148,8 @@ async fn seen_or_read<C: Child>(child: &mut ChildPass<C>) -> Result<Option<Seen>
         return Ok(Some(seen).filter(Seen::is_live));
     }
     child.access.await_first_sweep()?;
-    if !child.access.account.picture().is_missing(&child.id) {
+    // The sweep may have ended since it was missed.
+    if child.seen().is_none() && !child.access.account.picture().is_missing(&child.id) {
         child.access.read_share(&child.id).await?;
     }
     Ok(child.seen().filter(Seen::is_live))

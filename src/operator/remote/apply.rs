@@ -7,9 +7,10 @@ use serde_json::{Map, Value};
 use super::Remote;
 use super::access::Access;
 use crate::cloudflare::{
-    Error, ErrorClass, NewResource, NewShare, Recipient, Share, ShareResource, ShareStatus, Target, WriteOutcome,
+    AssociationStatus, Error, ErrorClass, NewResource, NewShare, Recipient, Share, ShareResource, ShareStatus, Target,
+    WriteOutcome,
 };
-use crate::core::id::{RecipientId, ShareId, ShareResourceId};
+use crate::core::id::{AccountId, RecipientId, ShareId, ShareResourceId};
 use crate::core::row_key::RowKey;
 use crate::core::time::At;
 use crate::operator::stop::Stop;
@@ -147,6 +148,32 @@ impl Apply<'_> {
                 row.map(|row| self.wrote_resource(id, row))
             }
         };
+        Ok(self.change(answer))
+    }
+
+    /// Replaces all recipients of a share; `removed`: the rows that go by it. The caller holds the permit and has
+    /// announced it.
+    pub async fn replace_recipients(
+        &self,
+        id: &ShareId,
+        recipients: &[AccountId],
+        removed: &[Recipient],
+        announced: At,
+    ) -> Result<Change<()>, Stop> {
+        self.may_send_announced(announced)?;
+        let Access { client, credential, account, .. } = self.access;
+        let targets: Vec<Target> = recipients.iter().cloned().map(Target::Account).collect();
+        let answer = self.access.call(client.replace_recipients(credential, &account.id, id, &targets)).await;
+        let answer = answer.map(|()| {
+            for row in removed {
+                self.wrote_recipient(
+                    id,
+                    Recipient { association_status: AssociationStatus::Disassociating, ..row.clone() },
+                );
+            }
+            // The answer is empty: how far it is, the next list tells.
+            self.stale(id);
+        });
         Ok(self.change(answer))
     }
 

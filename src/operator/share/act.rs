@@ -7,7 +7,7 @@ use super::super::clock;
 use super::plan::Plan;
 use super::removals::Permission;
 use super::share_pass::SharePass;
-use super::{exclusions, losses, name, plan, removals, row_drift};
+use super::{bulk, exclusions, losses, name, plan, removals, row_drift};
 use crate::cloudflare::ErrorClass;
 use crate::core::create::Mode;
 use crate::core::id::ShareId;
@@ -68,7 +68,8 @@ pub async fn act(share: &mut SharePass, seen: &Seen, plan: &Plan) -> Result<Roun
         return Ok(Round::Again);
     }
     let permission = removals::permission(share, seen).await?;
-    let changes = Changes::of(share, seen, plan, &permission);
+    let mut changes = Changes::of(share, seen, plan, &permission);
+    bulk::hold(share, &mut changes.adds, &mut changes.removals);
     if changes.is_empty() {
         return Ok(removals::held_back(share, plan).map_or(Round::Done, Round::Hold));
     }
@@ -79,7 +80,9 @@ pub async fn act(share: &mut SharePass, seen: &Seen, plan: &Plan) -> Result<Roun
     }
     let drift = plan.steps.iter().filter_map(|(key, (step, _))| row_drift::drift_of(share, key, *step, seen)).collect();
     share.pass.show_drift(drift).await?;
-    if !changes.adds.is_empty() {
+    if bulk::is_worth_it(share, &changes.adds, &changes.removals) {
+        bulk::replace(share, seen, plan, changes.adds, changes.removals, &permission).await?;
+    } else if !changes.adds.is_empty() {
         add(share, seen, changes.adds, &permission).await?;
     } else if let Some(key) = changes.updates.first() {
         share.row(seen, key).update().await?;

@@ -1,6 +1,7 @@
 //! One pass over a Share: find out where it stands, take the steps that are called for, report.
 
 mod act;
+pub mod bulk;
 mod create;
 mod deletions;
 mod ending;

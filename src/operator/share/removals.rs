@@ -142,7 +142,7 @@ async fn record_losses(share: &mut SharePass, keys: impl Iterator<Item = &RowKey
 
 /// It goes because of us: where it is declared again, its absence is no drift. The announcement of a call that may
 /// still take effect stands.
-fn note_removal(share: &mut SharePass, key: &RowKey) {
+pub fn note_removal(share: &mut SharePass, key: &RowKey) {
     let answered = share.pass.notes(|notes| notes.answered.contains_key(key));
     let mut entries = inventory::entries(&share.pass.status.inventory);
     entries.entry(key.clone()).and_modify(|entry| {

@@ -1,0 +1,175 @@
+//! Many recipients at once: where `prune` lets nobody else's recipient stay, one call may replace the whole list.
+//!
+//! A call that got no answer may take effect later, and would then undo what was added or removed since. So it is
+//! announced in the status, and until it is answered or cannot take effect any more, no recipient is changed otherwise.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::losses;
+use super::plan::Plan;
+use super::removals::{Permission, note_removal};
+use super::share_pass::SharePass;
+use crate::api::status::ShareStatus;
+use crate::cloudflare::ErrorClass;
+use crate::core::id::AccountId;
+use crate::core::row::Seen as RowSeen;
+use crate::core::row_key::RowKey;
+use crate::core::time::At;
+use crate::operator::clock;
+use crate::operator::remote::apply::{Apply, Change};
+use crate::operator::remote::seen::Seen;
+use crate::operator::rows::inventory;
+use crate::operator::rows::inventory::{Entries, Entry};
+use crate::operator::settings::Settings;
+use crate::operator::stop::Stop;
+use crate::operator::waits::FRESH;
+
+/// Fewer changes are made one by one, which touches no other row.
+const WORTH: usize = 20;
+/// So many changes are made by one call.
+const MOST: usize = 1000;
+/// What the notes call the list.
+const ITEM: &str = "all recipients";
+
+/// How long a call that was announced may still replace the recipients.
+pub fn pending(status: &ShareStatus, settings: &Settings, now: At) -> Option<Duration> {
+    let announced = clock::from_time(status.replacing_since.as_ref()?);
+    let over = announced.plus(settings.settle_time).plus(settings.patience());
+    (now < over).then(|| over.since(now))
+}
+
+/// Holds back what a call that is still under way would undo.
+pub fn hold(share: &mut SharePass, adds: &mut Vec<RowKey>, removals: &mut Vec<RowKey>) {
+    if pending(&share.pass.status, &share.pass.context.settings, share.pass.now()).is_none() {
+        share.pass.status.replacing_since = None;
+        return;
+    }
+    adds.retain(|key| !is_recipient(key));
+    removals.retain(|key| !is_recipient(key));
+}
+
+/// Whether so much is to be changed that the list is replaced.
+pub fn is_worth_it(share: &SharePass, adds: &[RowKey], removals: &[RowKey]) -> bool {
+    let recipients = adds.iter().chain(removals).filter(|key| is_recipient(key));
+    let refused = share.pass.notes(|notes| notes.refused.contains_key(ITEM));
+    share.wanted.prune && share.wanted.organization.is_none() && !refused && recipients.count() >= WORTH
+}
+
+/// Replaces the list by one that differs from the one that was just read in nothing but these changes.
+pub async fn replace(
+    share: &mut SharePass,
+    seen: &Seen,
+    plan: &Plan,
+    mut adds: Vec<RowKey>,
+    mut removals: Vec<RowKey>,
+    permission: &Permission,
+) -> Result<(), Stop> {
+    adds.retain(is_recipient);
+    removals.retain(is_recipient);
+    if let Some(key) = adds.iter().chain(&removals).next()
+        && seen.is_outdated(key, share.pass.now().minus(FRESH))
+    {
+        return share.row(seen, key).read().await;
+    }
+    adds.truncate(MOST);
+    removals.truncate(MOST - adds.len());
+    let _permit = share.access.permit(1)?;
+    share.pass.context.remote.gate.may_write()?;
+    let now = share.pass.now();
+    let before = share.pass.status.inventory.clone();
+    let recipients = list(share, plan, &adds, &removals);
+    announce(share, &adds, &removals, permission, now).await?;
+    let apply = Apply { remote: &share.pass.context.remote, access: &share.access };
+    let answer = apply.replace_recipients(&seen.share.id, &recipients, &rows(seen, &removals), now).await;
+    let outcome = match answer {
+        Ok(Change::Done(())) => {
+            note_done(share, seen, &adds, &removals, now);
+            return Ok(());
+        }
+        Ok(Change::Unsure(error)) => return Err(Stop::Cloudflare(error)),
+        // One of them may be why: each is tried for itself.
+        Ok(Change::Not(error)) if !matches!(error.class(), ErrorClass::Throttled | ErrorClass::Denied) => {
+            let message = format!("Cloudflare refuses to replace the recipients: {error}");
+            share.pass.notes(|notes| notes.refuse(ITEM, message, now));
+            Ok(())
+        }
+        Ok(Change::Not(error)) => Err(Stop::Cloudflare(error)),
+        Err(stop) => Err(stop),
+    };
+    share.pass.status.inventory = before;
+    share.pass.status.replacing_since = None;
+    share.pass.save().await?;
+    outcome
+}
+
+/// Records what is about to be added and lost, and that the list is about to be replaced.
+async fn announce(
+    share: &mut SharePass,
+    adds: &[RowKey],
+    removals: &[RowKey],
+    permission: &Permission,
+    now: At,
+) -> Result<(), Stop> {
+    let mut entries = inventory::entries(&share.pass.status.inventory);
+    // The list names what was announced before, too: its call may take effect as late as this one.
+    let announced = entries.iter().filter(|(key, entry)| is_recipient(key) && entry.intended_at.is_some());
+    let announced: Vec<RowKey> = announced.map(|(key, _)| key.clone()).collect();
+    for key in adds.iter().chain(&announced).filter(|key| share.wanted.inline.contains_key(*key)) {
+        entries.insert(key.clone(), Entry::intended(clock::time(now)).named(share.name_of(key)));
+        share.pass.notes(|notes| notes.answered.remove(key));
+    }
+    if let Permission::Within(losing) = permission {
+        let counted = adds.iter().chain(removals).filter(|key| losing.rows.contains_key(*key));
+        losses::record(&mut share.pass.status, counted, now);
+    }
+    share.pass.status.bound_uid = share.pass.object.metadata.uid.clone();
+    share.pass.status.replacing_since = Some(clock::time(now));
+    share.pass.status.inventory = inventory::inventory(&entries);
+    share.pass.save().await
+}
+
+fn note_done(share: &mut SharePass, seen: &Seen, adds: &[RowKey], removals: &[RowKey], now: At) {
+    for key in adds {
+        let write = share.row(seen, key).adding();
+        share.pass.notes(|notes| {
+            notes.wrote(&write, now);
+            notes.answered.insert(key.clone(), now);
+        });
+    }
+    for key in removals {
+        let write = share.row(seen, key).removing();
+        share.pass.notes(|notes| notes.wrote(&write, now));
+        note_removal(share, key);
+    }
+    share.pass.status.replacing_since = None;
+}
+
+/// Whom the list names: who receives the share, and whoever was announced and may not be shown yet.
+fn list(share: &SharePass, plan: &Plan, adds: &[RowKey], removals: &[RowKey]) -> Vec<AccountId> {
+    let entries: Entries = inventory::entries(&share.pass.status.inventory);
+    let live = plan.steps.iter().filter(|(_, (_, row))| matches!(row, RowSeen::Live { .. })).map(|(key, _)| key);
+    let own = share.wanted.inline.keys().filter(|key| entries.contains_key(*key));
+    let theirs = share.wanted.siblings.iter().filter(|s| s.entry.is_some() && !s.doomed).map(|s| &s.row);
+    let mut keys: BTreeSet<&RowKey> = live.chain(own).chain(theirs).chain(adds).collect();
+    removals.iter().for_each(|key| {
+        keys.remove(key);
+    });
+    let account = |key: &RowKey| match key {
+        RowKey::Recipient(account) => Some(account.clone()),
+        RowKey::Excluded(_) | RowKey::Resource { .. } => None,
+    };
+    keys.into_iter().filter_map(account).collect()
+}
+
+fn rows(seen: &Seen, removals: &[RowKey]) -> Vec<crate::cloudflare::Recipient> {
+    let row = |key: &RowKey| match key {
+        RowKey::Recipient(account) => seen.recipient(account).cloned(),
+        RowKey::Excluded(_) | RowKey::Resource { .. } => None,
+    };
+    removals.iter().filter_map(row).collect()
+}
+
+fn is_recipient(key: &RowKey) -> bool {
+    matches!(key, RowKey::Recipient(_))
+}

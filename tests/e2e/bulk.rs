@@ -1,0 +1,151 @@
+//! Are many recipients changed by one call where `prune` is set, and is nobody lost by it, whatever becomes of the call?
+
+use cfshare_simulator::{Action, ErrorBody, Rule};
+
+use crate::Test;
+use crate::expect::{has, only_share, sweeps, tally};
+use crate::scene::{Scene, World, ids};
+
+pub const TESTS: &[Test] = &[
+    ("bulk: many recipients more are one call under prune, and as many less", one_call),
+    ("bulk: without prune each recipient is added by a call of its own", one_by_one),
+    ("bulk: what others declare, and what is held back, stays when the list is replaced", others_stay),
+    ("bulk: the lost answer of a replaced list is not sent again", |w| lost(w, Action::ApplyDrop {}, 1)),
+    ("bulk: a replaced list that was lost is sent again after the settle time", |w| lost(w, Action::Drop {}, 2)),
+    ("bulk: a replaced list that arrives late undoes nothing", late),
+    ("bulk: where the list is refused each recipient is tried for itself", refused),
+];
+
+const RECIPIENTS: &str = "/accounts/*/shares/*/recipients";
+
+fn many<const N: usize>() -> [String; N] {
+    ids()
+}
+
+fn refs(accounts: &[String]) -> Vec<&str> {
+    accounts.iter().map(String::as_str).collect()
+}
+
+fn count(scene: &Scene, call: &str) -> usize {
+    tally(&scene.journal()).get(call).copied().unwrap_or(0)
+}
+
+/// A share of one recipient and one resource.
+fn furnished(scene: &Scene, a: &str, x: &str, more: &str) {
+    scene.apply(&scene.share("waf", &[a], &[x], more));
+    scene.wait_ready("share", "waf");
+}
+
+fn one_call(world: &World) {
+    let scene = world.scene();
+    let [x] = ids();
+    let accounts = many::<60>();
+    furnished(&scene, &accounts[0], &x, "prune: true\nmaxRemovals: 100");
+    let before = scene.changes().len();
+    scene.apply(&scene.share("waf", &refs(&accounts), &[&x], "prune: true\nmaxRemovals: 100"));
+    scene.wait_state("all of them", |shares| has(&shares[0], &refs(&accounts), &[&x]));
+    scene.wait_ready("share", "waf");
+    let changes: Vec<String> = scene.changes_since(before);
+    assert_eq!(changes.len(), 1, "{changes:#?}");
+    assert_eq!(count(&scene, &format!("PUT {RECIPIENTS}")), 1);
+    scene.apply(&scene.share("waf", &refs(&accounts[..30]), &[&x], "prune: true\nmaxRemovals: 100"));
+    scene.wait_state("half of them", |shares| has(&shares[0], &refs(&accounts[..30]), &[&x]));
+    scene.wait_ready("share", "waf");
+    sweeps(&scene, 2);
+    only_share(&scene.state(), &refs(&accounts[..30]), &[&x]);
+    let changes: Vec<String> = scene.changes_since(before);
+    assert_eq!(changes.len(), 2, "{changes:#?}");
+}
+
+fn one_by_one(world: &World) {
+    let scene = world.scene();
+    let [x] = ids();
+    let accounts = many::<30>();
+    furnished(&scene, &accounts[0], &x, "");
+    scene.apply(&scene.share("waf", &refs(&accounts), &[&x], ""));
+    scene.wait_state("all of them", |shares| has(&shares[0], &refs(&accounts), &[&x]));
+    assert_eq!(count(&scene, &format!("PUT {RECIPIENTS}")), 0);
+    assert_eq!(count(&scene, &format!("POST {RECIPIENTS}")), 29);
+}
+
+fn others_stay(world: &World) {
+    let scene = world.scene();
+    let [x, by_object] = ids();
+    let accounts = many::<60>();
+    let more = "prune: true";
+    scene.apply(&scene.share("waf", &refs(&accounts[..30]), &[&x], more));
+    scene.apply(&scene.recipient("theirs", "waf", &by_object, ""));
+    scene.wait_ready("share", "waf");
+    scene.wait_ready("sharerecipient", "theirs");
+    // All thirty are replaced by others: they are too many to go without a yes.
+    scene.apply(&scene.share("waf", &refs(&accounts[30..]), &[&x], more));
+    scene.wait_reason("share", "waf", "RemovalBlocked");
+    let mut expected = refs(&accounts);
+    expected.push(&by_object);
+    scene.wait_state("the new ones beside the old ones", |shares| has(&shares[0], &expected, &[&x]));
+    sweeps(&scene, 2);
+    only_share(&scene.state(), &expected, &[&x]);
+    assert_eq!(count(&scene, &format!("PUT {RECIPIENTS}")), 1, "{:#?}", scene.changes());
+    assert_eq!(count(&scene, &format!("DELETE {RECIPIENTS}/*")), 0);
+}
+
+fn lost(world: &World, action: Action, puts: usize) {
+    let scene = world.scene();
+    let [x] = ids();
+    let accounts = many::<30>();
+    furnished(&scene, &accounts[0], &x, "prune: true");
+    let rule = world.simulator.fault(Rule::once("PUT", RECIPIENTS, action).account(&scene.account));
+    scene.apply(&scene.share("waf", &refs(&accounts), &[&x], "prune: true"));
+    scene.wait_state("all of them", |shares| has(&shares[0], &refs(&accounts), &[&x]));
+    scene.wait_ready("share", "waf");
+    scene.wait_for("share", "waf", "no call is under way", |share| share["status"]["replacingSince"].is_null());
+    sweeps(&scene, 2);
+    only_share(&scene.state(), &refs(&accounts), &[&x]);
+    assert_eq!(world.simulator.fired(rule), 1);
+    assert_eq!(count(&scene, &format!("PUT {RECIPIENTS}")), puts, "{:#?}", scene.changes());
+    assert_eq!(count(&scene, &format!("POST {RECIPIENTS}")), 0);
+}
+
+/// Two accounts are taken out and one more comes, by a line and by an object, while the call is still on its way.
+fn late(world: &World) {
+    let scene = world.scene();
+    let [x, new, by_object] = ids();
+    let accounts = many::<30>();
+    let more = "prune: true\nmaxRemovals: 10";
+    furnished(&scene, &accounts[0], &x, more);
+    let rule = Rule::once("PUT", RECIPIENTS, Action::Late { ms: 3000 }).account(&scene.account);
+    let rule = world.simulator.fault(rule);
+    scene.apply(&scene.share("waf", &refs(&accounts), &[&x], more));
+    scene.wait("the call was lost", || world.simulator.fired(rule) == 1);
+    let mut wanted = refs(&accounts[..28]);
+    wanted.push(&new);
+    scene.apply(&scene.share("waf", &wanted, &[&x], more));
+    scene.apply(&scene.recipient("theirs", "waf", &by_object, ""));
+    wanted.push(&by_object);
+    scene.wait_state("who is declared now", |shares| has(&shares[0], &wanted, &[&x]));
+    scene.wait_ready("share", "waf");
+    scene.wait_ready("sharerecipient", "theirs");
+    sweeps(&scene, 2);
+    let state = scene.state();
+    let share = only_share(&state, &wanted, &[&x]);
+    // Who came stayed: none of them has a second row.
+    for account in &wanted {
+        let rows = share.recipients.iter().filter(|row| row.account_id == *account).count();
+        assert_eq!(rows, 1, "{account}: {:#?}\n{:#?}", share.recipients, scene.changes());
+    }
+}
+
+fn refused(world: &World) {
+    let scene = world.scene();
+    let [x] = ids();
+    let accounts = many::<30>();
+    furnished(&scene, &accounts[0], &x, "prune: true");
+    let body = ErrorBody::default();
+    let refusal = Action::StatusBefore { status: 400, body, code: Some(1002), retry_after: None };
+    world.simulator.fault(Rule::always("PUT", RECIPIENTS, refusal).account(&scene.account));
+    scene.apply(&scene.share("waf", &refs(&accounts), &[&x], "prune: true"));
+    scene.wait_state("all of them", |shares| has(&shares[0], &refs(&accounts), &[&x]));
+    scene.wait_ready("share", "waf");
+    assert_eq!(count(&scene, &format!("PUT {RECIPIENTS}")), 1);
+    assert_eq!(count(&scene, &format!("POST {RECIPIENTS}")), 29);
+}
