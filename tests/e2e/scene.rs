@@ -111,7 +111,7 @@ impl<'a> Scene<'a> {
             token: format!("token-{}", random_id()),
             own,
         };
-        scene.kubectl(&["create", "namespace", &scene.namespace]);
+        world.reader.create_namespace(&scene.namespace).unwrap_or_else(|error| panic!("{error}"));
         world.simulator.limits(|limits| limits.requests = 0);
         scene.put_token(&scene.token);
         scene
@@ -138,21 +138,28 @@ impl<'a> Scene<'a> {
     }
 
     pub fn delete(&self, kind: &str, name: &str) {
-        self.kubectl(&["delete", kind, name, "--wait=false"]);
+        match self.world.reader.delete(&self.namespace, kind, name) {
+            Some(deleted) => deleted.unwrap_or_else(|error| panic!("delete {kind} {name}: {error}")),
+            None => drop(self.kubectl(&["delete", kind, name, "--wait=false"])),
+        }
     }
 
     pub fn annotate(&self, kind: &str, name: &str, annotation: &str) {
-        self.kubectl(&["annotate", "--overwrite", kind, name, annotation]);
+        let pair = annotation.split_once('=').map(|(key, value)| (key, value.to_owned()));
+        let annotated =
+            pair.and_then(|(key, value)| self.world.reader.annotate(&self.namespace, kind, name, key, &value));
+        match annotated {
+            Some(annotated) => annotated.unwrap_or_else(|error| panic!("annotate {kind} {name}: {error}")),
+            None => drop(self.kubectl(&["annotate", "--overwrite", kind, name, annotation])),
+        }
     }
 
     /// Reasons and texts of the Events about an object.
     pub fn events(&self, name: &str) -> Vec<(String, String)> {
-        let list = self.kubectl(&["get", "events.events.k8s.io", "-o", "json"]);
-        let list: Value = serde_json::from_str(&list).expect("kubectl prints JSON");
+        let events = self.world.reader.events(&self.namespace).unwrap_or_else(|error| panic!("{error}"));
         let about = |event: &&Value| event["regarding"]["name"] == name;
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let events = list["items"].as_array().into_iter().flatten().filter(about);
-        events.map(|event| (text(&event["reason"]), text(&event["note"]))).collect()
+        events.iter().filter(about).map(|event| (text(&event["reason"]), text(&event["note"]))).collect()
     }
 
     /// Events come a moment after what they tell of. Returns all of the object.
@@ -176,8 +183,10 @@ impl<'a> Scene<'a> {
 
     /// Applies manifests, server-side, in this scene's namespace.
     pub fn apply(&self, yaml: &str) {
-        self.try_kubectl(&["apply", "--server-side", "--force-conflicts", "-f", "-"], Some(yaml))
-            .unwrap_or_else(|error| panic!("{error}\n{yaml}"));
+        let with_kubectl =
+            || self.try_kubectl(&["apply", "--server-side", "--force-conflicts", "-f", "-"], Some(yaml)).map(drop);
+        let applied = self.world.reader.apply(&self.namespace, yaml).unwrap_or_else(with_kubectl);
+        applied.unwrap_or_else(|error| panic!("{error}\n{yaml}"));
     }
 
     /// A manifest's head: kind, name, and the label where the scene has an operator of its own.
