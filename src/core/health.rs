@@ -185,14 +185,14 @@ impl<K: Copy + Eq + Display> Health<K> {
         if !self.scopes.is_empty() {
             return if self.works(now) { Ok(()) } else { Err(self.idle()) };
         }
-        let Some(election) = &self.election else { return Err("the operator starts".to_owned()) };
+        let Some(election) = &self.election else { return Err("the operator is starting".to_owned()) };
         if election.read.is_none_or(|read| now.since(read) > election.lasts) {
-            return Err("the Lease cannot be read or renewed: the log says why".to_owned());
+            return Err("the Lease cannot be read or renewed: see the log".to_owned());
         }
         match self.prepared {
             Some(true) => Ok(()),
-            Some(false) => Err("the objects cannot be listed and watched: the log says why".to_owned()),
-            None => Err("the operator starts".to_owned()),
+            Some(false) => Err("the objects cannot be listed and watched: see the log".to_owned()),
+            None => Err("the operator is starting".to_owned()),
         }
     }
 
@@ -230,7 +230,7 @@ impl<K: Copy + Eq + Display> Health<K> {
     /// Whether the process makes progress; if not, only a restart helps.
     pub fn alive(&self, now: At) -> Result<(), String> {
         match self.loops.iter().find(|(_, beat)| now.since(**beat) > STUCK_AFTER) {
-            Some((name, beat)) => Err(format!("no progress of {name} for {} s", now.since(*beat).as_secs())),
+            Some((name, beat)) => Err(format!("{name} has made no progress for {} s", now.since(*beat).as_secs())),
             None => Ok(()),
         }
     }

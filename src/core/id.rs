@@ -17,7 +17,7 @@ impl fmt::Display for BadId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "not an id: 1 to {MAX_ID} letters, digits and . _ ~ : = @ + -, starting with a letter or digit, without .."
+            "invalid id: must be 1 to {MAX_ID} letters, digits and . _ ~ : = @ + -, starting with a letter or digit, without .."
         )
     }
 }

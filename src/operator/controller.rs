@@ -170,31 +170,32 @@ where
         Ok(Err(Stop::Kubernetes(kube::Error::Api(status))))
             if status.code == 403 && object.meta().deletion_timestamp.is_some() =>
         {
-            tracing::warn!(error = %status.message, "the API server forbids what the deletion of this object needs");
+            tracing::warn!(error = %status.message, "the API server forbids a request that the deletion of this object requires");
             context.metrics.deletion_forbidden();
             let message = format!(
-                "the deletion cannot finish, because the API server forbids cfshare a request: {}. Grant the right, or \
-                 remove the finalizer cfshare.dev/finalizer, which keeps at Cloudflare what is left there",
+                "the deletion cannot finish, because the API server forbids a request by cfshare: {}. Grant the permission, \
+                 or remove the finalizer cfshare.dev/finalizer, which leaves at Cloudflare what is still there",
                 status.message
             );
             Pass::begin(context, object).event_once(Note::warning_of("DeletionForbidden"), message);
             Action::requeue(waits::HICCUP)
         }
         Ok(Err(Stop::Kubernetes(error))) => {
-            tracing::warn!(%error, "the API server refused or failed");
+            tracing::warn!(%error, "request to the API server failed");
             Action::requeue(waits::HICCUP)
         }
         Ok(Err(Stop::Cloudflare(error))) => {
-            tracing::warn!(%error, "cloudflare refused or failed");
+            tracing::warn!(%error, "request to Cloudflare failed");
             Action::requeue(waits::HICCUP)
         }
         Err(panic) => {
             drop(_entered);
-            tracing::error!(object = %key, %panic, "a pass panicked");
+            tracing::error!(object = %key, %panic, "panic while reconciling an object");
             context.metrics.panic();
             let verdict = Verdict::stalled(
                 Reason::InternalError,
-                "the operator failed inside while it worked on this object; its log says where. Please report it",
+                "internal error while reconciling this object; cfshare retries automatically. See the operator's log for the \
+                 cause, and please report it",
             );
             let _ = Pass::begin(context, object).finish(verdict).await;
             Action::requeue(Duration::from_secs(60))

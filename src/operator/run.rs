@@ -160,15 +160,15 @@ async fn work(
         () = lost => true,
     };
     context.shutdown.cancel();
-    tracing::info!("stopping: waiting for the calls that are under way");
+    tracing::info!("stopping: waiting for calls in progress");
     running.end().await;
     // Nothing is ever sent: this ends when the last pass has.
     if tokio::time::timeout(options.settings.call_timeout + MARGIN, all_ended.recv()).await.is_err() {
-        tracing::warn!("some passes did not end in time");
+        tracing::warn!("some objects were still being reconciled at the deadline");
     }
     drop(background);
     if lost_lease {
-        anyhow::bail!("the lease was lost, so another replica may lead: ending, to start anew");
+        anyhow::bail!("the lease was lost, so another replica may lead; exiting in order to be restarted");
     }
     Ok(())
 }
@@ -287,7 +287,7 @@ async fn keep_credentials(context: Arc<Context>) {
         tokio::time::sleep(FRESH / 2).await;
         let changed = context.remote.credentials.refresh_all(|secret| context.cluster.index.uses_secret(secret)).await;
         for secret in changed {
-            tracing::info!(%secret, "the credential changed");
+            tracing::info!(%secret, "the credential in a Secret changed");
             for share in context.cluster.index.users(&secret) {
                 context.notebook.forget(&<Share as crate::operator::cluster::objects::Related>::key(share.clone()));
                 context.cluster.requeue_family(&share);

@@ -381,7 +381,7 @@ fn adopted_and_gone(world: &World, adopting: impl Fn(&str) -> String) {
         condition(share, "Stalled").is_some_and(|stalled| stalled["reason"] == "ShareNotFound")
     });
     let text = message(&share);
-    assert!(text.contains(&id) && text.contains("not made anew"), "{text}");
+    assert!(text.contains(&id) && text.contains("not recreated"), "{text}");
     assert_eq!(scene.changes().len(), 1, "{:?}", scene.changes());
     scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
     assert!(scene.live().is_empty());

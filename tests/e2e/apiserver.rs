@@ -174,7 +174,10 @@ fn unreadable(_: &World) {
     }
     let told = |name: &str| {
         let line = format!("{}/{name}", scene.namespace);
-        operator.log().lines().any(|l| l.contains("an object cannot be read and is left alone") && l.contains(&line))
+        operator
+            .log()
+            .lines()
+            .any(|l| l.contains("an object does not match the current CRD and is skipped") && l.contains(&line))
     };
     scene.wait("word of all that cannot be read", || loosened.iter().all(|(_, name)| told(name)));
     let before = scene.changes().len();

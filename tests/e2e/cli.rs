@@ -180,7 +180,7 @@ fn plan_kept(world: &World) {
         format!("+ recipient {three}"),
         format!("+ resource custom-ruleset/{second}"),
         format!("- recipient {two}"),
-        ". declared by no manifest, and kept (prune is false): 1 recipient or resource".to_owned(),
+        ". not declared in any manifest, and kept (prune is false): 1 recipient or resource".to_owned(),
         "6 calls for 1 of 1 Share".to_owned(),
         format!("Share {}/waf (account {}, share {share})", scene.namespace, scene.account),
         "~ rename \"before\" -> \"after\"".to_owned(),
@@ -286,7 +286,13 @@ fn plan_refused(world: &World) {
     let yaml = scene.share("waf", &[&one], &[&first], "");
     let ran = alone(&scene, &["plan", "-f", "-"], &yaml);
     assert_eq!(ran.code, 1, "{}", ran.out);
-    assert!(ran.out.contains(&format!("  ! a share named waf exists (id {id}): write `shareID: {id}`")), "{}", ran.out);
+    assert!(
+        ran.out.contains(&format!(
+            "  ! a share named waf already exists (id {id}), so none is created: set `shareID: {id}`"
+        )),
+        "{}",
+        ran.out
+    );
     let ran = alone(&scene, &["plan", "-f", "-"], &scene.share("waf", &[&one], &[&first], "adoptionPolicy: SameName"));
     assert_eq!(ran.code, 0, "{}", ran.out);
     assert!(ran.out.contains(&format!("  . share {id} is taken over\n")), "{}", ran.out);

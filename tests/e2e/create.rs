@@ -312,7 +312,7 @@ fn three_lost(world: &World) {
     world.simulator.fault(Rule::always("POST", SHARES, Action::Drop {}).account(&scene.account));
     scene.apply(&scene.share("waf", &[&random_id()], &[&random_id()], ""));
     let share = scene.wait_reason("share", "waf", "Ambiguous");
-    assert!(message(&share).contains("three create calls"), "{share:#}");
+    assert!(message(&share).contains("three create requests"), "{share:#}");
     assert_eq!(share["status"]["lostAttempts"].as_array().map(Vec::len), Some(3), "{share:#}");
     sweeps(&scene, 3);
     assert_eq!(creates(&scene), 3);

@@ -46,7 +46,7 @@ fn shown_then_mended(scene: &Scene, edit: Edit, method: &str, path: &str, shown:
     });
     assert_eq!(simulator.fired(held), 1);
     assert_eq!(share["status"]["shareID"], scene.only().id.as_str());
-    scene.wait_event("waf", |reason, text| reason == "Drifted" && text.contains("put right"));
+    scene.wait_event("waf", |reason, text| reason == "Drifted" && text.contains("correcting it"));
 }
 
 fn mixed(world: &World) {

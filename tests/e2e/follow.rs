@@ -194,8 +194,8 @@ fn leaving(world: &World) {
     scene.apply(&scene.share("waf", &[&one, &two], &[&first, &second], ""));
     scene.wait_ready("share", "waf");
     scene.apply(&scene.share("waf", &[&one], &[&first], ""));
-    let share = scene.wait_for("share", "waf", "told that two are on the way out", |share| {
-        message(share).contains("2 on the way out")
+    let share = scene.wait_for("share", "waf", "told that two are being removed", |share| {
+        message(share).contains("2 being removed")
     });
     assert!(condition(&share, "Reconciling").is_some(), "{share:#}");
     let id = scene.only().id;

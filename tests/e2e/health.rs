@@ -160,7 +160,7 @@ fn ends_at_once(world: &World) {
     command.args(["--leader-elect", "--identity", "first"]);
     let operator = start(&scene, "operator.log", command);
     scene.wait("it to lead", || holder(&scene) == "first");
-    assert!(operator.logs("may not list and watch", PATIENCE), "{}", operator.log());
+    assert!(operator.logs("is not allowed to list and watch", PATIENCE), "{}", operator.log());
     let began = Instant::now();
     assert!(operator.stop(PATIENCE).is_some_and(|status| status.success()), "{}", operator.log());
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
@@ -232,7 +232,7 @@ fn no_lease(world: &World) {
     let operator = competing(&scene, &kubeconfig, &scene.namespace);
     never_ready(&scene, &operator, &["cfshare_lease_failing 1"]);
     let log = operator.log();
-    assert!(log.contains(&format!("the Lease {}/cfshare may not be read", scene.namespace)), "{log}");
+    assert!(log.contains(&format!("not allowed to read or renew the Lease {}/cfshare", scene.namespace)), "{log}");
 }
 
 fn waiting(world: &World) {

@@ -164,7 +164,7 @@ fn last_resource(world: &World) {
     scene.apply(&scene.share("waf", &[&one], &[], ""));
     let share = scene.wait_reason("share", "waf", "LastResource");
     let text = message(&share);
-    assert!(text.contains(&first) && text.contains("declare another one"), "{text}");
+    assert!(text.contains(&first) && text.contains("declare another resource"), "{text}");
     assert_eq!(scene.only().live_resources().len(), 1);
     scene.apply(&scene.share("waf", &[&one], &[&second], ""));
     scene.wait_ready("share", "waf");

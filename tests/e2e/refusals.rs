@@ -192,7 +192,7 @@ fn owner(world: &World) {
     scene.apply(&scene.share("waf", &[&one], &[&first], ""));
     let share = told(&scene, "share", "waf", "Denied", start);
     let text = message(&share);
-    for part in [scene.account.as_str(), "cloudflare-credentials", "edit the Resource Sharing", "10000"] {
+    for part in [scene.account.as_str(), "cloudflare-credentials", "edit Resource Sharing", "10000"] {
         assert!(text.contains(part), "{part}: {text}");
     }
     assert_eq!(condition(&share, "Ready").expect("Ready")["status"], "Unknown");
@@ -209,7 +209,7 @@ fn no_permission(world: &World) {
     neighbour.apply(&neighbour.share("waf", &[&one], &[&first], ""));
     let share = told(&scene, "share", "waf", "Denied", start);
     let text = message(&share);
-    for part in [scene.account.as_str(), "cloudflare-credentials", "edit the Resource Sharing"] {
+    for part in [scene.account.as_str(), "cloudflare-credentials", "edit Resource Sharing"] {
         assert!(text.contains(part), "{part}: {text}");
     }
     neighbour.wait_ready("share", "waf");

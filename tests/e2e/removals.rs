@@ -278,10 +278,10 @@ fn told(world: &World) {
     assert_eq!(
         message(&object),
         format!(
-            "1 of 3 recipients would lose the share, in addition to 1 in the last 10 minutes; within 10 minutes 1 recipient \
-             may be removed without confirmation (spec.maxRemovals: 1), so these stay for now: recipient mail ({c}). To \
-             remove them: kubectl annotate shares.cfshare.dev waf -n {} cfshare.dev/confirm-removals={} --overwrite; to \
-             keep them, declare them again",
+            "1 of 3 recipients would lose the share, in addition to 1 in the last 10 minutes; only 1 recipient \
+             may be removed within 10 minutes without confirmation (spec.maxRemovals: 1), so these are kept for now: \
+             recipient mail ({c}). To remove them: kubectl annotate shares.cfshare.dev waf -n {} \
+             cfshare.dev/confirm-removals={} --overwrite; to keep them, declare them again",
             scene.namespace, object["metadata"]["generation"],
         )
     );

@@ -186,7 +186,7 @@ fn only_shares_carry(world: &World) {
         let operator = own::start(&scene, &[QUICK, selector]);
         if more == "prune: true" {
             let text = message(&scene.wait_reason("share", "waf", "OutOfScope"));
-            assert!(text.contains("ShareRecipient two, ShareResource second have labels"), "{text}");
+            assert!(text.contains("ShareRecipient two, ShareResource second do not match"), "{text}");
         }
         expect::sweeps(&scene, 4);
         assert_eq!(scene.changes_since(before), [""; 0], "{more}");

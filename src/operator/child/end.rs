@@ -42,14 +42,17 @@ pub async fn share_gone<C: Child>(child: &mut ChildPass<C>) -> Result<Option<Ver
             child.access.read_share(&child.id).await?;
             child.access.account.demand_sweep(child.pass.key.clone(), first);
         }
-        let verdict = Verdict::working(Reason::Deleting, "the share is not there any more; looking again");
+        let verdict = Verdict::working(
+            Reason::Deleting,
+            "the share was not found; checking once more before treating it as deleted",
+        );
         return Ok(Some(verdict.again(patience)));
     }
     child.pass.status.tell_row(&child.key, None);
     let name = child.pass.object.share().name;
     let message = match &child.parent.share {
-        Some(_) => format!("share {} is not there; Share {name} looks after that", child.id),
-        None => format!("Share {name} does not exist, and share {} is gone from Cloudflare", child.id),
+        Some(_) => format!("share {} was not found; waiting for Share {name} to resolve that", child.id),
+        None => format!("Share {name} does not exist, and share {} no longer exists at Cloudflare", child.id),
     };
     Ok(Some(Verdict::working(Reason::WaitingForShare, message).again(patience)))
 }

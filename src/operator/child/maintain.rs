@@ -138,7 +138,7 @@ fn awaits_replacement<C: Child>(child: &mut ChildPass<C>, seen: &Seen, step: Ste
     let RowKey::Recipient(_) = child.key else { return None };
     let status = child.parent.share.as_ref()?.status.as_ref()?;
     let wait = bulk::pending(status, &child.pass.context.settings, child.pass.now())?;
-    let message = format!("{} waits for a call of its Share that may still replace all recipients", child.name());
+    let message = format!("{} waits for a request of its Share that may still replace all recipients", child.name());
     Some(tell::tell(child, seen, step, Verdict::working(Reason::Progressing, message).again(wait)))
 }
 
@@ -237,7 +237,7 @@ async fn send_removal<C: Child>(child: &mut ChildPass<C>, seen: &Seen) -> Result
     if let Some(blocked) = ask_share(child, seen).await? {
         return Ok(Some(blocked));
     }
-    let removed = child.row(seen).remove("the Share removes it once it has another one").await?;
+    let removed = child.row(seen).remove("the Share removes it as soon as it has another resource").await?;
     let (answered, _) = child.known();
     let record = child.record();
     // Both calls were answered: what is gone now cannot come back by either.

@@ -142,22 +142,22 @@ async fn waiting<C: Child>(
         Wait::Suspended => Verdict::suspended(),
         Wait::UnreadableShare if pass.is_doomed() => return Ok(Some(waits::PERSON)),
         Wait::UnreadableShare => {
-            let message = format!("Share {share} cannot be read: apply it again as the current CRD says");
+            let message =
+                format!("Share {share} does not match the current CRD and cannot be read: fix it and apply it again");
             Verdict::blind(Reason::WaitingForShare, message)
         }
         Wait::Share => {
             let since = conditions::said_since(&pass.common().conditions, Reason::WaitingForShare, pass.now());
-            let missing = waits_for_share("does not exist: apply it in this namespace, or correct shareRef");
+            let missing = waits_for_share("does not exist: apply it in this namespace, or fix shareRef");
             verdict::awaited(missing, since, pass.now())
         }
         Wait::Creation if parent.outside => {
             let command = into_scope(&pass.context.cluster.outside, &Share::key(pass.object.share()));
             waits_for_share(&format!(
-                "has labels that --watch-label-selector excludes, so nothing is shared through it. Restore the \
-                 labels: {command}"
+                "does not match --watch-label-selector, so cfshare creates no share for it. Restore the labels: {command}"
             ))
         }
-        Wait::Creation => waits_for_share("is not made at Cloudflare yet"),
+        Wait::Creation => waits_for_share("has no share at Cloudflare yet"),
         Wait::Outcome => return Ok(Some(waits::MOMENT)),
         Wait::Successor => {
             facts::wake_successors(&pass, rivals);
@@ -178,13 +178,13 @@ async fn refuse<C: Child>(
         (Refusal::Organization, _) => Verdict::stalled(
             Reason::Invalid,
             format!(
-                "Share {share} is shared with an organization, whose members all receive it: delete this object, or \
-                 use spec.organization.excluded there"
+                "Share {share} is for an organization, so all member accounts receive it already: delete this object; to \
+                 exclude accounts, use spec.organization.excluded of the Share"
             ),
         ),
         (Refusal::Duplicate, Some(Ok(key))) => Verdict::stalled(
             Reason::DuplicateDeclaration,
-            format!("{} is declared by the Share itself or by an older object, which wins", label(&key, None)),
+            format!("{} is already declared by the Share itself or by an older object, which wins", label(&key, None)),
         ),
         (Refusal::Invalid, Some(Err(problem))) => Verdict::stalled(Reason::Invalid, problem),
         (Refusal::Invalid | Refusal::Duplicate, _) => Verdict::unfinished(),

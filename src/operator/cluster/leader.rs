@@ -113,7 +113,7 @@ impl Election {
                     wait = free.map_or(pause, |free| pause.min(free.max(Duration::from_millis(250))));
                 }
                 Ok(Err(error)) => self.complain(&error),
-                Err(_) => tracing::warn!("the lease could not be renewed or read in time"),
+                Err(_) => tracing::warn!("the lease could not be read or renewed in time"),
             }
             let held = self.holds();
             let led = *leads.borrow();
@@ -136,7 +136,7 @@ impl Election {
         match error {
             kube::Error::Api(status) if status.code == 403 => tracing::warn!(
                 %error,
-                "the Lease {namespace}/{name} may not be read or renewed, so this replica cannot lead: grant it get, \
+                "cfshare is not allowed to read or renew the Lease {namespace}/{name}, so this replica cannot lead: grant it get, \
                  create and update on leases in namespace {namespace}, or set --lease-namespace"
             ),
             _ => tracing::warn!(%error, "the Lease {namespace}/{name} cannot be read or renewed"),
@@ -200,8 +200,8 @@ impl Election {
             Turn::SharedName => {
                 tracing::error!(
                     identity = self.lead.identity,
-                    "another process renews the Lease under the name of this one: give each replica an --identity of \
-                     its own, or none"
+                    "another process renews the Lease with the same identity: give each replica a unique --identity, \
+                     or none"
                 );
                 Ok(Outcome::NotHeld(None))
             }
@@ -269,7 +269,7 @@ pub async fn release(kube: kube::Client, lead: &Lead) {
     });
     match given_back.await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!(%error, "the Lease was not given back, so it has to expire"),
-        Err(_) => tracing::warn!("the Lease was not given back in time, so it has to expire"),
+        Ok(Err(error)) => tracing::warn!(%error, "the Lease was not released, so other replicas wait until it expires"),
+        Err(_) => tracing::warn!("the Lease was not released in time, so other replicas wait until it expires"),
     }
 }

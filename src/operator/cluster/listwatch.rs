@@ -99,7 +99,7 @@ impl<K: Recorded> Follower<K> {
                 let listed = self.paged_list().await?;
                 tracing::warn!(
                     kind = %K::kind(&()), place = self.place, %trouble,
-                    "streaming lists are not served here: listing in pages from now on"
+                    "the API server does not support streaming lists; listing in pages from now on"
                 );
                 self.streaming = false;
                 Ok(listed)

@@ -100,7 +100,10 @@ impl Outside {
                     shares.retain(|share| objects.shares.find(&Name::of(share)).is_none());
                     objects.unwatched.found(scope.as_deref(), &shares);
                     if let Some(problem) = unreadable {
-                        tracing::warn!(problem, "what a Share out of scope claims is not known");
+                        tracing::warn!(
+                            problem,
+                            "a Share outside --watch-label-selector cannot be read, so the share that it manages is unknown"
+                        );
                     }
                 }
                 Err(error) => failure = Some(error),

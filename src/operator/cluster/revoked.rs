@@ -30,7 +30,7 @@ pub fn read_known<K: Recorded>(
     let (cluster, namespace, busy) = (cluster.clone(), namespace.to_owned(), busy.clone());
     tokio::spawn(async move {
         if let Err(error) = round(&cluster, &namespace, learn).await {
-            tracing::warn!(%error, namespace, kind = %K::kind(&()), "known objects cannot be read either");
+            tracing::warn!(%error, namespace, kind = %K::kind(&()), "known objects can no longer be read either");
         }
         busy.store(false, Ordering::Release);
     });

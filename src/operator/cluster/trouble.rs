@@ -13,9 +13,9 @@ pub enum Trouble {
     Lost(kube::Error),
     #[error("the API server did not answer in time")]
     Late,
-    #[error("the answer ended too early, or does not end")]
+    #[error("the response ended too early, or did not end")]
     Unfinished,
-    #[error("the version to watch from is not known any more")]
+    #[error("the resource version to watch from has expired")]
     Expired,
 }
 
@@ -61,12 +61,12 @@ impl Trouble {
     pub fn message(&self, plural: &str, place: &str) -> String {
         match self.cause() {
             Cause::KindMissing => format!(
-                "the cluster does not know {plural}.cfshare.dev, so nothing is reconciled in {place}: install the CRDs \
+                "the CRD {plural}.cfshare.dev is not installed, so nothing is reconciled in {place}: install the CRDs \
                  with `cfshare crds | kubectl apply --server-side -f -`"
             ),
             Cause::Forbidden => format!(
-                "the operator may not list and watch {plural}.cfshare.dev in {place}, so changes there are not seen: \
-                 install the chart's RBAC there, or take it out of --namespace ({self})"
+                "cfshare is not allowed to list and watch {plural}.cfshare.dev in {place}, so changes there are not \
+                 seen: install the chart's RBAC there, or remove it from --namespace ({self})"
             ),
             Cause::Failed => {
                 format!("{plural}.cfshare.dev in {place} cannot be listed and watched; retrying ({self})")

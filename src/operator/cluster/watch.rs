@@ -96,7 +96,7 @@ fn decoded<K: Recorded>(event: Event<DeserializeGuard<K>>, cluster: &Cluster) ->
         tracing::error!(
             object = %K::key(name.clone()),
             error = %invalid.error,
-            "an object cannot be read and is left alone: apply it again as the current CRD says"
+            "an object does not match the current CRD and is skipped: fix it and apply it again"
         );
         kept.became_unreadable(name.clone());
         name

@@ -18,7 +18,7 @@ use crate::operator::waits;
 pub fn close_breaker(pass: &mut Pass<Share>, access: &Access) {
     let Some(confirmed) = vouched(pass) else { return };
     if access.account.close_breaker(confirmed) {
-        tracing::warn!(account = %access.account.id, "the breaker was closed by hand");
+        tracing::warn!(account = %access.account.id, "the circuit breaker was closed by annotation");
         pass.context.cluster.requeue_account(&access.account.id);
     }
     if breaker_told(&pass.status.common.conditions).is_some_and(|told| told <= confirmed.plus(CLOCK)) {
@@ -44,9 +44,9 @@ pub fn open(cause: &str, share: &Name) -> Verdict {
     let message = format!(
         "{cause}. If the API token was replaced by one of another account, put the right one back. To have the shares \
          created again: `kubectl annotate --overwrite shares.cfshare.dev {name} -n {namespace} \
-         {CLOSE_BREAKER}=$(date -u +%FT%TZ)`. To give a share up, delete its object: `kubectl delete --wait=false \
-         shares.cfshare.dev {name} -n {namespace}`; it goes once no other share of the account is missing, or with the \
-         first command"
+         {CLOSE_BREAKER}=$(date -u +%FT%TZ)`. To give this share up, delete its object: `kubectl delete \
+         --wait=false shares.cfshare.dev {name} -n {namespace}`; the object is removed once no other share of the account \
+         is missing, or when you run the first command"
     );
     Verdict::blind(Reason::BreakerOpen, message).common().again(waits::BREAKER)
 }
@@ -54,9 +54,9 @@ pub fn open(cause: &str, share: &Name) -> Verdict {
 /// What to tell where a credential does not show a share that another one showed.
 pub fn hidden<K: kube::Resource<DynamicType = ()>>(object: &K, what: &str, secret: &Name) -> Verdict {
     let message = format!(
-        "{what} cannot be seen with the credential in Secret {}, which has never shown it: most likely it is one of \
-         another account. Nothing is created again or released. Put the right credential there; or, if there is no such \
-         share any more: `kubectl annotate --overwrite {} {} -n {} {CLOSE_BREAKER}=$(date -u +%FT%TZ)`",
+        "cfshare cannot see {what} with the credential in Secret {}, which has never shown it: most likely the \
+         credential belongs to another account. Nothing is recreated or released. Restore the right credential; or, if \
+         the share no longer exists: `kubectl annotate --overwrite {} {} -n {} {CLOSE_BREAKER}=$(date -u +%FT%TZ)`",
         secret.name,
         crate::api::kubectl_name::<K>(),
         object.name_any(),

@@ -220,8 +220,8 @@ impl<K: Recorded> Pass<K> {
         let may_pass = problem.usually_passes(made.is_some()) && !self.is_doomed();
         let message = match made.filter(|_| self.is_doomed()) {
             Some(made) => format!(
-                "{problem}; {made} is still there: restore the Secret, or set deletionPolicy: Retain to let the object \
-                 go and keep it"
+                "{problem}; {made} still exists, so this object is not removed. Restore the Secret, or set \
+                 deletionPolicy: Retain to remove the object and keep what is at Cloudflare"
             ),
             None => problem.to_string(),
         };
@@ -259,8 +259,8 @@ impl<K: Recorded> Pass<K> {
             ErrorClass::Throttled => {
                 let wait = closed.map_or(wait, |until| until.since(now).max(Duration::from_secs(1)));
                 let message = format!(
-                    "Cloudflare's limit of calls is reached, also by others who use this credential{unread}. cfshare retries \
-                     automatically"
+                    "Cloudflare's rate limit is reached; other users of the same credential count towards it{unread}. cfshare \
+                     retries automatically"
                 );
                 let verdict = Verdict::unknown(Reason::Throttled, message).again(wait);
                 return self.end((failures, since), if unread.is_empty() { verdict } else { verdict.common() }).await;
@@ -271,8 +271,8 @@ impl<K: Recorded> Pass<K> {
                 let long =
                     failures >= TOLERATED && now.since(since) >= patience || access.account.is_denied(now, patience);
                 let message = format!(
-                    "{message}: the credential in the Secret {} is wrong, or lacks a permission: it must be allowed to \
-                     edit the Resource Sharing of account {}, or to read it where nothing is written",
+                    "{message}: the credential in the Secret {} is invalid or lacks a permission. It needs permission to \
+                     edit Resource Sharing in account {}, or to read it if cfshare only observes",
                     secret.name, access.account.id,
                 );
                 if long {
@@ -327,7 +327,7 @@ impl<K: Recorded> Pass<K> {
         }
         let account = &access.account;
         format!(
-            ", so nothing is known of the shares of account {} since {}",
+            ", so the state of the shares of account {} has been unknown since {}",
             account.id,
             clock::time(account.read_at()).0
         )

@@ -22,8 +22,8 @@ impl<K: Recorded> Pass<K> {
         common.drift.retain(|old| found.iter().all(|new| new.path != old.path));
         common.drift.extend(found.iter().cloned());
         let differences = match common.drift.len() {
-            1 => "a difference at Cloudflare is put right".to_owned(),
-            n => format!("{n} differences at Cloudflare are put right"),
+            1 => "correcting 1 difference at Cloudflare".to_owned(),
+            n => format!("correcting {n} differences at Cloudflare"),
         };
         let verdict = Verdict::working(Reason::Progressing, differences);
         verdict::conclude(&mut common.conditions, &verdict, drift::message(&common.drift), generation, &now);
@@ -31,7 +31,7 @@ impl<K: Recorded> Pass<K> {
         // After the write: a conflict begins the pass again, and would tell it twice.
         for entry in &found {
             self.context.metrics.drift();
-            self.event(Note::warning_of("Drifted"), format!("{}; it is put right", drift::describe(entry)));
+            self.event(Note::warning_of("Drifted"), format!("{}; correcting it", drift::describe(entry)));
         }
         Ok(())
     }

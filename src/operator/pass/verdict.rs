@@ -71,13 +71,13 @@ impl Verdict {
     }
 
     pub fn suspended() -> Verdict {
-        let message = "suspended: nothing is compared or changed until spec.suspend is false";
+        let message = "suspended: cfshare neither compares nor changes anything until spec.suspend is false";
         Verdict::unknown(Reason::Suspended, message).resting()
     }
 
     /// It took more steps than are taken in one pass.
     pub fn unfinished() -> Verdict {
-        Verdict::working(Reason::Progressing, "still at work").again(waits::HICCUP)
+        Verdict::working(Reason::Progressing, "reconciling is not finished yet; continuing").again(waits::HICCUP)
     }
 
     /// It is about the whole credential.

@@ -24,8 +24,8 @@ impl<K: Recorded> Pass<K> {
             Verdict::stalled(
                 Reason::NotConverging,
                 format!(
-                    "{what} was written twice as {value} and reads back as {found}: most likely somebody else writes it \
-                     too. Stopped until one of the two changes"
+                    "{what} was written twice as {value}, but Cloudflare still returns {found}: most likely somebody else \
+                     changes it too. cfshare does not write it again until one of the two values changes"
                 ),
             )
         })

@@ -75,7 +75,9 @@ pub fn subject(fleet: &Fleet, account: &Account, share: &Share, settings: &Setti
 pub fn preview(fleet: &Fleet, account: &Account, share: &Share, settings: &Settings) -> Preview {
     let mut preview = Preview::default();
     if share.spec.suspend == Some(true) {
-        preview.notes.push("suspended: nothing is compared or changed until spec.suspend is false".into());
+        preview
+            .notes
+            .push("suspended: cfshare neither compares nor changes anything until spec.suspend is false".into());
         return preview;
     }
     match Look::at(fleet, account, share, settings) {
@@ -128,17 +130,17 @@ impl<'a> Look<'a> {
         for _ in 0..MAX_STEPS {
             match creation::step(&self.snapshot(|now| now.facts())) {
                 Step::Bind { id, adopted } => {
-                    preview.notes.push(format!("share {id} is taken over"));
+                    preview.notes.push(format!("share {id} is adopted"));
                     self.status = ShareStatus { share_id: Some(id.to_string()), adopted, ..ShareStatus::default() };
                 }
                 Step::Forget => {
                     let id = self.status.share_id.take().unwrap_or_default();
-                    preview.notes.push(format!("share {id} is gone from Cloudflare: it is made anew"));
+                    preview.notes.push(format!("share {id} no longer exists at Cloudflare and is recreated"));
                     self.status = ShareStatus::default();
                 }
                 Step::Create => {
                     if self.wanted.organization.is_some() {
-                        let note = "the operator must allow this namespace shares with an organization \
+                        let note = "the operator must allow shares with an organization in this namespace \
                                     (chart value organization.namespaces, flag --organization-shares)";
                         preview.notes.push(note.into());
                     }
@@ -157,7 +159,7 @@ impl<'a> Look<'a> {
                 Step::Release => {
                     preview.notes.push(match &self.status.share_id {
                         Some(id) => format!("being deleted: share {id} stays at Cloudflare"),
-                        None => "being deleted: it has made nothing at Cloudflare".to_owned(),
+                        None => "being deleted: nothing was created at Cloudflare".to_owned(),
                     });
                     self.release(&mut preview);
                     break;
@@ -177,7 +179,10 @@ impl<'a> Look<'a> {
                     break;
                 }
                 Step::Read(_) | Step::GiveUp => {
-                    preview.notes.push("a create call was announced: the operator looks for what it made first".into());
+                    preview.notes.push(
+                        "the outcome of an earlier create request is unknown: the operator first looks for the share"
+                            .into(),
+                    );
                     break;
                 }
             }
@@ -218,10 +223,10 @@ fn waits(wait: Wait) -> &'static str {
         Wait::Recipients => Reason::WaitingForRecipients.meaning(),
         Wait::Resources => Reason::WaitingForResources.meaning(),
         Wait::Children | Wait::Settle | Wait::Backoff | Wait::Thaw | Wait::Sight => {
-            "the operator waits before it goes on"
+            "the operator waits before it continues"
         }
         Wait::Leaving => "the share is being deleted by Cloudflare",
-        Wait::Confirmation => "the share is not there any more: the operator looks again before that is believed",
+        Wait::Confirmation => "the share was not found: the operator checks once more before treating it as deleted",
     }
 }
 

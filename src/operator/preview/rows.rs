@@ -29,7 +29,10 @@ impl Look<'_> {
             let taken = self.account.picture.live().find(bears);
             if taken.is_some() || !self.fleet.objects.claims(self.share) {
                 let by = taken.map_or("another Share".to_owned(), |other| format!("share {}", other.share.id));
-                preview.notes.push(format!("the name {name} is taken by {by}: the share keeps {}", seen.share.name));
+                preview.notes.push(format!(
+                    "the name {name} is already used by {by}, so the share keeps the name {}",
+                    seen.share.name
+                ));
             } else {
                 preview.calls.push(Call::RenameShare { from: seen.share.name.clone(), to: name });
             }
@@ -49,12 +52,14 @@ impl Look<'_> {
         preview.calls.extend(removals.into_iter().map(|key| Call::Remove { row: self.row(key) }));
         let waiting = of(|step| step == row::Step::Wait).count();
         if waiting > 0 {
-            preview.notes.push(format!("on the way already: {}", some_rows(waiting)));
+            preview.notes.push(format!("already in progress: {}", some_rows(waiting)));
         }
         let foreign = of(|step| step == row::Step::Ignore).filter(|(_, (_, row))| matches!(row, RowSeen::Live { .. }));
         let foreign = foreign.count();
         if foreign > 0 {
-            preview.notes.push(format!("declared by no manifest, and kept (prune is false): {}", some_rows(foreign)));
+            preview
+                .notes
+                .push(format!("not declared in any manifest, and kept (prune is false): {}", some_rows(foreign)));
         }
     }
 

@@ -106,7 +106,7 @@ impl Access {
     pub async fn read_resources(&self, id: &ShareId) -> Result<(), Stop> {
         self.read_share(id).await?;
         if self.account.picture().seen(id).is_some_and(|seen| seen.resources.is_none()) {
-            let cause = format!("the answer about share {id} leaves out its resources");
+            let cause = format!("the response for share {id} does not contain its resources");
             return Err(Stop::Cloudflare(Error::Lost { cause }));
         }
         Ok(())
@@ -125,7 +125,7 @@ impl Access {
                 }
                 Ok(())
             }
-            Ok(None) => Err(Stop::Cloudflare(Error::Lost { cause: "the list moved while it was read".into() })),
+            Ok(None) => Err(Stop::Cloudflare(Error::Lost { cause: "the list changed while it was read".into() })),
             Err(Stop::Cloudflare(error)) if error.class() == ErrorClass::Gone => {
                 self.account.picture().absent(id, began, self.grace);
                 Ok(())
@@ -167,7 +167,7 @@ impl Access {
         let began = self.clock.now();
         let list = |page| self.client.list_excluded(&self.credential, &self.account.id, id, page, FULL_PAGE);
         let Some(rows) = self.pages(&format!("excluded of {id}"), 1, list).await? else {
-            return Err(Stop::Cloudflare(Error::Lost { cause: "the list moved while it was read".into() }));
+            return Err(Stop::Cloudflare(Error::Lost { cause: "the list changed while it was read".into() }));
         };
         if let Some(seen) = self.account.picture().seen_mut(id) {
             seen.excluded = Some((began, rows));
@@ -245,7 +245,7 @@ impl Access {
             async move { self.client.list_shares(&self.credential, &self.account.id, &query).await }
         };
         let Some(rows) = self.pages("shares being deleted", 1, list).await? else {
-            return Err(Stop::Cloudflare(Error::Lost { cause: "the list moved while it was read".into() }));
+            return Err(Stop::Cloudflare(Error::Lost { cause: "the list changed while it was read".into() }));
         };
         let ids: HashSet<ShareId> =
             rows.into_iter().filter(|share| share.status == ShareStatus::Deleting).map(|share| share.id).collect();

@@ -72,7 +72,7 @@ impl Apply<'_> {
         // An answer about another name is an answer to another request.
         let answer = match answer {
             Ok(made) if made.name != share.name => {
-                Err(Error::Lost { cause: "the answer is about a share of another name".into() })
+                Err(Error::Lost { cause: "the response is for a share with another name".into() })
             }
             other => other,
         };

@@ -23,16 +23,16 @@ const REMEMBERED: Duration = Duration::from_secs(3600);
 /// Why there is no credential.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum NoCredential {
-    #[error("the Secret {0} does not exist: create it with the key apiToken, or email and apiKey")]
+    #[error("the Secret {0} does not exist: create it with the key apiToken, or with email and apiKey")]
     Missing(String),
     /// It holds nothing, as where somebody else fills it a moment later.
     #[error("the Secret {0} cannot be used: {1}")]
     Empty(String, String),
     #[error("the Secret {0} cannot be used: {1}")]
     Unusable(String, String),
-    #[error("the Secret {0} may not be read: allow the operator `get` on it (chart value secretNames)")]
+    #[error("cfshare is not allowed to read the Secret {0}: grant it `get` (chart value secretNames)")]
     Forbidden(String),
-    #[error("the Secret {0} cannot be read now: {1}")]
+    #[error("the Secret {0} cannot be read: {1}")]
     Unreadable(String, String),
 }
 

@@ -33,13 +33,13 @@ impl Pages {
         self.page += 1;
         let page = self.page;
         if answer.page != page {
-            let cause = format!("page {page} of a list was asked for, and page {} was the answer", answer.page);
+            let cause = format!("page {page} of a list was requested, but page {} was returned", answer.page);
             return Err(Error::Lost { cause });
         }
         let known = self.seen.len();
         self.seen.extend(answer.rows.iter().map(|row| row.id().to_owned()));
         if page > 1 && !answer.rows.is_empty() && self.seen.len() == known {
-            let cause = format!("page {page} of a list has no row that the pages before it do not have");
+            let cause = format!("page {page} of a list has only rows that earlier pages already had");
             return Err(Error::Lost { cause });
         }
         Ok(self.is_last(answer))

@@ -171,7 +171,7 @@ async fn sweep(
         }
     });
     let Some(rows) = read.await? else {
-        return Err(Error::Lost { cause: "the list of shares moved each time it was read".into() });
+        return Err(Error::Lost { cause: "the list of shares changed each time it was read".into() });
     };
     let live: HashSet<ShareId> = rows.iter().filter(|share| is_live(share)).map(|share| share.id.clone()).collect();
     let mut freed = Vec::new();
@@ -254,8 +254,8 @@ async fn count_losses(cluster: &Cluster, remote: &Remote, account: &Account, liv
     }
     if account.count_losses(bound, &missing, told, remote.clock.now()) {
         match account.breaker() {
-            Some(why) => tracing::error!(account = %account.id, why, "the breaker opened"),
-            None => tracing::info!(account = %account.id, "the shares are back, and the breaker is closed"),
+            Some(why) => tracing::error!(account = %account.id, why, "the circuit breaker opened"),
+            None => tracing::info!(account = %account.id, "the shares are back; the circuit breaker is closed"),
         }
         cluster.requeue_account(&account.id);
     }

@@ -141,7 +141,10 @@ impl<K: Recorded> Row<'_, K> {
         let Some(row) = self.id() else { return Ok(false) };
         let change = self.apply().remove(self.share(), &row).await?;
         let refused = if self.is_last() {
-            format!("{} stays, since Cloudflare does not remove the last resource of a share ({instead})", self.name)
+            format!(
+                "{} is not removed, because Cloudflare does not remove the last resource of a share ({instead})",
+                self.name
+            )
         } else {
             format!("Cloudflare refuses to remove {}", self.name)
         };

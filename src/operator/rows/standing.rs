@@ -37,8 +37,8 @@ impl Standing {
     /// What is told of a row that failed for good; `object`: whose it is.
     pub fn given_up<K: Resource<DynamicType = ()>>(&self, name: &str, object: &K) -> String {
         format!(
-            "{name} failed: {}. Cloudflare does not try again: mend it there, then kubectl annotate --overwrite {} {} \
-             -n {} {REQUESTED_AT}=$(date -u +%FT%TZ)",
+            "{name} failed: {}. Cloudflare does not retry. Fix the cause in the Cloudflare account, then run: kubectl \
+             annotate --overwrite {} {} -n {} {REQUESTED_AT}=$(date -u +%FT%TZ)",
             self.message,
             crate::api::kubectl_name::<K>(),
             object.name_any(),
@@ -81,7 +81,7 @@ pub fn standing(key: &RowKey, seen: &Seen, step: Option<Step>) -> Standing {
                 let differs = step == Some(Step::Update);
                 let state =
                     if row.status == ResourceStatus::Active && !differs { State::InPlace } else { State::Pending };
-                let message = if differs { "its meta differs".to_owned() } else { String::new() };
+                let message = if differs { "its meta differs from the manifest".to_owned() } else { String::new() };
                 Standing { state, word, message }
             }
         },

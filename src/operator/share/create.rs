@@ -28,7 +28,10 @@ const MAX_KNOWN: usize = 100;
 pub async fn create(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
     let rows = rows_to_send(share);
     let Some(new) = new_share(share, &rows) else {
-        return Ok(Some(Verdict::working(Reason::WaitingForRecipients, "no recipient can be sent yet")));
+        return Ok(Some(Verdict::working(
+            Reason::WaitingForRecipients,
+            "none of the declared recipients can be sent yet",
+        )));
     };
     share.pass.guard(true).await?;
     let permit = share.access.permit(1)?;
@@ -41,11 +44,11 @@ pub async fn create(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
     match answer {
         Ok(Change::Done(made)) => {
             bind(share, &made.id, false).await?;
-            share.pass.event(Note::normal_of("Created"), format!("share {} is made", made.id));
+            share.pass.event(Note::normal_of("Created"), format!("created share {}", made.id));
             Ok(None)
         }
         Ok(Change::Unsure(error)) => {
-            tracing::warn!(%error, "the outcome of a create is not known; looking for it");
+            tracing::warn!(%error, "the outcome of a create request is unknown; looking for the share");
             Ok(None)
         }
         Ok(Change::Not(error)) => {
@@ -153,7 +156,7 @@ pub async fn bind(share: &mut SharePass, id: &ShareId, adopted: bool) -> Result<
     if adopted {
         share.pass.guard(true).await?;
         share.pass.save().await?;
-        share.pass.event(Note::normal_of("Adopted"), format!("share {id} is taken over"));
+        share.pass.event(Note::normal_of("Adopted"), format!("adopted share {id}"));
     } else {
         save_surely(share).await?;
     }
@@ -191,7 +194,7 @@ async fn save_surely(share: &mut SharePass) -> Result<(), Stop> {
             (_, Err(Stop::Kubernetes(kube::Error::SerdeError(_)))) => return Err(stop),
             (_, Err(_)) => {}
         }
-        tracing::warn!(?stop, "what was made at Cloudflare is not recorded yet; trying again");
+        tracing::warn!(?stop, "the outcome of the create request is not recorded in the status yet; retrying");
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(Duration::from_secs(5));
     }
@@ -211,8 +214,8 @@ fn create_refused(share: &mut SharePass, error: Error, rows: &[RowKey]) -> Resul
     let sent_resources = rows.iter().any(|key| matches!(key, RowKey::Resource { .. }));
     if !sent_resources {
         *share.access.account.empty_refused.lock() = true;
-        let message = "Cloudflare does not make a share without resources: the excluded accounts receive the share \
-                       until they are excluded, a moment later";
+        let message = "Cloudflare does not create a share without resources, so the excluded accounts receive this \
+                       share until cfshare has excluded them, immediately after it is created";
         share.pass.event(Note::warning_of("ExclusionsFollow"), message);
         return Ok(None);
     }
@@ -235,7 +238,7 @@ fn create_refused(share: &mut SharePass, error: Error, rows: &[RowKey]) -> Resul
     }
     let named = rows.iter().take(4).map(|key| share.label(key)).collect::<Vec<_>>().join(", ");
     let more = if rows.len() > 4 { ", …" } else { "" };
-    let message = format!("Cloudflare refuses to make this share with {named}{more}: {error}");
+    let message = format!("Cloudflare refuses to create this share with {named}{more}: {error}");
     share.pass.notes(|notes| notes.refuse("create", message, now));
     Ok(None)
 }
@@ -247,7 +250,8 @@ fn sent_order(rows: &[RowKey]) -> (Vec<RowKey>, Vec<RowKey>) {
 
 pub fn backing_off(share: &mut SharePass) -> Verdict {
     let now = share.pass.now();
-    let wait = share.snapshot(|now| now.held_until()).map_or(waits::PERSON, |until| until.since(now));
+    let until = share.snapshot(|now| now.held_until()).unwrap_or(now.plus(waits::PERSON));
+    let wait = until.since(now);
     let refusals = share.pass.notes(|notes| {
         let mut held: Vec<String> =
             notes.refused.values().filter(|r| r.until > now).map(|r| r.message.clone()).collect();
@@ -258,12 +262,16 @@ pub fn backing_off(share: &mut SharePass) -> Verdict {
     match refusals.first() {
         Some(first) => {
             let first = with_more(first, refusals.len());
-            let message = format!("{first}. Correct the manifest, or mend it at Cloudflare: tried again by itself");
+            let message =
+                format!("{first}. Fix the manifest or the account at Cloudflare; cfshare retries automatically");
             Verdict::stalled(Reason::Rejected, message).again(wait)
         }
         None => Verdict::stalled(
             Reason::Ambiguous,
-            "three create calls in an hour were lost without a trace; the next is made when an hour has passed",
+            format!(
+                "the outcome of three create requests within one hour is unknown; the next attempt is at {}",
+                clock::time(until).0
+            ),
         )
         .again(wait),
     }
@@ -302,7 +310,7 @@ pub async fn forget(share: &mut SharePass) -> Result<(), Stop> {
     if let Ok(id) = ShareId::parse(&id) {
         share.access.account.picture().forget(&id);
     }
-    let message = format!("share {id} is gone from Cloudflare; it is made anew");
+    let message = format!("share {id} no longer exists at Cloudflare; recreating it");
     share.pass.event(Note::warning_of("ShareGone"), message);
     Ok(())
 }

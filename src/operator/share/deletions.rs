@@ -156,10 +156,10 @@ fn held_deletion(share: &SharePass, facts: Facts, allowed: usize) -> Verdict {
     let (name, namespace) = address(share);
     let annotation = format!("{CONFIRM_DELETION}=$(date -u +%FT%TZ)");
     let message = format!(
-        "share {} is not deleted, and its accounts go on receiving it: --max-deletions allows {allowed} of the {} \
-         shares of account {} to be deleted within 10 minutes without a confirmation. To delete it: `kubectl \
-         annotate --overwrite shares.cfshare.dev {name} -n {namespace} {annotation}`; to delete all that wait in \
-         this namespace: `kubectl annotate --overwrite shares.cfshare.dev --all -n {namespace} {annotation}`. {}",
+        "share {} is not deleted, and its accounts continue to receive it: --max-deletions allows {allowed} of the {} \
+         shares of account {} to be deleted within 10 minutes without confirmation. To delete it: `kubectl \
+         annotate --overwrite shares.cfshare.dev {name} -n {namespace} {annotation}`; to delete all Shares that \
+         wait in this namespace: `kubectl annotate --overwrite shares.cfshare.dev --all -n {namespace} {annotation}`. {}",
         share.pass.status.share_id.as_deref().unwrap_or_default(),
         facts.managed,
         share.wanted.owner,
@@ -171,8 +171,8 @@ fn held_deletion(share: &SharePass, facts: Facts, allowed: usize) -> Verdict {
 fn protected_from_deletion(share: &SharePass) -> Verdict {
     let (name, namespace) = address(share);
     let message = format!(
-        "share {} is not deleted, and its accounts go on receiving it, because spec.deletionProtection is true. To \
-         delete it: `kubectl patch shares.cfshare.dev {name} -n {namespace} --type merge -p \
+        "share {} is not deleted, and its accounts continue to receive it, because spec.deletionProtection is true. \
+         To delete it: `kubectl patch shares.cfshare.dev {name} -n {namespace} --type merge -p \
          '{{\"spec\":{{\"deletionProtection\":false}}}}'`. {}",
         share.pass.status.share_id.as_deref().unwrap_or_default(),
         how_to_keep(share),
@@ -185,7 +185,7 @@ fn how_to_keep(share: &SharePass) -> String {
     format!(
         "To keep it: `kubectl patch shares.cfshare.dev {name} -n {namespace} --type merge -p \
          '{{\"spec\":{{\"deletionPolicy\":\"Retain\"}}}}'`, then apply the manifest again with adoptionPolicy: \
-         SameName; no account loses the share meanwhile"
+         SameName; no account loses the share in the meantime"
     )
 }
 

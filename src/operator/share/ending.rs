@@ -125,7 +125,7 @@ pub async fn confirm(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
             notes.due = now.plus(patience);
         }
     });
-    let message = format!("share {id} is not there any more; looking again before that is believed");
+    let message = format!("share {id} was not found; checking once more before treating it as deleted");
     let verdict = if share.pass.is_doomed() {
         Verdict::working(Reason::Deleting, message)
     } else {

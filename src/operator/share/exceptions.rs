@@ -51,7 +51,7 @@ fn row_state(share: &SharePass, key: &RowKey, seen: &Seen, step: Option<Step>) -
         _ => None,
     };
     if write.is_some_and(|write| share.pass.pointless(&write).is_some()) {
-        let message = "written twice, and it reads back different".to_owned();
+        let message = "written twice, but Cloudflare still returns a different value".to_owned();
         return Standing { state: State::Refused, word: "not converging".into(), message };
     }
     standing(key, seen, step)

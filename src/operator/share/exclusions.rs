@@ -110,7 +110,7 @@ pub fn not_in_force(share: &SharePass, standings: &[(RowKey, Standing)]) -> Opti
     };
     let again = refusals.iter().map(|refused| refused.until.since(now)).min().unwrap_or(waits::PERSON);
     let message = format!(
-        "{message}: {}. cfshare tries again; to have it try now: `kubectl annotate --overwrite shares.cfshare.dev {} \
+        "{message}: {}. cfshare retries automatically; to retry now: `kubectl annotate --overwrite shares.cfshare.dev {} \
          -n {} {REQUESTED_AT}=$(date -u +%FT%TZ)`",
         standing.message, share.pass.key.name.name, share.pass.key.name.namespace,
     );

@@ -215,8 +215,8 @@ impl Losing {
         };
         let next = Confirmation::next(confirmation(share.status.as_ref()), generation(share));
         let message = format!(
-            "{}; within 10 minutes {} may be removed without confirmation (spec.maxRemovals: {limit}), so these stay for \
-             now: {names}. To remove them: kubectl annotate shares.cfshare.dev {} -n {} {CONFIRM_REMOVALS}={} \
+            "{}; only {} may be removed within 10 minutes without confirmation (spec.maxRemovals: {limit}), so these are \
+             kept for now: {names}. To remove them: kubectl annotate shares.cfshare.dev {} -n {} {CONFIRM_REMOVALS}={} \
              --overwrite; to keep them, declare them again",
             many.join(", and "),
             allowed.join(" and "),

@@ -127,6 +127,6 @@ async fn steps(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
             return Ok(verdict);
         }
     }
-    tracing::warn!("a pass did not come to an end in {MAX_STEPS} steps");
+    tracing::warn!("a pass did not finish within {MAX_STEPS} steps");
     Ok(Some(Verdict::unfinished()))
 }

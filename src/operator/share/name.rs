@@ -50,7 +50,7 @@ async fn find_rival(share: &SharePass, id: &ShareId, name: &str, kept: &str) -> 
     if !objects.claims(&share.pass.object) {
         let rival = objects.rival(&share.pass.object, None);
         let rival = rival.map_or("another object".to_owned(), |rival| format!("Share {rival}"));
-        return Ok(Some(taken(&format!("{rival} declares the name {name} in this account"), kept)));
+        return Ok(Some(taken(&format!("{rival} already declares the name {name} in this account"), kept)));
     }
     let bearer = || {
         let picture = share.access.account.picture();
@@ -62,7 +62,7 @@ async fn find_rival(share: &SharePass, id: &ShareId, name: &str, kept: &str) -> 
     if bearer().is_none() {
         share.access.look(share.pass.since).await?;
     }
-    Ok(bearer().map(|other| taken(&format!("share {other} of this account has the name {name}"), kept)))
+    Ok(bearer().map(|other| taken(&format!("share {other} in this account already has the name {name}"), kept)))
 }
 
 pub fn is_misnamed(share: &SharePass, seen: &Seen) -> bool {
@@ -84,8 +84,8 @@ fn keeps_its_name(share: &SharePass) -> bool {
 /// What is told of a rename that would make two live shares of one name.
 fn taken(by: &str, kept: &str) -> Verdict {
     let message = format!(
-        "{by}, so this share keeps the name {kept} and its recipients: give spec.name another value, or rename or delete \
-         the other one"
+        "{by}, so this share keeps the name {kept} and its recipients. Change spec.name, or rename or delete the other \
+         one"
     );
     Verdict::stalled(Reason::NameTaken, message).again(waits::PERSON)
 }

@@ -60,7 +60,7 @@ pub async fn release(mut pass: Pass<Share>, why: Why) -> Result<Option<Duration>
     // After the write: a conflict begins the pass again, and would tell it twice.
     if let Some(id) = &pass.status.share_id {
         let why = match why {
-            Why::Suspended => "it was suspended",
+            Why::Suspended => "the Share was suspended when it was deleted",
             Why::NothingMade | Why::Retained => "deletionPolicy is Retain",
         };
         let message = format!("share {id} stays at Cloudflare: {why}");

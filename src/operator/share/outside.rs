@@ -53,10 +53,10 @@ pub async fn look_outside(share: &mut SharePass, plan: &Plan, requested: bool) -
             Looked::Now
         }
         Err(error) => {
-            tracing::warn!(%error, "the objects out of scope cannot be listed, so nothing is removed");
+            tracing::warn!(%error, "the objects outside --watch-label-selector cannot be listed, so nothing is removed");
             let message = format!(
                 "nothing is removed from this share, because cfshare cannot list the ShareRecipients and \
-                 ShareResources of namespace {namespace} that have other labels than --watch-label-selector: {error}"
+                 ShareResources in namespace {namespace} that do not match --watch-label-selector: {error}"
             );
             Looked::Not(Verdict::blind(Reason::OutOfScope, message).again(waits::HICCUP))
         }
@@ -71,13 +71,13 @@ pub fn out_of_scope(share: &SharePass) -> Option<Verdict> {
     let named: Vec<String> =
         outside.iter().take(NAMED).map(|sibling| format!("{} {}", sibling.key.kind, sibling.key.name.name)).collect();
     let more = if outside.len() > NAMED { format!(" and {} more", outside.len() - NAMED) } else { String::new() };
-    let (have, them) = match outside.len() {
-        1 => ("has", "it declares stays as it is"),
-        _ => ("have", "they declare stays as it is"),
+    let (does, declares) = match outside.len() {
+        1 => ("does", "it declares"),
+        _ => ("do", "they declare"),
     };
     let message = format!(
-        "{}{more} {have} labels that --watch-label-selector excludes, so what {them} at Cloudflare and nobody looks \
-         after it. Restore the labels: {}",
+        "{}{more} {does} not match --watch-label-selector, so cfshare does not reconcile what {declares}, and leaves it \
+         at Cloudflare as it is. Restore the labels: {}",
         named.join(", "),
         into_scope(&share.pass.context.cluster.outside, &first.key),
     );

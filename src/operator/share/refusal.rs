@@ -25,16 +25,17 @@ pub fn forbidden(share: &SharePass) -> Option<Verdict> {
         return None;
     }
     if share.wanted.organization.is_some() && !organization_is_allowed(share) {
-        let message = "shares with a whole organization are not allowed in this namespace: the installer lists the \
-                       allowed ones (chart value organization.namespaces, flag --organization-shares)";
+        let message = "sharing with a whole organization is not allowed in this namespace, so cfshare makes no changes. Ask the \
+                       administrator of cfshare to add the namespace to the chart value organization.namespaces \
+                       (flag --organization-shares)";
         return Some(Verdict::stalled(Reason::OrganizationNotAllowed, message));
     }
     let (wanted, recorded) = (share.wanted.share_id.as_ref()?, share.pass.status.share_id.as_ref()?);
     (wanted.as_str() != recorded).then(|| {
         let message = format!(
-            "this object has share {recorded}, and spec.shareID names {wanted}: to keep the one it has, write its \
-             id; to take over the other, delete this object and apply it anew (deletionPolicy: Retain keeps the \
-             share it has)"
+            "this object already manages share {recorded}, but spec.shareID is {wanted}. To keep share {recorded}, set \
+             spec.shareID to its id; to adopt {wanted}, delete this object and apply it again (with deletionPolicy: \
+             Retain, share {recorded} stays at Cloudflare)"
         );
         Verdict::stalled(Reason::Invalid, message)
     })
@@ -45,20 +46,20 @@ pub fn waiting(share: &mut SharePass, wait: Wait) -> Verdict {
     match wait {
         Wait::Recipients => Verdict::working(
             Reason::WaitingForRecipients,
-            "no recipient is declared yet: list some in spec.recipients, or apply ShareRecipient objects",
+            "no recipient is declared yet, so no share is created: add one to spec.recipients, or apply a ShareRecipient",
         ),
         Wait::Resources => Verdict::working(
             Reason::WaitingForResources,
-            "no resource is declared yet: list some in spec.resources, or apply ShareResource objects",
+            "no resource is declared yet, so no share is created: add one to spec.resources, or apply a ShareResource",
         ),
         Wait::Children => {
-            Verdict::working(Reason::Progressing, "waiting for ShareRecipient and ShareResource objects to arrive")
+            Verdict::working(Reason::Progressing, "waiting a few seconds for more ShareRecipient and ShareResource objects")
                 .again(waits::HANDSHAKE)
         }
         Wait::Settle => Verdict::working(
             Reason::Creating,
             format!(
-                "the answer to the create call was lost; looking for the share it may have made, for {} s in all",
+                "the response to the create request was lost; looking for the share that it may have created, for up to {} s",
                 settle.as_secs()
             ),
         )
@@ -68,16 +69,16 @@ pub fn waiting(share: &mut SharePass, wait: Wait) -> Verdict {
             (Some(id), None) if share.pass.is_doomed() => frozen::frozen(
                 share,
                 &format!(
-                    "share {id} is not deleted; to let this object go and keep the share, set deletionPolicy: Retain"
+                    "share {id} is not deleted; to delete this object and keep the share, set deletionPolicy: Retain"
                 ),
             ),
-            (Some(id), None) => frozen::frozen(share, &format!("share {id} is not there, and is not made anew")),
-            (_, _) => frozen::frozen(share, "the create call that was under way is not resolved"),
+            (Some(id), None) => frozen::frozen(share, &format!("share {id} was not found, and is not recreated")),
+            (_, _) => frozen::frozen(share, "the outcome of an earlier create request is unknown"),
         },
-        Wait::Sight if share.access.account.breaker().is_some() => frozen::frozen(share, "the share is not there"),
+        Wait::Sight if share.access.account.breaker().is_some() => frozen::frozen(share, "the share was not found"),
         Wait::Sight => {
             let what = share.share_id().map_or_else(
-                || "the share that a create call whose answer was lost may have made".to_owned(),
+                || "the share that a create request without a response may have created".to_owned(),
                 |id| format!("share {id}"),
             );
             hidden(share.pass.object.as_ref(), &what, &objects::secret_of(&share.pass.object))
@@ -132,7 +133,7 @@ pub fn refused(refusal: Refusal, share: &Share, wanted: &Wanted, objects: &Objec
                 rival.map_or("another object".to_owned(), |rival| format!("the older {}", called(objects, &rival)));
             Verdict::stalled(
                 Reason::Claimed,
-                format!("{rival} has this share: delete one of the two, or give this one another spec.name"),
+                format!("{rival} already manages this share. Delete one of the two objects, or change spec.name of this one"),
             )
         }
         Refusal::NameTaken(ids) if ids.iter().any(|id| rival_of(id).is_some()) => {
@@ -142,8 +143,8 @@ pub fn refused(refusal: Refusal, share: &Share, wanted: &Wanted, objects: &Objec
             Verdict::stalled(
                 Reason::NameTaken,
                 format!(
-                    "{rival} has the share named {name} (id {id}), so none is created for this object: delete one \
-                     of the two, or give this one another spec.name"
+                    "{rival} already manages the share named {name} (id {id}), so none is created for this object. \
+                     Delete one of the two objects, or change spec.name of this one"
                 ),
             )
             .again(waits::PERSON)
@@ -151,8 +152,8 @@ pub fn refused(refusal: Refusal, share: &Share, wanted: &Wanted, objects: &Objec
         Refusal::NameTaken(ids) => Verdict::stalled(
             Reason::NameTaken,
             format!(
-                "a share named {name} exists (id {}): write `shareID: {}` to take it over, or another spec.name \
-                 to make a new one",
+                "a share named {name} already exists (id {}), so none is created: set `shareID: {}` to adopt it, or \
+                 change spec.name to create another one",
                 list(&ids),
                 ids.first().map(ShareId::as_str).unwrap_or_default()
             ),
@@ -164,8 +165,8 @@ pub fn refused(refusal: Refusal, share: &Share, wanted: &Wanted, objects: &Objec
             Verdict::stalled(
                 Reason::Claimed,
                 format!(
-                    "{rival} has the one share named {name} (id {}): delete one of the two, or give this one another \
-                     spec.name",
+                    "{rival} already manages the only share named {name} (id {}). Delete one of the two objects, or \
+                     change spec.name of this one",
                     list(&ids)
                 ),
             )
@@ -174,7 +175,7 @@ pub fn refused(refusal: Refusal, share: &Share, wanted: &Wanted, objects: &Objec
         Refusal::Ambiguous(ids) => Verdict::stalled(
             Reason::Ambiguous,
             format!(
-                "{} shares named {name} could be meant (ids {}): write `shareID:` with the right one",
+                "{} shares are named {name} (ids {}), so none of them is adopted or changed. Set spec.shareID to the right id",
                 ids.len(),
                 list(&ids)
             ),
@@ -185,8 +186,8 @@ pub fn refused(refusal: Refusal, share: &Share, wanted: &Wanted, objects: &Objec
             Verdict::stalled(
                 Reason::ShareNotFound,
                 format!(
-                    "share {id} does not exist in account {}: a share that was taken over is not made anew. \
-                     Correct spec.shareID, or delete this object and apply one without shareID",
+                    "share {id} does not exist in account {}, and an adopted share is not recreated. Fix spec.shareID, \
+                     or delete this object and apply it again without shareID",
                     wanted.owner
                 ),
             )
@@ -194,8 +195,8 @@ pub fn refused(refusal: Refusal, share: &Share, wanted: &Wanted, objects: &Objec
         }
         Refusal::TargetMismatch => Verdict::stalled(
             Reason::TargetMismatch,
-            "the share has another target (accounts or organization) than this manifest, and a target cannot be \
-             changed: declare the same target, or use another share",
+            "the target of the share (accounts or organization) differs from this manifest, and Cloudflare cannot change \
+             it. Declare the same target, or use another share",
         ),
         Refusal::Nothing => Verdict::stalled(
             Reason::Differs,
@@ -208,6 +209,6 @@ pub fn refused(refusal: Refusal, share: &Share, wanted: &Wanted, objects: &Objec
 fn called(objects: &Objects, share: &Name) -> String {
     match objects.shares.find(share) {
         Some(_) => format!("Share {share}"),
-        None => format!("Share {share}, whose labels --watch-label-selector excludes,"),
+        None => format!("Share {share} (which does not match --watch-label-selector)"),
     }
 }

@@ -121,7 +121,7 @@ pub async fn remove(
         record_losses(share, keys.iter().filter(|key| losing.rows.contains_key(*key))).await?;
     }
     for key in &keys {
-        match share.row(seen, key).remove("declare another one, or delete the Share").await {
+        match share.row(seen, key).remove("declare another resource, or delete the Share").await {
             Ok(true) => note_removal(share, key),
             Ok(false) => {}
             Err(stop) => {

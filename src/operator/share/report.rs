@@ -251,7 +251,7 @@ fn under_way(
         message = format!("{message}; {}", not_active(seen));
     }
     if leaving > 0 {
-        message = format!("{message}; {leaving} on the way out");
+        message = format!("{message}; {leaving} being removed");
     }
     if let Some(stuck) = stuck {
         message = format!("{message}. {}", stuck.message);
@@ -321,7 +321,7 @@ fn compare(share: &mut SharePass, id: &ShareId, seen: &Seen, plan: &Plan) -> Ver
         return Verdict::working(Reason::Associating, format!("observed: {so_far}; {}", not_active(seen)));
     }
     if changes.is_empty() && !renamed {
-        let message = format!("observed: share {id} is as declared; {so_far}");
+        let message = format!("observed: share {id} matches the manifest; {so_far}");
         return Verdict::ready(Reason::Observed, message);
     }
     let named: Vec<String> = changes.iter().take(3).map(|key| share.label(key)).collect();
@@ -341,7 +341,7 @@ fn compare(share: &mut SharePass, id: &ShareId, seen: &Seen, plan: &Plan) -> Ver
 /// What is told of a share that is live and not active: a status that is not known may mean anything.
 fn not_active(seen: &Seen) -> String {
     match seen.share.status.as_str() {
-        "" => "Cloudflare does not say that the share is active".to_owned(),
+        "" => "Cloudflare does not report the share as active".to_owned(),
         word => format!("the status of the share at Cloudflare is {}, not active", clean(word, 40)),
     }
 }

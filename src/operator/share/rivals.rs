@@ -44,7 +44,7 @@ pub async fn look_for_rivals(share: &mut SharePass, step: &Step) -> Result<bool,
         // What is taken over is somebody else's as long as nobody can tell.
         Err(error) if matches!(step, Step::Bind { .. }) => Err(error.into()),
         Err(error) => {
-            tracing::warn!(%error, "the Shares out of scope cannot be listed");
+            tracing::warn!(%error, "the Shares outside --watch-label-selector cannot be listed");
             Ok(false)
         }
     }
@@ -54,8 +54,8 @@ pub async fn look_for_rivals(share: &mut SharePass, step: &Step) -> Result<bool,
 pub fn awaits_lists(share: &SharePass) -> Option<Verdict> {
     let namespace = share.pass.context.cluster.index.unwatched.unlisted()?;
     let message = format!(
-        "no share is taken over yet, because cfshare cannot list the Shares of namespace {namespace}, and one of them \
-             may have it already. Allow cfshare to list that namespace, or remove it from --namespace"
+        "no share is adopted yet, because cfshare cannot list the Shares in namespace {namespace}, and one of them \
+         may manage it already. Allow cfshare to list that namespace, or remove it from --namespace"
     );
     Some(Verdict::working(Reason::Progressing, message).again(waits::HICCUP))
 }

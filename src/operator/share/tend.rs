@@ -71,7 +71,8 @@ async fn round(share: &mut SharePass, id: &ShareId, requested: bool) -> Result<O
     match act::act(share, &seen, &plan).await? {
         Round::Again => Ok(None),
         Round::Hold(wait) => {
-            let message = "a moment, in case that what was taken out comes back as an object of its own";
+            let message = "waiting one second before removing entries, in case they reappear as ShareRecipient or \
+                           ShareResource objects";
             Ok(Some(Verdict::working(Reason::Progressing, message).again(wait)))
         }
         Round::Done if share.wanted.organization.is_some() && seen.counts.is_none() && !share.counted => {
@@ -105,12 +106,13 @@ fn await_first_look(share: &mut SharePass, id: &ShareId) -> Verdict {
     let Some(seen) = share.seen(id) else { return vanished() };
     let now = share.pass.now();
     let wait = share.pass.due().map_or_else(|| share.follow(&seen), |due| due.since(now));
-    Verdict::working(Reason::Associating, format!("share {id} is made; its recipients are being associated"))
+    Verdict::working(Reason::Associating, format!("created share {id}; its recipients are being associated"))
         .again(wait)
 }
 
 fn vanished() -> Verdict {
-    Verdict::unknown(Reason::Progressing, "the share went while it was read").again(waits::MOMENT)
+    Verdict::unknown(Reason::Progressing, "the share was deleted while cfshare was reading it; retrying")
+        .again(waits::MOMENT)
 }
 
 /// Whether the last verdict, Ready on this generation, still stands though the recipients were not listed since
@@ -124,7 +126,7 @@ fn is_trusted(share: &SharePass, id: &ShareId) -> bool {
     let recorded = Settled::recorded(&share.pass.status, &share.wanted);
     let observed = Settled::observed(&seen, &share.wanted, &plan::plan(share, &seen));
     if recorded != observed {
-        tracing::debug!(?recorded, ?observed, "the share is not as it was recorded");
+        tracing::debug!(?recorded, ?observed, "the share differs from the recorded state");
     }
     recorded == observed
 }

@@ -79,9 +79,8 @@ fn removal_limit(share: &Share) -> Result<Limit, String> {
     match &share.spec.max_removals {
         None => Ok(Limit::Default),
         Some(MaxRemovals::Count(n)) => Ok(Limit::Count(usize::try_from(*n).unwrap_or(0))),
-        Some(MaxRemovals::Percent(text)) => {
-            Limit::parse(text).ok_or_else(|| "spec.maxRemovals: a number, or a percentage from 0% to 100%".to_owned())
-        }
+        Some(MaxRemovals::Percent(text)) => Limit::parse(text)
+            .ok_or_else(|| "spec.maxRemovals: must be a number, or a percentage from 0% to 100%".to_owned()),
     }
 }
 
