@@ -295,7 +295,7 @@ fn plan_refused(world: &World) {
     );
     let ran = alone(&scene, &["plan", "-f", "-"], &scene.share("waf", &[&one], &[&first], "adoptionPolicy: SameName"));
     assert_eq!(ran.code, 0, "{}", ran.out);
-    assert!(ran.out.contains(&format!("  . share {id} is taken over\n")), "{}", ran.out);
+    assert!(ran.out.contains(&format!("  . share {id} is adopted\n")), "{}", ran.out);
     // Each of these is one sentence, and none is taken for a plan with changes.
     let misspelt = yaml.replace("recipients:", "recipient:");
     for (args, input, sentence) in [
