@@ -102,3 +102,122 @@ impl Objects {
         watched.into_iter().chain(unwatched).filter(|name| *name != own).min()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::api::ShareRecipient;
+    use crate::core::time::At;
+
+    const OWNER: &str = "023e105f4ecef8ad9ca31a8372d0c353";
+    const ID: &str = "5a5e0000000000000000000000000001";
+
+    /// A Share named waf, created in that second.
+    fn share(namespace: &str, second: u8, spec: Value, status: Value) -> Share {
+        let mut all = json!({
+            "accountID": OWNER,
+            "name": "waf",
+            "recipients": [{"accountID": "372e67954025e0ba6aaa6d586b9e0b59"}],
+            "resources": [{"type": "custom-ruleset", "id": "2f2feab2026849078ba485f918791bdc"}],
+        });
+        all.as_object_mut().expect("an object").extend(spec.as_object().expect("fields").clone());
+        let mut recorded = json!({"boundUID": namespace});
+        recorded.as_object_mut().expect("an object").extend(status.as_object().expect("fields").clone());
+        let object = json!({
+            "apiVersion": "cfshare.dev/v1alpha1",
+            "kind": "Share",
+            "metadata": {
+                "name": "waf", "namespace": namespace, "uid": namespace,
+                "creationTimestamp": format!("2026-01-01T00:00:{second:02}Z"),
+            },
+            "spec": all,
+            "status": recorded,
+        });
+        serde_json::from_value(object).expect("a Share")
+    }
+
+    fn plain(namespace: &str, second: u8) -> Share {
+        share(namespace, second, json!({}), json!({}))
+    }
+
+    fn objects(shares: &[Share]) -> Objects {
+        Objects::of(shares, &[], &[], At(0))
+    }
+
+    /// Which of these Shares may have the name.
+    fn winners(objects: &Objects, shares: &[Share]) -> Vec<String> {
+        let winners = shares.iter().filter(|share| objects.claims(share));
+        winners.map(|share: &Share| Name::of(share).namespace).collect()
+    }
+
+    #[test]
+    fn the_oldest_has_the_name_and_of_two_in_one_second_the_first_by_name() {
+        let shares = [plain("c", 1), plain("b", 1), plain("a", 2)];
+        assert_eq!(winners(&objects(&shares), &shares), ["b"]);
+        assert_eq!(objects(&shares).rival(&shares[2], None), Some(Name::new("b", "waf")));
+    }
+
+    #[test]
+    fn who_has_a_share_of_the_name_or_is_creating_one_keeps_it() {
+        let intent = json!({"intent": {"attempt": 1, "name": "waf", "startedAt": "2026-01-01T00:00:30Z"}});
+        for record in [json!({"shareID": ID, "shareName": "waf"}), intent] {
+            let shares = [plain("a", 1), share("b", 2, json!({}), record)];
+            assert_eq!(winners(&objects(&shares), &shares), ["b"]);
+        }
+    }
+
+    #[test]
+    fn who_has_nothing_to_share_does_not_stand_in_the_way_until_an_object_brings_it() {
+        let empty = share("a", 1, json!({"recipients": []}), json!({}));
+        let shares = [empty, plain("b", 2)];
+        let index = objects(&shares);
+        assert!(index.claims(&shares[1]));
+        let child = json!({
+            "apiVersion": "cfshare.dev/v1alpha1", "kind": "ShareRecipient", "metadata": {"name": "one", "namespace": "a"},
+            "spec": {"shareRef": {"name": "waf"}, "accountID": "372e67954025e0ba6aaa6d586b9e0b59"},
+        });
+        let child: ShareRecipient = serde_json::from_value(child).expect("a ShareRecipient");
+        let index = Objects::of(&shares, &[child], &[], At(0));
+        assert_eq!(winners(&index, &shares), ["a"]);
+    }
+
+    #[test]
+    fn who_only_observes_or_wants_a_share_by_its_id_takes_no_name() {
+        let observes = share("a", 1, json!({"managementPolicy": "Observe"}), json!({}));
+        let by_id = share("b", 1, json!({"shareID": ID}), json!({}));
+        let shares = [observes, by_id, plain("c", 2)];
+        assert!(objects(&shares).claims(&shares[2]));
+    }
+
+    #[test]
+    fn a_share_of_an_account_belongs_to_the_oldest_object_of_that_account() {
+        let record = json!({"shareID": ID, "shareName": "waf"});
+        let other = json!({"accountID": "372e67954025e0ba6aaa6d586b9e0b59"});
+        let shares = [
+            share("a", 1, other, record.clone()),
+            share("b", 2, json!({"managementPolicy": "Observe"}), record.clone()),
+            share("c", 3, json!({}), record.clone()),
+            share("d", 4, json!({}), record),
+        ];
+        let index = objects(&shares);
+        assert!(index.owns(&shares[2], ID));
+        assert!(!index.owns(&shares[3], ID));
+        assert!(index.is_spoken_for(&Name::of(&shares[2]), ID));
+    }
+
+    #[test]
+    fn what_the_watch_does_not_show_claims_as_if_it_did_until_it_is_back() {
+        let (hidden, own) = (plain("a", 1), plain("b", 2));
+        let index = objects(std::slice::from_ref(&own));
+        assert!(index.claims(&own));
+        index.unwatched.found(None, std::slice::from_ref(&hidden));
+        assert!(!index.claims(&own));
+        assert_eq!(index.rival(&own, None), Some(Name::new("a", "waf")));
+        let renamed = share("a", 1, json!({"name": "other"}), json!({}));
+        let index = objects(&[renamed, own.clone()]);
+        index.unwatched.found(None, &[hidden]);
+        assert!(index.claims(&own), "what is back in the watch is known better from there");
+    }
+}

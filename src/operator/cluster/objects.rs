@@ -400,3 +400,136 @@ impl Related for ShareResource {
         objects.relate_child(Self::key(name.clone()), parent, now)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const OWNER: &str = "023e105f4ecef8ad9ca31a8372d0c353";
+    const NOW: At = At(1_000_000);
+
+    fn object<K: serde::de::DeserializeOwned>(kind: &str, namespace: &str, name: &str, spec: Value) -> K {
+        let object = json!({
+            "apiVersion": "cfshare.dev/v1alpha1",
+            "kind": kind,
+            "metadata": {"name": name, "namespace": namespace, "uid": format!("{namespace}-{name}"), "resourceVersion": "1"},
+            "spec": spec,
+        });
+        serde_json::from_value(object).expect("an object")
+    }
+
+    fn share(namespace: &str, name: &str, more: Value) -> Share {
+        let mut spec = json!({"accountID": OWNER, "resources": []});
+        spec.as_object_mut().expect("an object").extend(more.as_object().expect("fields").clone());
+        object("Share", namespace, name, spec)
+    }
+
+    fn recipient(namespace: &str, name: &str, of: &str) -> ShareRecipient {
+        object("ShareRecipient", namespace, name, json!({"shareRef": {"name": of}, "accountID": OWNER}))
+    }
+
+    fn finalized<K: Related>(mut object: K) -> K {
+        object.meta_mut().finalizers = Some(vec![crate::api::FINALIZER.to_owned()]);
+        object
+    }
+
+    fn names(keys: Vec<ObjectKey>) -> Vec<String> {
+        let mut names: Vec<String> = keys.iter().map(|key| key.name.to_string()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_child_belongs_to_the_share_that_it_names_in_its_own_namespace() {
+        let (one, other) = (recipient("a", "one", "waf"), recipient("b", "other", "waf"));
+        let objects = Objects::of(&[share("a", "waf", json!({}))], &[one.clone(), other], &[], NOW);
+        assert_eq!(names(objects.children(&Name::new("a", "waf"))), ["a/one"]);
+        let moved = ShareRecipient { spec: recipient("a", "one", "rules").spec, ..one };
+        let touched = names(objects.came(&moved, NOW));
+        assert_eq!(touched, ["a/rules", "a/waf"], "both Shares look: the one that loses it and the one that gets it");
+        assert_eq!(names(objects.children(&Name::new("a", "waf"))), [""; 0]);
+    }
+
+    #[test]
+    fn the_time_at_which_children_arrive_is_told_from_the_first_to_the_last() {
+        let objects = Objects::of(&[], &[recipient("a", "one", "waf")], &[], At(1));
+        objects.came(&recipient("a", "two", "waf"), At(5));
+        objects.came(&recipient("a", "two", "waf"), At(9));
+        let arrivals = objects.arrivals(&Name::new("a", "waf")).expect("children");
+        assert_eq!((arrivals.first, arrivals.last), (At(1), At(5)), "an edit is no arrival");
+    }
+
+    #[test]
+    fn who_wants_the_same_name_or_share_looks_when_another_one_comes_or_goes() {
+        let objects = Objects::of(&[share("a", "waf", json!({}))], &[], &[], NOW);
+        let same_name = share("b", "waf", json!({}));
+        assert_eq!(names(objects.came(&same_name, NOW)), ["a/waf"]);
+        assert_eq!(names(objects.went(&same_name, NOW)), ["a/waf"]);
+        let by_id = |name: &str| share("c", name, json!({"name": name, "shareID": "5a5e"}));
+        assert_eq!(names(objects.came(&by_id("one"), NOW)), [""; 0]);
+        assert_eq!(names(objects.came(&by_id("two"), NOW)), ["c/one"]);
+        assert_eq!(objects.bound_to("5a5e").len(), 2);
+        assert_eq!(objects.claimants(OWNER, "waf"), [Name::new("a", "waf")]);
+    }
+
+    #[test]
+    fn the_list_of_one_scope_says_nothing_of_another() {
+        let stores = || vec![store::<Share>(&[]), store::<Share>(&[])];
+        let objects = Objects::new(stores(), Vec::new(), Vec::new());
+        for namespace in ["a", "b"] {
+            objects.came(&share(namespace, "waf", json!({})), NOW);
+        }
+        assert_eq!(names(objects.listed::<Share>(Some("a"), NOW)), ["b/waf"], "b/waf may have the name of a/waf now");
+        assert_eq!(objects.of_account(OWNER), [Name::new("b", "waf")]);
+    }
+
+    #[test]
+    fn what_left_the_watch_with_our_finalizer_may_still_exist() {
+        let (kept, plain) = (finalized(recipient("a", "kept", "waf")), recipient("b", "plain", "waf"));
+        let objects = Objects::of(&[], &[kept.clone(), plain.clone()], &[], NOW);
+        objects.went(&plain, NOW);
+        assert_eq!(objects.departed("b"), None, "without a finalizer it is deleted");
+        objects.went(&kept, NOW);
+        assert_eq!(objects.departed("a"), Some(NOW));
+        assert_eq!(names(objects.came(&kept, NOW)), ["a/kept", "a/waf"], "it is back, and looks itself");
+    }
+
+    #[test]
+    fn what_we_let_go_is_gone_though_the_watch_ends_with_the_finalizer_on_it() {
+        let mut doomed = finalized(recipient("a", "doomed", "waf"));
+        doomed.metadata.deletion_timestamp = Some(crate::operator::clock::time(NOW));
+        let objects = Objects::of(&[], std::slice::from_ref(&doomed), &[], NOW);
+        objects.recipients.finalized(&doomed, false);
+        objects.went(&doomed, NOW);
+        assert_eq!(objects.departed("a"), None);
+    }
+
+    #[test]
+    fn our_own_write_counts_until_the_watch_has_brought_it_or_something_newer() {
+        let at = |version: &str, label: &str| {
+            let mut object = recipient("a", "one", "waf");
+            object.metadata.resource_version = Some(version.to_owned());
+            object.metadata.labels = Some([("as".to_owned(), label.to_owned())].into());
+            object
+        };
+        let objects = Objects::of(&[], &[at("5", "watched")], &[], NOW);
+        let label = || objects.recipients.find(&Name::new("a", "one")).expect("it is there").labels()["as"].clone();
+        objects.recipients.wrote(at("6", "ours"));
+        assert_eq!(label(), "ours");
+        objects.came(&at("7", "theirs"), NOW);
+        assert_eq!(label(), "watched", "what the store has counts again once the watch is past our write");
+        objects.recipients.wrote(at("4", "old"));
+        assert_eq!(label(), "watched", "an answer that comes late does not undo what the watch brought");
+    }
+
+    #[test]
+    fn who_uses_a_secret_is_known_with_and_without_its_name_in_the_manifest() {
+        let named = share("a", "named", json!({"credentialsRef": {"name": "token"}}));
+        let objects = Objects::of(&[named, share("a", "plain", json!({}))], &[], &[], NOW);
+        assert_eq!(objects.users(&Name::new("a", "token")), [Name::new("a", "named")]);
+        assert_eq!(objects.users(&Name::new("a", DEFAULT_SECRET)), [Name::new("a", "plain")]);
+        assert!(!objects.uses_secret(&Name::new("b", "token")));
+    }
+}

@@ -96,6 +96,10 @@ pub async fn act(share: &mut SharePass, seen: &Seen, plan: &Plan) -> Result<Roun
 fn record(share: &mut SharePass, seen: &Seen, plan: &Plan) -> bool {
     let mut entries = inventory::entries(&share.pass.status.inventory);
     let before = entries.clone();
+    // The write that drops an entry may fail: only what the object does not have any more needs no answer.
+    let written = share.pass.object.status.as_ref().map(|status| inventory::entries(&status.inventory));
+    let written = written.unwrap_or_default();
+    share.pass.notes(|notes| notes.answered.retain(|key, _| before.contains_key(key) || written.contains_key(key)));
     // A label that was never recorded is no reason to write.
     let edited = share.pass.common().observed_generation != share.pass.generation();
     for (key, (step, row)) in &plan.steps {
@@ -104,10 +108,7 @@ fn record(share: &mut SharePass, seen: &Seen, plan: &Plan) -> bool {
                 let meta = share.row(seen, key).confirm(*row, &share.pass.status.common.drift);
                 entries.insert(key.clone(), Entry { intended_at: None, meta, name: share.name_of(key) });
             }
-            Step::Forget => {
-                entries.remove(key);
-                share.pass.notes(|notes| notes.answered.remove(key));
-            }
+            Step::Forget => drop(entries.remove(key)),
             Step::Keep if share.wanted.inline.contains_key(key) => {
                 let Some(entry) = entries.get_mut(key) else { continue };
                 if edited {
