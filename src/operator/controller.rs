@@ -157,19 +157,38 @@ where
         Ok(Err(Stop::Occupied)) => {}
         Ok(_) | Err(_) => context.notebook.waits(&key, None),
     }
-    let _entered = span.enter();
     match ended {
-        Ok(Ok(Some(after))) => Action::requeue(after.max(Duration::from_millis(20))),
-        Ok(Ok(None)) => Action::await_change(),
+        Ok(ended) => span.in_scope(|| when_next(context, object, ended)),
+        Err(panic) => {
+            tracing::error!(object = %key, %panic, "panic while reconciling an object");
+            context.metrics.panic();
+            let verdict = Verdict::stalled(
+                Reason::InternalError,
+                "internal error while reconciling this object; cfshare retries automatically. See the operator's log for the \
+                 cause, and please report it",
+            );
+            let _ = Pass::begin(context, object).finish(verdict).await;
+            Action::requeue(Duration::from_secs(60))
+        }
+    }
+}
+
+/// When the object is looked at again, and what is told of a pass that ended otherwise than with a verdict.
+fn when_next<K: Recorded>(context: Arc<Context>, object: Arc<K>, ended: Result<Option<Duration>, Stop>) -> Action {
+    let doomed = object.meta().deletion_timestamp.is_some();
+    let stop = match ended {
+        Ok(Some(after)) => return Action::requeue(after.max(Duration::from_millis(20))),
+        Ok(None) => return Action::await_change(),
+        Err(stop) => stop,
+    };
+    match stop {
         // Woken by the budget or the sweep; this is for the case that the wake is lost.
-        Ok(Err(Stop::Queued)) => Action::requeue(Duration::from_secs(60)),
-        Ok(Err(Stop::Occupied)) => Action::requeue(OCCUPIED),
-        Ok(Err(Stop::Conflict)) => Action::requeue(Duration::from_millis(300)),
-        Ok(Err(Stop::Stopping | Stop::Late)) => Action::requeue(waits::MOMENT),
-        Ok(Err(Stop::Kubernetes(kube::Error::Api(status)))) if status.code == 404 => Action::await_change(),
-        Ok(Err(Stop::Kubernetes(kube::Error::Api(status))))
-            if status.code == 403 && object.meta().deletion_timestamp.is_some() =>
-        {
+        Stop::Queued => Action::requeue(Duration::from_secs(60)),
+        Stop::Occupied => Action::requeue(OCCUPIED),
+        Stop::Conflict => Action::requeue(Duration::from_millis(300)),
+        Stop::Stopping | Stop::Late => Action::requeue(waits::MOMENT),
+        Stop::Kubernetes(kube::Error::Api(status)) if status.code == 404 => Action::await_change(),
+        Stop::Kubernetes(kube::Error::Api(status)) if status.code == 403 && doomed => {
             tracing::warn!(error = %status.message, "the API server forbids a request that the deletion of this object requires");
             context.metrics.deletion_forbidden();
             let message = format!(
@@ -180,25 +199,13 @@ where
             Pass::begin(context, object).event_once(Note::warning_of("DeletionForbidden"), message);
             Action::requeue(waits::HICCUP)
         }
-        Ok(Err(Stop::Kubernetes(error))) => {
+        Stop::Kubernetes(error) => {
             tracing::warn!(%error, "request to the API server failed");
             Action::requeue(waits::HICCUP)
         }
-        Ok(Err(Stop::Cloudflare(error))) => {
+        Stop::Cloudflare(error) => {
             tracing::warn!(%error, "request to Cloudflare failed");
             Action::requeue(waits::HICCUP)
-        }
-        Err(panic) => {
-            drop(_entered);
-            tracing::error!(object = %key, %panic, "panic while reconciling an object");
-            context.metrics.panic();
-            let verdict = Verdict::stalled(
-                Reason::InternalError,
-                "internal error while reconciling this object; cfshare retries automatically. See the operator's log for the \
-                 cause, and please report it",
-            );
-            let _ = Pass::begin(context, object).finish(verdict).await;
-            Action::requeue(Duration::from_secs(60))
         }
     }
 }

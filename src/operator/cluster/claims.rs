@@ -161,7 +161,8 @@ mod tests {
 
     #[test]
     fn who_has_a_share_of_the_name_or_is_creating_one_keeps_it() {
-        let intent = json!({"intent": {"attempt": 1, "fingerprint": "", "name": "waf", "startedAt": "2026-01-01T00:00:30Z"}});
+        let intent =
+            json!({"intent": {"attempt": 1, "fingerprint": "", "name": "waf", "startedAt": "2026-01-01T00:00:30Z"}});
         for record in [json!({"shareID": ID, "shareName": "waf"}), intent] {
             let shares = [plain("a", 1), share("b", 2, json!({}), record)];
             assert_eq!(winners(&objects(&shares), &shares), ["b"]);

@@ -122,76 +122,20 @@ fn rival_leaves(share: &SharePass, refusal: &Refusal) -> bool {
 
 /// Why nothing is done, and what to write instead.
 pub fn refused(refusal: Refusal, share: &Share, wanted: &Wanted, objects: &Objects, id: Option<&ShareId>) -> Verdict {
-    let name = wanted.name.clone().unwrap_or_default();
-    let rival_of = |id: &ShareId| objects.rival(share, Some(id.as_str()));
-    let list = |ids: &[ShareId]| ids.iter().map(ShareId::as_str).collect::<Vec<_>>().join(", ");
+    let name = wanted.name.as_deref().unwrap_or_default();
+    let id = id.map(ShareId::as_str).or(share.spec.share_id.as_deref());
     match refusal {
-        Refusal::Claimed => {
-            let id = id.map(ShareId::as_str).or(share.spec.share_id.as_deref());
-            let rival = objects.rival(share, id);
-            let rival =
-                rival.map_or("another object".to_owned(), |rival| format!("the older {}", called(objects, &rival)));
-            Verdict::stalled(
-                Reason::Claimed,
-                format!("{rival} already manages this share. Delete one of the two objects, or change spec.name of this one"),
-            )
+        Refusal::Claimed => Verdict::stalled(Reason::Claimed, claimed(share, objects, id)),
+        Refusal::NameTaken(ids) => {
+            Verdict::stalled(Reason::NameTaken, name_taken(share, objects, name, &ids)).again(waits::PERSON)
         }
-        Refusal::NameTaken(ids) if ids.iter().any(|id| rival_of(id).is_some()) => {
-            let rival = ids.iter().find_map(|id| rival_of(id).map(|rival| (id, rival)));
-            let (id, rival) =
-                rival.map_or_else(Default::default, |(id, rival)| (id.to_string(), called(objects, &rival)));
-            Verdict::stalled(
-                Reason::NameTaken,
-                format!(
-                    "{rival} already manages the share named {name} (id {id}), so none is created for this object. \
-                     Delete one of the two objects, or change spec.name of this one"
-                ),
-            )
-            .again(waits::PERSON)
+        Refusal::Ambiguous(ids) => match ids.as_slice() {
+            [only] => Verdict::stalled(Reason::Claimed, only_claimed(share, objects, name, only)),
+            _ => Verdict::stalled(Reason::Ambiguous, ambiguous(name, &ids)),
         }
-        Refusal::NameTaken(ids) => Verdict::stalled(
-            Reason::NameTaken,
-            format!(
-                "a share named {name} already exists (id {}), so none is created: set `shareID: {}` to adopt it, or \
-                 change spec.name to create another one",
-                list(&ids),
-                ids.first().map(ShareId::as_str).unwrap_or_default()
-            ),
-        )
-        .again(waits::PERSON),
-        Refusal::Ambiguous(ids) if ids.len() == 1 => {
-            let rival = ids.first().and_then(|id| objects.rival(share, Some(id.as_str())));
-            let rival = rival.map_or("another object".to_owned(), |rival| called(objects, &rival));
-            Verdict::stalled(
-                Reason::Claimed,
-                format!(
-                    "{rival} already manages the only share named {name} (id {}). Delete one of the two objects, or \
-                     change spec.name of this one",
-                    list(&ids)
-                ),
-            )
-            .again(waits::PERSON)
-        }
-        Refusal::Ambiguous(ids) => Verdict::stalled(
-            Reason::Ambiguous,
-            format!(
-                "{} shares are named {name} (ids {}), so none of them is adopted or changed. Set spec.shareID to the right id",
-                ids.len(),
-                list(&ids)
-            ),
-        )
         .again(waits::PERSON),
         Refusal::NotFound => {
-            let id = id.map(ShareId::as_str).or(share.spec.share_id.as_deref()).unwrap_or_default();
-            Verdict::stalled(
-                Reason::ShareNotFound,
-                format!(
-                    "share {id} does not exist in account {}, and an adopted share is not recreated. Fix spec.shareID, \
-                     or delete this object and apply it again without shareID",
-                    wanted.owner
-                ),
-            )
-            .again(waits::PERSON)
+            Verdict::stalled(Reason::ShareNotFound, not_found(wanted, id.unwrap_or_default())).again(waits::PERSON)
         }
         Refusal::TargetMismatch => Verdict::stalled(
             Reason::TargetMismatch,
@@ -203,6 +147,58 @@ pub fn refused(refusal: Refusal, share: &Share, wanted: &Wanted, objects: &Objec
             format!("observed: there is no live share named {name} in account {}", wanted.owner),
         ),
     }
+}
+
+fn claimed(share: &Share, objects: &Objects, id: Option<&str>) -> String {
+    let rival = objects.rival(share, id);
+    let rival = rival.map_or("another object".to_owned(), |rival| format!("the older {}", called(objects, &rival)));
+    format!("{rival} already manages this share. Delete one of the two objects, or change spec.name of this one")
+}
+
+fn only_claimed(share: &Share, objects: &Objects, name: &str, id: &ShareId) -> String {
+    let rival = objects.rival(share, Some(id.as_str()));
+    let rival = rival.map_or("another object".to_owned(), |rival| called(objects, &rival));
+    format!(
+        "{rival} already manages the only share named {name} (id {id}). Delete one of the two objects, or change \
+         spec.name of this one"
+    )
+}
+
+fn name_taken(share: &Share, objects: &Objects, name: &str, ids: &[ShareId]) -> String {
+    let rival = ids.iter().find_map(|id| objects.rival(share, Some(id.as_str())).map(|rival| (id, rival)));
+    match rival {
+        Some((id, rival)) => format!(
+            "{} already manages the share named {name} (id {id}), so none is created for this object. Delete one of the \
+             two objects, or change spec.name of this one",
+            called(objects, &rival)
+        ),
+        None => format!(
+            "a share named {name} already exists (id {}), so none is created: set `shareID: {}` to adopt it, or change \
+             spec.name to create another one",
+            list(ids),
+            ids.first().map(ShareId::as_str).unwrap_or_default()
+        ),
+    }
+}
+
+fn ambiguous(name: &str, ids: &[ShareId]) -> String {
+    format!(
+        "{} shares are named {name} (ids {}), so none of them is adopted or changed. Set spec.shareID to the right id",
+        ids.len(),
+        list(ids)
+    )
+}
+
+fn not_found(wanted: &Wanted, id: &str) -> String {
+    format!(
+        "share {id} does not exist in account {}, and an adopted share is not recreated. Fix spec.shareID, or delete this \
+         object and apply it again without shareID",
+        wanted.owner
+    )
+}
+
+fn list(ids: &[ShareId]) -> String {
+    ids.iter().map(ShareId::as_str).collect::<Vec<_>>().join(", ")
 }
 
 /// A Share in a message, and why it may be unknown to its reader.
