@@ -6,43 +6,43 @@ use serde::{Deserialize, Serialize};
 
 use super::common_status::CommonStatus;
 
-/// Where the recipient stands at Cloudflare, as the operator last saw it. Written by the operator only.
+/// State of the recipient at Cloudflare, as last observed by the operator. Written only by the operator.
 #[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct RecipientStatus {
     #[serde(flatten)]
     pub child: ChildStatus,
 
-    /// Id of the recipient's row in the share; not the account's.
+    /// Id of the recipient in the share, not of the account.
     #[serde(rename = "recipientID", skip_serializing_if = "Option::is_none")]
     pub recipient_id: Option<String>,
 
-    /// Cloudflare's own word for the association, such as `associating`, `associated`, `disassociating` or
+    /// Status of the association as reported by Cloudflare, such as `associating`, `associated`, `disassociating` or
     /// `disassociated`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub association_status: Option<String>,
 
-    /// Resources that Cloudflare could not bring to this account, and why.
+    /// Resources that Cloudflare could not share with this account, and why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<RowError>,
 }
 
-/// Where the resource stands at Cloudflare, as the operator last saw it. Written by the operator only.
+/// State of the resource at Cloudflare, as last observed by the operator. Written only by the operator.
 #[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct ResourceStatus {
     #[serde(flatten)]
     pub child: ChildStatus,
 
-    /// Id of the resource's row in the share; not the resource's own.
+    /// Id of the resource in the share, not at its source.
     #[serde(rename = "shareResourceID", skip_serializing_if = "Option::is_none")]
     pub share_resource_id: Option<String>,
 
-    /// Version of the resource that is shared. It moves when the resource changes at its source.
+    /// Version of the resource that is shared. It increases when the resource changes at its source.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<i64>,
 
-    /// Cloudflare's own word for the row's status, such as `active`, `deleting` or `deleted`.
+    /// Status of the resource in the share as reported by Cloudflare, such as `active`, `deleting` or `deleted`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remote_status: Option<String>,
 }
@@ -54,12 +54,12 @@ pub struct ChildStatus {
     #[serde(flatten)]
     pub common: CommonStatus,
 
-    /// UID of the object that this record belongs to, set once its key is held to be this object's. The status of a
-    /// copied object is not believed.
+    /// UID of the object that this status belongs to, set once this object is in charge of the recipient or resource. The
+    /// status of a copied object is ignored.
     #[serde(rename = "boundUID", skip_serializing_if = "Option::is_none")]
     pub bound_uid: Option<String>,
 
-    /// Id of the share in which the row was made, so that it can be removed when the Share object is gone.
+    /// Id of the share to which it was added, so that it can be removed even if the Share object no longer exists.
     #[serde(rename = "shareID", skip_serializing_if = "Option::is_none")]
     pub share_id: Option<String>,
 
@@ -67,25 +67,25 @@ pub struct ChildStatus {
     #[serde(rename = "ownerAccountID", skip_serializing_if = "Option::is_none")]
     pub owner_account_id: Option<String>,
 
-    /// Name of the Secret that the row was made with.
+    /// Name of the Secret with the credential that was used to add it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credentials_name: Option<String>,
 
-    /// Short hash of the credential that last showed that share. Under another one, which has never shown it, the share
-    /// is not believed to be gone.
+    /// Short hash of the credential that last showed that share. If a different credential does not show the share, it is
+    /// not treated as deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seen_with: Option<String>,
 
-    /// When the call that adds the row was announced; absent once it was seen in place.
+    /// When the request to add it was recorded; not set once it was observed in place.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub intended_at: Option<Time>,
 
-    /// `true`: the row was seen in place.
+    /// `true`: it was observed in place.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub confirmed: bool,
 
-    /// Hash of the `meta` with which a resource was last seen as declared, absent for `{}`. Where the manifest says
-    /// another one now, what differs at Cloudflare is an edit, and no drift.
+    /// Hash of the `meta` that was last observed as declared, not set for `{}`. If the manifest has been changed since, a
+    /// difference at Cloudflare is an edit, not drift.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub meta_hash: Option<String>,
 }
@@ -128,8 +128,8 @@ pub struct RowError {
     /// Id of the shared resource at its source.
     #[serde(rename = "resourceID")]
     pub resource_id: String,
-    /// What Cloudflare says, such as `Recipient is missing necessary entitlement`.
+    /// Error message from Cloudflare, such as `Recipient is missing necessary entitlement`.
     pub message: String,
-    /// `true`: Cloudflare will not try again by itself.
+    /// `true`: Cloudflare does not retry.
     pub terminal: bool,
 }

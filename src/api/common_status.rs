@@ -11,29 +11,28 @@ pub const UNOBSERVED: i64 = -1;
 #[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct CommonStatus {
-    /// Generation of the object that this status speaks of; -1 before the operator has seen it. Lower than
-    /// `metadata.generation`: the last change is not carried out yet.
+    /// Generation of the object that this status refers to; -1 before the operator has processed the object. If it is lower
+    /// than `metadata.generation`, the last change has not been processed yet.
     #[serde(default = "unobserved")]
     pub observed_generation: i64,
 
-    /// `Ready` is always there once the operator has seen the object. `Reconciling` (no action needed yet) and `Stalled`
-    /// (a person must act) are there only while true, `Drifted` while something that was right is different. `reason` is
-    /// one word, `message` a sentence that says what to do. `cfshare explain` lists all reasons.
+    /// `Ready` is always present once the operator has processed the object. `Reconciling` (no action needed yet) and
+    /// `Stalled` (someone must act) are present only while true, `Drifted` while something was changed at Cloudflare.
+    /// `reason` is one word; `message` says what is wrong and what to do. `cfshare explain` lists all reasons.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
 
-    /// What was in place once and is different now, because somebody changed it at Cloudflare. It is corrected, or, with
-    /// `managementPolicy: Observe`, only shown.
+    /// Values that were as declared and have since been changed at Cloudflare. They are corrected or, with
+    /// `managementPolicy: Observe`, only reported.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drift: Vec<DriftEntry>,
 
-    /// Value of the annotation `reconcile.fluxcd.io/requestedAt` or `cfshare.dev/requestedAt` that was carried out last.
+    /// Value of the annotation `reconcile.fluxcd.io/requestedAt` or `cfshare.dev/requestedAt` that was last processed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_handled_reconcile_at: Option<String>,
 
-    /// Value of the annotation `cfshare.dev/close-breaker` that was seen last. It counts although the annotation may be
-    /// gone again.
+    /// Last value of the annotation `cfshare.dev/close-breaker`. It remains valid even if the annotation is removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_close_breaker: Option<String>,
 }
@@ -54,11 +53,11 @@ impl Default for CommonStatus {
 #[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct DriftEntry {
-    /// What is different, such as `name` or the key of a recipient or resource.
+    /// What has changed, such as `name` or the key of a recipient or resource.
     pub path: String,
-    /// Value that the manifest says.
+    /// Value in the manifest.
     pub desired: String,
-    /// Value that Cloudflare says.
+    /// Value at Cloudflare.
     pub observed: String,
 }
 

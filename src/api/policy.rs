@@ -20,7 +20,7 @@ pub enum AdoptionPolicy {
 // Whether Cloudflare is written to.
 #[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum ManagementPolicy {
-    /// Read, compare and put right.
+    /// Read, compare and correct.
     #[default]
     Manage,
     /// Read, compare and report.

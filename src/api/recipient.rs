@@ -11,9 +11,9 @@ use super::{rule, share::DeletionPolicy, status::RecipientStatus};
     group = "cfshare.dev",
     version = "v1alpha1",
     kind = "ShareRecipient",
-    doc = "One account more that receives a share, as an object of its own. It means the same as an entry under \
-           `recipients` of the Share, and lets each team declare its own account. Where the Share lists the account \
-           too, that entry wins and this object says `DuplicateDeclaration`.",
+    doc = "One account that receives a share. It has the same effect as an entry in `recipients` of the Share, and lets \
+           each team declare its own account. If the Share lists the account too, that entry wins, and the reason of \
+           this object is `DuplicateDeclaration`.",
     namespaced,
     shortname = "cfsr",
     category = "cloudflare",
@@ -26,7 +26,7 @@ use super::{rule, share::DeletionPolicy, status::RecipientStatus};
         name = "Ready",
         type_ = "string",
         json_path = r#".status.conditions[?(@.type=="Ready")].status"#,
-        description = "Whether Cloudflare says associated, without an error"
+        description = "Whether Cloudflare reports the recipient as associated, without an error"
     ),
     printcolumn(name = "Share", type_ = "string", json_path = ".spec.shareRef.name"),
     printcolumn(name = "Account", type_ = "string", json_path = ".spec.accountID"),
@@ -48,8 +48,8 @@ use super::{rule, share::DeletionPolicy, status::RecipientStatus};
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ShareRecipientSpec {
-    /// Share, in the same namespace, that the account receives. It need not exist yet: until it does the reason says
-    /// `WaitingForShare`. A Share for an organization takes no ShareRecipient.
+    /// Share, in the same namespace, that the account receives. It does not have to exist yet; until then the reason is
+    /// `WaitingForShare`. A Share for an organization cannot have ShareRecipients.
     pub share_ref: ShareRef,
 
     /// Id of the account, such as `372e67954025e0ba6aaa6d586b9e0b59`: 1 to 128 letters, digits and
@@ -64,20 +64,20 @@ pub struct ShareRecipientSpec {
     )]
     pub account_id: String,
 
-    /// Label for people, such as `payments-prod`: 1 to 100 characters. Never sent to Cloudflare; every message
-    /// and table names the account by it.
+    /// Label for people, such as `payments-prod`: 1 to 100 characters. Never sent to Cloudflare; messages and tables show
+    /// it next to the id.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = rule::MAX_NAME))]
     #[x_kube(validation = rule::name())]
     pub name: Option<String>,
 
-    /// What becomes of the recipient when this object is deleted. `Delete` (default): the account is removed from
-    /// the share, and the object stays until Cloudflare says disassociated. `Retain`: the account keeps the share.
+    /// What happens when this object is deleted. `Delete` (default): the account is removed from the share, and the object
+    /// remains until Cloudflare reports it as disassociated. `Retain`: the account keeps the share.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<DeletionPolicy>,
 
-    /// `true`: the operator leaves this recipient alone until the field is false or absent (default). Deleted meanwhile,
-    /// the object goes and the account keeps the share.
+    /// `true`: the operator does not reconcile this recipient until the field is false or not set (default). If the object
+    /// is deleted while it is suspended, the account keeps the share.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
 }

@@ -17,9 +17,9 @@ use super::{
     group = "cfshare.dev",
     version = "v1alpha1",
     kind = "ShareResource",
-    doc = "One resource more that a share carries, as an object of its own. It means the same as an entry under \
-           `resources` of the Share, and lets each team declare its own ruleset or policy. Where the Share lists the \
-           resource too, that entry wins and this object says `DuplicateDeclaration`.",
+    doc = "One resource of a share. It has the same effect as an entry in `resources` of the Share, and lets each team \
+           declare its own ruleset or policy. If the Share lists the resource too, that entry wins, and the reason of \
+           this object is `DuplicateDeclaration`.",
     namespaced,
     shortname = "cfsx",
     category = "cloudflare",
@@ -32,7 +32,7 @@ use super::{
         name = "Ready",
         type_ = "string",
         json_path = r#".status.conditions[?(@.type=="Ready")].status"#,
-        description = "Whether Cloudflare says active, as written here"
+        description = "Whether Cloudflare reports the resource as active, as declared here"
     ),
     printcolumn(name = "Share", type_ = "string", json_path = ".spec.shareRef.name"),
     printcolumn(name = "Type", type_ = "string", json_path = ".spec.type"),
@@ -58,13 +58,13 @@ use super::{
     validation = rule::immutable_option("accountID", "create another ShareResource, then delete this one")
 )]
 pub struct ShareResourceSpec {
-    /// Share, in the same namespace, that carries the resource. It need not exist yet: until it does the reason says
+    /// Share, in the same namespace, that contains the resource. It does not have to exist yet; until then the reason is
     /// `WaitingForShare`.
     pub share_ref: ShareRef,
 
     /// Type as Cloudflare names it, such as `custom-ruleset`, `gateway-policy`, `gateway-destination-ip`,
     /// `gateway-block-page-settings`, `gateway-extended-email-matching`, `idp-federation-grant` or `trust-grant`: 1 to
-    /// 63 lower-case letters, digits and -. New types work as soon as Cloudflare has them. Immutable.
+    /// 63 lower-case letters, digits and -. New types work as soon as Cloudflare supports them. Immutable.
     #[serde(rename = "type")]
     #[schemars(length(max = rule::MAX_TYPE))]
     #[x_kube(
@@ -85,32 +85,32 @@ pub struct ShareResourceSpec {
     )]
     pub id: String,
 
-    /// Id of the account that has the resource. Absent: the `accountID` of the Share. Immutable.
+    /// Id of the account that owns the resource. If not set: the `accountID` of the Share. Immutable.
     #[serde(rename = "accountID", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = rule::MAX_ID))]
     #[x_kube(validation = rule::id())]
     pub account_id: Option<String>,
 
-    /// Settings that go with the resource, as its product defines them: any JSON object of at most 64 keys. Absent:
-    /// `{}`. A change is written to the share.
+    /// Settings of the resource in this share, as defined by its product: any JSON object with at most 64 keys. If not
+    /// set: `{}`. Changes are written to the share.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "json_object")]
     pub meta: Option<Map<String, Value>>,
 
-    /// Label for people, such as `extra-rules`: 1 to 100 characters. Never sent to Cloudflare; every message and
-    /// table names the resource by it.
+    /// Label for people, such as `extra-rules`: 1 to 100 characters. Never sent to Cloudflare; messages and tables show it
+    /// next to the id.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = rule::MAX_NAME))]
     #[x_kube(validation = rule::name())]
     pub name: Option<String>,
 
-    /// What becomes of the resource in the share when this object is deleted. `Delete` (default): it is taken out of
-    /// the share, and the object stays until Cloudflare says deleted. `Retain`: it stays in the share.
+    /// What happens when this object is deleted. `Delete` (default): the resource is removed from the share, and the object
+    /// remains until Cloudflare reports it as deleted. `Retain`: the resource stays in the share.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<DeletionPolicy>,
 
-    /// `true`: the operator leaves this resource alone until the field is false or absent (default). Deleted meanwhile,
-    /// the object goes and the resource stays in the share.
+    /// `true`: the operator does not reconcile this resource until the field is false or not set (default). If the object
+    /// is deleted while it is suspended, the resource stays in the share.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
 }

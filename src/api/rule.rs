@@ -57,8 +57,8 @@ pub fn max_removals() -> Rule {
 pub fn has_target() -> Rule {
     Rule::new("oldSelf.hasValue() || has(self.recipients) || has(self.organization)")
         .message(
-            "say who receives the share: list accounts under recipients, or set organization, or write \
-             `recipients: []` where ShareRecipient objects bring them",
+            "specify who receives the share: list accounts under recipients, or set organization, or set \
+             `recipients: []` if only ShareRecipient objects declare accounts",
         )
         .reason(Reason::FieldValueRequired)
         .field_path(".recipients")
@@ -69,7 +69,7 @@ pub fn has_target() -> Rule {
 pub fn one_target() -> Rule {
     Rule::new("!(has(self.recipients) && has(self.organization))")
         .message(
-            "organization already brings every account of the organization: remove recipients, or remove \
+            "organization already includes every account of the organization: remove recipients, or remove \
              organization and list the accounts under recipients",
         )
         .reason(Reason::FieldValueForbidden)
@@ -79,7 +79,7 @@ pub fn one_target() -> Rule {
 pub fn target_kept() -> Rule {
     Rule::new("has(self.organization) == has(oldSelf.organization)")
         .message(
-            "organization can be neither added nor removed, since Cloudflare fixes the target when a share is \
+            "organization can be neither added nor removed, because Cloudflare fixes the target when a share is \
              created: create another Share with the other target, then delete this one",
         )
         .reason(Reason::FieldValueForbidden)

@@ -16,7 +16,7 @@ use super::{rule, status::ShareStatus};
     kind = "Share",
     doc = "One share of Cloudflare Resource Sharing: resources of one account, such as WAF rulesets and Gateway \
            policies, that other accounts of the same organization receive. The operator creates it, follows it \
-           until Cloudflare says active and associated, keeps it as written, and tells where it stands in `status`.",
+           until Cloudflare reports it as active and associated, corrects drift, and reports its state in `status`.",
     namespaced,
     shortname = "cfs",
     category = "cloudflare",
@@ -44,7 +44,7 @@ use super::{rule, status::ShareStatus};
 pub struct ShareSpec {
     /// Id of the Cloudflare account that owns the share, such as `023e105f4ecef8ad9ca31a8372d0c353`:
     /// 1 to 128 letters, digits and . _ ~ : = @ + -. The credentials must be allowed to edit its shares.
-    /// Immutable, since a share cannot move: create another Share instead.
+    /// Immutable, because a share cannot move to another account: create another Share instead.
     #[serde(rename = "accountID")]
     #[schemars(length(max = rule::MAX_ID))]
     #[x_kube(
@@ -55,97 +55,97 @@ pub struct ShareSpec {
     )]
     pub account_id: String,
 
-    /// Name of the share at Cloudflare, such as `WAF baseline`: 1 to 100 characters. Absent: the name of this
-    /// object, or, for a share that was taken over, the name it has. A change renames the share. Where a live
-    /// share of that name exists already, nothing is created and the reason says `NameTaken`: choose another
-    /// name, or take that share over with `shareID` or `adoptionPolicy`.
+    /// Name of the share at Cloudflare, such as `WAF baseline`: 1 to 100 characters. If not set: the name of
+    /// this object or, for an adopted share, its current name. A change renames the share. If a live share with that
+    /// name already exists, nothing is created and the reason is `NameTaken`: choose another name, or adopt that
+    /// share with `shareID` or `adoptionPolicy`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = rule::MAX_NAME))]
     #[x_kube(validation = rule::name())]
     pub name: Option<String>,
 
     /// Accounts that receive the share, each once, at most 1000. They must be in the organization of the owning
-    /// account. A new entry is associated within about two minutes; an entry that is taken away is removed from
-    /// the share, within the limit of `maxRemovals`. Write `recipients: []` where ShareRecipient objects bring the
-    /// accounts; both ways may be mixed, and beyond 1000 accounts those objects are the way. Either
-    /// `recipients` or `organization` is written, never both.
+    /// account. A new entry is associated within about two minutes; when an entry is deleted here, the account is removed
+    /// from the share, within the limit of `maxRemovals`. Set `recipients: []` if only ShareRecipient objects declare
+    /// accounts. Both can be combined; for more than 1000 accounts, use ShareRecipient objects. Set either
+    /// `recipients` or `organization`, not both.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = rule::MAX_ENTRIES))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["accountID".into()]))]
     pub recipients: Option<Vec<RecipientEntry>>,
 
-    /// Shares with every account of an organization, today's and tomorrow's, instead of `recipients`. It works only
-    /// in namespaces that the installer allowed (chart value `organization.namespaces`, flag `--organization-shares`);
-    /// elsewhere the reason says `OrganizationNotAllowed`. It can be neither added nor removed later, since Cloudflare
-    /// fixes the target when a share is created.
+    /// Shares with every current and future account of an organization, instead of `recipients`. Only allowed in
+    /// namespaces listed in the chart value `organization.namespaces` (flag `--organization-shares`); elsewhere the
+    /// reason is `OrganizationNotAllowed`. It can be neither added nor removed later, because Cloudflare fixes the
+    /// target when a share is created.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub organization: Option<OrganizationTarget>,
 
-    /// What is shared, each resource once, at most 1000. ShareResource objects may bring more. The share is created
-    /// as soon as one resource and one recipient, or the organization, are declared; until then the reason says
+    /// Resources that are shared, each once, at most 1000. ShareResource objects can add more. The share is created as
+    /// soon as at least one resource and one recipient (or the organization) are declared; until then the reason is
     /// `WaitingForResources` or `WaitingForRecipients`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = rule::MAX_ENTRIES))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into(), "id".into()]))]
     pub resources: Vec<ResourceEntry>,
 
-    /// Id of a share that exists already and that this object takes over, such as
-    /// `3fd85f74b32742f1bff64a85009dda07`. Absent: a new share is created. Recipients and resources that it has
-    /// and that nobody declares stay, unless `prune` is true. Cannot be changed or removed once set. Where no such
-    /// share exists the reason says `ShareNotFound`, and nothing is created in its place.
+    /// Id of an existing share that this object adopts, such as `3fd85f74b32742f1bff64a85009dda07`. If not set, a new
+    /// share is created. Existing recipients and resources that are not declared stay, unless `prune` is true. Cannot
+    /// be changed or removed once set. If no such share exists, the reason is `ShareNotFound`, and no share is created
+    /// in its place.
     #[serde(rename = "shareID", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = rule::MAX_ID))]
     #[x_kube(validation = rule::id())]
     pub share_id: Option<String>,
 
-    /// What to do where a live share of that name exists already. `Never` (default): nothing is created, and the
-    /// reason says `NameTaken`. `SameName`: take it over, if it is the only one, has the same target and no
-    /// other object has it. Meant for clusters that are built anew.
+    /// What to do if a live share with that name already exists. `Never` (default): nothing is created, and the reason
+    /// is `NameTaken`. `SameName`: adopt it, if it is the only one, has the same target, and no other object manages
+    /// it. Use this to rebuild a cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adoption_policy: Option<AdoptionPolicy>,
 
-    /// Secret with the credentials for Cloudflare's API. Absent: the Secret `cloudflare-credentials` in the same
+    /// Secret with the credentials for the Cloudflare API. If not set: the Secret `cloudflare-credentials` in the same
     /// namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credentials_ref: Option<CredentialsRef>,
 
-    /// `Manage` (default): the share is made as written and kept so. `Observe`: it is read and compared, `status`
-    /// reports what differs, and nothing is ever written to Cloudflare, nor when this object is deleted.
+    /// `Manage` (default): create the share as declared and correct drift. `Observe`: only read and compare it;
+    /// `status` reports the differences, and nothing is written to Cloudflare, not even when this object is deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub management_policy: Option<ManagementPolicy>,
 
-    /// What to do with recipients and resources of the share that nobody here declared. `false` (default): they
-    /// stay, and `status.unmanaged` shows them. `true`: they are removed, within the limit of `maxRemovals`.
+    /// What to do with recipients and resources of the share that no object declares. `false` (default): they stay, and
+    /// `status.unmanaged` shows them. `true`: they are removed, within the limit of `maxRemovals`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prune: Option<bool>,
 
     /// How many recipients, and how many resources, may be removed within 10 minutes without confirmation: a number, such
-    /// as `20`, or a percentage, such as `25%`, rounded down. It is kept exactly: `0` removes none without confirmation.
-    /// Absent: 10 % of the recipients and at least 5, but never all of two or more, nor more than half of four or more.
-    /// Resources, whatever is written, never lose all of two or more, nor more than half of four or more; one may always
-    /// be exchanged, unless `0` or `0%` is written. What counts: entries that are taken away, ShareRecipient and
-    /// ShareResource objects that are deleted, what `prune` removes, and accounts that are added to
-    /// `organization.excluded` after the share was created. Beyond the limit nothing is removed, the reason says
-    /// `RemovalBlocked`, and the message gives the command that confirms.
+    /// as `20`, or a percentage, such as `25%`, rounded down. It applies exactly: `0` removes none without
+    /// confirmation. If not set: 10 % of the recipients and at least 5, but never all of two or more, nor more than half
+    /// of four or more. For resources, whatever the value is: never all of two or more, nor more than half of four or
+    /// more; one can always be replaced, unless the value is `0` or `0%`. The limit counts deleted entries, deleted
+    /// ShareRecipient and ShareResource objects, what `prune` removes, and accounts that are added to
+    /// `organization.excluded` after the share was created. Beyond the limit, nothing is removed, the reason is
+    /// `RemovalBlocked`, and the message contains the command that confirms the removal.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = rule::max_removals())]
     pub max_removals: Option<MaxRemovals>,
 
-    /// What becomes of the share when this object is deleted. `Delete`: it is deleted at Cloudflare too, and the
-    /// object stays until it is gone. `Retain`: it stays as it is. Absent: `Delete`, but `Retain` for a share that
-    /// was taken over; `status.effective.deletionPolicy` shows which. It is read at the time of the deletion, so it
-    /// can be set on an object that is being deleted.
+    /// What happens to the share when this object is deleted. `Delete`: it is also deleted at Cloudflare, and the object
+    /// remains until it is gone. `Retain`: it stays at Cloudflare unchanged. If not set: `Delete`, but `Retain` for an
+    /// adopted share; `status.effective.deletionPolicy` shows which. It takes effect during the deletion, so it can
+    /// still be changed on an object that is being deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<DeletionPolicy>,
 
-    /// `true`: the API server refuses to delete this object until the field is false or absent (default), by a
-    /// ValidatingAdmissionPolicy that the Helm chart installs. If the object is deleted all the same, for example
-    /// with its CRD, its share stays at Cloudflare and the reason says `DeletionProtected`.
+    /// `true`: the API server refuses to delete this object until the field is false or not set (default), by a
+    /// ValidatingAdmissionPolicy that the Helm chart installs. If the object is deleted anyway, for example
+    /// together with its CRD, its share stays at Cloudflare and the reason is `DeletionProtected`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deletion_protection: Option<bool>,
 
-    /// `true`: the operator leaves this share alone until the field is false or absent (default). Deleted meanwhile,
-    /// the object goes and the share stays as it is.
+    /// `true`: the operator does not reconcile this share until the field is false or not set (default). If the object is
+    /// deleted while it is suspended, the share stays at Cloudflare unchanged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
 }
@@ -155,14 +155,14 @@ pub struct ShareSpec {
 #[serde(rename_all = "camelCase")]
 pub struct RecipientEntry {
     /// Id of the account, such as `372e67954025e0ba6aaa6d586b9e0b59`: 1 to 128 letters, digits and
-    /// . _ ~ : = @ + -. Quote an id that YAML would take for a number, such as one of digits only.
+    /// . _ ~ : = @ + -. Quote ids that consist of digits only, because YAML reads them as numbers.
     #[serde(rename = "accountID")]
     #[schemars(length(max = rule::MAX_ID))]
     #[x_kube(validation = rule::id())]
     pub account_id: String,
 
-    /// Label for people, such as `payments-prod`: 1 to 100 characters. Never sent to Cloudflare; every message
-    /// and table names the account by it.
+    /// Label for people, such as `payments-prod`: 1 to 100 characters. Never sent to Cloudflare; messages and tables show
+    /// it next to the id.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = rule::MAX_NAME))]
     #[x_kube(validation = rule::name())]
@@ -184,10 +184,10 @@ pub struct OrganizationTarget {
     )]
     pub id: String,
 
-    /// Accounts of the organization that do not receive the share, each once, at most 1000. An entry that is taken
-    /// away gives that account the share. Cloudflare excludes accounts only from a share that exists, so an account may
-    /// receive it for a moment after its creation, and for as long as Cloudflare refuses the exclusion: the Share is then
-    /// not Ready, with the reason `ExclusionsNotInForce`, and `status.exceptions` names the accounts.
+    /// Accounts of the organization that do not receive the share, each once, at most 1000. When an entry is deleted, that
+    /// account receives the share. Cloudflare excludes accounts only from an existing share, so an account may receive
+    /// it briefly after it is created, and as long as Cloudflare refuses the exclusion. The Share is then not Ready, with
+    /// the reason `ExclusionsNotInForce`, and `status.exceptions` lists the accounts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = rule::MAX_ENTRIES))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["accountID".into()]))]
@@ -200,7 +200,7 @@ pub struct OrganizationTarget {
 pub struct ResourceEntry {
     /// Type as Cloudflare names it, such as `custom-ruleset`, `gateway-policy`, `gateway-destination-ip`,
     /// `gateway-block-page-settings`, `gateway-extended-email-matching`, `idp-federation-grant` or `trust-grant`: 1 to
-    /// 63 lower-case letters, digits and -. New types work as soon as Cloudflare has them.
+    /// 63 lower-case letters, digits and -. New types work as soon as Cloudflare supports them.
     #[serde(rename = "type")]
     #[schemars(length(max = rule::MAX_TYPE))]
     #[x_kube(validation = rule::resource_type())]
@@ -212,20 +212,20 @@ pub struct ResourceEntry {
     #[x_kube(validation = rule::id())]
     pub id: String,
 
-    /// Id of the account that has the resource. Absent: the share's own `accountID`.
+    /// Id of the account that owns the resource. If not set: the `accountID` of the share.
     #[serde(rename = "accountID", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = rule::MAX_ID))]
     #[x_kube(validation = rule::id())]
     pub account_id: Option<String>,
 
-    /// Settings that go with the resource, as its product defines them: any JSON object of at most 64 keys. Absent:
-    /// `{}`. A change is written to the share.
+    /// Settings of the resource in this share, as defined by its product: any JSON object with at most 64 keys. If not
+    /// set: `{}`. Changes are written to the share.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "json_object")]
     pub meta: Option<Map<String, Value>>,
 
-    /// Label for people, such as `extra-rules`: 1 to 100 characters. Never sent to Cloudflare; every message and
-    /// table names the resource by it.
+    /// Label for people, such as `extra-rules`: 1 to 100 characters. Never sent to Cloudflare; messages and tables show it
+    /// next to the id.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = rule::MAX_NAME))]
     #[x_kube(validation = rule::name())]
@@ -235,8 +235,8 @@ pub struct ResourceEntry {
 /// A Secret in the same namespace.
 #[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
 pub struct CredentialsRef {
-    /// Name of the Secret, such as `cloudflare-credentials`. It has the key `apiToken`, or the keys `email` and
-    /// `apiKey`. A new value is in use within a minute.
+    /// Name of the Secret, such as `cloudflare-credentials`. It must have the key `apiToken`, or the keys `email` and
+    /// `apiKey`. A changed value is used within a minute.
     #[schemars(length(max = rule::MAX_OBJECT_NAME))]
     #[x_kube(validation = rule::object_name())]
     pub name: String,

@@ -8,14 +8,14 @@ pub use super::child_status::{ChildStatus, RecipientStatus, ResourceStatus, RowE
 pub use super::common_status::{CommonStatus, DriftEntry, UNOBSERVED};
 use super::policy::{DeletionPolicy, ManagementPolicy};
 
-/// Where the share stands at Cloudflare, as the operator last saw it. Written by the operator only.
+/// State of the share at Cloudflare, as last observed by the operator. Written only by the operator.
 #[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct ShareStatus {
     #[serde(flatten)]
     pub common: CommonStatus,
 
-    /// Id of the share at Cloudflare, such as `3fd85f74b32742f1bff64a85009dda07`. Absent: there is none yet.
+    /// Id of the share at Cloudflare, such as `3fd85f74b32742f1bff64a85009dda07`. Not set if there is none yet.
     #[serde(rename = "shareID", skip_serializing_if = "Option::is_none")]
     pub share_id: Option<String>,
 
@@ -27,75 +27,76 @@ pub struct ShareStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub account_name: Option<String>,
 
-    /// Whom the share is for: `account` (single accounts) or `organization`.
+    /// Target of the share: `account` (single accounts) or `organization`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_type: Option<String>,
 
-    /// Cloudflare's own word for the share's status, such as `active`, `deleting` or `deleted`.
+    /// Status of the share as reported by Cloudflare, such as `active`, `deleting` or `deleted`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remote_status: Option<String>,
 
-    /// How many recipients are where.
+    /// Numbers of recipients by state.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recipients: Option<RecipientCounts>,
 
-    /// How many resources are where.
+    /// Numbers of resources by state.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceCounts>,
 
-    /// Declared recipients and resources that are pending or failed, and excluded accounts that are not excluded; at most
-    /// 100.
+    /// Declared recipients and resources that are pending or failed, and accounts whose exclusion is not in force (at most
+    /// 100 are listed).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exceptions: Vec<ExceptionEntry>,
 
-    /// How many exceptions there are beyond those in `exceptions`.
+    /// Number of exceptions that are not listed in `exceptions`.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub exceptions_omitted: i32,
 
-    /// Recipients and resources of this share that no manifest declares, at most 20. They stay, unless `prune` is true.
+    /// Recipients and resources of this share that no object declares (at most 20 are listed). They stay unless `prune` is
+    /// true.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unmanaged: Vec<UnmanagedEntry>,
 
-    /// How many unmanaged recipients and resources there are in all.
+    /// Total number of unmanaged recipients and resources.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub unmanaged_count: i32,
 
-    /// The policies in force, defaults applied.
+    /// Policies in effect, including defaults.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub effective: Option<EffectivePolicies>,
 
-    /// When the share first became Ready. Until then Ready waits for every declared row, whoever declared it; afterwards
-    /// rows that ShareRecipient and ShareResource objects add do not take Ready away.
+    /// When the share first became Ready. Until then, Ready waits for all declared recipients and resources, including those
+    /// of ShareRecipient and ShareResource objects; afterwards, new ones of those objects do not make the Share unready.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_ready_at: Option<Time>,
 
-    /// UID of the object that this record belongs to. The status of a copied object is not believed.
+    /// UID of the object that this status belongs to. The status of a copied object is ignored.
     #[serde(rename = "boundUID", skip_serializing_if = "Option::is_none")]
     pub bound_uid: Option<String>,
 
-    /// `true`: the share was there before this object and was taken over.
+    /// `true`: the share existed before this object and was adopted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub adopted: bool,
 
-    /// A create call that was announced and whose outcome is not recorded yet. It is resolved before any other is made.
+    /// A create request whose outcome is not recorded yet. It is resolved before another one is sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub intent: Option<CreateIntent>,
 
-    /// When create calls were announced, within the last hour, whose outcome was never learned. Three are the limit.
+    /// Times of create requests whose outcome is unknown. At most three are made within an hour.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lost_attempts: Vec<Time>,
 
-    /// Short hash of the credential that last showed the share, or sends its create call. Under another one, which has
-    /// never shown it, the share is not believed to be gone.
+    /// Short hash of the credential that last showed the share, or with which it is created. If a different credential does
+    /// not show the share, it is not treated as deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seen_with: Option<String>,
 
-    /// What this object caused at Cloudflare, or took over. What is in it and declared no longer is removed.
+    /// What this object created or adopted at Cloudflare. Entries that are no longer declared are removed.
     #[serde(default, skip_serializing_if = "Inventory::is_empty")]
     pub inventory: Inventory,
 
-    /// When a call that replaces the whole list of recipients was announced whose outcome is not known. No recipient is
-    /// added or removed otherwise while it may still take effect.
+    /// When a request to replace the whole list of recipients was recorded whose outcome is unknown. While it may still take
+    /// effect, recipients are neither added nor removed in any other way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replacing_since: Option<Time>,
 
@@ -103,21 +104,21 @@ pub struct ShareStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recent_removals: Option<RecentRemovals>,
 
-    /// How many recipients and resources are still there because `maxRemovals` holds their removal back, and how many
-    /// accounts are not excluded for that reason.
+    /// Number of recipients and resources that are not removed, and of accounts that are not excluded, because of
+    /// `maxRemovals`.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub blocked_removals: i32,
 
-    /// The last confirmation of removals that was seen. It counts although its annotation may be gone again.
+    /// The last confirmation of removals. It remains valid even if its annotation is removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirmed_removals: Option<ConfirmedRemovals>,
 
-    /// Since when the share is not deleted, though this object is, because `--max-deletions` holds it back.
+    /// Since when `--max-deletions` has blocked the deletion of the share, although this object is being deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deletion_held_since: Option<Time>,
 
     /// Other Shares of this account whose shares were deleted within 10 minutes before the last entry, for
-    /// `--max-deletions`. It stands here because those objects are gone.
+    /// `--max-deletions`. They are recorded here because those objects no longer exist.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub recent_deletions: Vec<RecentDeletion>,
 }
@@ -138,21 +139,21 @@ impl AsMut<CommonStatus> for ShareStatus {
 #[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct RecipientCounts {
-    /// How many accounts are declared, inline and as objects.
+    /// Number of declared accounts, in the Share and in ShareRecipient objects.
     pub declared: i32,
-    /// How many of them Cloudflare says are associated, without an error.
+    /// Number of declared accounts that Cloudflare reports as associated, without an error.
     pub associated: i32,
-    /// How many of them are on their way.
+    /// Number of declared accounts that are pending.
     pub pending: i32,
-    /// How many of them failed; `exceptions` says which.
+    /// Number of declared accounts that failed; `exceptions` lists them.
     pub failed: i32,
-    /// How many accounts Cloudflare counts as associated with the share, whoever declared them.
+    /// Number of accounts that Cloudflare counts as associated with the share, declared or not.
     #[serde(default)]
     pub in_place: i32,
-    /// How many accounts Cloudflare counts as disassociated: former recipients.
+    /// Number of accounts that Cloudflare counts as disassociated (former recipients).
     #[serde(default)]
     pub disassociated: i32,
-    /// `associated/declared`, such as `297/300`, for the table.
+    /// `associated/declared`, such as `297/300`; shown by `kubectl get`.
     pub summary: String,
 }
 
@@ -160,11 +161,11 @@ pub struct RecipientCounts {
 #[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct ResourceCounts {
-    /// How many resources are declared, inline and as objects.
+    /// Number of declared resources, in the Share and in ShareResource objects.
     pub declared: i32,
-    /// How many of them Cloudflare says are active.
+    /// Number of declared resources that Cloudflare reports as active.
     pub active: i32,
-    /// `active/declared`, such as `4/4`, for the table.
+    /// `active/declared`, such as `4/4`; shown by `kubectl get`.
     pub summary: String,
 }
 
@@ -172,23 +173,23 @@ pub struct ResourceCounts {
 #[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct ExceptionEntry {
-    /// Id of the account, where it is a recipient.
+    /// Id of the account, for a recipient.
     #[serde(rename = "accountID", skip_serializing_if = "Option::is_none")]
     pub account_id: Option<String>,
-    /// Type, where it is a resource.
+    /// Type, for a resource.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
-    /// Id, where it is a resource.
+    /// Id, for a resource.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// Label that the manifest gives it.
+    /// Label in the manifest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Cloudflare's own word for where it stands, such as `associating`, or what stands in its way.
+    /// State as reported by Cloudflare, such as `associating`, or the reason why it is not in place.
     pub state: String,
     /// Since when.
     pub since: Time,
-    /// `true`: Cloudflare will not try again by itself.
+    /// `true`: Cloudflare does not retry.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub terminal: bool,
     /// What Cloudflare says about it.
@@ -200,16 +201,16 @@ pub struct ExceptionEntry {
 #[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct UnmanagedEntry {
-    /// Id of the account, where it is a recipient.
+    /// Id of the account, for a recipient.
     #[serde(rename = "accountID", skip_serializing_if = "Option::is_none")]
     pub account_id: Option<String>,
-    /// Type, where it is a resource.
+    /// Type, for a resource.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
-    /// Id, where it is a resource.
+    /// Id, for a resource.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// Cloudflare's own word for where it stands, such as `associated` or `active`.
+    /// State as reported by Cloudflare, such as `associated` or `active`.
     pub state: String,
 }
 
@@ -217,11 +218,11 @@ pub struct UnmanagedEntry {
 #[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct EffectivePolicies {
-    /// What becomes of the share when this object is deleted: `Delete` or `Retain`.
+    /// What happens to the share when this object is deleted: `Delete` or `Retain`.
     pub deletion_policy: DeletionPolicy,
-    /// Whether Cloudflare is written to: `Manage`, or `Observe`, also where the whole operator only observes.
+    /// Whether the operator writes to Cloudflare: `Manage`, or `Observe`, which also applies if it runs with `--read-only`.
     pub management_policy: ManagementPolicy,
-    /// How many of the recipients that there are now may be removed within 10 minutes without confirmation.
+    /// How many of the current recipients may be removed within 10 minutes without confirmation.
     pub max_removals: i32,
 }
 
@@ -229,15 +230,15 @@ pub struct EffectivePolicies {
 #[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct CreateIntent {
-    /// Number of this attempt, from 1.
+    /// Number of this attempt, starting at 1.
     pub attempt: i32,
-    /// Cloudflare's clock when it was announced.
+    /// Time when it was recorded, by Cloudflare's clock.
     pub started_at: String,
-    /// Name that is sent.
+    /// Name in the request.
     pub name: String,
-    /// Hash of all that is sent.
+    /// Hash of the request.
     pub fingerprint: String,
-    /// Shares of that name that were there before it, by id: none of them is taken for what this call made.
+    /// Ids of shares with that name that existed before; none of them can be the result of this request.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100))]
     pub known_shares: Vec<String>,
@@ -271,10 +272,10 @@ pub struct RecordedAccount {
     /// Id of the account.
     #[serde(rename = "accountID")]
     pub account_id: String,
-    /// When the call that adds it was announced; absent once it was seen in place.
+    /// When the request to add it was recorded; not set once it was observed in place.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub intended_at: Option<Time>,
-    /// Label that the manifest gave it when it was recorded.
+    /// Label in the manifest when it was recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 }
@@ -288,17 +289,17 @@ pub struct RecordedResource {
     pub kind: String,
     /// Id of the resource at its source.
     pub id: String,
-    /// Id of the account that has it.
+    /// Id of the account that owns it.
     #[serde(rename = "accountID")]
     pub account_id: String,
-    /// When the call that adds it was announced; absent once it was seen in place.
+    /// When the request to add it was recorded; not set once it was observed in place.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub intended_at: Option<Time>,
-    /// Label that the manifest gave it when it was recorded.
+    /// Label in the manifest when it was recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Hash of the `meta` with which it was last seen as declared, absent for `{}`. Where the manifest says another one
-    /// now, what differs at Cloudflare is an edit, and no drift.
+    /// Hash of the `meta` that was last observed as declared, not set for `{}`. If the manifest has been changed since, a
+    /// difference at Cloudflare is an edit, not drift.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub meta_hash: Option<String>,
 }
@@ -307,10 +308,10 @@ pub struct RecordedResource {
 #[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct RecentRemovals {
-    /// Rows that were removed, or are about to be, and accounts that were excluded; each counts for 10 minutes.
+    /// Recipients and resources that were or are being removed, and excluded accounts; each counts for 10 minutes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rows: Vec<RemovedRow>,
-    /// How many rows there were before the removals that are still to be made; absent: none is.
+    /// Numbers of recipients and resources before the pending removals; not set if none is pending.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<RowTotals>,
 }
@@ -341,9 +342,9 @@ pub struct RowTotals {
 pub struct ConfirmedRemovals {
     /// Generation of the object whose removals are confirmed.
     pub generation: i64,
-    /// How many confirmations there were for this generation.
+    /// Number of confirmations for this generation.
     pub number: i32,
-    /// `true`: what was confirmed is still being removed. `false`: all is done; the next removals need another
+    /// `true`: the confirmed removals are still in progress. `false`: they are complete; further removals need another
     /// confirmation.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub open: bool,

@@ -32,7 +32,7 @@ pub async fn follow(path: PathBuf, first: Vec<u8>, client: Client) {
         let used = now.clone().and_then(|pem| client.trust(pem).map_err(|error| error.to_string()));
         let file = path.display();
         match used {
-            Ok(()) => tracing::info!(%file, "--ca-bundle changed: its certificate authorities are trusted from now on"),
+            Ok(()) => tracing::info!(%file, "--ca-bundle changed: its certificate authorities are now trusted"),
             Err(error) => tracing::error!(
                 %file,
                 error,

@@ -29,22 +29,22 @@ pub type Objects = (Vec<Share>, Vec<ShareRecipient>, Vec<ShareResource>);
 /// Which cluster, and as whom. The flags are those of kubectl.
 #[derive(Args, Debug, Clone, Default)]
 pub struct Kube {
-    /// Kubeconfig file, instead of that of KUBECONFIG
+    /// Kubeconfig file to use instead of KUBECONFIG
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
-    /// Context of the kubeconfig; its current one if left out
+    /// Context in the kubeconfig; default: the current context
     #[arg(long, value_name = "NAME")]
     pub context: Option<String>,
-    /// Cluster of the kubeconfig; that of the context if left out
+    /// Cluster in the kubeconfig; default: the cluster of the context
     #[arg(id = "kube_cluster", long = "cluster", value_name = "NAME", num_args = 0..=1, default_missing_value = "")]
     pub cluster: Option<String>,
-    /// User of the kubeconfig; that of the context if left out
+    /// User in the kubeconfig; default: the user of the context
     #[arg(long, value_name = "NAME")]
     pub user: Option<String>,
     /// User to impersonate, such as system:serviceaccount:cfshare-system:cfshare
     #[arg(long = "as", value_name = "USER")]
     pub impersonate: Option<String>,
-    /// How long to wait for an answer of the API server, such as 30s; 0 for no limit
+    /// How long to wait for a response from the API server, such as 30s; 0 for no limit
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = timeout)]
     pub request_timeout: Duration,
 }
@@ -52,7 +52,7 @@ pub struct Kube {
 /// Which objects of which cluster.
 #[derive(Args, Debug, Clone)]
 pub struct Scope {
-    /// Namespace; that of the kubeconfig's context if left out
+    /// Namespace; default: the namespace of the kubeconfig's context
     #[arg(short, long, value_name = "NAMESPACE")]
     pub namespace: Option<String>,
     /// All namespaces
@@ -200,11 +200,11 @@ impl Cluster {
             let page = match api.list(&params).await {
                 Ok(page) => page,
                 Err(kube::Error::Api(status)) if status.code == 404 => anyhow::bail!(
-                    "the cluster does not know {plural}: install the CRDs with \
+                    "the CRD {plural} is not installed in the cluster: install it with \
                      `cfshare crds | kubectl apply --server-side -f -`"
                 ),
                 Err(kube::Error::Api(status)) if status.code == 403 => anyhow::bail!(
-                    "you may not list {plural}: ask for the right, or name another namespace with -n ({})",
+                    "you are not allowed to list {plural}: ask for that permission, or choose another namespace with -n ({})",
                     status.message
                 ),
                 Err(error) => {
@@ -267,9 +267,9 @@ impl Cluster {
         };
         let with = self.selector.as_ref().map_or(String::new(), |selector| format!(" with the labels {selector}"));
         match Api::<Namespace>::all(self.kube.clone()).get_opt(namespace).await {
-            Ok(None) => anyhow::anyhow!("namespace {namespace} does not exist: name another one with -n, or use -A"),
+            Ok(None) => anyhow::anyhow!("namespace {namespace} does not exist: choose another one with -n, or use -A"),
             Ok(Some(_)) | Err(_) => {
-                anyhow::anyhow!("no Shares{with} in namespace {namespace}: name another one with -n, or use -A")
+                anyhow::anyhow!("no Shares{with} in namespace {namespace}: choose another one with -n, or use -A")
             }
         }
     }

@@ -13,7 +13,7 @@ use crate::api::crd;
 /// Print the CRDs as YAML, ready for `kubectl apply --server-side -f -`
 #[derive(Args, Debug, Clone)]
 pub struct Crds {
-    /// Write a file for each CRD into this folder instead
+    /// Write one file per CRD into this directory instead
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
 }

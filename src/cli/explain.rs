@@ -7,12 +7,12 @@ use clap::Args;
 use super::run::Run;
 use crate::api::{ConditionType, Reason};
 
-/// Explain the conditions and reasons that objects show
+/// Explain the conditions and reasons in the status of objects
 #[derive(Args, Debug, Clone)]
 pub struct Explain {
-    /// One reason or condition type; all of them if left out
+    /// Reason or condition type; default: all
     pub word: Option<String>,
-    /// Print docs/reference.md instead: conditions, reasons and the operator's flags
+    /// Print docs/reference.md: conditions, reasons and the operator's flags
     #[arg(long, conflicts_with = "word")]
     pub markdown: bool,
 }
@@ -30,7 +30,7 @@ impl Explain {
                 Some((word, meaning)) => print(out, word, meaning)?,
                 None => {
                     let words: Vec<&str> = all.iter().map(|(word, _)| *word).collect();
-                    anyhow::bail!("no condition or reason is called {asked}: there are {}", words.join(", "));
+                    anyhow::bail!("there is no condition or reason {asked}. Known: {}", words.join(", "));
                 }
             },
         }
@@ -59,10 +59,10 @@ fn reference() -> String {
         "# Reference\n\n\
          `cfshare explain <word>` prints any of these; `kubectl explain cfs.spec` explains every field.\n\n\
          ## Conditions\n\n| condition | meaning |\n|---|---|\n{}\n\
-         ## Reasons\n\nThe reason of `Ready`, in one word; its message says the rest.\n\n\
+         ## Reasons\n\nThe reason of `Ready`, in one word. The message of the condition has the details.\n\n\
          | reason | meaning, and what to do |\n|---|---|\n{}\n\
          ## Flags of `cfshare run`\n\n\
-         Each can be set by the environment, too. A time is written as `500ms`, `90s`, `10m` or `1h`.\n\n{}",
+         Each can also be set with an environment variable. A time is written as `500ms`, `90s`, `10m` or `1h`.\n\n{}",
         words(&mut types()),
         words(&mut reasons()),
         flags(),

@@ -45,7 +45,7 @@ impl LeaseName {
         match api.get_opt(&self.lease_name).await {
             Ok(lease) => pulse(&name, lease.as_ref(), Timestamp::now()),
             Err(kube::Error::Api(status)) if status.code == 403 => {
-                let why = format!("you may not read Lease {name}, so it is not known whether cfshare runs");
+                let why = format!("you are not allowed to read Lease {name}, so it is not known whether cfshare runs");
                 Pulse { leader: Leader::Unknown(why), sweeps: Sweeps::new() }
             }
             Err(error) => {
@@ -59,7 +59,7 @@ impl LeaseName {
 fn pulse(name: &str, lease: Option<&Lease>, now: Timestamp) -> Pulse {
     let Some(lease) = lease else {
         let why = format!(
-            "there is no Lease {name}, so it is not known whether cfshare runs: give its place with --lease-namespace \
+            "there is no Lease {name}, so it is not known whether cfshare runs: specify it with --lease-namespace \
              and --lease-name, and start the operator with --leader-elect"
         );
         return Pulse { leader: Leader::Unknown(why), sweeps: Sweeps::new() };

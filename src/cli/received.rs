@@ -14,25 +14,26 @@ use crate::core::id::AccountId;
 /// Longest name that a table shows.
 const LONGEST: usize = 100;
 
-/// Show what an account receives, and from whom, as Cloudflare says it now
+/// Show which shares an account receives, and from which accounts, as Cloudflare reports it now
 ///
-/// It needs no cluster, and a token that may read the Resource Sharing of the receiving account. Whether a policy is in
-/// force there also depends on the account: Cloudflare takes up to about two minutes, and some need an entitlement.
+/// It needs no cluster, only a token that may read Resource Sharing in the receiving account. Whether a policy is in
+/// force there also depends on the account: Cloudflare takes up to about two minutes, and some policies need an
+/// entitlement.
 ///
-/// Exit code 0: done, also where nothing is received. 1: it fails.
+/// Exit code 0: success, even if nothing is received. 1: error.
 #[derive(Args, Debug, Clone)]
 #[command(verbatim_doc_comment)]
 pub struct Received {
-    /// Account that receives
+    /// ID of the receiving account
     #[arg(long, value_name = "ID")]
     account: String,
-    /// Format of the output
+    /// Output format
     #[arg(short, long, value_enum, default_value = "table", value_name = "FORMAT")]
     output: Format,
     /// Namespace of the Secret
     #[arg(short, long, value_name = "NAMESPACE")]
     namespace: Option<String>,
-    /// Secret in that namespace to read Cloudflare with, where the environment gives no credential
+    /// Secret in that namespace with the credential, used if the environment has none
     #[arg(long, value_name = "NAME", default_value = "cloudflare-credentials")]
     secret: String,
     #[command(flatten)]

@@ -35,7 +35,7 @@ pub struct Endpoint {
         value_name = "URL"
     )]
     pub cloudflare_url: String,
-    /// PEM file with certificate authorities to trust in addition to the system's. The operator reads it again when it changes
+    /// PEM file with certificate authorities to trust in addition to the system's. The operator reloads it when it changes
     #[arg(long, env = "CFSHARE_CA_BUNDLE", value_name = "FILE")]
     pub ca_bundle: Option<PathBuf>,
 }
@@ -182,7 +182,7 @@ impl Remote {
                 return Err(error);
             }
             if let Some(wait) = error.meta().and_then(|meta| meta.limits.retry_after) {
-                eprintln!("cfshare: Cloudflare's limit of calls is reached; going on in {} s", wait.as_secs());
+                eprintln!("cfshare: Cloudflare's rate limit is reached; continuing in {} s", wait.as_secs());
             }
             tokio::time::sleep(Duration::from_millis(500) * attempt).await;
             attempt += 1;
@@ -212,18 +212,20 @@ impl Remote {
 }
 
 fn whole<T>(rows: Result<Option<Vec<T>>, Error>) -> Result<Vec<T>, Error> {
-    rows?.ok_or_else(|| Error::Lost { cause: "the list moved each time it was read".into() })
+    rows?.ok_or_else(|| Error::Lost { cause: "the list changed each time it was read".into() })
 }
 
 /// What failed, and what to do about it.
 pub fn advice(error: &Error) -> String {
     match error.class() {
         ErrorClass::Denied => format!(
-            "{error}: the credential is wrong, or lacks a permission: it must be allowed to read the Resource Sharing \
+            "{error}: the credential is invalid or lacks a permission. It needs permission to read Resource Sharing \
              of this account"
         ),
-        ErrorClass::Retry => format!("{error}: check the network and --cloudflare-url, then try again"),
-        ErrorClass::Throttled => format!("{error}: others spend from the same limit, try again in five minutes"),
+        ErrorClass::Retry => format!("{error}: check the network and --cloudflare-url, then retry"),
+        ErrorClass::Throttled => {
+            format!("{error}: other users of this credential count towards the same limit; retry in five minutes")
+        }
         ErrorClass::Gone | ErrorClass::Rejected => format!("{error}: check the ids"),
         ErrorClass::Conflict => error.to_string(),
     }

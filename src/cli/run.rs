@@ -17,73 +17,73 @@ use crate::operator::{self, Lead, Settings};
 use crate::serve::metrics::Metrics;
 use crate::serve::{Health, admin, logs};
 
-/// Run the operator. The cluster is that of KUBECONFIG, or the one it runs in
+/// Run the operator, for the cluster of KUBECONFIG or the one it runs in
 #[derive(Args, Debug, Clone)]
 pub struct Run {
     #[command(flatten)]
     endpoint: Endpoint,
-    /// How often all shares of an account are listed to see what others changed
+    /// How often to list all shares of an account, to detect changes made by others
     #[arg(long, env = "CFSHARE_SWEEP_INTERVAL", default_value = "10m", value_parser = duration, value_name = "TIME")]
     sweep_interval: Duration,
-    /// Shortest time between two looks at something that is under way
+    /// Shortest interval for polling a change that is in progress
     #[arg(long, env = "CFSHARE_POLL_MIN", default_value = "2s", value_parser = duration, value_name = "TIME")]
     poll_min: Duration,
-    /// Longest time between two looks at something that is under way
+    /// Longest interval for polling a change that is in progress
     #[arg(long, env = "CFSHARE_POLL_MAX", default_value = "30s", value_parser = duration, value_name = "TIME")]
     poll_max: Duration,
-    /// After this time a call whose answer was lost cannot take effect any more
+    /// How long to wait before assuming that a request whose response was lost has no effect
     #[arg(long, env = "CFSHARE_SETTLE_TIME", default_value = "240s", value_parser = duration, value_name = "TIME")]
     settle_time: Duration,
-    /// Longest time of one call to Cloudflare
+    /// Timeout of one request to Cloudflare
     #[arg(long, env = "CFSHARE_CALL_TIMEOUT", default_value = "30s", value_parser = duration, value_name = "TIME")]
     call_timeout: Duration,
-    /// Calls to Cloudflare a second, for each credential
+    /// Requests to Cloudflare per second, for each credential
     #[arg(long, env = "CFSHARE_API_RATE", default_value_t = 3.0, value_name = "CALLS")]
     api_rate: f64,
-    /// Calls to Cloudflare that may be saved up, for each credential
+    /// Requests to Cloudflare that may be made in one burst, for each credential
     #[arg(long, env = "CFSHARE_API_BURST", default_value_t = 240, value_name = "CALLS")]
     api_burst: u32,
-    /// Calls to Cloudflare at the same time, for each credential
+    /// Concurrent requests to Cloudflare, for each credential
     #[arg(long, env = "CFSHARE_API_CONCURRENCY", default_value_t = 8, value_name = "CALLS")]
     api_concurrency: usize,
-    /// Change nothing at Cloudflare: read, compare and report
+    /// Change nothing at Cloudflare; only read, compare and report
     #[arg(long, env = "CFSHARE_READ_ONLY")]
     read_only: bool,
-    /// Namespaces whose shares may target a whole organization; `*` for all
+    /// Namespaces whose Shares may target a whole organization; `*` for all
     #[arg(long, env = "CFSHARE_ORGANIZATION_SHARES", value_delimiter = ',', value_name = "NAMESPACE")]
     organization_shares: Vec<String>,
-    /// Shares of one account that may be deleted within 10 minutes because their objects are; more wait for a
-    /// confirmation. A number counts exactly; a percentage is of the account's managed shares, and never below 5
+    /// How many shares of one account may be deleted within 10 minutes without confirmation, because their Share objects
+    /// are deleted. Either an absolute number, or a percentage of the managed shares of the account, at least 5
     #[arg(long, env = "CFSHARE_MAX_DELETIONS", default_value = "10%", value_name = "NUMBER|PERCENT")]
     max_deletions: MaxDeletions,
-    /// Namespace to watch; may be repeated; all if left out
+    /// Namespace to watch; may be repeated; default: all
     #[arg(long, env = "CFSHARE_NAMESPACE", value_delimiter = ',', value_name = "NAMESPACE")]
     namespace: Vec<String>,
     /// Watch only objects with these labels
     #[arg(long, env = "CFSHARE_WATCH_LABEL_SELECTOR", value_name = "SELECTOR")]
     watch_label_selector: Option<String>,
-    /// Work only while holding a Lease, so that several replicas can run
+    /// Be active only while holding a Lease, so that several replicas can run
     #[arg(long, env = "CFSHARE_LEADER_ELECT")]
     leader_elect: bool,
-    /// Namespace of the Lease; the pod's own if left out, and cfshare-system outside of a cluster
+    /// Namespace of the Lease; default: the namespace of the pod, or cfshare-system outside a cluster
     #[arg(long, env = "CFSHARE_LEASE_NAMESPACE", value_name = "NAMESPACE")]
     lease_namespace: Option<String>,
     /// Name of the Lease
     #[arg(long, env = "CFSHARE_LEASE_NAME", default_value = "cfshare", value_name = "NAME")]
     lease_name: String,
-    /// How long the Lease is held without being renewed; must exceed --call-timeout
+    /// How long the Lease is valid without being renewed; must exceed --call-timeout
     #[arg(long, env = "CFSHARE_LEASE_DURATION", default_value = "60s", value_parser = duration, value_name = "TIME")]
     lease_duration: Duration,
-    /// Name of this replica in the Lease, unlike that of any other; a unique one if left out
+    /// Unique name of this replica in the Lease; default: generated
     #[arg(long, env = "CFSHARE_IDENTITY", value_name = "NAME")]
     identity: Option<String>,
-    /// Address of /livez, /readyz and /metrics
+    /// Listen address of /livez, /readyz and /metrics
     #[arg(long, env = "CFSHARE_ADMIN_LISTEN", default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
     admin_listen: SocketAddr,
-    /// Form of the log
+    /// Format of the log
     #[arg(long, env = "CFSHARE_LOG_FORMAT", value_enum, default_value = "text")]
     log_format: logs::Format,
-    /// What is logged, such as `info` or `cfshare=debug,kube=warn`
+    /// Filter of the log, such as `info` or `cfshare=debug,kube=warn`
     #[arg(long, env = "CFSHARE_LOG_FILTER", default_value = "info", value_name = "FILTER")]
     log_filter: String,
 }
@@ -101,7 +101,7 @@ impl Run {
         let health = Health::default();
         let listener = tokio::net::TcpListener::bind(self.admin_listen)
             .await
-            .with_context(|| format!("--admin-listen: {} cannot be listened on", self.admin_listen))?;
+            .with_context(|| format!("--admin-listen: cannot listen on {}", self.admin_listen))?;
         tracing::info!(address = %listener.local_addr()?, "admin endpoints are served");
         tokio::spawn(admin::serve(listener, metrics.clone(), health.clone()));
         let (down, shutdown) = watch::channel(false);
@@ -144,7 +144,7 @@ impl Run {
         }
         let mut unique = [0; 8];
         let random = rustls::crypto::aws_lc_rs::default_provider().secure_random;
-        random.fill(&mut unique).map_err(|_| anyhow::anyhow!("no random numbers for a unique --identity: set it"))?;
+        random.fill(&mut unique).map_err(|_| anyhow::anyhow!("cannot generate a unique --identity: set one"))?;
         let host = variable("HOSTNAME").unwrap_or_else(|| "cfshare".to_owned());
         Ok(format!("{host}_{:016x}", u64::from_be_bytes(unique)))
     }
@@ -201,5 +201,5 @@ fn asked_to_end() -> anyhow::Result<impl Future<Output = ()>> {
 fn duration(text: &str) -> Result<Duration, String> {
     text.parse::<kube::core::Duration>()
         .map(Duration::from)
-        .map_err(|_| format!("{text} is no time: write for example 500ms, 90s, 10m or 1h"))
+        .map_err(|_| format!("{text} is not a time: write for example 500ms, 90s, 10m or 1h"))
 }

@@ -11,25 +11,25 @@ use clap_complete::{Shell, engine, generate};
 
 // Shown to people as it stands: a shell's brackets are no links.
 #[allow(rustdoc::broken_intra_doc_links)]
-/// Print a script that completes commands and flags in a shell
+/// Print a shell completion script
 ///
 /// bash: source <(cfshare completion bash); zsh: cfshare completion zsh >"${fpath[1]}/_cfshare"; fish: cfshare completion
 /// fish | source; PowerShell: cfshare completion powershell | Out-String | Invoke-Expression.
 ///
-/// For `kubectl cfshare`, link the program in PATH a second time under the name kubectl_complete-cfshare: kubectl asks
-/// that for completions.
+/// For `kubectl cfshare`, create a second link to the program in PATH, named kubectl_complete-cfshare: kubectl runs it to
+/// get completions.
 #[derive(Args, Debug, Clone)]
 #[command(verbatim_doc_comment)]
 pub struct Completion {
-    /// The shell
+    /// Shell to complete in
     #[arg(value_enum)]
     shell: Shell,
 }
 
-/// Print the manual page, or write one for each command into a folder
+/// Print the manual page, or write one for each command into a directory
 #[derive(Args, Debug, Clone)]
 pub struct Man {
-    /// Folder for the pages, such as /usr/local/share/man/man1
+    /// Directory for the pages, such as /usr/local/share/man/man1
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
 }

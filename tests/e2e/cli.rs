@@ -312,7 +312,7 @@ fn plan_refused(world: &World) {
     assert!(ran.code == 1 && ran.out.contains("! no credential: set CLOUDFLARE_API_TOKEN"), "{}", ran.out);
     world.simulator.token(&scene.token, Policy { revoked: true, ..Policy::default() });
     let ran = alone(&scene, &["plan", "-f", "-"], &yaml);
-    assert!(ran.code == 1 && ran.out.contains("the credential is wrong, or lacks a permission"), "{}", ran.out);
+    assert!(ran.code == 1 && ran.out.contains("the credential is invalid or lacks a permission"), "{}", ran.out);
     assert!(!format!("{}{}", ran.out, ran.err).contains(&scene.token));
     assert_eq!(scene.changes(), [""; 0]);
 }
@@ -425,7 +425,7 @@ fn import_one(world: &World) {
     );
     assert_eq!((ran.code, ran.out), (0, expected));
     let ran = alone(&scene, &["import", "--account", &scene.account, "--share", "nothing"], "");
-    assert!(ran.code == 1 && ran.out.is_empty() && ran.err.contains("has no live share nothing"), "{}", ran.err);
+    assert!(ran.code == 1 && ran.out.is_empty() && ran.err.contains("owns no live share nothing"), "{}", ran.err);
 }
 
 fn status(world: &World) {
@@ -493,7 +493,7 @@ fn doctor(world: &World) {
     let ran = cfshare(&scene, &["doctor", "--account", account]);
     assert_eq!(ran.code, 0, "{}", ran.out);
     let whose = format!("Secret {}/cloudflare-credentials", scene.namespace);
-    told(&ran, &format!("ok    account {account}: {whose} can list its shares, 0 live ones"));
+    told(&ran, &format!("ok    account {account}: {whose} can list its shares, 0 live"));
     let ran = alone(&scene, &["doctor", "--account", account], "");
     told(&ran, &format!("ok    account {account}: the environment's credential can list its shares"));
     scene.apply(&scene.share("waf", &[&one], &[&first], ""));
@@ -503,14 +503,14 @@ fn doctor(world: &World) {
     assert_eq!(ran.code, 0, "{}", ran.out);
     for line in [
         "ok    cluster: Kubernetes v1.",
-        "ok    CRD shares.cfshare.dev: of this version",
+        "ok    CRD shares.cfshare.dev: matches this version",
         "ok    Shares: 1 in namespace ",
         "warn  rights: not checked",
-        "ok    Cloudflare: it answers",
-        "ok    clock: as Cloudflare's",
+        "ok    Cloudflare: reachable",
+        "ok    clock: agrees with Cloudflare's",
         &format!("ok    Secret {}/cloudflare-credentials: present and well-formed (API token)", scene.namespace),
         &format!(
-            "ok    account {account}: Secret {}/cloudflare-credentials can list its shares, 1 live ones",
+            "ok    account {account}: Secret {}/cloudflare-credentials can list its shares, 1 live",
             scene.namespace
         ),
     ] {
@@ -527,7 +527,7 @@ fn doctor(world: &World) {
     assert_eq!(ran.code, 1, "{}", ran.out);
     told(&ran, &format!("fail  Secret {}/cloudflare-credentials: the Secret", scene.namespace));
     // Without a credential too it tells whether Cloudflare is there.
-    told(&ran, "ok    Cloudflare: it answers");
+    told(&ran, "ok    Cloudflare: reachable");
     let ran = alone(&scene, &["doctor", "--cloudflare-url", "http://127.0.0.1:9/"], "");
     assert_eq!(ran.code, 1, "{}", ran.out);
     told(&ran, "fail  cluster: no Kubernetes cluster");
@@ -564,7 +564,7 @@ fn doctor_rights(world: &World) {
          subjects: [{{kind: ServiceAccount, name: operator, namespace: {}}}]\n",
         scene.namespace
     ));
-    let granted = "ok    rights: the operator has all that it uses";
+    let granted = "ok    rights: the operator has all permissions that it uses";
     scene.wait("the rights are granted", || {
         cfshare(&scene, &["doctor", "--service-account", &whose]).out.contains(granted)
     });

@@ -214,7 +214,7 @@ fn nobody(world: &World) {
     let scene = world.scene();
     for command in ["status", "matrix"] {
         let ran = cfshare(&scene, &[command]);
-        let nothing = format!("no Shares in namespace {}: name another one with -n, or use -A", scene.namespace);
+        let nothing = format!("no Shares in namespace {}: choose another one with -n, or use -A", scene.namespace);
         assert!(ran.code == 1 && ran.err.contains(&nothing), "{command}: {} {}", ran.out, ran.err);
         let ran = finish(
             {

@@ -32,7 +32,7 @@ impl Doctor {
                     let secret = Name::new(namespace, DEFAULT_SECRET);
                     uses.entry(secret).or_default().extend(self.accounts.iter().cloned());
                 }
-                None => findings.fail(format!("--account: name a namespace with -n, or {NO_CREDENTIAL}")),
+                None => findings.fail(format!("--account: choose a namespace with -n, or {NO_CREDENTIAL}")),
             }
         }
         let mut told = None;
@@ -82,7 +82,7 @@ impl Doctor {
             };
             match glance(&remote, &id, told, findings).await {
                 Ok(total) => {
-                    let total = total.map_or(String::new(), |total| format!(", {total} live ones"));
+                    let total = total.map_or(String::new(), |total| format!(", {total} live"));
                     findings.ok(format!("account {account}: {whose} can list its shares{total}"));
                 }
                 Err(problem) => findings.fail(format!("account {account}: {whose} cannot list its shares: {problem}")),
@@ -121,7 +121,7 @@ async fn glance(
     };
     if let (Some(meta), None) = (meta, &told) {
         *told = Some(());
-        findings.ok("Cloudflare: it answers");
+        findings.ok("Cloudflare: reachable");
         check_clock(meta, began.0, findings);
     }
     outcome.map(|reply| reply.body).map_err(|error| advice(&error))
@@ -130,11 +130,11 @@ async fn glance(
 fn check_clock(meta: &Meta, began: i64, findings: &mut Findings) {
     let date = meta.date.and_then(|date| date.duration_since(UNIX_EPOCH).ok());
     let Some(date) = date.and_then(|date| i64::try_from(date.as_secs()).ok()) else {
-        return findings.warn("clock: not compared, since the answer has no date");
+        return findings.warn("clock: not compared, because the response has no date");
     };
     let ahead = began.div_euclid(1000) - date;
     if ahead.abs() < MUCH {
-        findings.ok("clock: as Cloudflare's");
+        findings.ok("clock: agrees with Cloudflare's");
     } else {
         let word = if ahead > 0 { "ahead of" } else { "behind" };
         findings.warn(format!("clock: {} s {word} Cloudflare's: set it with NTP", ahead.abs()));
@@ -163,9 +163,9 @@ mod tests {
             findings.lines.remove(0).1
         };
         let at = |second| Some(UNIX_EPOCH + Duration::from_secs(second));
-        assert_eq!(line(at(1_000_001)), "clock: as Cloudflare's");
+        assert_eq!(line(at(1_000_001)), "clock: agrees with Cloudflare's");
         assert_eq!(line(at(999_900)), "clock: 100 s ahead of Cloudflare's: set it with NTP");
         assert_eq!(line(at(1_000_060)), "clock: 60 s behind Cloudflare's: set it with NTP");
-        assert_eq!(line(None), "clock: not compared, since the answer has no date");
+        assert_eq!(line(None), "clock: not compared, because the response has no date");
     }
 }

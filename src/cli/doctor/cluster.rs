@@ -31,7 +31,7 @@ impl Doctor {
             Ok(version) => findings.ok(format!("cluster: Kubernetes {}", version.git_version)),
             Err(error) => {
                 let error = causes(&error.into());
-                findings.fail(format!("cluster: not reached ({error}): check KUBECONFIG and the network"));
+                findings.fail(format!("cluster: cannot be reached ({error}): check KUBECONFIG and the network"));
                 return Vec::new();
             }
         }
@@ -68,8 +68,8 @@ impl Doctor {
                 let name = review.ok().and_then(|review| review.status?.user_info?.username);
                 if !name.is_some_and(|name| name.starts_with("system:serviceaccount:")) {
                     return findings.warn(
-                        "rights: not checked, since this is not the operator's ServiceAccount: name it with \
-                     --service-account NAMESPACE/NAME",
+                        "rights: not checked, because this is not the operator's ServiceAccount: specify it with \
+                         --service-account NAMESPACE/NAME",
                     );
                 }
                 None
@@ -110,11 +110,11 @@ impl Doctor {
                     let place = namespace.map_or(String::new(), |namespace| format!(" in {namespace}"));
                     missing.push(format!("{verb} {resource}{slash}{subresource}{name}{place}"));
                 }
-                Err(error) => return findings.warn(format!("rights: cannot be asked for ({error})")),
+                Err(error) => return findings.warn(format!("rights: cannot be checked ({error})")),
             }
         }
         if missing.is_empty() {
-            findings.ok("rights: the operator has all that it uses");
+            findings.ok("rights: the operator has all permissions that it uses");
         } else {
             let missing = missing.join(", ");
             findings.fail(format!(
@@ -137,14 +137,13 @@ impl Doctor {
                 if holder.is_empty() {
                     findings.fail(format!("lease {name}: nobody holds it: start the operator"));
                 } else if Clock::SYSTEM.now().0 > renewed + length {
-                    findings
-                        .fail(format!("lease {name}: {holder} does not renew it any more: look at the operator's log"));
+                    findings.fail(format!("lease {name}: {holder} no longer renews it: see the operator's log"));
                 } else {
                     findings.ok(format!("lease {name}: held by {holder}"));
                 }
             }
             Ok(None) => findings.warn(format!(
-                "lease {name}: not there: the operator does not run, or runs without --leader-elect, or has another \
+                "lease {name}: not found: the operator does not run, or runs without --leader-elect, or has another \
                  --lease-namespace or --lease-name"
             )),
             Err(error) => findings.warn(format!("lease {name}: cannot be read ({error})")),
@@ -188,21 +187,22 @@ async fn check_crds(cluster: &Cluster, findings: &mut Findings) {
         let name = ours.metadata.name.clone().unwrap_or_default();
         let how = "`cfshare crds | kubectl apply --server-side -f -`";
         match api.get_opt(&name).await {
-            Ok(None) => findings.fail(format!("CRD {name}: not there: install it with {how}")),
+            Ok(None) => findings.fail(format!("CRD {name}: not found: install it with {how}")),
             Ok(Some(theirs)) => {
                 let established = theirs.status.iter().flat_map(|status| status.conditions.iter().flatten());
                 let established = established.into_iter().any(|c| c.type_ == "Established" && c.status == "True");
                 let (ours, theirs) = (versions(&ours), versions(&theirs));
                 if !established {
-                    findings.fail(format!("CRD {name}: not established: look at `kubectl describe crd {name}`"));
+                    findings.fail(format!("CRD {name}: not established: see `kubectl describe crd {name}`"));
                 } else if holds(&theirs, &ours) {
-                    findings.ok(format!("CRD {name}: of this version"));
+                    findings.ok(format!("CRD {name}: matches this version"));
                 } else {
-                    findings.fail(format!("CRD {name}: of another version than this program: update it with {how}"));
+                    findings
+                        .fail(format!("CRD {name}: does not match the version of this program: update it with {how}"));
                 }
             }
             Err(kube::Error::Api(status)) if status.code == 403 => {
-                findings.warn(format!("CRD {name}: you may not read it, so its version is not checked"));
+                findings.warn(format!("CRD {name}: you are not allowed to read it, so its version is not checked"));
             }
             Err(error) => findings.fail(format!("CRD {name}: cannot be read ({error})")),
         }

@@ -14,10 +14,10 @@ use super::environment::{own_namespace, present};
 use super::output::{Exit, causes, count};
 use super::remote::Endpoint;
 
-/// Check everything that cfshare needs, and say what to do about the rest
+/// Check the cluster, permissions, Secrets and Cloudflare, and suggest fixes
 ///
-/// Each line is `ok`, `warn` or `fail`. Nothing is changed, and no credential is shown. Exit code 0: nothing fails. 1:
-/// something does.
+/// Each line starts with `ok`, `warn` or `fail`. Nothing is changed, and no credential is shown. Exit code 0: no check
+/// fails. 1: at least one does.
 #[derive(Args, Debug, Clone)]
 #[command(verbatim_doc_comment)]
 pub struct Doctor {
@@ -25,23 +25,23 @@ pub struct Doctor {
     scope: Scope,
     #[command(flatten)]
     endpoint: Endpoint,
-    /// Try this account too, with the credential of the environment, or else with the Secret cloudflare-credentials of
-    /// the namespace; may be repeated
+    /// Also check this account, with the credential from the environment, or else from the Secret cloudflare-credentials
+    /// in the namespace; may be repeated
     #[arg(long = "account", value_name = "ID")]
     accounts: Vec<String>,
-    /// Namespace that the operator watches; may be repeated; as its Deployment says if left out
+    /// Namespace that the operator watches; may be repeated; default: read from its Deployment
     #[arg(long, env = "CFSHARE_NAMESPACE", value_delimiter = ',', value_name = "NAMESPACE")]
     watched: Vec<String>,
-    /// The operator's ServiceAccount, whose rights are checked; as its Deployment says if left out
+    /// ServiceAccount of the operator, whose permissions are checked; default: read from its Deployment
     #[arg(long, value_name = "NAMESPACE/NAME")]
     service_account: Option<String>,
-    /// Namespace of the operator's Lease; if left out, that of --service-account, of the pod, or cfshare-system
+    /// Namespace of the operator's Lease; default: the namespace of --service-account, of the pod, or cfshare-system
     #[arg(long, env = "CFSHARE_LEASE_NAMESPACE", value_name = "NAMESPACE")]
     lease_namespace: Option<String>,
     /// Name of the operator's Lease
     #[arg(long, env = "CFSHARE_LEASE_NAME", default_value = "cfshare", value_name = "NAME")]
     lease_name: String,
-    /// Check the cluster only: read no Secret, and do not call Cloudflare
+    /// Check only the cluster: read no Secret, and send no request to Cloudflare
     #[arg(long)]
     cluster_only: bool,
 }

@@ -15,7 +15,7 @@ const IMPERSONATE: HeaderName = HeaderName::from_static("impersonate-user");
 /// this is the operator's own ServiceAccount.
 pub async fn check_self_restriction(cluster: &Cluster, user: Option<&str>, shares: &[Share], findings: &mut Findings) {
     let Some(share) = shares.first() else {
-        return findings.warn("policy self-restriction: not checked, since there is no Share to check it with");
+        return findings.warn("policy self-restriction: not checked, because there is no Share to check it with");
     };
     match try_to_change(cluster, user, share).await {
         Ok(_) => findings.warn(
@@ -26,7 +26,7 @@ pub async fn check_self_restriction(cluster: &Cluster, user: Option<&str>, share
             findings.ok("policy self-restriction: in force for the operator");
         }
         Err(kube::Error::Api(status)) if status.message.contains("cannot impersonate") => {
-            findings.warn("policy self-restriction: not checked, since you may not impersonate the operator");
+            findings.warn("policy self-restriction: not checked, because you are not allowed to impersonate the operator");
         }
         Err(kube::Error::Api(status)) if status.code == 403 => {
             findings.ok("policy self-restriction: the operator may not change this Share at all");

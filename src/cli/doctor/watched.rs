@@ -35,7 +35,7 @@ impl Doctor {
         for name in installed.namespaces.iter().flatten() {
             if let Ok(None) = Api::<Namespace>::all(cluster.kube.clone()).get_opt(name).await {
                 findings.fail(format!(
-                    "namespace {name}: it does not exist, and the operator watches it: create it, or take it out of \
+                    "namespace {name}: it does not exist, but the operator watches it: create it, or remove it from \
                      watchNamespaces"
                 ));
             }

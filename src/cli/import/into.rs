@@ -56,7 +56,7 @@ pub fn fill(folder: &Path, account: &str, shares: &[Share]) -> anyhow::Result<Fi
                 match insert(&parts[manifest.at], share.id.as_str()) {
                     Some(text) => {
                         parts[manifest.at] = text;
-                        filled.done.push(format!("{}: Share {object} has shareID {} now", file.display(), share.id));
+                        filled.done.push(format!("{}: Share {object} now has shareID {}", file.display(), share.id));
                     }
                     None => filled.left.push(format!(
                         "{}: Share {object}: write shareID: {:?} under spec; its spec is not in block style",
@@ -66,13 +66,13 @@ pub fn fill(folder: &Path, account: &str, shares: &[Share]) -> anyhow::Result<Fi
                 }
             }
             ([], _) => filled.left.push(format!(
-                "{}: Share {object}: the account sends no share with this name and these resources",
+                "{}: Share {object}: the account owns no share with this name and these resources",
                 file.display()
             )),
             (_, _) => {
                 let ids: Vec<&str> = found.iter().map(|share| share.id.as_str()).collect();
                 filled.left.push(format!(
-                    "{}: Share {object}: several could be meant; write the shareID yourself ({})",
+                    "{}: Share {object}: several shares match; write the shareID yourself ({})",
                     file.display(),
                     ids.join(", ")
                 ));

@@ -19,42 +19,43 @@ use crate::cloudflare::{Share, TargetType, clean};
 use crate::core::id::{AccountId, ShareId};
 use objects::{Found, Writer};
 
-/// Print manifests for what an account already shares, ready to commit
+/// Print manifests that adopt the existing shares of an account, ready to commit
 ///
-/// Applied, they take over each share as it is, and nothing is written to Cloudflare. Deleting them leaves the shares,
-/// and all who receive them, where they are. Labels (the `name` of an entry) come from --accounts.
+/// When applied, they adopt each share as it is, and nothing is written to Cloudflare. When they are deleted, the shares
+/// and their recipients stay at Cloudflare. Labels (the `name` of an entry) come from --accounts.
 ///
-/// With --from-tfstate it is about the shares of a state of Terraform or OpenTofu, which then gets to know how to forget
-/// them without destroying them. With --into it prints nothing, and writes the ids of shares into manifests that have none.
+/// With --from-tfstate, it imports the shares in a Terraform or OpenTofu state, and prints how to remove them from the
+/// state without destroying them. With --into, it prints no manifests, but writes the ids of shares into existing
+/// manifests that have none.
 ///
-/// The credential comes from CLOUDFLARE_API_TOKEN, or CLOUDFLARE_EMAIL and CLOUDFLARE_API_KEY, else from the Secret in
-/// the namespace. Exit code 0: done. 2: --into left some manifests without an id. 1: it fails, and what was printed is
+/// The credential comes from CLOUDFLARE_API_TOKEN, or CLOUDFLARE_EMAIL and CLOUDFLARE_API_KEY, or else from the Secret
+/// in the namespace. Exit code 0: success. 2: --into left some manifests without an id. 1: error, and the output is
 /// incomplete.
 #[derive(Args, Debug, Clone)]
 #[command(verbatim_doc_comment)]
 pub struct Import {
-    /// Account that shares; those of the state if left out
+    /// ID of the account that owns the shares; default: the accounts in the state
     #[arg(long, value_name = "ID", required_unless_present = "from_tfstate")]
     account: Option<String>,
     /// Only this share; may be repeated
     #[arg(long = "share", value_name = "ID")]
     shares: Vec<String>,
-    /// A ShareRecipient and ShareResource for each recipient and resource, however few
+    /// Write a ShareRecipient or ShareResource object for each recipient and resource, even if there are few
     #[arg(long)]
     objects: bool,
-    /// File with ids and names of accounts (CSV or JSON), for labels
+    /// File with ids and names of accounts (CSV or JSON), used as labels
     #[arg(long, value_name = "FILE")]
     accounts: Option<PathBuf>,
-    /// State of Terraform or OpenTofu: only its shares, named after their addresses
+    /// Terraform or OpenTofu state: import only its shares, named after their addresses
     #[arg(long, value_name = "FILE", conflicts_with_all = ["shares", "into"])]
     from_tfstate: Option<PathBuf>,
-    /// Folder with manifests: writes shareID into each Share that has none, where name and resources are those of one share
+    /// Directory of manifests: write shareID into each Share that has none, if exactly one share has its name and resources
     #[arg(long, value_name = "DIR", conflicts_with_all = ["shares", "objects", "accounts"])]
     into: Option<PathBuf>,
-    /// Namespace of the manifests; none is written if left out
+    /// Namespace for the manifests; default: manifests without a namespace
     #[arg(short, long, value_name = "NAMESPACE")]
     namespace: Option<String>,
-    /// Secret in that namespace to read Cloudflare with, where the environment gives no credential
+    /// Secret in that namespace with the credential, used if the environment has none
     #[arg(long, value_name = "NAME", default_value = "cloudflare-credentials")]
     secret: String,
     #[command(flatten)]
@@ -84,15 +85,13 @@ impl Import {
                 let shares = live(&remote, &account).await?;
                 for id in &wanted {
                     if !shares.iter().any(|share| share.id == *id) {
-                        anyhow::bail!(
-                            "account {account} has no live share {id} that it sends: check --share and --account"
-                        );
+                        anyhow::bail!("account {account} owns no live share {id}: check --share and --account");
                     }
                 }
                 let chosen = shares.into_iter().filter(|share| wanted.is_empty() || wanted.contains(&share.id));
                 write(&remote, &account, chosen.collect(), &mut writer, out).await?;
             }
-            (None, None, _) => anyhow::bail!("name the account with --account"),
+            (None, None, _) => anyhow::bail!("specify the account with --account"),
         }
         Ok(Exit::Good)
     }
@@ -117,7 +116,7 @@ impl Import {
             let mut shares = live(remote, &account).await?;
             shares.retain(|share| ids.remove(share.id.as_str()));
             for id in ids {
-                eprintln!("cfshare: share {id} of the state is no live share of account {account}, and is left out");
+                eprintln!("cfshare: share {id} of the state is not a live share of account {account}, and is skipped");
             }
             write(remote, &account, shares, &mut writer, out).await?;
         }

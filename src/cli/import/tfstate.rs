@@ -55,7 +55,7 @@ fn parse(text: &str) -> anyhow::Result<State> {
         (Some(resources), _) => resources.iter().for_each(|resource| state.take(resource)),
         (None, root @ Value::Object(_)) => state.take_shown(root),
         (None, _) => anyhow::bail!(
-            "this is no state: write it with `terraform state pull` or `terraform show -json`, or the same with tofu"
+            "this is not a state: write it with `terraform state pull` or `terraform show -json`, or the same with tofu"
         ),
     }
     if state.instances.is_empty() {

@@ -30,29 +30,29 @@ use state::Cell;
 pub(in crate::cli) use state::State;
 use table::{By, Column, Table};
 
-/// Show who receives what, as Cloudflare has it: each account, its shares, their resources and states
+/// Show which account receives which share, with the resources and the state at Cloudflare
 ///
-/// It shows what the operator observed and recorded, and since when that was last verified. What the status does not
-/// prove is `unknown`. With --live it reads Cloudflare itself, with the credential of CLOUDFLARE_API_TOKEN, or
-/// CLOUDFLARE_EMAIL and CLOUDFLARE_API_KEY, else with the Secrets in the cluster; a read-only token is enough.
+/// It shows what the operator observed and recorded, and when that was last verified. What the status does not prove is
+/// `unknown`. With --live, it reads Cloudflare directly, with the credential from CLOUDFLARE_API_TOKEN, or
+/// CLOUDFLARE_EMAIL and CLOUDFLARE_API_KEY, or else from the Secrets in the cluster; a read-only token is enough.
 ///
-/// Exit code 0: the table is up to date. 3: it is not, as the first lines say, or that is not known. 1: it fails, or there
-/// is nothing to show.
+/// Exit code 0: the table is up to date. 3: it may be out of date; the first lines say why. 1: error, or there is
+/// nothing to show.
 #[derive(Args, Debug, Clone)]
 #[command(verbatim_doc_comment)]
 pub struct Matrix {
     #[command(flatten)]
     scope: Scope,
-    /// Format of the output; html is one page that needs no network
+    /// Output format; html is a single page that needs no network
     #[arg(short, long, value_enum, default_value = "table", value_name = "FORMAT")]
     output: Format,
-    /// What comes first in each line
+    /// First column, by which the rows are sorted
     #[arg(long, value_enum, default_value = "account", value_name = "WHAT")]
     by: By,
-    /// File with ids and names of accounts (CSV or JSON): it names them, and accounts in no share are listed too
+    /// File with ids and names of accounts (CSV or JSON): names the accounts, and also lists those in no share
     #[arg(long, value_name = "FILE")]
     accounts: Option<PathBuf>,
-    /// Read Cloudflare now, instead of what the operator last saw
+    /// Read Cloudflare now instead of using what the operator last observed
     #[arg(long)]
     live: bool,
     #[command(flatten)]

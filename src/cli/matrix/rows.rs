@@ -153,7 +153,7 @@ impl<'a> Rows<'a> {
             return Cell::new(
                 State::Unmanaged,
                 "stays",
-                "the Share is being deleted, and leaves its share at Cloudflare",
+                "the Share is being deleted, and its share stays at Cloudflare",
             );
         }
         if is_blocked(&self.status.common.conditions) {
@@ -207,11 +207,11 @@ impl<'a> Rows<'a> {
                         let why = ready(&self.status.common.conditions).map(said).unwrap_or_default();
                         Cell::new(State::Blocked, "to be removed (blocked)", why)
                     }
-                    (false, false) if entry.intended_at.is_some() => {
-                        Cell::unknown("a request to add this account was announced, and its entry was removed since")
-                    }
+                    (false, false) if entry.intended_at.is_some() => Cell::unknown(
+                        "a request to add this account was recorded, and its entry has been removed since",
+                    ),
                     (false, false) if current => {
-                        Cell::new(State::Leaving, "to be removed", "no manifest declares it any more")
+                        Cell::new(State::Leaving, "to be removed", "no manifest declares it now")
                     }
                     (false, false) => Cell::new(
                         State::Leaving,
@@ -225,7 +225,7 @@ impl<'a> Rows<'a> {
             }
             (None, None) => match self.exception(account) {
                 Some(entry) => of_exception(entry),
-                None => Cell::unknown("the status says nothing of it"),
+                None => Cell::unknown("the status does not mention it"),
             },
         }
     }
@@ -253,7 +253,7 @@ impl<'a> Rows<'a> {
                 (None, true) if *current && observes(&self.status) => Cell::new(State::Excluded, "excluded", ""),
                 (None, true) => Cell::unknown("cfshare has not confirmed this exclusion yet"),
                 (None, false) => {
-                    Cell::new(State::Leaving, "excluded, to be included", "the exclusion is not declared any more")
+                    Cell::new(State::Leaving, "excluded, to be included", "the exclusion is no longer declared")
                 }
             },
         }

@@ -65,14 +65,14 @@ impl State {
     pub fn meaning(self) -> &'static str {
         match self {
             State::InPlace => "associated: Cloudflare says so, without an error",
-            State::Pending => "pending: on its way, or missing for now",
+            State::Pending => "pending: in progress, or missing for now",
             State::Failed => "failed: Cloudflare reports an error or refused the call",
-            State::Leaving => "to be removed: not declared any more, and still receiving",
-            State::Blocked => "to be removed (blocked): still receiving until a person confirms",
+            State::Leaving => "to be removed: no longer declared, but still receiving",
+            State::Blocked => "to be removed (blocked): still receiving until someone confirms the removal",
             State::Excluded => "excluded from a share for an organization",
             State::NotExcluded => "associated, should be excluded: the account receives the share",
             State::NotShared => "not shared yet: there is no share at Cloudflare",
-            State::Unmanaged => "not declared: somebody else added it at Cloudflare",
+            State::Unmanaged => "not declared: someone else added it at Cloudflare",
             State::Unknown => "unknown: the status does not prove a state",
             State::Nothing => "in no share here",
         }

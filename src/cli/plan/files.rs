@@ -31,8 +31,8 @@ impl Manifests {
         for path in paths {
             if path.as_os_str() == "-" {
                 let mut text = String::new();
-                std::io::stdin().read_to_string(&mut text).context("the standard input cannot be read")?;
-                manifests.take(&text, namespace).context("the standard input")?;
+                std::io::stdin().read_to_string(&mut text).context("standard input cannot be read")?;
+                manifests.take(&text, namespace).context("standard input")?;
                 continue;
             }
             for file in files(path)? {
@@ -91,7 +91,7 @@ impl Manifests {
             return Ok(());
         }
         if version != "cfshare.dev/v1alpha1" {
-            anyhow::bail!("{kind}: apiVersion {version} is not known here: write cfshare.dev/v1alpha1");
+            anyhow::bail!("{kind}: apiVersion {version} is not supported: write cfshare.dev/v1alpha1");
         }
         match kind.as_str() {
             "Share" => self.shares.push(object(manifest, namespace)?),
@@ -109,7 +109,7 @@ impl Manifests {
         let resources = self.resources.iter().map(|object| ("ShareResource", object.namespace(), object.name_any()));
         for (kind, namespace, name) in shares.chain(recipients).chain(resources) {
             if !names.insert((kind, namespace, name.clone())) {
-                anyhow::bail!("{kind} {name} is there twice: give one of the two another name");
+                anyhow::bail!("{kind} {name} is defined twice: rename one of them");
             }
         }
         Ok(())
@@ -130,7 +130,7 @@ where
         manifest.remove("status");
     }
     let mut object: K = serde_json::from_value(manifest.clone())
-        .with_context(|| format!("{kind} {name} is not as the CRD says; ids are quoted text"))?;
+        .with_context(|| format!("{kind} {name} does not match the CRD; note that ids must be quoted strings"))?;
     let kept = serde_json::to_value(&object)?;
     if let Some(path) = unknown(&manifest["spec"], &kept["spec"], "spec") {
         anyhow::bail!("{kind} {name}: there is no field {path}: check its spelling with `kubectl explain`");
@@ -220,7 +220,7 @@ mod tests {
         let error = share(r#"{accountID: "1", recipients: [{accountID: "2", nme: x}]}"#).unwrap_err();
         assert!(error.contains("no field spec.recipients[0].nme"), "{error}");
         let error = share("{accountID: 1}").unwrap_err();
-        assert!(error.contains("Share a is not as the CRD says; ids are quoted text"), "{error}");
+        assert!(error.contains("Share a does not match the CRD; note that ids must be quoted strings"), "{error}");
     }
 
     #[test]

@@ -28,33 +28,33 @@ pub(in crate::cli) use files::files as manifest_files;
 use print::Planned;
 pub(in crate::cli) use yaml::documents;
 
-/// Show what would be called at Cloudflare, and call nothing
+/// Show the Cloudflare API calls that would be made, without making them
 ///
-/// Without -f it is about the objects in the cluster, and what the operator would do about them now. With -f it is
-/// about manifests as if they were applied for the first time, or, with --cluster, to the cluster.
+/// Without -f, it plans for the objects in the cluster: what the operator would do now. With -f, it plans for manifests
+/// as if they were applied for the first time or, with --cluster, as if they were applied to the cluster.
 ///
-/// The credential comes from CLOUDFLARE_API_TOKEN, or CLOUDFLARE_EMAIL and CLOUDFLARE_API_KEY, else from the Secrets in
-/// the cluster.
+/// The credential comes from CLOUDFLARE_API_TOKEN, or CLOUDFLARE_EMAIL and CLOUDFLARE_API_KEY, or else from the Secrets
+/// in the cluster.
 ///
-/// Exit code 0: nothing would be called. 2: something would. 1: it fails, or a Share cannot be carried out as written.
+/// Exit code 0: no calls. 2: at least one call. 1: error, or a Share cannot be applied as written.
 #[derive(Args, Debug, Clone)]
 #[command(verbatim_doc_comment)]
 pub struct Plan {
-    /// File of manifests, or folder of them with the folders in it, or - for the standard input; may be repeated
+    /// File of manifests, directory (read recursively), or - for standard input; may be repeated
     #[arg(short, long = "filename", value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Folder with a kustomization, built with the kubectl in PATH
+    /// Directory with a kustomization, built with the kubectl in PATH
     #[arg(short = 'k', long, value_name = "FOLDER", conflicts_with = "files")]
     kustomize: Option<PathBuf>,
-    /// With --cluster: as if what is in the namespaces of the manifests, and in that of -n, and not in the files were
-    /// deleted, as Argo CD and Flux prune it
+    /// With --cluster: as if all objects that are not in the files were deleted from the namespaces of the manifests and
+    /// of -n, as Argo CD and Flux do when they prune
     #[arg(long, requires = "kube_cluster")]
     prune: bool,
     #[command(flatten)]
     scope: Scope,
     #[command(flatten)]
     endpoint: Endpoint,
-    /// Form of the output
+    /// Output format
     #[arg(short, long, value_enum, default_value = "text", value_name = "FORM")]
     output: Form,
 }
@@ -109,7 +109,7 @@ impl Plan {
     async fn subject(&self) -> anyhow::Result<(Fleet, Option<BTreeSet<Name>>, Option<Cluster>)> {
         if self.files.is_empty() && self.kustomize.is_none() {
             if self.prune {
-                anyhow::bail!("--prune compares files with the cluster: name them with -f or -k");
+                anyhow::bail!("--prune compares files with the cluster: specify them with -f or -k");
             }
             let cluster = self.scope.cluster().await?;
             return Ok((cluster.fleet().await?, cluster.selected().await?, Some(cluster)));
@@ -130,7 +130,9 @@ impl Plan {
         let Some(cluster) = cluster else {
             let known: HashSet<Name> = manifests.shares.iter().map(Name::of).collect();
             if let Some(orphan) = concerned.iter().find(|name| !known.contains(name)) {
-                anyhow::bail!("Share {orphan} is not in the files: add its file, or --cluster to take it from there");
+                anyhow::bail!(
+                    "Share {orphan} is not in the files: add its file, or use --cluster to read it from the cluster"
+                );
             }
             let Manifests { shares, recipients, resources } = manifests;
             return Ok((Fleet::new(shares, recipients, resources), None, None));

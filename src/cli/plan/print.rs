@@ -42,7 +42,7 @@ pub fn text(plan: &[Planned]) -> String {
             text.push_str(&format!("  . {note}\n"));
         }
         if let (Some(held), false) = (&preview.held, preview.calls.is_empty()) {
-            text.push_str(&format!("  . {held}: none of these calls is made\n"));
+            text.push_str(&format!("  . {held}: none of these calls are made\n"));
         }
         for line in preview.calls.iter().flat_map(call_lines) {
             text.push_str(&format!("  {line}\n"));
@@ -71,7 +71,7 @@ pub fn markdown(plan: &[Planned]) -> String {
         let mut lines: Vec<String> = preview.problem.iter().map(|problem| format!("! {problem}")).collect();
         lines.extend(preview.notes.iter().map(|note| format!("# {note}")));
         if let (Some(held), false) = (&preview.held, preview.calls.is_empty()) {
-            lines.push(format!("# {held}: none of these calls is made"));
+            lines.push(format!("# {held}: none of these calls are made"));
         }
         lines.extend(preview.calls.iter().flat_map(call_lines).map(|line| match line.strip_prefix('~') {
             Some(rest) => format!("!{rest}"),
@@ -95,7 +95,7 @@ fn summary(plan: &[Planned]) -> String {
         (all, calls) => format!("{} for {touched} of {}", count(calls, "call"), count(all, "Share")),
     };
     if problems > 0 {
-        text.push_str(&format!("; {} cannot be carried out as written", count(problems, "Share")));
+        text.push_str(&format!("; {} cannot be applied as written", count(problems, "Share")));
     }
     text
 }
@@ -218,10 +218,10 @@ mod tests {
             "Share ns/waf (account acc, share 3fd8)\n  ~ rename \"a\" -> \"b\"\n  + recipient payments-prod (372e)\n  \
              - recipient 8f14\n\
              Share ns/new (account acc)\n  + create share \"new\" with 1 recipient and 0 resources\n      recipient c9f0\n\
-             Share ns/seen (account acc)\n  . observed only: none of these calls is made\n  \
+             Share ns/seen (account acc)\n  . observed only: none of these calls are made\n  \
              + create share \"new\" with 1 recipient and 0 resources\n      recipient c9f0\n\
              Share ns/taken (account acc)\n  ! a share named x exists\n\n\
-             4 calls for 2 of 5 Shares; 1 Share cannot be carried out as written\n"
+             4 calls for 2 of 5 Shares; 1 Share cannot be applied as written\n"
         );
         assert_eq!(text(&[]), "no Shares here\n");
         assert_eq!(text(&plan()[..1]), "no calls for 1 Share\n");

@@ -61,7 +61,7 @@ impl Reader {
             }
             Event::Alias(anchor) => {
                 let Some((value, size)) = self.anchors.get(&anchor).cloned() else {
-                    anyhow::bail!("line {}: an alias stands within the value that it names", span.start.line());
+                    anyhow::bail!("line {}: an alias is used inside the value that it refers to", span.start.line());
                 };
                 self.count += size;
                 self.put(value, 0, false, span)
@@ -100,7 +100,7 @@ impl Reader {
     fn put(&mut self, value: Value, anchor: usize, merge: bool, span: Span) -> anyhow::Result<()> {
         self.count += 1;
         if self.count > MOST {
-            anyhow::bail!("line {}: aliases make this too large", span.start.line());
+            anyhow::bail!("line {}: too large once its aliases are expanded", span.start.line());
         }
         if anchor > 0 {
             let size = size(&value);

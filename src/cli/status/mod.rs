@@ -18,10 +18,10 @@ use crate::api::status::{ChildStatus, DriftEntry, ExceptionEntry, UnmanagedEntry
 use crate::api::{ConditionType, Share, ShareRecipient, ShareResource};
 use crate::operator::Kind;
 
-/// Show where all Shares and their children stand, or one Share on one screen (`status share/NAME`)
+/// Show the state of all Shares and their ShareRecipients and ShareResources, or details of one Share (`status share/NAME`)
 ///
-/// It reads the cluster alone: what the operator last saw, and whether an operator is alive at all. Exit code 0: all are
-/// ready. 2: some are not. 3: all were ready, and no operator is active. 1: it fails, or there is nothing to show.
+/// It reads only the cluster: what the operator last observed, and whether an operator is active. Exit code 0: all are
+/// ready. 2: some are not. 3: all were ready, but no operator is active. 1: error, or there is nothing to show.
 #[derive(Args, Debug, Clone)]
 #[command(verbatim_doc_comment)]
 pub struct Status {
@@ -30,10 +30,10 @@ pub struct Status {
     target: Option<String>,
     #[command(flatten)]
     scope: Scope,
-    /// Format of the output
+    /// Output format
     #[arg(short, long, value_enum, default_value = "text", value_name = "FORMAT")]
     output: Form,
-    /// Show it again whenever it changes, until interrupted
+    /// Refresh on every change, until interrupted
     #[arg(short, long)]
     watch: bool,
     #[command(flatten)]
@@ -120,10 +120,10 @@ impl Status {
         let name = match target.split_once('/') {
             Some(("share" | "shares" | "cfs" | "shares.cfshare.dev" | "share.cfshare.dev", name)) => name,
             None => target,
-            Some((kind, _)) => anyhow::bail!("{kind} is not known here: write share/NAME"),
+            Some((kind, _)) => anyhow::bail!("{kind} is not supported: write share/NAME"),
         };
         let Some(namespace) = &cluster.namespace else {
-            anyhow::bail!("share/{name} is in one namespace: name it with -n instead of -A");
+            anyhow::bail!("share/{name} is in one namespace: specify it with -n instead of -A");
         };
         let Some(share) = cluster.share(namespace, name).await? else {
             let nothing = cluster.nothing().await.to_string();
@@ -215,7 +215,7 @@ impl Standing {
     fn reason(&self) -> (&str, &str) {
         match &self.ready {
             Some(ready) if self.observed => (&ready.reason, &ready.message),
-            Some(_) | None => ("-", "the operator has not looked at the last change yet"),
+            Some(_) | None => ("-", "cfshare has not processed the last change yet"),
         }
     }
 }
@@ -288,7 +288,7 @@ fn details(standing: &Standing) -> Vec<String> {
         let what = row(&entry.account_id, &entry.kind, &entry.id);
         let what = entry.name.as_ref().map_or(what.clone(), |name| format!("{name} ({what})"));
         let message = if entry.message.is_empty() { String::new() } else { format!(": {}", entry.message) };
-        let last = if entry.terminal { ", and Cloudflare does not try again" } else { "" };
+        let last = if entry.terminal { "; Cloudflare does not retry" } else { "" };
         lines.push(format!("{what} is {} since {}{message}{last}", entry.state, entry.since.0));
     }
     if standing.exceptions_omitted > 0 {
@@ -381,8 +381,8 @@ mod tests {
             "NAMESPACE  KIND   NAME  READY  RECIPIENTS  RESOURCES  REASON      MESSAGE\n\
              ns         Share  waf   False  1/3         -          Associated  all is well\n\n\
              Share ns/waf\n  \
-             payments-prod (recipient 372e) is associating since 2026-01-01T00:00:00Z: no entitlement, and Cloudflare does \
-             not try again\n  4 more are not in place\n  drifted: name is b instead of a\n  \
+             payments-prod (recipient 372e) is associating since 2026-01-01T00:00:00Z: no entitlement; Cloudflare does not \
+             retry\n  4 more are not in place\n  drifted: name is b instead of a\n  \
              unmanaged: resource t/x is active\n  2 more are unmanaged\n\n0 of 1 object ready\n"
         );
     }

@@ -23,7 +23,7 @@ pub fn screen(share: &Share, children: Vec<&ShareRecipient>, pulse: &Pulse, now:
     text.push_str(&head(&rows, pulse, now));
     for (title, lines) in [
         ("Not in place", exceptions(&rows, now)),
-        ("Removals that wait for a person", blocked(&rows)),
+        ("Removals that wait for confirmation", blocked(&rows)),
         ("Not declared by any manifest (unmanaged)", unmanaged(&rows)),
         ("Changed at Cloudflare (drift)", drift(&rows)),
         ("Declared", declared(&rows)),
@@ -57,7 +57,7 @@ fn head(rows: &Rows, pulse: &Pulse, now: Timestamp) -> String {
                     status.share_name.as_deref().map_or(String::new(), |name| format!(", \"{}\"", clean(name, 100)));
                 format!("{word}, id {id}{name}")
             }
-            None if status.intent.is_some() => "a create request was sent, and its result is not known yet".into(),
+            None if status.intent.is_some() => "a create request was sent, but its result is not known yet".into(),
             None => "no share yet".into(),
         },
     ));
@@ -259,7 +259,7 @@ mod tests {
             "\nChecked        60s ago; next in about 9m\n",
             "  pay (a1) is associating since 30m ago: no entitlement\n",
             "Another attempt: kubectl annotate shares.cfshare.dev waf -n ns --overwrite cfshare.dev/requestedAt=",
-            "\nRemovals that wait for a person\n  a2\n",
+            "\nRemovals that wait for confirmation\n  a2\n",
             "kubectl annotate shares.cfshare.dev waf -n ns --overwrite cfshare.dev/confirm-removals=4\n",
         ] {
             assert!(text.contains(line), "{line}\n{text}");

@@ -144,7 +144,7 @@ fn doctored(site: &Site) {
     };
     let found = doctor();
     for line in [
-        "ok    rights: the operator has all that it uses",
+        "ok    rights: the operator has all permissions that it uses",
         "ok    policy self-restriction: in force for the operator",
         "ok    lease platform/cfshare: held by x-cfshare-",
     ] {

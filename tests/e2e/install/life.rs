@@ -72,9 +72,10 @@ fn tested(site: &Site, node: &Node<'_>) {
         let log = node.complete("cfshare-test");
         let outcome = helm.join().expect("it ends");
         assert!(outcome.is_ok(), "{outcome:?}\n{log}");
-        for line in
-            ["ok    rights: the operator has all that it uses", "ok    lease cfshare-system/cfshare: held by cfshare-"]
-        {
+        for line in [
+            "ok    rights: the operator has all permissions that it uses",
+            "ok    lease cfshare-system/cfshare: held by cfshare-",
+        ] {
             assert!(log.lines().any(|found| found.starts_with(line)), "{line}\n{log}");
         }
     });
