@@ -129,7 +129,7 @@ impl Storm {
                 if stage < 2 {
                     kube.apply(&path, &manifest(account, number, stage)).await?;
                 } else {
-                    kube.delete(&path).await?;
+                    delete(kube, &path).await?;
                 }
             }
             for _ in 0..kills {
@@ -258,5 +258,17 @@ impl Way {
         });
         let proxy = proxy.await.map_err(|e| e.to_string())?;
         Ok(Way { url: proxy.url.clone(), _proxy: proxy })
+    }
+}
+
+/// Deletes a Share, and confirms that its share goes: all of an account at once would wait for a person.
+async fn delete(kube: &Kube, path: &str) -> Result<(), String> {
+    let left = kube.delete(path).await?;
+    let Some(deleted) = left["metadata"]["deletionTimestamp"].as_str() else { return Ok(()) };
+    let confirmed = json!({"cfshare.dev/confirm-deletion": deleted});
+    let patch = json!([{"op": "add", "path": "/metadata/annotations", "value": confirmed}]);
+    match kube.patch(path, &patch).await {
+        Err(error) if kube.get(path).await.is_ok() => Err(error),
+        _ => Ok(()),
     }
 }
