@@ -25,6 +25,10 @@ pub struct RecipientStatus {
     /// Resources that Cloudflare could not share with this account, and why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<RowError>,
+
+    /// End of the waiver of whose end an Event has warned already.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waiver_warned: Option<Time>,
 }
 
 /// State of the resource at Cloudflare, as last observed by the operator. Written only by the operator.

@@ -52,6 +52,10 @@ vocabulary! {
     Reason {
         /// Cloudflare reports everything in this generation as active and associated. Nothing to do.
         Associated,
+        /// A recipient failed, and a waiver in the manifest accepts that until a date. The message names the account, the date
+        /// and the reason; all else is in place. Ready becomes False again when the waiver ends: correct the cause before, or
+        /// take the account out of the manifest.
+        Waived,
         /// Cloudflare is still associating recipients, or removing them, which takes up to about two minutes. Nothing to
         /// do.
         Associating,

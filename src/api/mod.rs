@@ -14,6 +14,7 @@ pub mod resource;
 pub mod rule;
 pub mod share;
 pub mod status;
+pub mod waiver;
 
 pub use condition::{ConditionType, Reason};
 pub use object::{Kind, Name, ObjectKey};

@@ -3,7 +3,7 @@
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use super::{rule, share::DeletionPolicy, status::RecipientStatus};
+use super::{rule, share::DeletionPolicy, status::RecipientStatus, waiver::Waiver};
 
 /// Which account receives which share.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
@@ -70,6 +70,12 @@ pub struct ShareRecipientSpec {
     #[schemars(length(max = rule::MAX_NAME))]
     #[x_kube(validation = rule::name())]
     pub name: Option<String>,
+
+    /// A known failure of this account that is accepted for a time: until then this object is Ready with the reason
+    /// `Waived` although the account failed, and the Share lists it as waived. It changes no call to Cloudflare, and means
+    /// nothing while the account has not failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waiver: Option<Waiver>,
 
     /// What happens when this object is deleted. `Delete` (default): the account is removed from the share, and the object
     /// remains until Cloudflare reports it as disassociated. `Retain`: the account keeps the share.

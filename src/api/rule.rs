@@ -10,6 +10,10 @@ pub const MAX_OBJECT_NAME: u32 = 253;
 pub const MAX_ID: u32 = crate::core::id::MAX_ID as u32;
 /// Longest name of a share, and longest label.
 pub const MAX_NAME: u32 = 100;
+/// Longest reason of a waiver.
+pub const MAX_WAIVER_REASON: u32 = 200;
+/// Longest date and time.
+pub const MAX_TIME: u32 = 35;
 /// Longest resource type.
 pub const MAX_TYPE: u32 = 63;
 /// Most entries of a list. Every list that CEL walks needs a bound, and 1,000 is cheap.
@@ -28,6 +32,22 @@ pub fn name() -> Rule {
     Rule::new(r"!self.matches(r'^$|^\s|\s$|[\p{Cc}\x{2028}-\x{202e}\x{2066}-\x{2069}]')").message(
         "write a name of 1 to 100 characters without line breaks, other control characters and blanks at its ends",
     )
+}
+
+/// A reason is shown where names are.
+pub fn waiver_reason() -> Rule {
+    Rule::new(r"!self.matches(r'^$|^\s|\s$|[\p{Cc}\x{2028}-\x{202e}\x{2066}-\x{2069}]')").message(
+        "say why the failure is accepted, in 1 to 200 characters without line breaks, other control characters and \
+         blanks at its ends",
+    )
+}
+
+/// A moment. CEL's own reading of it refuses days that no month has.
+pub fn time() -> Rule {
+    Rule::new(
+        r"self.matches('^20[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])$') && timestamp(self) > timestamp('2000-01-01T00:00:00Z')",
+    )
+    .message("write a date and time with its offset as in RFC 3339, such as 2027-03-31T00:00:00Z")
 }
 
 /// A name of an object in the same namespace.

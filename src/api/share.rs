@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use super::policy::{AdoptionPolicy, DeletionPolicy, ManagementPolicy, MaxRemovals};
-use super::{rule, status::ShareStatus};
+use super::{rule, status::ShareStatus, waiver::Waiver};
 
 /// What is shared, with whom, and how far the operator may go.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
@@ -167,6 +167,31 @@ pub struct RecipientEntry {
     #[schemars(length(max = rule::MAX_NAME))]
     #[x_kube(validation = rule::name())]
     pub name: Option<String>,
+
+    /// A known failure of this account that is accepted for a time: until then it does not keep the Share from being
+    /// Ready, and is listed as waived. It changes no call to Cloudflare, and means nothing while the account has not
+    /// failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waiver: Option<Waiver>,
+}
+
+/// One account that does not receive the share.
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct ExcludedEntry {
+    /// Id of the account, such as `372e67954025e0ba6aaa6d586b9e0b59`: 1 to 128 letters, digits and
+    /// . _ ~ : = @ + -. Quote an id that YAML would take for a number, such as one of digits only.
+    #[serde(rename = "accountID")]
+    #[schemars(length(max = rule::MAX_ID))]
+    #[x_kube(validation = rule::id())]
+    pub account_id: String,
+
+    /// Label for people, such as `payments-prod`: 1 to 100 characters. Never sent to Cloudflare; every message
+    /// and table names the account by it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = rule::MAX_NAME))]
+    #[x_kube(validation = rule::name())]
+    pub name: Option<String>,
 }
 
 /// An organization of accounts.
@@ -191,7 +216,7 @@ pub struct OrganizationTarget {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = rule::MAX_ENTRIES))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["accountID".into()]))]
-    pub excluded: Vec<RecipientEntry>,
+    pub excluded: Vec<ExcludedEntry>,
 }
 
 /// One resource.

@@ -52,6 +52,10 @@ pub struct ShareStatus {
     #[serde(default, skip_serializing_if = "is_zero")]
     pub exceptions_omitted: i32,
 
+    /// Waivers of inline recipients of whose end an Event has warned already.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waiver_warnings: Vec<WaiverWarning>,
+
     /// Recipients and resources of this share that no object declares (at most 20 are listed). They stay unless `prune` is
     /// true.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -147,6 +151,9 @@ pub struct RecipientCounts {
     pub pending: i32,
     /// Number of declared accounts that failed; `exceptions` lists them.
     pub failed: i32,
+    /// How many of those that failed have a waiver in force.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub waived: i32,
     /// Number of accounts that Cloudflare counts as associated with the share, declared or not.
     #[serde(default)]
     pub in_place: i32,
@@ -195,6 +202,36 @@ pub struct ExceptionEntry {
     /// What Cloudflare says about it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
+    /// The waiver in force, under which this failure does not keep the object that declares it from being Ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiver: Option<WaiverInForce>,
+}
+
+/// A waiver that has not ended.
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct WaiverInForce {
+    /// Why the failure is accepted, as the manifest says.
+    pub reason: String,
+    /// When the waiver ends.
+    pub until: Time,
+}
+
+impl std::fmt::Display for WaiverInForce {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "waived until {}: {}", self.until.0, self.reason)
+    }
+}
+
+/// The end of a waiver of which an Event has warned.
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct WaiverWarning {
+    /// Id of the account.
+    #[serde(rename = "accountID")]
+    pub account_id: String,
+    /// When its waiver ends.
+    pub until: Time,
 }
 
 /// One recipient or resource that no manifest declares.

@@ -19,3 +19,4 @@ pub mod relist;
 pub mod row;
 pub mod row_key;
 pub mod time;
+pub mod waiver;

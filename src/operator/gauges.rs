@@ -13,6 +13,7 @@ use crate::operator::cluster::objects::secret_of;
 use crate::operator::conditions::readiness;
 use crate::operator::pass::context::Context;
 use crate::operator::rows::standing::NOT_EXCLUDED;
+use crate::operator::rows::waiver;
 use crate::serve::Health;
 use crate::serve::metrics::{ReadyCounts, UnreadyShare};
 
@@ -39,6 +40,7 @@ pub async fn keep(context: Arc<Context>, health: Health) {
 }
 
 fn ready_counts(context: &Context) -> ReadyCounts {
+    let now = context.clock.now();
     let mut counts = ReadyCounts::default();
     for share in context.cluster.index.shares.all() {
         let conditions = share.status.as_ref().map(|status| &status.common.conditions);
@@ -55,6 +57,7 @@ fn ready_counts(context: &Context) -> ReadyCounts {
             });
         }
         counts.not_excluded.extend(not_excluded(&share).map(|count| (Name::of(share.as_ref()), count)));
+        counts.waivers_ending.extend(waivers_ending(&share, now).map(|count| (Name::of(share.as_ref()), count)));
         let held = share.status.as_ref().map_or(0, |status| i64::from(status.blocked_removals));
         if held > 0 {
             counts.blocked_removals.push((Name::of(share.as_ref()), held));
@@ -73,6 +76,14 @@ fn ready_counts(context: &Context) -> ReadyCounts {
 fn not_excluded(share: &Share) -> Option<i64> {
     let listed = share.status.as_ref().map(|status| &status.exceptions);
     let count = listed.into_iter().flatten().filter(|entry| entry.state == NOT_EXCLUDED).count();
+    i64::try_from(count).ok().filter(|count| *count > 0)
+}
+
+/// How many waivers of recipients that failed end soon, if any.
+fn waivers_ending(share: &Share, now: At) -> Option<i64> {
+    let listed = share.status.as_ref().map(|status| &status.exceptions);
+    let waivers = listed.into_iter().flatten().filter_map(|entry| entry.waiver.as_ref());
+    let count = waivers.filter(|waiver| waiver::ends_soon(waiver, now)).count();
     i64::try_from(count).ok().filter(|count| *count > 0)
 }
 

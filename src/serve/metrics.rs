@@ -75,6 +75,8 @@ pub struct ReadyCounts {
     pub not_excluded: Vec<(Name, i64)>,
     /// Deleted Shares whose share stays at Cloudflare until a person acts, and the reason.
     pub blocked_deletions: Vec<(Name, String)>,
+    /// Waivers in force that end within a week, by Share.
+    pub waivers_ending: Vec<(Name, i64)>,
     /// Rows that stay until a person confirms their removal, by Share.
     pub blocked_removals: Vec<(Name, i64)>,
 }
@@ -127,6 +129,7 @@ pub struct Metrics {
     not_excluded: Family<Labels, Gauge>,
     blocked_deletions: Family<Labels, Gauge>,
     blocked_removals: Family<Labels, Gauge>,
+    waivers_ending: Family<Labels, Gauge>,
     swept: Family<Labels, Gauge<f64, AtomicU64>>,
     sweep_interval: Gauge<f64, AtomicU64>,
     breakers: Gauge,
@@ -158,6 +161,7 @@ impl Default for Metrics {
             not_excluded: Family::default(),
             blocked_deletions: Family::default(),
             blocked_removals: Family::default(),
+            waivers_ending: Family::default(),
             swept: Family::default(),
             sweep_interval: Gauge::default(),
             breakers: Gauge::default(),
@@ -221,6 +225,11 @@ impl Default for Metrics {
             "blocked_removals",
             "Recipients and resources that stay in a share until a person confirms their removal",
             metrics.blocked_removals.clone(),
+        );
+        registry.register(
+            "waivers_ending",
+            "Waivers in force of failed recipients that end within 7 days, by Share",
+            metrics.waivers_ending.clone(),
         );
         registry.register(
             "budget_tokens",
@@ -369,6 +378,7 @@ impl Metrics {
         replace(&self.unready, counts.unready_shares.iter().map(unready));
         replace(&self.blocked_deletions, counts.blocked_deletions.iter().map(because));
         replace(&self.blocked_removals, counts.blocked_removals.iter().map(count));
+        replace(&self.waivers_ending, counts.waivers_ending.iter().map(count));
         replace(&self.not_excluded, counts.not_excluded.iter().map(count));
     }
 

@@ -49,6 +49,7 @@ mod switches;
 mod tokens;
 mod trust;
 mod unread;
+mod waivers;
 mod words;
 
 use std::process::ExitCode;
@@ -137,6 +138,7 @@ fn main() -> ExitCode {
     trials.extend(staged(&lazy, scopes::TESTS));
     trials.extend(staged(&lazy, proxies::TESTS));
     trials.extend(staged(&lazy, paging::TESTS));
+    trials.extend(staged(&lazy, waivers::TESTS));
     trials.extend(staged(&lazy, words::TESTS));
     trials.extend(staged(&lazy, health::TESTS));
     trials.extend(staged(&lazy, trust::TESTS));

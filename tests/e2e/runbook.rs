@@ -27,6 +27,7 @@ pub const TESTS: &[Test] = &[
 /// Reasons that are no trouble, or that a person has chosen.
 const NOBODY_IS_NEEDED: &[&str] = &[
     "Associated",
+    "Waived",
     "Associating",
     "Creating",
     "Progressing",

@@ -173,7 +173,7 @@ fn table(objects: &Objects, pulse: &Pulse, now: Timestamp) -> Table {
             }
             _ => None,
         };
-        let found = rows.all();
+        let found = rows.waive(rows.all(), now);
         table.add(column(share, &rows, objects, verified), found);
     }
     table.add_orphans(objects);
@@ -205,7 +205,7 @@ async fn live_table(objects: &Objects, mut reader: live::Reader<'_>) -> anyhow::
             }
             (None, None) => rows.all(),
         };
-        table.add(column, found);
+        table.add(column, rows.waive(found, now));
     }
     table.add_orphans(objects);
     Ok(table)

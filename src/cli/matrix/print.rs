@@ -132,8 +132,10 @@ fn line(table: &Table, row: &Row, at: Option<usize>, by: By, wide: bool) -> Vec<
 fn reasons(table: &Table) -> String {
     let mut told: Vec<(String, String, usize)> = Vec::new();
     for row in &table.rows {
-        let explained =
-            matches!(row.cell.state, State::Unknown | State::Failed | State::NotExcluded | State::NotShared);
+        let explained = matches!(
+            row.cell.state,
+            State::Unknown | State::Failed | State::Waived | State::NotExcluded | State::NotShared
+        );
         if !explained || row.cell.why.is_empty() {
             continue;
         }

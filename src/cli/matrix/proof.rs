@@ -69,7 +69,7 @@ fn speaks_of_rows(reason: &str) -> bool {
         return false;
     };
     match reason {
-        Reason::Associated | Reason::Associating | Reason::Progressing | Reason::Rejected => true,
+        Reason::Associated | Reason::Waived | Reason::Associating | Reason::Progressing | Reason::Rejected => true,
         Reason::RecipientFailed | Reason::RemovalBlocked | Reason::LastResource | Reason::NotConverging => true,
         Reason::Observed | Reason::Differs | Reason::OutOfScope => true,
         // The share is there, and nothing was sent.

@@ -9,6 +9,7 @@ use super::proof::{Proof, is_blocked, observes, proof, ready, said};
 use super::state::{Cell, State};
 use crate::api::share::DeletionPolicy;
 use crate::api::status::{ExceptionEntry, ShareStatus};
+use crate::api::waiver::Waiver;
 use crate::api::{Share, ShareRecipient};
 
 /// An account, or all members of an organization.
@@ -65,6 +66,29 @@ impl<'a> Rows<'a> {
         rows
     }
 
+    /// The rows, with those as waived whose failure the manifest accepts at that time.
+    pub fn waive(&self, mut found: Vec<Found>, now: Timestamp) -> Vec<Found> {
+        for row in found.iter_mut().filter(|row| row.cell.state == State::Failed) {
+            let Receiver::Account(account) = &row.receiver else { continue };
+            let waiver = self.waiver(account);
+            let Some((waiver, until)) = waiver.and_then(|waiver| Some((waiver, waiver.end()?))) else { continue };
+            if now < until {
+                row.cell.state = State::Waived;
+                row.cell.word = format!("{}, waived until {until}", row.cell.word);
+                row.cell.why = format!("{}; waived: {}", row.cell.why, waiver.reason);
+            }
+        }
+        found
+    }
+
+    /// What the declaration that counts says of the account's failure.
+    fn waiver(&self, account: &str) -> Option<&'a Waiver> {
+        match self.share.spec.recipients.iter().flatten().find(|entry| entry.account_id == account) {
+            Some(entry) => entry.waiver.as_ref(),
+            None => self.winner(account)?.spec.waiver.as_ref(),
+        }
+    }
+
     /// All accounts that anything says something of, and whether it is about their exclusion.
     pub fn accounts(&self) -> BTreeMap<String, bool> {
         let spec = &self.share.spec;
@@ -86,10 +110,12 @@ impl<'a> Rows<'a> {
     fn label(&self, account: &str) -> Option<String> {
         let spec = &self.share.spec;
         let excluded = spec.organization.iter().flat_map(|organization| &organization.excluded);
-        let inline = spec.recipients.iter().flatten().chain(excluded).filter(|entry| entry.account_id == account);
+        let excluded = excluded.map(|entry| (&entry.account_id, &entry.name));
+        let inline = spec.recipients.iter().flatten().map(|entry| (&entry.account_id, &entry.name)).chain(excluded);
+        let inline = inline.filter(|(id, _)| *id == account);
         let children = self.children.iter().filter(|child| child.spec.account_id == account);
         let listed = self.status.exceptions.iter().filter(|e| e.account_id.as_deref() == Some(account));
-        let labels = inline.map(|entry| entry.name.clone()).chain(children.map(|child| child.spec.name.clone()));
+        let labels = inline.map(|(_, name)| name.clone()).chain(children.map(|child| child.spec.name.clone()));
         let inventory = &self.status.inventory;
         let recorded = inventory.recipients.iter().chain(&inventory.excluded).filter(|e| e.account_id == account);
         let before = listed.map(|entry| entry.name.clone()).chain(recorded.map(|entry| entry.name.clone()));
@@ -99,8 +125,9 @@ impl<'a> Rows<'a> {
     pub fn declared_by(&self, account: &str) -> Vec<String> {
         let spec = &self.share.spec;
         let excluded = spec.organization.iter().flat_map(|organization| &organization.excluded);
-        let mut inline = spec.recipients.iter().flatten().chain(excluded);
-        let inline = inline.any(|entry| entry.account_id == account).then(|| "Share".to_owned());
+        let inline = spec.recipients.iter().flatten().map(|entry| &entry.account_id);
+        let mut inline = inline.chain(excluded.map(|entry| &entry.account_id));
+        let inline = inline.any(|id| id == account).then(|| "Share".to_owned());
         let children = self.live_children(account).map(|child| format!("ShareRecipient/{}", child.name_any()));
         inline.into_iter().chain(children).collect()
     }

@@ -11,6 +11,8 @@ pub enum State {
     Pending,
     /// Failed, or refused.
     Failed,
+    /// The same, and a waiver accepts it for now.
+    Waived,
     /// Declared no longer, and still there.
     Leaving,
     /// The same, and waiting for a person.
@@ -30,12 +32,13 @@ pub enum State {
 
 impl State {
     /// What needs somebody first comes first.
-    pub const ALL: [State; 11] = [
+    pub const ALL: [State; 12] = [
         State::Failed,
         State::NotExcluded,
         State::Blocked,
         State::Unknown,
         State::Unmanaged,
+        State::Waived,
         State::Pending,
         State::Leaving,
         State::NotShared,
@@ -50,6 +53,7 @@ impl State {
             State::InPlace => "associated",
             State::Pending => "pending",
             State::Failed => "failed",
+            State::Waived => "waived",
             State::Leaving => "toBeRemoved",
             State::Blocked => "removalBlocked",
             State::Excluded => "excluded",
@@ -67,6 +71,7 @@ impl State {
             State::InPlace => "associated: Cloudflare says so, without an error",
             State::Pending => "pending: in progress, or missing for now",
             State::Failed => "failed: Cloudflare reports an error or refused the call",
+            State::Waived => "failed (waived): the manifest accepts the failure until a date",
             State::Leaving => "to be removed: no longer declared, but still receiving",
             State::Blocked => "to be removed (blocked): still receiving until someone confirms the removal",
             State::Excluded => "excluded from a share for an organization",
@@ -84,6 +89,7 @@ impl State {
             State::InPlace => "✓",
             State::Pending => "…",
             State::Failed => "✗",
+            State::Waived => "~",
             State::Leaving => "↓",
             State::Blocked => "■",
             State::Excluded => "⊘",
@@ -98,7 +104,7 @@ impl State {
     /// Whether somebody should look at it.
     pub fn is_problem(self) -> bool {
         match self {
-            State::InPlace | State::Excluded | State::Nothing => false,
+            State::InPlace | State::Excluded | State::Nothing | State::Waived => false,
             State::Pending | State::Failed | State::Leaving | State::Blocked | State::NotExcluded => true,
             State::NotShared | State::Unmanaged | State::Unknown => true,
         }

@@ -289,7 +289,8 @@ fn details(standing: &Standing) -> Vec<String> {
         let what = entry.name.as_ref().map_or(what.clone(), |name| format!("{name} ({what})"));
         let message = if entry.message.is_empty() { String::new() } else { format!(": {}", entry.message) };
         let last = if entry.terminal { "; Cloudflare does not retry" } else { "" };
-        lines.push(format!("{what} is {} since {}{message}{last}", entry.state, entry.since.0));
+        let waived = entry.waiver.as_ref().map_or(String::new(), |waiver| format!("; {waiver}"));
+        lines.push(format!("{what} is {} since {}{message}{last}{waived}", entry.state, entry.since.0));
     }
     if standing.exceptions_omitted > 0 {
         lines.push(format!("{} more are not in place", standing.exceptions_omitted));

@@ -75,7 +75,7 @@ fn head(rows: &Rows, pulse: &Pulse, now: Timestamp) -> String {
     lines.push(("Checked", checked(rows, pulse, now)));
     if let Some(counts) = &status.recipients {
         let mut text = format!("{} associated", counts.summary);
-        for (n, word) in [(counts.pending, "pending"), (counts.failed, "failed")] {
+        for (n, word) in [(counts.pending, "pending"), (counts.failed, "failed"), (counts.waived, "of them waived")] {
             if n > 0 {
                 text.push_str(&format!(", {n} {word}"));
             }
@@ -145,6 +145,9 @@ fn exceptions(rows: &Rows, now: Timestamp) -> Vec<String> {
                 (false, true) => "nothing to do: this takes up to about two minutes",
             }
         ));
+        if let Some(waiver) = &entry.waiver {
+            lines.push(format!("  -> {}", clean(&waiver.to_string(), LONGEST)));
+        }
     }
     if rows.status.exceptions_omitted > 0 {
         lines.push(format!("and {} more", rows.status.exceptions_omitted));

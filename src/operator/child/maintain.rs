@@ -6,7 +6,7 @@ use kube::ResourceExt;
 
 use super::super::share::{bulk, losses, want};
 use super::child_pass::ChildPass;
-use super::{end, row_drift, tell};
+use super::{end, row_drift, tell, waived};
 use crate::api::{CONFIRM_REMOVALS, Reason, Share};
 use crate::cloudflare::ShareStatus;
 use crate::core::row;
@@ -160,7 +160,7 @@ fn is_trusted<C: Child>(child: &mut ChildPass<C>, seen: &Seen) -> bool {
     if !child.pass.was_ready() || child.pass.is_doomed() || !child.record().confirmed || child.pass.is_following() {
         return false;
     }
-    if seen.share.status != ShareStatus::Active {
+    if seen.share.status != ShareStatus::Active || waived::was_waived(child) {
         return false;
     }
     match &child.key {

@@ -7,6 +7,7 @@ mod maintain;
 mod parent;
 mod row_drift;
 mod tell;
+mod waived;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -116,7 +117,10 @@ async fn look_after<C: Child>(
     pass.account = Some(access.account.clone());
     let mut child = ChildPass { pass, access, id, key, parent, declared };
     match maintain::run(&mut child).await {
-        Ok(Some(verdict)) => child.pass.finish(verdict).await,
+        Ok(Some(verdict)) => {
+            let verdict = waived::excuse(&mut child, verdict);
+            child.pass.finish(verdict).await
+        }
         Ok(None) => Ok(None),
         Err(Stop::Cloudflare(error)) => child.pass.fail(error, &child.access, &secret).await,
         Err(stop) => Err(stop),
@@ -156,6 +160,10 @@ async fn waiting<C: Child>(
             waits_for_share(&format!(
                 "does not match --watch-label-selector, so cfshare creates no share for it. Restore the labels: {command}"
             ))
+        }
+        Wait::Creation if parent.share.as_ref().is_some_and(|share| share.spec.suspend == Some(true)) => {
+            let message = format!("Share {share} is suspended, and does not exist at Cloudflare yet");
+            Verdict::unknown(Reason::Suspended, message).resting()
         }
         Wait::Creation => waits_for_share("has no share at Cloudflare yet"),
         Wait::Outcome => return Ok(Some(waits::MOMENT)),

@@ -4,10 +4,12 @@ mod share;
 mod share_recipient;
 mod share_resource;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use serde_json::{Map, Value};
 
 use crate::api::status::ChildStatus;
+use crate::api::waiver::Waiver;
 use crate::api::{FINALIZER, Name};
 use crate::core::id::{AccountId, SourceId};
 use crate::core::row_key::RowKey;
@@ -20,6 +22,10 @@ pub trait ChildTelling {
     fn child(&mut self) -> &mut ChildStatus;
     /// What only this kind tells of its row.
     fn tell_row(&mut self, key: &RowKey, seen: Option<&Seen>);
+    /// Of which end of a waiver an Event has warned, where the kind has waivers.
+    fn waiver_warned(&mut self) -> Option<&mut Option<Time>> {
+        None
+    }
 }
 
 /// An object of its own that declares one row of a share.
@@ -32,6 +38,11 @@ pub trait Child: Recorded<Status: ChildTelling> {
     fn retains(&self) -> bool;
     fn is_suspended(&self) -> bool;
     fn record(&self) -> Option<&ChildStatus>;
+
+    /// Until when its failure is accepted.
+    fn waiver(&self) -> Option<&Waiver> {
+        None
+    }
 
     fn is_doomed(&self) -> bool {
         self.meta().deletion_timestamp.is_some()

@@ -1,11 +1,13 @@
 //! What a ShareRecipient declares and records.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use serde_json::{Map, Value};
 
 use super::{Child, ChildTelling, account};
 use crate::api::policy::DeletionPolicy;
 use crate::api::status::{ChildStatus, RecipientStatus, RowError};
+use crate::api::waiver::Waiver;
 use crate::api::{Name, ShareRecipient};
 use crate::cloudflare::{RecipientError, clean};
 use crate::core::id::AccountId;
@@ -47,6 +49,10 @@ impl ChildTelling for RecipientStatus {
         };
         self.errors = row.into_iter().flat_map(|row| &row.errors).take(MAX_ERRORS).map(error).collect();
     }
+
+    fn waiver_warned(&mut self) -> Option<&mut Option<Time>> {
+        Some(&mut self.waiver_warned)
+    }
 }
 
 impl Child for ShareRecipient {
@@ -72,6 +78,10 @@ impl Child for ShareRecipient {
 
     fn is_suspended(&self) -> bool {
         self.spec.suspend == Some(true)
+    }
+
+    fn waiver(&self) -> Option<&Waiver> {
+        self.spec.waiver.as_ref()
     }
 
     fn record(&self) -> Option<&ChildStatus> {

@@ -46,13 +46,16 @@ pub struct Pass<K: Recorded> {
     pub account: Option<Arc<Account>>,
     /// What is told even where the pass fails.
     pub alarm: Option<Verdict>,
+    /// An Event that is published once the status that records it is written.
+    pub warning: Option<(Note, String)>,
 }
 
 impl<K: Recorded> Pass<K> {
     pub fn begin(context: Arc<Context>, object: Arc<K>) -> Pass<K> {
         let key = K::key(Name::of(object.as_ref()));
         let status = object.status().cloned().unwrap_or_default();
-        let mut pass = Pass { context, key, object, status, since: At::default(), account: None, alarm: None };
+        let mut pass =
+            Pass { context, key, object, status, since: At::default(), account: None, alarm: None, warning: None };
         let now = pass.now();
         pass.since = pass.notes(|notes| notes.waiting.unwrap_or(now));
         pass
@@ -107,8 +110,9 @@ impl<K: Recorded> Pass<K> {
     pub fn as_before(&self) -> Verdict {
         let ready = conditions::ready(&self.common().conditions);
         let message = ready.map(|condition| condition.message.clone()).unwrap_or_default();
-        let observed = ready.is_some_and(|condition| condition.reason == Reason::Observed.as_str());
-        Verdict::ready(if observed { Reason::Observed } else { Reason::Associated }, message)
+        let word = ready.map(|condition| condition.reason.as_str());
+        let kept = [Reason::Observed, Reason::Waived].into_iter().find(|reason| Some(reason.as_str()) == word);
+        Verdict::ready(kept.unwrap_or(Reason::Associated), message)
     }
 
     pub fn notes<T>(&self, use_them: impl FnOnce(&mut Notes) -> T) -> T {
@@ -191,6 +195,9 @@ impl<K: Recorded> Pass<K> {
             && !(told && self.account.as_ref().is_some_and(|account| account.is_told()))
         {
             self.event(note, verdict.message.clone());
+        }
+        if let Some((note, message)) = self.warning.take() {
+            self.event(note, message);
         }
         self.notes(|notes| (notes.failures, notes.failing_since) = (0, None));
         Ok(verdict.again)

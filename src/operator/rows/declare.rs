@@ -9,7 +9,8 @@ use kube::ResourceExt;
 use serde_json::{Map, Value};
 
 use crate::api::Share;
-use crate::api::share::{RecipientEntry, ResourceEntry};
+use crate::api::share::{ExcludedEntry, RecipientEntry, ResourceEntry};
+use crate::api::waiver::Waiver;
 use crate::api::{Kind, Name, ObjectKey};
 use crate::core::id::AccountId;
 use crate::core::row_key::RowKey;
@@ -22,6 +23,7 @@ use crate::operator::rows::inventory::Entry;
 pub struct Declaration {
     pub label: Option<String>,
     pub meta: Map<String, Value>,
+    pub waiver: Option<Waiver>,
     pub by: By,
 }
 
@@ -34,13 +36,15 @@ pub enum By {
 /// The rows that the Share itself declares.
 pub fn inline(share: &Share, owner: &AccountId) -> Result<BTreeMap<RowKey, Declaration>, String> {
     let mut rows = BTreeMap::new();
-    let entry = |label: &Option<String>| Declaration { label: label.clone(), meta: Map::new(), by: By::Share };
+    let entry =
+        |label: &Option<String>| Declaration { label: label.clone(), meta: Map::new(), waiver: None, by: By::Share };
     let excluded = share.spec.organization.iter().flat_map(|organization| &organization.excluded);
-    for RecipientEntry { account_id, name } in excluded {
+    for ExcludedEntry { account_id, name } in excluded {
         rows.insert(RowKey::Excluded(kinds::account(account_id, "spec.organization.excluded")?), entry(name));
     }
-    for RecipientEntry { account_id, name } in share.spec.recipients.iter().flatten() {
-        rows.insert(RowKey::Recipient(kinds::account(account_id, "spec.recipients")?), entry(name));
+    for RecipientEntry { account_id, name, waiver } in share.spec.recipients.iter().flatten() {
+        let key = RowKey::Recipient(kinds::account(account_id, "spec.recipients")?);
+        rows.insert(key, Declaration { waiver: waiver.clone(), ..entry(name) });
     }
     for ResourceEntry { kind, id, account_id, meta, name } in &share.spec.resources {
         let key = kinds::resource(kind, id, account_id.as_deref(), owner)?;
@@ -55,6 +59,7 @@ pub struct Sibling {
     pub row: RowKey,
     pub label: Option<String>,
     pub meta: Map<String, Value>,
+    pub waiver: Option<Waiver>,
     pub doomed: bool,
     pub suspended: bool,
     /// Its row stays when it goes.
@@ -85,6 +90,7 @@ impl Sibling {
             row: child.row(owner).ok()?,
             label: child.label(),
             meta: child.wanted_meta(),
+            waiver: child.waiver().cloned(),
             doomed: child.is_doomed(),
             suspended: child.is_suspended(),
             retains: child.retains(),
@@ -134,6 +140,7 @@ pub fn all(inline: &BTreeMap<RowKey, Declaration>, siblings: &[Sibling]) -> BTre
         rows.entry(sibling.row.clone()).or_insert_with(|| Declaration {
             label: sibling.label.clone(),
             meta: sibling.meta.clone(),
+            waiver: sibling.waiver.clone(),
             by: By::Child(sibling.key.clone()),
         });
     }

@@ -6,3 +6,4 @@ pub mod inventory;
 pub mod row;
 pub mod standing;
 pub mod take_over;
+pub mod waiver;

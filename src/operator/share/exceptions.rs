@@ -4,6 +4,7 @@ use super::super::clock;
 use super::plan::Plan;
 use super::removals;
 use super::share_pass::SharePass;
+use super::waivers;
 use crate::api::status::ExceptionEntry;
 use crate::cloudflare::clean;
 use crate::core::row::Step;
@@ -16,6 +17,8 @@ const MAX_EXCEPTIONS: usize = 100;
 const MAX_MESSAGE: usize = 300;
 /// An exclusion that a person has to confirm first.
 const BLOCKED: &str = "exclusion blocked";
+/// Cloudflare refused the call that adds the row.
+pub const REFUSED: &str = "refused";
 /// The share has nothing yet that the account could receive.
 const PENDING: &str = "exclusion pending";
 
@@ -42,7 +45,7 @@ fn name_exclusions(share: &SharePass, standings: &mut [(RowKey, Standing)], seen
 fn row_state(share: &SharePass, key: &RowKey, seen: &Seen, step: Option<Step>) -> Standing {
     let now = share.pass.now();
     if let Some(refused) = share.pass.notes(|notes| notes.refusal(&key.to_string(), now).cloned()) {
-        return Standing { state: State::Refused, word: "refused".into(), message: refused.message };
+        return Standing { state: State::Refused, word: REFUSED.into(), message: refused.message };
     }
     let row = share.row(seen, key);
     let write = match step {
@@ -83,6 +86,7 @@ pub fn list_exceptions(share: &mut SharePass, standings: &[(RowKey, Standing)]) 
                 since: now.clone(),
                 terminal: standing.state == State::Failed,
                 message: clean(&standing.message, MAX_MESSAGE),
+                waiver: waivers::in_force(share, key, standing),
             };
             let same = |old: &&ExceptionEntry| {
                 (&old.account_id, &old.kind, &old.id, &old.state)

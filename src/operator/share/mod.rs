@@ -27,6 +27,7 @@ mod share_pass;
 pub mod sight;
 mod tend;
 mod trust;
+mod waivers;
 mod want;
 
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! What of a share is the matter of other objects: the rows that children declare, and its name.
 
 use super::share_pass::SharePass;
+use super::waivers;
 use crate::api::Reason;
 use crate::core::id::ShareId;
 use crate::core::row_key::RowKey;
@@ -37,6 +38,9 @@ pub fn with_failed_objects(share: &SharePass, standings: &[(RowKey, Standing)], 
     let failed =
         standings.iter().filter(|(_, standing)| standing.state != State::InPlace).filter_map(|(key, standing)| {
             let sibling = declaring(share, key)?;
+            if waivers::in_force(share, key, standing).is_some() {
+                return None;
+            }
             let failed = sibling.stalled || matches!(standing.state, State::Failed | State::Refused);
             failed.then(|| format!("{} failed, see {}", share.label(key), sibling.key))
         });

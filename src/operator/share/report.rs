@@ -3,7 +3,7 @@
 use super::super::clock;
 use super::plan::Plan;
 use super::share_pass::SharePass;
-use super::{exceptions, exclusions, frozen, name, others, outside, removals, row_drift};
+use super::{exceptions, exclusions, frozen, name, others, outside, removals, row_drift, waivers};
 use crate::api::Reason;
 use crate::api::status::{DriftEntry, RecipientCounts, ResourceCounts, UnmanagedEntry};
 use crate::cloudflare::{AssociationStatus, ShareStatus, clean};
@@ -30,15 +30,26 @@ pub fn report(share: &mut SharePass, id: &ShareId, seen: &Seen, plan: &Plan) -> 
     if status.share_name.is_none() || share.mode != Mode::Manage {
         status.share_name = Some(clean(&seen.share.name, MAX_MESSAGE));
     }
-    let mut standings = exceptions::standings(share, seen, plan);
+    let standings = exceptions::standings(share, seen, plan);
     count(share, &standings, seen);
     exceptions::list_exceptions(share, &standings);
     list_unmanaged(share, seen, plan);
     list_drift(share, seen, plan);
     count_blocked(share, seen);
-    if share.mode != Mode::Manage {
-        return compare(share, id, seen, plan);
-    }
+    let verdict = match share.mode {
+        Mode::Manage => judge(share, id, seen, plan, standings.clone()),
+        Mode::Observe | Mode::Frozen => compare(share, id, seen, plan),
+    };
+    waivers::attend(share, &standings, verdict)
+}
+
+fn judge(
+    share: &mut SharePass,
+    id: &ShareId,
+    seen: &Seen,
+    plan: &Plan,
+    mut standings: Vec<(RowKey, Standing)>,
+) -> Verdict {
     share.pass.alarm = exclusions::not_in_force(share, &standings);
     standings.retain(|(_, standing)| standing.word != NOT_EXCLUDED);
     let verdict = conclude(share, id, seen, plan, &standings);
@@ -72,7 +83,7 @@ pub fn report_unmade(share: &mut SharePass) {
         let refused = share.wanted.all.keys().filter_map(|key| {
             let refused = notes.refusal(&key.to_string(), now)?;
             let message = refused.message.clone();
-            Some((key.clone(), Standing { state: State::Refused, word: "refused".into(), message }))
+            Some((key.clone(), Standing { state: State::Refused, word: exceptions::REFUSED.into(), message }))
         });
         refused.collect()
     });
@@ -97,6 +108,7 @@ fn count(share: &mut SharePass, standings: &[(RowKey, Standing)], seen: &Seen) {
         associated: of(true, &[State::InPlace]),
         pending: of(true, &[State::Pending, State::Failing]),
         failed: of(true, &[State::Failed, State::Refused]),
+        waived: number(standings.iter().filter(|(key, row)| waivers::in_force(share, key, row).is_some()).count()),
         in_place: counted(counts.associated),
         disassociated: counted(counts.disassociated),
         summary: String::new(),
@@ -192,7 +204,10 @@ fn conclude(
     let held = removals::held_exclusions(share, seen);
     let ours = |state: State| -> Vec<&(RowKey, Standing)> {
         let rows = standings.iter().filter(|(key, standing)| standing.state == state && share.is_ours(key));
-        rows.filter(|(key, _)| !held.contains(key)).collect()
+        let counts = |key: &RowKey, standing: &Standing| {
+            !held.contains(key) && waivers::in_force(share, key, standing).is_none()
+        };
+        rows.filter(|(key, standing)| counts(key, standing)).collect()
     };
     let waiting: Vec<_> = ours(State::Pending).into_iter().chain(ours(State::Failing)).collect();
     let stuck = stuck(share, plan, seen, &ours(State::Failed), &ours(State::Refused));
@@ -265,6 +280,7 @@ fn ready(share: &mut SharePass, summary: Summary<'_>) -> Verdict {
     }
     let so_far = others::with_failed_objects(share, summary.standings, summary.so_far);
     let verdict = Verdict::ready(Reason::Associated, others::with_twin(share, summary.id, so_far));
+    let verdict = waivers::with_waived(share, summary.standings, verdict);
     let entries = inventory::entries(&share.pass.status.inventory);
     if entries.values().any(|entry| entry.intended_at.is_some()) {
         // The record still has to learn that an announced call has settled.
@@ -296,14 +312,16 @@ fn stuck(
     }
     if let Some((key, standing)) = refused.first() {
         let again = share.pass.refusal(&key.to_string(), Reason::Rejected).and_then(|verdict| verdict.again);
-        let verdict = Verdict::stalled(Reason::Rejected, with_more(&standing.message, refused.len()));
+        let message = format!("{}{}", waivers::ended(share, key), standing.message);
+        let verdict = Verdict::stalled(Reason::Rejected, with_more(&message, refused.len()));
         return Some(verdict.again(again.unwrap_or_default()));
     }
     if let Some(verdict) = rows(|step| step == Step::Remove).find_map(|row| row.removal_refused()) {
         return Some(verdict);
     }
     if let Some((key, standing)) = failed.first() {
-        let message = standing.given_up(&share.label(key), share.pass.object.as_ref());
+        let given_up = standing.given_up(&share.label(key), share.pass.object.as_ref());
+        let message = format!("{}{given_up}", waivers::ended(share, key));
         return Some(Verdict::stalled(Reason::RecipientFailed, with_more(&message, failed.len())));
     }
     outside::out_of_scope(share)

@@ -121,6 +121,10 @@ fn is_trusted(share: &SharePass, id: &ShareId) -> bool {
     if !share.pass.was_ready() || share.pass.is_following() {
         return false;
     }
+    // What a waiver accepted may count by now.
+    if share.pass.status.exceptions.iter().any(|entry| entry.waiver.is_some()) {
+        return false;
+    }
     let unlisted = |seen: &Seen| seen.recipients.is_none() && seen.excluded.is_none();
     let Some(seen) = share.seen(id).filter(unlisted) else { return false };
     let recorded = Settled::recorded(&share.pass.status, &share.wanted);

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::rendered;
 use crate::scene::{World, ids, metrics};
+use crate::waivers::{until, waiver};
 
 pub fn served(world: &World) {
     let scene = world.scene();
@@ -28,10 +29,10 @@ pub fn served(world: &World) {
     }
 }
 
-/// Makes one Share whose exclusion is refused, one whose removal is held back, and one whose deletion is.
+/// Makes one Share whose exclusion is refused, one whose removal is held back, one whose deletion is, and one with a waiver.
 fn what_waits_for_a_person(world: &World) {
     let scene = world.scene();
-    let [organization, member, one, two, first] = ids();
+    let [organization, member, one, two, poor, first] = ids();
     world.simulator.organization(&organization, &[&scene.account, &member, &one, &two]);
     let refused = Rule::always("POST", "/accounts/*/shares/*/excluded-recipients", Action::Forbidden {});
     world.simulator.fault(refused.account(&scene.account));
@@ -45,8 +46,11 @@ fn what_waits_for_a_person(world: &World) {
     scene.apply(&many.join("---\n"));
     (0..6).for_each(|n| drop(scene.wait_ready("share", &format!("lost-{n}"))));
     (0..6).for_each(|n| scene.delete("share", &format!("lost-{n}")));
+    world.simulator.account(&poor, |account| account.entitled = false);
+    scene.apply(&scene.share("excused", &[&one], &[&random_id()], ""));
+    scene.apply(&scene.recipient("poor", "excused", &poor, &format!("waiver: {}", waiver(&until(3600)))));
     let of = format!(r#"{{share_namespace="{}","#, scene.namespace);
-    for what in ["exclusions_not_in_force", "blocked_removals", "blocked_deletions"] {
+    for what in ["exclusions_not_in_force", "blocked_removals", "blocked_deletions", "waivers_ending"] {
         let metric = format!("cfshare_{what}{of}");
         scene.wait(&metric, || metrics(&world.operator.log()).contains(&metric));
     }

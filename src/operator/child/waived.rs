@@ -1,0 +1,46 @@
+//! What is told of a row that failed while its object has a waiver.
+
+use super::child_pass::ChildPass;
+use crate::api::Reason;
+use crate::api::status::WaiverInForce;
+use crate::operator::conditions;
+use crate::operator::kinds::{Child, ChildTelling};
+use crate::operator::pass::verdict::Verdict;
+use crate::operator::rows::waiver;
+
+/// The verdict, or Ready where it says no more than that the row failed, and a waiver accepts that.
+pub fn excuse<C: Child>(child: &mut ChildPass<C>, verdict: Verdict) -> Verdict {
+    let failed = matches!(verdict.reason, Reason::RecipientFailed | Reason::Rejected);
+    if !failed || child.pass.is_doomed() || child.parent.observes() {
+        return verdict;
+    }
+    let now = child.pass.now();
+    let declared = child.pass.object.waiver();
+    let Some(waiver) = waiver::in_force(declared, now) else {
+        let message = format!("{}{}", waiver::ended(declared, now), verdict.message);
+        return Verdict { message, ..verdict };
+    };
+    warn(child, &waiver);
+    let again = verdict.again.into_iter().chain(waiver::look_again(&waiver, now)).min();
+    let told = format!("{waiver}. {}", verdict.message);
+    Verdict { again, ..Verdict::ready(Reason::Waived, told) }
+}
+
+/// Warns once before the waiver ends.
+fn warn<C: Child>(child: &mut ChildPass<C>, waiver: &WaiverInForce) {
+    if !waiver::ends_soon(waiver, child.pass.now()) {
+        return;
+    }
+    let text = format!("{} is {waiver}. Not Ready again from then on", child.name());
+    let Some(warned) = child.pass.status.waiver_warned() else { return };
+    if warned.as_ref() != Some(&waiver.until) {
+        *warned = Some(waiver.until.clone());
+        child.pass.warning = Some((waiver::warning(), text));
+    }
+}
+
+/// Whether the last verdict was Ready by a waiver, which may have ended since.
+pub fn was_waived<C: Child>(child: &ChildPass<C>) -> bool {
+    let ready = conditions::readiness(&child.pass.common().conditions);
+    ready.is_some_and(|(_, reason)| reason == Reason::Waived.as_str())
+}
