@@ -23,6 +23,7 @@ pub const TESTS: &[Test] = &[
     ("children: the last resource goes once there is another, and its object at once", last_resource),
     ("children: an object for a share with an organization says what to do instead", organization),
     ("children: an object whose share does not exist can be deleted", orphan),
+    ("children: an object of a suspended Share that is not made yet is suspended too", waits_with_share),
 ];
 
 fn first_ready(world: &World) {
@@ -394,4 +395,14 @@ fn orphan(world: &World) {
     scene.wait_reason("sharerecipient", "one", "WaitingForShare");
     scene.wait_reason("shareresource", "first", "WaitingForShare");
     scene.kubectl(&["delete", "sharerecipient,shareresource", "--all", "--timeout=60s"]);
+}
+
+fn waits_with_share(world: &World) {
+    let scene = world.scene();
+    let [one, two, first] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], "suspend: true"));
+    scene.apply(&scene.recipient("two", "waf", &two, ""));
+    scene.wait_reason("sharerecipient", "two", "Suspended");
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.wait_ready("sharerecipient", "two");
 }

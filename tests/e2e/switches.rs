@@ -86,10 +86,6 @@ pub const TESTS: &[Test] = &[
         });
     }),
     ("switches: the key of a user works where tokens do not make organization calls", key_only),
-    (
-        "switches: an object of a suspended Share that is not made yet is suspended too, and goes on with it",
-        waits_with_share,
-    ),
 ];
 
 fn the_other_way(switches: &mut Switches) {
@@ -230,14 +226,4 @@ fn key_only(world: &World) {
     assert!(scene.journal().iter().all(|entry| entry.status != Some(403)), "{:#?}", scene.journal());
     scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
     scene.wait_nothing();
-}
-
-fn waits_with_share(world: &World) {
-    let scene = world.scene();
-    let [one, two, first] = ids();
-    scene.apply(&scene.share("waf", &[&one], &[&first], "suspend: true"));
-    scene.apply(&scene.recipient("two", "waf", &two, ""));
-    scene.wait_reason("sharerecipient", "two", "Suspended");
-    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
-    scene.wait_ready("sharerecipient", "two");
 }

@@ -11,6 +11,8 @@ use crate::operator::remote::seen::Seen;
 
 /// The word for an account that receives a share of its organization though it is excluded.
 pub const NOT_EXCLUDED: &str = "not excluded";
+/// Cloudflare refused the call that adds the row.
+pub const REFUSED: &str = "refused";
 
 /// How one declared row stands.
 #[derive(Debug, Clone, PartialEq)]

@@ -11,14 +11,12 @@ use crate::core::row::Step;
 use crate::core::row_key::RowKey;
 use crate::operator::pass::verdict::latest;
 use crate::operator::remote::seen::Seen;
-use crate::operator::rows::standing::{NOT_EXCLUDED, Standing, State, standing};
+use crate::operator::rows::standing::{NOT_EXCLUDED, REFUSED, Standing, State, standing};
 
 const MAX_EXCEPTIONS: usize = 100;
 const MAX_MESSAGE: usize = 300;
 /// An exclusion that a person has to confirm first.
 const BLOCKED: &str = "exclusion blocked";
-/// Cloudflare refused the call that adds the row.
-pub const REFUSED: &str = "refused";
 /// The share has nothing yet that the account could receive.
 const PENDING: &str = "exclusion pending";
 

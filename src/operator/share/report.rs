@@ -14,7 +14,7 @@ use crate::core::row_key::RowKey;
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::remote::seen::Seen;
 use crate::operator::rows::inventory;
-use crate::operator::rows::standing::{NOT_EXCLUDED, Standing, State, standing};
+use crate::operator::rows::standing::{NOT_EXCLUDED, REFUSED, Standing, State, standing};
 use crate::operator::waits;
 
 const MAX_UNMANAGED: usize = 20;
@@ -83,7 +83,7 @@ pub fn report_unmade(share: &mut SharePass) {
         let refused = share.wanted.all.keys().filter_map(|key| {
             let refused = notes.refusal(&key.to_string(), now)?;
             let message = refused.message.clone();
-            Some((key.clone(), Standing { state: State::Refused, word: exceptions::REFUSED.into(), message }))
+            Some((key.clone(), Standing { state: State::Refused, word: REFUSED.into(), message }))
         });
         refused.collect()
     });

@@ -1,12 +1,11 @@
 //! Which failures does a manifest accept for now, and what is told of them?
 
-use super::exceptions::REFUSED;
 use super::share_pass::SharePass;
 use crate::api::Reason;
 use crate::api::status::{WaiverInForce, WaiverWarning};
 use crate::core::row_key::RowKey;
 use crate::operator::pass::verdict::Verdict;
-use crate::operator::rows::standing::{Standing, State};
+use crate::operator::rows::standing::{REFUSED, Standing, State};
 use crate::operator::rows::waiver;
 
 /// At most so many are named in a message.
