@@ -11,6 +11,7 @@ use crate::scene::{Scene, World, condition, ids, is_ready, message, metrics};
 pub const TESTS: &[Test] = &[
     ("waivers: a waived failure of an inline recipient does not hold Ready, and is shown everywhere", inline),
     ("waivers: a ShareRecipient is Ready while its failure is waived", of_object),
+    ("waivers: an account that Cloudflare refuses to add is waived too, inline and as an object", refused_accounts),
     ("waivers: the end of a waiver is warned of once, and turns the objects red without another event", ends),
     ("waivers: a waiver without a reason, or with an end that is no moment, is refused with what to write", refused),
 ];
@@ -111,6 +112,27 @@ fn of_object(world: &World) {
     assert_eq!(ready_reason(&share), "Waived");
     scene.apply(&scene.recipient("two", "waf", &two, ""));
     scene.wait_reason("sharerecipient", "two", "RecipientFailed");
+}
+
+fn refused_accounts(world: &World) {
+    let scene = world.scene();
+    let [one, two, three, first] = ids();
+    world.simulator.account(&two, |account| account.known = false);
+    world.simulator.account(&three, |account| account.known = false);
+    let waiver = waiver("2099-03-31T00:00:00Z");
+    scene.apply(&manifest(&scene, &one, &two, &first, &waiver));
+    scene.apply(&scene.recipient("three", "waf", &three, &format!("waiver: {waiver}")));
+    let child = scene.wait_ready("sharerecipient", "three");
+    assert!(ready_reason(&child) == "Waived" && message(&child).contains("unknown account"), "{child:#}");
+    let share = scene.wait_for("share", "waf", "listed both as waived", |share| {
+        let waived = |entry: &Value| entry["state"] == "refused" && !entry["waiver"].is_null();
+        let listed = share["status"]["exceptions"].as_array();
+        is_ready(share) && listed.is_some_and(|listed| listed.len() == 2 && listed.iter().all(waived))
+    });
+    assert_eq!((ready_reason(&share), &share["status"]["recipients"]["waived"]), ("Waived", &json!(2)));
+    let list = cfshare(&scene, &["matrix", "-o", "json"]).json();
+    let waived = list["rows"].as_array().into_iter().flatten().filter(|row| row["state"] == "waived");
+    assert_eq!(waived.count(), 2, "{list:#}");
 }
 
 fn ends(world: &World) {

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use kube::ResourceExt;
 use serde_json::{Map, Value};
 
-use crate::api::Share;
 use crate::api::share::{ExcludedEntry, RecipientEntry, ResourceEntry};
 use crate::api::waiver::Waiver;
 use crate::api::{Kind, Name, ObjectKey};
+use crate::api::{Reason, Share};
 use crate::core::id::AccountId;
 use crate::core::row_key::RowKey;
 use crate::operator::cluster::objects::Objects;
@@ -73,6 +73,8 @@ pub struct Sibling {
     pub is_last: bool,
     /// It says that a person must act, so its row is not on its way.
     pub stalled: bool,
+    /// It says that its row failed, and that its waiver accepts that.
+    pub waived: bool,
     /// It exists though the watch does not show it: its row stays, and nobody looks after it.
     pub outside: bool,
     age: (bool, Option<k8s_openapi::jiff::Timestamp>, bool, String),
@@ -81,9 +83,8 @@ pub struct Sibling {
 impl Sibling {
     pub fn of<C: Child>(child: &C, owner: &AccountId) -> Option<Sibling> {
         let record = child.record();
-        let last = record
-            .and_then(|r| crate::operator::conditions::readiness(&r.common.conditions))
-            .is_some_and(|(_, reason)| reason == crate::api::Reason::LastResource.as_str());
+        let reason = record.and_then(|r| crate::operator::conditions::readiness(&r.common.conditions)).map(|(_, r)| r);
+        let says = |expected: Reason| reason == Some(expected.as_str());
         let entry = record.filter(|r| r.bound_uid == child.uid()).and_then(Entry::of_child);
         Some(Sibling {
             key: C::key(Name::of(child)),
@@ -96,8 +97,9 @@ impl Sibling {
             retains: child.retains(),
             settled_in: child.is_settled_in(),
             share_id: record.filter(|r| r.bound_uid == child.uid()).and_then(|r| r.share_id.clone()),
-            is_last: last,
+            is_last: says(Reason::LastResource),
             stalled: record.is_some_and(|r| crate::operator::conditions::is_stalled(&r.common.conditions)),
+            waived: says(Reason::Waived),
             outside: false,
             // Ages are told in whole seconds: of two in one, who has the row already is the older.
             age: (false, child.creation_timestamp().map(|t| t.0), entry.is_none(), child.name_any()),

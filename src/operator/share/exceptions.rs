@@ -55,7 +55,14 @@ fn row_state(share: &SharePass, key: &RowKey, seen: &Seen, step: Option<Step>) -
         let message = "written twice, but Cloudflare still returns a different value".to_owned();
         return Standing { state: State::Refused, word: "not converging".into(), message };
     }
-    standing(key, seen, step)
+    match (key, share.declaring(key).filter(|child| child.waived)) {
+        // Only its object knows that Cloudflare refused to add it.
+        (RowKey::Recipient(account), Some(child)) if seen.recipient(account).is_none() => {
+            let message = format!("Cloudflare refused to add it, see {}", child.key);
+            Standing { state: State::Refused, word: REFUSED.into(), message }
+        }
+        _ => standing(key, seen, step),
+    }
 }
 
 /// How each declared row stands.

@@ -6,7 +6,7 @@ use crate::api::Reason;
 use crate::core::id::ShareId;
 use crate::core::row_key::RowKey;
 use crate::operator::conditions;
-use crate::operator::rows::declare::{By, Sibling};
+use crate::operator::rows::declare::Sibling;
 use crate::operator::rows::standing::{Standing, State};
 
 /// Whether the share was Ready once: from then on, rows that objects add are their objects' own matter.
@@ -14,12 +14,6 @@ pub fn has_been_ready(share: &SharePass) -> bool {
     let status = &share.pass.status;
     status.first_ready_at.is_some()
         || conditions::readiness(&status.common.conditions) == Some(("True", Reason::Associated.as_str()))
-}
-
-/// The object that declares the row, if it is not the Share itself.
-fn declaring<'a>(share: &'a SharePass, key: &RowKey) -> Option<&'a Sibling> {
-    let Some(By::Child(child)) = share.wanted.all.get(key).map(|declaration| &declaration.by) else { return None };
-    share.wanted.siblings.iter().find(|sibling| sibling.key == *child)
 }
 
 /// Rows of objects that a share which was never Ready waits for: all that are on their way.
@@ -30,14 +24,14 @@ pub fn awaited<'a>(share: &SharePass, standings: &'a [(RowKey, Standing)]) -> Ve
     let on_its_way = |sibling: &Sibling| !sibling.suspended && !sibling.stalled && !sibling.outside;
     let pending = |state: State| matches!(state, State::Pending | State::Failing);
     let awaited = standings.iter().filter(|(_, standing)| pending(standing.state));
-    awaited.filter(|(key, _)| declaring(share, key).is_some_and(on_its_way)).collect()
+    awaited.filter(|(key, _)| share.declaring(key).is_some_and(on_its_way)).collect()
 }
 
 /// A row that failed for good is the failure of the object that declares it.
 pub fn with_failed_objects(share: &SharePass, standings: &[(RowKey, Standing)], so_far: String) -> String {
     let failed =
         standings.iter().filter(|(_, standing)| standing.state != State::InPlace).filter_map(|(key, standing)| {
-            let sibling = declaring(share, key)?;
+            let sibling = share.declaring(key)?;
             if waivers::in_force(share, key, standing).is_some() {
                 return None;
             }

@@ -12,7 +12,7 @@ use crate::core::row_key::RowKey;
 use crate::operator::pass::Pass;
 use crate::operator::remote::access::Access;
 use crate::operator::remote::seen::Seen;
-use crate::operator::rows::declare::By;
+use crate::operator::rows::declare::{By, Sibling};
 use crate::operator::rows::row::Row;
 use crate::operator::rows::standing::label;
 
@@ -33,6 +33,12 @@ impl SharePass {
 
     pub fn is_ours(&self, key: &RowKey) -> bool {
         !matches!(self.wanted.all.get(key).map(|declaration| &declaration.by), Some(By::Child(_)) | None)
+    }
+
+    /// The object that declares the row, if it is not the Share itself.
+    pub fn declaring(&self, key: &RowKey) -> Option<&Sibling> {
+        let Some(By::Child(child)) = self.wanted.all.get(key).map(|declaration| &declaration.by) else { return None };
+        self.wanted.siblings.iter().find(|sibling| sibling.key == *child)
     }
 
     /// The label that the manifest gives a row.
