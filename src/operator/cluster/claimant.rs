@@ -75,6 +75,19 @@ struct Claims {
     by_claim: HashMap<(String, String), Vec<Arc<Claimant>>>,
 }
 
+impl Claims {
+    fn relate(&mut self) {
+        self.by_share_id.clear();
+        self.by_claim.clear();
+        for claimant in self.by_scope.values().flatten() {
+            for id in &claimant.share_ids {
+                self.by_share_id.entry(id.clone()).or_default().push(claimant.clone());
+            }
+            self.by_claim.entry(claimant.claim.clone()).or_default().push(claimant.clone());
+        }
+    }
+}
+
 impl Unwatched {
     /// These namespaces will be listed.
     pub fn expect(&self, scopes: &[Option<String>]) {
@@ -100,14 +113,15 @@ impl Unwatched {
         let found = shares.iter().map(|share| Arc::new(Claimant::of(share))).collect();
         let mut claims = self.claims.lock();
         claims.by_scope.insert(scope.map(str::to_owned), found);
-        let all: Vec<Arc<Claimant>> = claims.by_scope.values().flatten().cloned().collect();
-        claims.by_share_id.clear();
-        claims.by_claim.clear();
-        for claimant in all {
-            for id in &claimant.share_ids {
-                claims.by_share_id.entry(id.clone()).or_default().push(claimant.clone());
-            }
-            claims.by_claim.entry(claimant.claim.clone()).or_default().push(claimant);
+        claims.relate();
+    }
+
+    /// The watch shows this Share now. What was found of it before it came is not believed when it goes.
+    pub fn watched(&self, name: &Name) {
+        let mut claims = self.claims.lock();
+        if claims.by_scope.values().flatten().any(|claimant| claimant.name == *name) {
+            claims.by_scope.values_mut().for_each(|found| found.retain(|claimant| claimant.name != *name));
+            claims.relate();
         }
     }
 

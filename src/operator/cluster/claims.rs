@@ -221,4 +221,14 @@ mod tests {
         index.unwatched.found(None, &[hidden]);
         assert!(index.claims(&own), "what is back in the watch is known better from there");
     }
+
+    #[test]
+    fn what_was_listed_before_the_watch_brought_it_claims_nothing_once_it_is_deleted() {
+        let (listed, own) = (plain("a", 1), plain("b", 2));
+        let index = objects(std::slice::from_ref(&own));
+        index.unwatched.found(None, std::slice::from_ref(&listed));
+        index.came(&listed, At(1));
+        index.went(&listed, At(2));
+        assert!(index.claims(&own));
+    }
 }

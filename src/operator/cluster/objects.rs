@@ -119,6 +119,9 @@ impl Objects {
     pub fn came<K: Related>(&self, object: &K, now: At) -> Vec<ObjectKey> {
         let name = Name::of(object);
         K::kept(self).caught_up(object);
+        if K::KIND == Kind::Share {
+            self.unwatched.watched(&name);
+        }
         self.asked.note(K::key(name.clone()), object);
         let mut touched = K::relate(self, &name, Some(object), now);
         if K::kept(self).is_back(&name) {
