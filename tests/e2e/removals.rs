@@ -342,6 +342,8 @@ fn excluded(world: &World) {
     // To exclude nobody any more takes nothing away.
     scene.apply(&share(&[]));
     scene.wait_state("nobody excluded", |shares| shares[0].excluded.is_empty());
+    // Who is excluded again a moment later never received it.
+    sweeps(&scene, 2);
     scene.apply(&share(&many));
     let object = blocked(&scene, "share", "waf");
     confirm(&scene, &object);
