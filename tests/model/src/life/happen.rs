@@ -309,8 +309,8 @@ fn edit(world: &mut World, step: Step, bounds: &Bounds) {
     // What is declared again while it is being removed waits for that.
     let calls = world.operators.iter().any(|operator| operator.call.is_some());
     world.calm &= !calls && !world.remote.iter().any(|share| share.row.leaving);
-    // Of two objects that have a row one removes it, and the other waits until no list is so old as to hide it.
-    let another = |at: usize| at != object && !world.objects[at].is(Life::Absent);
+    // Of two objects that had a row one removes it, and the other waits until no list is so old as to hide it.
+    let another = |at: usize| at != object && world.budget.applies[at] < bounds.budget.applies[at];
     world.calm &= object == SHARE || !CHILDREN.into_iter().any(another);
     let changed = &mut world.objects[object];
     match step {
