@@ -90,17 +90,21 @@ impl<K: Recorded> Row<'_, K> {
     pub async fn add(&self, announced: At) -> Added {
         match self.apply().add(self.share(), self.key, &self.meta, announced).await {
             Ok(Change::Done(())) => {
-                let now = self.pass.now();
-                self.pass.notes(|notes| {
-                    notes.wrote(&self.adding(), now);
-                    notes.answered.insert(self.key.clone(), now);
-                });
+                self.note_added(self.pass.now());
                 Added { stands: true, outcome: Ok(()) }
             }
             Ok(Change::Unsure(error)) => Added { stands: true, outcome: Err(Stop::Cloudflare(error)) },
             Ok(Change::Not(error)) => Added { stands: false, outcome: self.add_refused(error).await },
             Err(stop) => Added { stands: false, outcome: Err(stop) },
         }
+    }
+
+    /// The call that adds it was answered.
+    pub fn note_added(&self, now: At) {
+        self.pass.notes(|notes| {
+            notes.wrote(&self.adding(), now);
+            notes.answered.insert(self.key.clone(), now);
+        });
     }
 
     async fn add_refused(&self, error: Error) -> Result<(), Stop> {

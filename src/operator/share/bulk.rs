@@ -34,8 +34,7 @@ const ITEM: &str = "all recipients";
 
 /// How long a call that was announced may still replace the recipients.
 pub fn pending(status: &ShareStatus, settings: &Settings, now: At) -> Option<Duration> {
-    let announced = clock::from_time(status.replacing_since.as_ref()?);
-    let over = announced.plus(settings.settle_time).plus(settings.patience());
+    let over = clock::from_time(status.replacing_since.as_ref()?).plus(settings.settled());
     (now < over).then(|| over.since(now))
 }
 
@@ -131,11 +130,7 @@ async fn announce(
 
 fn note_done(share: &mut SharePass, seen: &Seen, adds: &[RowKey], removals: &[RowKey], now: At) {
     for key in adds {
-        let write = share.row(seen, key).adding();
-        share.pass.notes(|notes| {
-            notes.wrote(&write, now);
-            notes.answered.insert(key.clone(), now);
-        });
+        share.row(seen, key).note_added(now);
     }
     for key in removals {
         let write = share.row(seen, key).removing();
