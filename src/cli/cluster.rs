@@ -18,7 +18,7 @@ use super::proxy;
 use super::remote::{Endpoint, NO_CREDENTIAL, Remote, credential_of_environment};
 use crate::api::{FIELD_MANAGER, Share, ShareRecipient, ShareResource};
 use crate::operator::preview::Fleet;
-use crate::operator::{Clock, Credentials, Known, Name};
+use crate::operator::{Clock, Credentials, Name, ResolvedCredential};
 
 /// Objects are listed in pages of so many.
 const PAGE: u32 = 500;
@@ -274,13 +274,13 @@ impl Cluster {
         }
     }
 
-    pub async fn secret(&self, name: &Name) -> anyhow::Result<Known> {
+    pub async fn secret(&self, name: &Name) -> anyhow::Result<ResolvedCredential> {
         Ok(self.credentials.resolve(name).await?)
     }
 }
 
 /// The environment's credential, or that of a Secret where there is a cluster.
-pub async fn credential(cluster: Option<&Cluster>, secret: &Name) -> anyhow::Result<Known> {
+pub async fn credential(cluster: Option<&Cluster>, secret: &Name) -> anyhow::Result<ResolvedCredential> {
     match (credential_of_environment()?, cluster) {
         (Some(known), _) => Ok(known),
         (None, Some(cluster)) => {

@@ -16,8 +16,8 @@ use crate::cloudflare::{
 };
 use crate::core::id::{AccountId, ShareId};
 use crate::core::left::{Sent, Told};
-use crate::core::pace::{Class, Pace, Rate};
-use crate::operator::{Clock, FULL_PAGE, Known, live, read_pages};
+use crate::core::limiter::{Priority, Rate, RateLimiter};
+use crate::operator::{Clock, FULL_PAGE, ResolvedCredential, live, read_pages};
 
 /// Leaves most of what Cloudflare allows a user to the operator.
 const RATE: Rate = Rate { per_second: 2.0, burst: 100, concurrency: 1 };
@@ -67,9 +67,9 @@ impl Endpoint {
         Ok(client)
     }
 
-    pub fn remote(&self, known: &Known) -> anyhow::Result<Remote> {
-        let pace = Mutex::new(Pace::new(RATE, RATE.burst, Clock::SYSTEM.now()));
-        Ok(Remote { client: self.client("command line", CALL_TIMEOUT)?, credential: known.credential.clone(), pace })
+    pub fn remote(&self, known: &ResolvedCredential) -> anyhow::Result<Remote> {
+        let limiter = Mutex::new(RateLimiter::new(RATE, RATE.burst, Clock::SYSTEM.now()));
+        Ok(Remote { client: self.client("command line", CALL_TIMEOUT)?, credential: known.credential.clone(), limiter })
     }
 }
 
@@ -85,18 +85,18 @@ const VARIABLES: Names = Names { token: "CLOUDFLARE_API_TOKEN", email: "CLOUDFLA
 pub const NO_CREDENTIAL: &str = "set CLOUDFLARE_API_TOKEN, or CLOUDFLARE_EMAIL and CLOUDFLARE_API_KEY";
 
 /// The credential that the environment gives, if it gives one.
-pub fn credential_of_environment() -> anyhow::Result<Option<Known>> {
+pub fn credential_of_environment() -> anyhow::Result<Option<ResolvedCredential>> {
     credential_of(|name| std::env::var_os(name).map(OsString::into_encoded_bytes))
 }
 
-fn credential_of(variable: impl Fn(&str) -> Option<Vec<u8>>) -> anyhow::Result<Option<Known>> {
+fn credential_of(variable: impl Fn(&str) -> Option<Vec<u8>>) -> anyhow::Result<Option<ResolvedCredential>> {
     let credential = match Credential::read(&VARIABLES, variable) {
         Ok(credential) => credential,
         Err(CredentialError::Missing(..)) => return Ok(None),
         Err(error) => anyhow::bail!("the environment cannot be used: {error}"),
     };
     let fingerprint = credential.fingerprint();
-    Ok(Some(Known { credential: Arc::new(credential), fingerprint }))
+    Ok(Some(ResolvedCredential { credential: Arc::new(credential), fingerprint }))
 }
 
 async fn body<T>(answer: impl Future<Output = Result<Reply<T>, Error>>) -> Result<T, Error> {
@@ -107,7 +107,7 @@ async fn body<T>(answer: impl Future<Output = Result<Reply<T>, Error>>) -> Resul
 pub struct Remote {
     client: Client,
     credential: Arc<Credential>,
-    pace: Mutex<Pace<()>>,
+    limiter: Mutex<RateLimiter<()>>,
 }
 
 impl Remote {
@@ -169,7 +169,7 @@ impl Remote {
         loop {
             let sent = self.turn().await;
             let outcome = call().await;
-            self.heed(sent, &outcome).await;
+            self.learn_limits(sent, &outcome).await;
             let error = match outcome {
                 Ok(reply) => return Ok(reply),
                 Err(error) => error,
@@ -190,24 +190,24 @@ impl Remote {
     }
 
     async fn turn(&self) -> Sent {
-        let mut pace = self.pace.lock().await;
-        while !pace.ask(&(), "", Class::Poll, 1, Clock::SYSTEM.now()) {
+        let mut limiter = self.limiter.lock().await;
+        while !limiter.ask(&(), "", Priority::Poll, 1, Clock::SYSTEM.now()) {
             tokio::time::sleep(Duration::from_millis(100)).await;
-            pace.due(Clock::SYSTEM.now());
+            limiter.due(Clock::SYSTEM.now());
         }
-        pace.send(&())
+        limiter.send(&())
     }
 
-    async fn heed<T>(&self, sent: Sent, outcome: &Result<Reply<T>, Error>) {
-        let mut pace = self.pace.lock().await;
-        pace.done();
+    async fn learn_limits<T>(&self, sent: Sent, outcome: &Result<Reply<T>, Error>) {
+        let mut limiter = self.limiter.lock().await;
+        limiter.done();
         let meta = match outcome {
             Ok(reply) => Some(&reply.meta),
             Err(error) => error.meta(),
         };
         let limits = meta.map(|meta| meta.limits);
         let told = limits.map(|limits| Told { remaining: limits.remaining, reset: limits.reset });
-        pace.heed(sent, told, limits.and_then(|limits| limits.retry_after), Clock::SYSTEM.now());
+        limiter.learn_limits(sent, told, limits.and_then(|limits| limits.retry_after), Clock::SYSTEM.now());
     }
 }
 

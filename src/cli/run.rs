@@ -12,7 +12,7 @@ use super::cluster;
 use super::environment::{own_namespace, present, variable};
 use super::remote::Endpoint;
 use crate::core::deletions::MaxDeletions;
-use crate::core::pace::Rate;
+use crate::core::limiter::Rate;
 use crate::operator::{self, Lead, Settings};
 use crate::serve::metrics::Metrics;
 use crate::serve::{Health, admin, logs};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// The Lease as it was read.
 #[derive(Debug, Clone, Copy)]
-pub struct Seen<'a> {
+pub struct LeaseState<'a> {
     pub holder: Option<&'a str>,
     /// This process wrote what was read.
     pub own_write: bool,
@@ -25,7 +25,7 @@ pub enum Turn {
 }
 
 /// `holds`: this process holds it, as far as it knows.
-pub fn turn(seen: Seen<'_>, identity: &str, holds: bool) -> Turn {
+pub fn turn(seen: LeaseState<'_>, identity: &str, holds: bool) -> Turn {
     let Some(holder) = seen.holder.filter(|holder| !holder.is_empty()) else { return Turn::Write };
     if holder == identity {
         return if holds && !seen.own_write { Turn::SharedName } else { Turn::Write };
@@ -39,8 +39,8 @@ mod tests {
 
     const LASTS: Duration = Duration::from_secs(60);
 
-    fn seen(holder: Option<&str>, unchanged: u64) -> Seen<'_> {
-        Seen { holder, own_write: false, unchanged: Duration::from_secs(unchanged), lasts: LASTS }
+    fn seen(holder: Option<&str>, unchanged: u64) -> LeaseState<'_> {
+        LeaseState { holder, own_write: false, unchanged: Duration::from_secs(unchanged), lasts: LASTS }
     }
 
     #[test]
@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn a_name_that_two_processes_have_is_noticed() {
-        let ours = Seen { own_write: true, ..seen(Some("me"), 5) };
+        let ours = LeaseState { own_write: true, ..seen(Some("me"), 5) };
         assert_eq!(turn(ours, "me", true), Turn::Write);
         assert_eq!(turn(seen(Some("me"), 5), "me", true), Turn::SharedName);
         // The one before us in this pod.

@@ -4,7 +4,6 @@
 //! here can wait or fail, every combination of facts can be enumerated, and the model explores this very code.
 
 pub mod child;
-pub mod create;
 pub mod deletions;
 pub mod gone;
 pub mod guard;
@@ -12,11 +11,12 @@ pub mod health;
 pub mod id;
 pub mod lease;
 pub mod left;
+pub mod limiter;
 pub mod meta;
 pub mod opening;
-pub mod pace;
 pub mod relist;
 pub mod row;
 pub mod row_key;
+pub mod share;
 pub mod time;
 pub mod waiver;

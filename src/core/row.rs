@@ -11,7 +11,7 @@ use super::time::At;
 pub struct Facts {
     pub declared: Declared,
     pub recorded: Recorded,
-    pub seen: Seen,
+    pub seen: Observed,
     /// What nobody declared is to be removed too.
     pub prune: bool,
     /// It was read so soon after it was recorded, or after this process began, that the read may not show it yet.
@@ -51,7 +51,7 @@ impl Recorded {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Seen {
+pub enum Observed {
     Unread,
     Absent,
     Live {
@@ -89,44 +89,46 @@ pub enum Step {
 pub fn step(facts: Facts) -> Step {
     let Facts { declared, recorded, seen, prune, lagging } = facts;
     match (declared, recorded, seen) {
-        (Declared::Here, _, Seen::Unread) => Step::Read,
-        (Declared::Here, Recorded::Never, Seen::Absent) => Step::Add,
+        (Declared::Here, _, Observed::Unread) => Step::Read,
+        (Declared::Here, Recorded::Never, Observed::Absent) => Step::Add,
         // Wanted and only disassociating: it must be gone before it can be added.
-        (Declared::Here, Recorded::Never, Seen::Leaving) => Step::Wait,
-        (Declared::Here, Recorded::Never, Seen::Live { .. }) => Step::Confirm,
+        (Declared::Here, Recorded::Never, Observed::Leaving) => Step::Wait,
+        (Declared::Here, Recorded::Never, Observed::Live { .. }) => Step::Confirm,
         (
             Declared::Here,
             Recorded::Intended { settled: true, .. } | Recorded::Intended { answered: true, .. },
-            Seen::Live { .. },
+            Observed::Live { .. },
         ) => Step::Confirm,
         // A read that lags may show a row that has gone since, and the call may still come: the announcement stands.
-        (Declared::Here, Recorded::Intended { .. }, Seen::Live { differs: false }) => Step::Keep,
-        (Declared::Here, Recorded::Intended { .. }, Seen::Live { differs: true }) => Step::Update,
-        (Declared::Here, Recorded::Intended { settled: true, .. }, Seen::Absent) => Step::Add,
-        (Declared::Here, Recorded::Intended { .. }, Seen::Absent | Seen::Leaving) => Step::Wait,
-        (Declared::Here, Recorded::InPlace, Seen::Leaving) => Step::Wait,
-        (Declared::Here, Recorded::InPlace, Seen::Absent) if lagging => Step::Wait,
-        (Declared::Here, Recorded::InPlace, Seen::Absent) => Step::Restore,
-        (Declared::Here, Recorded::InPlace, Seen::Live { differs: true }) => Step::Update,
-        (Declared::Here, Recorded::InPlace, Seen::Live { differs: false }) => Step::Keep,
+        (Declared::Here, Recorded::Intended { .. }, Observed::Live { differs: false }) => Step::Keep,
+        (Declared::Here, Recorded::Intended { .. }, Observed::Live { differs: true }) => Step::Update,
+        (Declared::Here, Recorded::Intended { settled: true, .. }, Observed::Absent) => Step::Add,
+        (Declared::Here, Recorded::Intended { .. }, Observed::Absent | Observed::Leaving) => Step::Wait,
+        (Declared::Here, Recorded::InPlace, Observed::Leaving) => Step::Wait,
+        (Declared::Here, Recorded::InPlace, Observed::Absent) if lagging => Step::Wait,
+        (Declared::Here, Recorded::InPlace, Observed::Absent) => Step::Restore,
+        (Declared::Here, Recorded::InPlace, Observed::Live { differs: true }) => Step::Update,
+        (Declared::Here, Recorded::InPlace, Observed::Live { differs: false }) => Step::Keep,
 
         (Declared::Elsewhere, Recorded::Never, _) => Step::Keep,
         (Declared::Elsewhere, _, _) => Step::Forget,
 
-        (Declared::Nowhere, Recorded::Never, Seen::Live { .. }) if prune => Step::Remove,
+        (Declared::Nowhere, Recorded::Never, Observed::Live { .. }) if prune => Step::Remove,
         (Declared::Nowhere, Recorded::Never, _) => Step::Ignore,
-        (Declared::Nowhere, _, Seen::Unread) => Step::Read,
-        (Declared::Nowhere, _, Seen::Live { .. }) => Step::Remove,
-        (Declared::Nowhere, _, Seen::Leaving) => Step::Wait,
+        (Declared::Nowhere, _, Observed::Unread) => Step::Read,
+        (Declared::Nowhere, _, Observed::Live { .. }) => Step::Remove,
+        (Declared::Nowhere, _, Observed::Leaving) => Step::Wait,
         // An announced call may still arrive and add what nobody wants any more.
-        (Declared::Nowhere, Recorded::Intended { settled: false, answered: false }, Seen::Absent) => Step::Wait,
+        (Declared::Nowhere, Recorded::Intended { settled: false, answered: false }, Observed::Absent) => Step::Wait,
         // It took effect, and cannot once more.
-        (Declared::Nowhere, Recorded::Intended { settled: false, answered: true }, Seen::Absent) if lagging => {
+        (Declared::Nowhere, Recorded::Intended { settled: false, answered: true }, Observed::Absent) if lagging => {
             Step::Wait
         }
-        (Declared::Nowhere, Recorded::Intended { settled: false, answered: true }, Seen::Absent) => Step::Forget,
-        (Declared::Nowhere, Recorded::InPlace, Seen::Absent) if lagging => Step::Wait,
-        (Declared::Nowhere, Recorded::Intended { settled: true, .. } | Recorded::InPlace, Seen::Absent) => Step::Forget,
+        (Declared::Nowhere, Recorded::Intended { settled: false, answered: true }, Observed::Absent) => Step::Forget,
+        (Declared::Nowhere, Recorded::InPlace, Observed::Absent) if lagging => Step::Wait,
+        (Declared::Nowhere, Recorded::Intended { settled: true, .. } | Recorded::InPlace, Observed::Absent) => {
+            Step::Forget
+        }
     }
 }
 
@@ -146,11 +148,11 @@ mod tests {
                 Recorded::InPlace,
             ] {
                 for seen in [
-                    Seen::Unread,
-                    Seen::Absent,
-                    Seen::Live { differs: false },
-                    Seen::Live { differs: true },
-                    Seen::Leaving,
+                    Observed::Unread,
+                    Observed::Absent,
+                    Observed::Live { differs: false },
+                    Observed::Live { differs: true },
+                    Observed::Leaving,
                 ] {
                     for (prune, lagging) in [(false, false), (false, true), (true, false), (true, true)] {
                         let facts = Facts { declared, recorded, seen, prune, lagging };
@@ -182,7 +184,7 @@ mod tests {
     fn nothing_is_added_unread_or_while_live_leaving_or_unsettled() {
         for (facts, step) in every() {
             if matches!(step, Step::Add | Step::Restore) {
-                assert_eq!((facts.declared, facts.seen), (Declared::Here, Seen::Absent), "{facts:?}");
+                assert_eq!((facts.declared, facts.seen), (Declared::Here, Observed::Absent), "{facts:?}");
                 assert!(!matches!(facts.recorded, Recorded::Intended { settled: false, .. }), "{facts:?}");
             }
         }
@@ -191,7 +193,7 @@ mod tests {
     #[test]
     fn what_was_in_place_is_not_believed_absent_while_reads_may_lag() {
         for (facts, step) in every() {
-            if facts.recorded == Recorded::InPlace && facts.seen == Seen::Absent && facts.lagging {
+            if facts.recorded == Recorded::InPlace && facts.seen == Observed::Absent && facts.lagging {
                 let looked_after = facts.declared == Declared::Elsewhere;
                 assert!(step == Step::Wait || looked_after && step == Step::Forget, "{facts:?}");
             }
@@ -224,7 +226,7 @@ mod tests {
     fn what_was_answered_and_is_gone_is_not_waited_for() {
         for (facts, step) in every() {
             let answered = matches!(facts.recorded, Recorded::Intended { settled: false, answered: true });
-            if answered && (facts.declared, facts.seen) == (Declared::Nowhere, Seen::Absent) {
+            if answered && (facts.declared, facts.seen) == (Declared::Nowhere, Observed::Absent) {
                 assert_eq!(step == Step::Forget, !facts.lagging, "{facts:?}");
             }
         }
@@ -235,7 +237,7 @@ mod tests {
         for (facts, step) in every() {
             if step == Step::Forget {
                 assert!(facts.declared != Declared::Here, "{facts:?}");
-                assert!(facts.declared == Declared::Elsewhere || facts.seen == Seen::Absent, "{facts:?}");
+                assert!(facts.declared == Declared::Elsewhere || facts.seen == Observed::Absent, "{facts:?}");
             }
         }
     }

@@ -15,14 +15,14 @@ use kube::runtime::{Controller, Predicate, WatchStreamExt};
 use tokio::sync::{mpsc, watch};
 use tracing::Instrument;
 
+use super::delays;
 use super::pass::Pass;
-use super::waits;
 use crate::api::Reason;
 use crate::api::{Name, ObjectKey};
 use crate::core::health::Sign;
 use crate::operator::cluster::events::Note;
 use crate::operator::cluster::record::Recorded;
-use crate::operator::cluster::wakes;
+use crate::operator::cluster::requeuer;
 use crate::operator::cluster::watch as watches;
 use crate::operator::pass::context::Context;
 use crate::operator::pass::verdict::Verdict;
@@ -35,15 +35,15 @@ const OCCUPIED: Duration = Duration::from_millis(200);
 const CONCURRENCY: u16 = 64;
 
 /// One scope's store of a kind, and what fills it.
-pub struct Shelf<K: Recorded> {
+pub struct Reflector<K: Recorded> {
     pub store: Store<K>,
     writer: Arc<parking_lot::Mutex<Writer<K>>>,
 }
 
-impl<K: Recorded> Shelf<K> {
-    pub fn new() -> Shelf<K> {
+impl<K: Recorded> Reflector<K> {
+    pub fn new() -> Reflector<K> {
         let (store, writer) = reflector::store();
-        Shelf { store, writer: Arc::new(parking_lot::Mutex::new(writer)) }
+        Reflector { store, writer: Arc::new(parking_lot::Mutex::new(writer)) }
     }
 }
 
@@ -71,7 +71,7 @@ impl Scope {
     /// Runs one kind for as long as it is polled. What is under way goes on when it is dropped.
     pub fn control<K, F>(
         &self,
-        shelf: &Shelf<K>,
+        reflector: &Reflector<K>,
         names: UnboundedReceiver<Name>,
         pass: fn(Arc<Context>, Arc<K>) -> F,
     ) -> BoxFuture<'static, ()>
@@ -91,7 +91,7 @@ impl Scope {
             health.note(|health, now| health.note(at, K::KIND, sign, now));
         };
         let selector = self.selector.clone();
-        let writer = shelf.writer.clone();
+        let writer = reflector.writer.clone();
         let context = self.context.clone();
         let deleted = move |object: &ObjectKey| context.forget(object);
         let cluster = self.context.cluster.clone();
@@ -101,9 +101,9 @@ impl Scope {
             predicates::generation.combine(predicates::annotations).combine(predicates::finalizers),
             Default::default(),
         );
-        let controller = Controller::for_stream(stream, shelf.store.clone())
+        let controller = Controller::for_stream(stream, reflector.store.clone())
             .with_config(ControllerConfig::default().concurrency(CONCURRENCY))
-            .reconcile_on(wakes::references(names));
+            .reconcile_on(requeuer::references(names));
         let (served, under_way) = (self.served.clone(), self.under_way.clone());
         let reconcile = move |object: Arc<K>, context: Arc<Context>| {
             let (mut served, under_way) = (served.clone(), under_way.clone());
@@ -135,9 +135,9 @@ where
     if context.shutdown.is_cancelled() {
         return Action::await_change();
     }
-    let object = K::kept(&context.cluster.index).newest(object);
+    let object = K::cache(&context.cluster.index).latest(object);
     let key = K::key(Name::of(object.as_ref()));
-    if K::kept(&context.cluster.index).is_unreadable(&key.name) {
+    if K::cache(&context.cluster.index).is_unreadable(&key.name) {
         return Action::await_change();
     }
     let generation = object.meta().generation.unwrap_or(0);
@@ -175,7 +175,7 @@ where
 
 /// When the object is looked at again, and what is told of a pass that ended otherwise than with a verdict.
 fn when_next<K: Recorded>(context: Arc<Context>, object: Arc<K>, ended: Result<Option<Duration>, Stop>) -> Action {
-    let doomed = object.meta().deletion_timestamp.is_some();
+    let is_deleting = object.meta().deletion_timestamp.is_some();
     let stop = match ended {
         Ok(Some(after)) => return Action::requeue(after.max(Duration::from_millis(20))),
         Ok(None) => return Action::await_change(),
@@ -186,9 +186,9 @@ fn when_next<K: Recorded>(context: Arc<Context>, object: Arc<K>, ended: Result<O
         Stop::Queued => Action::requeue(Duration::from_secs(60)),
         Stop::Occupied => Action::requeue(OCCUPIED),
         Stop::Conflict => Action::requeue(Duration::from_millis(300)),
-        Stop::Stopping | Stop::Late => Action::requeue(waits::MOMENT),
+        Stop::Stopping | Stop::Late => Action::requeue(delays::SHORT),
         Stop::Kubernetes(kube::Error::Api(status)) if status.code == 404 => Action::await_change(),
-        Stop::Kubernetes(kube::Error::Api(status)) if status.code == 403 && doomed => {
+        Stop::Kubernetes(kube::Error::Api(status)) if status.code == 403 && is_deleting => {
             tracing::warn!(error = %status.message, "the API server forbids a request that the deletion of this object requires");
             context.metrics.deletion_forbidden();
             let message = format!(
@@ -197,15 +197,15 @@ fn when_next<K: Recorded>(context: Arc<Context>, object: Arc<K>, ended: Result<O
                 status.message
             );
             Pass::begin(context, object).event_once(Note::warning_of("DeletionForbidden"), message);
-            Action::requeue(waits::HICCUP)
+            Action::requeue(delays::TRANSIENT)
         }
         Stop::Kubernetes(error) => {
             tracing::warn!(%error, "request to the API server failed");
-            Action::requeue(waits::HICCUP)
+            Action::requeue(delays::TRANSIENT)
         }
         Stop::Cloudflare(error) => {
             tracing::warn!(%error, "request to Cloudflare failed");
-            Action::requeue(waits::HICCUP)
+            Action::requeue(delays::TRANSIENT)
         }
     }
 }

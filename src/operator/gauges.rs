@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use crate::api::{Kind, Name, Reason, Share};
 use crate::cloudflare::Fingerprint;
 use crate::core::time::At;
-use crate::operator::cluster::objects::secret_of;
+use crate::operator::cluster::index::secret_of;
 use crate::operator::conditions::readiness;
 use crate::operator::pass::context::Context;
 use crate::operator::rows::standing::NOT_EXCLUDED;
@@ -32,7 +32,7 @@ pub async fn keep(context: Arc<Context>, health: Health) {
     loop {
         health.beat("the gauges");
         context.metrics.ready(&ready_counts(&context));
-        context.metrics.budgets(&context.remote.budgets.levels());
+        context.metrics.budgets(&context.remote.limiters.levels());
         let (swept, breakers) = views(&context);
         context.metrics.views(&swept, breakers);
         tokio::time::sleep(PERIOD).await;
@@ -93,7 +93,7 @@ fn views(context: &Context) -> (HashMap<Fingerprint, At>, usize) {
     let mut swept = HashMap::new();
     let mut breakers = 0;
     for account in context.remote.accounts.all() {
-        let at = account.picture().swept.unwrap_or(context.started);
+        let at = account.cache().swept.unwrap_or(context.started);
         let oldest = swept.entry(account.fingerprint).or_insert(at);
         *oldest = at.min(*oldest);
         breakers += usize::from(account.breaker().is_some());

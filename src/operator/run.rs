@@ -8,25 +8,25 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::clock::Clock;
-use super::controller::{Scope, Shelf};
+use super::controller::{Reflector, Scope};
 use super::prepare;
 use crate::api::Kind;
 use crate::api::{Share, ShareRecipient, ShareResource};
 use crate::cloudflare::Client;
-use crate::core::pace::Rate;
+use crate::core::limiter::Rate;
 use crate::operator::cluster::Cluster;
 use crate::operator::cluster::events::Events;
+use crate::operator::cluster::index::Index;
 use crate::operator::cluster::leader::{self, Election, Lead, Leadership};
-use crate::operator::cluster::objects::Objects;
 use crate::operator::cluster::outside::Outside;
 use crate::operator::cluster::record::Records;
-use crate::operator::cluster::wakes::{End, Wakes};
+use crate::operator::cluster::requeuer::{End, Requeuer};
 use crate::operator::pass::context::Context;
 use crate::operator::remote::Remote;
 use crate::operator::remote::account::Account;
 use crate::operator::remote::accounts::Accounts;
-use crate::operator::remote::budget::Budgets;
 use crate::operator::remote::credentials::{Credentials, FRESH};
+use crate::operator::remote::limiters::Limiters;
 use crate::operator::remote::sweep;
 use crate::operator::remote::write_gate::WriteGate;
 use crate::operator::settings::Settings;
@@ -121,10 +121,10 @@ async fn lead_when_elected(
 }
 
 /// All of one scope's objects, by kind.
-struct Shelves {
-    shares: Shelf<Share>,
-    recipients: Shelf<ShareRecipient>,
-    resources: Shelf<ShareResource>,
+struct Reflectors {
+    shares: Reflector<Share>,
+    recipients: Reflector<ShareRecipient>,
+    resources: Reflector<ShareResource>,
 }
 
 async fn work(
@@ -135,13 +135,14 @@ async fn work(
 ) -> anyhow::Result<()> {
     let scopes = options.scopes();
     options.health.note(|health, now| health.leads(&scopes, &KINDS, now));
-    let shelf = || Shelves { shares: Shelf::new(), recipients: Shelf::new(), resources: Shelf::new() };
-    let shelves: Vec<Shelves> = scopes.iter().map(|_| shelf()).collect();
-    let (wakes, ends) = Wakes::new(&scopes);
-    let (context, opened) = context(options, leadership, &shelves, wakes);
+    let reflector =
+        || Reflectors { shares: Reflector::new(), recipients: Reflector::new(), resources: Reflector::new() };
+    let reflectors: Vec<Reflectors> = scopes.iter().map(|_| reflector()).collect();
+    let (requeuer, ends) = Requeuer::new(&scopes);
+    let (context, opened) = context(options, leadership, &reflectors, requeuer);
     let (gates, served): (Vec<_>, Vec<_>) = scopes.iter().map(|_| watch::channel(false)).unzip();
     let (under_way, mut all_ended) = mpsc::channel(1);
-    let controllers = controllers(options, &context, &scopes, &shelves, ends, served, under_way);
+    let controllers = controllers(options, &context, &scopes, &reflectors, ends, served, under_way);
     let running = Background::start(async { drop(futures::future::join_all(controllers).await) });
     let background = [
         Background::start(keep_health(options.health.clone(), options.metrics.clone(), gates)),
@@ -177,17 +178,17 @@ async fn work(
 fn context(
     options: &Options,
     leadership: Leadership,
-    shelves: &[Shelves],
-    wakes: Wakes,
+    reflectors: &[Reflectors],
+    requeuer: Requeuer,
 ) -> (Arc<Context>, mpsc::UnboundedReceiver<Arc<Account>>) {
     let clock = Clock::SYSTEM;
-    let (kube, settings, requeuer) = (&options.kube, options.settings.clone(), Arc::new(wakes));
+    let (kube, settings, requeuer) = (&options.kube, options.settings.clone(), Arc::new(requeuer));
     let shutdown = CancellationToken::new();
     let scopes = options.scopes();
-    let index = Objects::new(
-        shelves.iter().map(|shelves| shelves.shares.store.clone()).collect(),
-        shelves.iter().map(|shelves| shelves.recipients.store.clone()).collect(),
-        shelves.iter().map(|shelves| shelves.resources.store.clone()).collect(),
+    let index = Index::new(
+        reflectors.iter().map(|reflectors| reflectors.shares.store.clone()).collect(),
+        reflectors.iter().map(|reflectors| reflectors.recipients.store.clone()).collect(),
+        reflectors.iter().map(|reflectors| reflectors.resources.store.clone()).collect(),
     );
     index.unwatched.expect(&scopes);
     let cluster = Cluster {
@@ -204,7 +205,7 @@ fn context(
         clock,
         client: options.cloudflare.clone(),
         accounts,
-        budgets: Budgets::new(options.rate, clock, requeuer),
+        limiters: Limiters::new(options.rate, clock, requeuer),
         credentials: Credentials::new(kube.clone(), clock),
         gate: WriteGate { leadership, shutdown: shutdown.clone(), call_timeout: settings.call_timeout },
         metrics: options.metrics.clone(),
@@ -237,14 +238,14 @@ fn controllers(
     options: &Options,
     context: &Arc<Context>,
     scopes: &[Option<String>],
-    shelves: &[Shelves],
+    reflectors: &[Reflectors],
     ends: Vec<End>,
     served: Vec<watch::Receiver<bool>>,
     under_way: mpsc::Sender<()>,
 ) -> Vec<futures::future::BoxFuture<'static, ()>> {
     let control = |(kind, namespace, names): End| {
         let at = scopes.iter().position(|scope| *scope == namespace)?;
-        let (shelves, served) = (&shelves[at], served[at].clone());
+        let (reflectors, served) = (&reflectors[at], served[at].clone());
         let scope = Scope {
             context: context.clone(),
             kube: options.kube.clone(),
@@ -256,9 +257,9 @@ fn controllers(
             under_way: under_way.clone(),
         };
         Some(match kind {
-            Kind::Share => scope.control(&shelves.shares, names, share::reconcile),
-            Kind::ShareRecipient => scope.control(&shelves.recipients, names, child::reconcile::<ShareRecipient>),
-            Kind::ShareResource => scope.control(&shelves.resources, names, child::reconcile::<ShareResource>),
+            Kind::Share => scope.control(&reflectors.shares, names, share::reconcile),
+            Kind::ShareRecipient => scope.control(&reflectors.recipients, names, child::reconcile::<ShareRecipient>),
+            Kind::ShareResource => scope.control(&reflectors.resources, names, child::reconcile::<ShareResource>),
         })
     };
     ends.into_iter().filter_map(control).collect()
@@ -289,7 +290,7 @@ async fn keep_credentials(context: Arc<Context>) {
         for secret in changed {
             tracing::info!(%secret, "the credential in a Secret changed");
             for share in context.cluster.index.users(&secret) {
-                context.notebook.forget(&<Share as crate::operator::cluster::objects::Related>::key(share.clone()));
+                context.notebook.forget(&<Share as crate::operator::cluster::index::Related>::key(share.clone()));
                 context.cluster.requeue_family(&share);
             }
         }

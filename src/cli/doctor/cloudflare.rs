@@ -10,7 +10,7 @@ use crate::cli::cluster::Cluster;
 use crate::cli::remote::{NO_CREDENTIAL, Remote, advice, credential_of_environment};
 use crate::cloudflare::{Credential, ErrorClass, Meta};
 use crate::core::id::AccountId;
-use crate::operator::{Clock, DEFAULT_SECRET, Known, Name, preview, secret_of};
+use crate::operator::{Clock, DEFAULT_SECRET, Name, ResolvedCredential, preview, secret_of};
 
 /// A clock that is this far off confuses people who compare times, in seconds.
 const MUCH: i64 = 30;
@@ -63,7 +63,7 @@ impl Doctor {
     async fn check_accounts(
         &self,
         whose: &str,
-        known: &Known,
+        known: &ResolvedCredential,
         accounts: &BTreeSet<String>,
         told: &mut Option<()>,
         findings: &mut Findings,
@@ -93,7 +93,7 @@ impl Doctor {
     /// No credential is at hand: whether anybody answers at all.
     async fn check_reach(&self, findings: &mut Findings) {
         let nobody = Credential::Token("no-credential".into());
-        let known = Known { fingerprint: nobody.fingerprint(), credential: Arc::new(nobody) };
+        let known = ResolvedCredential { fingerprint: nobody.fingerprint(), credential: Arc::new(nobody) };
         let (Ok(remote), Ok(account)) = (self.endpoint.remote(&known), AccountId::parse(&"0".repeat(32))) else {
             return findings.fail("Cloudflare: --cloudflare-url or --ca-bundle cannot be used");
         };

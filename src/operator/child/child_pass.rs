@@ -8,15 +8,15 @@ use crate::core::row::Declared;
 use crate::core::row_key::RowKey;
 use crate::core::time::At;
 use crate::operator::kinds::{Child, ChildTelling};
-use crate::operator::remote::access::Access;
-use crate::operator::remote::seen::Seen;
+use crate::operator::remote::observed_share::ObservedShare;
+use crate::operator::remote::session::Session;
 use crate::operator::rows::row::Row;
 use crate::operator::rows::standing::label;
 
 /// A pass that has a credential, and a share to look at.
 pub struct ChildPass<C: Child> {
     pub pass: Pass<C>,
-    pub access: Access,
+    pub session: Session,
     pub id: ShareId,
     pub key: RowKey,
     pub parent: Parent,
@@ -24,8 +24,8 @@ pub struct ChildPass<C: Child> {
 }
 
 impl<C: Child> ChildPass<C> {
-    pub fn seen(&self) -> Option<Seen> {
-        self.access.account.picture().seen(&self.id).cloned()
+    pub fn seen(&self) -> Option<ObservedShare> {
+        self.session.account.cache().seen(&self.id).cloned()
     }
 
     pub fn record(&mut self) -> &mut ChildStatus {
@@ -36,9 +36,9 @@ impl<C: Child> ChildPass<C> {
         label(&self.key, self.pass.object.label().as_deref())
     }
 
-    pub fn row<'a>(&'a self, seen: &'a Seen) -> Row<'a, C> {
+    pub fn row<'a>(&'a self, seen: &'a ObservedShare) -> Row<'a, C> {
         let meta = self.pass.object.wanted_meta();
-        Row { pass: &self.pass, access: &self.access, seen, key: &self.key, name: self.name(), meta }
+        Row { pass: &self.pass, session: &self.session, seen, key: &self.key, name: self.name(), meta }
     }
 
     /// When this process learned that the row's call has taken effect, and when it found the row in place.

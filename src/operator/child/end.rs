@@ -7,7 +7,7 @@ use crate::operator::kinds::{Child, ChildTelling};
 use crate::operator::pass::breaker;
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::remote::account::CLOCK;
-use crate::operator::remote::seen::Seen;
+use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::stop::Stop;
 
 /// What a child does whose share is not there; `None`: it is let go.
@@ -15,23 +15,23 @@ pub async fn share_gone<C: Child>(child: &mut ChildPass<C>) -> Result<Option<Ver
     let patience = child.pass.context.settings.patience();
     let now = child.pass.now();
     let leaving = child.seen().is_some_and(|seen| seen.is_leaving());
-    if let (true, false, Some(cause)) = (child.pass.is_doomed(), leaving, child.access.account.breaker()) {
+    if let (true, false, Some(cause)) = (child.pass.is_deleting(), leaving, child.session.account.breaker()) {
         return Ok(Some(breaker::open(&cause, &child.pass.object.share())));
     }
-    if child.pass.is_doomed() && !leaving && is_hidden(child) {
+    if child.pass.is_deleting() && !leaving && is_hidden(child) {
         let secret = Name::new(
             child.pass.key.name.namespace.clone(),
             child.record().credentials_name.clone().unwrap_or_default(),
         );
         return Ok(Some(breaker::hidden(child.pass.object.as_ref(), &format!("share {}", child.id), &secret)));
     }
-    if child.pass.is_doomed() {
+    if child.pass.is_deleting() {
         let (gone, leaving, first) = {
-            let picture = child.access.account.picture();
+            let cache = child.session.account.cache();
             (
-                picture.is_gone(&child.id, patience),
-                picture.seen(&child.id).is_some_and(Seen::is_leaving),
-                picture.missing_since(&child.id),
+                cache.is_gone(&child.id, patience),
+                cache.seen(&child.id).is_some_and(ObservedShare::is_leaving),
+                cache.missing_since(&child.id),
             )
         };
         if gone || leaving {
@@ -39,8 +39,8 @@ pub async fn share_gone<C: Child>(child: &mut ChildPass<C>) -> Result<Option<Ver
             return Ok(None);
         }
         if let Some(first) = first.filter(|first| now.since(*first) >= patience) {
-            child.access.read_share(&child.id).await?;
-            child.access.account.demand_sweep(child.pass.key.clone(), first);
+            child.session.read_share(&child.id).await?;
+            child.session.account.demand_sweep(child.pass.key.clone(), first);
         }
         let verdict = Verdict::working(
             Reason::Deleting,
@@ -64,7 +64,7 @@ fn is_hidden<C: Child>(child: &mut ChildPass<C>) -> bool {
     let record = child.pass.status.child();
     let told = conditions::breaker_told(&record.common.conditions);
     let vouched = confirmed.zip(told).is_some_and(|(confirmed, told)| told <= confirmed.plus(CLOCK));
-    child.access.is_stranger(record.seen_with.as_deref())
+    child.session.is_stranger(record.seen_with.as_deref())
         && !vouched
-        && !child.access.account.is_accepted(child.id.as_str())
+        && !child.session.account.is_accepted(child.id.as_str())
 }

@@ -11,7 +11,7 @@ use crate::core::child::{Deletion, Facts, Record, Successor};
 use crate::core::id::AccountId;
 use crate::core::row::Declared;
 use crate::core::row_key::RowKey;
-use crate::operator::cluster::objects::Related;
+use crate::operator::cluster::index::Related;
 use crate::operator::kinds::{Child, ChildTelling};
 use crate::operator::pass::Pass;
 use crate::operator::rows::declare;
@@ -34,7 +34,7 @@ pub fn facts<C: Child>(pass: &mut Pass<C>, parent: &Parent, row: Option<&RowKey>
     let last = conditions::readiness(&record.common.conditions)
         .is_some_and(|(_, reason)| reason == Reason::LastResource.as_str());
     let record = Record { share: record.share_id.is_some(), row: record.holds_row() };
-    let deletion = pass.is_doomed().then(|| Deletion {
+    let deletion = pass.is_deleting().then(|| Deletion {
         finalizer,
         retain: pass.object.retains(),
         last,
@@ -87,8 +87,8 @@ fn declared<C: Child>(pass: &Pass<C>, parent: &Parent, row: Option<&RowKey>, riv
     if by_share.is_some_and(|share| declare::inline(share, owner).is_ok_and(|rows| rows.contains_key(row))) {
         return Declared::Elsewhere;
     }
-    let mut live = rivals.iter().filter(|rival| !rival.doomed);
-    match (pass.is_doomed(), live.next()) {
+    let mut live = rivals.iter().filter(|rival| !rival.is_deleting);
+    match (pass.is_deleting(), live.next()) {
         (true, Some(_)) => Declared::Elsewhere,
         (true, None) => Declared::Nowhere,
         (false, Some(winner)) if winner.key != pass.key => Declared::Elsewhere,
@@ -104,7 +104,7 @@ fn successor<C: Child>(pass: &mut Pass<C>, parent: &Parent, row: &RowKey, rivals
     let knows = |entry: &Entry| announcements.covers(Some(entry), row, &pass.key, own.as_ref());
     let by_parent = parent.entry(row).as_ref().is_some_and(knows)
         || parent.share.as_ref().is_some_and(|share| share.spec.suspend == Some(true));
-    let mut others = rivals.iter().filter(|rival| rival.key != pass.key && !rival.doomed);
+    let mut others = rivals.iter().filter(|rival| rival.key != pass.key && !rival.is_deleting);
     if by_parent || others.any(|other| other.suspended || other.entry.as_ref().is_some_and(knows)) {
         return Successor::Settled;
     }

@@ -10,17 +10,17 @@ use super::{end, row_drift, tell, waived};
 use crate::api::{CONFIRM_REMOVALS, Reason, Share};
 use crate::cloudflare::ShareStatus;
 use crate::core::row;
-use crate::core::row::{Declared, Seen as RowSeen, Step};
+use crate::core::row::{Declared, Observed, Step};
 use crate::core::row_key::RowKey;
-use crate::operator::cluster::objects::Related;
+use crate::operator::cluster::index::Related;
 use crate::operator::kinds::{Child, ChildTelling};
 use crate::operator::pass::verdict::Verdict;
-use crate::operator::remote::seen::Seen;
-use crate::operator::rows::facts::{Known, RowSnapshot};
+use crate::operator::remote::observed_share::ObservedShare;
+use crate::operator::rows::facts::{RowMemory, RowSnapshot};
 use crate::operator::rows::standing::{State, Totals, standing};
 use crate::operator::rows::{declare, inventory};
 use crate::operator::stop::Stop;
-use crate::operator::{clock, waits};
+use crate::operator::{clock, delays};
 
 /// More rounds than any row needs: what loops longer is a defect, and goes on in the next pass.
 const MAX_ROUNDS: usize = 32;
@@ -32,15 +32,15 @@ pub async fn run<C: Child>(child: &mut ChildPass<C>) -> Result<Option<Verdict>, 
         child.pass.save().await?;
     }
     let may_write =
-        !child.parent.observes() && !child.pass.context.settings.read_only && child.access.account.breaker().is_none();
+        !child.parent.observes() && !child.pass.context.settings.read_only && child.session.account.breaker().is_none();
     let requested = child.pass.is_requested();
     let mut fresh = false;
-    if let Some(error) = child.pass.blindness(&child.access) {
+    if let Some(error) = child.pass.blindness(&child.session) {
         return Err(Stop::Cloudflare(error));
     }
     for _ in 0..MAX_ROUNDS {
         let Some(seen) = seen_or_read(child).await? else { return end::share_gone(child).await };
-        child.record().seen_with = Some(child.access.account.fingerprint.to_string());
+        child.record().seen_with = Some(child.session.account.fingerprint.to_string());
         if !requested && !fresh && is_trusted(child, &seen) {
             return Ok(Some(child.pass.as_before()));
         }
@@ -67,7 +67,7 @@ enum Next {
     Done(Option<Verdict>),
 }
 
-async fn take_step<C: Child>(child: &mut ChildPass<C>, seen: &Seen, may_write: bool) -> Result<Next, Stop> {
+async fn take_step<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, may_write: bool) -> Result<Next, Stop> {
     let (step, row) = step(child, seen);
     match step {
         Step::Read => child.row(seen).read().await?,
@@ -78,7 +78,7 @@ async fn take_step<C: Child>(child: &mut ChildPass<C>, seen: &Seen, may_write: b
             (record.confirmed, record.intended_at, record.meta_hash) = (true, None, meta_hash);
         }
         Step::Forget => return release(child).await,
-        Step::Ignore if child.pass.is_doomed() => return release(child).await,
+        Step::Ignore if child.pass.is_deleting() => return release(child).await,
         Step::Add | Step::Restore | Step::Update | Step::Remove if !may_write => {
             return Ok(Next::Done(Some(tell::held(child, seen, step))));
         }
@@ -95,7 +95,7 @@ async fn release<C: Child>(child: &mut ChildPass<C>) -> Result<Next, Stop> {
 }
 
 /// Adds or updates the row; what has drifted is shown before.
-async fn write<C: Child>(child: &mut ChildPass<C>, seen: &Seen, step: Step) -> Result<Next, Stop> {
+async fn write<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, step: Step) -> Result<Next, Stop> {
     let updates = step == Step::Update;
     let write = if updates { child.row(seen).updating() } else { child.row(seen).adding() };
     if let Some(verdict) = child.pass.hindrance(&write) {
@@ -118,10 +118,10 @@ async fn write<C: Child>(child: &mut ChildPass<C>, seen: &Seen, step: Step) -> R
 }
 
 /// Removes the row, unless another object that the watch does not show declares it.
-async fn remove<C: Child>(child: &mut ChildPass<C>, seen: &Seen, row: RowSeen) -> Result<Next, Stop> {
+async fn remove<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, row: Observed) -> Result<Next, Stop> {
     if is_declared_outside(child).await? {
         // The next pass knows who else declares it.
-        let verdict = tell::conclude(child, seen, row).again(waits::HANDSHAKE);
+        let verdict = tell::conclude(child, seen, row).again(delays::PEER_WRITE);
         return Ok(Next::Done(Some(verdict)));
     }
     if let Some(verdict) = awaits_replacement(child, seen, Step::Remove) {
@@ -134,7 +134,7 @@ async fn remove<C: Child>(child: &mut ChildPass<C>, seen: &Seen, row: RowSeen) -
 }
 
 /// Waits for a call of the Share that may still replace all recipients, and with them what is done to this one.
-fn awaits_replacement<C: Child>(child: &mut ChildPass<C>, seen: &Seen, step: Step) -> Option<Verdict> {
+fn awaits_replacement<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, step: Step) -> Option<Verdict> {
     let RowKey::Recipient(_) = child.key else { return None };
     let status = child.parent.share.as_ref()?.status.as_ref()?;
     let wait = bulk::pending(status, &child.pass.context.settings, child.pass.now())?;
@@ -143,21 +143,21 @@ fn awaits_replacement<C: Child>(child: &mut ChildPass<C>, seen: &Seen, step: Ste
 }
 
 /// The share as it was seen, or read now; `None`: it is gone.
-async fn seen_or_read<C: Child>(child: &mut ChildPass<C>) -> Result<Option<Seen>, Stop> {
+async fn seen_or_read<C: Child>(child: &mut ChildPass<C>) -> Result<Option<ObservedShare>, Stop> {
     if let Some(seen) = child.seen() {
-        return Ok(Some(seen).filter(Seen::is_live));
+        return Ok(Some(seen).filter(ObservedShare::is_live));
     }
-    child.access.await_first_sweep()?;
+    child.session.await_first_sweep()?;
     // The sweep may have ended since it was missed.
-    if child.seen().is_none() && !child.access.account.picture().is_missing(&child.id) {
-        child.access.read_share(&child.id).await?;
+    if child.seen().is_none() && !child.session.account.cache().is_missing(&child.id) {
+        child.session.read_share(&child.id).await?;
     }
-    Ok(child.seen().filter(Seen::is_live))
+    Ok(child.seen().filter(ObservedShare::is_live))
 }
 
 /// Whether the last verdict, Ready, still stands though the rows were not listed since the process began.
-fn is_trusted<C: Child>(child: &mut ChildPass<C>, seen: &Seen) -> bool {
-    if !child.pass.was_ready() || child.pass.is_doomed() || !child.record().confirmed || child.pass.is_following() {
+fn is_trusted<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare) -> bool {
+    if !child.pass.was_ready() || child.pass.is_deleting() || !child.record().confirmed || child.pass.is_following() {
         return false;
     }
     if seen.share.status != ShareStatus::Active || waived::was_waived(child) {
@@ -174,9 +174,9 @@ fn is_trusted<C: Child>(child: &mut ChildPass<C>, seen: &Seen) -> bool {
     }
 }
 
-fn step<C: Child>(child: &ChildPass<C>, seen: &Seen) -> (Step, RowSeen) {
+fn step<C: Child>(child: &ChildPass<C>, seen: &ObservedShare) -> (Step, Observed) {
     let (answered, confirmed) = child.known();
-    let known = Known { started: child.pass.context.started, confirmed, answered };
+    let known = RowMemory { started: child.pass.context.started, confirmed, answered };
     let (meta, settings) = (child.pass.object.wanted_meta(), &child.pass.context.settings);
     let snapshot = RowSnapshot { seen, key: &child.key, meta: Some(&meta), settings, known: Some(known) };
     let recorded = snapshot.recorded_by_child(child.pass.status.record());
@@ -185,20 +185,20 @@ fn step<C: Child>(child: &ChildPass<C>, seen: &Seen) -> (Step, RowSeen) {
 }
 
 /// Reads what is due: what is missing, known to be stale, or asked for.
-async fn refresh<C: Child>(child: &mut ChildPass<C>, seen: &Seen, requested: bool) -> Result<(), Stop> {
+async fn refresh<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, requested: bool) -> Result<(), Stop> {
     let since = child.pass.outdated_before(requested);
     if !seen.is_outdated(&child.key, since) {
         return Ok(());
     }
     match child.key {
-        RowKey::Resource { .. } => child.access.refresh_share(&child.id, since).await,
+        RowKey::Resource { .. } => child.session.refresh_share(&child.id, since).await,
         RowKey::Recipient(_) | RowKey::Excluded(_) => child.row(seen).read().await,
     }
 }
 
 /// Announces the row, with the permit in hand, then sends it.
-async fn add<C: Child>(child: &mut ChildPass<C>, seen: &Seen) -> Result<(), Stop> {
-    let _permit = child.access.permit(1)?;
+async fn add<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare) -> Result<(), Stop> {
+    let _permit = child.session.permit(1)?;
     child.pass.context.remote.gate.may_write()?;
     let (uid, now) = (child.pass.object.uid(), child.pass.now());
     let record = child.record();
@@ -221,16 +221,16 @@ async fn add<C: Child>(child: &mut ChildPass<C>, seen: &Seen) -> Result<(), Stop
 async fn is_declared_outside<C: Child>(child: &ChildPass<C>) -> Result<bool, Stop> {
     let context = &child.pass.context;
     let name = child.pass.object.share();
-    context.cluster.outside.look(&context.cluster.index, &name.namespace, waits::FRESH).await?;
+    context.cluster.outside.look(&context.cluster.index, &name.namespace, delays::FRESH).await?;
     let Some(owner) = child.parent.owner.as_ref() else { return Ok(false) };
     let siblings = declare::siblings(&context.cluster.index, &name, owner);
-    Ok(siblings.iter().any(|s| s.outside && !s.doomed && s.row == child.key))
+    Ok(siblings.iter().any(|s| s.outside && !s.is_deleting && s.row == child.key))
 }
 
-async fn send_removal<C: Child>(child: &mut ChildPass<C>, seen: &Seen) -> Result<Option<Verdict>, Stop> {
+async fn send_removal<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare) -> Result<Option<Verdict>, Stop> {
     let row = child.row(seen);
     // The object stays until the row is gone, so it looks now and then whether somebody gave in.
-    let pointless = || child.pass.pointless(&row.removing()).map(|verdict| verdict.again(waits::PERSON));
+    let pointless = || child.pass.pointless(&row.removing()).map(|verdict| verdict.again(delays::HUMAN));
     if let Some(hindrance) = row.removal_refused().or_else(pointless) {
         return Ok(Some(hindrance));
     }
@@ -250,7 +250,7 @@ async fn send_removal<C: Child>(child: &mut ChildPass<C>, seen: &Seen) -> Result
 
 /// Whether the row may go now, by the limit of its Share, which counts all that its share loses. It is recorded there
 /// before the call, so that it counts for every object of the share, and after a restart.
-async fn ask_share<C: Child>(child: &mut ChildPass<C>, seen: &Seen) -> Result<Option<Verdict>, Stop> {
+async fn ask_share<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare) -> Result<Option<Verdict>, Stop> {
     let context = child.pass.context.clone();
     let live = |share: &&Arc<Share>| share.metadata.deletion_timestamp.is_none();
     let Some(share) = child.parent.share.as_ref().filter(live) else { return Ok(None) };
@@ -259,10 +259,10 @@ async fn ask_share<C: Child>(child: &mut ChildPass<C>, seen: &Seen) -> Result<Op
     };
     let wanted = match want(share, &context.cluster.index) {
         Ok(wanted) => wanted,
-        Err(problem) => return Ok(Some(Verdict::stalled(Reason::Invalid, problem).again(waits::PERSON))),
+        Err(problem) => return Ok(Some(Verdict::stalled(Reason::Invalid, problem).again(delays::HUMAN))),
     };
     let (now, patience) = (child.pass.now(), context.settings.patience());
-    let losing = losses::Basis { wanted: &wanted, status: &status, seen, now, patience }.losing();
+    let losing = losses::LossInput { wanted: &wanted, status: &status, seen, now, patience }.losing();
     losing.note_before(&mut status);
     let asked =
         context.cluster.index.asked.value(&Share::key(child.pass.object.share()), share.as_ref(), CONFIRM_REMOVALS);

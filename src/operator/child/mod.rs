@@ -19,12 +19,13 @@ use crate::api::Name;
 use crate::api::{FINALIZER, Reason, Share};
 use crate::core::child::{self, Refusal, Step, Wait};
 use crate::core::id::{AccountId, ShareId};
-use crate::core::pace::Class;
+use crate::core::limiter::Priority;
 use crate::core::row::Declared;
 use crate::core::row_key::RowKey;
-use crate::operator::cluster::objects;
-use crate::operator::cluster::objects::Related;
+use crate::operator::cluster::index;
+use crate::operator::cluster::index::Related;
 use crate::operator::conditions;
+use crate::operator::delays;
 use crate::operator::kinds::{Child, ChildTelling};
 use crate::operator::pass::context::Context;
 use crate::operator::pass::verdict::{self, Verdict};
@@ -32,7 +33,6 @@ use crate::operator::rows::declare::Sibling;
 use crate::operator::rows::standing::label;
 use crate::operator::share::outside::into_scope;
 use crate::operator::stop::Stop;
-use crate::operator::waits;
 use child_pass::ChildPass;
 use parent::Parent;
 
@@ -43,7 +43,7 @@ const MAX_STEPS: usize = 3;
 pub async fn reconcile<C: Child>(context: Arc<Context>, object: Arc<C>) -> Result<Option<Duration>, Stop> {
     let share_lock = context.share_lock(&object.share());
     let Ok(_alone) = share_lock.try_lock() else { return Err(Stop::Occupied) };
-    let mut pass = Pass::begin(context.clone(), C::kept(&context.cluster.index).newest(object));
+    let mut pass = Pass::begin(context.clone(), C::cache(&context.cluster.index).latest(object));
     believe(&mut pass);
     look_outside(&pass).await?;
     let parent = parent::parent(&mut pass);
@@ -67,7 +67,7 @@ pub async fn reconcile<C: Child>(context: Arc<Context>, object: Arc<C>) -> Resul
                 parent::note_down(&mut pass, &parent, &id, &owner, key, &rivals);
                 if step == Step::RecordOnly {
                     pass.save().await?;
-                    return Ok(Some(waits::HANDSHAKE));
+                    return Ok(Some(delays::PEER_WRITE));
                 }
                 let key = key.clone();
                 return look_after(pass, parent, Place { owner, id, key }, facts.declared).await;
@@ -81,12 +81,12 @@ pub async fn reconcile<C: Child>(context: Arc<Context>, object: Arc<C>) -> Resul
 /// Reads the Share if the selector hides it: what it declares decides whether a row is removed.
 async fn look_outside<C: Child>(pass: &Pass<C>) -> Result<(), Stop> {
     let share = pass.object.share();
-    let ends = pass.is_doomed() && !pass.object.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
+    let ends = pass.is_deleting() && !pass.object.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
     if ends || pass.object.is_suspended() || pass.context.cluster.index.shares.is_unreadable(&share) {
         return Ok(());
     }
     let (outside, objects) = (&pass.context.cluster.outside, &pass.context.cluster.index);
-    let age = if pass.is_doomed() { Duration::ZERO } else { waits::FRESH };
+    let age = if pass.is_deleting() { Duration::ZERO } else { delays::FRESH };
     outside.look_for_share(objects, &share, age).await?;
     Ok(())
 }
@@ -107,22 +107,22 @@ async fn look_after<C: Child>(
 ) -> Result<Option<Duration>, Stop> {
     let Place { owner, id, key } = place;
     let namespace = pass.key.name.namespace.clone();
-    let secret = parent.secret.clone().unwrap_or_else(|| Name::new(namespace, objects::DEFAULT_SECRET));
+    let secret = parent.secret.clone().unwrap_or_else(|| Name::new(namespace, index::DEFAULT_SECRET));
     let known = match pass.credential(&secret).await {
         Ok(known) => known,
         Err(problem) => return pass.without_credential(problem, Some(label(&key, None))).await,
     };
-    let class = if pass.is_doomed() || !pass.was_ready() { Class::Edit } else { Class::Poll };
-    let access = pass.context.remote.access(&known, &owner, &pass.key, class);
-    pass.account = Some(access.account.clone());
-    let mut child = ChildPass { pass, access, id, key, parent, declared };
+    let priority = if pass.is_deleting() || !pass.was_ready() { Priority::Edit } else { Priority::Poll };
+    let session = pass.context.remote.session(&known, &owner, &pass.key, priority);
+    pass.account = Some(session.account.clone());
+    let mut child = ChildPass { pass, session, id, key, parent, declared };
     match maintain::run(&mut child).await {
         Ok(Some(verdict)) => {
             let verdict = waived::excuse(&mut child, verdict);
             child.pass.finish(verdict).await
         }
         Ok(None) => Ok(None),
-        Err(Stop::Cloudflare(error)) => child.pass.fail(error, &child.access, &secret).await,
+        Err(Stop::Cloudflare(error)) => child.pass.fail(error, &child.session, &secret).await,
         Err(stop) => Err(stop),
     }
 }
@@ -144,7 +144,7 @@ async fn waiting<C: Child>(
     let waits_for_share = |what: &str| Verdict::working(Reason::WaitingForShare, format!("Share {share} {what}"));
     let verdict = match wait {
         Wait::Suspended => Verdict::suspended(),
-        Wait::UnreadableShare if pass.is_doomed() => return Ok(Some(waits::PERSON)),
+        Wait::UnreadableShare if pass.is_deleting() => return Ok(Some(delays::HUMAN)),
         Wait::UnreadableShare => {
             let message =
                 format!("Share {share} does not match the current CRD and cannot be read: fix it and apply it again");
@@ -166,12 +166,12 @@ async fn waiting<C: Child>(
             Verdict::unknown(Reason::Suspended, message).resting()
         }
         Wait::Creation => waits_for_share("has no share at Cloudflare yet"),
-        Wait::Outcome => return Ok(Some(waits::MOMENT)),
+        Wait::Outcome => return Ok(Some(delays::SHORT)),
         Wait::Successor => {
             facts::wake_successors(&pass, rivals);
-            return Ok(Some(waits::MOMENT));
+            return Ok(Some(delays::SHORT));
         }
-        Wait::Company | Wait::Handover => return Ok(Some(waits::HANDSHAKE)),
+        Wait::Company | Wait::Handover => return Ok(Some(delays::PEER_WRITE)),
     };
     pass.finish(verdict).await
 }

@@ -9,8 +9,8 @@ use crate::api::{Name, Share};
 use crate::core::id::{AccountId, ShareId};
 use crate::core::row_key::RowKey;
 use crate::operator::cluster::claimant::observes;
-use crate::operator::cluster::objects::Related;
-use crate::operator::cluster::objects::secret_of;
+use crate::operator::cluster::index::Related;
+use crate::operator::cluster::index::secret_of;
 use crate::operator::kinds::{Child, ChildTelling};
 use crate::operator::rows::declare::Sibling;
 use crate::operator::rows::inventory;
@@ -62,7 +62,7 @@ pub fn parent<C: Child>(pass: &mut Pass<C>) -> Parent {
         let bound = status.and_then(|status| status.share_id.as_deref());
         recorded.share_id.is_some() && bound != recorded.share_id.as_deref()
     });
-    let share = share.filter(|_| !(pass.is_doomed() && another));
+    let share = share.filter(|_| !(pass.is_deleting() && another));
     let id = |recorded: Option<&str>| recorded.and_then(|id| ShareId::parse(id).ok());
     match share {
         Some(share) => {
@@ -100,7 +100,7 @@ pub fn note_down<C: Child>(
     key: &RowKey,
     rivals: &[Sibling],
 ) {
-    let (uid, doomed) = (pass.object.uid(), pass.is_doomed());
+    let (uid, is_deleting) = (pass.object.uid(), pass.is_deleting());
     let child = pass.status.child();
     if child.share_id.as_deref() != Some(id.as_str()) {
         child.share_id = Some(id.to_string());
@@ -109,7 +109,7 @@ pub fn note_down<C: Child>(
         child.intended_at = None;
         child.common.drift.clear();
     }
-    if doomed {
+    if is_deleting {
         // It may have been deleted before it was claimed: its record is believed all the same.
         child.bound_uid = uid;
     }

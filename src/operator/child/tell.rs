@@ -7,17 +7,17 @@ use super::child_pass::ChildPass;
 use super::row_drift;
 use crate::api::Reason;
 use crate::cloudflare::{ShareStatus, clean};
-use crate::core::row::{Seen as RowSeen, Step};
+use crate::core::row::{Observed, Step};
 use crate::operator::kinds::{Child, ChildTelling};
 use crate::operator::pass::breaker;
 use crate::operator::pass::verdict::Verdict;
-use crate::operator::remote::seen::Seen;
+use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::inventory;
 use crate::operator::rows::standing::{State, standing};
 
 /// What is told where something would be changed, and nothing may be.
-pub fn held<C: Child>(child: &mut ChildPass<C>, seen: &Seen, step: Step) -> Verdict {
-    let verdict = match child.access.account.breaker() {
+pub fn held<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, step: Step) -> Verdict {
+    let verdict = match child.session.account.breaker() {
         Some(cause) => breaker::open(&cause, &child.pass.object.share()),
         None if child.parent.observes() => {
             Verdict::stalled(Reason::Differs, format!("observed: {} differs; nothing is changed", child.name()))
@@ -30,28 +30,28 @@ pub fn held<C: Child>(child: &mut ChildPass<C>, seen: &Seen, step: Step) -> Verd
 }
 
 /// Tells of a row for which that step is called for and not taken.
-pub fn tell<C: Child>(child: &mut ChildPass<C>, seen: &Seen, step: Step, verdict: Verdict) -> Verdict {
+pub fn tell<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, step: Step, verdict: Verdict) -> Verdict {
     child.pass.status.tell_row(&child.key, Some(seen));
     child.record().common.drift = row_drift::drift(child, seen, step);
     verdict
 }
 
-pub fn conclude<C: Child>(child: &mut ChildPass<C>, seen: &Seen, row: RowSeen) -> Verdict {
+pub fn conclude<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, row: Observed) -> Verdict {
     child.pass.status.tell_row(&child.key, Some(seen));
     let stand = standing(&child.key, seen, None);
     let word = &stand.word;
-    if child.pass.is_doomed() {
+    if child.pass.is_deleting() {
         let message = format!("{} is being removed by Cloudflare", child.name());
         return Verdict::working(Reason::Deleting, message).again(follow(child, word));
     }
     match stand.state {
         State::InPlace if seen.share.status != ShareStatus::Active => {
-            child.pass.settle(&child.access.account);
+            child.pass.settle(&child.session.account);
             let status = clean(seen.share.status.as_str(), 40);
             let message = format!("{} is {word}; the status of the share is {status}, not active", child.name());
             Verdict::working(Reason::Associating, message)
         }
-        State::InPlace if matches!(row, RowSeen::Live { .. }) => {
+        State::InPlace if matches!(row, Observed::Live { .. }) => {
             let hash = inventory::meta_hash(&child.pass.object.wanted_meta());
             if child.record().meta_hash != hash {
                 child.record().meta_hash = hash;
@@ -60,7 +60,7 @@ pub fn conclude<C: Child>(child: &mut ChildPass<C>, seen: &Seen, row: RowSeen) -
             child.record().common.drift.clear();
             let now = child.pass.now();
             child.pass.notes(|notes| notes.forget_settled(now, |_| false));
-            child.pass.settle(&child.access.account);
+            child.pass.settle(&child.session.account);
             let verdict = Verdict::ready(Reason::Associated, format!("{} is {word}", child.name()));
             if child.record().intended_at.is_some() {
                 // The record still has to learn that the announced call has settled.
@@ -69,7 +69,7 @@ pub fn conclude<C: Child>(child: &mut ChildPass<C>, seen: &Seen, row: RowSeen) -
             verdict
         }
         State::Failed => {
-            child.pass.settle(&child.access.account);
+            child.pass.settle(&child.session.account);
             Verdict::stalled(Reason::RecipientFailed, stand.given_up(&child.name(), child.pass.object.as_ref()))
         }
         State::InPlace | State::Pending | State::Failing | State::Refused => {
@@ -83,5 +83,5 @@ pub fn conclude<C: Child>(child: &mut ChildPass<C>, seen: &Seen, row: RowSeen) -
 fn follow<C: Child>(child: &ChildPass<C>, word: &str) -> Duration {
     let mut hasher = DefaultHasher::new();
     word.hash(&mut hasher);
-    child.pass.follow(&child.access.account, hasher.finish())
+    child.pass.follow(&child.session.account, hasher.finish())
 }

@@ -11,7 +11,7 @@ use crate::operator::rows::waiver;
 /// The verdict, or Ready where it says no more than that the row failed, and a waiver accepts that.
 pub fn excuse<C: Child>(child: &mut ChildPass<C>, verdict: Verdict) -> Verdict {
     let failed = matches!(verdict.reason, Reason::RecipientFailed | Reason::Rejected);
-    if !failed || child.pass.is_doomed() || child.parent.observes() {
+    if !failed || child.pass.is_deleting() || child.parent.observes() {
         return verdict;
     }
     let now = child.pass.now();

@@ -65,7 +65,7 @@ mod tests {
     use super::*;
     use crate::api::Name;
     use crate::api::Share;
-    use crate::operator::cluster::objects::Related;
+    use crate::operator::cluster::index::Related;
 
     fn share(uid: &str, annotations: &[(&str, &str)]) -> Share {
         let mut share: Share = serde_json::from_value(serde_json::json!({

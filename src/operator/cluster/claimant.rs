@@ -95,7 +95,7 @@ impl Unwatched {
     }
 
     /// The Shares of that namespace, or of all of them, are listed.
-    pub fn listed(&self, scope: Option<&str>) {
+    pub fn relisted(&self, scope: Option<&str>) {
         let mut unlisted = self.unlisted.lock();
         match scope {
             Some(scope) => drop(unlisted.remove(scope)),

@@ -4,10 +4,10 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::claimant::{Claimant, claim};
-use super::objects::Objects;
+use super::index::Index;
 use crate::api::{Kind, Name, ObjectKey, Share};
 
-impl Objects {
+impl Index {
     /// All that name this remote share but the one of that name: in the watch, and out of it.
     fn rivals_for(&self, own: &Name, share_id: &str) -> Vec<Arc<Claimant>> {
         let names: HashSet<Name> = self.bound_to(share_id).into_iter().collect();
@@ -142,13 +142,13 @@ mod tests {
         share(namespace, second, json!({}), json!({}))
     }
 
-    fn objects(shares: &[Share]) -> Objects {
-        Objects::of(shares, &[], &[], At(0))
+    fn objects(shares: &[Share]) -> Index {
+        Index::of(shares, &[], &[], At(0))
     }
 
     /// Which of these Shares may have the name.
-    fn winners(objects: &Objects, shares: &[Share]) -> Vec<String> {
-        let winners = shares.iter().filter(|share| objects.claims(share));
+    fn winners(index: &Index, shares: &[Share]) -> Vec<String> {
+        let winners = shares.iter().filter(|share| index.claims(share));
         winners.map(|share: &Share| Name::of(share).namespace).collect()
     }
 
@@ -180,7 +180,7 @@ mod tests {
             "spec": {"shareRef": {"name": "waf"}, "accountID": "372e67954025e0ba6aaa6d586b9e0b59"},
         });
         let child: ShareRecipient = serde_json::from_value(child).expect("a ShareRecipient");
-        let index = Objects::of(&shares, &[child], &[], At(0));
+        let index = Index::of(&shares, &[child], &[], At(0));
         assert_eq!(winners(&index, &shares), ["a"]);
     }
 
@@ -227,8 +227,8 @@ mod tests {
         let (listed, own) = (plain("a", 1), plain("b", 2));
         let index = objects(std::slice::from_ref(&own));
         index.unwatched.found(None, std::slice::from_ref(&listed));
-        index.came(&listed, At(1));
-        index.went(&listed, At(2));
+        index.applied(&listed, At(1));
+        index.deleted(&listed, At(2));
         assert!(index.claims(&own));
     }
 }

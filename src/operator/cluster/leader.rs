@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 use super::sweeps::{SWEEPS, SweepLog};
 use crate::api::FIELD_MANAGER;
-use crate::core::lease::{self, Seen, Turn};
+use crate::core::lease::{self, LeaseState, Turn};
 use crate::serve::Health;
 
 /// Longest that giving the Lease back may take.
@@ -189,7 +189,7 @@ impl Election {
         if self.observed.as_ref().is_none_or(|seen| seen.version != version) {
             self.observed = Some(Observed { version, at: Instant::now(), lasts });
         }
-        let seen = Seen {
+        let seen = LeaseState {
             holder,
             own_write: spec.renew_time.as_ref().is_some_and(|time| self.written.contains(time)),
             unchanged: self.observed.as_ref().map_or(Duration::ZERO, |seen| seen.at.elapsed()),

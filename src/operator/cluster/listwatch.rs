@@ -35,7 +35,7 @@ const PATIENCE: u32 = 5;
 const LONG: Duration = Duration::from_secs(30);
 
 type Event<K> = WatcherEvent<DeserializeGuard<K>>;
-type Session<K> = BoxStream<'static, kube::Result<WatchEvent<DeserializeGuard<K>>>>;
+type WatchStream<K> = BoxStream<'static, kube::Result<WatchEvent<DeserializeGuard<K>>>>;
 
 /// The events, without end. What becomes of the list and the watch is told through `report`; that a list is complete is
 /// known to whoever takes its last event.
@@ -69,7 +69,7 @@ struct Follower<K: Recorded> {
 /// A complete list: its version, and the watch that follows where the list was its beginning.
 struct Listed<K> {
     version: String,
-    session: Option<Session<K>>,
+    stream: Option<WatchStream<K>>,
 }
 
 impl<K: Recorded> Follower<K> {
@@ -118,11 +118,11 @@ impl<K: Recorded> Follower<K> {
     }
 
     async fn streaming_list(&mut self) -> Result<Listed<K>, Trouble> {
-        let session = tokio::time::timeout(SILENCE, self.open(true, "0")).await;
-        let mut session = session.map_err(|_| Trouble::Unfinished)??;
+        let stream = tokio::time::timeout(SILENCE, self.open(true, "0")).await;
+        let mut stream = stream.map_err(|_| Trouble::Unfinished)??;
         self.send(Event::Init).await;
         loop {
-            let next = tokio::time::timeout(SILENCE, session.try_next()).await.map_err(|_| Trouble::Unfinished)?;
+            let next = tokio::time::timeout(SILENCE, stream.try_next()).await.map_err(|_| Trouble::Unfinished)?;
             (self.report)(Sign::Progress);
             match next.map_err(|_| Trouble::Unfinished)? {
                 Some(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {
@@ -132,7 +132,7 @@ impl<K: Recorded> Follower<K> {
                     if mark.metadata.annotations.contains_key("k8s.io/initial-events-end") =>
                 {
                     self.send(Event::InitDone).await;
-                    return Ok(Listed { version: mark.metadata.resource_version, session: Some(session) });
+                    return Ok(Listed { version: mark.metadata.resource_version, stream: Some(stream) });
                 }
                 Some(WatchEvent::Bookmark(_)) => {}
                 // Where others delete while the list goes on, pages tell what is left.
@@ -160,31 +160,31 @@ impl<K: Recorded> Follower<K> {
                     let version = page.metadata.resource_version.filter(|version| !version.is_empty());
                     let version = version.ok_or(Trouble::Unfinished)?;
                     self.send(Event::InitDone).await;
-                    return Ok(Listed { version, session: None });
+                    return Ok(Listed { version, stream: None });
                 }
             }
         }
     }
 
-    async fn open(&self, initial: bool, version: &str) -> Result<Session<K>, Trouble> {
+    async fn open(&self, initial: bool, version: &str) -> Result<WatchStream<K>, Trouble> {
         let params = self.watch_params(initial);
-        let session = tokio::time::timeout(ANSWER, self.api.watch(&params, version)).await;
-        Ok(session.map_err(|_| Trouble::Late)??.boxed())
+        let stream = tokio::time::timeout(ANSWER, self.api.watch(&params, version)).await;
+        Ok(stream.map_err(|_| Trouble::Late)??.boxed())
     }
 
     /// Follows what happens after a list, until another list is needed.
     async fn watch(&mut self, listed: Listed<K>) {
-        let Listed { mut version, mut session } = listed;
+        let Listed { mut version, mut stream } = listed;
         loop {
             let began = Instant::now();
-            let outcome = match session.take() {
-                Some(session) => Ok(session),
+            let outcome = match stream.take() {
+                Some(stream) => Ok(stream),
                 None => self.open(false, &version).await,
             };
             let end = match outcome {
-                Ok(session) => {
+                Ok(stream) => {
                     (self.report)(Sign::Watching);
-                    self.session(session, &mut version).await
+                    self.stream(stream, &mut version).await
                 }
                 Err(trouble) => Err(trouble),
             };
@@ -202,8 +202,8 @@ impl<K: Recorded> Follower<K> {
     }
 
     /// One watch, to its end.
-    async fn session(&mut self, mut session: Session<K>, version: &mut String) -> Result<(), Trouble> {
-        while let Ok(Some(event)) = tokio::time::timeout(IDLE, session.next()).await {
+    async fn stream(&mut self, mut stream: WatchStream<K>, version: &mut String) -> Result<(), Trouble> {
+        while let Ok(Some(event)) = tokio::time::timeout(IDLE, stream.next()).await {
             let event = match event? {
                 WatchEvent::Added(object) | WatchEvent::Modified(object) => {
                     *version = object.resource_version().unwrap_or_default();

@@ -4,16 +4,16 @@ pub mod asked;
 pub mod claimant;
 pub mod claims;
 pub mod events;
-pub mod kept;
+pub mod index;
 pub mod leader;
 mod listwatch;
-pub mod objects;
+pub mod object_cache;
 pub mod outside;
 pub mod record;
+pub mod requeuer;
 pub mod revoked;
 pub mod sweeps;
 pub mod trouble;
-pub mod wakes;
 pub mod watch;
 
 use std::sync::Arc;
@@ -22,19 +22,19 @@ use crate::api::{Name, Share};
 use crate::core::id::AccountId;
 use crate::operator::clock::Clock;
 use events::Events;
-use objects::{Objects, Related};
+use index::{Index, Related};
 use outside::Outside;
 use record::Records;
-use wakes::Wakes;
+use requeuer::Requeuer;
 
 /// The objects of the cluster, and all that is done to them.
 pub struct Cluster {
     pub clock: Clock,
-    pub index: Objects,
+    pub index: Index,
     pub outside: Outside,
     pub writer: Records,
     pub events: Events,
-    pub requeuer: Arc<Wakes>,
+    pub requeuer: Arc<Requeuer>,
 }
 
 impl Cluster {

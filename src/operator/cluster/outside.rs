@@ -14,7 +14,7 @@ use kube::core::DeserializeGuard;
 use kube::{Api, ResourceExt};
 use parking_lot::Mutex;
 
-use super::objects::Objects;
+use super::index::Index;
 use super::record::Recorded;
 use crate::api::Name;
 use crate::api::{FINALIZER, Share, ShareRecipient, ShareResource};
@@ -62,32 +62,32 @@ impl Outside {
 
     /// Lists the child objects of a namespace, whatever their labels, unless that was done within `age` and none has left
     /// the watch since. Returns whether it was done now.
-    pub async fn look(&self, objects: &Objects, namespace: &str, age: Duration) -> Result<bool, kube::Error> {
+    pub async fn look(&self, index: &Index, namespace: &str, age: Duration) -> Result<bool, kube::Error> {
         if self.selector.is_none() {
             return Ok(false);
         }
         let look = self.children.lock().entry(namespace.to_owned()).or_default().clone();
         let mut last = look.lock().await;
         let began = self.clock.now();
-        if last.is_some_and(|last| is_recent(last, began, age, objects.departed(namespace))) {
+        if last.is_some_and(|last| is_recent(last, began, age, index.departed(namespace))) {
             return Ok(false);
         }
-        let recipients = self.list_all::<ShareRecipient>(objects, namespace).await?;
-        let resources = self.list_all::<ShareResource>(objects, namespace).await?;
-        objects.recipients.found_outside(namespace, recipients);
-        objects.resources.found_outside(namespace, resources);
+        let recipients = self.list_all::<ShareRecipient>(index, namespace).await?;
+        let resources = self.list_all::<ShareResource>(index, namespace).await?;
+        index.recipients.found_outside(namespace, recipients);
+        index.resources.found_outside(namespace, resources);
         *last = Some(began);
         Ok(true)
     }
 
     /// Lists the Shares of all watched namespaces, whatever their labels, since they may have the share that another one
     /// names: unless that was done within `age` and none has left the watch since. Returns whether it was done now.
-    pub async fn look_for_claims(&self, objects: &Objects, age: Duration) -> Result<bool, kube::Error> {
+    pub async fn look_for_claims(&self, index: &Index, age: Duration) -> Result<bool, kube::Error> {
         if self.selector.is_none() {
             return Ok(false);
         }
         let mut last = self.claims.lock().await;
-        let (began, departed) = (self.clock.now(), objects.share_departed());
+        let (began, departed) = (self.clock.now(), index.share_departed());
         let known = |(before, ended): (At, At)| began.since(ended) < age && departed.is_none_or(|at| before > at);
         if last.is_some_and(known) {
             return Ok(false);
@@ -95,10 +95,10 @@ impl Outside {
         let mut failure = None;
         for scope in &self.scopes {
             // A namespace that cannot be listed hides no claim of another one.
-            match self.list::<Share>(objects, scope.as_deref()).await {
+            match self.list::<Share>(index, scope.as_deref()).await {
                 Ok((mut shares, unreadable)) => {
-                    shares.retain(|share| objects.shares.find(&Name::of(share)).is_none());
-                    objects.unwatched.found(scope.as_deref(), &shares);
+                    shares.retain(|share| index.shares.find(&Name::of(share)).is_none());
+                    index.unwatched.found(scope.as_deref(), &shares);
                     if let Some(problem) = unreadable {
                         tracing::warn!(
                             problem,
@@ -114,25 +114,25 @@ impl Outside {
     }
 
     /// Reads a Share that the watch does not show, unless that was done a moment ago.
-    pub async fn look_for_share(&self, objects: &Objects, name: &Name, age: Duration) -> Result<(), kube::Error> {
-        if self.selector.is_none() || objects.shares.find(name).is_some() {
+    pub async fn look_for_share(&self, index: &Index, name: &Name, age: Duration) -> Result<(), kube::Error> {
+        if self.selector.is_none() || index.shares.find(name).is_some() {
             return Ok(());
         }
         let look = self.shares.lock().entry(name.clone()).or_default().clone();
         let mut last = look.lock().await;
         let began = self.clock.now();
-        if last.is_some_and(|last| is_recent(last, began, age, objects.departed(&name.namespace))) {
+        if last.is_some_and(|last| is_recent(last, began, age, index.departed(&name.namespace))) {
             return Ok(());
         }
         let api: Api<Share> = Api::namespaced(self.kube.clone(), &name.namespace);
-        objects.shares.found_outside_named(name, in_time(api.get_opt(&name.name)).await?);
+        index.shares.found_outside_named(name, in_time(api.get_opt(&name.name)).await?);
         *last = Some(began);
         Ok(())
     }
 
     /// The objects of a kind and namespace that are ours; an error if one of them cannot be read.
-    async fn list_all<K: Recorded + Debug>(&self, objects: &Objects, namespace: &str) -> Result<Vec<K>, kube::Error> {
-        match self.list(objects, Some(namespace)).await? {
+    async fn list_all<K: Recorded + Debug>(&self, index: &Index, namespace: &str) -> Result<Vec<K>, kube::Error> {
+        match self.list(index, Some(namespace)).await? {
             (found, None) => Ok(found),
             (_, Some(problem)) => Err(kube::Error::Service(problem.into())),
         }
@@ -141,7 +141,7 @@ impl Outside {
     /// The objects of a kind that are ours, and which of them the watch does not show and cannot be read.
     async fn list<K: Recorded + Debug>(
         &self,
-        objects: &Objects,
+        index: &Index,
         scope: Option<&str>,
     ) -> Result<(Vec<K>, Option<String>), kube::Error> {
         let api: Api<DeserializeGuard<K>> = match scope {
@@ -161,7 +161,7 @@ impl Outside {
                         let namespace = meta.namespace.as_deref().or(scope).unwrap_or_default();
                         let name = Name::new(namespace, meta.name.clone().unwrap_or_default());
                         let ours = is_ours(meta.finalizers.as_deref().unwrap_or_default());
-                        if ours && !K::kept(objects).is_unreadable(&name) {
+                        if ours && !K::cache(index).is_unreadable(&name) {
                             unreadable = Some(format!("{} cannot be read: {}", K::key(name), invalid.error));
                         }
                     }

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-use super::objects::{Objects, Related};
+use super::index::{Index, Related};
 use crate::api::Name;
 use crate::api::status::CommonStatus;
 use crate::api::{FIELD_MANAGER, FINALIZER};
@@ -50,7 +50,7 @@ impl Records {
     /// Writes what differs between the object's status and the given one; nothing if they are the same.
     pub async fn status<K: Recorded>(
         &self,
-        objects: &Objects,
+        index: &Index,
         object: &Arc<K>,
         status: &K::Status,
     ) -> Result<Arc<K>, Stop> {
@@ -63,16 +63,11 @@ impl Records {
         let name = object.name_any();
         let api = self.api(object.as_ref());
         let written = in_time(api.patch_status(&name, &params(), &Patch::Merge(patch))).await?;
-        Ok(K::kept(objects).wrote(written))
+        Ok(K::cache(index).wrote(written))
     }
 
     /// Puts our finalizer on the object, or takes it off.
-    pub async fn finalizer<K: Recorded>(
-        &self,
-        objects: &Objects,
-        object: &Arc<K>,
-        wanted: bool,
-    ) -> Result<Arc<K>, Stop> {
+    pub async fn finalizer<K: Recorded>(&self, index: &Index, object: &Arc<K>, wanted: bool) -> Result<Arc<K>, Stop> {
         if object.finalizers().iter().any(|f| f == FINALIZER) == wanted {
             return Ok(object.clone());
         }
@@ -90,8 +85,8 @@ impl Records {
         let api = self.api(object.as_ref());
         match in_time(api.patch(&name, &params(), &Patch::Merge(patch))).await {
             Ok(written) => {
-                K::kept(objects).finalized(&written, wanted);
-                Ok(K::kept(objects).wrote(written))
+                K::cache(index).finalized(&written, wanted);
+                Ok(K::cache(index).wrote(written))
             }
             Err(kube::Error::Api(status)) if status.code == 404 && !wanted => Ok(object.clone()),
             Err(error) => Err(error.into()),
@@ -99,9 +94,9 @@ impl Records {
     }
 
     /// The object as it is now, past every cache.
-    pub async fn current<K: Recorded>(&self, objects: &Objects, name: &Name) -> Result<Option<Arc<K>>, Stop> {
+    pub async fn current<K: Recorded>(&self, index: &Index, name: &Name) -> Result<Option<Arc<K>>, Stop> {
         let api: Api<K> = Api::namespaced(self.kube.clone(), &name.namespace);
-        Ok(in_time(api.get_opt(&name.name)).await?.map(|object| K::kept(objects).wrote(object)))
+        Ok(in_time(api.get_opt(&name.name)).await?.map(|object| K::cache(index).wrote(object)))
     }
 }
 

@@ -43,7 +43,7 @@ async fn round<K: Recorded>(
 ) -> Result<(), kube::Error> {
     let api: Api<K> = Api::namespaced(cluster.writer.kube.clone(), namespace);
     let known: Vec<Arc<K>> =
-        K::kept(&cluster.index).all().filter(|o| o.namespace().as_deref() == Some(namespace)).collect();
+        K::cache(&cluster.index).all().filter(|o| o.namespace().as_deref() == Some(namespace)).collect();
     for object in known {
         let late = || kube::Error::Service("the API server did not answer in time".into());
         let read = tokio::time::timeout(DEADLINE, api.get_opt(&object.name_any())).await;

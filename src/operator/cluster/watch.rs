@@ -15,7 +15,7 @@ use kube::runtime::watcher::{self, Event};
 
 use super::Cluster;
 use super::record::Recorded;
-use super::{kept, listwatch, revoked};
+use super::{listwatch, object_cache, revoked};
 use crate::api::{Name, ObjectKey};
 use crate::core::health::{Cause, Sign};
 
@@ -50,7 +50,7 @@ pub fn stream<K: Recorded>(
     let place = scope.as_ref().map_or("all namespaces".to_owned(), |name| format!("namespace {name}"));
     listwatch::events(api, place, selector, Box::new(follow))
         .filter_map(move |event| {
-            let kept = K::kept(&decoding.index);
+            let kept = K::cache(&decoding.index);
             match &event {
                 Event::Init => listed_unreadable.clear(),
                 Event::InitDone => {
@@ -63,7 +63,7 @@ pub fn stream<K: Recorded>(
         })
         .map(move |mut event| {
             if let Event::Apply(object) | Event::InitApply(object) = &mut event {
-                kept::trim(object);
+                object_cache::trim(object);
             }
             take_note(&event, namespace.as_deref(), &writer, &cluster, &deleted);
             if matches!(event, Event::InitDone) {
@@ -81,7 +81,7 @@ fn name_of(invalid: &InvalidObject) -> Name {
 
 /// The event of an object that can be read, or of what is kept of it.
 fn decoded<K: Recorded>(event: Event<DeserializeGuard<K>>, cluster: &Cluster) -> Option<Event<K>> {
-    let kept = K::kept(&cluster.index);
+    let kept = K::cache(&cluster.index);
     let last = |name: &Name| kept.find(name).map(|object| object.as_ref().clone());
     // The last that came of the object can be read, or it went.
     let readable = |name: Name| {
@@ -146,12 +146,12 @@ fn take_note<K: Recorded>(
     let now = cluster.clock.now();
     writer.lock().apply_watcher_event(event);
     let touched = match event {
-        Event::Apply(object) | Event::InitApply(object) => cluster.index.came(object, now),
+        Event::Apply(object) | Event::InitApply(object) => cluster.index.applied(object, now),
         Event::Delete(object) => {
             deleted(&K::key(Name::of(object)));
-            cluster.index.went(object, now)
+            cluster.index.deleted(object, now)
         }
-        Event::InitDone => cluster.index.listed::<K>(scope, now),
+        Event::InitDone => cluster.index.relisted::<K>(scope, now),
         Event::Init => Vec::new(),
     };
     for key in touched {

@@ -14,14 +14,14 @@ use crate::api::{FINALIZER, Name};
 use crate::core::id::{AccountId, SourceId};
 use crate::core::row_key::RowKey;
 use crate::operator::cluster::record::Recorded;
-use crate::operator::remote::seen::Seen;
+use crate::operator::remote::observed_share::ObservedShare;
 
 /// A status with the part that both child kinds share.
 pub trait ChildTelling {
     fn record(&self) -> &ChildStatus;
     fn child(&mut self) -> &mut ChildStatus;
     /// What only this kind tells of its row.
-    fn tell_row(&mut self, key: &RowKey, seen: Option<&Seen>);
+    fn tell_row(&mut self, key: &RowKey, seen: Option<&ObservedShare>);
     /// Of which end of a waiver an Event has warned, where the kind has waivers.
     fn waiver_warned(&mut self) -> Option<&mut Option<Time>> {
         None
@@ -44,7 +44,7 @@ pub trait Child: Recorded<Status: ChildTelling> {
         None
     }
 
-    fn is_doomed(&self) -> bool {
+    fn is_deleting(&self) -> bool {
         self.meta().deletion_timestamp.is_some()
     }
 

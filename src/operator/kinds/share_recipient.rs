@@ -13,7 +13,7 @@ use crate::cloudflare::{RecipientError, clean};
 use crate::core::id::AccountId;
 use crate::core::row_key::RowKey;
 use crate::operator::cluster::record::Recorded;
-use crate::operator::remote::seen::Seen;
+use crate::operator::remote::observed_share::ObservedShare;
 
 /// Longest list of errors, and longest words of Cloudflare's in it.
 const MAX_ERRORS: usize = 20;
@@ -37,7 +37,7 @@ impl ChildTelling for RecipientStatus {
         &mut self.child
     }
 
-    fn tell_row(&mut self, key: &RowKey, seen: Option<&Seen>) {
+    fn tell_row(&mut self, key: &RowKey, seen: Option<&ObservedShare>) {
         let RowKey::Recipient(account) = key else { return };
         let row = seen.and_then(|seen| seen.recipient(account));
         self.recipient_id = row.map(|row| row.id.to_string());

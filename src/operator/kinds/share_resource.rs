@@ -10,7 +10,7 @@ use crate::api::{Name, ShareResource};
 use crate::core::id::AccountId;
 use crate::core::row_key::RowKey;
 use crate::operator::cluster::record::Recorded;
-use crate::operator::remote::seen::Seen;
+use crate::operator::remote::observed_share::ObservedShare;
 
 impl Recorded for ShareResource {
     type Status = ResourceStatus;
@@ -29,7 +29,7 @@ impl ChildTelling for ResourceStatus {
         &mut self.child
     }
 
-    fn tell_row(&mut self, key: &RowKey, seen: Option<&Seen>) {
+    fn tell_row(&mut self, key: &RowKey, seen: Option<&ObservedShare>) {
         let row = seen.and_then(|seen| seen.resource(key));
         self.share_resource_id = row.map(|row| row.id.to_string());
         self.version = row.and_then(|row| row.resource_version);

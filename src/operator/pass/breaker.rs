@@ -10,19 +10,19 @@ use crate::api::{CLOSE_BREAKER, Reason, Share};
 use crate::core::time::At;
 use crate::operator::cluster::record::Recorded;
 use crate::operator::conditions::breaker_told;
-use crate::operator::remote::access::Access;
+use crate::operator::delays;
 use crate::operator::remote::account::CLOCK;
-use crate::operator::waits;
+use crate::operator::remote::session::Session;
 
 /// A person says that shares which cannot be seen are meant to be gone: all that vanished together, or this one.
-pub fn close_breaker(pass: &mut Pass<Share>, access: &Access) {
+pub fn close_breaker(pass: &mut Pass<Share>, session: &Session) {
     let Some(confirmed) = vouched(pass) else { return };
-    if access.account.close_breaker(confirmed) {
-        tracing::warn!(account = %access.account.id, "the circuit breaker was closed by annotation");
-        pass.context.cluster.requeue_account(&access.account.id);
+    if session.account.close_breaker(confirmed) {
+        tracing::warn!(account = %session.account.id, "the circuit breaker was closed by annotation");
+        pass.context.cluster.requeue_account(&session.account.id);
     }
     if breaker_told(&pass.status.common.conditions).is_some_and(|told| told <= confirmed.plus(CLOCK)) {
-        pass.status.seen_with = Some(access.account.fingerprint.to_string());
+        pass.status.seen_with = Some(session.account.fingerprint.to_string());
     }
 }
 
@@ -48,7 +48,7 @@ pub fn open(cause: &str, share: &Name) -> Verdict {
          --wait=false shares.cfshare.dev {name} -n {namespace}`; the object is removed once no other share of the account \
          is missing, or when you run the first command"
     );
-    Verdict::blind(Reason::BreakerOpen, message).common().again(waits::BREAKER)
+    Verdict::blind(Reason::BreakerOpen, message).common().again(delays::BREAKER)
 }
 
 /// What to tell where a credential does not show a share that another one showed.
@@ -62,5 +62,5 @@ pub fn hidden<K: kube::Resource<DynamicType = ()>>(object: &K, what: &str, secre
         object.name_any(),
         object.namespace().unwrap_or_default(),
     );
-    Verdict::blind(Reason::BreakerOpen, message).again(waits::BREAKER)
+    Verdict::blind(Reason::BreakerOpen, message).again(delays::BREAKER)
 }

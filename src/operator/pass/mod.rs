@@ -15,19 +15,19 @@ use std::time::Duration;
 use kube::ResourceExt;
 
 use super::clock;
-use super::waits;
+use super::delays;
 use crate::api::status::CommonStatus;
 use crate::api::{FLUX_REQUESTED_AT, REQUESTED_AT, Reason};
 use crate::api::{Name, ObjectKey};
 use crate::cloudflare::{Error, ErrorClass};
-use crate::core::pace;
+use crate::core::limiter;
 use crate::core::time::At;
 use crate::operator::cluster::events::Note;
 use crate::operator::cluster::record::Recorded;
 use crate::operator::conditions;
-use crate::operator::remote::access::Access;
 use crate::operator::remote::account::Account;
-use crate::operator::remote::credentials::{Known, NoCredential};
+use crate::operator::remote::credentials::{NoCredential, ResolvedCredential};
+use crate::operator::remote::session::Session;
 use crate::operator::stop::Stop;
 use context::Context;
 use notes::{LATE, Notes, SOON, TOLERATED};
@@ -69,7 +69,7 @@ impl<K: Recorded> Pass<K> {
         self.object.meta().generation.unwrap_or(0)
     }
 
-    pub fn is_doomed(&self) -> bool {
+    pub fn is_deleting(&self) -> bool {
         self.object.meta().deletion_timestamp.is_some()
     }
 
@@ -122,9 +122,9 @@ impl<K: Recorded> Pass<K> {
     }
 
     /// The credential in that Secret; for an object that is being deleted also the one that it held last.
-    pub async fn credential(&self, secret: &Name) -> Result<Known, NoCredential> {
+    pub async fn credential(&self, secret: &Name) -> Result<ResolvedCredential, NoCredential> {
         match self.context.remote.credentials.resolve(secret).await {
-            Err(problem) if self.is_doomed() => self.context.remote.credentials.remembered(secret).ok_or(problem),
+            Err(problem) if self.is_deleting() => self.context.remote.credentials.remembered(secret).ok_or(problem),
             outcome => outcome,
         }
     }
@@ -222,17 +222,17 @@ impl<K: Recorded> Pass<K> {
         made: Option<String>,
     ) -> Result<Option<Duration>, Stop> {
         if matches!(problem, NoCredential::Unreadable(..)) && self.was_ready() && !self.is_failing_for_long() {
-            return Ok(Some(waits::HICCUP));
+            return Ok(Some(delays::TRANSIENT));
         }
-        let may_pass = problem.usually_passes(made.is_some()) && !self.is_doomed();
-        let message = match made.filter(|_| self.is_doomed()) {
+        let may_pass = problem.usually_passes(made.is_some()) && !self.is_deleting();
+        let message = match made.filter(|_| self.is_deleting()) {
             Some(made) => format!(
                 "{problem}; {made} still exists, so this object is not removed. Restore the Secret, or set \
                  deletionPolicy: Retain to remove the object and keep what is at Cloudflare"
             ),
             None => problem.to_string(),
         };
-        let verdict = Verdict::blind(Reason::CredentialsNotFound, message).again(waits::SECRET);
+        let verdict = Verdict::blind(Reason::CredentialsNotFound, message).again(delays::SECRET);
         if !may_pass {
             return self.finish(verdict).await;
         }
@@ -242,15 +242,15 @@ impl<K: Recorded> Pass<K> {
     }
 
     /// Ends a pass that Cloudflare did not let go on.
-    pub async fn fail(self, error: Error, access: &Access, secret: &Name) -> Result<Option<Duration>, Stop> {
+    pub async fn fail(self, error: Error, session: &Session, secret: &Name) -> Result<Option<Duration>, Stop> {
         let now = self.now();
         let (failures, since) = self.count_failure();
-        let wait = pace::growing(failures.saturating_sub(1), SOON, LATE);
+        let wait = limiter::growing(failures.saturating_sub(1), SOON, LATE);
         let class = error.class();
         if class == ErrorClass::Denied {
             self.context.remote.credentials.doubt(secret);
         }
-        let closed = access.account.budget.closed_until();
+        let closed = session.account.limiter.closed_until();
         let told_now = match class {
             ErrorClass::Rejected | ErrorClass::Gone => true,
             ErrorClass::Retry | ErrorClass::Throttled | ErrorClass::Denied | ErrorClass::Conflict => {
@@ -261,7 +261,7 @@ impl<K: Recorded> Pass<K> {
             return Ok(Some(wait));
         }
         let message = error.to_string();
-        let unread = self.unread(access);
+        let unread = self.unread(session);
         let verdict = match class {
             ErrorClass::Throttled => {
                 let wait = closed.map_or(wait, |until| until.since(now).max(Duration::from_secs(1)));
@@ -276,11 +276,11 @@ impl<K: Recorded> Pass<K> {
                 let patience = self.context.settings.settle_time / 2;
                 // Reads may well be allowed where writes are not.
                 let long =
-                    failures >= TOLERATED && now.since(since) >= patience || access.account.is_denied(now, patience);
+                    failures >= TOLERATED && now.since(since) >= patience || session.account.is_denied(now, patience);
                 let message = format!(
                     "{message}: the credential in the Secret {} is invalid or lacks a permission. It needs permission to \
                      edit Resource Sharing in account {}, or to read it if cfshare only observes",
-                    secret.name, access.account.id,
+                    secret.name, session.account.id,
                 );
                 if long {
                     Verdict::blind(Reason::Denied, message).again(wait.max(Duration::from_secs(30))).common()
@@ -296,7 +296,7 @@ impl<K: Recorded> Pass<K> {
                 Verdict::unknown(Reason::Unavailable, message).again(wait).common()
             }
             ErrorClass::Gone | ErrorClass::Rejected => {
-                let wait = pace::after_rejection(failures);
+                let wait = limiter::after_rejection(failures);
                 Verdict::blind(Reason::Rejected, format!("{message}: check spec.accountID and the ids")).again(wait)
             }
         };
@@ -322,17 +322,17 @@ impl<K: Recorded> Pass<K> {
     }
 
     /// Why nothing can be read of the account, if that has gone on for long.
-    pub fn blindness(&self, access: &Access) -> Option<Error> {
+    pub fn blindness(&self, session: &Session) -> Option<Error> {
         let settings = &self.context.settings;
-        access.blindness(settings.settle_time / 2, settings.sweep_interval)
+        session.blindness(settings.settle_time / 2, settings.sweep_interval)
     }
 
     /// Where the account has not been read for long: since when nothing is known of its shares.
-    fn unread(&self, access: &Access) -> String {
-        if self.blindness(access).is_none() {
+    fn unread(&self, session: &Session) -> String {
+        if self.blindness(session).is_none() {
             return String::new();
         }
-        let account = &access.account;
+        let account = &session.account;
         format!(
             ", so the state of the shares of account {} has been unknown since {}",
             account.id,

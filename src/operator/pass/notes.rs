@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use crate::api::ObjectKey;
 use crate::cloudflare::Fingerprint;
-use crate::core::pace;
+use crate::core::limiter;
 use crate::core::row_key::RowKey;
 use crate::core::time::At;
 
@@ -198,7 +198,7 @@ impl Notes {
     /// Takes note of a refusal; returns when to try again.
     pub fn refuse(&mut self, item: &str, message: String, now: At) -> Duration {
         let refused = self.refused_once_more(item, message, now);
-        let wait = pace::after_rejection(refused.times);
+        let wait = limiter::after_rejection(refused.times);
         refused.until = now.plus(wait);
         wait
     }
@@ -207,7 +207,7 @@ impl Notes {
     /// `patience` a person is needed.
     pub fn deny(&mut self, item: &str, message: String, now: At, patience: Duration) {
         let refused = self.refused_once_more(item, message, now);
-        refused.until = now.plus(pace::growing(refused.times - 1, SOON, LATE));
+        refused.until = now.plus(limiter::growing(refused.times - 1, SOON, LATE));
         refused.passing = refused.times < TOLERATED || now.since(refused.since) < patience;
     }
 
@@ -258,7 +258,7 @@ impl Notes {
         } else {
             return self.due.since(now);
         }
-        let wait = pace::growing(self.polls, min, max);
+        let wait = limiter::growing(self.polls, min, max);
         self.due = now.plus(wait);
         wait
     }

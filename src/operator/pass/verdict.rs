@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use crate::api::{ConditionType, Reason};
 use crate::cloudflare::clean;
 use crate::core::time::At;
-use crate::operator::waits;
+use crate::operator::delays;
 
 /// How an error cites the id of the answer.
 const RAY: &str = "(ray ";
@@ -77,7 +77,7 @@ impl Verdict {
 
     /// It took more steps than are taken in one pass.
     pub fn unfinished() -> Verdict {
-        Verdict::working(Reason::Progressing, "reconciling is not finished yet; continuing").again(waits::HICCUP)
+        Verdict::working(Reason::Progressing, "reconciling is not finished yet; continuing").again(delays::TRANSIENT)
     }
 
     /// It is about the whole credential.
@@ -190,7 +190,7 @@ fn without_rays(text: &str) -> String {
 
 /// What lacks something that usually arrives without anybody's doing, for so long: nobody has to act at first.
 pub fn awaited(verdict: Verdict, since: At, now: At) -> Verdict {
-    let left = waits::ARRIVAL.saturating_sub(now.since(since));
+    let left = delays::ARRIVAL.saturating_sub(now.since(since));
     if left.is_zero() {
         return Verdict { course: Course::Stalled, ..verdict };
     }
@@ -260,7 +260,7 @@ mod tests {
             let since = said_since(&conditions, Reason::CredentialsNotFound, now);
             let verdict = awaited(verdict(), since, now);
             assert_eq!(verdict.course == Course::Stalled, stalled, "{second}");
-            assert!(stalled || verdict.again.is_some_and(|again| again <= waits::ARRIVAL), "{second}");
+            assert!(stalled || verdict.again.is_some_and(|again| again <= delays::ARRIVAL), "{second}");
             conclude(&mut conditions, &verdict, None, 1, &time(second));
         }
         assert_eq!(said_since(&conditions, Reason::Denied, At(7)), At(7));

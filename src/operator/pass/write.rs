@@ -6,7 +6,7 @@ use super::verdict::Verdict;
 use crate::api::Reason;
 use crate::cloudflare::ErrorClass;
 use crate::operator::cluster::record::Recorded;
-use crate::operator::remote::apply::Change;
+use crate::operator::remote::writer::Change;
 use crate::operator::stop::Stop;
 
 impl<K: Recorded> Pass<K> {

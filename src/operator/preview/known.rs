@@ -7,25 +7,25 @@ use crate::api::{Share, ShareRecipient, ShareResource};
 use crate::cloudflare;
 use crate::core::id::ShareId;
 use crate::core::time::At;
-use crate::operator::cluster::objects::Objects;
-use crate::operator::remote::view::Picture;
+use crate::operator::cluster::index::Index;
+use crate::operator::remote::account_cache::AccountCache;
 
 /// Objects beside each other.
 pub struct Fleet {
-    pub(super) objects: Objects,
+    pub(super) index: Index,
     shares: Vec<Arc<Share>>,
 }
 
 /// An account as it was read.
 pub struct Account {
-    pub(super) picture: Picture,
+    pub(super) cache: AccountCache,
     pub(super) read_at: At,
 }
 
 impl Fleet {
     pub fn new(shares: Vec<Share>, recipients: Vec<ShareRecipient>, resources: Vec<ShareResource>) -> Fleet {
-        let objects = Objects::of(&shares, &recipients, &resources, At::default());
-        Fleet { objects, shares: shares.into_iter().map(Arc::new).collect() }
+        let index = Index::of(&shares, &recipients, &resources, At::default());
+        Fleet { index, shares: shares.into_iter().map(Arc::new).collect() }
     }
 
     pub fn shares(&self) -> &[Arc<Share>] {
@@ -36,40 +36,40 @@ impl Fleet {
 impl Account {
     /// All live shares that the account sends, read then.
     pub fn new(shares: Vec<cloudflare::Share>, began: At) -> Account {
-        let mut picture = Picture::default();
+        let mut cache = AccountCache::default();
         for share in shares {
-            picture.read(share, began, Duration::ZERO);
+            cache.read(share, began, Duration::ZERO);
         }
-        picture.swept(began);
-        Account { picture, read_at: began }
+        cache.swept(began);
+        Account { cache, read_at: began }
     }
 
     pub fn knows(&self, id: &ShareId) -> bool {
-        self.picture.seen(id).is_some()
+        self.cache.seen(id).is_some()
     }
 
     /// Its recipients follow the membership: far too many to list.
     pub fn is_for_organization(&self, id: &ShareId) -> bool {
-        self.picture.seen(id).is_some_and(|seen| seen.share.target_type == cloudflare::TargetType::Organization)
+        self.cache.seen(id).is_some_and(|seen| seen.share.target_type == cloudflare::TargetType::Organization)
     }
 
     /// What a read of one share by its id showed.
     pub fn learn(&mut self, id: &ShareId, share: Option<cloudflare::Share>) {
         match share {
-            Some(share) => self.picture.read(share, self.read_at, Duration::ZERO),
-            None => self.picture.absent(id, self.read_at, Duration::ZERO),
+            Some(share) => self.cache.read(share, self.read_at, Duration::ZERO),
+            None => self.cache.absent(id, self.read_at, Duration::ZERO),
         }
     }
 
     pub fn learn_recipients(&mut self, id: &ShareId, rows: Vec<cloudflare::Recipient>) {
         let read_at = self.read_at;
-        if let Some(seen) = self.picture.seen_mut(id) {
+        if let Some(seen) = self.cache.seen_mut(id) {
             seen.read_recipients(rows, read_at, Duration::ZERO);
         }
     }
 
     pub fn learn_excluded(&mut self, id: &ShareId, rows: Vec<cloudflare::ExcludedRecipient>) {
-        if let Some(seen) = self.picture.seen_mut(id) {
+        if let Some(seen) = self.cache.seen_mut(id) {
             seen.excluded = Some((self.read_at, rows));
         }
     }

@@ -14,9 +14,9 @@ use crate::api::Name;
 use crate::api::share::ManagementPolicy;
 use crate::api::status::ShareStatus;
 use crate::api::{Reason, Share};
-use crate::core::create::{self as creation, Mode, Step, Wait};
 use crate::core::id::{AccountId, ShareId};
 use crate::core::row_key::RowKey;
+use crate::core::share::{self as creation, Mode, Step, Wait};
 use crate::operator::kinds;
 use crate::operator::pass::notes::Notes;
 use crate::operator::settings::Settings;
@@ -93,7 +93,7 @@ impl<'a> Look<'a> {
         share: &'a Share,
         settings: &'a Settings,
     ) -> Result<Look<'a>, String> {
-        let wanted = want(share, &fleet.objects)?;
+        let wanted = want(share, &fleet.index)?;
         // What is recorded is believed only where it was written for this very object.
         let recorded = share.status.clone().filter(|status| status.bound_uid.is_some());
         let status = recorded.filter(|status| status.bound_uid == share.uid()).unwrap_or_default();
@@ -112,8 +112,8 @@ impl<'a> Look<'a> {
             name: &self.name,
             wanted: &self.wanted,
             status: &self.status,
-            index: &self.fleet.objects,
-            cache: &self.account.picture,
+            index: &self.fleet.index,
+            cache: &self.account.cache,
             memory: &Notes::after_a_read(now),
             mode: self.mode(),
             viewer: Viewer { credential: None, confirmed_gone: false, children_claim: false },
@@ -152,7 +152,7 @@ impl<'a> Look<'a> {
                     preview.calls.push(Call::DeleteShare { id });
                     break;
                 }
-                Step::Tend => {
+                Step::Maintain => {
                     self.tend(&mut preview);
                     break;
                 }
@@ -170,7 +170,7 @@ impl<'a> Look<'a> {
                 }
                 Step::Refuse(refusal) => {
                     let id = self.status.share_id.as_deref().and_then(|id| ShareId::parse(id).ok());
-                    let (objects, id) = (&self.fleet.objects, id.as_ref());
+                    let (objects, id) = (&self.fleet.index, id.as_ref());
                     let message = refused(refusal, self.share, &self.wanted, objects, id).message;
                     match self.mode() {
                         Mode::Observe => preview.notes.push(message),
@@ -222,7 +222,7 @@ fn waits(wait: Wait) -> &'static str {
     match wait {
         Wait::Recipients => Reason::WaitingForRecipients.meaning(),
         Wait::Resources => Reason::WaitingForResources.meaning(),
-        Wait::Children | Wait::Settle | Wait::Backoff | Wait::Thaw | Wait::Sight => {
+        Wait::Children | Wait::Settle | Wait::Backoff | Wait::Thaw | Wait::Visibility => {
             "the operator waits before it continues"
         }
         Wait::Leaving => "the share is being deleted by Cloudflare",

@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use kube::ResourceExt;
 
 use super::super::share::losses;
-use super::super::share::plan::Basis;
+use super::super::share::plan::PlanInput;
 use super::{Call, Look, Preview};
 use crate::api::CONFIRM_REMOVALS;
 use crate::api::Kind;
-use crate::core::create::Mode;
-use crate::core::row::{self, Declared, Recorded, Seen as RowSeen};
+use crate::core::row::{self, Declared, Observed, Recorded};
 use crate::core::row_key::RowKey;
+use crate::core::share::Mode;
 use crate::operator::kinds::Child;
-use crate::operator::remote::seen::Seen;
+use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::declare::{By, Sibling};
 use crate::operator::rows::facts::RowSnapshot;
 use crate::operator::rows::inventory;
@@ -22,12 +22,12 @@ impl Look<'_> {
     /// The share is there: what differs in its name and rows.
     pub(super) fn tend(&self, preview: &mut Preview) {
         let Some(id) = self.subject() else { return };
-        let Some(seen) = self.account.picture.seen(&id) else { return };
+        let Some(seen) = self.account.cache.seen(&id) else { return };
         let keeps_its_name = self.status.adopted && self.share.spec.name.is_none();
         if let Some(name) = self.wanted.name.clone().filter(|name| !keeps_its_name && *name != seen.share.name) {
-            let bears = |other: &&Seen| other.share.name == name && other.share.id != id;
-            let taken = self.account.picture.live().find(bears);
-            if taken.is_some() || !self.fleet.objects.claims(self.share) {
+            let bears = |other: &&ObservedShare| other.share.name == name && other.share.id != id;
+            let taken = self.account.cache.live().find(bears);
+            if taken.is_some() || !self.fleet.index.claims(self.share) {
                 let by = taken.map_or("another Share".to_owned(), |other| format!("share {}", other.share.id));
                 preview.notes.push(format!(
                     "the name {name} is already used by {by}, so the share keeps the name {}",
@@ -54,7 +54,7 @@ impl Look<'_> {
         if waiting > 0 {
             preview.notes.push(format!("already in progress: {}", some_rows(waiting)));
         }
-        let foreign = of(|step| step == row::Step::Ignore).filter(|(_, (_, row))| matches!(row, RowSeen::Live { .. }));
+        let foreign = of(|step| step == row::Step::Ignore).filter(|(_, (_, row))| matches!(row, Observed::Live { .. }));
         let foreign = foreign.count();
         if foreign > 0 {
             preview
@@ -65,7 +65,7 @@ impl Look<'_> {
 
     /// The object goes and its share stays, but not what child objects take with them.
     pub(super) fn release(&self, preview: &mut Preview) {
-        let seen = self.subject().and_then(|id| self.account.picture.seen(&id));
+        let seen = self.subject().and_then(|id| self.account.cache.seen(&id));
         let releases = self.status.share_id.is_some() && self.mode() == Mode::Manage;
         let Some(seen) = seen.filter(|_| releases) else { return };
         let entries = inventory::entries(&self.status.inventory);
@@ -78,13 +78,13 @@ impl Look<'_> {
     }
 
     /// The step of each row, by whoever looks after it, once all that needs no call is recorded.
-    fn steps(&self, seen: &Seen) -> BTreeMap<RowKey, (row::Step, RowSeen)> {
+    fn steps(&self, seen: &ObservedShare) -> BTreeMap<RowKey, (row::Step, Observed)> {
         let observing = self.mode() == Mode::Observe;
         let mut entries = inventory::entries(&self.status.inventory);
         let mut steps = loop {
             let (wanted, share_id) = (&self.wanted, self.status.share_id.as_deref());
             let (known, announced, settings) = (None, None, self.settings);
-            let basis = Basis { wanted, share_id, entries: &entries, settings, observing, known, announced };
+            let basis = PlanInput { wanted, share_id, entries: &entries, settings, observing, known, announced };
             let plan = basis.plan(seen);
             let plain = plan.of(|step| matches!(step, row::Step::Confirm | row::Step::Forget));
             if plain.is_empty() {
@@ -111,18 +111,18 @@ impl Look<'_> {
         &self,
         sibling: &Sibling,
         parents: Option<&inventory::Entry>,
-        seen: &Seen,
+        seen: &ObservedShare,
         observing: bool,
-    ) -> Option<(row::Step, RowSeen)> {
-        let objects = &self.fleet.objects;
+    ) -> Option<(row::Step, Observed)> {
+        let index = &self.fleet.index;
         let (record, retains) = match sibling.key.kind {
             Kind::Share => return None,
             Kind::ShareRecipient => {
-                let object = objects.recipients.find(&sibling.key.name)?;
+                let object = index.recipients.find(&sibling.key.name)?;
                 (object.record().filter(|record| record.bound_uid == object.uid()).cloned(), object.retains())
             }
             Kind::ShareResource => {
-                let object = objects.resources.find(&sibling.key.name)?;
+                let object = index.resources.find(&sibling.key.name)?;
                 (object.record().filter(|record| record.bound_uid == object.uid()).cloned(), object.retains())
             }
         };
@@ -132,7 +132,7 @@ impl Look<'_> {
         let winner = self.wanted.all.get(&sibling.row).map(|declaration| &declaration.by);
         let declared = match winner {
             Some(By::Child(key)) if *key == sibling.key => Declared::Here,
-            None if sibling.doomed && !retains => Declared::Nowhere,
+            None if sibling.is_deleting && !retains => Declared::Nowhere,
             Some(_) | None => return None,
         };
         let (key, meta) = (&sibling.row, Some(&sibling.meta));
@@ -151,9 +151,9 @@ impl Look<'_> {
     }
 
     /// What is told where more would be removed than may be at once.
-    fn blocked(&self, seen: &Seen) -> Option<String> {
+    fn blocked(&self, seen: &ObservedShare) -> Option<String> {
         let (now, patience) = (self.account.read_at, self.settings.patience());
-        let losing = losses::Basis { wanted: &self.wanted, status: &self.status, seen, now, patience }.losing();
+        let losing = losses::LossInput { wanted: &self.wanted, status: &self.status, seen, now, patience }.losing();
         let confirmed = self.share.annotations().get(CONFIRM_REMOVALS).cloned();
         if losses::is_confirmed(self.share, &mut self.status.clone(), &losing, confirmed) {
             return None;

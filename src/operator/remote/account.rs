@@ -8,10 +8,10 @@ use std::time::Duration;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
-use super::budget::Budget;
-use super::credentials::Known;
-use super::seen::Seen;
-use super::view::Picture;
+use super::account_cache::AccountCache;
+use super::credentials::ResolvedCredential;
+use super::limiters::Limiter;
+use super::observed_share::ObservedShare;
 use crate::api::ObjectKey;
 use crate::cloudflare::{Error, ErrorClass, Fingerprint, Meta};
 use crate::core::guard;
@@ -32,11 +32,11 @@ pub const CLOCK: Duration = Duration::from_secs(1);
 pub struct Account {
     pub id: AccountId,
     pub fingerprint: Fingerprint,
-    pub budget: Arc<Budget>,
+    pub limiter: Arc<Limiter>,
     metrics: Arc<Metrics>,
     /// What the sweep calls with; passes keep it fresh.
-    pub known: Mutex<Known>,
-    picture: Mutex<Picture>,
+    pub known: Mutex<ResolvedCredential>,
+    cache: Mutex<AccountCache>,
     demands: Mutex<Demands>,
     /// Lengths of lists, in pages.
     pages: Mutex<HashMap<String, u32>>,
@@ -86,14 +86,20 @@ pub struct Breaker {
 }
 
 impl Account {
-    pub fn new(id: AccountId, known: Known, budget: Arc<Budget>, metrics: Arc<Metrics>, now: At) -> Account {
+    pub fn new(
+        id: AccountId,
+        known: ResolvedCredential,
+        limiter: Arc<Limiter>,
+        metrics: Arc<Metrics>,
+        now: At,
+    ) -> Account {
         Account {
             id,
             fingerprint: known.fingerprint,
-            budget,
+            limiter,
             metrics,
             known: Mutex::new(known),
-            picture: Mutex::default(),
+            cache: Mutex::default(),
             demands: Mutex::default(),
             pages: Mutex::default(),
             looking: tokio::sync::Mutex::default(),
@@ -106,11 +112,11 @@ impl Account {
         }
     }
 
-    pub fn picture(&self) -> MutexGuard<'_, Picture> {
-        self.picture.lock()
+    pub fn cache(&self) -> MutexGuard<'_, AccountCache> {
+        self.cache.lock()
     }
 
-    pub fn known(&self) -> Known {
+    pub fn known(&self) -> ResolvedCredential {
         self.known.lock().clone()
     }
 
@@ -210,12 +216,12 @@ impl Account {
 
     /// Whether so many shares are being followed that a sweep costs fewer calls than looking at each.
     pub fn is_busy(&self) -> bool {
-        let pages = self.picture().len().div_ceil(100).max(1);
+        let pages = self.cache().len().div_ceil(100).max(1);
         self.followed.lock().len() > pages * 2
     }
 
     /// Learns from the answer to a call: the limit, the clock, and whether the credential works.
-    pub fn heed(&self, call: Sent, meta: Option<&Meta>, class: Option<ErrorClass>, now: At) {
+    pub fn learn(&self, call: Sent, meta: Option<&Meta>, class: Option<ErrorClass>, now: At) {
         self.metrics.call(class);
         let mut limits = meta.map(|meta| meta.limits);
         if class == Some(ErrorClass::Throttled)
@@ -224,7 +230,7 @@ impl Account {
             // A limiter that names no time still means it.
             limits.retry_after.get_or_insert(PAUSE);
         }
-        self.budget.heed(call, limits.as_ref());
+        self.limiter.learn_limits(call, limits.as_ref());
         if let Some(date) = meta.and_then(|meta| meta.date) {
             // The header has whole seconds: half a second more is the best guess.
             self.skew.store(clock::at(date).0 + 500 - now.0, Ordering::Relaxed);
@@ -262,8 +268,8 @@ impl Account {
     /// Counts shares that are bound and not there any more; opens the breaker when they are too many to be meant.
     /// `told` is since when objects say that it is open. Returns whether it opened or closed just now.
     pub fn count_losses(&self, bound: usize, missing: &HashSet<String>, told: Option<At>, now: At) -> bool {
-        let picture = self.picture();
-        let is_back = |id: &str| ShareId::parse(id).is_ok_and(|id| picture.seen(&id).is_some_and(Seen::is_live));
+        let cache = self.cache();
+        let is_back = |id: &str| ShareId::parse(id).is_ok_and(|id| cache.seen(&id).is_some_and(ObservedShare::is_live));
         let mut breaker = self.breaker.lock();
         breaker.vanished.retain(|id, at| now.since(*at) < guard::VANISH_WINDOW && !is_back(id));
         breaker.accepted.retain(|id| missing.contains(id));

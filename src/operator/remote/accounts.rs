@@ -7,8 +7,8 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use super::account::Account;
-use super::budget::Budgets;
-use super::credentials::Known;
+use super::credentials::ResolvedCredential;
+use super::limiters::Limiters;
 use crate::api::ObjectKey;
 use crate::cloudflare::Fingerprint;
 use crate::core::id::AccountId;
@@ -29,10 +29,10 @@ impl Accounts {
     }
 
     /// The account as that credential sees it.
-    pub fn open(&self, budgets: &Budgets, known: &Known, id: &AccountId, now: At) -> Arc<Account> {
+    pub fn open(&self, limiters: &Limiters, known: &ResolvedCredential, id: &AccountId, now: At) -> Arc<Account> {
         let open = || {
-            let budget = budgets.of(known.fingerprint);
-            let account = Arc::new(Account::new(id.clone(), known.clone(), budget, self.metrics.clone(), now));
+            let limiter = limiters.of(known.fingerprint);
+            let account = Arc::new(Account::new(id.clone(), known.clone(), limiter, self.metrics.clone(), now));
             // Nobody receives any more only while the process ends.
             let _ = self.opened.send(account.clone());
             account

@@ -49,17 +49,17 @@ impl NoCredential {
 }
 
 #[derive(Clone)]
-pub struct Known {
+pub struct ResolvedCredential {
     pub credential: Arc<Credential>,
     pub fingerprint: Fingerprint,
 }
 
 #[derive(Clone)]
 struct Entry {
-    outcome: Result<Known, NoCredential>,
+    outcome: Result<ResolvedCredential, NoCredential>,
     read_at: At,
     used_at: At,
-    good: Option<(Known, At)>,
+    good: Option<(ResolvedCredential, At)>,
 }
 
 pub struct Credentials {
@@ -80,7 +80,7 @@ impl Credentials {
     }
 
     /// The credential in that Secret, as of at most half a minute ago.
-    pub async fn resolve(&self, secret: &Name) -> Result<Known, NoCredential> {
+    pub async fn resolve(&self, secret: &Name) -> Result<ResolvedCredential, NoCredential> {
         let now = self.clock.now();
         if let Some(entry) = self.lock().get_mut(secret) {
             entry.used_at = now;
@@ -94,7 +94,7 @@ impl Credentials {
     }
 
     /// The last good credential of a Secret, for deletions only.
-    pub fn remembered(&self, secret: &Name) -> Option<Known> {
+    pub fn remembered(&self, secret: &Name) -> Option<ResolvedCredential> {
         let now = self.clock.now();
         let entries = self.lock();
         let (known, at) = entries.get(secret)?.good.as_ref()?;
@@ -111,7 +111,7 @@ impl Credentials {
     }
 
     /// Reads the Secret, and takes note if what it holds is another value than before.
-    async fn refresh(&self, secret: &Name, used: bool) -> Result<Known, NoCredential> {
+    async fn refresh(&self, secret: &Name, used: bool) -> Result<ResolvedCredential, NoCredential> {
         let read = self.read(secret).await;
         let now = self.clock.now();
         let mut entries = self.lock();
@@ -121,7 +121,7 @@ impl Credentials {
             (Err(NoCredential::Unreadable(..)), Some(entry)) if entry.outcome.is_ok() => entry.outcome.clone(),
             _ => read,
         };
-        let print = |outcome: &Result<Known, NoCredential>| outcome.as_ref().map(|k| k.fingerprint).ok();
+        let print = |outcome: &Result<ResolvedCredential, NoCredential>| outcome.as_ref().map(|k| k.fingerprint).ok();
         if before.is_some_and(|entry| print(&entry.outcome) != print(&outcome)) {
             self.changed.lock().insert(secret.clone());
         }
@@ -134,7 +134,7 @@ impl Credentials {
         outcome
     }
 
-    async fn read(&self, name: &Name) -> Result<Known, NoCredential> {
+    async fn read(&self, name: &Name) -> Result<ResolvedCredential, NoCredential> {
         let label = name.name.clone();
         let api: Api<Secret> = Api::namespaced(self.kube.clone(), &name.namespace);
         let read = tokio::time::timeout(Duration::from_secs(10), api.get_opt(&name.name)).await;
@@ -153,7 +153,7 @@ impl Credentials {
             problem(label, error.to_string())
         })?;
         let fingerprint = credential.fingerprint();
-        Ok(Known { credential: Arc::new(credential), fingerprint })
+        Ok(ResolvedCredential { credential: Arc::new(credential), fingerprint })
     }
 
     /// Reads every Secret that a live object uses once more; returns those whose value changed since this was last asked.

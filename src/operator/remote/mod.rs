@@ -1,16 +1,16 @@
 //! What does Cloudflare have: read, kept, written, within one limit?
 
-pub mod access;
 pub mod account;
+pub mod account_cache;
 pub mod accounts;
-pub mod apply;
-pub mod budget;
 pub mod credentials;
+pub mod limiters;
+pub mod observed_share;
 pub mod pages;
-pub mod seen;
+pub mod session;
 pub mod sweep;
-pub mod view;
 pub mod write_gate;
+pub mod writer;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,14 +19,14 @@ use super::settings::Settings;
 use crate::api::ObjectKey;
 use crate::cloudflare::Client;
 use crate::core::id::AccountId;
-use crate::core::pace::Class;
+use crate::core::limiter::Priority;
 use crate::operator::clock::Clock;
 use crate::serve::metrics::Metrics;
-use access::Access;
 use account::Account;
 use accounts::Accounts;
-use budget::{Budgets, Caller, Turn};
-use credentials::{Credentials, Known};
+use credentials::{Credentials, ResolvedCredential};
+use limiters::{Caller, Limiters, Requester};
+use session::Session;
 use write_gate::WriteGate;
 
 /// Cloudflare, as far as it was read, and the only way to it.
@@ -35,7 +35,7 @@ pub struct Remote {
     pub clock: Clock,
     pub client: Client,
     pub accounts: Accounts,
-    pub budgets: Budgets,
+    pub limiters: Limiters,
     pub credentials: Credentials,
     pub gate: WriteGate,
     pub metrics: Arc<Metrics>,
@@ -43,18 +43,28 @@ pub struct Remote {
 
 impl Remote {
     /// The account as that credential sees it; its sweeps begin with the first use.
-    pub fn account(&self, known: &Known, id: &AccountId) -> Arc<Account> {
-        self.accounts.open(&self.budgets, known, id, self.clock.now())
+    pub fn account(&self, known: &ResolvedCredential, id: &AccountId) -> Arc<Account> {
+        self.accounts.open(&self.limiters, known, id, self.clock.now())
     }
 
     /// The account, for one pass over an object.
-    pub fn access(&self, known: &Known, account: &AccountId, object: &ObjectKey, class: Class) -> Access {
-        Access {
+    pub fn session(
+        &self,
+        known: &ResolvedCredential,
+        account: &AccountId,
+        object: &ObjectKey,
+        priority: Priority,
+    ) -> Session {
+        Session {
             client: self.client.clone(),
             credential: known.credential.clone(),
             account: self.account(known, account),
             clock: self.clock,
-            turn: Turn { caller: Caller::Object(object.clone()), namespace: object.name.namespace.clone(), class },
+            requester: Requester {
+                caller: Caller::Object(object.clone()),
+                namespace: object.name.namespace.clone(),
+                priority,
+            },
             grace: self.settings.patience(),
             look_gap: Duration::from_secs_f64(3.0 / self.settings.calls_per_second),
             made: Default::default(),

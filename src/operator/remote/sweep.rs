@@ -5,20 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Remote;
-use super::access;
 use super::account::Account;
-use super::budget::{Caller, Turn};
+use super::limiters::{Caller, Requester};
+use super::observed_share::ObservedShare;
 use super::pages::{FULL_PAGE, read_pages};
-use super::seen::Seen;
+use super::session;
 use crate::api::Name;
 use crate::cloudflare::{Error, Share, ShareQuery, ShareStatus, TargetType};
 use crate::core::id::ShareId;
-use crate::core::pace::{self, Class};
+use crate::core::limiter::{self, Priority};
 use crate::core::relist::{Listing, Relist};
 use crate::core::time::At;
 use crate::operator::clock;
 use crate::operator::cluster::Cluster;
-use crate::operator::cluster::objects::{Related, secret_of};
+use crate::operator::cluster::index::{Related, secret_of};
 use crate::operator::conditions::breaker_told;
 
 /// How often a sweep that waits looks up whether that has lasted too long.
@@ -35,7 +35,7 @@ pub async fn run(cluster: Arc<Cluster>, remote: Arc<Remote>, account: Arc<Accoun
         let idle = if failures == 0 {
             interval
         } else {
-            pace::growing(failures - 1, Duration::from_secs(2), Duration::from_secs(60))
+            limiter::growing(failures - 1, Duration::from_secs(2), Duration::from_secs(60))
         };
         let wanted = account.demand().is_some_and(|since| since >= last) && failures == 0;
         let pause = if last == At::default() && failures == 0 {
@@ -105,7 +105,7 @@ fn tell_blindness(cluster: &Cluster, remote: &Remote, account: &Account, blind: 
 
 /// Sweeps that are asked for spend at most a tenth of the calls.
 fn spacing(remote: &Remote, account: &Account) -> Duration {
-    let pages = account.picture().len().div_ceil(FULL_PAGE as usize).max(1);
+    let pages = account.cache().len().div_ceil(FULL_PAGE as usize).max(1);
     Duration::from_secs_f64(10.0 * pages as f64 / remote.settings.calls_per_second)
 }
 
@@ -135,10 +135,10 @@ async fn refresh_credential(cluster: &Cluster, remote: &Remote, account: &Accoun
         }
     }
     // Children outlive their Share, and remove their rows with what they noted down.
-    for (secret, doomed) in cluster.index.orphan_secrets(account.id.as_str()) {
+    for (secret, is_deleting) in cluster.index.orphan_secrets(account.id.as_str()) {
         match remote.credentials.resolve(&secret).await {
             Ok(known) if known.fingerprint == account.fingerprint => return true,
-            Err(_) if doomed => return true,
+            Err(_) if is_deleting => return true,
             Ok(_) | Err(_) => {}
         }
     }
@@ -154,20 +154,20 @@ async fn sweep(
 ) -> Result<(), Error> {
     let credential = account.known().credential;
     let grace = remote.settings.patience();
-    let class = match (account.picture().swept, account.demand()) {
+    let priority = match (account.cache().swept, account.demand()) {
         // Nothing of the account can go on before it.
-        (None, _) => Class::Create,
-        (Some(_), Some(_)) => Class::Poll,
-        (Some(_), None) => Class::Sweep,
+        (None, _) => Priority::Create,
+        (Some(_), Some(_)) => Priority::Poll,
+        (Some(_), None) => Priority::Sweep,
     };
-    let turn = Turn { caller: Caller::Sweep(account.id.clone()), namespace: String::new(), class };
+    let requester = Requester { caller: Caller::Sweep(account.id.clone()), namespace: String::new(), priority };
     let read = read_pages(|page| {
-        let query = ShareQuery { page, per_page: FULL_PAGE, ..access::live() };
-        let (client, credential, turn) = (remote.client.clone(), credential.clone(), turn.clone());
+        let query = ShareQuery { page, per_page: FULL_PAGE, ..session::live() };
+        let (client, credential, requester) = (remote.client.clone(), credential.clone(), requester.clone());
         async move {
-            let _permit = account.budget.wait(&turn, 1).await;
+            let _permit = account.limiter.wait(&requester, 1).await;
             let call = client.list_shares(&credential, &account.id, &query);
-            access::make(account, &turn.caller, remote.clock, call).await
+            session::make(account, &requester.caller, remote.clock, call).await
         }
     });
     let Some(rows) = read.await? else {
@@ -176,19 +176,19 @@ async fn sweep(
     let live: HashSet<ShareId> = rows.iter().filter(|share| is_live(share)).map(|share| share.id.clone()).collect();
     let mut freed = Vec::new();
     let lacking = {
-        let mut picture = account.picture();
+        let mut cache = account.cache();
         for share in rows {
-            picture.read(share, began, grace);
+            cache.read(share, began, grace);
         }
-        let lacking = picture.lacking(&live, began, grace);
+        let lacking = cache.lacking(&live, began, grace);
         for id in &lacking {
-            match picture.seen_mut(id) {
+            match cache.seen_mut(id) {
                 // A list of what is active need not show it: a GET will say.
                 Some(seen) if matches!(seen.share.status, ShareStatus::Other(_)) => seen.read_again(),
                 // Gone from the list: a GET will say, and until then nothing is believed of it.
                 Some(seen) => {
                     freed.push(seen.share.name.clone());
-                    picture.forget(id);
+                    cache.forget(id);
                 }
                 None => {}
             }
@@ -198,11 +198,11 @@ async fn sweep(
     // Before anybody may believe this list.
     count_losses(cluster, remote, account, &live).await;
     let moved = {
-        let mut picture = account.picture();
-        picture.swept(began);
-        picture.pair();
+        let mut cache = account.cache();
+        cache.swept(began);
+        cache.pair();
         // What a pass read on its way may concern others.
-        picture.moved()
+        cache.moved()
     };
     wake(cluster, moved.iter().chain(&lacking));
     wake(cluster, doubt_lists(cluster, account, relist, began).iter());
@@ -245,7 +245,7 @@ async fn count_losses(cluster: &Cluster, remote: &Remote, account: &Account, liv
         }
         bound += 1;
         // One that Cloudflare is deleting is lost as well: this object did not ask for that.
-        let is_live = |id: &ShareId| account.picture().seen(id).is_some_and(Seen::is_live);
+        let is_live = |id: &ShareId| account.cache().seen(id).is_some_and(ObservedShare::is_live);
         let there = ShareId::parse(id).is_ok_and(|id| live.contains(&id) || is_live(&id));
         if !there {
             missing.insert(id.clone());
@@ -263,11 +263,11 @@ async fn count_losses(cluster: &Cluster, remote: &Remote, account: &Account, liv
 
 /// Shares whose rows are to be listed again though nothing has moved.
 fn doubt_lists(cluster: &Cluster, account: &Account, relist: &mut Relist, now: At) -> Vec<ShareId> {
-    let mut picture = account.picture();
-    let listings = picture.live().filter_map(|seen| listing(cluster, seen)).collect();
+    let mut cache = account.cache();
+    let listings = cache.live().filter_map(|seen| listing(cluster, seen)).collect();
     let chosen = relist.choose(listings, now);
     for id in &chosen {
-        if let Some(seen) = picture.seen_mut(id) {
+        if let Some(seen) = cache.seen_mut(id) {
             seen.doubt_rows(now);
         }
     }
@@ -275,7 +275,7 @@ fn doubt_lists(cluster: &Cluster, account: &Account, relist: &mut Relist, now: A
 }
 
 /// The list of rows of a share that objects are bound to; `None`: nothing is declared that it could show.
-fn listing(cluster: &Cluster, seen: &Seen) -> Option<Listing<ShareId>> {
+fn listing(cluster: &Cluster, seen: &ObservedShare) -> Option<Listing<ShareId>> {
     let bound = cluster.index.bound_to(seen.share.id.as_str());
     let excludes = |name: &Name| {
         let share = cluster.index.shares.find(name);

@@ -14,7 +14,7 @@ use crate::api::{Kind, Name, ObjectKey};
 use crate::api::{Reason, Share};
 use crate::core::id::AccountId;
 use crate::core::row_key::RowKey;
-use crate::operator::cluster::objects::Objects;
+use crate::operator::cluster::index::Index;
 use crate::operator::kinds::{self, Child};
 use crate::operator::rows::inventory::Entry;
 
@@ -60,7 +60,7 @@ pub struct Sibling {
     pub label: Option<String>,
     pub meta: Map<String, Value>,
     pub waiver: Option<Waiver>,
-    pub doomed: bool,
+    pub is_deleting: bool,
     pub suspended: bool,
     /// Its row stays when it goes.
     pub retains: bool,
@@ -92,7 +92,7 @@ impl Sibling {
             label: child.label(),
             meta: child.wanted_meta(),
             waiver: child.waiver().cloned(),
-            doomed: child.is_doomed(),
+            is_deleting: child.is_deleting(),
             suspended: child.is_suspended(),
             retains: child.retains(),
             settled_in: child.is_settled_in(),
@@ -117,19 +117,19 @@ impl Sibling {
 }
 
 /// All child objects of a share, the winner of each key first, and last those that the watch does not show.
-pub fn siblings(objects: &Objects, share: &Name, owner: &AccountId) -> Vec<Sibling> {
-    let mut all: Vec<Sibling> = objects
+pub fn siblings(index: &Index, share: &Name, owner: &AccountId) -> Vec<Sibling> {
+    let mut all: Vec<Sibling> = index
         .children(share)
         .into_iter()
         .filter_map(|key| match key.kind {
             Kind::Share => None,
-            Kind::ShareRecipient => objects.recipients.find(&key.name).and_then(|c| Sibling::of(c.as_ref(), owner)),
-            Kind::ShareResource => objects.resources.find(&key.name).and_then(|c| Sibling::of(c.as_ref(), owner)),
+            Kind::ShareRecipient => index.recipients.find(&key.name).and_then(|c| Sibling::of(c.as_ref(), owner)),
+            Kind::ShareResource => index.resources.find(&key.name).and_then(|c| Sibling::of(c.as_ref(), owner)),
         })
         .collect();
-    let recipients = objects.recipients.all_outside(&share.namespace);
+    let recipients = index.recipients.all_outside(&share.namespace);
     all.extend(recipients.iter().filter_map(|child| Sibling::outside(child.as_ref(), share, owner)));
-    let resources = objects.resources.all_outside(&share.namespace);
+    let resources = index.resources.all_outside(&share.namespace);
     all.extend(resources.iter().filter_map(|child| Sibling::outside(child.as_ref(), share, owner)));
     all.sort_by(|a, b| a.age.cmp(&b.age));
     all
@@ -138,7 +138,7 @@ pub fn siblings(objects: &Objects, share: &Name, owner: &AccountId) -> Vec<Sibli
 /// Everything that is declared for a share, each key with the declaration that wins.
 pub fn all(inline: &BTreeMap<RowKey, Declaration>, siblings: &[Sibling]) -> BTreeMap<RowKey, Declaration> {
     let mut rows = inline.clone();
-    for sibling in siblings.iter().filter(|sibling| !sibling.doomed && !sibling.outside) {
+    for sibling in siblings.iter().filter(|sibling| !sibling.is_deleting && !sibling.outside) {
         rows.entry(sibling.row.clone()).or_insert_with(|| Declaration {
             label: sibling.label.clone(),
             meta: sibling.meta.clone(),

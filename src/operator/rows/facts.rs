@@ -6,26 +6,26 @@ use serde_json::{Map, Value};
 use super::inventory::{self, Entry};
 use crate::api::status::ChildStatus;
 use crate::core::meta;
-use crate::core::row::{Declared, Facts, Recorded, Seen as RowSeen};
+use crate::core::row::{Declared, Facts, Observed, Recorded};
 use crate::core::row_key::RowKey;
 use crate::core::time::At;
-use crate::operator::remote::seen::Seen;
+use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::settings::Settings;
 
 /// One row of a share as it was read.
 pub struct RowSnapshot<'a> {
-    pub seen: &'a Seen,
+    pub seen: &'a ObservedShare,
     pub key: &'a RowKey,
     /// What its meta is to be; `None`: whatever it is.
     pub meta: Option<&'a Map<String, Value>>,
     pub settings: &'a Settings,
     /// What this process knows of it; `None`: whoever asks for a plan knows only what is recorded.
-    pub known: Option<Known>,
+    pub known: Option<RowMemory>,
 }
 
 /// What this process knows of a row beside what is recorded.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Known {
+pub struct RowMemory {
     /// When it began.
     pub started: At,
     /// When it found the row in place.
@@ -34,7 +34,7 @@ pub struct Known {
     pub answered: Option<At>,
 }
 
-impl Known {
+impl RowMemory {
     fn latest(self) -> At {
         self.confirmed.max(self.answered).unwrap_or_default().max(self.started)
     }
@@ -45,13 +45,13 @@ impl RowSnapshot<'_> {
         Facts { declared, recorded, seen: self.observed(), prune, lagging: self.may_lag() }
     }
 
-    fn observed(&self) -> RowSeen {
+    fn observed(&self) -> Observed {
         self.seen.row(self.key, |row| self.meta.is_some_and(|meta| !meta::same_object(meta, &row.meta)))
     }
 
     /// Whether the rows were read so shortly after this one was found in place that it may be missing all the same.
     fn may_lag(&self) -> bool {
-        let known = self.known.map(Known::latest);
+        let known = self.known.map(RowMemory::latest);
         known.is_some_and(|since| self.settings.may_lag(self.seen.rows_read_at(self.key), since))
     }
 

@@ -7,25 +7,25 @@ use crate::api::Reason;
 use crate::api::status::DriftEntry;
 use crate::cloudflare::{Error, ErrorClass};
 use crate::core::id::ShareId;
-use crate::core::row::{Seen as RowSeen, Step};
+use crate::core::row::{Observed, Step};
 use crate::core::row_key::RowKey;
 use crate::core::time::At;
 use crate::operator::cluster::record::Recorded;
+use crate::operator::delays::FRESH;
 use crate::operator::pass::Pass;
 use crate::operator::pass::drift;
 use crate::operator::pass::notes::Write;
 use crate::operator::pass::verdict::Verdict;
-use crate::operator::remote::access::Access;
-use crate::operator::remote::apply::{Apply, Change, RowId};
-use crate::operator::remote::seen::Seen;
+use crate::operator::remote::observed_share::ObservedShare;
+use crate::operator::remote::session::Session;
+use crate::operator::remote::writer::{Change, RowId, Writer};
 use crate::operator::stop::Stop;
-use crate::operator::waits::FRESH;
 
 /// One row, as a pass saw the share that it is of.
 pub struct Row<'a, K: Recorded> {
     pub pass: &'a Pass<K>,
-    pub access: &'a Access,
-    pub seen: &'a Seen,
+    pub session: &'a Session,
+    pub seen: &'a ObservedShare,
     pub key: &'a RowKey,
     /// How messages name it.
     pub name: String,
@@ -45,8 +45,8 @@ impl<K: Recorded> Row<'_, K> {
         &self.seen.share.id
     }
 
-    fn apply(&self) -> Apply<'_> {
-        Apply { remote: &self.pass.context.remote, access: self.access }
+    fn apply(&self) -> Writer<'_> {
+        Writer { remote: &self.pass.context.remote, session: self.session }
     }
 
     fn write(&self, item: String, what: String, value: &str, found: &str) -> Write {
@@ -71,7 +71,7 @@ impl<K: Recorded> Row<'_, K> {
 
     /// It was found in place: takes note of that, and returns what is recorded of its meta. What drifted counts as
     /// written until it has stayed.
-    pub fn confirm(&self, row: RowSeen, drift: &[DriftEntry]) -> Option<String> {
+    pub fn confirm(&self, row: Observed, drift: &[DriftEntry]) -> Option<String> {
         let item = self.key.to_string();
         let (now, patience) = (self.pass.now(), self.pass.context.settings.patience());
         self.pass.notes(|notes| {
@@ -81,7 +81,7 @@ impl<K: Recorded> Row<'_, K> {
             }
         });
         match row {
-            RowSeen::Live { differs: true } => Some(inventory::NEVER.to_owned()),
+            Observed::Live { differs: true } => Some(inventory::NEVER.to_owned()),
             _ => inventory::meta_hash(&self.meta),
         }
     }
@@ -128,8 +128,8 @@ impl<K: Recorded> Row<'_, K> {
     async fn is_there_after_all(&self) -> Result<bool, Stop> {
         // Who cannot look now looks before the next try.
         self.read().await.inspect_err(|_| self.apply().stale(self.share()))?;
-        let picture = self.access.account.picture();
-        Ok(picture.seen(self.share()).is_some_and(|seen| is_live(seen, self.key)))
+        let cache = self.session.account.cache();
+        Ok(cache.seen(self.share()).is_some_and(|seen| is_live(seen, self.key)))
     }
 
     /// Writes the meta that is wanted.
@@ -184,9 +184,9 @@ impl<K: Recorded> Row<'_, K> {
 
     pub async fn read(&self) -> Result<(), Stop> {
         match self.key {
-            RowKey::Recipient(_) => self.access.read_recipients(self.share()).await,
-            RowKey::Excluded(_) => self.access.read_excluded(self.share()).await,
-            RowKey::Resource { .. } => self.access.read_resources(self.share()).await,
+            RowKey::Recipient(_) => self.session.read_recipients(self.share()).await,
+            RowKey::Excluded(_) => self.session.read_excluded(self.share()).await,
+            RowKey::Resource { .. } => self.session.read_resources(self.share()).await,
         }
     }
 
@@ -233,6 +233,6 @@ impl<K: Recorded> Row<'_, K> {
     }
 }
 
-fn is_live(seen: &Seen, key: &RowKey) -> bool {
-    matches!(seen.row(key, |_| false), RowSeen::Live { .. })
+fn is_live(seen: &ObservedShare, key: &RowKey) -> bool {
+    matches!(seen.row(key, |_| false), Observed::Live { .. })
 }

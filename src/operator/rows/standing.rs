@@ -7,7 +7,7 @@ use crate::api::status::RecipientCounts;
 use crate::cloudflare::{AssociationStatus, ResourceStatus};
 use crate::core::row::Step;
 use crate::core::row_key::RowKey;
-use crate::operator::remote::seen::Seen;
+use crate::operator::remote::observed_share::ObservedShare;
 
 /// The word for an account that receives a share of its organization though it is excluded.
 pub const NOT_EXCLUDED: &str = "not excluded";
@@ -50,7 +50,7 @@ impl Standing {
 }
 
 /// How a row stands, by what was seen of it alone.
-pub fn standing(key: &RowKey, seen: &Seen, step: Option<Step>) -> Standing {
+pub fn standing(key: &RowKey, seen: &ObservedShare, step: Option<Step>) -> Standing {
     let pending = |word: &str| Standing { state: State::Pending, word: word.to_owned(), message: String::new() };
     match key {
         RowKey::Recipient(account) => match seen.recipient(account) {
@@ -106,7 +106,7 @@ impl Totals {
     }
 
     /// As Cloudflare counts them.
-    pub fn observed(seen: &Seen) -> Totals {
+    pub fn observed(seen: &ObservedShare) -> Totals {
         let counts = seen.counts.unwrap_or_default();
         let counted = |n: u64| i32::try_from(n).unwrap_or(i32::MAX);
         Totals {

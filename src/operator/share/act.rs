@@ -9,11 +9,11 @@ use super::removals::Permission;
 use super::share_pass::SharePass;
 use super::{bulk, exclusions, losses, name, plan, removals, row_drift};
 use crate::cloudflare::ErrorClass;
-use crate::core::create::Mode;
 use crate::core::id::ShareId;
 use crate::core::row::Step;
 use crate::core::row_key::RowKey;
-use crate::operator::remote::seen::Seen;
+use crate::core::share::Mode;
+use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::declare::Sibling;
 use crate::operator::rows::inventory;
 use crate::operator::rows::inventory::{Entries, Entry};
@@ -39,7 +39,7 @@ struct Changes {
 }
 
 impl Changes {
-    fn of(share: &SharePass, seen: &Seen, plan: &Plan, permission: &Permission) -> Changes {
+    fn of(share: &SharePass, seen: &ObservedShare, plan: &Plan, permission: &Permission) -> Changes {
         let is_add = |step| matches!(step, Step::Add | Step::Restore);
         let mut adds = plan::hopeful(share, plan, seen, is_add, |row| row.adding());
         // Whoever is left out of a share that has nothing yet is so before it has.
@@ -57,7 +57,7 @@ impl Changes {
 }
 
 /// One round: record what is plain, then add, then change, then remove.
-pub async fn act(share: &mut SharePass, seen: &Seen, plan: &Plan) -> Result<Round, Stop> {
+pub async fn act(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) -> Result<Round, Stop> {
     if share.mode != Mode::Manage {
         return Ok(Round::Done);
     }
@@ -93,7 +93,7 @@ pub async fn act(share: &mut SharePass, seen: &Seen, plan: &Plan) -> Result<Roun
 }
 
 /// Records what needs no call; whether there was any.
-fn record(share: &mut SharePass, seen: &Seen, plan: &Plan) -> bool {
+fn record(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) -> bool {
     let mut entries = inventory::entries(&share.pass.status.inventory);
     let before = entries.clone();
     // The write that drops an entry may fail: only what the object does not have any more needs no answer.
@@ -132,7 +132,7 @@ fn record(share: &mut SharePass, seen: &Seen, plan: &Plan) -> bool {
 }
 
 /// Reads rows that were never read; whether there were any.
-async fn read(share: &SharePass, seen: &Seen, plan: &Plan) -> Result<bool, Stop> {
+async fn read(share: &SharePass, seen: &ObservedShare, plan: &Plan) -> Result<bool, Stop> {
     let unread = plan.of(|step| step == Step::Read);
     // Resources come last by key and first here: the same call shows how many recipients to expect.
     let Some(key) = unread.last() else { return Ok(false) };
@@ -141,7 +141,7 @@ async fn read(share: &SharePass, seen: &Seen, plan: &Plan) -> Result<bool, Stop>
 }
 
 /// What was written long ago and is as it should be is no quarrel any more.
-fn forget_settled(share: &SharePass, seen: &Seen, plan: &Plan) {
+fn forget_settled(share: &SharePass, seen: &ObservedShare, plan: &Plan) {
     if share.pass.notes(|notes| notes.written.is_empty()) {
         return;
     }
@@ -183,18 +183,23 @@ pub async fn take_over(share: &mut SharePass) -> Result<(), Stop> {
 /// A child's removal that was refused as the last resource is ours to finish: the child goes.
 fn inherit_last(share: &mut SharePass) {
     let mut entries = inventory::entries(&share.pass.status.inventory);
-    for sibling in share.wanted.siblings.iter().filter(|s| s.doomed && s.is_last && !s.outside) {
+    for sibling in share.wanted.siblings.iter().filter(|s| s.is_deleting && s.is_last && !s.outside) {
         entries.entry(sibling.row.clone()).or_default();
     }
     share.pass.status.inventory = inventory::inventory(&entries);
 }
 
 /// Announces a batch, with the permit in hand, then sends it.
-async fn add(share: &mut SharePass, seen: &Seen, mut keys: Vec<RowKey>, permission: &Permission) -> Result<(), Stop> {
+async fn add(
+    share: &mut SharePass,
+    seen: &ObservedShare,
+    mut keys: Vec<RowKey>,
+    permission: &Permission,
+) -> Result<(), Stop> {
     let mut entries = inventory::entries(&share.pass.status.inventory);
     let exclusions: Vec<RowKey> = keys.iter().filter(|key| is_exclusion(key)).cloned().collect();
     keys.truncate(BATCH);
-    let permit = share.access.permit(keys.len());
+    let permit = share.session.permit(keys.len());
     exclusions::draft_alarm(share);
     if permit.is_err() && share.pass.alarm.is_some() {
         // It may take a while until there is room for the calls.

@@ -13,17 +13,17 @@ use super::share_pass::SharePass;
 use crate::api::status::ShareStatus;
 use crate::cloudflare::ErrorClass;
 use crate::core::id::AccountId;
-use crate::core::row::Seen as RowSeen;
+use crate::core::row::Observed;
 use crate::core::row_key::RowKey;
 use crate::core::time::At;
 use crate::operator::clock;
-use crate::operator::remote::apply::{Apply, Change};
-use crate::operator::remote::seen::Seen;
+use crate::operator::delays::FRESH;
+use crate::operator::remote::observed_share::ObservedShare;
+use crate::operator::remote::writer::{Change, Writer};
 use crate::operator::rows::inventory;
 use crate::operator::rows::inventory::{Entries, Entry};
 use crate::operator::settings::Settings;
 use crate::operator::stop::Stop;
-use crate::operator::waits::FRESH;
 
 /// Fewer changes are made one by one, which touches no other row.
 const WORTH: usize = 20;
@@ -58,7 +58,7 @@ pub fn is_worth_it(share: &SharePass, adds: &[RowKey], removals: &[RowKey]) -> b
 /// Replaces the list by one that differs from the one that was just read in nothing but these changes.
 pub async fn replace(
     share: &mut SharePass,
-    seen: &Seen,
+    seen: &ObservedShare,
     plan: &Plan,
     mut adds: Vec<RowKey>,
     mut removals: Vec<RowKey>,
@@ -73,13 +73,13 @@ pub async fn replace(
     }
     adds.truncate(MOST);
     removals.truncate(MOST - adds.len());
-    let _permit = share.access.permit(1)?;
+    let _permit = share.session.permit(1)?;
     share.pass.context.remote.gate.may_write()?;
     let now = share.pass.now();
     let before = share.pass.status.inventory.clone();
     let recipients = list(share, plan, &adds, &removals);
     announce(share, &adds, &removals, permission, now).await?;
-    let apply = Apply { remote: &share.pass.context.remote, access: &share.access };
+    let apply = Writer { remote: &share.pass.context.remote, session: &share.session };
     let answer = apply.replace_recipients(&seen.share.id, &recipients, &rows(seen, &removals), now).await;
     let outcome = match answer {
         Ok(Change::Done(())) => {
@@ -128,7 +128,7 @@ async fn announce(
     share.pass.save().await
 }
 
-fn note_done(share: &mut SharePass, seen: &Seen, adds: &[RowKey], removals: &[RowKey], now: At) {
+fn note_done(share: &mut SharePass, seen: &ObservedShare, adds: &[RowKey], removals: &[RowKey], now: At) {
     for key in adds {
         share.row(seen, key).note_added(now);
     }
@@ -143,9 +143,9 @@ fn note_done(share: &mut SharePass, seen: &Seen, adds: &[RowKey], removals: &[Ro
 /// Whom the list names: who receives the share, and whoever was announced and may not be shown yet.
 fn list(share: &SharePass, plan: &Plan, adds: &[RowKey], removals: &[RowKey]) -> Vec<AccountId> {
     let entries: Entries = inventory::entries(&share.pass.status.inventory);
-    let live = plan.steps.iter().filter(|(_, (_, row))| matches!(row, RowSeen::Live { .. })).map(|(key, _)| key);
+    let live = plan.steps.iter().filter(|(_, (_, row))| matches!(row, Observed::Live { .. })).map(|(key, _)| key);
     let own = share.wanted.inline.keys().filter(|key| entries.contains_key(*key));
-    let theirs = share.wanted.siblings.iter().filter(|s| s.entry.is_some() && !s.doomed).map(|s| &s.row);
+    let theirs = share.wanted.siblings.iter().filter(|s| s.entry.is_some() && !s.is_deleting).map(|s| &s.row);
     let mut keys: BTreeSet<&RowKey> = live.chain(own).chain(theirs).chain(adds).collect();
     removals.iter().for_each(|key| {
         keys.remove(key);
@@ -157,7 +157,7 @@ fn list(share: &SharePass, plan: &Plan, adds: &[RowKey], removals: &[RowKey]) ->
     keys.into_iter().filter_map(account).collect()
 }
 
-fn rows(seen: &Seen, removals: &[RowKey]) -> Vec<crate::cloudflare::Recipient> {
+fn rows(seen: &ObservedShare, removals: &[RowKey]) -> Vec<crate::cloudflare::Recipient> {
     let row = |key: &RowKey| match key {
         RowKey::Recipient(account) => seen.recipient(account).cloned(),
         RowKey::Excluded(_) | RowKey::Resource { .. } => None,

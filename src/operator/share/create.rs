@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::{clock, waits};
+use super::super::{clock, delays};
 use super::facts::{fingerprint, started_at};
 use super::report::with_more;
 use super::share_pass::SharePass;
@@ -15,7 +15,7 @@ use crate::core::row_key::RowKey;
 use crate::core::time::At;
 use crate::operator::cluster::events::Note;
 use crate::operator::pass::verdict::Verdict;
-use crate::operator::remote::apply::{Apply, Change};
+use crate::operator::remote::writer::{Change, Writer};
 use crate::operator::rows::inventory;
 use crate::operator::stop::Stop;
 
@@ -34,10 +34,10 @@ pub async fn create(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
         )));
     };
     share.pass.guard(true).await?;
-    let permit = share.access.permit(1)?;
+    let permit = share.session.permit(1)?;
     share.pass.context.remote.gate.may_write()?;
     let announced = announce(share, &new.name, &rows).await?;
-    let apply = Apply { remote: &share.pass.context.remote, access: &share.access };
+    let apply = Writer { remote: &share.pass.context.remote, session: &share.session };
     let answer = apply.create_share(&new, announced).await;
     drop(permit);
     share.pass.notes(|notes| notes.empty_looks.clear());
@@ -69,7 +69,7 @@ fn rows_to_send(share: &SharePass) -> Vec<RowKey> {
     let mut rows = share.snapshot(|now| now.payload());
     let excludes = rows.iter().any(|key| matches!(key, RowKey::Excluded(_)));
     rows.retain(|key| !matches!(key, RowKey::Excluded(_)));
-    if excludes && !*share.access.account.empty_refused.lock() {
+    if excludes && !*share.session.account.empty_refused.lock() {
         rows.retain(|key| !matches!(key, RowKey::Resource { .. }));
     }
     let alone = share.pass.notes(|notes| notes.refused_creates);
@@ -106,14 +106,14 @@ fn new_share(share: &SharePass, rows: &[RowKey]) -> Option<NewShare> {
 async fn announce(share: &mut SharePass, name: &str, rows: &[RowKey]) -> Result<At, Stop> {
     let now = share.pass.now();
     let lost = i32::try_from(share.pass.status.lost_attempts.len()).unwrap_or(i32::MAX);
-    let known = share.access.account.picture().ids_named(name, MAX_KNOWN);
+    let known = share.session.account.cache().ids_named(name, MAX_KNOWN);
     share.pass.notes(|notes| notes.announced_at = Some(now));
     let status = &mut share.pass.status;
     status.bound_uid = share.pass.object.metadata.uid.clone();
-    status.seen_with = Some(share.access.account.fingerprint.to_string());
+    status.seen_with = Some(share.session.account.fingerprint.to_string());
     status.intent = Some(CreateIntent {
         attempt: lost.saturating_add(1),
-        started_at: clock::timestamp(share.access.account.remote_time(now)).to_string(),
+        started_at: clock::timestamp(share.session.account.remote_time(now)).to_string(),
         name: name.to_owned(),
         fingerprint: fingerprint(name, rows.iter()),
         known_shares: known,
@@ -140,7 +140,7 @@ pub async fn bind(share: &mut SharePass, id: &ShareId, adopted: bool) -> Result<
     let status = &mut share.pass.status;
     status.bound_uid = share.pass.object.metadata.uid.clone();
     status.share_id = Some(id.to_string());
-    status.seen_with = Some(share.access.account.fingerprint.to_string());
+    status.seen_with = Some(share.session.account.fingerprint.to_string());
     status.intent = None;
     status.adopted = adopted;
     if !adopted {
@@ -209,11 +209,11 @@ fn create_refused(share: &mut SharePass, error: Error, rows: &[RowKey]) -> Resul
     }
     if error.class() == ErrorClass::Conflict {
         // Most likely the name is taken after all.
-        share.access.account.picture().looked = None;
+        share.session.account.cache().looked = None;
     }
     let sent_resources = rows.iter().any(|key| matches!(key, RowKey::Resource { .. }));
     if !sent_resources {
-        *share.access.account.empty_refused.lock() = true;
+        *share.session.account.empty_refused.lock() = true;
         let message = "Cloudflare does not create a share without resources, so the excluded accounts receive this \
                        share until cfshare has excluded them, immediately after it is created";
         share.pass.event(Note::warning_of("ExclusionsFollow"), message);
@@ -250,7 +250,7 @@ fn sent_order(rows: &[RowKey]) -> (Vec<RowKey>, Vec<RowKey>) {
 
 pub fn backing_off(share: &mut SharePass) -> Verdict {
     let now = share.pass.now();
-    let until = share.snapshot(|now| now.held_until()).unwrap_or(now.plus(waits::PERSON));
+    let until = share.snapshot(|now| now.held_until()).unwrap_or(now.plus(delays::HUMAN));
     let wait = until.since(now);
     let refusals = share.pass.notes(|notes| {
         let mut held: Vec<String> =
@@ -308,7 +308,7 @@ pub async fn forget(share: &mut SharePass) -> Result<(), Stop> {
     status.seen_with = None;
     share.pass.save().await?;
     if let Ok(id) = ShareId::parse(&id) {
-        share.access.account.picture().forget(&id);
+        share.session.account.cache().forget(&id);
     }
     let message = format!("share {id} no longer exists at Cloudflare; recreating it");
     share.pass.event(Note::warning_of("ShareGone"), message);

@@ -17,12 +17,12 @@ use crate::core::deletions;
 use crate::core::deletions::{Decision, DeletionLog, Facts, Record};
 use crate::core::time::At;
 use crate::operator::cluster::claimant::observes;
-use crate::operator::cluster::objects::Objects;
+use crate::operator::cluster::index::Index;
 use crate::operator::pass::Pass;
 use crate::operator::pass::context::Context;
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::stop::Stop;
-use crate::operator::{clock, waits};
+use crate::operator::{clock, delays};
 
 /// The Shares of one account, and the deletions that still count.
 struct Account {
@@ -31,9 +31,8 @@ struct Account {
 }
 
 impl Account {
-    fn of(objects: &Objects, id: &str, recorded: &mut DeletionLog, now: At) -> Account {
-        let shares: Vec<Arc<Share>> =
-            objects.of_account(id).iter().filter_map(|name| objects.shares.find(name)).collect();
+    fn of(index: &Index, id: &str, recorded: &mut DeletionLog, now: At) -> Account {
+        let shares: Vec<Arc<Share>> = index.of_account(id).iter().filter_map(|name| index.shares.find(name)).collect();
         let own = recorded.entry(id.to_owned()).or_default();
         for share in shares.iter().filter(|share| is_bound(share)) {
             let told = share.status.iter().flat_map(|status| &status.recent_deletions);
@@ -59,9 +58,9 @@ impl Account {
         };
         let mut keepers: Vec<&Arc<Share>> = self.shares.iter().filter(fits).collect();
         keepers.sort_by_cached_key(|share| {
-            let doomed = share.metadata.deletion_timestamp.is_some();
+            let is_deleting = share.metadata.deletion_timestamp.is_some();
             let recorded = share.uid().is_some_and(|uid| self.recent.contains_key(&uid));
-            (doomed, recorded, share.creation_timestamp().map(|time| time.0), share.namespace(), share.name_any())
+            (is_deleting, recorded, share.creation_timestamp().map(|time| time.0), share.namespace(), share.name_any())
         });
         keepers
     }
@@ -165,7 +164,7 @@ fn held_deletion(share: &SharePass, facts: Facts, allowed: usize) -> Verdict {
         share.wanted.owner,
         how_to_keep(share),
     );
-    Verdict::stalled(Reason::DeletionBlocked, message).again(waits::PERSON)
+    Verdict::stalled(Reason::DeletionBlocked, message).again(delays::HUMAN)
 }
 
 fn protected_from_deletion(share: &SharePass) -> Verdict {
@@ -177,7 +176,7 @@ fn protected_from_deletion(share: &SharePass) -> Verdict {
         share.pass.status.share_id.as_deref().unwrap_or_default(),
         how_to_keep(share),
     );
-    Verdict::stalled(Reason::DeletionProtected, message).again(waits::PERSON)
+    Verdict::stalled(Reason::DeletionProtected, message).again(delays::HUMAN)
 }
 
 fn how_to_keep(share: &SharePass) -> String {

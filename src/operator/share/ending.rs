@@ -6,8 +6,8 @@ use crate::api::Reason;
 use crate::cloudflare::ErrorClass;
 use crate::core::id::ShareId;
 use crate::operator::pass::verdict::Verdict;
-use crate::operator::remote::apply::{Apply, Change};
-use crate::operator::remote::view::Picture;
+use crate::operator::remote::account_cache::AccountCache;
+use crate::operator::remote::writer::{Change, Writer};
 use crate::operator::stop::Stop;
 
 pub async fn delete(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
@@ -19,12 +19,12 @@ pub async fn delete(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
     if let Some(verdict) = deletions::withheld_deletion(share).await? {
         return Ok(Some(verdict));
     }
-    let apply = Apply { remote: &share.pass.context.remote, access: &share.access };
+    let apply = Writer { remote: &share.pass.context.remote, session: &share.session };
     match apply.delete_share(&id).await? {
         Change::Done(()) => Ok(None),
         Change::Unsure(error) => {
             // Read it before it is sent once more.
-            share.access.account.picture().forget(&id);
+            share.session.account.cache().forget(&id);
             Err(Stop::Cloudflare(error))
         }
         Change::Not(error) => match error.class() {
@@ -35,8 +35,8 @@ pub async fn delete(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
             }
             // Most likely it is being deleted already.
             ErrorClass::Conflict => {
-                share.access.read_share(&id).await?;
-                let live = share.access.account.picture().seen(&id).is_some_and(|seen| seen.is_live());
+                share.session.read_share(&id).await?;
+                let live = share.session.account.cache().seen(&id).is_some_and(|seen| seen.is_live());
                 if live { Err(Stop::Cloudflare(error)) } else { Ok(None) }
             }
             ErrorClass::Retry | ErrorClass::Throttled | ErrorClass::Denied | ErrorClass::Gone => {
@@ -52,20 +52,20 @@ pub async fn await_leaving(share: &mut SharePass) -> Result<Option<Verdict>, Sto
     let now = share.pass.now();
     have_loss_counted(share, &id);
     if let Some(since) = share.pass.due().filter(|due| *due <= now) {
-        if share.access.account.picture().leaving.as_ref().is_none_or(|(at, _)| *at < since) {
-            share.access.read_leaving().await?;
+        if share.session.account.cache().leaving.as_ref().is_none_or(|(at, _)| *at < since) {
+            share.session.read_leaving().await?;
         }
         let gone_from_list = {
-            let picture = share.access.account.picture();
-            picture.leaving.as_ref().is_some_and(|(_, ids)| !ids.contains(&id))
+            let cache = share.session.account.cache();
+            cache.leaving.as_ref().is_some_and(|(_, ids)| !ids.contains(&id))
         };
         if gone_from_list {
-            share.access.read_share(&id).await?;
-            let picture = share.access.account.picture();
-            if picture.seen(&id).is_none_or(|seen| !seen.is_leaving()) {
+            share.session.read_share(&id).await?;
+            let cache = share.session.account.cache();
+            if cache.seen(&id).is_none_or(|seen| !seen.is_leaving()) {
                 return Ok(None);
             }
-            if is_gone(share, &picture, &id) {
+            if is_gone(share, &cache, &id) {
                 return Ok(None);
             }
         }
@@ -73,21 +73,21 @@ pub async fn await_leaving(share: &mut SharePass) -> Result<Option<Verdict>, Sto
     let wait = share.pass.plan_poll(u64::MAX);
     share.pass.status.remote_status = Some("deleting".into());
     let message = format!("share {id} is being deleted by Cloudflare");
-    let reason = if share.pass.is_doomed() { Reason::Deleting } else { Reason::Progressing };
+    let reason = if share.pass.is_deleting() { Reason::Deleting } else { Reason::Progressing };
     Ok(Some(Verdict::working(reason, message).again(wait)))
 }
 
-fn is_gone(share: &SharePass, picture: &Picture, id: &ShareId) -> bool {
+fn is_gone(share: &SharePass, cache: &AccountCache, id: &ShareId) -> bool {
     let patience = share.pass.context.settings.patience();
-    if share.pass.is_doomed() { picture.is_gone(id, patience) } else { picture.is_lost(id, patience) }
+    if share.pass.is_deleting() { cache.is_gone(id, patience) } else { cache.is_lost(id, patience) }
 }
 
 /// Somebody else deletes the share, or it disappeared: nothing is created in its place before a complete list has
 /// shown how many more there are.
 fn have_loss_counted(share: &SharePass, id: &ShareId) {
-    let since = share.access.account.picture().uncounted(id);
-    if let Some(since) = since.filter(|_| !share.pass.is_doomed()) {
-        share.access.account.demand_sweep(share.pass.key.clone(), since);
+    let since = share.session.account.cache().uncounted(id);
+    if let Some(since) = since.filter(|_| !share.pass.is_deleting()) {
+        share.session.account.demand_sweep(share.pass.key.clone(), since);
     }
 }
 
@@ -96,27 +96,27 @@ pub async fn confirm(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
     let Some(id) = share.share_id() else { return Ok(None) };
     let patience = share.pass.context.settings.patience();
     have_loss_counted(share, &id);
-    let expected = share.pass.is_doomed() && share.access.account.picture().was_expected_to_go(&id);
-    if expected && !share.access.account.picture().is_gone(&id, patience) {
-        share.access.read_leaving().await?;
-        if share.access.account.picture().is_gone(&id, patience) {
+    let expected = share.pass.is_deleting() && share.session.account.cache().was_expected_to_go(&id);
+    if expected && !share.session.account.cache().is_gone(&id, patience) {
+        share.session.read_leaving().await?;
+        if share.session.account.cache().is_gone(&id, patience) {
             return Ok(None);
         }
     }
     let now = share.pass.now();
     if share.pass.is_poll_due() {
-        share.access.read_share(&id).await?;
+        share.session.read_share(&id).await?;
         let (missing, gone, first) = {
-            let picture = share.access.account.picture();
-            let live = picture.seen(&id).is_some_and(|seen| !seen.is_leaving());
-            (!live, is_gone(share, &picture, &id), picture.missing_since(&id))
+            let cache = share.session.account.cache();
+            let live = cache.seen(&id).is_some_and(|seen| !seen.is_leaving());
+            (!live, is_gone(share, &cache, &id), cache.missing_since(&id))
         };
         if !missing || gone {
             return Ok(None);
         }
         // Twice not there, a while apart: only a complete list can still say otherwise.
         if let Some(first) = first.filter(|first| now.since(*first) >= patience) {
-            share.access.account.demand_sweep(share.pass.key.clone(), first);
+            share.session.account.demand_sweep(share.pass.key.clone(), first);
         }
     }
     share.pass.notes(|notes| {
@@ -126,7 +126,7 @@ pub async fn confirm(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
         }
     });
     let message = format!("share {id} was not found; checking once more before treating it as deleted");
-    let verdict = if share.pass.is_doomed() {
+    let verdict = if share.pass.is_deleting() {
         Verdict::working(Reason::Deleting, message)
     } else {
         Verdict::unknown(Reason::ShareNotFound, message)

@@ -10,7 +10,7 @@ use crate::cloudflare::clean;
 use crate::core::row::Step;
 use crate::core::row_key::RowKey;
 use crate::operator::pass::verdict::latest;
-use crate::operator::remote::seen::Seen;
+use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::standing::{NOT_EXCLUDED, REFUSED, Standing, State, standing};
 
 const MAX_EXCEPTIONS: usize = 100;
@@ -21,7 +21,7 @@ const BLOCKED: &str = "exclusion blocked";
 const PENDING: &str = "exclusion pending";
 
 /// How excluded accounts stand that are not excluded: whether they receive the share, and why.
-fn name_exclusions(share: &SharePass, standings: &mut [(RowKey, Standing)], seen: &Seen) {
+fn name_exclusions(share: &SharePass, standings: &mut [(RowKey, Standing)], seen: &ObservedShare) {
     let held = removals::held_exclusions(share, seen);
     for (key, standing) in standings {
         if !matches!(key, RowKey::Excluded(_)) || standing.state == State::InPlace {
@@ -40,7 +40,7 @@ fn name_exclusions(share: &SharePass, standings: &mut [(RowKey, Standing)], seen
     }
 }
 
-fn row_state(share: &SharePass, key: &RowKey, seen: &Seen, step: Option<Step>) -> Standing {
+fn row_state(share: &SharePass, key: &RowKey, seen: &ObservedShare, step: Option<Step>) -> Standing {
     let now = share.pass.now();
     if let Some(refused) = share.pass.notes(|notes| notes.refusal(&key.to_string(), now).cloned()) {
         return Standing { state: State::Refused, word: REFUSED.into(), message: refused.message };
@@ -66,7 +66,7 @@ fn row_state(share: &SharePass, key: &RowKey, seen: &Seen, step: Option<Step>) -
 }
 
 /// How each declared row stands.
-pub fn standings(share: &SharePass, seen: &Seen, plan: &Plan) -> Vec<(RowKey, Standing)> {
+pub fn standings(share: &SharePass, seen: &ObservedShare, plan: &Plan) -> Vec<(RowKey, Standing)> {
     let step = |key: &RowKey| plan.steps.get(key).map(|(step, _)| *step);
     let rows = share.wanted.all.keys().map(|key| (key.clone(), row_state(share, key, seen, step(key))));
     let mut standings: Vec<(RowKey, Standing)> = rows.collect();

@@ -1,17 +1,17 @@
 //! Which accounts receive an organization's share though the manifest excludes them, and how is that told?
 
-use super::super::{clock, waits};
+use super::super::{clock, delays};
 use super::exceptions;
 use super::plan::Plan;
 use super::share_pass::SharePass;
 use crate::api::{REQUESTED_AT, Reason};
 use crate::cloudflare::Error;
-use crate::core::create::Mode;
 use crate::core::row_key::RowKey;
-use crate::operator::cluster::objects;
+use crate::core::share::Mode;
+use crate::operator::cluster::index;
 use crate::operator::pass::verdict::{Course, Verdict};
 use crate::operator::pass::{drift, verdict};
-use crate::operator::remote::seen::Seen;
+use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::declare::Declaration;
 use crate::operator::rows::standing::{NOT_EXCLUDED, Standing, State};
 
@@ -24,7 +24,7 @@ fn excluded(share: &SharePass) -> impl Iterator<Item = (&RowKey, &Declaration)> 
 
 /// Accounts that were excluded and do not have the share taken away yet. Members who leave later are no reason to be
 /// unready.
-pub fn leaving_members(share: &SharePass, seen: &Seen) -> usize {
+pub fn leaving_members(share: &SharePass, seen: &ObservedShare) -> usize {
     let leaving = seen.counts.map_or(0, |counts| counts.disassociating);
     let awaited = share.wanted.organization.is_some() && excluded(share).next().is_some() && !share.pass.was_ready();
     if awaited { usize::try_from(leaving).unwrap_or(usize::MAX) } else { 0 }
@@ -32,7 +32,7 @@ pub fn leaving_members(share: &SharePass, seen: &Seen) -> usize {
 
 /// Takes note of accounts that receive the share though they are excluded, so that it is told whatever becomes of the
 /// pass.
-pub fn note_exclusions(share: &mut SharePass, seen: &Seen, plan: &Plan) {
+pub fn note_exclusions(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) {
     share.pass.alarm = None;
     if share.mode != Mode::Manage || excluded(share).next().is_none() {
         return;
@@ -67,7 +67,7 @@ pub fn draft_alarm(share: &mut SharePass) {
 
 /// What an earlier pass told, as long as nothing newer is known.
 pub fn recall_exclusions(share: &mut SharePass) {
-    if share.pass.is_doomed() || share.mode != Mode::Manage {
+    if share.pass.is_deleting() || share.mode != Mode::Manage {
         return;
     }
     let told =
@@ -108,7 +108,7 @@ pub fn not_in_force(share: &SharePass, standings: &[(RowKey, Standing)]) -> Opti
     let Some((_, standing)) = stuck else {
         return Some(Verdict::working(Reason::ExclusionsNotInForce, message));
     };
-    let again = refusals.iter().map(|refused| refused.until.since(now)).min().unwrap_or(waits::PERSON);
+    let again = refusals.iter().map(|refused| refused.until.since(now)).min().unwrap_or(delays::HUMAN);
     let message = format!(
         "{message}: {}. cfshare retries automatically; to retry now: `kubectl annotate --overwrite shares.cfshare.dev {} \
          -n {} {REQUESTED_AT}=$(date -u +%FT%TZ)`",
@@ -122,7 +122,7 @@ pub fn not_in_force(share: &SharePass, standings: &[(RowKey, Standing)]) -> Opti
 /// The credential may not exclude accounts, though it may well do all else: that is told of the accounts, and the rest
 /// of the share goes on.
 pub fn exclusion_denied(share: &SharePass, exclusions: &[RowKey], error: &Error) {
-    let secret = objects::secret_of(&share.pass.object);
+    let secret = index::secret_of(&share.pass.object);
     share.pass.context.remote.credentials.doubt(&secret);
     let (now, patience) = (share.pass.now(), share.pass.context.settings.settle_time / 2);
     let message =

@@ -12,16 +12,16 @@ use crate::api::share::AdoptionPolicy;
 use crate::api::status::{CreateIntent, ShareStatus};
 use crate::api::{Name, Share};
 use crate::cloudflare::{Fingerprint, Kind as ShareKind, ShareResource};
-use crate::core::create as creation;
-use crate::core::create::{Adoption, Candidates, Facts, Found, Gathered, Mode, Named, Presence, Sighting, Situation};
 use crate::core::id::ShareId;
 use crate::core::row_key::RowKey;
+use crate::core::share as creation;
+use crate::core::share::{Adoption, Candidates, Facts, Found, Gathered, Mode, Named, Presence, Sighting, Situation};
 use crate::core::time::At;
 use crate::operator::clock;
-use crate::operator::cluster::objects::Objects;
+use crate::operator::cluster::index::Index;
 use crate::operator::pass::notes::Notes;
-use crate::operator::remote::seen::{Seen, resource_key};
-use crate::operator::remote::view::Picture;
+use crate::operator::remote::account_cache::AccountCache;
+use crate::operator::remote::observed_share::{ObservedShare, resource_key};
 use crate::operator::rows::declare::By;
 
 /// A look at the newest shares serves all creates for so long.
@@ -46,8 +46,8 @@ pub struct Snapshot<'a> {
     pub wanted: &'a Wanted,
     /// What is recorded of this very object.
     pub status: &'a ShareStatus,
-    pub index: &'a Objects,
-    pub cache: &'a Picture,
+    pub index: &'a Index,
+    pub cache: &'a AccountCache,
     pub memory: &'a Notes,
     pub mode: Mode,
     pub viewer: Viewer,
@@ -106,7 +106,7 @@ impl Snapshot<'_> {
             }
         };
         let retain = self.wanted.retain.unwrap_or(status.adopted);
-        Facts { mode: self.mode, doomed: self.is_deleting(), retain, owner, situation }
+        Facts { mode: self.mode, is_deleting: self.is_deleting(), retain, owner, situation }
     }
 
     /// The share that this is about: the recorded one, or when observing the one that the manifest means.
@@ -132,7 +132,7 @@ impl Snapshot<'_> {
 
     fn sight(&self) -> Sight<'_> {
         let Snapshot { wanted, index, cache, .. } = self;
-        Sight { name: self.name, wanted, objects: index, picture: cache, patience: self.timing.read_lag }
+        Sight { name: self.name, wanted, index, cache: cache, patience: self.timing.read_lag }
     }
 
     fn presence(&self, id: &ShareId) -> Presence {
@@ -284,7 +284,7 @@ impl Snapshot<'_> {
         (candidates, settled)
     }
 
-    fn sighting(&self, intent: &CreateIntent, seen: &Seen, sure: bool) -> Sighting {
+    fn sighting(&self, intent: &CreateIntent, seen: &ObservedShare, sure: bool) -> Sighting {
         let share = &seen.share;
         let named = share.name == intent.name
             && share.account_id == self.wanted.owner
@@ -338,7 +338,7 @@ mod tests {
 
     use super::*;
     use crate::api::{Name, ShareRecipient};
-    use crate::core::create::{Refusal, Step, Wait, Want, step};
+    use crate::core::share::{Refusal, Step, Wait, Want, step};
     use crate::operator::share::samples;
 
     const NOW: At = At(10_000_000);
@@ -348,7 +348,7 @@ mod tests {
     struct World {
         share: Share,
         recipients: Vec<ShareRecipient>,
-        cache: Picture,
+        cache: AccountCache,
         memory: Notes,
         mode: Mode,
         viewer: Viewer,
@@ -361,7 +361,7 @@ mod tests {
 
     /// A Share that is recorded like that, in an account that was listed a moment ago and has these shares.
     fn world(status: serde_json::Value, remote: Vec<crate::cloudflare::Share>) -> World {
-        let mut cache = Picture::default();
+        let mut cache = AccountCache::default();
         for share in remote {
             cache.read(share, NOW, Duration::ZERO);
         }
@@ -425,7 +425,7 @@ mod tests {
         let unbound = || world(json!({}), Vec::new());
         let table = [
             ("all is known", unbound(), Step::Create),
-            ("never listed", unbound().with(|world| world.cache = Picture::default()), Step::Read(Want::List)),
+            ("never listed", unbound().with(|world| world.cache = AccountCache::default()), Step::Read(Want::List)),
             (
                 "listed before the manifest came, and not since",
                 unbound().with(|world| {

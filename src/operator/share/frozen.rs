@@ -6,7 +6,7 @@ use crate::operator::pass::breaker;
 use crate::operator::pass::verdict::Verdict;
 
 pub fn frozen(share: &SharePass, what: &str) -> Verdict {
-    match share.access.account.breaker() {
+    match share.session.account.breaker() {
         Some(cause) => breaker::open(&cause, &share.pass.key.name),
         None if share.pass.context.settings.read_only => {
             Verdict::stalled(Reason::Observed, format!("the operator runs with --read-only: {what}"))

@@ -11,15 +11,15 @@ use crate::api::status::{ConfirmedRemovals, RecentRemovals, RemovedRow, RowTotal
 use crate::api::{CONFIRM_REMOVALS, Reason, Share};
 use crate::core::guard;
 use crate::core::guard::{Confirmation, Counted, Limit, Losses};
-use crate::core::row::Seen as RowSeen;
+use crate::core::row::Observed;
 use crate::core::row_key::RowKey;
 use crate::core::time::At;
 use crate::operator::pass::verdict::Verdict;
-use crate::operator::remote::seen::{Seen, resource_key};
+use crate::operator::remote::observed_share::{ObservedShare, resource_key};
 use crate::operator::rows::declare::Sibling;
 use crate::operator::rows::inventory;
 use crate::operator::rows::standing::label;
-use crate::operator::{clock, waits};
+use crate::operator::{clock, delays};
 
 /// Longest list of names in a message: it must fit into an Event with all the rest.
 const MAX_NAMES: usize = 400;
@@ -50,16 +50,16 @@ pub struct Losing {
 }
 
 /// On what that is decided.
-pub struct Basis<'a> {
+pub struct LossInput<'a> {
     pub wanted: &'a Wanted,
     pub status: &'a ShareStatus,
-    pub seen: &'a Seen,
+    pub seen: &'a ObservedShare,
     pub now: At,
     /// For so long after our own call a row counts as new.
     pub patience: Duration,
 }
 
-impl Basis<'_> {
+impl LossInput<'_> {
     pub fn losing(&self) -> Losing {
         let rows = self.rows();
         let recent = recorded(self.status, self.now);
@@ -73,7 +73,7 @@ impl Basis<'_> {
     }
 
     fn is_live(&self, key: &RowKey) -> bool {
-        matches!(self.seen.row(key, |_| false), RowSeen::Live { .. })
+        matches!(self.seen.row(key, |_| false), Observed::Live { .. })
     }
 
     fn rows(&self) -> BTreeMap<RowKey, Option<String>> {
@@ -87,7 +87,7 @@ impl Basis<'_> {
             rows.extend(self.live().into_iter().map(|key| (key, None)));
         }
         rows.retain(|key, _| !wanted.siblings.iter().any(|sibling| sibling.row == *key));
-        let leaves = |s: &&Sibling| s.doomed && !s.suspended && !s.retains && !s.outside;
+        let leaves = |s: &&Sibling| s.is_deleting && !s.suspended && !s.retains && !s.outside;
         for sibling in wanted.siblings.iter().filter(leaves) {
             if sibling.entry.is_some() || entries.contains_key(&sibling.row) {
                 rows.insert(sibling.row.clone(), sibling.label.clone());
@@ -97,7 +97,7 @@ impl Basis<'_> {
         let excluded = wanted.inline.iter().filter(|(key, _)| matches!(key, RowKey::Excluded(_)));
         for (key, declaration) in excluded {
             // What the manifest excluded when the share was created is in the inventory.
-            if !entries.contains_key(key) && self.seen.row(key, |_| false) == RowSeen::Absent {
+            if !entries.contains_key(key) && self.seen.row(key, |_| false) == Observed::Absent {
                 rows.insert(key.clone(), declaration.label.clone());
             }
         }
@@ -131,7 +131,7 @@ impl Basis<'_> {
             return before.map_or(all, |before| before.min(all));
         }
         // An object that is deleted may be replaced by one that was applied a moment before.
-        let deleted = |sibling: &Sibling| sibling.doomed && counted(&sibling.row) == of;
+        let deleted = |sibling: &Sibling| sibling.is_deleting && counted(&sibling.row) == of;
         let replaced = before.is_none() && self.wanted.siblings.iter().any(deleted);
         let live = self.live();
         let there = live.iter().filter(|key| counted(key) == of && !(replaced && self.is_new(key)));
@@ -224,7 +224,7 @@ impl Losing {
             share.namespace().unwrap_or_default(),
             next.value(),
         );
-        Some(Verdict::stalled(Reason::RemovalBlocked, message).again(waits::BLOCKED))
+        Some(Verdict::stalled(Reason::RemovalBlocked, message).again(delays::BLOCKED))
     }
 
     /// How many of how many, and what went lately.

@@ -36,12 +36,12 @@ use std::time::Duration;
 use super::pass::Pass;
 use super::stop::Stop;
 use crate::api::{Name, Reason, Share};
-use crate::core::create::{self as creation, Refusal, Step, Wait, Want};
 use crate::core::opening::{self as first, Step as First};
-use crate::operator::cluster::objects::secret_of;
+use crate::core::share::{self as creation, Refusal, Step, Wait, Want};
+use crate::operator::cluster::index::secret_of;
+use crate::operator::delays;
 use crate::operator::pass::context::Context;
 use crate::operator::pass::verdict::Verdict;
-use crate::operator::waits;
 
 pub use refusal::refused;
 use share_pass::SharePass;
@@ -60,7 +60,7 @@ pub async fn reconcile(context: Arc<Context>, object: Arc<Share>) -> Result<Opti
         (First::Nothing, _) => Ok(None),
         (First::Release(why), _) => opening::release(pass, why).await,
         (First::Suspend, _) => pass.finish(Verdict::suspended()).await,
-        (First::AwaitChildren, _) => Ok(Some(waits::HANDSHAKE)),
+        (First::AwaitChildren, _) => Ok(Some(delays::PEER_WRITE)),
         (First::Refuse | First::Open, Err(problem)) => pass.finish(Verdict::stalled(Reason::Invalid, problem)).await,
         (First::Open | First::Refuse, Ok(wanted)) => with_account(pass, wanted).await,
     }
@@ -82,7 +82,7 @@ async fn with_account(mut pass: Pass<Share>, wanted: Wanted) -> Result<Option<Du
     match steps(&mut share).await {
         Ok(Some(verdict)) => share.pass.finish(verdict).await,
         Ok(None) => Ok(None),
-        Err(Stop::Cloudflare(error)) => share.pass.fail(error, &share.access, &secret).await,
+        Err(Stop::Cloudflare(error)) => share.pass.fail(error, &share.session, &secret).await,
         Err(stop) => Err(stop),
     }
 }
@@ -113,7 +113,7 @@ async fn steps(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
             Step::Forget => create::forget(share).await.map(|()| None),
             Step::Delete => ending::delete(share).await,
             Step::Release => return opening::release_finalizer(share).await.map(|()| None),
-            Step::Tend => tend::tend(share).await.map(Some),
+            Step::Maintain => tend::tend(share).await.map(Some),
             Step::Wait(Wait::Confirmation) => ending::confirm(share).await,
             Step::Wait(Wait::Leaving) => ending::await_leaving(share).await,
             Step::Wait(wait) => Ok(Some(refusal::waiting(share, wait))),

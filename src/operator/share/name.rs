@@ -1,21 +1,21 @@
 //! What is the share called at Cloudflare, and may it be called as declared?
 
-use super::super::waits;
+use super::super::delays;
 use super::share_pass::SharePass;
 use crate::api::Reason;
 use crate::api::status::DriftEntry;
 use crate::cloudflare::{Kind as ShareKind, Share as RemoteShare};
-use crate::core::create::Mode;
 use crate::core::id::ShareId;
+use crate::core::share::Mode;
 use crate::operator::pass::drift;
 use crate::operator::pass::notes::Write;
 use crate::operator::pass::verdict::Verdict;
-use crate::operator::remote::apply::Apply;
-use crate::operator::remote::seen::Seen;
+use crate::operator::remote::observed_share::ObservedShare;
+use crate::operator::remote::writer::Writer;
 use crate::operator::stop::Stop;
 
 /// The name at Cloudflare, put right if it differs.
-pub async fn correct_name(share: &mut SharePass, id: &ShareId, seen: &Seen) -> Result<Option<Verdict>, Stop> {
+pub async fn correct_name(share: &mut SharePass, id: &ShareId, seen: &ObservedShare) -> Result<Option<Verdict>, Stop> {
     let Some(wanted) = share.wanted.name.clone().filter(|_| !keeps_its_name(share)) else { return Ok(None) };
     let found = &seen.share.name;
     if *found == wanted {
@@ -38,7 +38,7 @@ pub async fn correct_name(share: &mut SharePass, id: &ShareId, seen: &Seen) -> R
         return Ok(Some(verdict));
     }
     share.pass.show_drift(name_drift(share, seen).into_iter().collect()).await?;
-    let apply = Apply { remote: &share.pass.context.remote, access: &share.access };
+    let apply = Writer { remote: &share.pass.context.remote, session: &share.session };
     let change = apply.rename_share(id, &write.value).await?;
     share.pass.note_answer(change, &write, &format!("Cloudflare refuses the name {}", write.value))?;
     Ok(None)
@@ -46,31 +46,31 @@ pub async fn correct_name(share: &mut SharePass, id: &ShareId, seen: &Seen) -> R
 
 /// Why the share may not get that name: a name is looked for before a rename as before a create.
 async fn find_rival(share: &SharePass, id: &ShareId, name: &str, kept: &str) -> Result<Option<Verdict>, Stop> {
-    let objects = &share.pass.context.cluster.index;
-    if !objects.claims(&share.pass.object) {
-        let rival = objects.rival(&share.pass.object, None);
+    let index = &share.pass.context.cluster.index;
+    if !index.claims(&share.pass.object) {
+        let rival = index.rival(&share.pass.object, None);
         let rival = rival.map_or("another object".to_owned(), |rival| format!("Share {rival}"));
         return Ok(Some(taken(&format!("{rival} already declares the name {name} in this account"), kept)));
     }
     let bearer = || {
-        let picture = share.access.account.picture();
+        let cache = share.session.account.cache();
         let bears =
             |share: &RemoteShare| share.name == name && share.id != *id && share.kind != Some(ShareKind::Received);
-        picture.live().find(|seen| bears(&seen.share)).map(|seen| seen.share.id.clone())
+        cache.live().find(|seen| bears(&seen.share)).map(|seen| seen.share.id.clone())
     };
     // What is known to be taken costs no look.
     if bearer().is_none() {
-        share.access.look(share.pass.since).await?;
+        share.session.look(share.pass.since).await?;
     }
     Ok(bearer().map(|other| taken(&format!("share {other} in this account already has the name {name}"), kept)))
 }
 
-pub fn is_misnamed(share: &SharePass, seen: &Seen) -> bool {
+pub fn is_misnamed(share: &SharePass, seen: &ObservedShare) -> bool {
     !keeps_its_name(share) && share.wanted.name.as_ref().is_some_and(|wanted| *wanted != seen.share.name)
 }
 
 /// The name that the share had as declared, and has no more; when only observing, any other name.
-pub fn name_drift(share: &SharePass, seen: &Seen) -> Option<DriftEntry> {
+pub fn name_drift(share: &SharePass, seen: &ObservedShare) -> Option<DriftEntry> {
     let wanted = share.wanted.name.clone().filter(|_| is_misnamed(share, seen))?;
     let edited = share.mode == Mode::Manage && share.pass.status.share_name.as_ref() != Some(&wanted);
     (!edited).then(|| drift::entry("name".into(), &wanted, &seen.share.name))
@@ -87,5 +87,5 @@ fn taken(by: &str, kept: &str) -> Verdict {
         "{by}, so this share keeps the name {kept} and its recipients. Change spec.name, or rename or delete the other \
          one"
     );
-    Verdict::stalled(Reason::NameTaken, message).again(waits::PERSON)
+    Verdict::stalled(Reason::NameTaken, message).again(delays::HUMAN)
 }

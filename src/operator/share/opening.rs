@@ -11,20 +11,20 @@ use super::{act, deletions, losses};
 use crate::api::share::{DeletionPolicy, ManagementPolicy};
 use crate::api::status::{CommonStatus, EffectivePolicies, ShareStatus};
 use crate::api::{FINALIZER, Share};
-use crate::core::create::Mode;
+use crate::core::limiter::Priority;
 use crate::core::opening::{Facts, Why};
-use crate::core::pace::Class;
+use crate::core::share::Mode;
 use crate::operator::cluster::events::Note;
 use crate::operator::pass::context::Context;
 use crate::operator::pass::{Pass, breaker};
-use crate::operator::remote::access::Access;
-use crate::operator::remote::credentials::Known;
+use crate::operator::remote::credentials::ResolvedCredential;
+use crate::operator::remote::session::Session;
 use crate::operator::stop::Stop;
 
 /// Ids and inventory are believed only where they were written for this very object: a copied manifest may bring
 /// a copied status with it.
 pub fn begin(context: Arc<Context>, object: Arc<Share>) -> Pass<Share> {
-    let latest = context.cluster.index.shares.newest(object);
+    let latest = context.cluster.index.shares.latest(object);
     let mut pass = Pass::begin(context, latest);
     if pass.status.bound_uid.is_some() && pass.status.bound_uid != pass.object.uid() {
         let status = &mut pass.status;
@@ -43,7 +43,7 @@ pub fn begin(context: Arc<Context>, object: Arc<Share>) -> Pass<Share> {
 pub fn facts(pass: &Pass<Share>, wanted: Option<&Wanted>) -> Facts {
     let status = &pass.status;
     Facts {
-        deleting: pass.is_doomed(),
+        deleting: pass.is_deleting(),
         finalizer: pass.object.finalizers().iter().any(|finalizer| finalizer == FINALIZER),
         valid: wanted.is_some(),
         suspended: pass.object.spec.suspend == Some(true),
@@ -77,7 +77,7 @@ async fn drop_finalizer(pass: &mut Pass<Share>) -> Result<(), Stop> {
 
 /// Takes the finalizer off where nothing may be made, or nothing is left.
 pub async fn release_finalizer(share: &mut SharePass) -> Result<(), Stop> {
-    let releases = share.mode == Mode::Observe || share.pass.is_doomed();
+    let releases = share.mode == Mode::Observe || share.pass.is_deleting();
     if releases { drop_finalizer(&mut share.pass).await } else { Ok(()) }
 }
 
@@ -94,22 +94,22 @@ pub fn show_policies(pass: &mut Pass<Share>, wanted: &Wanted) {
     });
 }
 
-pub fn open(mut pass: Pass<Share>, wanted: Wanted, known: &Known) -> SharePass {
-    let class = class(&pass);
-    let access = pass.context.remote.access(known, &wanted.owner, &pass.key, class);
-    breaker::close_breaker(&mut pass, &access);
-    let mode = mode(&pass, &access, &wanted);
-    pass.account = Some(access.account.clone());
-    SharePass { pass, access, wanted, mode, counted: false }
+pub fn open(mut pass: Pass<Share>, wanted: Wanted, known: &ResolvedCredential) -> SharePass {
+    let priority = priority(&pass);
+    let session = pass.context.remote.session(known, &wanted.owner, &pass.key, priority);
+    breaker::close_breaker(&mut pass, &session);
+    let mode = mode(&pass, &session, &wanted);
+    pass.account = Some(session.account.clone());
+    SharePass { pass, session, wanted, mode, counted: false }
 }
 
 /// The finalizer is on whatever has a record, rows that changed hands are taken over with theirs, and nothing is decided while the account cannot be read for long.
 pub async fn protect(share: &mut SharePass) -> Result<(), Stop> {
-    if share.mode == Mode::Manage && has_record(&share.pass.status) && !share.pass.is_doomed() {
+    if share.mode == Mode::Manage && has_record(&share.pass.status) && !share.pass.is_deleting() {
         share.pass.guard(true).await?;
         act::take_over(share).await?;
     }
-    let unreadable = share.pass.blindness(&share.access);
+    let unreadable = share.pass.blindness(&share.session);
     unreadable.map_or(Ok(()), |error| Err(Stop::Cloudflare(error)))
 }
 
@@ -117,23 +117,23 @@ fn has_record(status: &ShareStatus) -> bool {
     status.share_id.is_some() || status.intent.is_some() || !status.inventory.is_empty()
 }
 
-fn class(pass: &Pass<Share>) -> Class {
+fn priority(pass: &Pass<Share>) -> Priority {
     let edited = pass.status.common.observed_generation != pass.generation();
-    if pass.is_doomed() || pass.is_requested() {
-        return Class::Edit;
+    if pass.is_deleting() || pass.is_requested() {
+        return Priority::Edit;
     }
     match &pass.status.share_id {
-        Some(_) if edited => Class::Edit,
-        Some(_) => Class::Poll,
-        None => Class::Create,
+        Some(_) if edited => Priority::Edit,
+        Some(_) => Priority::Poll,
+        None => Priority::Create,
     }
 }
 
-fn mode(pass: &Pass<Share>, access: &Access, wanted: &Wanted) -> Mode {
-    let unmade = pass.context.settings.read_only && !has_record(&pass.status) && !pass.is_doomed();
+fn mode(pass: &Pass<Share>, session: &Session, wanted: &Wanted) -> Mode {
+    let unmade = pass.context.settings.read_only && !has_record(&pass.status) && !pass.is_deleting();
     if wanted.observe || unmade {
         Mode::Observe
-    } else if pass.context.settings.read_only || access.account.breaker().is_some() {
+    } else if pass.context.settings.read_only || session.account.breaker().is_some() {
         Mode::Frozen
     } else {
         Mode::Manage

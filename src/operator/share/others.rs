@@ -56,7 +56,7 @@ pub fn with_twin(share: &SharePass, id: &ShareId, so_far: String) -> String {
         }
         None => so_far,
     };
-    let twin = share.access.account.picture().twin(id).cloned();
+    let twin = share.session.account.cache().twin(id).cloned();
     let unlisted = share.pass.context.cluster.index.unwatched.unlisted();
     match twin.filter(|twin| !share.pass.context.cluster.index.is_spoken_for(&share.pass.key.name, twin.as_str())) {
         Some(twin) if unlisted.is_some() => format!(

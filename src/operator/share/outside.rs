@@ -5,12 +5,12 @@ use std::time::Duration;
 use super::plan::Plan;
 use super::share_pass::SharePass;
 use crate::api::{Kind, ObjectKey, Reason};
-use crate::core::create::Mode;
-use crate::core::row::{Seen as RowSeen, Step};
+use crate::core::row::{Observed, Step};
+use crate::core::share::Mode;
 use crate::operator::cluster::outside::Outside;
+use crate::operator::delays;
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::rows::declare::Sibling;
-use crate::operator::waits;
 
 /// For so long a look holds for rows that nobody declares and that stay anyway.
 const UNMANAGED: Duration = Duration::from_secs(600);
@@ -33,14 +33,15 @@ pub async fn look_outside(share: &mut SharePass, plan: &Plan, requested: bool) -
         return Looked::Enough;
     }
     let is = |wanted: Step| plan.steps.values().any(|(step, _)| *step == wanted);
-    let unmanaged = plan.steps.values().any(|(step, row)| *step == Step::Ignore && matches!(row, RowSeen::Live { .. }));
+    let unmanaged =
+        plan.steps.values().any(|(step, row)| *step == Step::Ignore && matches!(row, Observed::Live { .. }));
     let known = share.wanted.siblings.iter().any(|sibling| sibling.outside);
     let now = share.pass.now();
     let age = match (is(Step::Remove), known, unmanaged) {
         // Somebody says that the labels are another way now.
         (_, true, _) if requested => now.since(share.pass.outdated_before(true)),
-        (true, _, _) => waits::FRESH,
-        (false, true, _) => waits::PERSON,
+        (true, _, _) => delays::FRESH,
+        (false, true, _) => delays::HUMAN,
         (false, false, true) => UNMANAGED,
         (false, false, false) => return Looked::Enough,
     };
@@ -58,7 +59,7 @@ pub async fn look_outside(share: &mut SharePass, plan: &Plan, requested: bool) -
                 "nothing is removed from this share, because cfshare cannot list the ShareRecipients and \
                  ShareResources in namespace {namespace} that do not match --watch-label-selector: {error}"
             );
-            Looked::Not(Verdict::blind(Reason::OutOfScope, message).again(waits::HICCUP))
+            Looked::Not(Verdict::blind(Reason::OutOfScope, message).again(delays::TRANSIENT))
         }
     }
 }
@@ -81,7 +82,7 @@ pub fn out_of_scope(share: &SharePass) -> Option<Verdict> {
         named.join(", "),
         into_scope(&share.pass.context.cluster.outside, &first.key),
     );
-    Some(Verdict::stalled(Reason::OutOfScope, message).again(waits::PERSON))
+    Some(Verdict::stalled(Reason::OutOfScope, message).again(delays::HUMAN))
 }
 
 impl Plan {

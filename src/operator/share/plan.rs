@@ -6,13 +6,13 @@ use super::share_pass::SharePass;
 use super::want::Wanted;
 use crate::api::{ObjectKey, Share};
 use crate::cloudflare::TargetType;
-use crate::core::create::Mode;
 use crate::core::row;
-use crate::core::row::{Declared, Seen as RowSeen, Step};
+use crate::core::row::{Declared, Observed, Step};
 use crate::core::row_key::RowKey;
+use crate::core::share::Mode;
 use crate::core::time::At;
 use crate::operator::pass::notes::Write;
-use crate::operator::remote::seen::{Seen, resource_key};
+use crate::operator::remote::observed_share::{ObservedShare, resource_key};
 use crate::operator::rows::declare::Sibling;
 use crate::operator::rows::facts::RowSnapshot;
 use crate::operator::rows::inventory::{Entries, Entry};
@@ -23,7 +23,7 @@ use crate::operator::settings::Settings;
 
 /// What is to be done, by key.
 pub struct Plan {
-    pub steps: BTreeMap<RowKey, (Step, RowSeen)>,
+    pub steps: BTreeMap<RowKey, (Step, Observed)>,
 }
 
 impl Plan {
@@ -33,7 +33,7 @@ impl Plan {
 }
 
 /// What the steps are decided on, beside what was seen of the share.
-pub struct Basis<'a> {
+pub struct PlanInput<'a> {
     pub wanted: &'a Wanted,
     /// The share that is recorded.
     pub share_id: Option<&'a str>,
@@ -42,13 +42,13 @@ pub struct Basis<'a> {
     /// Nothing is recorded: what is declared is compared as if it had been in place.
     pub observing: bool,
     /// Since when rows are known to be in place, where that matters.
-    pub known: Option<Known>,
+    pub known: Option<RowMemories>,
     /// The Share, and what tells which announced calls may still take effect; where rows are only compared, none may.
     pub announced: Option<(&'a ObjectKey, Announcements<'a>)>,
 }
 
 /// What this process knows of the rows that are recorded: since when, and what became of their calls.
-pub struct Known {
+pub struct RowMemories {
     pub started: At,
     /// The ones that it found itself, lately.
     pub confirmed: HashMap<RowKey, At>,
@@ -56,16 +56,16 @@ pub struct Known {
     pub answered: HashMap<RowKey, At>,
 }
 
-impl Known {
-    fn of(&self, key: &RowKey) -> facts::Known {
+impl RowMemories {
+    fn of(&self, key: &RowKey) -> facts::RowMemory {
         let at = |times: &HashMap<RowKey, At>| times.get(key).copied();
-        facts::Known { started: self.started, confirmed: at(&self.confirmed), answered: at(&self.answered) }
+        facts::RowMemory { started: self.started, confirmed: at(&self.confirmed), answered: at(&self.answered) }
     }
 }
 
-impl Basis<'_> {
+impl PlanInput<'_> {
     /// One step for each key that is declared, recorded or there.
-    pub fn plan(&self, seen: &Seen) -> Plan {
+    pub fn plan(&self, seen: &ObservedShare) -> Plan {
         let wanted = self.wanted;
         let mut keys: BTreeSet<RowKey> = wanted.inline.keys().chain(self.entries.keys()).cloned().collect();
         if self.target_is_accounts(seen) {
@@ -95,7 +95,7 @@ impl Basis<'_> {
         Plan { steps: steps.collect() }
     }
 
-    fn target_is_accounts(&self, seen: &Seen) -> bool {
+    fn target_is_accounts(&self, seen: &ObservedShare) -> bool {
         self.wanted.organization.is_none() && seen.share.target_type != TargetType::Organization
     }
 
@@ -106,7 +106,7 @@ impl Basis<'_> {
         // A child that is being deleted removes its row itself, unless it was refused because it is the last one. One that
         // the watch does not show still exists.
         let looked_after =
-            self.wanted.siblings.iter().any(|s| s.row == *key && (s.outside || !(s.doomed && s.is_last)));
+            self.wanted.siblings.iter().any(|s| s.row == *key && (s.outside || !(s.is_deleting && s.is_last)));
         if looked_after { Declared::Elsewhere } else { Declared::Nowhere }
     }
 
@@ -123,16 +123,16 @@ impl Basis<'_> {
     }
 }
 
-pub fn plan(share: &SharePass, seen: &Seen) -> Plan {
+pub fn plan(share: &SharePass, seen: &ObservedShare) -> Plan {
     let entries = inventory::entries(&share.pass.status.inventory);
-    let basis = Basis {
+    let basis = PlanInput {
         wanted: &share.wanted,
         share_id: share.pass.status.share_id.as_deref(),
         entries: &entries,
         settings: &share.pass.context.settings,
         observing: share.mode == Mode::Observe,
         known: (share.mode != Mode::Observe).then(|| {
-            share.pass.notes(|notes| Known {
+            share.pass.notes(|notes| RowMemories {
                 started: share.pass.context.started,
                 confirmed: notes.confirmed.clone(),
                 answered: notes.answered.clone(),
@@ -147,7 +147,7 @@ pub fn plan(share: &SharePass, seen: &Seen) -> Plan {
 pub fn hopeful(
     share: &SharePass,
     plan: &Plan,
-    seen: &Seen,
+    seen: &ObservedShare,
     wanted: fn(Step) -> bool,
     write: fn(&Row<'_, Share>) -> Write,
 ) -> Vec<RowKey> {

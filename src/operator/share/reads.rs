@@ -2,39 +2,39 @@
 
 use super::facts::started_at;
 use super::share_pass::SharePass;
-use crate::core::create::{self as creation, Facts};
 use crate::core::id::ShareId;
+use crate::core::share::{self as creation, Facts};
 use crate::operator::stop::Stop;
 
 /// Notes down which credential shows the share, or may be believed that it is gone.
 fn note_witness(share: &mut SharePass) {
     let Some(id) = &share.pass.status.share_id else { return };
-    let shown = ShareId::parse(id).is_ok_and(|id| share.access.account.picture().seen(&id).is_some());
-    if shown || share.access.account.is_accepted(id) {
-        share.pass.status.seen_with = Some(share.access.account.fingerprint.to_string());
+    let shown = ShareId::parse(id).is_ok_and(|id| share.session.account.cache().seen(&id).is_some());
+    if shown || share.session.account.is_accepted(id) {
+        share.pass.status.seen_with = Some(share.session.account.fingerprint.to_string());
     }
 }
 
 pub async fn read_share(share: &mut SharePass) -> Result<(), Stop> {
     let id = share.share_id().or_else(|| share.wanted.share_id.clone());
-    share.access.await_first_sweep()?;
+    share.session.await_first_sweep()?;
     // The sweep may have ended since it was missed.
     let Some(id) = id.filter(|id| share.seen(id).is_none()) else { return Ok(()) };
-    share.access.read_share(&id).await?;
+    share.session.read_share(&id).await?;
     let now = share.pass.now();
     share.pass.notes(|notes| notes.asked_for_id = Some(now));
     Ok(())
 }
 
 pub async fn read_list(share: &mut SharePass) -> Result<(), Stop> {
-    share.access.await_first_sweep()?;
+    share.session.await_first_sweep()?;
     let Some(intent) = share.pass.status.intent.clone() else {
-        return share.access.look(share.snapshot(|now| now.look_since())).await;
+        return share.session.look(share.snapshot(|now| now.look_since())).await;
     };
     let began = share.pass.now();
     let since = started_at(&intent).minus(creation::CLOCKS_DIFFER);
-    share.access.look_back(since).await?;
-    let with = share.access.account.fingerprint;
+    share.session.look_back(since).await?;
+    let with = share.session.account.fingerprint;
     share.pass.notes(|notes| notes.empty_looks.push((with, began)));
     Ok(())
 }
@@ -52,7 +52,7 @@ pub fn facts(share: &mut SharePass) -> Facts {
 /// Reads the first few of these shares once more.
 pub async fn read_shares(share: &SharePass, ids: &[ShareId]) -> Result<(), Stop> {
     for id in ids.iter().take(3) {
-        share.access.read_share(id).await?;
+        share.session.read_share(id).await?;
     }
     Ok(())
 }

@@ -1,15 +1,15 @@
 //! Why nothing is done about a share now, and what to write instead.
 
-use super::super::waits;
+use super::super::delays;
 use super::share_pass::SharePass;
 use super::want::Wanted;
 use super::{create, frozen};
 use crate::api::Name;
 use crate::api::{Reason, Share};
-use crate::core::create::{Mode, Refusal, Wait};
 use crate::core::id::ShareId;
-use crate::operator::cluster::objects;
-use crate::operator::cluster::objects::Objects;
+use crate::core::share::{Mode, Refusal, Wait};
+use crate::operator::cluster::index;
+use crate::operator::cluster::index::Index;
 use crate::operator::conditions;
 use crate::operator::pass::breaker::hidden;
 use crate::operator::pass::verdict::{self, Verdict};
@@ -21,7 +21,7 @@ fn organization_is_allowed(share: &SharePass) -> bool {
 
 /// What the installer or an earlier manifest rules out, whatever is found at Cloudflare.
 pub fn forbidden(share: &SharePass) -> Option<Verdict> {
-    if share.mode != Mode::Manage || share.pass.is_doomed() {
+    if share.mode != Mode::Manage || share.pass.is_deleting() {
         return None;
     }
     if share.wanted.organization.is_some() && !organization_is_allowed(share) {
@@ -54,7 +54,7 @@ pub fn waiting(share: &mut SharePass, wait: Wait) -> Verdict {
         ),
         Wait::Children => {
             Verdict::working(Reason::Progressing, "waiting a few seconds for more ShareRecipient and ShareResource objects")
-                .again(waits::HANDSHAKE)
+                .again(delays::PEER_WRITE)
         }
         Wait::Settle => Verdict::working(
             Reason::Creating,
@@ -63,10 +63,10 @@ pub fn waiting(share: &mut SharePass, wait: Wait) -> Verdict {
                 settle.as_secs()
             ),
         )
-        .again((settle / 16).max(waits::HANDSHAKE)),
+        .again((settle / 16).max(delays::PEER_WRITE)),
         Wait::Backoff => create::backing_off(share),
         Wait::Thaw => match (&share.pass.status.share_id, &share.pass.status.intent) {
-            (Some(id), None) if share.pass.is_doomed() => frozen::frozen(
+            (Some(id), None) if share.pass.is_deleting() => frozen::frozen(
                 share,
                 &format!(
                     "share {id} is not deleted; to delete this object and keep the share, set deletionPolicy: Retain"
@@ -75,13 +75,13 @@ pub fn waiting(share: &mut SharePass, wait: Wait) -> Verdict {
             (Some(id), None) => frozen::frozen(share, &format!("share {id} was not found, and is not recreated")),
             (_, _) => frozen::frozen(share, "the outcome of an earlier create request is unknown"),
         },
-        Wait::Sight if share.access.account.breaker().is_some() => frozen::frozen(share, "the share was not found"),
-        Wait::Sight => {
+        Wait::Visibility if share.session.account.breaker().is_some() => frozen::frozen(share, "the share was not found"),
+        Wait::Visibility => {
             let what = share.share_id().map_or_else(
                 || "the share that a create request without a response may have created".to_owned(),
                 |id| format!("share {id}"),
             );
-            hidden(share.pass.object.as_ref(), &what, &objects::secret_of(&share.pass.object))
+            hidden(share.pass.object.as_ref(), &what, &index::secret_of(&share.pass.object))
         }
         Wait::Leaving | Wait::Confirmation => unreachable!("handled where it is met"),
     }
@@ -98,7 +98,7 @@ pub fn refuse(share: &SharePass, refusal: Refusal) -> Verdict {
     }
     match (verdict.reason, share.pass.context.cluster.outside.selector()) {
         // No watch tells when an object that is out of scope goes.
-        (Reason::Claimed, Some(_)) => verdict.again(waits::PERSON),
+        (Reason::Claimed, Some(_)) => verdict.again(delays::HUMAN),
         _ => verdict,
     }
 }
@@ -121,21 +121,21 @@ fn rival_leaves(share: &SharePass, refusal: &Refusal) -> bool {
 }
 
 /// Why nothing is done, and what to write instead.
-pub fn refused(refusal: Refusal, share: &Share, wanted: &Wanted, objects: &Objects, id: Option<&ShareId>) -> Verdict {
+pub fn refused(refusal: Refusal, share: &Share, wanted: &Wanted, index: &Index, id: Option<&ShareId>) -> Verdict {
     let name = wanted.name.as_deref().unwrap_or_default();
     let id = id.map(ShareId::as_str).or(share.spec.share_id.as_deref());
     match refusal {
-        Refusal::Claimed => Verdict::stalled(Reason::Claimed, claimed(share, objects, id)),
+        Refusal::Claimed => Verdict::stalled(Reason::Claimed, claimed(share, index, id)),
         Refusal::NameTaken(ids) => {
-            Verdict::stalled(Reason::NameTaken, name_taken(share, objects, name, &ids)).again(waits::PERSON)
+            Verdict::stalled(Reason::NameTaken, name_taken(share, index, name, &ids)).again(delays::HUMAN)
         }
         Refusal::Ambiguous(ids) => match ids.as_slice() {
-            [only] => Verdict::stalled(Reason::Claimed, only_claimed(share, objects, name, only)),
+            [only] => Verdict::stalled(Reason::Claimed, only_claimed(share, index, name, only)),
             _ => Verdict::stalled(Reason::Ambiguous, ambiguous(name, &ids)),
         }
-        .again(waits::PERSON),
+        .again(delays::HUMAN),
         Refusal::NotFound => {
-            Verdict::stalled(Reason::ShareNotFound, not_found(wanted, id.unwrap_or_default())).again(waits::PERSON)
+            Verdict::stalled(Reason::ShareNotFound, not_found(wanted, id.unwrap_or_default())).again(delays::HUMAN)
         }
         Refusal::TargetMismatch => Verdict::stalled(
             Reason::TargetMismatch,
@@ -149,28 +149,28 @@ pub fn refused(refusal: Refusal, share: &Share, wanted: &Wanted, objects: &Objec
     }
 }
 
-fn claimed(share: &Share, objects: &Objects, id: Option<&str>) -> String {
-    let rival = objects.rival(share, id);
-    let rival = rival.map_or("another object".to_owned(), |rival| format!("the older {}", called(objects, &rival)));
-    format!("{rival} already manages this share. Delete one of the two objects, or change spec.name of this one")
+fn claimed(share: &Share, index: &Index, id: Option<&str>) -> String {
+    let rival = index.rival(share, id);
+    let rival = rival.map_or("another object".to_owned(), |rival| format!("the older {}", called(index, &rival)));
+    format!("{rival} already manages this share. Delete one of the two index, or change spec.name of this one")
 }
 
-fn only_claimed(share: &Share, objects: &Objects, name: &str, id: &ShareId) -> String {
-    let rival = objects.rival(share, Some(id.as_str()));
-    let rival = rival.map_or("another object".to_owned(), |rival| called(objects, &rival));
+fn only_claimed(share: &Share, index: &Index, name: &str, id: &ShareId) -> String {
+    let rival = index.rival(share, Some(id.as_str()));
+    let rival = rival.map_or("another object".to_owned(), |rival| called(index, &rival));
     format!(
-        "{rival} already manages the only share named {name} (id {id}). Delete one of the two objects, or change \
+        "{rival} already manages the only share named {name} (id {id}). Delete one of the two index, or change \
          spec.name of this one"
     )
 }
 
-fn name_taken(share: &Share, objects: &Objects, name: &str, ids: &[ShareId]) -> String {
-    let rival = ids.iter().find_map(|id| objects.rival(share, Some(id.as_str())).map(|rival| (id, rival)));
+fn name_taken(share: &Share, index: &Index, name: &str, ids: &[ShareId]) -> String {
+    let rival = ids.iter().find_map(|id| index.rival(share, Some(id.as_str())).map(|rival| (id, rival)));
     match rival {
         Some((id, rival)) => format!(
             "{} already manages the share named {name} (id {id}), so none is created for this object. Delete one of the \
-             two objects, or change spec.name of this one",
-            called(objects, &rival)
+             two index, or change spec.name of this one",
+            called(index, &rival)
         ),
         None => format!(
             "a share named {name} already exists (id {}), so none is created: set `shareID: {}` to adopt it, or change \
@@ -202,8 +202,8 @@ fn list(ids: &[ShareId]) -> String {
 }
 
 /// A Share in a message, and why it may be unknown to its reader.
-fn called(objects: &Objects, share: &Name) -> String {
-    match objects.shares.find(share) {
+fn called(index: &Index, share: &Name) -> String {
+    match index.shares.find(share) {
         Some(_) => format!("Share {share}"),
         None => format!("Share {share} (which does not match --watch-label-selector)"),
     }

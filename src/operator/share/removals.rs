@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::losses::{Basis, Losing};
+use super::losses::{Losing, LossInput};
 use super::plan::Plan;
 use super::share_pass::SharePass;
 use super::{losses, plan};
@@ -12,7 +12,7 @@ use crate::core::guard::Counted;
 use crate::core::row::Step;
 use crate::core::row_key::RowKey;
 use crate::operator::pass::verdict::Verdict;
-use crate::operator::remote::seen::Seen;
+use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::inventory;
 use crate::operator::rows::inventory::Entry;
 use crate::operator::stop::Stop;
@@ -40,14 +40,14 @@ impl Permission {
     }
 }
 
-fn losing(share: &SharePass, seen: &Seen) -> Losing {
+fn losing(share: &SharePass, seen: &ObservedShare) -> Losing {
     let patience = share.pass.context.settings.patience();
-    let basis = Basis { wanted: &share.wanted, status: &share.pass.status, seen, now: share.pass.now(), patience };
+    let basis = LossInput { wanted: &share.wanted, status: &share.pass.status, seen, now: share.pass.now(), patience };
     basis.losing()
 }
 
 /// Whether what would be lost now may be; a confirmation is recorded before it counts.
-pub async fn permission(share: &mut SharePass, seen: &Seen) -> Result<Permission, Stop> {
+pub async fn permission(share: &mut SharePass, seen: &ObservedShare) -> Result<Permission, Stop> {
     let losing = losing(share, seen);
     losing.note_before(&mut share.pass.status);
     if losing.is_nothing() {
@@ -67,7 +67,7 @@ pub async fn permission(share: &mut SharePass, seen: &Seen) -> Result<Permission
 }
 
 /// Removals that are allowed, and were not refused a moment ago.
-pub fn due_removals(share: &SharePass, plan: &Plan, seen: &Seen, permission: &Permission) -> Vec<RowKey> {
+pub fn due_removals(share: &SharePass, plan: &Plan, seen: &ObservedShare, permission: &Permission) -> Vec<RowKey> {
     if held_back(share, plan).is_some() {
         return Vec::new();
     }
@@ -86,24 +86,24 @@ pub fn held_back(share: &SharePass, plan: &Plan) -> Option<Duration> {
 }
 
 /// What would be lost and waits for a person.
-fn held(share: &SharePass, seen: &Seen) -> Option<Losing> {
+fn held(share: &SharePass, seen: &ObservedShare) -> Option<Losing> {
     let confirmed = losses::holds(&share.pass.object, &share.pass.status);
     Some(losing(share, seen)).filter(|losing| !confirmed && losing.exceeds())
 }
 
 /// What to tell where rows wait for a person.
-pub fn blocked_removals(share: &SharePass, seen: &Seen) -> Option<Verdict> {
+pub fn blocked_removals(share: &SharePass, seen: &ObservedShare) -> Option<Verdict> {
     held(share, seen)?.blocked(&share.pass.object)
 }
 
 /// How many rows wait for a person.
-pub fn count_held(share: &SharePass, seen: &Seen) -> usize {
+pub fn count_held(share: &SharePass, seen: &ObservedShare) -> usize {
     let Some(held) = held(share, seen) else { return 0 };
     held.rows.keys().filter(|key| held.exceed(losses::counted(key))).count()
 }
 
 /// Accounts that are not excluded before a person confirms it.
-pub fn held_exclusions(share: &SharePass, seen: &Seen) -> HashSet<RowKey> {
+pub fn held_exclusions(share: &SharePass, seen: &ObservedShare) -> HashSet<RowKey> {
     let held = held(share, seen).filter(|losing| losing.exceed(Counted::Accounts));
     let rows = held.into_iter().flat_map(|losing| losing.rows.into_keys());
     rows.filter(|key| matches!(key, RowKey::Excluded(_))).collect()
@@ -112,7 +112,7 @@ pub fn held_exclusions(share: &SharePass, seen: &Seen) -> HashSet<RowKey> {
 /// Removes a batch; what counts is recorded before.
 pub async fn remove(
     share: &mut SharePass,
-    seen: &Seen,
+    seen: &ObservedShare,
     mut keys: Vec<RowKey>,
     permission: &Permission,
 ) -> Result<(), Stop> {

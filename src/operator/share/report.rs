@@ -7,21 +7,21 @@ use super::{exceptions, exclusions, frozen, name, others, outside, removals, row
 use crate::api::Reason;
 use crate::api::status::{DriftEntry, RecipientCounts, ResourceCounts, UnmanagedEntry};
 use crate::cloudflare::{AssociationStatus, ShareStatus, clean};
-use crate::core::create::Mode;
 use crate::core::id::ShareId;
-use crate::core::row::{Seen as RowSeen, Step};
+use crate::core::row::{Observed, Step};
 use crate::core::row_key::RowKey;
+use crate::core::share::Mode;
+use crate::operator::delays;
 use crate::operator::pass::verdict::Verdict;
-use crate::operator::remote::seen::Seen;
+use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::inventory;
 use crate::operator::rows::standing::{NOT_EXCLUDED, REFUSED, Standing, State, standing};
-use crate::operator::waits;
 
 const MAX_UNMANAGED: usize = 20;
 const MAX_MESSAGE: usize = 300;
 
 /// Fills the status from what was seen, and concludes.
-pub fn report(share: &mut SharePass, id: &ShareId, seen: &Seen, plan: &Plan) -> Verdict {
+pub fn report(share: &mut SharePass, id: &ShareId, seen: &ObservedShare, plan: &Plan) -> Verdict {
     let status = &mut share.pass.status;
     status.share_id = Some(id.to_string());
     status.account_name = Some(clean(&seen.share.account_name, MAX_MESSAGE)).filter(|name| !name.is_empty());
@@ -46,7 +46,7 @@ pub fn report(share: &mut SharePass, id: &ShareId, seen: &Seen, plan: &Plan) -> 
 fn judge(
     share: &mut SharePass,
     id: &ShareId,
-    seen: &Seen,
+    seen: &ObservedShare,
     plan: &Plan,
     mut standings: Vec<(RowKey, Standing)>,
 ) -> Verdict {
@@ -61,7 +61,7 @@ fn judge(
 }
 
 /// How many rows wait for a person before they are removed.
-fn count_blocked(share: &mut SharePass, seen: &Seen) {
+fn count_blocked(share: &mut SharePass, seen: &ObservedShare) {
     let blocked = if share.mode == Mode::Manage { removals::count_held(share, seen) } else { 0 };
     share.pass.status.blocked_removals = i32::try_from(blocked).unwrap_or(i32::MAX);
 }
@@ -90,7 +90,7 @@ pub fn report_unmade(share: &mut SharePass) {
     exceptions::list_exceptions(share, &standings);
 }
 
-fn count(share: &mut SharePass, standings: &[(RowKey, Standing)], seen: &Seen) {
+fn count(share: &mut SharePass, standings: &[(RowKey, Standing)], seen: &ObservedShare) {
     let number = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
     let of = |recipients: bool, wanted: &[State]| {
         let rows = standings.iter().filter(|(key, _)| match key {
@@ -138,11 +138,11 @@ fn count(share: &mut SharePass, standings: &[(RowKey, Standing)], seen: &Seen) {
     }
 }
 
-fn list_unmanaged(share: &mut SharePass, seen: &Seen, plan: &Plan) {
+fn list_unmanaged(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) {
     let unmanaged: Vec<UnmanagedEntry> = plan
         .steps
         .iter()
-        .filter(|(_, (step, row))| *step == Step::Ignore && matches!(row, RowSeen::Live { .. }))
+        .filter(|(_, (step, row))| *step == Step::Ignore && matches!(row, Observed::Live { .. }))
         .map(|(key, _)| {
             let (account_id, kind, id) = exceptions::columns(key);
             UnmanagedEntry { account_id, kind, id, state: standing(key, seen, None).word }
@@ -153,7 +153,7 @@ fn list_unmanaged(share: &mut SharePass, seen: &Seen, plan: &Plan) {
 }
 
 /// Drift stays told until the value is as declared again.
-fn list_drift(share: &mut SharePass, seen: &Seen, plan: &Plan) {
+fn list_drift(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) {
     let clean_rows: Vec<String> = plan
         .steps
         .iter()
@@ -184,7 +184,7 @@ fn list_drift(share: &mut SharePass, seen: &Seen, plan: &Plan) {
 /// What is known of the share once all is counted.
 struct Summary<'a> {
     id: &'a ShareId,
-    seen: &'a Seen,
+    seen: &'a ObservedShare,
     plan: &'a Plan,
     standings: &'a [(RowKey, Standing)],
     /// How many are in place.
@@ -194,7 +194,7 @@ struct Summary<'a> {
 fn conclude(
     share: &mut SharePass,
     id: &ShareId,
-    seen: &Seen,
+    seen: &ObservedShare,
     plan: &Plan,
     standings: &[(RowKey, Standing)],
 ) -> Verdict {
@@ -228,7 +228,7 @@ fn under_way(
     let Summary { seen, plan, standings, so_far, .. } = summary;
     let leaving = plan.steps.iter().filter(|(key, (step, row))| {
         !share.wanted.all.contains_key(*key)
-            && (*step == Step::Wait || *step == Step::Remove && *row == RowSeen::Leaving)
+            && (*step == Step::Wait || *step == Step::Remove && *row == Observed::Leaving)
     });
     let leaving = leaving.count() + exclusions::leaving_members(share, seen);
     let awaited = others::awaited(share, standings);
@@ -243,7 +243,7 @@ fn under_way(
     let wait = match (moving, awaited.is_empty()) {
         (true, _) => Some(share.follow(seen)),
         // The objects follow their own rows, and what they say wakes us.
-        (false, false) => Some(waits::PERSON),
+        (false, false) => Some(delays::HUMAN),
         // Nobody knows how long an unknown status lasts: the sweep shows when it ends.
         (false, true) => None,
     };
@@ -293,7 +293,7 @@ fn ready(share: &mut SharePass, summary: Summary<'_>) -> Verdict {
 fn stuck(
     share: &SharePass,
     plan: &Plan,
-    seen: &Seen,
+    seen: &ObservedShare,
     failed: &[&(RowKey, Standing)],
     refused: &[&(RowKey, Standing)],
 ) -> Option<Verdict> {
@@ -328,9 +328,9 @@ fn stuck(
 }
 
 /// Where nothing may be written: whether anything would be.
-fn compare(share: &mut SharePass, id: &ShareId, seen: &Seen, plan: &Plan) -> Verdict {
+fn compare(share: &mut SharePass, id: &ShareId, seen: &ObservedShare, plan: &Plan) -> Verdict {
     let so_far = so_far(share);
-    if share.access.account.breaker().is_some() {
+    if share.session.account.breaker().is_some() {
         return frozen::frozen(share, "");
     }
     let changes = plan.of(|step| matches!(step, Step::Add | Step::Restore | Step::Update | Step::Remove));
@@ -357,7 +357,7 @@ fn compare(share: &mut SharePass, id: &ShareId, seen: &Seen, plan: &Plan) -> Ver
 }
 
 /// What is told of a share that is live and not active: a status that is not known may mean anything.
-fn not_active(seen: &Seen) -> String {
+fn not_active(seen: &ObservedShare) -> String {
     match seen.share.status.as_str() {
         "" => "Cloudflare does not report the share as active".to_owned(),
         word => format!("the status of the share at Cloudflare is {}, not active", clean(word, 40)),

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use super::share_pass::SharePass;
 use crate::api::Reason;
-use crate::core::create::{Mode, Refusal, Step};
 use crate::core::id::ShareId;
+use crate::core::share::{Mode, Refusal, Step};
+use crate::operator::delays;
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::stop::Stop;
-use crate::operator::waits;
 
 /// For so long a look holds for what is only told, or was never seen to leave.
 const TOLD: Duration = Duration::from_secs(600);
@@ -19,18 +19,18 @@ const ONCE: Duration = Duration::MAX;
 pub async fn look_for_rivals(share: &mut SharePass, step: &Step) -> Result<bool, Stop> {
     let has_twin = || {
         let id = share.pass.status.share_id.as_deref().and_then(|id| ShareId::parse(id).ok());
-        id.is_some_and(|id| share.access.account.picture().twin(&id).is_some())
+        id.is_some_and(|id| share.session.account.cache().twin(&id).is_some())
     };
     let age = match step {
         _ if share.mode == Mode::Observe => return Ok(false),
-        Step::Bind { .. } | Step::Delete => waits::FRESH,
+        Step::Bind { .. } | Step::Delete => delays::FRESH,
         // Somebody says that it is another way now.
         Step::Refuse(Refusal::NameTaken(_) | Refusal::Ambiguous(_) | Refusal::Claimed) if share.pass.is_requested() => {
             share.pass.now().since(share.pass.outdated_before(true))
         }
-        Step::Create | Step::Refuse(Refusal::NameTaken(_) | Refusal::Ambiguous(_) | Refusal::Claimed) => waits::PERSON,
-        Step::Tend if has_twin() => TOLD,
-        Step::Tend
+        Step::Create | Step::Refuse(Refusal::NameTaken(_) | Refusal::Ambiguous(_) | Refusal::Claimed) => delays::HUMAN,
+        Step::Maintain if has_twin() => TOLD,
+        Step::Maintain
         | Step::Read(_)
         | Step::GiveUp
         | Step::Forget
@@ -57,5 +57,5 @@ pub fn awaits_lists(share: &SharePass) -> Option<Verdict> {
         "no share is adopted yet, because cfshare cannot list the Shares in namespace {namespace}, and one of them \
          may manage it already. Allow cfshare to list that namespace, or remove it from --namespace"
     );
-    Some(Verdict::working(Reason::Progressing, message).again(waits::HICCUP))
+    Some(Verdict::working(Reason::Progressing, message).again(delays::TRANSIENT))
 }

@@ -2,10 +2,10 @@
 
 use super::share_pass::SharePass;
 use crate::api::status::DriftEntry;
-use crate::core::create::Mode;
 use crate::core::row::Step;
 use crate::core::row_key::RowKey;
-use crate::operator::remote::seen::Seen;
+use crate::core::share::Mode;
+use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::inventory;
 
 pub fn meta_hash(share: &SharePass, key: &RowKey) -> Option<String> {
@@ -17,7 +17,7 @@ fn recorded_meta(share: &SharePass, key: &RowKey) -> Option<String> {
 }
 
 /// What a step says about drift: only what was in place once and is different now has drifted.
-pub fn drift_of(share: &SharePass, key: &RowKey, step: Step, seen: &Seen) -> Option<DriftEntry> {
+pub fn drift_of(share: &SharePass, key: &RowKey, step: Step, seen: &ObservedShare) -> Option<DriftEntry> {
     // The manifest says something new: an edit.
     if step == Step::Update && share.mode == Mode::Manage && recorded_meta(share, key) != meta_hash(share, key) {
         return None;

@@ -7,7 +7,7 @@ use crate::api::status::ShareStatus;
 use crate::api::{Share, ShareRecipient};
 use crate::cloudflare;
 use crate::core::time::At;
-use crate::operator::cluster::objects::Objects;
+use crate::operator::cluster::index::Index;
 
 pub const OWNER: &str = "023e105f4ecef8ad9ca31a8372d0c353";
 pub const ALPHA: &str = "372e67954025e0ba6aaa6d586b9e0b59";
@@ -48,11 +48,11 @@ pub fn recipient(status: Value) -> ShareRecipient {
 }
 
 /// The index of these objects, which came long ago.
-pub fn index(shares: Vec<Share>, recipients: Vec<ShareRecipient>) -> Objects {
-    Objects::of(&shares, &recipients, &[], At(0))
+pub fn index(shares: Vec<Share>, recipients: Vec<ShareRecipient>) -> Index {
+    Index::of(&shares, &recipients, &[], At(0))
 }
 
-pub fn wanted(share: &Share, index: &Objects) -> Wanted {
+pub fn wanted(share: &Share, index: &Index) -> Wanted {
     want(share, index).expect("a manifest that can be carried out")
 }
 

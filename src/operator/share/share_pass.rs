@@ -6,19 +6,19 @@ use std::time::Duration;
 use super::facts::{Snapshot, Timing, Viewer};
 use super::want::Wanted;
 use crate::api::Share;
-use crate::core::create::Mode;
 use crate::core::id::ShareId;
 use crate::core::row_key::RowKey;
+use crate::core::share::Mode;
 use crate::operator::pass::Pass;
-use crate::operator::remote::access::Access;
-use crate::operator::remote::seen::Seen;
+use crate::operator::remote::observed_share::ObservedShare;
+use crate::operator::remote::session::Session;
 use crate::operator::rows::declare::{By, Sibling};
 use crate::operator::rows::row::Row;
 use crate::operator::rows::standing::label;
 
 pub struct SharePass {
     pub pass: Pass<Share>,
-    pub access: Access,
+    pub session: Session,
     pub wanted: Wanted,
     pub mode: Mode,
     /// An organization's recipients were counted once more, since nobody can list them.
@@ -26,9 +26,9 @@ pub struct SharePass {
 }
 
 impl SharePass {
-    pub fn row<'a>(&'a self, seen: &'a Seen, key: &'a RowKey) -> Row<'a, Share> {
+    pub fn row<'a>(&'a self, seen: &'a ObservedShare, key: &'a RowKey) -> Row<'a, Share> {
         let meta = self.wanted.all.get(key).map(|declaration| declaration.meta.clone()).unwrap_or_default();
-        Row { pass: &self.pass, access: &self.access, seen, key, name: self.label(key), meta }
+        Row { pass: &self.pass, session: &self.session, seen, key, name: self.label(key), meta }
     }
 
     pub fn is_ours(&self, key: &RowKey) -> bool {
@@ -57,15 +57,15 @@ impl SharePass {
 
     /// Nothing is under way any more.
     pub fn settle(&self) {
-        self.pass.settle(&self.access.account);
+        self.pass.settle(&self.session.account);
     }
 
-    pub fn seen(&self, id: &ShareId) -> Option<Seen> {
-        self.access.account.picture().seen(id).cloned()
+    pub fn seen(&self, id: &ShareId) -> Option<ObservedShare> {
+        self.session.account.cache().seen(id).cloned()
     }
 
     /// Something is under way: when to look again.
-    pub fn follow(&self, seen: &Seen) -> Duration {
+    pub fn follow(&self, seen: &ObservedShare) -> Duration {
         let mut hasher = DefaultHasher::new();
         format!("{:?} {:?}", seen.counts, seen.share.status).hash(&mut hasher);
         for row in seen.recipients.iter().flat_map(|r| &r.rows) {
@@ -74,12 +74,12 @@ impl SharePass {
         for row in seen.resources.iter().flatten() {
             (row.id.as_str(), row.status.as_str()).hash(&mut hasher);
         }
-        self.pass.follow(&self.access.account, hasher.finish())
+        self.pass.follow(&self.session.account, hasher.finish())
     }
 
     /// Asks where the share stands; `ask` must not read or write anything else.
     pub fn snapshot<T>(&self, ask: impl FnOnce(&Snapshot<'_>) -> T) -> T {
-        let (account, settings) = (&self.access.account, &self.pass.context.settings);
+        let (account, settings) = (&self.session.account, &self.pass.context.settings);
         let recorded = self.pass.status.share_id.as_deref();
         let viewer = Viewer {
             credential: Some(account.fingerprint),
@@ -93,7 +93,7 @@ impl SharePass {
             settle_time: settings.settle_time,
             read_lag: settings.patience(),
         };
-        let cache = account.picture();
+        let cache = account.cache();
         self.pass.notes(|memory| {
             ask(&Snapshot {
                 object: &self.pass.object,

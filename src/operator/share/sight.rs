@@ -6,47 +6,47 @@ use super::want::Wanted;
 use crate::api::Name;
 use crate::api::share::AdoptionPolicy;
 use crate::cloudflare::{Kind as ShareKind, Share as RemoteShare, ShareStatus, TargetType};
-use crate::core::create::{Found, Named, Presence};
 use crate::core::id::ShareId;
-use crate::operator::cluster::objects::Objects;
-use crate::operator::remote::view::Picture;
+use crate::core::share::{Found, Named, Presence};
+use crate::operator::cluster::index::Index;
+use crate::operator::remote::account_cache::AccountCache;
 
-/// A manifest beside what is known of its account and of the other objects.
+/// A manifest beside what is known of its account and of the other index.
 pub struct Sight<'a> {
     pub name: &'a Name,
     pub wanted: &'a Wanted,
-    pub objects: &'a Objects,
-    pub picture: &'a Picture,
+    pub index: &'a Index,
+    pub cache: &'a AccountCache,
     /// How long a missing share must stay missing before that is believed.
     pub patience: Duration,
 }
 
 impl Sight<'_> {
-    /// `doomed`: this object is being deleted, so that its share is expected to go.
-    pub fn presence(&self, id: &ShareId, doomed: bool) -> Presence {
-        let is_gone = || match doomed {
-            true => self.picture.is_gone(id, self.patience),
-            false => self.picture.is_lost(id, self.patience),
+    /// `is_deleting`: this object is being deleted, so that its share is expected to go.
+    pub fn presence(&self, id: &ShareId, is_deleting: bool) -> Presence {
+        let is_gone = || match is_deleting {
+            true => self.cache.is_gone(id, self.patience),
+            false => self.cache.is_lost(id, self.patience),
         };
-        match self.picture.seen(id).map(|seen| &seen.share.status) {
+        match self.cache.seen(id).map(|seen| &seen.share.status) {
             Some(ShareStatus::Active | ShareStatus::Other(_)) => Presence::Live,
             Some(ShareStatus::Deleting) => Presence::Leaving,
             Some(ShareStatus::Deleted) if is_gone() => Presence::Gone,
             Some(ShareStatus::Deleted) => Presence::Missing,
             None if is_gone() => Presence::Gone,
-            None if self.picture.is_missing(id) => Presence::Missing,
+            None if self.cache.is_missing(id) => Presence::Missing,
             None => Presence::Unread,
         }
     }
 
     /// What became of a share that the manifest names by id.
     pub fn found(&self, id: &ShareId) -> Found {
-        match self.picture.seen(id) {
+        match self.cache.seen(id) {
             Some(seen) if !self.is_sent(&seen.share) => Found::Missing,
             Some(seen) if seen.is_live() && self.fits(&seen.share) => Found::Fits,
             Some(seen) if seen.is_live() => Found::Misfits,
             Some(_) => Found::Missing,
-            None if self.picture.is_missing(id) => Found::Missing,
+            None if self.cache.is_missing(id) => Found::Missing,
             None => Found::Unread,
         }
     }
@@ -72,19 +72,19 @@ impl Sight<'_> {
     pub fn named(&self) -> Named {
         let Some(name) = &self.wanted.name else { return Named::Nobody };
         let mut ids: Vec<(ShareId, bool)> = self
-            .picture
+            .cache
             .live()
             .filter(|seen| seen.share.name == *name && self.is_sent(&seen.share))
             .map(|seen| (seen.share.id.clone(), self.fits(&seen.share)))
             .collect();
         if self.wanted.adoption == AdoptionPolicy::SameName && ids.len() > 1 {
-            ids.retain(|(id, _)| !self.objects.is_spoken_for(self.name, id.as_str()));
+            ids.retain(|(id, _)| !self.index.is_spoken_for(self.name, id.as_str()));
         }
         ids.sort();
         match ids.as_slice() {
             [] => Named::Nobody,
             [(id, fits)] => {
-                let free = self.wanted.observe || !self.objects.is_spoken_for(self.name, id.as_str());
+                let free = self.wanted.observe || !self.index.is_spoken_for(self.name, id.as_str());
                 if free { Named::One { id: id.clone(), fits: *fits } } else { Named::Many(vec![id.clone()]) }
             }
             many => Named::Many(many.iter().map(|(id, _)| id.clone()).collect()),

@@ -1,20 +1,20 @@
 //! A share that is there: what of it must be read again, and whether its name and rows are as declared.
 
-use super::super::waits;
+use super::super::delays;
 use super::act::Round;
 use super::outside::Looked;
 use super::share_pass::SharePass;
 use super::trust::Settled;
 use super::{act, name, opening, outside, plan, report};
 use crate::api::Reason;
-use crate::core::create::Mode;
 use crate::core::id::ShareId;
-use crate::core::pace::Class;
-use crate::core::row::{Seen as RowSeen, Step};
+use crate::core::limiter::Priority;
+use crate::core::row::{Observed, Step};
 use crate::core::row_key::RowKey;
+use crate::core::share::Mode;
 use crate::core::time::At;
 use crate::operator::pass::verdict::Verdict;
-use crate::operator::remote::seen::Seen;
+use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::stop::Stop;
 
 /// So many polls that show nothing new are left to the counts.
@@ -51,7 +51,7 @@ pub async fn tend(share: &mut SharePass) -> Result<Verdict, Stop> {
 
 /// One round over the name and the rows; `None`: there is more to do, or to look at.
 async fn round(share: &mut SharePass, id: &ShareId, requested: bool) -> Result<Option<Verdict>, Stop> {
-    let Some(before) = share.seen(id).filter(Seen::is_live) else { return Ok(Some(vanished())) };
+    let Some(before) = share.seen(id).filter(ObservedShare::is_live) else { return Ok(Some(vanished())) };
     let trouble = name::correct_name(share, id, &before).await?;
     let Some(seen) = share.seen(id) else { return Ok(Some(vanished())) };
     let renamed = seen.share.name != before.share.name;
@@ -76,7 +76,7 @@ async fn round(share: &mut SharePass, id: &ShareId, requested: bool) -> Result<O
             Ok(Some(Verdict::working(Reason::Progressing, message).again(wait)))
         }
         Round::Done if share.wanted.organization.is_some() && seen.counts.is_none() && !share.counted => {
-            share.access.read_share(id).await?;
+            share.session.read_share(id).await?;
             share.counted = true;
             Ok(None)
         }
@@ -97,7 +97,7 @@ fn is_just_made(share: &SharePass, id: &ShareId) -> bool {
     let due = share.pass.due();
     share.seen(id).is_some_and(|seen| {
         seen.recipients.is_none()
-            && seen.is_recent(id.as_str(), now, share.access.grace)
+            && seen.is_recent(id.as_str(), now, share.session.grace)
             && due.map_or(seen.counts.is_none_or(|counts| counts.associating > 0), |due| now < due)
     })
 }
@@ -112,7 +112,7 @@ fn await_first_look(share: &mut SharePass, id: &ShareId) -> Verdict {
 
 fn vanished() -> Verdict {
     Verdict::unknown(Reason::Progressing, "the share was deleted while cfshare was reading it; retrying")
-        .again(waits::MOMENT)
+        .again(delays::SHORT)
 }
 
 /// Whether the last verdict, Ready on this generation, still stands though the recipients were not listed since
@@ -125,7 +125,7 @@ fn is_trusted(share: &SharePass, id: &ShareId) -> bool {
     if share.pass.status.exceptions.iter().any(|entry| entry.waiver.is_some()) {
         return false;
     }
-    let unlisted = |seen: &Seen| seen.recipients.is_none() && seen.excluded.is_none();
+    let unlisted = |seen: &ObservedShare| seen.recipients.is_none() && seen.excluded.is_none();
     let Some(seen) = share.seen(id).filter(unlisted) else { return false };
     let recorded = Settled::recorded(&share.pass.status, &share.wanted);
     let observed = Settled::observed(&seen, &share.wanted, &plan::plan(share, &seen));
@@ -142,7 +142,7 @@ async fn refresh(share: &mut SharePass, id: &ShareId, requested: bool) -> Result
     let Some(seen) = share.seen(id) else { return Ok(()) };
     let pending_rows = seen.resources.is_none() || has_pending_resources(share, &seen);
     let polls = share.pass.notes(|notes| notes.polls);
-    let many = share.access.turn.class != Class::Edit && share.access.account.is_busy();
+    let many = share.session.requester.priority != Priority::Edit && share.session.account.is_busy();
     let membership = share.wanted.organization.is_some() && poll;
     if requested
         || membership
@@ -150,7 +150,7 @@ async fn refresh(share: &mut SharePass, id: &ShareId, requested: bool) -> Result
         || pending_rows && (poll || seen.resources.is_none())
         || (poll && many)
     {
-        share.access.refresh_share(id, since).await?;
+        share.session.refresh_share(id, since).await?;
     }
     let Some(seen) = share.seen(id) else { return Ok(()) };
     if share.wanted.organization.is_some() {
@@ -158,7 +158,7 @@ async fn refresh(share: &mut SharePass, id: &ShareId, requested: bool) -> Result
             return Ok(());
         }
         if seen.are_exclusions_outdated(since) {
-            share.access.read_excluded(id).await?;
+            share.session.read_excluded(id).await?;
         }
         return Ok(());
     }
@@ -166,14 +166,14 @@ async fn refresh(share: &mut SharePass, id: &ShareId, requested: bool) -> Result
     // but what failed stays associating, so a count that does not move says nothing.
     let still = many && polls < PATIENT_POLLS && seen.counts.is_some_and(|c| c.associating > 0) && !requested;
     if seen.are_recipients_outdated(since) && !still {
-        share.access.read_recipients(id).await?;
+        share.session.read_recipients(id).await?;
     }
     Ok(())
 }
 
-fn has_pending_resources(share: &SharePass, seen: &Seen) -> bool {
+fn has_pending_resources(share: &SharePass, seen: &ObservedShare) -> bool {
     let plan = plan::plan(share, seen);
     plan.steps.iter().any(|(key, (step, seen))| {
-        matches!(key, RowKey::Resource { .. }) && (matches!(step, Step::Wait) || *seen == RowSeen::Leaving)
+        matches!(key, RowKey::Resource { .. }) && (matches!(step, Step::Wait) || *seen == Observed::Leaving)
     })
 }

@@ -10,7 +10,7 @@ use crate::api::status::ShareStatus;
 use crate::cloudflare::ShareStatus as RemoteStatus;
 use crate::core::row::Step;
 use crate::core::row_key::RowKey;
-use crate::operator::remote::seen::Seen;
+use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::inventory;
 use crate::operator::rows::standing::{State, Totals, standing};
 
@@ -47,7 +47,7 @@ impl Settled {
     }
 
     /// As the sweep and the manifests show it now.
-    pub fn observed(seen: &Seen, wanted: &Wanted, plan: &Plan) -> Settled {
+    pub fn observed(seen: &ObservedShare, wanted: &Wanted, plan: &Plan) -> Settled {
         let declared = |is: fn(&RowKey) -> bool| {
             i32::try_from(wanted.all.keys().filter(|key| is(key)).count()).unwrap_or(i32::MAX)
         };
@@ -68,7 +68,7 @@ impl Settled {
 }
 
 /// Whether a row calls for nothing. Recipients that were never listed are vouched for by the totals.
-fn is_at_rest(key: &RowKey, step: Step, seen: &Seen, wanted: &Wanted) -> bool {
+fn is_at_rest(key: &RowKey, step: Step, seen: &ObservedShare, wanted: &Wanted) -> bool {
     match key {
         RowKey::Resource { .. } if wanted.all.contains_key(key) => {
             step == Step::Keep && standing(key, seen, Some(step)).state == State::InPlace
@@ -88,7 +88,7 @@ mod tests {
     use crate::api::Share;
     use crate::core::time::At;
     use crate::operator::settings::Settings;
-    use crate::operator::share::plan::{Basis, Known};
+    use crate::operator::share::plan::{PlanInput, RowMemories};
     use crate::operator::share::samples::{self, ALPHA, OWNER, RULESET};
 
     const ID: &str = "5a5e0000000000000000000000000001";
@@ -112,11 +112,11 @@ mod tests {
         let index = samples::index(vec![share.clone()], Vec::new());
         let (wanted, status) = (samples::wanted(share, &index), samples::status(share));
         let now = At(1_000_000_000);
-        let seen = Seen::new(samples::remote(ID, remote), now);
+        let seen = ObservedShare::new(samples::remote(ID, remote), now);
         let settings = Settings { settle_time: Duration::from_secs(240), ..Settings::default() };
         let entries = inventory::entries(&status.inventory);
-        let known = Known { started: now, confirmed: Default::default(), answered: Default::default() };
-        let basis = Basis {
+        let known = RowMemories { started: now, confirmed: Default::default(), answered: Default::default() };
+        let basis = PlanInput {
             wanted: &wanted,
             share_id: status.share_id.as_deref(),
             entries: &entries,

@@ -10,7 +10,7 @@ use crate::api::{Name, Share};
 use crate::core::guard::Limit;
 use crate::core::id::{AccountId, OrganizationId, ShareId};
 use crate::core::row_key::RowKey;
-use crate::operator::cluster::objects::Objects;
+use crate::operator::cluster::index::Index;
 use crate::operator::kinds;
 use crate::operator::rows::declare;
 use crate::operator::rows::declare::{By, Declaration, Sibling};
@@ -33,7 +33,7 @@ pub struct Wanted {
 }
 
 /// What the manifest and the children want, with every id checked.
-pub fn want(share: &Share, objects: &Objects) -> Result<Wanted, String> {
+pub fn want(share: &Share, index: &Index) -> Result<Wanted, String> {
     let spec = &share.spec;
     let owner = kinds::account(&spec.account_id, "spec.accountID")?;
     let organization = match &spec.organization {
@@ -49,7 +49,7 @@ pub fn want(share: &Share, objects: &Objects) -> Result<Wanted, String> {
     let max_removals = removal_limit(share)?;
     let name = spec.name.clone().or_else(|| share_id.is_none().then(|| share.name_any()));
     let inline = declare::inline(share, &owner)?;
-    let siblings = declare::siblings(objects, &Name::of(share), &owner);
+    let siblings = declare::siblings(index, &Name::of(share), &owner);
     let all = declare::all(&inline, &siblings);
     Ok(Wanted {
         owner,
@@ -62,7 +62,7 @@ pub fn want(share: &Share, objects: &Objects) -> Result<Wanted, String> {
         adoption: spec.adoption_policy.unwrap_or_default(),
         observe: spec.management_policy == Some(ManagementPolicy::Observe),
         // Who knows what an object declares that cannot be read?
-        prune: spec.prune == Some(true) && !objects.has_unreadable_children(&share.namespace().unwrap_or_default()),
+        prune: spec.prune == Some(true) && !index.has_unreadable_children(&share.namespace().unwrap_or_default()),
         max_removals,
         retain: spec.deletion_policy.map(|policy| policy == DeletionPolicy::Retain),
     })
@@ -86,8 +86,8 @@ fn removal_limit(share: &Share) -> Result<Limit, String> {
 
 impl Wanted {
     /// Takes note of objects that were found since.
-    pub fn look_again(&mut self, share: &Share, objects: &Objects) {
-        self.siblings = declare::siblings(objects, &Name::of(share), &self.owner);
+    pub fn look_again(&mut self, share: &Share, index: &Index) {
+        self.siblings = declare::siblings(index, &Name::of(share), &self.owner);
         self.all = declare::all(&self.inline, &self.siblings);
     }
 
@@ -96,7 +96,7 @@ impl Wanted {
         let lags = |sibling: &Sibling| {
             let wins = self.all.get(&sibling.row).is_some_and(|d| d.by == By::Child(sibling.key.clone()));
             let fits = self.organization.is_none() || !matches!(sibling.row, RowKey::Recipient(_));
-            (wins || sibling.doomed)
+            (wins || sibling.is_deleting)
                 && !sibling.outside
                 && fits
                 && !sibling.suspended

@@ -42,7 +42,7 @@ pub fn is_at_rest(world: &World, bounds: &Bounds) -> bool {
     if object.gone {
         return world.remote.own() == 0;
     }
-    if object.doomed || object.intent.is_some() {
+    if object.is_deleting || object.intent.is_some() {
         return false;
     }
     match object.share {

@@ -246,7 +246,7 @@ impl Explored {
         if world.may_tick(self.bounds.settle) {
             actions.push(Action::Tick);
         }
-        if !world.object.gone && !world.object.doomed {
+        if !world.object.gone && !world.object.is_deleting {
             if budget.edits > 0 {
                 actions.extend((0..ROWS).map(Action::Edit));
             }
@@ -344,7 +344,7 @@ fn happen(world: &mut World, action: Action, bounds: &Bounds) {
         }
         Action::DeleteObject => {
             world.budget.deletions -= 1;
-            world.object.doomed = true;
+            world.object.is_deleting = true;
             world.object.gone = !world.object.guarded;
             world.changed(None);
         }
@@ -418,7 +418,7 @@ fn record(world: &mut World, at: usize, write: Write, heard: Heard, bounds: &Bou
         }
         Write::Release => {
             object.guarded = false;
-            object.gone = object.doomed;
+            object.gone = object.is_deleting;
         }
         Write::Rows(rows) => {
             for row in (0..ROWS).filter(|row| rows[*row] == Record::InPlace && object.rows[*row] != Record::InPlace) {

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use crate::core::create::{self, Adoption, Candidates, Facts, Gathered, Mode, Named, Presence, Sighting, Situation};
-use crate::core::create::{Step, Wait, Want};
 use crate::core::gone::Missing;
 use crate::core::id::ShareId;
-use crate::core::row::{self, Declared, Recorded, Seen, Step as RowStep};
+use crate::core::row::{self, Declared, Observed, Recorded, Step as RowStep};
+use crate::core::share::{self, Adoption, Candidates, Facts, Gathered, Mode, Named, Presence, Sighting, Situation};
+use crate::core::share::{Step, Wait, Want};
 use crate::core::time::At;
 use crate::design::Design;
 use crate::model::Bounds;
@@ -81,10 +81,10 @@ pub fn next(operator: &Operator, remote: &Remote, bounds: &Bounds) -> Next {
     if cache.gone {
         return Next::Rest;
     }
-    if cache.has_record() && !cache.doomed && !cache.guarded {
+    if cache.has_record() && !cache.is_deleting && !cache.guarded {
         return Next::Write(Write::Guard);
     }
-    match create::step(&facts(operator, remote, bounds)) {
+    match share::step(&facts(operator, remote, bounds)) {
         Step::Read(Want::List) => Next::Read(Read::List),
         Step::Read(Want::Share) => bound(operator, |share| Next::Read(Read::Share(share))),
         Step::Bind { adopted: true, .. } if !cache.guarded => Next::Write(Write::Guard),
@@ -95,10 +95,10 @@ pub fn next(operator: &Operator, remote: &Remote, bounds: &Bounds) -> Next {
         Step::Delete => bound(operator, |share| Next::Send(Call::Delete { share })),
         Step::Forget => Next::Write(Write::Forget),
         Step::Release => Next::Write(Write::Release),
-        Step::Tend if bounds.rows => bound(operator, |share| tend(operator, share, bounds)),
+        Step::Maintain if bounds.rows => bound(operator, |share| tend(operator, share, bounds)),
         Step::Wait(Wait::Leaving) => bound(operator, |share| Next::Read(Read::Share(share))),
         Step::Wait(Wait::Confirmation) => bound(operator, |share| confirm(operator, share)),
-        Step::Tend | Step::Wait(_) | Step::Refuse(_) => Next::Rest,
+        Step::Maintain | Step::Wait(_) | Step::Refuse(_) => Next::Rest,
     }
 }
 
@@ -136,7 +136,7 @@ fn facts(operator: &Operator, remote: &Remote, bounds: &Bounds) -> Facts {
             may_try: cache.lost < MAX_LOST,
         },
     };
-    Facts { mode: Mode::Manage, doomed: cache.doomed, retain: cache.adopted, owner: true, situation }
+    Facts { mode: Mode::Manage, is_deleting: cache.is_deleting, retain: cache.adopted, owner: true, situation }
 }
 
 pub fn presence(view: View, design: Design) -> Presence {
@@ -180,7 +180,7 @@ fn candidates(operator: &Operator, remote: &Remote, bounds: &Bounds) -> (Candida
     let Some(intent) = operator.cache.intent.filter(|_| operator.looks.fresh) else {
         return (Candidates::Unread, false);
     };
-    let announced = ticks(1).plus(create::CLOCKS_DIFFER);
+    let announced = ticks(1).plus(share::CLOCKS_DIFFER);
     let long_before = ticks(0);
     let created = |share: usize| match design {
         Design::TrustClock if bounds.skew => long_before,
@@ -210,9 +210,9 @@ fn candidates(operator: &Operator, remote: &Remote, bounds: &Bounds) -> (Candida
             Late::Before => Some(ticks(1)),
         };
         let looks: Vec<At> = first.filter(|_| looks.serial == intent.serial).into_iter().chain([ticks(2)]).collect();
-        create::has_settled(if intent.age < bounds.settle { ticks(3) } else { ticks(1) }, &looks, TICK)
+        share::has_settled(if intent.age < bounds.settle { ticks(3) } else { ticks(1) }, &looks, TICK)
     };
-    (create::candidates((announced, announced), sightings), settled)
+    (share::candidates((announced, announced), sightings), settled)
 }
 
 /// The share is there: the one thing to do next about its rows, adds before removals.
@@ -224,10 +224,10 @@ fn tend(operator: &Operator, share: usize, bounds: &Bounds) -> Next {
             declared: if cache.declared[row] { Declared::Here } else { Declared::Nowhere },
             recorded: recorded(cache.rows[row], view, bounds.settle, bounds.design),
             seen: match view.seen {
-                RowSeen::Unread => Seen::Unread,
-                RowSeen::Absent => Seen::Absent,
-                RowSeen::Live => Seen::Live { differs: false },
-                RowSeen::Leaving => Seen::Leaving,
+                RowSeen::Unread => Observed::Unread,
+                RowSeen::Absent => Observed::Absent,
+                RowSeen::Live => Observed::Live { differs: false },
+                RowSeen::Leaving => Observed::Leaving,
             },
             prune: false,
             // Rows that were read before this tick are read again before they are acted on.

@@ -55,7 +55,7 @@ pub struct Budget {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Object {
     pub gone: bool,
-    pub doomed: bool,
+    pub is_deleting: bool,
     /// It has the finalizer.
     pub guarded: bool,
     pub declared: [bool; ROWS],

@@ -1,14 +1,14 @@
 //! What an operator does next for a Share or for an object that declares one of its rows.
 //!
-//! The decisions are those of `core::create`, `core::child` and `core::row`; here their facts are gathered from caches that
+//! The decisions are those of `core::share`, `core::child` and `core::row`; here their facts are gathered from caches that
 //! may be old, as `src/operator` gathers them.
 
 use super::world::{CHILDREN, Call, Life, OBJECTS, Object, Operator, SHARE, SHARES};
 use super::{Bounds, Design};
 use crate::core::child::{self, Deletion, Parent, Successor};
-use crate::core::create::{self, Adoption, Candidates, Gathered, Mode, Named, Presence, Sighting, Situation};
 use crate::core::id::ShareId;
-use crate::core::row::{self, Declared, Seen, Step as RowStep};
+use crate::core::row::{self, Declared, Observed, Step as RowStep};
+use crate::core::share::{self, Adoption, Candidates, Gathered, Mode, Named, Presence, Sighting, Situation};
 use crate::core::time::At;
 use crate::design;
 use crate::operator::{TICK, presence, recorded};
@@ -87,36 +87,36 @@ fn live_children(cache: &[Object; OBJECTS]) -> impl Iterator<Item = usize> + '_ 
 
 fn share_next(operator: &Operator, bounds: &Bounds) -> Next {
     let share = &operator.cache[SHARE];
-    let doomed = share.is(Life::Deleting);
-    if share.is(Life::Absent) || doomed && !share.finalizer {
+    let is_deleting = share.is(Life::Deleting);
+    if share.is(Life::Absent) || is_deleting && !share.finalizer {
         return Next::Rest;
     }
-    if doomed && share.intent.is_none() && (share.retain || share.bound.is_none()) {
+    if is_deleting && share.intent.is_none() && (share.retain || share.bound.is_none()) {
         let lags = share.retain && children_lag(operator) && bounds.design != Design::LeavesAtOnce;
         return if lags { Next::Rest } else { Next::Write(Write::Release) };
     }
     let has_record = share.bound.is_some() || share.intent.is_some() || share.row != Record::Never;
-    if has_record && !doomed && !share.finalizer {
+    if has_record && !is_deleting && !share.finalizer {
         return Next::Write(Write::Finalizer);
     }
-    if let Some(from) = takes_over(operator, bounds).filter(|_| !doomed) {
+    if let Some(from) = takes_over(operator, bounds).filter(|_| !is_deleting) {
         return Next::Write(Write::TakeOver { from });
     }
-    match create::step(&facts(operator, bounds)) {
-        create::Step::Read(create::Want::List) => Next::Read(Read::List),
-        create::Step::Read(create::Want::Share) => bound(share, |at| Next::Read(Read::Share(at))),
-        create::Step::Bind { id, .. } => Next::Write(Write::Bind { share: number(&id) }),
-        create::Step::Create if !share.finalizer => Next::Write(Write::Finalizer),
-        create::Step::Create => Next::Write(Write::Announce { carries: carries(operator) }),
-        create::Step::GiveUp => Next::Write(Write::GiveUp),
-        create::Step::Delete if bounds.held && !share.confirmed => Next::Rest,
-        create::Step::Delete => bound(share, |at| Next::Send(Call::Delete { share: at })),
-        create::Step::Forget => Next::Write(Write::Forget),
-        create::Step::Release => Next::Write(Write::Release),
-        create::Step::Tend => bound(share, |at| share_row(operator, at, bounds)),
-        create::Step::Wait(create::Wait::Leaving) => bound(share, |at| Next::Read(Read::Share(at))),
-        create::Step::Wait(create::Wait::Confirmation) => bound(share, |at| confirm(operator, at)),
-        create::Step::Wait(_) | create::Step::Refuse(_) => Next::Rest,
+    match share::step(&facts(operator, bounds)) {
+        share::Step::Read(share::Want::List) => Next::Read(Read::List),
+        share::Step::Read(share::Want::Share) => bound(share, |at| Next::Read(Read::Share(at))),
+        share::Step::Bind { id, .. } => Next::Write(Write::Bind { share: number(&id) }),
+        share::Step::Create if !share.finalizer => Next::Write(Write::Finalizer),
+        share::Step::Create => Next::Write(Write::Announce { carries: carries(operator) }),
+        share::Step::GiveUp => Next::Write(Write::GiveUp),
+        share::Step::Delete if bounds.held && !share.confirmed => Next::Rest,
+        share::Step::Delete => bound(share, |at| Next::Send(Call::Delete { share: at })),
+        share::Step::Forget => Next::Write(Write::Forget),
+        share::Step::Release => Next::Write(Write::Release),
+        share::Step::Maintain => bound(share, |at| share_row(operator, at, bounds)),
+        share::Step::Wait(share::Wait::Leaving) => bound(share, |at| Next::Read(Read::Share(at))),
+        share::Step::Wait(share::Wait::Confirmation) => bound(share, |at| confirm(operator, at)),
+        share::Step::Wait(_) | share::Step::Refuse(_) => Next::Rest,
     }
 }
 
@@ -140,7 +140,7 @@ fn confirm(operator: &Operator, share: usize) -> Next {
     }
 }
 
-fn facts(operator: &Operator, bounds: &Bounds) -> create::Facts {
+fn facts(operator: &Operator, bounds: &Bounds) -> share::Facts {
     let share = &operator.cache[SHARE];
     let situation = match (share.bound, &share.intent) {
         (Some(at), _) => {
@@ -162,7 +162,7 @@ fn facts(operator: &Operator, bounds: &Bounds) -> create::Facts {
                     taken: false,
                 });
                 let now = (At::default(), At::default());
-                (create::candidates(now, sightings), intent.age > bounds.settle)
+                (share::candidates(now, sightings), intent.age > bounds.settle)
             } else {
                 (Candidates::Unread, false)
             };
@@ -179,7 +179,13 @@ fn facts(operator: &Operator, bounds: &Bounds) -> create::Facts {
             may_try: true,
         },
     };
-    create::Facts { mode: Mode::Manage, doomed: share.is(Life::Deleting), retain: share.retain, owner: true, situation }
+    share::Facts {
+        mode: Mode::Manage,
+        is_deleting: share.is(Life::Deleting),
+        retain: share.retain,
+        owner: true,
+        situation,
+    }
 }
 
 fn named(operator: &Operator) -> Named {
@@ -244,10 +250,10 @@ fn row_step(operator: &Operator, object: usize, at: usize, declared: Declared, b
         declared,
         recorded: recorded(operator.cache[object].row, view, bounds.settle, design::Design::Sound),
         seen: match rows.seen {
-            RowSeen::Unread => Seen::Unread,
-            RowSeen::Absent => Seen::Absent,
-            RowSeen::Live => Seen::Live { differs: false },
-            RowSeen::Leaving => Seen::Leaving,
+            RowSeen::Unread => Observed::Unread,
+            RowSeen::Absent => Observed::Absent,
+            RowSeen::Live => Observed::Live { differs: false },
+            RowSeen::Leaving => Observed::Leaving,
         },
         prune: false,
         lagging: !(sure && rows.fresh),
@@ -415,19 +421,19 @@ fn knows(operator: &Operator, own: Record, other: usize, bounds: &Bounds) -> boo
 
 fn child_row(operator: &Operator, at: usize, share: usize, declared: Declared, bounds: &Bounds) -> Next {
     let child = &operator.cache[at];
-    let doomed = child.is(Life::Deleting);
+    let is_deleting = child.is(Life::Deleting);
     match presence(operator.views[share], design::Design::Sound) {
         Presence::Unread => return Next::Read(Read::Share(share)),
         Presence::Live => {}
         // The share is not there.
-        Presence::Leaving | Presence::Gone if doomed => return Next::Write(Write::Release),
-        Presence::Missing | Presence::Hidden if doomed => return confirm(operator, share),
+        Presence::Leaving | Presence::Gone if is_deleting => return Next::Write(Write::Release),
+        Presence::Missing | Presence::Hidden if is_deleting => return confirm(operator, share),
         Presence::Leaving | Presence::Gone | Presence::Missing | Presence::Hidden => return Next::Rest,
     }
     match row_step(operator, at, share, declared, bounds) {
         RowStep::Forget => Next::Write(Write::Release),
-        RowStep::Ignore if doomed => Next::Write(Write::Release),
-        RowStep::Wait | RowStep::Remove if doomed && bounds.design == Design::ReleasesUnlooked => {
+        RowStep::Ignore if is_deleting => Next::Write(Write::Release),
+        RowStep::Wait | RowStep::Remove if is_deleting && bounds.design == Design::ReleasesUnlooked => {
             Next::Write(Write::Release)
         }
         step => row_next(operator, step, share),

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 /// For another object to write something down, or to come: that wakes us too.
-pub const HANDSHAKE: Duration = Duration::from_millis(500);
+pub const PEER_WRITE: Duration = Duration::from_millis(500);
 /// For what another object does next, or the next read shows.
-pub const MOMENT: Duration = Duration::from_secs(1);
+pub const SHORT: Duration = Duration::from_secs(1);
 /// For what most likely passes: a call that failed without more to tell, or a pass that took too many steps.
-pub const HICCUP: Duration = Duration::from_secs(5);
+pub const TRANSIENT: Duration = Duration::from_secs(5);
 /// For a Secret that is missing: watching it would need more rights.
 pub const SECRET: Duration = Duration::from_secs(10);
 /// For a Secret or a Share that comes with the same installation: an external secret store or the next step of a rollout
@@ -19,7 +19,7 @@ pub const BREAKER: Duration = Duration::from_secs(15);
 /// For removals that are too many at once: they are fewer once others were long ago.
 pub const BLOCKED: Duration = Duration::from_secs(30);
 /// For a person to mend something at Cloudflare, which tells nobody.
-pub const PERSON: Duration = Duration::from_secs(60);
+pub const HUMAN: Duration = Duration::from_secs(60);
 
 /// What was read so shortly before a pass is new enough to add or remove something on its word.
 pub const FRESH: Duration = Duration::from_secs(5);

@@ -6,27 +6,27 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::account::Account;
-use super::budget::{Caller, Permit, Turn};
+use super::limiters::{Caller, Permit, Requester};
+use super::observed_share::ObservedShare;
 use super::pages::{FULL_PAGE, Pages, read_pages};
-use super::seen::Seen;
 use crate::api::ObjectKey;
 use crate::cloudflare::{
     Client, Credential, Direction, Error, ErrorClass, Include, Kind as ShareKind, Object, Order, Page, Reply, Share,
     ShareQuery, ShareStatus,
 };
 use crate::core::id::ShareId;
-use crate::core::pace::Class;
+use crate::core::limiter::Priority;
 use crate::core::time::At;
 use crate::operator::clock::Clock;
 use crate::operator::stop::Stop;
 
 /// One account, for one object's pass.
-pub struct Access {
+pub struct Session {
     pub client: Client,
     pub credential: Arc<Credential>,
     pub account: Arc<Account>,
     pub clock: Clock,
-    pub turn: Turn,
+    pub requester: Requester,
     /// For how long a read may lag behind a write.
     pub grace: Duration,
     /// Looks at the newest shares are at least so far apart.
@@ -35,15 +35,15 @@ pub struct Access {
     pub made: AtomicU32,
 }
 
-impl Drop for Access {
+impl Drop for Session {
     fn drop(&mut self) {
-        self.account.budget.release(&self.turn);
+        self.account.limiter.release(&self.requester);
     }
 }
 
-impl Access {
+impl Session {
     pub fn object(&self) -> &ObjectKey {
-        match &self.turn.caller {
+        match &self.requester.caller {
             Caller::Object(key) => key,
             Caller::Sweep(_) => unreachable!("a pass is an object's"),
         }
@@ -51,7 +51,7 @@ impl Access {
 
     /// After a start the first sweep answers for all.
     pub fn await_first_sweep(&self) -> Result<(), Stop> {
-        if self.account.picture().swept.is_some() {
+        if self.account.cache().swept.is_some() {
             return Ok(());
         }
         self.account.demand_sweep(self.object().clone(), At::default());
@@ -71,14 +71,14 @@ impl Access {
     pub fn permit(&self, calls: usize) -> Result<Permit, Stop> {
         let calls = u32::try_from(calls).unwrap_or(u32::MAX);
         let made = self.made.load(Ordering::Relaxed);
-        let permit = self.account.budget.ask(&self.turn, made, calls).ok_or(Stop::Queued)?;
+        let permit = self.account.limiter.ask(&self.requester, made, calls).ok_or(Stop::Queued)?;
         self.made.store(made.saturating_add(calls), Ordering::Relaxed);
         Ok(permit)
     }
 
     /// Makes a call that has a permit, and learns from its answer.
     pub async fn call<T>(&self, call: impl Future<Output = Result<Reply<T>, Error>>) -> Result<T, Error> {
-        make(&self.account, &self.turn.caller, self.clock, call).await
+        make(&self.account, &self.requester.caller, self.clock, call).await
     }
 
     /// Reads one share with its resources and counts.
@@ -88,14 +88,14 @@ impl Access {
         let include = Include { resources: true, recipient_counts: true };
         match self.call(self.client.share(&self.credential, &self.account.id, id, include)).await {
             Ok(share) => {
-                self.account.picture().read(share, began, self.grace);
-                if self.account.picture().seen(id).is_some_and(Seen::is_live) {
+                self.account.cache().read(share, began, self.grace);
+                if self.account.cache().seen(id).is_some_and(ObservedShare::is_live) {
                     self.account.not_lost(id.as_str());
                 }
                 Ok(())
             }
             Err(error) if error.class() == ErrorClass::Gone => {
-                self.account.picture().absent(id, began, self.grace);
+                self.account.cache().absent(id, began, self.grace);
                 Ok(())
             }
             Err(error) => Err(error.into()),
@@ -105,7 +105,7 @@ impl Access {
     /// Reads the resources of a share. An answer that leaves them out says nothing about them.
     pub async fn read_resources(&self, id: &ShareId) -> Result<(), Stop> {
         self.read_share(id).await?;
-        if self.account.picture().seen(id).is_some_and(|seen| seen.resources.is_none()) {
+        if self.account.cache().seen(id).is_some_and(|seen| seen.resources.is_none()) {
             let cause = format!("the response for share {id} does not contain its resources");
             return Err(Stop::Cloudflare(Error::Lost { cause }));
         }
@@ -114,20 +114,20 @@ impl Access {
 
     /// Reads all recipients of a share, with their errors.
     pub async fn read_recipients(&self, id: &ShareId) -> Result<(), Stop> {
-        let total = self.account.picture().seen(id).map_or(0, Seen::list_rows);
+        let total = self.account.cache().seen(id).map_or(0, ObservedShare::list_rows);
         let pages = total.div_ceil(u64::from(FULL_PAGE)).max(1) as u32;
         let began = self.clock.now();
         let list = |page| self.client.list_recipients(&self.credential, &self.account.id, id, true, page, FULL_PAGE);
         match self.pages(&format!("recipients of {id}"), pages, list).await {
             Ok(Some(rows)) => {
-                if let Some(seen) = self.account.picture().seen_mut(id) {
+                if let Some(seen) = self.account.cache().seen_mut(id) {
                     seen.read_recipients(rows, began, self.grace);
                 }
                 Ok(())
             }
             Ok(None) => Err(Stop::Cloudflare(Error::Lost { cause: "the list changed while it was read".into() })),
             Err(Stop::Cloudflare(error)) if error.class() == ErrorClass::Gone => {
-                self.account.picture().absent(id, began, self.grace);
+                self.account.cache().absent(id, began, self.grace);
                 Ok(())
             }
             Err(stop) => Err(stop),
@@ -145,7 +145,7 @@ impl Access {
         let mut paid = expected;
         let ask = &ask;
         let rows = read_pages(|page| {
-            let unpaid = paid == 0 || self.account.budget.must_ask_again();
+            let unpaid = paid == 0 || self.account.limiter.must_ask_again();
             let more = if unpaid { self.permit(1).map(Some) } else { Ok(None) };
             paid = paid.saturating_sub(1);
             async move {
@@ -169,7 +169,7 @@ impl Access {
         let Some(rows) = self.pages(&format!("excluded of {id}"), 1, list).await? else {
             return Err(Stop::Cloudflare(Error::Lost { cause: "the list changed while it was read".into() }));
         };
-        if let Some(seen) = self.account.picture().seen_mut(id) {
+        if let Some(seen) = self.account.cache().seen_mut(id) {
             seen.excluded = Some((began, rows));
         }
         Ok(())
@@ -178,10 +178,10 @@ impl Access {
     /// Asks for the newest shares, so that one that somebody just made is known. One look serves all who wait for it.
     pub async fn look(&self, since: At) -> Result<(), Stop> {
         let _alone = self.account.looking.lock().await;
-        if self.account.picture().looked.is_some_and(|looked| looked >= since) {
+        if self.account.cache().looked.is_some_and(|looked| looked >= since) {
             return Ok(());
         }
-        let last = self.account.picture().looked.unwrap_or_default();
+        let last = self.account.cache().looked.unwrap_or_default();
         if self.clock.now().since(last) < self.look_gap {
             // In a burst of new objects the next look serves many.
             return Err(Stop::Occupied);
@@ -190,11 +190,11 @@ impl Access {
         let began = self.clock.now();
         let page = self.call(self.newest(1)).await?;
         Pages::default().take(&page)?;
-        let mut picture = self.account.picture();
+        let mut cache = self.account.cache();
         for share in page.rows {
-            picture.read(share, began, self.grace);
+            cache.read(share, began, self.grace);
         }
-        picture.looked = picture.looked.max(Some(began));
+        cache.looked = cache.looked.max(Some(began));
         Ok(())
     }
 
@@ -218,12 +218,12 @@ impl Access {
             let last = pages.take(&answer)?;
             let older = |share: &Share| share.created.is_some_and(|created| created.as_millisecond() < since.0);
             let reached = answer.rows.iter().any(older);
-            let mut picture = self.account.picture();
+            let mut cache = self.account.cache();
             for share in answer.rows {
-                picture.read(share, began, self.grace);
+                cache.read(share, began, self.grace);
             }
             if last || reached {
-                picture.looked = picture.looked.max(Some(began));
+                cache.looked = cache.looked.max(Some(began));
                 return Ok(());
             }
         }
@@ -249,7 +249,7 @@ impl Access {
         };
         let ids: HashSet<ShareId> =
             rows.into_iter().filter(|share| share.status == ShareStatus::Deleting).map(|share| share.id).collect();
-        self.account.picture().leaving = Some((began, ids));
+        self.account.cache().leaving = Some((began, ids));
         Ok(())
     }
 
@@ -257,13 +257,13 @@ impl Access {
     pub async fn refresh_share(&self, id: &ShareId, since: At) -> Result<(), Stop> {
         if self
             .account
-            .picture()
+            .cache()
             .seen(id)
             .is_some_and(|seen| seen.read_at >= since && seen.read_at != At::default() && seen.resources.is_some())
         {
             return Ok(());
         }
-        if self.turn.class != Class::Edit && self.account.is_busy() {
+        if self.requester.priority != Priority::Edit && self.account.is_busy() {
             self.account.demand_sweep(self.object().clone(), since);
             return Err(Stop::Queued);
         }
@@ -290,14 +290,14 @@ pub async fn make<T>(
     clock: Clock,
     call: impl Future<Output = Result<Reply<T>, Error>>,
 ) -> Result<T, Error> {
-    let sent = account.budget.send(caller);
+    let sent = account.limiter.send(caller);
     match call.await {
         Ok(reply) => {
-            account.heed(sent, Some(&reply.meta), None, clock.now());
+            account.learn(sent, Some(&reply.meta), None, clock.now());
             Ok(reply.body)
         }
         Err(error) => {
-            account.heed(sent, error.meta(), Some(error.class()), clock.now());
+            account.learn(sent, error.meta(), Some(error.class()), clock.now());
             Err(error)
         }
     }

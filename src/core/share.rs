@@ -18,7 +18,7 @@ pub const CLOCKS_DIFFER: Duration = Duration::from_secs(2 * 3600);
 pub struct Facts {
     pub mode: Mode,
     /// The object is being deleted.
-    pub doomed: bool,
+    pub is_deleting: bool,
     /// On deletion the share stays.
     pub retain: bool,
     /// The object is the one that may own the share: no older one names the same.
@@ -143,7 +143,7 @@ pub enum Step {
     /// Nothing is left to guard: the finalizer may go.
     Release,
     /// The share is there; its recipients and resources are next.
-    Tend,
+    Maintain,
     Wait(Wait),
     Refuse(Refusal),
 }
@@ -170,7 +170,7 @@ pub enum Wait {
     /// For a second read to confirm that the share is gone.
     Confirmation,
     /// For a credential that shows the share, or for a person's word that it is gone.
-    Sight,
+    Visibility,
     /// For the operator to be allowed to write.
     Thaw,
 }
@@ -237,10 +237,10 @@ pub fn has_settled(end: At, looks: &[At], patience: Duration) -> bool {
 /// The one step that these facts call for.
 pub fn step(facts: &Facts) -> Step {
     match facts.mode {
-        Mode::Observe => observe(&facts.situation, facts.doomed),
-        Mode::Frozen if facts.doomed => frozen_end(facts),
+        Mode::Observe => observe(&facts.situation, facts.is_deleting),
+        Mode::Frozen if facts.is_deleting => frozen_end(facts),
         Mode::Frozen => frozen(facts),
-        Mode::Manage if facts.doomed => end(facts),
+        Mode::Manage if facts.is_deleting => end(facts),
         Mode::Manage if !facts.owner && !matches!(facts.situation, Situation::Announced { .. }) => {
             Step::Refuse(Refusal::Claimed)
         }
@@ -287,7 +287,7 @@ fn resolve(candidates: &Candidates, settled: bool) -> Step {
         Candidates::Unread => Step::Read(Want::List),
         Candidates::One(id) => Step::Bind { id: id.clone(), adopted: false },
         Candidates::Many(ids) => Step::Refuse(Refusal::Ambiguous(ids.clone())),
-        Candidates::Hidden => Step::Wait(Wait::Sight),
+        Candidates::Hidden => Step::Wait(Wait::Visibility),
         Candidates::None if settled => Step::GiveUp,
         Candidates::None => Step::Wait(Wait::Settle),
     }
@@ -297,10 +297,10 @@ fn resolve(candidates: &Candidates, settled: bool) -> Step {
 fn keep(adopted: bool, share: Presence) -> Step {
     match share {
         Presence::Unread => Step::Read(Want::Share),
-        Presence::Live => Step::Tend,
+        Presence::Live => Step::Maintain,
         Presence::Leaving => Step::Wait(Wait::Leaving),
         Presence::Missing => Step::Wait(Wait::Confirmation),
-        Presence::Hidden => Step::Wait(Wait::Sight),
+        Presence::Hidden => Step::Wait(Wait::Visibility),
         Presence::Gone if adopted => Step::Refuse(Refusal::NotFound),
         Presence::Gone => Step::Forget,
     }
@@ -317,7 +317,7 @@ fn end(facts: &Facts) -> Step {
             Presence::Live => Step::Delete,
             Presence::Leaving => Step::Wait(Wait::Leaving),
             Presence::Missing => Step::Wait(Wait::Confirmation),
-            Presence::Hidden => Step::Wait(Wait::Sight),
+            Presence::Hidden => Step::Wait(Wait::Visibility),
             Presence::Gone => Step::Release,
         },
     }
@@ -335,32 +335,32 @@ fn frozen_end(facts: &Facts) -> Step {
 fn frozen(facts: &Facts) -> Step {
     match &facts.situation {
         Situation::Bound { share: Presence::Unread, .. } => Step::Read(Want::Share),
-        Situation::Bound { share: Presence::Live, .. } => Step::Tend,
+        Situation::Bound { share: Presence::Live, .. } => Step::Maintain,
         _ => Step::Wait(Wait::Thaw),
     }
 }
 
-fn observe(situation: &Situation, doomed: bool) -> Step {
-    if doomed {
+fn observe(situation: &Situation, is_deleting: bool) -> Step {
+    if is_deleting {
         return Step::Release;
     }
     match situation {
         Situation::Unbound { adoption: Adoption::Exactly(_, found), .. } => match found {
             Found::Unread => Step::Read(Want::Share),
-            Found::Fits => Step::Tend,
+            Found::Fits => Step::Maintain,
             Found::Misfits => Step::Refuse(Refusal::TargetMismatch),
             Found::Missing => Step::Refuse(Refusal::NotFound),
         },
         Situation::Unbound { named, .. } => match named {
             Named::Unread => Step::Read(Want::List),
-            Named::One { .. } => Step::Tend,
+            Named::One { .. } => Step::Maintain,
             Named::Nobody => Step::Refuse(Refusal::Nothing),
             Named::Many(ids) => Step::Refuse(Refusal::Ambiguous(ids.clone())),
         },
         Situation::Announced { .. } => Step::Wait(Wait::Thaw),
         Situation::Bound { share, .. } => match share {
             Presence::Unread => Step::Read(Want::Share),
-            Presence::Live => Step::Tend,
+            Presence::Live => Step::Maintain,
             Presence::Leaving => Step::Wait(Wait::Leaving),
             Presence::Missing | Presence::Hidden | Presence::Gone => Step::Refuse(Refusal::NotFound),
         },
@@ -432,7 +432,7 @@ mod tests {
             for bits in 0..8 {
                 for situation in situations() {
                     let facts =
-                        Facts { mode, doomed: bits & 1 > 0, retain: bits & 2 > 0, owner: bits & 4 > 0, situation };
+                        Facts { mode, is_deleting: bits & 1 > 0, retain: bits & 2 > 0, owner: bits & 4 > 0, situation };
                     let step = step(&facts);
                     all.push((facts, step));
                 }
@@ -449,7 +449,7 @@ mod tests {
                 continue;
             }
             creates += 1;
-            assert!(facts.mode == Mode::Manage && !facts.doomed && facts.owner, "{facts:?}");
+            assert!(facts.mode == Mode::Manage && !facts.is_deleting && facts.owner, "{facts:?}");
             let Situation::Unbound { adoption, named, gathered, may_try } = &facts.situation else {
                 panic!("{facts:?}");
             };
@@ -463,7 +463,7 @@ mod tests {
     fn nothing_is_deleted_that_is_not_bound_owned_and_doomed() {
         for (facts, step) in every() {
             if step == Step::Delete {
-                assert!(facts.mode == Mode::Manage && facts.doomed && facts.owner && !facts.retain, "{facts:?}");
+                assert!(facts.mode == Mode::Manage && facts.is_deleting && facts.owner && !facts.retain, "{facts:?}");
                 assert!(matches!(facts.situation, Situation::Bound { share: Presence::Live, .. }), "{facts:?}");
             }
         }
@@ -475,7 +475,7 @@ mod tests {
             if step != Step::Release {
                 continue;
             }
-            assert!(facts.doomed, "{facts:?}");
+            assert!(facts.is_deleting, "{facts:?}");
             let fine = match &facts.situation {
                 Situation::Unbound { .. } => true,
                 Situation::Announced { .. } => facts.mode == Mode::Observe,
@@ -560,7 +560,8 @@ mod tests {
         for (facts, step) in every() {
             if matches!(facts.situation, Situation::Bound { share: Presence::Hidden, .. }) && facts.owner {
                 let kept = matches!(step, Step::Wait(_) | Step::Refuse(_));
-                let retained = step == Step::Release && facts.doomed && (facts.retain || facts.mode == Mode::Observe);
+                let retained =
+                    step == Step::Release && facts.is_deleting && (facts.retain || facts.mode == Mode::Observe);
                 assert!(kept || retained, "{facts:?} {step:?}");
             }
         }

@@ -12,10 +12,10 @@ use crate::api::Name;
 
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
-/// Objects of one kind: what the watch brought, and where our own writes are ahead of it.
-pub struct Kept<K: Resource<DynamicType = ()> + Clone + 'static> {
+/// Objects of one kind: what the watch brought, and where our own writes are own_writes of it.
+pub struct ObjectCache<K: Resource<DynamicType = ()> + Clone + 'static> {
     stores: Vec<Store<K>>,
-    ahead: Mutex<HashMap<Name, Arc<K>>>,
+    own_writes: Mutex<HashMap<Name, Arc<K>>>,
     /// Objects that are there and cannot be read; what was read of them before is kept in the store.
     unreadable: Mutex<HashSet<Name>>,
     /// Objects that exist though the watch does not show them; see [`super::outside`].
@@ -26,12 +26,12 @@ pub struct Kept<K: Resource<DynamicType = ()> + Clone + 'static> {
     released: Mutex<HashMap<Name, String>>,
 }
 
-impl<K: Resource<DynamicType = ()> + Clone + 'static> Kept<K> {
+impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
     /// One store for each watched scope.
     pub fn new(stores: Vec<Store<K>>) -> Self {
-        Kept {
+        ObjectCache {
             stores,
-            ahead: Mutex::default(),
+            own_writes: Mutex::default(),
             unreadable: Mutex::default(),
             outside: Mutex::default(),
             left: Mutex::default(),
@@ -68,12 +68,12 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Kept<K> {
         unreadable.extend(names);
     }
 
-    fn ahead(&self) -> MutexGuard<'_, HashMap<Name, Arc<K>>> {
-        self.ahead.lock()
+    fn own_writes(&self) -> MutexGuard<'_, HashMap<Name, Arc<K>>> {
+        self.own_writes.lock()
     }
 
     pub fn find(&self, name: &Name) -> Option<Arc<K>> {
-        self.watched(name).map(|object| self.newest(object))
+        self.watched(name).map(|object| self.latest(object))
     }
 
     fn watched(&self, name: &Name) -> Option<Arc<K>> {
@@ -82,13 +82,13 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Kept<K> {
     }
 
     /// The object, or what our own last write made of it where the watch has not brought that yet.
-    pub fn newest(&self, object: Arc<K>) -> Arc<K> {
+    pub fn latest(&self, object: Arc<K>) -> Arc<K> {
         let name = Name::of(object.as_ref());
-        let mut ahead = self.ahead();
-        match ahead.get(&name) {
+        let mut own_writes = self.own_writes();
+        match own_writes.get(&name) {
             Some(own) if own.uid() == object.uid() && version(own.as_ref()) > version(object.as_ref()) => own.clone(),
             Some(_) => {
-                ahead.remove(&name);
+                own_writes.remove(&name);
                 object
             }
             None => object,
@@ -100,10 +100,10 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Kept<K> {
         trim(&mut object);
         let object = Arc::new(object);
         let name = Name::of(object.as_ref());
-        let mut ahead = self.ahead();
+        let mut own_writes = self.own_writes();
         let watched = self.watched(&name);
         if watched.is_none_or(|w| w.uid() != object.uid() || version(w.as_ref()) < version(object.as_ref())) {
-            ahead.insert(name, object.clone());
+            own_writes.insert(name, object.clone());
         }
         object
     }
@@ -111,14 +111,17 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Kept<K> {
     pub fn caught_up(&self, object: &K) {
         let name = Name::of(object);
         self.outside().remove(&name);
-        let mut ahead = self.ahead();
-        if ahead.get(&name).is_some_and(|own| own.uid() != object.uid() || version(own.as_ref()) <= version(object)) {
-            ahead.remove(&name);
+        let mut own_writes = self.own_writes();
+        if own_writes
+            .get(&name)
+            .is_some_and(|own| own.uid() != object.uid() || version(own.as_ref()) <= version(object))
+        {
+            own_writes.remove(&name);
         }
     }
 
     pub fn gone(&self, name: &Name) {
-        self.ahead().remove(name);
+        self.own_writes().remove(name);
     }
 
     fn outside(&self) -> MutexGuard<'_, HashMap<Name, Arc<K>>> {
@@ -187,13 +190,13 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> Kept<K> {
     /// Whether an object that left the watch may still exist: it has our finalizer, and we did not take that off.
     pub fn has_left_with_finalizer(&self, object: &K) -> bool {
         let released = self.released.lock().remove(&Name::of(object));
-        let doomed = object.meta().deletion_timestamp.is_some();
+        let is_deleting = object.meta().deletion_timestamp.is_some();
         object.finalizers().iter().any(|f| f == FINALIZER)
-            && !(doomed && released.is_some() && released == object.uid())
+            && !(is_deleting && released.is_some() && released == object.uid())
     }
 
     pub fn all(&self) -> impl Iterator<Item = Arc<K>> {
-        self.stores.iter().flat_map(Store::state).map(|object| self.newest(object))
+        self.stores.iter().flat_map(Store::state).map(|object| self.latest(object))
     }
 }
 

@@ -11,7 +11,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::asked::Asked;
 use super::claimant::{Unwatched, claim};
-use super::kept::Kept;
+use super::object_cache::ObjectCache;
 use crate::api::share::ManagementPolicy;
 use crate::api::status::ChildStatus;
 use crate::api::{Kind, Name, ObjectKey};
@@ -21,10 +21,10 @@ use crate::core::time::At;
 /// Name of the Secret where a manifest names none.
 pub const DEFAULT_SECRET: &str = "cloudflare-credentials";
 
-pub struct Objects {
-    pub shares: Kept<Share>,
-    pub recipients: Kept<ShareRecipient>,
-    pub resources: Kept<ShareResource>,
+pub struct Index {
+    pub shares: ObjectCache<Share>,
+    pub recipients: ObjectCache<ShareRecipient>,
+    pub resources: ObjectCache<ShareResource>,
     /// What annotations asked of them.
     pub asked: Asked,
     /// Claims of Shares that the watch does not show.
@@ -76,26 +76,26 @@ impl Relations {
 pub trait Related: Resource<DynamicType = ()> + Clone + Send + Sync + 'static {
     const KIND: Kind;
 
-    fn kept(objects: &Objects) -> &Kept<Self>;
+    fn cache(index: &Index) -> &ObjectCache<Self>;
 
     /// Takes note of the object (`None`: it is gone). Returns who else has to look.
-    fn relate(objects: &Objects, name: &Name, object: Option<&Self>, now: At) -> Vec<ObjectKey>;
+    fn relate(index: &Index, name: &Name, object: Option<&Self>, now: At) -> Vec<ObjectKey>;
 
     fn key(name: Name) -> ObjectKey {
         ObjectKey { kind: Self::KIND, name }
     }
 }
 
-impl Objects {
+impl Index {
     pub fn new(
         shares: Vec<Store<Share>>,
         recipients: Vec<Store<ShareRecipient>>,
         resources: Vec<Store<ShareResource>>,
-    ) -> Objects {
-        Objects {
-            shares: Kept::new(shares),
-            recipients: Kept::new(recipients),
-            resources: Kept::new(resources),
+    ) -> Index {
+        Index {
+            shares: ObjectCache::new(shares),
+            recipients: ObjectCache::new(recipients),
+            resources: ObjectCache::new(resources),
             asked: Asked::default(),
             unwatched: Unwatched::default(),
             relations: Mutex::default(),
@@ -103,12 +103,12 @@ impl Objects {
     }
 
     /// Objects as they were read at that time, for whoever only looks.
-    pub fn of(shares: &[Share], recipients: &[ShareRecipient], resources: &[ShareResource], at: At) -> Objects {
-        let objects = Objects::new(vec![store(shares)], vec![store(recipients)], vec![store(resources)]);
-        shares.iter().for_each(|object| drop(objects.came(object, at)));
-        recipients.iter().for_each(|object| drop(objects.came(object, at)));
-        resources.iter().for_each(|object| drop(objects.came(object, at)));
-        objects
+    pub fn of(shares: &[Share], recipients: &[ShareRecipient], resources: &[ShareResource], at: At) -> Index {
+        let index = Index::new(vec![store(shares)], vec![store(recipients)], vec![store(resources)]);
+        shares.iter().for_each(|object| drop(index.applied(object, at)));
+        recipients.iter().for_each(|object| drop(index.applied(object, at)));
+        resources.iter().for_each(|object| drop(index.applied(object, at)));
+        index
     }
 
     fn relations(&self) -> MutexGuard<'_, Relations> {
@@ -116,26 +116,26 @@ impl Objects {
     }
 
     /// What the watch brought: an object that came or changed.
-    pub fn came<K: Related>(&self, object: &K, now: At) -> Vec<ObjectKey> {
+    pub fn applied<K: Related>(&self, object: &K, now: At) -> Vec<ObjectKey> {
         let name = Name::of(object);
-        K::kept(self).caught_up(object);
+        K::cache(self).caught_up(object);
         if K::KIND == Kind::Share {
             self.unwatched.watched(&name);
         }
         self.asked.note(K::key(name.clone()), object);
         let mut touched = K::relate(self, &name, Some(object), now);
-        if K::kept(self).is_back(&name) {
+        if K::cache(self).is_back(&name) {
             touched.push(K::key(name));
         }
         touched
     }
 
     /// What the watch brought: an object that went.
-    pub fn went<K: Related>(&self, object: &K, now: At) -> Vec<ObjectKey> {
+    pub fn deleted<K: Related>(&self, object: &K, now: At) -> Vec<ObjectKey> {
         let name = Name::of(object);
-        K::kept(self).gone(&name);
+        K::cache(self).gone(&name);
         self.asked.forget(&K::key(name.clone()));
-        if K::kept(self).has_left_with_finalizer(object) {
+        if K::cache(self).has_left_with_finalizer(object) {
             self.depart::<K>(&name, now);
         }
         K::relate(self, &name, None, now)
@@ -149,7 +149,7 @@ impl Objects {
             relations.share_departed = Some(now);
         }
         drop(relations);
-        K::kept(self).leave(name.clone());
+        K::cache(self).leave(name.clone());
     }
 
     /// When a Share that may still exist last left the watch.
@@ -164,9 +164,9 @@ impl Objects {
 
     /// The list of one scope (a namespace, or all) is complete: what it lacks went while nobody watched. It says nothing
     /// of other scopes, whose lists may not have come yet.
-    pub fn listed<K: Related>(&self, scope: Option<&str>, now: At) -> Vec<ObjectKey> {
+    pub fn relisted<K: Related>(&self, scope: Option<&str>, now: At) -> Vec<ObjectKey> {
         if K::KIND == Kind::Share {
-            self.unwatched.listed(scope);
+            self.unwatched.relisted(scope);
         }
         let known: Vec<Name> = {
             let relations = self.relations();
@@ -176,9 +176,9 @@ impl Objects {
             }
         };
         let within = known.into_iter().filter(|name| scope.is_none_or(|scope| name.namespace == scope));
-        let gone = within.filter(|name| K::kept(self).find(name).is_none());
+        let gone = within.filter(|name| K::cache(self).find(name).is_none());
         gone.flat_map(|name| {
-            K::kept(self).gone(&name);
+            K::cache(self).gone(&name);
             self.asked.forget(&K::key(name.clone()));
             self.depart::<K>(&name, now);
             K::relate(self, &name, None, now)
@@ -221,9 +221,9 @@ impl Objects {
 
     /// Secrets with which children made their rows in an account, and whether those children are being deleted.
     pub fn orphan_secrets(&self, account: &str) -> HashSet<(Name, bool)> {
-        let secret = |namespace: Option<String>, child: Option<&ChildStatus>, doomed: bool| {
+        let secret = |namespace: Option<String>, child: Option<&ChildStatus>, is_deleting: bool| {
             let child = child.filter(|child| child.owner_account_id.as_deref() == Some(account))?;
-            Some((Name::new(namespace.unwrap_or_default(), child.credentials_name.clone()?), doomed))
+            Some((Name::new(namespace.unwrap_or_default(), child.credentials_name.clone()?), is_deleting))
         };
         let of_recipient = |child: Arc<ShareRecipient>| {
             let record = child.status.as_ref().map(|status| &status.child);
@@ -263,11 +263,11 @@ pub fn secret_of(share: &Share) -> Name {
 impl Related for Share {
     const KIND: Kind = Kind::Share;
 
-    fn kept(objects: &Objects) -> &Kept<Self> {
-        &objects.shares
+    fn cache(index: &Index) -> &ObjectCache<Self> {
+        &index.shares
     }
 
-    fn relate(objects: &Objects, name: &Name, object: Option<&Self>, _now: At) -> Vec<ObjectKey> {
+    fn relate(index: &Index, name: &Name, object: Option<&Self>, _now: At) -> Vec<ObjectKey> {
         let traits = object.map(|share| {
             // Who only observes records nothing, and must hear of changes all the same.
             let observes = share.spec.management_policy == Some(ManagementPolicy::Observe);
@@ -280,7 +280,7 @@ impl Related for Share {
                 told: told(share),
             }
         });
-        let mut relations = objects.relations();
+        let mut relations = index.relations();
         let before = relations.shares.get(name).cloned();
         let mut touched = Vec::new();
         if before != traits {
@@ -346,7 +346,7 @@ fn leave<Q: Eq + Hash>(map: &mut HashMap<Q, HashSet<Name>>, key: &Q, name: &Name
     names.iter().cloned().collect()
 }
 
-impl Objects {
+impl Index {
     fn relate_child(&self, key: ObjectKey, parent: Option<Name>, now: At) -> Vec<ObjectKey> {
         let mut relations = self.relations();
         let before = relations.parents.get(&key).cloned();
@@ -381,26 +381,26 @@ impl Objects {
 impl Related for ShareRecipient {
     const KIND: Kind = Kind::ShareRecipient;
 
-    fn kept(objects: &Objects) -> &Kept<Self> {
-        &objects.recipients
+    fn cache(index: &Index) -> &ObjectCache<Self> {
+        &index.recipients
     }
 
-    fn relate(objects: &Objects, name: &Name, object: Option<&Self>, now: At) -> Vec<ObjectKey> {
+    fn relate(index: &Index, name: &Name, object: Option<&Self>, now: At) -> Vec<ObjectKey> {
         let parent = object.map(|o| Name::new(name.namespace.clone(), o.spec.share_ref.name.clone()));
-        objects.relate_child(Self::key(name.clone()), parent, now)
+        index.relate_child(Self::key(name.clone()), parent, now)
     }
 }
 
 impl Related for ShareResource {
     const KIND: Kind = Kind::ShareResource;
 
-    fn kept(objects: &Objects) -> &Kept<Self> {
-        &objects.resources
+    fn cache(index: &Index) -> &ObjectCache<Self> {
+        &index.resources
     }
 
-    fn relate(objects: &Objects, name: &Name, object: Option<&Self>, now: At) -> Vec<ObjectKey> {
+    fn relate(index: &Index, name: &Name, object: Option<&Self>, now: At) -> Vec<ObjectKey> {
         let parent = object.map(|o| Name::new(name.namespace.clone(), o.spec.share_ref.name.clone()));
-        objects.relate_child(Self::key(name.clone()), parent, now)
+        index.relate_child(Self::key(name.clone()), parent, now)
     }
 }
 
@@ -447,66 +447,66 @@ mod tests {
     #[test]
     fn a_child_belongs_to_the_share_that_it_names_in_its_own_namespace() {
         let (one, other) = (recipient("a", "one", "waf"), recipient("b", "other", "waf"));
-        let objects = Objects::of(&[share("a", "waf", json!({}))], &[one.clone(), other], &[], NOW);
-        assert_eq!(names(objects.children(&Name::new("a", "waf"))), ["a/one"]);
+        let index = Index::of(&[share("a", "waf", json!({}))], &[one.clone(), other], &[], NOW);
+        assert_eq!(names(index.children(&Name::new("a", "waf"))), ["a/one"]);
         let moved = ShareRecipient { spec: recipient("a", "one", "rules").spec, ..one };
-        let touched = names(objects.came(&moved, NOW));
+        let touched = names(index.applied(&moved, NOW));
         assert_eq!(touched, ["a/rules", "a/waf"], "both Shares look: the one that loses it and the one that gets it");
-        assert_eq!(names(objects.children(&Name::new("a", "waf"))), [""; 0]);
+        assert_eq!(names(index.children(&Name::new("a", "waf"))), [""; 0]);
     }
 
     #[test]
     fn the_time_at_which_children_arrive_is_told_from_the_first_to_the_last() {
-        let objects = Objects::of(&[], &[recipient("a", "one", "waf")], &[], At(1));
-        objects.came(&recipient("a", "two", "waf"), At(5));
-        objects.came(&recipient("a", "two", "waf"), At(9));
-        let arrivals = objects.arrivals(&Name::new("a", "waf")).expect("children");
+        let index = Index::of(&[], &[recipient("a", "one", "waf")], &[], At(1));
+        index.applied(&recipient("a", "two", "waf"), At(5));
+        index.applied(&recipient("a", "two", "waf"), At(9));
+        let arrivals = index.arrivals(&Name::new("a", "waf")).expect("children");
         assert_eq!((arrivals.first, arrivals.last), (At(1), At(5)), "an edit is no arrival");
     }
 
     #[test]
     fn who_wants_the_same_name_or_share_looks_when_another_one_comes_or_goes() {
-        let objects = Objects::of(&[share("a", "waf", json!({}))], &[], &[], NOW);
+        let index = Index::of(&[share("a", "waf", json!({}))], &[], &[], NOW);
         let same_name = share("b", "waf", json!({}));
-        assert_eq!(names(objects.came(&same_name, NOW)), ["a/waf"]);
-        assert_eq!(names(objects.went(&same_name, NOW)), ["a/waf"]);
+        assert_eq!(names(index.applied(&same_name, NOW)), ["a/waf"]);
+        assert_eq!(names(index.deleted(&same_name, NOW)), ["a/waf"]);
         let by_id = |name: &str| share("c", name, json!({"name": name, "shareID": "5a5e"}));
-        assert_eq!(names(objects.came(&by_id("one"), NOW)), [""; 0]);
-        assert_eq!(names(objects.came(&by_id("two"), NOW)), ["c/one"]);
-        assert_eq!(objects.bound_to("5a5e").len(), 2);
-        assert_eq!(objects.claimants(OWNER, "waf"), [Name::new("a", "waf")]);
+        assert_eq!(names(index.applied(&by_id("one"), NOW)), [""; 0]);
+        assert_eq!(names(index.applied(&by_id("two"), NOW)), ["c/one"]);
+        assert_eq!(index.bound_to("5a5e").len(), 2);
+        assert_eq!(index.claimants(OWNER, "waf"), [Name::new("a", "waf")]);
     }
 
     #[test]
     fn the_list_of_one_scope_says_nothing_of_another() {
         let stores = || vec![store::<Share>(&[]), store::<Share>(&[])];
-        let objects = Objects::new(stores(), Vec::new(), Vec::new());
+        let index = Index::new(stores(), Vec::new(), Vec::new());
         for namespace in ["a", "b"] {
-            objects.came(&share(namespace, "waf", json!({})), NOW);
+            index.applied(&share(namespace, "waf", json!({})), NOW);
         }
-        assert_eq!(names(objects.listed::<Share>(Some("a"), NOW)), ["b/waf"], "b/waf may have the name of a/waf now");
-        assert_eq!(objects.of_account(OWNER), [Name::new("b", "waf")]);
+        assert_eq!(names(index.relisted::<Share>(Some("a"), NOW)), ["b/waf"], "b/waf may have the name of a/waf now");
+        assert_eq!(index.of_account(OWNER), [Name::new("b", "waf")]);
     }
 
     #[test]
     fn what_left_the_watch_with_our_finalizer_may_still_exist() {
         let (kept, plain) = (finalized(recipient("a", "kept", "waf")), recipient("b", "plain", "waf"));
-        let objects = Objects::of(&[], &[kept.clone(), plain.clone()], &[], NOW);
-        objects.went(&plain, NOW);
-        assert_eq!(objects.departed("b"), None, "without a finalizer it is deleted");
-        objects.went(&kept, NOW);
-        assert_eq!(objects.departed("a"), Some(NOW));
-        assert_eq!(names(objects.came(&kept, NOW)), ["a/kept", "a/waf"], "it is back, and looks itself");
+        let index = Index::of(&[], &[kept.clone(), plain.clone()], &[], NOW);
+        index.deleted(&plain, NOW);
+        assert_eq!(index.departed("b"), None, "without a finalizer it is deleted");
+        index.deleted(&kept, NOW);
+        assert_eq!(index.departed("a"), Some(NOW));
+        assert_eq!(names(index.applied(&kept, NOW)), ["a/kept", "a/waf"], "it is back, and looks itself");
     }
 
     #[test]
     fn what_we_let_go_is_gone_though_the_watch_ends_with_the_finalizer_on_it() {
-        let mut doomed = finalized(recipient("a", "doomed", "waf"));
-        doomed.metadata.deletion_timestamp = Some(crate::operator::clock::time(NOW));
-        let objects = Objects::of(&[], std::slice::from_ref(&doomed), &[], NOW);
-        objects.recipients.finalized(&doomed, false);
-        objects.went(&doomed, NOW);
-        assert_eq!(objects.departed("a"), None);
+        let mut is_deleting = finalized(recipient("a", "doomed", "waf"));
+        is_deleting.metadata.deletion_timestamp = Some(crate::operator::clock::time(NOW));
+        let index = Index::of(&[], std::slice::from_ref(&is_deleting), &[], NOW);
+        index.recipients.finalized(&is_deleting, false);
+        index.deleted(&is_deleting, NOW);
+        assert_eq!(index.departed("a"), None);
     }
 
     #[test]
@@ -517,22 +517,22 @@ mod tests {
             object.metadata.labels = Some([("as".to_owned(), label.to_owned())].into());
             object
         };
-        let objects = Objects::of(&[], &[at("5", "watched")], &[], NOW);
-        let label = || objects.recipients.find(&Name::new("a", "one")).expect("it is there").labels()["as"].clone();
-        objects.recipients.wrote(at("6", "ours"));
+        let index = Index::of(&[], &[at("5", "watched")], &[], NOW);
+        let label = || index.recipients.find(&Name::new("a", "one")).expect("it is there").labels()["as"].clone();
+        index.recipients.wrote(at("6", "ours"));
         assert_eq!(label(), "ours");
-        objects.came(&at("7", "theirs"), NOW);
+        index.applied(&at("7", "theirs"), NOW);
         assert_eq!(label(), "watched", "what the store has counts again once the watch is past our write");
-        objects.recipients.wrote(at("4", "old"));
+        index.recipients.wrote(at("4", "old"));
         assert_eq!(label(), "watched", "an answer that comes late does not undo what the watch brought");
     }
 
     #[test]
     fn who_uses_a_secret_is_known_with_and_without_its_name_in_the_manifest() {
         let named = share("a", "named", json!({"credentialsRef": {"name": "token"}}));
-        let objects = Objects::of(&[named, share("a", "plain", json!({}))], &[], &[], NOW);
-        assert_eq!(objects.users(&Name::new("a", "token")), [Name::new("a", "named")]);
-        assert_eq!(objects.users(&Name::new("a", DEFAULT_SECRET)), [Name::new("a", "plain")]);
-        assert!(!objects.uses_secret(&Name::new("b", "token")));
+        let index = Index::of(&[named, share("a", "plain", json!({}))], &[], &[], NOW);
+        assert_eq!(index.users(&Name::new("a", "token")), [Name::new("a", "named")]);
+        assert_eq!(index.users(&Name::new("a", DEFAULT_SECRET)), [Name::new("a", "plain")]);
+        assert!(!index.uses_secret(&Name::new("b", "token")));
     }
 }

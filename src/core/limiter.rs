@@ -18,7 +18,7 @@ const PATIENCE: u32 = 8;
 
 /// Urgency of a call; the first is served first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Class {
+pub enum Priority {
     /// A person changed or deleted something.
     Edit,
     /// A new share.
@@ -40,23 +40,23 @@ pub struct Rate {
 }
 
 /// Tokens of one credential, and who waits for them.
-pub struct Pace<K> {
+pub struct RateLimiter<K> {
     rate: Rate,
     tokens: f64,
     filled_at: At,
     closed_until: At,
     left: Left,
     in_flight: usize,
-    waiting: BTreeMap<Class, Turns<K>>,
-    /// In which class each caller waits.
-    classes: HashMap<K, Class>,
+    waiting: BTreeMap<Priority, Turns<K>>,
+    /// In which priority each caller waits.
+    priorities: HashMap<K, Priority>,
     reserved: HashMap<K, (u32, At)>,
     /// Calls that were granted to each caller and that it has not sent yet.
     granted: HashMap<K, u32>,
     passed_over: u32,
 }
 
-/// Those of one class that wait: round robin over namespaces.
+/// Those of one priority that wait: round robin over namespaces.
 struct Turns<K> {
     order: VecDeque<String>,
     queues: HashMap<String, VecDeque<(K, u32)>>,
@@ -110,10 +110,10 @@ impl<K> Turns<K> {
     }
 }
 
-impl<K: Clone + Eq + Hash> Pace<K> {
+impl<K: Clone + Eq + Hash> RateLimiter<K> {
     /// A bucket with so few tokens at start that a crash loop cannot overspend.
     pub fn new(rate: Rate, tokens: u32, now: At) -> Self {
-        Pace {
+        RateLimiter {
             rate,
             tokens: f64::from(tokens.min(rate.burst)),
             filled_at: now,
@@ -121,7 +121,7 @@ impl<K: Clone + Eq + Hash> Pace<K> {
             left: Left::default(),
             in_flight: 0,
             waiting: BTreeMap::new(),
-            classes: HashMap::new(),
+            priorities: HashMap::new(),
             reserved: HashMap::new(),
             granted: HashMap::new(),
             passed_over: 0,
@@ -154,13 +154,13 @@ impl<K: Clone + Eq + Hash> Pace<K> {
     }
 
     /// Whether the key may make so many calls now. If not it is queued, once, and named by `due` when its turn comes.
-    pub fn ask(&mut self, key: &K, namespace: &str, class: Class, calls: u32, now: At) -> bool {
-        self.ask_on(key, namespace, class, (0, calls), now)
+    pub fn ask(&mut self, key: &K, namespace: &str, priority: Priority, calls: u32, now: At) -> bool {
+        self.ask_on(key, namespace, priority, (0, calls), now)
     }
 
     /// As `ask`, of a caller that has already `made` some calls, and makes them again when it is woken. It waits for
     /// all of them: were it woken for these few, the first ones would use them up, and it would never get further.
-    pub fn ask_on(&mut self, key: &K, namespace: &str, class: Class, (made, calls): (u32, u32), now: At) -> bool {
+    pub fn ask_on(&mut self, key: &K, namespace: &str, priority: Priority, (made, calls): (u32, u32), now: At) -> bool {
         self.refill(now);
         let calls = calls.clamp(1, self.rate.burst);
         if now >= self.closed_until
@@ -180,22 +180,22 @@ impl<K: Clone + Eq + Hash> Pace<K> {
             }
         }
         let first =
-            self.waiting.iter().find(|(_, turns)| !turns.is_empty()).is_none_or(|(waiting, _)| class < *waiting);
+            self.waiting.iter().find(|(_, turns)| !turns.is_empty()).is_none_or(|(waiting, _)| priority < *waiting);
         if first && self.open(now) && self.affords(calls, now) {
             self.unqueue(key);
             self.take(calls);
             return self.grant(key, calls);
         }
-        match self.classes.get(key) {
-            Some(waits) if *waits <= class => {}
+        match self.priorities.get(key) {
+            Some(waits) if *waits <= priority => {}
             waits => {
                 // What became more urgent does not keep its old place.
                 if let Some(turns) = waits.and_then(|waits| self.waiting.get_mut(waits)) {
                     turns.remove(key);
                 }
-                self.classes.insert(key.clone(), class);
+                self.priorities.insert(key.clone(), priority);
                 let all = made.saturating_add(calls).min(self.rate.burst);
-                self.waiting.entry(class).or_default().push(namespace, key.clone(), all);
+                self.waiting.entry(priority).or_default().push(namespace, key.clone(), all);
             }
         }
         false
@@ -203,7 +203,7 @@ impl<K: Clone + Eq + Hash> Pace<K> {
 
     /// The caller does not wait any more.
     fn unqueue(&mut self, key: &K) {
-        if let Some(turns) = self.classes.remove(key).and_then(|class| self.waiting.get_mut(&class)) {
+        if let Some(turns) = self.priorities.remove(key).and_then(|priority| self.waiting.get_mut(&priority)) {
             turns.remove(key);
         }
     }
@@ -254,16 +254,16 @@ impl<K: Clone + Eq + Hash> Pace<K> {
         self.refill(now);
         let mut due = Vec::new();
         while self.open(now) {
-            let waiting: Vec<Class> = self.waiting.iter().filter(|(_, t)| !t.is_empty()).map(|(c, _)| *c).collect();
+            let waiting: Vec<Priority> = self.waiting.iter().filter(|(_, t)| !t.is_empty()).map(|(c, _)| *c).collect();
             let (Some(first), Some(last)) = (waiting.first(), waiting.last()) else { break };
-            let class = if self.passed_over >= PATIENCE { *last } else { *first };
-            let asked = self.waiting.get(&class).and_then(Turns::peek);
+            let priority = if self.passed_over >= PATIENCE { *last } else { *first };
+            let asked = self.waiting.get(&priority).and_then(Turns::peek);
             if asked.is_none_or(|calls| !self.affords(calls, now)) {
                 break;
             }
-            let Some((key, calls)) = self.waiting.get_mut(&class).and_then(Turns::pop) else { break };
-            self.classes.remove(&key);
-            self.passed_over = if first == last || class == *last { 0 } else { self.passed_over + 1 };
+            let Some((key, calls)) = self.waiting.get_mut(&priority).and_then(Turns::pop) else { break };
+            self.priorities.remove(&key);
+            self.passed_over = if first == last || priority == *last { 0 } else { self.passed_over + 1 };
             self.take(calls);
             self.reserved.insert(key.clone(), (calls, now.plus(RESERVATION)));
             due.push(key);
@@ -272,7 +272,7 @@ impl<K: Clone + Eq + Hash> Pace<K> {
     }
 
     /// Learns from the answer to a call, if one came, how many more are welcome.
-    pub fn heed(&mut self, call: Sent, told: Option<Told>, retry_after: Option<Duration>, now: At) {
+    pub fn learn_limits(&mut self, call: Sent, told: Option<Told>, retry_after: Option<Duration>, now: At) {
         self.refill(now);
         let reserved = self.reserved.values().map(|(calls, _)| *calls);
         let promised = self.granted.values().copied().chain(reserved).fold(0, u32::saturating_add);
@@ -338,190 +338,190 @@ mod tests {
 
     #[test]
     fn no_five_minutes_see_more_than_1140_calls() {
-        let mut pace = Pace::new(RATE, 240, at(0));
+        let mut limiter = RateLimiter::new(RATE, 240, at(0));
         let mut calls = 0;
         for ms in 0..300_000 {
-            while pace.ask(&ms, "ns", Class::Edit, 1, At(ms)) {
-                pace.done();
+            while limiter.ask(&ms, "ns", Priority::Edit, 1, At(ms)) {
+                limiter.done();
                 calls += 1;
             }
-            pace.waiting.clear();
-            pace.classes.clear();
+            limiter.waiting.clear();
+            limiter.priorities.clear();
         }
         assert!((1100..=1140).contains(&calls), "{calls}");
     }
 
     #[test]
     fn an_edit_overtakes_bulk_creates_and_sweeps_do_not_starve() {
-        let mut pace = Pace::new(Rate { concurrency: 1000, ..RATE }, 0, at(0));
-        assert!(!pace.ask(&9000, "z", Class::Sweep, 1, at(0)));
+        let mut limiter = RateLimiter::new(Rate { concurrency: 1000, ..RATE }, 0, at(0));
+        assert!(!limiter.ask(&9000, "z", Priority::Sweep, 1, at(0)));
         for i in 0..500 {
-            assert!(!pace.ask(&i, "bulk", Class::Create, 1, at(0)));
+            assert!(!limiter.ask(&i, "bulk", Priority::Create, 1, at(0)));
         }
-        assert!(!pace.ask(&1000, "people", Class::Edit, 1, at(0)));
-        assert_eq!(pace.due(At(400)), vec![1000]);
-        assert!(pace.due(at(10)).contains(&9000));
+        assert!(!limiter.ask(&1000, "people", Priority::Edit, 1, at(0)));
+        assert_eq!(limiter.due(At(400)), vec![1000]);
+        assert!(limiter.due(at(10)).contains(&9000));
     }
 
     #[test]
     fn what_becomes_more_urgent_moves_ahead() {
-        let mut pace = Pace::new(Rate { concurrency: 1000, ..RATE }, 0, at(0));
+        let mut limiter = RateLimiter::new(Rate { concurrency: 1000, ..RATE }, 0, at(0));
         for i in 0..100 {
-            pace.ask(&i, "bulk", Class::Create, 1, at(0));
+            limiter.ask(&i, "bulk", Priority::Create, 1, at(0));
         }
-        pace.ask(&50, "bulk", Class::Edit, 1, at(0));
-        assert_eq!(pace.due(At(400)), vec![50]);
-        assert_eq!(pace.queued(), 99);
+        limiter.ask(&50, "bulk", Priority::Edit, 1, at(0));
+        assert_eq!(limiter.due(At(400)), vec![50]);
+        assert_eq!(limiter.queued(), 99);
     }
 
     #[test]
     fn namespaces_take_turns() {
-        let mut pace = Pace::new(Rate { concurrency: 1000, ..RATE }, 0, at(0));
+        let mut limiter = RateLimiter::new(Rate { concurrency: 1000, ..RATE }, 0, at(0));
         for i in 0..100 {
-            pace.ask(&i, "a", Class::Create, 1, at(0));
+            limiter.ask(&i, "a", Priority::Create, 1, at(0));
         }
-        pace.ask(&100, "b", Class::Create, 1, at(0));
-        assert_eq!(pace.due(at(1)), vec![0, 100, 1]);
+        limiter.ask(&100, "b", Priority::Create, 1, at(0));
+        assert_eq!(limiter.due(at(1)), vec![0, 100, 1]);
     }
 
     #[test]
     fn a_reservation_is_used_by_its_owner_or_goes_back() {
-        let mut pace = Pace::new(RATE, 0, at(0));
-        assert!(!pace.ask(&1, "a", Class::Poll, 1, at(0)));
-        assert_eq!(pace.due(at(1)), vec![1]);
-        assert!(pace.ask(&1, "a", Class::Poll, 1, at(1)));
-        assert!(!pace.ask(&2, "a", Class::Poll, 3, at(1)));
-        assert_eq!(pace.due(at(2)), vec![2]);
-        let before = pace.tokens();
-        pace.refill(at(8));
-        assert!(pace.tokens() > before + 18.0 + 2.9);
+        let mut limiter = RateLimiter::new(RATE, 0, at(0));
+        assert!(!limiter.ask(&1, "a", Priority::Poll, 1, at(0)));
+        assert_eq!(limiter.due(at(1)), vec![1]);
+        assert!(limiter.ask(&1, "a", Priority::Poll, 1, at(1)));
+        assert!(!limiter.ask(&2, "a", Priority::Poll, 3, at(1)));
+        assert_eq!(limiter.due(at(2)), vec![2]);
+        let before = limiter.tokens();
+        limiter.refill(at(8));
+        assert!(limiter.tokens() > before + 18.0 + 2.9);
     }
 
     #[test]
     fn who_needs_several_calls_in_a_row_is_woken_for_all_of_them() {
-        let mut pace = Pace::new(RATE, 1, at(0));
-        assert!(pace.ask(&1, "a", Class::Edit, 1, at(0)));
-        pace.done();
-        assert!(!pace.ask_on(&1, "a", Class::Edit, (1, 4), at(0)));
+        let mut limiter = RateLimiter::new(RATE, 1, at(0));
+        assert!(limiter.ask(&1, "a", Priority::Edit, 1, at(0)));
+        limiter.done();
+        assert!(!limiter.ask_on(&1, "a", Priority::Edit, (1, 4), at(0)));
         // Others wait, too: nothing is left over for it.
         for other in 2..20 {
-            pace.ask(&other, "a", Class::Edit, 1, at(0));
+            limiter.ask(&other, "a", Priority::Edit, 1, at(0));
         }
-        assert!(pace.due(at(1)).is_empty());
-        assert!(pace.due(at(2)).starts_with(&[1]));
-        assert!(pace.ask(&1, "a", Class::Edit, 1, at(2)));
-        pace.done();
-        pace.due(at(2));
-        assert!(pace.ask_on(&1, "a", Class::Edit, (1, 4), at(2)));
-        assert!(!pace.reserved.contains_key(&1));
+        assert!(limiter.due(at(1)).is_empty());
+        assert!(limiter.due(at(2)).starts_with(&[1]));
+        assert!(limiter.ask(&1, "a", Priority::Edit, 1, at(2)));
+        limiter.done();
+        limiter.due(at(2));
+        assert!(limiter.ask_on(&1, "a", Priority::Edit, (1, 4), at(2)));
+        assert!(!limiter.reserved.contains_key(&1));
     }
 
     #[test]
     fn what_is_set_aside_and_not_needed_goes_back_at_once() {
-        let mut pace = Pace::new(RATE, 0, at(0));
-        pace.ask_on(&1, "a", Class::Edit, (2, 3), at(0));
-        assert_eq!(pace.due(at(2)), vec![1]);
-        assert!(pace.ask(&1, "a", Class::Edit, 1, at(2)));
-        pace.send(&1);
-        pace.release(&1);
-        assert_eq!(pace.tokens(), 5.0);
+        let mut limiter = RateLimiter::new(RATE, 0, at(0));
+        limiter.ask_on(&1, "a", Priority::Edit, (2, 3), at(0));
+        assert_eq!(limiter.due(at(2)), vec![1]);
+        assert!(limiter.ask(&1, "a", Priority::Edit, 1, at(2)));
+        limiter.send(&1);
+        limiter.release(&1);
+        assert_eq!(limiter.tokens(), 5.0);
     }
 
     #[test]
     fn what_was_granted_and_not_sent_goes_back_at_the_end() {
-        let mut pace = Pace::new(RATE, 10, at(0));
-        assert!(pace.ask(&1, "a", Class::Edit, 3, at(0)));
-        pace.send(&1);
-        pace.done();
-        pace.release(&1);
-        assert_eq!(pace.tokens(), 9.0);
+        let mut limiter = RateLimiter::new(RATE, 10, at(0));
+        assert!(limiter.ask(&1, "a", Priority::Edit, 3, at(0)));
+        limiter.send(&1);
+        limiter.done();
+        limiter.release(&1);
+        assert_eq!(limiter.tokens(), 9.0);
     }
 
     #[test]
     fn the_second_of_two_calls_after_a_reset_waits_for_room() {
         for (room, more) in [(0, false), (1, true)] {
-            let mut pace = Pace::new(RATE, 240, at(0));
+            let mut limiter = RateLimiter::new(RATE, 240, at(0));
             let told = |remaining| Some(Told { remaining: Some(remaining), reset: Some(Duration::from_secs(5)) });
-            let call = pace.send(&0);
-            pace.heed(call, told(0), None, at(0));
-            assert!(!pace.ask(&1, "a", Class::Edit, 2, at(0)));
-            assert_eq!(pace.due(at(5)), vec![1]);
-            assert!(pace.ask_on(&1, "a", Class::Edit, (0, 1), at(5)) && !pace.must_ask_again(at(5)));
-            let call = pace.send(&1);
-            pace.heed(call, told(room), None, at(5));
-            pace.done();
-            assert_eq!(pace.ask_on(&1, "a", Class::Edit, (1, 1), at(5)), more, "{room}");
+            let call = limiter.send(&0);
+            limiter.learn_limits(call, told(0), None, at(0));
+            assert!(!limiter.ask(&1, "a", Priority::Edit, 2, at(0)));
+            assert_eq!(limiter.due(at(5)), vec![1]);
+            assert!(limiter.ask_on(&1, "a", Priority::Edit, (0, 1), at(5)) && !limiter.must_ask_again(at(5)));
+            let call = limiter.send(&1);
+            limiter.learn_limits(call, told(room), None, at(5));
+            limiter.done();
+            assert_eq!(limiter.ask_on(&1, "a", Priority::Edit, (1, 1), at(5)), more, "{room}");
         }
     }
 
     #[test]
     fn retry_after_closes_for_everybody_and_nothing_passes_before() {
-        let mut pace = Pace::new(RATE, 240, at(0));
-        let call = pace.send(&0);
-        pace.heed(call, Some(Told::default()), Some(Duration::from_secs(300)), at(0));
-        assert!(!pace.ask(&1, "a", Class::Edit, 1, at(299)));
-        assert!(pace.due(at(299)).is_empty());
-        assert_eq!(pace.due(at(300)), vec![1]);
+        let mut limiter = RateLimiter::new(RATE, 240, at(0));
+        let call = limiter.send(&0);
+        limiter.learn_limits(call, Some(Told::default()), Some(Duration::from_secs(300)), at(0));
+        assert!(!limiter.ask(&1, "a", Priority::Edit, 1, at(299)));
+        assert!(limiter.due(at(299)).is_empty());
+        assert_eq!(limiter.due(at(300)), vec![1]);
     }
 
     #[test]
     fn calls_on_their_way_are_taken_off_what_is_left() {
-        let mut pace = Pace::new(RATE, 240, at(0));
+        let mut limiter = RateLimiter::new(RATE, 240, at(0));
         let mut calls = Vec::new();
         for key in 0..5 {
-            assert!(pace.ask(&key, "a", Class::Edit, 1, at(0)));
-            calls.push(pace.send(&key));
+            assert!(limiter.ask(&key, "a", Priority::Edit, 1, at(0)));
+            calls.push(limiter.send(&key));
         }
-        pace.heed(calls[0], told(5, None), None, at(0));
-        assert!(pace.ask(&5, "a", Class::Edit, 1, at(0)));
-        assert!(!pace.ask(&6, "a", Class::Edit, 1, at(0)));
+        limiter.learn_limits(calls[0], told(5, None), None, at(0));
+        assert!(limiter.ask(&5, "a", Priority::Edit, 1, at(0)));
+        assert!(!limiter.ask(&6, "a", Priority::Edit, 1, at(0)));
     }
 
     #[test]
     fn when_none_are_left_one_caller_tries_after_the_reset() {
-        let mut pace = Pace::new(RATE, 240, at(0));
-        assert!(pace.ask(&0, "a", Class::Edit, 1, at(0)));
-        let call = pace.send(&0);
-        pace.heed(call, told(0, Some(10)), None, at(0));
-        pace.done();
+        let mut limiter = RateLimiter::new(RATE, 240, at(0));
+        assert!(limiter.ask(&0, "a", Priority::Edit, 1, at(0)));
+        let call = limiter.send(&0);
+        limiter.learn_limits(call, told(0, Some(10)), None, at(0));
+        limiter.done();
         for key in 1..4 {
-            assert!(!pace.ask(&key, "a", Class::Edit, 2, at(9)));
+            assert!(!limiter.ask(&key, "a", Priority::Edit, 2, at(9)));
         }
-        assert!(pace.due(at(9)).is_empty());
-        assert_eq!(pace.due(at(10)), vec![1], "one tries");
-        assert!(pace.ask(&1, "a", Class::Edit, 2, at(10)));
-        assert!(pace.due(at(10)).is_empty());
-        pace.send(&1);
-        let call = pace.send(&1);
-        pace.heed(call, told(100, Some(10)), None, at(10));
-        pace.done();
-        assert_eq!(pace.due(at(10)), vec![2, 3]);
+        assert!(limiter.due(at(9)).is_empty());
+        assert_eq!(limiter.due(at(10)), vec![1], "one tries");
+        assert!(limiter.ask(&1, "a", Priority::Edit, 2, at(10)));
+        assert!(limiter.due(at(10)).is_empty());
+        limiter.send(&1);
+        let call = limiter.send(&1);
+        limiter.learn_limits(call, told(100, Some(10)), None, at(10));
+        limiter.done();
+        assert_eq!(limiter.due(at(10)), vec![2, 3]);
     }
 
     #[test]
     fn a_refused_credential_does_not_count_calls_it_never_made() {
-        let mut pace = Pace::new(RATE, 240, at(0));
-        let call = pace.send(&0);
-        pace.heed(call, told(2, Some(30)), None, at(0));
-        assert!(pace.ask(&1, "a", Class::Edit, 1, at(0)));
-        assert!(pace.ask(&2, "a", Class::Edit, 1, at(0)));
-        assert!(!pace.ask(&3, "a", Class::Edit, 1, at(0)));
+        let mut limiter = RateLimiter::new(RATE, 240, at(0));
+        let call = limiter.send(&0);
+        limiter.learn_limits(call, told(2, Some(30)), None, at(0));
+        assert!(limiter.ask(&1, "a", Priority::Edit, 1, at(0)));
+        assert!(limiter.ask(&2, "a", Priority::Edit, 1, at(0)));
+        assert!(!limiter.ask(&3, "a", Priority::Edit, 1, at(0)));
     }
 
     #[test]
     fn calls_that_are_set_aside_or_granted_and_not_sent_count_as_spent() {
-        let mut pace = Pace::new(RATE, 240, at(0));
-        assert!(pace.ask(&1, "a", Class::Edit, 4, at(0)));
-        let call = pace.send(&1);
-        pace.heed(call, told(5, Some(30)), None, at(0));
+        let mut limiter = RateLimiter::new(RATE, 240, at(0));
+        assert!(limiter.ask(&1, "a", Priority::Edit, 4, at(0)));
+        let call = limiter.send(&1);
+        limiter.learn_limits(call, told(5, Some(30)), None, at(0));
         // Three of its own are yet to come.
-        assert!(!pace.ask(&2, "a", Class::Edit, 3, at(0)));
-        pace.unqueue(&2);
-        assert!(pace.ask(&3, "a", Class::Edit, 2, at(0)));
-        pace.release(&1);
-        let call = pace.send(&3);
-        pace.heed(call, told(4, Some(30)), None, at(1));
-        assert!(pace.ask(&4, "b", Class::Edit, 3, at(1)), "what the first did not send is nobody's any more");
+        assert!(!limiter.ask(&2, "a", Priority::Edit, 3, at(0)));
+        limiter.unqueue(&2);
+        assert!(limiter.ask(&3, "a", Priority::Edit, 2, at(0)));
+        limiter.release(&1);
+        let call = limiter.send(&3);
+        limiter.learn_limits(call, told(4, Some(30)), None, at(1));
+        assert!(limiter.ask(&4, "b", Priority::Edit, 3, at(1)), "what the first did not send is nobody's any more");
     }
 
     proptest::proptest! {
@@ -530,19 +530,19 @@ mod tests {
         fn no_window_sees_too_many_calls_and_none_is_made_before_retry_after(
             steps in proptest::collection::vec((0u8..12, 0u64..2000, 0u64..400, 0i64..2000), 1..400),
         ) {
-            let mut pace = Pace::new(RATE, 240, at(0));
+            let mut limiter = RateLimiter::new(RATE, 240, at(0));
             let (mut now, mut open_at) = (0_i64, 0_i64);
             let (mut calls, mut under_way): (Vec<i64>, Vec<Sent>) = (Vec::new(), Vec::new());
             for (step, remaining, reset, pass) in steps {
                 now += pass;
                 for key in 0..8_u32 {
-                    if pace.ask(&key, "a", Class::Edit, 1, At(now)) {
+                    if limiter.ask(&key, "a", Priority::Edit, 1, At(now)) {
                         proptest::prop_assert!(now >= open_at, "{now} is before {open_at}");
                         calls.push(now);
-                        under_way.push(pace.send(&key));
+                        under_way.push(limiter.send(&key));
                     }
                 }
-                pace.due(At(now));
+                limiter.due(At(now));
                 while !under_way.is_empty() && (step > 3 || under_way.len() >= RATE.concurrency) {
                     let call = under_way.remove(remaining as usize % under_way.len());
                     let told = match step {
@@ -551,9 +551,9 @@ mod tests {
                         _ => Some(Told { remaining: Some(remaining / 10), reset: Some(Duration::from_secs(reset)) }),
                     };
                     let retry_after = (step == 11).then(|| Duration::from_secs(reset));
-                    pace.heed(call, told, retry_after, At(now));
+                    limiter.learn_limits(call, told, retry_after, At(now));
                     open_at = open_at.max(now + retry_after.map_or(0, |wait| wait.as_millis() as i64));
-                    pace.done();
+                    limiter.done();
                 }
             }
             for (nth, first) in calls.iter().enumerate() {

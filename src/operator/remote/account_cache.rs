@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use super::seen::Seen;
+use super::observed_share::ObservedShare;
 use crate::cloudflare::{Kind, Share, ShareStatus};
 use crate::core::gone::Missing;
 use crate::core::id::{AccountId, ShareId};
@@ -17,8 +17,8 @@ const FORGOTTEN: Duration = Duration::from_secs(3600);
 
 /// One account, seen with one credential.
 #[derive(Default)]
-pub struct Picture {
-    shares: HashMap<ShareId, Seen>,
+pub struct AccountCache {
+    shares: HashMap<ShareId, ObservedShare>,
     /// When the last complete list of live shares was begun.
     pub swept: Option<At>,
     /// When the newest page of that list was last asked for.
@@ -32,12 +32,12 @@ pub struct Picture {
     twins: HashMap<ShareId, ShareId>,
 }
 
-impl Picture {
-    pub fn seen(&self, id: &ShareId) -> Option<&Seen> {
+impl AccountCache {
+    pub fn seen(&self, id: &ShareId) -> Option<&ObservedShare> {
         self.shares.get(id)
     }
 
-    pub fn live(&self) -> impl Iterator<Item = &Seen> {
+    pub fn live(&self) -> impl Iterator<Item = &ObservedShare> {
         self.shares.values().filter(|seen| seen.is_live())
     }
 
@@ -61,7 +61,7 @@ impl Picture {
         let moved = match self.shares.get_mut(&id) {
             Some(seen) => seen.read(share, began, grace),
             None => {
-                self.shares.insert(id.clone(), Seen::new(share, began));
+                self.shares.insert(id.clone(), ObservedShare::new(share, began));
                 true
             }
         };
@@ -82,7 +82,7 @@ impl Picture {
         match self.shares.get_mut(&id) {
             Some(seen) => seen.wrote(share, now),
             None => {
-                self.shares.insert(id, Seen::made(share, now));
+                self.shares.insert(id, ObservedShare::made(share, now));
             }
         }
     }
@@ -187,7 +187,7 @@ impl Picture {
         self.missing.remove(id);
     }
 
-    pub fn seen_mut(&mut self, id: &ShareId) -> Option<&mut Seen> {
+    pub fn seen_mut(&mut self, id: &ShareId) -> Option<&mut ObservedShare> {
         self.shares.get_mut(id)
     }
 }
@@ -211,10 +211,10 @@ mod tests {
 
     #[test]
     fn a_resource_that_somebody_changed_moves_its_share_though_no_count_moves() {
-        let mut picture = Picture::default();
+        let mut cache = AccountCache::default();
         let mut moves = |meta: serde_json::Value, version: i64| {
-            picture.read(share(meta, version), At(version * 1000), Duration::from_secs(60));
-            picture.moved().len()
+            cache.read(share(meta, version), At(version * 1000), Duration::from_secs(60));
+            cache.moved().len()
         };
         assert_eq!(moves(json!({}), 1), 1, "a new share");
         assert_eq!(moves(json!({}), 1), 0);

@@ -5,7 +5,7 @@
 use serde_json::{Map, Value};
 
 use super::Remote;
-use super::access::Access;
+use super::session::Session;
 use crate::cloudflare::{
     AssociationStatus, Error, ErrorClass, NewResource, NewShare, Recipient, Share, ShareResource, ShareStatus, Target,
     WriteOutcome,
@@ -33,12 +33,12 @@ pub enum RowId {
     Resource(ShareResourceId),
 }
 
-pub struct Apply<'a> {
+pub struct Writer<'a> {
     pub remote: &'a Remote,
-    pub access: &'a Access,
+    pub session: &'a Session,
 }
 
-impl Apply<'_> {
+impl Writer<'_> {
     fn change<T>(&self, outcome: Result<T, Error>) -> Change<T> {
         self.remote.metrics.change(outcome.as_ref().err().map(Error::write_outcome));
         match outcome {
@@ -53,22 +53,22 @@ impl Apply<'_> {
     /// Whether a call may start now: much may have changed since the permit was given.
     fn may_send(&self) -> Result<(), Stop> {
         self.remote.gate.may_write()?;
-        if self.access.account.budget.must_ask_again() { self.access.permit(1).map(drop) } else { Ok(()) }
+        if self.session.account.limiter.must_ask_again() { self.session.permit(1).map(drop) } else { Ok(()) }
     }
 
     /// Whether an announced call may start now. It counts as settled so long after it was announced, so it must not
     /// leave late: the process may have been stopped meanwhile, or the calls before it took long.
     fn may_send_announced(&self, at: At) -> Result<(), Stop> {
         self.may_send()?;
-        let late = self.access.clock.now().since(at) > self.remote.settings.call_timeout;
+        let late = self.session.clock.now().since(at) > self.remote.settings.call_timeout;
         if late { Err(Stop::Late) } else { Ok(()) }
     }
 
     /// The one call that cannot be repeated. The caller holds the permit and has announced it.
     pub async fn create_share(&self, share: &NewShare, announced: At) -> Result<Change<Share>, Stop> {
         self.may_send_announced(announced)?;
-        let Access { client, credential, account, .. } = self.access;
-        let answer = self.access.call(client.create_share(credential, &account.id, share)).await;
+        let Session { client, credential, account, .. } = self.session;
+        let answer = self.session.call(client.create_share(credential, &account.id, share)).await;
         // An answer about another name is an answer to another request.
         let answer = match answer {
             Ok(made) if made.name != share.name => {
@@ -77,39 +77,39 @@ impl Apply<'_> {
             other => other,
         };
         if let Ok(made) = &answer {
-            account.picture().wrote(made.clone(), self.access.clock.now());
+            account.cache().wrote(made.clone(), self.session.clock.now());
         }
         Ok(self.change(answer))
     }
 
     pub async fn rename_share(&self, id: &ShareId, name: &str) -> Result<Change<()>, Stop> {
-        let _permit = self.access.permit(1)?;
+        let _permit = self.session.permit(1)?;
         self.may_send()?;
-        let Access { client, credential, account, .. } = self.access;
-        let answer = self.access.call(client.rename_share(credential, &account.id, id, name)).await;
-        Ok(self.change(answer.map(|share| account.picture().wrote(share, self.access.clock.now()))))
+        let Session { client, credential, account, .. } = self.session;
+        let answer = self.session.call(client.rename_share(credential, &account.id, id, name)).await;
+        Ok(self.change(answer.map(|share| account.cache().wrote(share, self.session.clock.now()))))
     }
 
     pub async fn delete_share(&self, id: &ShareId) -> Result<Change<()>, Stop> {
-        let _permit = self.access.permit(1)?;
+        let _permit = self.session.permit(1)?;
         self.may_send()?;
-        let Access { client, credential, account, .. } = self.access;
-        let answer = self.access.call(client.delete_share(credential, &account.id, id)).await;
-        let now = self.access.clock.now();
+        let Session { client, credential, account, .. } = self.session;
+        let answer = self.session.call(client.delete_share(credential, &account.id, id)).await;
+        let now = self.session.clock.now();
         let answer = match answer {
             Ok(share) => {
-                let mut picture = account.picture();
-                let known = picture.seen(id).map(|seen| seen.share.clone());
+                let mut cache = account.cache();
+                let known = cache.seen(id).map(|seen| seen.share.clone());
                 if let Some(mut share) = share.or(known) {
                     if share.status == ShareStatus::Active {
                         share.status = ShareStatus::Deleting;
                     }
-                    picture.wrote(share, now);
+                    cache.wrote(share, now);
                 }
                 Ok(())
             }
             Err(error) if error.class() == ErrorClass::Gone => {
-                account.picture().absent(id, now, self.access.grace);
+                account.cache().absent(id, now, self.session.grace);
                 Ok(())
             }
             Err(error) => Err(error),
@@ -126,25 +126,25 @@ impl Apply<'_> {
         announced: At,
     ) -> Result<Change<()>, Stop> {
         self.may_send_announced(announced)?;
-        let Access { client, credential, account, .. } = self.access;
+        let Session { client, credential, account, .. } = self.session;
         let answer = match key {
             RowKey::Recipient(recipient) => {
                 let target = Target::Account(recipient.clone());
-                let row = self.access.call(client.add_recipient(credential, &account.id, id, &target)).await;
+                let row = self.session.call(client.add_recipient(credential, &account.id, id, &target)).await;
                 row.map(|row| self.wrote_recipient(id, row))
             }
             RowKey::Excluded(excluded) => {
-                let row = self.access.call(client.add_excluded(credential, &account.id, id, excluded)).await;
+                let row = self.session.call(client.add_excluded(credential, &account.id, id, excluded)).await;
                 row.map(|row| {
-                    if let Some(seen) = account.picture().seen_mut(id) {
-                        seen.wrote_excluded(row, self.access.clock.now());
+                    if let Some(seen) = account.cache().seen_mut(id) {
+                        seen.wrote_excluded(row, self.session.clock.now());
                     }
                 })
             }
             RowKey::Resource { kind, id: source, account: owner } => {
                 let resource =
                     NewResource { meta: meta.clone(), account: owner.clone(), id: source.clone(), kind: kind.clone() };
-                let row = self.access.call(client.add_resource(credential, &account.id, id, &resource)).await;
+                let row = self.session.call(client.add_resource(credential, &account.id, id, &resource)).await;
                 row.map(|row| self.wrote_resource(id, row))
             }
         };
@@ -161,9 +161,9 @@ impl Apply<'_> {
         announced: At,
     ) -> Result<Change<()>, Stop> {
         self.may_send_announced(announced)?;
-        let Access { client, credential, account, .. } = self.access;
+        let Session { client, credential, account, .. } = self.session;
         let targets: Vec<Target> = recipients.iter().cloned().map(Target::Account).collect();
-        let answer = self.access.call(client.replace_recipients(credential, &account.id, id, &targets)).await;
+        let answer = self.session.call(client.replace_recipients(credential, &account.id, id, &targets)).await;
         let answer = answer.map(|()| {
             for row in removed {
                 self.wrote_recipient(
@@ -183,35 +183,35 @@ impl Apply<'_> {
         row: &ShareResourceId,
         meta: &Map<String, Value>,
     ) -> Result<Change<()>, Stop> {
-        let _permit = self.access.permit(1)?;
+        let _permit = self.session.permit(1)?;
         self.may_send()?;
-        let Access { client, credential, account, .. } = self.access;
-        let answer = self.access.call(client.update_resource(credential, &account.id, id, row, meta)).await;
+        let Session { client, credential, account, .. } = self.session;
+        let answer = self.session.call(client.update_resource(credential, &account.id, id, row, meta)).await;
         Ok(self.change(answer.map(|row| self.wrote_resource(id, row))))
     }
 
     pub async fn remove(&self, id: &ShareId, row: &RowId) -> Result<Change<()>, Stop> {
-        let _permit = self.access.permit(1)?;
+        let _permit = self.session.permit(1)?;
         self.may_send()?;
-        let Access { client, credential, account, .. } = self.access;
+        let Session { client, credential, account, .. } = self.session;
         let answer = match row {
             RowId::Recipient(row) => {
-                let answer = self.access.call(client.remove_recipient(credential, &account.id, id, row)).await;
+                let answer = self.session.call(client.remove_recipient(credential, &account.id, id, row)).await;
                 answer.map(|row| match row {
                     Some(row) => self.wrote_recipient(id, row),
                     None => self.stale(id),
                 })
             }
             RowId::Excluded(row) => {
-                let answer = self.access.call(client.remove_excluded(credential, &account.id, id, row)).await;
+                let answer = self.session.call(client.remove_excluded(credential, &account.id, id, row)).await;
                 answer.map(|_| {
-                    if let Some(seen) = account.picture().seen_mut(id) {
-                        seen.removed_excluded(row, self.access.clock.now());
+                    if let Some(seen) = account.cache().seen_mut(id) {
+                        seen.removed_excluded(row, self.session.clock.now());
                     }
                 })
             }
             RowId::Resource(row) => {
-                let answer = self.access.call(client.remove_resource(credential, &account.id, id, row)).await;
+                let answer = self.session.call(client.remove_resource(credential, &account.id, id, row)).await;
                 answer.map(|row| match row {
                     Some(row) => self.wrote_resource(id, row),
                     None => self.stale(id),
@@ -230,20 +230,20 @@ impl Apply<'_> {
     }
 
     fn wrote_recipient(&self, id: &ShareId, row: Recipient) {
-        if let Some(seen) = self.access.account.picture().seen_mut(id) {
-            seen.wrote_recipient(row, self.access.clock.now());
+        if let Some(seen) = self.session.account.cache().seen_mut(id) {
+            seen.wrote_recipient(row, self.session.clock.now());
         }
     }
 
     fn wrote_resource(&self, id: &ShareId, row: ShareResource) {
-        if let Some(seen) = self.access.account.picture().seen_mut(id) {
-            seen.wrote_resource(row, self.access.clock.now());
+        if let Some(seen) = self.session.account.cache().seen_mut(id) {
+            seen.wrote_resource(row, self.session.clock.now());
         }
     }
 
     /// The rows of the share are not what the picture shows.
     pub fn stale(&self, id: &ShareId) {
-        if let Some(seen) = self.access.account.picture().seen_mut(id) {
+        if let Some(seen) = self.session.account.cache().seen_mut(id) {
             seen.outdate();
         }
     }

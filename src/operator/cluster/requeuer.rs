@@ -10,13 +10,13 @@ use crate::api::{Kind, Name, ObjectKey};
 pub type End = (Kind, Option<String>, UnboundedReceiver<Name>);
 
 /// Names on their way to the controllers, one channel for each controller.
-pub struct Wakes {
+pub struct Requeuer {
     channels: Vec<(Kind, Option<String>, UnboundedSender<Name>)>,
 }
 
-impl Wakes {
+impl Requeuer {
     /// Channels for each kind in each scope: one namespace, or all.
-    pub fn new(scopes: &[Option<String>]) -> (Wakes, Vec<End>) {
+    pub fn new(scopes: &[Option<String>]) -> (Requeuer, Vec<End>) {
         let mut channels = Vec::new();
         let mut ends = Vec::new();
         for scope in scopes {
@@ -26,7 +26,7 @@ impl Wakes {
                 ends.push((kind, scope.clone(), receiver));
             }
         }
-        (Wakes { channels }, ends)
+        (Requeuer { channels }, ends)
     }
 
     pub fn wake(&self, key: &ObjectKey) {

@@ -11,10 +11,10 @@ use crate::api::ObjectKey;
 use crate::cloudflare::{Fingerprint, Limits};
 use crate::core::id::AccountId;
 use crate::core::left::{Sent, Told};
-use crate::core::pace::{Class, Pace, Rate};
+use crate::core::limiter::{Priority, Rate, RateLimiter};
 use crate::core::time::At;
 use crate::operator::clock::Clock;
-use crate::operator::cluster::wakes::Wakes;
+use crate::operator::cluster::requeuer::Requeuer;
 
 /// Tokens at the start of a process: few, so that a crash loop does not overspend.
 const TOKENS_AT_START: u32 = 10;
@@ -30,21 +30,21 @@ pub enum Caller {
 
 /// A caller, and how urgent its calls are.
 #[derive(Debug, Clone)]
-pub struct Turn {
+pub struct Requester {
     pub caller: Caller,
     pub namespace: String,
-    pub class: Class,
+    pub priority: Priority,
 }
 
-pub struct Budgets {
+pub struct Limiters {
     rate: Rate,
     clock: Clock,
-    wakes: Arc<Wakes>,
-    budgets: Mutex<HashMap<Fingerprint, Arc<Budget>>>,
+    requeuer: Arc<Requeuer>,
+    limiters: Mutex<HashMap<Fingerprint, Arc<Limiter>>>,
 }
 
-pub struct Budget {
-    pace: Mutex<Pace<Caller>>,
+pub struct Limiter {
+    state: Mutex<RateLimiter<Caller>>,
     clock: Clock,
     /// Somebody queued, or a call ended.
     moved: Notify,
@@ -54,80 +54,78 @@ pub struct Budget {
 
 /// The right to make some calls, one after the other.
 pub struct Permit {
-    budget: Arc<Budget>,
+    limiter: Arc<Limiter>,
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.budget.lock().done();
-        self.budget.moved.notify_one();
+        self.limiter.lock().done();
+        self.limiter.moved.notify_one();
     }
 }
 
-impl Budgets {
-    pub fn new(rate: Rate, clock: Clock, wakes: Arc<Wakes>) -> Budgets {
-        Budgets { rate, clock, wakes, budgets: Mutex::default() }
+impl Limiters {
+    pub fn new(rate: Rate, clock: Clock, requeuer: Arc<Requeuer>) -> Limiters {
+        Limiters { rate, clock, requeuer, limiters: Mutex::default() }
     }
 
-    pub fn of(&self, credential: Fingerprint) -> Arc<Budget> {
-        let mut budgets = self.budgets.lock();
+    pub fn of(&self, credential: Fingerprint) -> Arc<Limiter> {
+        let mut limiters = self.limiters.lock();
         let start = || {
-            let budget = Arc::new(Budget {
-                pace: Mutex::new(Pace::new(self.rate, TOKENS_AT_START, self.clock.now())),
+            let limiter = Arc::new(Limiter {
+                state: Mutex::new(RateLimiter::new(self.rate, TOKENS_AT_START, self.clock.now())),
                 clock: self.clock,
                 moved: Notify::new(),
                 sweeps: Notify::new(),
             });
-            tokio::spawn(serve(budget.clone(), self.wakes.clone()));
-            budget
+            tokio::spawn(serve(limiter.clone(), self.requeuer.clone()));
+            limiter
         };
-        budgets.entry(credential).or_insert_with(start).clone()
+        limiters.entry(credential).or_insert_with(start).clone()
     }
 
     /// Tokens left and callers waiting, by credential.
     pub fn levels(&self) -> Vec<(Fingerprint, f64, usize)> {
-        let budgets = self.budgets.lock();
-        let level = |(id, budget): (&Fingerprint, &Arc<Budget>)| {
-            let pace = budget.lock();
-            (*id, pace.tokens(), pace.queued())
+        let limiters = self.limiters.lock();
+        let level = |(id, limiter): (&Fingerprint, &Arc<Limiter>)| {
+            let state = limiter.lock();
+            (*id, state.tokens(), state.queued())
         };
-        budgets.iter().map(level).collect()
+        limiters.iter().map(level).collect()
     }
 }
 
 /// Wakes those whose turn came, as long as anybody waits.
-async fn serve(budget: Arc<Budget>, wakes: Arc<Wakes>) {
+async fn serve(limiter: Arc<Limiter>, requeuer: Arc<Requeuer>) {
     loop {
-        let due = {
-            let mut pace = budget.lock();
-            pace.due(budget.clock.now())
-        };
+        let due = limiter.lock().due(limiter.clock.now());
         for caller in due {
             match caller {
-                Caller::Object(key) => wakes.wake(&key),
-                Caller::Sweep(_) => budget.sweeps.notify_waiters(),
+                Caller::Object(key) => requeuer.wake(&key),
+                Caller::Sweep(_) => limiter.sweeps.notify_waiters(),
             }
         }
-        if budget.lock().queued() > 0 {
+        if limiter.lock().queued() > 0 {
             tokio::time::sleep(TICK).await;
         } else {
-            budget.moved.notified().await;
+            limiter.moved.notified().await;
         }
     }
 }
 
-impl Budget {
-    fn lock(&self) -> MutexGuard<'_, Pace<Caller>> {
-        self.pace.lock()
+impl Limiter {
+    fn lock(&self) -> MutexGuard<'_, RateLimiter<Caller>> {
+        self.state.lock()
     }
 
     /// A permit for so many calls now; else the caller is queued, and woken when its turn comes for these and for
     /// those that it has `made` already.
-    pub fn ask(self: &Arc<Self>, turn: &Turn, made: u32, calls: u32) -> Option<Permit> {
+    pub fn ask(self: &Arc<Self>, requester: &Requester, made: u32, calls: u32) -> Option<Permit> {
         let now = self.clock.now();
-        let granted = self.lock().ask_on(&turn.caller, &turn.namespace, turn.class, (made, calls), now);
+        let granted =
+            self.lock().ask_on(&requester.caller, &requester.namespace, requester.priority, (made, calls), now);
         if granted {
-            Some(Permit { budget: self.clone() })
+            Some(Permit { limiter: self.clone() })
         } else {
             self.moved.notify_one();
             None
@@ -135,10 +133,10 @@ impl Budget {
     }
 
     /// As `ask`, for what may wait: a sweep.
-    pub async fn wait(self: &Arc<Self>, turn: &Turn, calls: u32) -> Permit {
+    pub async fn wait(self: &Arc<Self>, requester: &Requester, calls: u32) -> Permit {
         loop {
             let turned = self.sweeps.notified();
-            if let Some(permit) = self.ask(turn, 0, calls) {
+            if let Some(permit) = self.ask(requester, 0, calls) {
                 return permit;
             }
             let _ = tokio::time::timeout(Duration::from_secs(1), turned).await;
@@ -146,8 +144,8 @@ impl Budget {
     }
 
     /// The caller needs no more calls now.
-    pub fn release(&self, turn: &Turn) {
-        self.lock().release(&turn.caller);
+    pub fn release(&self, requester: &Requester) {
+        self.lock().release(&requester.caller);
         self.moved.notify_one();
     }
 
@@ -157,10 +155,10 @@ impl Budget {
     }
 
     /// Learns from the answer to a call, if one came, how much is left.
-    pub fn heed(&self, call: Sent, limits: Option<&Limits>) {
+    pub fn learn_limits(&self, call: Sent, limits: Option<&Limits>) {
         let now = self.clock.now();
         let told = limits.map(|limits| Told { remaining: limits.remaining, reset: limits.reset });
-        self.lock().heed(call, told, limits.and_then(|limits| limits.retry_after), now);
+        self.lock().learn_limits(call, told, limits.and_then(|limits| limits.retry_after), now);
         self.moved.notify_one();
     }
 

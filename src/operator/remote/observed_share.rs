@@ -10,13 +10,13 @@ use crate::cloudflare::{
     TargetType,
 };
 use crate::core::id::{AccountId, RecipientId};
-use crate::core::row::Seen as RowSeen;
+use crate::core::row::Observed;
 use crate::core::row_key::RowKey;
 use crate::core::time::At;
 
 /// One share, and what of it was read.
 #[derive(Debug, Clone)]
-pub struct Seen {
+pub struct ObservedShare {
     pub share: Share,
     pub resources: Option<Vec<ShareResource>>,
     pub counts: Option<Counts>,
@@ -70,12 +70,12 @@ impl Recipients {
     }
 }
 
-impl Seen {
-    pub fn new(mut share: Share, began: At) -> Seen {
+impl ObservedShare {
+    pub fn new(mut share: Share, began: At) -> ObservedShare {
         let resources = share.resources.take();
         let counts = share.counts.take();
         let left_at = is_leaving(&share).then_some(began);
-        Seen {
+        ObservedShare {
             share,
             left_at,
             resources,
@@ -91,9 +91,12 @@ impl Seen {
     }
 
     /// A share that the answer to our own write showed first.
-    pub fn made(share: Share, now: At) -> Seen {
+    pub fn made(share: Share, now: At) -> ObservedShare {
         let id = share.id.to_string();
-        Seen { answered: HashMap::from([(id, Answer { at: now, added: Some(now) })]), ..Seen::new(share, now) }
+        ObservedShare {
+            answered: HashMap::from([(id, Answer { at: now, added: Some(now) })]),
+            ..ObservedShare::new(share, now)
+        }
     }
 
     pub fn is_live(&self) -> bool {
@@ -332,7 +335,7 @@ impl Seen {
 
     /// How many resources are live, whoever declared them.
     pub fn live_resources(&self) -> usize {
-        self.resources.iter().flatten().filter(|row| resource_seen(Some(row), false) != RowSeen::Absent).count()
+        self.resources.iter().flatten().filter(|row| resource_seen(Some(row), false) != Observed::Absent).count()
     }
 
     /// When the rows among which this key is looked for were last read.
@@ -364,14 +367,14 @@ impl Seen {
     }
 
     /// Whether a key is there, for the table of rows.
-    pub fn row(&self, key: &RowKey, differs: impl FnOnce(&ShareResource) -> bool) -> RowSeen {
+    pub fn row(&self, key: &RowKey, differs: impl FnOnce(&ShareResource) -> bool) -> Observed {
         match key {
-            RowKey::Recipient(_) if self.recipients.is_none() => RowSeen::Unread,
+            RowKey::Recipient(_) if self.recipients.is_none() => Observed::Unread,
             RowKey::Recipient(account) => recipient_seen(self.recipient(account)),
-            RowKey::Excluded(_) if self.excluded.is_none() => RowSeen::Unread,
-            RowKey::Excluded(account) if self.excluded(account).is_some() => RowSeen::Live { differs: false },
-            RowKey::Excluded(_) => RowSeen::Absent,
-            RowKey::Resource { .. } if self.resources.is_none() => RowSeen::Unread,
+            RowKey::Excluded(_) if self.excluded.is_none() => Observed::Unread,
+            RowKey::Excluded(account) if self.excluded(account).is_some() => Observed::Live { differs: false },
+            RowKey::Excluded(_) => Observed::Absent,
+            RowKey::Resource { .. } if self.resources.is_none() => Observed::Unread,
             RowKey::Resource { .. } => {
                 let row = self.resource(key);
                 resource_seen(row, row.is_some_and(differs))
@@ -380,21 +383,21 @@ impl Seen {
     }
 }
 
-pub fn recipient_seen(row: Option<&Recipient>) -> RowSeen {
+pub fn recipient_seen(row: Option<&Recipient>) -> Observed {
     match row.map(|row| &row.association_status) {
-        None | Some(AssociationStatus::Disassociated) => RowSeen::Absent,
-        Some(AssociationStatus::Disassociating) => RowSeen::Leaving,
+        None | Some(AssociationStatus::Disassociated) => Observed::Absent,
+        Some(AssociationStatus::Disassociating) => Observed::Leaving,
         Some(AssociationStatus::Associating | AssociationStatus::Associated | AssociationStatus::Other(_)) => {
-            RowSeen::Live { differs: false }
+            Observed::Live { differs: false }
         }
     }
 }
 
-fn resource_seen(row: Option<&ShareResource>, differs: bool) -> RowSeen {
+fn resource_seen(row: Option<&ShareResource>, differs: bool) -> Observed {
     match row.map(|row| &row.status) {
-        None | Some(ResourceStatus::Deleted) => RowSeen::Absent,
-        Some(ResourceStatus::Deleting) => RowSeen::Leaving,
-        Some(ResourceStatus::Active | ResourceStatus::Other(_)) => RowSeen::Live { differs },
+        None | Some(ResourceStatus::Deleted) => Observed::Absent,
+        Some(ResourceStatus::Deleting) => Observed::Leaving,
+        Some(ResourceStatus::Active | ResourceStatus::Other(_)) => Observed::Live { differs },
     }
 }
 
@@ -436,8 +439,9 @@ mod tests {
                 "status": "active", "target_type": target,
             });
             let share: Share = serde_json::from_value(share).expect("a share as Cloudflare writes it");
-            let outdated = |seen: &Seen| seen.are_recipients_outdated(At(1)) && seen.are_exclusions_outdated(At(1));
-            let mut seen = Seen::new(share, At(1_000));
+            let outdated =
+                |seen: &ObservedShare| seen.are_recipients_outdated(At(1)) && seen.are_exclusions_outdated(At(1));
+            let mut seen = ObservedShare::new(share, At(1_000));
             seen.doubt_rows(At(5_000));
             assert!(outdated(&seen) && seen.listed_at() == At(5_000), "{target}");
             if target == "organization" {
