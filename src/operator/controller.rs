@@ -153,9 +153,9 @@ where
     let ended = tokio::spawn(task.instrument(span.clone())).await;
     context.metrics.pass(key.kind, started.elapsed());
     match &ended {
-        Ok(Err(Stop::Queued)) => context.notebook.waits(&key, Some(began)),
+        Ok(Err(Stop::Queued)) => context.memories.waits(&key, Some(began)),
         Ok(Err(Stop::Occupied)) => {}
-        Ok(_) | Err(_) => context.notebook.waits(&key, None),
+        Ok(_) | Err(_) => context.memories.waits(&key, None),
     }
     match ended {
         Ok(ended) => span.in_scope(|| when_next(context, object, ended)),

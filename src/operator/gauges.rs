@@ -12,7 +12,7 @@ use crate::core::time::At;
 use crate::operator::cluster::index::secret_of;
 use crate::operator::conditions::readiness;
 use crate::operator::pass::context::Context;
-use crate::operator::rows::standing::NOT_EXCLUDED;
+use crate::operator::rows::row_state::NOT_EXCLUDED;
 use crate::operator::rows::waiver;
 use crate::serve::Health;
 use crate::serve::metrics::{ReadyCounts, UnreadyShare};

@@ -27,6 +27,6 @@ pub use cluster::sweeps::{self, SWEEPS, Sweep, Sweeps};
 pub use remote::credentials::{Credentials, NoCredential, ResolvedCredential};
 pub use remote::pages::{FULL_PAGE, read_pages};
 pub use remote::session::live;
-pub use rows::standing::label;
+pub use rows::row_state::label;
 pub use run::{Options, run};
 pub use settings::Settings;

@@ -216,11 +216,11 @@ fn context(
         started: clock.now(),
         cluster: Arc::new(cluster),
         remote: Arc::new(remote),
-        notebook: Default::default(),
+        memories: Default::default(),
         metrics: options.metrics.clone(),
         shutdown,
         deletions: Default::default(),
-        turns: Default::default(),
+        event_slots: Default::default(),
         share_locks: Default::default(),
     };
     (Arc::new(context), opened)
@@ -290,7 +290,7 @@ async fn keep_credentials(context: Arc<Context>) {
         for secret in changed {
             tracing::info!(%secret, "the credential in a Secret changed");
             for share in context.cluster.index.users(&secret) {
-                context.notebook.forget(&<Share as crate::operator::cluster::index::Related>::key(share.clone()));
+                context.memories.forget(&<Share as crate::operator::cluster::index::Related>::key(share.clone()));
                 context.cluster.requeue_family(&share);
             }
         }

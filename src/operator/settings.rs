@@ -25,16 +25,16 @@ pub struct Settings {
 impl Settings {
     /// After so long an announced call that was not answered has settled, and reads show what it did.
     pub fn settled(&self) -> Duration {
-        self.settle_time + self.patience() + Duration::from_secs(2)
+        self.settle_time + self.read_lag() + Duration::from_secs(2)
     }
 
     /// For how long a read may lag behind a write, and how long a missing share must stay missing.
-    pub fn patience(&self) -> Duration {
+    pub fn read_lag(&self) -> Duration {
         self.settle_time / 4
     }
 
     /// Whether a read that began then may not show yet what was there at that time.
     pub fn may_lag(&self, read: At, behind: At) -> bool {
-        read.since(behind) < self.patience()
+        read.since(behind) < self.read_lag()
     }
 }

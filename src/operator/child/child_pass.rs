@@ -11,7 +11,7 @@ use crate::operator::kinds::{Child, ChildTelling};
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::remote::session::Session;
 use crate::operator::rows::row::Row;
-use crate::operator::rows::standing::label;
+use crate::operator::rows::row_state::label;
 
 /// A pass that has a credential, and a share to look at.
 pub struct ChildPass<C: Child> {
@@ -43,6 +43,6 @@ impl<C: Child> ChildPass<C> {
 
     /// When this process learned that the row's call has taken effect, and when it found the row in place.
     pub fn known(&self) -> (Option<At>, Option<At>) {
-        self.pass.notes(|notes| (notes.answered.get(&self.key).copied(), notes.confirmed.get(&self.key).copied()))
+        self.pass.memory(|memory| (memory.answered.get(&self.key).copied(), memory.confirmed.get(&self.key).copied()))
     }
 }

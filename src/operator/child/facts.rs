@@ -39,7 +39,7 @@ pub fn facts<C: Child>(pass: &mut Pass<C>, parent: &Parent, row: Option<&RowKey>
         retain: pass.object.retains(),
         last,
         successor: row.map_or(Successor::Settled, |row| successor(pass, parent, row, rivals)),
-        recent: pass.now().since(pass.notes(|notes| notes.edited_at)) < TOGETHER,
+        recent: pass.now().since(pass.memory(|memory| memory.edited_at)) < TOGETHER,
     });
     Facts {
         deletion,
@@ -109,15 +109,15 @@ fn successor<C: Child>(pass: &mut Pass<C>, parent: &Parent, row: &RowKey, rivals
         return Successor::Settled;
     }
     // The other one needs no look at Cloudflare for that, but has to be asked first.
-    let awaited = pass.notes(|notes| notes.successor_awaited);
+    let awaited = pass.memory(|memory| memory.successor_awaited);
     let overdue = awaited.is_some_and(|since| pass.now().since(since) >= SUCCESSION);
     if overdue { Successor::Overdue } else { Successor::Awaited }
 }
 
 /// Lets those look who also declare the row: one of them is to take it over.
 pub fn wake_successors<C: Child>(pass: &Pass<C>, rivals: &[Sibling]) {
-    pass.context.cluster.requeuer.wake(&crate::api::Share::key(pass.object.share()));
+    pass.context.cluster.requeuer.requeue(&crate::api::Share::key(pass.object.share()));
     for rival in rivals.iter().filter(|rival| rival.key != pass.key) {
-        pass.context.cluster.requeuer.wake(&rival.key);
+        pass.context.cluster.requeuer.requeue(&rival.key);
     }
 }

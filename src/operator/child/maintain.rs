@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use kube::ResourceExt;
 
-use super::super::share::{bulk, losses, want};
+use super::super::share::{bulk, desired, losses};
 use super::child_pass::ChildPass;
-use super::{end, row_drift, tell, waived};
+use super::{delete, row_drift, status, waived};
 use crate::api::{CONFIRM_REMOVALS, Reason, Share};
 use crate::cloudflare::ShareStatus;
 use crate::core::row;
@@ -17,7 +17,7 @@ use crate::operator::kinds::{Child, ChildTelling};
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::facts::{RowMemory, RowSnapshot};
-use crate::operator::rows::standing::{State, Totals, standing};
+use crate::operator::rows::row_state::{State, Totals, row_state};
 use crate::operator::rows::{declare, inventory};
 use crate::operator::stop::Stop;
 use crate::operator::{clock, delays};
@@ -35,11 +35,11 @@ pub async fn run<C: Child>(child: &mut ChildPass<C>) -> Result<Option<Verdict>, 
         !child.parent.observes() && !child.pass.context.settings.read_only && child.session.account.breaker().is_none();
     let requested = child.pass.is_requested();
     let mut fresh = false;
-    if let Some(error) = child.pass.blindness(&child.session) {
+    if let Some(error) = child.pass.why_unreadable(&child.session) {
         return Err(Stop::Cloudflare(error));
     }
     for _ in 0..MAX_ROUNDS {
-        let Some(seen) = seen_or_read(child).await? else { return end::share_gone(child).await };
+        let Some(seen) = seen_or_read(child).await? else { return delete::share_gone(child).await };
         child.record().seen_with = Some(child.session.account.fingerprint.to_string());
         if !requested && !fresh && is_trusted(child, &seen) {
             return Ok(Some(child.pass.as_before()));
@@ -80,17 +80,17 @@ async fn take_step<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, may
         Step::Forget => return release(child).await,
         Step::Ignore if child.pass.is_deleting() => return release(child).await,
         Step::Add | Step::Restore | Step::Update | Step::Remove if !may_write => {
-            return Ok(Next::Done(Some(tell::held(child, seen, step))));
+            return Ok(Next::Done(Some(status::held(child, seen, step))));
         }
         Step::Add | Step::Restore | Step::Update => return write(child, seen, step).await,
         Step::Remove => return remove(child, seen, row).await,
-        Step::Keep | Step::Wait | Step::Ignore => return Ok(Next::Done(Some(tell::conclude(child, seen, row)))),
+        Step::Keep | Step::Wait | Step::Ignore => return Ok(Next::Done(Some(status::conclude(child, seen, row)))),
     }
     Ok(Next::Again)
 }
 
 async fn release<C: Child>(child: &mut ChildPass<C>) -> Result<Next, Stop> {
-    child.pass.guard(false).await?;
+    child.pass.remove_finalizer().await?;
     Ok(Next::Done(None))
 }
 
@@ -98,8 +98,8 @@ async fn release<C: Child>(child: &mut ChildPass<C>) -> Result<Next, Stop> {
 async fn write<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, step: Step) -> Result<Next, Stop> {
     let updates = step == Step::Update;
     let write = if updates { child.row(seen).updating() } else { child.row(seen).adding() };
-    if let Some(verdict) = child.pass.hindrance(&write) {
-        return Ok(Next::Done(Some(tell::tell(child, seen, step, verdict))));
+    if let Some(verdict) = child.pass.write_block(&write) {
+        return Ok(Next::Done(Some(status::tell(child, seen, step, verdict))));
     }
     if let Some(verdict) = awaits_replacement(child, seen, step) {
         return Ok(Next::Done(Some(verdict)));
@@ -121,7 +121,7 @@ async fn write<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, step: S
 async fn remove<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, row: Observed) -> Result<Next, Stop> {
     if is_declared_outside(child).await? {
         // The next pass knows who else declares it.
-        let verdict = tell::conclude(child, seen, row).again(delays::PEER_WRITE);
+        let verdict = status::conclude(child, seen, row).requeue_after(delays::PEER_WRITE);
         return Ok(Next::Done(Some(verdict)));
     }
     if let Some(verdict) = awaits_replacement(child, seen, Step::Remove) {
@@ -139,7 +139,7 @@ fn awaits_replacement<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, 
     let status = child.parent.share.as_ref()?.status.as_ref()?;
     let wait = bulk::pending(status, &child.pass.context.settings, child.pass.now())?;
     let message = format!("{} waits for a request of its Share that may still replace all recipients", child.name());
-    Some(tell::tell(child, seen, step, Verdict::working(Reason::Progressing, message).again(wait)))
+    Some(status::tell(child, seen, step, Verdict::working(Reason::Progressing, message).requeue_after(wait)))
 }
 
 /// The share as it was seen, or read now; `None`: it is gone.
@@ -165,7 +165,7 @@ fn is_trusted<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare) -> bool 
     }
     match &child.key {
         RowKey::Resource { .. } => {
-            step(child, seen).0 == Step::Keep && standing(&child.key, seen, None).state == State::InPlace
+            step(child, seen).0 == Step::Keep && row_state(&child.key, seen, None).state == State::InPlace
         }
         RowKey::Recipient(_) | RowKey::Excluded(_) => {
             let told = child.parent.share.as_ref().and_then(|share| share.status.as_ref()?.recipients.clone());
@@ -205,7 +205,7 @@ async fn add<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare) -> Result
     record.bound_uid = uid;
     record.intended_at = Some(clock::time(now));
     record.confirmed = false;
-    child.pass.notes(|notes| notes.answered.remove(&child.key));
+    child.pass.memory(|memory| memory.answered.remove(&child.key));
     child.pass.save().await?;
     let added = child.row(seen).add(now).await;
     if !added.stands {
@@ -230,9 +230,10 @@ async fn is_declared_outside<C: Child>(child: &ChildPass<C>) -> Result<bool, Sto
 async fn send_removal<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare) -> Result<Option<Verdict>, Stop> {
     let row = child.row(seen);
     // The object stays until the row is gone, so it looks now and then whether somebody gave in.
-    let pointless = || child.pass.pointless(&row.removing()).map(|verdict| verdict.again(delays::HUMAN));
-    if let Some(hindrance) = row.removal_refused().or_else(pointless) {
-        return Ok(Some(hindrance));
+    let not_converging =
+        || child.pass.not_converging(&row.removing()).map(|verdict| verdict.requeue_after(delays::HUMAN));
+    if let Some(write_block) = row.removal_refused().or_else(not_converging) {
+        return Ok(Some(write_block));
     }
     if let Some(blocked) = ask_share(child, seen).await? {
         return Ok(Some(blocked));
@@ -257,12 +258,12 @@ async fn ask_share<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare) -> 
     let Some(mut status) = share.status.clone().filter(|status| status.bound_uid == share.uid()) else {
         return Ok(None);
     };
-    let wanted = match want(share, &context.cluster.index) {
-        Ok(wanted) => wanted,
-        Err(problem) => return Ok(Some(Verdict::stalled(Reason::Invalid, problem).again(delays::HUMAN))),
+    let desired = match desired::desired(share, &context.cluster.index) {
+        Ok(desired) => desired,
+        Err(problem) => return Ok(Some(Verdict::stalled(Reason::Invalid, problem).requeue_after(delays::HUMAN))),
     };
-    let (now, patience) = (child.pass.now(), context.settings.patience());
-    let losing = losses::LossInput { wanted: &wanted, status: &status, seen, now, patience }.losing();
+    let (now, read_lag) = (child.pass.now(), context.settings.read_lag());
+    let losing = losses::LossInput { desired: &desired, status: &status, seen, now, read_lag }.losing();
     losing.note_before(&mut status);
     let asked =
         context.cluster.index.asked.value(&Share::key(child.pass.object.share()), share.as_ref(), CONFIRM_REMOVALS);

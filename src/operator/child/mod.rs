@@ -1,12 +1,12 @@
 //! One pass over a ShareRecipient or ShareResource: one row of a share, looked after by an object of its own.
 
 mod child_pass;
-mod end;
+mod delete;
 mod facts;
 mod maintain;
 mod parent;
 mod row_drift;
-mod tell;
+mod status;
 mod waived;
 
 use std::sync::Arc;
@@ -30,7 +30,7 @@ use crate::operator::kinds::{Child, ChildTelling};
 use crate::operator::pass::context::Context;
 use crate::operator::pass::verdict::{self, Verdict};
 use crate::operator::rows::declare::Sibling;
-use crate::operator::rows::standing::label;
+use crate::operator::rows::row_state::label;
 use crate::operator::share::outside::into_scope;
 use crate::operator::stop::Stop;
 use child_pass::ChildPass;
@@ -131,7 +131,7 @@ async fn look_after<C: Child>(
 fn note_wait<C: Child>(pass: &Pass<C>, step: Step) {
     let now = pass.now();
     let waits = step == Step::Wait(Wait::Successor);
-    pass.notes(|notes| notes.successor_awaited = waits.then(|| notes.successor_awaited.unwrap_or(now)));
+    pass.memory(|memory| memory.successor_awaited = waits.then(|| memory.successor_awaited.unwrap_or(now)));
 }
 
 async fn waiting<C: Child>(
@@ -148,7 +148,7 @@ async fn waiting<C: Child>(
         Wait::UnreadableShare => {
             let message =
                 format!("Share {share} does not match the current CRD and cannot be read: fix it and apply it again");
-            Verdict::blind(Reason::WaitingForShare, message)
+            Verdict::unknown_stalled(Reason::WaitingForShare, message)
         }
         Wait::Share => {
             let since = conditions::said_since(&pass.common().conditions, Reason::WaitingForShare, pass.now());
@@ -216,13 +216,13 @@ fn believe<C: Child>(pass: &mut Pass<C>) {
 }
 
 async fn release<C: Child>(mut pass: Pass<C>) -> Result<Option<Duration>, Stop> {
-    pass.guard(false).await?;
+    pass.remove_finalizer().await?;
     Ok(None)
 }
 
 /// Finalizer and record before anything is made, so that a parent's create may carry this row.
 async fn claim<C: Child>(pass: &mut Pass<C>) -> Result<(), Stop> {
-    pass.guard(true).await?;
+    pass.add_finalizer().await?;
     let uid = pass.object.uid();
     if pass.status.child().bound_uid != uid {
         pass.status.child().bound_uid = uid;

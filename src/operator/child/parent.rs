@@ -118,7 +118,7 @@ pub fn note_down<C: Child>(
     let others = rivals.iter().filter(|rival| rival.key != pass.key);
     let recorded = by_share.iter().map(|(by, entry)| (by, entry)).chain(take_over::recorded_in(others, id.as_str()));
     if let Some(News { entry, answered }) = Announcements::of(pass).news(own.as_ref(), key, recorded) {
-        pass.notes(|notes| notes.learn(key, answered));
+        pass.memory(|memory| memory.learn(key, answered));
         let child = pass.status.child();
         child.confirmed = entry.intended_at.is_none();
         child.intended_at = entry.intended_at;

@@ -21,9 +21,9 @@ pub fn excuse<C: Child>(child: &mut ChildPass<C>, verdict: Verdict) -> Verdict {
         return Verdict { message, ..verdict };
     };
     warn(child, &waiver);
-    let again = verdict.again.into_iter().chain(waiver::look_again(&waiver, now)).min();
+    let requeue_after = verdict.requeue_after.into_iter().chain(waiver::look_again(&waiver, now)).min();
     let told = format!("{waiver}. {}", verdict.message);
-    Verdict { again, ..Verdict::ready(Reason::Waived, told) }
+    Verdict { requeue_after, ..Verdict::ready(Reason::Waived, told) }
 }
 
 /// Warns once before the waiver ends.

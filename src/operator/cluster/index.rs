@@ -335,7 +335,7 @@ fn join<Q: Eq + Hash + Clone>(map: &mut HashMap<Q, HashSet<Name>>, key: &Q, name
     others
 }
 
-/// Takes a name out of a set; returns those that are left, since one of them may inherit.
+/// Takes a name out of a set; returns those that are left, since one of them may be the successor.
 fn leave<Q: Eq + Hash>(map: &mut HashMap<Q, HashSet<Name>>, key: &Q, name: &Name) -> Vec<Name> {
     let Some(names) = map.get_mut(key) else { return Vec::new() };
     names.remove(name);
@@ -355,7 +355,7 @@ impl Index {
             relations.parents.remove(&key);
             if let Some(children) = relations.children.get_mut(&before) {
                 children.remove(&key);
-                // Another declaration of the same key may inherit.
+                // Another declaration of the same key may take over.
                 touched.extend(children.iter().cloned());
                 if children.is_empty() {
                     relations.children.remove(&before);

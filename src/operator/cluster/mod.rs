@@ -40,9 +40,9 @@ pub struct Cluster {
 impl Cluster {
     /// Requeues a Share and its child objects.
     pub fn requeue_family(&self, share: &Name) {
-        self.requeuer.wake(&Share::key(share.clone()));
+        self.requeuer.requeue(&Share::key(share.clone()));
         for child in self.index.children(share) {
-            self.requeuer.wake(&child);
+            self.requeuer.requeue(&child);
         }
     }
 

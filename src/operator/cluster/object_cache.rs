@@ -12,7 +12,7 @@ use crate::api::Name;
 
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
-/// Objects of one kind: what the watch brought, and where our own writes are own_writes of it.
+/// Objects of one kind: what the watch brought, and where our own writes are ahead of it.
 pub struct ObjectCache<K: Resource<DynamicType = ()> + Clone + 'static> {
     stores: Vec<Store<K>>,
     own_writes: Mutex<HashMap<Name, Arc<K>>>,

@@ -29,7 +29,7 @@ impl Requeuer {
         (Requeuer { channels }, ends)
     }
 
-    pub fn wake(&self, key: &ObjectKey) {
+    pub fn requeue(&self, key: &ObjectKey) {
         for (kind, scope, sender) in &self.channels {
             if *kind == key.kind && scope.as_ref().is_none_or(|namespace| *namespace == key.name.namespace) {
                 // Nobody listens any more only while the process ends.

@@ -54,7 +54,7 @@ async fn round<K: Recorded>(
             Some(found) => learn(&Event::Apply(found)),
             None => learn(&Event::Delete(object.as_ref().clone())),
         }
-        cluster.requeuer.wake(&K::key(Name::of(object.as_ref())));
+        cluster.requeuer.requeue(&K::key(Name::of(object.as_ref())));
     }
     Ok(())
 }

@@ -87,7 +87,7 @@ fn decoded<K: Recorded>(event: Event<DeserializeGuard<K>>, cluster: &Cluster) ->
     let readable = |name: Name| {
         if kept.became_readable(&name) {
             // Whoever waited for that, and the object itself though nothing else of it may have changed.
-            cluster.requeuer.wake(&K::key(name.clone()));
+            cluster.requeuer.requeue(&K::key(name.clone()));
             cluster.requeue_family(&name);
         }
     };
@@ -155,6 +155,6 @@ fn take_note<K: Recorded>(
         Event::Init => Vec::new(),
     };
     for key in touched {
-        cluster.requeuer.wake(&key);
+        cluster.requeuer.requeue(&key);
     }
 }

@@ -16,7 +16,7 @@ use crate::operator::remote::session::Session;
 
 /// A person says that shares which cannot be seen are meant to be gone: all that vanished together, or this one.
 pub fn close_breaker(pass: &mut Pass<Share>, session: &Session) {
-    let Some(confirmed) = vouched(pass) else { return };
+    let Some(confirmed) = confirmed_gone_at(pass) else { return };
     if session.account.close_breaker(confirmed) {
         tracing::warn!(account = %session.account.id, "the circuit breaker was closed by annotation");
         pass.context.cluster.requeue_account(&session.account.id);
@@ -28,7 +28,7 @@ pub fn close_breaker(pass: &mut Pass<Share>, session: &Session) {
 
 /// When a person said that what cannot be seen is meant to be gone, by an annotation that is there, or was. The last one
 /// is recorded in the status.
-pub fn vouched<K: Recorded>(pass: &mut Pass<K>) -> Option<At> {
+pub fn confirmed_gone_at<K: Recorded>(pass: &mut Pass<K>) -> Option<At> {
     let asked = pass.asked(CLOSE_BREAKER);
     let recorded = &mut pass.common_mut().last_close_breaker;
     let at = |value: &String| value.parse::<Timestamp>().ok().map(|time| At(time.as_millisecond()));
@@ -48,11 +48,11 @@ pub fn open(cause: &str, share: &Name) -> Verdict {
          --wait=false shares.cfshare.dev {name} -n {namespace}`; the object is removed once no other share of the account \
          is missing, or when you run the first command"
     );
-    Verdict::blind(Reason::BreakerOpen, message).common().again(delays::BREAKER)
+    Verdict::unknown_stalled(Reason::BreakerOpen, message).shared().requeue_after(delays::BREAKER)
 }
 
 /// What to tell where a credential does not show a share that another one showed.
-pub fn hidden<K: kube::Resource<DynamicType = ()>>(object: &K, what: &str, secret: &Name) -> Verdict {
+pub fn not_visible<K: kube::Resource<DynamicType = ()>>(object: &K, what: &str, secret: &Name) -> Verdict {
     let message = format!(
         "cfshare cannot see {what} with the credential in Secret {}, which has never shown it: most likely the \
          credential belongs to another account. Nothing is recreated or released. Restore the right credential; or, if \
@@ -62,5 +62,5 @@ pub fn hidden<K: kube::Resource<DynamicType = ()>>(object: &K, what: &str, secre
         object.name_any(),
         object.namespace().unwrap_or_default(),
     );
-    Verdict::blind(Reason::BreakerOpen, message).again(delays::BREAKER)
+    Verdict::unknown_stalled(Reason::BreakerOpen, message).requeue_after(delays::BREAKER)
 }

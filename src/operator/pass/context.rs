@@ -7,7 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use super::notes::Notebook;
+use super::memory::Memories;
 use crate::api::{Name, ObjectKey};
 use crate::core::deletions::DeletionLog;
 use crate::core::time::At;
@@ -18,9 +18,9 @@ use crate::operator::settings::Settings;
 use crate::serve::metrics::Metrics;
 
 /// How far apart objects tell what many have to tell at once.
-const TELLING: Duration = Duration::from_millis(50);
+const EVENT_GAP: Duration = Duration::from_millis(50);
 /// The longest that one of them waits for that.
-const MAX_TURN: Duration = Duration::from_secs(600);
+const MAX_SLOT: Duration = Duration::from_secs(600);
 
 pub struct Context {
     pub settings: Settings,
@@ -28,29 +28,29 @@ pub struct Context {
     pub started: At,
     pub cluster: Arc<Cluster>,
     pub remote: Arc<Remote>,
-    pub notebook: Notebook,
+    pub memories: Memories,
     pub metrics: Arc<Metrics>,
     pub shutdown: CancellationToken,
     /// Deletions of shares that this process recorded; held while one is decided on.
     pub deletions: tokio::sync::Mutex<DeletionLog>,
     /// When the next object may tell what many have to tell at once.
-    pub turns: Mutex<At>,
+    pub event_slots: Mutex<At>,
     /// One at a time works on a remote share: its object and its children.
     pub share_locks: Mutex<HashMap<Name, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 impl Context {
     /// When an object may tell what many have to tell at once: so the API server is not flooded.
-    pub fn turn(&self, now: At) -> At {
-        let mut next = self.turns.lock();
-        let turn = (*next).clamp(now, now.plus(MAX_TURN));
-        *next = turn.plus(TELLING);
-        turn
+    pub fn event_slot(&self, now: At) -> At {
+        let mut next = self.event_slots.lock();
+        let slot = (*next).clamp(now, now.plus(MAX_SLOT));
+        *next = slot.plus(EVENT_GAP);
+        slot
     }
 
     /// The object is gone: nothing is remembered of it, and nobody follows it.
     pub fn forget(&self, object: &ObjectKey) {
-        self.notebook.forget(object);
+        self.memories.forget(object);
         self.remote.accounts.unfollow(object);
     }
 

@@ -10,7 +10,7 @@ use crate::operator::remote::account::Account;
 impl<K: Recorded> Pass<K> {
     /// Whether something is under way, and its next poll not due yet: when it is.
     pub fn due(&self) -> Option<At> {
-        self.notes(|notes| notes.following.then_some(notes.due))
+        self.memory(|memory| memory.following.then_some(memory.due))
     }
 
     pub fn is_following(&self) -> bool {
@@ -26,7 +26,7 @@ impl<K: Recorded> Pass<K> {
     pub fn outdated_before(&self, requested: bool) -> At {
         let now = self.now();
         if requested {
-            return self.notes(|notes| *notes.request_met.get_or_insert(now));
+            return self.memory(|memory| *memory.request_met.get_or_insert(now));
         }
         self.due().filter(|due| *due <= now).unwrap_or_default()
     }
@@ -40,12 +40,12 @@ impl<K: Recorded> Pass<K> {
     pub fn plan_poll(&self, moved: u64) -> Duration {
         let settings = &self.context.settings;
         let now = self.now();
-        self.notes(|notes| {
-            if !notes.following {
-                notes.following = true;
-                notes.due = At::default();
+        self.memory(|memory| {
+            if !memory.following {
+                memory.following = true;
+                memory.due = At::default();
             }
-            notes.plan_poll(moved, now, settings.poll_min, settings.poll_max)
+            memory.plan_poll(moved, now, settings.poll_min, settings.poll_max)
         })
     }
 
@@ -53,13 +53,13 @@ impl<K: Recorded> Pass<K> {
     pub fn look_once_settled(&self) -> Duration {
         let wait = self.context.settings.settled();
         let due = self.now().plus(wait);
-        self.notes(|notes| (notes.following, notes.due) = (true, due));
+        self.memory(|memory| (memory.following, memory.due) = (true, due));
         wait
     }
 
     /// Nothing is under way any more.
     pub fn settle(&self, account: &Account) {
-        if self.notes(|notes| std::mem::take(&mut notes.following)) {
+        if self.memory(|memory| std::mem::take(&mut memory.following)) {
             account.unfollow(&self.key);
         }
     }

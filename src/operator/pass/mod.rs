@@ -4,7 +4,7 @@ pub mod breaker;
 pub mod context;
 pub mod drift;
 pub mod follow;
-pub mod notes;
+pub mod memory;
 mod show_drift;
 pub mod verdict;
 pub mod write;
@@ -30,7 +30,7 @@ use crate::operator::remote::credentials::{NoCredential, ResolvedCredential};
 use crate::operator::remote::session::Session;
 use crate::operator::stop::Stop;
 use context::Context;
-use notes::{LATE, Notes, SOON, TOLERATED};
+use memory::{LATE, Memory, SOON, TOLERATED};
 use verdict::{Course, Readiness, Verdict};
 
 /// A pass under way. `status` is the draft of what will be written.
@@ -57,7 +57,7 @@ impl<K: Recorded> Pass<K> {
         let mut pass =
             Pass { context, key, object, status, since: At::default(), account: None, alarm: None, warning: None };
         let now = pass.now();
-        pass.since = pass.notes(|notes| notes.waiting.unwrap_or(now));
+        pass.since = pass.memory(|memory| memory.waiting.unwrap_or(now));
         pass
     }
 
@@ -115,10 +115,10 @@ impl<K: Recorded> Pass<K> {
         Verdict::ready(kept.unwrap_or(Reason::Associated), message)
     }
 
-    pub fn notes<T>(&self, use_them: impl FnOnce(&mut Notes) -> T) -> T {
-        let edition = (self.generation(), self.request());
+    pub fn memory<T>(&self, use_them: impl FnOnce(&mut Memory) -> T) -> T {
+        let revision = (self.generation(), self.request());
         let uid = self.object.uid().unwrap_or_default();
-        self.context.notebook.with(&self.key, &uid, edition, self.now(), use_them)
+        self.context.memories.with(&self.key, &uid, revision, self.now(), use_them)
     }
 
     /// The credential in that Secret; for an object that is being deleted also the one that it held last.
@@ -136,8 +136,16 @@ impl<K: Recorded> Pass<K> {
         Ok(())
     }
 
+    pub async fn add_finalizer(&mut self) -> Result<(), Stop> {
+        self.set_finalizer(true).await
+    }
+
+    pub async fn remove_finalizer(&mut self) -> Result<(), Stop> {
+        self.set_finalizer(false).await
+    }
+
     /// Puts the finalizer on, or takes it off.
-    pub async fn guard(&mut self, wanted: bool) -> Result<(), Stop> {
+    async fn set_finalizer(&mut self, wanted: bool) -> Result<(), Stop> {
         let context = self.context.clone();
         self.object = context.cluster.writer.finalizer(&context.cluster.index, &self.object, wanted).await?;
         Ok(())
@@ -145,15 +153,15 @@ impl<K: Recorded> Pass<K> {
 
     pub fn event(&self, note: Note, message: impl Into<String>) {
         let message = message.into();
-        if self.notes(|notes| notes.may_publish(self.context.clock.now())) {
+        if self.memory(|memory| memory.may_publish(self.context.clock.now())) {
             self.context.cluster.events.publish(self.object.as_ref(), note, message);
         }
     }
 
     /// The same, unless the last Event told it already.
     pub fn event_once(&self, note: Note, message: String) {
-        if self.notes(|notes| notes.forbidden.as_ref() != Some(&message)) {
-            self.notes(|notes| notes.forbidden = Some(message.clone()));
+        if self.memory(|memory| memory.forbidden.as_ref() != Some(&message)) {
+            self.memory(|memory| memory.forbidden = Some(message.clone()));
             self.event(note, message);
         }
     }
@@ -173,8 +181,8 @@ impl<K: Recorded> Pass<K> {
         let was_stalled = conditions::is_stalled(&common.conditions);
         verdict::conclude(&mut common.conditions, &verdict, drifted, generation, &now);
         let after = conditions::readiness(&common.conditions).map(|(s, r)| (s.to_owned(), r.to_owned()));
-        if !verdict.common || before == after {
-            self.notes(|notes| notes.turn = None);
+        if !verdict.shared || before == after {
+            self.memory(|memory| memory.event_slot = None);
         } else if let Some(wait) = self.await_turn() {
             return Ok(Some(wait));
         }
@@ -190,7 +198,7 @@ impl<K: Recorded> Pass<K> {
         self.save().await?;
         // After the write: a conflict begins the pass again, and would tell it twice. Where all objects of a credential
         // say the same, one Event does for all of them.
-        let told = verdict.common && matches!(verdict.course, Course::Stalled);
+        let told = verdict.shared && matches!(verdict.course, Course::Stalled);
         if let Some(note) = note
             && !(told && self.account.as_ref().is_some_and(|account| account.is_told()))
         {
@@ -199,17 +207,17 @@ impl<K: Recorded> Pass<K> {
         if let Some((note, message)) = self.warning.take() {
             self.event(note, message);
         }
-        self.notes(|notes| (notes.failures, notes.failing_since) = (0, None));
-        Ok(verdict.again)
+        self.memory(|memory| (memory.failures, memory.failing_since) = (0, None));
+        Ok(verdict.requeue_after)
     }
 
     /// How long to wait before the object may tell what many have to tell at once.
     fn await_turn(&self) -> Option<Duration> {
         let now = self.now();
-        let turn = self.notes(|notes| *notes.turn.get_or_insert_with(|| self.context.turn(now)));
-        let wait = turn.since(now);
+        let slot = self.memory(|memory| *memory.event_slot.get_or_insert_with(|| self.context.event_slot(now)));
+        let wait = slot.since(now);
         if wait.is_zero() {
-            self.notes(|notes| notes.turn = None);
+            self.memory(|memory| memory.event_slot = None);
         }
         Some(wait).filter(|wait| !wait.is_zero())
     }
@@ -232,7 +240,7 @@ impl<K: Recorded> Pass<K> {
             ),
             None => problem.to_string(),
         };
-        let verdict = Verdict::blind(Reason::CredentialsNotFound, message).again(delays::SECRET);
+        let verdict = Verdict::unknown_stalled(Reason::CredentialsNotFound, message).requeue_after(delays::SECRET);
         if !may_pass {
             return self.finish(verdict).await;
         }
@@ -269,8 +277,8 @@ impl<K: Recorded> Pass<K> {
                     "Cloudflare's rate limit is reached; other users of the same credential count towards it{unread}. cfshare \
                      retries automatically"
                 );
-                let verdict = Verdict::unknown(Reason::Throttled, message).again(wait);
-                return self.end((failures, since), if unread.is_empty() { verdict } else { verdict.common() }).await;
+                let verdict = Verdict::unknown(Reason::Throttled, message).requeue_after(wait);
+                return self.end((failures, since), if unread.is_empty() { verdict } else { verdict.shared() }).await;
             }
             ErrorClass::Denied => {
                 let patience = self.context.settings.settle_time / 2;
@@ -283,21 +291,24 @@ impl<K: Recorded> Pass<K> {
                     secret.name, session.account.id,
                 );
                 if long {
-                    Verdict::blind(Reason::Denied, message).again(wait.max(Duration::from_secs(30))).common()
+                    Verdict::unknown_stalled(Reason::Denied, message)
+                        .requeue_after(wait.max(Duration::from_secs(30)))
+                        .shared()
                 } else {
-                    Verdict::unknown(Reason::Denied, message).again(wait)
+                    Verdict::unknown(Reason::Denied, message).requeue_after(wait)
                 }
             }
             ErrorClass::Retry | ErrorClass::Conflict if unread.is_empty() => {
-                Verdict::unknown(Reason::Unavailable, message).again(wait)
+                Verdict::unknown(Reason::Unavailable, message).requeue_after(wait)
             }
             ErrorClass::Retry | ErrorClass::Conflict => {
                 let message = format!("{message}{unread}. cfshare retries automatically");
-                Verdict::unknown(Reason::Unavailable, message).again(wait).common()
+                Verdict::unknown(Reason::Unavailable, message).requeue_after(wait).shared()
             }
             ErrorClass::Gone | ErrorClass::Rejected => {
                 let wait = limiter::after_rejection(failures);
-                Verdict::blind(Reason::Rejected, format!("{message}: check spec.accountID and the ids")).again(wait)
+                Verdict::unknown_stalled(Reason::Rejected, format!("{message}: check spec.accountID and the ids"))
+                    .requeue_after(wait)
             }
         };
         self.end((failures, since), verdict).await
@@ -305,15 +316,15 @@ impl<K: Recorded> Pass<K> {
 
     fn count_failure(&self) -> (u32, At) {
         let now = self.now();
-        self.notes(|notes| {
-            notes.failures += 1;
-            (notes.failures, *notes.failing_since.get_or_insert(now))
+        self.memory(|memory| {
+            memory.failures += 1;
+            (memory.failures, *memory.failing_since.get_or_insert(now))
         })
     }
 
     /// Whether failures are too many, over too long a time, to say Ready as before.
     fn is_long(&self, failures: u32, since: At) -> bool {
-        failures >= TOLERATED && self.now().since(since) >= self.context.settings.patience()
+        failures >= TOLERATED && self.now().since(since) >= self.context.settings.read_lag()
     }
 
     fn is_failing_for_long(&self) -> bool {
@@ -322,14 +333,14 @@ impl<K: Recorded> Pass<K> {
     }
 
     /// Why nothing can be read of the account, if that has gone on for long.
-    pub fn blindness(&self, session: &Session) -> Option<Error> {
+    pub fn why_unreadable(&self, session: &Session) -> Option<Error> {
         let settings = &self.context.settings;
-        session.blindness(settings.settle_time / 2, settings.sweep_interval)
+        session.why_unreadable(settings.settle_time / 2, settings.sweep_interval)
     }
 
     /// Where the account has not been read for long: since when nothing is known of its shares.
     fn unread(&self, session: &Session) -> String {
-        if self.blindness(session).is_none() {
+        if self.why_unreadable(session).is_none() {
             return String::new();
         }
         let account = &session.account;
@@ -347,10 +358,10 @@ impl<K: Recorded> Pass<K> {
         };
         let (context, key) = (self.context.clone(), self.key.clone());
         let uid = self.object.uid().unwrap_or_default();
-        let edition = (self.generation(), self.request());
+        let revision = (self.generation(), self.request());
         let again = self.finish(verdict).await?;
-        context.notebook.with(&key, &uid, edition, context.clock.now(), |notes| {
-            (notes.failures, notes.failing_since) = (failures, Some(since));
+        context.memories.with(&key, &uid, revision, context.clock.now(), |memory| {
+            (memory.failures, memory.failing_since) = (failures, Some(since));
         });
         Ok(again)
     }

@@ -38,14 +38,14 @@ pub struct Verdict {
     pub reason: Reason,
     pub message: String,
     /// When to look again without being woken.
-    pub again: Option<Duration>,
+    pub requeue_after: Option<Duration>,
     /// It is about the whole credential, so that many objects say it at once.
-    pub common: bool,
+    pub shared: bool,
 }
 
 impl Verdict {
     fn new(ready: Readiness, course: Course, reason: Reason, message: impl Into<String>) -> Verdict {
-        Verdict { ready, course, reason, message: message.into(), again: None, common: false }
+        Verdict { ready, course, reason, message: message.into(), requeue_after: None, shared: false }
     }
 
     pub fn ready(reason: Reason, message: impl Into<String>) -> Verdict {
@@ -66,7 +66,7 @@ impl Verdict {
     }
 
     /// It cannot be read until somebody does something.
-    pub fn blind(reason: Reason, message: impl Into<String>) -> Verdict {
+    pub fn unknown_stalled(reason: Reason, message: impl Into<String>) -> Verdict {
         Verdict::new(Readiness::Unknown, Course::Stalled, reason, message)
     }
 
@@ -77,12 +77,13 @@ impl Verdict {
 
     /// It took more steps than are taken in one pass.
     pub fn unfinished() -> Verdict {
-        Verdict::working(Reason::Progressing, "reconciling is not finished yet; continuing").again(delays::TRANSIENT)
+        Verdict::working(Reason::Progressing, "reconciling is not finished yet; continuing")
+            .requeue_after(delays::TRANSIENT)
     }
 
     /// It is about the whole credential.
-    pub fn common(self) -> Verdict {
-        Verdict { common: true, ..self }
+    pub fn shared(self) -> Verdict {
+        Verdict { shared: true, ..self }
     }
 
     pub fn resting(mut self) -> Verdict {
@@ -91,20 +92,20 @@ impl Verdict {
     }
 
     /// The verdict where something else is wrong as well: what is under way goes on, and both are told.
-    pub fn beside(self, trouble: Verdict) -> Verdict {
-        let again = self.again.into_iter().chain(trouble.again).min();
+    pub fn and(self, trouble: Verdict) -> Verdict {
+        let requeue_after = self.requeue_after.into_iter().chain(trouble.requeue_after).min();
         match self.course {
             Course::Reconciling => {
                 let message = format!("{}. {}", self.message, trouble.message);
-                Verdict { message, again, ..self }
+                Verdict { message, requeue_after, ..self }
             }
-            Course::Resting | Course::Stalled => Verdict { again, ..trouble },
+            Course::Resting | Course::Stalled => Verdict { requeue_after, ..trouble },
         }
     }
 
     /// This verdict where `rest` is true as well and must not hide it: what is under way goes on.
     pub fn before(self, rest: Verdict) -> Verdict {
-        let again = self.again.into_iter().chain(rest.again).min();
+        let requeue_after = self.requeue_after.into_iter().chain(rest.requeue_after).min();
         let (message, course) = match rest.ready {
             Readiness::True => (self.message, self.course),
             Readiness::False | Readiness::Unknown => {
@@ -113,11 +114,11 @@ impl Verdict {
                 (format!("{}. {}", self.message, rest.message), course)
             }
         };
-        Verdict { message, course, again, ..self }
+        Verdict { message, course, requeue_after, ..self }
     }
 
-    pub fn again(mut self, after: Duration) -> Verdict {
-        self.again = Some(self.again.map_or(after, |own| own.min(after)));
+    pub fn requeue_after(mut self, after: Duration) -> Verdict {
+        self.requeue_after = Some(self.requeue_after.map_or(after, |own| own.min(after)));
         self
     }
 }
@@ -194,7 +195,7 @@ pub fn awaited(verdict: Verdict, since: At, now: At) -> Verdict {
     if left.is_zero() {
         return Verdict { course: Course::Stalled, ..verdict };
     }
-    Verdict { course: Course::Reconciling, ..verdict }.again(left)
+    Verdict { course: Course::Reconciling, ..verdict }.requeue_after(left)
 }
 
 #[cfg(test)]
@@ -227,21 +228,21 @@ mod tests {
 
     #[test]
     fn what_must_not_be_hidden_is_told_first_and_never_as_ready() {
-        let alarm = || Verdict::stalled(Reason::ExclusionsNotInForce, "a").again(Duration::from_secs(60));
+        let alarm = || Verdict::stalled(Reason::ExclusionsNotInForce, "a").requeue_after(Duration::from_secs(60));
         let told = alarm().before(Verdict::ready(Reason::Associated, "b"));
         assert_eq!((told.message.as_str(), told.ready, told.course), ("a", Readiness::False, Course::Stalled));
-        let rest = Verdict::unknown(Reason::Unavailable, "b").again(Duration::from_secs(2));
+        let rest = Verdict::unknown(Reason::Unavailable, "b").requeue_after(Duration::from_secs(2));
         let told = alarm().before(rest);
         assert_eq!((told.message.as_str(), told.ready, told.course), ("a. b", Readiness::False, Course::Reconciling));
-        assert_eq!((told.reason, told.again), (Reason::ExclusionsNotInForce, Some(Duration::from_secs(2))));
-        let told = alarm().before(Verdict::blind(Reason::Denied, "b"));
+        assert_eq!((told.reason, told.requeue_after), (Reason::ExclusionsNotInForce, Some(Duration::from_secs(2))));
+        let told = alarm().before(Verdict::unknown_stalled(Reason::Denied, "b"));
         assert_eq!((told.ready, told.course), (Readiness::False, Course::Stalled));
     }
 
     #[test]
     fn the_same_refusal_with_another_ray_is_the_same_message() {
         let mut conditions = Vec::new();
-        let verdict = |message: &str| Verdict::blind(Reason::Denied, message);
+        let verdict = |message: &str| Verdict::unknown_stalled(Reason::Denied, message);
         conclude(&mut conditions, &verdict("no (ray a1): see (b)"), None, 1, &time(1));
         let before = conditions.clone();
         conclude(&mut conditions, &verdict("no (ray c2): see (b)"), None, 1, &time(2));
@@ -252,7 +253,7 @@ mod tests {
 
     #[test]
     fn what_usually_arrives_is_awaited_for_two_minutes_from_when_it_was_first_said() {
-        let verdict = || Verdict::blind(Reason::CredentialsNotFound, "no Secret");
+        let verdict = || Verdict::unknown_stalled(Reason::CredentialsNotFound, "no Secret");
         let mut conditions = Vec::new();
         // Seconds since the first pass, and what is told then: also by a process that began in between.
         for (second, stalled) in [(100, false), (101, false), (219, false), (220, true), (900, true)] {
@@ -260,7 +261,7 @@ mod tests {
             let since = said_since(&conditions, Reason::CredentialsNotFound, now);
             let verdict = awaited(verdict(), since, now);
             assert_eq!(verdict.course == Course::Stalled, stalled, "{second}");
-            assert!(stalled || verdict.again.is_some_and(|again| again <= delays::ARRIVAL), "{second}");
+            assert!(stalled || verdict.requeue_after.is_some_and(|again| again <= delays::ARRIVAL), "{second}");
             conclude(&mut conditions, &verdict, None, 1, &time(second));
         }
         assert_eq!(said_since(&conditions, Reason::Denied, At(7)), At(7));

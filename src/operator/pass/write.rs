@@ -1,7 +1,7 @@
 //! Whether a value is written once more, and what the answer to the write means.
 
 use super::Pass;
-use super::notes::Write;
+use super::memory::Write;
 use super::verdict::Verdict;
 use crate::api::Reason;
 use crate::cloudflare::ErrorClass;
@@ -13,14 +13,14 @@ impl<K: Recorded> Pass<K> {
     /// The refusal of an item that still holds; it is tried again by itself.
     pub fn refusal(&self, item: &str, reason: Reason) -> Option<Verdict> {
         let now = self.now();
-        let refused = self.notes(|notes| notes.refusal(item, now).cloned())?;
-        Some(Verdict::stalled(reason, refused.message).again(refused.until.since(now)))
+        let refused = self.memory(|memory| memory.refusal(item, now).cloned())?;
+        Some(Verdict::stalled(reason, refused.message).requeue_after(refused.until.since(now)))
     }
 
     /// What did not stay, however often it was written.
-    pub fn pointless(&self, write: &Write) -> Option<Verdict> {
+    pub fn not_converging(&self, write: &Write) -> Option<Verdict> {
         let Write { what, value, found, .. } = write;
-        self.notes(|notes| notes.is_pointless(write)).then(|| {
+        self.memory(|memory| memory.is_not_converging(write)).then(|| {
             Verdict::stalled(
                 Reason::NotConverging,
                 format!(
@@ -32,8 +32,8 @@ impl<K: Recorded> Pass<K> {
     }
 
     /// Why a value is not written now: it was refused a moment ago, or is pointless.
-    pub fn hindrance(&self, write: &Write) -> Option<Verdict> {
-        self.refusal(&write.item, Reason::Rejected).or_else(|| self.pointless(write))
+    pub fn write_block(&self, write: &Write) -> Option<Verdict> {
+        self.refusal(&write.item, Reason::Rejected).or_else(|| self.not_converging(write))
     }
 
     /// Takes note of what became of a write, and returns whether it was made; `refused`: how that is told.
@@ -41,13 +41,13 @@ impl<K: Recorded> Pass<K> {
         let now = self.now();
         match change {
             Change::Done(()) => {
-                self.notes(|notes| notes.wrote(write, now));
+                self.memory(|memory| memory.wrote(write, now));
                 Ok(true)
             }
             Change::Unsure(error) => Err(Stop::Cloudflare(error)),
             Change::Not(error) => match error.class() {
                 ErrorClass::Rejected | ErrorClass::Conflict => {
-                    self.notes(|notes| notes.refuse(&write.item, format!("{refused}: {error}"), now));
+                    self.memory(|memory| memory.refuse(&write.item, format!("{refused}: {error}"), now));
                     Ok(false)
                 }
                 ErrorClass::Retry | ErrorClass::Throttled | ErrorClass::Denied | ErrorClass::Gone => {

@@ -8,8 +8,9 @@ use std::time::Duration;
 use kube::ResourceExt;
 use serde_json::{Map, Value};
 
+use super::share::desired::{Desired, desired};
 use super::share::facts::{Snapshot, Timing, Viewer};
-use super::share::{Wanted, refused, want};
+use super::share::refused;
 use crate::api::Name;
 use crate::api::share::ManagementPolicy;
 use crate::api::status::ShareStatus;
@@ -18,7 +19,7 @@ use crate::core::id::{AccountId, ShareId};
 use crate::core::row_key::RowKey;
 use crate::core::share::{self as creation, Mode, Step, Wait};
 use crate::operator::kinds;
-use crate::operator::pass::notes::Notes;
+use crate::operator::pass::memory::Memory;
 use crate::operator::settings::Settings;
 pub use known::{Account, Fleet};
 
@@ -62,7 +63,7 @@ struct Look<'a> {
     account: &'a Account,
     share: &'a Share,
     name: Name,
-    wanted: Wanted,
+    desired: Desired,
     status: ShareStatus,
     settings: &'a Settings,
 }
@@ -93,11 +94,11 @@ impl<'a> Look<'a> {
         share: &'a Share,
         settings: &'a Settings,
     ) -> Result<Look<'a>, String> {
-        let wanted = want(share, &fleet.index)?;
+        let desired = desired(share, &fleet.index)?;
         // What is recorded is believed only where it was written for this very object.
         let recorded = share.status.clone().filter(|status| status.bound_uid.is_some());
         let status = recorded.filter(|status| status.bound_uid == share.uid()).unwrap_or_default();
-        Ok(Look { fleet, account, share, name: Name::of(share), wanted, status, settings })
+        Ok(Look { fleet, account, share, name: Name::of(share), desired, status, settings })
     }
 
     fn mode(&self) -> Mode {
@@ -110,11 +111,11 @@ impl<'a> Look<'a> {
         ask(&Snapshot {
             object: self.share,
             name: &self.name,
-            wanted: &self.wanted,
+            desired: &self.desired,
             status: &self.status,
             index: &self.fleet.index,
             cache: &self.account.cache,
-            memory: &Notes::after_a_read(now),
+            memory: &Memory::after_a_read(now),
             mode: self.mode(),
             viewer: Viewer { credential: None, confirmed_gone: false, children_claim: false },
             timing: Timing { now, since: now, ahead: 0, settle_time: Duration::ZERO, read_lag: Duration::ZERO },
@@ -139,7 +140,7 @@ impl<'a> Look<'a> {
                     self.status = ShareStatus::default();
                 }
                 Step::Create => {
-                    if self.wanted.organization.is_some() {
+                    if self.desired.organization.is_some() {
                         let note = "the operator must allow shares with an organization in this namespace \
                                     (chart value organization.namespaces, flag --organization-shares)";
                         preview.notes.push(note.into());
@@ -171,7 +172,7 @@ impl<'a> Look<'a> {
                 Step::Refuse(refusal) => {
                     let id = self.status.share_id.as_deref().and_then(|id| ShareId::parse(id).ok());
                     let (objects, id) = (&self.fleet.index, id.as_ref());
-                    let message = refused(refusal, self.share, &self.wanted, objects, id).message;
+                    let message = refused(refusal, self.share, &self.desired, objects, id).message;
                     match self.mode() {
                         Mode::Observe => preview.notes.push(message),
                         Mode::Manage | Mode::Frozen => preview.problem = Some(message),
@@ -195,9 +196,9 @@ impl<'a> Look<'a> {
     }
 
     fn row(&self, key: &RowKey) -> Row {
-        let label = self.wanted.all.get(key).and_then(|declaration| declaration.label.clone());
+        let label = self.desired.all.get(key).and_then(|declaration| declaration.label.clone());
         let label = label.or_else(|| {
-            let sibling = self.wanted.siblings.iter().find(|sibling| sibling.row == *key);
+            let sibling = self.desired.siblings.iter().find(|sibling| sibling.row == *key);
             sibling.and_then(|sibling| sibling.label.clone())
         });
         Row { key: key.clone(), label }
@@ -205,13 +206,13 @@ impl<'a> Look<'a> {
 
     /// One call makes the share with its recipients and resources; excluded accounts follow.
     fn creation(&self) -> Vec<Call> {
-        let organization = self.wanted.organization.as_ref().map(ToString::to_string);
+        let organization = self.desired.organization.as_ref().map(ToString::to_string);
         let (excluded, rows): (Vec<_>, Vec<_>) = self
             .snapshot(|now| now.payload())
             .iter()
             .map(|key| self.row(key))
             .partition(|row| matches!(row.key, RowKey::Excluded(_)));
-        let name = self.wanted.name.clone().unwrap_or_default();
+        let name = self.desired.name.clone().unwrap_or_default();
         let create = Call::CreateShare { name, organization, rows };
         let excluded = excluded.into_iter().map(|row| Call::Add { row, restored: false });
         std::iter::once(create).chain(excluded).collect()

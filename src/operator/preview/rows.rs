@@ -24,7 +24,7 @@ impl Look<'_> {
         let Some(id) = self.subject() else { return };
         let Some(seen) = self.account.cache.seen(&id) else { return };
         let keeps_its_name = self.status.adopted && self.share.spec.name.is_none();
-        if let Some(name) = self.wanted.name.clone().filter(|name| !keeps_its_name && *name != seen.share.name) {
+        if let Some(name) = self.desired.name.clone().filter(|name| !keeps_its_name && *name != seen.share.name) {
             let bears = |other: &&ObservedShare| other.share.name == name && other.share.id != id;
             let taken = self.account.cache.live().find(bears);
             if taken.is_some() || !self.fleet.index.claims(self.share) {
@@ -38,13 +38,13 @@ impl Look<'_> {
             }
         }
         let steps = self.steps(seen);
-        let of = |wanted: fn(row::Step) -> bool| steps.iter().filter(move |(_, (step, _))| wanted(*step));
+        let of = |desired: fn(row::Step) -> bool| steps.iter().filter(move |(_, (step, _))| desired(*step));
         for (key, (step, _)) in of(|step| matches!(step, row::Step::Add | row::Step::Restore)) {
             preview.calls.push(Call::Add { row: self.row(key), restored: *step == row::Step::Restore });
         }
         for (key, _) in of(|step| step == row::Step::Update) {
             let from = seen.resource(key).map(|row| row.meta.clone()).unwrap_or_default();
-            let to = self.wanted.all.get(key).map(|declaration| declaration.meta.clone()).unwrap_or_default();
+            let to = self.desired.all.get(key).map(|declaration| declaration.meta.clone()).unwrap_or_default();
             preview.calls.push(Call::Update { row: self.row(key), from, to });
         }
         let removals: Vec<&RowKey> = of(|step| step == row::Step::Remove).map(|(key, _)| key).collect();
@@ -69,7 +69,7 @@ impl Look<'_> {
         let releases = self.status.share_id.is_some() && self.mode() == Mode::Manage;
         let Some(seen) = seen.filter(|_| releases) else { return };
         let entries = inventory::entries(&self.status.inventory);
-        for sibling in self.wanted.siblings.iter().filter(|sibling| !sibling.suspended) {
+        for sibling in self.desired.siblings.iter().filter(|sibling| !sibling.suspended) {
             let step = self.child_step(sibling, entries.get(&sibling.row), seen, false);
             if step.is_some_and(|(step, _)| step == row::Step::Remove) {
                 preview.calls.push(Call::Remove { row: self.row(&sibling.row) });
@@ -82,9 +82,9 @@ impl Look<'_> {
         let observing = self.mode() == Mode::Observe;
         let mut entries = inventory::entries(&self.status.inventory);
         let mut steps = loop {
-            let (wanted, share_id) = (&self.wanted, self.status.share_id.as_deref());
+            let (desired, share_id) = (&self.desired, self.status.share_id.as_deref());
             let (known, announced, settings) = (None, None, self.settings);
-            let basis = PlanInput { wanted, share_id, entries: &entries, settings, observing, known, announced };
+            let basis = PlanInput { desired, share_id, entries: &entries, settings, observing, known, announced };
             let plan = basis.plan(seen);
             let plain = plan.of(|step| matches!(step, row::Step::Confirm | row::Step::Forget));
             if plain.is_empty() {
@@ -97,7 +97,7 @@ impl Look<'_> {
                 }
             }
         };
-        let children = self.wanted.siblings.iter().filter(|sibling| !sibling.suspended);
+        let children = self.desired.siblings.iter().filter(|sibling| !sibling.suspended);
         for sibling in children {
             if let Some(step) = self.child_step(sibling, entries.get(&sibling.row), seen, observing) {
                 steps.insert(sibling.row.clone(), step);
@@ -126,10 +126,10 @@ impl Look<'_> {
                 (object.record().filter(|record| record.bound_uid == object.uid()).cloned(), object.retains())
             }
         };
-        if matches!(sibling.row, RowKey::Recipient(_)) && self.wanted.organization.is_some() {
+        if matches!(sibling.row, RowKey::Recipient(_)) && self.desired.organization.is_some() {
             return None;
         }
-        let winner = self.wanted.all.get(&sibling.row).map(|declaration| &declaration.by);
+        let winner = self.desired.all.get(&sibling.row).map(|declaration| &declaration.by);
         let declared = match winner {
             Some(By::Child(key)) if *key == sibling.key => Declared::Here,
             None if sibling.is_deleting && !retains => Declared::Nowhere,
@@ -152,8 +152,8 @@ impl Look<'_> {
 
     /// What is told where more would be removed than may be at once.
     fn blocked(&self, seen: &ObservedShare) -> Option<String> {
-        let (now, patience) = (self.account.read_at, self.settings.patience());
-        let losing = losses::LossInput { wanted: &self.wanted, status: &self.status, seen, now, patience }.losing();
+        let (now, read_lag) = (self.account.read_at, self.settings.read_lag());
+        let losing = losses::LossInput { desired: &self.desired, status: &self.status, seen, now, read_lag }.losing();
         let confirmed = self.share.annotations().get(CONFIRM_REMOVALS).cloned();
         if losses::is_confirmed(self.share, &mut self.status.clone(), &losing, confirmed) {
             return None;

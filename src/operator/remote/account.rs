@@ -174,7 +174,7 @@ impl Account {
 
     /// Why nothing can be read, if that has gone on for so long that it is no passing failure: several sweeps failed, or
     /// none was complete for several intervals, whatever the cause. A sweep that may not call does not even fail.
-    pub fn blindness(&self, now: At, patience: Duration, interval: Duration) -> Option<Error> {
+    pub fn why_unreadable(&self, now: At, patience: Duration, interval: Duration) -> Option<Error> {
         let health = self.health.lock();
         let fails = health.failed_sweeps >= DENIALS && now.since(health.failing_since) >= patience;
         let silent = now.since(health.read_at) >= patience.max(interval * DENIALS);

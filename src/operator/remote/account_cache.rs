@@ -55,11 +55,11 @@ impl AccountCache {
     }
 
     /// A share as a list or a GET showed it.
-    pub fn read(&mut self, share: Share, began: At, grace: Duration) {
+    pub fn read(&mut self, share: Share, began: At, read_lag: Duration) {
         self.missing.remove(&share.id);
         let id = share.id.clone();
         let moved = match self.shares.get_mut(&id) {
-            Some(seen) => seen.read(share, began, grace),
+            Some(seen) => seen.read(share, began, read_lag),
             None => {
                 self.shares.insert(id.clone(), ObservedShare::new(share, began));
                 true
@@ -88,9 +88,9 @@ impl AccountCache {
     }
 
     /// A GET said that the share does not exist.
-    pub fn absent(&mut self, id: &ShareId, began: At, grace: Duration) {
+    pub fn absent(&mut self, id: &ShareId, began: At, read_lag: Duration) {
         let expected = match self.shares.get(id) {
-            Some(seen) if !seen.is_leaving() && seen.is_recent(id.as_str(), began, grace) => return,
+            Some(seen) if !seen.is_leaving() && seen.is_recent(id.as_str(), began, read_lag) => return,
             Some(seen) => seen.is_leaving(),
             None => false,
         };
@@ -133,29 +133,32 @@ impl AccountCache {
     }
 
     /// The shares that a complete list, begun then, lacks; it showed just these live ones.
-    pub fn lacking(&self, live: &HashSet<ShareId>, began: At, grace: Duration) -> Vec<ShareId> {
+    pub fn lacking(&self, live: &HashSet<ShareId>, began: At, read_lag: Duration) -> Vec<ShareId> {
         let lacking = self.shares.iter().filter(|(id, seen)| {
-            seen.is_live() && !live.contains(*id) && seen.read_at < began && !seen.is_recent(id.as_str(), began, grace)
+            seen.is_live()
+                && !live.contains(*id)
+                && seen.read_at < began
+                && !seen.is_recent(id.as_str(), began, read_lag)
         });
         lacking.map(|(id, _)| id.clone()).collect()
     }
 
     /// Whether the share is gone for good.
-    pub fn is_gone(&self, id: &ShareId, patience: Duration) -> bool {
+    pub fn is_gone(&self, id: &ShareId, read_lag: Duration) -> bool {
         let left = self.leaving.as_ref().filter(|(_, ids)| !ids.contains(id)).map(|(at, _)| *at);
         match (self.shares.get(id), self.missing.get(id)) {
             (Some(seen), _) => seen.share.status == ShareStatus::Deleted,
-            (None, Some(missing)) => missing.is_gone(patience, self.swept, left),
+            (None, Some(missing)) => missing.is_gone(read_lag, self.swept, left),
             (None, None) => false,
         }
     }
 
     /// Whether a share that nobody here asked to delete is gone for good: the breaker had a complete list to count its
     /// loss by, which was begun after the share was first found missing or being deleted.
-    pub fn is_lost(&self, id: &ShareId, patience: Duration) -> bool {
+    pub fn is_lost(&self, id: &ShareId, read_lag: Duration) -> bool {
         match (self.shares.get(id), self.missing.get(id)) {
             (Some(seen), _) => seen.share.status == ShareStatus::Deleted && self.uncounted(id).is_none(),
-            (None, Some(missing)) => Missing { expected: false, ..*missing }.is_gone(patience, self.swept, None),
+            (None, Some(missing)) => Missing { expected: false, ..*missing }.is_gone(read_lag, self.swept, None),
             (None, None) => false,
         }
     }

@@ -101,7 +101,7 @@ async fn serve(limiter: Arc<Limiter>, requeuer: Arc<Requeuer>) {
         let due = limiter.lock().due(limiter.clock.now());
         for caller in due {
             match caller {
-                Caller::Object(key) => requeuer.wake(&key),
+                Caller::Object(key) => requeuer.requeue(&key),
                 Caller::Sweep(_) => limiter.sweeps.notify_waiters(),
             }
         }

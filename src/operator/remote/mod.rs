@@ -65,7 +65,7 @@ impl Remote {
                 namespace: object.name.namespace.clone(),
                 priority,
             },
-            grace: self.settings.patience(),
+            read_lag: self.settings.read_lag(),
             look_gap: Duration::from_secs_f64(3.0 / self.settings.calls_per_second),
             made: Default::default(),
         }

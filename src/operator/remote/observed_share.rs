@@ -113,8 +113,8 @@ impl ObservedShare {
     }
 
     /// Whether our own write of that row was answered so shortly before that a read may not show it yet.
-    pub fn is_recent(&self, id: &str, began: At, grace: Duration) -> bool {
-        self.answered.get(id).is_some_and(|answer| began.since(answer.at) < grace)
+    pub fn is_recent(&self, id: &str, began: At, read_lag: Duration) -> bool {
+        self.answered.get(id).is_some_and(|answer| began.since(answer.at) < read_lag)
     }
 
     /// Whether our own call added that row less than so long before; one that it only changed is not new.
@@ -130,21 +130,21 @@ impl ObservedShare {
     }
 
     /// Returns whether anything is different now.
-    pub fn read(&mut self, mut share: Share, began: At, grace: Duration) -> bool {
+    pub fn read(&mut self, mut share: Share, began: At, read_lag: Duration) -> bool {
         let before = (self.share.name.clone(), self.share.status.clone(), self.counts);
         let resources = share.resources.take();
-        let resources_moved = resources.is_some_and(|rows| self.read_resources(rows, began, grace));
+        let resources_moved = resources.is_some_and(|rows| self.read_resources(rows, began, read_lag));
         if let Some(counts) = share.counts.take().filter(|_| began >= self.counted_at) {
             self.counts = Some(counts);
             self.counted_at = began;
         }
-        let ours = self.is_recent(share.id.as_str(), began, grace);
+        let ours = self.is_recent(share.id.as_str(), began, read_lag);
         let undoes = ours && self.is_leaving() && share.status == ShareStatus::Active;
         if !undoes && !is_older(share.modified, self.share.modified, ours) {
             self.share = share;
         }
         self.left_at = self.is_leaving().then(|| self.left_at.unwrap_or(began));
-        self.answered.retain(|_, answer| began.since(answer.at) < grace);
+        self.answered.retain(|_, answer| began.since(answer.at) < read_lag);
         self.read_at = self.read_at.max(began);
         let same = (&before.0, &before.1, before.2) == (&self.share.name, &self.share.status, self.counts);
         let counts = self.counts;
@@ -174,19 +174,19 @@ impl ObservedShare {
     }
 
     /// Returns whether any row is different now.
-    fn read_resources(&mut self, rows: Vec<ShareResource>, began: At, grace: Duration) -> bool {
+    fn read_resources(&mut self, rows: Vec<ShareResource>, began: At, read_lag: Duration) -> bool {
         let known = self.resources.take();
         let ours = known.clone().unwrap_or_default();
-        let rows = self.merge(ours, rows, began, grace, |row| (row.id.to_string(), row.modified));
+        let rows = self.merge(ours, rows, began, read_lag, |row| (row.id.to_string(), row.modified));
         let moved = known.is_some_and(|known| !same_rows(&known, &rows));
         self.resources = Some(rows);
         moved
     }
 
     /// The list of recipients, complete.
-    pub fn read_recipients(&mut self, rows: Vec<Recipient>, began: At, grace: Duration) {
+    pub fn read_recipients(&mut self, rows: Vec<Recipient>, began: At, read_lag: Duration) {
         let (known, doubted) = self.recipients.take().map(|r| (r.rows, r.doubted)).unwrap_or_default();
-        let rows = self.merge(known, rows, began, grace, |row| (row.id.to_string(), row.modified));
+        let rows = self.merge(known, rows, began, read_lag, |row| (row.id.to_string(), row.modified));
         self.recipients = Some(Recipients { rows, read_at: began, stale: false, doubted });
     }
 
@@ -196,13 +196,13 @@ impl ObservedShare {
         known: Vec<R>,
         rows: Vec<R>,
         began: At,
-        grace: Duration,
+        read_lag: Duration,
         about: impl Fn(&R) -> (String, Option<Timestamp>),
     ) -> Vec<R> {
         let mut ours: HashMap<String, R> = HashMap::new();
         for row in known {
             let (id, _) = about(&row);
-            if self.is_recent(&id, began, grace) {
+            if self.is_recent(&id, began, read_lag) {
                 ours.insert(id, row);
             }
         }

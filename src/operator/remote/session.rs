@@ -28,7 +28,7 @@ pub struct Session {
     pub clock: Clock,
     pub requester: Requester,
     /// For how long a read may lag behind a write.
-    pub grace: Duration,
+    pub read_lag: Duration,
     /// Looks at the newest shares are at least so far apart.
     pub look_gap: Duration,
     /// Calls of this pass so far.
@@ -64,8 +64,8 @@ impl Session {
     }
 
     /// Why nothing can be read of the account, if that has gone on for long.
-    pub fn blindness(&self, patience: Duration, interval: Duration) -> Option<Error> {
-        self.account.blindness(self.clock.now(), patience, interval)
+    pub fn why_unreadable(&self, patience: Duration, interval: Duration) -> Option<Error> {
+        self.account.why_unreadable(self.clock.now(), patience, interval)
     }
 
     pub fn permit(&self, calls: usize) -> Result<Permit, Stop> {
@@ -88,14 +88,14 @@ impl Session {
         let include = Include { resources: true, recipient_counts: true };
         match self.call(self.client.share(&self.credential, &self.account.id, id, include)).await {
             Ok(share) => {
-                self.account.cache().read(share, began, self.grace);
+                self.account.cache().read(share, began, self.read_lag);
                 if self.account.cache().seen(id).is_some_and(ObservedShare::is_live) {
                     self.account.not_lost(id.as_str());
                 }
                 Ok(())
             }
             Err(error) if error.class() == ErrorClass::Gone => {
-                self.account.cache().absent(id, began, self.grace);
+                self.account.cache().absent(id, began, self.read_lag);
                 Ok(())
             }
             Err(error) => Err(error.into()),
@@ -121,13 +121,13 @@ impl Session {
         match self.pages(&format!("recipients of {id}"), pages, list).await {
             Ok(Some(rows)) => {
                 if let Some(seen) = self.account.cache().seen_mut(id) {
-                    seen.read_recipients(rows, began, self.grace);
+                    seen.read_recipients(rows, began, self.read_lag);
                 }
                 Ok(())
             }
             Ok(None) => Err(Stop::Cloudflare(Error::Lost { cause: "the list changed while it was read".into() })),
             Err(Stop::Cloudflare(error)) if error.class() == ErrorClass::Gone => {
-                self.account.cache().absent(id, began, self.grace);
+                self.account.cache().absent(id, began, self.read_lag);
                 Ok(())
             }
             Err(stop) => Err(stop),
@@ -192,7 +192,7 @@ impl Session {
         Pages::default().take(&page)?;
         let mut cache = self.account.cache();
         for share in page.rows {
-            cache.read(share, began, self.grace);
+            cache.read(share, began, self.read_lag);
         }
         cache.looked = cache.looked.max(Some(began));
         Ok(())
@@ -220,7 +220,7 @@ impl Session {
             let reached = answer.rows.iter().any(older);
             let mut cache = self.account.cache();
             for share in answer.rows {
-                cache.read(share, began, self.grace);
+                cache.read(share, began, self.read_lag);
             }
             if last || reached {
                 cache.looked = cache.looked.max(Some(began));

@@ -56,7 +56,7 @@ pub async fn run(cluster: Arc<Cluster>, remote: Arc<Remote>, account: Arc<Accoun
             remote.accounts.close(&account);
             // Whoever waits for this sweep, or lives by it, finds another account, or its Secret gone.
             for key in account.waiting() {
-                cluster.requeuer.wake(&key);
+                cluster.requeuer.requeue(&key);
             }
             cluster.requeue_account(&account.id);
             return;
@@ -72,9 +72,9 @@ pub async fn run(cluster: Arc<Cluster>, remote: Arc<Remote>, account: Arc<Accoun
         }
         remote.metrics.sweep(outcome.is_ok());
         for key in account.swept(began, outcome) {
-            cluster.requeuer.wake(&key);
+            cluster.requeuer.requeue(&key);
         }
-        tell_blindness(&cluster, &remote, &account, &mut blind);
+        log_unreadable(&cluster, &remote, &account, &mut blind);
     }
 }
 
@@ -90,13 +90,13 @@ async fn watched<T>(
     loop {
         tokio::select! {
             outcome = &mut sweep => return outcome,
-            () = tokio::time::sleep(LOOK_UP) => tell_blindness(cluster, remote, account, blind),
+            () = tokio::time::sleep(LOOK_UP) => log_unreadable(cluster, remote, account, blind),
         }
     }
 }
 
 /// Wakes all objects of an account that became readable, or has not been for too long.
-fn tell_blindness(cluster: &Cluster, remote: &Remote, account: &Account, blind: &mut bool) {
+fn log_unreadable(cluster: &Cluster, remote: &Remote, account: &Account, blind: &mut bool) {
     let now = is_blind(remote, account);
     if std::mem::replace(blind, now) != now {
         cluster.requeue_account(&account.id);
@@ -153,7 +153,7 @@ async fn sweep(
     began: At,
 ) -> Result<(), Error> {
     let credential = account.known().credential;
-    let grace = remote.settings.patience();
+    let read_lag = remote.settings.read_lag();
     let priority = match (account.cache().swept, account.demand()) {
         // Nothing of the account can go on before it.
         (None, _) => Priority::Create,
@@ -178,9 +178,9 @@ async fn sweep(
     let lacking = {
         let mut cache = account.cache();
         for share in rows {
-            cache.read(share, began, grace);
+            cache.read(share, began, read_lag);
         }
-        let lacking = cache.lacking(&live, began, grace);
+        let lacking = cache.lacking(&live, began, read_lag);
         for id in &lacking {
             match cache.seen_mut(id) {
                 // A list of what is active need not show it: a GET will say.
@@ -208,7 +208,7 @@ async fn sweep(
     wake(cluster, doubt_lists(cluster, account, relist, began).iter());
     // A name that was taken is free again.
     for name in freed.iter().flat_map(|name| cluster.index.claimants(account.id.as_str(), name)) {
-        cluster.requeuer.wake(&crate::api::Share::key(name));
+        cluster.requeuer.requeue(&crate::api::Share::key(name));
     }
     Ok(())
 }
@@ -220,7 +220,7 @@ fn is_live(share: &Share) -> bool {
 /// Whether nothing could be read for so long that objects have to tell it.
 fn is_blind(remote: &Remote, account: &Account) -> bool {
     let settings = &remote.settings;
-    account.blindness(remote.clock.now(), settings.settle_time / 2, settings.sweep_interval).is_some()
+    account.why_unreadable(remote.clock.now(), settings.settle_time / 2, settings.sweep_interval).is_some()
 }
 
 /// Shares that objects are bound to and that are not there: if they are many, nothing is written any more.

@@ -109,7 +109,7 @@ impl Writer<'_> {
                 Ok(())
             }
             Err(error) if error.class() == ErrorClass::Gone => {
-                account.cache().absent(id, now, self.session.grace);
+                account.cache().absent(id, now, self.session.read_lag);
                 Ok(())
             }
             Err(error) => Err(error),

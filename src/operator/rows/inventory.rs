@@ -108,7 +108,7 @@ pub fn recorded(entry: Option<&Entry>, read: At, settings: &Settings, answered: 
         Some(None) => Recorded::InPlace,
         Some(Some(intended)) => {
             let settle = settings.settle_time + WHOLE;
-            Recorded::announced(clock::from_time(intended), read, settle, settings.patience(), answered)
+            Recorded::announced(clock::from_time(intended), read, settle, settings.read_lag(), answered)
         }
     }
 }

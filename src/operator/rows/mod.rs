@@ -4,6 +4,6 @@ pub mod declare;
 pub mod facts;
 pub mod inventory;
 pub mod row;
-pub mod standing;
+pub mod row_state;
 pub mod take_over;
 pub mod waiver;

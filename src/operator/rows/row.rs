@@ -14,7 +14,7 @@ use crate::operator::cluster::record::Recorded;
 use crate::operator::delays::FRESH;
 use crate::operator::pass::Pass;
 use crate::operator::pass::drift;
-use crate::operator::pass::notes::Write;
+use crate::operator::pass::memory::Write;
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::remote::session::Session;
@@ -73,11 +73,11 @@ impl<K: Recorded> Row<'_, K> {
     /// written until it has stayed.
     pub fn confirm(&self, row: Observed, drift: &[DriftEntry]) -> Option<String> {
         let item = self.key.to_string();
-        let (now, patience) = (self.pass.now(), self.pass.context.settings.patience());
-        self.pass.notes(|notes| {
-            notes.confirm(self.key, now, patience);
+        let (now, read_lag) = (self.pass.now(), self.pass.context.settings.read_lag());
+        self.pass.memory(|memory| {
+            memory.confirm(self.key, now, read_lag);
             if !drift.iter().any(|entry| entry.path.starts_with(&item)) {
-                notes.stayed(&item);
+                memory.write_stuck(&item);
             }
         });
         match row {
@@ -101,9 +101,9 @@ impl<K: Recorded> Row<'_, K> {
 
     /// The call that adds it was answered.
     pub fn note_added(&self, now: At) {
-        self.pass.notes(|notes| {
-            notes.wrote(&self.adding(), now);
-            notes.answered.insert(self.key.clone(), now);
+        self.pass.memory(|memory| {
+            memory.wrote(&self.adding(), now);
+            memory.answered.insert(self.key.clone(), now);
         });
     }
 
@@ -121,7 +121,7 @@ impl<K: Recorded> Row<'_, K> {
         };
         let message = format!("Cloudflare refuses {}{for_now}: {error}", self.name);
         let now = self.pass.now();
-        self.pass.notes(|notes| notes.refuse(&self.key.to_string(), message, now));
+        self.pass.memory(|memory| memory.refuse(&self.key.to_string(), message, now));
         Ok(())
     }
 

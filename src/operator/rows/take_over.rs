@@ -15,11 +15,11 @@ use crate::operator::clock;
 use crate::operator::cluster::record::Recorded;
 use crate::operator::pass::Pass;
 use crate::operator::pass::context::Context;
-use crate::operator::pass::notes::Notebook;
+use crate::operator::pass::memory::Memories;
 
 /// On what is decided whether an announced call may still take effect.
 pub struct Announcements<'a> {
-    pub notebook: &'a Notebook,
+    pub memories: &'a Memories,
     pub now: At,
     /// After so long it cannot any more.
     pub settled: Duration,
@@ -43,15 +43,15 @@ fn held(entry: Option<&Entry>) -> Held {
 
 impl<'a> Announcements<'a> {
     pub fn of<K: Recorded>(pass: &'a Pass<K>) -> Announcements<'a> {
-        let Context { notebook, settings, .. } = pass.context.as_ref();
-        Announcements { notebook, now: pass.now(), settled: settings.settled() }
+        let Context { memories, settings, .. } = pass.context.as_ref();
+        Announcements { memories, now: pass.now(), settled: settings.settled() }
     }
 
     /// Whether the call that this object announced may still take effect.
     pub fn is_open(&self, by: &ObjectKey, row: &RowKey, entry: &Entry) -> bool {
         let announced = entry.intended_at.as_ref().map(clock::from_time);
         let settled = announced.is_none_or(|at| self.now.since(at) > self.settled);
-        !settled && self.notebook.answered(by, row).is_none()
+        !settled && self.memories.answered(by, row).is_none()
     }
 
     /// Whether who has `own` recorded knows what `other` has recorded.
@@ -69,7 +69,7 @@ impl<'a> Announcements<'a> {
     ) -> Option<News> {
         let mut others = others.into_iter();
         let (by, entry) = others.find(|(by, entry)| !self.covers(own, row, by, Some(entry)))?;
-        Some(News { entry: entry.clone(), answered: self.notebook.answered(by, row) })
+        Some(News { entry: entry.clone(), answered: self.memories.answered(by, row) })
     }
 }
 

@@ -29,7 +29,7 @@ use crate::operator::stop::Stop;
 const WORTH: usize = 20;
 /// So many changes are made by one call.
 const MOST: usize = 1000;
-/// What the notes call the list.
+/// The key of the list in the memory of writes.
 const ITEM: &str = "all recipients";
 
 /// How long a call that was announced may still replace the recipients.
@@ -51,8 +51,8 @@ pub fn hold(share: &mut SharePass, adds: &mut Vec<RowKey>, removals: &mut Vec<Ro
 /// Whether so much is to be changed that the list is replaced.
 pub fn is_worth_it(share: &SharePass, adds: &[RowKey], removals: &[RowKey]) -> bool {
     let recipients = adds.iter().chain(removals).filter(|key| is_recipient(key));
-    let refused = share.pass.notes(|notes| notes.refused.contains_key(ITEM));
-    share.wanted.prune && share.wanted.organization.is_none() && !refused && recipients.count() >= WORTH
+    let refused = share.pass.memory(|memory| memory.refused.contains_key(ITEM));
+    share.desired.prune && share.desired.organization.is_none() && !refused && recipients.count() >= WORTH
 }
 
 /// Replaces the list by one that differs from the one that was just read in nothing but these changes.
@@ -90,7 +90,7 @@ pub async fn replace(
         // One of them may be why: each is tried for itself.
         Ok(Change::Not(error)) if !matches!(error.class(), ErrorClass::Throttled | ErrorClass::Denied) => {
             let message = format!("Cloudflare refuses to replace the recipients: {error}");
-            share.pass.notes(|notes| notes.refuse(ITEM, message, now));
+            share.pass.memory(|memory| memory.refuse(ITEM, message, now));
             Ok(())
         }
         Ok(Change::Not(error)) => Err(Stop::Cloudflare(error)),
@@ -114,9 +114,9 @@ async fn announce(
     // The list names what was announced before, too: its call may take effect as late as this one.
     let announced = entries.iter().filter(|(key, entry)| is_recipient(key) && entry.intended_at.is_some());
     let announced: Vec<RowKey> = announced.map(|(key, _)| key.clone()).collect();
-    for key in adds.iter().chain(&announced).filter(|key| share.wanted.inline.contains_key(*key)) {
+    for key in adds.iter().chain(&announced).filter(|key| share.desired.inline.contains_key(*key)) {
         entries.insert(key.clone(), Entry::intended(clock::time(now)).named(share.name_of(key)));
-        share.pass.notes(|notes| notes.answered.remove(key));
+        share.pass.memory(|memory| memory.answered.remove(key));
     }
     if let Permission::Within(losing) = permission {
         let counted = adds.iter().chain(removals).filter(|key| losing.rows.contains_key(*key));
@@ -134,7 +134,7 @@ fn note_done(share: &mut SharePass, seen: &ObservedShare, adds: &[RowKey], remov
     }
     for key in removals {
         let write = share.row(seen, key).removing();
-        share.pass.notes(|notes| notes.wrote(&write, now));
+        share.pass.memory(|memory| memory.wrote(&write, now));
         note_removal(share, key);
     }
     share.pass.status.replacing_since = None;
@@ -144,8 +144,8 @@ fn note_done(share: &mut SharePass, seen: &ObservedShare, adds: &[RowKey], remov
 fn list(share: &SharePass, plan: &Plan, adds: &[RowKey], removals: &[RowKey]) -> Vec<AccountId> {
     let entries: Entries = inventory::entries(&share.pass.status.inventory);
     let live = plan.steps.iter().filter(|(_, (_, row))| matches!(row, Observed::Live { .. })).map(|(key, _)| key);
-    let own = share.wanted.inline.keys().filter(|key| entries.contains_key(*key));
-    let theirs = share.wanted.siblings.iter().filter(|s| s.entry.is_some() && !s.is_deleting).map(|s| &s.row);
+    let own = share.desired.inline.keys().filter(|key| entries.contains_key(*key));
+    let theirs = share.desired.siblings.iter().filter(|s| s.entry.is_some() && !s.is_deleting).map(|s| &s.row);
     let mut keys: BTreeSet<&RowKey> = live.chain(own).chain(theirs).chain(adds).collect();
     removals.iter().for_each(|key| {
         keys.remove(key);

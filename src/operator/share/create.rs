@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::super::{clock, delays};
 use super::facts::{fingerprint, started_at};
-use super::report::with_more;
 use super::share_pass::SharePass;
-use super::{exclusions, report};
+use super::status::with_more;
+use super::{exclusions, status};
 use crate::api::status::CreateIntent;
 use crate::api::{Reason, Share};
 use crate::cloudflare::{Error, ErrorClass, NewResource, NewShare, Target};
@@ -33,14 +33,14 @@ pub async fn create(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
             "none of the declared recipients can be sent yet",
         )));
     };
-    share.pass.guard(true).await?;
+    share.pass.add_finalizer().await?;
     let permit = share.session.permit(1)?;
     share.pass.context.remote.gate.may_write()?;
     let announced = announce(share, &new.name, &rows).await?;
     let apply = Writer { remote: &share.pass.context.remote, session: &share.session };
     let answer = apply.create_share(&new, announced).await;
     drop(permit);
-    share.pass.notes(|notes| notes.empty_looks.clear());
+    share.pass.memory(|memory| memory.empty_looks.clear());
     match answer {
         Ok(Change::Done(made)) => {
             bind(share, &made.id, false).await?;
@@ -72,7 +72,7 @@ fn rows_to_send(share: &SharePass) -> Vec<RowKey> {
     if excludes && !*share.session.account.empty_refused.lock() {
         rows.retain(|key| !matches!(key, RowKey::Resource { .. }));
     }
-    let alone = share.pass.notes(|notes| notes.refused_creates);
+    let alone = share.pass.memory(|memory| memory.refused_creates);
     if alone > 0 {
         let recipients: Vec<RowKey> = rows.iter().filter(|key| matches!(key, RowKey::Recipient(_))).cloned().collect();
         let chosen = recipients.get((alone - 1) % recipients.len().max(1)).cloned();
@@ -82,8 +82,8 @@ fn rows_to_send(share: &SharePass) -> Vec<RowKey> {
 }
 
 fn new_share(share: &SharePass, rows: &[RowKey]) -> Option<NewShare> {
-    let mut new = NewShare { name: share.wanted.name.clone()?, recipients: Vec::new(), resources: Vec::new() };
-    if let Some(organization) = &share.wanted.organization {
+    let mut new = NewShare { name: share.desired.name.clone()?, recipients: Vec::new(), resources: Vec::new() };
+    if let Some(organization) = &share.desired.organization {
         new.recipients.push(Target::Organization(organization.clone()));
     }
     for key in rows {
@@ -91,7 +91,7 @@ fn new_share(share: &SharePass, rows: &[RowKey]) -> Option<NewShare> {
             RowKey::Recipient(account) => new.recipients.push(Target::Account(account.clone())),
             RowKey::Excluded(_) => {}
             RowKey::Resource { kind, id, account } => new.resources.push(NewResource {
-                meta: share.wanted.all.get(key).map(|d| d.meta.clone()).unwrap_or_default(),
+                meta: share.desired.all.get(key).map(|d| d.meta.clone()).unwrap_or_default(),
                 account: account.clone(),
                 id: id.clone(),
                 kind: kind.clone(),
@@ -107,7 +107,7 @@ async fn announce(share: &mut SharePass, name: &str, rows: &[RowKey]) -> Result<
     let now = share.pass.now();
     let lost = i32::try_from(share.pass.status.lost_attempts.len()).unwrap_or(i32::MAX);
     let known = share.session.account.cache().ids_named(name, MAX_KNOWN);
-    share.pass.notes(|notes| notes.announced_at = Some(now));
+    share.pass.memory(|memory| memory.announced_at = Some(now));
     let status = &mut share.pass.status;
     status.bound_uid = share.pass.object.metadata.uid.clone();
     status.seen_with = Some(share.session.account.fingerprint.to_string());
@@ -119,7 +119,7 @@ async fn announce(share: &mut SharePass, name: &str, rows: &[RowKey]) -> Result<
         known_shares: known,
     });
     let mut entries = inventory::entries(&status.inventory);
-    let name = |key: &RowKey| share.wanted.inline.get(key).and_then(|declaration| declaration.label.clone());
+    let name = |key: &RowKey| share.desired.inline.get(key).and_then(|declaration| declaration.label.clone());
     let entry = |key: &RowKey| inventory::Entry::intended(clock::time(now)).named(name(key));
     entries.extend(rows.iter().map(|key| (key.clone(), entry(key))));
     status.inventory = inventory::inventory(&entries);
@@ -146,7 +146,7 @@ pub async fn bind(share: &mut SharePass, id: &ShareId, adopted: bool) -> Result<
     if !adopted {
         // To exclude whom the manifest excluded from the start takes nothing away from anybody who is to have it.
         let mut entries = inventory::entries(&status.inventory);
-        for (key, declaration) in share.wanted.inline.iter().filter(|(key, _)| matches!(key, RowKey::Excluded(_))) {
+        for (key, declaration) in share.desired.inline.iter().filter(|(key, _)| matches!(key, RowKey::Excluded(_))) {
             let entry = inventory::Entry::intended(inventory::settled_long_ago());
             entries.entry(key.clone()).or_insert_with(|| entry.named(declaration.label.clone()));
         }
@@ -154,7 +154,7 @@ pub async fn bind(share: &mut SharePass, id: &ShareId, adopted: bool) -> Result<
         exclusions::note_exclusions_to_come(share);
     }
     if adopted {
-        share.pass.guard(true).await?;
+        share.pass.add_finalizer().await?;
         share.pass.save().await?;
         share.pass.event(Note::normal_of("Adopted"), format!("adopted share {id}"));
     } else {
@@ -163,11 +163,11 @@ pub async fn bind(share: &mut SharePass, id: &ShareId, adopted: bool) -> Result<
     // The one call that announced these rows has taken effect.
     let entries = inventory::entries(&share.pass.status.inventory);
     let now = share.pass.now();
-    share.pass.notes(|notes| {
-        notes.answered.extend(entries.into_keys().map(|key| (key, now)));
-        notes.refused_creates = 0;
-        notes.following = false;
-        notes.polls = 0;
+    share.pass.memory(|memory| {
+        memory.answered.extend(entries.into_keys().map(|key| (key, now)));
+        memory.refused_creates = 0;
+        memory.following = false;
+        memory.polls = 0;
     });
     Ok(())
 }
@@ -220,7 +220,7 @@ fn create_refused(share: &mut SharePass, error: Error, rows: &[RowKey]) -> Resul
         return Ok(None);
     }
     let recipients: Vec<&RowKey> = rows.iter().filter(|key| matches!(key, RowKey::Recipient(_))).collect();
-    let alone = share.pass.notes(|notes| notes.refused_creates);
+    let alone = share.pass.memory(|memory| memory.refused_creates);
     let blamed = blame(&error, &sent_order(rows));
     let blamed = match (blamed, recipients.as_slice()) {
         (Some(key), _) => Some(key),
@@ -229,17 +229,17 @@ fn create_refused(share: &mut SharePass, error: Error, rows: &[RowKey]) -> Resul
     };
     if let Some(key) = blamed {
         let message = format!("Cloudflare refuses {}: {error}", share.label(&key));
-        share.pass.notes(|notes| notes.refuse(&key.to_string(), message, now));
+        share.pass.memory(|memory| memory.refuse(&key.to_string(), message, now));
         return Ok(None);
     }
     if recipients.len() > 1 && alone < MAX_ALONE && error.class() == ErrorClass::Rejected {
-        share.pass.notes(|notes| notes.refused_creates += 1);
+        share.pass.memory(|memory| memory.refused_creates += 1);
         return Ok(None);
     }
     let named = rows.iter().take(4).map(|key| share.label(key)).collect::<Vec<_>>().join(", ");
     let more = if rows.len() > 4 { ", …" } else { "" };
     let message = format!("Cloudflare refuses to create this share with {named}{more}: {error}");
-    share.pass.notes(|notes| notes.refuse("create", message, now));
+    share.pass.memory(|memory| memory.refuse("create", message, now));
     Ok(None)
 }
 
@@ -252,19 +252,19 @@ pub fn backing_off(share: &mut SharePass) -> Verdict {
     let now = share.pass.now();
     let until = share.snapshot(|now| now.held_until()).unwrap_or(now.plus(delays::HUMAN));
     let wait = until.since(now);
-    let refusals = share.pass.notes(|notes| {
+    let refusals = share.pass.memory(|memory| {
         let mut held: Vec<String> =
-            notes.refused.values().filter(|r| r.until > now).map(|r| r.message.clone()).collect();
+            memory.refused.values().filter(|r| r.until > now).map(|r| r.message.clone()).collect();
         held.sort();
         held
     });
-    report::report_unmade(share);
+    status::report_unmade(share);
     match refusals.first() {
         Some(first) => {
             let first = with_more(first, refusals.len());
             let message =
                 format!("{first}. Fix the manifest or the account at Cloudflare; cfshare retries automatically");
-            Verdict::stalled(Reason::Rejected, message).again(wait)
+            Verdict::stalled(Reason::Rejected, message).requeue_after(wait)
         }
         None => Verdict::stalled(
             Reason::Ambiguous,
@@ -273,7 +273,7 @@ pub fn backing_off(share: &mut SharePass) -> Verdict {
                 clock::time(until).0
             ),
         )
-        .again(wait),
+        .requeue_after(wait),
     }
 }
 
@@ -287,7 +287,7 @@ pub async fn give_up(share: &mut SharePass) -> Result<(), Stop> {
     }
     share.pass.status.seen_with = None;
     share.pass.status.inventory = Default::default();
-    share.pass.notes(|notes| notes.empty_looks.clear());
+    share.pass.memory(|memory| memory.empty_looks.clear());
     share.pass.save().await
 }
 

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use kube::ResourceExt;
 
+use super::desired::retains;
 use super::share_pass::SharePass;
-use super::want::retains;
 use crate::api::status::RecentDeletion;
 use crate::api::{CONFIRM_DELETION, FINALIZER, Reason, Share};
 use crate::core::deletions;
@@ -124,7 +124,7 @@ pub async fn withheld_deletion(share: &mut SharePass) -> Result<Option<Verdict>,
     // One decision at a time, or several would each find room for one more.
     let mut recorded = context.deletions.lock().await;
     let now = share.pass.now();
-    let owner = share.wanted.owner.as_str();
+    let owner = share.desired.owner.as_str();
     let uid = share.pass.object.uid().unwrap_or_default();
     let mut account = Account::of(&context.cluster.index, owner, &mut recorded, now);
     let facts = Facts {
@@ -161,10 +161,10 @@ fn held_deletion(share: &SharePass, facts: Facts, allowed: usize) -> Verdict {
          wait in this namespace: `kubectl annotate --overwrite shares.cfshare.dev --all -n {namespace} {annotation}`. {}",
         share.pass.status.share_id.as_deref().unwrap_or_default(),
         facts.managed,
-        share.wanted.owner,
+        share.desired.owner,
         how_to_keep(share),
     );
-    Verdict::stalled(Reason::DeletionBlocked, message).again(delays::HUMAN)
+    Verdict::stalled(Reason::DeletionBlocked, message).requeue_after(delays::HUMAN)
 }
 
 fn protected_from_deletion(share: &SharePass) -> Verdict {
@@ -176,7 +176,7 @@ fn protected_from_deletion(share: &SharePass) -> Verdict {
         share.pass.status.share_id.as_deref().unwrap_or_default(),
         how_to_keep(share),
     );
-    Verdict::stalled(Reason::DeletionProtected, message).again(delays::HUMAN)
+    Verdict::stalled(Reason::DeletionProtected, message).requeue_after(delays::HUMAN)
 }
 
 fn how_to_keep(share: &SharePass) -> String {

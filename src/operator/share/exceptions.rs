@@ -11,7 +11,7 @@ use crate::core::row::Step;
 use crate::core::row_key::RowKey;
 use crate::operator::pass::verdict::latest;
 use crate::operator::remote::observed_share::ObservedShare;
-use crate::operator::rows::standing::{NOT_EXCLUDED, REFUSED, Standing, State, standing};
+use crate::operator::rows::row_state::{NOT_EXCLUDED, REFUSED, RowState, State, row_state};
 
 const MAX_EXCEPTIONS: usize = 100;
 const MAX_MESSAGE: usize = 300;
@@ -21,29 +21,29 @@ const BLOCKED: &str = "exclusion blocked";
 const PENDING: &str = "exclusion pending";
 
 /// How excluded accounts stand that are not excluded: whether they receive the share, and why.
-fn name_exclusions(share: &SharePass, standings: &mut [(RowKey, Standing)], seen: &ObservedShare) {
+fn name_exclusions(share: &SharePass, row_states: &mut [(RowKey, RowState)], seen: &ObservedShare) {
     let held = removals::held_exclusions(share, seen);
-    for (key, standing) in standings {
-        if !matches!(key, RowKey::Excluded(_)) || standing.state == State::InPlace {
+    for (key, row_state) in row_states {
+        if !matches!(key, RowKey::Excluded(_)) || row_state.state == State::InPlace {
             continue;
         }
-        standing.word = if held.contains(key) {
+        row_state.word = if held.contains(key) {
             BLOCKED.to_owned()
         } else if seen.live_resources() == 0 {
             PENDING.to_owned()
         } else {
             NOT_EXCLUDED.to_owned()
         };
-        if standing.message.is_empty() && standing.word == NOT_EXCLUDED {
-            standing.message = "the account receives the share until it is excluded".to_owned();
+        if row_state.message.is_empty() && row_state.word == NOT_EXCLUDED {
+            row_state.message = "the account receives the share until it is excluded".to_owned();
         }
     }
 }
 
-fn row_state(share: &SharePass, key: &RowKey, seen: &ObservedShare, step: Option<Step>) -> Standing {
+fn state_of(share: &SharePass, key: &RowKey, seen: &ObservedShare, step: Option<Step>) -> RowState {
     let now = share.pass.now();
-    if let Some(refused) = share.pass.notes(|notes| notes.refusal(&key.to_string(), now).cloned()) {
-        return Standing { state: State::Refused, word: REFUSED.into(), message: refused.message };
+    if let Some(refused) = share.pass.memory(|memory| memory.refusal(&key.to_string(), now).cloned()) {
+        return RowState { state: State::Refused, word: REFUSED.into(), message: refused.message };
     }
     let row = share.row(seen, key);
     let write = match step {
@@ -51,47 +51,47 @@ fn row_state(share: &SharePass, key: &RowKey, seen: &ObservedShare, step: Option
         Some(Step::Add | Step::Restore) => Some(row.adding()),
         _ => None,
     };
-    if write.is_some_and(|write| share.pass.pointless(&write).is_some()) {
+    if write.is_some_and(|write| share.pass.not_converging(&write).is_some()) {
         let message = "written twice, but Cloudflare still returns a different value".to_owned();
-        return Standing { state: State::Refused, word: "not converging".into(), message };
+        return RowState { state: State::Refused, word: "not converging".into(), message };
     }
     match (key, share.declaring(key).filter(|child| child.waived)) {
         // Only its object knows that Cloudflare refused to add it.
         (RowKey::Recipient(account), Some(child)) if seen.recipient(account).is_none() => {
             let message = format!("Cloudflare refused to add it, see {}", child.key);
-            Standing { state: State::Refused, word: REFUSED.into(), message }
+            RowState { state: State::Refused, word: REFUSED.into(), message }
         }
-        _ => standing(key, seen, step),
+        _ => row_state(key, seen, step),
     }
 }
 
 /// How each declared row stands.
-pub fn standings(share: &SharePass, seen: &ObservedShare, plan: &Plan) -> Vec<(RowKey, Standing)> {
+pub fn row_states(share: &SharePass, seen: &ObservedShare, plan: &Plan) -> Vec<(RowKey, RowState)> {
     let step = |key: &RowKey| plan.steps.get(key).map(|(step, _)| *step);
-    let rows = share.wanted.all.keys().map(|key| (key.clone(), row_state(share, key, seen, step(key))));
-    let mut standings: Vec<(RowKey, Standing)> = rows.collect();
-    name_exclusions(share, &mut standings, seen);
-    standings
+    let rows = share.desired.all.keys().map(|key| (key.clone(), state_of(share, key, seen, step(key))));
+    let mut row_states: Vec<(RowKey, RowState)> = rows.collect();
+    name_exclusions(share, &mut row_states, seen);
+    row_states
 }
 
-pub fn list_exceptions(share: &mut SharePass, standings: &[(RowKey, Standing)]) {
+pub fn list_exceptions(share: &mut SharePass, row_states: &[(RowKey, RowState)]) {
     let now = clock::time(share.pass.now());
     let before = std::mem::take(&mut share.pass.status.exceptions);
-    let mut listed: Vec<(State, ExceptionEntry)> = standings
+    let mut listed: Vec<(State, ExceptionEntry)> = row_states
         .iter()
-        .filter(|(_, standing)| standing.state != State::InPlace)
-        .map(|(key, standing)| {
+        .filter(|(_, row_state)| row_state.state != State::InPlace)
+        .map(|(key, row_state)| {
             let (account_id, kind, id) = columns(key);
             let entry = ExceptionEntry {
                 account_id,
                 kind,
                 id,
-                name: share.wanted.all.get(key).and_then(|declaration| declaration.label.clone()),
-                state: standing.word.clone(),
+                name: share.desired.all.get(key).and_then(|declaration| declaration.label.clone()),
+                state: row_state.word.clone(),
                 since: now.clone(),
-                terminal: standing.state == State::Failed,
-                message: clean(&standing.message, MAX_MESSAGE),
-                waiver: waivers::in_force(share, key, standing),
+                terminal: row_state.state == State::Failed,
+                message: clean(&row_state.message, MAX_MESSAGE),
+                waiver: waivers::in_force(share, key, row_state),
             };
             let same = |old: &&ExceptionEntry| {
                 (&old.account_id, &old.kind, &old.id, &old.state)
@@ -104,7 +104,7 @@ pub fn list_exceptions(share: &mut SharePass, standings: &[(RowKey, Standing)]) 
                 }
                 None => entry,
             };
-            (standing.state, entry)
+            (row_state.state, entry)
         })
         .collect();
     // What failed comes first: the list may be cut.

@@ -13,20 +13,20 @@ use crate::operator::pass::verdict::{Course, Verdict};
 use crate::operator::pass::{drift, verdict};
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::declare::Declaration;
-use crate::operator::rows::standing::{NOT_EXCLUDED, Standing, State};
+use crate::operator::rows::row_state::{NOT_EXCLUDED, RowState, State};
 
 /// A message names so many accounts.
 const NAMED: usize = 3;
 
 fn excluded(share: &SharePass) -> impl Iterator<Item = (&RowKey, &Declaration)> {
-    share.wanted.inline.iter().filter(|(key, _)| matches!(key, RowKey::Excluded(_)))
+    share.desired.inline.iter().filter(|(key, _)| matches!(key, RowKey::Excluded(_)))
 }
 
 /// Accounts that were excluded and do not have the share taken away yet. Members who leave later are no reason to be
 /// unready.
 pub fn leaving_members(share: &SharePass, seen: &ObservedShare) -> usize {
     let leaving = seen.counts.map_or(0, |counts| counts.disassociating);
-    let awaited = share.wanted.organization.is_some() && excluded(share).next().is_some() && !share.pass.was_ready();
+    let awaited = share.desired.organization.is_some() && excluded(share).next().is_some() && !share.pass.was_ready();
     if awaited { usize::try_from(leaving).unwrap_or(usize::MAX) } else { 0 }
 }
 
@@ -37,9 +37,9 @@ pub fn note_exclusions(share: &mut SharePass, seen: &ObservedShare, plan: &Plan)
     if share.mode != Mode::Manage || excluded(share).next().is_none() {
         return;
     }
-    let standings = exceptions::standings(share, seen, plan);
-    exceptions::list_exceptions(share, &standings);
-    share.pass.alarm = not_in_force(share, &standings);
+    let row_states = exceptions::row_states(share, seen, plan);
+    exceptions::list_exceptions(share, &row_states);
+    share.pass.alarm = not_in_force(share, &row_states);
 }
 
 /// The share is made, with its resources, and whoever is excluded receives it until that is done.
@@ -49,10 +49,10 @@ pub fn note_exclusions_to_come(share: &mut SharePass) {
         return;
     }
     let message = "the account receives the share until it is excluded";
-    let standing = || Standing { state: State::Pending, word: NOT_EXCLUDED.to_owned(), message: message.to_owned() };
-    let standings: Vec<(RowKey, Standing)> = excluded(share).map(|(key, _)| (key.clone(), standing())).collect();
-    exceptions::list_exceptions(share, &standings);
-    share.pass.alarm = not_in_force(share, &standings);
+    let row_state = || RowState { state: State::Pending, word: NOT_EXCLUDED.to_owned(), message: message.to_owned() };
+    let row_states: Vec<(RowKey, RowState)> = excluded(share).map(|(key, _)| (key.clone(), row_state())).collect();
+    exceptions::list_exceptions(share, &row_states);
+    share.pass.alarm = not_in_force(share, &row_states);
     draft_alarm(share);
 }
 
@@ -77,17 +77,17 @@ pub fn recall_exclusions(share: &mut SharePass) {
                 share.pass.status.exceptions.iter().find(|entry| {
                     entry.account_id.as_deref() == Some(account.as_str()) && entry.state == NOT_EXCLUDED
                 })?;
-            Some(Standing { state: State::Pending, word: entry.state.clone(), message: entry.message.clone() })
+            Some(RowState { state: State::Pending, word: entry.state.clone(), message: entry.message.clone() })
         };
-    let standings: Vec<(RowKey, Standing)> =
+    let row_states: Vec<(RowKey, RowState)> =
         excluded(share).filter_map(|(key, _)| Some((key.clone(), told(key)?))).collect();
-    share.pass.alarm = not_in_force(share, &standings);
+    share.pass.alarm = not_in_force(share, &row_states);
 }
 
 /// What is told of accounts that receive the share though they are excluded.
-pub fn not_in_force(share: &SharePass, standings: &[(RowKey, Standing)]) -> Option<Verdict> {
-    let receiving: Vec<&(RowKey, Standing)> =
-        standings.iter().filter(|(_, standing)| standing.word == NOT_EXCLUDED).collect();
+pub fn not_in_force(share: &SharePass, row_states: &[(RowKey, RowState)]) -> Option<Verdict> {
+    let receiving: Vec<&(RowKey, RowState)> =
+        row_states.iter().filter(|(_, row_state)| row_state.word == NOT_EXCLUDED).collect();
     if receiving.is_empty() {
         return None;
     }
@@ -100,21 +100,21 @@ pub fn not_in_force(share: &SharePass, standings: &[(RowKey, Standing)]) -> Opti
     let (verb, them) = if receiving.len() == 1 { ("receives", "it is") } else { ("receive", "they are") };
     let message = format!("{}{more} {verb} this share although {them} excluded", named.join(", "));
     let now = share.pass.now();
-    let refusals = share.pass.notes(|notes| {
-        let refusals = receiving.iter().filter_map(|(key, _)| notes.refusal(&key.to_string(), now).cloned());
+    let refusals = share.pass.memory(|memory| {
+        let refusals = receiving.iter().filter_map(|(key, _)| memory.refusal(&key.to_string(), now).cloned());
         refusals.collect::<Vec<_>>()
     });
-    let stuck = receiving.iter().find(|(_, standing)| standing.state == State::Refused);
-    let Some((_, standing)) = stuck else {
+    let stuck = receiving.iter().find(|(_, row_state)| row_state.state == State::Refused);
+    let Some((_, row_state)) = stuck else {
         return Some(Verdict::working(Reason::ExclusionsNotInForce, message));
     };
     let again = refusals.iter().map(|refused| refused.until.since(now)).min().unwrap_or(delays::HUMAN);
     let message = format!(
         "{message}: {}. cfshare retries automatically; to retry now: `kubectl annotate --overwrite shares.cfshare.dev {} \
          -n {} {REQUESTED_AT}=$(date -u +%FT%TZ)`",
-        standing.message, share.pass.key.name.name, share.pass.key.name.namespace,
+        row_state.message, share.pass.key.name.name, share.pass.key.name.namespace,
     );
-    let verdict = Verdict::stalled(Reason::ExclusionsNotInForce, message).again(again);
+    let verdict = Verdict::stalled(Reason::ExclusionsNotInForce, message).requeue_after(again);
     let passing = !refusals.is_empty() && refusals.iter().all(|refused| refused.passing);
     Some(if passing { Verdict { course: Course::Reconciling, ..verdict } } else { verdict })
 }
@@ -129,6 +129,6 @@ pub fn exclusion_denied(share: &SharePass, exclusions: &[RowKey], error: &Error)
         format!("Cloudflare does not allow the credential in the Secret {} to exclude accounts: {error}", secret.name);
     // One call was enough to learn it.
     for key in exclusions {
-        share.pass.notes(|notes| notes.deny(&key.to_string(), message.clone(), now, patience));
+        share.pass.memory(|memory| memory.deny(&key.to_string(), message.clone(), now, patience));
     }
 }

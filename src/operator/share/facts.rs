@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 
-use super::sight::Sight;
-use super::want::Wanted;
+use super::desired::Desired;
+use super::lookup::Lookup;
 use crate::api::share::AdoptionPolicy;
 use crate::api::status::{CreateIntent, ShareStatus};
 use crate::api::{Name, Share};
@@ -19,7 +19,7 @@ use crate::core::share::{Adoption, Candidates, Facts, Found, Gathered, Mode, Nam
 use crate::core::time::At;
 use crate::operator::clock;
 use crate::operator::cluster::index::Index;
-use crate::operator::pass::notes::Notes;
+use crate::operator::pass::memory::Memory;
 use crate::operator::remote::account_cache::AccountCache;
 use crate::operator::remote::observed_share::{ObservedShare, resource_key};
 use crate::operator::rows::declare::By;
@@ -43,12 +43,12 @@ const CLOCK_SLACK: Duration = Duration::from_secs(2);
 pub struct Snapshot<'a> {
     pub object: &'a Share,
     pub name: &'a Name,
-    pub wanted: &'a Wanted,
+    pub desired: &'a Desired,
     /// What is recorded of this very object.
     pub status: &'a ShareStatus,
     pub index: &'a Index,
     pub cache: &'a AccountCache,
-    pub memory: &'a Notes,
+    pub memory: &'a Memory,
     pub mode: Mode,
     pub viewer: Viewer,
     pub timing: Timing,
@@ -96,7 +96,7 @@ impl Snapshot<'_> {
                 (index.claims(object), Situation::Announced { candidates, settled })
             }
             (None, None) => {
-                let owner = match &self.wanted.share_id {
+                let owner = match &self.desired.share_id {
                     Some(id) => index.owns(object, id.as_str()),
                     None => index.claims(object),
                 };
@@ -105,7 +105,7 @@ impl Snapshot<'_> {
                 (owner, Situation::Unbound { adoption, named, gathered, may_try })
             }
         };
-        let retain = self.wanted.retain.unwrap_or(status.adopted);
+        let retain = self.desired.retain.unwrap_or(status.adopted);
         Facts { mode: self.mode, is_deleting: self.is_deleting(), retain, owner, situation }
     }
 
@@ -120,7 +120,7 @@ impl Snapshot<'_> {
 
     /// The share that the manifest means, by id or by name.
     pub fn meant(&self) -> Option<ShareId> {
-        self.wanted.share_id.clone().or_else(|| match self.named() {
+        self.desired.share_id.clone().or_else(|| match self.named() {
             Named::One { id, .. } => Some(id),
             Named::Unread | Named::Nobody | Named::Many(_) => None,
         })
@@ -130,13 +130,13 @@ impl Snapshot<'_> {
         self.object.metadata.deletion_timestamp.is_some()
     }
 
-    fn sight(&self) -> Sight<'_> {
-        let Snapshot { wanted, index, cache, .. } = self;
-        Sight { name: self.name, wanted, index, cache: cache, patience: self.timing.read_lag }
+    fn lookup(&self) -> Lookup<'_> {
+        let Snapshot { desired, index, cache, .. } = self;
+        Lookup { name: self.name, desired, index, cache, read_lag: self.timing.read_lag }
     }
 
     fn presence(&self, id: &ShareId) -> Presence {
-        match self.sight().presence(id, self.is_deleting()) {
+        match self.lookup().presence(id, self.is_deleting()) {
             Presence::Missing | Presence::Gone if self.is_hidden(id) => Presence::Hidden,
             other => other,
         }
@@ -157,15 +157,15 @@ impl Snapshot<'_> {
     }
 
     fn adoption(&self) -> Adoption {
-        let Some(id) = &self.wanted.share_id else {
-            return match self.wanted.adoption {
+        let Some(id) = &self.desired.share_id else {
+            return match self.desired.adoption {
                 AdoptionPolicy::Never => Adoption::Never,
                 AdoptionPolicy::SameName => Adoption::SameName,
             };
         };
         // What is not there may come: ask again once a minute.
         let asked_lately = self.memory.asked_for_id.is_some_and(|at| self.timing.now.since(at) < ASKED_LATELY);
-        match self.sight().found(id) {
+        match self.lookup().found(id) {
             Found::Missing if !asked_lately => Adoption::Exactly(id.clone(), Found::Unread),
             found => Adoption::Exactly(id.clone(), found),
         }
@@ -185,7 +185,7 @@ impl Snapshot<'_> {
         if self.mode != Mode::Observe && looked < self.look_since() {
             return Named::Unread;
         }
-        self.sight().named()
+        self.lookup().named()
     }
 
     fn gathered(&self) -> Gathered {
@@ -195,7 +195,7 @@ impl Snapshot<'_> {
             return Gathered::Arriving;
         }
         let payload = self.payload();
-        if self.wanted.organization.is_none() && !payload.iter().any(is_recipient) {
+        if self.desired.organization.is_none() && !payload.iter().any(is_recipient) {
             return self.lacking(Gathered::NoRecipients, is_recipient);
         }
         if !payload.iter().any(is_resource) {
@@ -206,7 +206,7 @@ impl Snapshot<'_> {
 
     /// Nothing to send of one kind: because none is declared, or because each was refused.
     fn lacking(&self, none: Gathered, of_kind: fn(&RowKey) -> bool) -> Gathered {
-        let refused = self.wanted.all.keys().any(|key| of_kind(key) && self.is_refused(key));
+        let refused = self.desired.all.keys().any(|key| of_kind(key) && self.is_refused(key));
         if refused { Gathered::Complete } else { none }
     }
 
@@ -218,14 +218,14 @@ impl Snapshot<'_> {
     pub fn payload(&self) -> Vec<RowKey> {
         let claimed = |by: &By| match by {
             By::Share => true,
-            By::Child(key) => self.wanted.siblings.iter().any(|sibling| {
+            By::Child(key) => self.desired.siblings.iter().any(|sibling| {
                 let claimed = sibling.settled_in || !self.viewer.children_claim;
                 sibling.key == *key && claimed && !sibling.suspended
             }),
         };
-        let rows = self.wanted.all.iter().filter(|(_, declaration)| claimed(&declaration.by)).map(|(key, _)| key);
+        let rows = self.desired.all.iter().filter(|(_, declaration)| claimed(&declaration.by)).map(|(key, _)| key);
         // Every member of an organization receives its share: no account is named in addition.
-        let sendable = |key: &&RowKey| self.wanted.organization.is_none() || !is_recipient(key);
+        let sendable = |key: &&RowKey| self.desired.organization.is_none() || !is_recipient(key);
         rows.filter(sendable).filter(|key| !self.is_refused(key)).cloned().collect()
     }
 
@@ -242,7 +242,7 @@ impl Snapshot<'_> {
         }
         // Every declared recipient, or resource, was refused: wait for the first that may be tried again.
         let payload = self.payload();
-        let recipients = self.wanted.organization.is_some() || payload.iter().any(is_recipient);
+        let recipients = self.desired.organization.is_some() || payload.iter().any(is_recipient);
         if recipients && payload.iter().any(is_resource) {
             return None;
         }
@@ -276,7 +276,7 @@ impl Snapshot<'_> {
             self.sighting(intent, seen, sure)
         });
         let times = (started.minus(CLOCK_SLACK), self.timing.remote(now).plus(CLOCK_SLACK));
-        let candidates = match (creation::candidates(times, sightings), &self.wanted.share_id) {
+        let candidates = match (creation::candidates(times, sightings), &self.desired.share_id) {
             // A person chose among those that could be meant.
             (Candidates::Many(ids), Some(chosen)) if ids.contains(chosen) => Candidates::One(chosen.clone()),
             (candidates, _) => candidates,
@@ -287,7 +287,7 @@ impl Snapshot<'_> {
     fn sighting(&self, intent: &CreateIntent, seen: &ObservedShare, sure: bool) -> Sighting {
         let share = &seen.share;
         let named = share.name == intent.name
-            && share.account_id == self.wanted.owner
+            && share.account_id == self.desired.owner
             && share.kind != Some(ShareKind::Received);
         let same = |rows: &[ShareResource]| {
             let keys: Vec<RowKey> = rows.iter().map(resource_key).collect();
@@ -349,7 +349,7 @@ mod tests {
         share: Share,
         recipients: Vec<ShareRecipient>,
         cache: AccountCache,
-        memory: Notes,
+        memory: Memory,
         mode: Mode,
         viewer: Viewer,
     }
@@ -370,7 +370,7 @@ mod tests {
             share: samples::share(json!({}), status),
             recipients: Vec::new(),
             cache,
-            memory: Notes::default(),
+            memory: Memory::default(),
             mode: Mode::Manage,
             viewer: Viewer { credential: Some(credential("one")), confirmed_gone: false, children_claim: true },
         }
@@ -379,7 +379,7 @@ mod tests {
     impl World {
         fn facts(self) -> Facts {
             let index = samples::index(vec![self.share.clone()], self.recipients);
-            let wanted = samples::wanted(&self.share, &index);
+            let desired = samples::desired(&self.share, &index);
             let timing = Timing {
                 now: NOW,
                 since: NOW,
@@ -390,7 +390,7 @@ mod tests {
             let snapshot = Snapshot {
                 object: &self.share,
                 name: &Name::of(&self.share),
-                wanted: &wanted,
+                desired: &desired,
                 status: &samples::status(&self.share),
                 index: &index,
                 cache: &self.cache,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 
-use super::want::Wanted;
+use super::desired::Desired;
 use crate::api::share::MaxRemovals;
 use crate::api::status::{ConfirmedRemovals, RecentRemovals, RemovedRow, RowTotals, ShareStatus};
 use crate::api::{CONFIRM_REMOVALS, Reason, Share};
@@ -18,16 +18,16 @@ use crate::operator::pass::verdict::Verdict;
 use crate::operator::remote::observed_share::{ObservedShare, resource_key};
 use crate::operator::rows::declare::Sibling;
 use crate::operator::rows::inventory;
-use crate::operator::rows::standing::label;
+use crate::operator::rows::row_state::label;
 use crate::operator::{clock, delays};
 
 /// Longest list of names in a message: it must fit into an Event with all the rest.
 const MAX_NAMES: usize = 400;
 
 /// How many recipients may be removed without confirmation, of those that the status counts.
-pub fn max_removals(status: &ShareStatus, wanted: &Wanted) -> i32 {
+pub fn max_removals(status: &ShareStatus, desired: &Desired) -> i32 {
     let recipients = status.recipients.as_ref().map_or(0, |counts| counts.declared.max(counts.in_place));
-    let allowed = wanted.max_removals.of(Counted::Accounts, usize::try_from(recipients).unwrap_or(0));
+    let allowed = desired.max_removals.of(Counted::Accounts, usize::try_from(recipients).unwrap_or(0));
     i32::try_from(allowed).unwrap_or(i32::MAX)
 }
 
@@ -51,12 +51,12 @@ pub struct Losing {
 
 /// On what that is decided.
 pub struct LossInput<'a> {
-    pub wanted: &'a Wanted,
+    pub desired: &'a Desired,
     pub status: &'a ShareStatus,
     pub seen: &'a ObservedShare,
     pub now: At,
     /// For so long after our own call a row counts as new.
-    pub patience: Duration,
+    pub read_lag: Duration,
 }
 
 impl LossInput<'_> {
@@ -69,7 +69,7 @@ impl LossInput<'_> {
         let losses =
             |of: Counted| Losses { total: self.total(of, &rows, &recent), pending: pending(of), lately: lately(of) };
         let (accounts, resources) = (losses(Counted::Accounts), losses(Counted::Resources));
-        Losing { accounts, resources, limit: self.wanted.max_removals, rows }
+        Losing { accounts, resources, limit: self.desired.max_removals, rows }
     }
 
     fn is_live(&self, key: &RowKey) -> bool {
@@ -77,24 +77,26 @@ impl LossInput<'_> {
     }
 
     fn rows(&self) -> BTreeMap<RowKey, Option<String>> {
-        let wanted = self.wanted;
+        let desired = self.desired;
         let entries = inventory::entries(&self.status.inventory);
         let mut rows = BTreeMap::new();
         for (key, entry) in &entries {
             rows.insert(key.clone(), entry.name.clone());
         }
-        if wanted.prune {
+        if desired.prune {
             rows.extend(self.live().into_iter().map(|key| (key, None)));
         }
-        rows.retain(|key, _| !wanted.siblings.iter().any(|sibling| sibling.row == *key));
+        rows.retain(|key, _| !desired.siblings.iter().any(|sibling| sibling.row == *key));
         let leaves = |s: &&Sibling| s.is_deleting && !s.suspended && !s.retains && !s.outside;
-        for sibling in wanted.siblings.iter().filter(leaves) {
+        for sibling in desired.siblings.iter().filter(leaves) {
             if sibling.entry.is_some() || entries.contains_key(&sibling.row) {
                 rows.insert(sibling.row.clone(), sibling.label.clone());
             }
         }
-        rows.retain(|key, _| !matches!(key, RowKey::Excluded(_)) && !wanted.all.contains_key(key) && self.is_live(key));
-        let excluded = wanted.inline.iter().filter(|(key, _)| matches!(key, RowKey::Excluded(_)));
+        rows.retain(|key, _| {
+            !matches!(key, RowKey::Excluded(_)) && !desired.all.contains_key(key) && self.is_live(key)
+        });
+        let excluded = desired.inline.iter().filter(|(key, _)| matches!(key, RowKey::Excluded(_)));
         for (key, declaration) in excluded {
             // What the manifest excluded when the share was created is in the inventory.
             if !entries.contains_key(key) && self.seen.row(key, |_| false) == Observed::Absent {
@@ -123,7 +125,7 @@ impl LossInput<'_> {
             Counted::Resources => usize::try_from(before.resources).unwrap_or(0),
         });
         let pending = || rows.keys().filter(|key| counted(key) == of).map(ToString::to_string);
-        if of == Counted::Accounts && self.wanted.organization.is_some() {
+        if of == Counted::Accounts && self.desired.organization.is_some() {
             // Its recipients are never listed.
             let told = self.status.recipients.as_ref().map_or(0, |told| u64::try_from(told.declared).unwrap_or(0));
             let live = self.seen.counts.map_or(told, |counts| counts.associating + counts.associated);
@@ -132,7 +134,7 @@ impl LossInput<'_> {
         }
         // An object that is deleted may be replaced by one that was applied a moment before.
         let deleted = |sibling: &Sibling| sibling.is_deleting && counted(&sibling.row) == of;
-        let replaced = before.is_none() && self.wanted.siblings.iter().any(deleted);
+        let replaced = before.is_none() && self.desired.siblings.iter().any(deleted);
         let live = self.live();
         let there = live.iter().filter(|key| counted(key) == of && !(replaced && self.is_new(key)));
         let all: BTreeSet<String> = there.map(ToString::to_string).chain(pending()).chain(lost).collect();
@@ -146,7 +148,7 @@ impl LossInput<'_> {
             RowKey::Excluded(_) => None,
             RowKey::Resource { .. } => self.seen.resource(key).map(|row| row.id.to_string()),
         };
-        id.is_some_and(|id| self.seen.is_new(&id, self.now, self.patience))
+        id.is_some_and(|id| self.seen.is_new(&id, self.now, self.read_lag))
     }
 }
 
@@ -224,7 +226,7 @@ impl Losing {
             share.namespace().unwrap_or_default(),
             next.value(),
         );
-        Some(Verdict::stalled(Reason::RemovalBlocked, message).again(delays::BLOCKED))
+        Some(Verdict::stalled(Reason::RemovalBlocked, message).requeue_after(delays::BLOCKED))
     }
 
     /// How many of how many, and what went lately.

@@ -1,34 +1,34 @@
 //! One pass over a Share: find out where it stands, take the steps that are called for, report.
 
-mod act;
+mod apply;
 pub mod bulk;
 mod create;
+mod delete;
 mod deletions;
-mod ending;
+pub mod desired;
 mod exceptions;
 mod exclusions;
 pub mod facts;
 mod frozen;
+pub mod lookup;
 pub mod losses;
+mod maintain;
+mod messages;
 mod name;
 mod opening;
 mod others;
 pub mod outside;
 pub mod plan;
 mod reads;
-mod refusal;
 mod removals;
-mod report;
 mod rivals;
 mod row_drift;
 #[cfg(test)]
 mod samples;
 mod share_pass;
-pub mod sight;
-mod tend;
+mod status;
 mod trust;
 mod waivers;
-mod want;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,9 +43,9 @@ use crate::operator::delays;
 use crate::operator::pass::context::Context;
 use crate::operator::pass::verdict::Verdict;
 
-pub use refusal::refused;
+pub use desired::{Desired, retains};
+pub use messages::refused;
 use share_pass::SharePass;
-pub use want::{Wanted, retains, want};
 
 /// More steps than any pass needs: what loops longer is a defect, and goes on in the next pass.
 const MAX_STEPS: usize = 64;
@@ -55,29 +55,29 @@ pub async fn reconcile(context: Arc<Context>, object: Arc<Share>) -> Result<Opti
     let share_lock = context.share_lock(&Name::of(object.as_ref()));
     let Ok(_alone) = share_lock.try_lock() else { return Err(Stop::Occupied) };
     let pass = opening::begin(context, object);
-    let wanted = want(&pass.object, &pass.context.cluster.index);
-    match (first::step(&opening::facts(&pass, wanted.as_ref().ok())), wanted) {
+    let desired = desired::desired(&pass.object, &pass.context.cluster.index);
+    match (first::step(&opening::facts(&pass, desired.as_ref().ok())), desired) {
         (First::Nothing, _) => Ok(None),
         (First::Release(why), _) => opening::release(pass, why).await,
         (First::Suspend, _) => pass.finish(Verdict::suspended()).await,
         (First::AwaitChildren, _) => Ok(Some(delays::PEER_WRITE)),
         (First::Refuse | First::Open, Err(problem)) => pass.finish(Verdict::stalled(Reason::Invalid, problem)).await,
-        (First::Open | First::Refuse, Ok(wanted)) => with_account(pass, wanted).await,
+        (First::Open | First::Refuse, Ok(desired)) => with_account(pass, desired).await,
     }
 }
 
 /// The part of a pass that reads and writes Cloudflare.
-async fn with_account(mut pass: Pass<Share>, wanted: Wanted) -> Result<Option<Duration>, Stop> {
-    opening::show_policies(&mut pass, &wanted);
+async fn with_account(mut pass: Pass<Share>, desired: Desired) -> Result<Option<Duration>, Stop> {
+    opening::show_policies(&mut pass, &desired);
     let secret = secret_of(&pass.object);
     let known = match pass.credential(&secret).await {
         Ok(known) => known,
         Err(problem) => {
-            let share = pass.status.share_id.as_ref().map(|id| format!("share {id} of account {}", wanted.owner));
+            let share = pass.status.share_id.as_ref().map(|id| format!("share {id} of account {}", desired.owner));
             return pass.without_credential(problem, share).await;
         }
     };
-    let mut share = opening::open(pass, wanted, &known);
+    let mut share = opening::open(pass, desired, &known);
     exclusions::recall_exclusions(&mut share);
     match steps(&mut share).await {
         Ok(Some(verdict)) => share.pass.finish(verdict).await,
@@ -90,7 +90,7 @@ async fn with_account(mut pass: Pass<Share>, wanted: Wanted) -> Result<Option<Du
 /// Step by step, until there is something to report; `None`: the object is released.
 async fn steps(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
     opening::protect(share).await?;
-    if let Some(verdict) = refusal::forbidden(share) {
+    if let Some(verdict) = messages::forbidden(share) {
         return Ok(Some(verdict));
     }
     let mut asked_again = false;
@@ -111,18 +111,18 @@ async fn steps(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
             Step::Create => create::create(share).await,
             Step::GiveUp => create::give_up(share).await.map(|()| None),
             Step::Forget => create::forget(share).await.map(|()| None),
-            Step::Delete => ending::delete(share).await,
+            Step::Delete => delete::delete(share).await,
             Step::Release => return opening::release_finalizer(share).await.map(|()| None),
-            Step::Maintain => tend::tend(share).await.map(Some),
-            Step::Wait(Wait::Confirmation) => ending::confirm(share).await,
-            Step::Wait(Wait::Leaving) => ending::await_leaving(share).await,
-            Step::Wait(wait) => Ok(Some(refusal::waiting(share, wait))),
+            Step::Maintain => maintain::maintain(share).await.map(Some),
+            Step::Wait(Wait::Confirmation) => delete::confirm(share).await,
+            Step::Wait(Wait::Leaving) => delete::await_leaving(share).await,
+            Step::Wait(wait) => Ok(Some(messages::waiting(share, wait))),
             // Somebody says that the name is free now.
             Step::Refuse(Refusal::NameTaken(ids)) if share.pass.is_requested() && !asked_again => {
                 asked_again = true;
                 reads::read_shares(share, &ids).await.map(|()| None)
             }
-            Step::Refuse(refusal) => Ok(Some(refusal::refuse(share, refusal))),
+            Step::Refuse(refusal) => Ok(Some(messages::refuse(share, refusal))),
         }?;
         if verdict.is_some() {
             return Ok(verdict);

@@ -8,7 +8,7 @@ use crate::cloudflare::{Kind as ShareKind, Share as RemoteShare};
 use crate::core::id::ShareId;
 use crate::core::share::Mode;
 use crate::operator::pass::drift;
-use crate::operator::pass::notes::Write;
+use crate::operator::pass::memory::Write;
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::remote::writer::Writer;
@@ -16,13 +16,13 @@ use crate::operator::stop::Stop;
 
 /// The name at Cloudflare, put right if it differs.
 pub async fn correct_name(share: &mut SharePass, id: &ShareId, seen: &ObservedShare) -> Result<Option<Verdict>, Stop> {
-    let Some(wanted) = share.wanted.name.clone().filter(|_| !keeps_its_name(share)) else { return Ok(None) };
+    let Some(wanted) = share.desired.name.clone().filter(|_| !keeps_its_name(share)) else { return Ok(None) };
     let found = &seen.share.name;
     if *found == wanted {
         share.pass.status.common.drift.retain(|drift| drift.path != "name");
         if share.pass.status.share_name.as_ref() != Some(&wanted) {
             share.pass.status.share_name = Some(wanted);
-            share.pass.notes(|notes| notes.stayed("name"));
+            share.pass.memory(|memory| memory.write_stuck("name"));
         }
         return Ok(None);
     }
@@ -30,9 +30,9 @@ pub async fn correct_name(share: &mut SharePass, id: &ShareId, seen: &ObservedSh
         return Ok(None);
     }
     let write = Write { item: "name".into(), what: "the share's name".into(), value: wanted, found: found.clone() };
-    let hindrance = share.pass.hindrance(&write);
-    if hindrance.is_some() {
-        return Ok(hindrance);
+    let write_block = share.pass.write_block(&write);
+    if write_block.is_some() {
+        return Ok(write_block);
     }
     if let Some(verdict) = find_rival(share, id, &write.value, found).await? {
         return Ok(Some(verdict));
@@ -66,12 +66,12 @@ async fn find_rival(share: &SharePass, id: &ShareId, name: &str, kept: &str) -> 
 }
 
 pub fn is_misnamed(share: &SharePass, seen: &ObservedShare) -> bool {
-    !keeps_its_name(share) && share.wanted.name.as_ref().is_some_and(|wanted| *wanted != seen.share.name)
+    !keeps_its_name(share) && share.desired.name.as_ref().is_some_and(|wanted| *wanted != seen.share.name)
 }
 
 /// The name that the share had as declared, and has no more; when only observing, any other name.
 pub fn name_drift(share: &SharePass, seen: &ObservedShare) -> Option<DriftEntry> {
-    let wanted = share.wanted.name.clone().filter(|_| is_misnamed(share, seen))?;
+    let wanted = share.desired.name.clone().filter(|_| is_misnamed(share, seen))?;
     let edited = share.mode == Mode::Manage && share.pass.status.share_name.as_ref() != Some(&wanted);
     (!edited).then(|| drift::entry("name".into(), &wanted, &seen.share.name))
 }
@@ -87,5 +87,5 @@ fn taken(by: &str, kept: &str) -> Verdict {
         "{by}, so this share keeps the name {kept} and its recipients. Change spec.name, or rename or delete the other \
          one"
     );
-    Verdict::stalled(Reason::NameTaken, message).again(delays::HUMAN)
+    Verdict::stalled(Reason::NameTaken, message).requeue_after(delays::HUMAN)
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 
+use super::desired::Desired;
 use super::share_pass::SharePass;
-use super::want::Wanted;
-use super::{act, deletions, losses};
+use super::{apply, deletions, losses};
 use crate::api::share::{DeletionPolicy, ManagementPolicy};
 use crate::api::status::{CommonStatus, EffectivePolicies, ShareStatus};
 use crate::api::{FINALIZER, Share};
@@ -39,19 +39,19 @@ pub fn begin(context: Arc<Context>, object: Arc<Share>) -> Pass<Share> {
     pass
 }
 
-/// `wanted`: what the manifest declares, if that can be sent.
-pub fn facts(pass: &Pass<Share>, wanted: Option<&Wanted>) -> Facts {
+/// `desired`: what the manifest declares, if that can be sent.
+pub fn facts(pass: &Pass<Share>, desired: Option<&Desired>) -> Facts {
     let status = &pass.status;
     Facts {
         deleting: pass.is_deleting(),
         finalizer: pass.object.finalizers().iter().any(|finalizer| finalizer == FINALIZER),
-        valid: wanted.is_some(),
+        valid: desired.is_some(),
         suspended: pass.object.spec.suspend == Some(true),
         announced: status.intent.is_some(),
         bound: status.share_id.is_some(),
         rows: !status.inventory.is_empty(),
-        retain: wanted.is_some_and(|wanted| wanted.retain.unwrap_or(status.adopted)),
-        children_lag: wanted.is_some_and(|wanted| wanted.children_lag(status)),
+        retain: desired.is_some_and(|desired| desired.retain.unwrap_or(status.adopted)),
+        children_lag: desired.is_some_and(|desired| desired.children_lag(status)),
     }
 }
 
@@ -72,7 +72,7 @@ pub async fn release(mut pass: Pass<Share>, why: Why) -> Result<Option<Duration>
 /// Takes the finalizer off: what the object keeps for others is handed over first.
 async fn drop_finalizer(pass: &mut Pass<Share>) -> Result<(), Stop> {
     deletions::hand_over(pass).await?;
-    pass.guard(false).await
+    pass.remove_finalizer().await
 }
 
 /// Takes the finalizer off where nothing may be made, or nothing is left.
@@ -81,35 +81,35 @@ pub async fn release_finalizer(share: &mut SharePass) -> Result<(), Stop> {
     if releases { drop_finalizer(&mut share.pass).await } else { Ok(()) }
 }
 
-pub fn show_policies(pass: &mut Pass<Share>, wanted: &Wanted) {
-    let retain = wanted.retain.unwrap_or(pass.status.adopted);
+pub fn show_policies(pass: &mut Pass<Share>, desired: &Desired) {
+    let retain = desired.retain.unwrap_or(pass.status.adopted);
     pass.status.effective = Some(EffectivePolicies {
         deletion_policy: if retain { DeletionPolicy::Retain } else { DeletionPolicy::Delete },
-        management_policy: if wanted.observe || pass.context.settings.read_only {
+        management_policy: if desired.observe || pass.context.settings.read_only {
             ManagementPolicy::Observe
         } else {
             ManagementPolicy::Manage
         },
-        max_removals: losses::max_removals(&pass.status, wanted),
+        max_removals: losses::max_removals(&pass.status, desired),
     });
 }
 
-pub fn open(mut pass: Pass<Share>, wanted: Wanted, known: &ResolvedCredential) -> SharePass {
+pub fn open(mut pass: Pass<Share>, desired: Desired, known: &ResolvedCredential) -> SharePass {
     let priority = priority(&pass);
-    let session = pass.context.remote.session(known, &wanted.owner, &pass.key, priority);
+    let session = pass.context.remote.session(known, &desired.owner, &pass.key, priority);
     breaker::close_breaker(&mut pass, &session);
-    let mode = mode(&pass, &session, &wanted);
+    let mode = mode(&pass, &session, &desired);
     pass.account = Some(session.account.clone());
-    SharePass { pass, session, wanted, mode, counted: false }
+    SharePass { pass, session, desired, mode, counted: false }
 }
 
 /// The finalizer is on whatever has a record, rows that changed hands are taken over with theirs, and nothing is decided while the account cannot be read for long.
 pub async fn protect(share: &mut SharePass) -> Result<(), Stop> {
     if share.mode == Mode::Manage && has_record(&share.pass.status) && !share.pass.is_deleting() {
-        share.pass.guard(true).await?;
-        act::take_over(share).await?;
+        share.pass.add_finalizer().await?;
+        apply::take_over(share).await?;
     }
-    let unreadable = share.pass.blindness(&share.session);
+    let unreadable = share.pass.why_unreadable(&share.session);
     unreadable.map_or(Ok(()), |error| Err(Stop::Cloudflare(error)))
 }
 
@@ -129,9 +129,9 @@ fn priority(pass: &Pass<Share>) -> Priority {
     }
 }
 
-fn mode(pass: &Pass<Share>, session: &Session, wanted: &Wanted) -> Mode {
+fn mode(pass: &Pass<Share>, session: &Session, desired: &Desired) -> Mode {
     let unmade = pass.context.settings.read_only && !has_record(&pass.status) && !pass.is_deleting();
-    if wanted.observe || unmade {
+    if desired.observe || unmade {
         Mode::Observe
     } else if pass.context.settings.read_only || session.account.breaker().is_some() {
         Mode::Frozen

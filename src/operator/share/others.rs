@@ -7,7 +7,7 @@ use crate::core::id::ShareId;
 use crate::core::row_key::RowKey;
 use crate::operator::conditions;
 use crate::operator::rows::declare::Sibling;
-use crate::operator::rows::standing::{Standing, State};
+use crate::operator::rows::row_state::{RowState, State};
 
 /// Whether the share was Ready once: from then on, rows that objects add are their objects' own matter.
 pub fn has_been_ready(share: &SharePass) -> bool {
@@ -17,25 +17,25 @@ pub fn has_been_ready(share: &SharePass) -> bool {
 }
 
 /// Rows of objects that a share which was never Ready waits for: all that are on their way.
-pub fn awaited<'a>(share: &SharePass, standings: &'a [(RowKey, Standing)]) -> Vec<&'a (RowKey, Standing)> {
+pub fn awaited<'a>(share: &SharePass, row_states: &'a [(RowKey, RowState)]) -> Vec<&'a (RowKey, RowState)> {
     if has_been_ready(share) {
         return Vec::new();
     }
     let on_its_way = |sibling: &Sibling| !sibling.suspended && !sibling.stalled && !sibling.outside;
     let pending = |state: State| matches!(state, State::Pending | State::Failing);
-    let awaited = standings.iter().filter(|(_, standing)| pending(standing.state));
+    let awaited = row_states.iter().filter(|(_, row_state)| pending(row_state.state));
     awaited.filter(|(key, _)| share.declaring(key).is_some_and(on_its_way)).collect()
 }
 
 /// A row that failed for good is the failure of the object that declares it.
-pub fn with_failed_objects(share: &SharePass, standings: &[(RowKey, Standing)], so_far: String) -> String {
+pub fn with_failed_objects(share: &SharePass, row_states: &[(RowKey, RowState)], so_far: String) -> String {
     let failed =
-        standings.iter().filter(|(_, standing)| standing.state != State::InPlace).filter_map(|(key, standing)| {
+        row_states.iter().filter(|(_, row_state)| row_state.state != State::InPlace).filter_map(|(key, row_state)| {
             let sibling = share.declaring(key)?;
-            if waivers::in_force(share, key, standing).is_some() {
+            if waivers::in_force(share, key, row_state).is_some() {
                 return None;
             }
-            let failed = sibling.stalled || matches!(standing.state, State::Failed | State::Refused);
+            let failed = sibling.stalled || matches!(row_state.state, State::Failed | State::Refused);
             failed.then(|| format!("{} failed, see {}", share.label(key), sibling.key))
         });
     let failed: Vec<String> = failed.collect();

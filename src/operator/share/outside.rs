@@ -35,7 +35,7 @@ pub async fn look_outside(share: &mut SharePass, plan: &Plan, requested: bool) -
     let is = |wanted: Step| plan.steps.values().any(|(step, _)| *step == wanted);
     let unmanaged =
         plan.steps.values().any(|(step, row)| *step == Step::Ignore && matches!(row, Observed::Live { .. }));
-    let known = share.wanted.siblings.iter().any(|sibling| sibling.outside);
+    let known = share.desired.siblings.iter().any(|sibling| sibling.outside);
     let now = share.pass.now();
     let age = match (is(Step::Remove), known, unmanaged) {
         // Somebody says that the labels are another way now.
@@ -50,7 +50,7 @@ pub async fn look_outside(share: &mut SharePass, plan: &Plan, requested: bool) -
     match context.cluster.outside.look(&context.cluster.index, namespace, age).await {
         Ok(false) => Looked::Enough,
         Ok(true) => {
-            share.wanted.look_again(&share.pass.object, &context.cluster.index);
+            share.desired.look_again(&share.pass.object, &context.cluster.index);
             Looked::Now
         }
         Err(error) => {
@@ -59,14 +59,14 @@ pub async fn look_outside(share: &mut SharePass, plan: &Plan, requested: bool) -
                 "nothing is removed from this share, because cfshare cannot list the ShareRecipients and \
                  ShareResources in namespace {namespace} that do not match --watch-label-selector: {error}"
             );
-            Looked::Not(Verdict::blind(Reason::OutOfScope, message).again(delays::TRANSIENT))
+            Looked::Not(Verdict::unknown_stalled(Reason::OutOfScope, message).requeue_after(delays::TRANSIENT))
         }
     }
 }
 
 /// What is told of objects that declare rows of this share and are out of scope.
 pub fn out_of_scope(share: &SharePass) -> Option<Verdict> {
-    let mut outside: Vec<&Sibling> = share.wanted.siblings.iter().filter(|sibling| sibling.outside).collect();
+    let mut outside: Vec<&Sibling> = share.desired.siblings.iter().filter(|sibling| sibling.outside).collect();
     outside.sort_by_key(|sibling| &sibling.key);
     let first = outside.first()?;
     let named: Vec<String> =
@@ -82,7 +82,7 @@ pub fn out_of_scope(share: &SharePass) -> Option<Verdict> {
         named.join(", "),
         into_scope(&share.pass.context.cluster.outside, &first.key),
     );
-    Some(Verdict::stalled(Reason::OutOfScope, message).again(delays::HUMAN))
+    Some(Verdict::stalled(Reason::OutOfScope, message).requeue_after(delays::HUMAN))
 }
 
 impl Plan {

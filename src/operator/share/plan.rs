@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::desired::Desired;
 use super::share_pass::SharePass;
-use super::want::Wanted;
 use crate::api::{ObjectKey, Share};
 use crate::cloudflare::TargetType;
 use crate::core::row;
@@ -11,7 +11,7 @@ use crate::core::row::{Declared, Observed, Step};
 use crate::core::row_key::RowKey;
 use crate::core::share::Mode;
 use crate::core::time::At;
-use crate::operator::pass::notes::Write;
+use crate::operator::pass::memory::Write;
 use crate::operator::remote::observed_share::{ObservedShare, resource_key};
 use crate::operator::rows::declare::Sibling;
 use crate::operator::rows::facts::RowSnapshot;
@@ -34,7 +34,7 @@ impl Plan {
 
 /// What the steps are decided on, beside what was seen of the share.
 pub struct PlanInput<'a> {
-    pub wanted: &'a Wanted,
+    pub desired: &'a Desired,
     /// The share that is recorded.
     pub share_id: Option<&'a str>,
     pub entries: &'a Entries,
@@ -66,8 +66,8 @@ impl RowMemories {
 impl PlanInput<'_> {
     /// One step for each key that is declared, recorded or there.
     pub fn plan(&self, seen: &ObservedShare) -> Plan {
-        let wanted = self.wanted;
-        let mut keys: BTreeSet<RowKey> = wanted.inline.keys().chain(self.entries.keys()).cloned().collect();
+        let desired = self.desired;
+        let mut keys: BTreeSet<RowKey> = desired.inline.keys().chain(self.entries.keys()).cloned().collect();
         if self.target_is_accounts(seen) {
             keys.extend(seen.recipients.iter().flat_map(|r| &r.rows).map(|r| RowKey::Recipient(r.account_id.clone())));
         }
@@ -76,14 +76,14 @@ impl PlanInput<'_> {
         let steps = keys.into_iter().map(|key| {
             let declared = self.declared(&key);
             let known = self.known.as_ref().map(|known| known.of(&key));
-            let meta = wanted.all.get(&key).map(|declaration| &declaration.meta);
+            let meta = desired.all.get(&key).map(|declaration| &declaration.meta);
             let snapshot = RowSnapshot { seen, key: &key, meta, settings: self.settings, known };
             let recorded = if self.observing && declared == Declared::Here {
                 row::Recorded::InPlace
             } else {
                 snapshot.recorded(self.entries.get(&key))
             };
-            let prune = wanted.prune && !matches!(key, RowKey::Excluded(_));
+            let prune = desired.prune && !matches!(key, RowKey::Excluded(_));
             let facts = snapshot.facts(declared, recorded, prune);
             let step = match row::step(facts) {
                 // The child that looks after the row has not noted it down yet: until then the record is kept here.
@@ -96,17 +96,17 @@ impl PlanInput<'_> {
     }
 
     fn target_is_accounts(&self, seen: &ObservedShare) -> bool {
-        self.wanted.organization.is_none() && seen.share.target_type != TargetType::Organization
+        self.desired.organization.is_none() && seen.share.target_type != TargetType::Organization
     }
 
     fn declared(&self, key: &RowKey) -> Declared {
-        if self.wanted.inline.contains_key(key) {
+        if self.desired.inline.contains_key(key) {
             return Declared::Here;
         }
         // A child that is being deleted removes its row itself, unless it was refused because it is the last one. One that
         // the watch does not show still exists.
         let looked_after =
-            self.wanted.siblings.iter().any(|s| s.row == *key && (s.outside || !(s.is_deleting && s.is_last)));
+            self.desired.siblings.iter().any(|s| s.row == *key && (s.outside || !(s.is_deleting && s.is_last)));
         if looked_after { Declared::Elsewhere } else { Declared::Nowhere }
     }
 
@@ -119,23 +119,23 @@ impl PlanInput<'_> {
         };
         let takes =
             |s: &Sibling| s.row == *key && s.settled_in && s.entry.as_ref().is_some_and(knows) && noted(&s.share_id);
-        self.wanted.siblings.iter().any(takes)
+        self.desired.siblings.iter().any(takes)
     }
 }
 
 pub fn plan(share: &SharePass, seen: &ObservedShare) -> Plan {
     let entries = inventory::entries(&share.pass.status.inventory);
     let basis = PlanInput {
-        wanted: &share.wanted,
+        desired: &share.desired,
         share_id: share.pass.status.share_id.as_deref(),
         entries: &entries,
         settings: &share.pass.context.settings,
         observing: share.mode == Mode::Observe,
         known: (share.mode != Mode::Observe).then(|| {
-            share.pass.notes(|notes| RowMemories {
+            share.pass.memory(|memory| RowMemories {
                 started: share.pass.context.started,
-                confirmed: notes.confirmed.clone(),
-                answered: notes.answered.clone(),
+                confirmed: memory.confirmed.clone(),
+                answered: memory.answered.clone(),
             })
         }),
         announced: (share.mode != Mode::Observe).then(|| (&share.pass.key, Announcements::of(&share.pass))),
@@ -144,7 +144,7 @@ pub fn plan(share: &SharePass, seen: &ObservedShare) -> Plan {
 }
 
 /// The rows that call for such a step, but for those of which it was refused a moment ago or is pointless.
-pub fn hopeful(
+pub fn not_backing_off(
     share: &SharePass,
     plan: &Plan,
     seen: &ObservedShare,
@@ -152,6 +152,6 @@ pub fn hopeful(
     write: fn(&Row<'_, Share>) -> Write,
 ) -> Vec<RowKey> {
     let mut keys = plan.of(wanted);
-    keys.retain(|key| share.pass.hindrance(&write(&share.row(seen, key))).is_none());
+    keys.retain(|key| share.pass.write_block(&write(&share.row(seen, key))).is_none());
     keys
 }

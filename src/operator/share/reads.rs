@@ -16,13 +16,13 @@ fn note_witness(share: &mut SharePass) {
 }
 
 pub async fn read_share(share: &mut SharePass) -> Result<(), Stop> {
-    let id = share.share_id().or_else(|| share.wanted.share_id.clone());
+    let id = share.share_id().or_else(|| share.desired.share_id.clone());
     share.session.await_first_sweep()?;
     // The sweep may have ended since it was missed.
     let Some(id) = id.filter(|id| share.seen(id).is_none()) else { return Ok(()) };
     share.session.read_share(&id).await?;
     let now = share.pass.now();
-    share.pass.notes(|notes| notes.asked_for_id = Some(now));
+    share.pass.memory(|memory| memory.asked_for_id = Some(now));
     Ok(())
 }
 
@@ -35,7 +35,7 @@ pub async fn read_list(share: &mut SharePass) -> Result<(), Stop> {
     let since = started_at(&intent).minus(creation::CLOCKS_DIFFER);
     share.session.look_back(since).await?;
     let with = share.session.account.fingerprint;
-    share.pass.notes(|notes| notes.empty_looks.push((with, began)));
+    share.pass.memory(|memory| memory.empty_looks.push((with, began)));
     Ok(())
 }
 
@@ -43,8 +43,8 @@ pub async fn read_list(share: &mut SharePass) -> Result<(), Stop> {
 pub fn facts(share: &mut SharePass) -> Facts {
     note_witness(share);
     let now = share.pass.now();
-    share.pass.notes(|notes| {
-        notes.first_look.get_or_insert(now);
+    share.pass.memory(|memory| {
+        memory.first_look.get_or_insert(now);
     });
     share.snapshot(|now| now.facts())
 }

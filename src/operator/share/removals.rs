@@ -41,8 +41,9 @@ impl Permission {
 }
 
 fn losing(share: &SharePass, seen: &ObservedShare) -> Losing {
-    let patience = share.pass.context.settings.patience();
-    let basis = LossInput { wanted: &share.wanted, status: &share.pass.status, seen, now: share.pass.now(), patience };
+    let read_lag = share.pass.context.settings.read_lag();
+    let basis =
+        LossInput { desired: &share.desired, status: &share.pass.status, seen, now: share.pass.now(), read_lag };
     basis.losing()
 }
 
@@ -71,7 +72,7 @@ pub fn due_removals(share: &SharePass, plan: &Plan, seen: &ObservedShare, permis
     if held_back(share, plan).is_some() {
         return Vec::new();
     }
-    let mut keys = plan::hopeful(share, plan, seen, |step| step == Step::Remove, |row| row.removing());
+    let mut keys = plan::not_backing_off(share, plan, seen, |step| step == Step::Remove, |row| row.removing());
     keys.retain(|key| permission.allows(key));
     keys
 }
@@ -80,7 +81,7 @@ pub fn due_removals(share: &SharePass, plan: &Plan, seen: &ObservedShare, permis
 /// own comes a moment later in the same apply.
 pub fn held_back(share: &SharePass, plan: &Plan) -> Option<Duration> {
     let now = share.pass.now();
-    let since_edit = share.pass.notes(|notes| now.since(notes.edited_at));
+    let since_edit = share.pass.memory(|memory| now.since(memory.edited_at));
     let waiting = !plan.of(|step| step == Step::Remove).is_empty();
     (waiting && since_edit < HANDOVER).then(|| HANDOVER - since_edit)
 }
@@ -143,7 +144,7 @@ async fn record_losses(share: &mut SharePass, keys: impl Iterator<Item = &RowKey
 /// It goes because of us: where it is declared again, its absence is no drift. The announcement of a call that may
 /// still take effect stands.
 pub fn note_removal(share: &mut SharePass, key: &RowKey) {
-    let answered = share.pass.notes(|notes| notes.answered.contains_key(key));
+    let answered = share.pass.memory(|memory| memory.answered.contains_key(key));
     let mut entries = inventory::entries(&share.pass.status.inventory);
     entries.entry(key.clone()).and_modify(|entry| {
         if entry.intended_at.is_none() || answered {

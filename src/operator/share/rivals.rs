@@ -57,5 +57,5 @@ pub fn awaits_lists(share: &SharePass) -> Option<Verdict> {
         "no share is adopted yet, because cfshare cannot list the Shares in namespace {namespace}, and one of them \
          may manage it already. Allow cfshare to list that namespace, or remove it from --namespace"
     );
-    Some(Verdict::working(Reason::Progressing, message).again(delays::TRANSIENT))
+    Some(Verdict::working(Reason::Progressing, message).requeue_after(delays::TRANSIENT))
 }

@@ -9,7 +9,7 @@ use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::inventory;
 
 pub fn meta_hash(share: &SharePass, key: &RowKey) -> Option<String> {
-    share.wanted.all.get(key).and_then(|declaration| inventory::meta_hash(&declaration.meta))
+    share.desired.all.get(key).and_then(|declaration| inventory::meta_hash(&declaration.meta))
 }
 
 fn recorded_meta(share: &SharePass, key: &RowKey) -> Option<String> {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::want::{Wanted, want};
+use super::desired::Desired;
 use crate::api::status::ShareStatus;
 use crate::api::{Share, ShareRecipient};
 use crate::cloudflare;
@@ -52,8 +52,8 @@ pub fn index(shares: Vec<Share>, recipients: Vec<ShareRecipient>) -> Index {
     Index::of(&shares, &recipients, &[], At(0))
 }
 
-pub fn wanted(share: &Share, index: &Index) -> Wanted {
-    want(share, index).expect("a manifest that can be carried out")
+pub fn desired(share: &Share, index: &Index) -> Desired {
+    super::desired::desired(share, index).expect("a manifest that can be carried out")
 }
 
 pub fn status(share: &Share) -> ShareStatus {

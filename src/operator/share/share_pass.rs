@@ -3,8 +3,8 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
+use super::desired::Desired;
 use super::facts::{Snapshot, Timing, Viewer};
-use super::want::Wanted;
 use crate::api::Share;
 use crate::core::id::ShareId;
 use crate::core::row_key::RowKey;
@@ -14,12 +14,12 @@ use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::remote::session::Session;
 use crate::operator::rows::declare::{By, Sibling};
 use crate::operator::rows::row::Row;
-use crate::operator::rows::standing::label;
+use crate::operator::rows::row_state::label;
 
 pub struct SharePass {
     pub pass: Pass<Share>,
     pub session: Session,
-    pub wanted: Wanted,
+    pub desired: Desired,
     pub mode: Mode,
     /// An organization's recipients were counted once more, since nobody can list them.
     pub counted: bool,
@@ -27,32 +27,32 @@ pub struct SharePass {
 
 impl SharePass {
     pub fn row<'a>(&'a self, seen: &'a ObservedShare, key: &'a RowKey) -> Row<'a, Share> {
-        let meta = self.wanted.all.get(key).map(|declaration| declaration.meta.clone()).unwrap_or_default();
+        let meta = self.desired.all.get(key).map(|declaration| declaration.meta.clone()).unwrap_or_default();
         Row { pass: &self.pass, session: &self.session, seen, key, name: self.label(key), meta }
     }
 
     pub fn is_ours(&self, key: &RowKey) -> bool {
-        !matches!(self.wanted.all.get(key).map(|declaration| &declaration.by), Some(By::Child(_)) | None)
+        !matches!(self.desired.all.get(key).map(|declaration| &declaration.by), Some(By::Child(_)) | None)
     }
 
     /// The object that declares the row, if it is not the Share itself.
     pub fn declaring(&self, key: &RowKey) -> Option<&Sibling> {
-        let Some(By::Child(child)) = self.wanted.all.get(key).map(|declaration| &declaration.by) else { return None };
-        self.wanted.siblings.iter().find(|sibling| sibling.key == *child)
+        let Some(By::Child(child)) = self.desired.all.get(key).map(|declaration| &declaration.by) else { return None };
+        self.desired.siblings.iter().find(|sibling| sibling.key == *child)
     }
 
     /// The label that the manifest gives a row.
     pub fn name_of(&self, key: &RowKey) -> Option<String> {
-        self.wanted.inline.get(key).and_then(|declaration| declaration.label.clone())
+        self.desired.inline.get(key).and_then(|declaration| declaration.label.clone())
     }
 
     /// How messages name a row: by its label where there is one.
     pub fn label(&self, key: &RowKey) -> String {
-        label(key, self.wanted.all.get(key).and_then(|declaration| declaration.label.as_deref()))
+        label(key, self.desired.all.get(key).and_then(|declaration| declaration.label.as_deref()))
     }
 
     pub fn excludes(&self) -> bool {
-        self.wanted.inline.keys().any(|key| matches!(key, RowKey::Excluded(_)))
+        self.desired.inline.keys().any(|key| matches!(key, RowKey::Excluded(_)))
     }
 
     /// Nothing is under way any more.
@@ -91,14 +91,14 @@ impl SharePass {
             since: self.pass.since,
             ahead: account.ahead(),
             settle_time: settings.settle_time,
-            read_lag: settings.patience(),
+            read_lag: settings.read_lag(),
         };
         let cache = account.cache();
-        self.pass.notes(|memory| {
+        self.pass.memory(|memory| {
             ask(&Snapshot {
                 object: &self.pass.object,
                 name: &self.pass.key.name,
-                wanted: &self.wanted,
+                desired: &self.desired,
                 status: &self.pass.status,
                 index: &self.pass.context.cluster.index,
                 cache: &cache,

@@ -4,15 +4,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::desired::Desired;
 use super::plan::Plan;
-use super::want::Wanted;
 use crate::api::status::ShareStatus;
 use crate::cloudflare::ShareStatus as RemoteStatus;
 use crate::core::row::Step;
 use crate::core::row_key::RowKey;
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::inventory;
-use crate::operator::rows::standing::{State, Totals, standing};
+use crate::operator::rows::row_state::{State, Totals, row_state};
 
 /// All that a sweep shows of a share, and all that is declared for it, at rest.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub struct Settled {
 
 impl Settled {
     /// As the status recorded it when the share was last found Ready.
-    pub fn recorded(status: &ShareStatus, wanted: &Wanted) -> Settled {
+    pub fn recorded(status: &ShareStatus, desired: &Desired) -> Settled {
         let recipients = status.recipients.clone().unwrap_or_default();
         let entries = inventory::entries(&status.inventory);
         Settled {
@@ -38,7 +38,7 @@ impl Settled {
             name: status.share_name.clone(),
             totals: Totals::recorded(&recipients),
             declared: (
-                wanted.organization.is_none().then_some(recipients.declared),
+                desired.organization.is_none().then_some(recipients.declared),
                 status.resources.as_ref().map_or(0, |resources| resources.declared),
             ),
             inline: entries.into_iter().map(|(key, entry)| (key, entry.intended_at.is_some())).collect(),
@@ -47,31 +47,31 @@ impl Settled {
     }
 
     /// As the sweep and the manifests show it now.
-    pub fn observed(seen: &ObservedShare, wanted: &Wanted, plan: &Plan) -> Settled {
+    pub fn observed(seen: &ObservedShare, desired: &Desired, plan: &Plan) -> Settled {
         let declared = |is: fn(&RowKey) -> bool| {
-            i32::try_from(wanted.all.keys().filter(|key| is(key)).count()).unwrap_or(i32::MAX)
+            i32::try_from(desired.all.keys().filter(|key| is(key)).count()).unwrap_or(i32::MAX)
         };
         let recipients = || declared(|key| matches!(key, RowKey::Recipient(_)));
-        let restless = plan.steps.iter().filter(|(key, (step, _))| !is_at_rest(key, *step, seen, wanted));
+        let restless = plan.steps.iter().filter(|(key, (step, _))| !is_at_rest(key, *step, seen, desired));
         Settled {
             is_active: seen.share.status == RemoteStatus::Active,
             name: Some(seen.share.name.clone()),
             totals: Totals::observed(seen),
             declared: (
-                wanted.organization.is_none().then(recipients),
+                desired.organization.is_none().then(recipients),
                 declared(|key| matches!(key, RowKey::Resource { .. })),
             ),
-            inline: wanted.inline.keys().map(|key| (key.clone(), false)).collect(),
+            inline: desired.inline.keys().map(|key| (key.clone(), false)).collect(),
             restless: restless.map(|(key, _)| key.clone()).collect(),
         }
     }
 }
 
 /// Whether a row calls for nothing. Recipients that were never listed are vouched for by the totals.
-fn is_at_rest(key: &RowKey, step: Step, seen: &ObservedShare, wanted: &Wanted) -> bool {
+fn is_at_rest(key: &RowKey, step: Step, seen: &ObservedShare, desired: &Desired) -> bool {
     match key {
-        RowKey::Resource { .. } if wanted.all.contains_key(key) => {
-            step == Step::Keep && standing(key, seen, Some(step)).state == State::InPlace
+        RowKey::Resource { .. } if desired.all.contains_key(key) => {
+            step == Step::Keep && row_state(key, seen, Some(step)).state == State::InPlace
         }
         RowKey::Resource { .. } => matches!(step, Step::Keep | Step::Ignore),
         RowKey::Recipient(_) | RowKey::Excluded(_) => matches!(step, Step::Read | Step::Keep | Step::Ignore),
@@ -110,14 +110,14 @@ mod tests {
     /// What was recorded, and what a restarted operator sees in its first sweep.
     fn compare(share: &Share, remote: Value) -> (Settled, Settled) {
         let index = samples::index(vec![share.clone()], Vec::new());
-        let (wanted, status) = (samples::wanted(share, &index), samples::status(share));
+        let (desired, status) = (samples::desired(share, &index), samples::status(share));
         let now = At(1_000_000_000);
         let seen = ObservedShare::new(samples::remote(ID, remote), now);
         let settings = Settings { settle_time: Duration::from_secs(240), ..Settings::default() };
         let entries = inventory::entries(&status.inventory);
         let known = RowMemories { started: now, confirmed: Default::default(), answered: Default::default() };
         let basis = PlanInput {
-            wanted: &wanted,
+            desired: &desired,
             share_id: status.share_id.as_deref(),
             entries: &entries,
             settings: &settings,
@@ -125,7 +125,7 @@ mod tests {
             known: Some(known),
             announced: None,
         };
-        (Settled::recorded(&status, &wanted), Settled::observed(&seen, &wanted, &basis.plan(&seen)))
+        (Settled::recorded(&status, &desired), Settled::observed(&seen, &desired, &basis.plan(&seen)))
     }
 
     #[test]

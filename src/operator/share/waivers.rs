@@ -5,55 +5,55 @@ use crate::api::Reason;
 use crate::api::status::{WaiverInForce, WaiverWarning};
 use crate::core::row_key::RowKey;
 use crate::operator::pass::verdict::Verdict;
-use crate::operator::rows::standing::{REFUSED, Standing, State};
+use crate::operator::rows::row_state::{REFUSED, RowState, State};
 use crate::operator::rows::waiver;
 
 /// At most so many are named in a message.
 const NAMED: usize = 3;
 
 /// The waiver under which a row's failure is accepted now.
-pub fn in_force(share: &SharePass, key: &RowKey, standing: &Standing) -> Option<WaiverInForce> {
-    let failed = standing.state == State::Failed || standing.state == State::Refused && standing.word == REFUSED;
-    let declared = share.wanted.all.get(key).filter(|_| failed && matches!(key, RowKey::Recipient(_)))?;
+pub fn in_force(share: &SharePass, key: &RowKey, row_state: &RowState) -> Option<WaiverInForce> {
+    let failed = row_state.state == State::Failed || row_state.state == State::Refused && row_state.word == REFUSED;
+    let declared = share.desired.all.get(key).filter(|_| failed && matches!(key, RowKey::Recipient(_)))?;
     waiver::in_force(declared.waiver.as_ref(), share.pass.now())
 }
 
 /// What is told first of a row whose waiver has ended.
 pub fn ended(share: &SharePass, key: &RowKey) -> String {
-    let declared = share.wanted.all.get(key).and_then(|declaration| declaration.waiver.as_ref());
+    let declared = share.desired.all.get(key).and_then(|declaration| declaration.waiver.as_ref());
     waiver::ended(declared, share.pass.now())
 }
 
 /// The verdict Ready, where failures are waived: it says so, and refused calls are tried again as before.
-pub fn with_waived(share: &SharePass, standings: &[(RowKey, Standing)], verdict: Verdict) -> Verdict {
-    let waived = standings.iter().filter_map(|row| Some((row, in_force(share, &row.0, &row.1)?)));
-    let waived: Vec<(&(RowKey, Standing), WaiverInForce)> = waived.collect();
+pub fn with_waived(share: &SharePass, row_states: &[(RowKey, RowState)], verdict: Verdict) -> Verdict {
+    let waived = row_states.iter().filter_map(|row| Some((row, in_force(share, &row.0, &row.1)?)));
+    let waived: Vec<(&(RowKey, RowState), WaiverInForce)> = waived.collect();
     if waived.is_empty() {
         return verdict;
     }
     let named = waived
         .iter()
         .take(NAMED)
-        .map(|((key, standing), waiver)| format!("{} failed: {}, {waiver}", share.label(key), standing.message));
+        .map(|((key, row_state), waiver)| format!("{} failed: {}, {waiver}", share.label(key), row_state.message));
     let named: Vec<String> = named.collect();
     let more = match waived.len().saturating_sub(NAMED) {
         0 => String::new(),
         n => format!(" (and {n} more, see status.exceptions)"),
     };
     let retries =
-        waived.iter().filter_map(|((key, _), _)| share.pass.refusal(&key.to_string(), Reason::Rejected)?.again);
-    let again = verdict.again.into_iter().chain(retries).min();
+        waived.iter().filter_map(|((key, _), _)| share.pass.refusal(&key.to_string(), Reason::Rejected)?.requeue_after);
+    let requeue_after = verdict.requeue_after.into_iter().chain(retries).min();
     let message = format!("{}; {}{more}", verdict.message, named.join("; "));
-    Verdict { reason: Reason::Waived, message, again, ..verdict }
+    Verdict { reason: Reason::Waived, message, requeue_after, ..verdict }
 }
 
 /// Has the share looked at again when a waiver changes, and warns before one of its own ends.
-pub fn attend(share: &mut SharePass, standings: &[(RowKey, Standing)], verdict: Verdict) -> Verdict {
+pub fn attend(share: &mut SharePass, row_states: &[(RowKey, RowState)], verdict: Verdict) -> Verdict {
     let now = share.pass.now();
-    let waived = standings.iter().filter_map(|(key, standing)| Some((key, in_force(share, key, standing)?)));
+    let waived = row_states.iter().filter_map(|(key, row_state)| Some((key, in_force(share, key, row_state)?)));
     let waived: Vec<(&RowKey, WaiverInForce)> = waived.collect();
     let changes = waived.iter().filter_map(|(_, waiver)| waiver::look_again(waiver, now));
-    let again = verdict.again.into_iter().chain(changes).min();
+    let requeue_after = verdict.requeue_after.into_iter().chain(changes).min();
     let ending = waived.into_iter().filter(|(key, waiver)| share.is_ours(key) && waiver::ends_soon(waiver, now));
     let ending: Vec<(String, WaiverWarning)> = ending
         .filter_map(|(key, waiver)| {
@@ -71,5 +71,5 @@ pub fn attend(share: &mut SharePass, standings: &[(RowKey, Standing)], verdict: 
         share.pass.warning = Some((waiver::warning(), text));
     }
     share.pass.status.waiver_warnings = ending.into_iter().map(|(_, warning)| warning).collect();
-    Verdict { again, ..verdict }
+    Verdict { requeue_after, ..verdict }
 }

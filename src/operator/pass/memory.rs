@@ -13,15 +13,15 @@ use crate::core::row_key::RowKey;
 use crate::core::time::At;
 
 #[derive(Default)]
-pub struct Notebook {
-    notes: Mutex<HashMap<ObjectKey, Notes>>,
+pub struct Memories {
+    memory: Mutex<HashMap<ObjectKey, Memory>>,
 }
 
 #[derive(Debug, Clone, Default)]
-pub struct Notes {
+pub struct Memory {
     uid: String,
-    /// What the notes are about: generation, and the last request to look again.
-    edition: (i64, Option<String>),
+    /// What this memory belongs to: generation, and the last request to look again.
+    revision: (i64, Option<String>),
     /// Polls since something last moved, and when the next is due.
     pub polls: u32,
     pub due: At,
@@ -51,7 +51,7 @@ pub struct Notes {
     /// Since when it waits for its turn, if it does.
     pub waiting: Option<At>,
     /// When it may tell what many objects have to tell at once.
-    pub turn: Option<At>,
+    pub event_slot: Option<At>,
     /// What an Event told last of requests that the API server forbids.
     pub forbidden: Option<String>,
     /// Rows whose call has taken effect, and that were not found in place yet, and when that was learned.
@@ -92,7 +92,7 @@ impl Written {
 /// One value that is written in place of another.
 #[derive(Debug, Clone)]
 pub struct Write {
-    /// What the notes call it.
+    /// Its key in the memory.
     pub item: String,
     /// What messages call it.
     pub what: String,
@@ -114,60 +114,60 @@ pub const ENOUGH_WRITES: u32 = 2;
 /// A write that long ago has nothing to do with the next one.
 const MEMORY: Duration = Duration::from_secs(3600);
 
-impl Notebook {
-    /// The object's notes; new ones if it is another object, fresh hope if it was edited or a look was requested.
+impl Memories {
+    /// The object's memory; a new one if it is another object, fresh hope if it was edited or a look was requested.
     pub fn with<T>(
         &self,
         key: &ObjectKey,
         uid: &str,
-        edition: (i64, Option<String>),
+        revision: (i64, Option<String>),
         now: At,
-        use_them: impl FnOnce(&mut Notes) -> T,
+        use_them: impl FnOnce(&mut Memory) -> T,
     ) -> T {
-        let mut all = self.notes.lock();
-        let notes = all.entry(key.clone()).or_default();
-        if notes.uid != uid {
-            *notes = Notes { uid: uid.to_owned(), edition: edition.clone(), edited_at: now, ..Notes::default() };
+        let mut all = self.memory.lock();
+        let memory = all.entry(key.clone()).or_default();
+        if memory.uid != uid {
+            *memory = Memory { uid: uid.to_owned(), revision: revision.clone(), edited_at: now, ..Memory::default() };
         }
-        if notes.edition != edition {
-            notes.edition = edition;
-            notes.edited_at = now;
-            notes.refused.clear();
-            notes.written.clear();
-            notes.polls = 0;
-            notes.refused_creates = 0;
-            notes.asked_for_id = None;
-            notes.first_look = None;
-            notes.request_met = None;
-            notes.failures = 0;
-            notes.failing_since = None;
+        if memory.revision != revision {
+            memory.revision = revision;
+            memory.edited_at = now;
+            memory.refused.clear();
+            memory.written.clear();
+            memory.polls = 0;
+            memory.refused_creates = 0;
+            memory.asked_for_id = None;
+            memory.first_look = None;
+            memory.request_met = None;
+            memory.failures = 0;
+            memory.failing_since = None;
         }
-        use_them(notes)
+        use_them(memory)
     }
 
     /// When it was learned that the call has taken effect which that object announced for a row.
     pub fn answered(&self, key: &ObjectKey, row: &RowKey) -> Option<At> {
-        let all = self.notes.lock();
-        all.get(key).and_then(|notes| notes.answered.get(row).copied())
+        let all = self.memory.lock();
+        all.get(key).and_then(|memory| memory.answered.get(row).copied())
     }
 
     /// The object's pass ended without a permit (`Some`: when it began), or with something to tell.
     pub fn waits(&self, key: &ObjectKey, since: Option<At>) {
-        let mut all = self.notes.lock();
-        if let Some(notes) = all.get_mut(key) {
-            notes.waiting = since.map(|since| notes.waiting.unwrap_or(since));
+        let mut all = self.memory.lock();
+        if let Some(memory) = all.get_mut(key) {
+            memory.waiting = since.map(|since| memory.waiting.unwrap_or(since));
         }
     }
 
-    pub fn forget(&self, key: &ObjectKey) -> Option<Notes> {
-        self.notes.lock().remove(key)
+    pub fn forget(&self, key: &ObjectKey) -> Option<Memory> {
+        self.memory.lock().remove(key)
     }
 }
 
-impl Notes {
+impl Memory {
     /// What is known to whoever has just read all there is.
-    pub fn after_a_read(at: At) -> Notes {
-        Notes { asked_for_id: Some(at), ..Notes::default() }
+    pub fn after_a_read(at: At) -> Memory {
+        Memory { asked_for_id: Some(at), ..Memory::default() }
     }
 
     /// Whether one more Event is welcome: at most ten in an hour.
@@ -181,8 +181,8 @@ impl Notes {
     }
 
     /// A row was found in place. Who was long ago is forgotten: reads show it by now.
-    pub fn confirm(&mut self, key: &RowKey, now: At, patience: Duration) {
-        self.confirmed.retain(|_, at| now.since(*at) < patience * 2);
+    pub fn confirm(&mut self, key: &RowKey, now: At, read_lag: Duration) {
+        self.confirmed.retain(|_, at| now.since(*at) < read_lag * 2);
         // That its call was answered stays noted: the pass may end before the record is written.
         self.confirmed.insert(key.clone(), now);
     }
@@ -234,7 +234,7 @@ impl Notes {
     }
 
     /// Whether writing that value once more in place of this one is pointless: it did not stay.
-    pub fn is_pointless(&self, write: &Write) -> bool {
+    pub fn is_not_converging(&self, write: &Write) -> bool {
         self.written.get(&write.item).is_some_and(|w| w.is(write) && w.times >= ENOUGH_WRITES)
     }
 
@@ -244,7 +244,7 @@ impl Notes {
     }
 
     /// What was written is there: the next change of it is another matter.
-    pub fn stayed(&mut self, item: &str) {
+    pub fn write_stuck(&mut self, item: &str) {
         self.written.remove(item);
     }
 

@@ -15,7 +15,7 @@ use crate::operator::delays;
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::inventory;
-use crate::operator::rows::standing::{NOT_EXCLUDED, REFUSED, Standing, State, standing};
+use crate::operator::rows::row_state::{NOT_EXCLUDED, REFUSED, RowState, State, row_state};
 
 const MAX_UNMANAGED: usize = 20;
 const MAX_MESSAGE: usize = 300;
@@ -30,17 +30,17 @@ pub fn report(share: &mut SharePass, id: &ShareId, seen: &ObservedShare, plan: &
     if status.share_name.is_none() || share.mode != Mode::Manage {
         status.share_name = Some(clean(&seen.share.name, MAX_MESSAGE));
     }
-    let standings = exceptions::standings(share, seen, plan);
-    count(share, &standings, seen);
-    exceptions::list_exceptions(share, &standings);
+    let row_states = exceptions::row_states(share, seen, plan);
+    count(share, &row_states, seen);
+    exceptions::list_exceptions(share, &row_states);
     list_unmanaged(share, seen, plan);
     list_drift(share, seen, plan);
     count_blocked(share, seen);
     let verdict = match share.mode {
-        Mode::Manage => judge(share, id, seen, plan, standings.clone()),
+        Mode::Manage => judge(share, id, seen, plan, row_states.clone()),
         Mode::Observe | Mode::Frozen => compare(share, id, seen, plan),
     };
-    waivers::attend(share, &standings, verdict)
+    waivers::attend(share, &row_states, verdict)
 }
 
 fn judge(
@@ -48,13 +48,13 @@ fn judge(
     id: &ShareId,
     seen: &ObservedShare,
     plan: &Plan,
-    mut standings: Vec<(RowKey, Standing)>,
+    mut row_states: Vec<(RowKey, RowState)>,
 ) -> Verdict {
-    share.pass.alarm = exclusions::not_in_force(share, &standings);
-    standings.retain(|(_, standing)| standing.word != NOT_EXCLUDED);
-    let verdict = conclude(share, id, seen, plan, &standings);
+    share.pass.alarm = exclusions::not_in_force(share, &row_states);
+    row_states.retain(|(_, row_state)| row_state.word != NOT_EXCLUDED);
+    let verdict = conclude(share, id, seen, plan, &row_states);
     match share.pass.alarm.take() {
-        Some(alarm) if alarm.again.is_none() => alarm.again(share.follow(seen)).before(verdict),
+        Some(alarm) if alarm.requeue_after.is_none() => alarm.requeue_after(share.follow(seen)).before(verdict),
         Some(alarm) => alarm.before(verdict),
         None => verdict,
     }
@@ -79,26 +79,26 @@ fn so_far(share: &SharePass) -> String {
 /// What is told of the rows while the share is not made: those that were refused.
 pub fn report_unmade(share: &mut SharePass) {
     let now = share.pass.now();
-    let standings: Vec<(RowKey, Standing)> = share.pass.notes(|notes| {
-        let refused = share.wanted.all.keys().filter_map(|key| {
-            let refused = notes.refusal(&key.to_string(), now)?;
+    let row_states: Vec<(RowKey, RowState)> = share.pass.memory(|memory| {
+        let refused = share.desired.all.keys().filter_map(|key| {
+            let refused = memory.refusal(&key.to_string(), now)?;
             let message = refused.message.clone();
-            Some((key.clone(), Standing { state: State::Refused, word: REFUSED.into(), message }))
+            Some((key.clone(), RowState { state: State::Refused, word: REFUSED.into(), message }))
         });
         refused.collect()
     });
-    exceptions::list_exceptions(share, &standings);
+    exceptions::list_exceptions(share, &row_states);
 }
 
-fn count(share: &mut SharePass, standings: &[(RowKey, Standing)], seen: &ObservedShare) {
+fn count(share: &mut SharePass, row_states: &[(RowKey, RowState)], seen: &ObservedShare) {
     let number = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
     let of = |recipients: bool, wanted: &[State]| {
-        let rows = standings.iter().filter(|(key, _)| match key {
+        let rows = row_states.iter().filter(|(key, _)| match key {
             RowKey::Recipient(_) => recipients,
             RowKey::Resource { .. } => !recipients,
             RowKey::Excluded(_) => false,
         });
-        number(rows.filter(|(_, standing)| wanted.contains(&standing.state)).count())
+        number(rows.filter(|(_, row_state)| wanted.contains(&row_state.state)).count())
     };
     let any = [State::InPlace, State::Pending, State::Failing, State::Failed, State::Refused];
     let counts = seen.counts.unwrap_or_default();
@@ -108,7 +108,7 @@ fn count(share: &mut SharePass, standings: &[(RowKey, Standing)], seen: &Observe
         associated: of(true, &[State::InPlace]),
         pending: of(true, &[State::Pending, State::Failing]),
         failed: of(true, &[State::Failed, State::Refused]),
-        waived: number(standings.iter().filter(|(key, row)| waivers::in_force(share, key, row).is_some()).count()),
+        waived: number(row_states.iter().filter(|(key, row)| waivers::in_force(share, key, row).is_some()).count()),
         in_place: counted(counts.associated),
         disassociated: counted(counts.disassociated),
         summary: String::new(),
@@ -119,7 +119,7 @@ fn count(share: &mut SharePass, standings: &[(RowKey, Standing)], seen: &Observe
         recipients.in_place = with(AssociationStatus::Associated);
         recipients.disassociated = with(AssociationStatus::Disassociated);
     }
-    if share.wanted.organization.is_some() {
+    if share.desired.organization.is_some() {
         // Its recipients follow the membership: Cloudflare's counts are all there is to know.
         recipients.declared = counted(counts.associating + counts.associated);
         recipients.associated = counted(counts.associated);
@@ -132,7 +132,7 @@ fn count(share: &mut SharePass, standings: &[(RowKey, Standing)], seen: &Observe
     share.pass.status.recipients = Some(recipients);
     share.pass.status.resources = Some(resources);
     // It follows from the counts, so a pass after a restart must find nothing to change.
-    let allowed = super::losses::max_removals(&share.pass.status, &share.wanted);
+    let allowed = super::losses::max_removals(&share.pass.status, &share.desired);
     if let Some(effective) = &mut share.pass.status.effective {
         effective.max_removals = allowed;
     }
@@ -145,7 +145,7 @@ fn list_unmanaged(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) {
         .filter(|(_, (step, row))| *step == Step::Ignore && matches!(row, Observed::Live { .. }))
         .map(|(key, _)| {
             let (account_id, kind, id) = exceptions::columns(key);
-            UnmanagedEntry { account_id, kind, id, state: standing(key, seen, None).word }
+            UnmanagedEntry { account_id, kind, id, state: row_state(key, seen, None).word }
         })
         .collect();
     share.pass.status.unmanaged_count = i32::try_from(unmanaged.len()).unwrap_or(i32::MAX);
@@ -158,7 +158,7 @@ fn list_drift(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) {
         .steps
         .iter()
         .filter(|(key, (step, _))| {
-            *step == Step::Keep && standing(key, seen, None).state == State::InPlace || *step == Step::Ignore
+            *step == Step::Keep && row_state(key, seen, None).state == State::InPlace || *step == Step::Ignore
         })
         .map(|(key, _)| key.to_string())
         .collect();
@@ -186,7 +186,7 @@ struct Summary<'a> {
     id: &'a ShareId,
     seen: &'a ObservedShare,
     plan: &'a Plan,
-    standings: &'a [(RowKey, Standing)],
+    row_states: &'a [(RowKey, RowState)],
     /// How many are in place.
     so_far: String,
 }
@@ -196,18 +196,18 @@ fn conclude(
     id: &ShareId,
     seen: &ObservedShare,
     plan: &Plan,
-    standings: &[(RowKey, Standing)],
+    row_states: &[(RowKey, RowState)],
 ) -> Verdict {
     let so_far = so_far(share);
-    let summary = Summary { id, seen, plan, standings, so_far };
+    let summary = Summary { id, seen, plan, row_states, so_far };
     // An account whose exclusion waits for a person is not on its way.
     let held = removals::held_exclusions(share, seen);
-    let ours = |state: State| -> Vec<&(RowKey, Standing)> {
-        let rows = standings.iter().filter(|(key, standing)| standing.state == state && share.is_ours(key));
-        let counts = |key: &RowKey, standing: &Standing| {
-            !held.contains(key) && waivers::in_force(share, key, standing).is_none()
+    let ours = |state: State| -> Vec<&(RowKey, RowState)> {
+        let rows = row_states.iter().filter(|(key, row_state)| row_state.state == state && share.is_ours(key));
+        let counts = |key: &RowKey, row_state: &RowState| {
+            !held.contains(key) && waivers::in_force(share, key, row_state).is_none()
         };
-        rows.filter(|(key, standing)| counts(key, standing)).collect()
+        rows.filter(|(key, row_state)| counts(key, row_state)).collect()
     };
     let waiting: Vec<_> = ours(State::Pending).into_iter().chain(ours(State::Failing)).collect();
     let stuck = stuck(share, plan, seen, &ours(State::Failed), &ours(State::Refused));
@@ -222,19 +222,19 @@ fn conclude(
 fn under_way(
     share: &SharePass,
     summary: &Summary<'_>,
-    waiting: Vec<&(RowKey, Standing)>,
+    waiting: Vec<&(RowKey, RowState)>,
     stuck: Option<&Verdict>,
 ) -> Option<Verdict> {
-    let Summary { seen, plan, standings, so_far, .. } = summary;
+    let Summary { seen, plan, row_states, so_far, .. } = summary;
     let leaving = plan.steps.iter().filter(|(key, (step, row))| {
-        !share.wanted.all.contains_key(*key)
+        !share.desired.all.contains_key(*key)
             && (*step == Step::Wait || *step == Step::Remove && *row == Observed::Leaving)
     });
     let leaving = leaving.count() + exclusions::leaving_members(share, seen);
-    let awaited = others::awaited(share, standings);
+    let awaited = others::awaited(share, row_states);
     // Without counts nobody knows who receives it.
     let pending = share.pass.status.recipients.as_ref().map_or(0, |recipients| recipients.pending);
-    let organization_pending = share.wanted.organization.is_some() && (pending > 0 || seen.counts.is_none());
+    let organization_pending = share.desired.organization.is_some() && (pending > 0 || seen.counts.is_none());
     let is_active = seen.share.status == ShareStatus::Active;
     let moving = !waiting.is_empty() || leaving > 0 || organization_pending;
     if !moving && is_active && (awaited.is_empty() || stuck.is_some()) {
@@ -255,7 +255,7 @@ fn under_way(
         .into_iter()
         .chain(awaited)
         .take(3)
-        .map(|(key, standing)| format!("{} is {}", share.label(key), standing.word))
+        .map(|(key, row_state)| format!("{} is {}", share.label(key), row_state.word))
         .collect();
     let mut message = so_far.clone();
     if !named.is_empty() {
@@ -271,20 +271,20 @@ fn under_way(
     if let Some(stuck) = stuck {
         message = format!("{message}. {}", stuck.message);
     }
-    Some(Verdict { again: wait, ..Verdict::working(Reason::Associating, message) })
+    Some(Verdict { requeue_after: wait, ..Verdict::working(Reason::Associating, message) })
 }
 
 fn ready(share: &mut SharePass, summary: Summary<'_>) -> Verdict {
     if !others::has_been_ready(share) && share.pass.alarm.is_none() {
         share.pass.status.first_ready_at = Some(clock::time(share.pass.now()));
     }
-    let so_far = others::with_failed_objects(share, summary.standings, summary.so_far);
+    let so_far = others::with_failed_objects(share, summary.row_states, summary.so_far);
     let verdict = Verdict::ready(Reason::Associated, others::with_twin(share, summary.id, so_far));
-    let verdict = waivers::with_waived(share, summary.standings, verdict);
+    let verdict = waivers::with_waived(share, summary.row_states, verdict);
     let entries = inventory::entries(&share.pass.status.inventory);
     if entries.values().any(|entry| entry.intended_at.is_some()) {
         // The record still has to learn that an announced call has settled.
-        return verdict.again(share.pass.look_once_settled());
+        return verdict.requeue_after(share.pass.look_once_settled());
     }
     verdict
 }
@@ -294,8 +294,8 @@ fn stuck(
     share: &SharePass,
     plan: &Plan,
     seen: &ObservedShare,
-    failed: &[&(RowKey, Standing)],
-    refused: &[&(RowKey, Standing)],
+    failed: &[&(RowKey, RowState)],
+    refused: &[&(RowKey, RowState)],
 ) -> Option<Verdict> {
     if let Some(verdict) = removals::blocked_removals(share, seen) {
         return Some(verdict);
@@ -307,20 +307,20 @@ fn stuck(
     let updates = rows(|step| step == Step::Update).map(|row| row.updating());
     let adds = rows(|step| matches!(step, Step::Add | Step::Restore)).map(|row| row.adding());
     let removals = rows(|step| step == Step::Remove).map(|row| row.removing());
-    if let Some(verdict) = updates.chain(adds).chain(removals).find_map(|write| share.pass.pointless(&write)) {
+    if let Some(verdict) = updates.chain(adds).chain(removals).find_map(|write| share.pass.not_converging(&write)) {
         return Some(verdict);
     }
-    if let Some((key, standing)) = refused.first() {
-        let again = share.pass.refusal(&key.to_string(), Reason::Rejected).and_then(|verdict| verdict.again);
-        let message = format!("{}{}", waivers::ended(share, key), standing.message);
+    if let Some((key, row_state)) = refused.first() {
+        let again = share.pass.refusal(&key.to_string(), Reason::Rejected).and_then(|verdict| verdict.requeue_after);
+        let message = format!("{}{}", waivers::ended(share, key), row_state.message);
         let verdict = Verdict::stalled(Reason::Rejected, with_more(&message, refused.len()));
-        return Some(verdict.again(again.unwrap_or_default()));
+        return Some(verdict.requeue_after(again.unwrap_or_default()));
     }
     if let Some(verdict) = rows(|step| step == Step::Remove).find_map(|row| row.removal_refused()) {
         return Some(verdict);
     }
-    if let Some((key, standing)) = failed.first() {
-        let given_up = standing.given_up(&share.label(key), share.pass.object.as_ref());
+    if let Some((key, row_state)) = failed.first() {
+        let given_up = row_state.given_up(&share.label(key), share.pass.object.as_ref());
         let message = format!("{}{given_up}", waivers::ended(share, key));
         return Some(Verdict::stalled(Reason::RecipientFailed, with_more(&message, failed.len())));
     }

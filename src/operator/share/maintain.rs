@@ -1,11 +1,11 @@
 //! A share that is there: what of it must be read again, and whether its name and rows are as declared.
 
 use super::super::delays;
-use super::act::Round;
+use super::apply::Round;
 use super::outside::Looked;
 use super::share_pass::SharePass;
 use super::trust::Settled;
-use super::{act, name, opening, outside, plan, report};
+use super::{apply, name, opening, outside, plan, status};
 use crate::api::Reason;
 use crate::core::id::ShareId;
 use crate::core::limiter::Priority;
@@ -23,7 +23,7 @@ const PATIENT_POLLS: u32 = 3;
 const MAX_ROUNDS: usize = 200;
 
 /// The share is there: bring its name and rows in line, as far as this pass may, and tell.
-pub async fn tend(share: &mut SharePass) -> Result<Verdict, Stop> {
+pub async fn maintain(share: &mut SharePass) -> Result<Verdict, Stop> {
     let Some(id) = share.share_id() else { return Ok(Verdict::working(Reason::Progressing, "no share yet")) };
     if share.mode == Mode::Observe {
         // It makes nothing, so nothing of it is left behind.
@@ -39,7 +39,7 @@ pub async fn tend(share: &mut SharePass) -> Result<Verdict, Stop> {
     }
     refresh(share, &id, requested).await?;
     if requested && share.mode == Mode::Manage {
-        act::retry_failed(share, &id).await?;
+        apply::retry_failed(share, &id).await?;
     }
     for _ in 0..MAX_ROUNDS {
         if let Some(verdict) = round(share, &id, requested).await? {
@@ -68,21 +68,21 @@ async fn round(share: &mut SharePass, id: &ShareId, requested: bool) -> Result<O
             Some(trouble.unwrap_or(unseen))
         }
     };
-    match act::act(share, &seen, &plan).await? {
+    match apply::apply(share, &seen, &plan).await? {
         Round::Again => Ok(None),
         Round::Hold(wait) => {
             let message = "waiting one second before removing entries, in case they reappear as ShareRecipient or \
                            ShareResource objects";
-            Ok(Some(Verdict::working(Reason::Progressing, message).again(wait)))
+            Ok(Some(Verdict::working(Reason::Progressing, message).requeue_after(wait)))
         }
-        Round::Done if share.wanted.organization.is_some() && seen.counts.is_none() && !share.counted => {
+        Round::Done if share.desired.organization.is_some() && seen.counts.is_none() && !share.counted => {
             share.session.read_share(id).await?;
             share.counted = true;
             Ok(None)
         }
         Round::Done => {
-            let verdict = report::report(share, id, &seen, &plan);
-            Ok(Some(trouble.map_or(verdict.clone(), |trouble| verdict.beside(trouble))))
+            let verdict = status::report(share, id, &seen, &plan);
+            Ok(Some(trouble.map_or(verdict.clone(), |trouble| verdict.and(trouble))))
         }
     }
 }
@@ -97,7 +97,7 @@ fn is_just_made(share: &SharePass, id: &ShareId) -> bool {
     let due = share.pass.due();
     share.seen(id).is_some_and(|seen| {
         seen.recipients.is_none()
-            && seen.is_recent(id.as_str(), now, share.session.grace)
+            && seen.is_recent(id.as_str(), now, share.session.read_lag)
             && due.map_or(seen.counts.is_none_or(|counts| counts.associating > 0), |due| now < due)
     })
 }
@@ -107,12 +107,12 @@ fn await_first_look(share: &mut SharePass, id: &ShareId) -> Verdict {
     let now = share.pass.now();
     let wait = share.pass.due().map_or_else(|| share.follow(&seen), |due| due.since(now));
     Verdict::working(Reason::Associating, format!("created share {id}; its recipients are being associated"))
-        .again(wait)
+        .requeue_after(wait)
 }
 
 fn vanished() -> Verdict {
     Verdict::unknown(Reason::Progressing, "the share was deleted while cfshare was reading it; retrying")
-        .again(delays::SHORT)
+        .requeue_after(delays::SHORT)
 }
 
 /// Whether the last verdict, Ready on this generation, still stands though the recipients were not listed since
@@ -127,8 +127,8 @@ fn is_trusted(share: &SharePass, id: &ShareId) -> bool {
     }
     let unlisted = |seen: &ObservedShare| seen.recipients.is_none() && seen.excluded.is_none();
     let Some(seen) = share.seen(id).filter(unlisted) else { return false };
-    let recorded = Settled::recorded(&share.pass.status, &share.wanted);
-    let observed = Settled::observed(&seen, &share.wanted, &plan::plan(share, &seen));
+    let recorded = Settled::recorded(&share.pass.status, &share.desired);
+    let observed = Settled::observed(&seen, &share.desired, &plan::plan(share, &seen));
     if recorded != observed {
         tracing::debug!(?recorded, ?observed, "the share differs from the recorded state");
     }
@@ -141,9 +141,9 @@ async fn refresh(share: &mut SharePass, id: &ShareId, requested: bool) -> Result
     let since = share.pass.outdated_before(requested);
     let Some(seen) = share.seen(id) else { return Ok(()) };
     let pending_rows = seen.resources.is_none() || has_pending_resources(share, &seen);
-    let polls = share.pass.notes(|notes| notes.polls);
+    let polls = share.pass.memory(|memory| memory.polls);
     let many = share.session.requester.priority != Priority::Edit && share.session.account.is_busy();
-    let membership = share.wanted.organization.is_some() && poll;
+    let membership = share.desired.organization.is_some() && poll;
     if requested
         || membership
         || seen.read_at == At::default()
@@ -153,7 +153,7 @@ async fn refresh(share: &mut SharePass, id: &ShareId, requested: bool) -> Result
         share.session.refresh_share(id, since).await?;
     }
     let Some(seen) = share.seen(id) else { return Ok(()) };
-    if share.wanted.organization.is_some() {
+    if share.desired.organization.is_some() {
         if !share.excludes() && seen.excluded.is_none() {
             return Ok(());
         }

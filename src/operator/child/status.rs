@@ -13,7 +13,7 @@ use crate::operator::pass::breaker;
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::inventory;
-use crate::operator::rows::standing::{State, standing};
+use crate::operator::rows::row_state::{State, row_state};
 
 /// What is told where something would be changed, and nothing may be.
 pub fn held<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, step: Step) -> Verdict {
@@ -38,11 +38,11 @@ pub fn tell<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, step: Step
 
 pub fn conclude<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, row: Observed) -> Verdict {
     child.pass.status.tell_row(&child.key, Some(seen));
-    let stand = standing(&child.key, seen, None);
+    let stand = row_state(&child.key, seen, None);
     let word = &stand.word;
     if child.pass.is_deleting() {
         let message = format!("{} is being removed by Cloudflare", child.name());
-        return Verdict::working(Reason::Deleting, message).again(follow(child, word));
+        return Verdict::working(Reason::Deleting, message).requeue_after(follow(child, word));
     }
     match stand.state {
         State::InPlace if seen.share.status != ShareStatus::Active => {
@@ -55,16 +55,16 @@ pub fn conclude<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, row: O
             let hash = inventory::meta_hash(&child.pass.object.wanted_meta());
             if child.record().meta_hash != hash {
                 child.record().meta_hash = hash;
-                child.pass.notes(|notes| notes.stayed(&child.key.to_string()));
+                child.pass.memory(|memory| memory.write_stuck(&child.key.to_string()));
             }
             child.record().common.drift.clear();
             let now = child.pass.now();
-            child.pass.notes(|notes| notes.forget_settled(now, |_| false));
+            child.pass.memory(|memory| memory.forget_settled(now, |_| false));
             child.pass.settle(&child.session.account);
             let verdict = Verdict::ready(Reason::Associated, format!("{} is {word}", child.name()));
             if child.record().intended_at.is_some() {
                 // The record still has to learn that the announced call has settled.
-                return verdict.again(child.pass.look_once_settled());
+                return verdict.requeue_after(child.pass.look_once_settled());
             }
             verdict
         }
@@ -75,7 +75,7 @@ pub fn conclude<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, row: O
         State::InPlace | State::Pending | State::Failing | State::Refused => {
             let detail = if stand.message.is_empty() { String::new() } else { format!(": {}", stand.message) };
             let message = format!("{} is {word}{detail}", child.name());
-            Verdict::working(Reason::Associating, message).again(follow(child, word))
+            Verdict::working(Reason::Associating, message).requeue_after(follow(child, word))
         }
     }
 }

@@ -30,7 +30,7 @@ pub async fn delete(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
         Change::Not(error) => match error.class() {
             ErrorClass::Rejected => {
                 let message = format!("Cloudflare refuses to delete share {id}: {error}");
-                share.pass.notes(|notes| notes.refuse("delete", message, now));
+                share.pass.memory(|memory| memory.refuse("delete", message, now));
                 Ok(None)
             }
             // Most likely it is being deleted already.
@@ -74,12 +74,12 @@ pub async fn await_leaving(share: &mut SharePass) -> Result<Option<Verdict>, Sto
     share.pass.status.remote_status = Some("deleting".into());
     let message = format!("share {id} is being deleted by Cloudflare");
     let reason = if share.pass.is_deleting() { Reason::Deleting } else { Reason::Progressing };
-    Ok(Some(Verdict::working(reason, message).again(wait)))
+    Ok(Some(Verdict::working(reason, message).requeue_after(wait)))
 }
 
 fn is_gone(share: &SharePass, cache: &AccountCache, id: &ShareId) -> bool {
-    let patience = share.pass.context.settings.patience();
-    if share.pass.is_deleting() { cache.is_gone(id, patience) } else { cache.is_lost(id, patience) }
+    let read_lag = share.pass.context.settings.read_lag();
+    if share.pass.is_deleting() { cache.is_gone(id, read_lag) } else { cache.is_lost(id, read_lag) }
 }
 
 /// Somebody else deletes the share, or it disappeared: nothing is created in its place before a complete list has
@@ -94,12 +94,12 @@ fn have_loss_counted(share: &SharePass, id: &ShareId) {
 /// The share was not there: look again after a while before that is believed.
 pub async fn confirm(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
     let Some(id) = share.share_id() else { return Ok(None) };
-    let patience = share.pass.context.settings.patience();
+    let read_lag = share.pass.context.settings.read_lag();
     have_loss_counted(share, &id);
     let expected = share.pass.is_deleting() && share.session.account.cache().was_expected_to_go(&id);
-    if expected && !share.session.account.cache().is_gone(&id, patience) {
+    if expected && !share.session.account.cache().is_gone(&id, read_lag) {
         share.session.read_leaving().await?;
-        if share.session.account.cache().is_gone(&id, patience) {
+        if share.session.account.cache().is_gone(&id, read_lag) {
             return Ok(None);
         }
     }
@@ -115,14 +115,14 @@ pub async fn confirm(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
             return Ok(None);
         }
         // Twice not there, a while apart: only a complete list can still say otherwise.
-        if let Some(first) = first.filter(|first| now.since(*first) >= patience) {
+        if let Some(first) = first.filter(|first| now.since(*first) >= read_lag) {
             share.session.account.demand_sweep(share.pass.key.clone(), first);
         }
     }
-    share.pass.notes(|notes| {
-        if !notes.following || notes.due <= now {
-            notes.following = true;
-            notes.due = now.plus(patience);
+    share.pass.memory(|memory| {
+        if !memory.following || memory.due <= now {
+            memory.following = true;
+            memory.due = now.plus(read_lag);
         }
     });
     let message = format!("share {id} was not found; checking once more before treating it as deleted");
@@ -131,5 +131,5 @@ pub async fn confirm(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
     } else {
         Verdict::unknown(Reason::ShareNotFound, message)
     };
-    Ok(Some(verdict.again(patience)))
+    Ok(Some(verdict.requeue_after(read_lag)))
 }

@@ -1,8 +1,8 @@
 //! Why nothing is done about a share now, and what to write instead.
 
 use super::super::delays;
+use super::desired::Desired;
 use super::share_pass::SharePass;
-use super::want::Wanted;
 use super::{create, frozen};
 use crate::api::Name;
 use crate::api::{Reason, Share};
@@ -11,7 +11,7 @@ use crate::core::share::{Mode, Refusal, Wait};
 use crate::operator::cluster::index;
 use crate::operator::cluster::index::Index;
 use crate::operator::conditions;
-use crate::operator::pass::breaker::hidden;
+use crate::operator::pass::breaker::not_visible;
 use crate::operator::pass::verdict::{self, Verdict};
 
 fn organization_is_allowed(share: &SharePass) -> bool {
@@ -24,13 +24,13 @@ pub fn forbidden(share: &SharePass) -> Option<Verdict> {
     if share.mode != Mode::Manage || share.pass.is_deleting() {
         return None;
     }
-    if share.wanted.organization.is_some() && !organization_is_allowed(share) {
+    if share.desired.organization.is_some() && !organization_is_allowed(share) {
         let message = "sharing with a whole organization is not allowed in this namespace, so cfshare makes no changes. Ask the \
                        administrator of cfshare to add the namespace to the chart value organization.namespaces \
                        (flag --organization-shares)";
         return Some(Verdict::stalled(Reason::OrganizationNotAllowed, message));
     }
-    let (wanted, recorded) = (share.wanted.share_id.as_ref()?, share.pass.status.share_id.as_ref()?);
+    let (wanted, recorded) = (share.desired.share_id.as_ref()?, share.pass.status.share_id.as_ref()?);
     (wanted.as_str() != recorded).then(|| {
         let message = format!(
             "this object already manages share {recorded}, but spec.shareID is {wanted}. To keep share {recorded}, set \
@@ -54,7 +54,7 @@ pub fn waiting(share: &mut SharePass, wait: Wait) -> Verdict {
         ),
         Wait::Children => {
             Verdict::working(Reason::Progressing, "waiting a few seconds for more ShareRecipient and ShareResource objects")
-                .again(delays::PEER_WRITE)
+                .requeue_after(delays::PEER_WRITE)
         }
         Wait::Settle => Verdict::working(
             Reason::Creating,
@@ -63,7 +63,7 @@ pub fn waiting(share: &mut SharePass, wait: Wait) -> Verdict {
                 settle.as_secs()
             ),
         )
-        .again((settle / 16).max(delays::PEER_WRITE)),
+        .requeue_after((settle / 16).max(delays::PEER_WRITE)),
         Wait::Backoff => create::backing_off(share),
         Wait::Thaw => match (&share.pass.status.share_id, &share.pass.status.intent) {
             (Some(id), None) if share.pass.is_deleting() => frozen::frozen(
@@ -81,7 +81,7 @@ pub fn waiting(share: &mut SharePass, wait: Wait) -> Verdict {
                 || "the share that a create request without a response may have created".to_owned(),
                 |id| format!("share {id}"),
             );
-            hidden(share.pass.object.as_ref(), &what, &index::secret_of(&share.pass.object))
+            not_visible(share.pass.object.as_ref(), &what, &index::secret_of(&share.pass.object))
         }
         Wait::Leaving | Wait::Confirmation => unreachable!("handled where it is met"),
     }
@@ -90,7 +90,7 @@ pub fn waiting(share: &mut SharePass, wait: Wait) -> Verdict {
 pub fn refuse(share: &SharePass, refusal: Refusal) -> Verdict {
     let id = share.share_id();
     let leaves = rival_leaves(share, &refusal);
-    let verdict = refused(refusal, &share.pass.object, &share.wanted, &share.pass.context.cluster.index, id.as_ref());
+    let verdict = refused(refusal, &share.pass.object, &share.desired, &share.pass.context.cluster.index, id.as_ref());
     if leaves {
         let now = share.pass.now();
         let since = conditions::said_since(&share.pass.status.common.conditions, verdict.reason, now);
@@ -98,7 +98,7 @@ pub fn refuse(share: &SharePass, refusal: Refusal) -> Verdict {
     }
     match (verdict.reason, share.pass.context.cluster.outside.selector()) {
         // No watch tells when an object that is out of scope goes.
-        (Reason::Claimed, Some(_)) => verdict.again(delays::HUMAN),
+        (Reason::Claimed, Some(_)) => verdict.requeue_after(delays::HUMAN),
         _ => verdict,
     }
 }
@@ -121,22 +121,21 @@ fn rival_leaves(share: &SharePass, refusal: &Refusal) -> bool {
 }
 
 /// Why nothing is done, and what to write instead.
-pub fn refused(refusal: Refusal, share: &Share, wanted: &Wanted, index: &Index, id: Option<&ShareId>) -> Verdict {
-    let name = wanted.name.as_deref().unwrap_or_default();
+pub fn refused(refusal: Refusal, share: &Share, desired: &Desired, index: &Index, id: Option<&ShareId>) -> Verdict {
+    let name = desired.name.as_deref().unwrap_or_default();
     let id = id.map(ShareId::as_str).or(share.spec.share_id.as_deref());
     match refusal {
         Refusal::Claimed => Verdict::stalled(Reason::Claimed, claimed(share, index, id)),
         Refusal::NameTaken(ids) => {
-            Verdict::stalled(Reason::NameTaken, name_taken(share, index, name, &ids)).again(delays::HUMAN)
+            Verdict::stalled(Reason::NameTaken, name_taken(share, index, name, &ids)).requeue_after(delays::HUMAN)
         }
         Refusal::Ambiguous(ids) => match ids.as_slice() {
             [only] => Verdict::stalled(Reason::Claimed, only_claimed(share, index, name, only)),
             _ => Verdict::stalled(Reason::Ambiguous, ambiguous(name, &ids)),
         }
-        .again(delays::HUMAN),
-        Refusal::NotFound => {
-            Verdict::stalled(Reason::ShareNotFound, not_found(wanted, id.unwrap_or_default())).again(delays::HUMAN)
-        }
+        .requeue_after(delays::HUMAN),
+        Refusal::NotFound => Verdict::stalled(Reason::ShareNotFound, not_found(desired, id.unwrap_or_default()))
+            .requeue_after(delays::HUMAN),
         Refusal::TargetMismatch => Verdict::stalled(
             Reason::TargetMismatch,
             "the target of the share (accounts or organization) differs from this manifest, and Cloudflare cannot change \
@@ -144,7 +143,7 @@ pub fn refused(refusal: Refusal, share: &Share, wanted: &Wanted, index: &Index, 
         ),
         Refusal::Nothing => Verdict::stalled(
             Reason::Differs,
-            format!("observed: there is no live share named {name} in account {}", wanted.owner),
+            format!("observed: there is no live share named {name} in account {}", desired.owner),
         ),
     }
 }
@@ -189,11 +188,11 @@ fn ambiguous(name: &str, ids: &[ShareId]) -> String {
     )
 }
 
-fn not_found(wanted: &Wanted, id: &str) -> String {
+fn not_found(desired: &Desired, id: &str) -> String {
     format!(
         "share {id} does not exist in account {}, and an adopted share is not recreated. Fix spec.shareID, or delete this \
          object and apply it again without shareID",
-        wanted.owner
+        desired.owner
     )
 }
 

@@ -16,7 +16,7 @@ use crate::operator::rows::declare;
 use crate::operator::rows::declare::{By, Declaration, Sibling};
 
 /// A Share's manifest, checked, with what others declare for it.
-pub struct Wanted {
+pub struct Desired {
     pub owner: AccountId,
     pub name: Option<String>,
     pub organization: Option<OrganizationId>,
@@ -32,8 +32,8 @@ pub struct Wanted {
     pub retain: Option<bool>,
 }
 
-/// What the manifest and the children want, with every id checked.
-pub fn want(share: &Share, index: &Index) -> Result<Wanted, String> {
+/// What the manifest and the children declare, with every id checked; an error says what cannot be sent.
+pub fn desired(share: &Share, index: &Index) -> Result<Desired, String> {
     let spec = &share.spec;
     let owner = kinds::account(&spec.account_id, "spec.accountID")?;
     let organization = match &spec.organization {
@@ -51,7 +51,7 @@ pub fn want(share: &Share, index: &Index) -> Result<Wanted, String> {
     let inline = declare::inline(share, &owner)?;
     let siblings = declare::siblings(index, &Name::of(share), &owner);
     let all = declare::all(&inline, &siblings);
-    Ok(Wanted {
+    Ok(Desired {
         owner,
         name,
         organization,
@@ -84,7 +84,7 @@ fn removal_limit(share: &Share) -> Result<Limit, String> {
     }
 }
 
-impl Wanted {
+impl Desired {
     /// Takes note of objects that were found since.
     pub fn look_again(&mut self, share: &Share, index: &Index) {
         self.siblings = declare::siblings(index, &Name::of(share), &self.owner);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::want::Wanted;
+use super::desired::Desired;
 use crate::api::Name;
 use crate::api::share::AdoptionPolicy;
 use crate::cloudflare::{Kind as ShareKind, Share as RemoteShare, ShareStatus, TargetType};
@@ -11,22 +11,22 @@ use crate::core::share::{Found, Named, Presence};
 use crate::operator::cluster::index::Index;
 use crate::operator::remote::account_cache::AccountCache;
 
-/// A manifest beside what is known of its account and of the other index.
-pub struct Sight<'a> {
+/// A manifest beside what is known of its account and of the other objects.
+pub struct Lookup<'a> {
     pub name: &'a Name,
-    pub wanted: &'a Wanted,
+    pub desired: &'a Desired,
     pub index: &'a Index,
     pub cache: &'a AccountCache,
     /// How long a missing share must stay missing before that is believed.
-    pub patience: Duration,
+    pub read_lag: Duration,
 }
 
-impl Sight<'_> {
+impl Lookup<'_> {
     /// `is_deleting`: this object is being deleted, so that its share is expected to go.
     pub fn presence(&self, id: &ShareId, is_deleting: bool) -> Presence {
         let is_gone = || match is_deleting {
-            true => self.cache.is_gone(id, self.patience),
-            false => self.cache.is_lost(id, self.patience),
+            true => self.cache.is_gone(id, self.read_lag),
+            false => self.cache.is_lost(id, self.read_lag),
         };
         match self.cache.seen(id).map(|seen| &seen.share.status) {
             Some(ShareStatus::Active | ShareStatus::Other(_)) => Presence::Live,
@@ -53,7 +53,7 @@ impl Sight<'_> {
 
     /// Whether the declared account owns the share, and does not only receive it.
     fn is_sent(&self, share: &RemoteShare) -> bool {
-        share.kind != Some(ShareKind::Received) && share.account_id == self.wanted.owner
+        share.kind != Some(ShareKind::Received) && share.account_id == self.desired.owner
     }
 
     /// Whether a share is ours to send and has the target that the manifest declares.
@@ -61,30 +61,30 @@ impl Sight<'_> {
         if !self.is_sent(share) {
             return false;
         }
-        match (&self.wanted.organization, &share.target_type) {
+        match (&self.desired.organization, &share.target_type) {
             (None, TargetType::Organization) | (Some(_), TargetType::Account) => false,
-            (Some(wanted), _) => share.organization_id.as_ref().is_none_or(|id| id == wanted),
+            (Some(desired), _) => share.organization_id.as_ref().is_none_or(|id| id == desired),
             (None, _) => true,
         }
     }
 
     /// Live shares that bear the wanted name.
     pub fn named(&self) -> Named {
-        let Some(name) = &self.wanted.name else { return Named::Nobody };
+        let Some(name) = &self.desired.name else { return Named::Nobody };
         let mut ids: Vec<(ShareId, bool)> = self
             .cache
             .live()
             .filter(|seen| seen.share.name == *name && self.is_sent(&seen.share))
             .map(|seen| (seen.share.id.clone(), self.fits(&seen.share)))
             .collect();
-        if self.wanted.adoption == AdoptionPolicy::SameName && ids.len() > 1 {
+        if self.desired.adoption == AdoptionPolicy::SameName && ids.len() > 1 {
             ids.retain(|(id, _)| !self.index.is_spoken_for(self.name, id.as_str()));
         }
         ids.sort();
         match ids.as_slice() {
             [] => Named::Nobody,
             [(id, fits)] => {
-                let free = self.wanted.observe || !self.index.is_spoken_for(self.name, id.as_str());
+                let free = self.desired.observe || !self.index.is_spoken_for(self.name, id.as_str());
                 if free { Named::One { id: id.clone(), fits: *fits } } else { Named::Many(vec![id.clone()]) }
             }
             many => Named::Many(many.iter().map(|(id, _)| id.clone()).collect()),

@@ -16,7 +16,7 @@ pub const REFUSED: &str = "refused";
 
 /// How one declared row stands.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Standing {
+pub struct RowState {
     pub state: State,
     /// Cloudflare's own word, or ours where it has none.
     pub word: String,
@@ -35,7 +35,7 @@ pub enum State {
     Refused,
 }
 
-impl Standing {
+impl RowState {
     /// What is told of a row that failed for good; `object`: whose it is.
     pub fn given_up<K: Resource<DynamicType = ()>>(&self, name: &str, object: &K) -> String {
         format!(
@@ -50,8 +50,8 @@ impl Standing {
 }
 
 /// How a row stands, by what was seen of it alone.
-pub fn standing(key: &RowKey, seen: &ObservedShare, step: Option<Step>) -> Standing {
-    let pending = |word: &str| Standing { state: State::Pending, word: word.to_owned(), message: String::new() };
+pub fn row_state(key: &RowKey, seen: &ObservedShare, step: Option<Step>) -> RowState {
+    let pending = |word: &str| RowState { state: State::Pending, word: word.to_owned(), message: String::new() };
     match key {
         RowKey::Recipient(account) => match seen.recipient(account) {
             None => pending("absent"),
@@ -60,7 +60,7 @@ pub fn standing(key: &RowKey, seen: &ObservedShare, step: Option<Step>) -> Stand
                 if let Some(error) = row.errors.iter().find(|e| e.terminal).or_else(|| row.errors.first()) {
                     let state = if error.terminal { State::Failed } else { State::Failing };
                     let message = format!("{} (resource {})", error.error, error.resource_id);
-                    return Standing { state, word, message };
+                    return RowState { state, word, message };
                 }
                 let state = match row.association_status {
                     AssociationStatus::Associated => State::InPlace,
@@ -69,12 +69,12 @@ pub fn standing(key: &RowKey, seen: &ObservedShare, step: Option<Step>) -> Stand
                     | AssociationStatus::Disassociated
                     | AssociationStatus::Other(_) => State::Pending,
                 };
-                Standing { state, word, message: String::new() }
+                RowState { state, word, message: String::new() }
             }
         },
         RowKey::Excluded(account) => match seen.excluded(account) {
             None => pending(NOT_EXCLUDED),
-            Some(_) => Standing { state: State::InPlace, word: "excluded".into(), message: String::new() },
+            Some(_) => RowState { state: State::InPlace, word: "excluded".into(), message: String::new() },
         },
         RowKey::Resource { .. } => match seen.resource(key) {
             None => pending("absent"),
@@ -84,7 +84,7 @@ pub fn standing(key: &RowKey, seen: &ObservedShare, step: Option<Step>) -> Stand
                 let state =
                     if row.status == ResourceStatus::Active && !differs { State::InPlace } else { State::Pending };
                 let message = if differs { "its meta differs from the manifest".to_owned() } else { String::new() };
-                Standing { state, word, message }
+                RowState { state, word, message }
             }
         },
     }

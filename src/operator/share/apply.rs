@@ -41,13 +41,13 @@ struct Changes {
 impl Changes {
     fn of(share: &SharePass, seen: &ObservedShare, plan: &Plan, permission: &Permission) -> Changes {
         let is_add = |step| matches!(step, Step::Add | Step::Restore);
-        let mut adds = plan::hopeful(share, plan, seen, is_add, |row| row.adding());
+        let mut adds = plan::not_backing_off(share, plan, seen, is_add, |row| row.adding());
         // Whoever is left out of a share that has nothing yet is so before it has.
         if seen.live_resources() == 0 && adds.iter().any(|key| matches!(key, RowKey::Excluded(_))) {
             adds.retain(|key| matches!(key, RowKey::Excluded(_)));
         }
         adds.retain(|key| permission.allows(key));
-        let updates = plan::hopeful(share, plan, seen, |step| step == Step::Update, |row| row.updating());
+        let updates = plan::not_backing_off(share, plan, seen, |step| step == Step::Update, |row| row.updating());
         Changes { adds, updates, removals: removals::due_removals(share, plan, seen, permission) }
     }
 
@@ -57,7 +57,7 @@ impl Changes {
 }
 
 /// One round: record what is plain, then add, then change, then remove.
-pub async fn act(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) -> Result<Round, Stop> {
+pub async fn apply(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) -> Result<Round, Stop> {
     if share.mode != Mode::Manage {
         return Ok(Round::Done);
     }
@@ -99,7 +99,7 @@ fn record(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) -> bool {
     // The write that drops an entry may fail: only what the object does not have any more needs no answer.
     let written = share.pass.object.status.as_ref().map(|status| inventory::entries(&status.inventory));
     let written = written.unwrap_or_default();
-    share.pass.notes(|notes| notes.answered.retain(|key, _| before.contains_key(key) || written.contains_key(key)));
+    share.pass.memory(|memory| memory.answered.retain(|key, _| before.contains_key(key) || written.contains_key(key)));
     // A label that was never recorded is no reason to write.
     let edited = share.pass.common().observed_generation != share.pass.generation();
     for (key, (step, row)) in &plan.steps {
@@ -109,7 +109,7 @@ fn record(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) -> bool {
                 entries.insert(key.clone(), Entry { intended_at: None, meta, name: share.name_of(key) });
             }
             Step::Forget => drop(entries.remove(key)),
-            Step::Keep if share.wanted.inline.contains_key(key) => {
+            Step::Keep if share.desired.inline.contains_key(key) => {
                 let Some(entry) = entries.get_mut(key) else { continue };
                 if edited {
                     entry.name = share.name_of(key);
@@ -117,7 +117,7 @@ fn record(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) -> bool {
                 let hash = row_drift::meta_hash(share, key);
                 if entry.meta != hash {
                     entry.meta = hash;
-                    share.pass.notes(|notes| notes.stayed(&key.to_string()));
+                    share.pass.memory(|memory| memory.write_stuck(&key.to_string()));
                 }
             }
             Step::Keep | Step::Read | Step::Add | Step::Restore | Step::Update => {}
@@ -142,7 +142,7 @@ async fn read(share: &SharePass, seen: &ObservedShare, plan: &Plan) -> Result<bo
 
 /// What was written long ago and is as it should be is no quarrel any more.
 fn forget_settled(share: &SharePass, seen: &ObservedShare, plan: &Plan) {
-    if share.pass.notes(|notes| notes.written.is_empty()) {
+    if share.pass.memory(|memory| memory.written.is_empty()) {
         return;
     }
     let quarrels: HashSet<String> = plan
@@ -156,7 +156,7 @@ fn forget_settled(share: &SharePass, seen: &ObservedShare, plan: &Plan) {
         .chain(name::is_misnamed(share, seen).then(|| "name".to_owned()))
         .collect();
     let now = share.pass.now();
-    share.pass.notes(|notes| notes.forget_settled(now, |item| quarrels.contains(item)));
+    share.pass.memory(|memory| memory.forget_settled(now, |item| quarrels.contains(item)));
 }
 
 /// A row that the Share lists now may be in the record of an object that listed it before, or still does: what that one
@@ -165,12 +165,12 @@ pub async fn take_over(share: &mut SharePass) -> Result<(), Stop> {
     let Some(id) = share.pass.status.share_id.clone() else { return Ok(()) };
     let mut entries = inventory::entries(&share.pass.status.inventory);
     let before = entries.clone();
-    let listed = |sibling: &&Sibling| share.wanted.inline.contains_key(&sibling.row);
-    for sibling in share.wanted.siblings.iter().filter(listed) {
+    let listed = |sibling: &&Sibling| share.desired.inline.contains_key(&sibling.row);
+    for sibling in share.desired.siblings.iter().filter(listed) {
         let (row, own) = (&sibling.row, entries.get(&sibling.row));
         let theirs = take_over::recorded_in([sibling], &id);
         let Some(news) = Announcements::of(&share.pass).news(own, row, theirs) else { continue };
-        share.pass.notes(|notes| notes.learn(row, news.answered));
+        share.pass.memory(|memory| memory.learn(row, news.answered));
         entries.insert(row.clone(), news.entry.named(share.name_of(row)));
     }
     if entries != before {
@@ -183,7 +183,7 @@ pub async fn take_over(share: &mut SharePass) -> Result<(), Stop> {
 /// A child's removal that was refused as the last resource is ours to finish: the child goes.
 fn inherit_last(share: &mut SharePass) {
     let mut entries = inventory::entries(&share.pass.status.inventory);
-    for sibling in share.wanted.siblings.iter().filter(|s| s.is_deleting && s.is_last && !s.outside) {
+    for sibling in share.desired.siblings.iter().filter(|s| s.is_deleting && s.is_last && !s.outside) {
         entries.entry(sibling.row.clone()).or_default();
     }
     share.pass.status.inventory = inventory::inventory(&entries);
@@ -211,7 +211,7 @@ async fn add(
     let before = entries.clone();
     for key in &keys {
         entries.insert(key.clone(), Entry::intended(clock::time(now)).named(share.name_of(key)));
-        share.pass.notes(|notes| notes.answered.remove(key));
+        share.pass.memory(|memory| memory.answered.remove(key));
     }
     if let Permission::Within(losing) = permission {
         losses::record(&mut share.pass.status, keys.iter().filter(|key| losing.rows.contains_key(*key)), now);
@@ -252,7 +252,7 @@ async fn add(
 /// A person asks for another try: recipients that failed for good are removed, and then added again.
 pub async fn retry_failed(share: &mut SharePass, id: &ShareId) -> Result<(), Stop> {
     let Some(seen) = share.seen(id) else { return Ok(()) };
-    let inline = share.wanted.inline.keys();
+    let inline = share.desired.inline.keys();
     let failed: Vec<RowKey> = inline.filter(|key| share.row(&seen, key).has_failed()).cloned().collect();
     if failed.is_empty() {
         return Ok(());
