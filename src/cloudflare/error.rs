@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{Meta, clean};
+use crate::core::failure::ErrorClass;
 
 /// Longest text of Cloudflare's that is shown or kept.
 pub(super) const MAX_TEXT: usize = 300;
@@ -44,23 +45,6 @@ pub enum WriteOutcome {
     Rejected,
     /// Nobody knows: look before trying again.
     Ambiguous,
-}
-
-/// What to do about a failed call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ErrorClass {
-    /// Passes by itself.
-    Retry,
-    /// A limiter asks for a pause.
-    Throttled,
-    /// The credential is wrong or may not do this.
-    Denied,
-    /// Cloudflare says that the object does not exist. One such answer is not yet proof.
-    Gone,
-    /// The state of the object stands against it: read anew.
-    Conflict,
-    /// The request itself is wrong, or a setting at Cloudflare.
-    Rejected,
 }
 
 const NOT_FOUND: i64 = 1004;

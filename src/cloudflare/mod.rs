@@ -18,10 +18,11 @@ mod text;
 mod wire;
 mod words;
 
+pub use crate::core::failure::ErrorClass;
 pub use client::{Client, Ended, Reply};
 pub use credential::{Credential, CredentialError, Fingerprint, Names};
 pub use envelope::Page;
-pub use error::{ApiError, Error, ErrorClass, WriteOutcome};
+pub use error::{ApiError, Error, WriteOutcome};
 pub use meta::{Limits, Meta};
 pub use options::{Options, SetupError};
 pub use request::{Direction, Include, NewResource, NewShare, Order, ResourceQuery, ShareQuery, Target};

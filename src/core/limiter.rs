@@ -305,23 +305,6 @@ impl<K: Clone + Eq + Hash> RateLimiter<K> {
     }
 }
 
-/// A delay that grows by half with each step, between two bounds.
-pub fn growing(step: u32, min: Duration, max: Duration) -> Duration {
-    let factor = 1.5f64.powi(step.min(40) as i32);
-    Duration::from_secs_f64((min.as_secs_f64() * factor).min(max.as_secs_f64()))
-}
-
-/// When to try again what Cloudflare refused: most causes are mended there, not in the manifest.
-pub fn after_rejection(times: u32) -> Duration {
-    let minutes = match times {
-        0 | 1 => 1,
-        2 => 5,
-        3 => 15,
-        _ => 60,
-    };
-    Duration::from_secs(minutes * 60)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,6 +5,7 @@
 
 pub mod child;
 pub mod deletions;
+pub mod failure;
 pub mod gone;
 pub mod guard;
 pub mod health;

@@ -7,7 +7,7 @@ use cfshare_simulator::{Edit, Policy, Seed, SeedResource, SeedShare};
 use serde_json::{Value, json};
 
 use crate::Test;
-use crate::scene::{Scene, World, ids, is_ready};
+use crate::scene::{Scene, World, condition, ids, is_ready};
 
 pub const TESTS: &[Test] = &[
     ("cli: a plan for new manifests names the create and calls nothing", plan_new),
@@ -16,6 +16,7 @@ pub const TESTS: &[Test] = &[
     ("cli: a plan for an organization names nobody beside it, and the operator does the same", plan_organization),
     ("cli: a plan for files on top of the cluster names what they change", plan_on_top),
     ("cli: a plan that prunes names what goes, and the operator does the same", plan_pruned),
+    ("cli: a plan that prunes says which deletions wait for a person, and that protected shares stay", plan_held),
     ("cli: a plan that cannot be carried out is an error that says why", plan_refused),
     ("cli: an import is adopted without a write", import),
     ("cli: an import as objects is adopted without a write", import_objects),
@@ -277,6 +278,40 @@ fn plan_pruned(world: &World) {
     scene.kubectl(&["delete", "share", "other", "kept", "--timeout=60s"]);
     scene.kubectl(&["delete", "sharerecipient", "two", "three", "--timeout=60s"]);
     assert_eq!(scene.changes().len() - before, 3, "{:#?}", scene.changes());
+}
+
+fn plan_held(world: &World) {
+    let scene = world.scene();
+    let [one, first] = ids();
+    let keeper = scene.share("keeper", &[&one], &[&first], "");
+    scene.apply(&keeper);
+    scene.apply(&scene.share("protected", &[&one], &[&first], "deletionProtection: true"));
+    let doomed: Vec<String> = (0..6).map(|n| format!("waf-{n}")).collect();
+    for name in &doomed {
+        scene.apply(&scene.share(name, &[&one], &[&first], ""));
+    }
+    for name in doomed.iter().map(String::as_str).chain(["keeper", "protected"]) {
+        scene.wait_ready("share", name);
+    }
+    let ran = cfshare_with(&scene, &["plan", "--cluster", "--prune", "-f", "-"], &keeper);
+    assert_eq!((ran.code, ran.err.as_str()), (2, ""), "{}", ran.out);
+    let held = format!("6 shares of account {} would be deleted at once", scene.account);
+    assert_eq!(ran.out.matches(&held).count(), 6, "{}", ran.out);
+    assert!(ran.out.contains("5 are deleted within 10 minutes, and the others stay"), "{}", ran.out);
+    let protected = "  . spec.deletionProtection is true, so the share is kept: none of these calls are made\n";
+    assert_eq!(ran.out.matches(protected).count(), 1, "{}", ran.out);
+    assert!(ran.out.ends_with("\n6 calls for 6 of 8 Shares\n"), "{}", ran.out);
+    let before = scene.changes().len();
+    doomed.iter().for_each(|name| scene.delete("share", name));
+    let reason =
+        |share: &Value| condition(share, "Ready").and_then(|ready| ready["reason"].as_str().map(str::to_owned));
+    let left = || doomed.iter().filter_map(|name| scene.get("share", name)).collect::<Vec<_>>();
+    scene.wait("five are deleted and one waits", || {
+        let left = left();
+        left.len() == 1 && reason(&left[0]).as_deref() == Some("DeletionBlocked")
+    });
+    assert_eq!(scene.changes().len() - before, 5, "{:#?}", scene.changes());
+    scene.confirm_deletions();
 }
 
 fn plan_refused(world: &World) {

@@ -4,7 +4,7 @@ mod files;
 mod print;
 mod yaml;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,6 +20,7 @@ use super::output::{Exit, causes, print_json};
 use super::remote::{Endpoint, Remote, advice};
 use crate::api::Share;
 use crate::cloudflare::Fingerprint;
+use crate::core::deletions::MaxDeletions;
 use crate::core::id::{AccountId, ShareId};
 use crate::operator::preview::{self, Account, Fleet, Preview};
 use crate::operator::{Clock, Name, Settings, secret_of};
@@ -91,6 +92,7 @@ impl Plan {
                 .unwrap_or_else(|problem| Preview { problem: Some(problem), ..Preview::default() });
             plan.push(Planned { name: Name::of(share.as_ref()), account: share.spec.account_id.clone(), preview });
         }
+        note_held_deletions(&fleet, &mut plan);
         match self.output {
             Form::Text => out.write_all(print::text(&plan).as_bytes())?,
             Form::Json => print_json(out, &print::json(&plan))?,
@@ -148,9 +150,9 @@ impl Plan {
         }
         if self.prune {
             concerned.extend(self::concerned(&Manifests {
-                shares: doom(&mut shares, &manifests.shares),
-                recipients: doom(&mut recipients, &manifests.recipients),
-                resources: doom(&mut resources, &manifests.resources),
+                shares: delete_missing(&mut shares, &manifests.shares),
+                recipients: delete_missing(&mut recipients, &manifests.recipients),
+                resources: delete_missing(&mut resources, &manifests.resources),
             }));
         }
         apply(&mut shares, manifests.shares, |old, new| old.spec = new.spec);
@@ -170,7 +172,7 @@ fn concerned(manifests: &Manifests) -> BTreeSet<Name> {
 }
 
 /// Deletes what the manifests lack, as the API server does with what has a finalizer, and returns that.
-fn doom<K: Resource<DynamicType = ()> + Clone>(there: &mut [K], manifests: &[K]) -> Vec<K> {
+fn delete_missing<K: Resource<DynamicType = ()> + Clone>(there: &mut [K], manifests: &[K]) -> Vec<K> {
     let kept: HashSet<Name> = manifests.iter().map(Name::of).collect();
     let lacking = there.iter_mut().filter(|object| !kept.contains(&Name::of(*object)));
     lacking
@@ -179,6 +181,26 @@ fn doom<K: Resource<DynamicType = ()> + Clone>(there: &mut [K], manifests: &[K])
             object.clone()
         })
         .collect()
+}
+
+/// Says where more shares would be deleted at once than the operator deletes without confirmation.
+fn note_held_deletions(fleet: &Fleet, plan: &mut [Planned]) {
+    let mut deletions: BTreeMap<String, usize> = BTreeMap::new();
+    for planned in plan.iter().filter(|planned| planned.deletes()) {
+        *deletions.entry(planned.account.clone()).or_default() += 1;
+    }
+    for planned in plan.iter_mut().filter(|planned| planned.deletes()) {
+        let count = deletions[&planned.account];
+        let allowed = MaxDeletions::default().of(fleet.managed(&planned.account));
+        if count > allowed {
+            planned.preview.notes.push(format!(
+                "{count} shares of account {} would be deleted at once: unless the operator's --max-deletions differs from \
+                 its default (10%, at least 5), {allowed} are deleted within 10 minutes, and the others stay until somebody \
+                 confirms their deletion (reason DeletionBlocked)",
+                planned.account
+            ));
+        }
+    }
 }
 
 /// What the API server would make of manifests: those that are there keep all but their spec.

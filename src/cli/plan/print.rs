@@ -23,6 +23,11 @@ impl Planned {
         if self.preview.held.is_some() { 0 } else { self.preview.calls.len() }
     }
 
+    /// Whether its share would be deleted.
+    pub fn deletes(&self) -> bool {
+        self.preview.held.is_none() && self.preview.calls.iter().any(|call| matches!(call, Call::DeleteShare { .. }))
+    }
+
     fn is_quiet(&self) -> bool {
         self.preview.calls.is_empty() && self.preview.notes.is_empty() && self.preview.problem.is_none()
     }

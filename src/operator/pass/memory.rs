@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use crate::api::ObjectKey;
 use crate::cloudflare::Fingerprint;
-use crate::core::limiter;
+use crate::core::failure;
 use crate::core::row_key::RowKey;
 use crate::core::time::At;
 
@@ -103,12 +103,6 @@ pub struct Write {
 /// Events of one object in an hour.
 const MAX_EVENTS: usize = 10;
 
-/// So many failures in a row, over some time, are told; fewer only slow the object down.
-pub const TOLERATED: u32 = 3;
-/// What may pass is tried again after a time between these two.
-pub const SOON: Duration = Duration::from_secs(1);
-pub const LATE: Duration = Duration::from_secs(60);
-
 /// So many successful writes of one value that does not stay are enough.
 pub const ENOUGH_WRITES: u32 = 2;
 /// A write that long ago has nothing to do with the next one.
@@ -198,7 +192,7 @@ impl Memory {
     /// Takes note of a refusal; returns when to try again.
     pub fn refuse(&mut self, item: &str, message: String, now: At) -> Duration {
         let refused = self.refused_once_more(item, message, now);
-        let wait = limiter::after_rejection(refused.times);
+        let wait = failure::after_rejection(refused.times);
         refused.until = now.plus(wait);
         wait
     }
@@ -207,8 +201,8 @@ impl Memory {
     /// `patience` a person is needed.
     pub fn deny(&mut self, item: &str, message: String, now: At, patience: Duration) {
         let refused = self.refused_once_more(item, message, now);
-        refused.until = now.plus(limiter::growing(refused.times - 1, SOON, LATE));
-        refused.passing = refused.times < TOLERATED || now.since(refused.since) < patience;
+        refused.until = now.plus(failure::after_refusal(refused.times));
+        refused.passing = refused.times < failure::TOLERATED || now.since(refused.since) < patience;
     }
 
     fn refused_once_more(&mut self, item: &str, message: String, now: At) -> &mut Refused {
@@ -258,7 +252,7 @@ impl Memory {
         } else {
             return self.due.since(now);
         }
-        let wait = limiter::growing(self.polls, min, max);
+        let wait = failure::growing(self.polls, min, max);
         self.due = now.plus(wait);
         wait
     }

@@ -20,7 +20,7 @@ use crate::api::status::CommonStatus;
 use crate::api::{FLUX_REQUESTED_AT, REQUESTED_AT, Reason};
 use crate::api::{Name, ObjectKey};
 use crate::cloudflare::{Error, ErrorClass};
-use crate::core::limiter;
+use crate::core::failure::{self, Bounds, Cause, Facts, Failures, Judgement};
 use crate::core::time::At;
 use crate::operator::cluster::events::Note;
 use crate::operator::cluster::record::Recorded;
@@ -30,7 +30,7 @@ use crate::operator::remote::credentials::{NoCredential, ResolvedCredential};
 use crate::operator::remote::session::Session;
 use crate::operator::stop::Stop;
 use context::Context;
-use memory::{LATE, Memory, SOON, TOLERATED};
+use memory::Memory;
 use verdict::{Course, Readiness, Verdict};
 
 /// A pass under way. `status` is the draft of what will be written.
@@ -251,67 +251,62 @@ impl<K: Recorded> Pass<K> {
 
     /// Ends a pass that Cloudflare did not let go on.
     pub async fn fail(self, error: Error, session: &Session, secret: &Name) -> Result<Option<Duration>, Stop> {
-        let now = self.now();
-        let (failures, since) = self.count_failure();
-        let wait = limiter::growing(failures.saturating_sub(1), SOON, LATE);
         let class = error.class();
         if class == ErrorClass::Denied {
             self.context.remote.credentials.doubt(secret);
         }
-        let closed = session.account.limiter.closed_until();
-        let told_now = match class {
-            ErrorClass::Rejected | ErrorClass::Gone => true,
-            ErrorClass::Retry | ErrorClass::Throttled | ErrorClass::Denied | ErrorClass::Conflict => {
-                self.is_long(failures, since) || !self.was_ready()
-            }
+        let (now, (count, since)) = (self.now(), self.count_failure());
+        let bounds = self.failure_bounds();
+        let facts = Facts {
+            class,
+            failures: Failures { count, since: now.since(since) },
+            was_ready: self.was_ready(),
+            denied_elsewhere: session.account.is_denied(now, bounds.denial),
+            closed_for: session.account.limiter.closed_until().map(|until| until.since(now)),
         };
-        if !told_now && self.alarm.is_none() {
-            return Ok(Some(wait));
+        let Judgement { cause, told, retry_after } = failure::judge(&facts, &bounds);
+        if !told && self.alarm.is_none() {
+            return Ok(Some(retry_after));
         }
-        let message = error.to_string();
+        let verdict = self.failed(cause, &error, session, secret).requeue_after(retry_after);
+        self.end((count, since), verdict).await
+    }
+
+    /// What is said of a failed call.
+    fn failed(&self, cause: Cause, error: &Error, session: &Session, secret: &Name) -> Verdict {
         let unread = self.unread(session);
-        let verdict = match class {
-            ErrorClass::Throttled => {
-                let wait = closed.map_or(wait, |until| until.since(now).max(Duration::from_secs(1)));
+        let shared = |verdict: Verdict| if unread.is_empty() { verdict } else { verdict.shared() };
+        let denied = || {
+            format!(
+                "{error}: the credential in the Secret {} is invalid or lacks a permission. It needs permission to edit \
+                 Resource Sharing in account {}, or to read it if cfshare only observes",
+                secret.name, session.account.id,
+            )
+        };
+        match cause {
+            Cause::Throttled => {
                 let message = format!(
                     "Cloudflare's rate limit is reached; other users of the same credential count towards it{unread}. cfshare \
                      retries automatically"
                 );
-                let verdict = Verdict::unknown(Reason::Throttled, message).requeue_after(wait);
-                return self.end((failures, since), if unread.is_empty() { verdict } else { verdict.shared() }).await;
+                shared(Verdict::unknown(Reason::Throttled, message))
             }
-            ErrorClass::Denied => {
-                let patience = self.context.settings.settle_time / 2;
-                // Reads may well be allowed where writes are not.
-                let long =
-                    failures >= TOLERATED && now.since(since) >= patience || session.account.is_denied(now, patience);
-                let message = format!(
-                    "{message}: the credential in the Secret {} is invalid or lacks a permission. It needs permission to \
-                     edit Resource Sharing in account {}, or to read it if cfshare only observes",
-                    secret.name, session.account.id,
-                );
-                if long {
-                    Verdict::unknown_stalled(Reason::Denied, message)
-                        .requeue_after(wait.max(Duration::from_secs(30)))
-                        .shared()
-                } else {
-                    Verdict::unknown(Reason::Denied, message).requeue_after(wait)
-                }
+            Cause::Denied { for_long: true } => Verdict::unknown_stalled(Reason::Denied, denied()).shared(),
+            Cause::Denied { for_long: false } => Verdict::unknown(Reason::Denied, denied()),
+            Cause::Unavailable if unread.is_empty() => Verdict::unknown(Reason::Unavailable, error.to_string()),
+            Cause::Unavailable => {
+                let message = format!("{error}{unread}. cfshare retries automatically");
+                Verdict::unknown(Reason::Unavailable, message).shared()
             }
-            ErrorClass::Retry | ErrorClass::Conflict if unread.is_empty() => {
-                Verdict::unknown(Reason::Unavailable, message).requeue_after(wait)
+            Cause::Rejected => {
+                Verdict::unknown_stalled(Reason::Rejected, format!("{error}: check spec.accountID and the ids"))
             }
-            ErrorClass::Retry | ErrorClass::Conflict => {
-                let message = format!("{message}{unread}. cfshare retries automatically");
-                Verdict::unknown(Reason::Unavailable, message).requeue_after(wait).shared()
-            }
-            ErrorClass::Gone | ErrorClass::Rejected => {
-                let wait = limiter::after_rejection(failures);
-                Verdict::unknown_stalled(Reason::Rejected, format!("{message}: check spec.accountID and the ids"))
-                    .requeue_after(wait)
-            }
-        };
-        self.end((failures, since), verdict).await
+        }
+    }
+
+    fn failure_bounds(&self) -> Bounds {
+        let settings = &self.context.settings;
+        Bounds { read_lag: settings.read_lag(), denial: settings.settle_time / 2 }
     }
 
     fn count_failure(&self) -> (u32, At) {
@@ -322,14 +317,9 @@ impl<K: Recorded> Pass<K> {
         })
     }
 
-    /// Whether failures are too many, over too long a time, to say Ready as before.
-    fn is_long(&self, failures: u32, since: At) -> bool {
-        failures >= TOLERATED && self.now().since(since) >= self.context.settings.read_lag()
-    }
-
     fn is_failing_for_long(&self) -> bool {
-        let (failures, since) = self.count_failure();
-        self.is_long(failures, since)
+        let (count, since) = self.count_failure();
+        Failures { count, since: self.now().since(since) }.last(self.context.settings.read_lag())
     }
 
     /// Why nothing can be read of the account, if that has gone on for long.

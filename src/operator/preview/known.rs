@@ -9,6 +9,7 @@ use crate::core::id::ShareId;
 use crate::core::time::At;
 use crate::operator::cluster::index::Index;
 use crate::operator::remote::account_cache::AccountCache;
+use crate::operator::share::deletions::is_managed;
 
 /// Objects beside each other.
 pub struct Fleet {
@@ -26,6 +27,11 @@ impl Fleet {
     pub fn new(shares: Vec<Share>, recipients: Vec<ShareRecipient>, resources: Vec<ShareResource>) -> Fleet {
         let index = Index::of(&shares, &recipients, &resources, At::default());
         Fleet { index, shares: shares.into_iter().map(Arc::new).collect() }
+    }
+
+    /// How many Shares the limit on deletions in an account is a part of.
+    pub fn managed(&self, account: &str) -> usize {
+        self.shares.iter().filter(|share| share.spec.account_id == account && is_managed(share)).count()
     }
 
     pub fn shares(&self) -> &[Arc<Share>] {

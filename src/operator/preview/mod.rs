@@ -151,6 +151,9 @@ impl<'a> Look<'a> {
                 Step::Delete => {
                     let id = self.status.share_id.clone().unwrap_or_default();
                     preview.calls.push(Call::DeleteShare { id });
+                    if self.share.spec.deletion_protection == Some(true) {
+                        preview.held = Some("spec.deletionProtection is true, so the share is kept".into());
+                    }
                     break;
                 }
                 Step::Maintain => {

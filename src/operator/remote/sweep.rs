@@ -12,8 +12,9 @@ use super::pages::{FULL_PAGE, read_pages};
 use super::session;
 use crate::api::Name;
 use crate::cloudflare::{Error, Share, ShareQuery, ShareStatus, TargetType};
+use crate::core::failure;
 use crate::core::id::ShareId;
-use crate::core::limiter::{self, Priority};
+use crate::core::limiter::Priority;
 use crate::core::relist::{Listing, Relist};
 use crate::core::time::At;
 use crate::operator::clock;
@@ -35,7 +36,7 @@ pub async fn run(cluster: Arc<Cluster>, remote: Arc<Remote>, account: Arc<Accoun
         let idle = if failures == 0 {
             interval
         } else {
-            limiter::growing(failures - 1, Duration::from_secs(2), Duration::from_secs(60))
+            failure::growing(failures - 1, Duration::from_secs(2), Duration::from_secs(60))
         };
         let wanted = account.demand().is_some_and(|since| since >= last) && failures == 0;
         let pause = if last == At::default() && failures == 0 {

@@ -44,7 +44,7 @@ impl Account {
 
     /// How many shares the limit is a part of.
     fn managed(&self) -> usize {
-        let managed = self.shares.iter().filter(|share| is_bound(share) && !observes(share) && !retains(share));
+        let managed = self.shares.iter().filter(|share| is_managed(share));
         let uids: HashSet<String> = managed.filter_map(|share| share.uid()).collect();
         uids.len() + self.recent.keys().filter(|uid| !uids.contains(*uid)).count()
     }
@@ -97,6 +97,11 @@ impl Account {
 fn is_bound(share: &Share) -> bool {
     let status = share.status.as_ref().filter(|status| status.bound_uid == share.uid());
     status.is_some_and(|status| status.share_id.is_some())
+}
+
+/// Whether the share counts among those that the limit is a part of.
+pub fn is_managed(share: &Share) -> bool {
+    is_bound(share) && !observes(share) && !retains(share)
 }
 
 /// Hands the record over before the object that carries it goes.

@@ -4,7 +4,7 @@ mod apply;
 pub mod bulk;
 mod create;
 mod delete;
-mod deletions;
+pub mod deletions;
 pub mod desired;
 mod exceptions;
 mod exclusions;
