@@ -112,8 +112,8 @@ fn replace(family: &Family<Labels, Gauge>, values: impl Iterator<Item = (Labels,
     }
 }
 
-pub struct Metrics {
-    registry: Mutex<Registry>,
+/// Calls to Cloudflare, and what the process does.
+struct RequestMetrics {
     passes: Family<Labels, Histogram, fn() -> Histogram>,
     calls: Family<Labels, Counter>,
     call_durations: Family<Labels, Histogram, fn() -> Histogram>,
@@ -121,18 +121,26 @@ pub struct Metrics {
     sweeps: Family<Labels, Counter>,
     drifts: Counter,
     panics: Counter,
-    deletions_forbidden: Counter,
-    objects: Family<Labels, Gauge>,
     tokens: Family<Labels, Gauge<f64, AtomicU64>>,
     waiting: Family<Labels, Gauge>,
+    swept: Family<Labels, Gauge<f64, AtomicU64>>,
+    sweep_interval: Gauge<f64, AtomicU64>,
+    breakers: Gauge,
+}
+
+/// How the objects are.
+struct StateMetrics {
+    deletions_forbidden: Counter,
+    objects: Family<Labels, Gauge>,
     unready: Family<Labels, Gauge>,
     not_excluded: Family<Labels, Gauge>,
     blocked_deletions: Family<Labels, Gauge>,
     blocked_removals: Family<Labels, Gauge>,
     waivers_ending: Family<Labels, Gauge>,
-    swept: Family<Labels, Gauge<f64, AtomicU64>>,
-    sweep_interval: Gauge<f64, AtomicU64>,
-    breakers: Gauge,
+}
+
+/// Whether this replica leads, and sees what it should.
+struct LeaderMetrics {
     leads: Gauge,
     lease_failing: Gauge,
     lists_incomplete: Family<Labels, Gauge>,
@@ -140,221 +148,227 @@ pub struct Metrics {
     watch_failures: Family<Labels, Counter>,
 }
 
-impl Default for Metrics {
-    fn default() -> Self {
+pub struct Metrics {
+    registry: Mutex<Registry>,
+    requests: RequestMetrics,
+    state: StateMetrics,
+    leader: LeaderMetrics,
+}
+
+impl RequestMetrics {
+    fn new(registry: &mut Registry) -> RequestMetrics {
         let call_buckets = || Histogram::new(exponential_buckets(0.025, 2.0, 11));
         let buckets = || Histogram::new(exponential_buckets(0.001, 4.0, 8));
-        let metrics = Metrics {
-            registry: Mutex::new(Registry::with_prefix("cfshare")),
-            passes: Family::new_with_constructor(buckets as fn() -> Histogram),
-            calls: Family::default(),
-            call_durations: Family::new_with_constructor(call_buckets as fn() -> Histogram),
-            changes: Family::default(),
-            sweeps: Family::default(),
-            drifts: Counter::default(),
-            panics: Counter::default(),
-            deletions_forbidden: Counter::default(),
-            objects: Family::default(),
-            tokens: Family::default(),
-            waiting: Family::default(),
-            unready: Family::default(),
-            not_excluded: Family::default(),
-            blocked_deletions: Family::default(),
-            blocked_removals: Family::default(),
-            waivers_ending: Family::default(),
-            swept: Family::default(),
-            sweep_interval: Gauge::default(),
-            breakers: Gauge::default(),
-            leads: Gauge::default(),
-            lease_failing: Gauge::default(),
-            lists_incomplete: Family::default(),
-            watches_failing: Family::default(),
-            watch_failures: Family::default(),
-        };
-        let mut registry = metrics.registry();
-        let build: Family<Labels, Gauge> = Family::default();
-        build.get_or_create(&vec![("version", env!("CARGO_PKG_VERSION").to_owned())]).set(1);
-        registry.register("build_info", "The version that runs", build);
-        registry.register_with_unit(
-            "cloudflare_call_duration",
-            "How long a call to Cloudflare took, by its name and the HTTP status (none: no answer came)",
-            Unit::Seconds,
-            metrics.call_durations.clone(),
-        );
-        registry.register_with_unit(
-            "pass_duration",
-            "How long a look at one object took",
-            Unit::Seconds,
-            metrics.passes.clone(),
-        );
-        registry.register("cloudflare_calls", "Calls to Cloudflare, by answer", metrics.calls.clone());
-        registry.register(
-            "cloudflare_changes",
-            "Changing calls to Cloudflare, by what became of them",
-            metrics.changes.clone(),
-        );
-        registry.register("sweeps", "Lists of all shares of an account, by success", metrics.sweeps.clone());
-        registry.register("drift_corrections", "Differences at Cloudflare that were put right", metrics.drifts.clone());
-        registry.register("panics", "Looks at an object that ended in a panic", metrics.panics.clone());
-        registry.register(
-            "deletions_forbidden",
-            "Requests for an object that is being deleted, which the API server forbade",
-            metrics.deletions_forbidden.clone(),
-        );
-        registry.register(
-            "objects",
-            "Objects that are watched, by kind, and the status and reason of their Ready condition",
-            metrics.objects.clone(),
-        );
-        registry.register(
-            "share_unready",
-            "1 for each Share that is not Ready, with the reason",
-            metrics.unready.clone(),
-        );
-        registry.register(
-            "exclusions_not_in_force",
-            "Accounts that receive an organization's share although it excludes them, by Share",
-            metrics.not_excluded.clone(),
-        );
-        registry.register(
-            "blocked_deletions",
-            "1 for each deleted Share whose share stays at Cloudflare until a person acts, with the reason",
-            metrics.blocked_deletions.clone(),
-        );
-        registry.register(
-            "blocked_removals",
-            "Recipients and resources that stay in a share until a person confirms their removal",
-            metrics.blocked_removals.clone(),
-        );
-        registry.register(
-            "waivers_ending",
-            "Waivers in force of failed recipients that end within 7 days, by Share",
-            metrics.waivers_ending.clone(),
-        );
-        registry.register(
-            "budget_tokens",
-            "Calls to Cloudflare that may be made now, by credential",
-            metrics.tokens.clone(),
-        );
-        registry.register("budget_waiting", "Objects that wait for a call, by credential", metrics.waiting.clone());
-        registry.register_with_unit(
-            "last_sweep_timestamp",
-            "When all shares of an account were last listed in full, by credential; the oldest of its accounts",
-            Unit::Seconds,
-            metrics.swept.clone(),
-        );
-        registry.register_with_unit(
-            "sweep_interval",
-            "How often all shares of an account are listed",
-            Unit::Seconds,
-            metrics.sweep_interval.clone(),
-        );
-        registry.register("breakers_open", "Accounts for which nothing is written", metrics.breakers.clone());
-        registry.register(
-            "leads",
-            "1 while this replica leads and serves at least one namespace",
-            metrics.leads.clone(),
-        );
-        registry.register(
-            "lease_failing",
-            "1 while the Lease cannot be read or renewed",
-            metrics.lease_failing.clone(),
-        );
-        registry.register(
-            "list_incomplete",
-            "1 while the objects of a kind in a namespace are not listed, so that the namespace is not served",
-            metrics.lists_incomplete.clone(),
-        );
-        registry.register(
-            "watch_failing",
-            "1 while the objects of a kind in a namespace cannot be listed or watched",
-            metrics.watches_failing.clone(),
-        );
-        registry.register(
-            "watch_failures",
-            "Lists and watches of the API server that failed, by cause",
-            metrics.watch_failures.clone(),
-        );
-        drop(registry);
-        // Prometheus sees a counter grow only from a value that it has seen.
-        let calls = CALLS.map(|failed| (&metrics.calls, call_outcome(failed)));
-        let changes = CHANGES.map(|failed| (&metrics.changes, change_outcome(failed)));
-        let sweeps = [true, false].map(|complete| (&metrics.sweeps, sweep_outcome(complete)));
-        let causes = [Cause::KindMissing, Cause::Forbidden, Cause::Failed];
-        let watches = causes.map(|cause| (&metrics.watch_failures, watch_failure(cause)));
-        for (counters, outcome) in calls.into_iter().chain(changes).chain(sweeps).chain(watches) {
-            drop(counters.get_or_create(&outcome));
+        RequestMetrics {
+            passes: in_seconds(
+                registry,
+                "pass_duration",
+                "How long a look at one object took",
+                Family::new_with_constructor(buckets as fn() -> Histogram),
+            ),
+            calls: registered(registry, "cloudflare_calls", "Calls to Cloudflare, by answer"),
+            call_durations: in_seconds(
+                registry,
+                "cloudflare_call_duration",
+                "How long a call to Cloudflare took, by its name and the HTTP status (none: no answer came)",
+                Family::new_with_constructor(call_buckets as fn() -> Histogram),
+            ),
+            changes: registered(registry, "cloudflare_changes", "Changing calls to Cloudflare, by what became of them"),
+            sweeps: registered(registry, "sweeps", "Lists of all shares of an account, by success"),
+            drifts: registered(registry, "drift_corrections", "Differences at Cloudflare that were put right"),
+            panics: registered(registry, "panics", "Looks at an object that ended in a panic"),
+            tokens: registered(registry, "budget_tokens", "Calls to Cloudflare that may be made now, by credential"),
+            waiting: registered(registry, "budget_waiting", "Objects that wait for a call, by credential"),
+            swept: in_seconds(
+                registry,
+                "last_sweep_timestamp",
+                "When all shares of an account were last listed in full, by credential; the oldest of its accounts",
+                Default::default(),
+            ),
+            sweep_interval: in_seconds(
+                registry,
+                "sweep_interval",
+                "How often all shares of an account are listed",
+                Default::default(),
+            ),
+            breakers: registered(registry, "breakers_open", "Accounts for which nothing is written"),
         }
+    }
+}
+
+impl StateMetrics {
+    fn new(registry: &mut Registry) -> StateMetrics {
+        StateMetrics {
+            deletions_forbidden: registered(
+                registry,
+                "deletions_forbidden",
+                "Requests for an object that is being deleted, which the API server forbade",
+            ),
+            objects: registered(
+                registry,
+                "objects",
+                "Objects that are watched, by kind, and the status and reason of their Ready condition",
+            ),
+            unready: registered(registry, "share_unready", "1 for each Share that is not Ready, with the reason"),
+            not_excluded: registered(
+                registry,
+                "exclusions_not_in_force",
+                "Accounts that receive an organization's share although it excludes them, by Share",
+            ),
+            blocked_deletions: registered(
+                registry,
+                "blocked_deletions",
+                "1 for each deleted Share whose share stays at Cloudflare until a person acts, with the reason",
+            ),
+            blocked_removals: registered(
+                registry,
+                "blocked_removals",
+                "Recipients and resources that stay in a share until a person confirms their removal",
+            ),
+            waivers_ending: registered(
+                registry,
+                "waivers_ending",
+                "Waivers in force of failed recipients that end within 7 days, by Share",
+            ),
+        }
+    }
+}
+
+impl LeaderMetrics {
+    fn new(registry: &mut Registry) -> LeaderMetrics {
+        LeaderMetrics {
+            leads: registered(registry, "leads", "1 while this replica leads and serves at least one namespace"),
+            lease_failing: registered(registry, "lease_failing", "1 while the Lease cannot be read or renewed"),
+            lists_incomplete: registered(
+                registry,
+                "list_incomplete",
+                "1 while the objects of a kind in a namespace are not listed, so that the namespace is not served",
+            ),
+            watches_failing: registered(
+                registry,
+                "watch_failing",
+                "1 while the objects of a kind in a namespace cannot be listed or watched",
+            ),
+            watch_failures: registered(
+                registry,
+                "watch_failures",
+                "Lists and watches of the API server that failed, by cause",
+            ),
+        }
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("cfshare");
+        let build: Family<Labels, Gauge> = registered(&mut registry, "build_info", "The version that runs");
+        build.get_or_create(&vec![("version", env!("CARGO_PKG_VERSION").to_owned())]).set(1);
+        let (requests, state, leader) =
+            (RequestMetrics::new(&mut registry), StateMetrics::new(&mut registry), LeaderMetrics::new(&mut registry));
+        let metrics = Metrics { requests, state, leader, registry: Mutex::new(registry) };
+        metrics.start_counters();
         metrics
     }
 }
 
+fn registered<M: prometheus_client::registry::Metric + Clone + Default>(
+    registry: &mut Registry,
+    name: &str,
+    help: &str,
+) -> M {
+    let metric = M::default();
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+fn in_seconds<M: prometheus_client::registry::Metric + Clone>(
+    registry: &mut Registry,
+    name: &str,
+    help: &str,
+    metric: M,
+) -> M {
+    registry.register_with_unit(name, help, Unit::Seconds, metric.clone());
+    metric
+}
+
 impl Metrics {
+    /// Prometheus sees a counter grow only from a value that it has seen.
+    fn start_counters(&self) {
+        let calls = CALLS.map(|failed| (&self.requests.calls, call_outcome(failed)));
+        let changes = CHANGES.map(|failed| (&self.requests.changes, change_outcome(failed)));
+        let sweeps = [true, false].map(|complete| (&self.requests.sweeps, sweep_outcome(complete)));
+        let causes = [Cause::KindMissing, Cause::Forbidden, Cause::Failed];
+        let watches = causes.map(|cause| (&self.leader.watch_failures, watch_failure(cause)));
+        for (counters, outcome) in calls.into_iter().chain(changes).chain(sweeps).chain(watches) {
+            drop(counters.get_or_create(&outcome));
+        }
+    }
+
     /// Whoever holds it is not read from meanwhile.
     fn registry(&self) -> MutexGuard<'_, Registry> {
         self.registry.lock()
     }
 
     pub fn pass(&self, kind: Kind, took: Duration) {
-        self.passes.get_or_create(&vec![("kind", kind.to_string())]).observe(took.as_secs_f64());
+        self.requests.passes.get_or_create(&vec![("kind", kind.to_string())]).observe(took.as_secs_f64());
     }
 
     /// A changing call was made, or failed in that way.
     pub fn change(&self, failed: Option<WriteOutcome>) {
-        self.changes.get_or_create(&change_outcome(failed)).inc();
+        self.requests.changes.get_or_create(&change_outcome(failed)).inc();
     }
 
     pub fn sweep(&self, complete: bool) {
-        self.sweeps.get_or_create(&sweep_outcome(complete)).inc();
+        self.requests.sweeps.get_or_create(&sweep_outcome(complete)).inc();
     }
 
     pub fn drift(&self) {
-        self.drifts.inc();
+        self.requests.drifts.inc();
     }
 
     pub fn panic(&self) {
-        self.panics.inc();
+        self.requests.panics.inc();
     }
 
     /// The API server forbade a request that the deletion of an object needs.
     pub fn deletion_forbidden(&self) {
-        self.deletions_forbidden.inc();
+        self.state.deletions_forbidden.inc();
     }
 
     /// A call to Cloudflare ended.
     pub fn call_ended(&self, ended: &Ended) {
         let code = ended.status.map_or_else(|| "none".to_owned(), |status| status.to_string());
         let labels = vec![("call", ended.call.to_owned()), ("code", code)];
-        self.call_durations.get_or_create(&labels).observe(ended.took.as_secs_f64());
+        self.requests.call_durations.get_or_create(&labels).observe(ended.took.as_secs_f64());
     }
 
     /// A call was answered, or failed in that way.
     pub fn call(&self, failed: Option<ErrorClass>) {
-        self.calls.get_or_create(&call_outcome(failed)).inc();
+        self.requests.calls.get_or_create(&call_outcome(failed)).inc();
     }
 
     /// How often each account is looked at.
     pub fn sweep_interval(&self, interval: Duration) {
-        self.sweep_interval.set(interval.as_secs_f64());
+        self.requests.sweep_interval.set(interval.as_secs_f64());
     }
 
     /// A list or a watch failed.
     pub fn watch_failure(&self, cause: Cause) {
-        self.watch_failures.get_or_create(&watch_failure(cause)).inc();
+        self.leader.watch_failures.get_or_create(&watch_failure(cause)).inc();
     }
 
     /// Whether this replica does its work, and what keeps it from that.
     pub fn health(&self, health: &Health<Kind>, now: At) {
         let _registry = self.registry();
-        self.leads.set(i64::from(health.works(now)));
-        self.lease_failing.set(i64::from(health.lease_fails().unwrap_or(false)));
+        self.leader.leads.set(i64::from(health.works(now)));
+        self.leader.lease_failing.set(i64::from(health.lease_fails().unwrap_or(false)));
         for scope in health.scopes() {
             for watch in &scope.watches {
                 // `namespace` would be taken for the one of whoever is scraped.
                 let namespace = scope.namespace.clone().unwrap_or_else(|| "*".to_owned());
                 let labels = vec![("kind", watch.kind.to_string()), ("watched_namespace", namespace)];
-                self.lists_incomplete.get_or_create(&labels).set(i64::from(!watch.listed));
-                self.watches_failing.get_or_create(&labels).set(i64::from(watch.failing().is_some()));
+                self.leader.lists_incomplete.get_or_create(&labels).set(i64::from(!watch.listed));
+                self.leader.watches_failing.get_or_create(&labels).set(i64::from(watch.failing().is_some()));
             }
         }
     }
@@ -362,10 +376,10 @@ impl Metrics {
     /// Replaces what was told of the objects, as a whole for whoever asks meanwhile.
     pub fn ready(&self, counts: &ReadyCounts) {
         let _registry = self.registry();
-        self.objects.clear();
+        self.state.objects.clear();
         for ((kind, ready, reason), count) in &counts.objects {
             let labels = vec![("kind", kind.to_string()), ("ready", ready.clone()), ("reason", reason.clone())];
-            self.objects.get_or_create(&labels).set(*count);
+            self.state.objects.get_or_create(&labels).set(*count);
         }
         let unready = |unready: &UnreadyShare| {
             let UnreadyShare { share, account, secret, reason } = unready;
@@ -375,32 +389,32 @@ impl Metrics {
         let because =
             |(share, reason): &(Name, String)| ([of_share(share), vec![("reason", reason.clone())]].concat(), 1);
         let count = |(share, count): &(Name, i64)| (of_share(share), *count);
-        replace(&self.unready, counts.unready_shares.iter().map(unready));
-        replace(&self.blocked_deletions, counts.blocked_deletions.iter().map(because));
-        replace(&self.blocked_removals, counts.blocked_removals.iter().map(count));
-        replace(&self.waivers_ending, counts.waivers_ending.iter().map(count));
-        replace(&self.not_excluded, counts.not_excluded.iter().map(count));
+        replace(&self.state.unready, counts.unready_shares.iter().map(unready));
+        replace(&self.state.blocked_deletions, counts.blocked_deletions.iter().map(because));
+        replace(&self.state.blocked_removals, counts.blocked_removals.iter().map(count));
+        replace(&self.state.waivers_ending, counts.waivers_ending.iter().map(count));
+        replace(&self.state.not_excluded, counts.not_excluded.iter().map(count));
     }
 
     /// When accounts were last listed, by credential, and how many breakers are open.
     pub fn views(&self, swept: &HashMap<Fingerprint, At>, breakers: usize) {
         let _registry = self.registry();
-        self.swept.clear();
+        self.requests.swept.clear();
         for (credential, at) in swept {
-            self.swept.get_or_create(&vec![("credential", credential.to_string())]).set(at.0 as f64 / 1000.0);
+            self.requests.swept.get_or_create(&vec![("credential", credential.to_string())]).set(at.0 as f64 / 1000.0);
         }
-        self.breakers.set(i64::try_from(breakers).unwrap_or(i64::MAX));
+        self.requests.breakers.set(i64::try_from(breakers).unwrap_or(i64::MAX));
     }
 
     /// Calls that are left and objects that wait, by credential.
     pub fn budgets(&self, levels: &[(Fingerprint, f64, usize)]) {
         let _registry = self.registry();
-        self.tokens.clear();
-        self.waiting.clear();
+        self.requests.tokens.clear();
+        self.requests.waiting.clear();
         for (credential, tokens, waiting) in levels {
             let labels = vec![("credential", credential.to_string())];
-            self.tokens.get_or_create(&labels).set(*tokens);
-            self.waiting.get_or_create(&labels).set(i64::try_from(*waiting).unwrap_or(i64::MAX));
+            self.requests.tokens.get_or_create(&labels).set(*tokens);
+            self.requests.waiting.get_or_create(&labels).set(i64::try_from(*waiting).unwrap_or(i64::MAX));
         }
     }
 
