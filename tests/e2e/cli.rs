@@ -7,7 +7,7 @@ use cfshare_simulator::{Edit, Policy, Seed, SeedResource, SeedShare};
 use serde_json::{Value, json};
 
 use crate::Test;
-use crate::scene::{Scene, World, condition, ids, is_ready};
+use crate::scene::{Scene, World, condition, ids, is_ready, metrics};
 
 pub const TESTS: &[Test] = &[
     ("cli: a plan for new manifests names the create and calls nothing", plan_new),
@@ -543,7 +543,10 @@ fn doctor(world: &World) {
         "warn  rights: not checked",
         "ok    Cloudflare: reachable",
         "ok    clock: agrees with Cloudflare's",
-        &format!("ok    Secret {}/cloudflare-credentials: present and well-formed (API token)", scene.namespace),
+        &format!(
+            "ok    Secret {}/cloudflare-credentials: present and well-formed (API token; credential=",
+            scene.namespace
+        ),
         &format!(
             "ok    account {account}: Secret {}/cloudflare-credentials can list its shares, 1 live",
             scene.namespace
@@ -552,6 +555,11 @@ fn doctor(world: &World) {
         told(&ran, line);
     }
     assert!(!ran.out.contains(&scene.token) && !ran.err.contains(&scene.token));
+    let label =
+        ran.out.lines().find_map(|line| line.split_once("; ")?.1.split_once(" in metrics").map(|(label, _)| label));
+    let label = label.expect("the label of the credential");
+    let served = metrics(&world.operator.log());
+    assert!(served.contains(&format!("cfshare_budget_tokens{{{label}}}")), "{label} in {served}");
     world.simulator.token(&scene.token, Policy { revoked: true, ..Policy::default() });
     let ran = cfshare(&scene, &["doctor"]);
     assert_eq!(ran.code, 1, "{}", ran.out);

@@ -13,6 +13,7 @@ use crate::scene::{Scene, World, ids};
 
 pub const TESTS: &[Test] = &[
     ("runbook: every alert leads to its page, and every reason that may need a person has one", complete),
+    ("runbook: every figure of the dashboard shows trouble in colour, is never NaN, and leads to its page", dashboard),
     ("runbook: kubectl understands every command that looks", looks),
     ("runbook: RemovalBlocked ends as its page says", removal_blocked),
     ("runbook: DeletionBlocked ends as its page says, either way", deletion_blocked),
@@ -58,6 +59,43 @@ fn commands(name: &str, heading: &str) -> Vec<String> {
     let (_, section) = text.split_once(&format!("## {heading}\n")).unwrap_or_else(|| panic!("{name}: {heading}"));
     let section = section.split("\n## ").next().unwrap_or_default();
     section.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next()).map(str::to_owned).collect()
+}
+
+fn dashboard(_: &World) {
+    let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/chart/files/dashboard.json"));
+    let dashboard: Value = serde_json::from_str(&text.expect("the dashboard")).expect("JSON");
+    let (pages, panels) = (names(), dashboard["panels"].as_array().expect("panels"));
+    let linked = |link: &Value| {
+        let page = link["url"].as_str().and_then(|url| url.strip_prefix("https://cfshare.github.io/cfshare/runbook/"));
+        page.and_then(|page| page.strip_suffix(".html")).expect("a page of the runbook").to_owned()
+    };
+    let links = |panel: &Value| panel["links"].as_array().into_iter().flatten().map(linked).collect::<Vec<_>>();
+    for name in panels.iter().flat_map(links) {
+        assert!(pages.contains(&name), "{name}");
+    }
+    let mut figures = 0;
+    for panel in panels.iter().filter(|panel| ["stat", "gauge"].contains(&panel["type"].as_str().unwrap_or_default())) {
+        let title = &panel["title"];
+        let steps = panel["fieldConfig"]["defaults"]["thresholds"]["steps"].as_array().expect("thresholds");
+        let alarm = steps.iter().any(|step| ["red", "orange"].contains(&step["color"].as_str().unwrap_or_default()));
+        assert!(alarm && !links(panel).is_empty(), "{title}");
+        let expression = panel["targets"][0]["expr"].as_str().expect("an expression");
+        let defined = expression.ends_with("or vector(0)") || expression.contains(" / ");
+        assert!(defined && !panel["fieldConfig"]["defaults"]["noValue"].is_null(), "{title}: {expression}");
+        figures += 1;
+    }
+    assert!(figures > 8, "{figures}");
+    // One alert each is told by its figure; the others by the table of Shares or by the objects.
+    let shown: BTreeSet<String> = panels.iter().flat_map(links).collect();
+    let elsewhere = [
+        "CfshareCredentialsFail",
+        "CfshareDeletionForbidden",
+        "CfshareLeaseFails",
+        "CfshareObjectsNotReady",
+        "CfsharePanics",
+    ];
+    let alerts = pages.iter().filter(|name| name.starts_with("Cfshare") && !elsewhere.contains(&name.as_str()));
+    assert_eq!(alerts.filter(|name| !shown.contains(*name)).collect::<Vec<_>>(), [""; 0]);
 }
 
 fn complete(_: &World) {

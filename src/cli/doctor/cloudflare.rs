@@ -40,7 +40,11 @@ impl Doctor {
             let Some(cluster) = cluster else { continue };
             match cluster.secret(secret).await {
                 Ok(known) => {
-                    findings.ok(format!("Secret {secret}: present and well-formed ({})", form(&known.credential)));
+                    findings.ok(format!(
+                        "Secret {secret}: present and well-formed ({}; credential=\"{}\" in metrics)",
+                        form(&known.credential),
+                        known.fingerprint
+                    ));
                     self.check_accounts(&format!("Secret {secret}"), &known, accounts, &mut told, findings).await;
                 }
                 Err(problem) => findings.fail(format!("Secret {secret}: {problem:#}")),
