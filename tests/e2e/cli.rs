@@ -558,8 +558,8 @@ fn doctor(world: &World) {
     let label =
         ran.out.lines().find_map(|line| line.split_once("; ")?.1.split_once(" in metrics").map(|(label, _)| label));
     let label = label.expect("the label of the credential");
-    let served = metrics(&world.operator.log());
-    assert!(served.contains(&format!("cfshare_budget_tokens{{{label}}}")), "{label} in {served}");
+    let metric = format!("cfshare_budget_tokens{{{label}}}");
+    scene.wait("the metric of the credential", || metrics(&world.operator.log()).contains(&metric));
     world.simulator.token(&scene.token, Policy { revoked: true, ..Policy::default() });
     let ran = cfshare(&scene, &["doctor"]);
     assert_eq!(ran.code, 1, "{}", ran.out);
