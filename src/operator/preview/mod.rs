@@ -17,7 +17,7 @@ use crate::api::status::ShareStatus;
 use crate::api::{Reason, Share};
 use crate::core::id::{AccountId, ShareId};
 use crate::core::row_key::RowKey;
-use crate::core::share::{self as creation, Mode, Step, Wait};
+use crate::core::share::{self as creation, Mode, Refusal, Step, Wait};
 use crate::operator::kinds;
 use crate::operator::pass::memory::Memory;
 use crate::operator::settings::Settings;
@@ -140,12 +140,7 @@ impl<'a> Look<'a> {
                     self.status = ShareStatus::default();
                 }
                 Step::Create => {
-                    if self.desired.organization.is_some() {
-                        let note = "the operator must allow shares with an organization in this namespace \
-                                    (chart value organization.namespaces, flag --organization-shares)";
-                        preview.notes.push(note.into());
-                    }
-                    preview.calls = self.creation();
+                    self.create(&mut preview);
                     break;
                 }
                 Step::Delete => {
@@ -157,14 +152,10 @@ impl<'a> Look<'a> {
                     break;
                 }
                 Step::Maintain => {
-                    self.tend(&mut preview);
+                    self.maintain(&mut preview);
                     break;
                 }
                 Step::Release => {
-                    preview.notes.push(match &self.status.share_id {
-                        Some(id) => format!("being deleted: share {id} stays at Cloudflare"),
-                        None => "being deleted: nothing was created at Cloudflare".to_owned(),
-                    });
                     self.release(&mut preview);
                     break;
                 }
@@ -173,13 +164,7 @@ impl<'a> Look<'a> {
                     break;
                 }
                 Step::Refuse(refusal) => {
-                    let id = self.status.share_id.as_deref().and_then(|id| ShareId::parse(id).ok());
-                    let (objects, id) = (&self.fleet.index, id.as_ref());
-                    let message = refused(refusal, self.share, &self.desired, objects, id).message;
-                    match self.mode() {
-                        Mode::Observe => preview.notes.push(message),
-                        Mode::Manage | Mode::Frozen => preview.problem = Some(message),
-                    }
+                    self.refuse(refusal, &mut preview);
                     break;
                 }
                 Step::Read(_) | Step::GiveUp => {
@@ -196,6 +181,24 @@ impl<'a> Look<'a> {
             preview.held = Some("observed only".into());
         }
         preview
+    }
+
+    fn create(&self, preview: &mut Preview) {
+        if self.desired.organization.is_some() {
+            let note = "the operator must allow shares with an organization in this namespace \
+                        (chart value organization.namespaces, flag --organization-shares)";
+            preview.notes.push(note.into());
+        }
+        preview.calls = self.creation();
+    }
+
+    fn refuse(&self, refusal: Refusal, preview: &mut Preview) {
+        let id = self.status.share_id.as_deref().and_then(|id| ShareId::parse(id).ok());
+        let message = refused(refusal, self.share, &self.desired, &self.fleet.index, id.as_ref()).message;
+        match self.mode() {
+            Mode::Observe => preview.notes.push(message),
+            Mode::Manage | Mode::Frozen => preview.problem = Some(message),
+        }
     }
 
     fn row(&self, key: &RowKey) -> Row {

@@ -20,7 +20,7 @@ use crate::operator::rows::inventory;
 
 impl Look<'_> {
     /// The share is there: what differs in its name and rows.
-    pub(super) fn tend(&self, preview: &mut Preview) {
+    pub(super) fn maintain(&self, preview: &mut Preview) {
         let Some(id) = self.subject() else { return };
         let Some(seen) = self.account.cache.seen(&id) else { return };
         let keeps_its_name = self.status.adopted && self.share.spec.name.is_none();
@@ -65,6 +65,10 @@ impl Look<'_> {
 
     /// The object goes and its share stays, but not what child objects take with them.
     pub(super) fn release(&self, preview: &mut Preview) {
+        preview.notes.push(match &self.status.share_id {
+            Some(id) => format!("being deleted: share {id} stays at Cloudflare"),
+            None => "being deleted: nothing was created at Cloudflare".to_owned(),
+        });
         let seen = self.subject().and_then(|id| self.account.cache.seen(&id));
         let releases = self.status.share_id.is_some() && self.mode() == Mode::Manage;
         let Some(seen) = seen.filter(|_| releases) else { return };
