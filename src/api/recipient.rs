@@ -30,21 +30,17 @@ use super::{rule, share::DeletionPolicy, status::RecipientStatus, waiver::Waiver
     ),
     printcolumn(name = "Share", type_ = "string", json_path = ".spec.shareRef.name"),
     printcolumn(name = "Account", type_ = "string", json_path = ".spec.accountID"),
+    printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Name", type_ = "string", json_path = ".spec.name", priority = 1),
+    printcolumn(name = "Recipient ID", type_ = "string", json_path = ".status.recipientID", priority = 1),
     printcolumn(
-        name = "Status",
+        name = "Message",
         type_ = "string",
         json_path = r#".status.conditions[?(@.type=="Ready")].message"#,
+        priority = 1,
         description = "What happened and what to do, in a sentence"
-    ),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(
-        name = "Reason",
-        type_ = "string",
-        json_path = r#".status.conditions[?(@.type=="Ready")].reason"#,
-        priority = 1
-    ),
-    printcolumn(name = "Name", type_ = "string", json_path = ".spec.name", priority = 1),
-    printcolumn(name = "Recipient ID", type_ = "string", json_path = ".status.recipientID", priority = 1)
+    )
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ShareRecipientSpec {

@@ -36,22 +36,18 @@ use super::{
     ),
     printcolumn(name = "Share", type_ = "string", json_path = ".spec.shareRef.name"),
     printcolumn(name = "Type", type_ = "string", json_path = ".spec.type"),
-    printcolumn(name = "ID", type_ = "string", json_path = ".spec.id"),
+    printcolumn(name = "ID", type_ = "string", json_path = ".spec.id", priority = 1),
+    printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Name", type_ = "string", json_path = ".spec.name", priority = 1),
+    printcolumn(name = "Version", type_ = "integer", json_path = ".status.version", priority = 1),
     printcolumn(
-        name = "Status",
+        name = "Message",
         type_ = "string",
         json_path = r#".status.conditions[?(@.type=="Ready")].message"#,
+        priority = 1,
         description = "What happened and what to do, in a sentence"
-    ),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(
-        name = "Reason",
-        type_ = "string",
-        json_path = r#".status.conditions[?(@.type=="Ready")].reason"#,
-        priority = 1
-    ),
-    printcolumn(name = "Name", type_ = "string", json_path = ".spec.name", priority = 1),
-    printcolumn(name = "Version", type_ = "integer", json_path = ".status.version", priority = 1)
+    )
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(

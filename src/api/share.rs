@@ -28,11 +28,11 @@ use super::{rule, status::ShareStatus, waiver::Waiver};
     printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
     printcolumn(name = "Recipients", type_ = "string", json_path = ".status.recipients.summary"),
     printcolumn(name = "Resources", type_ = "string", json_path = ".status.resources.summary"),
-    printcolumn(name = "Status", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].message"#),
+    printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#, priority = 1),
     printcolumn(name = "Account", type_ = "string", json_path = ".status.accountName", priority = 1),
-    printcolumn(name = "Share ID", type_ = "string", json_path = ".status.shareID", priority = 1)
+    printcolumn(name = "Share ID", type_ = "string", json_path = ".status.shareID", priority = 1),
+    printcolumn(name = "Message", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].message"#, priority = 1)
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(

@@ -155,7 +155,8 @@ fn tables(cluster: &Cluster) -> Verdict {
     });
     store(cluster, "apply --server-side --subresource=status", &shown)?;
     let table = |what: &str| kubectl(cluster, &format!("get {what}")).map(|text| squeezed(&text));
-    let share = table("cfs shown")?;
+    let plain = kubectl(cluster, "get cfs shown")?;
+    let share = squeezed(&plain);
     let wide = table("cfs shown -o wide")?;
     let recipient = table("cfsr --field-selector spec.shareRef.name=shown")?;
     let resource = table("cfsx --field-selector spec.shareRef.name=shown")?;
@@ -164,13 +165,15 @@ fn tables(cluster: &Cluster) -> Verdict {
         store(cluster, "delete --wait=false", manifest)?;
     }
     for (table, start) in [
-        (share, "NAME READY RECIPIENTS RESOURCES STATUS AGE\nshown False 297/300 4/4 3 of 300 are associating"),
-        (wide, "NAME READY RECIPIENTS RESOURCES STATUS AGE REASON ACCOUNT SHARE ID\nshown False"),
-        (recipient, "NAME READY SHARE ACCOUNT STATUS AGE\nshown shown a"),
-        (resource, "NAME READY SHARE TYPE ID STATUS AGE\nshown shown b c"),
+        (share, "NAME READY RECIPIENTS RESOURCES REASON AGE\nshown False 297/300 4/4 Associating"),
+        (wide.clone(), "NAME READY RECIPIENTS RESOURCES REASON AGE ACCOUNT SHARE ID MESSAGE\nshown False"),
+        (recipient, "NAME READY SHARE ACCOUNT REASON AGE\nshown shown a"),
+        (resource, "NAME READY SHARE TYPE REASON AGE\nshown shown b"),
     ] {
         expect(table.starts_with(start), || format!("not {start:?}: {table}"))?;
     }
+    expect(wide.trim_end().ends_with("3 of 300 are associating"), || wide.clone())?;
+    expect(plain.lines().all(|line| line.len() <= 80), || plain.clone())?;
     let kinds = ["share", "sharerecipient", "shareresource"];
     expect(kinds.iter().all(|kind| category.contains(&format!("{kind}.cfshare.dev/shown"))), || category.clone())
 }
