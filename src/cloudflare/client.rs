@@ -303,7 +303,7 @@ mod tests {
         });
         let lost = serde_json::json!({
             "message": "cloudflare call", "call": "rename_share", "method": "PUT", "account": "a1", "share": "s1",
-            "result": "cloudflare's answer was lost: no luck", "ms": 12,
+            "result": "no usable response from Cloudflare: no luck", "ms": 12,
         });
         assert_eq!(fields, [&done, &lost]);
     }

@@ -124,15 +124,15 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::NotSent { cause } => {
-                write!(f, "cloudflare was not reached: {}", clean(cause, MAX_TEXT))
+                write!(f, "could not reach Cloudflare: {}", clean(cause, MAX_TEXT))
             }
-            Error::Withheld => write!(f, "cloudflare's limit of calls leaves none for it"),
-            Error::Lost { cause } => write!(f, "cloudflare's answer was lost: {}", clean(cause, MAX_TEXT)),
+            Error::Withheld => write!(f, "Cloudflare's rate limit leaves no call for this"),
+            Error::Lost { cause } => write!(f, "no usable response from Cloudflare: {}", clean(cause, MAX_TEXT)),
             Error::Garbled { status, what, .. } => {
-                write!(f, "the answer with status {status} cannot be used: {}", clean(what, MAX_TEXT))
+                write!(f, "unusable response from Cloudflare with status {status}: {}", clean(what, MAX_TEXT))
             }
             Error::Answered { status, errors, .. } => {
-                write!(f, "cloudflare answered {status}")?;
+                write!(f, "Cloudflare responded with {status}")?;
                 for (at, error) in errors.iter().take(MAX_SHOWN).enumerate() {
                     write!(f, "{} {error}", if at == 0 { ":" } else { ";" })?;
                 }
@@ -263,17 +263,17 @@ mod tests {
 
     #[test]
     fn an_error_reads_as_one_sentence() {
-        assert_eq!(answered(403, &[10000]).to_string(), "cloudflare answered 403: code 10000 no (ray 8f1b-FRA)");
+        assert_eq!(answered(403, &[10000]).to_string(), "Cloudflare responded with 403: code 10000 no (ray 8f1b-FRA)");
         assert_eq!(
             answered(400, &[1, 2, 3, 4, 5]).to_string(),
-            "cloudflare answered 400: code 1 no; code 2 no; code 3 no; and 2 more (ray 8f1b-FRA)"
+            "Cloudflare responded with 400: code 1 no; code 2 no; code 3 no; and 2 more (ray 8f1b-FRA)"
         );
         assert_eq!(
             chained(400, 6003, 6111).to_string(),
-            "cloudflare answered 400: code 6003 no, because of code 6111 bad header  (ray 8f1b-FRA)"
+            "Cloudflare responded with 400: code 6003 no, because of code 6111 bad header  (ray 8f1b-FRA)"
         );
-        assert_eq!(garbled(502).to_string(), "the answer with status 502 cannot be used: html (ray 8f1b-FRA)");
+        assert_eq!(garbled(502).to_string(), "unusable response from Cloudflare with status 502: html (ray 8f1b-FRA)");
         let error = Error::NotSent { cause: "dns\n\u{202e}error".into() };
-        assert_eq!(error.to_string(), "cloudflare was not reached: dns error");
+        assert_eq!(error.to_string(), "could not reach Cloudflare: dns error");
     }
 }

@@ -163,35 +163,43 @@ impl RequestMetrics {
             passes: in_seconds(
                 registry,
                 "pass_duration",
-                "How long a look at one object took",
+                "Duration of the reconciliation of one object",
                 Family::new_with_constructor(buckets as fn() -> Histogram),
             ),
-            calls: registered(registry, "cloudflare_calls", "Calls to Cloudflare, by answer"),
+            calls: registered(registry, "cloudflare_calls", "Calls to Cloudflare, by outcome"),
             call_durations: in_seconds(
                 registry,
                 "cloudflare_call_duration",
-                "How long a call to Cloudflare took, by its name and the HTTP status (none: no answer came)",
+                "Duration of calls to Cloudflare, by call and HTTP status (none: no response)",
                 Family::new_with_constructor(call_buckets as fn() -> Histogram),
             ),
-            changes: registered(registry, "cloudflare_changes", "Changing calls to Cloudflare, by what became of them"),
-            sweeps: registered(registry, "sweeps", "Lists of all shares of an account, by success"),
-            drifts: registered(registry, "drift_corrections", "Differences at Cloudflare that were put right"),
-            panics: registered(registry, "panics", "Looks at an object that ended in a panic"),
-            tokens: registered(registry, "budget_tokens", "Calls to Cloudflare that may be made now, by credential"),
-            waiting: registered(registry, "budget_waiting", "Objects that wait for a call, by credential"),
+            changes: registered(
+                registry,
+                "cloudflare_changes",
+                "Calls to Cloudflare that change something, by outcome",
+            ),
+            sweeps: registered(registry, "sweeps", "Complete lists of the shares of an account, by outcome"),
+            drifts: registered(registry, "drift_corrections", "Differences at Cloudflare that were corrected"),
+            panics: registered(registry, "panics", "Reconciliations that panicked"),
+            tokens: registered(registry, "budget_tokens", "Calls to Cloudflare that can be made now, by credential"),
+            waiting: registered(registry, "budget_waiting", "Objects waiting for a call, by credential"),
             swept: in_seconds(
                 registry,
                 "last_sweep_timestamp",
-                "When all shares of an account were last listed in full, by credential; the oldest of its accounts",
+                "Time of the last complete list of the shares of an account, by credential; its oldest account",
                 Default::default(),
             ),
             sweep_interval: in_seconds(
                 registry,
                 "sweep_interval",
-                "How often all shares of an account are listed",
+                "Interval between complete lists of an account's shares",
                 Default::default(),
             ),
-            breakers: registered(registry, "breakers_open", "Accounts for which nothing is written"),
+            breakers: registered(
+                registry,
+                "breakers_open",
+                "Accounts to which nothing is written, because the circuit breaker is open",
+            ),
         }
     }
 }
@@ -202,33 +210,33 @@ impl StateMetrics {
             deletions_forbidden: registered(
                 registry,
                 "deletions_forbidden",
-                "Requests for an object that is being deleted, which the API server forbade",
+                "Writes to objects being deleted that the API server forbade",
             ),
             objects: registered(
                 registry,
                 "objects",
-                "Objects that are watched, by kind, and the status and reason of their Ready condition",
+                "Watched objects, by kind, and status and reason of their Ready condition",
             ),
             unready: registered(registry, "share_unready", "1 for each Share that is not Ready, with the reason"),
             not_excluded: registered(
                 registry,
                 "exclusions_not_in_force",
-                "Accounts that receive an organization's share although it excludes them, by Share",
+                "Excluded accounts that receive an organization's share all the same, by Share",
             ),
             blocked_deletions: registered(
                 registry,
                 "blocked_deletions",
-                "1 for each deleted Share whose share stays at Cloudflare until a person acts, with the reason",
+                "1 for each deleted Share whose share is kept at Cloudflare until somebody acts, with the reason",
             ),
             blocked_removals: registered(
                 registry,
                 "blocked_removals",
-                "Recipients and resources that stay in a share until a person confirms their removal",
+                "Recipients and resources that are kept until somebody confirms their removal, by Share",
             ),
             waivers_ending: registered(
                 registry,
                 "waivers_ending",
-                "Waivers in force of failed recipients that end within 7 days, by Share",
+                "Waivers of failed recipients that end within 7 days, by Share",
             ),
         }
     }
@@ -252,7 +260,7 @@ impl LeaderMetrics {
             watch_failures: registered(
                 registry,
                 "watch_failures",
-                "Lists and watches of the API server that failed, by cause",
+                "Failed lists and watches of the API server, by cause",
             ),
         }
     }
@@ -261,7 +269,7 @@ impl LeaderMetrics {
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("cfshare");
-        let build: Family<Labels, Gauge> = registered(&mut registry, "build_info", "The version that runs");
+        let build: Family<Labels, Gauge> = registered(&mut registry, "build_info", "The running version");
         build.get_or_create(&vec![("version", env!("CARGO_PKG_VERSION").to_owned())]).set(1);
         let (requests, state, leader) =
             (RequestMetrics::new(&mut registry), StateMetrics::new(&mut registry), LeaderMetrics::new(&mut registry));

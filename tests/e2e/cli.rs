@@ -574,7 +574,7 @@ fn doctor(world: &World) {
     let ran = alone(&scene, &["doctor", "--cloudflare-url", "http://127.0.0.1:9/"], "");
     assert_eq!(ran.code, 1, "{}", ran.out);
     told(&ran, "fail  cluster: no Kubernetes cluster");
-    told(&ran, "fail  Cloudflare: cloudflare was not reached");
+    told(&ran, "fail  Cloudflare: could not reach Cloudflare");
     assert_eq!(scene.changes().len(), before);
 }
 
