@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::words::{AssociationStatus, Kind, ResourceStatus, ShareStatus, TargetType};
 use crate::core::id::{AccountId, OrganizationId, RecipientId, ShareId, ShareResourceId, SourceId};
+use crate::core::text::Text;
 
 /// A share, sent or received.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -18,11 +19,11 @@ pub struct Share {
     /// The account that sends.
     pub account_id: AccountId,
     #[serde(default, deserialize_with = "or_default")]
-    pub account_name: String,
+    pub account_name: Text,
     #[serde(default, deserialize_with = "or_default")]
     pub organization_id: Option<OrganizationId>,
     #[serde(default, deserialize_with = "or_default")]
-    pub name: String,
+    pub name: Text,
     #[serde(default)]
     pub status: ShareStatus,
     #[serde(default)]
@@ -93,7 +94,7 @@ pub struct ShareResource {
     pub resource_account_id: AccountId,
     pub resource_id: SourceId,
     #[serde(default, deserialize_with = "or_default")]
-    pub resource_type: String,
+    pub resource_type: Text,
     #[serde(default, deserialize_with = "or_default")]
     pub resource_version: Option<i64>,
     #[serde(default, deserialize_with = "or_default")]

@@ -19,5 +19,6 @@ pub mod relist;
 pub mod row;
 pub mod row_key;
 pub mod share;
+pub mod text;
 pub mod time;
 pub mod waiver;

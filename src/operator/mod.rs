@@ -11,6 +11,7 @@ mod kinds;
 mod pass;
 mod prepare;
 pub mod preview;
+mod queue;
 mod remote;
 mod rows;
 mod run;
