@@ -91,18 +91,6 @@ impl<'a> Account<'a> {
         }
     }
 
-    pub async fn ready_one(&self, plural: &str, name: &str) -> Result<(), String> {
-        let path = self.path(plural, name);
-        let start = Instant::now();
-        while !is_ready(&self.world.kube.get(&path).await?) {
-            if start.elapsed() > Duration::from_secs(60) {
-                return Err(format!("{name} is not Ready after 60 s"));
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        Ok(())
-    }
-
     pub async fn add_recipient(&self, share: &str, id: &str) -> Result<(), String> {
         let patch = json!([{"op": "add", "path": "/spec/recipients/-", "value": {"accountID": id}}]);
         self.world.kube.patch(&self.path("shares", share), &patch).await.map(drop)
