@@ -10,7 +10,6 @@ use serde_json::{Map, Value};
 
 use super::words::{AssociationStatus, Kind, ResourceStatus, ShareStatus, TargetType};
 use crate::core::id::{AccountId, OrganizationId, RecipientId, ShareId, ShareResourceId, SourceId};
-use crate::core::text::Text;
 
 /// A share, sent or received.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -19,11 +18,11 @@ pub struct Share {
     /// The account that sends.
     pub account_id: AccountId,
     #[serde(default, deserialize_with = "or_default")]
-    pub account_name: Text,
+    pub account_name: String,
     #[serde(default, deserialize_with = "or_default")]
     pub organization_id: Option<OrganizationId>,
     #[serde(default, deserialize_with = "or_default")]
-    pub name: Text,
+    pub name: String,
     #[serde(default)]
     pub status: ShareStatus,
     #[serde(default)]
@@ -94,7 +93,7 @@ pub struct ShareResource {
     pub resource_account_id: AccountId,
     pub resource_id: SourceId,
     #[serde(default, deserialize_with = "or_default")]
-    pub resource_type: Text,
+    pub resource_type: String,
     #[serde(default, deserialize_with = "or_default")]
     pub resource_version: Option<i64>,
     #[serde(default, deserialize_with = "or_default")]

@@ -6,8 +6,6 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::text::Text;
-
 /// Longest id that is accepted. Cloudflare documents 32, Gateway rules are UUIDs of 36.
 pub const MAX_ID: usize = 128;
 
@@ -34,11 +32,11 @@ fn is_id(text: &str) -> bool {
 }
 
 macro_rules! ids {
-    ($($(#[$doc:meta])* $name:ident($text:ty)),* $(,)?) => {$(
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {$(
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(try_from = "String")]
-        pub struct $name($text);
+        pub struct $name(Box<str>);
 
         impl $name {
             pub fn parse(text: &str) -> Result<Self, BadId> {
@@ -68,15 +66,15 @@ macro_rules! ids {
 
 ids! {
     /// An account, owner or recipient.
-    AccountId(Text),
+    AccountId,
     /// An organization of accounts.
-    OrganizationId(Text),
+    OrganizationId,
     /// A share.
-    ShareId(Text),
+    ShareId,
     /// A row in a share's list of recipients; not the account it names.
-    RecipientId(Box<str>),
+    RecipientId,
     /// What is shared, as its own product names it (a ruleset, a Gateway policy).
-    SourceId(Box<str>),
+    SourceId,
     /// A row in a share's list of resources; not the resource it names.
-    ShareResourceId(Box<str>),
+    ShareResourceId,
 }

@@ -305,15 +305,6 @@ impl<K: Clone + Eq + Hash> RateLimiter<K> {
     }
 }
 
-/// Sweeps may spend so large a part of the calls.
-const SWEEPS: f64 = 0.1;
-
-/// How far apart sweeps begin, so that they spend no more than their part: they read so many `pages` in all.
-pub fn between_sweeps(pages: usize, per_second: f64) -> Duration {
-    let seconds = pages.max(1) as f64 / (per_second * SWEEPS);
-    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -326,15 +317,6 @@ mod tests {
 
     fn told(remaining: u64, reset: Option<u64>) -> Option<Told> {
         Some(Told { remaining: Some(remaining), reset: reset.map(Duration::from_secs) })
-    }
-
-    #[test]
-    fn sweeps_spend_a_tenth_of_the_calls_however_many_shares_there_are() {
-        for (pages, seconds) in [(0, 4), (1, 4), (100, 334), (1000, 3334)] {
-            let apart = between_sweeps(pages, 3.0);
-            assert!(apart <= Duration::from_secs(seconds) && apart >= Duration::from_secs(seconds - 1), "{apart:?}");
-        }
-        assert_eq!(between_sweeps(1, 0.0), Duration::MAX);
     }
 
     #[test]

@@ -19,6 +19,5 @@ pub mod relist;
 pub mod row;
 pub mod row_key;
 pub mod share;
-pub mod text;
 pub mod time;
 pub mod waiver;

@@ -3,25 +3,26 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt;
 use futures::channel::mpsc::UnboundedReceiver;
 use futures::future::BoxFuture;
-use futures::stream::FuturesUnordered;
-use futures::{Stream, StreamExt, stream};
 use kube::Api;
 use kube::core::DeserializeGuard;
+use kube::runtime::controller::{Action, Config as ControllerConfig};
+use kube::runtime::predicates;
+use kube::runtime::reflector::{self, Store, store::Writer};
+use kube::runtime::{Controller, Predicate, WatchStreamExt};
 use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::delays;
 use super::pass::Pass;
-use super::queue::Queue;
 use crate::api::Reason;
 use crate::api::{Name, ObjectKey};
 use crate::core::health::Sign;
 use crate::operator::cluster::events::Note;
 use crate::operator::cluster::record::Recorded;
-use crate::operator::cluster::store::Store;
+use crate::operator::cluster::requeuer;
 use crate::operator::cluster::watch as watches;
 use crate::operator::pass::context::Context;
 use crate::operator::pass::verdict::Verdict;
@@ -31,7 +32,20 @@ use crate::serve::Health;
 /// When to come back while another object of the same share is being worked on.
 const OCCUPIED: Duration = Duration::from_millis(200);
 /// How many objects of one kind are looked at at once.
-const CONCURRENCY: usize = 64;
+const CONCURRENCY: u16 = 64;
+
+/// One scope's store of a kind, and what fills it.
+pub struct Reflector<K: Recorded> {
+    pub store: Store<K>,
+    writer: Arc<parking_lot::Mutex<Writer<K>>>,
+}
+
+impl<K: Recorded> Reflector<K> {
+    pub fn new() -> Reflector<K> {
+        let (store, writer) = reflector::store();
+        Reflector { store, writer: Arc::new(parking_lot::Mutex::new(writer)) }
+    }
+}
 
 /// One namespace or all of them, and what its three controllers have in common.
 #[derive(Clone)]
@@ -49,11 +63,15 @@ pub struct Scope {
     pub under_way: mpsc::Sender<()>,
 }
 
+/// A pass never fails as far as the queue is concerned: it tells when to come back.
+#[derive(Debug, thiserror::Error)]
+enum Never {}
+
 impl Scope {
     /// Runs one kind for as long as it is polled. What is under way goes on when it is dropped.
     pub fn control<K, F>(
         &self,
-        store: Arc<Store<K>>,
+        reflector: &Reflector<K>,
         names: UnboundedReceiver<Name>,
         pass: fn(Arc<Context>, Arc<K>) -> F,
     ) -> BoxFuture<'static, ()>
@@ -73,57 +91,33 @@ impl Scope {
             health.note(|health, now| health.note(at, K::KIND, sign, now));
         };
         let selector = self.selector.clone();
+        let writer = reflector.writer.clone();
         let context = self.context.clone();
         let deleted = move |object: &ObjectKey| context.forget(object);
         let cluster = self.context.cluster.clone();
-        let changed = watches::stream(api, self.namespace.clone(), selector, store, cluster, report, deleted);
-        let (context, served, under_way) = (self.context.clone(), self.served.clone(), self.under_way.clone());
-        let reconcile = move |name: Name| {
-            let (context, mut served, under_way) = (context.clone(), served.clone(), under_way.clone());
+        let stream = watches::stream(api, self.namespace.clone(), selector, writer, cluster, report, deleted);
+        // What changed in the status alone is our own doing.
+        let stream = stream.predicate_filter(
+            predicates::generation.combine(predicates::annotations).combine(predicates::finalizers),
+            Default::default(),
+        );
+        let controller = Controller::for_stream(stream, reflector.store.clone())
+            .with_config(ControllerConfig::default().concurrency(CONCURRENCY))
+            .reconcile_on(requeuer::references(names));
+        let (served, under_way) = (self.served.clone(), self.under_way.clone());
+        let reconcile = move |object: Arc<K>, context: Arc<Context>| {
+            let (mut served, under_way) = (served.clone(), under_way.clone());
             async move {
                 // Closed only while the process ends.
                 let is_served = served.wait_for(|served| *served).await.is_ok();
-                let object = K::cache(&context.cluster.index).find(&name).filter(|_| is_served)?;
-                reconcile(context, object, pass, under_way).await
+                Ok::<Action, Never>(match is_served {
+                    true => reconcile(context, object, pass, under_way).await,
+                    false => Action::await_change(),
+                })
             }
         };
-        Box::pin(work_off(stream::select(changed, names), reconcile))
-    }
-}
-
-/// Looks at each object that is named, at many at once but never twice at one, and again after the time that each look
-/// returns.
-async fn work_off<F>(names: impl Stream<Item = Name>, look: impl Fn(Name) -> F)
-where
-    F: Future<Output = Option<Duration>>,
-{
-    let mut queue = Queue::default();
-    let mut looks = FuturesUnordered::new();
-    let mut names = std::pin::pin!(names.fuse());
-    loop {
-        let now = Instant::now();
-        while queue.running() < CONCURRENCY
-            && let Some(name) = queue.take(now)
-        {
-            let one = look(name.clone());
-            looks.push(async move { (name, one.await) });
-        }
-        let next = queue.next().filter(|_| queue.running() < CONCURRENCY);
-        tokio::select! {
-            name = names.next() => match name {
-                Some(name) => queue.add(name, Instant::now()),
-                // Only while the process ends.
-                None => return,
-            },
-            Some((name, again)) = looks.next() => {
-                let now = Instant::now();
-                queue.ended(&name, now);
-                if let Some(at) = again.and_then(|after| now.checked_add(after)) {
-                    queue.add(name, at);
-                }
-            }
-            () = tokio::time::sleep_until(next.unwrap_or(now)), if next.is_some() => {}
-        }
+        let failed = |_: Arc<K>, never: &Never, _: Arc<Context>| match *never {};
+        Box::pin(controller.run(reconcile, failed, self.context.clone()).for_each(|_| std::future::ready(())))
     }
 }
 
@@ -133,18 +127,18 @@ async fn reconcile<K, F>(
     object: Arc<K>,
     pass: fn(Arc<Context>, Arc<K>) -> F,
     under_way: mpsc::Sender<()>,
-) -> Option<Duration>
+) -> Action
 where
     K: Recorded,
     F: Future<Output = Result<Option<Duration>, Stop>> + Send + 'static,
 {
     if context.shutdown.is_cancelled() {
-        return None;
+        return Action::await_change();
     }
     let object = K::cache(&context.cluster.index).latest(object);
     let key = K::key(Name::of(object.as_ref()));
     if K::cache(&context.cluster.index).is_unreadable(&key.name) {
-        return None;
+        return Action::await_change();
     }
     let generation = object.meta().generation.unwrap_or(0);
     let began = context.clock.now();
@@ -174,30 +168,26 @@ where
                  cause, and please report it",
             );
             let _ = Pass::begin(context, object).finish(verdict).await;
-            Some(Duration::from_secs(60))
+            Action::requeue(Duration::from_secs(60))
         }
     }
 }
 
 /// When the object is looked at again, and what is told of a pass that ended otherwise than with a verdict.
-fn when_next<K: Recorded>(
-    context: Arc<Context>,
-    object: Arc<K>,
-    ended: Result<Option<Duration>, Stop>,
-) -> Option<Duration> {
+fn when_next<K: Recorded>(context: Arc<Context>, object: Arc<K>, ended: Result<Option<Duration>, Stop>) -> Action {
     let is_deleting = object.meta().deletion_timestamp.is_some();
     let stop = match ended {
-        Ok(Some(after)) => return Some(after.max(Duration::from_millis(20))),
-        Ok(None) => return None,
+        Ok(Some(after)) => return Action::requeue(after.max(Duration::from_millis(20))),
+        Ok(None) => return Action::await_change(),
         Err(stop) => stop,
     };
     match stop {
         // Woken by the budget or the sweep; this is for the case that the wake is lost.
-        Stop::Queued => Some(Duration::from_secs(60)),
-        Stop::Occupied => Some(OCCUPIED),
-        Stop::Conflict => Some(Duration::from_millis(300)),
-        Stop::Stopping | Stop::Late => Some(delays::SHORT),
-        Stop::Kubernetes(kube::Error::Api(status)) if status.code == 404 => None,
+        Stop::Queued => Action::requeue(Duration::from_secs(60)),
+        Stop::Occupied => Action::requeue(OCCUPIED),
+        Stop::Conflict => Action::requeue(Duration::from_millis(300)),
+        Stop::Stopping | Stop::Late => Action::requeue(delays::SHORT),
+        Stop::Kubernetes(kube::Error::Api(status)) if status.code == 404 => Action::await_change(),
         Stop::Kubernetes(kube::Error::Api(status)) if status.code == 403 && is_deleting => {
             tracing::warn!(error = %status.message, "the API server forbids a request that the deletion of this object requires");
             context.metrics.deletion_forbidden();
@@ -207,15 +197,15 @@ fn when_next<K: Recorded>(
                 status.message
             );
             Pass::begin(context, object).event_once(Note::warning_of("DeletionForbidden"), message);
-            Some(delays::TRANSIENT)
+            Action::requeue(delays::TRANSIENT)
         }
         Stop::Kubernetes(error) => {
             tracing::warn!(%error, "request to the API server failed");
-            Some(delays::TRANSIENT)
+            Action::requeue(delays::TRANSIENT)
         }
         Stop::Cloudflare(error) => {
             tracing::warn!(%error, "request to Cloudflare failed");
-            Some(delays::TRANSIENT)
+            Action::requeue(delays::TRANSIENT)
         }
     }
 }

@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::api::{Kind, Name, Reason, Share};
 use crate::cloudflare::Fingerprint;
 use crate::core::time::At;
-use crate::operator::cluster::glance::Glance;
 use crate::operator::cluster::index::secret_of;
 use crate::operator::conditions::readiness;
 use crate::operator::pass::context::Context;
@@ -18,44 +19,32 @@ use crate::serve::metrics::{ReadyCounts, UnreadyShare};
 
 /// How often they are taken: more often than anybody scrapes.
 const PERIOD: Duration = Duration::from_secs(5);
-/// The pause is at least so many times as long as it took, so that it is no burden where all Shares are in trouble.
-const LIGHT: u32 = 50;
-const LONGEST: Duration = Duration::from_secs(30);
 
-/// Counts one object.
-fn count(counts: &mut ReadyCounts, kind: Kind, glance: &Glance) {
-    let ready = glance.ready.as_ref().map(|(status, reason)| (status.as_str(), reason.as_str()));
+/// Counts one object; returns the reason where it is not Ready.
+fn count(counts: &mut ReadyCounts, kind: Kind, conditions: Option<&Vec<Condition>>) -> Option<String> {
+    let ready = conditions.and_then(|conditions| readiness(conditions));
     let (status, reason) = ready.unwrap_or(("Unknown", "Unseen"));
     *counts.objects.entry((kind, status.to_owned(), reason.to_owned())).or_default() += 1;
+    (status != "True").then(|| reason.to_owned())
 }
 
 pub async fn keep(context: Arc<Context>, health: Health) {
     loop {
         health.beat("the gauges");
-        let began = Instant::now();
         context.metrics.ready(&ready_counts(&context));
         context.metrics.budgets(&context.remote.limiters.levels());
         let (swept, breakers) = views(&context);
         context.metrics.views(&swept, breakers);
-        context.cluster.index.pack();
-        tokio::time::sleep((began.elapsed() * LIGHT).clamp(PERIOD, LONGEST)).await;
+        tokio::time::sleep(PERIOD).await;
     }
 }
 
 fn ready_counts(context: &Context) -> ReadyCounts {
     let now = context.clock.now();
     let mut counts = ReadyCounts::default();
-    let index = &context.cluster.index;
-    let mut notable = Vec::new();
-    index.shares.glances(|name, glance| {
-        count(&mut counts, Kind::Share, glance);
-        notable.extend(glance.is_notable.then(|| name.clone()));
-    });
-    for share in notable.iter().filter_map(|name| index.shares.find(name)) {
+    for share in context.cluster.index.shares.all() {
         let conditions = share.status.as_ref().map(|status| &status.common.conditions);
-        let ready = conditions.and_then(|conditions| readiness(conditions)).unwrap_or(("Unknown", "Unseen"));
-        if let ("False" | "Unknown", reason) = ready {
-            let reason = reason.to_owned();
+        if let Some(reason) = count(&mut counts, Kind::Share, conditions) {
             let blocked = [Reason::DeletionBlocked, Reason::DeletionProtected].iter().any(|r| r.as_str() == reason);
             if blocked {
                 counts.blocked_deletions.push((Name::of(share.as_ref()), reason.clone()));
@@ -74,8 +63,12 @@ fn ready_counts(context: &Context) -> ReadyCounts {
             counts.blocked_removals.push((Name::of(share.as_ref()), held));
         }
     }
-    index.recipients.glances(|_, glance| count(&mut counts, Kind::ShareRecipient, glance));
-    index.resources.glances(|_, glance| count(&mut counts, Kind::ShareResource, glance));
+    for child in context.cluster.index.recipients.all() {
+        count(&mut counts, Kind::ShareRecipient, child.status.as_ref().map(|status| &status.child.common.conditions));
+    }
+    for child in context.cluster.index.resources.all() {
+        count(&mut counts, Kind::ShareResource, child.status.as_ref().map(|status| &status.child.common.conditions));
+    }
     counts
 }
 

@@ -11,7 +11,6 @@ mod kinds;
 mod pass;
 mod prepare;
 pub mod preview;
-mod queue;
 mod remote;
 mod rows;
 mod run;

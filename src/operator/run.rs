@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::clock::Clock;
-use super::controller::Scope;
+use super::controller::{Reflector, Scope};
 use super::prepare;
 use crate::api::Kind;
 use crate::api::{Share, ShareRecipient, ShareResource};
@@ -21,7 +21,6 @@ use crate::operator::cluster::leader::{self, Election, Lead, Leadership};
 use crate::operator::cluster::outside::Outside;
 use crate::operator::cluster::record::Records;
 use crate::operator::cluster::requeuer::{End, Requeuer};
-use crate::operator::cluster::store::Store;
 use crate::operator::pass::context::Context;
 use crate::operator::remote::Remote;
 use crate::operator::remote::account::Account;
@@ -122,11 +121,10 @@ async fn lead_when_elected(
 }
 
 /// All of one scope's objects, by kind.
-#[derive(Default)]
 struct Reflectors {
-    shares: Arc<Store<Share>>,
-    recipients: Arc<Store<ShareRecipient>>,
-    resources: Arc<Store<ShareResource>>,
+    shares: Reflector<Share>,
+    recipients: Reflector<ShareRecipient>,
+    resources: Reflector<ShareResource>,
 }
 
 async fn work(
@@ -137,7 +135,9 @@ async fn work(
 ) -> anyhow::Result<()> {
     let scopes = options.scopes();
     options.health.note(|health, now| health.leads(&scopes, &KINDS, now));
-    let reflectors: Vec<Reflectors> = scopes.iter().map(|_| Reflectors::default()).collect();
+    let reflector =
+        || Reflectors { shares: Reflector::new(), recipients: Reflector::new(), resources: Reflector::new() };
+    let reflectors: Vec<Reflectors> = scopes.iter().map(|_| reflector()).collect();
     let (requeuer, ends) = Requeuer::new(&scopes);
     let (context, opened) = context(options, leadership, &reflectors, requeuer);
     let (gates, served): (Vec<_>, Vec<_>) = scopes.iter().map(|_| watch::channel(false)).unzip();
@@ -186,9 +186,9 @@ fn context(
     let shutdown = CancellationToken::new();
     let scopes = options.scopes();
     let index = Index::new(
-        reflectors.iter().map(|reflectors| reflectors.shares.clone()).collect(),
-        reflectors.iter().map(|reflectors| reflectors.recipients.clone()).collect(),
-        reflectors.iter().map(|reflectors| reflectors.resources.clone()).collect(),
+        reflectors.iter().map(|reflectors| reflectors.shares.store.clone()).collect(),
+        reflectors.iter().map(|reflectors| reflectors.recipients.store.clone()).collect(),
+        reflectors.iter().map(|reflectors| reflectors.resources.store.clone()).collect(),
     );
     index.unwatched.expect(&scopes);
     let cluster = Cluster {
@@ -257,13 +257,9 @@ fn controllers(
             under_way: under_way.clone(),
         };
         Some(match kind {
-            Kind::Share => scope.control(reflectors.shares.clone(), names, share::reconcile),
-            Kind::ShareRecipient => {
-                scope.control(reflectors.recipients.clone(), names, child::reconcile::<ShareRecipient>)
-            }
-            Kind::ShareResource => {
-                scope.control(reflectors.resources.clone(), names, child::reconcile::<ShareResource>)
-            }
+            Kind::Share => scope.control(&reflectors.shares, names, share::reconcile),
+            Kind::ShareRecipient => scope.control(&reflectors.recipients, names, child::reconcile::<ShareRecipient>),
+            Kind::ShareResource => scope.control(&reflectors.resources, names, child::reconcile::<ShareResource>),
         })
     };
     ends.into_iter().filter_map(control).collect()

@@ -51,7 +51,7 @@ impl Writer {
     pub fn manifests(&mut self, found: &Found) -> Vec<Value> {
         let share = &found.share;
         let own = share.account_id.as_str();
-        let wanted = self.names.get(share.id.as_str()).map_or(share.name.as_str(), String::as_str);
+        let wanted = self.names.get(share.id.as_str()).unwrap_or(&share.name);
         let object = self.name(&slug(wanted), share.id.as_str());
         let mut spec = json!({ "accountID": own, "shareID": share.id });
         if is_nameable(&share.name) {
@@ -103,7 +103,7 @@ impl Writer {
         let (mut inline, mut objects) = (Vec::new(), Vec::new());
         for row in live {
             let (kind, id, account) =
-                (row.resource_type.to_string(), row.resource_id.to_string(), row.resource_account_id.to_string());
+                (row.resource_type.clone(), row.resource_id.to_string(), row.resource_account_id.to_string());
             let mut entry = json!({ "type": kind, "id": id });
             if account != share.account_id.as_str() {
                 entry["accountID"] = json!(account);

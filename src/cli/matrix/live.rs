@@ -179,7 +179,7 @@ impl Read {
             all.push(carried);
         }
         for row in live {
-            let (kind, id) = (row.resource_type.to_string(), row.resource_id.to_string());
+            let (kind, id) = (row.resource_type.clone(), row.resource_id.to_string());
             if !all.iter().any(|carried| carried.kind == kind && carried.id == id) {
                 let cell = Cell::new(State::Unmanaged, format!("{}, not declared", row.status), "");
                 all.push(Carried { kind, id, label: None, cell });

@@ -4,14 +4,14 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
+use kube::runtime::reflector::{self, Store};
+use kube::runtime::watcher::Event;
 use kube::{Resource, ResourceExt};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::asked::Asked;
 use super::claimant::{Unwatched, claim};
-use super::glance::Kept;
 use super::object_cache::ObjectCache;
-use super::store::Store;
 use crate::api::share::ManagementPolicy;
 use crate::api::status::ChildStatus;
 use crate::api::{Kind, Name, ObjectKey};
@@ -73,7 +73,7 @@ impl Relations {
 }
 
 /// A kind whose objects are kept and related.
-pub trait Related: Kept {
+pub trait Related: Resource<DynamicType = ()> + Clone + Send + Sync + 'static {
     const KIND: Kind;
 
     fn cache(index: &Index) -> &ObjectCache<Self>;
@@ -88,9 +88,9 @@ pub trait Related: Kept {
 
 impl Index {
     pub fn new(
-        shares: Vec<Arc<Store<Share>>>,
-        recipients: Vec<Arc<Store<ShareRecipient>>>,
-        resources: Vec<Arc<Store<ShareResource>>>,
+        shares: Vec<Store<Share>>,
+        recipients: Vec<Store<ShareRecipient>>,
+        resources: Vec<Store<ShareResource>>,
     ) -> Index {
         Index {
             shares: ObjectCache::new(shares),
@@ -104,22 +104,11 @@ impl Index {
 
     /// Objects as they were read at that time, for whoever only looks.
     pub fn of(shares: &[Share], recipients: &[ShareRecipient], resources: &[ShareResource], at: At) -> Index {
-        let index = Index::new(
-            vec![Arc::new(Store::of(shares))],
-            vec![Arc::new(Store::of(recipients))],
-            vec![Arc::new(Store::of(resources))],
-        );
+        let index = Index::new(vec![store(shares)], vec![store(recipients)], vec![store(resources)]);
         shares.iter().for_each(|object| drop(index.applied(object, at)));
         recipients.iter().for_each(|object| drop(index.applied(object, at)));
         resources.iter().for_each(|object| drop(index.applied(object, at)));
         index
-    }
-
-    /// Objects that nobody asked for lately take few bytes from now on.
-    pub fn pack(&self) {
-        self.shares.pack();
-        self.recipients.pack();
-        self.resources.pack();
     }
 
     fn relations(&self) -> MutexGuard<'_, Relations> {
@@ -187,7 +176,7 @@ impl Index {
             }
         };
         let within = known.into_iter().filter(|name| scope.is_none_or(|scope| name.namespace == scope));
-        let gone = within.filter(|name| !K::cache(self).has(name));
+        let gone = within.filter(|name| K::cache(self).find(name).is_none());
         gone.flat_map(|name| {
             K::cache(self).gone(&name);
             self.asked.forget(&K::key(name.clone()));
@@ -253,6 +242,16 @@ impl Index {
         let relations = self.relations();
         relations.shares.iter().filter(|(_, t)| t.claim.0 == account).map(|(name, _)| name.clone()).collect()
     }
+}
+
+fn store<K: Related>(objects: &[K]) -> Store<K> {
+    let (store, mut writer) = reflector::store();
+    writer.apply_watcher_event(&Event::Init);
+    for object in objects {
+        writer.apply_watcher_event(&Event::InitApply(object.clone()));
+    }
+    writer.apply_watcher_event(&Event::InitDone);
+    store
 }
 
 /// The Secret that a Share's calls are made with.
@@ -480,7 +479,7 @@ mod tests {
 
     #[test]
     fn the_list_of_one_scope_says_nothing_of_another() {
-        let stores = || vec![Arc::default(), Arc::default()];
+        let stores = || vec![store::<Share>(&[]), store::<Share>(&[])];
         let index = Index::new(stores(), Vec::new(), Vec::new());
         for namespace in ["a", "b"] {
             index.applied(&share(namespace, "waf", json!({})), NOW);

@@ -3,19 +3,18 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt};
 use parking_lot::{Mutex, MutexGuard};
 
-use super::glance::{Glance, Kept};
-use super::store::Store;
 use crate::api::FINALIZER;
 use crate::api::Name;
 
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// Objects of one kind: what the watch brought, and where our own writes are ahead of it.
-pub struct ObjectCache<K> {
-    stores: Vec<Arc<Store<K>>>,
+pub struct ObjectCache<K: Resource<DynamicType = ()> + Clone + 'static> {
+    stores: Vec<Store<K>>,
     own_writes: Mutex<HashMap<Name, Arc<K>>>,
     /// Objects that are there and cannot be read; what was read of them before is kept in the store.
     unreadable: Mutex<HashSet<Name>>,
@@ -27,9 +26,9 @@ pub struct ObjectCache<K> {
     released: Mutex<HashMap<Name, String>>,
 }
 
-impl<K: Kept> ObjectCache<K> {
+impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
     /// One store for each watched scope.
-    pub fn new(stores: Vec<Arc<Store<K>>>) -> Self {
+    pub fn new(stores: Vec<Store<K>>) -> Self {
         ObjectCache {
             stores,
             own_writes: Mutex::default(),
@@ -78,12 +77,8 @@ impl<K: Kept> ObjectCache<K> {
     }
 
     fn watched(&self, name: &Name) -> Option<Arc<K>> {
-        self.stores.iter().find_map(|store| store.get(name))
-    }
-
-    /// Whether the watch shows the object.
-    pub fn has(&self, name: &Name) -> bool {
-        self.stores.iter().any(|store| store.has(name))
+        let reference = ObjectRef::new(&name.name).within(&name.namespace);
+        self.stores.iter().find_map(|store| store.get(&reference))
     }
 
     /// The object, or what our own last write made of it where the watch has not brought that yet.
@@ -150,7 +145,7 @@ impl<K: Kept> ObjectCache<K> {
         for mut object in objects {
             let name = Name::of(&object);
             // Looked up under the lock: what comes into the watch now is taken out after us.
-            if !self.has(&name) {
+            if self.watched(&name).is_none() {
                 trim(&mut object);
                 outside.insert(name, Arc::new(object));
             }
@@ -160,7 +155,7 @@ impl<K: Kept> ObjectCache<K> {
     /// One object that was asked for by its name: it exists though the watch does not show it, or it does not.
     pub fn found_outside_named(&self, name: &Name, object: Option<K>) {
         let mut outside = self.outside();
-        match object.filter(|_| !self.has(name)) {
+        match object.filter(|_| self.watched(name).is_none()) {
             Some(mut object) => {
                 trim(&mut object);
                 outside.insert(name.clone(), Arc::new(object));
@@ -200,29 +195,8 @@ impl<K: Kept> ObjectCache<K> {
             && !(is_deleting && released.is_some() && released == object.uid())
     }
 
-    /// Names of all objects that the watch shows.
-    pub fn names(&self) -> Vec<Name> {
-        self.stores.iter().flat_map(|store| store.names()).collect()
-    }
-
-    /// All objects that the watch shows, one after the other.
     pub fn all(&self) -> impl Iterator<Item = Arc<K>> {
-        self.names().into_iter().filter_map(|name| self.find(&name))
-    }
-
-    /// Calls `look` for each object that the watch shows.
-    pub fn glances(&self, mut look: impl FnMut(&Name, &Glance)) {
-        let own_writes = self.own_writes();
-        let mut look = |name: &Name, glance: &Glance| match own_writes.get(name) {
-            Some(own) => look(name, &own.glance()),
-            None => look(name, glance),
-        };
-        self.stores.iter().for_each(|store| store.glances(&mut look));
-    }
-
-    /// See [`Store::pack`].
-    pub fn pack(&self) {
-        self.stores.iter().for_each(|store| store.pack());
+        self.stores.iter().flat_map(Store::state).map(|object| self.latest(object))
     }
 }
 

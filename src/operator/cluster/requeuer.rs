@@ -1,6 +1,8 @@
 //! How anything but a watch event gets an object looked at again.
 
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
+use futures::{Stream, StreamExt};
+use kube::runtime::reflector::ObjectRef;
 
 use crate::api::{Kind, Name, ObjectKey};
 
@@ -35,4 +37,12 @@ impl Requeuer {
             }
         }
     }
+}
+
+/// Names as kube's controller wants them.
+pub fn references<K>(names: UnboundedReceiver<Name>) -> impl Stream<Item = ObjectRef<K>>
+where
+    K: kube::Resource<DynamicType = ()>,
+{
+    names.map(|name| ObjectRef::new(&name.name).within(&name.namespace))
 }

@@ -9,40 +9,41 @@ use kube::Api;
 use kube::api::ObjectMeta;
 use kube::core::DeserializeGuard;
 use kube::core::error_boundary::InvalidObject;
-use kube::runtime::watcher::Event;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::watcher::{self, Event};
 
 use super::Cluster;
 use super::record::Recorded;
-use super::store::Store;
 use super::{listwatch, object_cache, revoked};
 use crate::api::{Name, ObjectKey};
 use crate::core::health::{Cause, Sign};
 
-/// The objects of one kind that are new or were changed by others. An object that does not decode is logged and stops nobody. What was read of it
+/// The stream that feeds one controller. An object that does not decode is logged and stops nobody. What was read of it
 /// before stays, so that what it declares is not taken for undeclared. Every sign of life goes to
 /// `report`, and each object that is gone to `deleted`.
 pub fn stream<K: Recorded>(
     api: Api<DeserializeGuard<K>>,
     scope: Option<String>,
     selector: Option<String>,
-    store: Arc<Store<K>>,
+    writer: Arc<parking_lot::Mutex<Writer<K>>>,
     cluster: Arc<Cluster>,
     report: impl Fn(Sign) + Clone + Send + Sync + 'static,
     deleted: impl Fn(&ObjectKey) + Clone + Send + Sync + 'static,
-) -> impl Stream<Item = Name> + Send {
+) -> impl Stream<Item = Result<K, watcher::Error>> + Send {
     let (decoding, mut listed_unreadable) = (cluster.clone(), HashSet::new());
     let namespace = scope.clone();
-    let (known, busy) = ((cluster.clone(), scope.clone(), store.clone()), Arc::new(AtomicBool::new(false)));
+    let (known, busy) = ((cluster.clone(), scope.clone(), writer.clone()), Arc::new(AtomicBool::new(false)));
     let (told, gone) = (report.clone(), deleted.clone());
     let follow = move |sign: Sign| {
         told(sign);
-        if let (cluster, Some(namespace), store) = &known
+        if let (cluster, Some(namespace), writer) = &known
             && sign == Sign::Failed(Cause::Forbidden)
         {
-            let (noting, within, store) = (cluster.clone(), namespace.clone(), store.clone());
+            let (noting, within, writer) = (cluster.clone(), namespace.clone(), writer.clone());
             let deleted = gone.clone();
             revoked::read_known::<K>(cluster, namespace, &busy, move |event| {
-                take_note(event, Some(&within), &store, &noting, &deleted);
+                take_note(event, Some(&within), &writer, &noting, &deleted);
             });
         }
     };
@@ -60,16 +61,17 @@ pub fn stream<K: Recorded>(
             }
             std::future::ready(decoded(event, &decoding))
         })
-        .filter_map(move |mut event| {
+        .map(move |mut event| {
             if let Event::Apply(object) | Event::InitApply(object) = &mut event {
                 object_cache::trim(object);
             }
-            let news = take_note(&event, namespace.as_deref(), &store, &cluster, &deleted);
+            take_note(&event, namespace.as_deref(), &writer, &cluster, &deleted);
             if matches!(event, Event::InitDone) {
                 report(Sign::Listed);
             }
-            std::future::ready(news)
+            Ok(event)
         })
+        .touched_objects()
 }
 
 fn name_of(invalid: &InvalidObject) -> Name {
@@ -134,16 +136,15 @@ fn decoded<K: Recorded>(event: Event<DeserializeGuard<K>>, cluster: &Cluster) ->
     }
 }
 
-/// Returns the object if it is new, or others changed it.
 fn take_note<K: Recorded>(
     event: &Event<K>,
     scope: Option<&str>,
-    store: &Store<K>,
+    writer: &parking_lot::Mutex<Writer<K>>,
     cluster: &Cluster,
     deleted: &impl Fn(&ObjectKey),
-) -> Option<Name> {
+) {
     let now = cluster.clock.now();
-    let is_news = store.take(event);
+    writer.lock().apply_watcher_event(event);
     let touched = match event {
         Event::Apply(object) | Event::InitApply(object) => cluster.index.applied(object, now),
         Event::Delete(object) => {
@@ -155,9 +156,5 @@ fn take_note<K: Recorded>(
     };
     for key in touched {
         cluster.requeuer.requeue(&key);
-    }
-    match event {
-        Event::Apply(object) | Event::InitApply(object) if is_news => Some(Name::of(object)),
-        Event::Apply(_) | Event::InitApply(_) | Event::Delete(_) | Event::Init | Event::InitDone => None,
     }
 }

@@ -34,7 +34,7 @@ impl Look<'_> {
                     seen.share.name
                 ));
             } else {
-                preview.calls.push(Call::RenameShare { from: seen.share.name.to_string(), to: name });
+                preview.calls.push(Call::RenameShare { from: seen.share.name.clone(), to: name });
             }
         }
         let steps = self.steps(seen);

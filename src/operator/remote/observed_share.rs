@@ -145,9 +145,6 @@ impl ObservedShare {
         }
         self.left_at = self.is_leaving().then(|| self.left_at.unwrap_or(began));
         self.answered.retain(|_, answer| began.since(answer.at) < read_lag);
-        if self.answered.is_empty() {
-            self.answered = HashMap::new();
-        }
         self.read_at = self.read_at.max(began);
         let same = (&before.0, &before.1, before.2) == (&self.share.name, &self.share.status, self.counts);
         let counts = self.counts;
@@ -406,7 +403,7 @@ fn resource_seen(row: Option<&ShareResource>, differs: bool) -> Observed {
 
 pub fn resource_key(row: &ShareResource) -> RowKey {
     RowKey::Resource {
-        kind: row.resource_type.to_string(),
+        kind: row.resource_type.clone(),
         id: row.resource_id.clone(),
         account: row.resource_account_id.clone(),
     }

@@ -29,7 +29,7 @@ pub async fn correct_name(share: &mut SharePass, id: &ShareId, seen: &ObservedSh
     if share.mode != Mode::Manage {
         return Ok(None);
     }
-    let write = Write { item: "name".into(), what: "the share's name".into(), value: wanted, found: found.to_string() };
+    let write = Write { item: "name".into(), what: "the share's name".into(), value: wanted, found: found.clone() };
     let write_block = share.pass.write_block(&write);
     if write_block.is_some() {
         return Ok(write_block);

@@ -55,7 +55,7 @@ impl Settled {
         let restless = plan.steps.iter().filter(|(key, (step, _))| !is_at_rest(key, *step, seen, desired));
         Settled {
             is_active: seen.share.status == RemoteStatus::Active,
-            name: Some(seen.share.name.to_string()),
+            name: Some(seen.share.name.clone()),
             totals: Totals::observed(seen),
             declared: (
                 desired.organization.is_none().then(recipients),

@@ -23,7 +23,7 @@ pub const TESTS: [Test; 8] = [
 fn create_share(stage: &Stage) {
     let new = a_share("WAF baseline, \"quoted\" – ü");
     let share = stage.create(&new).unwrap();
-    assert_eq!((share.name.as_str(), &share.account_id), (new.name.as_str(), &stage.account));
+    assert_eq!((&share.name, &share.account_id), (&new.name, &stage.account));
     assert_eq!(share.status, ShareStatus::Active);
     assert_eq!(share.target_type, TargetType::Account);
     assert!(share.created.is_some());
