@@ -1,4 +1,6 @@
-//! Whether an operator is alive, and when it last read each account: what the Lease says.
+//! Whether an operator is alive, and when it last read each account: what the Lease says, or those of all shards.
+
+use std::collections::BTreeSet;
 
 use clap::Args;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -6,6 +8,7 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::{Api, ResourceExt};
 
 use super::cluster::Cluster;
+use crate::core::shard;
 use crate::operator::{SWEEPS, Sweep, Sweeps, sweeps};
 
 /// Where the Lease is.
@@ -39,21 +42,71 @@ pub struct Pulse {
 const RENEWAL: i64 = 60;
 
 impl LeaseName {
+    /// What the operator's Lease says, and where the accounts are divided into shards, those of the shards.
     pub async fn read(&self, cluster: &Cluster) -> Pulse {
-        let name = format!("{}/{}", self.lease_namespace, self.lease_name);
         let api: Api<Lease> = Api::namespaced(cluster.kube.clone(), &self.lease_namespace);
-        match api.get_opt(&self.lease_name).await {
-            Ok(lease) => pulse(&name, lease.as_ref(), Timestamp::now()),
+        let common = match self.lease(&api, &self.lease_name).await {
+            Ok(lease) => lease,
+            Err(why) => return Pulse { leader: Leader::Unknown(why), sweeps: Sweeps::new() },
+        };
+        let whole = pulse(&self.full(&self.lease_name), common.as_ref(), Timestamp::now());
+        let (Some(shards), Leader::Leads(_)) = (common.as_ref().and_then(shards), &whole.leader) else { return whole };
+        let api = &api;
+        let read = |shard| async move {
+            let name = shard::lease_name(&self.lease_name, shard);
+            let lease = self.lease(api, &name).await?;
+            Ok(lease.map(|lease| pulse(&self.full(&name), Some(&lease), Timestamp::now())))
+        };
+        together(shards, futures::future::join_all((0..shards).map(read)).await)
+    }
+
+    fn full(&self, name: &str) -> String {
+        format!("{}/{name}", self.lease_namespace)
+    }
+
+    async fn lease(&self, api: &Api<Lease>, name: &str) -> Result<Option<Lease>, String> {
+        let name = (self.full(name), name);
+        match api.get_opt(name.1).await {
+            Ok(lease) => Ok(lease),
             Err(kube::Error::Api(status)) if status.code == 403 => {
-                let why = format!("you are not allowed to read Lease {name}, so it is not known whether cfshare runs");
-                Pulse { leader: Leader::Unknown(why), sweeps: Sweeps::new() }
+                Err(format!("you are not allowed to read Lease {}, so it is not known whether cfshare runs", name.0))
             }
             Err(error) => {
-                let why = format!("Lease {name} cannot be read ({error}), so it is not known whether cfshare runs");
-                Pulse { leader: Leader::Unknown(why), sweeps: Sweeps::new() }
+                Err(format!("Lease {} cannot be read ({error}), so it is not known whether cfshare runs", name.0))
             }
         }
     }
+}
+
+/// Into how many shards the accounts are divided, if they are.
+pub fn shards(common: &Lease) -> Option<u16> {
+    shard::shards_of_holder(common.spec.as_ref()?.holder_identity.as_deref()?)
+}
+
+/// What the Leases of all shards say together: of one without a leader first.
+fn together(shards: u16, read: Vec<Result<Option<Pulse>, String>>) -> Pulse {
+    let (mut holders, mut nobody, mut unknown) = (BTreeSet::new(), Vec::new(), Vec::new());
+    let mut sweeps = Sweeps::new();
+    for (shard, read) in read.into_iter().enumerate() {
+        match read {
+            Ok(Some(pulse)) => {
+                sweeps.extend(pulse.sweeps);
+                match pulse.leader {
+                    Leader::Leads(holder) => drop(holders.insert(holder)),
+                    Leader::Nobody(why) => nobody.push(format!("shard {shard} of {shards}: {why}")),
+                    Leader::Unknown(why) => unknown.push(why),
+                }
+            }
+            Ok(None) => nobody.push(format!("shard {shard} of {shards}: no replica has taken it yet")),
+            Err(why) => unknown.push(why),
+        }
+    }
+    let leader = match (nobody.as_slice(), unknown.into_iter().next()) {
+        ([], None) => Leader::Leads(holders.into_iter().collect::<Vec<_>>().join(", ")),
+        ([], Some(why)) => Leader::Unknown(why),
+        (nobody, _) => Leader::Nobody(nobody.join("; ")),
+    };
+    Pulse { leader, sweeps }
 }
 
 fn pulse(name: &str, lease: Option<&Lease>, now: Timestamp) -> Pulse {
@@ -121,6 +174,24 @@ mod tests {
         assert!(why.contains("a last renewed Lease ns/l 50m ago"), "{why}");
         assert!(matches!(of(json!({"renewTime": "2026-01-01T00:10:00.000000Z"})), Leader::Nobody(_)));
         assert!(matches!(pulse("ns/l", None, Timestamp::now()).leader, Leader::Unknown(_)));
+    }
+
+    #[test]
+    fn a_shard_without_a_leader_is_said_first() {
+        let held = |holder: &str| {
+            Ok(Some(Pulse {
+                leader: Leader::Leads(holder.into()),
+                sweeps: Sweeps::from([(holder.into(), Sweep { at: 1, every: 1 })]),
+            }))
+        };
+        let free = || Ok(Some(Pulse { leader: Leader::Nobody("nobody holds it".into()), sweeps: Sweeps::new() }));
+        let all = together(3, vec![held("b"), held("a"), held("b")]);
+        assert_eq!((all.leader, all.sweeps.len()), (Leader::Leads("a, b".into()), 2));
+        let Leader::Nobody(why) = together(4, vec![held("a"), free(), Ok(None), Err("forbidden".into())]).leader else {
+            panic!("all lead")
+        };
+        assert_eq!(why, "shard 1 of 4: nobody holds it; shard 2 of 4: no replica has taken it yet");
+        assert_eq!(together(2, vec![held("a"), Err("forbidden".into())]).leader, Leader::Unknown("forbidden".into()));
     }
 
     #[test]

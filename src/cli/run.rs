@@ -13,6 +13,7 @@ use super::environment::{own_namespace, present, variable};
 use super::remote::Endpoint;
 use crate::core::deletions::MaxDeletions;
 use crate::core::limiter::Rate;
+use crate::core::shard::MAX_SHARDS;
 use crate::operator::{self, Lead, Settings};
 use crate::serve::metrics::Metrics;
 use crate::serve::{Health, admin, logs};
@@ -74,6 +75,10 @@ pub struct Run {
     /// How long the Lease is valid without being renewed; must exceed --call-timeout
     #[arg(long, env = "CFSHARE_LEASE_DURATION", default_value = "60s", value_parser = duration, value_name = "TIME")]
     lease_duration: Duration,
+    /// Into how many shards the Cloudflare accounts are divided. Each shard has a Lease of its own, so several replicas work
+    /// at the same time; must be the same for all replicas
+    #[arg(long, env = "CFSHARE_SHARDS", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_SHARDS)), value_name = "NUMBER")]
+    shards: u16,
     /// Unique name of this replica in the Lease; default: generated
     #[arg(long, env = "CFSHARE_IDENTITY", value_name = "NAME")]
     identity: Option<String>,
@@ -129,6 +134,7 @@ impl Run {
                 identity: identity.clone(),
                 duration: self.lease_duration,
             }),
+            shards: self.shards,
             metrics,
             health,
         };
@@ -158,6 +164,9 @@ impl Run {
         }
         if self.settle_time.is_zero() || self.sweep_interval.is_zero() || self.call_timeout.is_zero() {
             anyhow::bail!("--settle-time, --sweep-interval and --call-timeout must be greater than 0");
+        }
+        if self.shards > 1 && !self.leader_elect {
+            anyhow::bail!("--shards needs --leader-elect: one replica that takes no Lease does all the work");
         }
         if self.leader_elect && self.lease_duration <= self.call_timeout {
             anyhow::bail!(

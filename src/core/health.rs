@@ -85,10 +85,10 @@ impl<K> Scope<K> {
 /// Who of several replicas works, as far as this one knows.
 #[derive(Debug)]
 struct Election {
-    /// A read of the Lease counts for so long.
+    /// A read of a Lease counts for so long.
     lasts: Duration,
-    read: Option<At>,
-    failing: bool,
+    /// When each Lease was last read, and whether that fails.
+    leases: BTreeMap<String, (Option<At>, bool)>,
 }
 
 /// `K` is a kind of object.
@@ -99,7 +99,7 @@ pub struct Health<K> {
     scopes: Vec<Scope<K>>,
     /// Whether a replica that does not lead could list and watch; `None`: it has not tried.
     prepared: Option<bool>,
-    loops: BTreeMap<&'static str, At>,
+    loops: BTreeMap<String, At>,
 }
 
 impl<K> Default for Health<K> {
@@ -109,21 +109,22 @@ impl<K> Default for Health<K> {
 }
 
 impl<K: Copy + Eq + Display> Health<K> {
-    /// This replica competes for a Lease that lasts so long.
+    /// This replica competes for Leases that last so long.
     pub fn competes(&mut self, lasts: Duration) {
-        self.election = Some(Election { lasts, read: None, failing: false });
+        self.election = Some(Election { lasts, leases: BTreeMap::new() });
     }
 
-    /// The Lease was read, and written where it is ours, or that failed.
-    pub fn lease(&mut self, worked: bool, now: At) {
-        if let Some(election) = &mut self.election {
-            election.failing = !worked;
-            election.read = if worked { Some(now) } else { election.read };
+    /// The Lease of that election was read, and written where it is ours, or that failed.
+    pub fn lease(&mut self, election: &str, worked: bool, now: At) {
+        if let Some(Election { leases, .. }) = &mut self.election {
+            let (read, failing) = leases.entry(election.to_owned()).or_default();
+            *failing = !worked;
+            *read = if worked { Some(now) } else { *read };
         }
     }
 
     pub fn lease_fails(&self) -> Option<bool> {
-        self.election.as_ref().map(|election| election.failing)
+        self.election.as_ref().map(|election| election.leases.values().any(|(_, failing)| *failing))
     }
 
     /// Whether this replica, which does not lead, could do the work.
@@ -186,7 +187,8 @@ impl<K: Copy + Eq + Display> Health<K> {
             return if self.works(now) { Ok(()) } else { Err(self.idle()) };
         }
         let Some(election) = &self.election else { return Err("the operator is starting".to_owned()) };
-        if election.read.is_none_or(|read| now.since(read) > election.lasts) {
+        let mut reads = election.leases.values().map(|(read, _)| *read);
+        if election.leases.is_empty() || reads.any(|read| read.is_none_or(|read| now.since(read) > election.lasts)) {
             return Err("the Lease cannot be read or renewed: see the log".to_owned());
         }
         match self.prepared {
@@ -218,12 +220,15 @@ impl<K: Copy + Eq + Display> Health<K> {
     }
 
     /// A loop of the operator's own made progress.
-    pub fn beat(&mut self, name: &'static str, now: At) {
-        self.loops.insert(name, now);
+    pub fn beat(&mut self, name: &str, now: At) {
+        match self.loops.get_mut(name) {
+            Some(beat) => *beat = now,
+            None => drop(self.loops.insert(name.to_owned(), now)),
+        }
     }
 
     /// The loop ended, as it should.
-    pub fn ended(&mut self, name: &'static str) {
+    pub fn ended(&mut self, name: &str) {
         self.loops.remove(name);
     }
 
@@ -251,7 +256,7 @@ mod tests {
     fn leader(scopes: &[&str]) -> Health {
         let mut health = Health::default();
         health.competes(Duration::from_secs(60));
-        health.lease(true, at(0));
+        health.lease("the election", true, at(0));
         let scopes: Vec<Option<String>> = scopes.iter().map(|name| Some((*name).to_owned())).collect();
         health.leads(&scopes, &KINDS, at(0));
         health
@@ -318,13 +323,13 @@ mod tests {
         health.competes(Duration::from_secs(60));
         health.prepared(true);
         assert!(health.ready(at(0)).is_err() && health.lease_fails() == Some(false));
-        health.lease(false, at(1));
+        health.lease("the election", false, at(1));
         assert!(health.ready(at(1)).is_err() && health.lease_fails() == Some(true));
-        health.lease(true, at(2));
+        health.lease("the election", true, at(2));
         assert!(health.ready(at(2)).is_ok() && !health.works(at(2)));
-        health.lease(false, at(17));
+        health.lease("the election", false, at(17));
         assert!(health.ready(at(62)).is_ok() && health.ready(at(63)).is_err());
-        health.lease(true, at(64));
+        health.lease("the election", true, at(64));
         health.prepared(false);
         assert!(health.ready(at(64)).is_err());
     }

@@ -39,6 +39,14 @@ pub struct Rate {
     pub concurrency: usize,
 }
 
+impl Rate {
+    /// What is left of it for one of several that divide it.
+    pub fn part(self, part: f64) -> Rate {
+        let burst = (f64::from(self.burst) * part).floor().clamp(1.0, f64::from(self.burst.max(1)));
+        Rate { per_second: self.per_second * part.clamp(0.0, 1.0), burst: burst as u32, ..self }
+    }
+}
+
 /// Tokens of one credential, and who waits for them.
 pub struct RateLimiter<K> {
     rate: Rate,
@@ -126,6 +134,13 @@ impl<K: Clone + Eq + Hash> RateLimiter<K> {
             granted: HashMap::new(),
             passed_over: 0,
         }
+    }
+
+    /// From now on only this part of `whole` may be used: others use the rest.
+    pub fn divide(&mut self, whole: Rate, part: f64, now: At) {
+        self.refill(now);
+        self.rate = whole.part(part);
+        self.tokens = self.tokens.min(f64::from(self.rate.burst));
     }
 
     fn refill(&mut self, now: At) {
@@ -310,6 +325,33 @@ mod tests {
     use super::*;
 
     const RATE: Rate = Rate { per_second: 3.0, burst: 240, concurrency: 8 };
+
+    #[test]
+    fn those_that_divide_a_rate_make_no_more_calls_together() {
+        let second = |n: i64| At(n * 1000);
+        let mut made = 0;
+        let mut limiters = [0; 4].map(|_| RateLimiter::<u32>::new(RATE.part(0.25), 240, second(0)));
+        for now in 0..300 {
+            for (at, limiter) in limiters.iter_mut().enumerate() {
+                // One of them ends after a minute, and its part goes to another one.
+                if now == 60 {
+                    limiter.divide(RATE, if at == 0 { 0.5 } else { 0.25 }, second(now));
+                }
+                if at == 3 && now >= 60 {
+                    continue;
+                }
+                loop {
+                    if limiter.ask(&0, "n", Priority::Edit, 1, second(now)) {
+                        limiter.done();
+                        made += 1;
+                    } else if limiter.due(second(now)).is_empty() {
+                        break;
+                    }
+                }
+            }
+        }
+        assert!((1000..=1140).contains(&made), "{made}");
+    }
 
     fn at(seconds: i64) -> At {
         At(seconds * 1000)

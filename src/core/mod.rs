@@ -18,6 +18,7 @@ pub mod opening;
 pub mod relist;
 pub mod row;
 pub mod row_key;
+pub mod shard;
 pub mod share;
 pub mod time;
 pub mod waiver;

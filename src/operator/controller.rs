@@ -23,6 +23,7 @@ use crate::core::health::Sign;
 use crate::operator::cluster::events::Note;
 use crate::operator::cluster::record::Recorded;
 use crate::operator::cluster::requeuer;
+use crate::operator::cluster::served::Working;
 use crate::operator::cluster::watch as watches;
 use crate::operator::pass::context::Context;
 use crate::operator::pass::verdict::Verdict;
@@ -140,6 +141,10 @@ where
     if K::cache(&context.cluster.index).is_unreadable(&key.name) {
         return Action::await_change();
     }
+    let working = match enter(&context, object.as_ref()).await {
+        Ok(working) => working,
+        Err(action) => return action,
+    };
     let generation = object.meta().generation.unwrap_or(0);
     let began = context.clock.now();
     let span = tracing::info_span!("pass", object = %key, generation);
@@ -147,7 +152,7 @@ where
     let one = pass(context.clone(), object.clone());
     let task = async move {
         let ended = one.await;
-        drop(under_way);
+        drop((working, under_way));
         ended
     };
     let ended = tokio::spawn(task.instrument(span.clone())).await;
@@ -171,6 +176,24 @@ where
             Action::requeue(Duration::from_secs(60))
         }
     }
+}
+
+/// The right to work on the object, or what to do instead: the objects of other shards are looked after by others.
+async fn enter<K: Recorded>(context: &Arc<Context>, object: &K) -> Result<Working, Action> {
+    let cluster = &context.cluster;
+    let failed = |stop: Stop| {
+        tracing::warn!(?stop, "the Share of a child object cannot be read");
+        Action::requeue(delays::TRANSIENT)
+    };
+    let account = cluster.account_of(object).await.map_err(failed)?;
+    let shard = account.as_ref().map_or(0, |account| cluster.shards.shard_of(account));
+    let namespace = &Name::of(object).namespace;
+    let working = cluster.shards.enter(shard, namespace).ok_or_else(Action::await_change)?;
+    // Another process may know the Share already that this one does not, and look after its child objects.
+    if account.is_none() && cluster.shards.are_many() && cluster.has_parent(object).await.map_err(failed)? {
+        return Err(Action::requeue(delays::SHORT));
+    }
+    Ok(working)
 }
 
 /// When the object is looked at again, and what is told of a pass that ended otherwise than with a verdict.

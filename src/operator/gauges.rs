@@ -31,6 +31,7 @@ fn count(counts: &mut ReadyCounts, kind: Kind, conditions: Option<&Vec<Condition
 pub async fn keep(context: Arc<Context>, health: Health) {
     loop {
         health.beat("the gauges");
+        context.metrics.shards_held(context.cluster.shards.held());
         context.metrics.ready(&ready_counts(&context));
         context.metrics.budgets(&context.remote.limiters.levels());
         let (swept, breakers) = views(&context);
@@ -42,7 +43,7 @@ pub async fn keep(context: Arc<Context>, health: Health) {
 fn ready_counts(context: &Context) -> ReadyCounts {
     let now = context.clock.now();
     let mut counts = ReadyCounts::default();
-    for share in context.cluster.index.shares.all() {
+    for share in context.cluster.index.shares.all().filter(|share| context.cluster.works_on(share.as_ref())) {
         let conditions = share.status.as_ref().map(|status| &status.common.conditions);
         if let Some(reason) = count(&mut counts, Kind::Share, conditions) {
             let blocked = [Reason::DeletionBlocked, Reason::DeletionProtected].iter().any(|r| r.as_str() == reason);
@@ -63,10 +64,10 @@ fn ready_counts(context: &Context) -> ReadyCounts {
             counts.blocked_removals.push((Name::of(share.as_ref()), held));
         }
     }
-    for child in context.cluster.index.recipients.all() {
+    for child in context.cluster.index.recipients.all().filter(|child| context.cluster.works_on(child.as_ref())) {
         count(&mut counts, Kind::ShareRecipient, child.status.as_ref().map(|status| &status.child.common.conditions));
     }
-    for child in context.cluster.index.resources.all() {
+    for child in context.cluster.index.resources.all().filter(|child| context.cluster.works_on(child.as_ref())) {
         count(&mut counts, Kind::ShareResource, child.status.as_ref().map(|status| &status.child.common.conditions));
     }
     counts
@@ -93,7 +94,7 @@ fn views(context: &Context) -> (HashMap<Fingerprint, At>, usize) {
     let mut swept = HashMap::new();
     let mut breakers = 0;
     for account in context.remote.accounts.all() {
-        let at = account.cache().swept.unwrap_or(context.started);
+        let at = account.cache().swept.unwrap_or(context.since(&account.id));
         let oldest = swept.entry(account.fingerprint).or_insert(at);
         *oldest = at.min(*oldest);
         breakers += usize::from(account.breaker().is_some());

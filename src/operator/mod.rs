@@ -15,6 +15,7 @@ mod remote;
 mod rows;
 mod run;
 mod settings;
+mod shards;
 mod share;
 mod stop;
 
@@ -23,6 +24,7 @@ pub use crate::core::row_key::RowKey;
 pub use clock::Clock;
 pub use cluster::index::{DEFAULT_SECRET, secret_of};
 pub use cluster::leader::Lead;
+pub use cluster::partition::REPLICAS;
 pub use cluster::sweeps::{self, SWEEPS, Sweep, Sweeps};
 pub use remote::credentials::{Credentials, NoCredential, ResolvedCredential};
 pub use remote::pages::{FULL_PAGE, read_pages};

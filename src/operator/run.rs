@@ -14,13 +14,17 @@ use crate::api::Kind;
 use crate::api::{Share, ShareRecipient, ShareResource};
 use crate::cloudflare::Client;
 use crate::core::limiter::Rate;
+use crate::core::shard;
 use crate::operator::cluster::Cluster;
 use crate::operator::cluster::events::Events;
 use crate::operator::cluster::index::Index;
-use crate::operator::cluster::leader::{self, Election, Lead, Leadership};
+use crate::operator::cluster::leader::{self, Election, Lead, Role};
+use crate::operator::cluster::leadership::{Leadership, Tenure};
 use crate::operator::cluster::outside::Outside;
+use crate::operator::cluster::partition::Partition;
 use crate::operator::cluster::record::Records;
 use crate::operator::cluster::requeuer::{End, Requeuer};
+use crate::operator::cluster::served::ServedShards;
 use crate::operator::pass::context::Context;
 use crate::operator::remote::Remote;
 use crate::operator::remote::account::Account;
@@ -30,13 +34,14 @@ use crate::operator::remote::limiters::Limiters;
 use crate::operator::remote::sweep;
 use crate::operator::remote::write_gate::WriteGate;
 use crate::operator::settings::Settings;
-use crate::operator::{child, gauges, share};
+use crate::operator::{child, gauges, shards, share};
 use crate::serve::Health;
 use crate::serve::metrics::Metrics;
 
 const KINDS: [Kind; 3] = [Kind::Share, Kind::ShareRecipient, Kind::ShareResource];
 /// What is under way when the operator is told to end gets the longest time of a call, and so much more.
 const MARGIN: Duration = Duration::from_secs(4);
+const LOST: &str = "the lease was lost, so another replica may lead; exiting in order to be restarted";
 /// How often health is looked at when nothing happens.
 const HEALTH: Duration = Duration::from_secs(1);
 
@@ -49,6 +54,8 @@ pub struct Options {
     pub namespaces: Vec<String>,
     pub selector: Option<String>,
     pub lead: Option<Lead>,
+    /// Into how many shards the accounts are divided, each with a Lease of its own.
+    pub shards: u16,
     pub metrics: Arc<Metrics>,
     pub health: Health,
 }
@@ -87,37 +94,121 @@ impl Drop for Background {
 /// Runs until `shutdown` turns true, or until a held lease is lost.
 pub async fn run(options: Options, shutdown: watch::Receiver<bool>) -> anyhow::Result<()> {
     options.metrics.sweep_interval(options.settings.sweep_interval);
-    let Some(lead) = &options.lead else {
+    options.metrics.shards(options.shards);
+    let Some(lead) = options.lead.clone() else {
         return work(&options, Leadership::always(), shutdown, None).await;
     };
     options.health.note(|health, _| health.competes(lead.duration));
-    let (election, leadership) = Election::new(options.kube.clone(), lead.clone(), options.health.clone());
-    let (leads_sender, leads) = watch::channel(false);
-    let election = Background::start(election.run(leads_sender));
-    let ended = lead_when_elected(&options, leadership, shutdown, leads).await;
-    // It would take back what is given back here.
-    election.end().await;
-    leader::release(options.kube.clone(), lead).await;
+    let mut elections = Elections::start(&options, &lead);
+    let ended = lead_when_elected(&options, &mut elections, shutdown).await;
+    elections.end().await;
     ended
+}
+
+/// The Leases that this replica competes for.
+struct Elections {
+    kube: kube::Client,
+    leads: Vec<Lead>,
+    running: Vec<Background>,
+    leading: Vec<watch::Receiver<bool>>,
+    leadership: Leadership,
+    partition: Option<Arc<Partition>>,
+    /// One that was held is lost.
+    lost: CancellationToken,
+    common: Lead,
+}
+
+impl Elections {
+    fn start(options: &Options, lead: &Lead) -> Elections {
+        let lost = CancellationToken::new();
+        let (mut running, mut leading) = (Vec::new(), Vec::new());
+        let mut start = |lead: &Lead, role, tenure: &Tenure| {
+            let election = Election::new(options.kube.clone(), lead.clone(), role, tenure, options.health.clone());
+            let (leads, receiver) = watch::channel(false);
+            running.push(Background::start(election.run(leads, lost.clone())));
+            receiver
+        };
+        if options.shards <= 1 {
+            let tenure = Tenure::default();
+            leading.push(start(lead, Role::Sole, &tenure));
+            let leadership = Leadership::of(vec![tenure], None);
+            let (leads, common) = (vec![lead.clone()], lead.clone());
+            return Elections {
+                kube: options.kube.clone(),
+                leads,
+                running,
+                leading,
+                leadership,
+                partition: None,
+                lost,
+                common,
+            };
+        }
+        let partition = Partition::new(options.shards, &lead.identity, lead.duration, options.health.clone());
+        let partition = Arc::new(partition);
+        let common = Tenure { term: partition.common.clone(), ..Tenure::default() };
+        start(lead, Role::Common(partition.clone()), &common);
+        let mut tenures = Vec::new();
+        let mut leads = Vec::new();
+        for shard in 0..options.shards {
+            let (tenure, lead) =
+                (Tenure::default(), Lead { name: shard::lease_name(&lead.name, shard), ..lead.clone() });
+            leading.push(start(&lead, Role::Shard(shard, partition.clone()), &tenure));
+            tenures.push(tenure);
+            leads.push(lead);
+        }
+        let leadership = Leadership::of(tenures, Some(partition.common.clone()));
+        Elections {
+            kube: options.kube.clone(),
+            leads,
+            running,
+            leading,
+            leadership,
+            partition: Some(partition),
+            lost,
+            common: lead.clone(),
+        }
+    }
+
+    /// Until this replica leads, at least one of the shards.
+    async fn lead(&mut self) {
+        let leads = self.leading.iter_mut().map(|leads| Box::pin(leads.wait_for(|leads| *leads)));
+        // Ended elections are told through `lost`.
+        drop(futures::future::select_all(leads).await);
+    }
+
+    /// Gives back what is held. The elections would take it again, so they end first.
+    async fn end(self) {
+        let Elections { kube, leads, running, partition, common, .. } = self;
+        for election in running {
+            election.end().await;
+        }
+        let api = kube::Api::namespaced(kube.clone(), &common.namespace);
+        futures::future::join_all(leads.iter().map(|lead| leader::release(&api, lead))).await;
+        if let Some(partition) = partition {
+            leader::leave(&api, &common, &partition).await;
+        }
+    }
 }
 
 async fn lead_when_elected(
     options: &Options,
-    leadership: Leadership,
+    elections: &mut Elections,
     mut shutdown: watch::Receiver<bool>,
-    mut leads: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
     let preparation =
         prepare::keep(options.kube.clone(), options.scopes(), options.selector.clone(), options.health.clone());
     let _preparation = Background::start(preparation);
     {
         let _health = Background::start(keep_health(options.health.clone(), options.metrics.clone(), Vec::new()));
+        let lost = elections.lost.clone();
         tokio::select! {
-            changed = leads.wait_for(|leads| *leads) => drop(changed?),
+            () = elections.lead() => {}
+            () = lost.cancelled() => anyhow::bail!(LOST),
             _ = shutdown.wait_for(|down| *down) => return Ok(()),
         }
     }
-    work(options, leadership, shutdown, Some(leads)).await
+    work(options, elections.leadership.clone(), shutdown, Some(elections)).await
 }
 
 /// All of one scope's objects, by kind.
@@ -131,7 +222,7 @@ async fn work(
     options: &Options,
     leadership: Leadership,
     mut shutdown: watch::Receiver<bool>,
-    leads: Option<watch::Receiver<bool>>,
+    elections: Option<&Elections>,
 ) -> anyhow::Result<()> {
     let scopes = options.scopes();
     options.health.note(|health, now| health.leads(&scopes, &KINDS, now));
@@ -150,9 +241,15 @@ async fn work(
         Background::start(sweep_accounts(context.clone(), opened)),
         Background::start(gauges::keep(context.clone(), options.health.clone())),
     ];
+    let partition = elections.and_then(|elections| elections.partition.clone());
+    let _shards = partition.zip(options.lead.as_ref()).map(|(partition, lead)| {
+        let patience = options.settings.call_timeout + MARGIN;
+        let keep = shards::keep(context.clone(), partition, lead.duration, patience);
+        [Background::start(keep), Background::start(shards::divide_rates(context.clone()))]
+    });
     let lost = async {
-        match leads {
-            Some(mut leads) => drop(leads.wait_for(|leads| !*leads).await),
+        match elections {
+            Some(elections) => elections.lost.cancelled().await,
             None => std::future::pending().await,
         }
     };
@@ -169,7 +266,7 @@ async fn work(
     }
     drop(background);
     if lost_lease {
-        anyhow::bail!("the lease was lost, so another replica may lead; exiting in order to be restarted");
+        anyhow::bail!(LOST);
     }
     Ok(())
 }
@@ -198,6 +295,7 @@ fn context(
         writer: Records { kube: kube.clone() },
         events: Events::new(kube.clone(), options.lead.as_ref().map(|lead| lead.identity.clone())),
         requeuer: requeuer.clone(),
+        shards: Arc::new(ServedShards::new(options.shards, clock.now())),
     };
     let (accounts, opened) = Accounts::new(options.metrics.clone());
     let remote = Remote {
@@ -205,7 +303,7 @@ fn context(
         clock,
         client: options.cloudflare.clone(),
         accounts,
-        limiters: Limiters::new(options.rate, clock, requeuer),
+        limiters: Limiters::new(options.rate, 1.0 / f64::from(options.shards.max(1)), clock, requeuer),
         credentials: Credentials::new(kube.clone(), clock),
         gate: WriteGate { leadership, shutdown: shutdown.clone(), call_timeout: settings.call_timeout },
         metrics: options.metrics.clone(),
@@ -213,7 +311,6 @@ fn context(
     let context = Context {
         settings,
         clock,
-        started: clock.now(),
         cluster: Arc::new(cluster),
         remote: Arc::new(remote),
         memories: Default::default(),

@@ -49,7 +49,7 @@ impl Health {
     }
 
     /// A loop of the operator's own made progress.
-    pub fn beat(&self, name: &'static str) {
+    pub fn beat(&self, name: &str) {
         let now = self.now();
         self.state().beat(name, now);
     }

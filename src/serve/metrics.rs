@@ -142,6 +142,8 @@ struct StateMetrics {
 /// Whether this replica leads, and sees what it should.
 struct LeaderMetrics {
     leads: Gauge,
+    shards: Gauge,
+    shards_held: Gauge,
     lease_failing: Gauge,
     lists_incomplete: Family<Labels, Gauge>,
     watches_failing: Family<Labels, Gauge>,
@@ -246,6 +248,8 @@ impl LeaderMetrics {
     fn new(registry: &mut Registry) -> LeaderMetrics {
         LeaderMetrics {
             leads: registered(registry, "leads", "1 while this replica leads and serves at least one namespace"),
+            shards: registered(registry, "shards", "Shards that the accounts are divided into"),
+            shards_held: registered(registry, "shards_held", "Shards that this replica works for"),
             lease_failing: registered(registry, "lease_failing", "1 while the Lease cannot be read or renewed"),
             lists_incomplete: registered(
                 registry,
@@ -358,6 +362,16 @@ impl Metrics {
     /// How often each account is looked at.
     pub fn sweep_interval(&self, interval: Duration) {
         self.requests.sweep_interval.set(interval.as_secs_f64());
+    }
+
+    /// Into how many shards the accounts are divided.
+    pub fn shards(&self, shards: u16) {
+        self.leader.shards.set(i64::from(shards));
+    }
+
+    /// How many shards this replica works for.
+    pub fn shards_held(&self, held: usize) {
+        self.leader.shards_held.set(i64::try_from(held).unwrap_or(i64::MAX));
     }
 
     /// A list or a watch failed.

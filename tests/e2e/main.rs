@@ -45,6 +45,7 @@ mod runbook;
 mod scale;
 mod scene;
 mod scopes;
+mod shards;
 mod switches;
 mod tokens;
 mod trust;
@@ -136,6 +137,7 @@ fn main() -> ExitCode {
     trials.extend(staged(&lazy, apiserver::TESTS));
     trials.extend(staged(&lazy, hostile::TESTS));
     trials.extend(staged(&lazy, scopes::TESTS));
+    trials.extend(staged(&lazy, shards::TESTS));
     trials.extend(staged(&lazy, proxies::TESTS));
     trials.extend(staged(&lazy, paging::TESTS));
     trials.extend(staged(&lazy, waivers::TESTS));

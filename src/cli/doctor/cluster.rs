@@ -16,7 +16,9 @@ use super::watched::Installed;
 use super::{Doctor, Findings};
 use crate::api::{Share, crd};
 use crate::cli::cluster::Cluster;
+use crate::cli::lease;
 use crate::cli::output::causes;
+use crate::core::shard;
 use crate::operator::{Clock, secret_of};
 
 /// A right that the operator uses: verb, group, resource, subresource.
@@ -52,7 +54,7 @@ impl Doctor {
         findings.ok(format!("Shares: {} in {scope}", shares.len()));
         let installed = self.installed(cluster, findings).await;
         self.check_rights(cluster, &installed, &shares, findings).await;
-        self.check_lease(cluster, findings).await;
+        self.check_leases(cluster, findings).await;
         shares
     }
 
@@ -85,10 +87,12 @@ impl Doctor {
             Some([]) => vec![None],
             Some(names) => names.iter().cloned().map(Some).collect(),
         };
-        let leases = ["create", "get", "update"].map(|verb| {
-            let name = Some(self.lease_name.clone()).filter(|_| verb != "create");
+        let of_leases = |verb: &'static str, name: Option<String>| {
             ((verb, "coordination.k8s.io", "leases", ""), Some(self.lease_namespace()), name)
-        });
+        };
+        let names: Vec<String> = self.leases(cluster).await;
+        let by_name = names.iter().flat_map(|name| ["get", "update"].map(|verb| of_leases(verb, Some(name.clone()))));
+        let leases = std::iter::once(of_leases("create", None)).chain(by_name);
         let objects = watched.iter().flat_map(|place| rights().into_iter().map(|right| (right, place.clone(), None)));
         let secrets =
             secrets.into_iter().map(|(namespace, name)| (("get", "", "secrets", ""), Some(namespace), Some(name)));
@@ -124,11 +128,26 @@ impl Doctor {
         check_self_restriction(cluster, user.as_deref(), shares, findings).await;
     }
 
-    async fn check_lease(&self, cluster: &Cluster, findings: &mut Findings) {
+    /// The Leases that the operator has: one, or those of its shards too.
+    async fn leases(&self, cluster: &Cluster) -> Vec<String> {
+        let api: Api<Lease> = Api::namespaced(cluster.kube.clone(), &self.lease_namespace());
+        let common = api.get_opt(&self.lease_name).await.ok().flatten();
+        let shards = common.as_ref().and_then(lease::shards).unwrap_or(0);
+        let of_shards = (0..shards).map(|shard| shard::lease_name(&self.lease_name, shard));
+        std::iter::once(self.lease_name.clone()).chain(of_shards).collect()
+    }
+
+    async fn check_leases(&self, cluster: &Cluster, findings: &mut Findings) {
+        for name in self.leases(cluster).await {
+            self.check_lease(cluster, &name, findings).await;
+        }
+    }
+
+    async fn check_lease(&self, cluster: &Cluster, lease: &str, findings: &mut Findings) {
         let namespace = self.lease_namespace();
-        let name = format!("{namespace}/{}", self.lease_name);
+        let name = format!("{namespace}/{lease}");
         let api: Api<Lease> = Api::namespaced(cluster.kube.clone(), &namespace);
-        match api.get_opt(&self.lease_name).await {
+        match api.get_opt(lease).await {
             Ok(Some(lease)) => {
                 let spec = lease.spec.unwrap_or_default();
                 let holder = spec.holder_identity.unwrap_or_default();

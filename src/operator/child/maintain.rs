@@ -176,7 +176,7 @@ fn is_trusted<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare) -> bool 
 
 fn step<C: Child>(child: &ChildPass<C>, seen: &ObservedShare) -> (Step, Observed) {
     let (answered, confirmed) = child.known();
-    let known = RowMemory { started: child.pass.context.started, confirmed, answered };
+    let known = RowMemory { started: child.pass.context.since(&child.session.account.id), confirmed, answered };
     let (meta, settings) = (child.pass.object.wanted_meta(), &child.pass.context.settings);
     let snapshot = RowSnapshot { seen, key: &child.key, meta: Some(&meta), settings, known: Some(known) };
     let recorded = snapshot.recorded_by_child(child.pass.status.record());
@@ -199,7 +199,7 @@ async fn refresh<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, reque
 /// Announces the row, with the permit in hand, then sends it.
 async fn add<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare) -> Result<(), Stop> {
     let _permit = child.session.permit(1)?;
-    child.pass.context.remote.gate.may_write()?;
+    child.pass.context.remote.gate.may_write(&child.session.account.id)?;
     let (uid, now) = (child.pass.object.uid(), child.pass.now());
     let record = child.record();
     record.bound_uid = uid;

@@ -16,6 +16,7 @@ use crate::api::share::ManagementPolicy;
 use crate::api::status::ChildStatus;
 use crate::api::{Kind, Name, ObjectKey};
 use crate::api::{Share, ShareRecipient, ShareResource};
+use crate::core::shard;
 use crate::core::time::At;
 
 /// Name of the Secret where a manifest names none.
@@ -80,6 +81,12 @@ pub trait Related: Resource<DynamicType = ()> + Clone + Send + Sync + 'static {
 
     /// Takes note of the object (`None`: it is gone). Returns who else has to look.
     fn relate(index: &Index, name: &Name, object: Option<&Self>, now: At) -> Vec<ObjectKey>;
+
+    /// The Share that it belongs to, if it is a child object.
+    fn parent(&self) -> Option<Name>;
+
+    /// The Cloudflare account that the object is looked after in; `None`: a child object that has none yet.
+    fn account(&self, index: &Index) -> Option<String>;
 
     fn key(name: Name) -> ObjectKey {
         ObjectKey { kind: Self::KIND, name }
@@ -207,6 +214,20 @@ impl Index {
         self.relations().shares.values().any(|traits| traits.secret == *secret)
     }
 
+    /// The accounts that each Secret is used for.
+    pub fn accounts_of_secrets(&self) -> HashMap<Name, HashSet<String>> {
+        let relations = self.relations();
+        let mut accounts = HashMap::<Name, HashSet<String>>::new();
+        for traits in relations.shares.values() {
+            match accounts.get_mut(&traits.secret) {
+                Some(of_secret) if of_secret.contains(&traits.claim.0) => {}
+                Some(of_secret) => drop(of_secret.insert(traits.claim.0.clone())),
+                None => drop(accounts.insert(traits.secret.clone(), [traits.claim.0.clone()].into())),
+            }
+        }
+        accounts
+    }
+
     /// Shares that use a Secret, and their children.
     pub fn users(&self, secret: &Name) -> Vec<Name> {
         let relations = self.relations();
@@ -262,6 +283,14 @@ pub fn secret_of(share: &Share) -> Name {
 
 impl Related for Share {
     const KIND: Kind = Kind::Share;
+
+    fn parent(&self) -> Option<Name> {
+        None
+    }
+
+    fn account(&self, _index: &Index) -> Option<String> {
+        Some(self.spec.account_id.clone())
+    }
 
     fn cache(index: &Index) -> &ObjectCache<Self> {
         &index.shares
@@ -347,6 +376,18 @@ fn leave<Q: Eq + Hash>(map: &mut HashMap<Q, HashSet<Name>>, key: &Q, name: &Name
 }
 
 impl Index {
+    fn account_of_child<K: Related>(&self, child: &K, record: Option<&ChildStatus>) -> Option<String> {
+        let own = record.filter(|record| record.bound_uid.is_some() && record.bound_uid == child.uid());
+        let name = child.parent()?;
+        let relations = self.relations();
+        let child = shard::Child {
+            doomed: child.meta().deletion_timestamp.is_some(),
+            parent: relations.shares.get(&name).map(|traits| traits.claim.0.as_str()),
+            recorded: own.and_then(|record| record.owner_account_id.as_deref()),
+        };
+        child.account().map(str::to_owned)
+    }
+
     fn relate_child(&self, key: ObjectKey, parent: Option<Name>, now: At) -> Vec<ObjectKey> {
         let mut relations = self.relations();
         let before = relations.parents.get(&key).cloned();
@@ -381,6 +422,15 @@ impl Index {
 impl Related for ShareRecipient {
     const KIND: Kind = Kind::ShareRecipient;
 
+    fn parent(&self) -> Option<Name> {
+        Some(Name::new(self.namespace().unwrap_or_default(), self.spec.share_ref.name.clone()))
+    }
+
+    fn account(&self, index: &Index) -> Option<String> {
+        let record = self.status.as_ref().map(|status| &status.child);
+        index.account_of_child(self, record)
+    }
+
     fn cache(index: &Index) -> &ObjectCache<Self> {
         &index.recipients
     }
@@ -393,6 +443,15 @@ impl Related for ShareRecipient {
 
 impl Related for ShareResource {
     const KIND: Kind = Kind::ShareResource;
+
+    fn parent(&self) -> Option<Name> {
+        Some(Name::new(self.namespace().unwrap_or_default(), self.spec.share_ref.name.clone()))
+    }
+
+    fn account(&self, index: &Index) -> Option<String> {
+        let record = self.status.as_ref().map(|status| &status.child);
+        index.account_of_child(self, record)
+    }
 
     fn cache(index: &Index) -> &ObjectCache<Self> {
         &index.resources

@@ -1,4 +1,5 @@
-//! Who of several replicas works: the one that holds the Lease.
+//! Who of several replicas works: the one that holds the Lease. Where the accounts are divided into shards, each has a
+//! Lease of its own, and all replicas together hold one more.
 //!
 //! A Lease is taken and renewed only on the version that was read, so two can never both have it. What counts
 //! for how long it is held is our own monotonic clock from before the renewal, never anybody's wall clock; others
@@ -12,42 +13,21 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, ResourceExt};
-use parking_lot::Mutex;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
+use super::leadership::{Tenure, Term};
+use super::partition::{Partition, REPLICAS};
 use super::sweeps::{SWEEPS, SweepLog};
 use crate::api::FIELD_MANAGER;
 use crate::core::lease::{self, LeaseState, Turn};
+use crate::core::shard;
 use crate::serve::Health;
 
 /// Longest that giving the Lease back may take.
 const RELEASE: Duration = Duration::from_secs(3);
-
-/// What the passes ask before they change anything.
-#[derive(Clone)]
-pub struct Leadership {
-    until: Option<Arc<Mutex<Option<Instant>>>>,
-    sweeps: Arc<SweepLog>,
-}
-
-impl Leadership {
-    /// One replica, without election: it always leads.
-    pub fn always() -> Leadership {
-        Leadership { until: None, sweeps: Arc::default() }
-    }
-
-    /// A sweep was complete: the next renewal of the Lease says so, at no cost.
-    pub fn note_sweep(&self, account: &str, credential: &str, began: Timestamp, interval: Duration) {
-        self.sweeps.note(account, credential, began, interval);
-    }
-
-    /// Whether it is still ours after so long a time.
-    pub fn lasts(&self, time: Duration) -> bool {
-        let Some(until) = &self.until else { return true };
-        let until = until.lock();
-        until.is_some_and(|until| Instant::now() + time < until)
-    }
-}
+/// How soon a Lease that may be taken soon, or was just written by another replica, is looked at again.
+const SOON: Duration = Duration::from_millis(250);
 
 /// Where and as whom replicas compete.
 #[derive(Debug, Clone)]
@@ -59,10 +39,34 @@ pub struct Lead {
     pub duration: Duration,
 }
 
+/// What a Lease is for.
+#[derive(Clone)]
+pub enum Role {
+    /// All accounts.
+    Sole,
+    /// One shard of them.
+    Shard(u16, Arc<Partition>),
+    /// That no replica divides the accounts otherwise: all replicas of the same number of shards hold it together.
+    Common(Arc<Partition>),
+}
+
+impl Role {
+    fn name(&self) -> String {
+        match self {
+            Role::Sole => "the election".to_owned(),
+            Role::Shard(shard, _) => format!("the election of shard {shard}"),
+            Role::Common(_) => "the common election".to_owned(),
+        }
+    }
+}
+
 pub struct Election {
     api: Api<Lease>,
     lead: Lead,
-    until: Arc<Mutex<Option<Instant>>>,
+    role: Role,
+    until: Term,
+    /// The Lease has been free since.
+    free: Option<Instant>,
     observed: Option<Observed>,
     /// Times that this process wrote into the Lease, since the last that is known to stand there.
     written: Vec<MicroTime>,
@@ -73,6 +77,8 @@ pub struct Election {
 /// What a turn came to.
 enum Outcome {
     Held,
+    /// Another replica wrote it for all of us: what we hold we hold, and try again.
+    Again,
     /// Not ours; it may be free in so long a time.
     NotHeld(Option<Duration>),
 }
@@ -87,48 +93,95 @@ struct Observed {
 }
 
 impl Election {
-    pub fn new(kube: kube::Client, lead: Lead, health: Health) -> (Election, Leadership) {
-        let until = Arc::new(Mutex::new(None));
-        let sweeps = Arc::<SweepLog>::default();
-        let leadership = Leadership { until: Some(until.clone()), sweeps: sweeps.clone() };
+    /// Competes for the Lease that `lead` names.
+    pub fn new(kube: kube::Client, lead: Lead, role: Role, tenure: &Tenure, health: Health) -> Election {
         let api = Api::namespaced(kube, &lead.namespace);
-        (Election { api, lead, until, observed: None, written: Vec::new(), health, sweeps }, leadership)
+        let (until, sweeps) = (tenure.term.clone(), tenure.sweeps.clone());
+        Election { api, lead, role, until, free: None, observed: None, written: Vec::new(), health, sweeps }
     }
 
-    /// Competes for the Lease, and keeps it. Tells through `leads`; ends when a held Lease is lost.
-    pub async fn run(mut self, leads: watch::Sender<bool>) {
+    /// Competes for the Lease, and keeps it. Tells through `leads`; ends when a held Lease is lost, and says so.
+    pub async fn run(mut self, leads: watch::Sender<bool>, lost: CancellationToken) {
         let pause = self.lead.duration / 4;
+        let name = self.role.name();
         loop {
-            self.health.beat("the election");
+            self.health.beat(&name);
             let started = Instant::now();
             let deadline = (self.lead.duration / 3).max(Duration::from_secs(1));
             let outcome = tokio::time::timeout(deadline, self.turn()).await;
-            self.health.note(|health, now| health.lease(matches!(outcome, Ok(Ok(_))), now));
+            self.health.note(|health, now| health.lease(&name, matches!(outcome, Ok(Ok(_))), now));
             let mut wait = pause;
             match outcome {
-                Ok(Ok(Outcome::Held)) => self.hold_until(Some(started + self.lead.duration)),
+                Ok(Ok(Outcome::Held)) => {
+                    self.until.hold_until(Some(started + self.lead.duration));
+                    if let Role::Common(partition) = &self.role
+                        && !partition.is_told()
+                    {
+                        wait = wait.min(2 * SOON);
+                    }
+                }
+                Ok(Ok(Outcome::Again)) => wait = jittered(SOON),
                 Ok(Ok(Outcome::NotHeld(free))) => {
-                    self.hold_until(None);
+                    self.until.hold_until(None);
                     // Neither later than needed, nor again and again.
-                    wait = free.map_or(pause, |free| pause.min(free.max(Duration::from_millis(250))));
+                    wait = free.map_or(pause, |free| pause.min(free.max(SOON)));
                 }
                 Ok(Err(error)) => self.complain(&error),
                 Err(_) => tracing::warn!("the lease could not be read or renewed in time"),
             }
-            let held = self.holds();
+            let held = self.until.holds();
             let led = *leads.borrow();
             if led && !held {
-                tracing::error!("the lease is lost; another replica may lead now");
-                self.health.note(|health, _| health.ended("the election"));
-                let _ = leads.send(false);
+                tracing::error!(lease = self.lead.name, "the lease is lost; another replica may lead now");
+                self.health.note(|health, _| health.ended(&name));
+                lost.cancel();
                 return;
             }
             if held && !led {
-                tracing::info!(identity = self.lead.identity, "leading");
+                self.tell_leading();
                 let _ = leads.send(true);
             }
-            tokio::time::sleep(wait.saturating_sub(started.elapsed())).await;
+            let rest = tokio::time::sleep(wait.saturating_sub(started.elapsed()));
+            if let Role::Shard(shard, partition) = self.role.clone()
+                && held
+            {
+                let returning = partition.returning(shard);
+                tokio::select! {
+                    () = rest => {}
+                    () = returning.cancelled() => {
+                        // Nothing is written for it any more before others may know.
+                        self.until.hold_until(None);
+                        release(&self.api, &self.lead).await;
+                        tracing::info!(identity = self.lead.identity, shard, "gave a shard back, which another replica takes");
+                        let _ = leads.send(false);
+                        (self.free, self.observed) = (None, None);
+                        partition.lost(shard);
+                    }
+                }
+            } else {
+                rest.await;
+            }
         }
+    }
+
+    fn tell_leading(&self) {
+        let identity = &self.lead.identity;
+        match &self.role {
+            Role::Sole => tracing::info!(identity, "leading"),
+            Role::Shard(shard, _) => tracing::info!(identity, shard, "leading a shard"),
+            Role::Common(partition) => tracing::info!(identity, shards = partition.shards, "competing for shards"),
+        }
+    }
+
+    /// How long until the Lease may be taken, which nobody has had for so long a time; `None`: it may be.
+    fn patience(&self, free: Duration, was_ours: bool) -> Option<Duration> {
+        let Role::Shard(_, partition) = &self.role else { return None };
+        if !partition.common.holds() {
+            // Replicas that divide the accounts otherwise may work.
+            return Some(self.lead.duration / 4);
+        }
+        let patience = if was_ours { Duration::ZERO } else { partition.division().patience(self.lead.duration) };
+        patience.checked_sub(free).filter(|rest| !rest.is_zero())
     }
 
     fn complain(&self, error: &kube::Error) {
@@ -143,16 +196,15 @@ impl Election {
         }
     }
 
-    fn hold_until(&self, until: Option<Instant>) {
-        *self.until.lock() = until;
-    }
-
-    fn holds(&self) -> bool {
-        let until = self.until.lock();
-        until.is_some_and(|until| Instant::now() < until)
-    }
-
     async fn turn(&mut self) -> Result<Outcome, kube::Error> {
+        let partition = match &self.role {
+            Role::Shard(_, partition) if !self.until.holds() => Some(partition.clone()),
+            Role::Sole | Role::Shard(..) | Role::Common(_) => None,
+        };
+        let _taking = match &partition {
+            Some(partition) => Some(partition.taking.lock().await),
+            None => None,
+        };
         match self.api.get_opt(&self.lead.name).await? {
             Some(lease) => self.found(lease).await,
             None => self.missing().await,
@@ -161,7 +213,7 @@ impl Election {
 
     /// There is no Lease. Where it was deleted by hand, who held it does not know yet.
     async fn missing(&mut self) -> Result<Outcome, kube::Error> {
-        let holds = self.holds();
+        let holds = self.until.holds();
         if let Some(seen) = self.observed.as_mut().filter(|_| !holds) {
             if seen.version.take().is_some() {
                 seen.at = Instant::now();
@@ -170,10 +222,15 @@ impl Election {
                 return Ok(Outcome::NotHeld(Some(rest)));
             }
         }
-        let lease = Lease {
+        let free = self.free.get_or_insert_with(Instant::now).elapsed();
+        if let Some(wait) = self.patience(free, false) {
+            return Ok(Outcome::NotHeld(Some(wait)));
+        }
+        let mut lease = Lease {
             metadata: ObjectMeta { name: Some(self.lead.name.clone()), ..ObjectMeta::default() },
             spec: Some(self.spec(None)),
         };
+        self.annotate(&mut lease);
         let made = self.api.create(&params(), &lease).await;
         self.won(made)
     }
@@ -184,19 +241,34 @@ impl Election {
         let lasts = spec.lease_duration_seconds.map_or(self.lead.duration, |s| Duration::from_secs(s.max(1) as u64));
         let holder = spec.holder_identity.as_deref().filter(|holder| !holder.is_empty());
         if let (None, Some(holder)) = (&self.observed, holder.filter(|holder| *holder != self.lead.identity)) {
-            tracing::info!(identity = self.lead.identity, holder, "standing by");
+            match &self.role {
+                Role::Sole => tracing::info!(identity = self.lead.identity, holder, "standing by"),
+                Role::Shard(shard, _) => tracing::debug!(identity = self.lead.identity, holder, shard, "standing by"),
+                Role::Common(partition) if shard::common_holder(partition.shards) == holder => {}
+                Role::Common(partition) => tracing::info!(
+                    identity = self.lead.identity,
+                    holder,
+                    shards = partition.shards,
+                    "standing by until no replica works with another number of shards"
+                ),
+            }
         }
         if self.observed.as_ref().is_none_or(|seen| seen.version != version) {
             self.observed = Some(Observed { version, at: Instant::now(), lasts });
         }
         let seen = LeaseState {
             holder,
-            own_write: spec.renew_time.as_ref().is_some_and(|time| self.written.contains(time)),
+            own_write: matches!(self.role, Role::Common(_))
+                || spec.renew_time.as_ref().is_some_and(|time| self.written.contains(time)),
             unchanged: self.observed.as_ref().map_or(Duration::ZERO, |seen| seen.at.elapsed()),
             lasts,
         };
-        match lease::turn(seen, &self.lead.identity, self.holds()) {
-            Turn::Wait(rest) => Ok(Outcome::NotHeld(Some(rest))),
+        let holder = self.holder();
+        match lease::turn(seen, &holder, self.until.holds()) {
+            Turn::Wait(rest) => {
+                self.free = None;
+                Ok(Outcome::NotHeld(Some(rest)))
+            }
             Turn::SharedName => {
                 tracing::error!(
                     identity = self.lead.identity,
@@ -206,15 +278,41 @@ impl Election {
                 Ok(Outcome::NotHeld(None))
             }
             Turn::Write => {
+                if !self.until.holds() {
+                    let expired = seen.holder.map(|_| seen.unchanged.saturating_sub(seen.lasts));
+                    let free = self.free.get_or_insert_with(Instant::now).elapsed();
+                    let was_ours = seen.holder == Some(holder.as_str());
+                    if let Some(wait) = self.patience(expired.unwrap_or(free), was_ours) {
+                        return Ok(Outcome::NotHeld(Some(wait)));
+                    }
+                }
                 let mut renewed = lease;
                 renewed.spec = Some(self.spec(Some(&spec)));
                 renewed.metadata.managed_fields = None;
-                let annotations = renewed.annotations_mut();
-                let sweeps = self.sweeps.merged(annotations.get(SWEEPS).map(String::as_str), Timestamp::now());
-                annotations.extend(sweeps.map(|sweeps| (SWEEPS.to_owned(), sweeps)));
+                self.annotate(&mut renewed);
                 let written = self.api.replace(&self.lead.name, &params(), &renewed).await;
                 self.won(written)
             }
+        }
+    }
+
+    /// Whom the Lease names while it is ours.
+    fn holder(&self) -> String {
+        match &self.role {
+            Role::Sole | Role::Shard(..) => self.lead.identity.clone(),
+            Role::Common(partition) => shard::common_holder(partition.shards),
+        }
+    }
+
+    fn annotate(&self, lease: &mut Lease) {
+        let now = Timestamp::now();
+        let before = |name: &str| lease.annotations().get(name).map(String::as_str);
+        let told = match &self.role {
+            Role::Sole | Role::Shard(..) => (SWEEPS, self.sweeps.merged(before(SWEEPS), now)),
+            Role::Common(partition) => (REPLICAS, partition.told(before(REPLICAS), now.as_second())),
+        };
+        if let (name, Some(text)) = told {
+            lease.annotations_mut().insert(name.to_owned(), text);
         }
     }
 
@@ -223,10 +321,10 @@ impl Election {
         let now = Timestamp::now();
         let now = MicroTime(Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now));
         self.written.push(now.clone());
-        let ours = before.is_some_and(|spec| spec.holder_identity.as_deref() == Some(&self.lead.identity));
+        let ours = before.is_some_and(|spec| spec.holder_identity.as_deref() == Some(&self.holder()));
         let transitions = before.and_then(|spec| spec.lease_transitions).unwrap_or(0);
         LeaseSpec {
-            holder_identity: Some(self.lead.identity.clone()),
+            holder_identity: Some(self.holder()),
             lease_duration_seconds: Some(i32::try_from(self.lead.duration.as_secs().max(1)).unwrap_or(i32::MAX)),
             acquire_time: if ours { before.and_then(|spec| spec.acquire_time.clone()) } else { Some(now.clone()) },
             renew_time: Some(now),
@@ -241,9 +339,16 @@ impl Election {
             Ok(lease) => {
                 let stands = lease.spec.and_then(|spec| spec.renew_time);
                 self.written = stands.into_iter().collect();
+                self.free = None;
+                if let Role::Shard(shard, partition) = &self.role {
+                    partition.took(*shard);
+                }
                 Ok(Outcome::Held)
             }
-            Err(kube::Error::Api(status)) if status.code == 409 => Ok(Outcome::NotHeld(None)),
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(match &self.role {
+                Role::Sole | Role::Shard(..) => Outcome::NotHeld(None),
+                Role::Common(_) => Outcome::Again,
+            }),
             Err(error) => Err(error),
         }
     }
@@ -253,9 +358,15 @@ fn params() -> PostParams {
     PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() }
 }
 
+/// Up to twice as much, so that replicas do not write all at once.
+fn jittered(wait: Duration) -> Duration {
+    use std::hash::{BuildHasher, Hasher};
+    let random = std::hash::RandomState::new().build_hasher().finish();
+    wait / 2 + wait.mul_f64((random % 1000) as f64 / 1000.0)
+}
+
 /// Gives the Lease back, so that the next replica need not wait for it to expire.
-pub async fn release(kube: kube::Client, lead: &Lead) {
-    let api: Api<Lease> = Api::namespaced(kube, &lead.namespace);
+pub async fn release(api: &Api<Lease>, lead: &Lead) {
     let given_back = tokio::time::timeout(RELEASE, async {
         let Some(mut lease) = api.get_opt(&lead.name).await? else { return Ok(()) };
         let spec = lease.spec.get_or_insert_default();
@@ -271,5 +382,21 @@ pub async fn release(kube: kube::Client, lead: &Lead) {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(%error, "the Lease was not released, so other replicas wait until it expires"),
         Err(_) => tracing::warn!("the Lease was not released in time, so other replicas wait until it expires"),
+    }
+}
+
+/// Says in the common Lease that this replica has ended. That Lease stays as it is: the last of all lets it expire.
+pub async fn leave(api: &Api<Lease>, lead: &Lead, partition: &Partition) {
+    let left = tokio::time::timeout(RELEASE, async {
+        let Some(mut lease) = api.get_opt(&lead.name).await? else { return Ok(()) };
+        let told = lease.annotations().get(REPLICAS).map(String::as_str);
+        let Some(text) = partition.untold(told) else { return Ok(()) };
+        lease.annotations_mut().insert(REPLICAS.to_owned(), text);
+        lease.metadata.managed_fields = None;
+        api.replace(&lead.name, &params(), &lease).await.map(drop)
+    });
+    // Others notice it themselves after a while.
+    if let Ok(Err(error)) = left.await {
+        tracing::debug!(%error, "the other replicas were not told that this one ends");
     }
 }

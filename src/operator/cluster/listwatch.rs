@@ -3,6 +3,8 @@
 //! A streaming list comes first, since it needs the least memory. Where it is refused, or does not end, pages are
 //! listed instead from then on.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::channel::mpsc;
@@ -12,6 +14,8 @@ use kube::api::{ListParams, WatchEvent, WatchParams};
 use kube::core::DeserializeGuard;
 use kube::runtime::watcher::Event as WatcherEvent;
 use kube::{Api, ResourceExt};
+
+use tokio::sync::watch;
 
 use super::record::Recorded;
 use super::trouble::Trouble;
@@ -38,15 +42,29 @@ type Event<K> = WatcherEvent<DeserializeGuard<K>>;
 type WatchStream<K> = BoxStream<'static, kube::Result<WatchEvent<DeserializeGuard<K>>>>;
 
 /// The events, without end. What becomes of the list and the watch is told through `report`; that a list is complete is
-/// known to whoever takes its last event.
+/// known to whoever takes its last event. Whenever `wanted` changes, everything is listed again; `begun` says for which
+/// number the last list began.
 pub fn events<K: Recorded>(
     api: Api<DeserializeGuard<K>>,
     place: String,
     selector: Option<String>,
     report: Box<dyn Fn(Sign) + Send + Sync>,
+    wanted: watch::Receiver<u64>,
+    begun: Arc<AtomicU64>,
 ) -> impl Stream<Item = Event<K>> + Send {
     let (sender, receiver) = mpsc::channel(0);
-    let follower = Follower { api, place, selector, events: sender, report, streaming: true, failures: 0, told: None };
+    let follower = Follower {
+        api,
+        place,
+        selector,
+        events: sender,
+        report,
+        wanted,
+        begun,
+        streaming: true,
+        failures: 0,
+        told: None,
+    };
     // Part of the stream, so that it ends with it.
     let work = follower.run().into_stream().filter_map(|()| future::ready(None)).boxed();
     stream::select(receiver, work)
@@ -59,6 +77,8 @@ struct Follower<K: Recorded> {
     selector: Option<String>,
     events: mpsc::Sender<Event<K>>,
     report: Box<dyn Fn(Sign) + Send + Sync>,
+    wanted: watch::Receiver<u64>,
+    begun: Arc<AtomicU64>,
     /// Streaming lists have not failed yet.
     streaming: bool,
     failures: u32,
@@ -91,6 +111,7 @@ impl<K: Recorded> Follower<K> {
     }
 
     async fn list(&mut self) -> Result<Listed<K>, Trouble> {
+        self.begun.store(*self.wanted.borrow_and_update(), Ordering::SeqCst);
         if !self.streaming {
             return self.paged_list().await;
         }
@@ -203,7 +224,13 @@ impl<K: Recorded> Follower<K> {
 
     /// One watch, to its end.
     async fn stream(&mut self, mut stream: WatchStream<K>, version: &mut String) -> Result<(), Trouble> {
-        while let Ok(Some(event)) = tokio::time::timeout(IDLE, stream.next()).await {
+        let mut wanted = self.wanted.clone();
+        loop {
+            let next = tokio::select! {
+                next = tokio::time::timeout(IDLE, stream.next()) => next,
+                Ok(()) = wanted.changed() => return Err(Trouble::Expired),
+            };
+            let Ok(Some(event)) = next else { return Ok(()) };
             let event = match event? {
                 WatchEvent::Added(object) | WatchEvent::Modified(object) => {
                     *version = object.resource_version().unwrap_or_default();
@@ -224,7 +251,6 @@ impl<K: Recorded> Follower<K> {
                 return Err(Trouble::Expired);
             }
         }
-        Ok(())
     }
 
     async fn failed(&mut self, trouble: Trouble) {

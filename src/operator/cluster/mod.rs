@@ -6,12 +6,15 @@ pub mod claims;
 pub mod events;
 pub mod index;
 pub mod leader;
+pub mod leadership;
 mod listwatch;
 pub mod object_cache;
 pub mod outside;
+pub mod partition;
 pub mod record;
 pub mod requeuer;
 pub mod revoked;
+pub mod served;
 pub mod sweeps;
 pub mod trouble;
 pub mod watch;
@@ -21,11 +24,14 @@ use std::sync::Arc;
 use crate::api::{Name, Share};
 use crate::core::id::AccountId;
 use crate::operator::clock::Clock;
+use crate::operator::delays;
+use crate::operator::stop::Stop;
 use events::Events;
 use index::{Index, Related};
 use outside::Outside;
 use record::Records;
 use requeuer::Requeuer;
+use served::ServedShards;
 
 /// The objects of the cluster, and all that is done to them.
 pub struct Cluster {
@@ -35,9 +41,38 @@ pub struct Cluster {
     pub writer: Records,
     pub events: Events,
     pub requeuer: Arc<Requeuer>,
+    pub shards: Arc<ServedShards>,
 }
 
 impl Cluster {
+    /// Whether this process works on the object: all others are only looked at.
+    pub fn works_on<K: Related>(&self, object: &K) -> bool {
+        !self.shards.are_many() || self.shards.is_served(self.shard_of(object))
+    }
+
+    /// The Cloudflare account that an object is looked after in, also where the selector hides its Share.
+    pub async fn account_of<K: Related>(&self, object: &K) -> Result<Option<String>, Stop> {
+        let account = object.account(&self.index);
+        let Some(share) = object.parent().filter(|_| account.is_none() && self.shards.are_many()) else {
+            return Ok(account);
+        };
+        self.outside.look_for_share(&self.index, &share, delays::FRESH).await?;
+        Ok(self.index.shares.find_outside(&share).map(|share| share.spec.account_id.clone()))
+    }
+
+    /// Whether the Share of a child object exists, past every cache; one that cannot be read is as good as none.
+    pub async fn has_parent<K: Related>(&self, object: &K) -> Result<bool, Stop> {
+        match object.parent().filter(|share| !self.index.shares.is_unreadable(share)) {
+            Some(share) => self.writer.exists::<Share>(&share).await,
+            None => Ok(false),
+        }
+    }
+
+    /// The shard that an object belongs to. A child object without an account is looked after by the first.
+    pub fn shard_of<K: Related>(&self, object: &K) -> u16 {
+        object.account(&self.index).map_or(0, |account| self.shards.shard_of(&account))
+    }
+
     /// Requeues a Share and its child objects.
     pub fn requeue_family(&self, share: &Name) {
         self.requeuer.requeue(&Share::key(share.clone()));

@@ -60,6 +60,11 @@ impl Outside {
         self.selector.as_deref()
     }
 
+    /// What is watched: one namespace each, or all of them at once.
+    pub fn scopes(&self) -> &[Option<String>] {
+        &self.scopes
+    }
+
     /// Lists the child objects of a namespace, whatever their labels, unless that was done within `age` and none has left
     /// the watch since. Returns whether it was done now.
     pub async fn look(&self, index: &Index, namespace: &str, age: Duration) -> Result<bool, kube::Error> {

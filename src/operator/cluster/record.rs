@@ -98,6 +98,12 @@ impl Records {
         let api: Api<K> = Api::namespaced(self.kube.clone(), &name.namespace);
         Ok(in_time(api.get_opt(&name.name)).await?.map(|object| K::cache(index).wrote(object)))
     }
+
+    /// Whether the object exists, past every cache.
+    pub async fn exists<K: Recorded>(&self, name: &Name) -> Result<bool, Stop> {
+        let api: Api<K> = Api::namespaced(self.kube.clone(), &name.namespace);
+        Ok(in_time(api.get_metadata_opt(&name.name)).await?.is_some())
+    }
 }
 
 /// Whose fields these are, for `kubectl get --show-managed-fields`.

@@ -47,6 +47,11 @@ impl SweepLog {
         self.0.lock().insert(key(account, credential), sweep);
     }
 
+    /// Others sweep these accounts now.
+    pub fn clear(&self) {
+        self.0.lock().clear();
+    }
+
     /// The annotation, with what another leader wrote before; `None`: there is nothing to say.
     pub fn merged(&self, before: Option<&str>, now: Timestamp) -> Option<String> {
         let mut sweeps = parse(before);

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use futures::{Stream, StreamExt};
 use kube::Api;
@@ -47,8 +47,11 @@ pub fn stream<K: Recorded>(
             });
         }
     };
+    let (shards, begun) = (cluster.shards.clone(), Arc::new(AtomicU64::new(0)));
+    let (wanted, list) = (shards.wanted(), begun.clone());
+    let mut listing = 0;
     let place = scope.as_ref().map_or("all namespaces".to_owned(), |name| format!("namespace {name}"));
-    listwatch::events(api, place, selector, Box::new(follow))
+    listwatch::events(api, place, selector, Box::new(follow), wanted, begun)
         .filter_map(move |event| {
             let kept = K::cache(&decoding.index);
             match &event {
@@ -66,8 +69,14 @@ pub fn stream<K: Recorded>(
                 object_cache::trim(object);
             }
             take_note(&event, namespace.as_deref(), &writer, &cluster, &deleted);
-            if matches!(event, Event::InitDone) {
-                report(Sign::Listed);
+            match event {
+                // The next list begins only after this one has come.
+                Event::Init => listing = list.load(Ordering::SeqCst),
+                Event::InitDone => {
+                    report(Sign::Listed);
+                    shards.complete(namespace.as_deref(), K::KIND, listing);
+                }
+                Event::Apply(_) | Event::Delete(_) | Event::InitApply(_) => {}
             }
             Ok(event)
         })

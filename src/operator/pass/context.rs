@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::memory::Memories;
 use crate::api::{Name, ObjectKey};
 use crate::core::deletions::DeletionLog;
+use crate::core::id::AccountId;
 use crate::core::time::At;
 use crate::operator::clock::Clock;
 use crate::operator::cluster::Cluster;
@@ -25,7 +26,6 @@ const MAX_SLOT: Duration = Duration::from_secs(600);
 pub struct Context {
     pub settings: Settings,
     pub clock: Clock,
-    pub started: At,
     pub cluster: Arc<Cluster>,
     pub remote: Arc<Remote>,
     pub memories: Memories,
@@ -46,6 +46,11 @@ impl Context {
         let slot = (*next).clamp(now, now.plus(MAX_SLOT));
         *next = slot.plus(EVENT_GAP);
         slot
+    }
+
+    /// Since when this process works for an account: what happened before, others did.
+    pub fn since(&self, account: &AccountId) -> At {
+        self.cluster.shards.since(account.as_str())
     }
 
     /// The object is gone: nothing is remembered of it, and nobody follows it.

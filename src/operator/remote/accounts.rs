@@ -45,6 +45,12 @@ impl Accounts {
         self.accounts.lock().remove(&(account.fingerprint, account.id.clone()));
     }
 
+    /// Whether the account is still in use, and not another one of the same name and credential.
+    pub fn is_open(&self, account: &Arc<Account>) -> bool {
+        let accounts = self.accounts.lock();
+        accounts.get(&(account.fingerprint, account.id.clone())).is_some_and(|open| Arc::ptr_eq(open, account))
+    }
+
     /// The object is gone: nobody follows it any more.
     pub fn unfollow(&self, object: &ObjectKey) {
         for account in self.accounts.lock().values() {

@@ -38,6 +38,8 @@ pub struct Requester {
 
 pub struct Limiters {
     rate: Rate,
+    /// The part of it that a credential has until it is known who else uses it.
+    first: f64,
     clock: Clock,
     requeuer: Arc<Requeuer>,
     limiters: Mutex<HashMap<Fingerprint, Arc<Limiter>>>,
@@ -65,15 +67,16 @@ impl Drop for Permit {
 }
 
 impl Limiters {
-    pub fn new(rate: Rate, clock: Clock, requeuer: Arc<Requeuer>) -> Limiters {
-        Limiters { rate, clock, requeuer, limiters: Mutex::default() }
+    /// `first`: the part of the rate that is used of a credential until `divide` says otherwise.
+    pub fn new(rate: Rate, first: f64, clock: Clock, requeuer: Arc<Requeuer>) -> Limiters {
+        Limiters { rate, first, clock, requeuer, limiters: Mutex::default() }
     }
 
     pub fn of(&self, credential: Fingerprint) -> Arc<Limiter> {
         let mut limiters = self.limiters.lock();
         let start = || {
             let limiter = Arc::new(Limiter {
-                state: Mutex::new(RateLimiter::new(self.rate, TOKENS_AT_START, self.clock.now())),
+                state: Mutex::new(RateLimiter::new(self.rate.part(self.first), TOKENS_AT_START, self.clock.now())),
                 clock: self.clock,
                 moved: Notify::new(),
                 sweeps: Notify::new(),
@@ -82,6 +85,14 @@ impl Limiters {
             limiter
         };
         limiters.entry(credential).or_insert_with(start).clone()
+    }
+
+    /// Which part of its rate each credential may use here, since other processes use the rest.
+    pub fn divide(&self, part: impl Fn(Fingerprint) -> f64) {
+        let now = self.clock.now();
+        for (credential, limiter) in self.limiters.lock().iter() {
+            limiter.lock().divide(self.rate, part(*credential), now);
+        }
     }
 
     /// Tokens left and callers waiting, by credential.

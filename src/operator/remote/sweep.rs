@@ -50,7 +50,7 @@ pub async fn run(cluster: Arc<Cluster>, remote: Arc<Remote>, account: Arc<Accoun
             () = tokio::time::sleep(pause) => {}
             () = account.demanded.notified(), if failures == 0 && !wanted => continue,
         }
-        if remote.gate.shutdown.is_cancelled() {
+        if remote.gate.shutdown.is_cancelled() || !remote.accounts.is_open(&account) {
             return;
         }
         if !refresh_credential(&cluster, &remote, &account).await {

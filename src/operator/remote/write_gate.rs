@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::operator::cluster::leader::Leadership;
+use crate::core::id::AccountId;
+use crate::operator::cluster::leadership::Leadership;
 use crate::operator::stop::Stop;
 
 pub struct WriteGate {
@@ -15,9 +16,9 @@ pub struct WriteGate {
 }
 
 impl WriteGate {
-    /// Whether a call may start now and end in time.
-    pub fn may_write(&self) -> Result<(), Stop> {
-        if self.shutdown.is_cancelled() || !self.leadership.lasts(self.call_timeout) {
+    /// Whether a call that changes something in the account may start now and end in time.
+    pub fn may_write(&self, account: &AccountId) -> Result<(), Stop> {
+        if self.shutdown.is_cancelled() || !self.leadership.lasts(account.as_str(), self.call_timeout) {
             return Err(Stop::Stopping);
         }
         Ok(())

@@ -52,7 +52,7 @@ impl Writer<'_> {
 
     /// Whether a call may start now: much may have changed since the permit was given.
     fn may_send(&self) -> Result<(), Stop> {
-        self.remote.gate.may_write()?;
+        self.remote.gate.may_write(&self.session.account.id)?;
         if self.session.account.limiter.must_ask_again() { self.session.permit(1).map(drop) } else { Ok(()) }
     }
 

@@ -206,7 +206,7 @@ async fn add(
         share.pass.save().await?;
     }
     let _permit = permit?;
-    share.pass.context.remote.gate.may_write()?;
+    share.pass.context.remote.gate.may_write(&share.session.account.id)?;
     let now = share.pass.now();
     let before = entries.clone();
     for key in &keys {

@@ -74,7 +74,7 @@ pub async fn replace(
     adds.truncate(MOST);
     removals.truncate(MOST - adds.len());
     let _permit = share.session.permit(1)?;
-    share.pass.context.remote.gate.may_write()?;
+    share.pass.context.remote.gate.may_write(&share.session.account.id)?;
     let now = share.pass.now();
     let before = share.pass.status.inventory.clone();
     let recipients = list(share, plan, &adds, &removals);

@@ -35,7 +35,7 @@ pub async fn create(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
     };
     share.pass.add_finalizer().await?;
     let permit = share.session.permit(1)?;
-    share.pass.context.remote.gate.may_write()?;
+    share.pass.context.remote.gate.may_write(&share.session.account.id)?;
     let announced = announce(share, &new.name, &rows).await?;
     let apply = Writer { remote: &share.pass.context.remote, session: &share.session };
     let answer = apply.create_share(&new, announced).await;

@@ -133,7 +133,7 @@ pub fn plan(share: &SharePass, seen: &ObservedShare) -> Plan {
         observing: share.mode == Mode::Observe,
         known: (share.mode != Mode::Observe).then(|| {
             share.pass.memory(|memory| RowMemories {
-                started: share.pass.context.started,
+                started: share.pass.context.since(&share.session.account.id),
                 confirmed: memory.confirmed.clone(),
                 answered: memory.answered.clone(),
             })

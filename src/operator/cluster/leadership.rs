@@ -1,0 +1,110 @@
+//! May this process still change something in an account? What passes ask before they do.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use k8s_openapi::jiff::Timestamp;
+use parking_lot::Mutex;
+
+use super::sweeps::SweepLog;
+use crate::core::shard;
+
+/// Until when a Lease is ours, by our own monotonic clock.
+#[derive(Clone, Default)]
+pub struct Term(Arc<Mutex<Option<Instant>>>);
+
+impl Term {
+    pub fn hold_until(&self, until: Option<Instant>) {
+        *self.0.lock() = until;
+    }
+
+    /// Whether it is still ours after so long a time.
+    pub fn lasts(&self, time: Duration) -> bool {
+        let until = self.0.lock();
+        until.is_some_and(|until| Instant::now() + time < until)
+    }
+
+    pub fn holds(&self) -> bool {
+        self.lasts(Duration::ZERO)
+    }
+}
+
+/// One shard's Lease.
+#[derive(Clone, Default)]
+pub struct Tenure {
+    pub term: Term,
+    pub sweeps: Arc<SweepLog>,
+}
+
+/// The Leases of this process, by which it may work for an account or not.
+#[derive(Clone)]
+pub struct Leadership {
+    /// `None`: one replica, without election: it always leads.
+    shards: Option<Arc<[Tenure]>>,
+    /// What all replicas of the same number of shards hold together.
+    common: Option<Term>,
+}
+
+impl Leadership {
+    pub fn always() -> Leadership {
+        Leadership { shards: None, common: None }
+    }
+
+    pub fn of(shards: Vec<Tenure>, common: Option<Term>) -> Leadership {
+        Leadership { shards: Some(shards.into()), common }
+    }
+
+    fn tenure(&self, account: &str) -> Option<&Tenure> {
+        let shards = self.shards.as_ref()?;
+        shards.get(usize::from(shard::of(account, u16::try_from(shards.len()).unwrap_or(1))))
+    }
+
+    /// A sweep was complete: the next renewal of the shard's Lease says so, at no cost.
+    pub fn note_sweep(&self, account: &str, credential: &str, began: Timestamp, interval: Duration) {
+        if let Some(tenure) = self.tenure(account) {
+            tenure.sweeps.note(account, credential, began, interval);
+        }
+    }
+
+    /// The shard is another replica's now, whose sweeps count.
+    pub fn forget_sweeps(&self, shard: u16) {
+        if let Some(tenure) = self.shards.as_ref().and_then(|shards| shards.get(usize::from(shard))) {
+            tenure.sweeps.clear();
+        }
+    }
+
+    /// Whether the account is still ours after so long a time.
+    pub fn lasts(&self, account: &str, time: Duration) -> bool {
+        self.shards.is_none()
+            || self.tenure(account).is_some_and(|tenure| tenure.term.lasts(time))
+                && self.common.as_ref().is_none_or(|common| common.lasts(time))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_is_ours_while_we_hold_both_its_shard_and_the_common_lease() {
+        let (zero, one, common) = (Tenure::default(), Tenure::default(), Term::default());
+        let leadership = Leadership::of(vec![zero.clone(), one.clone()], Some(common.clone()));
+        let (in_zero, in_one) = ("a", "023e105f4ecef8ad9ca31a8372d0c353");
+        assert_eq!((shard::of(in_zero, 2), shard::of(in_one, 2)), (0, 1));
+        let minute = Duration::from_secs(60);
+        let holds = |time| [in_zero, in_one].map(|account| leadership.lasts(account, time));
+        zero.term.hold_until(Some(Instant::now() + minute));
+        assert_eq!(holds(Duration::ZERO), [false, false], "replicas of another number of shards may work");
+        common.hold_until(Some(Instant::now() + minute));
+        assert_eq!(holds(Duration::ZERO), [true, false]);
+        assert_eq!(holds(minute), [false, false], "a call must end before another replica may lead");
+        one.term.hold_until(Some(Instant::now() + minute));
+        zero.term.hold_until(None);
+        assert_eq!(holds(Duration::ZERO), [false, true]);
+    }
+
+    #[test]
+    fn one_replica_without_election_always_leads() {
+        assert!(Leadership::always().lasts("a", Duration::from_secs(3600)));
+    }
+}

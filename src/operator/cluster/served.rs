@@ -1,0 +1,197 @@
+//! For which shards does this process work, since when, and what is under way in them?
+//!
+//! Every process watches all objects and works on those of its own shards. So an object of another shard is there, like
+//! any other, and never looks like one that was deleted. A shard that is taken while others are served already is served
+//! once everything has been listed since, as a process does that begins.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+
+use crate::api::Kind;
+use crate::core::shard;
+use crate::core::time::At;
+
+pub struct ServedShards {
+    shards: Vec<Mutex<Shard>>,
+    lists: Mutex<HashMap<(Option<String>, Kind), u64>>,
+    /// Number of the list that is wanted of everything.
+    wanted: watch::Sender<u64>,
+    /// A list is complete.
+    pub listed: Notify,
+    /// A pass ended.
+    idle: Notify,
+}
+
+#[derive(Default)]
+struct Shard {
+    since: At,
+    /// Number of the first list that counts; `None`: it is not ours.
+    list: Option<u64>,
+    passes: usize,
+}
+
+/// A pass is under way in a shard.
+pub struct Working {
+    served: Arc<ServedShards>,
+    shard: u16,
+}
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        self.served.shard(self.shard).lock().passes -= 1;
+        self.served.idle.notify_one();
+    }
+}
+
+impl ServedShards {
+    /// One shard is served from the beginning; of several, none.
+    pub fn new(shards: u16, now: At) -> ServedShards {
+        let shard = || Mutex::new(Shard { since: now, list: (shards == 1).then_some(0), passes: 0 });
+        ServedShards {
+            shards: (0..shards.max(1)).map(|_| shard()).collect(),
+            lists: Mutex::default(),
+            wanted: watch::Sender::new(0),
+            listed: Notify::new(),
+            idle: Notify::new(),
+        }
+    }
+
+    pub fn count(&self) -> u16 {
+        u16::try_from(self.shards.len()).unwrap_or(1)
+    }
+
+    pub fn are_many(&self) -> bool {
+        self.shards.len() > 1
+    }
+
+    pub fn shard_of(&self, account: &str) -> u16 {
+        shard::of(account, self.count())
+    }
+
+    fn shard(&self, shard: u16) -> &Mutex<Shard> {
+        &self.shards[usize::from(shard) % self.shards.len()]
+    }
+
+    /// The right to begin a pass over an object of the shard in that namespace, if it is ours to work on.
+    pub fn enter(self: &Arc<Self>, shard: u16, namespace: &str) -> Option<Working> {
+        let mut state = self.shard(shard).lock();
+        let list = state.list?;
+        if self.are_many() && !self.is_listed(namespace, list) {
+            return None;
+        }
+        state.passes += 1;
+        Some(Working { served: self.clone(), shard })
+    }
+
+    pub fn is_served(&self, shard: u16) -> bool {
+        self.shard(shard).lock().list.is_some()
+    }
+
+    /// How many shards this process works for.
+    pub fn held(&self) -> usize {
+        self.shards.iter().filter(|shard| shard.lock().list.is_some()).count()
+    }
+
+    /// Since when this process has worked for the account: what happened before, others did.
+    pub fn since(&self, account: &str) -> At {
+        self.shard(self.shard_of(account)).lock().since
+    }
+
+    /// The shards are ours now. They are served as soon as a list of that number is complete.
+    pub fn begin(&self, shards: &[u16], now: At) -> u64 {
+        let list = *self.wanted.borrow() + 1;
+        for shard in shards {
+            let mut state = self.shard(*shard).lock();
+            (state.since, state.list) = (now, Some(list));
+        }
+        self.wanted.send_replace(list);
+        list
+    }
+
+    /// No pass begins any more in the shard.
+    pub fn end(&self, shard: u16) {
+        self.shard(shard).lock().list = None;
+    }
+
+    /// Until no pass is under way in the shard.
+    pub async fn idle(&self, shard: u16) {
+        while self.shard(shard).lock().passes > 0 {
+            self.idle.notified().await;
+        }
+    }
+
+    /// Which list is wanted of everything.
+    pub fn wanted(&self) -> watch::Receiver<u64> {
+        self.wanted.subscribe()
+    }
+
+    /// The list of that number is complete, of one kind in one namespace or all of them.
+    pub fn complete(&self, scope: Option<&str>, kind: Kind, list: u64) {
+        self.lists.lock().insert((scope.map(str::to_owned), kind), list);
+        self.listed.notify_one();
+    }
+
+    /// Whether all objects of the namespace were listed since the list of that number was wanted.
+    fn is_listed(&self, namespace: &str, list: u64) -> bool {
+        self.is_scope_listed(None, list) || self.is_scope_listed(Some(namespace), list)
+    }
+
+    /// The same of one watched namespace, or of all of them.
+    pub fn is_scope_listed(&self, scope: Option<&str>, list: u64) -> bool {
+        let (lists, scope) = (self.lists.lock(), scope.map(str::to_owned));
+        let kinds = [Kind::Share, Kind::ShareRecipient, Kind::ShareResource];
+        kinds.into_iter().all(|kind| lists.get(&(scope.clone(), kind)).is_some_and(|last| *last >= list))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KINDS: [Kind; 3] = [Kind::Share, Kind::ShareRecipient, Kind::ShareResource];
+
+    #[test]
+    fn one_shard_is_served_as_it_always_was() {
+        let served = Arc::new(ServedShards::new(1, At(5)));
+        assert!(served.enter(served.shard_of("a"), "x").is_some());
+        assert_eq!(served.since("a"), At(5));
+    }
+
+    #[test]
+    fn a_shard_is_served_in_a_namespace_once_that_was_listed_since_it_was_taken() {
+        let served = Arc::new(ServedShards::new(2, At(0)));
+        let enters = |shard, namespace| served.enter(shard, namespace).is_some();
+        assert!(!enters(0, "x"), "it is not ours");
+        let list = served.begin(&[0], At(7));
+        KINDS.iter().for_each(|kind| served.complete(Some("x"), *kind, list - 1));
+        assert!(!enters(0, "x"), "that list began before");
+        KINDS.iter().for_each(|kind| served.complete(Some("x"), *kind, list));
+        assert!(enters(0, "x") && !enters(0, "y") && !enters(1, "x"));
+        let later = served.begin(&[1], At(9));
+        assert!(enters(0, "x") && !enters(1, "x"), "what is served goes on meanwhile");
+        KINDS.iter().for_each(|kind| served.complete(None, *kind, later));
+        assert!(enters(1, "x") && enters(1, "y"));
+        served.end(0);
+        assert!(!enters(0, "x") && enters(1, "x"));
+    }
+
+    #[tokio::test]
+    async fn a_shard_is_idle_when_its_last_pass_has_ended() {
+        let served = Arc::new(ServedShards::new(2, At(0)));
+        let list = served.begin(&[0], At(1));
+        KINDS.iter().for_each(|kind| served.complete(None, *kind, list));
+        let pass = served.enter(0, "x").expect("a pass");
+        served.end(0);
+        let idle = tokio::spawn({
+            let served = served.clone();
+            async move { served.idle(0).await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!idle.is_finished());
+        drop(pass);
+        idle.await.expect("it is idle");
+    }
+}

@@ -1,0 +1,253 @@
+//! Whether replicas divide the accounts among themselves, and no account ever has two writers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use cfshare_simulator::{Entry, random_id};
+use cfshare_testbed::Process;
+use cfshare_testbed::process::Signal;
+use serde_json::Value;
+
+use crate::Test;
+use crate::cli::cfshare;
+use crate::expect::nothing_doubled;
+use crate::own;
+use crate::scene::{PATIENCE, Scene, World, is_ready, message};
+
+pub const TESTS: &[Test] = &[
+    ("shards: no account has two writers when of three replicas one is killed and one is paused", killed_and_paused),
+    ("shards: replicas of another number of shards wait until the last has ended", another_number),
+    ("shards: child objects are looked after where their Share is", children),
+];
+
+const LEASE: Duration = Duration::from_secs(12);
+
+fn replica(scene: &Scene<'_>, name: &str, shards: u16) -> Process {
+    let (lease, shards) = (format!("{}s", LEASE.as_secs()), shards.to_string());
+    let flags = [
+        ("--leader-elect", ""),
+        ("--lease-namespace", scene.namespace.as_str()),
+        ("--lease-duration", &lease),
+        ("--call-timeout", "2s"),
+        ("--shards", &shards),
+        ("--identity", name),
+    ];
+    own::launch(scene, &format!("{name}.log"), &flags)
+}
+
+/// The shards of each replica, as their Leases say.
+fn held(scene: &Scene<'_>) -> BTreeMap<String, BTreeSet<String>> {
+    let list: Value = serde_json::from_str(&scene.kubectl(&["get", "leases", "-o", "json"])).expect("JSON");
+    let mut held = BTreeMap::<String, BTreeSet<String>>::new();
+    for lease in list["items"].as_array().into_iter().flatten() {
+        let name = lease["metadata"]["name"].as_str().unwrap_or_default();
+        let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default();
+        if name.contains("-shard-") && !holder.is_empty() {
+            held.entry(holder.to_owned()).or_default().insert(name.to_owned());
+        }
+    }
+    held
+}
+
+/// Waits until these replicas have so many shards each.
+fn wait_parts(scene: &Scene<'_>, parts: &[(&str, usize)]) {
+    let expected: BTreeMap<String, usize> = parts.iter().map(|(name, part)| ((*name).to_owned(), *part)).collect();
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let held = held(scene);
+        let parts: BTreeMap<String, usize> = held.iter().map(|(name, shards)| (name.clone(), shards.len())).collect();
+        if parts == expected {
+            return;
+        }
+        if Instant::now() > end {
+            let logs: Vec<String> = parts_of(expected.keys(), scene);
+            panic!("the parts are {held:?}, not {expected:?}\n{}", logs.join("\n"));
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// What the replicas say of their Leases.
+fn parts_of<'n>(names: impl Iterator<Item = &'n String>, scene: &Scene<'_>) -> Vec<String> {
+    let log = |name: &String| {
+        let log = std::fs::read_to_string(scene.file(&format!("{name}.log"))).unwrap_or_default();
+        let lines: Vec<&str> =
+            log.lines().filter(|line| !line.contains(" DEBUG ") && !line.contains("pass{")).collect();
+        format!("{name}:\n{}", lines[lines.len().saturating_sub(40)..].join("\n"))
+    };
+    names.map(log).collect()
+}
+
+/// Shares of several accounts, each with these recipients.
+fn shares(scene: &Scene<'_>, accounts: &[String], each: usize, recipients: &[&str], resource: &str) {
+    let share = |account: &String, at: usize| {
+        let name = format!("s{at}-{}", &account[..8]);
+        scene.share(&name, recipients, &[resource], "").replace(&scene.account, account)
+    };
+    for account in accounts {
+        let all: Vec<String> = (0..each).map(|at| share(account, at)).collect();
+        scene.apply(&all.join("---\n"));
+    }
+}
+
+fn all_ready(scene: &Scene<'_>) {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let text = scene.kubectl(&["get", "shares.cfshare.dev", "-o", "json"]);
+        let list: Value = serde_json::from_str(&text).expect("JSON");
+        let all = list["items"].as_array().cloned().unwrap_or_default();
+        let waiting: Vec<&Value> = all.iter().filter(|share| !is_ready(share)).collect();
+        if !all.is_empty() && waiting.is_empty() {
+            return;
+        }
+        if Instant::now() > end {
+            let first = waiting.first().map(|share| (share["metadata"]["name"].clone(), message(share)));
+            let held = held(scene);
+            let logs = parts_of(held.keys(), scene).join("\n");
+            panic!("{} of {} Shares are not Ready, as {first:?}; {held:?}\n{logs}", waiting.len(), all.len());
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// Who made the changing calls of an account, in their order; each once for a run of calls, with the end of its last.
+fn turns(journal: &[Entry]) -> Vec<(String, i64, i64)> {
+    let mut turns: Vec<(String, i64, i64)> = Vec::new();
+    for entry in journal.iter().filter(|entry| entry.changing) {
+        let agent = entry.user_agent.as_deref().unwrap_or_default();
+        let name = agent.split_once('(').and_then(|(_, rest)| rest.split_once(')')).expect("a replica's name").0;
+        let end = entry.at + entry.latency_us.unwrap_or(0);
+        match turns.last_mut() {
+            Some((last, _, ended)) if last == name => *ended = end.max(*ended),
+            Some(_) | None => turns.push((name.to_owned(), entry.at, end)),
+        }
+    }
+    turns
+}
+
+/// No two replicas worked on the account at the same time, and none came back to it.
+fn one_writer_at_a_time(scene: &Scene<'_>, account: &str) -> Vec<String> {
+    let turns = turns(&scene.world.simulator.journal(Some(account), 0));
+    for pair in turns.windows(2) {
+        assert!(pair[0].2 <= pair[1].1, "{} began before {} had ended: {turns:?}", pair[1].0, pair[0].0);
+    }
+    let names: Vec<String> = turns.into_iter().map(|(name, ..)| name).collect();
+    assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "account {account}: {names:?}");
+    names
+}
+
+fn killed_and_paused(world: &World) {
+    let scene = world.own_scene();
+    let accounts: Vec<String> = (0..30).map(|_| random_id()).collect();
+    let (r, s, t, x) = (random_id(), random_id(), random_id(), random_id());
+    let [a, b, c] = ["a", "b", "c"].map(|name| replica(&scene, name, 6));
+    wait_parts(&scene, &[("a", 2), ("b", 2), ("c", 2)]);
+    shares(&scene, &accounts, 5, &[&r], &x);
+    all_ready(&scene);
+    let place = ["--lease-namespace", scene.namespace.as_str()];
+    let matrix = cfshare(&scene, &[&["matrix"][..], &place].concat());
+    assert_eq!(matrix.code, 0, "{}", matrix.out);
+    let doctor = cfshare(&scene, &[&["doctor", "--cluster-only"][..], &place].concat()).out;
+    for shard in 0..6 {
+        let found = ["a", "b", "c"].iter().any(|name| doctor.contains(&format!("-shard-{shard}: held by {name}\n")));
+        assert!(found, "{doctor}");
+    }
+    let worked: BTreeSet<String> = accounts.iter().flat_map(|account| one_writer_at_a_time(&scene, account)).collect();
+    assert_eq!(worked.len(), 3, "{worked:?}");
+
+    // One dies and one falls asleep in the middle of the work.
+    shares(&scene, &accounts, 5, &[&r, &s], &x);
+    own::crash(a);
+    b.signal(Signal::Stop);
+    let slept = Instant::now();
+    wait_parts(&scene, &[("c", 6)]);
+    all_ready(&scene);
+    scene.wait("two leases to pass", || slept.elapsed() >= 2 * LEASE);
+    shares(&scene, &accounts, 5, &[&r, &s, &t], &x);
+    b.signal(Signal::Continue);
+    let status = b.wait(PATIENCE);
+    assert!(status.is_some_and(|status| !status.success()), "it did not notice: {}", b.log());
+    all_ready(&scene);
+
+    // Another one comes, and gets its part of the work.
+    let _d = replica(&scene, "d", 6);
+    wait_parts(&scene, &[("c", 3), ("d", 3)]);
+    shares(&scene, &accounts, 5, &[&s, &t], &x);
+    all_ready(&scene);
+    let mut worked = BTreeSet::new();
+    for account in &accounts {
+        worked.insert(one_writer_at_a_time(&scene, account));
+        let state = world.simulator.state(account);
+        nothing_doubled(&state);
+        assert_eq!(state.iter().filter(|share| share.live()).count(), 5);
+    }
+    assert!(worked.iter().any(|names| names.last().is_some_and(|last| last == "d")), "{worked:?}");
+    assert!(worked.iter().all(|names| names.contains(&"c".to_owned())), "{worked:?}");
+    drop(c);
+}
+
+fn another_number(world: &World) {
+    let scene = world.own_scene();
+    let accounts: Vec<String> = (0..8).map(|_| random_id()).collect();
+    let (r, s, t, x) = (random_id(), random_id(), random_id(), random_id());
+    let one = replica(&scene, "one", 1);
+    shares(&scene, &accounts, 1, &[&r], &x);
+    all_ready(&scene);
+    let three = replica(&scene, "three", 3);
+    assert!(three.logs("standing by until no replica works with another number", PATIENCE), "{}", three.log());
+    shares(&scene, &accounts, 1, &[&r, &s], &x);
+    all_ready(&scene);
+    assert_eq!(held(&scene), BTreeMap::new());
+    assert!(one.stop(PATIENCE).is_some_and(|status| status.success()), "{}", one.log());
+    wait_parts(&scene, &[("three", 3)]);
+    shares(&scene, &accounts, 1, &[&s], &x);
+    all_ready(&scene);
+    let two = replica(&scene, "two", 2);
+    assert!(two.logs("standing by until no replica works with another number", PATIENCE), "{}", two.log());
+    own::crash(three);
+    shares(&scene, &accounts, 1, &[&s, &t], &x);
+    scene.wait("the other to have both its shards", || held(&scene).get("two").is_some_and(|held| held.len() == 2));
+    all_ready(&scene);
+    for account in &accounts {
+        assert_eq!(one_writer_at_a_time(&scene, account), ["one", "three", "two"]);
+        nothing_doubled(&world.simulator.state(account));
+    }
+    drop(two);
+}
+
+fn children(world: &World) {
+    let scene = world.own_scene();
+    let _replicas = ["a", "b", "c"].map(|name| replica(&scene, name, 3));
+    wait_parts(&scene, &[("a", 1), ("b", 1), ("c", 1)]);
+    let accounts: Vec<String> = (0..8).map(|_| random_id()).collect();
+    let (r, x) = (random_id(), random_id());
+    let name = |account: &String| format!("s-{}", &account[..8]);
+    for account in &accounts {
+        scene.apply(&scene.recipient(&name(account), &name(account), &r, ""));
+        scene.wait_reason("sharerecipient", &name(account), "WaitingForShare");
+    }
+    for account in &accounts {
+        scene.apply(&scene.share(&name(account), &[], &[&x], "").replace(&scene.account, account));
+    }
+    for account in &accounts {
+        scene.wait_ready("share", &name(account));
+        scene.wait_ready("sharerecipient", &name(account));
+        nothing_doubled(&world.simulator.state(account));
+    }
+    scene.confirm_deletions();
+    for account in &accounts {
+        scene.delete("share", &name(account));
+    }
+    for account in &accounts {
+        scene.wait_gone("share", &name(account));
+        scene.wait_reason("sharerecipient", &name(account), "WaitingForShare");
+        scene.delete("sharerecipient", &name(account));
+    }
+    for account in &accounts {
+        scene.wait_gone("sharerecipient", &name(account));
+        assert!(world.simulator.state(account).iter().all(|share| !share.live()));
+        one_writer_at_a_time(&scene, account);
+    }
+    let all = ["a", "b", "c"].map(|name| std::fs::read_to_string(scene.file(&format!("{name}.log"))).expect("a log"));
+    assert!(all.iter().all(|log| !log.contains("panic")));
+}
