@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// So many failures in a row, over some time, are told; fewer only slow the object down.
-pub const TOLERATED: u32 = 3;
+/// So many failures in a row, over some time, are reported; fewer only delay the next try.
+pub const REPORTED: u32 = 3;
 /// What may pass is tried again after a time between these two.
 const SOON: Duration = Duration::from_secs(1);
 const LATE: Duration = Duration::from_secs(60);
@@ -37,8 +37,8 @@ pub struct Failures {
 
 impl Failures {
     /// Whether they are too many, over too long a time, to pass unmentioned.
-    pub fn last(self, longer_than: Duration) -> bool {
-        self.count >= TOLERATED && self.since >= longer_than
+    pub fn persist_for(self, time: Duration) -> bool {
+        self.count >= REPORTED && self.since >= time
     }
 }
 
@@ -85,14 +85,14 @@ pub struct Judgement {
 pub fn judge(facts: &Facts, bounds: &Bounds) -> Judgement {
     let Facts { class, failures, was_ready, denied_elsewhere, closed_for } = *facts;
     let backoff = growing(failures.count.saturating_sub(1), SOON, LATE);
-    let told = !was_ready || failures.last(bounds.read_lag);
+    let told = !was_ready || failures.persist_for(bounds.read_lag);
     match class {
         ErrorClass::Throttled => {
             let retry_after = closed_for.map_or(backoff, |closed| closed.max(SOON));
             Judgement { cause: Cause::Throttled, told, retry_after }
         }
         ErrorClass::Denied => {
-            let for_long = failures.last(bounds.denial) || denied_elsewhere;
+            let for_long = failures.persist_for(bounds.denial) || denied_elsewhere;
             let retry_after = if told && for_long { backoff.max(DENIED) } else { backoff };
             Judgement { cause: Cause::Denied { for_long }, told, retry_after }
         }

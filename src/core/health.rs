@@ -82,7 +82,7 @@ impl<K> Scope<K> {
     }
 }
 
-/// Who of several replicas works, as far as this one knows.
+/// Which of several replicas works, as far as this one knows.
 #[derive(Debug)]
 struct Election {
     /// A read of a Lease counts for so long.

@@ -135,7 +135,7 @@ impl Left {
             return;
         }
         let Some(remaining) = remaining else {
-            // Who does not tell of the limit any more does not hold us to what was told of it before.
+            // Once responses no longer mention the limit, what they said of it before no longer counts.
             self.said = self.said.filter(|said| now < said.until);
             return;
         };

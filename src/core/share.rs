@@ -204,8 +204,8 @@ pub struct Sighting {
     pub taken: bool,
 }
 
-/// The shares that a create may have made that was announced at the first of these times, as of the second: what was
-/// there before is somebody's. Since clocks differ, a share that was made at another time is one of them too, unless that
+/// The shares that a create announced at the first of these times may have made, judged at the second. What was there
+/// before is somebody else's. Since clocks differ, a share that was made at another time is one of them too, unless that
 /// is long before, but only once it was seen in a read that must show what was at the announcement: an older one may be
 /// one that was removed, and that a lagging list still shows.
 pub fn candidates((announced, now): (At, At), sightings: impl IntoIterator<Item = Sighting>) -> Candidates {

@@ -30,7 +30,7 @@ fn system() -> At {
     STEADY.get_or_init(|| Mutex::new(Steady { wall, since: now })).lock().at(wall, now)
 }
 
-/// The time since a moment of which the machine's clock told what time it was.
+/// A monotonic clock, anchored to one reading of the wall clock.
 struct Steady {
     wall: At,
     since: Instant,

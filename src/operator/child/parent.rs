@@ -68,7 +68,7 @@ pub fn parent<C: Child>(pass: &mut Pass<C>) -> Parent {
         Some(share) => {
             let status = share.status.as_ref();
             let own = status.filter(|status| status.bound_uid == share.uid());
-            // Who only observes is bound to nothing.
+            // An observing Share is bound to nothing.
             let told = status.filter(|status| status.bound_uid == share.uid() || observes(&share));
             Parent {
                 id: id(told.and_then(|status| status.share_id.as_deref())),

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
@@ -10,6 +11,7 @@ use parking_lot::Mutex;
 use crate::api::share::ManagementPolicy;
 use crate::api::status::ShareStatus;
 use crate::api::{Name, Share};
+use crate::core::time::At;
 
 /// What of a Share says what it claims.
 #[derive(Debug, Clone)]
@@ -50,7 +52,7 @@ impl Claimant {
         }
     }
 
-    /// Ages are told in whole seconds: of two in one, who has a share already is the older.
+    /// Creation times are in whole seconds. On a tie, the object that already has a share counts as the older.
     pub fn age(&self) -> (Option<Timestamp>, bool, &Name) {
         (self.created, !self.made, &self.name)
     }
@@ -66,7 +68,12 @@ pub struct Unwatched {
     claims: Mutex<Claims>,
     /// Namespaces whose Shares have not been listed since the start.
     unlisted: Mutex<BTreeSet<String>>,
+    /// Shares that the watch showed to be gone lately, by UID: a list that began before may still show them.
+    gone: Mutex<HashMap<String, At>>,
 }
+
+/// No list takes longer.
+const LONGEST_LIST: Duration = Duration::from_secs(300);
 
 #[derive(Default)]
 struct Claims {
@@ -108,9 +115,12 @@ impl Unwatched {
         self.unlisted.lock().first().cloned()
     }
 
-    /// The Shares of a scope that are not in the watch, as a list without the selector shows them.
-    pub fn found(&self, scope: Option<&str>, shares: &[Share]) {
-        let found = shares.iter().map(|share| Arc::new(Claimant::of(share))).collect();
+    /// The Shares of a scope that are not in the watch, as a list without the selector that began then shows them.
+    pub fn found(&self, scope: Option<&str>, shares: &[Share], began: At) {
+        let gone = self.gone.lock();
+        let went = |share: &Share| share.uid().and_then(|uid| gone.get(&uid).copied()).is_some_and(|at| at >= began);
+        let found = shares.iter().filter(|share| !went(share)).map(|share| Arc::new(Claimant::of(share))).collect();
+        drop(gone);
         let mut claims = self.claims.lock();
         claims.by_scope.insert(scope.map(str::to_owned), found);
         claims.relate();
@@ -123,6 +133,13 @@ impl Unwatched {
             claims.by_scope.values_mut().for_each(|found| found.retain(|claimant| claimant.name != *name));
             claims.relate();
         }
+    }
+
+    /// The watch showed that this Share is gone.
+    pub fn gone(&self, uid: Option<String>, now: At) {
+        let mut gone = self.gone.lock();
+        gone.retain(|_, at| now.since(*at) < LONGEST_LIST);
+        gone.extend(uid.map(|uid| (uid, now)));
     }
 
     pub fn by_share_id(&self, id: &str) -> Vec<Arc<Claimant>> {

@@ -36,7 +36,7 @@ impl Index {
         let own = Claimant::of(share);
         self.rivals_for(&own.name, share_id)
             .into_iter()
-            // Who only observes takes nothing from anybody.
+            // An observing Share takes nothing from another object.
             .filter(|rival| !rival.observes)
             // An id belongs to one account: who writes another account's cannot take it.
             .filter(|rival| rival.account == own.account)
@@ -213,12 +213,12 @@ mod tests {
         let (hidden, own) = (plain("a", 1), plain("b", 2));
         let index = objects(std::slice::from_ref(&own));
         assert!(index.claims(&own));
-        index.unwatched.found(None, std::slice::from_ref(&hidden));
+        index.unwatched.found(None, std::slice::from_ref(&hidden), At(0));
         assert!(!index.claims(&own));
         assert_eq!(index.rival(&own, None), Some(Name::new("a", "waf")));
         let renamed = share("a", 1, json!({"name": "other"}), json!({}));
         let index = objects(&[renamed, own.clone()]);
-        index.unwatched.found(None, &[hidden]);
+        index.unwatched.found(None, &[hidden], At(0));
         assert!(index.claims(&own), "what is back in the watch is known better from there");
     }
 
@@ -226,9 +226,21 @@ mod tests {
     fn what_was_listed_before_the_watch_brought_it_claims_nothing_once_it_is_deleted() {
         let (listed, own) = (plain("a", 1), plain("b", 2));
         let index = objects(std::slice::from_ref(&own));
-        index.unwatched.found(None, std::slice::from_ref(&listed));
+        index.unwatched.found(None, std::slice::from_ref(&listed), At(0));
         index.applied(&listed, At(1));
         index.deleted(&listed, At(2));
         assert!(index.claims(&own));
+    }
+
+    #[test]
+    fn what_is_deleted_while_it_is_listed_claims_nothing() {
+        let (listed, own) = (plain("a", 1), plain("b", 2));
+        let index = objects(std::slice::from_ref(&own));
+        index.applied(&listed, At(1));
+        index.deleted(&listed, At(2));
+        index.unwatched.found(None, std::slice::from_ref(&listed), At(1));
+        assert!(index.claims(&own), "the list began before it was deleted");
+        index.unwatched.found(None, std::slice::from_ref(&listed), At(3));
+        assert!(!index.claims(&own), "it left the watch and is still there");
     }
 }

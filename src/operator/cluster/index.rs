@@ -38,7 +38,7 @@ struct Relations {
     children: HashMap<Name, HashSet<ObjectKey>>,
     parents: HashMap<ObjectKey, Name>,
     arrivals: HashMap<Name, Arrivals>,
-    shares: HashMap<Name, Traits>,
+    shares: HashMap<Name, LookupKeys>,
     by_share_id: HashMap<String, HashSet<Name>>,
     by_claim: HashMap<(String, String), HashSet<Name>>,
     /// When an object that may still exist last left the watch, by namespace.
@@ -54,14 +54,14 @@ pub struct Arrivals {
     pub last: At,
 }
 
-/// What of a Share others are found by.
+/// The attributes of a Share by which related objects are looked up.
 #[derive(Debug, Clone, PartialEq)]
-struct Traits {
+struct LookupKeys {
     share_ids: Vec<String>,
     claim: (String, String),
     secret: Name,
-    /// Hash of what the children go by.
-    told: u64,
+    /// Hash of what its child objects depend on.
+    children_view: u64,
 }
 
 impl Relations {
@@ -144,6 +144,8 @@ impl Index {
         self.asked.forget(&K::key(name.clone()));
         if K::cache(self).has_left_with_finalizer(object) {
             self.depart::<K>(&name, now);
+        } else if K::KIND == Kind::Share {
+            self.unwatched.gone(object.uid(), now);
         }
         K::relate(self, &name, None, now)
     }
@@ -298,15 +300,15 @@ impl Related for Share {
 
     fn relate(index: &Index, name: &Name, object: Option<&Self>, _now: At) -> Vec<ObjectKey> {
         let traits = object.map(|share| {
-            // Who only observes records nothing, and must hear of changes all the same.
+            // An observing Share records nothing, and must hear of changes all the same.
             let observes = share.spec.management_policy == Some(ManagementPolicy::Observe);
             let status = share.status.as_ref().filter(|s| observes || s.bound_uid == share.uid());
             let recorded = status.and_then(|s| s.share_id.clone());
-            Traits {
+            LookupKeys {
                 share_ids: recorded.into_iter().chain(share.spec.share_id.clone()).collect(),
                 claim: claim(share),
                 secret: secret_of(share),
-                told: told(share),
+                children_view: children_view(share),
             }
         });
         let mut relations = index.relations();
@@ -335,7 +337,7 @@ impl Related for Share {
 }
 
 /// What of a Share matters to its children: who it is, how far it is, and what it holds for them.
-fn told(share: &Share) -> u64 {
+fn children_view(share: &Share) -> u64 {
     let mut hasher = DefaultHasher::new();
     (share.uid(), share.meta().generation, share.meta().deletion_timestamp.is_some()).hash(&mut hasher);
     share.annotations().get(crate::api::CONFIRM_REMOVALS).hash(&mut hasher);

@@ -1,4 +1,4 @@
-//! Who of several replicas works: the one that holds the Lease. Where the accounts are divided into shards, each has a
+//! Which of several replicas works: the one that holds the Lease. Where the accounts are divided into shards, each has a
 //! Lease of its own, and all replicas together hold one more.
 //!
 //! A Lease is taken and renewed only on the version that was read, so two can never both have it. What counts

@@ -103,7 +103,7 @@ impl Outside {
             match self.list::<Share>(index, scope.as_deref()).await {
                 Ok((mut shares, unreadable)) => {
                     shares.retain(|share| index.shares.find(&Name::of(share)).is_none());
-                    index.unwatched.found(scope.as_deref(), &shares);
+                    index.unwatched.found(scope.as_deref(), &shares, began);
                     if let Some(problem) = unreadable {
                         tracing::warn!(
                             problem,

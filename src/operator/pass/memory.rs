@@ -174,7 +174,7 @@ impl Memory {
         true
     }
 
-    /// A row was found in place. Who was long ago is forgotten: reads show it by now.
+    /// A row was found in place. Older entries are dropped, because reads show those rows by now.
     pub fn confirm(&mut self, key: &RowKey, now: At, read_lag: Duration) {
         self.confirmed.retain(|_, at| now.since(*at) < read_lag * 2);
         // That its call was answered stays noted: the pass may end before the record is written.
@@ -202,7 +202,7 @@ impl Memory {
     pub fn deny(&mut self, item: &str, message: String, now: At, patience: Duration) {
         let refused = self.refused_once_more(item, message, now);
         refused.until = now.plus(failure::after_refusal(refused.times));
-        refused.passing = refused.times < failure::TOLERATED || now.since(refused.since) < patience;
+        refused.passing = refused.times < failure::REPORTED || now.since(refused.since) < patience;
     }
 
     fn refused_once_more(&mut self, item: &str, message: String, now: At) -> &mut Refused {

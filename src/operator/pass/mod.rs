@@ -319,7 +319,7 @@ impl<K: Recorded> Pass<K> {
 
     fn is_failing_for_long(&self) -> bool {
         let (count, since) = self.count_failure();
-        Failures { count, since: self.now().since(since) }.last(self.context.settings.read_lag())
+        Failures { count, since: self.now().since(since) }.persist_for(self.context.settings.read_lag())
     }
 
     /// Why nothing can be read of the account, if that has gone on for long.

@@ -189,7 +189,7 @@ fn without_rays(text: &str) -> String {
     parts.fold(first, |text, part| text + part.split_once(')').map_or(part, |(_, rest)| rest))
 }
 
-/// What lacks something that usually arrives without anybody's doing, for so long: nobody has to act at first.
+/// For something that usually arrives by itself, such as a Secret: `Reconciling` for a while, then `Stalled`.
 pub fn awaited(verdict: Verdict, since: At, now: At) -> Verdict {
     let left = delays::ARRIVAL.saturating_sub(now.since(since));
     if left.is_zero() {

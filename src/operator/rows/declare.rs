@@ -101,7 +101,7 @@ impl Sibling {
             stalled: record.is_some_and(|r| crate::operator::conditions::is_stalled(&r.common.conditions)),
             waived: says(Reason::Waived),
             outside: false,
-            // Ages are told in whole seconds: of two in one, who has the row already is the older.
+            // Creation times are in whole seconds. On a tie, the object that already has the row counts as the older.
             age: (false, child.creation_timestamp().map(|t| t.0), entry.is_none(), child.name_any()),
             entry,
         })

@@ -45,7 +45,7 @@ impl<K: Recorded> Row<'_, K> {
         &self.seen.share.id
     }
 
-    fn apply(&self) -> Writer<'_> {
+    fn writer(&self) -> Writer<'_> {
         Writer { remote: &self.pass.context.remote, session: self.session }
     }
 
@@ -88,7 +88,7 @@ impl<K: Recorded> Row<'_, K> {
 
     /// Adds it. The caller holds the permit and has announced it.
     pub async fn add(&self, announced: At) -> Added {
-        match self.apply().add(self.share(), self.key, &self.meta, announced).await {
+        match self.writer().add(self.share(), self.key, &self.meta, announced).await {
             Ok(Change::Done(())) => {
                 self.note_added(self.pass.now());
                 Added { stands: true, outcome: Ok(()) }
@@ -126,8 +126,8 @@ impl<K: Recorded> Row<'_, K> {
     }
 
     async fn is_there_after_all(&self) -> Result<bool, Stop> {
-        // Who cannot look now looks before the next try.
-        self.read().await.inspect_err(|_| self.apply().stale(self.share()))?;
+        // If it cannot be read now, it is read before the next try.
+        self.read().await.inspect_err(|_| self.writer().stale(self.share()))?;
         let cache = self.session.account.cache();
         Ok(cache.seen(self.share()).is_some_and(|seen| is_live(seen, self.key)))
     }
@@ -135,7 +135,7 @@ impl<K: Recorded> Row<'_, K> {
     /// Writes the meta that is wanted.
     pub async fn update(&self) -> Result<(), Stop> {
         let Some(row) = self.seen.resource(self.key) else { return Ok(()) };
-        let change = self.apply().update_resource(self.share(), &row.id, &self.meta).await?;
+        let change = self.writer().update_resource(self.share(), &row.id, &self.meta).await?;
         let write = self.updating();
         self.pass.note_answer(change, &write, &format!("Cloudflare refuses {}", write.what)).map(drop)
     }
@@ -143,7 +143,7 @@ impl<K: Recorded> Row<'_, K> {
     /// Removes it, and returns whether that was done; `instead`: how a share comes to lose its last resource.
     pub async fn remove(&self, instead: &str) -> Result<bool, Stop> {
         let Some(row) = self.id() else { return Ok(false) };
-        let change = self.apply().remove(self.share(), &row).await?;
+        let change = self.writer().remove(self.share(), &row).await?;
         let refused = if self.is_last() {
             format!(
                 "{} is not removed, because Cloudflare does not remove the last resource of a share ({instead})",
@@ -171,7 +171,7 @@ impl<K: Recorded> Row<'_, K> {
     /// Removes a recipient that failed, to be added again. The caller has announced that.
     pub async fn retry(&self) -> Result<(), Stop> {
         let Some(row) = self.id() else { return Ok(()) };
-        match self.apply().remove(self.share(), &row).await? {
+        match self.writer().remove(self.share(), &row).await? {
             Change::Done(()) => Ok(()),
             Change::Unsure(error) | Change::Not(error) => Err(Stop::Cloudflare(error)),
         }
@@ -190,7 +190,7 @@ impl<K: Recorded> Row<'_, K> {
         }
     }
 
-    /// Looks before anything is added or removed on the word of an old list; whether it did.
+    /// Reads the row again before anything is added or removed because of an old list. Returns whether it did.
     pub async fn read_if_old(&self) -> Result<bool, Stop> {
         let old = self.seen.is_outdated(self.key, self.pass.since.minus(FRESH));
         if old {

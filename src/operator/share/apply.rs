@@ -42,7 +42,7 @@ impl Changes {
     fn of(share: &SharePass, seen: &ObservedShare, plan: &Plan, permission: &Permission) -> Changes {
         let is_add = |step| matches!(step, Step::Add | Step::Restore);
         let mut adds = plan::not_backing_off(share, plan, seen, is_add, |row| row.adding());
-        // Whoever is left out of a share that has nothing yet is so before it has.
+        // While the share has no resources, only the exclusions are sent, so that excluded accounts never receive anything.
         if seen.live_resources() == 0 && adds.iter().any(|key| matches!(key, RowKey::Excluded(_))) {
             adds.retain(|key| matches!(key, RowKey::Excluded(_)));
         }
@@ -92,7 +92,7 @@ pub async fn apply(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) -> 
     Ok(Round::Again)
 }
 
-/// Records what needs no call; whether there was any.
+/// Records what needs no call. Returns whether there was anything.
 fn record(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) -> bool {
     let mut entries = inventory::entries(&share.pass.status.inventory);
     let before = entries.clone();

@@ -79,8 +79,8 @@ pub async fn replace(
     let before = share.pass.status.inventory.clone();
     let recipients = list(share, plan, &adds, &removals);
     announce(share, &adds, &removals, permission, now).await?;
-    let apply = Writer { remote: &share.pass.context.remote, session: &share.session };
-    let answer = apply.replace_recipients(&seen.share.id, &recipients, &rows(seen, &removals), now).await;
+    let writer = Writer { remote: &share.pass.context.remote, session: &share.session };
+    let answer = writer.replace_recipients(&seen.share.id, &recipients, &rows(seen, &removals), now).await;
     let outcome = match answer {
         Ok(Change::Done(())) => {
             note_done(share, seen, &adds, &removals, now);

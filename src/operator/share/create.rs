@@ -37,8 +37,8 @@ pub async fn create(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
     let permit = share.session.permit(1)?;
     share.pass.context.remote.gate.may_write(&share.session.account.id)?;
     let announced = announce(share, &new.name, &rows).await?;
-    let apply = Writer { remote: &share.pass.context.remote, session: &share.session };
-    let answer = apply.create_share(&new, announced).await;
+    let writer = Writer { remote: &share.pass.context.remote, session: &share.session };
+    let answer = writer.create_share(&new, announced).await;
     drop(permit);
     share.pass.memory(|memory| memory.empty_looks.clear());
     match answer {

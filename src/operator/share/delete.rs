@@ -19,8 +19,8 @@ pub async fn delete(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
     if let Some(verdict) = deletions::withheld_deletion(share).await? {
         return Ok(Some(verdict));
     }
-    let apply = Writer { remote: &share.pass.context.remote, session: &share.session };
-    match apply.delete_share(&id).await? {
+    let writer = Writer { remote: &share.pass.context.remote, session: &share.session };
+    match writer.delete_share(&id).await? {
         Change::Done(()) => Ok(None),
         Change::Unsure(error) => {
             // Read it before it is sent once more.

@@ -17,7 +17,7 @@ use crate::operator::pass::verdict::Verdict;
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::stop::Stop;
 
-/// So many polls that show nothing new are left to the counts.
+/// For so many polls without news, the counts suffice, and the recipients are not listed.
 const PATIENT_POLLS: u32 = 3;
 /// More rounds than most edits need: the rest is done in the next pass.
 const MAX_ROUNDS: usize = 200;
@@ -91,7 +91,7 @@ async fn round(share: &mut SharePass, id: &ShareId, requested: bool) -> Result<O
 fn is_just_made(share: &SharePass, id: &ShareId) -> bool {
     let now = share.pass.now();
     if share.excludes() {
-        // Whoever is to be left out receives it meanwhile.
+        // The accounts to be excluded receive it in the meantime.
         return false;
     }
     let due = share.pass.due();

@@ -151,14 +151,14 @@ pub fn refused(refusal: Refusal, share: &Share, desired: &Desired, index: &Index
 fn claimed(share: &Share, index: &Index, id: Option<&str>) -> String {
     let rival = index.rival(share, id);
     let rival = rival.map_or("another object".to_owned(), |rival| format!("the older {}", called(index, &rival)));
-    format!("{rival} already manages this share. Delete one of the two index, or change spec.name of this one")
+    format!("{rival} already manages this share. Delete one of the two objects, or change spec.name of this one")
 }
 
 fn only_claimed(share: &Share, index: &Index, name: &str, id: &ShareId) -> String {
     let rival = index.rival(share, Some(id.as_str()));
     let rival = rival.map_or("another object".to_owned(), |rival| called(index, &rival));
     format!(
-        "{rival} already manages the only share named {name} (id {id}). Delete one of the two index, or change \
+        "{rival} already manages the only share named {name} (id {id}). Delete one of the two objects, or change \
          spec.name of this one"
     )
 }
@@ -168,7 +168,7 @@ fn name_taken(share: &Share, index: &Index, name: &str, ids: &[ShareId]) -> Stri
     match rival {
         Some((id, rival)) => format!(
             "{} already manages the share named {name} (id {id}), so none is created for this object. Delete one of the \
-             two index, or change spec.name of this one",
+             two objects, or change spec.name of this one",
             called(index, &rival)
         ),
         None => format!(

@@ -38,8 +38,8 @@ pub async fn correct_name(share: &mut SharePass, id: &ShareId, seen: &ObservedSh
         return Ok(Some(verdict));
     }
     share.pass.show_drift(name_drift(share, seen).into_iter().collect()).await?;
-    let apply = Writer { remote: &share.pass.context.remote, session: &share.session };
-    let change = apply.rename_share(id, &write.value).await?;
+    let writer = Writer { remote: &share.pass.context.remote, session: &share.session };
+    let change = writer.rename_share(id, &write.value).await?;
     share.pass.note_answer(change, &write, &format!("Cloudflare refuses the name {}", write.value))?;
     Ok(None)
 }

@@ -103,7 +103,8 @@ pub fn open(mut pass: Pass<Share>, desired: Desired, known: &ResolvedCredential)
     SharePass { pass, session, desired, mode, counted: false }
 }
 
-/// The finalizer is on whatever has a record, rows that changed hands are taken over with theirs, and nothing is decided while the account cannot be read for long.
+/// Adds the finalizer if anything is recorded, takes over the records of rows that other objects declared before, and fails
+/// if the account has been unreadable for long.
 pub async fn protect(share: &mut SharePass) -> Result<(), Stop> {
     if share.mode == Mode::Manage && has_record(&share.pass.status) && !share.pass.is_deleting() {
         share.pass.add_finalizer().await?;
