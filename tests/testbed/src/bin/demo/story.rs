@@ -50,7 +50,7 @@ fn share(stage: &Stage) -> Result<(), Error> {
     stage.terminal.step("A WAF ruleset and a Gateway policy are shared with five accounts");
     stage.terminal.say("READY tells the truth: the last account lacks an entitlement, and is named.");
     stage.shell("kubectl apply -f deploy/examples/share.yaml")?;
-    stage.watch("kubectl get shares.cfshare.dev waf-baseline --watch", "failed: Recipient is missing", || {
+    stage.watch("kubectl get shares.cfshare.dev waf-baseline --watch", "RecipientFailed", || {
         stage.until("waf-baseline", "has a share at Cloudflare", |share| share["status"]["shareID"].is_string())?;
         let id = stage.remote(SHARE)?.id;
         for (n, (account, _)) in RECIPIENTS.iter().take(4).enumerate() {
