@@ -65,14 +65,15 @@ impl LeaseName {
     }
 
     async fn lease(&self, api: &Api<Lease>, name: &str) -> Result<Option<Lease>, String> {
-        let name = (self.full(name), name);
-        match api.get_opt(name.1).await {
+        match api.get_opt(name).await {
             Ok(lease) => Ok(lease),
             Err(kube::Error::Api(status)) if status.code == 403 => {
-                Err(format!("you are not allowed to read Lease {}, so it is not known whether cfshare runs", name.0))
+                let name = self.full(name);
+                Err(format!("you are not allowed to read Lease {name}, so it is not known whether cfshare runs"))
             }
             Err(error) => {
-                Err(format!("Lease {} cannot be read ({error}), so it is not known whether cfshare runs", name.0))
+                let name = self.full(name);
+                Err(format!("Lease {name} cannot be read ({error}), so it is not known whether cfshare runs"))
             }
         }
     }

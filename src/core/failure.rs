@@ -13,7 +13,7 @@ const DENIED: Duration = Duration::from_secs(30);
 /// What to do about a failed call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorClass {
-    /// Passes by itself.
+    /// Transient: try again.
     Retry,
     /// A limiter asks for a pause.
     Throttled,
@@ -21,7 +21,7 @@ pub enum ErrorClass {
     Denied,
     /// Cloudflare says that the object does not exist. One such answer is not yet proof.
     Gone,
-    /// The state of the object stands against it: read anew.
+    /// The object is in a state that does not allow the call: read it again.
     Conflict,
     /// The request itself is wrong, or a setting at Cloudflare.
     Rejected,
@@ -48,7 +48,7 @@ pub struct Facts {
     pub failures: Failures,
     /// The object says that it is Ready.
     pub was_ready: bool,
-    /// The credential has been refused for long, whoever used it.
+    /// The credential has been refused for long, for every object that uses it.
     pub denied_elsewhere: bool,
     /// The limiter lets nobody call for so long.
     pub closed_for: Option<Duration>,
@@ -114,7 +114,7 @@ pub fn growing(step: u32, min: Duration, max: Duration) -> Duration {
     Duration::from_secs_f64((min.as_secs_f64() * factor).min(max.as_secs_f64()))
 }
 
-/// When to try again what Cloudflare refused: most causes are mended there, not in the manifest.
+/// When to try again what Cloudflare refused: most causes are fixed there, not in the manifest.
 pub fn after_rejection(times: u32) -> Duration {
     let minutes = match times {
         0 | 1 => 1,
@@ -152,7 +152,7 @@ mod tests {
             ("two over a long time too", (Retry, 2, 3600, true), (Cause::Unavailable, false, 1)),
             ("three over a minute are told", (Retry, 3, 60, true), (Cause::Unavailable, true, 2)),
             ("what was not Ready says it at once", (Retry, 1, 0, false), (Cause::Unavailable, true, 1)),
-            ("a conflict is read anew", (Conflict, 1, 0, true), (Cause::Unavailable, false, 1)),
+            ("a conflict is read again", (Conflict, 1, 0, true), (Cause::Unavailable, false, 1)),
             ("never later than a minute", (Retry, 99, 9999, true), (Cause::Unavailable, true, 60)),
             ("a refusal is told at once", (Rejected, 1, 0, true), (Cause::Rejected, true, 60)),
             ("and tried ever later", (Rejected, 4, 0, true), (Cause::Rejected, true, 3600)),

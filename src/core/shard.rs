@@ -40,7 +40,7 @@ pub fn shards_of_holder(holder: &str) -> Option<u16> {
 /// What a child object says of the account in which its row is.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Child<'a> {
-    pub doomed: bool,
+    pub is_deleting: bool,
     /// The account of its Share, if that is known.
     pub parent: Option<&'a str>,
     /// The account in which it recorded its row.
@@ -51,7 +51,7 @@ impl<'a> Child<'a> {
     /// The account whose shard looks after it. A child that goes removes its row where it made it, even if a Share of
     /// another account has taken the name since.
     pub fn account(self) -> Option<&'a str> {
-        if self.doomed { self.recorded.or(self.parent) } else { self.parent.or(self.recorded) }
+        if self.is_deleting { self.recorded.or(self.parent) } else { self.parent.or(self.recorded) }
     }
 }
 
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn a_child_is_looked_after_where_its_row_is() {
-        let child = |doomed, parent, recorded| Child { doomed, parent, recorded }.account();
+        let child = |is_deleting, parent, recorded| Child { is_deleting, parent, recorded }.account();
         assert_eq!(child(false, Some("new"), Some("old")), Some("new"));
         assert_eq!(child(true, Some("new"), Some("old")), Some("old"));
         assert_eq!(child(false, None, Some("old")), Some("old"));

@@ -83,10 +83,19 @@ pub trait Related: Resource<DynamicType = ()> + Clone + Send + Sync + 'static {
     fn relate(index: &Index, name: &Name, object: Option<&Self>, now: At) -> Vec<ObjectKey>;
 
     /// The Share that it belongs to, if it is a child object.
-    fn parent(&self) -> Option<Name>;
+    fn parent(&self) -> Option<Name> {
+        None
+    }
+
+    /// What a child object has recorded of its row.
+    fn child_status(&self) -> Option<&ChildStatus> {
+        None
+    }
 
     /// The Cloudflare account that the object is looked after in; `None`: a child object that has none yet.
-    fn account(&self, index: &Index) -> Option<String>;
+    fn account(&self, index: &Index) -> Option<String> {
+        index.account_of_child(self)
+    }
 
     fn key(name: Name) -> ObjectKey {
         ObjectKey { kind: Self::KIND, name }
@@ -286,10 +295,6 @@ pub fn secret_of(share: &Share) -> Name {
 impl Related for Share {
     const KIND: Kind = Kind::Share;
 
-    fn parent(&self) -> Option<Name> {
-        None
-    }
-
     fn account(&self, _index: &Index) -> Option<String> {
         Some(self.spec.account_id.clone())
     }
@@ -378,12 +383,12 @@ fn leave<Q: Eq + Hash>(map: &mut HashMap<Q, HashSet<Name>>, key: &Q, name: &Name
 }
 
 impl Index {
-    fn account_of_child<K: Related>(&self, child: &K, record: Option<&ChildStatus>) -> Option<String> {
-        let own = record.filter(|record| record.bound_uid.is_some() && record.bound_uid == child.uid());
+    fn account_of_child<K: Related>(&self, child: &K) -> Option<String> {
+        let own = child.child_status().filter(|record| record.bound_uid.is_some() && record.bound_uid == child.uid());
         let name = child.parent()?;
         let relations = self.relations();
         let child = shard::Child {
-            doomed: child.meta().deletion_timestamp.is_some(),
+            is_deleting: child.meta().deletion_timestamp.is_some(),
             parent: relations.shares.get(&name).map(|traits| traits.claim.0.as_str()),
             recorded: own.and_then(|record| record.owner_account_id.as_deref()),
         };
@@ -428,9 +433,8 @@ impl Related for ShareRecipient {
         Some(Name::new(self.namespace().unwrap_or_default(), self.spec.share_ref.name.clone()))
     }
 
-    fn account(&self, index: &Index) -> Option<String> {
-        let record = self.status.as_ref().map(|status| &status.child);
-        index.account_of_child(self, record)
+    fn child_status(&self) -> Option<&ChildStatus> {
+        self.status.as_ref().map(|status| &status.child)
     }
 
     fn cache(index: &Index) -> &ObjectCache<Self> {
@@ -438,8 +442,7 @@ impl Related for ShareRecipient {
     }
 
     fn relate(index: &Index, name: &Name, object: Option<&Self>, now: At) -> Vec<ObjectKey> {
-        let parent = object.map(|o| Name::new(name.namespace.clone(), o.spec.share_ref.name.clone()));
-        index.relate_child(Self::key(name.clone()), parent, now)
+        index.relate_child(Self::key(name.clone()), object.and_then(Self::parent), now)
     }
 }
 
@@ -450,9 +453,8 @@ impl Related for ShareResource {
         Some(Name::new(self.namespace().unwrap_or_default(), self.spec.share_ref.name.clone()))
     }
 
-    fn account(&self, index: &Index) -> Option<String> {
-        let record = self.status.as_ref().map(|status| &status.child);
-        index.account_of_child(self, record)
+    fn child_status(&self) -> Option<&ChildStatus> {
+        self.status.as_ref().map(|status| &status.child)
     }
 
     fn cache(index: &Index) -> &ObjectCache<Self> {
@@ -460,8 +462,7 @@ impl Related for ShareResource {
     }
 
     fn relate(index: &Index, name: &Name, object: Option<&Self>, now: At) -> Vec<ObjectKey> {
-        let parent = object.map(|o| Name::new(name.namespace.clone(), o.spec.share_ref.name.clone()));
-        index.relate_child(Self::key(name.clone()), parent, now)
+        index.relate_child(Self::key(name.clone()), object.and_then(Self::parent), now)
     }
 }
 
