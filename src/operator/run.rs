@@ -17,7 +17,7 @@ use crate::core::limiter::Rate;
 use crate::core::shard;
 use crate::operator::cluster::Cluster;
 use crate::operator::cluster::events::Events;
-use crate::operator::cluster::index::Index;
+use crate::operator::cluster::index::{Index, Related};
 use crate::operator::cluster::leader::{self, Election, Lead, Role};
 use crate::operator::cluster::leadership::{Leadership, Tenure};
 use crate::operator::cluster::outside::Outside;
@@ -387,7 +387,8 @@ async fn keep_credentials(context: Arc<Context>) {
         for secret in changed {
             tracing::info!(%secret, "the credential in a Secret changed");
             for share in context.cluster.index.users(&secret) {
-                context.memories.forget(&<Share as crate::operator::cluster::index::Related>::key(share.clone()));
+                context.memories.renew(&Share::key(share.clone()));
+                context.cluster.index.children(&share).iter().for_each(|child| context.memories.renew(child));
                 context.cluster.requeue_family(&share);
             }
         }

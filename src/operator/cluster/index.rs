@@ -134,7 +134,7 @@ impl Index {
     /// What the watch brought: an object that came or changed.
     pub fn applied<K: Related>(&self, object: &K, now: At) -> Vec<ObjectKey> {
         let name = Name::of(object);
-        K::cache(self).caught_up(object);
+        K::cache(self).caught_up(&name);
         if K::KIND == Kind::Share {
             self.unwatched.watched(&name);
         }
@@ -186,6 +186,7 @@ impl Index {
         if K::KIND == Kind::Share {
             self.unwatched.relisted(scope);
         }
+        K::cache(self).caught_up_with_list();
         let known: Vec<Name> = {
             let relations = self.relations();
             match K::KIND {
@@ -579,14 +580,64 @@ mod tests {
             object.metadata.labels = Some([("as".to_owned(), label.to_owned())].into());
             object
         };
-        let index = Index::of(&[], &[at("5", "watched")], &[], NOW);
+        let (store, mut writer) = reflector::store();
+        let index = Index::new(Vec::new(), vec![store], Vec::new());
+        let mut watch = |object: ShareRecipient| {
+            writer.apply_watcher_event(&Event::Apply(object.clone()));
+            index.applied(&object, NOW);
+        };
+        watch(at("5", "watched"));
         let label = || index.recipients.find(&Name::new("a", "one")).expect("it is there").labels()["as"].clone();
         index.recipients.wrote(at("6", "ours"));
         assert_eq!(label(), "ours");
-        index.applied(&at("7", "theirs"), NOW);
-        assert_eq!(label(), "watched", "what the store has counts again once the watch is past our write");
+        watch(at("7", "theirs"));
+        assert_eq!(label(), "theirs", "what the store has counts again once the watch is past our write");
         index.recipients.wrote(at("4", "old"));
-        assert_eq!(label(), "watched", "an answer that comes late does not undo what the watch brought");
+        assert_eq!(label(), "theirs", "an answer that comes late does not undo what the watch brought");
+        let taken_before = index.recipients.latest(Arc::new(at("3", "before")));
+        assert_eq!(
+            taken_before.labels()["as"],
+            "theirs",
+            "what was taken from the store a moment ago may be old by now"
+        );
+    }
+
+    #[test]
+    fn what_a_list_brings_counts_only_once_the_list_is_complete() {
+        let at = |version: &str, label: &str| {
+            let mut object = recipient("a", "one", "waf");
+            object.metadata.resource_version = Some(version.to_owned());
+            object.metadata.labels = Some([("as".to_owned(), label.to_owned())].into());
+            object
+        };
+        let (store, mut writer) = reflector::store();
+        let index = Index::new(Vec::new(), vec![store], Vec::new());
+        let mut bring = |event: Event<ShareRecipient>| {
+            writer.apply_watcher_event(&event);
+            match &event {
+                Event::InitApply(object) | Event::Apply(object) => drop(index.applied(object, NOW)),
+                Event::InitDone => drop(index.relisted::<ShareRecipient>(None, NOW)),
+                Event::Init | Event::Delete(_) => {}
+            }
+        };
+        let name = Name::new("a", "one");
+        let label = || index.recipients.find(&name).map(|object| object.labels()["as"].clone());
+        index.recipients.found_outside_named(&name, Some(at("4", "outside")));
+        let listed = at("5", "listed");
+        bring(Event::Init);
+        bring(Event::InitApply(listed.clone()));
+        assert!(!index.recipients.has(&listed));
+        assert!(index.recipients.find_outside(&name).is_some(), "it is known all the time, inside or outside");
+        bring(Event::InitDone);
+        assert!(index.recipients.has(&listed) && index.recipients.find_outside(&name).is_none());
+        index.recipients.wrote(at("6", "ours"));
+        bring(Event::Init);
+        bring(Event::InitApply(at("6", "ours")));
+        assert_eq!(label().as_deref(), Some("ours"), "the store still has the object as it was before our write");
+        bring(Event::InitDone);
+        assert_eq!(label().as_deref(), Some("ours"));
+        bring(Event::Apply(at("7", "theirs")));
+        assert_eq!(label().as_deref(), Some("theirs"));
     }
 
     #[test]

@@ -139,7 +139,9 @@ impl<K: Recorded> Follower<K> {
     }
 
     async fn streaming_list(&mut self) -> Result<Listed<K>, Trouble> {
-        let stream = tokio::time::timeout(SILENCE, self.open(true, "0")).await;
+        // Without a version, the list shows all that was written before it began. Any version would do for "0", also an old
+        // one that lacks objects which are there.
+        let stream = tokio::time::timeout(SILENCE, self.open(true, "")).await;
         let mut stream = stream.map_err(|_| Trouble::Unfinished)??;
         self.send(Event::Init).await;
         loop {

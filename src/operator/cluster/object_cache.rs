@@ -68,12 +68,21 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
         unreadable.extend(names);
     }
 
+    /// Whether the store has the object in the same version.
+    pub fn has(&self, object: &K) -> bool {
+        let watched = self.watched(&Name::of(object));
+        watched.is_some_and(|watched| watched.uid() == object.uid() && version(watched.as_ref()) == version(object))
+    }
+
     fn own_writes(&self) -> MutexGuard<'_, HashMap<Name, Arc<K>>> {
         self.own_writes.lock()
     }
 
     pub fn find(&self, name: &Name) -> Option<Arc<K>> {
-        self.watched(name).map(|object| self.latest(object))
+        let mut own_writes = self.own_writes();
+        // Under the lock: an own write is dropped only once the store has it.
+        let watched = self.watched(name)?;
+        Some(newest(&mut own_writes, watched))
     }
 
     fn watched(&self, name: &Name) -> Option<Arc<K>> {
@@ -81,18 +90,13 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
         self.stores.iter().find_map(|store| store.get(&reference))
     }
 
-    /// The object, or what our own last write made of it where the watch has not brought that yet.
+    /// The object as it is now, where the watch or our own last write went on since it was taken from the store.
     pub fn latest(&self, object: Arc<K>) -> Arc<K> {
-        let name = Name::of(object.as_ref());
         let mut own_writes = self.own_writes();
-        match own_writes.get(&name) {
-            Some(own) if own.uid() == object.uid() && version(own.as_ref()) > version(object.as_ref()) => own.clone(),
-            Some(_) => {
-                own_writes.remove(&name);
-                object
-            }
-            None => object,
-        }
+        let watched = self.watched(&Name::of(object.as_ref()));
+        let is_newer =
+            |watched: &Arc<K>| watched.uid() == object.uid() && version(watched.as_ref()) > version(object.as_ref());
+        newest(&mut own_writes, watched.filter(is_newer).unwrap_or(object))
     }
 
     /// The object as our own write left it, kept until the watch has brought it too.
@@ -108,16 +112,20 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
         object
     }
 
-    pub fn caught_up(&self, object: &K) {
-        let name = Name::of(object);
-        self.outside().remove(&name);
+    /// The store has changed: what it has of the object counts again. What a list brings is there only once the list is
+    /// complete.
+    pub fn caught_up(&self, name: &Name) {
+        let mut outside = self.outside();
         let mut own_writes = self.own_writes();
-        if own_writes
-            .get(&name)
-            .is_some_and(|own| own.uid() != object.uid() || version(own.as_ref()) <= version(object))
-        {
-            own_writes.remove(&name);
-        }
+        let Some(watched) = self.watched(name) else { return };
+        outside.remove(name);
+        newest(&mut own_writes, watched);
+    }
+
+    /// The same of all objects: a list is complete.
+    pub fn caught_up_with_list(&self) {
+        let outside: Vec<Name> = self.outside().keys().cloned().collect();
+        outside.iter().for_each(|name| self.caught_up(name));
     }
 
     pub fn gone(&self, name: &Name) {
@@ -196,7 +204,22 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
     }
 
     pub fn all(&self) -> impl Iterator<Item = Arc<K>> {
-        self.stores.iter().flat_map(Store::state).map(|object| self.latest(object))
+        let mut own_writes = self.own_writes();
+        let watched = self.stores.iter().flat_map(Store::state);
+        watched.map(|object| newest(&mut own_writes, object)).collect::<Vec<_>>().into_iter()
+    }
+}
+
+/// What the watch brought, or what our own write made of it where that is ahead; an own write that is not is dropped.
+fn newest<K: Resource<DynamicType = ()>>(own_writes: &mut HashMap<Name, Arc<K>>, watched: Arc<K>) -> Arc<K> {
+    let name = Name::of(watched.as_ref());
+    match own_writes.get(&name) {
+        Some(own) if own.uid() == watched.uid() && version(own.as_ref()) > version(watched.as_ref()) => own.clone(),
+        Some(_) => {
+            own_writes.remove(&name);
+            watched
+        }
+        None => watched,
     }
 }
 

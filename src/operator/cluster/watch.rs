@@ -49,7 +49,7 @@ pub fn stream<K: Recorded>(
     };
     let (shards, begun) = (cluster.shards.clone(), Arc::new(AtomicU64::new(0)));
     let (wanted, list) = (shards.wanted(), begun.clone());
-    let mut listing = 0;
+    let (mut listing, mut news) = (0, Vec::new());
     let place = scope.as_ref().map_or("all namespaces".to_owned(), |name| format!("namespace {name}"));
     listwatch::events(api, place, selector, Box::new(follow), wanted, begun)
         .filter_map(move |event| {
@@ -68,11 +68,21 @@ pub fn stream<K: Recorded>(
             if let Event::Apply(object) | Event::InitApply(object) = &mut event {
                 object_cache::trim(object);
             }
+            if let Event::InitApply(object) = &event
+                && !K::cache(&cluster.index).has(object)
+            {
+                news.push(Name::of(object));
+            }
             take_note(&event, namespace.as_deref(), &writer, &cluster, &deleted);
             match event {
-                // The next list begins only after this one has come.
-                Event::Init => listing = list.load(Ordering::SeqCst),
+                Event::Init => {
+                    // The next list begins only after this one has come.
+                    listing = list.load(Ordering::SeqCst);
+                    news.clear();
+                }
                 Event::InitDone => {
+                    // The store has them only now: a pass that began before did not find them, or found them as they were.
+                    news.drain(..).for_each(|name| cluster.requeuer.requeue(&K::key(name)));
                     report(Sign::Listed);
                     shards.complete(namespace.as_deref(), K::KIND, listing);
                 }

@@ -126,15 +126,7 @@ impl Memories {
         if memory.revision != revision {
             memory.revision = revision;
             memory.edited_at = now;
-            memory.refused.clear();
-            memory.written.clear();
-            memory.polls = 0;
-            memory.refused_creates = 0;
-            memory.asked_for_id = None;
-            memory.first_look = None;
-            memory.request_met = None;
-            memory.failures = 0;
-            memory.failing_since = None;
+            memory.renew();
         }
         use_them(memory)
     }
@@ -153,6 +145,13 @@ impl Memories {
         }
     }
 
+    /// What stood in the way of the object may be gone. What is known of its calls stays known.
+    pub fn renew(&self, key: &ObjectKey) {
+        if let Some(memory) = self.memory.lock().get_mut(key) {
+            memory.renew();
+        }
+    }
+
     pub fn forget(&self, key: &ObjectKey) -> Option<Memory> {
         self.memory.lock().remove(key)
     }
@@ -162,6 +161,19 @@ impl Memory {
     /// What is known to whoever has just read all there is.
     pub fn after_a_read(at: At) -> Memory {
         Memory { asked_for_id: Some(at), ..Memory::default() }
+    }
+
+    /// Fresh hope: everything is tried again.
+    fn renew(&mut self) {
+        self.refused.clear();
+        self.written.clear();
+        self.polls = 0;
+        self.refused_creates = 0;
+        self.asked_for_id = None;
+        self.first_look = None;
+        self.request_met = None;
+        self.failures = 0;
+        self.failing_since = None;
     }
 
     /// Whether one more Event is welcome: at most ten in an hour.
@@ -255,5 +267,32 @@ impl Memory {
         let wait = failure::growing(self.polls, min, max);
         self.due = now.plus(wait);
         wait
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{Kind, Name};
+    use crate::core::id::AccountId;
+
+    const NOW: At = At(5);
+
+    #[test]
+    fn fresh_hope_forgets_refusals_and_keeps_what_is_known_of_calls() {
+        let (memories, key) =
+            (Memories::default(), ObjectKey { kind: Kind::Share, name: Name::new("security", "waf") });
+        let row = RowKey::Recipient(AccountId::parse(&"a".repeat(32)).expect("an id"));
+        let with = |use_them: fn(&mut Memory, &RowKey)| {
+            memories.with(&key, "uid", (1, None), NOW, |memory| use_them(memory, &row));
+        };
+        with(|memory, row| {
+            memory.answered.insert(row.clone(), NOW);
+            memory.refuse("create", "no".to_owned(), NOW);
+            memory.failures = 3;
+        });
+        memories.renew(&key);
+        with(|memory, _| assert!(memory.refused.is_empty() && memory.failures == 0));
+        assert_eq!(memories.answered(&key, &row), Some(NOW));
     }
 }
