@@ -7,7 +7,7 @@ use cfshare_simulator::{Action, Association, Edit, ErrorBody, PostedAgain, Relea
 use crate::Test;
 use crate::expect::{has, nothing_doubled, only_share, sweeps, tally};
 use crate::own;
-use crate::scene::{PATIENCE, Scene, World, ids};
+use crate::scene::{PATIENCE, Scene, World, ids, message};
 
 pub const TESTS: &[Test] = &[
     ("rows: the lost answer of a recipient's POST makes no second row", |w| lost(w, Action::ApplyDrop {}, false, 1)),
@@ -22,6 +22,7 @@ pub const TESTS: &[Test] = &[
     ("rows: a lost POST of a recipient is sent again after the settle time", |w| lost(w, Action::Drop {}, false, 2)),
     ("rows: a lost POST of a resource is sent again after the settle time", |w| lost(w, Action::Drop {}, true, 2)),
     ("rows: the lost answer of a child's POST makes no second row", lost_for_child),
+    ("rows: an object deleted while its POST has no response says what it waits for", deleted_unanswered),
     ("rows: a recipient that somebody added a moment before is no conflict for long", added_meanwhile),
     ("rows: what somebody added a moment before an object is no conflict for long", added_before_child),
     ("rows: a line removed while the operator is down ends the sharing", removed_while_down),
@@ -72,6 +73,22 @@ fn lost_for_child(world: &World) {
     assert_eq!(world.simulator.fired(rule), 1);
     assert_eq!(tally(&scene.journal())[&format!("POST {RECIPIENTS}")], 1);
     scene.kubectl(&["delete", "sharerecipient", "bee", "--timeout=60s"]);
+    only_share(&scene.state(), &[&a], &[&x]);
+}
+
+fn deleted_unanswered(world: &World) {
+    let scene = world.scene();
+    let [a, b, x] = ids();
+    scene.apply(&scene.share("waf", &[&a], &[&x], ""));
+    scene.wait_ready("share", "waf");
+    let rule = world.simulator.fault(Rule::once("POST", RECIPIENTS, Action::Drop {}).account(&scene.account));
+    scene.apply(&scene.recipient("bee", "waf", &b, ""));
+    scene.wait("the request to be lost", || world.simulator.fired(rule) == 1);
+    scene.delete("sharerecipient", "bee");
+    scene.wait_for("sharerecipient", "bee", "says what it waits for", |bee| {
+        message(bee).contains("got no response and may still take effect: cfshare waits until ")
+    });
+    scene.wait_gone("sharerecipient", "bee");
     only_share(&scene.state(), &[&a], &[&x]);
 }
 

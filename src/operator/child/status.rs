@@ -8,6 +8,7 @@ use super::row_drift;
 use crate::api::Reason;
 use crate::cloudflare::{ShareStatus, clean};
 use crate::core::row::{Observed, Step};
+use crate::operator::clock;
 use crate::operator::kinds::{Child, ChildTelling};
 use crate::operator::pass::breaker;
 use crate::operator::pass::verdict::Verdict;
@@ -41,7 +42,7 @@ pub fn conclude<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, row: O
     let stand = row_state(&child.key, seen, None);
     let word = &stand.word;
     if child.pass.is_deleting() {
-        let message = format!("{} is being removed by Cloudflare", child.name());
+        let message = leaving(child, row);
         return Verdict::working(Reason::Deleting, message).requeue_after(follow(child, word));
     }
     match stand.state {
@@ -77,6 +78,22 @@ pub fn conclude<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, row: O
             let message = format!("{} is {word}{detail}", child.name());
             Verdict::working(Reason::Associating, message).requeue_after(follow(child, word))
         }
+    }
+}
+
+/// What is told of a row that goes.
+fn leaving<C: Child>(child: &mut ChildPass<C>, row: Observed) -> String {
+    let (now, settled) = (child.pass.now(), child.pass.context.settings.settled());
+    let announced = child.record().intended_at.clone().map(|time| clock::from_time(&time));
+    let open = announced.filter(|at| row == Observed::Absent && child.known().0.is_none() && now.since(*at) <= settled);
+    match open {
+        Some(at) => format!(
+            "{} is not part of the share, but the request that adds it got no response and may still take effect: cfshare \
+             waits until {}",
+            child.name(),
+            clock::time(at.plus(settled)).0,
+        ),
+        None => format!("{} is being removed by Cloudflare", child.name()),
     }
 }
 
