@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use cfshare_testbed::{Cluster, Options, Process};
 
 use crate::Test;
-use crate::interceptor::Interceptor;
+use crate::interceptor::{Interceptor, Marks};
 use crate::scene::{self, OWN_LABEL, PATIENCE, Scene, World, ids};
 
 pub const TESTS: &[Test] = &[
@@ -25,6 +25,7 @@ pub const TESTS: &[Test] = &[
     ("health: the Lease is in the pod's own namespace", own_namespace),
     ("health: an API server without streaming lists is listed in pages", no_streaming),
     ("health: behind a proxy that keeps the end of streaming lists back, pages are listed", no_mark),
+    ("health: a Share that is created while everything is listed again is looked at", created_during_list),
     ("health: booleans of the environment are what people write", booleans),
 ];
 
@@ -305,7 +306,7 @@ fn no_streaming(world: &World) {
 
 fn no_mark(world: &World) {
     let scene = world.own_scene();
-    let proxy = Interceptor::start(&world.cluster);
+    let proxy = Interceptor::start(&world.cluster, Marks::Dropped);
     let kubeconfig = scene.file("proxy.kubeconfig");
     proxy.kubeconfig(&kubeconfig);
     let [account, rules] = ids();
@@ -316,6 +317,23 @@ fn no_mark(world: &World) {
     assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
     assert!(operator.log().contains("listing in pages"), "{}", operator.log());
     // What comes later comes by the watch.
+    scene.apply(&scene.share("later", &[&account], &[&rules], ""));
+    scene.wait_ready("share", "later");
+}
+
+fn created_during_list(world: &World) {
+    let scene = world.own_scene();
+    let proxy = Interceptor::start(&world.cluster, Marks::Late(Duration::from_secs(2)));
+    let kubeconfig = scene.file("proxy.kubeconfig");
+    proxy.kubeconfig(&kubeconfig);
+    let [account, rules] = ids();
+    let _operator = start(&scene, "operator.log", command(&scene, &kubeconfig, &scene.namespace, &[]));
+    scene.apply(&scene.share("waf", &[&account], &[&rules], ""));
+    scene.wait_ready("share", "waf");
+    let before = proxy.held();
+    proxy.expire();
+    scene.wait("the new lists of all three kinds", || proxy.held() >= before + 3);
+    // The lists bring it before they are complete.
     scene.apply(&scene.share("later", &[&account], &[&rules], ""));
     scene.wait_ready("share", "later");
 }

@@ -1,44 +1,83 @@
-//! A proxy before the API server that keeps back the end of streaming lists, as some do in the field.
+//! A proxy before the API server that keeps back the end of streaming lists, as some do in the field, and can end all
+//! watches so that everything is listed again.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use cfshare_testbed::Cluster;
+use futures::StreamExt;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 /// What marks the end of the objects that were there when a watch began.
 const MARK: &str = "k8s.io/initial-events-end";
+
+/// How the API server ends a watch whose version is too old.
+const EXPIRED: &str = concat!(
+    r#"{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","status":"Failure","code":410,"#,
+    r#""reason":"Expired","message":"too old resource version"}}"#,
+    "\n"
+);
+
+/// What becomes of a mark.
+#[derive(Clone, Copy)]
+pub enum Marks {
+    Dropped,
+    /// All that comes after it passes it meanwhile.
+    Late(Duration),
+}
 
 #[derive(Clone)]
 struct Upstream {
     http: reqwest::Client,
     server: String,
     token: String,
+    marks: Marks,
+    held: Arc<AtomicUsize>,
+    expired: watch::Receiver<()>,
 }
 
 /// Serves plain HTTP as the administrator until it is dropped, and lets every line pass but those with the mark.
 pub struct Interceptor {
     address: SocketAddr,
+    held: Arc<AtomicUsize>,
+    expired: watch::Sender<()>,
     _runtime: tokio::runtime::Runtime,
 }
 
 impl Interceptor {
-    pub fn start(cluster: &Cluster) -> Interceptor {
+    pub fn start(cluster: &Cluster, marks: Marks) -> Interceptor {
         let text = std::fs::read_to_string(cluster.kubeconfig()).expect("a kubeconfig");
         let token = text.lines().find_map(|line| line.trim().strip_prefix("token: ")).expect("a token").to_owned();
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
         let http = reqwest::Client::builder().tls_danger_accept_invalid_certs(true).build().expect("a client");
-        let upstream = Upstream { http, server: cluster.server(), token };
+        let ((expired, expires), held) = (watch::channel(()), Arc::new(AtomicUsize::new(0)));
+        let server = cluster.server();
+        let upstream = Upstream { http, server, token, marks, held: held.clone(), expired: expires };
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a port");
         let address = listener.local_addr().expect("an address");
         let app = Router::new().fallback(pass).with_state(upstream);
         runtime.spawn(async { axum::serve(listener, app).await });
-        Interceptor { address, _runtime: runtime }
+        Interceptor { address, held, expired, _runtime: runtime }
+    }
+
+    /// How many marks were kept back so far.
+    pub fn held(&self) -> usize {
+        self.held.load(Ordering::SeqCst)
+    }
+
+    /// Ends all watches: whoever follows must list again.
+    pub fn expire(&self) {
+        self.expired.send_replace(());
     }
 
     /// Writes a kubeconfig that leads here.
@@ -66,26 +105,64 @@ async fn pass(State(upstream): State<Upstream>, request: Request) -> Response {
     let Ok(answer) = sent.send().await else { return axum::http::StatusCode::BAD_GATEWAY.into_response() };
     let status = answer.status();
     let kind = answer.headers().get("content-type").cloned();
-    let lines = futures::stream::unfold((answer, Vec::new()), |(mut answer, mut rest)| async move {
-        loop {
-            if let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = rest.drain(..=end).collect();
-                if !String::from_utf8_lossy(&line).contains(MARK) {
-                    return Some((Ok::<_, Infallible>(Bytes::from(line)), (answer, rest)));
-                }
-                continue;
-            }
-            match answer.chunk().await {
-                Ok(Some(chunk)) => rest.extend_from_slice(&chunk),
-                Ok(None) | Err(_) if rest.is_empty() => return None,
-                Ok(None) | Err(_) => return Some((Ok(Bytes::from(std::mem::take(&mut rest))), (answer, rest))),
-            }
-        }
-    });
+    let (lines, passed) = mpsc::channel(16);
+    let is_watch = head.uri.query().is_some_and(|query| query.contains("watch=true"));
+    tokio::spawn(relay(answer, lines, upstream, is_watch));
+    let lines = stream(passed);
     let mut response = Response::new(Body::from_stream(lines));
     *response.status_mut() = status;
     if let Some(kind) = kind {
         response.headers_mut().insert("content-type", kind);
     }
     response
+}
+
+fn stream(lines: mpsc::Receiver<Bytes>) -> impl futures::Stream<Item = Result<Bytes, Infallible>> {
+    futures::stream::unfold(lines, |mut lines| async move { lines.recv().await.map(|line| (line, lines)) }).map(Ok)
+}
+
+/// Passes the lines of an answer on until it ends, or nobody takes them.
+async fn relay(mut answer: reqwest::Response, lines: mpsc::Sender<Bytes>, mut upstream: Upstream, is_watch: bool) {
+    let (mut rest, mut late) = (Vec::new(), None);
+    upstream.expired.mark_unchanged();
+    loop {
+        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = rest.drain(..=end).collect();
+            if !String::from_utf8_lossy(&line).contains(MARK) {
+                if lines.send(line.into()).await.is_err() {
+                    return;
+                }
+                continue;
+            }
+            upstream.held.fetch_add(1, Ordering::SeqCst);
+            if let Marks::Late(by) = upstream.marks {
+                late = Some((Instant::now() + by, Bytes::from(line)));
+            }
+        }
+        let due = late.as_ref().map(|(at, _)| *at);
+        let next = tokio::select! {
+            chunk = answer.chunk() => match chunk {
+                Ok(Some(chunk)) => {
+                    rest.extend_from_slice(&chunk);
+                    continue;
+                }
+                Ok(None) | Err(_) => {
+                    let _ = lines.send(rest.into()).await;
+                    return;
+                }
+            },
+            () = async { tokio::time::sleep_until(due.unwrap_or_else(Instant::now)).await }, if due.is_some() => {
+                late.take().map(|(_, line)| line)
+            }
+            Ok(()) = upstream.expired.changed(), if is_watch => {
+                let _ = lines.send(EXPIRED.into()).await;
+                return;
+            }
+        };
+        if let Some(line) = next
+            && lines.send(line).await.is_err()
+        {
+            return;
+        }
+    }
 }

@@ -47,10 +47,11 @@ pub fn stream<K: Recorded>(
             });
         }
     };
-    let (shards, begun) = (cluster.shards.clone(), Arc::new(AtomicU64::new(0)));
-    let (wanted, list) = (shards.wanted(), begun.clone());
-    let (mut listing, mut news) = (0, Vec::new());
+    let begun = Arc::new(AtomicU64::new(0));
+    let wanted = cluster.shards.wanted();
     let place = scope.as_ref().map_or("all namespaces".to_owned(), |name| format!("namespace {name}"));
+    let mut intake =
+        Intake { scope: namespace, writer, cluster, deleted, begun: begun.clone(), listing: 0, news: Vec::new() };
     listwatch::events(api, place, selector, Box::new(follow), wanted, begun)
         .filter_map(move |event| {
             let kept = K::cache(&decoding.index);
@@ -68,29 +69,49 @@ pub fn stream<K: Recorded>(
             if let Event::Apply(object) | Event::InitApply(object) = &mut event {
                 object_cache::trim(object);
             }
-            if let Event::InitApply(object) = &event
-                && !K::cache(&cluster.index).has(object)
-            {
-                news.push(Name::of(object));
-            }
-            take_note(&event, namespace.as_deref(), &writer, &cluster, &deleted);
-            match event {
-                Event::Init => {
-                    // The next list begins only after this one has come.
-                    listing = list.load(Ordering::SeqCst);
-                    news.clear();
-                }
-                Event::InitDone => {
-                    // The store has them only now: a pass that began before did not find them, or found them as they were.
-                    news.drain(..).for_each(|name| cluster.requeuer.requeue(&K::key(name)));
-                    report(Sign::Listed);
-                    shards.complete(namespace.as_deref(), K::KIND, listing);
-                }
-                Event::Apply(_) | Event::Delete(_) | Event::InitApply(_) => {}
+            intake.take(&event);
+            if matches!(event, Event::InitDone) {
+                report(Sign::Listed);
+                intake.complete();
             }
             Ok(event)
         })
         .touched_objects()
+}
+
+/// What takes the events of one kind in one scope in.
+struct Intake<K: Recorded, D> {
+    scope: Option<String>,
+    writer: Arc<parking_lot::Mutex<Writer<K>>>,
+    cluster: Arc<Cluster>,
+    deleted: D,
+    /// The number for which the last list began.
+    begun: Arc<AtomicU64>,
+    /// The same of the list that is coming.
+    listing: u64,
+    /// Objects that this list brings, and the store does not have in that version yet.
+    news: Vec<Name>,
+}
+
+impl<K: Recorded, D: Fn(&ObjectKey)> Intake<K, D> {
+    fn take(&mut self, event: &Event<K>) {
+        match event {
+            // The next list begins only after this one has come.
+            Event::Init => (self.listing, self.news) = (self.begun.load(Ordering::SeqCst), Vec::new()),
+            Event::InitApply(object) if !K::cache(&self.cluster.index).has(object) => self.news.push(Name::of(object)),
+            Event::InitApply(_) | Event::InitDone | Event::Apply(_) | Event::Delete(_) => {}
+        }
+        take_note(event, self.scope.as_deref(), &self.writer, &self.cluster, &self.deleted);
+    }
+
+    /// The store has the objects of the list only now. A pass that began before did not find them, or found them as they
+    /// were.
+    fn complete(&mut self) {
+        for name in std::mem::take(&mut self.news) {
+            self.cluster.requeuer.requeue(&K::key(name));
+        }
+        self.cluster.shards.complete(self.scope.as_deref(), K::KIND, self.listing);
+    }
 }
 
 fn name_of(invalid: &InvalidObject) -> Name {
