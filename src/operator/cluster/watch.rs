@@ -43,7 +43,8 @@ pub fn stream<K: Recorded>(
             let (noting, within, writer) = (cluster.clone(), namespace.clone(), writer.clone());
             let deleted = gone.clone();
             revoked::read_known::<K>(cluster, namespace, &busy, move |event| {
-                take_note(event, Some(&within), &writer, &noting, &deleted);
+                let touched = take_note(event, Some(&within), &writer, &noting, &deleted);
+                touched.iter().for_each(|key| noting.requeuer.requeue(key));
             });
         }
     };
@@ -51,7 +52,7 @@ pub fn stream<K: Recorded>(
     let wanted = cluster.shards.wanted();
     let place = scope.as_ref().map_or("all namespaces".to_owned(), |name| format!("namespace {name}"));
     let mut intake =
-        Intake { scope: namespace, writer, cluster, deleted, begun: begun.clone(), listing: 0, news: Vec::new() };
+        Intake { scope: namespace, writer, cluster, deleted, begun: begun.clone(), listing: 0, news: HashSet::new() };
     listwatch::events(api, place, selector, Box::new(follow), wanted, begun)
         .filter_map(move |event| {
             let kept = K::cache(&decoding.index);
@@ -89,26 +90,32 @@ struct Intake<K: Recorded, D> {
     begun: Arc<AtomicU64>,
     /// The same of the list that is coming.
     listing: u64,
-    /// Objects that this list brings, and the store does not have in that version yet.
-    news: Vec<Name>,
+    /// Who has to look once this list is complete: the store does not have its objects before.
+    news: HashSet<ObjectKey>,
 }
 
 impl<K: Recorded, D: Fn(&ObjectKey)> Intake<K, D> {
     fn take(&mut self, event: &Event<K>) {
         match event {
             // The next list begins only after this one has come.
-            Event::Init => (self.listing, self.news) = (self.begun.load(Ordering::SeqCst), Vec::new()),
-            Event::InitApply(object) if !K::cache(&self.cluster.index).has(object) => self.news.push(Name::of(object)),
+            Event::Init => (self.listing, self.news) = (self.begun.load(Ordering::SeqCst), HashSet::new()),
+            Event::InitApply(object) if !K::cache(&self.cluster.index).has(object) => {
+                self.news.insert(K::key(Name::of(object)));
+            }
             Event::InitApply(_) | Event::InitDone | Event::Apply(_) | Event::Delete(_) => {}
         }
-        take_note(event, self.scope.as_deref(), &self.writer, &self.cluster, &self.deleted);
+        let touched = take_note(event, self.scope.as_deref(), &self.writer, &self.cluster, &self.deleted);
+        if let Event::InitApply(_) = event {
+            self.news.extend(touched);
+        } else {
+            touched.iter().for_each(|key| self.cluster.requeuer.requeue(key));
+        }
     }
 
-    /// The store has the objects of the list only now. A pass that began before did not find them, or found them as they
-    /// were.
+    /// A pass that began before did not find what the list brought, or found it as it was.
     fn complete(&mut self) {
-        for name in std::mem::take(&mut self.news) {
-            self.cluster.requeuer.requeue(&K::key(name));
+        for key in std::mem::take(&mut self.news) {
+            self.cluster.requeuer.requeue(&key);
         }
         self.cluster.shards.complete(self.scope.as_deref(), K::KIND, self.listing);
     }
@@ -176,16 +183,17 @@ fn decoded<K: Recorded>(event: Event<DeserializeGuard<K>>, cluster: &Cluster) ->
     }
 }
 
+/// Takes note of an event. Returns who else has to look.
 fn take_note<K: Recorded>(
     event: &Event<K>,
     scope: Option<&str>,
     writer: &parking_lot::Mutex<Writer<K>>,
     cluster: &Cluster,
     deleted: &impl Fn(&ObjectKey),
-) {
+) -> Vec<ObjectKey> {
     let now = cluster.clock.now();
     writer.lock().apply_watcher_event(event);
-    let touched = match event {
+    match event {
         Event::Apply(object) | Event::InitApply(object) => cluster.index.applied(object, now),
         Event::Delete(object) => {
             deleted(&K::key(Name::of(object)));
@@ -193,8 +201,5 @@ fn take_note<K: Recorded>(
         }
         Event::InitDone => cluster.index.relisted::<K>(scope, now),
         Event::Init => Vec::new(),
-    };
-    for key in touched {
-        cluster.requeuer.requeue(&key);
     }
 }
