@@ -11,6 +11,19 @@ pub enum Kind {
     ShareResource,
 }
 
+impl Kind {
+    pub const ALL: [Kind; 3] = [Kind::Share, Kind::ShareRecipient, Kind::ShareResource];
+
+    /// What kubectl calls its objects.
+    pub fn plural(self) -> &'static str {
+        match self {
+            Kind::Share => "shares",
+            Kind::ShareRecipient => "sharerecipients",
+            Kind::ShareResource => "shareresources",
+        }
+    }
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

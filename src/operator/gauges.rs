@@ -64,11 +64,9 @@ fn ready_counts(context: &Context) -> ReadyCounts {
             counts.blocked_removals.push((Name::of(share.as_ref()), held));
         }
     }
-    for child in context.cluster.index.recipients.all().filter(|child| context.cluster.works_on(child.as_ref())) {
-        count(&mut counts, Kind::ShareRecipient, child.status.as_ref().map(|status| &status.child.common.conditions));
-    }
-    for child in context.cluster.index.resources.all().filter(|child| context.cluster.works_on(child.as_ref())) {
-        count(&mut counts, Kind::ShareResource, child.status.as_ref().map(|status| &status.child.common.conditions));
+    for child in context.cluster.index.all_children().filter(|child| context.cluster.works_on_child(child.as_ref())) {
+        let kind = child.object_key().kind;
+        count(&mut counts, kind, child.record().map(|record| &record.common.conditions));
     }
     counts
 }

@@ -38,7 +38,6 @@ use crate::operator::{child, gauges, shards, share};
 use crate::serve::Health;
 use crate::serve::metrics::Metrics;
 
-const KINDS: [Kind; 3] = [Kind::Share, Kind::ShareRecipient, Kind::ShareResource];
 /// What is under way when the operator is told to end gets the longest time of a call, and so much more.
 const MARGIN: Duration = Duration::from_secs(4);
 const LOST: &str = "the lease was lost, so another replica may lead; exiting in order to be restarted";
@@ -225,7 +224,7 @@ async fn work(
     elections: Option<&Elections>,
 ) -> anyhow::Result<()> {
     let scopes = options.scopes();
-    options.health.note(|health, now| health.leads(&scopes, &KINDS, now));
+    options.health.note(|health, now| health.leads(&scopes, &Kind::ALL, now));
     let reflector =
         || Reflectors { shares: Reflector::new(), recipients: Reflector::new(), resources: Reflector::new() };
     let reflectors: Vec<Reflectors> = scopes.iter().map(|_| reflector()).collect();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::claimant::{Claimant, claim};
 use super::index::Index;
-use crate::api::{Kind, Name, ObjectKey, Share};
+use crate::api::{Kind, Name, Share};
 
 impl Index {
     /// All that name this remote share but the one of that name: in the watch, and out of it.
@@ -72,15 +72,7 @@ impl Index {
         }
         let Some(share) = self.shares.find(&claimant.name) else { return false };
         let declares = |kind: Kind| {
-            let lives = |key: &ObjectKey| match key.kind {
-                Kind::Share => false,
-                Kind::ShareRecipient => self.recipients.find(&key.name).is_some_and(|child| {
-                    child.spec.suspend != Some(true) && child.metadata.deletion_timestamp.is_none()
-                }),
-                Kind::ShareResource => self.resources.find(&key.name).is_some_and(|child| {
-                    child.spec.suspend != Some(true) && child.metadata.deletion_timestamp.is_none()
-                }),
-            };
+            let lives = |key| self.child(key).is_some_and(|child| !child.is_suspended() && !child.is_deleting());
             self.children(&claimant.name).iter().any(|key| key.kind == kind && lives(key))
         };
         let recipients = share.spec.organization.is_some() || share.spec.recipients.iter().flatten().next().is_some();

@@ -10,10 +10,10 @@ use kube::{Resource, ResourceExt};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::asked::Asked;
+use super::child_object::ChildObject;
 use super::claimant::{Unwatched, claim};
 use super::object_cache::ObjectCache;
 use crate::api::share::ManagementPolicy;
-use crate::api::status::ChildStatus;
 use crate::api::{Kind, Name, ObjectKey};
 use crate::api::{Share, ShareRecipient, ShareResource};
 use crate::core::shard;
@@ -82,19 +82,14 @@ pub trait Related: Resource<DynamicType = ()> + Clone + Send + Sync + 'static {
     /// Takes note of the object (`None`: it is gone). Returns who else has to look.
     fn relate(index: &Index, name: &Name, object: Option<&Self>, now: At) -> Vec<ObjectKey>;
 
-    /// The Share that it belongs to, if it is a child object.
-    fn parent(&self) -> Option<Name> {
-        None
-    }
-
-    /// What a child object has recorded of its row.
-    fn child_status(&self) -> Option<&ChildStatus> {
+    /// The same object, if it is a child object.
+    fn as_child(&self) -> Option<&dyn ChildObject> {
         None
     }
 
     /// The Cloudflare account that the object is looked after in; `None`: a child object that has none yet.
     fn account(&self, index: &Index) -> Option<String> {
-        index.account_of_child(self)
+        index.account_of_child(self.as_child()?)
     }
 
     fn key(name: Name) -> ObjectKey {
@@ -252,22 +247,35 @@ impl Index {
         self.relations().by_claim.get(&claim).into_iter().flatten().cloned().collect()
     }
 
+    /// A child object that the watch shows.
+    pub fn child(&self, key: &ObjectKey) -> Option<Arc<dyn ChildObject>> {
+        match key.kind {
+            Kind::Share => None,
+            Kind::ShareRecipient => self.recipients.find(&key.name).map(|child| child as Arc<dyn ChildObject>),
+            Kind::ShareResource => self.resources.find(&key.name).map(|child| child as Arc<dyn ChildObject>),
+        }
+    }
+
+    /// All child objects that the watch shows.
+    pub fn all_children(&self) -> impl Iterator<Item = Arc<dyn ChildObject>> {
+        let recipients = self.recipients.all().map(|child| child as Arc<dyn ChildObject>);
+        recipients.chain(self.resources.all().map(|child| child as Arc<dyn ChildObject>))
+    }
+
+    /// The child objects of a namespace that exist though the watch does not show them, as they were last read.
+    pub fn children_outside(&self, namespace: &str) -> Vec<Arc<dyn ChildObject>> {
+        let recipients = self.recipients.all_outside(namespace).into_iter().map(|child| child as Arc<dyn ChildObject>);
+        let resources = self.resources.all_outside(namespace).into_iter().map(|child| child as Arc<dyn ChildObject>);
+        recipients.chain(resources).collect()
+    }
+
     /// Secrets with which children made their rows in an account, and whether those children are being deleted.
     pub fn orphan_secrets(&self, account: &str) -> HashSet<(Name, bool)> {
-        let secret = |namespace: Option<String>, child: Option<&ChildStatus>, is_deleting: bool| {
-            let child = child.filter(|child| child.owner_account_id.as_deref() == Some(account))?;
-            Some((Name::new(namespace.unwrap_or_default(), child.credentials_name.clone()?), is_deleting))
+        let secret = |child: Arc<dyn ChildObject>| {
+            let record = child.record().filter(|record| record.owner_account_id.as_deref() == Some(account))?;
+            Some((Name::new(child.share().namespace, record.credentials_name.clone()?), child.is_deleting()))
         };
-        let of_recipient = |child: Arc<ShareRecipient>| {
-            let record = child.status.as_ref().map(|status| &status.child);
-            secret(child.namespace(), record, child.metadata.deletion_timestamp.is_some())
-        };
-        let of_resource = |child: Arc<ShareResource>| {
-            let record = child.status.as_ref().map(|status| &status.child);
-            secret(child.namespace(), record, child.metadata.deletion_timestamp.is_some())
-        };
-        let recipients = self.recipients.all().filter_map(of_recipient);
-        recipients.chain(self.resources.all().filter_map(of_resource)).collect()
+        self.all_children().filter_map(secret).collect()
     }
 
     /// Shares of an account.
@@ -384,13 +392,13 @@ fn leave<Q: Eq + Hash>(map: &mut HashMap<Q, HashSet<Name>>, key: &Q, name: &Name
 }
 
 impl Index {
-    fn account_of_child<K: Related>(&self, child: &K) -> Option<String> {
-        let own = child.child_status().filter(|record| record.bound_uid.is_some() && record.bound_uid == child.uid());
-        let name = child.parent()?;
+    /// The Cloudflare account that a child object is looked after in, if it has one yet.
+    pub fn account_of_child(&self, child: &dyn ChildObject) -> Option<String> {
+        let own = child.own_record().filter(|record| record.bound_uid.is_some());
         let relations = self.relations();
         let child = shard::Child {
-            is_deleting: child.meta().deletion_timestamp.is_some(),
-            parent: relations.shares.get(&name).map(|traits| traits.claim.0.as_str()),
+            is_deleting: child.is_deleting(),
+            parent: relations.shares.get(&child.share()).map(|traits| traits.claim.0.as_str()),
             recorded: own.and_then(|record| record.owner_account_id.as_deref()),
         };
         child.account().map(str::to_owned)
@@ -430,12 +438,8 @@ impl Index {
 impl Related for ShareRecipient {
     const KIND: Kind = Kind::ShareRecipient;
 
-    fn parent(&self) -> Option<Name> {
-        Some(Name::new(self.namespace().unwrap_or_default(), self.spec.share_ref.name.clone()))
-    }
-
-    fn child_status(&self) -> Option<&ChildStatus> {
-        self.status.as_ref().map(|status| &status.child)
+    fn as_child(&self) -> Option<&dyn ChildObject> {
+        Some(self)
     }
 
     fn cache(index: &Index) -> &ObjectCache<Self> {
@@ -443,19 +447,15 @@ impl Related for ShareRecipient {
     }
 
     fn relate(index: &Index, name: &Name, object: Option<&Self>, now: At) -> Vec<ObjectKey> {
-        index.relate_child(Self::key(name.clone()), object.and_then(Self::parent), now)
+        index.relate_child(Self::key(name.clone()), object.map(ChildObject::share), now)
     }
 }
 
 impl Related for ShareResource {
     const KIND: Kind = Kind::ShareResource;
 
-    fn parent(&self) -> Option<Name> {
-        Some(Name::new(self.namespace().unwrap_or_default(), self.spec.share_ref.name.clone()))
-    }
-
-    fn child_status(&self) -> Option<&ChildStatus> {
-        self.status.as_ref().map(|status| &status.child)
+    fn as_child(&self) -> Option<&dyn ChildObject> {
+        Some(self)
     }
 
     fn cache(index: &Index) -> &ObjectCache<Self> {
@@ -463,7 +463,7 @@ impl Related for ShareResource {
     }
 
     fn relate(index: &Index, name: &Name, object: Option<&Self>, now: At) -> Vec<ObjectKey> {
-        index.relate_child(Self::key(name.clone()), object.and_then(Self::parent), now)
+        index.relate_child(Self::key(name.clone()), object.map(ChildObject::share), now)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What does Kubernetes have: watched, indexed, written, requeued?
 
 pub mod asked;
+pub mod child_object;
 pub mod claimant;
 pub mod claims;
 pub mod events;
@@ -26,6 +27,7 @@ use crate::core::id::AccountId;
 use crate::operator::clock::Clock;
 use crate::operator::delays;
 use crate::operator::stop::Stop;
+use child_object::ChildObject;
 use events::Events;
 use index::{Index, Related};
 use outside::Outside;
@@ -50,10 +52,18 @@ impl Cluster {
         !self.shards.are_many() || self.shards.is_served(self.shard_of(object))
     }
 
+    /// The same of a child object.
+    pub fn works_on_child(&self, child: &dyn ChildObject) -> bool {
+        let shard = || self.index.account_of_child(child).map_or(0, |account| self.shards.shard_of(&account));
+        !self.shards.are_many() || self.shards.is_served(shard())
+    }
+
     /// The Cloudflare account that an object is looked after in, also where the selector hides its Share.
     pub async fn account_of<K: Related>(&self, object: &K) -> Result<Option<String>, Stop> {
         let account = object.account(&self.index);
-        let Some(share) = object.parent().filter(|_| account.is_none() && self.shards.are_many()) else {
+        let Some(share) =
+            object.as_child().map(ChildObject::share).filter(|_| account.is_none() && self.shards.are_many())
+        else {
             return Ok(account);
         };
         self.outside.look_for_share(&self.index, &share, delays::FRESH).await?;
@@ -62,7 +72,7 @@ impl Cluster {
 
     /// Whether the Share of a child object exists, past every cache; one that cannot be read is as good as none.
     pub async fn has_parent<K: Related>(&self, object: &K) -> Result<bool, Stop> {
-        match object.parent().filter(|share| !self.index.shares.is_unreadable(share)) {
+        match object.as_child().map(ChildObject::share).filter(|share| !self.index.shares.is_unreadable(share)) {
             Some(share) => self.writer.exists::<Share>(&share).await,
             None => Ok(false),
         }

@@ -20,7 +20,7 @@ impl Requeuer {
         let mut channels = Vec::new();
         let mut ends = Vec::new();
         for scope in scopes {
-            for kind in [Kind::Share, Kind::ShareRecipient, Kind::ShareResource] {
+            for kind in Kind::ALL {
                 let (sender, receiver) = unbounded();
                 channels.push((kind, scope.clone(), sender));
                 ends.push((kind, scope.clone(), receiver));

@@ -142,16 +142,13 @@ impl ServedShards {
     /// The same of one watched namespace, or of all of them.
     pub fn is_scope_listed(&self, scope: Option<&str>, list: u64) -> bool {
         let (lists, scope) = (self.lists.lock(), scope.map(str::to_owned));
-        let kinds = [Kind::Share, Kind::ShareRecipient, Kind::ShareResource];
-        kinds.into_iter().all(|kind| lists.get(&(scope.clone(), kind)).is_some_and(|last| *last >= list))
+        Kind::ALL.into_iter().all(|kind| lists.get(&(scope.clone(), kind)).is_some_and(|last| *last >= list))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const KINDS: [Kind; 3] = [Kind::Share, Kind::ShareRecipient, Kind::ShareResource];
 
     #[test]
     fn one_shard_is_served_as_it_always_was() {
@@ -166,13 +163,13 @@ mod tests {
         let enters = |shard, namespace| served.enter(shard, namespace).is_some();
         assert!(!enters(0, "x"), "it is not ours");
         let list = served.begin(&[0], At(7));
-        KINDS.iter().for_each(|kind| served.complete(Some("x"), *kind, list - 1));
+        Kind::ALL.iter().for_each(|kind| served.complete(Some("x"), *kind, list - 1));
         assert!(!enters(0, "x"), "that list began before");
-        KINDS.iter().for_each(|kind| served.complete(Some("x"), *kind, list));
+        Kind::ALL.iter().for_each(|kind| served.complete(Some("x"), *kind, list));
         assert!(enters(0, "x") && !enters(0, "y") && !enters(1, "x"));
         let later = served.begin(&[1], At(9));
         assert!(enters(0, "x") && !enters(1, "x"), "what is served goes on meanwhile");
-        KINDS.iter().for_each(|kind| served.complete(None, *kind, later));
+        Kind::ALL.iter().for_each(|kind| served.complete(None, *kind, later));
         assert!(enters(1, "x") && enters(1, "y"));
         served.end(0);
         assert!(!enters(0, "x") && enters(1, "x"));
@@ -182,7 +179,7 @@ mod tests {
     async fn a_shard_is_idle_when_its_last_pass_has_ended() {
         let served = Arc::new(ServedShards::new(2, At(0)));
         let list = served.begin(&[0], At(1));
-        KINDS.iter().for_each(|kind| served.complete(None, *kind, list));
+        Kind::ALL.iter().for_each(|kind| served.complete(None, *kind, list));
         let pass = served.enter(0, "x").expect("a pass");
         served.end(0);
         let idle = tokio::spawn({

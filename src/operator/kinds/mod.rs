@@ -5,14 +5,11 @@ mod share_recipient;
 mod share_resource;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::ResourceExt;
-use serde_json::{Map, Value};
 
 use crate::api::status::ChildStatus;
-use crate::api::waiver::Waiver;
-use crate::api::{FINALIZER, Name};
 use crate::core::id::{AccountId, SourceId};
 use crate::core::row_key::RowKey;
+use crate::operator::cluster::child_object::ChildObject;
 use crate::operator::cluster::record::Recorded;
 use crate::operator::remote::observed_share::ObservedShare;
 
@@ -28,32 +25,8 @@ pub trait ChildTelling {
     }
 }
 
-/// An object of its own that declares one row of a share.
-pub trait Child: Recorded<Status: ChildTelling> {
-    fn share(&self) -> Name;
-    /// The row it declares, in a share of that account.
-    fn row(&self, owner: &AccountId) -> Result<RowKey, String>;
-    fn label(&self) -> Option<String>;
-    fn wanted_meta(&self) -> Map<String, Value>;
-    fn retains(&self) -> bool;
-    fn is_suspended(&self) -> bool;
-    fn record(&self) -> Option<&ChildStatus>;
-
-    /// Until when its failure is accepted.
-    fn waiver(&self) -> Option<&Waiver> {
-        None
-    }
-
-    fn is_deleting(&self) -> bool {
-        self.meta().deletion_timestamp.is_some()
-    }
-
-    /// Its record is its own, so its row is looked after whatever happens.
-    fn is_settled_in(&self) -> bool {
-        let bound = self.record().is_some_and(|record| record.bound_uid == self.uid());
-        bound && self.finalizers().iter().any(|f| f == FINALIZER)
-    }
-}
+/// A kind of child object.
+pub trait Child: Recorded<Status: ChildTelling> + ChildObject {}
 
 /// An account's id in a manifest; `path`: the field that it stands in.
 pub fn account(text: &str, path: &str) -> Result<AccountId, String> {

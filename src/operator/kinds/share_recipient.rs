@@ -1,6 +1,6 @@
 //! What a ShareRecipient declares and records.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::ResourceExt;
 use serde_json::{Map, Value};
 
@@ -8,10 +8,12 @@ use super::{Child, ChildTelling, account};
 use crate::api::policy::DeletionPolicy;
 use crate::api::status::{ChildStatus, RecipientStatus, RowError};
 use crate::api::waiver::Waiver;
-use crate::api::{Name, ShareRecipient};
+use crate::api::{Name, ObjectKey, ShareRecipient};
 use crate::cloudflare::{RecipientError, clean};
 use crate::core::id::AccountId;
 use crate::core::row_key::RowKey;
+use crate::operator::cluster::child_object::ChildObject;
+use crate::operator::cluster::index::Related;
 use crate::operator::cluster::record::Recorded;
 use crate::operator::remote::observed_share::ObservedShare;
 
@@ -55,7 +57,17 @@ impl ChildTelling for RecipientStatus {
     }
 }
 
-impl Child for ShareRecipient {
+impl Child for ShareRecipient {}
+
+impl ChildObject for ShareRecipient {
+    fn object_key(&self) -> ObjectKey {
+        Self::key(Name::of(self))
+    }
+
+    fn metadata(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
     fn share(&self) -> Name {
         Name::new(self.namespace().unwrap_or_default(), self.spec.share_ref.name.clone())
     }

@@ -1,14 +1,17 @@
 //! What a ShareResource declares and records.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 use serde_json::{Map, Value};
 
 use super::{Child, ChildTelling, resource};
 use crate::api::policy::DeletionPolicy;
 use crate::api::status::{ChildStatus, ResourceStatus};
-use crate::api::{Name, ShareResource};
+use crate::api::{Name, ObjectKey, ShareResource};
 use crate::core::id::AccountId;
 use crate::core::row_key::RowKey;
+use crate::operator::cluster::child_object::ChildObject;
+use crate::operator::cluster::index::Related;
 use crate::operator::cluster::record::Recorded;
 use crate::operator::remote::observed_share::ObservedShare;
 
@@ -37,7 +40,17 @@ impl ChildTelling for ResourceStatus {
     }
 }
 
-impl Child for ShareResource {
+impl Child for ShareResource {}
+
+impl ChildObject for ShareResource {
+    fn object_key(&self) -> ObjectKey {
+        Self::key(Name::of(self))
+    }
+
+    fn metadata(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
     fn share(&self) -> Name {
         Name::new(self.namespace().unwrap_or_default(), self.spec.share_ref.name.clone())
     }

@@ -8,11 +8,9 @@ use super::super::share::losses;
 use super::super::share::plan::PlanInput;
 use super::{Call, Look, Preview};
 use crate::api::CONFIRM_REMOVALS;
-use crate::api::Kind;
 use crate::core::row::{self, Declared, Observed, Recorded};
 use crate::core::row_key::RowKey;
 use crate::core::share::Mode;
-use crate::operator::kinds::Child;
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::declare::{By, Sibling};
 use crate::operator::rows::facts::RowSnapshot;
@@ -119,29 +117,19 @@ impl Look<'_> {
         observing: bool,
     ) -> Option<(row::Step, Observed)> {
         let index = &self.fleet.index;
-        let (record, retains) = match sibling.key.kind {
-            Kind::Share => return None,
-            Kind::ShareRecipient => {
-                let object = index.recipients.find(&sibling.key.name)?;
-                (object.record().filter(|record| record.bound_uid == object.uid()).cloned(), object.retains())
-            }
-            Kind::ShareResource => {
-                let object = index.resources.find(&sibling.key.name)?;
-                (object.record().filter(|record| record.bound_uid == object.uid()).cloned(), object.retains())
-            }
-        };
+        let child = index.child(&sibling.key)?;
         if matches!(sibling.row, RowKey::Recipient(_)) && self.desired.organization.is_some() {
             return None;
         }
         let winner = self.desired.all.get(&sibling.row).map(|declaration| &declaration.by);
         let declared = match winner {
             Some(By::Child(key)) if *key == sibling.key => Declared::Here,
-            None if sibling.is_deleting && !retains => Declared::Nowhere,
+            None if sibling.is_deleting && !sibling.retains => Declared::Nowhere,
             Some(_) | None => return None,
         };
         let (key, meta) = (&sibling.row, Some(&sibling.meta));
         let snapshot = RowSnapshot { seen, key, meta, settings: self.settings, known: None };
-        let own = record.filter(|record| record.share_id == self.status.share_id);
+        let own = child.own_record().filter(|record| record.share_id == self.status.share_id);
         let mut recorded = match (&own, observing) {
             (_, true) => Recorded::InPlace,
             (Some(record), false) => snapshot.recorded_by_child(record),

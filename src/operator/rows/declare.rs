@@ -5,17 +5,17 @@
 
 use std::collections::BTreeMap;
 
-use kube::ResourceExt;
 use serde_json::{Map, Value};
 
 use crate::api::share::{ExcludedEntry, RecipientEntry, ResourceEntry};
 use crate::api::waiver::Waiver;
-use crate::api::{Kind, Name, ObjectKey};
+use crate::api::{Name, ObjectKey};
 use crate::api::{Reason, Share};
 use crate::core::id::AccountId;
 use crate::core::row_key::RowKey;
+use crate::operator::cluster::child_object::ChildObject;
 use crate::operator::cluster::index::Index;
-use crate::operator::kinds::{self, Child};
+use crate::operator::kinds;
 use crate::operator::rows::inventory::Entry;
 
 /// One declared row.
@@ -81,13 +81,14 @@ pub struct Sibling {
 }
 
 impl Sibling {
-    pub fn of<C: Child>(child: &C, owner: &AccountId) -> Option<Sibling> {
+    pub fn of(child: &dyn ChildObject, owner: &AccountId) -> Option<Sibling> {
         let record = child.record();
         let reason = record.and_then(|r| crate::operator::conditions::readiness(&r.common.conditions)).map(|(_, r)| r);
         let says = |expected: Reason| reason == Some(expected.as_str());
-        let entry = record.filter(|r| r.bound_uid == child.uid()).and_then(Entry::of_child);
+        let own = child.own_record();
+        let entry = own.and_then(Entry::of_child);
+        let (key, created) = (child.object_key(), child.metadata().creation_timestamp.as_ref().map(|time| time.0));
         Some(Sibling {
-            key: C::key(Name::of(child)),
             row: child.row(owner).ok()?,
             label: child.label(),
             meta: child.wanted_meta(),
@@ -96,19 +97,20 @@ impl Sibling {
             suspended: child.is_suspended(),
             retains: child.retains(),
             settled_in: child.is_settled_in(),
-            share_id: record.filter(|r| r.bound_uid == child.uid()).and_then(|r| r.share_id.clone()),
+            share_id: own.and_then(|record| record.share_id.clone()),
             is_last: says(Reason::LastResource),
             stalled: record.is_some_and(|r| crate::operator::conditions::is_stalled(&r.common.conditions)),
             waived: says(Reason::Waived),
             outside: false,
             // Creation times are in whole seconds. On a tie, the object that already has the row counts as the older.
-            age: (false, child.creation_timestamp().map(|t| t.0), entry.is_none(), child.name_any()),
+            age: (false, created, entry.is_none(), key.name.name.clone()),
+            key,
             entry,
         })
     }
 
     /// A child that the watch does not show, and that therefore wins against no other.
-    fn outside<C: Child>(child: &C, share: &Name, owner: &AccountId) -> Option<Sibling> {
+    fn outside(child: &dyn ChildObject, share: &Name, owner: &AccountId) -> Option<Sibling> {
         let mut sibling = Sibling::of(child, owner).filter(|_| child.share() == *share)?;
         sibling.outside = true;
         sibling.age.0 = true;
@@ -118,19 +120,10 @@ impl Sibling {
 
 /// All child objects of a share, the winner of each key first, and last those that the watch does not show.
 pub fn siblings(index: &Index, share: &Name, owner: &AccountId) -> Vec<Sibling> {
-    let mut all: Vec<Sibling> = index
-        .children(share)
-        .into_iter()
-        .filter_map(|key| match key.kind {
-            Kind::Share => None,
-            Kind::ShareRecipient => index.recipients.find(&key.name).and_then(|c| Sibling::of(c.as_ref(), owner)),
-            Kind::ShareResource => index.resources.find(&key.name).and_then(|c| Sibling::of(c.as_ref(), owner)),
-        })
-        .collect();
-    let recipients = index.recipients.all_outside(&share.namespace);
-    all.extend(recipients.iter().filter_map(|child| Sibling::outside(child.as_ref(), share, owner)));
-    let resources = index.resources.all_outside(&share.namespace);
-    all.extend(resources.iter().filter_map(|child| Sibling::outside(child.as_ref(), share, owner)));
+    let watched = index.children(share).into_iter().filter_map(|key| Sibling::of(index.child(&key)?.as_ref(), owner));
+    let outside = index.children_outside(&share.namespace).into_iter();
+    let outside = outside.filter_map(|child| Sibling::outside(child.as_ref(), share, owner));
+    let mut all: Vec<Sibling> = watched.chain(outside).collect();
     all.sort_by(|a, b| a.age.cmp(&b.age));
     all
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::plan::Plan;
 use super::share_pass::SharePass;
-use crate::api::{Kind, ObjectKey, Reason};
+use crate::api::{ObjectKey, Reason};
 use crate::core::row::{Observed, Step};
 use crate::core::share::Mode;
 use crate::operator::cluster::outside::Outside;
@@ -98,11 +98,7 @@ impl Plan {
 
 /// A command that brings an object into scope, or shows what keeps it out.
 pub fn into_scope(outside: &Outside, key: &ObjectKey) -> String {
-    let plural = match key.kind {
-        Kind::Share => "shares",
-        Kind::ShareRecipient => "sharerecipients",
-        Kind::ShareResource => "shareresources",
-    };
+    let plural = key.kind.plural();
     let object = format!("{plural}.cfshare.dev {} -n {}", key.name.name, key.name.namespace);
     match outside.selector().and_then(labels) {
         Some(labels) => format!("kubectl label {object} {labels} --overwrite"),
