@@ -15,7 +15,7 @@ use crate::cloudflare::{
     Reply, Share, ShareQuery,
 };
 use crate::core::id::{AccountId, ShareId};
-use crate::core::left::{Sent, Told};
+use crate::core::left::{Advertised, Sent};
 use crate::core::limiter::{Priority, Rate, RateLimiter};
 use crate::operator::{Clock, FULL_PAGE, ResolvedCredential, live, read_pages};
 
@@ -206,8 +206,8 @@ impl Remote {
             Err(error) => error.meta(),
         };
         let limits = meta.map(|meta| meta.limits);
-        let told = limits.map(|limits| Told { remaining: limits.remaining, reset: limits.reset });
-        limiter.learn_limits(sent, told, limits.and_then(|limits| limits.retry_after), Clock::SYSTEM.now());
+        let advertised = limits.map(|limits| Advertised { remaining: limits.remaining, reset: limits.reset });
+        limiter.learn_limits(sent, advertised, limits.and_then(|limits| limits.retry_after), Clock::SYSTEM.now());
     }
 }
 

@@ -54,7 +54,7 @@ pub struct Facts {
     pub closed_for: Option<Duration>,
 }
 
-/// How long failures may last before they are told.
+/// How long failures may last before they are reported.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
     /// For how long a read may lag behind a write.
@@ -77,28 +77,30 @@ pub enum Cause {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Judgement {
     pub cause: Cause,
-    /// Whether it is told now. Until then the object says what it said before.
-    pub told: bool,
+    /// Whether it is reported now. Until then the object says what it said before.
+    pub reported: bool,
     pub retry_after: Duration,
 }
 
 pub fn judge(facts: &Facts, bounds: &Bounds) -> Judgement {
     let Facts { class, failures, was_ready, denied_elsewhere, closed_for } = *facts;
     let backoff = growing(failures.count.saturating_sub(1), SOON, LATE);
-    let told = !was_ready || failures.persist_for(bounds.read_lag);
+    let reported = !was_ready || failures.persist_for(bounds.read_lag);
     match class {
         ErrorClass::Throttled => {
             let retry_after = closed_for.map_or(backoff, |closed| closed.max(SOON));
-            Judgement { cause: Cause::Throttled, told, retry_after }
+            Judgement { cause: Cause::Throttled, reported, retry_after }
         }
         ErrorClass::Denied => {
             let for_long = failures.persist_for(bounds.denial) || denied_elsewhere;
-            let retry_after = if told && for_long { backoff.max(DENIED) } else { backoff };
-            Judgement { cause: Cause::Denied { for_long }, told, retry_after }
+            let retry_after = if reported && for_long { backoff.max(DENIED) } else { backoff };
+            Judgement { cause: Cause::Denied { for_long }, reported, retry_after }
         }
-        ErrorClass::Retry | ErrorClass::Conflict => Judgement { cause: Cause::Unavailable, told, retry_after: backoff },
+        ErrorClass::Retry | ErrorClass::Conflict => {
+            Judgement { cause: Cause::Unavailable, reported, retry_after: backoff }
+        }
         ErrorClass::Gone | ErrorClass::Rejected => {
-            Judgement { cause: Cause::Rejected, told: true, retry_after: after_rejection(failures.count) }
+            Judgement { cause: Cause::Rejected, reported: true, retry_after: after_rejection(failures.count) }
         }
     }
 }
@@ -138,7 +140,7 @@ mod tests {
 
     fn seconds(class: ErrorClass, count: u32, since: u64, was_ready: bool) -> (Cause, bool, u64) {
         let judged = judge(&facts(class, count, since, was_ready), &BOUNDS);
-        (judged.cause, judged.told, judged.retry_after.as_secs())
+        (judged.cause, judged.reported, judged.retry_after.as_secs())
     }
 
     #[test]
@@ -150,11 +152,11 @@ mod tests {
             ("one failure leaves Ready alone", (Retry, 1, 0, true), (Cause::Unavailable, false, 1)),
             ("many within a moment too", (Retry, 9, 59, true), (Cause::Unavailable, false, 25)),
             ("two over a long time too", (Retry, 2, 3600, true), (Cause::Unavailable, false, 1)),
-            ("three over a minute are told", (Retry, 3, 60, true), (Cause::Unavailable, true, 2)),
+            ("three over a minute are reported", (Retry, 3, 60, true), (Cause::Unavailable, true, 2)),
             ("what was not Ready says it at once", (Retry, 1, 0, false), (Cause::Unavailable, true, 1)),
             ("a conflict is read again", (Conflict, 1, 0, true), (Cause::Unavailable, false, 1)),
             ("never later than a minute", (Retry, 99, 9999, true), (Cause::Unavailable, true, 60)),
-            ("a refusal is told at once", (Rejected, 1, 0, true), (Cause::Rejected, true, 60)),
+            ("a refusal is reported at once", (Rejected, 1, 0, true), (Cause::Rejected, true, 60)),
             ("and tried ever later", (Rejected, 4, 0, true), (Cause::Rejected, true, 3600)),
             ("what is gone cannot be called", (Gone, 2, 0, true), (Cause::Rejected, true, 300)),
             ("a new token is not known everywhere", (Denied, 3, 60, true), (new, true, 2)),
@@ -169,7 +171,7 @@ mod tests {
     #[test]
     fn a_credential_that_others_find_refused_is_denied_for_all() {
         let facts = Facts { denied_elsewhere: true, ..facts(ErrorClass::Denied, 1, 0, false) };
-        let expected = Judgement { cause: Cause::Denied { for_long: true }, told: true, retry_after: DENIED };
+        let expected = Judgement { cause: Cause::Denied { for_long: true }, reported: true, retry_after: DENIED };
         assert_eq!(judge(&facts, &BOUNDS), expected);
     }
 

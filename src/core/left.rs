@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use super::time::At;
 
-/// A limit whose reset is not told is asked about again after this time.
+/// A limit whose reset is not advertised is asked about again after this time.
 const RESET_UNKNOWN: Duration = Duration::from_secs(1);
 /// Cloudflare's window. A header that names a longer time costs one call in each window to learn whether it still holds.
 const LONGEST_RESET: Duration = Duration::from_secs(300);
-/// How much longer than told the next caller waits, where a reset made room for fewer calls than were needed. It doubles
+/// How much longer than advertised the next caller waits, where a reset made room for fewer calls than were needed. It doubles
 /// each time, so that a sliding window has time to empty.
 const FIRST_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -24,7 +24,7 @@ pub struct Sent(u64);
 
 /// What an answer says of the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Told {
+pub struct Advertised {
     pub remaining: Option<u64>,
     pub reset: Option<Duration>,
 }
@@ -36,7 +36,7 @@ pub struct Left {
     open: BTreeSet<Sent>,
     /// Calls with an answer that were under way together with one of those.
     ended: Vec<Ended>,
-    /// The last sent of those calls whose answer told of the limit.
+    /// The last sent of those calls whose answer carried the limit.
     believed: Sent,
     said: Option<Said>,
     probe: Probe,
@@ -119,17 +119,19 @@ impl Left {
     }
 
     /// Learns from the answer to a call, if one came; `promised`: calls that were granted and are not sent yet.
-    pub fn learn(&mut self, call: Sent, told: Option<Told>, promised: u32, now: At) {
+    pub fn learn(&mut self, call: Sent, advertised: Option<Advertised>, promised: u32, now: At) {
         let was_open = self.open.remove(&call);
-        let remaining = told.and_then(|told| told.remaining);
+        let remaining = advertised.and_then(|advertised| advertised.remaining);
         let uncounted = self.uncounted(call, remaining, promised);
         self.ended.push(Ended { call, remaining, together_with: self.sent });
         let oldest = self.open.first().copied();
         self.ended.retain(|ended| oldest.is_some_and(|oldest| oldest <= ended.together_with));
-        let Some(told) = told else { return };
+        let Some(advertised) = advertised else { return };
         if call < self.believed {
             // It says as much or more, so it was counted first, and was subtracted in vain.
-            if let Some(said) = self.said.as_mut().filter(|said| was_open && told.remaining >= Some(said.remaining)) {
+            if let Some(said) =
+                self.said.as_mut().filter(|said| was_open && advertised.remaining >= Some(said.remaining))
+            {
                 said.calls += 1;
             }
             return;
@@ -146,7 +148,7 @@ impl Left {
         } else if self.probe == Probe::Sent(call) {
             self.patience = (self.patience * 2).clamp(FIRST_PATIENCE, LONGEST_RESET);
         }
-        let reset = told.reset.unwrap_or(RESET_UNKNOWN).saturating_add(self.patience);
+        let reset = advertised.reset.unwrap_or(RESET_UNKNOWN).saturating_add(self.patience);
         self.said = Some(Said { remaining, calls, until: now.plus(reset.min(LONGEST_RESET)) });
     }
 
@@ -166,8 +168,8 @@ impl Left {
 mod tests {
     use super::*;
 
-    fn told(remaining: u64, reset: u64) -> Told {
-        Told { remaining: Some(remaining), reset: Some(Duration::from_secs(reset)) }
+    fn advertised(remaining: u64, reset: u64) -> Advertised {
+        Advertised { remaining: Some(remaining), reset: Some(Duration::from_secs(reset)) }
     }
 
     /// How many single calls are granted now.
@@ -201,7 +203,7 @@ mod tests {
             let mut left = Left::default();
             let calls: Vec<Sent> = (0..5).map(|_| left.send()).collect();
             for (number, remaining) in *answers {
-                left.learn(calls[*number as usize - 1], Some(told(*remaining, 30)), 0, At(0));
+                left.learn(calls[*number as usize - 1], Some(advertised(*remaining, 30)), 0, At(0));
             }
             assert_eq!(grants(&left), *expected, "{answers:?}");
         }
@@ -211,11 +213,11 @@ mod tests {
     fn only_calls_that_were_under_way_together_can_overtake_each_other() {
         let mut left = Left::default();
         let first = left.send();
-        left.learn(first, Some(told(10, 30)), 0, At(0));
+        left.learn(first, Some(advertised(10, 30)), 0, At(0));
         let [second, third] = [left.send(), left.send()];
-        left.learn(third, Some(told(20, 30)), 0, At(0));
+        left.learn(third, Some(advertised(20, 30)), 0, At(0));
         assert_eq!(grants(&left), 19, "the second one is not answered");
-        left.learn(second, Some(told(19, 30)), 0, At(0));
+        left.learn(second, Some(advertised(19, 30)), 0, At(0));
         assert_eq!(grants(&left), 19, "the second one was counted last");
         assert!(left.ended.is_empty(), "nothing is under way");
     }
@@ -224,7 +226,7 @@ mod tests {
     fn calls_that_are_granted_and_not_sent_yet_are_subtracted() {
         let mut left = Left::default();
         let call = left.send();
-        left.learn(call, Some(told(10, 30)), 3, At(0));
+        left.learn(call, Some(advertised(10, 30)), 3, At(0));
         assert!(left.affords(7, false, At(0)) && !left.affords(8, false, At(0)));
         left.take(7);
         assert!(!left.affords(1, true, At(0)));
@@ -248,7 +250,7 @@ mod tests {
         for (remaining, reset, at_once, then) in cases {
             let mut left = Left::default();
             let call = left.send();
-            left.learn(call, Some(Told { remaining, reset: reset.map(Duration::from_secs) }), 0, At(0));
+            left.learn(call, Some(Advertised { remaining, reset: reset.map(Duration::from_secs) }), 0, At(0));
             assert_eq!(left.affords(2, true, At(0)), at_once, "{remaining:?} {reset:?}");
             assert!(then == 0 || !left.affords(2, true, At(then - 1)), "{remaining:?} {reset:?}");
             assert!(left.affords(2, true, At(then)), "{remaining:?} {reset:?}");
@@ -259,14 +261,14 @@ mod tests {
     fn when_none_are_left_only_one_asks_and_headers_that_stop_coming_bind_nobody() {
         let mut left = Left::default();
         let call = left.send();
-        left.learn(call, Some(told(0, 5)), 0, At(0));
+        left.learn(call, Some(advertised(0, 5)), 0, At(0));
         assert!(!left.affords(1, false, At(5_000)), "another call is under way");
         assert!(left.affords(1, true, At(5_000)));
         let asked = left.send();
         left.learn(asked, None, 0, At(5_001));
         assert!(!left.affords(1, false, At(5_001)), "no answer came");
         let asked = left.send();
-        left.learn(asked, Some(Told::default()), 0, At(5_001));
+        left.learn(asked, Some(Advertised::default()), 0, At(5_001));
         assert!(left.affords(100, false, At(5_001)));
     }
 
@@ -275,13 +277,13 @@ mod tests {
         for (room, more) in [(0, false), (1, true), (2, true)] {
             let mut left = Left::default();
             let call = left.send();
-            left.learn(call, Some(told(0, 5)), 0, At(0));
+            left.learn(call, Some(advertised(0, 5)), 0, At(0));
             assert!(left.affords(2, true, At(5_000)));
             left.take(2);
             assert!(!left.is_overdrawn(), "the first call may leave");
             let probe = left.send();
             assert!(left.is_overdrawn(), "the second one waits for the answer");
-            left.learn(probe, Some(told(room, 5)), 1, At(5_000));
+            left.learn(probe, Some(advertised(room, 5)), 1, At(5_000));
             assert_eq!(!left.is_overdrawn(), more, "{room}");
         }
     }
@@ -290,7 +292,7 @@ mod tests {
     fn a_window_that_makes_room_for_one_call_at_a_time_is_given_time_to_empty() {
         let mut left = Left::default();
         let call = left.send();
-        left.learn(call, Some(told(0, 1)), 0, At(0));
+        left.learn(call, Some(advertised(0, 1)), 0, At(0));
         let mut waited = Vec::new();
         let mut now = 0;
         for _ in 0..10 {
@@ -301,13 +303,13 @@ mod tests {
             waited.push((now - since) / 1_000);
             left.take(2);
             let probe = left.send();
-            left.learn(probe, Some(told(0, 1)), 1, At(now));
+            left.learn(probe, Some(advertised(0, 1)), 1, At(now));
             left.give_back(1);
         }
         assert_eq!(waited, [1, 2, 3, 5, 9, 17, 33, 65, 129, 257]);
         left.take(2);
         let probe = left.send();
-        left.learn(probe, Some(told(5, 1)), 1, At(now));
+        left.learn(probe, Some(advertised(5, 1)), 1, At(now));
         assert!(left.affords(4, false, At(now)) && !left.affords(5, true, At(now + 999)));
         assert!(left.affords(5, true, At(now + 1_000)), "the patience is over");
     }
@@ -316,12 +318,12 @@ mod tests {
     fn calls_that_were_granted_and_are_not_left_any_more_do_not_leave() {
         let mut left = Left::default();
         let call = left.send();
-        left.learn(call, Some(told(10, 5)), 0, At(0));
+        left.learn(call, Some(advertised(10, 5)), 0, At(0));
         left.take(8);
         assert!(!left.is_overdrawn());
         let call = left.send();
         // Another program has spent the rest.
-        left.learn(call, Some(told(2, 5)), 7, At(0));
+        left.learn(call, Some(advertised(2, 5)), 7, At(0));
         for granted in (3..=7).rev() {
             assert!(left.is_overdrawn(), "{granted} granted");
             left.give_back(1);
@@ -345,11 +347,11 @@ mod tests {
             };
             let mut left = Left::default();
             let (mut now, mut unserved, mut granted, mut under_way) = (0, 60, 0_u32, 0);
-            let (mut sent, mut answered): (Vec<Sent>, Vec<(Sent, Told)>) = (Vec::new(), Vec::new());
+            let (mut sent, mut answered): (Vec<Sent>, Vec<(Sent, Advertised)>) = (Vec::new(), Vec::new());
             let mut counted: Vec<i64> = Vec::new();
             // The first answer comes before anything is asked for, as the first sweep's does.
             let first = left.send();
-            left.learn(first, Some(told(LIMIT, 5)), 0, At(now));
+            left.learn(first, Some(advertised(LIMIT, 5)), 0, At(now));
             while unserved > 0 || under_way > 0 || granted > 0 {
                 match pick(5) {
                     0 => now += pick(700) as i64,
@@ -378,12 +380,12 @@ mod tests {
                         counted.push(now);
                         assert!(counted.len() as u64 <= LIMIT, "seed {seed}: refused at {now} ms");
                         let reset = (counted[0] + WINDOW - now + 999) / 1_000;
-                        answered.push((call, told(LIMIT - counted.len() as u64, reset as u64)));
+                        answered.push((call, advertised(LIMIT - counted.len() as u64, reset as u64)));
                     }
                     4 if !answered.is_empty() => {
-                        let (call, told) = answered.swap_remove(pick(answered.len()));
+                        let (call, advertised) = answered.swap_remove(pick(answered.len()));
                         under_way -= 1;
-                        left.learn(call, Some(told), granted, At(now));
+                        left.learn(call, Some(advertised), granted, At(now));
                         if under_way == 0 && granted == 0 {
                             left.rest();
                         }
@@ -402,7 +404,7 @@ mod tests {
             assert!(left.affords(1, false, At(ms)));
             left.take(1);
             let call = left.send();
-            left.learn(call, Some(told(1200, 300)), 0, At(ms));
+            left.learn(call, Some(advertised(1200, 300)), 0, At(ms));
         }
     }
 }

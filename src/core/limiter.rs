@@ -2,13 +2,13 @@
 //!
 //! Cloudflare allows 1,200 calls in five minutes over everything a user does, and refuses every call for five
 //! minutes beyond it. So one bucket stands before all calls of one credential. Nobody blocks on it: who gets no
-//! token is queued, and is told when tokens are set aside for it.
+//! token is queued, and hears when tokens are set aside for it.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::Hash;
 use std::time::Duration;
 
-use super::left::{Left, Sent, Told};
+use super::left::{Advertised, Left, Sent};
 use super::time::At;
 
 /// How soon a reservation that nobody uses goes back.
@@ -287,11 +287,11 @@ impl<K: Clone + Eq + Hash> RateLimiter<K> {
     }
 
     /// Learns from the answer to a call, if one came, how many more are welcome.
-    pub fn learn_limits(&mut self, call: Sent, told: Option<Told>, retry_after: Option<Duration>, now: At) {
+    pub fn learn_limits(&mut self, call: Sent, advertised: Option<Advertised>, retry_after: Option<Duration>, now: At) {
         self.refill(now);
         let reserved = self.reserved.values().map(|(calls, _)| *calls);
         let promised = self.granted.values().copied().chain(reserved).fold(0, u32::saturating_add);
-        self.left.learn(call, told, promised, now);
+        self.left.learn(call, advertised, promised, now);
         if let Some(wait) = retry_after {
             self.close(now.plus(wait));
         }
@@ -357,8 +357,8 @@ mod tests {
         At(seconds * 1000)
     }
 
-    fn told(remaining: u64, reset: Option<u64>) -> Option<Told> {
-        Some(Told { remaining: Some(remaining), reset: reset.map(Duration::from_secs) })
+    fn advertised(remaining: u64, reset: Option<u64>) -> Option<Advertised> {
+        Some(Advertised { remaining: Some(remaining), reset: reset.map(Duration::from_secs) })
     }
 
     #[test]
@@ -466,14 +466,15 @@ mod tests {
     fn the_second_of_two_calls_after_a_reset_waits_for_room() {
         for (room, more) in [(0, false), (1, true)] {
             let mut limiter = RateLimiter::new(RATE, 240, at(0));
-            let told = |remaining| Some(Told { remaining: Some(remaining), reset: Some(Duration::from_secs(5)) });
+            let advertised =
+                |remaining| Some(Advertised { remaining: Some(remaining), reset: Some(Duration::from_secs(5)) });
             let call = limiter.send(&0);
-            limiter.learn_limits(call, told(0), None, at(0));
+            limiter.learn_limits(call, advertised(0), None, at(0));
             assert!(!limiter.ask(&1, "a", Priority::Edit, 2, at(0)));
             assert_eq!(limiter.due(at(5)), vec![1]);
             assert!(limiter.ask_on(&1, "a", Priority::Edit, (0, 1), at(5)) && !limiter.must_ask_again(at(5)));
             let call = limiter.send(&1);
-            limiter.learn_limits(call, told(room), None, at(5));
+            limiter.learn_limits(call, advertised(room), None, at(5));
             limiter.done();
             assert_eq!(limiter.ask_on(&1, "a", Priority::Edit, (1, 1), at(5)), more, "{room}");
         }
@@ -483,7 +484,7 @@ mod tests {
     fn retry_after_closes_for_everybody_and_nothing_passes_before() {
         let mut limiter = RateLimiter::new(RATE, 240, at(0));
         let call = limiter.send(&0);
-        limiter.learn_limits(call, Some(Told::default()), Some(Duration::from_secs(300)), at(0));
+        limiter.learn_limits(call, Some(Advertised::default()), Some(Duration::from_secs(300)), at(0));
         assert!(!limiter.ask(&1, "a", Priority::Edit, 1, at(299)));
         assert!(limiter.due(at(299)).is_empty());
         assert_eq!(limiter.due(at(300)), vec![1]);
@@ -497,7 +498,7 @@ mod tests {
             assert!(limiter.ask(&key, "a", Priority::Edit, 1, at(0)));
             calls.push(limiter.send(&key));
         }
-        limiter.learn_limits(calls[0], told(5, None), None, at(0));
+        limiter.learn_limits(calls[0], advertised(5, None), None, at(0));
         assert!(limiter.ask(&5, "a", Priority::Edit, 1, at(0)));
         assert!(!limiter.ask(&6, "a", Priority::Edit, 1, at(0)));
     }
@@ -507,7 +508,7 @@ mod tests {
         let mut limiter = RateLimiter::new(RATE, 240, at(0));
         assert!(limiter.ask(&0, "a", Priority::Edit, 1, at(0)));
         let call = limiter.send(&0);
-        limiter.learn_limits(call, told(0, Some(10)), None, at(0));
+        limiter.learn_limits(call, advertised(0, Some(10)), None, at(0));
         limiter.done();
         for key in 1..4 {
             assert!(!limiter.ask(&key, "a", Priority::Edit, 2, at(9)));
@@ -518,7 +519,7 @@ mod tests {
         assert!(limiter.due(at(10)).is_empty());
         limiter.send(&1);
         let call = limiter.send(&1);
-        limiter.learn_limits(call, told(100, Some(10)), None, at(10));
+        limiter.learn_limits(call, advertised(100, Some(10)), None, at(10));
         limiter.done();
         assert_eq!(limiter.due(at(10)), vec![2, 3]);
     }
@@ -527,7 +528,7 @@ mod tests {
     fn a_refused_credential_does_not_count_calls_it_never_made() {
         let mut limiter = RateLimiter::new(RATE, 240, at(0));
         let call = limiter.send(&0);
-        limiter.learn_limits(call, told(2, Some(30)), None, at(0));
+        limiter.learn_limits(call, advertised(2, Some(30)), None, at(0));
         assert!(limiter.ask(&1, "a", Priority::Edit, 1, at(0)));
         assert!(limiter.ask(&2, "a", Priority::Edit, 1, at(0)));
         assert!(!limiter.ask(&3, "a", Priority::Edit, 1, at(0)));
@@ -538,14 +539,14 @@ mod tests {
         let mut limiter = RateLimiter::new(RATE, 240, at(0));
         assert!(limiter.ask(&1, "a", Priority::Edit, 4, at(0)));
         let call = limiter.send(&1);
-        limiter.learn_limits(call, told(5, Some(30)), None, at(0));
+        limiter.learn_limits(call, advertised(5, Some(30)), None, at(0));
         // Three of its own are yet to come.
         assert!(!limiter.ask(&2, "a", Priority::Edit, 3, at(0)));
         limiter.unqueue(&2);
         assert!(limiter.ask(&3, "a", Priority::Edit, 2, at(0)));
         limiter.release(&1);
         let call = limiter.send(&3);
-        limiter.learn_limits(call, told(4, Some(30)), None, at(1));
+        limiter.learn_limits(call, advertised(4, Some(30)), None, at(1));
         assert!(limiter.ask(&4, "b", Priority::Edit, 3, at(1)), "what the first did not send is nobody's any more");
     }
 
@@ -570,13 +571,13 @@ mod tests {
                 limiter.due(At(now));
                 while !under_way.is_empty() && (step > 3 || under_way.len() >= RATE.concurrency) {
                     let call = under_way.remove(remaining as usize % under_way.len());
-                    let told = match step {
+                    let advertised = match step {
                         0 => None,
-                        1..=2 => Some(Told::default()),
-                        _ => Some(Told { remaining: Some(remaining / 10), reset: Some(Duration::from_secs(reset)) }),
+                        1..=2 => Some(Advertised::default()),
+                        _ => Some(Advertised { remaining: Some(remaining / 10), reset: Some(Duration::from_secs(reset)) }),
                     };
                     let retry_after = (step == 11).then(|| Duration::from_secs(reset));
-                    limiter.learn_limits(call, told, retry_after, At(now));
+                    limiter.learn_limits(call, advertised, retry_after, At(now));
                     open_at = open_at.max(now + retry_after.map_or(0, |wait| wait.as_millis() as i64));
                     limiter.done();
                 }

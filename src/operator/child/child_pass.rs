@@ -7,7 +7,7 @@ use crate::core::id::ShareId;
 use crate::core::row::Declared;
 use crate::core::row_key::RowKey;
 use crate::core::time::At;
-use crate::operator::kinds::{Child, ChildTelling};
+use crate::operator::kinds::{Child, RowStatus};
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::remote::session::Session;
 use crate::operator::rows::row::Row;

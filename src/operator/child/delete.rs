@@ -3,7 +3,7 @@
 use super::child_pass::ChildPass;
 use crate::api::{Name, Reason};
 use crate::operator::conditions;
-use crate::operator::kinds::{Child, ChildTelling};
+use crate::operator::kinds::{Child, RowStatus};
 use crate::operator::pass::breaker;
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::remote::account::CLOCK;
@@ -48,7 +48,7 @@ pub async fn share_gone<C: Child>(child: &mut ChildPass<C>) -> Result<Option<Ver
         );
         return Ok(Some(verdict.requeue_after(read_lag)));
     }
-    child.pass.status.tell_row(&child.key, None);
+    child.pass.status.report_row(&child.key, None);
     let name = child.pass.object.share().name;
     let message = match &child.parent.share {
         Some(_) => format!("share {} was not found; waiting for Share {name} to resolve that", child.id),

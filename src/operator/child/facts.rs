@@ -12,7 +12,7 @@ use crate::core::id::AccountId;
 use crate::core::row::Declared;
 use crate::core::row_key::RowKey;
 use crate::operator::cluster::index::Related;
-use crate::operator::kinds::{Child, ChildTelling};
+use crate::operator::kinds::{Child, RowStatus};
 use crate::operator::pass::Pass;
 use crate::operator::rows::declare;
 use crate::operator::rows::declare::Sibling;

@@ -13,7 +13,7 @@ use crate::core::row;
 use crate::core::row::{Declared, Observed, Step};
 use crate::core::row_key::RowKey;
 use crate::operator::cluster::index::Related;
-use crate::operator::kinds::{Child, ChildTelling};
+use crate::operator::kinds::{Child, RowStatus};
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::facts::{RowMemory, RowSnapshot};
@@ -99,7 +99,7 @@ async fn write<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, step: S
     let updates = step == Step::Update;
     let write = if updates { child.row(seen).updating() } else { child.row(seen).adding() };
     if let Some(verdict) = child.pass.write_block(&write) {
-        return Ok(Next::Done(Some(status::tell(child, seen, step, verdict))));
+        return Ok(Next::Done(Some(status::report(child, seen, step, verdict))));
     }
     if let Some(verdict) = awaits_replacement(child, seen, step) {
         return Ok(Next::Done(Some(verdict)));
@@ -139,7 +139,7 @@ fn awaits_replacement<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, 
     let status = child.parent.share.as_ref()?.status.as_ref()?;
     let wait = bulk::pending(status, &child.pass.context.settings, child.pass.now())?;
     let message = format!("{} waits for a request of its Share that may still replace all recipients", child.name());
-    Some(status::tell(child, seen, step, Verdict::working(Reason::Progressing, message).requeue_after(wait)))
+    Some(status::report(child, seen, step, Verdict::working(Reason::Progressing, message).requeue_after(wait)))
 }
 
 /// The share as it was seen, or read now; `None`: it is gone.
@@ -168,8 +168,9 @@ fn is_trusted<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare) -> bool 
             step(child, seen).0 == Step::Keep && row_state(&child.key, seen, None).state == State::InPlace
         }
         RowKey::Recipient(_) | RowKey::Excluded(_) => {
-            let told = child.parent.share.as_ref().and_then(|share| share.status.as_ref()?.recipients.clone());
-            seen.recipients.is_none() && told.is_some_and(|told| Totals::recorded(&told) == Totals::observed(seen))
+            let reported = child.parent.share.as_ref().and_then(|share| share.status.as_ref()?.recipients.clone());
+            seen.recipients.is_none()
+                && reported.is_some_and(|reported| Totals::recorded(&reported) == Totals::observed(seen))
         }
     }
 }

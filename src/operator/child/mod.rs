@@ -26,7 +26,7 @@ use crate::operator::cluster::index;
 use crate::operator::cluster::index::Related;
 use crate::operator::conditions;
 use crate::operator::delays;
-use crate::operator::kinds::{Child, ChildTelling};
+use crate::operator::kinds::{Child, RowStatus};
 use crate::operator::pass::context::Context;
 use crate::operator::pass::verdict::{self, Verdict};
 use crate::operator::rows::declare::Sibling;

@@ -11,7 +11,7 @@ use crate::core::row_key::RowKey;
 use crate::operator::cluster::claimant::observes;
 use crate::operator::cluster::index::Related;
 use crate::operator::cluster::index::secret_of;
-use crate::operator::kinds::{Child, ChildTelling};
+use crate::operator::kinds::{Child, RowStatus};
 use crate::operator::rows::declare::Sibling;
 use crate::operator::rows::inventory;
 use crate::operator::rows::inventory::Entry;
@@ -69,9 +69,9 @@ pub fn parent<C: Child>(pass: &mut Pass<C>) -> Parent {
             let status = share.status.as_ref();
             let own = status.filter(|status| status.bound_uid == share.uid());
             // An observing Share is bound to nothing.
-            let told = status.filter(|status| status.bound_uid == share.uid() || observes(&share));
+            let readable = status.filter(|status| status.bound_uid == share.uid() || observes(&share));
             Parent {
-                id: id(told.and_then(|status| status.share_id.as_deref())),
+                id: id(readable.and_then(|status| status.share_id.as_deref())),
                 owner: AccountId::parse(&share.spec.account_id).ok(),
                 secret: Some(secret_of(&share)),
                 announced: own.is_some_and(|status| status.intent.is_some()),

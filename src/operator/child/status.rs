@@ -9,14 +9,14 @@ use crate::api::Reason;
 use crate::cloudflare::{ShareStatus, clean};
 use crate::core::row::{Observed, Step};
 use crate::operator::clock;
-use crate::operator::kinds::{Child, ChildTelling};
+use crate::operator::kinds::{Child, RowStatus};
 use crate::operator::pass::breaker;
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::inventory;
 use crate::operator::rows::row_state::{State, row_state};
 
-/// What is told where something would be changed, and nothing may be.
+/// What is reported where something would be changed, and nothing may be.
 pub fn held<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, step: Step) -> Verdict {
     let verdict = match child.session.account.breaker() {
         Some(cause) => breaker::open(&cause, &child.pass.object.share()),
@@ -27,18 +27,18 @@ pub fn held<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, step: Step
             Verdict::stalled(Reason::Differs, format!("the operator runs with --read-only: {} differs", child.name()))
         }
     };
-    tell(child, seen, step, verdict)
+    report(child, seen, step, verdict)
 }
 
 /// Tells of a row for which that step is called for and not taken.
-pub fn tell<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, step: Step, verdict: Verdict) -> Verdict {
-    child.pass.status.tell_row(&child.key, Some(seen));
+pub fn report<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, step: Step, verdict: Verdict) -> Verdict {
+    child.pass.status.report_row(&child.key, Some(seen));
     child.record().common.drift = row_drift::drift(child, seen, step);
     verdict
 }
 
 pub fn conclude<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, row: Observed) -> Verdict {
-    child.pass.status.tell_row(&child.key, Some(seen));
+    child.pass.status.report_row(&child.key, Some(seen));
     let stand = row_state(&child.key, seen, None);
     let word = &stand.word;
     if child.pass.is_deleting() {
@@ -81,7 +81,7 @@ pub fn conclude<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, row: O
     }
 }
 
-/// What is told of a row that goes.
+/// What is reported of a row that goes.
 fn leaving<C: Child>(child: &mut ChildPass<C>, row: Observed) -> String {
     let (now, settled) = (child.pass.now(), child.pass.context.settings.settled());
     let announced = child.record().intended_at.clone().map(|time| clock::from_time(&time));

@@ -1,10 +1,10 @@
-//! What is told of a row that failed while its object has a waiver.
+//! What is reported of a row that failed while its object has a waiver.
 
 use super::child_pass::ChildPass;
 use crate::api::Reason;
 use crate::api::status::WaiverInForce;
 use crate::operator::conditions;
-use crate::operator::kinds::{Child, ChildTelling};
+use crate::operator::kinds::{Child, RowStatus};
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::rows::waiver;
 
@@ -22,8 +22,8 @@ pub fn excuse<C: Child>(child: &mut ChildPass<C>, verdict: Verdict) -> Verdict {
     };
     warn(child, &waiver);
     let requeue_after = verdict.requeue_after.into_iter().chain(waiver::look_again(&waiver, now)).min();
-    let told = format!("{waiver}. {}", verdict.message);
-    Verdict { requeue_after, ..Verdict::ready(Reason::Waived, told) }
+    let reported = format!("{waiver}. {}", verdict.message);
+    Verdict { requeue_after, ..Verdict::ready(Reason::Waived, reported) }
 }
 
 /// Warns once before the waiver ends.

@@ -307,11 +307,11 @@ impl Election {
     fn annotate(&self, lease: &mut Lease) {
         let now = Timestamp::now();
         let before = |name: &str| lease.annotations().get(name).map(String::as_str);
-        let told = match &self.role {
+        let announced = match &self.role {
             Role::Sole | Role::Shard(..) => (SWEEPS, self.sweeps.merged(before(SWEEPS), now)),
-            Role::Common(partition) => (REPLICAS, partition.told(before(REPLICAS), now.as_second())),
+            Role::Common(partition) => (REPLICAS, partition.announcement(before(REPLICAS), now.as_second())),
         };
-        if let (name, Some(text)) = told {
+        if let (name, Some(text)) = announced {
             lease.annotations_mut().insert(name.to_owned(), text);
         }
     }
@@ -389,14 +389,14 @@ pub async fn release(api: &Api<Lease>, lead: &Lead) {
 pub async fn leave(api: &Api<Lease>, lead: &Lead, partition: &Partition) {
     let left = tokio::time::timeout(RELEASE, async {
         let Some(mut lease) = api.get_opt(&lead.name).await? else { return Ok(()) };
-        let told = lease.annotations().get(REPLICAS).map(String::as_str);
-        let Some(text) = partition.untold(told) else { return Ok(()) };
+        let announced = lease.annotations().get(REPLICAS).map(String::as_str);
+        let Some(text) = partition.withdrawal(announced) else { return Ok(()) };
         lease.annotations_mut().insert(REPLICAS.to_owned(), text);
         lease.metadata.managed_fields = None;
         api.replace(&lead.name, &params(), &lease).await.map(drop)
     });
     // Others notice it themselves after a while.
     if let Ok(Err(error)) = left.await {
-        tracing::debug!(%error, "the other replicas were not told that this one ends");
+        tracing::debug!(%error, "the other replicas did not hear that this one ends");
     }
 }

@@ -41,7 +41,7 @@ const LONG: Duration = Duration::from_secs(30);
 type Event<K> = WatcherEvent<DeserializeGuard<K>>;
 type WatchStream<K> = BoxStream<'static, kube::Result<WatchEvent<DeserializeGuard<K>>>>;
 
-/// The events, without end. What becomes of the list and the watch is told through `report`; that a list is complete is
+/// The events, without end. What becomes of the list and the watch goes to `report`; that a list is complete is
 /// known to whoever takes its last event. Whenever `wanted` changes, everything is listed again; `begun` says for which
 /// number the last list began.
 pub fn events<K: Recorded>(
@@ -63,7 +63,7 @@ pub fn events<K: Recorded>(
         begun,
         streaming: true,
         failures: 0,
-        told: None,
+        logged: None,
     };
     // Part of the stream, so that it ends with it.
     let work = follower.run().into_stream().filter_map(|()| future::ready(None)).boxed();
@@ -83,7 +83,7 @@ struct Follower<K: Recorded> {
     streaming: bool,
     failures: u32,
     /// What was logged last, and when.
-    told: Option<(String, Instant)>,
+    logged: Option<(String, Instant)>,
 }
 
 /// A complete list: its version, and the watch that follows where the list was its beginning.
@@ -160,7 +160,7 @@ impl<K: Recorded> Follower<K> {
                 Some(WatchEvent::Bookmark(_)) => {}
                 // Where others delete while the list goes on, pages tell what is left.
                 Some(WatchEvent::Deleted(_)) | None => return Err(Trouble::Unfinished),
-                Some(WatchEvent::Error(status)) => return Err(Trouble::Told(status)),
+                Some(WatchEvent::Error(status)) => return Err(Trouble::Status(status)),
             }
         }
     }
@@ -246,7 +246,7 @@ impl<K: Recorded> Follower<K> {
                     *version = mark.metadata.resource_version;
                     continue;
                 }
-                WatchEvent::Error(status) => return Err(Trouble::Told(status)),
+                WatchEvent::Error(status) => return Err(Trouble::Status(status)),
             };
             self.send(event).await;
             if version.is_empty() {
@@ -258,10 +258,10 @@ impl<K: Recorded> Follower<K> {
     async fn failed(&mut self, trouble: Trouble) {
         (self.report)(Sign::Failed(trouble.cause()));
         let text = trouble.message(&K::plural(&()), &self.place);
-        let fresh = |(told, at): &(String, Instant)| *told == text && at.elapsed() < Duration::from_secs(60);
-        if !self.told.as_ref().is_some_and(fresh) {
+        let fresh = |(logged, at): &(String, Instant)| *logged == text && at.elapsed() < Duration::from_secs(60);
+        if !self.logged.as_ref().is_some_and(fresh) {
             tracing::warn!("{text}");
-            self.told = Some((text, Instant::now()));
+            self.logged = Some((text, Instant::now()));
         }
         let wait = RETRY_FIRST.saturating_mul(2_u32.saturating_pow(self.failures)).min(RETRY_MAX);
         self.failures = self.failures.saturating_add(1);

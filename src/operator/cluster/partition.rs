@@ -40,7 +40,7 @@ pub struct Partition {
 struct Replicas {
     seen: HashMap<String, (i64, Instant)>,
     /// This one is among them.
-    told: bool,
+    announced: bool,
 }
 
 impl Partition {
@@ -101,7 +101,7 @@ impl Partition {
     }
 
     /// What the annotation is to say after what it says, at a time in seconds.
-    pub fn told(&self, before: Option<&str>, now: i64) -> Option<String> {
+    pub fn announcement(&self, before: Option<&str>, now: i64) -> Option<String> {
         let able = self.is_able();
         let mut replicas = self.replicas.lock();
         let entries = replicas.merged(before, self.lasts, Instant::now());
@@ -111,12 +111,12 @@ impl Partition {
             false => drop(entries.remove(self.identity.as_str())),
         }
         let text = serde_json::to_string(&entries).ok();
-        replicas.told = able;
+        replicas.announced = able;
         text
     }
 
     /// What the annotation is to say when this replica ends.
-    pub fn untold(&self, before: Option<&str>) -> Option<String> {
+    pub fn withdrawal(&self, before: Option<&str>) -> Option<String> {
         let mut entries = parse(before);
         entries.remove(&self.identity)?;
         serde_json::to_string(&entries).ok()
@@ -125,7 +125,7 @@ impl Partition {
     /// Whether the annotation says of this replica what is true.
     pub fn is_told(&self) -> bool {
         let able = self.is_able();
-        self.replicas.lock().told == able
+        self.replicas.lock().announced == able
     }
 }
 

@@ -8,7 +8,7 @@ use crate::core::health::Cause;
 pub enum Trouble {
     /// The API server's own word.
     #[error("{} ({})", .0.message, .0.code)]
-    Told(Box<Status>),
+    Status(Box<Status>),
     #[error("{0}")]
     Lost(kube::Error),
     #[error("the API server did not answer in time")]
@@ -22,7 +22,7 @@ pub enum Trouble {
 impl From<kube::Error> for Trouble {
     fn from(error: kube::Error) -> Trouble {
         match error {
-            kube::Error::Api(status) => Trouble::Told(status),
+            kube::Error::Api(status) => Trouble::Status(status),
             error => Trouble::Lost(error),
         }
     }
@@ -31,9 +31,9 @@ impl From<kube::Error> for Trouble {
 impl Trouble {
     pub fn cause(&self) -> Cause {
         match self {
-            Trouble::Told(status) if status.code == 404 => Cause::KindMissing,
-            Trouble::Told(status) if [401, 403].contains(&status.code) => Cause::Forbidden,
-            Trouble::Told(_) | Trouble::Lost(_) | Trouble::Late | Trouble::Unfinished | Trouble::Expired => {
+            Trouble::Status(status) if status.code == 404 => Cause::KindMissing,
+            Trouble::Status(status) if [401, 403].contains(&status.code) => Cause::Forbidden,
+            Trouble::Status(_) | Trouble::Lost(_) | Trouble::Late | Trouble::Unfinished | Trouble::Expired => {
                 Cause::Failed
             }
         }
@@ -42,7 +42,9 @@ impl Trouble {
     /// Whether a list in pages may come where the streaming one did not.
     pub fn speaks_against_streaming(&self) -> bool {
         match self {
-            Trouble::Told(status) => (400..500).contains(&status.code) && ![401, 403, 404, 429].contains(&status.code),
+            Trouble::Status(status) => {
+                (400..500).contains(&status.code) && ![401, 403, 404, 429].contains(&status.code)
+            }
             Trouble::Late | Trouble::Unfinished => true,
             Trouble::Lost(_) | Trouble::Expired => false,
         }
@@ -51,7 +53,7 @@ impl Trouble {
     /// Whether the watch cannot go on from where it was.
     pub fn needs_list(&self) -> bool {
         match self {
-            Trouble::Told(status) => [404, 410].contains(&status.code),
+            Trouble::Status(status) => [404, 410].contains(&status.code),
             Trouble::Expired => true,
             Trouble::Lost(_) | Trouble::Late | Trouble::Unfinished => false,
         }
@@ -79,8 +81,8 @@ impl Trouble {
 mod tests {
     use super::*;
 
-    fn told(code: u16) -> Trouble {
-        Trouble::Told(Status { code, ..Status::default() }.boxed())
+    fn with_code(code: u16) -> Trouble {
+        Trouble::Status(Status { code, ..Status::default() }.boxed())
     }
 
     #[test]
@@ -97,14 +99,14 @@ mod tests {
             (500, Cause::Failed, false, false),
         ];
         for (code, cause, pages, list) in table {
-            let trouble = told(code);
+            let trouble = with_code(code);
             assert_eq!(
                 (trouble.cause(), trouble.speaks_against_streaming(), trouble.needs_list()),
                 (cause, pages, list),
                 "{code}"
             );
         }
-        assert!(told(404).message("shares", "namespace a").contains("install the CRDs"));
-        assert!(told(403).message("shares", "namespace a").contains("in namespace a"));
+        assert!(with_code(404).message("shares", "namespace a").contains("install the CRDs"));
+        assert!(with_code(403).message("shares", "namespace a").contains("in namespace a"));
     }
 }

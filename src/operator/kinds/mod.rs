@@ -14,11 +14,11 @@ use crate::operator::cluster::record::Recorded;
 use crate::operator::remote::observed_share::ObservedShare;
 
 /// A status with the part that both child kinds share.
-pub trait ChildTelling {
+pub trait RowStatus {
     fn record(&self) -> &ChildStatus;
     fn child(&mut self) -> &mut ChildStatus;
-    /// What only this kind tells of its row.
-    fn tell_row(&mut self, key: &RowKey, seen: Option<&ObservedShare>);
+    /// What only this kind reports of its row.
+    fn report_row(&mut self, key: &RowKey, seen: Option<&ObservedShare>);
     /// Of which end of a waiver an Event has warned, where the kind has waivers.
     fn waiver_warned(&mut self) -> Option<&mut Option<Time>> {
         None
@@ -26,7 +26,7 @@ pub trait ChildTelling {
 }
 
 /// A kind of child object.
-pub trait Child: Recorded<Status: ChildTelling> + ChildObject {}
+pub trait Child: Recorded<Status: RowStatus> + ChildObject {}
 
 /// An account's id in a manifest; `path`: the field that it stands in.
 pub fn account(text: &str, path: &str) -> Result<AccountId, String> {

@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::ResourceExt;
 use serde_json::{Map, Value};
 
-use super::{Child, ChildTelling, account};
+use super::{Child, RowStatus, account};
 use crate::api::policy::DeletionPolicy;
 use crate::api::status::{ChildStatus, RecipientStatus, RowError};
 use crate::api::waiver::Waiver;
@@ -30,7 +30,7 @@ impl Recorded for ShareRecipient {
     }
 }
 
-impl ChildTelling for RecipientStatus {
+impl RowStatus for RecipientStatus {
     fn record(&self) -> &ChildStatus {
         &self.child
     }
@@ -39,7 +39,7 @@ impl ChildTelling for RecipientStatus {
         &mut self.child
     }
 
-    fn tell_row(&mut self, key: &RowKey, seen: Option<&ObservedShare>) {
+    fn report_row(&mut self, key: &RowKey, seen: Option<&ObservedShare>) {
         let RowKey::Recipient(account) = key else { return };
         let row = seen.and_then(|seen| seen.recipient(account));
         self.recipient_id = row.map(|row| row.id.to_string());

@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 use serde_json::{Map, Value};
 
-use super::{Child, ChildTelling, resource};
+use super::{Child, RowStatus, resource};
 use crate::api::policy::DeletionPolicy;
 use crate::api::status::{ChildStatus, ResourceStatus};
 use crate::api::{Name, ObjectKey, ShareResource};
@@ -23,7 +23,7 @@ impl Recorded for ShareResource {
     }
 }
 
-impl ChildTelling for ResourceStatus {
+impl RowStatus for ResourceStatus {
     fn record(&self) -> &ChildStatus {
         &self.child
     }
@@ -32,7 +32,7 @@ impl ChildTelling for ResourceStatus {
         &mut self.child
     }
 
-    fn tell_row(&mut self, key: &RowKey, seen: Option<&ObservedShare>) {
+    fn report_row(&mut self, key: &RowKey, seen: Option<&ObservedShare>) {
         let row = seen.and_then(|seen| seen.resource(key));
         self.share_resource_id = row.map(|row| row.id.to_string());
         self.version = row.and_then(|row| row.resource_version);

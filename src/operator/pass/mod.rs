@@ -264,8 +264,8 @@ impl<K: Recorded> Pass<K> {
             denied_elsewhere: session.account.is_denied(now, bounds.denial),
             closed_for: session.account.limiter.closed_until().map(|until| until.since(now)),
         };
-        let Judgement { cause, told, retry_after } = failure::judge(&facts, &bounds);
-        if !told && self.alarm.is_none() {
+        let Judgement { cause, reported, retry_after } = failure::judge(&facts, &bounds);
+        if !reported && self.alarm.is_none() {
             return Ok(Some(retry_after));
         }
         let verdict = self.failed(cause, &error, session, secret).requeue_after(retry_after);

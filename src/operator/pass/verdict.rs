@@ -91,7 +91,7 @@ impl Verdict {
         self
     }
 
-    /// The verdict where something else is wrong as well: what is under way goes on, and both are told.
+    /// The verdict where something else is wrong as well: what is under way goes on, and both are reported.
     pub fn and(self, trouble: Verdict) -> Verdict {
         let requeue_after = self.requeue_after.into_iter().chain(trouble.requeue_after).min();
         match self.course {
@@ -138,10 +138,10 @@ pub fn conclude(
     };
     let reason = verdict.reason.as_str();
     set(conditions, ConditionType::Ready, Some((status, reason, &verdict.message)), generation, now);
-    let told = Some(("True", reason, verdict.message.as_str()));
-    let reconciling = told.filter(|_| verdict.course == Course::Reconciling);
+    let condition = Some(("True", reason, verdict.message.as_str()));
+    let reconciling = condition.filter(|_| verdict.course == Course::Reconciling);
     set(conditions, ConditionType::Reconciling, reconciling, generation, now);
-    let stalled = told.filter(|_| verdict.course == Course::Stalled);
+    let stalled = condition.filter(|_| verdict.course == Course::Stalled);
     set(conditions, ConditionType::Stalled, stalled, generation, now);
     let drift = drifted.as_deref().map(|message| ("True", "Drifted", message));
     set(conditions, ConditionType::Drifted, drift, generation, now);
@@ -150,11 +150,11 @@ pub fn conclude(
 fn set(
     conditions: &mut Vec<Condition>,
     kind: ConditionType,
-    told: Option<(&str, &str, &str)>,
+    condition: Option<(&str, &str, &str)>,
     generation: i64,
     now: &Time,
 ) {
-    let Some((status, reason, message)) = told else {
+    let Some((status, reason, message)) = condition else {
         conditions.retain(|condition| condition.type_ != kind.as_str());
         return;
     };
@@ -177,7 +177,7 @@ fn set(
     }
 }
 
-/// What is told: the old message where the new one says the same of another answer, or nothing would come to rest.
+/// What is written: the old message where the new one says the same of another answer, or nothing would come to rest.
 pub fn latest(old: &str, fresh: String) -> String {
     if without_rays(old) == without_rays(&fresh) { old.to_owned() } else { fresh }
 }
@@ -227,16 +227,25 @@ mod tests {
     }
 
     #[test]
-    fn what_must_not_be_hidden_is_told_first_and_never_as_ready() {
+    fn what_must_not_be_hidden_is_reported_first_and_never_as_ready() {
         let alarm = || Verdict::stalled(Reason::ExclusionsNotInForce, "a").requeue_after(Duration::from_secs(60));
-        let told = alarm().before(Verdict::ready(Reason::Associated, "b"));
-        assert_eq!((told.message.as_str(), told.ready, told.course), ("a", Readiness::False, Course::Stalled));
+        let combined = alarm().before(Verdict::ready(Reason::Associated, "b"));
+        assert_eq!(
+            (combined.message.as_str(), combined.ready, combined.course),
+            ("a", Readiness::False, Course::Stalled)
+        );
         let rest = Verdict::unknown(Reason::Unavailable, "b").requeue_after(Duration::from_secs(2));
-        let told = alarm().before(rest);
-        assert_eq!((told.message.as_str(), told.ready, told.course), ("a. b", Readiness::False, Course::Reconciling));
-        assert_eq!((told.reason, told.requeue_after), (Reason::ExclusionsNotInForce, Some(Duration::from_secs(2))));
-        let told = alarm().before(Verdict::unknown_stalled(Reason::Denied, "b"));
-        assert_eq!((told.ready, told.course), (Readiness::False, Course::Stalled));
+        let combined = alarm().before(rest);
+        assert_eq!(
+            (combined.message.as_str(), combined.ready, combined.course),
+            ("a. b", Readiness::False, Course::Reconciling)
+        );
+        assert_eq!(
+            (combined.reason, combined.requeue_after),
+            (Reason::ExclusionsNotInForce, Some(Duration::from_secs(2)))
+        );
+        let combined = alarm().before(Verdict::unknown_stalled(Reason::Denied, "b"));
+        assert_eq!((combined.ready, combined.course), (Readiness::False, Course::Stalled));
     }
 
     #[test]
@@ -255,7 +264,7 @@ mod tests {
     fn what_usually_arrives_is_awaited_for_two_minutes_from_when_it_was_first_said() {
         let verdict = || Verdict::unknown_stalled(Reason::CredentialsNotFound, "no Secret");
         let mut conditions = Vec::new();
-        // Seconds since the first pass, and what is told then: also by a process that began in between.
+        // Seconds since the first pass, and what is reported then: also by a process that began in between.
         for (second, stalled) in [(100, false), (101, false), (219, false), (220, true), (900, true)] {
             let now = At(second * 1000);
             let since = said_since(&conditions, Reason::CredentialsNotFound, now);

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use crate::api::ObjectKey;
 use crate::cloudflare::{Fingerprint, Limits};
 use crate::core::id::AccountId;
-use crate::core::left::{Sent, Told};
+use crate::core::left::{Advertised, Sent};
 use crate::core::limiter::{Priority, Rate, RateLimiter};
 use crate::core::time::At;
 use crate::operator::clock::Clock;
@@ -168,8 +168,8 @@ impl Limiter {
     /// Learns from the answer to a call, if one came, how much is left.
     pub fn learn_limits(&self, call: Sent, limits: Option<&Limits>) {
         let now = self.clock.now();
-        let told = limits.map(|limits| Told { remaining: limits.remaining, reset: limits.reset });
-        self.lock().learn_limits(call, told, limits.and_then(|limits| limits.retry_after), now);
+        let advertised = limits.map(|limits| Advertised { remaining: limits.remaining, reset: limits.reset });
+        self.lock().learn_limits(call, advertised, limits.and_then(|limits| limits.retry_after), now);
         self.moved.notify_one();
     }
 

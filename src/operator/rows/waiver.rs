@@ -1,4 +1,4 @@
-//! Does a waiver hold now, and what is told of it?
+//! Does a waiver hold now, and what is reported of it?
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::core::waiver::{self, Stage};
 use crate::operator::clock;
 use crate::operator::cluster::events::Note;
 
-/// Longest reason that is told.
+/// Longest reason that is shown.
 const MAX_REASON: usize = 200;
 
 /// The waiver, unless it has ended.
@@ -23,7 +23,7 @@ pub fn in_force(declared: Option<&Waiver>, now: At) -> Option<WaiverInForce> {
     holds.then(|| WaiverInForce { reason: clean(&declared.reason, MAX_REASON), until })
 }
 
-/// What is told first of a failure whose waiver has ended.
+/// What is reported first of a failure whose waiver has ended.
 pub fn ended(declared: Option<&Waiver>, now: At) -> String {
     match declared.filter(|_| in_force(declared, now).is_none()) {
         Some(waiver) => format!("the waiver ended at {}: ", waiver.until),

@@ -321,8 +321,8 @@ fn intent(share: &Share) -> Option<CreateIntent> {
 
 /// The row that a refusal is about: by its pointer into the request, else by an id that its text names.
 fn blame(error: &Error, (recipients, resources): &(Vec<RowKey>, Vec<RowKey>)) -> Option<RowKey> {
-    for told in error.errors() {
-        if let Some(pointer) = &told.pointer {
+    for entry in error.errors() {
+        if let Some(pointer) = &entry.pointer {
             let mut parts = pointer.split(['/', '.', '[', ']']).filter(|part| !part.is_empty());
             while let Some(part) = parts.next() {
                 let list = match part {
@@ -340,8 +340,8 @@ fn blame(error: &Error, (recipients, resources): &(Vec<RowKey>, Vec<RowKey>)) ->
             .iter()
             .chain(resources)
             .filter(|key| match key {
-                RowKey::Recipient(id) | RowKey::Excluded(id) => told.message.contains(id.as_str()),
-                RowKey::Resource { id, .. } => told.message.contains(id.as_str()),
+                RowKey::Recipient(id) | RowKey::Excluded(id) => entry.message.contains(id.as_str()),
+                RowKey::Resource { id, .. } => entry.message.contains(id.as_str()),
             })
             .collect();
         if let [only] = named.as_slice() {

@@ -35,8 +35,8 @@ impl Account {
         let shares: Vec<Arc<Share>> = index.of_account(id).iter().filter_map(|name| index.shares.find(name)).collect();
         let own = recorded.entry(id.to_owned()).or_default();
         for share in shares.iter().filter(|share| is_bound(share)) {
-            let told = share.status.iter().flat_map(|status| &status.recent_deletions);
-            own.extend(told.map(|deletion| (deletion.uid.clone(), clock::from_time(&deletion.at))));
+            let recorded = share.status.iter().flat_map(|status| &status.recent_deletions);
+            own.extend(recorded.map(|deletion| (deletion.uid.clone(), clock::from_time(&deletion.at))));
         }
         own.retain(|_, at| deletions::counts(*at, now));
         Account { shares, recent: own.clone() }

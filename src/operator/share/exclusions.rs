@@ -1,4 +1,4 @@
-//! Which accounts receive an organization's share though the manifest excludes them, and how is that told?
+//! Which accounts receive an organization's share though the manifest excludes them, and how is that reported?
 
 use super::super::{clock, delays};
 use super::exceptions;
@@ -30,7 +30,7 @@ pub fn leaving_members(share: &SharePass, seen: &ObservedShare) -> usize {
     if awaited { usize::try_from(leaving).unwrap_or(usize::MAX) } else { 0 }
 }
 
-/// Takes note of accounts that receive the share though they are excluded, so that it is told whatever becomes of the
+/// Takes note of accounts that receive the share though they are excluded, so that it is reported whatever becomes of the
 /// pass.
 pub fn note_exclusions(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) {
     share.pass.alarm = None;
@@ -65,12 +65,12 @@ pub fn draft_alarm(share: &mut SharePass) {
     verdict::conclude(&mut common.conditions, &alarm, drifted, generation, &now);
 }
 
-/// What an earlier pass told, as long as nothing newer is known.
+/// What an earlier pass reported, as long as nothing newer is known.
 pub fn recall_exclusions(share: &mut SharePass) {
     if share.pass.is_deleting() || share.mode != Mode::Manage {
         return;
     }
-    let told =
+    let reported =
         |key: &RowKey| {
             let RowKey::Excluded(account) = key else { return None };
             let entry =
@@ -80,11 +80,11 @@ pub fn recall_exclusions(share: &mut SharePass) {
             Some(RowState { state: State::Pending, word: entry.state.clone(), message: entry.message.clone() })
         };
     let row_states: Vec<(RowKey, RowState)> =
-        excluded(share).filter_map(|(key, _)| Some((key.clone(), told(key)?))).collect();
+        excluded(share).filter_map(|(key, _)| Some((key.clone(), reported(key)?))).collect();
     share.pass.alarm = not_in_force(share, &row_states);
 }
 
-/// What is told of accounts that receive the share though they are excluded.
+/// What is reported of accounts that receive the share though they are excluded.
 pub fn not_in_force(share: &SharePass, row_states: &[(RowKey, RowState)]) -> Option<Verdict> {
     let receiving: Vec<&(RowKey, RowState)> =
         row_states.iter().filter(|(_, row_state)| row_state.word == NOT_EXCLUDED).collect();
@@ -119,7 +119,7 @@ pub fn not_in_force(share: &SharePass, row_states: &[(RowKey, RowState)]) -> Opt
     Some(if passing { Verdict { course: Course::Reconciling, ..verdict } } else { verdict })
 }
 
-/// The credential may not exclude accounts, though it may well do all else: that is told of the accounts, and the rest
+/// The credential may not exclude accounts, though it may well do all else: that is reported for the accounts, and the rest
 /// of the share goes on.
 pub fn exclusion_denied(share: &SharePass, exclusions: &[RowKey], error: &Error) {
     let secret = index::secret_of(&share.pass.object);

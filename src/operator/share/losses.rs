@@ -127,8 +127,9 @@ impl LossInput<'_> {
         let pending = || rows.keys().filter(|key| counted(key) == of).map(ToString::to_string);
         if of == Counted::Accounts && self.desired.organization.is_some() {
             // Its recipients are never listed.
-            let told = self.status.recipients.as_ref().map_or(0, |told| u64::try_from(told.declared).unwrap_or(0));
-            let live = self.seen.counts.map_or(told, |counts| counts.associating + counts.associated);
+            let recorded =
+                self.status.recipients.as_ref().map_or(0, |recorded| u64::try_from(recorded.declared).unwrap_or(0));
+            let live = self.seen.counts.map_or(recorded, |counts| counts.associating + counts.associated);
             let all = usize::try_from(live).unwrap_or(usize::MAX).saturating_add(lost.len()).max(pending().count());
             return before.map_or(all, |before| before.min(all));
         }
@@ -200,7 +201,7 @@ impl Losing {
         }
     }
 
-    /// What is told of rows that wait for a person, and of what to do.
+    /// What is reported of rows that wait for a person, and of what to do.
     pub fn blocked(&self, share: &Share) -> Option<Verdict> {
         let over: Vec<Counted> =
             [Counted::Accounts, Counted::Resources].into_iter().filter(|counted| self.exceed(*counted)).collect();

@@ -1,4 +1,4 @@
-//! What is told of a share: counts, exceptions, what nobody declared, drift, and the verdict.
+//! What is reported of a share: counts, exceptions, what nobody declared, drift, and the verdict.
 
 use super::super::clock;
 use super::plan::Plan;
@@ -76,7 +76,7 @@ fn so_far(share: &SharePass) -> String {
     )
 }
 
-/// What is told of the rows while the share is not made: those that were refused.
+/// What is reported of the rows while the share is not made: those that were refused.
 pub fn report_unmade(share: &mut SharePass) {
     let now = share.pass.now();
     let row_states: Vec<(RowKey, RowState)> = share.pass.memory(|memory| {
@@ -152,7 +152,7 @@ fn list_unmanaged(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) {
     share.pass.status.unmanaged = unmanaged.into_iter().take(MAX_UNMANAGED).collect();
 }
 
-/// Drift stays told until the value is as declared again.
+/// Drift stays listed until the value is as declared again.
 fn list_drift(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) {
     let clean_rows: Vec<String> = plan
         .steps
@@ -169,15 +169,15 @@ fn list_drift(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) {
             || !(clean_rows.iter().any(|row| drift.path.starts_with(row.as_str())) || gone(&drift.path))
     });
     // What is left is only observed, or could not be put right.
-    let mut told: Vec<DriftEntry> =
+    let mut reported: Vec<DriftEntry> =
         plan.steps.iter().filter_map(|(key, (step, _))| row_drift::drift_of(share, key, *step, seen)).collect();
-    told.extend(name::name_drift(share, seen));
+    reported.extend(name::name_drift(share, seen));
     if share.mode == Mode::Manage {
         let drift = &mut share.pass.status.common.drift;
-        drift.retain(|old| told.iter().all(|new| new.path != old.path));
-        drift.extend(told);
+        drift.retain(|old| reported.iter().all(|new| new.path != old.path));
+        drift.extend(reported);
     } else {
-        share.pass.status.common.drift = told;
+        share.pass.status.common.drift = reported;
     }
 }
 
@@ -356,7 +356,7 @@ fn compare(share: &mut SharePass, id: &ShareId, seen: &ObservedShare, plan: &Pla
     )
 }
 
-/// What is told of a share that is live and not active: a status that is not known may mean anything.
+/// What is reported of a share that is live and not active: a status that is not known may mean anything.
 fn not_active(seen: &ObservedShare) -> String {
     match seen.share.status.as_str() {
         "" => "Cloudflare does not report the share as active".to_owned(),

@@ -1,4 +1,4 @@
-//! Which failures does a manifest accept for now, and what is told of them?
+//! Which failures does a manifest accept for now, and what is reported of them?
 
 use super::share_pass::SharePass;
 use crate::api::Reason;
@@ -18,7 +18,7 @@ pub fn in_force(share: &SharePass, key: &RowKey, row_state: &RowState) -> Option
     waiver::in_force(declared.waiver.as_ref(), share.pass.now())
 }
 
-/// What is told first of a row whose waiver has ended.
+/// What is reported first of a row whose waiver has ended.
 pub fn ended(share: &SharePass, key: &RowKey) -> String {
     let declared = share.desired.all.get(key).and_then(|declaration| declaration.waiver.as_ref());
     waiver::ended(declared, share.pass.now())
