@@ -1,5 +1,16 @@
 {{/* Names, labels, annotations and the image, used by all objects. */}}
 
+{{/* Groups of values that templates look into. `helm upgrade --reuse-values` leaves out those that the earlier chart did not have. */}}
+{{- define "cfshare.checkValues" -}}
+{{- $groups := list "global" "image" "organization" "deletionProtection" "selfRestriction" "crds" "cloudflare" "log" "proxy" "caBundle" -}}
+{{- $groups = concat $groups (list "serviceAccount" "podDisruptionBudget" "metrics" "service" "serviceMonitor" "podMonitor") -}}
+{{- range concat $groups (list "prometheusRule" "dashboard" "networkPolicy" "test") -}}
+{{- if not (get $.Values .) -}}
+{{- fail (printf "the value %q is missing. It must not be null; in an upgrade, use --reset-then-reuse-values in place of --reuse-values, which ignores the defaults of the new chart" .) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "cfshare.name" -}}
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
@@ -43,7 +54,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- $_ := set $own "app.kubernetes.io/managed-by" .root.Release.Service -}}
 {{- $_ := set $own "helm.sh/chart" (printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-") -}}
 {{- $selector := include "cfshare.selector" .root | fromYaml -}}
-{{- mergeOverwrite $own (deepCopy .root.Values.commonLabels) (deepCopy (default dict .labels)) $selector | toYaml -}}
+{{- mergeOverwrite $own (deepCopy (default dict .root.Values.commonLabels)) (deepCopy (default dict .labels)) $selector | toYaml -}}
 {{- end -}}
 
 {{- define "cfshare.labels" -}}
@@ -52,7 +63,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 
 {{/* The lines `annotations: …` of an object, or nothing: commonAnnotations and its own, which count more. */}}
 {{- define "cfshare.annotations" -}}
-{{- with mergeOverwrite (deepCopy .root.Values.commonAnnotations) (deepCopy (default dict .annotations)) -}}
+{{- with mergeOverwrite (deepCopy (default dict .root.Values.commonAnnotations)) (deepCopy (default dict .annotations)) -}}
 annotations:
   {{- toYaml . | nindent 2 }}
 {{- end -}}
@@ -98,10 +109,16 @@ labels:
 {{/* A list of {name: …}, each once, of names or of such entries. */}}
 {{- define "cfshare.imagePullSecrets" -}}
 {{- $found := list -}}
-{{- range concat (default list .Values.global.imagePullSecrets) .Values.imagePullSecrets -}}
+{{- range concat (default list .Values.global.imagePullSecrets) (default list .Values.imagePullSecrets) -}}
 {{- $found = append $found (dict "name" (kindIs "string" . | ternary . (get (kindIs "map" . | ternary . dict) "name"))) -}}
 {{- end -}}
 {{- with $found | uniq -}}
+{{- toYaml . -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "cfshare.nodeSelector" -}}
+{{- with mergeOverwrite (deepCopy (default dict .Values.global.nodeSelector)) (deepCopy (default dict .Values.nodeSelector)) -}}
 {{- toYaml . -}}
 {{- end -}}
 {{- end -}}
@@ -130,7 +147,7 @@ labels:
 {{- end -}}
 
 {{- define "cfshare.containerSecurityContext" -}}
-{{- $context := deepCopy .Values.securityContext -}}
+{{- $context := deepCopy (default dict .Values.securityContext) -}}
 {{- with .Values.user -}}
 {{- $_ := set $context "runAsUser" (int64 .) -}}
 {{- $_ := set $context "runAsGroup" (int64 .) -}}

@@ -137,6 +137,9 @@ pub fn misspelt(world: &World) {
         ("serviceMonitor.enabled=true,prometheusRule.enabled=true,prometheusRule.rules.Nope.for=1h", "no alert Nope"),
         ("imagePullSecrets[0].names=x", "'/imagePullSecrets/0'"),
         ("openshift=maybe", "'/openshift'"),
+        ("global=null", "use --reset-then-reuse-values"),
+        ("hostUsers=yes", "'/hostUsers'"),
+        ("service.ipFamilies={IPv5}", "'/service/ipFamilies/0'"),
     ] {
         let refused = template(&world.cluster, &["--set", value]).expect_err(value);
         assert!(refused.contains(says), "{value}: {refused}");
@@ -166,7 +169,9 @@ pub fn platform(world: &World) {
     assert_eq!(container["image"], concat!("registry.example/cfshare/cfshare:", env!("CARGO_PKG_VERSION")));
     assert!(container["args"].as_array().expect("arguments").contains(&json!("--api-burst=2000000")));
     assert!(container["securityContext"].get("runAsUser").is_none(), "{container:#}");
-    assert_eq!(spec["nodeSelector"]["kubernetes.io/os"], "linux");
+    assert_eq!(spec["nodeSelector"], json!({"kubernetes.io/arch": "arm64", "kubernetes.io/os": "linux"}));
+    assert_eq!(spec["tolerations"], json!([{"key": "platform", "operator": "Exists"}]));
+    assert_eq!(spec["priorityClassName"], "platform");
     let ports = &objects["NetworkPolicy cfshare"]["spec"]["egress"];
     assert_eq!(ports.as_array().map(Vec::len), Some(1), "{ports:#}");
     let endpoint = &objects["ServiceMonitor cfshare"]["spec"]["endpoints"][0];
