@@ -200,7 +200,7 @@ impl Cluster {
             let page = match api.list(&params).await {
                 Ok(page) => page,
                 Err(kube::Error::Api(status)) if status.code == 404 => anyhow::bail!(
-                    "the CRD {plural} is not installed in the cluster: install it with \
+                    "the CRD {plural}.cfshare.dev is not installed in the cluster: install it with \
                      `cfshare crds | kubectl apply --server-side -f -`"
                 ),
                 Err(kube::Error::Api(status)) if status.code == 403 => anyhow::bail!(

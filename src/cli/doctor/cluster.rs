@@ -38,8 +38,12 @@ impl Doctor {
             }
         }
         check_crds(cluster, findings).await;
+        let scope = cluster.namespace.as_ref().map_or("all namespaces".to_owned(), |name| format!("namespace {name}"));
         let shares: Vec<Share> = match cluster.list().await {
-            Ok(shares) => shares,
+            Ok(shares) => {
+                findings.ok(format!("Shares: {} in {scope}", shares.len()));
+                shares
+            }
             // The operator itself watches, and does not list.
             Err(error) if self.cluster_only => {
                 findings.warn(format!("Shares: {}", causes(&error)));
@@ -50,8 +54,6 @@ impl Doctor {
                 Vec::new()
             }
         };
-        let scope = cluster.namespace.as_ref().map_or("all namespaces".to_owned(), |name| format!("namespace {name}"));
-        findings.ok(format!("Shares: {} in {scope}", shares.len()));
         let installed = self.installed(cluster, findings).await;
         self.check_rights(cluster, &installed, &shares, findings).await;
         self.check_leases(cluster, findings).await;
