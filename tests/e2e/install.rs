@@ -14,6 +14,7 @@ mod restricted;
 mod rights;
 mod site;
 pub mod suite;
+mod upgrade;
 mod waiting;
 
 use libtest_mimic::Trial;
@@ -43,6 +44,7 @@ pub const TESTS: &[Test] = &[
 const ALONE: &[(&str, fn())] = &[
     ("install: with defaults, upgraded, uninstalled, installed again, removed", life::defaults),
     ("install: with every value turned on", life::every_value),
+    ("install: an upgrade from 0.1.0 loses nothing and interrupts nobody", upgrade::from_0_1_0),
     ("install: a deleted CRD is refused, and without the policy spares protected Shares", definitions::deleted),
     ("install: the manifests work in another namespace under another name", kustomize::elsewhere),
     ("install: every command names the kind with its group", collision::named),

@@ -9,12 +9,15 @@ use serde_json::{Value, json};
 
 use crate::scene::{OWN_LABEL, Scene, World};
 
-const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/golden");
+pub const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/golden");
 
 pub fn taken(world: &World) {
     let mut count = 0;
     for file in fs::read_dir(FOLDER).expect("golden files") {
         let path = file.expect("a file").path();
+        if path.extension().is_none_or(|extension| extension != "yaml") {
+            continue;
+        }
         let scene = world.own_scene();
         for document in serde_yaml::Deserializer::from_str(&fs::read_to_string(&path).expect("text")) {
             let object = Value::deserialize(document).expect("YAML");

@@ -1,6 +1,6 @@
 //! What a node does for the pods of a Deployment: it runs them, says when they are ready, and ends them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
@@ -18,6 +18,8 @@ pub struct Node<'a> {
     site: &'a Site,
     namespace: &'a str,
     running: HashMap<String, Running>,
+    /// Pods of a version whose program is not here.
+    foreign: HashSet<String>,
 }
 
 struct Running {
@@ -33,7 +35,15 @@ impl<'a> Node<'a> {
 
     /// For the pods of another namespace.
     pub fn within(site: &'a Site, namespace: &'a str) -> Node<'a> {
-        Node { site, namespace, running: HashMap::new() }
+        Node { site, namespace, running: HashMap::new(), foreign: HashSet::new() }
+    }
+
+    /// Says that the pods that are there now run, as another version's: they are ready, and nothing is started for them.
+    pub fn pretend(&mut self) {
+        for pod in self.site.list(self.namespace, "pods") {
+            ready(self.site, self.namespace, text(&pod["metadata"]["name"]));
+            self.foreign.insert(text(&pod["metadata"]["uid"]).to_owned());
+        }
     }
 
     /// Runs a pod to its end, as one that is not restarted.
@@ -76,7 +86,7 @@ impl<'a> Node<'a> {
         for pod in &pods {
             let (name, uid) = (text(&pod["metadata"]["name"]), text(&pod["metadata"]["uid"]));
             let run = || Running { name: name.to_owned(), process: self.start(pod), ready: false };
-            if !self.running.contains_key(uid) {
+            if !self.running.contains_key(uid) && !self.foreign.contains(uid) {
                 let pod = run();
                 self.running.insert(uid.to_owned(), pod);
             }
@@ -84,17 +94,7 @@ impl<'a> Node<'a> {
         for pod in self.running.values_mut() {
             assert!(pod.process.running(), "{} ended:\n{}", pod.name, pod.process.log());
             if !pod.ready && is_ready(&pod.process) {
-                let patch = r#"{"status":{"phase":"Running","conditions":[{"type":"Ready","status":"True"}]}}"#;
-                self.site.kubectl(&[
-                    "-n",
-                    self.namespace,
-                    "patch",
-                    "pod",
-                    &pod.name,
-                    "--subresource=status",
-                    "-p",
-                    patch,
-                ]);
+                ready(self.site, self.namespace, &pod.name);
                 pod.ready = true;
             }
         }
@@ -155,6 +155,11 @@ impl<'a> Node<'a> {
             }
         }
     }
+}
+
+fn ready(site: &Site, namespace: &str, pod: &str) {
+    let patch = r#"{"status":{"phase":"Running","conditions":[{"type":"Ready","status":"True"}]}}"#;
+    site.kubectl(&["-n", namespace, "patch", "pod", pod, "--subresource=status", "-p", patch]);
 }
 
 /// Paths of mounted files lie below the pod's folder here.
