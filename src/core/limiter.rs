@@ -315,6 +315,10 @@ impl<K: Clone + Eq + Hash> RateLimiter<K> {
         self.waiting.values().flat_map(|turns| turns.queues.values()).map(VecDeque::len).sum()
     }
 
+    pub fn per_second(&self) -> f64 {
+        self.rate.per_second
+    }
+
     pub fn tokens(&self) -> f64 {
         self.tokens
     }

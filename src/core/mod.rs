@@ -20,5 +20,6 @@ pub mod row;
 pub mod row_key;
 pub mod shard;
 pub mod share;
+pub mod sweep_interval;
 pub mod time;
 pub mod waiver;

@@ -29,23 +29,20 @@ pub struct Listing<I> {
 /// The calls that are left for lists of shares with former recipients.
 #[derive(Debug)]
 pub struct Relist {
-    interval: Duration,
-    /// Calls for each interval.
-    allowed: f64,
+    calls_per_second: f64,
     /// Less than 0 after a list that was longer than what was left.
     left: f64,
     filled_at: Option<At>,
 }
 
 impl Relist {
-    pub fn new(interval: Duration, calls_per_second: f64) -> Relist {
-        let allowed = (calls_per_second * interval.as_secs_f64() / 10.0).max(AT_LEAST);
-        Relist { interval, allowed, left: allowed, filled_at: None }
+    pub fn new(calls_per_second: f64) -> Relist {
+        Relist { calls_per_second, left: 0.0, filled_at: None }
     }
 
-    /// Chooses lists to read after a sweep that began now.
-    pub fn choose<I: Clone + Ord>(&mut self, listings: Vec<Listing<I>>, now: At) -> Vec<I> {
-        self.fill(now);
+    /// Chooses lists to read after a sweep that began now; the next one comes after the interval.
+    pub fn choose<I: Clone + Ord>(&mut self, listings: Vec<Listing<I>>, interval: Duration, now: At) -> Vec<I> {
+        self.fill(interval, now);
         let mut oldest_first = listings;
         oldest_first.sort_by(|a, b| (a.read_at, &a.id).cmp(&(b.read_at, &b.id)));
         let age = |listing: &Listing<I>| now.since(listing.read_at);
@@ -53,7 +50,7 @@ impl Relist {
         let mut others = 0;
         for listing in oldest_first {
             // Half of it, since sweeps are not made on the second and lists are read a while after them.
-            let swaps = listing.may_swap && age(&listing) >= self.interval / 2 && self.left > 0.0;
+            let swaps = listing.may_swap && age(&listing) >= interval / 2 && self.left > 0.0;
             if swaps {
                 self.left -= f64::from(listing.pages.max(1));
             } else if age(&listing) >= HOURLY && others < OTHERS {
@@ -66,11 +63,12 @@ impl Relist {
         chosen
     }
 
-    fn fill(&mut self, now: At) {
-        let passed = self.filled_at.map_or(Duration::ZERO, |at| now.since(at));
+    fn fill(&mut self, interval: Duration, now: At) {
+        let passed = self.filled_at.map_or(interval, |at| now.since(at));
         self.filled_at = Some(now);
-        let more = self.allowed * passed.as_secs_f64() / self.interval.as_secs_f64();
-        self.left = (self.left + more).min(self.allowed);
+        let allowed = (self.calls_per_second * interval.as_secs_f64() / 10.0).max(AT_LEAST);
+        let more = allowed * passed.as_secs_f64() / interval.as_secs_f64();
+        self.left = (self.left + more).min(allowed);
     }
 }
 
@@ -86,12 +84,12 @@ mod tests {
 
     /// So many shares, sweeps at these times; returns when each list was read.
     fn run(shares: u32, pages: u32, may_swap: bool, sweeps: impl Iterator<Item = u64>) -> Vec<Vec<u64>> {
-        let mut relist = Relist::new(INTERVAL, 3.0);
+        let mut relist = Relist::new(3.0);
         let mut read: Vec<Vec<u64>> = vec![Vec::new(); shares as usize];
         let mut read_at = vec![at(0); shares as usize];
         for now in sweeps {
             let listing = |id: u32| Listing { id, read_at: read_at[id as usize], pages, may_swap };
-            for id in relist.choose((0..shares).map(listing).collect(), at(now)) {
+            for id in relist.choose((0..shares).map(listing).collect(), INTERVAL, at(now)) {
                 read[id as usize].push(now);
                 read_at[id as usize] = at(now + 20);
             }
@@ -143,11 +141,11 @@ mod tests {
 
     #[test]
     fn a_short_interval_leaves_two_calls() {
-        let mut relist = Relist::new(Duration::from_secs(2), 3.0);
+        let mut relist = Relist::new(3.0);
         let listings = |read_at: u64| {
             (0..9).map(|id| Listing { id, read_at: at(read_at), pages: 1, may_swap: true }).collect::<Vec<_>>()
         };
-        assert_eq!(relist.choose(listings(0), at(2)).len(), 2);
-        assert_eq!(relist.choose(listings(2), at(4)).len(), 2);
+        assert_eq!(relist.choose(listings(0), Duration::from_secs(2), at(2)).len(), 2);
+        assert_eq!(relist.choose(listings(2), Duration::from_secs(2), at(4)).len(), 2);
     }
 }

@@ -1,13 +1,11 @@
 //! What /metrics shows of how things stand, taken now and then.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::api::{Kind, Name, Reason, Share};
-use crate::cloudflare::Fingerprint;
 use crate::core::time::At;
 use crate::operator::cluster::index::secret_of;
 use crate::operator::conditions::readiness;
@@ -15,7 +13,7 @@ use crate::operator::pass::context::Context;
 use crate::operator::rows::row_state::NOT_EXCLUDED;
 use crate::operator::rows::waiver;
 use crate::serve::Health;
-use crate::serve::metrics::{ReadyCounts, UnreadyShare};
+use crate::serve::metrics::{ReadyCounts, UnreadyShare, Views};
 
 /// How often they are taken: more often than anybody scrapes.
 const PERIOD: Duration = Duration::from_secs(5);
@@ -34,8 +32,7 @@ pub async fn keep(context: Arc<Context>, health: Health) {
         context.metrics.shards_held(context.cluster.shards.held());
         context.metrics.ready(&ready_counts(&context));
         context.metrics.budgets(&context.remote.limiters.levels());
-        let (swept, breakers) = views(&context);
-        context.metrics.views(&swept, breakers);
+        context.metrics.views(&views(&context));
         tokio::time::sleep(PERIOD).await;
     }
 }
@@ -86,16 +83,14 @@ fn waivers_ending(share: &Share, now: At) -> Option<i64> {
     i64::try_from(count).ok().filter(|count| *count > 0)
 }
 
-/// By credential when the account that was listed longest ago was listed, or the process began; and how many accounts
-/// have an open breaker.
-fn views(context: &Context) -> (HashMap<Fingerprint, At>, usize) {
-    let mut swept = HashMap::new();
-    let mut breakers = 0;
+fn views(context: &Context) -> Views {
+    let mut views = Views::default();
     for account in context.remote.accounts.all() {
         let at = account.cache().swept.unwrap_or(context.since(&account.id));
-        let oldest = swept.entry(account.fingerprint).or_insert(at);
+        let oldest = views.swept.entry(account.fingerprint).or_insert(at);
         *oldest = at.min(*oldest);
-        breakers += usize::from(account.breaker().is_some());
+        views.intervals.push((account.fingerprint, account.id.clone(), account.sweep_interval()));
+        views.breakers += usize::from(account.breaker().is_some());
     }
-    (swept, breakers)
+    views
 }

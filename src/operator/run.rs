@@ -296,7 +296,7 @@ fn context(
         requeuer: requeuer.clone(),
         shards: Arc::new(ServedShards::new(options.shards, clock.now())),
     };
-    let (accounts, opened) = Accounts::new(options.metrics.clone());
+    let (accounts, opened) = Accounts::new(options.metrics.clone(), options.settings.sweep_interval);
     let remote = Remote {
         settings: settings.clone(),
         clock,

@@ -19,6 +19,7 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::api::{Kind, Name};
 use crate::cloudflare::{Ended, ErrorClass, Fingerprint, WriteOutcome};
 use crate::core::health::{Cause, Health};
+use crate::core::id::AccountId;
 use crate::core::time::At;
 
 type Labels = Vec<(&'static str, String)>;
@@ -81,6 +82,17 @@ pub struct ReadyCounts {
     pub blocked_removals: Vec<(Name, i64)>,
 }
 
+/// How accounts are read.
+#[derive(Default)]
+pub struct Views {
+    /// By credential when the account that was listed longest ago was listed, or the process began.
+    pub swept: HashMap<Fingerprint, At>,
+    /// How often each account is listed.
+    pub intervals: Vec<(Fingerprint, AccountId, Duration)>,
+    /// Accounts whose breaker is open.
+    pub breakers: usize,
+}
+
 /// A Share that is not Ready.
 pub struct UnreadyShare {
     pub share: Name,
@@ -125,6 +137,7 @@ struct RequestMetrics {
     waiting: Family<Labels, Gauge>,
     swept: Family<Labels, Gauge<f64, AtomicU64>>,
     sweep_interval: Gauge<f64, AtomicU64>,
+    account_sweep_interval: Family<Labels, Gauge<f64, AtomicU64>>,
     breakers: Gauge,
 }
 
@@ -194,7 +207,14 @@ impl RequestMetrics {
             sweep_interval: in_seconds(
                 registry,
                 "sweep_interval",
-                "Interval between complete lists of an account's shares",
+                "Configured interval between complete lists of an account's shares",
+                Default::default(),
+            ),
+            account_sweep_interval: in_seconds(
+                registry,
+                "account_sweep_interval",
+                "Interval between complete lists of the account's shares: longer than configured where they would take \
+                 more than a tenth of the calls",
                 Default::default(),
             ),
             breakers: registered(
@@ -418,14 +438,19 @@ impl Metrics {
         replace(&self.state.not_excluded, counts.not_excluded.iter().map(count));
     }
 
-    /// When accounts were last listed, by credential, and how many breakers are open.
-    pub fn views(&self, swept: &HashMap<Fingerprint, At>, breakers: usize) {
+    /// Replaces what was told of how accounts are read.
+    pub fn views(&self, views: &Views) {
         let _registry = self.registry();
         self.requests.swept.clear();
-        for (credential, at) in swept {
+        for (credential, at) in &views.swept {
             self.requests.swept.get_or_create(&vec![("credential", credential.to_string())]).set(at.0 as f64 / 1000.0);
         }
-        self.requests.breakers.set(i64::try_from(breakers).unwrap_or(i64::MAX));
+        self.requests.account_sweep_interval.clear();
+        for (credential, account, interval) in &views.intervals {
+            let labels = vec![("credential", credential.to_string()), ("account", account.to_string())];
+            self.requests.account_sweep_interval.get_or_create(&labels).set(interval.as_secs_f64());
+        }
+        self.requests.breakers.set(i64::try_from(views.breakers).unwrap_or(i64::MAX));
     }
 
     /// Calls that are left and objects that wait, by credential.

@@ -324,8 +324,7 @@ impl<K: Recorded> Pass<K> {
 
     /// Why nothing can be read of the account, if that has gone on for long.
     pub fn why_unreadable(&self, session: &Session) -> Option<Error> {
-        let settings = &self.context.settings;
-        session.why_unreadable(settings.settle_time / 2, settings.sweep_interval)
+        session.why_unreadable(self.context.settings.settle_time / 2)
     }
 
     /// Where the account has not been read for long: since when nothing is known of its shares.

@@ -12,6 +12,7 @@ use super::account_cache::AccountCache;
 use super::credentials::ResolvedCredential;
 use super::limiters::Limiter;
 use super::observed_share::ObservedShare;
+use super::pages::FULL_PAGE;
 use crate::api::ObjectKey;
 use crate::cloudflare::{Error, ErrorClass, Fingerprint, Meta};
 use crate::core::guard;
@@ -71,6 +72,8 @@ struct Health {
     failing_since: At,
     /// When the last complete list was begun, or this account became known.
     read_at: At,
+    /// How often complete lists are made.
+    sweep_interval: Duration,
     /// An Event tells of it.
     told: bool,
 }
@@ -91,6 +94,7 @@ impl Account {
         known: ResolvedCredential,
         limiter: Arc<Limiter>,
         metrics: Arc<Metrics>,
+        sweep_interval: Duration,
         now: At,
     ) -> Account {
         Account {
@@ -106,7 +110,7 @@ impl Account {
             demanded: Notify::new(),
             skew: AtomicI64::new(0),
             followed: Mutex::default(),
-            health: Mutex::new(Health { read_at: now, ..Health::default() }),
+            health: Mutex::new(Health { read_at: now, sweep_interval, ..Health::default() }),
             breaker: Mutex::default(),
             empty_refused: Mutex::new(false),
         }
@@ -174,16 +178,30 @@ impl Account {
 
     /// Why nothing can be read, if that has gone on for so long that it is no passing failure: several sweeps failed, or
     /// none was complete for several intervals, whatever the cause. A sweep that may not call does not even fail.
-    pub fn why_unreadable(&self, now: At, patience: Duration, interval: Duration) -> Option<Error> {
+    pub fn why_unreadable(&self, now: At, patience: Duration) -> Option<Error> {
         let health = self.health.lock();
         let fails = health.failed_sweeps >= DENIALS && now.since(health.failing_since) >= patience;
-        let silent = now.since(health.read_at) >= patience.max(interval * DENIALS);
+        let silent = now.since(health.read_at) >= patience.max(health.sweep_interval * DENIALS);
         (fails || silent).then(|| health.sweep_error.clone().unwrap_or(Error::Withheld))
     }
 
     /// When the last complete list was begun, or this account became known.
     pub fn read_at(&self) -> At {
         self.health.lock().read_at
+    }
+
+    /// How many pages the list of its shares has.
+    pub fn pages(&self) -> usize {
+        self.cache().len().div_ceil(FULL_PAGE as usize).max(1)
+    }
+
+    /// How often the list of its shares is made.
+    pub fn sweep_interval(&self) -> Duration {
+        self.health.lock().sweep_interval
+    }
+
+    pub fn note_sweep_interval(&self, interval: Duration) {
+        self.health.lock().sweep_interval = interval;
     }
 
     /// How many pages a list had when it was last read.
@@ -216,8 +234,7 @@ impl Account {
 
     /// Whether so many shares are being followed that a sweep costs fewer calls than looking at each.
     pub fn is_busy(&self) -> bool {
-        let pages = self.cache().len().div_ceil(100).max(1);
-        self.followed.lock().len() > pages * 2
+        self.followed.lock().len() > self.pages() * 2
     }
 
     /// Learns from the answer to a call: the limit, the clock, and whether the credential works.

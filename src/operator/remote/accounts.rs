@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
@@ -12,27 +13,32 @@ use super::limiters::Limiters;
 use crate::api::ObjectKey;
 use crate::cloudflare::Fingerprint;
 use crate::core::id::AccountId;
+use crate::core::sweep_interval::sweep_interval;
 use crate::core::time::At;
 use crate::serve::metrics::Metrics;
 
 pub struct Accounts {
     metrics: Arc<Metrics>,
+    sweep_interval: Duration,
     accounts: Mutex<HashMap<(Fingerprint, AccountId), Arc<Account>>>,
     /// Takes each account when it is first used: whoever receives it starts its sweeps.
     opened: mpsc::UnboundedSender<Arc<Account>>,
 }
 
 impl Accounts {
-    pub fn new(metrics: Arc<Metrics>) -> (Accounts, mpsc::UnboundedReceiver<Arc<Account>>) {
+    /// `sweep_interval`: how often the shares of each are to be listed.
+    pub fn new(metrics: Arc<Metrics>, sweep_interval: Duration) -> (Accounts, mpsc::UnboundedReceiver<Arc<Account>>) {
         let (opened, receiver) = mpsc::unbounded_channel();
-        (Accounts { metrics, accounts: Mutex::default(), opened }, receiver)
+        (Accounts { metrics, sweep_interval, accounts: Mutex::default(), opened }, receiver)
     }
 
     /// The account as that credential sees it.
     pub fn open(&self, limiters: &Limiters, known: &ResolvedCredential, id: &AccountId, now: At) -> Arc<Account> {
         let open = || {
             let limiter = limiters.of(known.fingerprint);
-            let account = Arc::new(Account::new(id.clone(), known.clone(), limiter, self.metrics.clone(), now));
+            let metrics = self.metrics.clone();
+            let account = Account::new(id.clone(), known.clone(), limiter, metrics, self.sweep_interval, now);
+            let account = Arc::new(account);
             // Nobody receives any more only while the process ends.
             let _ = self.opened.send(account.clone());
             account
@@ -49,6 +55,16 @@ impl Accounts {
     pub fn is_open(&self, account: &Arc<Account>) -> bool {
         let accounts = self.accounts.lock();
         accounts.get(&(account.fingerprint, account.id.clone())).is_some_and(|open| Arc::ptr_eq(open, account))
+    }
+
+    /// Finds out anew how often the account is to be listed, since those with the same credential grow and shrink.
+    pub fn pace(&self, account: &Account) -> Duration {
+        let same = self.all().into_iter().filter(|other| other.fingerprint == account.fingerprint);
+        let all: Vec<usize> = same.map(|other| other.pages()).collect();
+        let per_second = account.limiter.per_second();
+        let interval = sweep_interval(self.sweep_interval, account.pages(), &all, per_second);
+        account.note_sweep_interval(interval);
+        interval
     }
 
     /// The object is gone: nobody follows it any more.

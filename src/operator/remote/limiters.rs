@@ -179,6 +179,11 @@ impl Limiter {
         self.lock().must_ask_again(self.clock.now())
     }
 
+    /// Calls per second that may be made here.
+    pub fn per_second(&self) -> f64 {
+        self.lock().per_second()
+    }
+
     pub fn closed_until(&self) -> Option<At> {
         self.lock().closed_until(self.clock.now())
     }

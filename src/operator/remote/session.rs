@@ -64,8 +64,8 @@ impl Session {
     }
 
     /// Why nothing can be read of the account, if that has gone on for long.
-    pub fn why_unreadable(&self, patience: Duration, interval: Duration) -> Option<Error> {
-        self.account.why_unreadable(self.clock.now(), patience, interval)
+    pub fn why_unreadable(&self, patience: Duration) -> Option<Error> {
+        self.account.why_unreadable(self.clock.now(), patience)
     }
 
     pub fn permit(&self, calls: usize) -> Result<Permit, Stop> {

@@ -16,6 +16,7 @@ use crate::core::failure;
 use crate::core::id::ShareId;
 use crate::core::limiter::Priority;
 use crate::core::relist::{Listing, Relist};
+use crate::core::sweep_interval::spacing;
 use crate::core::time::At;
 use crate::operator::clock;
 use crate::operator::cluster::Cluster;
@@ -30,11 +31,11 @@ pub async fn run(cluster: Arc<Cluster>, remote: Arc<Remote>, account: Arc<Accoun
     let mut failures = 0;
     let mut last = At::default();
     let mut blind = false;
-    let mut relist = Relist::new(remote.settings.sweep_interval, remote.settings.calls_per_second);
+    let mut relist = Relist::new(remote.settings.calls_per_second);
     loop {
-        let interval = jittered(remote.settings.sweep_interval, last);
+        let interval = remote.accounts.pace(&account);
         let idle = if failures == 0 {
-            interval
+            jittered(interval, last)
         } else {
             failure::growing(failures - 1, Duration::from_secs(2), Duration::from_secs(60))
         };
@@ -42,7 +43,7 @@ pub async fn run(cluster: Arc<Cluster>, remote: Arc<Remote>, account: Arc<Accoun
         let pause = if last == At::default() && failures == 0 {
             Duration::ZERO
         } else if wanted {
-            spacing(&remote, &account).saturating_sub(remote.clock.now().since(last))
+            spacing(account.pages(), account.limiter.per_second()).saturating_sub(remote.clock.now().since(last))
         } else {
             idle
         };
@@ -68,8 +69,9 @@ pub async fn run(cluster: Arc<Cluster>, remote: Arc<Remote>, account: Arc<Accoun
         failures = if outcome.is_ok() { 0 } else { failures + 1 };
         if outcome.is_ok() {
             last = began;
-            let (credential, interval) = (account.fingerprint.to_string(), remote.settings.sweep_interval);
-            remote.gate.leadership.note_sweep(account.id.as_str(), &credential, clock::timestamp(began), interval);
+            let (credential, began) = (account.fingerprint.to_string(), clock::timestamp(began));
+            let interval = remote.accounts.pace(&account);
+            remote.gate.leadership.note_sweep(account.id.as_str(), &credential, began, interval);
         }
         remote.metrics.sweep(outcome.is_ok());
         for key in account.swept(began, outcome) {
@@ -102,12 +104,6 @@ fn log_unreadable(cluster: &Cluster, remote: &Remote, account: &Account, blind: 
     if std::mem::replace(blind, now) != now {
         cluster.requeue_account(&account.id);
     }
-}
-
-/// Sweeps that are asked for spend at most a tenth of the calls.
-fn spacing(remote: &Remote, account: &Account) -> Duration {
-    let pages = account.cache().len().div_ceil(FULL_PAGE as usize).max(1);
-    Duration::from_secs_f64(10.0 * pages as f64 / remote.settings.calls_per_second)
 }
 
 /// A tenth more or less, so that many accounts do not sweep in step.
@@ -220,8 +216,7 @@ fn is_live(share: &Share) -> bool {
 
 /// Whether nothing could be read for so long that objects have to tell it.
 fn is_blind(remote: &Remote, account: &Account) -> bool {
-    let settings = &remote.settings;
-    account.why_unreadable(remote.clock.now(), settings.settle_time / 2, settings.sweep_interval).is_some()
+    account.why_unreadable(remote.clock.now(), remote.settings.settle_time / 2).is_some()
 }
 
 /// Shares that objects are bound to and that are not there: if they are many, nothing is written any more.
@@ -266,7 +261,7 @@ async fn count_losses(cluster: &Cluster, remote: &Remote, account: &Account, liv
 fn doubt_lists(cluster: &Cluster, account: &Account, relist: &mut Relist, now: At) -> Vec<ShareId> {
     let mut cache = account.cache();
     let listings = cache.live().filter_map(|seen| listing(cluster, seen)).collect();
-    let chosen = relist.choose(listings, now);
+    let chosen = relist.choose(listings, account.sweep_interval(), now);
     for id in &chosen {
         if let Some(seen) = cache.seen_mut(id) {
             seen.doubt_rows(now);
