@@ -8,6 +8,8 @@ mod controller;
 mod delays;
 mod gauges;
 mod kinds;
+#[cfg(test)]
+mod memory;
 mod pass;
 mod prepare;
 pub mod preview;
