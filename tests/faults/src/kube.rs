@@ -1,10 +1,17 @@
 //! How does the test itself speak to the API server?
 
+use std::time::Duration;
+
 use cfshare_testbed::Cluster;
-use reqwest::{Client, Method, RequestBuilder};
+use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
 pub const GROUP: &str = "/apis/cfshare.dev/v1alpha1";
+
+/// What an API server answers that will take the same request later.
+const BUSY: [StatusCode; 3] =
+    [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT];
+const ATTEMPTS: u64 = 10;
 
 /// The API server, for its administrator.
 #[derive(Clone)]
@@ -29,11 +36,23 @@ impl Kube {
         Ok(Kube { http, server: cluster.server(), token: text("/users/0/user/token") })
     }
 
+    /// Sends it, again where the API server has too much to do.
     async fn send(&self, request: RequestBuilder) -> Result<Value, String> {
-        let answer = request.bearer_auth(&self.token).send().await.map_err(|e| e.to_string())?;
-        let status = answer.status();
-        let body = answer.text().await.map_err(|e| e.to_string())?;
-        if status.is_success() { serde_json::from_str(&body).map_err(|e| e.to_string()) } else { Err(body) }
+        let request = request.bearer_auth(&self.token);
+        for attempt in 1.. {
+            let again = request.try_clone().ok_or("the request cannot be repeated")?;
+            let answer = again.send().await.map_err(|e| e.to_string())?;
+            let status = answer.status();
+            let body = answer.text().await.map_err(|e| e.to_string())?;
+            if status.is_success() {
+                return serde_json::from_str(&body).map_err(|e| e.to_string());
+            }
+            if !BUSY.contains(&status) || attempt == ATTEMPTS {
+                return Err(body);
+            }
+            tokio::time::sleep(Duration::from_secs(attempt)).await;
+        }
+        unreachable!("the last attempt returns")
     }
 
     pub async fn make_namespace(&self, name: &str) -> Result<(), String> {
