@@ -18,7 +18,8 @@ const FORGOTTEN: Duration = Duration::from_secs(3600);
 /// One account, seen with one credential.
 #[derive(Default)]
 pub struct AccountCache {
-    shares: HashMap<ShareId, ObservedShare>,
+    /// Boxed, since half of a large table is empty.
+    shares: HashMap<ShareId, Box<ObservedShare>>,
     /// When the last complete list of live shares was begun.
     pub swept: Option<At>,
     /// When the newest page of that list was last asked for.
@@ -34,11 +35,11 @@ pub struct AccountCache {
 
 impl AccountCache {
     pub fn seen(&self, id: &ShareId) -> Option<&ObservedShare> {
-        self.shares.get(id)
+        self.shares.get(id).map(Box::as_ref)
     }
 
     pub fn live(&self) -> impl Iterator<Item = &ObservedShare> {
-        self.shares.values().filter(|seen| seen.is_live())
+        self.shares.values().map(Box::as_ref).filter(|seen| seen.is_live())
     }
 
     /// Ids of the shares of that name that were seen, live or not, at most so many.
@@ -61,7 +62,7 @@ impl AccountCache {
         let moved = match self.shares.get_mut(&id) {
             Some(seen) => seen.read(share, began, read_lag),
             None => {
-                self.shares.insert(id.clone(), ObservedShare::new(share, began));
+                self.shares.insert(id.clone(), Box::new(ObservedShare::new(share, began)));
                 true
             }
         };
@@ -82,7 +83,7 @@ impl AccountCache {
         match self.shares.get_mut(&id) {
             Some(seen) => seen.wrote(share, now),
             None => {
-                self.shares.insert(id, ObservedShare::made(share, now));
+                self.shares.insert(id, Box::new(ObservedShare::made(share, now)));
             }
         }
     }
@@ -191,7 +192,7 @@ impl AccountCache {
     }
 
     pub fn seen_mut(&mut self, id: &ShareId) -> Option<&mut ObservedShare> {
-        self.shares.get_mut(id)
+        self.shares.get_mut(id).map(Box::as_mut)
     }
 }
 
