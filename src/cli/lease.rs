@@ -1,6 +1,6 @@
 //! Whether an operator is alive, and when it last read each account: what the Lease says, or those of all shards.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clap::Args;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -28,8 +28,39 @@ pub enum Leader {
     Leads(String),
     /// Nobody does, and what to say about it.
     Nobody(String),
+    /// Nobody leads some of the shards.
+    Partly(Unserved),
     /// It cannot be said, and why.
     Unknown(String),
+}
+
+/// Shards that no replica has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unserved {
+    /// Of how many.
+    pub shards: u16,
+    /// What the Lease of each says.
+    pub without: BTreeMap<u16, String>,
+}
+
+impl Unserved {
+    /// What to say where somebody asks for these accounts; `None`: all of them are reconciled.
+    pub fn warning<'a>(&self, accounts: impl IntoIterator<Item = &'a str>) -> Option<String> {
+        let of = |account: &&str| self.without.contains_key(&shard::of(account, self.shards));
+        let accounts: BTreeSet<&str> = accounts.into_iter().filter(of).collect();
+        let shards: BTreeSet<u16> = accounts.iter().map(|account| shard::of(account, self.shards)).collect();
+        let (first, more) = (accounts.iter().take(NAMED), accounts.len().saturating_sub(NAMED));
+        let mut named = first.copied().collect::<Vec<_>>().join(", ");
+        if more > 0 {
+            named.push_str(&format!(" and {more} more"));
+        }
+        let noun = if accounts.len() == 1 { "account" } else { "accounts" };
+        let why: Vec<&str> = shards.iter().filter_map(|shard| self.without.get(shard)).map(String::as_str).collect();
+        let why = why.join("; ");
+        (!accounts.is_empty()).then(|| {
+            format!("no cfshare replica reconciles {noun} {named}, and no change there is seen or made: {why}")
+        })
+    }
 }
 
 /// What the Lease says.
@@ -37,6 +68,29 @@ pub struct Pulse {
     pub leader: Leader,
     pub sweeps: Sweeps,
 }
+
+impl Pulse {
+    /// That nobody is active, for one of these accounts at least.
+    pub fn warning<'a>(&self, accounts: impl IntoIterator<Item = &'a str>) -> Option<String> {
+        match &self.leader {
+            Leader::Leads(_) | Leader::Unknown(_) => None,
+            Leader::Nobody(why) => Some(why.clone()),
+            Leader::Partly(unserved) => unserved.warning(accounts),
+        }
+    }
+
+    /// Whether a replica is known to reconcile the account.
+    pub fn serves(&self, account: &str) -> bool {
+        match &self.leader {
+            Leader::Leads(_) => true,
+            Leader::Nobody(_) | Leader::Unknown(_) => false,
+            Leader::Partly(unserved) => unserved.warning([account]).is_none(),
+        }
+    }
+}
+
+/// So many accounts are named.
+const NAMED: usize = 10;
 
 /// The Lease is renewed every quarter of its duration, and says a sweep only then.
 const RENEWAL: i64 = 60;
@@ -86,26 +140,31 @@ pub fn shards(common: &Lease) -> Option<u16> {
 
 /// What the Leases of all shards say together: of one without a leader first.
 fn together(shards: u16, read: Vec<Result<Option<Pulse>, String>>) -> Pulse {
-    let (mut holders, mut nobody, mut unknown) = (BTreeSet::new(), Vec::new(), Vec::new());
+    let (mut holders, mut without, mut unknown) = (BTreeSet::new(), BTreeMap::new(), Vec::new());
     let mut sweeps = Sweeps::new();
-    for (shard, read) in read.into_iter().enumerate() {
+    for (shard, read) in (0..shards).zip(read) {
         match read {
             Ok(Some(pulse)) => {
                 sweeps.extend(pulse.sweeps);
                 match pulse.leader {
                     Leader::Leads(holder) => drop(holders.insert(holder)),
-                    Leader::Nobody(why) => nobody.push(format!("shard {shard} of {shards}: {why}")),
+                    Leader::Nobody(why) => {
+                        without.insert(shard, format!("shard {shard} of {shards}: {why}"));
+                    }
                     Leader::Unknown(why) => unknown.push(why),
+                    Leader::Partly(_) => {}
                 }
             }
-            Ok(None) => nobody.push(format!("shard {shard} of {shards}: no replica has taken it yet")),
+            Ok(None) => {
+                without.insert(shard, format!("shard {shard} of {shards}: no replica has taken it yet"));
+            }
             Err(why) => unknown.push(why),
         }
     }
-    let leader = match (nobody.as_slice(), unknown.into_iter().next()) {
-        ([], None) => Leader::Leads(holders.into_iter().collect::<Vec<_>>().join(", ")),
-        ([], Some(why)) => Leader::Unknown(why),
-        (nobody, _) => Leader::Nobody(nobody.join("; ")),
+    let leader = match (without.is_empty(), unknown.into_iter().next()) {
+        (true, None) => Leader::Leads(holders.into_iter().collect::<Vec<_>>().join(", ")),
+        (true, Some(why)) => Leader::Unknown(why),
+        (false, _) => Leader::Partly(Unserved { shards, without }),
     };
     Pulse { leader, sweeps }
 }
@@ -188,10 +247,18 @@ mod tests {
         let free = || Ok(Some(Pulse { leader: Leader::Nobody("nobody holds it".into()), sweeps: Sweeps::new() }));
         let all = together(3, vec![held("b"), held("a"), held("b")]);
         assert_eq!((all.leader, all.sweeps.len()), (Leader::Leads("a, b".into()), 2));
-        let Leader::Nobody(why) = together(4, vec![held("a"), free(), Ok(None), Err("forbidden".into())]).leader else {
-            panic!("all lead")
-        };
-        assert_eq!(why, "shard 1 of 4: nobody holds it; shard 2 of 4: no replica has taken it yet");
+        let some = together(4, vec![held("a"), free(), Ok(None), Err("forbidden".into())]);
+        // Their shards of 4, in this order: 0, 1, 2.
+        let of = |shard| (0..).map(|n| format!("acc{n}")).find(|account| shard::of(account, 4) == shard).expect("one");
+        let (zero, one, two) = (of(0), of(1), of(2));
+        assert_eq!(some.warning([zero.as_str()]), None);
+        assert!(some.serves(&zero) && !some.serves(&one));
+        let why = some.warning([zero.as_str(), one.as_str()]).expect("a warning");
+        let said = "and no change there is seen or made: shard 1 of 4: nobody holds it";
+        assert_eq!(why, format!("no cfshare replica reconciles account {one}, {said}"));
+        let why = some.warning([two.as_str(), one.as_str()]).expect("a warning");
+        assert!(why.contains(&one) && why.contains(&two), "{why}");
+        assert!(why.ends_with("nobody holds it; shard 2 of 4: no replica has taken it yet"), "{why}");
         assert_eq!(together(2, vec![held("a"), Err("forbidden".into())]).leader, Leader::Unknown("forbidden".into()));
     }
 

@@ -17,4 +17,5 @@ pub mod received;
 mod remote;
 pub mod run;
 pub mod shell;
+mod signs;
 pub mod status;

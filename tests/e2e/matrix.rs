@@ -1,8 +1,8 @@
 //! What `cfshare matrix` and `status` say, compared with what Cloudflare has.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use cfshare_simulator::{Action, Association, Edit, Policy, Rule, ShareState, random_id};
+use cfshare_simulator::{Action, Association, Edit, ErrorBody, Policy, Rule, ShareState, random_id};
 use cfshare_testbed::Process;
 use serde_json::Value;
 
@@ -13,10 +13,12 @@ use crate::scene::{Scene, World, ids};
 
 pub const TESTS: &[Test] = &[
     ("cli: the matrix never contradicts Cloudflare, through all states", walked),
+    ("cli: of 400 accounts and 12 shares every row is as Cloudflare has it, with each kind of trouble", large),
     ("cli: the matrix shows recipients whose removal is blocked", blocked),
     ("cli: the matrix says what it leaves out, and reads Cloudflare when asked", left_out),
     ("cli: the matrix never takes an exclusion for granted", exclusion),
     ("cli: without an operator or anything to show, the commands say so", nobody),
+    ("cli: without a Lease the matrix judges by the statuses, and says what it cannot know", leaseless),
 ];
 
 pub fn operator(scene: &Scene<'_>) -> Process {
@@ -54,7 +56,7 @@ pub fn agrees(shares: &[ShareState], table: &Value) {
         let holds = match row["state"].as_str().expect("a state") {
             "associated" => fine,
             "pending" => !fine,
-            "failed" => !fine,
+            "failed" | "waived" => !fine,
             "toBeRemoved" | "removalBlocked" | "unmanaged" => there.is_some(),
             "excluded" => excluded,
             "shouldBeExcluded" => !excluded,
@@ -127,6 +129,88 @@ fn walked(world: &World) {
     let ran = cfshare(&scene, &["status", "share/waf", "--lease-namespace", &scene.namespace]);
     assert!(ran.code == 2 && ran.out.starts_with("WARNING: no cfshare replica is active: "), "{}", ran.out);
     assert!(ran.out.contains("Another attempt: kubectl annotate shares.cfshare.dev waf -n "), "{}", ran.out);
+}
+
+/// How many accounts are in each state, by the words for programs.
+fn counts(table: &Value) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for row in table["rows"].as_array().into_iter().flatten().filter(|row| row["accountID"].is_string()) {
+        *counts.entry(row["state"].as_str().expect("a state").to_owned()).or_default() += 1;
+    }
+    counts
+}
+
+fn large(world: &World) {
+    let scene = world.own_scene();
+    let operator = operator(&scene);
+    let ids: Vec<String> = (0..400).map(|_| random_id()).collect();
+    let accounts: Vec<&str> = ids.iter().map(String::as_str).collect();
+    // A share with some accounts, one for a whole organization, and some that will vanish have three owners.
+    let [organization, whole, member, excluded, other, first] = crate::scene::ids();
+    let simulator = &world.simulator;
+    // Nine fail in three ways, and one more whose failure is waived.
+    for id in accounts[..3].iter().chain(&accounts[9..10]) {
+        simulator.account(id, |account| account.entitled = false);
+    }
+    accounts[3..6].iter().for_each(|id| simulator.account(id, |account| account.known = false));
+    let refused = Action::StatusBefore { status: 400, body: ErrorBody::Json, code: Some(1001), retry_after: None };
+    for id in &accounts[6..9] {
+        let rule = Rule::always("POST", "/accounts/*/shares/*/recipients", refused.clone());
+        simulator.fault(rule.account(&scene.account).saying(id));
+    }
+    simulator.organization(&organization, &[&whole, &member, &excluded]);
+    let exclude = Rule::always("POST", "/accounts/*/shares/*/excluded-recipients", Action::Forbidden {});
+    simulator.fault(exclude.account(&whole));
+
+    let waived = |yaml: String| {
+        let waiver = "waiver: {reason: no entitlement yet, until: 2099-01-01T00:00:00Z}";
+        yaml.replace(&format!("{{accountID: {}}}", accounts[9]), &format!("{{accountID: {}, {waiver}}}", accounts[9]))
+    };
+    let mut shares = vec![waived(scene.share("s0", &accounts[9..], &[&first], ""))];
+    shares.extend((1..7).map(|n| scene.share(&format!("s{n}"), &accounts[20..], &[&first], "maxRemovals: 1")));
+    let more = format!("organization: {{id: {organization}, excluded: [{{accountID: {excluded}}}]}}");
+    shares.push(scene.share("everyone", &[], &[&first], &more).replace(&scene.account, &whole));
+    let of_other = |n: usize| scene.share(&format!("b{n}"), &accounts[300..310], &[&first], "");
+    shares.extend((0..4).map(|n| of_other(n).replace(&scene.account, &other)));
+    shares.push(scene.recipient("child", "b0", accounts[350], ""));
+    scene.apply(&shares.join("---\n"));
+    let names = (1..7).map(|n| format!("s{n}")).chain((0..4).map(|n| format!("b{n}")));
+    names.for_each(|name| drop(scene.wait_ready("share", &name)));
+    scene.wait_ready("sharerecipient", "child");
+    scene.wait_ready("share", "s0");
+
+    scene.apply(&waived(scene.share("s0", &accounts, &[&first], "")));
+    scene.apply(&scene.share("s2", &accounts[22..], &[&first], "maxRemovals: 1"));
+    let share = scene.live().into_iter().find(|share| share.name == "s1").expect("it").id;
+    for id in &accounts[..2] {
+        simulator.edit(Edit::AddRecipient { share: share.clone(), account: (*id).to_owned() }).expect("an edit");
+    }
+    simulator.edit(Edit::DeleteAll { account: other.clone() }).expect("an edit");
+    scene.wait_reason("share", "s2", "RemovalBlocked");
+    scene.wait_reason("share", "everyone", "ExclusionsNotInForce");
+    (0..4).for_each(|n| drop(scene.wait_reason("share", &format!("b{n}"), "BreakerOpen")));
+
+    let expected: BTreeMap<String, usize> = [
+        ("associated", 390 + 380 + 378 + 4 * 380),
+        ("failed", 9),
+        ("waived", 1),
+        ("unmanaged", 2),
+        ("removalBlocked", 2),
+        ("shouldBeExcluded", 1),
+        ("unknown", 4 * 10 + 1),
+    ]
+    .map(|(state, count)| (state.to_owned(), count))
+    .into();
+    let state = || [scene.state(), simulator.state(&whole), simulator.state(&other)].concat();
+    scene.wait("every row is found", || counts(&matrix(&scene, &[]).json()) == expected);
+    agrees(&state(), &matrix(&scene, &[]).json());
+    agrees(&state(), &matrix(&scene, &["--live"]).json());
+    own::crash(operator);
+    scene.wait("the death of the operator is said", || matrix(&scene, &[]).code == 3);
+    let table = matrix(&scene, &[]).json();
+    agrees(&state(), &table);
+    assert_eq!(counts(&table), expected);
+    assert_eq!(table["shares"].as_array().map(Vec::len), Some(12), "{:#}", table["shares"]);
 }
 
 fn blocked(world: &World) {
@@ -229,11 +313,28 @@ fn nobody(world: &World) {
     let [one, first] = ids();
     scene.apply(&scene.share("waf", &[&one], &[&first], ""));
     scene.wait_ready("share", "waf");
-    // The shared operator has no Lease, so nothing can be said about it.
-    let ran = cfshare(&scene, &["matrix", "--lease-name", "no-such-lease"]);
-    assert!(ran.code == 3 && ran.out.contains("there is no Lease cfshare-system/no-such-lease"), "{}", ran.out);
     let ran = cfshare(&scene, &["status", "share/nothing"]);
     assert!(ran.code == 1 && ran.err.contains("has no Share nothing"), "{}", ran.err);
     let ran = cfshare(&scene, &["status", "-l", "team=none"]);
     assert!(ran.code == 1 && ran.err.contains("no Shares with the labels team=none"), "{}", ran.err);
+}
+
+fn leaseless(world: &World) {
+    let scene = world.own_scene();
+    let operator = own::start(&scene, &[]);
+    let [one, two, first] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.wait_ready("share", "waf");
+    let text = cfshare(&scene, &["matrix", "--lease-namespace", &scene.namespace]);
+    let note = format!("NOTE: there is no Lease {}/cfshare, so it is not known whether cfshare runs", scene.namespace);
+    assert!(text.code == 0 && text.out.starts_with(&note), "{} {}", text.code, text.out);
+    assert!(text.out.contains("cfshare was active ") && text.out.contains("--live reads it"), "{}", text.out);
+    let table = matrix(&scene, &[]).json();
+    assert!(table["upToDate"] == true && table["rows"][0]["verifiedAt"].is_string(), "{table:#}");
+    agrees(&scene.state(), &table);
+    // Nobody processes the next change. What comes of it with time is tested where time can be given.
+    own::crash(operator);
+    scene.apply(&scene.share("waf", &[&one, &two], &[&first], ""));
+    let ran = matrix(&scene, &[]);
+    assert_eq!((ran.code, state(&ran.json(), &two)), (0, "unknown".to_owned()), "a change may wait for a moment");
 }

@@ -17,6 +17,7 @@ use crate::scene::{PATIENCE, Scene, World, is_ready, message};
 pub const TESTS: &[Test] = &[
     ("shards: no account has two writers when of three replicas one is killed and one is paused", killed_and_paused),
     ("shards: replicas of another number of shards wait until the last has ended", another_number),
+    ("shards: the matrix names the accounts of a shard that no replica holds", without_replica),
     ("shards: child objects are looked after where their Share is", children),
 ];
 
@@ -213,6 +214,53 @@ fn another_number(world: &World) {
         nothing_doubled(&world.simulator.state(account));
     }
     drop(two);
+}
+
+fn without_replica(world: &World) {
+    let scene = world.own_scene();
+    let shard = |account: &String| cfshare::core::shard::of(account, 2);
+    let some = |of: u16| (0..).map(|_| random_id()).filter(move |account| shard(account) == of).take(3);
+    let accounts: Vec<String> = some(0).chain(some(1)).collect();
+    let one = replica(&scene, "one", 2);
+    shares(&scene, &accounts, 1, &[&random_id()], &random_id());
+    all_ready(&scene);
+    let place = ["--lease-namespace", scene.namespace.as_str()];
+    let matrix = |more: &[&str]| cfshare(&scene, &[&["matrix"][..], &place, more].concat());
+    scene.wait("the matrix to know all accounts", || matrix(&[]).code == 0);
+    own::crash(one);
+    // Another replica has all but one of its Leases.
+    let now = k8s_openapi::jiff::Timestamp::now();
+    let renew = |name: &str, holder: &str| {
+        let spec = serde_json::json!({"leaseDurationSeconds": 3600, "renewTime": format!("{now:.6}"), "holderIdentity": holder});
+        scene.kubectl(&[
+            "patch",
+            "lease",
+            name,
+            "--type",
+            "merge",
+            "-p",
+            &serde_json::json!({"spec": spec}).to_string(),
+        ]);
+    };
+    renew("cfshare", "shards-of-2");
+    renew("cfshare-shard-0", "another");
+    renew("cfshare-shard-1", "");
+    let ran = matrix(&[]);
+    let first = ran.out.lines().next().expect("a line");
+    assert!(ran.code == 3 && first.starts_with("WARNING: no cfshare replica reconciles accounts "), "{first}");
+    for account in &accounts {
+        assert_eq!(first.contains(account.as_str()), shard(account) == 1, "{account}: {first}");
+    }
+    assert!(first.contains("shard 1 of 2: no cfshare replica is active: nobody has held Lease"), "{first}");
+    // Who asks only for the others is not alarmed.
+    let served = format!("s0-{}", &accounts[0][..8]);
+    scene.kubectl(&["label", "shares.cfshare.dev", &served, "asked=yes"]);
+    assert_eq!(matrix(&["-l", "asked=yes"]).code, 0);
+    let status = |account: &String| {
+        let name = format!("share/s0-{}", &account[..8]);
+        cfshare(&scene, &[&["status", &name][..], &place].concat())
+    };
+    assert_eq!((status(&accounts[0]).code, status(&accounts[5]).code), (0, 3));
 }
 
 fn children(world: &World) {

@@ -14,14 +14,16 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use k8s_openapi::jiff::Timestamp;
-use kube::ResourceExt;
+use kube::{Resource, ResourceExt};
 
 use super::accounts;
 use super::cluster::{Objects, Scope};
 use super::lease::{Leader, LeaseName, Pulse, age, is_stale};
 use super::output::{Exit, print_json};
 use super::remote::Endpoint;
+use super::signs::{self, Trace};
 use crate::api::Share;
+use crate::api::status::CommonStatus;
 use crate::operator::{Name, sweeps};
 pub(in crate::cli) use proof::{ready, said};
 use rows::Found;
@@ -101,7 +103,7 @@ impl Matrix {
         };
         out.write_all(text.as_bytes())?;
         if !matches!(self.output, Format::Table | Format::Wide) {
-            table.warnings.iter().for_each(|warning| eprintln!("cfshare: {warning}"));
+            table.warnings.iter().chain(&table.notes).for_each(|line| eprintln!("cfshare: {line}"));
         }
         Ok(if table.warnings.is_empty() { Exit::Good } else { Exit::Stale })
     }
@@ -144,12 +146,32 @@ fn rows_of<'a>(share: &'a Share, objects: &'a Objects) -> Rows<'a> {
     Rows::new(share, objects.1.iter().filter(ours).collect())
 }
 
+/// What the objects show of the operator.
+fn traces(objects: &Objects) -> Vec<Trace> {
+    let observed = |common: &CommonStatus| common.observed_generation;
+    let shares = objects
+        .0
+        .iter()
+        .map(|share| Trace::of("Share", share.meta(), share.status.as_ref().map(|status| observed(&status.common))));
+    let recipients = objects.1.iter().map(|child| {
+        let status = child.status.as_ref().map(|status| observed(&status.child.common));
+        Trace::of("ShareRecipient", child.meta(), status)
+    });
+    shares.chain(recipients).collect()
+}
+
 /// The table by what the operator observed and recorded.
 fn table(objects: &Objects, pulse: &Pulse, now: Timestamp) -> Table {
-    let mut table = Table { at: now, live: false, warnings: Vec::new(), columns: Vec::new(), rows: Vec::new() };
-    match &pulse.leader {
-        Leader::Leads(_) => {}
-        Leader::Nobody(why) | Leader::Unknown(why) => table.warnings.push(why.clone()),
+    let mut table = Table::new(now, false);
+    table.warnings.extend(pulse.warning(objects.0.iter().map(|share| share.spec.account_id.as_str())));
+    if let Leader::Unknown(why) = &pulse.leader {
+        match signs::judge(&traces(objects), now) {
+            Ok(active) => table.notes.push(format!(
+                "{why}; {active}. VERIFIED says when a status was last written: what others changed at Cloudflare since \
+                 then is not shown, and --live reads it"
+            )),
+            Err(doubt) => table.warnings.push(format!("{why}; {doubt}")),
+        }
     }
     for share in &objects.0 {
         let rows = rows_of(share, objects);
@@ -163,13 +185,14 @@ fn table(objects: &Objects, pulse: &Pulse, now: Timestamp) -> Table {
                         share.spec.account_id,
                         age(now.duration_since(at))
                     )),
-                    (None, _) if matches!(pulse.leader, Leader::Leads(_)) => table.warn(format!(
+                    (None, _) if pulse.serves(&share.spec.account_id) => table.warn(format!(
                         "it is not known when account {} was last read: the operator has not read it since it started",
                         share.spec.account_id
                     )),
                     _ => {}
                 }
-                at
+                let written = || Some(()).filter(|()| matches!(pulse.leader, Leader::Unknown(_)));
+                at.or_else(|| written().and_then(|()| signs::written(share.meta())))
             }
             _ => None,
         };
@@ -182,7 +205,7 @@ fn table(objects: &Objects, pulse: &Pulse, now: Timestamp) -> Table {
 
 async fn live_table(objects: &Objects, mut reader: live::Reader<'_>) -> anyhow::Result<Table> {
     let now = Timestamp::now();
-    let mut table = Table { at: now, live: true, warnings: Vec::new(), columns: Vec::new(), rows: Vec::new() };
+    let mut table = Table::new(now, true);
     for share in &objects.0 {
         let rows = rows_of(share, objects);
         let id = rows.status.share_id.clone().or_else(|| share.spec.share_id.clone());

@@ -38,7 +38,7 @@
     source + ", as of " + when(data.asOf) +
     (verified.length ? "; oldest verification " + when(verified[0]) : "; the time of the last verification is not known") +
     ". " + lines.length + " accounts, " + shares.length + " shares.";
-  const warnings = [...data.warnings];
+  const warnings = [...data.warnings, ...data.notes];
   for (const share of shares) for (const more of share.leftOut) warnings.push(share.key + ": " + more + ".");
   for (const warning of warnings) $("warnings").append(make("p", warning));
   $("warnings").hidden = warnings.length === 0;

@@ -66,7 +66,10 @@ pub fn table(table: &Table, by: By, wide: bool) -> String {
     for warning in &table.warnings {
         text.push_str(&format!("WARNING: {warning}\n"));
     }
-    if !table.warnings.is_empty() {
+    for note in &table.notes {
+        text.push_str(&format!("NOTE: {note}\n"));
+    }
+    if !text.is_empty() {
         text.push('\n');
     }
     let head: &[&str] = match (by, wide) {
@@ -210,7 +213,8 @@ pub fn json(table: &Table) -> Value {
         .collect();
     json!({
         "asOf": moment(Some(table.at)), "source": if table.live { "cloudflare" } else { "status" },
-        "upToDate": table.warnings.is_empty(), "warnings": table.warnings, "shares": shares, "rows": rows,
+        "upToDate": table.warnings.is_empty(), "warnings": table.warnings, "notes": table.notes,
+        "shares": shares, "rows": rows,
     })
 }
 

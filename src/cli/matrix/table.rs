@@ -51,11 +51,17 @@ pub(super) struct Table {
     pub(super) live: bool,
     /// Why it may not be true any more.
     pub(super) warnings: Vec<String>,
+    /// What cannot be known, though nothing speaks against it.
+    pub(super) notes: Vec<String>,
     pub(super) columns: Vec<Column>,
     pub(super) rows: Vec<Row>,
 }
 
 impl Table {
+    pub(super) fn new(at: Timestamp, live: bool) -> Table {
+        Table { at, live, warnings: Vec::new(), notes: Vec::new(), columns: Vec::new(), rows: Vec::new() }
+    }
+
     pub(super) fn warn(&mut self, warning: String) {
         if !self.warnings.contains(&warning) {
             self.warnings.push(warning);

@@ -160,3 +160,40 @@ fn a_list_of_accounts_names_them_and_shows_who_is_in_no_share() {
     assert_eq!((last.label.as_deref(), last.cell.word.as_str()), (Some("Lab"), "in no share"));
     assert_eq!(table.rows[0].label.as_deref(), Some("Payments"));
 }
+
+#[test]
+fn without_a_lease_the_statuses_say_how_fresh_the_table_is() {
+    let now: Timestamp = "2026-01-01T01:00:00Z".parse().expect("a time");
+    let unknown = || Pulse { leader: Leader::Unknown("there is no Lease".into()), sweeps: [].into() };
+    let of = |written: &str| {
+        let mut share = share(json!({"recipients": [{"accountID": "a1"}]}), json!({}));
+        let entry = json!([{"manager": "cfshare", "operation": "Update", "subresource": "status", "time": written}]);
+        share.metadata.managed_fields = serde_json::from_value(entry).expect("fields");
+        table(&(vec![share], vec![], vec![]), &unknown(), now)
+    };
+    let fresh = print::table(&of("2026-01-01T00:50:00Z"), By::Account, false);
+    assert!(fresh.starts_with("NOTE: there is no Lease; cfshare was active 10m ago, when it wrote"), "{fresh}");
+    assert!(fresh.contains("  10m ago  "), "VERIFIED says when: {fresh}");
+    let late = of("2026-01-01T00:20:00Z");
+    assert!(
+        late.warnings[0].starts_with("there is no Lease; cfshare last wrote a status 40m ago"),
+        "{:?}",
+        late.warnings
+    );
+    assert!(late.notes.is_empty());
+}
+
+#[test]
+fn accounts_of_a_shard_without_a_replica_are_named() {
+    let now: Timestamp = "2026-01-01T01:00:00Z".parse().expect("a time");
+    let objects = (vec![share(json!({}), json!({}))], vec![], vec![]);
+    let without = |shard: u16| {
+        let without = [(shard, "nobody holds it".to_owned())].into();
+        let leader = Leader::Partly(crate::cli::lease::Unserved { shards: 2, without });
+        table(&objects, &Pulse { leader, ..pulse(now) }, now).warnings
+    };
+    let shard = crate::core::shard::of("acc", 2);
+    assert_eq!(without(1 - shard), [""; 0]);
+    let said = "no cfshare replica reconciles account acc, and no change there is seen or made: nobody holds it";
+    assert_eq!(without(shard), [said]);
+}

@@ -12,7 +12,7 @@ use kube::Resource;
 use serde_json::{Value, json};
 
 use super::cluster::{Cluster, Scope};
-use super::lease::{Leader, LeaseName};
+use super::lease::LeaseName;
 use super::output::{Exit, count, table};
 use crate::api::status::{ChildStatus, DriftEntry, ExceptionEntry, UnmanagedEntry};
 use crate::api::{ConditionType, Share, ShareRecipient, ShareResource};
@@ -84,11 +84,9 @@ impl Status {
         if standings.is_empty() {
             return Err(cluster.nothing().await);
         }
-        let warning = match self.lease.read(cluster).await.leader {
-            Leader::Nobody(why) => Some(why),
-            // Where the Lease is elsewhere, or may not be read, nothing speaks against the statuses.
-            Leader::Leads(_) | Leader::Unknown(_) => None,
-        };
+        // Where the Lease is elsewhere, or may not be read, nothing speaks against the statuses.
+        let pulse = self.lease.read(cluster).await;
+        let warning = pulse.warning(shares.iter().map(|share| share.spec.account_id.as_str()));
         let body = match self.output {
             Form::Text => text(&standings),
             Form::Json => {
@@ -141,10 +139,10 @@ impl Status {
         let mut standings = vec![of_share(&share)];
         standings.extend(recipients.iter().map(|child| of_recipient(child)));
         standings.extend(resources.map(of_resource));
-        let exit = match (standings.iter().all(Standing::is_ready), &pulse.leader) {
+        let exit = match (standings.iter().all(Standing::is_ready), pulse.warning([share.spec.account_id.as_str()])) {
             (false, _) => Exit::Differs,
-            (true, Leader::Nobody(_)) => Exit::Stale,
-            (true, Leader::Leads(_) | Leader::Unknown(_)) => Exit::Good,
+            (true, Some(_)) => Exit::Stale,
+            (true, None) => Exit::Good,
         };
         let text = match self.output {
             Form::Text => one::screen(&share, recipients, &pulse, Timestamp::now()),

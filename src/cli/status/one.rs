@@ -1,13 +1,14 @@
 //! One Share on one screen: what is wrong, what it means, what to do.
 
 use k8s_openapi::jiff::Timestamp;
-use kube::ResourceExt;
+use kube::{Resource, ResourceExt};
 
 use crate::api::status::ExceptionEntry;
 use crate::api::{CONFIRM_REMOVALS, REQUESTED_AT, Share, ShareRecipient};
 use crate::cli::lease::{Leader, Pulse, age, is_stale};
 use crate::cli::matrix::{Receiver, Rows, State, ready, said};
 use crate::cli::output::table;
+use crate::cli::signs;
 use crate::cloudflare::clean;
 use crate::operator::{Name, sweeps};
 
@@ -16,9 +17,12 @@ const LONGEST: usize = 400;
 pub fn screen(share: &Share, children: Vec<&ShareRecipient>, pulse: &Pulse, now: Timestamp) -> String {
     let rows = Rows::new(share, children);
     let mut text = String::new();
-    match &pulse.leader {
-        Leader::Leads(_) => {}
-        Leader::Nobody(why) | Leader::Unknown(why) => text.push_str(&format!("WARNING: {why}\n\n")),
+    let unknown = match &pulse.leader {
+        Leader::Unknown(why) => Some(why.clone()),
+        Leader::Leads(_) | Leader::Nobody(_) | Leader::Partly(_) => None,
+    };
+    if let Some(why) = unknown.or_else(|| pulse.warning([share.spec.account_id.as_str()])) {
+        text.push_str(&format!("WARNING: {why}\n\n"));
     }
     text.push_str(&head(&rows, pulse, now));
     for (title, lines) in [
@@ -105,7 +109,11 @@ fn checked(rows: &Rows, pulse: &Pulse, now: Timestamp) -> String {
     let account = &rows.share.spec.account_id;
     let sweep =
         rows.status.seen_with.as_ref().and_then(|credential| pulse.sweeps.get(&sweeps::key(account, credential)));
-    let Some(sweep) = sweep else { return "it is not known when Cloudflare was last read".into() };
+    let Some(sweep) = sweep else {
+        let written = signs::written(rows.share.meta());
+        let written = written.map_or(String::new(), |at| format!("; the status was written {}", ago(at, now)));
+        return format!("it is not known when Cloudflare was last read{written}");
+    };
     let Ok(at) = Timestamp::from_second(sweep.at) else { return "unknown".into() };
     let left = sweep.at + i64::try_from(sweep.every).unwrap_or(0) - now.as_second();
     let next = match (is_stale(sweep, now), left) {

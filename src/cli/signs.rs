@@ -1,0 +1,99 @@
+//! What the objects themselves show of the operator, where its Lease does not say whether it is active.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+
+use super::lease::age;
+use crate::api::{FIELD_MANAGER, REQUESTED_AT};
+use crate::operator::Name;
+
+/// Two sweeps of the default interval, since only the operator knows its own, and a minute.
+const ALLOWED: SignedDuration = SignedDuration::from_mins(21);
+/// A change that has waited for so long shows that nobody is at work.
+const PATIENCE: SignedDuration = SignedDuration::from_mins(2);
+
+/// One object, as far as it shows whether the operator is active.
+pub struct Trace {
+    pub kind: &'static str,
+    pub name: Name,
+    /// When the operator last wrote its status.
+    pub written: Option<Timestamp>,
+    /// Since when its last change has been waiting.
+    pub waiting: Option<Timestamp>,
+}
+
+impl Trace {
+    pub fn of(kind: &'static str, meta: &ObjectMeta, observed: Option<i64>) -> Trace {
+        let name = Name::new(meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default());
+        let edits = meta.managed_fields.iter().flatten();
+        let edits = edits.filter(|entry| entry.manager.as_deref() != Some(FIELD_MANAGER));
+        let edited = edits.filter(|entry| entry.subresource.is_none()).filter_map(|entry| entry.time.as_ref());
+        let changed = edited.chain(&meta.creation_timestamp).map(|time| time.0).max();
+        let waiting = if observed == meta.generation { None } else { changed };
+        Trace { kind, name, written: written(meta), waiting }
+    }
+}
+
+/// When the operator last wrote the object's status.
+pub fn written(meta: &ObjectMeta) -> Option<Timestamp> {
+    let status = meta.managed_fields.iter().flatten().filter(|entry| entry.subresource.as_deref() == Some("status"));
+    let own = status.filter(|entry| entry.manager.as_deref() == Some(FIELD_MANAGER));
+    own.filter_map(|entry| entry.time.as_ref()).map(|time| time.0).max()
+}
+
+/// What the objects say together: that the operator was active not long ago, and when; or else why that is in doubt.
+pub fn judge(traces: &[Trace], now: Timestamp) -> Result<String, String> {
+    let told = |trace: &Trace| format!("{} {}", trace.kind, trace.name);
+    let overdue = traces.iter().filter_map(|trace| Some((trace.waiting?, trace))).min_by_key(|(since, _)| *since);
+    if let Some((since, trace)) = overdue.filter(|(since, _)| now.duration_since(*since) > PATIENCE) {
+        let since = age(now.duration_since(since));
+        return Err(format!("the last change of {} has not been processed for {since}", told(trace)));
+    }
+    let Some((at, trace)) = traces.iter().filter_map(|trace| Some((trace.written?, trace))).max_by_key(|(at, _)| *at)
+    else {
+        return Err("cfshare has not written any status yet".into());
+    };
+    let ago = age(now.duration_since(at));
+    if now.duration_since(at) <= ALLOWED {
+        return Ok(format!("cfshare was active {ago} ago, when it wrote the status of {}", told(trace)));
+    }
+    let Name { namespace, name } = &trace.name;
+    let plural = format!("{}s.cfshare.dev", trace.kind.to_lowercase());
+    Err(format!(
+        "cfshare last wrote a status {ago} ago, and may have had nothing to write, or may have stopped; if this command \
+         makes it write one, it is active: \
+         kubectl annotate {plural} {name} -n {namespace} --overwrite {REQUESTED_AT}=$(date -u +%FT%TZ)"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn trace(name: &str, written: &str, edited: &str, observed: i64) -> Trace {
+        let meta = json!({"name": name, "namespace": "ns", "generation": 2, "managedFields": [
+            {"manager": "kubectl", "operation": "Apply", "time": edited},
+            {"manager": "cfshare", "operation": "Update", "time": "2026-01-01T00:59:59Z"},
+            {"manager": "kubectl", "operation": "Update", "subresource": "status", "time": "2026-01-01T00:59:59Z"},
+            {"manager": "cfshare", "operation": "Update", "subresource": "status", "time": written},
+        ]});
+        Trace::of("Share", &serde_json::from_value(meta).expect("metadata"), Some(observed))
+    }
+
+    #[test]
+    fn a_late_status_or_a_change_that_waits_puts_the_operator_in_doubt() {
+        let now: Timestamp = "2026-01-01T01:00:00Z".parse().expect("a time");
+        let (late, old) = ("2026-01-01T00:45:00Z", "2026-01-01T00:30:00Z");
+        let said = judge(&[trace("a", old, old, 2), trace("b", late, old, 2)], now);
+        assert_eq!(said, Ok("cfshare was active 15m ago, when it wrote the status of Share ns/b".into()));
+        let said = judge(&[trace("a", old, old, 2)], now).expect_err("it is old");
+        assert!(said.starts_with("cfshare last wrote a status 30m ago, and may have had nothing"), "{said}");
+        assert!(said.contains("kubectl annotate shares.cfshare.dev a -n ns --overwrite cfshare.dev/requestedAt="));
+        let said = judge(&[trace("a", late, "2026-01-01T00:50:00Z", 1)], now);
+        assert_eq!(said, Err("the last change of Share ns/a has not been processed for 10m".into()));
+        assert!(judge(&[trace("a", late, "2026-01-01T00:59:00Z", 1)], now).is_ok(), "a minute is no wonder");
+        assert!(judge(&[], now).is_err());
+    }
+}
