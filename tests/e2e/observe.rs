@@ -10,6 +10,7 @@ pub const TESTS: &[Test] = &[
     ("observe: every difference is told, and nothing is written", differs),
     ("observe: a share that does not exist is not made", nothing),
     ("observe: objects of an observed share are compared, and nothing is written", children),
+    ("observe: an object of an observed share that does not exist says so, and what would create it", child_of_nothing),
     ("observe: a managed share that is only observed from now on is left alone, and managed again", switched),
     ("observe: an operator that only reads changes nothing, and says what it would", read_only),
 ];
@@ -98,6 +99,31 @@ fn children(world: &World) {
     scene.kubectl(&["delete", "share,sharerecipient", "--all", "--timeout=60s"]);
     assert_eq!(scene.changes_since(before), [""; 0]);
     assert_eq!(scene.only().live_recipients().len(), 1);
+}
+
+fn child_of_nothing(world: &World) {
+    let scene = world.scene();
+    let [one, first, second] = ids();
+    // The Share comes before one of its objects and after the other.
+    scene.apply(&scene.recipient("one", "waf", &one, ""));
+    scene.wait_reason("sharerecipient", "one", "WaitingForShare");
+    scene.apply(&scene.share("waf", &[], &[&first], "managementPolicy: Observe"));
+    scene.apply(&scene.resource("second", "waf", &second, ""));
+    for (kind, name) in [("sharerecipient", "one"), ("shareresource", "second")] {
+        let child = scene.wait_reason(kind, name, "Differs");
+        let text = message(&child);
+        assert!(text.starts_with("Share waf only observes, and there is no share at Cloudflare"), "{text}");
+        assert!(condition(&child, "Stalled").is_some() && condition(&child, "Reconciling").is_none(), "{child:#}");
+    }
+    let text = message(&scene.get("sharerecipient", "one").expect("it is there"));
+    let command = text.split("To have it created: ").nth(1).expect("a command");
+    let patch = command.split("-p ").nth(1).expect("a patch").trim_matches('\'');
+    assert!(command.starts_with(&format!("kubectl patch shares.cfshare.dev waf -n {} ", scene.namespace)), "{command}");
+    assert_eq!(scene.changes(), [""; 0]);
+    scene.kubectl(&["patch", "shares.cfshare.dev", "waf", "--type", "merge", "-p", patch]);
+    scene.wait_ready("share", "waf");
+    scene.wait_ready("sharerecipient", "one");
+    scene.wait_ready("shareresource", "second");
 }
 
 fn switched(world: &World) {

@@ -165,6 +165,21 @@ async fn waiting<C: Child>(
             let message = format!("Share {share} is suspended, and does not exist at Cloudflare yet");
             Verdict::unknown(Reason::Suspended, message).resting()
         }
+        Wait::Creation if observes_nothing(parent) => {
+            let (read_only, Name { namespace, name }) = (pass.context.settings.read_only, pass.object.share());
+            let (why, how) = if read_only {
+                ("the operator runs with --read-only".to_owned(), "start the operator without --read-only".to_owned())
+            } else {
+                let patch = r#"{"spec":{"managementPolicy":"Manage"}}"#;
+                let manage =
+                    format!("kubectl patch shares.cfshare.dev {name} -n {namespace} --type merge -p '{patch}'");
+                (format!("Share {share} only observes"), manage)
+            };
+            let message = format!(
+                "{why}, and there is no share at Cloudflare that it would observe: nothing is added. To have it created: {how}"
+            );
+            Verdict::stalled(Reason::Differs, message)
+        }
         Wait::Creation => waits_for_share("has no share at Cloudflare yet"),
         Wait::Outcome => return Ok(Some(delays::SHORT)),
         Wait::Successor => {
@@ -174,6 +189,13 @@ async fn waiting<C: Child>(
         Wait::Company | Wait::Handover => return Ok(Some(delays::PEER_WRITE)),
     };
     pass.finish(verdict).await
+}
+
+/// The Share has found no share, and makes none, since it or the operator only reads.
+fn observes_nothing(parent: &Parent) -> bool {
+    let status = parent.share.as_ref().and_then(|share| share.status.as_ref());
+    let said = status.and_then(|status| conditions::readiness(&status.common.conditions));
+    said.is_some_and(|(_, reason)| reason == Reason::Differs.as_str())
 }
 
 async fn refuse<C: Child>(

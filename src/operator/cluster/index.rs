@@ -14,10 +14,11 @@ use super::child_object::ChildObject;
 use super::claimant::{Unwatched, claim};
 use super::object_cache::ObjectCache;
 use crate::api::share::ManagementPolicy;
-use crate::api::{Kind, Name, ObjectKey};
+use crate::api::{Kind, Name, ObjectKey, Reason};
 use crate::api::{Share, ShareRecipient, ShareResource};
 use crate::core::shard;
 use crate::core::time::At;
+use crate::operator::conditions::readiness;
 
 /// Name of the Secret where a manifest names none.
 pub const DEFAULT_SECRET: &str = "cloudflare-credentials";
@@ -357,6 +358,9 @@ fn children_view(share: &Share) -> u64 {
     share.annotations().get(crate::api::CONFIRM_REMOVALS).hash(&mut hasher);
     if let Some(status) = &share.status {
         (&status.bound_uid, &status.share_id, status.intent.is_some()).hash(&mut hasher);
+        // That there is nothing to observe.
+        let reason = readiness(&status.common.conditions).map(|(_, reason)| reason);
+        (status.share_id.is_none() && reason == Some(Reason::Differs.as_str())).hash(&mut hasher);
         let confirmed = status.confirmed_removals.as_ref();
         confirmed.map(|confirmed| (confirmed.generation, confirmed.number, confirmed.open)).hash(&mut hasher);
         let inline = |id: &str| share.spec.recipients.iter().flatten().any(|entry| entry.account_id == id);
