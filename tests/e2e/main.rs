@@ -1,6 +1,7 @@
 //! The whole operator: the real process, against a real API server and the Cloudflare simulator, over HTTP.
 
 mod adopt;
+mod alerts;
 mod apiserver;
 mod browser;
 mod budget;
@@ -24,6 +25,7 @@ mod guards;
 mod health;
 mod hostile;
 mod import;
+mod incidents;
 mod install;
 mod interceptor;
 mod leader;
@@ -132,6 +134,7 @@ fn main() -> ExitCode {
     trials.extend(staged(&lazy, rows::TESTS));
     trials.extend(staged(&lazy, bulk::TESTS));
     trials.extend(staged(&lazy, runbook::TESTS));
+    trials.extend(staged(&lazy, incidents::TESTS));
     trials.extend(staged(&lazy, tokens::TESTS));
     trials.extend(staged(&lazy, leader::TESTS));
     trials.extend(staged(&lazy, apiserver::TESTS));

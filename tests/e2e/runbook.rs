@@ -53,12 +53,21 @@ fn page(name: &str) -> String {
     fs::read_to_string(folder().join(format!("{name}.md"))).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// The commands under a heading, block by block.
-fn commands(name: &str, heading: &str) -> Vec<String> {
+/// What a page says under a heading.
+pub fn section(name: &str, heading: &str) -> String {
     let text = page(name);
     let (_, section) = text.split_once(&format!("## {heading}\n")).unwrap_or_else(|| panic!("{name}: {heading}"));
-    let section = section.split("\n## ").next().unwrap_or_default();
-    section.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next()).map(str::to_owned).collect()
+    section.split("\n## ").next().unwrap_or_default().to_owned()
+}
+
+/// The commands under a heading, block by block.
+pub fn commands(name: &str, heading: &str) -> Vec<String> {
+    section(name, heading)
+        .split("```sh\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .map(str::to_owned)
+        .collect()
 }
 
 fn dashboard(_: &World) {
@@ -124,7 +133,7 @@ fn complete(_: &World) {
 }
 
 /// Runs a block of a page as somebody would who pastes it, and returns what it said.
-fn paste(scene: &Scene<'_>, name: &str, token: &str, block: &str) -> (bool, String) {
+pub fn paste(scene: &Scene<'_>, name: &str, token: &str, block: &str) -> (bool, String) {
     let cluster = &scene.world.cluster;
     let own = cluster.programs().search_path();
     let path = format!("{}:{}", own.to_string_lossy(), std::env::var("PATH").unwrap_or_default());

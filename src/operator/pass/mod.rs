@@ -19,7 +19,7 @@ use super::delays;
 use crate::api::status::CommonStatus;
 use crate::api::{FLUX_REQUESTED_AT, REQUESTED_AT, Reason};
 use crate::api::{Name, ObjectKey};
-use crate::cloudflare::{Error, ErrorClass};
+use crate::cloudflare::{Error, ErrorClass, clean};
 use crate::core::failure::{self, Bounds, Cause, Facts, Failures, Judgement};
 use crate::core::time::At;
 use crate::operator::cluster::events::Note;
@@ -32,6 +32,9 @@ use crate::operator::stop::Stop;
 use context::Context;
 use memory::Memory;
 use verdict::{Course, Readiness, Verdict};
+
+/// Longest message of a verdict in the log.
+const LONGEST_LOGGED: usize = 1000;
 
 /// A pass under way. `status` is the draft of what will be written.
 pub struct Pass<K: Recorded> {
@@ -196,7 +199,14 @@ impl<K: Recorded> Pass<K> {
             }
         };
         self.save().await?;
-        // After the write: a conflict begins the pass again, and would tell it twice. Where all objects of a credential
+        // After the write: a conflict begins the pass again, and would tell it twice.
+        let reason = verdict.reason.as_str();
+        match &note {
+            Some(_) if verdict.ready == Readiness::True => tracing::info!(reason, "Ready"),
+            Some(_) => tracing::warn!(reason, "not Ready: {}", clean(&verdict.message, LONGEST_LOGGED)),
+            None => {}
+        }
+        // Where all objects of a credential
         // say the same, one Event does for all of them.
         let told = verdict.shared && matches!(verdict.course, Course::Stalled);
         if let Some(note) = note

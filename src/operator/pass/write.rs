@@ -3,7 +3,7 @@
 use super::Pass;
 use super::memory::Write;
 use super::verdict::Verdict;
-use crate::api::Reason;
+use crate::api::{REQUESTED_AT, Reason};
 use crate::cloudflare::ErrorClass;
 use crate::operator::cluster::record::Recorded;
 use crate::operator::remote::writer::Change;
@@ -25,7 +25,11 @@ impl<K: Recorded> Pass<K> {
                 Reason::NotConverging,
                 format!(
                     "{what} was written twice as {value}, but Cloudflare still returns {found}: most likely somebody else \
-                     changes it too. cfshare does not write it again until one of the two values changes"
+                     changes it too. cfshare does not write it again until one of the two values changes; once nobody else \
+                     changes it: kubectl annotate --overwrite {} {} -n {} {REQUESTED_AT}=$(date -u +%FT%TZ)",
+                    crate::api::kubectl_name::<K>(),
+                    self.key.name.name,
+                    self.key.name.namespace,
                 ),
             )
         })

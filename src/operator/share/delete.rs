@@ -2,13 +2,15 @@
 
 use super::deletions;
 use super::share_pass::SharePass;
-use crate::api::Reason;
+use crate::api::{Name, Reason};
 use crate::cloudflare::ErrorClass;
 use crate::core::id::ShareId;
+use crate::core::time::At;
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::remote::account_cache::AccountCache;
 use crate::operator::remote::writer::{Change, Writer};
 use crate::operator::stop::Stop;
+use crate::operator::{clock, conditions};
 
 pub async fn delete(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
     let Some(id) = share.share_id() else { return Ok(None) };
@@ -73,8 +75,31 @@ pub async fn await_leaving(share: &mut SharePass) -> Result<Option<Verdict>, Sto
     let wait = share.pass.plan_poll(u64::MAX);
     share.pass.status.remote_status = Some("deleting".into());
     let message = format!("share {id} is being deleted by Cloudflare");
-    let reason = if share.pass.is_deleting() { Reason::Deleting } else { Reason::Progressing };
-    Ok(Some(Verdict::working(reason, message).requeue_after(wait)))
+    let verdict = match share.pass.object.metadata.deletion_timestamp.as_ref().map(clock::from_time) {
+        None => Verdict::working(Reason::Progressing, message),
+        Some(deleted) => {
+            let since = conditions::said_since(&share.pass.common().conditions, Reason::Deleting, now).max(deleted);
+            let overdue = now.since(since) >= share.pass.context.settings.settle_time;
+            if overdue { lasts(share, &id, since) } else { Verdict::working(Reason::Deleting, message) }
+        }
+    };
+    Ok(Some(verdict.requeue_after(wait)))
+}
+
+/// It usually takes two minutes.
+fn lasts(share: &SharePass, id: &ShareId, since: At) -> Verdict {
+    let Name { namespace, name } = &share.pass.key.name;
+    let patch = r#"{"spec":{"deletionPolicy":"Retain"}}"#;
+    Verdict::stalled(
+        Reason::Deleting,
+        format!(
+            "Cloudflare has been deleting share {id} of account {} since {}, and accounts may still receive it: cfshare \
+             keeps looking, and Cloudflare's support can say what holds it up. To release this object without waiting: \
+             kubectl patch shares.cfshare.dev {name} -n {namespace} --type merge -p '{patch}'",
+            share.session.account.id,
+            clock::timestamp(since),
+        ),
+    )
 }
 
 fn is_gone(share: &SharePass, cache: &AccountCache, id: &ShareId) -> bool {
