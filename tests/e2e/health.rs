@@ -7,10 +7,11 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use cfshare_simulator::Edit;
 use cfshare_testbed::{Cluster, Options, Process};
 
 use crate::Test;
-use crate::interceptor::{Interceptor, Marks};
+use crate::interceptor::{Fault, Interceptor};
 use crate::scene::{self, OWN_LABEL, PATIENCE, Scene, World, ids};
 
 pub const TESTS: &[Test] = &[
@@ -25,6 +26,7 @@ pub const TESTS: &[Test] = &[
     ("health: the Lease is in the pod's own namespace", own_namespace),
     ("health: an API server without streaming lists is listed in pages", no_streaming),
     ("health: behind a proxy that keeps the end of streaming lists back, pages are listed", no_mark),
+    ("health: what changes at Cloudflare before the watch brings our own write is seen", late_watch),
     ("health: a Share that is created while everything is listed again is looked at", created_during_list),
     ("health: booleans of the environment are what people write", booleans),
 ];
@@ -306,7 +308,7 @@ fn no_streaming(world: &World) {
 
 fn no_mark(world: &World) {
     let scene = world.own_scene();
-    let proxy = Interceptor::start(&world.cluster, Marks::Dropped);
+    let proxy = Interceptor::start(&world.cluster, Fault::DropMarks);
     let kubeconfig = scene.file("proxy.kubeconfig");
     proxy.kubeconfig(&kubeconfig);
     let [account, rules] = ids();
@@ -323,7 +325,7 @@ fn no_mark(world: &World) {
 
 fn created_during_list(world: &World) {
     let scene = world.own_scene();
-    let proxy = Interceptor::start(&world.cluster, Marks::Late(Duration::from_secs(2)));
+    let proxy = Interceptor::start(&world.cluster, Fault::DelayMarks(Duration::from_secs(2)));
     let kubeconfig = scene.file("proxy.kubeconfig");
     proxy.kubeconfig(&kubeconfig);
     let [account, rules] = ids();
@@ -336,6 +338,23 @@ fn created_during_list(world: &World) {
     // The lists bring it before they are complete.
     scene.apply(&scene.share("later", &[&account], &[&rules], ""));
     scene.wait_ready("share", "later");
+}
+
+fn late_watch(world: &World) {
+    let scene = world.own_scene();
+    let proxy = Interceptor::start(&world.cluster, Fault::Delay(Duration::from_secs(4)));
+    let kubeconfig = scene.file("proxy.kubeconfig");
+    proxy.kubeconfig(&kubeconfig);
+    let [account, stranger, rules] = ids();
+    let flags = [("--sweep-interval", "500ms")];
+    let _operator = start(&scene, "operator.log", command(&scene, &kubeconfig, &scene.namespace, &flags));
+    scene.apply(&scene.share("waf", &[&account], &[&rules], ""));
+    scene.wait_ready("share", "waf");
+    let share = scene.only().id;
+    world.simulator.edit(Edit::AddRecipient { share, account: stranger.clone() }).expect("an edit");
+    scene.wait_for("share", "waf", "lists whom nobody declares", |share| {
+        share["status"]["unmanaged"].to_string().contains(&stranger)
+    });
 }
 
 fn booleans(world: &World) {

@@ -1,6 +1,7 @@
-//! A proxy before the API server that keeps back the end of streaming lists, as some do in the field, and can end all
-//! watches so that everything is listed again.
+//! A proxy before the API server that keeps back the end of streaming lists, as some do in the field, or all that a watch
+//! brings, and can end all watches so that everything is listed again.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -27,12 +28,15 @@ const EXPIRED: &str = concat!(
     "\n"
 );
 
-/// What becomes of a mark.
+/// What the proxy does to the lines of a watch.
 #[derive(Clone, Copy)]
-pub enum Marks {
-    Dropped,
-    /// All that comes after it passes it meanwhile.
-    Late(Duration),
+pub enum Fault {
+    /// The marks never come.
+    DropMarks,
+    /// The marks come so much later, and what comes after them passes them meanwhile.
+    DelayMarks(Duration),
+    /// Everything comes so much later.
+    Delay(Duration),
 }
 
 #[derive(Clone)]
@@ -40,7 +44,7 @@ struct Upstream {
     http: reqwest::Client,
     server: String,
     token: String,
-    marks: Marks,
+    fault: Fault,
     held: Arc<AtomicUsize>,
     expired: watch::Receiver<()>,
 }
@@ -54,7 +58,7 @@ pub struct Interceptor {
 }
 
 impl Interceptor {
-    pub fn start(cluster: &Cluster, marks: Marks) -> Interceptor {
+    pub fn start(cluster: &Cluster, fault: Fault) -> Interceptor {
         let text = std::fs::read_to_string(cluster.kubeconfig()).expect("a kubeconfig");
         let token = text.lines().find_map(|line| line.trim().strip_prefix("token: ")).expect("a token").to_owned();
         let runtime =
@@ -62,7 +66,7 @@ impl Interceptor {
         let http = reqwest::Client::builder().tls_danger_accept_invalid_certs(true).build().expect("a client");
         let ((expired, expires), held) = (watch::channel(()), Arc::new(AtomicUsize::new(0)));
         let server = cluster.server();
-        let upstream = Upstream { http, server, token, marks, held: held.clone(), expired: expires };
+        let upstream = Upstream { http, server, token, fault, held: held.clone(), expired: expires };
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a port");
         let address = listener.local_addr().expect("an address");
         let app = Router::new().fallback(pass).with_state(upstream);
@@ -70,7 +74,7 @@ impl Interceptor {
         Interceptor { address, held, expired, _runtime: runtime }
     }
 
-    /// How many marks were kept back so far.
+    /// How many marks came by so far.
     pub fn held(&self) -> usize {
         self.held.load(Ordering::SeqCst)
     }
@@ -123,23 +127,25 @@ fn stream(lines: mpsc::Receiver<Bytes>) -> impl futures::Stream<Item = Result<By
 
 /// Passes the lines of an answer on until it ends, or nobody takes them.
 async fn relay(mut answer: reqwest::Response, lines: mpsc::Sender<Bytes>, mut upstream: Upstream, is_watch: bool) {
-    let (mut rest, mut late) = (Vec::new(), None);
+    let (mut rest, mut late) = (Vec::new(), VecDeque::new());
     upstream.expired.mark_unchanged();
     loop {
         while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = rest.drain(..=end).collect();
-            if !String::from_utf8_lossy(&line).contains(MARK) {
-                if lines.send(line.into()).await.is_err() {
-                    return;
+            let is_mark = String::from_utf8_lossy(&line).contains(MARK);
+            upstream.held.fetch_add(usize::from(is_mark), Ordering::SeqCst);
+            match upstream.fault {
+                Fault::DropMarks if is_mark => {}
+                Fault::DelayMarks(by) if is_mark => late.push_back((Instant::now() + by, Bytes::from(line))),
+                Fault::Delay(by) if is_watch => late.push_back((Instant::now() + by, Bytes::from(line))),
+                Fault::DropMarks | Fault::DelayMarks(_) | Fault::Delay(_) => {
+                    if lines.send(line.into()).await.is_err() {
+                        return;
+                    }
                 }
-                continue;
-            }
-            upstream.held.fetch_add(1, Ordering::SeqCst);
-            if let Marks::Late(by) = upstream.marks {
-                late = Some((Instant::now() + by, Bytes::from(line)));
             }
         }
-        let due = late.as_ref().map(|(at, _)| *at);
+        let due = late.front().map(|(at, _)| *at);
         let next = tokio::select! {
             chunk = answer.chunk() => match chunk {
                 Ok(Some(chunk)) => {
@@ -152,7 +158,7 @@ async fn relay(mut answer: reqwest::Response, lines: mpsc::Sender<Bytes>, mut up
                 }
             },
             () = async { tokio::time::sleep_until(due.unwrap_or_else(Instant::now)).await }, if due.is_some() => {
-                late.take().map(|(_, line)| line)
+                late.pop_front().map(|(_, line)| line)
             }
             Ok(()) = upstream.expired.changed(), if is_watch => {
                 let _ = lines.send(EXPIRED.into()).await;

@@ -329,6 +329,11 @@ impl Related for Share {
         let mut relations = index.relations();
         let before = relations.shares.get(name).cloned();
         let mut touched = Vec::new();
+        let ids = |keys: &Option<LookupKeys>| keys.as_ref().map(|keys| keys.share_ids.clone()).unwrap_or_default();
+        if ids(&traits).iter().any(|id| !ids(&before).contains(id)) {
+            // A sweep that saw its share move before now did not find it.
+            touched.push(Self::key(name.clone()));
+        }
         if before != traits {
             touched.extend(relations.children.get(name).into_iter().flatten().cloned());
             if let Some(before) = before {
@@ -538,8 +543,9 @@ mod tests {
         assert_eq!(names(index.applied(&same_name, NOW)), ["a/waf"]);
         assert_eq!(names(index.deleted(&same_name, NOW)), ["a/waf"]);
         let by_id = |name: &str| share("c", name, json!({"name": name, "shareID": "5a5e"}));
-        assert_eq!(names(index.applied(&by_id("one"), NOW)), [""; 0]);
-        assert_eq!(names(index.applied(&by_id("two"), NOW)), ["c/one"]);
+        assert_eq!(names(index.applied(&by_id("one"), NOW)), ["c/one"], "its share may have moved before");
+        assert_eq!(names(index.applied(&by_id("two"), NOW)), ["c/one", "c/two"]);
+        assert_eq!(names(index.applied(&by_id("two"), NOW)), [""; 0]);
         assert_eq!(index.bound_to("5a5e").len(), 2);
         assert_eq!(index.claimants(OWNER, "waf"), [Name::new("a", "waf")]);
     }

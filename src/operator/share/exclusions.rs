@@ -9,6 +9,7 @@ use crate::cloudflare::Error;
 use crate::core::row_key::RowKey;
 use crate::core::share::Mode;
 use crate::operator::cluster::index;
+use crate::operator::conditions::readiness;
 use crate::operator::pass::verdict::{Course, Verdict};
 use crate::operator::pass::{drift, verdict};
 use crate::operator::remote::observed_share::ObservedShare;
@@ -56,11 +57,15 @@ pub fn note_exclusions_to_come(share: &mut SharePass) {
     draft_alarm(share);
 }
 
-/// Puts what must not be hidden into the next write.
+/// Puts what must not be hidden into the next write. What says so already stays as it is until it is known what becomes of
+/// the next try, which may be the same.
 pub fn draft_alarm(share: &mut SharePass) {
     let Some(alarm) = share.pass.alarm.clone() else { return };
     let (generation, now) = (share.pass.generation(), clock::time(share.pass.now()));
     let common = &mut share.pass.status.common;
+    if readiness(&common.conditions).is_some_and(|(_, reason)| reason == alarm.reason.as_str()) {
+        return;
+    }
     let drifted = drift::message(&common.drift);
     verdict::conclude(&mut common.conditions, &alarm, drifted, generation, &now);
 }
