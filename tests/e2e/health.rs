@@ -342,7 +342,7 @@ fn created_during_list(world: &World) {
 
 fn late_watch(world: &World) {
     let scene = world.own_scene();
-    let proxy = Interceptor::start(&world.cluster, Fault::Delay(Duration::from_secs(4)));
+    let proxy = Interceptor::start(&world.cluster, Fault::Delay("\"shareID\"", Duration::from_secs(4)));
     let kubeconfig = scene.file("proxy.kubeconfig");
     proxy.kubeconfig(&kubeconfig);
     let [account, stranger, rules] = ids();

@@ -1,5 +1,5 @@
-//! A proxy before the API server that keeps back the end of streaming lists, as some do in the field, or all that a watch
-//! brings, and can end all watches so that everything is listed again.
+//! A proxy before the API server that keeps back the end of streaming lists, as some do in the field, or some of what a
+//! watch brings, and can end all watches so that everything is listed again.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -35,8 +35,8 @@ pub enum Fault {
     DropMarks,
     /// The marks come so much later, and what comes after them passes them meanwhile.
     DelayMarks(Duration),
-    /// Everything comes so much later.
-    Delay(Duration),
+    /// Lines that contain this text come so much later.
+    Delay(&'static str, Duration),
 }
 
 #[derive(Clone)]
@@ -132,13 +132,15 @@ async fn relay(mut answer: reqwest::Response, lines: mpsc::Sender<Bytes>, mut up
     loop {
         while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = rest.drain(..=end).collect();
-            let is_mark = String::from_utf8_lossy(&line).contains(MARK);
+            let text = String::from_utf8_lossy(&line);
+            let is_mark = text.contains(MARK);
+            let is_delayed = matches!(upstream.fault, Fault::Delay(with, _) if is_watch && text.contains(with));
             upstream.held.fetch_add(usize::from(is_mark), Ordering::SeqCst);
             match upstream.fault {
                 Fault::DropMarks if is_mark => {}
                 Fault::DelayMarks(by) if is_mark => late.push_back((Instant::now() + by, Bytes::from(line))),
-                Fault::Delay(by) if is_watch => late.push_back((Instant::now() + by, Bytes::from(line))),
-                Fault::DropMarks | Fault::DelayMarks(_) | Fault::Delay(_) => {
+                Fault::Delay(_, by) if is_delayed => late.push_back((Instant::now() + by, Bytes::from(line))),
+                Fault::DropMarks | Fault::DelayMarks(_) | Fault::Delay(..) => {
                     if lines.send(line.into()).await.is_err() {
                         return;
                     }
