@@ -17,7 +17,7 @@ pub mod status;
 pub mod waiver;
 
 pub use condition::{ConditionType, Reason};
-pub use object::{Kind, Name, ObjectKey};
+pub use object::{Kind, Name, ObjectKey, kubectl_name};
 pub use recipient::{ShareRecipient, ShareRecipientSpec};
 pub use resource::{ShareResource, ShareResourceSpec};
 pub use share::{Share, ShareSpec};
@@ -38,11 +38,6 @@ pub const CONFIRM_REMOVALS: &str = "cfshare.dev/confirm-removals";
 pub const CONFIRM_DELETION: &str = "cfshare.dev/confirm-deletion";
 /// Closes an account's breaker that opened before this time (RFC 3339).
 pub const CLOSE_BREAKER: &str = "cfshare.dev/close-breaker";
-
-/// What kubectl calls a kind, so that no kind of the same name in another API group is meant.
-pub fn kubectl_name<K: kube::Resource<DynamicType = ()>>() -> String {
-    format!("{}.{}", K::plural(&()), K::group(&()))
-}
 
 #[cfg(test)]
 mod tests {

@@ -4,6 +4,8 @@ use std::fmt;
 
 use kube::{Resource, ResourceExt};
 
+use super::{recipient::ShareRecipient, resource::ShareResource, share::Share};
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
     Share,
@@ -14,14 +16,19 @@ pub enum Kind {
 impl Kind {
     pub const ALL: [Kind; 3] = [Kind::Share, Kind::ShareRecipient, Kind::ShareResource];
 
-    /// What kubectl calls its objects.
-    pub fn plural(self) -> &'static str {
+    /// See [`kubectl_name`].
+    pub fn kubectl_name(self) -> String {
         match self {
-            Kind::Share => "shares",
-            Kind::ShareRecipient => "sharerecipients",
-            Kind::ShareResource => "shareresources",
+            Kind::Share => kubectl_name::<Share>(),
+            Kind::ShareRecipient => kubectl_name::<ShareRecipient>(),
+            Kind::ShareResource => kubectl_name::<ShareResource>(),
         }
     }
+}
+
+/// What kubectl calls a kind, so that no kind of the same name in another API group is meant.
+pub fn kubectl_name<K: Resource<DynamicType = ()>>() -> String {
+    format!("{}.{}", K::plural(&()), K::group(&()))
 }
 
 impl fmt::Display for Kind {

@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use super::lease::age;
-use crate::api::{FIELD_MANAGER, REQUESTED_AT};
+use crate::api::{FIELD_MANAGER, Kind, REQUESTED_AT};
 use crate::operator::Name;
 
 /// Two sweeps of the default interval, since only the operator knows its own, and a minute.
@@ -14,7 +14,7 @@ const PATIENCE: SignedDuration = SignedDuration::from_mins(2);
 
 /// One object, as far as it shows whether the operator is active.
 pub struct Trace {
-    pub kind: &'static str,
+    pub kind: Kind,
     pub name: Name,
     /// When the operator last wrote its status.
     pub written: Option<Timestamp>,
@@ -23,7 +23,7 @@ pub struct Trace {
 }
 
 impl Trace {
-    pub fn of(kind: &'static str, meta: &ObjectMeta, observed: Option<i64>) -> Trace {
+    pub fn of(kind: Kind, meta: &ObjectMeta, observed: Option<i64>) -> Trace {
         let name = Name::new(meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default());
         let edits = meta.managed_fields.iter().flatten();
         let edits = edits.filter(|entry| entry.manager.as_deref() != Some(FIELD_MANAGER));
@@ -58,11 +58,11 @@ pub fn judge(traces: &[Trace], now: Timestamp) -> Result<String, String> {
         return Ok(format!("cfshare was active {ago} ago, when it wrote the status of {}", told(trace)));
     }
     let Name { namespace, name } = &trace.name;
-    let plural = format!("{}s.cfshare.dev", trace.kind.to_lowercase());
+    let kind = trace.kind.kubectl_name();
     Err(format!(
         "cfshare last wrote a status {ago} ago, and may have had nothing to write, or may have stopped; if this command \
          makes it write one, it is active: \
-         kubectl annotate {plural} {name} -n {namespace} --overwrite {REQUESTED_AT}=$(date -u +%FT%TZ)"
+         kubectl annotate {kind} {name} -n {namespace} --overwrite {REQUESTED_AT}=$(date -u +%FT%TZ)"
     ))
 }
 
@@ -79,7 +79,7 @@ mod tests {
             {"manager": "kubectl", "operation": "Update", "subresource": "status", "time": "2026-01-01T00:59:59Z"},
             {"manager": "cfshare", "operation": "Update", "subresource": "status", "time": written},
         ]});
-        Trace::of("Share", &serde_json::from_value(meta).expect("metadata"), Some(observed))
+        Trace::of(Kind::Share, &serde_json::from_value(meta).expect("metadata"), Some(observed))
     }
 
     #[test]

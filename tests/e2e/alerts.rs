@@ -35,7 +35,7 @@ fn picked(served: &str, selector: &str) -> Vec<(Labels, f64)> {
             let is = labels.get(label).map_or("", String::as_str);
             let negative = matcher[label.len()..].starts_with('!');
             let equal = if kind.ends_with('~') { wanted.split('|').any(|word| word == is) } else { wanted == is };
-            // Whoever scrapes adds it.
+            // The scraper adds it.
             label == "job" || equal != negative
         })
     };

@@ -1,5 +1,5 @@
-//! Whether whoever is paged learns in each incident what is wrong, where, and what to do: from the condition, the Event,
-//! the metrics and the alert, the log, and the runbook.
+//! Do the condition, the Event, the metrics and the alert, the log and the runbook say in each incident what is wrong,
+//! where, and what to do?
 
 use std::time::Duration;
 

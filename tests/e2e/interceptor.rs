@@ -79,7 +79,7 @@ impl Interceptor {
         self.held.load(Ordering::SeqCst)
     }
 
-    /// Ends all watches: whoever follows must list again.
+    /// Ends all watches, so that their clients have to list again.
     pub fn expire(&self) {
         self.expired.send_replace(());
     }

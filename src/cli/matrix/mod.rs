@@ -22,8 +22,8 @@ use super::lease::{Leader, LeaseName, Pulse, age, is_stale};
 use super::output::{Exit, print_json};
 use super::remote::Endpoint;
 use super::signs::{self, Trace};
-use crate::api::Share;
 use crate::api::status::CommonStatus;
+use crate::api::{Kind, Share};
 use crate::operator::{Name, sweeps};
 pub(in crate::cli) use proof::{ready, said};
 use rows::Found;
@@ -149,13 +149,12 @@ fn rows_of<'a>(share: &'a Share, objects: &'a Objects) -> Rows<'a> {
 /// What the objects show of the operator.
 fn traces(objects: &Objects) -> Vec<Trace> {
     let observed = |common: &CommonStatus| common.observed_generation;
-    let shares = objects
-        .0
-        .iter()
-        .map(|share| Trace::of("Share", share.meta(), share.status.as_ref().map(|status| observed(&status.common))));
+    let shares = objects.0.iter().map(|share| {
+        Trace::of(Kind::Share, share.meta(), share.status.as_ref().map(|status| observed(&status.common)))
+    });
     let recipients = objects.1.iter().map(|child| {
         let status = child.status.as_ref().map(|status| observed(&status.child.common));
-        Trace::of("ShareRecipient", child.meta(), status)
+        Trace::of(Kind::ShareRecipient, child.meta(), status)
     });
     shares.chain(recipients).collect()
 }

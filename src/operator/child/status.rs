@@ -13,8 +13,9 @@ use crate::operator::kinds::{Child, RowStatus};
 use crate::operator::pass::breaker;
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::remote::observed_share::ObservedShare;
-use crate::operator::rows::inventory;
+use crate::operator::rows::inventory::{self, Entry};
 use crate::operator::rows::row_state::{State, row_state};
+use crate::operator::rows::take_over::Announcements;
 
 /// What is reported where something would be changed, and nothing may be.
 pub fn held<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, step: Step) -> Verdict {
@@ -30,7 +31,7 @@ pub fn held<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, step: Step
     report(child, seen, step, verdict)
 }
 
-/// Tells of a row for which that step is called for and not taken.
+/// Reports a row for which that step is called for and not taken.
 pub fn report<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, step: Step, verdict: Verdict) -> Verdict {
     child.pass.status.report_row(&child.key, Some(seen));
     child.record().common.drift = row_drift::drift(child, seen, step);
@@ -83,15 +84,15 @@ pub fn conclude<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, row: O
 
 /// What is reported of a row that goes.
 fn leaving<C: Child>(child: &mut ChildPass<C>, row: Observed) -> String {
-    let (now, settled) = (child.pass.now(), child.pass.context.settings.settled());
-    let announced = child.record().intended_at.clone().map(|time| clock::from_time(&time));
-    let open = announced.filter(|at| row == Observed::Absent && child.known().0.is_none() && now.since(*at) <= settled);
-    match open {
+    let entry = Entry::of_child(child.record()).filter(|_| row == Observed::Absent);
+    let announcements = Announcements::of(&child.pass);
+    let open = entry.filter(|entry| announcements.is_open(&child.pass.key, &child.key, entry));
+    match open.and_then(|entry| entry.intended_at) {
         Some(at) => format!(
             "{} is not part of the share, but the request that adds it got no response and may still take effect: cfshare \
              waits until {}",
             child.name(),
-            clock::time(at.plus(settled)).0,
+            clock::time(clock::from_time(&at).plus(announcements.settled)).0,
         ),
         None => format!("{} is being removed by Cloudflare", child.name()),
     }

@@ -329,13 +329,9 @@ impl Related for Share {
         let mut relations = index.relations();
         let before = relations.shares.get(name).cloned();
         let mut touched = Vec::new();
-        let ids = |keys: &Option<LookupKeys>| keys.as_ref().map(|keys| keys.share_ids.clone()).unwrap_or_default();
-        if ids(&traits).iter().any(|id| !ids(&before).contains(id)) {
-            // A sweep that saw its share move before now did not find it.
-            touched.push(Self::key(name.clone()));
-        }
         if before != traits {
             touched.extend(relations.children.get(name).into_iter().flatten().cloned());
+            let bound = before.as_ref().map(|before| before.share_ids.clone()).unwrap_or_default();
             if let Some(before) = before {
                 for id in &before.share_ids {
                     touched.extend(leave(&mut relations.by_share_id, id, name).into_iter().map(Share::key));
@@ -347,6 +343,10 @@ impl Related for Share {
                 // The lists of other namespaces may bring an older object after a younger one was served.
                 for id in &traits.share_ids {
                     touched.extend(join(&mut relations.by_share_id, id, name).into_iter().map(Share::key));
+                    if !bound.contains(id) {
+                        // A sweep that saw its share move before now did not find it.
+                        touched.push(Self::key(name.clone()));
+                    }
                 }
                 touched.extend(join(&mut relations.by_claim, &traits.claim, name).into_iter().map(Share::key));
                 relations.shares.insert(name.clone(), traits);
@@ -505,6 +505,14 @@ mod tests {
         object("ShareRecipient", namespace, name, json!({"shareRef": {"name": of}, "accountID": OWNER}))
     }
 
+    /// A ShareRecipient in that version, with a label by which it is recognized.
+    fn at(version: &str, label: &str) -> ShareRecipient {
+        let mut object = recipient("a", "one", "waf");
+        object.metadata.resource_version = Some(version.to_owned());
+        object.metadata.labels = Some([("as".to_owned(), label.to_owned())].into());
+        object
+    }
+
     fn finalized<K: Related>(mut object: K) -> K {
         object.meta_mut().finalizers = Some(vec![crate::api::FINALIZER.to_owned()]);
         object
@@ -584,12 +592,6 @@ mod tests {
 
     #[test]
     fn our_own_write_counts_until_the_watch_has_brought_it_or_something_newer() {
-        let at = |version: &str, label: &str| {
-            let mut object = recipient("a", "one", "waf");
-            object.metadata.resource_version = Some(version.to_owned());
-            object.metadata.labels = Some([("as".to_owned(), label.to_owned())].into());
-            object
-        };
         let (store, mut writer) = reflector::store();
         let index = Index::new(Vec::new(), vec![store], Vec::new());
         let mut watch = |object: ShareRecipient| {
@@ -614,12 +616,6 @@ mod tests {
 
     #[test]
     fn what_a_list_brings_counts_only_once_the_list_is_complete() {
-        let at = |version: &str, label: &str| {
-            let mut object = recipient("a", "one", "waf");
-            object.metadata.resource_version = Some(version.to_owned());
-            object.metadata.labels = Some([("as".to_owned(), label.to_owned())].into());
-            object
-        };
         let (store, mut writer) = reflector::store();
         let index = Index::new(Vec::new(), vec![store], Vec::new());
         let mut bring = |event: Event<ShareRecipient>| {

@@ -122,7 +122,7 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
         newest(&mut own_writes, watched);
     }
 
-    /// The same of all objects: a list is complete.
+    /// The same for all objects that were outside: a list is complete.
     pub fn caught_up_with_list(&self) {
         let outside: Vec<Name> = self.outside().keys().cloned().collect();
         outside.iter().for_each(|name| self.caught_up(name));

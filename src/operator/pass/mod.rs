@@ -199,15 +199,14 @@ impl<K: Recorded> Pass<K> {
             }
         };
         self.save().await?;
-        // After the write: a conflict begins the pass again, and would tell it twice.
+        // After the write: a conflict begins the pass again, and would report it twice.
         let reason = verdict.reason.as_str();
         match &note {
             Some(_) if verdict.ready == Readiness::True => tracing::info!(reason, "Ready"),
             Some(_) => tracing::warn!(reason, "not Ready: {}", clean(&verdict.message, LONGEST_LOGGED)),
             None => {}
         }
-        // Where all objects of a credential
-        // say the same, one Event does for all of them.
+        // Where all objects of a credential say the same, one Event does for all of them.
         let told = verdict.shared && matches!(verdict.course, Course::Stalled);
         if let Some(note) = note
             && !(told && self.account.as_ref().is_some_and(|account| account.is_told()))

@@ -57,7 +57,8 @@ impl Accounts {
         accounts.get(&(account.fingerprint, account.id.clone())).is_some_and(|open| Arc::ptr_eq(open, account))
     }
 
-    /// Finds out anew how often the account is to be listed, since those with the same credential grow and shrink.
+    /// Updates how often the account is listed. That depends on all accounts with the same credential, which grow and
+    /// shrink.
     pub fn pace(&self, account: &Account) -> Duration {
         let same = self.all().into_iter().filter(|other| other.fingerprint == account.fingerprint);
         let all: Vec<usize> = same.map(|other| other.pages()).collect();

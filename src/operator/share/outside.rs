@@ -98,8 +98,7 @@ impl Plan {
 
 /// A command that brings an object into scope, or shows what keeps it out.
 pub fn into_scope(outside: &Outside, key: &ObjectKey) -> String {
-    let plural = key.kind.plural();
-    let object = format!("{plural}.cfshare.dev {} -n {}", key.name.name, key.name.namespace);
+    let object = format!("{} {} -n {}", key.kind.kubectl_name(), key.name.name, key.name.namespace);
     match outside.selector().and_then(labels) {
         Some(labels) => format!("kubectl label {object} {labels} --overwrite"),
         None => format!("kubectl get {object} --show-labels"),
