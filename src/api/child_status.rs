@@ -5,6 +5,7 @@ use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
 use super::common_status::CommonStatus;
+use crate::core::interned::Interned;
 
 /// State of the recipient at Cloudflare, as last observed by the operator. Written only by the operator.
 #[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
@@ -65,20 +66,20 @@ pub struct ChildStatus {
 
     /// Id of the share to which it was added, so that it can be removed even if the Share object no longer exists.
     #[serde(rename = "shareID", skip_serializing_if = "Option::is_none")]
-    pub share_id: Option<String>,
+    pub share_id: Option<Interned>,
 
     /// Id of the account that owns that share.
     #[serde(rename = "ownerAccountID", skip_serializing_if = "Option::is_none")]
-    pub owner_account_id: Option<String>,
+    pub owner_account_id: Option<Interned>,
 
     /// Name of the Secret with the credential that was used to add it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub credentials_name: Option<String>,
+    pub credentials_name: Option<Interned>,
 
     /// Short hash of the credential that last showed that share. If a different credential does not show the share, it is
     /// not treated as deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub seen_with: Option<String>,
+    pub seen_with: Option<Interned>,
 
     /// When the request to add it was recorded; not set once it was observed in place.
     #[serde(skip_serializing_if = "Option::is_none")]

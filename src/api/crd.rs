@@ -1,10 +1,14 @@
 //! What the CRDs look like.
 
+use std::borrow::Cow;
+
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use super::{Share, ShareRecipient, ShareResource};
+use crate::core::interned::Interned;
 
 /// The three kinds.
 pub fn definitions() -> Vec<CustomResourceDefinition> {
@@ -19,6 +23,21 @@ pub fn yaml(crd: &CustomResourceDefinition) -> String {
 /// Name of the file in `crds/` that holds it.
 pub fn file_name(crd: &CustomResourceDefinition) -> String {
     format!("{}.yaml", crd.metadata.name.as_deref().expect("a CRD has a name"))
+}
+
+/// To users, a string.
+impl JsonSchema for Interned {
+    fn inline_schema() -> bool {
+        String::inline_schema()
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        String::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        String::json_schema(generator)
+    }
 }
 
 /// Takes out what schemars adds for Rust's sake and the API server would act upon: `nullable` lets an explicit null

@@ -5,6 +5,7 @@ use std::fmt;
 use kube::{Resource, ResourceExt};
 
 use super::{recipient::ShareRecipient, resource::ShareResource, share::Share};
+use crate::core::interned::Interned;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
@@ -44,12 +45,12 @@ impl fmt::Display for Kind {
 /// Namespace and name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Name {
-    pub namespace: String,
-    pub name: String,
+    pub namespace: Interned,
+    pub name: Interned,
 }
 
 impl Name {
-    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Name {
+    pub fn new(namespace: impl Into<Interned>, name: impl Into<Interned>) -> Name {
         Name { namespace: namespace.into(), name: name.into() }
     }
 

@@ -4,6 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 use super::{rule, share::DeletionPolicy, status::RecipientStatus, waiver::Waiver};
+use crate::core::interned::Interned;
 
 /// Which account receives which share.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
@@ -58,20 +59,20 @@ pub struct ShareRecipientSpec {
             "create another ShareRecipient for the other account, then delete this one"
         )
     )]
-    pub account_id: String,
+    pub account_id: Interned,
 
     /// Label for people, such as `payments-prod`: 1 to 100 characters. Never sent to Cloudflare; messages and tables show
     /// it next to the id.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = rule::MAX_NAME))]
     #[x_kube(validation = rule::name())]
-    pub name: Option<String>,
+    pub name: Option<Interned>,
 
     /// A known failure of this account that is accepted for a time: until then this object is Ready with the reason
     /// `Waived` although the account failed, and the Share lists it as waived. It changes no call to Cloudflare, and means
     /// nothing while the account has not failed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub waiver: Option<Waiver>,
+    pub waiver: Option<Box<Waiver>>,
 
     /// What happens when this object is deleted. `Delete` (default): the account is removed from the share, and the object
     /// remains until Cloudflare reports it as disassociated. `Retain`: the account keeps the share.
@@ -93,5 +94,5 @@ pub struct ShareRef {
         validation = rule::object_name(),
         validation = rule::immutable("create another object for the other Share, then delete this one")
     )]
-    pub name: String,
+    pub name: Interned,
 }

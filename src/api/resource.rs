@@ -10,6 +10,7 @@ use super::{
     share::{DeletionPolicy, json_object},
     status::ResourceStatus,
 };
+use crate::core::interned::Interned;
 
 /// Which resource goes with which share.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
@@ -67,7 +68,7 @@ pub struct ShareResourceSpec {
         validation = rule::resource_type(),
         validation = rule::immutable("create another ShareResource of the other type, then delete this one")
     )]
-    pub kind: String,
+    pub kind: Interned,
 
     /// Id of the resource at its source, such as a ruleset's `2f2feab2026849078ba485f918791bdc` or a Gateway policy's
     /// `f174e90a-fafe-4643-bbbc-4a0ed4fc8415`: 1 to 128 letters, digits and . _ ~ : = @ + -. Immutable: create another
@@ -79,13 +80,13 @@ pub struct ShareResourceSpec {
             "create another ShareResource for the other resource, then delete this one"
         )
     )]
-    pub id: String,
+    pub id: Interned,
 
     /// Id of the account that owns the resource. If not set: the `accountID` of the Share. Immutable.
     #[serde(rename = "accountID", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = rule::MAX_ID))]
     #[x_kube(validation = rule::id())]
-    pub account_id: Option<String>,
+    pub account_id: Option<Interned>,
 
     /// Settings of the resource in this share, as defined by its product: any JSON object with at most 64 keys. If not
     /// set: `{}`. Changes are written to the share.
@@ -98,7 +99,7 @@ pub struct ShareResourceSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = rule::MAX_NAME))]
     #[x_kube(validation = rule::name())]
-    pub name: Option<String>,
+    pub name: Option<Interned>,
 
     /// What happens when this object is deleted. `Delete` (default): the resource is removed from the share, and the object
     /// remains until Cloudflare reports it as deleted. `Retain`: the resource stays in the share.

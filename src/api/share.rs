@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 pub use super::policy::{AdoptionPolicy, DeletionPolicy, ManagementPolicy, MaxRemovals};
 use super::{rule, status::ShareStatus, waiver::Waiver};
+use crate::core::interned::Interned;
 
 /// What is shared, with whom, and how far the operator may go.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
@@ -53,7 +54,7 @@ pub struct ShareSpec {
             "a share cannot move to another account, create another Share with the other accountID"
         )
     )]
-    pub account_id: String,
+    pub account_id: Interned,
 
     /// Name of the share at Cloudflare, such as `WAF baseline`: 1 to 100 characters. If not set: the name of
     /// this object or, for an adopted share, its current name. A change renames the share. If a live share with that
@@ -96,7 +97,7 @@ pub struct ShareSpec {
     #[serde(rename = "shareID", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = rule::MAX_ID))]
     #[x_kube(validation = rule::id())]
-    pub share_id: Option<String>,
+    pub share_id: Option<Interned>,
 
     /// What to do if a live share with that name already exists. `Never` (default): nothing is created, and the reason
     /// is `NameTaken`. `SameName`: adopt it, if it is the only one, has the same target, and no other object manages
@@ -159,20 +160,20 @@ pub struct RecipientEntry {
     #[serde(rename = "accountID")]
     #[schemars(length(max = rule::MAX_ID))]
     #[x_kube(validation = rule::id())]
-    pub account_id: String,
+    pub account_id: Interned,
 
     /// Label for people, such as `payments-prod`: 1 to 100 characters. Never sent to Cloudflare; messages and tables show
     /// it next to the id.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = rule::MAX_NAME))]
     #[x_kube(validation = rule::name())]
-    pub name: Option<String>,
+    pub name: Option<Interned>,
 
     /// A known failure of this account that is accepted for a time: until then it does not keep the Share from being
     /// Ready, and is listed as waived. It changes no call to Cloudflare, and means nothing while the account has not
     /// failed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub waiver: Option<Waiver>,
+    pub waiver: Option<Box<Waiver>>,
 }
 
 /// One account that does not receive the share.
@@ -184,14 +185,14 @@ pub struct ExcludedEntry {
     #[serde(rename = "accountID")]
     #[schemars(length(max = rule::MAX_ID))]
     #[x_kube(validation = rule::id())]
-    pub account_id: String,
+    pub account_id: Interned,
 
     /// Label for people, such as `payments-prod`: 1 to 100 characters. Never sent to Cloudflare; every message
     /// and table names the account by it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = rule::MAX_NAME))]
     #[x_kube(validation = rule::name())]
-    pub name: Option<String>,
+    pub name: Option<Interned>,
 }
 
 /// An organization of accounts.
@@ -229,19 +230,19 @@ pub struct ResourceEntry {
     #[serde(rename = "type")]
     #[schemars(length(max = rule::MAX_TYPE))]
     #[x_kube(validation = rule::resource_type())]
-    pub kind: String,
+    pub kind: Interned,
 
     /// Id of the resource at its source, such as a ruleset's `2f2feab2026849078ba485f918791bdc` or a Gateway policy's
     /// `f174e90a-fafe-4643-bbbc-4a0ed4fc8415`: 1 to 128 letters, digits and . _ ~ : = @ + -.
     #[schemars(length(max = rule::MAX_ID))]
     #[x_kube(validation = rule::id())]
-    pub id: String,
+    pub id: Interned,
 
     /// Id of the account that owns the resource. If not set: the `accountID` of the share.
     #[serde(rename = "accountID", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = rule::MAX_ID))]
     #[x_kube(validation = rule::id())]
-    pub account_id: Option<String>,
+    pub account_id: Option<Interned>,
 
     /// Settings of the resource in this share, as defined by its product: any JSON object with at most 64 keys. If not
     /// set: `{}`. Changes are written to the share.
@@ -254,7 +255,7 @@ pub struct ResourceEntry {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = rule::MAX_NAME))]
     #[x_kube(validation = rule::name())]
-    pub name: Option<String>,
+    pub name: Option<Interned>,
 }
 
 /// A Secret in the same namespace.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 pub use super::child_status::{ChildStatus, RecipientStatus, ResourceStatus, RowError};
 pub use super::common_status::{CommonStatus, DriftEntry, UNOBSERVED};
 use super::policy::{DeletionPolicy, ManagementPolicy};
+use crate::core::interned::Interned;
 
 /// State of the share at Cloudflare, as last observed by the operator. Written only by the operator.
 #[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Default)]
@@ -17,23 +18,23 @@ pub struct ShareStatus {
 
     /// Id of the share at Cloudflare, such as `3fd85f74b32742f1bff64a85009dda07`. Not set if there is none yet.
     #[serde(rename = "shareID", skip_serializing_if = "Option::is_none")]
-    pub share_id: Option<String>,
+    pub share_id: Option<Interned>,
 
     /// Name of the share at Cloudflare.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub share_name: Option<String>,
+    pub share_name: Option<Interned>,
 
     /// Name of the owning account at Cloudflare.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub account_name: Option<String>,
+    pub account_name: Option<Interned>,
 
     /// Target of the share: `account` (single accounts) or `organization`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub target_type: Option<String>,
+    pub target_type: Option<Interned>,
 
     /// Status of the share as reported by Cloudflare, such as `active`, `deleting` or `deleted`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub remote_status: Option<String>,
+    pub remote_status: Option<Interned>,
 
     /// Numbers of recipients by state.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -84,7 +85,7 @@ pub struct ShareStatus {
 
     /// A create request whose outcome is not recorded yet. It is resolved before another one is sent.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub intent: Option<CreateIntent>,
+    pub intent: Option<Box<CreateIntent>>,
 
     /// Times of create requests whose outcome is unknown. At most three are made within an hour.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -93,7 +94,7 @@ pub struct ShareStatus {
     /// Short hash of the credential that last showed the share, or with which it is created. If a different credential does
     /// not show the share, it is not treated as deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub seen_with: Option<String>,
+    pub seen_with: Option<Interned>,
 
     /// What this object created or adopted at Cloudflare. Entries that are no longer declared are removed.
     #[serde(default, skip_serializing_if = "Inventory::is_empty")]
@@ -182,16 +183,16 @@ pub struct ResourceCounts {
 pub struct ExceptionEntry {
     /// Id of the account, for a recipient.
     #[serde(rename = "accountID", skip_serializing_if = "Option::is_none")]
-    pub account_id: Option<String>,
+    pub account_id: Option<Interned>,
     /// Type, for a resource.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
-    pub kind: Option<String>,
+    pub kind: Option<Interned>,
     /// Id, for a resource.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub id: Option<String>,
+    pub id: Option<Interned>,
     /// Label in the manifest.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
+    pub name: Option<Interned>,
     /// State as reported by Cloudflare, such as `associating`, or the reason why it is not in place.
     pub state: String,
     /// Since when.
@@ -229,7 +230,7 @@ impl std::fmt::Display for WaiverInForce {
 pub struct WaiverWarning {
     /// Id of the account.
     #[serde(rename = "accountID")]
-    pub account_id: String,
+    pub account_id: Interned,
     /// When its waiver ends.
     pub until: Time,
 }
@@ -240,13 +241,13 @@ pub struct WaiverWarning {
 pub struct UnmanagedEntry {
     /// Id of the account, for a recipient.
     #[serde(rename = "accountID", skip_serializing_if = "Option::is_none")]
-    pub account_id: Option<String>,
+    pub account_id: Option<Interned>,
     /// Type, for a resource.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
-    pub kind: Option<String>,
+    pub kind: Option<Interned>,
     /// Id, for a resource.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub id: Option<String>,
+    pub id: Option<Interned>,
     /// State as reported by Cloudflare, such as `associated` or `active`.
     pub state: String,
 }
@@ -308,13 +309,13 @@ impl Inventory {
 pub struct RecordedAccount {
     /// Id of the account.
     #[serde(rename = "accountID")]
-    pub account_id: String,
+    pub account_id: Interned,
     /// When the request to add it was recorded; not set once it was observed in place.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub intended_at: Option<Time>,
     /// Label in the manifest when it was recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
+    pub name: Option<Interned>,
 }
 
 /// A resource in the inventory.
@@ -323,18 +324,18 @@ pub struct RecordedAccount {
 pub struct RecordedResource {
     /// Type of the resource.
     #[serde(rename = "type")]
-    pub kind: String,
+    pub kind: Interned,
     /// Id of the resource at its source.
-    pub id: String,
+    pub id: Interned,
     /// Id of the account that owns it.
     #[serde(rename = "accountID")]
-    pub account_id: String,
+    pub account_id: Interned,
     /// When the request to add it was recorded; not set once it was observed in place.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub intended_at: Option<Time>,
     /// Label in the manifest when it was recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
+    pub name: Option<Interned>,
     /// Hash of the `meta` that was last observed as declared, not set for `{}`. If the manifest has been changed since, a
     /// difference at Cloudflare is an edit, not drift.
     #[serde(skip_serializing_if = "Option::is_none")]

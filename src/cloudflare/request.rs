@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use super::words::{Kind, ResourceStatus, ShareStatus, TargetType};
 use crate::core::id::{AccountId, OrganizationId, SourceId};
+use crate::core::interned::Interned;
 
 /// Who is to receive. Cloudflare takes an object that names nobody for "my whole organization", so such an
 /// object cannot be made of this type.
@@ -33,7 +34,7 @@ pub struct NewResource {
     #[serde(rename = "resource_id")]
     pub id: SourceId,
     #[serde(rename = "resource_type")]
-    pub kind: String,
+    pub kind: Interned,
 }
 
 /// What a share is read with.

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::words::{AssociationStatus, Kind, ResourceStatus, ShareStatus, TargetType};
 use crate::core::id::{AccountId, OrganizationId, RecipientId, ShareId, ShareResourceId, SourceId};
+use crate::core::interned::Interned;
 
 /// A share, sent or received.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -18,7 +19,7 @@ pub struct Share {
     /// The account that sends.
     pub account_id: AccountId,
     #[serde(default, deserialize_with = "or_default")]
-    pub account_name: String,
+    pub account_name: Interned,
     #[serde(default, deserialize_with = "or_default")]
     pub organization_id: Option<OrganizationId>,
     #[serde(default, deserialize_with = "or_default")]
@@ -93,7 +94,7 @@ pub struct ShareResource {
     pub resource_account_id: AccountId,
     pub resource_id: SourceId,
     #[serde(default, deserialize_with = "or_default")]
-    pub resource_type: String,
+    pub resource_type: Interned,
     #[serde(default, deserialize_with = "or_default")]
     pub resource_version: Option<i64>,
     #[serde(default, deserialize_with = "or_default")]
@@ -214,7 +215,7 @@ mod tests {
     #[test]
     fn what_is_missing_null_new_or_odd_does_not_stop_a_share() {
         let bare: Share = from_value(json!({"id": "s", "account_id": "a"})).unwrap();
-        assert_eq!(bare.status, ShareStatus::Other(String::new()));
+        assert_eq!(bare.status, ShareStatus::default());
         let odd: Share = from_value(json!({
             "id": "s", "account_id": "a", "account_name": null, "organization_id": "../..", "name": null,
             "status": "archived", "target_type": {"new": true}, "created": "yesterday", "modified": 5,

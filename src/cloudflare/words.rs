@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::clean;
+use crate::core::interned::Interned;
 
 /// No word is longer.
 const MAX_WORD: usize = 100;
@@ -17,7 +18,7 @@ macro_rules! words {
         pub enum $name {
             $($word,)+
             /// A word that is newer than this program, kept as it came but for control characters; empty when there was none.
-            Other(String),
+            Other(Interned),
         }
 
         impl $name {
@@ -31,7 +32,7 @@ macro_rules! words {
 
         impl Default for $name {
             fn default() -> Self {
-                Self::Other(String::new())
+                Self::Other(Interned::default())
             }
         }
 
@@ -39,7 +40,7 @@ macro_rules! words {
             fn from(word: &str) -> Self {
                 match word {
                     $($text => Self::$word,)+
-                    other => Self::Other(clean(other, MAX_WORD)),
+                    other => Self::Other(clean(other, MAX_WORD).into()),
                 }
             }
         }
@@ -55,7 +56,7 @@ macro_rules! words {
                 Ok(match Value::deserialize(from)? {
                     Value::Null => Self::default(),
                     Value::String(word) => Self::from(word.as_str()),
-                    odd => Self::Other(clean(&odd.to_string(), MAX_WORD)),
+                    odd => Self::Other(clean(&odd.to_string(), MAX_WORD).into()),
                 })
             }
         }

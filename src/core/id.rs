@@ -6,6 +6,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::interned::Interned;
+
 /// Longest id that is accepted. Cloudflare documents 32, Gateway rules are UUIDs of 36.
 pub const MAX_ID: usize = 128;
 
@@ -32,11 +34,11 @@ fn is_id(text: &str) -> bool {
 }
 
 macro_rules! ids {
-    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {$(
+    ($($(#[$doc:meta])* $name:ident($text:ty)),* $(,)?) => {$(
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(try_from = "String")]
-        pub struct $name(Box<str>);
+        pub struct $name($text);
 
         impl $name {
             pub fn parse(text: &str) -> Result<Self, BadId> {
@@ -66,15 +68,15 @@ macro_rules! ids {
 
 ids! {
     /// An account, owner or recipient.
-    AccountId,
+    AccountId(Interned),
     /// An organization of accounts.
-    OrganizationId,
+    OrganizationId(Interned),
     /// A share.
-    ShareId,
+    ShareId(Interned),
     /// A row in a share's list of recipients; not the account it names.
-    RecipientId,
+    RecipientId(Box<str>),
     /// What is shared, as its own product names it (a ruleset, a Gateway policy).
-    SourceId,
+    SourceId(Interned),
     /// A row in a share's list of resources; not the resource it names.
-    ShareResourceId,
+    ShareResourceId(Box<str>),
 }

@@ -10,6 +10,7 @@ pub mod gone;
 pub mod guard;
 pub mod health;
 pub mod id;
+pub mod interned;
 pub mod lease;
 pub mod left;
 pub mod limiter;

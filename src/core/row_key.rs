@@ -3,13 +3,14 @@
 use std::fmt;
 
 use super::id::{AccountId, SourceId};
+use super::interned::Interned;
 
 /// One row of a share: what identifies a recipient, an excluded account or a resource.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RowKey {
     Recipient(AccountId),
     Excluded(AccountId),
-    Resource { kind: String, id: SourceId, account: AccountId },
+    Resource { kind: Interned, id: SourceId, account: AccountId },
 }
 
 impl fmt::Display for RowKey {

@@ -49,8 +49,8 @@ fn ready_counts(context: &Context) -> ReadyCounts {
             }
             counts.unready_shares.push(UnreadyShare {
                 share: Name::of(share.as_ref()),
-                account: share.spec.account_id.clone(),
-                secret: secret_of(&share).name,
+                account: share.spec.account_id.to_string(),
+                secret: secret_of(&share).name.to_string(),
                 reason,
             });
         }

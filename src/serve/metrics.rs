@@ -114,7 +114,7 @@ fn watch_failure(cause: Cause) -> Labels {
 
 /// `namespace` would be taken for the one of whoever is scraped.
 fn of_share(share: &Name) -> Labels {
-    vec![("share_namespace", share.namespace.clone()), ("share", share.name.clone())]
+    vec![("share_namespace", share.namespace.to_string()), ("share", share.name.to_string())]
 }
 
 fn replace(family: &Family<Labels, Gauge>, values: impl Iterator<Item = (Labels, i64)>) {

@@ -80,8 +80,11 @@ impl Doctor {
             }
         };
         let mut missing = Vec::new();
-        let mut secrets: Vec<(String, String)> =
-            shares.iter().map(secret_of).map(|secret| (secret.namespace, secret.name)).collect();
+        let mut secrets: Vec<(String, String)> = shares
+            .iter()
+            .map(secret_of)
+            .map(|secret| (secret.namespace.to_string(), secret.name.to_string()))
+            .collect();
         secrets.sort();
         secrets.dedup();
         let watched: Vec<Option<String>> = match installed.namespaces.as_deref() {

@@ -90,7 +90,7 @@ pub fn fill(folder: &Path, account: &str, shares: &[Share]) -> anyhow::Result<Fi
 
 fn keys(share: &Share) -> BTreeSet<Key> {
     let live = share.resources.iter().flatten().filter(|row| row.status == ResourceStatus::Active);
-    live.map(|row| (row.resource_type.clone(), row.resource_id.to_string(), row.resource_account_id.to_string()))
+    live.map(|row| (row.resource_type.to_string(), row.resource_id.to_string(), row.resource_account_id.to_string()))
         .collect()
 }
 

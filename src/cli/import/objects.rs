@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::cli::accounts::Accounts;
 use crate::cloudflare::{AssociationStatus, ExcludedRecipient, Recipient, ResourceStatus, Share, TargetType, clean};
+use crate::core::interned::Interned;
 
 /// More recipients or resources than a Share can list become objects of their own.
 const MOST: usize = 1000;
@@ -99,7 +100,7 @@ impl Writer {
             ResourceStatus::Deleting | ResourceStatus::Deleted => false,
         });
         // The list of a Share has one entry for each type and id, whatever the account.
-        let mut keys: BTreeMap<(String, String), HashSet<String>> = BTreeMap::new();
+        let mut keys: BTreeMap<(Interned, String), HashSet<String>> = BTreeMap::new();
         let (mut inline, mut objects) = (Vec::new(), Vec::new());
         for row in live {
             let (kind, id, account) =

@@ -13,6 +13,7 @@ use crate::cli::cluster::{Cluster, credential};
 use crate::cli::remote::{Endpoint, Remote, advice};
 use crate::cloudflare::{AssociationStatus, ExcludedRecipient, Recipient, ResourceStatus, Share, TargetType};
 use crate::core::id::{AccountId, ShareId};
+use crate::core::interned::Interned;
 use crate::operator::secret_of;
 
 /// One share as it was read.
@@ -70,11 +71,11 @@ impl<'a> Reader<'a> {
 impl Read {
     /// Every account of which Cloudflare or a manifest says something.
     pub fn rows(&self, rows: &Rows) -> Vec<Found> {
-        let mut accounts: BTreeMap<String, bool> = rows.accounts();
+        let mut accounts: BTreeMap<Interned, bool> = rows.accounts();
         for row in self.recipients.iter().filter(|row| row.association_status != AssociationStatus::Disassociated) {
-            accounts.entry(row.account_id.to_string()).or_insert(false);
+            accounts.entry(row.account_id.as_str().into()).or_insert(false);
         }
-        accounts.extend(self.excluded.iter().map(|row| (row.account_id.to_string(), true)));
+        accounts.extend(self.excluded.iter().map(|row| (row.account_id.as_str().into(), true)));
         let mut found = Vec::new();
         if let Some(id) = &self.share.organization_id.as_ref().filter(|_| self.is_for_organization()) {
             found.push(Found {
@@ -182,7 +183,7 @@ impl Read {
             let (kind, id) = (row.resource_type.clone(), row.resource_id.to_string());
             if !all.iter().any(|carried| carried.kind == kind && carried.id == id) {
                 let cell = Cell::new(State::Unmanaged, format!("{}, not declared", row.status), "");
-                all.push(Carried { kind, id, label: None, cell });
+                all.push(Carried { kind, id: id.into(), label: None, cell });
             }
         }
         all

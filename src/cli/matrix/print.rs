@@ -16,7 +16,7 @@ const LONGEST: usize = 200;
 
 fn receiver(row: &Row) -> (String, String) {
     match &row.receiver {
-        Receiver::Account(id) => (row.label.clone().unwrap_or_else(|| "-".into()), id.clone()),
+        Receiver::Account(id) => (row.label.as_deref().unwrap_or("-").to_owned(), id.to_string()),
         Receiver::Organization(id) => ("(whole organization)".into(), id.clone()),
     }
 }
@@ -120,7 +120,7 @@ fn line(table: &Table, row: &Row, at: Option<usize>, by: By, wide: bool) -> Vec<
     if wide {
         let or_dash = |text: String| if text.is_empty() { "-".to_owned() } else { text };
         line.push(or_dash(moment(row.cell.since)));
-        line.push(column.and_then(|column| column.share_id.clone()).unwrap_or_else(|| "-".into()));
+        line.push(column.and_then(|column| column.share_id.as_deref()).unwrap_or("-").to_owned());
         line.push(or_dash(row.declared_by.join(", ")));
     }
     let last = if by == By::Resource { share } else { resources };

@@ -7,13 +7,14 @@ use super::rows::Rows;
 use super::state::{Cell, State};
 use crate::api::status::{ExceptionEntry, UnmanagedEntry};
 use crate::api::{Share, ShareResource};
+use crate::core::interned::Interned;
 
 /// One resource of a share.
 #[derive(Debug, Clone)]
 pub struct Carried {
-    pub kind: String,
-    pub id: String,
-    pub label: Option<String>,
+    pub kind: Interned,
+    pub id: Interned,
+    pub label: Option<Interned>,
     pub cell: Cell,
 }
 
@@ -31,11 +32,11 @@ impl Carried {
     }
 }
 
-type Key = (String, String);
+type Key = (Interned, Interned);
 
 pub fn resources(rows: &Rows, children: &[&ShareResource]) -> Vec<Carried> {
     let Share { spec, .. } = rows.share;
-    let mut declared: BTreeMap<Key, Option<String>> = BTreeMap::new();
+    let mut declared: BTreeMap<Key, Option<Interned>> = BTreeMap::new();
     for entry in &spec.resources {
         declared.insert((entry.kind.clone(), entry.id.clone()), entry.name.clone());
     }
@@ -60,7 +61,8 @@ pub fn resources(rows: &Rows, children: &[&ShareResource]) -> Vec<Carried> {
 
 fn cell(rows: &Rows, children: &[&ShareResource], key: &Key, declared: bool) -> Cell {
     let status = &rows.status;
-    let of = |kind: &Option<String>, id: &Option<String>| kind.as_ref() == Some(&key.0) && id.as_ref() == Some(&key.1);
+    let of =
+        |kind: &Option<Interned>, id: &Option<Interned>| kind.as_ref() == Some(&key.0) && id.as_ref() == Some(&key.1);
     let exception: Option<&ExceptionEntry> = status.exceptions.iter().find(|entry| of(&entry.kind, &entry.id));
     let unmanaged: Option<&UnmanagedEntry> = status.unmanaged.iter().find(|entry| of(&entry.kind, &entry.id));
     let recorded = status.inventory.resources.iter().find(|entry| entry.kind == key.0 && entry.id == key.1);

@@ -11,11 +11,12 @@ use crate::api::share::DeletionPolicy;
 use crate::api::status::{ExceptionEntry, ShareStatus};
 use crate::api::waiver::Waiver;
 use crate::api::{Share, ShareRecipient};
+use crate::core::interned::Interned;
 
 /// An account, or all members of an organization.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Receiver {
-    Account(String),
+    Account(Interned),
     Organization(String),
 }
 
@@ -30,7 +31,7 @@ pub struct Rows<'a> {
 /// One receiver of the share.
 pub struct Found {
     pub receiver: Receiver,
-    pub label: Option<String>,
+    pub label: Option<Interned>,
     pub cell: Cell,
     /// The objects that declare it.
     pub declared_by: Vec<String>,
@@ -84,13 +85,13 @@ impl<'a> Rows<'a> {
     /// What the declaration that counts says of the account's failure.
     fn waiver(&self, account: &str) -> Option<&'a Waiver> {
         match self.share.spec.recipients.iter().flatten().find(|entry| entry.account_id == account) {
-            Some(entry) => entry.waiver.as_ref(),
-            None => self.winner(account)?.spec.waiver.as_ref(),
+            Some(entry) => entry.waiver.as_deref(),
+            None => self.winner(account)?.spec.waiver.as_deref(),
         }
     }
 
     /// All accounts that anything says something of, and whether it is about their exclusion.
-    pub fn accounts(&self) -> BTreeMap<String, bool> {
+    pub fn accounts(&self) -> BTreeMap<Interned, bool> {
         let spec = &self.share.spec;
         let excluded = spec.organization.iter().flat_map(|organization| &organization.excluded);
         let excluded = excluded.map(|entry| entry.account_id.clone());
@@ -100,14 +101,14 @@ impl<'a> Rows<'a> {
         let recorded = self.status.inventory.recipients.iter().map(|entry| entry.account_id.clone());
         let unmanaged = self.status.unmanaged.iter().filter_map(|entry| entry.account_id.clone());
         let listed = self.status.exceptions.iter().filter_map(|entry| entry.account_id.clone());
-        let mut accounts: BTreeMap<String, bool> = excluded.chain(left).map(|account| (account, true)).collect();
+        let mut accounts: BTreeMap<Interned, bool> = excluded.chain(left).map(|account| (account, true)).collect();
         for account in inline.chain(children).chain(recorded).chain(unmanaged).chain(listed) {
             accounts.entry(account).or_insert(false);
         }
         accounts
     }
 
-    fn label(&self, account: &str) -> Option<String> {
+    fn label(&self, account: &str) -> Option<Interned> {
         let spec = &self.share.spec;
         let excluded = spec.organization.iter().flat_map(|organization| &organization.excluded);
         let excluded = excluded.map(|entry| (&entry.account_id, &entry.name));

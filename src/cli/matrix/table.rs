@@ -11,6 +11,7 @@ use super::rows::{self, Found, Receiver};
 use super::state::{Cell, State};
 use crate::cli::accounts::Accounts;
 use crate::cli::cluster::Objects;
+use crate::core::interned::Interned;
 use crate::operator::Name;
 
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +24,7 @@ pub(super) enum By {
 /// One account in one share, or an account that is in none.
 pub(super) struct Row {
     pub(super) receiver: Receiver,
-    pub(super) label: Option<String>,
+    pub(super) label: Option<Interned>,
     pub(super) share: Option<usize>,
     pub(super) cell: Cell,
     pub(super) declared_by: Vec<String>,
@@ -32,9 +33,9 @@ pub(super) struct Row {
 /// One share with what it carries.
 pub(super) struct Column {
     pub(super) name: Name,
-    pub(super) share_id: Option<String>,
-    pub(super) owner: String,
-    pub(super) owner_name: Option<String>,
+    pub(super) share_id: Option<Interned>,
+    pub(super) owner: Interned,
+    pub(super) owner_name: Option<Interned>,
     pub(super) ready: String,
     pub(super) reason: String,
     /// When all of this was last verified at Cloudflare.
@@ -95,7 +96,7 @@ impl Table {
             let column = Column {
                 name,
                 share_id: None,
-                owner: String::new(),
+                owner: Interned::default(),
                 owner_name: None,
                 ready: "Unknown".into(),
                 reason: "the Share does not exist".into(),
@@ -109,18 +110,18 @@ impl Table {
 
     /// Names from a file come before labels; accounts of the file that are nowhere are listed.
     pub(super) fn name_accounts(&mut self, names: &Accounts) {
-        let mut labels: BTreeMap<Receiver, String> = BTreeMap::new();
+        let mut labels: BTreeMap<Receiver, Interned> = BTreeMap::new();
         for row in &self.rows {
             if let Some(label) = &row.label {
                 labels.entry(row.receiver.clone()).or_insert_with(|| label.clone());
             }
         }
         for (id, name) in names.iter().filter(|(_, name)| !name.is_empty()) {
-            labels.insert(Receiver::Account(id.clone()), name.clone());
+            labels.insert(Receiver::Account(id.into()), name.as_str().into());
         }
         let organization = self.rows.iter().any(|row| matches!(row.receiver, Receiver::Organization(_)));
         let listed: BTreeSet<Receiver> = self.rows.iter().map(|row| row.receiver.clone()).collect();
-        for id in names.keys().map(|id| Receiver::Account(id.clone())).filter(|id| !listed.contains(id)) {
+        for id in names.keys().map(|id| Receiver::Account(id.into())).filter(|id| !listed.contains(id)) {
             let cell = if organization {
                 Cell::unknown("in no share of its own; it may receive those for an organization as a member")
             } else {

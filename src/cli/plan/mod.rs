@@ -90,7 +90,7 @@ impl Plan {
                 .preview(&fleet, share)
                 .await
                 .unwrap_or_else(|problem| Preview { problem: Some(problem), ..Preview::default() });
-            plan.push(Planned { name: Name::of(share.as_ref()), account: share.spec.account_id.clone(), preview });
+            plan.push(Planned { name: Name::of(share.as_ref()), account: share.spec.account_id.to_string(), preview });
         }
         note_held_deletions(&fleet, &mut plan);
         match self.output {
@@ -139,8 +139,8 @@ impl Plan {
             let Manifests { shares, recipients, resources } = manifests;
             return Ok((Fleet::new(shares, recipients, resources), None, None));
         };
-        let own = self.scope.namespace.iter().filter(|_| self.prune);
-        let namespaces: BTreeSet<&String> = concerned.iter().map(|name| &name.namespace).chain(own).collect();
+        let own = self.scope.namespace.as_deref().into_iter().filter(|_| self.prune);
+        let namespaces: BTreeSet<&str> = concerned.iter().map(|name| name.namespace.as_str()).chain(own).collect();
         let (mut shares, mut recipients, mut resources) = (Vec::new(), Vec::new(), Vec::new());
         for namespace in namespaces {
             let objects = cluster.within(namespace).objects().await?;

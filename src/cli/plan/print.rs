@@ -193,7 +193,7 @@ mod tests {
 
     fn recipient(id: &str, label: Option<&str>) -> Row {
         let key = RowKey::Recipient(AccountId::parse(id).expect("an id"));
-        Row { key, label: label.map(str::to_owned) }
+        Row { key, label: label.map(Into::into) }
     }
 
     fn planned(name: &str, preview: Preview) -> Planned {

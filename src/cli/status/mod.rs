@@ -16,6 +16,7 @@ use super::lease::LeaseName;
 use super::output::{Exit, count, table};
 use crate::api::status::{ChildStatus, DriftEntry, ExceptionEntry, UnmanagedEntry};
 use crate::api::{ConditionType, Share, ShareRecipient, ShareResource};
+use crate::core::interned::Interned;
 use crate::operator::Kind;
 
 /// Show the state of all Shares and their ShareRecipients and ShareResources, or details of one Share (`status share/NAME`)
@@ -306,7 +307,7 @@ fn details(standing: &Standing) -> Vec<String> {
     lines
 }
 
-fn row(account: &Option<String>, kind: &Option<String>, id: &Option<String>) -> String {
+fn row(account: &Option<Interned>, kind: &Option<Interned>, id: &Option<Interned>) -> String {
     match (account, kind, id) {
         (Some(account), _, _) => format!("recipient {account}"),
         (None, Some(kind), Some(id)) => format!("resource {kind}/{id}"),

@@ -49,7 +49,7 @@ fn head(rows: &Rows, pulse: &Pulse, now: Timestamp) -> String {
     let mut lines: Vec<(&str, String)> = vec![("Share", Name::of(share).to_string())];
     let account = match &status.account_name {
         Some(name) => format!("{} ({})", share.spec.account_id, clean(name, LONGEST)),
-        None => share.spec.account_id.clone(),
+        None => share.spec.account_id.to_string(),
     };
     lines.push(("Account", account));
     lines.push((
@@ -128,7 +128,7 @@ fn checked(rows: &Rows, pulse: &Pulse, now: Timestamp) -> String {
 
 fn what(entry: &ExceptionEntry) -> String {
     let id = match (&entry.account_id, &entry.kind, &entry.id) {
-        (Some(account), _, _) => account.clone(),
+        (Some(account), _, _) => account.to_string(),
         (None, kind, id) => format!("{}/{}", kind.as_deref().unwrap_or("?"), id.as_deref().unwrap_or("?")),
     };
     entry.name.as_ref().map_or(id.clone(), |name| format!("{} ({id})", clean(name, 100)))
@@ -174,7 +174,7 @@ fn blocked(rows: &Rows) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for row in found.iter().filter(|row| row.cell.state == State::Blocked) {
         let Receiver::Account(id) = &row.receiver else { continue };
-        lines.push(row.label.as_ref().map_or(id.clone(), |label| format!("{} ({id})", clean(label, 100))));
+        lines.push(row.label.as_ref().map_or(id.to_string(), |label| format!("{} ({id})", clean(label, 100))));
     }
     if !lines.is_empty() && rows.share.metadata.deletion_timestamp.is_none() {
         let name = Name::of(rows.share);

@@ -40,7 +40,7 @@ pub async fn run<C: Child>(child: &mut ChildPass<C>) -> Result<Option<Verdict>, 
     }
     for _ in 0..MAX_ROUNDS {
         let Some(seen) = seen_or_read(child).await? else { return delete::share_gone(child).await };
-        child.record().seen_with = Some(child.session.account.fingerprint.to_string());
+        child.record().seen_with = Some(child.session.account.fingerprint.to_string().into());
         if !requested && !fresh && is_trusted(child, &seen) {
             return Ok(Some(child.pass.as_before()));
         }

@@ -103,7 +103,7 @@ pub fn note_down<C: Child>(
     let (uid, is_deleting) = (pass.object.uid(), pass.is_deleting());
     let child = pass.status.child();
     if child.share_id.as_deref() != Some(id.as_str()) {
-        child.share_id = Some(id.to_string());
+        child.share_id = Some(id.as_str().into());
         child.seen_with = None;
         child.confirmed = false;
         child.intended_at = None;
@@ -127,7 +127,7 @@ pub fn note_down<C: Child>(
         }
     }
     let child = pass.status.child();
-    child.owner_account_id = Some(owner.to_string());
+    child.owner_account_id = Some(owner.as_str().into());
     if let Some(secret) = &parent.secret {
         child.credentials_name = Some(secret.name.clone());
     }

@@ -7,6 +7,7 @@ use crate::api::status::ChildStatus;
 use crate::api::waiver::Waiver;
 use crate::api::{FINALIZER, Name, ObjectKey};
 use crate::core::id::AccountId;
+use crate::core::interned::Interned;
 use crate::core::row_key::RowKey;
 
 /// An object of its own that declares one row of a share.
@@ -16,7 +17,7 @@ pub trait ChildObject: Send + Sync {
     fn share(&self) -> Name;
     /// The row it declares, in a share of that account.
     fn row(&self, owner: &AccountId) -> Result<RowKey, String>;
-    fn label(&self) -> Option<String>;
+    fn label(&self) -> Option<Interned>;
     fn wanted_meta(&self) -> Map<String, Value>;
     fn retains(&self) -> bool;
     fn is_suspended(&self) -> bool;

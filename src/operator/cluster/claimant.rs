@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use crate::api::share::ManagementPolicy;
 use crate::api::status::ShareStatus;
 use crate::api::{Name, Share};
+use crate::core::interned::Interned;
 use crate::core::time::At;
 
 /// What of a Share says what it claims.
@@ -18,10 +19,10 @@ use crate::core::time::At;
 pub struct Claimant {
     pub name: Name,
     pub created: Option<Timestamp>,
-    pub account: String,
+    pub account: Interned,
     /// Account and name that it wants.
-    pub claim: (String, String),
-    pub share_ids: Vec<String>,
+    pub claim: (Interned, Interned),
+    pub share_ids: Vec<Interned>,
     /// It has a share, or is just creating one.
     pub made: bool,
     /// It has the name that it wants, or is just creating a share of it.
@@ -78,8 +79,8 @@ const LONGEST_LIST: Duration = Duration::from_secs(300);
 #[derive(Default)]
 struct Claims {
     by_scope: HashMap<Option<String>, Vec<Arc<Claimant>>>,
-    by_share_id: HashMap<String, Vec<Arc<Claimant>>>,
-    by_claim: HashMap<(String, String), Vec<Arc<Claimant>>>,
+    by_share_id: HashMap<Interned, Vec<Arc<Claimant>>>,
+    by_claim: HashMap<(Interned, Interned), Vec<Arc<Claimant>>>,
 }
 
 impl Claims {
@@ -146,7 +147,7 @@ impl Unwatched {
         self.claims.lock().by_share_id.get(id).cloned().unwrap_or_default()
     }
 
-    pub fn by_claim(&self, claim: &(String, String)) -> Vec<Arc<Claimant>> {
+    pub fn by_claim(&self, claim: &(Interned, Interned)) -> Vec<Arc<Claimant>> {
         self.claims.lock().by_claim.get(claim).cloned().unwrap_or_default()
     }
 }
@@ -161,8 +162,8 @@ pub fn observes(share: &Share) -> bool {
 }
 
 /// Account and name under which a Share wants to be at Cloudflare.
-pub fn claim(share: &Share) -> (String, String) {
-    (share.spec.account_id.clone(), share.spec.name.clone().unwrap_or_else(|| share.name_any()))
+pub fn claim(share: &Share) -> (Interned, Interned) {
+    (share.spec.account_id.clone(), share.spec.name.clone().unwrap_or_else(|| share.name_any()).into())
 }
 
 /// Whether the object has a share of that name, or is just creating it.

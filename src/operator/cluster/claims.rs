@@ -141,7 +141,7 @@ mod tests {
     /// Which of these Shares may have the name.
     fn winners(index: &Index, shares: &[Share]) -> Vec<String> {
         let winners = shares.iter().filter(|share| index.claims(share));
-        winners.map(|share: &Share| Name::of(share).namespace).collect()
+        winners.map(|share: &Share| Name::of(share).namespace.to_string()).collect()
     }
 
     #[test]

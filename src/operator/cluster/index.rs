@@ -16,6 +16,7 @@ use super::object_cache::ObjectCache;
 use crate::api::share::ManagementPolicy;
 use crate::api::{Kind, Name, ObjectKey, Reason};
 use crate::api::{Share, ShareRecipient, ShareResource};
+use crate::core::interned::Interned;
 use crate::core::shard;
 use crate::core::time::At;
 use crate::operator::conditions::readiness;
@@ -40,10 +41,10 @@ struct Relations {
     parents: HashMap<ObjectKey, Name>,
     arrivals: HashMap<Name, Arrivals>,
     shares: HashMap<Name, LookupKeys>,
-    by_share_id: HashMap<String, HashSet<Name>>,
-    by_claim: HashMap<(String, String), HashSet<Name>>,
+    by_share_id: HashMap<Interned, HashSet<Name>>,
+    by_claim: HashMap<(Interned, Interned), HashSet<Name>>,
     /// When an object that may still exist last left the watch, by namespace.
-    departed: HashMap<String, At>,
+    departed: HashMap<Interned, At>,
     /// The same of Shares, whatever their namespace.
     share_departed: Option<At>,
 }
@@ -58,8 +59,8 @@ pub struct Arrivals {
 /// The attributes of a Share by which related objects are looked up.
 #[derive(Debug, Clone, PartialEq)]
 struct LookupKeys {
-    share_ids: Vec<String>,
-    claim: (String, String),
+    share_ids: Vec<Interned>,
+    claim: (Interned, Interned),
     secret: Name,
     /// Hash of what its child objects depend on.
     children_view: u64,
@@ -89,7 +90,7 @@ pub trait Related: Resource<DynamicType = ()> + Clone + Send + Sync + 'static {
     }
 
     /// The Cloudflare account that the object is looked after in; `None`: a child object that has none yet.
-    fn account(&self, index: &Index) -> Option<String> {
+    fn account(&self, index: &Index) -> Option<Interned> {
         index.account_of_child(self.as_child()?)
     }
 
@@ -223,9 +224,9 @@ impl Index {
     }
 
     /// The accounts that each Secret is used for.
-    pub fn accounts_of_secrets(&self) -> HashMap<Name, HashSet<String>> {
+    pub fn accounts_of_secrets(&self) -> HashMap<Name, HashSet<Interned>> {
         let relations = self.relations();
-        let mut accounts = HashMap::<Name, HashSet<String>>::new();
+        let mut accounts = HashMap::<Name, HashSet<Interned>>::new();
         for traits in relations.shares.values() {
             match accounts.get_mut(&traits.secret) {
                 Some(of_secret) if of_secret.contains(&traits.claim.0) => {}
@@ -244,7 +245,7 @@ impl Index {
 
     /// Objects that want a share of that name in an account.
     pub fn claimants(&self, account: &str, name: &str) -> Vec<Name> {
-        let claim = (account.to_owned(), name.to_owned());
+        let claim = (account.into(), name.into());
         self.relations().by_claim.get(&claim).into_iter().flatten().cloned().collect()
     }
 
@@ -305,7 +306,7 @@ pub fn secret_of(share: &Share) -> Name {
 impl Related for Share {
     const KIND: Kind = Kind::Share;
 
-    fn account(&self, _index: &Index) -> Option<String> {
+    fn account(&self, _index: &Index) -> Option<Interned> {
         Some(self.spec.account_id.clone())
     }
 
@@ -402,7 +403,7 @@ fn leave<Q: Eq + Hash>(map: &mut HashMap<Q, HashSet<Name>>, key: &Q, name: &Name
 
 impl Index {
     /// The Cloudflare account that a child object is looked after in, if it has one yet.
-    pub fn account_of_child(&self, child: &dyn ChildObject) -> Option<String> {
+    pub fn account_of_child(&self, child: &dyn ChildObject) -> Option<Interned> {
         let own = child.own_record().filter(|record| record.bound_uid.is_some());
         let relations = self.relations();
         let child = shard::Child {
@@ -410,7 +411,7 @@ impl Index {
             parent: relations.shares.get(&child.share()).map(|traits| traits.claim.0.as_str()),
             recorded: own.and_then(|record| record.owner_account_id.as_deref()),
         };
-        child.account().map(str::to_owned)
+        child.account().map(Interned::from)
     }
 
     fn relate_child(&self, key: ObjectKey, parent: Option<Name>, now: At) -> Vec<ObjectKey> {

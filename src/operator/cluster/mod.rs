@@ -24,6 +24,7 @@ use std::sync::Arc;
 
 use crate::api::{Name, Share};
 use crate::core::id::AccountId;
+use crate::core::interned::Interned;
 use crate::operator::clock::Clock;
 use crate::operator::delays;
 use crate::operator::stop::Stop;
@@ -59,7 +60,7 @@ impl Cluster {
     }
 
     /// The Cloudflare account that an object is looked after in, also where the selector hides its Share.
-    pub async fn account_of<K: Related>(&self, object: &K) -> Result<Option<String>, Stop> {
+    pub async fn account_of<K: Related>(&self, object: &K) -> Result<Option<Interned>, Stop> {
         let account = object.account(&self.index);
         let Some(share) =
             object.as_child().map(ChildObject::share).filter(|_| account.is_none() && self.shards.are_many())

@@ -37,5 +37,5 @@ pub fn account(text: &str, path: &str) -> Result<AccountId, String> {
 pub fn resource(kind: &str, id: &str, of: Option<&str>, owner: &AccountId) -> Result<RowKey, String> {
     let account = of.map_or(Ok(owner.clone()), |of| account(of, "resource accountID"))?;
     let id = SourceId::parse(id).map_err(|error| format!("resource id: {error}"))?;
-    Ok(RowKey::Resource { kind: kind.to_owned(), id, account })
+    Ok(RowKey::Resource { kind: kind.into(), id, account })
 }

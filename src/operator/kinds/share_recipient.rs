@@ -11,6 +11,7 @@ use crate::api::waiver::Waiver;
 use crate::api::{Name, ObjectKey, ShareRecipient};
 use crate::cloudflare::{RecipientError, clean};
 use crate::core::id::AccountId;
+use crate::core::interned::Interned;
 use crate::core::row_key::RowKey;
 use crate::operator::cluster::child_object::ChildObject;
 use crate::operator::cluster::index::Related;
@@ -76,7 +77,7 @@ impl ChildObject for ShareRecipient {
         Ok(RowKey::Recipient(account(&self.spec.account_id, "spec.accountID")?))
     }
 
-    fn label(&self) -> Option<String> {
+    fn label(&self) -> Option<Interned> {
         self.spec.name.clone()
     }
 
@@ -93,7 +94,7 @@ impl ChildObject for ShareRecipient {
     }
 
     fn waiver(&self) -> Option<&Waiver> {
-        self.spec.waiver.as_ref()
+        self.spec.waiver.as_deref()
     }
 
     fn record(&self) -> Option<&ChildStatus> {

@@ -9,6 +9,7 @@ use crate::api::policy::DeletionPolicy;
 use crate::api::status::{ChildStatus, ResourceStatus};
 use crate::api::{Name, ObjectKey, ShareResource};
 use crate::core::id::AccountId;
+use crate::core::interned::Interned;
 use crate::core::row_key::RowKey;
 use crate::operator::cluster::child_object::ChildObject;
 use crate::operator::cluster::index::Related;
@@ -59,7 +60,7 @@ impl ChildObject for ShareResource {
         resource(&self.spec.kind, &self.spec.id, self.spec.account_id.as_deref(), owner)
     }
 
-    fn label(&self) -> Option<String> {
+    fn label(&self) -> Option<Interned> {
         self.spec.name.clone()
     }
 

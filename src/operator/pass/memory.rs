@@ -14,7 +14,8 @@ use crate::core::time::At;
 
 #[derive(Default)]
 pub struct Memories {
-    memory: Mutex<HashMap<ObjectKey, Memory>>,
+    /// Boxed, since half of a large table is empty.
+    memory: Mutex<HashMap<ObjectKey, Box<Memory>>>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -121,7 +122,7 @@ impl Memories {
         let mut all = self.memory.lock();
         let memory = all.entry(key.clone()).or_default();
         if memory.uid != uid {
-            *memory = Memory { uid: uid.to_owned(), revision: revision.clone(), edited_at: now, ..Memory::default() };
+            **memory = Memory { uid: uid.to_owned(), revision: revision.clone(), edited_at: now, ..Memory::default() };
         }
         if memory.revision != revision {
             memory.revision = revision;
@@ -152,7 +153,7 @@ impl Memories {
         }
     }
 
-    pub fn forget(&self, key: &ObjectKey) -> Option<Memory> {
+    pub fn forget(&self, key: &ObjectKey) -> Option<Box<Memory>> {
         self.memory.lock().remove(key)
     }
 }

@@ -16,6 +16,7 @@ use crate::api::share::ManagementPolicy;
 use crate::api::status::ShareStatus;
 use crate::api::{Reason, Share};
 use crate::core::id::{AccountId, ShareId};
+use crate::core::interned::Interned;
 use crate::core::row_key::RowKey;
 use crate::core::share::{self as creation, Mode, Refusal, Step, Wait};
 use crate::operator::kinds;
@@ -29,7 +30,7 @@ const MAX_STEPS: usize = 8;
 /// What would be done for one Share and its children.
 #[derive(Debug, Default)]
 pub struct Preview {
-    pub share_id: Option<String>,
+    pub share_id: Option<Interned>,
     pub calls: Vec<Call>,
     /// What is worth knowing and no call.
     pub notes: Vec<String>,
@@ -54,7 +55,7 @@ pub enum Call {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
     pub key: RowKey,
-    pub label: Option<String>,
+    pub label: Option<Interned>,
 }
 
 /// One Share that is looked at.
@@ -132,7 +133,7 @@ impl<'a> Look<'a> {
             match creation::step(&self.snapshot(|now| now.facts())) {
                 Step::Bind { id, adopted } => {
                     preview.notes.push(format!("share {id} is adopted"));
-                    self.status = ShareStatus { share_id: Some(id.to_string()), adopted, ..ShareStatus::default() };
+                    self.status = ShareStatus { share_id: Some(id.as_str().into()), adopted, ..ShareStatus::default() };
                 }
                 Step::Forget => {
                     let id = self.status.share_id.take().unwrap_or_default();
@@ -145,7 +146,7 @@ impl<'a> Look<'a> {
                 }
                 Step::Delete => {
                     let id = self.status.share_id.clone().unwrap_or_default();
-                    preview.calls.push(Call::DeleteShare { id });
+                    preview.calls.push(Call::DeleteShare { id: id.to_string() });
                     if self.share.spec.deletion_protection == Some(true) {
                         preview.held = Some("spec.deletionProtection is true, so the share is kept".into());
                     }

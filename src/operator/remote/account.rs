@@ -17,6 +17,7 @@ use crate::api::ObjectKey;
 use crate::cloudflare::{Error, ErrorClass, Fingerprint, Meta};
 use crate::core::guard;
 use crate::core::id::{AccountId, ShareId};
+use crate::core::interned::Interned;
 use crate::core::left::Sent;
 use crate::core::time::At;
 use crate::operator::clock;
@@ -82,9 +83,9 @@ struct Health {
 #[derive(Default)]
 pub struct Breaker {
     opened: Option<At>,
-    vanished: HashMap<String, At>,
+    vanished: HashMap<Interned, At>,
     /// Those of which a person said that they are meant to be gone.
-    accepted: HashSet<String>,
+    accepted: HashSet<Interned>,
     message: String,
 }
 
@@ -284,13 +285,13 @@ impl Account {
 
     /// Counts shares that are bound and not there any more; opens the breaker when they are too many to be meant.
     /// `told` is since when objects say that it is open. Returns whether it opened or closed just now.
-    pub fn count_losses(&self, bound: usize, missing: &HashSet<String>, told: Option<At>, now: At) -> bool {
+    pub fn count_losses(&self, bound: usize, missing: &HashSet<Interned>, told: Option<At>, now: At) -> bool {
         let cache = self.cache();
         let is_back = |id: &str| ShareId::parse(id).is_ok_and(|id| cache.seen(&id).is_some_and(ObservedShare::is_live));
         let mut breaker = self.breaker.lock();
         breaker.vanished.retain(|id, at| now.since(*at) < guard::VANISH_WINDOW && !is_back(id));
         breaker.accepted.retain(|id| missing.contains(id));
-        let lost: Vec<&String> = missing.iter().filter(|id| !breaker.accepted.contains(*id)).collect();
+        let lost: Vec<&Interned> = missing.iter().filter(|id| !breaker.accepted.contains(*id)).collect();
         let none_lost = lost.is_empty();
         for id in lost {
             breaker.vanished.entry(id.clone()).or_insert(now);

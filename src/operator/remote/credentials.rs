@@ -135,7 +135,7 @@ impl Credentials {
     }
 
     async fn read(&self, name: &Name) -> Result<ResolvedCredential, NoCredential> {
-        let label = name.name.clone();
+        let label = name.name.to_string();
         let api: Api<Secret> = Api::namespaced(self.kube.clone(), &name.namespace);
         let read = tokio::time::timeout(Duration::from_secs(10), api.get_opt(&name.name)).await;
         let late = || Err(kube::Error::Service("the API server did not answer in time".into()));

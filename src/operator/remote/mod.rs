@@ -62,7 +62,7 @@ impl Remote {
             clock: self.clock,
             requester: Requester {
                 caller: Caller::Object(object.clone()),
-                namespace: object.name.namespace.clone(),
+                namespace: object.name.namespace.to_string(),
                 priority,
             },
             read_lag: self.settings.read_lag(),

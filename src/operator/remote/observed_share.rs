@@ -217,6 +217,7 @@ impl ObservedShare {
             })
             .collect();
         merged.extend(ours.into_values());
+        merged.shrink_to_fit();
         merged
     }
 

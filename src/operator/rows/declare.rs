@@ -12,6 +12,7 @@ use crate::api::waiver::Waiver;
 use crate::api::{Name, ObjectKey};
 use crate::api::{Reason, Share};
 use crate::core::id::AccountId;
+use crate::core::interned::Interned;
 use crate::core::row_key::RowKey;
 use crate::operator::cluster::child_object::ChildObject;
 use crate::operator::cluster::index::Index;
@@ -21,7 +22,7 @@ use crate::operator::rows::inventory::Entry;
 /// One declared row.
 #[derive(Debug, Clone)]
 pub struct Declaration {
-    pub label: Option<String>,
+    pub label: Option<Interned>,
     pub meta: Map<String, Value>,
     pub waiver: Option<Waiver>,
     pub by: By,
@@ -37,14 +38,14 @@ pub enum By {
 pub fn inline(share: &Share, owner: &AccountId) -> Result<BTreeMap<RowKey, Declaration>, String> {
     let mut rows = BTreeMap::new();
     let entry =
-        |label: &Option<String>| Declaration { label: label.clone(), meta: Map::new(), waiver: None, by: By::Share };
+        |label: &Option<Interned>| Declaration { label: label.clone(), meta: Map::new(), waiver: None, by: By::Share };
     let excluded = share.spec.organization.iter().flat_map(|organization| &organization.excluded);
     for ExcludedEntry { account_id, name } in excluded {
         rows.insert(RowKey::Excluded(kinds::account(account_id, "spec.organization.excluded")?), entry(name));
     }
     for RecipientEntry { account_id, name, waiver } in share.spec.recipients.iter().flatten() {
         let key = RowKey::Recipient(kinds::account(account_id, "spec.recipients")?);
-        rows.insert(key, Declaration { waiver: waiver.clone(), ..entry(name) });
+        rows.insert(key, Declaration { waiver: waiver.as_deref().cloned(), ..entry(name) });
     }
     for ResourceEntry { kind, id, account_id, meta, name } in &share.spec.resources {
         let key = kinds::resource(kind, id, account_id.as_deref(), owner)?;
@@ -57,7 +58,7 @@ pub fn inline(share: &Share, owner: &AccountId) -> Result<BTreeMap<RowKey, Decla
 pub struct Sibling {
     pub key: ObjectKey,
     pub row: RowKey,
-    pub label: Option<String>,
+    pub label: Option<Interned>,
     pub meta: Map<String, Value>,
     pub waiver: Option<Waiver>,
     pub is_deleting: bool,
@@ -66,7 +67,7 @@ pub struct Sibling {
     pub retains: bool,
     pub settled_in: bool,
     /// Share and time of announcement in its record.
-    pub share_id: Option<String>,
+    pub share_id: Option<Interned>,
     /// What its record says of the row, if that is there because of it.
     pub entry: Option<Entry>,
     /// Its removal was refused because it is the last resource.
@@ -103,7 +104,7 @@ impl Sibling {
             waived: says(Reason::Waived),
             outside: false,
             // Creation times are in whole seconds. On a tie, the object that already has the row counts as the older.
-            age: (false, created, entry.is_none(), key.name.name.clone()),
+            age: (false, created, entry.is_none(), key.name.name.to_string()),
             key,
             entry,
         })

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::api::status::{ChildStatus, Inventory, RecordedAccount, RecordedResource};
 use crate::core::id::{AccountId, SourceId};
+use crate::core::interned::Interned;
 use crate::core::row::Recorded;
 use crate::core::row_key::RowKey;
 use crate::core::time::At;
@@ -25,7 +26,7 @@ pub struct Entry {
     /// The meta that it was last seen with as declared; see [`meta_hash`].
     pub meta: Option<String>,
     /// The label that the manifest gave it, for messages once it is declared no longer.
-    pub name: Option<String>,
+    pub name: Option<Interned>,
 }
 
 impl Entry {
@@ -42,7 +43,7 @@ impl Entry {
         }
     }
 
-    pub fn named(self, name: Option<String>) -> Entry {
+    pub fn named(self, name: Option<Interned>) -> Entry {
         Entry { name, ..self }
     }
 }
@@ -78,7 +79,7 @@ pub fn inventory(entries: &Entries) -> Inventory {
     let mut inventory = Inventory::default();
     for (key, Entry { intended_at, meta, name }) in entries {
         let account = |id: &AccountId| RecordedAccount {
-            account_id: id.to_string(),
+            account_id: id.as_str().into(),
             intended_at: intended_at.clone(),
             name: name.clone(),
         };
@@ -87,8 +88,8 @@ pub fn inventory(entries: &Entries) -> Inventory {
             RowKey::Excluded(id) => inventory.excluded.push(account(id)),
             RowKey::Resource { kind, id, account } => inventory.resources.push(RecordedResource {
                 kind: kind.clone(),
-                id: id.to_string(),
-                account_id: account.to_string(),
+                id: id.as_str().into(),
+                account_id: account.as_str().into(),
                 intended_at: intended_at.clone(),
                 name: name.clone(),
                 meta_hash: meta.clone(),

@@ -110,14 +110,14 @@ async fn announce(share: &mut SharePass, name: &str, rows: &[RowKey]) -> Result<
     share.pass.memory(|memory| memory.announced_at = Some(now));
     let status = &mut share.pass.status;
     status.bound_uid = share.pass.object.metadata.uid.clone();
-    status.seen_with = Some(share.session.account.fingerprint.to_string());
-    status.intent = Some(CreateIntent {
+    status.seen_with = Some(share.session.account.fingerprint.to_string().into());
+    status.intent = Some(Box::new(CreateIntent {
         attempt: lost.saturating_add(1),
         started_at: clock::timestamp(share.session.account.remote_time(now)).to_string(),
         name: name.to_owned(),
         fingerprint: fingerprint(name, rows.iter()),
         known_shares: known,
-    });
+    }));
     let mut entries = inventory::entries(&status.inventory);
     let name = |key: &RowKey| share.desired.inline.get(key).and_then(|declaration| declaration.label.clone());
     let entry = |key: &RowKey| inventory::Entry::intended(clock::time(now)).named(name(key));
@@ -139,8 +139,8 @@ async fn withdraw(share: &mut SharePass) -> Result<(), Stop> {
 pub async fn bind(share: &mut SharePass, id: &ShareId, adopted: bool) -> Result<(), Stop> {
     let status = &mut share.pass.status;
     status.bound_uid = share.pass.object.metadata.uid.clone();
-    status.share_id = Some(id.to_string());
-    status.seen_with = Some(share.session.account.fingerprint.to_string());
+    status.share_id = Some(id.as_str().into());
+    status.seen_with = Some(share.session.account.fingerprint.to_string().into());
     status.intent = None;
     status.adopted = adopted;
     if !adopted {
@@ -315,7 +315,7 @@ pub async fn forget(share: &mut SharePass) -> Result<(), Stop> {
     Ok(())
 }
 
-fn intent(share: &Share) -> Option<CreateIntent> {
+fn intent(share: &Share) -> Option<Box<CreateIntent>> {
     share.status.as_ref().and_then(|status| status.intent.clone())
 }
 

@@ -7,6 +7,7 @@ use super::share_pass::SharePass;
 use super::waivers;
 use crate::api::status::ExceptionEntry;
 use crate::cloudflare::clean;
+use crate::core::interned::Interned;
 use crate::core::row::Step;
 use crate::core::row_key::RowKey;
 use crate::operator::pass::verdict::latest;
@@ -118,9 +119,9 @@ pub fn list_exceptions(share: &mut SharePass, row_states: &[(RowKey, RowState)])
     share.pass.status.exceptions = listed.into_iter().take(MAX_EXCEPTIONS).map(|(_, entry)| entry).collect();
 }
 
-pub fn columns(key: &RowKey) -> (Option<String>, Option<String>, Option<String>) {
+pub fn columns(key: &RowKey) -> (Option<Interned>, Option<Interned>, Option<Interned>) {
     match key {
-        RowKey::Recipient(account) | RowKey::Excluded(account) => (Some(account.to_string()), None, None),
-        RowKey::Resource { kind, id, .. } => (None, Some(clean(kind, MAX_MESSAGE)), Some(id.to_string())),
+        RowKey::Recipient(account) | RowKey::Excluded(account) => (Some(account.as_str().into()), None, None),
+        RowKey::Resource { kind, id, .. } => (None, Some(clean(kind, MAX_MESSAGE).into()), Some(id.as_str().into())),
     }
 }

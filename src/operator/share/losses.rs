@@ -11,6 +11,7 @@ use crate::api::status::{ConfirmedRemovals, RecentRemovals, RemovedRow, RowTotal
 use crate::api::{CONFIRM_REMOVALS, Reason, Share};
 use crate::core::guard;
 use crate::core::guard::{Confirmation, Counted, Limit, Losses};
+use crate::core::interned::Interned;
 use crate::core::row::Observed;
 use crate::core::row_key::RowKey;
 use crate::core::time::At;
@@ -43,7 +44,7 @@ pub fn counted(key: &RowKey) -> Counted {
 /// deleted, and accounts that are excluded after the share was created.
 pub struct Losing {
     /// The rows, with their labels.
-    pub rows: BTreeMap<RowKey, Option<String>>,
+    pub rows: BTreeMap<RowKey, Option<Interned>>,
     accounts: Losses,
     resources: Losses,
     limit: Limit,
@@ -76,7 +77,7 @@ impl LossInput<'_> {
         matches!(self.seen.row(key, |_| false), Observed::Live { .. })
     }
 
-    fn rows(&self) -> BTreeMap<RowKey, Option<String>> {
+    fn rows(&self) -> BTreeMap<RowKey, Option<Interned>> {
         let desired = self.desired;
         let entries = inventory::entries(&self.status.inventory);
         let mut rows = BTreeMap::new();
@@ -116,7 +117,7 @@ impl LossInput<'_> {
 
     /// How many there were before the first of the removals that are to be made: what replaces them does not count, or
     /// nobody would ever lose more than half.
-    fn total(&self, of: Counted, rows: &BTreeMap<RowKey, Option<String>>, recent: &[&str]) -> usize {
+    fn total(&self, of: Counted, rows: &BTreeMap<RowKey, Option<Interned>>, recent: &[&str]) -> usize {
         let lost: BTreeSet<String> =
             recent.iter().filter(|row| is_counted(row, of)).map(|row| (*row).to_owned()).collect();
         let before = self.status.recent_removals.as_ref().and_then(|recent| recent.before.as_ref());
@@ -163,7 +164,7 @@ fn is_counted(row: &str, counted: Counted) -> bool {
     (counted == Counted::Resources) == row.starts_with("resources[")
 }
 
-fn pends(rows: &BTreeMap<RowKey, Option<String>>, row: &str) -> bool {
+fn pends(rows: &BTreeMap<RowKey, Option<Interned>>, row: &str) -> bool {
     rows.keys().any(|key| key.to_string() == row)
 }
 

@@ -108,7 +108,7 @@ fn rival_leaves(share: &SharePass, refusal: &Refusal) -> bool {
     let (index, object) = (&share.pass.context.cluster.index, &share.pass.object);
     let rival = match refusal {
         Refusal::Claimed => {
-            let id = share.share_id().map(|id| id.to_string()).or_else(|| object.spec.share_id.clone());
+            let id = share.share_id().map(|id| id.as_str().into()).or_else(|| object.spec.share_id.clone());
             index.rival(object, id.as_deref())
         }
         Refusal::NameTaken(ids) | Refusal::Ambiguous(ids) => {

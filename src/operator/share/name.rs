@@ -20,8 +20,8 @@ pub async fn correct_name(share: &mut SharePass, id: &ShareId, seen: &ObservedSh
     let found = &seen.share.name;
     if *found == wanted {
         share.pass.status.common.drift.retain(|drift| drift.path != "name");
-        if share.pass.status.share_name.as_ref() != Some(&wanted) {
-            share.pass.status.share_name = Some(wanted);
+        if share.pass.status.share_name.as_deref() != Some(wanted.as_str()) {
+            share.pass.status.share_name = Some(wanted.into());
             share.pass.memory(|memory| memory.write_stuck("name"));
         }
         return Ok(None);
@@ -72,7 +72,7 @@ pub fn is_misnamed(share: &SharePass, seen: &ObservedShare) -> bool {
 /// The name that the share had as declared, and has no more; when only observing, any other name.
 pub fn name_drift(share: &SharePass, seen: &ObservedShare) -> Option<DriftEntry> {
     let wanted = share.desired.name.clone().filter(|_| is_misnamed(share, seen))?;
-    let edited = share.mode == Mode::Manage && share.pass.status.share_name.as_ref() != Some(&wanted);
+    let edited = share.mode == Mode::Manage && share.pass.status.share_name.as_deref() != Some(wanted.as_str());
     (!edited).then(|| drift::entry("name".into(), &wanted, &seen.share.name))
 }
 

@@ -7,6 +7,7 @@ use super::desired::Desired;
 use super::facts::{Snapshot, Timing, Viewer};
 use crate::api::Share;
 use crate::core::id::ShareId;
+use crate::core::interned::Interned;
 use crate::core::row_key::RowKey;
 use crate::core::share::Mode;
 use crate::operator::pass::Pass;
@@ -42,7 +43,7 @@ impl SharePass {
     }
 
     /// The label that the manifest gives a row.
-    pub fn name_of(&self, key: &RowKey) -> Option<String> {
+    pub fn name_of(&self, key: &RowKey) -> Option<Interned> {
         self.desired.inline.get(key).and_then(|declaration| declaration.label.clone())
     }
 

@@ -8,6 +8,7 @@ use crate::api::Reason;
 use crate::api::status::{DriftEntry, RecipientCounts, ResourceCounts, UnmanagedEntry};
 use crate::cloudflare::{AssociationStatus, ShareStatus, clean};
 use crate::core::id::ShareId;
+use crate::core::interned::Interned;
 use crate::core::row::{Observed, Step};
 use crate::core::row_key::RowKey;
 use crate::core::share::Mode;
@@ -23,12 +24,13 @@ const MAX_MESSAGE: usize = 300;
 /// Fills the status from what was seen, and concludes.
 pub fn report(share: &mut SharePass, id: &ShareId, seen: &ObservedShare, plan: &Plan) -> Verdict {
     let status = &mut share.pass.status;
-    status.share_id = Some(id.to_string());
-    status.account_name = Some(clean(&seen.share.account_name, MAX_MESSAGE)).filter(|name| !name.is_empty());
-    status.target_type = Some(seen.share.target_type.to_string());
-    status.remote_status = Some(seen.share.status.to_string());
+    status.share_id = Some(id.as_str().into());
+    status.account_name =
+        Some(clean(&seen.share.account_name, MAX_MESSAGE).into()).filter(|name: &Interned| !name.is_empty());
+    status.target_type = Some(seen.share.target_type.to_string().into());
+    status.remote_status = Some(seen.share.status.to_string().into());
     if status.share_name.is_none() || share.mode != Mode::Manage {
-        status.share_name = Some(clean(&seen.share.name, MAX_MESSAGE));
+        status.share_name = Some(clean(&seen.share.name, MAX_MESSAGE).into());
     }
     let row_states = exceptions::row_states(share, seen, plan);
     count(share, &row_states, seen);

@@ -35,7 +35,7 @@ impl Settled {
         let entries = inventory::entries(&status.inventory);
         Settled {
             is_active: true,
-            name: status.share_name.clone(),
+            name: status.share_name.as_deref().map(str::to_owned),
             totals: Totals::recorded(&recipients),
             declared: (
                 desired.organization.is_none().then_some(recipients.declared),

@@ -59,7 +59,7 @@ pub fn attend(share: &mut SharePass, row_states: &[(RowKey, RowState)], verdict:
         .filter_map(|(key, waiver)| {
             let RowKey::Recipient(account) = key else { return None };
             let text = format!("{} is {waiver}", share.label(key));
-            Some((text, WaiverWarning { account_id: account.to_string(), until: waiver.until }))
+            Some((text, WaiverWarning { account_id: account.as_str().into(), until: waiver.until }))
         })
         .collect();
     let before = std::mem::take(&mut share.pass.status.waiver_warnings);
