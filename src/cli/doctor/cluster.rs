@@ -182,7 +182,7 @@ fn rights() -> Vec<Right> {
         rights.extend([("patch", "cfshare.dev", kind, ""), ("patch", "cfshare.dev", kind, "status")]);
     }
     rights.push(("get", "cfshare.dev", "shares", ""));
-    rights.extend([("create", "events.k8s.io", "events", ""), ("patch", "events.k8s.io", "events", "")]);
+    rights.push(("create", "events.k8s.io", "events", ""));
     rights
 }
 

@@ -1,58 +1,76 @@
 //! Events on objects: best effort, few, and never in the way of a pass.
 
-use kube::Resource;
-use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{Api, ObjectMeta, PostParams};
+use kube::{Resource, ResourceExt};
 
-use crate::api::Reason;
+use crate::api::{FIELD_MANAGER, Reason};
 use crate::cloudflare::clean;
 
+/// Each Event is an object of its own. kube's `Recorder` keeps all of the last six minutes, to count those of one reason
+/// and object in a series under the first one's text.
 pub struct Events {
-    recorder: Recorder,
+    kube: kube::Client,
+    instance: String,
 }
 
 /// What kind of thing happened.
 #[derive(Debug, Clone)]
 pub struct Note {
-    kind: EventType,
+    kind: &'static str,
     reason: String,
 }
 
+const NORMAL: &str = "Normal";
+const WARNING: &str = "Warning";
+
 impl Note {
     pub fn normal(reason: Reason) -> Note {
-        Note { kind: EventType::Normal, reason: reason.as_str().to_owned() }
+        Note { kind: NORMAL, reason: reason.as_str().to_owned() }
     }
 
     pub fn warning(reason: Reason) -> Note {
-        Note { kind: EventType::Warning, reason: reason.as_str().to_owned() }
+        Note { kind: WARNING, reason: reason.as_str().to_owned() }
     }
 
     /// A word that is no condition's reason.
     pub fn warning_of(reason: &str) -> Note {
-        Note { kind: EventType::Warning, reason: reason.to_owned() }
+        Note { kind: WARNING, reason: reason.to_owned() }
     }
 
     pub fn normal_of(reason: &str) -> Note {
-        Note { kind: EventType::Normal, reason: reason.to_owned() }
+        Note { kind: NORMAL, reason: reason.to_owned() }
     }
 }
 
 impl Events {
     pub fn new(kube: kube::Client, instance: Option<String>) -> Events {
-        Events { recorder: Recorder::new(kube, Reporter { controller: "cfshare".into(), instance }) }
+        Events { kube, instance: instance.unwrap_or_else(|| FIELD_MANAGER.to_owned()) }
     }
 
     pub fn publish<K: Resource<DynamicType = ()>>(&self, object: &K, note: Note, message: String) {
-        let recorder = self.recorder.clone();
-        let reference = object.object_ref(&());
+        let now = Timestamp::now();
         let event = Event {
-            type_: note.kind,
-            reason: note.reason,
+            metadata: ObjectMeta {
+                name: Some(format!("{}.{:x}", object.name_any(), now.as_nanosecond())),
+                namespace: object.namespace(),
+                ..ObjectMeta::default()
+            },
+            regarding: Some(object.object_ref(&())),
+            type_: Some(note.kind.to_owned()),
+            reason: Some(note.reason),
             note: Some(clean(&message, 1000)),
-            action: "Reconcile".into(),
-            secondary: None,
+            action: Some("Reconcile".to_owned()),
+            event_time: Some(MicroTime(now)),
+            reporting_controller: Some(FIELD_MANAGER.to_owned()),
+            reporting_instance: Some(self.instance.clone()),
+            ..Event::default()
         };
+        let events: Api<Event> = Api::namespaced(self.kube.clone(), &object.namespace().unwrap_or_default());
         tokio::spawn(async move {
-            if let Err(error) = recorder.publish(&event, &reference).await {
+            if let Err(error) = events.create(&PostParams::default(), &event).await {
                 tracing::debug!(%error, "an event was not published");
             }
         });

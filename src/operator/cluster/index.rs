@@ -41,8 +41,8 @@ struct Relations {
     parents: HashMap<ObjectKey, Name>,
     arrivals: HashMap<Name, Arrivals>,
     shares: HashMap<Name, LookupKeys>,
-    by_share_id: HashMap<Interned, HashSet<Name>>,
-    by_claim: HashMap<(Interned, Interned), HashSet<Name>>,
+    by_share_id: HashMap<Interned, Vec<Name>>,
+    by_claim: HashMap<(Interned, Interned), Vec<Name>>,
     /// When an object that may still exist last left the watch, by namespace.
     departed: HashMap<Interned, At>,
     /// The same of Shares, whatever their namespace.
@@ -382,23 +382,26 @@ fn children_view(share: &Share) -> u64 {
     hasher.finish()
 }
 
-/// Puts a name into a set; returns those that were there before, since they may not be the oldest any more.
-fn join<Q: Eq + Hash + Clone>(map: &mut HashMap<Q, HashSet<Name>>, key: &Q, name: &Name) -> Vec<Name> {
-    let names = map.entry(key.clone()).or_default();
-    let others = names.iter().cloned().collect();
-    names.insert(name.clone());
+/// Puts a name into a list; returns those that were there before, since they may not be the oldest any more.
+fn join<Q: Eq + Hash + Clone>(map: &mut HashMap<Q, Vec<Name>>, key: &Q, name: &Name) -> Vec<Name> {
+    // Nearly always there is one.
+    let names = map.entry(key.clone()).or_insert_with(|| Vec::with_capacity(1));
+    let others = names.iter().filter(|other| *other != name).cloned().collect::<Vec<_>>();
+    if others.len() == names.len() {
+        names.push(name.clone());
+    }
     others
 }
 
-/// Takes a name out of a set; returns those that are left, since one of them may be the successor.
-fn leave<Q: Eq + Hash>(map: &mut HashMap<Q, HashSet<Name>>, key: &Q, name: &Name) -> Vec<Name> {
+/// Takes a name out of a list; returns those that are left, since one of them may be the successor.
+fn leave<Q: Eq + Hash>(map: &mut HashMap<Q, Vec<Name>>, key: &Q, name: &Name) -> Vec<Name> {
     let Some(names) = map.get_mut(key) else { return Vec::new() };
-    names.remove(name);
+    names.retain(|other| other != name);
     if names.is_empty() {
         map.remove(key);
         return Vec::new();
     }
-    names.iter().cloned().collect()
+    names.clone()
 }
 
 impl Index {

@@ -1,6 +1,6 @@
 //! What the process remembers of an object between passes, and may lose when it dies.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use std::time::Duration;
 
@@ -31,9 +31,9 @@ pub struct Memory {
     pub failures: u32,
     pub failing_since: Option<At>,
     /// What Cloudflare refused, by item.
-    pub refused: HashMap<String, Refused>,
+    pub refused: BTreeMap<String, Refused>,
     /// Successful writes whose value did not stay, by item.
-    pub written: HashMap<String, Written>,
+    pub written: BTreeMap<String, Written>,
     /// When this process announced a create.
     pub announced_at: Option<At>,
     /// When complete looks for an announced create showed nothing, and with which credential.
@@ -56,9 +56,9 @@ pub struct Memory {
     /// What an Event told last of requests that the API server forbids.
     pub forbidden: Option<String>,
     /// Rows whose call has taken effect, and that were not found in place yet, and when that was learned.
-    pub answered: HashMap<RowKey, At>,
+    pub answered: BTreeMap<RowKey, At>,
     /// When rows were found in place lately, by key.
-    pub confirmed: HashMap<RowKey, At>,
+    pub confirmed: BTreeMap<RowKey, At>,
     /// Since when it waits for another object to record the row that both declare.
     pub successor_awaited: Option<At>,
     /// When Events were published lately.

@@ -1,6 +1,6 @@
 //! What one share looks like at Cloudflare: the share itself, and as much of its rows as was read or written.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
@@ -26,12 +26,13 @@ pub struct ObservedShare {
     pub read_at: At,
     /// When it was first read as being deleted, or deleted.
     left_at: Option<At>,
-    pub recipients: Option<Recipients>,
+    /// Boxed, since few shares are read so closely.
+    pub recipients: Option<Box<Recipients>>,
     pub excluded: Option<(At, Vec<ExcludedRecipient>)>,
     /// When they were last doubted though nothing had moved.
     doubted_at: At,
     /// Answers of our own writes, which a slower read must not undo.
-    answered: HashMap<String, Answer>,
+    answered: BTreeMap<String, Answer>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -52,6 +53,10 @@ pub struct Recipients {
 }
 
 impl Recipients {
+    fn unread() -> Box<Recipients> {
+        Box::new(Recipients { rows: Vec::new(), read_at: At::default(), stale: true, doubted: None })
+    }
+
     /// Whether the counts speak of other rows than these, and not for the second time.
     fn doubt(&mut self, counts: Counts) -> bool {
         let mut own = Counts::default();
@@ -86,7 +91,7 @@ impl ObservedShare {
             recipients: None,
             excluded: None,
             doubted_at: At::default(),
-            answered: HashMap::new(),
+            answered: BTreeMap::new(),
         }
     }
 
@@ -94,7 +99,7 @@ impl ObservedShare {
     pub fn made(share: Share, now: At) -> ObservedShare {
         let id = share.id.to_string();
         ObservedShare {
-            answered: HashMap::from([(id, Answer { at: now, added: Some(now) })]),
+            answered: BTreeMap::from([(id, Answer { at: now, added: Some(now) })]),
             ..ObservedShare::new(share, now)
         }
     }
@@ -187,7 +192,7 @@ impl ObservedShare {
     pub fn read_recipients(&mut self, rows: Vec<Recipient>, began: At, read_lag: Duration) {
         let (known, doubted) = self.recipients.take().map(|r| (r.rows, r.doubted)).unwrap_or_default();
         let rows = self.merge(known, rows, began, read_lag, |row| (row.id.to_string(), row.modified));
-        self.recipients = Some(Recipients { rows, read_at: began, stale: false, doubted });
+        self.recipients = Some(Box::new(Recipients { rows, read_at: began, stale: false, doubted }));
     }
 
     /// New rows, but for those that our own recent writes know better.
@@ -246,9 +251,7 @@ impl ObservedShare {
             self.excluded.get_or_insert_with(Default::default).0 = At::default();
             return;
         }
-        let unread =
-            || Recipients { rows: Vec::new(), read_at: At::default(), stale: true, doubted: Default::default() };
-        self.recipients.get_or_insert_with(unread).stale = true;
+        self.recipients.get_or_insert_with(Recipients::unread).stale = true;
     }
 
     /// What is known of the rows must be read again before anything is decided on it.
@@ -271,12 +274,7 @@ impl ObservedShare {
     pub fn wrote_recipient(&mut self, row: Recipient, now: At) {
         let known = self.recipients.iter().flat_map(|recipients| &recipients.rows).any(|known| known.id == row.id);
         self.note_answer(row.id.to_string(), now, known);
-        let recipients = self.recipients.get_or_insert(Recipients {
-            rows: Vec::new(),
-            read_at: At::default(),
-            stale: true,
-            doubted: None,
-        });
+        let recipients = self.recipients.get_or_insert_with(Recipients::unread);
         recipients.rows.retain(|known| known.id != row.id);
         recipients.rows.push(row);
     }

@@ -1,6 +1,6 @@
 //! Which step each recipient, excluded account and resource of a share calls for.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::desired::Desired;
 use super::share_pass::SharePass;
@@ -52,14 +52,14 @@ pub struct PlanInput<'a> {
 pub struct RowMemories {
     pub started: At,
     /// The ones that it found itself, lately.
-    pub confirmed: HashMap<RowKey, At>,
+    pub confirmed: BTreeMap<RowKey, At>,
     /// Those whose call has taken effect, since when.
-    pub answered: HashMap<RowKey, At>,
+    pub answered: BTreeMap<RowKey, At>,
 }
 
 impl RowMemories {
     fn of(&self, key: &RowKey) -> facts::RowMemory {
-        let at = |times: &HashMap<RowKey, At>| times.get(key).copied();
+        let at = |times: &BTreeMap<RowKey, At>| times.get(key).copied();
         facts::RowMemory { started: self.started, confirmed: at(&self.confirmed), answered: at(&self.answered) }
     }
 }

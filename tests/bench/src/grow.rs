@@ -12,7 +12,9 @@ use crate::world::{Operator, UNLIMITED, World};
 /// Recipients and resources of each share.
 pub const ROWS: usize = 4;
 /// Edits whose way to Cloudflare is timed, at most; one edit of each share.
-const EDITS: usize = 200;
+const EDITS: usize = 50;
+/// So long apart that the rate limit does not count.
+const APART: Duration = Duration::from_secs(2);
 /// How long the operator rests while its time on a core is measured; less than a sweep's interval.
 const REST: Duration = Duration::from_secs(60);
 
@@ -123,6 +125,7 @@ async fn edits(world: &World, account: &Account<'_>, shares: usize, figures: &mu
     let mut took = Vec::new();
     let mut server = Vec::new();
     for n in 0..EDITS.min(shares) {
+        tokio::time::sleep(APART).await;
         let name = format!("share-{n}");
         let mark = Mark::now(&world.cluster)?;
         let edit = edit(world, account, &name).await?;

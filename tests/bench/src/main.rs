@@ -45,7 +45,7 @@ struct Arguments {
     /// Draw calls, memory and time over the number of shares
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
-    /// The operator's program; a release build is made if left out
+    /// The operator's program; if left out, it is built as it is released
     #[arg(long, value_name = "FILE")]
     operator: Option<PathBuf>,
 }

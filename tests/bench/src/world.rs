@@ -29,8 +29,8 @@ impl World {
         let binary = match operator {
             Some(path) => path.to_owned(),
             None => {
-                eprintln!("building the operator for release; this takes some minutes the first time");
-                build_operator(&["--release"]).map_err(|e| e.to_string())?
+                eprintln!("building the operator as it is released; this takes some minutes the first time");
+                build_operator(Some("dist")).map_err(|e| e.to_string())?
             }
         };
         eprintln!("starting a cluster and the simulator");
