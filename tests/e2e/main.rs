@@ -103,12 +103,19 @@ fn main() -> ExitCode {
     // Tests wait far more than they work.
     arguments.test_threads.get_or_insert(8);
     let lazy = Lazy::default();
-    let mut trials = client::trials();
+    // The longest first, so that none of them ends alone.
+    let mut trials = staged(&lazy, shards::TESTS);
+    trials.extend(staged(&lazy, scopes::TESTS));
+    trials.extend(install::trials());
+    trials.extend(staged(&lazy, install::TESTS));
+    trials.extend(staged(&lazy, incidents::TESTS));
+    trials.extend(staged(&lazy, matrix::TESTS));
+    trials.extend(staged(&lazy, leader::TESTS));
+    trials.extend(client::trials());
     trials.extend(manifests::trials(lazy.clone()));
     trials.extend(staged(&lazy, docs::TESTS));
     trials.extend(staged(&lazy, lifecycle::TESTS));
     trials.extend(staged(&lazy, cli::TESTS));
-    trials.extend(staged(&lazy, matrix::TESTS));
     trials.extend(staged(&lazy, import::TESTS));
     trials.extend(staged(&lazy, everyone::TESTS));
     trials.extend(staged(&lazy, page::TESTS));
@@ -126,21 +133,15 @@ fn main() -> ExitCode {
     trials.extend(staged(&lazy, create::TESTS));
     trials.extend(staged(&lazy, faults::TESTS));
     trials.extend(staged(&lazy, gitops::TESTS));
-    trials.extend(install::trials());
-    trials.extend(staged(&lazy, install::TESTS));
     trials.extend(staged(&lazy, guards::TESTS));
     trials.extend(staged(&lazy, removals::TESTS));
     trials.extend(staged(&lazy, deletions::TESTS));
     trials.extend(staged(&lazy, rows::TESTS));
     trials.extend(staged(&lazy, bulk::TESTS));
     trials.extend(staged(&lazy, runbook::TESTS));
-    trials.extend(staged(&lazy, incidents::TESTS));
     trials.extend(staged(&lazy, tokens::TESTS));
-    trials.extend(staged(&lazy, leader::TESTS));
     trials.extend(staged(&lazy, apiserver::TESTS));
     trials.extend(staged(&lazy, hostile::TESTS));
-    trials.extend(staged(&lazy, scopes::TESTS));
-    trials.extend(staged(&lazy, shards::TESTS));
     trials.extend(staged(&lazy, proxies::TESTS));
     trials.extend(staged(&lazy, paging::TESTS));
     trials.extend(staged(&lazy, waivers::TESTS));

@@ -205,8 +205,11 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
 
     pub fn all(&self) -> impl Iterator<Item = Arc<K>> {
         let mut own_writes = self.own_writes();
-        let watched = self.stores.iter().flat_map(Store::state);
-        watched.map(|object| newest(&mut own_writes, object)).collect::<Vec<_>>().into_iter()
+        let mut objects: Vec<Arc<K>> = self.stores.iter().flat_map(Store::state).collect();
+        if !own_writes.is_empty() {
+            objects.iter_mut().for_each(|object| *object = newest(&mut own_writes, object.clone()));
+        }
+        objects.into_iter()
     }
 }
 
