@@ -16,17 +16,28 @@ pub struct Account<'a> {
     world: &'a World,
     pub namespace: String,
     pub id: String,
+    secret: String,
 }
 
 impl<'a> Account<'a> {
     /// `limits`: whether Cloudflare's real limits hold for its token.
     pub async fn new(world: &'a World, namespace: &str, limits: bool) -> Result<Account<'a>, String> {
         world.kube.make_namespace(namespace).await?;
+        Account::with_secret(world, namespace, "cloudflare-credentials", limits).await
+    }
+
+    /// Another account in a namespace that is there, with a Secret of that name.
+    pub async fn with_secret(
+        world: &'a World,
+        namespace: &str,
+        secret: &str,
+        limits: bool,
+    ) -> Result<Account<'a>, String> {
         let token = format!("token-{}", random_id());
-        world.kube.put_token(namespace, &token).await?;
+        world.kube.put_secret(namespace, secret, &token).await?;
         let limits = if limits { Limits::default() } else { Limits { requests: 0, ..Limits::default() } };
         world.simulator.token(&token, Policy { limits: Some(limits), ..Policy::default() });
-        Ok(Account { world, namespace: namespace.to_owned(), id: random_id() })
+        Ok(Account { world, namespace: namespace.to_owned(), id: random_id(), secret: secret.to_owned() })
     }
 
     pub fn path(&self, plural: &str, name: &str) -> String {
@@ -39,7 +50,7 @@ impl<'a> Account<'a> {
         json!({
             "apiVersion": "cfshare.dev/v1alpha1", "kind": "Share", "metadata": {"name": name},
             "spec": {
-                "accountID": self.id, "prune": prune, "recipients": recipients, "resources": resources,
+                "accountID": self.id, "credentialsRef": {"name": self.secret}, "prune": prune, "recipients": recipients, "resources": resources,
             },
         })
     }

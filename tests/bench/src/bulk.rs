@@ -4,10 +4,14 @@ use std::time::{Duration, Instant};
 
 use crate::account::{Account, ids};
 use crate::figure::Figures;
+use crate::plot::Plot;
 use crate::world::World;
 
-pub async fn measure(world: &World, count: usize, figures: &mut Figures) -> Result<(), String> {
-    for (name, prune) in [("bulk", false), ("bulk-prune", true)] {
+const OVER: &str = "recipients added to one share";
+
+pub async fn measure(world: &World, count: usize, figures: &mut Figures, plot: &mut Plot) -> Result<(), String> {
+    for (curve, prune) in [("prune: false", false), ("prune: true", true)] {
+        let name = &format!("bulk-{count}-{prune}");
         eprintln!("{count} recipients for one share, prune: {prune}");
         let account = Account::new(world, name, true).await?;
         let operator = world.operator(name, &[])?;
@@ -19,9 +23,12 @@ pub async fn measure(world: &World, count: usize, figures: &mut Figures) -> Resu
         account.ready("shares", 1, Duration::from_secs(1200)).await?;
         let calls = account.calls_since(before) as f64;
         let what = format!("{count} recipients added{}", if prune { ", prune" } else { "" });
-        let goal = if prune { 12.0 } else { 1.05 * count as f64 };
+        let goal = if prune { 12.0 } else { (1.05 * count as f64).max(count as f64 + 12.0) };
         figures.note(format!("{what}: calls"), calls, "calls", Some(goal));
-        figures.note(format!("{what}: until Ready"), start.elapsed().as_secs_f64(), "s", None);
+        let seconds = start.elapsed().as_secs_f64();
+        figures.note(format!("{what}: until Ready"), seconds, "s", None);
+        plot.add(OVER, "calls", curve, count, calls);
+        plot.add(OVER, "until Ready, s", curve, count, seconds);
         operator.stop()?;
     }
     Ok(())

@@ -7,6 +7,7 @@ use cfshare_simulator::random_id;
 use crate::account::{Account, ids, percentile};
 use crate::audit::{self, Mark};
 use crate::figure::Figures;
+use crate::plot::Plot;
 use crate::world::{Operator, UNLIMITED, World};
 
 /// Recipients and resources of each share.
@@ -18,20 +19,10 @@ const APART: Duration = Duration::from_secs(2);
 /// How long the operator rests while its time on a core is measured; less than a sweep's interval.
 const REST: Duration = Duration::from_secs(60);
 
-/// What a number of settled shares costs.
-pub struct Point {
-    pub shares: usize,
-    /// MB.
-    pub steady: f64,
-    pub peak: f64,
-    /// Calls, and seconds, until a restarted operator has carried out an edit.
-    pub restart_calls: f64,
-    pub restart_seconds: f64,
-}
+const OVER: &str = "shares";
 
-pub async fn measure(world: &World, sizes: &[usize], figures: &mut Figures) -> Result<Vec<Point>, String> {
+pub async fn measure(world: &World, sizes: &[usize], figures: &mut Figures, plot: &mut Plot) -> Result<(), String> {
     let account = Account::new(world, "grow", false).await?;
-    let mut points = Vec::new();
     let mut made = 0;
     for &shares in sizes {
         eprintln!("{shares} shares of {ROWS} recipients and {ROWS} resources");
@@ -44,10 +35,10 @@ pub async fn measure(world: &World, sizes: &[usize], figures: &mut Figures) -> R
         let peak = operator.peak();
         operator.stop()?;
         made = shares;
-        let point = restart(world, &account, shares, peak, figures).await?;
-        points.push(point);
+        plot.add(OVER, "memory, MB", "while they are made", shares, peak);
+        restart(world, &account, shares, peak, figures, plot).await?;
     }
-    Ok(points)
+    Ok(())
 }
 
 async fn restart(
@@ -56,7 +47,8 @@ async fn restart(
     shares: usize,
     peak: f64,
     figures: &mut Figures,
-) -> Result<Point, String> {
+    plot: &mut Plot,
+) -> Result<(), String> {
     let (before, mark) = (world.simulator.last_request(), Mark::now(&world.cluster)?);
     let start = Instant::now();
     let operator = world.operator(&account.namespace, &[])?;
@@ -83,8 +75,10 @@ async fn restart(
     figures.note(format!("memory with {shares}, steady"), steady, "MB", goal(15.0, 80.0));
     figures.note(format!("memory with {shares}, while they are made"), peak, "MB", goal(22.0, 120.0));
     edits(world, account, shares, figures).await?;
-    operator.stop()?;
-    Ok(Point { shares, steady, peak, restart_calls, restart_seconds })
+    plot.add(OVER, "memory, MB", "steady", shares, steady);
+    plot.add(OVER, "calls of a restart", "calls", shares, restart_calls);
+    plot.add(OVER, "restart until an edit is carried out, s", "seconds", shares, restart_seconds);
+    operator.stop()
 }
 
 /// Memory, and time on a core, where nothing happens.

@@ -5,6 +5,7 @@ mod account;
 mod audit;
 mod bulk;
 mod burst;
+mod credentials;
 mod figure;
 mod grow;
 mod objects;
@@ -18,6 +19,7 @@ use cfshare_testbed::wait;
 use clap::{Parser, ValueEnum};
 
 use figure::Figures;
+use plot::Plot;
 use world::World;
 
 /// Measures the operator with many shares, on a real API server and the simulator, and prints a table of figures and
@@ -30,19 +32,22 @@ struct Arguments {
     /// Shares that are applied at once under Cloudflare's real limits
     #[arg(long, default_value_t = 200, value_name = "N")]
     burst: usize,
-    /// Recipients that are added to one share at once
-    #[arg(long, default_value_t = 1000, value_name = "N")]
-    recipients: usize,
-    /// Shares that get eight ShareRecipient and ShareResource objects each
-    #[arg(long, default_value_t = 1000, value_name = "N")]
-    parents: usize,
+    /// Numbers of recipients that are added to one share at once
+    #[arg(long, value_delimiter = ',', default_value = "10,100,1000", value_name = "N,...")]
+    recipients: Vec<usize>,
+    /// Numbers of shares that get eight ShareRecipient and ShareResource objects each
+    #[arg(long, value_delimiter = ',', default_value = "10,100,1000", value_name = "N,...")]
+    parents: Vec<usize>,
+    /// Numbers of accounts with a credential of their own
+    #[arg(long, value_delimiter = ',', default_value = "1,10,100", value_name = "N,...")]
+    credentials: Vec<usize>,
     /// Only these parts
     #[arg(long, value_delimiter = ',', value_name = "PART,...")]
     only: Vec<Part>,
     /// Write the figures here
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Draw calls, memory and time over the number of shares
+    /// Draw calls, memory and time over the numbers of shares, recipients, objects and credentials
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
     /// The operator's program; if left out, it is built as it is released
@@ -60,6 +65,8 @@ enum Part {
     Bulk,
     /// Many objects
     Objects,
+    /// Many credentials
+    Credentials,
 }
 
 fn main() -> ExitCode {
@@ -81,19 +88,28 @@ fn run(arguments: &Arguments) -> Result<Figures, String> {
     let wanted = |part| arguments.only.is_empty() || arguments.only.contains(&part);
     let world = World::start(arguments.operator.as_deref())?;
     let mut figures = Figures::new();
-    let mut points = Vec::new();
+    let mut plot = Plot::default();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|e| e.to_string())?;
     runtime.block_on(async {
         world.established().await?;
         if wanted(Part::Grow) {
-            points = grow::measure(&world, &arguments.shares, &mut figures).await?;
+            grow::measure(&world, &arguments.shares, &mut figures, &mut plot).await?;
         }
         if wanted(Part::Bulk) {
-            bulk::measure(&world, arguments.recipients, &mut figures).await?;
+            for &count in &arguments.recipients {
+                bulk::measure(&world, count, &mut figures, &mut plot).await?;
+            }
         }
         if wanted(Part::Objects) {
-            objects::measure(&world, arguments.parents, &mut figures).await?;
+            for &parents in &arguments.parents {
+                objects::measure(&world, parents, &mut figures, &mut plot).await?;
+            }
+        }
+        if wanted(Part::Credentials) {
+            for &count in &arguments.credentials {
+                credentials::measure(&world, count, &mut figures, &mut plot).await?;
+            }
         }
         if wanted(Part::Burst) {
             burst::measure(&world, arguments.burst, &mut figures).await?;
@@ -103,8 +119,8 @@ fn run(arguments: &Arguments) -> Result<Figures, String> {
     if let Some(file) = &arguments.json {
         figures.write(file)?;
     }
-    if let Some(file) = arguments.plot.as_ref().filter(|_| !points.is_empty()) {
-        plot::draw(file, &points)?;
+    if let Some(file) = &arguments.plot {
+        plot.draw(file)?;
     }
     Ok(figures)
 }

@@ -7,15 +7,19 @@ use serde_json::{Value, json};
 
 use crate::account::Account;
 use crate::figure::Figures;
+use crate::plot::Plot;
 use crate::world::{UNLIMITED, World};
 
 const RECIPIENTS: usize = 4;
 const RESOURCES: usize = 4;
 
-pub async fn measure(world: &World, parents: usize, figures: &mut Figures) -> Result<(), String> {
+const OVER: &str = "ShareRecipient and ShareResource objects";
+
+pub async fn measure(world: &World, parents: usize, figures: &mut Figures, plot: &mut Plot) -> Result<(), String> {
     eprintln!("{parents} shares with {RECIPIENTS} ShareRecipient and {RESOURCES} ShareResource objects each");
-    let account = Account::new(world, "objects", false).await?;
-    let operator = world.operator("objects", &UNLIMITED)?;
+    let namespace = format!("objects-{parents}");
+    let account = Account::new(world, &namespace, false).await?;
+    let operator = world.operator(&namespace, &UNLIMITED)?;
     let before = world.simulator.last_request();
     operator.forget_peak();
     // A share and its objects come together, as from one folder.
@@ -35,7 +39,7 @@ pub async fn measure(world: &World, parents: usize, figures: &mut Figures) -> Re
     let peak = operator.peak();
     let a_share = account.calls_since(before) as f64 / parents as f64;
     operator.stop()?;
-    let operator = world.operator("objects", &[])?;
+    let operator = world.operator(&namespace, &[])?;
     tokio::time::sleep(Duration::from_secs(90)).await;
     let steady = operator.memory();
     operator.stop()?;
@@ -44,6 +48,10 @@ pub async fn measure(world: &World, parents: usize, figures: &mut Figures) -> Re
     figures.note(format!("{what}: calls"), a_share, "a share", Some(3.0));
     figures.note(format!("{what}: memory, steady"), steady, "MB", goal(15.0, 50.0));
     figures.note(format!("{what}: memory, while they are made"), peak, "MB", goal(22.0, 75.0));
+    let objects = parents * (RECIPIENTS + RESOURCES);
+    plot.add(OVER, "memory, MB", "steady", objects, steady);
+    plot.add(OVER, "memory, MB", "while they are made", objects, peak);
+    plot.add(OVER, "calls for each share", "calls", objects, a_share);
     Ok(())
 }
 

@@ -78,9 +78,13 @@ impl Kube {
     }
 
     pub async fn put_token(&self, namespace: &str, token: &str) -> Result<(), String> {
-        let path = format!("/api/v1/namespaces/{namespace}/secrets/cloudflare-credentials");
+        self.put_secret(namespace, "cloudflare-credentials", token).await
+    }
+
+    pub async fn put_secret(&self, namespace: &str, name: &str, token: &str) -> Result<(), String> {
+        let path = format!("/api/v1/namespaces/{namespace}/secrets/{name}");
         let body = json!({
-            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "cloudflare-credentials"},
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name},
             "stringData": {"apiToken": token},
         });
         self.apply(&path, &body).await.map(drop)
