@@ -17,7 +17,7 @@ pub mod status;
 pub mod waiver;
 
 pub use condition::{ConditionType, Reason};
-pub use object::{Kind, Name, ObjectKey, kubectl_name};
+pub use object::{Kind, Name, ObjectKey};
 pub use recipient::{ShareRecipient, ShareRecipientSpec};
 pub use resource::{ShareResource, ShareResourceSpec};
 pub use share::{Share, ShareSpec};

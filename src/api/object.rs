@@ -1,5 +1,6 @@
 //! How an object of the three kinds is named.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use kube::{Resource, ResourceExt};
@@ -17,19 +18,18 @@ pub enum Kind {
 impl Kind {
     pub const ALL: [Kind; 3] = [Kind::Share, Kind::ShareRecipient, Kind::ShareResource];
 
-    /// See [`kubectl_name`].
-    pub fn kubectl_name(self) -> String {
+    pub fn plural(self) -> Cow<'static, str> {
         match self {
-            Kind::Share => kubectl_name::<Share>(),
-            Kind::ShareRecipient => kubectl_name::<ShareRecipient>(),
-            Kind::ShareResource => kubectl_name::<ShareResource>(),
+            Kind::Share => Share::plural(&()),
+            Kind::ShareRecipient => ShareRecipient::plural(&()),
+            Kind::ShareResource => ShareResource::plural(&()),
         }
     }
-}
 
-/// What kubectl calls a kind, so that no kind of the same name in another API group is meant.
-pub fn kubectl_name<K: Resource<DynamicType = ()>>() -> String {
-    format!("{}.{}", K::plural(&()), K::group(&()))
+    /// What kubectl calls the kind, so that none of the same name in another API group is meant.
+    pub fn kubectl_name(self) -> String {
+        format!("{}.{}", self.plural(), Share::group(&()))
+    }
 }
 
 impl fmt::Display for Kind {

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use super::sweep_interval::PART;
 use super::time::At;
 
 /// The lists of all other shares are read again at least so often, since an error entry moves no count.
@@ -66,7 +67,7 @@ impl Relist {
     fn fill(&mut self, interval: Duration, now: At) {
         let passed = self.filled_at.map_or(interval, |at| now.since(at));
         self.filled_at = Some(now);
-        let allowed = (self.calls_per_second * interval.as_secs_f64() / 10.0).max(AT_LEAST);
+        let allowed = (PART * self.calls_per_second * interval.as_secs_f64()).max(AT_LEAST);
         let more = allowed * passed.as_secs_f64() / interval.as_secs_f64();
         self.left = (self.left + more).min(allowed);
     }

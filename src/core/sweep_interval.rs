@@ -6,8 +6,8 @@
 
 use std::time::Duration;
 
-/// The part of a credential's calls that sweeps may take.
-const PART: f64 = 0.1;
+/// The part of a credential's calls that sweeps may take, and the lists of rows after them once more.
+pub(super) const PART: f64 = 0.1;
 /// However few calls there are.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 

@@ -127,43 +127,31 @@ impl Elections {
             running.push(Background::start(election.run(leads, lost.clone())));
             receiver
         };
-        if options.shards <= 1 {
+        let partition = (options.shards > 1)
+            .then(|| Arc::new(Partition::new(options.shards, &lead.identity, lead.duration, options.health.clone())));
+        let roles = match &partition {
+            None => vec![(lead.clone(), Role::Sole)],
+            Some(partition) => {
+                let common = Tenure { term: partition.common.clone(), ..Tenure::default() };
+                start(lead, Role::Common(partition.clone()), &common);
+                let name = |shard| Lead { name: shard::lease_name(&lead.name, shard), ..lead.clone() };
+                (0..options.shards).map(|shard| (name(shard), Role::Shard(shard, partition.clone()))).collect()
+            }
+        };
+        let (mut leads, mut tenures) = (Vec::new(), Vec::new());
+        for (lead, role) in roles {
             let tenure = Tenure::default();
-            leading.push(start(lead, Role::Sole, &tenure));
-            let leadership = Leadership::of(vec![tenure], None);
-            let (leads, common) = (vec![lead.clone()], lead.clone());
-            return Elections {
-                kube: options.kube.clone(),
-                leads,
-                running,
-                leading,
-                leadership,
-                partition: None,
-                lost,
-                common,
-            };
-        }
-        let partition = Partition::new(options.shards, &lead.identity, lead.duration, options.health.clone());
-        let partition = Arc::new(partition);
-        let common = Tenure { term: partition.common.clone(), ..Tenure::default() };
-        start(lead, Role::Common(partition.clone()), &common);
-        let mut tenures = Vec::new();
-        let mut leads = Vec::new();
-        for shard in 0..options.shards {
-            let (tenure, lead) =
-                (Tenure::default(), Lead { name: shard::lease_name(&lead.name, shard), ..lead.clone() });
-            leading.push(start(&lead, Role::Shard(shard, partition.clone()), &tenure));
+            leading.push(start(&lead, role, &tenure));
             tenures.push(tenure);
             leads.push(lead);
         }
-        let leadership = Leadership::of(tenures, Some(partition.common.clone()));
         Elections {
             kube: options.kube.clone(),
             leads,
             running,
             leading,
-            leadership,
-            partition: Some(partition),
+            leadership: Leadership::of(tenures, partition.as_ref().map(|partition| partition.common.clone())),
+            partition,
             lost,
             common: lead.clone(),
         }

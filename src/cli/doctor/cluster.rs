@@ -1,5 +1,7 @@
 //! Whether the cluster has what cfshare needs: CRDs, rights, somebody who leads.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec, SubjectAccessReview,
@@ -14,17 +16,15 @@ use serde_json::Value;
 use super::policy::check_self_restriction;
 use super::watched::Installed;
 use super::{Doctor, Findings};
-use crate::api::{Share, crd};
+use crate::api::{Kind, Name, Share, crd};
 use crate::cli::cluster::Cluster;
 use crate::cli::lease;
 use crate::cli::output::causes;
 use crate::core::shard;
 use crate::operator::{Clock, secret_of};
 
-/// A right that the operator uses: verb, group, resource, subresource.
-type Right = (&'static str, &'static str, &'static str, &'static str);
-
-const KINDS: [&str; 3] = ["shares", "sharerecipients", "shareresources"];
+/// A Lease that the operator should have, and what was read of it.
+type ReadLease = (String, Result<Option<Lease>, kube::Error>);
 
 impl Doctor {
     /// Returns the Shares, for what comes next.
@@ -55,70 +55,40 @@ impl Doctor {
             }
         };
         let installed = self.installed(cluster, findings).await;
-        self.check_rights(cluster, &installed, &shares, findings).await;
-        self.check_leases(cluster, findings).await;
+        let leases = self.leases(cluster).await;
+        self.check_rights(cluster, &installed, &shares, &leases, findings).await;
+        for (name, read) in leases {
+            check_lease(&format!("{}/{name}", self.lease_namespace()), read, findings);
+        }
         shares
     }
 
-    async fn check_rights(&self, cluster: &Cluster, installed: &Installed, shares: &[Share], findings: &mut Findings) {
+    async fn check_rights(
+        &self,
+        cluster: &Cluster,
+        installed: &Installed,
+        shares: &[Share],
+        leases: &[ReadLease],
+        findings: &mut Findings,
+    ) {
         let user = match &installed.service_account {
             Some(account) => match account.split_once('/') {
                 Some((namespace, name)) => Some(format!("system:serviceaccount:{namespace}:{name}")),
                 None => return findings.fail("rights: --service-account is not NAMESPACE/NAME"),
             },
+            None if is_service_account(cluster).await => None,
             None => {
-                let whoami = Api::<SelfSubjectReview>::all(cluster.kube.clone());
-                let review = whoami.create(&PostParams::default(), &SelfSubjectReview::default()).await;
-                let name = review.ok().and_then(|review| review.status?.user_info?.username);
-                if !name.is_some_and(|name| name.starts_with("system:serviceaccount:")) {
-                    return findings.warn(
-                        "rights: not checked, because this is not the operator's ServiceAccount: specify it with \
-                         --service-account NAMESPACE/NAME",
-                    );
-                }
-                None
+                return findings.warn(
+                    "rights: not checked, because this is not the operator's ServiceAccount: specify it with \
+                     --service-account NAMESPACE/NAME",
+                );
             }
         };
         let mut missing = Vec::new();
-        let mut secrets: Vec<(String, String)> = shares
-            .iter()
-            .map(secret_of)
-            .map(|secret| (secret.namespace.to_string(), secret.name.to_string()))
-            .collect();
-        secrets.sort();
-        secrets.dedup();
-        let watched: Vec<Option<String>> = match installed.namespaces.as_deref() {
-            None => vec![cluster.namespace.clone()],
-            Some([]) => vec![None],
-            Some(names) => names.iter().cloned().map(Some).collect(),
-        };
-        let of_leases = |verb: &'static str, name: Option<String>| {
-            ((verb, "coordination.k8s.io", "leases", ""), Some(self.lease_namespace()), name)
-        };
-        let names: Vec<String> = self.leases(cluster).await;
-        let by_name = names.iter().flat_map(|name| ["get", "update"].map(|verb| of_leases(verb, Some(name.clone()))));
-        let leases = std::iter::once(of_leases("create", None)).chain(by_name);
-        let objects = watched.iter().flat_map(|place| rights().into_iter().map(|right| (right, place.clone(), None)));
-        let secrets =
-            secrets.into_iter().map(|(namespace, name)| (("get", "", "secrets", ""), Some(namespace), Some(name)));
-        for ((verb, group, resource, subresource), namespace, name) in objects.chain(leases).chain(secrets) {
-            let attributes = ResourceAttributes {
-                verb: Some(verb.into()),
-                group: Some(group.into()),
-                resource: Some(resource.into()),
-                subresource: Some(subresource.into()).filter(|text: &String| !text.is_empty()),
-                namespace: namespace.clone(),
-                name: name.clone(),
-                ..ResourceAttributes::default()
-            };
-            match allowed(cluster, user.as_deref(), attributes).await {
+        for needed in self.needed_rights(cluster, installed, shares, leases) {
+            match allowed(cluster, user.as_deref(), needed.clone()).await {
                 Ok(true) => {}
-                Ok(false) => {
-                    let slash = if subresource.is_empty() { "" } else { "/" };
-                    let name = name.map_or(String::new(), |name| format!(" {name}"));
-                    let place = namespace.map_or(String::new(), |namespace| format!(" in {namespace}"));
-                    missing.push(format!("{verb} {resource}{slash}{subresource}{name}{place}"));
-                }
+                Ok(false) => missing.push(describe(needed)),
                 Err(error) => return findings.warn(format!("rights: cannot be checked ({error})")),
             }
         }
@@ -127,63 +97,118 @@ impl Doctor {
         } else {
             let missing = missing.join(", ");
             findings.fail(format!(
-            "rights: the operator may not {missing}: install the chart's RBAC in each namespace that it watches, and list Secrets in secretNames"
-        ));
+                "rights: the operator may not {missing}: install the chart's RBAC in each namespace that it watches, and \
+                 list Secrets in secretNames"
+            ));
         }
         check_self_restriction(cluster, user.as_deref(), shares, findings).await;
     }
 
+    fn needed_rights(
+        &self,
+        cluster: &Cluster,
+        installed: &Installed,
+        shares: &[Share],
+        leases: &[ReadLease],
+    ) -> Vec<ResourceAttributes> {
+        let watched: Vec<Option<String>> = match installed.namespaces.as_deref() {
+            None => vec![cluster.namespace.clone()],
+            Some([]) => vec![None],
+            Some(names) => names.iter().cloned().map(Some).collect(),
+        };
+        let mut needed: Vec<_> = watched.into_iter().flat_map(rights_in).collect();
+        let on_leases = |verb: &str, name: Option<&String>| ResourceAttributes {
+            namespace: Some(self.lease_namespace()),
+            name: name.cloned(),
+            ..right(verb, "coordination.k8s.io", "leases")
+        };
+        needed.push(on_leases("create", None));
+        needed.extend(leases.iter().flat_map(|(name, _)| ["get", "update"].map(|verb| on_leases(verb, Some(name)))));
+        let secrets: BTreeSet<Name> = shares.iter().map(secret_of).collect();
+        needed.extend(secrets.into_iter().map(|Name { namespace, name }| ResourceAttributes {
+            namespace: Some(namespace.to_string()),
+            name: Some(name.to_string()),
+            ..right("get", "", "secrets")
+        }));
+        needed
+    }
+
     /// The Leases that the operator has: one, or those of its shards too.
-    async fn leases(&self, cluster: &Cluster) -> Vec<String> {
+    async fn leases(&self, cluster: &Cluster) -> Vec<ReadLease> {
         let api: Api<Lease> = Api::namespaced(cluster.kube.clone(), &self.lease_namespace());
-        let common = api.get_opt(&self.lease_name).await.ok().flatten();
-        let shards = common.as_ref().and_then(lease::shards).unwrap_or(0);
-        let of_shards = (0..shards).map(|shard| shard::lease_name(&self.lease_name, shard));
-        std::iter::once(self.lease_name.clone()).chain(of_shards).collect()
-    }
-
-    async fn check_leases(&self, cluster: &Cluster, findings: &mut Findings) {
-        for name in self.leases(cluster).await {
-            self.check_lease(cluster, &name, findings).await;
+        let common = api.get_opt(&self.lease_name).await;
+        let shards = common.as_ref().ok().and_then(Option::as_ref).and_then(lease::shards).unwrap_or(0);
+        let mut leases = vec![(self.lease_name.clone(), common)];
+        for name in (0..shards).map(|shard| shard::lease_name(&self.lease_name, shard)) {
+            let read = api.get_opt(&name).await;
+            leases.push((name, read));
         }
-    }
-
-    async fn check_lease(&self, cluster: &Cluster, lease: &str, findings: &mut Findings) {
-        let namespace = self.lease_namespace();
-        let name = format!("{namespace}/{lease}");
-        let api: Api<Lease> = Api::namespaced(cluster.kube.clone(), &namespace);
-        match api.get_opt(lease).await {
-            Ok(Some(lease)) => {
-                let spec = lease.spec.unwrap_or_default();
-                let holder = spec.holder_identity.unwrap_or_default();
-                let length = i64::from(spec.lease_duration_seconds.unwrap_or(0)) * 1000;
-                let renewed = spec.renew_time.map_or(0, |time| time.0.as_millisecond());
-                if holder.is_empty() {
-                    findings.fail(format!("lease {name}: nobody holds it: start the operator"));
-                } else if Clock::SYSTEM.now().0 > renewed + length {
-                    findings.fail(format!("lease {name}: {holder} no longer renews it: see the operator's log"));
-                } else {
-                    findings.ok(format!("lease {name}: held by {holder}"));
-                }
-            }
-            Ok(None) => findings.warn(format!(
-                "lease {name}: not found: the operator does not run, or runs without --leader-elect, or has another \
-                 --lease-namespace or --lease-name"
-            )),
-            Err(error) => findings.warn(format!("lease {name}: cannot be read ({error})")),
-        }
+        leases
     }
 }
 
-fn rights() -> Vec<Right> {
-    let mut rights = Vec::new();
-    for kind in KINDS {
-        rights.extend([("list", "cfshare.dev", kind, ""), ("watch", "cfshare.dev", kind, "")]);
-        rights.extend([("patch", "cfshare.dev", kind, ""), ("patch", "cfshare.dev", kind, "status")]);
+fn check_lease(name: &str, read: Result<Option<Lease>, kube::Error>, findings: &mut Findings) {
+    match read {
+        Ok(Some(lease)) => {
+            let spec = lease.spec.unwrap_or_default();
+            let holder = spec.holder_identity.unwrap_or_default();
+            let length = i64::from(spec.lease_duration_seconds.unwrap_or(0)) * 1000;
+            let renewed = spec.renew_time.map_or(0, |time| time.0.as_millisecond());
+            if holder.is_empty() {
+                findings.fail(format!("lease {name}: nobody holds it: start the operator"));
+            } else if Clock::SYSTEM.now().0 > renewed + length {
+                findings.fail(format!("lease {name}: {holder} no longer renews it: see the operator's log"));
+            } else {
+                findings.ok(format!("lease {name}: held by {holder}"));
+            }
+        }
+        Ok(None) => findings.warn(format!(
+            "lease {name}: not found: the operator does not run, or runs without --leader-elect, or has another \
+             --lease-namespace or --lease-name"
+        )),
+        Err(error) => findings.warn(format!("lease {name}: cannot be read ({error})")),
     }
-    rights.push(("get", "cfshare.dev", "shares", ""));
-    rights.push(("create", "events.k8s.io", "events", ""));
-    rights
+}
+
+async fn is_service_account(cluster: &Cluster) -> bool {
+    let whoami = Api::<SelfSubjectReview>::all(cluster.kube.clone());
+    let review = whoami.create(&PostParams::default(), &SelfSubjectReview::default()).await;
+    let name = review.ok().and_then(|review| review.status?.user_info?.username);
+    name.is_some_and(|name| name.starts_with("system:serviceaccount:"))
+}
+
+/// `resource` may name a subresource after a slash.
+fn right(verb: &str, group: &str, resource: &str) -> ResourceAttributes {
+    let (resource, subresource) = resource.split_once('/').map_or((resource, None), |(of, sub)| (of, Some(sub)));
+    ResourceAttributes {
+        verb: Some(verb.into()),
+        group: Some(group.into()),
+        resource: Some(resource.into()),
+        subresource: subresource.map(str::to_owned),
+        ..ResourceAttributes::default()
+    }
+}
+
+/// What the operator needs in a namespace, or in all of them.
+fn rights_in(namespace: Option<String>) -> Vec<ResourceAttributes> {
+    let mut rights = Vec::new();
+    for kind in Kind::ALL {
+        let plural = kind.plural();
+        rights.extend(["list", "watch", "patch"].map(|verb| right(verb, "cfshare.dev", &plural)));
+        rights.push(right("patch", "cfshare.dev", &format!("{plural}/status")));
+    }
+    rights.push(right("get", "cfshare.dev", &Kind::Share.plural()));
+    rights.push(right("create", "events.k8s.io", "events"));
+    rights.into_iter().map(|right| ResourceAttributes { namespace: namespace.clone(), ..right }).collect()
+}
+
+fn describe(right: ResourceAttributes) -> String {
+    let text = |before: &str, part: Option<String>| part.map_or(String::new(), |part| format!("{before}{part}"));
+    text("", right.verb)
+        + &text(" ", right.resource)
+        + &text("/", right.subresource)
+        + &text(" ", right.name)
+        + &text(" in ", right.namespace)
 }
 
 async fn allowed(cluster: &Cluster, user: Option<&str>, attributes: ResourceAttributes) -> Result<bool, kube::Error> {

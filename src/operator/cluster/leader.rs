@@ -14,6 +14,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, ResourceExt};
 use tokio::sync::watch;
+use tokio::time::error::Elapsed;
 use tokio_util::sync::CancellationToken;
 
 use super::leadership::{Tenure, Term};
@@ -102,7 +103,6 @@ impl Election {
 
     /// Competes for the Lease, and keeps it. Tells through `leads`; ends when a held Lease is lost, and says so.
     pub async fn run(mut self, leads: watch::Sender<bool>, lost: CancellationToken) {
-        let pause = self.lead.duration / 4;
         let name = self.role.name();
         loop {
             self.health.beat(&name);
@@ -110,25 +110,7 @@ impl Election {
             let deadline = (self.lead.duration / 3).max(Duration::from_secs(1));
             let outcome = tokio::time::timeout(deadline, self.turn()).await;
             self.health.note(|health, now| health.lease(&name, matches!(outcome, Ok(Ok(_))), now));
-            let mut wait = pause;
-            match outcome {
-                Ok(Ok(Outcome::Held)) => {
-                    self.until.hold_until(Some(started + self.lead.duration));
-                    if let Role::Common(partition) = &self.role
-                        && !partition.is_told()
-                    {
-                        wait = wait.min(2 * SOON);
-                    }
-                }
-                Ok(Ok(Outcome::Again)) => wait = jittered(SOON),
-                Ok(Ok(Outcome::NotHeld(free))) => {
-                    self.until.hold_until(None);
-                    // Neither later than needed, nor again and again.
-                    wait = free.map_or(pause, |free| pause.min(free.max(SOON)));
-                }
-                Ok(Err(error)) => self.complain(&error),
-                Err(_) => tracing::warn!("the lease could not be read or renewed in time"),
-            }
+            let wait = self.took_turn(outcome, started);
             let held = self.until.holds();
             let led = *leads.borrow();
             if led && !held {
@@ -138,7 +120,7 @@ impl Election {
                 return;
             }
             if held && !led {
-                self.tell_leading();
+                self.log_leading();
                 let _ = leads.send(true);
             }
             let rest = tokio::time::sleep(wait.saturating_sub(started.elapsed()));
@@ -164,12 +146,58 @@ impl Election {
         }
     }
 
-    fn tell_leading(&self) {
+    /// For how long the Lease is ours after a turn; returns when the next turn is due.
+    fn took_turn(&mut self, outcome: Result<Result<Outcome, kube::Error>, Elapsed>, started: Instant) -> Duration {
+        let pause = self.lead.duration / 4;
+        match outcome {
+            Ok(Ok(Outcome::Held)) => {
+                self.until.hold_until(Some(started + self.lead.duration));
+                match &self.role {
+                    Role::Common(partition) if !partition.is_told() => pause.min(2 * SOON),
+                    Role::Sole | Role::Shard(..) | Role::Common(_) => pause,
+                }
+            }
+            Ok(Ok(Outcome::Again)) => jittered(SOON),
+            Ok(Ok(Outcome::NotHeld(free))) => {
+                self.until.hold_until(None);
+                // Neither later than needed, nor again and again.
+                free.map_or(pause, |free| pause.min(free.max(SOON)))
+            }
+            Ok(Err(error)) => {
+                self.log_failure(&error);
+                pause
+            }
+            Err(_) => {
+                tracing::warn!("the lease could not be read or renewed in time");
+                pause
+            }
+        }
+    }
+
+    fn log_leading(&self) {
         let identity = &self.lead.identity;
         match &self.role {
             Role::Sole => tracing::info!(identity, "leading"),
             Role::Shard(shard, _) => tracing::info!(identity, shard, "leading a shard"),
             Role::Common(partition) => tracing::info!(identity, shards = partition.shards, "competing for shards"),
+        }
+    }
+
+    fn log_standing_by(&self, holder: &str) {
+        let identity = &self.lead.identity;
+        match &self.role {
+            Role::Sole => tracing::info!(identity, holder, "standing by"),
+            Role::Shard(shard, _) => tracing::debug!(identity, holder, shard, "standing by"),
+            Role::Common(partition) if shard::common_holder(partition.shards) == holder => {}
+            Role::Common(partition) => {
+                let shards = partition.shards;
+                tracing::info!(
+                    identity,
+                    holder,
+                    shards,
+                    "standing by until no replica works with another number of shards"
+                );
+            }
         }
     }
 
@@ -184,7 +212,7 @@ impl Election {
         patience.checked_sub(free).filter(|rest| !rest.is_zero())
     }
 
-    fn complain(&self, error: &kube::Error) {
+    fn log_failure(&self, error: &kube::Error) {
         let Lead { namespace, name, .. } = &self.lead;
         match error {
             kube::Error::Api(status) if status.code == 403 => tracing::warn!(
@@ -241,17 +269,7 @@ impl Election {
         let lasts = spec.lease_duration_seconds.map_or(self.lead.duration, |s| Duration::from_secs(s.max(1) as u64));
         let holder = spec.holder_identity.as_deref().filter(|holder| !holder.is_empty());
         if let (None, Some(holder)) = (&self.observed, holder.filter(|holder| *holder != self.lead.identity)) {
-            match &self.role {
-                Role::Sole => tracing::info!(identity = self.lead.identity, holder, "standing by"),
-                Role::Shard(shard, _) => tracing::debug!(identity = self.lead.identity, holder, shard, "standing by"),
-                Role::Common(partition) if shard::common_holder(partition.shards) == holder => {}
-                Role::Common(partition) => tracing::info!(
-                    identity = self.lead.identity,
-                    holder,
-                    shards = partition.shards,
-                    "standing by until no replica works with another number of shards"
-                ),
-            }
+            self.log_standing_by(holder);
         }
         if self.observed.as_ref().is_none_or(|seen| seen.version != version) {
             self.observed = Some(Observed { version, at: Instant::now(), lasts });
@@ -367,16 +385,11 @@ fn jittered(wait: Duration) -> Duration {
 
 /// Gives the Lease back, so that the next replica need not wait for it to expire.
 pub async fn release(api: &Api<Lease>, lead: &Lead) {
-    let given_back = tokio::time::timeout(RELEASE, async {
-        let Some(mut lease) = api.get_opt(&lead.name).await? else { return Ok(()) };
-        let spec = lease.spec.get_or_insert_default();
-        if spec.holder_identity.as_deref() != Some(&lead.identity) {
-            return Ok(());
-        }
+    let given_back = change_at_end(api, lead, |lease| {
+        let spec = lease.spec.as_mut().filter(|spec| spec.holder_identity.as_deref() == Some(&lead.identity))?;
         spec.holder_identity = None;
         spec.lease_duration_seconds = Some(1);
-        lease.metadata.managed_fields = None;
-        api.replace(&lead.name, &params(), &lease).await.map(drop)
+        Some(())
     });
     match given_back.await {
         Ok(Ok(())) => {}
@@ -387,16 +400,30 @@ pub async fn release(api: &Api<Lease>, lead: &Lead) {
 
 /// Says in the common Lease that this replica has ended. That Lease stays as it is: the last of all lets it expire.
 pub async fn leave(api: &Api<Lease>, lead: &Lead, partition: &Partition) {
-    let left = tokio::time::timeout(RELEASE, async {
-        let Some(mut lease) = api.get_opt(&lead.name).await? else { return Ok(()) };
-        let announced = lease.annotations().get(REPLICAS).map(String::as_str);
-        let Some(text) = partition.withdrawal(announced) else { return Ok(()) };
+    let left = change_at_end(api, lead, |lease| {
+        let text = partition.withdrawal(lease.annotations().get(REPLICAS).map(String::as_str))?;
         lease.annotations_mut().insert(REPLICAS.to_owned(), text);
-        lease.metadata.managed_fields = None;
-        api.replace(&lead.name, &params(), &lease).await.map(drop)
+        Some(())
     });
     // Others notice it themselves after a while.
     if let Ok(Err(error)) = left.await {
         tracing::debug!(%error, "the other replicas did not hear that this one ends");
     }
+}
+
+/// Changes the Lease if it exists; `change` returns `None` where there is nothing to change.
+async fn change_at_end(
+    api: &Api<Lease>,
+    lead: &Lead,
+    change: impl FnOnce(&mut Lease) -> Option<()>,
+) -> Result<Result<(), kube::Error>, Elapsed> {
+    let changed = async {
+        let Some(mut lease) = api.get_opt(&lead.name).await? else { return Ok(()) };
+        if change(&mut lease).is_none() {
+            return Ok(());
+        }
+        lease.metadata.managed_fields = None;
+        api.replace(&lead.name, &params(), &lease).await.map(drop)
+    };
+    tokio::time::timeout(RELEASE, changed).await
 }

@@ -8,6 +8,7 @@ use super::verdict::Verdict;
 use crate::api::Name;
 use crate::api::{CLOSE_BREAKER, Reason, Share};
 use crate::core::time::At;
+use crate::operator::cluster::index::Related;
 use crate::operator::cluster::record::Recorded;
 use crate::operator::conditions::breaker_told;
 use crate::operator::delays;
@@ -52,13 +53,13 @@ pub fn open(cause: &str, share: &Name) -> Verdict {
 }
 
 /// What to tell where a credential does not show a share that another one showed.
-pub fn not_visible<K: kube::Resource<DynamicType = ()>>(object: &K, what: &str, secret: &Name) -> Verdict {
+pub fn not_visible<K: Related>(object: &K, what: &str, secret: &Name) -> Verdict {
     let message = format!(
         "cfshare cannot see {what} with the credential in Secret {}, which has never shown it: most likely the \
          credential belongs to another account. Nothing is recreated or released. Restore the right credential; or, if \
          the share no longer exists: `kubectl annotate --overwrite {} {} -n {} {CLOSE_BREAKER}=$(date -u +%FT%TZ)`",
         secret.name,
-        crate::api::kubectl_name::<K>(),
+        K::KIND.kubectl_name(),
         object.name_any(),
         object.namespace().unwrap_or_default(),
     );

@@ -27,7 +27,7 @@ impl<K: Recorded> Pass<K> {
                     "{what} was written twice as {value}, but Cloudflare still returns {found}: most likely somebody else \
                      changes it too. cfshare does not write it again until one of the two values changes; once nobody else \
                      changes it: kubectl annotate --overwrite {} {} -n {} {REQUESTED_AT}=$(date -u +%FT%TZ)",
-                    crate::api::kubectl_name::<K>(),
+                    K::KIND.kubectl_name(),
                     self.key.name.name,
                     self.key.name.namespace,
                 ),

@@ -59,7 +59,7 @@ impl Accounts {
 
     /// Updates how often the account is listed. That depends on all accounts with the same credential, which grow and
     /// shrink.
-    pub fn pace(&self, account: &Account) -> Duration {
+    pub fn update_sweep_interval(&self, account: &Account) -> Duration {
         let same = self.all().into_iter().filter(|other| other.fingerprint == account.fingerprint);
         let all: Vec<usize> = same.map(|other| other.pages()).collect();
         let per_second = account.limiter.per_second();

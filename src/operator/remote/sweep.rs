@@ -30,10 +30,10 @@ const LOOK_UP: Duration = Duration::from_secs(5);
 pub async fn run(cluster: Arc<Cluster>, remote: Arc<Remote>, account: Arc<Account>) {
     let mut failures = 0;
     let mut last = At::default();
-    let mut blind = false;
+    let mut unreadable = false;
+    let mut interval = remote.accounts.update_sweep_interval(&account);
     let mut relist = Relist::new(remote.settings.calls_per_second);
     loop {
-        let interval = remote.accounts.pace(&account);
         let idle = if failures == 0 {
             jittered(interval, last)
         } else {
@@ -56,7 +56,7 @@ pub async fn run(cluster: Arc<Cluster>, remote: Arc<Remote>, account: Arc<Accoun
         }
         if !refresh_credential(&cluster, &remote, &account).await {
             remote.accounts.close(&account);
-            // Whoever waits for this sweep, or lives by it, finds another account, or its Secret gone.
+            // The objects that wait for this sweep, or depend on it, find another account, or that their Secret is gone.
             for key in account.waiting() {
                 cluster.requeuer.requeue(&key);
             }
@@ -65,19 +65,19 @@ pub async fn run(cluster: Arc<Cluster>, remote: Arc<Remote>, account: Arc<Accoun
         }
         let began = remote.clock.now();
         let sweep = sweep(&cluster, &remote, &account, &mut relist, began);
-        let outcome = watched(&cluster, &remote, &account, &mut blind, sweep).await;
+        let outcome = watched(&cluster, &remote, &account, &mut unreadable, sweep).await;
         failures = if outcome.is_ok() { 0 } else { failures + 1 };
+        interval = remote.accounts.update_sweep_interval(&account);
         if outcome.is_ok() {
             last = began;
             let (credential, began) = (account.fingerprint.to_string(), clock::timestamp(began));
-            let interval = remote.accounts.pace(&account);
             remote.gate.leadership.note_sweep(account.id.as_str(), &credential, began, interval);
         }
         remote.metrics.sweep(outcome.is_ok());
         for key in account.swept(began, outcome) {
             cluster.requeuer.requeue(&key);
         }
-        log_unreadable(&cluster, &remote, &account, &mut blind);
+        requeue_if_readability_changed(&cluster, &remote, &account, &mut unreadable);
     }
 }
 
@@ -86,22 +86,22 @@ async fn watched<T>(
     cluster: &Cluster,
     remote: &Remote,
     account: &Account,
-    blind: &mut bool,
+    unreadable: &mut bool,
     sweep: impl Future<Output = T>,
 ) -> T {
     let mut sweep = std::pin::pin!(sweep);
     loop {
         tokio::select! {
             outcome = &mut sweep => return outcome,
-            () = tokio::time::sleep(LOOK_UP) => log_unreadable(cluster, remote, account, blind),
+            () = tokio::time::sleep(LOOK_UP) => requeue_if_readability_changed(cluster, remote, account, unreadable),
         }
     }
 }
 
-/// Wakes all objects of an account that became readable, or has not been for too long.
-fn log_unreadable(cluster: &Cluster, remote: &Remote, account: &Account, blind: &mut bool) {
-    let now = is_blind(remote, account);
-    if std::mem::replace(blind, now) != now {
+/// Requeues all objects of an account that became readable, or has not been for so long that their status must say it.
+fn requeue_if_readability_changed(cluster: &Cluster, remote: &Remote, account: &Account, unreadable: &mut bool) {
+    let now = account.why_unreadable(remote.clock.now(), remote.settings.settle_time / 2).is_some();
+    if std::mem::replace(unreadable, now) != now {
         cluster.requeue_account(&account.id);
     }
 }
@@ -126,7 +126,7 @@ async fn refresh_credential(cluster: &Cluster, remote: &Remote, account: &Accoun
                 *account.known.lock() = known;
                 return true;
             }
-            // A doomed object may still need the credential that is remembered.
+            // An object that is being deleted may still need the credential that is remembered.
             Err(_) if share.metadata.deletion_timestamp.is_some() => return true,
             Ok(_) | Err(_) => {}
         }
@@ -142,15 +142,9 @@ async fn refresh_credential(cluster: &Cluster, remote: &Remote, account: &Accoun
     false
 }
 
-async fn sweep(
-    cluster: &Cluster,
-    remote: &Remote,
-    account: &Account,
-    relist: &mut Relist,
-    began: At,
-) -> Result<(), Error> {
+/// All live shares of the account.
+async fn list(remote: &Remote, account: &Account) -> Result<Vec<Share>, Error> {
     let credential = account.known().credential;
-    let read_lag = remote.settings.read_lag();
     let priority = match (account.cache().swept, account.demand()) {
         // Nothing of the account can go on before it.
         (None, _) => Priority::Create,
@@ -167,9 +161,19 @@ async fn sweep(
             session::make(account, &requester.caller, remote.clock, call).await
         }
     });
-    let Some(rows) = read.await? else {
-        return Err(Error::Lost { cause: "the list of shares changed each time it was read".into() });
-    };
+    let changed = || Error::Lost { cause: "the list of shares changed each time it was read".into() };
+    read.await?.ok_or_else(changed)
+}
+
+async fn sweep(
+    cluster: &Cluster,
+    remote: &Remote,
+    account: &Account,
+    relist: &mut Relist,
+    began: At,
+) -> Result<(), Error> {
+    let read_lag = remote.settings.read_lag();
+    let rows = list(remote, account).await?;
     let live: HashSet<ShareId> = rows.iter().filter(|share| is_live(share)).map(|share| share.id.clone()).collect();
     let mut freed = Vec::new();
     let lacking = {
@@ -212,11 +216,6 @@ async fn sweep(
 
 fn is_live(share: &Share) -> bool {
     matches!(share.status, ShareStatus::Active | ShareStatus::Other(_))
-}
-
-/// Whether nothing could be read for so long that objects have to tell it.
-fn is_blind(remote: &Remote, account: &Account) -> bool {
-    account.why_unreadable(remote.clock.now(), remote.settings.settle_time / 2).is_some()
 }
 
 /// Shares that objects are bound to and that are not there: if they are many, nothing is written any more.
