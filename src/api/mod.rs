@@ -16,6 +16,8 @@ pub mod share;
 pub mod status;
 pub mod waiver;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
 pub use condition::{ConditionType, Reason};
 pub use object::{Kind, Name, ObjectKey};
 pub use recipient::{ShareRecipient, ShareRecipientSpec};
@@ -24,6 +26,11 @@ pub use share::{Share, ShareSpec};
 
 /// The finalizer that keeps an object until what it caused at Cloudflare is gone.
 pub const FINALIZER: &str = "cfshare.dev/finalizer";
+
+pub fn has_finalizer(metadata: &ObjectMeta) -> bool {
+    metadata.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER)
+}
+
 /// Whose fields the operator's writes are. The user agent begins with it too, so that Events, which name no manager,
 /// get the same.
 pub const FIELD_MANAGER: &str = "cfshare";

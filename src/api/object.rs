@@ -72,6 +72,15 @@ pub struct ObjectKey {
     pub name: Name,
 }
 
+impl ObjectKey {
+    /// The command that sets one of the object's annotations to the present time.
+    pub fn annotate_now(&self, annotation: &str) -> String {
+        let Name { namespace, name } = &self.name;
+        let kind = self.kind.kubectl_name();
+        format!("kubectl annotate --overwrite {kind} {name} -n {namespace} {annotation}=$(date -u +%FT%TZ)")
+    }
+}
+
 impl fmt::Display for ObjectKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.kind, self.name)

@@ -71,6 +71,11 @@ pub struct Scope<K> {
     pub served: bool,
 }
 
+/// One namespace or all of them, in a message.
+pub fn place(scope: Option<&str>) -> String {
+    scope.map_or("all namespaces".to_owned(), |name| format!("namespace {name}"))
+}
+
 impl<K> Scope<K> {
     fn is_listed(&self) -> bool {
         self.watches.iter().all(|watch| watch.listed)
@@ -201,8 +206,7 @@ impl<K: Copy + Eq + Display> Health<K> {
     fn idle(&self) -> String {
         let failing = self.scopes.iter().flat_map(|scope| scope.watches.iter().map(move |watch| (scope, watch)));
         let failing = failing.filter_map(|(scope, watch)| {
-            let place =
-                scope.namespace.as_ref().map_or("all namespaces".to_owned(), |name| format!("namespace {name}"));
+            let place = place(scope.namespace.as_deref());
             let how = match (watch.failing(), watch.listed) {
                 (Some(Cause::KindMissing), _) => "does not exist: install the CRDs",
                 (Some(Cause::Forbidden), _) => "may not be listed and watched",

@@ -13,6 +13,20 @@ pub enum RowKey {
     Resource { kind: Interned, id: SourceId, account: AccountId },
 }
 
+impl RowKey {
+    pub fn is_recipient(&self) -> bool {
+        matches!(self, RowKey::Recipient(_))
+    }
+
+    pub fn is_excluded(&self) -> bool {
+        matches!(self, RowKey::Excluded(_))
+    }
+
+    pub fn is_resource(&self) -> bool {
+        matches!(self, RowKey::Resource { .. })
+    }
+}
+
 impl fmt::Display for RowKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

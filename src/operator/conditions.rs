@@ -26,6 +26,11 @@ pub fn is_stalled(conditions: &[Condition]) -> bool {
     conditions.iter().any(|c| c.type_ == ConditionType::Stalled.as_str())
 }
 
+/// Whether the Ready condition has this reason.
+pub fn says(conditions: &[Condition], reason: Reason) -> bool {
+    ready(conditions).is_some_and(|ready| ready.reason == reason.as_str())
+}
+
 /// Status and reason of the Ready condition.
 pub fn readiness(conditions: &[Condition]) -> Option<(&str, &str)> {
     ready(conditions).map(|ready| (ready.status.as_str(), ready.reason.as_str()))

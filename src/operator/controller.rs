@@ -1,5 +1,6 @@
 //! How one kind in one scope runs: its stream, its queue, and each pass in a task of its own.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use crate::api::{Name, ObjectKey};
 use crate::core::health::Sign;
 use crate::operator::cluster::events::Note;
 use crate::operator::cluster::record::Recorded;
+use crate::operator::cluster::requests::api_in;
 use crate::operator::cluster::requeuer;
 use crate::operator::cluster::served::Working;
 use crate::operator::cluster::watch as watches;
@@ -52,7 +54,6 @@ impl<K: Recorded> Reflector<K> {
 #[derive(Clone)]
 pub struct Scope {
     pub context: Arc<Context>,
-    pub kube: kube::Client,
     pub namespace: Option<String>,
     /// Its place among all scopes.
     pub at: usize,
@@ -63,10 +64,6 @@ pub struct Scope {
     /// Each pass has one of these; when all are gone, no pass is under way.
     pub under_way: mpsc::Sender<()>,
 }
-
-/// A pass never fails as far as the queue is concerned: it tells when to come back.
-#[derive(Debug, thiserror::Error)]
-enum Never {}
 
 impl Scope {
     /// Runs one kind for as long as it is polled. What is under way goes on when it is dropped.
@@ -80,10 +77,7 @@ impl Scope {
         K: Recorded,
         F: Future<Output = Result<Option<Duration>, Stop>> + Send + 'static,
     {
-        let api: Api<DeserializeGuard<K>> = match &self.namespace {
-            Some(namespace) => Api::namespaced(self.kube.clone(), namespace),
-            None => Api::all(self.kube.clone()),
-        };
+        let api: Api<DeserializeGuard<K>> = api_in(&self.context.cluster.kube, self.namespace.as_deref());
         let (health, at, metrics) = (self.health.clone(), self.at, self.context.metrics.clone());
         let report = move |sign| {
             if let Sign::Failed(cause) = sign {
@@ -111,13 +105,13 @@ impl Scope {
             async move {
                 // Closed only while the process ends.
                 let is_served = served.wait_for(|served| *served).await.is_ok();
-                Ok::<Action, Never>(match is_served {
+                Ok::<Action, Infallible>(match is_served {
                     true => reconcile(context, object, pass, under_way).await,
                     false => Action::await_change(),
                 })
             }
         };
-        let failed = |_: Arc<K>, never: &Never, _: Arc<Context>| match *never {};
+        let failed = |_: Arc<K>, never: &Infallible, _: Arc<Context>| match *never {};
         Box::pin(controller.run(reconcile, failed, self.context.clone()).for_each(|_| std::future::ready(())))
     }
 }
@@ -219,7 +213,7 @@ fn when_next<K: Recorded>(context: Arc<Context>, object: Arc<K>, ended: Result<O
                  or remove the finalizer cfshare.dev/finalizer, which leaves at Cloudflare what is still there",
                 status.message
             );
-            Pass::begin(context, object).event_once(Note::warning_of("DeletionForbidden"), message);
+            Pass::begin(context, object).event_once(Note::warning("DeletionForbidden"), message);
             Action::requeue(delays::TRANSIENT)
         }
         Stop::Kubernetes(error) => {

@@ -7,15 +7,15 @@ use kube::Api;
 use kube::api::{ListParams, WatchParams};
 
 use crate::api::{Share, ShareRecipient, ShareResource};
+use crate::core::health::place;
 use crate::operator::cluster::record::Recorded;
+use crate::operator::cluster::requests::{DEADLINE, api_in};
 use crate::operator::cluster::trouble::Trouble;
 use crate::serve::Health;
 
 /// How often it is tried while it fails, and afterwards.
 const RETRY: Duration = Duration::from_secs(10);
 const AGAIN: Duration = Duration::from_secs(600);
-/// Longest that one call may take.
-const ANSWER: Duration = Duration::from_secs(20);
 
 /// Tries now and then to list and watch, until this replica leads: at least one scope must let it.
 pub async fn keep(kube: kube::Client, scopes: Vec<Option<String>>, selector: Option<String>, health: Health) {
@@ -23,7 +23,7 @@ pub async fn keep(kube: kube::Client, scopes: Vec<Option<String>>, selector: Opt
     loop {
         let mut could = false;
         for scope in &scopes {
-            let place = scope.as_ref().map_or("all namespaces".to_owned(), |name| format!("namespace {name}"));
+            let place = place(scope.as_deref());
             let outcome = async {
                 attempt::<Share>(&kube, scope.as_deref(), selector, &place).await?;
                 attempt::<ShareRecipient>(&kube, scope.as_deref(), selector, &place).await?;
@@ -50,10 +50,7 @@ async fn attempt<K: Recorded>(
     selector: Option<&str>,
     place: &str,
 ) -> Result<(), String> {
-    let api: Api<kube::core::PartialObjectMeta<K>> = match scope {
-        Some(namespace) => Api::namespaced(kube.clone(), namespace),
-        None => Api::all(kube.clone()),
-    };
+    let api: Api<kube::core::PartialObjectMeta<K>> = api_in(kube, scope);
     let calls = async {
         let mut list = ListParams::default().limit(1);
         let mut watch = WatchParams::default().timeout(1);
@@ -62,6 +59,6 @@ async fn attempt<K: Recorded>(
         api.watch_metadata(&watch, &version).await.map(drop)?;
         Ok::<(), Trouble>(())
     };
-    let outcome = tokio::time::timeout(ANSWER, calls).await.unwrap_or(Err(Trouble::Late));
+    let outcome = tokio::time::timeout(DEADLINE, calls).await.unwrap_or(Err(Trouble::Late));
     outcome.map_err(|trouble| trouble.message(&K::plural(&()), place))
 }

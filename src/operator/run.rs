@@ -22,7 +22,6 @@ use crate::operator::cluster::leader::{self, Election, Lead, Role};
 use crate::operator::cluster::leadership::{Leadership, Tenure};
 use crate::operator::cluster::outside::Outside;
 use crate::operator::cluster::partition::Partition;
-use crate::operator::cluster::record::Records;
 use crate::operator::cluster::requeuer::{End, Requeuer};
 use crate::operator::cluster::served::ServedShards;
 use crate::operator::pass::context::Context;
@@ -279,7 +278,7 @@ fn context(
         clock,
         index,
         outside: Outside::new(kube.clone(), &scopes, options.selector.clone(), clock),
-        writer: Records { kube: kube.clone() },
+        kube: kube.clone(),
         events: Events::new(kube.clone(), options.lead.as_ref().map(|lead| lead.identity.clone())),
         requeuer: requeuer.clone(),
         shards: Arc::new(ServedShards::new(options.shards, clock.now())),
@@ -332,7 +331,6 @@ fn controllers(
         let (reflectors, served) = (&reflectors[at], served[at].clone());
         let scope = Scope {
             context: context.clone(),
-            kube: options.kube.clone(),
             namespace,
             at,
             selector: options.selector.clone(),

@@ -20,6 +20,7 @@ use crate::api::{Kind, Name, Share, crd};
 use crate::cli::cluster::Cluster;
 use crate::cli::lease;
 use crate::cli::output::causes;
+use crate::core::health::place;
 use crate::core::shard;
 use crate::operator::{Clock, secret_of};
 
@@ -38,7 +39,7 @@ impl Doctor {
             }
         }
         check_crds(cluster, findings).await;
-        let scope = cluster.namespace.as_ref().map_or("all namespaces".to_owned(), |name| format!("namespace {name}"));
+        let scope = place(cluster.namespace.as_deref());
         let shares: Vec<Share> = match cluster.list().await {
             Ok(shares) => {
                 findings.ok(format!("Shares: {} in {scope}", shares.len()));

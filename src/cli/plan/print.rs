@@ -109,7 +109,7 @@ fn summary(plan: &[Planned]) -> String {
 fn call_lines(call: &Call) -> Vec<String> {
     match call {
         Call::CreateShare { name, organization, rows } => {
-            let recipients = rows.iter().filter(|row| matches!(row.key, RowKey::Recipient(_))).count();
+            let recipients = rows.iter().filter(|row| row.key.is_recipient()).count();
             let with = match organization {
                 Some(id) => format!("organization {id}"),
                 None => count(recipients, "recipient"),

@@ -6,10 +6,10 @@ use crate::api::status::ChildStatus;
 use crate::core::id::ShareId;
 use crate::core::row::Declared;
 use crate::core::row_key::RowKey;
-use crate::core::time::At;
 use crate::operator::kinds::{Child, RowStatus};
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::remote::session::Session;
+use crate::operator::rows::facts::RowMemory;
 use crate::operator::rows::row::Row;
 use crate::operator::rows::row_state::label;
 
@@ -41,8 +41,13 @@ impl<C: Child> ChildPass<C> {
         Row { pass: &self.pass, session: &self.session, seen, key: &self.key, name: self.name(), meta }
     }
 
-    /// When this process learned that the row's call has taken effect, and when it found the row in place.
-    pub fn known(&self) -> (Option<At>, Option<At>) {
-        self.pass.memory(|memory| (memory.answered.get(&self.key).copied(), memory.confirmed.get(&self.key).copied()))
+    /// What this process knows of the row.
+    pub fn known(&self) -> RowMemory {
+        let started = self.pass.context.since(&self.session.account.id);
+        self.pass.memory(|memory| RowMemory {
+            started,
+            confirmed: memory.confirmed.get(&self.key).copied(),
+            answered: memory.answered.get(&self.key).copied(),
+        })
     }
 }

@@ -23,7 +23,7 @@ pub async fn share_gone<C: Child>(child: &mut ChildPass<C>) -> Result<Option<Ver
             child.pass.key.name.namespace.clone(),
             child.record().credentials_name.clone().unwrap_or_default(),
         );
-        return Ok(Some(breaker::not_visible(child.pass.object.as_ref(), &format!("share {}", child.id), &secret)));
+        return Ok(Some(breaker::not_visible(&child.pass.key, &format!("share {}", child.id), &secret)));
     }
     if child.pass.is_deleting() {
         let (gone, leaving, first) = {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use kube::ResourceExt;
 
 use super::parent::Parent;
-use crate::api::{FINALIZER, Reason};
+use crate::api::{Reason, has_finalizer};
 use crate::core::child;
 use crate::core::child::{Deletion, Facts, Record, Successor};
 use crate::core::id::AccountId;
@@ -28,11 +28,10 @@ const SUCCESSION: Duration = Duration::from_secs(10);
 /// `row`: what the child declares, as far as that can be sent.
 pub fn facts<C: Child>(pass: &mut Pass<C>, parent: &Parent, row: Option<&RowKey>, rivals: &[Sibling]) -> Facts {
     let uid = pass.object.uid();
-    let finalizer = pass.object.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
+    let finalizer = has_finalizer(pass.object.meta());
     let record = pass.status.child();
     let claimed = finalizer && record.bound_uid == uid;
-    let last = conditions::readiness(&record.common.conditions)
-        .is_some_and(|(_, reason)| reason == Reason::LastResource.as_str());
+    let last = conditions::says(&record.common.conditions, Reason::LastResource);
     let record = Record { share: record.share_id.is_some(), row: record.holds_row() };
     let deletion = pass.is_deleting().then(|| Deletion {
         finalizer,

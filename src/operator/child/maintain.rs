@@ -12,11 +12,12 @@ use crate::cloudflare::ShareStatus;
 use crate::core::row;
 use crate::core::row::{Declared, Observed, Step};
 use crate::core::row_key::RowKey;
+use crate::operator::cluster::claimant::own_record;
 use crate::operator::cluster::index::Related;
 use crate::operator::kinds::{Child, RowStatus};
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::remote::observed_share::ObservedShare;
-use crate::operator::rows::facts::{RowMemory, RowSnapshot};
+use crate::operator::rows::facts::RowSnapshot;
 use crate::operator::rows::row_state::{State, Totals, row_state};
 use crate::operator::rows::{declare, inventory};
 use crate::operator::stop::Stop;
@@ -176,10 +177,8 @@ fn is_trusted<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare) -> bool 
 }
 
 fn step<C: Child>(child: &ChildPass<C>, seen: &ObservedShare) -> (Step, Observed) {
-    let (answered, confirmed) = child.known();
-    let known = RowMemory { started: child.pass.context.since(&child.session.account.id), confirmed, answered };
     let (meta, settings) = (child.pass.object.wanted_meta(), &child.pass.context.settings);
-    let snapshot = RowSnapshot { seen, key: &child.key, meta: Some(&meta), settings, known: Some(known) };
+    let snapshot = RowSnapshot { seen, key: &child.key, meta: Some(&meta), settings, known: Some(child.known()) };
     let recorded = snapshot.recorded_by_child(child.pass.status.record());
     let facts = snapshot.facts(child.declared, recorded, false);
     (row::step(facts), facts.seen)
@@ -240,7 +239,7 @@ async fn send_removal<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare) 
         return Ok(Some(blocked));
     }
     let removed = child.row(seen).remove("the Share removes it as soon as it has another resource").await?;
-    let (answered, _) = child.known();
+    let answered = child.known().answered;
     let record = child.record();
     // Both calls were answered: what is gone now cannot come back by either.
     if removed && (record.confirmed || answered.is_some()) {
@@ -256,9 +255,7 @@ async fn ask_share<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare) -> 
     let context = child.pass.context.clone();
     let live = |share: &&Arc<Share>| share.metadata.deletion_timestamp.is_none();
     let Some(share) = child.parent.share.as_ref().filter(live) else { return Ok(None) };
-    let Some(mut status) = share.status.clone().filter(|status| status.bound_uid == share.uid()) else {
-        return Ok(None);
-    };
+    let Some(mut status) = own_record(share).cloned() else { return Ok(None) };
     let desired = match desired::desired(share, &context.cluster.index) {
         Ok(desired) => desired,
         Err(problem) => return Ok(Some(Verdict::stalled(Reason::Invalid, problem).requeue_after(delays::HUMAN))),
@@ -274,7 +271,7 @@ async fn ask_share<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare) -> 
         }
         losses::record(&mut status, std::iter::once(&child.key), now);
     }
-    context.cluster.writer.status(&context.cluster.index, share, &status).await?;
+    context.cluster.write_status(share, &status).await?;
     Ok(None)
 }
 

@@ -16,7 +16,7 @@ use kube::ResourceExt;
 
 use super::pass::Pass;
 use crate::api::Name;
-use crate::api::{FINALIZER, Reason, Share};
+use crate::api::{Reason, Share, has_finalizer};
 use crate::core::child::{self, Refusal, Step, Wait};
 use crate::core::id::{AccountId, ShareId};
 use crate::core::limiter::Priority;
@@ -70,7 +70,7 @@ pub async fn reconcile<C: Child>(context: Arc<Context>, object: Arc<C>) -> Resul
                     return Ok(Some(delays::PEER_WRITE));
                 }
                 let key = key.clone();
-                return look_after(pass, parent, Place { owner, id, key }, facts.declared).await;
+                return look_after(pass, parent, &owner, id, key, facts.declared).await;
             }
             (Step::RecordOnly | Step::Reconcile, None | Some(Err(_))) => break,
         }
@@ -81,7 +81,7 @@ pub async fn reconcile<C: Child>(context: Arc<Context>, object: Arc<C>) -> Resul
 /// Reads the Share if the selector hides it: what it declares decides whether a row is removed.
 async fn look_outside<C: Child>(pass: &Pass<C>) -> Result<(), Stop> {
     let share = pass.object.share();
-    let ends = pass.is_deleting() && !pass.object.finalizers().iter().any(|finalizer| finalizer == FINALIZER);
+    let ends = pass.is_deleting() && !has_finalizer(pass.object.meta());
     if ends || pass.object.is_suspended() || pass.context.cluster.index.shares.is_unreadable(&share) {
         return Ok(());
     }
@@ -91,21 +91,15 @@ async fn look_outside<C: Child>(pass: &Pass<C>) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Where a row is, or is to be.
-struct Place {
-    owner: AccountId,
-    id: ShareId,
-    key: RowKey,
-}
-
 /// The part of a pass that reads and writes Cloudflare.
 async fn look_after<C: Child>(
     mut pass: Pass<C>,
     parent: Parent,
-    place: Place,
+    owner: &AccountId,
+    id: ShareId,
+    key: RowKey,
     declared: Declared,
 ) -> Result<Option<Duration>, Stop> {
-    let Place { owner, id, key } = place;
     let namespace = pass.key.name.namespace.clone();
     let secret = parent.secret.clone().unwrap_or_else(|| Name::new(namespace, index::DEFAULT_SECRET));
     let known = match pass.credential(&secret).await {
@@ -113,7 +107,7 @@ async fn look_after<C: Child>(
         Err(problem) => return pass.without_credential(problem, Some(label(&key, None))).await,
     };
     let priority = if pass.is_deleting() || !pass.was_ready() { Priority::Edit } else { Priority::Poll };
-    let session = pass.context.remote.session(&known, &owner, &pass.key, priority);
+    let session = pass.context.remote.session(&known, owner, &pass.key, priority);
     pass.account = Some(session.account.clone());
     let mut child = ChildPass { pass, session, id, key, parent, declared };
     match maintain::run(&mut child).await {
@@ -194,8 +188,7 @@ async fn waiting<C: Child>(
 /// The Share has found no share, and makes none, since it or the operator only reads.
 fn observes_nothing(parent: &Parent) -> bool {
     let status = parent.share.as_ref().and_then(|share| share.status.as_ref());
-    let said = status.and_then(|status| conditions::readiness(&status.common.conditions));
-    said.is_some_and(|(_, reason)| reason == Reason::Differs.as_str())
+    status.is_some_and(|status| conditions::says(&status.common.conditions, Reason::Differs))
 }
 
 async fn refuse<C: Child>(

@@ -8,7 +8,7 @@ use super::super::pass::Pass;
 use crate::api::{Name, Share};
 use crate::core::id::{AccountId, ShareId};
 use crate::core::row_key::RowKey;
-use crate::operator::cluster::claimant::observes;
+use crate::operator::cluster::claimant::{observes, own_record};
 use crate::operator::cluster::index::Related;
 use crate::operator::cluster::index::secret_of;
 use crate::operator::kinds::{Child, RowStatus};
@@ -38,9 +38,7 @@ impl Parent {
 
     /// What the Share has in its inventory of the row.
     pub fn entry(&self, row: &RowKey) -> Option<Entry> {
-        let share = self.share.as_ref()?;
-        let status = share.status.as_ref().filter(|status| status.bound_uid == share.uid())?;
-        inventory::entries(&status.inventory).remove(row)
+        inventory::entries(&own_record(self.share.as_ref()?)?.inventory).remove(row)
     }
 
     pub fn observes(&self) -> bool {
@@ -58,18 +56,16 @@ pub fn parent<C: Child>(pass: &mut Pass<C>) -> Parent {
     let recorded = pass.status.child().clone();
     // A child that goes removes its row where it made it, even if a new Share has taken the name since.
     let another = share.as_ref().is_some_and(|share| {
-        let status = share.status.as_ref().filter(|status| status.bound_uid == share.uid());
-        let bound = status.and_then(|status| status.share_id.as_deref());
+        let bound = own_record(share).and_then(|status| status.share_id.as_deref());
         recorded.share_id.is_some() && bound != recorded.share_id.as_deref()
     });
     let share = share.filter(|_| !(pass.is_deleting() && another));
     let id = |recorded: Option<&str>| recorded.and_then(|id| ShareId::parse(id).ok());
     match share {
         Some(share) => {
-            let status = share.status.as_ref();
-            let own = status.filter(|status| status.bound_uid == share.uid());
+            let own = own_record(&share);
             // An observing Share is bound to nothing.
-            let readable = status.filter(|status| status.bound_uid == share.uid() || observes(&share));
+            let readable = own.or(share.status.as_ref().filter(|_| observes(&share)));
             Parent {
                 id: id(readable.and_then(|status| status.share_id.as_deref())),
                 owner: AccountId::parse(&share.spec.account_id).ok(),

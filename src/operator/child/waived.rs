@@ -41,6 +41,5 @@ fn warn<C: Child>(child: &mut ChildPass<C>, waiver: &WaiverInForce) {
 
 /// Whether the last verdict was Ready by a waiver, which may have ended since.
 pub fn was_waived<C: Child>(child: &ChildPass<C>) -> bool {
-    let ready = conditions::readiness(&child.pass.common().conditions);
-    ready.is_some_and(|(_, reason)| reason == Reason::Waived.as_str())
+    conditions::says(&child.pass.common().conditions, Reason::Waived)
 }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::api::status::ChildStatus;
 use crate::api::waiver::Waiver;
-use crate::api::{FINALIZER, Name, ObjectKey};
+use crate::api::{Name, ObjectKey, has_finalizer};
 use crate::core::id::AccountId;
 use crate::core::interned::Interned;
 use crate::core::row_key::RowKey;
@@ -39,7 +39,6 @@ pub trait ChildObject: Send + Sync {
 
     /// Its record is its own, so its row is looked after whatever happens.
     fn is_settled_in(&self) -> bool {
-        let finalizers = self.metadata().finalizers.iter().flatten();
-        self.own_record().is_some() && finalizers.into_iter().any(|finalizer| finalizer == FINALIZER)
+        self.own_record().is_some() && has_finalizer(self.metadata())
     }
 }

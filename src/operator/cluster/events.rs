@@ -6,7 +6,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, ObjectMeta, PostParams};
 use kube::{Resource, ResourceExt};
 
-use crate::api::{FIELD_MANAGER, Reason};
+use crate::api::FIELD_MANAGER;
 use crate::cloudflare::clean;
 
 /// Each Event is an object of its own. kube's `Recorder` keeps all of the last six minutes, to count those of one reason
@@ -20,28 +20,16 @@ pub struct Events {
 #[derive(Debug, Clone)]
 pub struct Note {
     kind: &'static str,
-    reason: String,
+    reason: &'static str,
 }
 
-const NORMAL: &str = "Normal";
-const WARNING: &str = "Warning";
-
 impl Note {
-    pub fn normal(reason: Reason) -> Note {
-        Note { kind: NORMAL, reason: reason.as_str().to_owned() }
+    pub fn normal(reason: &'static str) -> Note {
+        Note { kind: "Normal", reason }
     }
 
-    pub fn warning(reason: Reason) -> Note {
-        Note { kind: WARNING, reason: reason.as_str().to_owned() }
-    }
-
-    /// A word that is no condition's reason.
-    pub fn warning_of(reason: &str) -> Note {
-        Note { kind: WARNING, reason: reason.to_owned() }
-    }
-
-    pub fn normal_of(reason: &str) -> Note {
-        Note { kind: NORMAL, reason: reason.to_owned() }
+    pub fn warning(reason: &'static str) -> Note {
+        Note { kind: "Warning", reason }
     }
 }
 
@@ -60,7 +48,7 @@ impl Events {
             },
             regarding: Some(object.object_ref(&())),
             type_: Some(note.kind.to_owned()),
-            reason: Some(note.reason),
+            reason: Some(note.reason.to_owned()),
             note: Some(clean(&message, 1000)),
             action: Some("Reconcile".to_owned()),
             event_time: Some(MicroTime(now)),

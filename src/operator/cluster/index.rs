@@ -11,15 +11,14 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::asked::Asked;
 use super::child_object::ChildObject;
-use super::claimant::{Unwatched, claim};
+use super::claimant::{Unwatched, claim, observes, own_record};
 use super::object_cache::ObjectCache;
-use crate::api::share::ManagementPolicy;
 use crate::api::{Kind, Name, ObjectKey, Reason};
 use crate::api::{Share, ShareRecipient, ShareResource};
 use crate::core::interned::Interned;
 use crate::core::shard;
 use crate::core::time::At;
-use crate::operator::conditions::readiness;
+use crate::operator::conditions;
 
 /// Name of the Secret where a manifest names none.
 pub const DEFAULT_SECRET: &str = "cloudflare-credentials";
@@ -317,8 +316,7 @@ impl Related for Share {
     fn relate(index: &Index, name: &Name, object: Option<&Self>, _now: At) -> Vec<ObjectKey> {
         let traits = object.map(|share| {
             // An observing Share records nothing, and must hear of changes all the same.
-            let observes = share.spec.management_policy == Some(ManagementPolicy::Observe);
-            let status = share.status.as_ref().filter(|s| observes || s.bound_uid == share.uid());
+            let status = own_record(share).or(share.status.as_ref().filter(|_| observes(share)));
             let recorded = status.and_then(|s| s.share_id.clone());
             LookupKeys {
                 share_ids: recorded.into_iter().chain(share.spec.share_id.clone()).collect(),
@@ -365,8 +363,7 @@ fn children_view(share: &Share) -> u64 {
     if let Some(status) = &share.status {
         (&status.bound_uid, &status.share_id, status.intent.is_some()).hash(&mut hasher);
         // That there is nothing to observe.
-        let reason = readiness(&status.common.conditions).map(|(_, reason)| reason);
-        (status.share_id.is_none() && reason == Some(Reason::Differs.as_str())).hash(&mut hasher);
+        (status.share_id.is_none() && conditions::says(&status.common.conditions, Reason::Differs)).hash(&mut hasher);
         let confirmed = status.confirmed_removals.as_ref();
         confirmed.map(|confirmed| (confirmed.generation, confirmed.number, confirmed.open)).hash(&mut hasher);
         let inline = |id: &str| share.spec.recipients.iter().flatten().any(|entry| entry.account_id == id);

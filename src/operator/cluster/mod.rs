@@ -13,6 +13,7 @@ pub mod object_cache;
 pub mod outside;
 pub mod partition;
 pub mod record;
+pub mod requests;
 pub mod requeuer;
 pub mod revoked;
 pub mod served;
@@ -32,7 +33,6 @@ use child_object::ChildObject;
 use events::Events;
 use index::{Index, Related};
 use outside::Outside;
-use record::Records;
 use requeuer::Requeuer;
 use served::ServedShards;
 
@@ -41,7 +41,7 @@ pub struct Cluster {
     pub clock: Clock,
     pub index: Index,
     pub outside: Outside,
-    pub writer: Records,
+    pub kube: kube::Client,
     pub events: Events,
     pub requeuer: Arc<Requeuer>,
     pub shards: Arc<ServedShards>,
@@ -74,7 +74,7 @@ impl Cluster {
     /// Whether the Share of a child object exists, past every cache; one that cannot be read is as good as none.
     pub async fn has_parent<K: Related>(&self, object: &K) -> Result<bool, Stop> {
         match object.as_child().map(ChildObject::share).filter(|share| !self.index.shares.is_unreadable(share)) {
-            Some(share) => self.writer.exists::<Share>(&share).await,
+            Some(share) => self.exists::<Share>(&share).await,
             None => Ok(false),
         }
     }

@@ -7,8 +7,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt};
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::api::FINALIZER;
-use crate::api::Name;
+use crate::api::{Name, has_finalizer};
 
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
@@ -199,8 +198,7 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
     pub fn has_left_with_finalizer(&self, object: &K) -> bool {
         let released = self.released.lock().remove(&Name::of(object));
         let is_deleting = object.meta().deletion_timestamp.is_some();
-        object.finalizers().iter().any(|f| f == FINALIZER)
-            && !(is_deleting && released.is_some() && released == object.uid())
+        has_finalizer(object.meta()) && !(is_deleting && released.is_some() && released == object.uid())
     }
 
     pub fn all(&self) -> impl Iterator<Item = Arc<K>> {

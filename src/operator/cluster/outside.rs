@@ -9,22 +9,21 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kube::Api;
 use kube::api::ListParams;
 use kube::core::DeserializeGuard;
-use kube::{Api, ResourceExt};
 use parking_lot::Mutex;
 
 use super::index::Index;
 use super::record::Recorded;
-use crate::api::Name;
-use crate::api::{FINALIZER, Share, ShareRecipient, ShareResource};
+use super::requests::{api_in, in_time};
+use crate::api::{Name, has_finalizer};
+use crate::api::{Share, ShareRecipient, ShareResource};
 use crate::core::time::At;
 use crate::operator::clock::Clock;
 
 /// Objects are listed in pages of so many.
 const PAGE: u32 = 500;
-/// Longest that one page may take.
-const DEADLINE: Duration = Duration::from_secs(20);
 
 /// When the last look began, and the lock that lets one caller look for all.
 type Look = Arc<tokio::sync::Mutex<Option<At>>>;
@@ -149,24 +148,20 @@ impl Outside {
         index: &Index,
         scope: Option<&str>,
     ) -> Result<(Vec<K>, Option<String>), kube::Error> {
-        let api: Api<DeserializeGuard<K>> = match scope {
-            Some(namespace) => Api::namespaced(self.kube.clone(), namespace),
-            None => Api::all(self.kube.clone()),
-        };
+        let api: Api<DeserializeGuard<K>> = api_in(&self.kube, scope);
         let mut params = ListParams::default().limit(PAGE);
         let (mut found, mut unreadable) = (Vec::new(), None);
         loop {
             let page = in_time(api.list(&params)).await?;
             for guard in page.items {
                 match guard.0 {
-                    Ok(object) if is_ours(object.finalizers()) => found.push(object),
+                    Ok(object) if has_finalizer(object.meta()) => found.push(object),
                     Ok(_) => {}
                     Err(invalid) => {
                         let meta = &invalid.metadata;
                         let namespace = meta.namespace.as_deref().or(scope).unwrap_or_default();
                         let name = Name::new(namespace, meta.name.clone().unwrap_or_default());
-                        let ours = is_ours(meta.finalizers.as_deref().unwrap_or_default());
-                        if ours && !K::cache(index).is_unreadable(&name) {
+                        if has_finalizer(meta) && !K::cache(index).is_unreadable(&name) {
                             unreadable = Some(format!("{} cannot be read: {}", K::key(name), invalid.error));
                         }
                     }
@@ -180,18 +175,9 @@ impl Outside {
     }
 }
 
-fn is_ours(finalizers: &[String]) -> bool {
-    finalizers.iter().any(|finalizer| finalizer == FINALIZER)
-}
-
 /// Whether a look that began at `last` still tells who is outside.
 fn is_recent(last: At, now: At, age: Duration, departed: Option<At>) -> bool {
     now.since(last) < age && departed.is_none_or(|departed| last > departed)
-}
-
-async fn in_time<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, kube::Error> {
-    let late = || kube::Error::Service("the API server did not answer in time".into());
-    tokio::time::timeout(DEADLINE, call).await.unwrap_or_else(|_| Err(late()))
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
-use std::time::Duration;
 
 use kube::api::{Patch, PatchParams};
 use kube::core::NamespaceResourceScope;
@@ -11,10 +10,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-use super::index::{Index, Related};
+use super::Cluster;
+use super::index::Related;
+use super::requests::in_time;
 use crate::api::Name;
 use crate::api::status::CommonStatus;
-use crate::api::{FIELD_MANAGER, FINALIZER};
+use crate::api::{FIELD_MANAGER, FINALIZER, has_finalizer};
 use crate::operator::stop::Stop;
 
 /// A kind that this operator writes the status of.
@@ -35,25 +36,13 @@ pub trait Recorded:
     fn status(&self) -> Option<&Self::Status>;
 }
 
-/// Longest that one call to the API server may take.
-const DEADLINE: Duration = Duration::from_secs(20);
-
-pub struct Records {
-    pub kube: kube::Client,
-}
-
-impl Records {
+impl Cluster {
     fn api<K: Recorded>(&self, object: &K) -> Api<K> {
         Api::namespaced(self.kube.clone(), &object.namespace().unwrap_or_default())
     }
 
     /// Writes what differs between the object's status and the given one; nothing if they are the same.
-    pub async fn status<K: Recorded>(
-        &self,
-        index: &Index,
-        object: &Arc<K>,
-        status: &K::Status,
-    ) -> Result<Arc<K>, Stop> {
+    pub async fn write_status<K: Recorded>(&self, object: &Arc<K>, status: &K::Status) -> Result<Arc<K>, Stop> {
         let before = as_value(&object.status());
         let Some(diff) = difference(&before, &as_value(status)) else { return Ok(object.clone()) };
         let patch = json!({
@@ -63,12 +52,12 @@ impl Records {
         let name = object.name_any();
         let api = self.api(object.as_ref());
         let written = in_time(api.patch_status(&name, &params(), &Patch::Merge(patch))).await?;
-        Ok(K::cache(index).wrote(written))
+        Ok(K::cache(&self.index).wrote(written))
     }
 
     /// Puts our finalizer on the object, or takes it off.
-    pub async fn finalizer<K: Recorded>(&self, index: &Index, object: &Arc<K>, wanted: bool) -> Result<Arc<K>, Stop> {
-        if object.finalizers().iter().any(|f| f == FINALIZER) == wanted {
+    pub async fn set_finalizer<K: Recorded>(&self, object: &Arc<K>, wanted: bool) -> Result<Arc<K>, Stop> {
+        if has_finalizer(object.meta()) == wanted {
             return Ok(object.clone());
         }
         let mut finalizers: Vec<&str> =
@@ -85,8 +74,8 @@ impl Records {
         let api = self.api(object.as_ref());
         match in_time(api.patch(&name, &params(), &Patch::Merge(patch))).await {
             Ok(written) => {
-                K::cache(index).finalized(&written, wanted);
-                Ok(K::cache(index).wrote(written))
+                K::cache(&self.index).finalized(&written, wanted);
+                Ok(K::cache(&self.index).wrote(written))
             }
             Err(kube::Error::Api(status)) if status.code == 404 && !wanted => Ok(object.clone()),
             Err(error) => Err(error.into()),
@@ -94,9 +83,9 @@ impl Records {
     }
 
     /// The object as it is now, past every cache.
-    pub async fn current<K: Recorded>(&self, index: &Index, name: &Name) -> Result<Option<Arc<K>>, Stop> {
+    pub async fn current<K: Recorded>(&self, name: &Name) -> Result<Option<Arc<K>>, Stop> {
         let api: Api<K> = Api::namespaced(self.kube.clone(), &name.namespace);
-        Ok(in_time(api.get_opt(&name.name)).await?.map(|object| K::cache(index).wrote(object)))
+        Ok(in_time(api.get_opt(&name.name)).await?.map(|object| K::cache(&self.index).wrote(object)))
     }
 
     /// Whether the object exists, past every cache.
@@ -109,12 +98,6 @@ impl Records {
 /// Whose fields these are, for `kubectl get --show-managed-fields`.
 fn params() -> PatchParams {
     PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() }
-}
-
-/// A write that hangs must not hang its object.
-async fn in_time<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, kube::Error> {
-    let late = || kube::Error::Service("the API server did not answer in time".into());
-    tokio::time::timeout(DEADLINE, call).await.unwrap_or_else(|_| Err(late()))
 }
 
 fn as_value<T: Serialize>(value: &T) -> Value {

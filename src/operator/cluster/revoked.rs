@@ -5,17 +5,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use kube::runtime::watcher::Event;
 use kube::{Api, ResourceExt};
 
 use super::Cluster;
 use super::record::Recorded;
+use super::requests::in_time;
 use crate::api::Name;
-
-/// Longest that one read may take.
-const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Reads the known objects of one kind in a namespace, one round at a time; `learn` takes what the watch would have told.
 pub fn read_known<K: Recorded>(
@@ -41,13 +38,12 @@ async fn round<K: Recorded>(
     namespace: &str,
     learn: impl Fn(&Event<K>),
 ) -> Result<(), kube::Error> {
-    let api: Api<K> = Api::namespaced(cluster.writer.kube.clone(), namespace);
+    let api: Api<K> = Api::namespaced(cluster.kube.clone(), namespace);
     let known: Vec<Arc<K>> =
         K::cache(&cluster.index).all().filter(|o| o.namespace().as_deref() == Some(namespace)).collect();
     for object in known {
-        let late = || kube::Error::Service("the API server did not answer in time".into());
-        let read = tokio::time::timeout(DEADLINE, api.get_opt(&object.name_any())).await;
-        match read.unwrap_or_else(|_| Err(late()))?.filter(|found| found.uid() == object.uid()) {
+        let read = in_time(api.get_opt(&object.name_any())).await?;
+        match read.filter(|found| found.uid() == object.uid()) {
             // One that stays: it is not the namespace that goes.
             Some(found) if found.meta().deletion_timestamp.is_none() => return Ok(()),
             Some(found) if found.resource_version() == object.resource_version() => {}

@@ -17,7 +17,7 @@ use super::Cluster;
 use super::record::Recorded;
 use super::{listwatch, object_cache, revoked};
 use crate::api::{Name, ObjectKey};
-use crate::core::health::{Cause, Sign};
+use crate::core::health::{Cause, Sign, place};
 
 /// The stream that feeds one controller. An object that does not decode is logged and stops nobody. What was read of it
 /// before stays, so that what it declares is not taken for undeclared. Every sign of life goes to
@@ -50,7 +50,7 @@ pub fn stream<K: Recorded>(
     };
     let begun = Arc::new(AtomicU64::new(0));
     let wanted = cluster.shards.wanted();
-    let place = scope.as_ref().map_or("all namespaces".to_owned(), |name| format!("namespace {name}"));
+    let place = place(scope.as_deref());
     let mut intake =
         Intake { scope: namespace, writer, cluster, deleted, begun: begun.clone(), listing: 0, news: HashSet::new() };
     listwatch::events(api, place, selector, Box::new(follow), wanted, begun)

@@ -1,12 +1,11 @@
 //! How a person says that shares which cannot be seen are meant to be gone, and what is told until then.
 
 use k8s_openapi::jiff::Timestamp;
-use kube::ResourceExt;
 
 use super::Pass;
 use super::verdict::Verdict;
-use crate::api::Name;
 use crate::api::{CLOSE_BREAKER, Reason, Share};
+use crate::api::{Name, ObjectKey};
 use crate::core::time::At;
 use crate::operator::cluster::index::Related;
 use crate::operator::cluster::record::Recorded;
@@ -44,24 +43,22 @@ pub fn open(cause: &str, share: &Name) -> Verdict {
     let Name { namespace, name } = share;
     let message = format!(
         "{cause}. If the API token was replaced by one of another account, put the right one back. To have the shares \
-         created again: `kubectl annotate --overwrite shares.cfshare.dev {name} -n {namespace} \
-         {CLOSE_BREAKER}=$(date -u +%FT%TZ)`. To give this share up, delete its object: `kubectl delete \
+         created again: `{}`. To give this share up, delete its object: `kubectl delete \
          --wait=false shares.cfshare.dev {name} -n {namespace}`; the object is removed once no other share of the account \
-         is missing, or when you run the first command"
+         is missing, or when you run the first command",
+        Share::key(share.clone()).annotate_now(CLOSE_BREAKER),
     );
     Verdict::unknown_stalled(Reason::BreakerOpen, message).shared().requeue_after(delays::BREAKER)
 }
 
 /// What to tell where a credential does not show a share that another one showed.
-pub fn not_visible<K: Related>(object: &K, what: &str, secret: &Name) -> Verdict {
+pub fn not_visible(object: &ObjectKey, what: &str, secret: &Name) -> Verdict {
     let message = format!(
         "cfshare cannot see {what} with the credential in Secret {}, which has never shown it: most likely the \
          credential belongs to another account. Nothing is recreated or released. Restore the right credential; or, if \
-         the share no longer exists: `kubectl annotate --overwrite {} {} -n {} {CLOSE_BREAKER}=$(date -u +%FT%TZ)`",
+         the share no longer exists: `{}`",
         secret.name,
-        K::KIND.kubectl_name(),
-        object.name_any(),
-        object.namespace().unwrap_or_default(),
+        object.annotate_now(CLOSE_BREAKER),
     );
     Verdict::unknown_stalled(Reason::BreakerOpen, message).requeue_after(delays::BREAKER)
 }

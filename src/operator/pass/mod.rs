@@ -134,23 +134,17 @@ impl<K: Recorded> Pass<K> {
 
     /// Writes the draft now, guarded: what follows relies on it.
     pub async fn save(&mut self) -> Result<(), Stop> {
-        let context = self.context.clone();
-        self.object = context.cluster.writer.status(&context.cluster.index, &self.object, &self.status).await?;
+        self.object = self.context.cluster.write_status(&self.object, &self.status).await?;
         Ok(())
     }
 
     pub async fn add_finalizer(&mut self) -> Result<(), Stop> {
-        self.set_finalizer(true).await
+        self.object = self.context.cluster.set_finalizer(&self.object, true).await?;
+        Ok(())
     }
 
     pub async fn remove_finalizer(&mut self) -> Result<(), Stop> {
-        self.set_finalizer(false).await
-    }
-
-    /// Puts the finalizer on, or takes it off.
-    async fn set_finalizer(&mut self, wanted: bool) -> Result<(), Stop> {
-        let context = self.context.clone();
-        self.object = context.cluster.writer.finalizer(&context.cluster.index, &self.object, wanted).await?;
+        self.object = self.context.cluster.set_finalizer(&self.object, false).await?;
         Ok(())
     }
 
@@ -170,7 +164,12 @@ impl<K: Recorded> Pass<K> {
     }
 
     /// Ends the pass with a verdict: writes the status if it differs, and says when to look again.
-    pub async fn finish(mut self, verdict: Verdict) -> Result<Option<Duration>, Stop> {
+    pub async fn finish(self, verdict: Verdict) -> Result<Option<Duration>, Stop> {
+        self.conclude(verdict, (0, None)).await
+    }
+
+    /// The same; `failures`: passes in a row that failed, this one among them, and since when.
+    async fn conclude(mut self, verdict: Verdict, failures: (u32, Option<At>)) -> Result<Option<Duration>, Stop> {
         let generation = self.generation();
         let request = self.request();
         let now = clock::time(self.now());
@@ -193,8 +192,8 @@ impl<K: Recorded> Pass<K> {
             None
         } else {
             match (verdict.ready, verdict.course) {
-                (Readiness::True, _) => Some(Note::normal(verdict.reason)),
-                (_, Course::Stalled) => Some(Note::warning(verdict.reason)),
+                (Readiness::True, _) => Some(Note::normal(verdict.reason.as_str())),
+                (_, Course::Stalled) => Some(Note::warning(verdict.reason.as_str())),
                 (Readiness::False | Readiness::Unknown, Course::Reconciling | Course::Resting) => None,
             }
         };
@@ -216,7 +215,7 @@ impl<K: Recorded> Pass<K> {
         if let Some((note, message)) = self.warning.take() {
             self.event(note, message);
         }
-        self.memory(|memory| (memory.failures, memory.failing_since) = (0, None));
+        self.memory(|memory| (memory.failures, memory.failing_since) = failures);
         Ok(verdict.requeue_after)
     }
 
@@ -259,7 +258,7 @@ impl<K: Recorded> Pass<K> {
     }
 
     /// Ends a pass that Cloudflare did not let go on.
-    pub async fn fail(self, error: Error, session: &Session, secret: &Name) -> Result<Option<Duration>, Stop> {
+    pub async fn fail(mut self, error: Error, session: &Session, secret: &Name) -> Result<Option<Duration>, Stop> {
         let class = error.class();
         if class == ErrorClass::Denied {
             self.context.remote.credentials.doubt(secret);
@@ -278,7 +277,11 @@ impl<K: Recorded> Pass<K> {
             return Ok(Some(retry_after));
         }
         let verdict = self.failed(cause, &error, session, secret).requeue_after(retry_after);
-        self.end((count, since), verdict).await
+        let verdict = match self.alarm.take() {
+            Some(alarm) => alarm.before(verdict),
+            None => verdict,
+        };
+        self.conclude(verdict, (count, Some(since))).await
     }
 
     /// What is said of a failed call.
@@ -347,21 +350,6 @@ impl<K: Recorded> Pass<K> {
             account.id,
             clock::time(account.read_at()).0
         )
-    }
-
-    async fn end(mut self, (failures, since): (u32, At), verdict: Verdict) -> Result<Option<Duration>, Stop> {
-        let verdict = match self.alarm.take() {
-            Some(alarm) => alarm.before(verdict),
-            None => verdict,
-        };
-        let (context, key) = (self.context.clone(), self.key.clone());
-        let uid = self.object.uid().unwrap_or_default();
-        let revision = (self.generation(), self.request());
-        let again = self.finish(verdict).await?;
-        context.memories.with(&key, &uid, revision, context.clock.now(), |memory| {
-            (memory.failures, memory.failing_since) = (failures, Some(since));
-        });
-        Ok(again)
     }
 }
 

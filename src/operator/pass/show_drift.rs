@@ -31,7 +31,7 @@ impl<K: Recorded> Pass<K> {
         // After the write: a conflict begins the pass again, and would tell it twice.
         for entry in &found {
             self.context.metrics.drift();
-            self.event(Note::warning_of("Drifted"), format!("{}; correcting it", drift::describe(entry)));
+            self.event(Note::warning("Drifted"), format!("{}; correcting it", drift::describe(entry)));
         }
         Ok(())
     }

@@ -26,10 +26,8 @@ impl<K: Recorded> Pass<K> {
                 format!(
                     "{what} was written twice as {value}, but Cloudflare still returns {found}: most likely somebody else \
                      changes it too. cfshare does not write it again until one of the two values changes; once nobody else \
-                     changes it: kubectl annotate --overwrite {} {} -n {} {REQUESTED_AT}=$(date -u +%FT%TZ)",
-                    K::KIND.kubectl_name(),
-                    self.key.name.name,
-                    self.key.name.namespace,
+                     changes it: {}",
+                    self.key.annotate_now(REQUESTED_AT),
                 ),
             )
         })

@@ -5,7 +5,6 @@ mod rows;
 
 use std::time::Duration;
 
-use kube::ResourceExt;
 use serde_json::{Map, Value};
 
 use super::share::desired::{Desired, desired};
@@ -19,6 +18,7 @@ use crate::core::id::{AccountId, ShareId};
 use crate::core::interned::Interned;
 use crate::core::row_key::RowKey;
 use crate::core::share::{self as creation, Mode, Refusal, Step, Wait};
+use crate::operator::cluster::claimant::own_record;
 use crate::operator::kinds;
 use crate::operator::pass::memory::Memory;
 use crate::operator::settings::Settings;
@@ -97,8 +97,7 @@ impl<'a> Look<'a> {
     ) -> Result<Look<'a>, String> {
         let desired = desired(share, &fleet.index)?;
         // What is recorded is believed only where it was written for this very object.
-        let recorded = share.status.clone().filter(|status| status.bound_uid.is_some());
-        let status = recorded.filter(|status| status.bound_uid == share.uid()).unwrap_or_default();
+        let status = own_record(share).cloned().unwrap_or_default();
         Ok(Look { fleet, account, share, name: Name::of(share), desired, status, settings })
     }
 
@@ -214,11 +213,8 @@ impl<'a> Look<'a> {
     /// One call makes the share with its recipients and resources; excluded accounts follow.
     fn creation(&self) -> Vec<Call> {
         let organization = self.desired.organization.as_ref().map(ToString::to_string);
-        let (excluded, rows): (Vec<_>, Vec<_>) = self
-            .snapshot(|now| now.payload())
-            .iter()
-            .map(|key| self.row(key))
-            .partition(|row| matches!(row.key, RowKey::Excluded(_)));
+        let (excluded, rows): (Vec<_>, Vec<_>) =
+            self.snapshot(|now| now.payload()).iter().map(|key| self.row(key)).partition(|row| row.key.is_excluded());
         let name = self.desired.name.clone().unwrap_or_default();
         let create = Call::CreateShare { name, organization, rows };
         let excluded = excluded.into_iter().map(|row| Call::Add { row, restored: false });

@@ -118,7 +118,7 @@ impl Look<'_> {
     ) -> Option<(row::Step, Observed)> {
         let index = &self.fleet.index;
         let child = index.child(&sibling.key)?;
-        if matches!(sibling.row, RowKey::Recipient(_)) && self.desired.organization.is_some() {
+        if sibling.row.is_recipient() && self.desired.organization.is_some() {
             return None;
         }
         let winner = self.desired.all.get(&sibling.row).map(|declaration| &declaration.by);

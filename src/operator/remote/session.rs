@@ -1,4 +1,4 @@
-//! All reads of Cloudflare that a pass makes, each with a permit, each improving the picture.
+//! All reads of Cloudflare that a pass makes, each with a permit, each updating the account's cache.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -119,13 +119,12 @@ impl Session {
         let began = self.clock.now();
         let list = |page| self.client.list_recipients(&self.credential, &self.account.id, id, true, page, FULL_PAGE);
         match self.pages(&format!("recipients of {id}"), pages, list).await {
-            Ok(Some(rows)) => {
+            Ok(rows) => {
                 if let Some(seen) = self.account.cache().seen_mut(id) {
                     seen.read_recipients(rows, began, self.read_lag);
                 }
                 Ok(())
             }
-            Ok(None) => Err(Stop::Cloudflare(Error::Lost { cause: "the list changed while it was read".into() })),
             Err(Stop::Cloudflare(error)) if error.class() == ErrorClass::Gone => {
                 self.account.cache().absent(id, began, self.read_lag);
                 Ok(())
@@ -135,7 +134,7 @@ impl Session {
     }
 
     /// All pages of a list, with a permit for as many calls as it took last time, and at least so many.
-    async fn pages<T, F>(&self, list: &str, at_least: u32, ask: impl Fn(u32) -> F) -> Result<Option<Vec<T>>, Stop>
+    async fn pages<T, F>(&self, list: &str, at_least: u32, ask: impl Fn(u32) -> F) -> Result<Vec<T>, Stop>
     where
         T: Object,
         F: Future<Output = Result<Reply<Page<T>>, Error>>,
@@ -159,16 +158,15 @@ impl Session {
                 Ok::<_, Stop>(answer)
             }
         });
-        rows.await
+        let changed = || Error::Lost { cause: "the list changed while it was read".into() };
+        Ok(rows.await?.ok_or_else(changed)?)
     }
 
     /// Reads the accounts that a share of an organization leaves out.
     pub async fn read_excluded(&self, id: &ShareId) -> Result<(), Stop> {
         let began = self.clock.now();
         let list = |page| self.client.list_excluded(&self.credential, &self.account.id, id, page, FULL_PAGE);
-        let Some(rows) = self.pages(&format!("excluded of {id}"), 1, list).await? else {
-            return Err(Stop::Cloudflare(Error::Lost { cause: "the list changed while it was read".into() }));
-        };
+        let rows = self.pages(&format!("excluded of {id}"), 1, list).await?;
         if let Some(seen) = self.account.cache().seen_mut(id) {
             seen.excluded = Some((began, rows));
         }
@@ -244,9 +242,7 @@ impl Session {
             let query = query(page);
             async move { self.client.list_shares(&self.credential, &self.account.id, &query).await }
         };
-        let Some(rows) = self.pages("shares being deleted", 1, list).await? else {
-            return Err(Stop::Cloudflare(Error::Lost { cause: "the list changed while it was read".into() }));
-        };
+        let rows = self.pages("shares being deleted", 1, list).await?;
         let ids: HashSet<ShareId> =
             rows.into_iter().filter(|share| share.status == ShareStatus::Deleting).map(|share| share.id).collect();
         self.account.cache().leaving = Some((began, ids));

@@ -20,6 +20,7 @@ use crate::core::sweep_interval::spacing;
 use crate::core::time::At;
 use crate::operator::clock;
 use crate::operator::cluster::Cluster;
+use crate::operator::cluster::claimant::own_record;
 use crate::operator::cluster::index::{Related, secret_of};
 use crate::operator::conditions::breaker_told;
 
@@ -224,7 +225,7 @@ async fn count_losses(cluster: &Cluster, remote: &Remote, account: &Account, liv
     let (mut bound, mut missing, mut told) = (0, HashSet::new(), None);
     for name in cluster.index.of_account(account.id.as_str()) {
         let Some(share) = cluster.index.shares.find(&name) else { continue };
-        let Some(status) = share.status.as_ref().filter(|s| s.bound_uid == share.metadata.uid) else { continue };
+        let Some(status) = own_record(&share) else { continue };
         let Some(id) = &status.share_id else { continue };
         let secret = secret_of(&share);
         // Another credential may well see other shares of the account.

@@ -16,6 +16,7 @@ use crate::core::interned::Interned;
 use crate::core::row_key::RowKey;
 use crate::operator::cluster::child_object::ChildObject;
 use crate::operator::cluster::index::Index;
+use crate::operator::conditions;
 use crate::operator::kinds;
 use crate::operator::rows::inventory::Entry;
 
@@ -84,8 +85,7 @@ pub struct Sibling {
 impl Sibling {
     pub fn of(child: &dyn ChildObject, owner: &AccountId) -> Option<Sibling> {
         let record = child.record();
-        let reason = record.and_then(|r| crate::operator::conditions::readiness(&r.common.conditions)).map(|(_, r)| r);
-        let says = |expected: Reason| reason == Some(expected.as_str());
+        let says = |reason| record.is_some_and(|record| conditions::says(&record.common.conditions, reason));
         let own = child.own_record();
         let entry = own.and_then(Entry::of_child);
         let (key, created) = (child.object_key(), child.metadata().creation_timestamp.as_ref().map(|time| time.0));
@@ -100,7 +100,7 @@ impl Sibling {
             settled_in: child.is_settled_in(),
             share_id: own.and_then(|record| record.share_id.clone()),
             is_last: says(Reason::LastResource),
-            stalled: record.is_some_and(|r| crate::operator::conditions::is_stalled(&r.common.conditions)),
+            stalled: record.is_some_and(|r| conditions::is_stalled(&r.common.conditions)),
             waived: says(Reason::Waived),
             outside: false,
             // Creation times are in whole seconds. On a tie, the object that already has the row counts as the older.

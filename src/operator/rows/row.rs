@@ -179,7 +179,7 @@ impl<K: Recorded> Row<'_, K> {
 
     /// Whether it is a resource, and no other is left.
     fn is_last(&self) -> bool {
-        matches!(self.key, RowKey::Resource { .. }) && self.seen.live_resources() <= 1
+        self.key.is_resource() && self.seen.live_resources() <= 1
     }
 
     pub async fn read(&self) -> Result<(), Stop> {

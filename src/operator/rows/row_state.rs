@@ -1,13 +1,10 @@
 //! How one row stands, and what messages call it.
 
-use kube::ResourceExt;
-
-use crate::api::REQUESTED_AT;
 use crate::api::status::RecipientCounts;
+use crate::api::{ObjectKey, REQUESTED_AT};
 use crate::cloudflare::{AssociationStatus, ResourceStatus};
 use crate::core::row::Step;
 use crate::core::row_key::RowKey;
-use crate::operator::cluster::index::Related;
 use crate::operator::remote::observed_share::ObservedShare;
 
 /// The word for an account that receives a share of its organization though it is excluded.
@@ -38,14 +35,11 @@ pub enum State {
 
 impl RowState {
     /// What is told of a row that failed for good; `object`: whose it is.
-    pub fn given_up<K: Related>(&self, name: &str, object: &K) -> String {
+    pub fn given_up(&self, name: &str, object: &ObjectKey) -> String {
         format!(
-            "{name} failed: {}. Cloudflare does not retry. Fix the cause in the Cloudflare account, then run: kubectl \
-             annotate --overwrite {} {} -n {} {REQUESTED_AT}=$(date -u +%FT%TZ)",
+            "{name} failed: {}. Cloudflare does not retry. Fix the cause in the Cloudflare account, then run: {}",
             self.message,
-            K::KIND.kubectl_name(),
-            object.name_any(),
-            object.namespace().unwrap_or_default(),
+            object.annotate_now(REQUESTED_AT),
         )
     }
 }

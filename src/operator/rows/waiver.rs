@@ -42,5 +42,5 @@ pub fn look_again(waiver: &WaiverInForce, now: At) -> Option<Duration> {
 
 /// The Event that warns before the end.
 pub fn warning() -> Note {
-    Note::warning_of("WaiverEnds")
+    Note::warning("WaiverEnds")
 }

@@ -43,8 +43,8 @@ impl Changes {
         let is_add = |step| matches!(step, Step::Add | Step::Restore);
         let mut adds = plan::not_backing_off(share, plan, seen, is_add, |row| row.adding());
         // While the share has no resources, only the exclusions are sent, so that excluded accounts never receive anything.
-        if seen.live_resources() == 0 && adds.iter().any(|key| matches!(key, RowKey::Excluded(_))) {
-            adds.retain(|key| matches!(key, RowKey::Excluded(_)));
+        if seen.live_resources() == 0 && adds.iter().any(|key| key.is_excluded()) {
+            adds.retain(|key| key.is_excluded());
         }
         adds.retain(|key| permission.allows(key));
         let updates = plan::not_backing_off(share, plan, seen, |step| step == Step::Update, |row| row.updating());
@@ -197,7 +197,7 @@ async fn add(
     permission: &Permission,
 ) -> Result<(), Stop> {
     let mut entries = inventory::entries(&share.pass.status.inventory);
-    let exclusions: Vec<RowKey> = keys.iter().filter(|key| is_exclusion(key)).cloned().collect();
+    let exclusions: Vec<RowKey> = keys.iter().filter(|key| key.is_excluded()).cloned().collect();
     keys.truncate(BATCH);
     let permit = share.session.permit(keys.len());
     exclusions::draft_alarm(share);
@@ -221,13 +221,13 @@ async fn add(
     share.pass.save().await?;
     // What was announced and is not sent, or was refused: nothing can come of it. That an account was to be excluded
     // from the start stays on record, or it would count as a loss.
-    let take_back = |entries: &mut Entries, key: &RowKey| match before.get(key).filter(|_| is_exclusion(key)) {
+    let take_back = |entries: &mut Entries, key: &RowKey| match before.get(key).filter(|_| key.is_excluded()) {
         Some(entry) => drop(entries.insert(key.clone(), entry.clone())),
         None => drop(entries.remove(key)),
     };
     let (mut trouble, mut denied) = (None, false);
     for key in keys {
-        if trouble.is_some() || denied && is_exclusion(&key) {
+        if trouble.is_some() || denied && key.is_excluded() {
             take_back(&mut entries, &key);
             continue;
         }
@@ -236,7 +236,7 @@ async fn add(
             take_back(&mut entries, &key);
         }
         match added.outcome {
-            Err(Stop::Cloudflare(error)) if is_exclusion(&key) && error.class() == ErrorClass::Denied => {
+            Err(Stop::Cloudflare(error)) if key.is_excluded() && error.class() == ErrorClass::Denied => {
                 exclusions::exclusion_denied(share, &exclusions, &error);
                 denied = true;
             }
@@ -267,8 +267,4 @@ pub async fn retry_failed(share: &mut SharePass, id: &ShareId) -> Result<(), Sto
         share.row(&seen, key).retry().await?;
     }
     Ok(())
-}
-
-fn is_exclusion(key: &RowKey) -> bool {
-    matches!(key, RowKey::Excluded(_))
 }

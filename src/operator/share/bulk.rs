@@ -44,13 +44,13 @@ pub fn hold(share: &mut SharePass, adds: &mut Vec<RowKey>, removals: &mut Vec<Ro
         share.pass.status.replacing_since = None;
         return;
     }
-    adds.retain(|key| !is_recipient(key));
-    removals.retain(|key| !is_recipient(key));
+    adds.retain(|key| !key.is_recipient());
+    removals.retain(|key| !key.is_recipient());
 }
 
 /// Whether so much is to be changed that the list is replaced.
 pub fn is_worth_it(share: &SharePass, adds: &[RowKey], removals: &[RowKey]) -> bool {
-    let recipients = adds.iter().chain(removals).filter(|key| is_recipient(key));
+    let recipients = adds.iter().chain(removals).filter(|key| key.is_recipient());
     let refused = share.pass.memory(|memory| memory.refused.contains_key(ITEM));
     share.desired.prune && share.desired.organization.is_none() && !refused && recipients.count() >= WORTH
 }
@@ -64,8 +64,8 @@ pub async fn replace(
     mut removals: Vec<RowKey>,
     permission: &Permission,
 ) -> Result<(), Stop> {
-    adds.retain(is_recipient);
-    removals.retain(is_recipient);
+    adds.retain(RowKey::is_recipient);
+    removals.retain(RowKey::is_recipient);
     if let Some(key) = adds.iter().chain(&removals).next()
         && seen.is_outdated(key, share.pass.now().minus(FRESH))
     {
@@ -112,7 +112,7 @@ async fn announce(
 ) -> Result<(), Stop> {
     let mut entries = inventory::entries(&share.pass.status.inventory);
     // The list names what was announced before, too: its call may take effect as late as this one.
-    let announced = entries.iter().filter(|(key, entry)| is_recipient(key) && entry.intended_at.is_some());
+    let announced = entries.iter().filter(|(key, entry)| key.is_recipient() && entry.intended_at.is_some());
     let announced: Vec<RowKey> = announced.map(|(key, _)| key.clone()).collect();
     for key in adds.iter().chain(&announced).filter(|key| share.desired.inline.contains_key(*key)) {
         entries.insert(key.clone(), Entry::intended(clock::time(now)).named(share.name_of(key)));
@@ -163,8 +163,4 @@ fn rows(seen: &ObservedShare, removals: &[RowKey]) -> Vec<crate::cloudflare::Rec
         RowKey::Excluded(_) | RowKey::Resource { .. } => None,
     };
     removals.iter().filter_map(row).collect()
-}
-
-fn is_recipient(key: &RowKey) -> bool {
-    matches!(key, RowKey::Recipient(_))
 }

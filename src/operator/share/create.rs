@@ -44,7 +44,7 @@ pub async fn create(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
     match answer {
         Ok(Change::Done(made)) => {
             bind(share, &made.id, false).await?;
-            share.pass.event(Note::normal_of("Created"), format!("created share {}", made.id));
+            share.pass.event(Note::normal("Created"), format!("created share {}", made.id));
             Ok(None)
         }
         Ok(Change::Unsure(error)) => {
@@ -67,16 +67,16 @@ pub async fn create(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
 /// allows it; after a refusal that named nothing, recipients are tried one by one.
 fn rows_to_send(share: &SharePass) -> Vec<RowKey> {
     let mut rows = share.snapshot(|now| now.payload());
-    let excludes = rows.iter().any(|key| matches!(key, RowKey::Excluded(_)));
-    rows.retain(|key| !matches!(key, RowKey::Excluded(_)));
+    let excludes = rows.iter().any(|key| key.is_excluded());
+    rows.retain(|key| !key.is_excluded());
     if excludes && !*share.session.account.empty_refused.lock() {
-        rows.retain(|key| !matches!(key, RowKey::Resource { .. }));
+        rows.retain(|key| !key.is_resource());
     }
     let alone = share.pass.memory(|memory| memory.refused_creates);
     if alone > 0 {
-        let recipients: Vec<RowKey> = rows.iter().filter(|key| matches!(key, RowKey::Recipient(_))).cloned().collect();
+        let recipients: Vec<RowKey> = rows.iter().filter(|key| key.is_recipient()).cloned().collect();
         let chosen = recipients.get((alone - 1) % recipients.len().max(1)).cloned();
-        rows.retain(|key| !matches!(key, RowKey::Recipient(_)) || Some(key) == chosen.as_ref());
+        rows.retain(|key| !key.is_recipient() || Some(key) == chosen.as_ref());
     }
     rows
 }
@@ -146,7 +146,7 @@ pub async fn bind(share: &mut SharePass, id: &ShareId, adopted: bool) -> Result<
     if !adopted {
         // To exclude whom the manifest excluded from the start takes nothing away from anybody who is to have it.
         let mut entries = inventory::entries(&status.inventory);
-        for (key, declaration) in share.desired.inline.iter().filter(|(key, _)| matches!(key, RowKey::Excluded(_))) {
+        for (key, declaration) in share.desired.inline.iter().filter(|(key, _)| key.is_excluded()) {
             let entry = inventory::Entry::intended(inventory::settled_long_ago());
             entries.entry(key.clone()).or_insert_with(|| entry.named(declaration.label.clone()));
         }
@@ -156,7 +156,7 @@ pub async fn bind(share: &mut SharePass, id: &ShareId, adopted: bool) -> Result<
     if adopted {
         share.pass.add_finalizer().await?;
         share.pass.save().await?;
-        share.pass.event(Note::normal_of("Adopted"), format!("adopted share {id}"));
+        share.pass.event(Note::normal("Adopted"), format!("adopted share {id}"));
     } else {
         save_surely(share).await?;
     }
@@ -183,7 +183,7 @@ async fn save_surely(share: &mut SharePass) -> Result<(), Stop> {
             Err(stop) => stop,
         };
         let context = share.pass.context.clone();
-        match (&stop, context.cluster.writer.current::<Share>(&context.cluster.index, &share.pass.key.name).await) {
+        match (&stop, context.cluster.current::<Share>(&share.pass.key.name).await) {
             (_, Ok(Some(object)))
                 if object.metadata.uid == share.pass.object.metadata.uid && intent(&object) == announced =>
             {
@@ -211,15 +211,15 @@ fn create_refused(share: &mut SharePass, error: Error, rows: &[RowKey]) -> Resul
         // Most likely the name is taken after all.
         share.session.account.cache().looked = None;
     }
-    let sent_resources = rows.iter().any(|key| matches!(key, RowKey::Resource { .. }));
+    let sent_resources = rows.iter().any(|key| key.is_resource());
     if !sent_resources {
         *share.session.account.empty_refused.lock() = true;
         let message = "Cloudflare does not create a share without resources, so the excluded accounts receive this \
                        share until cfshare has excluded them, immediately after it is created";
-        share.pass.event(Note::warning_of("ExclusionsFollow"), message);
+        share.pass.event(Note::warning("ExclusionsFollow"), message);
         return Ok(None);
     }
-    let recipients: Vec<&RowKey> = rows.iter().filter(|key| matches!(key, RowKey::Recipient(_))).collect();
+    let recipients: Vec<&RowKey> = rows.iter().filter(|key| key.is_recipient()).collect();
     let alone = share.pass.memory(|memory| memory.refused_creates);
     let blamed = blame(&error, &sent_order(rows));
     let blamed = match (blamed, recipients.as_slice()) {
@@ -245,7 +245,7 @@ fn create_refused(share: &mut SharePass, error: Error, rows: &[RowKey]) -> Resul
 
 /// Rows in the order in which a create lists them, recipients first.
 fn sent_order(rows: &[RowKey]) -> (Vec<RowKey>, Vec<RowKey>) {
-    rows.iter().cloned().partition(|key| matches!(key, RowKey::Recipient(_)))
+    rows.iter().cloned().partition(|key| key.is_recipient())
 }
 
 pub fn backing_off(share: &mut SharePass) -> Verdict {
@@ -311,7 +311,7 @@ pub async fn forget(share: &mut SharePass) -> Result<(), Stop> {
         share.session.account.cache().forget(&id);
     }
     let message = format!("share {id} no longer exists at Cloudflare; recreating it");
-    share.pass.event(Note::warning_of("ShareGone"), message);
+    share.pass.event(Note::warning("ShareGone"), message);
     Ok(())
 }
 

@@ -12,11 +12,11 @@ use kube::ResourceExt;
 use super::desired::retains;
 use super::share_pass::SharePass;
 use crate::api::status::RecentDeletion;
-use crate::api::{CONFIRM_DELETION, FINALIZER, Reason, Share};
+use crate::api::{CONFIRM_DELETION, Reason, Share, has_finalizer};
 use crate::core::deletions;
 use crate::core::deletions::{Decision, DeletionLog, Facts, Record};
 use crate::core::time::At;
-use crate::operator::cluster::claimant::observes;
+use crate::operator::cluster::claimant::{observes, own_record};
 use crate::operator::cluster::index::Index;
 use crate::operator::pass::Pass;
 use crate::operator::pass::context::Context;
@@ -52,9 +52,7 @@ impl Account {
     /// Which Shares may keep the record when the one with this UID is gone, the likeliest to stay first.
     fn keepers(&self, leaving: &str) -> Vec<&Arc<Share>> {
         let fits = |share: &&Arc<Share>| {
-            is_bound(share)
-                && share.uid().as_deref() != Some(leaving)
-                && share.finalizers().iter().any(|finalizer| finalizer == FINALIZER)
+            is_bound(share) && share.uid().as_deref() != Some(leaving) && has_finalizer(&share.metadata)
         };
         let mut keepers: Vec<&Arc<Share>> = self.shares.iter().filter(fits).collect();
         keepers.sort_by_cached_key(|share| {
@@ -89,14 +87,13 @@ impl Account {
         }
         let entry = |(uid, at): (&String, &At)| RecentDeletion { uid: uid.clone(), at: clock::time(*at) };
         status.recent_deletions = self.recent.iter().map(entry).collect();
-        context.cluster.writer.status(&context.cluster.index, keeper, &status).await?;
+        context.cluster.write_status(keeper, &status).await?;
         Ok(())
     }
 }
 
 fn is_bound(share: &Share) -> bool {
-    let status = share.status.as_ref().filter(|status| status.bound_uid == share.uid());
-    status.is_some_and(|status| status.share_id.is_some())
+    own_record(share).is_some_and(|status| status.share_id.is_some())
 }
 
 /// Whether the share counts among those that the limit is a part of.

@@ -95,7 +95,7 @@ impl Desired {
     pub fn children_lag(&self, status: &ShareStatus) -> bool {
         let lags = |sibling: &Sibling| {
             let wins = self.all.get(&sibling.row).is_some_and(|d| d.by == By::Child(sibling.key.clone()));
-            let fits = self.organization.is_none() || !matches!(sibling.row, RowKey::Recipient(_));
+            let fits = self.organization.is_none() || !sibling.row.is_recipient();
             (wins || sibling.is_deleting)
                 && !sibling.outside
                 && fits

@@ -25,7 +25,7 @@ const PENDING: &str = "exclusion pending";
 fn name_exclusions(share: &SharePass, row_states: &mut [(RowKey, RowState)], seen: &ObservedShare) {
     let held = removals::held_exclusions(share, seen);
     for (key, row_state) in row_states {
-        if !matches!(key, RowKey::Excluded(_)) || row_state.state == State::InPlace {
+        if !key.is_excluded() || row_state.state == State::InPlace {
             continue;
         }
         row_state.word = if held.contains(key) {

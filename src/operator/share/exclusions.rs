@@ -9,7 +9,7 @@ use crate::cloudflare::Error;
 use crate::core::row_key::RowKey;
 use crate::core::share::Mode;
 use crate::operator::cluster::index;
-use crate::operator::conditions::readiness;
+use crate::operator::conditions;
 use crate::operator::pass::verdict::{Course, Verdict};
 use crate::operator::pass::{drift, verdict};
 use crate::operator::remote::observed_share::ObservedShare;
@@ -20,7 +20,7 @@ use crate::operator::rows::row_state::{NOT_EXCLUDED, RowState, State};
 const NAMED: usize = 3;
 
 fn excluded(share: &SharePass) -> impl Iterator<Item = (&RowKey, &Declaration)> {
-    share.desired.inline.iter().filter(|(key, _)| matches!(key, RowKey::Excluded(_)))
+    share.desired.inline.iter().filter(|(key, _)| key.is_excluded())
 }
 
 /// Accounts that were excluded and do not have the share taken away yet. Members who leave later are no reason to be
@@ -63,7 +63,7 @@ pub fn draft_alarm(share: &mut SharePass) {
     let Some(alarm) = share.pass.alarm.clone() else { return };
     let (generation, now) = (share.pass.generation(), clock::time(share.pass.now()));
     let common = &mut share.pass.status.common;
-    if readiness(&common.conditions).is_some_and(|(_, reason)| reason == alarm.reason.as_str()) {
+    if conditions::says(&common.conditions, alarm.reason) {
         return;
     }
     let drifted = drift::message(&common.drift);
@@ -115,9 +115,9 @@ pub fn not_in_force(share: &SharePass, row_states: &[(RowKey, RowState)]) -> Opt
     };
     let again = refusals.iter().map(|refused| refused.until.since(now)).min().unwrap_or(delays::HUMAN);
     let message = format!(
-        "{message}: {}. cfshare retries automatically; to retry now: `kubectl annotate --overwrite shares.cfshare.dev {} \
-         -n {} {REQUESTED_AT}=$(date -u +%FT%TZ)`",
-        row_state.message, share.pass.key.name.name, share.pass.key.name.namespace,
+        "{message}: {}. cfshare retries automatically; to retry now: `{}`",
+        row_state.message,
+        share.pass.key.annotate_now(REQUESTED_AT),
     );
     let verdict = Verdict::stalled(Reason::ExclusionsNotInForce, message).requeue_after(again);
     let passing = !refusals.is_empty() && refusals.iter().all(|refused| refused.passing);

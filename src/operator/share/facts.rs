@@ -7,7 +7,6 @@ use std::time::Duration;
 use kube::ResourceExt;
 
 use super::desired::Desired;
-use super::lookup::Lookup;
 use crate::api::share::AdoptionPolicy;
 use crate::api::status::{CreateIntent, ShareStatus};
 use crate::api::{Name, Share};
@@ -126,17 +125,12 @@ impl Snapshot<'_> {
         })
     }
 
-    fn is_deleting(&self) -> bool {
+    pub fn is_deleting(&self) -> bool {
         self.object.metadata.deletion_timestamp.is_some()
     }
 
-    fn lookup(&self) -> Lookup<'_> {
-        let Snapshot { desired, index, cache, .. } = self;
-        Lookup { name: self.name, desired, index, cache, read_lag: self.timing.read_lag }
-    }
-
     fn presence(&self, id: &ShareId) -> Presence {
-        match self.lookup().presence(id, self.is_deleting()) {
+        match self.cached_presence(id) {
             Presence::Missing | Presence::Gone if self.is_hidden(id) => Presence::Hidden,
             other => other,
         }
@@ -165,7 +159,7 @@ impl Snapshot<'_> {
         };
         // What is not there may come: ask again once a minute.
         let asked_lately = self.memory.asked_for_id.is_some_and(|at| self.timing.now.since(at) < ASKED_LATELY);
-        match self.lookup().found(id) {
+        match self.found(id) {
             Found::Missing if !asked_lately => Adoption::Exactly(id.clone(), Found::Unread),
             found => Adoption::Exactly(id.clone(), found),
         }
@@ -185,7 +179,7 @@ impl Snapshot<'_> {
         if self.mode != Mode::Observe && looked < self.look_since() {
             return Named::Unread;
         }
-        self.lookup().named()
+        self.live_named()
     }
 
     fn gathered(&self) -> Gathered {
@@ -195,11 +189,11 @@ impl Snapshot<'_> {
             return Gathered::Arriving;
         }
         let payload = self.payload();
-        if self.desired.organization.is_none() && !payload.iter().any(is_recipient) {
-            return self.lacking(Gathered::NoRecipients, is_recipient);
+        if self.desired.organization.is_none() && !payload.iter().any(RowKey::is_recipient) {
+            return self.lacking(Gathered::NoRecipients, RowKey::is_recipient);
         }
-        if !payload.iter().any(is_resource) {
-            return self.lacking(Gathered::NoResources, is_resource);
+        if !payload.iter().any(RowKey::is_resource) {
+            return self.lacking(Gathered::NoResources, RowKey::is_resource);
         }
         Gathered::Complete
     }
@@ -225,7 +219,7 @@ impl Snapshot<'_> {
         };
         let rows = self.desired.all.iter().filter(|(_, declaration)| claimed(&declaration.by)).map(|(key, _)| key);
         // Every member of an organization receives its share: no account is named in addition.
-        let sendable = |key: &&RowKey| self.desired.organization.is_none() || !is_recipient(key);
+        let sendable = |key: &&RowKey| self.desired.organization.is_none() || !key.is_recipient();
         rows.filter(sendable).filter(|key| !self.is_refused(key)).cloned().collect()
     }
 
@@ -242,8 +236,8 @@ impl Snapshot<'_> {
         }
         // Every declared recipient, or resource, was refused: wait for the first that may be tried again.
         let payload = self.payload();
-        let recipients = self.desired.organization.is_some() || payload.iter().any(is_recipient);
-        if recipients && payload.iter().any(is_resource) {
+        let recipients = self.desired.organization.is_some() || payload.iter().any(RowKey::is_recipient);
+        if recipients && payload.iter().any(RowKey::is_resource) {
             return None;
         }
         self.memory.refused.values().map(|refused| refused.until).filter(|until| *until > now).min()
@@ -303,14 +297,6 @@ impl Snapshot<'_> {
             taken: self.index.is_spoken_for(self.name, share.id.as_str()),
         }
     }
-}
-
-fn is_recipient(key: &RowKey) -> bool {
-    matches!(key, RowKey::Recipient(_))
-}
-
-fn is_resource(key: &RowKey) -> bool {
-    matches!(key, RowKey::Resource { .. })
 }
 
 pub fn started_at(intent: &CreateIntent) -> At {

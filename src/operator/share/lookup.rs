@@ -1,32 +1,17 @@
 //! Whether a share at Cloudflare is there for a Share object, and may be taken over.
 
-use std::time::Duration;
-
-use super::desired::Desired;
-use crate::api::Name;
+use super::facts::Snapshot;
 use crate::api::share::AdoptionPolicy;
 use crate::cloudflare::{Kind as ShareKind, Share as RemoteShare, ShareStatus, TargetType};
 use crate::core::id::ShareId;
 use crate::core::share::{Found, Named, Presence};
-use crate::operator::cluster::index::Index;
-use crate::operator::remote::account_cache::AccountCache;
 
-/// A manifest beside what is known of its account and of the other objects.
-pub struct Lookup<'a> {
-    pub name: &'a Name,
-    pub desired: &'a Desired,
-    pub index: &'a Index,
-    pub cache: &'a AccountCache,
-    /// How long a missing share must stay missing before that is believed.
-    pub read_lag: Duration,
-}
-
-impl Lookup<'_> {
-    /// `is_deleting`: this object is being deleted, so that its share is expected to go.
-    pub fn presence(&self, id: &ShareId, is_deleting: bool) -> Presence {
-        let is_gone = || match is_deleting {
-            true => self.cache.is_gone(id, self.read_lag),
-            false => self.cache.is_lost(id, self.read_lag),
+impl Snapshot<'_> {
+    /// Whether the share is there, whichever credential saw it last.
+    pub fn cached_presence(&self, id: &ShareId) -> Presence {
+        let is_gone = || match self.is_deleting() {
+            true => self.cache.is_gone(id, self.timing.read_lag),
+            false => self.cache.is_lost(id, self.timing.read_lag),
         };
         match self.cache.seen(id).map(|seen| &seen.share.status) {
             Some(ShareStatus::Active | ShareStatus::Other(_)) => Presence::Live,
@@ -69,7 +54,7 @@ impl Lookup<'_> {
     }
 
     /// Live shares that bear the wanted name.
-    pub fn named(&self) -> Named {
+    pub fn live_named(&self) -> Named {
         let Some(name) = &self.desired.name else { return Named::Nobody };
         let mut ids: Vec<(ShareId, bool)> = self
             .cache

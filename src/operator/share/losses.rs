@@ -94,10 +94,8 @@ impl LossInput<'_> {
                 rows.insert(sibling.row.clone(), sibling.label.clone());
             }
         }
-        rows.retain(|key, _| {
-            !matches!(key, RowKey::Excluded(_)) && !desired.all.contains_key(key) && self.is_live(key)
-        });
-        let excluded = desired.inline.iter().filter(|(key, _)| matches!(key, RowKey::Excluded(_)));
+        rows.retain(|key, _| !key.is_excluded() && !desired.all.contains_key(key) && self.is_live(key));
+        let excluded = desired.inline.iter().filter(|(key, _)| key.is_excluded());
         for (key, declaration) in excluded {
             // What the manifest excluded when the share was created is in the inventory.
             if !entries.contains_key(key) && self.seen.row(key, |_| false) == Observed::Absent {

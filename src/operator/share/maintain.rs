@@ -10,7 +10,6 @@ use crate::api::Reason;
 use crate::core::id::ShareId;
 use crate::core::limiter::Priority;
 use crate::core::row::{Observed, Step};
-use crate::core::row_key::RowKey;
 use crate::core::share::Mode;
 use crate::core::time::At;
 use crate::operator::pass::verdict::Verdict;
@@ -173,7 +172,7 @@ async fn refresh(share: &mut SharePass, id: &ShareId, requested: bool) -> Result
 
 fn has_pending_resources(share: &SharePass, seen: &ObservedShare) -> bool {
     let plan = plan::plan(share, seen);
-    plan.steps.iter().any(|(key, (step, seen))| {
-        matches!(key, RowKey::Resource { .. }) && (matches!(step, Step::Wait) || *seen == Observed::Leaving)
-    })
+    plan.steps
+        .iter()
+        .any(|(key, (step, seen))| key.is_resource() && (matches!(step, Step::Wait) || *seen == Observed::Leaving))
 }

@@ -1,9 +1,9 @@
 //! Why nothing is done about a share now, and what to write instead.
 
 use super::super::delays;
+use super::create;
 use super::desired::Desired;
 use super::share_pass::SharePass;
-use super::{create, frozen};
 use crate::api::Name;
 use crate::api::{Reason, Share};
 use crate::core::id::ShareId;
@@ -11,7 +11,7 @@ use crate::core::share::{Mode, Refusal, Wait};
 use crate::operator::cluster::index;
 use crate::operator::cluster::index::Index;
 use crate::operator::conditions;
-use crate::operator::pass::breaker::not_visible;
+use crate::operator::pass::breaker;
 use crate::operator::pass::verdict::{self, Verdict};
 
 fn organization_is_allowed(share: &SharePass) -> bool {
@@ -66,24 +66,35 @@ pub fn waiting(share: &mut SharePass, wait: Wait) -> Verdict {
         .requeue_after((settle / 16).max(delays::PEER_WRITE)),
         Wait::Backoff => create::backing_off(share),
         Wait::Thaw => match (&share.pass.status.share_id, &share.pass.status.intent) {
-            (Some(id), None) if share.pass.is_deleting() => frozen::frozen(
+            (Some(id), None) if share.pass.is_deleting() => frozen(
                 share,
                 &format!(
                     "share {id} is not deleted; to delete this object and keep the share, set deletionPolicy: Retain"
                 ),
             ),
-            (Some(id), None) => frozen::frozen(share, &format!("share {id} was not found, and is not recreated")),
-            (_, _) => frozen::frozen(share, "the outcome of an earlier create request is unknown"),
+            (Some(id), None) => frozen(share, &format!("share {id} was not found, and is not recreated")),
+            (_, _) => frozen(share, "the outcome of an earlier create request is unknown"),
         },
-        Wait::Visibility if share.session.account.breaker().is_some() => frozen::frozen(share, "the share was not found"),
+        Wait::Visibility if share.session.account.breaker().is_some() => frozen(share, "the share was not found"),
         Wait::Visibility => {
             let what = share.share_id().map_or_else(
                 || "the share that a create request without a response may have created".to_owned(),
                 |id| format!("share {id}"),
             );
-            not_visible(share.pass.object.as_ref(), &what, &index::secret_of(&share.pass.object))
+            breaker::not_visible(&share.pass.key, &what, &index::secret_of(&share.pass.object))
         }
         Wait::Leaving | Wait::Confirmation => unreachable!("handled where it is met"),
+    }
+}
+
+/// Where nothing may be written: `what` is left as it is.
+pub fn frozen(share: &SharePass, what: &str) -> Verdict {
+    match share.session.account.breaker() {
+        Some(cause) => breaker::open(&cause, &share.pass.key.name),
+        None if share.pass.context.settings.read_only => {
+            Verdict::stalled(Reason::Observed, format!("the operator runs with --read-only: {what}"))
+        }
+        None => Verdict::stalled(Reason::Observed, format!("managementPolicy is Observe: {what}")),
     }
 }
 

@@ -9,7 +9,6 @@ pub mod desired;
 mod exceptions;
 mod exclusions;
 pub mod facts;
-mod frozen;
 pub mod lookup;
 pub mod losses;
 mod maintain;

@@ -10,7 +10,7 @@ use super::share_pass::SharePass;
 use super::{apply, deletions, losses};
 use crate::api::share::{DeletionPolicy, ManagementPolicy};
 use crate::api::status::{CommonStatus, EffectivePolicies, ShareStatus};
-use crate::api::{FINALIZER, Share};
+use crate::api::{Share, has_finalizer};
 use crate::core::limiter::Priority;
 use crate::core::opening::{Facts, Why};
 use crate::core::share::Mode;
@@ -44,7 +44,7 @@ pub fn facts(pass: &Pass<Share>, desired: Option<&Desired>) -> Facts {
     let status = &pass.status;
     Facts {
         deleting: pass.is_deleting(),
-        finalizer: pass.object.finalizers().iter().any(|finalizer| finalizer == FINALIZER),
+        finalizer: has_finalizer(&pass.object.metadata),
         valid: desired.is_some(),
         suspended: pass.object.spec.suspend == Some(true),
         announced: status.intent.is_some(),
@@ -64,7 +64,7 @@ pub async fn release(mut pass: Pass<Share>, why: Why) -> Result<Option<Duration>
             Why::NothingMade | Why::Retained => "deletionPolicy is Retain",
         };
         let message = format!("share {id} stays at Cloudflare: {why}");
-        pass.event(Note::normal_of("Retained"), message);
+        pass.event(Note::normal("Retained"), message);
     }
     Ok(None)
 }

@@ -84,7 +84,7 @@ impl PlanInput<'_> {
             } else {
                 snapshot.recorded(self.entries.get(&key))
             };
-            let prune = desired.prune && !matches!(key, RowKey::Excluded(_));
+            let prune = desired.prune && !key.is_excluded();
             let facts = snapshot.facts(declared, recorded, prune);
             let step = match row::step(facts) {
                 // The child that looks after the row has not noted it down yet: until then the record is kept here.

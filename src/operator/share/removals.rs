@@ -107,7 +107,7 @@ pub fn count_held(share: &SharePass, seen: &ObservedShare) -> usize {
 pub fn held_exclusions(share: &SharePass, seen: &ObservedShare) -> HashSet<RowKey> {
     let held = held(share, seen).filter(|losing| losing.exceed(Counted::Accounts));
     let rows = held.into_iter().flat_map(|losing| losing.rows.into_keys());
-    rows.filter(|key| matches!(key, RowKey::Excluded(_))).collect()
+    rows.filter(|key| key.is_excluded()).collect()
 }
 
 /// Removes a batch; what counts is recorded before.

@@ -53,7 +53,7 @@ impl SharePass {
     }
 
     pub fn excludes(&self) -> bool {
-        self.desired.inline.keys().any(|key| matches!(key, RowKey::Excluded(_)))
+        self.desired.inline.keys().any(|key| key.is_excluded())
     }
 
     /// Nothing is under way any more.

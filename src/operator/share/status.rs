@@ -3,7 +3,7 @@
 use super::super::clock;
 use super::plan::Plan;
 use super::share_pass::SharePass;
-use super::{exceptions, exclusions, frozen, name, others, outside, removals, row_drift, waivers};
+use super::{exceptions, exclusions, messages, name, others, outside, removals, row_drift, waivers};
 use crate::api::Reason;
 use crate::api::status::{DriftEntry, RecipientCounts, ResourceCounts, UnmanagedEntry};
 use crate::cloudflare::{AssociationStatus, ShareStatus, clean};
@@ -322,7 +322,7 @@ fn stuck(
         return Some(verdict);
     }
     if let Some((key, row_state)) = failed.first() {
-        let given_up = row_state.given_up(&share.label(key), share.pass.object.as_ref());
+        let given_up = row_state.given_up(&share.label(key), &share.pass.key);
         let message = format!("{}{given_up}", waivers::ended(share, key));
         return Some(Verdict::stalled(Reason::RecipientFailed, with_more(&message, failed.len())));
     }
@@ -333,7 +333,7 @@ fn stuck(
 fn compare(share: &mut SharePass, id: &ShareId, seen: &ObservedShare, plan: &Plan) -> Verdict {
     let so_far = so_far(share);
     if share.session.account.breaker().is_some() {
-        return frozen::frozen(share, "");
+        return messages::frozen(share, "");
     }
     let changes = plan.of(|step| matches!(step, Step::Add | Step::Restore | Step::Update | Step::Remove));
     let renamed = share.pass.status.common.drift.iter().any(|drift| drift.path == "name");

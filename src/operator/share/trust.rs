@@ -51,16 +51,13 @@ impl Settled {
         let declared = |is: fn(&RowKey) -> bool| {
             i32::try_from(desired.all.keys().filter(|key| is(key)).count()).unwrap_or(i32::MAX)
         };
-        let recipients = || declared(|key| matches!(key, RowKey::Recipient(_)));
+        let recipients = || declared(|key| key.is_recipient());
         let restless = plan.steps.iter().filter(|(key, (step, _))| !is_at_rest(key, *step, seen, desired));
         Settled {
             is_active: seen.share.status == RemoteStatus::Active,
             name: Some(seen.share.name.clone()),
             totals: Totals::observed(seen),
-            declared: (
-                desired.organization.is_none().then(recipients),
-                declared(|key| matches!(key, RowKey::Resource { .. })),
-            ),
+            declared: (desired.organization.is_none().then(recipients), declared(|key| key.is_resource())),
             inline: desired.inline.keys().map(|key| (key.clone(), false)).collect(),
             restless: restless.map(|(key, _)| key.clone()).collect(),
         }

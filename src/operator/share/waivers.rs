@@ -14,7 +14,7 @@ const NAMED: usize = 3;
 /// The waiver under which a row's failure is accepted now.
 pub fn in_force(share: &SharePass, key: &RowKey, row_state: &RowState) -> Option<WaiverInForce> {
     let failed = row_state.state == State::Failed || row_state.state == State::Refused && row_state.word == REFUSED;
-    let declared = share.desired.all.get(key).filter(|_| failed && matches!(key, RowKey::Recipient(_)))?;
+    let declared = share.desired.all.get(key).filter(|_| failed && key.is_recipient())?;
     waiver::in_force(declared.waiver.as_ref(), share.pass.now())
 }
 
