@@ -2,7 +2,8 @@
 
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+
+use crate::core::meta::ResourceMeta;
 
 use super::{
     recipient::ShareRef,
@@ -92,7 +93,7 @@ pub struct ShareResourceSpec {
     /// set: `{}`. Changes are written to the share.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "json_object")]
-    pub meta: Option<Map<String, Value>>,
+    pub meta: Option<ResourceMeta>,
 
     /// Label for people, such as `extra-rules`: 1 to 100 characters. Never sent to Cloudflare; messages and tables show it
     /// next to the id.

@@ -3,7 +3,8 @@
 use kube::{CustomResource, KubeSchema};
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+
+use crate::core::meta::ResourceMeta;
 
 pub use super::policy::{AdoptionPolicy, DeletionPolicy, ManagementPolicy, MaxRemovals};
 use super::{rule, status::ShareStatus, waiver::Waiver};
@@ -156,7 +157,7 @@ pub struct ShareSpec {
 #[serde(rename_all = "camelCase")]
 pub struct RecipientEntry {
     /// Id of the account, such as `372e67954025e0ba6aaa6d586b9e0b59`: 1 to 128 letters, digits and
-    /// . _ ~ : = @ + -. Quote ids that consist of digits only, because YAML reads them as numbers.
+    /// . _ ~ : = @ + -. Quote an id that YAML would take for a number, such as one of digits only.
     #[serde(rename = "accountID")]
     #[schemars(length(max = rule::MAX_ID))]
     #[x_kube(validation = rule::id())]
@@ -187,8 +188,8 @@ pub struct ExcludedEntry {
     #[x_kube(validation = rule::id())]
     pub account_id: Interned,
 
-    /// Label for people, such as `payments-prod`: 1 to 100 characters. Never sent to Cloudflare; every message
-    /// and table names the account by it.
+    /// Label for people, such as `payments-prod`: 1 to 100 characters. Never sent to Cloudflare; messages and tables show
+    /// it next to the id.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = rule::MAX_NAME))]
     #[x_kube(validation = rule::name())]
@@ -248,7 +249,7 @@ pub struct ResourceEntry {
     /// set: `{}`. Changes are written to the share.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "json_object")]
-    pub meta: Option<Map<String, Value>>,
+    pub meta: Option<ResourceMeta>,
 
     /// Label for people, such as `extra-rules`: 1 to 100 characters. Never sent to Cloudflare; messages and tables show it
     /// next to the id.

@@ -1,11 +1,11 @@
 //! What can be asked of Cloudflare.
 
 use serde::Serialize;
-use serde_json::{Map, Value};
 
 use super::words::{Kind, ResourceStatus, ShareStatus, TargetType};
 use crate::core::id::{AccountId, OrganizationId, SourceId};
 use crate::core::interned::Interned;
+use crate::core::meta::ResourceMeta;
 
 /// Who is to receive. Cloudflare takes an object that names nobody for "my whole organization", so such an
 /// object cannot be made of this type.
@@ -28,7 +28,7 @@ pub struct NewShare {
 /// A resource to be put into a share.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct NewResource {
-    pub meta: Map<String, Value>,
+    pub meta: ResourceMeta,
     #[serde(rename = "resource_account_id")]
     pub account: AccountId,
     #[serde(rename = "resource_id")]
@@ -190,7 +190,7 @@ mod tests {
             name: "waf".into(),
             recipients: vec![Target::Account(AccountId::parse("a1").unwrap())],
             resources: vec![NewResource {
-                meta: Map::new(),
+                meta: ResourceMeta::default(),
                 account: AccountId::parse("a0").unwrap(),
                 id: SourceId::parse("b6a1c4de-0b8c-4a8e-9d53-0b1c2d3e4f50").unwrap(),
                 kind: "gateway-policy".into(),

@@ -6,11 +6,12 @@
 use k8s_openapi::jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::words::{AssociationStatus, Kind, ResourceStatus, ShareStatus, TargetType};
 use crate::core::id::{AccountId, OrganizationId, RecipientId, ShareId, ShareResourceId, SourceId};
 use crate::core::interned::Interned;
+use crate::core::meta::ResourceMeta;
 
 /// A share, sent or received.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -98,7 +99,7 @@ pub struct ShareResource {
     #[serde(default, deserialize_with = "or_default")]
     pub resource_version: Option<i64>,
     #[serde(default, deserialize_with = "or_default")]
-    pub meta: Map<String, Value>,
+    pub meta: ResourceMeta,
     #[serde(default)]
     pub status: ResourceStatus,
     #[serde(default, deserialize_with = "moment")]
@@ -262,9 +263,9 @@ mod tests {
         }))
         .unwrap();
         assert_eq!(resource.resource_id.as_str().len(), 36);
-        assert_eq!(Value::Object(resource.meta), json!({"b": null, "a": [1]}));
+        assert_eq!(json!(resource.meta), json!({"b": null, "a": [1]}));
         let bare: ShareResource =
             from_value(json!({"id": "x", "resource_account_id": "a", "resource_id": "y", "meta": null})).unwrap();
-        assert!(bare.meta.is_empty());
+        assert_eq!(bare.meta, ResourceMeta::default());
     }
 }

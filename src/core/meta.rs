@@ -1,8 +1,28 @@
-//! Whether two JSON values mean the same to Cloudflare, which may sort keys and drop nulls.
+//! The settings of a resource in a share: any JSON object, of which Cloudflare may sort keys and drop nulls.
 
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-pub fn same_object(a: &Map<String, Value>, b: &Map<String, Value>) -> bool {
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct ResourceMeta(pub Map<String, Value>);
+
+impl ResourceMeta {
+    /// Whether both mean the same to Cloudflare.
+    pub fn is_same(&self, other: &ResourceMeta) -> bool {
+        same_object(&self.0, &other.0)
+    }
+}
+
+/// As JSON.
+impl fmt::Display for ResourceMeta {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&serde_json::to_string(self).unwrap_or_default())
+    }
+}
+
+fn same_object(a: &Map<String, Value>, b: &Map<String, Value>) -> bool {
     let present = |map: &Map<String, Value>| map.values().filter(|v| !v.is_null()).count();
     present(a) == present(b)
         && a.iter().filter(|(_, v)| !v.is_null()).all(|(k, v)| b.get(k).is_some_and(|w| same(v, w)))
@@ -24,7 +44,8 @@ mod tests {
 
     #[test]
     fn order_nulls_and_number_forms_do_not_matter_and_values_do() {
-        let same = |a: Value, b: Value| same_object(a.as_object().expect("object"), b.as_object().expect("object"));
+        let meta = |value: Value| serde_json::from_value::<ResourceMeta>(value).expect("an object");
+        let same = |a, b| meta(a).is_same(&meta(b));
         assert!(same(json!({"a": 1, "b": null, "c": {"x": null}}), json!({"c": {}, "a": 1.0})));
         assert!(!same(json!({"a": 1}), json!({"a": 2})));
         assert!(!same(json!({"a": [1, 2]}), json!({"a": [2, 1]})));

@@ -16,9 +16,10 @@ use cfshare::cloudflare::{
     Target,
 };
 use cfshare::core::id::{AccountId, ShareId, SourceId};
+use cfshare::core::meta::ResourceMeta;
 use cfshare_simulator::{Config, Simulator, random_id};
 use libtest_mimic::{Failed, Trial};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 type Test = (&'static str, fn(&Stage));
 
@@ -138,11 +139,8 @@ fn a_share(name: &str) -> NewShare {
     NewShare { name: name.into(), recipients: vec![Target::Account(an_account())], resources: vec![a_resource()] }
 }
 
-fn object(value: Value) -> Map<String, Value> {
-    match value {
-        Value::Object(map) => map,
-        other => panic!("no object: {other}"),
-    }
+fn object(value: Value) -> ResourceMeta {
+    serde_json::from_value(value).expect("an object")
 }
 
 const EVERYTHING: Include = Include { resources: true, recipient_counts: true };

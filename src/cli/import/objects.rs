@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::cli::accounts::Accounts;
 use crate::cloudflare::{AssociationStatus, ExcludedRecipient, Recipient, ResourceStatus, Share, TargetType, clean};
 use crate::core::interned::Interned;
+use crate::core::meta::ResourceMeta;
 
 /// More recipients or resources than a Share can list become objects of their own.
 const MOST: usize = 1000;
@@ -109,8 +110,8 @@ impl Writer {
             if account != share.account_id.as_str() {
                 entry["accountID"] = json!(account);
             }
-            if !row.meta.is_empty() {
-                entry["meta"] = Value::Object(row.meta.clone());
+            if row.meta != ResourceMeta::default() {
+                entry["meta"] = json!(row.meta);
             }
             let accounts = keys.entry((kind, id)).or_default();
             if !accounts.insert(account) {

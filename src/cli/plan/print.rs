@@ -1,9 +1,10 @@
 //! How a plan reads: one line for each call, in words or as JSON.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::cli::output::count;
 use crate::cloudflare::clean;
+use crate::core::meta::ResourceMeta;
 use crate::operator::preview::{Call, Preview, Row};
 use crate::operator::{Name, RowKey, label};
 
@@ -137,8 +138,8 @@ fn quoted(name: &str) -> String {
     format!("\"{}\"", clean(name, LONGEST))
 }
 
-fn meta(meta: &Map<String, Value>) -> String {
-    clean(&Value::Object(meta.clone()).to_string(), LONGEST)
+fn meta(meta: &ResourceMeta) -> String {
+    clean(&meta.to_string(), LONGEST)
 }
 
 pub fn json(plan: &[Planned]) -> Value {

@@ -1,11 +1,12 @@
 //! Which calls concern the resources of a share.
 
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::{Answer, delete, get, post, put, same, within};
 use crate::cloudflare::request::Query;
 use crate::cloudflare::{Client, Credential, NewResource, Page, ResourceQuery, ShareResource};
 use crate::core::id::{AccountId, ShareId, ShareResourceId};
+use crate::core::meta::ResourceMeta;
 
 const RESOURCES: &str = "resources";
 
@@ -53,7 +54,7 @@ impl Client {
         account: &AccountId,
         share: &ShareId,
         resource: &ShareResourceId,
-        meta: &Map<String, Value>,
+        meta: &ResourceMeta,
     ) -> Answer<ShareResource> {
         let path = within(account, share, &[RESOURCES, resource.as_str()]);
         let call = put("update_resource", path, json!({ "meta": meta }));

@@ -1,13 +1,13 @@
 //! What every child object declares and records, whatever its kind.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use serde_json::{Map, Value};
 
 use crate::api::status::ChildStatus;
 use crate::api::waiver::Waiver;
 use crate::api::{Name, ObjectKey, has_finalizer};
 use crate::core::id::AccountId;
 use crate::core::interned::Interned;
+use crate::core::meta::ResourceMeta;
 use crate::core::row_key::RowKey;
 
 /// An object of its own that declares one row of a share.
@@ -18,7 +18,7 @@ pub trait ChildObject: Send + Sync {
     /// The row it declares, in a share of that account.
     fn row(&self, owner: &AccountId) -> Result<RowKey, String>;
     fn label(&self) -> Option<Interned>;
-    fn wanted_meta(&self) -> Map<String, Value>;
+    fn wanted_meta(&self) -> ResourceMeta;
     fn retains(&self) -> bool;
     fn is_suspended(&self) -> bool;
     fn record(&self) -> Option<&ChildStatus>;

@@ -2,7 +2,6 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::ResourceExt;
-use serde_json::{Map, Value};
 
 use super::{Child, RowStatus, account};
 use crate::api::policy::DeletionPolicy;
@@ -12,6 +11,7 @@ use crate::api::{Name, ObjectKey, ShareRecipient};
 use crate::cloudflare::{RecipientError, clean};
 use crate::core::id::AccountId;
 use crate::core::interned::Interned;
+use crate::core::meta::ResourceMeta;
 use crate::core::row_key::RowKey;
 use crate::operator::cluster::child_object::ChildObject;
 use crate::operator::cluster::index::Related;
@@ -81,8 +81,8 @@ impl ChildObject for ShareRecipient {
         self.spec.name.clone()
     }
 
-    fn wanted_meta(&self) -> Map<String, Value> {
-        Map::new()
+    fn wanted_meta(&self) -> ResourceMeta {
+        ResourceMeta::default()
     }
 
     fn retains(&self) -> bool {

@@ -2,7 +2,6 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
-use serde_json::{Map, Value};
 
 use super::{Child, RowStatus, resource};
 use crate::api::policy::DeletionPolicy;
@@ -10,6 +9,7 @@ use crate::api::status::{ChildStatus, ResourceStatus};
 use crate::api::{Name, ObjectKey, ShareResource};
 use crate::core::id::AccountId;
 use crate::core::interned::Interned;
+use crate::core::meta::ResourceMeta;
 use crate::core::row_key::RowKey;
 use crate::operator::cluster::child_object::ChildObject;
 use crate::operator::cluster::index::Related;
@@ -64,7 +64,7 @@ impl ChildObject for ShareResource {
         self.spec.name.clone()
     }
 
-    fn wanted_meta(&self) -> Map<String, Value> {
+    fn wanted_meta(&self) -> ResourceMeta {
         self.spec.meta.clone().unwrap_or_default()
     }
 

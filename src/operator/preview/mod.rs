@@ -5,8 +5,6 @@ mod rows;
 
 use std::time::Duration;
 
-use serde_json::{Map, Value};
-
 use super::share::desired::{Desired, desired};
 use super::share::facts::{Snapshot, Timing, Viewer};
 use super::share::refused;
@@ -16,6 +14,7 @@ use crate::api::status::ShareStatus;
 use crate::api::{Reason, Share};
 use crate::core::id::{AccountId, ShareId};
 use crate::core::interned::Interned;
+use crate::core::meta::ResourceMeta;
 use crate::core::row_key::RowKey;
 use crate::core::share::{self as creation, Mode, Refusal, Step, Wait};
 use crate::operator::cluster::claimant::own_record;
@@ -47,7 +46,7 @@ pub enum Call {
     RenameShare { from: String, to: String },
     DeleteShare { id: String },
     Add { row: Row, restored: bool },
-    Update { row: Row, from: Map<String, Value>, to: Map<String, Value> },
+    Update { row: Row, from: ResourceMeta, to: ResourceMeta },
     Remove { row: Row },
 }
 

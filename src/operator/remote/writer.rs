@@ -2,8 +2,6 @@
 //!
 //! Each call has a permit, is made once, and its answer counts as the read after it.
 
-use serde_json::{Map, Value};
-
 use super::Remote;
 use super::session::Session;
 use crate::cloudflare::{
@@ -11,6 +9,7 @@ use crate::cloudflare::{
     WriteOutcome,
 };
 use crate::core::id::{AccountId, RecipientId, ShareId, ShareResourceId};
+use crate::core::meta::ResourceMeta;
 use crate::core::row_key::RowKey;
 use crate::core::time::At;
 use crate::operator::stop::Stop;
@@ -122,7 +121,7 @@ impl Writer<'_> {
         &self,
         id: &ShareId,
         key: &RowKey,
-        meta: &Map<String, Value>,
+        meta: &ResourceMeta,
         announced: At,
     ) -> Result<Change<()>, Stop> {
         self.may_send_announced(announced)?;
@@ -181,7 +180,7 @@ impl Writer<'_> {
         &self,
         id: &ShareId,
         row: &ShareResourceId,
-        meta: &Map<String, Value>,
+        meta: &ResourceMeta,
     ) -> Result<Change<()>, Stop> {
         let _permit = self.session.permit(1)?;
         self.may_send()?;

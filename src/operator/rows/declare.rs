@@ -5,14 +5,13 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value};
-
 use crate::api::share::{ExcludedEntry, RecipientEntry, ResourceEntry};
 use crate::api::waiver::Waiver;
 use crate::api::{Name, ObjectKey};
 use crate::api::{Reason, Share};
 use crate::core::id::AccountId;
 use crate::core::interned::Interned;
+use crate::core::meta::ResourceMeta;
 use crate::core::row_key::RowKey;
 use crate::operator::cluster::child_object::ChildObject;
 use crate::operator::cluster::index::Index;
@@ -24,7 +23,7 @@ use crate::operator::rows::inventory::Entry;
 #[derive(Debug, Clone)]
 pub struct Declaration {
     pub label: Option<Interned>,
-    pub meta: Map<String, Value>,
+    pub meta: ResourceMeta,
     pub waiver: Option<Waiver>,
     pub by: By,
 }
@@ -38,8 +37,12 @@ pub enum By {
 /// The rows that the Share itself declares.
 pub fn inline(share: &Share, owner: &AccountId) -> Result<BTreeMap<RowKey, Declaration>, String> {
     let mut rows = BTreeMap::new();
-    let entry =
-        |label: &Option<Interned>| Declaration { label: label.clone(), meta: Map::new(), waiver: None, by: By::Share };
+    let entry = |label: &Option<Interned>| Declaration {
+        label: label.clone(),
+        meta: ResourceMeta::default(),
+        waiver: None,
+        by: By::Share,
+    };
     let excluded = share.spec.organization.iter().flat_map(|organization| &organization.excluded);
     for ExcludedEntry { account_id, name } in excluded {
         rows.insert(RowKey::Excluded(kinds::account(account_id, "spec.organization.excluded")?), entry(name));
@@ -60,7 +63,7 @@ pub struct Sibling {
     pub key: ObjectKey,
     pub row: RowKey,
     pub label: Option<Interned>,
-    pub meta: Map<String, Value>,
+    pub meta: ResourceMeta,
     pub waiver: Option<Waiver>,
     pub is_deleting: bool,
     pub suspended: bool,

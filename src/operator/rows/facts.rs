@@ -1,11 +1,9 @@
 //! On what the step of one row is decided, whoever declares it: from values alone, for the operator and for
 //! `cfshare plan`.
 
-use serde_json::{Map, Value};
-
 use super::inventory::{self, Entry};
 use crate::api::status::ChildStatus;
-use crate::core::meta;
+use crate::core::meta::ResourceMeta;
 use crate::core::row::{Declared, Facts, Observed, Recorded};
 use crate::core::row_key::RowKey;
 use crate::core::time::At;
@@ -17,7 +15,7 @@ pub struct RowSnapshot<'a> {
     pub seen: &'a ObservedShare,
     pub key: &'a RowKey,
     /// What its meta is to be; `None`: whatever it is.
-    pub meta: Option<&'a Map<String, Value>>,
+    pub meta: Option<&'a ResourceMeta>,
     pub settings: &'a Settings,
     /// What this process knows of it; `None`: whoever asks for a plan knows only what is recorded.
     pub known: Option<RowMemory>,
@@ -46,7 +44,7 @@ impl RowSnapshot<'_> {
     }
 
     fn observed(&self) -> Observed {
-        self.seen.row(self.key, |row| self.meta.is_some_and(|meta| !meta::same_object(meta, &row.meta)))
+        self.seen.row(self.key, |row| self.meta.is_some_and(|meta| !meta.is_same(&row.meta)))
     }
 
     /// Whether the rows were read so shortly after this one was found in place that it may be missing all the same.

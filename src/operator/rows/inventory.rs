@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use serde_json::{Map, Value};
+
 use sha2::{Digest, Sha256};
 
 use crate::api::status::{ChildStatus, Inventory, RecordedAccount, RecordedResource};
 use crate::core::id::{AccountId, SourceId};
 use crate::core::interned::Interned;
+use crate::core::meta::ResourceMeta;
 use crate::core::row::Recorded;
 use crate::core::row_key::RowKey;
 use crate::core::time::At;
@@ -51,10 +52,10 @@ impl Entry {
 /// Stands for a meta that was never as declared.
 pub const NEVER: &str = "none";
 
-/// What is remembered of a meta; nothing of the empty one, which most have.
-pub fn meta_hash(meta: &Map<String, Value>) -> Option<String> {
-    let digest = Sha256::digest(serde_json::to_vec(meta).unwrap_or_default());
-    (!meta.is_empty()).then(|| digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect())
+/// What is recorded of a resource's meta; nothing of the empty one, which most have.
+pub fn meta_hash(meta: &ResourceMeta) -> Option<String> {
+    let digest = Sha256::digest(meta.to_string());
+    (*meta != ResourceMeta::default()).then(|| digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect())
 }
 
 pub fn entries(inventory: &Inventory) -> Entries {

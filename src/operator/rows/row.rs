@@ -1,12 +1,11 @@
 //! What is done to one row of a share once that is decided, whoever declares it.
 
-use serde_json::{Map, Value};
-
 use super::inventory;
 use crate::api::Reason;
 use crate::api::status::DriftEntry;
 use crate::cloudflare::{Error, ErrorClass};
 use crate::core::id::ShareId;
+use crate::core::meta::ResourceMeta;
 use crate::core::row::{Observed, Step};
 use crate::core::row_key::RowKey;
 use crate::core::time::At;
@@ -30,7 +29,7 @@ pub struct Row<'a, K: Recorded> {
     /// How messages name it.
     pub name: String,
     /// What is wanted of it, if it is a resource.
-    pub meta: Map<String, Value>,
+    pub meta: ResourceMeta,
 }
 
 /// What became of an add that was announced.
@@ -58,9 +57,8 @@ impl<K: Recorded> Row<'_, K> {
     }
 
     pub fn updating(&self) -> Write {
-        let text = |meta: &Map<String, Value>| Value::Object(meta.clone()).to_string();
-        let found = self.seen.resource(self.key).map(|row| text(&row.meta)).unwrap_or_default();
-        self.write(self.key.to_string(), format!("the meta of {}", self.name), &text(&self.meta), &found)
+        let found = self.seen.resource(self.key).map(|row| row.meta.to_string()).unwrap_or_default();
+        self.write(self.key.to_string(), format!("the meta of {}", self.name), &self.meta.to_string(), &found)
     }
 
     /// That the last resource may not go says nothing about it once there is another.
