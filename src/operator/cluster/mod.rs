@@ -20,6 +20,7 @@ pub mod served;
 pub mod sweeps;
 pub mod trouble;
 pub mod watch;
+mod write;
 
 use std::sync::Arc;
 

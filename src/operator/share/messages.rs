@@ -1,9 +1,9 @@
 //! Why nothing is done about a share now, and what to write instead.
 
 use super::super::delays;
-use super::create;
 use super::desired::Desired;
 use super::share_pass::SharePass;
+use super::{create, status};
 use crate::api::Name;
 use crate::api::{Reason, Share};
 use crate::core::id::ShareId;
@@ -66,16 +66,16 @@ pub fn waiting(share: &mut SharePass, wait: Wait) -> Verdict {
         .requeue_after((settle / 16).max(delays::PEER_WRITE)),
         Wait::Backoff => create::backing_off(share),
         Wait::Thaw => match (&share.pass.status.share_id, &share.pass.status.intent) {
-            (Some(id), None) if share.pass.is_deleting() => frozen(
+            (Some(id), None) if share.pass.is_deleting() => status::frozen(
                 share,
                 &format!(
                     "share {id} is not deleted; to delete this object and keep the share, set deletionPolicy: Retain"
                 ),
             ),
-            (Some(id), None) => frozen(share, &format!("share {id} was not found, and is not recreated")),
-            (_, _) => frozen(share, "the outcome of an earlier create request is unknown"),
+            (Some(id), None) => status::frozen(share, &format!("share {id} was not found, and is not recreated")),
+            (_, _) => status::frozen(share, "the outcome of an earlier create request is unknown"),
         },
-        Wait::Visibility if share.session.account.breaker().is_some() => frozen(share, "the share was not found"),
+        Wait::Visibility if share.session.account.breaker().is_some() => status::frozen(share, "the share was not found"),
         Wait::Visibility => {
             let what = share.share_id().map_or_else(
                 || "the share that a create request without a response may have created".to_owned(),
@@ -84,17 +84,6 @@ pub fn waiting(share: &mut SharePass, wait: Wait) -> Verdict {
             breaker::not_visible(&share.pass.key, &what, &index::secret_of(&share.pass.object))
         }
         Wait::Leaving | Wait::Confirmation => unreachable!("handled where it is met"),
-    }
-}
-
-/// Where nothing may be written: `what` is left as it is.
-pub fn frozen(share: &SharePass, what: &str) -> Verdict {
-    match share.session.account.breaker() {
-        Some(cause) => breaker::open(&cause, &share.pass.key.name),
-        None if share.pass.context.settings.read_only => {
-            Verdict::stalled(Reason::Observed, format!("the operator runs with --read-only: {what}"))
-        }
-        None => Verdict::stalled(Reason::Observed, format!("managementPolicy is Observe: {what}")),
     }
 }
 

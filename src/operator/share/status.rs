@@ -3,7 +3,7 @@
 use super::super::clock;
 use super::plan::Plan;
 use super::share_pass::SharePass;
-use super::{exceptions, exclusions, messages, name, others, outside, removals, row_drift, waivers};
+use super::{exceptions, exclusions, name, others, outside, removals, row_drift, waivers};
 use crate::api::Reason;
 use crate::api::status::{DriftEntry, RecipientCounts, ResourceCounts, UnmanagedEntry};
 use crate::cloudflare::{AssociationStatus, ShareStatus, clean};
@@ -13,6 +13,7 @@ use crate::core::row::{Observed, Step};
 use crate::core::row_key::RowKey;
 use crate::core::share::Mode;
 use crate::operator::delays;
+use crate::operator::pass::breaker;
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::inventory;
@@ -333,7 +334,7 @@ fn stuck(
 fn compare(share: &mut SharePass, id: &ShareId, seen: &ObservedShare, plan: &Plan) -> Verdict {
     let so_far = so_far(share);
     if share.session.account.breaker().is_some() {
-        return messages::frozen(share, "");
+        return frozen(share, "");
     }
     let changes = plan.of(|step| matches!(step, Step::Add | Step::Restore | Step::Update | Step::Remove));
     let renamed = share.pass.status.common.drift.iter().any(|drift| drift.path == "name");
@@ -356,6 +357,17 @@ fn compare(share: &mut SharePass, id: &ShareId, seen: &ObservedShare, plan: &Pla
             if changes.len() > 3 { ", …" } else { "" },
         ),
     )
+}
+
+/// Where nothing may be written: `what` is left as it is.
+pub fn frozen(share: &SharePass, what: &str) -> Verdict {
+    match share.session.account.breaker() {
+        Some(cause) => breaker::open(&cause, &share.pass.key.name),
+        None if share.pass.context.settings.read_only => {
+            Verdict::stalled(Reason::Observed, format!("the operator runs with --read-only: {what}"))
+        }
+        None => Verdict::stalled(Reason::Observed, format!("managementPolicy is Observe: {what}")),
+    }
 }
 
 /// What is reported of a share that is live and not active: a status that is not known may mean anything.
