@@ -1,6 +1,6 @@
 //! What the status of every kind says: how far the operator is, and what is wrong.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +35,12 @@ pub struct CommonStatus {
     /// Last value of the annotation `cfshare.dev/close-breaker`. It remains valid even if the annotation is removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_close_breaker: Option<String>,
+
+    /// The last calls (at most 10, the newest last) that this object made to change something at Cloudflare. A call that
+    /// fails again in the same way is listed once, with its first time and ray. For people: the operator does not read it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10))]
+    pub recent_calls: Vec<RecentCall>,
 }
 
 impl Default for CommonStatus {
@@ -45,6 +51,7 @@ impl Default for CommonStatus {
             drift: Vec::new(),
             last_handled_reconcile_at: None,
             last_close_breaker: None,
+            recent_calls: Vec::new(),
         }
     }
 }
@@ -59,6 +66,22 @@ pub struct DriftEntry {
     pub desired: String,
     /// Value at Cloudflare.
     pub observed: String,
+}
+
+/// A call that changed something at Cloudflare, or was to.
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct RecentCall {
+    /// When it ended.
+    pub at: Time,
+    /// What it was to do, such as `add recipient 372e67954025e0ba6aaa6d586b9e0b59`.
+    pub call: String,
+    /// What became of it: `done`; `refused` or `not found` with the HTTP status, so nothing was changed; `unknown` if no
+    /// usable response came, so it may have been carried out.
+    pub result: String,
+    /// Ray id of the response, which Cloudflare's support asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ray: Option<String>,
 }
 
 fn unobserved() -> i64 {

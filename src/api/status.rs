@@ -5,7 +5,7 @@ use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
 pub use super::child_status::{ChildStatus, RecipientStatus, ResourceStatus, RowError};
-pub use super::common_status::{CommonStatus, DriftEntry, UNOBSERVED};
+pub use super::common_status::{CommonStatus, DriftEntry, RecentCall, UNOBSERVED};
 use super::policy::{DeletionPolicy, ManagementPolicy};
 use crate::core::interned::Interned;
 

@@ -25,6 +25,15 @@ impl RowKey {
     pub fn is_resource(&self) -> bool {
         matches!(self, RowKey::Resource { .. })
     }
+
+    /// What it is, and its id, in the words of messages.
+    pub fn words(&self) -> (&'static str, String) {
+        match self {
+            RowKey::Recipient(account) => ("recipient", account.to_string()),
+            RowKey::Excluded(account) => ("excluded account", account.to_string()),
+            RowKey::Resource { kind, id, .. } => ("resource", format!("{kind}/{id}")),
+        }
+    }
 }
 
 impl fmt::Display for RowKey {

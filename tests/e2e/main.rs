@@ -6,6 +6,7 @@ mod apiserver;
 mod browser;
 mod budget;
 mod bulk;
+mod calls;
 mod children;
 mod claims;
 mod cli;
@@ -116,6 +117,7 @@ fn main() -> ExitCode {
     trials.extend(staged(&lazy, docs::TESTS));
     trials.extend(staged(&lazy, lifecycle::TESTS));
     trials.extend(staged(&lazy, cli::TESTS));
+    trials.extend(staged(&lazy, calls::TESTS));
     trials.extend(staged(&lazy, import::TESTS));
     trials.extend(staged(&lazy, everyone::TESTS));
     trials.extend(staged(&lazy, page::TESTS));

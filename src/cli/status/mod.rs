@@ -135,18 +135,22 @@ impl Status {
             (cluster.list().await?, cluster.list().await?);
         let recipients: Vec<&ShareRecipient> =
             recipients.iter().filter(|child| child.spec.share_ref.name == name).collect();
-        let resources = resources.iter().filter(|child| child.spec.share_ref.name == name);
+        let resources: Vec<&ShareResource> =
+            resources.iter().filter(|child| child.spec.share_ref.name == name).collect();
+        let added = recipients.iter().filter_map(|child| child.status.as_ref()).map(|status| &status.child);
+        let statuses = added.chain(resources.iter().filter_map(|child| child.status.as_ref()).map(|s| &s.child));
+        let calls = statuses.flat_map(|status| &status.common.recent_calls).collect();
         let pulse = self.lease.read(cluster).await;
         let mut standings = vec![of_share(&share)];
         standings.extend(recipients.iter().map(|child| of_recipient(child)));
-        standings.extend(resources.map(of_resource));
+        standings.extend(resources.iter().map(|child| of_resource(child)));
         let exit = match (standings.iter().all(Standing::is_ready), pulse.warning([share.spec.account_id.as_str()])) {
             (false, _) => Exit::Differs,
             (true, Some(_)) => Exit::Stale,
             (true, None) => Exit::Good,
         };
         let text = match self.output {
-            Form::Text => one::screen(&share, recipients, &pulse, Timestamp::now()),
+            Form::Text => one::screen(&share, recipients, calls, &pulse, Timestamp::now()),
             Form::Json => {
                 let list = Value::Array(standings.iter().map(json).collect());
                 format!("{}\n", serde_json::to_string_pretty(&list)?)

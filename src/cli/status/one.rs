@@ -3,7 +3,7 @@
 use k8s_openapi::jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 
-use crate::api::status::ExceptionEntry;
+use crate::api::status::{ExceptionEntry, RecentCall};
 use crate::api::{CONFIRM_REMOVALS, REQUESTED_AT, Share, ShareRecipient};
 use crate::cli::lease::{Leader, Pulse, age, is_stale};
 use crate::cli::matrix::{Receiver, Rows, State, ready, said};
@@ -14,7 +14,17 @@ use crate::operator::{Name, sweeps};
 
 const LONGEST: usize = 400;
 
-pub fn screen(share: &Share, children: Vec<&ShareRecipient>, pulse: &Pulse, now: Timestamp) -> String {
+/// Calls that are shown.
+const CALLS: usize = 10;
+
+/// `calls`: those that its ShareRecipient and ShareResource objects made.
+pub fn screen(
+    share: &Share,
+    children: Vec<&ShareRecipient>,
+    calls: Vec<&RecentCall>,
+    pulse: &Pulse,
+    now: Timestamp,
+) -> String {
     let rows = Rows::new(share, children);
     let mut text = String::new();
     let unknown = match &pulse.leader {
@@ -30,6 +40,7 @@ pub fn screen(share: &Share, children: Vec<&ShareRecipient>, pulse: &Pulse, now:
         ("Removals that wait for confirmation", blocked(&rows)),
         ("Not declared by any manifest (unmanaged)", unmanaged(&rows)),
         ("Changed at Cloudflare (drift)", drift(&rows)),
+        ("Last calls that change something at Cloudflare", recent_calls(&rows, calls)),
         ("Declared", declared(&rows)),
     ] {
         if !lines.is_empty() {
@@ -218,6 +229,19 @@ fn drift(rows: &Rows) -> Vec<String> {
     drift.map(|entry| format!("{} is {} instead of {}", entry.path, entry.observed, entry.desired)).collect()
 }
 
+/// The newest last, whichever object made them.
+fn recent_calls<'a>(rows: &'a Rows, mut calls: Vec<&'a RecentCall>) -> Vec<String> {
+    calls.extend(&rows.status.common.recent_calls);
+    calls.sort_by_key(|call| call.at.0);
+    let line = |call: &&RecentCall| {
+        let ray =
+            call.ray.as_ref().map_or("no response, so no ray".to_owned(), |ray| format!("ray {}", clean(ray, 64)));
+        vec![call.at.0.to_string(), clean(&call.call, LONGEST), clean(&call.result, 40), ray]
+    };
+    let lines: Vec<Vec<String>> = calls.iter().skip(calls.len().saturating_sub(CALLS)).map(line).collect();
+    table(&lines).lines().map(str::to_owned).collect()
+}
+
 /// Who declares what, in numbers where one object declares much.
 fn declared(rows: &Rows) -> Vec<String> {
     let spec = &rows.share.spec;
@@ -256,20 +280,29 @@ mod tests {
                 "inventory": {"recipients": [{"accountID": "a1"}, {"accountID": "a2"}]},
                 "exceptions": [{"accountID": "a1", "name": "pay", "state": "associating", "terminal": true,
                                 "message": "no entitlement", "since": "2026-01-01T00:30:00Z"}],
+                "recentCalls": [
+                    {"at": "2026-01-01T00:00:00Z", "call": "create share waf", "result": "done", "ray": "r1"},
+                    {"at": "2026-01-01T00:20:00Z", "call": "add recipient a1", "result": "unknown"}],
                 "conditions": [{"type": "Ready", "status": "False", "reason": "RemovalBlocked", "message": "m",
                                 "lastTransitionTime": "2026-01-01T00:00:00Z"}]},
         });
         let share: Share = serde_json::from_value(share).expect("a Share");
+        let add = json!({"at": "2026-01-01T00:10:00Z", "call": "add recipient a3", "result": "done", "ray": "r2"});
+        let add: RecentCall = serde_json::from_value(add).expect("a call");
         let sweep = crate::operator::Sweep { at: 1_767_229_140, every: 600 };
         let pulse =
             Pulse { leader: Leader::Nobody("nobody".into()), sweeps: [(sweeps::key("acc", "f"), sweep)].into() };
-        let text = screen(&share, Vec::new(), &pulse, "2026-01-01T01:00:00Z".parse().expect("a time"));
+        let text = screen(&share, Vec::new(), vec![&add], &pulse, "2026-01-01T01:00:00Z".parse().expect("a time"));
         assert!(text.starts_with("WARNING: nobody\n\nShare          ns/waf\n"), "{text}");
         for line in [
             "\nReady          False since 60m ago\n",
             "\nChecked        60s ago; next in about 9m\n",
             "  pay (a1) is associating since 30m ago: no entitlement\n",
             "Another attempt: kubectl annotate shares.cfshare.dev waf -n ns --overwrite cfshare.dev/requestedAt=",
+            "\nLast calls that change something at Cloudflare\n  \
+             2026-01-01T00:00:00Z  create share waf  done     ray r1\n  \
+             2026-01-01T00:10:00Z  add recipient a3  done     ray r2\n  \
+             2026-01-01T00:20:00Z  add recipient a1  unknown  no response, so no ray\n",
             "\nRemovals that wait for confirmation\n  a2\n",
             "kubectl annotate shares.cfshare.dev waf -n ns --overwrite cfshare.dev/confirm-removals=4\n",
         ] {

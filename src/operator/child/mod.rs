@@ -107,8 +107,7 @@ async fn look_after<C: Child>(
         Err(problem) => return pass.without_credential(problem, Some(label(&key, None))).await,
     };
     let priority = if pass.is_deleting() || !pass.was_ready() { Priority::Edit } else { Priority::Poll };
-    let session = pass.context.remote.session(&known, owner, &pass.key, priority);
-    pass.account = Some(session.account.clone());
+    let session = pass.open(&known, owner, priority);
     let mut child = ChildPass { pass, session, id, key, parent, declared };
     match maintain::run(&mut child).await {
         Ok(Some(verdict)) => {

@@ -1,7 +1,7 @@
 //! What the process remembers of an object between passes, and may lose when it dies.
 
 use std::collections::{BTreeMap, HashMap};
-
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -11,6 +11,7 @@ use crate::cloudflare::Fingerprint;
 use crate::core::failure;
 use crate::core::row_key::RowKey;
 use crate::core::time::At;
+use crate::operator::remote::call_log::CallLog;
 
 #[derive(Default)]
 pub struct Memories {
@@ -61,6 +62,8 @@ pub struct Memory {
     pub confirmed: BTreeMap<RowKey, At>,
     /// Since when it waits for another object to record the row that both declare.
     pub successor_awaited: Option<At>,
+    /// Changing calls that the status does not tell yet.
+    pub calls: Arc<CallLog>,
     /// When Events were published lately.
     published: Vec<At>,
 }

@@ -21,11 +21,14 @@ use crate::api::{FLUX_REQUESTED_AT, REQUESTED_AT, Reason};
 use crate::api::{Name, ObjectKey};
 use crate::cloudflare::{Error, ErrorClass, clean};
 use crate::core::failure::{self, Bounds, Cause, Facts, Failures, Judgement};
+use crate::core::id::AccountId;
+use crate::core::limiter::Priority;
 use crate::core::time::At;
 use crate::operator::cluster::events::Note;
 use crate::operator::cluster::record::Recorded;
 use crate::operator::conditions;
 use crate::operator::remote::account::Account;
+use crate::operator::remote::call_log;
 use crate::operator::remote::credentials::{NoCredential, ResolvedCredential};
 use crate::operator::remote::session::Session;
 use crate::operator::stop::Stop;
@@ -134,8 +137,31 @@ impl<K: Recorded> Pass<K> {
 
     /// Writes the draft now, guarded: what follows relies on it.
     pub async fn save(&mut self) -> Result<(), Stop> {
-        self.object = self.context.cluster.write_status(&self.object, &self.status).await?;
+        let calls = self.memory(|memory| memory.calls.clone());
+        // Calls that changed nothing are told with what is written anyway.
+        if self.object.status() == Some(&self.status) && !calls.has_changes() {
+            return Ok(());
+        }
+        let (untold, told) = (calls.take(), self.common().recent_calls.clone());
+        call_log::tell(&mut self.common_mut().recent_calls, &untold);
+        let context = self.context.clone();
+        match context.cluster.write_status(&self.object, &self.status).await {
+            Ok(written) => self.object = written,
+            Err(stop) => {
+                calls.put_back(untold);
+                self.common_mut().recent_calls = told;
+                return Err(stop);
+            }
+        }
         Ok(())
+    }
+
+    /// Opens the account for this pass.
+    pub fn open(&mut self, known: &ResolvedCredential, account: &AccountId, priority: Priority) -> Session {
+        let calls = self.memory(|memory| memory.calls.clone());
+        let session = self.context.remote.session(known, account, &self.key, priority, calls);
+        self.account = Some(session.account.clone());
+        session
     }
 
     pub async fn add_finalizer(&mut self) -> Result<(), Stop> {

@@ -3,6 +3,7 @@
 pub mod account;
 pub mod account_cache;
 pub mod accounts;
+pub mod call_log;
 pub mod credentials;
 pub mod limiters;
 pub mod observed_share;
@@ -24,6 +25,7 @@ use crate::operator::clock::Clock;
 use crate::serve::metrics::Metrics;
 use account::Account;
 use accounts::Accounts;
+use call_log::CallLog;
 use credentials::{Credentials, ResolvedCredential};
 use limiters::{Caller, Limiters, Requester};
 use session::Session;
@@ -54,6 +56,7 @@ impl Remote {
         account: &AccountId,
         object: &ObjectKey,
         priority: Priority,
+        calls: Arc<CallLog>,
     ) -> Session {
         Session {
             client: self.client.clone(),
@@ -68,6 +71,7 @@ impl Remote {
             read_lag: self.settings.read_lag(),
             look_gap: Duration::from_secs_f64(3.0 / self.settings.calls_per_second),
             made: Default::default(),
+            calls,
         }
     }
 }

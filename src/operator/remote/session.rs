@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::account::Account;
+use super::call_log::CallLog;
 use super::limiters::{Caller, Permit, Requester};
 use super::observed_share::ObservedShare;
 use super::pages::{FULL_PAGE, Pages, read_pages};
@@ -33,6 +34,8 @@ pub struct Session {
     pub look_gap: Duration,
     /// Calls of this pass so far.
     pub made: AtomicU32,
+    /// Changing calls, for the object's status.
+    pub calls: Arc<CallLog>,
 }
 
 impl Drop for Session {
@@ -78,6 +81,11 @@ impl Session {
 
     /// Makes a call that has a permit, and learns from its answer.
     pub async fn call<T>(&self, call: impl Future<Output = Result<Reply<T>, Error>>) -> Result<T, Error> {
+        self.reply(call).await.map(|reply| reply.body)
+    }
+
+    /// The same, with what the answer says in addition to its body.
+    pub async fn reply<T>(&self, call: impl Future<Output = Result<Reply<T>, Error>>) -> Result<Reply<T>, Error> {
         make(&self.account, &self.requester.caller, self.clock, call).await
     }
 
@@ -285,16 +293,12 @@ pub async fn make<T>(
     caller: &Caller,
     clock: Clock,
     call: impl Future<Output = Result<Reply<T>, Error>>,
-) -> Result<T, Error> {
+) -> Result<Reply<T>, Error> {
     let sent = account.limiter.send(caller);
-    match call.await {
-        Ok(reply) => {
-            account.learn(sent, Some(&reply.meta), None, clock.now());
-            Ok(reply.body)
-        }
-        Err(error) => {
-            account.learn(sent, error.meta(), Some(error.class()), clock.now());
-            Err(error)
-        }
+    let answer = call.await;
+    match &answer {
+        Ok(reply) => account.learn(sent, Some(&reply.meta), None, clock.now()),
+        Err(error) => account.learn(sent, error.meta(), Some(error.class()), clock.now()),
     }
+    answer
 }

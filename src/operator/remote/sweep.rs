@@ -159,7 +159,7 @@ async fn list(remote: &Remote, account: &Account) -> Result<Vec<Share>, Error> {
         async move {
             let _permit = account.limiter.wait(&requester, 1).await;
             let call = client.list_shares(&credential, &account.id, &query);
-            session::make(account, &requester.caller, remote.clock, call).await
+            session::make(account, &requester.caller, remote.clock, call).await.map(|reply| reply.body)
         }
     });
     let changed = || Error::Lost { cause: "the list of shares changed each time it was read".into() };

@@ -5,13 +5,14 @@
 use super::Remote;
 use super::session::Session;
 use crate::cloudflare::{
-    AssociationStatus, Error, ErrorClass, NewResource, NewShare, Recipient, Share, ShareResource, ShareStatus, Target,
-    WriteOutcome,
+    AssociationStatus, Error, ErrorClass, NewResource, NewShare, Recipient, Reply, Share, ShareResource, ShareStatus,
+    Target, WriteOutcome, clean,
 };
 use crate::core::id::{AccountId, RecipientId, ShareId, ShareResourceId};
 use crate::core::meta::ResourceMeta;
 use crate::core::row_key::RowKey;
 use crate::core::time::At;
+use crate::operator::clock;
 use crate::operator::stop::Stop;
 
 /// What became of a change.
@@ -32,6 +33,15 @@ pub enum RowId {
     Resource(ShareResourceId),
 }
 
+/// Longest name of a share, and longest words for a call, that are told.
+const MAX_NAME: usize = 100;
+const MAX_CALL: usize = 200;
+
+fn named(verb: &str, key: &RowKey) -> String {
+    let (what, id) = key.words();
+    clean(&format!("{verb} {what} {id}"), MAX_CALL)
+}
+
 pub struct Writer<'a> {
     pub remote: &'a Remote,
     pub session: &'a Session,
@@ -47,6 +57,17 @@ impl Writer<'_> {
                 WriteOutcome::Ambiguous => Change::Unsure(error),
             },
         }
+    }
+
+    /// Makes a changing call, and takes note of it for the object's status.
+    async fn send<T>(&self, what: String, call: impl Future<Output = Result<Reply<T>, Error>>) -> Result<T, Error> {
+        let answer = self.session.reply(call).await;
+        self.note(what, answer)
+    }
+
+    fn note<T>(&self, what: String, answer: Result<Reply<T>, Error>) -> Result<T, Error> {
+        self.session.calls.note(what, &answer, clock::time(self.session.clock.now()));
+        answer.map(|reply| reply.body)
     }
 
     /// Whether a call may start now: much may have changed since the permit was given.
@@ -67,14 +88,15 @@ impl Writer<'_> {
     pub async fn create_share(&self, share: &NewShare, announced: At) -> Result<Change<Share>, Stop> {
         self.may_send_announced(announced)?;
         let Session { client, credential, account, .. } = self.session;
-        let answer = self.session.call(client.create_share(credential, &account.id, share)).await;
+        let answer = self.session.reply(client.create_share(credential, &account.id, share)).await;
         // An answer about another name is an answer to another request.
         let answer = match answer {
-            Ok(made) if made.name != share.name => {
+            Ok(made) if made.body.name != share.name => {
                 Err(Error::Lost { cause: "the response is for a share with another name".into() })
             }
             other => other,
         };
+        let answer = self.note(format!("create share {}", clean(&share.name, MAX_NAME)), answer);
         if let Ok(made) = &answer {
             account.cache().wrote(made.clone(), self.session.clock.now());
         }
@@ -85,7 +107,12 @@ impl Writer<'_> {
         let _permit = self.session.permit(1)?;
         self.may_send()?;
         let Session { client, credential, account, .. } = self.session;
-        let answer = self.session.call(client.rename_share(credential, &account.id, id, name)).await;
+        let answer = self
+            .send(
+                format!("rename share {id} to {}", clean(name, MAX_NAME)),
+                client.rename_share(credential, &account.id, id, name),
+            )
+            .await;
         Ok(self.change(answer.map(|share| account.cache().wrote(share, self.session.clock.now()))))
     }
 
@@ -93,7 +120,7 @@ impl Writer<'_> {
         let _permit = self.session.permit(1)?;
         self.may_send()?;
         let Session { client, credential, account, .. } = self.session;
-        let answer = self.session.call(client.delete_share(credential, &account.id, id)).await;
+        let answer = self.send(format!("delete share {id}"), client.delete_share(credential, &account.id, id)).await;
         let now = self.session.clock.now();
         let answer = match answer {
             Ok(share) => {
@@ -126,14 +153,15 @@ impl Writer<'_> {
     ) -> Result<Change<()>, Stop> {
         self.may_send_announced(announced)?;
         let Session { client, credential, account, .. } = self.session;
+        let what = named("add", key);
         let answer = match key {
             RowKey::Recipient(recipient) => {
                 let target = Target::Account(recipient.clone());
-                let row = self.session.call(client.add_recipient(credential, &account.id, id, &target)).await;
+                let row = self.send(what, client.add_recipient(credential, &account.id, id, &target)).await;
                 row.map(|row| self.wrote_recipient(id, row))
             }
             RowKey::Excluded(excluded) => {
-                let row = self.session.call(client.add_excluded(credential, &account.id, id, excluded)).await;
+                let row = self.send(what, client.add_excluded(credential, &account.id, id, excluded)).await;
                 row.map(|row| {
                     if let Some(seen) = account.cache().seen_mut(id) {
                         seen.wrote_excluded(row, self.session.clock.now());
@@ -143,7 +171,7 @@ impl Writer<'_> {
             RowKey::Resource { kind, id: source, account: owner } => {
                 let resource =
                     NewResource { meta: meta.clone(), account: owner.clone(), id: source.clone(), kind: kind.clone() };
-                let row = self.session.call(client.add_resource(credential, &account.id, id, &resource)).await;
+                let row = self.send(what, client.add_resource(credential, &account.id, id, &resource)).await;
                 row.map(|row| self.wrote_resource(id, row))
             }
         };
@@ -162,7 +190,12 @@ impl Writer<'_> {
         self.may_send_announced(announced)?;
         let Session { client, credential, account, .. } = self.session;
         let targets: Vec<Target> = recipients.iter().cloned().map(Target::Account).collect();
-        let answer = self.session.call(client.replace_recipients(credential, &account.id, id, &targets)).await;
+        let answer = self
+            .send(
+                format!("replace the recipients by {}", recipients.len()),
+                client.replace_recipients(credential, &account.id, id, &targets),
+            )
+            .await;
         let answer = answer.map(|()| {
             for row in removed {
                 self.wrote_recipient(
@@ -179,30 +212,34 @@ impl Writer<'_> {
     pub async fn update_resource(
         &self,
         id: &ShareId,
+        key: &RowKey,
         row: &ShareResourceId,
         meta: &ResourceMeta,
     ) -> Result<Change<()>, Stop> {
         let _permit = self.session.permit(1)?;
         self.may_send()?;
         let Session { client, credential, account, .. } = self.session;
-        let answer = self.session.call(client.update_resource(credential, &account.id, id, row, meta)).await;
+        let answer = self
+            .send(named("change the meta of", key), client.update_resource(credential, &account.id, id, row, meta))
+            .await;
         Ok(self.change(answer.map(|row| self.wrote_resource(id, row))))
     }
 
-    pub async fn remove(&self, id: &ShareId, row: &RowId) -> Result<Change<()>, Stop> {
+    pub async fn remove(&self, id: &ShareId, key: &RowKey, row: &RowId) -> Result<Change<()>, Stop> {
         let _permit = self.session.permit(1)?;
         self.may_send()?;
         let Session { client, credential, account, .. } = self.session;
+        let what = named("remove", key);
         let answer = match row {
             RowId::Recipient(row) => {
-                let answer = self.session.call(client.remove_recipient(credential, &account.id, id, row)).await;
+                let answer = self.send(what, client.remove_recipient(credential, &account.id, id, row)).await;
                 answer.map(|row| match row {
                     Some(row) => self.wrote_recipient(id, row),
                     None => self.stale(id),
                 })
             }
             RowId::Excluded(row) => {
-                let answer = self.session.call(client.remove_excluded(credential, &account.id, id, row)).await;
+                let answer = self.send(what, client.remove_excluded(credential, &account.id, id, row)).await;
                 answer.map(|_| {
                     if let Some(seen) = account.cache().seen_mut(id) {
                         seen.removed_excluded(row, self.session.clock.now());
@@ -210,7 +247,7 @@ impl Writer<'_> {
                 })
             }
             RowId::Resource(row) => {
-                let answer = self.session.call(client.remove_resource(credential, &account.id, id, row)).await;
+                let answer = self.send(what, client.remove_resource(credential, &account.id, id, row)).await;
                 answer.map(|row| match row {
                     Some(row) => self.wrote_resource(id, row),
                     None => self.stale(id),

@@ -133,7 +133,7 @@ impl<K: Recorded> Row<'_, K> {
     /// Writes the meta that is wanted.
     pub async fn update(&self) -> Result<(), Stop> {
         let Some(row) = self.seen.resource(self.key) else { return Ok(()) };
-        let change = self.writer().update_resource(self.share(), &row.id, &self.meta).await?;
+        let change = self.writer().update_resource(self.share(), self.key, &row.id, &self.meta).await?;
         let write = self.updating();
         self.pass.note_answer(change, &write, &format!("Cloudflare refuses {}", write.what)).map(drop)
     }
@@ -141,7 +141,7 @@ impl<K: Recorded> Row<'_, K> {
     /// Removes it, and returns whether that was done; `instead`: how a share comes to lose its last resource.
     pub async fn remove(&self, instead: &str) -> Result<bool, Stop> {
         let Some(row) = self.id() else { return Ok(false) };
-        let change = self.writer().remove(self.share(), &row).await?;
+        let change = self.writer().remove(self.share(), self.key, &row).await?;
         let refused = if self.is_last() {
             format!(
                 "{} is not removed, because Cloudflare does not remove the last resource of a share ({instead})",
@@ -169,7 +169,7 @@ impl<K: Recorded> Row<'_, K> {
     /// Removes a recipient that failed, to be added again. The caller has announced that.
     pub async fn retry(&self) -> Result<(), Stop> {
         let Some(row) = self.id() else { return Ok(()) };
-        match self.writer().remove(self.share(), &row).await? {
+        match self.writer().remove(self.share(), self.key, &row).await? {
             Change::Done(()) => Ok(()),
             Change::Unsure(error) | Change::Not(error) => Err(Stop::Cloudflare(error)),
         }

@@ -114,11 +114,7 @@ impl Totals {
 
 /// A row's name in messages, by its label where there is one.
 pub fn label(key: &RowKey, label: Option<&str>) -> String {
-    let (what, id) = match key {
-        RowKey::Recipient(account) => ("recipient", account.to_string()),
-        RowKey::Excluded(account) => ("excluded account", account.to_string()),
-        RowKey::Resource { kind, id, .. } => ("resource", format!("{kind}/{id}")),
-    };
+    let (what, id) = key.words();
     match label {
         Some(label) => format!("{what} {label} ({id})"),
         None => format!("{what} {id}"),

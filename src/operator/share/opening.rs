@@ -96,10 +96,9 @@ pub fn show_policies(pass: &mut Pass<Share>, desired: &Desired) {
 
 pub fn open(mut pass: Pass<Share>, desired: Desired, known: &ResolvedCredential) -> SharePass {
     let priority = priority(&pass);
-    let session = pass.context.remote.session(known, &desired.owner, &pass.key, priority);
+    let session = pass.open(known, &desired.owner, priority);
     breaker::close_breaker(&mut pass, &session);
     let mode = mode(&pass, &session, &desired);
-    pass.account = Some(session.account.clone());
     SharePass { pass, session, desired, mode, counted: false }
 }
 

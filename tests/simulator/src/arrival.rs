@@ -86,6 +86,7 @@ impl Arrival {
             subject: None,
             status: None,
             done: false,
+            ray: None,
             latency_us: None,
             fault: rule.as_ref().map(|rule| rule.name.clone()),
         });

@@ -160,19 +160,21 @@ impl Exchange {
 
     fn send(&self, answer: Answer, content_type: &str, way: Way) -> Delivery {
         let (date, limits, ray) = self.core.update(|state| {
+            let ray = format!("{:016x}-SIM", state.world.ids.word());
             if let Some(entry) = state.journal.entry(self.seq) {
                 entry.status = Some(answer.status);
+                entry.ray = Some(ray.clone());
             }
             let now = state.world.clock.now();
             let limits = state.gate.headers(now, &self.arrival.credential);
             let account = self.arrival.account().unwrap_or_default();
             let ahead = state.world.switches.of(account).date_ahead_ms * 1000;
-            (now + ahead, limits, state.world.ids.word())
+            (now + ahead, limits, ray)
         });
         let mut response = Response::builder()
             .status(answer.status)
             .header("date", http_date(date))
-            .header("cf-ray", format!("{ray:016x}-SIM"))
+            .header("cf-ray", ray)
             .header("server", "cloudflare");
         if answer.status != 204 {
             response = response.header("content-type", content_type);

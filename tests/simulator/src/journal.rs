@@ -33,6 +33,8 @@ pub struct Entry {
     pub subject: Option<String>,
     /// The status that was answered; none while it is open, or if it was never answered.
     pub status: Option<u16>,
+    /// The ray of the answer that was sent.
+    pub ray: Option<String>,
     /// Whether the request is over for the server.
     pub done: bool,
     pub latency_us: Option<i64>,
