@@ -14,6 +14,7 @@ use kube::core::NamespaceResourceScope;
 use kube::{Api, Client, Config, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
+use super::progress;
 use super::proxy;
 use super::remote::{Endpoint, NO_CREDENTIAL, Remote, credential_of_environment};
 use crate::api::{FIELD_MANAGER, Share, ShareRecipient, ShareResource};
@@ -197,7 +198,8 @@ impl Cluster {
         let mut params = ListParams::default().limit(PAGE);
         params.label_selector = selector.map(str::to_owned);
         loop {
-            let page = match api.list(&params).await {
+            let what = || format!("reading {plural} of the cluster, {} so far", objects.len());
+            let page = match progress::shown(what, api.list(&params)).await {
                 Ok(page) => page,
                 Err(kube::Error::Api(status)) if status.code == 404 => anyhow::bail!(
                     "the CRD {plural}.cfshare.dev is not installed in the cluster: install it with \

@@ -241,7 +241,7 @@ mod tests {
         let held = |holder: &str| {
             Ok(Some(Pulse {
                 leader: Leader::Leads(holder.into()),
-                sweeps: Sweeps::from([(holder.into(), Sweep { at: 1, every: 1 })]),
+                sweeps: Sweeps::from([(holder.into(), Sweep { at: 1, every: 1, left: None })]),
             }))
         };
         let free = || Ok(Some(Pulse { leader: Leader::Nobody("nobody holds it".into()), sweeps: Sweeps::new() }));
@@ -265,7 +265,7 @@ mod tests {
     #[test]
     fn a_sweep_is_stale_after_two_intervals() {
         let now: Timestamp = "2026-01-01T01:00:00Z".parse().expect("a time");
-        let sweep = |ago| Sweep { at: now.as_second() - ago, every: 600 };
+        let sweep = |ago| Sweep { at: now.as_second() - ago, every: 600, left: None };
         assert!(!is_stale(&sweep(1200), now) && is_stale(&sweep(1261), now));
     }
 }

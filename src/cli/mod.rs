@@ -12,6 +12,7 @@ mod lease;
 pub mod matrix;
 pub mod output;
 pub mod plan;
+mod progress;
 mod proxy;
 pub mod received;
 mod remote;

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -10,6 +11,8 @@ use clap::Args;
 use tokio::sync::Mutex;
 
 use super::ca_bundle;
+use super::output::count;
+use super::progress;
 use crate::cloudflare::{
     self, Client, Credential, CredentialError, Error, ErrorClass, ExcludedRecipient, Include, Kind, Names, Recipient,
     Reply, Share, ShareQuery,
@@ -69,7 +72,12 @@ impl Endpoint {
 
     pub fn remote(&self, known: &ResolvedCredential) -> anyhow::Result<Remote> {
         let limiter = Mutex::new(RateLimiter::new(RATE, RATE.burst, Clock::SYSTEM.now()));
-        Ok(Remote { client: self.client("command line", CALL_TIMEOUT)?, credential: known.credential.clone(), limiter })
+        Ok(Remote {
+            client: self.client("command line", CALL_TIMEOUT)?,
+            credential: known.credential.clone(),
+            limiter,
+            made: AtomicUsize::new(0),
+        })
     }
 }
 
@@ -108,6 +116,8 @@ pub struct Remote {
     client: Client,
     credential: Arc<Credential>,
     limiter: Mutex<RateLimiter<()>>,
+    /// Calls so far.
+    made: AtomicUsize,
 }
 
 impl Remote {
@@ -167,9 +177,15 @@ impl Remote {
     {
         let mut attempt = 1;
         loop {
-            let sent = self.turn().await;
-            let outcome = call().await;
-            self.learn_limits(sent, &outcome).await;
+            let made = self.made.fetch_add(1, Ordering::Relaxed);
+            let what = || format!("reading Cloudflare, {} so far", count(made, "call"));
+            let outcome = progress::shown(what, async {
+                let sent = self.turn().await;
+                let outcome = call().await;
+                self.learn_limits(sent, &outcome).await;
+                outcome
+            });
+            let outcome = outcome.await;
             let error = match outcome {
                 Ok(reply) => return Ok(reply),
                 Err(error) => error,

@@ -31,10 +31,19 @@ pub async fn keep(context: Arc<Context>, health: Health) {
         health.beat("the gauges");
         context.metrics.shards_held(context.cluster.shards.held());
         context.metrics.ready(&ready_counts(&context));
-        context.metrics.budgets(&context.remote.limiters.levels());
+        tell_budgets(&context);
         context.metrics.views(&views(&context));
         tokio::time::sleep(PERIOD).await;
     }
+}
+
+/// How many calls are left with each credential, for Prometheus and for people who only have kubectl.
+fn tell_budgets(context: &Context) {
+    let levels = context.remote.limiters.levels();
+    context.metrics.budgets(&levels);
+    // A part of a call is none.
+    let left = levels.iter().map(|(credential, tokens, _)| (credential.to_string(), tokens.max(0.0) as u32));
+    context.remote.gate.leadership.note_left(&left.collect());
 }
 
 fn ready_counts(context: &Context) -> ReadyCounts {

@@ -12,6 +12,7 @@ use clap::Args;
 use super::cluster::Scope;
 use super::environment::{own_namespace, present};
 use super::output::{Exit, causes, count};
+use super::progress;
 use super::remote::Endpoint;
 
 /// Check the cluster, permissions, Secrets and Cloudflare, and suggest fixes
@@ -98,7 +99,8 @@ impl Doctor {
         let mut findings = Findings::default();
         match self.scope.cluster().await {
             Ok(cluster) => {
-                let shares = self.check_cluster(&cluster, &mut findings).await;
+                let checks = self.check_cluster(&cluster, &mut findings);
+                let shares = progress::shown(|| "checking the cluster".into(), checks).await;
                 if !self.cluster_only {
                     self.check_cloudflare(Some(&cluster), &shares, &mut findings).await;
                 }

@@ -1,7 +1,6 @@
 //! The same, as Cloudflare itself says it now.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::IsTerminal;
 
 use anyhow::Context as _;
 use k8s_openapi::jiff::Timestamp;
@@ -10,6 +9,7 @@ use super::resources::Carried;
 use super::rows::{Found, Receiver, Rows};
 use super::state::{Cell, State};
 use crate::cli::cluster::{Cluster, credential};
+use crate::cli::progress;
 use crate::cli::remote::{Endpoint, Remote, advice};
 use crate::cloudflare::{AssociationStatus, ExcludedRecipient, Recipient, ResourceStatus, Share, TargetType};
 use crate::core::id::{AccountId, ShareId};
@@ -41,12 +41,12 @@ impl<'a> Reader<'a> {
     /// What Cloudflare has for this Share; `None`: it says that there is no such share.
     pub async fn read(&mut self, object: &crate::api::Share, id: &str) -> anyhow::Result<Option<Read>> {
         self.done += 1;
-        if std::io::stderr().is_terminal() {
-            eprint!("\rreading share {} of {} from Cloudflare", self.done, self.total);
-            if self.done == self.total {
-                eprintln!();
-            }
-        }
+        let (done, total) = (self.done, self.total);
+        let what = || format!("reading share {done} of {total} from Cloudflare");
+        progress::shown(what, self.read_one(object, id)).await
+    }
+
+    async fn read_one(&mut self, object: &crate::api::Share, id: &str) -> anyhow::Result<Option<Read>> {
         let secret = secret_of(object);
         if !self.remotes.contains_key(&secret.to_string()) {
             let known = credential(Some(self.cluster), &secret).await?;

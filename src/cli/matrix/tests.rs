@@ -31,7 +31,7 @@ fn child(account: &str, status: Value) -> ShareRecipient {
 }
 
 fn pulse(now: Timestamp) -> Pulse {
-    let sweep = crate::operator::Sweep { at: now.as_second() - 60, every: 600 };
+    let sweep = crate::operator::Sweep { at: now.as_second() - 60, every: 600, left: None };
     Pulse { leader: Leader::Leads("a".into()), sweeps: [(sweeps::key("acc", "f"), sweep)].into() }
 }
 
@@ -146,7 +146,7 @@ fn a_dead_operator_and_an_old_sweep_are_said_first() {
     let dead = Pulse { leader: Leader::Nobody("nobody leads".into()), ..pulse(now) };
     let text = print::table(&table(&objects, &dead, now), By::Account, false);
     assert!(text.starts_with("WARNING: nobody leads\n\nACCOUNT"), "{text}");
-    let old = crate::operator::Sweep { at: now.as_second() - 4000, every: 600 };
+    let old = crate::operator::Sweep { at: now.as_second() - 4000, every: 600, left: None };
     let old = Pulse { sweeps: [(sweeps::key("acc", "f"), old)].into(), ..pulse(now) };
     let table = table(&objects, &old, now);
     assert!(table.warnings[0].contains("was last read 66m ago"), "{:?}", table.warnings);

@@ -7,10 +7,10 @@ use crate::api::status::{ExceptionEntry, RecentCall};
 use crate::api::{CONFIRM_REMOVALS, REQUESTED_AT, Share, ShareRecipient};
 use crate::cli::lease::{Leader, Pulse, age, is_stale};
 use crate::cli::matrix::{Receiver, Rows, State, ready, said};
-use crate::cli::output::table;
+use crate::cli::output::{count, table};
 use crate::cli::signs;
 use crate::cloudflare::clean;
-use crate::operator::{Name, sweeps};
+use crate::operator::{Name, Sweep, sweeps};
 
 const LONGEST: usize = 400;
 
@@ -88,6 +88,7 @@ fn head(rows: &Rows, pulse: &Pulse, now: Timestamp) -> String {
         lines.push(("", "cfshare has not processed the last change of the manifest yet".into()));
     }
     lines.push(("Checked", checked(rows, pulse, now)));
+    lines.extend(calls_left(rows, pulse).map(|text| ("Calls left", text)));
     if let Some(counts) = &status.recipients {
         let mut text = format!("{} associated", counts.summary);
         for (n, word) in [(counts.pending, "pending"), (counts.failed, "failed"), (counts.waived, "of them waived")] {
@@ -116,11 +117,25 @@ fn head(rows: &Rows, pulse: &Pulse, now: Timestamp) -> String {
     table(&lines.into_iter().map(|(name, text)| vec![name.to_owned(), text]).collect::<Vec<_>>())
 }
 
+fn sweep<'a>(rows: &Rows, pulse: &'a Pulse) -> Option<&'a Sweep> {
+    let (account, credential) = (&rows.share.spec.account_id, rows.status.seen_with.as_ref()?);
+    pulse.sweeps.get(&sweeps::key(account, credential))
+}
+
+/// What an operator that does not lead any more had left says nothing.
+fn calls_left(rows: &Rows, pulse: &Pulse) -> Option<String> {
+    let left = match pulse.leader {
+        Leader::Leads(_) | Leader::Partly(_) => sweep(rows, pulse)?.left?,
+        Leader::Nobody(_) | Leader::Unknown(_) => return None,
+    };
+    let calls = count(usize::try_from(left).unwrap_or(usize::MAX), "call");
+    Some(format!(
+        "{calls} can be made immediately with this credential, as of the last renewal of the operator's Lease"
+    ))
+}
+
 fn checked(rows: &Rows, pulse: &Pulse, now: Timestamp) -> String {
-    let account = &rows.share.spec.account_id;
-    let sweep =
-        rows.status.seen_with.as_ref().and_then(|credential| pulse.sweeps.get(&sweeps::key(account, credential)));
-    let Some(sweep) = sweep else {
+    let Some(sweep) = sweep(rows, pulse) else {
         let written = signs::written(rows.share.meta());
         let written = written.map_or(String::new(), |at| format!("; the status was written {}", ago(at, now)));
         return format!("it is not known when Cloudflare was last read{written}");
@@ -289,8 +304,8 @@ mod tests {
         let share: Share = serde_json::from_value(share).expect("a Share");
         let add = json!({"at": "2026-01-01T00:10:00Z", "call": "add recipient a3", "result": "done", "ray": "r2"});
         let add: RecentCall = serde_json::from_value(add).expect("a call");
-        let sweep = crate::operator::Sweep { at: 1_767_229_140, every: 600 };
-        let pulse =
+        let sweep = crate::operator::Sweep { at: 1_767_229_140, every: 600, left: Some(238) };
+        let mut pulse =
             Pulse { leader: Leader::Nobody("nobody".into()), sweeps: [(sweeps::key("acc", "f"), sweep)].into() };
         let text = screen(&share, Vec::new(), vec![&add], &pulse, "2026-01-01T01:00:00Z".parse().expect("a time"));
         assert!(text.starts_with("WARNING: nobody\n\nShare          ns/waf\n"), "{text}");
@@ -308,5 +323,12 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line}\n{text}");
         }
+        assert!(!text.contains("Calls left"), "nobody knows it now: {text}");
+        pulse.leader = Leader::Leads("one".into());
+        let text = screen(&share, Vec::new(), Vec::new(), &pulse, "2026-01-01T01:00:00Z".parse().expect("a time"));
+        assert!(
+            text.contains("\nCalls left     238 calls can be made immediately with this credential, as of"),
+            "{text}"
+        );
     }
 }

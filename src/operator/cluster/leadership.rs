@@ -1,5 +1,6 @@
 //! May this process still change something in an account? What passes ask before they do.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -64,6 +65,11 @@ impl Leadership {
         if let Some(tenure) = self.tenure(account) {
             tenure.sweeps.note(account, credential, began, interval);
         }
+    }
+
+    /// How many calls are left with each credential: the next renewal of each Lease says so.
+    pub fn note_left(&self, left: &BTreeMap<String, u32>) {
+        self.shards.iter().flat_map(|shards| shards.iter()).for_each(|tenure| tenure.sweeps.note_left(left));
     }
 
     /// The shard is another replica's now, whose sweeps count.
