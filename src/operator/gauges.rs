@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use crate::api::{Kind, Name, Reason, Share};
+use crate::api::{Kind, Name, ObjectKey, Reason, Share};
 use crate::core::time::At;
 use crate::operator::cluster::index::secret_of;
 use crate::operator::conditions::readiness;
 use crate::operator::pass::context::Context;
 use crate::operator::rows::row_state::NOT_EXCLUDED;
 use crate::operator::rows::waiver;
+use crate::operator::waiting_edits::WaitingEdits;
 use crate::serve::Health;
 use crate::serve::metrics::{ReadyCounts, UnreadyShare, Views};
 
@@ -27,10 +28,11 @@ fn count(counts: &mut ReadyCounts, kind: Kind, conditions: Option<&Vec<Condition
 }
 
 pub async fn keep(context: Arc<Context>, health: Health) {
+    let mut edits = WaitingEdits::default();
     loop {
         health.beat("the gauges");
         context.metrics.shards_held(context.cluster.shards.held());
-        context.metrics.ready(&ready_counts(&context));
+        context.metrics.ready(&ready_counts(&context, &mut edits));
         tell_budgets(&context);
         context.metrics.views(&views(&context));
         tokio::time::sleep(PERIOD).await;
@@ -46,11 +48,20 @@ fn tell_budgets(context: &Context) {
     context.remote.gate.leadership.note_left(&left.collect());
 }
 
-fn ready_counts(context: &Context) -> ReadyCounts {
+fn ready_counts(context: &Context, edits: &mut WaitingEdits) -> ReadyCounts {
     let now = context.clock.now();
     let mut counts = ReadyCounts::default();
     for share in context.cluster.index.shares.all().filter(|share| context.cluster.works_on(share.as_ref())) {
         let conditions = share.status.as_ref().map(|status| &status.common.conditions);
+        if share.spec.suspend != Some(true) {
+            let observed = share.status.as_ref().map(|status| status.common.observed_generation);
+            edits.see(
+                || ObjectKey { kind: Kind::Share, name: Name::of(share.as_ref()) },
+                share.metadata.generation,
+                observed,
+                now,
+            );
+        }
         if let Some(reason) = count(&mut counts, Kind::Share, conditions) {
             let blocked = [Reason::DeletionBlocked, Reason::DeletionProtected].iter().any(|r| r.as_str() == reason);
             if blocked {
@@ -73,7 +84,12 @@ fn ready_counts(context: &Context) -> ReadyCounts {
     for child in context.cluster.index.all_children().filter(|child| context.cluster.works_on_child(child.as_ref())) {
         let kind = child.object_key().kind;
         count(&mut counts, kind, child.record().map(|record| &record.common.conditions));
+        if !child.is_suspended() {
+            let observed = child.record().map(|record| record.common.observed_generation);
+            edits.see(|| child.object_key(), child.metadata().generation, observed, now);
+        }
     }
+    counts.oldest_edit = edits.oldest(now);
     counts
 }
 

@@ -20,6 +20,7 @@ mod settings;
 mod shards;
 mod share;
 mod stop;
+mod waiting_edits;
 
 pub use crate::api::{Kind, Name};
 pub use crate::core::row_key::RowKey;

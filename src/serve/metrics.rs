@@ -16,6 +16,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+use super::process::Process;
 use crate::api::{Kind, Name};
 use crate::cloudflare::{Ended, ErrorClass, Fingerprint, WriteOutcome};
 use crate::core::health::{Cause, Health};
@@ -80,6 +81,8 @@ pub struct ReadyCounts {
     pub waivers_ending: Vec<(Name, i64)>,
     /// Rows that stay until a person confirms their removal, by Share.
     pub blocked_removals: Vec<(Name, i64)>,
+    /// For how long the oldest edit waits.
+    pub oldest_edit: Duration,
 }
 
 /// How accounts are read.
@@ -150,6 +153,7 @@ struct StateMetrics {
     blocked_deletions: Family<Labels, Gauge>,
     blocked_removals: Family<Labels, Gauge>,
     waivers_ending: Family<Labels, Gauge>,
+    oldest_edit: Gauge<f64, AtomicU64>,
 }
 
 /// Whether this replica leads, and sees what it should.
@@ -260,6 +264,12 @@ impl StateMetrics {
                 "waivers_ending",
                 "Waivers of failed recipients that end within 7 days, by Share",
             ),
+            oldest_edit: in_seconds(
+                registry,
+                "oldest_waiting_edit",
+                "For how long this replica has known the oldest change of a manifest that its status does not cover yet",
+                Default::default(),
+            ),
         }
     }
 }
@@ -292,11 +302,12 @@ impl LeaderMetrics {
 
 impl Default for Metrics {
     fn default() -> Self {
-        let mut registry = Registry::with_prefix("cfshare");
-        let build: Family<Labels, Gauge> = registered(&mut registry, "build_info", "The running version");
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(Process));
+        let own = registry.sub_registry_with_prefix("cfshare");
+        let build: Family<Labels, Gauge> = registered(own, "build_info", "The running version");
         build.get_or_create(&vec![("version", env!("CARGO_PKG_VERSION").to_owned())]).set(1);
-        let (requests, state, leader) =
-            (RequestMetrics::new(&mut registry), StateMetrics::new(&mut registry), LeaderMetrics::new(&mut registry));
+        let (requests, state, leader) = (RequestMetrics::new(own), StateMetrics::new(own), LeaderMetrics::new(own));
         let metrics = Metrics { requests, state, leader, registry: Mutex::new(registry) };
         metrics.start_counters();
         metrics
@@ -431,6 +442,7 @@ impl Metrics {
         let because =
             |(share, reason): &(Name, String)| ([of_share(share), vec![("reason", reason.clone())]].concat(), 1);
         let count = |(share, count): &(Name, i64)| (of_share(share), *count);
+        self.state.oldest_edit.set(counts.oldest_edit.as_secs_f64());
         replace(&self.state.unready, counts.unready_shares.iter().map(unready));
         replace(&self.state.blocked_deletions, counts.blocked_deletions.iter().map(because));
         replace(&self.state.blocked_removals, counts.blocked_removals.iter().map(count));

@@ -4,5 +4,6 @@ pub mod admin;
 mod health;
 pub mod logs;
 pub mod metrics;
+mod process;
 
 pub use health::Health;

@@ -66,13 +66,15 @@ pub struct Credentials {
     kube: kube::Client,
     clock: Clock,
     entries: Mutex<HashMap<Name, Entry>>,
+    /// Held while a Secret is read, so that the many objects that want it at a start wait for one read.
+    reading: Mutex<HashMap<Name, Arc<tokio::sync::Mutex<()>>>>,
     /// Secrets whose value changed, as whoever read them first found; told once.
     changed: Mutex<HashSet<Name>>,
 }
 
 impl Credentials {
     pub fn new(kube: kube::Client, clock: Clock) -> Credentials {
-        Credentials { kube, clock, entries: Mutex::default(), changed: Mutex::default() }
+        Credentials { kube, clock, entries: Mutex::default(), reading: Mutex::default(), changed: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Name, Entry>> {
@@ -81,16 +83,25 @@ impl Credentials {
 
     /// The credential in that Secret, as of at most half a minute ago.
     pub async fn resolve(&self, secret: &Name) -> Result<ResolvedCredential, NoCredential> {
-        let now = self.clock.now();
-        if let Some(entry) = self.lock().get_mut(secret) {
-            entry.used_at = now;
-            // A Secret that was missing may have come: only what was good is remembered for long.
-            let keeps = if entry.outcome.is_ok() { FRESH } else { Duration::from_secs(2) };
-            if now.since(entry.read_at) < keeps {
-                return entry.outcome.clone();
-            }
+        if let Some(outcome) = self.known(secret) {
+            return outcome;
         }
-        self.refresh(secret, true).await
+        let reading = self.reading.lock().entry(secret.clone()).or_default().clone();
+        let _reading = reading.lock().await;
+        match self.known(secret) {
+            Some(outcome) => outcome,
+            None => self.refresh(secret, true).await,
+        }
+    }
+
+    fn known(&self, secret: &Name) -> Option<Result<ResolvedCredential, NoCredential>> {
+        let now = self.clock.now();
+        let mut entries = self.lock();
+        let entry = entries.get_mut(secret)?;
+        entry.used_at = now;
+        // A Secret that was missing may have come: only what was good is remembered for long.
+        let keeps = if entry.outcome.is_ok() { FRESH } else { Duration::from_secs(2) };
+        (now.since(entry.read_at) < keeps).then(|| entry.outcome.clone())
     }
 
     /// The last good credential of a Secret, for deletions only.
@@ -162,6 +173,7 @@ impl Credentials {
         let names: Vec<Name> = {
             let mut entries = self.lock();
             entries.retain(|name, entry| in_use(name) || now.since(entry.used_at) < REMEMBERED);
+            self.reading.lock().retain(|name, _| entries.contains_key(name));
             let stale = |entry: &Entry| now.since(entry.read_at) >= FRESH;
             entries.iter().filter(|(name, entry)| in_use(name) && stale(entry)).map(|(name, _)| name.clone()).collect()
         };

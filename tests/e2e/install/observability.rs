@@ -90,7 +90,10 @@ fn collect(value: &Value, found: &mut Vec<String>) {
 
 fn names(expression: &str) -> BTreeSet<String> {
     let words = expression.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
-    words.filter(|word| word.starts_with("cfshare_")).map(str::to_owned).collect()
+    words
+        .filter(|word| ["cfshare_", "process_"].iter().any(|prefix| word.starts_with(prefix)))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// What Prometheus's own parser says against them.
