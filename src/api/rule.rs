@@ -134,7 +134,7 @@ pub fn immutable(instead: &str) -> Rule {
         .reason(Reason::FieldValueForbidden)
 }
 
-/// The same for a field that may be absent, told at the object that holds it.
+/// The same for a field that may be absent, reported at the object that holds it.
 pub fn immutable_option(field: &str, instead: &str) -> Rule {
     let rule =
         format!("has(oldSelf.{field}) ? has(self.{field}) && self.{field} == oldSelf.{field} : !has(self.{field})");

@@ -1,4 +1,4 @@
-//! What a shell and `man` are told of the commands: completions and manual pages.
+//! What a shell and `man` learn of the commands: completions and manual pages.
 
 use std::ffi::OsString;
 use std::fs;

@@ -27,7 +27,7 @@ pub struct Client {
     observer: Observer,
 }
 
-/// Who is told how each call ended.
+/// What learns how each call ended.
 #[derive(Clone, Default)]
 struct Observer(Option<Arc<Observe>>);
 
@@ -171,7 +171,7 @@ impl Client {
 }
 
 impl Call<'_> {
-    /// Changing calls are the record of what was done and always told, reads only when asked for.
+    /// Changing calls are the record of what was done and always logged, reads only when asked for.
     fn log(&self, outcome: Result<&Meta, &Error>, took: Duration) {
         let meta = outcome.map_or_else(Error::meta, Some);
         let (status, ray) = (meta.map(|meta| meta.status), meta.and_then(|meta| meta.ray.as_deref()));

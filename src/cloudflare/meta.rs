@@ -10,7 +10,7 @@ use super::clean;
 /// No wait is believed to be longer. Cloudflare's own is 300 s; a slip of a gateway must not silence us for days.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
-/// What an answer says beside its body.
+/// What an answer says in addition to its body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Meta {
     pub status: u16,
@@ -26,7 +26,7 @@ pub struct Meta {
 pub struct Limits {
     /// Calls left in the tightest of the limits that were named.
     pub remaining: Option<u64>,
-    /// When that limit starts anew.
+    /// When that limit starts again.
     pub reset: Option<Duration>,
     /// How long to make no call at all.
     pub retry_after: Option<Duration>,

@@ -18,7 +18,7 @@ pub struct Options {
     /// Longest body that is read, in bytes.
     pub max_answer: usize,
     pub user_agent: String,
-    /// Authorities to trust beside the system's, as PEM.
+    /// Authorities to trust in addition to the system's, as PEM.
     pub ca_bundle: Option<Vec<u8>>,
 }
 

@@ -1,4 +1,4 @@
-//! What to do next about a share as a whole: adopt, create once, recover a lost create, delete, let go.
+//! What to do next about a share as a whole: adopt, create once, recover a lost create, delete, release.
 //!
 //! A create cannot be repeated: Cloudflare has no idempotency key, and names are not unique. So it is announced in
 //! the object's status before it is sent, sent once, and bound. An announcement that is found later, because the
@@ -32,7 +32,7 @@ pub enum Mode {
     Manage,
     /// Read, compare and report.
     Observe,
-    /// Nothing at Cloudflare may change now, and nothing recorded may be let go.
+    /// Nothing at Cloudflare may change now, and nothing recorded may be released.
     Frozen,
 }
 

@@ -1,4 +1,4 @@
-//! Points in time, as milliseconds since 1970, told by whoever has a clock.
+//! Points in time, as milliseconds since 1970, given by a caller that has a clock.
 
 use std::time::Duration;
 

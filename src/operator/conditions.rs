@@ -13,7 +13,7 @@ pub fn said_since(conditions: &[Condition], reason: Reason, now: At) -> At {
 }
 
 /// Since when an object says that its share is missed, and that a person is needed.
-pub fn breaker_told(conditions: &[Condition]) -> Option<At> {
+pub fn breaker_reported_at(conditions: &[Condition]) -> Option<At> {
     let stalled = conditions.iter().find(|c| c.type_ == ConditionType::Stalled.as_str())?;
     (stalled.reason == Reason::BreakerOpen.as_str()).then(|| clock::from_time(&stalled.last_transition_time))
 }

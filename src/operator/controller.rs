@@ -190,7 +190,7 @@ async fn enter<K: Recorded>(context: &Arc<Context>, object: &K) -> Result<Workin
     Ok(working)
 }
 
-/// When the object is looked at again, and what is told of a pass that ended otherwise than with a verdict.
+/// When the object is looked at again, and what is reported of a pass that ended otherwise than with a verdict.
 fn when_next<K: Recorded>(context: Arc<Context>, object: Arc<K>, ended: Result<Option<Duration>, Stop>) -> Action {
     let is_deleting = object.meta().deletion_timestamp.is_some();
     let stop = match ended {

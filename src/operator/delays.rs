@@ -18,7 +18,7 @@ pub const ARRIVAL: Duration = Duration::from_secs(120);
 pub const BREAKER: Duration = Duration::from_secs(15);
 /// For removals that are too many at once: they are fewer once others were long ago.
 pub const BLOCKED: Duration = Duration::from_secs(30);
-/// For a person to mend something at Cloudflare, which tells nobody.
+/// For a person to fix something at Cloudflare, which sends no notice.
 pub const HUMAN: Duration = Duration::from_secs(60);
 
 /// What was read so shortly before a pass is new enough to add or remove something on its word.

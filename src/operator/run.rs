@@ -37,7 +37,7 @@ use crate::operator::{child, gauges, shards, share};
 use crate::serve::Health;
 use crate::serve::metrics::Metrics;
 
-/// What is under way when the operator is told to end gets the longest time of a call, and so much more.
+/// What is under way when the operator must end gets the longest time of a call, and so much more.
 const MARGIN: Duration = Duration::from_secs(4);
 const LOST: &str = "the lease was lost, so another replica may lead; exiting in order to be restarted";
 /// How often health is looked at when nothing happens.
@@ -68,7 +68,7 @@ impl Options {
     }
 }
 
-/// A task that ends with whoever started it.
+/// A task that ends with the one that started it.
 struct Background(JoinHandle<()>);
 
 impl Background {
@@ -159,7 +159,7 @@ impl Elections {
     /// Until this replica leads, at least one of the shards.
     async fn lead(&mut self) {
         let leads = self.leading.iter_mut().map(|leads| Box::pin(leads.wait_for(|leads| *leads)));
-        // Ended elections are told through `lost`.
+        // `lost` says that elections ended.
         drop(futures::future::select_all(leads).await);
     }
 

@@ -13,7 +13,7 @@ pub enum Stop {
     Conflict,
     /// The process ends, or does not lead any more.
     Stopping,
-    /// A call that was announced did not leave in time: it is announced anew.
+    /// A call that was announced did not leave in time: it is announced again.
     Late,
     Cloudflare(Error),
     Kubernetes(kube::Error),

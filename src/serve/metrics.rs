@@ -115,7 +115,7 @@ fn watch_failure(cause: Cause) -> Labels {
     vec![("cause", word.to_owned())]
 }
 
-/// `namespace` would be taken for the one of whoever is scraped.
+/// `namespace` would be taken for the one of the scraped Pod.
 fn of_share(share: &Name) -> Labels {
     vec![("share_namespace", share.namespace.to_string()), ("share", share.name.to_string())]
 }
@@ -417,7 +417,7 @@ impl Metrics {
         self.leader.lease_failing.set(i64::from(health.lease_fails().unwrap_or(false)));
         for scope in health.scopes() {
             for watch in &scope.watches {
-                // `namespace` would be taken for the one of whoever is scraped.
+                // `namespace` would be taken for the one of the scraped Pod.
                 let namespace = scope.namespace.clone().unwrap_or_else(|| "*".to_owned());
                 let labels = vec![("kind", watch.kind.to_string()), ("watched_namespace", namespace)];
                 self.leader.lists_incomplete.get_or_create(&labels).set(i64::from(!watch.listed));
@@ -426,7 +426,7 @@ impl Metrics {
         }
     }
 
-    /// Replaces what was told of the objects, as a whole for whoever asks meanwhile.
+    /// Replaces what is shown of the objects, as a whole for a scrape meanwhile.
     pub fn ready(&self, counts: &ReadyCounts) {
         let _registry = self.registry();
         self.state.objects.clear();
@@ -450,7 +450,7 @@ impl Metrics {
         replace(&self.state.not_excluded, counts.not_excluded.iter().map(count));
     }
 
-    /// Replaces what was told of how accounts are read.
+    /// Replaces what is shown of how accounts are read.
     pub fn views(&self, views: &Views) {
         let _registry = self.registry();
         self.requests.swept.clear();

@@ -35,7 +35,7 @@ impl Doctor {
                 None => findings.fail(format!("--account: choose a namespace with -n, or {NO_CREDENTIAL}")),
             }
         }
-        let mut told = None;
+        let mut said = None;
         for (secret, accounts) in &uses {
             let Some(cluster) = cluster else { continue };
             match cluster.secret(secret).await {
@@ -45,7 +45,7 @@ impl Doctor {
                         form(&known.credential),
                         known.fingerprint
                     ));
-                    self.check_accounts(&format!("Secret {secret}"), &known, accounts, &mut told, findings).await;
+                    self.check_accounts(&format!("Secret {secret}"), &known, accounts, &mut said, findings).await;
                 }
                 Err(problem) => findings.fail(format!("Secret {secret}: {problem:#}")),
             }
@@ -54,12 +54,12 @@ impl Doctor {
             Ok(Some(known)) => {
                 findings.ok(format!("environment: a credential is set ({})", form(&known.credential)));
                 let accounts = self.accounts.iter().cloned().collect();
-                self.check_accounts("the environment's credential", &known, &accounts, &mut told, findings).await;
+                self.check_accounts("the environment's credential", &known, &accounts, &mut said, findings).await;
             }
             Ok(None) => {}
             Err(problem) => findings.fail(format!("environment: {problem:#}")),
         }
-        if told.is_none() {
+        if said.is_none() {
             self.check_reach(findings).await;
         }
     }
@@ -69,7 +69,7 @@ impl Doctor {
         whose: &str,
         known: &ResolvedCredential,
         accounts: &BTreeSet<String>,
-        told: &mut Option<()>,
+        said: &mut Option<()>,
         findings: &mut Findings,
     ) {
         let remote = match self.endpoint.remote(known) {
@@ -84,7 +84,7 @@ impl Doctor {
                     continue;
                 }
             };
-            match glance(&remote, &id, told, findings).await {
+            match glance(&remote, &id, said, findings).await {
                 Ok(total) => {
                     let total = total.map_or(String::new(), |total| format!(", {total} live"));
                     findings.ok(format!("account {account}: {whose} can list its shares{total}"));
@@ -101,8 +101,8 @@ impl Doctor {
         let (Ok(remote), Ok(account)) = (self.endpoint.remote(&known), AccountId::parse(&"0".repeat(32))) else {
             return findings.fail("Cloudflare: --cloudflare-url or --ca-bundle cannot be used");
         };
-        let mut told = None;
-        if let (Err(problem), None) = (glance(&remote, &account, &mut told, findings).await, told) {
+        let mut said = None;
+        if let (Err(problem), None) = (glance(&remote, &account, &mut said, findings).await, said) {
             findings.fail(format!("Cloudflare: {problem}"));
         }
     }
@@ -112,7 +112,7 @@ impl Doctor {
 async fn glance(
     remote: &Remote,
     account: &AccountId,
-    told: &mut Option<()>,
+    said: &mut Option<()>,
     findings: &mut Findings,
 ) -> Result<Option<u64>, String> {
     let began = Clock::SYSTEM.now();
@@ -123,8 +123,8 @@ async fn glance(
         Err(error) if error.class() == ErrorClass::Retry => None,
         Err(error) => error.meta(),
     };
-    if let (Some(meta), None) = (meta, &told) {
-        *told = Some(());
+    if let (Some(meta), None) = (meta, &said) {
+        *said = Some(());
         findings.ok("Cloudflare: reachable");
         check_clock(meta, began.0, findings);
     }

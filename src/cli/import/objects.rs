@@ -49,7 +49,7 @@ impl Writer {
         }
     }
 
-    /// The Share, and the objects beside it.
+    /// The Share, and the objects that go with it.
     pub fn manifests(&mut self, found: &Found) -> Vec<Value> {
         let share = &found.share;
         let own = share.account_id.as_str();

@@ -74,7 +74,7 @@ fn speaks_of_rows(reason: &str) -> bool {
         Reason::Observed | Reason::Differs | Reason::OutOfScope => true,
         // The share is there, and nothing was sent.
         Reason::Deleting | Reason::DeletionBlocked | Reason::DeletionProtected => true,
-        // It is told before rows are compared, too.
+        // It is reported before rows are compared, too.
         Reason::ExclusionsNotInForce => false,
         Reason::Creating | Reason::WaitingForRecipients | Reason::WaitingForResources => false,
         Reason::WaitingForShare | Reason::NameTaken | Reason::Claimed | Reason::ShareNotFound => false,

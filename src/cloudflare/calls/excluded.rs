@@ -35,7 +35,7 @@ impl Client {
         self.added(credential, call, |row: &ExcludedRecipient| same(row.account_id.as_str(), excluded.as_str())).await
     }
 
-    /// Replaces the whole list: whoever is not named receives the share again.
+    /// Replaces the whole list: an account that is not named receives the share again.
     pub async fn replace_excluded(
         &self,
         credential: &Credential,

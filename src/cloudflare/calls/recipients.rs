@@ -40,7 +40,7 @@ impl Client {
         .await
     }
 
-    /// Replaces the whole list: whoever is not named is disassociated, no matter who added them.
+    /// Replaces the whole list: an account that is not named is disassociated, no matter who added them.
     pub async fn replace_recipients(
         &self,
         credential: &Credential,

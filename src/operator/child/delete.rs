@@ -10,7 +10,7 @@ use crate::operator::remote::account::CLOCK;
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::stop::Stop;
 
-/// What a child does whose share is not there; `None`: it is let go.
+/// What a child does whose share is not there; `None`: it is released.
 pub async fn share_gone<C: Child>(child: &mut ChildPass<C>) -> Result<Option<Verdict>, Stop> {
     let read_lag = child.pass.context.settings.read_lag();
     let now = child.pass.now();
@@ -62,8 +62,9 @@ pub async fn share_gone<C: Child>(child: &mut ChildPass<C>) -> Result<Option<Ver
 fn is_hidden<C: Child>(child: &mut ChildPass<C>) -> bool {
     let confirmed = breaker::confirmed_gone_at(&mut child.pass);
     let record = child.pass.status.child();
-    let told = conditions::breaker_told(&record.common.conditions);
-    let confirmed_gone_at = confirmed.zip(told).is_some_and(|(confirmed, told)| told <= confirmed.plus(CLOCK));
+    let reported = conditions::breaker_reported_at(&record.common.conditions);
+    let confirmed_gone_at =
+        confirmed.zip(reported).is_some_and(|(confirmed, reported)| reported <= confirmed.plus(CLOCK));
     child.session.is_stranger(record.seen_with.as_deref())
         && !confirmed_gone_at
         && !child.session.account.is_accepted(child.id.as_str())

@@ -26,7 +26,7 @@ use crate::operator::{clock, delays};
 /// More rounds than any row needs: what loops longer is a defect, and goes on in the next pass.
 const MAX_ROUNDS: usize = 32;
 
-/// Step by step, until there is something to tell; `None`: the object is let go.
+/// Step by step, until there is something to tell; `None`: the object is released.
 pub async fn run<C: Child>(child: &mut ChildPass<C>) -> Result<Option<Verdict>, Stop> {
     // The record must not be behind what the parent is about to drop.
     if !child.parent.observes() {

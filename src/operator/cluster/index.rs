@@ -114,7 +114,7 @@ impl Index {
         }
     }
 
-    /// Objects as they were read at that time, for whoever only looks.
+    /// Objects as they were read at that time, for a plan.
     pub fn of(shares: &[Share], recipients: &[ShareRecipient], resources: &[ShareResource], at: At) -> Index {
         let index = Index::new(vec![store(shares)], vec![store(recipients)], vec![store(resources)]);
         shares.iter().for_each(|object| drop(index.applied(object, at)));

@@ -89,7 +89,7 @@ struct Observed {
     /// `None`: it was deleted.
     version: Option<String>,
     at: Instant,
-    /// For how long whoever had it then may believe to have it.
+    /// For how long the holder of then may believe to have it.
     lasts: Duration,
 }
 

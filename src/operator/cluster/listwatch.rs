@@ -42,7 +42,7 @@ type Event<K> = WatcherEvent<DeserializeGuard<K>>;
 type WatchStream<K> = BoxStream<'static, kube::Result<WatchEvent<DeserializeGuard<K>>>>;
 
 /// The events, without end. What becomes of the list and the watch goes to `report`; that a list is complete is
-/// known to whoever takes its last event. Whenever `wanted` changes, everything is listed again; `begun` says for which
+/// known to the one that takes its last event. Whenever `wanted` changes, everything is listed again; `begun` says for which
 /// number the last list began.
 pub fn events<K: Recorded>(
     api: Api<DeserializeGuard<K>>,

@@ -1,7 +1,7 @@
 //! What becomes of known objects whose namespace may not be watched any more?
 //!
 //! When a namespace is deleted, the Role that allows the watch may go before the objects. So those that are known are
-//! read one by one: whoever is being deleted is let go as usual, and whoever is gone is forgotten.
+//! read one by one: what is being deleted is released as usual, and what is gone is forgotten.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,7 @@ use super::record::Recorded;
 use super::requests::in_time;
 use crate::api::Name;
 
-/// Reads the known objects of one kind in a namespace, one round at a time; `learn` takes what the watch would have told.
+/// Reads the known objects of one kind in a namespace, one round at a time; `learn` takes what the watch would have brought.
 pub fn read_known<K: Recorded>(
     cluster: &Arc<Cluster>,
     namespace: &str,

@@ -1,4 +1,4 @@
-//! How a person says that shares which cannot be seen are meant to be gone, and what is told until then.
+//! How a person says that shares which cannot be seen are meant to be gone, and what the status says until then.
 
 use k8s_openapi::jiff::Timestamp;
 
@@ -9,7 +9,7 @@ use crate::api::{Name, ObjectKey};
 use crate::core::time::At;
 use crate::operator::cluster::index::Related;
 use crate::operator::cluster::record::Recorded;
-use crate::operator::conditions::breaker_told;
+use crate::operator::conditions::breaker_reported_at;
 use crate::operator::delays;
 use crate::operator::remote::account::CLOCK;
 use crate::operator::remote::session::Session;
@@ -21,7 +21,7 @@ pub fn close_breaker(pass: &mut Pass<Share>, session: &Session) {
         tracing::warn!(account = %session.account.id, "the circuit breaker was closed by annotation");
         pass.context.cluster.requeue_account(&session.account.id);
     }
-    if breaker_told(&pass.status.common.conditions).is_some_and(|told| told <= confirmed.plus(CLOCK)) {
+    if breaker_reported_at(&pass.status.common.conditions).is_some_and(|reported| reported <= confirmed.plus(CLOCK)) {
         pass.status.seen_with = Some(session.account.fingerprint.to_string().into());
     }
 }

@@ -54,7 +54,7 @@ pub struct Memory {
     pub waiting: Option<At>,
     /// When it may tell what many objects have to tell at once.
     pub event_slot: Option<At>,
-    /// What an Event told last of requests that the API server forbids.
+    /// What the last Event said of requests that the API server forbids.
     pub forbidden: Option<String>,
     /// Rows whose call has taken effect, and that were not found in place yet, and when that was learned.
     pub answered: BTreeMap<RowKey, At>,
@@ -113,7 +113,7 @@ pub const ENOUGH_WRITES: u32 = 2;
 const MEMORY: Duration = Duration::from_secs(3600);
 
 impl Memories {
-    /// The object's memory; a new one if it is another object, fresh hope if it was edited or a look was requested.
+    /// The object's memory; a new one if it is another object, with refusals and failures forgotten if it was edited or a look was requested.
     pub fn with<T>(
         &self,
         key: &ObjectKey,
@@ -162,7 +162,7 @@ impl Memories {
 }
 
 impl Memory {
-    /// What is known to whoever has just read all there is.
+    /// What is known after everything was just read.
     pub fn after_a_read(at: At) -> Memory {
         Memory { asked_for_id: Some(at), ..Memory::default() }
     }

@@ -50,7 +50,7 @@ pub struct Pass<K: Recorded> {
     pub since: At,
     /// The account that it works on, once it has a credential.
     pub account: Option<Arc<Account>>,
-    /// What is told even where the pass fails.
+    /// What is reported even where the pass fails.
     pub alarm: Option<Verdict>,
     /// An Event that is published once the status that records it is written.
     pub warning: Option<(Note, String)>,
@@ -138,18 +138,18 @@ impl<K: Recorded> Pass<K> {
     /// Writes the draft now, guarded: what follows relies on it.
     pub async fn save(&mut self) -> Result<(), Stop> {
         let calls = self.memory(|memory| memory.calls.clone());
-        // Calls that changed nothing are told with what is written anyway.
+        // Calls that changed nothing are written with the next change.
         if self.object.status() == Some(&self.status) && !calls.has_changes() {
             return Ok(());
         }
-        let (untold, told) = (calls.take(), self.common().recent_calls.clone());
-        call_log::tell(&mut self.common_mut().recent_calls, &untold);
+        let (unlisted, listed) = (calls.take(), self.common().recent_calls.clone());
+        call_log::list(&mut self.common_mut().recent_calls, &unlisted);
         let context = self.context.clone();
         match context.cluster.write_status(&self.object, &self.status).await {
             Ok(written) => self.object = written,
             Err(stop) => {
-                calls.put_back(untold);
-                self.common_mut().recent_calls = told;
+                calls.put_back(unlisted);
+                self.common_mut().recent_calls = listed;
                 return Err(stop);
             }
         }
@@ -181,7 +181,7 @@ impl<K: Recorded> Pass<K> {
         }
     }
 
-    /// The same, unless the last Event told it already.
+    /// The same, unless the last Event said it already.
     pub fn event_once(&self, note: Note, message: String) {
         if self.memory(|memory| memory.forbidden.as_ref() != Some(&message)) {
             self.memory(|memory| memory.forbidden = Some(message.clone()));
@@ -232,9 +232,9 @@ impl<K: Recorded> Pass<K> {
             None => {}
         }
         // Where all objects of a credential say the same, one Event does for all of them.
-        let told = verdict.shared && matches!(verdict.course, Course::Stalled);
+        let shared = verdict.shared && matches!(verdict.course, Course::Stalled);
         if let Some(note) = note
-            && !(told && self.account.as_ref().is_some_and(|account| account.is_told()))
+            && !(shared && self.account.as_ref().is_some_and(|account| account.was_reported()))
         {
             self.event(note, verdict.message.clone());
         }
@@ -283,7 +283,7 @@ impl<K: Recorded> Pass<K> {
         self.finish(verdict::awaited(verdict, since, now)).await
     }
 
-    /// Ends a pass that Cloudflare did not let go on.
+    /// Ends a pass that Cloudflare stopped.
     pub async fn fail(mut self, error: Error, session: &Session, secret: &Name) -> Result<Option<Duration>, Stop> {
         let class = error.class();
         if class == ErrorClass::Denied {

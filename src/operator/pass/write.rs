@@ -38,7 +38,7 @@ impl<K: Recorded> Pass<K> {
         self.refusal(&write.item, Reason::Rejected).or_else(|| self.not_converging(write))
     }
 
-    /// Takes note of what became of a write, and returns whether it was made; `refused`: how that is told.
+    /// Takes note of what became of a write, and returns whether it was made; `refused`: how that is reported.
     pub fn note_answer(&self, change: Change<()>, write: &Write, refused: &str) -> Result<bool, Stop> {
         let now = self.now();
         match change {

@@ -1,4 +1,4 @@
-//! Objects and an account as they were read, for whoever only looks.
+//! Objects and an account as they were read, for a plan.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::operator::cluster::index::Index;
 use crate::operator::remote::account_cache::AccountCache;
 use crate::operator::share::deletions::is_managed;
 
-/// Objects beside each other.
+/// Objects that are looked at together.
 pub struct Fleet {
     pub(super) index: Index,
     shares: Vec<Arc<Share>>,

@@ -79,7 +79,7 @@ impl Look<'_> {
         }
     }
 
-    /// The step of each row, by whoever looks after it, once all that needs no call is recorded.
+    /// The step of each row, by the object that looks after it, once all that needs no call is recorded.
     fn steps(&self, seen: &ObservedShare) -> BTreeMap<RowKey, (row::Step, Observed)> {
         let observing = self.mode() == Mode::Observe;
         let mut entries = inventory::entries(&self.status.inventory);
@@ -142,7 +142,7 @@ impl Look<'_> {
         Some((row::step(facts), facts.seen))
     }
 
-    /// What is told where more would be removed than may be at once.
+    /// What is said where more would be removed than may be at once.
     fn blocked(&self, seen: &ObservedShare) -> Option<String> {
         let (now, read_lag) = (self.account.read_at, self.settings.read_lag());
         let losing = losses::LossInput { desired: &self.desired, status: &self.status, seen, now, read_lag }.losing();

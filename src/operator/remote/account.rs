@@ -42,7 +42,7 @@ pub struct Account {
     demands: Mutex<Demands>,
     /// Lengths of lists, in pages.
     pages: Mutex<HashMap<String, u32>>,
-    /// Held by whoever asks for the newest shares.
+    /// Held while the newest shares are asked for.
     pub looking: tokio::sync::Mutex<()>,
     /// Somebody wants a sweep.
     pub demanded: Notify,
@@ -76,7 +76,7 @@ struct Health {
     /// How often complete lists are made.
     sweep_interval: Duration,
     /// An Event tells of it.
-    told: bool,
+    reported: bool,
 }
 
 /// Stops all writes when many shares vanish at once.
@@ -145,7 +145,7 @@ impl Account {
         {
             let mut health = self.health.lock();
             health.failed_sweeps = if failed { health.failed_sweeps + 1 } else { 0 };
-            health.told &= failed || self.breaker.lock().opened.is_some();
+            health.reported &= failed || self.breaker.lock().opened.is_some();
             if health.failed_sweeps == 1 {
                 health.failing_since = began;
             }
@@ -221,8 +221,8 @@ impl Account {
     }
 
     /// Whether an Event of another object tells already what is wrong with the credential; if not, the caller's will.
-    pub fn is_told(&self) -> bool {
-        std::mem::replace(&mut self.health.lock().told, true)
+    pub fn was_reported(&self) -> bool {
+        std::mem::replace(&mut self.health.lock().reported, true)
     }
 
     pub fn follow(&self, object: &ObjectKey) {
@@ -284,8 +284,8 @@ impl Account {
     }
 
     /// Counts shares that are bound and not there any more; opens the breaker when they are too many to be meant.
-    /// `told` is since when objects say that it is open. Returns whether it opened or closed just now.
-    pub fn count_losses(&self, bound: usize, missing: &HashSet<Interned>, told: Option<At>, now: At) -> bool {
+    /// `reported` is since when objects say that it is open. Returns whether it opened or closed just now.
+    pub fn count_losses(&self, bound: usize, missing: &HashSet<Interned>, reported: Option<At>, now: At) -> bool {
         let cache = self.cache();
         let is_back = |id: &str| ShareId::parse(id).is_ok_and(|id| cache.seen(&id).is_some_and(ObservedShare::is_live));
         let mut breaker = self.breaker.lock();
@@ -309,7 +309,7 @@ impl Account {
             return false;
         }
         // A process that just began finds it as the one before left it.
-        breaker.opened = Some(told.unwrap_or(now));
+        breaker.opened = Some(reported.unwrap_or(now));
         breaker.message = format!(
             "{vanished} of {bound} shares of account {} were deleted or disappeared within 10 minutes, so cfshare changes \
              nothing in this account",

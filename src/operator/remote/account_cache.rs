@@ -27,10 +27,10 @@ pub struct AccountCache {
     /// Shares that Cloudflare was deleting, and when that list was begun.
     pub leaving: Option<(At, HashSet<ShareId>)>,
     missing: HashMap<ShareId, Missing>,
-    /// Shares in which a read, whoever's, showed something new that nobody was told of yet.
+    /// Shares in which any read showed something new whose objects are not requeued yet.
     moved: HashSet<ShareId>,
     /// Live sent shares of which there is another one of the same name.
-    twins: HashMap<ShareId, ShareId>,
+    namesakes: HashMap<ShareId, ShareId>,
 }
 
 impl AccountCache {
@@ -99,30 +99,30 @@ impl AccountCache {
         self.missing.entry(id.clone()).or_insert(Missing::since(began, expected)).again(began, expected);
     }
 
-    /// Finds live sent shares that have one name; those that had no twin, or another one, before have moved.
+    /// Finds live sent shares that have one name; those that were alone, or one of another pair, before have moved.
     pub fn pair(&mut self) {
         let sent = self.shares.values().filter(|seen| seen.is_live() && seen.share.kind != Some(Kind::Received));
         let mut names: HashMap<(&AccountId, &str), Vec<&ShareId>> = HashMap::new();
         for seen in sent {
             names.entry((&seen.share.account_id, &seen.share.name)).or_default().push(&seen.share.id);
         }
-        let mut twins = HashMap::new();
+        let mut namesakes = HashMap::new();
         for ids in names.into_values().filter(|ids| ids.len() > 1) {
             for id in &ids {
                 if let Some(other) = ids.iter().filter(|other| other != &id).min() {
-                    twins.insert((*id).clone(), (*other).clone());
+                    namesakes.insert((*id).clone(), (*other).clone());
                 }
             }
         }
-        let changed = twins.iter().filter(|(id, other)| self.twins.get(*id) != Some(other)).map(|(id, _)| id);
-        let single = self.twins.keys().filter(|id| !twins.contains_key(*id));
+        let changed = namesakes.iter().filter(|(id, other)| self.namesakes.get(*id) != Some(other)).map(|(id, _)| id);
+        let single = self.namesakes.keys().filter(|id| !namesakes.contains_key(*id));
         self.moved.extend(changed.chain(single).cloned());
-        self.twins = twins;
+        self.namesakes = namesakes;
     }
 
     /// Another live share of the same name, as of the last sweep.
-    pub fn twin(&self, id: &ShareId) -> Option<&ShareId> {
-        self.twins.get(id)
+    pub fn namesake(&self, id: &ShareId) -> Option<&ShareId> {
+        self.namesakes.get(id)
     }
 
     /// A complete list that began then is taken in.

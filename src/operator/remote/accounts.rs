@@ -21,7 +21,7 @@ pub struct Accounts {
     metrics: Arc<Metrics>,
     sweep_interval: Duration,
     accounts: Mutex<HashMap<(Fingerprint, AccountId), Arc<Account>>>,
-    /// Takes each account when it is first used: whoever receives it starts its sweeps.
+    /// Takes each account when it is first used: the receiver starts its sweeps.
     opened: mpsc::UnboundedSender<Arc<Account>>,
 }
 

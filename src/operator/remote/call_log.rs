@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use crate::api::status::RecentCall;
 use crate::cloudflare::{Error, ErrorClass, Reply, WriteOutcome};
 
-/// So many calls are told.
+/// So many calls are listed.
 const MOST: usize = 10;
 const DONE: &str = "done";
 
@@ -33,7 +33,7 @@ impl CallLog {
         std::mem::take(&mut self.0.lock())
     }
 
-    /// They could not be told.
+    /// They could not be written.
     pub fn put_back(&self, mut calls: Vec<RecentCall>) {
         let mut newer = self.0.lock();
         calls.append(&mut newer);
@@ -58,15 +58,15 @@ fn word<T>(answer: &Result<T, Error>) -> Option<&'static str> {
     }
 }
 
-/// Adds calls to what a status tells. A refusal that is told already is not told again.
-pub fn tell(told: &mut Vec<RecentCall>, calls: &[RecentCall]) {
+/// Adds calls to those that a status lists. A refusal that is listed already is not listed again.
+pub fn list(listed: &mut Vec<RecentCall>, calls: &[RecentCall]) {
     for call in calls {
-        let last = told.iter().rev().find(|before| before.call == call.call);
+        let last = listed.iter().rev().find(|before| before.call == call.call);
         if call.result == DONE || last.is_none_or(|before| before.result != call.result) {
-            told.push(call.clone());
+            listed.push(call.clone());
         }
     }
-    forget_old(told);
+    forget_old(listed);
 }
 
 fn forget_old(calls: &mut Vec<RecentCall>) {
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn a_refusal_is_told_once_and_every_change_each_time() {
-        let (log, mut told) = (CallLog::default(), Vec::new());
+        let (log, mut listed) = (CallLog::default(), Vec::new());
         for (call, answer, ray) in [
             ("add a", Err(refused_by_a_limiter("r1")), ""),
             ("add b", Ok(()), "r2"),
@@ -127,11 +127,11 @@ mod tests {
             ("add a", Err(refused_by_a_limiter("r6")), ""),
         ] {
             noted(&log, call, answer, ray);
-            tell(&mut told, &log.take());
+            list(&mut listed, &log.take());
         }
         let expected =
             ["add a refused 429 r1", "add b done r2", "add b done r4", "add a done r5", "add a refused 429 r6"];
-        assert_eq!(lines(&told), expected);
+        assert_eq!(lines(&listed), expected);
     }
 
     #[test]
@@ -141,9 +141,9 @@ mod tests {
         let not_written = log.take();
         (8..12).for_each(|n| noted(&log, "call", Ok(()), &n.to_string()));
         log.put_back(not_written);
-        let mut told = Vec::new();
-        tell(&mut told, &log.take());
+        let mut listed = Vec::new();
+        list(&mut listed, &log.take());
         let expected: Vec<String> = (2..12).map(|n| format!("call done {n}")).collect();
-        assert_eq!(lines(&told), expected);
+        assert_eq!(lines(&listed), expected);
     }
 }

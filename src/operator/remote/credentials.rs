@@ -68,7 +68,7 @@ pub struct Credentials {
     entries: Mutex<HashMap<Name, Entry>>,
     /// Held while a Secret is read, so that the many objects that want it at a start wait for one read.
     reading: Mutex<HashMap<Name, Arc<tokio::sync::Mutex<()>>>>,
-    /// Secrets whose value changed, as whoever read them first found; told once.
+    /// Secrets whose value changed, as the first read found; each is reported once.
     changed: Mutex<HashSet<Name>>,
 }
 
@@ -112,7 +112,7 @@ impl Credentials {
         (now.since(*at) < REMEMBERED).then(|| known.clone())
     }
 
-    /// The next use reads the Secret anew: Cloudflare refused what was in it.
+    /// The next use reads the Secret again: Cloudflare refused what was in it.
     pub fn doubt(&self, secret: &Name) {
         let now = self.clock.now();
         // Many objects meet the same refusal: once in a while is enough.

@@ -1,4 +1,4 @@
-//! One budget of Cloudflare calls for each credential, whoever spends from it.
+//! One budget of Cloudflare calls for each credential, no matter who spends from it.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -332,7 +332,7 @@ impl ObservedShare {
         rows.iter().filter(|row| resource_key(row) == *key).min_by_key(|row| (rank(row), row.created))
     }
 
-    /// How many resources are live, whoever declared them.
+    /// How many resources are live, no matter who declared them.
     pub fn live_resources(&self) -> usize {
         self.resources.iter().flatten().filter(|row| resource_seen(Some(row), false) != Observed::Absent).count()
     }

@@ -22,7 +22,7 @@ use crate::operator::clock;
 use crate::operator::cluster::Cluster;
 use crate::operator::cluster::claimant::own_record;
 use crate::operator::cluster::index::{Related, secret_of};
-use crate::operator::conditions::breaker_told;
+use crate::operator::conditions::breaker_reported_at;
 
 /// How often a sweep that waits looks up whether that has lasted too long.
 const LOOK_UP: Duration = Duration::from_secs(5);
@@ -222,7 +222,7 @@ fn is_live(share: &Share) -> bool {
 /// Shares that objects are bound to and that are not there: if they are many, nothing is written any more.
 async fn count_losses(cluster: &Cluster, remote: &Remote, account: &Account, live: &HashSet<ShareId>) {
     let mut ours: HashMap<Name, bool> = HashMap::new();
-    let (mut bound, mut missing, mut told) = (0, HashSet::new(), None);
+    let (mut bound, mut missing, mut reported) = (0, HashSet::new(), None);
     for name in cluster.index.of_account(account.id.as_str()) {
         let Some(share) = cluster.index.shares.find(&name) else { continue };
         let Some(status) = own_record(&share) else { continue };
@@ -245,10 +245,10 @@ async fn count_losses(cluster: &Cluster, remote: &Remote, account: &Account, liv
         let there = ShareId::parse(id).is_ok_and(|id| live.contains(&id) || is_live(&id));
         if !there {
             missing.insert(id.clone());
-            told = told.into_iter().chain(breaker_told(&status.common.conditions)).min();
+            reported = reported.into_iter().chain(breaker_reported_at(&status.common.conditions)).min();
         }
     }
-    if account.count_losses(bound, &missing, told, remote.clock.now()) {
+    if account.count_losses(bound, &missing, reported, remote.clock.now()) {
         match account.breaker() {
             Some(why) => tracing::error!(account = %account.id, why, "the circuit breaker opened"),
             None => tracing::info!(account = %account.id, "the shares are back; the circuit breaker is closed"),
@@ -285,7 +285,7 @@ fn listing(cluster: &Cluster, seen: &ObservedShare) -> Option<Listing<ShareId>> 
         id: seen.share.id.clone(),
         read_at: seen.listed_at(),
         pages: seen.list_rows().div_ceil(u64::from(FULL_PAGE)).try_into().unwrap_or(u32::MAX),
-        // The recipients of an organization's share follow its members. A share whose counts are not told shows no change
+        // The recipients of an organization's share follow its members. A share whose counts are not shown shows no change
         // at all.
         may_swap: !of_organization && seen.counts.is_none_or(|counts| counts.disassociated > 0),
     })

@@ -33,7 +33,7 @@ pub enum RowId {
     Resource(ShareResourceId),
 }
 
-/// Longest name of a share, and longest words for a call, that are told.
+/// Longest name of a share, and longest words for a call, in a status.
 const MAX_NAME: usize = 100;
 const MAX_CALL: usize = 200;
 

@@ -1,4 +1,4 @@
-//! On what the step of one row is decided, whoever declares it: from values alone, for the operator and for
+//! On what the step of one row is decided, no matter who declares it: from values alone, for the operator and for
 //! `cfshare plan`.
 
 use super::inventory::{self, Entry};
@@ -17,11 +17,11 @@ pub struct RowSnapshot<'a> {
     /// What its meta is to be; `None`: whatever it is.
     pub meta: Option<&'a ResourceMeta>,
     pub settings: &'a Settings,
-    /// What this process knows of it; `None`: whoever asks for a plan knows only what is recorded.
+    /// What this process knows of it; `None`: a plan knows only what is recorded.
     pub known: Option<RowMemory>,
 }
 
-/// What this process knows of a row beside what is recorded.
+/// What this process knows of a row in addition to what is recorded.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RowMemory {
     /// When it began.

@@ -1,4 +1,4 @@
-//! What is done to one row of a share once that is decided, whoever declares it.
+//! What is done to one row of a share once that is decided, no matter who declares it.
 
 use super::inventory;
 use crate::api::Reason;

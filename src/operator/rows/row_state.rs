@@ -34,7 +34,7 @@ pub enum State {
 }
 
 impl RowState {
-    /// What is told of a row that failed for good; `object`: whose it is.
+    /// The message about a row that failed for good; `object`: whose it is.
     pub fn given_up(&self, name: &str, object: &ObjectKey) -> String {
         format!(
             "{name} failed: {}. Cloudflare does not retry. Fix the cause in the Cloudflare account, then run: {}",

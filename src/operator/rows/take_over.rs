@@ -1,6 +1,6 @@
 //! What does one object's record of a row tell another one that takes the row over?
 //!
-//! A call that one object announced may take effect while another one looks after the row: whoever takes the row over takes
+//! A call that one object announced may take effect while another one looks after the row: the one that takes the row over takes
 //! the record over, and only then is the other record dropped. That needs no look at Cloudflare.
 
 use std::time::Duration;

@@ -140,12 +140,12 @@ async fn read(share: &SharePass, seen: &ObservedShare, plan: &Plan) -> Result<bo
     Ok(true)
 }
 
-/// What was written long ago and is as it should be is no quarrel any more.
+/// What was written long ago and is as it should be is not disputed any more.
 fn forget_settled(share: &SharePass, seen: &ObservedShare, plan: &Plan) {
     if share.pass.memory(|memory| memory.written.is_empty()) {
         return;
     }
-    let quarrels: HashSet<String> = plan
+    let disputed: HashSet<String> = plan
         .steps
         .iter()
         .filter_map(|(key, (step, _))| match step {
@@ -156,7 +156,7 @@ fn forget_settled(share: &SharePass, seen: &ObservedShare, plan: &Plan) {
         .chain(name::is_misnamed(share, seen).then(|| "name".to_owned()))
         .collect();
     let now = share.pass.now();
-    share.pass.memory(|memory| memory.forget_settled(now, |item| quarrels.contains(item)));
+    share.pass.memory(|memory| memory.forget_settled(now, |item| disputed.contains(item)));
 }
 
 /// A row that the Share lists now may be in the record of an object that listed it before, or still does: what that one

@@ -140,7 +140,7 @@ fn note_done(share: &mut SharePass, seen: &ObservedShare, adds: &[RowKey], remov
     share.pass.status.replacing_since = None;
 }
 
-/// Whom the list names: who receives the share, and whoever was announced and may not be shown yet.
+/// Whom the list names: those that receive the share, and those that were announced and may not be shown yet.
 fn list(share: &SharePass, plan: &Plan, adds: &[RowKey], removals: &[RowKey]) -> Vec<AccountId> {
     let entries: Entries = inventory::entries(&share.pass.status.inventory);
     let live = plan.steps.iter().filter(|(_, (_, row))| matches!(row, Observed::Live { .. })).map(|(key, _)| key);

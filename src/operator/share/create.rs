@@ -172,7 +172,7 @@ pub async fn bind(share: &mut SharePass, id: &ShareId, adopted: bool) -> Result<
     Ok(())
 }
 
-/// Saves the draft, past conflicts with whoever else writes to the object, as long as the announcement stands
+/// Saves the draft, past conflicts with other writers of the object, as long as the announcement stands
 /// that it answers. Once that was resolved without us, what we know is older than what is recorded.
 async fn save_surely(share: &mut SharePass) -> Result<(), Stop> {
     let announced = intent(&share.pass.object);
@@ -190,7 +190,7 @@ async fn save_surely(share: &mut SharePass) -> Result<(), Stop> {
                 share.pass.object = object;
             }
             (_, Ok(_)) => return Err(stop),
-            // It stands in the status, for whoever can read that.
+            // It stands in the status, for everyone who can read that.
             (_, Err(Stop::Kubernetes(kube::Error::SerdeError(_)))) => return Err(stop),
             (_, Err(_)) => {}
         }

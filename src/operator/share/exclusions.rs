@@ -43,7 +43,7 @@ pub fn note_exclusions(share: &mut SharePass, seen: &ObservedShare, plan: &Plan)
     share.pass.alarm = not_in_force(share, &row_states);
 }
 
-/// The share is made, with its resources, and whoever is excluded receives it until that is done.
+/// The share is made, with its resources, and excluded accounts receive it until that is done.
 pub fn note_exclusions_to_come(share: &mut SharePass) {
     let sent = !share.pass.status.inventory.resources.is_empty();
     if !sent || excluded(share).next().is_none() {

@@ -55,7 +55,7 @@ pub struct Snapshot<'a> {
 
 /// Who reads the account.
 pub struct Viewer {
-    /// `None`: whoever asks for a plan, whatever was seen with another credential before.
+    /// `None`: for a plan, whatever was seen with another credential before.
     pub credential: Option<Fingerprint>,
     /// A person said that the recorded share is meant to be gone.
     pub confirmed_gone: bool,

@@ -40,7 +40,7 @@ pub fn counted(key: &RowKey) -> Counted {
     }
 }
 
-/// What a share would lose now, whoever declared it: entries of the Share that were taken away, child objects that are
+/// What a share would lose now, no matter who declared it: entries of the Share that were taken away, child objects that are
 /// deleted, and accounts that are excluded after the share was created.
 pub struct Losing {
     /// The rows, with their labels.

@@ -86,7 +86,7 @@ async fn round(share: &mut SharePass, id: &ShareId, requested: bool) -> Result<O
     }
 }
 
-/// Made a moment ago, and its recipients were not listed since: what was asked for takes a while, whoever wakes us.
+/// Made a moment ago, and its recipients were not listed since: what was asked for takes a while, whatever woke this pass.
 fn is_just_made(share: &SharePass, id: &ShareId) -> bool {
     let now = share.pass.now();
     if share.excludes() {

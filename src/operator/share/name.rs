@@ -81,7 +81,7 @@ fn keeps_its_name(share: &SharePass) -> bool {
     share.pass.status.adopted && share.pass.object.spec.name.is_none()
 }
 
-/// What is told of a rename that would make two live shares of one name.
+/// The verdict on a rename that would make two live shares of one name.
 fn taken(by: &str, kept: &str) -> Verdict {
     let message = format!(
         "{by}, so this share keeps the name {kept} and its recipients. Change spec.name, or rename or delete the other \

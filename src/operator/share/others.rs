@@ -49,23 +49,25 @@ pub fn with_failed_objects(share: &SharePass, row_states: &[(RowKey, RowState)],
 }
 
 /// Two live shares of one name: ours, and one that may be a create that arrived twice.
-pub fn with_twin(share: &SharePass, id: &ShareId, so_far: String) -> String {
+pub fn with_namesake(share: &SharePass, id: &ShareId, so_far: String) -> String {
     let so_far = match share.pass.context.cluster.index.refused_rival(&share.pass.object) {
         Some(rival) => {
             format!("{so_far}; Share {rival} declares the same name in this account, so no share is created for it")
         }
         None => so_far,
     };
-    let twin = share.session.account.cache().twin(id).cloned();
+    let namesake = share.session.account.cache().namesake(id).cloned();
     let unlisted = share.pass.context.cluster.index.unwatched.unlisted();
-    match twin.filter(|twin| !share.pass.context.cluster.index.is_spoken_for(&share.pass.key.name, twin.as_str())) {
-        Some(twin) if unlisted.is_some() => format!(
-            "{so_far}; another live share has the same name (id {twin}), which may belong to a Share in namespace {}, \
+    match namesake
+        .filter(|namesake| !share.pass.context.cluster.index.is_spoken_for(&share.pass.key.name, namesake.as_str()))
+    {
+        Some(namesake) if unlisted.is_some() => format!(
+            "{so_far}; another live share has the same name (id {namesake}), which may belong to a Share in namespace {}, \
              because cfshare cannot list that namespace",
             unlisted.unwrap_or_default()
         ),
-        Some(twin) => format!(
-            "{so_far}; another live share has the same name (id {twin}), which no Share declares: delete it at \
+        Some(namesake) => format!(
+            "{so_far}; another live share has the same name (id {namesake}), which no Share declares: delete it at \
              Cloudflare if you do not need it"
         ),
         None => so_far,

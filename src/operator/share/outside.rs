@@ -64,7 +64,7 @@ pub async fn look_outside(share: &mut SharePass, plan: &Plan, requested: bool) -
     }
 }
 
-/// What is told of objects that declare rows of this share and are out of scope.
+/// The message about objects that declare rows of this share and are out of scope.
 pub fn out_of_scope(share: &SharePass) -> Option<Verdict> {
     let mut outside: Vec<&Sibling> = share.desired.siblings.iter().filter(|sibling| sibling.outside).collect();
     outside.sort_by_key(|sibling| &sibling.key);

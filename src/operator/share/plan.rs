@@ -33,7 +33,7 @@ impl Plan {
     }
 }
 
-/// What the steps are decided on, beside what was seen of the share.
+/// What the steps are decided on, in addition to what was seen of the share.
 pub struct PlanInput<'a> {
     pub desired: &'a Desired,
     /// The share that is recorded.

@@ -7,7 +7,7 @@ use crate::core::share::{self as creation, Facts};
 use crate::operator::stop::Stop;
 
 /// Notes down which credential shows the share, or may be believed that it is gone.
-fn note_witness(share: &mut SharePass) {
+fn note_credential(share: &mut SharePass) {
     let Some(id) = &share.pass.status.share_id else { return };
     let shown = ShareId::parse(id).is_ok_and(|id| share.session.account.cache().seen(&id).is_some());
     if shown || share.session.account.is_accepted(id) {
@@ -41,7 +41,7 @@ pub async fn read_list(share: &mut SharePass) -> Result<(), Stop> {
 
 /// Where the share stands now.
 pub fn facts(share: &mut SharePass) -> Facts {
-    note_witness(share);
+    note_credential(share);
     let now = share.pass.now();
     share.pass.memory(|memory| {
         memory.first_look.get_or_insert(now);

@@ -10,7 +10,7 @@ use crate::operator::delays;
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::stop::Stop;
 
-/// For so long a look holds for what is only told, or was never seen to leave.
+/// For so long a look holds for what is only reported, or was never seen to leave.
 const TOLD: Duration = Duration::from_secs(600);
 /// A look was made since the start, and since the last Share left the watch.
 const ONCE: Duration = Duration::MAX;
@@ -19,7 +19,7 @@ const ONCE: Duration = Duration::MAX;
 pub async fn look_for_rivals(share: &mut SharePass, step: &Step) -> Result<bool, Stop> {
     let has_twin = || {
         let id = share.pass.status.share_id.as_deref().and_then(|id| ShareId::parse(id).ok());
-        id.is_some_and(|id| share.session.account.cache().twin(&id).is_some())
+        id.is_some_and(|id| share.session.account.cache().namesake(&id).is_some())
     };
     let age = match step {
         _ if share.mode == Mode::Observe => return Ok(false),

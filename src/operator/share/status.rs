@@ -282,7 +282,7 @@ fn ready(share: &mut SharePass, summary: Summary<'_>) -> Verdict {
         share.pass.status.first_ready_at = Some(clock::time(share.pass.now()));
     }
     let so_far = others::with_failed_objects(share, summary.row_states, summary.so_far);
-    let verdict = Verdict::ready(Reason::Associated, others::with_twin(share, summary.id, so_far));
+    let verdict = Verdict::ready(Reason::Associated, others::with_namesake(share, summary.id, so_far));
     let verdict = waivers::with_waived(share, summary.row_states, verdict);
     let entries = inventory::entries(&share.pass.status.inventory);
     if entries.values().any(|entry| entry.intended_at.is_some()) {

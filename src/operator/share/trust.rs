@@ -20,7 +20,7 @@ pub struct Settled {
     is_active: bool,
     name: Option<String>,
     totals: Totals,
-    /// How many recipients and resources are declared, by whomever. An organization's recipients are not declared.
+    /// How many recipients and resources are declared, by any object. An organization's recipients are not declared.
     declared: (Option<i32>, i32),
     /// The rows that the Share itself declares, and whether a call for them is announced and not confirmed.
     inline: BTreeMap<RowKey, bool>,
