@@ -32,7 +32,7 @@ struct Arguments {
     /// Shares that are applied at once under Cloudflare's real limits
     #[arg(long, default_value_t = 200, value_name = "N")]
     burst: usize,
-    /// Numbers of recipients that are added to one share at once
+    /// Numbers of recipients that a share of one recipient gets at once; a Share lists at most 1000
     #[arg(long, value_delimiter = ',', default_value = "10,100,1000", value_name = "N,...")]
     recipients: Vec<usize>,
     /// Numbers of shares that get eight ShareRecipient and ShareResource objects each
