@@ -35,7 +35,6 @@ pub async fn measure(world: &World, sizes: &[usize], figures: &mut Figures, plot
         let peak = operator.peak();
         operator.stop()?;
         made = shares;
-        plot.add(OVER, "memory, MB", "while they are made", shares, peak);
         restart(world, &account, shares, peak, figures, plot).await?;
     }
     Ok(())
@@ -76,6 +75,7 @@ async fn restart(
     figures.note(format!("memory with {shares}, while they are made"), peak, "MB", goal(22.0, 120.0));
     edits(world, account, shares, figures).await?;
     plot.add(OVER, "memory, MB", "steady", shares, steady);
+    plot.add(OVER, "memory, MB", "while they are made", shares, peak);
     plot.add(OVER, "calls of a restart", "calls", shares, restart_calls);
     plot.add(OVER, "restart until an edit is carried out, s", "seconds", shares, restart_seconds);
     operator.stop()
