@@ -1,6 +1,6 @@
 //! How do ten thousand objects that repeat the same ids share one copy of each?
 
-use std::borrow::{Borrow, Cow};
+use std::borrow::Borrow;
 use std::collections::HashSet;
 use std::fmt;
 use std::ops::Deref;
@@ -146,7 +146,7 @@ impl Serialize for Interned {
 
 impl<'de> Deserialize<'de> for Interned {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        Ok(Cow::<str>::deserialize(from)?.as_ref().into())
+        String::deserialize(from).map(Self::from)
     }
 }
 

@@ -33,14 +33,14 @@ pub async fn keep(context: Arc<Context>, health: Health) {
         health.beat("the gauges");
         context.metrics.shards_held(context.cluster.shards.held());
         context.metrics.ready(&ready_counts(&context, &mut edits));
-        tell_budgets(&context);
+        show_budgets(&context);
         context.metrics.views(&views(&context));
         tokio::time::sleep(PERIOD).await;
     }
 }
 
 /// How many calls are left with each credential, for Prometheus and for people who only have kubectl.
-fn tell_budgets(context: &Context) {
+fn show_budgets(context: &Context) {
     let levels = context.remote.limiters.levels();
     context.metrics.budgets(&levels);
     // A part of a call is none.

@@ -86,7 +86,7 @@ fn told_once(world: &World) {
     let share = scene.ask("share", "waf");
     assert!(posts(&scene) > before);
     assert_eq!(recent_calls(&share), told);
-    // A new process tries by itself, and knows nothing but the status.
+    // A new process retries on its own, and knows only the status.
     drop(operator);
     let before = posts(&scene);
     let _operator = scene.operator(&[]);

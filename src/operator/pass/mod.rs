@@ -28,7 +28,7 @@ use crate::operator::cluster::events::Note;
 use crate::operator::cluster::record::Recorded;
 use crate::operator::conditions;
 use crate::operator::remote::account::Account;
-use crate::operator::remote::call_log;
+use crate::operator::remote::call_log::{self, CallLog};
 use crate::operator::remote::credentials::{NoCredential, ResolvedCredential};
 use crate::operator::remote::session::Session;
 use crate::operator::stop::Stop;
@@ -137,7 +137,7 @@ impl<K: Recorded> Pass<K> {
 
     /// Writes the draft now, guarded: what follows relies on it.
     pub async fn save(&mut self) -> Result<(), Stop> {
-        let calls = self.memory(|memory| memory.calls.clone());
+        let calls = self.calls();
         // Calls that changed nothing are written with the next change.
         if self.object.status() == Some(&self.status) && !calls.has_changes() {
             return Ok(());
@@ -156,10 +156,14 @@ impl<K: Recorded> Pass<K> {
         Ok(())
     }
 
+    /// Changing calls that the status does not list yet.
+    fn calls(&self) -> Arc<CallLog> {
+        self.memory(|memory| memory.calls.clone())
+    }
+
     /// Opens the account for this pass.
     pub fn open(&mut self, known: &ResolvedCredential, account: &AccountId, priority: Priority) -> Session {
-        let calls = self.memory(|memory| memory.calls.clone());
-        let session = self.context.remote.session(known, account, &self.key, priority, calls);
+        let session = self.context.remote.session(known, account, &self.key, priority, self.calls());
         self.account = Some(session.account.clone());
         session
     }

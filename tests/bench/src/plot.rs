@@ -29,17 +29,11 @@ const SIZE: (u32, u32) = (360, 340);
 impl Plot {
     /// One more point of a curve: `at` so many of what it is `over`.
     pub fn add(&mut self, over: &'static str, quantity: &'static str, name: &'static str, at: usize, value: f64) {
-        let panel = self.panels.iter().position(|panel| panel.over == over && panel.quantity == quantity);
-        let panel = panel.unwrap_or_else(|| {
-            self.panels.push(Panel { quantity, over, curves: Vec::new() });
-            self.panels.len() - 1
-        });
-        let curves = &mut self.panels[panel].curves;
-        let curve = curves.iter().position(|curve| curve.name == name).unwrap_or_else(|| {
-            curves.push(Curve { name, points: Vec::new() });
-            curves.len() - 1
-        });
-        curves[curve].points.push((at as f64, value));
+        let is_panel = |panel: &Panel| panel.over == over && panel.quantity == quantity;
+        let panel = find_or_add(&mut self.panels, is_panel, Panel { quantity, over, curves: Vec::new() });
+        let is_curve = |curve: &Curve| curve.name == name;
+        let curve = find_or_add(&mut panel.curves, is_curve, Curve { name, points: Vec::new() });
+        curve.points.push((at as f64, value));
     }
 
     pub fn draw(&self, file: &Path) -> Result<(), String> {
@@ -65,6 +59,14 @@ impl Plot {
         }
         std::fs::write(file, picture).map_err(|e| format!("{}: {e}", file.display()))
     }
+}
+
+fn find_or_add<T>(all: &mut Vec<T>, fits: impl Fn(&T) -> bool, new: T) -> &mut T {
+    let at = all.iter().position(fits).unwrap_or_else(|| {
+        all.push(new);
+        all.len() - 1
+    });
+    &mut all[at]
 }
 
 impl Panel {

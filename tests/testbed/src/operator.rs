@@ -17,6 +17,6 @@ pub fn build_operator(profile: Option<&str>) -> Result<PathBuf, Error> {
         return Err(Error::new("the operator does not build"));
     }
     let own = env::current_exe().context(|| "cannot find this program".to_owned())?;
-    // Beside the folder of the profile that this program was built in.
+    // The folder of each profile is next to the one that this program was built in.
     Ok(own.with_file_name("..").join(profile.unwrap_or("debug")).join("cfshare"))
 }
