@@ -46,6 +46,11 @@ pub const CONFIRM_DELETION: &str = "cfshare.dev/confirm-deletion";
 /// Closes an account's breaker that opened before this time (RFC 3339).
 pub const CLOSE_BREAKER: &str = "cfshare.dev/close-breaker";
 
+/// A number as a field of Kubernetes holds it; what is larger than any such field is the largest.
+pub fn int32(n: impl TryInto<i32>) -> i32 {
+    n.try_into().unwrap_or(i32::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use std::{fmt::Debug, fs, path::Path};

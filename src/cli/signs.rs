@@ -43,11 +43,11 @@ pub fn written(meta: &ObjectMeta) -> Option<Timestamp> {
 
 /// What the objects say together: that the operator was active not long ago, and when; or else why that is in doubt.
 pub fn judge(traces: &[Trace], now: Timestamp) -> Result<String, String> {
-    let told = |trace: &Trace| format!("{} {}", trace.kind, trace.name);
+    let named = |trace: &Trace| format!("{} {}", trace.kind, trace.name);
     let overdue = traces.iter().filter_map(|trace| Some((trace.waiting?, trace))).min_by_key(|(since, _)| *since);
     if let Some((since, trace)) = overdue.filter(|(since, _)| now.duration_since(*since) > PATIENCE) {
         let since = age(now.duration_since(since));
-        return Err(format!("the last change of {} has not been processed for {since}", told(trace)));
+        return Err(format!("the last change of {} has not been processed for {since}", named(trace)));
     }
     let Some((at, trace)) = traces.iter().filter_map(|trace| Some((trace.written?, trace))).max_by_key(|(at, _)| *at)
     else {
@@ -55,7 +55,7 @@ pub fn judge(traces: &[Trace], now: Timestamp) -> Result<String, String> {
     };
     let ago = age(now.duration_since(at));
     if now.duration_since(at) <= ALLOWED {
-        return Ok(format!("cfshare was active {ago} ago, when it wrote the status of {}", told(trace)));
+        return Ok(format!("cfshare was active {ago} ago, when it wrote the status of {}", named(trace)));
     }
     let Name { namespace, name } = &trace.name;
     let kind = trace.kind.kubectl_name();

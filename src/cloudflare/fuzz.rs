@@ -24,9 +24,9 @@ pub fn answer(status: u16, header: &[u8], body: &[u8]) {
 fn show(outcome: Result<(), super::Error>) {
     let Err(error) = outcome else { return };
     let (_, _) = (error.class(), error.write_outcome());
-    let told = error.to_string();
-    assert!(told.len() < 10_000 && !told.chars().any(char::is_control), "{told:?}");
-    let cut = clean(&told, 100);
+    let text = error.to_string();
+    assert!(text.len() < 10_000 && !text.chars().any(char::is_control), "{text:?}");
+    let cut = clean(&text, 100);
     assert!(cut.chars().count() <= 101, "{cut:?}");
 }
 

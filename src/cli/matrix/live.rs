@@ -89,13 +89,13 @@ impl Read {
         for (account, excluded) in accounts {
             let declared_by = rows.declared_by(&account);
             let receiver = Receiver::Account(account.clone());
-            let told = before.get(&receiver);
+            let reported = before.get(&receiver);
             let cell = match excluded {
                 true => self.excluded(&account, !declared_by.is_empty()),
-                false => self.recipient(&account, !declared_by.is_empty(), told.map(|row| &row.cell)),
+                false => self.recipient(&account, !declared_by.is_empty(), reported.map(|row| &row.cell)),
             };
             if let Some(cell) = cell {
-                found.push(Found { label: told.and_then(|row| row.label.clone()), receiver, cell, declared_by });
+                found.push(Found { label: reported.and_then(|row| row.label.clone()), receiver, cell, declared_by });
             }
         }
         found
@@ -130,7 +130,7 @@ impl Read {
         }
     }
 
-    fn recipient(&self, account: &str, declared: bool, told: Option<&Cell>) -> Option<Cell> {
+    fn recipient(&self, account: &str, declared: bool, reported: Option<&Cell>) -> Option<Cell> {
         let rank = |row: &&Recipient| match row.association_status {
             AssociationStatus::Associated => 0,
             AssociationStatus::Associating | AssociationStatus::Other(_) => 1,
@@ -148,8 +148,8 @@ impl Read {
             return Some(Cell::new(State::Leaving, word, ""));
         }
         if !declared {
-            return Some(match told {
-                Some(told) if matches!(told.state, State::Blocked | State::Leaving) => told.clone(),
+            return Some(match reported {
+                Some(reported) if matches!(reported.state, State::Blocked | State::Leaving) => reported.clone(),
                 _ => Cell::new(State::Unmanaged, format!("{word}, not declared"), "no manifest declares it"),
             });
         }
@@ -162,11 +162,11 @@ impl Read {
         })
     }
 
-    pub fn resources(&self, told: Vec<Carried>) -> Vec<Carried> {
+    pub fn resources(&self, reported: Vec<Carried>) -> Vec<Carried> {
         let rows = self.share.resources.iter().flatten();
         let live: Vec<_> = rows.filter(|row| row.status != ResourceStatus::Deleted).collect();
         let mut all: Vec<Carried> = Vec::new();
-        for mut carried in told {
+        for mut carried in reported {
             let row =
                 live.iter().find(|row| row.resource_type == carried.kind && row.resource_id.as_str() == carried.id);
             let leaving = matches!(carried.cell.state, State::Leaving | State::Unmanaged);

@@ -23,7 +23,7 @@ use super::output::{Exit, print_json};
 use super::remote::Endpoint;
 use super::signs::{self, Trace};
 use crate::api::status::CommonStatus;
-use crate::api::{Kind, Share};
+use crate::api::{Kind, Share, int32};
 use crate::operator::{Name, sweeps};
 pub(in crate::cli) use proof::{ready, said};
 use rows::Found;
@@ -121,7 +121,7 @@ fn column(share: &Share, rows: &Rows, children: &Objects, verified: Option<Times
     if status.exceptions_omitted > 0 {
         more.push(format!("and {} more recipients or resources that are not in place", status.exceptions_omitted));
     }
-    let listed = i32::try_from(status.unmanaged.len()).unwrap_or(i32::MAX);
+    let listed = int32(status.unmanaged.len());
     if status.unmanaged_count > listed {
         more.push(format!("and {} more that no manifest declares", status.unmanaged_count - listed));
     }

@@ -133,7 +133,7 @@ fn line(table: &Table, row: &Row, at: Option<usize>, by: By, wide: bool) -> Vec<
 
 /// Each reason once, below the table.
 fn reasons(table: &Table) -> String {
-    let mut told: Vec<(String, String, usize)> = Vec::new();
+    let mut listed: Vec<(String, String, usize)> = Vec::new();
     for row in &table.rows {
         let explained = matches!(
             row.cell.state,
@@ -143,13 +143,13 @@ fn reasons(table: &Table) -> String {
             continue;
         }
         let key = (share(table.column(row)), clean(&row.cell.why, LONGEST));
-        match told.iter_mut().find(|(share, why, _)| (share, why) == (&key.0, &key.1)) {
+        match listed.iter_mut().find(|(share, why, _)| (share, why) == (&key.0, &key.1)) {
             Some((_, _, count)) => *count += 1,
-            None => told.push((key.0, key.1, 1)),
+            None => listed.push((key.0, key.1, 1)),
         }
     }
     let lines =
-        told.iter().map(|(share, why, count)| format!("{share}: {}: {why}\n", output::count(*count, "account")));
+        listed.iter().map(|(share, why, count)| format!("{share}: {}: {why}\n", output::count(*count, "account")));
     let lines: String = lines.collect();
     if lines.is_empty() { lines } else { format!("\n{lines}") }
 }

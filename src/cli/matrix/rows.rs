@@ -198,8 +198,8 @@ impl<'a> Rows<'a> {
         if let Some(cell) = own.and_then(of_child) {
             return cell;
         }
-        let told = own.is_some_and(says_associated);
-        if self.status.exceptions_omitted > 0 && !told {
+        let reported = own.is_some_and(says_associated);
+        if self.status.exceptions_omitted > 0 && !reported {
             let more = self.status.exceptions_omitted;
             return Cell::unknown(format!("the status leaves out {more} exceptions; --live reads Cloudflare"));
         }

@@ -11,12 +11,12 @@ fn ready(status: &str, reason: &str) -> Value {
 fn share(spec: Value, status: Value) -> Share {
     let mut all = json!({"accountID": "acc", "resources": [{"type": "t", "id": "x", "name": "rules"}]});
     all.as_object_mut().expect("an object").extend(spec.as_object().expect("an object").clone());
-    let mut told = json!({"observedGeneration": 2, "shareID": "s1", "remoteStatus": "active", "seenWith": "f",
+    let mut reported = json!({"observedGeneration": 2, "shareID": "s1", "remoteStatus": "active", "seenWith": "f",
                           "boundUID": "u1", "conditions": ready("True", "Associated")});
-    told.as_object_mut().expect("an object").extend(status.as_object().cloned().unwrap_or_default());
+    reported.as_object_mut().expect("an object").extend(status.as_object().cloned().unwrap_or_default());
     let object = json!({
         "apiVersion": "cfshare.dev/v1alpha1", "kind": "Share",
-        "metadata": {"name": "waf", "namespace": "ns", "generation": 2, "uid": "u1"}, "spec": all, "status": told,
+        "metadata": {"name": "waf", "namespace": "ns", "generation": 2, "uid": "u1"}, "spec": all, "status": reported,
     });
     serde_json::from_value(object).expect("a Share")
 }

@@ -1,12 +1,12 @@
 //! A pass over a child that has a credential, and a share to look at.
 
-use super::super::pass::Pass;
 use super::parent::Parent;
 use crate::api::status::ChildStatus;
 use crate::core::id::ShareId;
 use crate::core::row::Declared;
 use crate::core::row_key::RowKey;
 use crate::operator::kinds::{Child, RowStatus};
+use crate::operator::pass::Pass;
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::remote::session::Session;
 use crate::operator::rows::facts::RowMemory;

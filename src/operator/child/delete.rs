@@ -2,59 +2,79 @@
 
 use super::child_pass::ChildPass;
 use crate::api::{Name, Reason};
+use crate::core::time::At;
 use crate::operator::conditions;
 use crate::operator::kinds::{Child, RowStatus};
 use crate::operator::pass::breaker;
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::remote::account::CLOCK;
-use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::stop::Stop;
+
+/// What a child that is being deleted knows of its share, which is not there.
+enum Absence {
+    Gone,
+    /// Nothing is believed of the account, for that cause.
+    Doubted(String),
+    /// The credential may be another account's.
+    Hidden,
+    /// It was not found, at first then.
+    Missing(Option<At>),
+}
 
 /// What a child does whose share is not there; `None`: it is released.
 pub async fn share_gone<C: Child>(child: &mut ChildPass<C>) -> Result<Option<Verdict>, Stop> {
     let read_lag = child.pass.context.settings.read_lag();
-    let now = child.pass.now();
-    let leaving = child.seen().is_some_and(|seen| seen.is_leaving());
-    if let (true, false, Some(cause)) = (child.pass.is_deleting(), leaving, child.session.account.breaker()) {
-        return Ok(Some(breaker::open(&cause, &child.pass.object.share())));
+    if !child.pass.is_deleting() {
+        return Ok(Some(wait_for_share(child).requeue_after(read_lag)));
     }
-    if child.pass.is_deleting() && !leaving && is_hidden(child) {
-        let secret = Name::new(
-            child.pass.key.name.namespace.clone(),
-            child.record().credentials_name.clone().unwrap_or_default(),
-        );
-        return Ok(Some(breaker::not_visible(&child.pass.key, &format!("share {}", child.id), &secret)));
-    }
-    if child.pass.is_deleting() {
-        let (gone, leaving, first) = {
-            let cache = child.session.account.cache();
-            (
-                cache.is_gone(&child.id, read_lag),
-                cache.seen(&child.id).is_some_and(ObservedShare::is_leaving),
-                cache.missing_since(&child.id),
-            )
-        };
-        if gone || leaving {
+    match absence(child) {
+        Absence::Gone => {
             child.pass.remove_finalizer().await?;
-            return Ok(None);
+            Ok(None)
         }
-        if let Some(first) = first.filter(|first| now.since(*first) >= read_lag) {
-            child.session.read_share(&child.id).await?;
-            child.session.account.demand_sweep(child.pass.key.clone(), first);
+        Absence::Doubted(cause) => Ok(Some(breaker::open(&cause, &child.pass.object.share()))),
+        Absence::Hidden => {
+            let namespace = child.pass.key.name.namespace.clone();
+            let secret = Name::new(namespace, child.record().credentials_name.clone().unwrap_or_default());
+            Ok(Some(breaker::not_visible(&child.pass.key, &format!("share {}", child.id), &secret)))
         }
-        let verdict = Verdict::working(
-            Reason::Deleting,
-            "the share was not found; checking once more before treating it as deleted",
-        );
-        return Ok(Some(verdict.requeue_after(read_lag)));
+        Absence::Missing(first) => {
+            let now = child.pass.now();
+            if let Some(first) = first.filter(|first| now.since(*first) >= read_lag) {
+                child.session.read_share(&child.id).await?;
+                child.session.account.demand_sweep(child.pass.key.clone(), first);
+            }
+            let message = "the share was not found; checking once more before treating it as deleted";
+            Ok(Some(Verdict::working(Reason::Deleting, message).requeue_after(read_lag)))
+        }
     }
+}
+
+fn absence<C: Child>(child: &mut ChildPass<C>) -> Absence {
+    if child.seen().is_some_and(|seen| seen.is_leaving()) {
+        return Absence::Gone;
+    }
+    if let Some(cause) = child.session.account.breaker() {
+        return Absence::Doubted(cause);
+    }
+    if is_hidden(child) {
+        return Absence::Hidden;
+    }
+    let cache = child.session.account.cache();
+    if cache.is_gone(&child.id, child.pass.context.settings.read_lag()) {
+        return Absence::Gone;
+    }
+    Absence::Missing(cache.missing_since(&child.id))
+}
+
+fn wait_for_share<C: Child>(child: &mut ChildPass<C>) -> Verdict {
     child.pass.status.report_row(&child.key, None);
     let name = child.pass.object.share().name;
     let message = match &child.parent.share {
         Some(_) => format!("share {} was not found; waiting for Share {name} to resolve that", child.id),
         None => format!("Share {name} does not exist, and share {} no longer exists at Cloudflare", child.id),
     };
-    Ok(Some(Verdict::working(Reason::WaitingForShare, message).requeue_after(read_lag)))
+    Verdict::working(Reason::WaitingForShare, message)
 }
 
 /// Whether the credential has never shown the share, so that it may be another account's, and nobody said that the

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use kube::ResourceExt;
 
-use super::super::share::{bulk, desired, losses};
 use super::child_pass::ChildPass;
 use super::{delete, row_drift, status, waived};
 use crate::api::{CONFIRM_REMOVALS, Reason, Share};
@@ -20,6 +19,7 @@ use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::facts::RowSnapshot;
 use crate::operator::rows::row_state::{State, Totals, row_state};
 use crate::operator::rows::{declare, inventory};
+use crate::operator::share::{bulk, desired, losses};
 use crate::operator::stop::Stop;
 use crate::operator::{clock, delays};
 
@@ -41,7 +41,7 @@ pub async fn run<C: Child>(child: &mut ChildPass<C>) -> Result<Option<Verdict>, 
     }
     for _ in 0..MAX_ROUNDS {
         let Some(seen) = seen_or_read(child).await? else { return delete::share_gone(child).await };
-        child.record().seen_with = Some(child.session.account.fingerprint.to_string().into());
+        child.record().seen_with = Some(child.session.account.seen_with());
         if !requested && !fresh && is_trusted(child, &seen) {
             return Ok(Some(child.pass.as_before()));
         }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use kube::ResourceExt;
 
-use super::super::pass::Pass;
 use crate::api::{Name, Share};
 use crate::core::id::{AccountId, ShareId};
 use crate::core::row_key::RowKey;
@@ -12,6 +11,7 @@ use crate::operator::cluster::claimant::{observes, own_record};
 use crate::operator::cluster::index::Related;
 use crate::operator::cluster::index::secret_of;
 use crate::operator::kinds::{Child, RowStatus};
+use crate::operator::pass::Pass;
 use crate::operator::rows::declare::Sibling;
 use crate::operator::rows::inventory;
 use crate::operator::rows::inventory::Entry;

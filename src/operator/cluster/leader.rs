@@ -19,8 +19,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::leadership::{Tenure, Term};
 use super::partition::{Partition, REPLICAS};
+use super::requests::jittered;
 use super::sweeps::{SWEEPS, SweepLog};
-use crate::api::FIELD_MANAGER;
+use crate::api::{FIELD_MANAGER, int32};
 use crate::core::lease::{self, LeaseState, Turn};
 use crate::core::shard;
 use crate::serve::Health;
@@ -153,7 +154,7 @@ impl Election {
             Ok(Ok(Outcome::Held)) => {
                 self.until.hold_until(Some(started + self.lead.duration));
                 match &self.role {
-                    Role::Common(partition) if !partition.is_told() => pause.min(2 * SOON),
+                    Role::Common(partition) if !partition.is_announced() => pause.min(2 * SOON),
                     Role::Sole | Role::Shard(..) | Role::Common(_) => pause,
                 }
             }
@@ -343,7 +344,7 @@ impl Election {
         let transitions = before.and_then(|spec| spec.lease_transitions).unwrap_or(0);
         LeaseSpec {
             holder_identity: Some(self.holder()),
-            lease_duration_seconds: Some(i32::try_from(self.lead.duration.as_secs().max(1)).unwrap_or(i32::MAX)),
+            lease_duration_seconds: Some(int32(self.lead.duration.as_secs().max(1))),
             acquire_time: if ours { before.and_then(|spec| spec.acquire_time.clone()) } else { Some(now.clone()) },
             renew_time: Some(now),
             lease_transitions: Some(if ours || before.is_none() { transitions } else { transitions + 1 }),
@@ -374,13 +375,6 @@ impl Election {
 
 fn params() -> PostParams {
     PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() }
-}
-
-/// Up to twice as much, so that replicas do not write all at once.
-fn jittered(wait: Duration) -> Duration {
-    use std::hash::{BuildHasher, Hasher};
-    let random = std::hash::RandomState::new().build_hasher().finish();
-    wait / 2 + wait.mul_f64((random % 1000) as f64 / 1000.0)
 }
 
 /// Gives the Lease back, so that the next replica need not wait for it to expire.

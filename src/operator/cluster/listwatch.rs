@@ -18,6 +18,7 @@ use kube::{Api, ResourceExt};
 use tokio::sync::watch;
 
 use super::record::Recorded;
+use super::requests::jittered;
 use super::trouble::Trouble;
 use crate::core::health::Sign;
 
@@ -267,11 +268,4 @@ impl<K: Recorded> Follower<K> {
         self.failures = self.failures.saturating_add(1);
         tokio::time::sleep(jittered(wait)).await;
     }
-}
-
-/// Up to a quarter more, so that replicas and kinds do not ask all at once.
-fn jittered(wait: Duration) -> Duration {
-    use std::hash::{BuildHasher, Hasher};
-    let random = std::hash::RandomState::new().build_hasher().finish();
-    wait + wait.mul_f64((random % 1000) as f64 / 4000.0)
 }

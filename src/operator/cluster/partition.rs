@@ -123,7 +123,7 @@ impl Partition {
     }
 
     /// Whether the annotation says of this replica what is true.
-    pub fn is_told(&self) -> bool {
+    pub fn is_announced(&self) -> bool {
         let able = self.is_able();
         self.replicas.lock().announced == able
     }

@@ -1,5 +1,6 @@
-//! How is the API server asked: in one namespace or all of them, and for how long at most?
+//! How is the API server asked: in one namespace or all of them, for how long at most, and when again?
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
 use kube::core::NamespaceResourceScope;
@@ -17,6 +18,12 @@ where
         Some(namespace) => Api::namespaced(kube.clone(), namespace),
         None => Api::all(kube.clone()),
     }
+}
+
+/// Up to a half more, so that replicas and kinds do not ask all at once.
+pub fn jittered(wait: Duration) -> Duration {
+    let random = RandomState::new().build_hasher().finish();
+    wait + wait.mul_f64((random % 1000) as f64 / 2000.0)
 }
 
 /// A call that hangs must not hang its object.

@@ -34,9 +34,9 @@ pub fn stream<K: Recorded>(
     let (decoding, mut listed_unreadable) = (cluster.clone(), HashSet::new());
     let namespace = scope.clone();
     let (known, busy) = ((cluster.clone(), scope.clone(), writer.clone()), Arc::new(AtomicBool::new(false)));
-    let (told, gone) = (report.clone(), deleted.clone());
+    let (reported, gone) = (report.clone(), deleted.clone());
     let follow = move |sign: Sign| {
-        told(sign);
+        reported(sign);
         if let (cluster, Some(namespace), writer) = &known
             && sign == Sign::Failed(Cause::Forbidden)
         {

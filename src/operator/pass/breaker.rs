@@ -22,7 +22,7 @@ pub fn close_breaker(pass: &mut Pass<Share>, session: &Session) {
         pass.context.cluster.requeue_account(&session.account.id);
     }
     if breaker_reported_at(&pass.status.common.conditions).is_some_and(|reported| reported <= confirmed.plus(CLOCK)) {
-        pass.status.seen_with = Some(session.account.fingerprint.to_string().into());
+        pass.status.seen_with = Some(session.account.seen_with());
     }
 }
 

@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 
 use kube::ResourceExt;
 
-use super::super::share::losses;
-use super::super::share::plan::PlanInput;
 use super::{Call, Look, Preview};
 use crate::api::CONFIRM_REMOVALS;
 use crate::core::row::{self, Declared, Observed, Recorded};
@@ -15,6 +13,8 @@ use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::declare::{By, Sibling};
 use crate::operator::rows::facts::RowSnapshot;
 use crate::operator::rows::inventory;
+use crate::operator::share::losses;
+use crate::operator::share::plan::PlanInput;
 
 impl Look<'_> {
     /// The share is there: what differs in its name and rows.

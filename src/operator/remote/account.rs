@@ -121,6 +121,11 @@ impl Account {
         self.cache.lock()
     }
 
+    /// Its credential, as a status says which one showed a share.
+    pub fn seen_with(&self) -> Interned {
+        self.fingerprint.to_string().into()
+    }
+
     pub fn known(&self) -> ResolvedCredential {
         self.known.lock().clone()
     }

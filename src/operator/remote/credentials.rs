@@ -12,6 +12,7 @@ use crate::api::Name;
 use crate::cloudflare::{Credential, Fingerprint};
 use crate::core::time::At;
 use crate::operator::clock::Clock;
+use crate::operator::cluster::requests::in_time;
 
 /// How old a read of a Secret may be when a pass uses it.
 pub const FRESH: Duration = Duration::from_secs(30);
@@ -148,9 +149,7 @@ impl Credentials {
     async fn read(&self, name: &Name) -> Result<ResolvedCredential, NoCredential> {
         let label = name.name.to_string();
         let api: Api<Secret> = Api::namespaced(self.kube.clone(), &name.namespace);
-        let read = tokio::time::timeout(Duration::from_secs(10), api.get_opt(&name.name)).await;
-        let late = || Err(kube::Error::Service("the API server did not answer in time".into()));
-        let secret = match read.unwrap_or_else(|_| late()) {
+        let secret = match in_time(api.get_opt(&name.name)).await {
             Ok(Some(secret)) => secret,
             Ok(None) => return Err(NoCredential::Missing(label)),
             Err(kube::Error::Api(status)) if status.code == 403 => return Err(NoCredential::Forbidden(label)),

@@ -63,7 +63,7 @@ impl Session {
 
     /// Whether what was seen last was seen with another credential.
     pub fn is_stranger(&self, seen_with: Option<&str>) -> bool {
-        seen_with.is_some_and(|seen_with| seen_with != self.account.fingerprint.to_string())
+        seen_with.is_some_and(|seen_with| *seen_with != *self.account.seen_with())
     }
 
     /// Why nothing can be read of the account, if that has gone on for long.

@@ -36,7 +36,7 @@ pub async fn run(cluster: Arc<Cluster>, remote: Arc<Remote>, account: Arc<Accoun
     let mut relist = Relist::new(remote.settings.calls_per_second);
     loop {
         let idle = if failures == 0 {
-            jittered(interval, last)
+            staggered(interval, last)
         } else {
             failure::growing(failures - 1, Duration::from_secs(2), Duration::from_secs(60))
         };
@@ -108,7 +108,7 @@ fn requeue_if_readability_changed(cluster: &Cluster, remote: &Remote, account: &
 }
 
 /// A tenth more or less, so that many accounts do not sweep in step.
-fn jittered(interval: Duration, seed: At) -> Duration {
+fn staggered(interval: Duration, seed: At) -> Duration {
     let tenth = interval.as_millis() as i64 / 10;
     if tenth == 0 {
         return interval;

@@ -1,7 +1,7 @@
 //! How one row stands, and what messages call it.
 
 use crate::api::status::RecipientCounts;
-use crate::api::{ObjectKey, REQUESTED_AT};
+use crate::api::{ObjectKey, REQUESTED_AT, int32};
 use crate::cloudflare::{AssociationStatus, ResourceStatus};
 use crate::core::row::Step;
 use crate::core::row_key::RowKey;
@@ -103,11 +103,10 @@ impl Totals {
     /// As Cloudflare counts them.
     pub fn observed(seen: &ObservedShare) -> Totals {
         let counts = seen.counts.unwrap_or_default();
-        let counted = |n: u64| i32::try_from(n).unwrap_or(i32::MAX);
         Totals {
-            associated: counted(counts.associated),
-            disassociated: counted(counts.disassociated),
-            moving: counted(counts.associating.saturating_add(counts.disassociating)),
+            associated: int32(counts.associated),
+            disassociated: int32(counts.disassociated),
+            moving: int32(counts.associating.saturating_add(counts.disassociating)),
         }
     }
 }

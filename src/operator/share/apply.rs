@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::super::clock;
 use super::plan::Plan;
 use super::removals::Permission;
 use super::share_pass::SharePass;
@@ -13,6 +12,7 @@ use crate::core::id::ShareId;
 use crate::core::row::Step;
 use crate::core::row_key::RowKey;
 use crate::core::share::Mode;
+use crate::operator::clock;
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::declare::Sibling;
 use crate::operator::rows::inventory;

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use super::super::{clock, delays};
 use super::facts::{fingerprint, started_at};
 use super::share_pass::SharePass;
 use super::status::with_more;
 use super::{exclusions, status};
 use crate::api::status::CreateIntent;
-use crate::api::{Reason, Share};
+use crate::api::{Reason, Share, int32};
 use crate::cloudflare::{Error, ErrorClass, NewResource, NewShare, Target};
 use crate::core::id::ShareId;
 use crate::core::row_key::RowKey;
@@ -18,6 +17,7 @@ use crate::operator::pass::verdict::Verdict;
 use crate::operator::remote::writer::{Change, Writer};
 use crate::operator::rows::inventory;
 use crate::operator::stop::Stop;
+use crate::operator::{clock, delays};
 
 /// Creates that were refused without a word on what is wrong: so many recipients are tried alone.
 const MAX_ALONE: usize = 5;
@@ -105,12 +105,12 @@ fn new_share(share: &SharePass, rows: &[RowKey]) -> Option<NewShare> {
 /// Writes down what is about to be sent. A stale cache or a second writer fails here, before anything is sent.
 async fn announce(share: &mut SharePass, name: &str, rows: &[RowKey]) -> Result<At, Stop> {
     let now = share.pass.now();
-    let lost = i32::try_from(share.pass.status.lost_attempts.len()).unwrap_or(i32::MAX);
+    let lost = int32(share.pass.status.lost_attempts.len());
     let known = share.session.account.cache().ids_named(name, MAX_KNOWN);
     share.pass.memory(|memory| memory.announced_at = Some(now));
     let status = &mut share.pass.status;
     status.bound_uid = share.pass.object.metadata.uid.clone();
-    status.seen_with = Some(share.session.account.fingerprint.to_string().into());
+    status.seen_with = Some(share.session.account.seen_with());
     status.intent = Some(Box::new(CreateIntent {
         attempt: lost.saturating_add(1),
         started_at: clock::timestamp(share.session.account.remote_time(now)).to_string(),
@@ -140,7 +140,7 @@ pub async fn bind(share: &mut SharePass, id: &ShareId, adopted: bool) -> Result<
     let status = &mut share.pass.status;
     status.bound_uid = share.pass.object.metadata.uid.clone();
     status.share_id = Some(id.as_str().into());
-    status.seen_with = Some(share.session.account.fingerprint.to_string().into());
+    status.seen_with = Some(share.session.account.seen_with());
     status.intent = None;
     status.adopted = adopted;
     if !adopted {

@@ -1,15 +1,16 @@
 //! How does each declared row stand, and which are not in place?
 
-use super::super::clock;
 use super::plan::Plan;
 use super::removals;
 use super::share_pass::SharePass;
 use super::waivers;
+use crate::api::int32;
 use crate::api::status::ExceptionEntry;
 use crate::cloudflare::clean;
 use crate::core::interned::Interned;
 use crate::core::row::Step;
 use crate::core::row_key::RowKey;
+use crate::operator::clock;
 use crate::operator::pass::verdict::latest;
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::row_state::{NOT_EXCLUDED, REFUSED, RowState, State, row_state};
@@ -115,7 +116,7 @@ pub fn list_exceptions(share: &mut SharePass, row_states: &[(RowKey, RowState)])
         State::Pending | State::InPlace => 2,
     });
     let omitted = listed.len().saturating_sub(MAX_EXCEPTIONS);
-    share.pass.status.exceptions_omitted = i32::try_from(omitted).unwrap_or(i32::MAX);
+    share.pass.status.exceptions_omitted = int32(omitted);
     share.pass.status.exceptions = listed.into_iter().take(MAX_EXCEPTIONS).map(|(_, entry)| entry).collect();
 }
 

@@ -1,6 +1,5 @@
 //! Which accounts receive an organization's share though the manifest excludes them, and how is that reported?
 
-use super::super::{clock, delays};
 use super::exceptions;
 use super::plan::Plan;
 use super::share_pass::SharePass;
@@ -15,6 +14,7 @@ use crate::operator::pass::{drift, verdict};
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::declare::Declaration;
 use crate::operator::rows::row_state::{NOT_EXCLUDED, RowState, State};
+use crate::operator::{clock, delays};
 
 /// A message names so many accounts.
 const NAMED: usize = 3;

@@ -8,7 +8,7 @@ use kube::ResourceExt;
 use super::desired::Desired;
 use crate::api::share::MaxRemovals;
 use crate::api::status::{ConfirmedRemovals, RecentRemovals, RemovedRow, RowTotals, ShareStatus};
-use crate::api::{CONFIRM_REMOVALS, Reason, Share};
+use crate::api::{CONFIRM_REMOVALS, Reason, Share, int32};
 use crate::core::guard;
 use crate::core::guard::{Confirmation, Counted, Limit, Losses};
 use crate::core::interned::Interned;
@@ -29,7 +29,7 @@ const MAX_NAMES: usize = 400;
 pub fn max_removals(status: &ShareStatus, desired: &Desired) -> i32 {
     let recipients = status.recipients.as_ref().map_or(0, |counts| counts.declared.max(counts.in_place));
     let allowed = desired.max_removals.of(Counted::Accounts, usize::try_from(recipients).unwrap_or(0));
-    i32::try_from(allowed).unwrap_or(i32::MAX)
+    int32(allowed)
 }
 
 /// How rows of this kind are counted.
@@ -189,9 +189,8 @@ impl Losing {
 
     /// Keeps how many rows there were before, as long as some are still to be removed.
     pub fn note_before(&self, status: &mut ShareStatus) {
-        let number = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
         let before = (!self.is_nothing())
-            .then(|| RowTotals { recipients: number(self.accounts.total), resources: number(self.resources.total) });
+            .then(|| RowTotals { recipients: int32(self.accounts.total), resources: int32(self.resources.total) });
         if before.is_some() || status.recent_removals.as_ref().is_some_and(|recent| recent.before.is_some()) {
             status.recent_removals.get_or_insert_default().before = before;
         }
@@ -290,7 +289,7 @@ pub fn is_confirmed(share: &Share, status: &mut ShareStatus, losing: &Losing, as
     if !losing.exceeds() || asked != Some(next.value()) {
         return false;
     }
-    let number = i32::try_from(next.number).unwrap_or(i32::MAX);
+    let number = int32(next.number);
     status.confirmed_removals = Some(ConfirmedRemovals { generation: next.generation, number, open: true });
     true
 }

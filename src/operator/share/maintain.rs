@@ -1,6 +1,5 @@
 //! A share that is there: what of it must be read again, and whether its name and rows are as declared.
 
-use super::super::delays;
 use super::apply::Round;
 use super::outside::Looked;
 use super::share_pass::SharePass;
@@ -12,6 +11,7 @@ use crate::core::limiter::Priority;
 use crate::core::row::{Observed, Step};
 use crate::core::share::Mode;
 use crate::core::time::At;
+use crate::operator::delays;
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::stop::Stop;

@@ -1,6 +1,5 @@
 //! Why nothing is done about a share now, and what to write instead.
 
-use super::super::delays;
 use super::desired::Desired;
 use super::share_pass::SharePass;
 use super::{create, status};
@@ -11,6 +10,7 @@ use crate::core::share::{Mode, Refusal, Wait};
 use crate::operator::cluster::index;
 use crate::operator::cluster::index::Index;
 use crate::operator::conditions;
+use crate::operator::delays;
 use crate::operator::pass::breaker;
 use crate::operator::pass::verdict::{self, Verdict};
 

@@ -1,12 +1,12 @@
 //! What is the share called at Cloudflare, and may it be called as declared?
 
-use super::super::delays;
 use super::share_pass::SharePass;
 use crate::api::Reason;
 use crate::api::status::DriftEntry;
 use crate::cloudflare::{Kind as ShareKind, Share as RemoteShare};
 use crate::core::id::ShareId;
 use crate::core::share::Mode;
+use crate::operator::delays;
 use crate::operator::pass::drift;
 use crate::operator::pass::memory::Write;
 use crate::operator::pass::verdict::Verdict;

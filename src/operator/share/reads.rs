@@ -11,7 +11,7 @@ fn note_credential(share: &mut SharePass) {
     let Some(id) = &share.pass.status.share_id else { return };
     let shown = ShareId::parse(id).is_ok_and(|id| share.session.account.cache().seen(&id).is_some());
     if shown || share.session.account.is_accepted(id) {
-        share.pass.status.seen_with = Some(share.session.account.fingerprint.to_string().into());
+        share.pass.status.seen_with = Some(share.session.account.seen_with());
     }
 }
 

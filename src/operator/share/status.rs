@@ -1,23 +1,22 @@
 //! What is reported of a share: counts, exceptions, what nobody declared, drift, and the verdict.
 
-use super::super::clock;
 use super::plan::Plan;
 use super::share_pass::SharePass;
 use super::{exceptions, exclusions, name, others, outside, removals, row_drift, waivers};
-use crate::api::Reason;
 use crate::api::status::{DriftEntry, RecipientCounts, ResourceCounts, UnmanagedEntry};
+use crate::api::{Reason, int32};
 use crate::cloudflare::{AssociationStatus, ShareStatus, clean};
 use crate::core::id::ShareId;
 use crate::core::interned::Interned;
 use crate::core::row::{Observed, Step};
 use crate::core::row_key::RowKey;
 use crate::core::share::Mode;
-use crate::operator::delays;
 use crate::operator::pass::breaker;
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::inventory;
 use crate::operator::rows::row_state::{NOT_EXCLUDED, REFUSED, RowState, State, row_state};
+use crate::operator::{clock, delays};
 
 const MAX_UNMANAGED: usize = 20;
 const MAX_MESSAGE: usize = 300;
@@ -66,7 +65,7 @@ fn judge(
 /// How many rows wait for a person before they are removed.
 fn count_blocked(share: &mut SharePass, seen: &ObservedShare) {
     let blocked = if share.mode == Mode::Manage { removals::count_held(share, seen) } else { 0 };
-    share.pass.status.blocked_removals = i32::try_from(blocked).unwrap_or(i32::MAX);
+    share.pass.status.blocked_removals = int32(blocked);
 }
 
 /// What was seen, in numbers.
@@ -94,39 +93,36 @@ pub fn report_unmade(share: &mut SharePass) {
 }
 
 fn count(share: &mut SharePass, row_states: &[(RowKey, RowState)], seen: &ObservedShare) {
-    let number = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
     let of = |recipients: bool, wanted: &[State]| {
         let rows = row_states.iter().filter(|(key, _)| match key {
             RowKey::Recipient(_) => recipients,
             RowKey::Resource { .. } => !recipients,
             RowKey::Excluded(_) => false,
         });
-        number(rows.filter(|(_, row_state)| wanted.contains(&row_state.state)).count())
+        int32(rows.filter(|(_, row_state)| wanted.contains(&row_state.state)).count())
     };
     let any = [State::InPlace, State::Pending, State::Failing, State::Failed, State::Refused];
     let counts = seen.counts.unwrap_or_default();
-    let counted = |n: u64| i32::try_from(n).unwrap_or(i32::MAX);
     let mut recipients = RecipientCounts {
         declared: of(true, &any),
         associated: of(true, &[State::InPlace]),
         pending: of(true, &[State::Pending, State::Failing]),
         failed: of(true, &[State::Failed, State::Refused]),
-        waived: number(row_states.iter().filter(|(key, row)| waivers::in_force(share, key, row).is_some()).count()),
-        in_place: counted(counts.associated),
-        disassociated: counted(counts.disassociated),
+        waived: int32(row_states.iter().filter(|(key, row)| waivers::in_force(share, key, row).is_some()).count()),
+        in_place: int32(counts.associated),
+        disassociated: int32(counts.disassociated),
         summary: String::new(),
     };
     if let Some(listed) = &seen.recipients {
-        let with =
-            |word: AssociationStatus| number(listed.rows.iter().filter(|r| r.association_status == word).count());
+        let with = |word: AssociationStatus| int32(listed.rows.iter().filter(|r| r.association_status == word).count());
         recipients.in_place = with(AssociationStatus::Associated);
         recipients.disassociated = with(AssociationStatus::Disassociated);
     }
     if share.desired.organization.is_some() {
         // Its recipients follow the membership: Cloudflare's counts are all there is to know.
-        recipients.declared = counted(counts.associating + counts.associated);
-        recipients.associated = counted(counts.associated);
-        recipients.pending = counted(counts.associating);
+        recipients.declared = int32(counts.associating + counts.associated);
+        recipients.associated = int32(counts.associated);
+        recipients.pending = int32(counts.associating);
     }
     recipients.summary = format!("{}/{}", recipients.associated, recipients.declared);
     let mut resources =
@@ -151,7 +147,7 @@ fn list_unmanaged(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) {
             UnmanagedEntry { account_id, kind, id, state: row_state(key, seen, None).word }
         })
         .collect();
-    share.pass.status.unmanaged_count = i32::try_from(unmanaged.len()).unwrap_or(i32::MAX);
+    share.pass.status.unmanaged_count = int32(unmanaged.len());
     share.pass.status.unmanaged = unmanaged.into_iter().take(MAX_UNMANAGED).collect();
 }
 

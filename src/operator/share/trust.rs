@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::desired::Desired;
 use super::plan::Plan;
+use crate::api::int32;
 use crate::api::status::ShareStatus;
 use crate::cloudflare::ShareStatus as RemoteStatus;
 use crate::core::row::Step;
@@ -48,9 +49,7 @@ impl Settled {
 
     /// As the sweep and the manifests show it now.
     pub fn observed(seen: &ObservedShare, desired: &Desired, plan: &Plan) -> Settled {
-        let declared = |is: fn(&RowKey) -> bool| {
-            i32::try_from(desired.all.keys().filter(|key| is(key)).count()).unwrap_or(i32::MAX)
-        };
+        let declared = |is: fn(&RowKey) -> bool| int32(desired.all.keys().filter(|key| is(key)).count());
         let recipients = || declared(|key| key.is_recipient());
         let restless = plan.steps.iter().filter(|(key, (step, _))| !is_at_rest(key, *step, seen, desired));
         Settled {
