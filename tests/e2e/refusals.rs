@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use cfshare_simulator::{Policy, SameName};
+use cfshare_simulator::{Action, ErrorBody, Policy, Rule, SameName};
 use serde_json::Value;
 
 use crate::Test;
+use crate::quiet::writes;
 use crate::scene::{Scene, World, condition, ids, is_ready, message};
 
 pub const TESTS: &[Test] = &[
@@ -20,6 +21,7 @@ pub const TESTS: &[Test] = &[
     ("refusals: a token that may not write says which permission is missing", no_permission),
     ("refusals: a refused name is told, and the rows go on", refused_name),
     ("refusals: what is mended at Cloudflare goes on by itself on request", mended),
+    ("refusals: a retry writes the status twice, and leaves all that it shows as it was", retries),
 ];
 
 /// What a person may be kept waiting for an answer: 10 s, but for a machine that stalls. Retries come after 60 s.
@@ -88,21 +90,16 @@ fn unknown_account_no_pointer(world: &World) {
     expect_two_of_three(&scene, &two, start);
 }
 
+fn refusing(path: &str, status: u16, code: i64) -> Rule {
+    let action = Action::StatusBefore { status, body: ErrorBody::Json, code: Some(code), retry_after: None };
+    Rule::always("POST", path, action)
+}
+
 fn unknown_account_unnamed(world: &World) {
     let scene = world.scene();
     let [one, two, three, first] = ids();
     // A refusal that names nothing.
-    let fault = cfshare_simulator::Rule::always(
-        "POST",
-        "*",
-        cfshare_simulator::Action::StatusBefore {
-            status: 400,
-            body: cfshare_simulator::ErrorBody::Json,
-            code: Some(1001),
-            retry_after: None,
-        },
-    );
-    world.simulator.fault(fault.account(&scene.account).saying(&two));
+    world.simulator.fault(refusing("*", 400, 1001).account(&scene.account).saying(&two));
     let start = Instant::now();
     scene.apply(&labelled(&scene, [&one, &two, &three], &first));
     expect_two_of_three(&scene, &two, start);
@@ -253,4 +250,28 @@ fn mended(world: &World) {
     scene.ask("share", "waf");
     scene.wait_ready("share", "waf");
     assert_eq!(scene.only().live_recipients().len(), 2);
+}
+
+fn retries(world: &World) {
+    let scene = world.own_scene();
+    // So long that the retries do not become rare while they are counted.
+    let _operator = scene.operator(&[("--settle-time", "600s")]);
+    let [one, two, first] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.wait_ready("share", "waf");
+    let path = "/accounts/*/shares/*/recipients";
+    world.simulator.fault(refusing(path, 403, 10000).account(&scene.account));
+    scene.apply(&scene.share("waf", &[&one, &two], &[&first], ""));
+    let before = scene.wait_reason("share", "waf", "Denied");
+    let posts = || scene.journal().iter().filter(|entry| entry.method == "POST" && entry.template == path).count();
+    let (_, mark) = writes(&scene, 0);
+    let (first, tries) = (posts(), 4);
+    scene.wait("some tries", || posts() >= first + tries);
+    let (written, _) = writes(&scene, mark);
+    // One of the tries may have been under way when the count began.
+    assert!(written.len() <= 2 * (tries + 1), "{} writes: {written:#?}", written.len());
+    let after = scene.get("share", "waf").expect("it is there");
+    for shown in ["conditions", "exceptions", "recipients", "recentCalls"] {
+        assert_eq!(before["status"][shown], after["status"][shown]);
+    }
 }
