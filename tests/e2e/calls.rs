@@ -8,7 +8,7 @@ use crate::cli::cfshare;
 use crate::scene::{Scene, World, ids};
 
 pub const TESTS: &[Test] = &[
-    ("calls: the screen of a Share lists the calls that were made for it, with their rays", listed),
+    ("calls: the screen of a Share and its JSON list the calls that were made for it, with their rays", listed),
     ("calls: what is refused again and again is told once, also after a restart", told_once),
 ];
 
@@ -25,6 +25,21 @@ fn on_screen(scene: &Scene) -> Vec<[String; 3]> {
         std::array::from_fn(|_| cells.next().unwrap_or_default().trim().to_owned())
     };
     lines.take_while(|line| !line.is_empty()).map(cells).collect()
+}
+
+/// The same, as programs read it.
+fn for_programs(scene: &Scene, format: &str) -> Vec<[String; 3]> {
+    let ran = cfshare(scene, &["status", "share/waf", "-o", format]);
+    let list: Value = serde_yaml::from_str(&ran.out).expect("JSON is YAML");
+    let share = &list[0];
+    assert!(share["kind"] == "Share" && share.get("callsLeft").is_some(), "{share:#}");
+    let calls = share["recentCalls"].as_array().into_iter().flatten();
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let cells = |call: &Value| {
+        let ray = text(&call["ray"]).map_or("no response, so no ray".to_owned(), |ray| format!("ray {ray}"));
+        [text(&call["call"]).unwrap_or_default(), text(&call["result"]).unwrap_or_default(), ray]
+    };
+    calls.map(cells).collect()
 }
 
 fn posts(scene: &Scene) -> usize {
@@ -69,6 +84,9 @@ fn listed(world: &World) {
         })
         .collect();
     assert_eq!(on_screen(&scene), expected);
+    for format in ["json", "yaml"] {
+        assert_eq!(for_programs(&scene, format), expected, "{format}");
+    }
 }
 
 fn told_once(world: &World) {

@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 use super::cluster::{Cluster, Scope};
 use super::lease::LeaseName;
 use super::output::{Exit, count, table};
-use crate::api::status::{ChildStatus, DriftEntry, ExceptionEntry, UnmanagedEntry};
-use crate::api::{ConditionType, Share, ShareRecipient, ShareResource};
+use crate::api::status::{ChildStatus, DriftEntry, ExceptionEntry, RecentCall, UnmanagedEntry};
+use crate::api::{ConditionType, Share, ShareRecipient, ShareResource, int32};
 use crate::core::interned::Interned;
 use crate::operator::Kind;
 
@@ -45,6 +45,18 @@ pub struct Status {
 enum Form {
     Text,
     Json,
+    Yaml,
+}
+
+impl Form {
+    /// For people, as the text says, or else for programs.
+    fn print(self, text: impl FnOnce() -> String, list: &[Value]) -> anyhow::Result<String> {
+        Ok(match self {
+            Form::Text => text(),
+            Form::Json => format!("{}\n", serde_json::to_string_pretty(list)?),
+            Form::Yaml => serde_yaml::to_string(list)?,
+        })
+    }
 }
 
 /// How often --watch looks.
@@ -88,13 +100,8 @@ impl Status {
         // Where the Lease is elsewhere, or may not be read, nothing speaks against the statuses.
         let pulse = self.lease.read(cluster).await;
         let warning = pulse.warning(shares.iter().map(|share| share.spec.account_id.as_str()));
-        let body = match self.output {
-            Form::Text => text(&standings),
-            Form::Json => {
-                let list = Value::Array(standings.iter().map(json).collect());
-                format!("{}\n", serde_json::to_string_pretty(&list)?)
-            }
-        };
+        let list: Vec<Value> = standings.iter().map(json).collect();
+        let body = self.output.print(|| text(&standings), &list)?;
         let exit = match (standings.iter().all(Standing::is_ready), &warning) {
             (false, _) => Exit::Differs,
             (true, Some(_)) => Exit::Stale,
@@ -108,7 +115,7 @@ impl Status {
         match (warning, self.output) {
             (None, _) => body,
             (Some(warning), Form::Text) => format!("WARNING: {warning}\n\n{body}"),
-            (Some(warning), Form::Json) => {
+            (Some(warning), Form::Json | Form::Yaml) => {
                 eprintln!("cfshare: {warning}");
                 body
             }
@@ -139,7 +146,7 @@ impl Status {
             resources.iter().filter(|child| child.spec.share_ref.name == name).collect();
         let added = recipients.iter().filter_map(|child| child.status.as_ref()).map(|status| &status.child);
         let statuses = added.chain(resources.iter().filter_map(|child| child.status.as_ref()).map(|s| &s.child));
-        let calls = statuses.flat_map(|status| &status.common.recent_calls).collect();
+        let calls: Vec<&RecentCall> = statuses.flat_map(|status| &status.common.recent_calls).collect();
         let pulse = self.lease.read(cluster).await;
         let mut standings = vec![of_share(&share)];
         standings.extend(recipients.iter().map(|child| of_recipient(child)));
@@ -149,13 +156,12 @@ impl Status {
             (true, Some(_)) => Exit::Stale,
             (true, None) => Exit::Good,
         };
-        let text = match self.output {
-            Form::Text => one::screen(&share, recipients, calls, &pulse, Timestamp::now()),
-            Form::Json => {
-                let list = Value::Array(standings.iter().map(json).collect());
-                format!("{}\n", serde_json::to_string_pretty(&list)?)
-            }
-        };
+        let mut list: Vec<Value> = standings.iter().map(json).collect();
+        for (key, value) in one::calls(&share, &calls, &pulse) {
+            // The Share comes first.
+            list[0][key] = value;
+        }
+        let text = self.output.print(|| one::screen(&share, recipients, &calls, &pulse, Timestamp::now()), &list)?;
         Ok((text, exit))
     }
 }
@@ -304,9 +310,9 @@ fn details(standing: &Standing) -> Vec<String> {
     for entry in &standing.unmanaged {
         lines.push(format!("unmanaged: {} is {}", row(&entry.account_id, &entry.kind, &entry.id), entry.state));
     }
-    let told = i32::try_from(standing.unmanaged.len()).unwrap_or(i32::MAX);
-    if standing.unmanaged_count > told {
-        lines.push(format!("{} more are unmanaged", standing.unmanaged_count - told));
+    let listed = int32(standing.unmanaged.len());
+    if standing.unmanaged_count > listed {
+        lines.push(format!("{} more are unmanaged", standing.unmanaged_count - listed));
     }
     lines
 }

@@ -2,9 +2,10 @@
 
 use k8s_openapi::jiff::Timestamp;
 use kube::{Resource, ResourceExt};
+use serde_json::{Value, json};
 
 use crate::api::status::{ExceptionEntry, RecentCall};
-use crate::api::{CONFIRM_REMOVALS, REQUESTED_AT, Share, ShareRecipient};
+use crate::api::{CONFIRM_REMOVALS, REQUESTED_AT, Share, ShareRecipient, int32};
 use crate::cli::lease::{Leader, Pulse, age, is_stale};
 use crate::cli::matrix::{Receiver, Rows, State, ready, said};
 use crate::cli::output::{count, table};
@@ -21,7 +22,7 @@ const CALLS: usize = 10;
 pub fn screen(
     share: &Share,
     children: Vec<&ShareRecipient>,
-    calls: Vec<&RecentCall>,
+    calls: &[&RecentCall],
     pulse: &Pulse,
     now: Timestamp,
 ) -> String {
@@ -40,7 +41,7 @@ pub fn screen(
         ("Removals that wait for confirmation", blocked(&rows)),
         ("Not declared by any manifest (unmanaged)", unmanaged(&rows)),
         ("Changed at Cloudflare (drift)", drift(&rows)),
-        ("Last calls that change something at Cloudflare", recent_calls(&rows, calls)),
+        ("Last calls that change something at Cloudflare", lines(&recent_calls(share, calls))),
         ("Declared", declared(&rows)),
     ] {
         if !lines.is_empty() {
@@ -49,6 +50,11 @@ pub fn screen(
         }
     }
     text
+}
+
+/// What the screen shows of calls, for programs; `calls` as above.
+pub fn calls(share: &Share, calls: &[&RecentCall], pulse: &Pulse) -> [(&'static str, Value); 2] {
+    [("callsLeft", json!(calls_left(share, pulse))), ("recentCalls", json!(recent_calls(share, calls)))]
 }
 
 fn ago(at: Timestamp, now: Timestamp) -> String {
@@ -88,7 +94,11 @@ fn head(rows: &Rows, pulse: &Pulse, now: Timestamp) -> String {
         lines.push(("", "cfshare has not processed the last change of the manifest yet".into()));
     }
     lines.push(("Checked", checked(rows, pulse, now)));
-    lines.extend(calls_left(rows, pulse).map(|text| ("Calls left", text)));
+    lines.extend(calls_left(share, pulse).map(|left| {
+        let calls = count(usize::try_from(left).unwrap_or(usize::MAX), "call");
+        let text = "can be made immediately with this credential, as of the last renewal of the operator's Lease";
+        ("Calls left", format!("{calls} {text}"))
+    }));
     if let Some(counts) = &status.recipients {
         let mut text = format!("{} associated", counts.summary);
         for (n, word) in [(counts.pending, "pending"), (counts.failed, "failed"), (counts.waived, "of them waived")] {
@@ -117,25 +127,21 @@ fn head(rows: &Rows, pulse: &Pulse, now: Timestamp) -> String {
     table(&lines.into_iter().map(|(name, text)| vec![name.to_owned(), text]).collect::<Vec<_>>())
 }
 
-fn sweep<'a>(rows: &Rows, pulse: &'a Pulse) -> Option<&'a Sweep> {
-    let (account, credential) = (&rows.share.spec.account_id, rows.status.seen_with.as_ref()?);
-    pulse.sweeps.get(&sweeps::key(account, credential))
+fn sweep<'a>(share: &Share, pulse: &'a Pulse) -> Option<&'a Sweep> {
+    let credential = share.status.as_ref()?.seen_with.as_ref()?;
+    pulse.sweeps.get(&sweeps::key(&share.spec.account_id, credential))
 }
 
 /// What an operator that does not lead any more had left says nothing.
-fn calls_left(rows: &Rows, pulse: &Pulse) -> Option<String> {
-    let left = match pulse.leader {
-        Leader::Leads(_) | Leader::Partly(_) => sweep(rows, pulse)?.left?,
-        Leader::Nobody(_) | Leader::Unknown(_) => return None,
-    };
-    let calls = count(usize::try_from(left).unwrap_or(usize::MAX), "call");
-    Some(format!(
-        "{calls} can be made immediately with this credential, as of the last renewal of the operator's Lease"
-    ))
+fn calls_left(share: &Share, pulse: &Pulse) -> Option<u32> {
+    match pulse.leader {
+        Leader::Leads(_) | Leader::Partly(_) => sweep(share, pulse)?.left,
+        Leader::Nobody(_) | Leader::Unknown(_) => None,
+    }
 }
 
 fn checked(rows: &Rows, pulse: &Pulse, now: Timestamp) -> String {
-    let Some(sweep) = sweep(rows, pulse) else {
+    let Some(sweep) = sweep(rows.share, pulse) else {
         let written = signs::written(rows.share.meta());
         let written = written.map_or(String::new(), |at| format!("; the status was written {}", ago(at, now)));
         return format!("it is not known when Cloudflare was last read{written}");
@@ -232,7 +238,7 @@ fn unmanaged(rows: &Rows) -> Vec<String> {
             }
         })
         .collect();
-    let more = status.unmanaged_count - i32::try_from(status.unmanaged.len()).unwrap_or(i32::MAX);
+    let more = status.unmanaged_count - int32(status.unmanaged.len());
     if more > 0 {
         lines.push(format!("and {more} more"));
     }
@@ -245,16 +251,20 @@ fn drift(rows: &Rows) -> Vec<String> {
 }
 
 /// The newest last, whichever object made them.
-fn recent_calls<'a>(rows: &'a Rows, mut calls: Vec<&'a RecentCall>) -> Vec<String> {
-    calls.extend(&rows.status.common.recent_calls);
+fn recent_calls<'a>(share: &'a Share, of_children: &[&'a RecentCall]) -> Vec<&'a RecentCall> {
+    let own = share.status.iter().flat_map(|status| &status.common.recent_calls);
+    let mut calls: Vec<&RecentCall> = own.chain(of_children.iter().copied()).collect();
     calls.sort_by_key(|call| call.at.0);
+    calls.split_off(calls.len().saturating_sub(CALLS))
+}
+
+fn lines(calls: &[&RecentCall]) -> Vec<String> {
     let line = |call: &&RecentCall| {
         let ray =
             call.ray.as_ref().map_or("no response, so no ray".to_owned(), |ray| format!("ray {}", clean(ray, 64)));
         vec![call.at.0.to_string(), clean(&call.call, LONGEST), clean(&call.result, 40), ray]
     };
-    let lines: Vec<Vec<String>> = calls.iter().skip(calls.len().saturating_sub(CALLS)).map(line).collect();
-    table(&lines).lines().map(str::to_owned).collect()
+    table(&calls.iter().map(line).collect::<Vec<_>>()).lines().map(str::to_owned).collect()
 }
 
 /// Who declares what, in numbers where one object declares much.
@@ -307,7 +317,7 @@ mod tests {
         let sweep = crate::operator::Sweep { at: 1_767_229_140, every: 600, left: Some(238) };
         let mut pulse =
             Pulse { leader: Leader::Nobody("nobody".into()), sweeps: [(sweeps::key("acc", "f"), sweep)].into() };
-        let text = screen(&share, Vec::new(), vec![&add], &pulse, "2026-01-01T01:00:00Z".parse().expect("a time"));
+        let text = screen(&share, Vec::new(), &[&add], &pulse, "2026-01-01T01:00:00Z".parse().expect("a time"));
         assert!(text.starts_with("WARNING: nobody\n\nShare          ns/waf\n"), "{text}");
         for line in [
             "\nReady          False since 60m ago\n",
@@ -324,11 +334,14 @@ mod tests {
             assert!(text.contains(line), "{line}\n{text}");
         }
         assert!(!text.contains("Calls left"), "nobody knows it now: {text}");
+        let [(_, left), (_, recent)] = calls(&share, &[&add], &pulse);
+        assert_eq!((&left, &recent[1]["ray"]), (&Value::Null, &json!("r2")), "{recent:#}");
         pulse.leader = Leader::Leads("one".into());
-        let text = screen(&share, Vec::new(), Vec::new(), &pulse, "2026-01-01T01:00:00Z".parse().expect("a time"));
+        let text = screen(&share, Vec::new(), &[], &pulse, "2026-01-01T01:00:00Z".parse().expect("a time"));
         assert!(
             text.contains("\nCalls left     238 calls can be made immediately with this credential, as of"),
             "{text}"
         );
+        assert_eq!(calls(&share, &[], &pulse)[0], ("callsLeft", json!(238)));
     }
 }
