@@ -1,7 +1,12 @@
 //! What is a command doing, where that takes longer than a second? One line on a terminal, which goes when it is done.
+//!
+//! The line has no colour. A terminal that cannot clear a line (`TERM=dumb`) gets none.
 
+use std::env;
 use std::io::{IsTerminal, Write, stderr};
 use std::pin::pin;
+use std::process::exit;
+use std::sync::Once;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -12,15 +17,29 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// What follows so soon belongs to the same piece of work.
 const GAP: Duration = Duration::from_millis(500);
 const CLEAR: &str = "\r\x1b[K";
+/// What is longer than the terminal is wide is cut off, or only its last row could be cleared.
+const CUT: &str = "\x1b[?7l";
+const WRAP: &str = "\x1b[?7h";
+/// What shells say of a command that Ctrl-C ended.
+const INTERRUPTED: i32 = 130;
 
 /// The piece of work that this process is at, or was at last.
-static WORK: Mutex<Work> = Mutex::new(Work { began: None, ended: None, steps: 0 });
+static WORK: Mutex<Work> = Mutex::new(Work { began: None, ended: None, steps: 0, is_shown: false });
 
 struct Work {
     began: Option<Instant>,
     ended: Option<Instant>,
     /// Steps under way: only the outermost is shown.
     steps: usize,
+    /// The line is on the terminal now.
+    is_shown: bool,
+}
+
+impl Work {
+    /// What takes the line away, if it is there.
+    fn clear(&self) -> &'static str {
+        if self.is_shown { CLEAR } else { "" }
+    }
 }
 
 /// A step of a piece of work, until it is dropped.
@@ -50,9 +69,11 @@ impl Drop for Step {
 
 /// Does a step of a piece of work, and says on a terminal what it is if the piece takes long.
 pub async fn shown<T>(what: impl Fn() -> String, step: impl Future<Output = T>) -> T {
-    if !stderr().is_terminal() {
+    if !stderr().is_terminal() || env::var_os("TERM").is_some_and(|term| term == "dumb") {
         return step.await;
     }
+    static WATCHED: Once = Once::new();
+    WATCHED.call_once(|| drop(tokio::spawn(clear_when_interrupted())));
     let under_way = Step::begin();
     if under_way.inner {
         return step.await;
@@ -67,23 +88,44 @@ async fn shown_on<T>(
     step: impl Future<Output = T>,
 ) -> T {
     let mut ticks = interval_at(began + patience, PATIENCE);
-    let (mut step, mut line) = (pin!(step), false);
+    let mut step = pin!(step);
+    let mut put = |text: String, is_shown: bool| {
+        let mut work = WORK.lock();
+        work.is_shown = is_shown;
+        let _ = terminal.write_all(text.as_bytes());
+        let _ = terminal.flush();
+    };
+    let mut line = false;
     let done = loop {
         tokio::select! {
             biased;
             done = &mut step => break done,
             _ = ticks.tick() => {
                 line = true;
-                let _ = write!(terminal, "{CLEAR}{} ({} s)", what(), began.elapsed().as_secs());
-                let _ = terminal.flush();
+                // The cursor goes back, so that an echoed ^C does not begin another row.
+                put(format!("{CLEAR}{CUT}{} ({} s){WRAP}\r", what(), began.elapsed().as_secs()), true);
             }
         }
     };
     if line {
-        let _ = write!(terminal, "{CLEAR}");
-        let _ = terminal.flush();
+        put(CLEAR.to_owned(), false);
     }
     done
+}
+
+/// Says something in place of the line, which comes back below.
+pub fn note(text: &str) {
+    let work = WORK.lock();
+    eprintln!("{}{text}", work.clear());
+}
+
+/// A shell that goes on in the middle of a line looks broken.
+async fn clear_when_interrupted() {
+    if tokio::signal::ctrl_c().await.is_ok() {
+        let work = WORK.lock();
+        eprint!("{}", work.clear());
+        exit(INTERRUPTED);
+    }
 }
 
 #[cfg(test)]
@@ -120,7 +162,7 @@ mod tests {
         let at_once = (Instant::now(), Duration::ZERO);
         let done = shown_on(&mut &screen, at_once, || "reading shares".into(), seen).await;
         assert_eq!(done, 7);
-        assert_eq!(*screen.0.borrow(), format!("{CLEAR}reading shares (0 s){CLEAR}"));
+        assert_eq!(*screen.0.borrow(), format!("{CLEAR}{CUT}reading shares (0 s){WRAP}\r{CLEAR}"));
     }
 
     #[tokio::test]

@@ -198,7 +198,10 @@ impl Remote {
                 return Err(error);
             }
             if let Some(wait) = error.meta().and_then(|meta| meta.limits.retry_after) {
-                eprintln!("cfshare: Cloudflare's rate limit is reached; continuing in {} s", wait.as_secs());
+                progress::note(&format!(
+                    "cfshare: Cloudflare's rate limit is reached; continuing in {} s",
+                    wait.as_secs()
+                ));
             }
             tokio::time::sleep(Duration::from_millis(500) * attempt).await;
             attempt += 1;

@@ -50,6 +50,7 @@ mod scene;
 mod scopes;
 mod shards;
 mod switches;
+mod terminal;
 mod tokens;
 mod trust;
 mod unread;
@@ -118,6 +119,7 @@ fn main() -> ExitCode {
     trials.extend(staged(&lazy, lifecycle::TESTS));
     trials.extend(staged(&lazy, cli::TESTS));
     trials.extend(staged(&lazy, calls::TESTS));
+    trials.extend(staged(&lazy, terminal::TESTS));
     trials.extend(staged(&lazy, import::TESTS));
     trials.extend(staged(&lazy, everyone::TESTS));
     trials.extend(staged(&lazy, page::TESTS));
