@@ -8,9 +8,12 @@ use crate::Test;
 use crate::browser::Browser;
 use crate::cli::cfshare;
 use crate::scene::{World, ids};
+use crate::waivers::waiver;
 
-pub const TESTS: &[Test] =
-    &[("cli: the page of the matrix filters, sorts and searches in a browser, whatever names say", page)];
+pub const TESTS: &[Test] = &[
+    ("cli: the page of the matrix filters, sorts and searches in a browser, whatever names say", page),
+    ("cli: the page of the matrix shows what is waived, and does not count it as a problem", waived),
+];
 
 const HOSTILE: &str = "</script><img src=x onerror=alert(1)><b>&amp;'\"`${1}";
 
@@ -69,6 +72,53 @@ fn page(world: &World) {
     );
     browser.press("Escape");
     assert_eq!(browser.eval("document.getElementById('detail').hidden"), true);
+    assert_eq!(browser.complaints, Vec::<String>::new());
+}
+
+fn waived(world: &World) {
+    let scene = world.scene();
+    let [one, two, three, first] = ids();
+    for failing in [&two, &three] {
+        world.simulator.account(failing, |account| account.entitled = false);
+    }
+    let waiver = waiver("2099-03-31T00:00:00Z");
+    scene.apply(&format!(
+        "{}spec:\n  accountID: {}\n  recipients: [{{accountID: {one}, name: fine}}, {{accountID: {two}, name: accepted, \
+         waiver: {waiver}}}, {{accountID: {three}, name: failing}}]\n  resources: [{{type: custom-ruleset, id: {first}}}]\n",
+        scene.head("Share", "waf"),
+        scene.account,
+    ));
+    scene.wait_for("share", "waf", "listed both failures", |share| {
+        let listed = share["status"]["exceptions"].as_array();
+        listed.is_some_and(|listed| listed.len() == 2 && listed.iter().all(|entry| entry["terminal"] == true))
+    });
+    let file = scene.file("matrix.html");
+    fs::write(&file, cfshare(&scene, &["matrix", "-o", "html"]).out).expect("a file");
+    let Some(mut browser) = Browser::open(&file, &scene.file("browser")) else { return };
+
+    // What fails comes first; what is waived comes after it, and is no problem.
+    let problems = "[...document.querySelectorAll('tbody tr')].map((line) => [line.querySelector('th span').textContent, \
+                    line.querySelector('td.number').textContent])";
+    assert_eq!(browser.eval(problems), json!([["failing", "1"], ["accepted", "0"], ["fine", "0"]]));
+    browser.press("p");
+    assert_eq!(lines(&mut browser), json!(["failing"]));
+    browser.eval("document.getElementById('clear').click()");
+    let legend = "#legend button[data-state=waived]";
+    assert_eq!(browser.eval(&format!("document.querySelector('{legend} b').textContent")), "1");
+    browser.eval(&format!("document.querySelector('{legend}').click()"));
+    assert_eq!(lines(&mut browser), json!(["accepted"]));
+    browser.eval("document.getElementById('clear').click()");
+    browser.press("/");
+    "waived 2099".chars().for_each(|letter| browser.press(&letter.to_string()));
+    assert_eq!(lines(&mut browser), json!(["accepted"]));
+
+    browser.eval("document.querySelector('tbody tr:not([hidden]) .state.waived').click()");
+    let detail = browser.eval("document.getElementById('detail').textContent");
+    let detail = detail.as_str().unwrap_or_default();
+    for part in ["waived until 2099-03-31T00:00:00Z", "waived: gets its plan in March", "missing necessary entitlement"]
+    {
+        assert!(detail.contains(part), "{part}: {detail}");
+    }
     assert_eq!(browser.complaints, Vec::<String>::new());
 }
 
