@@ -17,7 +17,7 @@ enum Absence {
     Doubted(String),
     /// The credential may be another account's.
     Hidden,
-    /// It was not found, at first then.
+    /// It was not found, for the first time then.
     Missing(Option<At>),
 }
 
