@@ -105,7 +105,7 @@ impl ObservedShare {
     }
 
     pub fn is_live(&self) -> bool {
-        matches!(self.share.status, ShareStatus::Active | ShareStatus::Other(_))
+        self.share.is_live()
     }
 
     pub fn is_leaving(&self) -> bool {
@@ -232,6 +232,11 @@ impl ObservedShare {
         let recipients = self.recipients.as_ref().map(|recipients| recipients.read_at);
         let excluded = self.excluded.as_ref().map(|(at, _)| *at);
         recipients.or(excluded).unwrap_or(self.first_read_at).max(self.doubted_at)
+    }
+
+    /// Whether its recipients were listed, and not only those shown by the answers to our own writes.
+    pub fn has_listed_recipients(&self) -> bool {
+        self.recipients.as_ref().is_some_and(|recipients| recipients.read_at != At::default())
     }
 
     /// How many rows the list of its recipients, or of its exclusions, has.

@@ -124,12 +124,8 @@ impl LossInput<'_> {
             Counted::Resources => usize::try_from(before.resources).unwrap_or(0),
         });
         let pending = || rows.keys().filter(|key| counted(key) == of).map(ToString::to_string);
-        if of == Counted::Accounts && self.desired.organization.is_some() {
-            // Its recipients are never listed.
-            let recorded =
-                self.status.recipients.as_ref().map_or(0, |recorded| u64::try_from(recorded.declared).unwrap_or(0));
-            let live = self.seen.counts.map_or(recorded, |counts| counts.associating + counts.associated);
-            let all = usize::try_from(live).unwrap_or(usize::MAX).saturating_add(lost.len()).max(pending().count());
+        if let Some(live) = self.unlisted(of) {
+            let all = live.saturating_add(lost.len()).max(pending().count());
             return before.map_or(all, |before| before.min(all));
         }
         // An object that is deleted may be replaced by one that was applied a moment before.
@@ -139,6 +135,22 @@ impl LossInput<'_> {
         let there = live.iter().filter(|key| counted(key) == of && !(replaced && self.is_new(key)));
         let all: BTreeSet<String> = there.map(ToString::to_string).chain(pending()).chain(lost).collect();
         before.map_or(all.len(), |before| before.min(all.len()))
+    }
+
+    /// How many are live as far as counts tell, where their rows were not listed since the process began.
+    fn unlisted(&self, of: Counted) -> Option<usize> {
+        let recipients = self.status.recipients.as_ref().map_or(0, |recorded| recorded.declared.max(recorded.in_place));
+        let resources = self.status.resources.as_ref().map_or(0, |recorded| recorded.declared);
+        let recorded = |n: i32| u64::try_from(n).unwrap_or(0);
+        let live = match of {
+            // The recipients of an organization's share are never listed.
+            Counted::Accounts if self.desired.organization.is_some() || !self.seen.has_listed_recipients() => {
+                self.seen.counts.map_or(recorded(recipients), |counts| counts.associating + counts.associated)
+            }
+            Counted::Resources if self.seen.resources.is_none() => recorded(resources),
+            Counted::Accounts | Counted::Resources => return None,
+        };
+        Some(usize::try_from(live).unwrap_or(usize::MAX))
     }
 
     /// Whether our own call added it a moment ago.
@@ -321,4 +333,36 @@ pub fn record<'k>(status: &mut ShareStatus, keys: impl Iterator<Item = &'k RowKe
         }
     }
     recent.rows != before
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operator::share::samples;
+    use serde_json::json;
+
+    const ID: &str = "3fd85f74b32742f1bff64a85009dda07";
+
+    /// How many recipients and resources there were before the removals, of a share with four associated recipients.
+    fn totals(status: serde_json::Value, resources: serde_json::Value) -> (usize, usize) {
+        let counts = json!({"associated_recipient_count": 4, "resources": resources});
+        let seen = ObservedShare::new(samples::remote(ID, counts), At(0));
+        let share = samples::share(json!({}), status);
+        let index = samples::index(vec![share.clone()], vec![]);
+        let (desired, status) = (samples::desired(&share, &index), samples::status(&share));
+        let input = LossInput { desired: &desired, status: &status, seen: &seen, now: At(0), read_lag: Duration::ZERO };
+        let losing = input.losing();
+        (losing.accounts.total, losing.resources.total)
+    }
+
+    #[test]
+    fn rows_that_were_not_listed_since_the_process_began_are_counted_all_the_same() {
+        let lost = json!({"row": format!("recipients[{}]", samples::ALPHA), "at": "1970-01-01T00:00:00Z"});
+        let before = json!({"before": {"recipients": 4, "resources": 3}, "rows": [lost]});
+        assert_eq!(totals(json!({"recentRemovals": before}), json!(null)).0, 4);
+        assert_eq!(totals(json!({}), json!(null)).0, 4);
+        let recorded = json!({"resources": {"declared": 3, "active": 3, "summary": "3/3"}});
+        assert_eq!(totals(recorded, json!(null)).1, 3);
+        assert_eq!(totals(json!({}), json!([])).1, 0);
+    }
 }
