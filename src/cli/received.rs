@@ -53,8 +53,6 @@ impl Received {
         let account = AccountId::parse(&self.account).map_err(|error| anyhow::anyhow!("--account: {error}"))?;
         let remote = remote(&self.endpoint, &self.kube, self.namespace.clone(), &self.secret).await?;
         let shares = remote.received(&account).await.map_err(|error| anyhow::anyhow!("{}", advice(&error)))?;
-        // Where Cloudflare passes the filter over, the account's own are among them.
-        let shares: Vec<Share> = shares.into_iter().filter(|share| share.account_id != account).collect();
         match self.output {
             Format::Table if shares.is_empty() => writeln!(out, "account {account} receives no share")?,
             Format::Table => out.write_all(lines(&shares).as_bytes())?,

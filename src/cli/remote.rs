@@ -123,12 +123,17 @@ pub struct Remote {
 impl Remote {
     /// All live shares that the account sends, with resources and counts.
     pub async fn shares(&self, account: &AccountId) -> Result<Vec<Share>, Error> {
-        self.listed(account, live()).await
+        let mut shares = self.listed(account, live()).await?;
+        // Where Cloudflare passes a filter over, others are among them.
+        shares.retain(|share| share.is_live() && share.is_sent_by(account));
+        Ok(shares)
     }
 
     /// All live shares that the account receives, with resources.
     pub async fn received(&self, account: &AccountId) -> Result<Vec<Share>, Error> {
-        self.listed(account, ShareQuery { kind: Some(Kind::Received), ..live() }).await
+        let mut shares = self.listed(account, ShareQuery { kind: Some(Kind::Received), ..live() }).await?;
+        shares.retain(|share| share.is_live() && !share.is_sent_by(account));
+        Ok(shares)
     }
 
     async fn listed(&self, account: &AccountId, query: ShareQuery) -> Result<Vec<Share>, Error> {

@@ -43,6 +43,18 @@ pub struct Share {
     pub counts: Option<Counts>,
 }
 
+impl Share {
+    /// Neither deleted nor on its way there.
+    pub fn is_live(&self) -> bool {
+        matches!(self.status, ShareStatus::Active | ShareStatus::Other(_))
+    }
+
+    /// Whether the account owns the share, and does not only receive it.
+    pub fn is_sent_by(&self, account: &AccountId) -> bool {
+        self.kind != Some(Kind::Received) && self.account_id == *account
+    }
+}
+
 /// How many recipients of a share are how far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 pub struct Counts {
@@ -198,6 +210,21 @@ mod tests {
         assert_eq!(share.kind, Some(Kind::Sent));
         assert!(share.created < share.modified);
         assert_eq!((share.resources, share.counts), (None, None));
+    }
+
+    #[test]
+    fn a_share_is_live_until_it_is_being_deleted_and_sent_by_its_owner_only() {
+        let mut share: Share = from_value(share()).unwrap();
+        let (owner, receiver) =
+            (share.account_id.clone(), AccountId::parse("372e67954025e0ba6aaa6d586b9e0b59").unwrap());
+        for (status, live) in [("active", true), ("archived", true), ("deleting", false), ("deleted", false)] {
+            share.status = status.into();
+            assert_eq!(share.is_live(), live, "{status}");
+        }
+        for (kind, sent) in [(Some(Kind::Sent), true), (None, true), (Some(Kind::Received), false)] {
+            share.kind = kind;
+            assert_eq!((share.is_sent_by(&owner), share.is_sent_by(&receiver)), (sent, false));
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use cfshare_simulator::Association;
+use cfshare_simulator::{Association, Edit, ListFilters, Seed, SeedShare};
 use serde_json::{Value, json};
 
 use crate::Test;
@@ -12,6 +12,7 @@ use crate::scene::{World, ids};
 pub const TESTS: &[Test] = &[
     ("cli: after an import of a state of Terraform or OpenTofu, the plan is empty", states),
     ("cli: an import fills ids into manifests that have none", into),
+    ("cli: an import leaves out what is deleted or received, even if lists ignore their filters", only_live),
     ("cli: received shows what an account receives, and from whom", received),
 ];
 
@@ -81,6 +82,30 @@ fn into(world: &World) {
     assert_eq!(filled, format!("# kept\n{with_id}---\n{other}"));
     let plan = alone(&scene, &["plan", "-f", "-"], &with_id);
     assert!(plan.code == 0 && plan.out.ends_with("\nno calls for 1 Share\n"), "{} {}", plan.out, plan.err);
+}
+
+fn only_live(world: &World) {
+    let scene = world.scene();
+    let [one, first, other, gone] = ids();
+    seed(&scene, "waf", &[&one], vec![resource(&first)], false);
+    let deleted = seed(&scene, "deleted", &[&one], vec![resource(&gone)], false);
+    world.simulator.edit(Edit::DeleteShare { share: deleted }).expect("an edit");
+    scene.wait("the share is deleted", || world.simulator.quiet(&scene.account));
+    let list = vec![SeedShare {
+        name: "foreign".into(),
+        recipients: vec![scene.account.clone()],
+        resources: vec![resource(&first)],
+        organization: false,
+    }];
+    let seed = Seed { account: other, shares: 0, recipients: 0, resources: 0, prefix: String::new(), list };
+    world.simulator.seed(seed).expect("a seed");
+    world.simulator.switches(Some(&scene.account), |s| s.list_filters = ListFilters::Ignored);
+    let ran = alone(&scene, &["import", "--account", &scene.account], "");
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(ran.out.contains("name: \"waf\"") && ran.out.matches("kind: Share\n").count() == 1, "{}", ran.out);
+    let ran = alone(&scene, &["received", "--account", &scene.account, "-o", "json"], "");
+    let names: Vec<_> = ran.json().as_array().expect("a list").iter().map(|share| share["name"].clone()).collect();
+    assert_eq!(names, [json!("foreign")], "{}", ran.out);
 }
 
 fn received(world: &World) {

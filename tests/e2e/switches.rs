@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use cfshare_simulator::{
-    BadCredential, DeletedResources, DeletedShare, Edit, EmptyCreate, ErrorNames, LastResource, ListWithoutKind,
-    MetaEcho, NotEntitled, OrganizationCalls, PostedAgain, QueryArrays, ReceivedRead, RecipientReturn, SameName,
-    Switches, Unasked, Untargeted, WriteWhileDeleting, random_id,
+    BadCredential, DeletedResources, DeletedShare, Edit, EmptyCreate, ErrorNames, LastResource, ListFilters,
+    ListWithoutKind, MetaEcho, NotEntitled, OrganizationCalls, PostedAgain, QueryArrays, ReceivedRead, RecipientReturn,
+    SameName, Switches, Unasked, Untargeted, WriteWhileDeleting, random_id,
 };
 use serde_json::json;
 
@@ -39,6 +39,9 @@ pub const TESTS: &[Test] = &[
     ("switches: a life is right where error entries come unasked", |w| life(w, |s| s.errors_unasked = Unasked::Shown)),
     ("switches: a life is right where a list without kind has sent shares only", |w| {
         life(w, |s| s.list_without_kind = ListWithoutKind::Sent);
+    }),
+    ("switches: a life is right where lists ignore their filters", |w| {
+        life(w, |s| s.list_filters = ListFilters::Ignored);
     }),
     ("switches: a life is right where a received share cannot be read", |w| {
         life(w, |s| s.received_read = ReceivedRead::NotFound);

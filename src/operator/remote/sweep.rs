@@ -175,7 +175,7 @@ async fn sweep(
 ) -> Result<(), Error> {
     let read_lag = remote.settings.read_lag();
     let rows = list(remote, account).await?;
-    let live: HashSet<ShareId> = rows.iter().filter(|share| is_live(share)).map(|share| share.id.clone()).collect();
+    let live: HashSet<ShareId> = rows.iter().filter(|share| share.is_live()).map(|share| share.id.clone()).collect();
     let mut freed = Vec::new();
     let lacking = {
         let mut cache = account.cache();
@@ -213,10 +213,6 @@ async fn sweep(
         cluster.requeuer.requeue(&crate::api::Share::key(name));
     }
     Ok(())
-}
-
-fn is_live(share: &Share) -> bool {
-    matches!(share.status, ShareStatus::Active | ShareStatus::Other(_))
 }
 
 /// Shares that objects are bound to and that are not there: if they are many, nothing is written any more.

@@ -10,7 +10,7 @@ use super::desired::Desired;
 use crate::api::share::AdoptionPolicy;
 use crate::api::status::{CreateIntent, ShareStatus};
 use crate::api::{Name, Share};
-use crate::cloudflare::{Fingerprint, Kind as ShareKind, ShareResource};
+use crate::cloudflare::{Fingerprint, ShareResource};
 use crate::core::id::ShareId;
 use crate::core::row_key::RowKey;
 use crate::core::share as creation;
@@ -160,7 +160,10 @@ impl Snapshot<'_> {
         // What is not there may come: ask again once a minute.
         let asked_lately = self.memory.asked_for_id.is_some_and(|at| self.timing.now.since(at) < ASKED_LATELY);
         match self.found(id) {
-            Found::Missing if !asked_lately => Adoption::Exactly(id.clone(), Found::Unread),
+            // One that is known to be deleted, or to be another account's, stays so.
+            Found::Missing if !asked_lately && self.cache.seen(id).is_none() => {
+                Adoption::Exactly(id.clone(), Found::Unread)
+            }
             found => Adoption::Exactly(id.clone(), found),
         }
     }
@@ -280,9 +283,7 @@ impl Snapshot<'_> {
 
     fn sighting(&self, intent: &CreateIntent, seen: &ObservedShare, sure: bool) -> Sighting {
         let share = &seen.share;
-        let named = share.name == intent.name
-            && share.account_id == self.desired.owner
-            && share.kind != Some(ShareKind::Received);
+        let named = share.name == intent.name && share.is_sent_by(&self.desired.owner);
         let same = |rows: &[ShareResource]| {
             let keys: Vec<RowKey> = rows.iter().map(resource_key).collect();
             fingerprint(&intent.name, keys.iter()) == intent.fingerprint
@@ -404,6 +405,25 @@ mod tests {
 
     fn bound() -> serde_json::Value {
         json!({"shareID": ID, "seenWith": credential("one").to_string()})
+    }
+
+    #[test]
+    fn a_share_to_adopt_that_is_known_to_be_deleted_or_received_is_refused_at_once() {
+        let seen = |fields| world(json!({}), vec![samples::remote(ID, fields)]);
+        let refused = Step::Refuse(Refusal::NotFound);
+        let table = [
+            (json!({}), Step::Bind { id: id(), adopted: true }),
+            (json!({"status": "deleting"}), refused.clone()),
+            (json!({"status": "deleted"}), refused.clone()),
+            (json!({"kind": "received"}), refused.clone()),
+            (json!({"account_id": samples::ALPHA, "kind": null}), refused.clone()),
+        ];
+        for (fields, expected) in table {
+            let found = seen(fields.clone()).with(|world| world.share.spec.share_id = Some(ID.into()));
+            assert_eq!(found.step(), expected, "{fields}");
+        }
+        let unread = world(json!({}), Vec::new()).with(|world| world.share.spec.share_id = Some(ID.into()));
+        assert_eq!(unread.step(), Step::Read(Want::Share));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::facts::Snapshot;
 use crate::api::share::AdoptionPolicy;
-use crate::cloudflare::{Kind as ShareKind, Share as RemoteShare, ShareStatus, TargetType};
+use crate::cloudflare::{Share as RemoteShare, ShareStatus, TargetType};
 use crate::core::id::ShareId;
 use crate::core::share::{Found, Named, Presence};
 
@@ -38,7 +38,7 @@ impl Snapshot<'_> {
 
     /// Whether the declared account owns the share, and does not only receive it.
     fn is_sent(&self, share: &RemoteShare) -> bool {
-        share.kind != Some(ShareKind::Received) && share.account_id == self.desired.owner
+        share.is_sent_by(&self.desired.owner)
     }
 
     /// Whether a share is ours to send and has the target that the manifest declares.

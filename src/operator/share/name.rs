@@ -3,7 +3,7 @@
 use super::share_pass::SharePass;
 use crate::api::Reason;
 use crate::api::status::DriftEntry;
-use crate::cloudflare::{Kind as ShareKind, Share as RemoteShare};
+use crate::cloudflare::Share as RemoteShare;
 use crate::core::id::ShareId;
 use crate::core::share::Mode;
 use crate::operator::delays;
@@ -52,10 +52,10 @@ async fn find_rival(share: &SharePass, id: &ShareId, name: &str, kept: &str) -> 
         let rival = rival.map_or("another object".to_owned(), |rival| format!("Share {rival}"));
         return Ok(Some(taken(&format!("{rival} already declares the name {name} in this account"), kept)));
     }
+    let owner = &share.desired.owner;
     let bearer = || {
         let cache = share.session.account.cache();
-        let bears =
-            |share: &RemoteShare| share.name == name && share.id != *id && share.kind != Some(ShareKind::Received);
+        let bears = |share: &RemoteShare| share.name == name && share.id != *id && share.is_sent_by(owner);
         cache.live().find(|seen| bears(&seen.share)).map(|seen| seen.share.id.clone())
     };
     // What is known to be taken costs no look.

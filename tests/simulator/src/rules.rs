@@ -24,6 +24,8 @@ choices! {
     Unasked { Hidden, Shown }
     /// The share list without `kind`.
     ListWithoutKind { Both, Sent }
+    /// The filters of the share list: `ignored` shows all shares, received and deleted ones too.
+    ListFilters { Applied, Ignored }
     /// A read of a share by an account that receives it.
     ReceivedRead { Shown, NotFound }
     /// A write on a share that is `deleting`.
@@ -83,6 +85,7 @@ pub struct Switches {
     pub query_arrays: QueryArrays,
     pub paging: Paging,
     pub list_info: ListInfo,
+    pub list_filters: ListFilters,
     /// How far the `Date` header is ahead of the times that objects carry; negative: behind.
     pub date_ahead_ms: i64,
     pub not_entitled: NotEntitled,
@@ -116,6 +119,7 @@ impl Default for Switches {
             query_arrays: Default::default(),
             paging: Default::default(),
             list_info: Default::default(),
+            list_filters: Default::default(),
             date_ahead_ms: 0,
             not_entitled: Default::default(),
             error_names: Default::default(),

@@ -6,16 +6,20 @@ use super::{readable, recipients, resources, seen, writable};
 use crate::answer::{Answer, Refusal};
 use crate::clock::Micros;
 use crate::query::{Include, Kind, Order, Query, ShareFilter};
-use crate::rules::{DeletedShare, EmptyCreate, ListWithoutKind, PostedAgain, SameName, Untargeted};
+use crate::rules::{DeletedShare, EmptyCreate, ListFilters, ListWithoutKind, PostedAgain, SameName, Untargeted};
 use crate::share::{Life, Share, TargetType};
 use crate::view;
 use crate::wanted::{self, NewShare, Target};
 use crate::world::World;
 
 pub fn list(world: &mut World, account: &str, query: &Query) -> Result<Answer, Refusal> {
-    let filter = query.shares()?;
+    let mut filter = query.shares()?;
     let include = query.include()?;
     let switches = world.switches.of(account).clone();
+    let ignored = switches.list_filters == ListFilters::Ignored;
+    if ignored {
+        (filter.kind, filter.status) = (None, None);
+    }
     let (sent, received) = match (filter.kind, switches.list_without_kind) {
         (Some(Kind::Sent), _) | (None, ListWithoutKind::Sent) => (true, false),
         (Some(Kind::Received), _) => (false, true),
@@ -36,7 +40,7 @@ pub fn list(world: &mut World, account: &str, query: &Query) -> Result<Answer, R
         world.settle(*index);
     }
     let moment = world.moment(account, true);
-    let show_deleted = switches.deleted_share == DeletedShare::Shown;
+    let show_deleted = ignored || switches.deleted_share == DeletedShare::Shown;
     let mut rows = rows(world, &indices, moment, &filter, show_deleted);
     if received {
         rows.retain(|share| share.account_id == account || share.received_by(account));
