@@ -9,6 +9,7 @@ pub const TESTS: &[Test] = &[
     ("lifecycle: an inline share becomes ready, changes, and goes away", inline),
     ("lifecycle: a share waits until it has a recipient and a resource", waits),
     ("lifecycle: a rename is one call", renamed),
+    ("lifecycle: a status that was emptied is written again, and says how to go on", emptied),
     ("lifecycle: changed meta is one call, and the same meta in another order is none", meta),
     ("lifecycle: recipients and resources come and go one by one", rows),
     ("lifecycle: the only resource is swapped without a moment without one", swapped),
@@ -59,6 +60,25 @@ fn waits(world: &World) {
     assert_eq!(scene.changes(), [""; 0]);
     scene.apply(&scene.share("waf", &[&one], &[&first], ""));
     scene.wait_ready("share", "waf");
+}
+
+fn emptied(world: &World) {
+    let scene = world.scene();
+    let [one, source] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&source], ""));
+    scene.wait_ready("share", "waf");
+    let id = scene.only().id;
+    let changes = scene.changes();
+    let empty =
+        ["patch", "shares.cfshare.dev", "waf", "--subresource=status", "--type=merge", "-p", r#"{"status":null}"#];
+    scene.kubectl(&empty);
+    let share = scene.wait_reason("share", "waf", "NameTaken");
+    assert!(message(&share).contains(&id), "{share:#}");
+    scene.apply(&scene.share("waf", &[&one], &[&source], &format!("shareID: {id}\ndeletionPolicy: Delete")));
+    scene.wait_ready("share", "waf");
+    assert_eq!(scene.changes(), changes);
+    scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+    scene.wait_nothing();
 }
 
 fn renamed(world: &World) {

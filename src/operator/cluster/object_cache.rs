@@ -84,7 +84,8 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
         Some(newest(&mut own_writes, watched))
     }
 
-    fn watched(&self, name: &Name) -> Option<Arc<K>> {
+    /// The object as the watch brought it last.
+    pub fn watched(&self, name: &Name) -> Option<Arc<K>> {
         let reference = ObjectRef::new(&name.name).within(&name.namespace);
         self.stores.iter().find_map(|store| store.get(&reference))
     }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use futures::{Stream, StreamExt};
-use kube::Api;
 use kube::api::ObjectMeta;
 use kube::core::DeserializeGuard;
 use kube::core::error_boundary::InvalidObject;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::{self, Event};
+use kube::{Api, ResourceExt};
 
 use super::Cluster;
 use super::record::Recorded;
@@ -104,7 +104,11 @@ impl<K: Recorded, D: Fn(&ObjectKey)> Intake<K, D> {
             }
             Event::InitApply(_) | Event::InitDone | Event::Apply(_) | Event::Delete(_) => {}
         }
-        let touched = take_note(event, self.scope.as_deref(), &self.writer, &self.cluster, &self.deleted);
+        let emptied = matches!(event, Event::Apply(object) if has_lost_its_status(object, &self.cluster));
+        let mut touched = take_note(event, self.scope.as_deref(), &self.writer, &self.cluster, &self.deleted);
+        if let (Event::Apply(object), true) = (event, emptied) {
+            touched.push(K::key(Name::of(object)));
+        }
         if let Event::InitApply(_) = event {
             self.news.extend(touched);
         } else {
@@ -119,6 +123,13 @@ impl<K: Recorded, D: Fn(&ObjectKey)> Intake<K, D> {
         }
         self.cluster.shards.complete(self.scope.as_deref(), K::KIND, self.listing);
     }
+}
+
+/// Whether somebody else took away what the status said: no other change of a status calls for a pass.
+fn has_lost_its_status<K: Recorded>(object: &K, cluster: &Cluster) -> bool {
+    let says_something = |object: &K| object.status().is_some_and(|status| !status.as_ref().conditions.is_empty());
+    let before = || K::cache(&cluster.index).watched(&Name::of(object)).filter(|before| before.uid() == object.uid());
+    !says_something(object) && before().is_some_and(|before| says_something(&before))
 }
 
 fn name_of(invalid: &InvalidObject) -> Name {
