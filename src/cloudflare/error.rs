@@ -107,7 +107,7 @@ impl Error {
                 _ if self.says(&LIMITERS) => ErrorClass::Throttled,
                 401 | 403 => ErrorClass::Denied,
                 400 if self.says(&BAD_CREDENTIAL) => ErrorClass::Denied,
-                404 if self.says(&[NOT_FOUND]) => ErrorClass::Gone,
+                404 | 410 if self.says(&[NOT_FOUND]) => ErrorClass::Gone,
                 404 if self.says(&NO_ROUTE) => ErrorClass::Rejected,
                 404 | 408 => ErrorClass::Retry,
                 409 => ErrorClass::Conflict,
@@ -228,6 +228,8 @@ mod tests {
             (answered(404, &[]), Ambiguous, Retry),
             (answered(408, &[1]), Ambiguous, Retry),
             (answered(409, &[1]), Refused, Conflict),
+            (answered(410, &[1004]), Refused, Gone),
+            (answered(410, &[1]), Refused, Rejected),
             (answered(422, &[1]), Refused, Rejected),
             (answered(429, &[10100]), Refused, Throttled),
             (answered(429, &[]), Refused, Throttled),
@@ -251,11 +253,11 @@ mod tests {
     }
 
     #[test]
-    fn only_404_with_code_1004_is_gone() {
+    fn only_404_or_410_with_code_1004_is_gone() {
         for status in 0..=999 {
             for codes in [&[][..], &[1004], &[10000], &[7003], &[1], &[i64::MAX, i64::MIN]] {
                 let gone = answered(status, codes).class() == Gone;
-                assert_eq!(gone, status == 404 && codes == [1004], "{status} {codes:?}");
+                assert_eq!(gone, matches!(status, 404 | 410) && codes == [1004], "{status} {codes:?}");
             }
             assert_ne!(garbled(status).class(), Gone);
         }

@@ -39,7 +39,7 @@ macro_rules! words {
         impl From<&str> for $name {
             fn from(word: &str) -> Self {
                 match word {
-                    $($text => Self::$word,)+
+                    $(known if known.eq_ignore_ascii_case($text) => Self::$word,)+
                     other => Self::Other(clean(other, MAX_WORD).into()),
                 }
             }
@@ -98,6 +98,13 @@ mod tests {
             serde_json::from_str::<AssociationStatus>(r#""associated""#).unwrap(),
             AssociationStatus::Associated
         );
-        assert_eq!(ShareStatus::from("Active").as_str(), "Active");
+    }
+
+    #[test]
+    fn a_word_means_the_same_in_either_case() {
+        assert_eq!(ShareStatus::from("ACTIVE"), ShareStatus::Active);
+        assert_eq!(AssociationStatus::from("Disassociated"), AssociationStatus::Disassociated);
+        assert_eq!(Kind::from("Received"), Kind::Received);
+        assert_eq!(ShareStatus::from("Frozen").as_str(), "Frozen");
     }
 }
