@@ -75,9 +75,7 @@ pub fn conclude<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, row: O
             Verdict::stalled(Reason::RecipientFailed, stand.given_up(&child.name(), &child.pass.key))
         }
         State::InPlace | State::Pending | State::Failing | State::Refused => {
-            let detail = if stand.message.is_empty() { String::new() } else { format!(": {}", stand.message) };
-            let message = format!("{} is {word}{detail}", child.name());
-            Verdict::working(Reason::Associating, message).requeue_after(follow(child, word))
+            Verdict::working(Reason::Associating, stand.so_far(&child.name())).requeue_after(follow(child, word))
         }
     }
 }

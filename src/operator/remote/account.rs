@@ -315,8 +315,10 @@ impl Account {
         }
         // A process that just began finds it as the one before left it.
         breaker.opened = Some(reported.unwrap_or(now));
+        // Of those that were recreated and disappeared again, there may be more than there are now.
+        let all = bound.max(vanished);
         breaker.message = format!(
-            "{vanished} of {bound} shares of account {} were deleted or disappeared within 10 minutes, so cfshare changes \
+            "{vanished} of {all} shares of account {} were deleted or disappeared within 10 minutes, so cfshare changes \
              nothing in this account",
             self.id,
         );

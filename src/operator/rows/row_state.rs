@@ -2,7 +2,7 @@
 
 use crate::api::status::RecipientCounts;
 use crate::api::{ObjectKey, REQUESTED_AT, int32};
-use crate::cloudflare::{AssociationStatus, ResourceStatus};
+use crate::cloudflare::{AssociationStatus, RecipientError, ResourceStatus};
 use crate::core::row::Step;
 use crate::core::row_key::RowKey;
 use crate::operator::remote::observed_share::ObservedShare;
@@ -42,6 +42,12 @@ impl RowState {
             object.annotate_now(REQUESTED_AT),
         )
     }
+
+    /// What a message says of a row that is on its way, with what is wrong with it.
+    pub fn so_far(&self, name: &str) -> String {
+        let detail = if self.message.is_empty() { String::new() } else { format!(": {}", self.message) };
+        format!("{name} is {}{detail}", self.word)
+    }
 }
 
 /// How a row stands, by what was seen of it alone.
@@ -54,8 +60,7 @@ pub fn row_state(key: &RowKey, seen: &ObservedShare, step: Option<Step>) -> RowS
                 let word = row.association_status.to_string();
                 if let Some(error) = row.errors.iter().find(|e| e.terminal).or_else(|| row.errors.first()) {
                     let state = if error.terminal { State::Failed } else { State::Failing };
-                    let message = format!("{} (resource {})", error.error, error.resource_id);
-                    return RowState { state, word, message };
+                    return RowState { state, word, message: reported(error) };
                 }
                 let state = match row.association_status {
                     AssociationStatus::Associated => State::InPlace,
@@ -82,6 +87,14 @@ pub fn row_state(key: &RowKey, seen: &ObservedShare, step: Option<Step>) -> RowS
                 RowState { state, word, message }
             }
         },
+    }
+}
+
+fn reported(error: &RecipientError) -> String {
+    let text = if error.error.is_empty() { "Cloudflare reports an error without a text" } else { &error.error };
+    match error.resource_id.as_str() {
+        "" => text.to_owned(),
+        id => format!("{text} (resource {id})"),
     }
 }
 
@@ -117,5 +130,29 @@ pub fn label(key: &RowKey, label: Option<&str>) -> String {
     match label {
         Some(label) => format!("{what} {label} ({id})"),
         None => format!("{what} {id}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_on_its_way_says_what_is_wrong_even_if_cloudflare_sends_no_text() {
+        let error = |text: &str, id: &str| RecipientError {
+            resource_id: id.to_owned(),
+            resource_version: None,
+            error: text.to_owned(),
+            terminal: false,
+        };
+        let told = |message: String| {
+            RowState { state: State::Failing, word: "associated".into(), message }.so_far("recipient pay (a)")
+        };
+        assert_eq!(told(String::new()), "recipient pay (a) is associated");
+        assert_eq!(told(reported(&error("no plan", "x"))), "recipient pay (a) is associated: no plan (resource x)");
+        assert_eq!(
+            told(reported(&error("", ""))),
+            "recipient pay (a) is associated: Cloudflare reports an error without a text"
+        );
     }
 }

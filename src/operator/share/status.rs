@@ -254,7 +254,7 @@ fn under_way(
         .into_iter()
         .chain(awaited)
         .take(3)
-        .map(|(key, row_state)| format!("{} is {}", share.label(key), row_state.word))
+        .map(|(key, row_state)| row_state.so_far(&share.label(key)))
         .collect();
     let mut message = so_far.clone();
     if !named.is_empty() {
