@@ -116,7 +116,12 @@ mod tests {
         let command = Run::augment_args(clap::Command::new("run"));
         for flag in command.get_arguments() {
             let (name, env) = (flag.get_long().expect("a flag"), flag.get_env().expect("a variable"));
-            assert_eq!(env.to_string_lossy(), format!("CFSHARE_{}", name.replace('-', "_").to_uppercase()));
+            let expected = match name {
+                // OpenTelemetry's own.
+                "otlp-endpoint" => "OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(),
+                _ => format!("CFSHARE_{}", name.replace('-', "_").to_uppercase()),
+            };
+            assert_eq!(env.to_string_lossy(), expected);
             assert!(flag.get_help().is_some_and(|help| help.to_string().len() > 10), "--{name}");
         }
     }

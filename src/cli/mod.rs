@@ -10,6 +10,7 @@ pub mod explain;
 pub mod import;
 mod lease;
 pub mod matrix;
+mod otlp;
 pub mod output;
 pub mod plan;
 mod progress;

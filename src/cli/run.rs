@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::cluster;
 use super::environment::{own_namespace, present, variable};
+use super::otlp::Otlp;
 use super::remote::Endpoint;
 use crate::core::deletions::MaxDeletions;
 use crate::core::limiter::Rate;
@@ -91,6 +92,8 @@ pub struct Run {
     /// Filter of the log, such as `info` or `cfshare=debug,kube=warn`
     #[arg(long, env = "CFSHARE_LOG_FILTER", default_value = "info", value_name = "FILTER")]
     log_filter: String,
+    #[command(flatten)]
+    otlp: Otlp,
 }
 
 impl Run {
@@ -100,9 +103,13 @@ impl Run {
         let kube = cluster::client(cluster::config().await?)?;
         let identity = self.identity()?;
         let metrics = Arc::new(Metrics::default());
-        let counted = metrics.clone();
+        let exporter = self.otlp.exporter(&identity, self.endpoint.ca_bundle.as_deref());
+        let (counted, traces) = (metrics.clone(), exporter.traces());
         let cloudflare = self.endpoint.lasting_client(&identity, self.call_timeout)?;
-        let cloudflare = cloudflare.observed(move |ended| counted.call_ended(ended));
+        let cloudflare = cloudflare.observed(move |ended| {
+            counted.call_ended(ended);
+            traces.call(ended);
+        });
         let health = Health::default();
         let listener = tokio::net::TcpListener::bind(self.admin_listen)
             .await
@@ -136,10 +143,13 @@ impl Run {
             }),
             shards: self.shards,
             metrics,
+            traces: exporter.traces(),
             health,
         };
         tracing::info!(version = env!("CARGO_PKG_VERSION"), read_only = self.read_only, "cfshare starts");
-        operator::run(options, shutdown).await
+        let ended = operator::run(options, shutdown).await;
+        exporter.end().await;
+        ended
     }
 
     /// Name of this replica: the given one, or one that no other process has. Containers share host names, and have

@@ -31,7 +31,7 @@ pub struct Client {
 #[derive(Clone, Default)]
 struct Observer(Option<Arc<Observe>>);
 
-type Observe = dyn Fn(&Ended) + Send + Sync;
+type Observe = dyn Fn(&Ended<'_>) + Send + Sync;
 
 impl fmt::Debug for Observer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -41,12 +41,57 @@ impl fmt::Debug for Observer {
 
 /// How a call ended.
 #[derive(Debug, Clone, Copy)]
-pub struct Ended {
-    /// Name of the call, such as `create_share`.
-    pub call: &'static str,
-    /// HTTP status, if an answer came.
-    pub status: Option<u16>,
+pub struct Ended<'a> {
+    call: &'a Call<'a>,
+    base: &'a Url,
+    pub answer: Result<&'a Meta, &'a Error>,
     pub took: Duration,
+}
+
+impl Ended<'_> {
+    /// Name of the call, such as `create_share`.
+    pub fn call(&self) -> &'static str {
+        self.call.name
+    }
+
+    pub fn method(&self) -> &str {
+        self.call.method.as_str()
+    }
+
+    /// What an answer says in addition to its body, if one came.
+    pub fn meta(&self) -> Option<&Meta> {
+        self.answer.map_or_else(Error::meta, Some)
+    }
+
+    pub fn account(&self) -> Option<&str> {
+        self.call.path.get(1).copied()
+    }
+
+    pub fn share(&self) -> Option<&str> {
+        self.call.path.get(3).copied()
+    }
+
+    /// What was asked for. The credential is in the headers, so it is not in here.
+    pub fn url(&self) -> Url {
+        let mut url = locate(self.base, &self.call.path);
+        if !self.call.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&self.call.query);
+        }
+        url
+    }
+
+    /// The path with a name in place of each id: `/accounts/{account_id}/shares`. Every second part of a path is an id.
+    pub fn route(&self) -> String {
+        let mut route = String::new();
+        for pair in self.call.path.chunks(2) {
+            route.push_str(&format!("/{}", pair[0]));
+            if pair.len() == 2 {
+                let one = pair[0].strip_suffix('s').unwrap_or(pair[0]).replace('-', "_");
+                route.push_str(&format!("/{{{one}_id}}"));
+            }
+        }
+        route
+    }
 }
 
 #[derive(Debug)]
@@ -60,6 +105,7 @@ struct Shared {
 }
 
 /// One call, before it is made.
+#[derive(Debug)]
 pub(super) struct Call<'a> {
     pub name: &'static str,
     pub method: Method,
@@ -84,7 +130,7 @@ impl Client {
     }
 
     /// Tells of the end of each call that this client, or a clone of it, makes from now on.
-    pub fn observed(self, observer: impl Fn(&Ended) + Send + Sync + 'static) -> Client {
+    pub fn observed(self, observer: impl Fn(&Ended<'_>) + Send + Sync + 'static) -> Client {
         Client { observer: Observer(Some(Arc::new(observer))), ..self }
     }
 
@@ -117,11 +163,10 @@ impl Client {
                 .map(|body| Reply { body, meta }),
             Err(error) => Err(error),
         };
-        let (meta, took) = (outcome.as_ref().map(|reply| &reply.meta), started.elapsed());
-        call.log(meta, took);
+        let (answer, took) = (outcome.as_ref().map(|reply| &reply.meta), started.elapsed());
+        call.log(answer, took);
         if let Some(observe) = &self.observer.0 {
-            let status = meta.map_or_else(Error::meta, Some).map(|meta| meta.status);
-            observe(&Ended { call: call.name, status, took });
+            observe(&Ended { call: &call, base: &self.shared.base, answer, took });
         }
         outcome
     }
@@ -243,6 +288,28 @@ mod tests {
             "https://example.com/client/v4/accounts/a%2F..%2Fb%3Fc=d%23e%252e%20%00%C3%A9/shares"
         );
         assert_eq!(located(&["a.b_c~d:e=f@g+h-i"]), "https://example.com/client/v4/a.b_c~d:e=f@g+h-i");
+    }
+
+    fn seen(path: &[&'static str], query: Query) -> (String, String) {
+        let call = Call { name: "x", method: Method::GET, path: path.to_vec(), query, body: None };
+        let meta = Meta { status: 200, date: None, ray: None, limits: Default::default() };
+        let base = Url::parse("https://example.com/client/v4").unwrap();
+        let ended = Ended { call: &call, base: &base, answer: Ok(&meta), took: Duration::ZERO };
+        (ended.route(), ended.url().into())
+    }
+
+    #[test]
+    fn the_route_of_a_call_has_no_id_and_its_url_has_all() {
+        let one = |path: &[&'static str]| seen(path, Query::new()).0;
+        assert_eq!(one(&["accounts", "a", "shares"]), "/accounts/{account_id}/shares");
+        assert_eq!(one(&["organizations", "o", "shares"]), "/organizations/{organization_id}/shares");
+        let (route, url) = seen(
+            &["accounts", "a", "shares", "s", "excluded-recipients", "r"],
+            vec![("page", "2".into()), ("order", "a b".into())],
+        );
+        assert_eq!(route, "/accounts/{account_id}/shares/{share_id}/excluded-recipients/{excluded_recipient_id}");
+        let base = "https://example.com/client/v4";
+        assert_eq!(url, format!("{base}/accounts/a/shares/s/excluded-recipients/r?page=2&order=a+b"));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use kube::runtime::predicates;
 use kube::runtime::reflector::{self, Store, store::Writer};
 use kube::runtime::{Controller, Predicate, WatchStreamExt};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinError;
 use tracing::Instrument;
 
 use super::delays;
@@ -31,6 +32,7 @@ use crate::operator::pass::context::Context;
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::stop::Stop;
 use crate::serve::Health;
+use crate::serve::traces::Trace;
 
 /// When to come back while another object of the same share is being worked on.
 const OCCUPIED: Duration = Duration::from_millis(200);
@@ -142,6 +144,7 @@ where
     let generation = object.meta().generation.unwrap_or(0);
     let began = context.clock.now();
     let span = tracing::info_span!("pass", object = %key, generation);
+    let trace = context.traces.pass(&key, generation);
     let started = std::time::Instant::now();
     let one = pass(context.clone(), object.clone());
     let task = async move {
@@ -149,7 +152,8 @@ where
         drop((working, under_way));
         ended
     };
-    let ended = tokio::spawn(task.instrument(span.clone())).await;
+    let ended = tokio::spawn(trace.of(task.instrument(span.clone()))).await;
+    end(trace, &ended);
     context.metrics.pass(key.kind, started.elapsed());
     match &ended {
         Ok(Err(Stop::Queued)) => context.memories.waits(&key, Some(began)),
@@ -169,6 +173,23 @@ where
             let _ = Pass::begin(context, object).finish(verdict).await;
             Action::requeue(Duration::from_secs(60))
         }
+    }
+}
+
+/// What the trace of a pass says of its end.
+fn end(trace: Trace, ended: &Result<Result<Option<Duration>, Stop>, JoinError>) {
+    match ended {
+        Ok(Ok(_)) => trace.end("done", None),
+        Ok(Err(stop)) => match stop {
+            Stop::Queued => trace.end("queued", None),
+            Stop::Occupied => trace.end("occupied", None),
+            Stop::Conflict => trace.end("conflict", None),
+            Stop::Stopping => trace.end("stopping", None),
+            Stop::Late => trace.end("late", None),
+            Stop::Cloudflare(error) => trace.end("cloudflare_failed", Some(error)),
+            Stop::Kubernetes(error) => trace.end("kubernetes_failed", Some(error)),
+        },
+        Err(panic) => trace.end("panicked", Some(panic)),
     }
 }
 

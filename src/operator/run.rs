@@ -36,6 +36,7 @@ use crate::operator::settings::Settings;
 use crate::operator::{child, gauges, shards, share};
 use crate::serve::Health;
 use crate::serve::metrics::Metrics;
+use crate::serve::traces::Traces;
 
 /// What is under way when the operator must end gets the longest time of a call, and so much more.
 const MARGIN: Duration = Duration::from_secs(4);
@@ -55,6 +56,7 @@ pub struct Options {
     /// Into how many shards the accounts are divided, each with a Lease of its own.
     pub shards: u16,
     pub metrics: Arc<Metrics>,
+    pub traces: Traces,
     pub health: Health,
 }
 
@@ -293,6 +295,7 @@ fn context(
         credentials: Credentials::new(kube.clone(), clock),
         gate: WriteGate { leadership, shutdown: shutdown.clone(), call_timeout: settings.call_timeout },
         metrics: options.metrics.clone(),
+        traces: options.traces.clone(),
     };
     let context = Context {
         settings,
@@ -301,6 +304,7 @@ fn context(
         remote: Arc::new(remote),
         memories: Default::default(),
         metrics: options.metrics.clone(),
+        traces: options.traces.clone(),
         shutdown,
         deletions: Default::default(),
         event_slots: Default::default(),

@@ -379,9 +379,9 @@ impl Metrics {
     }
 
     /// A call to Cloudflare ended.
-    pub fn call_ended(&self, ended: &Ended) {
-        let code = ended.status.map_or_else(|| "none".to_owned(), |status| status.to_string());
-        let labels = vec![("call", ended.call.to_owned()), ("code", code)];
+    pub fn call_ended(&self, ended: &Ended<'_>) {
+        let code = ended.meta().map_or_else(|| "none".to_owned(), |meta| meta.status.to_string());
+        let labels = vec![("call", ended.call().to_owned()), ("code", code)];
         self.requests.call_durations.get_or_create(&labels).observe(ended.took.as_secs_f64());
     }
 

@@ -1,9 +1,11 @@
-//! What the process shows of itself: health, metrics, logs.
+//! What the process shows of itself: health, metrics, logs, traces.
 
 pub mod admin;
 mod health;
 pub mod logs;
 pub mod metrics;
+pub mod otlp;
 mod process;
+pub mod traces;
 
 pub use health::Health;

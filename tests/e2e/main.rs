@@ -52,6 +52,7 @@ mod shards;
 mod switches;
 mod terminal;
 mod tokens;
+mod traces;
 mod trust;
 mod unread;
 mod waivers;
@@ -120,6 +121,7 @@ fn main() -> ExitCode {
     trials.extend(staged(&lazy, cli::TESTS));
     trials.extend(staged(&lazy, calls::TESTS));
     trials.extend(staged(&lazy, terminal::TESTS));
+    trials.extend(staged(&lazy, traces::TESTS));
     trials.extend(staged(&lazy, import::TESTS));
     trials.extend(staged(&lazy, everyone::TESTS));
     trials.extend(staged(&lazy, page::TESTS));

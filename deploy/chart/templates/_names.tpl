@@ -2,7 +2,7 @@
 
 {{/* Groups of values that templates look into. `helm upgrade --reuse-values` leaves out those that the earlier chart did not have. */}}
 {{- define "cfshare.checkValues" -}}
-{{- $groups := list "global" "image" "organization" "deletionProtection" "selfRestriction" "crds" "cloudflare" "log" "proxy" "caBundle" -}}
+{{- $groups := list "global" "image" "organization" "deletionProtection" "selfRestriction" "crds" "cloudflare" "log" "tracing" "proxy" "caBundle" -}}
 {{- $groups = concat $groups (list "serviceAccount" "podDisruptionBudget" "metrics" "service" "serviceMonitor" "podMonitor") -}}
 {{- range concat $groups (list "prometheusRule" "dashboard" "networkPolicy" "test") -}}
 {{- if not (get $.Values .) -}}

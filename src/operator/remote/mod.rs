@@ -23,6 +23,7 @@ use crate::core::id::AccountId;
 use crate::core::limiter::Priority;
 use crate::operator::clock::Clock;
 use crate::serve::metrics::Metrics;
+use crate::serve::traces::Traces;
 use account::Account;
 use accounts::Accounts;
 use call_log::CallLog;
@@ -41,6 +42,7 @@ pub struct Remote {
     pub credentials: Credentials,
     pub gate: WriteGate,
     pub metrics: Arc<Metrics>,
+    pub traces: Traces,
 }
 
 impl Remote {

@@ -65,8 +65,14 @@ pub async fn run(cluster: Arc<Cluster>, remote: Arc<Remote>, account: Arc<Accoun
             return;
         }
         let began = remote.clock.now();
-        let sweep = sweep(&cluster, &remote, &account, &mut relist, began);
+        let trace = remote.traces.sweep(&account.id);
+        let sweep = trace.of(sweep(&cluster, &remote, &account, &mut relist, began));
         let outcome = watched(&cluster, &remote, &account, &mut unreadable, sweep).await;
+        let (word, error) = match &outcome {
+            Ok(()) => ("complete", None),
+            Err(error) => ("failed", Some(error as &dyn std::fmt::Display)),
+        };
+        trace.end(word, error);
         failures = if outcome.is_ok() { 0 } else { failures + 1 };
         interval = remote.accounts.update_sweep_interval(&account);
         if outcome.is_ok() {
