@@ -11,6 +11,9 @@ use std::time::Duration;
 use super::left::{Advertised, Left, Sent};
 use super::time::At;
 
+/// So many calls are kept for edits: a person does not wait because many shares are being made. It is as much as an edit
+/// and the look at what came of it take.
+const KEPT_FOR_EDITS: u32 = 6;
 /// How soon a reservation that nobody uses goes back.
 const RESERVATION: Duration = Duration::from_secs(5);
 /// After so many turns of more urgent classes, one of the least urgent that waits is served.
@@ -158,9 +161,17 @@ impl<K: Clone + Eq + Hash> RateLimiter<K> {
         now >= self.closed_until && self.in_flight + self.reserved.len() < self.rate.concurrency
     }
 
-    fn affords(&self, calls: u32, now: At) -> bool {
+    fn affords(&self, priority: Priority, calls: u32, now: At) -> bool {
         let idle = self.in_flight + self.reserved.len() == 0;
-        self.left.affords(calls, idle, now) && self.tokens >= f64::from(calls)
+        let kept = if priority == Priority::Edit { 0 } else { self.kept_for_edits() };
+        // What takes nearly the whole bucket can leave less.
+        let needed = calls.saturating_add(kept).min(self.rate.burst.max(calls));
+        self.left.affords(calls, idle, now) && self.tokens >= f64::from(needed)
+    }
+
+    /// Where few calls can be saved up, few are kept.
+    fn kept_for_edits(&self) -> u32 {
+        KEPT_FOR_EDITS.min(self.rate.burst / 8)
     }
 
     fn take(&mut self, calls: u32) {
@@ -189,14 +200,14 @@ impl<K: Clone + Eq + Hash> RateLimiter<K> {
                 return self.grant(key, calls);
             }
             self.give_back(reserved);
-            if self.affords(calls, now) {
+            if self.affords(priority, calls, now) {
                 self.take(calls);
                 return self.grant(key, calls);
             }
         }
         let first =
             self.waiting.iter().find(|(_, turns)| !turns.is_empty()).is_none_or(|(waiting, _)| priority < *waiting);
-        if first && self.open(now) && self.affords(calls, now) {
+        if first && self.open(now) && self.affords(priority, calls, now) {
             self.unqueue(key);
             self.take(calls);
             return self.grant(key, calls);
@@ -273,7 +284,7 @@ impl<K: Clone + Eq + Hash> RateLimiter<K> {
             let (Some(first), Some(last)) = (waiting.first(), waiting.last()) else { break };
             let priority = if self.passed_over >= PATIENCE { *last } else { *first };
             let asked = self.waiting.get(&priority).and_then(Turns::peek);
-            if asked.is_none_or(|calls| !self.affords(calls, now)) {
+            if asked.is_none_or(|calls| !self.affords(priority, calls, now)) {
                 break;
             }
             let Some((key, calls)) = self.waiting.get_mut(&priority).and_then(Turns::pop) else { break };
@@ -393,6 +404,30 @@ mod tests {
     }
 
     #[test]
+    fn an_edit_waits_for_no_calls_while_many_shares_are_made() {
+        let mut limiter = RateLimiter::new(Rate { concurrency: 1000, ..RATE }, 240, at(0));
+        for share in 0..500 {
+            limiter.ask(&share, "bulk", Priority::Create, 1, at(0));
+        }
+        assert_eq!(limiter.queued(), 500 - 234);
+        for edit in 1000..1006 {
+            assert!(limiter.ask(&edit, "people", Priority::Edit, 1, at(0)), "{edit}");
+        }
+        assert!(!limiter.ask(&1006, "people", Priority::Edit, 1, at(0)));
+        assert_eq!(limiter.due(at(1)), vec![1006], "the others go on once there are as many again");
+        assert_eq!(limiter.due(at(3)).len(), 2);
+    }
+
+    #[test]
+    fn what_takes_the_whole_bucket_gets_it() {
+        for burst in [1, 8, 240] {
+            let mut limiter = RateLimiter::new(Rate { burst, ..RATE }, 0, at(0));
+            assert!(!limiter.ask(&1, "a", Priority::Sweep, 500, at(0)));
+            assert_eq!(limiter.due(at(80)), vec![1], "{burst}");
+        }
+    }
+
+    #[test]
     fn what_becomes_more_urgent_moves_ahead() {
         let mut limiter = RateLimiter::new(Rate { concurrency: 1000, ..RATE }, 0, at(0));
         for i in 0..100 {
@@ -405,7 +440,7 @@ mod tests {
 
     #[test]
     fn namespaces_take_turns() {
-        let mut limiter = RateLimiter::new(Rate { concurrency: 1000, ..RATE }, 0, at(0));
+        let mut limiter = RateLimiter::new(Rate { concurrency: 1000, ..RATE }, KEPT_FOR_EDITS, at(0));
         for i in 0..100 {
             limiter.ask(&i, "a", Priority::Create, 1, at(0));
         }
@@ -415,7 +450,7 @@ mod tests {
 
     #[test]
     fn a_reservation_is_used_by_its_owner_or_goes_back() {
-        let mut limiter = RateLimiter::new(RATE, 0, at(0));
+        let mut limiter = RateLimiter::new(RATE, KEPT_FOR_EDITS, at(0));
         assert!(!limiter.ask(&1, "a", Priority::Poll, 1, at(0)));
         assert_eq!(limiter.due(at(1)), vec![1]);
         assert!(limiter.ask(&1, "a", Priority::Poll, 1, at(1)));

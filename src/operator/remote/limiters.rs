@@ -17,7 +17,7 @@ use crate::operator::clock::Clock;
 use crate::operator::cluster::requeuer::Requeuer;
 
 /// Tokens at the start of a process: few, so that a crash loop does not overspend.
-const TOKENS_AT_START: u32 = 10;
+const TOKENS_AT_START: u32 = 16;
 /// How often those that wait are served.
 const TICK: Duration = Duration::from_millis(50);
 
