@@ -386,6 +386,9 @@ pub struct ConfirmedRemovals {
     /// confirmation.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub open: bool,
+    /// The confirmed removals, until all of them are complete. What is removed besides needs another confirmation.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rows: Vec<String>,
 }
 
 /// A share that was deleted because its object was.

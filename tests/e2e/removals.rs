@@ -1,6 +1,6 @@
 //! How many recipients and resources a share may lose without confirmation, whoever declared them.
 
-use cfshare_simulator::random_id;
+use cfshare_simulator::{Action, ErrorBody, Rule, random_id};
 use serde_json::Value;
 
 use crate::Test;
@@ -20,6 +20,7 @@ pub const TESTS: &[Test] = &[
     ("removals: entries and objects count together", together),
     ("removals: the message names what would go, what went lately, and both ways out", told),
     ("removals: a confirmation counts although its annotation is gone again, and only once", confirmed_once),
+    ("removals: what is deleted while a confirmed removal is in progress needs a confirmation of its own", joined),
     ("removals: accounts that are excluded later count as removed", excluded),
     ("removals: an object that goes right after the create is gone when Cloudflare says so", end_after_create),
     ("removals: a request and a word to the breaker count although their annotations are gone again", asked),
@@ -297,7 +298,8 @@ fn confirmed_once(world: &World) {
         scene.wait_ready("sharerecipient", &format!("r-{n}"));
     }
     scene.kubectl(&["delete", "sharerecipient", "r-0", "r-1", "r-2", "r-3", "--wait=false"]);
-    let share = blocked(&scene, "share", "waf");
+    let four = |object: &Value| message(object).starts_with("4 of ");
+    let share = scene.wait_for("share", "waf", "said that four recipients wait", four);
     let generation = share["metadata"]["generation"].to_string();
     // As Flux does: the annotation is taken away before anything was done.
     confirm(&scene, &share);
@@ -316,6 +318,42 @@ fn confirmed_once(world: &World) {
     assert_eq!(deletes(&scene), 4);
     confirm(&scene, &share);
     scene.wait_gone("sharerecipient", "r-4");
+}
+
+fn joined(world: &World) {
+    let scene = world.scene();
+    let (many, [x, y]) = (accounts(6), ids());
+    let objects: Vec<String> =
+        many.iter().enumerate().map(|(n, id)| scene.recipient(&format!("r-{n}"), "waf", id, "")).collect();
+    scene.apply(&format!("{}---\n{}", scene.share("waf", &[&y], &[&x], "maxRemovals: 0"), objects.join("---\n")));
+    for n in 0..6 {
+        scene.wait_ready("sharerecipient", &format!("r-{n}"));
+    }
+    let away = Action::StatusBefore { status: 503, body: ErrorBody::Json, code: None, retry_after: None };
+    let rule = Rule::always("DELETE", "/accounts/*/shares/*/recipients/*", away).account(&scene.account);
+    let rule = world.simulator.fault(rule);
+    scene.kubectl(&["delete", "sharerecipient", "r-0", "r-1", "--wait=false"]);
+    let two = |object: &Value| message(object).starts_with("2 of ");
+    let share = scene.wait_for("share", "waf", "said that two recipients wait", two);
+    confirm(&scene, &share);
+    let open = |object: &Value| object["status"]["confirmedRemovals"]["open"] == true;
+    scene.wait_for("share", "waf", "recorded the confirmation", open);
+    scene.kubectl(&["delete", "sharerecipient", "r-2", "r-3", "--wait=false"]);
+    blocked(&scene, "sharerecipient", "r-3");
+    let two_more = |object: &Value| {
+        let others = many[2..4].iter().all(|id| message(object).contains(id));
+        message(object).starts_with("2 of ") && others
+    };
+    let share = scene.wait_for("share", "waf", "said that two others wait", two_more);
+    world.simulator.remove_fault(rule);
+    scene.wait_gone("sharerecipient", "r-0");
+    scene.wait_gone("sharerecipient", "r-1");
+    sweeps(&scene, 1);
+    let receives = |n: usize| scene.only().live_recipients().iter().any(|row| row.account_id == many[n]);
+    assert_eq!([0, 1, 2, 3].map(receives), [false, false, true, true]);
+    confirm(&scene, &share);
+    scene.wait_gone("sharerecipient", "r-2");
+    scene.wait_gone("sharerecipient", "r-3");
 }
 
 fn excluded(world: &World) {

@@ -261,16 +261,15 @@ async fn ask_share<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare) -> 
         Err(problem) => return Ok(Some(Verdict::stalled(Reason::Invalid, problem).requeue_after(delays::HUMAN))),
     };
     let (now, read_lag) = (child.pass.now(), context.settings.read_lag());
-    let losing = losses::LossInput { desired: &desired, status: &status, seen, now, read_lag }.losing();
+    let mut losing = losses::LossInput { share, desired: &desired, status: &status, seen, now, read_lag }.losing();
     losing.note_before(&mut status);
     let asked =
         context.cluster.index.asked.value(&Share::key(child.pass.object.share()), share.as_ref(), CONFIRM_REMOVALS);
-    if !losses::is_confirmed(share, &mut status, &losing, asked) {
-        if losing.exceed(losses::counted(&child.key)) {
-            return Ok(losing.blocked(share));
-        }
-        losses::record(&mut status, std::iter::once(&child.key), now);
+    losing.confirm(share, &mut status, asked.as_deref());
+    if !losing.allows(&child.key) {
+        return Ok(losing.blocked(share));
     }
+    losses::record(&mut status, std::iter::once(&child.key).filter(|key| losing.counts(key)), now);
     context.cluster.write_status(share, &status).await?;
     Ok(None)
 }

@@ -145,11 +145,11 @@ impl Look<'_> {
     /// What is said where more would be removed than may be at once.
     fn blocked(&self, seen: &ObservedShare) -> Option<String> {
         let (now, read_lag) = (self.account.read_at, self.settings.read_lag());
-        let losing = losses::LossInput { desired: &self.desired, status: &self.status, seen, now, read_lag }.losing();
-        let confirmed = self.share.annotations().get(CONFIRM_REMOVALS).cloned();
-        if losses::is_confirmed(self.share, &mut self.status.clone(), &losing, confirmed) {
-            return None;
-        }
+        let mut losing =
+            losses::LossInput { share: self.share, desired: &self.desired, status: &self.status, seen, now, read_lag }
+                .losing();
+        let asked = self.share.annotations().get(CONFIRM_REMOVALS).map(String::as_str);
+        losing.confirm(self.share, &mut self.status.clone(), asked);
         losing.blocked(self.share).map(|verdict| verdict.message)
     }
 }

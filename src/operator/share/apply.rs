@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use super::losses::Losing;
 use super::plan::Plan;
-use super::removals::Permission;
 use super::share_pass::SharePass;
 use super::{bulk, exclusions, losses, name, plan, removals, row_drift};
 use crate::cloudflare::ErrorClass;
@@ -39,16 +39,16 @@ struct Changes {
 }
 
 impl Changes {
-    fn of(share: &SharePass, seen: &ObservedShare, plan: &Plan, permission: &Permission) -> Changes {
+    fn of(share: &SharePass, seen: &ObservedShare, plan: &Plan, losing: &Losing) -> Changes {
         let is_add = |step| matches!(step, Step::Add | Step::Restore);
         let mut adds = plan::not_backing_off(share, plan, seen, is_add, |row| row.adding());
         // While the share has no resources, only the exclusions are sent, so that excluded accounts never receive anything.
         if seen.live_resources() == 0 && adds.iter().any(|key| key.is_excluded()) {
             adds.retain(|key| key.is_excluded());
         }
-        adds.retain(|key| permission.allows(key));
+        adds.retain(|key| losing.allows(key));
         let updates = plan::not_backing_off(share, plan, seen, |step| step == Step::Update, |row| row.updating());
-        Changes { adds, updates, removals: removals::due_removals(share, plan, seen, permission) }
+        Changes { adds, updates, removals: removals::due_removals(share, plan, seen, losing) }
     }
 
     fn is_empty(&self) -> bool {
@@ -67,8 +67,8 @@ pub async fn apply(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) -> 
     if record(share, seen, plan) || read(share, seen, plan).await? {
         return Ok(Round::Again);
     }
-    let permission = removals::permission(share, seen).await?;
-    let mut changes = Changes::of(share, seen, plan, &permission);
+    let losing = removals::confirmed_losing(share, seen).await?;
+    let mut changes = Changes::of(share, seen, plan, &losing);
     bulk::hold(share, &mut changes.adds, &mut changes.removals);
     if changes.is_empty() {
         return Ok(removals::held_back(share, plan).map_or(Round::Done, Round::Hold));
@@ -81,13 +81,13 @@ pub async fn apply(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) -> 
     let drift = plan.steps.iter().filter_map(|(key, (step, _))| row_drift::drift_of(share, key, *step, seen)).collect();
     share.pass.show_drift(drift).await?;
     if bulk::is_worth_it(share, &changes.adds, &changes.removals) {
-        bulk::replace(share, seen, plan, changes.adds, changes.removals, &permission).await?;
+        bulk::replace(share, seen, plan, changes.adds, changes.removals, &losing).await?;
     } else if !changes.adds.is_empty() {
-        add(share, seen, changes.adds, &permission).await?;
+        add(share, seen, changes.adds, &losing).await?;
     } else if let Some(key) = changes.updates.first() {
         share.row(seen, key).update().await?;
     } else {
-        removals::remove(share, seen, changes.removals, &permission).await?;
+        removals::remove(share, seen, changes.removals, &losing).await?;
     }
     Ok(Round::Again)
 }
@@ -190,12 +190,7 @@ fn inherit_last(share: &mut SharePass) {
 }
 
 /// Announces a batch, with the permit in hand, then sends it.
-async fn add(
-    share: &mut SharePass,
-    seen: &ObservedShare,
-    mut keys: Vec<RowKey>,
-    permission: &Permission,
-) -> Result<(), Stop> {
+async fn add(share: &mut SharePass, seen: &ObservedShare, mut keys: Vec<RowKey>, losing: &Losing) -> Result<(), Stop> {
     let mut entries = inventory::entries(&share.pass.status.inventory);
     let exclusions: Vec<RowKey> = keys.iter().filter(|key| key.is_excluded()).cloned().collect();
     keys.truncate(BATCH);
@@ -213,9 +208,7 @@ async fn add(
         entries.insert(key.clone(), Entry::intended(clock::time(now)).named(share.name_of(key)));
         share.pass.memory(|memory| memory.answered.remove(key));
     }
-    if let Permission::Within(losing) = permission {
-        losses::record(&mut share.pass.status, keys.iter().filter(|key| losing.rows.contains_key(*key)), now);
-    }
+    losses::record(&mut share.pass.status, keys.iter().filter(|key| losing.counts(key)), now);
     share.pass.status.bound_uid = share.pass.object.metadata.uid.clone();
     share.pass.status.inventory = inventory::inventory(&entries);
     share.pass.save().await?;

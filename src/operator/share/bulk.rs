@@ -7,8 +7,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::losses;
+use super::losses::Losing;
 use super::plan::Plan;
-use super::removals::{Permission, note_removal};
+use super::removals::note_removal;
 use super::share_pass::SharePass;
 use crate::api::status::ShareStatus;
 use crate::cloudflare::ErrorClass;
@@ -62,7 +63,7 @@ pub async fn replace(
     plan: &Plan,
     mut adds: Vec<RowKey>,
     mut removals: Vec<RowKey>,
-    permission: &Permission,
+    losing: &Losing,
 ) -> Result<(), Stop> {
     adds.retain(RowKey::is_recipient);
     removals.retain(RowKey::is_recipient);
@@ -78,7 +79,7 @@ pub async fn replace(
     let now = share.pass.now();
     let before = share.pass.status.inventory.clone();
     let recipients = list(share, plan, &adds, &removals);
-    announce(share, &adds, &removals, permission, now).await?;
+    announce(share, &adds, &removals, losing, now).await?;
     let writer = Writer { remote: &share.pass.context.remote, session: &share.session };
     let answer = writer.replace_recipients(&seen.share.id, &recipients, &rows(seen, &removals), now).await;
     let outcome = match answer {
@@ -107,7 +108,7 @@ async fn announce(
     share: &mut SharePass,
     adds: &[RowKey],
     removals: &[RowKey],
-    permission: &Permission,
+    losing: &Losing,
     now: At,
 ) -> Result<(), Stop> {
     let mut entries = inventory::entries(&share.pass.status.inventory);
@@ -118,10 +119,7 @@ async fn announce(
         entries.insert(key.clone(), Entry::intended(clock::time(now)).named(share.name_of(key)));
         share.pass.memory(|memory| memory.answered.remove(key));
     }
-    if let Permission::Within(losing) = permission {
-        let counted = adds.iter().chain(removals).filter(|key| losing.rows.contains_key(*key));
-        losses::record(&mut share.pass.status, counted, now);
-    }
+    losses::record(&mut share.pass.status, adds.iter().chain(removals).filter(|key| losing.counts(key)), now);
     share.pass.status.bound_uid = share.pass.object.metadata.uid.clone();
     share.pass.status.replacing_since = Some(clock::time(now));
     share.pass.status.inventory = inventory::inventory(&entries);

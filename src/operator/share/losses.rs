@@ -44,7 +44,9 @@ pub fn counted(key: &RowKey) -> Counted {
 /// deleted, and accounts that are excluded after the share was created.
 pub struct Losing {
     /// The rows, with their labels.
-    pub rows: BTreeMap<RowKey, Option<Interned>>,
+    rows: BTreeMap<RowKey, Option<Interned>>,
+    /// Those of them whose removal a person has confirmed: they do not count.
+    confirmed: BTreeSet<RowKey>,
     accounts: Losses,
     resources: Losses,
     limit: Limit,
@@ -52,7 +54,9 @@ pub struct Losing {
 
 /// On what that is decided.
 pub struct LossInput<'a> {
+    pub share: &'a Share,
     pub desired: &'a Desired,
+    /// Its status, as it is about to be written.
     pub status: &'a ShareStatus,
     pub seen: &'a ObservedShare,
     pub now: At,
@@ -63,14 +67,24 @@ pub struct LossInput<'a> {
 impl LossInput<'_> {
     pub fn losing(&self) -> Losing {
         let rows = self.rows();
+        let confirmed = self.confirmed(&rows);
         let recent = recorded(self.status, self.now);
         let lately =
             |counted: Counted| recent.iter().filter(|row| is_counted(row, counted) && !pends(&rows, row)).count();
-        let pending = |of: Counted| rows.keys().filter(|key| counted(key) == of).count();
+        let pending = |of: Counted| rows.keys().filter(|key| counted(key) == of && !confirmed.contains(*key)).count();
         let losses =
             |of: Counted| Losses { total: self.total(of, &rows, &recent), pending: pending(of), lately: lately(of) };
         let (accounts, resources) = (losses(Counted::Accounts), losses(Counted::Resources));
-        Losing { accounts, resources, limit: self.desired.max_removals, rows }
+        Losing { accounts, resources, limit: self.desired.max_removals, rows, confirmed }
+    }
+
+    /// Which of these rows a person confirmed, and nothing that came to be removed since.
+    fn confirmed(&self, rows: &BTreeMap<RowKey, Option<Interned>>) -> BTreeSet<RowKey> {
+        let recorded = self.status.confirmed_removals.as_ref().filter(|_| holds(self.share, self.status));
+        let Some(recorded) = recorded else { return BTreeSet::new() };
+        // An earlier version listed none, and its confirmation is for all.
+        let all = recorded.rows.is_empty();
+        rows.keys().filter(|key| all || recorded.rows.contains(&key.to_string())).cloned().collect()
     }
 
     fn is_live(&self, key: &RowKey) -> bool {
@@ -199,6 +213,39 @@ impl Losing {
         self.exceed(Counted::Accounts) || self.exceed(Counted::Resources)
     }
 
+    /// Whether this row would go now without a person's confirmation.
+    pub fn counts(&self, key: &RowKey) -> bool {
+        self.rows.contains_key(key) && !self.confirmed.contains(key)
+    }
+
+    /// Whether this row may be removed, or this account excluded.
+    pub fn allows(&self, key: &RowKey) -> bool {
+        !self.counts(key) || !self.exceed(counted(key))
+    }
+
+    /// The rows that wait for a person.
+    pub fn held(&self) -> impl Iterator<Item = &RowKey> {
+        self.rows.keys().filter(|key| !self.allows(key))
+    }
+
+    /// Takes a person's confirmation of all that would be lost now; `asked`: the value of the annotation. Returns how many
+    /// rows were confirmed, if any: that is to be saved before anything is done on the strength of it.
+    pub fn confirm(&mut self, share: &Share, status: &mut ShareStatus, asked: Option<&str>) -> Option<usize> {
+        let next = Confirmation::next(confirmation(Some(status)), generation(share));
+        if !self.exceeds() || asked != Some(next.value().as_str()) {
+            return None;
+        }
+        status.confirmed_removals = Some(ConfirmedRemovals {
+            generation: next.generation,
+            number: int32(next.number),
+            open: true,
+            rows: self.rows.keys().map(ToString::to_string).collect(),
+        });
+        self.confirmed = self.rows.keys().cloned().collect();
+        (self.accounts.pending, self.resources.pending) = (0, 0);
+        Some(self.rows.len())
+    }
+
     /// Keeps how many rows there were before, as long as some are still to be removed.
     pub fn note_before(&self, status: &mut ShareStatus) {
         let before = (!self.is_nothing())
@@ -220,7 +267,7 @@ impl Losing {
         }
         let many: Vec<String> = over.iter().map(|counted| self.how_many(*counted)).collect();
         let allowed: Vec<String> = over.iter().map(|counted| self.how_many_may(*counted)).collect();
-        let names = self.names(|key| over.contains(&counted(key)));
+        let names = self.names(|key| self.counts(key) && over.contains(&counted(key)));
         let limit = match &share.spec.max_removals {
             None => "not set".to_owned(),
             Some(MaxRemovals::Count(n)) => n.to_string(),
@@ -290,24 +337,8 @@ fn confirmation(status: Option<&ShareStatus>) -> Option<Confirmation> {
     Some(Confirmation { generation: recorded.generation, number, open: recorded.open })
 }
 
-/// Whether a person has confirmed what is being removed; `asked`: the value of the annotation. What is new is recorded in
-/// the status, which is to be saved before anything is done on the strength of it.
-pub fn is_confirmed(share: &Share, status: &mut ShareStatus, losing: &Losing, asked: Option<String>) -> bool {
-    let recorded = confirmation(Some(status));
-    if holds(share, status) {
-        return true;
-    }
-    let next = Confirmation::next(recorded, generation(share));
-    if !losing.exceeds() || asked != Some(next.value()) {
-        return false;
-    }
-    let number = int32(next.number);
-    status.confirmed_removals = Some(ConfirmedRemovals { generation: next.generation, number, open: true });
-    true
-}
-
-/// Whether a confirmation that is recorded holds for what is being removed.
-pub fn holds(share: &Share, status: &ShareStatus) -> bool {
+/// Whether what was confirmed is still being removed, and the Share was not edited since.
+fn holds(share: &Share, status: &ShareStatus) -> bool {
     Confirmation::holds(confirmation(Some(status)), generation(share))
 }
 
@@ -315,13 +346,14 @@ pub fn holds(share: &Share, status: &ShareStatus) -> bool {
 pub fn close_confirmation(status: &mut ShareStatus) {
     if let Some(confirmed) = &mut status.confirmed_removals {
         confirmed.open = false;
+        confirmed.rows.clear();
     }
 }
 
 /// Records that these rows are about to be removed, and drops what does not count any more. Returns whether anything is
 /// to be saved before the calls.
 pub fn record<'k>(status: &mut ShareStatus, keys: impl Iterator<Item = &'k RowKey>, now: At) -> bool {
-    let recent = status.recent_removals.get_or_insert_default();
+    let mut recent = status.recent_removals.take().unwrap_or_default();
     let before = recent.rows.clone();
     recent.rows.retain(|row| guard::counts(clock::from_time(&row.at), now));
     for key in keys {
@@ -332,7 +364,9 @@ pub fn record<'k>(status: &mut ShareStatus, keys: impl Iterator<Item = &'k RowKe
             None => recent.rows.push(RemovedRow { row, at: clock::time(now) }),
         }
     }
-    recent.rows != before
+    let changed = recent.rows != before;
+    status.recent_removals = (recent != RecentRemovals::default()).then_some(recent);
+    changed
 }
 
 #[cfg(test)]
@@ -350,7 +384,8 @@ mod tests {
         let share = samples::share(json!({}), status);
         let index = samples::index(vec![share.clone()], vec![]);
         let (desired, status) = (samples::desired(&share, &index), samples::status(&share));
-        let input = LossInput { desired: &desired, status: &status, seen: &seen, now: At(0), read_lag: Duration::ZERO };
+        let (now, read_lag) = (At(0), Duration::ZERO);
+        let input = LossInput { share: &share, desired: &desired, status: &status, seen: &seen, now, read_lag };
         let losing = input.losing();
         (losing.accounts.total, losing.resources.total)
     }

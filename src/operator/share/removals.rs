@@ -8,7 +8,6 @@ use super::plan::Plan;
 use super::share_pass::SharePass;
 use super::{losses, plan};
 use crate::api::CONFIRM_REMOVALS;
-use crate::core::guard::Counted;
 use crate::core::row::Step;
 use crate::core::row_key::RowKey;
 use crate::operator::pass::verdict::Verdict;
@@ -22,58 +21,42 @@ const HANDOVER: Duration = Duration::from_secs(1);
 /// So many removals are recorded at once.
 const BATCH: usize = 8;
 
-/// Whether removals may be made.
-pub enum Permission {
-    /// A person has confirmed them: they do not count.
-    Confirmed,
-    /// As far as the limit goes.
-    Within(Losing),
-}
-
-impl Permission {
-    /// Whether this row may be removed, or this account excluded.
-    pub fn allows(&self, key: &RowKey) -> bool {
-        match self {
-            Permission::Confirmed => true,
-            Permission::Within(losing) => !losing.rows.contains_key(key) || !losing.exceed(losses::counted(key)),
-        }
-    }
-}
-
 fn losing(share: &SharePass, seen: &ObservedShare) -> Losing {
     let read_lag = share.pass.context.settings.read_lag();
-    let basis =
-        LossInput { desired: &share.desired, status: &share.pass.status, seen, now: share.pass.now(), read_lag };
+    let basis = LossInput {
+        share: &share.pass.object,
+        desired: &share.desired,
+        status: &share.pass.status,
+        seen,
+        now: share.pass.now(),
+        read_lag,
+    };
     basis.losing()
 }
 
-/// Whether what would be lost now may be; a confirmation is recorded before it counts.
-pub async fn permission(share: &mut SharePass, seen: &ObservedShare) -> Result<Permission, Stop> {
-    let losing = losing(share, seen);
+/// What would be lost now; a confirmation is recorded before it counts.
+pub async fn confirmed_losing(share: &mut SharePass, seen: &ObservedShare) -> Result<Losing, Stop> {
+    let mut losing = losing(share, seen);
     losing.note_before(&mut share.pass.status);
     if losing.is_nothing() {
         losses::close_confirmation(&mut share.pass.status);
-        return Ok(Permission::Within(losing));
+        return Ok(losing);
     }
-    let before = share.pass.status.confirmed_removals.clone();
     let asked = share.pass.asked(CONFIRM_REMOVALS);
-    if !losses::is_confirmed(&share.pass.object, &mut share.pass.status, &losing, asked) {
-        return Ok(Permission::Within(losing));
-    }
-    if share.pass.status.confirmed_removals != before {
-        tracing::info!(share = %share.pass.key.name, rows = losing.rows.len(), "the removal was confirmed");
+    if let Some(rows) = losing.confirm(&share.pass.object, &mut share.pass.status, asked.as_deref()) {
+        tracing::info!(share = %share.pass.key.name, rows, "the removal was confirmed");
         share.pass.save().await?;
     }
-    Ok(Permission::Confirmed)
+    Ok(losing)
 }
 
 /// Removals that are allowed, and were not refused a moment ago.
-pub fn due_removals(share: &SharePass, plan: &Plan, seen: &ObservedShare, permission: &Permission) -> Vec<RowKey> {
+pub fn due_removals(share: &SharePass, plan: &Plan, seen: &ObservedShare, losing: &Losing) -> Vec<RowKey> {
     if held_back(share, plan).is_some() {
         return Vec::new();
     }
     let mut keys = plan::not_backing_off(share, plan, seen, |step| step == Step::Remove, |row| row.removing());
-    keys.retain(|key| permission.allows(key));
+    keys.retain(|key| losing.allows(key));
     keys
 }
 
@@ -86,28 +69,19 @@ pub fn held_back(share: &SharePass, plan: &Plan) -> Option<Duration> {
     (waiting && since_edit < HANDOVER).then(|| HANDOVER - since_edit)
 }
 
-/// What would be lost and waits for a person.
-fn held(share: &SharePass, seen: &ObservedShare) -> Option<Losing> {
-    let confirmed = losses::holds(&share.pass.object, &share.pass.status);
-    Some(losing(share, seen)).filter(|losing| !confirmed && losing.exceeds())
-}
-
 /// What to tell where rows wait for a person.
 pub fn blocked_removals(share: &SharePass, seen: &ObservedShare) -> Option<Verdict> {
-    held(share, seen)?.blocked(&share.pass.object)
+    losing(share, seen).blocked(&share.pass.object)
 }
 
 /// How many rows wait for a person.
 pub fn count_held(share: &SharePass, seen: &ObservedShare) -> usize {
-    let Some(held) = held(share, seen) else { return 0 };
-    held.rows.keys().filter(|key| held.exceed(losses::counted(key))).count()
+    losing(share, seen).held().count()
 }
 
 /// Accounts that are not excluded before a person confirms it.
 pub fn held_exclusions(share: &SharePass, seen: &ObservedShare) -> HashSet<RowKey> {
-    let held = held(share, seen).filter(|losing| losing.exceed(Counted::Accounts));
-    let rows = held.into_iter().flat_map(|losing| losing.rows.into_keys());
-    rows.filter(|key| key.is_excluded()).collect()
+    losing(share, seen).held().filter(|key| key.is_excluded()).cloned().collect()
 }
 
 /// Removes a batch; what counts is recorded before.
@@ -115,12 +89,10 @@ pub async fn remove(
     share: &mut SharePass,
     seen: &ObservedShare,
     mut keys: Vec<RowKey>,
-    permission: &Permission,
+    losing: &Losing,
 ) -> Result<(), Stop> {
-    if let Permission::Within(losing) = permission {
-        keys.truncate(BATCH);
-        record_losses(share, keys.iter().filter(|key| losing.rows.contains_key(*key))).await?;
-    }
+    keys.truncate(BATCH);
+    record_losses(share, keys.iter().filter(|key| losing.counts(key))).await?;
     for key in &keys {
         match share.row(seen, key).remove("declare another resource, or delete the Share").await {
             Ok(true) => note_removal(share, key),

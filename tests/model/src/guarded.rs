@@ -38,11 +38,13 @@ pub enum Guard {
     OneWindow,
     /// A confirmation holds for its generation for ever.
     EternalYes,
+    /// A confirmation holds for whatever is taken away until all is removed.
+    OpenYes,
 }
 
 impl Guard {
-    pub const CRIPPLED: [Guard; 5] =
-        [Guard::Forgets, Guard::CountsApart, Guard::RecordsLate, Guard::OneWindow, Guard::EternalYes];
+    pub const CRIPPLED: [Guard; 6] =
+        [Guard::Forgets, Guard::CountsApart, Guard::RecordsLate, Guard::OneWindow, Guard::EternalYes, Guard::OpenYes];
 
     pub fn describe(self) -> &'static str {
         match self {
@@ -52,6 +54,7 @@ impl Guard {
             Guard::RecordsLate => "records a removal after its call",
             Guard::OneWindow => "starts the window anew for all at once",
             Guard::EternalYes => "takes one confirmation for all to come",
+            Guard::OpenYes => "takes a confirmation for what is taken away while it is carried out",
         }
     }
 }
@@ -77,6 +80,8 @@ struct Status {
     /// The window that begins with the first removal: how old it is, and what it counts.
     window: Option<(u8, u8)>,
     confirmed: Option<Confirmation>,
+    /// The rows that were confirmed.
+    covered: [bool; ROWS],
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -243,20 +248,28 @@ impl World {
             let own = guard == Guard::Forgets && *row >= INLINE;
             if own { operator.memory[*row] } else { operator.cache.recorded[*row] }.is_some_and(counts)
         };
-        let pending = (0..ROWS).filter(alike).filter(pends).count();
+        let confirmed = |row: &usize| self.is_confirmed(operator, *row, guard);
+        let pending = (0..ROWS).filter(alike).filter(|row| pends(row) && !confirmed(row)).count();
         let lately = match guard {
             Guard::OneWindow => operator.cache.window.map_or(0, |(_, count)| usize::from(count)),
-            Guard::Sound | Guard::Forgets | Guard::CountsApart | Guard::RecordsLate | Guard::EternalYes => {
-                (0..ROWS).filter(alike).filter(|row| recorded(row) && !pends(row)).count()
-            }
+            Guard::Sound
+            | Guard::Forgets
+            | Guard::CountsApart
+            | Guard::RecordsLate
+            | Guard::EternalYes
+            | Guard::OpenYes => (0..ROWS).filter(alike).filter(|row| recorded(row) && !pends(row)).count(),
         };
         let total = (0..ROWS).filter(|row| shown[*row] || recorded(row)).count();
         Losses { total, pending, lately }
     }
 
-    fn is_confirmed(&self, operator: &Operator, guard: Guard) -> bool {
-        let eternal = guard == Guard::EternalYes && operator.cache.confirmed.is_some();
-        eternal || Confirmation::holds(operator.cache.confirmed, GENERATION)
+    fn is_confirmed(&self, operator: &Operator, row: usize, guard: Guard) -> bool {
+        let holds = Confirmation::holds(operator.cache.confirmed, GENERATION);
+        match guard {
+            Guard::EternalYes => operator.cache.confirmed.is_some(),
+            Guard::OpenYes => holds,
+            _ => holds && operator.cache.covered[row],
+        }
     }
 
     fn steps(&self, bounds: Bounds) -> Vec<Step> {
@@ -303,7 +316,7 @@ impl World {
         for row in pending {
             nothing = false;
             let exceed = self.losses(operator, row, lags, bounds.guard).exceed(bounds.limit, Counted::Accounts);
-            let confirmed = self.is_confirmed(operator, bounds.guard);
+            let confirmed = self.is_confirmed(operator, row, bounds.guard);
             // A stale cache is refused by the API server, and nothing is called.
             if !operator.current && bounds.guard != Guard::RecordsLate {
                 continue;
@@ -352,15 +365,19 @@ impl World {
                 self.unheard -= 1;
                 self.begin(operator, row, false, bounds.guard);
             }
-            Step::Accept { operator, .. } => {
+            Step::Accept { operator, lags } => {
                 let cache = self.operators[operator].cache;
                 let confirmed = Some(Confirmation::next(cache.confirmed, GENERATION));
-                self.write(operator, Status { confirmed, ..cache }, true);
+                let shown = if lags { self.before } else { self.live };
+                let covered: [bool; ROWS] = std::array::from_fn(|row| self.unwanted[row] && shown[row]);
+                // What is taken away before the confirmation is recorded goes along.
+                self.meant.iter_mut().zip(covered).for_each(|(meant, covered)| *meant |= covered);
+                self.write(operator, Status { confirmed, covered, ..cache }, true);
             }
             Step::Close(at) => {
                 let cache = self.operators[at].cache;
                 let confirmed = cache.confirmed.map(|confirmed| Confirmation { open: false, ..confirmed });
-                self.write(at, Status { confirmed, ..cache }, true);
+                self.write(at, Status { confirmed, covered: [false; ROWS], ..cache }, true);
             }
             Step::Send(at) => {
                 let Some((row, confirmed)) = self.operators[at].call.take() else { return };
@@ -416,9 +433,7 @@ impl World {
     /// Records that a row is about to be removed; who hears of that may send the call.
     fn begin(&mut self, at: usize, row: usize, heard: bool, guard: Guard) {
         let operator = self.operators[at];
-        let confirmed = self.is_confirmed(&operator, guard);
-        // What is deleted while a confirmation holds goes along.
-        self.meant[row] |= Confirmation::holds(operator.cache.confirmed, GENERATION);
+        let confirmed = self.is_confirmed(&operator, row, guard);
         let mut status = operator.cache;
         let own = guard == Guard::Forgets && row >= INLINE;
         if guard != Guard::RecordsLate && !confirmed && !own {
@@ -463,7 +478,7 @@ pub fn exposing(guard: Guard) -> Bounds {
     let world = match guard {
         Guard::Sound | Guard::Forgets | Guard::CountsApart | Guard::RecordsLate => SOUND[0],
         Guard::OneWindow => SOUND[2],
-        Guard::EternalYes => SOUND[3],
+        Guard::EternalYes | Guard::OpenYes => SOUND[3],
     };
     Bounds { guard, ..world }
 }
