@@ -1,13 +1,14 @@
 //! Shares with a whole organization: who may make them, who is left out, and what is told of them.
 
-use cfshare_simulator::EmptyCreate;
+use cfshare_simulator::{Action, EmptyCreate, Rule};
 
 use crate::Test;
-use crate::scene::{Scene, World, condition, ids, message};
+use crate::scene::{Scene, World, condition, ids, is_ready, message};
 
 pub const TESTS: &[Test] = &[
     ("organization: a share with an organization follows its members", members),
     ("organization: a namespace that is not allowed makes no such share", not_allowed),
+    ("organization: a share whose recipients are not counted is not Ready, and says so", uncounted),
     ("organization: excluded accounts never receive a share where Cloudflare allows that", excluded_first),
     ("organization: excluded accounts are excluded at once where the share must have a resource first", excluded_after),
     ("organization: exclusions come and go, and are put back", exclusions),
@@ -35,6 +36,29 @@ fn members(world: &World) {
     assert_eq!(scene.changes().len(), 1, "{:?}", scene.changes());
     let lists = scene.journal().iter().filter(|entry| entry.template.ends_with("/recipients")).count();
     assert_eq!(lists, 0, "an organization may have 20,000 accounts: {:#?}", scene.journal());
+    scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+    scene.wait_nothing();
+}
+
+fn uncounted(world: &World) {
+    let scene = world.scene();
+    let [organization, one, first] = ids();
+    world.simulator.organization(&organization, &[&scene.account, &one]);
+    let count = "associated_recipient_count";
+    let rules =
+        [("/accounts/*/shares", format!("/result/0/{count}")), ("/accounts/*/shares/*", format!("/result/{count}"))];
+    let rules = rules.map(|(path, pointer)| {
+        let action = Action::Rewrite { set: Default::default(), remove: vec![pointer] };
+        world.simulator.fault(Rule::always("GET", path, action).account(&scene.account))
+    });
+    scene.apply(&share(&scene, &organization, &[], &first));
+    scene.wait_for("share", "waf", "told that nobody knows who receives it", |share| {
+        !is_ready(share) && message(share).contains("does not say how many accounts")
+    });
+    for rule in rules {
+        world.simulator.remove_fault(rule);
+    }
+    scene.wait_ready("share", "waf");
     scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
     scene.wait_nothing();
 }

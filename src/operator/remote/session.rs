@@ -112,12 +112,12 @@ impl Session {
 
     /// Reads the resources of a share. An answer that leaves them out says nothing about them.
     pub async fn read_resources(&self, id: &ShareId) -> Result<(), Stop> {
+        let began = self.clock.now();
         self.read_share(id).await?;
-        if self.account.cache().seen(id).is_some_and(|seen| seen.resources.is_none()) {
-            let cause = format!("the response for share {id} does not contain its resources");
-            return Err(Stop::Cloudflare(Error::Lost { cause }));
+        match self.account.cache().seen(id).and_then(|seen| why_no_resources(seen, began)) {
+            Some(cause) => Err(Stop::Cloudflare(Error::Lost { cause })),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Reads all recipients of a share, with their errors.
@@ -301,4 +301,35 @@ pub async fn make<T>(
         Err(error) => account.learn(sent, error.meta(), Some(error.class()), clock.now()),
     }
     answer
+}
+
+/// Why the resources of a share are not known after a read that began then, if they are not.
+fn why_no_resources(seen: &ObservedShare, began: At) -> Option<String> {
+    let id = &seen.share.id;
+    match (&seen.resources, seen.read_at >= began) {
+        (Some(_), _) => None,
+        (None, true) => Some(format!("the response for share {id} does not contain its resources")),
+        // Just written, so that the 404 is not believed yet.
+        (None, false) => Some(format!("share {id} was written a moment ago, and cannot be read yet")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_share_that_cannot_be_read_yet_is_told_from_one_without_resources() {
+        let share =
+            || serde_json::from_value::<Share>(json!({"id": "s", "account_id": "a", "status": "active"})).unwrap();
+        let why = |seen: &ObservedShare, began| why_no_resources(seen, At(began)).unwrap_or_default();
+        let mut seen = ObservedShare::made(share(), At(1_000));
+        assert!(why(&seen, 2_000).contains("cannot be read yet"), "{}", why(&seen, 2_000));
+        seen.read(share(), At(2_000), Duration::ZERO);
+        assert!(why(&seen, 2_000).contains("does not contain its resources"), "{}", why(&seen, 2_000));
+        seen.resources = Some(Vec::new());
+        assert_eq!(why(&seen, 2_000), "");
+    }
 }

@@ -267,6 +267,9 @@ fn under_way(
     if leaving > 0 {
         message = format!("{message}; {leaving} being removed");
     }
+    if share.desired.organization.is_some() && seen.counts.is_none() {
+        message = format!("{message}; Cloudflare does not say how many accounts receive the share");
+    }
     if let Some(stuck) = stuck {
         message = format!("{message}. {}", stuck.message);
     }
