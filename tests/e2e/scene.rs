@@ -164,7 +164,7 @@ impl<'a> Scene<'a> {
 
     /// Events come a moment after what they tell of. Returns all of the object.
     pub fn wait_event(&self, name: &str, is: impl Fn(&str, &str) -> bool) -> Vec<(String, String)> {
-        let found = self.poll(|| {
+        let found = wait::until(PATIENCE, || {
             let events = self.events(name);
             events.iter().any(|(reason, text)| is(reason, text)).then_some(events)
         });
@@ -234,7 +234,7 @@ impl<'a> Scene<'a> {
     /// Waits until the object is as the test says; fails with the object and the operator's log if it never is.
     pub fn wait_for(&self, kind: &str, name: &str, what: &str, is: impl Fn(&Value) -> bool) -> Value {
         let mut last = None;
-        let found = self.poll(|| {
+        let found = wait::until(PATIENCE, || {
             last = self.get(kind, name);
             last.clone().filter(|object| is(object))
         });
@@ -248,7 +248,7 @@ impl<'a> Scene<'a> {
     }
 
     pub fn wait_gone(&self, kind: &str, name: &str) {
-        if self.poll(|| self.get(kind, name).is_none().then_some(())).is_none() {
+        if wait::until(PATIENCE, || self.get(kind, name).is_none().then_some(())).is_none() {
             let object = serde_json::to_string_pretty(&self.get(kind, name)).unwrap_or_default();
             self.fail(&format!("{kind} {name} never went: {object}"));
         }
@@ -275,26 +275,13 @@ impl<'a> Scene<'a> {
 
     /// Waits until what the simulator holds of this account is as the test says.
     pub fn wait_state(&self, what: &str, is: impl Fn(&[ShareState]) -> bool) -> Vec<ShareState> {
-        let found = self.poll(|| Some(self.state()).filter(|state| is(state)));
+        let found = wait::until(PATIENCE, || Some(self.state()).filter(|state| is(state)));
         found.unwrap_or_else(|| self.fail(&format!("Cloudflare never had {what}: {:#?}", self.state())))
     }
 
     pub fn wait(&self, what: &str, is: impl Fn() -> bool) {
-        if self.poll(|| is().then_some(())).is_none() {
+        if wait::until(PATIENCE, || is().then_some(())).is_none() {
             self.fail(&format!("never: {what}"));
-        }
-    }
-
-    fn poll<T>(&self, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
-        let end = std::time::Instant::now() + PATIENCE;
-        loop {
-            if let Some(found) = ask() {
-                return Some(found);
-            }
-            if std::time::Instant::now() > end || wait::interrupted() {
-                return None;
-            }
-            std::thread::sleep(Duration::from_millis(50));
         }
     }
 

@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-const PAUSE: Duration = Duration::from_millis(10);
+/// Between two questions.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
@@ -16,7 +18,8 @@ pub fn until<T>(patience: Duration, mut ask: impl FnMut() -> Option<T>) -> Optio
         if answer.is_some() || interrupted() || start.elapsed() >= patience {
             return answer;
         }
-        thread::sleep(PAUSE);
+        // What takes long is asked for less often: a question may cost a request.
+        thread::sleep((start.elapsed() / 8).clamp(SHORTEST_PAUSE, LONGEST_PAUSE));
     }
 }
 
