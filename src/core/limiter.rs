@@ -1,8 +1,8 @@
 //! Who may call Cloudflare when: a token bucket, and a fair queue before it.
 //!
 //! Cloudflare allows 1,200 calls in five minutes over everything a user does, and refuses every call for five
-//! minutes beyond it. So one bucket stands before all calls of one credential. Nobody blocks on it: who gets no
-//! token is queued, and hears when tokens are set aside for it.
+//! minutes once there are more. So one bucket stands before all calls of one credential. Nobody blocks on it: a caller
+//! that gets no token is queued, and is woken when tokens are set aside for it.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::Hash;
@@ -11,12 +11,12 @@ use std::time::Duration;
 use super::left::{Advertised, Left, Sent};
 use super::time::At;
 
-/// So many calls are kept for edits: a person does not wait because many shares are being made. It is as much as an edit
-/// and the look at what came of it take.
+/// Calls reserved for edits, so that a person need not wait behind a thousand new shares: enough for one edit and the reads
+/// that follow it.
 const KEPT_FOR_EDITS: u32 = 6;
 /// How soon a reservation that nobody uses goes back.
 const RESERVATION: Duration = Duration::from_secs(5);
-/// After so many turns of more urgent classes, one of the least urgent that waits is served.
+/// After so many turns of higher priorities, one of the lowest priority that waits is served.
 const PATIENCE: u32 = 8;
 
 /// Urgency of a call; the first is served first.
@@ -43,7 +43,7 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// What is left of it for one of several that divide it.
+    /// The part of this rate that one of several processes may use.
     pub fn part(self, part: f64) -> Rate {
         let burst = (f64::from(self.burst) * part).floor().clamp(1.0, f64::from(self.burst.max(1)));
         Rate { per_second: self.per_second * part.clamp(0.0, 1.0), burst: burst as u32, ..self }
@@ -64,6 +64,7 @@ pub struct RateLimiter<K> {
     reserved: HashMap<K, (u32, At)>,
     /// Calls that were granted to each caller and that it has not sent yet.
     granted: HashMap<K, u32>,
+    /// How many turns in a row the lowest priority that waits did not get.
     passed_over: u32,
 }
 
@@ -165,7 +166,7 @@ impl<K: Clone + Eq + Hash> RateLimiter<K> {
         let idle = self.in_flight + self.reserved.len() == 0;
         let kept = if priority == Priority::Edit { 0 } else { self.kept_for_edits() };
         // What takes nearly the whole bucket can leave less.
-        let needed = calls.saturating_add(kept).min(self.rate.burst.max(calls));
+        let needed = calls.saturating_add(kept).min(self.rate.burst);
         self.left.affords(calls, idle, now) && self.tokens >= f64::from(needed)
     }
 
@@ -280,14 +281,17 @@ impl<K: Clone + Eq + Hash> RateLimiter<K> {
         self.refill(now);
         let mut due = Vec::new();
         while self.open(now) {
-            let waiting: Vec<Priority> = self.waiting.iter().filter(|(_, t)| !t.is_empty()).map(|(c, _)| *c).collect();
+            let waiting: Vec<Priority> =
+                self.waiting.iter().filter(|(_, turns)| !turns.is_empty()).map(|(priority, _)| *priority).collect();
             let (Some(first), Some(last)) = (waiting.first(), waiting.last()) else { break };
             let priority = if self.passed_over >= PATIENCE { *last } else { *first };
-            let asked = self.waiting.get(&priority).and_then(Turns::peek);
-            if asked.is_none_or(|calls| !self.affords(priority, calls, now)) {
+            let Some(asked) = self.waiting.get(&priority).and_then(Turns::peek) else { break };
+            // The rate may have been divided since it was queued.
+            let calls = asked.min(self.rate.burst);
+            if !self.affords(priority, calls, now) {
                 break;
             }
-            let Some((key, calls)) = self.waiting.get_mut(&priority).and_then(Turns::pop) else { break };
+            let Some((key, _)) = self.waiting.get_mut(&priority).and_then(Turns::pop) else { break };
             self.priorities.remove(&key);
             self.passed_over = if first == last || priority == *last { 0 } else { self.passed_over + 1 };
             self.take(calls);
@@ -425,6 +429,18 @@ mod tests {
             assert!(!limiter.ask(&1, "a", Priority::Sweep, 500, at(0)));
             assert_eq!(limiter.due(at(80)), vec![1], "{burst}");
         }
+    }
+
+    #[test]
+    fn a_caller_that_waits_while_the_rate_is_divided_is_still_served() {
+        let mut limiter = RateLimiter::new(RATE, 0, at(0));
+        assert!(!limiter.ask(&1, "a", Priority::Edit, 200, at(0)));
+        assert!(!limiter.ask(&2, "a", Priority::Edit, 1, at(0)));
+        limiter.divide(RATE, 0.25, at(0));
+        assert_eq!(limiter.due(at(100)), vec![1]);
+        assert!(limiter.ask(&1, "a", Priority::Edit, 200, at(100)));
+        limiter.done();
+        assert_eq!(limiter.due(at(200)), vec![2]);
     }
 
     #[test]

@@ -152,7 +152,7 @@ where
         drop((working, under_way));
         ended
     };
-    let ended = tokio::spawn(trace.of(task.instrument(span.clone()))).await;
+    let ended = tokio::spawn(trace.around(task.instrument(span.clone()))).await;
     end(trace, &ended);
     context.metrics.pass(key.kind, started.elapsed());
     match &ended {

@@ -65,7 +65,7 @@ impl Exporter {
     }
 }
 
-/// Who sends: what the variables say, and else ourselves.
+/// Attributes of this process: those of the standard variables, otherwise our own.
 fn resource(instance: String) -> Resource {
     let said = Resource::builder().build();
     let own = [
@@ -82,9 +82,9 @@ fn resource(instance: String) -> Resource {
 #[derive(Debug)]
 struct Collector {
     http: reqwest::Client,
-    /// The thread that sends is none of the runtime's.
+    /// The thread of the exporter does not belong to it.
     runtime: Handle,
-    fails: Arc<AtomicBool>,
+    failing: Arc<AtomicBool>,
 }
 
 impl Collector {
@@ -96,7 +96,7 @@ impl Collector {
         if let Some(pem) = &to.certificate {
             http = http.tls_certs_merge(reqwest::Certificate::from_pem_bundle(pem)?);
         }
-        Ok(Collector { http: http.build()?, runtime: Handle::try_current()?, fails: Arc::default() })
+        Ok(Collector { http: http.build()?, runtime: Handle::try_current()?, failing: Arc::default() })
     }
 
     /// One line when it begins to fail, and one when that is over.
@@ -106,7 +106,7 @@ impl Collector {
             Ok(status) => Some(format!("it answered with status {status}")),
             Err(error) => Some(error),
         };
-        let failed = self.fails.swap(problem.is_some(), Ordering::Relaxed);
+        let failed = self.failing.swap(problem.is_some(), Ordering::Relaxed);
         match problem {
             Some(problem) if !failed => tracing::warn!(
                 problem,
@@ -138,7 +138,7 @@ impl HttpClient for Collector {
 async fn send(http: reqwest::Client, request: Request<Bytes>) -> Result<Response<Bytes>, String> {
     let request = reqwest::Request::try_from(request).map_err(|error| cause(&error.without_url()))?;
     let mut answer = http.execute(request).await.map_err(|error| cause(&error.without_url()))?;
-    let (mut headers, mut body) = (std::mem::take(answer.headers_mut()), Vec::new());
+    let (headers, mut body) = (std::mem::take(answer.headers_mut()), Vec::new());
     while let Some(chunk) = answer.chunk().await.map_err(|error| cause(&error.without_url()))? {
         if body.len() + chunk.len() > MAX_ANSWER {
             return Err(format!("its answer is longer than {MAX_ANSWER} bytes"));
@@ -147,11 +147,11 @@ async fn send(http: reqwest::Client, request: Request<Bytes>) -> Result<Response
     }
     let mut response = Response::new(Bytes::from(body));
     *response.status_mut() = answer.status();
-    std::mem::swap(response.headers_mut(), &mut headers);
+    *response.headers_mut() = headers;
     Ok(response)
 }
 
-/// What is behind an error.
+/// The innermost cause of an error.
 fn cause(error: &dyn std::error::Error) -> String {
     let mut error = error;
     while let Some(deeper) = error.source() {

@@ -1,4 +1,4 @@
-//! Which traces are there: one of each pass and each sweep, with its calls to Cloudflare?
+//! One trace of each pass and each sweep, with its calls to Cloudflare.
 //!
 //! Names of attributes are those of OpenTelemetry's semantic conventions where there are any, and begin with `cfshare.`
 //! otherwise. Nothing here knows a credential.
@@ -79,7 +79,7 @@ impl Traces {
 
 impl Trace {
     /// Calls that this work makes belong to the trace.
-    pub fn of<F: Future>(&self, work: F) -> Either<WithContext<F>, F> {
+    pub fn around<F: Future>(&self, work: F) -> Either<WithContext<F>, F> {
         match &self.0 {
             Some(context) => Either::Left(work.with_context(context.clone())),
             None => Either::Right(work),
@@ -140,7 +140,7 @@ fn error_type(error: &Error) -> String {
     }
 }
 
-/// What the operator does about it: the passes of its object try again after `retry` and `throttled`.
+/// The class of the error, which decides when the call is made again.
 fn class(class: ErrorClass) -> &'static str {
     match class {
         ErrorClass::Retry => "retry",

@@ -373,6 +373,7 @@ fn excluded(world: &World) {
     scene.apply(&share(&many[..9]));
     let object = blocked(&scene, "share", "waf");
     assert!(message(&object).starts_with("3 of 4 recipients would lose the share"), "{object:#}");
+    assert!(message(&object).ends_with("to keep them, take them out of spec.organization.excluded"), "{object:#}");
     sweeps(&scene, 2);
     assert_eq!(scene.only().excluded.len(), 6);
     scene.apply(&share(&many[..8]));

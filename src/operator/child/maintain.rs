@@ -265,11 +265,13 @@ async fn ask_share<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare) -> 
     losing.note_before(&mut status);
     let asked =
         context.cluster.index.asked.value(&Share::key(child.pass.object.share()), share.as_ref(), CONFIRM_REMOVALS);
-    losing.confirm(share, &mut status, asked.as_deref());
+    if let Some(confirmed) = losing.accept(share, &status, asked.as_deref()) {
+        status.confirmed_removals = Some(confirmed);
+    }
     if !losing.allows(&child.key) {
         return Ok(losing.blocked(share));
     }
-    losses::record(&mut status, std::iter::once(&child.key).filter(|key| losing.counts(key)), now);
+    losses::record(&mut status, std::iter::once(&child.key).filter(|key| losing.is_unconfirmed(key)), now);
     context.cluster.write_status(share, &status).await?;
     Ok(None)
 }

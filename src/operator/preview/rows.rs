@@ -149,7 +149,7 @@ impl Look<'_> {
             losses::LossInput { share: self.share, desired: &self.desired, status: &self.status, seen, now, read_lag }
                 .losing();
         let asked = self.share.annotations().get(CONFIRM_REMOVALS).map(String::as_str);
-        losing.confirm(self.share, &mut self.status.clone(), asked);
+        losing.accept(self.share, &self.status, asked);
         losing.blocked(self.share).map(|verdict| verdict.message)
     }
 }

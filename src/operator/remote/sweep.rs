@@ -66,7 +66,7 @@ pub async fn run(cluster: Arc<Cluster>, remote: Arc<Remote>, account: Arc<Accoun
         }
         let began = remote.clock.now();
         let trace = remote.traces.sweep(&account.id);
-        let sweep = trace.of(sweep(&cluster, &remote, &account, &mut relist, began));
+        let sweep = trace.around(sweep(&cluster, &remote, &account, &mut relist, began));
         let outcome = watched(&cluster, &remote, &account, &mut unreadable, sweep).await;
         let (word, error) = match &outcome {
             Ok(()) => ("complete", None),

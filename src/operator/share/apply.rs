@@ -1,4 +1,5 @@
-//! What one round does to the rows of a share: record what is plain, then add, then change, then remove.
+//! What one round does to the rows of a share: record what needs no call, then make the most urgent kind of change. Rounds
+//! follow each other until nothing is left to do.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -20,7 +21,7 @@ use crate::operator::rows::inventory::{Entries, Entry};
 use crate::operator::rows::take_over::{self, Announcements};
 use crate::operator::stop::Stop;
 
-/// So many rows are announced at once.
+/// Rows that are announced at once.
 const BATCH: usize = 8;
 
 /// What a round of work came to.
@@ -56,7 +57,7 @@ impl Changes {
     }
 }
 
-/// One round: record what is plain, then add, then change, then remove.
+/// One round: records what needs no call, or makes the most urgent kind of change; the caller repeats it.
 pub async fn apply(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) -> Result<Round, Stop> {
     if share.mode != Mode::Manage {
         return Ok(Round::Done);
@@ -67,7 +68,7 @@ pub async fn apply(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) -> 
     if record(share, seen, plan) || read(share, seen, plan).await? {
         return Ok(Round::Again);
     }
-    let losing = removals::confirmed_losing(share, seen).await?;
+    let losing = removals::settle_confirmation(share, seen).await?;
     let mut changes = Changes::of(share, seen, plan, &losing);
     bulk::hold(share, &mut changes.adds, &mut changes.removals);
     if changes.is_empty() {
@@ -180,7 +181,7 @@ pub async fn take_over(share: &mut SharePass) -> Result<(), Stop> {
     Ok(())
 }
 
-/// A child's removal that was refused as the last resource is ours to finish: the child goes.
+/// Takes over the row of a deleted child that could not be removed because it is the last resource.
 fn inherit_last(share: &mut SharePass) {
     let mut entries = inventory::entries(&share.pass.status.inventory);
     for sibling in share.desired.siblings.iter().filter(|s| s.is_deleting && s.is_last && !s.outside) {
@@ -208,7 +209,7 @@ async fn add(share: &mut SharePass, seen: &ObservedShare, mut keys: Vec<RowKey>,
         entries.insert(key.clone(), Entry::intended(clock::time(now)).named(share.name_of(key)));
         share.pass.memory(|memory| memory.answered.remove(key));
     }
-    losses::record(&mut share.pass.status, keys.iter().filter(|key| losing.counts(key)), now);
+    losses::record(&mut share.pass.status, keys.iter().filter(|key| losing.is_unconfirmed(key)), now);
     share.pass.status.bound_uid = share.pass.object.metadata.uid.clone();
     share.pass.status.inventory = inventory::inventory(&entries);
     share.pass.save().await?;

@@ -119,7 +119,7 @@ async fn announce(
         entries.insert(key.clone(), Entry::intended(clock::time(now)).named(share.name_of(key)));
         share.pass.memory(|memory| memory.answered.remove(key));
     }
-    losses::record(&mut share.pass.status, adds.iter().chain(removals).filter(|key| losing.counts(key)), now);
+    losses::record(&mut share.pass.status, adds.iter().chain(removals).filter(|key| losing.is_unconfirmed(key)), now);
     share.pass.status.bound_uid = share.pass.object.metadata.uid.clone();
     share.pass.status.replacing_since = Some(clock::time(now));
     share.pass.status.inventory = inventory::inventory(&entries);

@@ -52,7 +52,7 @@ pub struct Losing {
     limit: Limit,
 }
 
-/// On what that is decided.
+/// What [`Losing`] is computed from.
 pub struct LossInput<'a> {
     pub share: &'a Share,
     pub desired: &'a Desired,
@@ -127,8 +127,8 @@ impl LossInput<'_> {
         recipients.chain(resources).filter(|key| self.is_live(key)).collect()
     }
 
-    /// How many there were before the first of the removals that are to be made: what replaces them does not count, or
-    /// nobody would ever lose more than half.
+    /// How many there were before the first of the removals that are to be made. What replaces them does not count:
+    /// otherwise the removal of all would look like that of half.
     fn total(&self, of: Counted, rows: &BTreeMap<RowKey, Option<Interned>>, recent: &[&str]) -> usize {
         let lost: BTreeSet<String> =
             recent.iter().filter(|row| is_counted(row, of)).map(|row| (*row).to_owned()).collect();
@@ -213,14 +213,14 @@ impl Losing {
         self.exceed(Counted::Accounts) || self.exceed(Counted::Resources)
     }
 
-    /// Whether this row would go now without a person's confirmation.
-    pub fn counts(&self, key: &RowKey) -> bool {
+    /// Whether this row is to go, and no person has confirmed it.
+    pub fn is_unconfirmed(&self, key: &RowKey) -> bool {
         self.rows.contains_key(key) && !self.confirmed.contains(key)
     }
 
     /// Whether this row may be removed, or this account excluded.
     pub fn allows(&self, key: &RowKey) -> bool {
-        !self.counts(key) || !self.exceed(counted(key))
+        !self.is_unconfirmed(key) || !self.exceed(counted(key))
     }
 
     /// The rows that wait for a person.
@@ -228,22 +228,21 @@ impl Losing {
         self.rows.keys().filter(|key| !self.allows(key))
     }
 
-    /// Takes a person's confirmation of all that would be lost now; `asked`: the value of the annotation. Returns how many
-    /// rows were confirmed, if any: that is to be saved before anything is done on the strength of it.
-    pub fn confirm(&mut self, share: &Share, status: &mut ShareStatus, asked: Option<&str>) -> Option<usize> {
+    /// Takes a person's confirmation of all that would be lost now, if there is one; `asked`: the value of the annotation.
+    /// What is returned must be in the status, and saved, before anything is done on the strength of it.
+    pub fn accept(&mut self, share: &Share, status: &ShareStatus, asked: Option<&str>) -> Option<ConfirmedRemovals> {
         let next = Confirmation::next(confirmation(Some(status)), generation(share));
         if !self.exceeds() || asked != Some(next.value().as_str()) {
             return None;
         }
-        status.confirmed_removals = Some(ConfirmedRemovals {
+        self.confirmed = self.rows.keys().cloned().collect();
+        (self.accounts.pending, self.resources.pending) = (0, 0);
+        Some(ConfirmedRemovals {
             generation: next.generation,
             number: int32(next.number),
             open: true,
             rows: self.rows.keys().map(ToString::to_string).collect(),
-        });
-        self.confirmed = self.rows.keys().cloned().collect();
-        (self.accounts.pending, self.resources.pending) = (0, 0);
-        Some(self.rows.len())
+        })
     }
 
     /// Keeps how many rows there were before, as long as some are still to be removed.
@@ -267,17 +266,23 @@ impl Losing {
         }
         let many: Vec<String> = over.iter().map(|counted| self.how_many(*counted)).collect();
         let allowed: Vec<String> = over.iter().map(|counted| self.how_many_may(*counted)).collect();
-        let names = self.names(|key| self.counts(key) && over.contains(&counted(key)));
+        let names = self.names(|key| self.is_unconfirmed(key) && over.contains(&counted(key)));
         let limit = match &share.spec.max_removals {
             None => "not set".to_owned(),
             Some(MaxRemovals::Count(n)) => n.to_string(),
             Some(MaxRemovals::Percent(text)) => text.clone(),
         };
         let next = Confirmation::next(confirmation(share.status.as_ref()), generation(share));
+        let held = || self.held().filter(|key| over.contains(&counted(key)));
+        let keep = match (held().any(|key| !key.is_excluded()), held().any(RowKey::is_excluded)) {
+            (_, false) => "declare them again",
+            (false, true) => "take them out of spec.organization.excluded",
+            (true, true) => "declare them again, or take them out of spec.organization.excluded",
+        };
         let message = format!(
             "{}; only {} may be removed within 10 minutes without confirmation (spec.maxRemovals: {limit}), so these are \
              kept for now: {names}. To remove them: kubectl annotate shares.cfshare.dev {} -n {} {CONFIRM_REMOVALS}={} \
-             --overwrite; to keep them, declare them again",
+             --overwrite; to keep them, {keep}",
             many.join(", and "),
             allowed.join(" and "),
             share.name_any(),

@@ -16,7 +16,7 @@ use crate::operator::pass::verdict::Verdict;
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::stop::Stop;
 
-/// For so many polls without news, the counts suffice, and the recipients are not listed.
+/// Polls without news for which the counts suffice, and the recipients are not listed.
 const PATIENT_POLLS: u32 = 3;
 /// More rounds than most edits need: the rest is done in the next pass.
 const MAX_ROUNDS: usize = 200;
@@ -110,7 +110,7 @@ fn await_first_look(share: &mut SharePass, id: &ShareId) -> Verdict {
 }
 
 fn vanished() -> Verdict {
-    Verdict::unknown(Reason::Progressing, "the share was deleted while cfshare was reading it; retrying")
+    Verdict::unknown(Reason::Progressing, "the share is not in what was read; reading again")
         .requeue_after(delays::SHORT)
 }
 
@@ -134,21 +134,16 @@ fn is_trusted(share: &SharePass, id: &ShareId) -> bool {
     recorded == observed
 }
 
-/// Reads what is due: while something is pending the poll, else only what is missing or known to be stale.
+/// Reads what is due: what a poll covers while something is pending, otherwise only what is missing or known to be stale.
 async fn refresh(share: &mut SharePass, id: &ShareId, requested: bool) -> Result<(), Stop> {
     let poll = share.pass.is_poll_due();
     let since = share.pass.outdated_before(requested);
     let Some(seen) = share.seen(id) else { return Ok(()) };
-    let pending_rows = seen.resources.is_none() || has_pending_resources(share, &seen);
+    let resources_due = seen.resources.is_none() || poll && has_pending_resources(share, &seen);
     let polls = share.pass.memory(|memory| memory.polls);
     let many = share.session.requester.priority != Priority::Edit && share.session.account.is_busy();
     let membership = share.desired.organization.is_some() && poll;
-    if requested
-        || membership
-        || seen.read_at == At::default()
-        || pending_rows && (poll || seen.resources.is_none())
-        || (poll && many)
-    {
+    if requested || membership || seen.read_at == At::default() || resources_due || poll && many {
         share.session.refresh_share(id, since).await?;
     }
     let Some(seen) = share.seen(id) else { return Ok(()) };
@@ -161,10 +156,10 @@ async fn refresh(share: &mut SharePass, id: &ShareId, requested: bool) -> Result
         }
         return Ok(());
     }
-    // With many shares under way, counts tell for a hundred of them in one call when a list is worth its call;
-    // but what failed stays associating, so a count that does not move says nothing.
-    let still = many && polls < PATIENT_POLLS && seen.counts.is_some_and(|c| c.associating > 0) && !requested;
-    if seen.are_recipients_outdated(since) && !still {
+    // While many shares are followed, one page of counts covers a hundred of them, so a share's recipients are listed only
+    // once its counts have moved. What failed is counted as associating for ever, so after some polls they are listed anyway.
+    let counts_suffice = many && polls < PATIENT_POLLS && seen.counts.is_some_and(|c| c.associating > 0) && !requested;
+    if seen.are_recipients_outdated(since) && !counts_suffice {
         share.session.read_recipients(id).await?;
     }
     Ok(())

@@ -16,14 +16,14 @@ use crate::operator::rows::inventory;
 use crate::operator::rows::inventory::Entry;
 use crate::operator::stop::Stop;
 
-/// A line that goes may come back as an object of its own within so long.
+/// How long an entry that was taken away may take to come back as an object of its own.
 const HANDOVER: Duration = Duration::from_secs(1);
-/// So many removals are recorded at once.
+/// Removals that are recorded at once.
 const BATCH: usize = 8;
 
 fn losing(share: &SharePass, seen: &ObservedShare) -> Losing {
     let read_lag = share.pass.context.settings.read_lag();
-    let basis = LossInput {
+    let input = LossInput {
         share: &share.pass.object,
         desired: &share.desired,
         status: &share.pass.status,
@@ -31,11 +31,11 @@ fn losing(share: &SharePass, seen: &ObservedShare) -> Losing {
         now: share.pass.now(),
         read_lag,
     };
-    basis.losing()
+    input.losing()
 }
 
-/// What would be lost now; a confirmation is recorded before it counts.
-pub async fn confirmed_losing(share: &mut SharePass, seen: &ObservedShare) -> Result<Losing, Stop> {
+/// What would be lost now. A person's confirmation is recorded before it counts, and closed once nothing is left of it.
+pub async fn settle_confirmation(share: &mut SharePass, seen: &ObservedShare) -> Result<Losing, Stop> {
     let mut losing = losing(share, seen);
     losing.note_before(&mut share.pass.status);
     if losing.is_nothing() {
@@ -43,8 +43,9 @@ pub async fn confirmed_losing(share: &mut SharePass, seen: &ObservedShare) -> Re
         return Ok(losing);
     }
     let asked = share.pass.asked(CONFIRM_REMOVALS);
-    if let Some(rows) = losing.confirm(&share.pass.object, &mut share.pass.status, asked.as_deref()) {
-        tracing::info!(share = %share.pass.key.name, rows, "the removal was confirmed");
+    if let Some(confirmed) = losing.accept(&share.pass.object, &share.pass.status, asked.as_deref()) {
+        tracing::info!(share = %share.pass.key.name, rows = confirmed.rows.len(), "the removal was confirmed");
+        share.pass.status.confirmed_removals = Some(confirmed);
         share.pass.save().await?;
     }
     Ok(losing)
@@ -92,7 +93,7 @@ pub async fn remove(
     losing: &Losing,
 ) -> Result<(), Stop> {
     keys.truncate(BATCH);
-    record_losses(share, keys.iter().filter(|key| losing.counts(key))).await?;
+    record_losses(share, keys.iter().filter(|key| losing.is_unconfirmed(key))).await?;
     for key in &keys {
         match share.row(seen, key).remove("declare another resource, or delete the Share").await {
             Ok(true) => note_removal(share, key),
