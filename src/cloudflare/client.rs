@@ -262,14 +262,18 @@ async fn body(mut response: Response, max: usize) -> Result<Vec<u8>, String> {
     }
 }
 
-/// What is behind an error of the HTTP client, without its URL.
-fn root(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut cause: &dyn std::error::Error = &error;
+/// What is behind an error that wraps others.
+pub fn innermost(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
     while let Some(deeper) = cause.source() {
         cause = deeper;
     }
-    clean(&cause.to_string(), super::error::MAX_TEXT)
+    cause.to_string()
+}
+
+/// What is behind an error of the HTTP client, without its URL.
+fn root(error: reqwest::Error) -> String {
+    clean(&innermost(&error.without_url()), super::error::MAX_TEXT)
 }
 
 #[cfg(test)]

@@ -27,6 +27,20 @@ pub enum ErrorClass {
     Rejected,
 }
 
+impl ErrorClass {
+    /// As metrics and traces call it.
+    pub fn word(self) -> &'static str {
+        match self {
+            ErrorClass::Retry => "retry",
+            ErrorClass::Throttled => "throttled",
+            ErrorClass::Denied => "denied",
+            ErrorClass::Gone => "not_found",
+            ErrorClass::Conflict => "conflict",
+            ErrorClass::Rejected => "refused",
+        }
+    }
+}
+
 /// The failures of one object, this one included, up to its last success.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Failures {

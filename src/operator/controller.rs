@@ -144,7 +144,7 @@ where
     let generation = object.meta().generation.unwrap_or(0);
     let began = context.clock.now();
     let span = tracing::info_span!("pass", object = %key, generation);
-    let trace = context.traces.pass(&key, generation);
+    let trace = context.remote.traces.pass(&key, generation);
     let started = std::time::Instant::now();
     let one = pass(context.clone(), object.clone());
     let task = async move {

@@ -304,7 +304,6 @@ fn context(
         remote: Arc::new(remote),
         memories: Default::default(),
         metrics: options.metrics.clone(),
-        traces: options.traces.clone(),
         shutdown,
         deletions: Default::default(),
         event_slots: Default::default(),

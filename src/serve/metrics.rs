@@ -46,11 +46,7 @@ fn call_outcome(failed: Option<ErrorClass>) -> Labels {
     outcome(match failed {
         None => "ok",
         Some(ErrorClass::Retry) => "failed",
-        Some(ErrorClass::Throttled) => "throttled",
-        Some(ErrorClass::Denied) => "denied",
-        Some(ErrorClass::Gone) => "not_found",
-        Some(ErrorClass::Conflict) => "conflict",
-        Some(ErrorClass::Rejected) => "refused",
+        Some(class) => class.word(),
     })
 }
 

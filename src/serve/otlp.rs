@@ -13,6 +13,7 @@ use opentelemetry_sdk::trace::SdkTracerProvider;
 use tokio::runtime::Handle;
 
 use super::traces::Traces;
+use crate::cloudflare::innermost;
 
 /// Longest that the end of the process waits for the last traces.
 const LAST: Duration = Duration::from_secs(3);
@@ -136,10 +137,11 @@ impl HttpClient for Collector {
 }
 
 async fn send(http: reqwest::Client, request: Request<Bytes>) -> Result<Response<Bytes>, String> {
-    let request = reqwest::Request::try_from(request).map_err(|error| cause(&error.without_url()))?;
-    let mut answer = http.execute(request).await.map_err(|error| cause(&error.without_url()))?;
+    let cause = |error: reqwest::Error| innermost(&error.without_url());
+    let request = reqwest::Request::try_from(request).map_err(cause)?;
+    let mut answer = http.execute(request).await.map_err(cause)?;
     let (headers, mut body) = (std::mem::take(answer.headers_mut()), Vec::new());
-    while let Some(chunk) = answer.chunk().await.map_err(|error| cause(&error.without_url()))? {
+    while let Some(chunk) = answer.chunk().await.map_err(cause)? {
         if body.len() + chunk.len() > MAX_ANSWER {
             return Err(format!("its answer is longer than {MAX_ANSWER} bytes"));
         }
@@ -149,13 +151,4 @@ async fn send(http: reqwest::Client, request: Request<Bytes>) -> Result<Response
     *response.status_mut() = answer.status();
     *response.headers_mut() = headers;
     Ok(response)
-}
-
-/// The innermost cause of an error.
-fn cause(error: &dyn std::error::Error) -> String {
-    let mut error = error;
-    while let Some(deeper) = error.source() {
-        error = deeper;
-    }
-    error.to_string()
 }

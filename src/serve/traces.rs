@@ -13,7 +13,7 @@ use opentelemetry::{Array, Context, KeyValue, StringValue, Value};
 use opentelemetry_sdk::trace::SdkTracer;
 
 use crate::api::ObjectKey;
-use crate::cloudflare::{Ended, Error, ErrorClass};
+use crate::cloudflare::{Ended, Error};
 use crate::core::id::AccountId;
 
 /// Makes traces, or, by default, none.
@@ -124,7 +124,7 @@ fn attributes(ended: &Ended<'_>) -> Vec<KeyValue> {
     }
     if let Err(error) = ended.answer {
         attributes.push(KeyValue::new("error.type", error_type(error)));
-        attributes.push(KeyValue::new("cfshare.error.class", class(error.class())));
+        attributes.push(KeyValue::new("cfshare.error.class", error.class().word()));
     }
     attributes
 }
@@ -137,17 +137,5 @@ fn error_type(error: &Error) -> String {
         Error::NotSent { .. } => "not_sent".to_owned(),
         Error::Withheld => "withheld".to_owned(),
         Error::Lost { .. } => "lost".to_owned(),
-    }
-}
-
-/// The class of the error, which decides when the call is made again.
-fn class(class: ErrorClass) -> &'static str {
-    match class {
-        ErrorClass::Retry => "retry",
-        ErrorClass::Throttled => "throttled",
-        ErrorClass::Denied => "denied",
-        ErrorClass::Gone => "not_found",
-        ErrorClass::Conflict => "conflict",
-        ErrorClass::Rejected => "refused",
     }
 }

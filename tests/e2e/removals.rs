@@ -34,6 +34,16 @@ fn strs(ids: &[String]) -> Vec<&str> {
     ids.iter().map(String::as_str).collect()
 }
 
+/// Applies the Share `waf` with a ShareRecipient for each account, `r-0` and so on, and waits until these are Ready.
+fn with_objects(scene: &Scene<'_>, share: &str, accounts: &[String]) {
+    let name = |n: usize| format!("r-{n}");
+    let objects = accounts.iter().enumerate().map(|(n, id)| scene.recipient(&name(n), "waf", id, ""));
+    scene.apply(&format!("{share}---\n{}", objects.collect::<Vec<_>>().join("---\n")));
+    for n in 0..accounts.len() {
+        scene.wait_ready("sharerecipient", &name(n));
+    }
+}
+
 fn blocked(scene: &Scene<'_>, kind: &str, name: &str) -> Value {
     let object = scene.wait_reason(kind, name, "RemovalBlocked");
     assert!(condition(&object, "Stalled").is_some(), "{object:#}");
@@ -202,12 +212,7 @@ fn restarts(world: &World) {
     let scene = world.own_scene();
     let (many, [x]) = (accounts(20), ids());
     let mut operator = own::start(&scene, &[]);
-    let objects: Vec<String> =
-        many.iter().enumerate().map(|(n, id)| scene.recipient(&format!("r-{n}"), "waf", id, "")).collect();
-    scene.apply(&format!("{}---\n{}", scene.share("waf", &[], &[&x], ""), objects.join("---\n")));
-    for n in 0..20 {
-        scene.wait_ready("sharerecipient", &format!("r-{n}"));
-    }
+    with_objects(&scene, &scene.share("waf", &[], &[&x], ""), &many);
     let mut calls = 0;
     for round in 0..4 {
         let names: Vec<String> = (0..5).map(|n| format!("r-{}", round * 5 + n)).collect();
@@ -291,12 +296,7 @@ fn told(world: &World) {
 fn confirmed_once(world: &World) {
     let scene = world.scene();
     let (many, [x, y]) = (accounts(8), ids());
-    let objects: Vec<String> =
-        many.iter().enumerate().map(|(n, id)| scene.recipient(&format!("r-{n}"), "waf", id, "")).collect();
-    scene.apply(&format!("{}---\n{}", scene.share("waf", &[&y], &[&x], "maxRemovals: 0"), objects.join("---\n")));
-    for n in 0..8 {
-        scene.wait_ready("sharerecipient", &format!("r-{n}"));
-    }
+    with_objects(&scene, &scene.share("waf", &[&y], &[&x], "maxRemovals: 0"), &many);
     scene.kubectl(&["delete", "sharerecipient", "r-0", "r-1", "r-2", "r-3", "--wait=false"]);
     let four = |object: &Value| message(object).starts_with("4 of ");
     let share = scene.wait_for("share", "waf", "said that four recipients wait", four);
@@ -323,12 +323,7 @@ fn confirmed_once(world: &World) {
 fn joined(world: &World) {
     let scene = world.scene();
     let (many, [x, y]) = (accounts(6), ids());
-    let objects: Vec<String> =
-        many.iter().enumerate().map(|(n, id)| scene.recipient(&format!("r-{n}"), "waf", id, "")).collect();
-    scene.apply(&format!("{}---\n{}", scene.share("waf", &[&y], &[&x], "maxRemovals: 0"), objects.join("---\n")));
-    for n in 0..6 {
-        scene.wait_ready("sharerecipient", &format!("r-{n}"));
-    }
+    with_objects(&scene, &scene.share("waf", &[&y], &[&x], "maxRemovals: 0"), &many);
     let away = Action::StatusBefore { status: 503, body: ErrorBody::Json, code: None, retry_after: None };
     let rule = Rule::always("DELETE", "/accounts/*/shares/*/recipients/*", away).account(&scene.account);
     let rule = world.simulator.fault(rule);

@@ -83,6 +83,12 @@ impl Collector {
     }
 }
 
+fn assert_has(attributes: &BTreeMap<String, String>, expected: &[(&str, &str)]) {
+    for (name, value) in expected {
+        assert_eq!(attributes.get(*name).map(String::as_str), Some(*value), "{name}: {attributes:#?}");
+    }
+}
+
 fn values(attributes: &[KeyValue]) -> BTreeMap<String, String> {
     let word = |value: &Value| match value {
         Value::StringValue(text) => text.clone(),
@@ -140,9 +146,7 @@ fn created(world: &World) {
         ("cfshare.object.generation", "1"),
         ("cfshare.outcome", "done"),
     ];
-    for (name, value) in expected {
-        assert_eq!(pass.get(name).map(String::as_str), Some(value), "{name}: {pass:#?}");
-    }
+    assert_has(&pass, &expected);
     let calls = share["status"]["recentCalls"].as_array().expect("calls");
     let ray = calls.iter().find(|call| call["call"] == "create share waf").expect("the call")["ray"].as_str();
     let call = values(&post.attributes);
@@ -158,9 +162,7 @@ fn created(world: &World) {
         ("cfshare.call", "create_share"),
         ("cfshare.account.id", &scene.account),
     ];
-    for (name, value) in expected {
-        assert_eq!(call.get(name).map(String::as_str), Some(value), "{name}: {call:#?}");
-    }
+    assert_has(&call, &expected);
     let kind = opentelemetry_proto::tonic::trace::v1::span::SpanKind::Client;
     assert_eq!((post.kind, call.get("error.type")), (kind as i32, None));
     of_an_account(&scene, &collector);
@@ -211,9 +213,7 @@ fn throttled(world: &World) {
         ("error.type", "429"),
         ("cfshare.error.class", "throttled"),
     ];
-    for (name, value) in expected {
-        assert_eq!(said.get(name).map(String::as_str), Some(value), "{name}: {said:#?}");
-    }
+    assert_has(&said, &expected);
     assert!(refused[0].status.as_ref().is_some_and(|status| status.message.contains("10100")));
 }
 

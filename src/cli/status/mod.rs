@@ -50,11 +50,11 @@ enum Form {
 
 impl Form {
     /// For people, as the text says, or else for programs.
-    fn print(self, text: impl FnOnce() -> String, list: &[Value]) -> anyhow::Result<String> {
+    fn print(self, text: impl FnOnce() -> String, list: impl FnOnce() -> Vec<Value>) -> anyhow::Result<String> {
         Ok(match self {
             Form::Text => text(),
-            Form::Json => format!("{}\n", serde_json::to_string_pretty(list)?),
-            Form::Yaml => serde_yaml::to_string(list)?,
+            Form::Json => format!("{}\n", serde_json::to_string_pretty(&list())?),
+            Form::Yaml => serde_yaml::to_string(&list())?,
         })
     }
 }
@@ -100,8 +100,7 @@ impl Status {
         // Where the Lease is elsewhere, or may not be read, nothing speaks against the statuses.
         let pulse = self.lease.read(cluster).await;
         let warning = pulse.warning(shares.iter().map(|share| share.spec.account_id.as_str()));
-        let list: Vec<Value> = standings.iter().map(json).collect();
-        let body = self.output.print(|| text(&standings), &list)?;
+        let body = self.output.print(|| text(&standings), || standings.iter().map(json).collect())?;
         let exit = match (standings.iter().all(Standing::is_ready), &warning) {
             (false, _) => Exit::Differs,
             (true, Some(_)) => Exit::Stale,
@@ -156,12 +155,16 @@ impl Status {
             (true, Some(_)) => Exit::Stale,
             (true, None) => Exit::Good,
         };
-        let mut list: Vec<Value> = standings.iter().map(json).collect();
-        for (key, value) in one::calls(&share, &calls, &pulse) {
-            // The Share comes first.
-            list[0][key] = value;
-        }
-        let text = self.output.print(|| one::screen(&share, recipients, &calls, &pulse, Timestamp::now()), &list)?;
+        let list = || {
+            let mut list: Vec<Value> = standings.iter().map(json).collect();
+            for (key, value) in one::calls(&share, &calls, &pulse) {
+                // The Share comes first.
+                list[0][key] = value;
+            }
+            list
+        };
+        let screen = || one::screen(&share, recipients, &calls, &pulse, Timestamp::now());
+        let text = self.output.print(screen, list)?;
         Ok((text, exit))
     }
 }

@@ -17,7 +17,6 @@ use crate::operator::cluster::Cluster;
 use crate::operator::remote::Remote;
 use crate::operator::settings::Settings;
 use crate::serve::metrics::Metrics;
-use crate::serve::traces::Traces;
 
 /// How far apart objects tell what many have to tell at once.
 const EVENT_GAP: Duration = Duration::from_millis(50);
@@ -31,7 +30,6 @@ pub struct Context {
     pub remote: Arc<Remote>,
     pub memories: Memories,
     pub metrics: Arc<Metrics>,
-    pub traces: Traces,
     pub shutdown: CancellationToken,
     /// Deletions of shares that this process recorded; held while one is decided on.
     pub deletions: tokio::sync::Mutex<DeletionLog>,

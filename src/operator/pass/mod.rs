@@ -230,7 +230,7 @@ impl<K: Recorded> Pass<K> {
         self.save().await?;
         // After the write: a conflict begins the pass again, and would report it twice.
         let reason = verdict.reason.as_str();
-        self.context.traces.concluded(reason);
+        self.context.remote.traces.concluded(reason);
         match &note {
             Some(_) if verdict.ready == Readiness::True => tracing::info!(reason, "Ready"),
             Some(_) => tracing::warn!(reason, "not Ready: {}", clean(&verdict.message, LONGEST_LOGGED)),

@@ -24,7 +24,8 @@ const PENDING: &str = "exclusion pending";
 
 /// How excluded accounts stand that are not excluded: whether they receive the share, and why.
 fn name_exclusions(share: &SharePass, row_states: &mut [(RowKey, RowState)], seen: &ObservedShare) {
-    let held = removals::held_exclusions(share, seen);
+    let losing = removals::losing(share, seen);
+    let held = losing.held_exclusions();
     for (key, row_state) in row_states {
         if !key.is_excluded() || row_state.state == State::InPlace {
             continue;

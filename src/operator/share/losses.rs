@@ -1,6 +1,6 @@
 //! Which rows a share would lose, of how many, and whether that waits for a person.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
 use kube::ResourceExt;
@@ -69,8 +69,9 @@ impl LossInput<'_> {
         let rows = self.rows();
         let confirmed = self.confirmed(&rows);
         let recent = recorded(self.status, self.now);
+        let pends: HashSet<String> = rows.keys().map(ToString::to_string).collect();
         let lately =
-            |counted: Counted| recent.iter().filter(|row| is_counted(row, counted) && !pends(&rows, row)).count();
+            |counted: Counted| recent.iter().filter(|row| is_counted(row, counted) && !pends.contains(**row)).count();
         let pending = |of: Counted| rows.keys().filter(|key| counted(key) == of && !confirmed.contains(*key)).count();
         let losses =
             |of: Counted| Losses { total: self.total(of, &rows, &recent), pending: pending(of), lately: lately(of) };
@@ -82,9 +83,9 @@ impl LossInput<'_> {
     fn confirmed(&self, rows: &BTreeMap<RowKey, Option<Interned>>) -> BTreeSet<RowKey> {
         let recorded = self.status.confirmed_removals.as_ref().filter(|_| holds(self.share, self.status));
         let Some(recorded) = recorded else { return BTreeSet::new() };
+        let listed: HashSet<&str> = recorded.rows.iter().map(String::as_str).collect();
         // An earlier version listed none, and its confirmation is for all.
-        let all = recorded.rows.is_empty();
-        rows.keys().filter(|key| all || recorded.rows.contains(&key.to_string())).cloned().collect()
+        rows.keys().filter(|key| listed.is_empty() || listed.contains(key.to_string().as_str())).cloned().collect()
     }
 
     fn is_live(&self, key: &RowKey) -> bool {
@@ -188,10 +189,6 @@ fn is_counted(row: &str, counted: Counted) -> bool {
     (counted == Counted::Resources) == row.starts_with("resources[")
 }
 
-fn pends(rows: &BTreeMap<RowKey, Option<Interned>>, row: &str) -> bool {
-    rows.keys().any(|key| key.to_string() == row)
-}
-
 impl Losing {
     pub fn is_nothing(&self) -> bool {
         self.rows.is_empty()
@@ -205,11 +202,11 @@ impl Losing {
     }
 
     /// Whether these rows are too many to be meant.
-    pub fn exceed(&self, of: Counted) -> bool {
+    fn exceed(&self, of: Counted) -> bool {
         self.of(of).exceed(self.limit, of)
     }
 
-    pub fn exceeds(&self) -> bool {
+    fn exceeds(&self) -> bool {
         self.exceed(Counted::Accounts) || self.exceed(Counted::Resources)
     }
 
@@ -226,6 +223,11 @@ impl Losing {
     /// The rows that wait for a person.
     pub fn held(&self) -> impl Iterator<Item = &RowKey> {
         self.rows.keys().filter(|key| !self.allows(key))
+    }
+
+    /// Accounts that are not excluded before a person confirms it.
+    pub fn held_exclusions(&self) -> HashSet<&RowKey> {
+        self.held().filter(|key| key.is_excluded()).collect()
     }
 
     /// Takes a person's confirmation of all that would be lost now, if there is one; `asked`: the value of the annotation.
@@ -266,15 +268,14 @@ impl Losing {
         }
         let many: Vec<String> = over.iter().map(|counted| self.how_many(*counted)).collect();
         let allowed: Vec<String> = over.iter().map(|counted| self.how_many_may(*counted)).collect();
-        let names = self.names(|key| self.is_unconfirmed(key) && over.contains(&counted(key)));
+        let names = self.names();
         let limit = match &share.spec.max_removals {
             None => "not set".to_owned(),
             Some(MaxRemovals::Count(n)) => n.to_string(),
             Some(MaxRemovals::Percent(text)) => text.clone(),
         };
         let next = Confirmation::next(confirmation(share.status.as_ref()), generation(share));
-        let held = || self.held().filter(|key| over.contains(&counted(key)));
-        let keep = match (held().any(|key| !key.is_excluded()), held().any(RowKey::is_excluded)) {
+        let keep = match (self.held().any(|key| !key.is_excluded()), self.held().any(RowKey::is_excluded)) {
             (_, false) => "declare them again",
             (false, true) => "take them out of spec.organization.excluded",
             (true, true) => "declare them again, or take them out of spec.organization.excluded",
@@ -315,10 +316,15 @@ impl Losing {
         }
     }
 
-    fn names(&self, of: impl Fn(&RowKey) -> bool) -> String {
+    /// What waits for a person.
+    fn names(&self) -> String {
         let mut names = String::new();
-        let rows: Vec<String> =
-            self.rows.iter().filter(|(key, _)| of(key)).map(|(key, name)| label(key, name.as_deref())).collect();
+        let rows: Vec<String> = self
+            .rows
+            .iter()
+            .filter(|(key, _)| !self.allows(key))
+            .map(|(key, name)| label(key, name.as_deref()))
+            .collect();
         for (at, name) in rows.iter().enumerate() {
             if at > 0 && names.len() + name.len() > MAX_NAMES {
                 return format!("{names} and {} more", rows.len() - at);

@@ -1,6 +1,5 @@
 //! How rows of a share are removed: when, which of them, and recorded before their calls.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
 use super::losses::{Losing, LossInput};
@@ -10,7 +9,6 @@ use super::{losses, plan};
 use crate::api::CONFIRM_REMOVALS;
 use crate::core::row::Step;
 use crate::core::row_key::RowKey;
-use crate::operator::pass::verdict::Verdict;
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::inventory;
 use crate::operator::rows::inventory::Entry;
@@ -21,7 +19,8 @@ const HANDOVER: Duration = Duration::from_secs(1);
 /// Removals that are recorded at once.
 const BATCH: usize = 8;
 
-fn losing(share: &SharePass, seen: &ObservedShare) -> Losing {
+/// What would be lost now.
+pub fn losing(share: &SharePass, seen: &ObservedShare) -> Losing {
     let read_lag = share.pass.context.settings.read_lag();
     let input = LossInput {
         share: &share.pass.object,
@@ -68,21 +67,6 @@ pub fn held_back(share: &SharePass, plan: &Plan) -> Option<Duration> {
     let since_edit = share.pass.memory(|memory| now.since(memory.edited_at));
     let waiting = !plan.of(|step| step == Step::Remove).is_empty();
     (waiting && since_edit < HANDOVER).then(|| HANDOVER - since_edit)
-}
-
-/// What to tell where rows wait for a person.
-pub fn blocked_removals(share: &SharePass, seen: &ObservedShare) -> Option<Verdict> {
-    losing(share, seen).blocked(&share.pass.object)
-}
-
-/// How many rows wait for a person.
-pub fn count_held(share: &SharePass, seen: &ObservedShare) -> usize {
-    losing(share, seen).held().count()
-}
-
-/// Accounts that are not excluded before a person confirms it.
-pub fn held_exclusions(share: &SharePass, seen: &ObservedShare) -> HashSet<RowKey> {
-    losing(share, seen).held().filter(|key| key.is_excluded()).cloned().collect()
 }
 
 /// Removes a batch; what counts is recorded before.

@@ -1,5 +1,6 @@
 //! What is reported of a share: counts, exceptions, what nobody declared, drift, and the verdict.
 
+use super::losses::Losing;
 use super::plan::Plan;
 use super::share_pass::SharePass;
 use super::{exceptions, exclusions, name, others, outside, removals, row_drift, waivers};
@@ -37,7 +38,7 @@ pub fn report(share: &mut SharePass, id: &ShareId, seen: &ObservedShare, plan: &
     exceptions::list_exceptions(share, &row_states);
     list_unmanaged(share, seen, plan);
     list_drift(share, seen, plan);
-    count_blocked(share, seen);
+    share.pass.status.blocked_removals = 0;
     let verdict = match share.mode {
         Mode::Manage => judge(share, id, seen, plan, row_states.clone()),
         Mode::Observe | Mode::Frozen => compare(share, id, seen, plan),
@@ -54,18 +55,15 @@ fn judge(
 ) -> Verdict {
     share.pass.alarm = exclusions::not_in_force(share, &row_states);
     row_states.retain(|(_, row_state)| row_state.word != NOT_EXCLUDED);
-    let verdict = conclude(share, id, seen, plan, &row_states);
+    let losing = &removals::losing(share, seen);
+    share.pass.status.blocked_removals = int32(losing.held().count());
+    let so_far = so_far(share);
+    let verdict = conclude(share, Summary { id, seen, plan, row_states: &row_states, losing, so_far });
     match share.pass.alarm.take() {
         Some(alarm) if alarm.requeue_after.is_none() => alarm.requeue_after(share.follow(seen)).before(verdict),
         Some(alarm) => alarm.before(verdict),
         None => verdict,
     }
-}
-
-/// How many rows wait for a person before they are removed.
-fn count_blocked(share: &mut SharePass, seen: &ObservedShare) {
-    let blocked = if share.mode == Mode::Manage { removals::count_held(share, seen) } else { 0 };
-    share.pass.status.blocked_removals = int32(blocked);
 }
 
 /// What was seen, in numbers.
@@ -186,30 +184,23 @@ struct Summary<'a> {
     seen: &'a ObservedShare,
     plan: &'a Plan,
     row_states: &'a [(RowKey, RowState)],
+    losing: &'a Losing,
     /// How many are in place.
     so_far: String,
 }
 
-fn conclude(
-    share: &mut SharePass,
-    id: &ShareId,
-    seen: &ObservedShare,
-    plan: &Plan,
-    row_states: &[(RowKey, RowState)],
-) -> Verdict {
-    let so_far = so_far(share);
-    let summary = Summary { id, seen, plan, row_states, so_far };
+fn conclude(share: &mut SharePass, summary: Summary<'_>) -> Verdict {
     // An account whose exclusion waits for a person is not on its way.
-    let held = removals::held_exclusions(share, seen);
+    let held = summary.losing.held_exclusions();
     let ours = |state: State| -> Vec<&(RowKey, RowState)> {
-        let rows = row_states.iter().filter(|(key, row_state)| row_state.state == state && share.is_ours(key));
+        let rows = summary.row_states.iter().filter(|(key, row_state)| row_state.state == state && share.is_ours(key));
         let counts = |key: &RowKey, row_state: &RowState| {
             !held.contains(key) && waivers::in_force(share, key, row_state).is_none()
         };
         rows.filter(|(key, row_state)| counts(key, row_state)).collect()
     };
     let waiting: Vec<_> = ours(State::Pending).into_iter().chain(ours(State::Failing)).collect();
-    let stuck = stuck(share, plan, seen, &ours(State::Failed), &ours(State::Refused));
+    let stuck = stuck(share, &summary, &ours(State::Failed), &ours(State::Refused));
     if let Some(verdict) = under_way(share, &summary, waiting, stuck.as_ref()) {
         return verdict;
     }
@@ -294,12 +285,12 @@ fn ready(share: &mut SharePass, summary: Summary<'_>) -> Verdict {
 /// What does not go on by itself, the most pressing first.
 fn stuck(
     share: &SharePass,
-    plan: &Plan,
-    seen: &ObservedShare,
+    summary: &Summary<'_>,
     failed: &[&(RowKey, RowState)],
     refused: &[&(RowKey, RowState)],
 ) -> Option<Verdict> {
-    if let Some(verdict) = removals::blocked_removals(share, seen) {
+    let Summary { seen, plan, losing, .. } = summary;
+    if let Some(verdict) = losing.blocked(&share.pass.object) {
         return Some(verdict);
     }
     let rows = |wanted: fn(Step) -> bool| {
