@@ -1,7 +1,9 @@
 //! Recipients and resources as objects of their own: who looks after a row, and who takes over.
 
+use cfshare_simulator::{Action, Rule};
+
 use crate::Test;
-use crate::expect::{creates, nothing_doubled};
+use crate::expect::{creates, has, nothing_doubled};
 use crate::scene::{World, condition, ids, is_ready, message};
 
 pub const TESTS: &[Test] = &[
@@ -21,6 +23,10 @@ pub const TESTS: &[Test] = &[
     ("children: a retained row stays, and is shown as unmanaged", retained),
     ("children: a suspended object leaves its row alone", suspended),
     ("children: the last resource goes once there is another, and its object at once", last_resource),
+    (
+        "children: the object of the last resource goes right after the create, and its Share keeps the row",
+        last_after_create,
+    ),
     ("children: an object for a share with an organization says what to do instead", organization),
     ("children: an object whose share does not exist can be deleted", orphan),
     ("children: an object of a suspended Share that is not made yet is suspended too", waits_with_share),
@@ -353,6 +359,26 @@ fn suspended(world: &World) {
     scene.apply(&scene.resource("second", "waf", &second, "meta: {mode: block}"));
     scene.wait_ready("shareresource", "second");
     assert!(scene.only().resources.iter().any(|row| row.meta["mode"] == "block"));
+}
+
+fn last_after_create(world: &World) {
+    let scene = world.scene();
+    let [one, first] = ids();
+    // It is deleted before it knows of the share, so that its Share has the row on record all along.
+    let slow = Rule::once("POST", "/accounts/*/shares", Action::DelayAfter { ms: 3_000 });
+    world.simulator.fault(slow.account(&scene.account));
+    scene.apply(&format!(
+        "{}---\n{}",
+        scene.share("waf", &[&one], &[], ""),
+        scene.resource("first", "waf", &first, "")
+    ));
+    scene.wait_state("the share", |shares| !shares.is_empty());
+    scene.delete("shareresource", "first");
+    scene.wait_gone("shareresource", "first");
+    assert!(has(&scene.only(), &[&one], &[&first]), "{:#?}", scene.changes());
+    scene.wait_reason("share", "waf", "LastResource");
+    scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+    scene.wait_nothing();
 }
 
 fn last_resource(world: &World) {

@@ -131,7 +131,14 @@ async fn remove<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, row: O
     if child.row(seen).read_if_old().await? {
         return Ok(Next::Again);
     }
-    Ok(send_removal(child, seen).await?.map_or(Next::Again, |verdict| Next::Done(Some(verdict))))
+    Ok(match send_removal(child, seen).await? {
+        None => Next::Again,
+        // Its Share has had the row on record all along, so that no change there starts the pass that releases this one.
+        Some(verdict) if verdict.reason == Reason::LastResource && child.parent.records(&child.key) => {
+            Next::Done(Some(verdict.requeue_after(delays::PEER_WRITE)))
+        }
+        Some(verdict) => Next::Done(Some(verdict)),
+    })
 }
 
 /// Waits for a call of the Share that may still replace all recipients, and with them what is done to this one.

@@ -268,7 +268,9 @@ impl World {
         match guard {
             Guard::EternalYes => operator.cache.confirmed.is_some(),
             Guard::OpenYes => holds,
-            _ => holds && operator.cache.covered[row],
+            Guard::Sound | Guard::Forgets | Guard::CountsApart | Guard::RecordsLate | Guard::OneWindow => {
+                holds && operator.cache.covered[row]
+            }
         }
     }
 
