@@ -102,6 +102,12 @@ impl Kube {
                 .with_context(|| format!("--kubeconfig: {} cannot be used", file.display()))?),
             None => Kubeconfig::read(),
         };
+        if let (Some(user), Ok(kubeconfig)) = (&self.user, &kubeconfig)
+            && !kubeconfig.auth_infos.iter().any(|named| named.name == *user)
+        {
+            // kube would go on as nobody.
+            anyhow::bail!("--user: the kubeconfig has no user {user}");
+        }
         let own_proxy = kubeconfig.as_ref().ok().and_then(|kubeconfig| proxy_of(kubeconfig, &options));
         let mut config = if chosen || self.kubeconfig.is_some() {
             let config = Config::from_custom_kubeconfig(kubeconfig.context(missing)?, &options).await;
@@ -209,6 +215,9 @@ impl Cluster {
                     "you are not allowed to list {plural}: ask for that permission, or choose another namespace with -n ({})",
                     status.message
                 ),
+                Err(kube::Error::Api(status)) if status.code == 400 => {
+                    anyhow::bail!("the API server does not accept this: {}", status.message)
+                }
                 Err(error) => {
                     return Err(error)
                         .with_context(|| format!("{plural} cannot be listed: check KUBECONFIG and the cluster"));
@@ -262,17 +271,30 @@ impl Cluster {
         Ok(Some(self.shares().await?.iter().map(Name::of).collect()))
     }
 
+    /// Which part of the cluster is meant, as words; `None`: all of it.
+    pub fn part(&self) -> Option<String> {
+        let with = self.selector.as_ref().map(|selector| format!("with the labels {selector}"));
+        let within = self.namespace.as_ref().map(|namespace| format!("in namespace {namespace}"));
+        let parts: Vec<String> = with.into_iter().chain(within).collect();
+        (!parts.is_empty()).then(|| parts.join(" "))
+    }
+
+    /// Fails if the namespace is known not to exist.
+    pub async fn must_exist(&self) -> anyhow::Result<()> {
+        let Some(namespace) = &self.namespace else { return Ok(()) };
+        // Who may not read namespaces reads what is in them all the same.
+        if let Ok(None) = Api::<Namespace>::all(self.kube.clone()).get_opt(namespace).await {
+            anyhow::bail!("namespace {namespace} does not exist: choose another one with -n, or use -A");
+        }
+        Ok(())
+    }
+
     /// Why nothing was found.
     pub async fn nothing(&self) -> anyhow::Error {
-        let Some(namespace) = &self.namespace else {
-            return anyhow::anyhow!("no Shares in any namespace");
-        };
-        let with = self.selector.as_ref().map_or(String::new(), |selector| format!(" with the labels {selector}"));
-        match Api::<Namespace>::all(self.kube.clone()).get_opt(namespace).await {
-            Ok(None) => anyhow::anyhow!("namespace {namespace} does not exist: choose another one with -n, or use -A"),
-            Ok(Some(_)) | Err(_) => {
-                anyhow::anyhow!("no Shares{with} in namespace {namespace}: choose another one with -n, or use -A")
-            }
+        match (self.must_exist().await, self.part()) {
+            (Err(missing), _) => missing,
+            (Ok(()), Some(part)) => anyhow::anyhow!("no Shares {part}: choose another one with -n, or use -A"),
+            (Ok(()), None) => anyhow::anyhow!("no Shares in any namespace"),
         }
     }
 

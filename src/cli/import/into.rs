@@ -40,7 +40,10 @@ pub fn fill(folder: &Path, account: &str, shares: &[Share]) -> anyhow::Result<Fi
         let parts = split(&text);
         for (at, part) in parts.iter().enumerate() {
             let found = documents(part).with_context(|| format!("--into: {}", file.display()))?;
-            open.extend(found.iter().filter_map(|document| unfilled(document, account, &file, at)));
+            for document in &found {
+                let listed = document["items"].as_array().into_iter().flatten();
+                open.extend(std::iter::once(document).chain(listed).filter_map(|d| unfilled(d, account, &file, at)));
+            }
         }
         texts.insert(file, parts);
     }
@@ -172,15 +175,22 @@ mod tests {
         let two = format!("{}---\n{}", share("waf", "WAF", "x"), share("other", "WAF", "y"));
         fs::write(folder.join("a.yaml"), &two).expect("a file");
         fs::write(folder.join("more/b.yml"), share("twice", "Twice", "x")).expect("a file");
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": [{
+            "apiVersion": "cfshare.dev/v1alpha1", "kind": "Share", "metadata": {"name": "listed"},
+            "spec": {"accountID": "acc", "resources": [{"type": "t", "id": "z"}]},
+        }]});
+        fs::write(folder.join("more/list.json"), list.to_string()).expect("a file");
         let remote = |id: &str, name: &str, resource: &str| {
             let row = json!({"id": "r", "resource_account_id": "acc", "resource_id": resource, "resource_type": "t",
                              "status": "active"});
             let share = json!({"id": id, "account_id": "acc", "name": name, "status": "active", "resources": [row]});
             serde_json::from_value::<Share>(share).expect("a share")
         };
-        let shares = [remote("s1", "WAF", "x"), remote("s2", "Twice", "x"), remote("s3", "Twice", "x")];
+        let twice = ["s2", "s3"].map(|id| remote(id, "Twice", "x"));
+        let shares = [vec![remote("s1", "WAF", "x"), remote("s4", "listed", "z")], twice.to_vec()].concat();
         let filled = fill(&folder, "acc", &shares).expect("it can be done");
-        assert_eq!((filled.done.len(), filled.left.len()), (1, 2), "{filled:?}");
+        assert_eq!((filled.done.len(), filled.left.len()), (1, 3), "{filled:?}");
+        assert!(filled.left.iter().any(|line| line.contains("Share listed: write shareID: \"s4\"")), "{filled:?}");
         assert!(filled.left.iter().any(|line| line.contains("(s2, s3)")), "{filled:?}");
         let now = fs::read_to_string(folder.join("a.yaml")).expect("a file");
         assert_eq!(now, two.replacen("spec:\n", "spec:\n  shareID: \"s1\"\n", 1));

@@ -89,7 +89,7 @@ impl Matrix {
             let pulse = self.lease.read(&cluster).await;
             table(&objects, &pulse, Timestamp::now())
         };
-        table.name_accounts(&names);
+        table.name_accounts(&names, cluster.part().as_deref());
         let text = match self.output {
             Format::Table => print::table(&table, self.by, false),
             Format::Wide => print::table(&table, self.by, true),
@@ -175,6 +175,8 @@ fn table(objects: &Objects, pulse: &Pulse, now: Timestamp) -> Table {
     for share in &objects.0 {
         let rows = rows_of(share, objects);
         let verified = match (&rows.status.share_id, &rows.status.seen_with) {
+            // Nothing is compared, even if its account is read for other Shares.
+            _ if rows.is_suspended() => None,
             (Some(_), Some(credential)) => {
                 let sweep = pulse.sweeps.get(&sweeps::key(&share.spec.account_id, credential));
                 let at = sweep.and_then(|sweep| Timestamp::from_second(sweep.at).ok());

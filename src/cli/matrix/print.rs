@@ -21,6 +21,13 @@ fn receiver(row: &Row) -> (String, String) {
     }
 }
 
+/// Whole organizations, then accounts by the name that is shown, then those without one.
+fn account(row: &Row) -> (bool, bool, String, Receiver) {
+    let name = row.label.as_deref().map(str::to_lowercase);
+    let single = matches!(row.receiver, Receiver::Account(_));
+    (single, name.is_none(), name.unwrap_or_default(), row.receiver.clone())
+}
+
 fn moment(time: Option<Timestamp>) -> String {
     // Whole seconds: what is behind them says nothing.
     let whole = time.and_then(|time| Timestamp::from_second(time.as_second()).ok());
@@ -46,8 +53,8 @@ fn ordered(table: &Table, by: By) -> Vec<(&Row, Option<usize>)> {
     lines.sort_by_cached_key(|(row, at)| {
         let share = table.column(row).map(|column| column.name.clone());
         match by {
-            By::Account => (None, None, Some(row.receiver.clone()), share),
-            By::Share | By::Resource => (resource(row, *at), share, Some(row.receiver.clone()), None),
+            By::Account => (None, None, Some(account(row)), share),
+            By::Share | By::Resource => (resource(row, *at), share, Some(account(row)), None),
         }
     });
     lines

@@ -10,7 +10,7 @@ use super::state::{Cell, State};
 use crate::api::share::DeletionPolicy;
 use crate::api::status::{ExceptionEntry, ShareStatus};
 use crate::api::waiver::Waiver;
-use crate::api::{Share, ShareRecipient};
+use crate::api::{Reason, Share, ShareRecipient};
 use crate::core::interned::Interned;
 
 /// An account, or all members of an organization.
@@ -40,6 +40,11 @@ pub struct Found {
 impl<'a> Rows<'a> {
     pub fn new(share: &'a Share, children: Vec<&'a ShareRecipient>) -> Rows<'a> {
         Rows { share, children, proof: proof(share), status: share.status.clone().unwrap_or_default() }
+    }
+
+    /// Whether the operator passes the Share over, as the last pass said.
+    pub fn is_suspended(&self) -> bool {
+        ready(&self.status.common.conditions).is_some_and(|ready| ready.reason == Reason::Suspended.as_str())
     }
 
     fn is_deleting(&self) -> bool {

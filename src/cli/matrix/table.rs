@@ -108,8 +108,9 @@ impl Table {
         }
     }
 
-    /// Names from a file come before labels; accounts of the file that are nowhere are listed.
-    pub(super) fn name_accounts(&mut self, names: &Accounts) {
+    /// Names from a file come before labels; accounts of the file that are nowhere are listed. `part`: which part of the
+    /// cluster was read, if not all of it.
+    pub(super) fn name_accounts(&mut self, names: &Accounts, part: Option<&str>) {
         let mut labels: BTreeMap<Receiver, Interned> = BTreeMap::new();
         for row in &self.rows {
             if let Some(label) = &row.label {
@@ -120,12 +121,16 @@ impl Table {
             labels.insert(Receiver::Account(id.into()), name.as_str().into());
         }
         let organization = self.rows.iter().any(|row| matches!(row.receiver, Receiver::Organization(_)));
+        let left_out = self.columns.iter().any(|column| !column.more.is_empty());
         let listed: BTreeSet<Receiver> = self.rows.iter().map(|row| row.receiver.clone()).collect();
         for id in names.keys().map(|id| Receiver::Account(id.into())).filter(|id| !listed.contains(id)) {
             let cell = if organization {
                 Cell::unknown("in no share of its own; it may receive those for an organization as a member")
+            } else if left_out {
+                Cell::unknown("not listed, but a status leaves out accounts; --live reads Cloudflare")
             } else {
-                Cell::new(State::Nothing, "in no share", "")
+                let part = part.map_or(String::new(), |part| format!(" {part}"));
+                Cell::new(State::Nothing, format!("in no share{part}"), "")
             };
             self.rows.push(Row { receiver: id, label: None, share: None, cell, declared_by: Vec::new() });
         }

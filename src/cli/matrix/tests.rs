@@ -156,10 +156,42 @@ fn a_dead_operator_and_an_old_sweep_are_said_first() {
 fn a_list_of_accounts_names_them_and_shows_who_is_in_no_share() {
     let mut table = sample();
     let names = [("a1", "Payments"), ("a7", "Lab")].map(|(id, name)| (id.to_owned(), name.to_owned()));
-    table.name_accounts(&names.into());
+    table.name_accounts(&names.clone().into(), None);
     let last = table.rows.last().expect("a row");
-    assert_eq!((last.label.as_deref(), last.cell.word.as_str()), (Some("Lab"), "in no share"));
+    assert_eq!(
+        (last.label.as_deref(), last.cell.word.as_str()),
+        (Some("Lab"), "unknown"),
+        "the status leaves out some"
+    );
     assert_eq!(table.rows[0].label.as_deref(), Some("Payments"));
+    for (part, word) in [(None, "in no share"), (Some("in namespace ns"), "in no share in namespace ns")] {
+        let mut table = sample();
+        table.columns[0].more.clear();
+        table.name_accounts(&names.clone().into(), part);
+        assert_eq!(table.rows.last().map(|row| row.cell.word.as_str()), Some(word));
+    }
+}
+
+#[test]
+fn accounts_are_sorted_by_the_name_that_is_shown() {
+    let recipients = json!({"recipients": [{"accountID": "a1", "name": "Zoo"}, {"accountID": "a2"},
+                                           {"accountID": "a3", "name": "apple"}]});
+    let table = of(share(recipients, json!({})), vec![]);
+    for by in [By::Account, By::Share, By::Resource] {
+        let csv = print::csv(&table, by);
+        let names: Vec<&str> = csv.lines().skip(1).filter_map(|line| line.split(',').next()).collect();
+        assert_eq!(names, ["apple", "Zoo", ""], "{by:?}");
+    }
+}
+
+#[test]
+fn a_suspended_share_is_not_verified_though_its_account_is_read() {
+    let suspended = of(
+        share(json!({"recipients": [{"accountID": "a1"}]}), json!({"conditions": ready("Unknown", "Suspended")})),
+        vec![],
+    );
+    assert_eq!((suspended.columns[0].verified, suspended.warnings), (None, vec![]));
+    assert_eq!(suspended.rows[0].cell.word, "unknown");
 }
 
 #[test]

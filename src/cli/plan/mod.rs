@@ -114,6 +114,7 @@ impl Plan {
                 anyhow::bail!("--prune compares files with the cluster: specify them with -f or -k");
             }
             let cluster = self.scope.cluster().await?;
+            cluster.must_exist().await?;
             return Ok((cluster.fleet().await?, cluster.selected().await?, Some(cluster)));
         }
         let cluster = if self.scope.kube.cluster.is_some() { Some(self.scope.cluster().await?) } else { None };

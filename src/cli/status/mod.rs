@@ -302,7 +302,7 @@ fn details(standing: &Standing) -> Vec<String> {
         let message = if entry.message.is_empty() { String::new() } else { format!(": {}", entry.message) };
         let last = if entry.terminal { "; Cloudflare does not retry" } else { "" };
         let waived = entry.waiver.as_ref().map_or(String::new(), |waiver| format!("; {waiver}"));
-        lines.push(format!("{what} is {} since {}{message}{last}{waived}", entry.state, entry.since.0));
+        lines.push(format!("{what} has been {} since {}{message}{last}{waived}", entry.state, entry.since.0));
     }
     if standing.exceptions_omitted > 0 {
         lines.push(format!("{} more are not in place", standing.exceptions_omitted));
@@ -394,7 +394,7 @@ mod tests {
             "NAMESPACE  KIND   NAME  READY  RECIPIENTS  RESOURCES  REASON      MESSAGE\n\
              ns         Share  waf   False  1/3         -          Associated  all is well\n\n\
              Share ns/waf\n  \
-             payments-prod (recipient 372e) is associating since 2026-01-01T00:00:00Z: no entitlement; Cloudflare does not \
+             payments-prod (recipient 372e) has been associating since 2026-01-01T00:00:00Z: no entitlement; Cloudflare does not \
              retry\n  4 more are not in place\n  drifted: name is b instead of a\n  \
              unmanaged: resource t/x is active\n  2 more are unmanaged\n\n0 of 1 object ready\n"
         );

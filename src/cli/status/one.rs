@@ -85,7 +85,10 @@ fn head(rows: &Rows, pulse: &Pulse, now: Timestamp) -> String {
     let observed = Some(status.common.observed_generation) == share.metadata.generation;
     match ready(&status.common.conditions) {
         Some(ready) => {
-            lines.push(("Ready", format!("{} since {}", ready.status, ago(ready.last_transition_time.0, now))));
+            lines.push((
+                "Ready",
+                format!("{} for {}", ready.status, age(now.duration_since(ready.last_transition_time.0))),
+            ));
             lines.push(("", clean(&said(ready), 1000)));
         }
         None => lines.push(("Ready", "Unknown: cfshare has not processed this Share yet".into())),
@@ -173,7 +176,12 @@ fn exceptions(rows: &Rows, now: Timestamp) -> Vec<String> {
     for entry in &rows.status.exceptions {
         let message =
             if entry.message.is_empty() { String::new() } else { format!(": {}", clean(&entry.message, LONGEST)) };
-        lines.push(format!("{} is {} since {}{message}", what(entry), entry.state, ago(entry.since.0, now)));
+        lines.push(format!(
+            "{} has been {} for {}{message}",
+            what(entry),
+            entry.state,
+            age(now.duration_since(entry.since.0))
+        ));
         lines.push(format!(
             "  -> {}",
             match (entry.terminal, entry.message.is_empty()) {
@@ -320,9 +328,9 @@ mod tests {
         let text = screen(&share, Vec::new(), &[&add], &pulse, "2026-01-01T01:00:00Z".parse().expect("a time"));
         assert!(text.starts_with("WARNING: nobody\n\nShare          ns/waf\n"), "{text}");
         for line in [
-            "\nReady          False since 60m ago\n",
+            "\nReady          False for 60m\n",
             "\nChecked        60s ago; next in about 9m\n",
-            "  pay (a1) is associating since 30m ago: no entitlement\n",
+            "  pay (a1) has been associating for 30m: no entitlement\n",
             "Another attempt: kubectl annotate shares.cfshare.dev waf -n ns --overwrite cfshare.dev/requestedAt=",
             "\nLast calls that change something at Cloudflare\n  \
              2026-01-01T00:00:00Z  create share waf  done     ray r1\n  \
