@@ -28,7 +28,7 @@ pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>, health: Health)
     let ready = move || std::future::ready(answer(works.ask(|health, now| health.ready(now))));
     let show = move |headers: HeaderMap| {
         let accepted = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-        let (form, text) = if accepted.contains("application/openmetrics-text") {
+        let (form, text) = if prefers_openmetrics(accepted) {
             (OPENMETRICS, metrics.render())
         } else {
             (PROMETHEUS_TEXT, plain(&metrics.render()))
@@ -37,6 +37,20 @@ pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>, health: Health)
     };
     let app = Router::new().route("/livez", get(alive)).route("/readyz", get(ready)).route("/metrics", get(show));
     axum::serve(listener, app).await
+}
+
+/// Whether a client takes OpenMetrics at least as gladly as the older format.
+fn prefers_openmetrics(accept: &str) -> bool {
+    let weight = |form: &str| {
+        let entries = accept.split(',').map(|entry| entry.split(';').map(str::trim).collect::<Vec<_>>());
+        let weights = entries.filter(|entry| entry[0].eq_ignore_ascii_case(form)).map(|entry| {
+            let weight = entry.iter().find_map(|parameter| parameter.strip_prefix("q="));
+            weight.and_then(|weight| weight.parse::<f64>().ok()).unwrap_or(1.0)
+        });
+        weights.fold(0.0, f64::max)
+    };
+    let openmetrics = weight("application/openmetrics-text");
+    openmetrics > 0.0 && openmetrics >= weight("text/plain")
 }
 
 /// OpenMetrics in Prometheus' older text format: there a counter's type names the samples, and nothing ends the text.
@@ -64,6 +78,19 @@ fn plain(openmetrics: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_client_gets_the_format_that_it_prefers() {
+        let prometheus = "application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,\
+                          text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
+        for accept in [prometheus, "application/openmetrics-text", "text/plain;q=0.9, application/openmetrics-text"] {
+            assert!(prefers_openmetrics(accept), "{accept}");
+        }
+        let older = "application/openmetrics-text;q=0.2, text/plain;version=0.0.4;q=0.9";
+        for accept in ["", "*/*", "text/plain", older, "application/openmetrics-text;q=0, */*"] {
+            assert!(!prefers_openmetrics(accept), "{accept}");
+        }
+    }
 
     #[test]
     fn the_older_format_names_counters_as_their_samples() {
