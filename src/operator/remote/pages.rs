@@ -1,7 +1,8 @@
 //! Lists that come in pages: when one is complete, and when it moved while it was read.
 //!
 //! A list is complete when its pages have as many different rows as its total says, or, where the total is absent or
-//! wrong, when a page says by its length that none comes after it. A list that agrees with itself proves nothing.
+//! wrong, when a page is empty or shorter than one before it: a first page that is shorter than what was asked for may be
+//! as long as pages get. A list that agrees with itself proves nothing.
 
 use std::collections::{HashMap, HashSet};
 
@@ -17,6 +18,8 @@ pub struct Pages {
     seen: HashSet<String>,
     /// The page that was taken last.
     page: u32,
+    /// Rows of the longest page.
+    longest: usize,
 }
 
 impl Pages {
@@ -42,7 +45,9 @@ impl Pages {
             let cause = format!("page {page} of a list has only rows that earlier pages already had");
             return Err(Error::Lost { cause });
         }
-        Ok(self.is_last(answer))
+        let last = self.is_last(answer);
+        self.longest = self.longest.max(answer.rows.len());
+        Ok(last)
     }
 
     fn is_last<T>(&self, answer: &Page<T>) -> bool {
@@ -53,7 +58,8 @@ impl Pages {
             (Some(total), Some(_)) => self.page >= total,
             // Pages may be shorter than what was asked for.
             (None, Some(total)) if (self.seen.len() as u64) < total => answer.rows.is_empty(),
-            (None, _) => !full,
+            (None, Some(_)) => !full,
+            (None, None) => answer.rows.is_empty() || answer.rows.len() < self.longest,
         }
     }
 }
@@ -100,6 +106,7 @@ where
     let mut totals = Totals::Unknown;
     let mut rows: Vec<T> = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();
+    let mut repeated = false;
     loop {
         let answer = ask(pages.next()?).await?;
         let last = pages.take(&answer)?;
@@ -112,8 +119,11 @@ where
         };
         for row in answer.rows {
             match places.get(row.id()) {
-                // It moved onto a later page, and what came later is younger.
-                Some(place) => rows[*place] = row,
+                // It moved onto a later page, and what came later is younger. Another one may have moved the other way.
+                Some(place) => {
+                    rows[*place] = row;
+                    repeated = true;
+                }
                 None => {
                     places.insert(row.id().to_owned(), rows.len());
                     rows.push(row);
@@ -122,7 +132,8 @@ where
         }
         let agreed = totals == Totals::Unknown || totals == Totals::Same(rows.len() as u64);
         if empty || last && (agreed || !distrust) {
-            return Ok((rows, totals));
+            let moved = repeated && totals == Totals::Unknown;
+            return Ok((rows, if moved { Totals::Moved } else { totals }));
         }
     }
 }
@@ -172,7 +183,9 @@ mod tests {
 
     #[tokio::test]
     async fn pages_shorter_than_asked_for_do_not_end_the_list() {
-        for (total_count, per_page, calls) in [(Some(120), None, 3), (None, Some(50), 3)] {
+        for (total_count, per_page, calls) in
+            [(Some(120), None, 3), (None, Some(50), 3), (None, Some(100), 3), (None, None, 3)]
+        {
             let list = read(|page| Page { total_count, per_page, ..cut(page, 50, 120) }).await;
             assert_eq!((list.0.expect("a list"), list.1), (Some(120), calls));
         }
@@ -238,6 +251,22 @@ mod tests {
             let start = 100 * (page as usize - 1);
             let rows = all[start..(start + 100).min(150)].to_vec();
             Page { rows, total_count: Some(150), total_pages: Some(2), ..cut(page, 100, 0) }
+        })
+        .await;
+        assert_eq!((list.expect("a list"), calls), (Some(150), 4));
+    }
+
+    #[tokio::test]
+    async fn a_list_without_a_total_that_shows_a_row_twice_is_read_again() {
+        let mut calls = 0;
+        let (list, _) = read(|page| {
+            calls += 1;
+            let all: Vec<Row> = match calls {
+                1 => rows(0, 150),
+                _ => [Row("new".into())].into_iter().chain(rows(0, 149)).collect(),
+            };
+            let start = (100 * (page as usize - 1)).min(150);
+            Page { rows: all[start..(start + 100).min(150)].to_vec(), ..cut(page, 100, 0) }
         })
         .await;
         assert_eq!((list.expect("a list"), calls), (Some(150), 4));
