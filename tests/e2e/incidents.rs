@@ -172,9 +172,14 @@ fn throttled(world: &World) {
 
 fn recipient_failed(world: &World) {
     let (scene, operator) = shared(world);
-    let [one, failing, first] = ids();
-    world.simulator.account(&failing, |account| account.entitled = false);
-    scene.apply(&scene.share("waf", &[&one, &failing], &[&first], ""));
+    let [one, failing, other, first] = ids();
+    for id in [&failing, &other] {
+        world.simulator.account(id, |account| account.entitled = false);
+    }
+    scene.apply(&scene.share("waf", &[&one, &failing, &other], &[&first], ""));
+    let both = |share: &serde_json::Value| message(share).contains(" (and 1 more, see status.exceptions). ");
+    let text = message(&scene.wait_for("share", "waf", "told of both", both));
+    let failing = [failing, other].into_iter().find(|id| text.contains(id)).expect("one is named");
     let told = Told {
         reason: "RecipientFailed",
         alert: "CfshareShareNotReady",
@@ -182,6 +187,10 @@ fn recipient_failed(world: &World) {
         others: &[],
     };
     check(&scene, operator, "waf", &told);
+    // The command is the end of the message.
+    let command = text.split("then run: ").nth(1).expect("a command");
+    let (fine, said) = runbook::paste(&scene, "waf", &scene.token, command);
+    assert!(fine, "{command}: {said}");
 }
 
 fn stuck(world: &World) {

@@ -8,6 +8,7 @@ use crate::scene::{PATIENCE, World, condition, ids, is_ready, message};
 pub const TESTS: &[Test] = &[
     ("observe: a share that is as declared is Ready, and nothing is written", as_declared),
     ("observe: every difference is told, and nothing is written", differs),
+    ("observe: a share whose recipient failed is not Ready, unless a waiver accepts it", failed),
     ("observe: a share that does not exist is not made", nothing),
     ("observe: objects of an observed share are compared, and nothing is written", children),
     ("observe: an object of an observed share that does not exist says so, and what would create it", child_of_nothing),
@@ -54,7 +55,7 @@ fn differs(world: &World) {
     ));
     let share = scene.wait_reason("share", "observed", "Differs");
     let text = message(&share);
-    assert!(text.contains("4 places") && text.contains("payments-prod") && text.contains("its name"), "{text}");
+    assert!(text.contains("4 places") && text.contains("payments-prod") && text.contains("(its name, "), "{text}");
     let drift = share["status"]["drift"].as_array().cloned().unwrap_or_default();
     let paths: Vec<&str> = drift.iter().filter_map(|entry| entry["path"].as_str()).collect();
     assert_eq!(paths.len(), 4, "{paths:?}");
@@ -67,6 +68,28 @@ fn differs(world: &World) {
     scene.kubectl(&["delete", "share", "observed", "--timeout=60s"]);
     assert_eq!(scene.changes_since(before), [""; 0]);
     assert_eq!(format!("{state:?}"), format!("{:?}", scene.only()));
+}
+
+fn failed(world: &World) {
+    let scene = world.scene();
+    let [one, poor, first] = ids();
+    world.simulator.account(&poor, |account| account.entitled = false);
+    scene.apply(&scene.share("waf", &[&one, &poor], &[&first], "deletionPolicy: Retain"));
+    scene.wait_reason("share", "waf", "RecipientFailed");
+    scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+    let before = scene.changes().len();
+    let observed = scene.share("waf", &[&one, &poor], &[&first], "managementPolicy: Observe");
+    scene.apply(&observed);
+    let share = scene.wait_reason("share", "waf", "RecipientFailed");
+    assert!(condition(&share, "Stalled").is_some(), "{share:#}");
+    let text = message(&share);
+    assert!(text.starts_with("observed: recipient ") && text.contains(&poor), "{text}");
+    let waiver = "waiver: {reason: no entitlement yet, until: 2099-01-01T00:00:00Z}";
+    scene.apply(&observed.replace(&format!("{{accountID: {poor}}}"), &format!("{{accountID: {poor}, {waiver}}}")));
+    let share = scene.wait_ready("share", "waf");
+    assert_eq!(condition(&share, "Ready").expect("Ready")["reason"], "Waived");
+    scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+    assert_eq!(scene.changes_since(before), [""; 0]);
 }
 
 fn nothing(world: &World) {

@@ -120,10 +120,10 @@ fn head(rows: &Rows, pulse: &Pulse, now: Timestamp) -> String {
         lines.push((
             "Policies",
             format!(
-                "managementPolicy {}, deletionPolicy {}, at most {} removals in 10 minutes",
+                "managementPolicy {}, deletionPolicy {}, at most {} in 10 minutes",
                 word("managementPolicy"),
                 word("deletionPolicy"),
-                policies.max_removals
+                count(usize::try_from(policies.max_removals).unwrap_or_default(), "removal")
             ),
         ));
     }

@@ -72,7 +72,7 @@ pub fn conclude<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, row: O
         }
         State::Failed => {
             child.pass.settle(&child.session.account);
-            Verdict::stalled(Reason::RecipientFailed, stand.given_up(&child.name(), &child.pass.key))
+            Verdict::stalled(Reason::RecipientFailed, stand.given_up(&child.name(), &child.pass.key, ""))
         }
         State::InPlace | State::Pending | State::Failing | State::Refused => {
             Verdict::working(Reason::Associating, stand.so_far(&child.name())).requeue_after(follow(child, word))

@@ -34,10 +34,11 @@ pub enum State {
 }
 
 impl RowState {
-    /// The message about a row that failed for good; `object`: whose it is.
-    pub fn given_up(&self, name: &str, object: &ObjectKey) -> String {
+    /// The message about a row that failed for good; `object`: whose it is, `more`: that there are others. The command is its
+    /// end, so that it can be pasted.
+    pub fn given_up(&self, name: &str, object: &ObjectKey, more: &str) -> String {
         format!(
-            "{name} failed: {}. Cloudflare does not retry. Fix the cause in the Cloudflare account, then run: {}",
+            "{name} failed: {}{more}. Cloudflare does not retry. Fix the cause in the Cloudflare account, then run: {}",
             self.message,
             object.annotate_now(REQUESTED_AT),
         )

@@ -41,7 +41,7 @@ pub fn report(share: &mut SharePass, id: &ShareId, seen: &ObservedShare, plan: &
     share.pass.status.blocked_removals = 0;
     let verdict = match share.mode {
         Mode::Manage => judge(share, id, seen, plan, row_states.clone()),
-        Mode::Observe | Mode::Frozen => compare(share, id, seen, plan),
+        Mode::Observe | Mode::Frozen => compare(share, id, seen, plan, &row_states),
     };
     waivers::attend(share, &row_states, verdict)
 }
@@ -313,15 +313,21 @@ fn stuck(
         return Some(verdict);
     }
     if let Some((key, row_state)) = failed.first() {
-        let given_up = row_state.given_up(&share.label(key), &share.pass.key);
+        let given_up = row_state.given_up(&share.label(key), &share.pass.key, &with_more("", failed.len()));
         let message = format!("{}{given_up}", waivers::ended(share, key));
-        return Some(Verdict::stalled(Reason::RecipientFailed, with_more(&message, failed.len())));
+        return Some(Verdict::stalled(Reason::RecipientFailed, message));
     }
     outside::out_of_scope(share)
 }
 
 /// Where nothing may be written: whether anything would be.
-fn compare(share: &mut SharePass, id: &ShareId, seen: &ObservedShare, plan: &Plan) -> Verdict {
+fn compare(
+    share: &mut SharePass,
+    id: &ShareId,
+    seen: &ObservedShare,
+    plan: &Plan,
+    row_states: &[(RowKey, RowState)],
+) -> Verdict {
     let so_far = so_far(share);
     if share.session.account.breaker().is_some() {
         return frozen(share, "");
@@ -332,21 +338,58 @@ fn compare(share: &mut SharePass, id: &ShareId, seen: &ObservedShare, plan: &Pla
         return Verdict::working(Reason::Associating, format!("observed: {so_far}; {}", not_active(seen)));
     }
     if changes.is_empty() && !renamed {
-        let message = format!("observed: share {id} matches the manifest; {so_far}");
-        return Verdict::ready(Reason::Observed, message);
+        return unchanged(share, id, seen, row_states, &so_far);
     }
-    let named: Vec<String> = changes.iter().take(3).map(|key| share.label(key)).collect();
-    let renamed = if renamed { "its name, " } else { "" };
-    let count = changes.len() + usize::from(!renamed.is_empty());
+    let named = renamed.then(|| "its name".to_owned()).into_iter();
+    let named: Vec<String> = named.chain(changes.iter().take(3).map(|key| share.label(key))).collect();
+    let count = changes.len() + usize::from(renamed);
     Verdict::stalled(
         Reason::Differs,
         format!(
-            "observed: share {id} differs in {count} place{} ({renamed}{}{}); nothing is changed",
+            "observed: share {id} differs in {count} place{} ({}{}); nothing is changed",
             if count == 1 { "" } else { "s" },
             named.join(", "),
             if changes.len() > 3 { ", …" } else { "" },
         ),
     )
+}
+
+/// Nothing would be written; Ready is true only if all is in place, too.
+fn unchanged(
+    share: &mut SharePass,
+    id: &ShareId,
+    seen: &ObservedShare,
+    row_states: &[(RowKey, RowState)],
+    so_far: &str,
+) -> Verdict {
+    let counts = |key: &RowKey, row_state: &RowState| {
+        row_state.state != State::InPlace && share.is_ours(key) && waivers::in_force(share, key, row_state).is_none()
+    };
+    let open: Vec<&(RowKey, RowState)> = row_states.iter().filter(|(key, row_state)| counts(key, row_state)).collect();
+    let failed: Vec<_> = open.iter().filter(|(_, row_state)| row_state.state == State::Failed).collect();
+    if let Some((key, row_state)) = failed.first() {
+        let (name, more) = (share.label(key), with_more("", failed.len()));
+        let message = format!(
+            "observed: {name} failed: {}{more}. Cloudflare does not retry: fix the cause in the Cloudflare account",
+            row_state.message
+        );
+        share.settle();
+        return Verdict::stalled(Reason::RecipientFailed, message);
+    }
+    let members = share.pass.status.recipients.as_ref().map_or(0, |recipients| recipients.pending);
+    let members_pending = share.desired.organization.is_some() && (members > 0 || seen.counts.is_none());
+    if !open.is_empty() || members_pending {
+        let named: Vec<String> =
+            open.iter().take(3).map(|(key, row_state)| row_state.so_far(&share.label(key))).collect();
+        let more = if open.len() > named.len() { ", …" } else { "" };
+        let named = if named.is_empty() { String::new() } else { format!("; {}{more}", named.join(", ")) };
+        let message = format!("observed: {so_far}{named}");
+        return Verdict::working(Reason::Associating, message).requeue_after(share.follow(seen));
+    }
+    share.settle();
+    let so_far = others::with_failed_objects(share, row_states, so_far.to_owned());
+    let message = format!("observed: share {id} matches the manifest; {so_far}");
+    waivers::with_waived(share, row_states, Verdict::ready(Reason::Observed, message))
 }
 
 /// Where nothing may be written: `what` is left as it is.
