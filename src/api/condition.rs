@@ -48,6 +48,33 @@ vocabulary! {
 }
 
 vocabulary! {
+    /// What Events tell besides the reasons of `Ready`.
+    EventReason {
+        /// A share was created at Cloudflare; the message has its id. Nothing to do.
+        Created,
+        /// An existing share was adopted; the message has its id. Nothing to do.
+        Adopted,
+        /// What this object declared was released and stays at Cloudflare, because of `deletionPolicy: Retain` or `suspend`;
+        /// the message has the id. Delete it at Cloudflare if nobody needs it.
+        Retained,
+        /// Cloudflare does not create a share for an organization without resources, so the excluded accounts receive the
+        /// share until cfshare has excluded them, immediately after it is created. If they still do, the reason of Ready is
+        /// `ExclusionsNotInForce`.
+        ExclusionsFollow,
+        /// The share was deleted at Cloudflare by somebody else, and cfshare creates it again. Find out who deletes it.
+        ShareGone,
+        /// Something was changed at Cloudflare by somebody else, and cfshare corrects it; the message says what. Find out who
+        /// changes it.
+        Drifted,
+        /// The waiver of a failed recipient ends within 7 days: fix the cause, or write a later end into the manifest.
+        WaiverEnds,
+        /// The deletion of the object cannot finish, because the API server forbids a request by cfshare: grant the permission
+        /// in the message, for example by upgrading the chart.
+        DeletionForbidden,
+    }
+}
+
+vocabulary! {
     /// What happened, in one word.
     Reason {
         /// Cloudflare reports everything in this generation as active and associated. Nothing to do.

@@ -18,7 +18,7 @@ pub mod waiver;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-pub use condition::{ConditionType, Reason};
+pub use condition::{ConditionType, EventReason, Reason};
 pub use object::{Kind, Name, ObjectKey};
 pub use recipient::{ShareRecipient, ShareRecipientSpec};
 pub use resource::{ShareResource, ShareResourceSpec};

@@ -1,18 +1,18 @@
-//! `cfshare explain`: what conditions and reasons mean, and the page of the documentation that says so.
+//! `cfshare explain`: what conditions, reasons and Events mean, and the page of the documentation that says so.
 
 use std::io::{self, Write};
 
 use clap::Args;
 
 use super::run::Run;
-use crate::api::{ConditionType, Reason};
+use crate::api::{ConditionType, EventReason, Reason};
 
-/// Explain the conditions and reasons in the status of objects
+/// Explain the conditions and reasons in the status of objects, and the reasons of Events
 #[derive(Args, Debug, Clone)]
 pub struct Explain {
-    /// Reason or condition type; default: all
+    /// Condition, or reason of a condition or an Event; default: all
     pub word: Option<String>,
-    /// Print docs/reference.md: conditions, reasons and the operator's flags
+    /// Print docs/reference.md: conditions, reasons, Events and the operator's flags
     #[arg(long, conflicts_with = "word")]
     pub markdown: bool,
 }
@@ -23,16 +23,19 @@ impl Explain {
             out.write_all(reference().as_bytes())?;
             return Ok(());
         }
-        let all: Vec<(&str, &str)> = types().chain(reasons()).collect();
+        let all: Vec<(&str, &str)> = types().chain(reasons()).chain(events()).collect();
         match &self.word {
             None => all.iter().try_for_each(|(word, meaning)| print(out, word, meaning))?,
-            Some(asked) => match all.iter().find(|(word, _)| word.eq_ignore_ascii_case(asked)) {
-                Some((word, meaning)) => print(out, word, meaning)?,
-                None => {
+            Some(asked) => {
+                // A word may be a condition and the reason of an Event.
+                let found = all.iter().filter(|(word, _)| word.eq_ignore_ascii_case(asked));
+                let found: Vec<_> = found.collect();
+                if found.is_empty() {
                     let words: Vec<&str> = all.iter().map(|(word, _)| *word).collect();
                     anyhow::bail!("there is no condition or reason {asked}. Known: {}", words.join(", "));
                 }
-            },
+                found.iter().try_for_each(|(word, meaning)| print(out, word, meaning))?;
+            }
         }
         Ok(())
     }
@@ -44,6 +47,10 @@ fn types() -> impl Iterator<Item = (&'static str, &'static str)> {
 
 fn reasons() -> impl Iterator<Item = (&'static str, &'static str)> {
     Reason::ALL.iter().map(|reason| (reason.as_str(), reason.meaning()))
+}
+
+fn events() -> impl Iterator<Item = (&'static str, &'static str)> {
+    EventReason::ALL.iter().map(|reason| (reason.as_str(), reason.meaning()))
 }
 
 fn print(out: &mut impl Write, word: &str, meaning: &str) -> io::Result<()> {
@@ -61,10 +68,13 @@ fn reference() -> String {
          ## Conditions\n\n| condition | meaning |\n|---|---|\n{}\n\
          ## Reasons\n\nThe reason of `Ready`, in one word. The message of the condition has the details.\n\n\
          | reason | meaning, and what to do |\n|---|---|\n{}\n\
+         ## Events\n\nWhen an object becomes Ready or is `Stalled`, an Event has the reason of `Ready`, from the table above. \
+         Other Events:\n\n| reason | meaning, and what to do |\n|---|---|\n{}\n\
          ## Flags of `cfshare run`\n\n\
          Each can also be set with an environment variable. A time is written as `500ms`, `90s`, `10m` or `1h`.\n\n{}",
         words(&mut types()),
         words(&mut reasons()),
+        words(&mut events()),
         flags(),
     )
 }

@@ -19,7 +19,7 @@ use tracing::Instrument;
 
 use super::delays;
 use super::pass::Pass;
-use crate::api::Reason;
+use crate::api::{EventReason, Reason};
 use crate::api::{Name, ObjectKey};
 use crate::core::health::Sign;
 use crate::operator::cluster::events::Note;
@@ -234,7 +234,7 @@ fn when_next<K: Recorded>(context: Arc<Context>, object: Arc<K>, ended: Result<O
                  or remove the finalizer cfshare.dev/finalizer, which leaves at Cloudflare what is still there",
                 status.message
             );
-            Pass::begin(context, object).event_once(Note::warning("DeletionForbidden"), message);
+            Pass::begin(context, object).event_once(Note::warning(EventReason::DeletionForbidden), message);
             Action::requeue(delays::TRANSIENT)
         }
         Stop::Kubernetes(error) => {

@@ -222,8 +222,8 @@ impl<K: Recorded> Pass<K> {
             None
         } else {
             match (verdict.ready, verdict.course) {
-                (Readiness::True, _) => Some(Note::normal(verdict.reason.as_str())),
-                (_, Course::Stalled) => Some(Note::warning(verdict.reason.as_str())),
+                (Readiness::True, _) => Some(Note::ready(verdict.reason)),
+                (_, Course::Stalled) => Some(Note::stalled(verdict.reason)),
                 (Readiness::False | Readiness::Unknown, Course::Reconciling | Course::Resting) => None,
             }
         };

@@ -2,8 +2,8 @@
 
 use super::verdict::{self, Verdict};
 use super::{Pass, drift};
-use crate::api::Reason;
 use crate::api::status::DriftEntry;
+use crate::api::{EventReason, Reason};
 use crate::operator::clock;
 use crate::operator::cluster::events::Note;
 use crate::operator::cluster::record::Recorded;
@@ -31,7 +31,7 @@ impl<K: Recorded> Pass<K> {
         // After the write: a conflict begins the pass again, and would tell it twice.
         for entry in &found {
             self.context.metrics.drift();
-            self.event(Note::warning("Drifted"), format!("{}; correcting it", drift::describe(entry)));
+            self.event(Note::warning(EventReason::Drifted), format!("{}; correcting it", drift::describe(entry)));
         }
         Ok(())
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use crate::api::EventReason;
 use crate::api::status::WaiverInForce;
 use crate::api::waiver::Waiver;
 use crate::cloudflare::clean;
@@ -42,5 +43,5 @@ pub fn look_again(waiver: &WaiverInForce, now: At) -> Option<Duration> {
 
 /// The Event that warns before the end.
 pub fn warning() -> Note {
-    Note::warning("WaiverEnds")
+    Note::warning(EventReason::WaiverEnds)
 }

@@ -7,7 +7,7 @@ use super::share_pass::SharePass;
 use super::status::with_more;
 use super::{exclusions, status};
 use crate::api::status::CreateIntent;
-use crate::api::{Reason, Share, int32};
+use crate::api::{EventReason, Reason, Share, int32};
 use crate::cloudflare::{Error, ErrorClass, NewResource, NewShare, Target};
 use crate::core::id::ShareId;
 use crate::core::row_key::RowKey;
@@ -44,7 +44,7 @@ pub async fn create(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
     match answer {
         Ok(Change::Done(made)) => {
             bind(share, &made.id, false).await?;
-            share.pass.event(Note::normal("Created"), format!("created share {}", made.id));
+            share.pass.event(Note::normal(EventReason::Created), format!("created share {}", made.id));
             Ok(None)
         }
         Ok(Change::Unsure(error)) => {
@@ -156,7 +156,7 @@ pub async fn bind(share: &mut SharePass, id: &ShareId, adopted: bool) -> Result<
     if adopted {
         share.pass.add_finalizer().await?;
         share.pass.save().await?;
-        share.pass.event(Note::normal("Adopted"), format!("adopted share {id}"));
+        share.pass.event(Note::normal(EventReason::Adopted), format!("adopted share {id}"));
     } else {
         save_surely(share).await?;
     }
@@ -216,7 +216,7 @@ fn create_refused(share: &mut SharePass, error: Error, rows: &[RowKey]) -> Resul
         *share.session.account.empty_refused.lock() = true;
         let message = "Cloudflare does not create a share without resources, so the excluded accounts receive this \
                        share until cfshare has excluded them, immediately after it is created";
-        share.pass.event(Note::warning("ExclusionsFollow"), message);
+        share.pass.event(Note::warning(EventReason::ExclusionsFollow), message);
         return Ok(None);
     }
     let recipients: Vec<&RowKey> = rows.iter().filter(|key| key.is_recipient()).collect();
@@ -311,7 +311,7 @@ pub async fn forget(share: &mut SharePass) -> Result<(), Stop> {
         share.session.account.cache().forget(&id);
     }
     let message = format!("share {id} no longer exists at Cloudflare; recreating it");
-    share.pass.event(Note::warning("ShareGone"), message);
+    share.pass.event(Note::warning(EventReason::ShareGone), message);
     Ok(())
 }
 

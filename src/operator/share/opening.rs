@@ -10,7 +10,7 @@ use super::share_pass::SharePass;
 use super::{apply, deletions, losses};
 use crate::api::share::{DeletionPolicy, ManagementPolicy};
 use crate::api::status::{CommonStatus, EffectivePolicies, ShareStatus};
-use crate::api::{Share, has_finalizer};
+use crate::api::{EventReason, Share, has_finalizer};
 use crate::core::limiter::Priority;
 use crate::core::opening::{Facts, Why};
 use crate::core::share::Mode;
@@ -64,7 +64,7 @@ pub async fn release(mut pass: Pass<Share>, why: Why) -> Result<Option<Duration>
             Why::NothingMade | Why::Retained => "deletionPolicy is Retain",
         };
         let message = format!("share {id} stays at Cloudflare: {why}");
-        pass.event(Note::normal("Retained"), message);
+        pass.event(Note::normal(EventReason::Retained), message);
     }
     Ok(None)
 }
