@@ -10,12 +10,13 @@ use anyhow::Context as _;
 use clap::Args;
 use tokio::sync::Mutex;
 
+use super::accounts::Accounts;
 use super::ca_bundle;
 use super::output::count;
 use super::progress;
 use crate::cloudflare::{
     self, Client, Credential, CredentialError, Error, ErrorClass, ExcludedRecipient, Include, Kind, Names, Recipient,
-    Reply, Share, ShareQuery,
+    Reply, Share, ShareQuery, TokenState,
 };
 use crate::core::id::{AccountId, ShareId};
 use crate::core::left::{Advertised, Sent};
@@ -25,6 +26,8 @@ use crate::operator::{Clock, FULL_PAGE, ResolvedCredential, live, read_pages};
 /// Leaves most of what Cloudflare allows a user to the operator.
 const RATE: Rate = Rate { per_second: 2.0, burst: 100, concurrency: 1 };
 const ATTEMPTS: u32 = 3;
+/// Accounts on a page; Cloudflare allows no more.
+const ACCOUNTS_PAGE: u32 = 50;
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Where Cloudflare is.
@@ -175,6 +178,22 @@ impl Remote {
         Ok(Reply { body: reply.body.total_count, meta: reply.meta })
     }
 
+    /// Names of the accounts that the credential sees; an error where it may not read them.
+    pub async fn account_names(&self) -> Result<Accounts, Error> {
+        let ask = |page| self.paced(self.client.list_accounts(&self.credential, page, ACCOUNTS_PAGE));
+        let accounts = whole(read_pages(|page| body(ask(page))).await)?;
+        Ok(accounts.into_iter().map(|account| (account.id.to_string(), account.name)).collect())
+    }
+
+    /// What Cloudflare says of the token, if it does; `account`: one that may own it.
+    pub async fn token_state(&self, account: &AccountId) -> Option<TokenState> {
+        if let Ok(reply) = self.paced(self.client.verify_token(&self.credential)).await {
+            return Some(reply.body);
+        }
+        let own = self.client.verify_account_token(&self.credential, account.as_str());
+        self.paced(own).await.ok().map(|reply| reply.body)
+    }
+
     /// Makes a call that only reads, at our pace, and again where that may help.
     async fn ask<T, F>(&self, mut call: impl FnMut() -> F) -> Result<Reply<T>, Error>
     where
@@ -184,14 +203,7 @@ impl Remote {
         loop {
             let made = self.made.fetch_add(1, Ordering::Relaxed);
             let what = || format!("reading Cloudflare, {} so far", count(made, "call"));
-            let outcome = progress::shown(what, async {
-                let sent = self.turn().await;
-                let outcome = call().await;
-                self.learn_limits(sent, &outcome).await;
-                outcome
-            });
-            let outcome = outcome.await;
-            let error = match outcome {
+            let error = match progress::shown(what, self.paced(call())).await {
                 Ok(reply) => return Ok(reply),
                 Err(error) => error,
             };
@@ -211,6 +223,14 @@ impl Remote {
             tokio::time::sleep(Duration::from_millis(500) * attempt).await;
             attempt += 1;
         }
+    }
+
+    /// Makes a call at our pace.
+    async fn paced<T>(&self, call: impl Future<Output = Result<Reply<T>, Error>>) -> Result<Reply<T>, Error> {
+        let sent = self.turn().await;
+        let outcome = call.await;
+        self.learn_limits(sent, &outcome).await;
+        outcome
     }
 
     async fn turn(&self) -> Sent {

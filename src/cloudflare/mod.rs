@@ -27,5 +27,7 @@ pub use meta::{Limits, Meta};
 pub use options::{Options, SetupError};
 pub use request::{Direction, Include, NewResource, NewShare, Order, ResourceQuery, ShareQuery, Target};
 pub use text::clean;
-pub use wire::{Counts, ExcludedRecipient, Object, Recipient, RecipientError, Share, ShareResource};
+pub use wire::{
+    Counts, ExcludedRecipient, NamedAccount, Object, Recipient, RecipientError, Share, ShareResource, TokenState,
+};
 pub use words::{AssociationStatus, Kind, ResourceStatus, ShareStatus, TargetType};

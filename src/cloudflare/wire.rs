@@ -131,6 +131,30 @@ pub struct ExcludedRecipient {
     pub modified: Option<Timestamp>,
 }
 
+/// An account that a credential sees.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct NamedAccount {
+    pub id: AccountId,
+    #[serde(default, deserialize_with = "or_default")]
+    pub name: String,
+}
+
+impl Object for NamedAccount {
+    fn id(&self) -> &str {
+        self.id.as_str()
+    }
+}
+
+/// What Cloudflare says of a token.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct TokenState {
+    /// `active`, `disabled`, `expired`.
+    pub status: String,
+    /// `None`: never.
+    #[serde(default, deserialize_with = "moment")]
+    pub expires_on: Option<Timestamp>,
+}
+
 /// What has an id of its own.
 pub trait Object {
     fn id(&self) -> &str;

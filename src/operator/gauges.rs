@@ -14,7 +14,7 @@ use crate::operator::rows::row_state::NOT_EXCLUDED;
 use crate::operator::rows::waiver;
 use crate::operator::waiting_edits::WaitingEdits;
 use crate::serve::Health;
-use crate::serve::metrics::{ReadyCounts, UnreadyShare, Views};
+use crate::serve::metrics::{ReadyCounts, UnreadyShare, UsedCredential, Views};
 
 /// How often they are taken: more often than anybody scrapes.
 const PERIOD: Duration = Duration::from_secs(5);
@@ -74,6 +74,8 @@ fn ready_counts(context: &Context, edits: &mut WaitingEdits) -> ReadyCounts {
                 reason,
             });
         }
+        counts.recipients.extend(recipients(&share));
+        counts.credentials.extend(credential(&share));
         counts.not_excluded.extend(not_excluded(&share).map(|count| (Name::of(share.as_ref()), count)));
         counts.waivers_ending.extend(waivers_ending(&share, now).map(|count| (Name::of(share.as_ref()), count)));
         let held = share.status.as_ref().map_or(0, |status| i64::from(status.blocked_removals));
@@ -91,6 +93,25 @@ fn ready_counts(context: &Context, edits: &mut WaitingEdits) -> ReadyCounts {
     }
     counts.oldest_edit = edits.oldest(now);
     counts
+}
+
+/// How many of the declared recipients are in which state, where any is.
+fn recipients(share: &Share) -> Vec<(Name, &'static str, i64)> {
+    let Some(counts) = share.status.as_ref().and_then(|status| status.recipients.as_ref()) else { return Vec::new() };
+    let states = [
+        ("associated", counts.associated),
+        ("pending", counts.pending),
+        ("failed", counts.failed - counts.waived),
+        ("waived", counts.waived),
+    ];
+    let found = states.into_iter().filter(|(_, count)| *count > 0);
+    found.map(|(state, count)| (Name::of(share), state, i64::from(count))).collect()
+}
+
+/// The credential that last showed the share.
+fn credential(share: &Share) -> Option<UsedCredential> {
+    let credential = share.status.as_ref()?.seen_with.as_ref()?.to_string();
+    Some(UsedCredential { credential, secret: secret_of(share), account: share.spec.account_id.to_string() })
 }
 
 /// How many accounts receive the share although it excludes them, if any.

@@ -3,7 +3,7 @@
 //! Labels are closed sets, a short hash of a credential, or the names of a Share, its account and its Secret. Never a
 //! recipient, never a name that somebody else chose.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::AtomicU64;
 
 use std::time::Duration;
@@ -75,6 +75,10 @@ pub struct ReadyCounts {
     pub blocked_deletions: Vec<(Name, String)>,
     /// Waivers in force that end within a week, by Share.
     pub waivers_ending: Vec<(Name, i64)>,
+    /// Declared recipients by Share and state.
+    pub recipients: Vec<(Name, &'static str, i64)>,
+    /// Which Secret each credential is from, and which account it is used for.
+    pub credentials: BTreeSet<UsedCredential>,
     /// Rows that stay until a person confirms their removal, by Share.
     pub blocked_removals: Vec<(Name, i64)>,
     /// For how long the oldest edit waits.
@@ -90,6 +94,14 @@ pub struct Views {
     pub intervals: Vec<(Fingerprint, AccountId, Duration)>,
     /// Accounts whose breaker is open.
     pub breakers: usize,
+}
+
+/// A credential in use: its short hash, the Secret that it is from, and the account whose shares it is for.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+pub struct UsedCredential {
+    pub credential: String,
+    pub secret: Name,
+    pub account: String,
 }
 
 /// A Share that is not Ready.
@@ -149,6 +161,8 @@ struct StateMetrics {
     blocked_deletions: Family<Labels, Gauge>,
     blocked_removals: Family<Labels, Gauge>,
     waivers_ending: Family<Labels, Gauge>,
+    recipients: Family<Labels, Gauge>,
+    credentials: Family<Labels, Gauge>,
     oldest_edit: Gauge<f64, AtomicU64>,
 }
 
@@ -259,6 +273,16 @@ impl StateMetrics {
                 registry,
                 "waivers_ending",
                 "Waivers of failed recipients that end within 7 days, by Share",
+            ),
+            recipients: registered(
+                registry,
+                "recipients",
+                "Declared recipients by Share and state; a state that none is in is left out",
+            ),
+            credentials: registered(
+                registry,
+                "credential_info",
+                "1 for each credential in use, with the Secret that it is from and the account that it is used for",
             ),
             oldest_edit: in_seconds(
                 registry,
@@ -443,6 +467,21 @@ impl Metrics {
         replace(&self.state.blocked_deletions, counts.blocked_deletions.iter().map(because));
         replace(&self.state.blocked_removals, counts.blocked_removals.iter().map(count));
         replace(&self.state.waivers_ending, counts.waivers_ending.iter().map(count));
+        let recipients = |(share, state, count): &(Name, &'static str, i64)| {
+            ([of_share(share), vec![("state", (*state).to_owned())]].concat(), *count)
+        };
+        replace(&self.state.recipients, counts.recipients.iter().map(recipients));
+        let used = |used: &UsedCredential| {
+            let (namespace, secret) = (used.secret.namespace.to_string(), used.secret.name.to_string());
+            let labels = vec![
+                ("credential", used.credential.clone()),
+                ("secret_namespace", namespace),
+                ("secret", secret),
+                ("account", used.account.clone()),
+            ];
+            (labels, 1)
+        };
+        replace(&self.state.credentials, counts.credentials.iter().map(used));
         replace(&self.state.not_excluded, counts.not_excluded.iter().map(count));
     }
 

@@ -567,6 +567,22 @@ fn doctor(world: &World) {
     let label = label.expect("the label of the credential");
     let metric = format!("cfshare_budget_tokens{{{label}}}");
     scene.wait("the metric of the credential", || metrics(&world.operator.log()).contains(&metric));
+    let of_share = format!("share_namespace=\"{}\",share=\"waf\"", scene.namespace);
+    let of_secret = format!("secret_namespace=\"{}\",secret=\"cloudflare-credentials\"", scene.namespace);
+    for line in [
+        format!("cfshare_recipients{{{of_share},state=\"associated\"}} 1"),
+        format!("cfshare_credential_info{{{label},{of_secret},account=\"{account}\"}} 1"),
+    ] {
+        scene.wait(&line, || metrics(&world.operator.log()).lines().any(|served| served == line));
+    }
+    let whose = format!("Secret {}/cloudflare-credentials", scene.namespace);
+    told(&ran, &format!("ok    {whose}: the token has no expiry date"));
+    for owner in [None, Some(account.clone())] {
+        let expires_on = Some("2020-01-01T00:00:00Z".to_owned());
+        world.simulator.token(&scene.token, Policy { expires_on, owner, ..Policy::default() });
+        let ran = cfshare(&scene, &["doctor"]);
+        told(&ran, &format!("warn  {whose}: the token expires on 2020-01-01T00:00:00Z: create a new one"));
+    }
     world.simulator.token(&scene.token, Policy { revoked: true, ..Policy::default() });
     let ran = cfshare(&scene, &["doctor"]);
     assert_eq!(ran.code, 1, "{}", ran.out);

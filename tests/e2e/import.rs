@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use cfshare_simulator::{Association, Edit, ListFilters, Seed, SeedShare};
+use cfshare_simulator::{Action, Association, Edit, ListFilters, Rule, Seed, SeedShare};
 use serde_json::{Value, json};
 
 use crate::Test;
@@ -11,6 +11,7 @@ use crate::scene::{World, ids};
 
 pub const TESTS: &[Test] = &[
     ("cli: after an import of a state of Terraform or OpenTofu, the plan is empty", states),
+    ("cli: an import labels accounts with their names at Cloudflare, where they can be read", names),
     ("cli: an import fills ids into manifests that have none", into),
     ("cli: an import leaves out what is deleted or received, even if lists ignore their filters", only_live),
     ("cli: received shows what an account receives, and from whom", received),
@@ -58,6 +59,23 @@ fn states(world: &World) {
         assert!(plan.code == 0 && plan.out.ends_with("\nno calls for 4 Shares\n"), "{} {}", plan.out, plan.err);
     }
     assert_eq!(scene.changes(), [""; 0]);
+}
+
+fn names(world: &World) {
+    let scene = world.scene();
+    let [one, two, first] = ids();
+    world.simulator.account(&one, |account| account.name = Some("Payments GmbH".into()));
+    seed(&scene, "waf", &[&one, &two], vec![resource(&first)], false);
+    let ran = alone(&scene, &["import", "--account", &scene.account], "");
+    let labelled = format!("{{accountID: \"{one}\", name: \"Payments GmbH\"}}");
+    assert!(ran.code == 0 && ran.out.contains(&labelled), "{} {}", ran.out, ran.err);
+    assert!(ran.out.contains(&format!("{{accountID: \"{two}\"}}")), "{}", ran.out);
+    // Who may not read them imports all the same.
+    let forbidden = world.simulator.fault(Rule::always("GET", "/accounts", Action::Forbidden {}).named("no names"));
+    let ran = alone(&scene, &["import", "--account", &scene.account], "");
+    world.simulator.remove_fault(forbidden);
+    assert!(ran.code == 0 && ran.out.contains(&format!("{{accountID: \"{one}\"}}")), "{} {}", ran.out, ran.err);
+    assert!(ran.err.contains("names of accounts cannot be read with this credential"), "{}", ran.err);
 }
 
 fn into(world: &World) {

@@ -94,6 +94,11 @@ fn dashboard(_: &World) {
         figures += 1;
     }
     assert!(figures > 8, "{figures}");
+    // Nothing was called, or no pass was made, in the window: a quantile of nothing is NaN, and is left out.
+    let expressions = panels.iter().flat_map(|panel| panel["targets"].as_array().into_iter().flatten());
+    let expressions = expressions.filter_map(|target| target["expr"].as_str());
+    let quantiles: Vec<&str> = expressions.filter(|text| text.contains("histogram_quantile")).collect();
+    assert!(quantiles.len() >= 4 && quantiles.iter().all(|text| text.ends_with(" >= 0")), "{quantiles:#?}");
     // One alert each is told by its figure; the others by the table of Shares or by the objects.
     let shown: BTreeSet<String> = panels.iter().flat_map(links).collect();
     let elsewhere = [

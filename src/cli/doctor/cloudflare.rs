@@ -4,16 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+
 use super::{Doctor, Findings};
 use crate::api::Share;
 use crate::cli::cluster::Cluster;
 use crate::cli::remote::{NO_CREDENTIAL, Remote, advice, credential_of_environment};
-use crate::cloudflare::{Credential, ErrorClass, Meta};
+use crate::cloudflare::{Credential, ErrorClass, Meta, TokenState, clean};
 use crate::core::id::AccountId;
 use crate::operator::{Clock, DEFAULT_SECRET, Name, ResolvedCredential, preview, secret_of};
 
 /// A clock that is this far off confuses people who compare times, in seconds.
 const MUCH: i64 = 30;
+/// A token that ends within this time should be replaced.
+const SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
 
 impl Doctor {
     /// Each Secret in use, and each account with it.
@@ -76,6 +80,7 @@ impl Doctor {
             Ok(remote) => remote,
             Err(problem) => return findings.fail(format!("Cloudflare: {problem:#}")),
         };
+        let mut told = false;
         for account in accounts {
             let id = match AccountId::parse(account) {
                 Ok(id) => id,
@@ -86,6 +91,14 @@ impl Doctor {
             };
             match glance(&remote, &id, said, findings).await {
                 Ok(total) => {
+                    if !told && let Credential::Token(_) = *known.credential {
+                        told = true;
+                        remote
+                            .token_state(&id)
+                            .await
+                            .iter()
+                            .for_each(|state| check_token(whose, state, Timestamp::now(), findings));
+                    }
                     let total = total.map_or(String::new(), |total| format!(", {total} live"));
                     findings.ok(format!("account {account}: {whose} can list its shares{total}"));
                 }
@@ -131,6 +144,19 @@ async fn glance(
     outcome.map(|reply| reply.body).map_err(|error| advice(&error))
 }
 
+/// What Cloudflare says of the token, and when it ends.
+fn check_token(whose: &str, state: &TokenState, now: Timestamp, findings: &mut Findings) {
+    if state.status != "active" {
+        return findings.fail(format!("{whose}: Cloudflare calls the token {}", clean(&state.status, 64)));
+    }
+    let Some(end) = state.expires_on else {
+        return findings.ok(format!("{whose}: the token has no expiry date"));
+    };
+    let left = end.duration_since(now);
+    let line = format!("{whose}: the token expires on {end}");
+    if left < SOON { findings.warn(format!("{line}: create a new one and replace it")) } else { findings.ok(line) }
+}
+
 fn check_clock(meta: &Meta, began: i64, findings: &mut Findings) {
     let date = meta.date.and_then(|date| date.duration_since(UNIX_EPOCH).ok());
     let Some(date) = date.and_then(|date| i64::try_from(date.as_secs()).ok()) else {
@@ -157,6 +183,24 @@ mod tests {
     use std::time::{Duration, SystemTime};
 
     use super::*;
+    use crate::cli::doctor::Outcome;
+
+    #[test]
+    fn the_end_of_a_token_is_told_in_time() {
+        let now: Timestamp = "2026-01-01T00:00:00Z".parse().expect("a time");
+        let line = |status: &str, end: Option<&str>| {
+            let expires_on = end.map(|end| end.parse().expect("a time"));
+            let mut findings = Findings::default();
+            check_token("it", &TokenState { status: status.into(), expires_on }, now, &mut findings);
+            findings.lines.remove(0)
+        };
+        assert_eq!(line("active", None).1, "it: the token has no expiry date");
+        assert_eq!(line("active", Some("2026-02-01T00:00:00Z")).0, Outcome::Ok);
+        let soon = line("active", Some("2026-01-08T00:00:00Z"));
+        assert_eq!(soon.0, Outcome::Warn);
+        assert_eq!(soon.1, "it: the token expires on 2026-01-08T00:00:00Z: create a new one and replace it");
+        assert_eq!(line("disabled", None).0, Outcome::Fail);
+    }
 
     #[test]
     fn a_clock_is_compared_with_the_date_of_an_answer() {

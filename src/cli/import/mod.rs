@@ -22,7 +22,8 @@ use objects::{Found, Writer};
 /// Print manifests that adopt the existing shares of an account, ready to commit
 ///
 /// When applied, they adopt each share as it is, and nothing is written to Cloudflare. When they are deleted, the shares
-/// and their recipients stay at Cloudflare. Labels (the `name` of an entry) come from --accounts.
+/// and their recipients stay at Cloudflare. Labels (the `name` of an entry) come from --accounts, or
+/// else from Cloudflare, where the token may read the names of accounts.
 ///
 /// With --from-tfstate, it imports the shares in a Terraform or OpenTofu state, and prints how to remove them from the
 /// state without destroying them. With --into, it prints no manifests, but writes the ids of shares into existing
@@ -73,11 +74,15 @@ impl Import {
             .iter()
             .map(|id| ShareId::parse(id).map_err(|error| anyhow::anyhow!("--share: {error}")))
             .collect::<Result<_, _>>()?;
-        let labels = self.accounts.as_deref().map(accounts::read).transpose()?.unwrap_or_default();
+        let labels = self.accounts.as_deref().map(accounts::read).transpose()?;
         let state = self.from_tfstate.as_deref().map(tfstate::read).transpose()?;
         let remote = remote(&self.endpoint, &self.kube, self.namespace.clone(), &self.secret).await?;
         let mut writer = Writer::new(self.namespace.clone(), self.objects);
-        writer.labels = labels;
+        writer.labels = match labels {
+            Some(labels) => labels,
+            None if self.into.is_some() => Default::default(),
+            None => names(&remote).await,
+        };
         match (account, &state, &self.into) {
             (Some(account), None, Some(folder)) => return fill(&remote, &account, folder).await,
             (account, Some(state), _) => self.of_state(&remote, account, state, writer, out).await?,
@@ -129,6 +134,14 @@ impl Import {
         eprint!("\nOnce the manifests are applied and Ready:\n{}", state.steps());
         Ok(())
     }
+}
+
+/// Names of accounts, where the credential may read them.
+async fn names(remote: &Remote) -> accounts::Accounts {
+    remote.account_names().await.unwrap_or_else(|_| {
+        eprintln!("cfshare: names of accounts cannot be read with this credential; for labels, use --accounts FILE");
+        Default::default()
+    })
 }
 
 async fn live(remote: &Remote, account: &AccountId) -> anyhow::Result<Vec<Share>> {

@@ -4,6 +4,7 @@
 //! and its new status, or with none.
 
 mod excluded;
+mod identity;
 mod recipients;
 mod resources;
 mod shares;

@@ -5,7 +5,7 @@ use crate::arrival::Arrival;
 use crate::calls::{self, Input};
 use crate::core::State;
 use crate::gate::Claim;
-use crate::route::Verb;
+use crate::route::{Call, Verb};
 
 pub fn apply(state: &mut State, arrival: &Arrival) -> Answer {
     match attempt(state, arrival) {
@@ -25,6 +25,9 @@ fn attempt(state: &mut State, arrival: &Arrival) -> Result<Answer, Refusal> {
     };
     state.gate.admit(now, &arrival.credential, &claim)?;
     let (call, verb) = arrival.route.as_ref().map_err(Refusal::clone)?;
+    if let Call::OwnToken { account } = call {
+        return state.gate.own(&arrival.credential, account.as_deref());
+    }
     if state.gate.is_blind(&arrival.credential) {
         return match verb {
             Verb::List => Ok(Answer::empty_list()),

@@ -54,6 +54,8 @@ pub fn perform(world: &mut World, call: &Call, verb: Verb, input: &Input<'_>) ->
         (Call::AllExcluded { account, share }, _) => organization::list_excluded(world, account, share, &query),
         (Call::Excluded { account, share, id }, Verb::Delete) => organization::include_again(world, account, share, id),
         (Call::Excluded { account, share, id }, _) => organization::read_excluded(world, account, share, id),
+        (Call::Accounts, _) => organization::accounts(world, &query),
+        (Call::OwnToken { .. }, _) => Err(Refusal::denied()),
         (Call::OrganizationShares { organization }, _) => organization::list(world, organization, &query, input.by_key),
     };
     let answer = answer.map(|answer| match list_info {

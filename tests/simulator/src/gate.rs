@@ -3,8 +3,9 @@
 use std::collections::{HashMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
-use crate::answer::Refusal;
+use crate::answer::{Answer, Refusal};
 use crate::clock::Micros;
 use crate::ids::short_hash;
 use crate::rules::BadCredential;
@@ -52,6 +53,10 @@ pub struct Policy {
     pub blind: bool,
     /// Tokens of one user share their limit; by default each is a user of its own.
     pub user: Option<String>,
+    /// When the token expires, as `/user/tokens/verify` tells it.
+    pub expires_on: Option<String>,
+    /// The account that owns it; `None`: a user does.
+    pub owner: Option<String>,
     /// A limit of its own.
     pub limits: Option<Limits>,
 }
@@ -122,6 +127,19 @@ impl Gate {
 
     pub fn is_blind(&self, credential: &Credential) -> bool {
         self.policy(credential).is_some_and(|policy| policy.blind)
+    }
+
+    /// What a token is told of itself; `account`: whose tokens are asked.
+    pub fn own(&self, credential: &Credential, account: Option<&str>) -> Result<Answer, Refusal> {
+        let policy = self.policy(credential).cloned().unwrap_or_default();
+        if credential.is_key() || policy.owner.as_deref() != account {
+            return Err(Refusal::new(401, 1000, "Invalid API Token"));
+        }
+        let mut state = json!({"id": credential.hash(), "status": "active"});
+        if let Some(end) = policy.expires_on {
+            state["expires_on"] = json!(end);
+        }
+        Ok(Answer::one(200, "token", state))
     }
 
     fn policy(&self, credential: &Credential) -> Option<&Policy> {

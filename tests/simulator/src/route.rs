@@ -5,15 +5,48 @@ use crate::answer::Refusal;
 /// A call with the ids from its path.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Call {
-    Shares { account: String },
-    Share { account: String, share: String },
-    Recipients { account: String, share: String },
-    Recipient { account: String, share: String, id: String },
-    Resources { account: String, share: String },
-    Resource { account: String, share: String, id: String },
-    AllExcluded { account: String, share: String },
-    Excluded { account: String, share: String, id: String },
-    OrganizationShares { organization: String },
+    Shares {
+        account: String,
+    },
+    Share {
+        account: String,
+        share: String,
+    },
+    Recipients {
+        account: String,
+        share: String,
+    },
+    Recipient {
+        account: String,
+        share: String,
+        id: String,
+    },
+    Resources {
+        account: String,
+        share: String,
+    },
+    Resource {
+        account: String,
+        share: String,
+        id: String,
+    },
+    AllExcluded {
+        account: String,
+        share: String,
+    },
+    Excluded {
+        account: String,
+        share: String,
+        id: String,
+    },
+    OrganizationShares {
+        organization: String,
+    },
+    Accounts,
+    /// A token asks what it is; with an account: one that the account owns.
+    OwnToken {
+        account: Option<String>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -47,7 +80,8 @@ impl Call {
             | Call::Resource { account, .. }
             | Call::AllExcluded { account, .. }
             | Call::Excluded { account, .. } => Some(account),
-            Call::OrganizationShares { .. } => None,
+            Call::OwnToken { account } => account.as_deref(),
+            Call::OrganizationShares { .. } | Call::Accounts => None,
         }
     }
 
@@ -63,6 +97,9 @@ impl Call {
             Call::AllExcluded { .. } => "/accounts/*/shares/*/excluded-recipients",
             Call::Excluded { .. } => "/accounts/*/shares/*/excluded-recipients/*",
             Call::OrganizationShares { .. } => "/organizations/*/shares",
+            Call::Accounts => "/accounts",
+            Call::OwnToken { account: None } => "/user/tokens/verify",
+            Call::OwnToken { account: Some(_) } => "/accounts/*/tokens/verify",
         }
     }
 
@@ -70,7 +107,8 @@ impl Call {
         match (self, method) {
             (Call::Shares { .. }, "GET") => Some(Verb::List),
             (Call::Shares { .. }, "POST") => Some(Verb::Create),
-            (Call::OrganizationShares { .. }, "GET") => Some(Verb::List),
+            (Call::OrganizationShares { .. } | Call::Accounts, "GET") => Some(Verb::List),
+            (Call::OwnToken { .. }, "GET") => Some(Verb::Read),
             (Call::Recipients { .. } | Call::Resources { .. } | Call::AllExcluded { .. }, "GET") => Some(Verb::List),
             (Call::Recipients { .. } | Call::Resources { .. } | Call::AllExcluded { .. }, "POST") => Some(Verb::Create),
             (Call::Recipients { .. } | Call::AllExcluded { .. }, "PUT") => Some(Verb::Replace),
@@ -108,6 +146,11 @@ fn call(segments: &[String]) -> Option<Call> {
     match segments[..] {
         ["organizations", organization, "shares"] if is_account(organization) => {
             Some(Call::OrganizationShares { organization: organization.to_owned() })
+        }
+        ["accounts"] => Some(Call::Accounts),
+        ["user", "tokens", "verify"] => Some(Call::OwnToken { account: None }),
+        ["accounts", account, "tokens", "verify"] if is_account(account) => {
+            Some(Call::OwnToken { account: Some(account.to_owned()) })
         }
         ["accounts", account, "shares", ref rest @ ..] if is_account(account) => {
             if !rest.iter().all(|segment| is_id(segment)) {

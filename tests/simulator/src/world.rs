@@ -85,6 +85,14 @@ impl World {
         named.unwrap_or_else(|| format!("Account {}", &id[..id.len().min(6)]))
     }
 
+    /// By id.
+    pub fn named_accounts(&self) -> Vec<(String, String)> {
+        let named = self.accounts.iter().filter_map(|(id, account)| Some((id.clone(), account.name.clone()?)));
+        let mut named: Vec<_> = named.collect();
+        named.sort();
+        named
+    }
+
     pub fn set_account(&mut self, id: &str, account: Account) {
         self.accounts.insert(id.to_owned(), account);
         let now = self.clock.now();

@@ -1,6 +1,6 @@
 //! How does the API list an organization's shares, and exclude accounts from them?
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{opened, recipients, seen, shares, writable};
 use crate::answer::{Answer, Refusal};
@@ -35,6 +35,14 @@ pub fn list(world: &mut World, organization: &str, query: &Query, by_key: bool) 
             view::share(share, name, Kind::Sent, Include::default(), &switches)
         })
         .collect();
+    Ok(Answer::list(views, info))
+}
+
+/// The accounts that have been given a name.
+pub fn accounts(world: &World, query: &Query) -> Result<Answer, Refusal> {
+    let named = world.named_accounts();
+    let (page, info) = query.paging()?.cut(&named);
+    let views: Vec<_> = page.iter().map(|(id, name)| json!({"id": id, "name": name})).collect();
     Ok(Answer::list(views, info))
 }
 
