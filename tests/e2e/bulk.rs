@@ -13,6 +13,7 @@ pub const TESTS: &[Test] = &[
     ("bulk: the lost answer of a replaced list is not sent again", |w| lost(w, Action::ApplyDrop {}, 1)),
     ("bulk: a replaced list that was lost is sent again after the settle time", |w| lost(w, Action::Drop {}, 2)),
     ("bulk: a replaced list that arrives late undoes nothing", late),
+    ("bulk: a share is not Ready while its removals wait for a replaced list", not_ready),
     ("bulk: where the list is refused each recipient is tried for itself", refused),
 ];
 
@@ -133,6 +134,21 @@ fn late(world: &World) {
         let rows = share.recipients.iter().filter(|row| row.account_id == *account).count();
         assert_eq!(rows, 1, "{account}: {:#?}\n{:#?}", share.recipients, scene.changes());
     }
+}
+
+/// Two accounts are taken out while nobody knows whether the list was replaced: until they are gone the share is not Ready.
+fn not_ready(world: &World) {
+    let scene = world.scene();
+    let [x] = ids();
+    let accounts = many::<30>();
+    furnished(&scene, &accounts[0], &x, "prune: true");
+    let rule = Rule::once("PUT", RECIPIENTS, Action::ApplyDrop {}).account(&scene.account);
+    let rule = world.simulator.fault(rule);
+    scene.apply(&scene.share("waf", &refs(&accounts), &[&x], "prune: true"));
+    scene.wait("the call was lost", || world.simulator.fired(rule) == 1);
+    scene.apply(&scene.share("waf", &refs(&accounts[..28]), &[&x], "prune: true"));
+    scene.wait_ready("share", "waf");
+    only_share(&scene.state(), &refs(&accounts[..28]), &[&x]);
 }
 
 fn refused(world: &World) {

@@ -3,7 +3,7 @@
 use super::losses::Losing;
 use super::plan::Plan;
 use super::share_pass::SharePass;
-use super::{exceptions, exclusions, name, others, outside, removals, row_drift, waivers};
+use super::{bulk, exceptions, exclusions, name, others, outside, removals, row_drift, waivers};
 use crate::api::status::{DriftEntry, RecipientCounts, ResourceCounts, UnmanagedEntry};
 use crate::api::{Reason, int32};
 use crate::cloudflare::{AssociationStatus, ShareStatus, clean};
@@ -215,10 +215,13 @@ fn under_way(
     waiting: Vec<&(RowKey, RowState)>,
     stuck: Option<&Verdict>,
 ) -> Option<Verdict> {
-    let Summary { seen, plan, row_states, so_far, .. } = summary;
+    let Summary { seen, plan, row_states, losing, so_far, .. } = summary;
+    let is_replacing = bulk::pending(&share.pass.status, &share.pass.context.settings, share.pass.now()).is_some();
+    // What is not removed yet only because the list may still be replaced receives the share until then.
+    let is_due = |key: &RowKey| is_replacing && key.is_recipient() && losing.allows(key);
     let leaving = plan.steps.iter().filter(|(key, (step, row))| {
         !share.desired.all.contains_key(*key)
-            && (*step == Step::Wait || *step == Step::Remove && *row == Observed::Leaving)
+            && (*step == Step::Wait || *step == Step::Remove && (*row == Observed::Leaving || is_due(key)))
     });
     let leaving = leaving.count() + exclusions::leaving_members(share, seen);
     let awaited = others::awaited(share, row_states);
