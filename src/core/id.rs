@@ -1,8 +1,12 @@
 //! Which strings may name something at Cloudflare.
 //!
-//! Cloudflare promises no pattern for its ids, so a valid id is whatever is one safe path segment.
+//! Cloudflare promises no pattern for its ids, so a valid id is whatever is one safe path segment. Those of hex digits mean
+//! the same in either case: people write them in both, and Cloudflare need not repeat what they wrote.
 
+use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use serde::{Deserialize, Serialize};
 
@@ -33,12 +37,56 @@ fn is_id(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._~:=@+-".contains(&b))
 }
 
+fn is_hex(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
+}
+
+/// The id in the form in which ids are compared.
+pub fn folded(id: &str) -> Cow<'_, str> {
+    if id.bytes().any(|b| b.is_ascii_uppercase()) && is_hex(id) {
+        Cow::Owned(id.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(id)
+    }
+}
+
+/// Whether two ids name the same.
+pub fn same(one: &str, other: &str) -> bool {
+    one == other || one.eq_ignore_ascii_case(other) && is_hex(one)
+}
+
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident($text:ty)),* $(,)?) => {$(
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Serialize, Deserialize)]
         #[serde(try_from = "String")]
         pub struct $name($text);
+
+        impl PartialEq for $name {
+            fn eq(&self, other: &Self) -> bool {
+                same(&self.0, &other.0)
+            }
+        }
+
+        impl Eq for $name {}
+
+        impl Hash for $name {
+            fn hash<H: Hasher>(&self, state: &mut H) {
+                folded(&self.0).hash(state);
+            }
+        }
+
+        impl PartialOrd for $name {
+            fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+                Some(self.cmp(other))
+            }
+        }
+
+        impl Ord for $name {
+            fn cmp(&self, other: &Self) -> Ordering {
+                folded(&self.0).cmp(&folded(&other.0))
+            }
+        }
 
         impl $name {
             pub fn parse(text: &str) -> Result<Self, BadId> {
@@ -79,4 +127,27 @@ ids! {
     SourceId(Interned),
     /// A row in a share's list of resources; not the resource it names.
     ShareResourceId(Box<str>),
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeSet, HashSet};
+
+    use super::*;
+
+    #[test]
+    fn ids_of_hex_digits_mean_the_same_in_either_case_and_keep_their_spelling() {
+        let ids = ["023E105F", "023e105f", "b6a1c4de-0b8c", "B6A1C4DE-0b8c", "Zone", "zone"];
+        let ids: Vec<AccountId> = ids.iter().map(|id| AccountId::parse(id).unwrap()).collect();
+        for (at, one) in ids.iter().enumerate() {
+            for (place, other) in ids.iter().enumerate() {
+                let expected = at == place || at / 2 == place / 2 && at < 4;
+                assert_eq!(one == other, expected, "{one} {other}");
+                assert_eq!(one.cmp(other) == Ordering::Equal, expected, "{one} {other}");
+            }
+        }
+        assert_eq!(ids.iter().collect::<HashSet<_>>().len(), 4);
+        assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), 4);
+        assert_eq!(ids[0].as_str(), "023E105F");
+    }
 }

@@ -7,6 +7,8 @@
 
 use std::time::Duration;
 
+use super::id::folded;
+
 /// More shards than anybody needs: one process serves ten thousand Shares.
 pub const MAX_SHARDS: u16 = 32;
 
@@ -15,7 +17,7 @@ const COMMON: &str = "shards-of-";
 /// The shard of an account: FNV-1a of 64 bits over the bytes of its id, modulo the number of shards. It must never change,
 /// since replicas of two versions may run at the same time.
 pub fn of(account: &str, shards: u16) -> u16 {
-    let hash = account
+    let hash = folded(account)
         .bytes()
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
     u16::try_from(hash % u64::from(shards.max(1))).unwrap_or(0)

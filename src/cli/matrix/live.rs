@@ -12,7 +12,7 @@ use crate::cli::cluster::{Cluster, credential};
 use crate::cli::progress;
 use crate::cli::remote::{Endpoint, Remote, advice};
 use crate::cloudflare::{AssociationStatus, ExcludedRecipient, Recipient, ResourceStatus, Share, TargetType};
-use crate::core::id::{AccountId, ShareId};
+use crate::core::id::{AccountId, ShareId, same};
 use crate::core::interned::Interned;
 use crate::operator::secret_of;
 
@@ -119,7 +119,7 @@ impl Read {
     }
 
     fn excluded(&self, account: &str, declared: bool) -> Option<Cell> {
-        let listed = self.excluded.iter().any(|row| row.account_id.as_str() == account);
+        let listed = self.excluded.iter().any(|row| same(row.account_id.as_str(), account));
         match (listed, declared) {
             (true, true) => Some(Cell::new(State::Excluded, "excluded", "")),
             (true, false) => Some(Cell::new(State::Unmanaged, "excluded, not declared", "no manifest excludes it")),
@@ -137,7 +137,7 @@ impl Read {
             AssociationStatus::Disassociating => 2,
             AssociationStatus::Disassociated => 3,
         };
-        let row = self.recipients.iter().filter(|row| row.account_id.as_str() == account).min_by_key(rank);
+        let row = self.recipients.iter().filter(|row| same(row.account_id.as_str(), account)).min_by_key(rank);
         let row = row.filter(|row| row.association_status != AssociationStatus::Disassociated);
         let Some(row) = row else {
             return declared
@@ -167,8 +167,9 @@ impl Read {
         let live: Vec<_> = rows.filter(|row| row.status != ResourceStatus::Deleted).collect();
         let mut all: Vec<Carried> = Vec::new();
         for mut carried in reported {
-            let row =
-                live.iter().find(|row| row.resource_type == carried.kind && row.resource_id.as_str() == carried.id);
+            let row = live
+                .iter()
+                .find(|row| row.resource_type == carried.kind && same(row.resource_id.as_str(), &carried.id));
             let leaving = matches!(carried.cell.state, State::Leaving | State::Unmanaged);
             carried.cell = match row {
                 Some(_) if leaving => carried.cell,

@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::{Answer, delete, get, post, put, same, within};
+use super::{Answer, delete, get, post, put, within};
 use crate::cloudflare::request::{Query, paging};
 use crate::cloudflare::{Client, Credential, ExcludedRecipient, Page};
-use crate::core::id::{AccountId, RecipientId, ShareId};
+use crate::core::id::{AccountId, RecipientId, ShareId, same};
 
 const EXCLUDED: &str = "excluded-recipients";
 

@@ -18,7 +18,7 @@ use super::client::Call;
 use super::request::Query;
 use super::wire::Object;
 use super::{Client, Credential, Error, Page, Reply, envelope};
-use crate::core::id::{AccountId, ShareId};
+use crate::core::id::{AccountId, ShareId, same};
 
 type Answer<T> = Result<Reply<T>, Error>;
 
@@ -80,9 +80,4 @@ fn within<'a>(account: &'a AccountId, share: &'a ShareId, rest: &[&'a str]) -> V
     path.push(share.as_str());
     path.extend(rest);
     path
-}
-
-/// Ids are hex digits as a rule, and people write them in either case.
-fn same(one: &str, other: &str) -> bool {
-    one.eq_ignore_ascii_case(other)
 }

@@ -1,9 +1,9 @@
 //! Which calls concern the recipients of a share.
 
-use super::{Answer, delete, get, post, put, same, within};
+use super::{Answer, delete, get, post, put, within};
 use crate::cloudflare::request::paging;
 use crate::cloudflare::{Client, Credential, Include, Page, Recipient, Target};
-use crate::core::id::{AccountId, RecipientId, ShareId};
+use crate::core::id::{AccountId, RecipientId, ShareId, same};
 
 const RECIPIENTS: &str = "recipients";
 

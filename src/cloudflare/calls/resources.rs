@@ -2,10 +2,10 @@
 
 use serde_json::json;
 
-use super::{Answer, delete, get, post, put, same, within};
+use super::{Answer, delete, get, post, put, within};
 use crate::cloudflare::request::Query;
 use crate::cloudflare::{Client, Credential, NewResource, Page, ResourceQuery, ShareResource};
-use crate::core::id::{AccountId, ShareId, ShareResourceId};
+use crate::core::id::{AccountId, ShareId, ShareResourceId, same};
 use crate::core::meta::ResourceMeta;
 
 const RESOURCES: &str = "resources";

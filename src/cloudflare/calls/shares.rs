@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use super::{Answer, delete, get, post, put, same, shares, within};
+use super::{Answer, delete, get, post, put, shares, within};
 use crate::cloudflare::{Client, Credential, Include, NewShare, Page, Share, ShareQuery};
-use crate::core::id::{AccountId, OrganizationId, ShareId};
+use crate::core::id::{AccountId, OrganizationId, ShareId, same};
 
 impl Client {
     pub async fn list_shares(

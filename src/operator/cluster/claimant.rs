@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use crate::api::share::ManagementPolicy;
 use crate::api::status::ShareStatus;
 use crate::api::{Name, Share};
+use crate::core::id::folded;
 use crate::core::interned::Interned;
 use crate::core::time::At;
 
@@ -42,10 +43,10 @@ impl Claimant {
         Claimant {
             name: Name::of(share),
             created: share.creation_timestamp().map(|time| time.0),
-            account: share.spec.account_id.clone(),
+            account: claim.0.clone(),
             made: record.is_some_and(|status| status.share_id.is_some() || status.intent.is_some()),
             holds_name: holds_name(share, &claim.1),
-            share_ids: recorded.into_iter().chain(share.spec.share_id.clone()).collect(),
+            share_ids: recorded.into_iter().chain(share.spec.share_id.clone()).map(|id| folded_id(&id)).collect(),
             by_id: share.spec.share_id.is_some(),
             observes: observes(share),
             declares_rows: recipients && !share.spec.resources.is_empty(),
@@ -144,7 +145,7 @@ impl Unwatched {
     }
 
     pub fn by_share_id(&self, id: &str) -> Vec<Arc<Claimant>> {
-        self.claims.lock().by_share_id.get(id).cloned().unwrap_or_default()
+        self.claims.lock().by_share_id.get(&folded_id(id)).cloned().unwrap_or_default()
     }
 
     pub fn by_claim(&self, claim: &(Interned, Interned)) -> Vec<Arc<Claimant>> {
@@ -161,9 +162,14 @@ pub fn observes(share: &Share) -> bool {
     share.spec.management_policy == Some(ManagementPolicy::Observe)
 }
 
+/// An id as a key by which objects are looked up.
+pub fn folded_id(id: &str) -> Interned {
+    folded(id).as_ref().into()
+}
+
 /// Account and name under which a Share wants to be at Cloudflare.
 pub fn claim(share: &Share) -> (Interned, Interned) {
-    (share.spec.account_id.clone(), share.spec.name.clone().unwrap_or_else(|| share.name_any()).into())
+    (folded_id(&share.spec.account_id), share.spec.name.clone().unwrap_or_else(|| share.name_any()).into())
 }
 
 /// Whether the object has a share of that name, or is just creating it.

@@ -11,10 +11,11 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::asked::Asked;
 use super::child_object::ChildObject;
-use super::claimant::{Unwatched, claim, observes, own_record};
+use super::claimant::{Unwatched, claim, folded_id, observes, own_record};
 use super::object_cache::ObjectCache;
 use crate::api::{Kind, Name, ObjectKey, Reason};
 use crate::api::{Share, ShareRecipient, ShareResource};
+use crate::core::id::same;
 use crate::core::interned::Interned;
 use crate::core::shard;
 use crate::core::time::At;
@@ -215,7 +216,7 @@ impl Index {
 
     /// Objects that are bound to a remote share.
     pub fn bound_to(&self, share_id: &str) -> Vec<Name> {
-        self.relations().by_share_id.get(share_id).into_iter().flatten().cloned().collect()
+        self.relations().by_share_id.get(&folded_id(share_id)).into_iter().flatten().cloned().collect()
     }
 
     pub fn uses_secret(&self, secret: &Name) -> bool {
@@ -244,7 +245,7 @@ impl Index {
 
     /// Objects that want a share of that name in an account.
     pub fn claimants(&self, account: &str, name: &str) -> Vec<Name> {
-        let claim = (account.into(), name.into());
+        let claim = (folded_id(account), name.into());
         self.relations().by_claim.get(&claim).into_iter().flatten().cloned().collect()
     }
 
@@ -273,7 +274,9 @@ impl Index {
     /// Secrets with which children made their rows in an account, and whether those children are being deleted.
     pub fn orphan_secrets(&self, account: &str) -> HashSet<(Name, bool)> {
         let secret = |child: Arc<dyn ChildObject>| {
-            let record = child.record().filter(|record| record.owner_account_id.as_deref() == Some(account))?;
+            let record = child
+                .record()
+                .filter(|record| record.owner_account_id.as_deref().is_some_and(|owner| same(owner, account)))?;
             Some((Name::new(child.share().namespace, record.credentials_name.clone()?), child.is_deleting()))
         };
         self.all_children().filter_map(secret).collect()
@@ -282,7 +285,7 @@ impl Index {
     /// Shares of an account.
     pub fn of_account(&self, account: &str) -> Vec<Name> {
         let relations = self.relations();
-        relations.shares.iter().filter(|(_, t)| t.claim.0 == account).map(|(name, _)| name.clone()).collect()
+        relations.shares.iter().filter(|(_, t)| same(&t.claim.0, account)).map(|(name, _)| name.clone()).collect()
     }
 }
 
@@ -319,7 +322,7 @@ impl Related for Share {
             let status = own_record(share).or(share.status.as_ref().filter(|_| observes(share)));
             let recorded = status.and_then(|s| s.share_id.clone());
             LookupKeys {
-                share_ids: recorded.into_iter().chain(share.spec.share_id.clone()).collect(),
+                share_ids: recorded.into_iter().chain(share.spec.share_id.clone()).map(|id| folded_id(&id)).collect(),
                 claim: claim(share),
                 secret: secret_of(share),
                 children_view: children_view(share),
@@ -556,7 +559,9 @@ mod tests {
         assert_eq!(names(index.applied(&by_id("two"), NOW)), ["c/one", "c/two"]);
         assert_eq!(names(index.applied(&by_id("two"), NOW)), [""; 0]);
         assert_eq!(index.bound_to("5a5e").len(), 2);
+        assert_eq!(index.bound_to("5A5E").len(), 2);
         assert_eq!(index.claimants(OWNER, "waf"), [Name::new("a", "waf")]);
+        assert_eq!(index.claimants(&OWNER.to_uppercase(), "waf"), [Name::new("a", "waf")]);
     }
 
     #[test]

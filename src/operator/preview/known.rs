@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::api::{Share, ShareRecipient, ShareResource};
 use crate::cloudflare;
-use crate::core::id::ShareId;
+use crate::core::id::{ShareId, same};
 use crate::core::time::At;
 use crate::operator::cluster::index::Index;
 use crate::operator::remote::account_cache::AccountCache;
@@ -31,7 +31,7 @@ impl Fleet {
 
     /// How many Shares the limit on deletions in an account is a part of.
     pub fn managed(&self, account: &str) -> usize {
-        self.shares.iter().filter(|share| share.spec.account_id == account && is_managed(share)).count()
+        self.shares.iter().filter(|share| same(&share.spec.account_id, account) && is_managed(share)).count()
     }
 
     pub fn shares(&self) -> &[Arc<Share>] {

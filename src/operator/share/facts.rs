@@ -11,7 +11,7 @@ use crate::api::share::AdoptionPolicy;
 use crate::api::status::{CreateIntent, ShareStatus};
 use crate::api::{Name, Share};
 use crate::cloudflare::{Fingerprint, ShareResource};
-use crate::core::id::ShareId;
+use crate::core::id::{ShareId, folded};
 use crate::core::row_key::RowKey;
 use crate::core::share as creation;
 use crate::core::share::{Adoption, Candidates, Facts, Found, Gathered, Mode, Named, Presence, Sighting, Situation};
@@ -310,7 +310,9 @@ pub fn fingerprint<'a>(name: &str, rows: impl Iterator<Item = &'a RowKey>) -> St
     use sha2::{Digest, Sha256};
     let mut keys: Vec<String> = rows
         .filter_map(|key| match key {
-            RowKey::Resource { kind, id, account } => Some(format!("{kind}\n{id}\n{account}")),
+            RowKey::Resource { kind, id, account } => {
+                Some(format!("{kind}\n{}\n{}", folded(id.as_str()), folded(account.as_str())))
+            }
             RowKey::Recipient(_) | RowKey::Excluded(_) => None,
         })
         .collect();
