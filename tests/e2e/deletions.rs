@@ -214,7 +214,7 @@ fn untimely(world: &World) {
 
 /// A Share that is being deleted though it is protected: the policy that refuses that may be missing, or not asked where
 /// its CRD goes.
-fn deleted_and_protected(scene: &Scene<'_>) -> (Process, Value) {
+pub fn deleted_and_protected(scene: &Scene<'_>) -> (Process, Value) {
     let operator = own::start(scene, &[]);
     several(scene, 1, "");
     own::crash(operator);

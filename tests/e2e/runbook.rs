@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use cfshare_simulator::{Edit, Policy};
+use cfshare_simulator::{Action, Edit, ErrorBody, Policy, Rule};
 use serde_json::Value;
 
 use crate::Test;
@@ -22,7 +22,16 @@ pub const TESTS: &[Test] = &[
     ("runbook: CredentialsNotFound ends as its page says", credentials_not_found),
     ("runbook: Denied ends as its page says", denied),
     ("runbook: BreakerOpen ends as its page says", breaker_open),
+    ("runbook: BreakerOpen ends as its page says, where the shares are given up", given_up),
     ("runbook: Differs ends as its page says", differs),
+    ("runbook: Rejected ends as its page says", rejected),
+    ("runbook: ExclusionsNotInForce ends as its pages say", exclusions),
+    ("runbook: NotConverging ends as its page says", not_converging),
+    ("runbook: CfshareRepeatedDrift ends as its page says", repeated_drift),
+    ("runbook: Ambiguous ends as its page says", ambiguous),
+    ("runbook: Deleting ends as its page says", deleting),
+    ("runbook: DeletionProtected ends as its page says, either way", deletion_protected),
+    ("runbook: every command that does something is tried", tried),
 ];
 
 /// Reasons that are no trouble, or that a person has chosen.
@@ -169,6 +178,32 @@ fn follow(scene: &Scene<'_>, name: &str, reason: &str, choice: usize) {
     }
 }
 
+/// Pages with commands under Do, each of which a test here carries out.
+const TRIED: &[&str] = &[
+    "Ambiguous",
+    "BreakerOpen",
+    "CfshareExclusionsNotInForce",
+    "CfshareRepeatedDrift",
+    "CredentialsNotFound",
+    "Deleting",
+    "DeletionBlocked",
+    "DeletionProtected",
+    "Denied",
+    "Differs",
+    "ExclusionsNotInForce",
+    "NameTaken",
+    "NotConverging",
+    "RecipientFailed",
+    "Rejected",
+    "RemovalBlocked",
+];
+
+fn tried(_: &World) {
+    let names = names();
+    let with_commands: Vec<&String> = names.iter().filter(|name| !commands(name, "Do").is_empty()).collect();
+    assert_eq!(with_commands, TRIED);
+}
+
 /// What the API server has not got is no fault of the page.
 fn looks(world: &World) {
     let scene = world.scene();
@@ -181,6 +216,8 @@ fn looks(world: &World) {
             for command in block.replace("\\\n", "").lines() {
                 let (_, said) = paste(&scene, "waf", &scene.token, command);
                 assert!(!said.lines().any(|line| line.starts_with("error:")), "{name}: {command}\n{said}");
+                // The operator has its rights here, so a question about them that is put right is answered so.
+                assert!(!command.contains("auth can-i") || said.trim() == "yes", "{name}: {command}\n{said}");
                 count += 1;
             }
         }
@@ -270,13 +307,7 @@ fn denied(world: &World) {
 
 fn breaker_open(world: &World) {
     let scene = world.scene();
-    for n in 0..4 {
-        let [one, first] = ids();
-        scene.apply(&scene.share(&format!("waf-{n}"), &[&one], &[&first], ""));
-        scene.wait_ready("share", &format!("waf-{n}"));
-    }
-    world.simulator.edit(Edit::DeleteAll { account: scene.account.clone() }).expect("an edit");
-    (0..4).for_each(|n| drop(scene.wait_reason("share", &format!("waf-{n}"), "BreakerOpen")));
+    lost(&scene);
     follow(&scene, "waf-0", "BreakerOpen", 0);
     (0..4).for_each(|n| drop(scene.wait_ready("share", &format!("waf-{n}"))));
     assert_eq!(scene.live().len(), 4);
@@ -292,4 +323,125 @@ fn differs(world: &World) {
     follow(&scene, "waf", "Differs", 0);
     scene.wait_ready("share", "waf");
     assert_eq!(scene.only().live_recipients().len(), 2);
+}
+
+/// Four Shares whose shares are lost, so that the breaker is open.
+fn lost(scene: &Scene<'_>) {
+    for n in 0..4 {
+        let [one, first] = ids();
+        scene.apply(&scene.share(&format!("waf-{n}"), &[&one], &[&first], ""));
+        scene.wait_ready("share", &format!("waf-{n}"));
+    }
+    scene.world.simulator.edit(Edit::DeleteAll { account: scene.account.clone() }).expect("an edit");
+    (0..4).for_each(|n| drop(scene.wait_reason("share", &format!("waf-{n}"), "BreakerOpen")));
+}
+
+fn given_up(world: &World) {
+    let scene = world.scene();
+    lost(&scene);
+    (0..4).for_each(|n| carry_out(&scene, &format!("waf-{n}"), &commands("BreakerOpen", "Do")[1]));
+    (0..4).for_each(|n| scene.wait_gone("share", &format!("waf-{n}")));
+    assert_eq!(scene.live().len(), 0);
+}
+
+fn rejected(world: &World) {
+    let scene = world.scene();
+    let [one, two, first] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.wait_ready("share", "waf");
+    let refused = Action::StatusBefore { status: 400, body: ErrorBody::Json, code: Some(1001), retry_after: None };
+    let rule = Rule::always("POST", "/accounts/*/shares/*/recipients", refused).account(&scene.account);
+    let rule = world.simulator.fault(rule);
+    scene.apply(&scene.share("waf", &[&one, &two], &[&first], ""));
+    scene.wait_reason("share", "waf", "Rejected");
+    world.simulator.remove_fault(rule);
+    follow(&scene, "waf", "Rejected", 0);
+    scene.wait_ready("share", "waf");
+    assert_eq!(scene.only().live_recipients().len(), 2);
+}
+
+fn exclusions(world: &World) {
+    for page in ["ExclusionsNotInForce", "CfshareExclusionsNotInForce"] {
+        let scene = world.scene();
+        let [organization, one, two, first] = ids();
+        world.simulator.organization(&organization, &[&scene.account, &one, &two]);
+        let path = "/accounts/*/shares/*/excluded-recipients";
+        let rule = Rule::always("POST", path, Action::Forbidden {}).account(&scene.account);
+        let rule = world.simulator.fault(rule);
+        let more = format!("organization: {{id: {organization}, excluded: [{{accountID: {two}}}]}}");
+        scene.apply(&scene.share("waf", &[], &[&first], &more));
+        scene.wait_reason("share", "waf", "ExclusionsNotInForce");
+        world.simulator.remove_fault(rule);
+        follow(&scene, "waf", page, 0);
+        scene.wait_ready("share", "waf");
+    }
+}
+
+/// Somebody else renames the share, and again each time that it is corrected.
+fn renamed(scene: &Scene<'_>, times: usize) {
+    let [one, first] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.wait_ready("share", "waf");
+    let share = scene.only().id;
+    for time in 1..=times {
+        let rename = Edit::Rename { share: share.clone(), name: "somebody else's".into() };
+        scene.world.simulator.edit(rename).expect("an edit");
+        if time < 3 {
+            scene.wait_state("it put right", |shares| shares[0].name == "waf");
+            scene.wait_ready("share", "waf");
+        }
+    }
+}
+
+fn not_converging(world: &World) {
+    let scene = world.scene();
+    renamed(&scene, 3);
+    scene.wait_reason("share", "waf", "NotConverging");
+    follow(&scene, "waf", "NotConverging", 0);
+    scene.wait_state("it put right", |shares| shares[0].name == "waf");
+    scene.wait_ready("share", "waf");
+}
+
+fn repeated_drift(world: &World) {
+    let scene = world.scene();
+    renamed(&scene, 2);
+    scene.wait_event("waf", |reason, _| reason == "Drifted");
+    follow(&scene, "waf", "CfshareRepeatedDrift", 0);
+    scene.wait_for("share", "waf", "was only observed", |share| {
+        share["status"]["effective"]["managementPolicy"] == "Observe"
+    });
+}
+
+fn ambiguous(world: &World) {
+    let scene = world.scene();
+    let [one, first] = ids();
+    let resource = || vec![crate::cli::resource(&first, Value::Null)];
+    let [_, chosen] = [0, 1].map(|_| crate::cli::seed(&scene, "waf", &[&one], resource(), false));
+    scene.apply(&scene.share("waf", &[&one], &[&first], "adoptionPolicy: SameName"));
+    scene.wait_reason("share", "waf", "Ambiguous");
+    commands("Ambiguous", "Look").iter().for_each(|block| carry_out(&scene, "waf", block));
+    carry_out(&scene, "waf", &format!("share={chosen}\n{}", commands("Ambiguous", "Do")[0]));
+    let share = scene.wait_ready("share", "waf");
+    assert_eq!(share["status"]["shareID"], chosen.as_str());
+}
+
+fn deleting(world: &World) {
+    let scene = world.scene();
+    let [one, first] = ids();
+    world.simulator.delays(Some(&scene.account), |delays| delays.delete_share_ms = None);
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.wait_ready("share", "waf");
+    scene.delete("share", "waf");
+    scene.wait_for("share", "waf", "was being deleted", |share| share["status"].to_string().contains("\"Deleting\""));
+    follow(&scene, "waf", "Deleting", 0);
+    assert!(scene.get("share", "waf").is_none());
+}
+
+fn deletion_protected(world: &World) {
+    for (choice, left) in [(0, 0), (1, 1)] {
+        let scene = world.own_scene();
+        let _operator = crate::deletions::deleted_and_protected(&scene);
+        follow(&scene, "waf-0", "DeletionProtected", choice);
+        scene.wait("as many shares as the page says", || scene.live().len() == left);
+    }
 }

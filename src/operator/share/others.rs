@@ -35,8 +35,12 @@ pub fn with_failed_objects(share: &SharePass, row_states: &[(RowKey, RowState)],
             if waivers::in_force(share, key, row_state).is_some() {
                 return None;
             }
-            let failed = sibling.stalled || matches!(row_state.state, State::Failed | State::Refused);
-            failed.then(|| format!("{} failed, see {}", share.label(key), sibling.key))
+            let word = match row_state.state {
+                State::Failed | State::Refused => "failed",
+                State::InPlace | State::Pending | State::Failing if sibling.stalled => "is not in place",
+                State::InPlace | State::Pending | State::Failing => return None,
+            };
+            Some(format!("{} {word}, see {}", share.label(key), sibling.key))
         });
     let failed: Vec<String> = failed.collect();
     match failed.as_slice() {
