@@ -102,14 +102,17 @@ impl Error {
             Error::Garbled { status: 401 | 403, .. } => ErrorClass::Denied,
             // Not Cloudflare's word on the request: a proxy's page, a cut answer, an outage.
             Error::Garbled { .. } => ErrorClass::Retry,
-            Error::Answered { status, .. } => match status {
+            Error::Answered { status, errors, .. } => match status {
                 429 => ErrorClass::Throttled,
                 _ if self.says(&LIMITERS) => ErrorClass::Throttled,
                 401 | 403 => ErrorClass::Denied,
                 400 if self.says(&BAD_CREDENTIAL) => ErrorClass::Denied,
                 404 | 410 if self.says(&[NOT_FOUND]) => ErrorClass::Gone,
-                404 if self.says(&NO_ROUTE) => ErrorClass::Rejected,
-                404 | 408 => ErrorClass::Retry,
+                404 | 410 if self.says(&NO_ROUTE) => ErrorClass::Rejected,
+                404 | 410 if self.says(&BAD_CREDENTIAL) || errors.is_empty() => ErrorClass::Retry,
+                // Another code, or none, means the same: a list confirms it before anything is believed to be gone.
+                404 | 410 => ErrorClass::Gone,
+                408 => ErrorClass::Retry,
                 409 => ErrorClass::Conflict,
                 400..=499 => ErrorClass::Rejected,
                 _ => ErrorClass::Retry,
@@ -223,13 +226,17 @@ mod tests {
             (answered(403, &[971]), Refused, Throttled),
             (answered(404, &[1004]), Refused, Gone),
             (answered(404, &[1000, 1004]), Refused, Gone),
-            (answered(404, &[10013]), Refused, Retry),
+            (answered(404, &[10013]), Refused, Gone),
+            (answered(404, &[0]), Refused, Gone),
+            (answered(404, &[10000]), Refused, Retry),
             (answered(404, &[7003]), Refused, Rejected),
             (answered(404, &[]), Ambiguous, Retry),
             (answered(408, &[1]), Ambiguous, Retry),
             (answered(409, &[1]), Refused, Conflict),
             (answered(410, &[1004]), Refused, Gone),
-            (answered(410, &[1]), Refused, Rejected),
+            (answered(410, &[1]), Refused, Gone),
+            (answered(410, &[7003]), Refused, Rejected),
+            (answered(410, &[]), Ambiguous, Retry),
             (answered(422, &[1]), Refused, Rejected),
             (answered(429, &[10100]), Refused, Throttled),
             (answered(429, &[]), Refused, Throttled),
@@ -253,11 +260,15 @@ mod tests {
     }
 
     #[test]
-    fn only_404_or_410_with_code_1004_is_gone() {
+    fn only_404_or_410_that_says_why_is_gone() {
         for status in 0..=999 {
             for codes in [&[][..], &[1004], &[10000], &[7003], &[1], &[i64::MAX, i64::MIN]] {
                 let gone = answered(status, codes).class() == Gone;
-                assert_eq!(gone, matches!(status, 404 | 410) && codes == [1004], "{status} {codes:?}");
+                assert_eq!(
+                    gone,
+                    matches!(status, 404 | 410) && ![&[][..], &[10000], &[7003]].contains(&codes),
+                    "{status} {codes:?}"
+                );
             }
             assert_ne!(garbled(status).class(), Gone);
         }
