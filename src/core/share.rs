@@ -262,6 +262,8 @@ fn begin(adoption: &Adoption, named: &Named, gathered: Gathered, may_try: bool) 
         Adoption::Never | Adoption::SameName => {}
     }
     match (named, adoption) {
+        // One look, once they are gathered, serves all shares whose children came in the meantime.
+        (Named::Unread, _) if gathered == Gathered::Arriving => return Step::Wait(Wait::Children),
         (Named::Unread, _) => return Step::Read(Want::List),
         (Named::One { id, fits: true }, Adoption::SameName) => {
             return Step::Bind { id: id.clone(), adopted: true };
@@ -457,6 +459,15 @@ mod tests {
             assert_eq!((named, gathered, may_try), (&Named::Nobody, &Gathered::Complete, &true));
         }
         assert!(creates > 0);
+    }
+
+    #[test]
+    fn nobody_asks_for_names_while_children_arrive() {
+        for (facts, step) in every() {
+            if let Situation::Unbound { gathered: Gathered::Arriving, .. } = facts.situation {
+                assert!(step != Step::Read(Want::List) || facts.mode == Mode::Observe, "{facts:?}");
+            }
+        }
     }
 
     #[test]

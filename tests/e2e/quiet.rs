@@ -15,6 +15,7 @@ pub const TESTS: &[Test] = &[
     ("quiet: at most five calls from apply to Ready", few_calls),
     ("quiet: one recipient more is one POST and at most two reads", one_more),
     ("quiet: ten shares of one account cost little more than their own calls", ten_shares),
+    ("quiet: ten shares with eight objects each cost little more than without", ten_with_objects),
 ];
 
 /// How long nothing may happen.
@@ -186,4 +187,34 @@ fn ten_shares(world: &World) {
     assert_eq!(scene.changes().len(), 10, "{calls:#?}");
     println!("ten shares: {} calls", calls.len());
     assert!(calls.len() <= 32 + arriving, "{calls:#?}");
+}
+
+fn ten_with_objects(world: &World) {
+    let scene = world.own_scene();
+    world.simulator.delays(Some(&scene.account), |delays| delays.associate_ms = Some(1000));
+    let _operator = scene.operator(&DEFAULTS);
+    let mut all = Vec::new();
+    for n in 0..10 {
+        let share = format!("waf-{n}");
+        all.push(scene.share(&share, &[], &[], ""));
+        for (row, id) in ids::<4>().iter().enumerate() {
+            all.push(scene.recipient(&format!("{share}-{row}"), &share, id, ""));
+        }
+        for (row, id) in ids::<4>().iter().enumerate() {
+            all.push(scene.resource(&format!("{share}-{row}"), &share, id, ""));
+        }
+    }
+    scene.apply(&all.join("---\n"));
+    for n in 0..10 {
+        let share = format!("waf-{n}");
+        scene.wait_ready("share", &share);
+        for row in 0..4 {
+            scene.wait_ready("sharerecipient", &format!("{share}-{row}"));
+            scene.wait_ready("shareresource", &format!("{share}-{row}"));
+        }
+    }
+    let calls: Vec<String> = scene.journal().iter().map(describe).collect();
+    println!("ten shares with objects: {} calls\n  {}", calls.len(), calls.join("\n  "));
+    assert_eq!(scene.changes().len(), 10, "{calls:#?}");
+    assert!(calls.len() <= 34, "{calls:#?}");
 }

@@ -45,6 +45,9 @@ pub async fn run<C: Child>(child: &mut ChildPass<C>) -> Result<Option<Verdict>, 
         if !requested && !fresh && is_trusted(child, &seen) {
             return Ok(Some(child.pass.as_before()));
         }
+        if !requested && !fresh && awaits_first_look(child, &seen) {
+            return Ok(Some(status::just_made(child, &seen)));
+        }
         if !fresh {
             fresh = true;
             refresh(child, &seen, requested).await?;
@@ -161,6 +164,12 @@ async fn seen_or_read<C: Child>(child: &mut ChildPass<C>) -> Result<Option<Obser
         child.session.read_share(&child.id).await?;
     }
     Ok(child.seen().filter(ObservedShare::is_live))
+}
+
+/// Whether the create of its Share carried the row a moment ago, and the time to look has not come.
+fn awaits_first_look<C: Child>(child: &ChildPass<C>, seen: &ObservedShare) -> bool {
+    let made = child.declared == Declared::Here && !child.pass.is_deleting() && child.parent.records(&child.key);
+    made && seen.is_just_made(child.pass.due(), child.pass.now(), child.session.read_lag)
 }
 
 /// Whether the last verdict, Ready, still stands though the rows were not listed since the process began.

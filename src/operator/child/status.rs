@@ -38,6 +38,13 @@ pub fn report<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, step: St
     verdict
 }
 
+/// Reports a row that the create of its Share carried a moment ago.
+pub fn just_made<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare) -> Verdict {
+    let wait = child.pass.due().map_or_else(|| follow(child, ""), |due| due.since(child.pass.now()));
+    let message = format!("{} was created with share {}; its status is read next", child.name(), child.id);
+    report(child, seen, Step::Wait, Verdict::working(Reason::Associating, message).requeue_after(wait))
+}
+
 pub fn conclude<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, row: Observed) -> Verdict {
     child.pass.status.report_row(&child.key, Some(seen));
     let stand = row_state(&child.key, seen, None);

@@ -28,7 +28,9 @@ impl<K: Recorded> Pass<K> {
         if requested {
             return self.memory(|memory| *memory.request_met.get_or_insert(now));
         }
-        self.due().filter(|due| *due <= now).unwrap_or_default()
+        // One read serves all objects of a share whose polls are due at about the same time.
+        let shared = self.context.settings.poll_min / 2;
+        self.due().filter(|due| *due <= now).map(|due| due.minus(shared)).unwrap_or_default()
     }
 
     /// Something is under way: when to look again; `moved` changes when something moves.

@@ -122,6 +122,14 @@ impl ObservedShare {
         self.answered.get(id).is_some_and(|answer| began.since(answer.at) < read_lag)
     }
 
+    /// Whether our own call made it a moment ago, and its recipients were not listed since: what was asked for takes a
+    /// while. `due`: when the asking pass, which follows it, looks next.
+    pub fn is_just_made(&self, due: Option<At>, now: At, read_lag: Duration) -> bool {
+        self.recipients.is_none()
+            && self.is_recent(self.share.id.as_str(), now, read_lag)
+            && due.map_or(self.counts.is_none_or(|counts| counts.associating > 0), |due| now < due)
+    }
+
     /// Whether our own call added that row less than so long before; one that it only changed is not new.
     pub fn is_new(&self, id: &str, now: At, within: Duration) -> bool {
         let added = self.answered.get(id).and_then(|answer| answer.added);

@@ -191,6 +191,13 @@ impl Snapshot<'_> {
         if arrivals.is_some_and(|came| now.since(came.last) < QUIET && now.since(came.first) < LONGEST) {
             return Gathered::Arriving;
         }
+        let gathered = self.lacking_kind();
+        let is_new = self.memory.first_look.is_none_or(|first| now.since(first) < QUIET);
+        // What it lacks most likely comes next, from the same folder.
+        if is_new && gathered != Gathered::Complete { Gathered::Arriving } else { gathered }
+    }
+
+    fn lacking_kind(&self) -> Gathered {
         let payload = self.payload();
         if self.desired.organization.is_none() && !payload.iter().any(RowKey::is_recipient) {
             return self.lacking(Gathered::NoRecipients, RowKey::is_recipient);

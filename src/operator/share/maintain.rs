@@ -94,11 +94,7 @@ fn is_just_made(share: &SharePass, id: &ShareId) -> bool {
         return false;
     }
     let due = share.pass.due();
-    share.seen(id).is_some_and(|seen| {
-        seen.recipients.is_none()
-            && seen.is_recent(id.as_str(), now, share.session.read_lag)
-            && due.map_or(seen.counts.is_none_or(|counts| counts.associating > 0), |due| now < due)
-    })
+    share.seen(id).is_some_and(|seen| seen.is_just_made(due, now, share.session.read_lag))
 }
 
 fn await_first_look(share: &mut SharePass, id: &ShareId) -> Verdict {

@@ -77,15 +77,8 @@ impl World {
     }
 }
 
-/// As many calls as are wanted at once: for making what a part starts from.
-pub const UNLIMITED: [(&str, &str); 6] = [
-    ("--api-rate", "5000"),
-    ("--api-burst", "5000"),
-    ("--api-concurrency", "32"),
-    ("--poll-min", "500ms"),
-    ("--poll-max", "5s"),
-    ("--sweep-interval", "60s"),
-];
+/// As many calls as are wanted at once.
+pub const UNLIMITED: [(&str, &str); 3] = [("--api-rate", "5000"), ("--api-burst", "5000"), ("--api-concurrency", "32")];
 
 impl Operator {
     /// Resident memory now, in MB.
