@@ -192,7 +192,7 @@ impl Snapshot<'_> {
             return Gathered::Arriving;
         }
         let gathered = self.lacking_kind();
-        let is_new = self.memory.first_look.is_none_or(|first| now.since(first) < QUIET);
+        let is_new = self.memory.first_look.is_some_and(|first| now.since(first) < QUIET);
         // What it lacks most likely comes next, from the same folder.
         if is_new && gathered != Gathered::Complete { Gathered::Arriving } else { gathered }
     }
@@ -475,6 +475,14 @@ mod tests {
                 "no recipient",
                 unbound().with(|world| world.share.spec.recipients = Some(Vec::new())),
                 Step::Wait(Wait::Recipients),
+            ),
+            (
+                "no recipient, of a Share that came a moment ago",
+                unbound().with(|world| {
+                    world.share.spec.recipients = Some(Vec::new());
+                    world.memory.first_look = Some(NOW.minus(Duration::from_secs(2)));
+                }),
+                Step::Wait(Wait::Children),
             ),
             ("no resource", unbound().with(|world| world.share.spec.resources.clear()), Step::Wait(Wait::Resources)),
             (
