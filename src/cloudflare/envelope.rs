@@ -49,7 +49,7 @@ pub(super) fn nothing(meta: &Meta, body: &[u8]) -> Result<(), Error> {
     maybe::<IgnoredAny>(meta, body, |_| true).map(drop)
 }
 
-/// A list's rows. An empty list may come as null, if the total says so too.
+/// A list's rows. An empty list may come as null, if the total says so too, or the count of a page without a total.
 pub(super) fn page<T: DeserializeOwned>(meta: &Meta, body: &[u8], asked: u32) -> Result<Page<T>, Error> {
     let envelope = open::<Vec<T>>(meta, body)?;
     let info = |key| envelope.result_info.get(key).and_then(Value::as_u64);
@@ -59,7 +59,7 @@ pub(super) fn page<T: DeserializeOwned>(meta: &Meta, body: &[u8], asked: u32) ->
     let total_pages = small("total_pages");
     let rows = match envelope.result {
         Some(rows) => rows,
-        None if total_count == Some(0) => Vec::new(),
+        None if total_count.or(info("count")) == Some(0) => Vec::new(),
         None => return Err(Error::garbled(meta, "the result is null")),
     };
     Ok(Page { rows, page, per_page, total_pages, total_count })
@@ -282,7 +282,10 @@ mod tests {
     fn a_null_list_is_empty_only_if_the_total_says_so() {
         let null = |info| format!(r#"{{"success":true,"result":null,"result_info":{info}}}"#);
         assert!(shares(&null(r#"{"total_count":0}"#)).unwrap().rows.is_empty());
+        assert!(shares(&null(r#"{"count":0}"#)).unwrap().rows.is_empty());
         assert!(shares(&null(r#"{"total_count":5}"#)).is_err());
+        assert!(shares(&null(r#"{"count":0,"total_count":5}"#)).is_err());
+        assert!(shares(&null(r#"{"count":5}"#)).is_err());
         assert!(shares(&null("null")).is_err());
     }
 
