@@ -26,6 +26,10 @@ impl WaitingEdits {
         self.still.insert(object, (generation, since));
     }
 
+    pub fn is_any_waiting(&self) -> bool {
+        !self.known.is_empty()
+    }
+
     /// All objects were seen: for how long the oldest edit waits.
     pub fn oldest(&mut self, now: At) -> Duration {
         self.known = std::mem::take(&mut self.still);

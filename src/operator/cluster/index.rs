@@ -210,6 +210,11 @@ impl Index {
         self.recipients.has_unreadable(namespace) || self.resources.has_unreadable(namespace)
     }
 
+    /// How often an object was changed, came or went so far.
+    pub fn changes(&self) -> u64 {
+        self.shares.changes() + self.recipients.changes() + self.resources.changes()
+    }
+
     pub fn arrivals(&self, share: &Name) -> Option<Arrivals> {
         self.relations().arrivals.get(share).copied()
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt};
@@ -23,6 +24,7 @@ pub struct ObjectCache<K: Resource<DynamicType = ()> + Clone + 'static> {
     left: Mutex<HashSet<Name>>,
     /// Objects that we took our finalizer off, by UID: the watch may end with the object as it was before.
     released: Mutex<HashMap<Name, String>>,
+    changes: AtomicU64,
 }
 
 impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
@@ -35,7 +37,17 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
             outside: Mutex::default(),
             left: Mutex::default(),
             released: Mutex::default(),
+            changes: AtomicU64::default(),
         }
+    }
+
+    /// How often an object was changed, came or went so far.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    fn changed(&self) {
+        self.changes.fetch_add(1, Ordering::AcqRel);
     }
 
     fn unreadable(&self) -> MutexGuard<'_, HashSet<Name>> {
@@ -109,6 +121,7 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
         if watched.is_none_or(|w| w.uid() != object.uid() || version(w.as_ref()) < version(object.as_ref())) {
             own_writes.insert(name, object.clone());
         }
+        self.changed();
         object
     }
 
@@ -117,6 +130,7 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
     pub fn caught_up(&self, name: &Name) {
         let mut outside = self.outside();
         let mut own_writes = self.own_writes();
+        self.changed();
         let Some(watched) = self.watched(name) else { return };
         outside.remove(name);
         newest(&mut own_writes, watched);
@@ -126,10 +140,12 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
     pub fn caught_up_with_list(&self) {
         let outside: Vec<Name> = self.outside().keys().cloned().collect();
         outside.iter().for_each(|name| self.caught_up(name));
+        self.changed();
     }
 
     pub fn gone(&self, name: &Name) {
         self.own_writes().remove(name);
+        self.changed();
     }
 
     fn outside(&self) -> MutexGuard<'_, HashMap<Name, Arc<K>>> {
