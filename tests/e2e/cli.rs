@@ -489,7 +489,7 @@ fn status(world: &World) {
     });
     let ran = cfshare(&scene, &["status"]);
     assert_eq!(ran.code, 2, "{}", ran.out);
-    assert!(ran.out.contains(&format!("  payments-prod (recipient {two}) is ")), "{}", ran.out);
+    assert!(ran.out.contains(&format!("  payments-prod (recipient {two}) has been associating since ")), "{}", ran.out);
     assert!(ran.out.contains("Recipient is missing necessary entitlement"), "{}", ran.out);
     assert!(ran.out.ends_with("\n2 of 3 objects ready\n"), "{}", ran.out);
     let list = cfshare(&scene, &["status", "-o", "json"]).json();
@@ -594,6 +594,11 @@ fn doctor(world: &World) {
     told(&ran, &format!("fail  Secret {}/cloudflare-credentials: the Secret", scene.namespace));
     // Without a credential too it tells whether Cloudflare is there.
     told(&ran, "ok    Cloudflare: reachable");
+    let mut elsewhere = at_home(&scene, env!("CARGO_BIN_EXE_cfshare"));
+    elsewhere.args(["doctor", "--namespace", "nobody-made-it"]);
+    let ran = finish(elsewhere, "");
+    assert_eq!(ran.code, 1, "{}", ran.out);
+    told(&ran, "fail  Shares: namespace nobody-made-it does not exist");
     let ran = alone(&scene, &["doctor", "--cloudflare-url", "http://127.0.0.1:9/"], "");
     assert_eq!(ran.code, 1, "{}", ran.out);
     told(&ran, "fail  cluster: no Kubernetes cluster");

@@ -52,7 +52,7 @@ fn check(scene: &Scene<'_>, operator: &Process, name: &str, told: &Told<'_>) {
     // Where all Shares of an account say the same, one Event does.
     let names = std::iter::once(name).chain(told.others.iter().copied());
     let named =
-        |(event, note): &(String, String)| event == reason && told.message.iter().any(|part| note.contains(part));
+        |(event, note): &(String, String)| event == reason && told.message.iter().all(|part| note.contains(part));
     scene.wait("an Event", || names.clone().any(|name| scene.events(name).iter().any(named)));
     let object = format!("pass{{object=Share {}/{name} ", scene.namespace);
     let logged = |line: &str| line.contains(&object) && line.contains("not Ready: ") && line.contains(reason);
@@ -65,7 +65,8 @@ fn check(scene: &Scene<'_>, operator: &Process, name: &str, told: &Told<'_>) {
 fn alerted(scene: &Scene<'_>, operator: &Process, alert: &str, about: &[(&str, &str)]) {
     let fires = || {
         firing(alert, &metrics(&operator.log())).into_iter().find(|firing| {
-            about.iter().all(|(name, value)| firing.labels.get(*name).is_none_or(|label| label == value))
+            let named = about.iter().filter_map(|(name, value)| Some(firing.labels.get(*name)? == value));
+            named.clone().all(|same| same) && named.count() >= about.len().min(1)
         })
     };
     scene.wait(&format!("{alert} is due: {}", metrics(&operator.log())), || fires().is_some());

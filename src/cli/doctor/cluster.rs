@@ -42,7 +42,10 @@ impl Doctor {
         let scope = place(cluster.namespace.as_deref());
         let shares: Vec<Share> = match cluster.list().await {
             Ok(shares) => {
-                findings.ok(format!("Shares: {} in {scope}", shares.len()));
+                match cluster.must_exist().await {
+                    Err(missing) if shares.is_empty() => findings.fail(format!("Shares: {missing}")),
+                    Ok(()) | Err(_) => findings.ok(format!("Shares: {} in {scope}", shares.len())),
+                }
                 shares
             }
             // The operator itself watches, and does not list.

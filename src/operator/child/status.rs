@@ -47,7 +47,7 @@ pub fn just_made<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare) -> Ve
 
 pub fn conclude<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, row: Observed) -> Verdict {
     child.pass.status.report_row(&child.key, Some(seen));
-    let stand = row_state(&child.key, seen, None);
+    let stand = row_state(&child.key, seen, (row == Observed::Absent).then_some(Step::Wait));
     let word = &stand.word;
     if child.pass.is_deleting() {
         let message = leaving(child, row);

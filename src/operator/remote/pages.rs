@@ -2,7 +2,7 @@
 //!
 //! A list is complete when its pages have as many different rows as its total says, or, where the total is absent or
 //! wrong, when a page is empty or shorter than one before it: a first page that is shorter than what was asked for may be
-//! as long as pages get. A list that agrees with itself proves nothing.
+//! as long as pages get, unless the second one is the same. A list that agrees with itself proves nothing.
 
 use std::collections::{HashMap, HashSet};
 
@@ -20,6 +20,8 @@ pub struct Pages {
     page: u32,
     /// Rows of the longest page.
     longest: usize,
+    /// The list has no pages: a first one that was shorter than asked for came again as the second.
+    unpaged: bool,
 }
 
 impl Pages {
@@ -42,6 +44,11 @@ impl Pages {
         let known = self.seen.len();
         self.seen.extend(answer.rows.iter().map(|row| row.id().to_owned()));
         if page > 1 && !answer.rows.is_empty() && self.seen.len() == known {
+            let told = answer.total_pages.is_some() || answer.total_count.is_some();
+            self.unpaged = page == 2 && !told && answer.rows.len() == known && known < FULL_PAGE as usize;
+            if self.unpaged {
+                return Ok(true);
+            }
             let cause = format!("page {page} of a list has only rows that earlier pages already had");
             return Err(Error::Lost { cause });
         }
@@ -110,6 +117,9 @@ where
     loop {
         let answer = ask(pages.next()?).await?;
         let last = pages.take(&answer)?;
+        if pages.unpaged {
+            return Ok((rows, totals));
+        }
         let empty = answer.rows.is_empty();
         totals = match (totals, answer.total_count) {
             (Totals::Moved, _) => Totals::Moved,
@@ -254,6 +264,15 @@ mod tests {
         })
         .await;
         assert_eq!((list.expect("a list"), calls), (Some(150), 4));
+    }
+
+    #[tokio::test]
+    async fn a_short_page_that_comes_again_is_the_whole_list_and_a_full_one_is_not() {
+        let same = |count: usize| move |_| Page { rows: rows(0, count), ..cut(1, 100, 0) };
+        let paged = |page, count: usize| Page { page, ..same(count)(page) };
+        let (list, calls) = read(|page| paged(page, 30)).await;
+        assert_eq!((list.expect("a list"), calls), (Some(30), 2));
+        assert!(read(|page| paged(page, 100)).await.0.is_err());
     }
 
     #[tokio::test]

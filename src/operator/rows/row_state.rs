@@ -54,9 +54,16 @@ impl RowState {
 /// How a row stands, by what was seen of it alone.
 pub fn row_state(key: &RowKey, seen: &ObservedShare, step: Option<Step>) -> RowState {
     let pending = |word: &str| RowState { state: State::Pending, word: word.to_owned(), message: String::new() };
+    // What was announced may come by a request that got no response.
+    let absent = || match step {
+        Some(Step::Wait) => {
+            RowState { message: "the request that adds it may still take effect".into(), ..pending("absent") }
+        }
+        _ => pending("absent"),
+    };
     match key {
         RowKey::Recipient(account) => match seen.recipient(account) {
-            None => pending("absent"),
+            None => absent(),
             Some(row) => {
                 let word = row.association_status.to_string();
                 if let Some(error) = row.errors.iter().find(|e| e.terminal).or_else(|| row.errors.first()) {
@@ -78,7 +85,7 @@ pub fn row_state(key: &RowKey, seen: &ObservedShare, step: Option<Step>) -> RowS
             Some(_) => RowState { state: State::InPlace, word: "excluded".into(), message: String::new() },
         },
         RowKey::Resource { .. } => match seen.resource(key) {
-            None => pending("absent"),
+            None => absent(),
             Some(row) => {
                 let word = row.status.to_string();
                 let differs = step == Some(Step::Update);
@@ -136,7 +143,11 @@ pub fn label(key: &RowKey, label: Option<&str>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::core::id::AccountId;
+    use crate::core::time::At;
 
     #[test]
     fn a_row_on_its_way_says_what_is_wrong_even_if_cloudflare_sends_no_text() {
@@ -154,6 +165,23 @@ mod tests {
         assert_eq!(
             told(reported(&error("", ""))),
             "recipient pay (a) is associated: Cloudflare reports an error without a text"
+        );
+    }
+
+    #[test]
+    fn an_absent_row_says_whether_a_request_may_still_add_it() {
+        let share = serde_json::json!({
+            "id": "s1", "account_id": "acc", "account_name": "Security", "organization_id": "org", "name": "waf",
+            "status": "active", "target_type": "account",
+        });
+        let mut seen = ObservedShare::new(serde_json::from_value(share).expect("a share"), At(1_000));
+        seen.read_recipients(Vec::new(), At(2_000), Duration::ZERO);
+        let key = RowKey::Recipient(AccountId::parse("a").expect("an id"));
+        let told = |step| row_state(&key, &seen, step).so_far("recipient pay (a)");
+        assert_eq!(told(Some(Step::Add)), "recipient pay (a) is absent");
+        assert_eq!(
+            told(Some(Step::Wait)),
+            "recipient pay (a) is absent: the request that adds it may still take effect"
         );
     }
 }

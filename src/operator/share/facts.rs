@@ -192,9 +192,16 @@ impl Snapshot<'_> {
             return Gathered::Arriving;
         }
         let gathered = self.lacking_kind();
-        let is_new = self.memory.first_look.is_some_and(|first| now.since(first) < QUIET);
-        // What it lacks most likely comes next, from the same folder.
-        if is_new && gathered != Gathered::Complete { Gathered::Arriving } else { gathered }
+        // What a new one lacks most likely comes next, from the same folder.
+        if self.is_new() && gathered != Gathered::Complete { Gathered::Arriving } else { gathered }
+    }
+
+    /// Whether the Share came a moment ago, and not merely this process.
+    fn is_new(&self) -> bool {
+        let now = self.timing.now;
+        let created = self.object.creation_timestamp().map(|time| clock::from_time(&time));
+        self.memory.first_look.is_some_and(|first| now.since(first) < QUIET)
+            && created.is_some_and(|created| now.since(created) < QUIET + SKEW)
     }
 
     fn lacking_kind(&self) -> Gathered {
@@ -481,8 +488,18 @@ mod tests {
                 unbound().with(|world| {
                     world.share.spec.recipients = Some(Vec::new());
                     world.memory.first_look = Some(NOW.minus(Duration::from_secs(2)));
+                    world.share.metadata.creation_timestamp = Some(clock::time(NOW.minus(Duration::from_secs(3))));
                 }),
                 Step::Wait(Wait::Children),
+            ),
+            (
+                "no recipient, of an older Share that this process sees for the first time",
+                unbound().with(|world| {
+                    world.share.spec.recipients = Some(Vec::new());
+                    world.memory.first_look = Some(NOW.minus(Duration::from_secs(2)));
+                    world.share.metadata.creation_timestamp = Some(clock::time(NOW.minus(Duration::from_secs(60))));
+                }),
+                Step::Wait(Wait::Recipients),
             ),
             ("no resource", unbound().with(|world| world.share.spec.resources.clear()), Step::Wait(Wait::Resources)),
             (
