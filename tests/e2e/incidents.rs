@@ -57,7 +57,9 @@ fn check(scene: &Scene<'_>, operator: &Process, name: &str, told: &Told<'_>) {
     let object = format!("pass{{object=Share {}/{name} ", scene.namespace);
     let logged = |line: &str| line.contains(&object) && line.contains("not Ready: ") && line.contains(reason);
     scene.wait(&format!("a line about {object} in the log"), || operator.log().lines().any(logged));
-    alerted(scene, operator, alert, &[("share", name), ("share_namespace", &scene.namespace), ("reason", reason)]);
+    let about =
+        [("share", name), ("share_namespace", &scene.namespace), ("account", &scene.account), ("reason", reason)];
+    alerted(scene, operator, alert, &about);
     in_runbook(scene, name, reason);
 }
 
