@@ -37,7 +37,7 @@ pub async fn keep(context: Arc<Context>, health: Health) {
         health.beat("the gauges");
         let held = context.cluster.shards.held();
         context.metrics.shards_held(held);
-        // To count ten thousand objects takes a few milliseconds, and most of the time they are as they were.
+        // A count goes over all objects, and most of the time they are as they were.
         let (state, now) = ((context.cluster.index.changes(), held), context.clock.now());
         let is_counted = counted.is_some_and(|(of, at)| of == state && now.since(at) < ANYWAY);
         if !is_counted || edits.is_any_waiting() {

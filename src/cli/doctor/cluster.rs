@@ -42,9 +42,12 @@ impl Doctor {
         let scope = place(cluster.namespace.as_deref());
         let shares: Vec<Share> = match cluster.list().await {
             Ok(shares) => {
-                match cluster.must_exist().await {
-                    Err(missing) if shares.is_empty() => findings.fail(format!("Shares: {missing}")),
-                    Ok(()) | Err(_) => findings.ok(format!("Shares: {} in {scope}", shares.len())),
+                if shares.is_empty()
+                    && let Err(missing) = cluster.must_exist().await
+                {
+                    findings.fail(format!("Shares: {missing}"));
+                } else {
+                    findings.ok(format!("Shares: {} in {scope}", shares.len()));
                 }
                 shares
             }

@@ -46,7 +46,7 @@ impl Claimant {
             account: claim.0.clone(),
             made: record.is_some_and(|status| status.share_id.is_some() || status.intent.is_some()),
             holds_name: holds_name(share, &claim.1),
-            share_ids: recorded.into_iter().chain(share.spec.share_id.clone()).map(|id| folded_id(&id)).collect(),
+            share_ids: share_ids(share, recorded),
             by_id: share.spec.share_id.is_some(),
             observes: observes(share),
             declares_rows: recipients && !share.spec.resources.is_empty(),
@@ -165,6 +165,11 @@ pub fn observes(share: &Share) -> bool {
 /// An id as a key by which objects are looked up.
 pub fn folded_id(id: &str) -> Interned {
     folded(id).as_ref().into()
+}
+
+/// The shares at Cloudflare that a Share is about, as keys: the recorded one, and the one that the manifest means.
+pub fn share_ids(share: &Share, recorded: Option<Interned>) -> Vec<Interned> {
+    recorded.iter().chain(&share.spec.share_id).map(|id| folded_id(id)).collect()
 }
 
 /// Account and name under which a Share wants to be at Cloudflare.

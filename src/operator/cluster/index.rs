@@ -11,7 +11,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::asked::Asked;
 use super::child_object::ChildObject;
-use super::claimant::{Unwatched, claim, folded_id, observes, own_record};
+use super::claimant::{Unwatched, claim, folded_id, observes, own_record, share_ids};
 use super::object_cache::ObjectCache;
 use crate::api::{Kind, Name, ObjectKey, Reason};
 use crate::api::{Share, ShareRecipient, ShareResource};
@@ -327,7 +327,7 @@ impl Related for Share {
             let status = own_record(share).or(share.status.as_ref().filter(|_| observes(share)));
             let recorded = status.and_then(|s| s.share_id.clone());
             LookupKeys {
-                share_ids: recorded.into_iter().chain(share.spec.share_id.clone()).map(|id| folded_id(&id)).collect(),
+                share_ids: share_ids(share, recorded),
                 claim: claim(share),
                 secret: secret_of(share),
                 children_view: children_view(share),

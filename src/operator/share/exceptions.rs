@@ -24,6 +24,9 @@ const PENDING: &str = "exclusion pending";
 
 /// How excluded accounts stand that are not excluded: whether they receive the share, and why.
 fn name_exclusions(share: &SharePass, row_states: &mut [(RowKey, RowState)], seen: &ObservedShare) {
+    if !row_states.iter().any(|(key, _)| key.is_excluded()) {
+        return;
+    }
     let losing = removals::losing(share, seen);
     let held = losing.held_exclusions();
     for (key, row_state) in row_states {

@@ -225,11 +225,8 @@ fn under_way(
     });
     let leaving = leaving.count() + exclusions::leaving_members(share, seen);
     let awaited = others::awaited(share, row_states);
-    // Without counts nobody knows who receives it.
-    let pending = share.pass.status.recipients.as_ref().map_or(0, |recipients| recipients.pending);
-    let organization_pending = share.desired.organization.is_some() && (pending > 0 || seen.counts.is_none());
     let is_active = seen.share.status == ShareStatus::Active;
-    let moving = !waiting.is_empty() || leaving > 0 || organization_pending;
+    let moving = !waiting.is_empty() || leaving > 0 || are_members_pending(share, seen);
     if !moving && is_active && (awaited.is_empty() || stuck.is_some()) {
         return None;
     }
@@ -243,18 +240,8 @@ fn under_way(
     if !moving {
         share.settle();
     }
-    let count = waiting.len() + awaited.len();
-    let named: Vec<String> = waiting
-        .into_iter()
-        .chain(awaited)
-        .take(3)
-        .map(|(key, row_state)| row_state.so_far(&share.label(key)))
-        .collect();
-    let mut message = so_far.clone();
-    if !named.is_empty() {
-        let more = if count > named.len() { ", …" } else { "" };
-        message = format!("{message}; {}{more}", named.join(", "));
-    }
+    let rows: Vec<_> = waiting.into_iter().chain(awaited).collect();
+    let mut message = with_rows(share, so_far, &rows);
     if !is_active {
         message = format!("{message}; {}", not_active(seen));
     }
@@ -268,6 +255,22 @@ fn under_way(
         message = format!("{message}. {}", stuck.message);
     }
     Some(Verdict { requeue_after: wait, ..Verdict::working(Reason::Associating, message) })
+}
+
+/// Whether members of the organization are on their way. Without counts nobody knows who receives the share.
+fn are_members_pending(share: &SharePass, seen: &ObservedShare) -> bool {
+    let pending = share.pass.status.recipients.as_ref().map_or(0, |recipients| recipients.pending);
+    share.desired.organization.is_some() && (pending > 0 || seen.counts.is_none())
+}
+
+/// A message with how the first of these rows stand.
+fn with_rows(share: &SharePass, message: &str, rows: &[&(RowKey, RowState)]) -> String {
+    let named: Vec<String> = rows.iter().take(3).map(|(key, row_state)| row_state.so_far(&share.label(key))).collect();
+    if named.is_empty() {
+        return message.to_owned();
+    }
+    let more = if rows.len() > named.len() { ", …" } else { "" };
+    format!("{message}; {}{more}", named.join(", "))
 }
 
 fn ready(share: &mut SharePass, summary: Summary<'_>) -> Verdict {
@@ -379,14 +382,8 @@ fn unchanged(
         share.settle();
         return Verdict::stalled(Reason::RecipientFailed, message);
     }
-    let members = share.pass.status.recipients.as_ref().map_or(0, |recipients| recipients.pending);
-    let members_pending = share.desired.organization.is_some() && (members > 0 || seen.counts.is_none());
-    if !open.is_empty() || members_pending {
-        let named: Vec<String> =
-            open.iter().take(3).map(|(key, row_state)| row_state.so_far(&share.label(key))).collect();
-        let more = if open.len() > named.len() { ", …" } else { "" };
-        let named = if named.is_empty() { String::new() } else { format!("; {}{more}", named.join(", ")) };
-        let message = format!("observed: {so_far}{named}");
+    if !open.is_empty() || are_members_pending(share, seen) {
+        let message = format!("observed: {}", with_rows(share, so_far, &open));
         return Verdict::working(Reason::Associating, message).requeue_after(share.follow(seen));
     }
     share.settle();
