@@ -288,7 +288,7 @@ fn tie(world: &World) {
     assert_eq!(scene.changes().len(), 1, "{:?}", scene.changes());
     scene.kubectl(&["delete", "shares.cfshare.dev", "aaa", "--timeout=60s"]);
     scene.wait_for("share", "zzz", "named no other any more", |share| {
-        is_ready(share) && !message(share).contains("aaa")
+        is_ready(share) && !message(share).contains("/aaa")
     });
 }
 

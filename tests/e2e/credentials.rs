@@ -105,17 +105,17 @@ fn wrong_keys(world: &World) {
     let [one, first] = ids();
     for (name, data, says) in [
         ("empty", "{}", "apiToken"),
-        ("misspelt", "{token: abc}", "apiToken"),
+        ("misspelt", "{token: mumble}", "apiToken"),
         ("half", "{email: somebody@example.com}", "apiKey"),
         ("blank", "{apiToken: ''}", "apiToken"),
-        ("control", "{apiToken: \"abc\\u0001def\"}", "apiToken"),
+        ("control", "{apiToken: \"mumble\\u0001def\"}", "apiToken"),
     ] {
         secret(&scene, name, data);
         scene.apply(&scene.share(name, &[&one], &[&first], &format!("credentialsRef: {{name: {name}}}")));
         let share = scene.wait_reason("share", name, "CredentialsNotFound");
         let text = message(&share);
         assert!(text.contains(name) && text.contains(says), "{text}");
-        assert!(!text.contains("abc"), "{text}");
+        assert!(!text.contains("mumble"), "{text}");
     }
     assert!(scene.journal().is_empty());
     scene.kubectl(&["delete", "share", "--all", "--timeout=60s"]);

@@ -27,8 +27,7 @@ fn page(world: &World) {
     scene
         .wait_for("share", "gateway", "said what failed", |share| share["status"]["exceptions"][0]["terminal"] == true);
     let names = scene.file("accounts.json");
-    let list =
-        json!([{"id": one, "name": HOSTILE}, {"id": two, "name": "Account 10"}, {"id": three, "name": "account 9"}]);
+    let list = json!([{"id": one, "name": HOSTILE}, {"id": two, "name": "Account 10 Oslo"}, {"id": three, "name": "account 9"}]);
     fs::write(&names, list.to_string()).expect("a file");
     let ran = cfshare(&scene, &["matrix", "-o", "html", "--accounts", &names.display().to_string()]);
     let file = scene.file("matrix.html");
@@ -37,17 +36,18 @@ fn page(world: &World) {
     assert_eq!(browser.eval("document.documentElement.dataset.ready"), "true", "{:?}", browser.complaints);
 
     // What fails comes first, and a name is text, whatever stands in it.
-    assert_eq!(lines(&mut browser), json!(["account 9", HOSTILE, "Account 10"]));
+    assert_eq!(lines(&mut browser), json!(["account 9", HOSTILE, "Account 10 Oslo"]));
     assert_eq!(browser.eval("document.querySelectorAll('table img, table b').length"), 0);
     browser.eval("document.querySelector('th[data-key=account] button').click()");
-    assert_eq!(lines(&mut browser), json!([HOSTILE, "account 9", "Account 10"]));
+    assert_eq!(lines(&mut browser), json!([HOSTILE, "account 9", "Account 10 Oslo"]));
     browser.eval("document.querySelector('th[data-key=account] button').click()");
-    assert_eq!(lines(&mut browser), json!(["Account 10", "account 9", HOSTILE]));
+    assert_eq!(lines(&mut browser), json!(["Account 10 Oslo", "account 9", HOSTILE]));
 
     // Search by keyboard, then only problems, then one share.
     browser.press("/");
-    "count 10".chars().for_each(|letter| browser.press(&letter.to_string()));
-    assert_eq!(lines(&mut browser), json!(["Account 10"]));
+    // No letter of an id is in "oslo": every word is looked for in ids too.
+    "count oslo".chars().for_each(|letter| browser.press(&letter.to_string()));
+    assert_eq!(lines(&mut browser), json!(["Account 10 Oslo"]));
     assert_eq!(browser.eval("document.getElementById('shown').textContent"), "1 of 3 accounts");
     browser.press("Escape");
     browser.eval("document.getElementById('clear').click()");
@@ -56,7 +56,7 @@ fn page(world: &World) {
     assert_eq!(lines(&mut browser), json!(["account 9"]));
     browser.eval("document.getElementById('clear').click()");
     choose(&mut browser, &format!("{}/waf", scene.namespace));
-    assert_eq!(lines(&mut browser), json!(["Account 10", HOSTILE]));
+    assert_eq!(lines(&mut browser), json!(["Account 10 Oslo", HOSTILE]));
     browser.eval("document.getElementById('clear').click()");
     browser.eval("document.querySelector('#legend button[data-state=failed]').click()");
     assert_eq!(lines(&mut browser), json!(["account 9"]));
