@@ -115,7 +115,7 @@ impl Session {
         let began = self.clock.now();
         self.read_share(id).await?;
         match self.account.cache().seen(id).and_then(|seen| why_no_resources(seen, began)) {
-            Some(cause) => Err(Stop::Cloudflare(Error::Lost { cause })),
+            Some(error) => Err(Stop::Cloudflare(error)),
             None => Ok(()),
         }
     }
@@ -134,8 +134,10 @@ impl Session {
                 Ok(())
             }
             Err(Stop::Cloudflare(error)) if error.class() == ErrorClass::Gone => {
-                self.account.cache().absent(id, began, self.read_lag);
-                Ok(())
+                let mut cache = self.account.cache();
+                cache.absent(id, began, self.read_lag);
+                // Nothing was read, so whoever goes on as if it had been asks again at once.
+                if cache.seen(id).is_some() { Err(Stop::Cloudflare(not_readable_yet(id))) } else { Ok(()) }
             }
             Err(stop) => Err(stop),
         }
@@ -304,14 +306,20 @@ pub async fn make<T>(
 }
 
 /// Why the resources of a share are not known after a read that began then, if they are not.
-fn why_no_resources(seen: &ObservedShare, began: At) -> Option<String> {
+fn why_no_resources(seen: &ObservedShare, began: At) -> Option<Error> {
     let id = &seen.share.id;
     match (&seen.resources, seen.read_at >= began) {
-        (Some(_), _) => None,
-        (None, true) => Some(format!("the response for share {id} does not contain its resources")),
-        // Just written, so that the 404 is not believed yet.
-        (None, false) => Some(format!("share {id} was written a moment ago, and cannot be read yet")),
+        (Some(_), true) => None,
+        (None, true) => {
+            Some(Error::Lost { cause: format!("the response for share {id} does not contain its resources") })
+        }
+        (_, false) => Some(not_readable_yet(id)),
     }
+}
+
+/// Just written, so that a 404 is not believed.
+fn not_readable_yet(id: &ShareId) -> Error {
+    Error::Lost { cause: format!("share {id} was written a moment ago, and cannot be read yet") }
 }
 
 #[cfg(test)]
@@ -324,12 +332,15 @@ mod tests {
     fn a_share_that_cannot_be_read_yet_is_told_from_one_without_resources() {
         let share =
             || serde_json::from_value::<Share>(json!({"id": "s", "account_id": "a", "status": "active"})).unwrap();
-        let why = |seen: &ObservedShare, began| why_no_resources(seen, At(began)).unwrap_or_default();
+        let why = |seen: &ObservedShare, began| {
+            why_no_resources(seen, At(began)).map(|error| error.to_string()).unwrap_or_default()
+        };
         let mut seen = ObservedShare::made(share(), At(1_000));
         assert!(why(&seen, 2_000).contains("cannot be read yet"), "{}", why(&seen, 2_000));
         seen.read(share(), At(2_000), Duration::ZERO);
         assert!(why(&seen, 2_000).contains("does not contain its resources"), "{}", why(&seen, 2_000));
         seen.resources = Some(Vec::new());
         assert_eq!(why(&seen, 2_000), "");
+        assert!(why(&seen, 3_000).contains("cannot be read yet"), "rows of an older read are not those asked for");
     }
 }
