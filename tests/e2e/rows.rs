@@ -28,6 +28,7 @@ pub const TESTS: &[Test] = &[
     ("rows: a line removed while the operator is down ends the sharing", removed_while_down),
     ("rows: a line removed after its POST was sent and not recorded ends the sharing", removed_unrecorded),
     ("rows: a line removed while its POST is still on its way ends the sharing", removed_before_arrival),
+    ("rows: an empty list of recipients that Cloudflare counts is not believed", empty_list),
     ("rows: of two rows of a wanted recipient neither is deleted, and both go when it is not wanted", two_rows),
     ("rows: a recipient that is wanted again while it goes comes back once", wanted_again),
     ("rows: a removal whose answer was lost is not repeated for nothing", lost_removal),
@@ -56,6 +57,32 @@ fn lost(world: &World, action: Action, resource: bool, posts: usize) {
     only_share(&scene.state(), recipients, resources);
     assert_eq!(world.simulator.fired(rule), 1);
     assert_eq!(tally(&scene.journal())[&format!("POST {path}")], posts, "{:#?}", scene.changes());
+}
+
+fn empty_list(world: &World) {
+    let scene = world.scene();
+    world.simulator.switches(Some(&scene.account), |s| s.live_recipient_again = PostedAgain::SecondRow);
+    let [a, b, x] = ids();
+    scene.apply(&(scene.recipient("bee", "waf", &b, "") + "---\n" + &scene.share("waf", &[&a], &[&x], "")));
+    scene.wait_ready("share", "waf");
+    scene.wait_ready("sharerecipient", "bee");
+    scene.wait_sweep();
+    let zero = |field: &str| (format!("/result_info/{field}"), 0.into());
+    let set =
+        [("/result".into(), serde_json::json!([])), zero("count"), zero("total_count"), zero("total_pages")].into();
+    let rule = Rule::always("GET", RECIPIENTS, Action::Rewrite { set, remove: vec![] }).account(&scene.account);
+    let rule = world.simulator.fault(rule);
+    for (kind, name) in [("share", "waf"), ("sharerecipient", "bee")] {
+        scene.annotate(kind, name, "cfshare.dev/requestedAt=now");
+        let object = scene.wait_reason(kind, name, "Unavailable");
+        assert!(message(&object).contains("counts 2"), "{object:#}");
+    }
+    only_share(&scene.state(), &[&a, &b], &[&x]);
+    world.simulator.remove_fault(rule);
+    scene.wait_ready("share", "waf");
+    scene.wait_ready("sharerecipient", "bee");
+    only_share(&scene.state(), &[&a, &b], &[&x]);
+    assert!(!tally(&scene.journal()).contains_key(&format!("POST {RECIPIENTS}")), "{:#?}", scene.changes());
 }
 
 fn lost_for_child(world: &World) {

@@ -128,6 +128,9 @@ impl Session {
         let list = |page| self.client.list_recipients(&self.credential, &self.account.id, id, true, page, FULL_PAGE);
         match self.pages(&format!("recipients of {id}"), pages, list).await {
             Ok(rows) => {
+                if rows.is_empty() {
+                    self.ensure_nobody_counted(id).await?;
+                }
                 if let Some(seen) = self.account.cache().seen_mut(id) {
                     seen.read_recipients(rows, began, self.read_lag);
                 }
@@ -140,6 +143,27 @@ impl Session {
                 if cache.seen(id).is_some() { Err(Stop::Cloudflare(not_readable_yet(id))) } else { Ok(()) }
             }
             Err(stop) => Err(stop),
+        }
+    }
+
+    /// An empty list of recipients is not believed while Cloudflare counts some, now and not only in an earlier read: former
+    /// ones stay in the list.
+    async fn ensure_nobody_counted(&self, id: &ShareId) -> Result<(), Stop> {
+        let counted = || {
+            let cache = self.account.cache();
+            // Of a share that was just made, the list may lag behind.
+            let seen = cache.seen(id).filter(|seen| !seen.is_recent(id.as_str(), self.clock.now(), self.read_lag));
+            seen.and_then(|seen| seen.counts).map_or(0, |counts| counts.associating + counts.associated)
+        };
+        if counted() > 0 {
+            self.read_share(id).await?;
+        }
+        match counted() {
+            0 => Ok(()),
+            count => {
+                let cause = format!("the list of recipients of share {id} is empty, but Cloudflare counts {count}");
+                Err(Stop::Cloudflare(Error::Lost { cause }))
+            }
         }
     }
 
