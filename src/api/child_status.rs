@@ -62,7 +62,7 @@ pub struct ChildStatus {
     /// UID of the object that this status belongs to, set once this object is in charge of the recipient or resource. The
     /// status of a copied object is ignored.
     #[serde(rename = "boundUID", skip_serializing_if = "Option::is_none")]
-    pub bound_uid: Option<String>,
+    pub bound_uid: Option<Interned>,
 
     /// Id of the share to which it was added, so that it can be removed even if the Share object no longer exists.
     #[serde(rename = "shareID", skip_serializing_if = "Option::is_none")]
@@ -92,7 +92,7 @@ pub struct ChildStatus {
     /// Hash of the `meta` that was last observed as declared, not set for `{}`. If the manifest has been changed since, a
     /// difference at Cloudflare is an edit, not drift.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub meta_hash: Option<String>,
+    pub meta_hash: Option<Interned>,
 }
 
 impl ChildStatus {

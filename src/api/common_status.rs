@@ -4,6 +4,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::core::interned::Interned;
+
 /// `observedGeneration` of an object that no pass has seen; generations start at 1.
 pub const UNOBSERVED: i64 = -1;
 
@@ -30,11 +32,11 @@ pub struct CommonStatus {
 
     /// Value of the annotation `reconcile.fluxcd.io/requestedAt` or `cfshare.dev/requestedAt` that was last processed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_handled_reconcile_at: Option<String>,
+    pub last_handled_reconcile_at: Option<Interned>,
 
     /// Last value of the annotation `cfshare.dev/close-breaker`. It remains valid even if the annotation is removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_close_breaker: Option<String>,
+    pub last_close_breaker: Option<Interned>,
 
     /// The last calls (at most 10, the newest last) that this object made to change something at Cloudflare. A call that
     /// fails again in the same way is listed once, with its first time and ray. For people: the operator does not read it.
@@ -78,7 +80,7 @@ pub struct RecentCall {
     pub call: String,
     /// What became of it: `done`; `refused` or `not found` with the HTTP status, so nothing was changed; `unknown` if no
     /// usable response came, so it may have been carried out.
-    pub result: String,
+    pub result: Interned,
     /// Ray id of the response, which Cloudflare's support asks for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ray: Option<String>,

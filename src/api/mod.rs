@@ -19,7 +19,7 @@ pub mod waiver;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 pub use condition::{ConditionType, EventReason, Reason};
-pub use object::{Kind, Name, ObjectKey};
+pub use object::{Kind, Name, ObjectKey, uid_of};
 pub use recipient::{ShareRecipient, ShareRecipientSpec};
 pub use resource::{ShareResource, ShareResourceSpec};
 pub use share::{Share, ShareSpec};

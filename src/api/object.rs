@@ -49,6 +49,11 @@ pub struct Name {
     pub name: Interned,
 }
 
+/// The UID, as the status of an object records whom it is of.
+pub fn uid_of<K: Resource>(object: &K) -> Option<Interned> {
+    object.meta().uid.as_deref().map(Interned::from)
+}
+
 impl Name {
     pub fn new(namespace: impl Into<Interned>, name: impl Into<Interned>) -> Name {
         Name { namespace: namespace.into(), name: name.into() }

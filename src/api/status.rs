@@ -77,7 +77,7 @@ pub struct ShareStatus {
 
     /// UID of the object that this status belongs to. The status of a copied object is ignored.
     #[serde(rename = "boundUID", skip_serializing_if = "Option::is_none")]
-    pub bound_uid: Option<String>,
+    pub bound_uid: Option<Interned>,
 
     /// `true`: the share existed before this object and was adopted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -107,7 +107,7 @@ pub struct ShareStatus {
 
     /// What was removed without confirmation within the last 10 minutes, for `maxRemovals`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub recent_removals: Option<RecentRemovals>,
+    pub recent_removals: Option<Box<RecentRemovals>>,
 
     /// Number of recipients and resources that are not removed, and of accounts that are not excluded, because of
     /// `maxRemovals`.
@@ -116,7 +116,7 @@ pub struct ShareStatus {
 
     /// The last confirmation of removals. It remains valid even if its annotation is removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub confirmed_removals: Option<ConfirmedRemovals>,
+    pub confirmed_removals: Option<Box<ConfirmedRemovals>>,
 
     /// Since when `--max-deletions` has blocked the deletion of the share, although this object is being deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -162,7 +162,7 @@ pub struct RecipientCounts {
     #[serde(default)]
     pub disassociated: i32,
     /// `associated/declared`, such as `297/300`; shown by `kubectl get`.
-    pub summary: String,
+    pub summary: Interned,
 }
 
 /// How many resources are where.
@@ -174,7 +174,7 @@ pub struct ResourceCounts {
     /// Number of declared resources that Cloudflare reports as active.
     pub active: i32,
     /// `active/declared`, such as `4/4`; shown by `kubectl get`.
-    pub summary: String,
+    pub summary: Interned,
 }
 
 /// One declared recipient or resource that is not cleanly in place.
@@ -339,7 +339,7 @@ pub struct RecordedResource {
     /// Hash of the `meta` that was last observed as declared, not set for `{}`. If the manifest has been changed since, a
     /// difference at Cloudflare is an edit, not drift.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub meta_hash: Option<String>,
+    pub meta_hash: Option<Interned>,
 }
 
 /// What was removed without confirmation, recorded before each call.

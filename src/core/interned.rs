@@ -4,18 +4,20 @@ use std::borrow::Borrow;
 use std::collections::HashSet;
 use std::fmt;
 use std::ops::Deref;
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
+use arcstr::ArcStr;
 use parking_lot::Mutex;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A string of which the process keeps one copy: an id, a name or a word that many objects repeat.
+/// A string of which the process keeps one copy: an id, a name or a word that many objects repeat. It is one pointer large,
+/// since a settled Share has some ninety of them.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Interned(Arc<str>);
+pub struct Interned(ArcStr);
 
 #[derive(Default)]
 struct Pool {
-    texts: HashSet<Arc<str>>,
+    texts: HashSet<ArcStr>,
     /// So many were in use when it was last cleared of the others.
     used: usize,
 }
@@ -26,15 +28,16 @@ const FEW: usize = 1024;
 static POOL: LazyLock<Mutex<Pool>> = LazyLock::new(Mutex::default);
 
 impl Pool {
-    fn intern(&mut self, text: &str) -> Arc<str> {
+    fn intern(&mut self, text: &str) -> ArcStr {
         if let Some(known) = self.texts.get(text) {
             return known.clone();
         }
         if self.texts.len() >= FEW.max(self.used * 2) {
-            self.texts.retain(|text| Arc::strong_count(text) > 1);
+            // Without a count it is a literal, of which there is one copy anyway.
+            self.texts.retain(|text| ArcStr::strong_count(text).is_some_and(|count| count > 1));
             self.used = self.texts.len();
         }
-        let text: Arc<str> = text.into();
+        let text = ArcStr::from(text);
         self.texts.insert(text.clone());
         text
     }
@@ -157,7 +160,7 @@ mod tests {
     #[test]
     fn equal_texts_are_one_copy() {
         let (one, other): (Interned, Interned) = ("023e105f".into(), String::from("023e105f").into());
-        assert!(Arc::ptr_eq(&one.0, &other.0));
+        assert!(ArcStr::ptr_eq(&one.0, &other.0));
         assert_ne!(one, Interned::from("023e105e"));
     }
 
@@ -169,6 +172,6 @@ mod tests {
             pool.intern(&n.to_string());
             assert!(pool.texts.len() <= FEW, "{} texts for one that is used", pool.texts.len());
         }
-        assert!(Arc::ptr_eq(&kept, &pool.intern("kept")));
+        assert!(ArcStr::ptr_eq(&kept, &pool.intern("kept")));
     }
 }

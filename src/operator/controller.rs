@@ -9,10 +9,9 @@ use futures::channel::mpsc::UnboundedReceiver;
 use futures::future::BoxFuture;
 use kube::Api;
 use kube::core::DeserializeGuard;
+use kube::runtime::Controller;
 use kube::runtime::controller::{Action, Config as ControllerConfig};
-use kube::runtime::predicates;
 use kube::runtime::reflector::{self, Store, store::Writer};
-use kube::runtime::{Controller, Predicate, WatchStreamExt};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinError;
 use tracing::Instrument;
@@ -93,11 +92,6 @@ impl Scope {
         let deleted = move |object: &ObjectKey| context.forget(object);
         let cluster = self.context.cluster.clone();
         let stream = watches::stream(api, self.namespace.clone(), selector, writer, cluster, report, deleted);
-        // What changed in the status alone is our own doing.
-        let stream = stream.predicate_filter(
-            predicates::generation.combine(predicates::annotations).combine(predicates::finalizers),
-            Default::default(),
-        );
         let controller = Controller::for_stream(stream, reflector.store.clone())
             .with_config(ControllerConfig::default().concurrency(CONCURRENCY))
             .reconcile_on(requeuer::references(names));
@@ -158,6 +152,7 @@ where
     match &ended {
         Ok(Err(Stop::Queued)) => context.memories.waits(&key, Some(began)),
         Ok(Err(Stop::Occupied)) => {}
+        Ok(Ok(None)) => context.memories.settles(&key),
         Ok(_) | Err(_) => context.memories.waits(&key, None),
     }
     match ended {

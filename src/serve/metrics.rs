@@ -4,15 +4,19 @@
 //! recipient, never a name that somebody else chose.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
@@ -135,6 +139,27 @@ fn replace(family: &Family<Labels, Gauge>, values: impl Iterator<Item = (Labels,
     }
 }
 
+/// Declared recipients by Share and state. Every Share has some, so they become text only when they are asked for.
+#[derive(Debug, Default)]
+struct RecipientStates(Mutex<Vec<(Name, &'static str, i64)>>);
+
+impl Collector for RecipientStates {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let help = "Declared recipients by Share and state; a state that none is in is left out";
+        let states = self.0.lock();
+        if states.is_empty() {
+            return Ok(());
+        }
+        let mut encoder = encoder.encode_descriptor("recipients", help, None, MetricType::Gauge)?;
+        for (share, state, count) in states.iter() {
+            let labels =
+                [("share_namespace", share.namespace.as_str()), ("share", share.name.as_str()), ("state", *state)];
+            ConstGauge::new(*count).encode(encoder.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+}
+
 /// Calls to Cloudflare, and what the process does.
 struct RequestMetrics {
     passes: Family<Labels, Histogram, fn() -> Histogram>,
@@ -161,7 +186,7 @@ struct StateMetrics {
     blocked_deletions: Family<Labels, Gauge>,
     blocked_removals: Family<Labels, Gauge>,
     waivers_ending: Family<Labels, Gauge>,
-    recipients: Family<Labels, Gauge>,
+    recipients: Arc<RecipientStates>,
     credentials: Family<Labels, Gauge>,
     oldest_edit: Gauge<f64, AtomicU64>,
 }
@@ -242,6 +267,8 @@ impl RequestMetrics {
 
 impl StateMetrics {
     fn new(registry: &mut Registry) -> StateMetrics {
+        let recipients = Arc::<RecipientStates>::default();
+        registry.register_collector(Box::new(recipients.clone()));
         StateMetrics {
             deletions_forbidden: registered(
                 registry,
@@ -274,11 +301,7 @@ impl StateMetrics {
                 "waivers_ending",
                 "Waivers of failed recipients that end within 7 days, by Share",
             ),
-            recipients: registered(
-                registry,
-                "recipients",
-                "Declared recipients by Share and state; a state that none is in is left out",
-            ),
+            recipients,
             credentials: registered(
                 registry,
                 "credential_info",
@@ -467,10 +490,7 @@ impl Metrics {
         replace(&self.state.blocked_deletions, counts.blocked_deletions.iter().map(because));
         replace(&self.state.blocked_removals, counts.blocked_removals.iter().map(count));
         replace(&self.state.waivers_ending, counts.waivers_ending.iter().map(count));
-        let recipients = |(share, state, count): &(Name, &'static str, i64)| {
-            ([of_share(share), vec![("state", (*state).to_owned())]].concat(), *count)
-        };
-        replace(&self.state.recipients, counts.recipients.iter().map(recipients));
+        self.state.recipients.0.lock().clone_from(&counts.recipients);
         let used = |used: &UsedCredential| {
             let (namespace, secret) = (used.secret.namespace.to_string(), used.secret.name.to_string());
             let labels = vec![

@@ -237,8 +237,8 @@ fn of_share(share: &Share) -> Standing {
     let standing =
         Standing::new(Kind::Share, share.meta(), status.common.observed_generation, &status.common.conditions);
     Standing {
-        recipients: status.recipients.map(|counts| counts.summary).unwrap_or_default(),
-        resources: status.resources.map(|counts| counts.summary).unwrap_or_default(),
+        recipients: status.recipients.map(|counts| counts.summary.to_string()).unwrap_or_default(),
+        resources: status.resources.map(|counts| counts.summary.to_string()).unwrap_or_default(),
         exceptions: status.exceptions,
         exceptions_omitted: status.exceptions_omitted,
         drift: status.common.drift,

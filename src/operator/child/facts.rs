@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use kube::ResourceExt;
-
 use super::parent::Parent;
-use crate::api::{Reason, has_finalizer};
+use crate::api::{Reason, has_finalizer, uid_of};
 use crate::core::child;
 use crate::core::child::{Deletion, Facts, Record, Successor};
 use crate::core::id::AccountId;
@@ -27,7 +25,7 @@ const SUCCESSION: Duration = Duration::from_secs(10);
 
 /// `row`: what the child declares, as far as that can be sent.
 pub fn facts<C: Child>(pass: &mut Pass<C>, parent: &Parent, row: Option<&RowKey>, rivals: &[Sibling]) -> Facts {
-    let uid = pass.object.uid();
+    let uid = uid_of(pass.object.as_ref());
     let finalizer = has_finalizer(pass.object.meta());
     let record = pass.status.child();
     let claimed = finalizer && record.bound_uid == uid;

@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use kube::ResourceExt;
-
 use super::child_pass::ChildPass;
 use super::{delete, row_drift, status, waived};
-use crate::api::{CONFIRM_REMOVALS, Reason, Share};
+use crate::api::{CONFIRM_REMOVALS, Reason, Share, uid_of};
 use crate::cloudflare::ShareStatus;
 use crate::core::row;
 use crate::core::row::{Declared, Observed, Step};
@@ -216,7 +214,7 @@ async fn refresh<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, reque
 async fn add<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare) -> Result<(), Stop> {
     let _permit = child.session.permit(1)?;
     child.pass.context.remote.gate.may_write(&child.session.account.id)?;
-    let (uid, now) = (child.pass.object.uid(), child.pass.now());
+    let (uid, now) = (uid_of(child.pass.object.as_ref()), child.pass.now());
     let record = child.record();
     record.bound_uid = uid;
     record.intended_at = Some(clock::time(now));
@@ -282,7 +280,7 @@ async fn ask_share<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare) -> 
     let asked =
         context.cluster.index.asked.value(&Share::key(child.pass.object.share()), share.as_ref(), CONFIRM_REMOVALS);
     if let Some(confirmed) = losing.accept(share, &status, asked.as_deref()) {
-        status.confirmed_removals = Some(confirmed);
+        status.confirmed_removals = Some(confirmed.into());
     }
     if !losing.allows(&child.key) {
         return Ok(losing.blocked(share));

@@ -12,11 +12,8 @@ mod waived;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::ResourceExt;
-
 use super::pass::Pass;
-use crate::api::Name;
-use crate::api::{Reason, Share, has_finalizer};
+use crate::api::{Name, Reason, Share, has_finalizer, uid_of};
 use crate::core::child::{self, Refusal, Step, Wait};
 use crate::core::id::{AccountId, ShareId};
 use crate::core::limiter::Priority;
@@ -216,7 +213,7 @@ async fn refuse<C: Child>(
 
 /// A record is believed only where it was written for this very object.
 fn believe<C: Child>(pass: &mut Pass<C>) {
-    let uid = pass.object.uid();
+    let uid = uid_of(pass.object.as_ref());
     let child = pass.status.child();
     if child.bound_uid != uid {
         child.bound_uid = None;
@@ -237,7 +234,7 @@ async fn release<C: Child>(mut pass: Pass<C>) -> Result<Option<Duration>, Stop> 
 /// Finalizer and record before anything is made, so that a parent's create may carry this row.
 async fn claim<C: Child>(pass: &mut Pass<C>) -> Result<(), Stop> {
     pass.add_finalizer().await?;
-    let uid = pass.object.uid();
+    let uid = uid_of(pass.object.as_ref());
     if pass.status.child().bound_uid != uid {
         pass.status.child().bound_uid = uid;
         pass.save().await?;

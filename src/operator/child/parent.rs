@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use kube::ResourceExt;
-
-use crate::api::{Name, Share};
+use crate::api::{Name, Share, uid_of};
 use crate::core::id::{AccountId, ShareId};
 use crate::core::row_key::RowKey;
 use crate::operator::cluster::claimant::{observes, own_record};
@@ -96,7 +94,7 @@ pub fn note_down<C: Child>(
     key: &RowKey,
     rivals: &[Sibling],
 ) {
-    let (uid, is_deleting) = (pass.object.uid(), pass.is_deleting());
+    let (uid, is_deleting) = (uid_of(pass.object.as_ref()), pass.is_deleting());
     let child = pass.status.child();
     if child.share_id.as_deref() != Some(id.as_str()) {
         child.share_id = Some(id.as_str().into());

@@ -34,7 +34,7 @@ pub trait ChildObject: Send + Sync {
 
     /// What it recorded, if that was written for this very object.
     fn own_record(&self) -> Option<&ChildStatus> {
-        self.record().filter(|record| record.bound_uid == self.metadata().uid)
+        self.record().filter(|record| record.bound_uid.as_deref() == self.metadata().uid.as_deref())
     }
 
     /// Its record is its own, so its row is looked after whatever happens.

@@ -136,11 +136,7 @@ impl Index {
             self.unwatched.watched(&name);
         }
         self.asked.note(K::key(name.clone()), object);
-        let mut touched = K::relate(self, &name, Some(object), now);
-        if K::cache(self).is_back(&name) {
-            touched.push(K::key(name));
-        }
-        touched
+        K::relate(self, &name, Some(object), now)
     }
 
     /// What the watch brought: an object that went.
@@ -163,8 +159,6 @@ impl Index {
         if K::KIND == Kind::Share {
             relations.share_departed = Some(now);
         }
-        drop(relations);
-        K::cache(self).leave(name.clone());
     }
 
     /// When a Share that may still exist last left the watch.
@@ -588,7 +582,6 @@ mod tests {
         assert_eq!(index.departed("b"), None, "without a finalizer it is deleted");
         index.deleted(&kept, NOW);
         assert_eq!(index.departed("a"), Some(NOW));
-        assert_eq!(names(index.applied(&kept, NOW)), ["a/kept", "a/waf"], "it is back, and looks itself");
     }
 
     #[test]

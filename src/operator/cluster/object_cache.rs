@@ -20,8 +20,6 @@ pub struct ObjectCache<K: Resource<DynamicType = ()> + Clone + 'static> {
     unreadable: Mutex<HashSet<Name>>,
     /// Objects that exist though the watch does not show them; see [`super::outside`].
     outside: Mutex<HashMap<Name, Arc<K>>>,
-    /// Objects that left the watch, and may come back as they were.
-    left: Mutex<HashSet<Name>>,
     /// Objects that we took our finalizer off, by UID: the watch may end with the object as it was before.
     released: Mutex<HashMap<Name, String>>,
     changes: AtomicU64,
@@ -35,7 +33,6 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
             own_writes: Mutex::default(),
             unreadable: Mutex::default(),
             outside: Mutex::default(),
-            left: Mutex::default(),
             released: Mutex::default(),
             changes: AtomicU64::default(),
         }
@@ -186,20 +183,6 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
             }
             None => drop(outside.remove(name)),
         }
-    }
-
-    fn left(&self) -> MutexGuard<'_, HashSet<Name>> {
-        self.left.lock()
-    }
-
-    /// The object left the watch, and may still exist.
-    pub fn leave(&self, name: Name) {
-        self.left().insert(name);
-    }
-
-    /// Whether the object had left the watch before: it is back, though nothing else of it may have changed.
-    pub fn is_back(&self, name: &Name) -> bool {
-        self.left().remove(name)
     }
 
     /// We put our finalizer on the object, or took it off.

@@ -8,7 +8,6 @@ use futures::{Stream, StreamExt};
 use kube::api::ObjectMeta;
 use kube::core::DeserializeGuard;
 use kube::core::error_boundary::InvalidObject;
-use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, ResourceExt};
@@ -66,18 +65,21 @@ pub fn stream<K: Recorded>(
             }
             std::future::ready(decoded(event, &decoding))
         })
-        .map(move |mut event| {
+        .filter_map(move |mut event| {
             if let Event::Apply(object) | Event::InitApply(object) = &mut event {
                 object_cache::trim(object);
             }
+            let is_news = intake.is_news(&event);
             intake.take(&event);
             if matches!(event, Event::InitDone) {
                 report(Sign::Listed);
                 intake.complete();
             }
-            Ok(event)
+            std::future::ready(match event {
+                Event::Apply(object) | Event::InitApply(object) if is_news => Some(Ok(object)),
+                _ => None,
+            })
         })
-        .touched_objects()
 }
 
 /// What takes the events of one kind in one scope in.
@@ -95,6 +97,13 @@ struct Intake<K: Recorded, D> {
 }
 
 impl<K: Recorded, D: Fn(&ObjectKey)> Intake<K, D> {
+    /// Whether the object of an event is to be looked at: what changed in its status alone is our own doing.
+    fn is_news(&self, event: &Event<K>) -> bool {
+        let (Event::Apply(object) | Event::InitApply(object)) = event else { return false };
+        let before = K::cache(&self.cluster.index).watched(&Name::of(object));
+        before.is_none_or(|before| differs(before.meta(), object.meta()))
+    }
+
     fn take(&mut self, event: &Event<K>) {
         match event {
             // The next list begins only after this one has come.
@@ -123,6 +132,14 @@ impl<K: Recorded, D: Fn(&ObjectKey)> Intake<K, D> {
         }
         self.cluster.shards.complete(self.scope.as_deref(), K::KIND, self.listing);
     }
+}
+
+/// Whether it is another object, another edition of it, or asks for something else.
+fn differs(before: &ObjectMeta, now: &ObjectMeta) -> bool {
+    before.uid != now.uid
+        || before.generation != now.generation
+        || before.annotations != now.annotations
+        || before.finalizers != now.finalizers
 }
 
 /// Whether somebody else took away what the status said: no other change of a status calls for a pass.
@@ -212,5 +229,30 @@ fn take_note<K: Recorded>(
         }
         Event::InitDone => cluster.index.relisted::<K>(scope, now),
         Event::Init => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_is_looked_at_for_what_people_change_and_not_for_its_status() {
+        let before = ObjectMeta {
+            uid: Some("u1".to_owned()),
+            generation: Some(1),
+            resource_version: Some("7".to_owned()),
+            ..ObjectMeta::default()
+        };
+        let after = |change: fn(&mut ObjectMeta)| {
+            let mut now = ObjectMeta { resource_version: Some("8".to_owned()), ..before.clone() };
+            change(&mut now);
+            differs(&before, &now)
+        };
+        assert!(!after(|_| {}));
+        assert!(after(|now| now.generation = Some(2)));
+        assert!(after(|now| now.uid = Some("u2".to_owned())), "another object of the same name");
+        assert!(after(|now| now.annotations = Some([("a".to_owned(), "b".to_owned())].into())));
+        assert!(after(|now| now.finalizers = Some(vec!["cfshare.dev/finalizer".to_owned()])));
     }
 }

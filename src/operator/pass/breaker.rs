@@ -6,6 +6,7 @@ use super::Pass;
 use super::verdict::Verdict;
 use crate::api::{CLOSE_BREAKER, Reason, Share};
 use crate::api::{Name, ObjectKey};
+use crate::core::interned::Interned;
 use crate::core::time::At;
 use crate::operator::cluster::index::Related;
 use crate::operator::cluster::record::Recorded;
@@ -29,9 +30,9 @@ pub fn close_breaker(pass: &mut Pass<Share>, session: &Session) {
 /// When a person said that what cannot be seen is meant to be gone, by an annotation that is there, or was. The last one
 /// is recorded in the status.
 pub fn confirmed_gone_at<K: Recorded>(pass: &mut Pass<K>) -> Option<At> {
-    let asked = pass.asked(CLOSE_BREAKER);
+    let asked = pass.asked(CLOSE_BREAKER).map(Interned::from);
     let recorded = &mut pass.common_mut().last_close_breaker;
-    let at = |value: &String| value.parse::<Timestamp>().ok().map(|time| At(time.as_millisecond()));
+    let at = |value: &Interned| value.parse::<Timestamp>().ok().map(|time| At(time.as_millisecond()));
     if let Some(asked) = asked.filter(|asked| at(asked) > recorded.as_ref().and_then(at)) {
         *recorded = Some(asked);
     }

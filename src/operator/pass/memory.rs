@@ -1,5 +1,6 @@
 //! What the process remembers of an object between passes, and may lose when it dies.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use parking_lot::Mutex;
 use crate::api::ObjectKey;
 use crate::cloudflare::Fingerprint;
 use crate::core::failure;
+use crate::core::interned::Interned;
 use crate::core::row_key::RowKey;
 use crate::core::time::At;
 use crate::operator::remote::call_log::CallLog;
@@ -21,9 +23,9 @@ pub struct Memories {
 
 #[derive(Debug, Clone, Default)]
 pub struct Memory {
-    uid: String,
+    uid: Interned,
     /// What this memory belongs to: generation, and the last request to look again.
-    revision: (i64, Option<String>),
+    revision: (i64, Option<Interned>),
     /// Polls since something last moved, and when the next is due.
     pub polls: u32,
     pub due: At,
@@ -118,14 +120,14 @@ impl Memories {
         &self,
         key: &ObjectKey,
         uid: &str,
-        revision: (i64, Option<String>),
+        revision: (i64, Option<Interned>),
         now: At,
         use_them: impl FnOnce(&mut Memory) -> T,
     ) -> T {
         let mut all = self.memory.lock();
         let memory = all.entry(key.clone()).or_default();
         if memory.uid != uid {
-            **memory = Memory { uid: uid.to_owned(), revision: revision.clone(), edited_at: now, ..Memory::default() };
+            **memory = Memory { uid: uid.into(), revision: revision.clone(), edited_at: now, ..Memory::default() };
         }
         if memory.revision != revision {
             memory.revision = revision;
@@ -156,6 +158,17 @@ impl Memories {
         }
     }
 
+    /// The object's pass ended, and it waits for nothing. Most objects are like that, and nothing is kept of them.
+    pub fn settles(&self, key: &ObjectKey) {
+        let mut all = self.memory.lock();
+        if let Entry::Occupied(mut entry) = all.entry(key.clone()) {
+            entry.get_mut().waiting = None;
+            if entry.get().is_blank() {
+                entry.remove();
+            }
+        }
+    }
+
     pub fn forget(&self, key: &ObjectKey) -> Option<Box<Memory>> {
         self.memory.lock().remove(key)
     }
@@ -165,6 +178,28 @@ impl Memory {
     /// What is known after everything was just read.
     pub fn after_a_read(at: At) -> Memory {
         Memory { asked_for_id: Some(at), ..Memory::default() }
+    }
+
+    /// Whether a new memory would say the same. When the edition came is not worth one: where a removal comes up later, it
+    /// waits a moment longer.
+    fn is_blank(&self) -> bool {
+        let Memory { uid: _, revision: _, edited_at: _, polls: _, due: _, moved: _, calls, following, .. } = self;
+        let Memory { failures, failing_since, refused, written, announced_at, empty_looks, refused_creates, .. } = self;
+        let Memory { asked_for_id, request_met, first_look, waiting, event_slot, forbidden, answered, .. } = self;
+        let Memory { confirmed, successor_awaited, published, .. } = self;
+        let times = [
+            failing_since,
+            announced_at,
+            asked_for_id,
+            request_met,
+            first_look,
+            waiting,
+            event_slot,
+            successor_awaited,
+        ];
+        let is_calm = !following && *failures == 0 && *refused_creates == 0 && forbidden.is_none() && calls.is_empty();
+        let is_empty = refused.is_empty() && written.is_empty() && answered.is_empty() && confirmed.is_empty();
+        is_calm && is_empty && empty_looks.is_empty() && published.is_empty() && times.into_iter().all(Option::is_none)
     }
 
     /// Fresh hope: everything is tried again.
@@ -298,5 +333,20 @@ mod tests {
         memories.renew(&key);
         with(|memory, _| assert!(memory.refused.is_empty() && memory.failures == 0));
         assert_eq!(memories.answered(&key, &row), Some(NOW));
+        memories.settles(&key);
+        assert_eq!(memories.answered(&key, &row), Some(NOW), "that is worth a memory");
+    }
+
+    #[test]
+    fn nothing_is_kept_of_an_object_that_waits_for_nothing() {
+        let memories = Memories::default();
+        let key = ObjectKey { kind: Kind::Share, name: Name::new("security", "waf") };
+        let with = |use_them: fn(&mut Memory)| memories.with(&key, "uid", (1, None), NOW, use_them);
+        with(|memory| memory.following = true);
+        memories.settles(&key);
+        assert_eq!(memories.memory.lock().len(), 1, "it follows something");
+        with(|memory| (memory.following, memory.waiting) = (false, Some(NOW)));
+        memories.settles(&key);
+        assert_eq!(memories.memory.lock().len(), 0);
     }
 }

@@ -22,6 +22,7 @@ use crate::api::{Name, ObjectKey};
 use crate::cloudflare::{Error, ErrorClass, clean};
 use crate::core::failure::{self, Bounds, Cause, Facts, Failures, Judgement};
 use crate::core::id::AccountId;
+use crate::core::interned::Interned;
 use crate::core::limiter::Priority;
 use crate::core::time::At;
 use crate::operator::cluster::events::Note;
@@ -102,7 +103,7 @@ impl<K: Recorded> Pass<K> {
     /// Somebody asks for a look now and has not had it.
     pub fn is_requested(&self) -> bool {
         let request = self.request();
-        request.is_some() && self.common().last_handled_reconcile_at != request
+        request.is_some() && self.common().last_handled_reconcile_at.as_deref() != request.as_deref()
     }
 
     /// Whether the last verdict was Ready, on this very generation.
@@ -122,7 +123,7 @@ impl<K: Recorded> Pass<K> {
     }
 
     pub fn memory<T>(&self, use_them: impl FnOnce(&mut Memory) -> T) -> T {
-        let revision = (self.generation(), self.request());
+        let revision = (self.generation(), self.request().map(Interned::from));
         let uid = self.object.uid().unwrap_or_default();
         self.context.memories.with(&self.key, &uid, revision, self.now(), use_them)
     }
@@ -201,7 +202,7 @@ impl<K: Recorded> Pass<K> {
     /// The same; `failures`: passes in a row that failed, this one among them, and since when.
     async fn conclude(mut self, verdict: Verdict, failures: (u32, Option<At>)) -> Result<Option<Duration>, Stop> {
         let generation = self.generation();
-        let request = self.request();
+        let request = self.request().map(Interned::from);
         let now = clock::time(self.now());
         let common = self.common_mut();
         common.observed_generation = generation;

@@ -168,6 +168,8 @@ impl Account {
             .collect();
         if !failed {
             demands.waiting.retain(|_, since| *since > began);
+            // After a start all objects wait, and later few.
+            demands.waiting.shrink_to_fit();
             demands.newest = demands.waiting.values().max().copied();
         }
         met

@@ -20,8 +20,8 @@ impl CallLog {
         let meta = answer.as_ref().map_or_else(Error::meta, |reply| Some(&reply.meta));
         let Some(word) = word(answer) else { return };
         let result = match meta.filter(|_| word != DONE) {
-            Some(meta) => format!("{word} {}", meta.status),
-            None => word.to_owned(),
+            Some(meta) => format!("{word} {}", meta.status).into(),
+            None => word.into(),
         };
         let ray = meta.and_then(|meta| meta.ray.clone());
         let mut calls = self.0.lock();
@@ -31,6 +31,10 @@ impl CallLog {
 
     pub fn take(&self) -> Vec<RecentCall> {
         std::mem::take(&mut self.0.lock())
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.lock().is_empty()
     }
 
     /// They could not be written.

@@ -25,7 +25,7 @@ pub struct Entry {
     /// When the call that adds it was announced; `None`: it was seen in place.
     pub intended_at: Option<Time>,
     /// The meta that it was last seen with as declared; see [`meta_hash`].
-    pub meta: Option<String>,
+    pub meta: Option<Interned>,
     /// The label that the manifest gave it, for messages once it is declared no longer.
     pub name: Option<Interned>,
 }
@@ -53,9 +53,9 @@ impl Entry {
 pub const NEVER: &str = "none";
 
 /// What is recorded of a resource's meta; nothing of the empty one, which most have.
-pub fn meta_hash(meta: &ResourceMeta) -> Option<String> {
-    let digest = Sha256::digest(meta.to_string());
-    (*meta != ResourceMeta::default()).then(|| digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect())
+pub fn meta_hash(meta: &ResourceMeta) -> Option<Interned> {
+    let hash = || Sha256::digest(meta.to_string()).iter().take(8).map(|byte| format!("{byte:02x}")).collect::<String>();
+    (*meta != ResourceMeta::default()).then(|| hash().into())
 }
 
 pub fn entries(inventory: &Inventory) -> Entries {

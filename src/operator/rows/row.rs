@@ -5,6 +5,7 @@ use crate::api::Reason;
 use crate::api::status::DriftEntry;
 use crate::cloudflare::{Error, ErrorClass};
 use crate::core::id::ShareId;
+use crate::core::interned::Interned;
 use crate::core::meta::ResourceMeta;
 use crate::core::row::{Observed, Step};
 use crate::core::row_key::RowKey;
@@ -69,7 +70,7 @@ impl<K: Recorded> Row<'_, K> {
 
     /// It was found in place: takes note of that, and returns what is recorded of its meta. What drifted counts as
     /// written until it has stayed.
-    pub fn confirm(&self, row: Observed, drift: &[DriftEntry]) -> Option<String> {
+    pub fn confirm(&self, row: Observed, drift: &[DriftEntry]) -> Option<Interned> {
         let item = self.key.to_string();
         let (now, read_lag) = (self.pass.now(), self.pass.context.settings.read_lag());
         self.pass.memory(|memory| {
@@ -79,7 +80,7 @@ impl<K: Recorded> Row<'_, K> {
             }
         });
         match row {
-            Observed::Live { differs: true } => Some(inventory::NEVER.to_owned()),
+            Observed::Live { differs: true } => Some(inventory::NEVER.into()),
             _ => inventory::meta_hash(&self.meta),
         }
     }

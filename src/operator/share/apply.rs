@@ -8,6 +8,7 @@ use super::losses::Losing;
 use super::plan::Plan;
 use super::share_pass::SharePass;
 use super::{bulk, exclusions, losses, name, plan, removals, row_drift};
+use crate::api::uid_of;
 use crate::cloudflare::ErrorClass;
 use crate::core::id::ShareId;
 use crate::core::row::Step;
@@ -210,7 +211,7 @@ async fn add(share: &mut SharePass, seen: &ObservedShare, mut keys: Vec<RowKey>,
         share.pass.memory(|memory| memory.answered.remove(key));
     }
     losses::record(&mut share.pass.status, keys.iter().filter(|key| losing.is_unconfirmed(key)), now);
-    share.pass.status.bound_uid = share.pass.object.metadata.uid.clone();
+    share.pass.status.bound_uid = uid_of(share.pass.object.as_ref());
     share.pass.status.inventory = inventory::inventory(&entries);
     share.pass.save().await?;
     // What was announced and is not sent, or was refused: nothing can come of it. That an account was to be excluded

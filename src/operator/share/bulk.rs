@@ -12,6 +12,7 @@ use super::plan::Plan;
 use super::removals::note_removal;
 use super::share_pass::SharePass;
 use crate::api::status::ShareStatus;
+use crate::api::uid_of;
 use crate::cloudflare::ErrorClass;
 use crate::core::id::AccountId;
 use crate::core::row::Observed;
@@ -120,7 +121,7 @@ async fn announce(
         share.pass.memory(|memory| memory.answered.remove(key));
     }
     losses::record(&mut share.pass.status, adds.iter().chain(removals).filter(|key| losing.is_unconfirmed(key)), now);
-    share.pass.status.bound_uid = share.pass.object.metadata.uid.clone();
+    share.pass.status.bound_uid = uid_of(share.pass.object.as_ref());
     share.pass.status.replacing_since = Some(clock::time(now));
     share.pass.status.inventory = inventory::inventory(&entries);
     share.pass.save().await

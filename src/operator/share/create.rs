@@ -7,7 +7,7 @@ use super::share_pass::SharePass;
 use super::status::with_more;
 use super::{exclusions, status};
 use crate::api::status::CreateIntent;
-use crate::api::{EventReason, Reason, Share, int32};
+use crate::api::{EventReason, Reason, Share, int32, uid_of};
 use crate::cloudflare::{Error, ErrorClass, NewResource, NewShare, Target};
 use crate::core::id::ShareId;
 use crate::core::row_key::RowKey;
@@ -109,7 +109,7 @@ async fn announce(share: &mut SharePass, name: &str, rows: &[RowKey]) -> Result<
     let known = share.session.account.cache().ids_named(name, MAX_KNOWN);
     share.pass.memory(|memory| memory.announced_at = Some(now));
     let status = &mut share.pass.status;
-    status.bound_uid = share.pass.object.metadata.uid.clone();
+    status.bound_uid = uid_of(share.pass.object.as_ref());
     status.seen_with = Some(share.session.account.seen_with());
     status.intent = Some(Box::new(CreateIntent {
         attempt: lost.saturating_add(1),
@@ -138,7 +138,7 @@ async fn withdraw(share: &mut SharePass) -> Result<(), Stop> {
 /// Records the share's id; tried until it is written, since the id must not be lost.
 pub async fn bind(share: &mut SharePass, id: &ShareId, adopted: bool) -> Result<(), Stop> {
     let status = &mut share.pass.status;
-    status.bound_uid = share.pass.object.metadata.uid.clone();
+    status.bound_uid = uid_of(share.pass.object.as_ref());
     status.share_id = Some(id.as_str().into());
     status.seen_with = Some(share.session.account.seen_with());
     status.intent = None;

@@ -254,7 +254,7 @@ impl Losing {
         if before.is_some() || status.recent_removals.as_ref().is_some_and(|recent| recent.before.is_some()) {
             status.recent_removals.get_or_insert_default().before = before;
         }
-        if status.recent_removals.as_ref().is_some_and(|recent| *recent == RecentRemovals::default()) {
+        if status.recent_removals.as_ref().is_some_and(|recent| **recent == RecentRemovals::default()) {
             status.recent_removals = None;
         }
     }
@@ -376,7 +376,7 @@ pub fn record<'k>(status: &mut ShareStatus, keys: impl Iterator<Item = &'k RowKe
         }
     }
     let changed = recent.rows != before;
-    status.recent_removals = (recent != RecentRemovals::default()).then_some(recent);
+    status.recent_removals = (*recent != RecentRemovals::default()).then_some(recent);
     changed
 }
 

@@ -3,14 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::ResourceExt;
-
 use super::desired::Desired;
 use super::share_pass::SharePass;
 use super::{apply, deletions, losses};
 use crate::api::share::{DeletionPolicy, ManagementPolicy};
 use crate::api::status::{CommonStatus, EffectivePolicies, ShareStatus};
-use crate::api::{EventReason, Share, has_finalizer};
+use crate::api::{EventReason, Share, has_finalizer, uid_of};
 use crate::core::limiter::Priority;
 use crate::core::opening::{Facts, Why};
 use crate::core::share::Mode;
@@ -26,7 +24,7 @@ use crate::operator::stop::Stop;
 pub fn begin(context: Arc<Context>, object: Arc<Share>) -> Pass<Share> {
     let latest = context.cluster.index.shares.latest(object);
     let mut pass = Pass::begin(context, latest);
-    if pass.status.bound_uid.is_some() && pass.status.bound_uid != pass.object.uid() {
+    if pass.status.bound_uid.is_some() && pass.status.bound_uid != uid_of(pass.object.as_ref()) {
         let status = &mut pass.status;
         let common =
             CommonStatus { conditions: std::mem::take(&mut status.common.conditions), ..CommonStatus::default() };

@@ -44,7 +44,7 @@ pub async fn settle_confirmation(share: &mut SharePass, seen: &ObservedShare) ->
     let asked = share.pass.asked(CONFIRM_REMOVALS);
     if let Some(confirmed) = losing.accept(&share.pass.object, &share.pass.status, asked.as_deref()) {
         tracing::info!(share = %share.pass.key.name, rows = confirmed.rows.len(), "the removal was confirmed");
-        share.pass.status.confirmed_removals = Some(confirmed);
+        share.pass.status.confirmed_removals = Some(confirmed.into());
         share.pass.save().await?;
     }
     Ok(losing)

@@ -2,17 +2,18 @@
 
 use super::share_pass::SharePass;
 use crate::api::status::DriftEntry;
+use crate::core::interned::Interned;
 use crate::core::row::Step;
 use crate::core::row_key::RowKey;
 use crate::core::share::Mode;
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::inventory;
 
-pub fn meta_hash(share: &SharePass, key: &RowKey) -> Option<String> {
+pub fn meta_hash(share: &SharePass, key: &RowKey) -> Option<Interned> {
     share.desired.all.get(key).and_then(|declaration| inventory::meta_hash(&declaration.meta))
 }
 
-fn recorded_meta(share: &SharePass, key: &RowKey) -> Option<String> {
+fn recorded_meta(share: &SharePass, key: &RowKey) -> Option<Interned> {
     inventory::entries(&share.pass.status.inventory).remove(key).and_then(|entry| entry.meta)
 }
 

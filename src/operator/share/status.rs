@@ -68,7 +68,7 @@ fn judge(
 
 /// What was seen, in numbers.
 fn so_far(share: &SharePass) -> String {
-    let of = |summary: Option<&String>| summary.cloned().unwrap_or_default();
+    let of = |summary: Option<&Interned>| summary.cloned().unwrap_or_default();
     format!(
         "{} recipients associated, {} resources active",
         of(share.pass.status.recipients.as_ref().map(|counts| &counts.summary)),
@@ -109,7 +109,7 @@ fn count(share: &mut SharePass, row_states: &[(RowKey, RowState)], seen: &Observ
         waived: int32(row_states.iter().filter(|(key, row)| waivers::in_force(share, key, row).is_some()).count()),
         in_place: int32(counts.associated),
         disassociated: int32(counts.disassociated),
-        summary: String::new(),
+        summary: Interned::default(),
     };
     if let Some(listed) = &seen.recipients {
         let with = |word: AssociationStatus| int32(listed.rows.iter().filter(|r| r.association_status == word).count());
@@ -122,10 +122,13 @@ fn count(share: &mut SharePass, row_states: &[(RowKey, RowState)], seen: &Observ
         recipients.associated = int32(counts.associated);
         recipients.pending = int32(counts.associating);
     }
-    recipients.summary = format!("{}/{}", recipients.associated, recipients.declared);
-    let mut resources =
-        ResourceCounts { declared: of(false, &any), active: of(false, &[State::InPlace]), summary: String::new() };
-    resources.summary = format!("{}/{}", resources.active, resources.declared);
+    recipients.summary = format!("{}/{}", recipients.associated, recipients.declared).into();
+    let mut resources = ResourceCounts {
+        declared: of(false, &any),
+        active: of(false, &[State::InPlace]),
+        summary: Interned::default(),
+    };
+    resources.summary = format!("{}/{}", resources.active, resources.declared).into();
     share.pass.status.recipients = Some(recipients);
     share.pass.status.resources = Some(resources);
     // It follows from the counts, so a pass after a restart must find nothing to change.
