@@ -36,7 +36,7 @@ use crate::serve::traces::Trace;
 /// When to come back while another object of the same share is being worked on.
 const OCCUPIED: Duration = Duration::from_millis(200);
 /// How many objects of one kind are looked at at once.
-const CONCURRENCY: u16 = 64;
+const CONCURRENCY: u16 = 32;
 
 /// One scope's store of a kind, and what fills it.
 pub struct Reflector<K: Recorded> {

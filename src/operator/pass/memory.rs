@@ -180,26 +180,41 @@ impl Memory {
         Memory { asked_for_id: Some(at), ..Memory::default() }
     }
 
-    /// Whether a new memory would say the same. When the edition came is not worth one: where a removal comes up later, it
-    /// waits a moment longer.
+    /// Whether a new memory would do as well. When the edition came and was first looked at says nothing of a settled
+    /// object, and when to poll nothing of one that follows nothing.
     fn is_blank(&self) -> bool {
-        let Memory { uid: _, revision: _, edited_at: _, polls: _, due: _, moved: _, calls, following, .. } = self;
-        let Memory { failures, failing_since, refused, written, announced_at, empty_looks, refused_creates, .. } = self;
-        let Memory { asked_for_id, request_met, first_look, waiting, event_slot, forbidden, answered, .. } = self;
-        let Memory { confirmed, successor_awaited, published, .. } = self;
-        let times = [
+        let Memory {
+            uid: _,
+            revision: _,
+            edited_at: _,
+            first_look: _,
+            polls: _,
+            due: _,
+            moved: _,
+            following,
+            failures,
             failing_since,
+            refused,
+            written,
             announced_at,
+            empty_looks,
+            refused_creates,
             asked_for_id,
             request_met,
-            first_look,
             waiting,
             event_slot,
+            forbidden,
+            answered,
+            confirmed,
             successor_awaited,
-        ];
-        let is_calm = !following && *failures == 0 && *refused_creates == 0 && forbidden.is_none() && calls.is_empty();
+            calls,
+            published,
+        } = self;
+        let times = [failing_since, announced_at, asked_for_id, request_met, waiting, event_slot, successor_awaited];
+        let is_calm = !following && *failures == 0 && *refused_creates == 0 && forbidden.is_none();
         let is_empty = refused.is_empty() && written.is_empty() && answered.is_empty() && confirmed.is_empty();
-        is_calm && is_empty && empty_looks.is_empty() && published.is_empty() && times.into_iter().all(Option::is_none)
+        let told = calls.is_empty() && empty_looks.is_empty() && published.is_empty();
+        is_calm && is_empty && told && times.into_iter().all(Option::is_none)
     }
 
     /// Fresh hope: everything is tried again.
