@@ -8,11 +8,15 @@ use serde_json::Value;
 
 use crate::Test;
 use crate::own;
-use crate::scene::{self, Scene, World, is_ready};
+use crate::scene::{self, Scene, World, is_ready, metrics};
 
 pub const TESTS: &[Test] = &[
     ("scale: many shares at once cost two calls each, and a tenth of the budget for looking", many_at_once),
     ("scale: a restart with settled shares costs one sweep and no write", restart),
+    (
+        "scale: an account is listed less often where that would take more than a tenth of the calls, and says so",
+        stretched,
+    ),
 ];
 
 fn apply_many(scene: &Scene<'_>, count: usize) {
@@ -106,5 +110,31 @@ fn restart(world: &World) {
         .filter(|event| event["objectRef"]["name"].as_str().is_some_and(|name| name.starts_with("share-")))
         .collect();
     assert!(writes.is_empty(), "{writes:#?}");
+    operator.kill();
+}
+
+fn stretched(world: &World) {
+    // A tenth of 1.5 calls a second is one list, of one page, in 6.7 seconds.
+    const INTERVAL: f64 = 1.0 / 0.15;
+    let scene = world.own_scene();
+    let operator = own::start(&scene, &[("--sweep-interval", "1s"), ("--api-rate", "1.5"), ("--api-burst", "20")]);
+    let (recipient, resource) = (random_id(), random_id());
+    scene.apply(&scene.share("waf", &[&recipient], &[&resource], ""));
+    scene.wait_ready("share", "waf");
+    let (own, shown) = (format!("account=\"{}\"", scene.account), "cfshare_account_sweep_interval_seconds");
+    scene.wait("the interval in the metrics", || {
+        let text = metrics(&operator.log());
+        let line = text.lines().find(|line| line.starts_with(shown) && line.contains(&own));
+        let interval = line.and_then(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok());
+        interval.is_some_and(|interval| (interval - INTERVAL).abs() < 0.1)
+    });
+    let since = scene.journal().len();
+    let lists = || -> Vec<i64> {
+        let journal = scene.journal();
+        journal[since..].iter().filter(|entry| entry.template == "/accounts/*/shares").map(|entry| entry.at).collect()
+    };
+    scene.wait("three lists", || lists().len() >= 3);
+    let apart = lists().windows(2).map(|pair| (pair[1] - pair[0]) as f64 / 1e6).fold(f64::MAX, f64::min);
+    assert!(apart > 0.7 * INTERVAL, "{apart} s between two lists");
     operator.kill();
 }
