@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use cfshare_simulator::{
-    BadCredential, DeletedResources, DeletedShare, Edit, EmptyCreate, ErrorNames, LastResource, ListFilters,
-    ListWithoutKind, MetaEcho, NotEntitled, OrganizationCalls, PostedAgain, QueryArrays, ReceivedRead, RecipientReturn,
-    SameName, Switches, Unasked, Untargeted, WriteWhileDeleting, random_id,
+    BadCredential, DeletedResources, DeletedShare, Edit, EmptyCreate, ErrorNames, IncludedResources, LastResource,
+    ListFilters, ListWithoutKind, MetaEcho, NotEntitled, OrganizationCalls, PostedAgain, QueryArrays, ReceivedRead,
+    RecipientReturn, SameName, Switches, Unasked, Untargeted, WriteWhileDeleting, random_id,
 };
 use serde_json::json;
 
@@ -56,6 +56,10 @@ pub const TESTS: &[Test] = &[
     ("switches: a life is right where deleted resources are shown", |w| {
         life(w, |s| s.deleted_resources = DeletedResources::Shown);
     }),
+    ("switches: a life is right where a share is shown without its resources", |w| {
+        life(w, |s| s.included_resources = IncludedResources::LeftOut);
+    }),
+    ("switches: the last resource goes where an empty list of resources is left out", without_resources),
     ("switches: a life is right where a deleted share is shown", |w| {
         life(w, |s| s.deleted_share = DeletedShare::Shown);
     }),
@@ -124,6 +128,25 @@ fn lagging_lists(world: &World) {
     only_share(&scene.state(), &[&a, &b], &[&x, &y]);
     let not_found = scene.journal().into_iter().filter(|entry| entry.status == Some(404)).count();
     assert!((1..=20).contains(&not_found), "{not_found} reads of what is not shown yet");
+}
+
+/// An object declares the only resource, and goes; another one is added to the share that has none.
+fn without_resources(world: &World) {
+    let scene = world.scene();
+    world.simulator.switches(Some(&scene.account), |s| {
+        (s.included_resources, s.last_resource) = (IncludedResources::EmptyLeftOut, LastResource::Deletable);
+    });
+    let [a, x, y] = std::array::from_fn(|_| random_id());
+    scene.apply(&(scene.resource("ex", "waf", &x, "") + "---\n" + &scene.share("waf", &[&a], &[], "")));
+    scene.wait_ready("shareresource", "ex");
+    scene.wait_ready("share", "waf");
+    let id = scene.only().id;
+    world.simulator.edit(Edit::RemoveResource { share: id, resource: x.clone() }).expect("an edit");
+    scene.wait_state("what others removed put right", |shares| has(&shares[0], &[&a], &[&x]));
+    scene.wait_ready("shareresource", "ex");
+    scene.apply(&scene.resource("why", "waf", &y, ""));
+    scene.wait_ready("shareresource", "why");
+    only_share(&scene.state(), &[&a], &[&x, &y]);
 }
 
 /// Made, grown, shrunk, grown again, changed by others, removed: each change is one call, and nothing is left.

@@ -19,6 +19,8 @@ use crate::core::time::At;
 pub struct ObservedShare {
     pub share: Share,
     pub resources: Option<Vec<ShareResource>>,
+    /// When they were read; earlier than the share where the last answer left them out.
+    resources_read_at: At,
     pub counts: Option<Counts>,
     /// When they were read, or became unknown.
     counted_at: At,
@@ -83,6 +85,7 @@ impl ObservedShare {
         ObservedShare {
             share,
             left_at,
+            resources_read_at: if resources.is_some() { began } else { At::default() },
             resources,
             counts,
             counted_at: began,
@@ -145,8 +148,10 @@ impl ObservedShare {
     /// Returns whether anything is different now.
     pub fn read(&mut self, mut share: Share, began: At, read_lag: Duration) -> bool {
         let before = (self.share.name.clone(), self.share.status.clone(), self.counts);
-        let resources = share.resources.take();
-        let resources_moved = resources.is_some_and(|rows| self.read_resources(rows, began, read_lag));
+        let resources_moved = match share.resources.take() {
+            Some(rows) => self.read_resources(rows, began, read_lag),
+            None => self.leave_out_resources(began),
+        };
         if let Some(counts) = share.counts.take().filter(|_| began >= self.counted_at) {
             self.counts = Some(counts);
             self.counted_at = began;
@@ -180,19 +185,42 @@ impl ObservedShare {
         self.note_answer(share.id.to_string(), now, true);
         if let Some(resources) = share.resources.take() {
             self.resources = Some(resources);
-            self.read_at = now;
+            (self.read_at, self.resources_read_at) = (now, now);
         }
         self.share = share;
         self.left_at = self.is_leaving().then(|| self.left_at.unwrap_or(now));
     }
 
+    /// An answer left the resources out. Where there were none, there most likely are none; where there were some, they are
+    /// unread. Returns whether that is news.
+    fn leave_out_resources(&mut self, began: At) -> bool {
+        match &self.resources {
+            None => false,
+            Some(known) if known.is_empty() => {
+                self.resources_read_at = self.resources_read_at.max(began);
+                false
+            }
+            Some(_) => !self.lacks_resources(),
+        }
+    }
+
+    pub fn resources_read_at(&self) -> At {
+        self.resources_read_at
+    }
+
+    /// Whether they were never read, or the last answer left them out.
+    pub fn lacks_resources(&self) -> bool {
+        self.resources.is_none() || self.resources_read_at < self.read_at
+    }
+
     /// Returns whether any row is different now.
-    fn read_resources(&mut self, rows: Vec<ShareResource>, began: At, read_lag: Duration) -> bool {
+    pub fn read_resources(&mut self, rows: Vec<ShareResource>, began: At, read_lag: Duration) -> bool {
         let known = self.resources.take();
         let ours = known.clone().unwrap_or_default();
         let rows = self.merge(ours, rows, began, read_lag, |row| (row.id.to_string(), row.modified));
         let moved = known.is_some_and(|known| !same_rows(&known, &rows));
         self.resources = Some(rows);
+        self.resources_read_at = self.resources_read_at.max(began);
         moved
     }
 
@@ -275,12 +303,12 @@ impl ObservedShare {
         if let Some((read_at, _)) = &mut self.excluded {
             *read_at = At::default();
         }
-        self.read_at = At::default();
+        (self.read_at, self.resources_read_at) = (At::default(), At::default());
     }
 
     /// The share itself must be read again; nothing says that its rows moved.
     pub fn read_again(&mut self) {
-        self.read_at = At::default();
+        (self.read_at, self.resources_read_at) = (At::default(), At::default());
     }
 
     /// The row of a recipient in the answer to our own write.
@@ -355,7 +383,7 @@ impl ObservedShare {
         match key {
             RowKey::Recipient(_) => self.recipients.as_ref().map_or(At::default(), |recipients| recipients.read_at),
             RowKey::Excluded(_) => self.excluded.as_ref().map_or(At::default(), |(at, _)| *at),
-            RowKey::Resource { .. } => self.read_at,
+            RowKey::Resource { .. } => self.resources_read_at,
         }
     }
 
@@ -373,7 +401,7 @@ impl ObservedShare {
             RowKey::Recipient(_) => self.are_recipients_outdated(since),
             RowKey::Excluded(_) => self.are_exclusions_outdated(since),
             RowKey::Resource { .. } => {
-                self.resources.is_none() || self.read_at < since || self.read_at == At::default()
+                self.lacks_resources() || self.resources_read_at < since || self.resources_read_at == At::default()
             }
         }
     }
@@ -386,7 +414,7 @@ impl ObservedShare {
             RowKey::Excluded(_) if self.excluded.is_none() => Observed::Unread,
             RowKey::Excluded(account) if self.excluded(account).is_some() => Observed::Live { differs: false },
             RowKey::Excluded(_) => Observed::Absent,
-            RowKey::Resource { .. } if self.resources.is_none() => Observed::Unread,
+            RowKey::Resource { .. } if self.lacks_resources() => Observed::Unread,
             RowKey::Resource { .. } => {
                 let row = self.resource(key);
                 resource_seen(row, row.is_some_and(differs))
@@ -465,5 +493,28 @@ mod tests {
             seen.doubt_rows(At(9_000));
             assert!(outdated(&seen) && seen.listed_at() == At(9_000), "{target}");
         }
+    }
+
+    #[test]
+    fn resources_that_an_answer_left_out_are_unread_unless_there_were_none() {
+        let share = |resources: serde_json::Value| -> Share {
+            let mut share = json!({"id": "s1", "account_id": "acc", "status": "active"});
+            if !resources.is_null() {
+                share["resources"] = resources;
+            }
+            serde_json::from_value(share).expect("a share as Cloudflare writes it")
+        };
+        let row =
+            json!([{"id": "a1", "resource_account_id": "acc", "resource_id": "r1", "resource_type": "gateway-policy"}]);
+        let mut seen = ObservedShare::new(share(json!(null)), At(1_000));
+        assert!(seen.lacks_resources());
+        seen.read_resources(serde_json::from_value(row.clone()).expect("rows"), At(1_000), Duration::ZERO);
+        assert!(!seen.lacks_resources());
+        assert!(seen.read(share(json!(null)), At(2_000), Duration::ZERO), "that is news");
+        assert!(seen.lacks_resources() && !seen.read(share(json!(null)), At(3_000), Duration::ZERO), "told once");
+        seen.read(share(row), At(4_000), Duration::ZERO);
+        assert!(!seen.lacks_resources());
+        seen.read(share(json!([])), At(5_000), Duration::ZERO);
+        assert!(!seen.read(share(json!(null)), At(6_000), Duration::ZERO) && !seen.lacks_resources());
     }
 }

@@ -12,8 +12,8 @@ use super::observed_share::ObservedShare;
 use super::pages::{FULL_PAGE, Pages, read_pages};
 use crate::api::ObjectKey;
 use crate::cloudflare::{
-    Client, Credential, Direction, Error, ErrorClass, Include, Kind as ShareKind, Object, Order, Page, Reply, Share,
-    ShareQuery, ShareStatus,
+    Client, Credential, Direction, Error, ErrorClass, Include, Kind as ShareKind, Object, Order, Page, Reply,
+    ResourceQuery, Share, ShareQuery, ShareStatus,
 };
 use crate::core::id::ShareId;
 use crate::core::limiter::Priority;
@@ -91,16 +91,19 @@ impl Session {
 
     /// Reads one share with its resources and counts.
     pub async fn read_share(&self, id: &ShareId) -> Result<(), Stop> {
-        let _permit = self.permit(1)?;
+        let permit = self.permit(1)?;
         let began = self.clock.now();
         let include = Include { resources: true, recipient_counts: true };
-        match self.call(self.client.share(&self.credential, &self.account.id, id, include)).await {
+        let answer = self.call(self.client.share(&self.credential, &self.account.id, id, include)).await;
+        drop(permit);
+        match answer {
             Ok(share) => {
+                let lacks_resources = share.is_live() && share.resources.is_none();
                 self.account.cache().read(share, began, self.read_lag);
                 if self.account.cache().seen(id).is_some_and(ObservedShare::is_live) {
                     self.account.not_lost(id.as_str());
                 }
-                Ok(())
+                if lacks_resources { self.list_resources(id).await } else { Ok(()) }
             }
             Err(error) if error.class() == ErrorClass::Gone => {
                 self.account.cache().absent(id, began, self.read_lag);
@@ -110,13 +113,32 @@ impl Session {
         }
     }
 
-    /// Reads the resources of a share. An answer that leaves them out says nothing about them.
+    /// Reads the resources of a share.
     pub async fn read_resources(&self, id: &ShareId) -> Result<(), Stop> {
         let began = self.clock.now();
         self.read_share(id).await?;
-        match self.account.cache().seen(id).and_then(|seen| why_no_resources(seen, began)) {
-            Some(error) => Err(Stop::Cloudflare(error)),
-            None => Ok(()),
+        let is_unread = self.account.cache().seen(id).is_some_and(|seen| seen.resources_read_at() < began);
+        if is_unread { Err(Stop::Cloudflare(not_readable_yet(id))) } else { Ok(()) }
+    }
+
+    /// Asks for what the answer with the share left out, which may mean that there is none.
+    async fn list_resources(&self, id: &ShareId) -> Result<(), Stop> {
+        let began = self.clock.now();
+        let list = |page| {
+            let query = ResourceQuery { page, per_page: FULL_PAGE, ..ResourceQuery::default() };
+            async move { self.client.list_resources(&self.credential, &self.account.id, id, &query).await }
+        };
+        match self.pages(&format!("resources of {id}"), 1, list).await {
+            Ok(rows) => {
+                if let Some(seen) = self.account.cache().seen_mut(id) {
+                    seen.read_resources(rows, began, self.read_lag);
+                }
+                Ok(())
+            }
+            Err(Stop::Cloudflare(error)) if error.class() == ErrorClass::Gone => {
+                Err(Stop::Cloudflare(not_readable_yet(id)))
+            }
+            Err(stop) => Err(stop),
         }
     }
 
@@ -289,7 +311,7 @@ impl Session {
             .account
             .cache()
             .seen(id)
-            .is_some_and(|seen| seen.read_at >= since && seen.read_at != At::default() && seen.resources.is_some())
+            .is_some_and(|seen| seen.read_at >= since && seen.read_at != At::default() && !seen.lacks_resources())
         {
             return Ok(());
         }
@@ -329,42 +351,7 @@ pub async fn make<T>(
     answer
 }
 
-/// Why the resources of a share are not known after a read that began then, if they are not.
-fn why_no_resources(seen: &ObservedShare, began: At) -> Option<Error> {
-    let id = &seen.share.id;
-    match (&seen.resources, seen.read_at >= began) {
-        (Some(_), true) => None,
-        (None, true) => {
-            Some(Error::Lost { cause: format!("the response for share {id} does not contain its resources") })
-        }
-        (_, false) => Some(not_readable_yet(id)),
-    }
-}
-
 /// Just written, so that a 404 is not believed.
 fn not_readable_yet(id: &ShareId) -> Error {
     Error::Lost { cause: format!("share {id} was written a moment ago, and cannot be read yet") }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn a_share_that_cannot_be_read_yet_is_told_from_one_without_resources() {
-        let share =
-            || serde_json::from_value::<Share>(json!({"id": "s", "account_id": "a", "status": "active"})).unwrap();
-        let why = |seen: &ObservedShare, began| {
-            why_no_resources(seen, At(began)).map(|error| error.to_string()).unwrap_or_default()
-        };
-        let mut seen = ObservedShare::made(share(), At(1_000));
-        assert!(why(&seen, 2_000).contains("cannot be read yet"), "{}", why(&seen, 2_000));
-        seen.read(share(), At(2_000), Duration::ZERO);
-        assert!(why(&seen, 2_000).contains("does not contain its resources"), "{}", why(&seen, 2_000));
-        seen.resources = Some(Vec::new());
-        assert_eq!(why(&seen, 2_000), "");
-        assert!(why(&seen, 3_000).contains("cannot be read yet"), "rows of an older read are not those asked for");
-    }
 }

@@ -135,7 +135,7 @@ async fn refresh(share: &mut SharePass, id: &ShareId, requested: bool) -> Result
     let poll = share.pass.is_poll_due();
     let since = share.pass.outdated_before(requested);
     let Some(seen) = share.seen(id) else { return Ok(()) };
-    let resources_due = seen.resources.is_none() || poll && has_pending_resources(share, &seen);
+    let resources_due = seen.lacks_resources() || poll && has_pending_resources(share, &seen);
     let polls = share.pass.memory(|memory| memory.polls);
     let many = share.session.requester.priority != Priority::Edit && share.session.account.is_busy();
     let membership = share.desired.organization.is_some() && poll;

@@ -32,6 +32,8 @@ choices! {
     WriteWhileDeleting { Conflict, NotFound, Accepted }
     /// Deleted resources in `include_resources` and in the resource list without `status`.
     DeletedResources { Hidden, Shown }
+    /// The resources of a share with `include_resources`: `left_out` also where there are some.
+    IncludedResources { Shown, EmptyLeftOut, LeftOut }
     /// A GET of a deleted share.
     DeletedShare { NotFound, Shown }
     /// DELETE of the last resource of a share.
@@ -73,6 +75,7 @@ pub struct Switches {
     /// Does a share's `modified` move when its recipients or resources change?
     pub modified_moves: bool,
     pub deleted_resources: DeletedResources,
+    pub included_resources: IncludedResources,
     pub deleted_share: DeletedShare,
     pub last_resource: LastResource,
     pub same_name: SameName,
@@ -109,6 +112,7 @@ impl Default for Switches {
             write_while_deleting: Default::default(),
             modified_moves: false,
             deleted_resources: Default::default(),
+            included_resources: Default::default(),
             deleted_share: Default::default(),
             last_resource: Default::default(),
             same_name: Default::default(),

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::clock::Stamp;
 use crate::query::{Include, Kind};
-use crate::rules::{DeletedResources, ErrorNames, MetaEcho, Switches, Unasked};
+use crate::rules::{DeletedResources, ErrorNames, IncludedResources, MetaEcho, Switches, Unasked};
 use crate::share::{Association, Excluded, Life, Recipient, Resource, RowError, Share, TargetType};
 
 #[derive(Serialize)]
@@ -74,7 +74,12 @@ pub fn share<'a>(
     switches: &Switches,
 ) -> ShareView<'a> {
     let shown = |r: &&Resource| r.status != Life::Deleted || switches.deleted_resources == DeletedResources::Shown;
-    let resources = include.resources.then(|| share.resources.iter().filter(shown).map(resource).collect());
+    let resources = include.resources.then(|| share.resources.iter().filter(shown).map(resource).collect::<Vec<_>>());
+    let resources = resources.filter(|rows| match switches.included_resources {
+        IncludedResources::Shown => true,
+        IncludedResources::EmptyLeftOut => !rows.is_empty(),
+        IncludedResources::LeftOut => false,
+    });
     ShareView {
         id: &share.id,
         account_id: &share.account_id,
