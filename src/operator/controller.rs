@@ -150,10 +150,10 @@ where
     end(trace, &ended);
     context.metrics.pass(key.kind, started.elapsed());
     match &ended {
-        Ok(Err(Stop::Queued)) => context.memories.waits(&key, Some(began)),
+        Ok(Err(Stop::Queued)) => context.memories.waits(&key, began),
         Ok(Err(Stop::Occupied)) => {}
         Ok(Ok(None)) => context.memories.settles(&key),
-        Ok(_) | Err(_) => context.memories.waits(&key, None),
+        Ok(_) | Err(_) => context.memories.had_its_turn(&key),
     }
     match ended {
         Ok(ended) => span.in_scope(|| when_next(context, object, ended)),

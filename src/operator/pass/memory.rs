@@ -1,6 +1,5 @@
 //! What the process remembers of an object between passes, and may lose when it dies.
 
-use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +18,8 @@ use crate::operator::remote::call_log::CallLog;
 pub struct Memories {
     /// Boxed, since half of a large table is empty.
     memory: Mutex<HashMap<ObjectKey, Box<Memory>>>,
+    /// Since when objects wait for their turn. After a start all of them do.
+    waiting: Mutex<HashMap<ObjectKey, At>>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -52,8 +53,6 @@ pub struct Memory {
     pub following: bool,
     /// When the present edition was first seen.
     pub edited_at: At,
-    /// Since when it waits for its turn, if it does.
-    pub waiting: Option<At>,
     /// When it may tell what many objects have to tell at once.
     pub event_slot: Option<At>,
     /// What the last Event said of requests that the API server forbids.
@@ -143,11 +142,35 @@ impl Memories {
         all.get(key).and_then(|memory| memory.answered.get(row).copied())
     }
 
-    /// The object's pass ended without a permit (`Some`: when it began), or with something to tell.
-    pub fn waits(&self, key: &ObjectKey, since: Option<At>) {
+    /// Since when the object waits for its turn, if it does.
+    pub fn waiting_since(&self, key: &ObjectKey) -> Option<At> {
+        self.waiting.lock().get(key).copied()
+    }
+
+    /// The object's pass, which began then, ended without a permit. Nothing is kept of one that this pass saw first.
+    pub fn waits(&self, key: &ObjectKey, began: At) {
+        self.waiting.lock().entry(key.clone()).or_insert(began);
+        self.drop_if(key, |memory| memory.edited_at >= began && memory.is_blank());
+    }
+
+    /// The object's pass ended with something to tell.
+    pub fn had_its_turn(&self, key: &ObjectKey) {
+        let mut waiting = self.waiting.lock();
+        if waiting.remove(key).is_some() && waiting.is_empty() {
+            waiting.shrink_to_fit();
+        }
+    }
+
+    /// The object's pass ended, and it waits for nothing. Most objects are like that, and nothing is kept of them.
+    pub fn settles(&self, key: &ObjectKey) {
+        self.had_its_turn(key);
+        self.drop_if(key, Memory::is_blank);
+    }
+
+    fn drop_if(&self, key: &ObjectKey, is_needless: impl Fn(&Memory) -> bool) {
         let mut all = self.memory.lock();
-        if let Some(memory) = all.get_mut(key) {
-            memory.waiting = since.map(|since| memory.waiting.unwrap_or(since));
+        if all.get(key).is_some_and(|memory| is_needless(memory)) {
+            all.remove(key);
         }
     }
 
@@ -158,18 +181,8 @@ impl Memories {
         }
     }
 
-    /// The object's pass ended, and it waits for nothing. Most objects are like that, and nothing is kept of them.
-    pub fn settles(&self, key: &ObjectKey) {
-        let mut all = self.memory.lock();
-        if let Entry::Occupied(mut entry) = all.entry(key.clone()) {
-            entry.get_mut().waiting = None;
-            if entry.get().is_blank() {
-                entry.remove();
-            }
-        }
-    }
-
     pub fn forget(&self, key: &ObjectKey) -> Option<Box<Memory>> {
+        self.had_its_turn(key);
         self.memory.lock().remove(key)
     }
 }
@@ -201,7 +214,6 @@ impl Memory {
             refused_creates,
             asked_for_id,
             request_met,
-            waiting,
             event_slot,
             forbidden,
             answered,
@@ -210,7 +222,7 @@ impl Memory {
             calls,
             published,
         } = self;
-        let times = [failing_since, announced_at, asked_for_id, request_met, waiting, event_slot, successor_awaited];
+        let times = [failing_since, announced_at, asked_for_id, request_met, event_slot, successor_awaited];
         let is_calm = !following && *failures == 0 && *refused_creates == 0 && forbidden.is_none();
         let is_empty = refused.is_empty() && written.is_empty() && answered.is_empty() && confirmed.is_empty();
         let told = calls.is_empty() && empty_looks.is_empty() && published.is_empty();
@@ -360,8 +372,27 @@ mod tests {
         with(|memory| memory.following = true);
         memories.settles(&key);
         assert_eq!(memories.memory.lock().len(), 1, "it follows something");
-        with(|memory| (memory.following, memory.waiting) = (false, Some(NOW)));
+        with(|memory| memory.following = false);
         memories.settles(&key);
         assert_eq!(memories.memory.lock().len(), 0);
+    }
+
+    #[test]
+    fn an_object_that_waits_for_its_turn_is_remembered_unless_this_pass_saw_it_first() {
+        let memories = Memories::default();
+        let key = ObjectKey { kind: Kind::Share, name: Name::new("security", "waf") };
+        let see = || memories.with(&key, "uid", (1, None), NOW, |_| ());
+        see();
+        memories.waits(&key, NOW);
+        assert_eq!((memories.memory.lock().len(), memories.waiting_since(&key)), (0, Some(NOW)));
+        see();
+        memories.waits(&key, At(9));
+        assert_eq!(
+            (memories.memory.lock().len(), memories.waiting_since(&key)),
+            (1, Some(NOW)),
+            "since the first time"
+        );
+        memories.settles(&key);
+        assert_eq!((memories.memory.lock().len(), memories.waiting_since(&key)), (0, None));
     }
 }

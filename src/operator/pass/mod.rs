@@ -64,7 +64,7 @@ impl<K: Recorded> Pass<K> {
         let mut pass =
             Pass { context, key, object, status, since: At::default(), account: None, alarm: None, warning: None };
         let now = pass.now();
-        pass.since = pass.memory(|memory| memory.waiting.unwrap_or(now));
+        pass.since = pass.context.memories.waiting_since(&pass.key).unwrap_or(now);
         pass
     }
 

@@ -10,6 +10,7 @@ use crate::cloudflare::{
     TargetType,
 };
 use crate::core::id::{AccountId, RecipientId};
+use crate::core::interned::Interned;
 use crate::core::row::Observed;
 use crate::core::row_key::RowKey;
 use crate::core::time::At;
@@ -34,7 +35,7 @@ pub struct ObservedShare {
     /// When they were last doubted though nothing had moved.
     doubted_at: At,
     /// Answers of our own writes, which a slower read must not undo.
-    answered: BTreeMap<String, Answer>,
+    answered: BTreeMap<Interned, Answer>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -102,7 +103,7 @@ impl ObservedShare {
     pub fn made(share: Share, now: At) -> ObservedShare {
         let id = share.id.to_string();
         ObservedShare {
-            answered: BTreeMap::from([(id, Answer { at: now, added: Some(now) })]),
+            answered: BTreeMap::from([(id.into(), Answer { at: now, added: Some(now) })]),
             ..ObservedShare::new(share, now)
         }
     }
@@ -141,8 +142,8 @@ impl ObservedShare {
 
     /// A row was in the answer to our own call; `known`: it was there before.
     fn note_answer(&mut self, id: String, now: At, known: bool) {
-        let added = self.answered.get(&id).map_or((!known).then_some(now), |answer| answer.added);
-        self.answered.insert(id, Answer { at: now, added });
+        let added = self.answered.get(id.as_str()).map_or((!known).then_some(now), |answer| answer.added);
+        self.answered.insert(id.into(), Answer { at: now, added });
     }
 
     /// Returns whether anything is different now.
@@ -163,6 +164,10 @@ impl ObservedShare {
         }
         self.left_at = self.is_leaving().then(|| self.left_at.unwrap_or(began));
         self.answered.retain(|_, answer| began.since(answer.at) < read_lag);
+        if self.answered.is_empty() {
+            // A map that was emptied keeps its memory.
+            self.answered = BTreeMap::new();
+        }
         self.read_at = self.read_at.max(began);
         let same = (&before.0, &before.1, before.2) == (&self.share.name, &self.share.status, self.counts);
         let counts = self.counts;
