@@ -150,7 +150,10 @@ where
     end(trace, &ended);
     context.metrics.pass(key.kind, started.elapsed());
     match &ended {
-        Ok(Err(Stop::Queued)) => context.memories.waits(&key, began),
+        Ok(Err(Stop::Queued)) => {
+            let status = object.status().map(|status| status.as_ref().observed_generation);
+            context.memories.waits(&key, began, status == Some(generation));
+        }
         Ok(Err(Stop::Occupied)) => {}
         Ok(Ok(None)) => context.memories.settles(&key),
         Ok(_) | Err(_) => context.memories.had_its_turn(&key),

@@ -147,10 +147,11 @@ impl Memories {
         self.waiting.lock().get(key).copied()
     }
 
-    /// The object's pass, which began then, ended without a permit. Nothing is kept of one that this pass saw first.
-    pub fn waits(&self, key: &ObjectKey, began: At) {
+    /// The object's pass, which began then, ended without a permit. After a start that is so for all of them, and nothing is
+    /// kept of those whose edition has had its say (`is_told`) and that this pass saw first.
+    pub fn waits(&self, key: &ObjectKey, began: At, is_told: bool) {
         self.waiting.lock().entry(key.clone()).or_insert(began);
-        self.drop_if(key, |memory| memory.edited_at >= began && memory.is_blank());
+        self.drop_if(key, |memory| is_told && memory.edited_at >= began && memory.is_blank());
     }
 
     /// The object's pass ended with something to tell.
@@ -383,10 +384,12 @@ mod tests {
         let key = ObjectKey { kind: Kind::Share, name: Name::new("security", "waf") };
         let see = || memories.with(&key, "uid", (1, None), NOW, |_| ());
         see();
-        memories.waits(&key, NOW);
+        memories.waits(&key, NOW, false);
+        assert_eq!(memories.memory.lock().len(), 1, "its edition is new");
+        memories.waits(&key, NOW, true);
         assert_eq!((memories.memory.lock().len(), memories.waiting_since(&key)), (0, Some(NOW)));
         see();
-        memories.waits(&key, At(9));
+        memories.waits(&key, At(9), true);
         assert_eq!(
             (memories.memory.lock().len(), memories.waiting_since(&key)),
             (1, Some(NOW)),
