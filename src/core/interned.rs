@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A string of which the process keeps one copy: an id, a name or a word that many objects repeat. It is one pointer large,
-/// since a settled Share has some ninety of them.
+/// since a settled Share has dozens of them.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Interned(ArcStr);
 

@@ -1,7 +1,6 @@
 //! What a Share's status proves about its rows.
 
 use crate::api::status::{ShareStatus, UNOBSERVED};
-use crate::api::uid_of;
 use crate::api::{ConditionType, Reason, Share};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
@@ -34,7 +33,7 @@ pub fn proof(share: &Share) -> Proof {
     let Some(status) = &share.status else {
         return Proof::None("cfshare has not processed this Share yet".into());
     };
-    if status.bound_uid.is_some() && status.bound_uid != uid_of(share) {
+    if status.bound_uid.is_some() && status.bound_uid.as_deref() != share.metadata.uid.as_deref() {
         return Proof::None("the status was copied from another object".into());
     }
     let Some(ready) = ready(&status.common.conditions).filter(|_| status.common.observed_generation != UNOBSERVED)

@@ -325,7 +325,7 @@ impl<'a> Rows<'a> {
 /// The child's own record says that its row was seen in place.
 fn confirmed(child: &ShareRecipient) -> bool {
     let record = child.status.as_ref().map(|status| &status.child);
-    record.is_some_and(|record| record.confirmed && record.bound_uid.as_deref() == child.uid().as_deref())
+    record.is_some_and(|record| record.confirmed && record.bound_uid.as_deref() == child.metadata.uid.as_deref())
 }
 
 fn says_associated(child: &ShareRecipient) -> bool {

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use crate::api::share::ManagementPolicy;
 use crate::api::status::ShareStatus;
-use crate::api::{Name, Share, uid_of};
+use crate::api::{Name, Share};
 use crate::core::id::folded;
 use crate::core::interned::Interned;
 use crate::core::time::At;
@@ -155,7 +155,10 @@ impl Unwatched {
 
 /// What stands in the status of the object, if it was written for this very one.
 pub fn own_record(share: &Share) -> Option<&ShareStatus> {
-    share.status.as_ref().filter(|status| status.bound_uid.is_some() && status.bound_uid == uid_of(share))
+    share
+        .status
+        .as_ref()
+        .filter(|status| status.bound_uid.is_some() && status.bound_uid.as_deref() == share.metadata.uid.as_deref())
 }
 
 pub fn observes(share: &Share) -> bool {

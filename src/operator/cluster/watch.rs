@@ -101,7 +101,7 @@ impl<K: Recorded, D: Fn(&ObjectKey)> Intake<K, D> {
     fn is_news(&self, event: &Event<K>) -> bool {
         let (Event::Apply(object) | Event::InitApply(object)) = event else { return false };
         let before = K::cache(&self.cluster.index).watched(&Name::of(object));
-        before.is_none_or(|before| differs(before.meta(), object.meta()))
+        is_news(before.as_ref().map(|before| before.meta()), object.meta())
     }
 
     fn take(&mut self, event: &Event<K>) {
@@ -134,8 +134,9 @@ impl<K: Recorded, D: Fn(&ObjectKey)> Intake<K, D> {
     }
 }
 
-/// Whether it is another object, another edition of it, or asks for something else.
-fn differs(before: &ObjectMeta, now: &ObjectMeta) -> bool {
+/// Whether the object came, or is another one, another edition, or asks for something else.
+fn is_news(before: Option<&ObjectMeta>, now: &ObjectMeta) -> bool {
+    let Some(before) = before else { return true };
     before.uid != now.uid
         || before.generation != now.generation
         || before.annotations != now.annotations
@@ -247,8 +248,9 @@ mod tests {
         let after = |change: fn(&mut ObjectMeta)| {
             let mut now = ObjectMeta { resource_version: Some("8".to_owned()), ..before.clone() };
             change(&mut now);
-            differs(&before, &now)
+            is_news(Some(&before), &now)
         };
+        assert!(is_news(None, &before), "it came, or is back in the watch");
         assert!(!after(|_| {}));
         assert!(after(|now| now.generation = Some(2)));
         assert!(after(|now| now.uid = Some("u2".to_owned())), "another object of the same name");

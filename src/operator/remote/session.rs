@@ -136,7 +136,9 @@ impl Session {
                 Ok(())
             }
             Err(Stop::Cloudflare(error)) if error.class() == ErrorClass::Gone => {
-                Err(Stop::Cloudflare(not_readable_yet(id)))
+                let cause =
+                    format!("the response for share {id} does not contain its resources, and their list is not found");
+                Err(Stop::Cloudflare(Error::Lost { cause }))
             }
             Err(stop) => Err(stop),
         }
@@ -161,7 +163,7 @@ impl Session {
             Err(Stop::Cloudflare(error)) if error.class() == ErrorClass::Gone => {
                 let mut cache = self.account.cache();
                 cache.absent(id, began, self.read_lag);
-                // Nothing was read, so whoever goes on as if it had been asks again at once.
+                // Nothing was read: without an error the caller would ask again, without a pause.
                 if cache.seen(id).is_some() { Err(Stop::Cloudflare(not_readable_yet(id))) } else { Ok(()) }
             }
             Err(stop) => Err(stop),
