@@ -5,12 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use futures::channel::mpsc::UnboundedReceiver;
 use futures::future::BoxFuture;
 use kube::Api;
 use kube::core::DeserializeGuard;
 use kube::runtime::Controller;
-use kube::runtime::controller::{Action, Config as ControllerConfig};
+use kube::runtime::controller::{Action, Config as ControllerConfig, Error as ControllerError};
 use kube::runtime::reflector::{self, Store, store::Writer};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinError;
@@ -24,9 +23,9 @@ use crate::core::health::Sign;
 use crate::operator::cluster::events::Note;
 use crate::operator::cluster::record::Recorded;
 use crate::operator::cluster::requests::api_in;
-use crate::operator::cluster::requeuer;
 use crate::operator::cluster::served::Working;
 use crate::operator::cluster::watch as watches;
+use crate::operator::cluster::work_queue::WorkQueue;
 use crate::operator::pass::context::Context;
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::stop::Stop;
@@ -38,16 +37,18 @@ const OCCUPIED: Duration = Duration::from_millis(200);
 /// How many objects of one kind are looked at at once.
 const CONCURRENCY: u16 = 32;
 
-/// One scope's store of a kind, and what fills it.
+/// One scope's store of a kind, what fills it, and who is to be looked at.
 pub struct Reflector<K: Recorded> {
     pub store: Store<K>,
+    pub queue: Arc<WorkQueue>,
     writer: Arc<parking_lot::Mutex<Writer<K>>>,
 }
 
 impl<K: Recorded> Reflector<K> {
     pub fn new() -> Reflector<K> {
         let (store, writer) = reflector::store();
-        Reflector { store, writer: Arc::new(parking_lot::Mutex::new(writer)) }
+        let queue = Arc::new(WorkQueue::new(CONCURRENCY.into()));
+        Reflector { store, queue, writer: Arc::new(parking_lot::Mutex::new(writer)) }
     }
 }
 
@@ -68,12 +69,7 @@ pub struct Scope {
 
 impl Scope {
     /// Runs one kind for as long as it is polled. What is under way goes on when it is dropped.
-    pub fn control<K, F>(
-        &self,
-        reflector: &Reflector<K>,
-        names: UnboundedReceiver<Name>,
-        pass: fn(Arc<Context>, Arc<K>) -> F,
-    ) -> BoxFuture<'static, ()>
+    pub fn control<K, F>(&self, reflector: &Reflector<K>, pass: fn(Arc<Context>, Arc<K>) -> F) -> BoxFuture<'static, ()>
     where
         K: Recorded,
         F: Future<Output = Result<Option<Duration>, Stop>> + Send + 'static,
@@ -94,9 +90,10 @@ impl Scope {
         let stream = watches::stream(api, self.namespace.clone(), selector, writer, cluster, report, deleted);
         let controller = Controller::for_stream(stream, reflector.store.clone())
             .with_config(ControllerConfig::default().concurrency(CONCURRENCY))
-            .reconcile_on(requeuer::references(names));
-        let (served, under_way) = (self.served.clone(), self.under_way.clone());
+            .reconcile_on(reflector.queue.clone().references());
+        let (served, under_way, queue) = (self.served.clone(), self.under_way.clone(), reflector.queue.clone());
         let reconcile = move |object: Arc<K>, context: Arc<Context>| {
+            queue.begun(&Name::of(object.as_ref()));
             let (mut served, under_way) = (served.clone(), under_way.clone());
             async move {
                 // Closed only while the process ends.
@@ -108,7 +105,14 @@ impl Scope {
             }
         };
         let failed = |_: Arc<K>, never: &Infallible, _: Arc<Context>| match *never {};
-        Box::pin(controller.run(reconcile, failed, self.context.clone()).for_each(|_| std::future::ready(())))
+        let queue = reflector.queue.clone();
+        let ended = controller.run(reconcile, failed, self.context.clone());
+        Box::pin(ended.for_each(move |ended| {
+            if let Err(ControllerError::ObjectNotFound(gone)) = ended {
+                queue.begun(&Name::new(gone.namespace.unwrap_or_default(), gone.name));
+            }
+            std::future::ready(())
+        }))
     }
 }
 
@@ -218,8 +222,8 @@ fn when_next<K: Recorded>(context: Arc<Context>, object: Arc<K>, ended: Result<O
         Err(stop) => stop,
     };
     match stop {
-        // Woken by the budget or the sweep; this is for the case that the wake is lost.
-        Stop::Queued => Action::requeue(Duration::from_secs(60)),
+        // Woken by the budget or the sweep.
+        Stop::Queued => Action::await_change(),
         Stop::Occupied => Action::requeue(OCCUPIED),
         Stop::Conflict => Action::requeue(Duration::from_millis(300)),
         Stop::Stopping | Stop::Late => Action::requeue(delays::SHORT),

@@ -22,8 +22,9 @@ use crate::operator::cluster::leader::{self, Election, Lead, Role};
 use crate::operator::cluster::leadership::{Leadership, Tenure};
 use crate::operator::cluster::outside::Outside;
 use crate::operator::cluster::partition::Partition;
-use crate::operator::cluster::requeuer::{End, Requeuer};
+use crate::operator::cluster::requeuer::Requeuer;
 use crate::operator::cluster::served::ServedShards;
+use crate::operator::cluster::work_queue::WorkQueue;
 use crate::operator::pass::context::Context;
 use crate::operator::remote::Remote;
 use crate::operator::remote::account::Account;
@@ -43,6 +44,8 @@ const MARGIN: Duration = Duration::from_secs(4);
 const LOST: &str = "the lease was lost, so another replica may lead; exiting in order to be restarted";
 /// How often health is looked at when nothing happens.
 const HEALTH: Duration = Duration::from_secs(1);
+/// How often those that wait for their turn are looked at though nothing woke them.
+const WAKE: Duration = Duration::from_secs(60);
 
 pub struct Options {
     pub kube: kube::Client,
@@ -206,6 +209,16 @@ struct Reflectors {
     resources: Reflector<ShareResource>,
 }
 
+impl Reflectors {
+    fn queues(&self, scope: &Option<String>) -> [(Kind, Option<String>, Arc<WorkQueue>); 3] {
+        [
+            (Kind::Share, scope.clone(), self.shares.queue.clone()),
+            (Kind::ShareRecipient, scope.clone(), self.recipients.queue.clone()),
+            (Kind::ShareResource, scope.clone(), self.resources.queue.clone()),
+        ]
+    }
+}
+
 async fn work(
     options: &Options,
     leadership: Leadership,
@@ -217,15 +230,15 @@ async fn work(
     let reflector =
         || Reflectors { shares: Reflector::new(), recipients: Reflector::new(), resources: Reflector::new() };
     let reflectors: Vec<Reflectors> = scopes.iter().map(|_| reflector()).collect();
-    let (requeuer, ends) = Requeuer::new(&scopes);
-    let (context, opened) = context(options, leadership, &reflectors, requeuer);
+    let (context, opened) = context(options, leadership, &reflectors);
     let (gates, served): (Vec<_>, Vec<_>) = scopes.iter().map(|_| watch::channel(false)).unzip();
     let (under_way, mut all_ended) = mpsc::channel(1);
-    let controllers = controllers(options, &context, &scopes, &reflectors, ends, served, under_way);
+    let controllers = controllers(options, &context, &scopes, &reflectors, served, under_way);
     let running = Background::start(async { drop(futures::future::join_all(controllers).await) });
     let background = [
         Background::start(keep_health(options.health.clone(), options.metrics.clone(), gates)),
         Background::start(keep_credentials(context.clone())),
+        Background::start(requeue_those_that_wait(context.clone())),
         Background::start(sweep_accounts(context.clone(), opened)),
         Background::start(gauges::keep(context.clone(), options.health.clone())),
     ];
@@ -264,12 +277,12 @@ fn context(
     options: &Options,
     leadership: Leadership,
     reflectors: &[Reflectors],
-    requeuer: Requeuer,
 ) -> (Arc<Context>, mpsc::UnboundedReceiver<Arc<Account>>) {
     let clock = Clock::SYSTEM;
-    let (kube, settings, requeuer) = (&options.kube, options.settings.clone(), Arc::new(requeuer));
+    let (kube, settings, scopes) = (&options.kube, options.settings.clone(), options.scopes());
+    let requeuer =
+        Arc::new(Requeuer::new(scopes.iter().zip(reflectors).flat_map(|(scope, all)| all.queues(scope)).collect()));
     let shutdown = CancellationToken::new();
-    let scopes = options.scopes();
     let index = Index::new(
         reflectors.iter().map(|reflectors| reflectors.shares.store.clone()).collect(),
         reflectors.iter().map(|reflectors| reflectors.recipients.store.clone()).collect(),
@@ -325,29 +338,27 @@ fn controllers(
     context: &Arc<Context>,
     scopes: &[Option<String>],
     reflectors: &[Reflectors],
-    ends: Vec<End>,
     served: Vec<watch::Receiver<bool>>,
     under_way: mpsc::Sender<()>,
 ) -> Vec<futures::future::BoxFuture<'static, ()>> {
-    let control = |(kind, namespace, names): End| {
-        let at = scopes.iter().position(|scope| *scope == namespace)?;
-        let (reflectors, served) = (&reflectors[at], served[at].clone());
+    let of_scope = |(at, namespace): (usize, &Option<String>)| {
+        let reflectors = &reflectors[at];
         let scope = Scope {
             context: context.clone(),
-            namespace,
+            namespace: namespace.clone(),
             at,
             selector: options.selector.clone(),
-            served,
+            served: served[at].clone(),
             health: options.health.clone(),
             under_way: under_way.clone(),
         };
-        Some(match kind {
-            Kind::Share => scope.control(&reflectors.shares, names, share::reconcile),
-            Kind::ShareRecipient => scope.control(&reflectors.recipients, names, child::reconcile::<ShareRecipient>),
-            Kind::ShareResource => scope.control(&reflectors.resources, names, child::reconcile::<ShareResource>),
-        })
+        [
+            scope.control(&reflectors.shares, share::reconcile),
+            scope.control(&reflectors.recipients, child::reconcile::<ShareRecipient>),
+            scope.control(&reflectors.resources, child::reconcile::<ShareResource>),
+        ]
     };
-    ends.into_iter().filter_map(control).collect()
+    scopes.iter().enumerate().flat_map(of_scope).collect()
 }
 
 /// Opens the gates of the scopes that can be served, and keeps the metrics of health up to date.
@@ -380,5 +391,13 @@ async fn keep_credentials(context: Arc<Context>) {
                 context.cluster.requeue_family(&share);
             }
         }
+    }
+}
+
+/// The budget or the sweep wakes those that wait for it; this is for the case that a wake is lost.
+async fn requeue_those_that_wait(context: Arc<Context>) {
+    loop {
+        tokio::time::sleep(WAKE).await;
+        context.memories.waiting().iter().for_each(|key| context.cluster.requeuer.requeue_later(key));
     }
 }

@@ -117,7 +117,7 @@ async fn give_back(context: &Context, partition: &Partition, shard: u16, patienc
 fn requeue(context: &Context, shards: &BTreeSet<u16>, namespace: Option<&str>) {
     for_each(context, |key, shard| {
         if shards.contains(&shard) && namespace.is_none_or(|namespace| namespace == key.name.namespace) {
-            context.cluster.requeuer.requeue(&key);
+            context.cluster.requeuer.requeue_later(&key);
         }
     });
 }

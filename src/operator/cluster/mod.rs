@@ -20,11 +20,12 @@ pub mod served;
 pub mod sweeps;
 pub mod trouble;
 pub mod watch;
+pub mod work_queue;
 mod write;
 
 use std::sync::Arc;
 
-use crate::api::{Name, Share};
+use crate::api::{Name, ObjectKey, Share};
 use crate::core::id::AccountId;
 use crate::core::interned::Interned;
 use crate::operator::clock::Clock;
@@ -87,16 +88,17 @@ impl Cluster {
 
     /// Requeues a Share and its child objects.
     pub fn requeue_family(&self, share: &Name) {
-        self.requeuer.requeue(&Share::key(share.clone()));
-        for child in self.index.children(share) {
-            self.requeuer.requeue(&child);
-        }
+        self.family(share).for_each(|key| self.requeuer.requeue(&key));
     }
 
     /// Requeues all objects of an account.
     pub fn requeue_account(&self, account: &AccountId) {
         for share in self.index.of_account(account.as_str()) {
-            self.requeue_family(&share);
+            self.family(&share).for_each(|key| self.requeuer.requeue_later(&key));
         }
+    }
+
+    fn family(&self, share: &Name) -> impl Iterator<Item = ObjectKey> {
+        std::iter::once(Share::key(share.clone())).chain(self.index.children(share))
     }
 }

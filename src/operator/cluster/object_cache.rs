@@ -76,12 +76,6 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
         unreadable.extend(names);
     }
 
-    /// Whether the store has the object in the same version.
-    pub fn has(&self, object: &K) -> bool {
-        let watched = self.watched(&Name::of(object));
-        watched.is_some_and(|watched| watched.uid() == object.uid() && version(watched.as_ref()) == version(object))
-    }
-
     fn own_writes(&self) -> MutexGuard<'_, HashMap<Name, Arc<K>>> {
         self.own_writes.lock()
     }

@@ -1,48 +1,35 @@
-//! How anything but a watch event gets an object looked at again.
+//! How an object gets looked at: by a watch event, or by anything else.
 
-use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
-use futures::{Stream, StreamExt};
-use kube::runtime::reflector::ObjectRef;
+use std::sync::Arc;
 
-use crate::api::{Kind, Name, ObjectKey};
+use super::work_queue::{Urgency, WorkQueue};
+use crate::api::{Kind, ObjectKey};
 
-/// Where the names for one controller come out: of one kind, in one namespace or all.
-pub type End = (Kind, Option<String>, UnboundedReceiver<Name>);
-
-/// Names on their way to the controllers, one channel for each controller.
+/// The queue of each controller: of one kind, in one namespace or all.
 pub struct Requeuer {
-    channels: Vec<(Kind, Option<String>, UnboundedSender<Name>)>,
+    queues: Vec<(Kind, Option<String>, Arc<WorkQueue>)>,
 }
 
 impl Requeuer {
-    /// Channels for each kind in each scope: one namespace, or all.
-    pub fn new(scopes: &[Option<String>]) -> (Requeuer, Vec<End>) {
-        let mut channels = Vec::new();
-        let mut ends = Vec::new();
-        for scope in scopes {
-            for kind in Kind::ALL {
-                let (sender, receiver) = unbounded();
-                channels.push((kind, scope.clone(), sender));
-                ends.push((kind, scope.clone(), receiver));
-            }
-        }
-        (Requeuer { channels }, ends)
+    pub fn new(queues: Vec<(Kind, Option<String>, Arc<WorkQueue>)>) -> Requeuer {
+        Requeuer { queues }
     }
 
+    /// Something happened to the object.
     pub fn requeue(&self, key: &ObjectKey) {
-        for (kind, scope, sender) in &self.channels {
+        self.add(key, Urgency::Next);
+    }
+
+    /// The object is one of many.
+    pub fn requeue_later(&self, key: &ObjectKey) {
+        self.add(key, Urgency::Later);
+    }
+
+    fn add(&self, key: &ObjectKey, urgency: Urgency) {
+        for (kind, scope, queue) in &self.queues {
             if *kind == key.kind && scope.as_ref().is_none_or(|namespace| *namespace == key.name.namespace) {
-                // Nobody listens any more only while the process ends.
-                let _ = sender.unbounded_send(key.name.clone());
+                queue.add(&key.name, urgency);
             }
         }
     }
-}
-
-/// Names as kube's controller wants them.
-pub fn references<K>(names: UnboundedReceiver<Name>) -> impl Stream<Item = ObjectRef<K>>
-where
-    K: kube::Resource<DynamicType = ()>,
-{
-    names.map(|name| ObjectRef::new(&name.name).within(&name.namespace))
 }

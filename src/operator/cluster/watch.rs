@@ -18,9 +18,9 @@ use super::{listwatch, object_cache, revoked};
 use crate::api::{Name, ObjectKey};
 use crate::core::health::{Cause, Sign, place};
 
-/// The stream that feeds one controller. An object that does not decode is logged and stops nobody. What was read of it
-/// before stays, so that what it declares is not taken for undeclared. Every sign of life goes to
-/// `report`, and each object that is gone to `deleted`.
+/// The stream that fills one controller's store, and requeues what is to be looked at; no item comes out. An object that
+/// does not decode is logged and stops nobody. What was read of it before stays, so that what it declares is not taken for
+/// undeclared. Every sign of life goes to `report`, and each object that is gone to `deleted`.
 pub fn stream<K: Recorded>(
     api: Api<DeserializeGuard<K>>,
     scope: Option<String>,
@@ -51,7 +51,7 @@ pub fn stream<K: Recorded>(
     let wanted = cluster.shards.wanted();
     let place = place(scope.as_deref());
     let mut intake =
-        Intake { scope: namespace, writer, cluster, deleted, begun: begun.clone(), listing: 0, news: HashSet::new() };
+        Intake { scope: namespace, writer, cluster, deleted, begun: begun.clone(), listing: 0, news: Vec::new() };
     listwatch::events(api, place, selector, Box::new(follow), wanted, begun)
         .filter_map(move |event| {
             let kept = K::cache(&decoding.index);
@@ -69,16 +69,12 @@ pub fn stream<K: Recorded>(
             if let Event::Apply(object) | Event::InitApply(object) = &mut event {
                 object_cache::trim(object);
             }
-            let is_news = intake.is_news(&event);
             intake.take(&event);
             if matches!(event, Event::InitDone) {
                 report(Sign::Listed);
                 intake.complete();
             }
-            std::future::ready(match event {
-                Event::Apply(object) | Event::InitApply(object) if is_news => Some(Ok(object)),
-                _ => None,
-            })
+            std::future::ready(None)
         })
 }
 
@@ -93,61 +89,62 @@ struct Intake<K: Recorded, D> {
     /// The same of the list that is coming.
     listing: u64,
     /// Who has to look once this list is complete: the store does not have its objects before.
-    news: HashSet<ObjectKey>,
+    news: Vec<ObjectKey>,
 }
 
 impl<K: Recorded, D: Fn(&ObjectKey)> Intake<K, D> {
-    /// Whether the object of an event is to be looked at: what changed in its status alone is our own doing.
-    fn is_news(&self, event: &Event<K>) -> bool {
+    /// Whether the object of an event is to be looked at: what changed in its status alone is our own doing, unless somebody
+    /// else took away what the status said.
+    fn calls_for_a_pass(&self, event: &Event<K>) -> bool {
         let (Event::Apply(object) | Event::InitApply(object)) = event else { return false };
-        let before = K::cache(&self.cluster.index).watched(&Name::of(object));
-        is_news(before.as_ref().map(|before| before.meta()), object.meta())
+        let Some(before) = K::cache(&self.cluster.index).watched(&Name::of(object)) else { return true };
+        is_news(before.meta(), object.meta())
+            || match event {
+                Event::Apply(_) => says_something(before.as_ref()) && !says_something(object),
+                // A list may bring what no watch event did.
+                _ => before.resource_version() != object.resource_version(),
+            }
     }
 
     fn take(&mut self, event: &Event<K>) {
-        match event {
+        if let Event::Init = event {
             // The next list begins only after this one has come.
-            Event::Init => (self.listing, self.news) = (self.begun.load(Ordering::SeqCst), HashSet::new()),
-            Event::InitApply(object) if !K::cache(&self.cluster.index).has(object) => {
-                self.news.insert(K::key(Name::of(object)));
+            (self.listing, self.news) = (self.begun.load(Ordering::SeqCst), Vec::new());
+        }
+        let own = match event {
+            Event::Apply(object) | Event::InitApply(object) if self.calls_for_a_pass(event) => {
+                Some(K::key(Name::of(object)))
             }
-            Event::InitApply(_) | Event::InitDone | Event::Apply(_) | Event::Delete(_) => {}
-        }
-        let emptied = matches!(event, Event::Apply(object) if has_lost_its_status(object, &self.cluster));
-        let mut touched = take_note(event, self.scope.as_deref(), &self.writer, &self.cluster, &self.deleted);
-        if let (Event::Apply(object), true) = (event, emptied) {
-            touched.push(K::key(Name::of(object)));
-        }
+            _ => None,
+        };
+        let touched = take_note(event, self.scope.as_deref(), &self.writer, &self.cluster, &self.deleted);
+        let to_look = own.into_iter().chain(touched);
         if let Event::InitApply(_) = event {
-            self.news.extend(touched);
+            self.news.extend(to_look);
         } else {
-            touched.iter().for_each(|key| self.cluster.requeuer.requeue(key));
+            to_look.for_each(|key| self.cluster.requeuer.requeue(&key));
         }
     }
 
     /// A pass that began before did not find what the list brought, or found it as it was.
     fn complete(&mut self) {
         for key in std::mem::take(&mut self.news) {
-            self.cluster.requeuer.requeue(&key);
+            self.cluster.requeuer.requeue_later(&key);
         }
         self.cluster.shards.complete(self.scope.as_deref(), K::KIND, self.listing);
     }
 }
 
-/// Whether the object came, or is another one, another edition, or asks for something else.
-fn is_news(before: Option<&ObjectMeta>, now: &ObjectMeta) -> bool {
-    let Some(before) = before else { return true };
+/// Whether it is another object, another edition, or asks for something else.
+fn is_news(before: &ObjectMeta, now: &ObjectMeta) -> bool {
     before.uid != now.uid
         || before.generation != now.generation
         || before.annotations != now.annotations
         || before.finalizers != now.finalizers
 }
 
-/// Whether somebody else took away what the status said: no other change of a status calls for a pass.
-fn has_lost_its_status<K: Recorded>(object: &K, cluster: &Cluster) -> bool {
-    let says_something = |object: &K| object.status().is_some_and(|status| !status.as_ref().conditions.is_empty());
-    let before = || K::cache(&cluster.index).watched(&Name::of(object)).filter(|before| before.uid() == object.uid());
-    !says_something(object) && before().is_some_and(|before| says_something(&before))
+fn says_something<K: Recorded>(object: &K) -> bool {
+    object.status().is_some_and(|status| !status.as_ref().conditions.is_empty())
 }
 
 fn name_of(invalid: &InvalidObject) -> Name {
@@ -248,9 +245,8 @@ mod tests {
         let after = |change: fn(&mut ObjectMeta)| {
             let mut now = ObjectMeta { resource_version: Some("8".to_owned()), ..before.clone() };
             change(&mut now);
-            is_news(Some(&before), &now)
+            is_news(&before, &now)
         };
-        assert!(is_news(None, &before), "it came, or is back in the watch");
         assert!(!after(|_| {}));
         assert!(after(|now| now.generation = Some(2)));
         assert!(after(|now| now.uid = Some("u2".to_owned())), "another object of the same name");

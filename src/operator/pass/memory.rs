@@ -147,6 +147,11 @@ impl Memories {
         self.waiting.lock().get(key).copied()
     }
 
+    /// All that wait for their turn.
+    pub fn waiting(&self) -> Vec<ObjectKey> {
+        self.waiting.lock().keys().cloned().collect()
+    }
+
     /// The object's pass, which began then, ended without a permit. After a start that is so for all of them, and nothing is
     /// kept of those whose edition has had its say (`is_told`) and that this pass saw first.
     pub fn waits(&self, key: &ObjectKey, began: At, is_told: bool) {

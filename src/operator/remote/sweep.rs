@@ -59,7 +59,7 @@ pub async fn run(cluster: Arc<Cluster>, remote: Arc<Remote>, account: Arc<Accoun
             remote.accounts.close(&account);
             // The objects that wait for this sweep, or depend on it, find another account, or that their Secret is gone.
             for key in account.waiting() {
-                cluster.requeuer.requeue(&key);
+                cluster.requeuer.requeue_later(&key);
             }
             cluster.requeue_account(&account.id);
             return;
@@ -82,7 +82,7 @@ pub async fn run(cluster: Arc<Cluster>, remote: Arc<Remote>, account: Arc<Accoun
         }
         remote.metrics.sweep(outcome.is_ok());
         for key in account.swept(began, outcome) {
-            cluster.requeuer.requeue(&key);
+            cluster.requeuer.requeue_later(&key);
         }
         requeue_if_readability_changed(&cluster, &remote, &account, &mut unreadable);
     }
