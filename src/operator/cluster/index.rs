@@ -633,13 +633,12 @@ mod tests {
         let name = Name::new("a", "one");
         let label = || index.recipients.find(&name).map(|object| object.labels()["as"].clone());
         index.recipients.found_outside_named(&name, Some(at("4", "outside")));
-        let listed = at("5", "listed");
         bring(Event::Init);
-        bring(Event::InitApply(listed.clone()));
-        assert!(!index.recipients.has(&listed));
+        bring(Event::InitApply(at("5", "listed")));
+        assert!(index.recipients.watched(&name).is_none());
         assert!(index.recipients.find_outside(&name).is_some(), "it is known all the time, inside or outside");
         bring(Event::InitDone);
-        assert!(index.recipients.has(&listed) && index.recipients.find_outside(&name).is_none());
+        assert!(index.recipients.watched(&name).is_some() && index.recipients.find_outside(&name).is_none());
         index.recipients.wrote(at("6", "ours"));
         bring(Event::Init);
         bring(Event::InitApply(at("6", "ours")));
