@@ -21,7 +21,7 @@ use crate::api::{EventReason, Reason};
 use crate::api::{Name, ObjectKey};
 use crate::core::health::Sign;
 use crate::operator::cluster::events::Note;
-use crate::operator::cluster::record::Recorded;
+use crate::operator::cluster::record::{Recorded, is_told};
 use crate::operator::cluster::requests::api_in;
 use crate::operator::cluster::served::Working;
 use crate::operator::cluster::watch as watches;
@@ -155,8 +155,7 @@ where
     context.metrics.pass(key.kind, started.elapsed());
     match &ended {
         Ok(Err(Stop::Queued)) => {
-            let status = object.status().map(|status| status.as_ref().observed_generation);
-            context.memories.waits(&key, began, status == Some(generation));
+            context.memories.waits(&key, began, is_told(object.as_ref()));
         }
         Ok(Err(Stop::Occupied)) => {}
         Ok(Ok(None)) => context.memories.settles(&key),

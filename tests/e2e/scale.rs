@@ -3,16 +3,19 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use cfshare_simulator::random_id;
+use cfshare_simulator::{Action, Edit, Release, Rule, ShareState, random_id};
 use serde_json::Value;
 
 use crate::Test;
 use crate::own;
-use crate::scene::{self, Scene, World, is_ready, metrics};
+use crate::scene::{self, PATIENCE, Scene, World, is_ready, metrics};
+
+const LIST: &str = "/accounts/*/shares";
 
 pub const TESTS: &[Test] = &[
     ("scale: many shares at once cost two calls each, and a tenth of the budget for looking", many_at_once),
     ("scale: a restart with settled shares costs one sweep and no write", restart),
+    ("scale: an edit does not wait for the list of many shares after a restart, unless its share is missing", early),
     (
         "scale: an account is listed less often where that would take more than a tenth of the calls, and says so",
         stretched,
@@ -110,6 +113,47 @@ fn restart(world: &World) {
         .filter(|event| event["objectRef"]["name"].as_str().is_some_and(|name| name.starts_with("share-")))
         .collect();
     assert!(writes.is_empty(), "{writes:#?}");
+    operator.kill();
+}
+
+fn early(world: &World) {
+    // Their list has two pages.
+    const SHARES: usize = 101;
+    let scene = world.own_scene();
+    let simulator = &world.simulator;
+    let operator = own::launch(&scene, "before.log", &[("--api-rate", "100"), ("--api-burst", "1000")]);
+    apply_many(&scene, SHARES);
+    wait_all_ready(&scene, SHARES, Duration::from_secs(120));
+    operator.kill();
+    let missing = scene.live().into_iter().find(|share| share.name == "share-2").expect("it").id;
+    simulator.edit(Edit::VanishShare { share: missing.clone() }).expect("an edit");
+    let added = random_id();
+    let patch = format!(r#"[{{"op":"add","path":"/spec/recipients/-","value":{{"accountID":"{added}"}}}}]"#);
+    for name in ["share-1", "share-2"] {
+        scene.kubectl(&["patch", "share", name, "--type=json", "-p", &patch]);
+    }
+    let before = scene.journal().len();
+    let list = Rule::once("GET", LIST, Action::HoldBefore {}).account(&scene.account);
+    simulator.fault(list);
+    let operator = own::launch(&scene, "after.log", &[]);
+    let held = simulator.wait_held(PATIENCE, |held| held.account.as_deref() == Some(scene.account.as_str()));
+    let receives = |share: &ShareState| share.live_recipients().iter().any(|row| row.account_id == added);
+    scene.wait("the recipient that was added", || {
+        scene.live().iter().any(|share| share.name == "share-1" && receives(share))
+    });
+    scene.wait("a look for the share that is missing", || {
+        scene.journal()[before..].iter().any(|entry| entry.path.ends_with(&missing) && entry.done)
+    });
+    scene.wait_for("share", "share-1", "told of its edit", scene::is_observed);
+    let creates =
+        || scene.journal()[before..].iter().filter(|entry| entry.template == LIST && entry.method == "POST").count();
+    assert_eq!(creates(), 0, "one share says nothing of how many are missing");
+    simulator.release(held.expect("the list").id, Release::Go).expect("a release");
+    scene.wait_ready("share", "share-1");
+    scene.wait("the share that was missing", || {
+        scene.live().iter().any(|share| share.name == "share-2" && share.id != missing && receives(share))
+    });
+    assert_eq!((creates(), scene.live().len()), (1, SHARES));
     operator.kill();
 }
 

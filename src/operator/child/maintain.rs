@@ -11,6 +11,7 @@ use crate::core::row::{Declared, Observed, Step};
 use crate::core::row_key::RowKey;
 use crate::operator::cluster::claimant::own_record;
 use crate::operator::cluster::index::Related;
+use crate::operator::conditions::breaker_reported_at;
 use crate::operator::kinds::{Child, RowStatus};
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::remote::observed_share::ObservedShare;
@@ -153,15 +154,28 @@ fn awaits_replacement<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, 
 
 /// The share as it was seen, or read now; `None`: it is gone.
 async fn seen_or_read<C: Child>(child: &mut ChildPass<C>) -> Result<Option<ObservedShare>, Stop> {
-    if let Some(seen) = child.seen() {
-        return Ok(Some(seen).filter(ObservedShare::is_live));
+    if child.seen().is_none() {
+        if !may_read_early(child) {
+            child.session.await_first_sweep()?;
+        }
+        // The sweep may have ended since it was missed.
+        if child.seen().is_none() && !child.session.account.cache().is_missing(&child.id) {
+            child.session.read_share(&child.id).await?;
+        }
     }
-    child.session.await_first_sweep()?;
-    // The sweep may have ended since it was missed.
-    if child.seen().is_none() && !child.session.account.cache().is_missing(&child.id) {
-        child.session.read_share(&child.id).await?;
+    let live = child.seen().filter(ObservedShare::is_live);
+    if live.is_none() {
+        // One share says nothing of how many are missing.
+        child.session.await_first_sweep()?;
     }
-    Ok(child.seen().filter(ObservedShare::is_live))
+    Ok(live)
+}
+
+/// Whether an edit may go on before the first sweep.
+fn may_read_early<C: Child>(child: &ChildPass<C>) -> bool {
+    let was_stopped = breaker_reported_at(&child.pass.common().conditions).is_some();
+    let shares = || child.pass.context.cluster.index.of_account(child.session.account.id.as_str()).len();
+    !was_stopped && child.session.may_read_early(&child.id, shares())
 }
 
 /// Whether the create of its Share carried the row a moment ago, and the time to look has not come.

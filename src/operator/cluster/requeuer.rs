@@ -25,7 +25,7 @@ impl Requeuer {
         self.add(key, Urgency::Later);
     }
 
-    fn add(&self, key: &ObjectKey, urgency: Urgency) {
+    pub fn add(&self, key: &ObjectKey, urgency: Urgency) {
         for (kind, scope, queue) in &self.queues {
             if *kind == key.kind && scope.as_ref().is_none_or(|namespace| *namespace == key.name.namespace) {
                 queue.add(&key.name, urgency);

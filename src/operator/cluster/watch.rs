@@ -13,7 +13,8 @@ use kube::runtime::watcher::{self, Event};
 use kube::{Api, ResourceExt};
 
 use super::Cluster;
-use super::record::Recorded;
+use super::record::{Recorded, is_told};
+use super::work_queue::Urgency;
 use super::{listwatch, object_cache, revoked};
 use crate::api::{Name, ObjectKey};
 use crate::core::health::{Cause, Sign, place};
@@ -89,7 +90,7 @@ struct Intake<K: Recorded, D> {
     /// The same of the list that is coming.
     listing: u64,
     /// Who has to look once this list is complete: the store does not have its objects before.
-    news: Vec<ObjectKey>,
+    news: Vec<(ObjectKey, Urgency)>,
 }
 
 impl<K: Recorded, D: Fn(&ObjectKey)> Intake<K, D> {
@@ -112,24 +113,30 @@ impl<K: Recorded, D: Fn(&ObjectKey)> Intake<K, D> {
             (self.listing, self.news) = (self.begun.load(Ordering::SeqCst), Vec::new());
         }
         let own = match event {
-            Event::Apply(object) | Event::InitApply(object) if self.calls_for_a_pass(event) => {
-                Some(K::key(Name::of(object)))
+            Event::Apply(object) if self.calls_for_a_pass(event) => Some((object, Urgency::Next)),
+            // Somebody may wait for what happened while nobody watched.
+            Event::InitApply(object) if self.calls_for_a_pass(event) => {
+                let is_settled = is_told(object) && object.meta().deletion_timestamp.is_none();
+                Some((object, if is_settled { Urgency::Later } else { Urgency::Next }))
             }
             _ => None,
         };
+        let own = own.map(|(object, urgency)| (K::key(Name::of(object)), urgency));
         let touched = take_note(event, self.scope.as_deref(), &self.writer, &self.cluster, &self.deleted);
-        let to_look = own.into_iter().chain(touched);
+        let is_one_of_many = matches!(event, Event::InitApply(_) | Event::InitDone);
+        let urgency = if is_one_of_many { Urgency::Later } else { Urgency::Next };
+        let to_look = own.into_iter().chain(touched.into_iter().map(|key| (key, urgency)));
         if let Event::InitApply(_) = event {
             self.news.extend(to_look);
         } else {
-            to_look.for_each(|key| self.cluster.requeuer.requeue(&key));
+            to_look.for_each(|(key, urgency)| self.cluster.requeuer.add(&key, urgency));
         }
     }
 
     /// A pass that began before did not find what the list brought, or found it as it was.
     fn complete(&mut self) {
-        for key in std::mem::take(&mut self.news) {
-            self.cluster.requeuer.requeue_later(&key);
+        for (key, urgency) in std::mem::take(&mut self.news) {
+            self.cluster.requeuer.add(&key, urgency);
         }
         self.cluster.shards.complete(self.scope.as_deref(), K::KIND, self.listing);
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
@@ -46,6 +46,8 @@ pub struct Account {
     pub looking: tokio::sync::Mutex<()>,
     /// Somebody wants a sweep.
     pub demanded: Notify,
+    /// Shares that were read by themselves before the first sweep.
+    early_reads: AtomicUsize,
     /// How far Cloudflare's clock is ahead of ours, in milliseconds.
     skew: AtomicI64,
     /// Objects whose changes at Cloudflare are being followed right now.
@@ -109,6 +111,7 @@ impl Account {
             pages: Mutex::default(),
             looking: tokio::sync::Mutex::default(),
             demanded: Notify::new(),
+            early_reads: AtomicUsize::new(0),
             skew: AtomicI64::new(0),
             followed: Mutex::default(),
             health: Mutex::new(Health { read_at: now, sweep_interval, ..Health::default() }),
@@ -142,6 +145,12 @@ impl Account {
     /// When the youngest demand for a sweep was made that no sweep has met.
     pub fn demand(&self) -> Option<At> {
         self.demands.lock().newest
+    }
+
+    /// Whether one more share may be read by itself before the first sweep: all of them cost no more calls than the list, which
+    /// has so many pages. A list of one page is there as soon as that.
+    pub fn may_read_early(&self, pages: usize) -> bool {
+        pages > 1 && self.early_reads.fetch_add(1, Ordering::Relaxed) < pages
     }
 
     /// A sweep that began then has ended. Returns those who waited for it.

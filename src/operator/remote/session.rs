@@ -61,6 +61,17 @@ impl Session {
         Err(self.account.sweep_error().map_or(Stop::Queued, Stop::Cloudflare))
     }
 
+    /// Whether the share may be read before that: somebody waits for it, the list is long, and no read has shown yet that it
+    /// is not there. `shares`: how many objects use the account.
+    pub fn may_read_early(&self, id: &ShareId, shares: usize) -> bool {
+        let is_unread = {
+            let cache = self.account.cache();
+            cache.swept.is_none() && cache.seen(id).is_none() && !cache.is_missing(id)
+        };
+        let is_urgent = self.requester.priority == Priority::Edit;
+        is_unread && is_urgent && self.account.may_read_early(shares.div_ceil(FULL_PAGE as usize))
+    }
+
     /// Whether what was seen last was seen with another credential.
     pub fn is_stranger(&self, seen_with: Option<&str>) -> bool {
         seen_with.is_some_and(|seen_with| *seen_with != *self.account.seen_with())

@@ -15,6 +15,8 @@ impl Snapshot<'_> {
         };
         match self.cache.seen(id).map(|seen| &seen.share.status) {
             Some(ShareStatus::Active | ShareStatus::Other(_)) => Presence::Live,
+            // One share says nothing of how many are missing.
+            _ if self.cache.swept.is_none() => Presence::Unread,
             Some(ShareStatus::Deleting) => Presence::Leaving,
             Some(ShareStatus::Deleted) if is_gone() => Presence::Gone,
             Some(ShareStatus::Deleted) => Presence::Missing,

@@ -60,6 +60,7 @@ async fn find_rival(share: &SharePass, id: &ShareId, name: &str, kept: &str) -> 
     };
     // What is known to be taken costs no look.
     if bearer().is_none() {
+        share.session.await_first_sweep()?;
         share.session.look(share.pass.since).await?;
     }
     Ok(bearer().map(|other| taken(&format!("share {other} in this account already has the name {name}"), kept)))
