@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use cfshare_simulator::{Action, Edit, Release, Rule, ShareState, random_id};
+use cfshare_simulator::{Action, Edit, Rule, ShareState, random_id};
 use serde_json::Value;
 
 use crate::Test;
 use crate::own;
-use crate::scene::{self, PATIENCE, Scene, World, is_ready, metrics};
+use crate::scene::{self, Scene, World, is_ready, metrics};
 
 const LIST: &str = "/accounts/*/shares";
 
@@ -133,10 +133,8 @@ fn early(world: &World) {
         scene.kubectl(&["patch", "share", name, "--type=json", "-p", &patch]);
     }
     let before = scene.journal().len();
-    let list = Rule::once("GET", LIST, Action::HoldBefore {}).account(&scene.account);
-    simulator.fault(list);
+    let failing = simulator.fault(Rule::always("GET", LIST, Action::Drop {}).account(&scene.account));
     let operator = own::launch(&scene, "after.log", &[]);
-    let held = simulator.wait_held(PATIENCE, |held| held.account.as_deref() == Some(scene.account.as_str()));
     let receives = |share: &ShareState| share.live_recipients().iter().any(|row| row.account_id == added);
     scene.wait("the recipient that was added", || {
         scene.live().iter().any(|share| share.name == "share-1" && receives(share))
@@ -148,7 +146,7 @@ fn early(world: &World) {
     let creates =
         || scene.journal()[before..].iter().filter(|entry| entry.template == LIST && entry.method == "POST").count();
     assert_eq!(creates(), 0, "one share says nothing of how many are missing");
-    simulator.release(held.expect("the list").id, Release::Go).expect("a release");
+    assert!(simulator.fired(failing) > 0 && simulator.remove_fault(failing));
     scene.wait_ready("share", "share-1");
     scene.wait("the share that was missing", || {
         scene.live().iter().any(|share| share.name == "share-2" && share.id != missing && receives(share))
