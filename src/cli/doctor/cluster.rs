@@ -11,6 +11,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Api;
 use kube::api::PostParams;
+use kube::core::{ApiResource, DynamicObject};
 use serde_json::Value;
 
 use super::policy::check_self_restriction;
@@ -238,19 +239,21 @@ async fn allowed(cluster: &Cluster, user: Option<&str>, attributes: ResourceAttr
 }
 
 async fn check_crds(cluster: &Cluster, findings: &mut Findings) {
-    let api: Api<CustomResourceDefinition> = Api::all(cluster.kube.clone());
+    let api =
+        Api::<DynamicObject>::all_with(cluster.kube.clone(), &ApiResource::erase::<CustomResourceDefinition>(&()));
     for ours in crd::definitions() {
         let name = ours.metadata.name.clone().unwrap_or_default();
         let how = "`cfshare crds | kubectl apply --server-side -f -`";
         match api.get_opt(&name).await {
             Ok(None) => findings.fail(format!("CRD {name}: not found: install it with {how}")),
             Ok(Some(theirs)) => {
-                let established = theirs.status.iter().flat_map(|status| status.conditions.iter().flatten());
-                let established = established.into_iter().any(|c| c.type_ == "Established" && c.status == "True");
-                let (ours, theirs) = (versions(&ours), versions(&theirs));
-                if !established {
+                let conditions = theirs.data["status"]["conditions"].as_array();
+                let established =
+                    |condition: &Value| condition["type"] == "Established" && condition["status"] == "True";
+                let ours = serde_json::to_value(&ours.spec.versions).unwrap_or_default();
+                if !conditions.is_some_and(|conditions| conditions.iter().any(established)) {
                     findings.fail(format!("CRD {name}: not established: see `kubectl describe crd {name}`"));
-                } else if holds(&theirs, &ours) {
+                } else if holds(&theirs.data["spec"]["versions"], &ours) {
                     findings.ok(format!("CRD {name}: matches this version"));
                 } else {
                     findings
@@ -263,10 +266,6 @@ async fn check_crds(cluster: &Cluster, findings: &mut Findings) {
             Err(error) => findings.fail(format!("CRD {name}: cannot be read ({error})")),
         }
     }
-}
-
-fn versions(crd: &CustomResourceDefinition) -> Value {
-    serde_json::to_value(&crd.spec.versions).unwrap_or_default()
 }
 
 /// Whether one value has all that the other has; the API server adds defaults of its own.

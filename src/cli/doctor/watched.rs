@@ -1,9 +1,11 @@
 //! Which namespaces the operator watches, as its Deployment or a flag says.
 
-use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{Container, Namespace};
+use k8s_openapi::api::apps::v1;
+use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;
 use kube::api::ListParams;
+use kube::core::{ApiResource, NotUsed, Object};
+use serde::Deserialize;
 
 use super::{Doctor, Findings};
 use crate::cli::cluster::Cluster;
@@ -17,11 +19,46 @@ pub(super) struct Installed {
     pub service_account: Option<String>,
 }
 
+/// A Deployment, as far as it says how the operator runs: all of a Pod's fields would be a fiftieth of the program.
+type Deployment = Object<DeploymentSpec, NotUsed>;
+
+#[derive(Deserialize, Debug, Clone)]
+struct DeploymentSpec {
+    template: PodTemplate,
+}
+
+#[derive(Deserialize, Debug, Clone)]
+struct PodTemplate {
+    spec: PodSpec,
+}
+
+#[derive(Deserialize, Debug, Clone)]
+#[serde(rename_all = "camelCase")]
+struct PodSpec {
+    containers: Vec<Container>,
+    service_account_name: Option<String>,
+}
+
+#[derive(Deserialize, Debug, Clone)]
+struct Container {
+    #[serde(default)]
+    args: Vec<String>,
+    #[serde(default)]
+    env: Vec<EnvVar>,
+}
+
+#[derive(Deserialize, Debug, Clone)]
+struct EnvVar {
+    name: String,
+    value: Option<String>,
+}
+
 impl Doctor {
     /// Flags say more than the Deployment, which need not be there.
     pub(super) async fn installed(&self, cluster: &Cluster, findings: &mut Findings) -> Installed {
         let place = self.lease_namespace();
-        let api: Api<Deployment> = Api::namespaced(cluster.kube.clone(), &place);
+        let deployments = ApiResource::erase::<v1::Deployment>(&());
+        let api: Api<Deployment> = Api::namespaced_with(cluster.kube.clone(), &place, &deployments);
         let mut installed = match api.list(&ListParams::default()).await {
             Ok(list) => list.items.iter().find_map(|found| of(found, &place, &self.lease_name)).unwrap_or_default(),
             Err(_) => Installed::default(),
@@ -46,9 +83,9 @@ impl Doctor {
 
 /// What the Deployment says, if it is the one whose replicas compete for that Lease.
 fn of(deployment: &Deployment, namespace: &str, lease: &str) -> Option<Installed> {
-    let pod = deployment.spec.as_ref()?.template.spec.as_ref()?;
+    let pod = &deployment.spec.template.spec;
     let runs = |container: &&Container| {
-        let runs = container.args.iter().flatten().any(|arg| arg == "run");
+        let runs = container.args.iter().any(|arg| arg == "run");
         runs && values(container, "--lease-name", "CFSHARE_LEASE_NAME").first().map_or("cfshare", String::as_str)
             == lease
     };
@@ -63,7 +100,7 @@ fn of(deployment: &Deployment, namespace: &str, lease: &str) -> Option<Installed
 /// All values of a flag; those of its variable where it is not given.
 fn values(container: &Container, flag: &str, variable: &str) -> Vec<String> {
     let mut given: Vec<&str> = Vec::new();
-    let mut args = container.args.iter().flatten();
+    let mut args = container.args.iter();
     while let Some(arg) = args.next() {
         match arg.strip_prefix(flag) {
             Some("") => given.extend(args.next().map(String::as_str)),
@@ -72,7 +109,7 @@ fn values(container: &Container, flag: &str, variable: &str) -> Vec<String> {
         }
     }
     if given.is_empty() {
-        let of_environment = container.env.iter().flatten().filter(|env| env.name == variable);
+        let of_environment = container.env.iter().filter(|env| env.name == variable);
         given.extend(of_environment.filter_map(|env| env.value.as_deref()));
     }
     let parts = given.iter().flat_map(|value| value.split(','));
