@@ -221,7 +221,7 @@ fn end(facts: &Facts, deletion: &Deletion) -> Step {
 
 /// What an object has recorded of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Held {
+pub enum OnRecord {
     Never,
     /// The call that adds it was announced then.
     Announced(At),
@@ -232,13 +232,13 @@ pub enum Held {
 /// Whether who has `own` recorded knows all that somebody else has recorded of the same row; `open`: the call that the
 /// other one announced may still take effect. Only who knows it may add the row, and only then may the other one drop
 /// its record.
-pub fn covers(own: Held, other: Held, open: bool) -> bool {
+pub fn covers(own: OnRecord, other: OnRecord, open: bool) -> bool {
     match (own, other) {
-        (_, Held::Never) => true,
-        (Held::Never, Held::Announced(_) | Held::InPlace) => false,
-        (Held::Announced(own), Held::Announced(other)) => own >= other || !open,
-        (Held::InPlace, Held::Announced(_)) => !open,
-        (Held::Announced(_) | Held::InPlace, Held::InPlace) => true,
+        (_, OnRecord::Never) => true,
+        (OnRecord::Never, OnRecord::Announced(_) | OnRecord::InPlace) => false,
+        (OnRecord::Announced(own), OnRecord::Announced(other)) => own >= other || !open,
+        (OnRecord::InPlace, OnRecord::Announced(_)) => !open,
+        (OnRecord::Announced(_) | OnRecord::InPlace, OnRecord::InPlace) => true,
     }
 }
 
@@ -309,19 +309,19 @@ mod tests {
 
     #[test]
     fn a_record_covers_another_unless_that_one_announced_a_call_later_that_may_still_come() {
-        let (early, late) = (Held::Announced(At(1)), Held::Announced(At(2)));
+        let (early, late) = (OnRecord::Announced(At(1)), OnRecord::Announced(At(2)));
         for (own, other, closed, open) in [
-            (Held::Never, Held::Never, true, true),
-            (Held::Never, early, false, false),
-            (Held::Never, Held::InPlace, false, false),
-            (early, Held::Never, true, true),
+            (OnRecord::Never, OnRecord::Never, true, true),
+            (OnRecord::Never, early, false, false),
+            (OnRecord::Never, OnRecord::InPlace, false, false),
+            (early, OnRecord::Never, true, true),
             (early, early, true, true),
             (early, late, true, false),
             (late, early, true, true),
-            (early, Held::InPlace, true, true),
-            (Held::InPlace, Held::Never, true, true),
-            (Held::InPlace, early, true, false),
-            (Held::InPlace, Held::InPlace, true, true),
+            (early, OnRecord::InPlace, true, true),
+            (OnRecord::InPlace, OnRecord::Never, true, true),
+            (OnRecord::InPlace, early, true, false),
+            (OnRecord::InPlace, OnRecord::InPlace, true, true),
         ] {
             assert_eq!(covers(own, other, false), closed, "{own:?} {other:?}, which cannot come any more");
             assert_eq!(covers(own, other, true), open, "{own:?} {other:?}, which may still come");

@@ -69,7 +69,7 @@ pub struct Facts {
     /// This deletion is on record already: it counts once, however often it is sent.
     pub recorded: bool,
     /// It was held back before. Only a person ends that: time does not.
-    pub held: bool,
+    pub withheld: bool,
     /// Other deletions on record within the window.
     pub recent: usize,
     /// Managed shares of the account: the bound ones, those being deleted, and those on record that are gone.
@@ -83,7 +83,7 @@ pub enum Decision {
     /// It may be sent once it is on record where a restart finds it.
     RecordAndSend,
     /// A person has to confirm it: so many are allowed.
-    Hold { allowed: usize },
+    Withhold { allowed: usize },
     /// It is never sent while the object is protected.
     Protected,
 }
@@ -94,8 +94,8 @@ pub fn decide(facts: &Facts, limit: MaxDeletions) -> Decision {
         Decision::Protected
     } else if facts.confirmed || facts.recorded {
         Decision::Send
-    } else if facts.held || facts.recent >= allowed {
-        Decision::Hold { allowed }
+    } else if facts.withheld || facts.recent >= allowed {
+        Decision::Withhold { allowed }
     } else {
         Decision::RecordAndSend
     }
@@ -132,11 +132,11 @@ mod tests {
         for bits in 0..16_u8 {
             for recent in 0..4 {
                 let bit = |n: u8| bits & (1 << n) != 0;
-                let (protected, confirmed, recorded, held) = (bit(0), bit(1), bit(2), bit(3));
-                let decision = decide(&Facts { protected, confirmed, recorded, held, recent, managed: 9 }, limit);
+                let (protected, confirmed, recorded, withheld) = (bit(0), bit(1), bit(2), bit(3));
+                let decision = decide(&Facts { protected, confirmed, recorded, withheld, recent, managed: 9 }, limit);
                 let sends = matches!(decision, Decision::Send | Decision::RecordAndSend);
                 assert!(!protected || decision == Decision::Protected);
-                assert!(!sends || confirmed || recorded || (recent < 2 && !held), "{decision:?}");
+                assert!(!sends || confirmed || recorded || (recent < 2 && !withheld), "{decision:?}");
                 assert_eq!(decision == Decision::RecordAndSend, sends && !confirmed && !recorded);
             }
         }

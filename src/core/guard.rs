@@ -105,7 +105,7 @@ pub struct Confirmation {
 
 impl Confirmation {
     /// Whether removals of this generation are confirmed.
-    pub fn holds(recorded: Option<Confirmation>, generation: i64) -> bool {
+    pub fn is_in_force(recorded: Option<Confirmation>, generation: i64) -> bool {
         recorded.is_some_and(|recorded| recorded.generation == generation && recorded.open)
     }
 
@@ -256,11 +256,11 @@ mod tests {
     fn a_confirmation_holds_once_and_for_its_generation_alone() {
         let first = Confirmation::next(None, 3);
         assert_eq!(first.value(), "3");
-        assert!(Confirmation::holds(Some(first), 3));
-        assert!(!Confirmation::holds(Some(first), 4));
-        assert!(!Confirmation::holds(None, 3));
+        assert!(Confirmation::is_in_force(Some(first), 3));
+        assert!(!Confirmation::is_in_force(Some(first), 4));
+        assert!(!Confirmation::is_in_force(None, 3));
         let used = Confirmation { open: false, ..first };
-        assert!(!Confirmation::holds(Some(used), 3));
+        assert!(!Confirmation::is_in_force(Some(used), 3));
         let second = Confirmation::next(Some(used), 3);
         assert_eq!(second.value(), "3-2");
         assert_ne!(second.value(), first.value(), "the annotation that is still there confirms nothing more");

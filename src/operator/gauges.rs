@@ -89,9 +89,9 @@ fn ready_counts(context: &Context, edits: &mut WaitingEdits) -> ReadyCounts {
         counts.credentials.extend(credential(&share));
         counts.not_excluded.extend(not_excluded(&share).map(|count| (Name::of(share.as_ref()), count)));
         counts.waivers_ending.extend(waivers_ending(&share, now).map(|count| (Name::of(share.as_ref()), count)));
-        let held = share.status.as_ref().map_or(0, |status| i64::from(status.blocked_removals));
-        if held > 0 {
-            counts.blocked_removals.push((Name::of(share.as_ref()), held));
+        let blocked = share.status.as_ref().map_or(0, |status| i64::from(status.blocked_removals));
+        if blocked > 0 {
+            counts.blocked_removals.push((Name::of(share.as_ref()), blocked));
         }
     }
     for child in context.cluster.index.all_children().filter(|child| context.cluster.works_on_child(child.as_ref())) {

@@ -83,7 +83,7 @@ async fn take_step<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, may
         Step::Forget => return release(child).await,
         Step::Ignore if child.pass.is_deleting() => return release(child).await,
         Step::Add | Step::Restore | Step::Update | Step::Remove if !may_write => {
-            return Ok(Next::Done(Some(status::held(child, seen, step))));
+            return Ok(Next::Done(Some(status::withheld(child, seen, step))));
         }
         Step::Add | Step::Restore | Step::Update => return write(child, seen, step).await,
         Step::Remove => return remove(child, seen, row).await,

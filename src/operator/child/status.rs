@@ -18,7 +18,7 @@ use crate::operator::rows::row_state::{State, row_state};
 use crate::operator::rows::take_over::Announcements;
 
 /// What is reported where something would be changed, and nothing may be.
-pub fn held<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, step: Step) -> Verdict {
+pub fn withheld<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, step: Step) -> Verdict {
     let verdict = match child.session.account.breaker() {
         Some(cause) => breaker::open(&cause, &child.pass.object.share()),
         None if child.parent.observes() => {

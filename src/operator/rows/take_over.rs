@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::declare::Sibling;
 use super::inventory::Entry;
 use crate::api::ObjectKey;
-use crate::core::child::{Held, covers};
+use crate::core::child::{OnRecord, covers};
 use crate::core::row_key::RowKey;
 use crate::core::time::At;
 use crate::operator::clock;
@@ -33,11 +33,11 @@ pub struct News {
     pub answered: Option<At>,
 }
 
-fn held(entry: Option<&Entry>) -> Held {
+fn on_record(entry: Option<&Entry>) -> OnRecord {
     match entry.map(|entry| &entry.intended_at) {
-        None => Held::Never,
-        Some(None) => Held::InPlace,
-        Some(Some(at)) => Held::Announced(clock::from_time(at)),
+        None => OnRecord::Never,
+        Some(None) => OnRecord::InPlace,
+        Some(Some(at)) => OnRecord::Announced(clock::from_time(at)),
     }
 }
 
@@ -57,7 +57,7 @@ impl<'a> Announcements<'a> {
     /// Whether who has `own` recorded knows what `other` has recorded.
     pub fn covers(&self, own: Option<&Entry>, row: &RowKey, by: &ObjectKey, other: Option<&Entry>) -> bool {
         let open = other.is_some_and(|entry| self.is_open(by, row, entry));
-        covers(held(own), held(other), open)
+        covers(on_record(own), on_record(other), open)
     }
 
     /// The first record of these that tells what is not known yet.

@@ -20,8 +20,8 @@ const MAX_REASON: usize = 200;
 pub fn in_force(declared: Option<&Waiver>, now: At) -> Option<WaiverInForce> {
     let declared = declared?;
     let until = Time(declared.end()?);
-    let holds = waiver::stage(clock::from_time(&until), now) != Stage::Ended;
-    holds.then(|| WaiverInForce { reason: clean(&declared.reason, MAX_REASON), until })
+    let in_force = waiver::stage(clock::from_time(&until), now) != Stage::Ended;
+    in_force.then(|| WaiverInForce { reason: clean(&declared.reason, MAX_REASON), until })
 }
 
 /// What is reported first of a failure whose waiver has ended.

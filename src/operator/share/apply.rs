@@ -30,7 +30,7 @@ pub enum Round {
     Again,
     Done,
     /// Removals wait for a moment.
-    Hold(Duration),
+    Wait(Duration),
 }
 
 /// What a round is to change, as far as that is allowed and not refused a moment ago.
@@ -71,9 +71,9 @@ pub async fn apply(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) -> 
     }
     let losing = removals::settle_confirmation(share, seen).await?;
     let mut changes = Changes::of(share, seen, plan, &losing);
-    bulk::hold(share, &mut changes.adds, &mut changes.removals);
+    bulk::set_aside(share, &mut changes.adds, &mut changes.removals);
     if changes.is_empty() {
-        return Ok(removals::held_back(share, plan).map_or(Round::Done, Round::Hold));
+        return Ok(removals::deferred_for(share, plan).map_or(Round::Done, Round::Wait));
     }
     for key in changes.adds.iter().chain(&changes.removals) {
         if share.row(seen, key).read_if_old().await? {

@@ -250,13 +250,13 @@ fn sent_order(rows: &[RowKey]) -> (Vec<RowKey>, Vec<RowKey>) {
 
 pub fn backing_off(share: &mut SharePass) -> Verdict {
     let now = share.pass.now();
-    let until = share.snapshot(|now| now.held_until()).unwrap_or(now.plus(delays::HUMAN));
+    let until = share.snapshot(|now| now.backoff_until()).unwrap_or(now.plus(delays::HUMAN));
     let wait = until.since(now);
     let refusals = share.pass.memory(|memory| {
-        let mut held: Vec<String> =
+        let mut backed_off: Vec<String> =
             memory.refused.values().filter(|r| r.until > now).map(|r| r.message.clone()).collect();
-        held.sort();
-        held
+        backed_off.sort();
+        backed_off
     });
     status::report_unmade(share);
     match refusals.first() {

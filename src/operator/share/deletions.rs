@@ -133,7 +133,7 @@ pub async fn withheld_deletion(share: &mut SharePass) -> Result<Option<Verdict>,
         protected: share.pass.object.spec.deletion_protection == Some(true),
         confirmed: is_confirmed(&share.pass, now),
         recorded: account.recent.contains_key(&uid),
-        held: share.pass.status.deletion_held_since.is_some(),
+        withheld: share.pass.status.deletion_held_since.is_some(),
         recent: account.recent.keys().filter(|other| **other != uid).count(),
         managed: account.managed(),
     };
@@ -145,15 +145,15 @@ pub async fn withheld_deletion(share: &mut SharePass) -> Result<Option<Verdict>,
             recorded.entry(owner.to_owned()).or_default().insert(uid, now);
             Ok(None)
         }
-        Decision::Hold { allowed } => {
+        Decision::Withhold { allowed } => {
             share.pass.status.deletion_held_since.get_or_insert(clock::time(now));
-            Ok(Some(held_deletion(share, facts, allowed)))
+            Ok(Some(withheld_verdict(share, facts, allowed)))
         }
         Decision::Protected => Ok(Some(protected_from_deletion(share))),
     }
 }
 
-fn held_deletion(share: &SharePass, facts: Facts, allowed: usize) -> Verdict {
+fn withheld_verdict(share: &SharePass, facts: Facts, allowed: usize) -> Verdict {
     let (name, namespace) = address(share);
     let annotation = format!("{CONFIRM_DELETION}=$(date -u +%FT%TZ)");
     let message = format!(

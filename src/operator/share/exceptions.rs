@@ -28,12 +28,12 @@ fn name_exclusions(share: &SharePass, row_states: &mut [(RowKey, RowState)], see
         return;
     }
     let losing = removals::losing(share, seen);
-    let held = losing.held_exclusions();
+    let blocked = losing.blocked_exclusions();
     for (key, row_state) in row_states {
         if !key.is_excluded() || row_state.state == State::InPlace {
             continue;
         }
-        row_state.word = if held.contains(key) {
+        row_state.word = if blocked.contains(key) {
             BLOCKED.to_owned()
         } else if seen.live_resources() == 0 {
             PENDING.to_owned()

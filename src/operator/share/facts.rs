@@ -100,7 +100,7 @@ impl Snapshot<'_> {
                     None => index.claims(object),
                 };
                 let (adoption, named, gathered) = (self.adoption(), self.named(), self.gathered());
-                let may_try = self.held_until().is_none();
+                let may_try = self.backoff_until().is_none();
                 (owner, Situation::Unbound { adoption, named, gathered, may_try })
             }
         };
@@ -241,7 +241,7 @@ impl Snapshot<'_> {
     }
 
     /// When a create may be tried again, if not now.
-    pub fn held_until(&self) -> Option<At> {
+    pub fn backoff_until(&self) -> Option<At> {
         let now = self.timing.now;
         let lost = self.status.lost_attempts.iter().map(clock::from_time);
         let lately: Vec<At> = lost.filter(|at| now.since(*at) < HOUR).collect();

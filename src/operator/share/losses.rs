@@ -81,7 +81,7 @@ impl LossInput<'_> {
 
     /// Which of these rows a person confirmed, and nothing that came to be removed since.
     fn confirmed(&self, rows: &BTreeMap<RowKey, Option<Interned>>) -> BTreeSet<RowKey> {
-        let recorded = self.status.confirmed_removals.as_ref().filter(|_| holds(self.share, self.status));
+        let recorded = self.status.confirmed_removals.as_ref().filter(|_| is_confirmed(self.share, self.status));
         let Some(recorded) = recorded else { return BTreeSet::new() };
         let listed: HashSet<&str> = recorded.rows.iter().map(String::as_str).collect();
         // An earlier version listed none, and its confirmation is for all.
@@ -221,13 +221,13 @@ impl Losing {
     }
 
     /// The rows that wait for a person.
-    pub fn held(&self) -> impl Iterator<Item = &RowKey> {
+    pub fn blocked_rows(&self) -> impl Iterator<Item = &RowKey> {
         self.rows.keys().filter(|key| !self.allows(key))
     }
 
     /// Accounts that are not excluded before a person confirms it.
-    pub fn held_exclusions(&self) -> HashSet<&RowKey> {
-        self.held().filter(|key| key.is_excluded()).collect()
+    pub fn blocked_exclusions(&self) -> HashSet<&RowKey> {
+        self.blocked_rows().filter(|key| key.is_excluded()).collect()
     }
 
     /// Takes a person's confirmation of all that would be lost now, if there is one; `asked`: the value of the annotation.
@@ -275,11 +275,12 @@ impl Losing {
             Some(MaxRemovals::Percent(text)) => text.clone(),
         };
         let next = Confirmation::next(confirmation(share.status.as_ref()), generation(share));
-        let keep = match (self.held().any(|key| !key.is_excluded()), self.held().any(RowKey::is_excluded)) {
-            (_, false) => "declare them again",
-            (false, true) => "take them out of spec.organization.excluded",
-            (true, true) => "declare them again, or take them out of spec.organization.excluded",
-        };
+        let keep =
+            match (self.blocked_rows().any(|key| !key.is_excluded()), self.blocked_rows().any(RowKey::is_excluded)) {
+                (_, false) => "declare them again",
+                (false, true) => "take them out of spec.organization.excluded",
+                (true, true) => "declare them again, or take them out of spec.organization.excluded",
+            };
         let message = format!(
             "{}; only {} may be removed within 10 minutes without confirmation (spec.maxRemovals: {limit}), so these are \
              kept for now: {names}. To remove them: kubectl annotate shares.cfshare.dev {} -n {} {CONFIRM_REMOVALS}={} \
@@ -349,8 +350,8 @@ fn confirmation(status: Option<&ShareStatus>) -> Option<Confirmation> {
 }
 
 /// Whether what was confirmed is still being removed, and the Share was not edited since.
-fn holds(share: &Share, status: &ShareStatus) -> bool {
-    Confirmation::holds(confirmation(Some(status)), generation(share))
+fn is_confirmed(share: &Share, status: &ShareStatus) -> bool {
+    Confirmation::is_in_force(confirmation(Some(status)), generation(share))
 }
 
 /// All that was confirmed is removed: what comes next needs another confirmation.

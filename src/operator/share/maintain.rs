@@ -63,13 +63,13 @@ async fn round(share: &mut SharePass, id: &ShareId, requested: bool) -> Result<O
         Looked::Enough => trouble,
         Looked::Now => return Ok(None),
         Looked::Not(unseen) => {
-            plan.hold_removals();
+            plan.defer_removals();
             Some(trouble.unwrap_or(unseen))
         }
     };
     match apply::apply(share, &seen, &plan).await? {
         Round::Again => Ok(None),
-        Round::Hold(wait) => {
+        Round::Wait(wait) => {
             let message = "waiting one second before removing entries, in case they reappear as ShareRecipient or \
                            ShareResource objects";
             Ok(Some(Verdict::working(Reason::Progressing, message).requeue_after(wait)))

@@ -87,7 +87,7 @@ pub fn out_of_scope(share: &SharePass) -> Option<Verdict> {
 
 impl Plan {
     /// Nothing is removed, and nothing said to be declared by nobody.
-    pub fn hold_removals(&mut self) {
+    pub fn defer_removals(&mut self) {
         for (step, _) in self.steps.values_mut() {
             if matches!(step, Step::Remove | Step::Ignore) {
                 *step = Step::Keep;

@@ -52,7 +52,7 @@ pub async fn settle_confirmation(share: &mut SharePass, seen: &ObservedShare) ->
 
 /// Removals that are allowed, and were not refused a moment ago.
 pub fn due_removals(share: &SharePass, plan: &Plan, seen: &ObservedShare, losing: &Losing) -> Vec<RowKey> {
-    if held_back(share, plan).is_some() {
+    if deferred_for(share, plan).is_some() {
         return Vec::new();
     }
     let mut keys = plan::not_backing_off(share, plan, seen, |step| step == Step::Remove, |row| row.removing());
@@ -62,7 +62,7 @@ pub fn due_removals(share: &SharePass, plan: &Plan, seen: &ObservedShare, losing
 
 /// How long removals still wait after an edit, if there are any: what moves from the Share into an object of its
 /// own comes a moment later in the same apply.
-pub fn held_back(share: &SharePass, plan: &Plan) -> Option<Duration> {
+pub fn deferred_for(share: &SharePass, plan: &Plan) -> Option<Duration> {
     let now = share.pass.now();
     let since_edit = share.pass.memory(|memory| now.since(memory.edited_at));
     let waiting = !plan.of(|step| step == Step::Remove).is_empty();

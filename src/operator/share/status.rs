@@ -56,7 +56,7 @@ fn judge(
     share.pass.alarm = exclusions::not_in_force(share, &row_states);
     row_states.retain(|(_, row_state)| row_state.word != NOT_EXCLUDED);
     let losing = &removals::losing(share, seen);
-    share.pass.status.blocked_removals = int32(losing.held().count());
+    share.pass.status.blocked_removals = int32(losing.blocked_rows().count());
     let so_far = so_far(share);
     let verdict = conclude(share, Summary { id, seen, plan, row_states: &row_states, losing, so_far });
     match share.pass.alarm.take() {
@@ -194,11 +194,11 @@ struct Summary<'a> {
 
 fn conclude(share: &mut SharePass, summary: Summary<'_>) -> Verdict {
     // An account whose exclusion waits for a person is not on its way.
-    let held = summary.losing.held_exclusions();
+    let blocked = summary.losing.blocked_exclusions();
     let ours = |state: State| -> Vec<&(RowKey, RowState)> {
         let rows = summary.row_states.iter().filter(|(key, row_state)| row_state.state == state && share.is_ours(key));
         let counts = |key: &RowKey, row_state: &RowState| {
-            !held.contains(key) && waivers::in_force(share, key, row_state).is_none()
+            !blocked.contains(key) && waivers::in_force(share, key, row_state).is_none()
         };
         rows.filter(|(key, row_state)| counts(key, row_state)).collect()
     };

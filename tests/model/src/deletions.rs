@@ -153,7 +153,7 @@ impl World {
             protected: false,
             confirmed: object.confirmed,
             recorded: recorded & bit(n) != 0,
-            held: object.held && design != Design::Impatient,
+            withheld: object.held && design != Design::Impatient,
             recent: (recorded & !bit(n)).count_ones() as usize,
             managed: SHARES,
         }
@@ -210,7 +210,7 @@ impl World {
                 }
                 self.permitted |= bit(n);
             }
-            Decision::Hold { .. } => self.objects[n].held = true,
+            Decision::Withhold { .. } => self.objects[n].held = true,
             Decision::Protected => {}
         }
     }

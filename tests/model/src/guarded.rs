@@ -264,12 +264,12 @@ impl World {
     }
 
     fn is_confirmed(&self, operator: &Operator, row: usize, guard: Guard) -> bool {
-        let holds = Confirmation::holds(operator.cache.confirmed, GENERATION);
+        let confirmed = Confirmation::is_in_force(operator.cache.confirmed, GENERATION);
         match guard {
             Guard::EternalYes => operator.cache.confirmed.is_some(),
-            Guard::OpenYes => holds,
+            Guard::OpenYes => confirmed,
             Guard::Sound | Guard::Forgets | Guard::CountsApart | Guard::RecordsLate | Guard::OneWindow => {
-                holds && operator.cache.covered[row]
+                confirmed && operator.cache.covered[row]
             }
         }
     }

@@ -410,9 +410,9 @@ fn news(operator: &Operator, share: usize, asks: usize, own: Record, bounds: &Bo
 /// Whether a record covers what another object has recorded.
 fn knows(operator: &Operator, own: Record, other: usize, bounds: &Bounds) -> bool {
     let time = |record: Record| match record {
-        Record::Never => child::Held::Never,
-        Record::Intended { age } => child::Held::Announced(At::default().minus(TICK * u32::from(age))),
-        Record::InPlace => child::Held::InPlace,
+        Record::Never => child::OnRecord::Never,
+        Record::Intended { age } => child::OnRecord::Announced(At::default().minus(TICK * u32::from(age))),
+        Record::InPlace => child::OnRecord::InPlace,
     };
     let row = operator.cache[other].row;
     let open = matches!(row, Record::Intended { age } if age <= bounds.settle) && !operator.answered[other];
