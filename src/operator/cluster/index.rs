@@ -177,7 +177,7 @@ impl Index {
         if K::KIND == Kind::Share {
             self.unwatched.relisted(scope);
         }
-        K::cache(self).caught_up_with_list();
+        K::cache(self).caught_up_with_list(scope);
         let known: Vec<Name> = {
             let relations = self.relations();
             match K::KIND {
@@ -606,6 +606,9 @@ mod tests {
         let label = || index.recipients.find(&Name::new("a", "one")).expect("it is there").labels()["as"].clone();
         index.recipients.wrote(at("6", "ours"));
         assert_eq!(label(), "ours");
+        let ours = index.recipients.latest(Arc::new(at("5", "watched")));
+        assert_eq!(index.recipients.latest(ours).labels()["as"], "ours");
+        assert_eq!(label(), "ours", "however often the latest is asked for");
         watch(at("7", "theirs"));
         assert_eq!(label(), "theirs", "what the store has counts again once the watch is past our write");
         index.recipients.wrote(at("4", "old"));
@@ -616,6 +619,40 @@ mod tests {
             "theirs",
             "what was taken from the store a moment ago may be old by now"
         );
+    }
+
+    #[test]
+    fn a_list_that_began_after_our_own_write_has_the_last_word() {
+        let (store, mut writer) = reflector::store();
+        let index = Index::new(Vec::new(), vec![store], Vec::new());
+        let mut list = |write: Option<ShareRecipient>| {
+            index.recipients.list_begins(None);
+            writer.apply_watcher_event(&Event::Init);
+            write.into_iter().for_each(|object| drop(index.recipients.wrote(object)));
+            writer.apply_watcher_event(&Event::InitApply(at("5", "listed")));
+            writer.apply_watcher_event(&Event::InitDone);
+            index.relisted::<ShareRecipient>(None, NOW);
+        };
+        let label = || index.recipients.find(&Name::new("a", "one")).expect("it is there").labels()["as"].clone();
+        index.recipients.wrote(at("9", "ours"));
+        list(None);
+        assert_eq!(label(), "listed", "etcd was restored from a backup");
+        list(Some(at("6", "ours")));
+        assert_eq!(label(), "ours", "it was written while the list came");
+    }
+
+    #[test]
+    fn nothing_is_kept_of_our_write_that_ended_an_object() {
+        let (store, writer) = reflector::store();
+        drop(writer);
+        let index = Index::new(Vec::new(), vec![store], Vec::new());
+        let mut released = at("6", "released");
+        released.metadata.deletion_timestamp = Some(crate::operator::clock::time(NOW));
+        index.recipients.wrote(released.clone());
+        let again = at("5", "as it was");
+        assert_eq!(index.recipients.latest(Arc::new(again)).labels()["as"], "as it was");
+        index.recipients.wrote(finalized(released));
+        assert_eq!(index.recipients.latest(Arc::new(at("5", "as it was"))).labels()["as"], "released");
     }
 
     #[test]

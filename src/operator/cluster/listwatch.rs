@@ -3,8 +3,6 @@
 //! A streaming list comes first, since it needs the least memory. Where it is refused, or does not end, pages are
 //! listed instead from then on.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::channel::mpsc;
@@ -26,9 +24,10 @@ use crate::core::health::Sign;
 const SILENCE: Duration = Duration::from_secs(10);
 /// Longest that one page of a list, or the start of a watch, may take.
 const ANSWER: Duration = Duration::from_secs(60);
-/// The API server ends a watch after so long. It sends a bookmark about every minute.
+/// The API server ends a watch after so long.
 const SESSION: u32 = 290;
-const IDLE: Duration = Duration::from_secs(SESSION as u64 + 5);
+/// It sends a bookmark about every minute: a watch that brings nothing for so long may be dead, and is opened anew.
+const IDLE: Duration = Duration::from_secs(130);
 const PAGE: u32 = 500;
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 const RETRY_MAX: Duration = Duration::from_secs(15);
@@ -43,15 +42,15 @@ type Event<K> = WatcherEvent<DeserializeGuard<K>>;
 type WatchStream<K> = BoxStream<'static, kube::Result<WatchEvent<DeserializeGuard<K>>>>;
 
 /// The events, without end. What becomes of the list and the watch goes to `report`; that a list is complete is
-/// known to the one that takes its last event. Whenever `wanted` changes, everything is listed again; `begun` says for which
-/// number the last list began.
+/// known to the one that takes its last event. Whenever `wanted` changes, everything is listed again; `begins` is told when
+/// a list begins, and for which number.
 pub fn events<K: Recorded>(
     api: Api<DeserializeGuard<K>>,
     place: String,
     selector: Option<String>,
     report: Box<dyn Fn(Sign) + Send + Sync>,
     wanted: watch::Receiver<u64>,
-    begun: Arc<AtomicU64>,
+    begins: Box<dyn Fn(u64) + Send + Sync>,
 ) -> impl Stream<Item = Event<K>> + Send {
     let (sender, receiver) = mpsc::channel(0);
     let follower = Follower {
@@ -61,7 +60,7 @@ pub fn events<K: Recorded>(
         events: sender,
         report,
         wanted,
-        begun,
+        begins,
         streaming: true,
         failures: 0,
         logged: None,
@@ -79,7 +78,7 @@ struct Follower<K: Recorded> {
     events: mpsc::Sender<Event<K>>,
     report: Box<dyn Fn(Sign) + Send + Sync>,
     wanted: watch::Receiver<u64>,
-    begun: Arc<AtomicU64>,
+    begins: Box<dyn Fn(u64) + Send + Sync>,
     /// Streaming lists have not failed yet.
     streaming: bool,
     failures: u32,
@@ -112,7 +111,8 @@ impl<K: Recorded> Follower<K> {
     }
 
     async fn list(&mut self) -> Result<Listed<K>, Trouble> {
-        self.begun.store(*self.wanted.borrow_and_update(), Ordering::SeqCst);
+        let number = *self.wanted.borrow_and_update();
+        (self.begins)(number);
         if !self.streaming {
             return self.paged_list().await;
         }
@@ -196,6 +196,22 @@ impl<K: Recorded> Follower<K> {
         Ok(stream.map_err(|_| Trouble::Late)??.boxed())
     }
 
+    /// Follows on from that version. Where the API server has not come so far, as after etcd was restored from a backup,
+    /// everything is listed again: a watch would bring nothing until it has.
+    async fn reopen(&self, version: &str) -> Result<WatchStream<K>, Trouble> {
+        let params = ListParams { label_selector: self.selector.clone(), ..ListParams::default() }.limit(1);
+        let newest = tokio::time::timeout(ANSWER, self.api.list(&params)).await.map_err(|_| Trouble::Late)??;
+        let newest = newest.metadata.resource_version.unwrap_or_default();
+        if is_earlier(&newest, version) {
+            tracing::warn!(
+                kind = %K::kind(&()), place = self.place, version, newest,
+                "the API server went back to an earlier state, as after etcd was restored; listing everything again"
+            );
+            return Err(Trouble::Expired);
+        }
+        self.open(false, version).await
+    }
+
     /// Follows what happens after a list, until another list is needed.
     async fn watch(&mut self, listed: Listed<K>) {
         let Listed { mut version, mut stream } = listed;
@@ -203,7 +219,7 @@ impl<K: Recorded> Follower<K> {
             let began = Instant::now();
             let outcome = match stream.take() {
                 Some(stream) => Ok(stream),
-                None => self.open(false, &version).await,
+                None => self.reopen(&version).await,
             };
             let end = match outcome {
                 Ok(stream) => {
@@ -267,5 +283,22 @@ impl<K: Recorded> Follower<K> {
         let wait = RETRY_FIRST.saturating_mul(2_u32.saturating_pow(self.failures)).min(RETRY_MAX);
         self.failures = self.failures.saturating_add(1);
         tokio::time::sleep(jittered(wait)).await;
+    }
+}
+
+/// Versions are numbers that grow, since Kubernetes 1.35 by promise and before that in fact.
+fn is_earlier(version: &str, than: &str) -> bool {
+    matches!((version.parse::<u64>(), than.parse::<u64>()), (Ok(version), Ok(than)) if version < than)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_earlier_version_is_a_smaller_number_and_nothing_else() {
+        assert!(is_earlier("999", "1000"));
+        assert!(!is_earlier("1000", "1000") && !is_earlier("1001", "1000"));
+        assert!(!is_earlier("", "1000") && !is_earlier("999", "") && !is_earlier("a", "b"));
     }
 }

@@ -15,7 +15,7 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// Objects of one kind: what the watch brought, and where our own writes are ahead of it.
 pub struct ObjectCache<K: Resource<DynamicType = ()> + Clone + 'static> {
     stores: Vec<Store<K>>,
-    own_writes: Mutex<HashMap<Name, Arc<K>>>,
+    own_writes: Mutex<HashMap<Name, OwnWrite<K>>>,
     /// Objects that are there and cannot be read; what was read of them before is kept in the store.
     unreadable: Mutex<HashSet<Name>>,
     /// Objects that exist though the watch does not show them; see [`super::outside`].
@@ -23,6 +23,13 @@ pub struct ObjectCache<K: Resource<DynamicType = ()> + Clone + 'static> {
     /// Objects that we took our finalizer off, by UID: the watch may end with the object as it was before.
     released: Mutex<HashMap<Name, String>>,
     changes: AtomicU64,
+}
+
+/// What our own write made of an object.
+struct OwnWrite<K> {
+    object: Arc<K>,
+    /// A list began since, and thus has it, or what became of it.
+    precedes_list: bool,
 }
 
 impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
@@ -76,7 +83,7 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
         unreadable.extend(names);
     }
 
-    fn own_writes(&self) -> MutexGuard<'_, HashMap<Name, Arc<K>>> {
+    fn own_writes(&self) -> MutexGuard<'_, HashMap<Name, OwnWrite<K>>> {
         self.own_writes.lock()
     }
 
@@ -93,13 +100,13 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
         self.stores.iter().find_map(|store| store.get(&reference))
     }
 
-    /// The object as it is now, where the watch or our own last write went on since it was taken from the store.
+    /// The object as it is now, where the watch or our own last write went on since it was taken from here.
     pub fn latest(&self, object: Arc<K>) -> Arc<K> {
-        let mut own_writes = self.own_writes();
-        let watched = self.watched(&Name::of(object.as_ref()));
-        let is_newer =
-            |watched: &Arc<K>| watched.uid() == object.uid() && version(watched.as_ref()) > version(object.as_ref());
-        newest(&mut own_writes, watched.filter(is_newer).unwrap_or(object))
+        let (name, uid) = (Name::of(object.as_ref()), object.uid());
+        let own_writes = self.own_writes();
+        let own = own_writes.get(&name).map(|own| own.object.clone());
+        let others = self.watched(&name).into_iter().chain(own).filter(|other| other.uid() == uid);
+        others.fold(object, |newest, other| if version(&*other) > version(&*newest) { other } else { newest })
     }
 
     /// The object as our own write left it, kept until the watch has brought it too.
@@ -108,9 +115,13 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
         let object = Arc::new(object);
         let name = Name::of(object.as_ref());
         let mut own_writes = self.own_writes();
-        let watched = self.watched(&name);
-        if watched.is_none_or(|w| w.uid() != object.uid() || version(w.as_ref()) < version(object.as_ref())) {
-            own_writes.insert(name, object.clone());
+        let is_ahead = match self.watched(&name) {
+            Some(watched) => watched.uid() != object.uid() || version(watched.as_ref()) < version(object.as_ref()),
+            // The watch said already that it is gone.
+            None => object.meta().deletion_timestamp.is_none() || !object.finalizers().is_empty(),
+        };
+        if is_ahead {
+            own_writes.insert(name, OwnWrite { object: object.clone(), precedes_list: false });
         }
         self.changed();
         object
@@ -127,8 +138,17 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
         newest(&mut own_writes, watched);
     }
 
-    /// The same for all objects that were outside: a list is complete.
-    pub fn caught_up_with_list(&self) {
+    /// A list of one scope begins.
+    pub fn list_begins(&self, scope: Option<&str>) {
+        let mut own_writes = self.own_writes();
+        let within = own_writes.iter_mut().filter(|(name, _)| scope.is_none_or(|scope| name.namespace == scope));
+        within.for_each(|(_, own)| own.precedes_list = true);
+    }
+
+    /// The same for all objects that were outside: a list of one scope is complete. It has what was written before it began,
+    /// or does not have it any more: etcd may have been restored from a backup, and then versions begin anew.
+    pub fn caught_up_with_list(&self, scope: Option<&str>) {
+        self.own_writes().retain(|name, own| !own.precedes_list || scope.is_some_and(|scope| name.namespace != scope));
         let outside: Vec<Name> = self.outside().keys().cloned().collect();
         outside.iter().for_each(|name| self.caught_up(name));
         self.changed();
@@ -137,6 +157,11 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
     pub fn gone(&self, name: &Name) {
         self.own_writes().remove(name);
         self.changed();
+    }
+
+    /// What the store has of the object counts, even if our own write is ahead of it.
+    pub fn disbelieve_own_write(&self, name: &Name) {
+        self.own_writes().remove(name);
     }
 
     fn outside(&self) -> MutexGuard<'_, HashMap<Name, Arc<K>>> {
@@ -206,9 +231,9 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
 }
 
 /// What the watch brought, or what our own write made of it where that is ahead; an own write that is not is dropped.
-fn newest<K: Resource<DynamicType = ()>>(own_writes: &mut HashMap<Name, Arc<K>>, watched: Arc<K>) -> Arc<K> {
+fn newest<K: Resource<DynamicType = ()>>(own_writes: &mut HashMap<Name, OwnWrite<K>>, watched: Arc<K>) -> Arc<K> {
     let name = Name::of(watched.as_ref());
-    match own_writes.get(&name) {
+    match own_writes.get(&name).map(|own| &own.object) {
         Some(own) if own.uid() == watched.uid() && version(own.as_ref()) > version(watched.as_ref()) => own.clone(),
         Some(_) => {
             own_writes.remove(&name);

@@ -49,11 +49,17 @@ pub fn stream<K: Recorded>(
         }
     };
     let begun = Arc::new(AtomicU64::new(0));
+    let begins = {
+        let (begun, cluster, scope) = (begun.clone(), cluster.clone(), scope.clone());
+        move |number| {
+            begun.store(number, Ordering::SeqCst);
+            K::cache(&cluster.index).list_begins(scope.as_deref());
+        }
+    };
     let wanted = cluster.shards.wanted();
     let place = place(scope.as_deref());
-    let mut intake =
-        Intake { scope: namespace, writer, cluster, deleted, begun: begun.clone(), listing: 0, news: Vec::new() };
-    listwatch::events(api, place, selector, Box::new(follow), wanted, begun)
+    let mut intake = Intake { scope: namespace, writer, cluster, deleted, begun, listing: 0, news: Vec::new() };
+    listwatch::events(api, place, selector, Box::new(follow), wanted, Box::new(begins))
         .filter_map(move |event| {
             let kept = K::cache(&decoding.index);
             match &event {
