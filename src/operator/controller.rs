@@ -224,7 +224,13 @@ fn when_next<K: Recorded>(context: Arc<Context>, object: Arc<K>, ended: Result<O
         // Woken by the budget or the sweep.
         Stop::Queued => Action::await_change(),
         Stop::Occupied => Action::requeue(OCCUPIED),
-        Stop::Conflict => Action::requeue(Duration::from_millis(300)),
+        Stop::Conflict => {
+            let pass = Pass::begin(context, object);
+            if pass.is_outdated() {
+                pass.context.cluster.distrust(pass.object.as_ref());
+            }
+            Action::requeue(Duration::from_millis(300))
+        }
         Stop::Stopping | Stop::Late => Action::requeue(delays::SHORT),
         Stop::Kubernetes(kube::Error::Api(status)) if status.code == 404 => Action::await_change(),
         Stop::Kubernetes(kube::Error::Api(status)) if status.code == 403 && is_deleting => {

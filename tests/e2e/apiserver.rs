@@ -1,19 +1,24 @@
 //! Whether the operator lives through the ends and silences of the API server, in a cluster of its own.
 
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use cfshare_simulator::{Action, Edit, Release, Rule};
-use cfshare_testbed::Component;
+use cfshare_testbed::{Component, Process};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
 
 use crate::Test;
 use crate::expect::{has, only_share, sweeps};
+use crate::interceptor::{Fault, Interceptor};
 use crate::own;
 use crate::scene::{PATIENCE, World, ids};
 
 pub const TESTS: &[Test] = &[
     ("apiserver: restarts of kube-apiserver and etcd in the middle of work lose and double nothing", restarts),
+    ("apiserver: what is changed after etcd was restored from a backup is seen", restored),
+    ("apiserver: an object whose changes a dead watch does not bring is reconciled all the same", dead_watch),
     ("apiserver: what was announced and held up is announced anew, not sent late", late),
     ("apiserver: every write names its field manager and its program", named_writes),
     ("apiserver: an object that cannot be read stops nobody, and is left alone until it can", unreadable),
@@ -108,6 +113,67 @@ fn restarts(_: &World) {
     scene.kubectl(&["delete", "share", "--all", "--timeout=60s"]);
     scene.wait_nothing();
     assert!(world.operator.running(), "{}", world.operator.log());
+}
+
+/// A watch from a version that the restored etcd has not reached would bring nothing until it has.
+fn restored(_: &World) {
+    let world = World::start().expect("a world of its own");
+    let scene = world.scene();
+    let [a, b, c, x] = ids();
+    scene.apply(&scene.share("waf", &[&a], &[&x], ""));
+    scene.wait_ready("share", "waf");
+    let (data, backup) = (world.cluster.folder().join("etcd"), world.cluster.folder().join("backup"));
+    let copy = |from: &Path, to: &Path| {
+        assert!(Command::new("cp").arg("-a").args([from, to]).status().is_ok_and(|status| status.success()));
+    };
+    world.cluster.kill(Component::Etcd);
+    copy(&data, &backup);
+    world.cluster.revive(Component::Etcd).expect("etcd comes back");
+    scene.wait("the API server to answer", || scene.try_kubectl(&["get", "shares"], None).is_ok());
+
+    let entry = |i: u32| format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: later-{i}}}\n");
+    scene.apply(&(0..400).map(entry).collect::<Vec<_>>().join("---\n"));
+    scene.apply(&scene.share("waf", &[&a, &b], &[&x], ""));
+    scene.wait_state("both recipients", |shares| has(&shares[0], &[&a, &b], &[&x]));
+    scene.wait_ready("share", "waf");
+
+    world.cluster.kill(Component::ApiServer);
+    world.cluster.kill(Component::Etcd);
+    std::fs::remove_dir_all(&data).expect("the data goes");
+    copy(&backup, &data);
+    world.cluster.revive(Component::Etcd).expect("etcd comes back");
+    world.cluster.revive(Component::ApiServer).expect("it comes back");
+    scene.apply(&scene.share("waf", &[&a, &b, &c], &[&x], ""));
+    scene.wait_state("all recipients", |shares| has(&shares[0], &[&a, &b, &c], &[&x]));
+    scene.wait_ready("share", "waf");
+    assert!(world.operator.log().contains("the API server went back to an earlier state"), "{}", world.operator.log());
+}
+
+fn dead_watch(world: &World) {
+    let scene = world.own_scene();
+    let proxy = Interceptor::start(&world.cluster, Fault::Die("unheard-of"));
+    let kubeconfig = scene.file("proxy.kubeconfig");
+    proxy.kubeconfig(&kubeconfig);
+    let mut command = own::command(&scene, &scene.namespace, &[("--sweep-interval", "500ms")]);
+    command.env("KUBECONFIG", &kubeconfig);
+    let operator = Process::start(command, scene.file("operator.log")).expect("the operator starts");
+    let [a, b, x] = ids();
+    scene.apply(&scene.share("waf", &[&a], &[&x], ""));
+    scene.apply(&scene.recipient("bee", "waf", &b, ""));
+    scene.wait_ready("share", "waf");
+    scene.wait_ready("sharerecipient", "bee");
+    for (kind, name) in [("share", "waf"), ("sharerecipient", "bee")] {
+        scene.annotate(kind, name, "example.com/x=unheard-of");
+    }
+    let share = scene.only().id;
+    for account in [&a, &b] {
+        let edit = Edit::RemoveRecipient { share: share.clone(), recipient: account.clone() };
+        world.simulator.edit(edit).expect("an edit");
+    }
+    scene.wait_state("both recipients again", |shares| has(&shares[0], &[&a, &b], &[&x]));
+    assert!(operator.log().contains("the watch does not bring what the API server has"), "{}", operator.log());
+    scene.wait_ready("share", "waf");
+    scene.wait_ready("sharerecipient", "bee");
 }
 
 /// A call counts as settled some time after it was announced, so it must leave soon after.

@@ -37,6 +37,8 @@ pub enum Fault {
     DelayMarks(Duration),
     /// Lines that contain this text come so much later.
     Delay(&'static str, Duration),
+    /// From a line with this text on, nothing comes, and the connection stays open.
+    Die(&'static str),
 }
 
 #[derive(Clone)]
@@ -140,7 +142,8 @@ async fn relay(mut answer: reqwest::Response, lines: mpsc::Sender<Bytes>, mut up
                 Fault::DropMarks if is_mark => {}
                 Fault::DelayMarks(by) if is_mark => late.push_back((Instant::now() + by, Bytes::from(line))),
                 Fault::Delay(_, by) if is_delayed => late.push_back((Instant::now() + by, Bytes::from(line))),
-                Fault::DropMarks | Fault::DelayMarks(_) | Fault::Delay(..) => {
+                Fault::Die(with) if is_watch && text.contains(with) => return lines.closed().await,
+                Fault::DropMarks | Fault::DelayMarks(_) | Fault::Delay(..) | Fault::Die(_) => {
                     if lines.send(line.into()).await.is_err() {
                         return;
                     }

@@ -22,7 +22,8 @@ pub fn across(scene: &Scene<'_>, namespaces: &str, flags: &[(&str, &str)]) -> Pr
     Process::start(command(scene, namespaces, flags), scene.file("operator.log")).expect("the operator starts")
 }
 
-fn command(scene: &Scene<'_>, namespaces: &str, flags: &[(&str, &str)]) -> Command {
+/// The command of such an operator.
+pub fn command(scene: &Scene<'_>, namespaces: &str, flags: &[(&str, &str)]) -> Command {
     let (bare, valued): (Vec<_>, Vec<_>) = flags.iter().copied().partition(|(_, value)| value.is_empty());
     let mut command = scene::operator_with(&scene.world.cluster, &scene.world.simulator, &valued);
     command.args(["--namespace", namespaces]);

@@ -86,6 +86,16 @@ impl Cluster {
         object.account(&self.index).map_or(0, |account| self.shards.shard_of(&account))
     }
 
+    /// The API server refused a write for its version again and again, and the watch brings no other one.
+    pub fn distrust<K: Related>(&self, object: &K) {
+        let name = Name::of(object);
+        // It may be of a history that a restore of etcd took back.
+        K::cache(&self.index).disbelieve_own_write(&name);
+        if self.shards.list_again(self.clock.now()) {
+            tracing::warn!(object = %K::key(name), "the watch does not bring what the API server has; listing everything again");
+        }
+    }
+
     /// Requeues a Share and its child objects.
     pub fn requeue_family(&self, share: &Name) {
         self.family(share).for_each(|key| self.requeuer.requeue(&key));

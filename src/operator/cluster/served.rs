@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
@@ -14,11 +15,16 @@ use crate::api::Kind;
 use crate::core::shard;
 use crate::core::time::At;
 
+/// Everything is listed again at most so often because the watch lags behind.
+const PAUSE: Duration = Duration::from_secs(30);
+
 pub struct ServedShards {
     shards: Vec<Mutex<Shard>>,
     lists: Mutex<HashMap<(Option<String>, Kind), u64>>,
     /// Number of the list that is wanted of everything.
     wanted: watch::Sender<u64>,
+    /// When it was last wanted because the watch lagged behind.
+    listed_again: Mutex<Option<At>>,
     /// A list is complete.
     pub listed: Notify,
     /// A pass ended.
@@ -54,6 +60,7 @@ impl ServedShards {
             shards: (0..shards.max(1)).map(|_| shard()).collect(),
             lists: Mutex::default(),
             wanted: watch::Sender::new(0),
+            listed_again: Mutex::default(),
             listed: Notify::new(),
             idle: Notify::new(),
         }
@@ -102,6 +109,7 @@ impl ServedShards {
 
     /// The shards are ours now. They are served as soon as a list of that number is complete.
     pub fn begin(&self, shards: &[u16], now: At) -> u64 {
+        let _alone = self.listed_again.lock();
         let list = *self.wanted.borrow() + 1;
         for shard in shards {
             let mut state = self.shard(*shard).lock();
@@ -126,6 +134,17 @@ impl ServedShards {
     /// Which list is wanted of everything.
     pub fn wanted(&self) -> watch::Receiver<u64> {
         self.wanted.subscribe()
+    }
+
+    /// Everything is listed again, since the watch lags behind: unless that was asked for a moment ago. Returns whether it is.
+    pub fn list_again(&self, now: At) -> bool {
+        let mut last = self.listed_again.lock();
+        let is_due = last.is_none_or(|last| now.since(last) >= PAUSE);
+        if is_due {
+            *last = Some(now);
+            self.wanted.send_modify(|list| *list += 1);
+        }
+        is_due
     }
 
     /// The list of that number is complete, of one kind in one namespace or all of them.
@@ -173,6 +192,14 @@ mod tests {
         assert!(enters(1, "x") && enters(1, "y"));
         served.end(0);
         assert!(!enters(0, "x") && enters(1, "x"));
+    }
+
+    #[test]
+    fn everything_is_listed_again_now_and_then_at_most() {
+        let served = ServedShards::new(1, At(0));
+        let wanted = served.wanted();
+        assert!(served.list_again(At(1_000)) && !served.list_again(At(2_000)) && served.list_again(At(31_000)));
+        assert_eq!(*wanted.borrow(), 2);
     }
 
     #[tokio::test]

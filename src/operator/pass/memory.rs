@@ -55,6 +55,8 @@ pub struct Memory {
     pub edited_at: At,
     /// When it may tell what many objects have to tell at once.
     pub event_slot: Option<At>,
+    /// The version with which passes began that met another writer's, and since when.
+    pub outdated: Option<(Interned, At)>,
     /// What the last Event said of requests that the API server forbids.
     pub forbidden: Option<String>,
     /// Rows whose call has taken effect, and that were not found in place yet, and when that was learned.
@@ -221,6 +223,7 @@ impl Memory {
             asked_for_id,
             request_met,
             event_slot,
+            outdated,
             forbidden,
             answered,
             confirmed,
@@ -229,7 +232,8 @@ impl Memory {
             published,
         } = self;
         let times = [failing_since, announced_at, asked_for_id, request_met, event_slot, successor_awaited];
-        let is_calm = !following && *failures == 0 && *refused_creates == 0 && forbidden.is_none();
+        let is_calm =
+            !following && *failures == 0 && *refused_creates == 0 && forbidden.is_none() && outdated.is_none();
         let is_empty = refused.is_empty() && written.is_empty() && answered.is_empty() && confirmed.is_empty();
         let told = calls.is_empty() && empty_looks.is_empty() && published.is_empty();
         is_calm && is_empty && told && times.into_iter().all(Option::is_none)

@@ -179,6 +179,19 @@ impl<K: Recorded> Pass<K> {
         Ok(())
     }
 
+    /// Whether writes of this version of the object have met another writer's for so long that the watch should have brought that
+    /// one by now.
+    pub fn is_outdated(&self) -> bool {
+        let (now, version) = (self.now(), self.object.resource_version().unwrap_or_default());
+        self.memory(|memory| match &memory.outdated {
+            Some((before, since)) if **before == *version => now.since(*since) >= delays::TRANSIENT,
+            _ => {
+                memory.outdated = Some((version.into(), now));
+                false
+            }
+        })
+    }
+
     pub fn event(&self, note: Note, message: impl Into<String>) {
         let message = message.into();
         if self.memory(|memory| memory.may_publish(self.context.clock.now())) {
@@ -247,7 +260,10 @@ impl<K: Recorded> Pass<K> {
         if let Some((note, message)) = self.warning.take() {
             self.event(note, message);
         }
-        self.memory(|memory| (memory.failures, memory.failing_since) = failures);
+        self.memory(|memory| {
+            (memory.failures, memory.failing_since) = failures;
+            memory.outdated = None;
+        });
         Ok(verdict.requeue_after)
     }
 
