@@ -15,8 +15,8 @@ use super::ca_bundle;
 use super::output::count;
 use super::progress;
 use crate::cloudflare::{
-    self, Client, Credential, CredentialError, Error, ErrorClass, ExcludedRecipient, Include, Kind, Names, Recipient,
-    Reply, Share, ShareQuery, TokenState,
+    self, Client, Counts, Credential, CredentialError, Error, ErrorClass, ExcludedRecipient, Include, Kind, Names,
+    Recipient, Reply, Share, ShareQuery, TokenState,
 };
 use crate::core::id::{AccountId, ShareId};
 use crate::core::left::{Advertised, Sent};
@@ -160,10 +160,23 @@ impl Remote {
         }
     }
 
-    pub async fn recipients(&self, account: &AccountId, id: &ShareId) -> Result<Vec<Recipient>, Error> {
+    /// All recipients of a share, `counts` of which were read before; an error where there are fewer than Cloudflare counts.
+    pub async fn recipients(
+        &self,
+        account: &AccountId,
+        id: &ShareId,
+        counts: Option<Counts>,
+    ) -> Result<Vec<Recipient>, Error> {
         let ask =
             |page| self.ask(move || self.client.list_recipients(&self.credential, account, id, true, page, FULL_PAGE));
-        whole(read_pages(|page| body(ask(page))).await)
+        let rows = whole(read_pages(|page| body(ask(page))).await)?;
+        if counts.is_none_or(|counts| counts.contradict(id, &rows).is_none()) {
+            return Ok(rows);
+        }
+        // They may be of different times.
+        let counts = self.share(account, id).await?.and_then(|share| share.counts);
+        let rows = whole(read_pages(|page| body(ask(page))).await)?;
+        counts.and_then(|counts| counts.contradict(id, &rows)).map_or(Ok(rows), Err)
     }
 
     pub async fn excluded(&self, account: &AccountId, id: &ShareId) -> Result<Vec<ExcludedRecipient>, Error> {

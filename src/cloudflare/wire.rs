@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
+use super::error::Error;
 use super::words::{AssociationStatus, Kind, ResourceStatus, ShareStatus, TargetType};
 use crate::core::id::{AccountId, OrganizationId, RecipientId, ShareId, ShareResourceId, SourceId};
 use crate::core::interned::Interned;
@@ -66,6 +67,25 @@ pub struct Counts {
     pub disassociating: u64,
     #[serde(rename = "disassociated_recipient_count")]
     pub disassociated: u64,
+}
+
+impl Counts {
+    /// What is wrong with a list of the share's recipients that lacks live rows; `None`: nothing. Where only counts of rows
+    /// that ended are old, the list is as long as they say, since such rows stay in it.
+    pub fn contradict(&self, share: &ShareId, listed: &[Recipient]) -> Option<Error> {
+        let ended = |row: &&Recipient| {
+            matches!(row.association_status, AssociationStatus::Disassociating | AssociationStatus::Disassociated)
+        };
+        let (all, ended) = (listed.len(), listed.iter().filter(ended).count());
+        let (shown, counted) = ((all - ended) as u64, self.associating + self.associated);
+        let is_short = shown < counted && (all as u64) < counted + self.disassociating + self.disassociated;
+        is_short.then(|| {
+            let cause = format!(
+                "the list of recipients of share {share} shows {shown} that receive it, but Cloudflare counts {counted}"
+            );
+            Error::Lost { cause }
+        })
+    }
 }
 
 /// One account's row in a share. It stays for ever, as disassociated in the end.

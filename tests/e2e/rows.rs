@@ -29,6 +29,8 @@ pub const TESTS: &[Test] = &[
     ("rows: a line removed after its POST was sent and not recorded ends the sharing", removed_unrecorded),
     ("rows: a line removed while its POST is still on its way ends the sharing", removed_before_arrival),
     ("rows: an empty list of recipients that Cloudflare counts is not believed", empty_list),
+    ("rows: a recipient that a short list leaves out is not added a second time", short_list),
+    ("rows: a list that leaves out what nobody declared holds additions back, and nothing else", short_of_others),
     ("rows: of two rows of a wanted recipient neither is deleted, and both go when it is not wanted", two_rows),
     ("rows: a recipient that is wanted again while it goes comes back once", wanted_again),
     ("rows: a removal whose answer was lost is not repeated for nothing", lost_removal),
@@ -83,6 +85,61 @@ fn empty_list(world: &World) {
     scene.wait_ready("sharerecipient", "bee");
     only_share(&scene.state(), &[&a, &b], &[&x]);
     assert!(!tally(&scene.journal()).contains_key(&format!("POST {RECIPIENTS}")), "{:#?}", scene.changes());
+}
+
+/// The list of recipients without its rows from that one on.
+fn shortened(scene: &Scene<'_>, from: usize, rows: usize) -> Rule {
+    let mut remove = vec![format!("/result/{from}"); rows];
+    remove.extend(["total_count", "total_pages", "count"].map(|field| format!("/result_info/{field}")));
+    Rule::always("GET", RECIPIENTS, Action::Rewrite { set: Default::default(), remove }).account(&scene.account)
+}
+
+fn short_list(world: &World) {
+    let scene = world.scene();
+    world.simulator.switches(Some(&scene.account), |s| s.live_recipient_again = PostedAgain::SecondRow);
+    let [a, b, c, d, x] = ids();
+    scene.apply(&scene.share("waf", &[&a, &b, &c], &[&x], ""));
+    scene.wait_ready("share", "waf");
+    scene.apply(&scene.recipient("dee", "waf", &d, ""));
+    scene.wait_ready("sharerecipient", "dee");
+    scene.wait_sweep();
+    let before = scene.changes().len();
+    let rule = world.simulator.fault(shortened(&scene, 2, 2));
+    for (kind, name) in [("share", "waf"), ("sharerecipient", "dee")] {
+        scene.annotate(kind, name, "cfshare.dev/requestedAt=now");
+        let object = scene.wait_reason(kind, name, "Unavailable");
+        assert!(message(&object).contains("shows 2 that receive it, but Cloudflare counts 4"), "{object:#}");
+    }
+    // One that may be there is not known to be gone either.
+    scene.delete("sharerecipient", "dee");
+    sweeps(&scene, 2);
+    assert!(scene.get("sharerecipient", "dee").is_some());
+    assert_eq!(scene.changes_since(before), [""; 0]);
+    world.simulator.remove_fault(rule);
+    scene.wait_gone("sharerecipient", "dee");
+    scene.wait_ready("share", "waf");
+    only_share(&scene.state(), &[&a, &b, &c], &[&x]);
+    assert_eq!(tally(&scene.journal())[&format!("POST {RECIPIENTS}")], 1, "{:#?}", scene.changes());
+}
+
+fn short_of_others(world: &World) {
+    let scene = world.scene();
+    let [a, b, c, d, x] = ids();
+    scene.apply(&scene.share("waf", &[&a, &b], &[&x], ""));
+    scene.wait_ready("share", "waf");
+    world.simulator.edit(Edit::AddRecipient { share: scene.only().id, account: c.clone() }).expect("an edit");
+    let rule = world.simulator.fault(shortened(&scene, 2, 1));
+    sweeps(&scene, 2);
+    let share = scene.ask("share", "waf");
+    assert!(crate::scene::is_ready(&share), "{share:#}");
+    scene.apply(&scene.share("waf", &[&a], &[&x], ""));
+    scene.wait_state("b removed", |shares| has(&shares[0], &[&a, &c], &[&x]));
+    scene.apply(&scene.share("waf", &[&a, &d], &[&x], ""));
+    scene.wait_reason("share", "waf", "Unavailable");
+    assert!(has(&scene.only(), &[&a, &c], &[&x]));
+    world.simulator.remove_fault(rule);
+    scene.wait_ready("share", "waf");
+    only_share(&scene.state(), &[&a, &c, &d], &[&x]);
 }
 
 fn lost_for_child(world: &World) {

@@ -180,7 +180,9 @@ async fn read(remote: &Remote, account: &AccountId, share: Share) -> anyhow::Res
     let (mut recipients, mut excluded) = (Vec::new(), Vec::new());
     match &share.target_type {
         TargetType::Organization => excluded = remote.excluded(account, &share.id).await.map_err(failed)?,
-        TargetType::Account => recipients = remote.recipients(account, &share.id).await.map_err(failed)?,
+        TargetType::Account => {
+            recipients = remote.recipients(account, &share.id, share.counts).await.map_err(failed)?
+        }
         TargetType::Other(word) => {
             anyhow::bail!("share {} has a target of a kind that is not known here: {}", share.id, clean(word, 64))
         }

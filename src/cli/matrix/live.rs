@@ -60,7 +60,7 @@ impl<'a> Reader<'a> {
         let Some(share) = remote.share(&account, &id).await.map_err(failed)? else { return Ok(None) };
         let (mut recipients, mut excluded) = (Vec::new(), Vec::new());
         match &share.target_type {
-            TargetType::Account => recipients = remote.recipients(&account, &id).await.map_err(failed)?,
+            TargetType::Account => recipients = remote.recipients(&account, &id, share.counts).await.map_err(failed)?,
             TargetType::Organization => excluded = remote.excluded(&account, &id).await.map_err(failed)?,
             TargetType::Other(word) => anyhow::bail!("share {id} has the unknown target {word}"),
         }

@@ -272,7 +272,7 @@ async fn read(
         if share.spec.organization.is_some() {
             account.learn_excluded(id, remote.excluded(owner, id).await?);
         } else if !account.is_for_organization(id) {
-            account.learn_recipients(id, remote.recipients(owner, id).await?);
+            account.learn_recipients(id, remote.recipients(owner, id, account.counts(id)).await?);
         }
     }
     Ok(())

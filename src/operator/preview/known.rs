@@ -54,6 +54,10 @@ impl Account {
         self.cache.seen(id).is_some()
     }
 
+    pub fn counts(&self, id: &ShareId) -> Option<cloudflare::Counts> {
+        self.cache.seen(id).and_then(|seen| seen.counts)
+    }
+
     /// Its recipients follow the membership: far too many to list.
     pub fn is_for_organization(&self, id: &ShareId) -> bool {
         self.cache.seen(id).is_some_and(|seen| seen.share.target_type == cloudflare::TargetType::Organization)

@@ -6,7 +6,7 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 
 use crate::cloudflare::{
-    AssociationStatus, Counts, ExcludedRecipient, Recipient, ResourceStatus, Share, ShareResource, ShareStatus,
+    AssociationStatus, Counts, Error, ExcludedRecipient, Recipient, ResourceStatus, Share, ShareResource, ShareStatus,
     TargetType,
 };
 use crate::core::id::{AccountId, RecipientId};
@@ -53,11 +53,13 @@ pub struct Recipients {
     pub stale: bool,
     /// Counts that these rows were read again for.
     doubted: Option<Counts>,
+    /// Our own call made the share a moment before they were read.
+    may_lag: bool,
 }
 
 impl Recipients {
     fn unread() -> Box<Recipients> {
-        Box::new(Recipients { rows: Vec::new(), read_at: At::default(), stale: true, doubted: None })
+        Box::new(Recipients { rows: Vec::new(), read_at: At::default(), stale: true, doubted: None, may_lag: false })
     }
 
     /// Whether the counts speak of other rows than these, and not for the second time.
@@ -233,7 +235,15 @@ impl ObservedShare {
     pub fn read_recipients(&mut self, rows: Vec<Recipient>, began: At, read_lag: Duration) {
         let (known, doubted) = self.recipients.take().map(|r| (r.rows, r.doubted)).unwrap_or_default();
         let rows = self.merge(known, rows, began, read_lag, |row| (row.id.to_string(), row.modified));
-        self.recipients = Some(Box::new(Recipients { rows, read_at: began, stale: false, doubted }));
+        let is_made = self.is_recent(self.share.id.as_str(), began, read_lag);
+        self.recipients = Some(Box::new(Recipients { rows, read_at: began, stale: false, doubted, may_lag: is_made }));
+    }
+
+    /// What is wrong with the list of recipients while Cloudflare counts more than it shows: what is not in it may be there
+    /// all the same. Of a share that was just made, the list may lag behind.
+    pub fn short_list(&self) -> Option<Error> {
+        let recipients = self.recipients.as_ref().filter(|recipients| !recipients.may_lag)?;
+        self.counts?.contradict(&self.share.id, &recipients.rows)
     }
 
     /// New rows, but for those that our own recent writes know better.
@@ -415,7 +425,10 @@ impl ObservedShare {
     pub fn row(&self, key: &RowKey, differs: impl FnOnce(&ShareResource) -> bool) -> Observed {
         match key {
             RowKey::Recipient(_) if self.recipients.is_none() => Observed::Unread,
-            RowKey::Recipient(account) => recipient_seen(self.recipient(account)),
+            RowKey::Recipient(account) => match recipient_seen(self.recipient(account)) {
+                Observed::Absent if self.short_list().is_some() => Observed::Unread,
+                seen => seen,
+            },
             RowKey::Excluded(_) if self.excluded.is_none() => Observed::Unread,
             RowKey::Excluded(account) if self.excluded(account).is_some() => Observed::Live { differs: false },
             RowKey::Excluded(_) => Observed::Absent,

@@ -17,6 +17,8 @@ use crate::cloudflare::{
 };
 use crate::core::id::ShareId;
 use crate::core::limiter::Priority;
+use crate::core::row::Observed;
+use crate::core::row_key::RowKey;
 use crate::core::time::At;
 use crate::operator::clock::Clock;
 use crate::operator::stop::Stop;
@@ -155,17 +157,30 @@ impl Session {
         }
     }
 
-    /// Reads all recipients of a share, with their errors.
+    /// Reads all recipients of a share, with their errors, and once more where Cloudflare counts more than it lists, now and
+    /// not only in an earlier read.
     pub async fn read_recipients(&self, id: &ShareId) -> Result<(), Stop> {
+        self.list_recipients(id).await?;
+        if self.has_short_list(id) {
+            self.read_share(id).await?;
+        }
+        if self.has_short_list(id) {
+            self.list_recipients(id).await?;
+        }
+        Ok(())
+    }
+
+    fn has_short_list(&self, id: &ShareId) -> bool {
+        self.account.cache().seen(id).is_some_and(|seen| seen.short_list().is_some())
+    }
+
+    async fn list_recipients(&self, id: &ShareId) -> Result<(), Stop> {
         let total = self.account.cache().seen(id).map_or(0, ObservedShare::list_rows);
         let pages = total.div_ceil(u64::from(FULL_PAGE)).max(1) as u32;
         let began = self.clock.now();
         let list = |page| self.client.list_recipients(&self.credential, &self.account.id, id, true, page, FULL_PAGE);
         match self.pages(&format!("recipients of {id}"), pages, list).await {
             Ok(rows) => {
-                if rows.is_empty() {
-                    self.ensure_nobody_counted(id).await?;
-                }
                 if let Some(seen) = self.account.cache().seen_mut(id) {
                     seen.read_recipients(rows, began, self.read_lag);
                 }
@@ -181,25 +196,12 @@ impl Session {
         }
     }
 
-    /// An empty list of recipients is not believed while Cloudflare counts some, now and not only in an earlier read: former
-    /// ones stay in the list.
-    async fn ensure_nobody_counted(&self, id: &ShareId) -> Result<(), Stop> {
-        let counted = || {
-            let cache = self.account.cache();
-            // Of a share that was just made, the list may lag behind.
-            let seen = cache.seen(id).filter(|seen| !seen.is_recent(id.as_str(), self.clock.now(), self.read_lag));
-            seen.and_then(|seen| seen.counts).map_or(0, |counts| counts.associating + counts.associated)
-        };
-        if counted() > 0 {
-            self.read_share(id).await?;
-        }
-        match counted() {
-            0 => Ok(()),
-            count => {
-                let cause = format!("the list of recipients of share {id} is empty, but Cloudflare counts {count}");
-                Err(Stop::Cloudflare(Error::Lost { cause }))
-            }
-        }
+    /// Reads the recipients for one row, which is not known to be absent while the list is short.
+    pub async fn read_recipient(&self, id: &ShareId, row: &RowKey) -> Result<(), Stop> {
+        self.read_recipients(id).await?;
+        let cache = self.account.cache();
+        let unread = cache.seen(id).filter(|seen| seen.row(row, |_| false) == Observed::Unread);
+        unread.and_then(ObservedShare::short_list).map_or(Ok(()), |error| Err(Stop::Cloudflare(error)))
     }
 
     /// All pages of a list, with a permit for as many calls as it took last time, and at least so many.

@@ -183,7 +183,7 @@ impl<K: Recorded> Row<'_, K> {
 
     pub async fn read(&self) -> Result<(), Stop> {
         match self.key {
-            RowKey::Recipient(_) => self.session.read_recipients(self.share()).await,
+            RowKey::Recipient(_) => self.session.read_recipient(self.share(), self.key).await,
             RowKey::Excluded(_) => self.session.read_excluded(self.share()).await,
             RowKey::Resource { .. } => self.session.read_resources(self.share()).await,
         }

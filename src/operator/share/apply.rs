@@ -61,7 +61,9 @@ impl Changes {
 /// One round: records what needs no call, or makes the most urgent kind of change; the caller repeats it.
 pub async fn apply(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) -> Result<Round, Stop> {
     if share.mode != Mode::Manage {
-        return Ok(Round::Done);
+        // What a short list does not show is not absent.
+        let unread = share.mode == Mode::Observe && seen.short_list().is_some() && read(share, seen, plan).await?;
+        return Ok(if unread { Round::Again } else { Round::Done });
     }
     forget_settled(share, seen, plan);
     exclusions::note_exclusions(share, seen, plan);
