@@ -102,14 +102,14 @@ impl Error {
             Error::Garbled { status: 401 | 403, .. } => ErrorClass::Denied,
             // Not Cloudflare's word on the request: a proxy's page, a cut answer, an outage.
             Error::Garbled { .. } => ErrorClass::Retry,
-            Error::Answered { status, errors, .. } => match status {
+            Error::Answered { status, .. } => match status {
                 429 => ErrorClass::Throttled,
                 _ if self.says(&LIMITERS) => ErrorClass::Throttled,
                 401 | 403 => ErrorClass::Denied,
                 400 if self.says(&BAD_CREDENTIAL) => ErrorClass::Denied,
                 404 | 410 if self.says(&[NOT_FOUND]) => ErrorClass::Gone,
                 404 | 410 if self.says(&NO_ROUTE) => ErrorClass::Rejected,
-                404 | 410 if self.says(&BAD_CREDENTIAL) || errors.is_empty() => ErrorClass::Retry,
+                404 | 410 if self.says(&BAD_CREDENTIAL) => ErrorClass::Retry,
                 // Another code, or none, means the same: a list confirms it before anything is believed to be gone.
                 404 | 410 => ErrorClass::Gone,
                 408 => ErrorClass::Retry,
@@ -230,13 +230,13 @@ mod tests {
             (answered(404, &[0]), Refused, Gone),
             (answered(404, &[10000]), Refused, Retry),
             (answered(404, &[7003]), Refused, Rejected),
-            (answered(404, &[]), Ambiguous, Retry),
+            (answered(404, &[]), Ambiguous, Gone),
             (answered(408, &[1]), Ambiguous, Retry),
             (answered(409, &[1]), Refused, Conflict),
             (answered(410, &[1004]), Refused, Gone),
             (answered(410, &[1]), Refused, Gone),
             (answered(410, &[7003]), Refused, Rejected),
-            (answered(410, &[]), Ambiguous, Retry),
+            (answered(410, &[]), Ambiguous, Gone),
             (answered(422, &[1]), Refused, Rejected),
             (answered(429, &[10100]), Refused, Throttled),
             (answered(429, &[]), Refused, Throttled),
@@ -260,13 +260,13 @@ mod tests {
     }
 
     #[test]
-    fn only_404_or_410_that_says_why_is_gone() {
+    fn only_an_envelope_with_404_or_410_is_gone() {
         for status in 0..=999 {
             for codes in [&[][..], &[1004], &[10000], &[7003], &[1], &[i64::MAX, i64::MIN]] {
                 let gone = answered(status, codes).class() == Gone;
                 assert_eq!(
                     gone,
-                    matches!(status, 404 | 410) && ![&[][..], &[10000], &[7003]].contains(&codes),
+                    matches!(status, 404 | 410) && ![&[10000][..], &[7003]].contains(&codes),
                     "{status} {codes:?}"
                 );
             }
