@@ -25,7 +25,7 @@ pub use envelope::Page;
 pub use error::{ApiError, Error, WriteOutcome};
 pub use meta::{Limits, Meta};
 pub use options::{Options, SetupError};
-pub use request::{Direction, Include, NewResource, NewShare, Order, ResourceQuery, ShareQuery, Target};
+pub use request::{Direction, Include, NewResource, NewShare, Order, ResourceQuery, ShareQuery, Target, WHOLE};
 pub use text::clean;
 pub use wire::{
     Counts, ExcludedRecipient, NamedAccount, Object, Recipient, RecipientError, Share, ShareResource, TokenState,

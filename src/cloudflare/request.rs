@@ -110,8 +110,14 @@ impl Default for ResourceQuery {
 
 pub(super) type Query = Vec<(&'static str, String)>;
 
-/// Both, always: with neither Cloudflare sends the whole list, with one it fills in the other.
+/// In place of a page: the whole list in one answer.
+pub const WHOLE: u32 = 0;
+
+/// Both or neither: with neither Cloudflare sends the whole list, with one it fills in the other.
 pub(super) fn paging(page: u32, per_page: u32) -> Query {
+    if page == WHOLE {
+        return Query::new();
+    }
     vec![("page", page.to_string()), ("per_page", per_page.to_string())]
 }
 

@@ -16,6 +16,7 @@ pub const TESTS: &[Test] = &[
         recipients(w, ListInfo::Absent);
     }),
     ("paging: lists without result_info end with a short page", no_info),
+    ("paging: lists whose order changes from page to page are read in one piece", shuffled),
     ("paging: an import of a list that is not complete is an error", import),
 ];
 
@@ -94,6 +95,24 @@ fn no_info(world: &World) {
     let share = scene.wait_reason("share", "waf", "NameTaken");
     assert!(message(&share).contains(ids[249].as_str()), "{share:#}");
     assert_eq!(swept(&scene)[..3], ["page=1", "page=2", "page=3"]);
+}
+
+fn shuffled(world: &World) {
+    let (scene, ids) = many(world, ListInfo::Shown, Paging::Shuffled);
+    let _operator = own::start(&scene, &[]);
+    let accounts: Vec<String> = (0..151).map(|_| random_id()).collect();
+    let accounts: Vec<&str> = accounts.iter().map(String::as_str).collect();
+    let [first] = crate::scene::ids();
+    scene.apply(&scene.share("taken", &accounts[..1], &[&first], "name: share-249"));
+    let share = scene.wait_reason("share", "taken", "NameTaken");
+    assert!(message(&share).contains(ids[249].as_str()), "{share:#}");
+    scene.apply(&scene.share("waf", &accounts[..150], &[&first], ""));
+    scene.wait_ready("share", "waf");
+    scene.apply(&scene.share("waf", &accounts, &[&first], ""));
+    scene.wait_ready("share", "waf");
+    let own: Vec<_> = scene.live().into_iter().filter(|share| share.name == "waf").collect();
+    only_share(&own, &accounts, &[&first]);
+    assert_eq!(scene.changes().len(), 2, "{:#?}", scene.changes());
 }
 
 fn import(world: &World) {

@@ -2,11 +2,12 @@
 //!
 //! A list is complete when its pages have as many different rows as its total says, or, where the total is absent or
 //! wrong, when a page is empty or shorter than one before it: a first page that is shorter than what was asked for may be
-//! as long as pages get, unless the second one is the same. A list that agrees with itself proves nothing.
+//! as long as pages get, unless the second one is the same. A list that agrees with itself proves nothing. One whose pages never
+//! fit together, because their order is not always the same, is asked for in one piece.
 
 use std::collections::{HashMap, HashSet};
 
-use crate::cloudflare::{Error, Object, Page};
+use crate::cloudflare::{Error, Object, Page, WHOLE};
 
 /// No list is longer than this many pages; a longer one is an error, not the end of the list.
 const MAX_PAGES: u32 = 1000;
@@ -43,7 +44,9 @@ impl Pages {
         }
         let known = self.seen.len();
         self.seen.extend(answer.rows.iter().map(|row| row.id().to_owned()));
-        if page > 1 && !answer.rows.is_empty() && self.seen.len() == known {
+        // The last page of a list without an order may have no new row either.
+        let is_short = answer.total_count.is_some() && answer.rows.len() < self.longest;
+        if page > 1 && !answer.rows.is_empty() && self.seen.len() == known && !is_short {
             let told = answer.total_pages.is_some() || answer.total_count.is_some();
             self.unpaged = page == 2 && !told && answer.rows.len() == known && known < FULL_PAGE as usize;
             if self.unpaged {
@@ -71,7 +74,7 @@ impl Pages {
     }
 }
 
-/// All rows of a list, each once, or `None` if it moved each time it was read.
+/// All rows of a list, each once, or `None` if it moved each time it was read, and lacks rows where it comes in one piece.
 pub async fn read_pages<T, E, F>(mut ask: impl FnMut(u32) -> F) -> Result<Option<Vec<T>>, E>
 where
     T: Object,
@@ -79,19 +82,26 @@ where
     F: Future<Output = Result<Page<T>, E>>,
 {
     let mut before = None;
+    let mut known: HashSet<String> = HashSet::new();
     for attempt in 0..3 {
         // A total that was wrong once does not tell where the list ends.
         let (rows, totals) = read_once(&mut ask, attempt > 0).await?;
-        let counts = (rows.len() as u64, totals);
+        let same = known.len() == rows.len() && rows.iter().all(|row| known.contains(row.id()));
+        known.extend(rows.iter().map(|row| row.id().to_owned()));
         match totals {
             Totals::Unknown => return Ok(Some(rows)),
-            Totals::Same(total) if total == counts.0 => return Ok(Some(rows)),
-            // Twice the same disagreement, and an empty page after the rows: the total is wrong, not the rows.
-            Totals::Same(_) if before == Some(counts) => return Ok(Some(rows)),
-            Totals::Same(_) | Totals::Moved => before = Some(counts),
+            Totals::Same(total) if total == rows.len() as u64 => return Ok(Some(rows)),
+            // Twice the same rows, and an empty page after them: the total is wrong, not the rows.
+            Totals::Same(_) if same && before == Some(totals) => return Ok(Some(rows)),
+            Totals::Same(_) | Totals::Moved => before = Some(totals),
         }
     }
-    Ok(None)
+    let whole = ask(WHOLE).await?;
+    let ids: HashSet<&str> = whole.rows.iter().map(Object::id).collect();
+    let is_whole = whole.total_count.is_none_or(|total| total == whole.rows.len() as u64)
+        && ids.len() == whole.rows.len()
+        && known.iter().all(|id| ids.contains(id.as_str()));
+    Ok(is_whole.then_some(whole.rows))
 }
 
 /// What the pages of one list said of its length.
@@ -265,6 +275,32 @@ mod tests {
             })
             .await;
             assert_eq!((list.expect("a list"), calls), (Some(150), 4), "{total_count:?}");
+        }
+    }
+
+    /// Page `page` of a list of 150 rows, whose order is another one at each call.
+    fn shuffled(page: u32, calls: usize, total_count: Option<u64>) -> Page<Row> {
+        let mut all = rows(0, 150);
+        all.rotate_left(calls * 37 % 150);
+        let start = (100 * (page as usize - 1)).min(150);
+        Page { rows: all[start..(start + 100).min(150)].to_vec(), total_count, ..cut(page, 100, 0) }
+    }
+
+    #[tokio::test]
+    async fn a_list_without_an_order_is_read_in_one_piece() {
+        for total_count in [Some(150), None] {
+            // What comes in one piece counts if nothing is missing that was seen.
+            for (count, expected) in [(150, Some(150)), (149, None), (20, None)] {
+                let mut calls = 0;
+                let (list, calls) = read(|page| {
+                    calls += 1;
+                    let whole = Page { rows: rows(0, count), page: WHOLE, total_count, ..cut(1, 100, 0) };
+                    if page == WHOLE { whole } else { shuffled(page, calls, total_count) }
+                })
+                .await;
+                assert_eq!(list.expect("a list"), expected, "{total_count:?} {count}");
+                assert!(calls <= 10, "{calls}");
+            }
         }
     }
 

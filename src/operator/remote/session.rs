@@ -13,7 +13,7 @@ use super::pages::{FULL_PAGE, Pages, read_pages};
 use crate::api::ObjectKey;
 use crate::cloudflare::{
     Client, Credential, Direction, Error, ErrorClass, Include, Kind as ShareKind, Object, Order, Page, Reply,
-    ResourceQuery, Share, ShareQuery, ShareStatus,
+    ResourceQuery, Share, ShareQuery, ShareStatus, WHOLE,
 };
 use crate::core::id::ShareId;
 use crate::core::limiter::Priority;
@@ -225,7 +225,9 @@ impl Session {
                 }
                 let _permit = more?;
                 let answer = self.call(ask(page)).await?;
-                self.account.note_pages(list, answer.total_pages.unwrap_or(page));
+                if page != WHOLE {
+                    self.account.note_pages(list, answer.total_pages.unwrap_or(page));
+                }
                 Ok::<_, Stop>(answer)
             }
         });

@@ -1,5 +1,7 @@
 //! What does the query of a list or a read ask for?
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use crate::answer::{PageInfo, Refusal};
 use crate::route;
 use crate::rules::{self, QueryArrays, Switches};
@@ -28,7 +30,11 @@ pub struct Include {
 pub struct Paging {
     page: Option<usize>,
     per_page: Option<usize>,
+    shuffled: bool,
 }
+
+/// Pages that were cut from lists without an order.
+static SHUFFLED: AtomicUsize = AtomicUsize::new(0);
 
 pub struct Query {
     pairs: Vec<(String, String)>,
@@ -98,10 +104,11 @@ impl Query {
     pub fn paging(&self) -> Result<Paging, Refusal> {
         let page = self.number("page", usize::MAX)?;
         let page = match self.paging {
-            rules::Paging::Served => page,
+            rules::Paging::Served | rules::Paging::Shuffled => page,
             rules::Paging::FirstPage => page.map(|_| 1),
         };
-        Ok(Paging { page, per_page: self.number("per_page", 100)? })
+        let shuffled = self.paging == rules::Paging::Shuffled;
+        Ok(Paging { page, per_page: self.number("per_page", 100)?, shuffled })
     }
 
     pub fn include(&self) -> Result<Include, Refusal> {
@@ -145,8 +152,12 @@ impl Query {
 
 impl Paging {
     /// The rows of the page, and what `result_info` says about it.
-    pub fn cut<'a, T>(&self, rows: &'a [T]) -> (&'a [T], PageInfo) {
+    pub fn cut<'a, T>(&self, rows: &'a [T]) -> (Vec<&'a T>, PageInfo) {
         let total = rows.len();
+        let mut rows: Vec<&T> = rows.iter().collect();
+        if self.shuffled && total > 0 {
+            rows.rotate_left(SHUFFLED.fetch_add(37, Ordering::Relaxed) % total);
+        }
         let (page, per_page) = match (self.page, self.per_page) {
             (None, None) => {
                 let info = PageInfo { count: total, page: 1, per_page: total, total_count: total, total_pages: 1 };
@@ -158,6 +169,6 @@ impl Paging {
         let end = start.saturating_add(per_page).min(total);
         let info =
             PageInfo { count: end - start, page, per_page, total_count: total, total_pages: total.div_ceil(per_page) };
-        (&rows[start..end], info)
+        (rows[start..end].to_vec(), info)
     }
 }

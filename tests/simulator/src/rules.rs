@@ -45,8 +45,8 @@ choices! {
     BadCredential { Forbidden, Unauthorized, Malformed, BadRequest }
     /// How `meta` comes back; `normalized` drops nulls. (Keys are always in order.)
     MetaEcho { AsSent, Normalized }
-    /// `page` in a query of a list: served, or every answer is page 1.
-    Paging { Served, FirstPage }
+    /// `page` in a query of a list: served, or every answer is page 1, or each page is one of another order.
+    Paging { Served, FirstPage, Shuffled }
     /// `result_info` of a list.
     ListInfo { Shown, Absent }
     /// Arrays in a query: `a=x&a=y`, or `a=x,y`.

@@ -51,7 +51,7 @@ pub fn list_excluded(world: &mut World, account: &str, share: &str, query: &Quer
     let share = seen(world, index, moment)?;
     targets_organization(share.target_type)?;
     let (page, info) = query.paging()?.cut(&share.excluded);
-    let views: Vec<_> = page.iter().map(view::excluded).collect();
+    let views: Vec<_> = page.into_iter().map(view::excluded).collect();
     Ok(Answer::list(views, info))
 }
 
