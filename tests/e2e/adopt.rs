@@ -1,6 +1,9 @@
 //! Shares that are there already: which may be taken over, by whom, and what stays untouched.
 
+use std::time::{Duration, Instant};
+
 use cfshare_simulator::{Edit, Seed, SeedResource, SeedShare, ShareState};
+use serde_json::Value;
 
 use crate::Test;
 use crate::scene::{Scene, World, condition, ids, is_observed, is_ready, message};
@@ -17,6 +20,8 @@ pub const TESTS: &[Test] = &[
     ("adopt: a share of that name with another target is not taken over", same_name_other_target),
     ("adopt: a taken name makes no share, and its id is the way out", name_taken),
     ("adopt: a taken name that becomes free is used", name_freed),
+    ("adopt: a taken name that becomes free by a rename is used", name_given_up),
+    ("adopt: two Shares that are to swap their names say how", names_swapped),
     ("adopt: of two objects of one name and second the one that can be created is, and both say so", tie),
     ("adopt: a rename onto the name of another share is refused as a create is", renamed_onto),
     ("adopt: of two objects of one name the older has the share, and the younger inherits the name", claimed),
@@ -238,6 +243,56 @@ fn name_freed(world: &World) {
     let state = scene.only();
     assert_ne!(state.id, id);
     assert_eq!(accounts(&state), [one.as_str()]);
+}
+
+/// By an object here or by a person, and before it would be looked for again without that.
+fn name_given_up(world: &World) {
+    let soon = Duration::from_secs(30);
+    let scene = world.scene();
+    let [one, two, foreign, first] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.wait_ready("share", "waf");
+    let ours = scene.only().id;
+    scene.apply(&scene.share("other", &[&two], &[&first], "name: waf"));
+    scene.wait_for("share", "other", "was stalled", |share| condition(share, "Stalled").is_some());
+    let began = Instant::now();
+    scene.apply(&scene.share("waf", &[&one], &[&first], "name: new"));
+    scene.wait_ready("share", "other");
+    assert!(began.elapsed() < soon, "only after {:?}", began.elapsed());
+    let id = seed(&scene, "by hand", &[&foreign], &[&first], false);
+    scene.apply(&scene.share("waf", &[&one], &[&first], "name: by hand"));
+    scene.wait_reason("share", "waf", "NameTaken");
+    let began = Instant::now();
+    world.simulator.edit(Edit::Rename { share: id, name: "nobody wants this".into() }).expect("an edit");
+    scene.wait_state("the name", |shares| shares.iter().any(|share| share.name == "by hand" && share.id == ours));
+    assert!(began.elapsed() < soon, "only after {:?}", began.elapsed());
+}
+
+fn names_swapped(world: &World) {
+    let scene = world.scene();
+    let [one, first] = ids();
+    let share = |name: &str, called: &str| scene.share(name, &[&one], &[&first], &format!("name: {called}"));
+    scene.apply(&format!("{}---\n{}", share("a", "alpha"), share("b", "beta")));
+    for name in ["a", "b"] {
+        scene.wait_ready("share", name);
+    }
+    let before = scene.changes().len();
+    scene.apply(&format!("{}---\n{}", share("a", "beta"), share("b", "alpha")));
+    for (name, other) in [("a", "b"), ("b", "a")] {
+        let told = |share: &Value| message(share).contains("swap") && message(share).contains("a third name");
+        let share = scene.wait_for("share", name, "said how", told);
+        assert!(message(&share).contains(&format!("Share {}/{other} ", scene.namespace)), "{}", message(&share));
+    }
+    assert_eq!(scene.changes_since(before), [""; 0]);
+    scene.apply(&share("a", "third"));
+    for name in ["a", "b"] {
+        scene.wait_ready("share", name);
+    }
+    scene.apply(&share("a", "beta"));
+    scene.wait_ready("share", "a");
+    let mut names: Vec<String> = scene.live().into_iter().map(|share| share.name).collect();
+    names.sort();
+    assert_eq!(names, ["alpha", "beta"]);
 }
 
 fn claimed(world: &World) {

@@ -23,6 +23,7 @@ pub mod watch;
 pub mod work_queue;
 mod write;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::api::{Name, ObjectKey, Share};
@@ -99,6 +100,13 @@ impl Cluster {
     /// Requeues a Share and its child objects.
     pub fn requeue_family(&self, share: &Name) {
         self.family(share).for_each(|key| self.requeuer.requeue(&key));
+    }
+
+    /// Requeues the Shares that want one of these names in an account, which are free again.
+    pub fn requeue_claimants(&self, account: &AccountId, freed: &HashSet<String>) {
+        for share in freed.iter().flat_map(|name| self.index.claimants(account.as_str(), name)) {
+            self.requeuer.requeue(&Share::key(share));
+        }
     }
 
     /// Requeues all objects of an account.

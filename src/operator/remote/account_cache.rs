@@ -31,6 +31,8 @@ pub struct AccountCache {
     moved: HashSet<ShareId>,
     /// Live sent shares of which there is another one of the same name.
     namesakes: HashMap<ShareId, ShareId>,
+    /// Names that a share has no more, and whose claimants are not requeued yet.
+    freed: HashSet<String>,
 }
 
 impl AccountCache {
@@ -59,6 +61,7 @@ impl AccountCache {
     pub fn read(&mut self, share: Share, began: At, read_lag: Duration) {
         self.missing.remove(&share.id);
         let id = share.id.clone();
+        let name = self.live_name(&id);
         let moved = match self.shares.get_mut(&id) {
             Some(seen) => seen.read(share, began, read_lag),
             None => {
@@ -66,9 +69,27 @@ impl AccountCache {
                 true
             }
         };
+        self.note_freed(name, &id);
         if moved {
             self.moved.insert(id);
         }
+    }
+
+    fn live_name(&self, id: &ShareId) -> Option<String> {
+        self.seen(id).filter(|seen| seen.is_live()).map(|seen| seen.share.name.clone())
+    }
+
+    /// Takes note that the share does not have that name any more, if it is so.
+    fn note_freed(&mut self, name: Option<String>, id: &ShareId) {
+        let has = |name: &String| self.seen(id).is_some_and(|seen| seen.is_live() && seen.share.name == *name);
+        if let Some(name) = name.filter(|name| !has(name)) {
+            self.freed.insert(name);
+        }
+    }
+
+    /// The names that became free since this was last asked.
+    pub fn freed(&mut self) -> HashSet<String> {
+        std::mem::take(&mut self.freed)
     }
 
     /// The shares that moved since this was last asked.
@@ -80,12 +101,14 @@ impl AccountCache {
     pub fn wrote(&mut self, share: Share, now: At) {
         let id = share.id.clone();
         self.missing.remove(&id);
+        let name = self.live_name(&id);
         match self.shares.get_mut(&id) {
             Some(seen) => seen.wrote(share, now),
             None => {
-                self.shares.insert(id, Box::new(ObservedShare::made(share, now)));
+                self.shares.insert(id.clone(), Box::new(ObservedShare::made(share, now)));
             }
         }
+        self.note_freed(name, &id);
     }
 
     /// A GET said that the share does not exist.
@@ -95,7 +118,9 @@ impl AccountCache {
             Some(seen) => seen.is_leaving(),
             None => false,
         };
+        let name = self.live_name(id);
         self.shares.remove(id);
+        self.note_freed(name, id);
         self.missing.entry(id.clone()).or_insert(Missing::since(began, expected)).again(began, expected);
     }
 
@@ -187,7 +212,9 @@ impl AccountCache {
     }
 
     pub fn forget(&mut self, id: &ShareId) {
+        let name = self.live_name(id);
         self.shares.remove(id);
+        self.note_freed(name, id);
         self.missing.remove(id);
     }
 

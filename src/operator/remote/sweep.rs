@@ -21,7 +21,7 @@ use crate::core::time::At;
 use crate::operator::clock;
 use crate::operator::cluster::Cluster;
 use crate::operator::cluster::claimant::own_record;
-use crate::operator::cluster::index::{Related, secret_of};
+use crate::operator::cluster::index::secret_of;
 use crate::operator::conditions::breaker_reported_at;
 
 /// How often a sweep that waits looks up whether that has lasted too long.
@@ -182,7 +182,6 @@ async fn sweep(
     let read_lag = remote.settings.read_lag();
     let rows = list(remote, account).await?;
     let live: HashSet<ShareId> = rows.iter().filter(|share| share.is_live()).map(|share| share.id.clone()).collect();
-    let mut freed = Vec::new();
     let lacking = {
         let mut cache = account.cache();
         for share in rows {
@@ -194,10 +193,7 @@ async fn sweep(
                 // A list of what is active need not show it: a GET will say.
                 Some(seen) if matches!(seen.share.status, ShareStatus::Other(_)) => seen.read_again(),
                 // Gone from the list: a GET will say, and until then nothing is believed of it.
-                Some(seen) => {
-                    freed.push(seen.share.name.clone());
-                    cache.forget(id);
-                }
+                Some(_) => cache.forget(id),
                 None => {}
             }
         }
@@ -205,19 +201,16 @@ async fn sweep(
     };
     // Before anybody may believe this list.
     count_losses(cluster, remote, account, &live).await;
-    let moved = {
+    let (moved, freed) = {
         let mut cache = account.cache();
         cache.swept(began);
         cache.pair();
         // What a pass read on its way may concern others.
-        cache.moved()
+        (cache.moved(), cache.freed())
     };
     wake(cluster, moved.iter().chain(&lacking));
     wake(cluster, doubt_lists(cluster, account, relist, began).iter());
-    // A name that was taken is free again.
-    for name in freed.iter().flat_map(|name| cluster.index.claimants(account.id.as_str(), name)) {
-        cluster.requeuer.requeue(&crate::api::Share::key(name));
-    }
+    cluster.requeue_claimants(&account.id, &freed);
     Ok(())
 }
 

@@ -1,11 +1,12 @@
 //! What is the share called at Cloudflare, and may it be called as declared?
 
 use super::share_pass::SharePass;
-use crate::api::Reason;
 use crate::api::status::DriftEntry;
+use crate::api::{Name, Reason};
 use crate::cloudflare::Share as RemoteShare;
 use crate::core::id::ShareId;
 use crate::core::share::Mode;
+use crate::operator::cluster::claimant::claim;
 use crate::operator::delays;
 use crate::operator::pass::drift;
 use crate::operator::pass::memory::Write;
@@ -41,6 +42,8 @@ pub async fn correct_name(share: &mut SharePass, id: &ShareId, seen: &ObservedSh
     let writer = Writer { remote: &share.pass.context.remote, session: &share.session };
     let change = writer.rename_share(id, &write.value).await?;
     share.pass.note_answer(change, &write, &format!("Cloudflare refuses the name {}", write.value))?;
+    let freed = share.session.account.cache().freed();
+    share.pass.context.cluster.requeue_claimants(&share.desired.owner, &freed);
     Ok(None)
 }
 
@@ -63,7 +66,31 @@ async fn find_rival(share: &SharePass, id: &ShareId, name: &str, kept: &str) -> 
         share.session.await_first_sweep()?;
         share.session.look(share.pass.since).await?;
     }
-    Ok(bearer().map(|other| taken(&format!("share {other} in this account already has the name {name}"), kept)))
+    Ok(bearer().map(|other| {
+        let bound = index.rival(&share.pass.object, Some(other.as_str()));
+        match bound.and_then(|bound| index.shares.find(&bound)).filter(|bound| *claim(bound).1 != *name) {
+            Some(bound) => {
+                let wanted = claim(&bound).1;
+                stalled(leaving(name, kept, &Name::of(bound.as_ref()), &wanted))
+            }
+            None => taken(&format!("share {other} in this account already has the name {name}"), kept),
+        }
+    }))
+}
+
+/// The name belongs to a Share that is to be called otherwise, and is not yet.
+fn leaving(name: &str, kept: &str, other: &Name, wanted: &str) -> String {
+    if wanted == kept {
+        return format!(
+            "this Share and Share {other} are to swap the names {kept} and {name}, which cfshare does not do: both shares \
+             keep their names and their recipients. Set spec.name of one of them to a third name, and once the other share \
+             has its new name, to the final one"
+        );
+    }
+    format!(
+        "Share {other} still has the name {name} and is to be named {wanted}, so this share keeps the name {kept} and its \
+         recipients until then. If that does not happen, see the status of Share {other}"
+    )
 }
 
 pub fn is_misnamed(share: &SharePass, seen: &ObservedShare) -> bool {
@@ -88,5 +115,9 @@ fn taken(by: &str, kept: &str) -> Verdict {
         "{by}, so this share keeps the name {kept} and its recipients. Change spec.name, or rename or delete the other \
          one"
     );
+    stalled(message)
+}
+
+fn stalled(message: String) -> Verdict {
     Verdict::stalled(Reason::NameTaken, message).requeue_after(delays::HUMAN)
 }
