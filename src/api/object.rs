@@ -84,6 +84,15 @@ impl ObjectKey {
         let kind = self.kind.kubectl_name();
         format!("kubectl annotate --overwrite {kind} {name} -n {namespace} {annotation}=$(date -u +%FT%TZ)")
     }
+
+    /// The command by which the object may be deleted and what it has at Cloudflare stays there.
+    pub fn retain(&self) -> String {
+        let Name { namespace, name } = &self.name;
+        let kind = self.kind.kubectl_name();
+        format!(
+            r#"kubectl patch {kind} {name} -n {namespace} --type merge -p '{{"spec":{{"deletionPolicy":"Retain"}}}}'"#
+        )
+    }
 }
 
 impl fmt::Display for ObjectKey {

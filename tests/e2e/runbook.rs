@@ -9,7 +9,8 @@ use cfshare_simulator::{Action, Edit, ErrorBody, Policy, Rule};
 use serde_json::Value;
 
 use crate::Test;
-use crate::scene::{Scene, World, ids};
+use crate::own;
+use crate::scene::{Scene, World, ids, message};
 
 pub const TESTS: &[Test] = &[
     ("runbook: every alert leads to its page, and every reason that may need a person has one", complete),
@@ -20,6 +21,7 @@ pub const TESTS: &[Test] = &[
     ("runbook: RecipientFailed ends as its page says", recipient_failed),
     ("runbook: NameTaken ends as its page says", name_taken),
     ("runbook: CredentialsNotFound ends as its page says", credentials_not_found),
+    ("runbook: CredentialsNotFound ends as its page says, in a namespace that is being deleted", no_credentials_left),
     ("runbook: Denied ends as its page says", denied),
     ("runbook: BreakerOpen ends as its page says", breaker_open),
     ("runbook: BreakerOpen ends as its page says, where the shares are given up", given_up),
@@ -293,6 +295,28 @@ fn credentials_not_found(world: &World) {
     scene.apply(&scene.share("waf", &[&one], &[&first], ""));
     scene.wait_reason("share", "waf", "CredentialsNotFound");
     follow(&scene, "waf", "CredentialsNotFound", 0);
+}
+
+/// The operator was away when the Secret went with its namespace.
+fn no_credentials_left(world: &World) {
+    let scene = world.own_scene();
+    let operator = own::start(&scene, &[]);
+    let [one, two, first] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.apply(&scene.recipient("two", "waf", &two, ""));
+    scene.wait_ready("share", "waf");
+    scene.wait_ready("sharerecipient", "two");
+    own::crash(operator);
+    scene.kubectl(&["delete", "namespace", &scene.namespace, "--wait=false"]);
+    scene.wait("the Secret to go", || scene.get("secret", "cloudflare-credentials").is_none());
+    let _operator = own::start(&scene, &[]);
+    let share = scene.wait_reason("share", "waf", "CredentialsNotFound");
+    let (id, text) = (scene.only().id, message(&share));
+    assert!(text.contains(&format!("share {id} of account {}", scene.account)), "{text}");
+    let command = text.split("release the object: ").nth(1).expect("a command");
+    carry_out(&scene, "waf", &format!("{command} --dry-run=server"));
+    carry_out(&scene, "waf", &commands("CredentialsNotFound", "Do")[1]);
+    assert_eq!(scene.only().id, id, "it is for a person to delete");
 }
 
 fn denied(world: &World) {

@@ -101,7 +101,9 @@ async fn look_after<C: Child>(
     let secret = parent.secret.clone().unwrap_or_else(|| Name::new(namespace, index::DEFAULT_SECRET));
     let known = match pass.credential(&secret).await {
         Ok(known) => known,
-        Err(problem) => return pass.without_credential(problem, Some(label(&key, None))).await,
+        Err(problem) => {
+            return pass.without_credential(problem, Some(format!("{} of share {id}", label(&key, None)))).await;
+        }
     };
     let priority = if pass.is_deleting() || !pass.was_ready() { Priority::Edit } else { Priority::Poll };
     let session = pass.open(&known, owner, priority);

@@ -291,8 +291,9 @@ impl<K: Recorded> Pass<K> {
         let may_pass = problem.usually_passes(made.is_some()) && !self.is_deleting();
         let message = match made.filter(|_| self.is_deleting()) {
             Some(made) => format!(
-                "{problem}; {made} still exists, so this object is not removed. Restore the Secret, or set \
-                 deletionPolicy: Retain to remove the object and keep what is at Cloudflare"
+                "{problem}. {made} still exists at Cloudflare, so this object is not removed. If the Secret cannot be \
+                 restored, as in a namespace that is being deleted, delete it at Cloudflare and release the object: {}",
+                self.key.retain(),
             ),
             None => problem.to_string(),
         };

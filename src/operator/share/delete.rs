@@ -2,7 +2,7 @@
 
 use super::deletions;
 use super::share_pass::SharePass;
-use crate::api::{Name, Reason};
+use crate::api::Reason;
 use crate::cloudflare::ErrorClass;
 use crate::core::id::ShareId;
 use crate::core::time::At;
@@ -88,16 +88,14 @@ pub async fn await_leaving(share: &mut SharePass) -> Result<Option<Verdict>, Sto
 
 /// It usually takes two minutes.
 fn lasts(share: &SharePass, id: &ShareId, since: At) -> Verdict {
-    let Name { namespace, name } = &share.pass.key.name;
-    let patch = r#"{"spec":{"deletionPolicy":"Retain"}}"#;
     Verdict::stalled(
         Reason::Deleting,
         format!(
             "Cloudflare has been deleting share {id} of account {} since {}, and accounts may still receive it: cfshare \
-             keeps looking, and Cloudflare's support can say what holds it up. To release this object without waiting: \
-             kubectl patch shares.cfshare.dev {name} -n {namespace} --type merge -p '{patch}'",
+             keeps looking, and Cloudflare's support can say what holds it up. To release this object without waiting: {}",
             share.session.account.id,
             clock::timestamp(since),
+            share.pass.key.retain(),
         ),
     )
 }
