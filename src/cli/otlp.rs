@@ -7,6 +7,7 @@ use clap::Args;
 use reqwest::Url;
 
 use super::environment::variable;
+use crate::cloudflare::clean;
 use crate::serve::otlp::{Destination, Exporter};
 
 #[derive(Args, Debug, Clone)]
@@ -29,6 +30,7 @@ impl Otlp {
             Ok(Some((exporter, endpoint))) => {
                 // Its path may hold a key.
                 tracing::info!(host = endpoint.host_str(), "traces are sent over OTLP");
+                ignored(variable).iter().for_each(|what| tracing::warn!("{what}"));
                 exporter
             }
             Err(problem) => {
@@ -55,6 +57,17 @@ fn start(endpoint: &Url, instance: &str, ca_bundle: Option<&Path>) -> Result<Exp
 fn of_traces(what: &str, variable: impl Fn(&str) -> Option<String>) -> Option<(String, String)> {
     let names = [format!("OTEL_EXPORTER_OTLP_TRACES_{what}"), format!("OTEL_EXPORTER_OTLP_{what}")];
     names.into_iter().find_map(|name| variable(&name).map(|value| (name, value)))
+}
+
+/// What the exporter cannot do as the variables ask.
+fn ignored(variable: impl Fn(&str) -> Option<String> + Copy) -> Vec<String> {
+    let done = [("COMPRESSION", "none", "without compression"), ("PROTOCOL", "http/protobuf", "as protobuf over HTTP")];
+    let told = done.into_iter().filter_map(|(what, only, how)| {
+        let (name, value) = of_traces(what, variable)?;
+        let is_other = !value.eq_ignore_ascii_case(only);
+        is_other.then(|| format!("{name} is {}, and cfshare sends traces {how}: set it to {only}", clean(&value, 40)))
+    });
+    told.collect()
 }
 
 /// The URL that traces are sent to; `None`: there are none. The standard's variable for traces alone is the whole URL.
@@ -110,6 +123,20 @@ mod tests {
         assert_eq!(sent(base, &[("OTEL_SDK_DISABLED", "True")]), Ok(None));
         assert_eq!(sent(base, &[("OTEL_TRACES_EXPORTER", "none")]), Ok(None));
         assert_eq!(sent(base, &[("OTEL_TRACES_EXPORTER", "console, otlp")]), to("http://collector:4318/v1/traces"));
+    }
+
+    #[test]
+    fn what_is_not_as_the_variables_ask_is_said_and_stops_nothing() {
+        let told = |set: &[(&str, &str)]| {
+            assert!(sent(Some("http://collector:4318"), set).is_ok());
+            ignored(|name| set.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())).join("; ")
+        };
+        assert_eq!(told(&[]), "");
+        assert_eq!(told(&[("OTEL_EXPORTER_OTLP_COMPRESSION", "none")]), "");
+        let gzip = ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip");
+        assert!(told(&[gzip]).contains("OTEL_EXPORTER_OTLP_COMPRESSION is gzip"));
+        assert_eq!(told(&[gzip, ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "none")]), "");
+        assert!(told(&[("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")]).contains("set it to http/protobuf"));
     }
 
     #[test]
