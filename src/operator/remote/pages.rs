@@ -86,15 +86,16 @@ where
     for attempt in 0..3 {
         // A total that was wrong once does not tell where the list ends.
         let (rows, totals) = read_once(&mut ask, attempt > 0).await?;
-        let same = known.len() == rows.len() && rows.iter().all(|row| known.contains(row.id()));
-        known.extend(rows.iter().map(|row| row.id().to_owned()));
-        match totals {
-            Totals::Unknown => return Ok(Some(rows)),
-            Totals::Same(total) if total == rows.len() as u64 => return Ok(Some(rows)),
-            // Twice the same rows, and an empty page after them: the total is wrong, not the rows.
-            Totals::Same(_) if same && before == Some(totals) => return Ok(Some(rows)),
-            Totals::Same(_) | Totals::Moved => before = Some(totals),
+        if totals == Totals::Unknown || totals == Totals::Same(rows.len() as u64) {
+            return Ok(Some(rows));
         }
+        let same = known.len() == rows.len() && rows.iter().all(|row| known.contains(row.id()));
+        // Twice the same rows, and an empty page after them: the total is wrong, not the rows.
+        if same && totals != Totals::Moved && before == Some(totals) {
+            return Ok(Some(rows));
+        }
+        known.extend(rows.iter().map(|row| row.id().to_owned()));
+        before = Some(totals);
     }
     let whole = ask(WHOLE).await?;
     let ids: HashSet<&str> = whole.rows.iter().map(Object::id).collect();
