@@ -1,7 +1,5 @@
 //! How many recipients and resources a share may lose without confirmation, whoever declared them.
 
-use std::time::{Duration, Instant};
-
 use cfshare_simulator::{Action, ErrorBody, Rule, random_id};
 use serde_json::Value;
 
@@ -25,7 +23,6 @@ pub const TESTS: &[Test] = &[
     ("removals: what is deleted while a confirmed removal is in progress needs a confirmation of its own", joined),
     ("removals: accounts that are excluded later count as removed", excluded),
     ("removals: an object that goes right after the create is gone when Cloudflare says so", end_after_create),
-    ("removals: a deleted object that waits is released as soon as another declares its row", declared_again),
     ("removals: a request and a word to the breaker count although their annotations are gone again", asked),
 ];
 
@@ -238,20 +235,6 @@ fn restarts(world: &World) {
     let share = blocked(&scene, "share", "waf");
     confirm(&scene, &share);
     scene.wait_state("nobody left", |shares| shares[0].live_recipients().is_empty());
-}
-
-fn declared_again(world: &World) {
-    let scene = world.scene();
-    let (both, [x]) = (accounts(2), ids());
-    with_objects(&scene, &scene.share("waf", &[], &[&x], "maxRemovals: 0"), &both);
-    scene.delete("sharerecipient", "r-0");
-    blocked(&scene, "sharerecipient", "r-0");
-    let began = Instant::now();
-    scene.apply(&scene.recipient("again", "waf", &both[0], ""));
-    scene.wait_gone("sharerecipient", "r-0");
-    assert!(began.elapsed() < Duration::from_secs(15), "only after {:?}", began.elapsed());
-    scene.wait_ready("share", "waf");
-    assert_eq!(deletes(&scene), 0);
 }
 
 fn together(world: &World) {

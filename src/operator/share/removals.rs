@@ -6,13 +6,10 @@ use super::losses::{Losing, LossInput};
 use super::plan::Plan;
 use super::share_pass::SharePass;
 use super::{losses, plan};
-use crate::api::status::ChildStatus;
-use crate::api::{CONFIRM_REMOVALS, Reason};
+use crate::api::CONFIRM_REMOVALS;
 use crate::core::row::Step;
 use crate::core::row_key::RowKey;
-use crate::operator::conditions;
 use crate::operator::remote::observed_share::ObservedShare;
-use crate::operator::rows::declare::Sibling;
 use crate::operator::rows::inventory;
 use crate::operator::rows::inventory::Entry;
 use crate::operator::stop::Stop;
@@ -40,7 +37,6 @@ pub fn losing(share: &SharePass, seen: &ObservedShare) -> Losing {
 pub async fn settle_confirmation(share: &mut SharePass, seen: &ObservedShare) -> Result<Losing, Stop> {
     let mut losing = losing(share, seen);
     losing.note_before(&mut share.pass.status);
-    wake_allowed(share, &losing);
     if losing.is_nothing() {
         losses::close_confirmation(&mut share.pass.status);
         return Ok(losing);
@@ -52,19 +48,6 @@ pub async fn settle_confirmation(share: &mut SharePass, seen: &ObservedShare) ->
         share.pass.save().await?;
     }
     Ok(losing)
-}
-
-/// Requeues deleted objects that said that their removal waits for a person, and that need not wait any more: what ended
-/// that, as an object that declares the row again, concerns this Share, and not them.
-fn wake_allowed(share: &SharePass, losing: &Losing) {
-    let cluster = &share.pass.context.cluster;
-    let blocked = |sibling: &&Sibling| {
-        let child = cluster.index.child(&sibling.key);
-        let says = |record: &ChildStatus| conditions::says(&record.common.conditions, Reason::RemovalBlocked);
-        child.is_some_and(|child| child.record().is_some_and(says))
-    };
-    let deleted = share.desired.siblings.iter().filter(|sibling| sibling.is_deleting && losing.allows(&sibling.row));
-    deleted.filter(blocked).for_each(|sibling| cluster.requeuer.requeue(&sibling.key));
 }
 
 /// Removals that are allowed, and were not refused a moment ago.
