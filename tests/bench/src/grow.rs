@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use cfshare_simulator::random_id;
+use cfshare_simulator::{Entry, random_id};
 
 use crate::account::{Account, ids, percentile};
 use crate::audit::{self, Mark};
@@ -18,6 +18,9 @@ const EDITS: usize = 50;
 const APART: Duration = Duration::from_secs(2);
 /// How long the operator rests while its time on a core is measured; less than a sweep's interval.
 const REST: Duration = Duration::from_secs(60);
+
+/// The longest that the list of all shares takes after a restart.
+const LISTED: Duration = Duration::from_secs(300);
 
 const OVER: &str = "shares";
 
@@ -51,12 +54,23 @@ async fn restart(
     let (before, mark) = (world.simulator.last_request(), Mark::now(&world.cluster)?);
     let start = Instant::now();
     let operator = world.operator(&account.namespace, &[])?;
-    // The edit is carried out after all that a start brings.
+    // The edit is carried out before all shares are listed.
     let edited = edit(world, account, "share-0").await?;
     let restart_seconds = start.elapsed().as_secs_f64();
     account.ready("shares", shares, Duration::from_secs(60)).await?;
-    let calls = world.simulator.journal(Some(&account.id), before);
-    let lists = calls.iter().filter(|call| !call.changing && call.template == "/accounts/*/shares").count();
+    let is_list = |call: &Entry| call.done && !call.changing && call.template == "/accounts/*/shares";
+    let end = Instant::now() + LISTED;
+    let (calls, lists) = loop {
+        let calls = world.simulator.journal(Some(&account.id), before);
+        let lists = calls.iter().filter(|call| is_list(call)).count();
+        if lists >= shares.div_ceil(100) {
+            break (calls, lists);
+        }
+        if Instant::now() > end {
+            return Err(format!("{lists} pages of {shares} shares were listed within {LISTED:?} of a restart"));
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    };
     let other = calls.len() - lists - calls.iter().filter(|call| call.path.contains(&edited.share)).count();
     let writes = audit::writes(&world.cluster, &mark, &account.namespace)?;
     let others = writes.iter().filter(|write| write["objectRef"]["name"] != "share-0").count();
