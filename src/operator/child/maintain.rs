@@ -11,7 +11,6 @@ use crate::core::row::{Declared, Observed, Step};
 use crate::core::row_key::RowKey;
 use crate::operator::cluster::claimant::own_record;
 use crate::operator::cluster::index::Related;
-use crate::operator::conditions::breaker_reported_at;
 use crate::operator::kinds::{Child, RowStatus};
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::remote::observed_share::ObservedShare;
@@ -155,7 +154,7 @@ fn awaits_replacement<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, 
 /// The share as it was seen, or read now; `None`: it is gone.
 async fn seen_or_read<C: Child>(child: &mut ChildPass<C>) -> Result<Option<ObservedShare>, Stop> {
     if child.seen().is_none() {
-        if !may_read_early(child) {
+        if !child.pass.may_read_early(&child.session, &child.id) {
             child.session.await_first_sweep()?;
         }
         // The sweep may have ended since it was missed.
@@ -169,13 +168,6 @@ async fn seen_or_read<C: Child>(child: &mut ChildPass<C>) -> Result<Option<Obser
         child.session.await_first_sweep()?;
     }
     Ok(live)
-}
-
-/// Whether an edit may go on before the first sweep.
-fn may_read_early<C: Child>(child: &ChildPass<C>) -> bool {
-    let was_stopped = breaker_reported_at(&child.pass.common().conditions).is_some();
-    let shares = || child.pass.context.cluster.index.of_account(child.session.account.id.as_str()).len();
-    !was_stopped && child.session.may_read_early(&child.id, shares())
 }
 
 /// Whether the create of its Share carried the row a moment ago, and the time to look has not come.

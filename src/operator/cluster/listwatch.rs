@@ -26,7 +26,7 @@ const SILENCE: Duration = Duration::from_secs(10);
 const ANSWER: Duration = Duration::from_secs(60);
 /// The API server ends a watch after so long.
 const SESSION: u32 = 290;
-/// It sends a bookmark about every minute: a watch that brings nothing for so long may be dead, and is opened anew.
+/// It sends a bookmark about every minute: a watch that brings nothing for so long may be dead, and is opened again.
 const IDLE: Duration = Duration::from_secs(130);
 const PAGE: u32 = 500;
 const RETRY_FIRST: Duration = Duration::from_millis(500);

@@ -145,8 +145,8 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
         within.for_each(|(_, own)| own.precedes_list = true);
     }
 
-    /// The same for all objects that were outside: a list of one scope is complete. It has what was written before it began,
-    /// or does not have it any more: etcd may have been restored from a backup, and then versions begin anew.
+    /// The same for all objects that were outside: a list of one scope is complete. Our writes from before it began count no
+    /// longer, even if their versions are higher: etcd may have been restored from a backup.
     pub fn caught_up_with_list(&self, scope: Option<&str>) {
         self.own_writes().retain(|name, own| !own.precedes_list || scope.is_some_and(|scope| name.namespace != scope));
         let outside: Vec<Name> = self.outside().keys().cloned().collect();

@@ -21,13 +21,13 @@ use crate::api::{FLUX_REQUESTED_AT, REQUESTED_AT, Reason};
 use crate::api::{Name, ObjectKey};
 use crate::cloudflare::{Error, ErrorClass, clean};
 use crate::core::failure::{self, Bounds, Cause, Facts, Failures, Judgement};
-use crate::core::id::AccountId;
+use crate::core::id::{AccountId, ShareId};
 use crate::core::interned::Interned;
 use crate::core::limiter::Priority;
 use crate::core::time::At;
 use crate::operator::cluster::events::Note;
 use crate::operator::cluster::record::Recorded;
-use crate::operator::conditions;
+use crate::operator::conditions::{self, breaker_reported_at};
 use crate::operator::remote::account::Account;
 use crate::operator::remote::call_log::{self, CallLog};
 use crate::operator::remote::credentials::{NoCredential, ResolvedCredential};
@@ -167,6 +167,14 @@ impl<K: Recorded> Pass<K> {
         let session = self.context.remote.session(known, account, &self.key, priority, self.calls());
         self.account = Some(session.account.clone());
         session
+    }
+
+    /// Whether an edit may go on before the first sweep, with its share read by itself. Where writes were stopped, the sweep
+    /// must show first how many shares are missing.
+    pub fn may_read_early(&self, session: &Session, share: &ShareId) -> bool {
+        let was_stopped = breaker_reported_at(&self.common().conditions).is_some();
+        let shares = || self.context.cluster.index.of_account(session.account.id.as_str()).len();
+        !was_stopped && session.may_read_early(share, shares)
     }
 
     pub async fn add_finalizer(&mut self) -> Result<(), Stop> {

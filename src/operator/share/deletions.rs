@@ -182,11 +182,10 @@ fn protected_from_deletion(share: &SharePass) -> Verdict {
 }
 
 fn how_to_keep(share: &SharePass) -> String {
-    let (name, namespace) = address(share);
     format!(
-        "To keep it: `kubectl patch shares.cfshare.dev {name} -n {namespace} --type merge -p \
-         '{{\"spec\":{{\"deletionPolicy\":\"Retain\"}}}}'`, then apply the manifest again with adoptionPolicy: \
-         SameName; no account loses the share in the meantime"
+        "To keep it: `{}`, then apply the manifest again with adoptionPolicy: SameName; no account loses the share in the \
+         meantime",
+        share.pass.key.retain(),
     )
 }
 

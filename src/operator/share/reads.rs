@@ -4,7 +4,6 @@ use super::facts::started_at;
 use super::share_pass::SharePass;
 use crate::core::id::ShareId;
 use crate::core::share::{self as creation, Facts};
-use crate::operator::conditions::breaker_reported_at;
 use crate::operator::stop::Stop;
 
 /// Notes down which credential shows the share, or may be believed that it is gone.
@@ -18,7 +17,8 @@ fn note_credential(share: &mut SharePass) {
 
 pub async fn read_share(share: &mut SharePass) -> Result<(), Stop> {
     let id = share.share_id().or_else(|| share.desired.share_id.clone());
-    if !may_read_early(share) {
+    let may_read = share.share_id().is_some_and(|id| share.pass.may_read_early(&share.session, &id));
+    if !may_read {
         share.session.await_first_sweep()?;
     }
     // The sweep may have ended since it was missed.
@@ -27,15 +27,6 @@ pub async fn read_share(share: &mut SharePass) -> Result<(), Stop> {
     let now = share.pass.now();
     share.pass.memory(|memory| memory.asked_for_id = Some(now));
     Ok(())
-}
-
-/// Whether an edit may go on before the first sweep. While writes were stopped, or the share is not live, that has to show
-/// first how many more are missing.
-fn may_read_early(share: &SharePass) -> bool {
-    let index = &share.pass.context.cluster.index;
-    let was_stopped = breaker_reported_at(&share.pass.status.common.conditions).is_some();
-    let shares = || index.of_account(share.session.account.id.as_str()).len();
-    !was_stopped && share.share_id().is_some_and(|id| share.session.may_read_early(&id, shares()))
 }
 
 pub async fn read_list(share: &mut SharePass) -> Result<(), Stop> {
