@@ -188,7 +188,7 @@ impl Remote {
     pub async fn glance(&self, account: &AccountId) -> Result<Reply<Option<u64>>, Error> {
         let query = ShareQuery { per_page: 1, ..live() };
         let reply = self.ask(|| self.client.list_shares(&self.credential, account, &query)).await?;
-        Ok(Reply { body: reply.body.total_count, meta: reply.meta })
+        Ok(Reply { body: reply.body.total_count, head: reply.head })
     }
 
     /// Names of the accounts that the credential sees; an error where it may not read them.
@@ -227,7 +227,7 @@ impl Remote {
             if !again {
                 return Err(error);
             }
-            if let Some(wait) = error.meta().and_then(|meta| meta.limits.retry_after) {
+            if let Some(wait) = error.head().and_then(|head| head.limits.retry_after) {
                 progress::note(&format!(
                     "cfshare: Cloudflare's rate limit is reached; continuing in {} s",
                     wait.as_secs()
@@ -258,11 +258,11 @@ impl Remote {
     async fn learn_limits<T>(&self, sent: Sent, outcome: &Result<Reply<T>, Error>) {
         let mut limiter = self.limiter.lock().await;
         limiter.done();
-        let meta = match outcome {
-            Ok(reply) => Some(&reply.meta),
-            Err(error) => error.meta(),
+        let head = match outcome {
+            Ok(reply) => Some(&reply.head),
+            Err(error) => error.head(),
         };
-        let limits = meta.map(|meta| meta.limits);
+        let limits = head.map(|head| head.limits);
         let advertised = limits.map(|limits| Advertised { remaining: limits.remaining, reset: limits.reset });
         limiter.learn_limits(sent, advertised, limits.and_then(|limits| limits.retry_after), Clock::SYSTEM.now());
     }

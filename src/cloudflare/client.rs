@@ -11,13 +11,13 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, info};
 
 use super::request::Query;
-use super::{Credential, Error, Meta, Options, SetupError, clean};
+use super::{Credential, Error, Options, ResponseHead, SetupError, clean};
 
 /// What a call brought back.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reply<T> {
     pub body: T,
-    pub meta: Meta,
+    pub head: ResponseHead,
 }
 
 /// Calls Cloudflare; a clone shares its connections.
@@ -44,7 +44,7 @@ impl fmt::Debug for Observer {
 pub struct Ended<'a> {
     call: &'a Call<'a>,
     base: &'a Url,
-    pub answer: Result<&'a Meta, &'a Error>,
+    pub answer: Result<&'a ResponseHead, &'a Error>,
     pub took: Duration,
 }
 
@@ -59,8 +59,8 @@ impl Ended<'_> {
     }
 
     /// What an answer says in addition to its body, if one came.
-    pub fn meta(&self) -> Option<&Meta> {
-        self.answer.map_or_else(Error::meta, Some)
+    pub fn head(&self) -> Option<&ResponseHead> {
+        self.answer.map_or_else(Error::head, Some)
     }
 
     pub fn account(&self) -> Option<&str> {
@@ -151,19 +151,19 @@ impl Client {
         &self,
         credential: &Credential,
         call: Call<'_>,
-        read: impl Fn(&Meta, &[u8]) -> Result<T, Error>,
+        read: impl Fn(&ResponseHead, &[u8]) -> Result<T, Error>,
     ) -> Result<Reply<T>, Error> {
         let started = Instant::now();
         let outcome = match self.exchange(credential, &call).await {
-            Ok((meta, body)) => read(&meta, &body)
+            Ok((head, body)) => read(&head, &body)
                 .or_else(|error| match credential.redact(&body) {
-                    Some(hidden) => read(&meta, &hidden),
+                    Some(hidden) => read(&head, &hidden),
                     None => Err(error),
                 })
-                .map(|body| Reply { body, meta }),
+                .map(|body| Reply { body, head }),
             Err(error) => Err(error),
         };
-        let (answer, took) = (outcome.as_ref().map(|reply| &reply.meta), started.elapsed());
+        let (answer, took) = (outcome.as_ref().map(|reply| &reply.head), started.elapsed());
         call.log(answer, took);
         if let Some(observe) = &self.observer.0 {
             observe(&Ended { call: &call, base: &self.shared.base, answer, took });
@@ -171,7 +171,7 @@ impl Client {
         outcome
     }
 
-    async fn exchange(&self, credential: &Credential, call: &Call<'_>) -> Result<(Meta, Vec<u8>), Error> {
+    async fn exchange(&self, credential: &Credential, call: &Call<'_>) -> Result<(ResponseHead, Vec<u8>), Error> {
         let request = self.request(credential, call)?;
         let deadline = Instant::now() + self.shared.total;
         let patience = self.shared.first_byte.min(self.shared.total);
@@ -186,13 +186,13 @@ impl Client {
                 return Err(Error::Lost { cause });
             }
         };
-        let meta = Meta::read(response.status().as_u16(), response.headers());
+        let head = ResponseHead::read(response.status().as_u16(), response.headers());
         match timeout_at(deadline, body(response, self.shared.max_answer)).await {
-            Ok(Ok(body)) => Ok((meta, body)),
-            Ok(Err(what)) => Err(Error::garbled(&meta, what)),
+            Ok(Ok(body)) => Ok((head, body)),
+            Ok(Err(what)) => Err(Error::garbled(&head, what)),
             Err(_) => {
                 let what = format!("it did not end within {:?}", self.shared.total);
-                Err(Error::garbled(&meta, what))
+                Err(Error::garbled(&head, what))
             }
         }
     }
@@ -217,9 +217,9 @@ impl Client {
 
 impl Call<'_> {
     /// Changing calls are the record of what was done and always logged, reads only when asked for.
-    fn log(&self, outcome: Result<&Meta, &Error>, took: Duration) {
-        let meta = outcome.map_or_else(Error::meta, Some);
-        let (status, ray) = (meta.map(|meta| meta.status), meta.and_then(|meta| meta.ray.as_deref()));
+    fn log(&self, outcome: Result<&ResponseHead, &Error>, took: Duration) {
+        let head = outcome.map_or_else(Error::head, Some);
+        let (status, ray) = (head.map(|head| head.status), head.and_then(|head| head.ray.as_deref()));
         let (owner, share) = (self.path.get(1), self.path.get(3));
         let result = match outcome {
             Ok(_) => "done".to_owned(),
@@ -296,9 +296,9 @@ mod tests {
 
     fn seen(path: &[&'static str], query: Query) -> (String, String) {
         let call = Call { name: "x", method: Method::GET, path: path.to_vec(), query, body: None };
-        let meta = Meta { status: 200, date: None, ray: None, limits: Default::default() };
+        let head = ResponseHead { status: 200, date: None, ray: None, limits: Default::default() };
         let base = Url::parse("https://example.com/client/v4").unwrap();
-        let ended = Ended { call: &call, base: &base, answer: Ok(&meta), took: Duration::ZERO };
+        let ended = Ended { call: &call, base: &base, answer: Ok(&head), took: Duration::ZERO };
         (ended.route(), ended.url().into())
     }
 
@@ -359,11 +359,11 @@ mod tests {
             query: Query::new(),
             body: Some(serde_json::json!({"name": "canary"})),
         };
-        let meta = Meta { status: 200, date: None, ray: Some("8f1b-FRA".into()), limits: Default::default() };
+        let head = ResponseHead { status: 200, date: None, ray: Some("8f1b-FRA".into()), limits: Default::default() };
         let took = Duration::from_millis(12);
         let lines = logged(|| {
-            call(Method::GET).log(Ok(&meta), took);
-            call(Method::PUT).log(Ok(&meta), took);
+            call(Method::GET).log(Ok(&head), took);
+            call(Method::PUT).log(Ok(&head), took);
             let error = Error::Lost { cause: "no luck".into() };
             call(Method::PUT).log(Err(&error), took);
         });

@@ -6,7 +6,7 @@ use serde_json::Value;
 use serde_json::error::Category;
 
 use super::error::MAX_TEXT;
-use super::{ApiError, Error, Meta, clean};
+use super::{ApiError, Error, ResponseHead, clean};
 
 const NO_CONTENT: u16 = 204;
 const MAX_ERRORS: usize = 100;
@@ -25,33 +25,37 @@ pub struct Page<T> {
 }
 
 /// The object that an answer carries. `fits` tells whether it is the one that was asked for.
-pub(super) fn one<T: DeserializeOwned>(meta: &Meta, body: &[u8], fits: impl Fn(&T) -> bool) -> Result<T, Error> {
-    maybe(meta, body, fits)?.ok_or_else(|| Error::garbled(meta, "the result is null"))
+pub(super) fn one<T: DeserializeOwned>(
+    head: &ResponseHead,
+    body: &[u8],
+    fits: impl Fn(&T) -> bool,
+) -> Result<T, Error> {
+    maybe(head, body, fits)?.ok_or_else(|| Error::garbled(head, "the result is null"))
 }
 
 /// The object, where an answer may do without.
 pub(super) fn maybe<T: DeserializeOwned>(
-    meta: &Meta,
+    head: &ResponseHead,
     body: &[u8],
     fits: impl Fn(&T) -> bool,
 ) -> Result<Option<T>, Error> {
-    if meta.status == NO_CONTENT {
+    if head.status == NO_CONTENT {
         return Ok(None);
     }
-    match open(meta, body)?.result {
-        Some(object) if !fits(&object) => Err(Error::garbled(meta, "it is about another object")),
+    match open(head, body)?.result {
+        Some(object) if !fits(&object) => Err(Error::garbled(head, "it is about another object")),
         object => Ok(object),
     }
 }
 
 /// Nothing but the success.
-pub(super) fn nothing(meta: &Meta, body: &[u8]) -> Result<(), Error> {
-    maybe::<IgnoredAny>(meta, body, |_| true).map(drop)
+pub(super) fn nothing(head: &ResponseHead, body: &[u8]) -> Result<(), Error> {
+    maybe::<IgnoredAny>(head, body, |_| true).map(drop)
 }
 
 /// A list's rows. An empty list may come as null, if the total says so too, or the count of a page without a total.
-pub(super) fn page<T: DeserializeOwned>(meta: &Meta, body: &[u8], asked: u32) -> Result<Page<T>, Error> {
-    let envelope = open::<Vec<T>>(meta, body)?;
+pub(super) fn page<T: DeserializeOwned>(head: &ResponseHead, body: &[u8], asked: u32) -> Result<Page<T>, Error> {
+    let envelope = open::<Vec<T>>(head, body)?;
     let info = |key| envelope.result_info.get(key).and_then(Value::as_u64);
     let small = |key| info(key).and_then(|number| u32::try_from(number).ok());
     let total_count = info("total_count");
@@ -60,7 +64,7 @@ pub(super) fn page<T: DeserializeOwned>(meta: &Meta, body: &[u8], asked: u32) ->
     let rows = match envelope.result {
         Some(rows) => rows,
         None if total_count.or(info("count")) == Some(0) => Vec::new(),
-        None => return Err(Error::garbled(meta, "the result is null")),
+        None => return Err(Error::garbled(head, "the result is null")),
     };
     Ok(Page { rows, page, per_page, total_pages, total_count })
 }
@@ -77,37 +81,37 @@ struct Envelope<T> {
     result_info: Value,
 }
 
-fn open<T: DeserializeOwned>(meta: &Meta, body: &[u8]) -> Result<Envelope<T>, Error> {
-    if meta.succeeded() {
+fn open<T: DeserializeOwned>(head: &ResponseHead, body: &[u8]) -> Result<Envelope<T>, Error> {
+    if head.succeeded() {
         let envelope: Envelope<T> = match serde_json::from_slice(body) {
             Ok(envelope) => envelope,
             // A refusal may have a result of another shape; what it says is worth more than that.
             Err(unfit) => match serde_json::from_slice::<Envelope<IgnoredAny>>(body) {
-                Ok(refusal) if !refusal.success => return Err(unsuccessful(meta, &refusal.errors)),
-                Ok(_) | Err(_) => return Err(Error::garbled(meta, unreadable(body, &unfit))),
+                Ok(refusal) if !refusal.success => return Err(unsuccessful(head, &refusal.errors)),
+                Ok(_) | Err(_) => return Err(Error::garbled(head, unreadable(body, &unfit))),
             },
         };
         return match envelope.success {
             true => Ok(envelope),
-            false => Err(unsuccessful(meta, &envelope.errors)),
+            false => Err(unsuccessful(head, &envelope.errors)),
         };
     }
-    if (300..400).contains(&meta.status) {
-        return Err(Error::garbled(meta, "it is a redirect"));
+    if (300..400).contains(&head.status) {
+        return Err(Error::garbled(head, "it is a redirect"));
     }
     Err(match serde_json::from_slice::<Envelope<IgnoredAny>>(body) {
-        Ok(envelope) if envelope.success => Error::garbled(meta, "it claims success"),
+        Ok(envelope) if envelope.success => Error::garbled(head, "it claims success"),
         Ok(envelope) => {
-            Error::Answered { status: meta.status, errors: errors(&envelope.errors), meta: Box::new(meta.clone()) }
+            Error::Answered { status: head.status, errors: errors(&envelope.errors), head: Box::new(head.clone()) }
         }
-        Err(error) => Error::garbled(meta, unreadable(body, &error)),
+        Err(error) => Error::garbled(head, unreadable(body, &error)),
     })
 }
 
 /// Success by status, none by content: nobody knows what happened.
-fn unsuccessful(meta: &Meta, said: &Value) -> Error {
+fn unsuccessful(head: &ResponseHead, said: &Value) -> Error {
     let said: Vec<String> = errors(said).iter().map(ApiError::to_string).collect();
-    Error::garbled(meta, format!("it is no success by its content: {}", said.join("; ")))
+    Error::garbled(head, format!("it is no success by its content: {}", said.join("; ")))
 }
 
 fn unreadable(body: &[u8], error: &serde_json::Error) -> String {
@@ -154,16 +158,16 @@ mod tests {
     use crate::cloudflare::{Share, WriteOutcome};
     use proptest::prelude::*;
 
-    fn meta(status: u16) -> Meta {
-        Meta { status, date: None, ray: None, limits: Default::default() }
+    fn head(status: u16) -> ResponseHead {
+        ResponseHead { status, date: None, ray: None, limits: Default::default() }
     }
 
     fn share(status: u16, body: &str) -> Result<Share, Error> {
-        one(&meta(status), body.as_bytes(), |share: &Share| share.id.as_str() == "s1")
+        one(&head(status), body.as_bytes(), |share: &Share| share.id.as_str() == "s1")
     }
 
     fn shares(body: &str) -> Result<Page<Share>, Error> {
-        page(&meta(200), body.as_bytes(), 3)
+        page(&head(200), body.as_bytes(), 3)
     }
 
     const FINE: &str = r#"{"success":true,"errors":[],"messages":[],"result":{"id":"s1","account_id":"a"}}"#;
@@ -291,12 +295,12 @@ mod tests {
 
     #[test]
     fn where_no_result_is_needed_none_is_missed() {
-        assert_eq!(nothing(&meta(204), b""), Ok(()));
-        assert_eq!(nothing(&meta(200), FINE.as_bytes()), Ok(()));
-        assert!(nothing(&meta(200), b"<html>").is_err());
+        assert_eq!(nothing(&head(204), b""), Ok(()));
+        assert_eq!(nothing(&head(200), FINE.as_bytes()), Ok(()));
+        assert!(nothing(&head(200), b"<html>").is_err());
         let null = br#"{"success":true,"result":null}"#;
-        assert_eq!(maybe::<Share>(&meta(200), null, |_| false), Ok(None));
-        assert_eq!(maybe::<Share>(&meta(204), b"", |_| false), Ok(None));
+        assert_eq!(maybe::<Share>(&head(200), null, |_| false), Ok(None));
+        assert_eq!(maybe::<Share>(&head(204), b"", |_| false), Ok(None));
     }
 
     #[test]
@@ -308,7 +312,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_answer_panics(status in 0u16..1000, body in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
-            let _ = one::<Share>(&meta(status), &body, |_| true).map_err(|error| (error.class(), error.to_string()));
+            let _ = one::<Share>(&head(status), &body, |_| true).map_err(|error| (error.class(), error.to_string()));
         }
 
         #[test]
@@ -317,7 +321,7 @@ mod tests {
             let last = body.len() - 1;
             prop_assert!(share(200, &FINE[..cut.min(last)]).is_err());
             body[at.min(last)] = byte;
-            let read = one(&meta(200), &body, |share: &Share| share.id.as_str() == "s1");
+            let read = one(&head(200), &body, |share: &Share| share.id.as_str() == "s1");
             prop_assert!(read.is_err() || read.is_ok_and(|share| share.id.as_str() == "s1"));
         }
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Meta, clean};
+use super::{ResponseHead, clean};
 use crate::core::failure::ErrorClass;
 
 /// Longest text of Cloudflare's that is shown or kept.
@@ -17,9 +17,9 @@ pub enum Error {
     /// The limit leaves no call for it, so it was not even tried.
     Withheld,
     /// Cloudflare's own refusal: its envelope says why.
-    Answered { status: u16, errors: Vec<ApiError>, meta: Box<Meta> },
+    Answered { status: u16, errors: Vec<ApiError>, head: Box<ResponseHead> },
     /// Something answered, and `what` says why it cannot be used.
-    Garbled { status: u16, what: String, meta: Box<Meta> },
+    Garbled { status: u16, what: String, head: Box<ResponseHead> },
     /// The call may have arrived, and no answer came back.
     Lost { cause: String },
 }
@@ -55,19 +55,19 @@ const BAD_CREDENTIAL: [i64; 5] = [9106, 9109, 10000, 6003, 6111];
 const LIMITERS: [i64; 2] = [10100, 971];
 
 impl Error {
-    pub(super) fn garbled(meta: &Meta, what: impl Into<String>) -> Error {
-        Error::Garbled { status: meta.status, what: what.into(), meta: Box::new(meta.clone()) }
+    pub(super) fn garbled(head: &ResponseHead, what: impl Into<String>) -> Error {
+        Error::Garbled { status: head.status, what: what.into(), head: Box::new(head.clone()) }
     }
 
-    pub fn meta(&self) -> Option<&Meta> {
+    pub fn head(&self) -> Option<&ResponseHead> {
         match self {
-            Error::Answered { meta, .. } | Error::Garbled { meta, .. } => Some(meta),
+            Error::Answered { head, .. } | Error::Garbled { head, .. } => Some(head),
             Error::NotSent { .. } | Error::Withheld | Error::Lost { .. } => None,
         }
     }
 
     pub fn status(&self) -> Option<u16> {
-        self.meta().map(|meta| meta.status)
+        self.head().map(|head| head.status)
     }
 
     /// What Cloudflare's envelope said; empty if there was none.
@@ -145,7 +145,7 @@ impl fmt::Display for Error {
                 }
             }
         }?;
-        match self.meta().and_then(|meta| meta.ray.as_ref()) {
+        match self.head().and_then(|head| head.ray.as_ref()) {
             Some(ray) => write!(f, " (ray {ray})"),
             None => Ok(()),
         }
@@ -171,8 +171,8 @@ mod tests {
     use ErrorClass::*;
     use WriteOutcome::{Ambiguous, NotSent, Rejected as Refused};
 
-    fn meta(status: u16) -> Box<Meta> {
-        Box::new(Meta { status, date: None, ray: Some("8f1b-FRA".into()), limits: Default::default() })
+    fn head(status: u16) -> Box<ResponseHead> {
+        Box::new(ResponseHead { status, date: None, ray: Some("8f1b-FRA".into()), limits: Default::default() })
     }
 
     fn answered(status: u16, codes: &[i64]) -> Error {
@@ -183,7 +183,7 @@ mod tests {
             documentation_url: None,
             chain: Vec::new(),
         });
-        Error::Answered { status, errors: errors.collect(), meta: meta(status) }
+        Error::Answered { status, errors: errors.collect(), head: head(status) }
     }
 
     fn chained(status: u16, code: i64, behind: i64) -> Error {
@@ -194,11 +194,11 @@ mod tests {
             documentation_url: None,
             chain: vec![(behind, "bad\u{1b}[31m header\n".into())],
         };
-        Error::Answered { status, errors: vec![error], meta: meta(status) }
+        Error::Answered { status, errors: vec![error], head: head(status) }
     }
 
     fn garbled(status: u16) -> Error {
-        Error::garbled(&meta(status), "html")
+        Error::garbled(&head(status), "html")
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use http::HeaderMap;
 use reqwest::Url;
 
-use super::{Meta, Recipient, Share, ShareResource, clean, client, envelope};
+use super::{Recipient, ResponseHead, Share, ShareResource, clean, client, envelope};
 use crate::core::id::ShareId;
 
 /// Headers and body of an answer. Nothing panics, and what is shown of it is short and printable.
@@ -14,11 +14,11 @@ pub fn answer(status: u16, header: &[u8], body: &[u8]) {
             headers.insert(name, value);
         }
     }
-    let meta = Meta::read(status, &headers);
-    show(envelope::one::<Share>(&meta, body, |share| share.id.as_str() == "s1").map(drop));
-    show(envelope::maybe::<ShareResource>(&meta, body, |_| true).map(drop));
-    show(envelope::page::<Recipient>(&meta, body, 1).map(drop));
-    show(envelope::nothing(&meta, body));
+    let head = ResponseHead::read(status, &headers);
+    show(envelope::one::<Share>(&head, body, |share| share.id.as_str() == "s1").map(drop));
+    show(envelope::maybe::<ShareResource>(&head, body, |_| true).map(drop));
+    show(envelope::page::<Recipient>(&head, body, 1).map(drop));
+    show(envelope::nothing(&head, body));
 }
 
 fn show(outcome: Result<(), super::Error>) {

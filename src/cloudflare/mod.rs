@@ -11,9 +11,9 @@ mod envelope;
 mod error;
 #[cfg(fuzzing)]
 pub mod fuzz;
-mod meta;
 mod options;
 mod request;
+mod response_head;
 mod text;
 mod wire;
 mod words;
@@ -23,9 +23,9 @@ pub use client::{Client, Ended, Reply, innermost};
 pub use credential::{Credential, CredentialError, Fingerprint, Names};
 pub use envelope::Page;
 pub use error::{ApiError, Error, WriteOutcome};
-pub use meta::{Limits, Meta};
 pub use options::{Options, SetupError};
 pub use request::{Direction, Include, NewResource, NewShare, Order, ResourceQuery, ShareQuery, Target, WHOLE};
+pub use response_head::{Limits, ResponseHead};
 pub use text::clean;
 pub use wire::{
     Counts, ExcludedRecipient, NamedAccount, Object, Recipient, RecipientError, Share, ShareResource, TokenState,

@@ -3,7 +3,7 @@
 //! A pass gathers facts, asks here what to do next, does that one thing, and asks again. Because nothing in
 //! here can wait or fail, every combination of facts can be enumerated, and the model explores this very code.
 
-pub mod child;
+pub mod child_step;
 pub mod deletions;
 pub mod failure;
 pub mod gone;
@@ -15,12 +15,12 @@ pub mod lease;
 pub mod left;
 pub mod limiter;
 pub mod meta;
-pub mod opening;
+pub mod preflight;
 pub mod relist;
-pub mod row;
 pub mod row_key;
+pub mod row_step;
 pub mod shard;
-pub mod share;
+pub mod share_step;
 pub mod sweep_interval;
 pub mod time;
 pub mod waiver;

@@ -423,7 +423,7 @@ impl Metrics {
 
     /// A call to Cloudflare ended.
     pub fn call_ended(&self, ended: &Ended<'_>) {
-        let code = ended.meta().map_or_else(|| "none".to_owned(), |meta| meta.status.to_string());
+        let code = ended.head().map_or_else(|| "none".to_owned(), |head| head.status.to_string());
         let labels = vec![("call", ended.call().to_owned()), ("code", code)];
         self.requests.call_durations.get_or_create(&labels).observe(ended.took.as_secs_f64());
     }

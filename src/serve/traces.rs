@@ -116,10 +116,10 @@ fn attributes(ended: &Ended<'_>) -> Vec<KeyValue> {
     ];
     let ids = [("cfshare.account.id", ended.account()), ("cfshare.share.id", ended.share())];
     attributes.extend(ids.into_iter().filter_map(|(name, id)| Some(KeyValue::new(name, id?.to_owned()))));
-    if let Some(meta) = ended.meta() {
-        attributes.push(KeyValue::new("http.response.status_code", i64::from(meta.status)));
-        attributes.extend(meta.ray.clone().map(|ray| header("http.response.header.cf-ray", ray)));
-        let wait = meta.limits.retry_after.map(|wait| wait.as_secs().to_string());
+    if let Some(head) = ended.head() {
+        attributes.push(KeyValue::new("http.response.status_code", i64::from(head.status)));
+        attributes.extend(head.ray.clone().map(|ray| header("http.response.header.cf-ray", ray)));
+        let wait = head.limits.retry_after.map(|wait| wait.as_secs().to_string());
         attributes.extend(wait.map(|wait| header("http.response.header.retry-after", wait)));
     }
     if let Err(error) = ended.answer {

@@ -10,7 +10,7 @@ use super::{Doctor, Findings};
 use crate::api::Share;
 use crate::cli::cluster::Cluster;
 use crate::cli::remote::{NO_CREDENTIAL, Remote, advice, credential_of_environment};
-use crate::cloudflare::{Credential, ErrorClass, Meta, TokenState, clean};
+use crate::cloudflare::{Credential, ErrorClass, ResponseHead, TokenState, clean};
 use crate::core::id::AccountId;
 use crate::operator::{Clock, DEFAULT_SECRET, Name, ResolvedCredential, preview, secret_of};
 
@@ -130,16 +130,16 @@ async fn glance(
 ) -> Result<Option<u64>, String> {
     let began = Clock::SYSTEM.now();
     let outcome = remote.glance(account).await;
-    let meta = match &outcome {
-        Ok(reply) => Some(&reply.meta),
+    let head = match &outcome {
+        Ok(reply) => Some(&reply.head),
         // Somebody else's page is not Cloudflare.
         Err(error) if error.class() == ErrorClass::Retry => None,
-        Err(error) => error.meta(),
+        Err(error) => error.head(),
     };
-    if let (Some(meta), None) = (meta, &said) {
+    if let (Some(head), None) = (head, &said) {
         *said = Some(());
         findings.ok("Cloudflare: reachable");
-        check_clock(meta, began.0, findings);
+        check_clock(head, began.0, findings);
     }
     outcome.map(|reply| reply.body).map_err(|error| advice(&error))
 }
@@ -157,8 +157,8 @@ fn check_token(whose: &str, state: &TokenState, now: Timestamp, findings: &mut F
     if left < SOON { findings.warn(format!("{line}: create a new one and replace it")) } else { findings.ok(line) }
 }
 
-fn check_clock(meta: &Meta, began: i64, findings: &mut Findings) {
-    let date = meta.date.and_then(|date| date.duration_since(UNIX_EPOCH).ok());
+fn check_clock(head: &ResponseHead, began: i64, findings: &mut Findings) {
+    let date = head.date.and_then(|date| date.duration_since(UNIX_EPOCH).ok());
     let Some(date) = date.and_then(|date| i64::try_from(date.as_secs()).ok()) else {
         return findings.warn("clock: not compared, because the response has no date");
     };
@@ -206,8 +206,8 @@ mod tests {
     fn a_clock_is_compared_with_the_date_of_an_answer() {
         let line = |date: Option<SystemTime>| {
             let mut findings = Findings::default();
-            let meta = Meta { status: 200, date, ray: None, limits: Default::default() };
-            check_clock(&meta, 1_000_000_000, &mut findings);
+            let head = ResponseHead { status: 200, date, ray: None, limits: Default::default() };
+            check_clock(&head, 1_000_000_000, &mut findings);
             findings.lines.remove(0).1
         };
         let at = |second| Some(UNIX_EPOCH + Duration::from_secs(second));

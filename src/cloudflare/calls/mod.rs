@@ -24,7 +24,7 @@ type Answer<T> = Result<Reply<T>, Error>;
 
 impl Client {
     async fn one<T: Object + DeserializeOwned>(&self, credential: &Credential, call: Call<'_>, id: &str) -> Answer<T> {
-        self.send(credential, call, |meta, body| envelope::one(meta, body, |object: &T| same(object.id(), id))).await
+        self.send(credential, call, |head, body| envelope::one(head, body, |object: &T| same(object.id(), id))).await
     }
 
     async fn removed<T: Object + DeserializeOwned>(
@@ -33,7 +33,7 @@ impl Client {
         call: Call<'_>,
         id: &str,
     ) -> Answer<Option<T>> {
-        self.send(credential, call, |meta, body| envelope::maybe(meta, body, |object: &T| same(object.id(), id))).await
+        self.send(credential, call, |head, body| envelope::maybe(head, body, |object: &T| same(object.id(), id))).await
     }
 
     async fn added<T: DeserializeOwned>(
@@ -42,11 +42,11 @@ impl Client {
         call: Call<'_>,
         fits: impl Fn(&T) -> bool,
     ) -> Answer<T> {
-        self.send(credential, call, |meta, body| envelope::one(meta, body, &fits)).await
+        self.send(credential, call, |head, body| envelope::one(head, body, &fits)).await
     }
 
     async fn page<T: DeserializeOwned>(&self, credential: &Credential, call: Call<'_>, number: u32) -> Answer<Page<T>> {
-        self.send(credential, call, |meta, body| envelope::page(meta, body, number)).await
+        self.send(credential, call, |head, body| envelope::page(head, body, number)).await
     }
 
     async fn replaced(&self, credential: &Credential, call: Call<'_>) -> Answer<()> {

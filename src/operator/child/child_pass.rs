@@ -3,8 +3,8 @@
 use super::parent::Parent;
 use crate::api::status::ChildStatus;
 use crate::core::id::ShareId;
-use crate::core::row::Declared;
 use crate::core::row_key::RowKey;
+use crate::core::row_step::Declared;
 use crate::operator::kinds::{Child, RowStatus};
 use crate::operator::pass::Pass;
 use crate::operator::remote::observed_share::ObservedShare;

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use super::parent::Parent;
 use crate::api::{Reason, has_finalizer, uid_of};
-use crate::core::child;
-use crate::core::child::{Deletion, Facts, Record, Successor};
+use crate::core::child_step;
+use crate::core::child_step::{Deletion, Facts, Record, Successor};
 use crate::core::id::AccountId;
-use crate::core::row::Declared;
 use crate::core::row_key::RowKey;
+use crate::core::row_step::Declared;
 use crate::operator::cluster::index::Related;
 use crate::operator::kinds::{Child, RowStatus};
 use crate::operator::pass::Pass;
@@ -52,14 +52,14 @@ pub fn facts<C: Child>(pass: &mut Pass<C>, parent: &Parent, row: Option<&RowKey>
     }
 }
 
-fn situation<C: Child>(pass: &Pass<C>, parent: &Parent, row: Option<&RowKey>) -> child::Share {
+fn situation<C: Child>(pass: &Pass<C>, parent: &Parent, row: Option<&RowKey>) -> child_step::Share {
     if pass.context.cluster.index.shares.is_unreadable(&pass.object.share()) {
-        return child::Share::Unreadable;
+        return child_step::Share::Unreadable;
     }
     match &parent.share {
-        _ if parent.owner.is_none() => child::Share::Unknown,
-        None => child::Share::Gone,
-        Some(share) => child::Share::Present(child::Parent {
+        _ if parent.owner.is_none() => child_step::Share::Unknown,
+        None => child_step::Share::Gone,
+        Some(share) => child_step::Share::Present(child_step::Parent {
             bound: parent.id.is_some(),
             creating: parent.announced,
             observes: parent.observes(),

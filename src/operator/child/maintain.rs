@@ -6,9 +6,9 @@ use super::child_pass::ChildPass;
 use super::{delete, row_drift, status, waived};
 use crate::api::{CONFIRM_REMOVALS, Reason, Share, uid_of};
 use crate::cloudflare::ShareStatus;
-use crate::core::row;
-use crate::core::row::{Declared, Observed, Step};
 use crate::core::row_key::RowKey;
+use crate::core::row_step;
+use crate::core::row_step::{Declared, Observed, Step};
 use crate::operator::cluster::claimant::own_record;
 use crate::operator::cluster::index::Related;
 use crate::operator::kinds::{Child, RowStatus};
@@ -40,11 +40,11 @@ pub async fn run<C: Child>(child: &mut ChildPass<C>) -> Result<Option<Verdict>, 
     for _ in 0..MAX_ROUNDS {
         let Some(seen) = seen_or_read(child).await? else { return delete::share_gone(child).await };
         child.record().seen_with = Some(child.session.account.seen_with());
-        if !requested && !fresh && is_trusted(child, &seen) {
+        if !requested && !fresh && is_still_ready(child, &seen) {
             return Ok(Some(child.pass.as_before()));
         }
-        if !requested && !fresh && awaits_first_look(child, &seen) {
-            return Ok(Some(status::just_made(child, &seen)));
+        if !requested && !fresh && is_just_made(child, &seen) {
+            return Ok(Some(status::report_just_made(child, &seen)));
         }
         if !fresh {
             fresh = true;
@@ -86,7 +86,9 @@ async fn take_step<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, may
         }
         Step::Add | Step::Restore | Step::Update => return write(child, seen, step).await,
         Step::Remove => return remove(child, seen, row).await,
-        Step::Keep | Step::Wait | Step::Ignore => return Ok(Next::Done(Some(status::conclude(child, seen, row)))),
+        Step::Keep | Step::Wait | Step::Ignore => {
+            return Ok(Next::Done(Some(status::report_row_state(child, seen, (step, row)))));
+        }
     }
     Ok(Next::Again)
 }
@@ -123,7 +125,7 @@ async fn write<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, step: S
 async fn remove<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, row: Observed) -> Result<Next, Stop> {
     if is_declared_outside(child).await? {
         // The next pass knows who else declares it.
-        let verdict = status::conclude(child, seen, row).requeue_after(delays::PEER_WRITE);
+        let verdict = status::report_row_state(child, seen, (Step::Remove, row)).requeue_after(delays::PEER_WRITE);
         return Ok(Next::Done(Some(verdict)));
     }
     if let Some(verdict) = awaits_replacement(child, seen, Step::Remove) {
@@ -171,13 +173,13 @@ async fn seen_or_read<C: Child>(child: &mut ChildPass<C>) -> Result<Option<Obser
 }
 
 /// Whether the create of its Share carried the row a moment ago, and the time to look has not come.
-fn awaits_first_look<C: Child>(child: &ChildPass<C>, seen: &ObservedShare) -> bool {
+fn is_just_made<C: Child>(child: &ChildPass<C>, seen: &ObservedShare) -> bool {
     let made = child.declared == Declared::Here && !child.pass.is_deleting() && child.parent.records(&child.key);
     made && seen.is_just_made(child.pass.due(), child.pass.now(), child.session.read_lag)
 }
 
 /// Whether the last verdict, Ready, still stands though the rows were not listed since the process began.
-fn is_trusted<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare) -> bool {
+fn is_still_ready<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare) -> bool {
     if !child.pass.was_ready() || child.pass.is_deleting() || !child.record().confirmed || child.pass.is_following() {
         return false;
     }
@@ -201,7 +203,7 @@ fn step<C: Child>(child: &ChildPass<C>, seen: &ObservedShare) -> (Step, Observed
     let snapshot = RowSnapshot { seen, key: &child.key, meta: Some(&meta), settings, known: Some(child.known()) };
     let recorded = snapshot.recorded_by_child(child.pass.status.record());
     let facts = snapshot.facts(child.declared, recorded, false);
-    (row::step(facts), facts.seen)
+    (row_step::step(facts), facts.seen)
 }
 
 /// Reads what is due: what is missing, known to be stale, or asked for.

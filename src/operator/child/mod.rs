@@ -14,11 +14,11 @@ use std::time::Duration;
 
 use super::pass::Pass;
 use crate::api::{Name, Reason, Share, has_finalizer, uid_of};
-use crate::core::child::{self, Refusal, Step, Wait};
+use crate::core::child_step::{self, Refusal, Step, Wait};
 use crate::core::id::{AccountId, ShareId};
 use crate::core::limiter::Priority;
-use crate::core::row::Declared;
 use crate::core::row_key::RowKey;
+use crate::core::row_step::Declared;
 use crate::operator::cluster::index;
 use crate::operator::cluster::index::Related;
 use crate::operator::conditions;
@@ -50,7 +50,7 @@ pub async fn reconcile<C: Child>(context: Arc<Context>, object: Arc<C>) -> Resul
     let rivals = rivals.unwrap_or_default();
     for _ in 0..MAX_STEPS {
         let facts = facts::facts(&mut pass, &parent, declares, &rivals);
-        let step = child::step(&facts);
+        let step = child_step::step(&facts);
         note_wait(&pass, step);
         tracing::trace!(?facts, ?step);
         match (step, &row) {

@@ -2,7 +2,7 @@
 
 use super::child_pass::ChildPass;
 use crate::api::status::DriftEntry;
-use crate::core::row::Step;
+use crate::core::row_step::Step;
 use crate::operator::kinds::Child;
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::inventory;

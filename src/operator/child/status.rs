@@ -7,7 +7,7 @@ use super::child_pass::ChildPass;
 use super::row_drift;
 use crate::api::Reason;
 use crate::cloudflare::{ShareStatus, clean};
-use crate::core::row::{Observed, Step};
+use crate::core::row_step::{Observed, Step};
 use crate::operator::clock;
 use crate::operator::kinds::{Child, RowStatus};
 use crate::operator::pass::breaker;
@@ -39,15 +39,20 @@ pub fn report<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, step: St
 }
 
 /// Reports a row that the create of its Share carried a moment ago.
-pub fn just_made<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare) -> Verdict {
+pub fn report_just_made<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare) -> Verdict {
     let wait = child.pass.due().map_or_else(|| follow(child, ""), |due| due.since(child.pass.now()));
     let message = format!("{} was created with share {}; its status is read next", child.name(), child.id);
     report(child, seen, Step::Wait, Verdict::working(Reason::Associating, message).requeue_after(wait))
 }
 
-pub fn conclude<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, row: Observed) -> Verdict {
+/// Reports how the row stands where nothing more can be done about it now; `step` is what it calls for.
+pub fn report_row_state<C: Child>(
+    child: &mut ChildPass<C>,
+    seen: &ObservedShare,
+    (step, row): (Step, Observed),
+) -> Verdict {
     child.pass.status.report_row(&child.key, Some(seen));
-    let stand = row_state(&child.key, seen, (row == Observed::Absent).then_some(Step::Wait));
+    let stand = row_state(&child.key, seen, Some(step));
     let word = &stand.word;
     if child.pass.is_deleting() {
         let message = leaving(child, row);

@@ -217,11 +217,11 @@ impl<K: Recorded> Pass<K> {
 
     /// Ends the pass with a verdict: writes the status if it differs, and says when to look again.
     pub async fn finish(self, verdict: Verdict) -> Result<Option<Duration>, Stop> {
-        self.conclude(verdict, (0, None)).await
+        self.end(verdict, (0, None)).await
     }
 
     /// The same; `failures`: passes in a row that failed, this one among them, and since when.
-    async fn conclude(mut self, verdict: Verdict, failures: (u32, Option<At>)) -> Result<Option<Duration>, Stop> {
+    async fn end(mut self, verdict: Verdict, failures: (u32, Option<At>)) -> Result<Option<Duration>, Stop> {
         let generation = self.generation();
         let request = self.request().map(Interned::from);
         let now = clock::time(self.now());
@@ -233,7 +233,7 @@ impl<K: Recorded> Pass<K> {
         let drifted = drift::message(&common.drift);
         let before = conditions::readiness(&common.conditions).map(|(s, r)| (s.to_owned(), r.to_owned()));
         let was_stalled = conditions::is_stalled(&common.conditions);
-        verdict::conclude(&mut common.conditions, &verdict, drifted, generation, &now);
+        verdict::set_conditions(&mut common.conditions, &verdict, drifted, generation, &now);
         let after = conditions::readiness(&common.conditions).map(|(s, r)| (s.to_owned(), r.to_owned()));
         if !verdict.shared || before == after {
             self.memory(|memory| memory.event_slot = None);
@@ -338,7 +338,7 @@ impl<K: Recorded> Pass<K> {
             Some(alarm) => alarm.before(verdict),
             None => verdict,
         };
-        self.conclude(verdict, (count, Some(since))).await
+        self.end(verdict, (count, Some(since))).await
     }
 
     /// What is said of a failed call.

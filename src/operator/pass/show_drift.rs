@@ -26,7 +26,7 @@ impl<K: Recorded> Pass<K> {
             n => format!("correcting {n} differences at Cloudflare"),
         };
         let verdict = Verdict::working(Reason::Progressing, differences);
-        verdict::conclude(&mut common.conditions, &verdict, drift::message(&common.drift), generation, &now);
+        verdict::set_conditions(&mut common.conditions, &verdict, drift::message(&common.drift), generation, &now);
         self.save().await?;
         // After the write: a conflict begins the pass again, and would tell it twice.
         for entry in &found {

@@ -124,7 +124,7 @@ impl Verdict {
 }
 
 /// Brings conditions in line with the verdict; times move only where the truth does.
-pub fn conclude(
+pub fn set_conditions(
     conditions: &mut Vec<Condition>,
     verdict: &Verdict,
     drifted: Option<String>,
@@ -218,7 +218,7 @@ mod tests {
             Verdict::unknown(Reason::Unavailable, "d"),
         ];
         for verdict in verdicts {
-            conclude(&mut conditions, &verdict, None, 1, &time(1));
+            set_conditions(&mut conditions, &verdict, None, 1, &time(1));
             let has = |kind: ConditionType| conditions.iter().any(|c: &Condition| c.type_ == kind.as_str());
             assert!(has(ConditionType::Ready));
             assert_eq!(has(ConditionType::Reconciling), verdict.course == Course::Reconciling);
@@ -252,11 +252,11 @@ mod tests {
     fn the_same_refusal_with_another_ray_is_the_same_message() {
         let mut conditions = Vec::new();
         let verdict = |message: &str| Verdict::unknown_stalled(Reason::Denied, message);
-        conclude(&mut conditions, &verdict("no (ray a1): see (b)"), None, 1, &time(1));
+        set_conditions(&mut conditions, &verdict("no (ray a1): see (b)"), None, 1, &time(1));
         let before = conditions.clone();
-        conclude(&mut conditions, &verdict("no (ray c2): see (b)"), None, 1, &time(2));
+        set_conditions(&mut conditions, &verdict("no (ray c2): see (b)"), None, 1, &time(2));
         assert_eq!(conditions, before);
-        conclude(&mut conditions, &verdict("no (ray c2): see (d)"), None, 1, &time(3));
+        set_conditions(&mut conditions, &verdict("no (ray c2): see (d)"), None, 1, &time(3));
         assert_eq!(conditions[0].message, "no (ray c2): see (d)");
     }
 
@@ -271,7 +271,7 @@ mod tests {
             let verdict = awaited(verdict(), since, now);
             assert_eq!(verdict.course == Course::Stalled, stalled, "{second}");
             assert!(stalled || verdict.requeue_after.is_some_and(|again| again <= delays::ARRIVAL), "{second}");
-            conclude(&mut conditions, &verdict, None, 1, &time(second));
+            set_conditions(&mut conditions, &verdict, None, 1, &time(second));
         }
         assert_eq!(said_since(&conditions, Reason::Denied, At(7)), At(7));
     }
@@ -279,10 +279,10 @@ mod tests {
     #[test]
     fn the_time_of_a_transition_moves_only_with_the_truth() {
         let mut conditions = Vec::new();
-        conclude(&mut conditions, &Verdict::working(Reason::Creating, "a"), None, 1, &time(1));
-        conclude(&mut conditions, &Verdict::working(Reason::Associating, "b"), None, 2, &time(2));
+        set_conditions(&mut conditions, &Verdict::working(Reason::Creating, "a"), None, 1, &time(1));
+        set_conditions(&mut conditions, &Verdict::working(Reason::Associating, "b"), None, 2, &time(2));
         assert_eq!(conditions[0].last_transition_time, time(1));
-        conclude(&mut conditions, &Verdict::ready(Reason::Associated, "c"), None, 2, &time(3));
+        set_conditions(&mut conditions, &Verdict::ready(Reason::Associated, "c"), None, 2, &time(3));
         assert_eq!(conditions[0].last_transition_time, time(3));
     }
 }

@@ -16,7 +16,7 @@ use crate::core::id::{AccountId, ShareId};
 use crate::core::interned::Interned;
 use crate::core::meta::ResourceMeta;
 use crate::core::row_key::RowKey;
-use crate::core::share::{self as creation, Mode, Refusal, Step, Wait};
+use crate::core::share_step::{self, Mode, Refusal, Step, Wait};
 use crate::operator::cluster::claimant::own_record;
 use crate::operator::kinds;
 use crate::operator::pass::memory::Memory;
@@ -128,7 +128,7 @@ impl<'a> Look<'a> {
 
     fn preview(mut self, mut preview: Preview) -> Preview {
         for _ in 0..MAX_STEPS {
-            match creation::step(&self.snapshot(|now| now.facts())) {
+            match share_step::step(&self.snapshot(|now| now.facts())) {
                 Step::Bind { id, adopted } => {
                     preview.notes.push(format!("share {id} is adopted"));
                     self.status = ShareStatus { share_id: Some(id.as_str().into()), adopted, ..ShareStatus::default() };

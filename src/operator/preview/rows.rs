@@ -6,9 +6,9 @@ use kube::ResourceExt;
 
 use super::{Call, Look, Preview};
 use crate::api::CONFIRM_REMOVALS;
-use crate::core::row::{self, Declared, Observed, Recorded};
 use crate::core::row_key::RowKey;
-use crate::core::share::Mode;
+use crate::core::row_step::{self, Declared, Observed, Recorded};
+use crate::core::share_step::Mode;
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::declare::{By, Sibling};
 use crate::operator::rows::facts::RowSnapshot;
@@ -36,23 +36,24 @@ impl Look<'_> {
             }
         }
         let steps = self.steps(seen);
-        let of = |desired: fn(row::Step) -> bool| steps.iter().filter(move |(_, (step, _))| desired(*step));
-        for (key, (step, _)) in of(|step| matches!(step, row::Step::Add | row::Step::Restore)) {
-            preview.calls.push(Call::Add { row: self.row(key), restored: *step == row::Step::Restore });
+        let of = |desired: fn(row_step::Step) -> bool| steps.iter().filter(move |(_, (step, _))| desired(*step));
+        for (key, (step, _)) in of(|step| matches!(step, row_step::Step::Add | row_step::Step::Restore)) {
+            preview.calls.push(Call::Add { row: self.row(key), restored: *step == row_step::Step::Restore });
         }
-        for (key, _) in of(|step| step == row::Step::Update) {
+        for (key, _) in of(|step| step == row_step::Step::Update) {
             let from = seen.resource(key).map(|row| row.meta.clone()).unwrap_or_default();
             let to = self.desired.all.get(key).map(|declaration| declaration.meta.clone()).unwrap_or_default();
             preview.calls.push(Call::Update { row: self.row(key), from, to });
         }
-        let removals: Vec<&RowKey> = of(|step| step == row::Step::Remove).map(|(key, _)| key).collect();
+        let removals: Vec<&RowKey> = of(|step| step == row_step::Step::Remove).map(|(key, _)| key).collect();
         preview.notes.extend(self.blocked(seen));
         preview.calls.extend(removals.into_iter().map(|key| Call::Remove { row: self.row(key) }));
-        let waiting = of(|step| step == row::Step::Wait).count();
+        let waiting = of(|step| step == row_step::Step::Wait).count();
         if waiting > 0 {
             preview.notes.push(format!("already in progress: {}", some_rows(waiting)));
         }
-        let foreign = of(|step| step == row::Step::Ignore).filter(|(_, (_, row))| matches!(row, Observed::Live { .. }));
+        let foreign =
+            of(|step| step == row_step::Step::Ignore).filter(|(_, (_, row))| matches!(row, Observed::Live { .. }));
         let foreign = foreign.count();
         if foreign > 0 {
             preview
@@ -73,14 +74,14 @@ impl Look<'_> {
         let entries = inventory::entries(&self.status.inventory);
         for sibling in self.desired.siblings.iter().filter(|sibling| !sibling.suspended) {
             let step = self.child_step(sibling, entries.get(&sibling.row), seen, false);
-            if step.is_some_and(|(step, _)| step == row::Step::Remove) {
+            if step.is_some_and(|(step, _)| step == row_step::Step::Remove) {
                 preview.calls.push(Call::Remove { row: self.row(&sibling.row) });
             }
         }
     }
 
     /// The step of each row, by the object that looks after it, once all that needs no call is recorded.
-    fn steps(&self, seen: &ObservedShare) -> BTreeMap<RowKey, (row::Step, Observed)> {
+    fn steps(&self, seen: &ObservedShare) -> BTreeMap<RowKey, (row_step::Step, Observed)> {
         let observing = self.mode() == Mode::Observe;
         let mut entries = inventory::entries(&self.status.inventory);
         let mut steps = loop {
@@ -88,13 +89,13 @@ impl Look<'_> {
             let (known, announced, settings) = (None, None, self.settings);
             let basis = PlanInput { desired, share_id, entries: &entries, settings, observing, known, announced };
             let plan = basis.plan(seen);
-            let plain = plan.of(|step| matches!(step, row::Step::Confirm | row::Step::Forget));
+            let plain = plan.of(|step| matches!(step, row_step::Step::Confirm | row_step::Step::Forget));
             if plain.is_empty() {
                 break plan.steps;
             }
             for key in plain {
                 match plan.steps.get(&key) {
-                    Some((row::Step::Confirm, _)) => drop(entries.insert(key, inventory::Entry::default())),
+                    Some((row_step::Step::Confirm, _)) => drop(entries.insert(key, inventory::Entry::default())),
                     _ => drop(entries.remove(&key)),
                 }
             }
@@ -115,7 +116,7 @@ impl Look<'_> {
         parents: Option<&inventory::Entry>,
         seen: &ObservedShare,
         observing: bool,
-    ) -> Option<(row::Step, Observed)> {
+    ) -> Option<(row_step::Step, Observed)> {
         let index = &self.fleet.index;
         let child = index.child(&sibling.key)?;
         if sibling.row.is_recipient() && self.desired.organization.is_some() {
@@ -135,11 +136,11 @@ impl Look<'_> {
             (Some(record), false) => snapshot.recorded_by_child(record),
             (None, false) => snapshot.recorded(parents),
         };
-        if row::step(snapshot.facts(declared, recorded, false)) == row::Step::Confirm {
+        if row_step::step(snapshot.facts(declared, recorded, false)) == row_step::Step::Confirm {
             recorded = Recorded::InPlace;
         }
         let facts = snapshot.facts(declared, recorded, false);
-        Some((row::step(facts), facts.seen))
+        Some((row_step::step(facts), facts.seen))
     }
 
     /// What is said where more would be removed than may be at once.

@@ -14,7 +14,7 @@ use super::limiters::Limiter;
 use super::observed_share::ObservedShare;
 use super::pages::FULL_PAGE;
 use crate::api::ObjectKey;
-use crate::cloudflare::{Error, ErrorClass, Fingerprint, Meta};
+use crate::cloudflare::{Error, ErrorClass, Fingerprint, ResponseHead};
 use crate::core::guard;
 use crate::core::id::{AccountId, ShareId};
 use crate::core::interned::Interned;
@@ -255,9 +255,9 @@ impl Account {
     }
 
     /// Learns from the answer to a call: the limit, the clock, and whether the credential works.
-    pub fn learn(&self, call: Sent, meta: Option<&Meta>, class: Option<ErrorClass>, now: At) {
+    pub fn learn(&self, call: Sent, head: Option<&ResponseHead>, class: Option<ErrorClass>, now: At) {
         self.metrics.call(class);
-        let mut limits = meta.map(|meta| meta.limits);
+        let mut limits = head.map(|head| head.limits);
         if class == Some(ErrorClass::Throttled)
             && let Some(limits) = &mut limits
         {
@@ -265,7 +265,7 @@ impl Account {
             limits.retry_after.get_or_insert(PAUSE);
         }
         self.limiter.learn_limits(call, limits.as_ref());
-        if let Some(date) = meta.and_then(|meta| meta.date) {
+        if let Some(date) = head.and_then(|head| head.date) {
             // The header has whole seconds: half a second more is the best guess.
             self.skew.store(clock::at(date).0 + 500 - now.0, Ordering::Relaxed);
         }

@@ -17,13 +17,13 @@ pub struct CallLog(Mutex<Vec<RecentCall>>);
 impl CallLog {
     /// Takes note of a call that left.
     pub fn note<T>(&self, call: String, answer: &Result<Reply<T>, Error>, at: Time) {
-        let meta = answer.as_ref().map_or_else(Error::meta, |reply| Some(&reply.meta));
+        let head = answer.as_ref().map_or_else(Error::head, |reply| Some(&reply.head));
         let Some(word) = word(answer) else { return };
-        let result = match meta.filter(|_| word != DONE) {
-            Some(meta) => format!("{word} {}", meta.status).into(),
+        let result = match head.filter(|_| word != DONE) {
+            Some(head) => format!("{word} {}", head.status).into(),
             None => word.into(),
         };
-        let ray = meta.and_then(|meta| meta.ray.clone());
+        let ray = head.and_then(|head| head.ray.clone());
         let mut calls = self.0.lock();
         calls.push(RecentCall { at, call, result, ray });
         forget_old(&mut calls);
@@ -80,13 +80,13 @@ fn forget_old(calls: &mut Vec<RecentCall>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cloudflare::Meta;
+    use crate::cloudflare::ResponseHead;
     use crate::core::time::At;
     use crate::operator::clock;
 
     fn noted(log: &CallLog, call: &str, answer: Result<(), Error>, ray: &str) {
-        let meta = Meta { status: 200, date: None, ray: Some(ray.into()), limits: Default::default() };
-        log.note(call.to_owned(), &answer.map(|body| Reply { body, meta }), clock::time(At(5000)));
+        let head = ResponseHead { status: 200, date: None, ray: Some(ray.into()), limits: Default::default() };
+        log.note(call.to_owned(), &answer.map(|body| Reply { body, head }), clock::time(At(5000)));
     }
 
     fn lines(calls: &[RecentCall]) -> Vec<String> {
@@ -95,13 +95,13 @@ mod tests {
     }
 
     fn refused(ray: &str) -> Error {
-        let meta = Meta { status: 403, date: None, ray: Some(ray.into()), limits: Default::default() };
-        Error::Answered { status: 403, errors: Vec::new(), meta: Box::new(meta) }
+        let head = ResponseHead { status: 403, date: None, ray: Some(ray.into()), limits: Default::default() };
+        Error::Answered { status: 403, errors: Vec::new(), head: Box::new(head) }
     }
 
     fn refused_by_a_limiter(ray: &str) -> Error {
-        let meta = Meta { status: 429, date: None, ray: Some(ray.into()), limits: Default::default() };
-        Error::Answered { status: 429, errors: Vec::new(), meta: Box::new(meta) }
+        let head = ResponseHead { status: 429, date: None, ray: Some(ray.into()), limits: Default::default() };
+        Error::Answered { status: 429, errors: Vec::new(), head: Box::new(head) }
     }
 
     #[test]

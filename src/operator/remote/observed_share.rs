@@ -11,8 +11,8 @@ use crate::cloudflare::{
 };
 use crate::core::id::{AccountId, RecipientId};
 use crate::core::interned::Interned;
-use crate::core::row::Observed;
 use crate::core::row_key::RowKey;
+use crate::core::row_step::Observed;
 use crate::core::time::At;
 
 /// One share, and what of it was read.

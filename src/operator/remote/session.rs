@@ -17,8 +17,8 @@ use crate::cloudflare::{
 };
 use crate::core::id::ShareId;
 use crate::core::limiter::Priority;
-use crate::core::row::Observed;
 use crate::core::row_key::RowKey;
+use crate::core::row_step::Observed;
 use crate::core::time::At;
 use crate::operator::clock::Clock;
 use crate::operator::stop::Stop;
@@ -362,8 +362,8 @@ pub async fn make<T>(
     let sent = account.limiter.send(caller);
     let answer = call.await;
     match &answer {
-        Ok(reply) => account.learn(sent, Some(&reply.meta), None, clock.now()),
-        Err(error) => account.learn(sent, error.meta(), Some(error.class()), clock.now()),
+        Ok(reply) => account.learn(sent, Some(&reply.head), None, clock.now()),
+        Err(error) => account.learn(sent, error.head(), Some(error.class()), clock.now()),
     }
     answer
 }

@@ -4,8 +4,8 @@
 use super::inventory::{self, Entry};
 use crate::api::status::ChildStatus;
 use crate::core::meta::ResourceMeta;
-use crate::core::row::{Declared, Facts, Observed, Recorded};
 use crate::core::row_key::RowKey;
+use crate::core::row_step::{Declared, Facts, Observed, Recorded};
 use crate::core::time::At;
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::settings::Settings;

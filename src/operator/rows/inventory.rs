@@ -11,8 +11,8 @@ use crate::api::status::{ChildStatus, Inventory, RecordedAccount, RecordedResour
 use crate::core::id::{AccountId, SourceId};
 use crate::core::interned::Interned;
 use crate::core::meta::ResourceMeta;
-use crate::core::row::Recorded;
 use crate::core::row_key::RowKey;
+use crate::core::row_step::Recorded;
 use crate::core::time::At;
 use crate::operator::clock;
 use crate::operator::settings::Settings;

@@ -3,8 +3,8 @@
 use crate::api::status::RecipientCounts;
 use crate::api::{ObjectKey, REQUESTED_AT, int32};
 use crate::cloudflare::{AssociationStatus, RecipientError, ResourceStatus};
-use crate::core::row::Step;
 use crate::core::row_key::RowKey;
+use crate::core::row_step::Step;
 use crate::operator::remote::observed_share::ObservedShare;
 
 /// The word for an account that receives a share of its organization though it is excluded.

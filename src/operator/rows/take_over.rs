@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::declare::Sibling;
 use super::inventory::Entry;
 use crate::api::ObjectKey;
-use crate::core::child::{OnRecord, covers};
+use crate::core::child_step::{OnRecord, covers};
 use crate::core::row_key::RowKey;
 use crate::core::time::At;
 use crate::operator::clock;

@@ -6,7 +6,7 @@ use super::share_pass::SharePass;
 use crate::api::{REQUESTED_AT, Reason};
 use crate::cloudflare::Error;
 use crate::core::row_key::RowKey;
-use crate::core::share::Mode;
+use crate::core::share_step::Mode;
 use crate::operator::cluster::index;
 use crate::operator::conditions;
 use crate::operator::pass::verdict::{Course, Verdict};
@@ -67,7 +67,7 @@ pub fn draft_alarm(share: &mut SharePass) {
         return;
     }
     let drifted = drift::message(&common.drift);
-    verdict::conclude(&mut common.conditions, &alarm, drifted, generation, &now);
+    verdict::set_conditions(&mut common.conditions, &alarm, drifted, generation, &now);
 }
 
 /// What an earlier pass reported, as long as nothing newer is known.

@@ -13,8 +13,10 @@ use crate::api::{Name, Share};
 use crate::cloudflare::{Fingerprint, ShareResource};
 use crate::core::id::{ShareId, folded};
 use crate::core::row_key::RowKey;
-use crate::core::share as creation;
-use crate::core::share::{Adoption, Candidates, Facts, Found, Gathered, Mode, Named, Presence, Sighting, Situation};
+use crate::core::share_step;
+use crate::core::share_step::{
+    Adoption, Candidates, Facts, Found, Gathered, Mode, Named, Presence, Sighting, Situation,
+};
 use crate::core::time::At;
 use crate::operator::clock;
 use crate::operator::cluster::index::Index;
@@ -271,8 +273,8 @@ impl Snapshot<'_> {
         let remote: Vec<At> = looks.iter().map(|look| self.timing.remote(*look)).collect();
         let announced = self.memory.announced_at;
         // Cloudflare's clock may jump: what this process announced settles by its own clock as well.
-        let settled = creation::has_settled(end, &remote, read_lag)
-            && announced.is_none_or(|at| creation::has_settled(at.plus(settle_time), &looks, read_lag));
+        let settled = share_step::has_settled(end, &remote, read_lag)
+            && announced.is_none_or(|at| share_step::has_settled(at.plus(settle_time), &looks, read_lag));
         if settled && self.is_stranger() && self.cache.swept.is_some() && self.cache.live().next().is_none() {
             // The sweep will tell if that changes.
             return (Candidates::Hidden, true);
@@ -287,7 +289,7 @@ impl Snapshot<'_> {
             self.sighting(intent, seen, sure)
         });
         let times = (started.minus(CLOCK_SLACK), self.timing.remote(now).plus(CLOCK_SLACK));
-        let candidates = match (creation::candidates(times, sightings), &self.desired.share_id) {
+        let candidates = match (share_step::candidates(times, sightings), &self.desired.share_id) {
             // A person chose among those that could be meant.
             (Candidates::Many(ids), Some(chosen)) if ids.contains(chosen) => Candidates::One(chosen.clone()),
             (candidates, _) => candidates,
@@ -341,7 +343,7 @@ mod tests {
 
     use super::*;
     use crate::api::{Name, ShareRecipient};
-    use crate::core::share::{Refusal, Step, Wait, Want, step};
+    use crate::core::share_step::{Refusal, Step, Wait, Want, step};
     use crate::operator::share::samples;
 
     const NOW: At = At(10_000_000);

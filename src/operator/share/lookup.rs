@@ -4,7 +4,7 @@ use super::facts::Snapshot;
 use crate::api::share::AdoptionPolicy;
 use crate::cloudflare::{Share as RemoteShare, ShareStatus, TargetType};
 use crate::core::id::ShareId;
-use crate::core::share::{Found, Named, Presence};
+use crate::core::share_step::{Found, Named, Presence};
 
 impl Snapshot<'_> {
     /// Whether the share is there, whichever credential saw it last.

@@ -3,13 +3,13 @@
 use super::apply::Round;
 use super::outside::Looked;
 use super::share_pass::SharePass;
-use super::trust::Settled;
+use super::still_ready::Settled;
 use super::{apply, name, opening, outside, plan, status};
 use crate::api::Reason;
 use crate::core::id::ShareId;
 use crate::core::limiter::Priority;
-use crate::core::row::{Observed, Step};
-use crate::core::share::Mode;
+use crate::core::row_step::{Observed, Step};
+use crate::core::share_step::Mode;
 use crate::core::time::At;
 use crate::operator::delays;
 use crate::operator::pass::verdict::Verdict;
@@ -29,12 +29,12 @@ pub async fn maintain(share: &mut SharePass) -> Result<Verdict, Stop> {
         opening::release_finalizer(share).await?;
     }
     let requested = share.pass.is_requested();
-    if !requested && is_trusted(share, &id) {
+    if !requested && is_still_ready(share, &id) {
         share.settle();
         return Ok(share.pass.as_before());
     }
     if !requested && is_just_made(share, &id) {
-        return Ok(await_first_look(share, &id));
+        return Ok(report_just_made(share, &id));
     }
     refresh(share, &id, requested).await?;
     if requested && share.mode == Mode::Manage {
@@ -97,7 +97,7 @@ fn is_just_made(share: &SharePass, id: &ShareId) -> bool {
     share.seen(id).is_some_and(|seen| seen.is_just_made(due, now, share.session.read_lag))
 }
 
-fn await_first_look(share: &mut SharePass, id: &ShareId) -> Verdict {
+fn report_just_made(share: &mut SharePass, id: &ShareId) -> Verdict {
     let Some(seen) = share.seen(id) else { return vanished() };
     let now = share.pass.now();
     let wait = share.pass.due().map_or_else(|| share.follow(&seen), |due| due.since(now));
@@ -112,7 +112,7 @@ fn vanished() -> Verdict {
 
 /// Whether the last verdict, Ready on this generation, still stands though the recipients were not listed since
 /// the process began: nothing that a sweep shows has moved.
-fn is_trusted(share: &SharePass, id: &ShareId) -> bool {
+fn is_still_ready(share: &SharePass, id: &ShareId) -> bool {
     if !share.pass.was_ready() || share.pass.is_following() {
         return false;
     }

@@ -6,7 +6,7 @@ use super::{create, status};
 use crate::api::Name;
 use crate::api::{Reason, Share};
 use crate::core::id::ShareId;
-use crate::core::share::{Mode, Refusal, Wait};
+use crate::core::share_step::{Mode, Refusal, Wait};
 use crate::operator::cluster::index;
 use crate::operator::cluster::index::Index;
 use crate::operator::conditions;

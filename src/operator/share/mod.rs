@@ -26,7 +26,7 @@ mod row_drift;
 mod samples;
 mod share_pass;
 mod status;
-mod trust;
+mod still_ready;
 mod waivers;
 
 use std::sync::Arc;
@@ -35,8 +35,8 @@ use std::time::Duration;
 use super::pass::Pass;
 use super::stop::Stop;
 use crate::api::{Name, Reason, Share};
-use crate::core::opening::{self as first, Step as First};
-use crate::core::share::{self as creation, Refusal, Step, Wait, Want};
+use crate::core::preflight::{self, Step as Preflight};
+use crate::core::share_step::{self, Refusal, Step, Wait, Want};
 use crate::operator::cluster::index::secret_of;
 use crate::operator::delays;
 use crate::operator::pass::context::Context;
@@ -55,13 +55,15 @@ pub async fn reconcile(context: Arc<Context>, object: Arc<Share>) -> Result<Opti
     let Ok(_alone) = share_lock.try_lock() else { return Err(Stop::Occupied) };
     let pass = opening::begin(context, object);
     let desired = desired::desired(&pass.object, &pass.context.cluster.index);
-    match (first::step(&opening::facts(&pass, desired.as_ref().ok())), desired) {
-        (First::Nothing, _) => Ok(None),
-        (First::Release(why), _) => opening::release(pass, why).await,
-        (First::Suspend, _) => pass.finish(Verdict::suspended()).await,
-        (First::AwaitChildren, _) => Ok(Some(delays::PEER_WRITE)),
-        (First::Refuse | First::Open, Err(problem)) => pass.finish(Verdict::stalled(Reason::Invalid, problem)).await,
-        (First::Open | First::Refuse, Ok(desired)) => with_account(pass, desired).await,
+    match (preflight::step(&opening::facts(&pass, desired.as_ref().ok())), desired) {
+        (Preflight::Nothing, _) => Ok(None),
+        (Preflight::Release(why), _) => opening::release(pass, why).await,
+        (Preflight::Suspend, _) => pass.finish(Verdict::suspended()).await,
+        (Preflight::AwaitChildren, _) => Ok(Some(delays::PEER_WRITE)),
+        (Preflight::Refuse | Preflight::Open, Err(problem)) => {
+            pass.finish(Verdict::stalled(Reason::Invalid, problem)).await
+        }
+        (Preflight::Open | Preflight::Refuse, Ok(desired)) => with_account(pass, desired).await,
     }
 }
 
@@ -95,7 +97,7 @@ async fn steps(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
     let mut asked_again = false;
     for _ in 0..MAX_STEPS {
         let facts = reads::facts(share);
-        let step = creation::step(&facts);
+        let step = share_step::step(&facts);
         tracing::trace!(?facts, ?step);
         if rivals::look_for_rivals(share, &step).await? {
             continue;

@@ -5,7 +5,7 @@ use crate::api::status::DriftEntry;
 use crate::api::{Name, Reason};
 use crate::cloudflare::Share as RemoteShare;
 use crate::core::id::ShareId;
-use crate::core::share::Mode;
+use crate::core::share_step::Mode;
 use crate::operator::cluster::claimant::claim;
 use crate::operator::delays;
 use crate::operator::pass::drift;

@@ -7,10 +7,10 @@ use super::share_pass::SharePass;
 use crate::api::{ObjectKey, Share};
 use crate::cloudflare::TargetType;
 use crate::core::interned::Interned;
-use crate::core::row;
-use crate::core::row::{Declared, Observed, Step};
 use crate::core::row_key::RowKey;
-use crate::core::share::Mode;
+use crate::core::row_step;
+use crate::core::row_step::{Declared, Observed, Step};
+use crate::core::share_step::Mode;
 use crate::core::time::At;
 use crate::operator::pass::memory::Write;
 use crate::operator::remote::observed_share::{ObservedShare, resource_key};
@@ -80,13 +80,13 @@ impl PlanInput<'_> {
             let meta = desired.all.get(&key).map(|declaration| &declaration.meta);
             let snapshot = RowSnapshot { seen, key: &key, meta, settings: self.settings, known };
             let recorded = if self.observing && declared == Declared::Here {
-                row::Recorded::InPlace
+                row_step::Recorded::InPlace
             } else {
                 snapshot.recorded(self.entries.get(&key))
             };
             let prune = desired.prune && !key.is_excluded();
             let facts = snapshot.facts(declared, recorded, prune);
-            let step = match row::step(facts) {
+            let step = match row_step::step(facts) {
                 // The child that looks after the row has not noted it down yet: until then the record is kept here.
                 Step::Forget if declared == Declared::Elsewhere && !self.is_taken_over(&key) => Step::Keep,
                 step => step,

@@ -3,7 +3,7 @@
 use super::facts::started_at;
 use super::share_pass::SharePass;
 use crate::core::id::ShareId;
-use crate::core::share::{self as creation, Facts};
+use crate::core::share_step::{self, Facts};
 use crate::operator::stop::Stop;
 
 /// Notes down which credential shows the share, or may be believed that it is gone.
@@ -35,7 +35,7 @@ pub async fn read_list(share: &mut SharePass) -> Result<(), Stop> {
         return share.session.look(share.snapshot(|now| now.look_since())).await;
     };
     let began = share.pass.now();
-    let since = started_at(&intent).minus(creation::CLOCKS_DIFFER);
+    let since = started_at(&intent).minus(share_step::CLOCKS_DIFFER);
     share.session.look_back(since).await?;
     let with = share.session.account.fingerprint;
     share.pass.memory(|memory| memory.empty_looks.push((with, began)));

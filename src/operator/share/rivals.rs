@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::share_pass::SharePass;
 use crate::api::Reason;
 use crate::core::id::ShareId;
-use crate::core::share::{Mode, Refusal, Step};
+use crate::core::share_step::{Mode, Refusal, Step};
 use crate::operator::delays;
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::stop::Stop;

@@ -3,9 +3,9 @@
 use super::share_pass::SharePass;
 use crate::api::status::DriftEntry;
 use crate::core::interned::Interned;
-use crate::core::row::Step;
 use crate::core::row_key::RowKey;
-use crate::core::share::Mode;
+use crate::core::row_step::Step;
+use crate::core::share_step::Mode;
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::inventory;
 

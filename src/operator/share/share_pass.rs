@@ -9,7 +9,7 @@ use crate::api::Share;
 use crate::core::id::ShareId;
 use crate::core::interned::Interned;
 use crate::core::row_key::RowKey;
-use crate::core::share::Mode;
+use crate::core::share_step::Mode;
 use crate::operator::pass::Pass;
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::remote::session::Session;

@@ -9,9 +9,9 @@ use crate::api::{Reason, int32};
 use crate::cloudflare::{AssociationStatus, ShareStatus, clean};
 use crate::core::id::ShareId;
 use crate::core::interned::Interned;
-use crate::core::row::{Observed, Step};
 use crate::core::row_key::RowKey;
-use crate::core::share::Mode;
+use crate::core::row_step::{Observed, Step};
+use crate::core::share_step::Mode;
 use crate::operator::pass::breaker;
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::remote::observed_share::ObservedShare;
@@ -22,7 +22,7 @@ use crate::operator::{clock, delays};
 const MAX_UNMANAGED: usize = 20;
 const MAX_MESSAGE: usize = 300;
 
-/// Fills the status from what was seen, and concludes.
+/// Fills the status from what was seen, and returns the verdict.
 pub fn report(share: &mut SharePass, id: &ShareId, seen: &ObservedShare, plan: &Plan) -> Verdict {
     let status = &mut share.pass.status;
     status.share_id = Some(id.as_str().into());
@@ -58,7 +58,7 @@ fn judge(
     let losing = &removals::losing(share, seen);
     share.pass.status.blocked_removals = int32(losing.blocked_rows().count());
     let so_far = so_far(share);
-    let verdict = conclude(share, Summary { id, seen, plan, row_states: &row_states, losing, so_far });
+    let verdict = rows_verdict(share, Summary { id, seen, plan, row_states: &row_states, losing, so_far });
     match share.pass.alarm.take() {
         Some(alarm) if alarm.requeue_after.is_none() => alarm.requeue_after(share.follow(seen)).before(verdict),
         Some(alarm) => alarm.before(verdict),
@@ -192,7 +192,7 @@ struct Summary<'a> {
     so_far: String,
 }
 
-fn conclude(share: &mut SharePass, summary: Summary<'_>) -> Verdict {
+fn rows_verdict(share: &mut SharePass, summary: Summary<'_>) -> Verdict {
     // An account whose exclusion waits for a person is not on its way.
     let blocked = summary.losing.blocked_exclusions();
     let ours = |state: State| -> Vec<&(RowKey, RowState)> {

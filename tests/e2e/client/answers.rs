@@ -55,7 +55,7 @@ fn limiter() {
         let peer = Peer::answering(response("429 Too Many Requests", headers, body));
         let error = post(peer.options());
         assert_eq!(judged(&error), (WriteOutcome::Rejected, ErrorClass::Throttled));
-        let limits = error.meta().unwrap().limits;
+        let limits = error.head().unwrap().limits;
         assert_eq!(limits.retry_after, Some(Duration::from_secs(7)));
         assert_eq!(limits.remaining, Some(0));
         assert_eq!(limits.reset, Some(Duration::from_secs(42)));
@@ -97,7 +97,7 @@ fn request() {
     let share = ShareId::parse("s:1@x").unwrap();
     let targets = [Target::Account(AccountId::parse("a1").unwrap())];
     let done = block_on(client.replace_recipients(&token(), &account(), &share, &targets));
-    assert_eq!(done.unwrap().meta.status, 204);
+    assert_eq!(done.unwrap().head.status, 204);
     let request = peer.request();
     let first = "PUT /client/v4/accounts/023e105f4ecef8ad9ca31a8372d0c353/shares/s:1@x/recipients HTTP/1.1\r\n";
     assert!(request.starts_with(first), "{request}");

@@ -101,7 +101,7 @@ fn refused_create(stage: &Stage) {
     }
     for (retry_after, expected) in [("0", Some(0)), ("300", Some(300)), ("soon", None)] {
         let (error, _) = create(stage, throttle(Some(retry_after)));
-        let limits = error.meta().unwrap().limits;
+        let limits = error.head().unwrap().limits;
         assert_eq!(limits.retry_after, expected.map(Duration::from_secs));
     }
 }
@@ -184,7 +184,7 @@ fn limits(stage: &Stage) {
     let read = |headers| {
         stage.simulator.limits(|limits| limits.headers = headers);
         let list = stage.client.list_shares(&stage.credential, &stage.account, &query);
-        stage.run(list).unwrap().meta.limits
+        stage.run(list).unwrap().head.limits
     };
     let one = read(LimitHeaders::One);
     assert!(one.remaining.is_some() && one.reset.is_some());

@@ -94,7 +94,7 @@ fn stalled_body() {
     assert_eq!(status, 201);
     assert!(what.starts_with("it did not end within"), "{what}");
     assert_eq!(judged(&error), AMBIGUOUS);
-    assert_eq!(error.meta().unwrap().ray.as_deref(), Some("8f1b-FRA"));
+    assert_eq!(error.head().unwrap().ray.as_deref(), Some("8f1b-FRA"));
     peer.request();
 }
 

@@ -103,7 +103,7 @@ pub fn post(options: Options) -> Error {
     let share = ShareId::parse("s1").unwrap();
     let target = Target::Account(AccountId::parse("a1").unwrap());
     let error = block_on(client.add_recipient(&token(), &account(), &share, &target)).unwrap_err();
-    let shown = format!("{error} {error:?} {:?}", error.meta());
+    let shown = format!("{error} {error:?} {:?}", error.head());
     assert!(!shown.contains("canary"), "{shown}");
     assert!(!shown.contains("client/v4"), "{shown}");
     error

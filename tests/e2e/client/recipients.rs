@@ -59,7 +59,7 @@ fn replace_recipients(stage: &Stage) {
     let accounts = [an_account(), an_account()];
     let targets = accounts.clone().map(Target::Account);
     let call = stage.client.replace_recipients(&stage.credential, &stage.account, &share.id, &targets);
-    assert_eq!(stage.run(call).unwrap().meta.status, 204);
+    assert_eq!(stage.run(call).unwrap().head.status, 204);
     let mut receiving = stage.receiving(&share.id);
     let mut wanted = accounts.map(|account| account.to_string());
     receiving.sort();
@@ -115,7 +115,7 @@ fn excluded_recipients(stage: &Stage) {
     assert_eq!(stage.run(read).unwrap().body, row);
     assert_eq!(stage.receiving(&share.id).len(), 2);
     let replace = client.replace_excluded(credential, account, &share.id, &members[1..]);
-    assert_eq!(stage.run(replace).unwrap().meta.status, 204);
+    assert_eq!(stage.run(replace).unwrap().head.status, 204);
     let rows = list();
     assert_eq!(rows.len(), 2);
     assert_eq!(stage.receiving(&share.id), [members[0].as_str()]);

@@ -68,8 +68,8 @@ fn list_shares(stage: &Stage) {
         assert_eq!(reply.body.page, page);
         assert_eq!(reply.body.total_pages, Some(3));
         assert_eq!(reply.body.total_count, Some(5));
-        assert!(reply.meta.date.is_some() && reply.meta.ray.is_some());
-        assert!(reply.meta.limits.remaining.is_some() && reply.meta.limits.reset.is_some());
+        assert!(reply.head.date.is_some() && reply.head.ray.is_some());
+        assert!(reply.head.limits.remaining.is_some() && reply.head.limits.reset.is_some());
         for share in reply.body.rows {
             assert_eq!(share.kind, Some(Kind::Sent));
             assert_eq!(share.counts.unwrap().associated, 3);

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use crate::core::gone::Missing;
 use crate::core::id::ShareId;
-use crate::core::row::{self, Declared, Observed, Recorded, Step as RowStep};
-use crate::core::share::{self, Adoption, Candidates, Facts, Gathered, Mode, Named, Presence, Sighting, Situation};
-use crate::core::share::{Step, Wait, Want};
+use crate::core::row_step::{self, Declared, Observed, Recorded, Step as RowStep};
+use crate::core::share_step::{
+    self, Adoption, Candidates, Facts, Gathered, Mode, Named, Presence, Sighting, Situation,
+};
+use crate::core::share_step::{Step, Wait, Want};
 use crate::core::time::At;
 use crate::design::Design;
 use crate::model::Bounds;
@@ -84,7 +86,7 @@ pub fn next(operator: &Operator, remote: &Remote, bounds: &Bounds) -> Next {
     if cache.has_record() && !cache.is_deleting && !cache.guarded {
         return Next::Write(Write::Guard);
     }
-    match share::step(&facts(operator, remote, bounds)) {
+    match share_step::step(&facts(operator, remote, bounds)) {
         Step::Read(Want::List) => Next::Read(Read::List),
         Step::Read(Want::Share) => bound(operator, |share| Next::Read(Read::Share(share))),
         Step::Bind { adopted: true, .. } if !cache.guarded => Next::Write(Write::Guard),
@@ -180,7 +182,7 @@ fn candidates(operator: &Operator, remote: &Remote, bounds: &Bounds) -> (Candida
     let Some(intent) = operator.cache.intent.filter(|_| operator.looks.fresh) else {
         return (Candidates::Unread, false);
     };
-    let announced = ticks(1).plus(share::CLOCKS_DIFFER);
+    let announced = ticks(1).plus(share_step::CLOCKS_DIFFER);
     let long_before = ticks(0);
     let created = |share: usize| match design {
         Design::TrustClock if bounds.skew => long_before,
@@ -210,9 +212,9 @@ fn candidates(operator: &Operator, remote: &Remote, bounds: &Bounds) -> (Candida
             Late::Before => Some(ticks(1)),
         };
         let looks: Vec<At> = first.filter(|_| looks.serial == intent.serial).into_iter().chain([ticks(2)]).collect();
-        share::has_settled(if intent.age < bounds.settle { ticks(3) } else { ticks(1) }, &looks, TICK)
+        share_step::has_settled(if intent.age < bounds.settle { ticks(3) } else { ticks(1) }, &looks, TICK)
     };
-    (share::candidates((announced, announced), sightings), settled)
+    (share_step::candidates((announced, announced), sightings), settled)
 }
 
 /// The share is there: the one thing to do next about its rows, adds before removals.
@@ -220,7 +222,7 @@ fn tend(operator: &Operator, share: usize, bounds: &Bounds) -> Next {
     let cache = &operator.cache;
     let steps: [RowStep; ROWS] = std::array::from_fn(|row| {
         let view = operator.rows[row];
-        row::step(row::Facts {
+        row_step::step(row_step::Facts {
             declared: if cache.declared[row] { Declared::Here } else { Declared::Nowhere },
             recorded: recorded(cache.rows[row], view, bounds.settle, bounds.design),
             seen: match view.seen {

@@ -1,14 +1,14 @@
 //! What an operator does next for a Share or for an object that declares one of its rows.
 //!
-//! The decisions are those of `core::share`, `core::child` and `core::row`; here their facts are gathered from caches that
+//! The decisions are those of `core::share_step`, `core::child_step` and `core::row_step`; here their facts are gathered from caches that
 //! may be old, as `src/operator` gathers them.
 
 use super::world::{CHILDREN, Call, Life, OBJECTS, Object, Operator, SHARE, SHARES};
 use super::{Bounds, Design};
-use crate::core::child::{self, Deletion, Parent, Successor};
+use crate::core::child_step::{self, Deletion, Parent, Successor};
 use crate::core::id::ShareId;
-use crate::core::row::{self, Declared, Observed, Step as RowStep};
-use crate::core::share::{self, Adoption, Candidates, Gathered, Mode, Named, Presence, Sighting, Situation};
+use crate::core::row_step::{self, Declared, Observed, Step as RowStep};
+use crate::core::share_step::{self, Adoption, Candidates, Gathered, Mode, Named, Presence, Sighting, Situation};
 use crate::core::time::At;
 use crate::design;
 use crate::operator::{TICK, presence, recorded};
@@ -102,21 +102,21 @@ fn share_next(operator: &Operator, bounds: &Bounds) -> Next {
     if let Some(from) = takes_over(operator, bounds).filter(|_| !is_deleting) {
         return Next::Write(Write::TakeOver { from });
     }
-    match share::step(&facts(operator, bounds)) {
-        share::Step::Read(share::Want::List) => Next::Read(Read::List),
-        share::Step::Read(share::Want::Share) => bound(share, |at| Next::Read(Read::Share(at))),
-        share::Step::Bind { id, .. } => Next::Write(Write::Bind { share: number(&id) }),
-        share::Step::Create if !share.finalizer => Next::Write(Write::Finalizer),
-        share::Step::Create => Next::Write(Write::Announce { carries: carries(operator) }),
-        share::Step::GiveUp => Next::Write(Write::GiveUp),
-        share::Step::Delete if bounds.held && !share.confirmed => Next::Rest,
-        share::Step::Delete => bound(share, |at| Next::Send(Call::Delete { share: at })),
-        share::Step::Forget => Next::Write(Write::Forget),
-        share::Step::Release => Next::Write(Write::Release),
-        share::Step::Maintain => bound(share, |at| share_row(operator, at, bounds)),
-        share::Step::Wait(share::Wait::Leaving) => bound(share, |at| Next::Read(Read::Share(at))),
-        share::Step::Wait(share::Wait::Confirmation) => bound(share, |at| confirm(operator, at)),
-        share::Step::Wait(_) | share::Step::Refuse(_) => Next::Rest,
+    match share_step::step(&facts(operator, bounds)) {
+        share_step::Step::Read(share_step::Want::List) => Next::Read(Read::List),
+        share_step::Step::Read(share_step::Want::Share) => bound(share, |at| Next::Read(Read::Share(at))),
+        share_step::Step::Bind { id, .. } => Next::Write(Write::Bind { share: number(&id) }),
+        share_step::Step::Create if !share.finalizer => Next::Write(Write::Finalizer),
+        share_step::Step::Create => Next::Write(Write::Announce { carries: carries(operator) }),
+        share_step::Step::GiveUp => Next::Write(Write::GiveUp),
+        share_step::Step::Delete if bounds.held && !share.confirmed => Next::Rest,
+        share_step::Step::Delete => bound(share, |at| Next::Send(Call::Delete { share: at })),
+        share_step::Step::Forget => Next::Write(Write::Forget),
+        share_step::Step::Release => Next::Write(Write::Release),
+        share_step::Step::Maintain => bound(share, |at| share_row(operator, at, bounds)),
+        share_step::Step::Wait(share_step::Wait::Leaving) => bound(share, |at| Next::Read(Read::Share(at))),
+        share_step::Step::Wait(share_step::Wait::Confirmation) => bound(share, |at| confirm(operator, at)),
+        share_step::Step::Wait(_) | share_step::Step::Refuse(_) => Next::Rest,
     }
 }
 
@@ -140,7 +140,7 @@ fn confirm(operator: &Operator, share: usize) -> Next {
     }
 }
 
-fn facts(operator: &Operator, bounds: &Bounds) -> share::Facts {
+fn facts(operator: &Operator, bounds: &Bounds) -> share_step::Facts {
     let share = &operator.cache[SHARE];
     let situation = match (share.bound, &share.intent) {
         (Some(at), _) => {
@@ -162,7 +162,7 @@ fn facts(operator: &Operator, bounds: &Bounds) -> share::Facts {
                     taken: false,
                 });
                 let now = (At::default(), At::default());
-                (share::candidates(now, sightings), intent.age > bounds.settle)
+                (share_step::candidates(now, sightings), intent.age > bounds.settle)
             } else {
                 (Candidates::Unread, false)
             };
@@ -179,7 +179,7 @@ fn facts(operator: &Operator, bounds: &Bounds) -> share::Facts {
             may_try: true,
         },
     };
-    share::Facts {
+    share_step::Facts {
         mode: Mode::Manage,
         is_deleting: share.is(Life::Deleting),
         retain: share.retain,
@@ -246,7 +246,7 @@ fn row_step(operator: &Operator, object: usize, at: usize, declared: Declared, b
     let rows = operator.rows[at];
     let (sure, answered) = (operator.sure[object], operator.answered[object]);
     let view = RowView { seen: rows.seen, fresh: rows.fresh, own: rows.own, sure, answered };
-    row::step(row::Facts {
+    row_step::step(row_step::Facts {
         declared,
         recorded: recorded(operator.cache[object].row, view, bounds.settle, design::Design::Sound),
         seen: match rows.seen {
@@ -281,16 +281,16 @@ fn parent(operator: &Operator, child: &Object) -> Option<Object> {
     Some(share).filter(|share| !(share.is(Life::Absent) || child.is(Life::Deleting) && another))
 }
 
-fn child_step(operator: &Operator, at: usize, bounds: &Bounds) -> child::Step {
+fn child_step(operator: &Operator, at: usize, bounds: &Bounds) -> child_step::Step {
     let parent = parent(operator, &operator.cache[at]);
     let declared = declared(operator, at, parent.as_ref(), bounds);
-    child::step(&child_facts(operator, at, parent.as_ref(), declared, bounds))
+    child_step::step(&child_facts(operator, at, parent.as_ref(), declared, bounds))
 }
 
 /// Whether the object, which is being deleted, waits for another one to record the row.
 pub fn awaits_successor(operator: &Operator, at: usize, bounds: &Bounds) -> bool {
     let there = operator.cache[at].is(Life::Deleting);
-    there && child_step(operator, at, bounds) == child::Step::Wait(child::Wait::Successor)
+    there && child_step(operator, at, bounds) == child_step::Step::Wait(child_step::Wait::Successor)
 }
 
 fn child_next(operator: &Operator, at: usize, bounds: &Bounds) -> Next {
@@ -301,17 +301,17 @@ fn child_next(operator: &Operator, at: usize, bounds: &Bounds) -> Next {
     let parent = parent(operator, child);
     let declared = declared(operator, at, parent.as_ref(), bounds);
     match child_step(operator, at, bounds) {
-        child::Step::Nothing | child::Step::Wait(_) | child::Step::Refuse(_) => Next::Rest,
-        child::Step::Release => Next::Write(Write::Release),
-        child::Step::Claim if !child.finalizer => Next::Write(Write::Finalizer),
-        child::Step::Claim => Next::Write(Write::Claim),
-        step @ (child::Step::RecordOnly | child::Step::Reconcile) => {
+        child_step::Step::Nothing | child_step::Step::Wait(_) | child_step::Step::Refuse(_) => Next::Rest,
+        child_step::Step::Release => Next::Write(Write::Release),
+        child_step::Step::Claim if !child.finalizer => Next::Write(Write::Finalizer),
+        child_step::Step::Claim => Next::Write(Write::Claim),
+        step @ (child_step::Step::RecordOnly | child_step::Step::Reconcile) => {
             let id = parent.map_or(child.bound, |share| share.bound);
             let Some(share) = id else { return Next::Rest };
             let noted = note_down(operator, at, share, bounds);
             match noted {
                 Some(write) => Next::Write(write),
-                None if step == child::Step::RecordOnly => Next::Rest,
+                None if step == child_step::Step::RecordOnly => Next::Rest,
                 None => child_row(operator, at, share, declared, bounds),
             }
         }
@@ -341,7 +341,7 @@ fn child_facts(
     parent: Option<&Object>,
     declared: Declared,
     bounds: &Bounds,
-) -> child::Facts {
+) -> child_step::Facts {
     let child = &operator.cache[at];
     let records_row = parent.is_some_and(|share| share.row != Record::Never);
     let others = live_children(&operator.cache).filter(|other| *other != at);
@@ -355,9 +355,9 @@ fn child_facts(
         Successor::Awaited
     };
     let share = match parent {
-        None if child.bound.is_none() || bounds.design == Design::ForgetsShare => child::Share::Unknown,
-        None => child::Share::Gone,
-        Some(share) => child::Share::Present(Parent {
+        None if child.bound.is_none() || bounds.design == Design::ForgetsShare => child_step::Share::Unknown,
+        None => child_step::Share::Gone,
+        Some(share) => child_step::Share::Present(Parent {
             bound: share.bound.is_some(),
             creating: share.intent.is_some(),
             observes: false,
@@ -366,7 +366,7 @@ fn child_facts(
             records_row,
         }),
     };
-    child::Facts {
+    child_step::Facts {
         deletion: child.is(Life::Deleting).then_some(Deletion {
             finalizer: child.finalizer,
             retain: child.retain,
@@ -381,7 +381,7 @@ fn child_facts(
         declared,
         claimed: child.finalizer && child.claimed,
         read_only: false,
-        record: child::Record { share: child.bound.is_some(), row: child.row != Record::Never },
+        record: child_step::Record { share: child.bound.is_some(), row: child.row != Record::Never },
     }
 }
 
@@ -410,13 +410,13 @@ fn news(operator: &Operator, share: usize, asks: usize, own: Record, bounds: &Bo
 /// Whether a record covers what another object has recorded.
 fn knows(operator: &Operator, own: Record, other: usize, bounds: &Bounds) -> bool {
     let time = |record: Record| match record {
-        Record::Never => child::OnRecord::Never,
-        Record::Intended { age } => child::OnRecord::Announced(At::default().minus(TICK * u32::from(age))),
-        Record::InPlace => child::OnRecord::InPlace,
+        Record::Never => child_step::OnRecord::Never,
+        Record::Intended { age } => child_step::OnRecord::Announced(At::default().minus(TICK * u32::from(age))),
+        Record::InPlace => child_step::OnRecord::InPlace,
     };
     let row = operator.cache[other].row;
     let open = matches!(row, Record::Intended { age } if age <= bounds.settle) && !operator.answered[other];
-    child::covers(time(own), time(row), open)
+    child_step::covers(time(own), time(row), open)
 }
 
 fn child_row(operator: &Operator, at: usize, share: usize, declared: Declared, bounds: &Bounds) -> Next {

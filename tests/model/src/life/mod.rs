@@ -3,8 +3,8 @@
 //!
 //! A world of its own: one Share that may list the row, and two objects that may declare it. Two operators, one after the
 //! other, with caches of the three objects that lag one by one; crashes at every step; calls that are lost, or applied with
-//! the answer lost; writes to the API server without an answer; reads that lag. The decisions are those of `core::share`,
-//! `core::child` and `core::row`.
+//! the answer lost; writes to the API server without an answer; reads that lag. The decisions are those of `core::share_step`,
+//! `core::child_step` and `core::row_step`.
 
 mod decide;
 mod happen;

@@ -9,8 +9,8 @@ use super::plan::Plan;
 use crate::api::int32;
 use crate::api::status::ShareStatus;
 use crate::cloudflare::ShareStatus as RemoteStatus;
-use crate::core::row::Step;
 use crate::core::row_key::RowKey;
+use crate::core::row_step::Step;
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::inventory;
 use crate::operator::rows::row_state::{State, Totals, row_state};
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_as_it_was_recorded_is_trusted() {
+    fn what_is_as_it_was_recorded_is_still_ready() {
         let (recorded, observed) = compare(&samples::share(json!({}), ready()), json!({}));
         assert_eq!(recorded, observed);
         let foreign = json!({"resources": [

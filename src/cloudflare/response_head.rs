@@ -12,7 +12,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 /// What an answer says in addition to its body.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Meta {
+pub struct ResponseHead {
     pub status: u16,
     /// Cloudflare's clock, in whole seconds.
     pub date: Option<SystemTime>,
@@ -32,9 +32,9 @@ pub struct Limits {
     pub retry_after: Option<Duration>,
 }
 
-impl Meta {
-    pub(super) fn read(status: u16, headers: &HeaderMap) -> Meta {
-        Meta {
+impl ResponseHead {
+    pub(super) fn read(status: u16, headers: &HeaderMap) -> ResponseHead {
+        ResponseHead {
             status,
             date: text(headers, "date").and_then(date),
             ray: text(headers, "cf-ray").map(|ray| clean(ray, 64)),
@@ -106,12 +106,12 @@ mod tests {
     use http::HeaderValue;
     use proptest::prelude::*;
 
-    fn read(pairs: &[(&'static str, &str)]) -> Meta {
+    fn read(pairs: &[(&'static str, &str)]) -> ResponseHead {
         let mut headers = HeaderMap::new();
         for (name, value) in pairs {
             headers.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
-        Meta::read(200, &headers)
+        ResponseHead::read(200, &headers)
     }
 
     fn limits(value: &str) -> (Option<u64>, Option<u64>) {
@@ -151,10 +151,10 @@ mod tests {
 
     #[test]
     fn date_and_ray_are_read() {
-        let meta = read(&[("date", "Tue, 24 Nov 2026 10:04:38 GMT"), ("cf-ray", "8f1b2c\u{9b}-FRA")]);
-        let since = meta.date.unwrap().duration_since(SystemTime::UNIX_EPOCH);
+        let head = read(&[("date", "Tue, 24 Nov 2026 10:04:38 GMT"), ("cf-ray", "8f1b2c\u{9b}-FRA")]);
+        let since = head.date.unwrap().duration_since(SystemTime::UNIX_EPOCH);
         assert_eq!(since.unwrap().as_secs(), 1_795_514_678);
-        assert_eq!(meta.ray, None);
+        assert_eq!(head.ray, None);
         assert_eq!(read(&[("cf-ray", "8f1b2c-FRA")]).ray.as_deref(), Some("8f1b2c-FRA"));
         assert_eq!(read(&[("date", "yesterday")]).date, None);
     }
@@ -167,7 +167,7 @@ mod tests {
                 for name in ["ratelimit", "retry-after", "date", "cf-ray"] {
                     headers.append(name, value.clone());
                 }
-                Meta::read(429, &headers);
+                ResponseHead::read(429, &headers);
             }
         }
     }

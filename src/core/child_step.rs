@@ -1,6 +1,6 @@
 //! What an object that declares one row of a share does next, as far as that needs no look at the row.
 
-use super::row::Declared;
+use super::row_step::Declared;
 use super::time::At;
 
 /// What is known about a ShareRecipient or ShareResource.
