@@ -187,9 +187,12 @@ fn end(facts: &Facts, deletion: &Deletion) -> Step {
             (parent.bound, parent.records_row)
         }
     };
-    if !facts.valid {
-        return Step::Release;
-    }
+    if facts.valid { end_of_row(facts, deletion, bound, recorded) } else { Step::Release }
+}
+
+/// What becomes of the row of an object that goes: whether it stays, who looks after it next, and only then its removal.
+/// `bound`: its share is known; `recorded`: the Share has the row on record.
+fn end_of_row(facts: &Facts, deletion: &Deletion, bound: bool, recorded: bool) -> Step {
     if deletion.retain {
         let suspended = matches!(facts.share, Share::Present(Parent { suspended: true, .. }));
         if !recorded || suspended {

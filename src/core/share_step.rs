@@ -295,7 +295,7 @@ fn resolve(candidates: &Candidates, settled: bool) -> Step {
     }
 }
 
-/// A share is bound: tend it, or notice that it is gone.
+/// A share is bound: maintain it, or notice that it is gone.
 fn keep(adopted: bool, share: Presence) -> Step {
     match share {
         Presence::Unread => Step::Read(Want::Share),

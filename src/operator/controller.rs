@@ -163,18 +163,20 @@ where
     }
     match ended {
         Ok(ended) => span.in_scope(|| when_next(context, object, ended)),
-        Err(panic) => {
-            tracing::error!(object = %key, %panic, "panic while reconciling an object");
-            context.metrics.panic();
-            let verdict = Verdict::stalled(
-                Reason::InternalError,
-                "internal error while reconciling this object; cfshare retries automatically. See the operator's log for the \
-                 cause, and please report it",
-            );
-            let _ = Pass::begin(context, object).finish(verdict).await;
-            Action::requeue(Duration::from_secs(60))
-        }
+        Err(panic) => report_panic(context, object, &panic).await,
     }
+}
+
+async fn report_panic<K: Recorded>(context: Arc<Context>, object: Arc<K>, panic: &JoinError) -> Action {
+    tracing::error!(object = %K::key(Name::of(object.as_ref())), %panic, "panic while reconciling an object");
+    context.metrics.panic();
+    let verdict = Verdict::stalled(
+        Reason::InternalError,
+        "internal error while reconciling this object; cfshare retries automatically. See the operator's log for the \
+         cause, and please report it",
+    );
+    let _ = Pass::begin(context, object).finish(verdict).await;
+    Action::requeue(Duration::from_secs(60))
 }
 
 /// What the trace of a pass says of its end.

@@ -33,27 +33,22 @@ pub async fn run<C: Child>(child: &mut ChildPass<C>) -> Result<Option<Verdict>, 
     let may_write =
         !child.parent.observes() && !child.pass.context.settings.read_only && child.session.account.breaker().is_none();
     let requested = child.pass.is_requested();
-    let mut fresh = false;
     if let Some(error) = child.pass.why_unreadable(&child.session) {
         return Err(Stop::Cloudflare(error));
     }
+    let Some(seen) = seen_or_read(child).await? else { return delete::share_gone(child).await };
+    if !requested && is_still_ready(child, &seen) {
+        return Ok(Some(child.pass.as_before()));
+    }
+    if !requested && is_just_made(child, &seen) {
+        return Ok(Some(status::report_just_made(child, &seen)));
+    }
+    refresh(child, &seen, requested).await?;
+    if requested && may_write {
+        retry_failed(child).await?;
+    }
     for _ in 0..MAX_ROUNDS {
         let Some(seen) = seen_or_read(child).await? else { return delete::share_gone(child).await };
-        child.record().seen_with = Some(child.session.account.seen_with());
-        if !requested && !fresh && is_still_ready(child, &seen) {
-            return Ok(Some(child.pass.as_before()));
-        }
-        if !requested && !fresh && is_just_made(child, &seen) {
-            return Ok(Some(status::report_just_made(child, &seen)));
-        }
-        if !fresh {
-            fresh = true;
-            refresh(child, &seen, requested).await?;
-            if requested && may_write {
-                retry_failed(child).await?;
-            }
-            continue;
-        }
         match take_step(child, &seen, may_write).await? {
             Next::Again => {}
             Next::Done(verdict) => return Ok(verdict),
@@ -153,7 +148,7 @@ fn awaits_replacement<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, 
     Some(status::report(child, seen, step, Verdict::working(Reason::Progressing, message).requeue_after(wait)))
 }
 
-/// The share as it was seen, or read now; `None`: it is gone.
+/// The share as it was seen, or read now, which is noted down; `None`: it is gone.
 async fn seen_or_read<C: Child>(child: &mut ChildPass<C>) -> Result<Option<ObservedShare>, Stop> {
     if child.seen().is_none() {
         if !child.pass.may_read_early(&child.session, &child.id) {
@@ -168,6 +163,8 @@ async fn seen_or_read<C: Child>(child: &mut ChildPass<C>) -> Result<Option<Obser
     if live.is_none() {
         // One share says nothing of how many are missing.
         child.session.await_first_sweep()?;
+    } else {
+        child.record().seen_with = Some(child.session.account.seen_with());
     }
     Ok(live)
 }
@@ -251,7 +248,7 @@ async fn is_declared_outside<C: Child>(child: &ChildPass<C>) -> Result<bool, Sto
 
 async fn send_removal<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare) -> Result<Option<Verdict>, Stop> {
     let row = child.row(seen);
-    // The object stays until the row is gone, so it looks now and then whether somebody gave in.
+    // The object stays until the row is gone, so it looks now and then whether the row is gone.
     let not_converging =
         || child.pass.not_converging(&row.removing()).map(|verdict| verdict.requeue_after(delays::HUMAN));
     if let Some(write_block) = row.removal_refused().or_else(not_converging) {

@@ -4,6 +4,7 @@ mod child_pass;
 mod delete;
 mod facts;
 mod maintain;
+mod messages;
 mod parent;
 mod row_drift;
 mod status;
@@ -13,22 +14,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::pass::Pass;
-use crate::api::{Name, Reason, Share, has_finalizer, uid_of};
-use crate::core::child_step::{self, Refusal, Step, Wait};
+use crate::api::{Name, has_finalizer, uid_of};
+use crate::core::child_step::{self, Step, Wait};
 use crate::core::id::{AccountId, ShareId};
 use crate::core::limiter::Priority;
 use crate::core::row_key::RowKey;
 use crate::core::row_step::Declared;
 use crate::operator::cluster::index;
-use crate::operator::cluster::index::Related;
-use crate::operator::conditions;
 use crate::operator::delays;
 use crate::operator::kinds::{Child, RowStatus};
 use crate::operator::pass::context::Context;
-use crate::operator::pass::verdict::{self, Verdict};
+use crate::operator::pass::verdict::Verdict;
 use crate::operator::rows::declare::Sibling;
 use crate::operator::rows::row_state::label;
-use crate::operator::share::outside::into_scope;
 use crate::operator::stop::Stop;
 use child_pass::ChildPass;
 use parent::Parent;
@@ -57,8 +55,11 @@ pub async fn reconcile<C: Child>(context: Arc<Context>, object: Arc<C>) -> Resul
             (Step::Nothing, _) => return Ok(None),
             (Step::Release, _) => return release(pass).await,
             (Step::Claim, _) => claim(&mut pass).await?,
-            (Step::Wait(wait), _) => return waiting(pass, &parent, wait, &rivals).await,
-            (Step::Refuse(refusal), _) => return refuse(pass, refusal, row).await,
+            (Step::Wait(wait), _) => return wait_for(pass, &parent, wait, &rivals).await,
+            (Step::Refuse(refusal), _) => {
+                let verdict = messages::refused(&pass.object.share().name, refusal, row);
+                return pass.finish(verdict).await;
+            }
             (Step::RecordOnly | Step::Reconcile, Some(Ok(key))) => {
                 let Some((owner, id)) = parent.owner.clone().zip(parent.id.clone()) else { break };
                 parent::note_down(&mut pass, &parent, &id, &owner, key, &rivals);
@@ -126,89 +127,25 @@ fn note_wait<C: Child>(pass: &Pass<C>, step: Step) {
     pass.memory(|memory| memory.successor_awaited = waits.then(|| memory.successor_awaited.unwrap_or(now)));
 }
 
-async fn waiting<C: Child>(
+/// Nothing more is done now, and what is awaited wakes the object.
+async fn wait_for<C: Child>(
     pass: Pass<C>,
     parent: &Parent,
     wait: Wait,
     rivals: &[Sibling],
 ) -> Result<Option<Duration>, Stop> {
-    let share = pass.object.share().name;
-    let waits_for_share = |what: &str| Verdict::working(Reason::WaitingForShare, format!("Share {share} {what}"));
     let verdict = match wait {
         Wait::Suspended => Verdict::suspended(),
         Wait::UnreadableShare if pass.is_deleting() => return Ok(Some(delays::HUMAN)),
-        Wait::UnreadableShare => {
-            let message =
-                format!("Share {share} does not match the current CRD and cannot be read: fix it and apply it again");
-            Verdict::unknown_stalled(Reason::WaitingForShare, message)
-        }
-        Wait::Share => {
-            let since = conditions::said_since(&pass.common().conditions, Reason::WaitingForShare, pass.now());
-            let missing = waits_for_share("does not exist: apply it in this namespace, or fix shareRef");
-            verdict::awaited(missing, since, pass.now())
-        }
-        Wait::Creation if parent.outside => {
-            let command = into_scope(&pass.context.cluster.outside, &Share::key(pass.object.share()));
-            waits_for_share(&format!(
-                "does not match --watch-label-selector, so cfshare creates no share for it. Restore the labels: {command}"
-            ))
-        }
-        Wait::Creation if parent.share.as_ref().is_some_and(|share| share.spec.suspend == Some(true)) => {
-            let message = format!("Share {share} is suspended, and does not exist at Cloudflare yet");
-            Verdict::unknown(Reason::Suspended, message).resting()
-        }
-        Wait::Creation if observes_nothing(parent) => {
-            let (read_only, Name { namespace, name }) = (pass.context.settings.read_only, pass.object.share());
-            let (why, how) = if read_only {
-                ("the operator runs with --read-only".to_owned(), "start the operator without --read-only".to_owned())
-            } else {
-                let patch = r#"{"spec":{"managementPolicy":"Manage"}}"#;
-                let manage =
-                    format!("kubectl patch shares.cfshare.dev {name} -n {namespace} --type merge -p '{patch}'");
-                (format!("Share {share} only observes"), manage)
-            };
-            let message = format!(
-                "{why}, and there is no share at Cloudflare that it would observe: nothing is added. To have it created: {how}"
-            );
-            Verdict::stalled(Reason::Differs, message)
-        }
-        Wait::Creation => waits_for_share("has no share at Cloudflare yet"),
+        Wait::UnreadableShare => messages::unreadable_share(&pass),
+        Wait::Share => messages::no_share(&pass),
+        Wait::Creation => messages::not_created(&pass, parent),
         Wait::Outcome => return Ok(Some(delays::SHORT)),
         Wait::Successor => {
             facts::wake_successors(&pass, rivals);
             return Ok(Some(delays::SHORT));
         }
         Wait::Company | Wait::Handover => return Ok(Some(delays::PEER_WRITE)),
-    };
-    pass.finish(verdict).await
-}
-
-/// The Share has found no share, and makes none, since it or the operator only reads.
-fn observes_nothing(parent: &Parent) -> bool {
-    let status = parent.share.as_ref().and_then(|share| share.status.as_ref());
-    status.is_some_and(|status| conditions::says(&status.common.conditions, Reason::Differs))
-}
-
-async fn refuse<C: Child>(
-    pass: Pass<C>,
-    refusal: Refusal,
-    row: Option<Result<RowKey, String>>,
-) -> Result<Option<Duration>, Stop> {
-    let share = pass.object.share().name;
-    let verdict = match (refusal, row) {
-        (Refusal::Organization, _) => Verdict::stalled(
-            Reason::Invalid,
-            format!(
-                "Share {share} is for an organization, so all member accounts receive it already: delete this object; to \
-                 exclude accounts, use spec.organization.excluded of the Share"
-            ),
-        ),
-        (Refusal::Duplicate, Some(Ok(key))) => Verdict::stalled(
-            Reason::DuplicateDeclaration,
-            format!("{} is already declared by the Share itself or by an older object, which wins", label(&key, None)),
-        ),
-        (Refusal::Invalid, Some(Err(problem))) => Verdict::stalled(Reason::Invalid, problem),
-        (Refusal::Invalid | Refusal::Duplicate, _) => Verdict::unfinished(),
     };
     pass.finish(verdict).await
 }

@@ -21,9 +21,9 @@ pub fn excuse<C: Child>(child: &mut ChildPass<C>, verdict: Verdict) -> Verdict {
         return Verdict { message, ..verdict };
     };
     warn(child, &waiver);
-    let requeue_after = verdict.requeue_after.into_iter().chain(waiver::look_again(&waiver, now)).min();
     let reported = format!("{waiver}. {}", verdict.message);
-    Verdict { requeue_after, ..Verdict::ready(Reason::Waived, reported) }
+    let ready = Verdict::ready(Reason::Waived, reported);
+    ready.requeue_within(verdict.requeue_after).requeue_within(waiver::look_again(&waiver, now))
 }
 
 /// Warns once before the waiver ends.

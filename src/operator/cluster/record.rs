@@ -28,7 +28,7 @@ pub trait Recorded:
     fn status(&self) -> Option<&Self::Status>;
 }
 
-/// Whether the status speaks of the object's present edition.
+/// Whether the status reports the object's present generation.
 pub fn is_told<K: Recorded>(object: &K) -> bool {
     let told = object.status().map(|status| status.as_ref().observed_generation);
     told == Some(object.meta().generation.unwrap_or(0))

@@ -33,21 +33,7 @@ pub fn stream<K: Recorded>(
 ) -> impl Stream<Item = Result<K, watcher::Error>> + Send {
     let (decoding, mut listed_unreadable) = (cluster.clone(), HashSet::new());
     let namespace = scope.clone();
-    let (known, busy) = ((cluster.clone(), scope.clone(), writer.clone()), Arc::new(AtomicBool::new(false)));
-    let (reported, gone) = (report.clone(), deleted.clone());
-    let follow = move |sign: Sign| {
-        reported(sign);
-        if let (cluster, Some(namespace), writer) = &known
-            && sign == Sign::Failed(Cause::Forbidden)
-        {
-            let (noting, within, writer) = (cluster.clone(), namespace.clone(), writer.clone());
-            let deleted = gone.clone();
-            revoked::read_known::<K>(cluster, namespace, &busy, move |event| {
-                let touched = take_note(event, Some(&within), &writer, &noting, &deleted);
-                touched.iter().for_each(|key| noting.requeuer.requeue(key));
-            });
-        }
-    };
+    let follow = following(cluster.clone(), scope.clone(), writer.clone(), report.clone(), deleted.clone());
     let begun = Arc::new(AtomicU64::new(0));
     let begins = {
         let (begun, cluster, scope) = (begun.clone(), cluster.clone(), scope.clone());
@@ -85,7 +71,27 @@ pub fn stream<K: Recorded>(
         })
 }
 
-/// What takes the events of one kind in one scope in.
+/// Passes each sign on. Where the namespace may not be watched any more, its known objects are read one by one.
+fn following<K: Recorded>(
+    cluster: Arc<Cluster>,
+    scope: Option<String>,
+    writer: Arc<parking_lot::Mutex<Writer<K>>>,
+    report: impl Fn(Sign) + Send + Sync + 'static,
+    deleted: impl Fn(&ObjectKey) + Clone + Send + Sync + 'static,
+) -> impl Fn(Sign) + Send + Sync + 'static {
+    let busy = Arc::new(AtomicBool::new(false));
+    move |sign| {
+        report(sign);
+        let (Some(namespace), Sign::Failed(Cause::Forbidden)) = (&scope, sign) else { return };
+        let (noting, within, writer, deleted) = (cluster.clone(), namespace.clone(), writer.clone(), deleted.clone());
+        revoked::read_known::<K>(&cluster, namespace, &busy, move |event| {
+            let touched = take_note(event, Some(&within), &writer, &noting, &deleted);
+            touched.iter().for_each(|key| noting.requeuer.requeue(key));
+        });
+    }
+}
+
+/// What takes in the events of one kind in one scope.
 struct Intake<K: Recorded, D> {
     scope: Option<String>,
     writer: Arc<parking_lot::Mutex<Writer<K>>>,
@@ -148,7 +154,7 @@ impl<K: Recorded, D: Fn(&ObjectKey)> Intake<K, D> {
     }
 }
 
-/// Whether it is another object, another edition, or asks for something else.
+/// Whether it is another object, another generation, or asks for something else.
 fn is_news(before: &ObjectMeta, now: &ObjectMeta) -> bool {
     before.uid != now.uid
         || before.generation != now.generation

@@ -51,7 +51,7 @@ pub struct Memory {
     /// When it was first asked who has the wanted name.
     pub first_look: Option<At>,
     pub following: bool,
-    /// When the present edition was first seen.
+    /// When the present revision was first seen.
     pub edited_at: At,
     /// When it may tell what many objects have to tell at once.
     pub event_slot: Option<At>,
@@ -155,7 +155,7 @@ impl Memories {
     }
 
     /// The object's pass, which began then, ended without a permit. After a start that is so for all of them, and nothing is
-    /// kept of those whose edition has had its say (`is_told`) and that this pass saw first.
+    /// kept of those whose revision the status reports (`is_told`) and that this pass saw first.
     pub fn waits(&self, key: &ObjectKey, began: At, is_told: bool) {
         self.waiting.lock().entry(key.clone()).or_insert(began);
         self.drop_if(key, |memory| is_told && memory.edited_at >= began && memory.is_blank());
@@ -201,7 +201,7 @@ impl Memory {
         Memory { asked_for_id: Some(at), ..Memory::default() }
     }
 
-    /// Whether a new memory would do as well. When the edition came and was first looked at says nothing of a settled
+    /// Whether a new memory would do as well. When the revision came and was first looked at says nothing of a settled
     /// object, and when to poll nothing of one that follows nothing.
     fn is_blank(&self) -> bool {
         let Memory {
@@ -239,7 +239,7 @@ impl Memory {
         is_calm && is_empty && told && times.into_iter().all(Option::is_none)
     }
 
-    /// Fresh hope: everything is tried again.
+    /// Forgets refusals and failures, so that everything is tried again.
     fn renew(&mut self) {
         self.refused.clear();
         self.written.clear();

@@ -93,19 +93,17 @@ impl Verdict {
 
     /// The verdict where something else is wrong as well: what is under way goes on, and both are reported.
     pub fn and(self, trouble: Verdict) -> Verdict {
-        let requeue_after = self.requeue_after.into_iter().chain(trouble.requeue_after).min();
         match self.course {
             Course::Reconciling => {
                 let message = format!("{}. {}", self.message, trouble.message);
-                Verdict { message, requeue_after, ..self }
+                Verdict { message, ..self }.requeue_within(trouble.requeue_after)
             }
-            Course::Resting | Course::Stalled => Verdict { requeue_after, ..trouble },
+            Course::Resting | Course::Stalled => trouble.requeue_within(self.requeue_after),
         }
     }
 
     /// This verdict where `rest` is true as well and must not hide it: what is under way goes on.
     pub fn before(self, rest: Verdict) -> Verdict {
-        let requeue_after = self.requeue_after.into_iter().chain(rest.requeue_after).min();
         let (message, course) = match rest.ready {
             Readiness::True => (self.message, self.course),
             Readiness::False | Readiness::Unknown => {
@@ -114,11 +112,16 @@ impl Verdict {
                 (format!("{}. {}", self.message, rest.message), course)
             }
         };
-        Verdict { message, course, requeue_after, ..self }
+        Verdict { message, course, ..self }.requeue_within(rest.requeue_after)
     }
 
-    pub fn requeue_after(mut self, after: Duration) -> Verdict {
-        self.requeue_after = Some(self.requeue_after.map_or(after, |own| own.min(after)));
+    pub fn requeue_after(self, after: Duration) -> Verdict {
+        self.requeue_within([after])
+    }
+
+    /// Looks again after the shortest of these times, or the one that it has.
+    pub fn requeue_within(mut self, times: impl IntoIterator<Item = Duration>) -> Verdict {
+        self.requeue_after = self.requeue_after.into_iter().chain(times).min();
         self
     }
 }

@@ -14,6 +14,7 @@ use crate::operator::rows::declare::{By, Sibling};
 use crate::operator::rows::facts::RowSnapshot;
 use crate::operator::rows::inventory;
 use crate::operator::share::losses;
+use crate::operator::share::name;
 use crate::operator::share::plan::PlanInput;
 
 impl Look<'_> {
@@ -21,7 +22,7 @@ impl Look<'_> {
     pub(super) fn maintain(&self, preview: &mut Preview) {
         let Some(id) = self.subject() else { return };
         let Some(seen) = self.account.cache.seen(&id) else { return };
-        let keeps_its_name = self.status.adopted && self.share.spec.name.is_none();
+        let keeps_its_name = name::keeps_its_name(self.share, &self.status);
         if let Some(name) = self.desired.name.clone().filter(|name| !keeps_its_name && *name != seen.share.name) {
             let bears = |other: &&ObservedShare| other.share.name == name && other.share.id != id;
             let taken = self.account.cache.live().find(bears);

@@ -1,7 +1,7 @@
 //! What an account looks like at Cloudflare, as far as this process has read or written it.
 //!
-//! Cloudflare has no watch, so a sweep keeps this picture, and every read and every answer to an own write
-//! improves it. What is older never replaces what is newer.
+//! Cloudflare has no watch, so a sweep keeps this cache up to date, as does every read and every answer to an own
+//! write. What is older never replaces what is newer.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -181,12 +181,17 @@ impl AccountCache {
 
     /// Whether a share that nobody here asked to delete is gone for good: the breaker had a complete list to count its
     /// loss by, which was begun after the share was first found missing or being deleted.
-    pub fn is_lost(&self, id: &ShareId, read_lag: Duration) -> bool {
+    fn is_lost(&self, id: &ShareId, read_lag: Duration) -> bool {
         match (self.shares.get(id), self.missing.get(id)) {
             (Some(seen), _) => seen.share.status == ShareStatus::Deleted && self.uncounted(id).is_none(),
             (None, Some(missing)) => Missing { expected: false, ..*missing }.is_gone(read_lag, self.swept, None),
             (None, None) => false,
         }
+    }
+
+    /// Whether a share that a pass is about is gone for good; `is_deleting`: its object asks Cloudflare to delete it.
+    pub fn has_ended(&self, id: &ShareId, is_deleting: bool, read_lag: Duration) -> bool {
+        if is_deleting { self.is_gone(id, read_lag) } else { self.is_lost(id, read_lag) }
     }
 
     /// Since when a share is missing or being deleted, if no complete list was begun since.

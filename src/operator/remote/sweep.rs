@@ -35,18 +35,14 @@ pub async fn run(cluster: Arc<Cluster>, remote: Arc<Remote>, account: Arc<Accoun
     let mut interval = remote.accounts.update_sweep_interval(&account);
     let mut relist = Relist::new(remote.settings.calls_per_second);
     loop {
-        let idle = if failures == 0 {
-            staggered(interval, last)
-        } else {
-            failure::growing(failures - 1, Duration::from_secs(2), Duration::from_secs(60))
-        };
         let wanted = account.demand().is_some_and(|since| since >= last) && failures == 0;
-        let pause = if last == At::default() && failures == 0 {
-            Duration::ZERO
-        } else if wanted {
-            spacing(account.pages(), account.limiter.per_second()).saturating_sub(remote.clock.now().since(last))
-        } else {
-            idle
+        let pause = match failures {
+            0 if last == At::default() => Duration::ZERO,
+            0 if wanted => {
+                spacing(account.pages(), account.limiter.per_second()).saturating_sub(remote.clock.now().since(last))
+            }
+            0 => staggered(interval, last),
+            n => failure::growing(n - 1, Duration::from_secs(2), Duration::from_secs(60)),
         };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
@@ -56,13 +52,7 @@ pub async fn run(cluster: Arc<Cluster>, remote: Arc<Remote>, account: Arc<Accoun
             return;
         }
         if !refresh_credential(&cluster, &remote, &account).await {
-            remote.accounts.close(&account);
-            // The objects that wait for this sweep, or depend on it, find another account, or that their Secret is gone.
-            for key in account.waiting() {
-                cluster.requeuer.requeue_later(&key);
-            }
-            cluster.requeue_account(&account.id);
-            return;
+            return close(&cluster, &remote, &account);
         }
         let began = remote.clock.now();
         let trace = remote.traces.sweep(&account.id);
@@ -86,6 +76,16 @@ pub async fn run(cluster: Arc<Cluster>, remote: Arc<Remote>, account: Arc<Accoun
         }
         requeue_if_readability_changed(&cluster, &remote, &account, &mut unreadable);
     }
+}
+
+/// Drops an account that nobody uses with this credential any more.
+fn close(cluster: &Cluster, remote: &Remote, account: &Account) {
+    remote.accounts.close(account);
+    // The objects that wait for this sweep, or depend on it, find another account, or that their Secret is gone.
+    for key in account.waiting() {
+        cluster.requeuer.requeue_later(&key);
+    }
+    cluster.requeue_account(&account.id);
 }
 
 /// A sweep may wait for calls that the limit does not leave: meanwhile its account may have gone unread for too long.

@@ -277,7 +277,7 @@ impl Writer<'_> {
         }
     }
 
-    /// The rows of the share are not what the picture shows.
+    /// The rows of the share are not what the cache shows.
     pub fn stale(&self, id: &ShareId) {
         if let Some(seen) = self.session.account.cache().seen_mut(id) {
             seen.outdate();

@@ -34,6 +34,11 @@ pub enum State {
 }
 
 impl RowState {
+    /// Of a row that Cloudflare refused to add.
+    pub fn refused(message: String) -> RowState {
+        RowState { state: State::Refused, word: REFUSED.to_owned(), message }
+    }
+
     /// The message about a row that failed for good; `object`: whose it is, `more`: that there are others. The command is its
     /// end, so that it can be pasted.
     pub fn given_up(&self, name: &str, object: &ObjectKey, more: &str) -> String {

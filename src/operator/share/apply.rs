@@ -98,7 +98,7 @@ pub async fn apply(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) -> 
 
 /// Records what needs no call. Returns whether there was anything.
 fn record(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) -> bool {
-    let mut entries = inventory::entries(&share.pass.status.inventory);
+    let mut entries = share.entries();
     let before = entries.clone();
     // The write that drops an entry may fail: only what the object does not have any more needs no answer.
     let written = share.pass.object.status.as_ref().map(|status| inventory::entries(&status.inventory));
@@ -131,7 +131,7 @@ fn record(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) -> bool {
     if entries == before {
         return false;
     }
-    share.pass.status.inventory = inventory::inventory(&entries);
+    share.record(&entries);
     true
 }
 
@@ -167,7 +167,7 @@ fn forget_settled(share: &SharePass, seen: &ObservedShare, plan: &Plan) {
 /// announced is known here before anything is done about the row.
 pub async fn take_over(share: &mut SharePass) -> Result<(), Stop> {
     let Some(id) = share.pass.status.share_id.clone() else { return Ok(()) };
-    let mut entries = inventory::entries(&share.pass.status.inventory);
+    let mut entries = share.entries();
     let before = entries.clone();
     let listed = |sibling: &&Sibling| share.desired.inline.contains_key(&sibling.row);
     for sibling in share.desired.siblings.iter().filter(listed) {
@@ -178,7 +178,7 @@ pub async fn take_over(share: &mut SharePass) -> Result<(), Stop> {
         entries.insert(row.clone(), news.entry.named(share.name_of(row)));
     }
     if entries != before {
-        share.pass.status.inventory = inventory::inventory(&entries);
+        share.record(&entries);
         share.pass.save().await?;
     }
     Ok(())
@@ -186,16 +186,16 @@ pub async fn take_over(share: &mut SharePass) -> Result<(), Stop> {
 
 /// Takes over the row of a deleted child that could not be removed because it is the last resource.
 fn inherit_last(share: &mut SharePass) {
-    let mut entries = inventory::entries(&share.pass.status.inventory);
+    let mut entries = share.entries();
     for sibling in share.desired.siblings.iter().filter(|s| s.is_deleting && s.is_last && !s.outside) {
         entries.entry(sibling.row.clone()).or_default();
     }
-    share.pass.status.inventory = inventory::inventory(&entries);
+    share.record(&entries);
 }
 
 /// Announces a batch, with the permit in hand, then sends it.
 async fn add(share: &mut SharePass, seen: &ObservedShare, mut keys: Vec<RowKey>, losing: &Losing) -> Result<(), Stop> {
-    let mut entries = inventory::entries(&share.pass.status.inventory);
+    let mut entries = share.entries();
     let exclusions: Vec<RowKey> = keys.iter().filter(|key| key.is_excluded()).cloned().collect();
     keys.truncate(BATCH);
     let permit = share.session.permit(keys.len());
@@ -214,7 +214,7 @@ async fn add(share: &mut SharePass, seen: &ObservedShare, mut keys: Vec<RowKey>,
     }
     losses::record(&mut share.pass.status, keys.iter().filter(|key| losing.is_unconfirmed(key)), now);
     share.pass.status.bound_uid = uid_of(share.pass.object.as_ref());
-    share.pass.status.inventory = inventory::inventory(&entries);
+    share.record(&entries);
     share.pass.save().await?;
     // What was announced and is not sent, or was refused: nothing can come of it. That an account was to be excluded
     // from the start stays on record, or it would count as a loss.
@@ -240,7 +240,7 @@ async fn add(share: &mut SharePass, seen: &ObservedShare, mut keys: Vec<RowKey>,
             outcome => trouble = outcome.err(),
         }
     }
-    share.pass.status.inventory = inventory::inventory(&entries);
+    share.record(&entries);
     let Some(stop) = trouble else { return Ok(()) };
     share.pass.save().await?;
     Err(stop)
@@ -254,11 +254,11 @@ pub async fn retry_failed(share: &mut SharePass, id: &ShareId) -> Result<(), Sto
     if failed.is_empty() {
         return Ok(());
     }
-    let mut entries = inventory::entries(&share.pass.status.inventory);
+    let mut entries = share.entries();
     for key in &failed {
         entries.insert(key.clone(), Entry::intended(inventory::settled_long_ago()).named(share.name_of(key)));
     }
-    share.pass.status.inventory = inventory::inventory(&entries);
+    share.record(&entries);
     share.pass.save().await?;
     for key in &failed {
         share.row(&seen, key).retry().await?;

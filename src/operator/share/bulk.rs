@@ -21,8 +21,7 @@ use crate::core::time::At;
 use crate::operator::clock;
 use crate::operator::delays::FRESH;
 use crate::operator::remote::observed_share::ObservedShare;
-use crate::operator::remote::writer::{Change, Writer};
-use crate::operator::rows::inventory;
+use crate::operator::remote::writer::Change;
 use crate::operator::rows::inventory::{Entries, Entry};
 use crate::operator::settings::Settings;
 use crate::operator::stop::Stop;
@@ -81,7 +80,7 @@ pub async fn replace(
     let before = share.pass.status.inventory.clone();
     let recipients = list(share, plan, &adds, &removals);
     announce(share, &adds, &removals, losing, now).await?;
-    let writer = Writer { remote: &share.pass.context.remote, session: &share.session };
+    let writer = share.writer();
     let answer = writer.replace_recipients(&seen.share.id, &recipients, &rows(seen, &removals), now).await;
     let outcome = match answer {
         Ok(Change::Done(())) => {
@@ -112,7 +111,7 @@ async fn announce(
     losing: &Losing,
     now: At,
 ) -> Result<(), Stop> {
-    let mut entries = inventory::entries(&share.pass.status.inventory);
+    let mut entries = share.entries();
     // The list names what was announced before, too: its call may take effect as late as this one.
     let announced = entries.iter().filter(|(key, entry)| key.is_recipient() && entry.intended_at.is_some());
     let announced: Vec<RowKey> = announced.map(|(key, _)| key.clone()).collect();
@@ -123,7 +122,7 @@ async fn announce(
     losses::record(&mut share.pass.status, adds.iter().chain(removals).filter(|key| losing.is_unconfirmed(key)), now);
     share.pass.status.bound_uid = uid_of(share.pass.object.as_ref());
     share.pass.status.replacing_since = Some(clock::time(now));
-    share.pass.status.inventory = inventory::inventory(&entries);
+    share.record(&entries);
     share.pass.save().await
 }
 
@@ -141,7 +140,7 @@ fn note_done(share: &mut SharePass, seen: &ObservedShare, adds: &[RowKey], remov
 
 /// Whom the list names: those that receive the share, and those that were announced and may not be shown yet.
 fn list(share: &SharePass, plan: &Plan, adds: &[RowKey], removals: &[RowKey]) -> Vec<AccountId> {
-    let entries: Entries = inventory::entries(&share.pass.status.inventory);
+    let entries: Entries = share.entries();
     let live = plan.steps.iter().filter(|(_, (_, row))| matches!(row, Observed::Live { .. })).map(|(key, _)| key);
     let own = share.desired.inline.keys().filter(|key| entries.contains_key(*key));
     let theirs = share.desired.siblings.iter().filter(|s| s.entry.is_some() && !s.is_deleting).map(|s| &s.row);

@@ -14,7 +14,7 @@ use crate::core::row_key::RowKey;
 use crate::core::time::At;
 use crate::operator::cluster::events::Note;
 use crate::operator::pass::verdict::Verdict;
-use crate::operator::remote::writer::{Change, Writer};
+use crate::operator::remote::writer::Change;
 use crate::operator::rows::inventory;
 use crate::operator::stop::Stop;
 use crate::operator::{clock, delays};
@@ -37,7 +37,7 @@ pub async fn create(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
     let permit = share.session.permit(1)?;
     share.pass.context.remote.gate.may_write(&share.session.account.id)?;
     let announced = announce(share, &new.name, &rows).await?;
-    let writer = Writer { remote: &share.pass.context.remote, session: &share.session };
+    let writer = share.writer();
     let answer = writer.create_share(&new, announced).await;
     drop(permit);
     share.pass.memory(|memory| memory.empty_looks.clear());
@@ -118,11 +118,10 @@ async fn announce(share: &mut SharePass, name: &str, rows: &[RowKey]) -> Result<
         fingerprint: fingerprint(name, rows.iter()),
         known_shares: known,
     }));
-    let mut entries = inventory::entries(&status.inventory);
-    let name = |key: &RowKey| share.desired.inline.get(key).and_then(|declaration| declaration.label.clone());
-    let entry = |key: &RowKey| inventory::Entry::intended(clock::time(now)).named(name(key));
+    let mut entries = share.entries();
+    let entry = |key: &RowKey| inventory::Entry::intended(clock::time(now)).named(share.name_of(key));
     entries.extend(rows.iter().map(|key| (key.clone(), entry(key))));
-    status.inventory = inventory::inventory(&entries);
+    share.record(&entries);
     share.pass.save().await?;
     Ok(now)
 }
@@ -143,25 +142,23 @@ pub async fn bind(share: &mut SharePass, id: &ShareId, adopted: bool) -> Result<
     status.seen_with = Some(share.session.account.seen_with());
     status.intent = None;
     status.adopted = adopted;
-    if !adopted {
-        // To exclude whom the manifest excluded from the start takes nothing away from anybody who is to have it.
-        let mut entries = inventory::entries(&status.inventory);
-        for (key, declaration) in share.desired.inline.iter().filter(|(key, _)| key.is_excluded()) {
-            let entry = inventory::Entry::intended(inventory::settled_long_ago());
-            entries.entry(key.clone()).or_insert_with(|| entry.named(declaration.label.clone()));
-        }
-        status.inventory = inventory::inventory(&entries);
-        exclusions::note_exclusions_to_come(share);
-    }
     if adopted {
         share.pass.add_finalizer().await?;
         share.pass.save().await?;
         share.pass.event(Note::normal(EventReason::Adopted), format!("adopted share {id}"));
     } else {
+        // To exclude whom the manifest excluded from the start takes nothing away from anybody who is to have it.
+        let mut entries = share.entries();
+        for (key, declaration) in share.desired.inline.iter().filter(|(key, _)| key.is_excluded()) {
+            let entry = inventory::Entry::intended(inventory::settled_long_ago());
+            entries.entry(key.clone()).or_insert_with(|| entry.named(declaration.label.clone()));
+        }
+        share.record(&entries);
+        exclusions::note_exclusions_to_come(share);
         save_surely(share).await?;
     }
     // The one call that announced these rows has taken effect.
-    let entries = inventory::entries(&share.pass.status.inventory);
+    let entries = share.entries();
     let now = share.pass.now();
     share.pass.memory(|memory| {
         memory.answered.extend(entries.into_keys().map(|key| (key, now)));

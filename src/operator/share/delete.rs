@@ -7,8 +7,7 @@ use crate::cloudflare::ErrorClass;
 use crate::core::id::ShareId;
 use crate::core::time::At;
 use crate::operator::pass::verdict::Verdict;
-use crate::operator::remote::account_cache::AccountCache;
-use crate::operator::remote::writer::{Change, Writer};
+use crate::operator::remote::writer::Change;
 use crate::operator::stop::Stop;
 use crate::operator::{clock, conditions};
 
@@ -21,7 +20,7 @@ pub async fn delete(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
     if let Some(verdict) = deletions::withheld_deletion(share).await? {
         return Ok(Some(verdict));
     }
-    let writer = Writer { remote: &share.pass.context.remote, session: &share.session };
+    let writer = share.writer();
     match writer.delete_share(&id).await? {
         Change::Done(()) => Ok(None),
         Change::Unsure(error) => {
@@ -64,10 +63,8 @@ pub async fn await_leaving(share: &mut SharePass) -> Result<Option<Verdict>, Sto
         if gone_from_list {
             share.session.read_share(&id).await?;
             let cache = share.session.account.cache();
-            if cache.seen(&id).is_none_or(|seen| !seen.is_leaving()) {
-                return Ok(None);
-            }
-            if is_gone(share, &cache, &id) {
+            let is_leaving = cache.seen(&id).is_some_and(|seen| seen.is_leaving());
+            if !is_leaving || cache.has_ended(&id, share.pass.is_deleting(), share.session.read_lag) {
                 return Ok(None);
             }
         }
@@ -100,11 +97,6 @@ fn lasts(share: &SharePass, id: &ShareId, since: At) -> Verdict {
     )
 }
 
-fn is_gone(share: &SharePass, cache: &AccountCache, id: &ShareId) -> bool {
-    let read_lag = share.pass.context.settings.read_lag();
-    if share.pass.is_deleting() { cache.is_gone(id, read_lag) } else { cache.is_lost(id, read_lag) }
-}
-
 /// Somebody else deletes the share, or it disappeared: nothing is created in its place before a complete list has
 /// shown how many more there are.
 fn have_loss_counted(share: &SharePass, id: &ShareId) {
@@ -132,7 +124,7 @@ pub async fn confirm(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
         let (missing, gone, first) = {
             let cache = share.session.account.cache();
             let live = cache.seen(&id).is_some_and(|seen| !seen.is_leaving());
-            (!live, is_gone(share, &cache, &id), cache.missing_since(&id))
+            (!live, cache.has_ended(&id, share.pass.is_deleting(), read_lag), cache.missing_since(&id))
         };
         if !missing || gone {
             return Ok(None);

@@ -29,7 +29,7 @@ pub struct Desired {
     pub prune: bool,
     pub max_removals: Limit,
     /// The manifest asks that the share stay on deletion; absent: depends on whether it was adopted.
-    pub retain: Option<bool>,
+    retain: Option<bool>,
 }
 
 /// What the manifest and the children declare, with every id checked; an error says what cannot be sent.
@@ -85,6 +85,11 @@ fn removal_limit(share: &Share) -> Result<Limit, String> {
 }
 
 impl Desired {
+    /// Whether the remote share stays when the object is deleted.
+    pub fn retains(&self, status: &ShareStatus) -> bool {
+        self.retain.unwrap_or(status.adopted)
+    }
+
     /// Takes note of objects that were found since.
     pub fn look_again(&mut self, share: &Share, index: &Index) {
         self.siblings = declare::siblings(index, &Name::of(share), &self.owner);

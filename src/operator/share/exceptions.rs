@@ -13,7 +13,7 @@ use crate::core::row_step::Step;
 use crate::operator::clock;
 use crate::operator::pass::verdict::latest;
 use crate::operator::remote::observed_share::ObservedShare;
-use crate::operator::rows::row_state::{NOT_EXCLUDED, REFUSED, RowState, State, row_state};
+use crate::operator::rows::row_state::{NOT_EXCLUDED, RowState, State, row_state};
 
 const MAX_EXCEPTIONS: usize = 100;
 const MAX_MESSAGE: usize = 300;
@@ -49,7 +49,7 @@ fn name_exclusions(share: &SharePass, row_states: &mut [(RowKey, RowState)], see
 fn state_of(share: &SharePass, key: &RowKey, seen: &ObservedShare, step: Option<Step>) -> RowState {
     let now = share.pass.now();
     if let Some(refused) = share.pass.memory(|memory| memory.refusal(&key.to_string(), now).cloned()) {
-        return RowState { state: State::Refused, word: REFUSED.into(), message: refused.message };
+        return RowState::refused(refused.message);
     }
     let row = share.row(seen, key);
     let write = match step {
@@ -64,8 +64,7 @@ fn state_of(share: &SharePass, key: &RowKey, seen: &ObservedShare, step: Option<
     match (key, share.declaring(key).filter(|child| child.waived)) {
         // Only its object knows that Cloudflare refused to add it.
         (RowKey::Recipient(account), Some(child)) if seen.recipient(account).is_none() => {
-            let message = format!("Cloudflare refused to add it, see {}", child.key);
-            RowState { state: State::Refused, word: REFUSED.into(), message }
+            RowState::refused(format!("Cloudflare refused to add it, see {}", child.key))
         }
         _ => row_state(key, seen, step),
     }

@@ -106,7 +106,7 @@ impl Snapshot<'_> {
                 (owner, Situation::Unbound { adoption, named, gathered, may_try })
             }
         };
-        let retain = self.desired.retain.unwrap_or(status.adopted);
+        let retain = self.desired.retains(status);
         Facts { mode: self.mode, is_deleting: self.is_deleting(), retain, owner, situation }
     }
 

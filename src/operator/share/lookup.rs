@@ -9,18 +9,15 @@ use crate::core::share_step::{Found, Named, Presence};
 impl Snapshot<'_> {
     /// Whether the share is there, whichever credential saw it last.
     pub fn cached_presence(&self, id: &ShareId) -> Presence {
-        let is_gone = || match self.is_deleting() {
-            true => self.cache.is_gone(id, self.timing.read_lag),
-            false => self.cache.is_lost(id, self.timing.read_lag),
-        };
+        let has_ended = || self.cache.has_ended(id, self.is_deleting(), self.timing.read_lag);
         match self.cache.seen(id).map(|seen| &seen.share.status) {
             Some(ShareStatus::Active | ShareStatus::Other(_)) => Presence::Live,
             // One share says nothing of how many are missing.
             _ if self.cache.swept.is_none() => Presence::Unread,
             Some(ShareStatus::Deleting) => Presence::Leaving,
-            Some(ShareStatus::Deleted) if is_gone() => Presence::Gone,
+            Some(ShareStatus::Deleted) if has_ended() => Presence::Gone,
             Some(ShareStatus::Deleted) => Presence::Missing,
-            None if is_gone() => Presence::Gone,
+            None if has_ended() => Presence::Gone,
             None if self.cache.is_missing(id) => Presence::Missing,
             None => Presence::Unread,
         }

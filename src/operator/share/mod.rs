@@ -13,7 +13,7 @@ pub mod lookup;
 pub mod losses;
 mod maintain;
 mod messages;
-mod name;
+pub mod name;
 mod opening;
 mod others;
 pub mod outside;

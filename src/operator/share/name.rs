@@ -1,8 +1,8 @@
 //! What is the share called at Cloudflare, and may it be called as declared?
 
 use super::share_pass::SharePass;
-use crate::api::status::DriftEntry;
-use crate::api::{Name, Reason};
+use crate::api::status::{DriftEntry, ShareStatus};
+use crate::api::{Name, Reason, Share};
 use crate::cloudflare::Share as RemoteShare;
 use crate::core::id::ShareId;
 use crate::core::share_step::Mode;
@@ -12,12 +12,11 @@ use crate::operator::pass::drift;
 use crate::operator::pass::memory::Write;
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::remote::observed_share::ObservedShare;
-use crate::operator::remote::writer::Writer;
 use crate::operator::stop::Stop;
 
 /// The name at Cloudflare, put right if it differs.
 pub async fn correct_name(share: &mut SharePass, id: &ShareId, seen: &ObservedShare) -> Result<Option<Verdict>, Stop> {
-    let Some(wanted) = share.desired.name.clone().filter(|_| !keeps_its_name(share)) else { return Ok(None) };
+    let Some(wanted) = wanted_name(share).cloned() else { return Ok(None) };
     let found = &seen.share.name;
     if *found == wanted {
         share.pass.status.common.drift.retain(|drift| drift.path != "name");
@@ -39,7 +38,7 @@ pub async fn correct_name(share: &mut SharePass, id: &ShareId, seen: &ObservedSh
         return Ok(Some(verdict));
     }
     share.pass.show_drift(name_drift(share, seen).into_iter().collect()).await?;
-    let writer = Writer { remote: &share.pass.context.remote, session: &share.session };
+    let writer = share.writer();
     let change = writer.rename_share(id, &write.value).await?;
     share.pass.note_answer(change, &write, &format!("Cloudflare refuses the name {}", write.value))?;
     let freed = share.session.account.cache().freed();
@@ -94,19 +93,24 @@ fn leaving(name: &str, kept: &str, other: &Name, wanted: &str) -> String {
 }
 
 pub fn is_misnamed(share: &SharePass, seen: &ObservedShare) -> bool {
-    !keeps_its_name(share) && share.desired.name.as_ref().is_some_and(|wanted| *wanted != seen.share.name)
+    wanted_name(share).is_some_and(|wanted| *wanted != seen.share.name)
 }
 
 /// The name that the share had as declared, and has no more; when only observing, any other name.
 pub fn name_drift(share: &SharePass, seen: &ObservedShare) -> Option<DriftEntry> {
-    let wanted = share.desired.name.clone().filter(|_| is_misnamed(share, seen))?;
+    let wanted = wanted_name(share).filter(|wanted| **wanted != seen.share.name)?;
     let edited = share.mode == Mode::Manage && share.pass.status.share_name.as_deref() != Some(wanted.as_str());
-    (!edited).then(|| drift::entry("name".into(), &wanted, &seen.share.name))
+    (!edited).then(|| drift::entry("name".into(), wanted, &seen.share.name))
 }
 
 /// An adopted share keeps the name it has, unless the manifest gives one.
-fn keeps_its_name(share: &SharePass) -> bool {
-    share.pass.status.adopted && share.pass.object.spec.name.is_none()
+pub fn keeps_its_name(share: &Share, status: &ShareStatus) -> bool {
+    status.adopted && share.spec.name.is_none()
+}
+
+/// The name that the share is to have, whatever it has now; `None`: the one that it has.
+fn wanted_name(share: &SharePass) -> Option<&String> {
+    share.desired.name.as_ref().filter(|_| !keeps_its_name(&share.pass.object, &share.pass.status))
 }
 
 /// The verdict on a rename that would make two live shares of one name.

@@ -48,7 +48,7 @@ pub fn facts(pass: &Pass<Share>, desired: Option<&Desired>) -> Facts {
         announced: status.intent.is_some(),
         bound: status.share_id.is_some(),
         rows: !status.inventory.is_empty(),
-        retain: desired.is_some_and(|desired| desired.retain.unwrap_or(status.adopted)),
+        retain: desired.is_some_and(|desired| desired.retains(status)),
         children_lag: desired.is_some_and(|desired| desired.children_lag(status)),
     }
 }
@@ -80,7 +80,7 @@ pub async fn release_finalizer(share: &mut SharePass) -> Result<(), Stop> {
 }
 
 pub fn show_policies(pass: &mut Pass<Share>, desired: &Desired) {
-    let retain = desired.retain.unwrap_or(pass.status.adopted);
+    let retain = desired.retains(&pass.status);
     pass.status.effective = Some(EffectivePolicies {
         deletion_policy: if retain { DeletionPolicy::Retain } else { DeletionPolicy::Delete },
         management_policy: if desired.observe || pass.context.settings.read_only {

@@ -15,11 +15,11 @@ use crate::core::time::At;
 use crate::operator::pass::memory::Write;
 use crate::operator::remote::observed_share::{ObservedShare, resource_key};
 use crate::operator::rows::declare::Sibling;
+use crate::operator::rows::facts;
 use crate::operator::rows::facts::RowSnapshot;
 use crate::operator::rows::inventory::{Entries, Entry};
 use crate::operator::rows::row::Row;
 use crate::operator::rows::take_over::Announcements;
-use crate::operator::rows::{facts, inventory};
 use crate::operator::settings::Settings;
 
 /// What is to be done, by key.
@@ -125,7 +125,7 @@ impl PlanInput<'_> {
 }
 
 pub fn plan(share: &SharePass, seen: &ObservedShare) -> Plan {
-    let entries = inventory::entries(&share.pass.status.inventory);
+    let entries = share.entries();
     let basis = PlanInput {
         desired: &share.desired,
         share_id: share.pass.status.share_id.as_deref(),

@@ -77,7 +77,11 @@ pub async fn remove(
     losing: &Losing,
 ) -> Result<(), Stop> {
     keys.truncate(BATCH);
-    record_losses(share, keys.iter().filter(|key| losing.is_unconfirmed(key))).await?;
+    let (now, counted) = (share.pass.now(), keys.iter().filter(|key| losing.is_unconfirmed(key)));
+    if losses::record(&mut share.pass.status, counted, now) {
+        // So that it counts whatever happens to the calls or to this process.
+        share.pass.save().await?;
+    }
     for key in &keys {
         match share.row(seen, key).remove("declare another resource, or delete the Share").await {
             Ok(true) => note_removal(share, key),
@@ -92,22 +96,16 @@ pub async fn remove(
     Ok(())
 }
 
-/// Records what is about to be lost, so that it counts whatever happens to the calls or to this process.
-async fn record_losses(share: &mut SharePass, keys: impl Iterator<Item = &RowKey>) -> Result<(), Stop> {
-    let now = share.pass.now();
-    if losses::record(&mut share.pass.status, keys, now) { share.pass.save().await } else { Ok(()) }
-}
-
 /// It goes because of us: where it is declared again, its absence is no drift. The announcement of a call that may
 /// still take effect stands.
 pub fn note_removal(share: &mut SharePass, key: &RowKey) {
     let answered = share.pass.memory(|memory| memory.answered.contains_key(key));
-    let mut entries = inventory::entries(&share.pass.status.inventory);
+    let mut entries = share.entries();
     entries.entry(key.clone()).and_modify(|entry| {
         if entry.intended_at.is_none() || answered {
             let name = entry.name.take();
             *entry = Entry::intended(inventory::settled_long_ago()).named(name);
         }
     });
-    share.pass.status.inventory = inventory::inventory(&entries);
+    share.record(&entries);
 }

@@ -14,7 +14,7 @@ pub fn meta_hash(share: &SharePass, key: &RowKey) -> Option<Interned> {
 }
 
 fn recorded_meta(share: &SharePass, key: &RowKey) -> Option<Interned> {
-    inventory::entries(&share.pass.status.inventory).remove(key).and_then(|entry| entry.meta)
+    share.entries().remove(key).and_then(|entry| entry.meta)
 }
 
 /// What a step says about drift: only what was in place once and is different now has drifted.

@@ -13,7 +13,9 @@ use crate::core::share_step::Mode;
 use crate::operator::pass::Pass;
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::remote::session::Session;
+use crate::operator::remote::writer::Writer;
 use crate::operator::rows::declare::{By, Sibling};
+use crate::operator::rows::inventory::{self, Entries};
 use crate::operator::rows::row::Row;
 use crate::operator::rows::row_state::label;
 
@@ -54,6 +56,19 @@ impl SharePass {
 
     pub fn excludes(&self) -> bool {
         self.desired.inline.keys().any(|key| key.is_excluded())
+    }
+
+    /// The rows that are recorded, as they are about to be written.
+    pub fn entries(&self) -> Entries {
+        inventory::entries(&self.pass.status.inventory)
+    }
+
+    pub fn record(&mut self, entries: &Entries) {
+        self.pass.status.inventory = inventory::inventory(entries);
+    }
+
+    pub fn writer(&self) -> Writer<'_> {
+        Writer { remote: &self.pass.context.remote, session: &self.session }
     }
 
     /// Nothing is under way any more.

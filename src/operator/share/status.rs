@@ -15,8 +15,7 @@ use crate::core::share_step::Mode;
 use crate::operator::pass::breaker;
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::remote::observed_share::ObservedShare;
-use crate::operator::rows::inventory;
-use crate::operator::rows::row_state::{NOT_EXCLUDED, REFUSED, RowState, State, row_state};
+use crate::operator::rows::row_state::{NOT_EXCLUDED, RowState, State, row_state};
 use crate::operator::{clock, delays};
 
 const MAX_UNMANAGED: usize = 20;
@@ -82,8 +81,7 @@ pub fn report_unmade(share: &mut SharePass) {
     let row_states: Vec<(RowKey, RowState)> = share.pass.memory(|memory| {
         let refused = share.desired.all.keys().filter_map(|key| {
             let refused = memory.refusal(&key.to_string(), now)?;
-            let message = refused.message.clone();
-            Some((key.clone(), RowState { state: State::Refused, word: REFUSED.into(), message }))
+            Some((key.clone(), RowState::refused(refused.message.clone())))
         });
         refused.collect()
     });
@@ -283,7 +281,7 @@ fn ready(share: &mut SharePass, summary: Summary<'_>) -> Verdict {
     let so_far = others::with_failed_objects(share, summary.row_states, summary.so_far);
     let verdict = Verdict::ready(Reason::Associated, others::with_namesake(share, summary.id, so_far));
     let verdict = waivers::with_waived(share, summary.row_states, verdict);
-    let entries = inventory::entries(&share.pass.status.inventory);
+    let entries = share.entries();
     if entries.values().any(|entry| entry.intended_at.is_some()) {
         // The record still has to learn that an announced call has settled.
         return verdict.requeue_after(share.pass.look_once_settled());

@@ -42,9 +42,8 @@ pub fn with_waived(share: &SharePass, row_states: &[(RowKey, RowState)], verdict
     };
     let retries =
         waived.iter().filter_map(|((key, _), _)| share.pass.refusal(&key.to_string(), Reason::Rejected)?.requeue_after);
-    let requeue_after = verdict.requeue_after.into_iter().chain(retries).min();
     let message = format!("{}; {}{more}", verdict.message, named.join("; "));
-    Verdict { reason: Reason::Waived, message, requeue_after, ..verdict }
+    Verdict { reason: Reason::Waived, message, ..verdict }.requeue_within(retries)
 }
 
 /// Has the share looked at again when a waiver changes, and warns before one of its own ends.
@@ -53,7 +52,7 @@ pub fn attend(share: &mut SharePass, row_states: &[(RowKey, RowState)], verdict:
     let waived = row_states.iter().filter_map(|(key, row_state)| Some((key, in_force(share, key, row_state)?)));
     let waived: Vec<(&RowKey, WaiverInForce)> = waived.collect();
     let changes = waived.iter().filter_map(|(_, waiver)| waiver::look_again(waiver, now));
-    let requeue_after = verdict.requeue_after.into_iter().chain(changes).min();
+    let verdict = verdict.requeue_within(changes);
     let ending = waived.into_iter().filter(|(key, waiver)| share.is_ours(key) && waiver::ends_soon(waiver, now));
     let ending: Vec<(String, WaiverWarning)> = ending
         .filter_map(|(key, waiver)| {
@@ -71,5 +70,5 @@ pub fn attend(share: &mut SharePass, row_states: &[(RowKey, RowState)], verdict:
         share.pass.warning = Some((waiver::warning(), text));
     }
     share.pass.status.waiver_warnings = ending.into_iter().map(|(_, warning)| warning).collect();
-    Verdict { requeue_after, ..verdict }
+    verdict
 }

@@ -1,0 +1,91 @@
+//! Why nothing is done about a child's row now, and what to write instead.
+
+use super::parent::Parent;
+use crate::api::{Name, Reason, Share};
+use crate::core::child_step::Refusal;
+use crate::core::row_key::RowKey;
+use crate::operator::cluster::index::Related;
+use crate::operator::conditions;
+use crate::operator::kinds::Child;
+use crate::operator::pass::Pass;
+use crate::operator::pass::verdict::{self, Verdict};
+use crate::operator::rows::row_state::label;
+use crate::operator::share::outside::into_scope;
+
+pub fn unreadable_share<C: Child>(pass: &Pass<C>) -> Verdict {
+    let share = pass.object.share().name;
+    let message = format!("Share {share} does not match the current CRD and cannot be read: fix it and apply it again");
+    Verdict::unknown_stalled(Reason::WaitingForShare, message)
+}
+
+pub fn no_share<C: Child>(pass: &Pass<C>) -> Verdict {
+    let since = conditions::said_since(&pass.common().conditions, Reason::WaitingForShare, pass.now());
+    let missing = waits_for_share(pass, "does not exist: apply it in this namespace, or fix shareRef");
+    verdict::awaited(missing, since, pass.now())
+}
+
+/// The Share exists, and has no share at Cloudflare.
+pub fn not_created<C: Child>(pass: &Pass<C>, parent: &Parent) -> Verdict {
+    if parent.outside {
+        let command = into_scope(&pass.context.cluster.outside, &Share::key(pass.object.share()));
+        return waits_for_share(
+            pass,
+            &format!(
+                "does not match --watch-label-selector, so cfshare creates no share for it. Restore the labels: {command}"
+            ),
+        );
+    }
+    if parent.share.as_ref().is_some_and(|share| share.spec.suspend == Some(true)) {
+        let share = pass.object.share().name;
+        let message = format!("Share {share} is suspended, and does not exist at Cloudflare yet");
+        return Verdict::unknown(Reason::Suspended, message).resting();
+    }
+    if observes_nothing(parent) {
+        return nothing_to_observe(pass);
+    }
+    waits_for_share(pass, "has no share at Cloudflare yet")
+}
+
+fn waits_for_share<C: Child>(pass: &Pass<C>, what: &str) -> Verdict {
+    Verdict::working(Reason::WaitingForShare, format!("Share {} {what}", pass.object.share().name))
+}
+
+/// The Share has found no share, and makes none, since it or the operator only reads.
+fn observes_nothing(parent: &Parent) -> bool {
+    let status = parent.share.as_ref().and_then(|share| share.status.as_ref());
+    status.is_some_and(|status| conditions::says(&status.common.conditions, Reason::Differs))
+}
+
+fn nothing_to_observe<C: Child>(pass: &Pass<C>) -> Verdict {
+    let Name { namespace, name } = pass.object.share();
+    let (why, how) = if pass.context.settings.read_only {
+        ("the operator runs with --read-only".to_owned(), "start the operator without --read-only".to_owned())
+    } else {
+        let patch = r#"{"spec":{"managementPolicy":"Manage"}}"#;
+        let manage = format!("kubectl patch shares.cfshare.dev {name} -n {namespace} --type merge -p '{patch}'");
+        (format!("Share {name} only observes"), manage)
+    };
+    let message = format!(
+        "{why}, and there is no share at Cloudflare that it would observe: nothing is added. To have it created: {how}"
+    );
+    Verdict::stalled(Reason::Differs, message)
+}
+
+/// `share`: the name of the Share; `row`: what the object declares, or what is wrong with that.
+pub fn refused(share: &str, refusal: Refusal, row: Option<Result<RowKey, String>>) -> Verdict {
+    match (refusal, row) {
+        (Refusal::Organization, _) => Verdict::stalled(
+            Reason::Invalid,
+            format!(
+                "Share {share} is for an organization, so all member accounts receive it already: delete this object; to \
+                 exclude accounts, use spec.organization.excluded of the Share"
+            ),
+        ),
+        (Refusal::Duplicate, Some(Ok(key))) => Verdict::stalled(
+            Reason::DuplicateDeclaration,
+            format!("{} is already declared by the Share itself or by an older object, which wins", label(&key, None)),
+        ),
+        (Refusal::Invalid, Some(Err(problem))) => Verdict::stalled(Reason::Invalid, problem),
+        (Refusal::Invalid | Refusal::Duplicate, _) => Verdict::unfinished(),
+    }
+}
