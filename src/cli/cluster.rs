@@ -14,6 +14,7 @@ use kube::core::NamespaceResourceScope;
 use kube::{Api, Client, Config, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
+use super::kube_client;
 use super::progress;
 use super::proxy;
 use super::remote::{Endpoint, NO_CREDENTIAL, Remote, credential_of_environment};
@@ -158,7 +159,7 @@ pub fn client(mut config: Config) -> anyhow::Result<Client> {
     config.write_timeout = Some(Duration::from_secs(30));
     let agent = format!("{FIELD_MANAGER}/{}", env!("CARGO_PKG_VERSION"));
     config.headers.push((http::header::USER_AGENT, agent.parse().context("a user agent")?));
-    Client::try_from(config).context("the client for Kubernetes cannot be set up")
+    kube_client::client(config).context("the client for Kubernetes cannot be set up")
 }
 
 /// Cloudflare with the credential of the environment, else with a Secret of the namespace.

@@ -8,6 +8,7 @@ pub mod doctor;
 pub mod environment;
 pub mod explain;
 pub mod import;
+mod kube_client;
 mod lease;
 pub mod matrix;
 mod otlp;
