@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use cfshare_faults::Kube;
 use cfshare_simulator::{Config, Simulator};
-use cfshare_testbed::{Cluster, Options, Process, build_operator};
+use cfshare_testbed::{Cluster, Options, Process, build_released_operator};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -30,7 +30,7 @@ impl World {
             Some(path) => path.to_owned(),
             None => {
                 eprintln!("building the operator as it is released; this takes some minutes the first time");
-                build_operator(Some("dist")).map_err(|e| e.to_string())?
+                build_released_operator().map_err(|e| e.to_string())?
             }
         };
         eprintln!("starting a cluster and the simulator");

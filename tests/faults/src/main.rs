@@ -62,7 +62,7 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<bool, String> {
     let binary = match &arguments.operator {
         Some(path) => path.clone(),
-        None => build_operator(None).map_err(|e| e.to_string())?,
+        None => build_operator().map_err(|e| e.to_string())?,
     };
     let cluster = Cluster::start(&Options::default()).map_err(|e| e.to_string())?;
     let crds = concat!(env!("CARGO_MANIFEST_DIR"), "/../../crds");

@@ -20,6 +20,6 @@ pub use cluster::{Cluster, Options};
 pub use components::Component;
 pub use error::Error;
 pub use folder::Folder;
-pub use operator::build_operator;
+pub use operator::{build_operator, build_released_operator};
 pub use process::Process;
 pub use programs::Programs;

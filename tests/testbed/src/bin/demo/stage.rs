@@ -49,7 +49,7 @@ impl<'t> Stage<'t> {
         let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
         let root = root.canonicalize().map_err(|error| failed("find the sources", error))?;
         terminal.say("Building the operator …");
-        let operator = build_operator(None)?;
+        let operator = build_operator()?;
         let programs = operator.parent().unwrap_or(Path::new(".")).to_owned();
         terminal.say("Starting Kubernetes: etcd, kube-apiserver and kube-controller-manager, on loopback …");
         let cluster = Cluster::start(&Options::default())?;
