@@ -248,7 +248,7 @@ async fn is_declared_outside<C: Child>(child: &ChildPass<C>) -> Result<bool, Sto
 
 async fn send_removal<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare) -> Result<Option<Verdict>, Stop> {
     let row = child.row(seen);
-    // The object stays until the row is gone, so it looks now and then whether the row is gone.
+    // The object stays, and looks now and then, until the row is gone.
     let not_converging =
         || child.pass.not_converging(&row.removing()).map(|verdict| verdict.requeue_after(delays::HUMAN));
     if let Some(write_block) = row.removal_refused().or_else(not_converging) {
