@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::child_pass::ChildPass;
-use super::{delete, row_drift, status, waived};
+use super::{delete, messages, row_drift, status, waived};
 use crate::api::{CONFIRM_REMOVALS, Reason, Share, uid_of};
 use crate::cloudflare::ShareStatus;
 use crate::core::row_key::RowKey;
@@ -257,7 +257,8 @@ async fn send_removal<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare) 
     if let Some(blocked) = ask_share(child, seen).await? {
         return Ok(Some(blocked));
     }
-    let removed = child.row(seen).remove("the Share removes it as soon as it has another resource").await?;
+    let instead = messages::instead_of_last(child);
+    let removed = child.row(seen).remove(&instead).await?;
     let answered = child.known().answered;
     let record = child.record();
     // Both calls were answered: what is gone now cannot come back by either.

@@ -1,5 +1,6 @@
 //! Why nothing is done about a child's row now, and what to write instead.
 
+use super::child_pass::ChildPass;
 use super::parent::Parent;
 use crate::api::{Name, Reason, Share};
 use crate::core::child_step::Refusal;
@@ -88,4 +89,16 @@ pub fn refused(share: &str, refusal: Refusal, row: Option<Result<RowKey, String>
         (Refusal::Invalid, Some(Err(problem))) => Verdict::stalled(Reason::Invalid, problem),
         (Refusal::Invalid | Refusal::Duplicate, _) => Verdict::unfinished(),
     }
+}
+
+/// How a share comes to lose its last resource, which Cloudflare does not remove.
+pub fn instead_of_last<C: Child>(child: &ChildPass<C>) -> String {
+    if child.parent.share.is_some() {
+        return "the Share removes it as soon as it has another resource".to_owned();
+    }
+    let (share, retain) = (child.pass.object.share().name, child.pass.key.retain());
+    format!(
+        "Share {share} does not exist any more. Delete the share at Cloudflare, or apply the Share again with another \
+         resource; or release this object, and its resource stays shared: `{retain}`"
+    )
 }
