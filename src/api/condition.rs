@@ -68,9 +68,12 @@ vocabulary! {
         Drifted,
         /// The waiver of a failed recipient ends within 7 days: fix the cause, or write a later end into the manifest.
         WaiverEnds,
-        /// The deletion of the object cannot finish, because the API server forbids a request by cfshare: grant the permission
-        /// in the message, for example by upgrading the chart.
+        /// The deletion of the object cannot finish, because the API server refuses a request by cfshare: grant the permission
+        /// in the message, for example by upgrading the chart, or change the admission policy that it names.
         DeletionForbidden,
+        /// The API server refuses a request by cfshare, so the status of the object may be out of date, and changes may not
+        /// reach Cloudflare: grant the permission in the message, or change the admission policy or webhook that it names.
+        RequestRefused,
     }
 }
 

@@ -17,10 +17,8 @@ use tracing::Instrument;
 
 use super::delays;
 use super::pass::Pass;
-use crate::api::{EventReason, Reason};
-use crate::api::{Name, ObjectKey};
+use crate::api::{Name, ObjectKey, Reason};
 use crate::core::health::Sign;
-use crate::operator::cluster::events::Note;
 use crate::operator::cluster::record::{Recorded, is_told};
 use crate::operator::cluster::requests::api_in;
 use crate::operator::cluster::served::Working;
@@ -216,12 +214,15 @@ async fn enter<K: Recorded>(context: &Arc<Context>, object: &K) -> Result<Workin
 
 /// When the object is looked at again, and what is reported of a pass that ended otherwise than with a verdict.
 fn when_next<K: Recorded>(context: Arc<Context>, object: Arc<K>, ended: Result<Option<Duration>, Stop>) -> Action {
-    let is_deleting = object.meta().deletion_timestamp.is_some();
     let stop = match ended {
         Ok(Some(after)) => return Action::requeue(after.max(Duration::from_millis(20))),
         Ok(None) => return Action::await_change(),
         Err(stop) => stop,
     };
+    if stop.refusal().is_some() {
+        Pass::begin(context, object).tell_refusal(&stop);
+        return Action::requeue(delays::TRANSIENT);
+    }
     match stop {
         // Woken by the budget or the sweep.
         Stop::Queued => Action::await_change(),
@@ -235,17 +236,6 @@ fn when_next<K: Recorded>(context: Arc<Context>, object: Arc<K>, ended: Result<O
         }
         Stop::Stopping | Stop::Late => Action::requeue(delays::SHORT),
         Stop::Kubernetes(kube::Error::Api(status)) if status.code == 404 => Action::await_change(),
-        Stop::Kubernetes(kube::Error::Api(status)) if status.code == 403 && is_deleting => {
-            tracing::warn!(error = %status.message, "the API server forbids a request that the deletion of this object requires");
-            context.metrics.deletion_forbidden();
-            let message = format!(
-                "the deletion cannot finish, because the API server forbids a request by cfshare: {}. Grant the permission, \
-                 or remove the finalizer cfshare.dev/finalizer, which leaves at Cloudflare what is still there",
-                status.message
-            );
-            Pass::begin(context, object).event_once(Note::warning(EventReason::DeletionForbidden), message);
-            Action::requeue(delays::TRANSIENT)
-        }
         Stop::Kubernetes(error) => {
             tracing::warn!(%error, "request to the API server failed");
             Action::requeue(delays::TRANSIENT)

@@ -19,6 +19,20 @@ pub enum Stop {
     Kubernetes(kube::Error),
 }
 
+impl Stop {
+    /// What the API server says where it refuses a request for a reason that a retry does not change: missing permissions, or
+    /// an admission policy or webhook.
+    pub fn refusal(&self) -> Option<&str> {
+        let Stop::Kubernetes(kube::Error::Api(status)) = self else { return None };
+        let refused = match status.code {
+            404 | 408..=410 | 429 => false,
+            400..=499 => true,
+            _ => status.message.contains("webhook"),
+        };
+        refused.then_some(status.message.as_str())
+    }
+}
+
 impl From<Error> for Stop {
     fn from(error: Error) -> Stop {
         Stop::Cloudflare(error)
@@ -31,5 +45,27 @@ impl From<kube::Error> for Stop {
             kube::Error::Api(status) if status.code == 409 => Stop::Conflict,
             _ => Stop::Kubernetes(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_what_a_retry_does_not_change() {
+        let is_refusal = |code: u16, message: &str| {
+            let status = Status { code, message: message.to_owned(), ..Status::default() };
+            Stop::from(kube::Error::Api(status.boxed())).refusal() == Some(message)
+        };
+        for code in [400, 401, 403, 413, 422] {
+            assert!(is_refusal(code, "no"), "{code}");
+        }
+        for code in [404, 408, 409, 410, 429, 500, 503, 504] {
+            assert!(!is_refusal(code, "no"), "{code}");
+        }
+        assert!(is_refusal(500, "Internal error occurred: failed calling webhook \"policy.example\": timeout"));
     }
 }

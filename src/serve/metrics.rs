@@ -180,6 +180,7 @@ struct RequestMetrics {
 /// How the objects are.
 struct StateMetrics {
     deletions_forbidden: Counter,
+    requests_refused: Counter,
     objects: Family<Labels, Gauge>,
     unready: Family<Labels, Gauge>,
     not_excluded: Family<Labels, Gauge>,
@@ -273,7 +274,12 @@ impl StateMetrics {
             deletions_forbidden: registered(
                 registry,
                 "deletions_forbidden",
-                "Writes to objects being deleted that the API server forbade",
+                "Requests for objects being deleted that the API server refused",
+            ),
+            requests_refused: registered(
+                registry,
+                "requests_refused",
+                "Requests for other objects that the API server refused",
             ),
             objects: registered(
                 registry,
@@ -416,9 +422,14 @@ impl Metrics {
         self.requests.panics.inc();
     }
 
-    /// The API server forbade a request that the deletion of an object needs.
+    /// The API server refused a request that the deletion of an object needs.
     pub fn deletion_forbidden(&self) {
         self.state.deletions_forbidden.inc();
+    }
+
+    /// The API server refused a request for an object that is not being deleted.
+    pub fn request_refused(&self) {
+        self.state.requests_refused.inc();
     }
 
     /// A call to Cloudflare ended.

@@ -118,6 +118,7 @@ fn dashboard(_: &World) {
         "CfshareLeaseFails",
         "CfshareObjectsNotReady",
         "CfsharePanics",
+        "CfshareRequestsRefused",
     ];
     let alerts = pages.iter().filter(|name| name.starts_with("Cfshare") && !elsewhere.contains(&name.as_str()));
     assert_eq!(alerts.filter(|name| !shown.contains(*name)).collect::<Vec<_>>(), [""; 0]);

@@ -21,6 +21,7 @@ pub const TESTS: &[Test] = &[
     ("scopes: a Share whose label is taken off is left alone, and its objects are looked after", share_out_of_scope),
     ("scopes: a row goes to an object that is out of scope", heir_out_of_scope),
     ("scopes: a deletion that the API server forbids to finish is told", forbidden_deletion),
+    ("scopes: a status that the API server refuses is told, and written once it is accepted", refused_status),
 ];
 
 const QUICK: (&str, &str) = ("--sweep-interval", "500ms");
@@ -283,22 +284,55 @@ fn heir_out_of_scope(world: &World) {
     assert_eq!(scene.changes_since(before), [""; 0]);
 }
 
+/// Makes the API server refuse updates of that resource in the namespace, for that reason; returns the name of the binding.
+fn hold(scene: &Scene<'_>, resource: &str, reason: &str) -> String {
+    let name = format!("hold-{}", scene.namespace);
+    scene.apply(&format!(
+        "apiVersion: admissionregistration.k8s.io/v1\nkind: ValidatingAdmissionPolicy\nmetadata: {{name: {name}}}\nspec:\n  \
+         matchConstraints:\n    resourceRules:\n    - {{apiGroups: [cfshare.dev], apiVersions: ['*'], \
+         resources: [{resource}], operations: [UPDATE]}}\n    \
+         namespaceSelector: {{matchLabels: {{kubernetes.io/metadata.name: {}}}}}\n  \
+         validations: [{{expression: 'false', message: held, reason: {reason}}}]\n---\n\
+         apiVersion: admissionregistration.k8s.io/v1\nkind: ValidatingAdmissionPolicyBinding\nmetadata: {{name: {name}}}\n\
+         spec: {{policyName: {name}, validationActions: [Deny]}}\n",
+        scene.namespace
+    ));
+    name
+}
+
+fn refused_status(world: &World) {
+    for reason in ["Forbidden", "Invalid"] {
+        let scene = world.scene();
+        let [one, another, first] = ids();
+        scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+        scene.wait_ready("share", "waf");
+        let name = hold(&scene, "shares/status", reason);
+        let patch = ["patch", "share", "waf", "--subresource=status", "--type=merge", "--dry-run=server", "-p"];
+        let patch = [patch.as_slice(), &[r#"{"status": {"remoteStatus": "x"}}"#]].concat();
+        scene.wait("the policy is in force", || scene.try_kubectl(&patch, None).is_err());
+        scene.apply(&scene.share("waf", &[&one, &another], &[&first], ""));
+        let told = scene.wait_event("waf", |reason, text| reason == "RequestRefused" && text.contains("held"));
+        assert_eq!(told.iter().filter(|(reason, _)| reason == "RequestRefused").count(), 1, "{told:?}");
+        let counted = metrics(&world.operator.log());
+        let counted = counted.lines().find(|line| line.starts_with("cfshare_requests_refused_total "));
+        assert!(counted.is_some_and(|line| !line.ends_with(" 0")), "{counted:?}");
+        assert!(has(&scene.only(), &[&one], &[&first]), "what cannot be announced is not sent");
+        for block in crate::runbook::commands("CfshareRequestsRefused", "Look") {
+            let (fine, said) = crate::runbook::paste(&scene, "waf", &scene.token, &block);
+            assert!(fine || said.trim() == "no", "{block}\n{said}");
+        }
+        scene.kubectl(&["delete", "validatingadmissionpolicybinding", &name]);
+        scene.wait_state("both recipients", |shares| has(&shares[0], &[&one, &another], &[&first]));
+        scene.wait_ready("share", "waf");
+    }
+}
+
 fn forbidden_deletion(world: &World) {
     let scene = world.scene();
     let [one, first] = ids();
     scene.apply(&scene.share("waf", &[&one], &[&first], ""));
     scene.wait_ready("share", "waf");
-    let name = format!("hold-{}", scene.namespace);
-    let policy = format!(
-        "apiVersion: admissionregistration.k8s.io/v1\nkind: ValidatingAdmissionPolicy\nmetadata: {{name: {name}}}\nspec:\n  \
-         matchConstraints:\n    resourceRules:\n    - {{apiGroups: [cfshare.dev], apiVersions: ['*'], resources: [shares], \
-         operations: [UPDATE]}}\n    namespaceSelector: {{matchLabels: {{kubernetes.io/metadata.name: {}}}}}\n  \
-         validations: [{{expression: 'false', message: held, reason: Forbidden}}]\n---\n\
-         apiVersion: admissionregistration.k8s.io/v1\nkind: ValidatingAdmissionPolicyBinding\nmetadata: {{name: {name}}}\n\
-         spec: {{policyName: {name}, validationActions: [Deny]}}\n",
-        scene.namespace
-    );
-    scene.apply(&policy);
+    let name = hold(&scene, "shares", "Forbidden");
     let patch = ["annotate", "share", "waf", "x=y", "--dry-run=server"];
     scene.wait("the policy is in force", || scene.try_kubectl(&patch, None).is_err());
     scene.delete("share", "waf");

@@ -57,8 +57,8 @@ pub struct Memory {
     pub event_slot: Option<At>,
     /// The version with which passes began that met another writer's, and since when.
     pub outdated: Option<(Interned, At)>,
-    /// What the last Event said of requests that the API server forbids.
-    pub forbidden: Option<String>,
+    /// What the last Event said of a request that the API server refuses.
+    pub refusal_told: Option<String>,
     /// Rows whose call has taken effect, and that were not found in place yet, and when that was learned.
     pub answered: BTreeMap<RowKey, At>,
     /// When rows were found in place lately, by key.
@@ -224,7 +224,7 @@ impl Memory {
             request_met,
             event_slot,
             outdated,
-            forbidden,
+            refusal_told,
             answered,
             confirmed,
             successor_awaited,
@@ -233,7 +233,7 @@ impl Memory {
         } = self;
         let times = [failing_since, announced_at, asked_for_id, request_met, event_slot, successor_awaited];
         let is_calm =
-            !following && *failures == 0 && *refused_creates == 0 && forbidden.is_none() && outdated.is_none();
+            !following && *failures == 0 && *refused_creates == 0 && refusal_told.is_none() && outdated.is_none();
         let is_empty = refused.is_empty() && written.is_empty() && answered.is_empty() && confirmed.is_empty();
         let told = calls.is_empty() && empty_looks.is_empty() && published.is_empty();
         is_calm && is_empty && told && times.into_iter().all(Option::is_none)

@@ -17,7 +17,7 @@ use kube::ResourceExt;
 use super::clock;
 use super::delays;
 use crate::api::status::CommonStatus;
-use crate::api::{FLUX_REQUESTED_AT, REQUESTED_AT, Reason};
+use crate::api::{EventReason, FLUX_REQUESTED_AT, REQUESTED_AT, Reason};
 use crate::api::{Name, ObjectKey};
 use crate::cloudflare::{Error, ErrorClass, clean};
 use crate::core::failure::{self, Bounds, Cause, Facts, Failures, Judgement};
@@ -209,10 +209,34 @@ impl<K: Recorded> Pass<K> {
 
     /// The same, unless the last Event said it already.
     pub fn event_once(&self, note: Note, message: String) {
-        if self.memory(|memory| memory.forbidden.as_ref() != Some(&message)) {
-            self.memory(|memory| memory.forbidden = Some(message.clone()));
+        if self.memory(|memory| memory.refusal_told.as_ref() != Some(&message)) {
+            self.memory(|memory| memory.refusal_told = Some(message.clone()));
             self.event(note, message);
         }
+    }
+
+    /// Tells what the API server refuses, which the status cannot.
+    pub fn tell_refusal(&self, stop: &Stop) {
+        let Some(refusal) = stop.refusal() else { return };
+        let refusal = clean(refusal, LONGEST_LOGGED);
+        let (reason, message) = if self.is_deleting() {
+            self.context.metrics.deletion_forbidden();
+            let message = format!(
+                "the deletion cannot finish, because the API server refuses a request by cfshare: {refusal}. Grant the \
+                 permission or change the policy, or remove the finalizer cfshare.dev/finalizer, which leaves at Cloudflare \
+                 what is still there",
+            );
+            (EventReason::DeletionForbidden, message)
+        } else {
+            self.context.metrics.request_refused();
+            let message = format!(
+                "the API server refuses a request by cfshare, so the status of this object may be out of date, and changes \
+                 may not reach Cloudflare: {refusal}. Grant the permission, or change the policy or webhook",
+            );
+            (EventReason::RequestRefused, message)
+        };
+        tracing::warn!(object = %self.key, "{message}");
+        self.event_once(Note::warning(reason), message);
     }
 
     /// Ends the pass with a verdict: writes the status if it differs, and says when to look again.
@@ -270,7 +294,7 @@ impl<K: Recorded> Pass<K> {
         }
         self.memory(|memory| {
             (memory.failures, memory.failing_since) = failures;
-            memory.outdated = None;
+            (memory.outdated, memory.refusal_told) = (None, None);
         });
         Ok(verdict.requeue_after)
     }
