@@ -320,6 +320,7 @@ fn context(
         shutdown,
         deletions: Default::default(),
         event_slots: Default::default(),
+        refusals_told: Default::default(),
         share_locks: Default::default(),
     };
     (Arc::new(context), opened)

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::memory::Memories;
+use super::quota::Quota;
 use crate::api::{Name, ObjectKey};
 use crate::core::deletions::DeletionLog;
 use crate::core::id::AccountId;
@@ -22,6 +23,8 @@ use crate::serve::metrics::Metrics;
 const EVENT_GAP: Duration = Duration::from_millis(50);
 /// The longest that one of them waits for that.
 const MAX_SLOT: Duration = Duration::from_secs(600);
+/// Events of all objects in a minute that tell what the API server refuses: where it refuses everything, a few of them say why.
+const MAX_REFUSALS_TOLD: usize = 6;
 
 pub struct Context {
     pub settings: Settings,
@@ -35,6 +38,8 @@ pub struct Context {
     pub deletions: tokio::sync::Mutex<DeletionLog>,
     /// When the next object may tell what many have to tell at once.
     pub event_slots: Mutex<At>,
+    /// When objects told lately what the API server refuses.
+    pub refusals_told: Mutex<Quota>,
     /// One at a time works on a remote share: its object and its children.
     pub share_locks: Mutex<HashMap<Name, Arc<tokio::sync::Mutex<()>>>>,
 }
@@ -46,6 +51,11 @@ impl Context {
         let slot = (*next).clamp(now, now.plus(MAX_SLOT));
         *next = slot.plus(EVENT_GAP);
         slot
+    }
+
+    /// Whether one more Event may tell what the API server refuses.
+    pub fn may_tell_refusal(&self, now: At) -> bool {
+        self.refusals_told.lock().take(now, MAX_REFUSALS_TOLD, Duration::from_secs(60))
     }
 
     /// Since when this process works for an account: what happened before, others did.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::quota::Quota;
 use crate::api::ObjectKey;
 use crate::cloudflare::Fingerprint;
 use crate::core::failure;
@@ -68,7 +69,7 @@ pub struct Memory {
     /// Changing calls that the status does not tell yet.
     pub calls: Arc<CallLog>,
     /// When Events were published lately.
-    published: Vec<At>,
+    published: Quota,
 }
 
 #[derive(Debug, Clone)]
@@ -254,12 +255,7 @@ impl Memory {
 
     /// Whether one more Event is welcome: at most ten in an hour.
     pub fn may_publish(&mut self, now: At) -> bool {
-        self.published.retain(|at| now.since(*at) < Duration::from_secs(3600));
-        if self.published.len() >= MAX_EVENTS {
-            return false;
-        }
-        self.published.push(now);
-        true
+        self.published.take(now, MAX_EVENTS, Duration::from_secs(3600))
     }
 
     /// A row was found in place. Older entries are dropped, because reads show those rows by now.

@@ -5,6 +5,7 @@ pub mod context;
 pub mod drift;
 pub mod follow;
 pub mod memory;
+mod quota;
 mod show_drift;
 pub mod verdict;
 pub mod write;
@@ -207,15 +208,8 @@ impl<K: Recorded> Pass<K> {
         }
     }
 
-    /// The same, unless the last Event said it already.
-    pub fn event_once(&self, note: Note, message: String) {
-        if self.memory(|memory| memory.refusal_told.as_ref() != Some(&message)) {
-            self.memory(|memory| memory.refusal_told = Some(message.clone()));
-            self.event(note, message);
-        }
-    }
-
-    /// Tells what the API server refuses, which the status cannot.
+    /// Tells what the API server refuses, which the status cannot: in an Event, unless this object's last one said the same or other
+    /// objects told theirs just now. The next try comes soon.
     pub fn tell_refusal(&self, stop: &Stop) {
         let Some(refusal) = stop.refusal() else { return };
         let refusal = clean(refusal, LONGEST_LOGGED);
@@ -236,7 +230,11 @@ impl<K: Recorded> Pass<K> {
             (EventReason::RequestRefused, message)
         };
         tracing::warn!(object = %self.key, "{message}");
-        self.event_once(Note::warning(reason), message);
+        let is_new = self.memory(|memory| memory.refusal_told.as_ref() != Some(&message));
+        if is_new && self.context.may_tell_refusal(self.now()) {
+            self.memory(|memory| memory.refusal_told = Some(message.clone()));
+            self.event(Note::warning(reason), message);
+        }
     }
 
     /// Ends the pass with a verdict: writes the status if it differs, and says when to look again.
