@@ -11,6 +11,7 @@ mod children;
 mod claims;
 mod cli;
 mod client;
+mod crds;
 mod create;
 mod credentials;
 mod deletions;
@@ -147,6 +148,7 @@ fn main() -> ExitCode {
     trials.extend(staged(&lazy, runbook::TESTS));
     trials.extend(staged(&lazy, tokens::TESTS));
     trials.extend(staged(&lazy, apiserver::TESTS));
+    trials.extend(staged(&lazy, crds::TESTS));
     trials.extend(staged(&lazy, hostile::TESTS));
     trials.extend(staged(&lazy, proxies::TESTS));
     trials.extend(staged(&lazy, paging::TESTS));
