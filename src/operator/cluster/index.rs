@@ -177,6 +177,11 @@ impl Index {
         if K::KIND == Kind::Share {
             self.unwatched.relisted(scope);
         }
+        let mut touched = Vec::new();
+        if K::cache(self).came_back() {
+            // What was not removed, since objects of this kind may have declared it.
+            touched.extend(self.relations().shares.keys().cloned().map(Share::key));
+        }
         K::cache(self).caught_up_with_list(scope);
         let known: Vec<Name> = {
             let relations = self.relations();
@@ -187,21 +192,23 @@ impl Index {
         };
         let within = known.into_iter().filter(|name| scope.is_none_or(|scope| name.namespace == scope));
         let gone = within.filter(|name| K::cache(self).find(name).is_none());
-        gone.flat_map(|name| {
+        for name in gone {
             K::cache(self).gone(&name);
             self.asked.forget(&K::key(name.clone()));
             self.depart::<K>(&name, now);
-            K::relate(self, &name, None, now)
-        })
-        .collect()
+            touched.extend(K::relate(self, &name, None, now));
+        }
+        touched
     }
 
     pub fn children(&self, share: &Name) -> Vec<ObjectKey> {
         self.relations().children.get(share).into_iter().flatten().cloned().collect()
     }
 
+    /// Whether child objects may declare what cannot be read: one of them does not decode, or the CRD of their kind is away.
     pub fn has_unreadable_children(&self, namespace: &str) -> bool {
-        self.recipients.has_unreadable(namespace) || self.resources.has_unreadable(namespace)
+        let is_missing = self.recipients.is_missing() || self.resources.is_missing();
+        is_missing || self.recipients.has_unreadable(namespace) || self.resources.has_unreadable(namespace)
     }
 
     /// How often an object was changed, came or went so far.

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt};
@@ -22,6 +22,8 @@ pub struct ObjectCache<K: Resource<DynamicType = ()> + Clone + 'static> {
     outside: Mutex<HashMap<Name, Arc<K>>>,
     /// Objects that we took our finalizer off, by UID: the watch may end with the object as it was before.
     released: Mutex<HashMap<Name, String>>,
+    /// The API server does not know the kind, whose CRD is not installed: that says nothing of its objects.
+    missing: AtomicBool,
     changes: AtomicU64,
 }
 
@@ -41,6 +43,7 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
             unreadable: Mutex::default(),
             outside: Mutex::default(),
             released: Mutex::default(),
+            missing: AtomicBool::default(),
             changes: AtomicU64::default(),
         }
     }
@@ -52,6 +55,20 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
 
     fn changed(&self) {
         self.changes.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Whether the API server does not know the kind.
+    pub fn is_missing(&self) -> bool {
+        self.missing.load(Ordering::Acquire)
+    }
+
+    pub fn became_missing(&self) {
+        self.missing.store(true, Ordering::Release);
+    }
+
+    /// The kind was listed. Returns whether that is news.
+    pub fn came_back(&self) -> bool {
+        self.missing.swap(false, Ordering::AcqRel)
     }
 
     fn unreadable(&self) -> MutexGuard<'_, HashSet<Name>> {

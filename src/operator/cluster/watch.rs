@@ -71,7 +71,8 @@ pub fn stream<K: Recorded>(
         })
 }
 
-/// Passes each sign on. Where the namespace may not be watched any more, its known objects are read one by one.
+/// Passes each sign on, and takes note where the kind is missing. Where the namespace may not be watched any more, its
+/// known objects are read one by one.
 fn following<K: Recorded>(
     cluster: Arc<Cluster>,
     scope: Option<String>,
@@ -82,6 +83,9 @@ fn following<K: Recorded>(
     let busy = Arc::new(AtomicBool::new(false));
     move |sign| {
         report(sign);
+        if sign == Sign::Failed(Cause::KindMissing) {
+            K::cache(&cluster.index).became_missing();
+        }
         let (Some(namespace), Sign::Failed(Cause::Forbidden)) = (&scope, sign) else { return };
         let (noting, within, writer, deleted) = (cluster.clone(), namespace.clone(), writer.clone(), deleted.clone());
         revoked::read_known::<K>(&cluster, namespace, &busy, move |event| {
