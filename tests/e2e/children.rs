@@ -1,11 +1,10 @@
 //! Recipients and resources as objects of their own: who looks after a row, and who takes over.
 
-use cfshare_simulator::{Action, Edit, Rule};
-use serde_json::Value;
+use cfshare_simulator::{Action, Rule};
 
 use crate::Test;
 use crate::expect::{creates, has, nothing_doubled};
-use crate::scene::{Scene, World, condition, ids, is_ready, message};
+use crate::scene::{World, condition, ids, is_ready, message};
 
 pub const TESTS: &[Test] = &[
     ("children: a share is Ready for the first time when the rows of its objects are in place", first_ready),
@@ -24,11 +23,6 @@ pub const TESTS: &[Test] = &[
     ("children: a retained row stays, and is shown as unmanaged", retained),
     ("children: a suspended object leaves its row alone", suspended),
     ("children: the last resource goes once there is another, and its object at once", last_resource),
-    ("children: the last resource of a share without a Share says how to release its object", last_without_share),
-    (
-        "children: the object of the last resource of a share without a Share goes with the share",
-        last_without_share_deleted,
-    ),
     (
         "children: the object of the last resource goes right after the create, and its Share keeps the row",
         last_after_create,
@@ -403,37 +397,6 @@ fn last_resource(world: &World) {
         shares[0].live_resources().iter().map(|row| &row.resource_id).collect::<Vec<_>>() == [&second]
     });
     scene.wait_ready("share", "waf");
-}
-
-/// A ShareResource that is deleted, of a share that stayed when its Share was deleted.
-fn last_of_retained(scene: &Scene, one: &str, first: &str) -> Value {
-    scene.apply(&scene.share("waf", &[one], &[], "deletionPolicy: Retain"));
-    scene.apply(&scene.resource("first", "waf", first, ""));
-    scene.wait_ready("shareresource", "first");
-    scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
-    scene.delete("shareresource", "first");
-    scene.wait_reason("shareresource", "first", "LastResource")
-}
-
-fn last_without_share_deleted(world: &World) {
-    let scene = world.scene();
-    let [one, first] = ids();
-    last_of_retained(&scene, &one, &first);
-    world.simulator.edit(Edit::DeleteShare { share: scene.only().id }).expect("an edit");
-    // Otherwise the next sweep shows it.
-    scene.annotate("shareresource", "first", "cfshare.dev/requestedAt=now");
-    scene.wait_gone("shareresource", "first");
-}
-
-fn last_without_share(world: &World) {
-    let scene = world.scene();
-    let [one, first] = ids();
-    let child = last_of_retained(&scene, &one, &first);
-    let release = ["patch", "shareresources.cfshare.dev", "first", "--type", "merge"];
-    assert!(message(&child).contains(&release[..3].join(" ")), "{}", message(&child));
-    scene.kubectl(&[&release[..], &["-p", r#"{"spec":{"deletionPolicy":"Retain"}}"#]].concat());
-    scene.wait_gone("shareresource", "first");
-    assert!(has(&scene.only(), &[&one], &[&first]), "{:#?}", scene.changes());
 }
 
 fn organization(world: &World) {

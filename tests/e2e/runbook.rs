@@ -9,6 +9,7 @@ use cfshare_simulator::{Action, Edit, ErrorBody, Policy, Rule};
 use serde_json::Value;
 
 use crate::Test;
+use crate::expect::has;
 use crate::own;
 use crate::scene::{Scene, World, ids, message};
 
@@ -33,6 +34,8 @@ pub const TESTS: &[Test] = &[
     ("runbook: Ambiguous ends as its page says", ambiguous),
     ("runbook: Deleting ends as its page says", deleting),
     ("runbook: DeletionProtected ends as its page says, either way", deletion_protected),
+    ("runbook: LastResource ends as its page says, where the share goes", last_resource_deleted),
+    ("runbook: LastResource ends as its page says, where the object is released", last_resource_released),
     ("runbook: every command that does something is tried", tried),
 ];
 
@@ -194,6 +197,7 @@ const TRIED: &[&str] = &[
     "Denied",
     "Differs",
     "ExclusionsNotInForce",
+    "LastResource",
     "NameTaken",
     "NotConverging",
     "RecipientFailed",
@@ -228,6 +232,37 @@ fn looks(world: &World) {
     assert!(count > 40, "only {count} commands were found");
     let (_, said) = paste(&scene, "waf", &scene.token, "kubectl get shares.cfshare.dev -o jsonpath='{'");
     assert!(said.contains("error:"), "the check can fail: {said}");
+}
+
+/// A ShareResource that is deleted, of a share that stayed when its Share was deleted.
+fn last_of_retained(scene: &Scene, one: &str, first: &str) -> Value {
+    scene.apply(&scene.share("waf", &[one], &[], "deletionPolicy: Retain"));
+    scene.apply(&scene.resource("first", "waf", first, ""));
+    scene.wait_ready("shareresource", "first");
+    scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+    scene.delete("shareresource", "first");
+    scene.wait_reason("shareresource", "first", "LastResource")
+}
+
+fn last_resource_deleted(world: &World) {
+    let scene = world.scene();
+    let [one, first] = ids();
+    last_of_retained(&scene, &one, &first);
+    world.simulator.edit(Edit::DeleteShare { share: scene.only().id }).expect("an edit");
+    // Otherwise the next sweep shows it.
+    scene.annotate("shareresource", "first", "cfshare.dev/requestedAt=now");
+    scene.wait_gone("shareresource", "first");
+}
+
+fn last_resource_released(world: &World) {
+    let scene = world.scene();
+    let [one, first] = ids();
+    let object = last_of_retained(&scene, &one, &first);
+    let command = commands("LastResource", "Do").remove(0);
+    assert!(message(&object).contains("kubectl patch shareresources.cfshare.dev first"), "{}", message(&object));
+    carry_out(&scene, "first", &command);
+    scene.wait_gone("shareresource", "first");
+    assert!(has(&scene.only(), &[&one], &[&first]), "{:#?}", scene.changes());
 }
 
 fn removal_blocked(world: &World) {
