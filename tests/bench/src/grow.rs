@@ -16,6 +16,8 @@ pub const ROWS: usize = 4;
 const EDITS: usize = 50;
 /// So long apart that the rate limit does not count.
 const APART: Duration = Duration::from_secs(2);
+/// What the list showed is decided on before the rest: some hundred shares a second.
+const DECIDED: Duration = Duration::from_secs(30);
 /// How long the operator rests while its time on a core is measured; less than a sweep's interval.
 const REST: Duration = Duration::from_secs(60);
 
@@ -83,6 +85,7 @@ async fn restart(
     );
     figures.note(format!("restart with {shares}: writes"), others as f64, "writes", Some(0.0));
     figures.note(format!("restart with {shares}: until an edit is carried out"), restart_seconds, "s", None);
+    tokio::time::sleep(DECIDED).await;
     let steady = rest(&operator, shares, figures).await;
     let goal = |small: f64, large: f64| Some(small + (large - small) * shares as f64 / 10_000.0);
     figures.note(format!("memory with {shares}, steady"), steady, "MB", goal(15.0, 80.0));
