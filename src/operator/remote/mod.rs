@@ -32,9 +32,6 @@ use limiters::{Caller, Limiters, Requester};
 use session::Session;
 use write_gate::WriteGate;
 
-/// One look at the newest shares serves all new objects of that time.
-const LOOK_GAP: Duration = Duration::from_millis(500);
-
 /// Cloudflare, as far as it was read, and the only way to it.
 pub struct Remote {
     pub settings: Settings,
@@ -74,7 +71,7 @@ impl Remote {
                 priority,
             },
             read_lag: self.settings.read_lag(),
-            look_gap: LOOK_GAP.max(Duration::from_secs_f64(3.0 / self.settings.calls_per_second)),
+            look_gap: Duration::from_secs_f64(3.0 / self.settings.calls_per_second),
             made: Default::default(),
             calls,
         }
