@@ -8,10 +8,10 @@ use kube::client::{Body, ClientBuilder, ConfigExt};
 use kube::{Client, Config};
 use tower::{BoxError, ServiceBuilder};
 
-/// A client with these settings.
+/// A client for this cluster, which repeats no request by itself.
 ///
-/// Kube's own leaves Nagle's algorithm on: about one request in ten then waits 40 ms for the acknowledgement of what was
-/// sent before. Only connections through a proxy are still made by it.
+/// Kube's own client leaves Nagle's algorithm on, so that about one request in ten waits 40 ms until the server has
+/// acknowledged the data before it. Behind a proxy, kube's client is used nevertheless.
 pub fn client(config: Config) -> kube::Result<Client> {
     if config.proxy_url.is_some() {
         return Client::try_from(config);

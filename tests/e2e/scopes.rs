@@ -300,6 +300,12 @@ fn hold(scene: &Scene<'_>, resource: &str, reason: &str) -> String {
     name
 }
 
+fn assert_counted(world: &World, counter: &str) {
+    let served = metrics(&world.operator.log());
+    let line = served.lines().find(|line| line.split(' ').next() == Some(counter)).expect("a metric");
+    assert!(!line.ends_with(" 0"), "{line}");
+}
+
 fn refused_status(world: &World) {
     for reason in ["Forbidden", "Invalid"] {
         let scene = world.scene();
@@ -313,9 +319,7 @@ fn refused_status(world: &World) {
         scene.apply(&scene.share("waf", &[&one, &another], &[&first], ""));
         let told = scene.wait_event("waf", |reason, text| reason == "RequestRefused" && text.contains("held"));
         assert_eq!(told.iter().filter(|(reason, _)| reason == "RequestRefused").count(), 1, "{told:?}");
-        let counted = metrics(&world.operator.log());
-        let counted = counted.lines().find(|line| line.starts_with("cfshare_requests_refused_total "));
-        assert!(counted.is_some_and(|line| !line.ends_with(" 0")), "{counted:?}");
+        assert_counted(world, "cfshare_requests_refused_total");
         assert!(has(&scene.only(), &[&one], &[&first]), "what cannot be announced is not sent");
         for block in crate::runbook::commands("CfshareRequestsRefused", "Look") {
             let (fine, said) = crate::runbook::paste(&scene, "waf", &scene.token, &block);
@@ -338,10 +342,7 @@ fn forbidden_deletion(world: &World) {
     scene.delete("share", "waf");
     let told = scene.wait_event("waf", |reason, text| reason == "DeletionForbidden" && text.contains("held"));
     assert_eq!(told.iter().filter(|(reason, _)| reason == "DeletionForbidden").count(), 1, "{told:?}");
-    let counted = metrics(&world.operator.log());
-    let counted =
-        counted.lines().find(|line| line.starts_with("cfshare_deletions_forbidden_total ")).expect("a metric");
-    assert!(!counted.ends_with(" 0"), "{counted}");
+    assert_counted(world, "cfshare_deletions_forbidden_total");
     scene.kubectl(&["delete", "validatingadmissionpolicybinding", &name]);
     scene.wait_gone("share", "waf");
     scene.wait_nothing();

@@ -170,8 +170,8 @@ impl<K: Recorded> Pass<K> {
         session
     }
 
-    /// Whether an edit may go on before the first sweep, with its share read by itself. Where writes were stopped, the sweep
-    /// must show first how many shares are missing.
+    /// Whether this share may be read alone, so that an edit does not wait for the list of all shares. Where the breaker
+    /// stopped writes, the list must first show how many shares are missing.
     pub fn may_read_early(&self, session: &Session, share: &ShareId) -> bool {
         let was_stopped = breaker_reported_at(&self.common().conditions).is_some();
         let shares = || self.context.cluster.index.of_account(session.account.id.as_str()).len();
@@ -208,8 +208,8 @@ impl<K: Recorded> Pass<K> {
         }
     }
 
-    /// Tells what the API server refuses, which the status cannot: in an Event, unless this object's last one said the same or other
-    /// objects told theirs just now. The next try comes soon.
+    /// Reports in the log, a metric and an Event what the API server refuses, since the status may not be written. There is
+    /// no Event if the object's last one said the same, or if other objects had theirs just now: the next try comes soon.
     pub fn tell_refusal(&self, stop: &Stop) {
         let Some(refusal) = stop.refusal() else { return };
         let refusal = clean(refusal, LONGEST_LOGGED);

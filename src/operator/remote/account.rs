@@ -147,8 +147,8 @@ impl Account {
         self.demands.lock().newest
     }
 
-    /// Whether one more share may be read by itself before the first sweep. `pages`: how many calls the list of all shares
-    /// takes; these reads take at most as many, and none where one call shows all shares.
+    /// Whether one more share may be read alone while the list of all shares is not complete. The list takes `pages` calls:
+    /// there may be as many such reads, or none if one call shows all shares.
     pub fn may_read_early(&self, pages: usize) -> bool {
         pages > 1 && self.early_reads.fetch_add(1, Ordering::Relaxed) < pages
     }

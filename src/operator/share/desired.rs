@@ -61,7 +61,7 @@ pub fn desired(share: &Share, index: &Index) -> Result<Desired, String> {
         share_id,
         adoption: spec.adoption_policy.unwrap_or_default(),
         observe: spec.management_policy == Some(ManagementPolicy::Observe),
-        // Who knows what an object declares that cannot be read?
+        // What an object declares that cannot be read is not known.
         prune: spec.prune == Some(true) && !index.has_unreadable_children(&share.namespace().unwrap_or_default()),
         max_removals,
         retain: spec.deletion_policy.map(|policy| policy == DeletionPolicy::Retain),
