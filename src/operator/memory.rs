@@ -11,6 +11,7 @@ use super::cluster::object_cache;
 use super::remote::account_cache::AccountCache;
 use crate::api::Share;
 use crate::cloudflare;
+use crate::core::interned;
 use crate::core::time::At;
 
 /// Counts what each thread has allocated and not freed, so that other tests do not count.
@@ -49,8 +50,12 @@ unsafe impl GlobalAlloc for Counting {
 
 const SHARES: usize = 1000;
 
+/// More texts than all tests together intern.
+const TEXTS: usize = 1 << 17;
+
 /// What `keep` made and did not free, for each of a thousand shares: bytes and blocks.
 fn kept<T>(keep: impl FnOnce() -> T) -> (isize, isize) {
+    interned::reserve(TEXTS);
     let before = (BYTES.get(), BLOCKS.get());
     let kept = keep();
     let after = (BYTES.get(), BLOCKS.get());
