@@ -147,7 +147,7 @@ fn a_watched_share_takes_few_bytes() {
         Index::of(&shares, &[], &[], At(0))
     });
     println!("{bytes} bytes in {blocks} blocks for each Share");
-    assert!(bytes <= 3700 && blocks <= 41, "{bytes} bytes in {blocks} blocks for each Share");
+    assert!(bytes <= 3550 && blocks <= 39, "{bytes} bytes in {blocks} blocks for each Share");
 }
 
 #[test]
@@ -163,5 +163,5 @@ fn an_observed_share_takes_few_bytes() {
         cache
     });
     println!("{bytes} bytes in {blocks} blocks for each share");
-    assert!(bytes <= 1500 && blocks <= 13, "{bytes} bytes in {blocks} blocks for each share");
+    assert!(bytes <= 1450 && blocks <= 13, "{bytes} bytes in {blocks} blocks for each share");
 }

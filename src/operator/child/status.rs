@@ -111,5 +111,5 @@ fn leaving<C: Child>(child: &mut ChildPass<C>, row: Observed) -> String {
 fn follow<C: Child>(child: &ChildPass<C>, word: &str) -> Duration {
     let mut hasher = DefaultHasher::new();
     word.hash(&mut hasher);
-    child.pass.follow(&child.session.account, hasher.finish())
+    child.pass.follow(&child.session.account, &child.id, hasher.finish())
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Pass;
+use crate::core::id::ShareId;
 use crate::core::time::At;
 use crate::operator::cluster::record::Recorded;
 use crate::operator::remote::account::Account;
@@ -33,9 +34,9 @@ impl<K: Recorded> Pass<K> {
         self.due().filter(|due| *due <= now).map(|due| due.minus(shared)).unwrap_or_default()
     }
 
-    /// Something is under way: when to look again; `moved` changes when something moves.
-    pub fn follow(&self, account: &Account, moved: u64) -> Duration {
-        account.follow(&self.key);
+    /// Something of that share is under way: when to look again; `moved` changes when something moves.
+    pub fn follow(&self, account: &Account, share: &ShareId, moved: u64) -> Duration {
+        account.follow(&self.key, share);
         self.plan_poll(moved)
     }
 

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 
 use super::account_cache::AccountCache;
 use super::credentials::ResolvedCredential;
+use super::followed::Followed;
 use super::limiters::Limiter;
 use super::observed_share::ObservedShare;
 use super::pages::FULL_PAGE;
@@ -50,8 +51,7 @@ pub struct Account {
     early_reads: AtomicUsize,
     /// How far Cloudflare's clock is ahead of ours, in milliseconds.
     skew: AtomicI64,
-    /// Objects whose changes at Cloudflare are being followed right now.
-    followed: Mutex<HashSet<ObjectKey>>,
+    followed: Mutex<Followed>,
     health: Mutex<Health>,
     breaker: Mutex<Breaker>,
     /// What a POST without resources was answered before: refused or not.
@@ -241,8 +241,9 @@ impl Account {
         std::mem::replace(&mut self.health.lock().reported, true)
     }
 
-    pub fn follow(&self, object: &ObjectKey) {
-        self.followed.lock().insert(object.clone());
+    /// Something of that share is under way that the object waits for.
+    pub fn follow(&self, object: &ObjectKey, share: &ShareId) {
+        self.followed.lock().insert(object, share);
     }
 
     pub fn unfollow(&self, object: &ObjectKey) {
@@ -251,7 +252,7 @@ impl Account {
 
     /// Whether so many shares are being followed that a sweep costs fewer calls than looking at each.
     pub fn is_busy(&self) -> bool {
-        self.followed.lock().len() > self.pages() * 2
+        self.followed.lock().shares() > self.pages() * 2
     }
 
     /// Learns from the answer to a call: the limit, the clock, and whether the credential works.

@@ -5,6 +5,7 @@ pub mod account_cache;
 pub mod accounts;
 pub mod call_log;
 pub mod credentials;
+pub mod followed;
 pub mod limiters;
 pub mod observed_share;
 pub mod pages;

@@ -90,7 +90,7 @@ impl SharePass {
         for row in seen.resources.iter().flatten() {
             (row.id.as_str(), row.status.as_str()).hash(&mut hasher);
         }
-        self.pass.follow(&self.session.account, hasher.finish())
+        self.pass.follow(&self.session.account, &seen.share.id, hasher.finish())
     }
 
     /// Asks where the share stands; `ask` must not read or write anything else.
