@@ -24,6 +24,14 @@ pub struct Page<T> {
     pub total_count: Option<u64>,
 }
 
+impl<T> Page<T> {
+    /// The same page of other rows.
+    pub fn map<R>(self, row: impl FnMut(T) -> R) -> Page<R> {
+        let Page { rows, page, per_page, total_pages, total_count } = self;
+        Page { rows: rows.into_iter().map(row).collect(), page, per_page, total_pages, total_count }
+    }
+}
+
 /// The object that an answer carries. `fits` tells whether it is the one that was asked for.
 pub(super) fn one<T: DeserializeOwned>(
     head: &ResponseHead,

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use litemap::LiteMap;
 use parking_lot::Mutex;
 
 use super::quota::Quota;
@@ -61,9 +62,9 @@ pub struct Memory {
     /// What the last Event said of a request that the API server refuses.
     pub refusal_told: Option<String>,
     /// Rows whose call has taken effect, and that were not found in place yet, and when that was learned.
-    pub answered: BTreeMap<RowKey, At>,
+    pub answered: LiteMap<RowKey, At>,
     /// When rows were found in place lately, by key.
-    pub confirmed: BTreeMap<RowKey, At>,
+    pub confirmed: LiteMap<RowKey, At>,
     /// Since when it waits for another object to record the row that both declare.
     pub successor_awaited: Option<At>,
     /// Changing calls that the status does not tell yet.

@@ -1,9 +1,10 @@
 //! What one share looks like at Cloudflare: the share itself, and as much of its rows as was read or written.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
+use litemap::LiteMap;
 
 use crate::cloudflare::{
     AssociationStatus, Counts, Error, ExcludedRecipient, Recipient, ResourceStatus, Share, ShareResource, ShareStatus,
@@ -34,8 +35,8 @@ pub struct ObservedShare {
     pub excluded: Option<(At, Vec<ExcludedRecipient>)>,
     /// When they were last doubted though nothing had moved.
     doubted_at: At,
-    /// Answers of our own writes, which a slower read must not undo.
-    answered: BTreeMap<Interned, Answer>,
+    /// Answers of our own writes, which a slower read must not undo. Most shares have none, or one.
+    answered: LiteMap<Interned, Answer>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -97,7 +98,7 @@ impl ObservedShare {
             recipients: None,
             excluded: None,
             doubted_at: At::default(),
-            answered: BTreeMap::new(),
+            answered: LiteMap::new_vec(),
         }
     }
 
@@ -105,7 +106,7 @@ impl ObservedShare {
     pub fn made(share: Share, now: At) -> ObservedShare {
         let id = share.id.to_string();
         ObservedShare {
-            answered: BTreeMap::from([(id.into(), Answer { at: now, added: Some(now) })]),
+            answered: LiteMap::from_iter([(id.into(), Answer { at: now, added: Some(now) })]),
             ..ObservedShare::new(share, now)
         }
     }
@@ -168,7 +169,7 @@ impl ObservedShare {
         self.answered.retain(|_, answer| began.since(answer.at) < read_lag);
         if self.answered.is_empty() {
             // A map that was emptied keeps its memory.
-            self.answered = BTreeMap::new();
+            self.answered = LiteMap::new_vec();
         }
         self.read_at = self.read_at.max(began);
         let same = (&before.0, &before.1, before.2) == (&self.share.name, &self.share.status, self.counts);

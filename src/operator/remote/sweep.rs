@@ -11,7 +11,7 @@ use super::observed_share::ObservedShare;
 use super::pages::{FULL_PAGE, read_pages};
 use super::session;
 use crate::api::Name;
-use crate::cloudflare::{Error, Share, ShareQuery, ShareStatus, TargetType};
+use crate::cloudflare::{Error, Object, Share, ShareQuery, ShareStatus, TargetType};
 use crate::core::failure;
 use crate::core::id::ShareId;
 use crate::core::limiter::Priority;
@@ -149,8 +149,32 @@ async fn refresh_credential(cluster: &Cluster, remote: &Remote, account: &Accoun
     false
 }
 
-/// All live shares of the account.
-async fn list(remote: &Remote, account: &Account) -> Result<Vec<Share>, Error> {
+/// A share in the list of all.
+struct Listed {
+    id: ShareId,
+    is_live: bool,
+    /// `None`: the cache has it already.
+    share: Option<Box<Share>>,
+}
+
+impl Object for Listed {
+    fn id(&self) -> &str {
+        self.id.as_str()
+    }
+}
+
+/// All live shares of the account. Each page goes into the cache as it comes, so that a large account is not held twice; but
+/// before the first list is complete nothing is believed of it.
+async fn list(remote: &Remote, account: &Account, began: At) -> Result<Vec<Listed>, Error> {
+    let is_first = account.cache().swept.is_none();
+    let take = |share: Share| {
+        let (id, is_live) = (share.id.clone(), share.is_live());
+        if is_first {
+            return Listed { id, is_live, share: Some(Box::new(share)) };
+        }
+        account.cache().read(share, began, remote.settings.read_lag());
+        Listed { id, is_live, share: None }
+    };
     let credential = account.known().credential;
     let priority = match (account.cache().swept, account.demand()) {
         // Nothing of the account can go on before it.
@@ -165,7 +189,8 @@ async fn list(remote: &Remote, account: &Account) -> Result<Vec<Share>, Error> {
         async move {
             let _permit = account.limiter.wait(&requester, 1).await;
             let call = client.list_shares(&credential, &account.id, &query);
-            session::make(account, &requester.caller, remote.clock, call).await.map(|reply| reply.body)
+            let reply = session::make(account, &requester.caller, remote.clock, call).await?;
+            Ok::<_, Error>(reply.body.map(take))
         }
     });
     let changed = || Error::Lost { cause: "the list of shares changed each time it was read".into() };
@@ -180,12 +205,12 @@ async fn sweep(
     began: At,
 ) -> Result<(), Error> {
     let read_lag = remote.settings.read_lag();
-    let rows = list(remote, account).await?;
-    let live: HashSet<ShareId> = rows.iter().filter(|share| share.is_live()).map(|share| share.id.clone()).collect();
+    let rows = list(remote, account, began).await?;
+    let live: HashSet<ShareId> = rows.iter().filter(|listed| listed.is_live).map(|listed| listed.id.clone()).collect();
     let lacking = {
         let mut cache = account.cache();
-        for share in rows {
-            cache.read(share, began, read_lag);
+        for share in rows.into_iter().filter_map(|listed| listed.share) {
+            cache.read(*share, began, read_lag);
         }
         let lacking = cache.lacking(&live, began, read_lag);
         for id in &lacking {

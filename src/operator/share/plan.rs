@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use litemap::LiteMap;
+
 use super::desired::Desired;
 use super::share_pass::SharePass;
 use crate::api::{ObjectKey, Share};
@@ -52,14 +54,14 @@ pub struct PlanInput<'a> {
 pub struct RowMemories {
     pub started: At,
     /// The ones that it found itself, lately.
-    pub confirmed: BTreeMap<RowKey, At>,
+    pub confirmed: LiteMap<RowKey, At>,
     /// Those whose call has taken effect, since when.
-    pub answered: BTreeMap<RowKey, At>,
+    pub answered: LiteMap<RowKey, At>,
 }
 
 impl RowMemories {
     fn of(&self, key: &RowKey) -> facts::RowMemory {
-        let at = |times: &BTreeMap<RowKey, At>| times.get(key).copied();
+        let at = |times: &LiteMap<RowKey, At>| times.get(key).copied();
         facts::RowMemory { started: self.started, confirmed: at(&self.confirmed), answered: at(&self.answered) }
     }
 }
