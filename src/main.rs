@@ -81,7 +81,7 @@ fn carry_out(command: Command) -> anyhow::Result<Exit> {
         Command::Matrix(matrix) => wait_for(matrix.run(&mut out)),
         Command::Received(received) => wait_for(received.run(&mut out)),
         Command::Doctor(doctor) => wait_for(doctor.run(&mut out)),
-        Command::Crds(crds) => crds.run(&mut out).map(|()| Exit::Good).map_err(Into::into),
+        Command::Crds(crds) => crds.run(&mut out).map(|()| Exit::Good),
         Command::Explain(explain) => explain.run(&mut out).map(|()| Exit::Good),
         Command::Completion(completion) => {
             completion.run(Cli::command(), &mut out);

@@ -1,12 +1,12 @@
 //! Names of accounts, from a file: CSV or JSON with id and name.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
 use anyhow::Context as _;
 use serde_json::Value;
 
+use super::given_file;
 use crate::core::id::AccountId;
 
 /// Accounts by id, each with its name.
@@ -14,7 +14,7 @@ pub type Accounts = BTreeMap<String, String>;
 
 pub fn read(path: &Path) -> anyhow::Result<Accounts> {
     let shown = path.display();
-    let text = fs::read_to_string(path).with_context(|| format!("--accounts: {shown} cannot be read"))?;
+    let text = given_file::text("--accounts", path)?;
     let accounts = parse(&text).with_context(|| format!("--accounts: {shown}"))?;
     if accounts.is_empty() {
         anyhow::bail!("--accounts: {shown} names no account: write a header id,name and a line for each account");

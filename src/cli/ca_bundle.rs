@@ -3,8 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context as _;
-
+use super::given_file;
 use crate::cloudflare::Client;
 
 /// How often the file is read. Kubernetes replaces the files of a mounted Secret or ConfigMap by swapping a symbolic link
@@ -12,7 +11,7 @@ use crate::cloudflare::Client;
 const PERIOD: Duration = Duration::from_secs(5);
 
 pub fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    std::fs::read(path).with_context(|| format!("--ca-bundle: {} cannot be read", path.display()))
+    given_file::bytes("--ca-bundle", path)
 }
 
 /// Lets the client trust what the file holds, whenever that changes. A file that cannot be used changes nothing: what was

@@ -113,7 +113,7 @@ impl Kube {
         let mut config = if chosen || self.kubeconfig.is_some() {
             let config = Config::from_custom_kubeconfig(kubeconfig.context(missing)?, &options).await;
             config.with_context(|| match &self.context {
-                Some(name) => format!("--context: {name} cannot be used"),
+                Some(name) => format!("--context: {name} cannot be used: `kubectl config get-contexts` lists all"),
                 None => "the kubeconfig cannot be used".to_owned(),
             })?
         } else {

@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use anyhow::Context as _;
 use clap::Args;
 
 use crate::api::crd;
@@ -19,11 +20,12 @@ pub struct Crds {
 }
 
 impl Crds {
-    pub fn run(&self, out: &mut impl Write) -> io::Result<()> {
+    pub fn run(&self, out: &mut impl Write) -> anyhow::Result<()> {
         match &self.dir {
-            Some(dir) => write(dir),
-            None => print(out),
+            Some(dir) => write(dir).with_context(|| format!("--dir: {} cannot be written to", dir.display()))?,
+            None => print(out)?,
         }
+        Ok(())
     }
 }
 

@@ -7,6 +7,7 @@ pub mod crds;
 pub mod doctor;
 pub mod environment;
 pub mod explain;
+mod given_file;
 pub mod import;
 mod kube_client;
 mod lease;

@@ -60,7 +60,10 @@ impl Endpoint {
             ca_bundle,
             ..cloudflare::Options::default()
         };
-        Client::new(options).context("the client for Cloudflare cannot be set up")
+        Client::new(options).with_context(|| match &self.ca_bundle {
+            Some(file) => format!("--cloudflare-url {} with --ca-bundle {}", self.cloudflare_url, file.display()),
+            None => format!("--cloudflare-url {}", self.cloudflare_url),
+        })
     }
 
     /// As `client`, for a process that outlives its certificates: the file of --ca-bundle is read again when it changes.
@@ -277,7 +280,8 @@ pub fn advice(error: &Error) -> String {
     match error.class() {
         ErrorClass::Denied => format!(
             "{error}: the credential is invalid or lacks a permission. It needs permission to read Resource Sharing \
-             of this account"
+             of this account{}",
+            error.blocked()
         ),
         ErrorClass::Retry => format!("{error}: check the network and --cloudflare-url, then retry"),
         ErrorClass::Throttled => {

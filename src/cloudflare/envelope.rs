@@ -178,7 +178,8 @@ mod tests {
         page(&head(200), body.as_bytes(), 3)
     }
 
-    const FINE: &str = r#"{"success":true,"errors":[],"messages":[],"result":{"id":"s1","account_id":"a"}}"#;
+    const FINE: &str =
+        r#"{"success":true,"errors":[],"messages":[],"result":{"id":"s1","account_id":"a","name":"waf"}}"#;
 
     #[test]
     fn any_success_status_with_a_fitting_result_is_success() {
@@ -275,7 +276,7 @@ mod tests {
 
     #[test]
     fn a_page_tells_its_place() {
-        let row = r#"{"id":"s1","account_id":"a"}"#;
+        let row = r#"{"id":"s1","account_id":"a","name":"waf"}"#;
         let page = shares(&format!(
             r#"{{"success":true,"result":[{row}],"result_info":{{"page":2,"per_page":100,"total_pages":9,"total_count":812}}}}"#
         ))

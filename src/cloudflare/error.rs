@@ -94,6 +94,17 @@ impl Error {
         }
     }
 
+    /// What a message on refused credentials adds where it was not Cloudflare's API that refused them.
+    pub fn blocked(&self) -> &'static str {
+        match self {
+            Error::Garbled { .. } => {
+                ". Cloudflare's API does not respond like this: first check whether a proxy, a firewall, or Cloudflare's \
+                 protection blocks the address that the requests come from"
+            }
+            Error::NotSent { .. } | Error::Withheld | Error::Answered { .. } | Error::Lost { .. } => "",
+        }
+    }
+
     /// The status decides first, the code second.
     pub fn class(&self) -> ErrorClass {
         match self {

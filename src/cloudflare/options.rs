@@ -51,7 +51,7 @@ impl Options {
     pub(super) fn base(&self) -> Result<Url, SetupError> {
         let bad = |why| Err(SetupError::BaseUrl(why));
         let Ok(url) = Url::parse(&self.base_url) else {
-            return bad("is no URL");
+            return bad("is not a URL");
         };
         let loopback = url.host_str().is_some_and(|host| {
             let address = host.trim_start_matches('[').trim_end_matches(']');

@@ -1,7 +1,7 @@
 //! What Cloudflare says about shares, their recipients and their resources.
 //!
 //! Fields come and go: an object decodes as long as it says what it is. Only a missing or unusable id of the
-//! object itself, or of the account that it is about, is an error.
+//! object itself, or of what it is about, is an error, and a share without a name or a resource without a type.
 
 use k8s_openapi::jiff::Timestamp;
 use serde::de::DeserializeOwned;
@@ -24,7 +24,8 @@ pub struct Share {
     pub account_name: Interned,
     #[serde(default, deserialize_with = "or_default")]
     pub organization_id: Option<OrganizationId>,
-    #[serde(default, deserialize_with = "or_default")]
+    /// By its name a share is found whose create got no response, and one of the same name is not made: without it, a list
+    /// proves nothing.
     pub name: String,
     #[serde(default)]
     pub status: ShareStatus,
@@ -126,7 +127,6 @@ pub struct ShareResource {
     pub id: ShareResourceId,
     pub resource_account_id: AccountId,
     pub resource_id: SourceId,
-    #[serde(default, deserialize_with = "or_default")]
     pub resource_type: Interned,
     #[serde(default, deserialize_with = "or_default")]
     pub resource_version: Option<i64>,
@@ -286,10 +286,10 @@ mod tests {
 
     #[test]
     fn what_is_missing_null_new_or_odd_does_not_stop_a_share() {
-        let bare: Share = from_value(json!({"id": "s", "account_id": "a"})).unwrap();
+        let bare: Share = from_value(json!({"id": "s", "account_id": "a", "name": "waf"})).unwrap();
         assert_eq!(bare.status, ShareStatus::default());
         let odd: Share = from_value(json!({
-            "id": "s", "account_id": "a", "account_name": null, "organization_id": "../..", "name": null,
+            "id": "s", "account_id": "a", "account_name": null, "organization_id": "../..", "name": "",
             "status": "archived", "target_type": {"new": true}, "created": "yesterday", "modified": 5,
             "kind": null, "resources": null, "associated_recipient_count": "many", "brand_new": [1, {"x": null}],
         }))
@@ -307,6 +307,21 @@ mod tests {
         }
         assert!(from_value::<Recipient>(json!({"id": "r"})).is_err());
         assert!(from_value::<ShareResource>(json!({"id": "x", "resource_id": "y"})).is_err());
+    }
+
+    #[test]
+    fn an_object_without_what_it_is_recognized_by_is_an_error() {
+        let row = json!({"id": "x", "resource_account_id": "a", "resource_id": "y", "resource_type": "custom-ruleset"});
+        assert!(from_value::<ShareResource>(row.clone()).is_ok());
+        for unnamed in [json!(null), json!(3)] {
+            let (mut share, mut row) = (share(), row.clone());
+            (share["name"], row["resource_type"]) = (unnamed.clone(), unnamed);
+            assert!(from_value::<Share>(share).is_err() && from_value::<ShareResource>(row).is_err());
+        }
+        let (mut share, mut row) = (share(), row);
+        share.as_object_mut().unwrap().remove("name");
+        row.as_object_mut().unwrap().remove("resource_type");
+        assert!(from_value::<Share>(share).is_err() && from_value::<ShareResource>(row).is_err());
     }
 
     #[test]
@@ -335,8 +350,9 @@ mod tests {
         .unwrap();
         assert_eq!(resource.resource_id.as_str().len(), 36);
         assert_eq!(json!(resource.meta), json!({"b": null, "a": [1]}));
-        let bare: ShareResource =
-            from_value(json!({"id": "x", "resource_account_id": "a", "resource_id": "y", "meta": null})).unwrap();
+        let bare =
+            json!({"id": "x", "resource_account_id": "a", "resource_id": "y", "resource_type": "t", "meta": null});
+        let bare: ShareResource = from_value(bare).unwrap();
         assert_eq!(bare.meta, ResourceMeta::default());
     }
 }

@@ -1,6 +1,6 @@
 //! Whether a word that nobody documents is neither taken for success nor for the end.
 
-use cfshare_simulator::Edit;
+use cfshare_simulator::{Action, Edit, ErrorBody, Rule};
 use serde_json::Value;
 
 use crate::Test;
@@ -13,6 +13,8 @@ pub const TESTS: &[Test] = &[
     ("words: a share that leaves the list with an unknown status is not Ready, and not gone", |w| share(w, true)),
     ("words: a resource whose status is unknown is not Ready", resource),
     ("words: a recipient whose status is unknown is not Ready", recipient),
+    ("words: a share that is being deleted under another word is deleted once", other_word_for_deleting),
+    ("words: a share that the call to delete it does not find is not asked for again and again", not_found_to_delete),
 ];
 
 fn says(object: &Value, word: &str) -> bool {
@@ -118,4 +120,53 @@ fn recipient(world: &World) {
         scene.wait_for(kind, name, "told the word", |object| says(object, "under_review"));
     }
     assert_eq!(scene.changes_since(before), [""; 0]);
+}
+
+/// How many requests to delete a share there were.
+fn deletions(scene: &Scene<'_>) -> usize {
+    scene.changes().iter().filter(|call| call.starts_with("DELETE")).count()
+}
+
+fn other_word_for_deleting(world: &World) {
+    let scene = world.own_scene();
+    // Long enough for our own call to count more than the word all the time.
+    let _operator = own::start(&scene, &[("--settle-time", "120s")]);
+    let [one, first] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.wait_ready("share", "waf");
+    world.simulator.delays(Some(&scene.account), |delays| delays.delete_share_ms = Some(15_000));
+    let word = || Action::UnknownWords { word: Some("removing".into()) };
+    let rules = [("DELETE", "/accounts/*/shares/*"), ("GET", "/accounts/*/shares/*"), ("GET", "/accounts/*/shares")];
+    let faults =
+        rules.map(|(verb, path)| world.simulator.fault(Rule::always(verb, path, word()).account(&scene.account)));
+    scene.delete("share", "waf");
+    let share = scene.wait_reason("share", "waf", "Deleting");
+    assert!(message(&share).contains("is being deleted by Cloudflare"), "{}", message(&share));
+    sweeps(&scene, 2);
+    assert_eq!(deletions(&scene), 1, "{:?}", scene.changes());
+    for fault in faults {
+        world.simulator.remove_fault(fault);
+    }
+    scene.wait_gone("share", "waf");
+}
+
+fn not_found_to_delete(world: &World) {
+    let scene = world.own_scene();
+    let gone = Action::StatusBefore { status: 404, body: ErrorBody::Json, code: Some(1004), retry_after: None };
+    let rule = Rule::always("DELETE", "/accounts/*/shares/*", gone).account(&scene.account);
+    let fault = world.simulator.fault(rule);
+    // Long enough for the answer to the create to count more than that one all the time.
+    let _operator = own::start(&scene, &[("--settle-time", "120s")]);
+    let [one, first] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.wait_ready("share", "waf");
+    scene.delete("share", "waf");
+    let share = scene.wait_reason("share", "waf", "Deleting");
+    assert!(message(&share).contains("does not find share"), "{}", message(&share));
+    let before = deletions(&scene);
+    scene.wait("another try", || deletions(&scene) > before);
+    // As often as a change that is under way is looked at, and not as fast as Cloudflare answers.
+    assert!(deletions(&scene) < 10, "{:?}", scene.changes());
+    world.simulator.remove_fault(fault);
+    scene.wait_gone("share", "waf");
 }

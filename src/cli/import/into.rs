@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use serde_json::Value;
 
+use crate::cli::given_file;
 use crate::cli::plan::{documents, manifest_files};
 use crate::cloudflare::{ResourceStatus, Share};
 
@@ -35,8 +36,11 @@ pub struct Filled {
 pub fn fill(folder: &Path, account: &str, shares: &[Share]) -> anyhow::Result<Filled> {
     let mut texts: BTreeMap<PathBuf, Vec<String>> = BTreeMap::new();
     let mut open = Vec::new();
-    for file in manifest_files(folder).with_context(|| format!("--into: {}", folder.display()))? {
-        let text = fs::read_to_string(&file).with_context(|| format!("--into: {}", file.display()))?;
+    if !folder.is_dir() && !folder.is_file() {
+        anyhow::bail!("--into: {} is not a directory: check the path", folder.display());
+    }
+    for file in manifest_files(folder).context("--into")? {
+        let text = given_file::text("--into", &file)?;
         let parts = split(&text);
         for (at, part) in parts.iter().enumerate() {
             let found = documents(part).with_context(|| format!("--into: {}", file.display()))?;

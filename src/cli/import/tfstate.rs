@@ -1,11 +1,12 @@
 //! Which shares a state of Terraform or OpenTofu manages, and how it forgets them without destroying them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::Path;
 
 use anyhow::Context as _;
 use serde_json::Value;
+
+use crate::cli::given_file;
 
 /// The resource types of Cloudflare's provider.
 const SHARE: &str = "cloudflare_share";
@@ -37,7 +38,7 @@ pub struct State {
 
 pub fn read(path: &Path) -> anyhow::Result<State> {
     let shown = path.display();
-    let text = fs::read_to_string(path).with_context(|| format!("--from-tfstate: {shown} cannot be read"))?;
+    let text = given_file::text("--from-tfstate", path)?;
     parse(&text).with_context(|| format!("--from-tfstate: {shown}"))
 }
 

@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::yaml::documents;
 use crate::api::{Share, ShareRecipient, ShareResource};
+use crate::cli::given_file;
 
 /// The objects of our kinds, in their order.
 #[derive(Debug, Default)]
@@ -36,9 +37,8 @@ impl Manifests {
                 continue;
             }
             for file in files(path)? {
-                let shown = file.display();
-                let text = fs::read_to_string(&file).with_context(|| format!("{shown} cannot be read"))?;
-                manifests.take(&text, namespace).with_context(|| shown.to_string())?;
+                let text = given_file::text("-f", &file)?;
+                manifests.take(&text, namespace).with_context(|| file.display().to_string())?;
             }
         }
         manifests.check()?;
@@ -171,10 +171,10 @@ pub fn files(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
-    let entries = fs::read_dir(path).with_context(|| format!("{} cannot be read", path.display()))?;
+    let unreadable = |error| given_file::unreadable("manifests", path, &error);
     let mut files = Vec::new();
-    for entry in entries {
-        let entry = entry.with_context(|| format!("{} cannot be read", path.display()))?;
+    for entry in fs::read_dir(path).map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?;
         let file = entry.path();
         // A link to a folder may lead round in a circle.
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {

@@ -127,6 +127,9 @@ impl Status {
             None => target,
             Some((kind, _)) => anyhow::bail!("{kind} is not supported: write share/NAME"),
         };
+        if name.is_empty() || name.contains('/') {
+            anyhow::bail!("{target} does not name a Share: write share/NAME");
+        }
         let Some(namespace) = &cluster.namespace else {
             anyhow::bail!("share/{name} is in one namespace: specify it with -n instead of -A");
         };

@@ -370,8 +370,10 @@ impl<K: Recorded> Pass<K> {
         let denied = || {
             format!(
                 "{error}: the credential in the Secret {} is invalid or lacks a permission. It needs permission to edit \
-                 Resource Sharing in account {}, or to read it if cfshare only observes",
-                secret.name, session.account.id,
+                 Resource Sharing in account {}, or to read it if cfshare only observes{}",
+                secret.name,
+                session.account.id,
+                error.blocked(),
             )
         };
         match cause {

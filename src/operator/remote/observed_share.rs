@@ -161,7 +161,7 @@ impl ObservedShare {
             self.counted_at = began;
         }
         let ours = self.is_recent(share.id.as_str(), began, read_lag);
-        let undoes = ours && self.is_leaving() && share.status == ShareStatus::Active;
+        let undoes = ours && self.is_leaving() && share.is_live();
         if !undoes && !is_older(share.modified, self.share.modified, ours) {
             self.share = share;
         }
@@ -517,7 +517,7 @@ mod tests {
     #[test]
     fn resources_that_an_answer_left_out_are_unread_unless_there_were_none() {
         let share = |resources: serde_json::Value| -> Share {
-            let mut share = json!({"id": "s1", "account_id": "acc", "status": "active"});
+            let mut share = json!({"id": "s1", "account_id": "acc", "name": "waf", "status": "active"});
             if !resources.is_null() {
                 share["resources"] = resources;
             }

@@ -127,7 +127,8 @@ impl Writer<'_> {
                 let mut cache = account.cache();
                 let known = cache.seen(id).map(|seen| seen.share.clone());
                 if let Some(mut share) = share.or(known) {
-                    if share.status == ShareStatus::Active {
+                    // Also where Cloudflare has a word for it that is newer than this program.
+                    if share.is_live() {
                         share.status = ShareStatus::Deleting;
                     }
                     cache.wrote(share, now);

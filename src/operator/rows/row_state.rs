@@ -9,6 +9,8 @@ use crate::operator::remote::observed_share::ObservedShare;
 
 /// The word for an account that receives a share of its organization though it is excluded.
 pub const NOT_EXCLUDED: &str = "not excluded";
+/// The word for a row of which Cloudflare tells no status.
+pub const UNTOLD: &str = "without a status";
 /// Cloudflare refused the call that adds the row.
 pub const REFUSED: &str = "refused";
 
@@ -70,7 +72,7 @@ pub fn row_state(key: &RowKey, seen: &ObservedShare, step: Option<Step>) -> RowS
         RowKey::Recipient(account) => match seen.recipient(account) {
             None => absent(),
             Some(row) => {
-                let word = row.association_status.to_string();
+                let word = told(row.association_status.to_string());
                 if let Some(error) = row.errors.iter().find(|e| e.terminal).or_else(|| row.errors.first()) {
                     let state = if error.terminal { State::Failed } else { State::Failing };
                     return RowState { state, word, message: reported(error) };
@@ -92,7 +94,7 @@ pub fn row_state(key: &RowKey, seen: &ObservedShare, step: Option<Step>) -> RowS
         RowKey::Resource { .. } => match seen.resource(key) {
             None => absent(),
             Some(row) => {
-                let word = row.status.to_string();
+                let word = told(row.status.to_string());
                 let differs = step == Some(Step::Update);
                 let state =
                     if row.status == ResourceStatus::Active && !differs { State::InPlace } else { State::Pending };
@@ -101,6 +103,10 @@ pub fn row_state(key: &RowKey, seen: &ObservedShare, step: Option<Step>) -> RowS
             }
         },
     }
+}
+
+fn told(word: String) -> String {
+    if word.is_empty() { UNTOLD.to_owned() } else { word }
 }
 
 fn reported(error: &RecipientError) -> String {

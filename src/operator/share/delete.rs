@@ -7,6 +7,7 @@ use crate::cloudflare::ErrorClass;
 use crate::core::id::ShareId;
 use crate::core::time::At;
 use crate::operator::pass::verdict::Verdict;
+use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::remote::writer::Change;
 use crate::operator::stop::Stop;
 use crate::operator::{clock, conditions};
@@ -22,7 +23,7 @@ pub async fn delete(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
     }
     let writer = share.writer();
     match writer.delete_share(&id).await? {
-        Change::Done(()) => Ok(None),
+        Change::Done(()) => Ok(not_found(share, &id)),
         Change::Unsure(error) => {
             // Read it before it is sent once more.
             share.session.account.cache().forget(&id);
@@ -45,6 +46,14 @@ pub async fn delete(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
             }
         },
     }
+}
+
+/// The call that deletes the share did not find it, although it was there a moment ago: it is not sent at once again.
+fn not_found(share: &SharePass, id: &ShareId) -> Option<Verdict> {
+    share.seen(id).filter(ObservedShare::is_live)?;
+    let message =
+        format!("Cloudflare does not find share {id} to delete it, but showed it a moment ago: cfshare retries");
+    Some(Verdict::working(Reason::Deleting, message).requeue_after(share.pass.plan_poll(u64::MAX)))
 }
 
 /// Cloudflare is deleting the share: look now and then whether it is gone.
