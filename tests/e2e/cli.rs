@@ -337,11 +337,6 @@ fn plan_refused(world: &World) {
         (&["plan", "-f", "-"][..], misspelt.as_str(), "there is no field spec.recipient: check its spelling"),
         (&["plan", "-f", "/nowhere.yaml"], "", "-f: /nowhere.yaml does not exist: check the path"),
         (&["plan", "-f", "https://example.com/a.yaml"], "", "is not a file: download it first"),
-        (
-            &["plan", "--cloudflare-url", "x", "-f", "-"],
-            &yaml,
-            "--cloudflare-url x: the base URL of the Cloudflare API is not a URL",
-        ),
         (&["status", "share/"], "", "share/ does not name a Share: write share/NAME"),
         (&["crds", "--dir", "/dev/null/crds"], "", "--dir: /dev/null/crds cannot be written to"),
         (&["plan", "--no-such-flag"], "", "unexpected argument"),
