@@ -9,6 +9,7 @@ use crate::cloudflare::ShareStatus;
 use crate::core::row_key::RowKey;
 use crate::core::row_step;
 use crate::core::row_step::{Declared, Observed, Step};
+use crate::core::time::At;
 use crate::operator::cluster::claimant::own_record;
 use crate::operator::cluster::index::Related;
 use crate::operator::kinds::{Child, RowStatus};
@@ -195,6 +196,16 @@ fn is_still_ready<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare) -> b
     }
 }
 
+/// Whether the row is in place as far as it was read, and no call for it is open that a later read has to tell of.
+fn is_in_place<C: Child>(child: &ChildPass<C>, seen: &ObservedShare) -> bool {
+    let is_settled = match step(child, seen).0 {
+        Step::Confirm => true,
+        Step::Keep => child.pass.status.record().intended_at.is_none(),
+        _ => false,
+    };
+    is_settled && row_state(&child.key, seen, None).state == State::InPlace
+}
+
 fn step<C: Child>(child: &ChildPass<C>, seen: &ObservedShare) -> (Step, Observed) {
     let (meta, settings) = (child.pass.object.wanted_meta(), &child.pass.context.settings);
     let snapshot = RowSnapshot { seen, key: &child.key, meta: Some(&meta), settings, known: Some(child.known()) };
@@ -205,7 +216,12 @@ fn step<C: Child>(child: &ChildPass<C>, seen: &ObservedShare) -> (Step, Observed
 
 /// Reads what is due: what is missing, known to be stale, or asked for.
 async fn refresh<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, requested: bool) -> Result<(), Stop> {
-    let since = child.pass.outdated_before(requested);
+    let since = if !requested && is_in_place(child, seen) {
+        // What a read for another object of the share showed ends the polls.
+        At::default()
+    } else {
+        child.pass.outdated_before(requested)
+    };
     if !seen.is_outdated(&child.key, since) {
         return Ok(());
     }

@@ -39,7 +39,9 @@ pub async fn run(cluster: Arc<Cluster>, remote: Arc<Remote>, account: Arc<Accoun
         let pause = match failures {
             0 if last == At::default() => Duration::ZERO,
             0 if wanted => {
-                spacing(account.pages(), account.limiter.per_second()).saturating_sub(remote.clock.now().since(last))
+                // No more often than a share by itself would be looked at.
+                let apart = spacing(account.pages(), account.limiter.per_second()).max(remote.settings.poll_min);
+                apart.saturating_sub(remote.clock.now().since(last))
             }
             0 => staggered(interval, last),
             n => failure::growing(n - 1, Duration::from_secs(2), Duration::from_secs(60)),
