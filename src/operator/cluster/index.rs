@@ -7,7 +7,7 @@ use std::sync::Arc;
 use kube::runtime::reflector::{self, Store};
 use kube::runtime::watcher::Event;
 use kube::{Resource, ResourceExt};
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 use super::asked::Asked;
 use super::child_object::ChildObject;
@@ -124,10 +124,6 @@ impl Index {
         index
     }
 
-    fn relations(&self) -> MutexGuard<'_, Relations> {
-        self.relations.lock()
-    }
-
     /// What the watch brought: an object that came or changed.
     pub fn applied<K: Related>(&self, object: &K, now: At) -> Vec<ObjectKey> {
         let name = Name::of(object);
@@ -154,7 +150,7 @@ impl Index {
 
     /// The object left the watch, and may still exist.
     fn depart<K: Related>(&self, name: &Name, now: At) {
-        let mut relations = self.relations();
+        let mut relations = self.relations.lock();
         relations.departed.insert(name.namespace.clone(), now);
         if K::KIND == Kind::Share {
             relations.share_departed = Some(now);
@@ -163,12 +159,12 @@ impl Index {
 
     /// When a Share that may still exist last left the watch.
     pub fn share_departed(&self) -> Option<At> {
-        self.relations().share_departed
+        self.relations.lock().share_departed
     }
 
     /// When an object of the namespace that may still exist last left the watch.
     pub fn departed(&self, namespace: &str) -> Option<At> {
-        self.relations().departed.get(namespace).copied()
+        self.relations.lock().departed.get(namespace).copied()
     }
 
     /// The list of one scope (a namespace, or all) is complete: what it lacks went while nobody watched. It says nothing
@@ -180,11 +176,11 @@ impl Index {
         let mut touched = Vec::new();
         if K::cache(self).came_back() {
             // What was not removed, since objects of this kind may have declared it.
-            touched.extend(self.relations().shares.keys().cloned().map(Share::key));
+            touched.extend(self.relations.lock().shares.keys().cloned().map(Share::key));
         }
         K::cache(self).caught_up_with_list(scope);
         let known: Vec<Name> = {
-            let relations = self.relations();
+            let relations = self.relations.lock();
             match K::KIND {
                 Kind::Share => relations.shares.keys().cloned().collect(),
                 kind => relations.parents.keys().filter(|key| key.kind == kind).map(|key| key.name.clone()).collect(),
@@ -202,7 +198,7 @@ impl Index {
     }
 
     pub fn children(&self, share: &Name) -> Vec<ObjectKey> {
-        self.relations().children.get(share).into_iter().flatten().cloned().collect()
+        self.relations.lock().children.get(share).into_iter().flatten().cloned().collect()
     }
 
     /// Whether child objects may declare what cannot be read: one of them does not decode, or the CRD of their kind is away.
@@ -217,21 +213,21 @@ impl Index {
     }
 
     pub fn arrivals(&self, share: &Name) -> Option<Arrivals> {
-        self.relations().arrivals.get(share).copied()
+        self.relations.lock().arrivals.get(share).copied()
     }
 
     /// Objects that are bound to a remote share.
     pub fn bound_to(&self, share_id: &str) -> Vec<Name> {
-        self.relations().by_share_id.get(&folded_id(share_id)).into_iter().flatten().cloned().collect()
+        self.relations.lock().by_share_id.get(&folded_id(share_id)).into_iter().flatten().cloned().collect()
     }
 
     pub fn uses_secret(&self, secret: &Name) -> bool {
-        self.relations().shares.values().any(|traits| traits.secret == *secret)
+        self.relations.lock().shares.values().any(|traits| traits.secret == *secret)
     }
 
     /// The accounts that each Secret is used for.
     pub fn accounts_of_secrets(&self) -> HashMap<Name, HashSet<Interned>> {
-        let relations = self.relations();
+        let relations = self.relations.lock();
         let mut accounts = HashMap::<Name, HashSet<Interned>>::new();
         for traits in relations.shares.values() {
             match accounts.get_mut(&traits.secret) {
@@ -245,14 +241,14 @@ impl Index {
 
     /// Shares that use a Secret, and their children.
     pub fn users(&self, secret: &Name) -> Vec<Name> {
-        let relations = self.relations();
+        let relations = self.relations.lock();
         relations.shares.iter().filter(|(_, t)| t.secret == *secret).map(|(name, _)| name.clone()).collect()
     }
 
     /// Objects that want a share of that name in an account.
     pub fn claimants(&self, account: &str, name: &str) -> Vec<Name> {
         let claim = (folded_id(account), name.into());
-        self.relations().by_claim.get(&claim).into_iter().flatten().cloned().collect()
+        self.relations.lock().by_claim.get(&claim).into_iter().flatten().cloned().collect()
     }
 
     /// A child object that the watch shows.
@@ -290,7 +286,7 @@ impl Index {
 
     /// Shares of an account.
     pub fn of_account(&self, account: &str) -> Vec<Name> {
-        let relations = self.relations();
+        let relations = self.relations.lock();
         relations.shares.iter().filter(|(_, t)| same(&t.claim.0, account)).map(|(name, _)| name.clone()).collect()
     }
 }
@@ -334,7 +330,7 @@ impl Related for Share {
                 children_view: children_view(share),
             }
         });
-        let mut relations = index.relations();
+        let mut relations = index.relations.lock();
         let before = relations.shares.get(name).cloned();
         let mut touched = Vec::new();
         if before != traits {
@@ -414,7 +410,7 @@ impl Index {
     /// The Cloudflare account that a child object is looked after in, if it has one yet.
     pub fn account_of_child(&self, child: &dyn ChildObject) -> Option<Interned> {
         let own = child.own_record().filter(|record| record.bound_uid.is_some());
-        let relations = self.relations();
+        let relations = self.relations.lock();
         let child = shard::Child {
             is_deleting: child.is_deleting(),
             parent: relations.shares.get(&child.share()).map(|traits| traits.claim.0.as_str()),
@@ -424,7 +420,7 @@ impl Index {
     }
 
     fn relate_child(&self, key: ObjectKey, parent: Option<Name>, now: At) -> Vec<ObjectKey> {
-        let mut relations = self.relations();
+        let mut relations = self.relations.lock();
         let before = relations.parents.get(&key).cloned();
         let mut touched = Vec::new();
         if let Some(before) = before.filter(|before| Some(before) != parent.as_ref()) {

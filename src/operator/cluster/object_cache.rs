@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt};
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 use crate::api::{Name, has_finalizer};
 
@@ -71,41 +71,33 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
         self.missing.swap(false, Ordering::AcqRel)
     }
 
-    fn unreadable(&self) -> MutexGuard<'_, HashSet<Name>> {
-        self.unreadable.lock()
-    }
-
     /// Whether the last that came of the object could not be read: nothing is done on the word of what is kept.
     pub fn is_unreadable(&self, name: &Name) -> bool {
-        self.unreadable().contains(name)
+        self.unreadable.lock().contains(name)
     }
 
     pub fn has_unreadable(&self, namespace: &str) -> bool {
-        self.unreadable().iter().any(|name| name.namespace == namespace)
+        self.unreadable.lock().iter().any(|name| name.namespace == namespace)
     }
 
     pub fn became_unreadable(&self, name: Name) {
-        self.unreadable().insert(name);
+        self.unreadable.lock().insert(name);
     }
 
     /// Returns whether that is news.
     pub fn became_readable(&self, name: &Name) -> bool {
-        self.unreadable().remove(name)
+        self.unreadable.lock().remove(name)
     }
 
     /// Of one scope's objects only these cannot be read.
     pub fn only_unreadable(&self, scope: Option<&str>, names: HashSet<Name>) {
-        let mut unreadable = self.unreadable();
+        let mut unreadable = self.unreadable.lock();
         unreadable.retain(|name| scope.is_some_and(|scope| name.namespace != scope));
         unreadable.extend(names);
     }
 
-    fn own_writes(&self) -> MutexGuard<'_, HashMap<Name, OwnWrite<K>>> {
-        self.own_writes.lock()
-    }
-
     pub fn find(&self, name: &Name) -> Option<Arc<K>> {
-        let mut own_writes = self.own_writes();
+        let mut own_writes = self.own_writes.lock();
         // Under the lock: an own write is dropped only once the store has it.
         let watched = self.watched(name)?;
         Some(newest(&mut own_writes, watched))
@@ -120,7 +112,7 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
     /// The object as it is now, where the watch or our own last write went on since it was taken from here.
     pub fn latest(&self, object: Arc<K>) -> Arc<K> {
         let (name, uid) = (Name::of(object.as_ref()), object.uid());
-        let own_writes = self.own_writes();
+        let own_writes = self.own_writes.lock();
         let own = own_writes.get(&name).map(|own| own.object.clone());
         let others = self.watched(&name).into_iter().chain(own).filter(|other| other.uid() == uid);
         others.fold(object, |newest, other| if version(&*other) > version(&*newest) { other } else { newest })
@@ -131,7 +123,7 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
         trim(&mut object);
         let object = Arc::new(object);
         let name = Name::of(object.as_ref());
-        let mut own_writes = self.own_writes();
+        let mut own_writes = self.own_writes.lock();
         let is_ahead = match self.watched(&name) {
             Some(watched) => watched.uid() != object.uid() || version(watched.as_ref()) < version(object.as_ref()),
             // The watch said already that it is gone.
@@ -147,8 +139,8 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
     /// The store has changed: what it has of the object counts again. What a list brings is there only once the list is
     /// complete.
     pub fn caught_up(&self, name: &Name) {
-        let mut outside = self.outside();
-        let mut own_writes = self.own_writes();
+        let mut outside = self.outside.lock();
+        let mut own_writes = self.own_writes.lock();
         self.changed();
         let Some(watched) = self.watched(name) else { return };
         outside.remove(name);
@@ -157,7 +149,7 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
 
     /// A list of one scope begins.
     pub fn list_begins(&self, scope: Option<&str>) {
-        let mut own_writes = self.own_writes();
+        let mut own_writes = self.own_writes.lock();
         let within = own_writes.iter_mut().filter(|(name, _)| scope.is_none_or(|scope| name.namespace == scope));
         within.for_each(|(_, own)| own.precedes_list = true);
     }
@@ -165,39 +157,37 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
     /// The same for all objects that were outside: a list of one scope is complete. Our writes from before it began count no
     /// longer, even if their versions are higher: etcd may have been restored from a backup.
     pub fn caught_up_with_list(&self, scope: Option<&str>) {
-        self.own_writes().retain(|name, own| !own.precedes_list || scope.is_some_and(|scope| name.namespace != scope));
-        let outside: Vec<Name> = self.outside().keys().cloned().collect();
+        self.own_writes
+            .lock()
+            .retain(|name, own| !own.precedes_list || scope.is_some_and(|scope| name.namespace != scope));
+        let outside: Vec<Name> = self.outside.lock().keys().cloned().collect();
         outside.iter().for_each(|name| self.caught_up(name));
         self.changed();
     }
 
     pub fn gone(&self, name: &Name) {
-        self.own_writes().remove(name);
+        self.own_writes.lock().remove(name);
         self.changed();
     }
 
     /// What the store has of the object counts, even if our own write is ahead of it.
     pub fn disbelieve_own_write(&self, name: &Name) {
-        self.own_writes().remove(name);
-    }
-
-    fn outside(&self) -> MutexGuard<'_, HashMap<Name, Arc<K>>> {
-        self.outside.lock()
+        self.own_writes.lock().remove(name);
     }
 
     /// The objects of a namespace that exist though the watch does not show them, as they were last read.
     pub fn all_outside(&self, namespace: &str) -> Vec<Arc<K>> {
-        let outside = self.outside();
+        let outside = self.outside.lock();
         outside.iter().filter(|(name, _)| name.namespace == namespace).map(|(_, object)| object.clone()).collect()
     }
 
     pub fn find_outside(&self, name: &Name) -> Option<Arc<K>> {
-        self.outside().get(name).cloned()
+        self.outside.lock().get(name).cloned()
     }
 
     /// All of a namespace that were found although the watch does not show them; those that it shows are passed over.
     pub fn found_outside(&self, namespace: &str, objects: Vec<K>) {
-        let mut outside = self.outside();
+        let mut outside = self.outside.lock();
         outside.retain(|name, _| name.namespace != namespace);
         for mut object in objects {
             let name = Name::of(&object);
@@ -211,7 +201,7 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
 
     /// One object that was asked for by its name: it exists though the watch does not show it, or it does not.
     pub fn found_outside_named(&self, name: &Name, object: Option<K>) {
-        let mut outside = self.outside();
+        let mut outside = self.outside.lock();
         match object.filter(|_| self.watched(name).is_none()) {
             Some(mut object) => {
                 trim(&mut object);
@@ -238,7 +228,7 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
     }
 
     pub fn all(&self) -> impl Iterator<Item = Arc<K>> {
-        let mut own_writes = self.own_writes();
+        let mut own_writes = self.own_writes.lock();
         let mut objects: Vec<Arc<K>> = self.stores.iter().flat_map(Store::state).collect();
         if !own_writes.is_empty() {
             objects.iter_mut().for_each(|object| *object = newest(&mut own_writes, object.clone()));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 use crate::api::Name;
 use crate::cloudflare::{Credential, Fingerprint};
@@ -78,10 +78,6 @@ impl Credentials {
         Credentials { kube, clock, entries: Mutex::default(), reading: Mutex::default(), changed: Mutex::default() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Name, Entry>> {
-        self.entries.lock()
-    }
-
     /// The credential in that Secret, as of at most half a minute ago.
     pub async fn resolve(&self, secret: &Name) -> Result<ResolvedCredential, NoCredential> {
         if let Some(outcome) = self.known(secret) {
@@ -97,7 +93,7 @@ impl Credentials {
 
     fn known(&self, secret: &Name) -> Option<Result<ResolvedCredential, NoCredential>> {
         let now = self.clock.now();
-        let mut entries = self.lock();
+        let mut entries = self.entries.lock();
         let entry = entries.get_mut(secret)?;
         entry.used_at = now;
         // A Secret that was missing may have come: only what was good is remembered for long.
@@ -108,7 +104,7 @@ impl Credentials {
     /// The last good credential of a Secret, for deletions only.
     pub fn remembered(&self, secret: &Name) -> Option<ResolvedCredential> {
         let now = self.clock.now();
-        let entries = self.lock();
+        let entries = self.entries.lock();
         let (known, at) = entries.get(secret)?.good.as_ref()?;
         (now.since(*at) < REMEMBERED).then(|| known.clone())
     }
@@ -117,7 +113,7 @@ impl Credentials {
     pub fn doubt(&self, secret: &Name) {
         let now = self.clock.now();
         // Many objects meet the same refusal: once in a while is enough.
-        if let Some(entry) = self.lock().get_mut(secret).filter(|entry| now.since(entry.read_at) >= DOUBT) {
+        if let Some(entry) = self.entries.lock().get_mut(secret).filter(|entry| now.since(entry.read_at) >= DOUBT) {
             entry.read_at = At::default();
         }
     }
@@ -126,7 +122,7 @@ impl Credentials {
     async fn refresh(&self, secret: &Name, used: bool) -> Result<ResolvedCredential, NoCredential> {
         let read = self.read(secret).await;
         let now = self.clock.now();
-        let mut entries = self.lock();
+        let mut entries = self.entries.lock();
         let before = entries.get(secret);
         // Not being able to ask says nothing about the Secret.
         let outcome = match (&read, before) {
@@ -170,7 +166,7 @@ impl Credentials {
     pub async fn refresh_all(&self, in_use: impl Fn(&Name) -> bool) -> Vec<Name> {
         let now = self.clock.now();
         let names: Vec<Name> = {
-            let mut entries = self.lock();
+            let mut entries = self.entries.lock();
             entries.retain(|name, entry| in_use(name) || now.since(entry.used_at) < REMEMBERED);
             self.reading.lock().retain(|name, _| entries.contains_key(name));
             let stale = |entry: &Entry| now.since(entry.read_at) >= FRESH;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::api::ObjectKey;
@@ -61,7 +61,7 @@ pub struct Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.limiter.lock().done();
+        self.limiter.state.lock().done();
         self.limiter.moved.notify_one();
     }
 }
@@ -91,7 +91,7 @@ impl Limiters {
     pub fn divide(&self, part: impl Fn(Fingerprint) -> f64) {
         let now = self.clock.now();
         for (credential, limiter) in self.limiters.lock().iter() {
-            limiter.lock().divide(self.rate, part(*credential), now);
+            limiter.state.lock().divide(self.rate, part(*credential), now);
         }
     }
 
@@ -99,7 +99,7 @@ impl Limiters {
     pub fn levels(&self) -> Vec<(Fingerprint, f64, usize)> {
         let limiters = self.limiters.lock();
         let level = |(id, limiter): (&Fingerprint, &Arc<Limiter>)| {
-            let state = limiter.lock();
+            let state = limiter.state.lock();
             (*id, state.tokens(), state.queued())
         };
         limiters.iter().map(level).collect()
@@ -109,14 +109,14 @@ impl Limiters {
 /// Wakes those whose turn came, as long as anybody waits.
 async fn serve(limiter: Arc<Limiter>, requeuer: Arc<Requeuer>) {
     loop {
-        let due = limiter.lock().due(limiter.clock.now());
+        let due = limiter.state.lock().due(limiter.clock.now());
         for caller in due {
             match caller {
                 Caller::Object(key) => requeuer.requeue(&key),
                 Caller::Sweep(_) => limiter.sweeps.notify_waiters(),
             }
         }
-        if limiter.lock().queued() > 0 {
+        if limiter.state.lock().queued() > 0 {
             tokio::time::sleep(TICK).await;
         } else {
             limiter.moved.notified().await;
@@ -125,16 +125,12 @@ async fn serve(limiter: Arc<Limiter>, requeuer: Arc<Requeuer>) {
 }
 
 impl Limiter {
-    fn lock(&self) -> MutexGuard<'_, RateLimiter<Caller>> {
-        self.state.lock()
-    }
-
     /// A permit for so many calls now; else the caller is queued, and woken when its turn comes for these and for
     /// those that it has `made` already.
     pub fn ask(self: &Arc<Self>, requester: &Requester, made: u32, calls: u32) -> Option<Permit> {
         let now = self.clock.now();
         let granted =
-            self.lock().ask_on(&requester.caller, &requester.namespace, requester.priority, (made, calls), now);
+            self.state.lock().ask_on(&requester.caller, &requester.namespace, requester.priority, (made, calls), now);
         if granted {
             Some(Permit { limiter: self.clone() })
         } else {
@@ -156,35 +152,35 @@ impl Limiter {
 
     /// The caller needs no more calls now.
     pub fn release(&self, requester: &Requester) {
-        self.lock().release(&requester.caller);
+        self.state.lock().release(&requester.caller);
         self.moved.notify_one();
     }
 
     /// One of the caller's calls leaves.
     pub fn send(&self, caller: &Caller) -> Sent {
-        self.lock().send(caller)
+        self.state.lock().send(caller)
     }
 
     /// Learns from the answer to a call, if one came, how much is left.
     pub fn learn_limits(&self, call: Sent, limits: Option<&Limits>) {
         let now = self.clock.now();
         let advertised = limits.map(|limits| Advertised { remaining: limits.remaining, reset: limits.reset });
-        self.lock().learn_limits(call, advertised, limits.and_then(|limits| limits.retry_after), now);
+        self.state.lock().learn_limits(call, advertised, limits.and_then(|limits| limits.retry_after), now);
         self.moved.notify_one();
     }
 
     /// Whether a call that was granted must be asked for again: a limiter has asked for a pause, or says that no calls are
     /// left for it.
     pub fn must_ask_again(&self) -> bool {
-        self.lock().must_ask_again(self.clock.now())
+        self.state.lock().must_ask_again(self.clock.now())
     }
 
     /// Calls per second that may be made here.
     pub fn per_second(&self) -> f64 {
-        self.lock().per_second()
+        self.state.lock().per_second()
     }
 
     pub fn closed_until(&self) -> Option<At> {
-        self.lock().closed_until(self.clock.now())
+        self.state.lock().closed_until(self.clock.now())
     }
 }
