@@ -202,7 +202,7 @@ async fn enter<K: Recorded>(context: &Arc<Context>, object: &K) -> Result<Workin
         Action::requeue(delays::TRANSIENT)
     };
     let account = cluster.account_of(object).await.map_err(failed)?;
-    let shard = account.as_ref().map_or(0, |account| cluster.shards.shard_of(account));
+    let shard = cluster.shard_of(account.as_deref());
     let namespace = &Name::of(object).namespace;
     let working = cluster.shards.enter(shard, namespace).ok_or_else(Action::await_change)?;
     // Another process may know the Share already that this one does not, and look after its child objects.

@@ -62,7 +62,11 @@ fn show_budgets(context: &Context) {
 fn ready_counts(context: &Context, edits: &mut WaitingEdits) -> ReadyCounts {
     let now = context.clock.now();
     let mut counts = ReadyCounts::default();
-    for share in context.cluster.index.shares.all().filter(|share| context.cluster.works_on(share.as_ref())) {
+    let index = &context.cluster.index;
+    for share in index.shares.all() {
+        if !context.cluster.works_on(|| Some(share.spec.account_id.clone())) {
+            continue;
+        }
         let conditions = share.status.as_ref().map(|status| &status.common.conditions);
         if share.spec.suspend != Some(true) {
             let observed = share.status.as_ref().map(|status| status.common.observed_generation);
@@ -94,7 +98,10 @@ fn ready_counts(context: &Context, edits: &mut WaitingEdits) -> ReadyCounts {
             counts.blocked_removals.push((Name::of(share.as_ref()), blocked));
         }
     }
-    for child in context.cluster.index.all_children().filter(|child| context.cluster.works_on_child(child.as_ref())) {
+    for child in index.all_children() {
+        if !context.cluster.works_on(|| index.account_of_child(child.as_ref())) {
+            continue;
+        }
         let kind = child.object_key().kind;
         count(&mut counts, kind, child.record().map(|record| &record.common.conditions));
         if !child.is_suspended() {

@@ -244,8 +244,8 @@ async fn work(
     ];
     let partition = elections.and_then(|elections| elections.partition.clone());
     let _shards = partition.zip(options.lead.as_ref()).map(|(partition, lead)| {
-        let patience = options.settings.call_timeout + MARGIN;
-        let keep = shards::keep(context.clone(), partition, lead.duration, patience);
+        let end_timeout = options.settings.call_timeout + MARGIN;
+        let keep = shards::keep(context.clone(), partition, lead.duration, end_timeout);
         [Background::start(keep), Background::start(shards::divide_rates(context.clone()))]
     });
     let lost = async {

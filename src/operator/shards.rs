@@ -41,7 +41,7 @@ pub async fn divide_rates(context: Arc<Context>) {
 }
 
 /// Serves the shards that this process holds, and gives back what is more than its part.
-pub async fn keep(context: Arc<Context>, partition: Arc<Partition>, lease: Duration, patience: Duration) {
+pub async fn keep(context: Arc<Context>, partition: Arc<Partition>, lease: Duration, end_timeout: Duration) {
     let mut served = BTreeSet::new();
     // Shards, the number of the list that they wait for, and the namespaces that have come.
     let mut awaited: Vec<(BTreeSet<u16>, u64, BTreeSet<Option<String>>)> = Vec::new();
@@ -74,7 +74,7 @@ pub async fn keep(context: Arc<Context>, partition: Arc<Partition>, lease: Durat
                 exceeds = if partition.division().exceeds() { exceeds + 1 } else { 0 };
                 if exceeds >= LOOKS && let Some(shard) = served.last().copied() {
                     exceeds = 0;
-                    if give_back(&context, &partition, shard, patience).await {
+                    if give_back(&context, &partition, shard, end_timeout).await {
                         served.remove(&shard);
                         for (shards, _, _) in &mut awaited {
                             shards.remove(&shard);
@@ -90,10 +90,10 @@ pub async fn keep(context: Arc<Context>, partition: Arc<Partition>, lease: Durat
 }
 
 /// Ends all work in the shard, then gives its Lease back. Whether it could be ended.
-async fn give_back(context: &Context, partition: &Partition, shard: u16, patience: Duration) -> bool {
+async fn give_back(context: &Context, partition: &Partition, shard: u16, end_timeout: Duration) -> bool {
     let shards = &context.cluster.shards;
     shards.end(shard);
-    if tokio::time::timeout(patience, shards.idle(shard)).await.is_err() {
+    if tokio::time::timeout(end_timeout, shards.idle(shard)).await.is_err() {
         tracing::warn!(
             shard,
             "a shard is not given back to another replica yet, because some of its objects are still reconciled"
@@ -126,7 +126,8 @@ fn requeue(context: &Context, shards: &BTreeSet<u16>, namespace: Option<&str>) {
 fn for_each(context: &Context, mut what: impl FnMut(ObjectKey, u16)) {
     fn each<K: Related>(context: &Context, what: &mut impl FnMut(ObjectKey, u16)) {
         for object in K::cache(&context.cluster.index).all() {
-            what(K::key(Name::of(object.as_ref())), context.cluster.shard_of(object.as_ref()));
+            let account = object.account(&context.cluster.index);
+            what(K::key(Name::of(object.as_ref())), context.cluster.shard_of(account.as_deref()));
         }
     }
     each::<crate::api::Share>(context, &mut what);

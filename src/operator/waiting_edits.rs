@@ -9,7 +9,7 @@ use crate::core::time::At;
 /// Objects whose last edit is not processed yet, with its generation, and when that was first seen.
 #[derive(Debug, Default)]
 pub struct WaitingEdits {
-    known: HashMap<ObjectKey, (i64, At)>,
+    waiting: HashMap<ObjectKey, (i64, At)>,
     still: HashMap<ObjectKey, (i64, At)>,
 }
 
@@ -21,19 +21,19 @@ impl WaitingEdits {
             return;
         }
         let object = object();
-        let before = self.known.get(&object).filter(|(known, _)| *known == generation);
+        let before = self.waiting.get(&object).filter(|(before, _)| *before == generation);
         let since = before.map_or(now, |(_, since)| *since);
         self.still.insert(object, (generation, since));
     }
 
     pub fn is_any_waiting(&self) -> bool {
-        !self.known.is_empty()
+        !self.waiting.is_empty()
     }
 
     /// All objects were seen: for how long the oldest edit waits.
     pub fn oldest(&mut self, now: At) -> Duration {
-        self.known = std::mem::take(&mut self.still);
-        self.known.values().map(|(_, since)| now.since(*since)).max().unwrap_or_default()
+        self.waiting = std::mem::take(&mut self.still);
+        self.waiting.values().map(|(_, since)| now.since(*since)).max().unwrap_or_default()
     }
 }
 

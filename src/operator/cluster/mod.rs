@@ -51,15 +51,9 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Whether this process works on the object: all others are only looked at.
-    pub fn works_on<K: Related>(&self, object: &K) -> bool {
-        !self.shards.are_many() || self.shards.is_served(self.shard_of(object))
-    }
-
-    /// The same of a child object.
-    pub fn works_on_child(&self, child: &dyn ChildObject) -> bool {
-        let shard = || self.index.account_of_child(child).map_or(0, |account| self.shards.shard_of(&account));
-        !self.shards.are_many() || self.shards.is_served(shard())
+    /// Whether this process works on objects of that account: all others are only looked at.
+    pub fn works_on(&self, account: impl FnOnce() -> Option<Interned>) -> bool {
+        !self.shards.are_many() || self.shards.is_served(self.shard_of(account().as_deref()))
     }
 
     /// The Cloudflare account that an object is looked after in, also where the selector hides its Share.
@@ -82,9 +76,9 @@ impl Cluster {
         }
     }
 
-    /// The shard that an object belongs to. A child object without an account is looked after by the first.
-    pub fn shard_of<K: Related>(&self, object: &K) -> u16 {
-        object.account(&self.index).map_or(0, |account| self.shards.shard_of(&account))
+    /// The shard that objects of that account belong to. A child object without an account is looked after by the first.
+    pub fn shard_of(&self, account: Option<&str>) -> u16 {
+        account.map_or(0, |account| self.shards.shard_of(account))
     }
 
     /// The API server refused a write for its version again and again, and the watch brings no other one.
