@@ -23,6 +23,12 @@ macro_rules! vocabulary {
             }
         }
 
+        impl From<$enum> for &'static str {
+            fn from(word: $enum) -> &'static str {
+                word.as_str()
+            }
+        }
+
         impl std::fmt::Display for $enum {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(self.as_str())

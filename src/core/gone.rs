@@ -29,11 +29,11 @@ impl Missing {
 
     /// Where we asked for its deletion, the list of what is being deleted confirms that it is gone: `left` tells when
     /// that was last read without it. Else only a second read, a while later, and a complete list do, begun at `swept`.
-    pub fn is_gone(&self, patience: Duration, swept: Option<At>, left: Option<At>) -> bool {
+    pub fn is_gone(&self, read_lag: Duration, swept: Option<At>, left: Option<At>) -> bool {
         if self.expected {
             return left.is_some_and(|at| at >= self.first);
         }
-        self.last.since(self.first) >= patience && swept.is_some_and(|at| at >= self.first)
+        self.last.since(self.first) >= read_lag && swept.is_some_and(|at| at >= self.first)
     }
 }
 

@@ -44,9 +44,9 @@ pub enum Recorded {
 
 impl Recorded {
     /// What an announcement means to rows that were read then. The call may take effect for the settle time, and
-    /// reads may lag behind by the patience.
-    pub fn announced(at: At, read: At, settle: Duration, patience: Duration, answered: bool) -> Recorded {
-        Recorded::Intended { settled: read.since(at) > settle + patience, answered }
+    /// reads may lag behind by `read_lag`.
+    pub fn announced(at: At, read: At, settle: Duration, read_lag: Duration, answered: bool) -> Recorded {
+        Recorded::Intended { settled: read.since(at) > settle + read_lag, answered }
     }
 }
 
@@ -202,8 +202,8 @@ mod tests {
 
     #[test]
     fn an_announcement_settles_only_for_rows_read_after_both_times() {
-        let (settle, patience) = (Duration::from_millis(100), Duration::from_millis(10));
-        let settled = |read| match Recorded::announced(At(5), At(read), settle, patience, false) {
+        let (settle, read_lag) = (Duration::from_millis(100), Duration::from_millis(10));
+        let settled = |read| match Recorded::announced(At(5), At(read), settle, read_lag, false) {
             Recorded::Intended { settled, .. } => settled,
             Recorded::Never | Recorded::InPlace => unreachable!("it was announced"),
         };

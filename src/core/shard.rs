@@ -77,7 +77,7 @@ impl Division {
 
     /// How long a Lease must be free before this replica takes it: the more it holds, the longer, so that replicas that
     /// start together share. One that holds its part leaves the rest to others, unless they do not take it.
-    pub fn patience(self, lease: Duration) -> Duration {
+    pub fn takeover_delay(self, lease: Duration) -> Duration {
         if self.able && self.held < self.fair() {
             lease / 60 * u32::try_from(self.held).unwrap_or(u32::MAX)
         } else {
@@ -150,7 +150,7 @@ mod tests {
             let free = usize::from(shards) - held.iter().sum::<usize>();
             if free > 0 {
                 let lease = Duration::from_secs(60);
-                let at = (0..replicas).min_by_key(|at| division(held[*at]).patience(lease)).expect("a replica");
+                let at = (0..replicas).min_by_key(|at| division(held[*at]).takeover_delay(lease)).expect("a replica");
                 held[at] += 1;
             } else if let Some(at) = (0..replicas).find(|at| division(held[*at]).exceeds()) {
                 held[at] -= 1;
@@ -180,7 +180,7 @@ mod tests {
     #[test]
     fn one_that_could_not_do_the_work_takes_a_shard_only_where_nobody_else_does() {
         let lease = Duration::from_secs(60);
-        let of = |able, held| Division { shards: 4, replicas: 2, able, held }.patience(lease);
+        let of = |able, held| Division { shards: 4, replicas: 2, able, held }.takeover_delay(lease);
         assert_eq!([of(true, 0), of(true, 1), of(true, 2)].map(|time| time.as_secs()), [0, 1, 30]);
         assert_eq!(of(false, 0).as_secs(), 30);
     }

@@ -228,10 +228,10 @@ pub fn candidates((announced, now): (At, At), sightings: impl IntoIterator<Item 
 }
 
 /// Whether looks that showed nothing prove that nothing came of a create which could take effect until `end`.
-/// A look may lag behind by less than `patience`, so one that is younger than `end` proves nothing alone.
-pub fn has_settled(end: At, looks: &[At], patience: Duration) -> bool {
+/// A look may lag behind by less than `read_lag`, so one that is younger than `end` proves nothing alone.
+pub fn has_settled(end: At, looks: &[At], read_lag: Duration) -> bool {
     let last = looks.iter().max();
-    last.is_some_and(|last| looks.iter().any(|look| *look >= end && last.since(*look) >= patience))
+    last.is_some_and(|last| looks.iter().any(|look| *look >= end && last.since(*look) >= read_lag))
 }
 
 /// The one step that these facts call for.

@@ -33,6 +33,11 @@ impl Settings {
         self.settle_time / 4
     }
 
+    /// A refusal, or an account that cannot be read, that lasts for so long does not pass by itself.
+    pub fn passing_time(&self) -> Duration {
+        self.settle_time / 2
+    }
+
     /// Whether a read that began then may not show yet what was there at that time.
     pub fn may_lag(&self, read: At, behind: At) -> bool {
         read.since(behind) < self.read_lag()

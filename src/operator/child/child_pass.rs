@@ -1,15 +1,14 @@
 //! A pass over a child that has a credential, and a share to look at.
 
 use super::parent::Parent;
-use crate::api::status::ChildStatus;
+use crate::api::status::{ChildStatus, DriftEntry};
 use crate::core::id::ShareId;
 use crate::core::row_key::RowKey;
-use crate::core::row_step::Declared;
+use crate::core::row_step::{Declared, Step};
 use crate::operator::kinds::{Child, RowStatus};
 use crate::operator::pass::Pass;
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::remote::session::Session;
-use crate::operator::rows::facts::RowMemory;
 use crate::operator::rows::row::Row;
 use crate::operator::rows::row_state::label;
 
@@ -41,13 +40,9 @@ impl<C: Child> ChildPass<C> {
         Row { pass: &self.pass, session: &self.session, seen, key: &self.key, name: self.name(), meta }
     }
 
-    /// What this process knows of the row.
-    pub fn known(&self) -> RowMemory {
-        let started = self.pass.context.since(&self.session.account.id);
-        self.pass.memory(|memory| RowMemory {
-            started,
-            confirmed: memory.confirmed.get(&self.key).copied(),
-            answered: memory.answered.get(&self.key).copied(),
-        })
+    /// What has drifted of the row, if that calls for this step.
+    pub fn drift(&self, seen: &ObservedShare, step: Step) -> Vec<DriftEntry> {
+        let (row, recorded) = (self.row(seen), self.pass.status.record().meta_hash.as_ref());
+        row.drift(step).filter(|_| !row.is_edit(step, recorded)).into_iter().collect()
     }
 }

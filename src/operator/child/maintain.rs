@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::child_pass::ChildPass;
-use super::{delete, messages, row_drift, status, waived};
+use super::{delete, messages, status, waived};
 use crate::api::{CONFIRM_REMOVALS, Reason, Share, uid_of};
 use crate::cloudflare::ShareStatus;
 use crate::core::row_key::RowKey;
@@ -15,9 +15,10 @@ use crate::operator::cluster::index::Related;
 use crate::operator::kinds::{Child, RowStatus};
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::remote::observed_share::ObservedShare;
-use crate::operator::rows::facts::RowSnapshot;
+use crate::operator::rows::declare;
+use crate::operator::rows::facts::{RowMemories, RowSnapshot};
+use crate::operator::rows::inventory::{self, Entry};
 use crate::operator::rows::row_state::{State, Totals, row_state};
-use crate::operator::rows::{declare, inventory};
 use crate::operator::share::{bulk, desired, losses};
 use crate::operator::stop::Stop;
 use crate::operator::{clock, delays};
@@ -107,8 +108,7 @@ async fn write<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, step: S
     if !updates && child.row(seen).read_if_old().await? {
         return Ok(Next::Again);
     }
-    let drift = row_drift::drift(child, seen, step);
-    child.pass.show_drift(drift).await?;
+    child.pass.show_drift(child.drift(seen, step)).await?;
     if updates {
         child.row(seen).update().await?
     } else {
@@ -208,8 +208,9 @@ fn is_in_place<C: Child>(child: &ChildPass<C>, seen: &ObservedShare) -> bool {
 
 fn step<C: Child>(child: &ChildPass<C>, seen: &ObservedShare) -> (Step, Observed) {
     let (meta, settings) = (child.pass.object.wanted_meta(), &child.pass.context.settings);
-    let snapshot = RowSnapshot { seen, key: &child.key, meta: Some(&meta), settings, known: Some(child.known()) };
-    let recorded = snapshot.recorded_by_child(child.pass.status.record());
+    let memories = &RowMemories::of(&child.pass, &child.session.account.id);
+    let snapshot = RowSnapshot { seen, key: &child.key, meta: Some(&meta), settings, memories: Some(memories) };
+    let recorded = snapshot.recorded(Entry::of_child(child.pass.status.record()).as_ref());
     let facts = snapshot.facts(child.declared, recorded, false);
     (row_step::step(facts), facts.seen)
 }
@@ -275,10 +276,10 @@ async fn send_removal<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare) 
     }
     let instead = messages::instead_of_last(child);
     let removed = child.row(seen).remove(&instead).await?;
-    let answered = child.known().answered;
+    let answered = child.pass.memory(|memory| memory.answered.contains_key(&child.key));
     let record = child.record();
     // Both calls were answered: what is gone now cannot come back by either.
-    if removed && (record.confirmed || answered.is_some()) {
+    if removed && (record.confirmed || answered) {
         record.confirmed = false;
         record.intended_at = Some(inventory::settled_long_ago());
     }

@@ -6,7 +6,6 @@ mod facts;
 mod maintain;
 mod messages;
 mod parent;
-mod row_drift;
 mod status;
 mod waived;
 
@@ -100,14 +99,14 @@ async fn look_after<C: Child>(
 ) -> Result<Option<Duration>, Stop> {
     let namespace = pass.key.name.namespace.clone();
     let secret = parent.secret.clone().unwrap_or_else(|| Name::new(namespace, index::DEFAULT_SECRET));
-    let known = match pass.credential(&secret).await {
-        Ok(known) => known,
+    let credential = match pass.credential(&secret).await {
+        Ok(credential) => credential,
         Err(problem) => {
             return pass.without_credential(problem, Some(format!("{} of share {id}", label(&key, None)))).await;
         }
     };
     let priority = if pass.is_deleting() || !pass.was_ready() { Priority::Edit } else { Priority::Poll };
-    let session = pass.open(&known, owner, priority);
+    let session = pass.open(&credential, owner, priority);
     let mut child = ChildPass { pass, session, id, key, parent, declared };
     match maintain::run(&mut child).await {
         Ok(Some(verdict)) => {

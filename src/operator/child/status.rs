@@ -4,7 +4,6 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use super::child_pass::ChildPass;
-use super::row_drift;
 use crate::api::Reason;
 use crate::cloudflare::{ShareStatus, clean};
 use crate::core::row_step::{Observed, Step};
@@ -34,7 +33,7 @@ pub fn withheld<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, step: 
 /// Reports a row for which that step is called for and not taken.
 pub fn report<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, step: Step, verdict: Verdict) -> Verdict {
     child.pass.status.report_row(&child.key, Some(seen));
-    child.record().common.drift = row_drift::drift(child, seen, step);
+    child.record().common.drift = child.drift(seen, step);
     verdict
 }
 

@@ -6,7 +6,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, ObjectMeta, PostParams};
 use kube::{Resource, ResourceExt};
 
-use crate::api::{EventReason, FIELD_MANAGER, Reason};
+use crate::api::FIELD_MANAGER;
 use crate::cloudflare::clean;
 
 /// Each Event is an object of its own. kube's `Recorder` keeps all of the last six minutes, to count those of one reason
@@ -24,22 +24,14 @@ pub struct Note {
 }
 
 impl Note {
-    pub fn normal(reason: EventReason) -> Note {
-        Note { kind: "Normal", reason: reason.as_str() }
+    /// The object became Ready, or something was done.
+    pub fn normal(reason: impl Into<&'static str>) -> Note {
+        Note { kind: "Normal", reason: reason.into() }
     }
 
-    pub fn warning(reason: EventReason) -> Note {
-        Note { kind: "Warning", reason: reason.as_str() }
-    }
-
-    /// The object became Ready.
-    pub fn ready(reason: Reason) -> Note {
-        Note { kind: "Normal", reason: reason.as_str() }
-    }
-
-    /// The object needs somebody.
-    pub fn stalled(reason: Reason) -> Note {
-        Note { kind: "Warning", reason: reason.as_str() }
+    /// The object needs somebody, or something is wrong.
+    pub fn warning(reason: impl Into<&'static str>) -> Note {
+        Note { kind: "Warning", reason: reason.into() }
     }
 }
 

@@ -203,14 +203,14 @@ impl Election {
     }
 
     /// How long until the Lease may be taken, which nobody has had for so long a time; `None`: it may be.
-    fn patience(&self, free: Duration, was_ours: bool) -> Option<Duration> {
+    fn takeover_wait(&self, free: Duration, was_ours: bool) -> Option<Duration> {
         let Role::Shard(_, partition) = &self.role else { return None };
         if !partition.common.holds() {
             // Replicas that divide the accounts otherwise may work.
             return Some(self.lead.duration / 4);
         }
-        let patience = if was_ours { Duration::ZERO } else { partition.division().patience(self.lead.duration) };
-        patience.checked_sub(free).filter(|rest| !rest.is_zero())
+        let delay = if was_ours { Duration::ZERO } else { partition.division().takeover_delay(self.lead.duration) };
+        delay.checked_sub(free).filter(|rest| !rest.is_zero())
     }
 
     fn log_failure(&self, error: &kube::Error) {
@@ -252,7 +252,7 @@ impl Election {
             }
         }
         let free = self.free.get_or_insert_with(Instant::now).elapsed();
-        if let Some(wait) = self.patience(free, false) {
+        if let Some(wait) = self.takeover_wait(free, false) {
             return Ok(Outcome::NotHeld(Some(wait)));
         }
         let mut lease = Lease {
@@ -301,7 +301,7 @@ impl Election {
                     let expired = seen.holder.map(|_| seen.unchanged.saturating_sub(seen.lasts));
                     let free = self.free.get_or_insert_with(Instant::now).elapsed();
                     let was_ours = seen.holder == Some(holder.as_str());
-                    if let Some(wait) = self.patience(expired.unwrap_or(free), was_ours) {
+                    if let Some(wait) = self.takeover_wait(expired.unwrap_or(free), was_ours) {
                         return Ok(Outcome::NotHeld(Some(wait)));
                     }
                 }

@@ -164,8 +164,8 @@ impl<K: Recorded> Pass<K> {
     }
 
     /// Opens the account for this pass.
-    pub fn open(&mut self, known: &ResolvedCredential, account: &AccountId, priority: Priority) -> Session {
-        let session = self.context.remote.session(known, account, &self.key, priority, self.calls());
+    pub fn open(&mut self, credential: &ResolvedCredential, account: &AccountId, priority: Priority) -> Session {
+        let session = self.context.remote.session(credential, account, &self.key, priority, self.calls());
         self.account = Some(session.account.clone());
         session
     }
@@ -266,8 +266,8 @@ impl<K: Recorded> Pass<K> {
             None
         } else {
             match (verdict.ready, verdict.course) {
-                (Readiness::True, _) => Some(Note::ready(verdict.reason)),
-                (_, Course::Stalled) => Some(Note::stalled(verdict.reason)),
+                (Readiness::True, _) => Some(Note::normal(verdict.reason)),
+                (_, Course::Stalled) => Some(Note::warning(verdict.reason)),
                 (Readiness::False | Readiness::Unknown, Course::Reconciling | Course::Resting) => None,
             }
         };
@@ -399,7 +399,7 @@ impl<K: Recorded> Pass<K> {
 
     fn failure_bounds(&self) -> Bounds {
         let settings = &self.context.settings;
-        Bounds { read_lag: settings.read_lag(), denial: settings.settle_time / 2 }
+        Bounds { read_lag: settings.read_lag(), denial: settings.passing_time() }
     }
 
     fn count_failure(&self) -> (u32, At) {
@@ -417,7 +417,7 @@ impl<K: Recorded> Pass<K> {
 
     /// Why nothing can be read of the account, if that has gone on for long.
     pub fn why_unreadable(&self, session: &Session) -> Option<Error> {
-        session.why_unreadable(self.context.settings.settle_time / 2)
+        session.account.why_unreadable(self.now(), self.context.settings.passing_time())
     }
 
     /// Where the account has not been read for long: since when nothing is known of its shares.

@@ -87,8 +87,8 @@ impl Look<'_> {
         let mut entries = inventory::entries(&self.status.inventory);
         let mut steps = loop {
             let (desired, share_id) = (&self.desired, self.status.share_id.as_deref());
-            let (known, announced, settings) = (None, None, self.settings);
-            let basis = PlanInput { desired, share_id, entries: &entries, settings, observing, known, announced };
+            let (memories, announced, settings) = (None, None, self.settings);
+            let basis = PlanInput { desired, share_id, entries: &entries, settings, observing, memories, announced };
             let plan = basis.plan(seen);
             let plain = plan.of(|step| matches!(step, row_step::Step::Confirm | row_step::Step::Forget));
             if plain.is_empty() {
@@ -130,11 +130,11 @@ impl Look<'_> {
             Some(_) | None => return None,
         };
         let (key, meta) = (&sibling.row, Some(&sibling.meta));
-        let snapshot = RowSnapshot { seen, key, meta, settings: self.settings, known: None };
+        let snapshot = RowSnapshot { seen, key, meta, settings: self.settings, memories: None };
         let own = child.own_record().filter(|record| record.share_id == self.status.share_id);
         let mut recorded = match (&own, observing) {
             (_, true) => Recorded::InPlace,
-            (Some(record), false) => snapshot.recorded_by_child(record),
+            (Some(record), false) => snapshot.recorded(inventory::Entry::of_child(record).as_ref()),
             (None, false) => snapshot.recorded(parents),
         };
         if row_step::step(snapshot.facts(declared, recorded, false)) == row_step::Step::Confirm {

@@ -195,10 +195,10 @@ impl Account {
 
     /// Why nothing can be read, if that has gone on for so long that it is no passing failure: several sweeps failed, or
     /// none was complete for several intervals, whatever the cause. A sweep that may not call does not even fail.
-    pub fn why_unreadable(&self, now: At, patience: Duration) -> Option<Error> {
+    pub fn why_unreadable(&self, now: At, passing_time: Duration) -> Option<Error> {
         let health = self.health.lock();
-        let fails = health.failed_sweeps >= DENIALS && now.since(health.failing_since) >= patience;
-        let silent = now.since(health.read_at) >= patience.max(health.sweep_interval * DENIALS);
+        let fails = health.failed_sweeps >= DENIALS && now.since(health.failing_since) >= passing_time;
+        let silent = now.since(health.read_at) >= passing_time.max(health.sweep_interval * DENIALS);
         (fails || silent).then(|| health.sweep_error.clone().unwrap_or(Error::Withheld))
     }
 
@@ -285,9 +285,9 @@ impl Account {
     }
 
     /// Whether refusals have gone on for so long that they are meant.
-    pub fn is_denied(&self, now: At, patience: Duration) -> bool {
+    pub fn is_denied(&self, now: At, passing_time: Duration) -> bool {
         let health = self.health.lock();
-        health.denials >= DENIALS && health.first_denial.is_some_and(|first| now.since(first) >= patience)
+        health.denials >= DENIALS && health.first_denial.is_some_and(|first| now.since(first) >= passing_time)
     }
 
     /// How far Cloudflare's clock is ahead of ours, in milliseconds.

@@ -48,14 +48,14 @@ pub struct Remote {
 
 impl Remote {
     /// The account as that credential sees it; its sweeps begin with the first use.
-    pub fn account(&self, known: &ResolvedCredential, id: &AccountId) -> Arc<Account> {
-        self.accounts.open(&self.limiters, known, id, self.clock.now())
+    pub fn account(&self, credential: &ResolvedCredential, id: &AccountId) -> Arc<Account> {
+        self.accounts.open(&self.limiters, credential, id, self.clock.now())
     }
 
     /// The account, for one pass over an object.
     pub fn session(
         &self,
-        known: &ResolvedCredential,
+        credential: &ResolvedCredential,
         account: &AccountId,
         object: &ObjectKey,
         priority: Priority,
@@ -63,8 +63,8 @@ impl Remote {
     ) -> Session {
         Session {
             client: self.client.clone(),
-            credential: known.credential.clone(),
-            account: self.account(known, account),
+            credential: credential.credential.clone(),
+            account: self.account(credential, account),
             clock: self.clock,
             requester: Requester {
                 caller: Caller::Object(object.clone()),

@@ -79,11 +79,6 @@ impl Session {
         seen_with.is_some_and(|seen_with| *seen_with != *self.account.seen_with())
     }
 
-    /// Why nothing can be read of the account, if that has gone on for long.
-    pub fn why_unreadable(&self, patience: Duration) -> Option<Error> {
-        self.account.why_unreadable(self.clock.now(), patience)
-    }
-
     pub fn permit(&self, calls: usize) -> Result<Permit, Stop> {
         let calls = u32::try_from(calls).unwrap_or(u32::MAX);
         let made = self.made.load(Ordering::Relaxed);

@@ -109,7 +109,7 @@ async fn watched<T>(
 
 /// Requeues all objects of an account that became readable, or has not been for so long that their status must say it.
 fn requeue_if_readability_changed(cluster: &Cluster, remote: &Remote, account: &Account, unreadable: &mut bool) {
-    let now = account.why_unreadable(remote.clock.now(), remote.settings.settle_time / 2).is_some();
+    let now = account.why_unreadable(remote.clock.now(), remote.settings.passing_time()).is_some();
     if std::mem::replace(unreadable, now) != now {
         cluster.requeue_account(&account.id);
     }

@@ -1,12 +1,16 @@
 //! On what the step of one row is decided, no matter who declares it: from values alone, for the operator and for
 //! `cfshare plan`.
 
+use litemap::LiteMap;
+
 use super::inventory::{self, Entry};
-use crate::api::status::ChildStatus;
+use crate::core::id::AccountId;
 use crate::core::meta::ResourceMeta;
 use crate::core::row_key::RowKey;
-use crate::core::row_step::{Declared, Facts, Observed, Recorded};
+use crate::core::row_step::{self, Declared, Facts, Observed};
 use crate::core::time::At;
+use crate::operator::cluster::record::Recorded;
+use crate::operator::pass::Pass;
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::settings::Settings;
 
@@ -17,29 +21,39 @@ pub struct RowSnapshot<'a> {
     /// What its meta is to be; `None`: whatever it is.
     pub meta: Option<&'a ResourceMeta>,
     pub settings: &'a Settings,
-    /// What this process knows of it; `None`: a plan knows only what is recorded.
-    pub known: Option<RowMemory>,
+    /// What this process remembers of the rows; `None`: a plan knows only what is recorded.
+    pub memories: Option<&'a RowMemories>,
 }
 
-/// What this process knows of a row in addition to what is recorded.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct RowMemory {
+/// What this process knows of rows in addition to what is recorded.
+pub struct RowMemories {
     /// When it began.
     pub started: At,
-    /// When it found the row in place.
-    pub confirmed: Option<At>,
-    /// When it learned that the call which adds the row has taken effect.
-    pub answered: Option<At>,
+    /// When it found rows in place.
+    pub confirmed: LiteMap<RowKey, At>,
+    /// When it learned that the calls which add rows have taken effect.
+    pub answered: LiteMap<RowKey, At>,
 }
 
-impl RowMemory {
-    fn latest(self) -> At {
-        self.confirmed.max(self.answered).unwrap_or_default().max(self.started)
+impl RowMemories {
+    pub fn of<K: Recorded>(pass: &Pass<K>, account: &AccountId) -> RowMemories {
+        let started = pass.context.since(account);
+        pass.memory(|memory| RowMemories {
+            started,
+            confirmed: memory.confirmed.clone(),
+            answered: memory.answered.clone(),
+        })
+    }
+
+    /// Since when the row is known to be in place, or this process works.
+    fn since(&self, key: &RowKey) -> At {
+        let known = self.confirmed.get(key).max(self.answered.get(key)).copied();
+        known.unwrap_or_default().max(self.started)
     }
 }
 
 impl RowSnapshot<'_> {
-    pub fn facts(&self, declared: Declared, recorded: Recorded, prune: bool) -> Facts {
+    pub fn facts(&self, declared: Declared, recorded: row_step::Recorded, prune: bool) -> Facts {
         Facts { declared, recorded, seen: self.observed(), prune, lagging: self.may_lag() }
     }
 
@@ -49,21 +63,13 @@ impl RowSnapshot<'_> {
 
     /// Whether the rows were read so shortly after this one was found in place that it may be missing all the same.
     fn may_lag(&self) -> bool {
-        let known = self.known.map(RowMemory::latest);
-        known.is_some_and(|since| self.settings.may_lag(self.seen.rows_read_at(self.key), since))
+        let read_at = self.seen.rows_read_at(self.key);
+        self.memories.is_some_and(|memories| self.settings.may_lag(read_at, memories.since(self.key)))
     }
 
-    fn is_answered(&self) -> bool {
-        self.known.is_none_or(|known| known.answered.is_some())
-    }
-
-    /// What the entry in the inventory of a Share means to these rows.
-    pub fn recorded(&self, entry: Option<&Entry>) -> Recorded {
-        inventory::recorded(entry, self.seen.rows_read_at(self.key), self.settings, self.is_answered())
-    }
-
-    /// What the record of a child object means to these rows.
-    pub fn recorded_by_child(&self, record: &ChildStatus) -> Recorded {
-        inventory::recorded_by_child(record, self.seen.rows_read_at(self.key), self.settings, self.is_answered())
+    /// What this entry in the inventory of a Share, or this record of a child object, means to these rows.
+    pub fn recorded(&self, entry: Option<&Entry>) -> row_step::Recorded {
+        let answered = self.memories.is_none_or(|memories| memories.answered.contains_key(self.key));
+        inventory::recorded(entry, self.seen.rows_read_at(self.key), self.settings, answered)
     }
 }

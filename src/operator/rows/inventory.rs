@@ -115,11 +115,6 @@ pub fn recorded(entry: Option<&Entry>, read: At, settings: &Settings, answered: 
     }
 }
 
-/// What a child's record means to rows that were read then; `answered`: the call that it announces has taken effect.
-pub fn recorded_by_child(record: &ChildStatus, read: At, settings: &Settings, answered: bool) -> Recorded {
-    recorded(Entry::of_child(record).as_ref(), read, settings, answered)
-}
-
 /// An announcement that has settled: nothing sent before can take effect any more.
 pub fn settled_long_ago() -> Time {
     clock::time(At::default())

@@ -222,6 +222,11 @@ impl<K: Recorded> Row<'_, K> {
         Some(drift::entry(path, &desired, &observed))
     }
 
+    /// Whether the manifest says something new of its meta, so that what differs is an edit, and no drift.
+    pub fn is_edit(&self, step: Step, recorded_meta: Option<&Interned>) -> bool {
+        step == Step::Update && recorded_meta != inventory::meta_hash(&self.meta).as_ref()
+    }
+
     /// The id by which it is removed.
     fn id(&self) -> Option<RowId> {
         match self.key {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::losses::Losing;
 use super::plan::Plan;
 use super::share_pass::SharePass;
-use super::{bulk, exclusions, losses, name, plan, removals, row_drift};
+use super::{bulk, exclusions, losses, name, plan, removals};
 use crate::api::uid_of;
 use crate::cloudflare::ErrorClass;
 use crate::core::id::ShareId;
@@ -82,8 +82,7 @@ pub async fn apply(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) -> 
             return Ok(Round::Again);
         }
     }
-    let drift = plan.steps.iter().filter_map(|(key, (step, _))| row_drift::drift_of(share, key, *step, seen)).collect();
-    share.pass.show_drift(drift).await?;
+    share.pass.show_drift(plan::drift(share, plan, seen)).await?;
     if bulk::is_worth_it(share, &changes.adds, &changes.removals) {
         bulk::replace(share, seen, plan, changes.adds, changes.removals, &losing).await?;
     } else if !changes.adds.is_empty() {
@@ -113,19 +112,18 @@ fn record(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) -> bool {
                 entries.insert(key.clone(), Entry { intended_at: None, meta, name: share.name_of(key) });
             }
             Step::Forget => drop(entries.remove(key)),
-            Step::Keep if share.desired.inline.contains_key(key) => {
-                let Some(entry) = entries.get_mut(key) else { continue };
+            Step::Keep => {
+                let Some((declared, entry)) = share.desired.inline.get(key).zip(entries.get_mut(key)) else { continue };
                 if edited {
-                    entry.name = share.name_of(key);
+                    entry.name = declared.label.clone();
                 }
-                let hash = row_drift::meta_hash(share, key);
+                let hash = inventory::meta_hash(&declared.meta);
                 if entry.meta != hash {
                     entry.meta = hash;
                     share.pass.memory(|memory| memory.write_stuck(&key.to_string()));
                 }
             }
-            Step::Keep | Step::Read | Step::Add | Step::Restore | Step::Update => {}
-            Step::Wait | Step::Remove | Step::Ignore => {}
+            Step::Read | Step::Add | Step::Restore | Step::Update | Step::Wait | Step::Remove | Step::Ignore => {}
         }
     }
     if entries == before {

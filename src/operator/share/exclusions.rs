@@ -27,7 +27,7 @@ fn excluded(share: &SharePass) -> impl Iterator<Item = (&RowKey, &Declaration)> 
 /// unready.
 pub fn leaving_members(share: &SharePass, seen: &ObservedShare) -> usize {
     let leaving = seen.counts.map_or(0, |counts| counts.disassociating);
-    let awaited = share.desired.organization.is_some() && excluded(share).next().is_some() && !share.pass.was_ready();
+    let awaited = share.desired.organization.is_some() && share.excludes() && !share.pass.was_ready();
     if awaited { usize::try_from(leaving).unwrap_or(usize::MAX) } else { 0 }
 }
 
@@ -35,7 +35,7 @@ pub fn leaving_members(share: &SharePass, seen: &ObservedShare) -> usize {
 /// pass.
 pub fn note_exclusions(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) {
     share.pass.alarm = None;
-    if share.mode != Mode::Manage || excluded(share).next().is_none() {
+    if share.mode != Mode::Manage || !share.excludes() {
         return;
     }
     let row_states = exceptions::row_states(share, seen, plan);
@@ -46,7 +46,7 @@ pub fn note_exclusions(share: &mut SharePass, seen: &ObservedShare, plan: &Plan)
 /// The share is made, with its resources, and excluded accounts receive it until that is done.
 pub fn note_exclusions_to_come(share: &mut SharePass) {
     let sent = !share.pass.status.inventory.resources.is_empty();
-    if !sent || excluded(share).next().is_none() {
+    if !sent || !share.excludes() {
         return;
     }
     let message = "the account receives the share until it is excluded";
@@ -129,11 +129,11 @@ pub fn not_in_force(share: &SharePass, row_states: &[(RowKey, RowState)]) -> Opt
 pub fn exclusion_denied(share: &SharePass, exclusions: &[RowKey], error: &Error) {
     let secret = index::secret_of(&share.pass.object);
     share.pass.context.remote.credentials.doubt(&secret);
-    let (now, patience) = (share.pass.now(), share.pass.context.settings.settle_time / 2);
+    let (now, passing_time) = (share.pass.now(), share.pass.context.settings.passing_time());
     let message =
         format!("Cloudflare does not allow the credential in the Secret {} to exclude accounts: {error}", secret.name);
     // One call was enough to learn it.
     for key in exclusions {
-        share.pass.memory(|memory| memory.deny(&key.to_string(), message.clone(), now, patience));
+        share.pass.memory(|memory| memory.deny(&key.to_string(), message.clone(), now, passing_time));
     }
 }

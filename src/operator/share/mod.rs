@@ -21,7 +21,6 @@ pub mod plan;
 mod reads;
 mod removals;
 mod rivals;
-mod row_drift;
 #[cfg(test)]
 mod samples;
 mod share_pass;
@@ -71,14 +70,14 @@ pub async fn reconcile(context: Arc<Context>, object: Arc<Share>) -> Result<Opti
 async fn with_account(mut pass: Pass<Share>, desired: Desired) -> Result<Option<Duration>, Stop> {
     opening::show_policies(&mut pass, &desired);
     let secret = secret_of(&pass.object);
-    let known = match pass.credential(&secret).await {
-        Ok(known) => known,
+    let credential = match pass.credential(&secret).await {
+        Ok(credential) => credential,
         Err(problem) => {
             let share = pass.status.share_id.as_ref().map(|id| format!("share {id} of account {}", desired.owner));
             return pass.without_credential(problem, share).await;
         }
     };
-    let mut share = opening::open(pass, desired, &known);
+    let mut share = opening::open(pass, desired, &credential);
     exclusions::recall_exclusions(&mut share);
     match steps(&mut share).await {
         Ok(Some(verdict)) => share.pass.finish(verdict).await,

@@ -92,9 +92,9 @@ pub fn show_policies(pass: &mut Pass<Share>, desired: &Desired) {
     });
 }
 
-pub fn open(mut pass: Pass<Share>, desired: Desired, known: &ResolvedCredential) -> SharePass {
+pub fn open(mut pass: Pass<Share>, desired: Desired, credential: &ResolvedCredential) -> SharePass {
     let priority = priority(&pass);
-    let session = pass.open(known, &desired.owner, priority);
+    let session = pass.open(credential, &desired.owner, priority);
     breaker::close_breaker(&mut pass, &session);
     let mode = mode(&pass, &session, &desired);
     SharePass { pass, session, desired, mode, counted: false }

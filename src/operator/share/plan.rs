@@ -2,10 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use litemap::LiteMap;
-
 use super::desired::Desired;
 use super::share_pass::SharePass;
+use crate::api::status::DriftEntry;
 use crate::api::{ObjectKey, Share};
 use crate::cloudflare::TargetType;
 use crate::core::interned::Interned;
@@ -13,12 +12,10 @@ use crate::core::row_key::RowKey;
 use crate::core::row_step;
 use crate::core::row_step::{Declared, Observed, Step};
 use crate::core::share_step::Mode;
-use crate::core::time::At;
 use crate::operator::pass::memory::Write;
 use crate::operator::remote::observed_share::{ObservedShare, resource_key};
 use crate::operator::rows::declare::Sibling;
-use crate::operator::rows::facts;
-use crate::operator::rows::facts::RowSnapshot;
+use crate::operator::rows::facts::{RowMemories, RowSnapshot};
 use crate::operator::rows::inventory::{Entries, Entry};
 use crate::operator::rows::row::Row;
 use crate::operator::rows::take_over::Announcements;
@@ -44,26 +41,10 @@ pub struct PlanInput<'a> {
     pub settings: &'a Settings,
     /// Nothing is recorded: what is declared is compared as if it had been in place.
     pub observing: bool,
-    /// Since when rows are known to be in place, where that matters.
-    pub known: Option<RowMemories>,
+    /// What this process remembers of the rows, where that matters.
+    pub memories: Option<&'a RowMemories>,
     /// The Share, and what tells which announced calls may still take effect; where rows are only compared, none may.
     pub announced: Option<(&'a ObjectKey, Announcements<'a>)>,
-}
-
-/// What this process knows of the rows that are recorded: since when, and what became of their calls.
-pub struct RowMemories {
-    pub started: At,
-    /// The ones that it found itself, lately.
-    pub confirmed: LiteMap<RowKey, At>,
-    /// Those whose call has taken effect, since when.
-    pub answered: LiteMap<RowKey, At>,
-}
-
-impl RowMemories {
-    fn of(&self, key: &RowKey) -> facts::RowMemory {
-        let at = |times: &LiteMap<RowKey, At>| times.get(key).copied();
-        facts::RowMemory { started: self.started, confirmed: at(&self.confirmed), answered: at(&self.answered) }
-    }
 }
 
 impl PlanInput<'_> {
@@ -78,9 +59,8 @@ impl PlanInput<'_> {
         keys.extend(seen.resources.iter().flatten().map(resource_key));
         let steps = keys.into_iter().map(|key| {
             let declared = self.declared(&key);
-            let known = self.known.as_ref().map(|known| known.of(&key));
             let meta = desired.all.get(&key).map(|declaration| &declaration.meta);
-            let snapshot = RowSnapshot { seen, key: &key, meta, settings: self.settings, known };
+            let snapshot = RowSnapshot { seen, key: &key, meta, settings: self.settings, memories: self.memories };
             let recorded = if self.observing && declared == Declared::Here {
                 row_step::Recorded::InPlace
             } else {
@@ -128,22 +108,27 @@ impl PlanInput<'_> {
 
 pub fn plan(share: &SharePass, seen: &ObservedShare) -> Plan {
     let entries = share.entries();
+    let memories = (share.mode != Mode::Observe).then(|| RowMemories::of(&share.pass, &share.session.account.id));
     let basis = PlanInput {
         desired: &share.desired,
         share_id: share.pass.status.share_id.as_deref(),
         entries: &entries,
         settings: &share.pass.context.settings,
         observing: share.mode == Mode::Observe,
-        known: (share.mode != Mode::Observe).then(|| {
-            share.pass.memory(|memory| RowMemories {
-                started: share.pass.context.since(&share.session.account.id),
-                confirmed: memory.confirmed.clone(),
-                answered: memory.answered.clone(),
-            })
-        }),
+        memories: memories.as_ref(),
         announced: (share.mode != Mode::Observe).then(|| (&share.pass.key, Announcements::of(&share.pass))),
     };
     basis.plan(seen)
+}
+
+/// What was in place once, and is different now.
+pub fn drift(share: &SharePass, plan: &Plan, seen: &ObservedShare) -> Vec<DriftEntry> {
+    let entries = share.entries();
+    let drift = |(key, (step, _)): (&RowKey, &(Step, Observed))| {
+        let (row, recorded) = (share.row(seen, key), entries.get(key).and_then(|entry| entry.meta.as_ref()));
+        row.drift(*step).filter(|_| share.mode != Mode::Manage || !row.is_edit(*step, recorded))
+    };
+    plan.steps.iter().filter_map(drift).collect()
 }
 
 /// The rows that call for such a step, but for those of which it was refused a moment ago or is pointless.

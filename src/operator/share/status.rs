@@ -3,8 +3,8 @@
 use super::losses::Losing;
 use super::plan::Plan;
 use super::share_pass::SharePass;
-use super::{bulk, exceptions, exclusions, name, others, outside, removals, row_drift, waivers};
-use crate::api::status::{DriftEntry, RecipientCounts, ResourceCounts, UnmanagedEntry};
+use super::{bulk, exceptions, exclusions, name, others, outside, plan, removals, waivers};
+use crate::api::status::{RecipientCounts, ResourceCounts, UnmanagedEntry};
 use crate::api::{Reason, int32};
 use crate::cloudflare::{AssociationStatus, ShareStatus, clean};
 use crate::core::id::ShareId;
@@ -167,8 +167,7 @@ fn list_drift(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) {
             || !(clean_rows.iter().any(|row| drift.path.starts_with(row.as_str())) || gone(&drift.path))
     });
     // What is left is only observed, or could not be put right.
-    let mut reported: Vec<DriftEntry> =
-        plan.steps.iter().filter_map(|(key, (step, _))| row_drift::drift_of(share, key, *step, seen)).collect();
+    let mut reported = plan::drift(share, plan, seen);
     reported.extend(name::name_drift(share, seen));
     if share.mode == Mode::Manage {
         let drift = &mut share.pass.status.common.drift;

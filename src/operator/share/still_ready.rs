@@ -83,8 +83,9 @@ mod tests {
     use super::*;
     use crate::api::Share;
     use crate::core::time::At;
+    use crate::operator::rows::facts::RowMemories;
     use crate::operator::settings::Settings;
-    use crate::operator::share::plan::{PlanInput, RowMemories};
+    use crate::operator::share::plan::PlanInput;
     use crate::operator::share::samples::{self, ALPHA, OWNER, RULESET};
 
     const ID: &str = "5a5e0000000000000000000000000001";
@@ -111,14 +112,14 @@ mod tests {
         let seen = ObservedShare::new(samples::remote(ID, remote), now);
         let settings = Settings { settle_time: Duration::from_secs(240), ..Settings::default() };
         let entries = inventory::entries(&status.inventory);
-        let known = RowMemories { started: now, confirmed: Default::default(), answered: Default::default() };
+        let memories = RowMemories { started: now, confirmed: Default::default(), answered: Default::default() };
         let basis = PlanInput {
             desired: &desired,
             share_id: status.share_id.as_deref(),
             entries: &entries,
             settings: &settings,
             observing: false,
-            known: Some(known),
+            memories: Some(&memories),
             announced: None,
         };
         (Settled::recorded(&status, &desired), Settled::observed(&seen, &desired, &basis.plan(&seen)))
