@@ -252,34 +252,28 @@ pub fn step(facts: &Facts) -> Step {
     }
 }
 
-/// No share yet: take one over, or make one.
+/// No share yet: take one over, or make one. No two rows overlap, so their order does not matter.
 fn begin(adoption: &Adoption, named: &Named, gathered: Gathered, may_try: bool) -> Step {
-    match adoption {
-        Adoption::Exactly(_, Found::Unread) => return Step::Read(Want::Share),
-        Adoption::Exactly(id, Found::Fits) => return Step::Bind { id: id.clone(), adopted: true },
-        Adoption::Exactly(_, Found::Misfits) => return Step::Refuse(Refusal::TargetMismatch),
-        Adoption::Exactly(_, Found::Missing) => return Step::Refuse(Refusal::NotFound),
-        Adoption::Never | Adoption::SameName => {}
-    }
-    match (named, adoption) {
+    use Adoption::{Exactly, Never, SameName};
+    match (adoption, named, gathered) {
+        (Exactly(_, Found::Unread), _, _) => Step::Read(Want::Share),
+        (Exactly(id, Found::Fits), _, _) => Step::Bind { id: id.clone(), adopted: true },
+        (Exactly(_, Found::Misfits), _, _) => Step::Refuse(Refusal::TargetMismatch),
+        (Exactly(_, Found::Missing), _, _) => Step::Refuse(Refusal::NotFound),
+        (SameName, Named::One { id, fits: true }, _) => Step::Bind { id: id.clone(), adopted: true },
+        (SameName, Named::One { fits: false, .. }, _) => Step::Refuse(Refusal::TargetMismatch),
+        (SameName, Named::Many(ids), _) => Step::Refuse(Refusal::Ambiguous(ids.clone())),
+        (Never, Named::One { id, .. }, _) => Step::Refuse(Refusal::NameTaken(vec![id.clone()])),
+        (Never, Named::Many(ids), _) => Step::Refuse(Refusal::NameTaken(ids.clone())),
         // One look, once they are gathered, serves all shares whose children came in the meantime.
-        (Named::Unread, _) if gathered == Gathered::Arriving => return Step::Wait(Wait::Children),
-        (Named::Unread, _) => return Step::Read(Want::List),
-        (Named::One { id, fits: true }, Adoption::SameName) => {
-            return Step::Bind { id: id.clone(), adopted: true };
+        (Never | SameName, Named::Unread | Named::Nobody, Gathered::Arriving) => Step::Wait(Wait::Children),
+        (Never | SameName, Named::Unread, Gathered::NoRecipients | Gathered::NoResources | Gathered::Complete) => {
+            Step::Read(Want::List)
         }
-        (Named::One { fits: false, .. }, Adoption::SameName) => return Step::Refuse(Refusal::TargetMismatch),
-        (Named::Many(ids), Adoption::SameName) => return Step::Refuse(Refusal::Ambiguous(ids.clone())),
-        (Named::One { id, .. }, _) => return Step::Refuse(Refusal::NameTaken(vec![id.clone()])),
-        (Named::Many(ids), _) => return Step::Refuse(Refusal::NameTaken(ids.clone())),
-        (Named::Nobody, _) => {}
-    }
-    match gathered {
-        Gathered::NoRecipients => Step::Wait(Wait::Recipients),
-        Gathered::NoResources => Step::Wait(Wait::Resources),
-        Gathered::Arriving => Step::Wait(Wait::Children),
-        Gathered::Complete if may_try => Step::Create,
-        Gathered::Complete => Step::Wait(Wait::Backoff),
+        (Never | SameName, Named::Nobody, Gathered::NoRecipients) => Step::Wait(Wait::Recipients),
+        (Never | SameName, Named::Nobody, Gathered::NoResources) => Step::Wait(Wait::Resources),
+        (Never | SameName, Named::Nobody, Gathered::Complete) if may_try => Step::Create,
+        (Never | SameName, Named::Nobody, Gathered::Complete) => Step::Wait(Wait::Backoff),
     }
 }
 
@@ -459,6 +453,60 @@ mod tests {
             assert_eq!((named, gathered, may_try), (&Named::Nobody, &Gathered::Complete, &true));
         }
         assert!(creates > 0);
+    }
+
+    #[test]
+    fn what_a_share_begins_with_is_one_row_of_a_table() {
+        use Found::{Fits, Misfits, Missing, Unread};
+        use Gathered::{Arriving, Complete, NoRecipients, NoResources};
+        type Case<'a> = (&'a Adoption, &'a Named, Gathered, bool);
+        type Row = (fn(Case) -> bool, Step);
+        let bind = |text: &str| Step::Bind { id: id(text), adopted: true };
+        // Without an id in the manifest, by what bears the name; else by what became of the share with that id.
+        let table: [Row; 15] = [
+            (|(a, ..)| matches!(a, Adoption::Exactly(_, Unread)), Step::Read(Want::Share)),
+            (|(a, ..)| matches!(a, Adoption::Exactly(_, Fits)), bind("a")),
+            (|(a, ..)| matches!(a, Adoption::Exactly(_, Misfits)), Step::Refuse(Refusal::TargetMismatch)),
+            (|(a, ..)| matches!(a, Adoption::Exactly(_, Missing)), Step::Refuse(Refusal::NotFound)),
+            (|(a, n, ..)| *a == Adoption::SameName && matches!(n, Named::One { fits: true, .. }), bind("n")),
+            (
+                |(a, n, ..)| *a == Adoption::SameName && matches!(n, Named::One { fits: false, .. }),
+                Step::Refuse(Refusal::TargetMismatch),
+            ),
+            (
+                |(a, n, ..)| *a == Adoption::SameName && matches!(n, Named::Many(_)),
+                Step::Refuse(Refusal::Ambiguous(vec![id("n"), id("m")])),
+            ),
+            (
+                |(a, n, ..)| *a == Adoption::Never && matches!(n, Named::One { .. }),
+                Step::Refuse(Refusal::NameTaken(vec![id("n")])),
+            ),
+            (
+                |(a, n, ..)| *a == Adoption::Never && matches!(n, Named::Many(_)),
+                Step::Refuse(Refusal::NameTaken(vec![id("n"), id("m")])),
+            ),
+            (|(a, n, g, _)| is_free(a, n) && g == Arriving, Step::Wait(Wait::Children)),
+            (|(a, n, g, _)| is_free(a, n) && *n == Named::Unread && g != Arriving, Step::Read(Want::List)),
+            (|(a, n, g, _)| is_free(a, n) && *n == Named::Nobody && g == NoRecipients, Step::Wait(Wait::Recipients)),
+            (|(a, n, g, _)| is_free(a, n) && *n == Named::Nobody && g == NoResources, Step::Wait(Wait::Resources)),
+            (|(a, n, g, may)| is_free(a, n) && *n == Named::Nobody && g == Complete && may, Step::Create),
+            (|(a, n, g, may)| is_free(a, n) && *n == Named::Nobody && g == Complete && !may, Step::Wait(Wait::Backoff)),
+        ];
+        fn is_free(adoption: &Adoption, named: &Named) -> bool {
+            !matches!(adoption, Adoption::Exactly(..)) && matches!(named, Named::Unread | Named::Nobody)
+        }
+        let mut cases = 0;
+        for (facts, step) in every() {
+            let Situation::Unbound { adoption, named, gathered, may_try } = &facts.situation else { continue };
+            if facts.mode != Mode::Manage || facts.is_deleting || !facts.owner {
+                continue;
+            }
+            let of = |(fits, _): &&Row| fits((adoption, named, *gathered, *may_try));
+            let rows: Vec<&Step> = table.iter().filter(of).map(|(_, step)| step).collect();
+            assert_eq!(rows, [&step], "{facts:?}");
+            cases += 1;
+        }
+        assert_eq!(cases, 2 * 6 * 5 * 4 * 2, "with and without retain");
     }
 
     #[test]
