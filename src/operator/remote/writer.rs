@@ -3,10 +3,11 @@
 //! Each call has a permit, is made once, and its answer counts as the read after it.
 
 use super::Remote;
+use super::observed_share::ObservedShare;
 use super::session::Session;
 use crate::cloudflare::{
-    AssociationStatus, Error, ErrorClass, NewResource, NewShare, Recipient, Reply, Share, ShareResource, ShareStatus,
-    Target, WriteOutcome, clean,
+    AssociationStatus, Error, ErrorClass, NewResource, NewShare, Recipient, Reply, Share, ShareStatus, Target,
+    WriteOutcome, clean,
 };
 use crate::core::id::{AccountId, RecipientId, ShareId, ShareResourceId};
 use crate::core::meta::ResourceMeta;
@@ -159,21 +160,17 @@ impl Writer<'_> {
             RowKey::Recipient(recipient) => {
                 let target = Target::Account(recipient.clone());
                 let row = self.send(what, client.add_recipient(credential, &account.id, id, &target)).await;
-                row.map(|row| self.wrote_recipient(id, row))
+                row.map(|row| self.note_seen(id, |seen, now| seen.wrote_recipient(row, now)))
             }
             RowKey::Excluded(excluded) => {
                 let row = self.send(what, client.add_excluded(credential, &account.id, id, excluded)).await;
-                row.map(|row| {
-                    if let Some(seen) = account.cache().seen_mut(id) {
-                        seen.wrote_excluded(row, self.session.clock.now());
-                    }
-                })
+                row.map(|row| self.note_seen(id, |seen, now| seen.wrote_excluded(row, now)))
             }
             RowKey::Resource { kind, id: source, account: owner } => {
                 let resource =
                     NewResource { meta: meta.clone(), account: owner.clone(), id: source.clone(), kind: kind.clone() };
                 let row = self.send(what, client.add_resource(credential, &account.id, id, &resource)).await;
-                row.map(|row| self.wrote_resource(id, row))
+                row.map(|row| self.note_seen(id, |seen, now| seen.wrote_resource(row, now)))
             }
         };
         Ok(self.change(answer))
@@ -199,10 +196,8 @@ impl Writer<'_> {
             .await;
         let answer = answer.map(|()| {
             for row in removed {
-                self.wrote_recipient(
-                    id,
-                    Recipient { association_status: AssociationStatus::Disassociating, ..row.clone() },
-                );
+                let row = Recipient { association_status: AssociationStatus::Disassociating, ..row.clone() };
+                self.note_seen(id, |seen, now| seen.wrote_recipient(row, now));
             }
             // The answer is empty: how far it is, the next list tells.
             self.stale(id);
@@ -223,7 +218,7 @@ impl Writer<'_> {
         let answer = self
             .send(named("change the meta of", key), client.update_resource(credential, &account.id, id, row, meta))
             .await;
-        Ok(self.change(answer.map(|row| self.wrote_resource(id, row))))
+        Ok(self.change(answer.map(|row| self.note_seen(id, |seen, now| seen.wrote_resource(row, now)))))
     }
 
     pub async fn remove(&self, id: &ShareId, key: &RowKey, row: &RowId) -> Result<Change<()>, Stop> {
@@ -235,22 +230,18 @@ impl Writer<'_> {
             RowId::Recipient(row) => {
                 let answer = self.send(what, client.remove_recipient(credential, &account.id, id, row)).await;
                 answer.map(|row| match row {
-                    Some(row) => self.wrote_recipient(id, row),
+                    Some(row) => self.note_seen(id, |seen, now| seen.wrote_recipient(row, now)),
                     None => self.stale(id),
                 })
             }
             RowId::Excluded(row) => {
                 let answer = self.send(what, client.remove_excluded(credential, &account.id, id, row)).await;
-                answer.map(|_| {
-                    if let Some(seen) = account.cache().seen_mut(id) {
-                        seen.removed_excluded(row, self.session.clock.now());
-                    }
-                })
+                answer.map(|_| self.note_seen(id, |seen, now| seen.removed_excluded(row, now)))
             }
             RowId::Resource(row) => {
                 let answer = self.send(what, client.remove_resource(credential, &account.id, id, row)).await;
                 answer.map(|row| match row {
-                    Some(row) => self.wrote_resource(id, row),
+                    Some(row) => self.note_seen(id, |seen, now| seen.wrote_resource(row, now)),
                     None => self.stale(id),
                 })
             }
@@ -266,22 +257,15 @@ impl Writer<'_> {
         Ok(self.change(answer))
     }
 
-    fn wrote_recipient(&self, id: &ShareId, row: Recipient) {
+    /// Takes note of an answer in what the cache has of the share.
+    fn note_seen(&self, id: &ShareId, note: impl FnOnce(&mut ObservedShare, At)) {
         if let Some(seen) = self.session.account.cache().seen_mut(id) {
-            seen.wrote_recipient(row, self.session.clock.now());
-        }
-    }
-
-    fn wrote_resource(&self, id: &ShareId, row: ShareResource) {
-        if let Some(seen) = self.session.account.cache().seen_mut(id) {
-            seen.wrote_resource(row, self.session.clock.now());
+            note(seen, self.session.clock.now());
         }
     }
 
     /// The rows of the share are not what the cache shows.
     pub fn stale(&self, id: &ShareId) {
-        if let Some(seen) = self.session.account.cache().seen_mut(id) {
-            seen.outdate();
-        }
+        self.note_seen(id, |seen, _| seen.outdate());
     }
 }
