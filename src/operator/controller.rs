@@ -19,7 +19,7 @@ use super::delays;
 use super::pass::Pass;
 use crate::api::{Name, ObjectKey, Reason};
 use crate::core::health::Sign;
-use crate::operator::cluster::record::{Recorded, is_told};
+use crate::operator::cluster::record::{Recorded, reports_generation};
 use crate::operator::cluster::requests::api_in;
 use crate::operator::cluster::served::Working;
 use crate::operator::cluster::watch as watches;
@@ -153,7 +153,7 @@ where
     context.metrics.pass(key.kind, started.elapsed());
     match &ended {
         Ok(Err(Stop::Queued)) => {
-            context.memories.waits(&key, began, is_told(object.as_ref()));
+            context.memories.waits(&key, began, reports_generation(object.as_ref()));
         }
         Ok(Err(Stop::Occupied)) => {}
         Ok(Ok(None)) => context.memories.settles(&key),

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use crate::api::{Kind, Name, ObjectKey, Reason, Share};
+use crate::api::{Kind, Name, Reason, Share};
 use crate::core::time::At;
-use crate::operator::cluster::index::secret_of;
+use crate::operator::cluster::index::{Related, secret_of};
 use crate::operator::conditions::readiness;
 use crate::operator::pass::context::Context;
 use crate::operator::rows::row_state::NOT_EXCLUDED;
@@ -67,23 +67,19 @@ fn ready_counts(context: &Context, edits: &mut WaitingEdits) -> ReadyCounts {
         if !context.cluster.works_on(|| Some(share.spec.account_id.clone())) {
             continue;
         }
+        let name = || Name::of(share.as_ref());
         let conditions = share.status.as_ref().map(|status| &status.common.conditions);
         if share.spec.suspend != Some(true) {
             let observed = share.status.as_ref().map(|status| status.common.observed_generation);
-            edits.see(
-                || ObjectKey { kind: Kind::Share, name: Name::of(share.as_ref()) },
-                share.metadata.generation,
-                observed,
-                now,
-            );
+            edits.see(|| Share::key(name()), share.metadata.generation, observed, now);
         }
         if let Some(reason) = count(&mut counts, Kind::Share, conditions) {
             let blocked = [Reason::DeletionBlocked, Reason::DeletionProtected].iter().any(|r| r.as_str() == reason);
             if blocked {
-                counts.blocked_deletions.push((Name::of(share.as_ref()), reason.clone()));
+                counts.blocked_deletions.push((name(), reason.clone()));
             }
             counts.unready_shares.push(UnreadyShare {
-                share: Name::of(share.as_ref()),
+                share: name(),
                 account: share.spec.account_id.to_string(),
                 secret: secret_of(&share).name.to_string(),
                 reason,
@@ -91,11 +87,11 @@ fn ready_counts(context: &Context, edits: &mut WaitingEdits) -> ReadyCounts {
         }
         counts.recipients.extend(recipients(&share));
         counts.credentials.extend(credential(&share));
-        counts.not_excluded.extend(not_excluded(&share).map(|count| (Name::of(share.as_ref()), count)));
-        counts.waivers_ending.extend(waivers_ending(&share, now).map(|count| (Name::of(share.as_ref()), count)));
+        counts.not_excluded.extend(not_excluded(&share).map(|count| (name(), count)));
+        counts.waivers_ending.extend(waivers_ending(&share, now).map(|count| (name(), count)));
         let blocked = share.status.as_ref().map_or(0, |status| i64::from(status.blocked_removals));
         if blocked > 0 {
-            counts.blocked_removals.push((Name::of(share.as_ref()), blocked));
+            counts.blocked_removals.push((name(), blocked));
         }
     }
     for child in index.all_children() {

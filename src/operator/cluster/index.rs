@@ -69,7 +69,7 @@ struct LookupKeys {
 impl Relations {
     /// Other Shares that want the same name in the same account: what a Share has to claim it with concerns them.
     fn rivals(&self, share: &Name) -> Vec<ObjectKey> {
-        let claim = self.shares.get(share).map(|traits| &traits.claim);
+        let claim = self.shares.get(share).map(|keys| &keys.claim);
         let same = claim.and_then(|claim| self.by_claim.get(claim)).into_iter().flatten();
         same.filter(|name| *name != share).cloned().map(Share::key).collect()
     }
@@ -222,18 +222,18 @@ impl Index {
     }
 
     pub fn uses_secret(&self, secret: &Name) -> bool {
-        self.relations.lock().shares.values().any(|traits| traits.secret == *secret)
+        self.relations.lock().shares.values().any(|keys| keys.secret == *secret)
     }
 
     /// The accounts that each Secret is used for.
     pub fn accounts_of_secrets(&self) -> HashMap<Name, HashSet<Interned>> {
         let relations = self.relations.lock();
         let mut accounts = HashMap::<Name, HashSet<Interned>>::new();
-        for traits in relations.shares.values() {
-            match accounts.get_mut(&traits.secret) {
-                Some(of_secret) if of_secret.contains(&traits.claim.0) => {}
-                Some(of_secret) => drop(of_secret.insert(traits.claim.0.clone())),
-                None => drop(accounts.insert(traits.secret.clone(), [traits.claim.0.clone()].into())),
+        for keys in relations.shares.values() {
+            match accounts.get_mut(&keys.secret) {
+                Some(of_secret) if of_secret.contains(&keys.claim.0) => {}
+                Some(of_secret) => drop(of_secret.insert(keys.claim.0.clone())),
+                None => drop(accounts.insert(keys.secret.clone(), [keys.claim.0.clone()].into())),
             }
         }
         accounts
@@ -319,7 +319,7 @@ impl Related for Share {
     }
 
     fn relate(index: &Index, name: &Name, object: Option<&Self>, _now: At) -> Vec<ObjectKey> {
-        let traits = object.map(|share| {
+        let keys = object.map(|share| {
             // An observing Share records nothing, and must hear of changes all the same.
             let status = own_record(share).or(share.status.as_ref().filter(|_| observes(share)));
             let recorded = status.and_then(|s| s.share_id.clone());
@@ -333,7 +333,7 @@ impl Related for Share {
         let mut relations = index.relations.lock();
         let before = relations.shares.get(name).cloned();
         let mut touched = Vec::new();
-        if before != traits {
+        if before != keys {
             touched.extend(relations.children.get(name).into_iter().flatten().cloned());
             let bound = before.as_ref().map(|before| before.share_ids.clone()).unwrap_or_default();
             if let Some(before) = before {
@@ -343,17 +343,17 @@ impl Related for Share {
                 touched.extend(leave(&mut relations.by_claim, &before.claim, name).into_iter().map(Share::key));
                 relations.shares.remove(name);
             }
-            if let Some(traits) = traits {
+            if let Some(keys) = keys {
                 // The lists of other namespaces may bring an older object after a younger one was served.
-                for id in &traits.share_ids {
+                for id in &keys.share_ids {
                     touched.extend(join(&mut relations.by_share_id, id, name).into_iter().map(Share::key));
                     if !bound.contains(id) {
                         // A sweep that saw its share move before now did not find it.
                         touched.push(Self::key(name.clone()));
                     }
                 }
-                touched.extend(join(&mut relations.by_claim, &traits.claim, name).into_iter().map(Share::key));
-                relations.shares.insert(name.clone(), traits);
+                touched.extend(join(&mut relations.by_claim, &keys.claim, name).into_iter().map(Share::key));
+                relations.shares.insert(name.clone(), keys);
             }
         }
         touched
@@ -413,7 +413,7 @@ impl Index {
         let relations = self.relations.lock();
         let child = shard::Child {
             is_deleting: child.is_deleting(),
-            parent: relations.shares.get(&child.share()).map(|traits| traits.claim.0.as_str()),
+            parent: relations.shares.get(&child.share()).map(|keys| keys.claim.0.as_str()),
             recorded: own.and_then(|record| record.owner_account_id.as_deref()),
         };
         child.account().map(Interned::from)

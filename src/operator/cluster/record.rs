@@ -29,7 +29,7 @@ pub trait Recorded:
 }
 
 /// Whether the status reports the object's present generation.
-pub fn is_told<K: Recorded>(object: &K) -> bool {
-    let told = object.status().map(|status| status.as_ref().observed_generation);
-    told == Some(object.meta().generation.unwrap_or(0))
+pub fn reports_generation<K: Recorded>(object: &K) -> bool {
+    let reported = object.status().map(|status| status.as_ref().observed_generation);
+    reported == Some(object.meta().generation.unwrap_or(0))
 }

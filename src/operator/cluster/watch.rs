@@ -13,7 +13,7 @@ use kube::runtime::watcher::{self, Event};
 use kube::{Api, ResourceExt};
 
 use super::Cluster;
-use super::record::{Recorded, is_told};
+use super::record::{Recorded, reports_generation};
 use super::work_queue::Urgency;
 use super::{listwatch, object_cache, revoked};
 use crate::api::{Name, ObjectKey};
@@ -132,7 +132,7 @@ impl<K: Recorded, D: Fn(&ObjectKey)> Intake<K, D> {
             Event::Apply(object) if self.calls_for_a_pass(event) => Some((object, Urgency::Next)),
             // Somebody may wait for what happened while nobody watched.
             Event::InitApply(object) if self.calls_for_a_pass(event) => {
-                let is_settled = is_told(object) && object.meta().deletion_timestamp.is_none();
+                let is_settled = reports_generation(object) && object.meta().deletion_timestamp.is_none();
                 Some((object, if is_settled { Urgency::Later } else { Urgency::Next }))
             }
             _ => None,

@@ -19,11 +19,11 @@ use crate::operator::remote::Remote;
 use crate::operator::settings::Settings;
 use crate::serve::metrics::Metrics;
 
-/// How far apart objects tell what many have to tell at once.
+/// Events that many objects publish at once are this far apart.
 const EVENT_GAP: Duration = Duration::from_millis(50);
-/// The longest that one of them waits for that.
+/// Longest that one of them waits for its turn.
 const MAX_SLOT: Duration = Duration::from_secs(600);
-/// Events of all objects in a minute that tell what the API server refuses: where it refuses everything, a few of them say why.
+/// At most so many Events a minute, of all objects, say what the API server refuses: where it refuses everything, a few do.
 const MAX_REFUSALS_TOLD: usize = 6;
 
 pub struct Context {
@@ -36,16 +36,16 @@ pub struct Context {
     pub shutdown: CancellationToken,
     /// Deletions of shares that this process recorded; held while one is decided on.
     pub deletions: tokio::sync::Mutex<DeletionLog>,
-    /// When the next object may tell what many have to tell at once.
+    /// When the next object may publish an Event that many publish at once.
     pub event_slots: Mutex<At>,
-    /// When objects told lately what the API server refuses.
+    /// When Events said lately what the API server refuses.
     pub refusals_told: Mutex<Quota>,
     /// One at a time works on a remote share: its object and its children.
     pub share_locks: Mutex<HashMap<Name, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 impl Context {
-    /// When an object may tell what many have to tell at once: so the API server is not flooded.
+    /// When an object may publish an Event that many publish at once, so that the API server is not flooded.
     pub fn event_slot(&self, now: At) -> At {
         let mut next = self.event_slots.lock();
         let slot = (*next).clamp(now, now.plus(MAX_SLOT));
@@ -58,7 +58,7 @@ impl Context {
         self.refusals_told.lock().take(now, MAX_REFUSALS_TOLD, Duration::from_secs(60))
     }
 
-    /// Since when this process works for an account: what happened before, others did.
+    /// Since when this process has worked for the account: what happened before was done by others.
     pub fn since(&self, account: &AccountId) -> At {
         self.cluster.shards.since(account.as_str())
     }

@@ -1,4 +1,4 @@
-//! Which changing calls did an object make, and what became of them? It waits here until its status tells it.
+//! Which changing calls did an object make, and what became of them? They wait here until a write of its status lists them.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use parking_lot::Mutex;

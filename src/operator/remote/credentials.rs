@@ -80,18 +80,19 @@ impl Credentials {
 
     /// The credential in that Secret, as of at most half a minute ago.
     pub async fn resolve(&self, secret: &Name) -> Result<ResolvedCredential, NoCredential> {
-        if let Some(outcome) = self.known(secret) {
+        if let Some(outcome) = self.fresh(secret) {
             return outcome;
         }
         let reading = self.reading.lock().entry(secret.clone()).or_default().clone();
         let _reading = reading.lock().await;
-        match self.known(secret) {
+        match self.fresh(secret) {
             Some(outcome) => outcome,
             None => self.refresh(secret, true).await,
         }
     }
 
-    fn known(&self, secret: &Name) -> Option<Result<ResolvedCredential, NoCredential>> {
+    /// What was read of the Secret, if that is fresh.
+    fn fresh(&self, secret: &Name) -> Option<Result<ResolvedCredential, NoCredential>> {
         let now = self.clock.now();
         let mut entries = self.entries.lock();
         let entry = entries.get_mut(secret)?;
@@ -105,8 +106,8 @@ impl Credentials {
     pub fn remembered(&self, secret: &Name) -> Option<ResolvedCredential> {
         let now = self.clock.now();
         let entries = self.entries.lock();
-        let (known, at) = entries.get(secret)?.good.as_ref()?;
-        (now.since(*at) < REMEMBERED).then(|| known.clone())
+        let (credential, at) = entries.get(secret)?.good.as_ref()?;
+        (now.since(*at) < REMEMBERED).then(|| credential.clone())
     }
 
     /// The next use reads the Secret again: Cloudflare refused what was in it.
@@ -134,7 +135,7 @@ impl Credentials {
             self.changed.lock().insert(secret.clone());
         }
         let good = match &outcome {
-            Ok(known) => Some((known.clone(), now)),
+            Ok(credential) => Some((credential.clone(), now)),
             Err(_) => before.and_then(|entry| entry.good.clone()),
         };
         let used_at = if used { now } else { before.map_or(now, |entry| entry.used_at) };

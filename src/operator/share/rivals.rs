@@ -11,7 +11,7 @@ use crate::operator::pass::verdict::Verdict;
 use crate::operator::stop::Stop;
 
 /// For so long a look holds for what is only reported, or was never seen to leave.
-const TOLD: Duration = Duration::from_secs(600);
+const REPORTED: Duration = Duration::from_secs(600);
 /// A look was made since the start, and since the last Share left the watch.
 const ONCE: Duration = Duration::MAX;
 
@@ -29,7 +29,7 @@ pub async fn look_for_rivals(share: &mut SharePass, step: &Step) -> Result<bool,
             share.pass.now().since(share.pass.outdated_before(true))
         }
         Step::Create | Step::Refuse(Refusal::NameTaken(_) | Refusal::Ambiguous(_) | Refusal::Claimed) => delays::HUMAN,
-        Step::Maintain if has_twin() => TOLD,
+        Step::Maintain if has_twin() => REPORTED,
         Step::Maintain
         | Step::Read(_)
         | Step::GiveUp
