@@ -14,8 +14,16 @@ pub enum RowKey {
 }
 
 impl RowKey {
+    /// The account of a recipient.
+    pub fn recipient(&self) -> Option<&AccountId> {
+        match self {
+            RowKey::Recipient(account) => Some(account),
+            RowKey::Excluded(_) | RowKey::Resource { .. } => None,
+        }
+    }
+
     pub fn is_recipient(&self) -> bool {
-        matches!(self, RowKey::Recipient(_))
+        self.recipient().is_some()
     }
 
     pub fn is_excluded(&self) -> bool {

@@ -27,8 +27,8 @@ impl<C: Child> ChildPass<C> {
         self.session.account.cache().seen(&self.id).cloned()
     }
 
-    pub fn record(&mut self) -> &mut ChildStatus {
-        self.pass.status.child()
+    pub fn record_mut(&mut self) -> &mut ChildStatus {
+        self.pass.status.record_mut()
     }
 
     pub fn name(&self) -> String {

@@ -3,11 +3,9 @@
 use super::child_pass::ChildPass;
 use crate::api::{Name, Reason};
 use crate::core::time::At;
-use crate::operator::conditions;
 use crate::operator::kinds::{Child, RowStatus};
 use crate::operator::pass::breaker;
 use crate::operator::pass::verdict::Verdict;
-use crate::operator::remote::account::CLOCK;
 use crate::operator::stop::Stop;
 
 /// What a child that is being deleted knows of its share, which is not there.
@@ -35,7 +33,7 @@ pub async fn share_gone<C: Child>(child: &mut ChildPass<C>) -> Result<Option<Ver
         Absence::Doubted(cause) => Ok(Some(breaker::open(&cause, &child.pass.object.share()))),
         Absence::Hidden => {
             let namespace = child.pass.key.name.namespace.clone();
-            let secret = Name::new(namespace, child.record().credentials_name.clone().unwrap_or_default());
+            let secret = Name::new(namespace, child.record_mut().credentials_name.clone().unwrap_or_default());
             Ok(Some(breaker::not_visible(&child.pass.key, &format!("share {}", child.id), &secret)))
         }
         Absence::Missing(first) => {
@@ -80,12 +78,8 @@ fn wait_for_share<C: Child>(child: &mut ChildPass<C>) -> Verdict {
 /// Whether the credential has never shown the share, so that it may be another account's, and nobody said that the
 /// share is meant to be gone.
 fn is_hidden<C: Child>(child: &mut ChildPass<C>) -> bool {
-    let confirmed = breaker::confirmed_gone_at(&mut child.pass);
-    let record = child.pass.status.child();
-    let reported = conditions::breaker_reported_at(&record.common.conditions);
-    let confirmed_gone_at =
-        confirmed.zip(reported).is_some_and(|(confirmed, reported)| reported <= confirmed.plus(CLOCK));
-    child.session.is_stranger(record.seen_with.as_deref())
-        && !confirmed_gone_at
+    let is_confirmed_gone = breaker::is_confirmed_gone(&mut child.pass);
+    child.session.is_stranger(child.pass.status.record().seen_with.as_deref())
+        && !is_confirmed_gone
         && !child.session.account.is_accepted(child.id.as_str())
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::parent::Parent;
-use crate::api::{Reason, has_finalizer, uid_of};
+use crate::api::{Reason, Share, has_finalizer, uid_of};
 use crate::core::child_step;
 use crate::core::child_step::{Deletion, Facts, Record, Successor};
 use crate::core::id::AccountId;
@@ -27,7 +27,7 @@ const SUCCESSION: Duration = Duration::from_secs(10);
 pub fn facts<C: Child>(pass: &mut Pass<C>, parent: &Parent, row: Option<&RowKey>, rivals: &[Sibling]) -> Facts {
     let uid = uid_of(pass.object.as_ref());
     let finalizer = has_finalizer(pass.object.meta());
-    let record = pass.status.child();
+    let record = pass.status.record_mut();
     let claimed = finalizer && record.bound_uid == uid;
     let last = conditions::says(&record.common.conditions, Reason::LastResource);
     let record = Record { share: record.share_id.is_some(), row: record.holds_row() };
@@ -96,7 +96,7 @@ fn declared<C: Child>(pass: &Pass<C>, parent: &Parent, row: Option<&RowKey>, riv
 /// A row that several declare is released only to one that has it in its record, with all that this object announced: two
 /// objects that go one after the other would leak it.
 fn successor<C: Child>(pass: &mut Pass<C>, parent: &Parent, row: &RowKey, rivals: &[Sibling]) -> Successor {
-    let own = Entry::of_child(pass.status.child());
+    let own = Entry::of_child(pass.status.record_mut());
     let announcements = Announcements::of(pass);
     let knows = |entry: &Entry| announcements.covers(Some(entry), row, &pass.key, own.as_ref());
     let by_parent = parent.entry(row).as_ref().is_some_and(knows)
@@ -111,9 +111,9 @@ fn successor<C: Child>(pass: &mut Pass<C>, parent: &Parent, row: &RowKey, rivals
     if overdue { Successor::Overdue } else { Successor::Awaited }
 }
 
-/// Lets those look who also declare the row: one of them is to take it over.
-pub fn wake_successors<C: Child>(pass: &Pass<C>, rivals: &[Sibling]) {
-    pass.context.cluster.requeuer.requeue(&crate::api::Share::key(pass.object.share()));
+/// Requeues the other objects that declare the row: one of them is to take it over.
+pub fn requeue_successors<C: Child>(pass: &Pass<C>, rivals: &[Sibling]) {
+    pass.context.cluster.requeuer.requeue(&Share::key(pass.object.share()));
     for rival in rivals.iter().filter(|rival| rival.key != pass.key) {
         pass.context.cluster.requeuer.requeue(&rival.key);
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::child_pass::ChildPass;
-use super::{delete, messages, status, waived};
+use super::{delete, messages, status};
 use crate::api::{CONFIRM_REMOVALS, Reason, Share, uid_of};
 use crate::cloudflare::ShareStatus;
 use crate::core::row_key::RowKey;
@@ -21,7 +21,7 @@ use crate::operator::rows::inventory::{self, Entry};
 use crate::operator::rows::row_state::{State, Totals, row_state};
 use crate::operator::share::{bulk, desired, losses};
 use crate::operator::stop::Stop;
-use crate::operator::{clock, delays};
+use crate::operator::{clock, conditions, delays};
 
 /// More rounds than any row needs: what loops longer is a defect, and goes on in the next pass.
 const MAX_ROUNDS: usize = 32;
@@ -35,9 +35,7 @@ pub async fn run<C: Child>(child: &mut ChildPass<C>) -> Result<Option<Verdict>, 
     let may_write =
         !child.parent.observes() && !child.pass.context.settings.read_only && child.session.account.breaker().is_none();
     let requested = child.pass.is_requested();
-    if let Some(error) = child.pass.why_unreadable(&child.session) {
-        return Err(Stop::Cloudflare(error));
-    }
+    child.pass.check_readable(&child.session)?;
     let Some(seen) = seen_or_read(child).await? else { return delete::share_gone(child).await };
     if !requested && is_still_ready(child, &seen) {
         return Ok(Some(child.pass.as_before()));
@@ -71,9 +69,9 @@ async fn take_step<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, may
     match step {
         Step::Read => child.row(seen).read().await?,
         Step::Confirm => {
-            let drift = child.record().common.drift.clone();
+            let drift = child.record_mut().common.drift.clone();
             let meta_hash = child.row(seen).confirm(row, &drift);
-            let record = child.record();
+            let record = child.record_mut();
             (record.confirmed, record.intended_at, record.meta_hash) = (true, None, meta_hash);
         }
         Step::Forget => return release(child).await,
@@ -165,7 +163,7 @@ async fn seen_or_read<C: Child>(child: &mut ChildPass<C>) -> Result<Option<Obser
         // One share says nothing of how many are missing.
         child.session.await_first_sweep()?;
     } else {
-        child.record().seen_with = Some(child.session.account.seen_with());
+        child.record_mut().seen_with = Some(child.session.account.seen_with());
     }
     Ok(live)
 }
@@ -178,10 +176,12 @@ fn is_just_made<C: Child>(child: &ChildPass<C>, seen: &ObservedShare) -> bool {
 
 /// Whether the last verdict, Ready, still stands though the rows were not listed since the process began.
 fn is_still_ready<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare) -> bool {
-    if !child.pass.was_ready() || child.pass.is_deleting() || !child.record().confirmed || child.pass.is_following() {
+    if !child.pass.was_ready() || child.pass.is_deleting() || !child.record_mut().confirmed || child.pass.is_following()
+    {
         return false;
     }
-    if seen.share.status != ShareStatus::Active || waived::was_waived(child) {
+    // What a waiver accepted may count by now.
+    if seen.share.status != ShareStatus::Active || conditions::says(&child.pass.common().conditions, Reason::Waived) {
         return false;
     }
     match &child.key {
@@ -237,7 +237,7 @@ async fn add<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare) -> Result
     let _permit = child.session.permit(1)?;
     child.pass.context.remote.gate.may_write(&child.session.account.id)?;
     let (uid, now) = (uid_of(child.pass.object.as_ref()), child.pass.now());
-    let record = child.record();
+    let record = child.record_mut();
     record.bound_uid = uid;
     record.intended_at = Some(clock::time(now));
     record.confirmed = false;
@@ -245,7 +245,7 @@ async fn add<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare) -> Result
     child.pass.save().await?;
     let added = child.row(seen).add(now).await;
     if !added.stands {
-        child.record().intended_at = None;
+        child.record_mut().intended_at = None;
     }
     if added.outcome.is_err() {
         child.pass.save().await?;
@@ -277,7 +277,7 @@ async fn send_removal<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare) 
     let instead = messages::instead_of_last(child);
     let removed = child.row(seen).remove(&instead).await?;
     let answered = child.pass.memory(|memory| memory.answered.contains_key(&child.key));
-    let record = child.record();
+    let record = child.record_mut();
     // Both calls were answered: what is gone now cannot come back by either.
     if removed && (record.confirmed || answered) {
         record.confirmed = false;
@@ -319,7 +319,7 @@ async fn retry_failed<C: Child>(child: &mut ChildPass<C>) -> Result<(), Stop> {
     if child.declared != Declared::Here || !child.row(&seen).has_failed() {
         return Ok(());
     }
-    let record = child.record();
+    let record = child.record_mut();
     record.intended_at = Some(inventory::settled_long_ago());
     record.confirmed = false;
     child.pass.save().await?;

@@ -38,7 +38,7 @@ pub async fn reconcile<C: Child>(context: Arc<Context>, object: Arc<C>) -> Resul
     let share_lock = context.share_lock(&object.share());
     let Ok(_alone) = share_lock.try_lock() else { return Err(Stop::Occupied) };
     let mut pass = Pass::begin(context.clone(), C::cache(&context.cluster.index).latest(object));
-    believe(&mut pass);
+    drop_foreign_record(&mut pass);
     look_outside(&pass).await?;
     let parent = parent::parent(&mut pass);
     let row = parent.owner.as_ref().map(|owner| pass.object.row(owner));
@@ -52,7 +52,7 @@ pub async fn reconcile<C: Child>(context: Arc<Context>, object: Arc<C>) -> Resul
         tracing::trace!(?facts, ?step);
         match (step, &row) {
             (Step::Nothing, _) => return Ok(None),
-            (Step::Release, _) => return release(pass).await,
+            (Step::Release, _) => return pass.remove_finalizer().await.map(|()| None),
             (Step::Claim, _) => claim(&mut pass).await?,
             (Step::Wait(wait), _) => return wait_for(pass, &parent, wait, &rivals).await,
             (Step::Refuse(refusal), _) => {
@@ -141,7 +141,7 @@ async fn wait_for<C: Child>(
         Wait::Creation => messages::not_created(&pass, parent),
         Wait::Outcome => return Ok(Some(delays::SHORT)),
         Wait::Successor => {
-            facts::wake_successors(&pass, rivals);
+            facts::requeue_successors(&pass, rivals);
             return Ok(Some(delays::SHORT));
         }
         Wait::Company | Wait::Handover => return Ok(Some(delays::PEER_WRITE)),
@@ -150,9 +150,9 @@ async fn wait_for<C: Child>(
 }
 
 /// A record is believed only where it was written for this very object.
-fn believe<C: Child>(pass: &mut Pass<C>) {
+fn drop_foreign_record<C: Child>(pass: &mut Pass<C>) {
     let uid = uid_of(pass.object.as_ref());
-    let child = pass.status.child();
+    let child = pass.status.record_mut();
     if child.bound_uid != uid {
         child.bound_uid = None;
         child.share_id = None;
@@ -164,17 +164,12 @@ fn believe<C: Child>(pass: &mut Pass<C>) {
     }
 }
 
-async fn release<C: Child>(mut pass: Pass<C>) -> Result<Option<Duration>, Stop> {
-    pass.remove_finalizer().await?;
-    Ok(None)
-}
-
 /// Finalizer and record before anything is made, so that a parent's create may carry this row.
 async fn claim<C: Child>(pass: &mut Pass<C>) -> Result<(), Stop> {
     pass.add_finalizer().await?;
     let uid = uid_of(pass.object.as_ref());
-    if pass.status.child().bound_uid != uid {
-        pass.status.child().bound_uid = uid;
+    if pass.status.record_mut().bound_uid != uid {
+        pass.status.record_mut().bound_uid = uid;
         pass.save().await?;
     }
     Ok(())

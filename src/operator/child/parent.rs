@@ -51,7 +51,7 @@ pub fn parent<C: Child>(pass: &mut Pass<C>) -> Parent {
     let watched = shares.find(&name);
     let outside = watched.is_none();
     let share = watched.or_else(|| shares.find_outside(&name));
-    let recorded = pass.status.child().clone();
+    let recorded = pass.status.record_mut().clone();
     // A child that goes removes its row where it made it, even if a new Share has taken the name since.
     let another = share.as_ref().is_some_and(|share| {
         let bound = own_record(share).and_then(|status| status.share_id.as_deref());
@@ -95,7 +95,7 @@ pub fn note_down<C: Child>(
     rivals: &[Sibling],
 ) {
     let (uid, is_deleting) = (uid_of(pass.object.as_ref()), pass.is_deleting());
-    let child = pass.status.child();
+    let child = pass.status.record_mut();
     if child.share_id.as_deref() != Some(id.as_str()) {
         child.share_id = Some(id.as_str().into());
         child.seen_with = None;
@@ -113,14 +113,14 @@ pub fn note_down<C: Child>(
     let recorded = by_share.iter().map(|(by, entry)| (by, entry)).chain(take_over::recorded_in(others, id.as_str()));
     if let Some(News { entry, answered }) = Announcements::of(pass).news(own.as_ref(), key, recorded) {
         pass.memory(|memory| memory.learn(key, answered));
-        let child = pass.status.child();
+        let child = pass.status.record_mut();
         child.confirmed = entry.intended_at.is_none();
         child.intended_at = entry.intended_at;
         if child.confirmed {
             child.meta_hash = entry.meta;
         }
     }
-    let child = pass.status.child();
+    let child = pass.status.record_mut();
     child.owner_account_id = Some(owner.as_str().into());
     if let Some(secret) = &parent.secret {
         child.credentials_name = Some(secret.name.clone());

@@ -1,9 +1,9 @@
 //! What is reported of a row that failed while its object has a waiver.
 
 use super::child_pass::ChildPass;
-use crate::api::Reason;
 use crate::api::status::WaiverInForce;
-use crate::operator::conditions;
+use crate::api::{EventReason, Reason};
+use crate::operator::cluster::events::Note;
 use crate::operator::kinds::{Child, RowStatus};
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::rows::waiver;
@@ -35,11 +35,6 @@ fn warn<C: Child>(child: &mut ChildPass<C>, waiver: &WaiverInForce) {
     let Some(warned) = child.pass.status.waiver_warned() else { return };
     if warned.as_ref() != Some(&waiver.until) {
         *warned = Some(waiver.until.clone());
-        child.pass.warning = Some((waiver::warning(), text));
+        child.pass.warning = Some((Note::warning(EventReason::WaiverEnds), text));
     }
-}
-
-/// Whether the last verdict was Ready by a waiver, which may have ended since.
-pub fn was_waived<C: Child>(child: &ChildPass<C>) -> bool {
-    conditions::says(&child.pass.common().conditions, Reason::Waived)
 }

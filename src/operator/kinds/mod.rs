@@ -16,7 +16,7 @@ use crate::operator::remote::observed_share::ObservedShare;
 /// A status with the part that both child kinds share.
 pub trait RowStatus {
     fn record(&self) -> &ChildStatus;
-    fn child(&mut self) -> &mut ChildStatus;
+    fn record_mut(&mut self) -> &mut ChildStatus;
     /// What only this kind reports of its row.
     fn report_row(&mut self, key: &RowKey, seen: Option<&ObservedShare>);
     /// Of which end of a waiver an Event has warned, where the kind has waivers.

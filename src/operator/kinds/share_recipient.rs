@@ -36,7 +36,7 @@ impl RowStatus for RecipientStatus {
         &self.child
     }
 
-    fn child(&mut self) -> &mut ChildStatus {
+    fn record_mut(&mut self) -> &mut ChildStatus {
         &mut self.child
     }
 

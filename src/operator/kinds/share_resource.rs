@@ -29,7 +29,7 @@ impl RowStatus for ResourceStatus {
         &self.child
     }
 
-    fn child(&mut self) -> &mut ChildStatus {
+    fn record_mut(&mut self) -> &mut ChildStatus {
         &mut self.child
     }
 

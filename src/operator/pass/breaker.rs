@@ -22,14 +22,20 @@ pub fn close_breaker(pass: &mut Pass<Share>, session: &Session) {
         tracing::warn!(account = %session.account.id, "the circuit breaker was closed by annotation");
         pass.context.cluster.requeue_account(&session.account.id);
     }
-    if breaker_reported_at(&pass.status.common.conditions).is_some_and(|reported| reported <= confirmed.plus(CLOCK)) {
+    if is_confirmed_gone(pass) {
         pass.status.seen_with = Some(session.account.seen_with());
     }
 }
 
+/// Whether a person said so once the object reported that its share cannot be seen.
+pub fn is_confirmed_gone<K: Recorded>(pass: &mut Pass<K>) -> bool {
+    let (confirmed, reported) = (confirmed_gone_at(pass), breaker_reported_at(&pass.common().conditions));
+    confirmed.zip(reported).is_some_and(|(confirmed, reported)| reported <= confirmed.plus(CLOCK))
+}
+
 /// When a person said that what cannot be seen is meant to be gone, by an annotation that is there, or was. The last one
 /// is recorded in the status.
-pub fn confirmed_gone_at<K: Recorded>(pass: &mut Pass<K>) -> Option<At> {
+fn confirmed_gone_at<K: Recorded>(pass: &mut Pass<K>) -> Option<At> {
     let asked = pass.asked(CLOSE_BREAKER).map(Interned::from);
     let recorded = &mut pass.common_mut().last_close_breaker;
     let at = |value: &Interned| value.parse::<Timestamp>().ok().map(|time| At(time.as_millisecond()));

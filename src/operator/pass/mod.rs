@@ -415,14 +415,15 @@ impl<K: Recorded> Pass<K> {
         Failures { count, since: self.now().since(since) }.persist_for(self.context.settings.read_lag())
     }
 
-    /// Why nothing can be read of the account, if that has gone on for long.
-    pub fn why_unreadable(&self, session: &Session) -> Option<Error> {
-        session.account.why_unreadable(self.now(), self.context.settings.passing_time())
+    /// Fails where nothing could be read of the account for long.
+    pub fn check_readable(&self, session: &Session) -> Result<(), Stop> {
+        let passing_time = self.context.settings.passing_time();
+        session.account.why_unreadable(self.now(), passing_time).map_or(Ok(()), |error| Err(Stop::Cloudflare(error)))
     }
 
     /// Where the account has not been read for long: since when nothing is known of its shares.
     fn unread(&self, session: &Session) -> String {
-        if self.why_unreadable(session).is_none() {
+        if self.check_readable(session).is_ok() {
             return String::new();
         }
         let account = &session.account;

@@ -162,8 +162,7 @@ impl<K: Recorded> Row<'_, K> {
 
     /// Whether it is a recipient that failed for good.
     pub fn has_failed(&self) -> bool {
-        let RowKey::Recipient(account) = self.key else { return false };
-        let row = self.seen.recipient(account);
+        let row = self.key.recipient().and_then(|account| self.seen.recipient(account));
         row.is_some_and(|row| row.errors.iter().any(|error| error.terminal)) && is_live(self.seen, self.key)
     }
 
@@ -237,6 +236,7 @@ impl<K: Recorded> Row<'_, K> {
     }
 }
 
-fn is_live(seen: &ObservedShare, key: &RowKey) -> bool {
+/// Whether the row is there, and not on its way out.
+pub fn is_live(seen: &ObservedShare, key: &RowKey) -> bool {
     matches!(seen.row(key, |_| false), Observed::Live { .. })
 }

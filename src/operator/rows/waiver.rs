@@ -4,14 +4,12 @@ use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::api::EventReason;
 use crate::api::status::WaiverInForce;
 use crate::api::waiver::Waiver;
 use crate::cloudflare::clean;
 use crate::core::time::At;
 use crate::core::waiver::{self, Stage};
 use crate::operator::clock;
-use crate::operator::cluster::events::Note;
 
 /// Longest reason that is shown.
 const MAX_REASON: usize = 200;
@@ -39,9 +37,4 @@ pub fn ends_soon(waiver: &WaiverInForce, now: At) -> bool {
 /// When to look at the object again because of the waiver.
 pub fn look_again(waiver: &WaiverInForce, now: At) -> Option<Duration> {
     waiver::look_again(clock::from_time(&waiver.until), now)
-}
-
-/// The Event that warns before the end.
-pub fn warning() -> Note {
-    Note::warning(EventReason::WaiverEnds)
 }

@@ -13,7 +13,7 @@ use super::removals::note_removal;
 use super::share_pass::SharePass;
 use crate::api::status::ShareStatus;
 use crate::api::uid_of;
-use crate::cloudflare::ErrorClass;
+use crate::cloudflare::{ErrorClass, Recipient};
 use crate::core::id::AccountId;
 use crate::core::row_key::RowKey;
 use crate::core::row_step::Observed;
@@ -148,17 +148,9 @@ fn list(share: &SharePass, plan: &Plan, adds: &[RowKey], removals: &[RowKey]) ->
     removals.iter().for_each(|key| {
         keys.remove(key);
     });
-    let account = |key: &RowKey| match key {
-        RowKey::Recipient(account) => Some(account.clone()),
-        RowKey::Excluded(_) | RowKey::Resource { .. } => None,
-    };
-    keys.into_iter().filter_map(account).collect()
+    keys.into_iter().filter_map(RowKey::recipient).cloned().collect()
 }
 
-fn rows(seen: &ObservedShare, removals: &[RowKey]) -> Vec<crate::cloudflare::Recipient> {
-    let row = |key: &RowKey| match key {
-        RowKey::Recipient(account) => seen.recipient(account).cloned(),
-        RowKey::Excluded(_) | RowKey::Resource { .. } => None,
-    };
-    removals.iter().filter_map(row).collect()
+fn rows(seen: &ObservedShare, removals: &[RowKey]) -> Vec<Recipient> {
+    removals.iter().filter_map(|key| seen.recipient(key.recipient()?).cloned()).collect()
 }

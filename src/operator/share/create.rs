@@ -149,7 +149,7 @@ pub async fn bind(share: &mut SharePass, id: &ShareId, adopted: bool) -> Result<
     } else {
         // To exclude whom the manifest excluded from the start takes nothing away from anybody who is to have it.
         let mut entries = share.entries();
-        for (key, declaration) in share.desired.inline.iter().filter(|(key, _)| key.is_excluded()) {
+        for (key, declaration) in share.desired.excluded() {
             let entry = inventory::Entry::intended(inventory::settled_long_ago());
             entries.entry(key.clone()).or_insert_with(|| entry.named(declaration.label.clone()));
         }
@@ -219,7 +219,9 @@ fn create_refused(share: &mut SharePass, error: Error, rows: &[RowKey]) -> Resul
     }
     let recipients: Vec<&RowKey> = rows.iter().filter(|key| key.is_recipient()).collect();
     let alone = share.pass.memory(|memory| memory.refused_creates);
-    let blamed = blame(&error, &sent_order(rows));
+    // As the create lists them, recipients first.
+    let sent: (Vec<RowKey>, Vec<RowKey>) = rows.iter().cloned().partition(RowKey::is_recipient);
+    let blamed = blame(&error, &sent);
     let blamed = match (blamed, recipients.as_slice()) {
         (Some(key), _) => Some(key),
         (None, [only]) if alone > 0 => Some((*only).clone()),
@@ -239,11 +241,6 @@ fn create_refused(share: &mut SharePass, error: Error, rows: &[RowKey]) -> Resul
     let message = format!("Cloudflare refuses to create this share with {named}{more}: {error}");
     share.pass.memory(|memory| memory.refuse("create", message, now));
     Ok(None)
-}
-
-/// Rows in the order in which a create lists them, recipients first.
-fn sent_order(rows: &[RowKey]) -> (Vec<RowKey>, Vec<RowKey>) {
-    rows.iter().cloned().partition(|key| key.is_recipient())
 }
 
 pub fn backing_off(share: &mut SharePass) -> Verdict {

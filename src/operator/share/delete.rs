@@ -85,15 +85,15 @@ pub async fn await_leaving(share: &mut SharePass) -> Result<Option<Verdict>, Sto
         None => Verdict::working(Reason::Progressing, message),
         Some(deleted) => {
             let since = conditions::said_since(&share.pass.common().conditions, Reason::Deleting, now).max(deleted);
-            let overdue = now.since(since) >= share.pass.context.settings.settle_time;
-            if overdue { lasts(share, &id, since) } else { Verdict::working(Reason::Deleting, message) }
+            let is_overdue = now.since(since) >= share.pass.context.settings.settle_time;
+            if is_overdue { overdue(share, &id, since) } else { Verdict::working(Reason::Deleting, message) }
         }
     };
     Ok(Some(verdict.requeue_after(wait)))
 }
 
-/// It usually takes two minutes.
-fn lasts(share: &SharePass, id: &ShareId, since: At) -> Verdict {
+/// What is reported of a deletion that takes far longer than the usual two minutes.
+fn overdue(share: &SharePass, id: &ShareId, since: At) -> Verdict {
     Verdict::stalled(
         Reason::Deleting,
         format!(

@@ -90,6 +90,11 @@ impl Desired {
         self.retain.unwrap_or(status.adopted)
     }
 
+    /// The accounts that the manifest excludes.
+    pub fn excluded(&self) -> impl Iterator<Item = (&RowKey, &Declaration)> {
+        self.inline.iter().filter(|(key, _)| key.is_excluded())
+    }
+
     /// Takes note of objects that were found since.
     pub fn look_again(&mut self, share: &Share, index: &Index) {
         self.siblings = declare::siblings(index, &Name::of(share), &self.owner);

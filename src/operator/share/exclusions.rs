@@ -12,16 +12,11 @@ use crate::operator::conditions;
 use crate::operator::pass::verdict::{Course, Verdict};
 use crate::operator::pass::{drift, verdict};
 use crate::operator::remote::observed_share::ObservedShare;
-use crate::operator::rows::declare::Declaration;
 use crate::operator::rows::row_state::{NOT_EXCLUDED, RowState, State};
 use crate::operator::{clock, delays};
 
 /// A message names so many accounts.
 const NAMED: usize = 3;
-
-fn excluded(share: &SharePass) -> impl Iterator<Item = (&RowKey, &Declaration)> {
-    share.desired.inline.iter().filter(|(key, _)| key.is_excluded())
-}
 
 /// Accounts that were excluded and do not have the share taken away yet. Members who leave later are no reason to be
 /// unready.
@@ -51,7 +46,8 @@ pub fn note_exclusions_to_come(share: &mut SharePass) {
     }
     let message = "the account receives the share until it is excluded";
     let row_state = || RowState { state: State::Pending, word: NOT_EXCLUDED.to_owned(), message: message.to_owned() };
-    let row_states: Vec<(RowKey, RowState)> = excluded(share).map(|(key, _)| (key.clone(), row_state())).collect();
+    let row_states: Vec<(RowKey, RowState)> =
+        share.desired.excluded().map(|(key, _)| (key.clone(), row_state())).collect();
     exceptions::list_exceptions(share, &row_states);
     share.pass.alarm = not_in_force(share, &row_states);
     draft_alarm(share);
@@ -85,7 +81,7 @@ pub fn recall_exclusions(share: &mut SharePass) {
             Some(RowState { state: State::Pending, word: entry.state.clone(), message: entry.message.clone() })
         };
     let row_states: Vec<(RowKey, RowState)> =
-        excluded(share).filter_map(|(key, _)| Some((key.clone(), reported(key)?))).collect();
+        share.desired.excluded().filter_map(|(key, _)| Some((key.clone(), reported(key)?))).collect();
     share.pass.alarm = not_in_force(share, &row_states);
 }
 

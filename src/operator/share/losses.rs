@@ -19,6 +19,7 @@ use crate::operator::pass::verdict::Verdict;
 use crate::operator::remote::observed_share::{ObservedShare, resource_key};
 use crate::operator::rows::declare::Sibling;
 use crate::operator::rows::inventory;
+use crate::operator::rows::row::is_live;
 use crate::operator::rows::row_state::label;
 use crate::operator::{clock, delays};
 
@@ -88,10 +89,6 @@ impl LossInput<'_> {
         rows.keys().filter(|key| listed.is_empty() || listed.contains(key.to_string().as_str())).cloned().collect()
     }
 
-    fn is_live(&self, key: &RowKey) -> bool {
-        matches!(self.seen.row(key, |_| false), Observed::Live { .. })
-    }
-
     fn rows(&self) -> BTreeMap<RowKey, Option<Interned>> {
         let desired = self.desired;
         let entries = inventory::entries(&self.status.inventory);
@@ -109,9 +106,8 @@ impl LossInput<'_> {
                 rows.insert(sibling.row.clone(), sibling.label.clone());
             }
         }
-        rows.retain(|key, _| !key.is_excluded() && !desired.all.contains_key(key) && self.is_live(key));
-        let excluded = desired.inline.iter().filter(|(key, _)| key.is_excluded());
-        for (key, declaration) in excluded {
+        rows.retain(|key, _| !key.is_excluded() && !desired.all.contains_key(key) && is_live(self.seen, key));
+        for (key, declaration) in desired.excluded() {
             // What the manifest excluded when the share was created is in the inventory.
             if !entries.contains_key(key) && self.seen.row(key, |_| false) == Observed::Absent {
                 rows.insert(key.clone(), declaration.label.clone());
@@ -125,7 +121,7 @@ impl LossInput<'_> {
         let recipients = self.seen.recipients.iter().flat_map(|recipients| &recipients.rows);
         let recipients = recipients.map(|row| RowKey::Recipient(row.account_id.clone()));
         let resources = self.seen.resources.iter().flatten().map(resource_key);
-        recipients.chain(resources).filter(|key| self.is_live(key)).collect()
+        recipients.chain(resources).filter(|key| is_live(self.seen, key)).collect()
     }
 
     /// How many there were before the first of the removals that are to be made. What replaces them does not count:

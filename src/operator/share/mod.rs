@@ -90,6 +90,7 @@ async fn with_account(mut pass: Pass<Share>, desired: Desired) -> Result<Option<
 /// Step by step, until there is something to report; `None`: the object is released.
 async fn steps(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
     opening::protect(share).await?;
+    share.pass.check_readable(&share.session)?;
     if let Some(verdict) = messages::forbidden(share) {
         return Ok(Some(verdict));
     }

@@ -100,15 +100,13 @@ pub fn open(mut pass: Pass<Share>, desired: Desired, credential: &ResolvedCreden
     SharePass { pass, session, desired, mode, counted: false }
 }
 
-/// Adds the finalizer if anything is recorded, takes over the records of rows that other objects declared before, and fails
-/// if the account has been unreadable for long.
+/// Adds the finalizer if anything is recorded, and takes over the records of rows that other objects declared before.
 pub async fn protect(share: &mut SharePass) -> Result<(), Stop> {
     if share.mode == Mode::Manage && has_record(&share.pass.status) && !share.pass.is_deleting() {
         share.pass.add_finalizer().await?;
         apply::take_over(share).await?;
     }
-    let unreadable = share.pass.why_unreadable(&share.session);
-    unreadable.map_or(Ok(()), |error| Err(Stop::Cloudflare(error)))
+    Ok(())
 }
 
 fn has_record(status: &ShareStatus) -> bool {

@@ -52,7 +52,7 @@ impl PlanInput<'_> {
     pub fn plan(&self, seen: &ObservedShare) -> Plan {
         let desired = self.desired;
         let mut keys: BTreeSet<RowKey> = desired.inline.keys().chain(self.entries.keys()).cloned().collect();
-        if self.target_is_accounts(seen) {
+        if desired.organization.is_none() && seen.share.target_type != TargetType::Organization {
             keys.extend(seen.recipients.iter().flat_map(|r| &r.rows).map(|r| RowKey::Recipient(r.account_id.clone())));
         }
         keys.extend(seen.excluded.iter().flat_map(|(_, rows)| rows).map(|r| RowKey::Excluded(r.account_id.clone())));
@@ -76,10 +76,6 @@ impl PlanInput<'_> {
             (key, (step, facts.seen))
         });
         Plan { steps: steps.collect() }
-    }
-
-    fn target_is_accounts(&self, seen: &ObservedShare) -> bool {
-        self.desired.organization.is_none() && seen.share.target_type != TargetType::Organization
     }
 
     fn declared(&self, key: &RowKey) -> Declared {

@@ -55,7 +55,7 @@ impl SharePass {
     }
 
     pub fn excludes(&self) -> bool {
-        self.desired.inline.keys().any(|key| key.is_excluded())
+        self.desired.excluded().next().is_some()
     }
 
     /// The rows that are recorded, as they are about to be written.

@@ -42,7 +42,7 @@ pub fn report(share: &mut SharePass, id: &ShareId, seen: &ObservedShare, plan: &
         Mode::Manage => judge(share, id, seen, plan, row_states.clone()),
         Mode::Observe | Mode::Frozen => compare(share, id, seen, plan, &row_states),
     };
-    waivers::attend(share, &row_states, verdict)
+    waivers::note_ends(share, &row_states, verdict)
 }
 
 fn judge(

@@ -1,9 +1,10 @@
 //! Which failures does a manifest accept for now, and what is reported of them?
 
 use super::share_pass::SharePass;
-use crate::api::Reason;
 use crate::api::status::{WaiverInForce, WaiverWarning};
+use crate::api::{EventReason, Reason};
 use crate::core::row_key::RowKey;
+use crate::operator::cluster::events::Note;
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::rows::row_state::{REFUSED, RowState, State};
 use crate::operator::rows::waiver;
@@ -47,7 +48,7 @@ pub fn with_waived(share: &SharePass, row_states: &[(RowKey, RowState)], verdict
 }
 
 /// Has the share looked at again when a waiver changes, and warns before one of its own ends.
-pub fn attend(share: &mut SharePass, row_states: &[(RowKey, RowState)], verdict: Verdict) -> Verdict {
+pub fn note_ends(share: &mut SharePass, row_states: &[(RowKey, RowState)], verdict: Verdict) -> Verdict {
     let now = share.pass.now();
     let waived = row_states.iter().filter_map(|(key, row_state)| Some((key, in_force(share, key, row_state)?)));
     let waived: Vec<(&RowKey, WaiverInForce)> = waived.collect();
@@ -56,9 +57,8 @@ pub fn attend(share: &mut SharePass, row_states: &[(RowKey, RowState)], verdict:
     let ending = waived.into_iter().filter(|(key, waiver)| share.is_ours(key) && waiver::ends_soon(waiver, now));
     let ending: Vec<(String, WaiverWarning)> = ending
         .filter_map(|(key, waiver)| {
-            let RowKey::Recipient(account) = key else { return None };
             let text = format!("{} is {waiver}", share.label(key));
-            Some((text, WaiverWarning { account_id: account.as_str().into(), until: waiver.until }))
+            Some((text, WaiverWarning { account_id: key.recipient()?.as_str().into(), until: waiver.until }))
         })
         .collect();
     let before = std::mem::take(&mut share.pass.status.waiver_warnings);
@@ -67,7 +67,7 @@ pub fn attend(share: &mut SharePass, row_states: &[(RowKey, RowState)], verdict:
     if !fresh.is_empty() {
         let more = if fresh.len() > NAMED { ", …" } else { "" };
         let text = format!("{}{more}. Not Ready again from then on", fresh[..fresh.len().min(NAMED)].join("; "));
-        share.pass.warning = Some((waiver::warning(), text));
+        share.pass.warning = Some((Note::warning(EventReason::WaiverEnds), text));
     }
     share.pass.status.waiver_warnings = ending.into_iter().map(|(_, warning)| warning).collect();
     verdict
