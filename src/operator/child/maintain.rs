@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::child_pass::ChildPass;
-use super::{delete, messages, status};
+use super::{absent_share, messages, status};
 use crate::api::{CONFIRM_REMOVALS, Reason, Share, uid_of};
 use crate::cloudflare::ShareStatus;
 use crate::core::row_key::RowKey;
@@ -36,7 +36,7 @@ pub async fn run<C: Child>(child: &mut ChildPass<C>) -> Result<Option<Verdict>, 
         !child.parent.observes() && !child.pass.context.settings.read_only && child.session.account.breaker().is_none();
     let requested = child.pass.is_requested();
     child.pass.check_readable(&child.session)?;
-    let Some(seen) = seen_or_read(child).await? else { return delete::share_gone(child).await };
+    let Some(seen) = seen_or_read(child).await? else { return absent_share::share_gone(child).await };
     if !requested && is_still_ready(child, &seen) {
         return Ok(Some(child.pass.as_before()));
     }
@@ -48,7 +48,7 @@ pub async fn run<C: Child>(child: &mut ChildPass<C>) -> Result<Option<Verdict>, 
         retry_failed(child).await?;
     }
     for _ in 0..MAX_ROUNDS {
-        let Some(seen) = seen_or_read(child).await? else { return delete::share_gone(child).await };
+        let Some(seen) = seen_or_read(child).await? else { return absent_share::share_gone(child).await };
         match take_step(child, &seen, may_write).await? {
             Next::Again => {}
             Next::Done(verdict) => return Ok(verdict),

@@ -1,7 +1,7 @@
 //! One pass over a ShareRecipient or ShareResource: one row of a share, looked after by an object of its own.
 
+mod absent_share;
 mod child_pass;
-mod delete;
 mod facts;
 mod maintain;
 mod messages;

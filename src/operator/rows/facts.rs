@@ -1,18 +1,24 @@
 //! On what the step of one row is decided, no matter who declares it: from values alone, for the operator and for
 //! `cfshare plan`.
 
+use std::time::Duration;
+
 use litemap::LiteMap;
 
-use super::inventory::{self, Entry};
+use super::inventory::Entry;
 use crate::core::id::AccountId;
 use crate::core::meta::ResourceMeta;
 use crate::core::row_key::RowKey;
 use crate::core::row_step::{self, Declared, Facts, Observed};
 use crate::core::time::At;
+use crate::operator::clock;
 use crate::operator::cluster::record::Recorded;
 use crate::operator::pass::Pass;
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::settings::Settings;
+
+/// Announcements are written down in whole seconds.
+const WHOLE: Duration = Duration::from_secs(1);
 
 /// One row of a share as it was read.
 pub struct RowSnapshot<'a> {
@@ -69,7 +75,10 @@ impl RowSnapshot<'_> {
 
     /// What this entry in the inventory of a Share, or this record of a child object, means to these rows.
     pub fn recorded(&self, entry: Option<&Entry>) -> row_step::Recorded {
+        let Some(entry) = entry else { return row_step::Recorded::Never };
+        let Some(intended) = &entry.intended_at else { return row_step::Recorded::InPlace };
+        let (read_at, settle) = (self.seen.rows_read_at(self.key), self.settings.settle_time + WHOLE);
         let answered = self.memories.is_none_or(|memories| memories.answered.contains_key(self.key));
-        inventory::recorded(entry, self.seen.rows_read_at(self.key), self.settings, answered)
+        row_step::Recorded::announced(clock::from_time(intended), read_at, settle, self.settings.read_lag(), answered)
     }
 }

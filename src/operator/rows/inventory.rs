@@ -1,7 +1,6 @@
 //! The record of what an object caused at Cloudflare, read and changed by key.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -12,10 +11,8 @@ use crate::core::id::{AccountId, SourceId};
 use crate::core::interned::Interned;
 use crate::core::meta::ResourceMeta;
 use crate::core::row_key::RowKey;
-use crate::core::row_step::Recorded;
 use crate::core::time::At;
 use crate::operator::clock;
-use crate::operator::settings::Settings;
 
 pub type Entries = BTreeMap<RowKey, Entry>;
 
@@ -98,21 +95,6 @@ pub fn inventory(entries: &Entries) -> Inventory {
         }
     }
     inventory
-}
-
-/// Announcements are written down in whole seconds.
-const WHOLE: Duration = Duration::from_secs(1);
-
-/// What a record means to rows that were read then; `answered`: the call that it announces has taken effect.
-pub fn recorded(entry: Option<&Entry>, read: At, settings: &Settings, answered: bool) -> Recorded {
-    match entry.map(|entry| &entry.intended_at) {
-        None => Recorded::Never,
-        Some(None) => Recorded::InPlace,
-        Some(Some(intended)) => {
-            let settle = settings.settle_time + WHOLE;
-            Recorded::announced(clock::from_time(intended), read, settle, settings.read_lag(), answered)
-        }
-    }
 }
 
 /// An announcement that has settled: nothing sent before can take effect any more.

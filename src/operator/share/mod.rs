@@ -96,7 +96,7 @@ async fn steps(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
     }
     let mut asked_again = false;
     for _ in 0..MAX_STEPS {
-        let facts = reads::facts(share);
+        let facts = share.facts();
         let step = share_step::step(&facts);
         tracing::trace!(?facts, ?step);
         if rivals::look_for_rivals(share, &step).await? {

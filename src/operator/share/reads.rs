@@ -3,17 +3,8 @@
 use super::facts::started_at;
 use super::share_pass::SharePass;
 use crate::core::id::ShareId;
-use crate::core::share_step::{self, Facts};
+use crate::core::share_step;
 use crate::operator::stop::Stop;
-
-/// Notes down which credential shows the share, or may be believed that it is gone.
-fn note_credential(share: &mut SharePass) {
-    let Some(id) = &share.pass.status.share_id else { return };
-    let shown = ShareId::parse(id).is_ok_and(|id| share.session.account.cache().seen(&id).is_some());
-    if shown || share.session.account.is_accepted(id) {
-        share.pass.status.seen_with = Some(share.session.account.seen_with());
-    }
-}
 
 pub async fn read_share(share: &mut SharePass) -> Result<(), Stop> {
     let id = share.share_id().or_else(|| share.desired.share_id.clone());
@@ -40,16 +31,6 @@ pub async fn read_list(share: &mut SharePass) -> Result<(), Stop> {
     let with = share.session.account.fingerprint;
     share.pass.memory(|memory| memory.empty_looks.push((with, began)));
     Ok(())
-}
-
-/// Where the share stands now.
-pub fn facts(share: &mut SharePass) -> Facts {
-    note_credential(share);
-    let now = share.pass.now();
-    share.pass.memory(|memory| {
-        memory.first_look.get_or_insert(now);
-    });
-    share.snapshot(|now| now.facts())
 }
 
 /// Reads the first few of these shares once more.

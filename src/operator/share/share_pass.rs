@@ -9,7 +9,7 @@ use crate::api::Share;
 use crate::core::id::ShareId;
 use crate::core::interned::Interned;
 use crate::core::row_key::RowKey;
-use crate::core::share_step::Mode;
+use crate::core::share_step::{Facts, Mode};
 use crate::operator::pass::Pass;
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::remote::session::Session;
@@ -91,6 +91,25 @@ impl SharePass {
             (row.id.as_str(), row.status.as_str()).hash(&mut hasher);
         }
         self.pass.follow(&self.session.account, &seen.share.id, hasher.finish())
+    }
+
+    /// Where the share stands now.
+    pub fn facts(&mut self) -> Facts {
+        self.note_credential();
+        let now = self.pass.now();
+        self.pass.memory(|memory| {
+            memory.first_look.get_or_insert(now);
+        });
+        self.snapshot(|now| now.facts())
+    }
+
+    /// Notes down which credential shows the share, or may be believed that it is gone.
+    fn note_credential(&mut self) {
+        let Some(id) = &self.pass.status.share_id else { return };
+        let shown = ShareId::parse(id).is_ok_and(|id| self.session.account.cache().seen(&id).is_some());
+        if shown || self.session.account.is_accepted(id) {
+            self.pass.status.seen_with = Some(self.session.account.seen_with());
+        }
     }
 
     /// Asks where the share stands; `ask` must not read or write anything else.

@@ -1,4 +1,4 @@
-//! What a child does whose share is not at Cloudflare.
+//! What does a child do whose share is not at Cloudflare?
 
 use super::child_pass::ChildPass;
 use crate::api::{Name, Reason};
