@@ -137,6 +137,14 @@ impl<K: Recorded> Pass<K> {
         }
     }
 
+    /// Puts a verdict into the draft.
+    pub fn draft(&mut self, verdict: &Verdict) {
+        let (generation, now) = (self.generation(), clock::time(self.now()));
+        let common = self.common_mut();
+        let drifted = drift::message(&common.drift);
+        verdict::set_conditions(&mut common.conditions, verdict, drifted, generation, &now);
+    }
+
     /// Writes the draft now, guarded: what follows relies on it.
     pub async fn save(&mut self) -> Result<(), Stop> {
         let calls = self.calls();
@@ -246,17 +254,15 @@ impl<K: Recorded> Pass<K> {
     async fn end(mut self, verdict: Verdict, failures: (u32, Option<At>)) -> Result<Option<Duration>, Stop> {
         let generation = self.generation();
         let request = self.request().map(Interned::from);
-        let now = clock::time(self.now());
         let common = self.common_mut();
         common.observed_generation = generation;
         if request.is_some() {
             common.last_handled_reconcile_at = request;
         }
-        let drifted = drift::message(&common.drift);
         let before = conditions::readiness(&common.conditions).map(|(s, r)| (s.to_owned(), r.to_owned()));
         let was_stalled = conditions::is_stalled(&common.conditions);
-        verdict::set_conditions(&mut common.conditions, &verdict, drifted, generation, &now);
-        let after = conditions::readiness(&common.conditions).map(|(s, r)| (s.to_owned(), r.to_owned()));
+        self.draft(&verdict);
+        let after = conditions::readiness(&self.common().conditions).map(|(s, r)| (s.to_owned(), r.to_owned()));
         if !verdict.shared || before == after {
             self.memory(|memory| memory.event_slot = None);
         } else if let Some(wait) = self.await_turn() {

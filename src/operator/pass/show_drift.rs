@@ -1,10 +1,9 @@
 //! How drift is shown in status, Event and metric before it is corrected.
 
-use super::verdict::{self, Verdict};
+use super::verdict::Verdict;
 use super::{Pass, drift};
 use crate::api::status::DriftEntry;
 use crate::api::{EventReason, Reason};
-use crate::operator::clock;
 use crate::operator::cluster::events::Note;
 use crate::operator::cluster::record::Recorded;
 use crate::operator::stop::Stop;
@@ -16,8 +15,6 @@ impl<K: Recorded> Pass<K> {
         if found.is_empty() {
             return Ok(());
         }
-        let now = clock::time(self.now());
-        let generation = self.generation();
         let common = self.common_mut();
         common.drift.retain(|old| found.iter().all(|new| new.path != old.path));
         common.drift.extend(found.iter().cloned());
@@ -25,8 +22,7 @@ impl<K: Recorded> Pass<K> {
             1 => "correcting 1 difference at Cloudflare".to_owned(),
             n => format!("correcting {n} differences at Cloudflare"),
         };
-        let verdict = Verdict::working(Reason::Progressing, differences);
-        verdict::set_conditions(&mut common.conditions, &verdict, drift::message(&common.drift), generation, &now);
+        self.draft(&Verdict::working(Reason::Progressing, differences));
         self.save().await?;
         // After the write: a conflict begins the pass again, and would tell it twice.
         for entry in &found {

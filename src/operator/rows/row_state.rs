@@ -152,6 +152,21 @@ pub fn label(key: &RowKey, label: Option<&str>) -> String {
     }
 }
 
+/// The first of these names, and whether there are more.
+pub fn first_of(mut names: impl Iterator<Item = String>, most: usize, separator: &str) -> String {
+    let named: Vec<String> = names.by_ref().take(most).collect();
+    let more = if names.next().is_some() { ", …" } else { "" };
+    format!("{}{more}", named.join(separator))
+}
+
+/// A message about the first of so many rows, and where to find the others.
+pub fn with_more(message: &str, count: usize) -> String {
+    match count {
+        0 | 1 => message.to_owned(),
+        n => format!("{message} (and {} more, see status.exceptions)", n - 1),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::facts::{fingerprint, started_at};
 use super::share_pass::SharePass;
-use super::status::with_more;
 use super::{exclusions, status};
 use crate::api::status::CreateIntent;
 use crate::api::{EventReason, Reason, Share, int32, uid_of};
@@ -16,6 +15,7 @@ use crate::operator::cluster::events::Note;
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::remote::writer::Change;
 use crate::operator::rows::inventory;
+use crate::operator::rows::row_state::{first_of, with_more};
 use crate::operator::stop::Stop;
 use crate::operator::{clock, delays};
 
@@ -236,9 +236,8 @@ fn create_refused(share: &mut SharePass, error: Error, rows: &[RowKey]) -> Resul
         share.pass.memory(|memory| memory.refused_creates += 1);
         return Ok(None);
     }
-    let named = rows.iter().take(4).map(|key| share.label(key)).collect::<Vec<_>>().join(", ");
-    let more = if rows.len() > 4 { ", …" } else { "" };
-    let message = format!("Cloudflare refuses to create this share with {named}{more}: {error}");
+    let named = first_of(rows.iter().map(|key| share.label(key)), 4, ", ");
+    let message = format!("Cloudflare refuses to create this share with {named}: {error}");
     share.pass.memory(|memory| memory.refuse("create", message, now));
     Ok(None)
 }

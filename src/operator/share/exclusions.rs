@@ -9,11 +9,10 @@ use crate::core::row_key::RowKey;
 use crate::core::share_step::Mode;
 use crate::operator::cluster::index;
 use crate::operator::conditions;
+use crate::operator::delays;
 use crate::operator::pass::verdict::{Course, Verdict};
-use crate::operator::pass::{drift, verdict};
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::row_state::{NOT_EXCLUDED, RowState, State};
-use crate::operator::{clock, delays};
 
 /// A message names so many accounts.
 const NAMED: usize = 3;
@@ -57,13 +56,9 @@ pub fn note_exclusions_to_come(share: &mut SharePass) {
 /// the next try, which may be the same.
 pub fn draft_alarm(share: &mut SharePass) {
     let Some(alarm) = share.pass.alarm.clone() else { return };
-    let (generation, now) = (share.pass.generation(), clock::time(share.pass.now()));
-    let common = &mut share.pass.status.common;
-    if conditions::says(&common.conditions, alarm.reason) {
-        return;
+    if !conditions::says(&share.pass.common().conditions, alarm.reason) {
+        share.pass.draft(&alarm);
     }
-    let drifted = drift::message(&common.drift);
-    verdict::set_conditions(&mut common.conditions, &alarm, drifted, generation, &now);
 }
 
 /// What an earlier pass reported, as long as nothing newer is known.

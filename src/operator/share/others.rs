@@ -7,7 +7,7 @@ use crate::core::id::ShareId;
 use crate::core::row_key::RowKey;
 use crate::operator::conditions;
 use crate::operator::rows::declare::Sibling;
-use crate::operator::rows::row_state::{RowState, State};
+use crate::operator::rows::row_state::{RowState, State, first_of};
 
 /// Whether the share was Ready once: from then on, rows that objects add are their objects' own matter.
 pub fn has_been_ready(share: &SharePass) -> bool {
@@ -42,14 +42,8 @@ pub fn with_failed_objects(share: &SharePass, row_states: &[(RowKey, RowState)],
             };
             Some(format!("{} {word}, see {}", share.label(key), sibling.key))
         });
-    let failed: Vec<String> = failed.collect();
-    match failed.as_slice() {
-        [] => so_far,
-        named => {
-            let more = if named.len() > 3 { ", …" } else { "" };
-            format!("{so_far}; {}{more}", named[..named.len().min(3)].join(", "))
-        }
-    }
+    let failed = first_of(failed, 3, ", ");
+    if failed.is_empty() { so_far } else { format!("{so_far}; {failed}") }
 }
 
 /// Two live shares of one name: ours, and one that may be a create that arrived twice.

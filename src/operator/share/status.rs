@@ -15,7 +15,7 @@ use crate::core::share_step::Mode;
 use crate::operator::pass::breaker;
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::remote::observed_share::ObservedShare;
-use crate::operator::rows::row_state::{NOT_EXCLUDED, RowState, State, row_state};
+use crate::operator::rows::row_state::{NOT_EXCLUDED, RowState, State, first_of, row_state, with_more};
 use crate::operator::{clock, delays};
 
 const MAX_UNMANAGED: usize = 20;
@@ -265,12 +265,8 @@ fn are_members_pending(share: &SharePass, seen: &ObservedShare) -> bool {
 
 /// A message with how the first of these rows stand.
 fn with_rows(share: &SharePass, message: &str, rows: &[&(RowKey, RowState)]) -> String {
-    let named: Vec<String> = rows.iter().take(3).map(|(key, row_state)| row_state.so_far(&share.label(key))).collect();
-    if named.is_empty() {
-        return message.to_owned();
-    }
-    let more = if rows.len() > named.len() { ", …" } else { "" };
-    format!("{message}; {}{more}", named.join(", "))
+    let named = first_of(rows.iter().map(|(key, row_state)| row_state.so_far(&share.label(key))), 3, ", ");
+    if named.is_empty() { message.to_owned() } else { format!("{message}; {named}") }
 }
 
 fn ready(share: &mut SharePass, summary: Summary<'_>) -> Verdict {
@@ -408,12 +404,5 @@ fn not_active(seen: &ObservedShare) -> String {
     match seen.share.status.as_str() {
         "" => "Cloudflare does not report the share as active".to_owned(),
         word => format!("the status of the share at Cloudflare is {}, not active", clean(word, 40)),
-    }
-}
-
-pub fn with_more(message: &str, count: usize) -> String {
-    match count {
-        0 | 1 => message.to_owned(),
-        n => format!("{message} (and {} more, see status.exceptions)", n - 1),
     }
 }

@@ -6,7 +6,7 @@ use crate::api::{EventReason, Reason};
 use crate::core::row_key::RowKey;
 use crate::operator::cluster::events::Note;
 use crate::operator::pass::verdict::Verdict;
-use crate::operator::rows::row_state::{REFUSED, RowState, State};
+use crate::operator::rows::row_state::{REFUSED, RowState, State, first_of, with_more};
 use crate::operator::rows::waiver;
 
 /// At most so many are named in a message.
@@ -37,13 +37,10 @@ pub fn with_waived(share: &SharePass, row_states: &[(RowKey, RowState)], verdict
         .take(NAMED)
         .map(|((key, row_state), waiver)| format!("{} failed: {}, {waiver}", share.label(key), row_state.message));
     let named: Vec<String> = named.collect();
-    let more = match waived.len().saturating_sub(NAMED) {
-        0 => String::new(),
-        n => format!(" (and {n} more, see status.exceptions)"),
-    };
+    let all = with_more(&named.join("; "), waived.len() - named.len() + 1);
     let retries =
         waived.iter().filter_map(|((key, _), _)| share.pass.refusal(&key.to_string(), Reason::Rejected)?.requeue_after);
-    let message = format!("{}; {}{more}", verdict.message, named.join("; "));
+    let message = format!("{}; {all}", verdict.message);
     Verdict { reason: Reason::Waived, message, ..verdict }.requeue_within(retries)
 }
 
@@ -62,11 +59,10 @@ pub fn note_ends(share: &mut SharePass, row_states: &[(RowKey, RowState)], verdi
         })
         .collect();
     let before = std::mem::take(&mut share.pass.status.waiver_warnings);
-    let fresh = ending.iter().filter(|(_, warning)| !before.contains(warning)).map(|(text, _)| text.as_str());
-    let fresh: Vec<&str> = fresh.collect();
+    let fresh = ending.iter().filter(|(_, warning)| !before.contains(warning)).map(|(text, _)| text.clone());
+    let fresh = first_of(fresh, NAMED, "; ");
     if !fresh.is_empty() {
-        let more = if fresh.len() > NAMED { ", …" } else { "" };
-        let text = format!("{}{more}. Not Ready again from then on", fresh[..fresh.len().min(NAMED)].join("; "));
+        let text = format!("{fresh}. Not Ready again from then on");
         share.pass.warning = Some((Note::warning(EventReason::WaiverEnds), text));
     }
     share.pass.status.waiver_warnings = ending.into_iter().map(|(_, warning)| warning).collect();
