@@ -6,11 +6,14 @@ use crate::api::Reason;
 use crate::cloudflare::ErrorClass;
 use crate::core::id::ShareId;
 use crate::core::time::At;
+use crate::operator::pass::memory::Write;
 use crate::operator::pass::verdict::Verdict;
-use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::remote::writer::Change;
 use crate::operator::stop::Stop;
 use crate::operator::{clock, conditions};
+
+/// Names the call that deletes a share in what this process remembers of its writes.
+const DELETION: &str = "delete";
 
 pub async fn delete(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
     let Some(id) = share.share_id() else { return Ok(None) };
@@ -21,9 +24,16 @@ pub async fn delete(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
     if let Some(verdict) = deletions::withheld_deletion(share).await? {
         return Ok(Some(verdict));
     }
+    let asked = share.pass.memory(|memory| memory.written.get(DELETION).map(|written| written.last));
+    if asked.is_some_and(|asked| now.since(asked) < share.pass.context.settings.poll_max) {
+        return await_effect(share, &id).await;
+    }
     let writer = share.writer();
     match writer.delete_share(&id).await? {
-        Change::Done(()) => Ok(not_found(share, &id)),
+        Change::Done(()) => {
+            share.pass.memory(|memory| memory.wrote(&deletion(), now));
+            Ok(None)
+        }
         Change::Unsure(error) => {
             // Read it before it is sent once more.
             share.session.account.cache().forget(&id);
@@ -48,12 +58,22 @@ pub async fn delete(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
     }
 }
 
-/// The call that deletes the share did not find it, although it was there a moment ago: it is not sent at once again.
-fn not_found(share: &SharePass, id: &ShareId) -> Option<Verdict> {
-    share.seen(id).filter(ObservedShare::is_live)?;
-    let message =
-        format!("Cloudflare does not find share {id} to delete it, but showed it a moment ago: cfshare retries");
-    Some(Verdict::working(Reason::Deleting, message).requeue_after(share.pass.plan_poll(u64::MAX)))
+/// The call that deletes the share, as a write.
+fn deletion() -> Write {
+    Write { item: DELETION.into(), what: "the share".into(), value: "deleted".into(), found: "live".into() }
+}
+
+/// Cloudflare agreed to delete the share a moment ago, or did not find it, and shows it all the same: the call is not sent
+/// at once again.
+async fn await_effect(share: &mut SharePass, id: &ShareId) -> Result<Option<Verdict>, Stop> {
+    if share.pass.is_poll_due() {
+        share.session.read_share(id).await?;
+        if !share.seen(id).is_some_and(|seen| seen.is_live()) {
+            return Ok(None);
+        }
+    }
+    let message = format!("Cloudflare was asked to delete share {id}, and still shows it: cfshare asks again");
+    Ok(Some(Verdict::working(Reason::Deleting, message).requeue_after(share.pass.plan_poll(u64::MAX))))
 }
 
 /// Cloudflare is deleting the share: look now and then whether it is gone.
