@@ -20,6 +20,7 @@ pub const TESTS: &[Test] = &[
     ("children: objects that go first leave the share alone", objects_first),
     ("children: share and objects go in one command, in any order", together),
     ("children: the row of an object is removed though its share object is gone", share_retained),
+    ("children: the row of an object stays if another Share manages the share by now, and declares it", handed_over),
     ("children: a retained row stays, and is shown as unmanaged", retained),
     ("children: a suspended object leaves its row alone", suspended),
     ("children: the last resource goes once there is another, and its object at once", last_resource),
@@ -314,6 +315,34 @@ fn share_retained(world: &World) {
     let state = scene.only();
     assert_eq!(state.live_recipients().iter().map(|row| &row.account_id).collect::<Vec<_>>(), [&one]);
     assert_eq!(state.live_resources().iter().map(|row| &row.resource_id).collect::<Vec<_>>(), [&first]);
+}
+
+fn handed_over(world: &World) {
+    for inline in [false, true] {
+        let scene = world.scene();
+        let [one, first] = ids();
+        let old =
+            [scene.share("old", &[], &[&first], "deletionPolicy: Retain"), scene.recipient("one", "old", &one, "")];
+        scene.apply(&old.join("---\n"));
+        scene.wait_ready("share", "old");
+        scene.wait_ready("sharerecipient", "one");
+        let id = scene.only().id;
+        scene.delete("share", "old");
+        scene.wait_gone("share", "old");
+        let more = format!("shareID: {id}");
+        if inline {
+            scene.apply(&scene.share("new", &[&one], &[&first], &more));
+        } else {
+            scene.apply(
+                &[scene.share("new", &[], &[&first], &more), scene.recipient("other", "new", &one, "")].join("---\n"),
+            );
+            scene.wait_ready("sharerecipient", "other");
+        }
+        scene.wait_ready("share", "new");
+        let before = scene.changes().len();
+        scene.kubectl(&["delete", "sharerecipients.cfshare.dev", "one", "--timeout=60s"]);
+        assert_eq!(scene.changes_since(before), [""; 0], "inline: {inline}");
+    }
 }
 
 fn retained(world: &World) {

@@ -1,20 +1,22 @@
 //! Where a child stands, as facts for the decision.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::parent::Parent;
-use crate::api::{Reason, Share, has_finalizer, uid_of};
+use crate::api::{Name, Reason, Share, has_finalizer, uid_of};
 use crate::core::child_step;
 use crate::core::child_step::{Deletion, Facts, Record, Successor};
 use crate::core::id::AccountId;
 use crate::core::row_key::RowKey;
 use crate::core::row_step::Declared;
+use crate::operator::cluster::claimant::own_record;
 use crate::operator::cluster::index::Related;
 use crate::operator::kinds::{Child, RowStatus};
 use crate::operator::pass::Pass;
 use crate::operator::rows::declare;
 use crate::operator::rows::declare::Sibling;
-use crate::operator::rows::inventory::Entry;
+use crate::operator::rows::inventory::{self, Entry};
 use crate::operator::rows::take_over::Announcements;
 use crate::operator::{conditions, share};
 
@@ -70,18 +72,35 @@ fn situation<C: Child>(pass: &Pass<C>, parent: &Parent, row: Option<&RowKey>) ->
     }
 }
 
-/// The objects that declare the same row, this one among them, the winner first.
+/// The objects that declare the same row, this one among them, the winner first; while it is being deleted, those of an heir
+/// too.
 pub fn rivals<C: Child>(pass: &Pass<C>, owner: &AccountId, row: &RowKey) -> Vec<Sibling> {
-    let mut all = declare::siblings(&pass.context.cluster.index, &pass.object.share(), owner);
+    let index = &pass.context.cluster.index;
+    let shares =
+        std::iter::once(pass.object.share()).chain(heirs(pass).into_iter().map(|heir| Name::of(heir.as_ref())));
+    let mut all: Vec<Sibling> = shares.flat_map(|share| declare::siblings(index, &share, owner)).collect();
     all.retain(|sibling| sibling.row == *row);
     all
+}
+
+/// Other Shares that manage by now the share in which an object that is being deleted has its row: what they declare
+/// stays.
+fn heirs<C: Child>(pass: &Pass<C>) -> Vec<Arc<Share>> {
+    let index = &pass.context.cluster.index;
+    let id = pass.status.record().share_id.as_ref().filter(|_| pass.is_deleting());
+    let bound = id.map(|id| index.bound_to(id)).unwrap_or_default();
+    let others = bound.into_iter().filter(|name| *name != pass.object.share());
+    let live = |share: &Arc<Share>| share.metadata.deletion_timestamp.is_none();
+    others.filter_map(|name| index.shares.find(&name)).filter(live).collect()
 }
 
 /// Who looks after the row: the Share itself, an older object, or this one.
 fn declared<C: Child>(pass: &Pass<C>, parent: &Parent, row: Option<&RowKey>, rivals: &[Sibling]) -> Declared {
     let (Some(row), Some(owner)) = (row, &parent.owner) else { return Declared::Nowhere };
-    let by_share = parent.share.as_ref().filter(|share| share.metadata.deletion_timestamp.is_none());
-    if by_share.is_some_and(|share| declare::inline(share, owner).is_ok_and(|rows| rows.contains_key(row))) {
+    let heirs = heirs(pass);
+    let own = parent.share.iter().filter(|share| share.metadata.deletion_timestamp.is_none());
+    let inline = |share: &Arc<Share>| declare::inline(share, owner).is_ok_and(|rows| rows.contains_key(row));
+    if own.chain(&heirs).any(inline) {
         return Declared::Elsewhere;
     }
     let mut live = rivals.iter().filter(|rival| !rival.is_deleting);
@@ -101,8 +120,10 @@ fn successor<C: Child>(pass: &mut Pass<C>, parent: &Parent, row: &RowKey, rivals
     let knows = |entry: &Entry| announcements.covers(Some(entry), row, &pass.key, own.as_ref());
     let by_parent = parent.entry(row).as_ref().is_some_and(knows)
         || parent.share.as_ref().is_some_and(|share| share.spec.suspend == Some(true));
+    let recorded = |heir: &Arc<Share>| inventory::entries(&own_record(heir)?.inventory).remove(row);
+    let by_heir = heirs(pass).iter().filter_map(recorded).any(|entry| knows(&entry));
     let mut others = rivals.iter().filter(|rival| rival.key != pass.key && !rival.is_deleting);
-    if by_parent || others.any(|other| other.suspended || other.entry.as_ref().is_some_and(knows)) {
+    if by_parent || by_heir || others.any(|other| other.suspended || other.entry.as_ref().is_some_and(knows)) {
         return Successor::Settled;
     }
     // The other one needs no look at Cloudflare for that, but has to be asked first.
