@@ -14,6 +14,10 @@ pub const TESTS: &[Test] = &[
     ("words: a resource whose status is unknown is not Ready", resource),
     ("words: a recipient whose status is unknown is not Ready", recipient),
     ("words: a share that is being deleted under another word is deleted once", other_word_for_deleting),
+    (
+        "words: a share that Cloudflare shows but does not find to delete is not deleted again and again",
+        shown_though_deleted,
+    ),
     ("words: a share that the call to delete it does not find is not asked for again and again", not_found_to_delete),
 ];
 
@@ -144,6 +148,31 @@ fn other_word_for_deleting(world: &World) {
     assert!(message(&share).contains("is being deleted by Cloudflare"), "{}", message(&share));
     sweeps(&scene, 2);
     assert_eq!(deletions(&scene), 1, "{:?}", scene.changes());
+    for fault in faults {
+        world.simulator.remove_fault(fault);
+    }
+    scene.wait_gone("share", "waf");
+}
+
+fn shown_though_deleted(world: &World) {
+    let scene = world.own_scene();
+    let _operator = own::start(&scene, &[("--poll-max", "3s")]);
+    let [one, first] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.wait_ready("share", "waf");
+    let gone = Action::StatusBefore { status: 404, body: ErrorBody::Json, code: Some(1004), retry_after: None };
+    let word = || Action::UnknownWords { word: Some("removing".into()) };
+    let rules = [
+        ("DELETE", "/accounts/*/shares/*", gone),
+        ("GET", "/accounts/*/shares/*", word()),
+        ("GET", "/accounts/*/shares", word()),
+    ];
+    let faults =
+        rules.map(|(verb, path, end)| world.simulator.fault(Rule::always(verb, path, end).account(&scene.account)));
+    scene.delete("share", "waf");
+    scene.wait_reason("share", "waf", "Deleting");
+    sweeps(&scene, 3);
+    assert!((1..6).contains(&deletions(&scene)), "{:?}", scene.changes());
     for fault in faults {
         world.simulator.remove_fault(fault);
     }
