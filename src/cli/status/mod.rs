@@ -27,8 +27,8 @@ use crate::operator::Kind;
 #[command(verbatim_doc_comment)]
 pub struct Status {
     /// One Share, such as share/waf-baseline
-    #[arg(value_name = "share/NAME")]
-    target: Option<String>,
+    #[arg(value_name = "share/NAME", value_parser = share_name)]
+    share: Option<String>,
     #[command(flatten)]
     scope: Scope,
     /// Output format
@@ -59,6 +59,19 @@ impl Form {
     }
 }
 
+/// The name in share/NAME, or in NAME alone.
+fn share_name(target: &str) -> Result<String, String> {
+    let name = match target.split_once('/') {
+        Some(("share" | "shares" | "cfs" | "shares.cfshare.dev" | "share.cfshare.dev", name)) => name,
+        None => target,
+        Some((kind, _)) => return Err(format!("{kind} is not supported: write share/NAME")),
+    };
+    if name.is_empty() || name.contains('/') {
+        return Err(format!("{target} does not name a Share: write share/NAME"));
+    }
+    Ok(name.to_owned())
+}
+
 /// How often --watch looks.
 const PAUSE: Duration = Duration::from_secs(2);
 
@@ -67,8 +80,8 @@ impl Status {
         let cluster = self.scope.cluster().await?;
         let mut before = String::new();
         loop {
-            let (text, exit) = match &self.target {
-                Some(target) => self.one(&cluster, target).await?,
+            let (text, exit) = match &self.share {
+                Some(name) => self.one(&cluster, name).await?,
                 None => self.list(&cluster).await?,
             };
             if text != before {
@@ -121,15 +134,7 @@ impl Status {
         }
     }
 
-    async fn one(&self, cluster: &Cluster, target: &str) -> anyhow::Result<(String, Exit)> {
-        let name = match target.split_once('/') {
-            Some(("share" | "shares" | "cfs" | "shares.cfshare.dev" | "share.cfshare.dev", name)) => name,
-            None => target,
-            Some((kind, _)) => anyhow::bail!("{kind} is not supported: write share/NAME"),
-        };
-        if name.is_empty() || name.contains('/') {
-            anyhow::bail!("{target} does not name a Share: write share/NAME");
-        }
+    async fn one(&self, cluster: &Cluster, name: &str) -> anyhow::Result<(String, Exit)> {
         let Some(namespace) = &cluster.namespace else {
             anyhow::bail!("share/{name} is in one namespace: specify it with -n instead of -A");
         };
