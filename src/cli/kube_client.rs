@@ -8,7 +8,7 @@ use kube::client::{Body, ClientBuilder, ConfigExt};
 use kube::{Client, Config};
 use tower::{BoxError, ServiceBuilder};
 
-/// A client for this cluster, which repeats no request by itself.
+/// A client for this cluster that does not retry.
 ///
 /// Kube's own client leaves Nagle's algorithm on, so that about one request in ten waits 40 ms until the server has
 /// acknowledged the data before it. Behind a proxy, kube's client is used nevertheless.

@@ -33,7 +33,7 @@ impl Settings {
         self.settle_time / 4
     }
 
-    /// A refusal, or an account that cannot be read, that lasts for so long does not pass by itself.
+    /// How long refusals, or an account that cannot be read, may be a passing failure.
     pub fn passing_time(&self) -> Duration {
         self.settle_time / 2
     }

@@ -3,20 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::parent::Parent;
+use super::parent::{Parent, entry_in};
 use crate::api::{Name, Reason, Share, has_finalizer, uid_of};
 use crate::core::child_step;
 use crate::core::child_step::{Deletion, Facts, Record, Successor};
 use crate::core::id::AccountId;
 use crate::core::row_key::RowKey;
 use crate::core::row_step::Declared;
-use crate::operator::cluster::claimant::own_record;
 use crate::operator::cluster::index::Related;
 use crate::operator::kinds::{Child, RowStatus};
 use crate::operator::pass::Pass;
 use crate::operator::rows::declare;
 use crate::operator::rows::declare::Sibling;
-use crate::operator::rows::inventory::{self, Entry};
+use crate::operator::rows::inventory::Entry;
 use crate::operator::rows::take_over::Announcements;
 use crate::operator::{conditions, share};
 
@@ -33,11 +32,12 @@ pub fn facts<C: Child>(pass: &mut Pass<C>, parent: &Parent, row: Option<&RowKey>
     let claimed = finalizer && record.bound_uid == uid;
     let last = conditions::says(&record.common.conditions, Reason::LastResource);
     let record = Record { share: record.share_id.is_some(), row: record.holds_row() };
+    let heirs = heirs(pass);
     let deletion = pass.is_deleting().then(|| Deletion {
         finalizer,
         retain: pass.object.retains(),
         last,
-        successor: row.map_or(Successor::Settled, |row| successor(pass, parent, row, rivals)),
+        successor: row.map_or(Successor::Settled, |row| successor(pass, parent, row, rivals, &heirs)),
         recent: pass.now().since(pass.memory(|memory| memory.edited_at)) < TOGETHER,
     });
     Facts {
@@ -47,7 +47,7 @@ pub fn facts<C: Child>(pass: &mut Pass<C>, parent: &Parent, row: Option<&RowKey>
         valid: row.is_some(),
         misplaced: matches!(row, Some(RowKey::Recipient(_)))
             && parent.share.as_ref().is_some_and(|share| share.spec.organization.is_some()),
-        declared: declared(pass, parent, row, rivals),
+        declared: declared(pass, parent, row, rivals, &heirs),
         claimed,
         read_only: pass.context.settings.read_only,
         record,
@@ -95,12 +95,17 @@ fn heirs<C: Child>(pass: &Pass<C>) -> Vec<Arc<Share>> {
 }
 
 /// Who looks after the row: the Share itself, an older object, or this one.
-fn declared<C: Child>(pass: &Pass<C>, parent: &Parent, row: Option<&RowKey>, rivals: &[Sibling]) -> Declared {
+fn declared<C: Child>(
+    pass: &Pass<C>,
+    parent: &Parent,
+    row: Option<&RowKey>,
+    rivals: &[Sibling],
+    heirs: &[Arc<Share>],
+) -> Declared {
     let (Some(row), Some(owner)) = (row, &parent.owner) else { return Declared::Nowhere };
-    let heirs = heirs(pass);
     let own = parent.share.iter().filter(|share| share.metadata.deletion_timestamp.is_none());
     let inline = |share: &Arc<Share>| declare::inline(share, owner).is_ok_and(|rows| rows.contains_key(row));
-    if own.chain(&heirs).any(inline) {
+    if own.chain(heirs).any(inline) {
         return Declared::Elsewhere;
     }
     let mut live = rivals.iter().filter(|rival| !rival.is_deleting);
@@ -114,14 +119,19 @@ fn declared<C: Child>(pass: &Pass<C>, parent: &Parent, row: Option<&RowKey>, riv
 
 /// A row that several declare is released only to one that has it in its record, with all that this object announced: two
 /// objects that go one after the other would leak it.
-fn successor<C: Child>(pass: &mut Pass<C>, parent: &Parent, row: &RowKey, rivals: &[Sibling]) -> Successor {
+fn successor<C: Child>(
+    pass: &mut Pass<C>,
+    parent: &Parent,
+    row: &RowKey,
+    rivals: &[Sibling],
+    heirs: &[Arc<Share>],
+) -> Successor {
     let own = Entry::of_child(pass.status.record_mut());
     let announcements = Announcements::of(pass);
     let knows = |entry: &Entry| announcements.covers(Some(entry), row, &pass.key, own.as_ref());
     let by_parent = parent.entry(row).as_ref().is_some_and(knows)
         || parent.share.as_ref().is_some_and(|share| share.spec.suspend == Some(true));
-    let recorded = |heir: &Arc<Share>| inventory::entries(&own_record(heir)?.inventory).remove(row);
-    let by_heir = heirs(pass).iter().filter_map(recorded).any(|entry| knows(&entry));
+    let by_heir = heirs.iter().filter_map(|heir| entry_in(heir, row)).any(|entry| knows(&entry));
     let mut others = rivals.iter().filter(|rival| rival.key != pass.key && !rival.is_deleting);
     if by_parent || by_heir || others.any(|other| other.suspended || other.entry.as_ref().is_some_and(knows)) {
         return Successor::Settled;

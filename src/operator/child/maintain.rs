@@ -217,13 +217,12 @@ fn step<C: Child>(child: &ChildPass<C>, seen: &ObservedShare) -> (Step, Observed
 
 /// Reads what is due: what is missing, known to be stale, or asked for.
 async fn refresh<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, requested: bool) -> Result<(), Stop> {
-    let since = if !requested && is_in_place(child, seen) {
-        // What a read for another object of the share showed ends the polls.
-        At::default()
-    } else {
-        child.pass.outdated_before(requested)
-    };
+    let since = child.pass.outdated_before(requested);
     if !seen.is_outdated(&child.key, since) {
+        return Ok(());
+    }
+    // What a read for another object of the share showed ends the polls.
+    if !requested && !seen.is_outdated(&child.key, At::default()) && is_in_place(child, seen) {
         return Ok(());
     }
     match child.key {

@@ -36,12 +36,17 @@ impl Parent {
 
     /// What the Share has in its inventory of the row.
     pub fn entry(&self, row: &RowKey) -> Option<Entry> {
-        inventory::entries(&own_record(self.share.as_ref()?)?.inventory).remove(row)
+        entry_in(self.share.as_ref()?, row)
     }
 
     pub fn observes(&self) -> bool {
         self.share.as_ref().is_some_and(|share| observes(share))
     }
+}
+
+/// What a Share has in its inventory of the row.
+pub fn entry_in(share: &Share, row: &RowKey) -> Option<Entry> {
+    inventory::entries(&own_record(share)?.inventory).remove(row)
 }
 
 /// The Share that the child names, or what the child remembers of it.

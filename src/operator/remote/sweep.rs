@@ -39,7 +39,7 @@ pub async fn run(cluster: Arc<Cluster>, remote: Arc<Remote>, account: Arc<Accoun
         let pause = match failures {
             0 if last == At::default() => Duration::ZERO,
             0 if wanted => {
-                // No more often than a share by itself would be looked at.
+                // No more often than a single share is polled.
                 let apart = spacing(account.pages(), account.limiter.per_second()).max(remote.settings.poll_min);
                 apart.saturating_sub(remote.clock.now().since(last))
             }

@@ -12,13 +12,13 @@ use crate::operator::remote::writer::Change;
 use crate::operator::stop::Stop;
 use crate::operator::{clock, conditions};
 
-/// Names the call that deletes a share in what this process remembers of its writes.
+/// Names the call that deletes a share in what this process remembers of its writes and refusals.
 const DELETION: &str = "delete";
 
 pub async fn delete(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
     let Some(id) = share.share_id() else { return Ok(None) };
     let now = share.pass.now();
-    if let Some(verdict) = share.pass.refusal("delete", Reason::Rejected) {
+    if let Some(verdict) = share.pass.refusal(DELETION, Reason::Rejected) {
         return Ok(Some(verdict));
     }
     if let Some(verdict) = deletions::withheld_deletion(share).await? {
@@ -42,7 +42,7 @@ pub async fn delete(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
         Change::Not(error) => match error.class() {
             ErrorClass::Rejected => {
                 let message = format!("Cloudflare refuses to delete share {id}: {error}");
-                share.pass.memory(|memory| memory.refuse("delete", message, now));
+                share.pass.memory(|memory| memory.refuse(DELETION, message, now));
                 Ok(None)
             }
             // Most likely it is being deleted already.
