@@ -345,6 +345,8 @@ fn no_credentials_left(world: &World) {
     own::crash(operator);
     scene.kubectl(&["delete", "namespace", &scene.namespace, "--wait=false"]);
     scene.wait("the Secret to go", || scene.get("secret", "cloudflare-credentials").is_none());
+    let is_deleting = |share: Value| !share["metadata"]["deletionTimestamp"].is_null();
+    scene.wait("the Share to go as well", || scene.get("share", "waf").is_some_and(is_deleting));
     let _operator = own::start(&scene, &[]);
     let share = scene.wait_reason("share", "waf", "CredentialsNotFound");
     let (id, text) = (scene.only().id, message(&share));
