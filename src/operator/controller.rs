@@ -30,7 +30,7 @@ use crate::operator::stop::Stop;
 use crate::serve::Health;
 use crate::serve::traces::Trace;
 
-/// When to come back while another object of the same share is being worked on.
+/// When to come back after [`Stop::Occupied`], if nothing requeues the object before.
 const OCCUPIED: Duration = Duration::from_millis(200);
 /// How many objects of one kind are looked at at once.
 const CONCURRENCY: u16 = 32;

@@ -26,6 +26,7 @@ use crate::operator::cluster::requeuer::Requeuer;
 use crate::operator::cluster::served::ServedShards;
 use crate::operator::cluster::work_queue::WorkQueue;
 use crate::operator::pass::context::Context;
+use crate::operator::pass::turns::Turns;
 use crate::operator::remote::Remote;
 use crate::operator::remote::account::Account;
 use crate::operator::remote::accounts::Accounts;
@@ -304,7 +305,7 @@ fn context(
         clock,
         client: options.cloudflare.clone(),
         accounts,
-        limiters: Limiters::new(options.rate, 1.0 / f64::from(options.shards.max(1)), clock, requeuer),
+        limiters: Limiters::new(options.rate, 1.0 / f64::from(options.shards.max(1)), clock, requeuer.clone()),
         credentials: Credentials::new(kube.clone(), clock),
         gate: WriteGate { leadership, shutdown: shutdown.clone(), call_timeout: settings.call_timeout },
         metrics: options.metrics.clone(),
@@ -321,7 +322,7 @@ fn context(
         deletions: Default::default(),
         event_slots: Default::default(),
         refusals_told: Default::default(),
-        share_locks: Default::default(),
+        turns: Arc::new(Turns::new(requeuer)),
     };
     (Arc::new(context), opened)
 }

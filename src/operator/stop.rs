@@ -7,7 +7,7 @@ use crate::cloudflare::Error;
 pub enum Stop {
     /// No permit yet, or a sweep is awaited: the pass is woken.
     Queued,
-    /// Another object of the same share is being worked on.
+    /// Another pass works on the same share, or looked for new shares a moment ago.
     Occupied,
     /// Another writer was there first, or the cache is behind.
     Conflict,

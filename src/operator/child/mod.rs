@@ -35,8 +35,7 @@ const MAX_STEPS: usize = 3;
 
 /// Runs one pass; returns when to run the next if nothing wakes it before.
 pub async fn reconcile<C: Child>(context: Arc<Context>, object: Arc<C>) -> Result<Option<Duration>, Stop> {
-    let share_lock = context.share_lock(&object.share());
-    let Ok(_alone) = share_lock.try_lock() else { return Err(Stop::Occupied) };
+    let Some(_turn) = context.turns.take(&object.share(), &object.object_key()) else { return Err(Stop::Occupied) };
     let mut pass = Pass::begin(context.clone(), C::cache(&context.cluster.index).latest(object));
     drop_foreign_record(&mut pass);
     look_outside(&pass).await?;

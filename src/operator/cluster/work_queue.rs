@@ -12,6 +12,8 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::api::Name;
+#[cfg(test)]
+use crate::core::interned::Interned;
 
 /// How soon an object is to be looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,6 +105,12 @@ impl WorkQueue {
             }
             self.moved.notified().await;
         }
+    }
+
+    /// What is to be looked at next, in that order.
+    #[cfg(test)]
+    pub fn names(&self) -> Vec<Interned> {
+        self.waiting.lock().next.iter().map(|name| name.name.clone()).collect()
     }
 
     /// The names, as kube's controller wants them.

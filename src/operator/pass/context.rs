@@ -1,6 +1,5 @@
 //! All that passes share.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +8,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::memory::Memories;
 use super::quota::Quota;
-use crate::api::{Name, ObjectKey};
+use super::turns::Turns;
+use crate::api::ObjectKey;
 use crate::core::deletions::DeletionLog;
 use crate::core::id::AccountId;
 use crate::core::time::At;
@@ -40,8 +40,7 @@ pub struct Context {
     pub event_slots: Mutex<At>,
     /// When Events said lately what the API server refuses.
     pub refusals_told: Mutex<Quota>,
-    /// One at a time works on a remote share: its object and its children.
-    pub share_locks: Mutex<HashMap<Name, Arc<tokio::sync::Mutex<()>>>>,
+    pub turns: Arc<Turns>,
 }
 
 impl Context {
@@ -67,13 +66,5 @@ impl Context {
     pub fn forget(&self, object: &ObjectKey) {
         self.memories.forget(object);
         self.remote.accounts.unfollow(object);
-    }
-
-    pub fn share_lock(&self, share: &Name) -> Arc<tokio::sync::Mutex<()>> {
-        let mut locks = self.share_locks.lock();
-        if locks.len() > 1024 {
-            locks.retain(|_, lock| Arc::strong_count(lock) > 1);
-        }
-        locks.entry(share.clone()).or_default().clone()
     }
 }

@@ -7,6 +7,7 @@ pub mod follow;
 pub mod memory;
 mod quota;
 mod show_drift;
+pub mod turns;
 pub mod verdict;
 pub mod write;
 

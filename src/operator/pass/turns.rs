@@ -1,0 +1,106 @@
+//! One pass at a time works on a share: that of its object, or of one of its child objects.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::api::{Name, ObjectKey};
+use crate::operator::cluster::requeuer::Requeuer;
+
+pub struct Turns {
+    requeuer: Arc<Requeuer>,
+    shares: Mutex<HashMap<Name, Waiting>>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    is_taken: bool,
+    objects: BTreeSet<ObjectKey>,
+}
+
+/// The right to work on a share. Whoever waits for it is requeued when it is dropped.
+pub struct Turn {
+    turns: Arc<Turns>,
+    share: Name,
+}
+
+impl Turns {
+    pub fn new(requeuer: Arc<Requeuer>) -> Turns {
+        Turns { requeuer, shares: Mutex::default() }
+    }
+
+    /// The turn, for that object; `None`: another one has it.
+    pub fn take(self: &Arc<Self>, share: &Name, object: &ObjectKey) -> Option<Turn> {
+        let mut shares = self.shares.lock();
+        let waiting = shares.entry(share.clone()).or_default();
+        if waiting.is_taken {
+            waiting.objects.insert(object.clone());
+            return None;
+        }
+        waiting.is_taken = true;
+        waiting.objects.remove(object);
+        Some(Turn { turns: self.clone(), share: share.clone() })
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut shares = self.turns.shares.lock();
+        let Some(waiting) = shares.get_mut(&self.share) else { return };
+        waiting.is_taken = false;
+        // One at a time: all others would find the turn taken. Each comes by itself too, after a while.
+        match waiting.objects.pop_first() {
+            Some(next) => self.turns.requeuer.requeue(&next),
+            None => drop(shares.remove(&self.share)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::Kind;
+    use crate::operator::cluster::work_queue::WorkQueue;
+
+    fn recipient(name: &str) -> ObjectKey {
+        ObjectKey { kind: Kind::ShareRecipient, name: Name::new("security", name) }
+    }
+
+    #[test]
+    fn each_that_waits_is_requeued_when_it_is_its_turn() {
+        let queue = Arc::new(WorkQueue::new(9));
+        let requeuer = Requeuer::new(vec![(Kind::ShareRecipient, None, queue.clone())]);
+        let turns = Arc::new(Turns::new(Arc::new(requeuer)));
+        let (waf, dns) = (Name::new("security", "waf"), Name::new("security", "dns"));
+        let [a, b, c] = ["a", "b", "c"].map(recipient);
+
+        let first = turns.take(&waf, &a).expect("nobody has it");
+        assert!(turns.take(&dns, &b).is_some(), "another share");
+        assert!(turns.take(&waf, &c).is_none() && turns.take(&waf, &b).is_none() && turns.take(&waf, &b).is_none());
+        assert_eq!(queue.names(), [""; 0], "it is taken");
+        drop(first);
+        assert_eq!(queue.names(), ["b"]);
+        let second = turns.take(&waf, &b).expect("its turn");
+        drop(second);
+        assert_eq!(queue.names(), ["b", "c"]);
+        drop(turns.take(&waf, &c).expect("its turn"));
+        assert!(turns.shares.lock().is_empty(), "nothing is kept");
+    }
+
+    #[test]
+    fn who_comes_by_itself_does_not_wait_any_more() {
+        let queue = Arc::new(WorkQueue::new(9));
+        let requeuer = Requeuer::new(vec![(Kind::ShareRecipient, None, queue.clone())]);
+        let turns = Arc::new(Turns::new(Arc::new(requeuer)));
+        let waf = Name::new("security", "waf");
+        let [a, b, c] = ["a", "b", "c"].map(recipient);
+        let first = turns.take(&waf, &a).expect("nobody has it");
+        assert!(turns.take(&waf, &b).is_none() && turns.take(&waf, &c).is_none());
+        drop(first);
+        // Not the one that was requeued.
+        drop(turns.take(&waf, &c).expect("nobody has it"));
+        assert_eq!(queue.names(), ["b"], "the other one is asked no second time");
+        assert!(turns.shares.lock().is_empty(), "nothing is kept");
+    }
+}
