@@ -15,7 +15,7 @@ use super::limiters::Limiter;
 use super::observed_share::ObservedShare;
 use super::pages::FULL_PAGE;
 use crate::api::ObjectKey;
-use crate::cloudflare::{Error, ErrorClass, Fingerprint, ResponseHead};
+use crate::cloudflare::{Credential, Error, ErrorClass, Fingerprint, ResponseHead};
 use crate::core::guard;
 use crate::core::id::{AccountId, ShareId};
 use crate::core::interned::Interned;
@@ -37,8 +37,8 @@ pub struct Account {
     pub fingerprint: Fingerprint,
     pub limiter: Arc<Limiter>,
     metrics: Arc<Metrics>,
-    /// What the sweep calls with; passes keep it fresh.
-    pub known: Mutex<ResolvedCredential>,
+    /// What the sweep calls with. Another credential is another `Account`.
+    pub credential: Arc<Credential>,
     cache: Mutex<AccountCache>,
     demands: Mutex<Demands>,
     /// Lengths of lists, in pages.
@@ -94,7 +94,7 @@ pub struct Breaker {
 impl Account {
     pub fn new(
         id: AccountId,
-        known: ResolvedCredential,
+        used: ResolvedCredential,
         limiter: Arc<Limiter>,
         metrics: Arc<Metrics>,
         sweep_interval: Duration,
@@ -102,10 +102,10 @@ impl Account {
     ) -> Account {
         Account {
             id,
-            fingerprint: known.fingerprint,
+            fingerprint: used.fingerprint,
             limiter,
             metrics,
-            known: Mutex::new(known),
+            credential: used.credential,
             cache: Mutex::default(),
             demands: Mutex::default(),
             pages: Mutex::default(),
@@ -127,10 +127,6 @@ impl Account {
     /// Its credential, as a status says which one showed a share.
     pub fn seen_with(&self) -> Interned {
         self.fingerprint.to_string().into()
-    }
-
-    pub fn known(&self) -> ResolvedCredential {
-        self.known.lock().clone()
     }
 
     /// Wakes the object when a sweep that began after `since` is complete.
@@ -228,11 +224,11 @@ impl Account {
 
     /// Only lists of several pages are worth remembering.
     pub fn note_pages(&self, list: &str, pages: u32) {
-        let mut known = self.pages.lock();
+        let mut all = self.pages.lock();
         if pages > 1 {
-            known.insert(list.to_owned(), pages);
+            all.insert(list.to_owned(), pages);
         } else {
-            known.remove(list);
+            all.remove(list);
         }
     }
 

@@ -53,7 +53,7 @@ pub async fn run(cluster: Arc<Cluster>, remote: Arc<Remote>, account: Arc<Accoun
         if remote.gate.shutdown.is_cancelled() || !remote.accounts.is_open(&account) {
             return;
         }
-        if !refresh_credential(&cluster, &remote, &account).await {
+        if !is_in_use(&cluster, &remote, &account).await {
             return close(&cluster, &remote, &account);
         }
         let began = remote.clock.now();
@@ -126,29 +126,29 @@ fn staggered(interval: Duration, seed: At) -> Duration {
 }
 
 /// Whether some live object still uses this account with this credential.
-async fn refresh_credential(cluster: &Cluster, remote: &Remote, account: &Account) -> bool {
-    let shares = cluster.index.of_account(account.id.as_str());
-    for name in shares {
+async fn is_in_use(cluster: &Cluster, remote: &Remote, account: &Account) -> bool {
+    for name in cluster.index.of_account(account.id.as_str()) {
         let Some(share) = cluster.index.shares.find(&name) else { continue };
-        match remote.credentials.resolve(&secret_of(&share)).await {
-            Ok(known) if known.fingerprint == account.fingerprint => {
-                *account.known.lock() = known;
-                return true;
-            }
-            // An object that is being deleted may still need the credential that is remembered.
-            Err(_) if share.metadata.deletion_timestamp.is_some() => return true,
-            Ok(_) | Err(_) => {}
+        let is_deleting = share.metadata.deletion_timestamp.is_some();
+        if uses(remote, account, &secret_of(&share), is_deleting).await {
+            return true;
         }
     }
     // Children outlive their Share, and remove their rows with what they noted down.
     for (secret, is_deleting) in cluster.index.orphan_secrets(account.id.as_str()) {
-        match remote.credentials.resolve(&secret).await {
-            Ok(known) if known.fingerprint == account.fingerprint => return true,
-            Err(_) if is_deleting => return true,
-            Ok(_) | Err(_) => {}
+        if uses(remote, account, &secret, is_deleting).await {
+            return true;
         }
     }
     false
+}
+
+/// Whether a Secret has the account's credential. An object that is being deleted may still need the one that is remembered.
+async fn uses(remote: &Remote, account: &Account, secret: &Name, is_deleting: bool) -> bool {
+    match remote.credentials.resolve(secret).await {
+        Ok(found) => found.fingerprint == account.fingerprint,
+        Err(_) => is_deleting,
+    }
 }
 
 /// A share in the list of all.
@@ -177,7 +177,7 @@ async fn list(remote: &Remote, account: &Account, began: At) -> Result<Vec<Liste
         account.cache().read(share, began, remote.settings.read_lag());
         Listed { id, is_live, share: None }
     };
-    let credential = account.known().credential;
+    let credential = account.credential.clone();
     let priority = match (account.cache().swept, account.demand()) {
         // Nothing of the account can go on before it.
         (None, _) => Priority::Create,
@@ -254,8 +254,8 @@ async fn count_losses(cluster: &Cluster, remote: &Remote, account: &Account, liv
         let ours = match ours.get(&secret) {
             Some(ours) => *ours,
             None => {
-                let known = remote.credentials.resolve(&secret).await;
-                *ours.entry(secret).or_insert(known.is_ok_and(|known| known.fingerprint == account.fingerprint))
+                let is_ours = uses(remote, account, &secret, false).await;
+                *ours.entry(secret).or_insert(is_ours)
             }
         };
         if share.metadata.deletion_timestamp.is_some() || !ours {
