@@ -15,6 +15,7 @@ pub const TESTS: &[Test] = &[
     ("bulk: a replaced list that arrives late undoes nothing", late),
     ("bulk: a share is not Ready while its removals wait for a replaced list", not_ready),
     ("bulk: where the list is refused each recipient is tried for itself", refused),
+    ("bulk: where the call fails for another reason the list is sent again", tried_again),
 ];
 
 const RECIPIENTS: &str = "/accounts/*/shares/*/recipients";
@@ -149,6 +150,22 @@ fn not_ready(world: &World) {
     scene.apply(&scene.share("waf", &refs(&accounts[..28]), &[&x], "prune: true"));
     scene.wait_ready("share", "waf");
     only_share(&scene.state(), &refs(&accounts[..28]), &[&x]);
+}
+
+fn tried_again(world: &World) {
+    let scene = world.scene();
+    let [x] = ids();
+    let accounts = many::<30>();
+    furnished(&scene, &accounts[0], &x, "prune: true");
+    // Says nothing about the list.
+    let body = ErrorBody::default();
+    let passing = Action::StatusBefore { status: 404, body, code: Some(10000), retry_after: None };
+    world.simulator.fault(Rule::once("PUT", RECIPIENTS, passing).account(&scene.account));
+    scene.apply(&scene.share("waf", &refs(&accounts), &[&x], "prune: true"));
+    scene.wait_state("all of them", |shares| has(&shares[0], &refs(&accounts), &[&x]));
+    scene.wait_ready("share", "waf");
+    assert_eq!(count(&scene, &format!("PUT {RECIPIENTS}")), 2);
+    assert_eq!(count(&scene, &format!("POST {RECIPIENTS}")), 0);
 }
 
 fn refused(world: &World) {
