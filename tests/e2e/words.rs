@@ -19,6 +19,10 @@ pub const TESTS: &[Test] = &[
         shown_though_deleted,
     ),
     ("words: a share that the call to delete it does not find is not asked for again and again", not_found_to_delete),
+    (
+        "words: a share that is shown long after it was deleted needs a person, and its object can be released",
+        shown_for_ever,
+    ),
 ];
 
 fn says(object: &Value, word: &str) -> bool {
@@ -198,4 +202,27 @@ fn not_found_to_delete(world: &World) {
     assert!(deletions(&scene) < 10, "{:?}", scene.changes());
     world.simulator.remove_fault(fault);
     scene.wait_gone("share", "waf");
+}
+
+fn shown_for_ever(world: &World) {
+    let scene = world.own_scene();
+    let gone = Action::StatusBefore { status: 404, body: ErrorBody::Json, code: Some(1004), retry_after: None };
+    let fault = world.simulator.fault(Rule::always("DELETE", "/accounts/*/shares/*", gone).account(&scene.account));
+    let _operator = own::start(&scene, &[("--poll-max", "2s"), ("--settle-time", "6s")]);
+    let [one, first] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.wait_ready("share", "waf");
+    scene.delete("share", "waf");
+    let share = scene.wait_for("share", "waf", "Stalled", |share| {
+        condition(share, "Stalled")
+            .is_some_and(|stalled| stalled["reason"] == "Deleting" && stalled["status"] == "True")
+    });
+    assert!(message(&share).contains("still shows it, so accounts may still receive it"), "{}", message(&share));
+    // It goes on asking.
+    let before = deletions(&scene);
+    scene.wait("another try", || deletions(&scene) > before);
+    scene.kubectl(&["patch", "share", "waf", "--type", "merge", "-p", r#"{"spec":{"deletionPolicy":"Retain"}}"#]);
+    scene.wait_gone("share", "waf");
+    assert_eq!(scene.live().len(), 1);
+    world.simulator.remove_fault(fault);
 }

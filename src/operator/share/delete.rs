@@ -49,7 +49,11 @@ pub async fn delete(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
             ErrorClass::Conflict => {
                 share.session.read_share(&id).await?;
                 let live = share.session.account.cache().seen(&id).is_some_and(|seen| seen.is_live());
-                if live { Err(Stop::Cloudflare(error)) } else { Ok(None) }
+                if !live {
+                    return Ok(None);
+                }
+                let wait = share.pass.plan_poll(u64::MAX);
+                Ok(Some(undeleted(share, &id, &format!("refuses: {error}")).requeue_after(wait)))
             }
             ErrorClass::Retry | ErrorClass::Throttled | ErrorClass::Denied | ErrorClass::Gone => {
                 Err(Stop::Cloudflare(error))
@@ -72,16 +76,15 @@ async fn await_effect(share: &mut SharePass, id: &ShareId) -> Result<Option<Verd
             return Ok(None);
         }
     }
-    let message = format!("Cloudflare was asked to delete share {id}, and still shows it: cfshare asks again");
-    Ok(Some(Verdict::working(Reason::Deleting, message).requeue_after(share.pass.plan_poll(u64::MAX))))
+    let wait = share.pass.plan_poll(u64::MAX);
+    Ok(Some(undeleted(share, id, "still shows it").requeue_after(wait)))
 }
 
 /// Cloudflare is deleting the share: look now and then whether it is gone.
 pub async fn await_leaving(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
     let Some(id) = share.share_id() else { return Ok(None) };
-    let now = share.pass.now();
     have_loss_counted(share, &id);
-    if let Some(since) = share.pass.due().filter(|due| *due <= now) {
+    if let Some(since) = share.pass.due().filter(|due| *due <= share.pass.now()) {
         if share.session.account.cache().leaving.as_ref().is_none_or(|(at, _)| *at < since) {
             share.session.read_leaving().await?;
         }
@@ -101,18 +104,42 @@ pub async fn await_leaving(share: &mut SharePass) -> Result<Option<Verdict>, Sto
     let wait = share.pass.plan_poll(u64::MAX);
     share.pass.status.remote_status = Some("deleting".into());
     let message = format!("share {id} is being deleted by Cloudflare");
-    let verdict = match share.pass.object.metadata.deletion_timestamp.as_ref().map(clock::from_time) {
+    let verdict = match overdue_since(share) {
+        Some(since) => overdue(share, &id, since),
+        None if share.pass.is_deleting() => Verdict::working(Reason::Deleting, message),
         None => Verdict::working(Reason::Progressing, message),
-        Some(deleted) => {
-            let since = conditions::said_since(&share.pass.common().conditions, Reason::Deleting, now).max(deleted);
-            let is_overdue = now.since(since) >= share.pass.context.settings.settle_time;
-            if is_overdue { overdue(share, &id, since) } else { Verdict::working(Reason::Deleting, message) }
-        }
     };
     Ok(Some(verdict.requeue_after(wait)))
 }
 
-/// What is reported of a deletion that takes far longer than the usual two minutes.
+/// Since when the deletion of a deleted object's share has been reported, if that is far longer than the usual two minutes.
+fn overdue_since(share: &SharePass) -> Option<At> {
+    let deleted = share.pass.object.metadata.deletion_timestamp.as_ref().map(clock::from_time)?;
+    let now = share.pass.now();
+    let since = conditions::said_since(&share.pass.common().conditions, Reason::Deleting, now).max(deleted);
+    (now.since(since) >= share.pass.context.settings.settle_time).then_some(since)
+}
+
+/// What is reported of a share that stays though Cloudflare was asked to delete it; `why`: what Cloudflare does instead.
+fn undeleted(share: &SharePass, id: &ShareId, why: &str) -> Verdict {
+    let Some(since) = overdue_since(share) else {
+        let message = format!("Cloudflare was asked to delete share {id}, and {why}: cfshare asks again");
+        return Verdict::working(Reason::Deleting, message);
+    };
+    Verdict::stalled(
+        Reason::Deleting,
+        format!(
+            "Cloudflare has been asked to delete share {id} of account {} since {}, and {why}, so accounts may still receive \
+             it: cfshare keeps asking, and Cloudflare's support can say what holds it up. To release this object without \
+             waiting: {}",
+            share.session.account.id,
+            clock::timestamp(since),
+            share.pass.key.retain(),
+        ),
+    )
+}
+
+/// What is reported of a share that Cloudflare has been deleting for too long.
 fn overdue(share: &SharePass, id: &ShareId, since: At) -> Verdict {
     Verdict::stalled(
         Reason::Deleting,
@@ -170,10 +197,10 @@ pub async fn confirm(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
         }
     });
     let message = format!("share {id} was not found; checking once more before treating it as deleted");
-    let verdict = if share.pass.is_deleting() {
-        Verdict::working(Reason::Deleting, message)
-    } else {
-        Verdict::unknown(Reason::ShareNotFound, message)
+    let verdict = match overdue_since(share) {
+        Some(_) => undeleted(share, &id, "still lists it"),
+        None if share.pass.is_deleting() => Verdict::working(Reason::Deleting, message),
+        None => Verdict::unknown(Reason::ShareNotFound, message),
     };
     Ok(Some(verdict.requeue_after(read_lag)))
 }
