@@ -55,6 +55,15 @@ pub fn same(one: &str, other: &str) -> bool {
     one == other || one.eq_ignore_ascii_case(other) && is_hex(one)
 }
 
+/// Whether both name the same, or nothing.
+pub fn same_or_none(one: Option<&str>, other: Option<&str>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => same(one, other),
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
+    }
+}
+
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident($text:ty)),* $(,)?) => {$(
         $(#[$doc])*

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use cfshare_simulator::{Edit, Seed, SeedResource, SeedShare, ShareState};
+use cfshare_simulator::{Edit, RowError, Seed, SeedResource, SeedShare, ShareState};
 use serde_json::Value;
 
 use crate::Test;
@@ -12,6 +12,8 @@ pub const TESTS: &[Test] = &[
     ("adopt: a share taken over by id keeps its name, its rows, and stays when the object goes", by_id),
     ("adopt: a share that is as declared is taken over without a call", as_declared),
     ("adopt: a share taken over is renamed, pruned and deleted where the manifest says so", to_the_end),
+    ("adopt: a request that the manifest brings along does not add a failed recipient again", old_request),
+    ("adopt: an id may be pinned in the other case", other_case),
     ("adopt: an id that does not exist makes no share", not_found),
     ("adopt: a share of somebody else is not taken over", received),
     ("adopt: a share with another target is not taken over", other_target),
@@ -103,6 +105,42 @@ fn as_declared(world: &World) {
     scene.wait_ready("share", "waf");
 }
 
+fn old_request(world: &World) {
+    let scene = world.scene();
+    let [one, failing, first] = ids();
+    let id = seed(&scene, "waf", &[&one, &failing], &[&first], false);
+    let error = RowError {
+        resource_id: first.clone(),
+        resource_version: 1,
+        error: "Recipient is missing necessary entitlement".into(),
+        terminal: true,
+    };
+    let errors = Some(vec![error]);
+    let edit = Edit::SetRecipient { share: id.clone(), recipient: failing.clone(), status: None, errors, clear: false };
+    world.simulator.edit(edit).expect("an edit");
+    let yaml = scene.share("waf", &[&one, &failing], &[&first], &format!("shareID: {id}"));
+    let request = |value: &str| {
+        yaml.replacen("metadata: {", &format!("metadata: {{annotations: {{cfshare.dev/requestedAt: {value}}}, "), 1)
+    };
+    scene.apply(&request("long-ago"));
+    let share = scene.wait_reason("share", "waf", "RecipientFailed");
+    assert_eq!(share["status"]["lastHandledReconcileAt"], "long-ago");
+    assert_eq!(scene.changes(), [""; 0]);
+    scene.apply(&request("now"));
+    scene.wait("it is added again", || scene.changes().len() == 2);
+}
+
+fn other_case(world: &World) {
+    let scene = world.scene();
+    let [one, two, first] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.wait_ready("share", "waf");
+    let id = scene.only().id.to_uppercase();
+    scene.apply(&scene.share("waf", &[&one, &two], &[&first], &format!("shareID: {id}")));
+    scene.wait_state("the edit is carried out", |shares| shares[0].live_recipients().len() == 2);
+    scene.wait_ready("share", "waf");
+}
+
 fn to_the_end(world: &World) {
     let scene = world.scene();
     let [one, foreign, first, old] = ids();
@@ -126,7 +164,12 @@ fn not_found(world: &World) {
     scene.apply(&scene.share("waf", &[&one], &[&first], &format!("shareID: {id}")));
     let share = scene.wait_reason("share", "waf", "ShareNotFound");
     let text = message(&share);
-    assert!(text.contains(&id) && text.contains(&scene.account) && text.contains("spec.shareID"), "{text}");
+    assert!(
+        text.contains(&id)
+            && text.contains(&scene.account)
+            && text.contains("Neither shareID nor accountID can be changed"),
+        "{text}"
+    );
     assert!(condition(&share, "Stalled").is_some());
     assert_eq!(scene.changes(), [""; 0]);
     scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);

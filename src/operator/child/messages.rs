@@ -21,7 +21,10 @@ pub fn unreadable_share<C: Child>(pass: &Pass<C>) -> Verdict {
 
 pub fn no_share<C: Child>(pass: &Pass<C>) -> Verdict {
     let since = conditions::said_since(&pass.common().conditions, Reason::WaitingForShare, pass.now());
-    let missing = waits_for_share(pass, "does not exist: apply it in this namespace, or fix shareRef");
+    let missing = waits_for_share(
+        pass,
+        "does not exist: apply it in this namespace, or delete this object and apply it again with the right shareRef",
+    );
     verdict::awaited(missing, since, pass.now())
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::api::{Name, Share, uid_of};
-use crate::core::id::{AccountId, ShareId};
+use crate::core::id::{self, AccountId, ShareId};
 use crate::core::row_key::RowKey;
 use crate::operator::cluster::claimant::{observes, own_record};
 use crate::operator::cluster::index::Related;
@@ -60,17 +60,17 @@ pub fn parent<C: Child>(pass: &mut Pass<C>) -> Parent {
     // A child that goes removes its row where it made it, even if a new Share has taken the name since.
     let another = share.as_ref().is_some_and(|share| {
         let bound = own_record(share).and_then(|status| status.share_id.as_deref());
-        recorded.share_id.is_some() && bound != recorded.share_id.as_deref()
+        recorded.share_id.is_some() && !id::same_or_none(bound, recorded.share_id.as_deref())
     });
     let share = share.filter(|_| !(pass.is_deleting() && another));
-    let id = |recorded: Option<&str>| recorded.and_then(|id| ShareId::parse(id).ok());
+    let parsed = |recorded: Option<&str>| recorded.and_then(|id| ShareId::parse(id).ok());
     match share {
         Some(share) => {
             let own = own_record(&share);
             // An observing Share is bound to nothing.
             let readable = own.or(share.status.as_ref().filter(|_| observes(&share)));
             Parent {
-                id: id(readable.and_then(|status| status.share_id.as_deref())),
+                id: parsed(readable.and_then(|status| status.share_id.as_deref())),
                 owner: AccountId::parse(&share.spec.account_id).ok(),
                 secret: Some(secret_of(&share)),
                 announced: own.is_some_and(|status| status.intent.is_some()),
@@ -80,7 +80,7 @@ pub fn parent<C: Child>(pass: &mut Pass<C>) -> Parent {
         }
         None => Parent {
             share: None,
-            id: id(recorded.share_id.as_deref()),
+            id: parsed(recorded.share_id.as_deref()),
             owner: recorded.owner_account_id.as_deref().and_then(|id| AccountId::parse(id).ok()),
             secret: recorded.credentials_name.map(|secret| Name::new(name.namespace, secret)),
             announced: false,
@@ -101,7 +101,7 @@ pub fn note_down<C: Child>(
 ) {
     let (uid, is_deleting) = (uid_of(pass.object.as_ref()), pass.is_deleting());
     let child = pass.status.record_mut();
-    if child.share_id.as_deref() != Some(id.as_str()) {
+    if !id::same_or_none(child.share_id.as_deref(), Some(id.as_str())) {
         child.share_id = Some(id.as_str().into());
         child.seen_with = None;
         child.confirmed = false;

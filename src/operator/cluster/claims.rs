@@ -34,13 +34,15 @@ impl Index {
     /// Whether of all objects that name this remote share the given one is the oldest.
     pub fn owns(&self, share: &Share, share_id: &str) -> bool {
         let own = Claimant::of(share);
-        self.rivals_for(&own.name, share_id)
-            .into_iter()
-            // An observing Share takes nothing from another object.
-            .filter(|rival| !rival.observes)
-            // An id belongs to one account: who writes another account's cannot take it.
-            .filter(|rival| rival.account == own.account)
-            .all(|rival| own.age() < rival.age())
+        self.rivals_for_share(&own, share_id).iter().all(|rival| own.age() < rival.age())
+    }
+
+    /// The others that may manage this remote share.
+    fn rivals_for_share(&self, own: &Claimant, share_id: &str) -> Vec<Arc<Claimant>> {
+        let mut rivals = self.rivals_for(&own.name, share_id);
+        // An observing Share takes nothing from another object, and who writes another account's id cannot take it.
+        rivals.retain(|rival| !rival.observes && rival.account == own.account);
+        rivals
     }
 
     /// Whether another object is bound to this remote share, or wants it by id.
@@ -53,10 +55,14 @@ impl Index {
     /// neither stands in the way of another one nor is refused on account of one.
     pub fn claims(&self, share: &Share) -> bool {
         let own = Claimant::of(share);
-        if !self.has_something(&own) {
-            return true;
-        }
-        self.rivals_of(share).iter().filter(|rival| self.has_something(rival)).all(|rival| own.rank() < rival.rank())
+        !self.has_something(&own) || self.rivals_for_name(share).iter().all(|rival| own.rank() < rival.rank())
+    }
+
+    /// The others that may have the name.
+    fn rivals_for_name(&self, share: &Share) -> Vec<Arc<Claimant>> {
+        let mut rivals = self.rivals_of(share);
+        rivals.retain(|rival| self.has_something(rival));
+        rivals
     }
 
     /// Another object that wants the share's name and does not get it, for a message.
@@ -80,18 +86,16 @@ impl Index {
             && (!share.spec.resources.is_empty() || declares(Kind::ShareResource))
     }
 
-    /// The older object that stands in the way, for a message.
+    /// The object that stands in the way, for a message: the one that manages this remote share, or has the name.
     pub fn rival(&self, share: &Share, share_id: Option<&str>) -> Option<Name> {
-        let own = Name::of(share);
-        let (watched, unwatched) = match share_id {
-            Some(id) => (self.bound_to(id), self.unwatched.by_share_id(id)),
-            None => {
-                let claim = claim(share);
-                (self.claimants(&claim.0, &claim.1), self.unwatched.by_claim(&claim))
+        let first = match share_id {
+            Some(id) => {
+                let rivals = self.rivals_for_share(&Claimant::of(share), id);
+                rivals.into_iter().min_by(|a, b| a.age().cmp(&b.age()))
             }
+            None => self.rivals_for_name(share).into_iter().min_by(|a, b| a.rank().cmp(&b.rank())),
         };
-        let unwatched = unwatched.iter().map(|claimant| claimant.name.clone());
-        watched.into_iter().chain(unwatched).filter(|name| *name != own).min()
+        first.map(|rival| rival.name.clone())
     }
 }
 
@@ -148,7 +152,9 @@ mod tests {
     fn the_oldest_has_the_name_and_of_two_in_one_second_the_first_by_name() {
         let shares = [plain("c", 1), plain("b", 1), plain("a", 2)];
         assert_eq!(winners(&objects(&shares), &shares), ["b"]);
-        assert_eq!(objects(&shares).rival(&shares[2], None), Some(Name::new("b", "waf")));
+        for loser in [0, 2] {
+            assert_eq!(objects(&shares).rival(&shares[loser], None), Some(Name::new("b", "waf")));
+        }
     }
 
     #[test]
@@ -156,8 +162,9 @@ mod tests {
         let intent =
             json!({"intent": {"attempt": 1, "fingerprint": "", "name": "waf", "startedAt": "2026-01-01T00:00:30Z"}});
         for record in [json!({"shareID": ID, "shareName": "waf"}), intent] {
-            let shares = [plain("a", 1), share("b", 2, json!({}), record)];
+            let shares = [plain("a", 1), share("b", 2, json!({}), record), plain("c", 3)];
             assert_eq!(winners(&objects(&shares), &shares), ["b"]);
+            assert_eq!(objects(&shares).rival(&shares[2], None), Some(Name::new("b", "waf")));
         }
     }
 
@@ -197,6 +204,7 @@ mod tests {
         let index = objects(&shares);
         assert!(index.owns(&shares[2], ID));
         assert!(!index.owns(&shares[3], ID));
+        assert_eq!(index.rival(&shares[3], Some(ID)), Some(Name::new("c", "waf")));
         assert!(index.is_spoken_for(&Name::of(&shares[2]), ID));
     }
 

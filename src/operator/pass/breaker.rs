@@ -49,10 +49,10 @@ fn confirmed_gone_at<K: Recorded>(pass: &mut Pass<K>) -> Option<At> {
 pub fn open(cause: &str, share: &Name) -> Verdict {
     let Name { namespace, name } = share;
     let message = format!(
-        "{cause}. If the API token was replaced by one of another account, put the right one back. To have the shares \
-         created again: `{}`. To give this share up, delete its object: `kubectl delete \
-         --wait=false shares.cfshare.dev {name} -n {namespace}`; the object is removed once no other share of the account \
-         is missing, or when you run the first command",
+        "{cause}. If the API token was replaced by one of another account, put the right one back. If the shares really \
+         were deleted: `{}`; cfshare then recreates those that it created, and reports ShareNotFound for adopted ones. To \
+         give this share up, delete its object: `kubectl delete --wait=false shares.cfshare.dev {name} -n {namespace}`; the \
+         object is removed once no other share of the account is missing, or when you run the first command",
         Share::key(share.clone()).annotate_now(CLOSE_BREAKER),
     );
     Verdict::unknown_stalled(Reason::BreakerOpen, message).shared().requeue_after(delays::BREAKER)

@@ -6,6 +6,8 @@ use kube::ResourceExt;
 
 use super::{Call, Look, Preview};
 use crate::api::CONFIRM_REMOVALS;
+use crate::core::id;
+use crate::core::interned::Interned;
 use crate::core::row_key::RowKey;
 use crate::core::row_step::{self, Declared, Observed, Recorded};
 use crate::core::share_step::Mode;
@@ -131,7 +133,8 @@ impl Look<'_> {
         };
         let (key, meta) = (&sibling.row, Some(&sibling.meta));
         let snapshot = RowSnapshot { seen, key, meta, settings: self.settings, memories: None };
-        let own = child.own_record().filter(|record| record.share_id == self.status.share_id);
+        let noted = |share: &Option<Interned>| id::same_or_none(share.as_deref(), self.status.share_id.as_deref());
+        let own = child.own_record().filter(|record| noted(&record.share_id));
         let mut recorded = match (&own, observing) {
             (_, true) => Recorded::InPlace,
             (Some(record), false) => snapshot.recorded(inventory::Entry::of_child(record).as_ref()),

@@ -9,6 +9,7 @@ use super::declare::Sibling;
 use super::inventory::Entry;
 use crate::api::ObjectKey;
 use crate::core::child_step::{OnRecord, covers};
+use crate::core::id;
 use crate::core::row_key::RowKey;
 use crate::core::time::At;
 use crate::operator::clock;
@@ -78,6 +79,7 @@ pub fn recorded_in<'s>(
     siblings: impl IntoIterator<Item = &'s Sibling>,
     share: &str,
 ) -> impl Iterator<Item = (&'s ObjectKey, &'s Entry)> {
-    let there = siblings.into_iter().filter(move |sibling| sibling.share_id.as_deref() == Some(share));
+    let noted = move |sibling: &&Sibling| sibling.share_id.as_deref().is_some_and(|noted| id::same(noted, share));
+    let there = siblings.into_iter().filter(noted);
     there.filter_map(|sibling| Some((&sibling.key, sibling.entry.as_ref()?)))
 }

@@ -8,7 +8,7 @@ use crate::api::share::{AdoptionPolicy, DeletionPolicy, ManagementPolicy, MaxRem
 use crate::api::status::ShareStatus;
 use crate::api::{Name, Share};
 use crate::core::guard::Limit;
-use crate::core::id::{AccountId, OrganizationId, ShareId};
+use crate::core::id::{self, AccountId, OrganizationId, ShareId};
 use crate::core::row_key::RowKey;
 use crate::operator::cluster::index::Index;
 use crate::operator::kinds;
@@ -111,7 +111,7 @@ impl Desired {
                 && fits
                 && !sibling.suspended
                 && sibling.settled_in
-                && sibling.share_id != status.share_id
+                && !id::same_or_none(sibling.share_id.as_deref(), status.share_id.as_deref())
         };
         status.share_id.is_some() && self.siblings.iter().any(lags)
     }

@@ -5,7 +5,7 @@ use super::share_pass::SharePass;
 use super::{create, status};
 use crate::api::Name;
 use crate::api::{Reason, Share};
-use crate::core::id::ShareId;
+use crate::core::id::{self, ShareId};
 use crate::core::share_step::{Mode, Refusal, Wait};
 use crate::operator::cluster::index;
 use crate::operator::cluster::index::Index;
@@ -31,11 +31,11 @@ pub fn forbidden(share: &SharePass) -> Option<Verdict> {
         return Some(Verdict::stalled(Reason::OrganizationNotAllowed, message));
     }
     let (wanted, recorded) = (share.desired.share_id.as_ref()?, share.pass.status.share_id.as_ref()?);
-    (wanted.as_str() != recorded).then(|| {
+    (!id::same(wanted.as_str(), recorded)).then(|| {
         let message = format!(
-            "this object already manages share {recorded}, but spec.shareID is {wanted}. To keep share {recorded}, set \
-             spec.shareID to its id; to adopt {wanted}, delete this object and apply it again (with deletionPolicy: \
-             Retain, share {recorded} stays at Cloudflare)"
+            "this object manages share {recorded}, but spec.shareID is {wanted} and cannot be changed. Set deletionPolicy: \
+             Retain, so that share {recorded} stays at Cloudflare, delete this object, and apply it again with the id of the \
+             share that it is to manage"
         );
         Verdict::stalled(Reason::Invalid, message)
     })
@@ -125,7 +125,7 @@ pub fn refused(refusal: Refusal, share: &Share, desired: &Desired, index: &Index
     let name = desired.name.as_deref().unwrap_or_default();
     let id = id.map(ShareId::as_str).or(share.spec.share_id.as_deref());
     match refusal {
-        Refusal::Claimed => Verdict::stalled(Reason::Claimed, claimed(share, index, id)),
+        Refusal::Claimed => Verdict::stalled(Reason::Claimed, claimed(share, index, name, id)),
         Refusal::NameTaken(ids) => {
             Verdict::stalled(Reason::NameTaken, name_taken(share, index, name, &ids)).requeue_after(delays::HUMAN)
         }
@@ -134,12 +134,16 @@ pub fn refused(refusal: Refusal, share: &Share, desired: &Desired, index: &Index
             _ => Verdict::stalled(Reason::Ambiguous, ambiguous(name, &ids)),
         }
         .requeue_after(delays::HUMAN),
-        Refusal::NotFound => Verdict::stalled(Reason::ShareNotFound, not_found(desired, id.unwrap_or_default()))
-            .requeue_after(delays::HUMAN),
+        Refusal::NotFound => {
+            let by_id = share.spec.share_id.is_some();
+            Verdict::stalled(Reason::ShareNotFound, not_found(desired, id.unwrap_or_default(), by_id))
+                .requeue_after(delays::HUMAN)
+        }
         Refusal::TargetMismatch => Verdict::stalled(
             Reason::TargetMismatch,
-            "the target of the share (accounts or organization) differs from this manifest, and Cloudflare cannot change \
-             it. Declare the same target, or use another share",
+            "the share at Cloudflare has another kind of target (accounts or organization) than this manifest, and neither \
+             can be changed. Delete this object, which changes nothing at Cloudflare, and apply it again with the target of \
+             the share, or with another spec.name and without shareID to create another share",
         ),
         Refusal::Nothing => Verdict::stalled(
             Reason::Differs,
@@ -148,29 +152,30 @@ pub fn refused(refusal: Refusal, share: &Share, desired: &Desired, index: &Index
     }
 }
 
-fn claimed(share: &Share, index: &Index, id: Option<&str>) -> String {
-    let rival = index.rival(share, id);
-    let rival = rival.map_or("another object".to_owned(), |rival| format!("the older {}", called(index, &rival)));
-    format!("{rival} already manages this share. Delete one of the two objects, or change spec.name of this one")
+fn claimed(share: &Share, index: &Index, name: &str, id: Option<&str>) -> String {
+    let rival = rival(share, index, id);
+    match id {
+        Some(id) => format!(
+            "{rival} already manages share {id}, so cfshare does nothing for this object. Delete this object, which changes \
+             nothing at Cloudflare. {}",
+            not_the_rival(&rival)
+        ),
+        None => format!("{rival} already has the name {name}, or claims it, so {}", none_created(&rival)),
+    }
 }
 
 fn only_claimed(share: &Share, index: &Index, name: &str, id: &ShareId) -> String {
-    let rival = index.rival(share, Some(id.as_str()));
-    let rival = rival.map_or("another object".to_owned(), |rival| called(index, &rival));
-    format!(
-        "{rival} already manages the only share named {name} (id {id}). Delete one of the two objects, or change \
-         spec.name of this one"
-    )
+    let rival = rival(share, index, Some(id.as_str()));
+    format!("{rival} already manages the only share named {name} (id {id}), so {}", none_created(&rival))
 }
 
 fn name_taken(share: &Share, index: &Index, name: &str, ids: &[ShareId]) -> String {
     let rival = ids.iter().find_map(|id| index.rival(share, Some(id.as_str())).map(|rival| (id, rival)));
     match rival {
-        Some((id, rival)) => format!(
-            "{} already manages the share named {name} (id {id}), so none is created for this object. Delete one of the \
-             two objects, or change spec.name of this one",
-            called(index, &rival)
-        ),
+        Some((id, rival)) => {
+            let rival = called(index, &rival);
+            format!("{rival} already manages the share named {name} (id {id}), so {}", none_created(&rival))
+        }
         None => format!(
             "a share named {name} already exists (id {}), so none is created: set `shareID: {}` to adopt it, or change \
              spec.name to create another one",
@@ -178,6 +183,22 @@ fn name_taken(share: &Share, index: &Index, name: &str, ids: &[ShareId]) -> Stri
             ids.first().map(ShareId::as_str).unwrap_or_default()
         ),
     }
+}
+
+fn rival(share: &Share, index: &Index, id: Option<&str>) -> String {
+    index.rival(share, id).map_or("another object".to_owned(), |rival| called(index, &rival))
+}
+
+fn none_created(rival: &str) -> String {
+    format!(
+        "no share is created for this object. Give this object another spec.name, or delete it, which changes nothing at \
+         Cloudflare. {}",
+        not_the_rival(rival)
+    )
+}
+
+fn not_the_rival(rival: &str) -> String {
+    format!("Deleting {rival} instead deletes the share for all its accounts, unless its deletionPolicy is Retain")
 }
 
 fn ambiguous(name: &str, ids: &[ShareId]) -> String {
@@ -188,12 +209,14 @@ fn ambiguous(name: &str, ids: &[ShareId]) -> String {
     )
 }
 
-fn not_found(desired: &Desired, id: &str) -> String {
-    format!(
-        "share {id} does not exist in account {}, and an adopted share is not recreated. Fix spec.shareID, or delete this \
-         object and apply it again without shareID",
-        desired.owner
-    )
+fn not_found(desired: &Desired, id: &str, by_id: bool) -> String {
+    let instead = if by_id {
+        "Neither shareID nor accountID can be changed: delete this object, which changes nothing at Cloudflare, and apply it \
+         again with the right ids, or without shareID to create a new share"
+    } else {
+        "To create a new share, delete this object, which changes nothing at Cloudflare, and apply it again"
+    };
+    format!("share {id} does not exist in account {}, and an adopted share is not recreated. {instead}", desired.owner)
 }
 
 fn list(ids: &[ShareId]) -> String {

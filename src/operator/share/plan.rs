@@ -7,6 +7,7 @@ use super::share_pass::SharePass;
 use crate::api::status::DriftEntry;
 use crate::api::{ObjectKey, Share};
 use crate::cloudflare::TargetType;
+use crate::core::id;
 use crate::core::interned::Interned;
 use crate::core::row_key::RowKey;
 use crate::core::row_step;
@@ -91,7 +92,7 @@ impl PlanInput<'_> {
 
     /// Whether an object has the row in its record, and knows all that is recorded here.
     fn is_taken_over(&self, key: &RowKey) -> bool {
-        let noted = |id: &Option<Interned>| id.as_deref() == self.share_id;
+        let noted = |share: &Option<Interned>| id::same_or_none(share.as_deref(), self.share_id);
         let own = self.entries.get(key);
         let knows = |entry: &Entry| {
             self.announced.as_ref().is_none_or(|(share, calls)| calls.covers(Some(entry), key, share, own))
