@@ -111,14 +111,15 @@ vocabulary! {
         /// A live share with that name already exists, so no share is created with that name or renamed to it: to adopt the
         /// existing one, set `shareID` or `adoptionPolicy: SameName`; otherwise set another `name`.
         NameTaken,
-        /// An older object manages the same share or has the same name in the same account, and a share is managed by only
-        /// one object: delete one of the two objects, or set another `name` or `shareID` for this one.
+        /// Another object manages the same share, or has or claims the same name in the same account: set another `name` for
+        /// this one, or delete it, which changes nothing at Cloudflare. Deleting the other object deletes the share, unless
+        /// its `deletionPolicy` is `Retain`.
         Claimed,
-        /// The share with the given id does not exist in the account, and nothing is created in its place: check `shareID`
-        /// and `accountID`, or delete this object and create one without `shareID`.
+        /// The share that this object adopted, by id or by name, does not exist in the account, and none is created in its
+        /// place: delete this object and apply it again with the right `shareID` and `accountID`, or without `shareID`.
         ShareNotFound,
-        /// The share at Cloudflare is for an organization and the manifest for single accounts, or vice versa. Cloudflare
-        /// fixes the target when a share is created: change the manifest, or use another share.
+        /// The share at Cloudflare is for an organization and the manifest for single accounts, or vice versa. Neither can be
+        /// changed: delete this object and apply it again with the target of the share, or with another `name`.
         TargetMismatch,
         /// The Secret with the credentials is missing, or does not have either `apiToken` or `email` and `apiKey`, or a value
         /// in it cannot be a credential, or its name is not in the chart's `secretNames`: the message says which. Create
@@ -141,7 +142,7 @@ vocabulary! {
         RecipientFailed,
         /// More recipients or resources would be removed within 10 minutes than `maxRemovals` allows, so none of them is.
         /// Declare them again, or confirm with the command in the message, which sets the annotation
-        /// `cfshare.dev/confirm-removals: <generation>` on the Share.
+        /// `cfshare.dev/confirm-removals` on the Share.
         RemovalBlocked,
         /// More shares of the account would be deleted within 10 minutes than `--max-deletions` allows (chart value
         /// `maxDeletions`), so this one stays, and its accounts continue to receive it. To delete it, set the annotation
@@ -167,8 +168,8 @@ vocabulary! {
         /// Many shares of the account were deleted or disappeared at once, or a share cannot be seen with a credential that
         /// has never shown it, which usually means that the token was replaced by one of another account: nothing is
         /// written, recreated or released. Restore the right token; or set the annotation
-        /// `cfshare.dev/close-breaker: <time>` to have the shares recreated; or delete the Share objects to give the
-        /// shares up.
+        /// `cfshare.dev/close-breaker: <time>` to have the shares recreated that cfshare created (adopted ones become
+        /// `ShareNotFound`); or delete the Share objects to give the shares up.
         BreakerOpen,
         /// ShareRecipients or ShareResources of this Share do not match `--watch-label-selector`, so the operator does not
         /// reconcile them. Their recipients and resources stay at Cloudflare unchanged; restore the labels, or see "Labels

@@ -118,6 +118,11 @@ pub struct ShareStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirmed_removals: Option<Box<ConfirmedRemovals>>,
 
+    /// Value that the annotation `cfshare.dev/confirm-removals` had when the operator first saw this object. It confirms
+    /// nothing: it is that of an earlier object, from Git or a backup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ignored_confirmation: Option<Interned>,
+
     /// Since when `--max-deletions` has blocked the deletion of the share, although this object is being deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deletion_held_since: Option<Time>,

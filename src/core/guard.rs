@@ -109,11 +109,16 @@ impl Confirmation {
         recorded.is_some_and(|recorded| recorded.generation == generation && recorded.open)
     }
 
-    /// The confirmation that comes after the recorded one.
-    pub fn next(recorded: Option<Confirmation>, generation: i64) -> Confirmation {
+    /// The confirmation that comes after the recorded one; `ignored`: the value that the object brought along when it was
+    /// first seen.
+    pub fn next(recorded: Option<Confirmation>, generation: i64, ignored: Option<&str>) -> Confirmation {
         let before =
             recorded.filter(|recorded| recorded.generation == generation).map_or(0, |recorded| recorded.number);
-        Confirmation { generation, number: before.saturating_add(1), open: true }
+        let next = |number: u32| Confirmation { generation, number: number.saturating_add(1), open: true };
+        match next(before) {
+            known if ignored == Some(known.value().as_str()) => next(known.number),
+            fresh => fresh,
+        }
     }
 
     /// The value of the annotation that gives it: the generation; a further one of the same generation has its number.
@@ -254,17 +259,25 @@ mod tests {
 
     #[test]
     fn a_confirmation_holds_once_and_for_its_generation_alone() {
-        let first = Confirmation::next(None, 3);
+        let first = Confirmation::next(None, 3, None);
         assert_eq!(first.value(), "3");
         assert!(Confirmation::is_in_force(Some(first), 3));
         assert!(!Confirmation::is_in_force(Some(first), 4));
         assert!(!Confirmation::is_in_force(None, 3));
         let used = Confirmation { open: false, ..first };
         assert!(!Confirmation::is_in_force(Some(used), 3));
-        let second = Confirmation::next(Some(used), 3);
+        let second = Confirmation::next(Some(used), 3, None);
         assert_eq!(second.value(), "3-2");
         assert_ne!(second.value(), first.value(), "the annotation that is still there confirms nothing more");
-        assert_eq!(Confirmation::next(Some(second), 4).value(), "4");
+        assert_eq!(Confirmation::next(Some(second), 4, None).value(), "4");
+    }
+
+    #[test]
+    fn what_an_object_brought_along_confirms_nothing() {
+        let value = |recorded, brought| Confirmation::next(recorded, 2, Some(brought)).value();
+        assert_eq!((value(None, "2"), value(None, "3"), value(None, "2-2")), ("2-2".into(), "2".into(), "2".into()));
+        let used = Confirmation { generation: 2, number: 1, open: false };
+        assert_eq!((value(Some(used), "2"), value(Some(used), "2-2")), ("2-2".into(), "2-3".into()));
     }
 
     #[test]

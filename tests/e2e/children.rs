@@ -21,6 +21,7 @@ pub const TESTS: &[Test] = &[
     ("children: share and objects go in one command, in any order", together),
     ("children: the row of an object is removed though its share object is gone", share_retained),
     ("children: the row of an object stays if another Share manages the share by now, and declares it", handed_over),
+    ("children: the row of an object stays if its Share comes back, has no share yet, and declares it", handed_back),
     ("children: a retained row stays, and is shown as unmanaged", retained),
     ("children: a suspended object leaves its row alone", suspended),
     ("children: the last resource goes once there is another, and its object at once", last_resource),
@@ -343,6 +344,36 @@ fn handed_over(world: &World) {
         scene.kubectl(&["delete", "sharerecipients.cfshare.dev", "one", "--timeout=60s"]);
         assert_eq!(scene.changes_since(before), [""; 0], "inline: {inline}");
     }
+}
+
+fn handed_back(world: &World) {
+    let scene = world.scene();
+    let [one, two, first] = ids();
+    let all = [
+        scene.share("waf", &[], &[&first], "deletionPolicy: Retain"),
+        scene.recipient("one", "waf", &one, ""),
+        scene.recipient("two", "waf", &two, ""),
+    ];
+    scene.apply(&all.join("---\n"));
+    scene.wait_ready("share", "waf");
+    for name in ["one", "two"] {
+        scene.wait_ready("sharerecipient", name);
+    }
+    let id = scene.only().id;
+    scene.delete("share", "waf");
+    scene.wait_gone("share", "waf");
+    // It does not say yet that it adopts the share.
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.wait_reason("share", "waf", "NameTaken");
+    let before = scene.changes().len();
+    scene.kubectl(&["delete", "sharerecipients.cfshare.dev", "one", "--timeout=60s"]);
+    assert_eq!(scene.changes_since(before), [""; 0]);
+    // What it does not declare goes.
+    scene.kubectl(&["delete", "sharerecipients.cfshare.dev", "two", "--timeout=60s"]);
+    scene.wait_state("the other one is gone", |shares| shares[0].live_recipients().len() == 1);
+    scene.apply(&scene.share("waf", &[&one], &[&first], &format!("shareID: {id}")));
+    scene.wait_ready("share", "waf");
+    assert_eq!(scene.changes_since(before).len(), 1, "{:?}", scene.changes());
 }
 
 fn retained(world: &World) {

@@ -12,6 +12,7 @@ pub const TESTS: &[Test] = &[
     ("guards: three hundred recipients emptied by mistake all stay, until a person confirms", emptied),
     ("guards: a number and a percentage of removals hold", limits),
     ("guards: removals within ten minutes count together", together),
+    ("guards: a confirmation that the manifest brings along confirms nothing", brought_along),
     ("guards: an account whose shares all vanish is left alone, and goes on when they are back", vanished_and_back),
     ("guards: an account whose shares all vanish is made anew when a person says so", vanished_for_good),
     ("guards: shares that all are deleted by hand wait for a person too", deleted_by_hand),
@@ -55,6 +56,27 @@ fn blocked(scene: &Scene<'_>) -> Value {
 
 fn confirm(scene: &Scene<'_>, share: &Value) {
     scene.annotate("share", "waf", &format!("cfshare.dev/confirm-removals={}", share["metadata"]["generation"]));
+}
+
+fn brought_along(world: &World) {
+    let scene = world.scene();
+    let many = accounts(12);
+    let [x] = ids();
+    // As in Git, from an earlier object.
+    let manifest = |recipients: &[String]| {
+        let yaml = scene.share("waf", &strs(recipients), &[&x], "");
+        yaml.replacen("metadata: {", "metadata: {annotations: {cfshare.dev/confirm-removals: \"2\"}, ", 1)
+    };
+    scene.apply(&manifest(&many));
+    scene.wait_ready("share", "waf");
+    scene.apply(&manifest(&many[..1]));
+    let share = scene.wait_reason("share", "waf", "RemovalBlocked");
+    assert!(message(&share).contains("cfshare.dev/confirm-removals=2-2 "), "{share:#}");
+    sweeps(&scene, 2);
+    assert!(has(&scene.only(), &strs(&many), &[&x]));
+    scene.annotate("share", "waf", "cfshare.dev/confirm-removals=2-2");
+    scene.wait_state("those go that were confirmed", |shares| has(&shares[0], &[&many[0]], &[&x]));
+    scene.wait_ready("share", "waf");
 }
 
 fn emptied(world: &World) {

@@ -11,7 +11,7 @@ use crate::cli::matrix::{Receiver, Rows, State, ready, said};
 use crate::cli::output::{count, table};
 use crate::cli::signs;
 use crate::cloudflare::clean;
-use crate::operator::{Name, Sweep, sweeps};
+use crate::operator::{Name, Sweep, next_confirmation, sweeps};
 
 const LONGEST: usize = 400;
 
@@ -216,13 +216,16 @@ fn blocked(rows: &Rows) -> Vec<String> {
         let Receiver::Account(id) = &row.receiver else { continue };
         lines.push(row.label.as_ref().map_or(id.to_string(), |label| format!("{} ({id})", clean(label, 100))));
     }
+    if rows.status.blocked_removals > 0 && lines.is_empty() {
+        lines.push(count(usize::try_from(rows.status.blocked_removals).unwrap_or_default(), "resource"));
+    }
     if !lines.is_empty() && rows.share.metadata.deletion_timestamp.is_none() {
         let name = Name::of(rows.share);
         lines.push(format!(
             "To confirm: kubectl annotate shares.cfshare.dev {} -n {} --overwrite {CONFIRM_REMOVALS}={}",
             name.name,
             name.namespace,
-            rows.share.metadata.generation.unwrap_or(0)
+            next_confirmation(rows.share)
         ));
         lines.push("To keep them: put their entries back".into());
     }
@@ -342,6 +345,15 @@ mod tests {
             assert!(text.contains(line), "{line}\n{text}");
         }
         assert!(!text.contains("Calls left"), "nobody knows it now: {text}");
+        let mut later = share.clone();
+        let status = later.status.as_mut().expect("a status");
+        let confirmed = json!({"generation": 4, "number": 1, "open": false, "rows": []});
+        status.confirmed_removals = Some(serde_json::from_value(confirmed).expect("a confirmation"));
+        status.inventory.recipients.clear();
+        status.blocked_removals = 3;
+        let text_later = screen(&later, Vec::new(), &[], &pulse, "2026-01-01T01:00:00Z".parse().expect("a time"));
+        assert!(text_later.contains("\nRemovals that wait for confirmation\n  3 resources\n"), "{text_later}");
+        assert!(text_later.contains("cfshare.dev/confirm-removals=4-2\n"), "{text_later}");
         let [(_, left), (_, recent)] = calls(&share, &[&add], &pulse);
         assert_eq!((&left, &recent[1]["ray"]), (&Value::Null, &json!("r2")), "{recent:#}");
         pulse.leader = Leader::Leads("one".into());

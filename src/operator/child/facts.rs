@@ -7,9 +7,10 @@ use super::parent::{Parent, entry_in};
 use crate::api::{Name, Reason, Share, has_finalizer, uid_of};
 use crate::core::child_step;
 use crate::core::child_step::{Deletion, Facts, Record, Successor};
-use crate::core::id::AccountId;
+use crate::core::id::{self, AccountId};
 use crate::core::row_key::RowKey;
 use crate::core::row_step::Declared;
+use crate::operator::cluster::claimant::own_record;
 use crate::operator::cluster::index::Related;
 use crate::operator::kinds::{Child, RowStatus};
 use crate::operator::pass::Pass;
@@ -76,22 +77,30 @@ fn situation<C: Child>(pass: &Pass<C>, parent: &Parent, row: Option<&RowKey>) ->
 /// too.
 pub fn rivals<C: Child>(pass: &Pass<C>, owner: &AccountId, row: &RowKey) -> Vec<Sibling> {
     let index = &pass.context.cluster.index;
-    let shares =
-        std::iter::once(pass.object.share()).chain(heirs(pass).into_iter().map(|heir| Name::of(heir.as_ref())));
+    let own = pass.object.share();
+    let others = heirs(pass).into_iter().map(|heir| Name::of(heir.as_ref())).filter(|heir| *heir != own);
+    let shares = std::iter::once(own.clone()).chain(others);
     let mut all: Vec<Sibling> = shares.flat_map(|share| declare::siblings(index, &share, owner)).collect();
     all.retain(|sibling| sibling.row == *row);
     all
 }
 
-/// Other Shares that manage by now the share in which an object that is being deleted has its row: what they declare
-/// stays.
+/// Other Shares that manage by now the share in which an object that is being deleted has its row, or may take it over:
+/// what they declare stays.
 fn heirs<C: Child>(pass: &Pass<C>) -> Vec<Arc<Share>> {
     let index = &pass.context.cluster.index;
-    let id = pass.status.record().share_id.as_ref().filter(|_| pass.is_deleting());
-    let bound = id.map(|id| index.bound_to(id)).unwrap_or_default();
-    let others = bound.into_iter().filter(|name| *name != pass.object.share());
+    let record = pass.status.record();
+    let Some(id) = record.share_id.as_ref().filter(|_| pass.is_deleting()) else { return Vec::new() };
+    let own = pass.object.share();
+    let others = index.bound_to(id).into_iter().filter(|name| *name != own);
     let live = |share: &Arc<Share>| share.metadata.deletion_timestamp.is_none();
-    others.filter_map(|name| index.shares.find(&name)).filter(live).collect()
+    // Its Share was deleted and applied again, or lost its status, and has no share yet.
+    let is_unbound = |share: &Arc<Share>| {
+        own_record(share).is_none_or(|status| status.share_id.is_none())
+            && record.owner_account_id.as_deref().is_some_and(|owner| id::same(owner, &share.spec.account_id))
+    };
+    let again = index.shares.find(&own).into_iter().filter(is_unbound);
+    others.filter_map(|name| index.shares.find(&name)).chain(again).filter(live).collect()
 }
 
 /// Who looks after the row: the Share itself, an older object, or this one.

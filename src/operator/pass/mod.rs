@@ -18,7 +18,7 @@ use kube::ResourceExt;
 
 use super::clock;
 use super::delays;
-use crate::api::status::CommonStatus;
+use crate::api::status::{CommonStatus, UNOBSERVED};
 use crate::api::{EventReason, FLUX_REQUESTED_AT, REQUESTED_AT, Reason};
 use crate::api::{Name, ObjectKey};
 use crate::cloudflare::{Error, ErrorClass, clean};
@@ -102,10 +102,13 @@ impl<K: Recorded> Pass<K> {
         asked.max_by_key(|value| (moment(value), value.clone()))
     }
 
-    /// Somebody asks for a look now and has not had it.
+    /// Somebody asks for a look now and has not had it. What an object brings along when it is first seen asks for nothing:
+    /// it may be in Git, or of a backup, since long ago.
     pub fn is_requested(&self) -> bool {
         let request = self.request();
-        request.is_some() && self.common().last_handled_reconcile_at.as_deref() != request.as_deref()
+        request.is_some()
+            && self.common().last_handled_reconcile_at.as_deref() != request.as_deref()
+            && self.common().observed_generation != UNOBSERVED
     }
 
     /// Whether the last verdict was Ready, on this very generation.
@@ -399,7 +402,10 @@ impl<K: Recorded> Pass<K> {
                 Verdict::unknown(Reason::Unavailable, message).shared()
             }
             Cause::Rejected => {
-                Verdict::unknown_stalled(Reason::Rejected, format!("{error}: check spec.accountID and the ids"))
+                let message = format!(
+                    "{error}: check the ids. spec.accountID cannot be changed: if it is wrong, delete this object and apply it again"
+                );
+                Verdict::unknown_stalled(Reason::Rejected, message)
             }
         }
     }

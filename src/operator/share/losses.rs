@@ -229,7 +229,7 @@ impl Losing {
     /// Takes a person's confirmation of all that would be lost now, if there is one; `asked`: the value of the annotation.
     /// What is returned must be in the status, and saved, before anything is done on the strength of it.
     pub fn accept(&mut self, share: &Share, status: &ShareStatus, asked: Option<&str>) -> Option<ConfirmedRemovals> {
-        let next = Confirmation::next(confirmation(Some(status)), generation(share));
+        let next = next(share, Some(status));
         if !self.exceeds() || asked != Some(next.value().as_str()) {
             return None;
         }
@@ -270,7 +270,6 @@ impl Losing {
             Some(MaxRemovals::Count(n)) => n.to_string(),
             Some(MaxRemovals::Percent(text)) => text.clone(),
         };
-        let next = Confirmation::next(confirmation(share.status.as_ref()), generation(share));
         let keep =
             match (self.blocked_rows().any(|key| !key.is_excluded()), self.blocked_rows().any(RowKey::is_excluded)) {
                 (_, false) => "declare them again",
@@ -285,7 +284,7 @@ impl Losing {
             allowed.join(" and "),
             share.name_any(),
             share.namespace().unwrap_or_default(),
-            next.value(),
+            next_confirmation(share),
         );
         Some(Verdict::stalled(Reason::RemovalBlocked, message).requeue_after(delays::BLOCKED))
     }
@@ -343,6 +342,16 @@ fn confirmation(status: Option<&ShareStatus>) -> Option<Confirmation> {
     let recorded = status?.confirmed_removals.as_ref()?;
     let number = u32::try_from(recorded.number).unwrap_or(0);
     Some(Confirmation { generation: recorded.generation, number, open: recorded.open })
+}
+
+/// The value of the annotation by which a person confirms what the Share would lose now.
+pub fn next_confirmation(share: &Share) -> String {
+    next(share, share.status.as_ref()).value()
+}
+
+fn next(share: &Share, status: Option<&ShareStatus>) -> Confirmation {
+    let ignored = status.and_then(|status| status.ignored_confirmation.as_deref());
+    Confirmation::next(confirmation(status), generation(share), ignored)
 }
 
 /// Whether what was confirmed is still being removed, and the Share was not edited since.

@@ -42,6 +42,7 @@ use crate::operator::pass::context::Context;
 use crate::operator::pass::verdict::Verdict;
 
 pub use desired::{Desired, retains};
+pub use losses::next_confirmation;
 pub use messages::refused;
 use share_pass::SharePass;
 

@@ -7,8 +7,9 @@ use super::desired::Desired;
 use super::share_pass::SharePass;
 use super::{apply, deletions, losses};
 use crate::api::share::{DeletionPolicy, ManagementPolicy};
-use crate::api::status::{CommonStatus, EffectivePolicies, ShareStatus};
-use crate::api::{EventReason, Share, has_finalizer, uid_of};
+use crate::api::status::{CommonStatus, EffectivePolicies, ShareStatus, UNOBSERVED};
+use crate::api::{CONFIRM_REMOVALS, EventReason, Share, has_finalizer, uid_of};
+use crate::core::interned::Interned;
 use crate::core::limiter::Priority;
 use crate::core::preflight::{Facts, Why};
 use crate::core::share_step::Mode;
@@ -33,6 +34,9 @@ pub fn begin(context: Arc<Context>, object: Arc<Share>) -> Pass<Share> {
         pass.status.share_id = None;
         pass.status.intent = None;
         pass.status.inventory = Default::default();
+    }
+    if pass.common().observed_generation == UNOBSERVED && pass.status.ignored_confirmation.is_none() {
+        pass.status.ignored_confirmation = pass.asked(CONFIRM_REMOVALS).map(Interned::from);
     }
     pass
 }

@@ -328,7 +328,7 @@ impl World {
                 if self.unheard > 0 {
                     steps.push(Step::BeginUnheard { operator: at, row, lags });
                 }
-            } else if operator.asked == Confirmation::next(operator.cache.confirmed, GENERATION).number {
+            } else if operator.asked == Confirmation::next(operator.cache.confirmed, GENERATION, None).number {
                 steps.push(Step::Accept { operator: at, lags });
             }
         }
@@ -358,7 +358,7 @@ impl World {
                     self.meant[row] |= self.unwanted[row] && self.live[row];
                 }
                 // The command in the message names the next number.
-                let number = Confirmation::next(self.status.confirmed, GENERATION).number;
+                let number = Confirmation::next(self.status.confirmed, GENERATION, None).number;
                 self.operators.iter_mut().for_each(|operator| operator.asked = number);
             }
             Step::CatchUp(at) => (self.operators[at].cache, self.operators[at].current) = (self.status, true),
@@ -369,7 +369,7 @@ impl World {
             }
             Step::Accept { operator, lags } => {
                 let cache = self.operators[operator].cache;
-                let confirmed = Some(Confirmation::next(cache.confirmed, GENERATION));
+                let confirmed = Some(Confirmation::next(cache.confirmed, GENERATION, None));
                 let shown = if lags { self.before } else { self.live };
                 let covered: [bool; ROWS] = std::array::from_fn(|row| self.unwanted[row] && shown[row]);
                 // What is taken away before the confirmation is recorded goes along.
