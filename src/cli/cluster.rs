@@ -55,7 +55,7 @@ pub struct Kube {
 #[derive(Args, Debug, Clone)]
 pub struct Scope {
     /// Namespace; default: the namespace of the kubeconfig's context
-    #[arg(short, long, value_name = "NAMESPACE")]
+    #[arg(short, long, value_name = "NAMESPACE", value_parser = namespace)]
     pub namespace: Option<String>,
     /// All namespaces
     #[arg(short = 'A', long, conflicts_with = "namespace")]
@@ -127,6 +127,23 @@ impl Kube {
         config.read_timeout = Some(self.request_timeout).filter(|time| !time.is_zero());
         Ok(config)
     }
+}
+
+/// A name that a namespace can have.
+pub fn namespace(text: &str) -> Result<String, String> {
+    let is_inner = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'-';
+    let is_name = (1..=63).contains(&text.len())
+        && text.as_bytes().iter().all(is_inner)
+        && !text.starts_with('-')
+        && !text.ends_with('-');
+    let message =
+        "a namespace has up to 63 lower case letters, digits and hyphens, and neither begins nor ends with a hyphen";
+    is_name.then(|| text.to_owned()).ok_or_else(|| message.to_owned())
+}
+
+/// A namespace to watch. An environment variable that is set to nothing names none.
+pub fn watched_namespace(text: &str) -> Result<String, String> {
+    if text.is_empty() { Ok(String::new()) } else { namespace(text) }
 }
 
 /// A time as kubectl takes it: a bare number is seconds.
@@ -312,5 +329,18 @@ pub async fn credential(cluster: Option<&Cluster>, secret: &Name) -> anyhow::Res
             cluster.secret(secret).await.with_context(|| format!("no credential: {NO_CREDENTIAL}"))
         }
         (None, None) => anyhow::bail!("no credential: {NO_CREDENTIAL}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_is_what_the_api_server_takes_for_one() {
+        let good = ["a", "0", "team-a", &"a".repeat(63)].map(namespace);
+        assert!(good.iter().all(Result::is_ok), "{good:?}");
+        let bad = ["", "A", "a b", "-a", "a-", "a.b", "a/b", "\u{e4}", &"a".repeat(64)].map(namespace);
+        assert!(bad.iter().all(Result::is_err), "{bad:?}");
     }
 }

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use clap::Args;
 use tokio::sync::watch;
 
-use super::cluster;
+use super::cluster::{self, watched_namespace};
 use super::environment::{own_namespace, present, variable};
 use super::otlp::Otlp;
 use super::remote::Endpoint;
@@ -52,14 +52,14 @@ pub struct Run {
     #[arg(long, env = "CFSHARE_READ_ONLY")]
     read_only: bool,
     /// Namespaces whose Shares may target a whole organization; `*` for all
-    #[arg(long, env = "CFSHARE_ORGANIZATION_SHARES", value_delimiter = ',', value_name = "NAMESPACE")]
+    #[arg(long, env = "CFSHARE_ORGANIZATION_SHARES", value_delimiter = ',', value_parser = trusted, value_name = "NAMESPACE")]
     organization_shares: Vec<String>,
     /// How many shares of one account may be deleted within 10 minutes without confirmation, because their Share objects
     /// are deleted. Either an absolute number, or a percentage of the managed shares of the account, at least 5
     #[arg(long, env = "CFSHARE_MAX_DELETIONS", default_value = "10%", value_name = "NUMBER|PERCENT")]
     max_deletions: MaxDeletions,
     /// Namespace to watch; may be repeated; default: all
-    #[arg(long, env = "CFSHARE_NAMESPACE", value_delimiter = ',', value_name = "NAMESPACE")]
+    #[arg(long, env = "CFSHARE_NAMESPACE", value_delimiter = ',', value_parser = watched_namespace, value_name = "NAMESPACE")]
     namespace: Vec<String>,
     /// Watch only objects with these labels
     #[arg(long, env = "CFSHARE_WATCH_LABEL_SELECTOR", value_name = "SELECTOR")]
@@ -214,6 +214,11 @@ fn asked_to_end() -> anyhow::Result<impl Future<Output = ()>> {
     Ok(async {
         let _ = tokio::signal::ctrl_c().await;
     })
+}
+
+/// A namespace whose Shares may target an organization, or `*`.
+fn trusted(text: &str) -> Result<String, String> {
+    if text == "*" { Ok(text.to_owned()) } else { watched_namespace(text) }
 }
 
 /// A time such as `90s`, `10m`, `1h` or `500ms`.

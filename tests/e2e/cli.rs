@@ -340,6 +340,8 @@ fn plan_refused(world: &World) {
         (&["status", "share/"], "", "share/ does not name a Share: write share/NAME"),
         (&["crds", "--dir", "/dev/null/crds"], "", "--dir: /dev/null/crds cannot be written to"),
         (&["plan", "--no-such-flag"], "", "unexpected argument"),
+        (&["import", "--account", "a", "-n", "Bad NS"], "", "a namespace has up to 63 lower case letters"),
+        (&["run", "--namespace", "team-a,Team B"], "", "invalid value 'Team B' for '--namespace"),
     ] {
         let ran = alone(&scene, args, input);
         assert!(ran.code == 1 && ran.err.contains(sentence), "{args:?}: {} {}", ran.code, ran.err);

@@ -9,7 +9,7 @@ use std::io::{self, Write};
 
 use clap::Args;
 
-use super::cluster::Scope;
+use super::cluster::{Scope, watched_namespace};
 use super::environment::{own_namespace, present};
 use super::output::{Exit, causes, count};
 use super::progress;
@@ -31,7 +31,7 @@ pub struct Doctor {
     #[arg(long = "account", value_name = "ID")]
     accounts: Vec<String>,
     /// Namespace that the operator watches; may be repeated; default: read from its Deployment
-    #[arg(long, env = "CFSHARE_NAMESPACE", value_delimiter = ',', value_name = "NAMESPACE")]
+    #[arg(long, env = "CFSHARE_NAMESPACE", value_delimiter = ',', value_parser = watched_namespace, value_name = "NAMESPACE")]
     watched: Vec<String>,
     /// ServiceAccount of the operator, whose permissions are checked; default: read from its Deployment
     #[arg(long, value_name = "NAMESPACE/NAME")]

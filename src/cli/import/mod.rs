@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::accounts;
-use super::cluster::{Kube, remote};
+use super::cluster::{Kube, namespace, remote};
 use super::output::{Exit, count};
 use super::remote::{Endpoint, Remote, advice};
 use crate::cloudflare::{Share, TargetType, clean};
@@ -54,7 +54,7 @@ pub struct Import {
     #[arg(long, value_name = "DIR", conflicts_with_all = ["shares", "objects", "accounts"])]
     into: Option<PathBuf>,
     /// Namespace for the manifests; default: manifests without a namespace
-    #[arg(short, long, value_name = "NAMESPACE")]
+    #[arg(short, long, value_name = "NAMESPACE", value_parser = namespace)]
     namespace: Option<String>,
     /// Secret in that namespace with the credential, used if the environment has none
     #[arg(long, value_name = "NAME", default_value = "cloudflare-credentials")]
