@@ -332,7 +332,11 @@ fn frozen(facts: &Facts) -> Step {
     match &facts.situation {
         Situation::Bound { share: Presence::Unread, .. } => Step::Read(Want::Share),
         Situation::Bound { share: Presence::Live, .. } => Step::Maintain,
-        _ => Step::Wait(Wait::Thaw),
+        Situation::Bound {
+            share: Presence::Leaving | Presence::Missing | Presence::Hidden | Presence::Gone, ..
+        }
+        | Situation::Unbound { .. }
+        | Situation::Announced { .. } => Step::Wait(Wait::Thaw),
     }
 }
 

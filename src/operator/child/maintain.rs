@@ -201,7 +201,8 @@ fn is_in_place<C: Child>(child: &ChildPass<C>, seen: &ObservedShare) -> bool {
     let is_settled = match step(child, seen).0 {
         Step::Confirm => true,
         Step::Keep => child.pass.status.record().intended_at.is_none(),
-        _ => false,
+        Step::Read | Step::Add | Step::Restore | Step::Update | Step::Wait => false,
+        Step::Remove | Step::Forget | Step::Ignore => false,
     };
     is_settled && row_state(&child.key, seen, None).state == State::InPlace
 }

@@ -92,15 +92,14 @@ impl Look<'_> {
             let (memories, announced, settings) = (None, None, self.settings);
             let basis = PlanInput { desired, share_id, entries: &entries, settings, observing, memories, announced };
             let plan = basis.plan(seen);
-            let plain = plan.of(|step| matches!(step, row_step::Step::Confirm | row_step::Step::Forget));
-            if plain.is_empty() {
+            let confirmed = plan.of(|step| step == row_step::Step::Confirm);
+            let forgotten = plan.of(|step| step == row_step::Step::Forget);
+            if confirmed.is_empty() && forgotten.is_empty() {
                 break plan.steps;
             }
-            for key in plain {
-                match plan.steps.get(&key) {
-                    Some((row_step::Step::Confirm, _)) => drop(entries.insert(key, inventory::Entry::default())),
-                    _ => drop(entries.remove(&key)),
-                }
+            entries.extend(confirmed.into_iter().map(|key| (key, inventory::Entry::default())));
+            for key in &forgotten {
+                entries.remove(key);
             }
         };
         let children = self.desired.siblings.iter().filter(|sibling| !sibling.suspended);

@@ -81,7 +81,9 @@ impl<K: Recorded> Row<'_, K> {
         });
         match row {
             Observed::Live { differs: true } => Some(inventory::NEVER.into()),
-            _ => inventory::meta_hash(&self.meta),
+            Observed::Unread | Observed::Absent | Observed::Live { differs: false } | Observed::Leaving => {
+                inventory::meta_hash(&self.meta)
+            }
         }
     }
 

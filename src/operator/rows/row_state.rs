@@ -66,7 +66,8 @@ pub fn row_state(key: &RowKey, seen: &ObservedShare, step: Option<Step>) -> RowS
         Some(Step::Wait) => {
             RowState { message: "the request that adds it may still take effect".into(), ..pending("absent") }
         }
-        _ => pending("absent"),
+        Some(Step::Keep | Step::Read | Step::Add | Step::Confirm | Step::Restore | Step::Update) => pending("absent"),
+        Some(Step::Remove | Step::Forget | Step::Ignore) | None => pending("absent"),
     };
     match key {
         RowKey::Recipient(account) => match seen.recipient(account) {

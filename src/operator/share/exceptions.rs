@@ -55,7 +55,8 @@ fn state_of(share: &SharePass, key: &RowKey, seen: &ObservedShare, step: Option<
     let write = match step {
         Some(Step::Update) => Some(row.updating()),
         Some(Step::Add | Step::Restore) => Some(row.adding()),
-        _ => None,
+        Some(Step::Keep | Step::Read | Step::Confirm | Step::Wait) => None,
+        Some(Step::Remove | Step::Forget | Step::Ignore) | None => None,
     };
     if write.is_some_and(|write| share.pass.not_converging(&write).is_some()) {
         let message = "written twice, but Cloudflare still returns a different value".to_owned();
