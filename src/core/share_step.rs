@@ -82,7 +82,12 @@ pub enum Found {
 pub enum Named {
     Unread,
     Nobody,
-    One { id: ShareId, fits: bool },
+    One {
+        id: ShareId,
+        fits: bool,
+    },
+    /// One, and another object has it.
+    Taken(ShareId),
     Many(Vec<ShareId>),
 }
 
@@ -180,6 +185,8 @@ pub enum Refusal {
     Claimed,
     NameTaken(Vec<ShareId>),
     Ambiguous(Vec<ShareId>),
+    /// Another object has the only share of the wanted name.
+    Taken(ShareId),
     /// The share named by id, or adopted once, is not there.
     NotFound,
     TargetMismatch,
@@ -262,8 +269,9 @@ fn begin(adoption: &Adoption, named: &Named, gathered: Gathered, may_try: bool) 
         (Exactly(_, Found::Missing), _, _) => Step::Refuse(Refusal::NotFound),
         (SameName, Named::One { id, fits: true }, _) => Step::Bind { id: id.clone(), adopted: true },
         (SameName, Named::One { fits: false, .. }, _) => Step::Refuse(Refusal::TargetMismatch),
+        (SameName, Named::Taken(id), _) => Step::Refuse(Refusal::Taken(id.clone())),
         (SameName, Named::Many(ids), _) => Step::Refuse(Refusal::Ambiguous(ids.clone())),
-        (Never, Named::One { id, .. }, _) => Step::Refuse(Refusal::NameTaken(vec![id.clone()])),
+        (Never, Named::One { id, .. } | Named::Taken(id), _) => Step::Refuse(Refusal::NameTaken(vec![id.clone()])),
         (Never, Named::Many(ids), _) => Step::Refuse(Refusal::NameTaken(ids.clone())),
         // One look, once they are gathered, serves all shares whose children came in the meantime.
         (Never | SameName, Named::Unread | Named::Nobody, Gathered::Arriving) => Step::Wait(Wait::Children),
@@ -355,6 +363,7 @@ fn observe(situation: &Situation, is_deleting: bool) -> Step {
             Named::Unread => Step::Read(Want::List),
             Named::One { .. } => Step::Maintain,
             Named::Nobody => Step::Refuse(Refusal::Nothing),
+            Named::Taken(id) => Step::Refuse(Refusal::Taken(id.clone())),
             Named::Many(ids) => Step::Refuse(Refusal::Ambiguous(ids.clone())),
         },
         Situation::Announced { .. } => Step::Wait(Wait::Thaw),
@@ -385,6 +394,7 @@ mod tests {
                 Named::Nobody,
                 Named::One { id: id("n"), fits: true },
                 Named::One { id: id("n"), fits: false },
+                Named::Taken(id("n")),
                 Named::Many(vec![id("n"), id("m")]),
             ] {
                 for gathered in [Gathered::NoRecipients, Gathered::NoResources, Gathered::Arriving, Gathered::Complete]
@@ -467,7 +477,7 @@ mod tests {
         type Row = (fn(Case) -> bool, Step);
         let bind = |text: &str| Step::Bind { id: id(text), adopted: true };
         // Without an id in the manifest, by what bears the name; else by what became of the share with that id.
-        let table: [Row; 15] = [
+        let table: [Row; 16] = [
             (|(a, ..)| matches!(a, Adoption::Exactly(_, Unread)), Step::Read(Want::Share)),
             (|(a, ..)| matches!(a, Adoption::Exactly(_, Fits)), bind("a")),
             (|(a, ..)| matches!(a, Adoption::Exactly(_, Misfits)), Step::Refuse(Refusal::TargetMismatch)),
@@ -478,11 +488,15 @@ mod tests {
                 Step::Refuse(Refusal::TargetMismatch),
             ),
             (
+                |(a, n, ..)| *a == Adoption::SameName && matches!(n, Named::Taken(_)),
+                Step::Refuse(Refusal::Taken(id("n"))),
+            ),
+            (
                 |(a, n, ..)| *a == Adoption::SameName && matches!(n, Named::Many(_)),
                 Step::Refuse(Refusal::Ambiguous(vec![id("n"), id("m")])),
             ),
             (
-                |(a, n, ..)| *a == Adoption::Never && matches!(n, Named::One { .. }),
+                |(a, n, ..)| *a == Adoption::Never && matches!(n, Named::One { .. } | Named::Taken(_)),
                 Step::Refuse(Refusal::NameTaken(vec![id("n")])),
             ),
             (
@@ -510,7 +524,7 @@ mod tests {
             assert_eq!(rows, [&step], "{facts:?}");
             cases += 1;
         }
-        assert_eq!(cases, 2 * 6 * 5 * 4 * 2, "with and without retain");
+        assert_eq!(cases, 2 * 6 * 6 * 4 * 2, "with and without retain");
     }
 
     #[test]

@@ -123,7 +123,7 @@ impl Snapshot<'_> {
     pub fn meant(&self) -> Option<ShareId> {
         self.desired.share_id.clone().or_else(|| match self.named() {
             Named::One { id, .. } => Some(id),
-            Named::Unread | Named::Nobody | Named::Many(_) => None,
+            Named::Unread | Named::Nobody | Named::Taken(_) | Named::Many(_) => None,
         })
     }
 

@@ -69,7 +69,7 @@ impl Snapshot<'_> {
             [] => Named::Nobody,
             [(id, fits)] => {
                 let free = self.desired.observe || !self.index.is_spoken_for(self.name, id.as_str());
-                if free { Named::One { id: id.clone(), fits: *fits } } else { Named::Many(vec![id.clone()]) }
+                if free { Named::One { id: id.clone(), fits: *fits } } else { Named::Taken(id.clone()) }
             }
             many => Named::Many(many.iter().map(|(id, _)| id.clone()).collect()),
         }

@@ -114,6 +114,7 @@ fn rival_leaves(share: &SharePass, refusal: &Refusal) -> bool {
         Refusal::NameTaken(ids) | Refusal::Ambiguous(ids) => {
             ids.iter().find_map(|id| index.rival(object, Some(id.as_str())))
         }
+        Refusal::Taken(id) => index.rival(object, Some(id.as_str())),
         Refusal::NotFound | Refusal::TargetMismatch | Refusal::Nothing => None,
     };
     let rival = rival.and_then(|name| index.shares.find(&name));
@@ -129,11 +130,12 @@ pub fn refused(refusal: Refusal, share: &Share, desired: &Desired, index: &Index
         Refusal::NameTaken(ids) => {
             Verdict::stalled(Reason::NameTaken, name_taken(share, index, name, &ids)).requeue_after(delays::HUMAN)
         }
-        Refusal::Ambiguous(ids) => match ids.as_slice() {
-            [only] => Verdict::stalled(Reason::Claimed, only_claimed(share, index, name, only)),
-            _ => Verdict::stalled(Reason::Ambiguous, ambiguous(name, &ids)),
+        Refusal::Ambiguous(ids) => {
+            Verdict::stalled(Reason::Ambiguous, ambiguous(name, &ids)).requeue_after(delays::HUMAN)
         }
-        .requeue_after(delays::HUMAN),
+        Refusal::Taken(id) => {
+            Verdict::stalled(Reason::Claimed, only_claimed(share, index, name, &id)).requeue_after(delays::HUMAN)
+        }
         Refusal::NotFound => {
             let by_id = share.spec.share_id.is_some();
             Verdict::stalled(Reason::ShareNotFound, not_found(desired, id.unwrap_or_default(), by_id))

@@ -25,10 +25,15 @@ pub async fn look_for_rivals(share: &mut SharePass, step: &Step) -> Result<bool,
         _ if share.mode == Mode::Observe => return Ok(false),
         Step::Bind { .. } | Step::Delete => delays::FRESH,
         // Somebody says that it is another way now.
-        Step::Refuse(Refusal::NameTaken(_) | Refusal::Ambiguous(_) | Refusal::Claimed) if share.pass.is_requested() => {
+        Step::Refuse(Refusal::NameTaken(_) | Refusal::Ambiguous(_) | Refusal::Taken(_) | Refusal::Claimed)
+            if share.pass.is_requested() =>
+        {
             share.pass.now().since(share.pass.outdated_before(true))
         }
-        Step::Create | Step::Refuse(Refusal::NameTaken(_) | Refusal::Ambiguous(_) | Refusal::Claimed) => delays::HUMAN,
+        Step::Create
+        | Step::Refuse(Refusal::NameTaken(_) | Refusal::Ambiguous(_) | Refusal::Taken(_) | Refusal::Claimed) => {
+            delays::HUMAN
+        }
         Step::Maintain if has_twin() => REPORTED,
         Step::Maintain
         | Step::Read(_)
