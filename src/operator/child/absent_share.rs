@@ -33,7 +33,8 @@ pub async fn share_gone<C: Child>(child: &mut ChildPass<C>) -> Result<Option<Ver
         Absence::Doubted(cause) => Ok(Some(breaker::open(&cause, &child.pass.object.share()))),
         Absence::Hidden => {
             let namespace = child.pass.key.name.namespace.clone();
-            let secret = Name::new(namespace, child.record_mut().credentials_name.clone().unwrap_or_default());
+            let recorded = child.pass.status.record().credentials_name.clone();
+            let secret = Name::new(namespace, recorded.unwrap_or_default());
             Ok(Some(breaker::not_visible(&child.pass.key, &format!("share {}", child.id), &secret)))
         }
         Absence::Missing(first) => {

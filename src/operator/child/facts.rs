@@ -26,10 +26,10 @@ const TOGETHER: Duration = Duration::from_secs(1);
 const SUCCESSION: Duration = Duration::from_secs(10);
 
 /// `row`: what the child declares, as far as that can be sent.
-pub fn facts<C: Child>(pass: &mut Pass<C>, parent: &Parent, row: Option<&RowKey>, rivals: &[Sibling]) -> Facts {
+pub fn facts<C: Child>(pass: &Pass<C>, parent: &Parent, row: Option<&RowKey>, rivals: &[Sibling]) -> Facts {
     let uid = uid_of(pass.object.as_ref());
     let finalizer = has_finalizer(pass.object.meta());
-    let record = pass.status.record_mut();
+    let record = pass.status.record();
     let claimed = finalizer && record.bound_uid == uid;
     let last = conditions::says(&record.common.conditions, Reason::LastResource);
     let record = Record { share: record.share_id.is_some(), row: record.holds_row() };
@@ -129,13 +129,13 @@ fn declared<C: Child>(
 /// A row that several declare is released only to one that has it in its record, with all that this object announced: two
 /// objects that go one after the other would leak it.
 fn successor<C: Child>(
-    pass: &mut Pass<C>,
+    pass: &Pass<C>,
     parent: &Parent,
     row: &RowKey,
     rivals: &[Sibling],
     heirs: &[Arc<Share>],
 ) -> Successor {
-    let own = Entry::of_child(pass.status.record_mut());
+    let own = Entry::of_child(pass.status.record());
     let announcements = Announcements::of(pass);
     let knows = |entry: &Entry| announcements.covers(Some(entry), row, &pass.key, own.as_ref());
     let by_parent = parent.entry(row).as_ref().is_some_and(knows)

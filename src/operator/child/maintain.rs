@@ -69,8 +69,7 @@ async fn take_step<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, may
     match step {
         Step::Read => child.row(seen).read().await?,
         Step::Confirm => {
-            let drift = child.record_mut().common.drift.clone();
-            let meta_hash = child.row(seen).confirm(row, &drift);
+            let meta_hash = child.row(seen).confirm(row, &child.pass.status.record().common.drift);
             let record = child.record_mut();
             (record.confirmed, record.intended_at, record.meta_hash) = (true, None, meta_hash);
         }
@@ -175,9 +174,9 @@ fn is_just_made<C: Child>(child: &ChildPass<C>, seen: &ObservedShare) -> bool {
 }
 
 /// Whether the last verdict, Ready, still stands though the rows were not listed since the process began.
-fn is_still_ready<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare) -> bool {
-    if !child.pass.was_ready() || child.pass.is_deleting() || !child.record_mut().confirmed || child.pass.is_following()
-    {
+fn is_still_ready<C: Child>(child: &ChildPass<C>, seen: &ObservedShare) -> bool {
+    let confirmed = child.pass.status.record().confirmed;
+    if !child.pass.was_ready() || child.pass.is_deleting() || !confirmed || child.pass.is_following() {
         return false;
     }
     // What a waiver accepted may count by now.
@@ -217,7 +216,7 @@ fn step<C: Child>(child: &ChildPass<C>, seen: &ObservedShare) -> (Step, Observed
 }
 
 /// Reads what is due: what is missing, known to be stale, or asked for.
-async fn refresh<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, requested: bool) -> Result<(), Stop> {
+async fn refresh<C: Child>(child: &ChildPass<C>, seen: &ObservedShare, requested: bool) -> Result<(), Stop> {
     let since = child.pass.outdated_before(requested);
     if !seen.is_outdated(&child.key, since) {
         return Ok(());
@@ -288,7 +287,7 @@ async fn send_removal<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare) 
 
 /// Whether the row may go now, by the limit of its Share, which counts all that its share loses. It is recorded there
 /// before the call, so that it counts for every object of the share, and after a restart.
-async fn ask_share<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare) -> Result<Option<Verdict>, Stop> {
+async fn ask_share<C: Child>(child: &ChildPass<C>, seen: &ObservedShare) -> Result<Option<Verdict>, Stop> {
     let context = child.pass.context.clone();
     let live = |share: &&Arc<Share>| share.metadata.deletion_timestamp.is_none();
     let Some(share) = child.parent.share.as_ref().filter(live) else { return Ok(None) };

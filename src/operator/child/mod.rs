@@ -39,13 +39,13 @@ pub async fn reconcile<C: Child>(context: Arc<Context>, object: Arc<C>) -> Resul
     let mut pass = Pass::begin(context.clone(), C::cache(&context.cluster.index).latest(object));
     drop_foreign_record(&mut pass);
     look_outside(&pass).await?;
-    let parent = parent::parent(&mut pass);
+    let parent = parent::parent(&pass);
     let row = parent.owner.as_ref().map(|owner| pass.object.row(owner));
     let declares = row.as_ref().and_then(|row| row.as_ref().ok());
     let rivals = declares.zip(parent.owner.as_ref()).map(|(row, owner)| facts::rivals(&pass, owner, row));
     let rivals = rivals.unwrap_or_default();
     for _ in 0..MAX_STEPS {
-        let facts = facts::facts(&mut pass, &parent, declares, &rivals);
+        let facts = facts::facts(&pass, &parent, declares, &rivals);
         let step = child_step::step(&facts);
         note_wait(&pass, step);
         tracing::trace!(?facts, ?step);
@@ -167,7 +167,7 @@ fn drop_foreign_record<C: Child>(pass: &mut Pass<C>) {
 async fn claim<C: Child>(pass: &mut Pass<C>) -> Result<(), Stop> {
     pass.add_finalizer().await?;
     let uid = uid_of(pass.object.as_ref());
-    if pass.status.record_mut().bound_uid != uid {
+    if pass.status.record().bound_uid != uid {
         pass.status.record_mut().bound_uid = uid;
         pass.save().await?;
     }

@@ -50,13 +50,13 @@ pub fn entry_in(share: &Share, row: &RowKey) -> Option<Entry> {
 }
 
 /// The Share that the child names, or what the child remembers of it.
-pub fn parent<C: Child>(pass: &mut Pass<C>) -> Parent {
+pub fn parent<C: Child>(pass: &Pass<C>) -> Parent {
     let name = pass.object.share();
     let shares = &pass.context.cluster.index.shares;
     let watched = shares.find(&name);
     let outside = watched.is_none();
     let share = watched.or_else(|| shares.find_outside(&name));
-    let recorded = pass.status.record_mut().clone();
+    let recorded = pass.status.record().clone();
     // A child that goes removes its row where it made it, even if a new Share has taken the name since.
     let another = share.as_ref().is_some_and(|share| {
         let bound = own_record(share).and_then(|status| status.share_id.as_deref());

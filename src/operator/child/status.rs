@@ -66,7 +66,7 @@ pub fn report_row_state<C: Child>(
         }
         State::InPlace if matches!(row, Observed::Live { .. }) => {
             let hash = inventory::meta_hash(&child.pass.object.wanted_meta());
-            if child.record_mut().meta_hash != hash {
+            if child.pass.status.record().meta_hash != hash {
                 child.record_mut().meta_hash = hash;
                 child.pass.memory(|memory| memory.write_stuck(&child.key.to_string()));
             }
@@ -75,7 +75,7 @@ pub fn report_row_state<C: Child>(
             child.pass.memory(|memory| memory.forget_settled(now, |_| false));
             child.pass.settle(&child.session.account);
             let verdict = Verdict::ready(Reason::Associated, format!("{} is {word}", child.name()));
-            if child.record_mut().intended_at.is_some() {
+            if child.pass.status.record().intended_at.is_some() {
                 // The record still has to learn that the announced call has settled.
                 return verdict.requeue_after(child.pass.look_once_settled());
             }
@@ -92,8 +92,8 @@ pub fn report_row_state<C: Child>(
 }
 
 /// What is reported of a row that goes.
-fn leaving<C: Child>(child: &mut ChildPass<C>, row: Observed) -> String {
-    let entry = Entry::of_child(child.record_mut()).filter(|_| row == Observed::Absent);
+fn leaving<C: Child>(child: &ChildPass<C>, row: Observed) -> String {
+    let entry = Entry::of_child(child.pass.status.record()).filter(|_| row == Observed::Absent);
     let announcements = Announcements::of(&child.pass);
     let open = entry.filter(|entry| announcements.is_open(&child.pass.key, &child.key, entry));
     match open.and_then(|entry| entry.intended_at) {

@@ -199,7 +199,7 @@ async fn save_surely(share: &mut SharePass) -> Result<(), Stop> {
 }
 
 /// What a refusal of the whole create means for the next attempt.
-fn create_refused(share: &mut SharePass, error: Error, rows: &[RowKey]) -> Result<Option<Verdict>, Stop> {
+fn create_refused(share: &SharePass, error: Error, rows: &[RowKey]) -> Result<Option<Verdict>, Stop> {
     let now = share.pass.now();
     match error.class() {
         ErrorClass::Retry | ErrorClass::Throttled | ErrorClass::Denied => return Err(Stop::Cloudflare(error)),

@@ -69,7 +69,7 @@ fn deletion() -> Write {
 
 /// Cloudflare agreed to delete the share a moment ago, or did not find it, and shows it all the same: the call is not sent
 /// at once again.
-async fn await_effect(share: &mut SharePass, id: &ShareId) -> Result<Option<Verdict>, Stop> {
+async fn await_effect(share: &SharePass, id: &ShareId) -> Result<Option<Verdict>, Stop> {
     if share.pass.is_poll_due() {
         share.session.read_share(id).await?;
         if !share.seen(id).is_some_and(|seen| seen.is_live()) {
@@ -163,7 +163,7 @@ fn have_loss_counted(share: &SharePass, id: &ShareId) {
 }
 
 /// The share was not there: look again after a while before that is believed.
-pub async fn confirm(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
+pub async fn confirm(share: &SharePass) -> Result<Option<Verdict>, Stop> {
     let Some(id) = share.share_id() else { return Ok(None) };
     let read_lag = share.pass.context.settings.read_lag();
     have_loss_counted(share, &id);

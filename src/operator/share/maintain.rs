@@ -97,7 +97,7 @@ fn is_just_made(share: &SharePass, id: &ShareId) -> bool {
     share.seen(id).is_some_and(|seen| seen.is_just_made(due, now, share.session.read_lag))
 }
 
-fn report_just_made(share: &mut SharePass, id: &ShareId) -> Verdict {
+fn report_just_made(share: &SharePass, id: &ShareId) -> Verdict {
     let Some(seen) = share.seen(id) else { return vanished() };
     let now = share.pass.now();
     let wait = share.pass.due().map_or_else(|| share.follow(&seen), |due| due.since(now));
@@ -131,7 +131,7 @@ fn is_still_ready(share: &SharePass, id: &ShareId) -> bool {
 }
 
 /// Reads what is due: what a poll covers while something is pending, otherwise only what is missing or known to be stale.
-async fn refresh(share: &mut SharePass, id: &ShareId, requested: bool) -> Result<(), Stop> {
+async fn refresh(share: &SharePass, id: &ShareId, requested: bool) -> Result<(), Stop> {
     let poll = share.pass.is_poll_due();
     let since = share.pass.outdated_before(requested);
     let Some(seen) = share.seen(id) else { return Ok(()) };

@@ -6,7 +6,7 @@ use crate::core::id::ShareId;
 use crate::core::share_step;
 use crate::operator::stop::Stop;
 
-pub async fn read_share(share: &mut SharePass) -> Result<(), Stop> {
+pub async fn read_share(share: &SharePass) -> Result<(), Stop> {
     let id = share.share_id().or_else(|| share.desired.share_id.clone());
     let may_read = share.share_id().is_some_and(|id| share.pass.may_read_early(&share.session, &id));
     if !may_read {
@@ -20,7 +20,7 @@ pub async fn read_share(share: &mut SharePass) -> Result<(), Stop> {
     Ok(())
 }
 
-pub async fn read_list(share: &mut SharePass) -> Result<(), Stop> {
+pub async fn read_list(share: &SharePass) -> Result<(), Stop> {
     share.session.await_first_sweep()?;
     let Some(intent) = share.pass.status.intent.clone() else {
         return share.session.look(share.snapshot(|now| now.look_since())).await;

@@ -16,7 +16,7 @@ const REPORTED: Duration = Duration::from_secs(600);
 const ONCE: Duration = Duration::MAX;
 
 /// Looks for claims of Shares that are out of scope, as recent as the step needs them. Returns whether to decide again.
-pub async fn look_for_rivals(share: &mut SharePass, step: &Step) -> Result<bool, Stop> {
+pub async fn look_for_rivals(share: &SharePass, step: &Step) -> Result<bool, Stop> {
     let has_twin = || {
         let id = share.pass.status.share_id.as_deref().and_then(|id| ShareId::parse(id).ok());
         id.is_some_and(|id| share.session.account.cache().namesake(&id).is_some())

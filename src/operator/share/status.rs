@@ -324,7 +324,7 @@ fn stuck(
 
 /// Where nothing may be written: whether anything would be.
 fn compare(
-    share: &mut SharePass,
+    share: &SharePass,
     id: &ShareId,
     seen: &ObservedShare,
     plan: &Plan,
@@ -358,7 +358,7 @@ fn compare(
 
 /// Nothing would be written; Ready is true only if all is in place, too.
 fn unchanged(
-    share: &mut SharePass,
+    share: &SharePass,
     id: &ShareId,
     seen: &ObservedShare,
     row_states: &[(RowKey, RowState)],
