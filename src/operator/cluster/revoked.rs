@@ -10,12 +10,12 @@ use kube::runtime::watcher::Event;
 use kube::{Api, ResourceExt};
 
 use super::Cluster;
-use super::record::Recorded;
+use super::has_status::HasStatus;
 use super::requests::in_time;
 use crate::api::Name;
 
 /// Reads the known objects of one kind in a namespace, one round at a time; `learn` takes what the watch would have brought.
-pub fn read_known<K: Recorded>(
+pub fn read_known<K: HasStatus>(
     cluster: &Arc<Cluster>,
     namespace: &str,
     busy: &Arc<AtomicBool>,
@@ -33,7 +33,7 @@ pub fn read_known<K: Recorded>(
     });
 }
 
-async fn round<K: Recorded>(
+async fn round<K: HasStatus>(
     cluster: &Arc<Cluster>,
     namespace: &str,
     learn: impl Fn(&Event<K>),

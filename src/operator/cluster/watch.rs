@@ -13,7 +13,7 @@ use kube::runtime::watcher::{self, Event};
 use kube::{Api, ResourceExt};
 
 use super::Cluster;
-use super::record::{Recorded, reports_generation};
+use super::has_status::{HasStatus, reports_generation};
 use super::work_queue::Urgency;
 use super::{listwatch, object_cache, revoked};
 use crate::api::{Name, ObjectKey};
@@ -22,7 +22,7 @@ use crate::core::health::{Cause, Sign, place};
 /// The stream that fills one controller's store, and requeues what is to be looked at; no item comes out. An object that
 /// does not decode is logged and stops nobody. What was read of it before stays, so that what it declares is not taken for
 /// undeclared. Every sign of life goes to `report`, and each object that is gone to `deleted`.
-pub fn stream<K: Recorded>(
+pub fn stream<K: HasStatus>(
     api: Api<DeserializeGuard<K>>,
     scope: Option<String>,
     selector: Option<String>,
@@ -73,7 +73,7 @@ pub fn stream<K: Recorded>(
 
 /// Passes each sign on, and takes note where the kind is missing. Where the namespace may not be watched any more, its
 /// known objects are read one by one.
-fn following<K: Recorded>(
+fn following<K: HasStatus>(
     cluster: Arc<Cluster>,
     scope: Option<String>,
     writer: Arc<parking_lot::Mutex<Writer<K>>>,
@@ -96,7 +96,7 @@ fn following<K: Recorded>(
 }
 
 /// What takes in the events of one kind in one scope.
-struct Intake<K: Recorded, D> {
+struct Intake<K: HasStatus, D> {
     scope: Option<String>,
     writer: Arc<parking_lot::Mutex<Writer<K>>>,
     cluster: Arc<Cluster>,
@@ -109,7 +109,7 @@ struct Intake<K: Recorded, D> {
     news: Vec<(ObjectKey, Urgency)>,
 }
 
-impl<K: Recorded, D: Fn(&ObjectKey)> Intake<K, D> {
+impl<K: HasStatus, D: Fn(&ObjectKey)> Intake<K, D> {
     /// Whether the object of an event is to be looked at: what changed in its status alone is our own doing, unless somebody
     /// else took away what the status said.
     fn calls_for_a_pass(&self, event: &Event<K>) -> bool {
@@ -166,7 +166,7 @@ fn is_news(before: &ObjectMeta, now: &ObjectMeta) -> bool {
         || before.finalizers != now.finalizers
 }
 
-fn says_something<K: Recorded>(object: &K) -> bool {
+fn says_something<K: HasStatus>(object: &K) -> bool {
     object.status().is_some_and(|status| !status.as_ref().conditions.is_empty())
 }
 
@@ -176,7 +176,7 @@ fn name_of(invalid: &InvalidObject) -> Name {
 }
 
 /// The event of an object that can be read, or of what is kept of it.
-fn decoded<K: Recorded>(event: Event<DeserializeGuard<K>>, cluster: &Cluster) -> Option<Event<K>> {
+fn decoded<K: HasStatus>(event: Event<DeserializeGuard<K>>, cluster: &Cluster) -> Option<Event<K>> {
     let kept = K::cache(&cluster.index);
     let last = |name: &Name| kept.find(name).map(|object| object.as_ref().clone());
     // The last that came of the object can be read, or it went.
@@ -233,7 +233,7 @@ fn decoded<K: Recorded>(event: Event<DeserializeGuard<K>>, cluster: &Cluster) ->
 }
 
 /// Takes note of an event. Returns who else has to look.
-fn take_note<K: Recorded>(
+fn take_note<K: HasStatus>(
     event: &Event<K>,
     scope: Option<&str>,
     writer: &parking_lot::Mutex<Writer<K>>,

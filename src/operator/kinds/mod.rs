@@ -10,7 +10,7 @@ use crate::api::status::ChildStatus;
 use crate::core::id::{AccountId, SourceId};
 use crate::core::row_key::RowKey;
 use crate::operator::cluster::child_object::ChildObject;
-use crate::operator::cluster::record::Recorded;
+use crate::operator::cluster::has_status::HasStatus;
 use crate::operator::remote::observed_share::ObservedShare;
 
 /// A status with the part that both child kinds share.
@@ -26,7 +26,7 @@ pub trait RowStatus {
 }
 
 /// A kind of child object.
-pub trait Child: Recorded<Status: RowStatus> + ChildObject {}
+pub trait Child: HasStatus<Status: RowStatus> + ChildObject {}
 
 /// An account's id in a manifest; `path`: the field that it stands in.
 pub fn account(text: &str, path: &str) -> Result<AccountId, String> {

@@ -2,9 +2,9 @@
 
 use crate::api::Share;
 use crate::api::status::ShareStatus;
-use crate::operator::cluster::record::Recorded;
+use crate::operator::cluster::has_status::HasStatus;
 
-impl Recorded for Share {
+impl HasStatus for Share {
     type Status = ShareStatus;
 
     fn status(&self) -> Option<&ShareStatus> {

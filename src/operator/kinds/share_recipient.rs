@@ -14,8 +14,8 @@ use crate::core::interned::Interned;
 use crate::core::meta::ResourceMeta;
 use crate::core::row_key::RowKey;
 use crate::operator::cluster::child_object::ChildObject;
+use crate::operator::cluster::has_status::HasStatus;
 use crate::operator::cluster::index::Related;
-use crate::operator::cluster::record::Recorded;
 use crate::operator::remote::observed_share::ObservedShare;
 
 /// Longest list of errors, and longest words of Cloudflare's in it.
@@ -23,7 +23,7 @@ const MAX_ERRORS: usize = 20;
 const MAX_ID: usize = 200;
 const MAX_MESSAGE: usize = 300;
 
-impl Recorded for ShareRecipient {
+impl HasStatus for ShareRecipient {
     type Status = RecipientStatus;
 
     fn status(&self) -> Option<&RecipientStatus> {

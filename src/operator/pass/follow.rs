@@ -5,10 +5,10 @@ use std::time::Duration;
 use super::Pass;
 use crate::core::id::ShareId;
 use crate::core::time::At;
-use crate::operator::cluster::record::Recorded;
+use crate::operator::cluster::has_status::HasStatus;
 use crate::operator::remote::account::Account;
 
-impl<K: Recorded> Pass<K> {
+impl<K: HasStatus> Pass<K> {
     /// Whether something is under way, and its next poll not due yet: when it is.
     pub fn due(&self) -> Option<At> {
         self.memory(|memory| memory.following.then_some(memory.due))

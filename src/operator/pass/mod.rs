@@ -28,7 +28,7 @@ use crate::core::interned::Interned;
 use crate::core::limiter::Priority;
 use crate::core::time::At;
 use crate::operator::cluster::events::Note;
-use crate::operator::cluster::record::Recorded;
+use crate::operator::cluster::has_status::HasStatus;
 use crate::operator::conditions::{self, breaker_reported_at};
 use crate::operator::remote::account::Account;
 use crate::operator::remote::call_log::{self, CallLog};
@@ -43,7 +43,7 @@ use verdict::{Course, Readiness, Verdict};
 const LONGEST_LOGGED: usize = 1000;
 
 /// A pass under way. `status` is the draft of what will be written.
-pub struct Pass<K: Recorded> {
+pub struct Pass<K: HasStatus> {
     pub context: Arc<Context>,
     pub key: ObjectKey,
     pub object: Arc<K>,
@@ -59,7 +59,7 @@ pub struct Pass<K: Recorded> {
     pub warning: Option<(Note, String)>,
 }
 
-impl<K: Recorded> Pass<K> {
+impl<K: HasStatus> Pass<K> {
     pub fn begin(context: Arc<Context>, object: Arc<K>) -> Pass<K> {
         let key = K::key(Name::of(object.as_ref()));
         let status = object.status().cloned().unwrap_or_default();

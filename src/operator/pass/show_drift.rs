@@ -5,10 +5,10 @@ use super::{Pass, drift};
 use crate::api::status::DriftEntry;
 use crate::api::{EventReason, Reason};
 use crate::operator::cluster::events::Note;
-use crate::operator::cluster::record::Recorded;
+use crate::operator::cluster::has_status::HasStatus;
 use crate::operator::stop::Stop;
 
-impl<K: Recorded> Pass<K> {
+impl<K: HasStatus> Pass<K> {
     /// Shows what has drifted, unless it is shown already.
     pub async fn show_drift(&mut self, mut found: Vec<DriftEntry>) -> Result<(), Stop> {
         found.retain(|entry| !self.common().drift.contains(entry));

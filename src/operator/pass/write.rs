@@ -5,11 +5,11 @@ use super::memory::Write;
 use super::verdict::Verdict;
 use crate::api::{REQUESTED_AT, Reason};
 use crate::cloudflare::ErrorClass;
-use crate::operator::cluster::record::Recorded;
+use crate::operator::cluster::has_status::HasStatus;
 use crate::operator::remote::writer::Change;
 use crate::operator::stop::Stop;
 
-impl<K: Recorded> Pass<K> {
+impl<K: HasStatus> Pass<K> {
     /// The refusal of an item that still holds; it is tried again by itself.
     pub fn refusal(&self, item: &str, reason: Reason) -> Option<Verdict> {
         let now = self.now();

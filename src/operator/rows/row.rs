@@ -10,7 +10,7 @@ use crate::core::meta::ResourceMeta;
 use crate::core::row_key::RowKey;
 use crate::core::row_step::{Observed, Step};
 use crate::core::time::At;
-use crate::operator::cluster::record::Recorded;
+use crate::operator::cluster::has_status::HasStatus;
 use crate::operator::delays::FRESH;
 use crate::operator::pass::Pass;
 use crate::operator::pass::drift;
@@ -22,7 +22,7 @@ use crate::operator::remote::writer::{Change, RowId, Writer};
 use crate::operator::stop::Stop;
 
 /// One row, as a pass saw the share that it is of.
-pub struct Row<'a, K: Recorded> {
+pub struct Row<'a, K: HasStatus> {
     pub pass: &'a Pass<K>,
     pub session: &'a Session,
     pub seen: &'a ObservedShare,
@@ -40,7 +40,7 @@ pub struct Added {
     pub outcome: Result<(), Stop>,
 }
 
-impl<K: Recorded> Row<'_, K> {
+impl<K: HasStatus> Row<'_, K> {
     fn share(&self) -> &ShareId {
         &self.seen.share.id
     }

@@ -11,7 +11,7 @@ use super::index::Related;
 use crate::api::status::CommonStatus;
 
 /// A kind that this operator writes the status of.
-pub trait Recorded:
+pub trait HasStatus:
     Related + Resource<DynamicType = (), Scope = NamespaceResourceScope> + Serialize + DeserializeOwned + Debug
 {
     type Status: Serialize
@@ -29,7 +29,7 @@ pub trait Recorded:
 }
 
 /// Whether the status reports the object's present generation.
-pub fn reports_generation<K: Recorded>(object: &K) -> bool {
+pub fn reports_generation<K: HasStatus>(object: &K) -> bool {
     let reported = object.status().map(|status| status.as_ref().observed_generation);
     reported == Some(object.meta().generation.unwrap_or(0))
 }
