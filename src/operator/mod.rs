@@ -6,10 +6,10 @@ mod cluster;
 mod conditions;
 mod controller;
 mod delays;
+#[cfg(test)]
+mod footprint;
 mod gauges;
 mod kinds;
-#[cfg(test)]
-mod memory;
 mod pass;
 mod prepare;
 pub mod preview;

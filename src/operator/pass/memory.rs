@@ -19,7 +19,7 @@ use crate::operator::remote::call_log::CallLog;
 #[derive(Default)]
 pub struct Memories {
     /// Boxed, since half of a large table is empty.
-    memory: Mutex<HashMap<ObjectKey, Box<Memory>>>,
+    objects: Mutex<HashMap<ObjectKey, Box<Memory>>>,
     /// Since when objects wait for their turn. After a start all of them do.
     waiting: Mutex<HashMap<ObjectKey, At>>,
 }
@@ -115,7 +115,7 @@ const MAX_EVENTS: usize = 10;
 /// So many successful writes of one value that does not stay are enough.
 pub const ENOUGH_WRITES: u32 = 2;
 /// A write that long ago has nothing to do with the next one.
-const MEMORY: Duration = Duration::from_secs(3600);
+const WRITE_FORGOTTEN: Duration = Duration::from_secs(3600);
 
 impl Memories {
     /// The object's memory; a new one if it is another object, with refusals and failures forgotten if it was edited or a look was requested.
@@ -127,7 +127,7 @@ impl Memories {
         now: At,
         use_them: impl FnOnce(&mut Memory) -> T,
     ) -> T {
-        let mut all = self.memory.lock();
+        let mut all = self.objects.lock();
         let memory = all.entry(key.clone()).or_default();
         if memory.uid != uid {
             **memory = Memory { uid: uid.into(), revision: revision.clone(), edited_at: now, ..Memory::default() };
@@ -142,7 +142,7 @@ impl Memories {
 
     /// When it was learned that the call has taken effect which that object announced for a row.
     pub fn answered(&self, key: &ObjectKey, row: &RowKey) -> Option<At> {
-        let all = self.memory.lock();
+        let all = self.objects.lock();
         all.get(key).and_then(|memory| memory.answered.get(row).copied())
     }
 
@@ -178,7 +178,7 @@ impl Memories {
     }
 
     fn drop_if(&self, key: &ObjectKey, is_needless: impl Fn(&Memory) -> bool) {
-        let mut all = self.memory.lock();
+        let mut all = self.objects.lock();
         if all.get(key).is_some_and(|memory| is_needless(memory)) {
             all.remove(key);
         }
@@ -186,14 +186,14 @@ impl Memories {
 
     /// What stood in the way of the object may be gone. What is known of its calls stays known.
     pub fn renew(&self, key: &ObjectKey) {
-        if let Some(memory) = self.memory.lock().get_mut(key) {
+        if let Some(memory) = self.objects.lock().get_mut(key) {
             memory.renew();
         }
     }
 
     pub fn forget(&self, key: &ObjectKey) -> Option<Box<Memory>> {
         self.had_its_turn(key);
-        self.memory.lock().remove(key)
+        self.objects.lock().remove(key)
     }
 }
 
@@ -306,7 +306,7 @@ impl Memory {
 
     /// Counts a successful write of a value in place of the one that was found.
     pub fn wrote(&mut self, write: &Write, now: At) {
-        let same = |w: &&Written| w.is(write) && now.since(w.last) < MEMORY;
+        let same = |w: &&Written| w.is(write) && now.since(w.last) < WRITE_FORGOTTEN;
         let times = self.written.get(&write.item).filter(same).map_or(0, |w| w.times);
         let Write { item, value, found, .. } = write.clone();
         self.written.insert(item, Written { value, found, times: times + 1, last: now });
@@ -319,7 +319,7 @@ impl Memory {
 
     /// What was written long ago and is not called for any more has stayed.
     pub fn forget_settled(&mut self, now: At, called_for: impl Fn(&str) -> bool) {
-        self.written.retain(|item, written| now.since(written.last) < MEMORY || called_for(item));
+        self.written.retain(|item, written| now.since(written.last) < WRITE_FORGOTTEN || called_for(item));
     }
 
     /// What was written is there: the next change of it is another matter.
@@ -378,10 +378,10 @@ mod tests {
         let with = |use_them: fn(&mut Memory)| memories.with(&key, "uid", (1, None), NOW, use_them);
         with(|memory| memory.following = true);
         memories.settles(&key);
-        assert_eq!(memories.memory.lock().len(), 1, "it follows something");
+        assert_eq!(memories.objects.lock().len(), 1, "it follows something");
         with(|memory| memory.following = false);
         memories.settles(&key);
-        assert_eq!(memories.memory.lock().len(), 0);
+        assert_eq!(memories.objects.lock().len(), 0);
     }
 
     #[test]
@@ -391,17 +391,17 @@ mod tests {
         let see = || memories.with(&key, "uid", (1, None), NOW, |_| ());
         see();
         memories.waits(&key, NOW, false);
-        assert_eq!(memories.memory.lock().len(), 1, "its edition is new");
+        assert_eq!(memories.objects.lock().len(), 1, "its edition is new");
         memories.waits(&key, NOW, true);
-        assert_eq!((memories.memory.lock().len(), memories.waiting_since(&key)), (0, Some(NOW)));
+        assert_eq!((memories.objects.lock().len(), memories.waiting_since(&key)), (0, Some(NOW)));
         see();
         memories.waits(&key, At(9), true);
         assert_eq!(
-            (memories.memory.lock().len(), memories.waiting_since(&key)),
+            (memories.objects.lock().len(), memories.waiting_since(&key)),
             (1, Some(NOW)),
             "since the first time"
         );
         memories.settles(&key);
-        assert_eq!((memories.memory.lock().len(), memories.waiting_since(&key)), (0, None));
+        assert_eq!((memories.objects.lock().len(), memories.waiting_since(&key)), (0, None));
     }
 }
