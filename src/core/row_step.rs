@@ -11,7 +11,7 @@ use super::time::At;
 pub struct Facts {
     pub declared: Declared,
     pub recorded: Recorded,
-    pub seen: Observed,
+    pub observed: Observed,
     /// What nobody declared is to be removed too.
     pub prune: bool,
     /// It was read so soon after it was recorded, or after this process began, that the read may not show it yet.
@@ -87,8 +87,8 @@ pub enum Step {
 
 /// The one step that these facts call for.
 pub fn step(facts: Facts) -> Step {
-    let Facts { declared, recorded, seen, prune, lagging } = facts;
-    match (declared, recorded, seen) {
+    let Facts { declared, recorded, observed, prune, lagging } = facts;
+    match (declared, recorded, observed) {
         (Declared::Here, _, Observed::Unread) => Step::Read,
         (Declared::Here, Recorded::Never, Observed::Absent) => Step::Add,
         // Wanted and only disassociating: it must be gone before it can be added.
@@ -147,7 +147,7 @@ mod tests {
                 Recorded::Intended { settled: true, answered: true },
                 Recorded::InPlace,
             ] {
-                for seen in [
+                for observed in [
                     Observed::Unread,
                     Observed::Absent,
                     Observed::Live { differs: false },
@@ -155,7 +155,7 @@ mod tests {
                     Observed::Leaving,
                 ] {
                     for (prune, lagging) in [(false, false), (false, true), (true, false), (true, true)] {
-                        let facts = Facts { declared, recorded, seen, prune, lagging };
+                        let facts = Facts { declared, recorded, observed, prune, lagging };
                         all.push((facts, step(facts)));
                     }
                 }
@@ -184,7 +184,7 @@ mod tests {
     fn nothing_is_added_unread_or_while_live_leaving_or_unsettled() {
         for (facts, step) in every() {
             if matches!(step, Step::Add | Step::Restore) {
-                assert_eq!((facts.declared, facts.seen), (Declared::Here, Observed::Absent), "{facts:?}");
+                assert_eq!((facts.declared, facts.observed), (Declared::Here, Observed::Absent), "{facts:?}");
                 assert!(!matches!(facts.recorded, Recorded::Intended { settled: false, .. }), "{facts:?}");
             }
         }
@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn what_was_in_place_is_not_believed_absent_while_reads_may_lag() {
         for (facts, step) in every() {
-            if facts.recorded == Recorded::InPlace && facts.seen == Observed::Absent && facts.lagging {
+            if facts.recorded == Recorded::InPlace && facts.observed == Observed::Absent && facts.lagging {
                 let looked_after = facts.declared == Declared::Elsewhere;
                 assert!(step == Step::Wait || looked_after && step == Step::Forget, "{facts:?}");
             }
@@ -226,7 +226,7 @@ mod tests {
     fn what_was_answered_and_is_gone_is_not_waited_for() {
         for (facts, step) in every() {
             let answered = matches!(facts.recorded, Recorded::Intended { settled: false, answered: true });
-            if answered && (facts.declared, facts.seen) == (Declared::Nowhere, Observed::Absent) {
+            if answered && (facts.declared, facts.observed) == (Declared::Nowhere, Observed::Absent) {
                 assert_eq!(step == Step::Forget, !facts.lagging, "{facts:?}");
             }
         }
@@ -237,7 +237,7 @@ mod tests {
         for (facts, step) in every() {
             if step == Step::Forget {
                 assert!(facts.declared != Declared::Here, "{facts:?}");
-                assert!(facts.declared == Declared::Elsewhere || facts.seen == Observed::Absent, "{facts:?}");
+                assert!(facts.declared == Declared::Elsewhere || facts.observed == Observed::Absent, "{facts:?}");
             }
         }
     }

@@ -212,7 +212,7 @@ fn step<C: Child>(child: &ChildPass<C>, seen: &ObservedShare) -> (Step, Observed
     let snapshot = RowSnapshot { seen, key: &child.key, meta: Some(&meta), settings, memories: Some(memories) };
     let recorded = snapshot.recorded(Entry::of_child(child.pass.status.record()).as_ref());
     let facts = snapshot.facts(child.declared, recorded, false);
-    (row_step::step(facts), facts.seen)
+    (row_step::step(facts), facts.observed)
 }
 
 /// Reads what is due: what is missing, known to be stale, or asked for.

@@ -143,7 +143,7 @@ impl Look<'_> {
             recorded = Recorded::InPlace;
         }
         let facts = snapshot.facts(declared, recorded, false);
-        Some((row_step::step(facts), facts.seen))
+        Some((row_step::step(facts), facts.observed))
     }
 
     /// What is said where more would be removed than may be at once.

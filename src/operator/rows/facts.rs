@@ -60,7 +60,7 @@ impl RowMemories {
 
 impl RowSnapshot<'_> {
     pub fn facts(&self, declared: Declared, recorded: row_step::Recorded, prune: bool) -> Facts {
-        Facts { declared, recorded, seen: self.observed(), prune, lagging: self.may_lag() }
+        Facts { declared, recorded, observed: self.observed(), prune, lagging: self.may_lag() }
     }
 
     fn observed(&self) -> Observed {

@@ -163,7 +163,5 @@ async fn refresh(share: &SharePass, id: &ShareId, requested: bool) -> Result<(),
 
 fn has_pending_resources(share: &SharePass, seen: &ObservedShare) -> bool {
     let plan = plan::plan(share, seen);
-    plan.steps
-        .iter()
-        .any(|(key, (step, seen))| key.is_resource() && (matches!(step, Step::Wait) || *seen == Observed::Leaving))
+    plan.steps.iter().any(|(key, (step, row))| key.is_resource() && (*step == Step::Wait || *row == Observed::Leaving))
 }

@@ -74,7 +74,7 @@ impl PlanInput<'_> {
                 Step::Forget if declared == Declared::Elsewhere && !self.is_taken_over(&key) => Step::Keep,
                 step => step,
             };
-            (key, (step, facts.seen))
+            (key, (step, facts.observed))
         });
         Plan { steps: steps.collect() }
     }

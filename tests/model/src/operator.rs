@@ -225,7 +225,7 @@ fn tend(operator: &Operator, share: usize, bounds: &Bounds) -> Next {
         row_step::step(row_step::Facts {
             declared: if cache.declared[row] { Declared::Here } else { Declared::Nowhere },
             recorded: recorded(cache.rows[row], view, bounds.settle, bounds.design),
-            seen: match view.seen {
+            observed: match view.seen {
                 RowSeen::Unread => Observed::Unread,
                 RowSeen::Absent => Observed::Absent,
                 RowSeen::Live => Observed::Live { differs: false },

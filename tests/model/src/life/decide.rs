@@ -249,7 +249,7 @@ fn row_step(operator: &Operator, object: usize, at: usize, declared: Declared, b
     row_step::step(row_step::Facts {
         declared,
         recorded: recorded(operator.cache[object].row, view, bounds.settle, design::Design::Sound),
-        seen: match rows.seen {
+        observed: match rows.seen {
             RowSeen::Unread => Observed::Unread,
             RowSeen::Absent => Observed::Absent,
             RowSeen::Live => Observed::Live { differs: false },
