@@ -33,7 +33,7 @@ pub enum Recorded {
     Never,
     /// A call that adds it was announced.
     Intended {
-        /// Its time is over, so that it cannot take effect any more, and was when the rows were read.
+        /// It can no longer take effect, and could not when the rows were read.
         settled: bool,
         /// It has taken effect, so that it cannot once more.
         answered: bool,

@@ -32,7 +32,7 @@ use crate::serve::traces::Trace;
 
 /// When to come back after [`Stop::Occupied`], if nothing requeues the object before.
 const OCCUPIED: Duration = Duration::from_millis(200);
-/// How many objects of one kind are looked at at once.
+/// How many passes over objects of one kind run at a time, in each scope.
 const CONCURRENCY: u16 = 32;
 
 /// One scope's store of a kind, what fills it, and who is to be looked at.

@@ -239,7 +239,7 @@ impl Index {
         accounts
     }
 
-    /// Shares that use a Secret, and their children.
+    /// Shares that use a Secret.
     pub fn users(&self, secret: &Name) -> Vec<Name> {
         let relations = self.relations.lock();
         relations.shares.iter().filter(|(_, t)| t.secret == *secret).map(|(name, _)| name.clone()).collect()

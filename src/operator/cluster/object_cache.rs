@@ -154,8 +154,8 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
         within.for_each(|(_, own)| own.precedes_list = true);
     }
 
-    /// The same for all objects that were outside: a list of one scope is complete. Our writes from before it began count no
-    /// longer, even if their versions are higher: etcd may have been restored from a backup.
+    /// As `caught_up`, for all objects that were outside: a list of one scope is complete. Our writes from before it
+    /// began count no longer, even if their versions are higher: etcd may have been restored from a backup.
     pub fn caught_up_with_list(&self, scope: Option<&str>) {
         self.own_writes
             .lock()

@@ -1,4 +1,5 @@
-//! All writes to Kubernetes: status, finalizers, Events. Each is guarded by the version it was decided on.
+//! Writes of an object's status and finalizer, and reads past every cache. Each write is guarded by the version it
+//! was decided on.
 
 use std::sync::Arc;
 

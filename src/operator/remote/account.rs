@@ -333,8 +333,8 @@ impl Account {
         true
     }
 
-    /// A share is there again, or is not ours to miss any more.
-    pub fn not_lost(&self, id: &str) {
+    /// A share is there again.
+    pub fn came_back(&self, id: &str) {
         self.breaker.lock().vanished.remove(id);
     }
 

@@ -109,7 +109,7 @@ impl Session {
                 let lacks_resources = share.is_live() && share.resources.is_none();
                 self.account.cache().read(share, began, self.read_lag);
                 if self.account.cache().seen(id).is_some_and(ObservedShare::is_live) {
-                    self.account.not_lost(id.as_str());
+                    self.account.came_back(id.as_str());
                 }
                 if lacks_resources { self.list_resources(id).await } else { Ok(()) }
             }

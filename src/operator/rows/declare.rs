@@ -70,7 +70,7 @@ pub struct Sibling {
     /// Its row stays when it goes.
     pub retains: bool,
     pub settled_in: bool,
-    /// Share and time of announcement in its record.
+    /// The share in its record.
     pub share_id: Option<Interned>,
     /// What its record says of the row, if that is there because of it.
     pub entry: Option<Entry>,
