@@ -28,6 +28,14 @@ pub enum ErrorClass {
 }
 
 impl ErrorClass {
+    /// Whether Cloudflare refuses the request itself, and not the caller or the moment.
+    pub fn refuses(self) -> bool {
+        match self {
+            ErrorClass::Conflict | ErrorClass::Gone | ErrorClass::Rejected => true,
+            ErrorClass::Retry | ErrorClass::Throttled | ErrorClass::Denied => false,
+        }
+    }
+
     /// As metrics and traces call it.
     pub fn word(self) -> &'static str {
         match self {

@@ -201,9 +201,8 @@ async fn save_surely(share: &mut SharePass) -> Result<(), Stop> {
 /// What a refusal of the whole create means for the next attempt.
 fn create_refused(share: &SharePass, error: Error, rows: &[RowKey]) -> Result<Option<Verdict>, Stop> {
     let now = share.pass.now();
-    match error.class() {
-        ErrorClass::Retry | ErrorClass::Throttled | ErrorClass::Denied => return Err(Stop::Cloudflare(error)),
-        ErrorClass::Conflict | ErrorClass::Gone | ErrorClass::Rejected => {}
+    if !error.class().refuses() {
+        return Err(Stop::Cloudflare(error));
     }
     if error.class() == ErrorClass::Conflict {
         // Most likely the name is taken after all.
