@@ -45,8 +45,7 @@ impl Look<'_> {
         }
         for (key, _) in of(|step| step == row_step::Step::Update) {
             let from = seen.resource(key).map(|row| row.meta.clone()).unwrap_or_default();
-            let to = self.desired.all.get(key).map(|declaration| declaration.meta.clone()).unwrap_or_default();
-            preview.calls.push(Call::Update { row: self.row(key), from, to });
+            preview.calls.push(Call::Update { row: self.row(key), from, to: self.desired.meta(key) });
         }
         let removals: Vec<&RowKey> = of(|step| step == row_step::Step::Remove).map(|(key, _)| key).collect();
         preview.notes.extend(self.blocked(seen));

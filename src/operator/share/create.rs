@@ -91,7 +91,7 @@ fn new_share(share: &SharePass, rows: &[RowKey]) -> Option<NewShare> {
             RowKey::Recipient(account) => new.recipients.push(Target::Account(account.clone())),
             RowKey::Excluded(_) => {}
             RowKey::Resource { kind, id, account } => new.resources.push(NewResource {
-                meta: share.desired.all.get(key).map(|d| d.meta.clone()).unwrap_or_default(),
+                meta: share.desired.meta(key),
                 account: account.clone(),
                 id: id.clone(),
                 kind: kind.clone(),

@@ -9,6 +9,7 @@ use crate::api::status::ShareStatus;
 use crate::api::{Name, Share};
 use crate::core::guard::Limit;
 use crate::core::id::{self, AccountId, OrganizationId, ShareId};
+use crate::core::meta::ResourceMeta;
 use crate::core::row_key::RowKey;
 use crate::operator::cluster::index::Index;
 use crate::operator::kinds;
@@ -88,6 +89,11 @@ impl Desired {
     /// Whether the remote share stays when the object is deleted.
     pub fn retains(&self, status: &ShareStatus) -> bool {
         self.retain.unwrap_or(status.adopted)
+    }
+
+    /// What is wanted of a row's meta, if it is a resource.
+    pub fn meta(&self, key: &RowKey) -> ResourceMeta {
+        self.all.get(key).map(|declaration| declaration.meta.clone()).unwrap_or_default()
     }
 
     /// The accounts that the manifest excludes.

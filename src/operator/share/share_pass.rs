@@ -30,8 +30,8 @@ pub struct SharePass {
 
 impl SharePass {
     pub fn row<'a>(&'a self, seen: &'a ObservedShare, key: &'a RowKey) -> Row<'a, Share> {
-        let meta = self.desired.all.get(key).map(|declaration| declaration.meta.clone()).unwrap_or_default();
-        Row { pass: &self.pass, session: &self.session, seen, key, name: self.label(key), meta }
+        let (name, meta) = (self.label(key), self.desired.meta(key));
+        Row { pass: &self.pass, session: &self.session, seen, key, name, meta }
     }
 
     pub fn is_ours(&self, key: &RowKey) -> bool {
