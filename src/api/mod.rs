@@ -16,20 +16,11 @@ pub mod share;
 pub mod status;
 pub mod waiver;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-
 pub use condition::{ConditionType, EventReason, Reason};
-pub use object::{Kind, Name, ObjectKey, uid_of};
+pub use object::{FINALIZER, Kind, Name, ObjectKey, has_finalizer, is_deleting, observes, own_record, uid_of};
 pub use recipient::{ShareRecipient, ShareRecipientSpec};
 pub use resource::{ShareResource, ShareResourceSpec};
 pub use share::{Share, ShareSpec};
-
-/// The finalizer that keeps an object until what it caused at Cloudflare is gone.
-pub const FINALIZER: &str = "cfshare.dev/finalizer";
-
-pub fn has_finalizer(metadata: &ObjectMeta) -> bool {
-    metadata.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER)
-}
 
 /// Whose fields the operator's writes are. The user agent begins with it too, so that Events, which name no manager,
 /// get the same.

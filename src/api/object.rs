@@ -1,12 +1,18 @@
-//! How an object of the three kinds is named.
+//! What is asked of an object wherever one is met: how it is named, and how it stands.
 
 use std::borrow::Cow;
 use std::fmt;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, ResourceExt};
 
+use super::policy::ManagementPolicy;
+use super::status::ShareStatus;
 use super::{recipient::ShareRecipient, resource::ShareResource, share::Share};
 use crate::core::interned::Interned;
+
+/// The finalizer that keeps an object until what it caused at Cloudflare is gone.
+pub const FINALIZER: &str = "cfshare.dev/finalizer";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
@@ -52,6 +58,27 @@ pub struct Name {
 /// The UID, as the status of an object records whom it is of.
 pub fn uid_of<K: Resource>(object: &K) -> Option<Interned> {
     object.meta().uid.as_deref().map(Interned::from)
+}
+
+pub fn has_finalizer(metadata: &ObjectMeta) -> bool {
+    metadata.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER)
+}
+
+pub fn is_deleting(metadata: &ObjectMeta) -> bool {
+    metadata.deletion_timestamp.is_some()
+}
+
+/// What stands in the status of the object, if it was written for this very one.
+pub fn own_record(share: &Share) -> Option<&ShareStatus> {
+    share
+        .status
+        .as_ref()
+        .filter(|status| status.bound_uid.is_some() && status.bound_uid.as_deref() == share.metadata.uid.as_deref())
+}
+
+/// Whether the manifest allows nothing but reads.
+pub fn observes(share: &Share) -> bool {
+    share.spec.management_policy == Some(ManagementPolicy::Observe)
 }
 
 impl Name {

@@ -4,13 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::parent::{Parent, entry_in};
-use crate::api::{Name, Reason, Share, has_finalizer, uid_of};
+use crate::api::{Name, Reason, Share, has_finalizer, is_deleting, own_record, uid_of};
 use crate::core::child_step;
 use crate::core::child_step::{Deletion, Facts, Record, Successor};
 use crate::core::id::{self, AccountId};
 use crate::core::row_key::RowKey;
 use crate::core::row_step::Declared;
-use crate::operator::cluster::claimant::own_record;
 use crate::operator::cluster::index::Related;
 use crate::operator::kinds::{Child, RowStatus};
 use crate::operator::pass::Pass;
@@ -67,7 +66,7 @@ fn situation<C: Child>(pass: &Pass<C>, parent: &Parent, row: Option<&RowKey>) ->
             creating: parent.announced,
             observes: parent.observes(),
             suspended: share.spec.suspend == Some(true),
-            ends: share.metadata.deletion_timestamp.is_some() && !share::retains(share),
+            ends: is_deleting(&share.metadata) && !share::retains(share),
             records_row: row.is_some_and(|row| parent.records(row)),
         }),
     }
@@ -93,7 +92,7 @@ fn heirs<C: Child>(pass: &Pass<C>) -> Vec<Arc<Share>> {
     let Some(id) = record.share_id.as_ref().filter(|_| pass.is_deleting()) else { return Vec::new() };
     let own = pass.object.share();
     let others = index.bound_to(id).into_iter().filter(|name| *name != own);
-    let live = |share: &Arc<Share>| share.metadata.deletion_timestamp.is_none();
+    let live = |share: &Arc<Share>| !is_deleting(&share.metadata);
     // Its Share was deleted and applied again, or lost its status, and has no share yet.
     let is_unbound = |share: &Arc<Share>| {
         own_record(share).is_none_or(|status| status.share_id.is_none())
@@ -112,7 +111,7 @@ fn declared<C: Child>(
     heirs: &[Arc<Share>],
 ) -> Declared {
     let (Some(row), Some(owner)) = (row, &parent.owner) else { return Declared::Nowhere };
-    let own = parent.share.iter().filter(|share| share.metadata.deletion_timestamp.is_none());
+    let own = parent.share.iter().filter(|share| !is_deleting(&share.metadata));
     let inline = |share: &Arc<Share>| declare::inline(share, owner).is_ok_and(|rows| rows.contains_key(row));
     if own.chain(heirs).any(inline) {
         return Declared::Elsewhere;

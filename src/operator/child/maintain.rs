@@ -4,13 +4,12 @@ use std::sync::Arc;
 
 use super::child_pass::ChildPass;
 use super::{absent_share, messages, status};
-use crate::api::{CONFIRM_REMOVALS, Reason, Share, uid_of};
+use crate::api::{CONFIRM_REMOVALS, Reason, Share, is_deleting, own_record, uid_of};
 use crate::cloudflare::ShareStatus;
 use crate::core::row_key::RowKey;
 use crate::core::row_step;
 use crate::core::row_step::{Declared, Observed, Step};
 use crate::core::time::At;
-use crate::operator::cluster::claimant::own_record;
 use crate::operator::cluster::index::Related;
 use crate::operator::kinds::{Child, RowStatus};
 use crate::operator::pass::verdict::Verdict;
@@ -289,7 +288,7 @@ async fn send_removal<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare) 
 /// before the call, so that it counts for every object of the share, and after a restart.
 async fn ask_share<C: Child>(child: &ChildPass<C>, seen: &ObservedShare) -> Result<Option<Verdict>, Stop> {
     let context = child.pass.context.clone();
-    let live = |share: &&Arc<Share>| share.metadata.deletion_timestamp.is_none();
+    let live = |share: &&Arc<Share>| !is_deleting(&share.metadata);
     let Some(share) = child.parent.share.as_ref().filter(live) else { return Ok(None) };
     let Some(mut status) = own_record(share).cloned() else { return Ok(None) };
     let desired = match desired::desired(share, &context.cluster.index) {

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::api::{Name, Share, uid_of};
+use crate::api::{Name, Share, observes, own_record, uid_of};
 use crate::core::id::{self, AccountId, ShareId};
 use crate::core::row_key::RowKey;
-use crate::operator::cluster::claimant::{observes, own_record};
 use crate::operator::cluster::index::Related;
 use crate::operator::cluster::index::secret_of;
 use crate::operator::kinds::{Child, RowStatus};

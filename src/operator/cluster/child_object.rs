@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::api::status::ChildStatus;
 use crate::api::waiver::Waiver;
-use crate::api::{Name, ObjectKey, has_finalizer};
+use crate::api::{Name, ObjectKey, has_finalizer, is_deleting};
 use crate::core::id::AccountId;
 use crate::core::interned::Interned;
 use crate::core::meta::ResourceMeta;
@@ -29,7 +29,7 @@ pub trait ChildObject: Send + Sync {
     }
 
     fn is_deleting(&self) -> bool {
-        self.metadata().deletion_timestamp.is_some()
+        is_deleting(self.metadata())
     }
 
     /// What it recorded, if that was written for this very object.

@@ -8,9 +8,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use parking_lot::Mutex;
 
-use crate::api::share::ManagementPolicy;
-use crate::api::status::ShareStatus;
-use crate::api::{Name, Share};
+use crate::api::{Name, Share, observes, own_record};
 use crate::core::id::folded;
 use crate::core::interned::Interned;
 use crate::core::time::At;
@@ -151,18 +149,6 @@ impl Unwatched {
     pub fn by_claim(&self, claim: &(Interned, Interned)) -> Vec<Arc<Claimant>> {
         self.claims.lock().by_claim.get(claim).cloned().unwrap_or_default()
     }
-}
-
-/// What stands in the status of the object, if it was written for this very one.
-pub fn own_record(share: &Share) -> Option<&ShareStatus> {
-    share
-        .status
-        .as_ref()
-        .filter(|status| status.bound_uid.is_some() && status.bound_uid.as_deref() == share.metadata.uid.as_deref())
-}
-
-pub fn observes(share: &Share) -> bool {
-    share.spec.management_policy == Some(ManagementPolicy::Observe)
 }
 
 /// An id as a key by which objects are looked up.

@@ -11,10 +11,10 @@ use parking_lot::Mutex;
 
 use super::asked::Asked;
 use super::child_object::ChildObject;
-use super::claimant::{Unwatched, claim, folded_id, observes, own_record, share_ids};
+use super::claimant::{Unwatched, claim, folded_id, share_ids};
 use super::object_cache::ObjectCache;
 use crate::api::{Kind, Name, ObjectKey, Reason};
-use crate::api::{Share, ShareRecipient, ShareResource};
+use crate::api::{Share, ShareRecipient, ShareResource, is_deleting, observes, own_record};
 use crate::core::id::same;
 use crate::core::interned::Interned;
 use crate::core::shard;
@@ -363,7 +363,7 @@ impl Related for Share {
 /// What of a Share matters to its children: who it is, how far it is, and what it holds for them.
 fn children_view(share: &Share) -> u64 {
     let mut hasher = DefaultHasher::new();
-    (share.uid(), share.meta().generation, share.meta().deletion_timestamp.is_some()).hash(&mut hasher);
+    (share.uid(), share.meta().generation, is_deleting(share.meta())).hash(&mut hasher);
     share.annotations().get(crate::api::CONFIRM_REMOVALS).hash(&mut hasher);
     if let Some(status) = &share.status {
         (&status.bound_uid, &status.share_id, status.intent.is_some()).hash(&mut hasher);

@@ -8,7 +8,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt};
 use parking_lot::Mutex;
 
-use crate::api::{Name, has_finalizer};
+use crate::api::{Name, has_finalizer, is_deleting};
 
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
@@ -127,7 +127,7 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
         let is_ahead = match self.watched(&name) {
             Some(watched) => watched.uid() != object.uid() || version(watched.as_ref()) < version(object.as_ref()),
             // The watch said already that it is gone.
-            None => object.meta().deletion_timestamp.is_none() || !object.finalizers().is_empty(),
+            None => !is_deleting(object.meta()) || !object.finalizers().is_empty(),
         };
         if is_ahead {
             own_writes.insert(name, OwnWrite { object: object.clone(), precedes_list: false });
@@ -223,8 +223,7 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
     /// Whether an object that left the watch may still exist: it has our finalizer, and we did not take that off.
     pub fn has_left_with_finalizer(&self, object: &K) -> bool {
         let released = self.released.lock().remove(&Name::of(object));
-        let is_deleting = object.meta().deletion_timestamp.is_some();
-        has_finalizer(object.meta()) && !(is_deleting && released.is_some() && released == object.uid())
+        has_finalizer(object.meta()) && !(is_deleting(object.meta()) && released.is_some() && released == object.uid())
     }
 
     pub fn all(&self) -> impl Iterator<Item = Arc<K>> {

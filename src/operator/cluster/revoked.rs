@@ -12,7 +12,7 @@ use kube::{Api, ResourceExt};
 use super::Cluster;
 use super::has_status::HasStatus;
 use super::requests::in_time;
-use crate::api::Name;
+use crate::api::{Name, is_deleting};
 
 /// Reads the known objects of one kind in a namespace, one round at a time; `learn` takes what the watch would have brought.
 pub fn read_known<K: HasStatus>(
@@ -45,7 +45,7 @@ async fn round<K: HasStatus>(
         let read = in_time(api.get_opt(&object.name_any())).await?;
         match read.filter(|found| found.uid() == object.uid()) {
             // One that stays: it is not the namespace that goes.
-            Some(found) if found.meta().deletion_timestamp.is_none() => return Ok(()),
+            Some(found) if !is_deleting(found.meta()) => return Ok(()),
             Some(found) if found.resource_version() == object.resource_version() => {}
             Some(found) => learn(&Event::Apply(found)),
             None => learn(&Event::Delete(object.as_ref().clone())),

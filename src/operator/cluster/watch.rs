@@ -16,7 +16,7 @@ use super::Cluster;
 use super::has_status::{HasStatus, reports_generation};
 use super::work_queue::Urgency;
 use super::{listwatch, object_cache, revoked};
-use crate::api::{Name, ObjectKey};
+use crate::api::{Name, ObjectKey, is_deleting};
 use crate::core::health::{Cause, Sign, place};
 
 /// The stream that fills one controller's store, and requeues what is to be looked at; no item comes out. An object that
@@ -132,7 +132,7 @@ impl<K: HasStatus, D: Fn(&ObjectKey)> Intake<K, D> {
             Event::Apply(object) if self.calls_for_a_pass(event) => Some((object, Urgency::Next)),
             // Somebody may wait for what happened while nobody watched.
             Event::InitApply(object) if self.calls_for_a_pass(event) => {
-                let is_settled = reports_generation(object) && object.meta().deletion_timestamp.is_none();
+                let is_settled = reports_generation(object) && !is_deleting(object.meta());
                 Some((object, if is_settled { Urgency::Later } else { Urgency::Next }))
             }
             _ => None,

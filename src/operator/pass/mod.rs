@@ -20,7 +20,7 @@ use super::clock;
 use super::delays;
 use crate::api::status::{CommonStatus, UNOBSERVED};
 use crate::api::{EventReason, FLUX_REQUESTED_AT, REQUESTED_AT, Reason};
-use crate::api::{Name, ObjectKey};
+use crate::api::{Name, ObjectKey, is_deleting};
 use crate::cloudflare::{Error, ErrorClass, clean};
 use crate::core::failure::{self, Bounds, Cause, Facts, Failures, Judgement};
 use crate::core::id::{AccountId, ShareId};
@@ -79,7 +79,7 @@ impl<K: HasStatus> Pass<K> {
     }
 
     pub fn is_deleting(&self) -> bool {
-        self.object.meta().deletion_timestamp.is_some()
+        is_deleting(self.object.meta())
     }
 
     /// The part of the draft that all kinds have.

@@ -9,15 +9,13 @@ use super::share::desired::{Desired, desired};
 use super::share::facts::{Snapshot, Timing, Viewer};
 use super::share::refused;
 use crate::api::Name;
-use crate::api::share::ManagementPolicy;
 use crate::api::status::ShareStatus;
-use crate::api::{Reason, Share};
+use crate::api::{Reason, Share, observes, own_record};
 use crate::core::id::{AccountId, ShareId};
 use crate::core::interned::Interned;
 use crate::core::meta::ResourceMeta;
 use crate::core::row_key::RowKey;
 use crate::core::share_step::{self, Mode, Refusal, Step, Wait};
-use crate::operator::cluster::claimant::own_record;
 use crate::operator::kinds;
 use crate::operator::pass::memory::Memory;
 use crate::operator::settings::Settings;
@@ -101,7 +99,7 @@ impl<'a> Look<'a> {
     }
 
     fn mode(&self) -> Mode {
-        if self.share.spec.management_policy == Some(ManagementPolicy::Observe) { Mode::Observe } else { Mode::Manage }
+        if observes(self.share) { Mode::Observe } else { Mode::Manage }
     }
 
     /// Asks where the share stands, as of when the account was read.

@@ -10,7 +10,7 @@ use super::limiters::{Caller, Requester};
 use super::observed_share::ObservedShare;
 use super::pages::{FULL_PAGE, read_pages};
 use super::session;
-use crate::api::Name;
+use crate::api::{Name, is_deleting, own_record};
 use crate::cloudflare::{Error, Object, Share, ShareQuery, ShareStatus, TargetType};
 use crate::core::failure;
 use crate::core::id::ShareId;
@@ -20,7 +20,6 @@ use crate::core::sweep_interval::spacing;
 use crate::core::time::At;
 use crate::operator::clock;
 use crate::operator::cluster::Cluster;
-use crate::operator::cluster::claimant::own_record;
 use crate::operator::cluster::index::secret_of;
 use crate::operator::conditions::breaker_reported_at;
 
@@ -129,8 +128,7 @@ fn staggered(interval: Duration, seed: At) -> Duration {
 async fn is_in_use(cluster: &Cluster, remote: &Remote, account: &Account) -> bool {
     for name in cluster.index.of_account(account.id.as_str()) {
         let Some(share) = cluster.index.shares.find(&name) else { continue };
-        let is_deleting = share.metadata.deletion_timestamp.is_some();
-        if uses(remote, account, &secret_of(&share), is_deleting).await {
+        if uses(remote, account, &secret_of(&share), is_deleting(&share.metadata)).await {
             return true;
         }
     }
@@ -258,7 +256,7 @@ async fn count_losses(cluster: &Cluster, remote: &Remote, account: &Account, liv
                 *ours.entry(secret).or_insert(is_ours)
             }
         };
-        if share.metadata.deletion_timestamp.is_some() || !ours {
+        if is_deleting(&share.metadata) || !ours {
             continue;
         }
         bound += 1;

@@ -12,11 +12,10 @@ use kube::ResourceExt;
 use super::desired::retains;
 use super::share_pass::SharePass;
 use crate::api::status::RecentDeletion;
-use crate::api::{CONFIRM_DELETION, Reason, Share, has_finalizer};
+use crate::api::{CONFIRM_DELETION, Reason, Share, has_finalizer, is_deleting, observes, own_record};
 use crate::core::deletions;
 use crate::core::deletions::{Decision, DeletionLog, Facts, Record};
 use crate::core::time::At;
-use crate::operator::cluster::claimant::{observes, own_record};
 use crate::operator::cluster::index::Index;
 use crate::operator::pass::Pass;
 use crate::operator::pass::context::Context;
@@ -56,9 +55,9 @@ impl Account {
         };
         let mut keepers: Vec<&Arc<Share>> = self.shares.iter().filter(fits).collect();
         keepers.sort_by_cached_key(|share| {
-            let is_deleting = share.metadata.deletion_timestamp.is_some();
             let recorded = share.uid().is_some_and(|uid| self.recent.contains_key(&uid));
-            (is_deleting, recorded, share.creation_timestamp().map(|time| time.0), share.namespace(), share.name_any())
+            let created = share.creation_timestamp().map(|time| time.0);
+            (is_deleting(&share.metadata), recorded, created, share.namespace(), share.name_any())
         });
         keepers
     }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use kube::ResourceExt;
 
-use crate::api::share::{AdoptionPolicy, DeletionPolicy, ManagementPolicy, MaxRemovals};
+use crate::api::share::{AdoptionPolicy, DeletionPolicy, MaxRemovals};
 use crate::api::status::ShareStatus;
-use crate::api::{Name, Share};
+use crate::api::{Name, Share, observes};
 use crate::core::guard::Limit;
 use crate::core::id::{self, AccountId, OrganizationId, ShareId};
 use crate::core::meta::ResourceMeta;
@@ -61,7 +61,7 @@ pub fn desired(share: &Share, index: &Index) -> Result<Desired, String> {
         all,
         share_id,
         adoption: spec.adoption_policy.unwrap_or_default(),
-        observe: spec.management_policy == Some(ManagementPolicy::Observe),
+        observe: observes(share),
         // What an object declares that cannot be read is not known.
         prune: spec.prune == Some(true) && !index.has_unreadable_children(&share.namespace().unwrap_or_default()),
         max_removals,

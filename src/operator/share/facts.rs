@@ -9,7 +9,7 @@ use kube::ResourceExt;
 use super::desired::Desired;
 use crate::api::share::AdoptionPolicy;
 use crate::api::status::{CreateIntent, ShareStatus};
-use crate::api::{Name, Share};
+use crate::api::{Name, Share, is_deleting};
 use crate::cloudflare::{Fingerprint, ShareResource};
 use crate::core::id::{ShareId, folded};
 use crate::core::row_key::RowKey;
@@ -128,7 +128,7 @@ impl Snapshot<'_> {
     }
 
     pub fn is_deleting(&self) -> bool {
-        self.object.metadata.deletion_timestamp.is_some()
+        is_deleting(&self.object.metadata)
     }
 
     fn presence(&self, id: &ShareId) -> Presence {

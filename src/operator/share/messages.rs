@@ -4,7 +4,7 @@ use super::desired::Desired;
 use super::share_pass::SharePass;
 use super::{create, status};
 use crate::api::Name;
-use crate::api::{Reason, Share};
+use crate::api::{Reason, Share, is_deleting};
 use crate::core::id::{self, ShareId};
 use crate::core::share_step::{Mode, Refusal, Wait};
 use crate::operator::cluster::index;
@@ -118,7 +118,7 @@ fn rival_leaves(share: &SharePass, refusal: &Refusal) -> bool {
         Refusal::NotFound | Refusal::TargetMismatch | Refusal::Nothing => None,
     };
     let rival = rival.and_then(|name| index.shares.find(&name));
-    rival.is_some_and(|rival| rival.metadata.deletion_timestamp.is_some())
+    rival.is_some_and(|rival| is_deleting(&rival.metadata))
 }
 
 /// Why nothing is done, and what to write instead.
