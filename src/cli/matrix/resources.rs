@@ -6,7 +6,7 @@ use super::proof::Proof;
 use super::rows::Rows;
 use super::state::{Cell, State};
 use crate::api::status::{ExceptionEntry, UnmanagedEntry};
-use crate::api::{Share, ShareResource};
+use crate::api::{Share, ShareResource, is_deleting};
 use crate::core::interned::Interned;
 
 /// One resource of a share.
@@ -40,7 +40,7 @@ pub fn resources(rows: &Rows, children: &[&ShareResource]) -> Vec<Carried> {
     for entry in &spec.resources {
         declared.insert((entry.kind.clone(), entry.id.clone()), entry.name.clone());
     }
-    for child in children.iter().filter(|child| child.metadata.deletion_timestamp.is_none()) {
+    for child in children.iter().filter(|child| !is_deleting(&child.metadata)) {
         declared.entry((child.spec.kind.clone(), child.spec.id.clone())).or_insert_with(|| child.spec.name.clone());
     }
     let status = &rows.status;

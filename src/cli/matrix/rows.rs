@@ -10,7 +10,7 @@ use super::state::{Cell, State};
 use crate::api::share::DeletionPolicy;
 use crate::api::status::{ExceptionEntry, ShareStatus};
 use crate::api::waiver::Waiver;
-use crate::api::{Reason, Share, ShareRecipient};
+use crate::api::{Reason, Share, ShareRecipient, is_deleting};
 use crate::core::interned::Interned;
 
 /// An account, or all members of an organization.
@@ -48,7 +48,7 @@ impl<'a> Rows<'a> {
     }
 
     fn is_deleting(&self) -> bool {
-        self.share.metadata.deletion_timestamp.is_some()
+        is_deleting(&self.share.metadata)
     }
 
     pub fn all(&self) -> Vec<Found> {
@@ -140,12 +140,12 @@ impl<'a> Rows<'a> {
 
     fn live_children(&self, account: &str) -> impl Iterator<Item = &&'a ShareRecipient> {
         let ours = move |child: &&&ShareRecipient| child.spec.account_id == account;
-        self.children.iter().filter(move |child| ours(child) && child.metadata.deletion_timestamp.is_none())
+        self.children.iter().filter(move |child| ours(child) && !is_deleting(&child.metadata))
     }
 
     fn leaving_child(&self, account: &str) -> Option<&'a ShareRecipient> {
         let mut all = self.children.iter();
-        all.find(|child| child.spec.account_id == account && child.metadata.deletion_timestamp.is_some()).copied()
+        all.find(|child| child.spec.account_id == account && is_deleting(&child.metadata)).copied()
     }
 
     fn exception(&self, account: &str) -> Option<&ExceptionEntry> {

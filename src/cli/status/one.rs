@@ -5,7 +5,7 @@ use kube::{Resource, ResourceExt};
 use serde_json::{Value, json};
 
 use crate::api::status::{ExceptionEntry, RecentCall};
-use crate::api::{CONFIRM_REMOVALS, REQUESTED_AT, Share, ShareRecipient, int32};
+use crate::api::{CONFIRM_REMOVALS, REQUESTED_AT, Share, ShareRecipient, int32, is_deleting};
 use crate::cli::lease::{Leader, Pulse, age, is_stale};
 use crate::cli::matrix::{Receiver, Rows, State, ready, said};
 use crate::cli::output::{count, table};
@@ -219,7 +219,7 @@ fn blocked(rows: &Rows) -> Vec<String> {
     if rows.status.blocked_removals > 0 && lines.is_empty() {
         lines.push(count(usize::try_from(rows.status.blocked_removals).unwrap_or_default(), "resource"));
     }
-    if !lines.is_empty() && rows.share.metadata.deletion_timestamp.is_none() {
+    if !lines.is_empty() && !is_deleting(&rows.share.metadata) {
         let name = Name::of(rows.share);
         lines.push(format!(
             "To confirm: kubectl annotate shares.cfshare.dev {} -n {} --overwrite {CONFIRM_REMOVALS}={}",
