@@ -22,7 +22,7 @@ use crate::api::Share;
 use crate::cloudflare::Fingerprint;
 use crate::core::deletions::MaxDeletions;
 use crate::core::id::{AccountId, ShareId};
-use crate::operator::preview::{self, Account, Fleet, Preview};
+use crate::operator::preview::{self, Fleet, Preview, ReadAccount};
 use crate::operator::{Clock, Name, Settings, secret_of};
 use files::Manifests;
 pub(in crate::cli) use files::files as manifest_files;
@@ -224,13 +224,18 @@ struct Survey<'a> {
     cluster: Option<&'a Cluster>,
     settings: Settings,
     remotes: HashMap<Fingerprint, Arc<Remote>>,
-    accounts: HashMap<(Fingerprint, AccountId), Account>,
+    accounts: HashMap<(Fingerprint, AccountId), ReadAccount>,
 }
 
 impl Survey<'_> {
     async fn preview(&mut self, fleet: &Fleet, share: &Share) -> Result<Preview, String> {
         if share.spec.suspend == Some(true) {
-            return Ok(preview::preview(fleet, &Account::new(Vec::new(), Clock::SYSTEM.now()), share, &self.settings));
+            return Ok(preview::preview(
+                fleet,
+                &ReadAccount::new(Vec::new(), Clock::SYSTEM.now()),
+                share,
+                &self.settings,
+            ));
         }
         let owner = preview::owner(share)?;
         let known = credential(self.cluster, &secret_of(share)).await.map_err(|error| causes(&error))?;
@@ -246,7 +251,7 @@ impl Survey<'_> {
         if !self.accounts.contains_key(&key) {
             let began = Clock::SYSTEM.now();
             let shares = remote.shares(&owner).await.map_err(|error| advice(&error))?;
-            self.accounts.insert(key.clone(), Account::new(shares, began));
+            self.accounts.insert(key.clone(), ReadAccount::new(shares, began));
         }
         let Some(account) = self.accounts.get_mut(&key) else { return Err("the account was not read".into()) };
         if let Some(id) = preview::subject(fleet, account, share, &self.settings) {
@@ -259,7 +264,7 @@ impl Survey<'_> {
 /// Reads of one share what the list of all does not show.
 async fn read(
     remote: &Remote,
-    account: &mut Account,
+    account: &mut ReadAccount,
     owner: &AccountId,
     id: &ShareId,
     share: &Share,

@@ -1,6 +1,6 @@
 //! What the operator would call for a Share and its children, from objects and an account as they were read.
 
-mod known;
+mod inputs;
 mod rows;
 
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::core::share_step::{self, Mode, Refusal, Step, Wait};
 use crate::operator::kinds;
 use crate::operator::pass::memory::Memory;
 use crate::operator::settings::Settings;
-pub use known::{Account, Fleet};
+pub use inputs::{Fleet, ReadAccount};
 
 /// More steps than any Share needs.
 const MAX_STEPS: usize = 8;
@@ -58,7 +58,7 @@ pub struct Row {
 /// One Share that is looked at.
 struct Look<'a> {
     fleet: &'a Fleet,
-    account: &'a Account,
+    account: &'a ReadAccount,
     share: &'a Share,
     name: Name,
     desired: Desired,
@@ -67,11 +67,11 @@ struct Look<'a> {
 }
 
 /// The share at Cloudflare that an object is about, whose rows its preview needs; it may have to be read by its id.
-pub fn subject(fleet: &Fleet, account: &Account, share: &Share, settings: &Settings) -> Option<ShareId> {
+pub fn subject(fleet: &Fleet, account: &ReadAccount, share: &Share, settings: &Settings) -> Option<ShareId> {
     Look::at(fleet, account, share, settings).ok()?.subject()
 }
 
-pub fn preview(fleet: &Fleet, account: &Account, share: &Share, settings: &Settings) -> Preview {
+pub fn preview(fleet: &Fleet, account: &ReadAccount, share: &Share, settings: &Settings) -> Preview {
     let mut preview = Preview::default();
     if share.spec.suspend == Some(true) {
         preview
@@ -88,7 +88,7 @@ pub fn preview(fleet: &Fleet, account: &Account, share: &Share, settings: &Setti
 impl<'a> Look<'a> {
     fn at(
         fleet: &'a Fleet,
-        account: &'a Account,
+        account: &'a ReadAccount,
         share: &'a Share,
         settings: &'a Settings,
     ) -> Result<Look<'a>, String> {

@@ -24,13 +24,13 @@ use crate::operator::stop::Stop;
 use crate::operator::{clock, delays};
 
 /// The Shares of one account, and the deletions that still count.
-struct Account {
+struct AccountDeletions {
     shares: Vec<Arc<Share>>,
     recent: Record,
 }
 
-impl Account {
-    fn of(index: &Index, id: &str, recorded: &mut DeletionLog, now: At) -> Account {
+impl AccountDeletions {
+    fn of(index: &Index, id: &str, recorded: &mut DeletionLog, now: At) -> AccountDeletions {
         let shares: Vec<Arc<Share>> = index.of_account(id).iter().filter_map(|name| index.shares.find(name)).collect();
         let own = recorded.entry(id.to_owned()).or_default();
         for share in shares.iter().filter(|share| is_bound(share)) {
@@ -38,7 +38,7 @@ impl Account {
             own.extend(recorded.map(|deletion| (deletion.uid.clone(), clock::from_time(&deletion.at))));
         }
         own.retain(|_, at| deletions::counts(*at, now));
-        Account { shares, recent: own.clone() }
+        AccountDeletions { shares, recent: own.clone() }
     }
 
     /// How many shares the limit is a part of.
@@ -107,7 +107,7 @@ pub async fn hand_over(pass: &Pass<Share>) -> Result<(), Stop> {
     }
     let mut recorded = pass.context.deletions.lock().await;
     let owner = &pass.object.spec.account_id;
-    let account = Account::of(&pass.context.cluster.index, owner, &mut recorded, pass.now());
+    let account = AccountDeletions::of(&pass.context.cluster.index, owner, &mut recorded, pass.now());
     account.save(&pass.context, &pass.object.uid().unwrap_or_default()).await
 }
 
@@ -127,7 +127,7 @@ pub async fn withheld_deletion(share: &mut SharePass) -> Result<Option<Verdict>,
     let now = share.pass.now();
     let owner = share.desired.owner.as_str();
     let uid = share.pass.object.uid().unwrap_or_default();
-    let mut account = Account::of(&context.cluster.index, owner, &mut recorded, now);
+    let mut account = AccountDeletions::of(&context.cluster.index, owner, &mut recorded, now);
     let facts = Facts {
         protected: share.pass.object.spec.deletion_protection == Some(true),
         confirmed: is_confirmed(&share.pass, now),

@@ -18,7 +18,7 @@ pub struct Fleet {
 }
 
 /// An account as it was read.
-pub struct Account {
+pub struct ReadAccount {
     pub(super) cache: AccountCache,
     pub(super) read_at: At,
 }
@@ -39,15 +39,15 @@ impl Fleet {
     }
 }
 
-impl Account {
+impl ReadAccount {
     /// All live shares that the account sends, read then.
-    pub fn new(shares: Vec<cloudflare::Share>, began: At) -> Account {
+    pub fn new(shares: Vec<cloudflare::Share>, began: At) -> ReadAccount {
         let mut cache = AccountCache::default();
         for share in shares {
             cache.read(share, began, Duration::ZERO);
         }
         cache.swept(began);
-        Account { cache, read_at: began }
+        ReadAccount { cache, read_at: began }
     }
 
     pub fn knows(&self, id: &ShareId) -> bool {
