@@ -23,8 +23,8 @@ pub async fn divide_rates(context: Arc<Context>) {
         let mut users = HashMap::<_, BTreeSet<u16>>::new();
         for (secret, accounts) in context.cluster.index.accounts_of_secrets() {
             // Another Secret, of another shard, may hold the same credential: so all are read.
-            if let Ok(known) = context.remote.credentials.resolve(&secret).await {
-                let of_credential = users.entry(known.fingerprint).or_default();
+            if let Ok(found) = context.remote.credentials.resolve(&secret).await {
+                let of_credential = users.entry(found.fingerprint).or_default();
                 of_credential.extend(accounts.iter().map(|account| shards.shard_of(account)));
             }
         }

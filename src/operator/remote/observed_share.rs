@@ -143,9 +143,9 @@ impl ObservedShare {
         added.is_some_and(|at| now.since(at) < within)
     }
 
-    /// A row was in the answer to our own call; `known`: it was there before.
-    fn note_answer(&mut self, id: String, now: At, known: bool) {
-        let added = self.answered.get(id.as_str()).map_or((!known).then_some(now), |answer| answer.added);
+    /// A row was in the answer to our own call; `was_there`: before that call, too.
+    fn note_answer(&mut self, id: String, now: At, was_there: bool) {
+        let added = self.answered.get(id.as_str()).map_or((!was_there).then_some(now), |answer| answer.added);
         self.answered.insert(id.into(), Answer { at: now, added });
     }
 
@@ -329,8 +329,8 @@ impl ObservedShare {
 
     /// The row of a recipient in the answer to our own write.
     pub fn wrote_recipient(&mut self, row: Recipient, now: At) {
-        let known = self.recipients.iter().flat_map(|recipients| &recipients.rows).any(|known| known.id == row.id);
-        self.note_answer(row.id.to_string(), now, known);
+        let was_there = self.recipients.iter().flat_map(|recipients| &recipients.rows).any(|known| known.id == row.id);
+        self.note_answer(row.id.to_string(), now, was_there);
         let recipients = self.recipients.get_or_insert_with(Recipients::unread);
         recipients.rows.retain(|known| known.id != row.id);
         recipients.rows.push(row);
@@ -355,8 +355,8 @@ impl ObservedShare {
 
     /// The row of a resource in the answer to our own write.
     pub fn wrote_resource(&mut self, row: ShareResource, now: At) {
-        let known = self.resources.iter().flatten().any(|known| known.id == row.id);
-        self.note_answer(row.id.to_string(), now, known);
+        let was_there = self.resources.iter().flatten().any(|known| known.id == row.id);
+        self.note_answer(row.id.to_string(), now, was_there);
         if let Some(resources) = &mut self.resources {
             resources.retain(|known| known.id != row.id);
             resources.push(row);

@@ -42,13 +42,13 @@ impl Pages {
             let cause = format!("page {page} of a list was requested, but page {} was returned", answer.page);
             return Err(Error::Lost { cause });
         }
-        let known = self.seen.len();
+        let before = self.seen.len();
         self.seen.extend(answer.rows.iter().map(|row| row.id().to_owned()));
         // The last page of a list without an order may have no new row either.
         let is_short = answer.total_count.is_some() && answer.rows.len() < self.longest;
-        if page > 1 && !answer.rows.is_empty() && self.seen.len() == known && !is_short {
+        if page > 1 && !answer.rows.is_empty() && self.seen.len() == before && !is_short {
             let told = answer.total_pages.is_some() || answer.total_count.is_some();
-            self.unpaged = page == 2 && !told && answer.rows.len() == known && known < FULL_PAGE as usize;
+            self.unpaged = page == 2 && !told && answer.rows.len() == before && before < FULL_PAGE as usize;
             if self.unpaged {
                 return Ok(true);
             }
@@ -82,26 +82,26 @@ where
     F: Future<Output = Result<Page<T>, E>>,
 {
     let mut before = None;
-    let mut known: HashSet<String> = HashSet::new();
+    let mut earlier: HashSet<String> = HashSet::new();
     for attempt in 0..3 {
         // A total that was wrong once does not tell where the list ends.
         let (rows, totals) = read_once(&mut ask, attempt > 0).await?;
         if totals == Totals::Unknown || totals == Totals::Same(rows.len() as u64) {
             return Ok(Some(rows));
         }
-        let same = known.len() == rows.len() && rows.iter().all(|row| known.contains(row.id()));
+        let same = earlier.len() == rows.len() && rows.iter().all(|row| earlier.contains(row.id()));
         // Twice the same rows, and an empty page after them: the total is wrong, not the rows.
         if same && totals != Totals::Moved && before == Some(totals) {
             return Ok(Some(rows));
         }
-        known.extend(rows.iter().map(|row| row.id().to_owned()));
+        earlier.extend(rows.iter().map(|row| row.id().to_owned()));
         before = Some(totals);
     }
     let whole = ask(WHOLE).await?;
     let ids: HashSet<&str> = whole.rows.iter().map(Object::id).collect();
     let is_whole = whole.total_count.is_none_or(|total| total == whole.rows.len() as u64)
         && ids.len() == whole.rows.len()
-        && known.iter().all(|id| ids.contains(id.as_str()));
+        && earlier.iter().all(|id| ids.contains(id.as_str()));
     Ok(is_whole.then_some(whole.rows))
 }
 

@@ -106,7 +106,7 @@ fn new_share(share: &SharePass, rows: &[RowKey]) -> Option<NewShare> {
 async fn announce(share: &mut SharePass, name: &str, rows: &[RowKey]) -> Result<At, Stop> {
     let now = share.pass.now();
     let lost = int32(share.pass.status.lost_attempts.len());
-    let known = share.session.account.cache().ids_named(name, MAX_KNOWN);
+    let namesakes = share.session.account.cache().ids_named(name, MAX_KNOWN);
     share.pass.memory(|memory| memory.announced_at = Some(now));
     let status = &mut share.pass.status;
     status.bound_uid = uid_of(share.pass.object.as_ref());
@@ -116,7 +116,7 @@ async fn announce(share: &mut SharePass, name: &str, rows: &[RowKey]) -> Result<
         started_at: clock::timestamp(share.session.account.remote_time(now)).to_string(),
         name: name.to_owned(),
         fingerprint: fingerprint(name, rows.iter()),
-        known_shares: known,
+        known_shares: namesakes,
     }));
     let mut entries = share.entries();
     let entry = |key: &RowKey| inventory::Entry::intended(clock::time(now)).named(share.name_of(key));

@@ -35,9 +35,9 @@ pub async fn look_outside(share: &mut SharePass, plan: &Plan, requested: bool) -
     let is = |wanted: Step| plan.steps.values().any(|(step, _)| *step == wanted);
     let unmanaged =
         plan.steps.values().any(|(step, row)| *step == Step::Ignore && matches!(row, Observed::Live { .. }));
-    let known = share.desired.siblings.iter().any(|sibling| sibling.outside);
+    let has_outside = share.desired.siblings.iter().any(|sibling| sibling.outside);
     let now = share.pass.now();
-    let age = match (is(Step::Remove), known, unmanaged) {
+    let age = match (is(Step::Remove), has_outside, unmanaged) {
         // Somebody says that the labels are another way now.
         (_, true, _) if requested => now.since(share.pass.outdated_before(true)),
         (true, _, _) => delays::FRESH,
