@@ -30,7 +30,7 @@ use crate::operator::pass::turns::Turns;
 use crate::operator::remote::Remote;
 use crate::operator::remote::account::Account;
 use crate::operator::remote::accounts::Accounts;
-use crate::operator::remote::credentials::{Credentials, FRESH};
+use crate::operator::remote::credentials::{Credentials, SECRET_AGE};
 use crate::operator::remote::limiters::Limiters;
 use crate::operator::remote::sweep;
 use crate::operator::remote::write_gate::WriteGate;
@@ -383,7 +383,7 @@ async fn keep_health(health: Health, metrics: Arc<Metrics>, gates: Vec<watch::Se
 /// Reads the Secrets in use now and then, so that a rotated or removed one is noticed though nothing else happens.
 async fn keep_credentials(context: Arc<Context>) {
     loop {
-        tokio::time::sleep(FRESH / 2).await;
+        tokio::time::sleep(SECRET_AGE / 2).await;
         let changed = context.remote.credentials.refresh_all(|secret| context.cluster.index.uses_secret(secret)).await;
         for secret in changed {
             tracing::info!(%secret, "the credential in a Secret changed");

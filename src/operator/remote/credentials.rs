@@ -15,7 +15,7 @@ use crate::operator::clock::Clock;
 use crate::operator::cluster::requests::in_time;
 
 /// How old a read of a Secret may be when a pass uses it.
-pub const FRESH: Duration = Duration::from_secs(30);
+pub const SECRET_AGE: Duration = Duration::from_secs(30);
 /// A Secret that was read so shortly before is not read again on a refusal.
 const DOUBT: Duration = Duration::from_secs(2);
 /// How long a credential is remembered for deletions after its Secret is gone.
@@ -98,7 +98,7 @@ impl Credentials {
         let entry = entries.get_mut(secret)?;
         entry.used_at = now;
         // A Secret that was missing may have come: only what was good is remembered for long.
-        let keeps = if entry.outcome.is_ok() { FRESH } else { Duration::from_secs(2) };
+        let keeps = if entry.outcome.is_ok() { SECRET_AGE } else { Duration::from_secs(2) };
         (now.since(entry.read_at) < keeps).then(|| entry.outcome.clone())
     }
 
@@ -170,7 +170,7 @@ impl Credentials {
             let mut entries = self.entries.lock();
             entries.retain(|name, entry| in_use(name) || now.since(entry.used_at) < REMEMBERED);
             self.reading.lock().retain(|name, _| entries.contains_key(name));
-            let stale = |entry: &Entry| now.since(entry.read_at) >= FRESH;
+            let stale = |entry: &Entry| now.since(entry.read_at) >= SECRET_AGE;
             entries.iter().filter(|(name, entry)| in_use(name) && stale(entry)).map(|(name, _)| name.clone()).collect()
         };
         for name in names {
