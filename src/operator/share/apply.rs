@@ -67,13 +67,14 @@ pub async fn apply(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) -> 
     }
     forget_settled(share, seen, plan);
     exclusions::note_exclusions(share, seen, plan);
+    // Before `record`: what is inherited alone is no reason to write.
     inherit_last(share);
     if record(share, seen, plan) || read(share, seen, plan).await? {
         return Ok(Round::Again);
     }
     let losing = removals::settle_confirmation(share, seen).await?;
     let mut changes = Changes::of(share, seen, plan, &losing);
-    bulk::set_aside(share, &mut changes.adds, &mut changes.removals);
+    bulk::settle_or_set_aside(share, &mut changes.adds, &mut changes.removals);
     if changes.is_empty() {
         return Ok(removals::deferred_for(share, plan).map_or(Round::Done, Round::Wait));
     }

@@ -39,8 +39,8 @@ pub fn pending(status: &ShareStatus, settings: &Settings, now: At) -> Option<Dur
     (now < over).then(|| over.since(now))
 }
 
-/// Sets aside what a call that is still under way would undo.
-pub fn set_aside(share: &mut SharePass, adds: &mut Vec<RowKey>, removals: &mut Vec<RowKey>) {
+/// Ends an announcement that has settled; else sets aside what the call, which may still come, would undo.
+pub fn settle_or_set_aside(share: &mut SharePass, adds: &mut Vec<RowKey>, removals: &mut Vec<RowKey>) {
     if pending(&share.pass.status, &share.pass.context.settings, share.pass.now()).is_none() {
         share.pass.status.replacing_since = None;
         return;

@@ -46,6 +46,7 @@ fn name_exclusions(share: &SharePass, row_states: &mut [(RowKey, RowState)], see
     }
 }
 
+/// The first that holds: refused lately, not converging, refused to its object, as seen.
 fn state_of(share: &SharePass, key: &RowKey, seen: &ObservedShare, step: Option<Step>) -> RowState {
     let now = share.pass.now();
     if let Some(refused) = share.pass.memory(|memory| memory.refusal(&key.to_string(), now).cloned()) {
