@@ -18,8 +18,8 @@ use crate::cloudflare::{
     self, Client, Counts, Credential, CredentialError, Error, ErrorClass, ExcludedRecipient, Include, Kind, Names,
     Recipient, Reply, Share, ShareQuery, TokenState,
 };
+use crate::core::calls_left::{Advertised, Sent};
 use crate::core::id::{AccountId, ShareId};
-use crate::core::left::{Advertised, Sent};
 use crate::core::limiter::{Priority, Rate, RateLimiter};
 use crate::operator::{Clock, FULL_PAGE, ResolvedCredential, live, read_pages};
 

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::Hash;
 use std::time::Duration;
 
-use super::left::{Advertised, Left, Sent};
+use super::calls_left::{Advertised, Left, Sent};
 use super::time::At;
 
 /// Calls reserved for edits, so that a person need not wait behind a thousand new shares: enough for one edit and the reads

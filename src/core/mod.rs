@@ -3,18 +3,18 @@
 //! A pass gathers facts, asks here what to do next, does that one thing, and asks again. Because nothing in
 //! here can wait or fail, every combination of facts can be enumerated, and the model explores this very code.
 
+pub mod calls_left;
 pub mod child_step;
 pub mod deletions;
 pub mod failure;
-pub mod gone;
 pub mod guard;
 pub mod health;
 pub mod id;
 pub mod interned;
 pub mod lease;
-pub mod left;
 pub mod limiter;
 pub mod meta;
+pub mod missing;
 pub mod preflight;
 pub mod relist;
 pub mod row_key;

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::observed_share::ObservedShare;
 use crate::cloudflare::{Kind, Share, ShareStatus};
-use crate::core::gone::Missing;
 use crate::core::id::{AccountId, ShareId};
+use crate::core::missing::Missing;
 use crate::core::time::At;
 
 /// For how long a share that nobody asks for is remembered as missing.

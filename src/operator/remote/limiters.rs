@@ -9,8 +9,8 @@ use tokio::sync::Notify;
 
 use crate::api::ObjectKey;
 use crate::cloudflare::{Fingerprint, Limits};
+use crate::core::calls_left::{Advertised, Sent};
 use crate::core::id::AccountId;
-use crate::core::left::{Advertised, Sent};
 use crate::core::limiter::{Priority, Rate, RateLimiter};
 use crate::core::time::At;
 use crate::operator::clock::Clock;

@@ -2,6 +2,7 @@
 
 mod apply;
 pub mod bulk;
+mod children_and_namesakes;
 mod create;
 mod delete;
 pub mod deletions;
@@ -15,7 +16,6 @@ mod maintain;
 mod messages;
 pub mod name;
 mod opening;
-mod others;
 pub mod outside;
 pub mod plan;
 mod reads;

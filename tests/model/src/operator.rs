@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use crate::core::gone::Missing;
 use crate::core::id::ShareId;
+use crate::core::missing::Missing;
 use crate::core::row_step::{self, Declared, Observed, Recorded, Step as RowStep};
 use crate::core::share_step::{
     self, Adoption, Candidates, Facts, Gathered, Mode, Named, Presence, Sighting, Situation,
