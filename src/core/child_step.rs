@@ -114,7 +114,7 @@ pub enum Wait {
     /// For another object to record the row.
     Successor,
     /// For the Share, which may be deleted by the same command and takes the row along.
-    Company,
+    ShareDeletion,
     /// For the Share to drop the row from its inventory, or it would remove it.
     Handover,
 }
@@ -213,9 +213,9 @@ fn end_of_row(facts: &Facts, deletion: &Deletion, bound: bool, recorded: bool) -
             Successor::Awaited | Successor::Settled | Successor::Overdue => Step::Release,
         };
     }
-    let company = deletion.recent && matches!(facts.share, Share::Present(_));
+    let share_may_follow = deletion.recent && matches!(facts.share, Share::Present(_));
     match (bound, deletion.retain) {
-        (true, false) if company => Step::Wait(Wait::Company),
+        (true, false) if share_may_follow => Step::Wait(Wait::ShareDeletion),
         (false, _) => Step::Release,
         (true, true) => Step::RecordOnly,
         (true, false) => Step::Reconcile,
@@ -379,7 +379,7 @@ mod tests {
             if recent && matches!(facts.share, Share::Present(_)) {
                 assert_ne!(step, Step::Reconcile, "{facts:?}");
             }
-            assert!(step != Step::Wait(Wait::Company) || recent, "{facts:?}");
+            assert!(step != Step::Wait(Wait::ShareDeletion) || recent, "{facts:?}");
         });
     }
 

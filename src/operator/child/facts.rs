@@ -20,7 +20,7 @@ use crate::operator::rows::take_over::Announcements;
 use crate::operator::{conditions, share};
 
 /// Where a namespace or a folder of manifests is deleted, a Share follows its objects within so long.
-const TOGETHER: Duration = Duration::from_secs(1);
+const DELETED_TOGETHER: Duration = Duration::from_secs(1);
 /// How long a child that is being deleted waits for another object to record the row that both declare.
 const SUCCESSION: Duration = Duration::from_secs(10);
 
@@ -38,7 +38,7 @@ pub fn facts<C: Child>(pass: &Pass<C>, parent: &Parent, row: Option<&RowKey>, ri
         retain: pass.object.retains(),
         last,
         successor: row.map_or(Successor::Settled, |row| successor(pass, parent, row, rivals, &heirs)),
-        recent: pass.now().since(pass.memory(|memory| memory.edited_at)) < TOGETHER,
+        recent: pass.now().since(pass.memory(|memory| memory.edited_at)) < DELETED_TOGETHER,
     });
     Facts {
         deletion,

@@ -143,7 +143,7 @@ async fn wait_for<C: Child>(
             facts::requeue_successors(&pass, rivals);
             return Ok(Some(delays::SHORT));
         }
-        Wait::Company | Wait::Handover => return Ok(Some(delays::PEER_WRITE)),
+        Wait::ShareDeletion | Wait::Handover => return Ok(Some(delays::PEER_WRITE)),
     };
     pass.finish(verdict).await
 }
