@@ -6,11 +6,11 @@ use std::time::Duration;
 use super::time::At;
 
 /// Deletions within this time count together.
-pub const DELETION_WINDOW: Duration = Duration::from_secs(600);
+const DELETION_WINDOW: Duration = Duration::from_secs(600);
 /// Where the limit is a percentage, so few deletions never wait for a person.
-pub const FREE_DELETIONS: usize = 5;
+const FREE_DELETIONS: usize = 5;
 /// A confirmation may name a time so far ahead, so that none is valid for ever.
-pub const MAX_AHEAD: Duration = Duration::from_secs(24 * 3600);
+const MAX_AHEAD: Duration = Duration::from_secs(24 * 3600);
 /// Kubernetes keeps times in whole seconds.
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 /// Rows removed within this time count together.
-pub const REMOVAL_WINDOW: Duration = Duration::from_secs(600);
+const REMOVAL_WINDOW: Duration = Duration::from_secs(600);
 /// A removal is recorded before its call, at most so long before: it counts for that much longer.
-pub const RECORD_AGE: Duration = Duration::from_secs(30);
+const RECORD_AGE: Duration = Duration::from_secs(30);
 /// Shares vanished within this time count together.
 pub const VANISH_WINDOW: Duration = Duration::from_secs(600);
 /// Where the manifest gives no limit: the percentage of a share's recipients, and the number, that may be removed.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::time::At;
 
 /// So long before its end people are warned.
-pub const NOTICE: Duration = Duration::from_secs(7 * 24 * 3600);
+const NOTICE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Nothing sleeps longer than this: timers have a limit, and clocks are corrected.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
 

@@ -113,7 +113,7 @@ pub struct Write {
 const MAX_EVENTS: usize = 10;
 
 /// So many successful writes of one value that does not stay are enough.
-pub const ENOUGH_WRITES: u32 = 2;
+const ENOUGH_WRITES: u32 = 2;
 /// A write that long ago has nothing to do with the next one.
 const WRITE_FORGOTTEN: Duration = Duration::from_secs(3600);
 

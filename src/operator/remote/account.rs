@@ -83,7 +83,7 @@ struct Health {
 
 /// Stops all writes when many shares vanish at once.
 #[derive(Default)]
-pub struct Breaker {
+struct Breaker {
     opened: Option<At>,
     vanished: HashMap<Interned, At>,
     /// Those of which a person said that they are meant to be gone.

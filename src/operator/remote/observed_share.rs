@@ -442,7 +442,7 @@ impl ObservedShare {
     }
 }
 
-pub fn recipient_seen(row: Option<&Recipient>) -> Observed {
+fn recipient_seen(row: Option<&Recipient>) -> Observed {
     match row.map(|row| &row.association_status) {
         None | Some(AssociationStatus::Disassociated) => Observed::Absent,
         Some(AssociationStatus::Disassociating) => Observed::Leaving,

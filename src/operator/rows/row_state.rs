@@ -10,7 +10,7 @@ use crate::operator::remote::observed_share::ObservedShare;
 /// The word for an account that receives a share of its organization though it is excluded.
 pub const NOT_EXCLUDED: &str = "not excluded";
 /// The word for a row of which Cloudflare tells no status.
-pub const UNTOLD: &str = "without a status";
+const UNTOLD: &str = "without a status";
 /// Cloudflare refused the call that adds the row.
 pub const REFUSED: &str = "refused";
 
