@@ -2,7 +2,6 @@
 
 use crate::cloudflare::Error;
 
-/// Why a pass cannot go on now.
 #[derive(Debug)]
 pub enum Stop {
     /// No permit yet, or a sweep is awaited: the pass is woken.

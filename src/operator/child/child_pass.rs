@@ -12,7 +12,6 @@ use crate::operator::remote::session::Session;
 use crate::operator::rows::row::Row;
 use crate::operator::rows::row_state::label;
 
-/// A pass that has a credential, and a share to look at.
 pub struct ChildPass<C: Child> {
     pub pass: Pass<C>,
     pub session: Session,

@@ -14,7 +14,6 @@ use crate::operator::rows::inventory;
 use crate::operator::rows::inventory::Entry;
 use crate::operator::rows::take_over::{self, Announcements, News};
 
-/// What a child belongs to, as far as it exists.
 pub struct Parent {
     pub share: Option<Arc<Share>>,
     /// Id of the remote share, recorded by the parent, or by the child where the parent is gone.

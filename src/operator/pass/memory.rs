@@ -191,9 +191,9 @@ impl Memories {
         }
     }
 
-    pub fn forget(&self, key: &ObjectKey) -> Option<Box<Memory>> {
+    pub fn forget(&self, key: &ObjectKey) {
         self.had_its_turn(key);
-        self.objects.lock().remove(key)
+        self.objects.lock().remove(key);
     }
 }
 
@@ -274,12 +274,10 @@ impl Memory {
         }
     }
 
-    /// Takes note of a refusal; returns when to try again.
-    pub fn refuse(&mut self, item: &str, message: String, now: At) -> Duration {
+    /// Takes note of a refusal.
+    pub fn refuse(&mut self, item: &str, message: String, now: At) {
         let refused = self.refused_once_more(item, message, now);
-        let wait = failure::after_rejection(refused.times);
-        refused.until = now.plus(wait);
-        wait
+        refused.until = now.plus(failure::after_rejection(refused.times));
     }
 
     /// Takes note of a refusal for lack of a permission, which may pass: it is tried again soon. After some of them over

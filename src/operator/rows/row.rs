@@ -49,23 +49,22 @@ impl<K: HasStatus> Row<'_, K> {
         Writer { remote: &self.pass.context.remote, session: self.session }
     }
 
-    fn write(&self, item: String, what: String, value: &str, found: &str) -> Write {
-        Write { item, what, value: value.to_owned(), found: found.to_owned() }
-    }
-
     pub fn adding(&self) -> Write {
-        self.write(self.key.to_string(), self.name.clone(), "present", "absent")
+        let (item, what) = (self.key.to_string(), self.name.clone());
+        Write { item, what, value: "present".to_owned(), found: "absent".to_owned() }
     }
 
     pub fn updating(&self) -> Write {
         let found = self.seen.resource(self.key).map(|row| row.meta.to_string()).unwrap_or_default();
-        self.write(self.key.to_string(), format!("the meta of {}", self.name), &self.meta.to_string(), &found)
+        let (item, what) = (self.key.to_string(), format!("the meta of {}", self.name));
+        Write { item, what, value: self.meta.to_string(), found }
     }
 
     /// That the last resource may not go says nothing about it once there is another.
     pub fn removing(&self) -> Write {
         let last = if self.is_last() { "the last " } else { "" };
-        self.write(format!("remove {last}{}", self.key), self.name.clone(), "absent", "present")
+        let (item, what) = (format!("remove {last}{}", self.key), self.name.clone());
+        Write { item, what, value: "absent".to_owned(), found: "present".to_owned() }
     }
 
     /// It was found in place: takes note of that, and returns what is recorded of its meta. What drifted counts as

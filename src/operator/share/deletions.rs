@@ -12,7 +12,7 @@ use kube::ResourceExt;
 use super::desired::retains;
 use super::share_pass::SharePass;
 use crate::api::status::RecentDeletion;
-use crate::api::{CONFIRM_DELETION, Reason, Share, has_finalizer, is_deleting, observes, own_record};
+use crate::api::{CONFIRM_DELETION, Name, Reason, Share, has_finalizer, is_deleting, observes, own_record};
 use crate::core::deletions;
 use crate::core::deletions::{Decision, DeletionLog, Facts, Record};
 use crate::core::time::At;
@@ -153,7 +153,7 @@ pub async fn withheld_deletion(share: &mut SharePass) -> Result<Option<Verdict>,
 }
 
 fn withheld_verdict(share: &SharePass, facts: Facts, allowed: usize) -> Verdict {
-    let (name, namespace) = address(share);
+    let Name { namespace, name } = &share.pass.key.name;
     let annotation = format!("{CONFIRM_DELETION}=$(date -u +%FT%TZ)");
     let message = format!(
         "share {} is not deleted, and its accounts continue to receive it: --max-deletions allows {allowed} of the {} \
@@ -169,7 +169,7 @@ fn withheld_verdict(share: &SharePass, facts: Facts, allowed: usize) -> Verdict 
 }
 
 fn protected_from_deletion(share: &SharePass) -> Verdict {
-    let (name, namespace) = address(share);
+    let Name { namespace, name } = &share.pass.key.name;
     let message = format!(
         "share {} is not deleted, and its accounts continue to receive it, because spec.deletionProtection is true. \
          To delete it: `kubectl patch shares.cfshare.dev {name} -n {namespace} --type merge -p \
@@ -186,8 +186,4 @@ fn how_to_keep(share: &SharePass) -> String {
          meantime",
         share.pass.key.retain(),
     )
-}
-
-fn address(share: &SharePass) -> (String, String) {
-    (share.pass.object.name_any(), share.pass.object.namespace().unwrap_or_default())
 }
