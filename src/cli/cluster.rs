@@ -18,9 +18,9 @@ use super::kube_client;
 use super::progress;
 use super::proxy;
 use super::remote::{Endpoint, NO_CREDENTIAL, Remote, credential_of_environment};
-use crate::api::{FIELD_MANAGER, Share, ShareRecipient, ShareResource};
+use crate::api::{FIELD_MANAGER, Name, Share, ShareRecipient, ShareResource};
 use crate::operator::preview::Fleet;
-use crate::operator::{Clock, Credentials, Name, ResolvedCredential};
+use crate::operator::{Clock, Credentials, ResolvedCredential};
 
 /// Objects are listed in pages of so many.
 const PAGE: u32 = 500;

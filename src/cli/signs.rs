@@ -4,8 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use super::lease::age;
-use crate::api::{FIELD_MANAGER, Kind, REQUESTED_AT};
-use crate::operator::Name;
+use crate::api::{FIELD_MANAGER, Kind, Name, REQUESTED_AT};
 
 /// Two sweeps of the default interval, since only the operator knows its own, and a minute.
 const ALLOWED: SignedDuration = SignedDuration::from_mins(21);

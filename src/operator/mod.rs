@@ -22,8 +22,6 @@ mod share;
 mod stop;
 mod waiting_edits;
 
-pub use crate::api::{Kind, Name};
-pub use crate::core::row_key::RowKey;
 pub use clock::Clock;
 pub use cluster::index::{DEFAULT_SECRET, secret_of};
 pub use cluster::leader::Lead;

@@ -9,10 +9,10 @@ use kube::ResourceExt;
 use super::resources::Carried;
 use super::rows::{self, Found, Receiver};
 use super::state::{Cell, State};
+use crate::api::Name;
 use crate::cli::accounts::Accounts;
 use crate::cli::cluster::Objects;
 use crate::core::interned::Interned;
-use crate::operator::Name;
 
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum By {

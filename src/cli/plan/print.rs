@@ -2,11 +2,13 @@
 
 use serde_json::{Value, json};
 
+use crate::api::Name;
 use crate::cli::output::count;
 use crate::cloudflare::clean;
 use crate::core::meta::ResourceMeta;
+use crate::core::row_key::RowKey;
+use crate::operator::label;
 use crate::operator::preview::{Call, Preview, Row};
-use crate::operator::{Name, RowKey, label};
 
 /// Longest name or meta that is shown.
 const LONGEST: usize = 200;

@@ -15,9 +15,8 @@ use super::cluster::{Cluster, Scope};
 use super::lease::LeaseName;
 use super::output::{Exit, count, table};
 use crate::api::status::{ChildStatus, DriftEntry, ExceptionEntry, RecentCall, UnmanagedEntry};
-use crate::api::{ConditionType, Share, ShareRecipient, ShareResource, int32};
+use crate::api::{ConditionType, Kind, Share, ShareRecipient, ShareResource, int32};
 use crate::core::interned::Interned;
-use crate::operator::Kind;
 
 /// Show the state of all Shares and their ShareRecipients and ShareResources, or details of one Share (`status share/NAME`)
 ///

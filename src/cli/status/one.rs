@@ -5,13 +5,13 @@ use kube::{Resource, ResourceExt};
 use serde_json::{Value, json};
 
 use crate::api::status::{ExceptionEntry, RecentCall};
-use crate::api::{CONFIRM_REMOVALS, REQUESTED_AT, Share, ShareRecipient, int32, is_deleting};
+use crate::api::{CONFIRM_REMOVALS, Name, REQUESTED_AT, Share, ShareRecipient, int32, is_deleting};
 use crate::cli::lease::{Leader, Pulse, age, is_stale};
 use crate::cli::matrix::{Receiver, Rows, State, ready, said};
 use crate::cli::output::{count, table};
 use crate::cli::signs;
 use crate::cloudflare::clean;
-use crate::operator::{Name, Sweep, next_confirmation, sweeps};
+use crate::operator::{Sweep, next_confirmation, sweeps};
 
 const LONGEST: usize = 400;
 
