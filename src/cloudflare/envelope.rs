@@ -150,7 +150,6 @@ fn api_error(entry: &Value) -> ApiError {
         code: code(entry),
         message: text(&entry["message"]).or_else(|| text(entry)).unwrap_or_default(),
         pointer: text(&entry["source"]["pointer"]),
-        documentation_url: text(&entry["documentation_url"]),
         chain: links.iter().take(MAX_CHAIN).map(link).collect(),
     }
 }

@@ -31,7 +31,6 @@ pub struct ApiError {
     pub message: String,
     /// Which part of the request is meant, as a JSON pointer.
     pub pointer: Option<String>,
-    pub documentation_url: Option<String>,
     /// What lies behind it, by code and text.
     pub chain: Vec<(i64, String)>,
 }
@@ -187,13 +186,8 @@ mod tests {
     }
 
     fn answered(status: u16, codes: &[i64]) -> Error {
-        let errors = codes.iter().map(|code| ApiError {
-            code: *code,
-            message: "no".into(),
-            pointer: None,
-            documentation_url: None,
-            chain: Vec::new(),
-        });
+        let errors =
+            codes.iter().map(|code| ApiError { code: *code, message: "no".into(), pointer: None, chain: Vec::new() });
         Error::Answered { status, errors: errors.collect(), head: head(status) }
     }
 
@@ -202,7 +196,6 @@ mod tests {
             code,
             message: "no".into(),
             pointer: None,
-            documentation_url: None,
             chain: vec![(behind, "bad\u{1b}[31m header\n".into())],
         };
         Error::Answered { status, errors: vec![error], head: head(status) }

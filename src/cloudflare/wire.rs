@@ -113,8 +113,6 @@ pub struct RecipientError {
     #[serde(default, deserialize_with = "or_default")]
     pub resource_id: String,
     #[serde(default, deserialize_with = "or_default")]
-    pub resource_version: Option<i64>,
-    #[serde(default, deserialize_with = "or_default")]
     pub error: String,
     /// Cloudflare will not try again.
     #[serde(default, deserialize_with = "or_default")]
@@ -145,10 +143,6 @@ pub struct ShareResource {
 pub struct ExcludedRecipient {
     pub id: RecipientId,
     pub account_id: AccountId,
-    #[serde(default, deserialize_with = "moment")]
-    pub created: Option<Timestamp>,
-    #[serde(default, deserialize_with = "moment")]
-    pub modified: Option<Timestamp>,
 }
 
 /// An account that a credential sees.

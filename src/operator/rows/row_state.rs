@@ -180,7 +180,6 @@ mod tests {
     fn a_row_on_its_way_says_what_is_wrong_even_if_cloudflare_sends_no_text() {
         let error = |text: &str, id: &str| RecipientError {
             resource_id: id.to_owned(),
-            resource_version: None,
             error: text.to_owned(),
             terminal: false,
         };
