@@ -183,7 +183,9 @@ impl Index {
             let relations = self.relations.lock();
             match K::KIND {
                 Kind::Share => relations.shares.keys().cloned().collect(),
-                kind => relations.parents.keys().filter(|key| key.kind == kind).map(|key| key.name.clone()).collect(),
+                kind @ (Kind::ShareRecipient | Kind::ShareResource) => {
+                    relations.parents.keys().filter(|key| key.kind == kind).map(|key| key.name.clone()).collect()
+                }
             }
         };
         let within = known.into_iter().filter(|name| scope.is_none_or(|scope| name.namespace == scope));
