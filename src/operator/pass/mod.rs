@@ -6,7 +6,6 @@ pub mod drift;
 pub mod follow;
 pub mod memory;
 mod quota;
-mod show_drift;
 pub mod turns;
 pub mod verdict;
 pub mod write;
@@ -145,7 +144,7 @@ impl<K: HasStatus> Pass<K> {
     pub fn draft(&mut self, verdict: &Verdict) {
         let (generation, now) = (self.generation(), clock::time(self.now()));
         let common = self.common_mut();
-        let drifted = drift::message(&common.drift);
+        let drifted = verdict::drift_message(&common.drift);
         verdict::set_conditions(&mut common.conditions, verdict, drifted, generation, &now);
     }
 

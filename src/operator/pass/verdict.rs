@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
+use crate::api::status::DriftEntry;
 use crate::api::{ConditionType, Reason};
 use crate::cloudflare::clean;
 use crate::core::time::At;
@@ -148,6 +149,20 @@ pub fn set_conditions(
     set(conditions, ConditionType::Stalled, stalled, generation, now);
     let drift = drifted.as_deref().map(|message| ("True", "Drifted", message));
     set(conditions, ConditionType::Drifted, drift, generation, now);
+}
+
+/// What a condition says of drift.
+pub fn drift_message(drift: &[DriftEntry]) -> Option<String> {
+    let first = difference(drift.first()?);
+    Some(match drift.len() {
+        1 => first,
+        n => format!("{first}, and {} more", n - 1),
+    })
+}
+
+/// One difference at Cloudflare, in words.
+pub fn difference(entry: &DriftEntry) -> String {
+    format!("{}: {} instead of {}", entry.path, entry.observed, entry.desired)
 }
 
 fn set(
