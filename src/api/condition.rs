@@ -113,13 +113,13 @@ vocabulary! {
         NameTaken,
         /// Another object manages the same share, or has or claims the same name in the same account: set another `name` for
         /// this one, or delete it, which changes nothing at Cloudflare. Deleting the other object deletes the share, unless
-        /// its `deletionPolicy` is `Retain`.
+        /// its `status.effective.deletionPolicy` is `Retain`.
         Claimed,
         /// The share that this object adopted, by id or by name, does not exist in the account, and none is created in its
         /// place: delete this object and apply it again with the right `shareID` and `accountID`, or without `shareID`.
         ShareNotFound,
-        /// The share at Cloudflare is for an organization and the manifest for single accounts, or vice versa. Neither can be
-        /// changed: delete this object and apply it again with the target of the share, or with another `name`.
+        /// The share at Cloudflare is for an organization and the manifest for single accounts or another organization, or vice
+        /// versa. Neither can be changed: delete this object and apply it again with the target of the share, or with another `name`.
         TargetMismatch,
         /// The Secret with the credentials is missing, or does not have either `apiToken` or `email` and `apiKey`, or a value
         /// in it cannot be a credential, or its name is not in the chart's `secretNames`: the message says which. Create

@@ -5,7 +5,7 @@ use std::io::Write;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use super::cluster::{Kube, remote};
+use super::cluster::{Kube, namespace, remote};
 use super::output::{Exit, print_json, table};
 use super::remote::{Endpoint, advice};
 use crate::cloudflare::{Share, clean};
@@ -31,7 +31,7 @@ pub struct Received {
     #[arg(short, long, value_enum, default_value = "table", value_name = "FORMAT")]
     output: Format,
     /// Namespace of the Secret
-    #[arg(short, long, value_name = "NAMESPACE")]
+    #[arg(short, long, value_name = "NAMESPACE", value_parser = namespace)]
     namespace: Option<String>,
     /// Secret in that namespace with the credential, used if the environment has none
     #[arg(long, value_name = "NAME", default_value = "cloudflare-credentials")]

@@ -12,10 +12,15 @@ pub fn said_since(conditions: &[Condition], reason: Reason, now: At) -> At {
     said.map_or(now, |ready| clock::from_time(&ready.last_transition_time))
 }
 
+/// Since when the object says this in that condition.
+pub fn said_in(conditions: &[Condition], kind: ConditionType, reason: Reason) -> Option<At> {
+    let said = conditions.iter().find(|c| c.type_ == kind.as_str() && c.reason == reason.as_str());
+    said.map(|said| clock::from_time(&said.last_transition_time))
+}
+
 /// Since when an object says that its share is missed, and that a person is needed.
 pub fn breaker_reported_at(conditions: &[Condition]) -> Option<At> {
-    let stalled = conditions.iter().find(|c| c.type_ == ConditionType::Stalled.as_str())?;
-    (stalled.reason == Reason::BreakerOpen.as_str()).then(|| clock::from_time(&stalled.last_transition_time))
+    said_in(conditions, ConditionType::Stalled, Reason::BreakerOpen)
 }
 
 pub fn ready(conditions: &[Condition]) -> Option<&Condition> {

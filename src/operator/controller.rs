@@ -30,8 +30,10 @@ use crate::operator::stop::Stop;
 use crate::serve::Health;
 use crate::serve::traces::Trace;
 
-/// When to come back after [`Stop::Occupied`], if nothing requeues the object before.
-const OCCUPIED: Duration = Duration::from_millis(200);
+/// When to come back after [`Stop::Occupied`], though the end of the other pass requeues the object.
+const OCCUPIED: Duration = Duration::from_secs(2);
+/// When to come back after [`Stop::Crowded`].
+const CROWDED: Duration = Duration::from_millis(200);
 /// How many passes over objects of one kind run at a time, in each scope.
 const CONCURRENCY: u16 = 32;
 
@@ -155,7 +157,7 @@ where
         Ok(Err(Stop::Queued)) => {
             context.memories.waits(&key, began, reports_generation(object.as_ref()));
         }
-        Ok(Err(Stop::Occupied)) => {}
+        Ok(Err(Stop::Occupied | Stop::Crowded)) => {}
         Ok(Ok(None)) => context.memories.settles(&key),
         Ok(_) | Err(_) => context.memories.had_its_turn(&key),
     }
@@ -183,7 +185,7 @@ fn end(trace: Trace, ended: &Result<Result<Option<Duration>, Stop>, JoinError>) 
         Ok(Ok(_)) => trace.end("done", None),
         Ok(Err(stop)) => match stop {
             Stop::Queued => trace.end("queued", None),
-            Stop::Occupied => trace.end("occupied", None),
+            Stop::Occupied | Stop::Crowded => trace.end("occupied", None),
             Stop::Conflict => trace.end("conflict", None),
             Stop::Stopping => trace.end("stopping", None),
             Stop::Late => trace.end("late", None),
@@ -227,6 +229,7 @@ fn when_next<K: HasStatus>(context: Arc<Context>, object: Arc<K>, ended: Result<
         // Woken by the budget or the sweep.
         Stop::Queued => Action::await_change(),
         Stop::Occupied => Action::requeue(OCCUPIED),
+        Stop::Crowded => Action::requeue(CROWDED),
         Stop::Conflict => {
             let pass = Pass::begin(context, object);
             if pass.is_outdated() {

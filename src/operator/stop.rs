@@ -6,8 +6,10 @@ use crate::cloudflare::Error;
 pub enum Stop {
     /// No permit yet, or a sweep is awaited: the pass is woken.
     Queued,
-    /// Another pass works on the same share, or looked for new shares a moment ago.
+    /// Another pass works on the same share: this one is woken at its end.
     Occupied,
+    /// Another pass looked for new shares a moment ago.
+    Crowded,
     /// Another writer was there first, or the cache is behind.
     Conflict,
     /// The process ends, or does not lead any more.

@@ -216,8 +216,10 @@ fn blocked(rows: &Rows) -> Vec<String> {
         let Receiver::Account(id) = &row.receiver else { continue };
         lines.push(row.label.as_ref().map_or(id.to_string(), |label| format!("{} ({id})", clean(label, 100))));
     }
-    if rows.status.blocked_removals > 0 && lines.is_empty() {
-        lines.push(count(usize::try_from(rows.status.blocked_removals).unwrap_or_default(), "resource"));
+    let others = usize::try_from(rows.status.blocked_removals).unwrap_or_default().saturating_sub(lines.len());
+    if others > 0 {
+        let more = if lines.is_empty() { "" } else { "and " };
+        lines.push(format!("{more}{} that the message above names", count(others, "removal")));
     }
     if !lines.is_empty() && !is_deleting(&rows.share.metadata) {
         let name = Name::of(rows.share);
@@ -227,7 +229,9 @@ fn blocked(rows: &Rows) -> Vec<String> {
             name.namespace,
             next_confirmation(rows.share)
         ));
-        lines.push("To keep them: put their entries back".into());
+        if others == 0 {
+            lines.push("To keep them: put their entries back".into());
+        }
     }
     lines
 }
@@ -352,7 +356,10 @@ mod tests {
         status.inventory.recipients.clear();
         status.blocked_removals = 3;
         let text_later = screen(&later, Vec::new(), &[], &pulse, "2026-01-01T01:00:00Z".parse().expect("a time"));
-        assert!(text_later.contains("\nRemovals that wait for confirmation\n  3 resources\n"), "{text_later}");
+        assert!(
+            text_later.contains("\nRemovals that wait for confirmation\n  3 removals that the message above names\n"),
+            "{text_later}"
+        );
         assert!(text_later.contains("cfshare.dev/confirm-removals=4-2\n"), "{text_later}");
         let [(_, left), (_, recent)] = calls(&share, &[&add], &pulse);
         assert_eq!((&left, &recent[1]["ray"]), (&Value::Null, &json!("r2")), "{recent:#}");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::parent::{Parent, entry_in};
-use crate::api::{Name, Reason, Share, has_finalizer, is_deleting, own_record, uid_of};
+use crate::api::{Name, Reason, Share, has_finalizer, is_deleting, observes, own_record, uid_of};
 use crate::core::child_step;
 use crate::core::child_step::{Deletion, Facts, Record, Successor};
 use crate::core::id::{self, AccountId};
@@ -96,6 +96,8 @@ fn heirs<C: Child>(pass: &Pass<C>) -> Vec<Arc<Share>> {
     // Its Share was deleted and applied again, or lost its status, and has no share yet.
     let is_unbound = |share: &Arc<Share>| {
         own_record(share).is_none_or(|status| status.share_id.is_none())
+            && !observes(share)
+            && share.spec.share_id.as_deref().is_none_or(|wanted| id::same(wanted, id))
             && record.owner_account_id.as_deref().is_some_and(|owner| id::same(owner, &share.spec.account_id))
     };
     let again = index.shares.find(&own).into_iter().filter(is_unbound);

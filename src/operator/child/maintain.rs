@@ -304,7 +304,7 @@ async fn ask_share<C: Child>(child: &ChildPass<C>, seen: &ObservedShare) -> Resu
         status.confirmed_removals = Some(confirmed.into());
     }
     if !losing.allows(&child.key) {
-        return Ok(losing.blocked(share));
+        return Ok(losing.blocked(share, &status));
     }
     losses::record(&mut status, std::iter::once(&child.key).filter(|key| losing.is_unconfirmed(key)), now);
     context.cluster.write_status(share, &status).await?;

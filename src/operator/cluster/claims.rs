@@ -45,9 +45,9 @@ impl Index {
         rivals
     }
 
-    /// Whether another object is bound to this remote share, or wants it by id.
-    pub fn is_spoken_for(&self, share: &Name, share_id: &str) -> bool {
-        self.rivals_for(share, share_id).iter().any(|rival| !rival.observes)
+    /// Whether another object of the account is bound to this remote share, or wants it by id.
+    pub fn is_spoken_for(&self, share: &Share, share_id: &str) -> bool {
+        !self.rivals_for_share(&Claimant::of(share), share_id).is_empty()
     }
 
     /// Whether of all objects that want a share of that name in that account the given one may have it: the one that
@@ -205,7 +205,7 @@ mod tests {
         assert!(index.owns(&shares[2], ID));
         assert!(!index.owns(&shares[3], ID));
         assert_eq!(index.rival(&shares[3], Some(ID)), Some(Name::new("c", "waf")));
-        assert!(index.is_spoken_for(&Name::of(&shares[2]), ID));
+        assert!(index.is_spoken_for(&shares[2], ID));
     }
 
     #[test]

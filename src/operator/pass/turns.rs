@@ -1,6 +1,6 @@
 //! One pass at a time works on a share: that of its object, or of one of its child objects.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -16,7 +16,8 @@ pub struct Turns {
 #[derive(Default)]
 struct Waiting {
     is_taken: bool,
-    objects: BTreeSet<ObjectKey>,
+    /// In the order in which they came.
+    objects: VecDeque<ObjectKey>,
 }
 
 /// The right to work on a share. Whoever waits for it is requeued when it is dropped.
@@ -35,11 +36,13 @@ impl Turns {
         let mut shares = self.shares.lock();
         let waiting = shares.entry(share.clone()).or_default();
         if waiting.is_taken {
-            waiting.objects.insert(object.clone());
+            if !waiting.objects.contains(object) {
+                waiting.objects.push_back(object.clone());
+            }
             return None;
         }
         waiting.is_taken = true;
-        waiting.objects.remove(object);
+        waiting.objects.retain(|waiting| waiting != object);
         Some(Turn { turns: self.clone(), share: share.clone() })
     }
 }
@@ -50,7 +53,7 @@ impl Drop for Turn {
         let Some(waiting) = shares.get_mut(&self.share) else { return };
         waiting.is_taken = false;
         // One at a time: all others would find the turn taken. Each comes by itself too, after a while.
-        match waiting.objects.pop_first() {
+        match waiting.objects.pop_front() {
             Some(next) => self.turns.requeuer.requeue(&next),
             None => drop(shares.remove(&self.share)),
         }
@@ -77,7 +80,7 @@ mod tests {
 
         let first = turns.take(&waf, &a).expect("nobody has it");
         assert!(turns.take(&dns, &b).is_some(), "another share");
-        assert!(turns.take(&waf, &c).is_none() && turns.take(&waf, &b).is_none() && turns.take(&waf, &b).is_none());
+        assert!(turns.take(&waf, &b).is_none() && turns.take(&waf, &b).is_none() && turns.take(&waf, &c).is_none());
         assert_eq!(queue.names(), [""; 0], "it is taken");
         drop(first);
         assert_eq!(queue.names(), ["b"]);

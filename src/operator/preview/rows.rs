@@ -6,6 +6,7 @@ use kube::ResourceExt;
 
 use super::{Call, Look, Preview};
 use crate::api::CONFIRM_REMOVALS;
+use crate::api::status::UNOBSERVED;
 use crate::core::id;
 use crate::core::interned::Interned;
 use crate::core::row_key::RowKey;
@@ -152,8 +153,12 @@ impl Look<'_> {
             losses::LossInput { share: self.share, desired: &self.desired, status: &self.status, seen, now, read_lag }
                 .losing();
         let asked = self.share.annotations().get(CONFIRM_REMOVALS).map(String::as_str);
-        losing.accept(self.share, &self.status, asked);
-        losing.blocked(self.share).map(|verdict| verdict.message)
+        let mut status = self.status.clone();
+        if self.share.status.as_ref().is_none_or(|status| status.common.observed_generation == UNOBSERVED) {
+            status.ignored_confirmation = asked.map(Interned::from);
+        }
+        losing.accept(self.share, &status, asked);
+        losing.blocked(self.share, &status).map(|verdict| verdict.message)
     }
 }
 

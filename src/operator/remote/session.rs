@@ -250,7 +250,7 @@ impl Session {
         let last = self.account.cache().looked.unwrap_or_default();
         if self.clock.now().since(last) < self.look_gap {
             // In a burst of new objects the next look serves many.
-            return Err(Stop::Occupied);
+            return Err(Stop::Crowded);
         }
         let _permit = self.permit(1)?;
         let began = self.clock.now();

@@ -57,7 +57,7 @@ pub fn with_namesake(share: &SharePass, id: &ShareId, so_far: String) -> String 
     let namesake = share.session.account.cache().namesake(id).cloned();
     let unlisted = share.pass.context.cluster.index.unwatched.unlisted();
     match namesake
-        .filter(|namesake| !share.pass.context.cluster.index.is_spoken_for(&share.pass.key.name, namesake.as_str()))
+        .filter(|namesake| !share.pass.context.cluster.index.is_spoken_for(&share.pass.object, namesake.as_str()))
     {
         Some(namesake) if unlisted.is_some() => format!(
             "{so_far}; another live share has the same name (id {namesake}), which may belong to a Share in namespace {}, \

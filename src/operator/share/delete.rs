@@ -2,7 +2,7 @@
 
 use super::deletions;
 use super::share_pass::SharePass;
-use crate::api::Reason;
+use crate::api::{ConditionType, Reason};
 use crate::cloudflare::ErrorClass;
 use crate::core::id::ShareId;
 use crate::core::time::At;
@@ -112,12 +112,15 @@ pub async fn await_leaving(share: &mut SharePass) -> Result<Option<Verdict>, Sto
     Ok(Some(verdict.requeue_after(wait)))
 }
 
-/// Since when the deletion of a deleted object's share has been reported, if that is far longer than the usual two minutes.
+/// Since when Cloudflare has been asked to delete the share of a deleted object, if that is far longer than the usual two
+/// minutes. A deletion that waited for a person was `Stalled` for another reason before.
 fn overdue_since(share: &SharePass) -> Option<At> {
-    let deleted = share.pass.object.metadata.deletion_timestamp.as_ref().map(clock::from_time)?;
+    share.pass.object.metadata.deletion_timestamp.as_ref()?;
+    let (conditions, settle_time) = (&share.pass.common().conditions, share.pass.context.settings.settle_time);
+    let said_in = |kind| conditions::said_in(conditions, kind, Reason::Deleting);
     let now = share.pass.now();
-    let since = conditions::said_since(&share.pass.common().conditions, Reason::Deleting, now).max(deleted);
-    (now.since(since) >= share.pass.context.settings.settle_time).then_some(since)
+    let overdue = || said_in(ConditionType::Reconciling).filter(|began| now.since(*began) >= settle_time).map(|_| now);
+    said_in(ConditionType::Stalled).or_else(overdue).map(|overdue| overdue.minus(settle_time))
 }
 
 /// What is reported of a share that stays though Cloudflare was asked to delete it; `why`: what Cloudflare does instead.
@@ -197,10 +200,11 @@ pub async fn confirm(share: &SharePass) -> Result<Option<Verdict>, Stop> {
         }
     });
     let message = format!("share {id} was not found; checking once more before treating it as deleted");
+    let asked = expected || share.pass.memory(|memory| memory.written.contains_key(DELETION));
     let verdict = match overdue_since(share) {
-        Some(_) => undeleted(share, &id, "still lists it"),
-        None if share.pass.is_deleting() => Verdict::working(Reason::Deleting, message),
-        None => Verdict::unknown(Reason::ShareNotFound, message),
+        Some(_) if asked => undeleted(share, &id, "still shows it"),
+        Some(_) | None if share.pass.is_deleting() => Verdict::working(Reason::Deleting, message),
+        Some(_) | None => Verdict::unknown(Reason::ShareNotFound, message),
     };
     Ok(Some(verdict.requeue_after(read_lag)))
 }

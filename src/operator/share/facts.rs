@@ -311,7 +311,7 @@ impl Snapshot<'_> {
             created: share.created.map(|created| At(created.as_millisecond())),
             sure,
             known: intent.known_shares.iter().any(|known| known == share.id.as_str()),
-            taken: self.index.is_spoken_for(self.name, share.id.as_str()),
+            taken: self.index.is_spoken_for(self.object, share.id.as_str()),
         }
     }
 }

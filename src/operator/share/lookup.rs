@@ -62,13 +62,13 @@ impl Snapshot<'_> {
             .map(|seen| (seen.share.id.clone(), self.fits(&seen.share)))
             .collect();
         if self.desired.adoption == AdoptionPolicy::SameName && ids.len() > 1 {
-            ids.retain(|(id, _)| !self.index.is_spoken_for(self.name, id.as_str()));
+            ids.retain(|(id, _)| !self.index.is_spoken_for(self.object, id.as_str()));
         }
         ids.sort();
         match ids.as_slice() {
             [] => Named::Nobody,
             [(id, fits)] => {
-                let free = self.desired.observe || !self.index.is_spoken_for(self.name, id.as_str());
+                let free = self.desired.observe || !self.index.is_spoken_for(self.object, id.as_str());
                 if free { Named::One { id: id.clone(), fits: *fits } } else { Named::Taken(id.clone()) }
             }
             many => Named::Many(many.iter().map(|(id, _)| id.clone()).collect()),

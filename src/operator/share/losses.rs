@@ -256,7 +256,7 @@ impl Losing {
     }
 
     /// What is reported of rows that wait for a person, and of what to do.
-    pub fn blocked(&self, share: &Share) -> Option<Verdict> {
+    pub fn blocked(&self, share: &Share, status: &ShareStatus) -> Option<Verdict> {
         let over: Vec<Counted> =
             [Counted::Accounts, Counted::Resources].into_iter().filter(|counted| self.exceed(*counted)).collect();
         if over.is_empty() {
@@ -284,7 +284,7 @@ impl Losing {
             allowed.join(" and "),
             share.name_any(),
             share.namespace().unwrap_or_default(),
-            next_confirmation(share),
+            next(share, Some(status)).value(),
         );
         Some(Verdict::stalled(Reason::RemovalBlocked, message).requeue_after(delays::BLOCKED))
     }

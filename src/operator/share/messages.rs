@@ -143,7 +143,7 @@ pub fn refused(refusal: Refusal, share: &Share, desired: &Desired, index: &Index
         }
         Refusal::TargetMismatch => Verdict::stalled(
             Reason::TargetMismatch,
-            "the share at Cloudflare has another kind of target (accounts or organization) than this manifest, and neither \
+            "the share at Cloudflare has another target (accounts, or another organization) than this manifest, and neither \
              can be changed. Delete this object, which changes nothing at Cloudflare, and apply it again with the target of \
              the share, or with another spec.name and without shareID to create another share",
         ),
@@ -200,7 +200,9 @@ fn none_created(rival: &str) -> String {
 }
 
 fn not_the_rival(rival: &str) -> String {
-    format!("Deleting {rival} instead deletes the share for all its accounts, unless its deletionPolicy is Retain")
+    format!(
+        "Deleting {rival} instead deletes its share for all accounts, unless its status.effective.deletionPolicy is Retain"
+    )
 }
 
 fn ambiguous(name: &str, ids: &[ShareId]) -> String {

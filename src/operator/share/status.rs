@@ -292,7 +292,7 @@ fn stuck(
     refused: &[&(RowKey, RowState)],
 ) -> Option<Verdict> {
     let Summary { seen, plan, losing, .. } = summary;
-    if let Some(verdict) = losing.blocked(&share.pass.object) {
+    if let Some(verdict) = losing.blocked(&share.pass.object, &share.pass.status) {
         return Some(verdict);
     }
     let rows = |wanted: fn(Step) -> bool| {
