@@ -1,5 +1,5 @@
 //! A proxy before the API server that keeps back the end of streaming lists, as some do in the field, or some of what a
-//! watch brings, and can end all watches so that everything is listed again.
+//! watch brings, or is slow to list, and can end all watches so that everything is listed again.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -12,6 +12,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
+use axum::http::Uri;
 use axum::response::{IntoResponse, Response};
 use cfshare_testbed::Cluster;
 use futures::StreamExt;
@@ -28,7 +29,7 @@ const EXPIRED: &str = concat!(
     "\n"
 );
 
-/// What the proxy does to the lines of a watch.
+/// What the proxy does to the lines of a watch, or to a list.
 #[derive(Clone, Copy)]
 pub enum Fault {
     /// The marks never come.
@@ -39,6 +40,8 @@ pub enum Fault {
     Delay(&'static str, Duration),
     /// From a line with this text on, nothing comes, and the connection stays open.
     Die(&'static str),
+    /// A list of child objects of any labels takes so long.
+    SlowLists(Duration),
 }
 
 #[derive(Clone)]
@@ -76,7 +79,7 @@ impl Interceptor {
         Interceptor { address, held, expired, _runtime: runtime }
     }
 
-    /// How many marks came by so far.
+    /// How many marks, or slow lists, came by so far.
     pub fn held(&self) -> usize {
         self.held.load(Ordering::SeqCst)
     }
@@ -108,6 +111,12 @@ async fn pass(State(upstream): State<Upstream>, request: Request) -> Response {
             sent = sent.header(name, value);
         }
     }
+    if let Fault::SlowLists(by) = upstream.fault
+        && is_child_list(&head.uri)
+    {
+        upstream.held.fetch_add(1, Ordering::SeqCst);
+        tokio::time::sleep(by).await;
+    }
     let Ok(answer) = sent.send().await else { return axum::http::StatusCode::BAD_GATEWAY.into_response() };
     let status = answer.status();
     let kind = answer.headers().get("content-type").cloned();
@@ -121,6 +130,12 @@ async fn pass(State(upstream): State<Upstream>, request: Request) -> Response {
         response.headers_mut().insert("content-type", kind);
     }
     response
+}
+
+/// Whether it lists child objects, whatever their labels.
+fn is_child_list(uri: &Uri) -> bool {
+    let is_of_children = ["/sharerecipients", "/shareresources"].iter().any(|kind| uri.path().ends_with(kind));
+    is_of_children && !uri.query().is_some_and(|query| query.contains("labelSelector") || query.contains("watch=true"))
 }
 
 fn stream(lines: mpsc::Receiver<Bytes>) -> impl futures::Stream<Item = Result<Bytes, Infallible>> {
@@ -143,7 +158,7 @@ async fn relay(mut answer: reqwest::Response, lines: mpsc::Sender<Bytes>, mut up
                 Fault::DelayMarks(by) if is_mark => late.push_back((Instant::now() + by, Bytes::from(line))),
                 Fault::Delay(_, by) if is_delayed => late.push_back((Instant::now() + by, Bytes::from(line))),
                 Fault::Die(with) if is_watch && text.contains(with) => return lines.closed().await,
-                Fault::DropMarks | Fault::DelayMarks(_) | Fault::Delay(..) | Fault::Die(_) => {
+                Fault::DropMarks | Fault::DelayMarks(_) | Fault::Delay(..) | Fault::Die(_) | Fault::SlowLists(_) => {
                     if lines.send(line.into()).await.is_err() {
                         return;
                     }

@@ -1,10 +1,13 @@
 //! What an operator knows of the objects that it does not see: not listed yet, out of its scope, or gone.
 
+use std::time::Duration;
+
 use cfshare_testbed::Process;
 use serde_json::Value;
 
 use crate::Test;
 use crate::expect::{self, has};
+use crate::interceptor::{Fault, Interceptor};
 use crate::own;
 use crate::quiet::writes;
 use crate::scene::{Scene, World, condition, ids, is_ready, message, metrics};
@@ -20,6 +23,7 @@ pub const TESTS: &[Test] = &[
     ("scopes: the row of an object that is gone for good is removed", gone_out_of_scope),
     ("scopes: a Share whose label is taken off is left alone, and its objects are looked after", share_out_of_scope),
     ("scopes: a row goes to an object that is out of scope", heir_out_of_scope),
+    ("scopes: rows are removed though it takes long to list what is out of scope", slow_lists),
     ("scopes: a deletion that the API server forbids to finish is told", forbidden_deletion),
     ("scopes: a status that the API server refuses is told, and written once it is accepted", refused_status),
 ];
@@ -282,6 +286,25 @@ fn heir_out_of_scope(world: &World) {
     label(&scene, "sharerecipient", "same", "team=waf");
     scene.wait_ready("sharerecipient", "same");
     assert_eq!(scene.changes_since(before), [""; 0]);
+}
+
+fn slow_lists(world: &World) {
+    let scene = world.own_scene();
+    // Two lists make a look, which takes longer than it may be old before something is removed.
+    let proxy = Interceptor::start(&world.cluster, Fault::SlowLists(Duration::from_secs(3)));
+    let kubeconfig = scene.file("proxy.kubeconfig");
+    proxy.kubeconfig(&kubeconfig);
+    let mut command = own::command(&scene, &scene.namespace, &[QUICK]);
+    command.env("KUBECONFIG", &kubeconfig);
+    let _operator = Process::start(command, scene.file("operator.log")).expect("the operator starts");
+    let [one, two, first] = ids();
+    scene.apply(&scene.share("waf", &[&one, &two], &[&first], ""));
+    scene.wait_ready("share", "waf");
+    let before = proxy.held();
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.wait_state("one of them removed", |shares| has(&shares[0], &[&one], &[&first]));
+    scene.wait_ready("share", "waf");
+    assert!(proxy.held() <= before + 4, "{} lists", proxy.held() - before);
 }
 
 /// Makes the API server refuse updates of that resource in the namespace, for that reason; returns the name of the binding.

@@ -11,6 +11,7 @@ use crate::core::row_step;
 use crate::core::row_step::{Declared, Observed, Step};
 use crate::core::time::At;
 use crate::operator::cluster::index::Related;
+use crate::operator::cluster::outside::Recency;
 use crate::operator::kinds::{Child, RowStatus};
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::remote::observed_share::ObservedShare;
@@ -255,7 +256,7 @@ async fn add<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare) -> Result
 async fn is_declared_outside<C: Child>(child: &ChildPass<C>) -> Result<bool, Stop> {
     let context = &child.pass.context;
     let name = child.pass.object.share();
-    context.cluster.outside.look(&context.cluster.index, &name.namespace, delays::FRESH).await?;
+    context.cluster.outside.look(&context.cluster.index, &name.namespace, Recency::within(delays::FRESH)).await?;
     let Some(owner) = child.parent.owner.as_ref() else { return Ok(false) };
     let siblings = declare::siblings(&context.cluster.index, &name, owner);
     Ok(siblings.iter().any(|s| s.outside && !s.is_deleting && s.row == child.key))

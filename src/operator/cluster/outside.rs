@@ -25,8 +25,38 @@ use crate::operator::clock::Clock;
 /// Objects are listed in pages of so many.
 const PAGE: u32 = 500;
 
-/// When the last look began, and the lock that lets one caller look for all.
-type Look = Arc<tokio::sync::Mutex<Option<At>>>;
+/// The last look, and the lock that lets one caller look for all.
+type Look = Arc<tokio::sync::Mutex<Option<Span>>>;
+
+/// When a look began and ended.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    began: At,
+    ended: At,
+}
+
+/// How recent a look must be to do.
+#[derive(Debug, Clone, Copy)]
+pub struct Recency {
+    /// It ended so shortly before. A look may take longer than that.
+    pub within: Duration,
+    /// It began no earlier than somebody asked for one.
+    pub asked: Option<At>,
+}
+
+impl Recency {
+    pub fn within(within: Duration) -> Recency {
+        Recency { within, asked: None }
+    }
+
+    /// Whether a look tells at that time who is outside; `departed`: when an object last left the watch.
+    fn admits(self, look: Span, now: At, departed: Option<At>) -> bool {
+        let Span { began, ended } = look;
+        now.since(ended) < self.within
+            && self.asked.is_none_or(|asked| began >= asked)
+            && departed.is_none_or(|departed| began > departed)
+    }
+}
 
 pub struct Outside {
     kube: kube::Client,
@@ -34,8 +64,7 @@ pub struct Outside {
     clock: Clock,
     /// What is watched: one namespace each, or all of them at once.
     scopes: Vec<Option<String>>,
-    /// When the last look for claims began and ended.
-    claims: tokio::sync::Mutex<Option<(At, At)>>,
+    claims: tokio::sync::Mutex<Option<Span>>,
     children: Mutex<HashMap<String, Look>>,
     shares: Mutex<HashMap<Name, Look>>,
 }
@@ -64,36 +93,35 @@ impl Outside {
         &self.scopes
     }
 
-    /// Lists the child objects of a namespace, whatever their labels, unless that was done within `age` and none has left
-    /// the watch since. Returns whether it was done now.
-    pub async fn look(&self, index: &Index, namespace: &str, age: Duration) -> Result<bool, kube::Error> {
+    /// Lists the child objects of a namespace, whatever their labels, unless that was done as recently as wanted and none has
+    /// left the watch since. Returns whether it was done now.
+    pub async fn look(&self, index: &Index, namespace: &str, recency: Recency) -> Result<bool, kube::Error> {
         if self.selector.is_none() {
             return Ok(false);
         }
         let look = self.children.lock().entry(namespace.to_owned()).or_default().clone();
         let mut last = look.lock().await;
         let began = self.clock.now();
-        if last.is_some_and(|last| is_recent(last, began, age, index.departed(namespace))) {
+        if last.is_some_and(|last| recency.admits(last, began, index.departed(namespace))) {
             return Ok(false);
         }
         let recipients = self.list_all::<ShareRecipient>(index, namespace).await?;
         let resources = self.list_all::<ShareResource>(index, namespace).await?;
         index.recipients.found_outside(namespace, recipients);
         index.resources.found_outside(namespace, resources);
-        *last = Some(began);
+        *last = Some(Span { began, ended: self.clock.now() });
         Ok(true)
     }
 
     /// Lists the Shares of all watched namespaces, whatever their labels, since they may have the share that another one
-    /// names: unless that was done within `age` and none has left the watch since. Returns whether it was done now.
-    pub async fn look_for_claims(&self, index: &Index, age: Duration) -> Result<bool, kube::Error> {
+    /// names: unless that was done as recently as wanted and none has left the watch since. Returns whether it was done now.
+    pub async fn look_for_claims(&self, index: &Index, recency: Recency) -> Result<bool, kube::Error> {
         if self.selector.is_none() {
             return Ok(false);
         }
         let mut last = self.claims.lock().await;
-        let (began, departed) = (self.clock.now(), index.share_departed());
-        let known = |(before, ended): (At, At)| began.since(ended) < age && departed.is_none_or(|at| before > at);
-        if last.is_some_and(known) {
+        let began = self.clock.now();
+        if last.is_some_and(|last| recency.admits(last, began, index.share_departed())) {
             return Ok(false);
         }
         let mut failure = None;
@@ -113,24 +141,24 @@ impl Outside {
                 Err(error) => failure = Some(error),
             }
         }
-        *last = Some((began, self.clock.now()));
+        *last = Some(Span { began, ended: self.clock.now() });
         failure.map_or(Ok(true), Err)
     }
 
-    /// Reads a Share that the watch does not show, unless that was done a moment ago.
-    pub async fn look_for_share(&self, index: &Index, name: &Name, age: Duration) -> Result<(), kube::Error> {
+    /// Reads a Share that the watch does not show, unless that was done within that time.
+    pub async fn look_for_share(&self, index: &Index, name: &Name, within: Duration) -> Result<(), kube::Error> {
         if self.selector.is_none() || index.shares.find(name).is_some() {
             return Ok(());
         }
         let look = self.shares.lock().entry(name.clone()).or_default().clone();
         let mut last = look.lock().await;
         let began = self.clock.now();
-        if last.is_some_and(|last| is_recent(last, began, age, index.departed(&name.namespace))) {
+        if last.is_some_and(|last| Recency::within(within).admits(last, began, index.departed(&name.namespace))) {
             return Ok(());
         }
         let api: Api<Share> = Api::namespaced(self.kube.clone(), &name.namespace);
         index.shares.found_outside_named(name, in_time(api.get_opt(&name.name)).await?);
-        *last = Some(began);
+        *last = Some(Span { began, ended: self.clock.now() });
         Ok(())
     }
 
@@ -175,22 +203,31 @@ impl Outside {
     }
 }
 
-/// Whether a look that began at `last` still tells who is outside.
-fn is_recent(last: At, now: At, age: Duration, departed: Option<At>) -> bool {
-    now.since(last) < age && departed.is_none_or(|departed| last > departed)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Whether a look does that may have ended a second ago.
+    fn admits((began, ended): (i64, i64), now: i64, departed: Option<i64>, asked: Option<i64>) -> bool {
+        let recency = Recency { within: Duration::from_secs(1), asked: asked.map(At) };
+        recency.admits(Span { began: At(began), ended: At(ended) }, At(now), departed.map(At))
+    }
+
     #[test]
     fn a_look_tells_nothing_of_who_left_since() {
-        let second = Duration::from_secs(1);
-        assert!(is_recent(At(1_000), At(1_500), second, None));
-        assert!(is_recent(At(1_000), At(1_500), second, Some(At(999))));
-        assert!(!is_recent(At(1_000), At(1_500), second, Some(At(1_000))));
-        assert!(!is_recent(At(1_000), At(1_500), second, Some(At(1_200))));
-        assert!(!is_recent(At(1_000), At(2_000), second, None));
+        assert!(admits((1_000, 1_000), 1_500, None, None));
+        assert!(admits((1_000, 1_000), 1_500, Some(999), None));
+        assert!(!admits((1_000, 1_000), 1_500, Some(1_000), None));
+        assert!(!admits((1_000, 1_000), 1_500, Some(1_200), None));
+        assert!(!admits((1_000, 1_000), 2_000, None, None));
+    }
+
+    #[test]
+    fn a_look_that_takes_long_is_as_old_as_its_end_and_tells_of_its_begin() {
+        assert!(admits((1_000, 9_000), 9_500, None, None));
+        assert!(!admits((1_000, 9_000), 10_000, None, None));
+        assert!(!admits((1_000, 9_000), 9_500, Some(5_000), None), "somebody left while it was under way");
+        assert!(!admits((1_000, 9_000), 9_500, None, Some(5_000)), "somebody asked while it was under way");
+        assert!(admits((5_000, 9_000), 9_500, None, Some(5_000)));
     }
 }

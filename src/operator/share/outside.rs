@@ -7,7 +7,7 @@ use super::share_pass::SharePass;
 use crate::api::{ObjectKey, Reason};
 use crate::core::row_step::{Observed, Step};
 use crate::core::share_step::Mode;
-use crate::operator::cluster::outside::Outside;
+use crate::operator::cluster::outside::{Outside, Recency};
 use crate::operator::delays;
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::rows::declare::Sibling;
@@ -36,18 +36,17 @@ pub async fn look_outside(share: &mut SharePass, plan: &Plan, requested: bool) -
     let unmanaged =
         plan.steps.values().any(|(step, row)| *step == Step::Ignore && matches!(row, Observed::Live { .. }));
     let has_outside = share.desired.siblings.iter().any(|sibling| sibling.outside);
-    let now = share.pass.now();
-    let age = match (is(Step::Remove), has_outside, unmanaged) {
-        // Somebody says that the labels are another way now.
-        (_, true, _) if requested => now.since(share.pass.outdated_before(true)),
+    let within = match (is(Step::Remove), has_outside, unmanaged) {
         (true, _, _) => delays::FRESH,
         (false, true, _) => delays::HUMAN,
         (false, false, true) => UNMANAGED,
         (false, false, false) => return Looked::Enough,
     };
+    // Somebody says that the labels are another way now.
+    let asked = (requested && has_outside).then(|| share.pass.outdated_before(true));
     let context = share.pass.context.clone();
     let namespace = &share.pass.key.name.namespace;
-    match context.cluster.outside.look(&context.cluster.index, namespace, age).await {
+    match context.cluster.outside.look(&context.cluster.index, namespace, Recency { within, asked }).await {
         Ok(false) => Looked::Enough,
         Ok(true) => {
             share.desired.look_again(&share.pass.object, &context.cluster.index);

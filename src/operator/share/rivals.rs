@@ -6,6 +6,7 @@ use super::share_pass::SharePass;
 use crate::api::Reason;
 use crate::core::id::ShareId;
 use crate::core::share_step::{Mode, Refusal, Step};
+use crate::operator::cluster::outside::Recency;
 use crate::operator::delays;
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::stop::Stop;
@@ -21,15 +22,15 @@ pub async fn look_for_rivals(share: &SharePass, step: &Step) -> Result<bool, Sto
         let id = share.pass.status.share_id.as_deref().and_then(|id| ShareId::parse(id).ok());
         id.is_some_and(|id| share.session.account.cache().namesake(&id).is_some())
     };
-    let age = match step {
+    let has_claimant = matches!(
+        step,
+        Step::Refuse(Refusal::NameTaken(_) | Refusal::Ambiguous(_) | Refusal::Taken(_) | Refusal::Claimed)
+    );
+    // Somebody says that it is another way now.
+    let asked = (has_claimant && share.pass.is_requested()).then(|| share.pass.outdated_before(true));
+    let within = match step {
         _ if share.mode == Mode::Observe => return Ok(false),
         Step::Bind { .. } | Step::Delete => delays::FRESH,
-        // Somebody says that it is another way now.
-        Step::Refuse(Refusal::NameTaken(_) | Refusal::Ambiguous(_) | Refusal::Taken(_) | Refusal::Claimed)
-            if share.pass.is_requested() =>
-        {
-            share.pass.now().since(share.pass.outdated_before(true))
-        }
         Step::Create
         | Step::Refuse(Refusal::NameTaken(_) | Refusal::Ambiguous(_) | Refusal::Taken(_) | Refusal::Claimed) => {
             delays::HUMAN
@@ -44,7 +45,7 @@ pub async fn look_for_rivals(share: &SharePass, step: &Step) -> Result<bool, Sto
         | Step::Refuse(Refusal::NotFound | Refusal::TargetMismatch | Refusal::Nothing) => ONCE,
     };
     let cluster = &share.pass.context.cluster;
-    match cluster.outside.look_for_claims(&cluster.index, age).await {
+    match cluster.outside.look_for_claims(&cluster.index, Recency { within, asked }).await {
         Ok(looked) => Ok(looked),
         // What is taken over is somebody else's as long as nobody can tell.
         Err(error) if matches!(step, Step::Bind { .. }) => Err(error.into()),
