@@ -4,6 +4,7 @@ use cfshare_simulator::{Action, ErrorBody, Rule};
 
 use crate::Test;
 use crate::expect::{has, only_share, sweeps, tally};
+use crate::own;
 use crate::scene::{Scene, World, ids};
 
 pub const TESTS: &[Test] = &[
@@ -16,6 +17,7 @@ pub const TESTS: &[Test] = &[
     ("bulk: a share is not Ready while its removals wait for a replaced list", not_ready),
     ("bulk: where the list is refused each recipient is tried for itself", refused),
     ("bulk: where the call fails for another reason the list is sent again", tried_again),
+    ("bulk: recipients are replaced though it takes long to list them", slow_list),
 ];
 
 const RECIPIENTS: &str = "/accounts/*/shares/*/recipients";
@@ -181,4 +183,22 @@ fn refused(world: &World) {
     scene.wait_ready("share", "waf");
     assert_eq!(count(&scene, &format!("PUT {RECIPIENTS}")), 1);
     assert_eq!(count(&scene, &format!("POST {RECIPIENTS}")), 29);
+}
+
+fn slow_list(world: &World) {
+    let scene = world.own_scene();
+    let _operator = own::start(&scene, &[("--sweep-interval", "1s"), ("--call-timeout", "20s")]);
+    let [x] = ids();
+    let accounts = many::<30>();
+    furnished(&scene, &accounts[0], &x, "prune: true");
+    // So that the list is too old by then; to read it again takes longer than it may be old when it is replaced.
+    sweeps(&scene, 8);
+    let rule = Rule::always("GET", RECIPIENTS, Action::DelayBefore { ms: 6000 }).account(&scene.account);
+    let rule = world.simulator.fault(rule);
+    scene.apply(&scene.share("waf", &refs(&accounts), &[&x], "prune: true"));
+    scene.wait_state("all of them", |shares| has(&shares[0], &refs(&accounts), &[&x]));
+    assert!(world.simulator.fired(rule) <= 3, "{} lists", world.simulator.fired(rule));
+    world.simulator.remove_fault(rule);
+    scene.wait_ready("share", "waf");
+    assert_eq!(count(&scene, &format!("PUT {RECIPIENTS}")), 1);
 }

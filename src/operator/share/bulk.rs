@@ -67,9 +67,11 @@ pub async fn replace(
 ) -> Result<(), Stop> {
     adds.retain(RowKey::is_recipient);
     removals.retain(RowKey::is_recipient);
-    if let Some(key) = adds.iter().chain(&removals).next()
+    if !share.listed
+        && let Some(key) = adds.iter().chain(&removals).next()
         && seen.is_outdated(key, share.pass.now().minus(FRESH))
     {
+        share.listed = true;
         return share.row(seen, key).read().await;
     }
     adds.truncate(MOST);

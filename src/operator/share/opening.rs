@@ -101,7 +101,7 @@ pub fn open(mut pass: Pass<Share>, desired: Desired, credential: &ResolvedCreden
     let session = pass.open(credential, &desired.owner, priority);
     breaker::close_breaker(&mut pass, &session);
     let mode = mode(&pass, &session, &desired);
-    SharePass { pass, session, desired, mode, counted: false }
+    SharePass { pass, session, desired, mode, counted: false, listed: false }
 }
 
 /// Adds the finalizer if anything is recorded, and takes over the records of rows that other objects declared before.

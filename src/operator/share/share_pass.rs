@@ -26,6 +26,8 @@ pub struct SharePass {
     pub mode: Mode,
     /// An organization's recipients were counted once more, since nobody can list them.
     pub counted: bool,
+    /// The recipients were listed in this pass in order to replace them, however long that took.
+    pub listed: bool,
 }
 
 impl SharePass {
