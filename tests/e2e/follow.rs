@@ -1,10 +1,11 @@
 //! What Cloudflare does slowly, or does not do: told step by step, and never called Ready too early.
 
-use cfshare_simulator::{Action, Association, Edit, Life, RowError, Rule};
+use cfshare_simulator::{Action, Association, Edit, IncludedResources, Life, RowError, Rule};
 use serde_json::Value;
 
 use crate::Test;
-use crate::scene::{World, condition, ids, is_ready, message};
+use crate::own;
+use crate::scene::{Scene, World, condition, ids, is_ready, message};
 
 pub const TESTS: &[Test] = &[
     ("follow: a share is Ready only once everybody is associated", slow),
@@ -16,6 +17,8 @@ pub const TESTS: &[Test] = &[
     ("follow: a recipient that is wanted again while it leaves is added once it has left", wanted_again),
     ("follow: a request to look now is carried out and echoed, whichever annotation carries it", requested),
     ("follow: what fails later is noticed where the resource got a new version", fails_later),
+    ("follow: many shares are followed to their end where lists leave their resources out", many_without_resources),
+    ("follow: many shares that lists do not show are followed to their end", many_unlisted),
 ];
 
 fn exception<'v>(share: &'v Value, account: &str) -> Option<&'v Value> {
@@ -276,4 +279,64 @@ fn fails_later(world: &World) {
     world.simulator.edit(Edit::BumpVersion { share: id, resource: first.clone() }).expect("an edit");
     let share = scene.wait_reason("share", "waf", "RecipientFailed");
     assert!(message(&share).contains(&one), "{}", message(&share));
+}
+
+/// So many shares that a sweep serves them better than single reads.
+const MANY: [&str; 4] = ["waf-1", "waf-2", "waf-3", "waf-4"];
+
+fn apply_many(scene: &Scene<'_>) {
+    let share = |name: &&str| {
+        let [one, first] = ids();
+        scene.share(name, &[&one], &[&first], "")
+    };
+    scene.apply(&MANY.iter().map(share).collect::<Vec<_>>().join("---\n"));
+}
+
+fn many_without_resources(world: &World) {
+    let scene = world.own_scene();
+    // No sweep comes but those that the shares ask for.
+    let _operator = own::start(&scene, &[("--sweep-interval", "10m")]);
+    let simulator = &world.simulator;
+    simulator.switches(Some(&scene.account), |s| s.included_resources = IncludedResources::LeftOut);
+    simulator.delays(Some(&scene.account), |delays| delays.associate_ms = Some(3000));
+    apply_many(&scene);
+    for name in MANY {
+        scene.wait_ready("share", name);
+    }
+    assert_eq!(scene.changes().len(), MANY.len(), "{:?}", scene.changes());
+}
+
+fn many_unlisted(world: &World) {
+    let scene = world.own_scene();
+    let _operator = own::start(&scene, &[("--sweep-interval", "10m")]);
+    world.simulator.delays(Some(&scene.account), |delays| delays.associate_ms = None);
+    apply_many(&scene);
+    for name in MANY {
+        scene.wait_for("share", name, "told that one is pending", |s| s["status"]["recipients"]["summary"] == "0/1");
+    }
+    let status = |share: &cfshare_simulator::ShareState, word: Option<&str>| {
+        let edit =
+            Edit::SetShareStatus { share: share.id.clone(), status: word.map(str::to_owned), unlisted: word.is_some() };
+        world.simulator.edit(edit).expect("an edit");
+    };
+    let shares = scene.live();
+    shares.iter().for_each(|share| status(share, Some("evaluating")));
+    for name in MANY {
+        scene.wait_for("share", name, "showed the word", |share| share["status"]["remoteStatus"] == "evaluating");
+    }
+    for share in &shares {
+        status(share, None);
+        let associated = Edit::SetRecipient {
+            share: share.id.clone(),
+            recipient: share.recipients[0].account_id.clone(),
+            status: Some("associated".into()),
+            errors: None,
+            clear: false,
+        };
+        world.simulator.edit(associated).expect("an edit");
+    }
+    for name in MANY {
+        scene.wait_ready("share", name);
+    }
+    assert_eq!(scene.changes().len(), MANY.len(), "{:?}", scene.changes());
 }

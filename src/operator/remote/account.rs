@@ -246,9 +246,11 @@ impl Account {
         self.followed.lock().remove(object);
     }
 
-    /// Whether so many shares are being followed that a sweep costs fewer calls than looking at each.
+    /// Whether so many shares are being followed that a sweep costs fewer calls than looking at each. Where sweeps do not
+    /// show the resources, each share must be read all the same.
     pub fn is_busy(&self) -> bool {
-        self.followed.lock().shares() > self.pages() * 2
+        let omits_resources = self.cache().omits_resources;
+        !omits_resources && self.followed.lock().shares() > self.pages() * 2
     }
 
     /// Learns from the answer to a call: the limit, the clock, and whether the credential works.

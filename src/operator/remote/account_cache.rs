@@ -22,6 +22,8 @@ pub struct AccountCache {
     shares: HashMap<ShareId, Box<ObservedShare>>,
     /// When the last complete list of live shares was begun.
     pub swept: Option<At>,
+    /// That list left out the resources of most shares.
+    pub omits_resources: bool,
     /// When the newest page of that list was last asked for.
     pub looked: Option<At>,
     /// Shares that Cloudflare was deleting, and when that list was begun.
@@ -156,6 +158,8 @@ impl AccountCache {
         self.looked = self.looked.max(self.swept);
         self.missing.retain(|_, missing| began.since(missing.last) < FORGOTTEN);
         self.shares.retain(|_, seen| seen.is_live() || began.since(seen.read_at) < FORGOTTEN);
+        let omits = |seen: &&ObservedShare| seen.lacks_resources();
+        self.omits_resources = self.live().filter(omits).count() * 2 > self.live().count();
     }
 
     /// The shares that a complete list, begun then, lacks; it showed just these live ones.
@@ -243,6 +247,25 @@ mod tests {
             "status": "active", "target_type": "account", "resources": [resource],
         });
         serde_json::from_value(share).expect("a share as Cloudflare writes it")
+    }
+
+    #[test]
+    fn a_list_without_the_resources_of_most_shares_omits_them() {
+        let (mut cache, lag) = (AccountCache::default(), Duration::from_secs(60));
+        let mut sweep = |began: i64, omitting: usize| {
+            for n in 0..3 {
+                let mut share = share(json!({}), began);
+                share.id = ShareId::parse(&format!("s{n}")).expect("an id");
+                share.resources.take_if(|_| n < omitting);
+                cache.read(share, At(began), lag);
+            }
+            cache.swept(At(began));
+            cache.omits_resources
+        };
+        assert_eq!(
+            [(1, 0), (2, 1), (3, 2), (4, 3), (5, 0)].map(|(at, n)| sweep(at, n)),
+            [false, false, true, true, false]
+        );
     }
 
     #[test]

@@ -319,15 +319,18 @@ impl Session {
 
     /// A read of this share that is younger than `since`: by itself, or with the sweep, whichever costs fewer calls.
     pub async fn refresh_share(&self, id: &ShareId, since: At) -> Result<(), Stop> {
-        if self
-            .account
-            .cache()
-            .seen(id)
-            .is_some_and(|seen| seen.read_at >= since && seen.read_at != At::default() && !seen.lacks_resources())
-        {
+        let (is_young, is_whole, swept) = {
+            let cache = self.account.cache();
+            let seen = cache.seen(id);
+            let is_young = seen.is_some_and(|seen| seen.read_at >= since && seen.read_at != At::default());
+            (is_young, seen.is_some_and(|seen| !seen.lacks_resources()), cache.swept)
+        };
+        if is_young && is_whole {
             return Ok(());
         }
-        if self.requester.priority != Priority::Edit && self.account.is_busy() {
+        // What a sweep as young as that did not bring, another one will not bring either.
+        let may_bring = !is_young && swept.is_none_or(|swept| swept < since);
+        if self.requester.priority != Priority::Edit && may_bring && self.account.is_busy() {
             self.account.demand_sweep(self.object().clone(), since);
             return Err(Stop::Queued);
         }

@@ -23,7 +23,7 @@ use crate::operator::cluster::Cluster;
 use crate::operator::cluster::index::secret_of;
 use crate::operator::conditions::breaker_reported_at;
 
-/// How often a sweep that waits looks up whether that has lasted too long.
+/// How often it is looked up whether the account has gone unread for too long.
 const LOOK_UP: Duration = Duration::from_secs(5);
 
 /// Sweeps until no object uses the account with this credential any more.
@@ -35,19 +35,21 @@ pub async fn run(cluster: Arc<Cluster>, remote: Arc<Remote>, account: Arc<Accoun
     let mut relist = Relist::new(remote.settings.calls_per_second);
     loop {
         let wanted = account.demand().is_some_and(|since| since >= last) && failures == 0;
-        let pause = match failures {
-            0 if last == At::default() => Duration::ZERO,
-            0 if wanted => {
-                // No more often than a single share is polled.
-                let apart = spacing(account.pages(), account.limiter.per_second()).max(remote.settings.poll_min);
-                apart.saturating_sub(remote.clock.now().since(last))
-            }
-            0 => staggered(interval, last),
-            n => failure::growing(n - 1, Duration::from_secs(2), Duration::from_secs(60)),
+        let apart = if wanted {
+            // No more often than a single share is polled.
+            spacing(account.pages(), account.limiter.per_second()).max(remote.settings.poll_min)
+        } else {
+            staggered(interval, last)
         };
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            () = account.demanded.notified(), if failures == 0 && !wanted => continue,
+        let pause = pause(failures, apart, last, remote.clock.now());
+        let is_due = async {
+            tokio::select! {
+                () = tokio::time::sleep(pause) => true,
+                () = account.demanded.notified(), if failures == 0 && !wanted => false,
+            }
+        };
+        if !watched(&cluster, &remote, &account, &mut unreadable, is_due).await {
+            continue;
         }
         if remote.gate.shutdown.is_cancelled() || !remote.accounts.is_open(&account) {
             return;
@@ -89,18 +91,19 @@ fn close(cluster: &Cluster, remote: &Remote, account: &Account) {
     cluster.requeue_account(&account.id);
 }
 
-/// A sweep may wait for calls that the limit does not leave: meanwhile its account may have gone unread for too long.
+/// A sweep waits for its time, and may wait for calls that the limit does not leave: meanwhile its account may have gone
+/// unread for too long.
 async fn watched<T>(
     cluster: &Cluster,
     remote: &Remote,
     account: &Account,
     unreadable: &mut bool,
-    sweep: impl Future<Output = T>,
+    work: impl Future<Output = T>,
 ) -> T {
-    let mut sweep = std::pin::pin!(sweep);
+    let mut work = std::pin::pin!(work);
     loop {
         tokio::select! {
-            outcome = &mut sweep => return outcome,
+            outcome = &mut work => return outcome,
             () = tokio::time::sleep(LOOK_UP) => requeue_if_readability_changed(cluster, remote, account, unreadable),
         }
     }
@@ -111,6 +114,15 @@ fn requeue_if_readability_changed(cluster: &Cluster, remote: &Remote, account: &
     let now = account.why_unreadable(remote.clock.now(), remote.settings.passing_time()).is_some();
     if std::mem::replace(unreadable, now) != now {
         cluster.requeue_account(&account.id);
+    }
+}
+
+/// How long the next sweep waits, which is due so long after the last one began. Demands that are met already may come
+/// again and again, and must not put it off.
+fn pause(failures: u32, apart: Duration, last: At, now: At) -> Duration {
+    match failures {
+        0 => apart.saturating_sub(now.since(last)),
+        n => failure::growing(n - 1, Duration::from_secs(2), Duration::from_secs(60)),
     }
 }
 
@@ -317,5 +329,20 @@ fn wake<'a>(cluster: &Cluster, ids: impl Iterator<Item = &'a ShareId>) {
         for name in cluster.index.bound_to(id.as_str()) {
             cluster.requeue_family(&name);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_wakes_a_sweep_that_waits_does_not_put_it_off() {
+        let second = Duration::from_secs;
+        let (last, apart) = (At(1_000_000), second(600));
+        let pauses = |at: u64| pause(0, apart, last, last.plus(second(at)));
+        assert_eq!([0, 60, 540, 600, 660].map(pauses), [600, 540, 60, 0, 0].map(second));
+        assert_eq!(pause(0, apart, At::default(), last), Duration::ZERO, "the first one is due at once");
+        assert_eq!(pause(1, apart, last, last.plus(second(660))), second(2), "one that failed is made again soon");
     }
 }
