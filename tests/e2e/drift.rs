@@ -4,6 +4,7 @@ use cfshare_simulator::{Action, Edit, RecipientReturn, Release, Rule};
 use serde_json::json;
 
 use crate::Test;
+use crate::own;
 use crate::scene::{PATIENCE, Scene, World, condition, ids, is_ready, message};
 
 pub const TESTS: &[Test] = &[
@@ -18,6 +19,7 @@ pub const TESTS: &[Test] = &[
     ("drift: lists of shares with former recipients take turns", turns),
     ("drift: a share deleted by hand is made anew", deleted),
     ("drift: a share deleted by hand is made anew with its objects", deleted_with_objects),
+    ("drift: a share deleted by hand before it is renamed is made anew", deleted_before_rename),
     ("drift: meta that does not stay is written twice and no more", meta_fight),
     ("drift: a name that does not stay is written twice and no more", name_fight),
     ("drift: a recipient that does not stay is added twice and no more", recipient_fight),
@@ -279,6 +281,22 @@ fn deleted_with_objects(world: &World) {
     assert_eq!(scene.changes().len(), 2, "{:?}", scene.changes());
     scene.kubectl(&["delete", "share,sharerecipient,shareresource", "--all", "--timeout=60s"]);
     scene.wait_nothing();
+}
+
+fn deleted_before_rename(world: &World) {
+    let scene = world.own_scene();
+    // No sweep shows that it is gone.
+    let _operator = own::start(&scene, &[("--sweep-interval", "10m")]);
+    let [one, first] = ids();
+    let id = settled(&scene, &[&one], &[&first]);
+    world.simulator.edit(Edit::VanishShare { share: id.clone() }).expect("an edit");
+    scene.apply(&scene.share("waf", &[&one], &[&first], "name: firewall"));
+    scene.wait_for("share", "waf", "became Ready with a new share", |share| {
+        is_ready(share) && share["status"]["shareID"] != id.as_str()
+    });
+    assert_eq!(scene.only().name, "firewall");
+    let events = scene.events("waf");
+    assert!(events.iter().all(|(reason, _)| reason != "Rejected"), "{events:?}");
 }
 
 /// Changes back what the operator puts right for that object, until it gives up.

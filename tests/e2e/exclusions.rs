@@ -6,6 +6,7 @@ use cfshare_simulator::{Action, Edit, ErrorBody, Release, Rule};
 use serde_json::Value;
 
 use crate::Test;
+use crate::own;
 use crate::scene::{Scene, World, condition, ids, is_ready, message, metrics};
 
 pub const TESTS: &[Test] = &[
@@ -17,6 +18,8 @@ pub const TESTS: &[Test] = &[
     ("exclusions: a refusal does not keep the rest of the Share from being done", rest_goes_on),
     ("exclusions: those that wait for a person are RemovalBlocked", held),
     ("exclusions: an exclusion that Cloudflare does not take back gives nobody the share", withdrawn),
+    ("exclusions: a share deleted by hand before another account is excluded is made anew", deleted),
+    ("exclusions: a list of exclusions that is not found for a while is no refusal", not_found),
 ];
 
 const EXCLUDED: &str = "/accounts/*/shares/*/excluded-recipients";
@@ -250,4 +253,41 @@ fn withdrawn(world: &World) {
     assert!(message(&object).contains(&two), "{}", message(&object));
     not_counted(&scene);
     assert!(!is_ready(&object) && !receives(&scene, &two));
+}
+
+fn deleted(world: &World) {
+    let scene = world.own_scene();
+    // No sweep shows that it is gone.
+    let _operator = own::start(&scene, &[("--sweep-interval", "10m")]);
+    let (organization, [_, two, three], first) = organization(&scene);
+    scene.apply(&share(&scene, &organization, &[&two], &[&first]));
+    scene.wait_ready("share", "waf");
+    let id = scene.only().id;
+    world.simulator.edit(Edit::VanishShare { share: id.clone() }).expect("an edit");
+    scene.apply(&share(&scene, &organization, &[&two, &three], &[&first]));
+    scene.wait_for("share", "waf", "became Ready with a new share", |share| {
+        is_ready(share) && share["status"]["shareID"] != id.as_str()
+    });
+    assert!(!receives(&scene, &two) && !receives(&scene, &three));
+    let events = scene.events("waf");
+    assert!(events.iter().all(|(reason, _)| reason != "Rejected"), "{events:?}");
+}
+
+fn not_found(world: &World) {
+    let scene = world.own_scene();
+    let _operator = own::start(&scene, &[("--sweep-interval", "10m")]);
+    let (organization, [_, two, three], first) = organization(&scene);
+    scene.apply(&share(&scene, &organization, &[&two], &[&first]));
+    scene.wait_ready("share", "waf");
+    let id = scene.only().id;
+    let action = Action::StatusBefore { status: 404, body: ErrorBody::Json, code: Some(1004), retry_after: None };
+    let rule = world.simulator.fault(Rule::always("GET", EXCLUDED, action).account(&scene.account));
+    scene.apply(&share(&scene, &organization, &[&two, &three], &[&first]));
+    let object = scene.wait_reason("share", "waf", "Unavailable");
+    assert!(message(&object).contains("not found"), "{}", message(&object));
+    world.simulator.remove_fault(rule);
+    // The share is the same, and nobody has to ask for it.
+    let object = scene.wait_ready("share", "waf");
+    assert_eq!(object["status"]["shareID"], id.as_str());
+    assert!(!receives(&scene, &two) && !receives(&scene, &three));
 }

@@ -35,6 +35,9 @@ pub const TESTS: &[Test] = &[
     ("rows: a recipient that is wanted again while it goes comes back once", wanted_again),
     ("rows: a removal whose answer was lost is not repeated for nothing", lost_removal),
     ("rows: adds come before removals when the only resource is swapped", swapped),
+    ("rows: meta reaches the new row of a resource that was added again before the edit", |w| renewed(w, false)),
+    ("rows: meta reaches the new row of a resource that was added again after its PUT was sent", |w| renewed(w, true)),
+    ("rows: a PUT that is not found for a while is sent again, and not without a pause", put_not_found),
 ];
 
 const RECIPIENTS: &str = "/accounts/*/shares/*/recipients";
@@ -379,4 +382,96 @@ fn swapped(world: &World) {
     scene.wait_ready("share", "waf");
     let refused = scene.journal().iter().filter(|e| e.changing && e.status.is_some_and(|s| s >= 400)).count();
     assert_eq!(refused, 0, "{:#?}", scene.changes());
+}
+
+/// A Share with one resource of its own and one of an object, with that meta.
+fn with_meta(scene: &Scene<'_>, [a, x, y]: &[String; 3], mode: &str) -> String {
+    let share = scene.share("waf", &[a], &[x], "").replace(x, &format!("{x}, meta: {{mode: {mode}}}"));
+    share + "---\n" + &scene.resource("why", "waf", y, &format!("meta: {{mode: {mode}}}"))
+}
+
+fn has_meta(scene: &Scene<'_>, mode: &str) -> bool {
+    let share = scene.only();
+    let live = share.live_resources();
+    live.len() == 2 && live.iter().all(|row| row.meta["mode"] == mode)
+}
+
+fn wait_both(scene: &Scene<'_>) {
+    scene.wait_ready("share", "waf");
+    scene.wait_ready("shareresource", "why");
+}
+
+/// Somebody removes both resources and adds them again, so that they have rows of other ids; `sent`: when the calls that
+/// change the meta of the old ones are under way.
+fn renewed(world: &World, sent: bool) {
+    let scene = world.own_scene();
+    // No sweep shows the new rows.
+    let _operator = own::start(&scene, &[("--sweep-interval", "10m")]);
+    let all: [String; 3] = ids();
+    scene.apply(&with_meta(&scene, &all, "block"));
+    wait_both(&scene);
+    let share = scene.only().id;
+    let renew = || {
+        for id in &all[1..] {
+            let old = Edit::EraseResource { share: share.clone(), resource: id.clone() };
+            let new = Edit::AddResource {
+                share: share.clone(),
+                resource_type: "custom-ruleset".into(),
+                id: id.clone(),
+                account: None,
+                meta: Some(serde_json::json!({"mode": "block"})),
+            };
+            for edit in [old, new] {
+                world.simulator.edit(edit).expect("an edit");
+            }
+        }
+    };
+    if sent {
+        let rule = Rule::once("PUT", &format!("{RESOURCES}/*"), Action::HoldBefore {}).times(2);
+        world.simulator.fault(rule.account(&scene.account));
+    } else {
+        renew();
+    }
+    let edited = Instant::now();
+    scene.apply(&with_meta(&scene, &all, "log"));
+    for round in 0..if sent { 2 } else { 0 } {
+        let ours = |held: &cfshare_simulator::Held| held.account.as_deref() == Some(&scene.account);
+        let held = world.simulator.wait_held(PATIENCE, ours).expect("a PUT on its way");
+        if round == 0 {
+            renew();
+        }
+        world.simulator.release(held.id, Release::Go).expect("it goes on");
+    }
+    scene.wait("the new meta", || has_meta(&scene, "log"));
+    wait_both(&scene);
+    // Sooner than what is refused is tried again.
+    assert!(edited.elapsed() < Duration::from_secs(45), "{:?}", edited.elapsed());
+    for name in ["waf", "why"] {
+        let events = scene.events(name);
+        assert!(events.iter().all(|(reason, _)| reason != "Rejected"), "{events:?}");
+    }
+    only_share(&scene.state(), &[&all[0]], &[&all[1], &all[2]]);
+}
+
+fn put_not_found(world: &World) {
+    let scene = world.own_scene();
+    let _operator = own::start(&scene, &[("--sweep-interval", "10m")]);
+    let all: [String; 3] = ids();
+    scene.apply(&with_meta(&scene, &all, "block"));
+    wait_both(&scene);
+    let action = Action::StatusBefore { status: 404, body: ErrorBody::Json, code: Some(1004), retry_after: None };
+    let rule = Rule::always("PUT", &format!("{RESOURCES}/*"), action).account(&scene.account);
+    let rule = world.simulator.fault(rule);
+    let edited = Instant::now();
+    scene.apply(&with_meta(&scene, &all, "log"));
+    scene.wait("four tries", || world.simulator.fired(rule) >= 4);
+    for (kind, name) in [("share", "waf"), ("shareresource", "why")] {
+        let text = message(&scene.wait_reason(kind, name, "Unavailable"));
+        assert!(text.contains("meta") && text.contains("not found"), "{text}");
+    }
+    let (tries, seconds) = (world.simulator.fired(rule), edited.elapsed().as_secs_f64());
+    assert!(tries as f64 <= 2.0 * (seconds + 2.0), "{tries} tries in {seconds} s");
+    world.simulator.remove_fault(rule);
+    scene.wait("the new meta", || has_meta(&scene, "log"));
+    wait_both(&scene);
 }

@@ -102,7 +102,7 @@ async fn write<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, step: S
     if let Some(verdict) = awaits_replacement(child, seen, step) {
         return Ok(Next::Done(Some(verdict)));
     }
-    if !updates && child.row(seen).read_if_old().await? {
+    if child.row(seen).read_if_old().await? {
         return Ok(Next::Again);
     }
     child.pass.show_drift(child.drift(seen, step)).await?;

@@ -4,7 +4,7 @@ use super::Pass;
 use super::memory::Write;
 use super::verdict::Verdict;
 use crate::api::{REQUESTED_AT, Reason};
-use crate::cloudflare::ErrorClass;
+use crate::cloudflare::{Error, ErrorClass};
 use crate::operator::cluster::has_status::HasStatus;
 use crate::operator::remote::writer::Change;
 use crate::operator::stop::Stop;
@@ -45,6 +45,10 @@ impl<K: HasStatus> Pass<K> {
             Change::Done(()) => {
                 self.memory(|memory| memory.wrote(write, now));
                 Ok(true)
+            }
+            // What was seen is out of date: it is read again, soon.
+            Change::Not(error) | Change::Unsure(error) if error.class() == ErrorClass::Gone => {
+                Err(Stop::Cloudflare(Error::Lost { cause: format!("{} was not found: {error}", write.what) }))
             }
             Change::Unsure(error) => Err(Stop::Cloudflare(error)),
             Change::Not(error) => match error.class() {

@@ -234,11 +234,22 @@ impl Session {
     pub async fn read_excluded(&self, id: &ShareId) -> Result<(), Stop> {
         let began = self.clock.now();
         let list = |page| self.client.list_excluded(&self.credential, &self.account.id, id, page, FULL_PAGE);
-        let rows = self.pages(&format!("excluded of {id}"), 1, list).await?;
-        if let Some(seen) = self.account.cache().seen_mut(id) {
-            seen.excluded = Some((began, rows));
+        match self.pages(&format!("excluded of {id}"), 1, list).await {
+            Ok(rows) => {
+                if let Some(seen) = self.account.cache().seen_mut(id) {
+                    seen.excluded = Some((began, rows));
+                }
+                Ok(())
+            }
+            Err(Stop::Cloudflare(error)) if error.class() == ErrorClass::Gone => {
+                // Only the share itself tells whether it is gone.
+                self.read_share(id).await?;
+                let is_live = self.account.cache().seen(id).is_some_and(ObservedShare::is_live);
+                let cause = || format!("the accounts excluded from share {id} were not found: {error}");
+                if is_live { Err(Stop::Cloudflare(Error::Lost { cause: cause() })) } else { Ok(()) }
+            }
+            Err(stop) => Err(stop),
         }
-        Ok(())
     }
 
     /// Asks for the newest shares, so that one that somebody just made is known. One look serves all who wait for it.

@@ -114,7 +114,15 @@ impl Writer<'_> {
                 client.rename_share(credential, &account.id, id, name),
             )
             .await;
-        Ok(self.change(answer.map(|share| account.cache().wrote(share, self.session.clock.now()))))
+        let now = self.session.clock.now();
+        let answer = match answer {
+            Err(error) if error.class() == ErrorClass::Gone => {
+                account.cache().absent(id, now, self.session.read_lag);
+                Err(error)
+            }
+            answer => answer.map(|share| account.cache().wrote(share, now)),
+        };
+        Ok(self.change(answer))
     }
 
     pub async fn delete_share(&self, id: &ShareId) -> Result<Change<()>, Stop> {
@@ -218,7 +226,15 @@ impl Writer<'_> {
         let answer = self
             .send(named("change the meta of", key), client.update_resource(credential, &account.id, id, row, meta))
             .await;
-        Ok(self.change(answer.map(|row| self.note_seen(id, |seen, now| seen.wrote_resource(row, now)))))
+        let answer = match answer {
+            // The row has another id by now, or is gone.
+            Err(error) if error.class() == ErrorClass::Gone => {
+                self.stale(id);
+                Err(error)
+            }
+            answer => answer.map(|row| self.note_seen(id, |seen, now| seen.wrote_resource(row, now))),
+        };
+        Ok(self.change(answer))
     }
 
     pub async fn remove(&self, id: &ShareId, key: &RowKey, row: &RowId) -> Result<Change<()>, Stop> {

@@ -4,7 +4,7 @@ use super::inventory;
 use crate::api::Reason;
 use crate::api::status::DriftEntry;
 use crate::cloudflare::{Error, ErrorClass};
-use crate::core::id::ShareId;
+use crate::core::id::{ShareId, ShareResourceId};
 use crate::core::interned::Interned;
 use crate::core::meta::ResourceMeta;
 use crate::core::row_key::RowKey;
@@ -136,8 +136,21 @@ impl<K: HasStatus> Row<'_, K> {
     pub async fn update(&self) -> Result<(), Stop> {
         let Some(row) = self.seen.resource(self.key) else { return Ok(()) };
         let change = self.writer().update_resource(self.share(), self.key, &row.id, &self.meta).await?;
+        let is_gone =
+            matches!(&change, Change::Not(error) | Change::Unsure(error) if error.class() == ErrorClass::Gone);
+        if is_gone && self.is_replaced(&row.id).await? {
+            return Ok(());
+        }
         let write = self.updating();
         self.pass.note_answer(change, &write, &format!("Cloudflare refuses {}", write.what)).map(drop)
+    }
+
+    /// Whether that row is not there any more: somebody may have removed the resource and added it again.
+    async fn is_replaced(&self, row: &ShareResourceId) -> Result<bool, Stop> {
+        self.read().await?;
+        let cache = self.session.account.cache();
+        let now = cache.seen(self.share()).and_then(|seen| seen.resource(self.key));
+        Ok(now.is_none_or(|now| now.id != *row))
     }
 
     /// Removes it, and returns whether that was done; `instead`: how a share comes to lose its last resource.
@@ -189,7 +202,7 @@ impl<K: HasStatus> Row<'_, K> {
         }
     }
 
-    /// Reads the row again before anything is added or removed because of an old list. Returns whether it did.
+    /// Reads the row again before anything is added, changed or removed because of an old list. Returns whether it did.
     pub async fn read_if_old(&self) -> Result<bool, Stop> {
         let old = self.seen.is_outdated(self.key, self.pass.since.minus(FRESH));
         if old {

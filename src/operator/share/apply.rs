@@ -78,7 +78,7 @@ pub async fn apply(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) -> 
     if changes.is_empty() {
         return Ok(removals::deferred_for(share, plan).map_or(Round::Done, Round::Wait));
     }
-    for key in changes.adds.iter().chain(&changes.removals) {
+    for key in changes.adds.iter().chain(&changes.updates).chain(&changes.removals) {
         if share.row(seen, key).read_if_old().await? {
             return Ok(Round::Again);
         }
