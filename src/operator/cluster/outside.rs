@@ -33,6 +33,8 @@ type Look = Arc<tokio::sync::Mutex<Option<Span>>>;
 struct Span {
     began: At,
     ended: At,
+    /// All that was to be listed was.
+    is_complete: bool,
 }
 
 /// How recent a look must be to do.
@@ -42,17 +44,20 @@ pub struct Recency {
     pub within: Duration,
     /// It began no earlier than somebody asked for one.
     pub asked: Option<At>,
+    /// It showed everything: one that failed in part does not do.
+    pub complete: bool,
 }
 
 impl Recency {
     pub fn within(within: Duration) -> Recency {
-        Recency { within, asked: None }
+        Recency { within, asked: None, complete: false }
     }
 
     /// Whether a look tells at that time who is outside; `departed`: when an object last left the watch.
     fn admits(self, look: Span, now: At, departed: Option<At>) -> bool {
-        let Span { began, ended } = look;
+        let Span { began, ended, is_complete } = look;
         now.since(ended) < self.within
+            && (is_complete || !self.complete)
             && self.asked.is_none_or(|asked| began >= asked)
             && departed.is_none_or(|departed| began > departed)
     }
@@ -109,7 +114,7 @@ impl Outside {
         let resources = self.list_all::<ShareResource>(index, namespace).await?;
         index.recipients.found_outside(namespace, recipients);
         index.resources.found_outside(namespace, resources);
-        *last = Some(Span { began, ended: self.clock.now() });
+        *last = Some(Span { began, ended: self.clock.now(), is_complete: true });
         Ok(true)
     }
 
@@ -141,7 +146,7 @@ impl Outside {
                 Err(error) => failure = Some(error),
             }
         }
-        *last = Some(Span { began, ended: self.clock.now() });
+        *last = Some(Span { began, ended: self.clock.now(), is_complete: failure.is_none() });
         failure.map_or(Ok(true), Err)
     }
 
@@ -158,7 +163,7 @@ impl Outside {
         }
         let api: Api<Share> = Api::namespaced(self.kube.clone(), &name.namespace);
         index.shares.found_outside_named(name, in_time(api.get_opt(&name.name)).await?);
-        *last = Some(Span { began, ended: self.clock.now() });
+        *last = Some(Span { began, ended: self.clock.now(), is_complete: true });
         Ok(())
     }
 
@@ -209,8 +214,8 @@ mod tests {
 
     /// Whether a look does that may have ended a second ago.
     fn admits((began, ended): (i64, i64), now: i64, departed: Option<i64>, asked: Option<i64>) -> bool {
-        let recency = Recency { within: Duration::from_secs(1), asked: asked.map(At) };
-        recency.admits(Span { began: At(began), ended: At(ended) }, At(now), departed.map(At))
+        let recency = Recency { within: Duration::from_secs(1), asked: asked.map(At), complete: false };
+        recency.admits(Span { began: At(began), ended: At(ended), is_complete: true }, At(now), departed.map(At))
     }
 
     #[test]
@@ -229,5 +234,14 @@ mod tests {
         assert!(!admits((1_000, 9_000), 9_500, Some(5_000), None), "somebody left while it was under way");
         assert!(!admits((1_000, 9_000), 9_500, None, Some(5_000)), "somebody asked while it was under way");
         assert!(admits((5_000, 9_000), 9_500, None, Some(5_000)));
+    }
+    #[test]
+    fn a_look_that_failed_in_part_does_not_do_where_everything_must_be_known() {
+        let admits = |complete, is_complete| {
+            let recency = Recency { within: Duration::from_secs(1), asked: None, complete };
+            recency.admits(Span { began: At(0), ended: At(0), is_complete }, At(500), None)
+        };
+        assert!(admits(false, false) && admits(false, true) && admits(true, true));
+        assert!(!admits(true, false));
     }
 }

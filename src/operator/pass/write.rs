@@ -9,6 +9,9 @@ use crate::operator::cluster::has_status::HasStatus;
 use crate::operator::remote::writer::Change;
 use crate::operator::stop::Stop;
 
+/// So many passes in a row read again what was not found, some minutes in all: then it counts as refused.
+const ENOUGH_READS: u32 = 8;
+
 impl<K: HasStatus> Pass<K> {
     /// The refusal of an item that still holds; it is tried again by itself.
     pub fn refusal(&self, item: &str, reason: Reason) -> Option<Verdict> {
@@ -46,19 +49,19 @@ impl<K: HasStatus> Pass<K> {
                 self.memory(|memory| memory.wrote(write, now));
                 Ok(true)
             }
-            // What was seen is out of date: it is read again, soon.
-            Change::Not(error) | Change::Unsure(error) if error.class() == ErrorClass::Gone => {
+            // What was seen is out of date: it is read again, soon, and some times.
+            Change::Not(error) | Change::Unsure(error)
+                if error.class() == ErrorClass::Gone && self.memory(|memory| memory.failures) < ENOUGH_READS =>
+            {
                 Err(Stop::Cloudflare(Error::Lost { cause: format!("{} was not found: {error}", write.what) }))
             }
-            Change::Unsure(error) => Err(Stop::Cloudflare(error)),
-            Change::Not(error) => match error.class() {
-                ErrorClass::Rejected | ErrorClass::Conflict => {
+            Change::Unsure(error) if error.class() != ErrorClass::Gone => Err(Stop::Cloudflare(error)),
+            Change::Not(error) | Change::Unsure(error) => match error.class() {
+                ErrorClass::Rejected | ErrorClass::Conflict | ErrorClass::Gone => {
                     self.memory(|memory| memory.refuse(&write.item, format!("{refused}: {error}"), now));
                     Ok(false)
                 }
-                ErrorClass::Retry | ErrorClass::Throttled | ErrorClass::Denied | ErrorClass::Gone => {
-                    Err(Stop::Cloudflare(error))
-                }
+                ErrorClass::Retry | ErrorClass::Throttled | ErrorClass::Denied => Err(Stop::Cloudflare(error)),
             },
         }
     }

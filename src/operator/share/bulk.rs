@@ -67,7 +67,8 @@ pub async fn replace(
 ) -> Result<(), Stop> {
     adds.retain(RowKey::is_recipient);
     removals.retain(RowKey::is_recipient);
-    if !share.listed
+    // The next list is another one.
+    if !std::mem::take(&mut share.listed)
         && let Some(key) = adds.iter().chain(&removals).next()
         && seen.is_outdated(key, share.pass.now().minus(FRESH))
     {

@@ -46,7 +46,12 @@ pub async fn look_outside(share: &mut SharePass, plan: &Plan, requested: bool) -
     let asked = (requested && has_outside).then(|| share.pass.outdated_before(true));
     let context = share.pass.context.clone();
     let namespace = &share.pass.key.name.namespace;
-    match context.cluster.outside.look(&context.cluster.index, namespace, Recency { within, asked }).await {
+    match context
+        .cluster
+        .outside
+        .look(&context.cluster.index, namespace, Recency { within, asked, complete: true })
+        .await
+    {
         Ok(false) => Looked::Enough,
         Ok(true) => {
             share.desired.look_again(&share.pass.object, &context.cluster.index);

@@ -45,10 +45,11 @@ pub async fn look_for_rivals(share: &SharePass, step: &Step) -> Result<bool, Sto
         | Step::Refuse(Refusal::NotFound | Refusal::TargetMismatch | Refusal::Nothing) => ONCE,
     };
     let cluster = &share.pass.context.cluster;
-    match cluster.outside.look_for_claims(&cluster.index, Recency { within, asked }).await {
+    // What is taken over, or deleted, is somebody else's as long as nobody can tell.
+    let complete = matches!(step, Step::Bind { .. } | Step::Delete);
+    match cluster.outside.look_for_claims(&cluster.index, Recency { within, asked, complete }).await {
         Ok(looked) => Ok(looked),
-        // What is taken over is somebody else's as long as nobody can tell.
-        Err(error) if matches!(step, Step::Bind { .. }) => Err(error.into()),
+        Err(error) if complete => Err(error.into()),
         Err(error) => {
             tracing::warn!(%error, "the Shares outside --watch-label-selector cannot be listed");
             Ok(false)
