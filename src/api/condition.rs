@@ -178,7 +178,7 @@ vocabulary! {
         /// Another declaration of the same recipient or resource wins: an entry in the Share before an object, an older object
         /// before a younger one. Delete one of them; this one takes effect when the other is deleted.
         DuplicateDeclaration,
-        /// `suspend: true` is set, so nothing is read or written: set it to false to continue.
+        /// `suspend: true` is set, so nothing is read or written for this object: set it to false to continue.
         Suspended,
         /// Only observed, and Cloudflare matches the manifest. Nothing is written.
         Observed,

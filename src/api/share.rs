@@ -147,7 +147,7 @@ pub struct ShareSpec {
     pub deletion_protection: Option<bool>,
 
     /// `true`: the operator does not reconcile this share until the field is false or not set (default). If the object is
-    /// deleted while it is suspended, the share stays at Cloudflare unchanged.
+    /// deleted while it is suspended, the share stays at Cloudflare. ShareRecipients and ShareResources have their own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
 }

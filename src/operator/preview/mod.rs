@@ -76,7 +76,7 @@ pub fn preview(fleet: &Fleet, account: &ReadAccount, share: &Share, settings: &S
     if share.spec.suspend == Some(true) {
         preview
             .notes
-            .push("suspended: cfshare neither compares nor changes anything until spec.suspend is false".into());
+            .push("suspended: cfshare neither compares nor changes anything for this object until spec.suspend is false. Its ShareRecipients and ShareResources have their own spec.suspend, and are not previewed here".into());
         return preview;
     }
     match Look::at(fleet, account, share, settings) {
