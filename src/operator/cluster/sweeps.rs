@@ -9,6 +9,8 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
+use crate::core::id::folded;
+
 /// Annotation of the Lease.
 pub const SWEEPS: &str = "cfshare.dev/sweeps";
 /// Accounts that are not swept any more are forgotten after so long.
@@ -32,7 +34,7 @@ pub struct Sweep {
 pub type Sweeps = BTreeMap<String, Sweep>;
 
 pub fn key(account: &str, credential: &str) -> String {
-    format!("{account}@{credential}")
+    format!("{}@{credential}", folded(account))
 }
 
 /// What an annotation says; nothing where it cannot be read.
@@ -83,6 +85,11 @@ impl SweepLog {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_account_has_one_sweep_however_it_is_spelled() {
+        assert_eq!(key("AB1", "f"), key("ab1", "f"));
+    }
 
     #[test]
     fn sweeps_of_an_earlier_leader_stay_until_they_are_old() {
