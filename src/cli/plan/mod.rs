@@ -13,6 +13,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
+use kube::core::object::HasSpec;
 use kube::{Resource, ResourceExt};
 
 use super::cluster::{Cluster, Scope, credential};
@@ -21,7 +22,7 @@ use super::remote::{Endpoint, Remote, advice};
 use crate::api::{Name, Share};
 use crate::cloudflare::Fingerprint;
 use crate::core::deletions::MaxDeletions;
-use crate::core::id::{AccountId, ShareId};
+use crate::core::id::{AccountId, ShareId, folded};
 use crate::operator::preview::{self, Fleet, Preview, ReadAccount};
 use crate::operator::{Clock, Settings, secret_of};
 use files::Manifests;
@@ -156,9 +157,9 @@ impl Plan {
                 resources: delete_missing(&mut resources, &manifests.resources),
             }));
         }
-        apply(&mut shares, manifests.shares, |old, new| old.spec = new.spec);
-        apply(&mut recipients, manifests.recipients, |old, new| old.spec = new.spec);
-        apply(&mut resources, manifests.resources, |old, new| old.spec = new.spec);
+        apply(&mut shares, manifests.shares);
+        apply(&mut recipients, manifests.recipients);
+        apply(&mut resources, manifests.resources);
         Ok((Fleet::new(shares, recipients, resources), Some(concerned), Some(cluster)))
     }
 }
@@ -188,10 +189,10 @@ fn delete_missing<K: Resource<DynamicType = ()> + Clone>(there: &mut [K], manife
 fn note_held_deletions(fleet: &Fleet, plan: &mut [Planned]) {
     let mut deletions: BTreeMap<String, usize> = BTreeMap::new();
     for planned in plan.iter().filter(|planned| planned.deletes()) {
-        *deletions.entry(planned.account.clone()).or_default() += 1;
+        *deletions.entry(folded(&planned.account).into_owned()).or_default() += 1;
     }
     for planned in plan.iter_mut().filter(|planned| planned.deletes()) {
-        let count = deletions[&planned.account];
+        let count = deletions[folded(&planned.account).as_ref()];
         let allowed = MaxDeletions::default().of(fleet.managed(&planned.account));
         if count > allowed {
             planned.preview.notes.push(format!(
@@ -204,16 +205,25 @@ fn note_held_deletions(fleet: &Fleet, plan: &mut [Planned]) {
     }
 }
 
-/// What the API server would make of manifests: those that are there keep all but their spec.
-fn apply<K: Resource<DynamicType = ()>>(there: &mut Vec<K>, manifests: Vec<K>, edit: impl Fn(&mut K, K)) {
-    for new in manifests {
+/// What the API server would make of manifests: those that are there keep all but their spec, and a spec that differs is a
+/// new generation, for which removals are confirmed.
+fn apply<K>(there: &mut Vec<K>, manifests: Vec<K>)
+where
+    K: Resource<DynamicType = ()> + HasSpec<Spec: PartialEq>,
+{
+    for mut new in manifests {
         match there.iter_mut().find(|old| Name::of(*old) == Name::of(&new)) {
             Some(old) => {
-                let annotations = new.annotations().clone();
-                old.annotations_mut().extend(annotations);
-                edit(old, new);
+                old.annotations_mut().append(new.annotations_mut());
+                if old.spec() != new.spec() {
+                    std::mem::swap(old.spec_mut(), new.spec_mut());
+                    old.meta_mut().generation = Some(old.meta().generation.unwrap_or(0) + 1);
+                }
             }
-            None => there.push(new),
+            None => {
+                new.meta_mut().generation = Some(1);
+                there.push(new);
+            }
         }
     }
 }
@@ -281,4 +291,36 @@ async fn read(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::operator::next_confirmation;
+
+    fn share(name: &str, generation: Option<i64>, recipients: &[&str]) -> Share {
+        let recipients: Vec<Value> = recipients.iter().map(|id| json!({ "accountID": id })).collect();
+        let object = json!({
+            "apiVersion": "cfshare.dev/v1alpha1", "kind": "Share",
+            "metadata": {"name": name, "namespace": "ns", "generation": generation, "uid": "u1"},
+            "spec": {"accountID": "acc", "recipients": recipients},
+        });
+        serde_json::from_value(object).expect("a Share")
+    }
+
+    #[test]
+    fn an_applied_manifest_has_the_generation_that_confirms_its_removals() {
+        let mut shares = vec![share("changed", Some(7), &["a1", "a2"]), share("same", Some(7), &["a1"])];
+        apply(
+            &mut shares,
+            vec![share("changed", None, &["a1"]), share("same", None, &["a1"]), share("new", None, &[])],
+        );
+        let generations: Vec<Option<i64>> = shares.iter().map(|share| share.metadata.generation).collect();
+        assert_eq!(generations, [Some(8), Some(7), Some(1)]);
+        assert_eq!(next_confirmation(&shares[0]), "8");
+        assert_eq!(shares[0].spec.recipients.as_ref().map(Vec::len), Some(1));
+        assert_eq!(shares[0].metadata.uid.as_deref(), Some("u1"));
+    }
 }
