@@ -45,9 +45,11 @@ pub fn proof(share: &Share) -> Proof {
     }
     if status.share_id.is_none() {
         let adopts = share.spec.share_id.is_some();
-        return match ready.status.as_str() {
-            "False" if !adopts && status.lost_attempts.is_empty() => Proof::NoShare(said(ready)),
-            _ => Proof::None(said(ready)),
+        let nobody = ready.status == "False" && !adopts && status.lost_attempts.is_empty();
+        return if nobody && follows_a_look(&ready.reason) {
+            Proof::NoShare(said(ready))
+        } else {
+            Proof::None(said(ready))
         };
     }
     if ready.status == "Unknown" || !speaks_of_rows(&ready.reason) {
@@ -61,11 +63,42 @@ pub fn proof(share: &Share) -> Proof {
     }
 }
 
-/// Whether a pass that ends with this reason has compared the rows; a word that is not known here proves nothing.
+/// The reason of that name; a word that is not known here proves nothing.
+fn known(reason: &str) -> Option<Reason> {
+    Reason::ALL.iter().find(|known| known.as_str() == reason).copied()
+}
+
+/// Whether a pass that ends with this reason, without an id and without an announced create, has looked for a share of the
+/// wanted name and found none. With any other reason a share may exist, and accounts may receive it.
+fn follows_a_look(reason: &str) -> bool {
+    let Some(reason) = known(reason) else { return false };
+    match reason {
+        Reason::WaitingForRecipients | Reason::WaitingForResources | Reason::Rejected => true,
+        // The Share is only observed, and has no share.
+        Reason::Differs => true,
+        // Either was found, or may be what was found.
+        Reason::NameTaken | Reason::Claimed | Reason::Ambiguous | Reason::TargetMismatch => false,
+        // The look comes once the children are gathered, and no share is adopted before all Shares are listed.
+        Reason::Progressing => false,
+        // A create was sent, and may still take effect.
+        Reason::Creating => false,
+        // They are reported before a look, or without one.
+        Reason::Invalid | Reason::OrganizationNotAllowed | Reason::Suspended | Reason::CredentialsNotFound => false,
+        Reason::Denied | Reason::Throttled | Reason::Unavailable | Reason::BreakerOpen => false,
+        Reason::Observed | Reason::InternalError => false,
+        // They are about a share that has an id.
+        Reason::Associated | Reason::Waived | Reason::Associating | Reason::RecipientFailed => false,
+        Reason::RemovalBlocked | Reason::LastResource | Reason::NotConverging | Reason::OutOfScope => false,
+        Reason::ExclusionsNotInForce | Reason::ShareNotFound => false,
+        Reason::Deleting | Reason::DeletionBlocked | Reason::DeletionProtected => false,
+        // They are about child objects.
+        Reason::WaitingForShare | Reason::DuplicateDeclaration => false,
+    }
+}
+
+/// Whether a pass that ends with this reason has compared the rows.
 fn speaks_of_rows(reason: &str) -> bool {
-    let Some(reason) = Reason::ALL.iter().find(|known| known.as_str() == reason) else {
-        return false;
-    };
+    let Some(reason) = known(reason) else { return false };
     match reason {
         Reason::Associated | Reason::Waived | Reason::Associating | Reason::Progressing | Reason::Rejected => true,
         Reason::RecipientFailed | Reason::RemovalBlocked | Reason::LastResource | Reason::NotConverging => true,
