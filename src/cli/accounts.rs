@@ -10,7 +10,7 @@ use super::given_file;
 use crate::core::id::AccountId;
 
 /// Accounts by id, each with its name.
-pub type Accounts = BTreeMap<String, String>;
+pub type Accounts = BTreeMap<AccountId, String>;
 
 pub fn read(path: &Path) -> anyhow::Result<Accounts> {
     let shown = path.display();
@@ -27,7 +27,7 @@ fn parse(text: &str) -> anyhow::Result<Accounts> {
     let pairs = if text.trim_start().starts_with(['[', '{']) { json(text)? } else { csv(text)? };
     let mut accounts = Accounts::new();
     for (id, name) in pairs {
-        AccountId::parse(&id).map_err(|error| anyhow::anyhow!("account {id:?}: {error}"))?;
+        let id = AccountId::parse(&id).map_err(|error| anyhow::anyhow!("account {id:?}: {error}"))?;
         accounts.insert(id, name);
     }
     Ok(accounts)
@@ -99,7 +99,8 @@ mod tests {
 
     #[test]
     fn names_come_from_csv_and_json() {
-        let expected: Accounts = [("a1".into(), "Pay, ments".into()), ("a2".into(), "x \"y\"".into())].into();
+        let id = |text| AccountId::parse(text).expect("an id");
+        let expected: Accounts = [(id("a1"), "Pay, ments".into()), (id("a2"), "x \"y\"".into())].into();
         for text in [
             "id,name\na1,\"Pay, ments\"\r\na2,\"x \"\"y\"\"\"\n",
             "\u{feff}Name;ID\n\"Pay, ments\";a1\n\"x \"\"y\"\"\";a2",

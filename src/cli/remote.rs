@@ -198,7 +198,7 @@ impl Remote {
     pub async fn account_names(&self) -> Result<Accounts, Error> {
         let ask = |page| self.paced(self.client.list_accounts(&self.credential, page, ACCOUNTS_PAGE));
         let accounts = whole(read_pages(|page| body(ask(page))).await)?;
-        Ok(accounts.into_iter().map(|account| (account.id.to_string(), account.name)).collect())
+        Ok(accounts.into_iter().map(|account| (account.id, account.name)).collect())
     }
 
     /// What Cloudflare says of the token, if it does; `account`: one that may own it.

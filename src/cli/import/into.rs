@@ -10,8 +10,14 @@ use serde_json::Value;
 use crate::cli::given_file;
 use crate::cli::plan::{documents, manifest_files};
 use crate::cloudflare::{ResourceStatus, Share};
+use crate::core::id::{folded, same};
 
+/// A resource: its type, its id and its account, the ids in the form in which they are compared.
 type Key = (String, String, String);
+
+fn key(kind: &str, id: &str, account: &str) -> Key {
+    (kind.to_owned(), folded(id).into_owned(), folded(account).into_owned())
+}
 
 /// One Share manifest without a `shareID`.
 struct Open {
@@ -97,23 +103,23 @@ pub fn fill(folder: &Path, account: &str, shares: &[Share]) -> anyhow::Result<Fi
 
 fn keys(share: &Share) -> BTreeSet<Key> {
     let live = share.resources.iter().flatten().filter(|row| row.status == ResourceStatus::Active);
-    live.map(|row| (row.resource_type.to_string(), row.resource_id.to_string(), row.resource_account_id.to_string()))
-        .collect()
+    live.map(|row| key(&row.resource_type, row.resource_id.as_str(), row.resource_account_id.as_str())).collect()
 }
 
 fn unfilled(document: &Value, account: &str, file: &Path, at: usize) -> Option<Open> {
     let spec = &document["spec"];
     let ours = document["apiVersion"].as_str()?.starts_with("cfshare.dev/") && document["kind"] == "Share";
-    if !ours || spec["accountID"] != account || spec.get("shareID").is_some() {
+    let owned = spec["accountID"].as_str().is_some_and(|owner| same(owner, account));
+    if !ours || !owned || spec.get("shareID").is_some() {
         return None;
     }
     let object = document["metadata"]["name"].as_str()?.to_owned();
-    let text = |entry: &Value, key: &str| entry[key].as_str().map(str::to_owned);
     let resources = spec["resources"].as_array().into_iter().flatten().filter_map(|entry| {
-        Some((text(entry, "type")?, text(entry, "id")?, text(entry, "accountID").unwrap_or_else(|| account.to_owned())))
+        let of = entry["accountID"].as_str().unwrap_or(account);
+        Some(key(entry["type"].as_str()?, entry["id"].as_str()?, of))
     });
     let resources = resources.collect();
-    let name = text(spec, "name").unwrap_or_else(|| object.clone());
+    let name = spec["name"].as_str().map_or_else(|| object.clone(), str::to_owned);
     Some(Open { file: file.to_path_buf(), at, object, name, resources })
 }
 
@@ -164,6 +170,17 @@ mod tests {
         assert_eq!(insert("spec: {accountID: a}\n", "s1"), None);
         assert_eq!(split("a\n---\n# x\nb\n--- # y\nc"), ["a\n", "---\n# x\nb\n", "--- # y\nc"]);
         assert_eq!(split("---\na\n---\nb\n").concat(), "---\na\n---\nb\n");
+    }
+
+    #[test]
+    fn a_manifest_with_ids_in_upper_case_is_of_the_same_account_and_share() {
+        let manifest = json!({"apiVersion": "cfshare.dev/v1alpha1", "kind": "Share", "metadata": {"name": "waf"},
+                              "spec": {"accountID": "ACC0", "resources": [{"type": "t", "id": "AB1", "accountID": "ACC0"}]}});
+        let open = unfilled(&manifest, "acc0", Path::new("a.yaml"), 0).expect("a manifest of the account");
+        let row = json!({"id": "r", "resource_account_id": "acc0", "resource_id": "ab1", "resource_type": "t", "status": "active"});
+        let share = json!({"id": "5e1f", "account_id": "acc0", "name": "waf", "status": "active", "resources": [row]});
+        assert_eq!(open.resources, keys(&serde_json::from_value(share).expect("a share")));
+        assert!(unfilled(&manifest, "acc1", Path::new("a.yaml"), 0).is_none());
     }
 
     #[test]

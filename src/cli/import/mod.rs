@@ -110,16 +110,20 @@ impl Import {
         mut writer: Writer,
         out: &mut impl Write,
     ) -> anyhow::Result<()> {
-        let mut accounts: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        let mut accounts: BTreeMap<AccountId, BTreeSet<ShareId>> = BTreeMap::new();
+        let of_state = |error| anyhow::anyhow!("--from-tfstate: {error}");
         for (id, managed) in &state.shares {
-            accounts.entry(&managed.account).or_default().insert(id);
+            let (id, account) =
+                (ShareId::parse(id).map_err(of_state)?, AccountId::parse(&managed.account).map_err(of_state)?);
             writer.names.insert(id.clone(), managed.name.clone());
+            accounts.entry(account).or_default().insert(id);
         }
-        accounts.retain(|account, _| only.as_ref().is_none_or(|only| only.as_str() == *account));
+        accounts.retain(|account, _| only.as_ref().is_none_or(|only| only == account));
+        let mut written = BTreeSet::new();
         for (account, mut ids) in accounts {
-            let account = AccountId::parse(account).map_err(|error| anyhow::anyhow!("--from-tfstate: {error}"))?;
             let mut shares = live(remote, &account).await?;
-            shares.retain(|share| ids.remove(share.id.as_str()));
+            shares.retain(|share| ids.remove(&share.id));
+            written.extend(shares.iter().map(|share| share.id.clone()));
             for id in ids {
                 eprintln!("cfshare: share {id} of the state is not a live share of account {account}, and is skipped");
             }
@@ -131,7 +135,9 @@ impl Import {
                  import it with --account and --share before Terraform forgets them"
             );
         }
-        eprint!("\nOnce the manifests are applied and Ready:\n{}", state.steps());
+        if !written.is_empty() {
+            eprint!("\nOnce the manifests are applied and Ready:\n{}", state.steps(&written));
+        }
         Ok(())
     }
 }

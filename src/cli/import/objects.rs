@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::cli::accounts::Accounts;
 use crate::cloudflare::{AssociationStatus, ExcludedRecipient, Recipient, ResourceStatus, Share, TargetType, clean};
+use crate::core::id::{AccountId, ShareId, SourceId};
 use crate::core::interned::Interned;
 use crate::core::meta::ResourceMeta;
 
@@ -32,7 +33,7 @@ pub struct Writer {
     /// Names of accounts, for labels.
     pub labels: Accounts,
     /// Names that objects get instead of those of their shares, by the share's id.
-    pub names: BTreeMap<String, String>,
+    pub names: BTreeMap<ShareId, String>,
     taken: HashSet<String>,
 }
 
@@ -42,7 +43,7 @@ impl Writer {
     }
 
     /// An account with its label, as an entry of a list or the start of a spec.
-    fn account(&self, id: &str) -> Value {
+    fn account(&self, id: &AccountId) -> Value {
         match self.labels.get(id).filter(|label| is_nameable(label)) {
             Some(label) => json!({ "accountID": id, "name": label }),
             None => json!({ "accountID": id }),
@@ -53,7 +54,7 @@ impl Writer {
     pub fn manifests(&mut self, found: &Found) -> Vec<Value> {
         let share = &found.share;
         let own = share.account_id.as_str();
-        let wanted = self.names.get(share.id.as_str()).unwrap_or(&share.name);
+        let wanted = self.names.get(&share.id).unwrap_or(&share.name);
         let object = self.name(&slug(wanted), share.id.as_str());
         let mut spec = json!({ "accountID": own, "shareID": share.id });
         if is_nameable(&share.name) {
@@ -62,7 +63,7 @@ impl Writer {
         let mut children = Vec::new();
         if share.target_type == TargetType::Organization {
             let id = share.organization_id.as_ref().map(ToString::to_string).unwrap_or_default();
-            let excluded: Vec<Value> = found.excluded.iter().map(|row| self.account(row.account_id.as_str())).collect();
+            let excluded: Vec<Value> = found.excluded.iter().map(|row| self.account(&row.account_id)).collect();
             spec["organization"] =
                 if excluded.is_empty() { json!({ "id": id }) } else { json!({ "id": id, "excluded": excluded }) };
         } else {
@@ -71,7 +72,7 @@ impl Writer {
             let (inline, objects) = if apart { (Vec::new(), recipients) } else { (recipients, Vec::new()) };
             spec["recipients"] = inline.iter().map(|account| self.account(account)).collect();
             for account in objects {
-                let name = self.name(&format!("{object}-{}", slug(&account)), &account);
+                let name = self.name(&format!("{object}-{}", slug(account.as_str())), account.as_str());
                 let mut spec = self.account(&account);
                 spec["shareRef"] = json!({ "name": object });
                 spec["deletionPolicy"] = json!("Retain");
@@ -101,13 +102,12 @@ impl Writer {
             ResourceStatus::Deleting | ResourceStatus::Deleted => false,
         });
         // The list of a Share has one entry for each type and id, whatever the account.
-        let mut keys: BTreeMap<(Interned, String), HashSet<String>> = BTreeMap::new();
+        let mut keys: BTreeMap<(&Interned, &SourceId), HashSet<&AccountId>> = BTreeMap::new();
         let (mut inline, mut objects) = (Vec::new(), Vec::new());
         for row in live {
-            let (kind, id, account) =
-                (row.resource_type.clone(), row.resource_id.to_string(), row.resource_account_id.to_string());
+            let (kind, id, account) = (&row.resource_type, &row.resource_id, &row.resource_account_id);
             let mut entry = json!({ "type": kind, "id": id });
-            if account != share.account_id.as_str() {
+            if *account != share.account_id {
                 entry["accountID"] = json!(account);
             }
             if row.meta != ResourceMeta::default() {
@@ -149,13 +149,13 @@ impl Writer {
 }
 
 /// Accounts that receive a share, each once.
-fn receiving(rows: &[Recipient]) -> Vec<String> {
+fn receiving(rows: &[Recipient]) -> Vec<AccountId> {
     let live = rows.iter().filter(|row| match row.association_status {
         AssociationStatus::Associating | AssociationStatus::Associated | AssociationStatus::Other(_) => true,
         AssociationStatus::Disassociating | AssociationStatus::Disassociated => false,
     });
     let mut known = HashSet::new();
-    live.map(|row| row.account_id.to_string()).filter(|account| known.insert(account.clone())).collect()
+    live.map(|row| &row.account_id).filter(|account| known.insert(*account)).cloned().collect()
 }
 
 /// Whether a manifest may give this name; a share that is taken over keeps its own without.
@@ -266,8 +266,9 @@ mod tests {
     #[test]
     fn labels_come_from_a_list_of_accounts_and_names_from_addresses() {
         let mut writer = Writer::new(None, false);
-        writer.labels = [("a0".to_owned(), "Payments".to_owned()), ("a1".to_owned(), " odd".to_owned())].into();
-        writer.names = [("5e1f00d5".to_owned(), "baseline-eu".to_owned())].into();
+        let account = |id| AccountId::parse(id).unwrap();
+        writer.labels = [(account("A0"), "Payments".to_owned()), (account("a1"), " odd".to_owned())].into();
+        writer.names = [(ShareId::parse("5E1F00D5").unwrap(), "baseline-eu".to_owned())].into();
         let manifest = &writer.manifests(&found("waf", 2, json!({})))[0];
         assert_eq!(manifest["metadata"]["name"], "baseline-eu");
         assert_eq!(

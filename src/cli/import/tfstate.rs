@@ -1,5 +1,6 @@
 //! Which shares a state of Terraform or OpenTofu manages, and how it forgets them without destroying them.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -7,6 +8,7 @@ use anyhow::Context as _;
 use serde_json::Value;
 
 use crate::cli::given_file;
+use crate::core::id::{ShareId, folded};
 
 /// The resource types of Cloudflare's provider.
 const SHARE: &str = "cloudflare_share";
@@ -22,16 +24,24 @@ pub struct Managed {
     pub name: String,
 }
 
+/// One instance of a resource.
+#[derive(Debug)]
+struct Instance {
+    /// With its key, where it has one.
+    address: String,
+    /// The id of the share that it is, or is a part of, in the form in which ids are compared.
+    share: String,
+}
+
 /// What a state has of ours.
 #[derive(Debug, Default)]
 pub struct State {
-    /// By the share's id.
+    /// By the share's id, in the form in which ids are compared.
     pub shares: BTreeMap<String, Managed>,
     /// Shares of which the state manages recipients or resources only.
     pub parts_only: BTreeSet<String>,
-    /// Addresses of resources, and of all their instances.
-    resources: BTreeSet<String>,
-    instances: BTreeSet<String>,
+    /// By the addresses of their resources.
+    resources: BTreeMap<String, Vec<Instance>>,
     version: String,
     is_tofu: bool,
 }
@@ -59,7 +69,7 @@ fn parse(text: &str) -> anyhow::Result<State> {
             "this is not a state: write it with `terraform state pull` or `terraform show -json`, or the same with tofu"
         ),
     }
-    if state.instances.is_empty() {
+    if state.resources.is_empty() {
         anyhow::bail!("the state has no {}", TYPES.join(", no "));
     }
     let known: BTreeSet<&String> = state.shares.keys().collect();
@@ -124,10 +134,11 @@ impl State {
     }
 
     fn add(&mut self, kind: &str, name: &str, key: &Value, address: String, attributes: &Value) {
-        self.resources.insert(whole(&address));
-        self.instances.insert(address);
+        let id = text(attributes, if kind == SHARE { "id" } else { "share_id" });
+        let id = folded(id).into_owned();
+        self.resources.entry(whole(&address)).or_default().push(Instance { address, share: id.clone() });
         if kind != SHARE {
-            self.parts_only.insert(text(attributes, "share_id").to_owned());
+            self.parts_only.insert(id);
             return;
         }
         let name = match key {
@@ -136,7 +147,7 @@ impl State {
             other => format!("{name}-{other}"),
         };
         let account = text(attributes, "account_id").to_owned();
-        self.shares.insert(text(attributes, "id").to_owned(), Managed { account, name });
+        self.shares.insert(id, Managed { account, name });
     }
 
     fn has_removed_blocks(&self) -> bool {
@@ -145,25 +156,45 @@ impl State {
         !self.is_tofu && version >= REMOVED_BLOCKS
     }
 
-    /// What to do once the manifests are applied.
-    pub fn steps(&self) -> String {
-        if self.has_removed_blocks() {
-            let blocks = self.resources.iter().map(|address| {
-                format!("removed {{\n  from = {address}\n  lifecycle {{\n    destroy = false\n  }}\n}}\n")
-            });
-            let blocks: String = blocks.collect();
-            return format!(
-                "# Terraform forgets the shares, and destroys nothing: delete their resource blocks from the \
-                 configuration, add these, and apply.\n{blocks}"
-            );
+    /// How the state forgets these shares and their parts, once their manifests are applied; nothing of other shares.
+    pub fn steps(&self, shares: &BTreeSet<ShareId>) -> String {
+        let shares: BTreeSet<Cow<'_, str>> = shares.iter().map(|id| folded(id.as_str())).collect();
+        let is_written = |instance: &Instance| shares.contains(instance.share.as_str());
+        let (mut blocks, mut lines) = (Vec::new(), Vec::new());
+        for (address, instances) in &self.resources {
+            if self.has_removed_blocks() && instances.iter().all(is_written) {
+                blocks.push(format!("removed {{\n  from = {address}\n  lifecycle {{\n    destroy = false\n  }}\n}}\n"));
+            } else {
+                let written = instances.iter().filter(|instance| is_written(instance));
+                lines.extend(written.map(|instance| instance.address.as_str()));
+            }
         }
         let program = if self.is_tofu { "tofu" } else { "terraform" };
-        let lines = self.instances.iter().map(|address| {
-            let quoted = address.replace('\'', "'\\''");
-            format!("{program} state rm '{quoted}'\n")
-        });
-        let lines: String = lines.collect();
-        format!("# {program} forgets the shares, and destroys nothing. Then delete their resource blocks.\n{lines}")
+        let mut steps = String::new();
+        if !blocks.is_empty() {
+            steps.push_str(&format!(
+                "# Terraform forgets the shares, and destroys nothing: delete their resource blocks from the \
+                 configuration, add these, and apply.\n{}",
+                blocks.concat()
+            ));
+        }
+        if !lines.is_empty() {
+            steps.push_str(&if self.has_removed_blocks() {
+                format!(
+                    "# {program} forgets these instances, and destroys nothing. Then delete them from the configuration, and keep \
+                     the other instances of their resources: those are not imported, and a removed block would forget them too.\n"
+                )
+            } else {
+                format!(
+                    "# {program} forgets the shares, and destroys nothing. Then delete their resource blocks, or only these \
+                     instances if a resource has others.\n"
+                )
+            });
+        }
+        for address in lines {
+            steps.push_str(&format!("{program} state rm '{}'\n", address.replace('\'', "'\\''")));
+        }
+        steps
     }
 }
 
@@ -172,6 +203,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    fn ids(ids: &[&str]) -> BTreeSet<ShareId> {
+        ids.iter().map(|id| ShareId::parse(id).expect("an id")).collect()
+    }
 
     fn file(version: &str, registry: &str) -> String {
         let provider = format!("provider[\"{registry}/cloudflare/cloudflare\"]");
@@ -203,22 +238,52 @@ mod tests {
         let state = parse(&shown.to_string()).expect("a state");
         assert_eq!(state.shares.len(), 2);
         assert_eq!(
-            state.steps(),
-            "# terraform forgets the shares, and destroys nothing. Then delete their resource blocks.\n\
-             terraform state rm 'cloudflare_share.waf'\nterraform state rm 'module.a.cloudflare_share.b[\"x\"]'\n"
+            state.steps(&ids(&["s0", "s1"])),
+            "# terraform forgets the shares, and destroys nothing. Then delete their resource blocks, or only these \
+             instances if a resource has others.\nterraform state rm 'cloudflare_share.waf'\nterraform state rm 'module.a.cloudflare_share.b[\"x\"]'\n"
         );
     }
 
     #[test]
     fn what_is_forgotten_is_named_as_each_program_takes_it() {
-        let steps = parse(&file("1.9.5", "registry.terraform.io")).expect("a state").steps();
+        let all = ids(&["s0", "s1", "s2", "s9"]);
+        let steps = parse(&file("1.9.5", "registry.terraform.io")).expect("a state").steps(&all);
         assert!(
             steps.contains("removed {\n  from = module.eu.cloudflare_share.all\n  lifecycle {\n    destroy = false")
         );
         assert_eq!(steps.matches("removed {").count(), 3, "{steps}");
-        let steps = parse(&file("1.10.0", "registry.opentofu.org")).expect("a state").steps();
+        let steps = parse(&file("1.10.0", "registry.opentofu.org")).expect("a state").steps(&all);
         assert!(steps.contains("\ntofu state rm 'cloudflare_share.waf[1]'\n"), "{steps}");
         assert!(steps.contains("\ntofu state rm 'module.eu[\"a]b\"].cloudflare_share.all[\"it'\\''s\"]'\n"), "{steps}");
+    }
+
+    #[test]
+    fn only_shares_that_were_written_are_forgotten_with_their_parts() {
+        let state = parse(&file("1.9.5", "registry.terraform.io")).expect("a state");
+        let steps = state.steps(&ids(&["s0", "s2"]));
+        assert!(steps.contains("  from = module.eu.cloudflare_share.all\n"), "{steps}");
+        // The other instance of each is of a share that stays in the state.
+        assert_eq!(steps.matches("removed {").count(), 1, "{steps}");
+        let lines: Vec<&str> = steps.lines().filter(|line| line.starts_with("terraform state rm ")).collect();
+        assert_eq!(
+            lines,
+            ["terraform state rm 'cloudflare_share.waf[0]'", "terraform state rm 'cloudflare_share_recipient.one'"]
+        );
+        let older = parse(&file("1.6.0", "registry.terraform.io")).expect("a state").steps(&ids(&["s2"]));
+        assert_eq!(older.matches(" state rm ").count(), 1, "{older}");
+        assert_eq!(state.steps(&ids(&[])), "");
+    }
+
+    #[test]
+    fn the_case_of_a_share_s_id_does_not_matter() {
+        let state = json!({"version": 4, "terraform_version": "1.6.0", "resources": [
+            {"mode": "managed", "type": "cloudflare_share", "name": "waf",
+             "instances": [{"attributes": {"id": "5E1F", "account_id": "acc"}}]},
+            {"mode": "managed", "type": "cloudflare_share_recipient", "name": "one",
+             "instances": [{"attributes": {"share_id": "5e1f"}}]}]});
+        let state = parse(&state.to_string()).expect("a state");
+        assert!(state.shares.contains_key("5e1f") && state.parts_only.is_empty(), "{state:?}");
+        assert_eq!(state.steps(&ids(&["5e1F"])).matches(" state rm ").count(), 2);
     }
 
     #[test]

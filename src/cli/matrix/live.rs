@@ -11,9 +11,10 @@ use super::state::{Cell, State};
 use crate::cli::cluster::{Cluster, credential};
 use crate::cli::progress;
 use crate::cli::remote::{Endpoint, Remote, advice};
-use crate::cloudflare::{AssociationStatus, ExcludedRecipient, Recipient, ResourceStatus, Share, TargetType};
+use crate::cloudflare::{
+    AssociationStatus, ExcludedRecipient, Recipient, ResourceStatus, Share, ShareStatus, TargetType,
+};
 use crate::core::id::{AccountId, ShareId, same};
-use crate::core::interned::Interned;
 use crate::operator::secret_of;
 
 /// One share as it was read.
@@ -57,7 +58,7 @@ impl<'a> Reader<'a> {
         let id = ShareId::parse(id)?;
         let failed = |error: crate::cloudflare::Error| anyhow::anyhow!("share {id}: {}", advice(&error));
         let at = Timestamp::now();
-        let Some(share) = remote.share(&account, &id).await.map_err(failed)? else { return Ok(None) };
+        let Some(share) = existing(remote.share(&account, &id).await.map_err(failed)?) else { return Ok(None) };
         let (mut recipients, mut excluded) = (Vec::new(), Vec::new());
         match &share.target_type {
             TargetType::Account => recipients = remote.recipients(&account, &id, share.counts).await.map_err(failed)?,
@@ -68,14 +69,32 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// The share, unless Cloudflare calls it deleted: its rows may still say what they said before.
+fn existing(share: Option<Share>) -> Option<Share> {
+    share.filter(|share| match share.status {
+        ShareStatus::Deleted => false,
+        ShareStatus::Active | ShareStatus::Deleting | ShareStatus::Other(_) => true,
+    })
+}
+
 impl Read {
+    /// What is true of all that still receives a share, or is in it, while Cloudflare deletes it.
+    fn leaving(&self) -> Option<Cell> {
+        match self.share.status {
+            ShareStatus::Deleting | ShareStatus::Deleted => {
+                Some(Cell::new(State::Leaving, self.share.status.to_string(), "Cloudflare is deleting the share"))
+            }
+            ShareStatus::Active | ShareStatus::Other(_) => None,
+        }
+    }
+
     /// Every account of which Cloudflare or a manifest says something.
     pub fn rows(&self, rows: &Rows) -> Vec<Found> {
-        let mut accounts: BTreeMap<Interned, bool> = rows.accounts();
+        let mut accounts = rows.accounts();
         for row in self.recipients.iter().filter(|row| row.association_status != AssociationStatus::Disassociated) {
-            accounts.entry(row.account_id.as_str().into()).or_insert(false);
+            accounts.receives(row.account_id.as_str());
         }
-        accounts.extend(self.excluded.iter().map(|row| (row.account_id.as_str().into(), true)));
+        self.excluded.iter().for_each(|row| accounts.is_excluded(row.account_id.as_str()));
         let mut found = Vec::new();
         if let Some(id) = &self.share.organization_id.as_ref().filter(|_| self.is_for_organization()) {
             found.push(Found {
@@ -86,7 +105,7 @@ impl Read {
             });
         }
         let before: BTreeMap<Receiver, Found> = rows.all().into_iter().map(|row| (row.receiver.clone(), row)).collect();
-        for (account, excluded) in accounts {
+        for (account, excluded) in accounts.all() {
             let declared_by = rows.declared_by(&account);
             let receiver = Receiver::Account(account.clone());
             let reported = before.get(&receiver);
@@ -106,6 +125,9 @@ impl Read {
     }
 
     fn organization(&self) -> Cell {
+        if let Some(leaving) = self.leaving() {
+            return leaving;
+        }
         match self.share.counts {
             Some(counts) if counts.associating == 0 => {
                 Cell::new(State::InPlace, format!("associated {}", counts.associated), "")
@@ -123,9 +145,9 @@ impl Read {
         match (listed, declared) {
             (true, true) => Some(Cell::new(State::Excluded, "excluded", "")),
             (true, false) => Some(Cell::new(State::Unmanaged, "excluded, not declared", "no manifest excludes it")),
-            (false, true) => {
-                Some(Cell::new(State::NotExcluded, "associated, should be excluded", "Cloudflare does not exclude it"))
-            }
+            (false, true) => Some(self.leaving().unwrap_or_else(|| {
+                Cell::new(State::NotExcluded, "associated, should be excluded", "Cloudflare does not exclude it")
+            })),
             (false, false) => None,
         }
     }
@@ -143,6 +165,9 @@ impl Read {
             return declared
                 .then(|| Cell::new(State::Pending, "absent", "Cloudflare has no such recipient in the share"));
         };
+        if let Some(leaving) = self.leaving() {
+            return Some(leaving);
+        }
         let word = row.association_status.to_string();
         if row.association_status == AssociationStatus::Disassociating {
             return Some(Cell::new(State::Leaving, word, ""));
@@ -171,22 +196,59 @@ impl Read {
                 .iter()
                 .find(|row| row.resource_type == carried.kind && same(row.resource_id.as_str(), &carried.id));
             let leaving = matches!(carried.cell.state, State::Leaving | State::Unmanaged);
-            carried.cell = match row {
-                Some(_) if leaving => carried.cell,
-                Some(row) if row.status == ResourceStatus::Active => Cell::new(State::InPlace, "active", ""),
-                Some(row) => Cell::new(State::Pending, row.status.to_string(), ""),
-                None if leaving => continue,
-                None => Cell::new(State::Pending, "absent", "Cloudflare has no such resource in the share"),
+            carried.cell = match (row, self.leaving()) {
+                (Some(_), Some(gone)) => gone,
+                (Some(_), None) if leaving => carried.cell,
+                (Some(row), None) if row.status == ResourceStatus::Active => Cell::new(State::InPlace, "active", ""),
+                (Some(row), None) => Cell::new(State::Pending, row.status.to_string(), ""),
+                (None, _) if leaving => continue,
+                (None, _) => Cell::new(State::Pending, "absent", "Cloudflare has no such resource in the share"),
             };
             all.push(carried);
         }
         for row in live {
             let (kind, id) = (row.resource_type.clone(), row.resource_id.to_string());
-            if !all.iter().any(|carried| carried.kind == kind && carried.id == id) {
-                let cell = Cell::new(State::Unmanaged, format!("{}, not declared", row.status), "");
+            if !all.iter().any(|carried| carried.kind == kind && same(&carried.id, &id)) {
+                let undeclared = || Cell::new(State::Unmanaged, format!("{}, not declared", row.status), "");
+                let cell = self.leaving().unwrap_or_else(undeclared);
                 all.push(Carried { kind, id: id.into(), label: None, cell });
             }
         }
         all
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn share(status: &str, resources: &[&str]) -> Share {
+        let resource = |id: &&str| json!({"id": "r", "resource_account_id": "acc", "resource_id": id, "resource_type": "t", "status": "active"});
+        let resources: Vec<Value> = resources.iter().map(resource).collect();
+        let share = json!({"id": "5e1f", "account_id": "acc", "name": "waf", "status": status, "target_type": "account",
+                           "resources": resources});
+        serde_json::from_value(share).expect("a share")
+    }
+
+    /// A share of that status, with these accounts associated.
+    pub fn read(status: &str, accounts: &[&str], resources: &[&str]) -> Read {
+        let recipient = |id: &&str| json!({"id": "row", "account_id": id, "association_status": "associated"});
+        let recipients: Vec<Value> = accounts.iter().map(recipient).collect();
+        Read {
+            share: share(status, resources),
+            recipients: serde_json::from_value(json!(recipients)).expect("recipients"),
+            excluded: Vec::new(),
+            at: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn a_share_that_cloudflare_calls_deleted_is_gone() {
+        assert!(existing(Some(share("deleted", &[]))).is_none() && existing(None).is_none());
+        for word in ["active", "deleting", "under_review"] {
+            assert!(existing(Some(share(word, &[]))).is_some(), "{word}");
+        }
     }
 }

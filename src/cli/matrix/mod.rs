@@ -24,6 +24,7 @@ use super::remote::Endpoint;
 use super::signs::{self, Trace};
 use crate::api::status::CommonStatus;
 use crate::api::{Kind, Name, Share, int32};
+use crate::core::interned::Interned;
 use crate::operator::sweeps;
 pub(in crate::cli) use proof::{ready, said};
 use rows::Found;
@@ -135,6 +136,7 @@ fn column(share: &Share, rows: &Rows, children: &Objects, verified: Option<Times
         name,
         verified,
         more,
+        proved: rows.is_proved(),
     }
 }
 
@@ -214,25 +216,32 @@ async fn live_table(objects: &Objects, mut reader: live::Reader<'_>) -> anyhow::
             Some(id) => reader.read(share, id).await?,
             None => None,
         };
-        let mut column = column(share, &rows, objects, read.as_ref().map(|read| read.at));
-        let found = match (&read, id) {
-            (Some(read), id) => {
-                column.more.clear();
-                column.share_id = id;
-                column.resources = read.resources(std::mem::take(&mut column.resources));
-                read.rows(&rows)
-            }
-            (None, Some(id)) => {
-                let gone = format!("Cloudflare has no share {id} in this account");
-                let gone = |row: Found| Found { cell: Cell::new(State::Pending, "absent", gone.clone()), ..row };
-                rows.all().into_iter().map(gone).collect()
-            }
-            (None, None) => rows.all(),
-        };
+        let column = column(share, &rows, objects, read.as_ref().map(|read| read.at));
+        let (column, found) = as_read(column, &rows, id, read.as_ref());
         table.add(column, rows.waive(found, now));
     }
     table.add_orphans(objects);
     Ok(table)
+}
+
+/// The column with what was read of the share of this id, and its rows; `None`: Cloudflare has no such share.
+fn as_read(mut column: Column, rows: &Rows, id: Option<Interned>, read: Option<&live::Read>) -> (Column, Vec<Found>) {
+    let Some(id) = id else { return (column, rows.all()) };
+    column.proved = true;
+    column.more.clear();
+    let found = match read {
+        Some(read) => {
+            column.resources = read.resources(std::mem::take(&mut column.resources));
+            read.rows(rows)
+        }
+        None => {
+            let gone = Cell::new(State::Pending, "absent", format!("Cloudflare has no share {id} in this account"));
+            column.resources.iter_mut().for_each(|carried| carried.cell = gone.clone());
+            rows.all().into_iter().map(|row| Found { cell: gone.clone(), ..row }).collect()
+        }
+    };
+    column.share_id = Some(id);
+    (column, found)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use super::rows::Rows;
 use super::state::{Cell, State};
 use crate::api::status::{ExceptionEntry, UnmanagedEntry};
 use crate::api::{Share, ShareResource, is_deleting};
+use crate::core::id::{folded, same};
 use crate::core::interned::Interned;
 
 /// One resource of a share.
@@ -32,44 +33,53 @@ impl Carried {
     }
 }
 
-type Key = (Interned, Interned);
+/// A resource in the form in which resources are compared: its type, and its id, of which upper and lower case mean the
+/// same.
+type Key = (Interned, String);
+
+/// A resource as it was written first.
+struct Named {
+    id: Interned,
+    label: Option<Interned>,
+    declared: bool,
+}
 
 pub fn resources(rows: &Rows, children: &[&ShareResource]) -> Vec<Carried> {
     let Share { spec, .. } = rows.share;
-    let mut declared: BTreeMap<Key, Option<Interned>> = BTreeMap::new();
-    for entry in &spec.resources {
-        declared.insert((entry.kind.clone(), entry.id.clone()), entry.name.clone());
-    }
+    let mut all: BTreeMap<Key, Named> = BTreeMap::new();
+    let mut add = |kind: &Interned, id: &Interned, label: Option<Interned>, declared: bool| {
+        let key = (kind.clone(), folded(id).into_owned());
+        all.entry(key).or_insert_with(|| Named { id: id.clone(), label, declared });
+    };
+    spec.resources.iter().for_each(|entry| add(&entry.kind, &entry.id, entry.name.clone(), true));
     for child in children.iter().filter(|child| !is_deleting(&child.metadata)) {
-        declared.entry((child.spec.kind.clone(), child.spec.id.clone())).or_insert_with(|| child.spec.name.clone());
+        add(&child.spec.kind, &child.spec.id, child.spec.name.clone(), true);
     }
     let status = &rows.status;
-    let mut all: Vec<Key> = declared.keys().cloned().collect();
-    all.extend(status.inventory.resources.iter().map(|entry| (entry.kind.clone(), entry.id.clone())));
-    all.extend(children.iter().map(|child| (child.spec.kind.clone(), child.spec.id.clone())));
-    all.extend(status.unmanaged.iter().filter_map(|entry| Some((entry.kind.clone()?, entry.id.clone()?))));
-    all.sort();
-    all.dedup();
-    let carried = all.into_iter().map(|key| {
-        let cell = cell(rows, children, &key, declared.contains_key(&key));
-        let label = declared.get(&key).cloned().flatten();
-        let (kind, id) = key;
-        Carried { kind, id, label, cell }
+    status.inventory.resources.iter().for_each(|entry| add(&entry.kind, &entry.id, None, false));
+    children.iter().for_each(|child| add(&child.spec.kind, &child.spec.id, None, false));
+    let unmanaged = status.unmanaged.iter().filter_map(|entry| Some((entry.kind.as_ref()?, entry.id.as_ref()?)));
+    unmanaged.for_each(|(kind, id)| add(kind, id, None, false));
+    let carried = all.into_iter().map(|(key, Named { id, label, declared })| {
+        let cell = cell(rows, children, &key, declared);
+        Carried { kind: key.0, id, label, cell }
     });
     carried.collect()
 }
 
 fn cell(rows: &Rows, children: &[&ShareResource], key: &Key, declared: bool) -> Cell {
     let status = &rows.status;
-    let of =
-        |kind: &Option<Interned>, id: &Option<Interned>| kind.as_ref() == Some(&key.0) && id.as_ref() == Some(&key.1);
+    let is = |kind: &Interned, id: &Interned| *kind == key.0 && same(id, &key.1);
+    let of = |kind: &Option<Interned>, id: &Option<Interned>| {
+        kind.as_ref().zip(id.as_ref()).is_some_and(|(kind, id)| is(kind, id))
+    };
     let exception: Option<&ExceptionEntry> = status.exceptions.iter().find(|entry| of(&entry.kind, &entry.id));
     let unmanaged: Option<&UnmanagedEntry> = status.unmanaged.iter().find(|entry| of(&entry.kind, &entry.id));
-    let recorded = status.inventory.resources.iter().find(|entry| entry.kind == key.0 && entry.id == key.1);
+    let recorded = status.inventory.resources.iter().find(|entry| is(&entry.kind, &entry.id));
     let confirmed = recorded.is_some_and(|entry| entry.intended_at.is_none())
         || children.iter().any(|child| {
             let record = child.status.as_ref().map(|status| &status.child);
-            child.spec.kind == key.0 && child.spec.id == key.1 && record.is_some_and(|record| record.confirmed)
+            is(&child.spec.kind, &child.spec.id) && record.is_some_and(|record| record.confirmed)
         });
     match (&rows.proof, declared) {
         (Proof::NoShare(why), _) => Cell::new(State::NotShared, "not shared yet", why.clone()),

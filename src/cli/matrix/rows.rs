@@ -1,5 +1,7 @@
 //! Which accounts receive a Share's share, and how far each is, by what its status and those of its children prove.
 
+use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use k8s_openapi::jiff::Timestamp;
@@ -11,13 +13,67 @@ use crate::api::share::DeletionPolicy;
 use crate::api::status::{ExceptionEntry, ShareStatus};
 use crate::api::waiver::Waiver;
 use crate::api::{Reason, Share, ShareRecipient, is_deleting};
+use crate::core::id::{folded, same};
 use crate::core::interned::Interned;
 
-/// An account, or all members of an organization.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// An account, or all members of an organization, as the id was written. Upper and lower case of an id mean the same.
+#[derive(Debug, Clone)]
 pub enum Receiver {
     Account(Interned),
     Organization(String),
+}
+
+impl Receiver {
+    /// In the form in which receivers are compared.
+    fn key(&self) -> (bool, Cow<'_, str>) {
+        match self {
+            Receiver::Account(id) => (false, folded(id)),
+            Receiver::Organization(id) => (true, folded(id)),
+        }
+    }
+}
+
+impl PartialEq for Receiver {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Receiver {}
+
+impl PartialOrd for Receiver {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Receiver {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+/// Accounts, each once and as it was written first, and whether it is about their exclusion.
+#[derive(Default)]
+pub struct Accounts(BTreeMap<String, (Interned, bool)>);
+
+impl Accounts {
+    /// An account that receives the share, unless it is known as excluded.
+    pub fn receives(&mut self, account: &str) {
+        self.entry(account);
+    }
+
+    pub fn is_excluded(&mut self, account: &str) {
+        self.entry(account).1 = true;
+    }
+
+    fn entry(&mut self, account: &str) -> &mut (Interned, bool) {
+        self.0.entry(folded(account).into_owned()).or_insert_with(|| (account.into(), false))
+    }
+
+    pub fn all(self) -> impl Iterator<Item = (Interned, bool)> {
+        self.0.into_values()
+    }
 }
 
 /// What a Share and its children say of its recipients.
@@ -47,6 +103,14 @@ impl<'a> Rows<'a> {
         ready(&self.status.common.conditions).is_some_and(|ready| ready.reason == Reason::Suspended.as_str())
     }
 
+    /// Whether the status says something of who receives the share.
+    pub fn is_proved(&self) -> bool {
+        match self.proof {
+            Proof::NoShare(_) | Proof::Read { .. } => true,
+            Proof::None(_) => false,
+        }
+    }
+
     fn is_deleting(&self) -> bool {
         is_deleting(&self.share.metadata)
     }
@@ -61,7 +125,7 @@ impl<'a> Rows<'a> {
                 declared_by: vec!["Share".into()],
             });
         }
-        for (account, excluded) in self.accounts() {
+        for (account, excluded) in self.accounts().all() {
             rows.push(Found {
                 cell: if excluded { self.excluded(&account) } else { self.recipient(&account) },
                 label: self.label(&account),
@@ -89,27 +153,25 @@ impl<'a> Rows<'a> {
 
     /// What the declaration that counts says of the account's failure.
     fn waiver(&self, account: &str) -> Option<&'a Waiver> {
-        match self.share.spec.recipients.iter().flatten().find(|entry| entry.account_id == account) {
+        match self.share.spec.recipients.iter().flatten().find(|entry| same(&entry.account_id, account)) {
             Some(entry) => entry.waiver.as_deref(),
             None => self.winner(account)?.spec.waiver.as_deref(),
         }
     }
 
     /// All accounts that anything says something of, and whether it is about their exclusion.
-    pub fn accounts(&self) -> BTreeMap<Interned, bool> {
-        let spec = &self.share.spec;
-        let excluded = spec.organization.iter().flat_map(|organization| &organization.excluded);
-        let excluded = excluded.map(|entry| entry.account_id.clone());
-        let left = self.status.inventory.excluded.iter().map(|entry| entry.account_id.clone());
-        let inline = spec.recipients.iter().flatten().map(|entry| entry.account_id.clone());
-        let children = self.children.iter().map(|child| child.spec.account_id.clone());
-        let recorded = self.status.inventory.recipients.iter().map(|entry| entry.account_id.clone());
-        let unmanaged = self.status.unmanaged.iter().filter_map(|entry| entry.account_id.clone());
-        let listed = self.status.exceptions.iter().filter_map(|entry| entry.account_id.clone());
-        let mut accounts: BTreeMap<Interned, bool> = excluded.chain(left).map(|account| (account, true)).collect();
-        for account in inline.chain(children).chain(recorded).chain(unmanaged).chain(listed) {
-            accounts.entry(account).or_insert(false);
+    pub fn accounts(&self) -> Accounts {
+        let (spec, status) = (&self.share.spec, &self.status);
+        let mut accounts = Accounts::default();
+        for entry in spec.organization.iter().flat_map(|organization| &organization.excluded) {
+            accounts.is_excluded(&entry.account_id);
         }
+        status.inventory.excluded.iter().for_each(|entry| accounts.is_excluded(&entry.account_id));
+        spec.recipients.iter().flatten().for_each(|entry| accounts.receives(&entry.account_id));
+        self.children.iter().for_each(|child| accounts.receives(&child.spec.account_id));
+        status.inventory.recipients.iter().for_each(|entry| accounts.receives(&entry.account_id));
+        status.unmanaged.iter().filter_map(|entry| entry.account_id.as_ref()).for_each(|id| accounts.receives(id));
+        status.exceptions.iter().filter_map(|entry| entry.account_id.as_ref()).for_each(|id| accounts.receives(id));
         accounts
     }
 
@@ -118,12 +180,12 @@ impl<'a> Rows<'a> {
         let excluded = spec.organization.iter().flat_map(|organization| &organization.excluded);
         let excluded = excluded.map(|entry| (&entry.account_id, &entry.name));
         let inline = spec.recipients.iter().flatten().map(|entry| (&entry.account_id, &entry.name)).chain(excluded);
-        let inline = inline.filter(|(id, _)| *id == account);
-        let children = self.children.iter().filter(|child| child.spec.account_id == account);
-        let listed = self.status.exceptions.iter().filter(|e| e.account_id.as_deref() == Some(account));
+        let inline = inline.filter(|(id, _)| same(id, account));
+        let children = self.children.iter().filter(|child| same(&child.spec.account_id, account));
+        let listed = self.status.exceptions.iter().filter(|e| names(e.account_id.as_deref(), account));
         let labels = inline.map(|(_, name)| name.clone()).chain(children.map(|child| child.spec.name.clone()));
         let inventory = &self.status.inventory;
-        let recorded = inventory.recipients.iter().chain(&inventory.excluded).filter(|e| e.account_id == account);
+        let recorded = inventory.recipients.iter().chain(&inventory.excluded).filter(|e| same(&e.account_id, account));
         let before = listed.map(|entry| entry.name.clone()).chain(recorded.map(|entry| entry.name.clone()));
         labels.chain(before).flatten().next()
     }
@@ -133,28 +195,28 @@ impl<'a> Rows<'a> {
         let excluded = spec.organization.iter().flat_map(|organization| &organization.excluded);
         let inline = spec.recipients.iter().flatten().map(|entry| &entry.account_id);
         let mut inline = inline.chain(excluded.map(|entry| &entry.account_id));
-        let inline = inline.any(|id| id == account).then(|| "Share".to_owned());
+        let inline = inline.any(|id| same(id, account)).then(|| "Share".to_owned());
         let children = self.live_children(account).map(|child| format!("ShareRecipient/{}", child.name_any()));
         inline.into_iter().chain(children).collect()
     }
 
     fn live_children(&self, account: &str) -> impl Iterator<Item = &&'a ShareRecipient> {
-        let ours = move |child: &&&ShareRecipient| child.spec.account_id == account;
+        let ours = move |child: &&&ShareRecipient| same(&child.spec.account_id, account);
         self.children.iter().filter(move |child| ours(child) && !is_deleting(&child.metadata))
     }
 
     fn leaving_child(&self, account: &str) -> Option<&'a ShareRecipient> {
         let mut all = self.children.iter();
-        all.find(|child| child.spec.account_id == account && is_deleting(&child.metadata)).copied()
+        all.find(|child| same(&child.spec.account_id, account) && is_deleting(&child.metadata)).copied()
     }
 
     fn exception(&self, account: &str) -> Option<&ExceptionEntry> {
-        self.status.exceptions.iter().find(|entry| entry.account_id.as_deref() == Some(account))
+        self.status.exceptions.iter().find(|entry| names(entry.account_id.as_deref(), account))
     }
 
     /// The child whose declaration counts: an inline entry wins, then who has the row, then the older one.
     fn winner(&self, account: &str) -> Option<&'a ShareRecipient> {
-        let inline = self.share.spec.recipients.iter().flatten().any(|entry| entry.account_id == account);
+        let inline = self.share.spec.recipients.iter().flatten().any(|entry| same(&entry.account_id, account));
         if inline {
             return None;
         }
@@ -208,7 +270,7 @@ impl<'a> Rows<'a> {
             let more = self.status.exceptions_omitted;
             return Cell::unknown(format!("the status leaves out {more} exceptions; --live reads Cloudflare"));
         }
-        let entry = self.status.inventory.recipients.iter().find(|entry| entry.account_id == account);
+        let entry = self.status.inventory.recipients.iter().find(|entry| same(&entry.account_id, account));
         let recorded = entry.is_some_and(|entry| entry.intended_at.is_none()) || own.is_some_and(confirmed);
         match (recorded || current && observes(&self.status), current) {
             (true, _) => Cell::associated(),
@@ -218,8 +280,8 @@ impl<'a> Rows<'a> {
     }
 
     fn undeclared(&self, account: &str, current: bool) -> Cell {
-        let unmanaged = self.status.unmanaged.iter().find(|entry| entry.account_id.as_deref() == Some(account));
-        let entry = self.status.inventory.recipients.iter().find(|entry| entry.account_id == account);
+        let unmanaged = self.status.unmanaged.iter().find(|entry| names(entry.account_id.as_deref(), account));
+        let entry = self.status.inventory.recipients.iter().find(|entry| same(&entry.account_id, account));
         let child = self.leaving_child(account);
         if let Some(child) = child.filter(|child| child.spec.deletion_policy != Some(DeletionPolicy::Retain)) {
             let conditions = child.status.as_ref().map(|status| status.child.common.conditions.as_slice());
@@ -265,8 +327,8 @@ impl<'a> Rows<'a> {
 
     fn excluded(&self, account: &str) -> Cell {
         let organization = self.share.spec.organization.iter();
-        let declared = organization.flat_map(|o| &o.excluded).any(|entry| entry.account_id == account);
-        let recorded = self.status.inventory.excluded.iter().find(|entry| entry.account_id == account);
+        let declared = organization.flat_map(|o| &o.excluded).any(|entry| same(&entry.account_id, account));
+        let recorded = self.status.inventory.excluded.iter().find(|entry| same(&entry.account_id, account));
         match &self.proof {
             Proof::NoShare(why) => Cell::new(State::NotShared, "not shared yet", why.clone()),
             Proof::None(why) => match self.exception(account) {
@@ -310,9 +372,9 @@ impl<'a> Rows<'a> {
 
     /// What was seen before nothing could be seen any more.
     fn last_seen(&self, account: &str) -> String {
-        let entry = self.status.inventory.recipients.iter().find(|entry| entry.account_id == account);
+        let entry = self.status.inventory.recipients.iter().find(|entry| same(&entry.account_id, account));
         let recorded = entry.is_some_and(|entry| entry.intended_at.is_none());
-        let children = self.children.iter().filter(|child| child.spec.account_id == account);
+        let children = self.children.iter().filter(|child| same(&child.spec.account_id, account));
         let word = match self.exception(account) {
             Some(entry) => Some(entry.state.clone()),
             None if recorded || children.into_iter().any(|child| confirmed(child)) => Some("associated".into()),
@@ -320,6 +382,11 @@ impl<'a> Rows<'a> {
         };
         word.map_or(String::new(), |word| format!(" (last seen {word})"))
     }
+}
+
+/// Whether an entry is about this account; one about a resource has no account.
+fn names(entry: Option<&str>, account: &str) -> bool {
+    entry.is_some_and(|id| same(id, account))
 }
 
 /// The child's own record says that its row was seen in place.

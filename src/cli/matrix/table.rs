@@ -43,6 +43,8 @@ pub(super) struct Column {
     pub(super) resources: Vec<Carried>,
     /// What the status leaves out.
     pub(super) more: Vec<String>,
+    /// The status, or a read of Cloudflare, says something of who receives the share.
+    pub(super) proved: bool,
 }
 
 /// All that is shown.
@@ -103,6 +105,8 @@ impl Table {
                 verified: None,
                 resources: Vec::new(),
                 more: Vec::new(),
+                // Nothing but these objects declares anything for it.
+                proved: true,
             };
             self.add(column, found);
         }
@@ -118,14 +122,18 @@ impl Table {
             }
         }
         for (id, name) in names.iter().filter(|(_, name)| !name.is_empty()) {
-            labels.insert(Receiver::Account(id.into()), name.as_str().into());
+            labels.insert(Receiver::Account(id.as_str().into()), name.as_str().into());
         }
         let organization = self.rows.iter().any(|row| matches!(row.receiver, Receiver::Organization(_)));
         let left_out = self.columns.iter().any(|column| !column.more.is_empty());
+        let unproved = self.unproved();
         let listed: BTreeSet<Receiver> = self.rows.iter().map(|row| row.receiver.clone()).collect();
-        for id in names.keys().map(|id| Receiver::Account(id.into())).filter(|id| !listed.contains(id)) {
+        let given = names.keys().map(|id| Receiver::Account(id.as_str().into()));
+        for id in given.filter(|id| !listed.contains(id)) {
             let cell = if organization {
                 Cell::unknown("in no share of its own; it may receive those for an organization as a member")
+            } else if let Some(why) = &unproved {
+                Cell::unknown(why.clone())
             } else if left_out {
                 Cell::unknown("not listed, but a status leaves out accounts; --live reads Cloudflare")
             } else {
@@ -137,6 +145,22 @@ impl Table {
         for row in &mut self.rows {
             row.label = labels.get(&row.receiver).cloned();
         }
+    }
+
+    /// Why an account without a row may receive a share all the same: which Shares it is not known of.
+    fn unproved(&self) -> Option<String> {
+        let mut names = self.columns.iter().filter(|column| !column.proved).map(|column| &column.name);
+        let first = names.next()?;
+        let shares = match names.count() {
+            0 => format!("Share {first}"),
+            n => format!("Share {first}, and of {n} more,"),
+        };
+        let what = if self.live {
+            "proves nothing and has no id of a share that could be read"
+        } else {
+            "proves nothing; --live reads Cloudflare"
+        };
+        Some(format!("not listed, but the status of {shares} {what}"))
     }
 
     pub(super) fn column(&self, row: &Row) -> Option<&Column> {

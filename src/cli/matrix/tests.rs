@@ -3,6 +3,7 @@ use serde_json::{Value, json};
 use super::table::Row;
 use super::*;
 use crate::api::{ShareRecipient, ShareResource};
+use crate::core::id::AccountId;
 
 fn ready(status: &str, reason: &str) -> Value {
     json!([{"type": "Ready", "status": status, "reason": reason, "message": "m", "lastTransitionTime": "2026-01-01T00:00:00Z"}])
@@ -155,7 +156,8 @@ fn a_dead_operator_and_an_old_sweep_are_said_first() {
 #[test]
 fn a_list_of_accounts_names_them_and_shows_who_is_in_no_share() {
     let mut table = sample();
-    let names = [("a1", "Payments"), ("a7", "Lab")].map(|(id, name)| (id.to_owned(), name.to_owned()));
+    let names =
+        [("a1", "Payments"), ("a7", "Lab")].map(|(id, name)| (AccountId::parse(id).expect("an id"), name.to_owned()));
     table.name_accounts(&names.clone().into(), None);
     let last = table.rows.last().expect("a row");
     assert_eq!(
@@ -229,4 +231,91 @@ fn accounts_of_a_shard_without_a_replica_are_named() {
     assert_eq!(without(1 - shard), [""; 0]);
     let said = "no cfshare replica reconciles account acc, and no change there is seen or made: nobody holds it";
     assert_eq!(without(shard), [said]);
+}
+
+#[test]
+fn an_account_is_in_no_share_only_if_every_status_proves_it() {
+    let names: crate::cli::accounts::Accounts = [(AccountId::parse("a7").expect("an id"), "Lab".to_owned())].into();
+    let last = |status: &str, reason: &str| {
+        let mut table = of(share(json!({"recipients": []}), json!({"conditions": ready(status, reason)})), vec![]);
+        table.name_accounts(&names, None);
+        table.rows.last().map(|row| (row.cell.state, row.cell.why.clone())).expect("a row")
+    };
+    for reason in ["Suspended", "Denied", "CredentialsNotFound"] {
+        let why = "not listed, but the status of Share ns/waf proves nothing; --live reads Cloudflare";
+        assert_eq!(last("Unknown", reason), (State::Unknown, why.to_owned()), "{reason}");
+    }
+    assert_eq!(last("True", "Associated").0, State::Nothing);
+    let mut unprocessed = share(json!({}), json!({}));
+    unprocessed.status = None;
+    let mut others = ["one", "two"].map(|_| unprocessed.clone());
+    others[1].metadata.name = Some("two".into());
+    let mut table = table(&(others.to_vec(), vec![], vec![]), &pulse(Timestamp::UNIX_EPOCH), Timestamp::UNIX_EPOCH);
+    table.name_accounts(&names, None);
+    let why = &table.rows.last().expect("a row").cell.why;
+    assert!(why.contains("the status of Share ns/waf, and of 1 more, proves nothing"), "{why}");
+}
+
+#[test]
+fn a_read_of_cloudflare_proves_what_a_status_does_not() {
+    let suspended =
+        share(json!({"recipients": [{"accountID": "a1"}]}), json!({"conditions": ready("Unknown", "Suspended")}));
+    let objects = (vec![suspended], vec![], vec![]);
+    let rows = rows_of(&objects.0[0], &objects);
+    let column = || column(&objects.0[0], &rows, &objects, None);
+    let read = live::tests::read("active", &["a1"], &[]);
+    let proved =
+        |id: Option<&str>, read: Option<&live::Read>| as_read(column(), &rows, id.map(Into::into), read).0.proved;
+    assert!(proved(Some("s1"), Some(&read)) && proved(Some("s1"), None) && !proved(None, None));
+}
+
+#[test]
+fn no_share_is_believed_only_after_a_look_that_found_none() {
+    let word = |reason: &str| {
+        let status = json!({"shareID": null, "conditions": ready("False", reason)});
+        words(&of(share(json!({"recipients": [{"accountID": "a1"}]}), status), vec![]))[0].1.clone()
+    };
+    for reason in ["WaitingForRecipients", "WaitingForResources", "Rejected", "Differs"] {
+        assert_eq!(word(reason), "not shared yet", "{reason}");
+    }
+    // The share may exist, and the accounts may receive it.
+    for reason in ["NameTaken", "Ambiguous", "Claimed", "TargetMismatch", "Invalid", "Progressing", "Creating", "New"] {
+        assert_eq!(word(reason), "unknown", "{reason}");
+    }
+}
+
+#[test]
+fn the_case_of_an_id_does_not_matter() {
+    let spec = json!({"recipients": [{"accountID": "AB1", "name": "pay"}], "prune": true,
+                      "resources": [{"type": "t", "id": "CD2", "name": "rules"}]});
+    let inventory =
+        json!({"recipients": [{"accountID": "ab1"}], "resources": [{"type": "t", "id": "cd2", "accountID": "acc"}]});
+    let respelled = share(spec, json!({"inventory": inventory}));
+    let mut table = of(respelled.clone(), vec![]);
+    assert_eq!(words(&table), pairs(&[("AB1", "associated")]));
+    let carried = |all: &[resources::Carried]| -> Vec<String> { all.iter().map(resources::Carried::words).collect() };
+    assert_eq!(carried(&table.columns[0].resources), ["t/rules"]);
+    table.name_accounts(&[(AccountId::parse("Ab1").expect("an id"), "Payments".to_owned())].into(), None);
+    assert_eq!(table.rows.len(), 1);
+    assert_eq!(table.rows[0].label.as_deref(), Some("Payments"));
+    let objects = (vec![respelled], vec![], vec![]);
+    let rows = rows_of(&objects.0[0], &objects);
+    let read = live::tests::read("active", &["ab1"], &["cd2"]);
+    let (column, found) = as_read(column(&objects.0[0], &rows, &objects, None), &rows, Some("s1".into()), Some(&read));
+    assert_eq!(found.iter().map(|row| row.cell.word.as_str()).collect::<Vec<_>>(), ["associated"]);
+    assert_eq!(carried(&column.resources), ["t/rules"]);
+}
+
+#[test]
+fn what_cloudflare_deletes_is_leaving() {
+    let declared = share(json!({"recipients": [{"accountID": "a1"}, {"accountID": "a3"}]}), json!({}));
+    let objects = (vec![declared], vec![], vec![]);
+    let rows = rows_of(&objects.0[0], &objects);
+    let read = live::tests::read("deleting", &["a1", "a2"], &["x", "y"]);
+    let (column, found) = as_read(column(&objects.0[0], &rows, &objects, None), &rows, Some("s1".into()), Some(&read));
+    let said = |cell: &Cell| (cell.state, cell.word.clone());
+    let leaving = (State::Leaving, "deleting".to_owned());
+    let all: Vec<_> = found.iter().map(|row| said(&row.cell)).collect();
+    assert_eq!(all, [leaving.clone(), leaving.clone(), (State::Pending, "absent".to_owned())]);
+    assert_eq!(column.resources.iter().map(|r| said(&r.cell)).collect::<Vec<_>>(), [leaving.clone(), leaving]);
 }
