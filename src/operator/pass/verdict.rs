@@ -72,7 +72,8 @@ impl Verdict {
     }
 
     pub fn suspended() -> Verdict {
-        let message = "suspended: cfshare neither compares nor changes anything for this object until spec.suspend is false";
+        let message =
+            "suspended: cfshare neither compares nor changes anything for this object until spec.suspend is false";
         Verdict::unknown(Reason::Suspended, message).resting()
     }
 

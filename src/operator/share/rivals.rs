@@ -49,7 +49,8 @@ pub async fn look_for_rivals(share: &SharePass, step: &Step) -> Result<bool, Sto
     let complete = matches!(step, Step::Bind { .. } | Step::Delete);
     match cluster.outside.look_for_claims(&cluster.index, Recency { within, asked, complete }).await {
         Ok(looked) => Ok(looked),
-        Err(error) if complete => Err(error.into()),
+        // Whether a namespace that was never listed stands in the way is decided where it can be told: see `awaits_lists`.
+        Err(error) if complete && cluster.index.unwatched.unlisted().is_none() => Err(error.into()),
         Err(error) => {
             tracing::warn!(%error, "the Shares outside --watch-label-selector cannot be listed");
             Ok(false)
