@@ -111,10 +111,14 @@ impl Import {
         out: &mut impl Write,
     ) -> anyhow::Result<()> {
         let mut accounts: BTreeMap<AccountId, BTreeSet<ShareId>> = BTreeMap::new();
-        let of_state = |error| anyhow::anyhow!("--from-tfstate: {error}");
         for (id, managed) in &state.shares {
-            let (id, account) =
-                (ShareId::parse(id).map_err(of_state)?, AccountId::parse(&managed.account).map_err(of_state)?);
+            let (Ok(id), Ok(account)) = (ShareId::parse(id), AccountId::parse(&managed.account)) else {
+                eprintln!(
+                    "cfshare: {} has no valid id of a share and an account in the state, and is skipped",
+                    managed.name
+                );
+                continue;
+            };
             writer.names.insert(id.clone(), managed.name.clone());
             accounts.entry(account).or_default().insert(id);
         }

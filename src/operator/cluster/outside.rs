@@ -129,6 +129,10 @@ impl Outside {
         if last.is_some_and(|last| recency.admits(last, began, index.share_departed())) {
             return Ok(false);
         }
+        if last.is_some_and(|last| Recency { complete: false, ..recency }.admits(last, began, index.share_departed())) {
+            // Many may wait for this one.
+            return Err(kube::Error::Service("not all Shares could be listed a moment ago".into()));
+        }
         let mut failure = None;
         for scope in &self.scopes {
             // A namespace that cannot be listed hides no claim of another one.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::api::{Name, ObjectKey};
+use crate::api::{Kind, Name, ObjectKey};
 use crate::operator::cluster::requeuer::Requeuer;
 
 pub struct Turns {
@@ -16,8 +16,17 @@ pub struct Turns {
 #[derive(Default)]
 struct Waiting {
     is_taken: bool,
-    /// In the order in which they came.
+    /// In the order in which they came, the Share first: child objects may wait for it.
     objects: VecDeque<ObjectKey>,
+}
+
+impl Waiting {
+    fn add(&mut self, object: ObjectKey) {
+        match object.kind {
+            Kind::Share => self.objects.push_front(object),
+            Kind::ShareRecipient | Kind::ShareResource => self.objects.push_back(object),
+        }
+    }
 }
 
 /// The right to work on a share. Whoever waits for it is requeued when it is dropped.
@@ -37,7 +46,7 @@ impl Turns {
         let waiting = shares.entry(share.clone()).or_default();
         if waiting.is_taken {
             if !waiting.objects.contains(object) {
-                waiting.objects.push_back(object.clone());
+                waiting.add(object.clone());
             }
             return None;
         }
@@ -63,7 +72,6 @@ impl Drop for Turn {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::Kind;
     use crate::operator::cluster::work_queue::WorkQueue;
 
     fn recipient(name: &str) -> ObjectKey {
@@ -105,5 +113,20 @@ mod tests {
         drop(turns.take(&waf, &c).expect("nobody has it"));
         assert_eq!(queue.names(), ["b"], "the other one is asked no second time");
         assert!(turns.shares.lock().is_empty(), "nothing is kept");
+    }
+    #[test]
+    fn the_share_goes_before_the_objects_that_wait_longer() {
+        let shares = Arc::new(WorkQueue::new(9));
+        let recipients = Arc::new(WorkQueue::new(9));
+        let queues = vec![(Kind::Share, None, shares.clone()), (Kind::ShareRecipient, None, recipients.clone())];
+        let turns = Arc::new(Turns::new(Arc::new(Requeuer::new(queues))));
+        let waf = Name::new("security", "waf");
+        let [a, b] = ["a", "b"].map(recipient);
+        let first = turns.take(&waf, &a).expect("nobody has it");
+        let share = ObjectKey { kind: Kind::Share, name: waf.clone() };
+        assert!(turns.take(&waf, &b).is_none() && turns.take(&waf, &share).is_none());
+        drop(first);
+        assert_eq!(shares.names(), ["waf"]);
+        assert_eq!(recipients.names(), [""; 0]);
     }
 }

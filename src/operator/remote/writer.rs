@@ -114,15 +114,11 @@ impl Writer<'_> {
                 client.rename_share(credential, &account.id, id, name),
             )
             .await;
-        let now = self.session.clock.now();
-        let answer = match answer {
-            Err(error) if error.class() == ErrorClass::Gone => {
-                account.cache().absent(id, now, self.session.read_lag);
-                Err(error)
-            }
-            answer => answer.map(|share| account.cache().wrote(share, now)),
-        };
-        Ok(self.change(answer))
+        if answer.as_ref().is_err_and(|error| error.class() == ErrorClass::Gone) {
+            // A read says whether it is gone.
+            self.stale(id);
+        }
+        Ok(self.change(answer.map(|share| account.cache().wrote(share, self.session.clock.now()))))
     }
 
     pub async fn delete_share(&self, id: &ShareId) -> Result<Change<()>, Stop> {

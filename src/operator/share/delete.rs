@@ -113,14 +113,19 @@ pub async fn await_leaving(share: &mut SharePass) -> Result<Option<Verdict>, Sto
 }
 
 /// Since when Cloudflare has been asked to delete the share of a deleted object, if that is far longer than the usual two
-/// minutes. A deletion that waited for a person was `Stalled` for another reason before.
+/// minutes.
 fn overdue_since(share: &SharePass) -> Option<At> {
-    share.pass.object.metadata.deletion_timestamp.as_ref()?;
+    let deleted = share.pass.object.metadata.deletion_timestamp.as_ref().map(clock::from_time)?;
     let (conditions, settle_time) = (&share.pass.common().conditions, share.pass.context.settings.settle_time);
     let said_in = |kind| conditions::said_in(conditions, kind, Reason::Deleting);
+    if let Some(reported) = said_in(ConditionType::Stalled) {
+        return Some(reported.minus(settle_time));
+    }
+    // The time of a condition is that of its status, not of its reason: the deletion may have waited for a person before,
+    // when it was not Reconciling, or for Cloudflare, when it was not known whether it is Ready.
+    let began = said_in(ConditionType::Reconciling)?.max(said_in(ConditionType::Ready)?).max(deleted);
     let now = share.pass.now();
-    let overdue = || said_in(ConditionType::Reconciling).filter(|began| now.since(*began) >= settle_time).map(|_| now);
-    said_in(ConditionType::Stalled).or_else(overdue).map(|overdue| overdue.minus(settle_time))
+    (now.since(began) >= settle_time).then(|| now.minus(settle_time))
 }
 
 /// What is reported of a share that stays though Cloudflare was asked to delete it; `why`: what Cloudflare does instead.

@@ -45,8 +45,8 @@ pub async fn look_for_rivals(share: &SharePass, step: &Step) -> Result<bool, Sto
         | Step::Refuse(Refusal::NotFound | Refusal::TargetMismatch | Refusal::Nothing) => ONCE,
     };
     let cluster = &share.pass.context.cluster;
-    // What is taken over, or deleted, is somebody else's as long as nobody can tell.
-    let complete = matches!(step, Step::Bind { .. } | Step::Delete);
+    // What is taken over is somebody else's as long as nobody can tell.
+    let complete = matches!(step, Step::Bind { .. });
     match cluster.outside.look_for_claims(&cluster.index, Recency { within, asked, complete }).await {
         Ok(looked) => Ok(looked),
         // Whether a namespace that was never listed stands in the way is decided where it can be told: see `awaits_lists`.
