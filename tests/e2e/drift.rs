@@ -19,7 +19,7 @@ pub const TESTS: &[Test] = &[
     ("drift: lists of shares with former recipients take turns", turns),
     ("drift: a share deleted by hand is made anew", deleted),
     ("drift: a share deleted by hand is made anew with its objects", deleted_with_objects),
-    ("drift: a share deleted by hand before it is renamed is made anew", deleted_before_rename),
+    ("drift: a share deleted by hand before it is renamed is recreated", deleted_before_rename),
     ("drift: meta that does not stay is written twice and no more", meta_fight),
     ("drift: a name that does not stay is written twice and no more", name_fight),
     ("drift: a recipient that does not stay is added twice and no more", recipient_fight),

@@ -29,7 +29,7 @@ impl Waiting {
     }
 }
 
-/// The right to work on a share. Whoever waits for it is requeued when it is dropped.
+/// The right to work on a share. Dropping it requeues the next object that waits for it.
 pub struct Turn {
     turns: Arc<Turns>,
     share: Name,
@@ -61,7 +61,7 @@ impl Drop for Turn {
         let mut shares = self.turns.shares.lock();
         let Some(waiting) = shares.get_mut(&self.share) else { return };
         waiting.is_taken = false;
-        // One at a time: all others would find the turn taken. Each comes by itself too, after a while.
+        // Only one, since the others would find the turn taken. Each also comes back by itself after a while.
         match waiting.objects.pop_front() {
             Some(next) => self.turns.requeuer.requeue(&next),
             None => drop(shares.remove(&self.share)),

@@ -13,7 +13,7 @@ use super::removals::note_removal;
 use super::share_pass::SharePass;
 use crate::api::status::ShareStatus;
 use crate::api::uid_of;
-use crate::cloudflare::{ErrorClass, Recipient};
+use crate::cloudflare::Recipient;
 use crate::core::id::AccountId;
 use crate::core::row_key::RowKey;
 use crate::core::row_step::Observed;
@@ -91,15 +91,13 @@ pub async fn replace(
             return Ok(());
         }
         Ok(Change::Unsure(error)) => return Err(Stop::Cloudflare(error)),
-        Ok(Change::Not(error)) => match error.class() {
-            // One of them may be why: each is tried for itself.
-            ErrorClass::Conflict | ErrorClass::Gone | ErrorClass::Rejected => {
-                let message = format!("Cloudflare refuses to replace the recipients: {error}");
-                share.pass.memory(|memory| memory.refuse(ITEM, message, now));
-                Ok(())
-            }
-            ErrorClass::Retry | ErrorClass::Throttled | ErrorClass::Denied => Err(Stop::Cloudflare(error)),
-        },
+        // One of them may be why: each is tried for itself.
+        Ok(Change::Not(error)) if error.class().refuses() => {
+            let message = format!("Cloudflare refuses to replace the recipients: {error}");
+            share.pass.memory(|memory| memory.refuse(ITEM, message, now));
+            Ok(())
+        }
+        Ok(Change::Not(error)) => Err(Stop::Cloudflare(error)),
         Err(stop) => Err(stop),
     };
     share.pass.status.inventory = before;
