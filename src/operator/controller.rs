@@ -1,11 +1,12 @@
 //! How one kind in one scope runs: its stream, its queue, and each pass in a task of its own.
 
 use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
 use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
 use kube::Api;
 use kube::core::DeserializeGuard;
 use kube::runtime::Controller;
@@ -34,6 +35,8 @@ use crate::serve::traces::Trace;
 const OCCUPIED: Duration = Duration::from_secs(2);
 /// When to come back after [`Stop::Crowded`].
 const CROWDED: Duration = Duration::from_millis(200);
+/// When to come back after a panic.
+const AFTER_PANIC: Duration = Duration::from_secs(60);
 /// How many passes over objects of one kind run at a time, in each scope.
 const CONCURRENCY: u16 = 32;
 
@@ -116,8 +119,29 @@ impl Scope {
     }
 }
 
-/// One pass in a task of its own: it goes on when the controller ends, and a panic in it is this object's alone.
+/// One pass, and what comes before and after it: a panic in any of these is this object's alone.
 async fn reconcile<K, F>(
+    context: Arc<Context>,
+    object: Arc<K>,
+    pass: fn(Arc<Context>, Arc<K>) -> F,
+    under_way: mpsc::Sender<()>,
+) -> Action
+where
+    K: HasStatus,
+    F: Future<Output = Result<Option<Duration>, Stop>> + Send + 'static,
+{
+    let metrics = context.metrics.clone();
+    let key = K::key(Name::of(object.as_ref()));
+    let work = AssertUnwindSafe(run_pass(context, object, pass, under_way));
+    work.catch_unwind().await.unwrap_or_else(|_| {
+        tracing::error!(object = %key, "panic while reconciling an object");
+        metrics.panic();
+        Action::requeue(AFTER_PANIC)
+    })
+}
+
+/// The pass runs in a task of its own, since it goes on when the controller ends.
+async fn run_pass<K, F>(
     context: Arc<Context>,
     object: Arc<K>,
     pass: fn(Arc<Context>, Arc<K>) -> F,
@@ -176,7 +200,7 @@ async fn report_panic<K: HasStatus>(context: Arc<Context>, object: Arc<K>, panic
          cause, and please report it",
     );
     let _ = Pass::begin(context, object).finish(verdict).await;
-    Action::requeue(Duration::from_secs(60))
+    Action::requeue(AFTER_PANIC)
 }
 
 /// What the trace of a pass says of its end.

@@ -20,6 +20,7 @@ mod settings;
 mod shards;
 mod share;
 mod stop;
+mod vital;
 mod waiting_edits;
 
 pub use clock::Clock;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -35,6 +36,7 @@ use crate::operator::remote::limiters::Limiters;
 use crate::operator::remote::sweep;
 use crate::operator::remote::write_gate::WriteGate;
 use crate::operator::settings::Settings;
+use crate::operator::vital::Vital;
 use crate::operator::{child, gauges, shards, share};
 use crate::serve::Health;
 use crate::serve::metrics::Metrics;
@@ -42,6 +44,7 @@ use crate::serve::traces::Traces;
 
 /// What is under way when the operator must end gets the longest time of a call, and so much more.
 const MARGIN: Duration = Duration::from_secs(4);
+const PANICKED: &str = "an internal task failed, as the panic in the log says; exiting in order to be restarted";
 const LOST: &str = "the lease was lost, so another replica may lead; exiting in order to be restarted";
 /// How often health is looked at when nothing happens.
 const HEALTH: Duration = Duration::from_secs(1);
@@ -78,8 +81,8 @@ impl Options {
 struct Background(JoinHandle<()>);
 
 impl Background {
-    fn start(work: impl Future<Output = ()> + Send + 'static) -> Background {
-        Background(tokio::spawn(work))
+    fn start(vital: &Vital, work: impl Future<Output = ()> + Send + 'static) -> Background {
+        Background(tokio::spawn(vital.watch(work)))
     }
 
     /// Ends it, and waits until it has.
@@ -95,16 +98,17 @@ impl Drop for Background {
     }
 }
 
-/// Runs until `shutdown` turns true, or until a held lease is lost.
+/// Runs until `shutdown` turns true, until a held lease is lost, or until a task panics that nothing goes on without.
 pub async fn run(options: Options, shutdown: watch::Receiver<bool>) -> anyhow::Result<()> {
     options.metrics.sweep_interval(options.settings.sweep_interval);
     options.metrics.shards(options.shards);
+    let vital = Vital::default();
     let Some(lead) = options.lead.clone() else {
-        return work(&options, Leadership::always(), shutdown, None).await;
+        return work(&options, &vital, Leadership::always(), shutdown, None).await;
     };
     options.health.note(|health, _| health.competes(lead.duration));
-    let mut elections = Elections::start(&options, &lead);
-    let ended = lead_when_elected(&options, &mut elections, shutdown).await;
+    let mut elections = Elections::start(&options, &vital, &lead);
+    let ended = lead_when_elected(&options, &vital, &mut elections, shutdown).await;
     elections.end().await;
     ended
 }
@@ -123,13 +127,13 @@ struct Elections {
 }
 
 impl Elections {
-    fn start(options: &Options, lead: &Lead) -> Elections {
+    fn start(options: &Options, vital: &Vital, lead: &Lead) -> Elections {
         let lost = CancellationToken::new();
         let (mut running, mut leading) = (Vec::new(), Vec::new());
         let mut start = |lead: &Lead, role, tenure: &Tenure| {
             let election = Election::new(options.kube.clone(), lead.clone(), role, tenure, options.health.clone());
             let (leads, receiver) = watch::channel(false);
-            running.push(Background::start(election.run(leads, lost.clone())));
+            running.push(Background::start(vital, election.run(leads, lost.clone())));
             receiver
         };
         let partition = (options.shards > 1)
@@ -185,22 +189,25 @@ impl Elections {
 
 async fn lead_when_elected(
     options: &Options,
+    vital: &Vital,
     elections: &mut Elections,
     mut shutdown: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
     let preparation =
         prepare::keep(options.kube.clone(), options.scopes(), options.selector.clone(), options.health.clone());
-    let _preparation = Background::start(preparation);
+    let _preparation = Background::start(vital, preparation);
     {
-        let _health = Background::start(keep_health(options.health.clone(), options.metrics.clone(), Vec::new()));
+        let health = keep_health(options.health.clone(), options.metrics.clone(), Vec::new());
+        let _health = Background::start(vital, health);
         let lost = elections.lost.clone();
         tokio::select! {
             () = elections.lead() => {}
             () = lost.cancelled() => anyhow::bail!(LOST),
+            () = vital.panicked() => anyhow::bail!(PANICKED),
             _ = shutdown.wait_for(|down| *down) => return Ok(()),
         }
     }
-    work(options, elections.leadership.clone(), shutdown, Some(elections)).await
+    work(options, vital, elections.leadership.clone(), shutdown, Some(elections)).await
 }
 
 /// All of one scope's objects, by kind.
@@ -222,6 +229,7 @@ impl Reflectors {
 
 async fn work(
     options: &Options,
+    vital: &Vital,
     leadership: Leadership,
     mut shutdown: watch::Receiver<bool>,
     elections: Option<&Elections>,
@@ -231,23 +239,23 @@ async fn work(
     let reflector =
         || Reflectors { shares: Reflector::new(), recipients: Reflector::new(), resources: Reflector::new() };
     let reflectors: Vec<Reflectors> = scopes.iter().map(|_| reflector()).collect();
-    let (context, opened) = context(options, leadership, &reflectors);
+    let (context, opened) = context(options, vital, leadership, &reflectors);
     let (gates, served): (Vec<_>, Vec<_>) = scopes.iter().map(|_| watch::channel(false)).unzip();
     let (under_way, mut all_ended) = mpsc::channel(1);
     let controllers = controllers(options, &context, &scopes, &reflectors, served, under_way);
-    let running = Background::start(async { drop(futures::future::join_all(controllers).await) });
+    let running = Background::start(vital, async { drop(futures::future::join_all(controllers).await) });
     let background = [
-        Background::start(keep_health(options.health.clone(), options.metrics.clone(), gates)),
-        Background::start(keep_credentials(context.clone())),
-        Background::start(requeue_those_that_wait(context.clone())),
-        Background::start(sweep_accounts(context.clone(), opened)),
-        Background::start(gauges::keep(context.clone(), options.health.clone())),
+        Background::start(vital, keep_health(options.health.clone(), options.metrics.clone(), gates)),
+        Background::start(vital, keep_credentials(context.clone())),
+        Background::start(vital, requeue_those_that_wait(context.clone())),
+        Background::start(vital, sweep_accounts(context.clone(), vital.clone(), opened)),
+        Background::start(vital, gauges::keep(context.clone(), options.health.clone())),
     ];
     let partition = elections.and_then(|elections| elections.partition.clone());
     let _shards = partition.zip(options.lead.as_ref()).map(|(partition, lead)| {
         let end_timeout = options.settings.call_timeout + MARGIN;
         let keep = shards::keep(context.clone(), partition, lead.duration, end_timeout);
-        [Background::start(keep), Background::start(shards::divide_rates(context.clone()))]
+        [keep.boxed(), shards::divide_rates(context.clone()).boxed()].map(|work| Background::start(vital, work))
     });
     let lost = async {
         match elections {
@@ -255,9 +263,10 @@ async fn work(
             None => std::future::pending().await,
         }
     };
-    let lost_lease = tokio::select! {
-        _ = shutdown.wait_for(|down| *down) => false,
-        () = lost => true,
+    let ended = tokio::select! {
+        _ = shutdown.wait_for(|down| *down) => Ok(()),
+        () = lost => Err(LOST),
+        () = vital.panicked() => Err(PANICKED),
     };
     context.shutdown.cancel();
     tracing::info!("stopping: waiting for calls in progress");
@@ -267,15 +276,13 @@ async fn work(
         tracing::warn!("some objects were still being reconciled at the deadline");
     }
     drop(background);
-    if lost_lease {
-        anyhow::bail!(LOST);
-    }
-    Ok(())
+    ended.map_err(anyhow::Error::msg)
 }
 
 /// What all passes share, and the accounts that come into use.
 fn context(
     options: &Options,
+    vital: &Vital,
     leadership: Leadership,
     reflectors: &[Reflectors],
 ) -> (Arc<Context>, mpsc::UnboundedReceiver<Arc<Account>>) {
@@ -305,7 +312,13 @@ fn context(
         clock,
         client: options.cloudflare.clone(),
         accounts,
-        limiters: Limiters::new(options.rate, 1.0 / f64::from(options.shards.max(1)), clock, requeuer.clone()),
+        limiters: Limiters::new(
+            options.rate,
+            1.0 / f64::from(options.shards.max(1)),
+            clock,
+            requeuer.clone(),
+            vital.clone(),
+        ),
         credentials: Credentials::new(kube.clone(), clock),
         gate: WriteGate { leadership, shutdown: shutdown.clone(), call_timeout: settings.call_timeout },
         metrics: options.metrics.clone(),
@@ -328,9 +341,9 @@ fn context(
 }
 
 /// Starts the sweeps of each account that comes into use. They end with the account, or with the process.
-async fn sweep_accounts(context: Arc<Context>, mut opened: mpsc::UnboundedReceiver<Arc<Account>>) {
+async fn sweep_accounts(context: Arc<Context>, vital: Vital, mut opened: mpsc::UnboundedReceiver<Arc<Account>>) {
     while let Some(account) = opened.recv().await {
-        tokio::spawn(sweep::run(context.cluster.clone(), context.remote.clone(), account));
+        tokio::spawn(vital.watch(sweep::run(context.cluster.clone(), context.remote.clone(), account)));
     }
 }
 

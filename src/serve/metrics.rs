@@ -235,7 +235,7 @@ impl RequestMetrics {
             ),
             sweeps: registered(registry, "sweeps", "Complete lists of the shares of an account, by outcome"),
             drifts: registered(registry, "drift_corrections", "Differences at Cloudflare that were corrected"),
-            panics: registered(registry, "panics", "Reconciliations that panicked"),
+            panics: registered(registry, "panics", "Reconciliations, and lists of an account's shares, that panicked"),
             tokens: registered(registry, "budget_tokens", "Calls to Cloudflare that can be made now, by credential"),
             waiting: registered(registry, "budget_waiting", "Objects waiting for a call, by credential"),
             swept: in_seconds(

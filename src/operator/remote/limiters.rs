@@ -15,6 +15,7 @@ use crate::core::limiter::{Priority, Rate, RateLimiter};
 use crate::core::time::At;
 use crate::operator::clock::Clock;
 use crate::operator::cluster::requeuer::Requeuer;
+use crate::operator::vital::Vital;
 
 /// Tokens at the start of a process: few, so that a crash loop does not overspend.
 const TOKENS_AT_START: u32 = 16;
@@ -42,6 +43,7 @@ pub struct Limiters {
     first: f64,
     clock: Clock,
     requeuer: Arc<Requeuer>,
+    vital: Vital,
     limiters: Mutex<HashMap<Fingerprint, Arc<Limiter>>>,
 }
 
@@ -68,8 +70,8 @@ impl Drop for Permit {
 
 impl Limiters {
     /// `first`: the part of the rate that is used of a credential until `divide` says otherwise.
-    pub fn new(rate: Rate, first: f64, clock: Clock, requeuer: Arc<Requeuer>) -> Limiters {
-        Limiters { rate, first, clock, requeuer, limiters: Mutex::default() }
+    pub fn new(rate: Rate, first: f64, clock: Clock, requeuer: Arc<Requeuer>, vital: Vital) -> Limiters {
+        Limiters { rate, first, clock, requeuer, vital, limiters: Mutex::default() }
     }
 
     pub fn of(&self, credential: Fingerprint) -> Arc<Limiter> {
@@ -81,7 +83,7 @@ impl Limiters {
                 moved: Notify::new(),
                 sweeps: Notify::new(),
             });
-            tokio::spawn(serve(limiter.clone(), self.requeuer.clone()));
+            tokio::spawn(self.vital.watch(serve(limiter.clone(), self.requeuer.clone())));
             limiter
         };
         limiters.entry(credential).or_insert_with(start).clone()

@@ -1,8 +1,11 @@
 //! The sweep: one list of all live shares of an account, now and then, in place of a watch.
 
 use std::collections::{HashMap, HashSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
+
+use futures::FutureExt;
 
 use super::Remote;
 use super::account::Account;
@@ -25,6 +28,8 @@ use crate::operator::conditions::breaker_reported_at;
 
 /// How often it is looked up whether the account has gone unread for too long.
 const LOOK_UP: Duration = Duration::from_secs(5);
+/// How often shares are listed while the circuit breaker is open.
+const WHILE_OPEN: Duration = Duration::from_secs(60);
 
 /// Sweeps until no object uses the account with this credential any more.
 pub async fn run(cluster: Arc<Cluster>, remote: Arc<Remote>, account: Arc<Account>) {
@@ -38,6 +43,9 @@ pub async fn run(cluster: Arc<Cluster>, remote: Arc<Remote>, account: Arc<Accoun
         let apart = if wanted {
             // No more often than a single share is polled.
             spacing(account.pages(), account.limiter.per_second()).max(remote.settings.poll_min)
+        } else if account.breaker().is_some() {
+            // Nothing is written until a list shows that the shares are back.
+            interval.min(WHILE_OPEN)
         } else {
             staggered(interval, last)
         };
@@ -59,8 +67,15 @@ pub async fn run(cluster: Arc<Cluster>, remote: Arc<Remote>, account: Arc<Accoun
         }
         let began = remote.clock.now();
         let trace = remote.traces.sweep(&account.id);
-        let sweep = trace.around(sweep(&cluster, &remote, &account, &mut relist, began));
-        let outcome = watched(&cluster, &remote, &account, &mut unreadable, sweep).await;
+        // A panic is one sweep's failure: without sweeps, whatever others change would go unseen.
+        let sweep = AssertUnwindSafe(sweep(&cluster, &remote, &account, &mut relist, began)).catch_unwind();
+        let outcome = watched(&cluster, &remote, &account, &mut unreadable, trace.around(sweep)).await;
+        let outcome = outcome.unwrap_or_else(|_| {
+            remote.metrics.panic();
+            // What it had found out already, nobody was told.
+            cluster.requeue_account(&account.id);
+            Err(Error::Lost { cause: "internal error while the list of shares was read; please report it".into() })
+        });
         let (word, error) = match &outcome {
             Ok(()) => ("complete", None),
             Err(error) => ("failed", Some(error as &dyn std::fmt::Display)),
