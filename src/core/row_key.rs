@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::id::{AccountId, SourceId};
+use super::id::{AccountId, SourceId, folded};
 use super::interned::Interned;
 
 /// One row of a share: what identifies a recipient, an excluded account or a resource.
@@ -32,6 +32,15 @@ impl RowKey {
 
     pub fn is_resource(&self) -> bool {
         matches!(self, RowKey::Resource { .. })
+    }
+
+    /// As it is displayed, but alike for ids that name the same in upper and lower case.
+    pub fn folded(&self) -> String {
+        match self {
+            RowKey::Recipient(account) => format!("recipients[{}]", folded(account.as_str())),
+            RowKey::Excluded(account) => format!("organization.excluded[{}]", folded(account.as_str())),
+            RowKey::Resource { kind, id, .. } => format!("resources[{kind}/{}]", folded(id.as_str())),
+        }
     }
 
     /// What it is, and its id, in the words of messages.

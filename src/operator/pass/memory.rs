@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use super::quota::Quota;
 use crate::api::ObjectKey;
-use crate::cloudflare::Fingerprint;
+use crate::cloudflare::{Error, Fingerprint};
 use crate::core::failure;
 use crate::core::interned::Interned;
 use crate::core::row_key::RowKey;
@@ -44,6 +44,8 @@ pub struct Memory {
     pub announced_at: Option<At>,
     /// When complete looks for an announced create showed nothing, and with which credential.
     pub empty_looks: Vec<(Fingerprint, At)>,
+    /// That Cloudflare answered the announced create with a conflict.
+    pub create_conflict: Option<Error>,
     /// How many creates in a row were refused as a whole, without saying for what.
     pub refused_creates: usize,
     /// When the share that the manifest names by id was last asked for.
@@ -221,6 +223,7 @@ impl Memory {
             written,
             announced_at,
             empty_looks,
+            create_conflict,
             refused_creates,
             asked_for_id,
             request_met,
@@ -237,7 +240,7 @@ impl Memory {
         let is_calm =
             !following && *failures == 0 && *refused_creates == 0 && refusal_told.is_none() && outdated.is_none();
         let is_empty = refused.is_empty() && written.is_empty() && answered.is_empty() && confirmed.is_empty();
-        let told = calls.is_empty() && empty_looks.is_empty() && published.is_empty();
+        let told = calls.is_empty() && create_conflict.is_none() && empty_looks.is_empty() && published.is_empty();
         is_calm && is_empty && told && times.into_iter().all(Option::is_none)
     }
 

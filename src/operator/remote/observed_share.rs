@@ -23,6 +23,8 @@ pub struct ObservedShare {
     pub resources: Option<Vec<ShareResource>>,
     /// When they were read; earlier than the share where the last answer left them out.
     resources_read_at: At,
+    /// They are as their own list showed them, and not only as an answer with the share did.
+    resources_listed: bool,
     pub counts: Option<Counts>,
     /// When they were read, or became unknown.
     counted_at: At,
@@ -91,6 +93,7 @@ impl ObservedShare {
             left_at,
             resources_read_at: if resources.is_some() { began } else { At::default() },
             resources,
+            resources_listed: false,
             counts,
             counted_at: began,
             read_at: began,
@@ -153,7 +156,11 @@ impl ObservedShare {
     pub fn read(&mut self, mut share: Share, began: At, read_lag: Duration) -> bool {
         let before = (self.share.name.clone(), self.share.status.clone(), self.counts);
         let resources_moved = match share.resources.take() {
-            Some(rows) => self.read_resources(rows, began, read_lag),
+            Some(rows) => {
+                let moved = self.read_resources(rows, began, read_lag);
+                self.resources_listed &= !moved;
+                moved
+            }
             None => self.leave_out_resources(began),
         };
         if let Some(counts) = share.counts.take().filter(|_| began >= self.counted_at) {
@@ -192,7 +199,7 @@ impl ObservedShare {
     pub fn wrote(&mut self, mut share: Share, now: At) {
         self.note_answer(share.id.to_string(), now, true);
         if let Some(resources) = share.resources.take() {
-            self.resources = Some(resources);
+            (self.resources, self.resources_listed) = (Some(resources), false);
             (self.read_at, self.resources_read_at) = (now, now);
         }
         self.share = share;
@@ -221,8 +228,19 @@ impl ObservedShare {
         self.resources.is_none() || self.resources_read_at < self.read_at
     }
 
+    /// The list of resources, complete.
+    pub fn list_resources(&mut self, rows: Vec<ShareResource>, began: At, read_lag: Duration) {
+        self.read_resources(rows, began, read_lag);
+        self.resources_listed = true;
+    }
+
+    /// Whether nothing but their own list can say that a resource is not there: the answer with the share may lack it.
+    pub fn may_lack_resource(&self, key: &RowKey) -> bool {
+        key.is_resource() && !self.resources_listed && self.row(key, |_| false) == Observed::Absent
+    }
+
     /// Returns whether any row is different now.
-    pub fn read_resources(&mut self, rows: Vec<ShareResource>, began: At, read_lag: Duration) -> bool {
+    fn read_resources(&mut self, rows: Vec<ShareResource>, began: At, read_lag: Duration) -> bool {
         let known = self.resources.take();
         let ours = known.clone().unwrap_or_default();
         let rows = self.merge(ours, rows, began, read_lag, |row| (row.id.to_string(), row.modified));
@@ -527,7 +545,7 @@ mod tests {
             json!([{"id": "a1", "resource_account_id": "acc", "resource_id": "r1", "resource_type": "gateway-policy"}]);
         let mut seen = ObservedShare::new(share(json!(null)), At(1_000));
         assert!(seen.lacks_resources());
-        seen.read_resources(serde_json::from_value(row.clone()).expect("rows"), At(1_000), Duration::ZERO);
+        seen.list_resources(serde_json::from_value(row.clone()).expect("rows"), At(1_000), Duration::ZERO);
         assert!(!seen.lacks_resources());
         assert!(seen.read(share(json!(null)), At(2_000), Duration::ZERO), "that is news");
         assert!(seen.lacks_resources() && !seen.read(share(json!(null)), At(3_000), Duration::ZERO), "told once");

@@ -129,6 +129,14 @@ impl Session {
         if is_unread { Err(Stop::Cloudflare(not_readable_yet(id))) } else { Ok(()) }
     }
 
+    /// Reads the resources for one row, which is known to be absent only if their own list lacks it.
+    pub async fn read_resource(&self, id: &ShareId, row: &RowKey) -> Result<(), Stop> {
+        self.read_resources(id).await?;
+        let may_be_there =
+            self.account.cache().seen(id).is_some_and(|seen| seen.is_live() && seen.may_lack_resource(row));
+        if may_be_there { self.list_resources(id).await } else { Ok(()) }
+    }
+
     /// Asks for what the answer with the share left out, which may mean that there is none.
     async fn list_resources(&self, id: &ShareId) -> Result<(), Stop> {
         let began = self.clock.now();
@@ -139,7 +147,7 @@ impl Session {
         match self.pages(&format!("resources of {id}"), 1, list).await {
             Ok(rows) => {
                 if let Some(seen) = self.account.cache().seen_mut(id) {
-                    seen.read_resources(rows, began, self.read_lag);
+                    seen.list_resources(rows, began, self.read_lag);
                 }
                 Ok(())
             }

@@ -14,7 +14,7 @@ use super::observed_share::ObservedShare;
 use super::pages::{FULL_PAGE, read_pages};
 use super::session;
 use crate::api::{Name, is_deleting, own_record};
-use crate::cloudflare::{Error, Object, Share, ShareQuery, ShareStatus, TargetType};
+use crate::cloudflare::{Error, ErrorClass, Include, Object, Share, ShareQuery, ShareStatus, TargetType};
 use crate::core::failure;
 use crate::core::id::ShareId;
 use crate::core::limiter::Priority;
@@ -30,6 +30,8 @@ use crate::operator::conditions::breaker_reported_at;
 const LOOK_UP: Duration = Duration::from_secs(5);
 /// How often shares are listed while the circuit breaker is open.
 const WHILE_OPEN: Duration = Duration::from_secs(60);
+/// So many shares that a list lacks are read by themselves, and the others after the next list.
+const MOST_WANTED: usize = 20;
 
 /// Sweeps until no object uses the account with this credential any more.
 pub async fn run(cluster: Arc<Cluster>, remote: Arc<Remote>, account: Arc<Account>) {
@@ -234,16 +236,21 @@ async fn sweep(
     let read_lag = remote.settings.read_lag();
     let rows = list(remote, account, began).await?;
     let live: HashSet<ShareId> = rows.iter().filter(|listed| listed.is_live).map(|listed| listed.id.clone()).collect();
-    let lacking = {
+    {
         let mut cache = account.cache();
         for share in rows.into_iter().filter_map(|listed| listed.share) {
             cache.read(*share, began, read_lag);
         }
+    }
+    let wanted = read_wanted(cluster, remote, account, &live, began).await;
+    let lacking = {
+        let mut cache = account.cache();
         let lacking = cache.lacking(&live, began, read_lag);
         for id in &lacking {
             match cache.seen_mut(id) {
                 // A list of what is active need not show it: a GET will say.
                 Some(seen) if matches!(seen.share.status, ShareStatus::Other(_)) => seen.read_again(),
+                Some(_) if wanted.contains(id) => {}
                 // Gone from the list: a GET will say, and until then nothing is believed of it.
                 Some(_) => cache.forget(id),
                 None => {}
@@ -264,6 +271,41 @@ async fn sweep(
     wake(cluster, doubt_lists(cluster, account, relist, began).iter());
     cluster.requeue_claimants(&account.id, &freed);
     Ok(())
+}
+
+/// Reads the shares that the list lacks, that no object is bound to, and whose name an object waits for: to believe the list
+/// would make a second share of that name. Returns all of them; those that cannot be read stay as they were seen.
+async fn read_wanted(
+    cluster: &Cluster,
+    remote: &Remote,
+    account: &Account,
+    live: &HashSet<ShareId>,
+    began: At,
+) -> HashSet<ShareId> {
+    let read_lag = remote.settings.read_lag();
+    let is_wanted = |seen: &ObservedShare| {
+        cluster.index.bound_to(seen.share.id.as_str()).is_empty()
+            && !cluster.index.claimants(account.id.as_str(), &seen.share.name).is_empty()
+    };
+    let wanted: Vec<ShareId> = {
+        let cache = account.cache();
+        let lacking = cache.lacking(live, began, read_lag);
+        lacking.into_iter().filter(|id| cache.seen(id).is_some_and(is_wanted)).collect()
+    };
+    let caller = Caller::Sweep(account.id.clone());
+    let requester = Requester { caller, namespace: String::new(), priority: Priority::Sweep };
+    for id in wanted.iter().take(MOST_WANTED) {
+        let _permit = account.limiter.wait(&requester, 1).await;
+        let asked = remote.clock.now();
+        let include = Include { resources: true, recipient_counts: true };
+        let call = remote.client.share(&account.credential, &account.id, id, include);
+        match session::make(account, &requester.caller, remote.clock, call).await {
+            Ok(reply) => account.cache().read(reply.body, asked, read_lag),
+            Err(error) if error.class() == ErrorClass::Gone => account.cache().absent(id, asked, read_lag),
+            Err(error) => tracing::debug!(%error, share = %id, "a share that the list lacks cannot be read"),
+        }
+    }
+    wanted.into_iter().collect()
 }
 
 /// Shares that objects are bound to and that are not there: if they are many, nothing is written any more.

@@ -198,7 +198,7 @@ impl<K: HasStatus> Row<'_, K> {
         match self.key {
             RowKey::Recipient(_) => self.session.read_recipient(self.share(), self.key).await,
             RowKey::Excluded(_) => self.session.read_excluded(self.share()).await,
-            RowKey::Resource { .. } => self.session.read_resources(self.share()).await,
+            RowKey::Resource { .. } => self.session.read_resource(self.share(), self.key).await,
         }
     }
 
@@ -206,7 +206,10 @@ impl<K: HasStatus> Row<'_, K> {
     pub async fn read_if_old(&self) -> Result<bool, Stop> {
         let old = self.seen.is_outdated(self.key, self.pass.since.minus(FRESH));
         if old {
-            self.read().await?;
+            match self.key {
+                RowKey::Recipient(_) | RowKey::Excluded(_) => self.read().await?,
+                RowKey::Resource { .. } => self.session.read_resources(self.share()).await?,
+            }
         }
         Ok(old)
     }

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use super::facts::{fingerprint, started_at};
 use super::share_pass::SharePass;
-use super::{exclusions, status};
+use super::{exclusions, messages, status};
 use crate::api::status::CreateIntent;
 use crate::api::{EventReason, Reason, Share, int32, uid_of};
-use crate::cloudflare::{Error, ErrorClass, NewResource, NewShare, Target};
-use crate::core::id::ShareId;
+use crate::cloudflare::{Error, ErrorClass, NewResource, NewShare, Share as RemoteShare, Target};
+use crate::core::id::{self, ShareId};
 use crate::core::row_key::RowKey;
+use crate::core::share_step::{self, Mode, Wait};
 use crate::core::time::At;
 use crate::operator::cluster::events::Note;
 use crate::operator::pass::verdict::Verdict;
@@ -42,6 +43,16 @@ pub async fn create(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
     drop(permit);
     share.pass.memory(|memory| memory.empty_looks.clear());
     match answer {
+        Ok(Change::Done(made)) if existed_before(share, &made) => {
+            withdraw(share).await?;
+            let now = share.pass.now();
+            let message = format!(
+                "Cloudflare answered the request to create a share with share {}, which existed before; it is not used",
+                made.id
+            );
+            share.pass.memory(|memory| memory.refuse("create", message, now));
+            Ok(None)
+        }
         Ok(Change::Done(made)) => {
             bind(share, &made.id, false).await?;
             share.pass.event(Note::normal(EventReason::Created), format!("created share {}", made.id));
@@ -49,6 +60,11 @@ pub async fn create(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
         }
         Ok(Change::Unsure(error)) => {
             tracing::warn!(%error, "the outcome of a create request is unknown; looking for the share");
+            Ok(None)
+        }
+        // The request may have come twice, and the answer be that to the second one.
+        Ok(Change::Not(error)) if error.class() == ErrorClass::Conflict => {
+            share.pass.memory(|memory| memory.create_conflict = Some(error));
             Ok(None)
         }
         Ok(Change::Not(error)) => {
@@ -61,6 +77,39 @@ pub async fn create(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
             Err(stop)
         }
     }
+}
+
+/// Whether the answer to a create is about a share that this create cannot have made.
+fn existed_before(share: &SharePass, made: &RemoteShare) -> bool {
+    let Some(intent) = &share.pass.status.intent else { return false };
+    let oldest = started_at(intent).minus(share_step::CLOCKS_DIFFER);
+    let is_older = made.created.is_some_and(|created| At(created.as_millisecond()) < oldest);
+    is_older
+        || intent.known_shares.iter().any(|known| id::same(known, made.id.as_str()))
+        || share.pass.context.cluster.index.is_spoken_for(&share.pass.object, made.id.as_str())
+}
+
+/// A create is announced, nothing of it was found, and a late effect is awaited. After a conflict that is over as soon as
+/// the share is known that has the name, or once a list must show what the create made. `None`: go on.
+pub async fn await_effect(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
+    let conflict = share.pass.memory(|memory| memory.create_conflict.clone().zip(memory.announced_at));
+    let Some((error, announced)) = conflict.filter(|_| share.mode == Mode::Manage) else {
+        return Ok(Some(messages::waiting(share, Wait::Settle)));
+    };
+    let name = share.desired.name.clone().unwrap_or_default();
+    let is_taken = !share.session.account.cache().ids_named(&name, 1).is_empty();
+    let lag_ends = announced.plus(share.session.read_lag);
+    if !is_taken && share.pass.memory(|memory| memory.empty_looks.iter().all(|(_, look)| *look < lag_ends)) {
+        let now = share.pass.now();
+        let message = format!(
+            "Cloudflare refused to create the share: {error}; looking whether an earlier copy of the request made it"
+        );
+        let wait = lag_ends.since(now).max(delays::SHORT);
+        return Ok(Some(Verdict::working(Reason::Creating, message).requeue_after(wait)));
+    }
+    let rows = rows_to_send(share);
+    withdraw(share).await?;
+    create_refused(share, error, &rows)
 }
 
 /// The rows of this attempt. With exclusions the resources wait until those are in place, where Cloudflare
@@ -131,6 +180,7 @@ async fn withdraw(share: &mut SharePass) -> Result<(), Stop> {
     share.pass.status.intent = None;
     share.pass.status.seen_with = None;
     share.pass.status.inventory = Default::default();
+    share.pass.memory(|memory| memory.create_conflict = None);
     save_surely(share).await
 }
 
@@ -163,6 +213,7 @@ pub async fn bind(share: &mut SharePass, id: &ShareId, adopted: bool) -> Result<
     share.pass.memory(|memory| {
         memory.answered.extend(entries.into_keys().map(|key| (key, now)));
         memory.refused_creates = 0;
+        memory.create_conflict = None;
         memory.following = false;
         memory.polls = 0;
     });
@@ -280,7 +331,10 @@ pub async fn give_up(share: &mut SharePass) -> Result<(), Stop> {
     }
     share.pass.status.seen_with = None;
     share.pass.status.inventory = Default::default();
-    share.pass.memory(|memory| memory.empty_looks.clear());
+    share.pass.memory(|memory| {
+        memory.empty_looks.clear();
+        memory.create_conflict = None;
+    });
     share.pass.save().await
 }
 

@@ -70,7 +70,7 @@ impl LossInput<'_> {
         let rows = self.rows();
         let confirmed = self.confirmed(&rows);
         let recent = recorded(self.status, self.now);
-        let pends: HashSet<String> = rows.keys().map(ToString::to_string).collect();
+        let pends: HashSet<String> = rows.keys().map(RowKey::folded).collect();
         let lately =
             |counted: Counted| recent.iter().filter(|row| is_counted(row, counted) && !pends.contains(**row)).count();
         let pending = |of: Counted| rows.keys().filter(|key| counted(key) == of && !confirmed.contains(*key)).count();
@@ -85,8 +85,7 @@ impl LossInput<'_> {
         let recorded = self.status.confirmed_removals.as_ref().filter(|_| is_confirmed(self.share, self.status));
         let Some(recorded) = recorded else { return BTreeSet::new() };
         let listed: HashSet<&str> = recorded.rows.iter().map(String::as_str).collect();
-        // An earlier version listed none, and its confirmation is for all.
-        rows.keys().filter(|key| listed.is_empty() || listed.contains(key.to_string().as_str())).cloned().collect()
+        rows.keys().filter(|key| listed.contains(key.folded().as_str())).cloned().collect()
     }
 
     fn rows(&self) -> BTreeMap<RowKey, Option<Interned>> {
@@ -97,7 +96,9 @@ impl LossInput<'_> {
             rows.insert(key.clone(), entry.name.clone());
         }
         if desired.prune {
-            rows.extend(self.live().into_iter().map(|key| (key, None)));
+            for key in self.live() {
+                rows.entry(key).or_default();
+            }
         }
         rows.retain(|key, _| !desired.siblings.iter().any(|sibling| sibling.row == *key));
         let leaves = |s: &&Sibling| s.is_deleting && !s.suspended && !s.retains && !s.outside;
@@ -134,7 +135,7 @@ impl LossInput<'_> {
             Counted::Accounts => usize::try_from(before.recipients).unwrap_or(0),
             Counted::Resources => usize::try_from(before.resources).unwrap_or(0),
         });
-        let pending = || rows.keys().filter(|key| counted(key) == of).map(ToString::to_string);
+        let pending = || rows.keys().filter(|key| counted(key) == of).map(RowKey::folded);
         if let Some(live) = self.unlisted(of) {
             let all = live.saturating_add(lost.len()).max(pending().count());
             return before.map_or(all, |before| before.min(all));
@@ -144,7 +145,7 @@ impl LossInput<'_> {
         let replaced = before.is_none() && self.desired.siblings.iter().any(deleted);
         let live = self.live();
         let there = live.iter().filter(|key| counted(key) == of && !(replaced && self.is_new(key)));
-        let all: BTreeSet<String> = there.map(ToString::to_string).chain(pending()).chain(lost).collect();
+        let all: BTreeSet<String> = there.map(RowKey::folded).chain(pending()).chain(lost).collect();
         before.map_or(all.len(), |before| before.min(all.len()))
     }
 
@@ -239,7 +240,7 @@ impl Losing {
             generation: next.generation,
             number: int32(next.number),
             open: true,
-            rows: self.rows.keys().map(ToString::to_string).collect(),
+            rows: self.rows.keys().map(RowKey::folded).collect(),
         })
     }
 
@@ -374,7 +375,7 @@ pub fn record<'k>(status: &mut ShareStatus, keys: impl Iterator<Item = &'k RowKe
     let before = recent.rows.clone();
     recent.rows.retain(|row| guard::counts(clock::from_time(&row.at), now));
     for key in keys {
-        let row = key.to_string();
+        let row = key.folded();
         match recent.rows.iter_mut().find(|known| known.row == row) {
             Some(known) if !guard::is_stale(clock::from_time(&known.at), now) => {}
             Some(known) => known.at = clock::time(now),
@@ -416,5 +417,29 @@ mod tests {
         let recorded = json!({"resources": {"declared": 3, "active": 3, "summary": "3/3"}});
         assert_eq!(totals(recorded, json!(null)).1, 3);
         assert_eq!(totals(json!({}), json!([])).1, 0);
+    }
+
+    #[test]
+    fn a_row_counts_once_in_whatever_case_its_id_is_written() {
+        let listed: Vec<serde_json::Value> = (0..4)
+            .map(|n| json!({"id": format!("r{n}"), "account_id": format!("{n}{ID}"), "association_status": "associated"}))
+            .collect();
+        let recorded: Vec<serde_json::Value> =
+            (0..4).map(|n| json!({"accountID": format!("{n}{ID}").to_uppercase()})).collect();
+        let mut seen = ObservedShare::new(samples::remote(ID, json!({"associated_recipient_count": 4})), At(0));
+        seen.read_recipients(serde_json::from_value(json!(listed)).expect("recipients"), At(0), Duration::ZERO);
+        let resource =
+            json!({"type": "custom-ruleset", "id": samples::RULESET.to_uppercase(), "accountID": samples::OWNER});
+        let inventory = json!({"recipients": recorded, "resources": [resource]});
+        let nothing_declared = json!({"recipients": [], "resources": []});
+        let share = samples::share(nothing_declared, json!({"inventory": inventory}));
+        let index = samples::index(vec![share.clone()], vec![]);
+        let (desired, status) = (samples::desired(&share, &index), samples::status(&share));
+        let (now, read_lag) = (At(0), Duration::ZERO);
+        let input = LossInput { share: &share, desired: &desired, status: &status, seen: &seen, now, read_lag };
+        let losing = input.losing();
+        assert_eq!((losing.accounts.total, losing.accounts.pending), (4, 4));
+        assert_eq!((losing.resources.total, losing.resources.pending), (1, 1));
+        assert!(losing.exceed(Counted::Accounts), "all of four");
     }
 }

@@ -117,6 +117,7 @@ async fn steps(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
             Step::Release => return opening::release_finalizer(share).await.map(|()| None),
             Step::Maintain => maintain::maintain(share).await.map(Some),
             Step::Wait(Wait::Confirmation) => delete::confirm(share).await,
+            Step::Wait(Wait::Settle) => create::await_effect(share).await,
             Step::Wait(Wait::Leaving) => delete::await_leaving(share).await,
             Step::Wait(wait) => Ok(Some(messages::waiting(share, wait))),
             // Somebody says that the name is free now.
