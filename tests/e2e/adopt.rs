@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use cfshare_simulator::{Edit, RowError, Seed, SeedResource, SeedShare, ShareState};
+use cfshare_simulator::{Action, Edit, RowError, Rule, Seed, SeedResource, SeedShare, ShareState};
 use serde_json::Value;
 
 use crate::Test;
+use crate::expect::sweeps;
 use crate::scene::{Scene, World, condition, ids, is_observed, is_ready, message};
 
 pub const TESTS: &[Test] = &[
@@ -21,6 +22,7 @@ pub const TESTS: &[Test] = &[
     ("adopt: of several shares of that name none is taken over until one is chosen", ambiguous),
     ("adopt: a share of that name with another target is not taken over", same_name_other_target),
     ("adopt: a taken name makes no share, and its id is the way out", name_taken),
+    ("adopt: a taken name is not free because a list lacks the share", name_not_listed),
     ("adopt: a taken name that becomes free is used", name_freed),
     ("adopt: a taken name that becomes free by a rename is used", name_given_up),
     ("adopt: two Shares that are to swap their names say how", names_swapped),
@@ -273,6 +275,27 @@ fn name_taken(world: &World) {
     scene.apply(&scene.share("waf", &[&one], &[&first], &format!("shareID: {id}")));
     scene.wait_ready("share", "waf");
     assert_eq!(accounts(&scene.only()), sorted([&one, &foreign]));
+}
+
+fn name_not_listed(world: &World) {
+    let scene = world.scene();
+    let [one, foreign, first] = ids();
+    let id = seed(&scene, "waf", &[&foreign], &[&first], false);
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.wait_reason("share", "waf", "NameTaken");
+    let zero = |field: &str| (format!("/result_info/{field}"), 0.into());
+    let set =
+        [("/result".into(), serde_json::json!([])), zero("count"), zero("total_count"), zero("total_pages")].into();
+    let rule = Rule::always("GET", "/accounts/*/shares", Action::Rewrite { set, remove: vec![] });
+    let rule = world.simulator.fault(rule.account(&scene.account));
+    sweeps(&scene, 3);
+    scene.ask("share", "waf");
+    assert!(world.simulator.fired(rule) >= 3);
+    world.simulator.remove_fault(rule);
+    sweeps(&scene, 1);
+    scene.wait_reason("share", "waf", "NameTaken");
+    assert_eq!(scene.changes(), [""; 0]);
+    assert_eq!(scene.only().id, id);
 }
 
 fn name_freed(world: &World) {

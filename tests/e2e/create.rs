@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use cfshare_simulator::{Action, ErrorBody, Release, Rule, Seed, SeedShare, random_id};
+use cfshare_simulator::{Action, ErrorBody, Release, Rule, SameName, Seed, SeedShare, random_id};
 
 use crate::Test;
 use crate::expect::{creates, gone, nothing_doubled, only_share, sweeps};
@@ -15,6 +15,8 @@ pub const TESTS: &[Test] = &[
     ("create: a lost answer is adopted whatever the clocks say", clocks_differ),
     ("create: a request that arrives late is found, not repeated", late),
     ("create: a request that arrives twice is named, and the older share is left alone", twice),
+    ("create: a request that arrives twice where names are unique makes one share, which is ours", twice_and_unique),
+    ("create: a response about an older share binds nothing to it", older_share),
     ("create: two shares that could be meant stop it, and shareID goes on", ambiguous),
     ("create: an error page after it was carried out does not repeat it", html_after),
     ("create: an error before it was carried out repeats it after the settle time", error_before),
@@ -114,6 +116,35 @@ fn twice(world: &World) {
     let bound = share["status"]["shareID"].as_str().expect("an id").to_owned();
     scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
     assert_ne!(scene.only().id, bound);
+}
+
+/// The answer is that to the second copy: a conflict with what the first one made.
+fn twice_and_unique(world: &World) {
+    let scene = world.scene();
+    world.simulator.switches(Some(&scene.account), |switches| switches.same_name = SameName::Conflict);
+    let rule = world.simulator.fault(Rule::once("POST", SHARES, Action::Twice {}).account(&scene.account));
+    let [a, x] = ids();
+    scene.apply(&scene.share("waf", &[&a], &[&x], ""));
+    one_share(&scene, &a, &x, 1);
+    assert_eq!(world.simulator.fired(rule), 1);
+    scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+    assert!(scene.live().is_empty(), "what it made went with it");
+}
+
+fn older_share(world: &World) {
+    let scene = world.scene();
+    let [a, x, b, y] = ids();
+    let older = seed(world, &scene, "by hand", &b, &y);
+    let set = [("/result/id".into(), older.as_str().into()), ("/result/created".into(), "2020-01-01T00:00:00Z".into())];
+    let rewrite = Action::Rewrite { set: set.into(), remove: vec![] };
+    let rule = world.simulator.fault(Rule::once("POST", SHARES, rewrite).account(&scene.account));
+    scene.apply(&scene.share("waf", &[&a], &[&x], ""));
+    let share = scene.wait_ready("share", "waf");
+    assert_eq!(world.simulator.fired(rule), 1);
+    assert_ne!(share["status"]["shareID"], older.as_str());
+    assert_eq!(creates(&scene), 1, "{:#?}", scene.changes());
+    scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+    assert_eq!(scene.only().id, older);
 }
 
 fn ambiguous(world: &World) {

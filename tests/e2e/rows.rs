@@ -30,6 +30,10 @@ pub const TESTS: &[Test] = &[
     ("rows: a line removed while its POST is still on its way ends the sharing", removed_before_arrival),
     ("rows: an empty list of recipients that Cloudflare counts is not believed", empty_list),
     ("rows: a recipient that a short list leaves out is not added a second time", short_list),
+    (
+        "rows: a share whose resources an answer lacks keeps them, and a deleted object still removes its own",
+        no_resources,
+    ),
     ("rows: a list that leaves out what nobody declared holds additions back, and nothing else", short_of_others),
     ("rows: of two rows of a wanted recipient neither is deleted, and both go when it is not wanted", two_rows),
     ("rows: a recipient that is wanted again while it goes comes back once", wanted_again),
@@ -88,6 +92,34 @@ fn empty_list(world: &World) {
     scene.wait_ready("sharerecipient", "bee");
     only_share(&scene.state(), &[&a, &b], &[&x]);
     assert!(!tally(&scene.journal()).contains_key(&format!("POST {RECIPIENTS}")), "{:#?}", scene.changes());
+}
+
+fn no_resources(world: &World) {
+    let scene = world.scene();
+    world.simulator.switches(Some(&scene.account), |s| s.resource_again = PostedAgain::SecondRow);
+    let [a, x, y] = ids();
+    scene.apply(&(scene.resource("why", "waf", &y, "") + "---\n" + &scene.share("waf", &[&a], &[&x], "")));
+    scene.wait_ready("share", "waf");
+    scene.wait_ready("shareresource", "why");
+    let lag = Duration::from_secs(5);
+    let settled = Instant::now();
+    scene.wait("reads need not lag any more", || settled.elapsed() > lag);
+    let none = |path: &str, at: &str| {
+        let set = [(at.to_owned(), serde_json::json!([]))].into();
+        world
+            .simulator
+            .fault(Rule::always("GET", path, Action::Rewrite { set, remove: vec![] }).account(&scene.account))
+    };
+    let rules = [none("/accounts/*/shares", "/result/0/resources"), none("/accounts/*/shares/*", "/result/resources")];
+    for (kind, name) in [("share", "waf"), ("shareresource", "why")] {
+        scene.ask(kind, name);
+    }
+    sweeps(&scene, 2);
+    only_share(&scene.state(), &[&a], &[&x, &y]);
+    assert!(!tally(&scene.journal()).contains_key(&format!("POST {RESOURCES}")), "{:#?}", scene.changes());
+    scene.kubectl(&["delete", "shareresource", "why", "--timeout=60s"]);
+    only_share(&scene.state(), &[&a], &[&x]);
+    assert!(rules.iter().all(|rule| world.simulator.fired(*rule) > 0));
 }
 
 /// The list of recipients without its rows from that one on.

@@ -43,14 +43,10 @@ pub async fn create(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
     drop(permit);
     share.pass.memory(|memory| memory.empty_looks.clear());
     match answer {
+        // Another request may have made the share that ours is to have: that one is looked for.
         Ok(Change::Done(made)) if existed_before(share, &made) => {
-            withdraw(share).await?;
-            let now = share.pass.now();
-            let message = format!(
-                "Cloudflare answered the request to create a share with share {}, which existed before; it is not used",
-                made.id
-            );
-            share.pass.memory(|memory| memory.refuse("create", message, now));
+            tracing::warn!(share = %made.id, "the response to a create is about a share that existed before");
+            share.session.account.cache().forget(&made.id);
             Ok(None)
         }
         Ok(Change::Done(made)) => {
