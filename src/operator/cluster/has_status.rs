@@ -9,24 +9,33 @@ use serde::de::DeserializeOwned;
 
 use super::index::Related;
 use crate::api::status::CommonStatus;
+use crate::api::{Share, ShareRecipient, ShareResource};
 
 /// A kind that this operator writes the status of.
 pub trait HasStatus:
-    Related + Resource<DynamicType = (), Scope = NamespaceResourceScope> + Serialize + DeserializeOwned + Debug
+    Related
+    + Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Serialize
+    + DeserializeOwned
+    + Debug
+    + kube::core::object::HasStatus<
+        Status: Serialize
+                    + DeserializeOwned
+                    + Clone
+                    + Debug
+                    + PartialEq
+                    + Default
+                    + Send
+                    + Sync
+                    + AsRef<CommonStatus>
+                    + AsMut<CommonStatus>,
+    >
 {
-    type Status: Serialize
-        + DeserializeOwned
-        + Clone
-        + Debug
-        + PartialEq
-        + Default
-        + Send
-        + Sync
-        + AsRef<CommonStatus>
-        + AsMut<CommonStatus>;
-
-    fn status(&self) -> Option<&Self::Status>;
 }
+
+impl HasStatus for Share {}
+impl HasStatus for ShareRecipient {}
+impl HasStatus for ShareResource {}
 
 /// Whether the status reports the object's present generation.
 pub fn reports_generation<K: HasStatus>(object: &K) -> bool {

@@ -1,6 +1,5 @@
 //! What must be known of a kind: what its objects declare and record. One file each.
 
-mod share;
 mod share_recipient;
 mod share_resource;
 

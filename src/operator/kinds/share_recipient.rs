@@ -14,7 +14,6 @@ use crate::core::interned::Interned;
 use crate::core::meta::ResourceMeta;
 use crate::core::row_key::RowKey;
 use crate::operator::cluster::child_object::ChildObject;
-use crate::operator::cluster::has_status::HasStatus;
 use crate::operator::cluster::index::Related;
 use crate::operator::remote::observed_share::ObservedShare;
 
@@ -22,14 +21,6 @@ use crate::operator::remote::observed_share::ObservedShare;
 const MAX_ERRORS: usize = 20;
 const MAX_ID: usize = 200;
 const MAX_MESSAGE: usize = 300;
-
-impl HasStatus for ShareRecipient {
-    type Status = RecipientStatus;
-
-    fn status(&self) -> Option<&RecipientStatus> {
-        self.status.as_ref()
-    }
-}
 
 impl RowStatus for RecipientStatus {
     fn record(&self) -> &ChildStatus {

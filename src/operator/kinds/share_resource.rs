@@ -12,17 +12,8 @@ use crate::core::interned::Interned;
 use crate::core::meta::ResourceMeta;
 use crate::core::row_key::RowKey;
 use crate::operator::cluster::child_object::ChildObject;
-use crate::operator::cluster::has_status::HasStatus;
 use crate::operator::cluster::index::Related;
 use crate::operator::remote::observed_share::ObservedShare;
-
-impl HasStatus for ShareResource {
-    type Status = ResourceStatus;
-
-    fn status(&self) -> Option<&ResourceStatus> {
-        self.status.as_ref()
-    }
-}
 
 impl RowStatus for ResourceStatus {
     fn record(&self) -> &ChildStatus {
