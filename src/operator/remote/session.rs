@@ -34,7 +34,7 @@ pub struct Session {
     pub read_lag: Duration,
     /// Looks at the newest shares are at least so far apart.
     pub look_gap: Duration,
-    /// Calls of this pass so far.
+    /// Calls of this pass that it makes again if it ends without a permit: those since its last changing call.
     pub made: AtomicU32,
     /// Changing calls, for the object's status.
     pub calls: Arc<CallLog>,
@@ -85,6 +85,11 @@ impl Session {
         let permit = self.account.limiter.ask(&self.requester, made, calls).ok_or(Stop::Queued)?;
         self.made.store(made.saturating_add(calls), Ordering::Relaxed);
         Ok(permit)
+    }
+
+    /// A changing call was answered. It is not made again, and what was read before stays fresh for the next pass.
+    pub fn wrote(&self) {
+        self.made.store(0, Ordering::Relaxed);
     }
 
     /// Makes a call that has a permit, and learns from its answer.
