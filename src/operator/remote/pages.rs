@@ -23,6 +23,8 @@ pub struct Pages {
     page: u32,
     /// Rows of the longest page.
     longest: usize,
+    /// Rows of all pages, also of those that came before.
+    rows: usize,
     /// The list has no pages: the first one came again as the second, and is shorter or longer than was asked for, or has as
     /// many rows as the total says.
     unpaged: bool,
@@ -75,6 +77,7 @@ impl Pages {
         }
         let before = self.seen.len();
         self.seen.extend(answer.rows.iter().map(|row| row.id().to_owned()));
+        self.rows += answer.rows.len();
         if page > 1 && !answer.rows.is_empty() && self.seen.len() == before {
             self.unpaged = self.is_whole_list(answer);
             self.beyond = self.is_beyond(answer);
@@ -91,6 +94,11 @@ impl Pages {
         let last = self.is_last(answer);
         self.longest = self.longest.max(answer.rows.len());
         Ok(last)
+    }
+
+    /// Whether the pages have as many rows as the total says, or none of them twice where it is absent.
+    pub fn has_all(&self, total: Option<u64>) -> bool {
+        self.unpaged || self.seen.len() as u64 == total.unwrap_or(self.rows as u64)
     }
 
     /// Whether a second page that repeats the first one is the whole list.

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use k8s_openapi::jiff::Timestamp;
+
 use super::account::Account;
 use super::call_log::CallLog;
 use super::limiters::{Caller, Permit, Requester};
 use super::observed_share::ObservedShare;
-use super::pages::{FULL_PAGE, Pages, read_pages};
+use super::pages::{FULL_PAGE, PageError, Pages, read_pages};
 use crate::api::ObjectKey;
 use crate::cloudflare::{
     Client, Credential, Direction, Error, ErrorClass, Include, Kind as ShareKind, Object, Order, Page, Reply,
@@ -281,9 +283,7 @@ impl Session {
         let page = self.call(self.newest(1)).await?;
         Pages::default().take(&page)?;
         let mut cache = self.account.cache();
-        for share in page.rows {
-            cache.read(share, began, self.read_lag);
-        }
+        cache.read_all(page.rows, began, self.read_lag);
         cache.looked = cache.looked.max(Some(began));
         Ok(())
     }
@@ -293,28 +293,56 @@ impl Session {
         self.client.list_shares(&self.credential, &self.account.id, &query).await
     }
 
-    /// Reads the live sent shares, newest first, complete back to that time.
+    /// Reads the live sent shares, complete back to that time: newest first as far as needed, or all of them where the pages
+    /// are not in that order, or one of them is refused.
     pub async fn look_back(&self, since: At) -> Result<(), Stop> {
         let began = self.clock.now();
+        let has_no_order = self.account.cache().has_no_order;
+        if has_no_order || !self.read_newest(since, began).await? {
+            // If there is no permit for the list now, the next pass needs all that are set aside for that.
+            self.account.cache().has_no_order = true;
+            let shares = self.pages("shares since a create", 1, |page| self.newest(page)).await?;
+            self.account.cache().read_all(shares, began, self.read_lag);
+        }
+        let mut cache = self.account.cache();
+        cache.looked = cache.looked.max(Some(began));
+        cache.has_no_order = false;
+        Ok(())
+    }
+
+    /// Whether the pages showed every share that was made since then.
+    async fn read_newest(&self, since: At, began: At) -> Result<bool, Stop> {
         let mut permit = self.permit(1)?;
         let mut pages = Pages::default();
+        let is_older = |created: &Timestamp| created.as_millisecond() < since.0;
+        // Nothing that is known and older may be younger than the first one.
+        let known = self.account.cache().live().filter_map(|seen| seen.share.created).filter(is_older).max();
+        let (mut first, mut before) = (true, None);
         loop {
             let page = pages.next()?;
             if page > 1 {
                 drop(permit);
                 permit = self.permit(1)?;
             }
-            let answer = self.call(self.newest(page)).await?;
+            let answer = match self.call(self.newest(page)).await {
+                Err(error) if page > 1 && error.refuses_page() => return Ok(false),
+                answer => answer?,
+            };
             let last = pages.take(&answer)?;
-            let older = |share: &Share| share.created.is_some_and(|created| created.as_millisecond() < since.0);
-            let reached = answer.rows.iter().any(older);
-            let mut cache = self.account.cache();
-            for share in answer.rows {
-                cache.read(share, began, self.read_lag);
+            for created in answer.rows.iter().map(|share| share.created) {
+                let is_misplaced = if first { created < known } else { created > before };
+                if created.is_none() || is_misplaced {
+                    return Ok(false);
+                }
+                (first, before) = (false, created);
             }
-            if last || reached {
-                cache.looked = cache.looked.max(Some(began));
-                return Ok(());
+            let total = answer.total_count;
+            self.account.cache().read_all(answer.rows, began, self.read_lag);
+            if before.as_ref().is_some_and(is_older) {
+                return Ok(true);
+            }
+            if last {
+                return Ok(pages.has_all(total));
             }
         }
     }
