@@ -17,6 +17,7 @@ pub const TESTS: &[Test] = &[
     ("budget: headers that say the same on every answer stop nothing", steady),
     ("budget: bulk creates keep to the rate and do not hold up an edit", bulk),
     ("budget: an edit that takes many calls lets others make theirs between them", adds),
+    ("budget: many new child objects do not hold up an edit", children),
     ("budget: a namespace with few shares is not kept waiting by one with many", namespaces),
 ];
 
@@ -163,6 +164,27 @@ fn adds(world: &World) {
     // Eight calls are made at a time. If those before them counted as well, five seconds would pass by now.
     let longest = made.windows(2).map(|pair| pair[1] - pair[0]).max();
     assert!(longest < Some(3_000_000), "nothing was added for {longest:?} us");
+}
+
+fn children(world: &World) {
+    let scene = world.own_scene();
+    let _operator =
+        own::start(&scene, &[("--api-rate", "5"), ("--api-burst", "10"), ("--poll-min", "5s"), ("--poll-max", "30s")]);
+    let [a, b, x] = ids();
+    scene.apply(&(scene.share("edited", &[&a], &[&x], "") + "---\n" + &scene.share("waf", &[&a], &[&x], "")));
+    let edited = scene.wait_ready("share", "edited");
+    let waf = scene.wait_ready("share", "waf");
+    let child = |n: usize| scene.recipient(&format!("recipient-{n}"), "waf", &random_id(), "");
+    scene.apply(&(0..60).map(child).collect::<Vec<_>>().join("---\n"));
+    scene.wait("some of many", || adds_to(&scene, &waf).len() >= 15);
+    scene.apply(&scene.share("edited", &[&a, &b], &[&x], ""));
+    let before = adds_to(&scene, &waf).len();
+    scene.wait("the edit", || !adds_to(&scene, &edited).is_empty());
+    let edit = adds_to(&scene, &edited)[0];
+    let all = adds_to(&scene, &waf);
+    let first = all[before..].iter().filter(|at| **at < edit).count();
+    assert!(first <= 15, "{first} of the bulk went first");
+    assert!(all.len() < 60, "the bulk was over by then");
 }
 
 fn namespaces(world: &World) {

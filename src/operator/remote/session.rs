@@ -72,7 +72,7 @@ impl Session {
             let cache = self.account.cache();
             cache.swept.is_none() && cache.seen(id).is_none() && !cache.is_missing(id)
         };
-        let is_urgent = self.requester.priority == Priority::Edit;
+        let is_urgent = matches!(self.requester.priority, Priority::Edit | Priority::Create);
         is_urgent && is_unread() && self.account.may_read_early(shares().div_ceil(FULL_PAGE as usize))
     }
 
