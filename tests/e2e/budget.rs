@@ -1,6 +1,6 @@
 //! Whether Cloudflare's limit is kept, and shared fairly.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use cfshare_simulator::{Action, Entry, LimitHeaders, Limits, Policy, Rule, random_id};
 use serde_json::Value;
@@ -18,6 +18,7 @@ pub const TESTS: &[Test] = &[
     ("budget: bulk creates keep to the rate and do not hold up an edit", bulk),
     ("budget: an edit that takes many calls lets others make theirs between them", adds),
     ("budget: many new child objects do not hold up an edit", children),
+    ("budget: new Shares of an account whose list hangs leave other accounts their turns", hung_list),
     ("budget: a namespace with few shares is not kept waiting by one with many", namespaces),
 ];
 
@@ -185,6 +186,28 @@ fn children(world: &World) {
     let first = all[before..].iter().filter(|at| **at < edit).count();
     assert!(first <= 15, "{first} of the bulk went first");
     assert!(all.len() < 60, "the bulk was over by then");
+}
+
+fn hung_list(world: &World) {
+    let [hung, other] = [world.own_scene(), world.own_scene()];
+    let both = format!("{},{}", hung.namespace, other.namespace);
+    let _operator = own::across(&hung, &both, &[("--call-timeout", "30s"), ("--sweep-interval", "1h")]);
+    let [a, b, x] = ids();
+    hung.apply(&hung.share("first", &[&a], &[&x], ""));
+    hung.wait_ready("share", "first");
+    other.apply(&other.share("first", &[&a], &[&x], ""));
+    let edited = other.wait_ready("share", "first");
+    let hang = Rule::always("GET", "/accounts/*/shares", Action::DelayBefore { ms: 120_000 }).account(&hung.account);
+    let rule = world.simulator.fault(hang);
+    hung.apply(&shares(&hung, "waf", 40, ""));
+    hung.wait("a look that hangs", || world.simulator.fired(rule) > 0);
+    // The others begin to wait for it.
+    std::thread::sleep(Duration::from_secs(2));
+    let applied = Instant::now();
+    other.apply(&other.share("first", &[&a, &b], &[&x], ""));
+    other.wait("the edit", || !adds_to(&other, &edited).is_empty());
+    assert!(applied.elapsed() < Duration::from_secs(15), "{:?}", applied.elapsed());
+    world.simulator.remove_fault(rule);
 }
 
 fn namespaces(world: &World) {

@@ -25,6 +25,9 @@ use crate::core::time::At;
 use crate::operator::clock::Clock;
 use crate::operator::stop::Stop;
 
+/// How long a pass waits for another one to look for new shares.
+const LOOK_PATIENCE: Duration = Duration::from_millis(250);
+
 /// One account, for one object's pass.
 pub struct Session {
     pub client: Client,
@@ -269,7 +272,10 @@ impl Session {
 
     /// Asks for the newest shares, so that one that somebody just made is known. One look serves all who wait for it.
     pub async fn look(&self, since: At) -> Result<(), Stop> {
-        let _alone = self.account.looking.lock().await;
+        // Each pass that waits takes the place of another one, and the look may hang.
+        let Ok(_alone) = tokio::time::timeout(LOOK_PATIENCE, self.account.looking.lock()).await else {
+            return Err(Stop::Crowded);
+        };
         if self.account.cache().looked.is_some_and(|looked| looked >= since) {
             return Ok(());
         }
