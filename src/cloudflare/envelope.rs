@@ -6,6 +6,7 @@ use serde_json::Value;
 use serde_json::error::Category;
 
 use super::error::MAX_TEXT;
+use super::wire::number;
 use super::{ApiError, Error, ResponseHead, clean};
 
 const NO_CONTENT: u16 = 204;
@@ -64,7 +65,7 @@ pub(super) fn nothing(head: &ResponseHead, body: &[u8]) -> Result<(), Error> {
 /// A list's rows. An empty list may come as null, if the total says so too, or the count of a page without a total.
 pub(super) fn page<T: DeserializeOwned>(head: &ResponseHead, body: &[u8], asked: u32) -> Result<Page<T>, Error> {
     let envelope = open::<Vec<T>>(head, body)?;
-    let info = |key| envelope.result_info.get(key).and_then(Value::as_u64);
+    let info = |key| envelope.result_info.get(key).and_then(number::<u64>);
     let small = |key| info(key).and_then(|number| u32::try_from(number).ok());
     let total_count = info("total_count");
     let (page, per_page) = (small("page").unwrap_or(asked), small("per_page").filter(|rows| *rows > 0));
@@ -156,7 +157,7 @@ fn api_error(entry: &Value) -> ApiError {
 
 fn code(entry: &Value) -> i64 {
     let code = &entry["code"];
-    code.as_i64().or_else(|| code.as_str()?.parse().ok()).unwrap_or(0)
+    number(code).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -288,6 +289,10 @@ mod tests {
             shares(r#"{"success":true,"result":[],"result_info":{"page":-1,"total_pages":1e99,"total_count":"x"}}"#)
                 .unwrap();
         assert_eq!(odd, bare);
+        let strings = r#"{"page":"2","per_page":"100","total_pages":"9","total_count":"812"}"#;
+        let text = shares(&format!(r#"{{"success":true,"result":[{row}],"result_info":{strings}}}"#)).unwrap();
+        assert_eq!((text.page, text.per_page), (2, Some(100)));
+        assert_eq!((text.total_pages, text.total_count), (Some(9), Some(812)));
     }
 
     #[test]

@@ -3,8 +3,10 @@
 //! Fields come and go: an object decodes as long as it says what it is. Only a missing or unusable id of the
 //! object itself, or of what it is about, is an error, and a share without a name or a resource without a type.
 
+use std::str::FromStr;
+
 use k8s_openapi::jiff::Timestamp;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
@@ -60,13 +62,13 @@ impl Share {
 /// How many recipients of a share are how far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 pub struct Counts {
-    #[serde(rename = "associating_recipient_count")]
+    #[serde(rename = "associating_recipient_count", deserialize_with = "count")]
     pub associating: u64,
-    #[serde(rename = "associated_recipient_count")]
+    #[serde(rename = "associated_recipient_count", deserialize_with = "count")]
     pub associated: u64,
-    #[serde(rename = "disassociating_recipient_count")]
+    #[serde(rename = "disassociating_recipient_count", deserialize_with = "count")]
     pub disassociating: u64,
-    #[serde(rename = "disassociated_recipient_count")]
+    #[serde(rename = "disassociated_recipient_count", deserialize_with = "count")]
     pub disassociated: u64,
 }
 
@@ -126,7 +128,7 @@ pub struct ShareResource {
     pub resource_account_id: AccountId,
     pub resource_id: SourceId,
     pub resource_type: Interned,
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(default, deserialize_with = "version")]
     pub resource_version: Option<i64>,
     #[serde(default, deserialize_with = "or_default")]
     pub meta: ResourceMeta,
@@ -196,6 +198,19 @@ impl Object for ExcludedRecipient {
     fn id(&self) -> &str {
         self.id.as_str()
     }
+}
+
+/// A number, or a string that holds one.
+pub(super) fn number<T: DeserializeOwned + FromStr>(value: &Value) -> Option<T> {
+    T::deserialize(value).ok().or_else(|| value.as_str()?.parse().ok())
+}
+
+fn count<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    number(&Value::deserialize(from)?).ok_or_else(|| D::Error::custom("no number"))
+}
+
+fn version<'de, D: Deserializer<'de>>(from: D) -> Result<Option<i64>, D::Error> {
+    Ok(number(&Value::deserialize(from)?))
 }
 
 /// A value of another shape than promised counts as absent.
@@ -276,6 +291,29 @@ mod tests {
         let counts = from_value::<Share>(value).unwrap().counts;
         let expected = Counts { associating: 1, associated: 2, disassociating: 3, disassociated: 4 };
         assert_eq!(counts, Some(expected));
+    }
+
+    #[test]
+    fn a_number_may_come_as_a_string() {
+        let mut value = share();
+        for (field, count) in
+            [("associating", "1"), ("associated", "2"), ("disassociating", "3"), ("disassociated", "4")]
+        {
+            value[format!("{field}_recipient_count")] = json!(count);
+        }
+        let expected = Counts { associating: 1, associated: 2, disassociating: 3, disassociated: 4 };
+        assert_eq!(from_value::<Share>(value.clone()).unwrap().counts, Some(expected));
+        for odd in [json!("many"), json!("-1"), json!(-1), json!(1.5), json!(null), json!([1])] {
+            value["associated_recipient_count"] = odd.clone();
+            assert_eq!(from_value::<Share>(value.clone()).unwrap().counts, None, "{odd}");
+        }
+        let version = |version: Value| {
+            let row = json!({"id": "x", "resource_account_id": "a", "resource_id": "y", "resource_type": "t",
+                "resource_version": version});
+            from_value::<ShareResource>(row).unwrap().resource_version
+        };
+        assert_eq!((version(json!(7)), version(json!("7"))), (Some(7), Some(7)));
+        assert_eq!((version(json!("new")), version(json!(null))), (None, None));
     }
 
     #[test]

@@ -16,7 +16,8 @@ use super::time::At;
 const KEPT_FOR_EDITS: u32 = 6;
 /// How soon a reservation that nobody uses goes back.
 const RESERVATION: Duration = Duration::from_secs(5);
-/// After so many turns of higher priorities, one of the lowest priority that waits is served.
+/// After so many turns of higher priorities, one of a lower priority is served. Only edits pass it while calls are saved up
+/// for it, and as many times at most.
 const PATIENCE: u32 = 8;
 
 /// Urgency of a call; the first is served first.
@@ -64,8 +65,8 @@ pub struct RateLimiter<K> {
     reserved: HashMap<K, (u32, At)>,
     /// Calls that were granted to each caller and that it has not sent yet.
     granted: HashMap<K, u32>,
-    /// How many turns in a row the lowest priority that waits did not get.
-    passed_over: u32,
+    /// How many turns in a row each priority that waits saw a more urgent one get.
+    passed_over: BTreeMap<Priority, u32>,
 }
 
 /// Those of one priority that wait: round robin over namespaces.
@@ -136,7 +137,7 @@ impl<K: Clone + Eq + Hash> RateLimiter<K> {
             priorities: HashMap::new(),
             reserved: HashMap::new(),
             granted: HashMap::new(),
-            passed_over: 0,
+            passed_over: BTreeMap::new(),
         }
     }
 
@@ -206,10 +207,10 @@ impl<K: Clone + Eq + Hash> RateLimiter<K> {
                 return self.grant(key, calls);
             }
         }
-        let first =
-            self.waiting.iter().find(|(_, turns)| !turns.is_empty()).is_none_or(|(waiting, _)| priority < *waiting);
-        if first && self.open(now) && self.affords(priority, calls, now) {
+        let is_first = self.first().is_none_or(|waiting| priority < waiting) && self.may_pass(priority);
+        if is_first && self.open(now) && self.affords(priority, calls, now) {
             self.unqueue(key);
+            self.count_turn(priority);
             self.take(calls);
             return self.grant(key, calls);
         }
@@ -222,7 +223,11 @@ impl<K: Clone + Eq + Hash> RateLimiter<K> {
                 }
                 self.priorities.insert(key.clone(), priority);
                 let all = made.saturating_add(calls).min(self.rate.burst);
-                self.waiting.entry(priority).or_default().push(namespace, key.clone(), all);
+                let turns = self.waiting.entry(priority).or_default();
+                if turns.is_empty() {
+                    self.passed_over.remove(&priority);
+                }
+                turns.push(namespace, key.clone(), all);
             }
         }
         false
@@ -281,24 +286,53 @@ impl<K: Clone + Eq + Hash> RateLimiter<K> {
         self.refill(now);
         let mut due = Vec::new();
         while self.open(now) {
-            let waiting: Vec<Priority> =
-                self.waiting.iter().filter(|(_, turns)| !turns.is_empty()).map(|(priority, _)| *priority).collect();
-            let (Some(first), Some(last)) = (waiting.first(), waiting.last()) else { break };
-            let priority = if self.passed_over >= PATIENCE { *last } else { *first };
-            let Some(asked) = self.waiting.get(&priority).and_then(Turns::peek) else { break };
-            // The rate may have been divided since it was queued.
-            let calls = asked.min(self.rate.burst);
-            if !self.affords(priority, calls, now) {
-                break;
-            }
+            let Some((priority, calls)) = self.turn(now) else { break };
             let Some((key, _)) = self.waiting.get_mut(&priority).and_then(Turns::pop) else { break };
             self.priorities.remove(&key);
-            self.passed_over = if first == last || priority == *last { 0 } else { self.passed_over + 1 };
+            self.count_turn(priority);
             self.take(calls);
             self.reserved.insert(key.clone(), (calls, now.plus(RESERVATION)));
             due.push(key);
         }
         due
+    }
+
+    /// Whose turn it is, and for how many calls, if these can be had now.
+    fn turn(&self, now: At) -> Option<(Priority, u32)> {
+        let affordable = |priority: Priority| {
+            // The rate may have been divided since it was queued.
+            let calls = self.waiting.get(&priority)?.peek()?.min(self.rate.burst);
+            self.affords(priority, calls, now).then_some((priority, calls))
+        };
+        let overdue = self.overdue().and_then(|(overdue, _)| affordable(overdue));
+        overdue.or_else(|| self.first().filter(|first| self.may_pass(*first)).and_then(affordable))
+    }
+
+    /// The most urgent that waits.
+    fn first(&self) -> Option<Priority> {
+        self.waiting.iter().find(|(_, turns)| !turns.is_empty()).map(|(priority, _)| *priority)
+    }
+
+    /// The priority that waits and was passed over most, if that was too often, and how often it was.
+    fn overdue(&self) -> Option<(Priority, u32)> {
+        let waits = |priority: &Priority| self.waiting.get(priority).is_some_and(|turns| !turns.is_empty());
+        let passed = self.passed_over.iter().map(|(priority, passed)| (*priority, *passed));
+        passed.filter(|(priority, passed)| *passed >= PATIENCE && waits(priority)).max_by_key(|(_, passed)| *passed)
+    }
+
+    /// Whether a call of this priority may be made before those of one that was passed over too often.
+    fn may_pass(&self, priority: Priority) -> bool {
+        let may_pass = |passed| priority == Priority::Edit && passed < 2 * PATIENCE;
+        self.overdue().is_none_or(|(overdue, passed)| priority == overdue || may_pass(passed))
+    }
+
+    fn count_turn(&mut self, served: Priority) {
+        self.passed_over.remove(&served);
+        for (priority, turns) in &self.waiting {
+            if *priority > served && !turns.is_empty() {
+                *self.passed_over.entry(*priority).or_default() += 1;
+            }
+        }
     }
 
     /// Learns from the answer to a call, if one came, how many more are welcome.
@@ -405,6 +439,52 @@ mod tests {
         assert!(!limiter.ask(&1000, "people", Priority::Edit, 1, at(0)));
         assert_eq!(limiter.due(At(400)), vec![1000]);
         assert!(limiter.due(at(10)).contains(&9000));
+    }
+
+    #[test]
+    fn what_is_neither_first_nor_last_does_not_starve() {
+        let mut limiter = RateLimiter::new(Rate { concurrency: 1000, ..RATE }, 0, at(0));
+        for i in 0..500 {
+            assert!(!limiter.ask(&i, "bulk", Priority::Create, 1, at(0)));
+            assert!(!limiter.ask(&(1000 + i), "bulk", Priority::Sweep, 1, at(0)));
+        }
+        assert!(!limiter.ask(&9000, "z", Priority::Poll, 1, at(0)));
+        let due: Vec<i32> = (1..=10).flat_map(|second| limiter.due(at(second))).collect();
+        assert!(due.contains(&9000), "{due:?}");
+        assert!(due.iter().any(|key| (1000..1500).contains(key)), "{due:?}");
+    }
+
+    /// A long poll waits, and was passed over too often. After five seconds, seven calls are left.
+    fn overdue_poll() -> RateLimiter<u32> {
+        let mut limiter = RateLimiter::new(Rate { concurrency: 1000, ..RATE }, 0, at(0));
+        assert!(!limiter.ask(&1, "a", Priority::Poll, 48, at(0)));
+        for i in 100..100 + PATIENCE {
+            assert!(!limiter.ask(&i, "bulk", Priority::Create, 1, at(0)));
+        }
+        assert_eq!(limiter.due(at(5)).len(), PATIENCE as usize);
+        limiter
+    }
+
+    #[test]
+    fn an_edit_does_not_wait_until_calls_are_saved_for_a_long_poll() {
+        let mut limiter = overdue_poll();
+        assert!(!limiter.ask(&2, "people", Priority::Edit, 8, at(5)));
+        assert!(!limiter.ask(&200, "bulk", Priority::Create, 1, at(6)), "the others do");
+        assert_eq!(limiter.due(at(6)), vec![2]);
+    }
+
+    #[test]
+    fn a_long_poll_is_served_while_edits_come_without_end() {
+        let mut limiter = overdue_poll();
+        let mut edits = 0;
+        let served = (6..60).find(|second| {
+            edits += u32::from(limiter.ask(&(1000 + *second as u32), "people", Priority::Edit, 2, at(*second)));
+            let due = limiter.due(at(*second));
+            edits += due.iter().take_while(|key| **key != 1).count() as u32;
+            due.contains(&1)
+        });
+        assert!(served.is_some(), "{edits}");
+        assert_eq!(edits, PATIENCE);
     }
 
     #[test]

@@ -23,10 +23,15 @@ impl Clock {
     }
 }
 
+/// What the clock of the machine shows, wherever it is put.
+pub fn wall() -> At {
+    at(SystemTime::now())
+}
+
 /// Never goes back: waits and limits would last as long as the machine's clock was put back by.
 fn system() -> At {
     static STEADY: OnceLock<Mutex<Steady>> = OnceLock::new();
-    let (wall, now) = (at(SystemTime::now()), Instant::now());
+    let (wall, now) = (wall(), Instant::now());
     STEADY.get_or_init(|| Mutex::new(Steady { wall, since: now })).lock().at(wall, now)
 }
 

@@ -1,8 +1,9 @@
 //! Whether Cloudflare's limit is kept, and shared fairly.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use cfshare_simulator::{Action, Entry, LimitHeaders, Limits, Policy, Rule, random_id};
+use serde_json::Value;
 
 use crate::Test;
 use crate::expect::{nothing_doubled, sweeps};
@@ -15,6 +16,9 @@ pub const TESTS: &[Test] = &[
     ("budget: what the headers say is left is not overspent", headers),
     ("budget: headers that say the same on every answer stop nothing", steady),
     ("budget: bulk creates keep to the rate and do not hold up an edit", bulk),
+    ("budget: an edit that takes many calls lets others make theirs between them", adds),
+    ("budget: many new child objects do not hold up an edit", children),
+    ("budget: new Shares of an account whose list hangs leave other accounts their turns", hung_list),
     ("budget: a namespace with few shares is not kept waiting by one with many", namespaces),
 ];
 
@@ -133,6 +137,77 @@ fn bulk(world: &World) {
             assert!(within <= 10 + 5 * seconds + 1 + CONCURRENCY, "{within} calls in {seconds} s");
         }
     }
+}
+
+/// The time of each recipient added to the share of that object, in microseconds.
+fn adds_to(scene: &Scene<'_>, share: &Value) -> Vec<i64> {
+    let end = format!("/{}/recipients", share["status"]["shareID"].as_str().expect("an id"));
+    let journal = scene.journal();
+    journal.iter().filter(|e| e.method == "POST" && e.path.ends_with(&end)).map(|e| e.at).collect()
+}
+
+fn adds(world: &World) {
+    let scene = world.own_scene();
+    let _operator =
+        own::start(&scene, &[("--api-rate", "10"), ("--api-burst", "80"), ("--poll-min", "5s"), ("--poll-max", "30s")]);
+    let [a, b, x] = ids();
+    scene.apply(&(scene.share("edited", &[&a], &[&x], "") + "---\n" + &scene.share("bulk", &[&a], &[&x], "")));
+    let edited = scene.wait_ready("share", "edited");
+    let bulk = scene.wait_ready("share", "bulk");
+    let many: Vec<String> = std::iter::once(a.clone()).chain((0..250).map(|_| random_id())).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    scene.apply(&scene.share("bulk", &many, &[&x], ""));
+    scene.wait("most of them", || adds_to(&scene, &bulk).len() >= 180);
+    scene.apply(&scene.share("edited", &[&a, &b], &[&x], ""));
+    scene.wait("the edit", || !adds_to(&scene, &edited).is_empty());
+    let made = adds_to(&scene, &bulk);
+    assert!(made.len() < 250, "the bulk was over by then");
+    // Eight calls are made at a time. If those before them counted as well, five seconds would pass by now.
+    let longest = made.windows(2).map(|pair| pair[1] - pair[0]).max();
+    assert!(longest < Some(3_000_000), "nothing was added for {longest:?} us");
+}
+
+fn children(world: &World) {
+    let scene = world.own_scene();
+    let _operator =
+        own::start(&scene, &[("--api-rate", "5"), ("--api-burst", "10"), ("--poll-min", "5s"), ("--poll-max", "30s")]);
+    let [a, b, x] = ids();
+    scene.apply(&(scene.share("edited", &[&a], &[&x], "") + "---\n" + &scene.share("waf", &[&a], &[&x], "")));
+    let edited = scene.wait_ready("share", "edited");
+    let waf = scene.wait_ready("share", "waf");
+    let child = |n: usize| scene.recipient(&format!("recipient-{n}"), "waf", &random_id(), "");
+    scene.apply(&(0..60).map(child).collect::<Vec<_>>().join("---\n"));
+    scene.wait("some of many", || adds_to(&scene, &waf).len() >= 15);
+    scene.apply(&scene.share("edited", &[&a, &b], &[&x], ""));
+    let before = adds_to(&scene, &waf).len();
+    scene.wait("the edit", || !adds_to(&scene, &edited).is_empty());
+    let edit = adds_to(&scene, &edited)[0];
+    let all = adds_to(&scene, &waf);
+    let first = all[before..].iter().filter(|at| **at < edit).count();
+    assert!(first <= 15, "{first} of the bulk went first");
+    assert!(all.len() < 60, "the bulk was over by then");
+}
+
+fn hung_list(world: &World) {
+    let [hung, other] = [world.own_scene(), world.own_scene()];
+    let both = format!("{},{}", hung.namespace, other.namespace);
+    let _operator = own::across(&hung, &both, &[("--call-timeout", "30s"), ("--sweep-interval", "1h")]);
+    let [a, b, x] = ids();
+    hung.apply(&hung.share("first", &[&a], &[&x], ""));
+    hung.wait_ready("share", "first");
+    other.apply(&other.share("first", &[&a], &[&x], ""));
+    let edited = other.wait_ready("share", "first");
+    let hang = Rule::always("GET", "/accounts/*/shares", Action::DelayBefore { ms: 120_000 }).account(&hung.account);
+    let rule = world.simulator.fault(hang);
+    hung.apply(&shares(&hung, "waf", 40, ""));
+    hung.wait("a look that hangs", || world.simulator.fired(rule) > 0);
+    // The others begin to wait for it.
+    std::thread::sleep(Duration::from_secs(2));
+    let applied = Instant::now();
+    other.apply(&other.share("first", &[&a, &b], &[&x], ""));
+    other.wait("the edit", || !adds_to(&other, &edited).is_empty());
+    assert!(applied.elapsed() < Duration::from_secs(15), "{:?}", applied.elapsed());
+    world.simulator.remove_fault(rule);
 }
 
 fn namespaces(world: &World) {

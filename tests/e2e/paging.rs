@@ -1,10 +1,10 @@
 //! Whether nothing is decided on a list that is not complete, however the server pages.
 
-use cfshare_simulator::{ListInfo, Paging, Seed, random_id};
+use cfshare_simulator::{Action, ListInfo, Paging, Rule, Seed, random_id};
 use serde_json::Value;
 
 use crate::Test;
-use crate::expect::only_share;
+use crate::expect::{creates, only_share};
 use crate::own;
 use crate::scene::{Scene, World, condition, ids, message};
 
@@ -17,6 +17,7 @@ pub const TESTS: &[Test] = &[
     }),
     ("paging: lists without result_info end with a short page", no_info),
     ("paging: lists whose order changes from page to page are read in one piece", shuffled),
+    ("paging: a lost create is found in a list without an order", lost_create),
     ("paging: an import of a list that is not complete is an error", import),
 ];
 
@@ -113,6 +114,20 @@ fn shuffled(world: &World) {
     let own: Vec<_> = scene.live().into_iter().filter(|share| share.name == "waf").collect();
     only_share(&own, &accounts, &[&first]);
     assert_eq!(scene.changes().len(), 2, "{:#?}", scene.changes());
+}
+
+fn lost_create(world: &World) {
+    let (scene, _) = many(world, ListInfo::Shown, Paging::Shuffled);
+    let _operator = own::start(&scene, &[("--sweep-interval", "1h")]);
+    let rule = Rule::once("POST", "/accounts/*/shares", Action::ApplyDrop {}).account(&scene.account);
+    let rule = world.simulator.fault(rule);
+    let [one, first] = crate::scene::ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.wait_ready("share", "waf");
+    assert_eq!(world.simulator.fired(rule), 1);
+    let own: Vec<_> = scene.live().into_iter().filter(|share| share.name == "waf").collect();
+    only_share(&own, &[&one], &[&first]);
+    assert_eq!(creates(&scene), 1, "{:#?}", scene.changes());
 }
 
 fn import(world: &World) {

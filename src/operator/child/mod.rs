@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::pass::Pass;
+use crate::api::status::UNOBSERVED;
 use crate::api::{Name, has_finalizer, uid_of};
 use crate::core::child_step::{self, Step, Wait};
 use crate::core::id::{AccountId, ShareId};
@@ -25,6 +26,7 @@ use crate::operator::kinds::{Child, RowStatus};
 use crate::operator::pass::context::Context;
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::rows::declare::Sibling;
+use crate::operator::rows::inventory::Entry;
 use crate::operator::rows::row_state::label;
 use crate::operator::stop::Stop;
 use child_pass::ChildPass;
@@ -104,7 +106,7 @@ async fn look_after<C: Child>(
             return pass.without_credential(problem, Some(format!("{} of share {id}", label(&key, None)))).await;
         }
     };
-    let priority = if pass.is_deleting() || !pass.was_ready() { Priority::Edit } else { Priority::Poll };
+    let priority = priority(&pass);
     let session = pass.open(&credential, owner, priority);
     let mut child = ChildPass { pass, session, id, key, parent, declared };
     match maintain::run(&mut child).await {
@@ -115,6 +117,19 @@ async fn look_after<C: Child>(
         Ok(None) => Ok(None),
         Err(Stop::Cloudflare(error)) => child.pass.fail(error, &child.session, &secret).await,
         Err(stop) => Err(stop),
+    }
+}
+
+/// As of a Share: many new objects do not keep an edit waiting.
+fn priority<C: Child>(pass: &Pass<C>) -> Priority {
+    let reported = pass.common().observed_generation;
+    let edited = reported != UNOBSERVED && reported != pass.generation();
+    if pass.is_deleting() || pass.is_requested() || edited {
+        return Priority::Edit;
+    }
+    match Entry::of_child(pass.status.record()) {
+        Some(_) => Priority::Poll,
+        None => Priority::Create,
     }
 }
 

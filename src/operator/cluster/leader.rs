@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::time::error::Elapsed;
 use tokio_util::sync::CancellationToken;
 
-use super::leadership::{Tenure, Term};
+use super::leadership::{Moment, Tenure, Term};
 use super::partition::{Partition, REPLICAS};
 use super::requests::jittered;
 use super::sweeps::{SWEEPS, SweepLog};
@@ -107,7 +107,7 @@ impl Election {
         let name = self.role.name();
         loop {
             self.health.beat(&name);
-            let started = Instant::now();
+            let started = Moment::now();
             let deadline = (self.lead.duration / 3).max(Duration::from_secs(1));
             let outcome = tokio::time::timeout(deadline, self.turn()).await;
             self.health.note(|health, now| health.lease(&name, matches!(outcome, Ok(Ok(_))), now));
@@ -148,11 +148,11 @@ impl Election {
     }
 
     /// For how long the Lease is ours after a turn; returns when the next turn is due.
-    fn took_turn(&mut self, outcome: Result<Result<Outcome, kube::Error>, Elapsed>, started: Instant) -> Duration {
+    fn took_turn(&mut self, outcome: Result<Result<Outcome, kube::Error>, Elapsed>, started: Moment) -> Duration {
         let pause = self.lead.duration / 4;
         match outcome {
             Ok(Ok(Outcome::Held)) => {
-                self.until.hold_until(Some(started + self.lead.duration));
+                self.until.hold_until(Some(started.plus(self.lead.duration)));
                 match &self.role {
                     Role::Common(partition) if !partition.is_announced() => pause.min(2 * SOON),
                     Role::Sole | Role::Shard(..) | Role::Common(_) => pause,

@@ -9,20 +9,52 @@ use parking_lot::Mutex;
 
 use super::sweeps::SweepLog;
 use crate::core::shard;
+use crate::core::time::At;
+use crate::operator::clock;
 
-/// Until when a Lease is ours, by our own monotonic clock.
+/// A point in time by both clocks: the monotonic one stands still while the machine is suspended, and the other one may be
+/// put back.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    steady: Instant,
+    wall: At,
+}
+
+impl Moment {
+    pub fn now() -> Moment {
+        Moment { steady: Instant::now(), wall: clock::wall() }
+    }
+
+    pub fn plus(self, time: Duration) -> Moment {
+        Moment { steady: self.steady + time, wall: self.wall.plus(time) }
+    }
+
+    pub fn elapsed(&self) -> Duration {
+        self.steady.elapsed()
+    }
+
+    /// By whichever clock is ahead.
+    fn is_before(&self, other: Moment) -> bool {
+        self.steady < other.steady && self.wall < other.wall
+    }
+}
+
+/// Until when a Lease is ours, by our own clocks.
 #[derive(Clone, Default)]
-pub struct Term(Arc<Mutex<Option<Instant>>>);
+pub struct Term(Arc<Mutex<Option<Moment>>>);
 
 impl Term {
-    pub fn hold_until(&self, until: Option<Instant>) {
+    pub fn hold_until(&self, until: Option<Moment>) {
         *self.0.lock() = until;
     }
 
     /// Whether it is still ours after so long a time.
     pub fn lasts(&self, time: Duration) -> bool {
-        let until = self.0.lock();
-        until.is_some_and(|until| Instant::now() + time < until)
+        self.reaches(Moment::now().plus(time))
+    }
+
+    fn reaches(&self, moment: Moment) -> bool {
+        self.0.lock().is_some_and(|until| moment.is_before(until))
     }
 
     pub fn holds(&self) -> bool {
@@ -99,14 +131,26 @@ mod tests {
         assert_eq!((shard::of(in_zero, 2), shard::of(in_one, 2)), (0, 1));
         let minute = Duration::from_secs(60);
         let holds = |time| [in_zero, in_one].map(|account| leadership.lasts(account, time));
-        zero.term.hold_until(Some(Instant::now() + minute));
+        zero.term.hold_until(Some(Moment::now().plus(minute)));
         assert_eq!(holds(Duration::ZERO), [false, false], "replicas of another number of shards may work");
-        common.hold_until(Some(Instant::now() + minute));
+        common.hold_until(Some(Moment::now().plus(minute)));
         assert_eq!(holds(Duration::ZERO), [true, false]);
         assert_eq!(holds(minute), [false, false], "a call must end before another replica may lead");
-        one.term.hold_until(Some(Instant::now() + minute));
+        one.term.hold_until(Some(Moment::now().plus(minute)));
         zero.term.hold_until(None);
         assert_eq!(holds(Duration::ZERO), [false, true]);
+    }
+
+    #[test]
+    fn a_lease_is_not_ours_any_more_after_the_machine_was_suspended() {
+        let (term, taken) = (Term::default(), Moment::now());
+        let second = Duration::from_secs;
+        term.hold_until(Some(taken.plus(second(60))));
+        let later = |steady, wall: At| Moment { steady: taken.steady + second(steady), wall };
+        assert!(term.reaches(later(59, taken.wall.plus(second(59)))));
+        assert!(!term.reaches(later(1, taken.wall.plus(second(600)))), "the monotonic clock stood still");
+        assert!(term.reaches(later(1, taken.wall.minus(second(3600)))), "the other one was put back");
+        assert!(!term.reaches(later(60, taken.wall.minus(second(3600)))));
     }
 
     #[test]

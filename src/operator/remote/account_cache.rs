@@ -26,6 +26,8 @@ pub struct AccountCache {
     pub omits_resources: bool,
     /// When the newest page of that list was last asked for.
     pub looked: Option<At>,
+    /// The last look at the newest shares did not show all of them, so that the next one reads the whole list.
+    pub has_no_order: bool,
     /// Shares that Cloudflare was deleting, and when that list was begun.
     pub leaving: Option<(At, HashSet<ShareId>)>,
     missing: HashMap<ShareId, Missing>,
@@ -74,6 +76,13 @@ impl AccountCache {
         self.note_freed(name, &id);
         if moved {
             self.moved.insert(id);
+        }
+    }
+
+    /// The same of the rows of a list.
+    pub fn read_all(&mut self, shares: Vec<Share>, began: At, read_lag: Duration) {
+        for share in shares {
+            self.read(share, began, read_lag);
         }
     }
 

@@ -2,12 +2,14 @@
 //!
 //! A list is complete when its pages have as many different rows as its total says, or, where the total is absent or
 //! wrong, when a page is empty or shorter than one before it: a first page that is shorter than what was asked for may be
-//! as long as pages get, unless the second one is the same. A list that agrees with itself proves nothing. One whose pages never
-//! fit together, because their order is not always the same, is asked for in one piece.
+//! as long as pages get, unless the second one is the same. A page beyond the end may be refused, or repeat another one. A list
+//! that agrees with itself proves nothing. One whose pages never fit together, because their order is not always the same, or
+//! whose end is refused, is asked for in one piece.
 
 use std::collections::{HashMap, HashSet};
 
-use crate::cloudflare::{Error, Object, Page, WHOLE};
+use crate::cloudflare::{Error, ErrorClass, Object, Page, WHOLE};
+use crate::operator::stop::Stop;
 
 /// No list is longer than this many pages; a longer one is an error, not the end of the list.
 const MAX_PAGES: u32 = 1000;
@@ -21,8 +23,39 @@ pub struct Pages {
     page: u32,
     /// Rows of the longest page.
     longest: usize,
-    /// The list has no pages: a first one that was shorter than asked for came again as the second.
+    /// Rows of all pages, also of those that came before.
+    rows: usize,
+    /// The list has no pages: the first one came again as the second, and is shorter or longer than was asked for, or has as
+    /// many rows as the total says.
     unpaged: bool,
+    /// The last page that was taken repeats another one, and lies beyond the end.
+    beyond: bool,
+}
+
+/// What asking for a page may end with.
+pub trait PageError: From<Error> {
+    fn answer(&self) -> Option<&Error>;
+
+    /// Whether Cloudflare refuses the page. Of one that is not the first, that may mean that there is none.
+    fn refuses_page(&self) -> bool {
+        self.answer().is_some_and(|error| matches!(error.class(), ErrorClass::Rejected | ErrorClass::Gone))
+    }
+}
+
+impl PageError for Error {
+    fn answer(&self) -> Option<&Error> {
+        Some(self)
+    }
+}
+
+impl PageError for Stop {
+    fn answer(&self) -> Option<&Error> {
+        match self {
+            Stop::Cloudflare(error) => Some(error),
+            Stop::Queued | Stop::Occupied | Stop::Crowded | Stop::Conflict | Stop::Stopping | Stop::Late => None,
+            Stop::Kubernetes(_) => None,
+        }
+    }
 }
 
 impl Pages {
@@ -44,20 +77,49 @@ impl Pages {
         }
         let before = self.seen.len();
         self.seen.extend(answer.rows.iter().map(|row| row.id().to_owned()));
-        // The last page of a list without an order may have no new row either.
-        let is_short = answer.total_count.is_some() && answer.rows.len() < self.longest;
-        if page > 1 && !answer.rows.is_empty() && self.seen.len() == before && !is_short {
-            let told = answer.total_pages.is_some() || answer.total_count.is_some();
-            self.unpaged = page == 2 && !told && answer.rows.len() == before && before < FULL_PAGE as usize;
-            if self.unpaged {
+        self.rows += answer.rows.len();
+        if page > 1 && !answer.rows.is_empty() && self.seen.len() == before {
+            self.unpaged = self.is_whole_list(answer);
+            self.beyond = self.is_beyond(answer);
+            // The last page of a list without an order may have no new row either.
+            let is_short = answer.total_count.is_some() && answer.rows.len() < self.longest;
+            if self.unpaged || self.beyond {
                 return Ok(true);
             }
-            let cause = format!("page {page} of a list has only rows that earlier pages already had");
-            return Err(Error::Lost { cause });
+            if !is_short {
+                let cause = format!("page {page} of a list has only rows that earlier pages already had");
+                return Err(Error::Lost { cause });
+            }
         }
         let last = self.is_last(answer);
         self.longest = self.longest.max(answer.rows.len());
         Ok(last)
+    }
+
+    /// Whether the pages have as many rows as the total says, or none of them twice where it is absent.
+    pub fn has_all(&self, total: Option<u64>) -> bool {
+        self.unpaged || self.seen.len() as u64 == total.unwrap_or(self.rows as u64)
+    }
+
+    /// Whether a second page that repeats the first one is the whole list.
+    fn is_whole_list<T>(&self, repeated: &Page<T>) -> bool {
+        let (rows, full) = (self.longest, FULL_PAGE as usize);
+        let agrees = match (repeated.total_count, repeated.total_pages) {
+            (Some(total), _) => total == self.seen.len() as u64,
+            // As long as was asked for: there may be more.
+            (None, pages) => rows != full && pages.is_none_or(|pages| pages as usize <= rows.div_ceil(full)),
+        };
+        self.page == 2 && repeated.rows.len() == rows && agrees
+    }
+
+    /// Whether a page that has only rows of earlier ones is numbered higher than the list has pages. Where that is the second
+    /// one, the server may be one that answers page 1 to every page, unless it says that page 1 is not full.
+    fn is_beyond<T>(&self, repeated: &Page<T>) -> bool {
+        let size = u64::from(repeated.per_page.unwrap_or(FULL_PAGE));
+        let counted = repeated.total_count.map(|total| total.div_ceil(size));
+        let pages = repeated.total_pages.map(u64::from).or(counted);
+        let turns = self.page > 2 || repeated.per_page.is_some() && (self.longest as u64) < size;
+        turns && pages.is_some_and(|pages| u64::from(self.page) > pages)
     }
 
     fn is_last<T>(&self, answer: &Page<T>) -> bool {
@@ -78,11 +140,12 @@ impl Pages {
 pub async fn read_pages<T, E, F>(mut ask: impl FnMut(u32) -> F) -> Result<Option<Vec<T>>, E>
 where
     T: Object,
-    E: From<Error>,
+    E: PageError,
     F: Future<Output = Result<Page<T>, E>>,
 {
     let mut before = None;
     let mut earlier: HashSet<String> = HashSet::new();
+    let mut refused = false;
     for attempt in 0..3 {
         // A total that was wrong once does not tell where the list ends.
         let (rows, totals) = read_once(&mut ask, attempt > 0).await?;
@@ -91,18 +154,24 @@ where
         }
         let same = earlier.len() == rows.len() && rows.iter().all(|row| earlier.contains(row.id()));
         // Twice the same rows, and an empty page after them: the total is wrong, not the rows.
-        if same && totals != Totals::Moved && before == Some(totals) {
+        if same && before == Some(totals) && matches!(totals, Totals::Same(_)) {
             return Ok(Some(rows));
         }
         earlier.extend(rows.iter().map(|row| row.id().to_owned()));
         before = Some(totals);
+        if totals == Totals::Refused {
+            refused = true;
+            break;
+        }
     }
-    let whole = ask(WHOLE).await?;
-    let ids: HashSet<&str> = whole.rows.iter().map(Object::id).collect();
-    let is_whole = whole.total_count.is_none_or(|total| total == whole.rows.len() as u64)
-        && ids.len() == whole.rows.len()
-        && earlier.iter().all(|id| ids.contains(id.as_str()));
-    Ok(is_whole.then_some(whole.rows))
+    let Page { mut rows, total_count, .. } = ask(WHOLE).await?;
+    let came = rows.len();
+    let mut ids = HashSet::new();
+    rows.retain(|row| ids.insert(row.id().to_owned()));
+    let fits = total_count.is_none_or(|total| total == rows.len() as u64 || total == came as u64);
+    // Where the total is too high, a page is asked for that does not exist; but the list may have been cut at a full page.
+    let is_whole = fits || refused && !rows.len().is_multiple_of(FULL_PAGE as usize);
+    Ok((is_whole && earlier.is_subset(&ids)).then_some(rows))
 }
 
 /// What the pages of one list said of its length.
@@ -111,13 +180,15 @@ enum Totals {
     Unknown,
     Same(u64),
     Moved,
+    /// A page was refused, so that what came before it may not be all.
+    Refused,
 }
 
 /// Reads a list to its last page; `distrust`: while its total and its rows disagree, to an empty page.
 async fn read_once<T, E, F>(ask: &mut impl FnMut(u32) -> F, distrust: bool) -> Result<(Vec<T>, Totals), E>
 where
     T: Object,
-    E: From<Error>,
+    E: PageError,
     F: Future<Output = Result<Page<T>, E>>,
 {
     let mut pages = Pages::default();
@@ -126,14 +197,18 @@ where
     let mut places: HashMap<String, usize> = HashMap::new();
     let mut repeated = false;
     loop {
-        let answer = ask(pages.next()?).await?;
+        let page = pages.next()?;
+        let answer = match ask(page).await {
+            Err(error) if page > 1 && error.refuses_page() => return Ok((rows, Totals::Refused)),
+            answer => answer?,
+        };
         let last = pages.take(&answer)?;
         if pages.unpaged {
             return Ok((rows, totals));
         }
-        let empty = answer.rows.is_empty();
+        let (empty, start) = (answer.rows.is_empty() || pages.beyond, rows.len());
         totals = match (totals, answer.total_count) {
-            (Totals::Moved, _) => Totals::Moved,
+            (Totals::Moved | Totals::Refused, _) => totals,
             (Totals::Same(before), Some(total)) if before != total => Totals::Moved,
             (_, Some(total)) => Totals::Same(total),
             (same, None) => same,
@@ -143,7 +218,7 @@ where
                 // It moved onto a later page, and what came later is younger. Another one may have moved the other way.
                 Some(place) => {
                     rows[*place] = row;
-                    repeated = true;
+                    repeated |= *place < start;
                 }
                 None => {
                     places.insert(row.id().to_owned(), rows.len());
@@ -162,6 +237,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cloudflare::ResponseHead;
 
     #[derive(Debug, Clone, PartialEq)]
     struct Row(String);
@@ -178,11 +254,16 @@ mod tests {
 
     /// Reads a list whose pages the test makes. Returns how many rows it has, and the calls that it took.
     async fn read(mut page: impl FnMut(u32) -> Page<Row>) -> (Result<Option<usize>, Error>, usize) {
+        read_some(|number| Ok(page(number))).await
+    }
+
+    /// The same of a list some pages of which are refused.
+    async fn read_some(mut page: impl FnMut(u32) -> Result<Page<Row>, Error>) -> (Result<Option<usize>, Error>, usize) {
         let mut calls = 0;
         let list = read_pages(|number| {
             calls += 1;
             let answer = page(number);
-            async move { Ok::<_, Error>(answer) }
+            async move { answer }
         });
         let list = list.await.map(|rows| rows.map(|rows| rows.len()));
         (list, calls)
@@ -226,6 +307,117 @@ mod tests {
                 assert_eq!(list.await.0.expect("a list"), Some(120), "{total} {total_pages:?}");
                 assert!(empty > 0, "{total} {total_pages:?}");
             }
+        }
+    }
+
+    fn refused(status: u16) -> Error {
+        let head = ResponseHead { status, date: None, ray: None, limits: Default::default() };
+        Error::Answered { status, errors: Vec::new(), head: Box::new(head) }
+    }
+
+    /// What totals may say of 120 rows, and of 30.
+    const TOTALS: [(usize, [Option<u64>; 5]); 2] = [
+        (120, [None, Some(119), Some(120), Some(121), Some(999)]),
+        (30, [None, Some(29), Some(30), Some(31), Some(99)]),
+    ];
+
+    #[tokio::test]
+    async fn where_a_page_beyond_the_end_is_refused_the_list_is_read_in_one_piece() {
+        for (count, totals) in TOTALS {
+            for (status, total_count) in
+                [400, 404, 416].into_iter().flat_map(|status| totals.map(|total| (status, total)))
+            {
+                let page = |page: u32| match page {
+                    WHOLE => Ok(Page { page, total_count, ..cut(1, 1000, count) }),
+                    _ if 100 * (page as usize - 1) >= count => Err(refused(status)),
+                    _ => Ok(Page { total_count, ..cut(page, 100, count) }),
+                };
+                let (list, calls) = read_some(page).await;
+                assert_eq!(list.expect("a list"), Some(count), "{status} {total_count:?}");
+                assert!(calls <= 6, "{status} {total_count:?}: {calls} calls");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_page_that_is_refused_is_no_end_where_rows_are_missing() {
+        // What comes in one piece lacks rows, or ends with a full page.
+        for (whole, total_count) in [(30, Some(150)), (100, Some(150)), (30, None), (99, None)] {
+            let page = |page: u32| match page {
+                WHOLE => Ok(Page { page, total_count, ..cut(1, 1000, whole) }),
+                1 => Ok(Page { total_count, ..cut(1, 100, 150) }),
+                _ => Err(refused(400)),
+            };
+            assert_eq!(read_some(page).await.0.expect("no error"), None, "{whole} {total_count:?}");
+        }
+        for error in [refused(500), refused(403), refused(429), Error::Lost { cause: "it".into() }] {
+            let page = |page: u32| if page == 2 { Err(error.clone()) } else { Ok(cut(page, 100, 150)) };
+            assert_eq!(read_some(page).await, (Err(error.clone()), 2));
+        }
+        let (list, calls) = read_some(|_| Err(refused(404))).await;
+        assert_eq!((list.is_err(), calls), (true, 1), "not even a first page");
+    }
+
+    #[tokio::test]
+    async fn a_page_beyond_the_end_that_repeats_the_last_one_ends_the_list() {
+        for (count, totals) in TOTALS {
+            for total_count in totals {
+                for total_pages in [None, Some(1), Some(2), Some(4)] {
+                    // Nothing shows that the server knows pages at all, or how many rows there are.
+                    if total_pages > Some(count.div_ceil(100) as u32) && (count == 30 || total_count.is_none()) {
+                        continue;
+                    }
+                    let end = count.div_ceil(100) as u32;
+                    let page = |page: u32| Page { page, per_page: Some(100), ..cut(page.min(end), 100, count) };
+                    let list = read(|number| Page { total_count, total_pages, ..page(number) });
+                    let (list, calls) = list.await;
+                    assert_eq!(list.expect("a list"), Some(count), "{total_count:?} {total_pages:?}");
+                    assert!(calls <= 24, "{total_count:?} {total_pages:?}: {calls} calls");
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_page_longer_than_was_asked_for_that_comes_again_is_the_whole_list() {
+        for (total_count, total_pages) in
+            [(None, None), (Some(250), None), (Some(250), Some(3)), (None, Some(3)), (None, Some(1))]
+        {
+            let (list, calls) = read(|page| Page { page, total_count, total_pages, ..cut(1, 250, 250) }).await;
+            assert_eq!((list.expect("a list"), calls), (Some(250), 2), "{total_count:?} {total_pages:?}");
+        }
+        let (list, calls) = read(|page| Page { page, total_count: Some(100), ..cut(1, 100, 100) }).await;
+        assert_eq!((list.expect("a list"), calls), (Some(100), 2));
+        // There are more, and pages may be as long as the server likes.
+        for (total_count, total_pages) in [(Some(300), None), (None, Some(4))] {
+            assert!(read(|page| Page { page, total_count, total_pages, ..cut(1, 250, 300) }).await.0.is_err());
+        }
+        let (list, calls) = read(|page| cut(page, 250, 300)).await;
+        assert_eq!((list.expect("a list"), calls), (Some(300), 2));
+    }
+
+    #[tokio::test]
+    async fn a_row_that_is_twice_on_one_page_counts_once_and_did_not_move() {
+        let twice = |page: Page<Row>| Page {
+            rows: page.rows.iter().chain(&page.rows[..page.rows.len().min(1)]).cloned().collect(),
+            ..page
+        };
+        for (count, calls) in [(30, 2), (120, 2)] {
+            let list = read(|page| twice(cut(page, 100, count))).await;
+            assert_eq!((list.0.expect("a list"), list.1), (Some(count), calls));
+            let list = read(|page| Page { page, ..twice(cut(1, 1000, count)) }).await;
+            assert_eq!((list.0.expect("a list"), list.1), (Some(count), 2), "and every page is the whole list");
+        }
+        // Nor does it stop a list that is read in one piece.
+        for total_count in [None, Some(150), Some(151)] {
+            let mut calls = 0;
+            let (list, _) = read(|page| {
+                calls += 1;
+                let whole = || Page { page, total_count, ..twice(cut(1, 1000, 150)) };
+                if page == WHOLE { whole() } else { shuffled(page, calls, total_count) }
+            })
+            .await;
+            assert_eq!(list.expect("a list"), Some(150), "{total_count:?}");
         }
     }
 

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use k8s_openapi::jiff::Timestamp;
+
 use super::account::Account;
 use super::call_log::CallLog;
 use super::limiters::{Caller, Permit, Requester};
 use super::observed_share::ObservedShare;
-use super::pages::{FULL_PAGE, Pages, read_pages};
+use super::pages::{FULL_PAGE, PageError, Pages, read_pages};
 use crate::api::ObjectKey;
 use crate::cloudflare::{
     Client, Credential, Direction, Error, ErrorClass, Include, Kind as ShareKind, Object, Order, Page, Reply,
@@ -23,6 +25,9 @@ use crate::core::time::At;
 use crate::operator::clock::Clock;
 use crate::operator::stop::Stop;
 
+/// How long a pass waits for another one to look for new shares.
+const LOOK_PATIENCE: Duration = Duration::from_millis(250);
+
 /// One account, for one object's pass.
 pub struct Session {
     pub client: Client,
@@ -34,7 +39,7 @@ pub struct Session {
     pub read_lag: Duration,
     /// Looks at the newest shares are at least so far apart.
     pub look_gap: Duration,
-    /// Calls of this pass so far.
+    /// Calls of this pass that it makes again if it ends without a permit: those since its last changing call.
     pub made: AtomicU32,
     /// Changing calls, for the object's status.
     pub calls: Arc<CallLog>,
@@ -70,7 +75,7 @@ impl Session {
             let cache = self.account.cache();
             cache.swept.is_none() && cache.seen(id).is_none() && !cache.is_missing(id)
         };
-        let is_urgent = self.requester.priority == Priority::Edit;
+        let is_urgent = matches!(self.requester.priority, Priority::Edit | Priority::Create);
         is_urgent && is_unread() && self.account.may_read_early(shares().div_ceil(FULL_PAGE as usize))
     }
 
@@ -85,6 +90,11 @@ impl Session {
         let permit = self.account.limiter.ask(&self.requester, made, calls).ok_or(Stop::Queued)?;
         self.made.store(made.saturating_add(calls), Ordering::Relaxed);
         Ok(permit)
+    }
+
+    /// A changing call was answered. It is not made again, and what was read before stays fresh for the next pass.
+    pub fn wrote(&self) {
+        self.made.store(0, Ordering::Relaxed);
     }
 
     /// Makes a call that has a permit, and learns from its answer.
@@ -262,7 +272,10 @@ impl Session {
 
     /// Asks for the newest shares, so that one that somebody just made is known. One look serves all who wait for it.
     pub async fn look(&self, since: At) -> Result<(), Stop> {
-        let _alone = self.account.looking.lock().await;
+        // Each pass that waits takes the place of another one, and the look may hang.
+        let Ok(_alone) = tokio::time::timeout(LOOK_PATIENCE, self.account.looking.lock()).await else {
+            return Err(Stop::Crowded);
+        };
         if self.account.cache().looked.is_some_and(|looked| looked >= since) {
             return Ok(());
         }
@@ -276,9 +289,7 @@ impl Session {
         let page = self.call(self.newest(1)).await?;
         Pages::default().take(&page)?;
         let mut cache = self.account.cache();
-        for share in page.rows {
-            cache.read(share, began, self.read_lag);
-        }
+        cache.read_all(page.rows, began, self.read_lag);
         cache.looked = cache.looked.max(Some(began));
         Ok(())
     }
@@ -288,28 +299,56 @@ impl Session {
         self.client.list_shares(&self.credential, &self.account.id, &query).await
     }
 
-    /// Reads the live sent shares, newest first, complete back to that time.
+    /// Reads the live sent shares, complete back to that time: newest first as far as needed, or all of them where the pages
+    /// are not in that order, or one of them is refused.
     pub async fn look_back(&self, since: At) -> Result<(), Stop> {
         let began = self.clock.now();
+        let has_no_order = self.account.cache().has_no_order;
+        if has_no_order || !self.read_newest(since, began).await? {
+            // If there is no permit for the list now, the next pass needs all that are set aside for that.
+            self.account.cache().has_no_order = true;
+            let shares = self.pages("shares since a create", 1, |page| self.newest(page)).await?;
+            self.account.cache().read_all(shares, began, self.read_lag);
+        }
+        let mut cache = self.account.cache();
+        cache.looked = cache.looked.max(Some(began));
+        cache.has_no_order = false;
+        Ok(())
+    }
+
+    /// Whether the pages showed every share that was made since then.
+    async fn read_newest(&self, since: At, began: At) -> Result<bool, Stop> {
         let mut permit = self.permit(1)?;
         let mut pages = Pages::default();
+        let is_older = |created: &Timestamp| created.as_millisecond() < since.0;
+        // Nothing that is known and older may be younger than the first one.
+        let known = self.account.cache().live().filter_map(|seen| seen.share.created).filter(is_older).max();
+        let (mut first, mut before) = (true, None);
         loop {
             let page = pages.next()?;
             if page > 1 {
                 drop(permit);
                 permit = self.permit(1)?;
             }
-            let answer = self.call(self.newest(page)).await?;
+            let answer = match self.call(self.newest(page)).await {
+                Err(error) if page > 1 && error.refuses_page() => return Ok(false),
+                answer => answer?,
+            };
             let last = pages.take(&answer)?;
-            let older = |share: &Share| share.created.is_some_and(|created| created.as_millisecond() < since.0);
-            let reached = answer.rows.iter().any(older);
-            let mut cache = self.account.cache();
-            for share in answer.rows {
-                cache.read(share, began, self.read_lag);
+            for created in answer.rows.iter().map(|share| share.created) {
+                let is_misplaced = if first { created < known } else { created > before };
+                if created.is_none() || is_misplaced {
+                    return Ok(false);
+                }
+                (first, before) = (false, created);
             }
-            if last || reached {
-                cache.looked = cache.looked.max(Some(began));
-                return Ok(());
+            let total = answer.total_count;
+            self.account.cache().read_all(answer.rows, began, self.read_lag);
+            if before.as_ref().is_some_and(is_older) {
+                return Ok(true);
+            }
+            if last {
+                return Ok(pages.has_all(total));
             }
         }
     }

@@ -67,6 +67,7 @@ impl Writer<'_> {
     }
 
     fn note<T>(&self, what: String, answer: Result<Reply<T>, Error>) -> Result<T, Error> {
+        self.session.wrote();
         self.session.calls.note(what, &answer, clock::time(self.session.clock.now()));
         answer.map(|reply| reply.body)
     }
