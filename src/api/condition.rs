@@ -116,7 +116,9 @@ vocabulary! {
         /// its `status.effective.deletionPolicy` is `Retain`.
         Claimed,
         /// The share that this object adopted, by id or by name, does not exist in the account, and none is created in its
-        /// place: delete this object and apply it again with the right `shareID` and `accountID`, or without `shareID`.
+        /// place: delete this object and apply it again with the right `shareID` and `accountID`, or without `shareID`. Also:
+        /// a share that cfshare created was not found, and is not recreated while the Share, or the operator as a whole, only
+        /// observes: set `managementPolicy: Manage`, or have the administrator of cfshare set `readOnly: false`.
         ShareNotFound,
         /// The share at Cloudflare is for an organization and the manifest for single accounts or another organization, or vice
         /// versa. Neither can be changed: delete this object and apply it again with the target of the share, or with another `name`.
@@ -182,8 +184,9 @@ vocabulary! {
         Suspended,
         /// Only observed, and Cloudflare matches the manifest. Nothing is written.
         Observed,
-        /// Only observed, and Cloudflare differs from the manifest; the message and `status` show where. To have it
-        /// corrected, set `managementPolicy: Manage`.
+        /// Only observed, and Cloudflare differs from the manifest, or still has the share of a deleted object; the message
+        /// and `status` show where. To have it corrected, set `managementPolicy: Manage`, or, where the operator is read-only,
+        /// have its administrator set `readOnly: false`.
         Differs,
         /// A share for a whole organization, in a namespace that is not allowed to have one: ask the administrator to add the
         /// namespace to the chart value `organization.namespaces` (flag `--organization-shares`), or list `recipients` in
