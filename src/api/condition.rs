@@ -154,7 +154,8 @@ vocabulary! {
         /// Accounts in `organization.excluded` receive the share, because their exclusions are not made yet or Cloudflare
         /// refuses them; `status.exceptions` lists them and says why. Cloudflare excludes accounts only once a share exists,
         /// so this is normal for a moment after a create. If it persists, fix the cause in the message; exclusions usually
-        /// need a user's email and key. To stop the sharing in the meantime, delete the Share.
+        /// need a user's email and key. To stop the sharing in the meantime, set `deletionPolicy: Delete`, because an adopted
+        /// share stays otherwise, and delete the Share.
         ExclusionsNotInForce,
         /// The object is deleted while `deletionProtection` is true, so the share stays at Cloudflare, and its
         /// accounts continue to receive it. To delete it, set `deletionProtection: false`; to keep it, set `deletionPolicy: Retain`.

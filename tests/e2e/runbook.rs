@@ -29,6 +29,10 @@ pub const TESTS: &[Test] = &[
     ("runbook: Differs ends as its page says", differs),
     ("runbook: Rejected ends as its page says", rejected),
     ("runbook: ExclusionsNotInForce ends as its pages say", exclusions),
+    (
+        "runbook: ExclusionsNotInForce ends as its pages say, where nobody is to receive an adopted share",
+        end_of_adopted,
+    ),
     ("runbook: NotConverging ends as its page says", not_converging),
     ("runbook: CfshareRepeatedDrift ends as its page says", repeated_drift),
     ("runbook: Ambiguous ends as its page says", ambiguous),
@@ -444,6 +448,24 @@ fn renamed(scene: &Scene<'_>, times: usize) {
     let [one, first] = ids();
     scene.apply(&scene.share("waf", &[&one], &[&first], ""));
     scene.wait_ready("share", "waf");
+fn end_of_adopted(world: &World) {
+    for page in ["ExclusionsNotInForce", "CfshareExclusionsNotInForce"] {
+        let scene = world.scene();
+        let [organization, one, two, first] = ids();
+        world.simulator.organization(&organization, &[&scene.account, &one, &two]);
+        let rule = Rule::always("POST", "/accounts/*/shares/*/excluded-recipients", Action::Forbidden {});
+        world.simulator.fault(rule.account(&scene.account));
+        crate::cli::seed(&scene, "waf", &[], vec![crate::cli::resource(&first, Value::Null)], true);
+        let organization = format!("organization: {{id: {organization}, excluded: [{{accountID: {two}}}]}}");
+        let more = format!("adoptionPolicy: SameName\ndeletionProtection: true\n{organization}");
+        scene.apply(&scene.share("waf", &[], &[&first], &more));
+        let share = scene.wait_reason("share", "waf", "ExclusionsNotInForce");
+        assert_eq!(share["status"]["effective"]["deletionPolicy"], "Retain", "{share:#}");
+        carry_out(&scene, "waf", &commands(page, "Do")[1]);
+        assert!(scene.get("share", "waf").is_none() && scene.live().is_empty(), "{:#?}", scene.live());
+    }
+}
+
     let share = scene.only().id;
     for time in 1..=times {
         let rename = Edit::Rename { share: share.clone(), name: "somebody else's".into() };
