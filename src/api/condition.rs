@@ -140,7 +140,8 @@ vocabulary! {
         /// account at Cloudflare. cfshare retries at growing intervals, and immediately after an edit or on request.
         Rejected,
         /// At least one recipient failed at Cloudflare; `status.exceptions` shows which and why, such as a missing
-        /// entitlement. Once the cause is fixed, request another attempt with the annotation `cfshare.dev/requestedAt`.
+        /// entitlement. Once the cause is fixed, request another attempt with the annotation `cfshare.dev/requestedAt`, which
+        /// removes the failed recipients and adds them again.
         RecipientFailed,
         /// More recipients or resources would be removed within 10 minutes than `maxRemovals` allows, so none of them is.
         /// Declare them again, or confirm with the command in the message, which sets the annotation
