@@ -335,6 +335,11 @@ fn credentials_not_found(world: &World) {
     scene.apply(&scene.share("waf", &[&one], &[&first], ""));
     scene.wait_reason("share", "waf", "CredentialsNotFound");
     follow(&scene, "waf", "CredentialsNotFound", 0);
+    // Another Secret, which is there and has nothing in its key.
+    scene.kubectl(&["create", "secret", "generic", "cloudflare-readonly", "--from-literal=apiToken="]);
+    scene.apply(&scene.share("dns", &[&one], &[&first], "credentialsRef: {name: cloudflare-readonly}"));
+    scene.wait_reason("share", "dns", "CredentialsNotFound");
+    follow(&scene, "dns", "CredentialsNotFound", 0);
 }
 
 /// The operator was away when the Secret went with its namespace.
@@ -443,11 +448,6 @@ fn exclusions(world: &World) {
     }
 }
 
-/// Somebody else renames the share, and again each time that it is corrected.
-fn renamed(scene: &Scene<'_>, times: usize) {
-    let [one, first] = ids();
-    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
-    scene.wait_ready("share", "waf");
 fn end_of_adopted(world: &World) {
     for page in ["ExclusionsNotInForce", "CfshareExclusionsNotInForce"] {
         let scene = world.scene();
@@ -466,6 +466,11 @@ fn end_of_adopted(world: &World) {
     }
 }
 
+/// Somebody else renames the share, and again each time that it is corrected.
+fn renamed(scene: &Scene<'_>, times: usize) {
+    let [one, first] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.wait_ready("share", "waf");
     let share = scene.only().id;
     for time in 1..=times {
         let rename = Edit::Rename { share: share.clone(), name: "somebody else's".into() };
