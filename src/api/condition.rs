@@ -116,7 +116,9 @@ vocabulary! {
         /// its `status.effective.deletionPolicy` is `Retain`.
         Claimed,
         /// The share that this object adopted, by id or by name, does not exist in the account, and none is created in its
-        /// place: delete this object and apply it again with the right `shareID` and `accountID`, or without `shareID`.
+        /// place: delete this object and apply it again with the right `shareID` and `accountID`, or without `shareID`. Also:
+        /// a share that cfshare created was not found, and is not recreated while the Share, or the operator as a whole, only
+        /// observes: set `managementPolicy: Manage`, or have the administrator of cfshare set `readOnly: false`.
         ShareNotFound,
         /// The share at Cloudflare is for an organization and the manifest for single accounts or another organization, or vice
         /// versa. Neither can be changed: delete this object and apply it again with the target of the share, or with another `name`.
@@ -138,7 +140,8 @@ vocabulary! {
         /// account at Cloudflare. cfshare retries at growing intervals, and immediately after an edit or on request.
         Rejected,
         /// At least one recipient failed at Cloudflare; `status.exceptions` shows which and why, such as a missing
-        /// entitlement. Once the cause is fixed, request another attempt with the annotation `cfshare.dev/requestedAt`.
+        /// entitlement. Once the cause is fixed, request another attempt with the annotation `cfshare.dev/requestedAt`, which
+        /// removes the failed recipients and adds them again.
         RecipientFailed,
         /// More recipients or resources would be removed within 10 minutes than `maxRemovals` allows, so none of them is.
         /// Declare them again, or confirm with the command in the message, which sets the annotation
@@ -152,7 +155,8 @@ vocabulary! {
         /// Accounts in `organization.excluded` receive the share, because their exclusions are not made yet or Cloudflare
         /// refuses them; `status.exceptions` lists them and says why. Cloudflare excludes accounts only once a share exists,
         /// so this is normal for a moment after a create. If it persists, fix the cause in the message; exclusions usually
-        /// need a user's email and key. To stop the sharing in the meantime, delete the Share.
+        /// need a user's email and key. To stop the sharing in the meantime, set `deletionPolicy: Delete`, because an adopted
+        /// share stays otherwise, and delete the Share.
         ExclusionsNotInForce,
         /// The object is deleted while `deletionProtection` is true, so the share stays at Cloudflare, and its
         /// accounts continue to receive it. To delete it, set `deletionProtection: false`; to keep it, set `deletionPolicy: Retain`.
@@ -182,8 +186,9 @@ vocabulary! {
         Suspended,
         /// Only observed, and Cloudflare matches the manifest. Nothing is written.
         Observed,
-        /// Only observed, and Cloudflare differs from the manifest; the message and `status` show where. To have it
-        /// corrected, set `managementPolicy: Manage`.
+        /// Only observed, and Cloudflare differs from the manifest, or still has the share of a deleted object; the message
+        /// and `status` show where. To have it corrected, set `managementPolicy: Manage`, or, where the operator is read-only,
+        /// have its administrator set `readOnly: false`.
         Differs,
         /// A share for a whole organization, in a namespace that is not allowed to have one: ask the administrator to add the
         /// namespace to the chart value `organization.namespaces` (flag `--organization-shares`), or list `recipients` in

@@ -19,17 +19,19 @@ pub struct Trace {
     pub written: Option<Timestamp>,
     /// Since when its last change has been waiting.
     pub waiting: Option<Timestamp>,
+    /// Recipients of it may have failed for good: a request to reconcile it removes them, and adds them again.
+    pub failed: bool,
 }
 
 impl Trace {
-    pub fn of(kind: Kind, meta: &ObjectMeta, observed: Option<i64>) -> Trace {
+    pub fn of(kind: Kind, meta: &ObjectMeta, observed: Option<i64>, failed: bool) -> Trace {
         let name = Name::new(meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default());
         let edits = meta.managed_fields.iter().flatten();
         let edits = edits.filter(|entry| entry.manager.as_deref() != Some(FIELD_MANAGER));
         let edited = edits.filter(|entry| entry.subresource.is_none()).filter_map(|entry| entry.time.as_ref());
         let changed = edited.chain(&meta.creation_timestamp).map(|time| time.0).max();
         let waiting = if observed == meta.generation { None } else { changed };
-        Trace { kind, name, written: written(meta), waiting }
+        Trace { kind, name, written: written(meta), waiting, failed }
     }
 }
 
@@ -48,21 +50,26 @@ pub fn judge(traces: &[Trace], now: Timestamp) -> Result<String, String> {
         let since = age(now.duration_since(since));
         return Err(format!("the last change of {} has not been processed for {since}", named(trace)));
     }
-    let Some((at, trace)) = traces.iter().filter_map(|trace| Some((trace.written?, trace))).max_by_key(|(at, _)| *at)
-    else {
+    let written = traces.iter().filter_map(|trace| Some((trace.written?, trace)));
+    let Some((at, trace)) = written.clone().max_by_key(|(at, _)| *at) else {
         return Err("cfshare has not written any status yet".into());
     };
     let ago = age(now.duration_since(at));
     if now.duration_since(at) <= ALLOWED {
         return Ok(format!("cfshare was active {ago} ago, when it wrote the status of {}", named(trace)));
     }
+    let harmless = written.filter(|(_, trace)| !trace.failed).max_by_key(|(at, _)| *at);
+    let how = harmless.map(|(_, trace)| format!("; if this command makes it write one, it is active: {}", ask(trace)));
+    Err(format!(
+        "cfshare last wrote a status {ago} ago, and may have had nothing to write, or may have stopped{}",
+        how.unwrap_or_default()
+    ))
+}
+
+fn ask(trace: &Trace) -> String {
     let Name { namespace, name } = &trace.name;
     let kind = trace.kind.kubectl_name();
-    Err(format!(
-        "cfshare last wrote a status {ago} ago, and may have had nothing to write, or may have stopped; if this command \
-         makes it write one, it is active: \
-         kubectl annotate {kind} {name} -n {namespace} --overwrite {REQUESTED_AT}=$(date -u +%FT%TZ)"
-    ))
+    format!("kubectl annotate {kind} {name} -n {namespace} --overwrite {REQUESTED_AT}=$(date -u +%FT%TZ)")
 }
 
 #[cfg(test)]
@@ -78,7 +85,19 @@ mod tests {
             {"manager": "kubectl", "operation": "Update", "subresource": "status", "time": "2026-01-01T00:59:59Z"},
             {"manager": "cfshare", "operation": "Update", "subresource": "status", "time": written},
         ]});
-        Trace::of(Kind::Share, &serde_json::from_value(meta).expect("metadata"), Some(observed))
+        Trace::of(Kind::Share, &serde_json::from_value(meta).expect("metadata"), Some(observed), false)
+    }
+
+    #[test]
+    fn no_command_is_offered_that_removes_a_recipient() {
+        let now: Timestamp = "2026-01-01T01:00:00Z".parse().expect("a time");
+        let (older, newer) = ("2026-01-01T00:20:00Z", "2026-01-01T00:30:00Z");
+        let failed = || Trace { failed: true, ..trace("failed", newer, older, 2) };
+        let said = judge(&[failed(), trace("fine", older, older, 2)], now).expect_err("it is old");
+        assert!(said.starts_with("cfshare last wrote a status 30m ago"), "{said}");
+        assert!(said.contains("kubectl annotate shares.cfshare.dev fine -n ns "), "{said}");
+        let said = judge(&[failed()], now).expect_err("it is old");
+        assert!(said.ends_with("or may have stopped"), "{said}");
     }
 
     #[test]

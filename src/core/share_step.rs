@@ -340,11 +340,12 @@ fn frozen(facts: &Facts) -> Step {
     match &facts.situation {
         Situation::Bound { share: Presence::Unread, .. } => Step::Read(Want::Share),
         Situation::Bound { share: Presence::Live, .. } => Step::Maintain,
-        Situation::Bound {
-            share: Presence::Leaving | Presence::Missing | Presence::Hidden | Presence::Gone, ..
+        Situation::Bound { share: Presence::Leaving, .. } => Step::Wait(Wait::Leaving),
+        Situation::Bound { share: Presence::Missing, .. } => Step::Wait(Wait::Confirmation),
+        Situation::Bound { share: Presence::Hidden, .. } => Step::Wait(Wait::Visibility),
+        Situation::Bound { share: Presence::Gone, .. } | Situation::Unbound { .. } | Situation::Announced { .. } => {
+            Step::Wait(Wait::Thaw)
         }
-        | Situation::Unbound { .. }
-        | Situation::Announced { .. } => Step::Wait(Wait::Thaw),
     }
 }
 
@@ -371,7 +372,9 @@ fn observe(situation: &Situation, is_deleting: bool) -> Step {
             Presence::Unread => Step::Read(Want::Share),
             Presence::Live => Step::Maintain,
             Presence::Leaving => Step::Wait(Wait::Leaving),
-            Presence::Missing | Presence::Hidden | Presence::Gone => Step::Refuse(Refusal::NotFound),
+            Presence::Missing => Step::Wait(Wait::Confirmation),
+            Presence::Hidden => Step::Wait(Wait::Visibility),
+            Presence::Gone => Step::Refuse(Refusal::NotFound),
         },
     }
 }
@@ -641,6 +644,20 @@ mod tests {
                     step == Step::Release && facts.is_deleting && (facts.retain || facts.mode == Mode::Observe);
                 assert!(kept || retained, "{facts:?} {step:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_share_is_not_believed_to_be_gone_after_one_look_in_any_mode() {
+        for (facts, step) in every() {
+            let Situation::Bound { share: share @ (Presence::Missing | Presence::Hidden), .. } = facts.situation else {
+                continue;
+            };
+            if facts.is_deleting || facts.mode == Mode::Manage && !facts.owner {
+                continue;
+            }
+            let look = if share == Presence::Missing { Wait::Confirmation } else { Wait::Visibility };
+            assert_eq!(step, Step::Wait(look), "{facts:?}");
         }
     }
 

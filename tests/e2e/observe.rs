@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use cfshare_simulator::{Edit, Policy, random_id};
+
 use crate::Test;
-use crate::scene::{PATIENCE, World, condition, ids, is_ready, message};
+use crate::scene::{PATIENCE, Scene, World, condition, ids, is_ready, message};
 
 pub const TESTS: &[Test] = &[
     ("observe: a share that is as declared is Ready, and nothing is written", as_declared),
@@ -13,6 +15,8 @@ pub const TESTS: &[Test] = &[
     ("observe: objects of an observed share are compared, and nothing is written", children),
     ("observe: an object of an observed share that does not exist says so, and what would create it", child_of_nothing),
     ("observe: a managed share that is only observed from now on is left alone, and managed again", switched),
+    ("observe: a share that was managed and is gone is not called adopted, and is recreated once managed", gone),
+    ("observe: a share that another account's token does not show is not believed to be gone", hidden),
     ("observe: an operator that only reads changes nothing, and says what it would", read_only),
 ];
 
@@ -167,12 +171,48 @@ fn switched(world: &World) {
     scene.wait_nothing();
 }
 
+fn gone(world: &World) {
+    let scene = world.scene();
+    let [one, first] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.wait_ready("share", "waf");
+    scene.apply(&scene.share("waf", &[&one], &[&first], "managementPolicy: Observe"));
+    scene.wait_reason("share", "waf", "Observed");
+    world.simulator.edit(Edit::DeleteShare { share: scene.only().id }).expect("an edit");
+    let share = scene.wait_for("share", "waf", "was told of as gone", |share| {
+        condition(share, "Stalled").is_some_and(|stalled| stalled["reason"] == "ShareNotFound")
+    });
+    let text = message(&share);
+    assert!(text.contains("set managementPolicy: Manage") && !text.contains("adopted"), "{text}");
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.wait_ready("share", "waf");
+    scene.only();
+}
+
+fn hidden(world: &World) {
+    let scene = world.scene();
+    let [one, first] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.wait_ready("share", "waf");
+    scene.apply(&scene.share("waf", &[&one], &[&first], "managementPolicy: Observe"));
+    scene.wait_reason("share", "waf", "Observed");
+    let blind = format!("token-{}", random_id());
+    world.simulator.token(&blind, Policy { blind: true, ..Policy::default() });
+    scene.put_token(&blind);
+    let share = scene.wait_reason("share", "waf", "BreakerOpen");
+    assert!(condition(&share, "Ready").is_some_and(|ready| ready["status"] == "Unknown"), "{share:#}");
+    scene.put_token(&scene.token);
+    scene.wait_reason("share", "waf", "Observed");
+}
+
 fn read_only(world: &World) {
     let scene = world.own_scene();
     let [one, two, first] = ids();
     let operator = scene.operator(&[]);
     scene.apply(&scene.share("waf", &[&one], &[&first], ""));
     scene.apply(&scene.share("doomed", &[&one], &[&first], ""));
+    scene.apply(&scene.share("lost", &[&one], &[&first], ""));
+    let lost = scene.wait_ready("share", "lost")["status"]["shareID"].as_str().expect("an id").to_owned();
     scene.wait_ready("share", "waf");
     scene.wait_ready("share", "doomed");
     assert!(operator.stop(Duration::from_secs(20)).is_some_and(|status| status.success()));
@@ -185,18 +225,36 @@ fn read_only(world: &World) {
     scene.delete("share", "doomed");
     let share = scene.wait_reason("share", "waf", "Differs");
     assert!(message(&share).contains(&two) && message(&share).contains("nothing is changed"), "{}", message(&share));
-    scene.wait_reason("share", "new", "Differs");
+    let new = scene.wait_reason("share", "new", "Differs");
+    for share in [&share, &new] {
+        assert!(message(share).starts_with("the operator runs with --read-only: "), "{}", message(share));
+    }
     let doomed = scene.wait_for("share", "doomed", "said why it stays", |share| message(share).contains("--read-only"));
     assert_eq!(doomed["status"]["effective"]["managementPolicy"], "Observe");
-    assert!(message(&doomed).contains("delete"), "{}", message(&doomed));
+    assert!(message(&doomed).contains("is not deleted"), "{}", message(&doomed));
+    assert_eq!(condition(&doomed, "Ready").expect("Ready")["reason"], "Differs");
     assert!(scene.get("share", "new").expect("it is there")["metadata"]["finalizers"].is_null());
+    is_told_as_lost(&scene, &lost);
     assert_eq!(scene.changes_since(before), [""; 0]);
     drop(reader);
     let _operator = scene.operator(&[]);
     scene.wait_gone("share", "doomed");
     scene.wait_for("share", "waf", "became Ready", is_ready);
     scene.wait_ready("share", "new");
-    assert_eq!(scene.live().len(), 2);
+    scene.wait_ready("share", "lost");
+    assert_eq!(scene.live().len(), 3);
     scene.kubectl(&["delete", "share", "--all", &format!("--timeout={}s", PATIENCE.as_secs())]);
     scene.wait_nothing();
+}
+
+/// Somebody deletes the share: the Share says so, and the matrix no longer says that anybody receives it.
+fn is_told_as_lost(scene: &Scene<'_>, id: &str) {
+    scene.world.simulator.edit(Edit::DeleteShare { share: id.into() }).expect("an edit");
+    let lost = scene.wait_for("share", "lost", "was told of as lost", |share| message(share).contains("not recreated"));
+    let ready = condition(&lost, "Ready").expect("Ready");
+    assert_eq!((&ready["status"], &ready["reason"]), (&"False".into(), &"ShareNotFound".into()), "{lost:#}");
+    let table = crate::matrix::matrix(scene, &[]).json();
+    let rows = table["rows"].as_array().into_iter().flatten().filter(|row| row["shareID"] == id);
+    let states: Vec<&str> = rows.filter_map(|row| row["state"].as_str()).collect();
+    assert_eq!(states, ["unknown"], "{table:#}");
 }

@@ -29,6 +29,10 @@ pub const TESTS: &[Test] = &[
     ("runbook: Differs ends as its page says", differs),
     ("runbook: Rejected ends as its page says", rejected),
     ("runbook: ExclusionsNotInForce ends as its pages say", exclusions),
+    (
+        "runbook: ExclusionsNotInForce ends as its pages say, where nobody is to receive an adopted share",
+        end_of_adopted,
+    ),
     ("runbook: NotConverging ends as its page says", not_converging),
     ("runbook: CfshareRepeatedDrift ends as its page says", repeated_drift),
     ("runbook: Ambiguous ends as its page says", ambiguous),
@@ -331,6 +335,11 @@ fn credentials_not_found(world: &World) {
     scene.apply(&scene.share("waf", &[&one], &[&first], ""));
     scene.wait_reason("share", "waf", "CredentialsNotFound");
     follow(&scene, "waf", "CredentialsNotFound", 0);
+    // Another Secret, which is there and has nothing in its key.
+    scene.kubectl(&["create", "secret", "generic", "cloudflare-readonly", "--from-literal=apiToken="]);
+    scene.apply(&scene.share("dns", &[&one], &[&first], "credentialsRef: {name: cloudflare-readonly}"));
+    scene.wait_reason("share", "dns", "CredentialsNotFound");
+    follow(&scene, "dns", "CredentialsNotFound", 0);
 }
 
 /// The operator was away when the Secret went with its namespace.
@@ -436,6 +445,24 @@ fn exclusions(world: &World) {
         world.simulator.remove_fault(rule);
         follow(&scene, "waf", page, 0);
         scene.wait_ready("share", "waf");
+    }
+}
+
+fn end_of_adopted(world: &World) {
+    for page in ["ExclusionsNotInForce", "CfshareExclusionsNotInForce"] {
+        let scene = world.scene();
+        let [organization, one, two, first] = ids();
+        world.simulator.organization(&organization, &[&scene.account, &one, &two]);
+        let rule = Rule::always("POST", "/accounts/*/shares/*/excluded-recipients", Action::Forbidden {});
+        world.simulator.fault(rule.account(&scene.account));
+        crate::cli::seed(&scene, "waf", &[], vec![crate::cli::resource(&first, Value::Null)], true);
+        let organization = format!("organization: {{id: {organization}, excluded: [{{accountID: {two}}}]}}");
+        let more = format!("adoptionPolicy: SameName\ndeletionProtection: true\n{organization}");
+        scene.apply(&scene.share("waf", &[], &[&first], &more));
+        let share = scene.wait_reason("share", "waf", "ExclusionsNotInForce");
+        assert_eq!(share["status"]["effective"]["deletionPolicy"], "Retain", "{share:#}");
+        carry_out(&scene, "waf", &commands(page, "Do")[1]);
+        assert!(scene.get("share", "waf").is_none() && scene.live().is_empty(), "{:#?}", scene.live());
     }
 }
 

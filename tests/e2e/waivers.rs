@@ -66,6 +66,8 @@ fn inline(world: &World) {
     // It changes no call: nothing but the create was sent.
     let changes = scene.changes();
     assert!(changes.len() == 1 && changes[0].starts_with("POST "), "{changes:?}");
+    scene.ask("share", "waf");
+    assert_eq!(scene.changes(), changes, "what is waived is not tried again on request");
     // With one that has ended, the failure counts at once.
     scene.apply(&manifest(&scene, &one, &two, &first, &waiver("2020-03-31T00:00:00Z")));
     let share = scene.wait_reason("share", "waf", "RecipientFailed");
@@ -110,6 +112,9 @@ fn of_object(world: &World) {
         is_ready(share) && share["status"]["exceptions"][0]["waiver"]["until"] == "2099-03-31T00:00:00Z"
     });
     assert_eq!(ready_reason(&share), "Waived");
+    let changes = scene.changes();
+    scene.ask("sharerecipient", "two");
+    assert_eq!(scene.changes(), changes, "what is waived is not tried again on request");
     scene.apply(&scene.recipient("two", "waf", &two, ""));
     scene.wait_reason("sharerecipient", "two", "RecipientFailed");
 }

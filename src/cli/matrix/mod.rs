@@ -152,11 +152,17 @@ fn rows_of<'a>(share: &'a Share, objects: &'a Objects) -> Rows<'a> {
 fn traces(objects: &Objects) -> Vec<Trace> {
     let observed = |common: &CommonStatus| common.observed_generation;
     let shares = objects.0.iter().map(|share| {
-        Trace::of(Kind::Share, share.meta(), share.status.as_ref().map(|status| observed(&status.common)))
+        let status = share.status.as_ref();
+        let failed = status.is_some_and(|status| {
+            status.exceptions_omitted > 0 || status.exceptions.iter().any(|exception| exception.terminal)
+        });
+        Trace::of(Kind::Share, share.meta(), status.map(|status| observed(&status.common)), failed)
     });
     let recipients = objects.1.iter().map(|child| {
-        let status = child.status.as_ref().map(|status| observed(&status.child.common));
-        Trace::of(Kind::ShareRecipient, child.meta(), status)
+        let status = child.status.as_ref();
+        let failed = status.is_some_and(|status| status.errors.iter().any(|error| error.terminal));
+        let observed = status.map(|status| observed(&status.child.common));
+        Trace::of(Kind::ShareRecipient, child.meta(), observed, failed)
     });
     shares.chain(recipients).collect()
 }

@@ -52,7 +52,7 @@ pub fn proof(share: &Share) -> Proof {
             Proof::None(said(ready))
         };
     }
-    if ready.status == "Unknown" || !speaks_of_rows(&ready.reason) {
+    if ready.status == "Unknown" || !speaks_of_rows(ready) {
         return Proof::None(said(ready));
     }
     match status.remote_status.as_deref() {
@@ -96,13 +96,15 @@ fn follows_a_look(reason: &str) -> bool {
     }
 }
 
-/// Whether a pass that ends with this reason has compared the rows.
-fn speaks_of_rows(reason: &str) -> bool {
-    let Some(reason) = known(reason) else { return false };
+/// Whether a pass that ends with this condition has compared the rows.
+fn speaks_of_rows(ready: &Condition) -> bool {
+    let Some(reason) = known(&ready.reason) else { return false };
     match reason {
         Reason::Associated | Reason::Waived | Reason::Associating | Reason::Progressing | Reason::Rejected => true,
         Reason::RecipientFailed | Reason::RemovalBlocked | Reason::LastResource | Reason::NotConverging => true,
-        Reason::Observed | Reason::Differs | Reason::OutOfScope => true,
+        Reason::Differs | Reason::OutOfScope => true,
+        // A status that an older operator has left may say so of a share that is not there.
+        Reason::Observed => ready.status == "True",
         // The share is there, and nothing was sent.
         Reason::Deleting | Reason::DeletionBlocked | Reason::DeletionProtected => true,
         // It is reported before rows are compared, too.

@@ -92,12 +92,15 @@ fn each_account_has_a_line_and_what_is_left_out_is_said() {
 fn what_cannot_be_read_is_unknown_whatever_was_declared() {
     let recorded = json!({"recipients": [{"accountID": "a1"}], "resources": []});
     let spec = json!({"recipients": [{"accountID": "a1"}, {"accountID": "a2"}]});
-    for (status, reason) in [("Unknown", "Denied"), ("Unknown", "BreakerOpen"), ("False", "SomethingNew")] {
+    let unread = [("Unknown", "Denied"), ("Unknown", "BreakerOpen"), ("False", "SomethingNew"), ("False", "Observed")];
+    for (status, reason) in unread {
         let table =
             of(share(spec.clone(), json!({"conditions": ready(status, reason), "inventory": recorded})), vec![]);
         assert_eq!(words(&table), pairs(&[("a1", "unknown"), ("a2", "unknown")]), "{reason}");
         assert!(table.rows[0].cell.why.ends_with("(last seen associated)"), "{}", table.rows[0].cell.why);
     }
+    let observed = json!({"conditions": ready("True", "Observed"), "inventory": recorded});
+    assert_eq!(words(&of(share(spec.clone(), observed), vec![]))[0].1, "associated");
     // The status is older than the manifest, or cut.
     let older = json!({"observedGeneration": 1, "inventory": recorded});
     assert_eq!(words(&of(share(spec.clone(), older), vec![])), pairs(&[("a1", "associated"), ("a2", "unknown")]));

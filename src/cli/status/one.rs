@@ -185,6 +185,9 @@ fn exceptions(rows: &Rows, now: Timestamp) -> Vec<String> {
         lines.push(format!(
             "  -> {}",
             match (entry.terminal, entry.message.is_empty()) {
+                (true, _) if entry.waiver.is_some() => {
+                    "Cloudflare does not retry, and cfshare makes no other attempt while the waiver holds"
+                }
                 (true, _) => {
                     retry = true;
                     "Cloudflare does not retry: fix the cause there, then request another attempt (below)"
@@ -202,7 +205,8 @@ fn exceptions(rows: &Rows, now: Timestamp) -> Vec<String> {
     }
     if retry {
         lines.push(format!(
-            "Another attempt: kubectl annotate shares.cfshare.dev {} -n {} --overwrite {REQUESTED_AT}=$(date -u +%FT%TZ)",
+            "Another attempt, which removes what failed and adds it again: \
+             kubectl annotate shares.cfshare.dev {} -n {} --overwrite {REQUESTED_AT}=$(date -u +%FT%TZ)",
             name.name, name.namespace
         ));
     }
@@ -338,7 +342,8 @@ mod tests {
             "\nReady          False for 60m\n",
             "\nChecked        60s ago; next in about 9m\n",
             "  pay (a1) has been associating for 30m: no entitlement\n",
-            "Another attempt: kubectl annotate shares.cfshare.dev waf -n ns --overwrite cfshare.dev/requestedAt=",
+            "Another attempt, which removes what failed and adds it again: \
+             kubectl annotate shares.cfshare.dev waf -n ns --overwrite cfshare.dev/requestedAt=",
             "\nLast calls that change something at Cloudflare\n  \
              2026-01-01T00:00:00Z  create share waf  done     ray r1\n  \
              2026-01-01T00:10:00Z  add recipient a3  done     ray r2\n  \

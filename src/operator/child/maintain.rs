@@ -19,6 +19,7 @@ use crate::operator::rows::declare;
 use crate::operator::rows::facts::{RowMemories, RowSnapshot};
 use crate::operator::rows::inventory::{self, Entry};
 use crate::operator::rows::row_state::{State, Totals, row_state};
+use crate::operator::rows::waiver;
 use crate::operator::share::{bulk, desired, losses};
 use crate::operator::stop::Stop;
 use crate::operator::{clock, conditions, delays};
@@ -312,10 +313,12 @@ async fn ask_share<C: Child>(child: &ChildPass<C>, seen: &ObservedShare) -> Resu
     Ok(None)
 }
 
-/// A person asks for another try: a recipient that failed for good is removed, and then added again.
+/// A person asks for another try: a recipient that failed for good is removed, and then added again, unless a waiver
+/// accepts its failure.
 async fn retry_failed<C: Child>(child: &mut ChildPass<C>) -> Result<(), Stop> {
     let Some(seen) = child.seen() else { return Ok(()) };
-    if child.declared != Declared::Here || !child.row(&seen).has_failed() {
+    let is_waived = waiver::in_force(child.pass.object.waiver(), child.pass.now()).is_some();
+    if child.declared != Declared::Here || is_waived || !child.row(&seen).has_failed() {
         return Ok(());
     }
     let record = child.record_mut();

@@ -45,7 +45,7 @@ pub fn not_created<C: Child>(pass: &Pass<C>, parent: &Parent) -> Verdict {
         return Verdict::unknown(Reason::Suspended, message).resting();
     }
     if observes_nothing(parent) {
-        return nothing_to_observe(pass);
+        return nothing_to_observe(pass, parent);
     }
     waits_for_share(pass, "has no share at Cloudflare yet")
 }
@@ -60,9 +60,9 @@ fn observes_nothing(parent: &Parent) -> bool {
     status.is_some_and(|status| conditions::says(&status.common.conditions, Reason::Differs))
 }
 
-fn nothing_to_observe<C: Child>(pass: &Pass<C>) -> Verdict {
+fn nothing_to_observe<C: Child>(pass: &Pass<C>, parent: &Parent) -> Verdict {
     let Name { namespace, name } = pass.object.share();
-    let (why, how) = if pass.context.settings.read_only {
+    let (why, how) = if pass.context.settings.read_only && !parent.observes() {
         ("the operator runs with --read-only".to_owned(), "start the operator without --read-only".to_owned())
     } else {
         let patch = r#"{"spec":{"managementPolicy":"Manage"}}"#;

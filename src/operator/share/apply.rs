@@ -20,6 +20,7 @@ use crate::operator::rows::declare::Sibling;
 use crate::operator::rows::inventory;
 use crate::operator::rows::inventory::{Entries, Entry};
 use crate::operator::rows::take_over::{self, Announcements};
+use crate::operator::rows::waiver;
 use crate::operator::stop::Stop;
 
 /// Rows that are announced at once.
@@ -245,11 +246,15 @@ async fn add(share: &mut SharePass, seen: &ObservedShare, mut keys: Vec<RowKey>,
     Err(stop)
 }
 
-/// A person asks for another try: recipients that failed for good are removed, and then added again.
+/// A person asks for another try: recipients that failed for good are removed, and then added again. Those whose failure
+/// a waiver accepts keep what they have.
 pub async fn retry_failed(share: &mut SharePass, id: &ShareId) -> Result<(), Stop> {
     let Some(seen) = share.seen(id) else { return Ok(()) };
-    let inline = share.desired.inline.keys();
-    let failed: Vec<RowKey> = inline.filter(|key| share.row(&seen, key).has_failed()).cloned().collect();
+    let now = share.pass.now();
+    let inline = share.desired.inline.iter();
+    let counts = inline.filter(|(_, declared)| waiver::in_force(declared.waiver.as_ref(), now).is_none());
+    let failed: Vec<RowKey> =
+        counts.map(|(key, _)| key).filter(|key| share.row(&seen, key).has_failed()).cloned().collect();
     if failed.is_empty() {
         return Ok(());
     }

@@ -4,7 +4,7 @@ use super::desired::Desired;
 use super::share_pass::SharePass;
 use super::{create, status};
 use crate::api::Name;
-use crate::api::{Reason, Share, is_deleting};
+use crate::api::{Reason, Share, is_deleting, own_record};
 use crate::core::id::{self, ShareId};
 use crate::core::share_step::{Mode, Refusal, Wait};
 use crate::operator::cluster::index;
@@ -65,18 +65,14 @@ pub fn waiting(share: &mut SharePass, wait: Wait) -> Verdict {
         )
         .requeue_after((settle / 16).max(delays::PEER_WRITE)),
         Wait::Backoff => create::backing_off(share),
-        Wait::Thaw => match (&share.pass.status.share_id, &share.pass.status.intent) {
-            (Some(id), None) if share.pass.is_deleting() => status::frozen(
-                share,
-                &format!(
-                    "share {id} is not deleted; to delete this object and keep the share, set deletionPolicy: Retain"
-                ),
-            ),
-            (Some(id), None) => status::frozen(share, &format!("share {id} was not found, and is not recreated")),
-            (_, _) => status::frozen(share, "the outcome of an earlier create request is unknown"),
-        },
-        Wait::Visibility if share.session.account.breaker().is_some() => status::frozen(share, "the share was not found"),
+        Wait::Thaw => {
+            let (reason, what) = withheld(share);
+            status::frozen(share, reason, &what)
+        }
         Wait::Visibility => {
+            if let Some(verdict) = status::by_breaker(share) {
+                return verdict;
+            }
             let what = share.share_id().map_or_else(
                 || "the share that a create request without a response may have created".to_owned(),
                 |id| format!("share {id}"),
@@ -87,9 +83,35 @@ pub fn waiting(share: &mut SharePass, wait: Wait) -> Verdict {
     }
 }
 
+/// What is not done while nothing may be written, and the reason that says how the share stands.
+fn withheld(share: &SharePass) -> (Reason, String) {
+    let Some(id) = &share.pass.status.share_id else {
+        return (Reason::Creating, "the outcome of an earlier create request is unknown".to_owned());
+    };
+    let is_there = share.share_id().and_then(|id| share.seen(&id)).is_some_and(|seen| seen.is_live());
+    if !share.pass.is_deleting() {
+        return (Reason::ShareNotFound, format!("share {id} was not found, and is not recreated"));
+    }
+    let (reason, how) =
+        if is_there { (Reason::Differs, "is not deleted") } else { (Reason::ShareNotFound, "was not found") };
+    let message = format!(
+        "share {id} {how}, and this object stays until cfshare may write. To delete the object and keep the share, set \
+         deletionPolicy: Retain"
+    );
+    (reason, message)
+}
+
+/// What is reported instead of a look at a share that is not there, while nothing of its account is believed.
+pub fn doubted(share: &SharePass) -> Option<Verdict> {
+    if share.mode == Mode::Manage || share.pass.is_deleting() { None } else { status::by_breaker(share) }
+}
+
 pub fn refuse(share: &SharePass, refusal: Refusal) -> Verdict {
     let id = share.share_id();
     let leaves = rival_leaves(share, &refusal);
+    if refusal == Refusal::Nothing && share.is_read_only() {
+        return Verdict::stalled(Reason::Differs, nothing(status::READ_ONLY, &share.desired));
+    }
     let verdict = refused(refusal, &share.pass.object, &share.desired, &share.pass.context.cluster.index, id.as_ref());
     if leaves {
         let now = share.pass.now();
@@ -136,22 +158,22 @@ pub fn refused(refusal: Refusal, share: &Share, desired: &Desired, index: &Index
         Refusal::Taken(id) => {
             Verdict::stalled(Reason::Claimed, only_claimed(share, index, name, &id)).requeue_after(delays::HUMAN)
         }
-        Refusal::NotFound => {
-            let by_id = share.spec.share_id.is_some();
-            Verdict::stalled(Reason::ShareNotFound, not_found(desired, id.unwrap_or_default(), by_id))
-                .requeue_after(delays::HUMAN)
-        }
+        Refusal::NotFound => Verdict::stalled(Reason::ShareNotFound, not_found(share, desired, id.unwrap_or_default()))
+            .requeue_after(delays::HUMAN),
         Refusal::TargetMismatch => Verdict::stalled(
             Reason::TargetMismatch,
             "the share at Cloudflare has another target (accounts, or another organization) than this manifest, and neither \
              can be changed. Delete this object, which changes nothing at Cloudflare, and apply it again with the target of \
              the share, or with another spec.name and without shareID to create another share",
         ),
-        Refusal::Nothing => Verdict::stalled(
-            Reason::Differs,
-            format!("observed: there is no live share named {name} in account {}", desired.owner),
-        ),
+        Refusal::Nothing => Verdict::stalled(Reason::Differs, nothing("observed", desired)),
     }
+}
+
+/// `why`: why none is created.
+fn nothing(why: &str, desired: &Desired) -> String {
+    let name = desired.name.as_deref().unwrap_or_default();
+    format!("{why}: there is no live share named {name} in account {}", desired.owner)
 }
 
 fn claimed(share: &Share, index: &Index, name: &str, id: Option<&str>) -> String {
@@ -213,14 +235,25 @@ fn ambiguous(name: &str, ids: &[ShareId]) -> String {
     )
 }
 
-fn not_found(desired: &Desired, id: &str, by_id: bool) -> String {
-    let instead = if by_id {
-        "Neither shareID nor accountID can be changed: delete this object, which changes nothing at Cloudflare, and apply it \
-         again with the right ids, or without shareID to create a new share"
-    } else {
-        "To create a new share, delete this object, which changes nothing at Cloudflare, and apply it again"
+fn not_found(share: &Share, desired: &Desired, id: &str) -> String {
+    let adopted = own_record(share).is_some_and(|status| status.adopted);
+    let by_id = share.spec.share_id.is_some();
+    let why = match (adopted, by_id) {
+        (true, _) => ", and an adopted share is not recreated",
+        (false, true) => "",
+        (false, false) => ", and is not recreated, because managementPolicy is Observe",
     };
-    format!("share {id} does not exist in account {}, and an adopted share is not recreated. {instead}", desired.owner)
+    let instead = match (by_id, adopted) {
+        (true, _) => {
+            "Neither shareID nor accountID can be changed: delete this object, which changes nothing at Cloudflare, and apply \
+             it again with the right ids, or without shareID to create a new share"
+        }
+        (false, true) => {
+            "To create a new share, delete this object, which changes nothing at Cloudflare, and apply it again"
+        }
+        (false, false) => "To have it recreated, set managementPolicy: Manage",
+    };
+    format!("share {id} does not exist in account {}{why}. {instead}", desired.owner)
 }
 
 fn list(ids: &[ShareId]) -> String {

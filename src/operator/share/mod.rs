@@ -116,9 +116,12 @@ async fn steps(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
             Step::Delete => delete::delete(share).await,
             Step::Release => return opening::release_finalizer(share).await.map(|()| None),
             Step::Maintain => maintain::maintain(share).await.map(Some),
-            Step::Wait(Wait::Confirmation) => delete::confirm(share).await,
             Step::Wait(Wait::Settle) => create::await_effect(share).await,
-            Step::Wait(Wait::Leaving) => delete::await_leaving(share).await,
+            Step::Wait(wait @ (Wait::Confirmation | Wait::Leaving)) => match messages::doubted(share) {
+                Some(verdict) => Ok(Some(verdict)),
+                None if wait == Wait::Leaving => delete::await_leaving(share).await,
+                None => delete::confirm(share).await,
+            },
             Step::Wait(wait) => Ok(Some(messages::waiting(share, wait))),
             // Somebody says that the name is free now.
             Step::Refuse(Refusal::NameTaken(ids)) if share.pass.is_requested() && !asked_again => {

@@ -56,6 +56,11 @@ impl SharePass {
         label(key, self.desired.all.get(key).and_then(|declaration| declaration.label.as_deref()))
     }
 
+    /// Nothing is changed because of the whole operator, and not because the Share is only observed.
+    pub fn is_read_only(&self) -> bool {
+        self.pass.context.settings.read_only && !self.desired.observe
+    }
+
     pub fn excludes(&self) -> bool {
         self.desired.excluded().next().is_some()
     }

@@ -20,6 +20,8 @@ use crate::operator::{clock, delays};
 
 const MAX_UNMANAGED: usize = 20;
 const MAX_MESSAGE: usize = 300;
+/// Why nothing is changed of a Share that is managed.
+pub const READ_ONLY: &str = "the operator runs with --read-only";
 
 /// Fills the status from what was seen, and returns the verdict.
 pub fn report(share: &mut SharePass, id: &ShareId, seen: &ObservedShare, plan: &Plan) -> Verdict {
@@ -331,8 +333,8 @@ fn compare(
     row_states: &[(RowKey, RowState)],
 ) -> Verdict {
     let so_far = so_far(share);
-    if share.session.account.breaker().is_some() {
-        return frozen(share, "");
+    if let Some(verdict) = by_breaker(share) {
+        return verdict;
     }
     let changes = plan.of(|step| matches!(step, Step::Add | Step::Restore | Step::Update | Step::Remove));
     let renamed = share.pass.status.common.drift.iter().any(|drift| drift.path == "name");
@@ -345,10 +347,11 @@ fn compare(
     let named = renamed.then(|| "its name".to_owned()).into_iter();
     let named: Vec<String> = named.chain(changes.iter().take(3).map(|key| share.label(key))).collect();
     let count = changes.len() + usize::from(renamed);
+    let why = if share.is_read_only() { READ_ONLY } else { "observed" };
     Verdict::stalled(
         Reason::Differs,
         format!(
-            "observed: share {id} differs in {count} place{} ({}{}); nothing is changed",
+            "{why}: share {id} differs in {count} place{} ({}{}); nothing is changed",
             if count == 1 { "" } else { "s" },
             named.join(", "),
             if changes.len() > 3 { ", …" } else { "" },
@@ -389,14 +392,17 @@ fn unchanged(
 }
 
 /// Where nothing may be written: `what` is left as it is.
-pub fn frozen(share: &SharePass, what: &str) -> Verdict {
-    match share.session.account.breaker() {
-        Some(cause) => breaker::open(&cause, &share.pass.key.name),
-        None if share.pass.context.settings.read_only => {
-            Verdict::stalled(Reason::Observed, format!("the operator runs with --read-only: {what}"))
-        }
-        None => Verdict::stalled(Reason::Observed, format!("managementPolicy is Observe: {what}")),
-    }
+pub fn frozen(share: &SharePass, reason: Reason, what: &str) -> Verdict {
+    by_breaker(share).unwrap_or_else(|| {
+        let why = if share.is_read_only() { READ_ONLY } else { "managementPolicy is Observe" };
+        Verdict::stalled(reason, format!("{why}: {what}"))
+    })
+}
+
+/// What is reported while nothing of the account is believed.
+pub fn by_breaker(share: &SharePass) -> Option<Verdict> {
+    let cause = share.session.account.breaker()?;
+    Some(breaker::open(&cause, &share.pass.key.name))
 }
 
 /// What is reported of a share that is live and not active: a status that is not known may mean anything.

@@ -50,6 +50,7 @@ pub fn defaults() {
     protected(&site);
     definitions_protected(&site);
     restricted_to_itself(&site);
+    collected(&site, &account, &first);
 
     // All of it goes, as docs/install.md says.
     site.apply(TEAM, &share("waf", &account, &[&first, &second, &third], ""));
@@ -148,6 +149,17 @@ fn restricted_to_itself(site: &Site) {
         assert!(refused.contains(says), "{path}: {refused}");
     }
     patch(r#"[{"op":"remove","path":"/metadata/finalizers"}]"#).expect("its own finalizer");
+}
+
+/// What deletes with foreground or orphan propagation, as Argo CD does, waits for Kubernetes' garbage collector, which
+/// takes its finalizer off: it is not taken for the operator.
+fn collected(site: &Site, account: &str, recipient: &str) {
+    for cascade in ["foreground", "orphan"] {
+        site.apply(TEAM, &share(cascade, account, &[recipient], ""));
+        site.wait_ready(TEAM, "share", cascade);
+        let cascade_flag = format!("--cascade={cascade}");
+        site.kubectl(&["-n", TEAM, "delete", "share", cascade, &cascade_flag, "--timeout=180s"]);
+    }
 }
 
 /// Nothing in the cluster bears a name of ours but the namespaces.

@@ -19,8 +19,8 @@ sync with Kubernetes manifests. `Share`, `ShareRecipient` and `ShareResource` de
 their status reports the result.
 
 The operator reads one Secret by name, `cloudflare-credentials`, in the namespaces that it watches. A bundle cannot contain \
-the two ValidatingAdmissionPolicies of the chart, which protect Shares from deletion and from the operator itself: apply \
-those of [deploy/manifests](https://github.com/cfshare/cfshare/tree/main/deploy/manifests) in addition.";
+the ValidatingAdmissionPolicies of the chart, which protect Shares and the three CustomResourceDefinitions from deletion and \
+restrict the operator: apply those of [deploy/manifests](https://github.com/cfshare/cfshare/tree/main/deploy/manifests) in addition.";
 
 fn cluster_service_version(world: &World) -> Value {
     let objects = rendered::objects(&rendered::template(&world.cluster, &["--set", "openshift=true"]).unwrap());
@@ -72,7 +72,6 @@ fn cluster_service_version(world: &World) -> Value {
             "maturity": "alpha",
             "minKubeVersion": "1.34.0",
             "provider": {"name": "the cfshare authors", "url": "https://github.com/cfshare/cfshare"},
-            "maintainers": [{"name": "the cfshare authors", "email": "security@cfshare.dev"}],
             "keywords": ["cloudflare", "security", "waf", "zero-trust", "gitops"],
             "links": [{"name": "Documentation", "url": "https://cfshare.github.io/cfshare/"}],
             "icon": [{"base64data": base64(&fs::read(deploy("../docs/icon.svg")).expect("an icon")), "mediatype": "image/svg+xml"}],

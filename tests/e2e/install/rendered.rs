@@ -129,6 +129,10 @@ pub fn misspelt(world: &World) {
         ("image.digest=abc", "'/image/digest'"),
         ("cloudflare.callsPerSecond=0", "'/cloudflare/callsPerSecond'"),
         ("sweepInterval=10", "'/sweepInterval'"),
+        ("sweepInterval=0m0s", "'/sweepInterval'"),
+        ("nameOverride=My_Name", "'/nameOverride'"),
+        ("fullnameOverride=a.b", "'/fullnameOverride'"),
+        ("podDisruptionBudget.maxUnavailable=", "'/podDisruptionBudget/maxUnavailable'"),
         ("serviceAccount.create=false", "serviceAccount.name is needed"),
         ("caBundle.pem=x,caBundle.configMap=y", "pem or configMap"),
         ("serviceMonitor.enabled=true,service.enabled=false", "needs service.enabled"),
@@ -144,6 +148,10 @@ pub fn misspelt(world: &World) {
         let refused = template(&world.cluster, &["--set", value]).expect_err(value);
         assert!(refused.contains(says), "{value}: {refused}");
     }
+    let taken = "sweepInterval=1h30m,maxDeletions=null,podDisruptionBudget.enabled=true,podDisruptionBudget.maxUnavailable=null";
+    let rendered = template(&world.cluster, &["--set", taken]).expect("it renders");
+    assert!(!rendered.contains("--max-deletions"), "null is the default: {rendered}");
+    assert!(rendered.contains("maxUnavailable: 1\n"), "{rendered}");
 }
 
 /// The objects of a rendered chart, by kind and name.

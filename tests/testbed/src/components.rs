@@ -136,6 +136,7 @@ impl Site {
                 format!(
                     "--kubeconfig=controllers.kubeconfig
                      --controllers={CONTROLLERS}
+                     --use-service-account-credentials
                      --service-account-private-key-file=certificates/apiserver.key
                      --root-ca-file=certificates/apiserver.crt
                      --leader-elect=false
