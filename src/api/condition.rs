@@ -2,6 +2,8 @@
 //!
 //! The doc comments below are the one list: `cfshare explain` and the documentation print them.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
 /// Makes an enum whose words and meanings can be listed.
 macro_rules! vocabulary {
     ($(#[doc = $about:literal])+ $enum:ident { $($(#[doc = $doc:literal])+ $word:ident),+ $(,)? }) => {
@@ -202,6 +204,11 @@ vocabulary! {
         /// Internal error in the operator. cfshare retries automatically; please report it, with the log.
         InternalError,
     }
+}
+
+/// The Ready condition.
+pub fn ready(conditions: &[Condition]) -> Option<&Condition> {
+    conditions.iter().find(|condition| condition.type_ == ConditionType::Ready.as_str())
 }
 
 #[cfg(test)]

@@ -114,11 +114,14 @@ impl ObjectKey {
 
     /// The command by which the object may be deleted and what it has at Cloudflare stays there.
     pub fn retain(&self) -> String {
+        self.set_field("deletionPolicy", "\"Retain\"")
+    }
+
+    /// The command that sets a field of the object's spec to that JSON value.
+    pub fn set_field(&self, field: &str, value: &str) -> String {
         let Name { namespace, name } = &self.name;
         let kind = self.kind.kubectl_name();
-        format!(
-            r#"kubectl patch {kind} {name} -n {namespace} --type merge -p '{{"spec":{{"deletionPolicy":"Retain"}}}}'"#
-        )
+        format!(r#"kubectl patch {kind} {name} -n {namespace} --type merge -p '{{"spec":{{"{field}":{value}}}}}'"#)
     }
 }
 

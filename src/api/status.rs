@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 pub use super::child_status::{ChildStatus, RecipientStatus, ResourceStatus, RowError};
 pub use super::common_status::{CommonStatus, DriftEntry, RecentCall, UNOBSERVED};
 use super::policy::{DeletionPolicy, ManagementPolicy};
+use crate::core::id::ShareId;
 use crate::core::interned::Interned;
 
 /// State of the share at Cloudflare, as last observed by the operator. Written only by the operator.
@@ -131,6 +132,13 @@ pub struct ShareStatus {
     /// `--max-deletions`. They are recorded here because those objects no longer exist.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub recent_deletions: Vec<RecentDeletion>,
+}
+
+impl ShareStatus {
+    /// The share that the object is bound to.
+    pub fn recorded_share(&self) -> Option<ShareId> {
+        self.share_id.as_deref().and_then(|id| ShareId::parse(id).ok())
+    }
 }
 
 impl AsRef<CommonStatus> for ShareStatus {

@@ -41,7 +41,7 @@ pub struct Deletion {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Successor {
     /// It has the row in its record, or never will, since it is suspended.
-    Settled,
+    Recorded,
     /// It has not recorded the row yet.
     Awaited,
     /// It has not, for so long that it is not awaited any more.
@@ -210,7 +210,7 @@ fn end_of_row(facts: &Facts, deletion: &Deletion, bound: bool, recorded: bool) -
             // Without a Share nobody can record it: the row is looked at, and left to who declares it.
             Successor::Awaited if facts.share == Share::Gone => Step::Reconcile,
             Successor::Awaited if facts.record.row => Step::Wait(Wait::Successor),
-            Successor::Awaited | Successor::Settled | Successor::Overdue => Step::Release,
+            Successor::Awaited | Successor::Recorded | Successor::Overdue => Step::Release,
         };
     }
     let share_may_follow = deletion.recent && matches!(facts.share, Share::Present(_));
@@ -272,7 +272,7 @@ mod tests {
         for finalizer in BOTH {
             for retain in BOTH {
                 for last in BOTH {
-                    for successor in [Successor::Settled, Successor::Awaited, Successor::Overdue] {
+                    for successor in [Successor::Recorded, Successor::Awaited, Successor::Overdue] {
                         for recent in BOTH {
                             all.push(Some(Deletion { finalizer, retain, last, successor, recent }));
                         }

@@ -3,6 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::clock;
+use crate::api::condition::ready;
 use crate::api::{ConditionType, Reason};
 use crate::core::time::At;
 
@@ -21,10 +22,6 @@ pub fn said_in(conditions: &[Condition], kind: ConditionType, reason: Reason) ->
 /// Since when an object says that its share is missed, and that a person is needed.
 pub fn breaker_reported_at(conditions: &[Condition]) -> Option<At> {
     said_in(conditions, ConditionType::Stalled, Reason::BreakerOpen)
-}
-
-pub fn ready(conditions: &[Condition]) -> Option<&Condition> {
-    conditions.iter().find(|c| c.type_ == ConditionType::Ready.as_str())
 }
 
 pub fn is_stalled(conditions: &[Condition]) -> bool {

@@ -24,7 +24,7 @@ pub struct Settings {
 
 impl Settings {
     /// After so long an announced call that was not answered has settled, and reads show what it did.
-    pub fn settled(&self) -> Duration {
+    pub fn settled_after(&self) -> Duration {
         self.settle_time + self.read_lag() + Duration::from_secs(2)
     }
 

@@ -1,7 +1,8 @@
 //! What a Share's status proves about its rows.
 
+use crate::api::condition::ready;
 use crate::api::status::{ShareStatus, UNOBSERVED};
-use crate::api::{ConditionType, Reason, Share};
+use crate::api::{Reason, Share};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,10 +13,6 @@ pub enum Proof {
     None(String),
     /// The rows were read; `current`: for the manifest as it is now.
     Read { current: bool },
-}
-
-pub fn ready(conditions: &[Condition]) -> Option<&Condition> {
-    conditions.iter().find(|condition| condition.type_ == ConditionType::Ready.as_str())
 }
 
 pub fn said(condition: &Condition) -> String {

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::proof::{Proof, is_blocked, observes, proof, ready, said};
+use super::proof::{Proof, is_blocked, observes, proof, said};
 use super::state::{Cell, State};
+use crate::api::condition::ready;
 use crate::api::share::DeletionPolicy;
 use crate::api::status::{ExceptionEntry, ShareStatus};
 use crate::api::waiver::Waiver;

@@ -14,8 +14,9 @@ use serde_json::{Value, json};
 use super::cluster::{Cluster, Scope};
 use super::lease::LeaseName;
 use super::output::{Exit, count, table};
+use crate::api::condition::ready;
 use crate::api::status::{ChildStatus, DriftEntry, ExceptionEntry, RecentCall, UnmanagedEntry};
-use crate::api::{ConditionType, Kind, Share, ShareRecipient, ShareResource, int32};
+use crate::api::{Kind, Share, ShareRecipient, ShareResource, int32};
 use crate::core::interned::Interned;
 
 /// Show the state of all Shares and their ShareRecipients and ShareResources, or details of one Share (`status share/NAME`)
@@ -204,7 +205,7 @@ impl Standing {
             share: name.clone(),
             name,
             observed: Some(generation) == meta.generation,
-            ready: conditions.iter().find(|c| c.type_ == ConditionType::Ready.as_str()).cloned(),
+            ready: ready(conditions).cloned(),
             recipients: String::new(),
             resources: String::new(),
             exceptions: Vec::new(),

@@ -4,10 +4,11 @@ use k8s_openapi::jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 use serde_json::{Value, json};
 
+use crate::api::condition::ready;
 use crate::api::status::{ExceptionEntry, RecentCall};
 use crate::api::{CONFIRM_REMOVALS, Name, REQUESTED_AT, Share, ShareRecipient, int32, is_deleting};
 use crate::cli::lease::{Leader, Pulse, age, is_stale};
-use crate::cli::matrix::{Receiver, Rows, State, ready, said};
+use crate::cli::matrix::{Receiver, Rows, State, said};
 use crate::cli::output::{count, table};
 use crate::cli::signs;
 use crate::cloudflare::clean;

@@ -37,7 +37,7 @@ pub fn facts<C: Child>(pass: &Pass<C>, parent: &Parent, row: Option<&RowKey>, ri
         finalizer,
         retain: pass.object.retains(),
         last,
-        successor: row.map_or(Successor::Settled, |row| successor(pass, parent, row, rivals, &heirs)),
+        successor: row.map_or(Successor::Recorded, |row| successor(pass, parent, row, rivals, &heirs)),
         recent: pass.now().since(pass.memory(|memory| memory.edited_at)) < DELETED_TOGETHER,
     });
     Facts {
@@ -144,7 +144,7 @@ fn successor<C: Child>(
     let by_heir = heirs.iter().filter_map(|heir| entry_in(heir, row)).any(|entry| knows(&entry));
     let mut others = rivals.iter().filter(|rival| rival.key != pass.key && !rival.is_deleting);
     if by_parent || by_heir || others.any(|other| other.suspended || other.entry.as_ref().is_some_and(knows)) {
-        return Successor::Settled;
+        return Successor::Recorded;
     }
     // The other one needs no look at Cloudflare for that, but has to be asked first.
     let awaited = pass.memory(|memory| memory.successor_awaited);

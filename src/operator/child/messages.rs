@@ -2,7 +2,7 @@
 
 use super::child_pass::ChildPass;
 use super::parent::Parent;
-use crate::api::{Name, Reason, Share};
+use crate::api::{Reason, Share};
 use crate::core::child_step::Refusal;
 use crate::core::row_key::RowKey;
 use crate::operator::cluster::index::Related;
@@ -61,13 +61,12 @@ fn observes_nothing(parent: &Parent) -> bool {
 }
 
 fn nothing_to_observe<C: Child>(pass: &Pass<C>, parent: &Parent) -> Verdict {
-    let Name { namespace, name } = pass.object.share();
+    let share = pass.object.share();
     let (why, how) = if pass.context.settings.read_only && !parent.observes() {
         ("the operator runs with --read-only".to_owned(), "start the operator without --read-only".to_owned())
     } else {
-        let patch = r#"{"spec":{"managementPolicy":"Manage"}}"#;
-        let manage = format!("kubectl patch shares.cfshare.dev {name} -n {namespace} --type merge -p '{patch}'");
-        (format!("Share {name} only observes"), manage)
+        let manage = Share::key(share.clone()).set_field("managementPolicy", "\"Manage\"");
+        (format!("Share {} only observes", share.name), manage)
     };
     let message = format!(
         "{why}, and there is no share at Cloudflare that it would observe: nothing is added. To have it created: {how}"

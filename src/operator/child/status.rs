@@ -59,7 +59,7 @@ pub fn report_row_state<C: Child>(
     }
     match stand.state {
         State::InPlace if seen.share.status != ShareStatus::Active => {
-            child.pass.settle(&child.session.account);
+            child.pass.stop_following(&child.session.account);
             let status = clean(seen.share.status.as_str(), 40);
             let message = format!("{} is {word}; the status of the share is {status}, not active", child.name());
             Verdict::working(Reason::Associating, message)
@@ -73,7 +73,7 @@ pub fn report_row_state<C: Child>(
             child.record_mut().common.drift.clear();
             let now = child.pass.now();
             child.pass.memory(|memory| memory.forget_settled(now, |_| false));
-            child.pass.settle(&child.session.account);
+            child.pass.stop_following(&child.session.account);
             let verdict = Verdict::ready(Reason::Associated, format!("{} is {word}", child.name()));
             if child.pass.status.record().intended_at.is_some() {
                 // The record still has to learn that the announced call has settled.
@@ -82,7 +82,7 @@ pub fn report_row_state<C: Child>(
             verdict
         }
         State::Failed => {
-            child.pass.settle(&child.session.account);
+            child.pass.stop_following(&child.session.account);
             Verdict::stalled(Reason::RecipientFailed, stand.given_up(&child.name(), &child.pass.key, ""))
         }
         State::InPlace | State::Pending | State::Failing | State::Refused => {

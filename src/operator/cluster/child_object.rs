@@ -38,7 +38,7 @@ pub trait ChildObject: Send + Sync {
     }
 
     /// Its record is its own, so its row is looked after whatever happens.
-    fn is_settled_in(&self) -> bool {
+    fn has_claimed(&self) -> bool {
         self.own_record().is_some() && has_finalizer(self.metadata())
     }
 }

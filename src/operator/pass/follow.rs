@@ -54,14 +54,14 @@ impl<K: HasStatus> Pass<K> {
 
     /// Plans one look at a time at which a call that was announced, and not answered, has settled.
     pub fn look_once_settled(&self) -> Duration {
-        let wait = self.context.settings.settled();
+        let wait = self.context.settings.settled_after();
         let due = self.now().plus(wait);
         self.memory(|memory| (memory.following, memory.due) = (true, due));
         wait
     }
 
     /// Nothing is under way any more.
-    pub fn settle(&self, account: &Account) {
+    pub fn stop_following(&self, account: &Account) {
         if self.memory(|memory| std::mem::take(&mut memory.following)) {
             account.unfollow(&self.key);
         }

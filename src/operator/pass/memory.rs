@@ -44,8 +44,8 @@ pub struct Memory {
     pub announced_at: Option<At>,
     /// When complete looks for an announced create showed nothing, and with which credential.
     pub empty_looks: Vec<(Fingerprint, At)>,
-    /// That Cloudflare answered the announced create with a conflict.
-    pub create_conflict: Option<Error>,
+    /// The conflict with which Cloudflare answered the announced create, and when that was announced.
+    pub create_conflict: Option<(Error, At)>,
     /// How many creates in a row were refused as a whole, without saying for what.
     pub refused_creates: usize,
     /// When the share that the manifest names by id was last asked for.

@@ -17,6 +17,7 @@ use kube::ResourceExt;
 
 use super::clock;
 use super::delays;
+use crate::api::condition::ready;
 use crate::api::status::{CommonStatus, UNOBSERVED};
 use crate::api::{EventReason, FLUX_REQUESTED_AT, REQUESTED_AT, Reason};
 use crate::api::{Name, ObjectKey, is_deleting};
@@ -119,9 +120,9 @@ impl<K: HasStatus> Pass<K> {
 
     /// The last verdict, Ready, still stands.
     pub fn as_before(&self) -> Verdict {
-        let ready = conditions::ready(&self.common().conditions);
-        let message = ready.map(|condition| condition.message.clone()).unwrap_or_default();
-        let word = ready.map(|condition| condition.reason.as_str());
+        let condition = ready(&self.common().conditions);
+        let message = condition.map(|condition| condition.message.clone()).unwrap_or_default();
+        let word = condition.map(|condition| condition.reason.as_str());
         let kept = [Reason::Observed, Reason::Waived].into_iter().find(|reason| Some(reason.as_str()) == word);
         Verdict::ready(kept.unwrap_or(Reason::Associated), message)
     }

@@ -120,7 +120,7 @@ impl<'a> Look<'a> {
     }
 
     fn subject(&self) -> Option<ShareId> {
-        let recorded = self.status.share_id.as_deref().and_then(|id| ShareId::parse(id).ok());
+        let recorded = self.status.recorded_share();
         recorded.or_else(|| self.snapshot(|now| now.meant()))
     }
 
@@ -190,7 +190,7 @@ impl<'a> Look<'a> {
     }
 
     fn refuse(&self, refusal: Refusal, preview: &mut Preview) {
-        let id = self.status.share_id.as_deref().and_then(|id| ShareId::parse(id).ok());
+        let id = self.status.recorded_share();
         let message = refused(refusal, self.share, &self.desired, &self.fleet.index, id.as_ref()).message;
         match self.mode() {
             Mode::Observe => preview.notes.push(message),

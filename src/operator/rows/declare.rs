@@ -69,7 +69,7 @@ pub struct Sibling {
     pub suspended: bool,
     /// Its row stays when it goes.
     pub retains: bool,
-    pub settled_in: bool,
+    pub has_claimed: bool,
     /// The share in its record.
     pub share_id: Option<Interned>,
     /// What its record says of the row, if that is there because of it.
@@ -100,7 +100,7 @@ impl Sibling {
             is_deleting: child.is_deleting(),
             suspended: child.is_suspended(),
             retains: child.retains(),
-            settled_in: child.is_settled_in(),
+            has_claimed: child.has_claimed(),
             share_id: own.and_then(|record| record.share_id.clone()),
             is_last: says(Reason::LastResource),
             stalled: record.is_some_and(|r| conditions::is_stalled(&r.common.conditions)),

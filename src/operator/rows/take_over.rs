@@ -45,7 +45,7 @@ fn on_record(entry: Option<&Entry>) -> OnRecord {
 impl<'a> Announcements<'a> {
     pub fn of<K: HasStatus>(pass: &'a Pass<K>) -> Announcements<'a> {
         let Context { memories, settings, .. } = pass.context.as_ref();
-        Announcements { memories, now: pass.now(), settled: settings.settled() }
+        Announcements { memories, now: pass.now(), settled: settings.settled_after() }
     }
 
     /// Whether the call that this object announced may still take effect.

@@ -35,7 +35,7 @@ const ITEM: &str = "all recipients";
 
 /// How long a call that was announced may still replace the recipients.
 pub fn pending(status: &ShareStatus, settings: &Settings, now: At) -> Option<Duration> {
-    let over = clock::from_time(status.replacing_since.as_ref()?).plus(settings.settled());
+    let over = clock::from_time(status.replacing_since.as_ref()?).plus(settings.settled_after());
     (now < over).then(|| over.since(now))
 }
 

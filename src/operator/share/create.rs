@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use super::facts::{fingerprint, started_at};
 use super::share_pass::SharePass;
-use super::{exclusions, messages, status};
+use super::{exclusions, opening, status};
 use crate::api::status::CreateIntent;
 use crate::api::{EventReason, Reason, Share, int32, uid_of};
 use crate::cloudflare::{Error, ErrorClass, NewResource, NewShare, Share as RemoteShare, Target};
 use crate::core::id::{self, ShareId};
 use crate::core::row_key::RowKey;
-use crate::core::share_step::{self, Mode, Wait};
+use crate::core::share_step::{self, Mode};
 use crate::core::time::At;
 use crate::operator::cluster::events::Note;
 use crate::operator::pass::verdict::Verdict;
@@ -60,7 +60,7 @@ pub async fn create(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
         }
         // The request may have come twice, and the answer be that to the second one.
         Ok(Change::Not(error)) if error.class() == ErrorClass::Conflict => {
-            share.pass.memory(|memory| memory.create_conflict = Some(error));
+            share.pass.memory(|memory| memory.create_conflict = Some((error, announced)));
             Ok(None)
         }
         Ok(Change::Not(error)) => {
@@ -85,13 +85,16 @@ fn existed_before(share: &SharePass, made: &RemoteShare) -> bool {
         || share.pass.context.cluster.index.is_spoken_for(&share.pass.object, made.id.as_str())
 }
 
-/// A create is announced, nothing of it was found, and a late effect is awaited. After a conflict that is over as soon as
-/// the share is known that has the name, or once a list must show what the create made. `None`: go on.
-pub async fn await_effect(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
-    let conflict = share.pass.memory(|memory| memory.create_conflict.clone().zip(memory.announced_at));
-    let Some((error, announced)) = conflict.filter(|_| share.mode == Mode::Manage) else {
-        return Ok(Some(messages::waiting(share, Wait::Settle)));
-    };
+/// Whether the announced create was answered with a conflict.
+pub fn met_conflict(share: &SharePass) -> bool {
+    share.mode == Mode::Manage && share.pass.memory(|memory| memory.create_conflict.is_some())
+}
+
+/// Nothing was found yet of a create that was answered with a conflict. That nothing was made is believed as soon as the
+/// share is known that has the name, or once a list must show what the create made. `None`: go on.
+pub async fn resolve_conflict(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
+    let conflict = share.pass.memory(|memory| memory.create_conflict.clone());
+    let Some((error, announced)) = conflict else { return Ok(None) };
     let name = share.desired.name.clone().unwrap_or_default();
     let is_taken = !share.session.account.cache().ids_named(&name, 1).is_empty();
     let lag_ends = announced.plus(share.session.read_lag);
@@ -189,6 +192,8 @@ pub async fn bind(share: &mut SharePass, id: &ShareId, adopted: bool) -> Result<
     status.intent = None;
     status.adopted = adopted;
     if adopted {
+        // Its share stays by default.
+        opening::show_policies(&mut share.pass, &share.desired);
         share.pass.add_finalizer().await?;
         share.pass.save().await?;
         share.pass.event(Note::normal(EventReason::Adopted), format!("adopted share {id}"));

@@ -12,7 +12,7 @@ use kube::ResourceExt;
 use super::desired::retains;
 use super::share_pass::SharePass;
 use crate::api::status::RecentDeletion;
-use crate::api::{CONFIRM_DELETION, Name, Reason, Share, has_finalizer, is_deleting, observes, own_record};
+use crate::api::{CONFIRM_DELETION, Reason, Share, has_finalizer, is_deleting, observes, own_record};
 use crate::core::deletions;
 use crate::core::deletions::{Decision, DeletionLog, Facts, Record};
 use crate::core::time::At;
@@ -153,28 +153,27 @@ pub async fn withheld_deletion(share: &mut SharePass) -> Result<Option<Verdict>,
 }
 
 fn withheld_verdict(share: &SharePass, facts: Facts, allowed: usize) -> Verdict {
-    let Name { namespace, name } = &share.pass.key.name;
+    let namespace = &share.pass.key.name.namespace;
     let annotation = format!("{CONFIRM_DELETION}=$(date -u +%FT%TZ)");
     let message = format!(
         "share {} is not deleted, and its accounts continue to receive it: --max-deletions allows {allowed} of the {} \
-         shares of account {} to be deleted within 10 minutes without confirmation. To delete it: `kubectl \
-         annotate --overwrite shares.cfshare.dev {name} -n {namespace} {annotation}`; to delete all Shares that \
+         shares of account {} to be deleted within 10 minutes without confirmation. To delete it: `{}`; to delete all Shares that \
          wait in this namespace: `kubectl annotate --overwrite shares.cfshare.dev --all -n {namespace} {annotation}`. {}",
         share.pass.status.share_id.as_deref().unwrap_or_default(),
         facts.managed,
         share.desired.owner,
+        share.pass.key.annotate_now(CONFIRM_DELETION),
         how_to_keep(share),
     );
     Verdict::stalled(Reason::DeletionBlocked, message).requeue_after(delays::HUMAN)
 }
 
 fn protected_from_deletion(share: &SharePass) -> Verdict {
-    let Name { namespace, name } = &share.pass.key.name;
     let message = format!(
         "share {} is not deleted, and its accounts continue to receive it, because spec.deletionProtection is true. \
-         To delete it: `kubectl patch shares.cfshare.dev {name} -n {namespace} --type merge -p \
-         '{{\"spec\":{{\"deletionProtection\":false}}}}'`. {}",
+         To delete it: `{}`. {}",
         share.pass.status.share_id.as_deref().unwrap_or_default(),
+        share.pass.key.set_field("deletionProtection", "false"),
         how_to_keep(share),
     );
     Verdict::stalled(Reason::DeletionProtected, message).requeue_after(delays::HUMAN)

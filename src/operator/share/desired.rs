@@ -116,7 +116,7 @@ impl Desired {
                 && !sibling.outside
                 && fits
                 && !sibling.suspended
-                && sibling.settled_in
+                && sibling.has_claimed
                 && !id::same_or_none(sibling.share_id.as_deref(), status.share_id.as_deref())
         };
         status.share_id.is_some() && self.siblings.iter().any(lags)

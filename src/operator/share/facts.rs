@@ -112,7 +112,7 @@ impl Snapshot<'_> {
 
     /// The share that this is about: the recorded one, or when observing the one that the manifest means.
     pub fn share_id(&self) -> Option<ShareId> {
-        let recorded = self.status.share_id.as_deref().and_then(|id| ShareId::parse(id).ok());
+        let recorded = self.status.recorded_share();
         if recorded.is_some() || self.mode == Mode::Manage {
             return recorded;
         }
@@ -232,7 +232,7 @@ impl Snapshot<'_> {
         let claimed = |by: &By| match by {
             By::Share => true,
             By::Child(key) => self.desired.siblings.iter().any(|sibling| {
-                let claimed = sibling.settled_in || !self.viewer.children_claim;
+                let claimed = sibling.has_claimed || !self.viewer.children_claim;
                 sibling.key == *key && claimed && !sibling.suspended
             }),
         };

@@ -3,7 +3,7 @@
 use super::apply::Round;
 use super::outside::Looked;
 use super::share_pass::SharePass;
-use super::still_ready::Settled;
+use super::still_ready::AtRest;
 use super::{apply, name, opening, outside, plan, status};
 use crate::api::Reason;
 use crate::core::id::ShareId;
@@ -30,7 +30,7 @@ pub async fn maintain(share: &mut SharePass) -> Result<Verdict, Stop> {
     }
     let requested = share.pass.is_requested();
     if !requested && is_still_ready(share, &id) {
-        share.settle();
+        share.stop_following();
         return Ok(share.pass.as_before());
     }
     if !requested && is_just_made(share, &id) {
@@ -122,8 +122,8 @@ fn is_still_ready(share: &SharePass, id: &ShareId) -> bool {
     }
     let unlisted = |seen: &ObservedShare| seen.recipients.is_none() && seen.excluded.is_none();
     let Some(seen) = share.seen(id).filter(unlisted) else { return false };
-    let recorded = Settled::recorded(&share.pass.status, &share.desired);
-    let observed = Settled::observed(&seen, &share.desired, &plan::plan(share, &seen));
+    let recorded = AtRest::recorded(&share.pass.status, &share.desired);
+    let observed = AtRest::observed(&seen, &share.desired, &plan::plan(share, &seen));
     if recorded != observed {
         tracing::debug!(?recorded, ?observed, "the share differs from the recorded state");
     }

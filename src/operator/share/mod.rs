@@ -116,7 +116,7 @@ async fn steps(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
             Step::Delete => delete::delete(share).await,
             Step::Release => return opening::release_finalizer(share).await.map(|()| None),
             Step::Maintain => maintain::maintain(share).await.map(Some),
-            Step::Wait(Wait::Settle) => create::await_effect(share).await,
+            Step::Wait(Wait::Settle) if create::met_conflict(share) => create::resolve_conflict(share).await,
             Step::Wait(wait @ (Wait::Confirmation | Wait::Leaving)) => match messages::doubted(share) {
                 Some(verdict) => Ok(Some(verdict)),
                 None if wait == Wait::Leaving => delete::await_leaving(share).await,

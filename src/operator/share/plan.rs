@@ -98,7 +98,7 @@ impl PlanInput<'_> {
             self.announced.as_ref().is_none_or(|(share, calls)| calls.covers(Some(entry), key, share, own))
         };
         let takes =
-            |s: &Sibling| s.row == *key && s.settled_in && s.entry.as_ref().is_some_and(knows) && noted(&s.share_id);
+            |s: &Sibling| s.row == *key && s.has_claimed && s.entry.as_ref().is_some_and(knows) && noted(&s.share_id);
         self.desired.siblings.iter().any(takes)
     }
 }

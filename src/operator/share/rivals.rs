@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::share_pass::SharePass;
 use crate::api::Reason;
-use crate::core::id::ShareId;
 use crate::core::share_step::{Mode, Refusal, Step};
 use crate::operator::cluster::outside::Recency;
 use crate::operator::delays;
@@ -19,7 +18,7 @@ const ONCE: Duration = Duration::MAX;
 /// Looks for claims of Shares that are out of scope, as recent as the step needs them. Returns whether to decide again.
 pub async fn look_for_rivals(share: &SharePass, step: &Step) -> Result<bool, Stop> {
     let has_twin = || {
-        let id = share.pass.status.share_id.as_deref().and_then(|id| ShareId::parse(id).ok());
+        let id = share.pass.status.recorded_share();
         id.is_some_and(|id| share.session.account.cache().namesake(&id).is_some())
     };
     let has_claimant = matches!(

@@ -79,8 +79,8 @@ impl SharePass {
     }
 
     /// Nothing is under way any more.
-    pub fn settle(&self) {
-        self.pass.settle(&self.session.account);
+    pub fn stop_following(&self) {
+        self.pass.stop_following(&self.session.account);
     }
 
     pub fn seen(&self, id: &ShareId) -> Option<ObservedShare> {

@@ -206,7 +206,7 @@ fn rows_verdict(share: &mut SharePass, summary: Summary<'_>) -> Verdict {
     if let Some(verdict) = under_way(share, &summary, waiting, stuck.as_ref()) {
         return verdict;
     }
-    share.settle();
+    share.stop_following();
     stuck.unwrap_or_else(|| ready(share, summary))
 }
 
@@ -240,7 +240,7 @@ fn under_way(
         (false, true) => None,
     };
     if !moving {
-        share.settle();
+        share.stop_following();
     }
     let rows: Vec<_> = waiting.into_iter().chain(awaited).collect();
     let mut message = with_rows(share, so_far, &rows);
@@ -378,14 +378,14 @@ fn unchanged(
             "observed: {name} failed: {}{more}. Cloudflare does not retry: fix the cause in the Cloudflare account",
             row_state.message
         );
-        share.settle();
+        share.stop_following();
         return Verdict::stalled(Reason::RecipientFailed, message);
     }
     if !open.is_empty() || are_members_pending(share, seen) {
         let message = format!("observed: {}", with_rows(share, so_far, &open));
         return Verdict::working(Reason::Associating, message).requeue_after(share.follow(seen));
     }
-    share.settle();
+    share.stop_following();
     let so_far = children_and_namesakes::with_failed_objects(share, row_states, so_far.to_owned());
     let message = format!("observed: share {id} matches the manifest; {so_far}");
     waivers::with_waived(share, row_states, Verdict::ready(Reason::Observed, message))

@@ -17,7 +17,7 @@ use crate::operator::rows::row_state::{State, Totals, row_state};
 
 /// All that a sweep shows of a share, and all that is declared for it, at rest.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Settled {
+pub struct AtRest {
     is_active: bool,
     name: Option<String>,
     totals: Totals,
@@ -29,12 +29,12 @@ pub struct Settled {
     restless: BTreeSet<RowKey>,
 }
 
-impl Settled {
+impl AtRest {
     /// As the status recorded it when the share was last found Ready.
-    pub fn recorded(status: &ShareStatus, desired: &Desired) -> Settled {
+    pub fn recorded(status: &ShareStatus, desired: &Desired) -> AtRest {
         let recipients = status.recipients.clone().unwrap_or_default();
         let entries = inventory::entries(&status.inventory);
-        Settled {
+        AtRest {
             is_active: true,
             name: status.share_name.as_deref().map(str::to_owned),
             totals: Totals::recorded(&recipients),
@@ -48,11 +48,11 @@ impl Settled {
     }
 
     /// As the sweep and the manifests show it now.
-    pub fn observed(seen: &ObservedShare, desired: &Desired, plan: &Plan) -> Settled {
+    pub fn observed(seen: &ObservedShare, desired: &Desired, plan: &Plan) -> AtRest {
         let declared = |is: fn(&RowKey) -> bool| int32(desired.all.keys().filter(|key| is(key)).count());
         let recipients = || declared(|key| key.is_recipient());
         let restless = plan.steps.iter().filter(|(key, (step, _))| !is_at_rest(key, *step, seen, desired));
-        Settled {
+        AtRest {
             is_active: seen.share.status == RemoteStatus::Active,
             name: Some(seen.share.name.clone()),
             totals: Totals::observed(seen),
@@ -105,7 +105,7 @@ mod tests {
     }
 
     /// What was recorded, and what a restarted operator sees in its first sweep.
-    fn compare(share: &Share, remote: Value) -> (Settled, Settled) {
+    fn compare(share: &Share, remote: Value) -> (AtRest, AtRest) {
         let index = samples::index(vec![share.clone()], Vec::new());
         let (desired, status) = (samples::desired(share, &index), samples::status(share));
         let now = At(1_000_000_000);
@@ -122,7 +122,7 @@ mod tests {
             memories: Some(&memories),
             announced: None,
         };
-        (Settled::recorded(&status, &desired), Settled::observed(&seen, &desired, &basis.plan(&seen)))
+        (AtRest::recorded(&status, &desired), AtRest::observed(&seen, &desired, &basis.plan(&seen)))
     }
 
     #[test]

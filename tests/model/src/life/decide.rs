@@ -201,7 +201,7 @@ fn named(operator: &Operator) -> Named {
 /// Whether a create sends the row along: it is listed, or the object that wins will look after it.
 fn carries(operator: &Operator) -> bool {
     let winner = live_children(&operator.cache).next();
-    operator.cache[SHARE].inline || winner.is_some_and(|winner| operator.cache[winner].is_settled_in())
+    operator.cache[SHARE].inline || winner.is_some_and(|winner| operator.cache[winner].has_claimed())
 }
 
 /// Objects that have not yet noted down the share that stays.
@@ -210,7 +210,7 @@ fn children_lag(operator: &Operator) -> bool {
     let winner = live_children(cache).next().filter(|_| !cache[SHARE].inline);
     CHILDREN.into_iter().any(|at| {
         let child = &cache[at];
-        (winner == Some(at) || child.is(Life::Deleting)) && child.is_settled_in() && child.bound != cache[SHARE].bound
+        (winner == Some(at) || child.is(Life::Deleting)) && child.has_claimed() && child.bound != cache[SHARE].bound
     }) && cache[SHARE].bound.is_some()
 }
 
@@ -231,7 +231,7 @@ fn share_row(operator: &Operator, at: usize, bounds: &Bounds) -> Next {
     };
     let taken_over = CHILDREN.into_iter().any(|child| {
         let child = &cache[child];
-        child.is_settled_in() && child.holds() && child.bound == Some(at) && knows(operator, child.row, SHARE, bounds)
+        child.has_claimed() && child.holds() && child.bound == Some(at) && knows(operator, child.row, SHARE, bounds)
     });
     match row_step(operator, SHARE, at, declared, bounds) {
         RowStep::Forget if declared == Declared::Elsewhere && !taken_over && bounds.design != Design::DropsAtOnce => {
@@ -348,7 +348,7 @@ fn child_facts(
     let mut takers = others.filter(|other| operator.cache[*other].holds()).chain(records_row.then_some(SHARE));
     let knows = |taker: usize| knows(operator, operator.cache[taker].row, at, bounds);
     let successor = if bounds.design == Design::ReleasesToAnybody || takers.any(knows) {
-        Successor::Settled
+        Successor::Recorded
     } else if operator.overdue[at] {
         Successor::Overdue
     } else {

@@ -470,7 +470,7 @@ fn ends(world: &mut World, object: usize, cache: &[Object; OBJECTS]) {
     let (ended, share) = (world.objects[object], &cache[SHARE]);
     let Some(at) = ended.bound.or(share.bound) else { return };
     if object == SHARE {
-        let known = CHILDREN.into_iter().any(|child| world.objects[child].is_settled_in());
+        let known = CHILDREN.into_iter().any(|child| world.objects[child].has_claimed());
         world.kept[at] |= ended.retain && (ended.inline || !known);
     } else if share.is(Life::Deleting) && share.bound == Some(at) && !share.retain {
         world.along[at] = true;

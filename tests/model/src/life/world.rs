@@ -197,7 +197,7 @@ impl Object {
     }
 
     /// Its finalizer and its record are its own.
-    pub fn is_settled_in(&self) -> bool {
+    pub fn has_claimed(&self) -> bool {
         self.life != Life::Absent && self.finalizer && self.claimed
     }
 
