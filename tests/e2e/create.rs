@@ -118,17 +118,24 @@ fn twice(world: &World) {
     assert_ne!(scene.only().id, bound);
 }
 
-/// The answer is that to the second copy: a conflict with what the first one made.
+/// The answer is that to the second copy: a conflict with what the first one made, whatever the clocks say.
 fn twice_and_unique(world: &World) {
-    let scene = world.scene();
-    world.simulator.switches(Some(&scene.account), |switches| switches.same_name = SameName::Conflict);
-    let rule = world.simulator.fault(Rule::once("POST", SHARES, Action::Twice {}).account(&scene.account));
-    let [a, x] = ids();
-    scene.apply(&scene.share("waf", &[&a], &[&x], ""));
-    one_share(&scene, &a, &x, 1);
-    assert_eq!(world.simulator.fired(rule), 1);
-    scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
-    assert!(scene.live().is_empty(), "what it made went with it");
+    for ahead in [0, 5_000, -5_000, 3_600_000, -3_600_000] {
+        let scene = world.scene();
+        world.simulator.switches(Some(&scene.account), |switches| {
+            switches.same_name = SameName::Conflict;
+            switches.date_ahead_ms = ahead;
+        });
+        let rule = world.simulator.fault(Rule::once("POST", SHARES, Action::Twice {}).account(&scene.account));
+        let [a, x, b, y] = ids();
+        // Somebody's share, so that the operator knows the clock before it creates.
+        let other = seed(world, &scene, "other", &b, &y);
+        scene.apply(&scene.share("waf", &[&a], &[&x], ""));
+        scene.wait_ready("share", "waf");
+        assert_eq!((creates(&scene), scene.live().len(), world.simulator.fired(rule)), (1, 2, 1), "{ahead}");
+        scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+        assert_eq!(scene.only().id, other, "{ahead}: what it made went with it");
+    }
 }
 
 fn older_share(world: &World) {

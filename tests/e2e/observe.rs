@@ -207,11 +207,13 @@ fn hidden(world: &World) {
 
 fn read_only(world: &World) {
     let scene = world.own_scene();
-    let [one, two, first] = ids();
+    let [one, two, first, second] = ids();
     let operator = scene.operator(&[]);
     scene.apply(&scene.share("waf", &[&one], &[&first], ""));
     scene.apply(&scene.share("doomed", &[&one], &[&first], ""));
     scene.apply(&scene.share("lost", &[&one], &[&first], ""));
+    scene.apply(&scene.share("bare", &[&one], &[&first, &second], ""));
+    let bare = scene.wait_ready("share", "bare")["status"]["shareID"].as_str().expect("an id").to_owned();
     let lost = scene.wait_ready("share", "lost")["status"]["shareID"].as_str().expect("an id").to_owned();
     scene.wait_ready("share", "waf");
     scene.wait_ready("share", "doomed");
@@ -235,6 +237,9 @@ fn read_only(world: &World) {
     assert_eq!(condition(&doomed, "Ready").expect("Ready")["reason"], "Differs");
     assert!(scene.get("share", "new").expect("it is there")["metadata"]["finalizers"].is_null());
     is_told_as_lost(&scene, &lost);
+    world.simulator.edit(Edit::RemoveResource { share: bare, resource: second.clone() }).expect("an edit");
+    let bare = scene.wait_reason("share", "bare", "Differs");
+    assert!(bare["status"]["drift"].to_string().contains(&second), "{bare:#}");
     assert_eq!(scene.changes_since(before), [""; 0]);
     drop(reader);
     let _operator = scene.operator(&[]);
@@ -242,7 +247,8 @@ fn read_only(world: &World) {
     scene.wait_for("share", "waf", "became Ready", is_ready);
     scene.wait_ready("share", "new");
     scene.wait_ready("share", "lost");
-    assert_eq!(scene.live().len(), 3);
+    scene.wait_ready("share", "bare");
+    assert_eq!(scene.live().len(), 4);
     scene.kubectl(&["delete", "share", "--all", &format!("--timeout={}s", PATIENCE.as_secs())]);
     scene.wait_nothing();
 }

@@ -44,8 +44,8 @@ pub struct Memory {
     pub announced_at: Option<At>,
     /// When complete looks for an announced create showed nothing, and with which credential.
     pub empty_looks: Vec<(Fingerprint, At)>,
-    /// The conflict with which Cloudflare answered the announced create, and when that was announced.
-    pub create_conflict: Option<(Error, At)>,
+    /// The announced create was answered with a conflict.
+    pub create_conflict: Option<Conflict>,
     /// How many creates in a row were refused as a whole, without saying for what.
     pub refused_creates: usize,
     /// When the share that the manifest names by id was last asked for.
@@ -73,6 +73,15 @@ pub struct Memory {
     pub calls: Arc<CallLog>,
     /// When Events were published lately.
     published: Quota,
+}
+
+/// A create that was answered with a conflict.
+#[derive(Debug, Clone)]
+pub struct Conflict {
+    pub error: Error,
+    pub announced: At,
+    /// The rows that it carried.
+    pub rows: Vec<RowKey>,
 }
 
 #[derive(Debug, Clone)]

@@ -220,6 +220,13 @@ impl AccountCache {
         self.missing.contains_key(id)
     }
 
+    /// A share that is missing is still of interest.
+    pub fn still_missing(&mut self, id: &ShareId, now: At) {
+        if let Some(missing) = self.missing.get_mut(id) {
+            missing.last = missing.last.max(now);
+        }
+    }
+
     pub fn missing_since(&self, id: &ShareId) -> Option<At> {
         self.missing.get(id).map(|missing| missing.first)
     }

@@ -23,8 +23,8 @@ pub struct ObservedShare {
     pub resources: Option<Vec<ShareResource>>,
     /// When they were read; earlier than the share where the last answer left them out.
     resources_read_at: At,
-    /// They are as their own list showed them, and not only as an answer with the share did.
-    resources_listed: bool,
+    /// When their own list was last read, if nothing that came after it differs: an answer with the share may lack one.
+    resources_listed_at: At,
     pub counts: Option<Counts>,
     /// When they were read, or became unknown.
     counted_at: At,
@@ -93,7 +93,7 @@ impl ObservedShare {
             left_at,
             resources_read_at: if resources.is_some() { began } else { At::default() },
             resources,
-            resources_listed: false,
+            resources_listed_at: At::default(),
             counts,
             counted_at: began,
             read_at: began,
@@ -158,7 +158,9 @@ impl ObservedShare {
         let resources_moved = match share.resources.take() {
             Some(rows) => {
                 let moved = self.read_resources(rows, began, read_lag);
-                self.resources_listed &= !moved;
+                if moved {
+                    self.resources_listed_at = At::default();
+                }
                 moved
             }
             None => self.leave_out_resources(began),
@@ -199,7 +201,7 @@ impl ObservedShare {
     pub fn wrote(&mut self, mut share: Share, now: At) {
         self.note_answer(share.id.to_string(), now, true);
         if let Some(resources) = share.resources.take() {
-            (self.resources, self.resources_listed) = (Some(resources), false);
+            (self.resources, self.resources_listed_at) = (Some(resources), At::default());
             (self.read_at, self.resources_read_at) = (now, now);
         }
         self.share = share;
@@ -231,12 +233,15 @@ impl ObservedShare {
     /// The list of resources, complete.
     pub fn list_resources(&mut self, rows: Vec<ShareResource>, began: At, read_lag: Duration) {
         self.read_resources(rows, began, read_lag);
-        self.resources_listed = true;
+        self.resources_listed_at = began;
     }
 
     /// Whether nothing but their own list can say that a resource is not there: the answer with the share may lack it.
-    pub fn may_lack_resource(&self, key: &RowKey) -> bool {
-        key.is_resource() && !self.resources_listed && self.row(key, |_| false) == Observed::Absent
+    /// `anew`: it may have come since that list was last read.
+    pub fn may_lack_resource(&self, key: &RowKey, anew: bool) -> bool {
+        let listed = self.resources_listed_at;
+        let is_old = listed == At::default() || anew && listed < self.resources_read_at;
+        key.is_resource() && is_old && self.row(key, |_| false) == Observed::Absent
     }
 
     /// Returns whether any row is different now.

@@ -143,7 +143,7 @@ impl Session {
     pub async fn read_resource(&self, id: &ShareId, row: &RowKey) -> Result<(), Stop> {
         self.read_resources(id).await?;
         let may_be_there =
-            self.account.cache().seen(id).is_some_and(|seen| seen.is_live() && seen.may_lack_resource(row));
+            self.account.cache().seen(id).is_some_and(|seen| seen.is_live() && seen.may_lack_resource(row, true));
         if may_be_there { self.list_resources(id).await } else { Ok(()) }
     }
 
@@ -162,8 +162,7 @@ impl Session {
                 Ok(())
             }
             Err(Stop::Cloudflare(error)) if error.class() == ErrorClass::Gone => {
-                let cause =
-                    format!("the response for share {id} does not contain its resources, and their list is not found");
+                let cause = format!("the resources of share {id} cannot be listed, though the share is there");
                 Err(Stop::Cloudflare(Error::Lost { cause }))
             }
             Err(stop) => Err(stop),

@@ -28,7 +28,7 @@ use crate::operator::conditions::breaker_reported_at;
 
 /// How often it is looked up whether the account has gone unread for too long.
 const LOOK_UP: Duration = Duration::from_secs(5);
-/// How often shares are listed while the circuit breaker is open.
+/// How often shares are listed while the circuit breaker is open, if a tenth of the calls is enough for that.
 const WHILE_OPEN: Duration = Duration::from_secs(60);
 /// So many shares that a list lacks are read by themselves, and the others after the next list.
 const MOST_WANTED: usize = 20;
@@ -47,7 +47,7 @@ pub async fn run(cluster: Arc<Cluster>, remote: Arc<Remote>, account: Arc<Accoun
             spacing(account.pages(), account.limiter.per_second()).max(remote.settings.poll_min)
         } else if account.breaker().is_some() {
             // Nothing is written until a list shows that the shares are back.
-            interval.min(WHILE_OPEN)
+            interval.min(WHILE_OPEN.max(spacing(account.pages(), account.limiter.per_second())))
         } else {
             staggered(interval, last)
         };

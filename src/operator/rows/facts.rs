@@ -60,13 +60,18 @@ impl RowMemories {
 
 impl RowSnapshot<'_> {
     pub fn facts(&self, declared: Declared, recorded: row_step::Recorded, prune: bool) -> Facts {
-        Facts { declared, recorded, observed: self.observed(recorded), prune, lagging: self.may_lag() }
+        Facts { declared, recorded, observed: self.observed(declared, recorded), prune, lagging: self.may_lag() }
     }
 
-    fn observed(&self, recorded: row_step::Recorded) -> Observed {
+    fn observed(&self, declared: Declared, recorded: row_step::Recorded) -> Observed {
         // To believe that a resource on record is gone would leave it shared, or add it a second time.
         let is_recorded = recorded != row_step::Recorded::Never;
-        if is_recorded && self.memories.is_some() && self.seen.may_lack_resource(self.key) {
+        let anew = match recorded {
+            row_step::Recorded::Intended { settled: true, .. } => true,
+            row_step::Recorded::Intended { answered, .. } => answered && declared == Declared::Nowhere,
+            row_step::Recorded::Never | row_step::Recorded::InPlace => false,
+        };
+        if is_recorded && self.memories.is_some() && self.seen.may_lack_resource(self.key, anew) {
             return Observed::Unread;
         }
         self.seen.row(self.key, |row| self.meta.is_some_and(|meta| !meta.is_same(&row.meta)))

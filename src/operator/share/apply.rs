@@ -62,8 +62,11 @@ impl Changes {
 /// One round: records what needs no call, or makes the most urgent kind of change; the caller repeats it.
 pub async fn apply(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) -> Result<Round, Stop> {
     if share.mode != Mode::Manage {
-        // What a short list does not show is not absent.
-        let unread = share.mode == Mode::Observe && seen.short_list().is_some() && read(share, seen, plan).await?;
+        // What a short list does not show is not absent, nor a resource that only an answer with the share lacks.
+        let is_short = share.mode == Mode::Observe && seen.short_list().is_some();
+        let is_unlisted = plan.steps.iter().any(|(key, (step, _))| key.is_resource() && *step == Step::Read);
+        let may_read = share.session.account.breaker().is_none();
+        let unread = (is_short || is_unlisted && may_read) && read(share, seen, plan).await?;
         return Ok(if unread { Round::Again } else { Round::Done });
     }
     forget_settled(share, seen, plan);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::facts::{fingerprint, started_at};
+use super::facts::{CLOCK_SLACK, fingerprint, started_at};
 use super::share_pass::SharePass;
 use super::{exclusions, opening, status};
 use crate::api::status::CreateIntent;
@@ -13,6 +13,7 @@ use crate::core::row_key::RowKey;
 use crate::core::share_step::{self, Mode};
 use crate::core::time::At;
 use crate::operator::cluster::events::Note;
+use crate::operator::pass::memory::Conflict;
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::remote::writer::Change;
 use crate::operator::rows::inventory;
@@ -60,7 +61,7 @@ pub async fn create(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
         }
         // The request may have come twice, and the answer be that to the second one.
         Ok(Change::Not(error)) if error.class() == ErrorClass::Conflict => {
-            share.pass.memory(|memory| memory.create_conflict = Some((error, announced)));
+            share.pass.memory(|memory| memory.create_conflict = Some(Conflict { error, announced, rows }));
             Ok(None)
         }
         Ok(Change::Not(error)) => {
@@ -90,14 +91,18 @@ pub fn met_conflict(share: &SharePass) -> bool {
     share.mode == Mode::Manage && share.pass.memory(|memory| memory.create_conflict.is_some())
 }
 
-/// Nothing was found yet of a create that was answered with a conflict. That nothing was made is believed as soon as the
-/// share is known that has the name, or once a list must show what the create made. `None`: go on.
+/// Nothing was found yet of a create that was answered with a conflict. That nothing was made is believed as soon as an older
+/// share of that name is known, or once a list must show what the create made. `None`: go on.
 pub async fn resolve_conflict(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
     let conflict = share.pass.memory(|memory| memory.create_conflict.clone());
-    let Some((error, announced)) = conflict else { return Ok(None) };
-    let name = share.desired.name.clone().unwrap_or_default();
-    let is_taken = !share.session.account.cache().ids_named(&name, 1).is_empty();
-    let lag_ends = announced.plus(share.session.read_lag);
+    let Some(Conflict { error, announced, rows }) = conflict else { return Ok(None) };
+    let announced_name = share.pass.status.intent.as_ref().map(|intent| intent.name.clone()).unwrap_or_default();
+    let named: Vec<RemoteShare> = {
+        let cache = share.session.account.cache();
+        cache.live().map(|seen| &seen.share).filter(|seen| seen.name == announced_name).cloned().collect()
+    };
+    let is_taken = named.iter().any(|named| existed_before(share, named));
+    let lag_ends = announced.plus(share.session.read_lag).plus(CLOCK_SLACK);
     if !is_taken && share.pass.memory(|memory| memory.empty_looks.iter().all(|(_, look)| *look < lag_ends)) {
         let now = share.pass.now();
         let message = format!(
@@ -106,7 +111,6 @@ pub async fn resolve_conflict(share: &mut SharePass) -> Result<Option<Verdict>, 
         let wait = lag_ends.since(now).max(delays::SHORT);
         return Ok(Some(Verdict::working(Reason::Creating, message).requeue_after(wait)));
     }
-    let rows = rows_to_send(share);
     withdraw(share).await?;
     create_refused(share, error, &rows)
 }
@@ -261,7 +265,7 @@ fn create_refused(share: &SharePass, error: Error, rows: &[RowKey]) -> Result<Op
         share.session.account.cache().looked = None;
     }
     let sent_resources = rows.iter().any(|key| key.is_resource());
-    if !sent_resources {
+    if !sent_resources && error.class() == ErrorClass::Rejected {
         *share.session.account.empty_refused.lock() = true;
         let message = "Cloudflare does not create a share without resources, so the excluded accounts receive this \
                        share until cfshare has excluded them, immediately after it is created";

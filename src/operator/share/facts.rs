@@ -38,7 +38,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// A share that the manifest names by id and that is not there is asked for again after so long.
 const ASKED_LATELY: Duration = Duration::from_secs(55);
 /// Cloudflare's clock as its headers tell it has whole seconds, and ours of it is a guess.
-const CLOCK_SLACK: Duration = Duration::from_secs(2);
+pub const CLOCK_SLACK: Duration = Duration::from_secs(2);
 
 /// All that the facts depend on.
 pub struct Snapshot<'a> {

@@ -108,6 +108,10 @@ pub fn doubted(share: &SharePass) -> Option<Verdict> {
 
 pub fn refuse(share: &SharePass, refusal: Refusal) -> Verdict {
     let id = share.share_id();
+    if let (Refusal::NotFound, Some(id)) = (&refusal, &id) {
+        // As long as this is said, the sweep would show it if it came back: it need not be asked for.
+        share.session.account.cache().still_missing(id, share.pass.now());
+    }
     let leaves = rival_leaves(share, &refusal);
     if refusal == Refusal::Nothing && share.is_read_only() {
         return Verdict::stalled(Reason::Differs, nothing(status::READ_ONLY, &share.desired));
