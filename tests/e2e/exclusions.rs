@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cfshare_simulator::{Action, Edit, ErrorBody, Release, Rule};
+use cfshare_simulator::{Action, Edit, EmptyCreate, ErrorBody, Release, Rule};
 use serde_json::Value;
 
 use crate::Test;
@@ -19,6 +19,7 @@ pub const TESTS: &[Test] = &[
     ("exclusions: those that wait for a person are RemovalBlocked", held),
     ("exclusions: an exclusion that Cloudflare does not take back gives nobody the share", withdrawn),
     ("exclusions: a share deleted by hand before another account is excluded is recreated", deleted),
+    ("exclusions: a name that is taken does not mean that a share needs resources to be created", conflict),
     ("exclusions: a list of exclusions that is not found for a while is no refusal", not_found),
 ];
 
@@ -53,6 +54,24 @@ fn exceptions(object: &Value) -> Vec<(&str, &str, &str)> {
     let text = |entry: &'_ Value, field: &str| entry[field].as_str().unwrap_or_default().to_owned().leak() as &str;
     let entries = object["status"]["exceptions"].as_array().into_iter().flatten();
     entries.map(|entry| (text(entry, "accountID"), text(entry, "state"), text(entry, "message"))).collect()
+}
+
+fn conflict(world: &World) {
+    let scene = world.scene();
+    let (organization, [one, ..], first) = organization(&scene);
+    world.simulator.switches(Some(&scene.account), |switches| switches.empty_create = EmptyCreate::Accepted);
+    let taken = Action::StatusBefore { status: 409, body: ErrorBody::Json, code: Some(1009), retry_after: None };
+    let rule = world.simulator.fault(Rule::once("POST", "/accounts/*/shares", taken).account(&scene.account));
+    scene.apply(&share(&scene, &organization, &[&one], &[&first]));
+    let refused = scene.wait_reason("share", "waf", "Rejected");
+    assert!(message(&refused).contains("refuses to create this share: "), "{}", message(&refused));
+    assert_eq!(world.simulator.fired(rule), 1);
+    scene.ask("share", "waf");
+    scene.wait_ready("share", "waf");
+    let creates = scene.journal().into_iter().filter(|call| call.method == "POST" && call.path.ends_with("/shares"));
+    let sent: Vec<Value> = creates.map(|call| call.body["resources"].clone()).collect();
+    assert!(sent.len() == 2 && sent.iter().all(|resources| resources.as_array().is_none_or(Vec::is_empty)), "{sent:?}");
+    assert!(!scene.events("waf").iter().any(|(reason, _)| reason == "ExclusionsFollow"));
 }
 
 /// The Share says that these accounts receive it though they are excluded.

@@ -292,7 +292,8 @@ fn create_refused(share: &SharePass, error: Error, rows: &[RowKey]) -> Result<Op
         return Ok(None);
     }
     let named = first_of(rows.iter().map(|key| share.label(key)), 4, ", ");
-    let message = format!("Cloudflare refuses to create this share with {named}: {error}");
+    let with = if named.is_empty() { String::new() } else { format!(" with {named}") };
+    let message = format!("Cloudflare refuses to create this share{with}: {error}");
     share.pass.memory(|memory| memory.refuse("create", message, now));
     Ok(None)
 }
