@@ -192,6 +192,10 @@ impl Object for Listed {
     }
 }
 
+fn requester(account: &Account, priority: Priority) -> Requester {
+    Requester { caller: Caller::Sweep(account.id.clone()), namespace: String::new(), priority }
+}
+
 /// All live shares of the account. Each page goes into the cache as it comes, so that a large account is not held twice; but
 /// before the first list is complete nothing is believed of it.
 async fn list(remote: &Remote, account: &Account, began: At) -> Result<Vec<Listed>, Error> {
@@ -211,7 +215,7 @@ async fn list(remote: &Remote, account: &Account, began: At) -> Result<Vec<Liste
         (Some(_), Some(_)) => Priority::Poll,
         (Some(_), None) => Priority::Sweep,
     };
-    let requester = Requester { caller: Caller::Sweep(account.id.clone()), namespace: String::new(), priority };
+    let requester = requester(account, priority);
     let read = read_pages(|page| {
         let query = ShareQuery { page, per_page: FULL_PAGE, ..session::live() };
         let (client, credential, requester) = (remote.client.clone(), credential.clone(), requester.clone());
@@ -292,8 +296,7 @@ async fn read_wanted(
         let lacking = cache.lacking(live, began, read_lag);
         lacking.into_iter().filter(|id| cache.seen(id).is_some_and(is_wanted)).collect()
     };
-    let caller = Caller::Sweep(account.id.clone());
-    let requester = Requester { caller, namespace: String::new(), priority: Priority::Sweep };
+    let requester = requester(account, Priority::Sweep);
     for id in wanted.iter().take(MOST_WANTED) {
         let _permit = account.limiter.wait(&requester, 1).await;
         let asked = remote.clock.now();

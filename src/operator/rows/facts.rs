@@ -66,12 +66,12 @@ impl RowSnapshot<'_> {
     fn observed(&self, declared: Declared, recorded: row_step::Recorded) -> Observed {
         // To believe that a resource on record is gone would leave it shared, or add it a second time.
         let is_recorded = recorded != row_step::Recorded::Never;
-        let anew = match recorded {
+        let is_young = match recorded {
             row_step::Recorded::Intended { settled: true, .. } => true,
             row_step::Recorded::Intended { answered, .. } => answered && declared == Declared::Nowhere,
             row_step::Recorded::Never | row_step::Recorded::InPlace => false,
         };
-        if is_recorded && self.memories.is_some() && self.seen.may_lack_resource(self.key, anew) {
+        if is_recorded && self.memories.is_some() && self.seen.may_lack_resource(self.key, is_young) {
             return Observed::Unread;
         }
         self.seen.row(self.key, |row| self.meta.is_some_and(|meta| !meta.is_same(&row.meta)))
