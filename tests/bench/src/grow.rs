@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use cfshare_simulator::{Entry, random_id};
+use jiff::Timestamp;
 
 use crate::account::{Account, ids, percentile};
 use crate::audit::{self, Mark};
@@ -13,7 +14,7 @@ use crate::world::{Operator, UNLIMITED, World};
 /// Recipients and resources of each share.
 pub const ROWS: usize = 4;
 /// Edits whose way to Cloudflare is timed, at most; one edit of each share.
-const EDITS: usize = 50;
+const EDITS: usize = 100;
 /// So long apart that the rate limit does not count.
 const APART: Duration = Duration::from_secs(2);
 /// What the list showed is decided on before the rest: some hundred shares a second.
@@ -120,16 +121,17 @@ pub struct Edit {
 pub async fn edit(world: &World, account: &Account<'_>, name: &str) -> Result<Edit, String> {
     let recipient = random_id();
     let since = world.simulator.last_request();
-    let start = Instant::now();
+    let start = Timestamp::now().as_microsecond();
     account.add_recipient(name, &recipient).await?;
     let call = tokio::task::block_in_place(|| {
-        world.simulator.wait_request(Duration::from_secs(300), |call| {
-            call.seq > since && call.changing && call.body["recipient_account_id"].as_str() == Some(&recipient)
+        world.simulator.wait_request_after(since, Duration::from_secs(300), |call| {
+            call.changing && call.body["recipient_account_id"].as_str() == Some(&recipient)
         })
     });
     let call = call.ok_or_else(|| format!("the edit of {name} was not carried out within 300 s"))?;
     let share = call.path.split('/').nth(4).unwrap_or_default().to_owned();
-    Ok(Edit { share, took: start.elapsed(), at: call.at })
+    let took = Duration::from_micros(call.at.saturating_sub(start).try_into().unwrap_or_default());
+    Ok(Edit { share, took, at: call.at })
 }
 
 async fn edits(world: &World, account: &Account<'_>, shares: usize, figures: &mut Figures) -> Result<(), String> {

@@ -159,9 +159,19 @@ impl Simulator {
 
     /// Blocks until a request fits, an old or a new one. `fits` must not call the simulator, here
     /// and below.
-    pub fn wait_request(&self, timeout: Duration, mut fits: impl FnMut(&Entry) -> bool) -> Option<Entry> {
+    pub fn wait_request(&self, timeout: Duration, fits: impl FnMut(&Entry) -> bool) -> Option<Entry> {
+        self.wait_request_after(0, timeout, fits)
+    }
+
+    /// The same of the requests after that one: where there are thousands before it, to look at them takes time.
+    pub fn wait_request_after(
+        &self,
+        request: u64,
+        timeout: Duration,
+        mut fits: impl FnMut(&Entry) -> bool,
+    ) -> Option<Entry> {
         self.core.wait(timeout, |state| {
-            let mut entries = state.journal.entries().iter();
+            let mut entries = state.journal.entries().iter().skip(request as usize);
             entries.find(|entry| fits(entry)).cloned()
         })
     }
