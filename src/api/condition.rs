@@ -218,19 +218,10 @@ mod tests {
     #[test]
     fn every_word_has_a_meaning_in_sentences() {
         let meanings = Reason::ALL.iter().map(|reason| (reason.as_str(), reason.meaning()));
-        for (word, meaning) in meanings.chain(ConditionType::ALL.iter().map(|kind| (kind.as_str(), kind.meaning()))) {
+        let of_events = EventReason::ALL.iter().map(|reason| (reason.as_str(), reason.meaning()));
+        let of_conditions = ConditionType::ALL.iter().map(|kind| (kind.as_str(), kind.meaning()));
+        for (word, meaning) in meanings.chain(of_events).chain(of_conditions) {
             assert!(meaning.len() > 20 && meaning.ends_with('.') && !meaning.contains("  "), "{word}: {meaning}");
-        }
-    }
-
-    /// The API server takes reasons that match `^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$` only.
-    #[test]
-    fn every_word_is_camel_case() {
-        for reason in Reason::ALL {
-            assert!(
-                reason.as_str().chars().all(|c| c.is_ascii_alphanumeric())
-                    && reason.as_str().starts_with(|c: char| c.is_ascii_uppercase())
-            );
         }
     }
 }

@@ -61,9 +61,4 @@ mod tests {
         // The one before us in this pod.
         assert_eq!(turn(seen(Some("me"), 5), "me", false), Turn::Write);
     }
-
-    #[test]
-    fn nobodys_name_is_nobodys() {
-        assert_eq!(turn(seen(Some("other"), 0), "", false), Turn::Wait(LASTS));
-    }
 }

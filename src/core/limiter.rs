@@ -601,15 +601,13 @@ mod tests {
     fn the_second_of_two_calls_after_a_reset_waits_for_room() {
         for (room, more) in [(0, false), (1, true)] {
             let mut limiter = RateLimiter::new(RATE, 240, at(0));
-            let advertised =
-                |remaining| Some(Advertised { remaining: Some(remaining), reset: Some(Duration::from_secs(5)) });
             let call = limiter.send(&0);
-            limiter.learn_limits(call, advertised(0), None, at(0));
+            limiter.learn_limits(call, advertised(0, Some(5)), None, at(0));
             assert!(!limiter.ask(&1, "a", Priority::Edit, 2, at(0)));
             assert_eq!(limiter.due(at(5)), vec![1]);
             assert!(limiter.ask_on(&1, "a", Priority::Edit, (0, 1), at(5)) && !limiter.must_ask_again(at(5)));
             let call = limiter.send(&1);
-            limiter.learn_limits(call, advertised(room), None, at(5));
+            limiter.learn_limits(call, advertised(room, Some(5)), None, at(5));
             limiter.done();
             assert_eq!(limiter.ask_on(&1, "a", Priority::Edit, (1, 1), at(5)), more, "{room}");
         }
