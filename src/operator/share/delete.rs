@@ -105,7 +105,7 @@ pub async fn await_leaving(share: &mut SharePass) -> Result<Option<Verdict>, Sto
     share.pass.status.remote_status = Some("deleting".into());
     let message = format!("share {id} is being deleted by Cloudflare");
     let verdict = match overdue_since(share) {
-        Some(since) => overdue(share, &id, since, ("deleting", "and", "looking")),
+        Some(since) => overdue(share, &id, since),
         None if share.pass.is_deleting() => Verdict::working(Reason::Deleting, message),
         None => Verdict::working(Reason::Progressing, message),
     };
@@ -134,22 +134,30 @@ fn undeleted(share: &SharePass, id: &ShareId, why: &str) -> Verdict {
         let message = format!("Cloudflare was asked to delete share {id}, and {why}: cfshare asks again");
         return Verdict::working(Reason::Deleting, message);
     };
-    overdue(share, id, since, ("asked to delete", &format!("and {why}, so"), "asking"))
+    let (account, support) = (&share.session.account.id, what_remains(share));
+    let message = format!(
+        "Cloudflare has been asked to delete share {id} of account {account} since {}, and {why}, so accounts may still \
+         receive it: cfshare keeps asking, and {support}",
+        clock::timestamp(since),
+    );
+    Verdict::stalled(Reason::Deleting, message)
 }
 
-/// What is reported of a share whose deletion takes too long: what Cloudflare has been doing since then, what joins that to
-/// what follows from it, and what cfshare keeps doing.
-fn overdue(share: &SharePass, id: &ShareId, since: At, (doing, so, keeps): (&str, &str, &str)) -> Verdict {
-    Verdict::stalled(
-        Reason::Deleting,
-        format!(
-            "Cloudflare has been {doing} share {id} of account {} since {}, {so} accounts may still receive it: cfshare keeps \
-             {keeps}, and Cloudflare's support can say what holds it up. To release this object without waiting: {}",
-            share.session.account.id,
-            clock::timestamp(since),
-            share.pass.key.retain(),
-        ),
-    )
+/// What is reported of a share that Cloudflare has been deleting for too long.
+fn overdue(share: &SharePass, id: &ShareId, since: At) -> Verdict {
+    let (account, support) = (&share.session.account.id, what_remains(share));
+    let message = format!(
+        "Cloudflare has been deleting share {id} of account {account} since {}, and accounts may still receive it: cfshare \
+         keeps looking, and {support}",
+        clock::timestamp(since),
+    );
+    Verdict::stalled(Reason::Deleting, message)
+}
+
+/// What people can do about a deletion that takes too long.
+fn what_remains(share: &SharePass) -> String {
+    let retain = share.pass.key.retain();
+    format!("Cloudflare's support can say what holds it up. To release this object without waiting: {retain}")
 }
 
 /// Somebody else deletes the share, or it disappeared: nothing is created in its place before a complete list has
