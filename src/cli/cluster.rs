@@ -14,10 +14,8 @@ use kube::core::NamespaceResourceScope;
 use kube::{Api, Client, Config, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
-use super::kube_client;
-use super::progress;
-use super::proxy;
 use super::remote::{Endpoint, NO_CREDENTIAL, Remote, credential_of_environment};
+use super::{kube_client, progress, proxy};
 use crate::api::{FIELD_MANAGER, Name, Share, ShareRecipient, ShareResource};
 use crate::operator::preview::Fleet;
 use crate::operator::{Clock, Credentials, ResolvedCredential};

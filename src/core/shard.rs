@@ -1,7 +1,7 @@
 //! Which shard does an account belong to, and how do replicas divide the shards among themselves?
 //!
 //! Every Cloudflare account belongs to one of N shards, and each shard has a Lease of its own, so one account has one
-//! writer and one budget one spender. While N is 1 there is one Lease, of the plain name. While N is greater, that Lease
+//! writer and one rate limit one spender. While N is 1 there is one Lease, of the plain name. While N is greater, that Lease
 //! is held by all replicas of the same N together: so replicas of another N, for which the accounts are divided
 //! otherwise, wait until the last of them has ended.
 

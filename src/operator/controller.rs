@@ -250,7 +250,7 @@ fn when_next<K: HasStatus>(context: Arc<Context>, object: Arc<K>, ended: Result<
         return Action::requeue(delays::TRANSIENT);
     }
     match stop {
-        // Woken by the budget or the sweep.
+        // Woken by the limiter or the sweep.
         Stop::Queued => Action::await_change(),
         Stop::Occupied => Action::requeue(OCCUPIED),
         Stop::Crowded => Action::requeue(CROWDED),

@@ -44,16 +44,16 @@ pub async fn keep(context: Arc<Context>, health: Health) {
             context.metrics.ready(&ready_counts(&context, &mut edits));
             counted = Some((state, now));
         }
-        show_budgets(&context);
+        show_calls_left(&context);
         context.metrics.views(&views(&context));
         tokio::time::sleep(PERIOD).await;
     }
 }
 
 /// How many calls are left with each credential, for Prometheus and for people who only have kubectl.
-fn show_budgets(context: &Context) {
+fn show_calls_left(context: &Context) {
     let levels = context.remote.limiters.levels();
-    context.metrics.budgets(&levels);
+    context.metrics.calls_left(&levels);
     // A part of a call is none.
     let left = levels.iter().map(|(credential, tokens, _)| (credential.to_string(), tokens.max(0.0) as u32));
     context.remote.gate.leadership.note_left(&left.collect());

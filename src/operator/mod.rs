@@ -1,4 +1,8 @@
-//! What does: watches objects, runs passes, reads and writes Cloudflare, within one budget.
+//! What does: watches objects, runs passes, reads and writes Cloudflare, within one rate limit.
+//!
+//! Imports go down only, from floor to floor: `run`, `shards` · `controller`, `gauges`, `prepare`, `preview` · `child` ·
+//! `share` · `rows` · `pass` · `kinds` · `remote` · `cluster` · what all of them stand on (`settings`, `stop`, `clock`,
+//! `conditions`, `delays`, `waiting_edits`, `vital`). `docs/architecture.md` has the question of each.
 
 mod child;
 mod clock;

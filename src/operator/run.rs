@@ -11,8 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::clock::Clock;
 use super::controller::{Reflector, Scope};
 use super::prepare;
-use crate::api::Kind;
-use crate::api::{Share, ShareRecipient, ShareResource};
+use crate::api::{Kind, Share, ShareRecipient, ShareResource};
 use crate::cloudflare::Client;
 use crate::core::limiter::Rate;
 use crate::core::shard;
@@ -409,7 +408,7 @@ async fn keep_credentials(context: Arc<Context>) {
     }
 }
 
-/// The budget or the sweep wakes those that wait for it; this is for the case that a wake is lost.
+/// The limiter or the sweep wakes those that wait for it; this is for the case that a wake is lost.
 async fn requeue_those_that_wait(context: Arc<Context>) {
     loop {
         tokio::time::sleep(WAKE).await;

@@ -532,7 +532,7 @@ impl Metrics {
     }
 
     /// Calls that are left and objects that wait, by credential.
-    pub fn budgets(&self, levels: &[(Fingerprint, f64, usize)]) {
+    pub fn calls_left(&self, levels: &[(Fingerprint, f64, usize)]) {
         let _registry = self.registry();
         self.requests.tokens.clear();
         self.requests.waiting.clear();

@@ -1,7 +1,6 @@
 //! What does the process take from the machine? The standard metrics of a process, on Linux.
 
-use std::fmt;
-use std::fs;
+use std::{fmt, fs};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};

@@ -5,16 +5,14 @@ use std::time::Duration;
 
 use super::parent::{Parent, entry_in};
 use crate::api::{Name, Reason, Share, has_finalizer, is_deleting, observes, own_record, uid_of};
-use crate::core::child_step;
-use crate::core::child_step::{Deletion, Facts, Record, Successor};
+use crate::core::child_step::{self, Deletion, Facts, Record, Successor};
 use crate::core::id::{self, AccountId};
 use crate::core::row_key::RowKey;
 use crate::core::row_step::Declared;
 use crate::operator::cluster::index::Related;
 use crate::operator::kinds::{Child, RowStatus};
 use crate::operator::pass::Pass;
-use crate::operator::rows::declare;
-use crate::operator::rows::declare::Sibling;
+use crate::operator::rows::declare::{self, Sibling};
 use crate::operator::rows::inventory::Entry;
 use crate::operator::rows::take_over::Announcements;
 use crate::operator::{conditions, share};

@@ -5,13 +5,11 @@ use std::sync::Arc;
 use crate::api::{Name, Share, observes, own_record, uid_of};
 use crate::core::id::{self, AccountId, ShareId};
 use crate::core::row_key::RowKey;
-use crate::operator::cluster::index::Related;
-use crate::operator::cluster::index::secret_of;
+use crate::operator::cluster::index::{Related, secret_of};
 use crate::operator::kinds::{Child, RowStatus};
 use crate::operator::pass::Pass;
 use crate::operator::rows::declare::Sibling;
-use crate::operator::rows::inventory;
-use crate::operator::rows::inventory::Entry;
+use crate::operator::rows::inventory::{self, Entry};
 use crate::operator::rows::take_over::{self, Announcements, News};
 
 pub struct Parent {

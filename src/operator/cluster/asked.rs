@@ -9,8 +9,7 @@ use parking_lot::Mutex;
 
 use kube::{Resource, ResourceExt};
 
-use crate::api::ObjectKey;
-use crate::api::{CLOSE_BREAKER, CONFIRM_DELETION, CONFIRM_REMOVALS, FLUX_REQUESTED_AT, REQUESTED_AT};
+use crate::api::{CLOSE_BREAKER, CONFIRM_DELETION, CONFIRM_REMOVALS, FLUX_REQUESTED_AT, ObjectKey, REQUESTED_AT};
 
 /// The annotations by which a person asks for something.
 const QUESTIONS: [&str; 5] = [CONFIRM_REMOVALS, CONFIRM_DELETION, REQUESTED_AT, FLUX_REQUESTED_AT, CLOSE_BREAKER];

@@ -13,8 +13,9 @@ use super::asked::Asked;
 use super::child_object::ChildObject;
 use super::claimant::{Unwatched, claim, folded_id, share_ids};
 use super::object_cache::ObjectCache;
-use crate::api::{Kind, Name, ObjectKey, Reason};
-use crate::api::{Share, ShareRecipient, ShareResource, is_deleting, observes, own_record};
+use crate::api::{
+    Kind, Name, ObjectKey, Reason, Share, ShareRecipient, ShareResource, is_deleting, observes, own_record,
+};
 use crate::core::id::same;
 use crate::core::interned::Interned;
 use crate::core::shard;

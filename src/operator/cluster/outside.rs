@@ -17,8 +17,7 @@ use parking_lot::Mutex;
 use super::has_status::HasStatus;
 use super::index::Index;
 use super::requests::{api_in, in_time};
-use crate::api::{Name, has_finalizer};
-use crate::api::{Share, ShareRecipient, ShareResource};
+use crate::api::{Name, Share, ShareRecipient, ShareResource, has_finalizer};
 use crate::core::time::At;
 use crate::operator::clock::Clock;
 
@@ -239,6 +238,7 @@ mod tests {
         assert!(!admits((1_000, 9_000), 9_500, None, Some(5_000)), "somebody asked while it was under way");
         assert!(admits((5_000, 9_000), 9_500, None, Some(5_000)));
     }
+
     #[test]
     fn a_look_that_failed_in_part_does_not_do_where_everything_must_be_known() {
         let admits = |complete, is_complete| {

@@ -11,8 +11,7 @@ use serde_json::{Map, Value, json};
 use super::Cluster;
 use super::has_status::HasStatus;
 use super::requests::in_time;
-use crate::api::Name;
-use crate::api::{FIELD_MANAGER, FINALIZER, has_finalizer};
+use crate::api::{FIELD_MANAGER, FINALIZER, Name, has_finalizer};
 use crate::operator::stop::Stop;
 
 impl Cluster {

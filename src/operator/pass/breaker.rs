@@ -4,8 +4,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::Pass;
 use super::verdict::Verdict;
-use crate::api::{CLOSE_BREAKER, Reason, Share};
-use crate::api::{Name, ObjectKey};
+use crate::api::{CLOSE_BREAKER, Name, ObjectKey, Reason, Share};
 use crate::core::interned::Interned;
 use crate::core::time::At;
 use crate::operator::cluster::has_status::HasStatus;

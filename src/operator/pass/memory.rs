@@ -129,7 +129,8 @@ const ENOUGH_WRITES: u32 = 2;
 const WRITE_FORGOTTEN: Duration = Duration::from_secs(3600);
 
 impl Memories {
-    /// The object's memory; a new one if it is another object, with refusals and failures forgotten if it was edited or a look was requested.
+    /// The object's memory; a new one if it is another object, with refusals and failures forgotten if it was edited or a
+    /// look was requested.
     pub fn with<T>(
         &self,
         key: &ObjectKey,
@@ -401,7 +402,7 @@ mod tests {
         let see = || memories.with(&key, "uid", (1, None), NOW, |_| ());
         see();
         memories.waits(&key, NOW, false);
-        assert_eq!(memories.objects.lock().len(), 1, "its edition is new");
+        assert_eq!(memories.objects.lock().len(), 1, "its revision is new");
         memories.waits(&key, NOW, true);
         assert_eq!((memories.objects.lock().len(), memories.waiting_since(&key)), (0, Some(NOW)));
         see();

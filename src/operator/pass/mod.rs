@@ -15,12 +15,10 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 
-use super::clock;
-use super::delays;
+use super::{clock, delays};
 use crate::api::condition::ready;
 use crate::api::status::{CommonStatus, UNOBSERVED};
-use crate::api::{EventReason, FLUX_REQUESTED_AT, REQUESTED_AT, Reason};
-use crate::api::{Name, ObjectKey, is_deleting};
+use crate::api::{EventReason, FLUX_REQUESTED_AT, Name, ObjectKey, REQUESTED_AT, Reason, is_deleting};
 use crate::cloudflare::{Error, ErrorClass, clean};
 use crate::core::failure::{self, Bounds, Cause, Facts, Failures, Judgement};
 use crate::core::id::{AccountId, ShareId};

@@ -114,6 +114,7 @@ mod tests {
         assert_eq!(queue.names(), ["b"], "the other one is asked no second time");
         assert!(turns.shares.lock().is_empty(), "nothing is kept");
     }
+
     #[test]
     fn the_share_goes_before_the_objects_that_wait_longer() {
         let shares = Arc::new(WorkQueue::new(9));

@@ -16,9 +16,8 @@ use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::declare::{By, Sibling};
 use crate::operator::rows::facts::RowSnapshot;
 use crate::operator::rows::inventory;
-use crate::operator::share::losses;
-use crate::operator::share::name;
 use crate::operator::share::plan::PlanInput;
+use crate::operator::share::{losses, name};
 
 impl Look<'_> {
     /// The share is there: what differs in its name and rows.

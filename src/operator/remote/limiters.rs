@@ -1,4 +1,4 @@
-//! One budget of Cloudflare calls for each credential, no matter who spends from it.
+//! One rate limit of Cloudflare calls for each credential, no matter who spends from it.
 
 use std::collections::HashMap;
 use std::sync::Arc;

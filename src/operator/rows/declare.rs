@@ -7,17 +7,15 @@ use std::collections::BTreeMap;
 
 use crate::api::share::{ExcludedEntry, RecipientEntry, ResourceEntry};
 use crate::api::waiver::Waiver;
-use crate::api::{Name, ObjectKey};
-use crate::api::{Reason, Share};
+use crate::api::{Name, ObjectKey, Reason, Share};
 use crate::core::id::AccountId;
 use crate::core::interned::Interned;
 use crate::core::meta::ResourceMeta;
 use crate::core::row_key::RowKey;
 use crate::operator::cluster::child_object::ChildObject;
 use crate::operator::cluster::index::Index;
-use crate::operator::conditions;
-use crate::operator::kinds;
 use crate::operator::rows::inventory::Entry;
+use crate::operator::{conditions, kinds};
 
 /// One declared row.
 #[derive(Debug, Clone)]

@@ -6,8 +6,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::losses;
-use super::losses::Losing;
+use super::losses::{self, Losing};
 use super::plan::Plan;
 use super::removals::note_removal;
 use super::share_pass::SharePass;

@@ -13,8 +13,7 @@ use crate::core::meta::ResourceMeta;
 use crate::core::row_key::RowKey;
 use crate::operator::cluster::index::Index;
 use crate::operator::kinds;
-use crate::operator::rows::declare;
-use crate::operator::rows::declare::{By, Declaration, Sibling};
+use crate::operator::rows::declare::{self, By, Declaration, Sibling};
 
 /// A Share's manifest, checked, with what others declare for it.
 pub struct Desired {

@@ -63,13 +63,13 @@ fn state_of(share: &SharePass, key: &RowKey, seen: &ObservedShare, step: Option<
         let message = "written twice, but Cloudflare still returns a different value".to_owned();
         return RowState { state: State::Refused, word: "not converging".into(), message };
     }
-    match (key, share.declaring(key).filter(|child| child.waived)) {
+    if let (RowKey::Recipient(account), Some(child)) = (key, share.declaring(key).filter(|child| child.waived))
+        && seen.recipient(account).is_none()
+    {
         // Only its object knows that Cloudflare refused to add it.
-        (RowKey::Recipient(account), Some(child)) if seen.recipient(account).is_none() => {
-            RowState::refused(format!("Cloudflare refused to add it, see {}", child.key))
-        }
-        _ => row_state(key, seen, step),
+        return RowState::refused(format!("Cloudflare refused to add it, see {}", child.key));
     }
+    row_state(key, seen, step)
 }
 
 /// How each declared row stands.

@@ -8,11 +8,10 @@ use crate::cloudflare::Error;
 use crate::core::row_key::RowKey;
 use crate::core::share_step::Mode;
 use crate::operator::cluster::index;
-use crate::operator::conditions;
-use crate::operator::delays;
 use crate::operator::pass::verdict::{Course, Verdict};
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::row_state::{NOT_EXCLUDED, RowState, State};
+use crate::operator::{conditions, delays};
 
 /// A message names so many accounts.
 const NAMED: usize = 3;

@@ -3,16 +3,13 @@
 use super::desired::Desired;
 use super::share_pass::SharePass;
 use super::{create, status};
-use crate::api::Name;
-use crate::api::{Reason, Share, is_deleting, own_record};
+use crate::api::{Name, Reason, Share, is_deleting, own_record};
 use crate::core::id::{self, ShareId};
 use crate::core::share_step::{Mode, Refusal, Wait};
-use crate::operator::cluster::index;
-use crate::operator::cluster::index::Index;
-use crate::operator::conditions;
-use crate::operator::delays;
+use crate::operator::cluster::index::{self, Index};
 use crate::operator::pass::breaker;
 use crate::operator::pass::verdict::{self, Verdict};
+use crate::operator::{conditions, delays};
 
 fn organization_is_allowed(share: &SharePass) -> bool {
     let allowed = &share.pass.context.settings.organization_shares;
@@ -122,11 +119,11 @@ pub fn refuse(share: &SharePass, refusal: Refusal) -> Verdict {
         let since = conditions::said_since(&share.pass.status.common.conditions, verdict.reason, now);
         return verdict::awaited(verdict, since, now);
     }
-    match (verdict.reason, share.pass.context.cluster.outside.selector()) {
+    if verdict.reason == Reason::Claimed && share.pass.context.cluster.outside.selector().is_some() {
         // No watch tells when an object that is out of scope goes.
-        (Reason::Claimed, Some(_)) => verdict.requeue_after(delays::HUMAN),
-        _ => verdict,
+        return verdict.requeue_after(delays::HUMAN);
     }
+    verdict
 }
 
 /// Whether the object that stands in the way is being deleted: its share goes with it, or is free, within minutes.

@@ -10,8 +10,7 @@ use crate::api::CONFIRM_REMOVALS;
 use crate::core::row_key::RowKey;
 use crate::core::row_step::Step;
 use crate::operator::remote::observed_share::ObservedShare;
-use crate::operator::rows::inventory;
-use crate::operator::rows::inventory::Entry;
+use crate::operator::rows::inventory::{self, Entry};
 use crate::operator::stop::Stop;
 
 /// How long an entry that was taken away may take to come back as an object of its own.

@@ -63,7 +63,7 @@ impl AtRest {
     }
 }
 
-/// Whether a row calls for nothing. Recipients that were never listed are vouched for by the totals.
+/// Whether a row calls for nothing. For recipients that were never listed the totals are compared.
 fn is_at_rest(key: &RowKey, step: Step, seen: &ObservedShare, desired: &Desired) -> bool {
     match key {
         RowKey::Resource { .. } if desired.all.contains_key(key) => {
