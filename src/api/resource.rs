@@ -5,12 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::meta::ResourceMeta;
 
-use super::{
-    recipient::ShareRef,
-    rule,
-    share::{DeletionPolicy, json_object},
-    status::ResourceStatus,
-};
+use super::{policy::DeletionPolicy, recipient::ShareRef, rule, share::json_object, status::ResourceStatus};
 use crate::core::interned::Interned;
 
 /// Which resource goes with which share.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::meta::ResourceMeta;
 
-pub use super::policy::{AdoptionPolicy, DeletionPolicy, ManagementPolicy, MaxRemovals};
+use super::policy::{AdoptionPolicy, DeletionPolicy, ManagementPolicy, MaxRemovals};
 use super::{rule, status::ShareStatus, waiver::Waiver};
 use crate::core::interned::Interned;
 

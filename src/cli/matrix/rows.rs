@@ -10,7 +10,7 @@ use kube::ResourceExt;
 use super::proof::{Proof, is_blocked, observes, proof, said};
 use super::state::{Cell, State};
 use crate::api::condition::ready;
-use crate::api::share::DeletionPolicy;
+use crate::api::policy::DeletionPolicy;
 use crate::api::status::{ExceptionEntry, ShareStatus};
 use crate::api::waiver::Waiver;
 use crate::api::{Reason, Share, ShareRecipient, is_deleting};

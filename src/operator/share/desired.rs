@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use kube::ResourceExt;
 
-use crate::api::share::{AdoptionPolicy, DeletionPolicy, MaxRemovals};
+use crate::api::policy::{AdoptionPolicy, DeletionPolicy, MaxRemovals};
 use crate::api::status::ShareStatus;
 use crate::api::{Name, Share, observes};
 use crate::core::guard::Limit;

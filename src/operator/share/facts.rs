@@ -7,7 +7,7 @@ use std::time::Duration;
 use kube::ResourceExt;
 
 use super::desired::Desired;
-use crate::api::share::AdoptionPolicy;
+use crate::api::policy::AdoptionPolicy;
 use crate::api::status::{CreateIntent, ShareStatus};
 use crate::api::{Name, Share, is_deleting};
 use crate::cloudflare::{Fingerprint, ShareResource};

@@ -1,7 +1,7 @@
 //! Whether a share at Cloudflare is there for a Share object, and may be taken over.
 
 use super::facts::Snapshot;
-use crate::api::share::AdoptionPolicy;
+use crate::api::policy::AdoptionPolicy;
 use crate::cloudflare::{Share as RemoteShare, ShareStatus, TargetType};
 use crate::core::id::ShareId;
 use crate::core::share_step::{Found, Named, Presence};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::desired::Desired;
 use super::share_pass::SharePass;
 use super::{apply, deletions, losses};
-use crate::api::share::{DeletionPolicy, ManagementPolicy};
+use crate::api::policy::{DeletionPolicy, ManagementPolicy};
 use crate::api::status::{CommonStatus, EffectivePolicies, ShareStatus, UNOBSERVED};
 use crate::api::{CONFIRM_REMOVALS, EventReason, Share, has_finalizer, uid_of};
 use crate::core::interned::Interned;
