@@ -299,14 +299,19 @@ fn resolve(candidates: &Candidates, settled: bool) -> Step {
 
 /// A share is bound: maintain it, or notice that it is gone.
 fn keep(adopted: bool, share: Presence) -> Step {
+    let gone = if adopted { Step::Refuse(Refusal::NotFound) } else { Step::Forget };
+    by_presence(share, Step::Maintain, gone)
+}
+
+/// What is done about a bound share, by what is left of it.
+fn by_presence(share: Presence, live: Step, gone: Step) -> Step {
     match share {
         Presence::Unread => Step::Read(Want::Share),
-        Presence::Live => Step::Maintain,
+        Presence::Live => live,
         Presence::Leaving => Step::Wait(Wait::Leaving),
         Presence::Missing => Step::Wait(Wait::Confirmation),
         Presence::Hidden => Step::Wait(Wait::Visibility),
-        Presence::Gone if adopted => Step::Refuse(Refusal::NotFound),
-        Presence::Gone => Step::Forget,
+        Presence::Gone => gone,
     }
 }
 
@@ -316,14 +321,7 @@ fn end(facts: &Facts) -> Step {
         Situation::Unbound { .. } => Step::Release,
         Situation::Announced { candidates, settled } => resolve(candidates, *settled),
         Situation::Bound { .. } if facts.retain || !facts.owner => Step::Release,
-        Situation::Bound { share, .. } => match share {
-            Presence::Unread => Step::Read(Want::Share),
-            Presence::Live => Step::Delete,
-            Presence::Leaving => Step::Wait(Wait::Leaving),
-            Presence::Missing => Step::Wait(Wait::Confirmation),
-            Presence::Hidden => Step::Wait(Wait::Visibility),
-            Presence::Gone => Step::Release,
-        },
+        Situation::Bound { share, .. } => by_presence(*share, Step::Delete, Step::Release),
     }
 }
 
@@ -338,14 +336,8 @@ fn frozen_end(facts: &Facts) -> Step {
 
 fn frozen(facts: &Facts) -> Step {
     match &facts.situation {
-        Situation::Bound { share: Presence::Unread, .. } => Step::Read(Want::Share),
-        Situation::Bound { share: Presence::Live, .. } => Step::Maintain,
-        Situation::Bound { share: Presence::Leaving, .. } => Step::Wait(Wait::Leaving),
-        Situation::Bound { share: Presence::Missing, .. } => Step::Wait(Wait::Confirmation),
-        Situation::Bound { share: Presence::Hidden, .. } => Step::Wait(Wait::Visibility),
-        Situation::Bound { share: Presence::Gone, .. } | Situation::Unbound { .. } | Situation::Announced { .. } => {
-            Step::Wait(Wait::Thaw)
-        }
+        Situation::Bound { share, .. } => by_presence(*share, Step::Maintain, Step::Wait(Wait::Thaw)),
+        Situation::Unbound { .. } | Situation::Announced { .. } => Step::Wait(Wait::Thaw),
     }
 }
 
@@ -368,14 +360,7 @@ fn observe(situation: &Situation, is_deleting: bool) -> Step {
             Named::Many(ids) => Step::Refuse(Refusal::Ambiguous(ids.clone())),
         },
         Situation::Announced { .. } => Step::Wait(Wait::Thaw),
-        Situation::Bound { share, .. } => match share {
-            Presence::Unread => Step::Read(Want::Share),
-            Presence::Live => Step::Maintain,
-            Presence::Leaving => Step::Wait(Wait::Leaving),
-            Presence::Missing => Step::Wait(Wait::Confirmation),
-            Presence::Hidden => Step::Wait(Wait::Visibility),
-            Presence::Gone => Step::Refuse(Refusal::NotFound),
-        },
+        Situation::Bound { share, .. } => by_presence(*share, Step::Maintain, Step::Refuse(Refusal::NotFound)),
     }
 }
 
