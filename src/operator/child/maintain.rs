@@ -301,9 +301,7 @@ async fn ask_share<C: Child>(child: &ChildPass<C>, seen: &ObservedShare) -> Resu
     losing.note_before(&mut status);
     let asked =
         context.cluster.index.asked.value(&Share::key(child.pass.object.share()), share.as_ref(), CONFIRM_REMOVALS);
-    if let Some(confirmed) = losing.accept(share, &status, asked.as_deref()) {
-        status.confirmed_removals = Some(confirmed.into());
-    }
+    losing.accept(share, &mut status, asked.as_deref());
     if !losing.allows(&child.key) {
         return Ok(losing.blocked(share, &status));
     }

@@ -156,7 +156,7 @@ impl Look<'_> {
         if self.share.status.as_ref().is_none_or(|status| status.common.observed_generation == UNOBSERVED) {
             status.ignored_confirmation = asked.map(Interned::from);
         }
-        losing.accept(self.share, &status, asked);
+        losing.accept(self.share, &mut status, asked);
         losing.blocked(self.share, &status).map(|verdict| verdict.message)
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use kube::ResourceExt;
 
 use super::desired::Desired;
-use crate::api::share::MaxRemovals;
+use crate::api::policy::MaxRemovals;
 use crate::api::status::{ConfirmedRemovals, RecentRemovals, RemovedRow, RowTotals, ShareStatus};
 use crate::api::{CONFIRM_REMOVALS, Reason, Share, int32};
 use crate::core::guard::{self, Confirmation, Counted, Limit, Losses};
@@ -226,21 +226,23 @@ impl Losing {
         self.blocked_rows().filter(|key| key.is_excluded()).collect()
     }
 
-    /// Takes a person's confirmation of all that would be lost now, if there is one; `asked`: the value of the annotation.
-    /// What is returned must be in the status, and saved, before anything is done on the strength of it.
-    pub fn accept(&mut self, share: &Share, status: &ShareStatus, asked: Option<&str>) -> Option<ConfirmedRemovals> {
+    /// Takes a person's confirmation of all that would be lost now, if there is one, and records it; `asked`: the value of
+    /// the annotation. Where it returns true, the status must be saved before anything is done on the strength of it.
+    pub fn accept(&mut self, share: &Share, status: &mut ShareStatus, asked: Option<&str>) -> bool {
         let next = next(share, Some(status));
         if !self.exceeds() || asked != Some(next.value().as_str()) {
-            return None;
+            return false;
         }
         self.confirmed = self.rows.keys().cloned().collect();
         (self.accounts.pending, self.resources.pending) = (0, 0);
-        Some(ConfirmedRemovals {
+        let confirmed = ConfirmedRemovals {
             generation: next.generation,
             number: int32(next.number),
             open: true,
             rows: self.rows.keys().map(RowKey::folded).collect(),
-        })
+        };
+        status.confirmed_removals = Some(confirmed.into());
+        true
     }
 
     /// Keeps how many rows there were before, as long as some are still to be removed.

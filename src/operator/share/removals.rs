@@ -41,9 +41,9 @@ pub async fn settle_confirmation(share: &mut SharePass, seen: &ObservedShare) ->
         return Ok(losing);
     }
     let asked = share.pass.asked(CONFIRM_REMOVALS);
-    if let Some(confirmed) = losing.accept(&share.pass.object, &share.pass.status, asked.as_deref()) {
-        tracing::info!(share = %share.pass.key.name, rows = confirmed.rows.len(), "the removal was confirmed");
-        share.pass.status.confirmed_removals = Some(confirmed.into());
+    if losing.accept(&share.pass.object, &mut share.pass.status, asked.as_deref()) {
+        let rows = share.pass.status.confirmed_removals.as_ref().map_or(0, |confirmed| confirmed.rows.len());
+        tracing::info!(share = %share.pass.key.name, rows, "the removal was confirmed");
         share.pass.save().await?;
     }
     Ok(losing)
