@@ -17,7 +17,9 @@ pub mod status;
 pub mod waiver;
 
 pub use condition::{ConditionType, EventReason, Reason};
-pub use object::{FINALIZER, Kind, Name, ObjectKey, has_finalizer, is_deleting, observes, own_record, uid_of};
+pub use object::{
+    FINALIZER, Kind, Name, ObjectKey, has_finalizer, is_deleting, is_suspended, observes, own_record, uid_of,
+};
 pub use recipient::{ShareRecipient, ShareRecipientSpec};
 pub use resource::{ShareResource, ShareResourceSpec};
 pub use share::{Share, ShareSpec};

@@ -76,6 +76,11 @@ pub fn own_record(share: &Share) -> Option<&ShareStatus> {
         .filter(|status| status.bound_uid.is_some() && status.bound_uid.as_deref() == share.metadata.uid.as_deref())
 }
 
+/// Whether the Share is left alone for now.
+pub fn is_suspended(share: &Share) -> bool {
+    share.spec.suspend == Some(true)
+}
+
 /// Whether the manifest allows nothing but reads.
 pub fn observes(share: &Share) -> bool {
     share.spec.management_policy == Some(ManagementPolicy::Observe)

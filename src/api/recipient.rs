@@ -3,7 +3,7 @@
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use super::{rule, policy::DeletionPolicy, status::RecipientStatus, waiver::Waiver};
+use super::{policy::DeletionPolicy, rule, status::RecipientStatus, waiver::Waiver};
 use crate::core::interned::Interned;
 
 /// Which account receives which share.

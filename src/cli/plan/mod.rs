@@ -19,7 +19,7 @@ use kube::{Resource, ResourceExt};
 use super::cluster::{Cluster, Scope, credential};
 use super::output::{Exit, causes, print_json};
 use super::remote::{Endpoint, Remote, advice};
-use crate::api::{Name, Share};
+use crate::api::{Name, Share, is_suspended};
 use crate::cloudflare::Fingerprint;
 use crate::core::deletions::MaxDeletions;
 use crate::core::id::{AccountId, ShareId, folded};
@@ -239,7 +239,7 @@ struct Survey<'a> {
 
 impl Survey<'_> {
     async fn preview(&mut self, fleet: &Fleet, share: &Share) -> Result<Preview, String> {
-        if share.spec.suspend == Some(true) {
+        if is_suspended(share) {
             return Ok(preview::preview(
                 fleet,
                 &ReadAccount::new(Vec::new(), Clock::SYSTEM.now()),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::parent::{Parent, entry_in};
-use crate::api::{Name, Reason, Share, has_finalizer, is_deleting, observes, own_record, uid_of};
+use crate::api::{Name, Reason, Share, has_finalizer, is_deleting, is_suspended, observes, own_record, uid_of};
 use crate::core::child_step::{self, Deletion, Facts, Record, Successor};
 use crate::core::id::{self, AccountId};
 use crate::core::row_key::RowKey;
@@ -63,7 +63,7 @@ fn situation<C: Child>(pass: &Pass<C>, parent: &Parent, row: Option<&RowKey>) ->
             bound: parent.id.is_some(),
             creating: parent.announced,
             observes: parent.observes(),
-            suspended: share.spec.suspend == Some(true),
+            suspended: is_suspended(share),
             ends: is_deleting(&share.metadata) && !share::retains(share),
             records_row: row.is_some_and(|row| parent.records(row)),
         }),
@@ -137,8 +137,7 @@ fn successor<C: Child>(
     let own = Entry::of_child(pass.status.record());
     let announcements = Announcements::of(pass);
     let knows = |entry: &Entry| announcements.covers(Some(entry), row, &pass.key, own.as_ref());
-    let by_parent = parent.entry(row).as_ref().is_some_and(knows)
-        || parent.share.as_ref().is_some_and(|share| share.spec.suspend == Some(true));
+    let by_parent = parent.entry(row).as_ref().is_some_and(knows) || parent.is_suspended();
     let by_heir = heirs.iter().filter_map(|heir| entry_in(heir, row)).any(|entry| knows(&entry));
     let mut others = rivals.iter().filter(|rival| rival.key != pass.key && !rival.is_deleting);
     if by_parent || by_heir || others.any(|other| other.suspended || other.entry.as_ref().is_some_and(knows)) {

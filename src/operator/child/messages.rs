@@ -39,7 +39,7 @@ pub fn not_created<C: Child>(pass: &Pass<C>, parent: &Parent) -> Verdict {
             ),
         );
     }
-    if parent.share.as_ref().is_some_and(|share| share.spec.suspend == Some(true)) {
+    if parent.is_suspended() {
         let share = pass.object.share().name;
         let message = format!("Share {share} is suspended, and does not exist at Cloudflare yet");
         return Verdict::unknown(Reason::Suspended, message).resting();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::api::{Name, Share, observes, own_record, uid_of};
+use crate::api::{Name, Share, is_suspended, observes, own_record, uid_of};
 use crate::core::id::{self, AccountId, ShareId};
 use crate::core::row_key::RowKey;
 use crate::operator::cluster::index::{Related, secret_of};
@@ -33,6 +33,10 @@ impl Parent {
     /// What the Share has in its inventory of the row.
     pub fn entry(&self, row: &RowKey) -> Option<Entry> {
         entry_in(self.share.as_ref()?, row)
+    }
+
+    pub fn is_suspended(&self) -> bool {
+        self.share.as_ref().is_some_and(|share| is_suspended(share))
     }
 
     pub fn observes(&self) -> bool {

@@ -8,9 +8,8 @@ use std::time::Duration;
 use super::share::desired::{Desired, desired};
 use super::share::facts::{Snapshot, Timing, Viewer};
 use super::share::refused;
-use crate::api::Name;
 use crate::api::status::ShareStatus;
-use crate::api::{Reason, Share, observes, own_record};
+use crate::api::{Name, Reason, Share, is_suspended, observes, own_record};
 use crate::core::id::{AccountId, ShareId};
 use crate::core::interned::Interned;
 use crate::core::meta::ResourceMeta;
@@ -73,7 +72,7 @@ pub fn subject(fleet: &Fleet, account: &ReadAccount, share: &Share, settings: &S
 
 pub fn preview(fleet: &Fleet, account: &ReadAccount, share: &Share, settings: &Settings) -> Preview {
     let mut preview = Preview::default();
-    if share.spec.suspend == Some(true) {
+    if is_suspended(share) {
         preview
             .notes
             .push("suspended: cfshare neither compares nor changes anything for this object until spec.suspend is false. Its ShareRecipients and ShareResources have their own spec.suspend, and are not previewed here".into());

@@ -8,7 +8,7 @@ use super::share_pass::SharePass;
 use super::{apply, deletions, losses};
 use crate::api::policy::{DeletionPolicy, ManagementPolicy};
 use crate::api::status::{CommonStatus, EffectivePolicies, ShareStatus, UNOBSERVED};
-use crate::api::{CONFIRM_REMOVALS, EventReason, Share, has_finalizer, uid_of};
+use crate::api::{CONFIRM_REMOVALS, EventReason, Share, has_finalizer, is_suspended, uid_of};
 use crate::core::interned::Interned;
 use crate::core::limiter::Priority;
 use crate::core::preflight::{Facts, Why};
@@ -48,7 +48,7 @@ pub fn facts(pass: &Pass<Share>, desired: Option<&Desired>) -> Facts {
         deleting: pass.is_deleting(),
         finalizer: has_finalizer(&pass.object.metadata),
         valid: desired.is_some(),
-        suspended: pass.object.spec.suspend == Some(true),
+        suspended: is_suspended(&pass.object),
         announced: status.intent.is_some(),
         bound: status.share_id.is_some(),
         rows: !status.inventory.is_empty(),
