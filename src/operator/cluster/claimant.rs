@@ -32,12 +32,16 @@ pub struct Claimant {
     pub declares_rows: bool,
 }
 
+/// Whether the Share itself names somebody who receives it.
+pub fn declares_recipients(share: &Share) -> bool {
+    share.spec.organization.is_some() || share.spec.recipients.iter().flatten().next().is_some()
+}
+
 impl Claimant {
     pub fn of(share: &Share) -> Claimant {
         let record = own_record(share);
         let claim = claim(share);
         let recorded = record.and_then(|status| status.share_id.clone());
-        let recipients = share.spec.organization.is_some() || share.spec.recipients.iter().flatten().next().is_some();
         Claimant {
             name: Name::of(share),
             created: share.creation_timestamp().map(|time| time.0),
@@ -47,7 +51,7 @@ impl Claimant {
             share_ids: share_ids(share, recorded),
             by_id: share.spec.share_id.is_some(),
             observes: observes(share),
-            declares_rows: recipients && !share.spec.resources.is_empty(),
+            declares_rows: declares_recipients(share) && !share.spec.resources.is_empty(),
             claim,
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::claimant::{Claimant, claim};
+use super::claimant::{Claimant, claim, declares_recipients};
 use super::index::Index;
 use crate::api::{Kind, Name, Share};
 
@@ -81,8 +81,7 @@ impl Index {
             let lives = |key| self.child(key).is_some_and(|child| !child.is_suspended() && !child.is_deleting());
             self.children(&claimant.name).iter().any(|key| key.kind == kind && lives(key))
         };
-        let recipients = share.spec.organization.is_some() || share.spec.recipients.iter().flatten().next().is_some();
-        (recipients || declares(Kind::ShareRecipient))
+        (declares_recipients(&share) || declares(Kind::ShareRecipient))
             && (!share.spec.resources.is_empty() || declares(Kind::ShareResource))
     }
 
