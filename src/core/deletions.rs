@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use super::guard::number_or_percentage;
 use super::time::At;
 
 /// Deletions within this time count together.
@@ -40,11 +41,7 @@ impl std::str::FromStr for MaxDeletions {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let problem = || format!("{text:?} is neither a number, such as 20, nor a percentage from 0% to 100%");
-        match text.strip_suffix('%') {
-            Some(percent) => percent.parse().ok().filter(|p| *p <= 100).map(MaxDeletions::Percent),
-            None => text.parse().ok().map(MaxDeletions::Count),
-        }
-        .ok_or_else(problem)
+        number_or_percentage(text, MaxDeletions::Count, MaxDeletions::Percent).ok_or_else(problem)
     }
 }
 

@@ -29,13 +29,18 @@ pub enum Counted {
     Resources,
 }
 
+/// A limit as people write it: a number, or a percentage from `0%` to `100%`.
+pub fn number_or_percentage<L>(text: &str, number: fn(usize) -> L, percentage: fn(usize) -> L) -> Option<L> {
+    match text.strip_suffix('%') {
+        Some(percent) => percent.parse().ok().filter(|p| *p <= 100).map(percentage),
+        None => text.parse().ok().map(number),
+    }
+}
+
 impl Limit {
     /// A number, or a percentage such as `10%`.
     pub fn parse(text: &str) -> Option<Limit> {
-        match text.strip_suffix('%') {
-            Some(percent) => percent.parse().ok().filter(|p| *p <= 100).map(Limit::Percent),
-            None => text.parse().ok().map(Limit::Count),
-        }
+        number_or_percentage(text, Limit::Count, Limit::Percent)
     }
 
     /// Of so many rows, how many may go. What the manifest says about recipients is kept exactly, a percentage rounded
