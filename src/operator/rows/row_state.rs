@@ -160,6 +160,12 @@ pub fn first_of(mut names: impl Iterator<Item = String>, most: usize, separator:
     format!("{}{more}", named.join(separator))
 }
 
+/// The first of these names, and how many more there are.
+pub fn first_and_more(names: &[String], most: usize) -> String {
+    let named = names[..names.len().min(most)].join(", ");
+    if names.len() > most { format!("{named} and {} more", names.len() - most) } else { named }
+}
+
 /// A message about the first of so many rows, and where to find the others.
 pub fn with_more(message: &str, count: usize) -> String {
     match count {

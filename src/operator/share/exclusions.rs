@@ -10,7 +10,7 @@ use crate::core::share_step::Mode;
 use crate::operator::cluster::index;
 use crate::operator::pass::verdict::{Course, Verdict};
 use crate::operator::remote::observed_share::ObservedShare;
-use crate::operator::rows::row_state::{NOT_EXCLUDED, RowState, State};
+use crate::operator::rows::row_state::{NOT_EXCLUDED, RowState, State, first_and_more};
 use crate::operator::{conditions, delays};
 
 /// A message names so many accounts.
@@ -86,14 +86,11 @@ pub fn not_in_force(share: &SharePass, row_states: &[(RowKey, RowState)]) -> Opt
     if receiving.is_empty() {
         return None;
     }
-    let named: Vec<String> = receiving.iter().take(NAMED).map(|(key, _)| share.label(key)).collect();
-    let more = if receiving.len() > NAMED {
-        format!(" and {} more (see status.exceptions)", receiving.len() - NAMED)
-    } else {
-        String::new()
-    };
+    let named: Vec<String> = receiving.iter().map(|(key, _)| share.label(key)).collect();
+    let named = first_and_more(&named, NAMED);
+    let see = if receiving.len() > NAMED { " (see status.exceptions)" } else { "" };
     let (verb, them) = if receiving.len() == 1 { ("receives", "it is") } else { ("receive", "they are") };
-    let message = format!("{}{more} {verb} this share although {them} excluded", named.join(", "));
+    let message = format!("{named}{see} {verb} this share although {them} excluded");
     let now = share.pass.now();
     let refusals = share.pass.memory(|memory| {
         let refusals = receiving.iter().filter_map(|(key, _)| memory.refusal(&key.to_string(), now).cloned());

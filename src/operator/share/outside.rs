@@ -11,6 +11,7 @@ use crate::operator::cluster::outside::{Outside, Recency};
 use crate::operator::delays;
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::rows::declare::Sibling;
+use crate::operator::rows::row_state::first_and_more;
 
 /// For so long a look holds for rows that nobody declares and that stay anyway.
 const UNMANAGED: Duration = Duration::from_secs(600);
@@ -74,16 +75,15 @@ pub fn out_of_scope(share: &SharePass) -> Option<Verdict> {
     outside.sort_by_key(|sibling| &sibling.key);
     let first = outside.first()?;
     let named: Vec<String> =
-        outside.iter().take(NAMED).map(|sibling| format!("{} {}", sibling.key.kind, sibling.key.name.name)).collect();
-    let more = if outside.len() > NAMED { format!(" and {} more", outside.len() - NAMED) } else { String::new() };
+        outside.iter().map(|sibling| format!("{} {}", sibling.key.kind, sibling.key.name.name)).collect();
     let (does, declares) = match outside.len() {
         1 => ("does", "it declares"),
         _ => ("do", "they declare"),
     };
     let message = format!(
-        "{}{more} {does} not match --watch-label-selector, so cfshare does not reconcile what {declares}, and leaves it \
+        "{} {does} not match --watch-label-selector, so cfshare does not reconcile what {declares}, and leaves it \
          at Cloudflare as it is. Restore the labels: {}",
-        named.join(", "),
+        first_and_more(&named, NAMED),
         into_scope(&share.pass.context.cluster.outside, &first.key),
     );
     Some(Verdict::stalled(Reason::OutOfScope, message).requeue_after(delays::HUMAN))
