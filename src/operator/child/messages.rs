@@ -9,7 +9,7 @@ use crate::operator::cluster::index::Related;
 use crate::operator::conditions;
 use crate::operator::kinds::Child;
 use crate::operator::pass::Pass;
-use crate::operator::pass::verdict::{self, Verdict};
+use crate::operator::pass::verdict::{self, READ_ONLY, Verdict};
 use crate::operator::rows::row_state::label;
 use crate::operator::share::outside::into_scope;
 
@@ -63,7 +63,7 @@ fn observes_nothing(parent: &Parent) -> bool {
 fn nothing_to_observe<C: Child>(pass: &Pass<C>, parent: &Parent) -> Verdict {
     let share = pass.object.share();
     let (why, how) = if pass.context.settings.read_only && !parent.observes() {
-        ("the operator runs with --read-only".to_owned(), "start the operator without --read-only".to_owned())
+        (READ_ONLY.to_owned(), "start the operator without --read-only".to_owned())
     } else {
         let manage = Share::key(share.clone()).set_field("managementPolicy", "\"Manage\"");
         (format!("Share {} only observes", share.name), manage)

@@ -10,7 +10,7 @@ use crate::core::row_step::{Observed, Step};
 use crate::operator::clock;
 use crate::operator::kinds::{Child, RowStatus};
 use crate::operator::pass::breaker;
-use crate::operator::pass::verdict::Verdict;
+use crate::operator::pass::verdict::{READ_ONLY, Verdict};
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::inventory::{self, Entry};
 use crate::operator::rows::row_state::{State, row_state};
@@ -23,9 +23,7 @@ pub fn withheld<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, step: 
         None if child.parent.observes() => {
             Verdict::stalled(Reason::Differs, format!("observed: {} differs; nothing is changed", child.name()))
         }
-        None => {
-            Verdict::stalled(Reason::Differs, format!("the operator runs with --read-only: {} differs", child.name()))
-        }
+        None => Verdict::stalled(Reason::Differs, format!("{READ_ONLY}: {} differs", child.name())),
     };
     report(child, seen, step, verdict)
 }

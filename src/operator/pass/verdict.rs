@@ -14,6 +14,8 @@ use crate::operator::delays;
 const RAY: &str = "(ray ";
 /// Longest message of a condition.
 const MAX_MESSAGE: usize = 1000;
+/// Why nothing is changed though the manifest allows it.
+pub const READ_ONLY: &str = "the operator runs with --read-only";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readiness {

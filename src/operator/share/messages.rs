@@ -8,7 +8,7 @@ use crate::core::id::{self, ShareId};
 use crate::core::share_step::{Mode, Refusal, Wait};
 use crate::operator::cluster::index::{self, Index};
 use crate::operator::pass::breaker;
-use crate::operator::pass::verdict::{self, Verdict};
+use crate::operator::pass::verdict::{self, READ_ONLY, Verdict};
 use crate::operator::{conditions, delays};
 
 fn organization_is_allowed(share: &SharePass) -> bool {
@@ -111,7 +111,7 @@ pub fn refuse(share: &SharePass, refusal: Refusal) -> Verdict {
     }
     let leaves = rival_leaves(share, &refusal);
     if refusal == Refusal::Nothing && share.is_read_only() {
-        return Verdict::stalled(Reason::Differs, nothing(status::READ_ONLY, &share.desired));
+        return Verdict::stalled(Reason::Differs, nothing(READ_ONLY, &share.desired));
     }
     let verdict = refused(refusal, &share.pass.object, &share.desired, &share.pass.context.cluster.index, id.as_ref());
     if leaves {

@@ -13,15 +13,13 @@ use crate::core::row_key::RowKey;
 use crate::core::row_step::{Observed, Step};
 use crate::core::share_step::Mode;
 use crate::operator::pass::breaker;
-use crate::operator::pass::verdict::Verdict;
+use crate::operator::pass::verdict::{READ_ONLY, Verdict};
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::row_state::{NOT_EXCLUDED, RowState, State, first_of, row_state, with_more};
 use crate::operator::{clock, delays};
 
 const MAX_UNMANAGED: usize = 20;
 const MAX_MESSAGE: usize = 300;
-/// Why nothing is changed of a Share that is managed.
-pub const READ_ONLY: &str = "the operator runs with --read-only";
 
 /// Fills the status from what was seen, and returns the verdict.
 pub fn report(share: &mut SharePass, id: &ShareId, seen: &ObservedShare, plan: &Plan) -> Verdict {
