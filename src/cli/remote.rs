@@ -15,10 +15,10 @@ use super::ca_bundle;
 use super::output::count;
 use super::progress;
 use crate::cloudflare::{
-    self, Client, Counts, Credential, CredentialError, Error, ErrorClass, ExcludedRecipient, Include, Kind, Names,
-    Recipient, Reply, Share, ShareQuery, TokenState,
+    self, Client, Counts, Credential, CredentialError, Error, ErrorClass, ExcludedRecipient, Include, Kind, Limits,
+    Names, Recipient, Reply, Share, ShareQuery, TokenState,
 };
-use crate::core::calls_left::{Advertised, Sent};
+use crate::core::calls_left::Sent;
 use crate::core::id::{AccountId, ShareId};
 use crate::core::limiter::{Priority, Rate, RateLimiter};
 use crate::operator::{Clock, FULL_PAGE, ResolvedCredential, live, read_pages};
@@ -261,12 +261,8 @@ impl Remote {
     async fn learn_limits<T>(&self, sent: Sent, outcome: &Result<Reply<T>, Error>) {
         let mut limiter = self.limiter.lock().await;
         limiter.done();
-        let head = match outcome {
-            Ok(reply) => Some(&reply.head),
-            Err(error) => error.head(),
-        };
-        let limits = head.map(|head| head.limits);
-        let advertised = limits.map(|limits| Advertised { remaining: limits.remaining, reset: limits.reset });
+        let limits = cloudflare::head(outcome).map(|head| &head.limits);
+        let advertised = limits.map(Limits::advertised);
         limiter.learn_limits(sent, advertised, limits.and_then(|limits| limits.retry_after), Clock::SYSTEM.now());
     }
 }

@@ -20,6 +20,11 @@ pub struct Reply<T> {
     pub head: ResponseHead,
 }
 
+/// The head of the answer to a call, if one came.
+pub fn head<T>(answer: &Result<Reply<T>, Error>) -> Option<&ResponseHead> {
+    answer.as_ref().map_or_else(Error::head, |reply| Some(&reply.head))
+}
+
 /// Calls Cloudflare; a clone shares its connections.
 #[derive(Debug, Clone)]
 pub struct Client {

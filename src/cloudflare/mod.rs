@@ -19,7 +19,7 @@ mod wire;
 mod words;
 
 pub use crate::core::failure::ErrorClass;
-pub use client::{Client, Ended, Reply, innermost};
+pub use client::{Client, Ended, Reply, head, innermost};
 pub use credential::{Credential, CredentialError, Fingerprint, Names};
 pub use envelope::Page;
 pub use error::{ApiError, Error, WriteOutcome};

@@ -6,6 +6,7 @@ use http::HeaderMap;
 use k8s_openapi::jiff::fmt::rfc2822::DateTimeParser;
 
 use super::clean;
+use crate::core::calls_left::Advertised;
 
 /// No wait is believed to be longer. Cloudflare's own is 300 s; a slip of a gateway must not silence us for days.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
@@ -30,6 +31,12 @@ pub struct Limits {
     pub reset: Option<Duration>,
     /// How long to make no call at all.
     pub retry_after: Option<Duration>,
+}
+
+impl Limits {
+    pub fn advertised(&self) -> Advertised {
+        Advertised { remaining: self.remaining, reset: self.reset }
+    }
 }
 
 impl ResponseHead {

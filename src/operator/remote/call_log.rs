@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use parking_lot::Mutex;
 
 use crate::api::status::RecentCall;
-use crate::cloudflare::{Error, ErrorClass, Reply, WriteOutcome};
+use crate::cloudflare::{self, Error, ErrorClass, Reply, WriteOutcome};
 
 /// So many calls are listed.
 const MOST: usize = 10;
@@ -17,7 +17,7 @@ pub struct CallLog(Mutex<Vec<RecentCall>>);
 impl CallLog {
     /// Takes note of a call that left.
     pub fn note<T>(&self, call: String, answer: &Result<Reply<T>, Error>, at: Time) {
-        let head = answer.as_ref().map_or_else(Error::head, |reply| Some(&reply.head));
+        let head = cloudflare::head(answer);
         let Some(word) = word(answer) else { return };
         let result = match head.filter(|_| word != DONE) {
             Some(head) => format!("{word} {}", head.status).into(),

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use crate::api::ObjectKey;
 use crate::cloudflare::{Fingerprint, Limits};
-use crate::core::calls_left::{Advertised, Sent};
+use crate::core::calls_left::Sent;
 use crate::core::id::AccountId;
 use crate::core::limiter::{Priority, Rate, RateLimiter};
 use crate::core::time::At;
@@ -166,7 +166,7 @@ impl Limiter {
     /// Learns from the answer to a call, if one came, how much is left.
     pub fn learn_limits(&self, call: Sent, limits: Option<&Limits>) {
         let now = self.clock.now();
-        let advertised = limits.map(|limits| Advertised { remaining: limits.remaining, reset: limits.reset });
+        let advertised = limits.map(Limits::advertised);
         self.state.lock().learn_limits(call, advertised, limits.and_then(|limits| limits.retry_after), now);
         self.moved.notify_one();
     }

@@ -14,7 +14,7 @@ use super::observed_share::ObservedShare;
 use super::pages::{FULL_PAGE, PageError, Pages, read_pages};
 use crate::api::ObjectKey;
 use crate::cloudflare::{
-    Client, Credential, Direction, Error, ErrorClass, Include, Kind as ShareKind, Object, Order, Page, Reply,
+    self, Client, Credential, Direction, Error, ErrorClass, Include, Kind as ShareKind, Object, Order, Page, Reply,
     ResourceQuery, Share, ShareQuery, ShareStatus, WHOLE,
 };
 use crate::core::id::ShareId;
@@ -416,10 +416,7 @@ pub async fn make<T>(
 ) -> Result<Reply<T>, Error> {
     let sent = account.limiter.send(caller);
     let answer = call.await;
-    match &answer {
-        Ok(reply) => account.learn(sent, Some(&reply.head), None, clock.now()),
-        Err(error) => account.learn(sent, error.head(), Some(error.class()), clock.now()),
-    }
+    account.learn(sent, cloudflare::head(&answer), answer.as_ref().err().map(Error::class), clock.now());
     answer
 }
 
