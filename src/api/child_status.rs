@@ -100,6 +100,24 @@ impl ChildStatus {
     pub fn holds_row(&self) -> bool {
         self.confirmed || self.intended_at.is_some()
     }
+
+    /// Drops what is recorded of the share, as where it was recorded for another object.
+    pub fn unbind(&mut self) {
+        let ChildStatus {
+            common: _,
+            bound_uid,
+            share_id,
+            owner_account_id,
+            credentials_name,
+            seen_with,
+            intended_at,
+            confirmed,
+            meta_hash,
+        } = self;
+        (*bound_uid, *share_id, *owner_account_id) = (None, None, None);
+        (*credentials_name, *seen_with) = (None, None);
+        (*intended_at, *confirmed, *meta_hash) = (None, false, None);
+    }
 }
 
 impl AsRef<CommonStatus> for RecipientStatus {
@@ -137,4 +155,29 @@ pub struct RowError {
     pub message: String,
     /// `true`: Cloudflare does not retry.
     pub terminal: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn nothing_of_another_objects_record_is_kept() {
+        let mut status: ChildStatus = serde_json::from_value(json!({
+            "observedGeneration": 1,
+            "boundUID": "uid",
+            "shareID": "share",
+            "ownerAccountID": "account",
+            "credentialsName": "secret",
+            "seenWith": "credential",
+            "intendedAt": "2026-01-01T00:00:00Z",
+            "confirmed": true,
+            "metaHash": "hash",
+        }))
+        .expect("a status");
+        status.unbind();
+        assert_eq!(serde_json::to_value(&status).expect("plain data"), json!({"observedGeneration": 1}));
+    }
 }

@@ -139,6 +139,49 @@ impl ShareStatus {
     pub fn recorded_share(&self) -> Option<ShareId> {
         self.share_id.as_deref().and_then(|id| ShareId::parse(id).ok())
     }
+
+    /// Drops what is recorded of the share that the object was bound to, and keeps what is recorded of the object.
+    pub fn unbind(&mut self) {
+        let ShareStatus {
+            common,
+            share_id,
+            share_name: _,
+            account_name: _,
+            target_type: _,
+            remote_status,
+            recipients,
+            resources,
+            exceptions,
+            exceptions_omitted,
+            waiver_warnings: _,
+            unmanaged,
+            unmanaged_count,
+            effective: _,
+            first_ready_at,
+            bound_uid: _,
+            adopted: _,
+            intent: _,
+            lost_attempts: _,
+            seen_with,
+            inventory,
+            replacing_since,
+            recent_removals,
+            blocked_removals,
+            // Its number is used up.
+            confirmed_removals: _,
+            ignored_confirmation: _,
+            deletion_held_since: _,
+            recent_deletions: _,
+        } = self;
+        common.drift.clear();
+        (*share_id, *seen_with, *remote_status) = (None, None, None);
+        (*recipients, *resources) = (None, None);
+        exceptions.clear();
+        unmanaged.clear();
+        (*exceptions_omitted, *unmanaged_count, *blocked_removals) = (0, 0, 0);
+        (*first_ready_at, *replacing_since, *recent_removals) = (None, None, None);
+        *inventory = Inventory::default();
+    }
 }
 
 impl AsRef<CommonStatus> for ShareStatus {
@@ -416,4 +459,55 @@ pub struct RecentDeletion {
 
 fn is_zero(n: &i32) -> bool {
     *n == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn what_is_recorded_of_a_share_that_is_gone_does_not_hold_for_the_next_one() {
+        let (id, at) = ("3fd85f74b32742f1bff64a85009dda07", "2026-01-01T00:00:00Z");
+        let mut kept = json!({
+            "observedGeneration": 1,
+            "lastHandledReconcileAt": at,
+            "shareName": "waf",
+            "accountName": "security",
+            "targetType": "account",
+            "waiverWarnings": [{"accountID": id, "until": at}],
+            "boundUID": "uid",
+            "lostAttempts": [at],
+            "confirmedRemovals": {"generation": 1, "number": 1},
+            "ignoredConfirmation": "1",
+            "deletionHeldSince": at,
+            "recentDeletions": [{"uid": "other", "at": at}],
+        });
+        let dropped = json!({
+            "drift": [{"path": "name", "desired": "waf", "observed": "other"}],
+            "shareID": id,
+            "remoteStatus": "deleted",
+            "recipients": {"declared": 1, "associated": 1, "pending": 0, "failed": 0, "summary": "1/1"},
+            "resources": {"declared": 1, "active": 1, "summary": "1/1"},
+            "exceptions": [{"accountID": id, "state": "associating", "since": at}],
+            "exceptionsOmitted": 1,
+            "unmanaged": [{"accountID": id, "state": "associated"}],
+            "unmanagedCount": 1,
+            "firstReadyAt": at,
+            "seenWith": "credential",
+            "inventory": {"recipients": [{"accountID": id}]},
+            "replacingSince": at,
+            "recentRemovals": {"rows": [{"row": "recipients[a]", "at": at}]},
+            "blockedRemovals": 1,
+        });
+        let before = kept.clone();
+        kept.as_object_mut().expect("an object").extend(dropped.as_object().expect("an object").clone());
+        let mut status: ShareStatus = serde_json::from_value(kept).expect("a status");
+        status.unbind();
+        let fields = |value: &Value| value.as_object().expect("an object").keys().cloned().collect::<BTreeSet<_>>();
+        assert_eq!(fields(&serde_json::to_value(&status).expect("plain data")), fields(&before));
+    }
 }

@@ -166,15 +166,8 @@ async fn wait_for<C: Child>(
 /// A record is believed only where it was written for this very object.
 fn drop_foreign_record<C: Child>(pass: &mut Pass<C>) {
     let uid = uid_of(pass.object.as_ref());
-    let child = pass.status.record_mut();
-    if child.bound_uid != uid {
-        child.bound_uid = None;
-        child.share_id = None;
-        child.owner_account_id = None;
-        child.credentials_name = None;
-        child.seen_with = None;
-        child.intended_at = None;
-        child.confirmed = false;
+    if pass.status.record().bound_uid != uid {
+        pass.status.record_mut().unbind();
     }
 }
 

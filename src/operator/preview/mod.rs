@@ -131,9 +131,9 @@ impl<'a> Look<'a> {
                     self.status = ShareStatus { share_id: Some(id.as_str().into()), adopted, ..ShareStatus::default() };
                 }
                 Step::Forget => {
-                    let id = self.status.share_id.take().unwrap_or_default();
+                    let id = self.status.share_id.clone().unwrap_or_default();
                     preview.notes.push(format!("share {id} no longer exists at Cloudflare and is recreated"));
-                    self.status = ShareStatus::default();
+                    self.status.unbind();
                 }
                 Step::Create => {
                     self.create(&mut preview);

@@ -346,19 +346,8 @@ pub async fn give_up(share: &mut SharePass) -> Result<(), Stop> {
 
 /// The bound share is gone: a new one takes its place.
 pub async fn forget(share: &mut SharePass) -> Result<(), Stop> {
-    let status = &mut share.pass.status;
-    let Some(id) = status.share_id.take() else { return Ok(()) };
-    status.inventory = Default::default();
-    status.common.drift.clear();
-    status.exceptions.clear();
-    status.blocked_removals = 0;
-    status.unmanaged.clear();
-    status.unmanaged_count = 0;
-    status.recipients = None;
-    status.resources = None;
-    status.remote_status = None;
-    status.first_ready_at = None;
-    status.seen_with = None;
+    let Some(id) = share.pass.status.share_id.clone() else { return Ok(()) };
+    share.pass.status.unbind();
     share.pass.save().await?;
     if let Ok(id) = ShareId::parse(&id) {
         share.session.account.cache().forget(&id);
