@@ -11,7 +11,7 @@ use crate::operator::remote::account::Account;
 impl<K: HasStatus> Pass<K> {
     /// Whether something is under way, and its next poll not due yet: when it is.
     pub fn due(&self) -> Option<At> {
-        self.memory(|memory| memory.following.then_some(memory.due))
+        self.memory(|memory| memory.due)
     }
 
     pub fn is_following(&self) -> bool {
@@ -27,7 +27,7 @@ impl<K: HasStatus> Pass<K> {
     pub fn outdated_before(&self, requested: bool) -> At {
         let now = self.now();
         if requested {
-            return self.memory(|memory| *memory.request_met.get_or_insert(now));
+            return self.memory(|memory| *memory.tries.request_met.get_or_insert(now));
         }
         // One read serves all objects of a share whose polls are due at about the same time.
         let shared = self.context.settings.poll_min / 2;
@@ -43,26 +43,20 @@ impl<K: HasStatus> Pass<K> {
     pub fn plan_poll(&self, moved: u64) -> Duration {
         let settings = &self.context.settings;
         let now = self.now();
-        self.memory(|memory| {
-            if !memory.following {
-                memory.following = true;
-                memory.due = At::default();
-            }
-            memory.plan_poll(moved, now, settings.poll_min, settings.poll_max)
-        })
+        self.memory(|memory| memory.plan_poll(moved, now, settings.poll_min, settings.poll_max))
     }
 
     /// Plans one look at a time at which a call that was announced, and not answered, has settled.
     pub fn look_once_settled(&self) -> Duration {
         let wait = self.context.settings.settled_after();
         let due = self.now().plus(wait);
-        self.memory(|memory| (memory.following, memory.due) = (true, due));
+        self.memory(|memory| memory.due = Some(due));
         wait
     }
 
     /// Nothing is under way any more.
     pub fn stop_following(&self, account: &Account) {
-        if self.memory(|memory| std::mem::take(&mut memory.following)) {
+        if self.memory(|memory| memory.due.take()).is_some() {
             account.unfollow(&self.key);
         }
     }

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use super::quota::Quota;
 use crate::api::ObjectKey;
 use crate::cloudflare::{Error, Fingerprint};
-use crate::core::failure;
+use crate::core::failure::{self, Failures};
 use crate::core::interned::Interned;
 use crate::core::row_key::RowKey;
 use crate::core::time::At;
@@ -29,32 +29,16 @@ pub struct Memory {
     uid: Interned,
     /// What this memory belongs to: generation, and the last request to look again.
     revision: (i64, Option<Interned>),
-    /// Polls since something last moved, and when the next is due.
-    pub polls: u32,
-    pub due: At,
+    pub tries: Tries,
+    /// When the next poll is due, while something is under way.
+    pub due: Option<At>,
     moved: u64,
-    /// Passes in a row that failed, and since when.
-    pub failures: u32,
-    pub failing_since: Option<At>,
-    /// What Cloudflare refused, by item.
-    pub refused: BTreeMap<String, Refused>,
-    /// Successful writes whose value did not stay, by item.
-    pub written: BTreeMap<String, Written>,
     /// When this process announced a create.
     pub announced_at: Option<At>,
     /// When complete looks for an announced create showed nothing, and with which credential.
     pub empty_looks: Vec<(Fingerprint, At)>,
     /// The announced create was answered with a conflict.
     pub create_conflict: Option<Conflict>,
-    /// How many creates in a row were refused as a whole, without saying for what.
-    pub refused_creates: usize,
-    /// When the share that the manifest names by id was last asked for.
-    pub asked_for_id: Option<At>,
-    /// When the last request to look again was first met: what was read before is too old for it.
-    pub request_met: Option<At>,
-    /// When it was first asked who has the wanted name.
-    pub first_look: Option<At>,
-    pub following: bool,
     /// When the present revision was first seen.
     pub edited_at: At,
     /// When it may tell what many objects have to tell at once.
@@ -73,6 +57,40 @@ pub struct Memory {
     pub calls: Arc<CallLog>,
     /// When Events were published lately.
     published: Quota,
+}
+
+/// What was tried for the present revision. An edit or a request to look again starts it over.
+#[derive(Debug, Clone, Default)]
+pub struct Tries {
+    /// What Cloudflare refused, by item.
+    pub refused: BTreeMap<String, Refused>,
+    /// Successful writes whose value did not stay, by item.
+    pub written: BTreeMap<String, Written>,
+    /// Polls since something last moved.
+    pub polls: u32,
+    /// How many creates in a row were refused as a whole, without saying for what.
+    pub refused_creates: usize,
+    /// When the share that the manifest names by id was last asked for.
+    pub asked_for_id: Option<At>,
+    /// When the last request to look again was first met: what was read before is too old for it.
+    pub request_met: Option<At>,
+    /// When it was first asked who has the wanted name.
+    pub first_look: Option<At>,
+    /// Passes in a row that failed.
+    pub failing: Option<Failing>,
+}
+
+/// Passes in a row that failed.
+#[derive(Debug, Clone, Copy)]
+pub struct Failing {
+    pub count: u32,
+    pub since: At,
+}
+
+impl Failing {
+    pub fn so_far(self, now: At) -> Failures {
+        Failures { count: self.count, since: now.since(self.since) }
+    }
 }
 
 /// A create that was answered with a conflict.
@@ -212,31 +230,23 @@ impl Memories {
 impl Memory {
     /// What is known after everything was just read.
     pub fn after_a_read(at: At) -> Memory {
-        Memory { asked_for_id: Some(at), ..Memory::default() }
+        Memory { tries: Tries { asked_for_id: Some(at), ..Tries::default() }, ..Memory::default() }
     }
 
     /// Whether a new memory would do as well. When the revision came and was first looked at says nothing of a settled
-    /// object, and when to poll nothing of one that follows nothing.
+    /// object, and how often it was polled nothing of one that follows nothing.
     fn is_blank(&self) -> bool {
         let Memory {
             uid: _,
             revision: _,
             edited_at: _,
-            first_look: _,
-            polls: _,
-            due: _,
+            tries:
+                Tries { first_look: _, polls: _, refused, written, refused_creates, asked_for_id, request_met, failing },
+            due,
             moved: _,
-            following,
-            failures,
-            failing_since,
-            refused,
-            written,
             announced_at,
             empty_looks,
             create_conflict,
-            refused_creates,
-            asked_for_id,
-            request_met,
             event_slot,
             outdated,
             refusal_told,
@@ -246,9 +256,8 @@ impl Memory {
             calls,
             published,
         } = self;
-        let times = [failing_since, announced_at, asked_for_id, request_met, event_slot, successor_awaited];
-        let is_calm =
-            !following && *failures == 0 && *refused_creates == 0 && refusal_told.is_none() && outdated.is_none();
+        let times = [due, announced_at, asked_for_id, request_met, event_slot, successor_awaited];
+        let is_calm = failing.is_none() && *refused_creates == 0 && refusal_told.is_none() && outdated.is_none();
         let is_empty = refused.is_empty() && written.is_empty() && answered.is_empty() && confirmed.is_empty();
         let told = calls.is_empty() && create_conflict.is_none() && empty_looks.is_empty() && published.is_empty();
         is_calm && is_empty && told && times.into_iter().all(Option::is_none)
@@ -256,15 +265,13 @@ impl Memory {
 
     /// Forgets refusals and failures, so that everything is tried again.
     fn renew(&mut self) {
-        self.refused.clear();
-        self.written.clear();
-        self.polls = 0;
-        self.refused_creates = 0;
-        self.asked_for_id = None;
-        self.first_look = None;
-        self.request_met = None;
-        self.failures = 0;
-        self.failing_since = None;
+        self.tries = Tries::default();
+    }
+
+    /// Counts a pass that failed.
+    pub fn fail(&mut self, now: At) -> Failing {
+        let Failing { count, since } = self.tries.failing.unwrap_or(Failing { count: 0, since: now });
+        *self.tries.failing.insert(Failing { count: count + 1, since })
     }
 
     /// Whether one more Event is welcome: at most ten in an hour.
@@ -303,7 +310,7 @@ impl Memory {
 
     fn refused_once_more(&mut self, item: &str, message: String, now: At) -> &mut Refused {
         let new = Refused { times: 0, until: now, since: now, message: String::new(), passing: false };
-        let refused = self.refused.entry(item.to_owned()).or_insert(new);
+        let refused = self.tries.refused.entry(item.to_owned()).or_insert(new);
         refused.times += 1;
         refused.message = message;
         refused.passing = false;
@@ -312,44 +319,44 @@ impl Memory {
 
     /// The refusal that still holds for an item.
     pub fn refusal(&self, item: &str, now: At) -> Option<&Refused> {
-        self.refused.get(item).filter(|refused| refused.until > now)
+        self.tries.refused.get(item).filter(|refused| refused.until > now)
     }
 
     /// Counts a successful write of a value in place of the one that was found.
     pub fn wrote(&mut self, write: &Write, now: At) {
         let same = |w: &&Written| w.is(write) && now.since(w.last) < WRITE_FORGOTTEN;
-        let times = self.written.get(&write.item).filter(same).map_or(0, |w| w.times);
+        let times = self.tries.written.get(&write.item).filter(same).map_or(0, |w| w.times);
         let Write { item, value, found, .. } = write.clone();
-        self.written.insert(item, Written { value, found, times: times + 1, last: now });
+        self.tries.written.insert(item, Written { value, found, times: times + 1, last: now });
     }
 
     /// Whether writing that value once more in place of this one is pointless: it did not stay.
     pub fn is_not_converging(&self, write: &Write) -> bool {
-        self.written.get(&write.item).is_some_and(|w| w.is(write) && w.times >= ENOUGH_WRITES)
+        self.tries.written.get(&write.item).is_some_and(|w| w.is(write) && w.times >= ENOUGH_WRITES)
     }
 
     /// What was written long ago and is not called for any more has stayed.
     pub fn forget_settled(&mut self, now: At, called_for: impl Fn(&str) -> bool) {
-        self.written.retain(|item, written| now.since(written.last) < WRITE_FORGOTTEN || called_for(item));
+        self.tries.written.retain(|item, written| now.since(written.last) < WRITE_FORGOTTEN || called_for(item));
     }
 
     /// What was written is there: the next change of it is another matter.
     pub fn write_stuck(&mut self, item: &str) {
-        self.written.remove(item);
+        self.tries.written.remove(item);
     }
 
     /// Plans the next poll: soon after something moved, then less and less often.
     pub fn plan_poll(&mut self, moved: u64, now: At, min: Duration, max: Duration) -> Duration {
         if self.moved != moved {
             self.moved = moved;
-            self.polls = 0;
-        } else if now >= self.due {
-            self.polls += 1;
+            self.tries.polls = 0;
+        } else if let Some(due) = self.due.filter(|due| now < *due) {
+            return due.since(now);
         } else {
-            return self.due.since(now);
+            self.tries.polls += 1;
         }
-        let wait = failure::growing(self.polls, min, max);
-        self.due = now.plus(wait);
+        let wait = failure::growing(self.tries.polls, min, max);
+        self.due = Some(now.plus(wait));
         wait
     }
 }
@@ -373,10 +380,10 @@ mod tests {
         with(|memory, row| {
             memory.answered.insert(row.clone(), NOW);
             memory.refuse("create", "no".to_owned(), NOW);
-            memory.failures = 3;
+            memory.tries.failing = Some(Failing { count: 3, since: NOW });
         });
         memories.renew(&key);
-        with(|memory, _| assert!(memory.refused.is_empty() && memory.failures == 0));
+        with(|memory, _| assert!(memory.tries.refused.is_empty() && memory.tries.failing.is_none()));
         assert_eq!(memories.answered(&key, &row), Some(NOW));
         memories.settles(&key);
         assert_eq!(memories.answered(&key, &row), Some(NOW), "that is worth a memory");
@@ -387,10 +394,10 @@ mod tests {
         let memories = Memories::default();
         let key = ObjectKey { kind: Kind::Share, name: Name::new("security", "waf") };
         let with = |use_them: fn(&mut Memory)| memories.with(&key, "uid", (1, None), NOW, use_them);
-        with(|memory| memory.following = true);
+        with(|memory| memory.due = Some(NOW));
         memories.settles(&key);
         assert_eq!(memories.objects.lock().len(), 1, "it follows something");
-        with(|memory| memory.following = false);
+        with(|memory| memory.due = None);
         memories.settles(&key);
         assert_eq!(memories.objects.lock().len(), 0);
     }

@@ -20,7 +20,7 @@ use crate::api::condition::ready;
 use crate::api::status::{CommonStatus, UNOBSERVED};
 use crate::api::{EventReason, FLUX_REQUESTED_AT, Name, ObjectKey, REQUESTED_AT, Reason, is_deleting};
 use crate::cloudflare::{Error, ErrorClass, clean};
-use crate::core::failure::{self, Bounds, Cause, Facts, Failures, Judgement};
+use crate::core::failure::{self, Bounds, Cause, Facts, Judgement};
 use crate::core::id::{AccountId, ShareId};
 use crate::core::interned::Interned;
 use crate::core::limiter::Priority;
@@ -34,7 +34,7 @@ use crate::operator::remote::credentials::{NoCredential, ResolvedCredential};
 use crate::operator::remote::session::Session;
 use crate::operator::stop::Stop;
 use context::Context;
-use memory::Memory;
+use memory::{Failing, Memory};
 use verdict::{Course, Readiness, Verdict};
 
 /// Longest message of a verdict in the log.
@@ -249,11 +249,11 @@ impl<K: HasStatus> Pass<K> {
 
     /// Ends the pass with a verdict: writes the status if it differs, and says when to look again.
     pub async fn finish(self, verdict: Verdict) -> Result<Option<Duration>, Stop> {
-        self.end(verdict, (0, None)).await
+        self.end(verdict, None).await
     }
 
-    /// The same; `failures`: passes in a row that failed, this one among them, and since when.
-    async fn end(mut self, verdict: Verdict, failures: (u32, Option<At>)) -> Result<Option<Duration>, Stop> {
+    /// The same; `failing`: passes in a row that failed, this one among them.
+    async fn end(mut self, verdict: Verdict, failing: Option<Failing>) -> Result<Option<Duration>, Stop> {
         let generation = self.generation();
         let request = self.request().map(Interned::from);
         let common = self.common_mut();
@@ -299,7 +299,7 @@ impl<K: HasStatus> Pass<K> {
             self.event(note, message);
         }
         self.memory(|memory| {
-            (memory.failures, memory.failing_since) = failures;
+            memory.tries.failing = failing;
             (memory.outdated, memory.refusal_told) = (None, None);
         });
         Ok(verdict.requeue_after)
@@ -323,8 +323,11 @@ impl<K: HasStatus> Pass<K> {
         problem: NoCredential,
         made: Option<String>,
     ) -> Result<Option<Duration>, Stop> {
-        if matches!(problem, NoCredential::Unreadable(..)) && self.was_ready() && !self.is_failing_for_long() {
-            return Ok(Some(delays::TRANSIENT));
+        if matches!(problem, NoCredential::Unreadable(..)) && self.was_ready() {
+            let failures = self.count_failure().so_far(self.now());
+            if !failures.persist_for(self.context.settings.read_lag()) {
+                return Ok(Some(delays::TRANSIENT));
+            }
         }
         let may_pass = problem.usually_passes(made.is_some()) && !self.is_deleting();
         let message = match made.filter(|_| self.is_deleting()) {
@@ -350,11 +353,11 @@ impl<K: HasStatus> Pass<K> {
         if class == ErrorClass::Denied {
             self.context.remote.credentials.doubt(secret);
         }
-        let (now, (count, since)) = (self.now(), self.count_failure());
+        let (now, failing) = (self.now(), self.count_failure());
         let bounds = self.failure_bounds();
         let facts = Facts {
             class,
-            failures: Failures { count, since: now.since(since) },
+            failures: failing.so_far(now),
             was_ready: self.was_ready(),
             denied_elsewhere: session.account.is_denied(now, bounds.denial),
             closed_for: session.account.limiter.closed_until().map(|until| until.since(now)),
@@ -368,7 +371,7 @@ impl<K: HasStatus> Pass<K> {
             Some(alarm) => alarm.before(verdict),
             None => verdict,
         };
-        self.end(verdict, (count, Some(since))).await
+        self.end(verdict, Some(failing)).await
     }
 
     /// What is said of a failed call.
@@ -413,17 +416,10 @@ impl<K: HasStatus> Pass<K> {
         Bounds { read_lag: settings.read_lag(), denial: settings.passing_time() }
     }
 
-    fn count_failure(&self) -> (u32, At) {
+    /// Takes note that this pass failed.
+    fn count_failure(&self) -> Failing {
         let now = self.now();
-        self.memory(|memory| {
-            memory.failures += 1;
-            (memory.failures, *memory.failing_since.get_or_insert(now))
-        })
-    }
-
-    fn is_failing_for_long(&self) -> bool {
-        let (count, since) = self.count_failure();
-        Failures { count, since: self.now().since(since) }.persist_for(self.context.settings.read_lag())
+        self.memory(|memory| memory.fail(now))
     }
 
     /// Fails where nothing could be read of the account for long.

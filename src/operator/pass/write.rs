@@ -51,7 +51,8 @@ impl<K: HasStatus> Pass<K> {
             }
             // What was seen is out of date: it is read again, soon, and some times.
             Change::Not(error) | Change::Unsure(error)
-                if error.class() == ErrorClass::Gone && self.memory(|memory| memory.failures) < ENOUGH_READS =>
+                if error.class() == ErrorClass::Gone
+                    && self.memory(|memory| memory.tries.failing.map_or(0, |failing| failing.count)) < ENOUGH_READS =>
             {
                 Err(Stop::Cloudflare(Error::Lost { cause: format!("{} was not found: {error}", write.what) }))
             }

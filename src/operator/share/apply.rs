@@ -148,7 +148,7 @@ async fn read(share: &SharePass, seen: &ObservedShare, plan: &Plan) -> Result<bo
 
 /// What was written long ago and is as it should be is not disputed any more.
 fn forget_settled(share: &SharePass, seen: &ObservedShare, plan: &Plan) {
-    if share.pass.memory(|memory| memory.written.is_empty()) {
+    if share.pass.memory(|memory| memory.tries.written.is_empty()) {
         return;
     }
     let disputed: HashSet<String> = plan

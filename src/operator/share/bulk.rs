@@ -51,7 +51,7 @@ pub fn settle_or_set_aside(share: &mut SharePass, adds: &mut Vec<RowKey>, remova
 /// Whether so much is to be changed that the list is replaced.
 pub fn is_worth_it(share: &SharePass, adds: &[RowKey], removals: &[RowKey]) -> bool {
     let recipients = adds.iter().chain(removals).filter(|key| key.is_recipient());
-    let refused = share.pass.memory(|memory| memory.refused.contains_key(ITEM));
+    let refused = share.pass.memory(|memory| memory.tries.refused.contains_key(ITEM));
     share.desired.prune && share.desired.organization.is_none() && !refused && recipients.count() >= WORTH
 }
 

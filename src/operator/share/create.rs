@@ -124,7 +124,7 @@ fn rows_to_send(share: &SharePass) -> Vec<RowKey> {
     if excludes && !*share.session.account.empty_refused.lock() {
         rows.retain(|key| !key.is_resource());
     }
-    let alone = share.pass.memory(|memory| memory.refused_creates);
+    let alone = share.pass.memory(|memory| memory.tries.refused_creates);
     if alone > 0 {
         let recipients: Vec<RowKey> = rows.iter().filter(|key| key.is_recipient()).cloned().collect();
         let chosen = recipients.get((alone - 1) % recipients.len().max(1)).cloned();
@@ -217,10 +217,10 @@ pub async fn bind(share: &mut SharePass, id: &ShareId, adopted: bool) -> Result<
     let now = share.pass.now();
     share.pass.memory(|memory| {
         memory.answered.extend(entries.into_keys().map(|key| (key, now)));
-        memory.refused_creates = 0;
+        memory.tries.refused_creates = 0;
         memory.create_conflict = None;
-        memory.following = false;
-        memory.polls = 0;
+        memory.due = None;
+        memory.tries.polls = 0;
     });
     Ok(())
 }
@@ -273,7 +273,7 @@ fn create_refused(share: &SharePass, error: Error, rows: &[RowKey]) -> Result<Op
         return Ok(None);
     }
     let recipients: Vec<&RowKey> = rows.iter().filter(|key| key.is_recipient()).collect();
-    let alone = share.pass.memory(|memory| memory.refused_creates);
+    let alone = share.pass.memory(|memory| memory.tries.refused_creates);
     // As the create lists them, recipients first.
     let sent: (Vec<RowKey>, Vec<RowKey>) = rows.iter().cloned().partition(RowKey::is_recipient);
     let blamed = blame(&error, &sent);
@@ -288,7 +288,7 @@ fn create_refused(share: &SharePass, error: Error, rows: &[RowKey]) -> Result<Op
         return Ok(None);
     }
     if recipients.len() > 1 && alone < MAX_ALONE && error.class() == ErrorClass::Rejected {
-        share.pass.memory(|memory| memory.refused_creates += 1);
+        share.pass.memory(|memory| memory.tries.refused_creates += 1);
         return Ok(None);
     }
     let named = first_of(rows.iter().map(|key| share.label(key)), 4, ", ");
@@ -304,7 +304,7 @@ pub fn backing_off(share: &mut SharePass) -> Verdict {
     let wait = until.since(now);
     let refusals = share.pass.memory(|memory| {
         let mut backed_off: Vec<String> =
-            memory.refused.values().filter(|r| r.until > now).map(|r| r.message.clone()).collect();
+            memory.tries.refused.values().filter(|r| r.until > now).map(|r| r.message.clone()).collect();
         backed_off.sort();
         backed_off
     });

@@ -24,7 +24,7 @@ pub async fn delete(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
     if let Some(verdict) = deletions::withheld_deletion(share).await? {
         return Ok(Some(verdict));
     }
-    let asked = share.pass.memory(|memory| memory.written.get(DELETION).map(|written| written.last));
+    let asked = share.pass.memory(|memory| memory.tries.written.get(DELETION).map(|written| written.last));
     if asked.is_some_and(|asked| now.since(asked) < share.pass.context.settings.poll_max) {
         return await_effect(share, &id).await;
     }
@@ -198,13 +198,12 @@ pub async fn confirm(share: &SharePass) -> Result<Option<Verdict>, Stop> {
         }
     }
     share.pass.memory(|memory| {
-        if !memory.following || memory.due <= now {
-            memory.following = true;
-            memory.due = now.plus(read_lag);
+        if memory.due.is_none_or(|due| due <= now) {
+            memory.due = Some(now.plus(read_lag));
         }
     });
     let message = format!("share {id} was not found; checking once more before treating it as deleted");
-    let asked = expected || share.pass.memory(|memory| memory.written.contains_key(DELETION));
+    let asked = expected || share.pass.memory(|memory| memory.tries.written.contains_key(DELETION));
     let verdict = match overdue_since(share) {
         Some(_) if asked => undeleted(share, &id, "still shows it"),
         Some(_) | None if share.pass.is_deleting() => Verdict::working(Reason::Deleting, message),

@@ -160,7 +160,7 @@ impl Snapshot<'_> {
             };
         };
         // What is not there may come: ask again once a minute.
-        let asked_lately = self.memory.asked_for_id.is_some_and(|at| self.timing.now.since(at) < ASKED_LATELY);
+        let asked_lately = self.memory.tries.asked_for_id.is_some_and(|at| self.timing.now.since(at) < ASKED_LATELY);
         match self.found(id) {
             // One that is known to be deleted, or to be another account's, stays so.
             Found::Missing if !asked_lately && self.cache.seen(id).is_none() => {
@@ -173,7 +173,7 @@ impl Snapshot<'_> {
     /// How old a look at the newest shares may be: what a person made before the manifest must be known, however
     /// young both are.
     pub fn look_since(&self) -> At {
-        let first = self.memory.first_look.unwrap_or(self.timing.now);
+        let first = self.memory.tries.first_look.unwrap_or(self.timing.now);
         let created = self.object.creation_timestamp().map(|time| clock::from_time(&time));
         first.min(created.map_or(first, |created| created.plus(SKEW))).max(self.timing.since.minus(LOOK))
     }
@@ -202,7 +202,7 @@ impl Snapshot<'_> {
     fn is_new(&self) -> bool {
         let now = self.timing.now;
         let created = self.object.creation_timestamp().map(|time| clock::from_time(&time));
-        self.memory.first_look.is_some_and(|first| now.since(first) < QUIET)
+        self.memory.tries.first_look.is_some_and(|first| now.since(first) < QUIET)
             && created.is_some_and(|created| now.since(created) < QUIET + SKEW)
     }
 
@@ -259,7 +259,7 @@ impl Snapshot<'_> {
         if recipients && payload.iter().any(RowKey::is_resource) {
             return None;
         }
-        self.memory.refused.values().map(|refused| refused.until).filter(|until| *until > now).min()
+        self.memory.tries.refused.values().map(|refused| refused.until).filter(|until| *until > now).min()
     }
 
     /// Live shares that the announced create may have made, and whether no more can come.
@@ -489,7 +489,7 @@ mod tests {
                 "no recipient, of a Share that came a moment ago",
                 unbound().with(|world| {
                     world.share.spec.recipients = Some(Vec::new());
-                    world.memory.first_look = Some(NOW.minus(Duration::from_secs(2)));
+                    world.memory.tries.first_look = Some(NOW.minus(Duration::from_secs(2)));
                     world.share.metadata.creation_timestamp = Some(clock::time(NOW.minus(Duration::from_secs(3))));
                 }),
                 Step::Wait(Wait::Children),
@@ -498,7 +498,7 @@ mod tests {
                 "no recipient, of an older Share that this process sees for the first time",
                 unbound().with(|world| {
                     world.share.spec.recipients = Some(Vec::new());
-                    world.memory.first_look = Some(NOW.minus(Duration::from_secs(2)));
+                    world.memory.tries.first_look = Some(NOW.minus(Duration::from_secs(2)));
                     world.share.metadata.creation_timestamp = Some(clock::time(NOW.minus(Duration::from_secs(60))));
                 }),
                 Step::Wait(Wait::Recipients),

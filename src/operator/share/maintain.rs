@@ -136,7 +136,7 @@ async fn refresh(share: &SharePass, id: &ShareId, requested: bool) -> Result<(),
     let since = share.pass.outdated_before(requested);
     let Some(seen) = share.seen(id) else { return Ok(()) };
     let resources_due = seen.lacks_resources() || poll && has_pending_resources(share, &seen);
-    let polls = share.pass.memory(|memory| memory.polls);
+    let polls = share.pass.memory(|memory| memory.tries.polls);
     let many = share.session.requester.priority != Priority::Edit && share.session.account.is_busy();
     let membership = share.desired.organization.is_some() && poll;
     if requested || membership || seen.read_at == At::default() || resources_due || poll && many {

@@ -16,7 +16,7 @@ pub async fn read_share(share: &SharePass) -> Result<(), Stop> {
     let Some(id) = id.filter(|id| share.seen(id).is_none()) else { return Ok(()) };
     share.session.read_share(&id).await?;
     let now = share.pass.now();
-    share.pass.memory(|memory| memory.asked_for_id = Some(now));
+    share.pass.memory(|memory| memory.tries.asked_for_id = Some(now));
     Ok(())
 }
 

@@ -105,7 +105,7 @@ impl SharePass {
         self.note_credential();
         let now = self.pass.now();
         self.pass.memory(|memory| {
-            memory.first_look.get_or_insert(now);
+            memory.tries.first_look.get_or_insert(now);
         });
         self.snapshot(|now| now.facts())
     }
