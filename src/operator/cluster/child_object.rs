@@ -2,26 +2,60 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use crate::api::policy::DeletionPolicy;
+use crate::api::recipient::ShareRef;
 use crate::api::status::ChildStatus;
 use crate::api::waiver::Waiver;
-use crate::api::{Name, ObjectKey, has_finalizer, is_deleting};
+use crate::api::{Kind, Name, ObjectKey, has_finalizer, is_deleting};
 use crate::core::id::AccountId;
 use crate::core::interned::Interned;
 use crate::core::meta::ResourceMeta;
 use crate::core::row_key::RowKey;
 
+/// What the specs of all child kinds have.
+pub struct CommonSpec<'a> {
+    pub share_ref: &'a ShareRef,
+    pub name: Option<&'a Interned>,
+    pub deletion_policy: Option<DeletionPolicy>,
+    pub suspend: Option<bool>,
+}
+
 /// An object of its own that declares one row of a share.
 pub trait ChildObject: Send + Sync {
-    fn object_key(&self) -> ObjectKey;
+    fn kind(&self) -> Kind;
     fn metadata(&self) -> &ObjectMeta;
-    fn share(&self) -> Name;
+    fn common_spec(&self) -> CommonSpec<'_>;
     /// The row it declares, in a share of that account.
     fn row(&self, owner: &AccountId) -> Result<RowKey, String>;
-    fn label(&self) -> Option<Interned>;
-    fn wanted_meta(&self) -> ResourceMeta;
-    fn retains(&self) -> bool;
-    fn is_suspended(&self) -> bool;
     fn record(&self) -> Option<&ChildStatus>;
+
+    fn object_key(&self) -> ObjectKey {
+        let ObjectMeta { namespace, name, .. } = self.metadata();
+        let name = Name::new(namespace.as_deref().unwrap_or_default(), name.as_deref().unwrap_or_default());
+        ObjectKey { kind: self.kind(), name }
+    }
+
+    /// The Share that it belongs to.
+    fn share(&self) -> Name {
+        let namespace = self.metadata().namespace.as_deref().unwrap_or_default();
+        Name::new(namespace, self.common_spec().share_ref.name.clone())
+    }
+
+    fn label(&self) -> Option<Interned> {
+        self.common_spec().name.cloned()
+    }
+
+    fn retains(&self) -> bool {
+        self.common_spec().deletion_policy == Some(DeletionPolicy::Retain)
+    }
+
+    fn is_suspended(&self) -> bool {
+        self.common_spec().suspend == Some(true)
+    }
+
+    fn wanted_meta(&self) -> ResourceMeta {
+        ResourceMeta::default()
+    }
 
     /// Until when its failure is accepted.
     fn waiver(&self) -> Option<&Waiver> {

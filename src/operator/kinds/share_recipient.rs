@@ -1,20 +1,15 @@
 //! What a ShareRecipient declares and records.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
-use kube::ResourceExt;
 
 use super::{Child, RowStatus, account};
-use crate::api::policy::DeletionPolicy;
 use crate::api::status::{ChildStatus, RecipientStatus, RowError};
 use crate::api::waiver::Waiver;
-use crate::api::{Name, ObjectKey, ShareRecipient};
+use crate::api::{Kind, ShareRecipient, ShareRecipientSpec};
 use crate::cloudflare::{RecipientError, clean};
 use crate::core::id::AccountId;
-use crate::core::interned::Interned;
-use crate::core::meta::ResourceMeta;
 use crate::core::row_key::RowKey;
-use crate::operator::cluster::child_object::ChildObject;
-use crate::operator::cluster::index::Related;
+use crate::operator::cluster::child_object::{ChildObject, CommonSpec};
 use crate::operator::remote::observed_share::ObservedShare;
 
 /// Longest list of errors, and longest words of Cloudflare's in it.
@@ -52,36 +47,21 @@ impl RowStatus for RecipientStatus {
 impl Child for ShareRecipient {}
 
 impl ChildObject for ShareRecipient {
-    fn object_key(&self) -> ObjectKey {
-        Self::key(Name::of(self))
+    fn kind(&self) -> Kind {
+        Kind::ShareRecipient
     }
 
     fn metadata(&self) -> &ObjectMeta {
         &self.metadata
     }
 
-    fn share(&self) -> Name {
-        Name::new(self.namespace().unwrap_or_default(), self.spec.share_ref.name.clone())
+    fn common_spec(&self) -> CommonSpec<'_> {
+        let ShareRecipientSpec { share_ref, name, deletion_policy, suspend, .. } = &self.spec;
+        CommonSpec { share_ref, name: name.as_ref(), deletion_policy: *deletion_policy, suspend: *suspend }
     }
 
     fn row(&self, _owner: &AccountId) -> Result<RowKey, String> {
         Ok(RowKey::Recipient(account(&self.spec.account_id, "spec.accountID")?))
-    }
-
-    fn label(&self) -> Option<Interned> {
-        self.spec.name.clone()
-    }
-
-    fn wanted_meta(&self) -> ResourceMeta {
-        ResourceMeta::default()
-    }
-
-    fn retains(&self) -> bool {
-        self.spec.deletion_policy == Some(DeletionPolicy::Retain)
-    }
-
-    fn is_suspended(&self) -> bool {
-        self.spec.suspend == Some(true)
     }
 
     fn waiver(&self) -> Option<&Waiver> {

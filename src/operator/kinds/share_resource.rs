@@ -1,18 +1,14 @@
 //! What a ShareResource declares and records.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::ResourceExt;
 
 use super::{Child, RowStatus, resource};
-use crate::api::policy::DeletionPolicy;
 use crate::api::status::{ChildStatus, ResourceStatus};
-use crate::api::{Name, ObjectKey, ShareResource};
+use crate::api::{Kind, ShareResource, ShareResourceSpec};
 use crate::core::id::AccountId;
-use crate::core::interned::Interned;
 use crate::core::meta::ResourceMeta;
 use crate::core::row_key::RowKey;
-use crate::operator::cluster::child_object::ChildObject;
-use crate::operator::cluster::index::Related;
+use crate::operator::cluster::child_object::{ChildObject, CommonSpec};
 use crate::operator::remote::observed_share::ObservedShare;
 
 impl RowStatus for ResourceStatus {
@@ -35,36 +31,25 @@ impl RowStatus for ResourceStatus {
 impl Child for ShareResource {}
 
 impl ChildObject for ShareResource {
-    fn object_key(&self) -> ObjectKey {
-        Self::key(Name::of(self))
+    fn kind(&self) -> Kind {
+        Kind::ShareResource
     }
 
     fn metadata(&self) -> &ObjectMeta {
         &self.metadata
     }
 
-    fn share(&self) -> Name {
-        Name::new(self.namespace().unwrap_or_default(), self.spec.share_ref.name.clone())
+    fn common_spec(&self) -> CommonSpec<'_> {
+        let ShareResourceSpec { share_ref, name, deletion_policy, suspend, .. } = &self.spec;
+        CommonSpec { share_ref, name: name.as_ref(), deletion_policy: *deletion_policy, suspend: *suspend }
     }
 
     fn row(&self, owner: &AccountId) -> Result<RowKey, String> {
         resource(&self.spec.kind, &self.spec.id, self.spec.account_id.as_deref(), owner)
     }
 
-    fn label(&self) -> Option<Interned> {
-        self.spec.name.clone()
-    }
-
     fn wanted_meta(&self) -> ResourceMeta {
         self.spec.meta.clone().unwrap_or_default()
-    }
-
-    fn retains(&self) -> bool {
-        self.spec.deletion_policy == Some(DeletionPolicy::Retain)
-    }
-
-    fn is_suspended(&self) -> bool {
-        self.spec.suspend == Some(true)
     }
 
     fn record(&self) -> Option<&ChildStatus> {
