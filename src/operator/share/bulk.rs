@@ -11,7 +11,6 @@ use super::plan::Plan;
 use super::removals::note_removal;
 use super::share_pass::SharePass;
 use crate::api::status::ShareStatus;
-use crate::api::uid_of;
 use crate::cloudflare::Recipient;
 use crate::core::id::AccountId;
 use crate::core::row_key::RowKey;
@@ -21,7 +20,7 @@ use crate::operator::clock;
 use crate::operator::delays::FRESH;
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::remote::writer::Change;
-use crate::operator::rows::inventory::{Entries, Entry};
+use crate::operator::rows::inventory::Entries;
 use crate::operator::settings::Settings;
 use crate::operator::stop::Stop;
 
@@ -113,18 +112,15 @@ async fn announce(
     losing: &Losing,
     now: At,
 ) -> Result<(), Stop> {
-    let mut entries = share.entries();
+    let entries = share.entries();
     // The list names what was announced before, too: its call may take effect as late as this one.
     let announced = entries.iter().filter(|(key, entry)| key.is_recipient() && entry.intended_at.is_some());
     let announced: Vec<RowKey> = announced.map(|(key, _)| key.clone()).collect();
-    for key in adds.iter().chain(&announced).filter(|key| share.desired.inline.contains_key(*key)) {
-        entries.insert(key.clone(), Entry::intended(clock::time(now)).named(share.name_of(key)));
-        share.pass.memory(|memory| memory.answered.remove(key));
-    }
+    let inline = |key: &&RowKey| share.desired.inline.contains_key(*key);
+    let keys: Vec<RowKey> = adds.iter().chain(&announced).filter(inline).cloned().collect();
+    share.intend(&keys, now);
     losses::record(&mut share.pass.status, adds.iter().chain(removals).filter(|key| losing.is_unconfirmed(key)), now);
-    share.pass.status.bound_uid = uid_of(share.pass.object.as_ref());
     share.pass.status.replacing_since = Some(clock::time(now));
-    share.record(&entries);
     share.pass.save().await
 }
 

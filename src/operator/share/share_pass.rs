@@ -5,17 +5,19 @@ use std::time::Duration;
 
 use super::desired::Desired;
 use super::facts::{Snapshot, Timing, Viewer};
-use crate::api::Share;
+use crate::api::{Share, uid_of};
 use crate::core::id::ShareId;
 use crate::core::interned::Interned;
 use crate::core::row_key::RowKey;
 use crate::core::share_step::{Facts, Mode};
+use crate::core::time::At;
+use crate::operator::clock;
 use crate::operator::pass::Pass;
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::remote::session::Session;
 use crate::operator::remote::writer::Writer;
 use crate::operator::rows::declare::{By, Sibling};
-use crate::operator::rows::inventory::{self, Entries};
+use crate::operator::rows::inventory::{self, Entries, Entry};
 use crate::operator::rows::row::Row;
 use crate::operator::rows::row_state::label;
 
@@ -72,6 +74,17 @@ impl SharePass {
 
     pub fn record(&mut self, entries: &Entries) {
         self.pass.status.inventory = inventory::inventory(entries);
+    }
+
+    /// Records that calls for these rows are about to be sent.
+    pub fn intend<'k>(&mut self, keys: impl IntoIterator<Item = &'k RowKey>, now: At) {
+        let mut entries = self.entries();
+        for key in keys {
+            entries.insert(key.clone(), Entry::intended(clock::time(now)).named(self.name_of(key)));
+            self.pass.memory(|memory| memory.answered.remove(key));
+        }
+        self.pass.status.bound_uid = uid_of(self.pass.object.as_ref());
+        self.record(&entries);
     }
 
     pub fn writer(&self) -> Writer<'_> {
