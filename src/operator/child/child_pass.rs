@@ -9,6 +9,7 @@ use crate::operator::kinds::{Child, RowStatus};
 use crate::operator::pass::Pass;
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::remote::session::Session;
+use crate::operator::rows::inventory::Entry;
 use crate::operator::rows::row::Row;
 use crate::operator::rows::row_state::label;
 
@@ -28,6 +29,11 @@ impl<C: Child> ChildPass<C> {
 
     pub fn record_mut(&mut self) -> &mut ChildStatus {
         self.pass.status.record_mut()
+    }
+
+    /// Records that of the row.
+    pub fn note(&mut self, entry: Option<&Entry>) {
+        Entry::write_to(entry, self.record_mut());
     }
 
     pub fn name(&self) -> String {

@@ -16,7 +16,7 @@ use crate::operator::pass::verdict::Verdict;
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::declare;
 use crate::operator::rows::facts::{RowMemories, RowSnapshot};
-use crate::operator::rows::inventory::{self, Entry};
+use crate::operator::rows::inventory::Entry;
 use crate::operator::rows::row_state::{State, Totals, row_state};
 use crate::operator::rows::waiver;
 use crate::operator::share::{bulk, desired, losses};
@@ -69,9 +69,8 @@ async fn take_step<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, may
     match step {
         Step::Read => child.row(seen).read().await?,
         Step::Confirm => {
-            let meta_hash = child.row(seen).confirm(row, &child.pass.status.record().common.drift);
-            let record = child.record_mut();
-            (record.confirmed, record.intended_at, record.meta_hash) = (true, None, meta_hash);
+            let meta = child.row(seen).confirm(row, &child.pass.status.record().common.drift);
+            child.note(Some(&Entry { meta, ..Entry::default() }));
         }
         Step::Forget => return release(child).await,
         Step::Ignore if child.pass.is_deleting() => return release(child).await,
@@ -236,15 +235,13 @@ async fn add<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare) -> Result
     let _permit = child.session.permit(1)?;
     child.pass.context.remote.gate.may_write(&child.session.account.id)?;
     let (uid, now) = (uid_of(child.pass.object.as_ref()), child.pass.now());
-    let record = child.record_mut();
-    record.bound_uid = uid;
-    record.intended_at = Some(clock::time(now));
-    record.confirmed = false;
+    child.record_mut().bound_uid = uid;
+    child.note(Some(&Entry::intended(clock::time(now))));
     child.pass.memory(|memory| memory.answered.remove(&child.key));
     child.pass.save().await?;
     let added = child.row(seen).add(now).await;
     if !added.stands {
-        child.record_mut().intended_at = None;
+        child.note(None);
     }
     if added.outcome.is_err() {
         child.pass.save().await?;
@@ -276,11 +273,9 @@ async fn send_removal<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare) 
     let instead = messages::instead_of_last(child);
     let removed = child.row(seen).remove(&instead).await?;
     let answered = child.pass.memory(|memory| memory.answered.contains_key(&child.key));
-    let record = child.record_mut();
     // Both calls were answered: what is gone now cannot come back by either.
-    if removed && (record.confirmed || answered) {
-        record.confirmed = false;
-        record.intended_at = Some(inventory::settled_long_ago());
+    if removed && (child.pass.status.record().confirmed || answered) {
+        child.note(Some(&Entry::settled_long_ago()));
     }
     Ok(None)
 }
@@ -318,9 +313,7 @@ async fn retry_failed<C: Child>(child: &mut ChildPass<C>) -> Result<(), Stop> {
     if child.declared != Declared::Here || is_waived || !child.row(&seen).has_failed() {
         return Ok(());
     }
-    let record = child.record_mut();
-    record.intended_at = Some(inventory::settled_long_ago());
-    record.confirmed = false;
+    child.note(Some(&Entry::settled_long_ago()));
     child.pass.save().await?;
     child.row(&seen).retry().await
 }

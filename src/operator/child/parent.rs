@@ -104,9 +104,8 @@ pub fn note_down<C: Child>(
     if !id::same_or_none(child.share_id.as_deref(), Some(id.as_str())) {
         child.share_id = Some(id.as_str().into());
         child.seen_with = None;
-        child.confirmed = false;
-        child.intended_at = None;
         child.common.drift.clear();
+        Entry::write_to(None, child);
     }
     if is_deleting {
         // It may have been deleted before it was claimed: its record is believed all the same.
@@ -118,12 +117,7 @@ pub fn note_down<C: Child>(
     let recorded = by_share.iter().map(|(by, entry)| (by, entry)).chain(take_over::recorded_in(others, id.as_str()));
     if let Some(News { entry, answered }) = Announcements::of(pass).news(own.as_ref(), key, recorded) {
         pass.memory(|memory| memory.learn(key, answered));
-        let child = pass.status.record_mut();
-        child.confirmed = entry.intended_at.is_none();
-        child.intended_at = entry.intended_at;
-        if child.confirmed {
-            child.meta_hash = entry.meta;
-        }
+        Entry::write_to(Some(&entry), pass.status.record_mut());
     }
     let child = pass.status.record_mut();
     child.owner_account_id = Some(owner.as_str().into());

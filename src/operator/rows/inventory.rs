@@ -32,12 +32,27 @@ impl Entry {
         Entry { intended_at: Some(at), ..Entry::default() }
     }
 
+    /// An announcement that has settled, as of a row that goes because of us: nothing sent before can take effect any more.
+    pub fn settled_long_ago() -> Entry {
+        Entry::intended(clock::time(At::default()))
+    }
+
     /// What a child has recorded of its row.
     pub fn of_child(record: &ChildStatus) -> Option<Entry> {
         match (record.confirmed, &record.intended_at) {
             (true, _) => Some(Entry { meta: record.meta_hash.clone(), ..Entry::default() }),
             (false, Some(at)) => Some(Entry::intended(at.clone())),
             (false, None) => None,
+        }
+    }
+
+    /// Has a child record that of its row: the inverse of [`Entry::of_child`]. While a call is announced, the meta that was
+    /// last seen stays known.
+    pub fn write_to(entry: Option<&Entry>, record: &mut ChildStatus) {
+        record.confirmed = entry.is_some_and(|entry| entry.intended_at.is_none());
+        record.intended_at = entry.and_then(|entry| entry.intended_at.clone());
+        if record.intended_at.is_none() {
+            record.meta_hash = entry.and_then(|entry| entry.meta.clone());
         }
     }
 
@@ -95,9 +110,4 @@ pub fn inventory(entries: &Entries) -> Inventory {
         }
     }
     inventory
-}
-
-/// An announcement that has settled: nothing sent before can take effect any more.
-pub fn settled_long_ago() -> Time {
-    clock::time(At::default())
 }

@@ -8,13 +8,11 @@ use super::losses::Losing;
 use super::plan::Plan;
 use super::share_pass::SharePass;
 use super::{bulk, exclusions, losses, name, plan, removals};
-use crate::api::uid_of;
 use crate::cloudflare::ErrorClass;
 use crate::core::id::ShareId;
 use crate::core::row_key::RowKey;
 use crate::core::row_step::Step;
 use crate::core::share_step::Mode;
-use crate::operator::clock;
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::declare::Sibling;
 use crate::operator::rows::inventory::{self, Entries, Entry};
@@ -197,7 +195,7 @@ fn inherit_last(share: &mut SharePass) {
 
 /// Announces a batch, with the permit in hand, then sends it.
 async fn add(share: &mut SharePass, seen: &ObservedShare, mut keys: Vec<RowKey>, losing: &Losing) -> Result<(), Stop> {
-    let mut entries = share.entries();
+    let before = share.entries();
     let exclusions: Vec<RowKey> = keys.iter().filter(|key| key.is_excluded()).cloned().collect();
     keys.truncate(BATCH);
     let permit = share.session.permit(keys.len());
@@ -209,15 +207,10 @@ async fn add(share: &mut SharePass, seen: &ObservedShare, mut keys: Vec<RowKey>,
     let _permit = permit?;
     share.pass.context.remote.gate.may_write(&share.session.account.id)?;
     let now = share.pass.now();
-    let before = entries.clone();
-    for key in &keys {
-        entries.insert(key.clone(), Entry::intended(clock::time(now)).named(share.name_of(key)));
-        share.pass.memory(|memory| memory.answered.remove(key));
-    }
+    share.intend(&keys, now);
     losses::record(&mut share.pass.status, keys.iter().filter(|key| losing.is_unconfirmed(key)), now);
-    share.pass.status.bound_uid = uid_of(share.pass.object.as_ref());
-    share.record(&entries);
     share.pass.save().await?;
+    let mut entries = share.entries();
     // What was announced and is not sent, or was refused: nothing can come of it. That an account was to be excluded
     // from the start stays on record, or it would count as a loss.
     let take_back = |entries: &mut Entries, key: &RowKey| match before.get(key).filter(|_| key.is_excluded()) {
@@ -262,7 +255,7 @@ pub async fn retry_failed(share: &mut SharePass, id: &ShareId) -> Result<(), Sto
     }
     let mut entries = share.entries();
     for key in &failed {
-        entries.insert(key.clone(), Entry::intended(inventory::settled_long_ago()).named(share.name_of(key)));
+        entries.insert(key.clone(), Entry::settled_long_ago().named(share.name_of(key)));
     }
     share.record(&entries);
     share.pass.save().await?;

@@ -205,7 +205,7 @@ pub async fn bind(share: &mut SharePass, id: &ShareId, adopted: bool) -> Result<
         // To exclude whom the manifest excluded from the start takes nothing away from anybody who is to have it.
         let mut entries = share.entries();
         for (key, declaration) in share.desired.excluded() {
-            let entry = inventory::Entry::intended(inventory::settled_long_ago());
+            let entry = inventory::Entry::settled_long_ago();
             entries.entry(key.clone()).or_insert_with(|| entry.named(declaration.label.clone()));
         }
         share.record(&entries);

@@ -10,7 +10,7 @@ use crate::api::CONFIRM_REMOVALS;
 use crate::core::row_key::RowKey;
 use crate::core::row_step::Step;
 use crate::operator::remote::observed_share::ObservedShare;
-use crate::operator::rows::inventory::{self, Entry};
+use crate::operator::rows::inventory::Entry;
 use crate::operator::stop::Stop;
 
 /// How long an entry that was taken away may take to come back as an object of its own.
@@ -103,7 +103,7 @@ pub fn note_removal(share: &mut SharePass, key: &RowKey) {
     entries.entry(key.clone()).and_modify(|entry| {
         if entry.intended_at.is_none() || answered {
             let name = entry.name.take();
-            *entry = Entry::intended(inventory::settled_long_ago()).named(name);
+            *entry = Entry::settled_long_ago().named(name);
         }
     });
     share.record(&entries);
