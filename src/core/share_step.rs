@@ -150,6 +150,8 @@ pub enum Step {
     /// The share is there; its recipients and resources are next.
     Maintain,
     Wait(Wait),
+    /// Look at the bound share until it is known what becomes of it.
+    Await(Ending),
     Refuse(Refusal),
 }
 
@@ -170,14 +172,19 @@ pub enum Wait {
     Settle,
     /// Until a create may be tried again.
     Backoff,
-    /// For Cloudflare to finish deleting.
-    Leaving,
-    /// For a second read to confirm that the share is gone.
-    Confirmation,
     /// For a credential that shows the share, or for a person's word that it is gone.
     Visibility,
     /// For the operator to be allowed to write.
     Thaw,
+}
+
+/// How a bound share seems to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Ending {
+    /// Cloudflare is deleting it.
+    Leaving,
+    /// It was not found, and a second read has to confirm that it is gone.
+    Confirmation,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -308,8 +315,8 @@ fn by_presence(share: Presence, live: Step, gone: Step) -> Step {
     match share {
         Presence::Unread => Step::Read(Want::Share),
         Presence::Live => live,
-        Presence::Leaving => Step::Wait(Wait::Leaving),
-        Presence::Missing => Step::Wait(Wait::Confirmation),
+        Presence::Leaving => Step::Await(Ending::Leaving),
+        Presence::Missing => Step::Await(Ending::Confirmation),
         Presence::Hidden => Step::Wait(Wait::Visibility),
         Presence::Gone => gone,
     }
@@ -641,8 +648,9 @@ mod tests {
             if facts.is_deleting || facts.mode == Mode::Manage && !facts.owner {
                 continue;
             }
-            let look = if share == Presence::Missing { Wait::Confirmation } else { Wait::Visibility };
-            assert_eq!(step, Step::Wait(look), "{facts:?}");
+            let missing = share == Presence::Missing;
+            let look = if missing { Step::Await(Ending::Confirmation) } else { Step::Wait(Wait::Visibility) };
+            assert_eq!(step, look, "{facts:?}");
         }
     }
 

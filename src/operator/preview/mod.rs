@@ -14,7 +14,7 @@ use crate::core::id::{AccountId, ShareId};
 use crate::core::interned::Interned;
 use crate::core::meta::ResourceMeta;
 use crate::core::row_key::RowKey;
-use crate::core::share_step::{self, Mode, Refusal, Step, Wait};
+use crate::core::share_step::{self, Ending, Mode, Refusal, Step, Wait};
 use crate::operator::kinds;
 use crate::operator::pass::memory::Memory;
 use crate::operator::settings::Settings;
@@ -159,6 +159,10 @@ impl<'a> Look<'a> {
                     preview.notes.push(waits(wait).into());
                     break;
                 }
+                Step::Await(ending) => {
+                    preview.notes.push(awaits(ending).into());
+                    break;
+                }
                 Step::Refuse(refusal) => {
                     self.refuse(refusal, &mut preview);
                     break;
@@ -225,8 +229,13 @@ fn waits(wait: Wait) -> &'static str {
         Wait::Children | Wait::Settle | Wait::Backoff | Wait::Thaw | Wait::Visibility => {
             "the operator waits before it continues"
         }
-        Wait::Leaving => "the share is being deleted by Cloudflare",
-        Wait::Confirmation => "the share was not found: the operator checks once more before treating it as deleted",
+    }
+}
+
+fn awaits(ending: Ending) -> &'static str {
+    match ending {
+        Ending::Leaving => "the share is being deleted by Cloudflare",
+        Ending::Confirmation => "the share was not found: the operator checks once more before treating it as deleted",
     }
 }
 

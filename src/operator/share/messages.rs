@@ -76,7 +76,6 @@ pub fn waiting(share: &mut SharePass, wait: Wait) -> Verdict {
             );
             breaker::not_visible(&share.pass.key, &what, &index::secret_of(&share.pass.object))
         }
-        Wait::Leaving | Wait::Confirmation => unreachable!("handled where it is met"),
     }
 }
 

@@ -35,7 +35,7 @@ use super::pass::Pass;
 use super::stop::Stop;
 use crate::api::{Name, Reason, Share};
 use crate::core::preflight::{self, Step as Preflight};
-use crate::core::share_step::{self, Refusal, Step, Wait, Want};
+use crate::core::share_step::{self, Ending, Refusal, Step, Wait, Want};
 use crate::operator::cluster::index::{Related, secret_of};
 use crate::operator::delays;
 use crate::operator::pass::context::Context;
@@ -117,10 +117,10 @@ async fn steps(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
             Step::Release => return opening::release_finalizer(share).await.map(|()| None),
             Step::Maintain => maintain::maintain(share).await.map(Some),
             Step::Wait(Wait::Settle) if create::met_conflict(share) => create::resolve_conflict(share).await,
-            Step::Wait(wait @ (Wait::Confirmation | Wait::Leaving)) => match messages::doubted(share) {
-                Some(verdict) => Ok(Some(verdict)),
-                None if wait == Wait::Leaving => delete::await_leaving(share).await,
-                None => delete::confirm(share).await,
+            Step::Await(ending) => match (messages::doubted(share), ending) {
+                (Some(verdict), _) => Ok(Some(verdict)),
+                (None, Ending::Leaving) => delete::await_leaving(share).await,
+                (None, Ending::Confirmation) => delete::confirm(share).await,
             },
             Step::Wait(wait) => Ok(Some(messages::waiting(share, wait))),
             // Somebody says that the name is free now.

@@ -41,6 +41,7 @@ pub async fn look_for_rivals(share: &SharePass, step: &Step) -> Result<bool, Sto
         | Step::Forget
         | Step::Release
         | Step::Wait(_)
+        | Step::Await(_)
         | Step::Refuse(Refusal::NotFound | Refusal::TargetMismatch | Refusal::Nothing) => ONCE,
     };
     let cluster = &share.pass.context.cluster;

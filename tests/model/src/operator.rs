@@ -9,7 +9,7 @@ use crate::core::row_step::{self, Declared, Observed, Recorded, Step as RowStep}
 use crate::core::share_step::{
     self, Adoption, Candidates, Facts, Gathered, Mode, Named, Presence, Sighting, Situation,
 };
-use crate::core::share_step::{Step, Wait, Want};
+use crate::core::share_step::{Ending, Step, Want};
 use crate::core::time::At;
 use crate::design::Design;
 use crate::model::Bounds;
@@ -98,8 +98,8 @@ pub fn next(operator: &Operator, remote: &Remote, bounds: &Bounds) -> Next {
         Step::Forget => Next::Write(Write::Forget),
         Step::Release => Next::Write(Write::Release),
         Step::Maintain if bounds.rows => bound(operator, |share| tend(operator, share, bounds)),
-        Step::Wait(Wait::Leaving) => bound(operator, |share| Next::Read(Read::Share(share))),
-        Step::Wait(Wait::Confirmation) => bound(operator, |share| confirm(operator, share)),
+        Step::Await(Ending::Leaving) => bound(operator, |share| Next::Read(Read::Share(share))),
+        Step::Await(Ending::Confirmation) => bound(operator, |share| confirm(operator, share)),
         Step::Maintain | Step::Wait(_) | Step::Refuse(_) => Next::Rest,
     }
 }

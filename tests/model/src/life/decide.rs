@@ -114,8 +114,8 @@ fn share_next(operator: &Operator, bounds: &Bounds) -> Next {
         share_step::Step::Forget => Next::Write(Write::Forget),
         share_step::Step::Release => Next::Write(Write::Release),
         share_step::Step::Maintain => bound(share, |at| share_row(operator, at, bounds)),
-        share_step::Step::Wait(share_step::Wait::Leaving) => bound(share, |at| Next::Read(Read::Share(at))),
-        share_step::Step::Wait(share_step::Wait::Confirmation) => bound(share, |at| confirm(operator, at)),
+        share_step::Step::Await(share_step::Ending::Leaving) => bound(share, |at| Next::Read(Read::Share(at))),
+        share_step::Step::Await(share_step::Ending::Confirmation) => bound(share, |at| confirm(operator, at)),
         share_step::Step::Wait(_) | share_step::Step::Refuse(_) => Next::Rest,
     }
 }
