@@ -14,6 +14,9 @@ use crate::core::interned::Interned;
 /// The finalizer that keeps an object until what it caused at Cloudflare is gone.
 pub const FINALIZER: &str = "cfshare.dev/finalizer";
 
+/// Name of the Secret where a manifest names none.
+pub const DEFAULT_SECRET: &str = "cloudflare-credentials";
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
     Share,
@@ -68,6 +71,12 @@ pub fn is_deleting(metadata: &ObjectMeta) -> bool {
     metadata.deletion_timestamp.is_some()
 }
 
+/// The Secret that a Share's calls are made with.
+pub fn secret_of(share: &Share) -> Name {
+    let name = share.spec.credentials_ref.as_ref().map_or(DEFAULT_SECRET, |r| r.name.as_str());
+    Name::new(share.namespace().unwrap_or_default(), name)
+}
+
 /// What stands in the status of the object, if it was written for this very one.
 pub fn own_record(share: &Share) -> Option<&ShareStatus> {
     share
@@ -110,6 +119,10 @@ pub struct ObjectKey {
 }
 
 impl ObjectKey {
+    pub fn share(name: Name) -> ObjectKey {
+        ObjectKey { kind: Kind::Share, name }
+    }
+
     /// The command that sets one of the object's annotations to the present time.
     pub fn annotate_now(&self, annotation: &str) -> String {
         let Name { namespace, name } = &self.name;

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use crate::api::{Kind, Name, Reason, Share};
+use crate::api::{Kind, Name, ObjectKey, Reason, Share, secret_of};
 use crate::core::time::At;
-use crate::operator::cluster::index::{Related, secret_of};
 use crate::operator::conditions::readiness;
 use crate::operator::pass::context::Context;
 use crate::operator::rows::row_state::NOT_EXCLUDED;
@@ -71,7 +70,7 @@ fn ready_counts(context: &Context, edits: &mut WaitingEdits) -> ReadyCounts {
         let conditions = share.status.as_ref().map(|status| &status.common.conditions);
         if share.spec.suspend != Some(true) {
             let observed = share.status.as_ref().map(|status| status.common.observed_generation);
-            edits.see(|| Share::key(name()), share.metadata.generation, observed, now);
+            edits.see(|| ObjectKey::share(name()), share.metadata.generation, observed, now);
         }
         if let Some(reason) = count(&mut counts, Kind::Share, conditions) {
             let blocked = [Reason::DeletionBlocked, Reason::DeletionProtected].iter().any(|r| r.as_str() == reason);

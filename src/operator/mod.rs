@@ -28,7 +28,6 @@ mod vital;
 mod waiting_edits;
 
 pub use clock::Clock;
-pub use cluster::index::{DEFAULT_SECRET, secret_of};
 pub use cluster::leader::Lead;
 pub use cluster::partition::REPLICAS;
 pub use cluster::sweeps::{self, SWEEPS, Sweep, Sweeps};

@@ -11,13 +11,13 @@ use tokio_util::sync::CancellationToken;
 use super::clock::Clock;
 use super::controller::{Reflector, Scope};
 use super::prepare;
-use crate::api::{Kind, Share, ShareRecipient, ShareResource};
+use crate::api::{Kind, ObjectKey, Share, ShareRecipient, ShareResource};
 use crate::cloudflare::Client;
 use crate::core::limiter::Rate;
 use crate::core::shard;
 use crate::operator::cluster::Cluster;
 use crate::operator::cluster::events::Events;
-use crate::operator::cluster::index::{Index, Related};
+use crate::operator::cluster::index::Index;
 use crate::operator::cluster::leader::{self, Election, Lead, Role};
 use crate::operator::cluster::leadership::{Leadership, Tenure};
 use crate::operator::cluster::outside::Outside;
@@ -400,7 +400,7 @@ async fn keep_credentials(context: Arc<Context>) {
         for secret in changed {
             tracing::info!(%secret, "the credential in a Secret changed");
             for share in context.cluster.index.users(&secret) {
-                context.memories.renew(&Share::key(share.clone()));
+                context.memories.renew(&ObjectKey::share(share.clone()));
                 context.cluster.index.children(&share).iter().for_each(|child| context.memories.renew(child));
                 context.cluster.requeue_family(&share);
             }

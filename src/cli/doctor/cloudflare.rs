@@ -7,12 +7,12 @@ use std::time::UNIX_EPOCH;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use super::{Doctor, Findings};
-use crate::api::{Name, Share};
+use crate::api::{DEFAULT_SECRET, Name, Share, secret_of};
 use crate::cli::cluster::Cluster;
 use crate::cli::remote::{NO_CREDENTIAL, Remote, advice, credential_of_environment};
 use crate::cloudflare::{Credential, ErrorClass, ResponseHead, TokenState, clean};
 use crate::core::id::AccountId;
-use crate::operator::{Clock, DEFAULT_SECRET, ResolvedCredential, preview, secret_of};
+use crate::operator::{Clock, ResolvedCredential, preview};
 
 /// A clock that is this far off confuses people who compare times, in seconds.
 const MUCH: i64 = 30;

@@ -17,13 +17,13 @@ use serde_json::Value;
 use super::policy::check_self_restriction;
 use super::watched::Installed;
 use super::{Doctor, Findings};
-use crate::api::{Kind, Name, Share, crd};
+use crate::api::{Kind, Name, Share, crd, secret_of};
 use crate::cli::cluster::Cluster;
 use crate::cli::lease;
 use crate::cli::output::causes;
 use crate::core::health::place;
 use crate::core::shard;
-use crate::operator::{Clock, secret_of};
+use crate::operator::Clock;
 
 /// A Lease that the operator should have, and what was read of it.
 type ReadLease = (String, Result<Option<Lease>, kube::Error>);

@@ -8,6 +8,7 @@ use k8s_openapi::jiff::Timestamp;
 use super::resources::Carried;
 use super::rows::{Found, Receiver, Rows};
 use super::state::{Cell, State};
+use crate::api::secret_of;
 use crate::cli::cluster::{Cluster, credential};
 use crate::cli::progress;
 use crate::cli::remote::{Endpoint, Remote, advice};
@@ -15,7 +16,6 @@ use crate::cloudflare::{
     AssociationStatus, ExcludedRecipient, Recipient, ResourceStatus, Share, ShareStatus, TargetType,
 };
 use crate::core::id::{AccountId, ShareId, same};
-use crate::operator::secret_of;
 
 /// One share as it was read.
 pub struct Read {

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::parent::{Parent, entry_in};
-use crate::api::{Name, Reason, Share, has_finalizer, is_deleting, is_suspended, observes, own_record, uid_of};
+use crate::api::{
+    Name, ObjectKey, Reason, Share, has_finalizer, is_deleting, is_suspended, observes, own_record, uid_of,
+};
 use crate::core::child_step::{self, Deletion, Facts, Record, Successor};
 use crate::core::id::{self, AccountId};
 use crate::core::row_key::RowKey;
 use crate::core::row_step::Declared;
-use crate::operator::cluster::index::Related;
 use crate::operator::kinds::{Child, RowStatus};
 use crate::operator::pass::Pass;
 use crate::operator::rows::declare::{self, Sibling};
@@ -151,7 +152,7 @@ fn successor<C: Child>(
 
 /// Requeues the other objects that declare the row: one of them is to take it over.
 pub fn requeue_successors<C: Child>(pass: &Pass<C>, rivals: &[Sibling]) {
-    pass.context.cluster.requeuer.requeue(&Share::key(pass.object.share()));
+    pass.context.cluster.requeuer.requeue(&ObjectKey::share(pass.object.share()));
     for rival in rivals.iter().filter(|rival| rival.key != pass.key) {
         pass.context.cluster.requeuer.requeue(&rival.key);
     }

@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use super::child_pass::ChildPass;
 use super::{absent_share, messages, status};
-use crate::api::{CONFIRM_REMOVALS, Reason, Share, is_deleting, own_record, uid_of};
+use crate::api::{CONFIRM_REMOVALS, ObjectKey, Reason, Share, is_deleting, own_record, uid_of};
 use crate::cloudflare::ShareStatus;
 use crate::core::row_key::RowKey;
 use crate::core::row_step::{self, Declared, Observed, Step};
 use crate::core::time::At;
-use crate::operator::cluster::index::Related;
 use crate::operator::cluster::outside::Recency;
 use crate::operator::kinds::{Child, RowStatus};
 use crate::operator::pass::verdict::Verdict;
@@ -294,8 +293,11 @@ async fn ask_share<C: Child>(child: &ChildPass<C>, seen: &ObservedShare) -> Resu
     let (now, read_lag) = (child.pass.now(), context.settings.read_lag());
     let mut losing = losses::LossInput { share, desired: &desired, status: &status, seen, now, read_lag }.losing();
     losing.note_before(&mut status);
-    let asked =
-        context.cluster.index.asked.value(&Share::key(child.pass.object.share()), share.as_ref(), CONFIRM_REMOVALS);
+    let asked = context.cluster.index.asked.value(
+        &ObjectKey::share(child.pass.object.share()),
+        share.as_ref(),
+        CONFIRM_REMOVALS,
+    );
     losing.accept(share, &mut status, asked.as_deref());
     if !losing.allows(&child.key) {
         return Ok(losing.blocked(share, &status));

@@ -2,10 +2,9 @@
 
 use super::child_pass::ChildPass;
 use super::parent::Parent;
-use crate::api::{Reason, Share};
+use crate::api::{ObjectKey, Reason};
 use crate::core::child_step::Refusal;
 use crate::core::row_key::RowKey;
-use crate::operator::cluster::index::Related;
 use crate::operator::conditions;
 use crate::operator::kinds::Child;
 use crate::operator::pass::Pass;
@@ -31,7 +30,7 @@ pub fn no_share<C: Child>(pass: &Pass<C>) -> Verdict {
 /// The Share exists, and has no share at Cloudflare.
 pub fn not_created<C: Child>(pass: &Pass<C>, parent: &Parent) -> Verdict {
     if parent.outside {
-        let command = into_scope(&pass.context.cluster.outside, &Share::key(pass.object.share()));
+        let command = into_scope(&pass.context.cluster.outside, &ObjectKey::share(pass.object.share()));
         return waits_for_share(
             pass,
             &format!(
@@ -65,7 +64,7 @@ fn nothing_to_observe<C: Child>(pass: &Pass<C>, parent: &Parent) -> Verdict {
     let (why, how) = if pass.context.settings.read_only && !parent.observes() {
         (READ_ONLY.to_owned(), "start the operator without --read-only".to_owned())
     } else {
-        let manage = Share::key(share.clone()).set_field("managementPolicy", "\"Manage\"");
+        let manage = ObjectKey::share(share.clone()).set_field("managementPolicy", "\"Manage\"");
         (format!("Share {} only observes", share.name), manage)
     };
     let message = format!(

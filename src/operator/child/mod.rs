@@ -14,13 +14,12 @@ use std::time::Duration;
 
 use super::pass::Pass;
 use crate::api::status::UNOBSERVED;
-use crate::api::{Name, has_finalizer, uid_of};
+use crate::api::{DEFAULT_SECRET, Name, has_finalizer, uid_of};
 use crate::core::child_step::{self, Step, Wait};
 use crate::core::id::{AccountId, ShareId};
 use crate::core::limiter::Priority;
 use crate::core::row_key::RowKey;
 use crate::core::row_step::Declared;
-use crate::operator::cluster::index;
 use crate::operator::delays;
 use crate::operator::kinds::{Child, RowStatus};
 use crate::operator::pass::context::Context;
@@ -99,7 +98,7 @@ async fn look_after<C: Child>(
     declared: Declared,
 ) -> Result<Option<Duration>, Stop> {
     let namespace = pass.key.name.namespace.clone();
-    let secret = parent.secret.clone().unwrap_or_else(|| Name::new(namespace, index::DEFAULT_SECRET));
+    let secret = parent.secret.clone().unwrap_or_else(|| Name::new(namespace, DEFAULT_SECRET));
     let credential = match pass.credential(&secret).await {
         Ok(credential) => credential,
         Err(problem) => {

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::api::{Name, Share, is_suspended, observes, own_record, uid_of};
+use crate::api::{Name, ObjectKey, Share, is_suspended, observes, own_record, secret_of, uid_of};
 use crate::core::id::{self, AccountId, ShareId};
 use crate::core::row_key::RowKey;
-use crate::operator::cluster::index::{Related, secret_of};
 use crate::operator::kinds::{Child, RowStatus};
 use crate::operator::pass::Pass;
 use crate::operator::rows::declare::Sibling;
@@ -112,7 +111,7 @@ pub fn note_down<C: Child>(
         child.bound_uid = uid;
     }
     let own = Entry::of_child(child);
-    let by_share = parent.share.as_ref().map(|share| Share::key(Name::of(share.as_ref()))).zip(parent.entry(key));
+    let by_share = parent.share.as_ref().map(|share| ObjectKey::share(Name::of(share.as_ref()))).zip(parent.entry(key));
     let others = rivals.iter().filter(|rival| rival.key != pass.key);
     let recorded = by_share.iter().map(|(by, entry)| (by, entry)).chain(take_over::recorded_in(others, id.as_str()));
     if let Some(News { entry, answered }) = Announcements::of(pass).news(own.as_ref(), key, recorded) {

@@ -64,7 +64,6 @@ mod tests {
     use super::*;
     use crate::api::Name;
     use crate::api::Share;
-    use crate::operator::cluster::index::Related;
 
     fn share(uid: &str, annotations: &[(&str, &str)]) -> Share {
         let mut share: Share = serde_json::from_value(serde_json::json!({
@@ -79,7 +78,7 @@ mod tests {
 
     #[test]
     fn what_was_asked_counts_although_its_annotation_is_gone_but_not_for_another_object() {
-        let (asked, key) = (Asked::default(), Share::key(Name::new("a", "waf")));
+        let (asked, key) = (Asked::default(), ObjectKey::share(Name::new("a", "waf")));
         let value = |object: &Share| asked.value(&key, object, CONFIRM_REMOVALS);
         let bare = share("one", &[]);
         assert_eq!(value(&bare), None);

@@ -14,16 +14,13 @@ use super::child_object::ChildObject;
 use super::claimant::{Unwatched, claim, folded_id, share_ids};
 use super::object_cache::ObjectCache;
 use crate::api::{
-    Kind, Name, ObjectKey, Reason, Share, ShareRecipient, ShareResource, is_deleting, observes, own_record,
+    Kind, Name, ObjectKey, Reason, Share, ShareRecipient, ShareResource, is_deleting, observes, own_record, secret_of,
 };
 use crate::core::id::same;
 use crate::core::interned::Interned;
 use crate::core::shard;
 use crate::core::time::At;
 use crate::operator::conditions;
-
-/// Name of the Secret where a manifest names none.
-pub const DEFAULT_SECRET: &str = "cloudflare-credentials";
 
 pub struct Index {
     pub shares: ObjectCache<Share>,
@@ -302,12 +299,6 @@ fn store<K: Related>(objects: &[K]) -> Store<K> {
     }
     writer.apply_watcher_event(&Event::InitDone);
     store
-}
-
-/// The Secret that a Share's calls are made with.
-pub fn secret_of(share: &Share) -> Name {
-    let name = share.spec.credentials_ref.as_ref().map_or(DEFAULT_SECRET, |r| r.name.as_str());
-    Name::new(share.namespace().unwrap_or_default(), name)
 }
 
 impl Related for Share {
@@ -697,7 +688,7 @@ mod tests {
         let named = share("a", "named", json!({"credentialsRef": {"name": "token"}}));
         let index = Index::of(&[named, share("a", "plain", json!({}))], &[], &[], NOW);
         assert_eq!(index.users(&Name::new("a", "token")), [Name::new("a", "named")]);
-        assert_eq!(index.users(&Name::new("a", DEFAULT_SECRET)), [Name::new("a", "plain")]);
+        assert_eq!(index.users(&Name::new("a", crate::api::DEFAULT_SECRET)), [Name::new("a", "plain")]);
         assert!(!index.uses_secret(&Name::new("b", "token")));
     }
 }

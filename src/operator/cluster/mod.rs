@@ -99,7 +99,7 @@ impl Cluster {
     /// Requeues the Shares that want one of these names in an account, which are free again.
     pub fn requeue_claimants(&self, account: &AccountId, freed: &HashSet<String>) {
         for share in freed.iter().flat_map(|name| self.index.claimants(account.as_str(), name)) {
-            self.requeuer.requeue(&Share::key(share));
+            self.requeuer.requeue(&ObjectKey::share(share));
         }
     }
 
@@ -111,6 +111,6 @@ impl Cluster {
     }
 
     fn family(&self, share: &Name) -> impl Iterator<Item = ObjectKey> {
-        std::iter::once(Share::key(share.clone())).chain(self.index.children(share))
+        std::iter::once(ObjectKey::share(share.clone())).chain(self.index.children(share))
     }
 }

@@ -8,7 +8,6 @@ use crate::api::{CLOSE_BREAKER, Name, ObjectKey, Reason, Share};
 use crate::core::interned::Interned;
 use crate::core::time::At;
 use crate::operator::cluster::has_status::HasStatus;
-use crate::operator::cluster::index::Related;
 use crate::operator::conditions::breaker_reported_at;
 use crate::operator::delays;
 use crate::operator::remote::account::CLOCK;
@@ -52,7 +51,7 @@ pub fn open(cause: &str, share: &Name) -> Verdict {
          were deleted: `{}`; cfshare then recreates those that it created, and reports ShareNotFound for adopted ones. To \
          give this share up, delete its object: `kubectl delete --wait=false shares.cfshare.dev {name} -n {namespace}`; the \
          object is removed once no other share of the account is missing, or when you run the first command",
-        Share::key(share.clone()).annotate_now(CLOSE_BREAKER),
+        ObjectKey::share(share.clone()).annotate_now(CLOSE_BREAKER),
     );
     Verdict::unknown_stalled(Reason::BreakerOpen, message).shared().requeue_after(delays::BREAKER)
 }

@@ -13,7 +13,7 @@ use super::limiters::{Caller, Requester};
 use super::observed_share::ObservedShare;
 use super::pages::{FULL_PAGE, read_pages};
 use super::session;
-use crate::api::{Name, is_deleting, own_record};
+use crate::api::{Name, is_deleting, own_record, secret_of};
 use crate::cloudflare::{Error, ErrorClass, Include, Object, Share, ShareQuery, ShareStatus, TargetType};
 use crate::core::failure;
 use crate::core::id::ShareId;
@@ -23,7 +23,6 @@ use crate::core::sweep_interval::spacing;
 use crate::core::time::At;
 use crate::operator::clock;
 use crate::operator::cluster::Cluster;
-use crate::operator::cluster::index::secret_of;
 use crate::operator::conditions::breaker_reported_at;
 
 /// How often it is looked up whether the account has gone unread for too long.

@@ -3,11 +3,10 @@
 use super::exceptions;
 use super::plan::Plan;
 use super::share_pass::SharePass;
-use crate::api::{REQUESTED_AT, Reason};
+use crate::api::{REQUESTED_AT, Reason, secret_of};
 use crate::cloudflare::Error;
 use crate::core::row_key::RowKey;
 use crate::core::share_step::Mode;
-use crate::operator::cluster::index;
 use crate::operator::pass::verdict::{Course, Verdict};
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::row_state::{NOT_EXCLUDED, RowState, State, first_and_more};
@@ -114,7 +113,7 @@ pub fn not_in_force(share: &SharePass, row_states: &[(RowKey, RowState)]) -> Opt
 /// The credential may not exclude accounts, though it may well do all else: that is reported for the accounts, and the rest
 /// of the share goes on.
 pub fn exclusion_denied(share: &SharePass, exclusions: &[RowKey], error: &Error) {
-    let secret = index::secret_of(&share.pass.object);
+    let secret = secret_of(&share.pass.object);
     share.pass.context.remote.credentials.doubt(&secret);
     let (now, passing_time) = (share.pass.now(), share.pass.context.settings.passing_time());
     let message =

@@ -3,10 +3,10 @@
 use super::desired::Desired;
 use super::share_pass::SharePass;
 use super::{create, status};
-use crate::api::{Name, Reason, Share, is_deleting, own_record};
+use crate::api::{Name, Reason, Share, is_deleting, own_record, secret_of};
 use crate::core::id::{self, ShareId};
 use crate::core::share_step::{Mode, Refusal, Wait};
-use crate::operator::cluster::index::{self, Index};
+use crate::operator::cluster::index::Index;
 use crate::operator::pass::breaker;
 use crate::operator::pass::verdict::{self, READ_ONLY, Verdict};
 use crate::operator::{conditions, delays};
@@ -74,7 +74,7 @@ pub fn waiting(share: &mut SharePass, wait: Wait) -> Verdict {
                 || "the share that a create request without a response may have created".to_owned(),
                 |id| format!("share {id}"),
             );
-            breaker::not_visible(&share.pass.key, &what, &index::secret_of(&share.pass.object))
+            breaker::not_visible(&share.pass.key, &what, &secret_of(&share.pass.object))
         }
     }
 }

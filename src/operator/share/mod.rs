@@ -33,10 +33,9 @@ use std::time::Duration;
 
 use super::pass::Pass;
 use super::stop::Stop;
-use crate::api::{Name, Reason, Share};
+use crate::api::{Name, ObjectKey, Reason, Share, secret_of};
 use crate::core::preflight::{self, Step as Preflight};
 use crate::core::share_step::{self, Ending, Refusal, Step, Wait, Want};
-use crate::operator::cluster::index::{Related, secret_of};
 use crate::operator::delays;
 use crate::operator::pass::context::Context;
 use crate::operator::pass::verdict::Verdict;
@@ -52,7 +51,7 @@ const MAX_STEPS: usize = 64;
 /// One pass; returns when to run the next if nothing requeues the object before.
 pub async fn reconcile(context: Arc<Context>, object: Arc<Share>) -> Result<Option<Duration>, Stop> {
     let name = Name::of(object.as_ref());
-    let Some(_turn) = context.turns.take(&name, &Share::key(name.clone())) else { return Err(Stop::Occupied) };
+    let Some(_turn) = context.turns.take(&name, &ObjectKey::share(name.clone())) else { return Err(Stop::Occupied) };
     let pass = opening::begin(context, object);
     let desired = desired::desired(&pass.object, &pass.context.cluster.index);
     match (preflight::step(&opening::facts(&pass, desired.as_ref().ok())), desired) {
