@@ -23,6 +23,19 @@ pub struct RowState {
     pub message: String,
 }
 
+/// One declared row, and how it stands.
+#[derive(Debug, Clone)]
+pub struct RowReport {
+    pub key: RowKey,
+    pub row_state: RowState,
+}
+
+impl RowReport {
+    pub fn is_in_place(&self) -> bool {
+        self.row_state.state == State::InPlace
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     InPlace,

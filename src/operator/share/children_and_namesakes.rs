@@ -4,10 +4,9 @@ use super::share_pass::SharePass;
 use super::waivers;
 use crate::api::Reason;
 use crate::core::id::ShareId;
-use crate::core::row_key::RowKey;
 use crate::operator::conditions;
 use crate::operator::rows::declare::Sibling;
-use crate::operator::rows::row_state::{RowState, State, first_of};
+use crate::operator::rows::row_state::{RowReport, State, first_of};
 
 /// Whether the share was Ready once: from then on, rows that objects add are their objects' own matter.
 pub fn has_been_ready(share: &SharePass) -> bool {
@@ -17,31 +16,31 @@ pub fn has_been_ready(share: &SharePass) -> bool {
 }
 
 /// Rows of objects that a share which was never Ready waits for: all that are on their way.
-pub fn awaited<'a>(share: &SharePass, row_states: &'a [(RowKey, RowState)]) -> Vec<&'a (RowKey, RowState)> {
+pub fn awaited<'a>(share: &SharePass, row_states: &'a [RowReport]) -> Vec<&'a RowReport> {
     if has_been_ready(share) {
         return Vec::new();
     }
     let on_its_way = |sibling: &Sibling| !sibling.suspended && !sibling.stalled && !sibling.outside;
     let pending = |state: State| matches!(state, State::Pending | State::Failing);
-    let awaited = row_states.iter().filter(|(_, row_state)| pending(row_state.state));
-    awaited.filter(|(key, _)| share.declaring(key).is_some_and(on_its_way)).collect()
+    let awaited = row_states.iter().filter(|row| pending(row.row_state.state));
+    awaited.filter(|row| share.declaring(&row.key).is_some_and(on_its_way)).collect()
 }
 
 /// A row that failed for good is the failure of the object that declares it.
-pub fn with_failed_objects(share: &SharePass, row_states: &[(RowKey, RowState)], so_far: String) -> String {
-    let failed =
-        row_states.iter().filter(|(_, row_state)| row_state.state != State::InPlace).filter_map(|(key, row_state)| {
-            let sibling = share.declaring(key)?;
-            if waivers::in_force(share, key, row_state).is_some() {
-                return None;
-            }
-            let word = match row_state.state {
-                State::Failed | State::Refused => "failed",
-                State::InPlace | State::Pending | State::Failing if sibling.stalled => "is not in place",
-                State::InPlace | State::Pending | State::Failing => return None,
-            };
-            Some(format!("{} {word}, see {}", share.label(key), sibling.key))
-        });
+pub fn with_failed_objects(share: &SharePass, row_states: &[RowReport], so_far: String) -> String {
+    let failed = row_states.iter().filter(|row| !row.is_in_place()).filter_map(|row| {
+        let RowReport { key, row_state } = row;
+        let sibling = share.declaring(key)?;
+        if waivers::in_force(share, row).is_some() {
+            return None;
+        }
+        let word = match row_state.state {
+            State::Failed | State::Refused => "failed",
+            State::InPlace | State::Pending | State::Failing if sibling.stalled => "is not in place",
+            State::InPlace | State::Pending | State::Failing => return None,
+        };
+        Some(format!("{} {word}, see {}", share.label(key), sibling.key))
+    });
     let failed = first_of(failed, 3, ", ");
     if failed.is_empty() { so_far } else { format!("{so_far}; {failed}") }
 }

@@ -13,7 +13,7 @@ use crate::core::row_step::Step;
 use crate::operator::clock;
 use crate::operator::pass::verdict::latest;
 use crate::operator::remote::observed_share::ObservedShare;
-use crate::operator::rows::row_state::{NOT_EXCLUDED, RowState, State, row_state};
+use crate::operator::rows::row_state::{NOT_EXCLUDED, RowReport, RowState, State, row_state};
 
 const MAX_EXCEPTIONS: usize = 100;
 const MAX_MESSAGE: usize = 300;
@@ -23,13 +23,13 @@ const BLOCKED: &str = "exclusion blocked";
 const PENDING: &str = "exclusion pending";
 
 /// How excluded accounts stand that are not excluded: whether they receive the share, and why.
-fn name_exclusions(share: &SharePass, row_states: &mut [(RowKey, RowState)], seen: &ObservedShare) {
-    if !row_states.iter().any(|(key, _)| key.is_excluded()) {
+fn name_exclusions(share: &SharePass, row_states: &mut [RowReport], seen: &ObservedShare) {
+    if !row_states.iter().any(|row| row.key.is_excluded()) {
         return;
     }
     let losing = removals::losing(share, seen);
     let blocked = losing.blocked_exclusions();
-    for (key, row_state) in row_states {
+    for RowReport { key, row_state } in row_states {
         if !key.is_excluded() || row_state.state == State::InPlace {
             continue;
         }
@@ -73,21 +73,23 @@ fn state_of(share: &SharePass, key: &RowKey, seen: &ObservedShare, step: Option<
 }
 
 /// How each declared row stands.
-pub fn row_states(share: &SharePass, seen: &ObservedShare, plan: &Plan) -> Vec<(RowKey, RowState)> {
+pub fn row_states(share: &SharePass, seen: &ObservedShare, plan: &Plan) -> Vec<RowReport> {
     let step = |key: &RowKey| plan.steps.get(key).map(|(step, _)| *step);
-    let rows = share.desired.all.keys().map(|key| (key.clone(), state_of(share, key, seen, step(key))));
-    let mut row_states: Vec<(RowKey, RowState)> = rows.collect();
+    let report = |key: &RowKey| RowReport { key: key.clone(), row_state: state_of(share, key, seen, step(key)) };
+    let rows = share.desired.all.keys().map(report);
+    let mut row_states: Vec<RowReport> = rows.collect();
     name_exclusions(share, &mut row_states, seen);
     row_states
 }
 
-pub fn list_exceptions(share: &mut SharePass, row_states: &[(RowKey, RowState)]) {
+pub fn list_exceptions(share: &mut SharePass, row_states: &[RowReport]) {
     let now = clock::time(share.pass.now());
     let before = std::mem::take(&mut share.pass.status.exceptions);
     let mut listed: Vec<(State, ExceptionEntry)> = row_states
         .iter()
-        .filter(|(_, row_state)| row_state.state != State::InPlace)
-        .map(|(key, row_state)| {
+        .filter(|row| !row.is_in_place())
+        .map(|row| {
+            let RowReport { key, row_state } = row;
             let (account_id, kind, id) = columns(key);
             let entry = ExceptionEntry {
                 account_id,
@@ -98,7 +100,7 @@ pub fn list_exceptions(share: &mut SharePass, row_states: &[(RowKey, RowState)])
                 since: now.clone(),
                 terminal: row_state.state == State::Failed,
                 message: clean(&row_state.message, MAX_MESSAGE),
-                waiver: waivers::in_force(share, key, row_state),
+                waiver: waivers::in_force(share, row),
             };
             let same = |old: &&ExceptionEntry| {
                 (&old.account_id, &old.kind, &old.id, &old.state)

@@ -9,7 +9,7 @@ use crate::core::row_key::RowKey;
 use crate::core::share_step::Mode;
 use crate::operator::pass::verdict::{Course, Verdict};
 use crate::operator::remote::observed_share::ObservedShare;
-use crate::operator::rows::row_state::{NOT_EXCLUDED, RowState, State, first_and_more};
+use crate::operator::rows::row_state::{NOT_EXCLUDED, RowReport, RowState, State, first_and_more};
 use crate::operator::{conditions, delays};
 
 /// A message names so many accounts.
@@ -43,8 +43,8 @@ pub fn note_exclusions_to_come(share: &mut SharePass) {
     }
     let message = "the account receives the share until it is excluded";
     let row_state = || RowState { state: State::Pending, word: NOT_EXCLUDED.to_owned(), message: message.to_owned() };
-    let row_states: Vec<(RowKey, RowState)> =
-        share.desired.excluded().map(|(key, _)| (key.clone(), row_state())).collect();
+    let row_states: Vec<RowReport> =
+        share.desired.excluded().map(|(key, _)| RowReport { key: key.clone(), row_state: row_state() }).collect();
     exceptions::list_exceptions(share, &row_states);
     share.pass.alarm = not_in_force(share, &row_states);
     draft_alarm(share);
@@ -73,30 +73,29 @@ pub fn recall_exclusions(share: &mut SharePass) {
                 })?;
             Some(RowState { state: State::Pending, word: entry.state.clone(), message: entry.message.clone() })
         };
-    let row_states: Vec<(RowKey, RowState)> =
-        share.desired.excluded().filter_map(|(key, _)| Some((key.clone(), reported(key)?))).collect();
+    let report = |key: &RowKey| Some(RowReport { key: key.clone(), row_state: reported(key)? });
+    let row_states: Vec<RowReport> = share.desired.excluded().filter_map(|(key, _)| report(key)).collect();
     share.pass.alarm = not_in_force(share, &row_states);
 }
 
 /// What is reported of accounts that receive the share though they are excluded.
-pub fn not_in_force(share: &SharePass, row_states: &[(RowKey, RowState)]) -> Option<Verdict> {
-    let receiving: Vec<&(RowKey, RowState)> =
-        row_states.iter().filter(|(_, row_state)| row_state.word == NOT_EXCLUDED).collect();
+pub fn not_in_force(share: &SharePass, row_states: &[RowReport]) -> Option<Verdict> {
+    let receiving: Vec<&RowReport> = row_states.iter().filter(|row| row.row_state.word == NOT_EXCLUDED).collect();
     if receiving.is_empty() {
         return None;
     }
-    let named: Vec<String> = receiving.iter().map(|(key, _)| share.label(key)).collect();
+    let named: Vec<String> = receiving.iter().map(|row| share.label(&row.key)).collect();
     let named = first_and_more(&named, NAMED);
     let see = if receiving.len() > NAMED { " (see status.exceptions)" } else { "" };
     let (verb, them) = if receiving.len() == 1 { ("receives", "it is") } else { ("receive", "they are") };
     let message = format!("{named}{see} {verb} this share although {them} excluded");
     let now = share.pass.now();
     let refusals = share.pass.memory(|memory| {
-        let refusals = receiving.iter().filter_map(|(key, _)| memory.refusal(&key.to_string(), now).cloned());
+        let refusals = receiving.iter().filter_map(|row| memory.refusal(&row.key.to_string(), now).cloned());
         refusals.collect::<Vec<_>>()
     });
-    let stuck = receiving.iter().find(|(_, row_state)| row_state.state == State::Refused);
-    let Some((_, row_state)) = stuck else {
+    let stuck = receiving.iter().find(|row| row.row_state.state == State::Refused);
+    let Some(RowReport { row_state, .. }) = stuck else {
         return Some(Verdict::working(Reason::ExclusionsNotInForce, message));
     };
     let again = refusals.iter().map(|refused| refused.until.since(now)).min().unwrap_or(delays::HUMAN);

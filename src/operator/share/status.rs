@@ -15,7 +15,7 @@ use crate::core::share_step::Mode;
 use crate::operator::pass::breaker;
 use crate::operator::pass::verdict::{READ_ONLY, Verdict};
 use crate::operator::remote::observed_share::ObservedShare;
-use crate::operator::rows::row_state::{NOT_EXCLUDED, RowState, State, first_of, row_state, with_more};
+use crate::operator::rows::row_state::{NOT_EXCLUDED, RowReport, RowState, State, first_of, row_state, with_more};
 use crate::operator::{clock, delays};
 
 const MAX_UNMANAGED: usize = 20;
@@ -50,10 +50,10 @@ fn judge(
     id: &ShareId,
     seen: &ObservedShare,
     plan: &Plan,
-    mut row_states: Vec<(RowKey, RowState)>,
+    mut row_states: Vec<RowReport>,
 ) -> Verdict {
     share.pass.alarm = exclusions::not_in_force(share, &row_states);
-    row_states.retain(|(_, row_state)| row_state.word != NOT_EXCLUDED);
+    row_states.retain(|row| row.row_state.word != NOT_EXCLUDED);
     let losing = &removals::losing(share, seen);
     share.pass.status.blocked_removals = int32(losing.blocked_rows().count());
     let so_far = so_far(share);
@@ -78,24 +78,24 @@ fn so_far(share: &SharePass) -> String {
 /// What is reported of the rows while the share is not made: those that were refused.
 pub fn report_unmade(share: &mut SharePass) {
     let now = share.pass.now();
-    let row_states: Vec<(RowKey, RowState)> = share.pass.memory(|memory| {
+    let row_states: Vec<RowReport> = share.pass.memory(|memory| {
         let refused = share.desired.all.keys().filter_map(|key| {
             let refused = memory.refusal(&key.to_string(), now)?;
-            Some((key.clone(), RowState::refused(refused.message.clone())))
+            Some(RowReport { key: key.clone(), row_state: RowState::refused(refused.message.clone()) })
         });
         refused.collect()
     });
     exceptions::list_exceptions(share, &row_states);
 }
 
-fn count(share: &mut SharePass, row_states: &[(RowKey, RowState)], seen: &ObservedShare) {
+fn count(share: &mut SharePass, row_states: &[RowReport], seen: &ObservedShare) {
     let of = |recipients: bool, wanted: &[State]| {
-        let rows = row_states.iter().filter(|(key, _)| match key {
+        let rows = row_states.iter().filter(|row| match row.key {
             RowKey::Recipient(_) => recipients,
             RowKey::Resource { .. } => !recipients,
             RowKey::Excluded(_) => false,
         });
-        int32(rows.filter(|(_, row_state)| wanted.contains(&row_state.state)).count())
+        int32(rows.filter(|row| wanted.contains(&row.row_state.state)).count())
     };
     let any = [State::InPlace, State::Pending, State::Failing, State::Failed, State::Refused];
     let counts = seen.counts.unwrap_or_default();
@@ -104,7 +104,7 @@ fn count(share: &mut SharePass, row_states: &[(RowKey, RowState)], seen: &Observ
         associated: of(true, &[State::InPlace]),
         pending: of(true, &[State::Pending, State::Failing]),
         failed: of(true, &[State::Failed, State::Refused]),
-        waived: int32(row_states.iter().filter(|(key, row)| waivers::in_force(share, key, row).is_some()).count()),
+        waived: int32(row_states.iter().filter(|row| waivers::in_force(share, row).is_some()).count()),
         in_place: int32(counts.associated),
         disassociated: int32(counts.disassociated),
         summary: Interned::default(),
@@ -183,7 +183,7 @@ struct Summary<'a> {
     id: &'a ShareId,
     seen: &'a ObservedShare,
     plan: &'a Plan,
-    row_states: &'a [(RowKey, RowState)],
+    row_states: &'a [RowReport],
     losing: &'a Losing,
     /// How many are in place.
     so_far: String,
@@ -192,12 +192,9 @@ struct Summary<'a> {
 fn rows_verdict(share: &mut SharePass, summary: Summary<'_>) -> Verdict {
     // An account whose exclusion waits for a person is not on its way.
     let blocked = summary.losing.blocked_exclusions();
-    let ours = |state: State| -> Vec<&(RowKey, RowState)> {
-        let rows = summary.row_states.iter().filter(|(key, row_state)| row_state.state == state && share.is_ours(key));
-        let counts = |key: &RowKey, row_state: &RowState| {
-            !blocked.contains(key) && waivers::in_force(share, key, row_state).is_none()
-        };
-        rows.filter(|(key, row_state)| counts(key, row_state)).collect()
+    let ours = |state: State| -> Vec<&RowReport> {
+        let rows = summary.row_states.iter().filter(|row| row.row_state.state == state && share.is_ours(&row.key));
+        rows.filter(|row| !blocked.contains(&row.key) && waivers::in_force(share, row).is_none()).collect()
     };
     let waiting: Vec<_> = ours(State::Pending).into_iter().chain(ours(State::Failing)).collect();
     let stuck = stuck(share, &summary, &ours(State::Failed), &ours(State::Refused));
@@ -212,7 +209,7 @@ fn rows_verdict(share: &mut SharePass, summary: Summary<'_>) -> Verdict {
 fn under_way(
     share: &SharePass,
     summary: &Summary<'_>,
-    waiting: Vec<&(RowKey, RowState)>,
+    waiting: Vec<&RowReport>,
     stuck: Option<&Verdict>,
 ) -> Option<Verdict> {
     let Summary { seen, plan, row_states, losing, so_far, .. } = summary;
@@ -264,8 +261,8 @@ fn are_members_pending(share: &SharePass, seen: &ObservedShare) -> bool {
 }
 
 /// A message with how the first of these rows stand.
-fn with_rows(share: &SharePass, message: &str, rows: &[&(RowKey, RowState)]) -> String {
-    let named = first_of(rows.iter().map(|(key, row_state)| row_state.so_far(&share.label(key))), 3, ", ");
+fn with_rows(share: &SharePass, message: &str, rows: &[&RowReport]) -> String {
+    let named = first_of(rows.iter().map(|row| row.row_state.so_far(&share.label(&row.key))), 3, ", ");
     if named.is_empty() { message.to_owned() } else { format!("{message}; {named}") }
 }
 
@@ -285,12 +282,7 @@ fn ready(share: &mut SharePass, summary: Summary<'_>) -> Verdict {
 }
 
 /// What does not go on by itself, the most pressing first.
-fn stuck(
-    share: &SharePass,
-    summary: &Summary<'_>,
-    failed: &[&(RowKey, RowState)],
-    refused: &[&(RowKey, RowState)],
-) -> Option<Verdict> {
+fn stuck(share: &SharePass, summary: &Summary<'_>, failed: &[&RowReport], refused: &[&RowReport]) -> Option<Verdict> {
     let Summary { seen, plan, losing, .. } = summary;
     if let Some(verdict) = losing.blocked(&share.pass.object, &share.pass.status) {
         return Some(verdict);
@@ -305,7 +297,7 @@ fn stuck(
     if let Some(verdict) = updates.chain(adds).chain(removals).find_map(|write| share.pass.not_converging(&write)) {
         return Some(verdict);
     }
-    if let Some((key, row_state)) = refused.first() {
+    if let Some(RowReport { key, row_state }) = refused.first() {
         let again = share.pass.refusal(&key.to_string(), Reason::Rejected).and_then(|verdict| verdict.requeue_after);
         let message = format!("{}{}", waivers::ended(share, key), row_state.message);
         let verdict = Verdict::stalled(Reason::Rejected, with_more(&message, refused.len()));
@@ -314,7 +306,7 @@ fn stuck(
     if let Some(verdict) = rows(|step| step == Step::Remove).find_map(|row| row.removal_refused()) {
         return Some(verdict);
     }
-    if let Some((key, row_state)) = failed.first() {
+    if let Some(RowReport { key, row_state }) = failed.first() {
         let given_up = row_state.given_up(&share.label(key), &share.pass.key, &with_more("", failed.len()));
         let message = format!("{}{given_up}", waivers::ended(share, key));
         return Some(Verdict::stalled(Reason::RecipientFailed, message));
@@ -323,13 +315,7 @@ fn stuck(
 }
 
 /// Where nothing may be written: whether anything would be.
-fn compare(
-    share: &SharePass,
-    id: &ShareId,
-    seen: &ObservedShare,
-    plan: &Plan,
-    row_states: &[(RowKey, RowState)],
-) -> Verdict {
+fn compare(share: &SharePass, id: &ShareId, seen: &ObservedShare, plan: &Plan, row_states: &[RowReport]) -> Verdict {
     let so_far = so_far(share);
     if let Some(verdict) = by_breaker(share) {
         return verdict;
@@ -358,19 +344,12 @@ fn compare(
 }
 
 /// Nothing would be written; Ready is true only if all is in place, too.
-fn unchanged(
-    share: &SharePass,
-    id: &ShareId,
-    seen: &ObservedShare,
-    row_states: &[(RowKey, RowState)],
-    so_far: &str,
-) -> Verdict {
-    let counts = |key: &RowKey, row_state: &RowState| {
-        row_state.state != State::InPlace && share.is_ours(key) && waivers::in_force(share, key, row_state).is_none()
-    };
-    let open: Vec<&(RowKey, RowState)> = row_states.iter().filter(|(key, row_state)| counts(key, row_state)).collect();
-    let failed: Vec<_> = open.iter().filter(|(_, row_state)| row_state.state == State::Failed).collect();
-    if let Some((key, row_state)) = failed.first() {
+fn unchanged(share: &SharePass, id: &ShareId, seen: &ObservedShare, row_states: &[RowReport], so_far: &str) -> Verdict {
+    let counts =
+        |row: &&RowReport| !row.is_in_place() && share.is_ours(&row.key) && waivers::in_force(share, row).is_none();
+    let open: Vec<&RowReport> = row_states.iter().filter(counts).collect();
+    let failed: Vec<_> = open.iter().filter(|row| row.row_state.state == State::Failed).collect();
+    if let Some(RowReport { key, row_state }) = failed.first() {
         let (name, more) = (share.label(key), with_more("", failed.len()));
         let message = format!(
             "observed: {name} failed: {}{more}. Cloudflare does not retry: fix the cause in the Cloudflare account",
