@@ -7,14 +7,14 @@ use super::{absent_share, messages, status};
 use crate::api::{CONFIRM_REMOVALS, ObjectKey, Reason, Share, is_deleting, own_record, uid_of};
 use crate::cloudflare::ShareStatus;
 use crate::core::row_key::RowKey;
-use crate::core::row_step::{self, Declared, Observed, Step};
+use crate::core::row_step::{Declared, Observed, Step};
 use crate::core::time::At;
 use crate::operator::cluster::outside::Recency;
 use crate::operator::kinds::{Child, RowStatus};
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::declare;
-use crate::operator::rows::facts::{RowMemories, RowSnapshot};
+use crate::operator::rows::facts::{RowMemories, RowPlan, RowSnapshot};
 use crate::operator::rows::inventory::Entry;
 use crate::operator::rows::row_state::{State, Totals, row_state};
 use crate::operator::rows::waiver;
@@ -64,11 +64,12 @@ enum Next {
 }
 
 async fn take_step<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, may_write: bool) -> Result<Next, Stop> {
-    let (step, row) = step(child, seen);
+    let plan = plan(child, seen);
+    let RowPlan { step, observed } = plan;
     match step {
         Step::Read => child.row(seen).read().await?,
         Step::Confirm => {
-            let meta = child.row(seen).confirm(row, &child.pass.status.record().common.drift);
+            let meta = child.row(seen).confirm(observed, &child.pass.status.record().common.drift);
             child.note(Some(&Entry { meta, ..Entry::default() }));
         }
         Step::Forget => return release(child).await,
@@ -77,9 +78,9 @@ async fn take_step<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, may
             return Ok(Next::Done(Some(status::withheld(child, seen, step))));
         }
         Step::Add | Step::Restore | Step::Update => return write(child, seen, step).await,
-        Step::Remove => return remove(child, seen, row).await,
+        Step::Remove => return remove(child, seen, observed).await,
         Step::Keep | Step::Wait | Step::Ignore => {
-            return Ok(Next::Done(Some(status::report_row_state(child, seen, (step, row)))));
+            return Ok(Next::Done(Some(status::report_row_state(child, seen, plan))));
         }
     }
     Ok(Next::Again)
@@ -113,10 +114,11 @@ async fn write<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, step: S
 }
 
 /// Removes the row, unless another object that the watch does not show declares it.
-async fn remove<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, row: Observed) -> Result<Next, Stop> {
+async fn remove<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, observed: Observed) -> Result<Next, Stop> {
     if is_declared_outside(child).await? {
         // The next pass knows who else declares it.
-        let verdict = status::report_row_state(child, seen, (Step::Remove, row)).requeue_after(delays::PEER_WRITE);
+        let verdict = status::report_row_state(child, seen, RowPlan { step: Step::Remove, observed })
+            .requeue_after(delays::PEER_WRITE);
         return Ok(Next::Done(Some(verdict)));
     }
     if let Some(verdict) = awaits_replacement(child, seen, Step::Remove) {
@@ -183,7 +185,7 @@ fn is_still_ready<C: Child>(child: &ChildPass<C>, seen: &ObservedShare) -> bool 
     }
     match &child.key {
         RowKey::Resource { .. } => {
-            step(child, seen).0 == Step::Keep && row_state(&child.key, seen, None).state == State::InPlace
+            plan(child, seen).step == Step::Keep && row_state(&child.key, seen, None).state == State::InPlace
         }
         RowKey::Recipient(_) | RowKey::Excluded(_) => {
             let reported = child.parent.share.as_ref().and_then(|share| share.status.as_ref()?.recipients.clone());
@@ -195,7 +197,7 @@ fn is_still_ready<C: Child>(child: &ChildPass<C>, seen: &ObservedShare) -> bool 
 
 /// Whether the row is in place as far as it was read, and no call for it is open that a later read has to tell of.
 fn is_in_place<C: Child>(child: &ChildPass<C>, seen: &ObservedShare) -> bool {
-    let is_settled = match step(child, seen).0 {
+    let is_settled = match plan(child, seen).step {
         Step::Confirm => true,
         Step::Keep => child.pass.status.record().intended_at.is_none(),
         Step::Read | Step::Add | Step::Restore | Step::Update | Step::Wait => false,
@@ -204,13 +206,12 @@ fn is_in_place<C: Child>(child: &ChildPass<C>, seen: &ObservedShare) -> bool {
     is_settled && row_state(&child.key, seen, None).state == State::InPlace
 }
 
-fn step<C: Child>(child: &ChildPass<C>, seen: &ObservedShare) -> (Step, Observed) {
+fn plan<C: Child>(child: &ChildPass<C>, seen: &ObservedShare) -> RowPlan {
     let (meta, settings) = (child.pass.object.wanted_meta(), &child.pass.context.settings);
     let memories = &RowMemories::of(&child.pass, &child.session.account.id);
     let snapshot = RowSnapshot { seen, key: &child.key, meta: Some(&meta), settings, memories: Some(memories) };
     let recorded = snapshot.recorded(Entry::of_child(child.pass.status.record()).as_ref());
-    let facts = snapshot.facts(child.declared, recorded, false);
-    (row_step::step(facts), facts.observed)
+    RowPlan::of(snapshot.facts(child.declared, recorded, false))
 }
 
 /// Reads what is due: what is missing, known to be stale, or asked for.

@@ -12,6 +12,7 @@ use crate::operator::kinds::{Child, RowStatus};
 use crate::operator::pass::breaker;
 use crate::operator::pass::verdict::{READ_ONLY, Verdict};
 use crate::operator::remote::observed_share::ObservedShare;
+use crate::operator::rows::facts::RowPlan;
 use crate::operator::rows::inventory::{self, Entry};
 use crate::operator::rows::row_state::{State, row_state};
 use crate::operator::rows::take_over::Announcements;
@@ -43,16 +44,12 @@ pub fn report_just_made<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare
 }
 
 /// Reports how the row stands where nothing more can be done about it now; `step` is what it calls for.
-pub fn report_row_state<C: Child>(
-    child: &mut ChildPass<C>,
-    seen: &ObservedShare,
-    (step, row): (Step, Observed),
-) -> Verdict {
+pub fn report_row_state<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, plan: RowPlan) -> Verdict {
     child.pass.status.report_row(&child.key, Some(seen));
-    let stand = row_state(&child.key, seen, Some(step));
+    let stand = row_state(&child.key, seen, Some(plan.step));
     let word = &stand.word;
     if child.pass.is_deleting() {
-        let message = leaving(child, row);
+        let message = leaving(child, plan.observed);
         return Verdict::working(Reason::Deleting, message).requeue_after(follow(child, word));
     }
     match stand.state {
@@ -62,7 +59,7 @@ pub fn report_row_state<C: Child>(
             let message = format!("{} is {word}; the status of the share is {status}, not active", child.name());
             Verdict::working(Reason::Associating, message)
         }
-        State::InPlace if matches!(row, Observed::Live { .. }) => {
+        State::InPlace if plan.is_live() => {
             let hash = inventory::meta_hash(&child.pass.object.wanted_meta());
             if child.pass.status.record().meta_hash != hash {
                 child.record_mut().meta_hash = hash;

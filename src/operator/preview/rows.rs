@@ -10,11 +10,11 @@ use crate::api::status::UNOBSERVED;
 use crate::core::id;
 use crate::core::interned::Interned;
 use crate::core::row_key::RowKey;
-use crate::core::row_step::{self, Declared, Observed, Recorded};
+use crate::core::row_step::{self, Declared, Recorded};
 use crate::core::share_step::Mode;
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::declare::{By, Sibling};
-use crate::operator::rows::facts::RowSnapshot;
+use crate::operator::rows::facts::{RowPlan, RowSnapshot};
 use crate::operator::rows::inventory;
 use crate::operator::share::plan::PlanInput;
 use crate::operator::share::{losses, name};
@@ -38,10 +38,10 @@ impl Look<'_> {
                 preview.calls.push(Call::RenameShare { from: seen.share.name.clone(), to: name });
             }
         }
-        let steps = self.steps(seen);
-        let of = |desired: fn(row_step::Step) -> bool| steps.iter().filter(move |(_, (step, _))| desired(*step));
-        for (key, (step, _)) in of(|step| matches!(step, row_step::Step::Add | row_step::Step::Restore)) {
-            preview.calls.push(Call::Add { row: self.row(key), restored: *step == row_step::Step::Restore });
+        let rows = self.rows(seen);
+        let of = |desired: fn(row_step::Step) -> bool| rows.iter().filter(move |(_, row)| desired(row.step));
+        for (key, row) in of(|step| matches!(step, row_step::Step::Add | row_step::Step::Restore)) {
+            preview.calls.push(Call::Add { row: self.row(key), restored: row.step == row_step::Step::Restore });
         }
         for (key, _) in of(|step| step == row_step::Step::Update) {
             let from = seen.resource(key).map(|row| row.meta.clone()).unwrap_or_default();
@@ -54,9 +54,7 @@ impl Look<'_> {
         if waiting > 0 {
             preview.notes.push(format!("already in progress: {}", some_rows(waiting)));
         }
-        let foreign =
-            of(|step| step == row_step::Step::Ignore).filter(|(_, (_, row))| matches!(row, Observed::Live { .. }));
-        let foreign = foreign.count();
+        let foreign = rows.values().filter(|row| row.is_foreign()).count();
         if foreign > 0 {
             preview
                 .notes
@@ -75,18 +73,18 @@ impl Look<'_> {
         let Some(seen) = seen.filter(|_| releases) else { return };
         let entries = inventory::entries(&self.status.inventory);
         for sibling in self.desired.siblings.iter().filter(|sibling| !sibling.suspended) {
-            let step = self.child_step(sibling, entries.get(&sibling.row), seen, false);
-            if step.is_some_and(|(step, _)| step == row_step::Step::Remove) {
+            let plan = self.child_plan(sibling, entries.get(&sibling.row), seen, false);
+            if plan.is_some_and(|plan| plan.step == row_step::Step::Remove) {
                 preview.calls.push(Call::Remove { row: self.row(&sibling.row) });
             }
         }
     }
 
     /// The step of each row, by the object that looks after it, once all that needs no call is recorded.
-    fn steps(&self, seen: &ObservedShare) -> BTreeMap<RowKey, (row_step::Step, Observed)> {
+    fn rows(&self, seen: &ObservedShare) -> BTreeMap<RowKey, RowPlan> {
         let observing = self.mode() == Mode::Observe;
         let mut entries = inventory::entries(&self.status.inventory);
-        let mut steps = loop {
+        let mut rows = loop {
             let (desired, share_id) = (&self.desired, self.status.share_id.as_deref());
             let (memories, announced, settings) = (None, None, self.settings);
             let basis = PlanInput { desired, share_id, entries: &entries, settings, observing, memories, announced };
@@ -94,7 +92,7 @@ impl Look<'_> {
             let confirmed = plan.of(|step| step == row_step::Step::Confirm);
             let forgotten = plan.of(|step| step == row_step::Step::Forget);
             if confirmed.is_empty() && forgotten.is_empty() {
-                break plan.steps;
+                break plan.rows;
             }
             entries.extend(confirmed.into_iter().map(|key| (key, inventory::Entry::default())));
             for key in &forgotten {
@@ -103,21 +101,21 @@ impl Look<'_> {
         };
         let children = self.desired.siblings.iter().filter(|sibling| !sibling.suspended);
         for sibling in children {
-            if let Some(step) = self.child_step(sibling, entries.get(&sibling.row), seen, observing) {
-                steps.insert(sibling.row.clone(), step);
+            if let Some(plan) = self.child_plan(sibling, entries.get(&sibling.row), seen, observing) {
+                rows.insert(sibling.row.clone(), plan);
             }
         }
-        steps
+        rows
     }
 
     /// What a child object would do about its row; `None`: it is not the one that looks after it.
-    fn child_step(
+    fn child_plan(
         &self,
         sibling: &Sibling,
         parents: Option<&inventory::Entry>,
         seen: &ObservedShare,
         observing: bool,
-    ) -> Option<(row_step::Step, Observed)> {
+    ) -> Option<RowPlan> {
         let index = &self.fleet.index;
         let child = index.child(&sibling.key)?;
         if sibling.row.is_recipient() && self.desired.organization.is_some() {
@@ -141,8 +139,7 @@ impl Look<'_> {
         if row_step::step(snapshot.facts(declared, recorded, false)) == row_step::Step::Confirm {
             recorded = Recorded::InPlace;
         }
-        let facts = snapshot.facts(declared, recorded, false);
-        Some((row_step::step(facts), facts.observed))
+        Some(RowPlan::of(snapshot.facts(declared, recorded, false)))
     }
 
     /// What is said where more would be removed than may be at once.

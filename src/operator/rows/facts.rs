@@ -9,7 +9,7 @@ use super::inventory::Entry;
 use crate::core::id::AccountId;
 use crate::core::meta::ResourceMeta;
 use crate::core::row_key::RowKey;
-use crate::core::row_step::{self, Declared, Facts, Observed};
+use crate::core::row_step::{self, Declared, Facts, Observed, Step};
 use crate::core::time::At;
 use crate::operator::clock;
 use crate::operator::cluster::has_status::HasStatus;
@@ -29,6 +29,28 @@ pub struct RowSnapshot<'a> {
     pub settings: &'a Settings,
     /// What this process remembers of the rows; `None`: a plan knows only what is recorded.
     pub memories: Option<&'a RowMemories>,
+}
+
+/// What is to be done about one row, and what of it was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RowPlan {
+    pub step: Step,
+    pub observed: Observed,
+}
+
+impl RowPlan {
+    pub fn of(facts: Facts) -> RowPlan {
+        RowPlan { step: row_step::step(facts), observed: facts.observed }
+    }
+
+    pub fn is_live(&self) -> bool {
+        matches!(self.observed, Observed::Live { .. })
+    }
+
+    /// It is there, and nobody here declared it.
+    pub fn is_foreign(&self) -> bool {
+        self.step == Step::Ignore && self.is_live()
+    }
 }
 
 /// What this process knows of rows in addition to what is recorded.

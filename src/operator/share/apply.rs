@@ -15,6 +15,7 @@ use crate::core::row_step::Step;
 use crate::core::share_step::Mode;
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::declare::Sibling;
+use crate::operator::rows::facts::RowPlan;
 use crate::operator::rows::inventory::{self, Entries, Entry};
 use crate::operator::rows::take_over::{self, Announcements};
 use crate::operator::rows::waiver;
@@ -61,7 +62,7 @@ pub async fn apply(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) -> 
     if share.mode != Mode::Manage {
         // What a short list does not show is not absent, nor a resource that only an answer with the share lacks.
         let is_short = share.mode == Mode::Observe && seen.short_list().is_some();
-        let is_unlisted = plan.steps.iter().any(|(key, (step, _))| key.is_resource() && *step == Step::Read);
+        let is_unlisted = plan.rows.iter().any(|(key, row)| key.is_resource() && row.step == Step::Read);
         let may_read = share.session.account.breaker().is_none();
         let unread = (is_short || is_unlisted && may_read) && read(share, seen, plan).await?;
         return Ok(if unread { Round::Again } else { Round::Done });
@@ -107,10 +108,10 @@ fn record(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) -> bool {
     share.pass.memory(|memory| memory.answered.retain(|key, _| before.contains_key(key) || written.contains_key(key)));
     // A label that was never recorded is no reason to write.
     let edited = share.pass.common().observed_generation != share.pass.generation();
-    for (key, (step, row)) in &plan.steps {
+    for (key, RowPlan { step, observed }) in &plan.rows {
         match step {
             Step::Confirm => {
-                let meta = share.row(seen, key).confirm(*row, &share.pass.status.common.drift);
+                let meta = share.row(seen, key).confirm(*observed, &share.pass.status.common.drift);
                 entries.insert(key.clone(), Entry { intended_at: None, meta, name: share.name_of(key) });
             }
             Step::Forget => drop(entries.remove(key)),
@@ -150,9 +151,9 @@ fn forget_settled(share: &SharePass, seen: &ObservedShare, plan: &Plan) {
         return;
     }
     let disputed: HashSet<String> = plan
-        .steps
+        .rows
         .iter()
-        .filter_map(|(key, (step, _))| match step {
+        .filter_map(|(key, row)| match row.step {
             Step::Add | Step::Restore | Step::Update | Step::Confirm | Step::Wait => Some(key.to_string()),
             Step::Remove => Some(share.row(seen, key).removing().item),
             Step::Keep | Step::Read | Step::Forget | Step::Ignore => None,

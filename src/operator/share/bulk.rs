@@ -14,7 +14,6 @@ use crate::api::status::ShareStatus;
 use crate::cloudflare::Recipient;
 use crate::core::id::AccountId;
 use crate::core::row_key::RowKey;
-use crate::core::row_step::Observed;
 use crate::core::time::At;
 use crate::operator::clock;
 use crate::operator::delays::FRESH;
@@ -139,7 +138,7 @@ fn note_done(share: &mut SharePass, seen: &ObservedShare, adds: &[RowKey], remov
 /// Whom the list names: those that receive the share, and those that were announced and may not be shown yet.
 fn list(share: &SharePass, plan: &Plan, adds: &[RowKey], removals: &[RowKey]) -> Vec<AccountId> {
     let entries: Entries = share.entries();
-    let live = plan.steps.iter().filter(|(_, (_, row))| matches!(row, Observed::Live { .. })).map(|(key, _)| key);
+    let live = plan.rows.iter().filter(|(_, row)| row.is_live()).map(|(key, _)| key);
     let own = share.desired.inline.keys().filter(|key| entries.contains_key(*key));
     let theirs = share.desired.siblings.iter().filter(|s| s.entry.is_some() && !s.is_deleting).map(|s| &s.row);
     let mut keys: BTreeSet<&RowKey> = live.chain(own).chain(theirs).chain(adds).collect();

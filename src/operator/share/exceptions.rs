@@ -74,7 +74,7 @@ fn state_of(share: &SharePass, key: &RowKey, seen: &ObservedShare, step: Option<
 
 /// How each declared row stands.
 pub fn row_states(share: &SharePass, seen: &ObservedShare, plan: &Plan) -> Vec<RowReport> {
-    let step = |key: &RowKey| plan.steps.get(key).map(|(step, _)| *step);
+    let step = |key: &RowKey| plan.rows.get(key).map(|row| row.step);
     let report = |key: &RowKey| RowReport { key: key.clone(), row_state: state_of(share, key, seen, step(key)) };
     let rows = share.desired.all.keys().map(report);
     let mut row_states: Vec<RowReport> = rows.collect();

@@ -163,5 +163,7 @@ async fn refresh(share: &SharePass, id: &ShareId, requested: bool) -> Result<(),
 
 fn has_pending_resources(share: &SharePass, seen: &ObservedShare) -> bool {
     let plan = plan::plan(share, seen);
-    plan.steps.iter().any(|(key, (step, row))| key.is_resource() && (*step == Step::Wait || *row == Observed::Leaving))
+    plan.rows
+        .iter()
+        .any(|(key, row)| key.is_resource() && (row.step == Step::Wait || row.observed == Observed::Leaving))
 }

@@ -5,12 +5,13 @@ use std::time::Duration;
 use super::plan::Plan;
 use super::share_pass::SharePass;
 use crate::api::{ObjectKey, Reason};
-use crate::core::row_step::{Observed, Step};
+use crate::core::row_step::Step;
 use crate::core::share_step::Mode;
 use crate::operator::cluster::outside::{Outside, Recency};
 use crate::operator::delays;
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::rows::declare::Sibling;
+use crate::operator::rows::facts::RowPlan;
 use crate::operator::rows::row_state::first_and_more;
 
 /// For so long a look holds for rows that nobody declares and that stay anyway.
@@ -33,9 +34,8 @@ pub async fn look_outside(share: &mut SharePass, plan: &Plan, requested: bool) -
     if share.mode != Mode::Manage {
         return Looked::Enough;
     }
-    let is = |wanted: Step| plan.steps.values().any(|(step, _)| *step == wanted);
-    let unmanaged =
-        plan.steps.values().any(|(step, row)| *step == Step::Ignore && matches!(row, Observed::Live { .. }));
+    let is = |wanted: Step| plan.rows.values().any(|row| row.step == wanted);
+    let unmanaged = plan.rows.values().any(RowPlan::is_foreign);
     let has_outside = share.desired.siblings.iter().any(|sibling| sibling.outside);
     let within = match (is(Step::Remove), has_outside, unmanaged) {
         (true, _, _) => delays::FRESH,
@@ -92,7 +92,7 @@ pub fn out_of_scope(share: &SharePass) -> Option<Verdict> {
 impl Plan {
     /// Nothing is removed, and nothing said to be declared by nobody.
     pub fn defer_removals(&mut self) {
-        for (step, _) in self.steps.values_mut() {
+        for RowPlan { step, .. } in self.rows.values_mut() {
             if matches!(step, Step::Remove | Step::Ignore) {
                 *step = Step::Keep;
             }

@@ -10,12 +10,12 @@ use crate::cloudflare::TargetType;
 use crate::core::id;
 use crate::core::interned::Interned;
 use crate::core::row_key::RowKey;
-use crate::core::row_step::{self, Declared, Observed, Step};
+use crate::core::row_step::{self, Declared, Step};
 use crate::core::share_step::Mode;
 use crate::operator::pass::memory::Write;
 use crate::operator::remote::observed_share::{ObservedShare, resource_key};
 use crate::operator::rows::declare::Sibling;
-use crate::operator::rows::facts::{RowMemories, RowSnapshot};
+use crate::operator::rows::facts::{RowMemories, RowPlan, RowSnapshot};
 use crate::operator::rows::inventory::{Entries, Entry};
 use crate::operator::rows::row::Row;
 use crate::operator::rows::take_over::Announcements;
@@ -23,12 +23,12 @@ use crate::operator::settings::Settings;
 
 /// What is to be done, by key.
 pub struct Plan {
-    pub steps: BTreeMap<RowKey, (Step, Observed)>,
+    pub rows: BTreeMap<RowKey, RowPlan>,
 }
 
 impl Plan {
     pub fn of(&self, wanted: impl Fn(Step) -> bool) -> Vec<RowKey> {
-        self.steps.iter().filter(|(_, (step, _))| wanted(*step)).map(|(key, _)| key.clone()).collect()
+        self.rows.iter().filter(|(_, row)| wanted(row.step)).map(|(key, _)| key.clone()).collect()
     }
 }
 
@@ -57,7 +57,7 @@ impl PlanInput<'_> {
         }
         keys.extend(seen.excluded.iter().flat_map(|(_, rows)| rows).map(|r| RowKey::Excluded(r.account_id.clone())));
         keys.extend(seen.resources.iter().flatten().map(resource_key));
-        let steps = keys.into_iter().map(|key| {
+        let rows = keys.into_iter().map(|key| {
             let declared = self.declared(&key);
             let meta = desired.all.get(&key).map(|declaration| &declaration.meta);
             let snapshot = RowSnapshot { seen, key: &key, meta, settings: self.settings, memories: self.memories };
@@ -73,9 +73,9 @@ impl PlanInput<'_> {
                 Step::Forget if declared == Declared::Elsewhere && !self.is_taken_over(&key) => Step::Keep,
                 step => step,
             };
-            (key, (step, facts.observed))
+            (key, RowPlan { step, observed: facts.observed })
         });
-        Plan { steps: steps.collect() }
+        Plan { rows: rows.collect() }
     }
 
     fn declared(&self, key: &RowKey) -> Declared {
@@ -120,11 +120,11 @@ pub fn plan(share: &SharePass, seen: &ObservedShare) -> Plan {
 /// What was in place once, and is different now.
 pub fn drift(share: &SharePass, plan: &Plan, seen: &ObservedShare) -> Vec<DriftEntry> {
     let entries = share.entries();
-    let drift = |(key, (step, _)): (&RowKey, &(Step, Observed))| {
+    let drift = |(key, RowPlan { step, .. }): (&RowKey, &RowPlan)| {
         let (row, recorded) = (share.row(seen, key), entries.get(key).and_then(|entry| entry.meta.as_ref()));
         row.drift(*step).filter(|_| share.mode != Mode::Manage || !row.is_edit(*step, recorded))
     };
-    plan.steps.iter().filter_map(drift).collect()
+    plan.rows.iter().filter_map(drift).collect()
 }
 
 /// The rows that call for such a step, but for those of which it was refused a moment ago or is pointless.

@@ -15,6 +15,7 @@ use crate::core::share_step::Mode;
 use crate::operator::pass::breaker;
 use crate::operator::pass::verdict::{READ_ONLY, Verdict};
 use crate::operator::remote::observed_share::ObservedShare;
+use crate::operator::rows::facts::RowPlan;
 use crate::operator::rows::row_state::{NOT_EXCLUDED, RowReport, RowState, State, first_of, row_state, with_more};
 use crate::operator::{clock, delays};
 
@@ -138,9 +139,9 @@ fn count(share: &mut SharePass, row_states: &[RowReport], seen: &ObservedShare) 
 
 fn list_unmanaged(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) {
     let unmanaged: Vec<UnmanagedEntry> = plan
-        .steps
+        .rows
         .iter()
-        .filter(|(_, (step, row))| *step == Step::Ignore && matches!(row, Observed::Live { .. }))
+        .filter(|(_, row)| row.is_foreign())
         .map(|(key, _)| {
             let (account_id, kind, id) = exceptions::columns(key);
             UnmanagedEntry { account_id, kind, id, state: row_state(key, seen, None).word }
@@ -153,14 +154,14 @@ fn list_unmanaged(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) {
 /// Drift stays listed until the value is as declared again.
 fn list_drift(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) {
     let clean_rows: Vec<String> = plan
-        .steps
+        .rows
         .iter()
-        .filter(|(key, (step, _))| {
+        .filter(|(key, RowPlan { step, .. })| {
             *step == Step::Keep && row_state(key, seen, None).state == State::InPlace || *step == Step::Ignore
         })
         .map(|(key, _)| key.to_string())
         .collect();
-    let gone = |path: &str| !plan.steps.keys().any(|key| path.starts_with(&key.to_string()));
+    let gone = |path: &str| !plan.rows.keys().any(|key| path.starts_with(&key.to_string()));
     let misnamed = name::is_misnamed(share, seen);
     share.pass.status.common.drift.retain(|drift| {
         drift.path == "name" && misnamed
@@ -216,9 +217,9 @@ fn under_way(
     let is_replacing = bulk::pending(&share.pass.status, &share.pass.context.settings, share.pass.now()).is_some();
     // What is not removed yet only because the list may still be replaced receives the share until then.
     let is_due = |key: &RowKey| is_replacing && key.is_recipient() && losing.allows(key);
-    let leaving = plan.steps.iter().filter(|(key, (step, row))| {
+    let leaving = plan.rows.iter().filter(|(key, RowPlan { step, observed })| {
         !share.desired.all.contains_key(*key)
-            && (*step == Step::Wait || *step == Step::Remove && (*row == Observed::Leaving || is_due(key)))
+            && (*step == Step::Wait || *step == Step::Remove && (*observed == Observed::Leaving || is_due(key)))
     });
     let leaving = leaving.count() + exclusions::leaving_members(share, seen);
     let awaited = children_and_namesakes::awaited(share, row_states);
@@ -288,7 +289,7 @@ fn stuck(share: &SharePass, summary: &Summary<'_>, failed: &[&RowReport], refuse
         return Some(verdict);
     }
     let rows = |wanted: fn(Step) -> bool| {
-        let steps = plan.steps.iter().filter(move |(_, (step, _))| wanted(*step));
+        let steps = plan.rows.iter().filter(move |(_, row)| wanted(row.step));
         steps.map(|(key, _)| share.row(seen, key))
     };
     let updates = rows(|step| step == Step::Update).map(|row| row.updating());

@@ -51,7 +51,7 @@ impl AtRest {
     pub fn observed(seen: &ObservedShare, desired: &Desired, plan: &Plan) -> AtRest {
         let declared = |is: fn(&RowKey) -> bool| int32(desired.all.keys().filter(|key| is(key)).count());
         let recipients = || declared(|key| key.is_recipient());
-        let restless = plan.steps.iter().filter(|(key, (step, _))| !is_at_rest(key, *step, seen, desired));
+        let restless = plan.rows.iter().filter(|(key, row)| !is_at_rest(key, row.step, seen, desired));
         AtRest {
             is_active: seen.share.status == RemoteStatus::Active,
             name: Some(seen.share.name.clone()),
