@@ -13,14 +13,27 @@ use crate::core::id::folded;
 use crate::core::interned::Interned;
 use crate::core::time::At;
 
+/// Account and name under which a Share wants to be at Cloudflare.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Claim {
+    /// As a key by which objects are looked up.
+    pub account: Interned,
+    pub name: Interned,
+}
+
+impl Claim {
+    pub fn of(share: &Share) -> Claim {
+        let name = share.spec.name.clone().unwrap_or_else(|| share.name_any());
+        Claim { account: folded_id(&share.spec.account_id), name: name.into() }
+    }
+}
+
 /// What of a Share says what it claims.
 #[derive(Debug, Clone)]
 pub struct Claimant {
     pub name: Name,
     pub created: Option<Timestamp>,
-    pub account: Interned,
-    /// Account and name that it wants.
-    pub claim: (Interned, Interned),
+    pub claim: Claim,
     pub share_ids: Vec<Interned>,
     /// It has a share, or is just creating one.
     pub made: bool,
@@ -40,14 +53,13 @@ pub fn declares_recipients(share: &Share) -> bool {
 impl Claimant {
     pub fn of(share: &Share) -> Claimant {
         let record = own_record(share);
-        let claim = claim(share);
+        let claim = Claim::of(share);
         let recorded = record.and_then(|status| status.share_id.clone());
         Claimant {
             name: Name::of(share),
             created: share.creation_timestamp().map(|time| time.0),
-            account: claim.0.clone(),
             made: record.is_some_and(|status| status.share_id.is_some() || status.intent.is_some()),
-            holds_name: holds_name(share, &claim.1),
+            holds_name: holds_name(share, &claim.name),
             share_ids: share_ids(share, recorded),
             by_id: share.spec.share_id.is_some(),
             observes: observes(share),
@@ -83,7 +95,7 @@ const LONGEST_LIST: Duration = Duration::from_secs(300);
 struct Claims {
     by_scope: HashMap<Option<String>, Vec<Arc<Claimant>>>,
     by_share_id: HashMap<Interned, Vec<Arc<Claimant>>>,
-    by_claim: HashMap<(Interned, Interned), Vec<Arc<Claimant>>>,
+    by_claim: HashMap<Claim, Vec<Arc<Claimant>>>,
 }
 
 impl Claims {
@@ -150,7 +162,7 @@ impl Unwatched {
         self.claims.lock().by_share_id.get(&folded_id(id)).cloned().unwrap_or_default()
     }
 
-    pub fn by_claim(&self, claim: &(Interned, Interned)) -> Vec<Arc<Claimant>> {
+    pub fn by_claim(&self, claim: &Claim) -> Vec<Arc<Claimant>> {
         self.claims.lock().by_claim.get(claim).cloned().unwrap_or_default()
     }
 }
@@ -163,11 +175,6 @@ pub fn folded_id(id: &str) -> Interned {
 /// The shares at Cloudflare that a Share is about, as keys: the recorded one, and the one that the manifest means.
 pub fn share_ids(share: &Share, recorded: Option<Interned>) -> Vec<Interned> {
     recorded.iter().chain(&share.spec.share_id).map(|id| folded_id(id)).collect()
-}
-
-/// Account and name under which a Share wants to be at Cloudflare.
-pub fn claim(share: &Share) -> (Interned, Interned) {
-    (folded_id(&share.spec.account_id), share.spec.name.clone().unwrap_or_else(|| share.name_any()).into())
 }
 
 /// Whether the object has a share of that name, or is just creating it.

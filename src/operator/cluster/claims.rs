@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::claimant::{Claimant, claim, declares_recipients};
+use super::claimant::{Claim, Claimant, declares_recipients};
 use super::index::Index;
 use crate::api::{Kind, Name, Share};
 
@@ -16,8 +16,8 @@ impl Index {
 
     /// All that want a share of the same name in the same account but the one of that name.
     fn rivals_of(&self, share: &Share) -> Vec<Arc<Claimant>> {
-        let (own, claim) = (Name::of(share), claim(share));
-        let names: HashSet<Name> = self.claimants(&claim.0, &claim.1).into_iter().collect();
+        let (own, claim) = (Name::of(share), Claim::of(share));
+        let names: HashSet<Name> = self.claimants(&claim.account, &claim.name).into_iter().collect();
         let mut rivals = self.with_unwatched(&own, names, self.unwatched.by_claim(&claim));
         rivals.retain(|rival| !rival.observes && !rival.by_id);
         rivals
@@ -41,7 +41,7 @@ impl Index {
     fn rivals_for_share(&self, own: &Claimant, share_id: &str) -> Vec<Arc<Claimant>> {
         let mut rivals = self.rivals_for(&own.name, share_id);
         // An observing Share takes nothing from another object, and who writes another account's id cannot take it.
-        rivals.retain(|rival| !rival.observes && rival.account == own.account);
+        rivals.retain(|rival| !rival.observes && rival.claim.account == own.claim.account);
         rivals
     }
 

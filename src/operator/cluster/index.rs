@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use super::asked::Asked;
 use super::child_object::ChildObject;
-use super::claimant::{Unwatched, claim, folded_id, share_ids};
+use super::claimant::{Claim, Unwatched, folded_id, share_ids};
 use super::object_cache::ObjectCache;
 use crate::api::{
     Kind, Name, ObjectKey, Reason, Share, ShareRecipient, ShareResource, is_deleting, observes, own_record, secret_of,
@@ -40,7 +40,7 @@ struct Relations {
     arrivals: HashMap<Name, Arrivals>,
     shares: HashMap<Name, LookupKeys>,
     by_share_id: HashMap<Interned, Vec<Name>>,
-    by_claim: HashMap<(Interned, Interned), Vec<Name>>,
+    by_claim: HashMap<Claim, Vec<Name>>,
     /// When an object that may still exist last left the watch, by namespace.
     departed: HashMap<Interned, At>,
     /// The same of Shares, whatever their namespace.
@@ -58,7 +58,7 @@ pub struct Arrivals {
 #[derive(Debug, Clone, PartialEq)]
 struct LookupKeys {
     share_ids: Vec<Interned>,
-    claim: (Interned, Interned),
+    claim: Claim,
     secret: Name,
     /// Hash of what its child objects depend on.
     children_view: u64,
@@ -231,9 +231,9 @@ impl Index {
         let mut accounts = HashMap::<Name, HashSet<Interned>>::new();
         for keys in relations.shares.values() {
             match accounts.get_mut(&keys.secret) {
-                Some(of_secret) if of_secret.contains(&keys.claim.0) => {}
-                Some(of_secret) => drop(of_secret.insert(keys.claim.0.clone())),
-                None => drop(accounts.insert(keys.secret.clone(), [keys.claim.0.clone()].into())),
+                Some(of_secret) if of_secret.contains(&keys.claim.account) => {}
+                Some(of_secret) => drop(of_secret.insert(keys.claim.account.clone())),
+                None => drop(accounts.insert(keys.secret.clone(), [keys.claim.account.clone()].into())),
             }
         }
         accounts
@@ -247,7 +247,7 @@ impl Index {
 
     /// Objects that want a share of that name in an account.
     pub fn claimants(&self, account: &str, name: &str) -> Vec<Name> {
-        let claim = (folded_id(account), name.into());
+        let claim = Claim { account: folded_id(account), name: name.into() };
         self.relations.lock().by_claim.get(&claim).into_iter().flatten().cloned().collect()
     }
 
@@ -287,7 +287,7 @@ impl Index {
     /// Shares of an account.
     pub fn of_account(&self, account: &str) -> Vec<Name> {
         let relations = self.relations.lock();
-        relations.shares.iter().filter(|(_, t)| same(&t.claim.0, account)).map(|(name, _)| name.clone()).collect()
+        relations.shares.iter().filter(|(_, t)| same(&t.claim.account, account)).map(|(name, _)| name.clone()).collect()
     }
 }
 
@@ -319,7 +319,7 @@ impl Related for Share {
             let recorded = status.and_then(|s| s.share_id.clone());
             LookupKeys {
                 share_ids: share_ids(share, recorded),
-                claim: claim(share),
+                claim: Claim::of(share),
                 secret: secret_of(share),
                 children_view: children_view(share),
             }
@@ -407,7 +407,7 @@ impl Index {
         let relations = self.relations.lock();
         let child = shard::Child {
             is_deleting: child.is_deleting(),
-            parent: relations.shares.get(&child.share()).map(|keys| keys.claim.0.as_str()),
+            parent: relations.shares.get(&child.share()).map(|keys| keys.claim.account.as_str()),
             recorded: own.and_then(|record| record.owner_account_id.as_deref()),
         };
         child.account().map(Interned::from)

@@ -6,7 +6,7 @@ use crate::api::{Name, Reason, Share};
 use crate::cloudflare::Share as RemoteShare;
 use crate::core::id::ShareId;
 use crate::core::share_step::Mode;
-use crate::operator::cluster::claimant::claim;
+use crate::operator::cluster::claimant::Claim;
 use crate::operator::delays;
 use crate::operator::pass::drift;
 use crate::operator::pass::memory::Write;
@@ -67,9 +67,9 @@ async fn find_rival(share: &SharePass, id: &ShareId, name: &str, kept: &str) -> 
     }
     Ok(bearer().map(|other| {
         let bound = index.rival(&share.pass.object, Some(other.as_str()));
-        match bound.and_then(|bound| index.shares.find(&bound)).filter(|bound| *claim(bound).1 != *name) {
+        match bound.and_then(|bound| index.shares.find(&bound)).filter(|bound| *Claim::of(bound).name != *name) {
             Some(bound) => {
-                let wanted = claim(&bound).1;
+                let wanted = Claim::of(&bound).name;
                 stalled(leaving(name, kept, &Name::of(bound.as_ref()), &wanted))
             }
             None => taken(&format!("share {other} in this account already has the name {name}"), kept),
