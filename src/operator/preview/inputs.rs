@@ -9,6 +9,7 @@ use crate::core::id::{ShareId, same};
 use crate::core::time::At;
 use crate::operator::cluster::index::Index;
 use crate::operator::remote::account_cache::AccountCache;
+use crate::operator::remote::observed_share::Exclusions;
 use crate::operator::share::deletions::is_managed;
 
 /// Objects that are looked at together.
@@ -80,7 +81,7 @@ impl ReadAccount {
 
     pub fn learn_excluded(&mut self, id: &ShareId, rows: Vec<cloudflare::ExcludedRecipient>) {
         if let Some(seen) = self.cache.seen_mut(id) {
-            seen.excluded = Some((self.read_at, rows));
+            seen.excluded = Some(Exclusions { read_at: self.read_at, rows });
         }
     }
 }

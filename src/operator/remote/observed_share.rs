@@ -34,7 +34,7 @@ pub struct ObservedShare {
     left_at: Option<At>,
     /// Boxed, since few shares are read so closely.
     pub recipients: Option<Box<Recipients>>,
-    pub excluded: Option<(At, Vec<ExcludedRecipient>)>,
+    pub excluded: Option<Exclusions>,
     /// When they were last doubted though nothing had moved.
     doubted_at: At,
     /// Answers of our own writes, which a slower read must not undo. Most shares have none, or one.
@@ -58,6 +58,14 @@ pub struct Recipients {
     doubted: Option<Counts>,
     /// Our own call made the share a moment before they were read.
     may_lag: bool,
+}
+
+/// The accounts that are excluded from an organization's share.
+#[derive(Debug, Clone, Default)]
+pub struct Exclusions {
+    /// The default: they must be read again.
+    pub read_at: At,
+    pub rows: Vec<ExcludedRecipient>,
 }
 
 impl Recipients {
@@ -185,8 +193,8 @@ impl ObservedShare {
         let counts = self.counts;
         // Somebody may have changed the exclusions; an own list of them is the only place where that shows.
         let moved = before.2.is_some() && before.2 != counts;
-        if let (true, Some((read_at, _))) = (moved, &mut self.excluded) {
-            *read_at = At::default();
+        if let (true, Some(excluded)) = (moved, &mut self.excluded) {
+            excluded.read_at = At::default();
         }
         let rows_moved = self.recipients.as_mut().is_some_and(|recipients| {
             // Counts that are older than the list say nothing about it.
@@ -305,7 +313,7 @@ impl ObservedShare {
     /// seen. Where nobody may answer the call now, others have their turn.
     pub fn listed_at(&self) -> At {
         let recipients = self.recipients.as_ref().map(|recipients| recipients.read_at);
-        let excluded = self.excluded.as_ref().map(|(at, _)| *at);
+        let excluded = self.excluded.as_ref().map(|excluded| excluded.read_at);
         recipients.or(excluded).unwrap_or(self.first_read_at).max(self.doubted_at)
     }
 
@@ -317,7 +325,7 @@ impl ObservedShare {
     /// How many rows the list of its recipients, or of its exclusions, has.
     pub fn list_rows(&self) -> u64 {
         if self.share.target_type == TargetType::Organization {
-            return self.excluded.as_ref().map_or(0, |(_, rows)| rows.len() as u64);
+            return self.excluded.as_ref().map_or(0, |excluded| excluded.rows.len() as u64);
         }
         let counted = self.counts.map(|c| c.associating + c.associated + c.disassociating + c.disassociated);
         let listed = self.recipients.as_ref().map(|recipients| recipients.rows.len() as u64);
@@ -328,7 +336,7 @@ impl ObservedShare {
     pub fn doubt_rows(&mut self, now: At) {
         self.doubted_at = now;
         if self.share.target_type == TargetType::Organization {
-            self.excluded.get_or_insert_with(Default::default).0 = At::default();
+            self.excluded.get_or_insert_default().read_at = At::default();
             return;
         }
         self.recipients.get_or_insert_with(Recipients::unread).stale = true;
@@ -339,8 +347,8 @@ impl ObservedShare {
         if let Some(recipients) = &mut self.recipients {
             recipients.stale = true;
         }
-        if let Some((read_at, _)) = &mut self.excluded {
-            *read_at = At::default();
+        if let Some(excluded) = &mut self.excluded {
+            excluded.read_at = At::default();
         }
         (self.read_at, self.resources_read_at) = (At::default(), At::default());
     }
@@ -361,17 +369,17 @@ impl ObservedShare {
 
     /// An excluded account in the answer to our own write. Who receives the share now, only a read can tell.
     pub fn wrote_excluded(&mut self, row: ExcludedRecipient, now: At) {
-        if let Some((_, rows)) = &mut self.excluded {
-            rows.retain(|known| known.account_id != row.account_id);
-            rows.push(row);
+        if let Some(excluded) = &mut self.excluded {
+            excluded.rows.retain(|known| known.account_id != row.account_id);
+            excluded.rows.push(row);
         }
         (self.counts, self.counted_at) = (None, now);
     }
 
     /// As above, for one that is excluded no more.
     pub fn removed_excluded(&mut self, row: &RecipientId, now: At) {
-        if let Some((_, rows)) = &mut self.excluded {
-            rows.retain(|known| known.id != *row);
+        if let Some(excluded) = &mut self.excluded {
+            excluded.rows.retain(|known| known.id != *row);
         }
         (self.counts, self.counted_at) = (None, now);
     }
@@ -399,7 +407,7 @@ impl ObservedShare {
     }
 
     pub fn excluded(&self, account: &AccountId) -> Option<&ExcludedRecipient> {
-        self.excluded.as_ref()?.1.iter().find(|row| row.account_id == *account)
+        self.excluded.as_ref()?.rows.iter().find(|row| row.account_id == *account)
     }
 
     pub fn resource(&self, key: &RowKey) -> Option<&ShareResource> {
@@ -421,7 +429,7 @@ impl ObservedShare {
     pub fn rows_read_at(&self, key: &RowKey) -> At {
         match key {
             RowKey::Recipient(_) => self.recipients.as_ref().map_or(At::default(), |recipients| recipients.read_at),
-            RowKey::Excluded(_) => self.excluded.as_ref().map_or(At::default(), |(at, _)| *at),
+            RowKey::Excluded(_) => self.excluded.as_ref().map_or(At::default(), |excluded| excluded.read_at),
             RowKey::Resource { .. } => self.resources_read_at,
         }
     }
@@ -431,7 +439,7 @@ impl ObservedShare {
     }
 
     pub fn are_exclusions_outdated(&self, since: At) -> bool {
-        self.excluded.as_ref().is_none_or(|(at, _)| *at < since || *at == At::default())
+        self.excluded.as_ref().is_none_or(|excluded| excluded.read_at < since || excluded.read_at == At::default())
     }
 
     /// Whether the rows among which this key is looked for are older than that, or known not to be true any more.
@@ -527,7 +535,7 @@ mod tests {
             seen.doubt_rows(At(5_000));
             assert!(outdated(&seen) && seen.listed_at() == At(5_000), "{target}");
             if target == "organization" {
-                seen.excluded = Some((At(6_000), Vec::new()));
+                seen.excluded = Some(Exclusions { read_at: At(6_000), rows: Vec::new() });
             } else {
                 seen.read_recipients(Vec::new(), At(6_000), Duration::ZERO);
             }

@@ -10,7 +10,7 @@ use k8s_openapi::jiff::Timestamp;
 use super::account::Account;
 use super::call_log::CallLog;
 use super::limiters::{Caller, Permit, Requester};
-use super::observed_share::ObservedShare;
+use super::observed_share::{Exclusions, ObservedShare};
 use super::pages::{FULL_PAGE, PageError, Pages, read_pages};
 use crate::api::ObjectKey;
 use crate::cloudflare::{
@@ -254,7 +254,7 @@ impl Session {
         match self.pages(&format!("excluded of {id}"), 1, list).await {
             Ok(rows) => {
                 if let Some(seen) = self.account.cache().seen_mut(id) {
-                    seen.excluded = Some((began, rows));
+                    seen.excluded = Some(Exclusions { read_at: began, rows });
                 }
                 Ok(())
             }

@@ -55,7 +55,9 @@ impl PlanInput<'_> {
         if desired.organization.is_none() && seen.share.target_type != TargetType::Organization {
             keys.extend(seen.recipients.iter().flat_map(|r| &r.rows).map(|r| RowKey::Recipient(r.account_id.clone())));
         }
-        keys.extend(seen.excluded.iter().flat_map(|(_, rows)| rows).map(|r| RowKey::Excluded(r.account_id.clone())));
+        keys.extend(
+            seen.excluded.iter().flat_map(|excluded| &excluded.rows).map(|r| RowKey::Excluded(r.account_id.clone())),
+        );
         keys.extend(seen.resources.iter().flatten().map(resource_key));
         let rows = keys.into_iter().map(|key| {
             let declared = self.declared(&key);
