@@ -170,7 +170,7 @@ async fn seen_or_read<C: Child>(child: &mut ChildPass<C>) -> Result<Option<Obser
 /// Whether the create of its Share carried the row a moment ago, and the time to look has not come.
 fn is_just_made<C: Child>(child: &ChildPass<C>, seen: &ObservedShare) -> bool {
     let made = child.declared == Declared::Here && !child.pass.is_deleting() && child.parent.records(&child.key);
-    made && seen.is_just_made(child.pass.due(), child.pass.now(), child.session.read_lag)
+    made && seen.is_just_made(child.pass.due(), child.pass.now(), child.session.read_lag())
 }
 
 /// Whether the last verdict, Ready, still stands though the rows were not listed since the process began.
@@ -232,8 +232,7 @@ async fn refresh<C: Child>(child: &ChildPass<C>, seen: &ObservedShare, requested
 
 /// Announces the row, with the permit in hand, then sends it.
 async fn add<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare) -> Result<(), Stop> {
-    let _permit = child.session.permit(1)?;
-    child.pass.context.remote.gate.may_write(&child.session.account.id)?;
+    let _permit = child.session.write_permit(1)?;
     let (uid, now) = (uid_of(child.pass.object.as_ref()), child.pass.now());
     child.record_mut().bound_uid = uid;
     child.note(Some(&Entry::intended(clock::time(now))));

@@ -175,7 +175,8 @@ impl<K: HasStatus> Pass<K> {
 
     /// Opens the account for this pass.
     pub fn open(&mut self, credential: &ResolvedCredential, account: &AccountId, priority: Priority) -> Session {
-        let session = self.context.remote.session(credential, account, &self.key, priority, self.calls());
+        let session =
+            Session::open(self.context.remote.clone(), credential, account, self.key.clone(), priority, self.calls());
         self.account = Some(session.account.clone());
         session
     }

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 
+use super::Remote;
 use super::account::Account;
 use super::call_log::CallLog;
+use super::credentials::ResolvedCredential;
 use super::limiters::{Caller, Permit, Requester};
 use super::observed_share::{Exclusions, ObservedShare};
 use super::pages::{FULL_PAGE, PageError, Pages, read_pages};
@@ -17,7 +19,7 @@ use crate::cloudflare::{
     self, Client, Credential, Direction, Error, ErrorClass, Include, Kind as ShareKind, Object, Order, Page, Reply,
     ResourceQuery, Share, ShareQuery, ShareStatus, WHOLE,
 };
-use crate::core::id::ShareId;
+use crate::core::id::{AccountId, ShareId};
 use crate::core::limiter::Priority;
 use crate::core::row_key::RowKey;
 use crate::core::row_step::Observed;
@@ -30,19 +32,14 @@ const LOOK_PATIENCE: Duration = Duration::from_millis(250);
 
 /// One account, for one object's pass.
 pub struct Session {
-    pub client: Client,
-    pub credential: Arc<Credential>,
+    pub(super) remote: Arc<Remote>,
     pub account: Arc<Account>,
-    pub clock: Clock,
-    pub requester: Requester,
-    /// For how long a read may lag behind a write.
-    pub read_lag: Duration,
-    /// Looks at the newest shares are at least so far apart.
-    pub look_gap: Duration,
+    object: ObjectKey,
+    requester: Requester,
     /// Calls of this pass that it makes again if it ends without a permit: those since its last changing call.
-    pub made: AtomicU32,
+    made: AtomicU32,
     /// Changing calls, for the object's status.
-    pub calls: Arc<CallLog>,
+    pub(super) calls: Arc<CallLog>,
 }
 
 impl Drop for Session {
@@ -52,11 +49,45 @@ impl Drop for Session {
 }
 
 impl Session {
-    pub fn object(&self) -> &ObjectKey {
-        match &self.requester.caller {
-            Caller::Object(key) => key,
-            Caller::Sweep(_) => unreachable!("a pass is an object's"),
-        }
+    /// The account, for one pass over an object.
+    pub fn open(
+        remote: Arc<Remote>,
+        credential: &ResolvedCredential,
+        account: &AccountId,
+        object: ObjectKey,
+        priority: Priority,
+        calls: Arc<CallLog>,
+    ) -> Session {
+        let account = remote.account(credential, account);
+        let namespace = object.name.namespace.to_string();
+        let requester = Requester { caller: Caller::Object(object.clone()), namespace, priority };
+        Session { remote, account, object, requester, made: AtomicU32::default(), calls }
+    }
+
+    pub fn clock(&self) -> Clock {
+        self.remote.clock
+    }
+
+    /// For how long a read may lag behind a write.
+    pub fn read_lag(&self) -> Duration {
+        self.remote.settings.read_lag()
+    }
+
+    /// Looks at the newest shares are at least so far apart.
+    fn look_gap(&self) -> Duration {
+        Duration::from_secs_f64(3.0 / self.remote.settings.calls_per_second)
+    }
+
+    pub fn priority(&self) -> Priority {
+        self.requester.priority
+    }
+
+    pub(super) fn client(&self) -> &Client {
+        &self.remote.client
+    }
+
+    fn credential(&self) -> &Credential {
+        &self.account.credential
     }
 
     /// After a start the first sweep answers for all.
@@ -64,7 +95,7 @@ impl Session {
         if self.account.cache().swept.is_some() {
             return Ok(());
         }
-        self.account.demand_sweep(self.object().clone(), At::default());
+        self.account.demand_sweep(self.object.clone(), At::default());
         Err(self.account.sweep_error().map_or(Stop::Queued, Stop::Cloudflare))
     }
 
@@ -75,7 +106,7 @@ impl Session {
             let cache = self.account.cache();
             cache.swept.is_none() && cache.seen(id).is_none() && !cache.is_missing(id)
         };
-        let is_urgent = matches!(self.requester.priority, Priority::Edit | Priority::Create);
+        let is_urgent = matches!(self.priority(), Priority::Edit | Priority::Create);
         is_urgent && is_unread() && self.account.may_read_early(shares().div_ceil(FULL_PAGE as usize))
     }
 
@@ -92,6 +123,13 @@ impl Session {
         Ok(permit)
     }
 
+    /// A permit for calls that change something, as long as any may begin.
+    pub fn write_permit(&self, calls: usize) -> Result<Permit, Stop> {
+        let permit = self.permit(calls)?;
+        self.remote.gate.may_write(&self.account.id)?;
+        Ok(permit)
+    }
+
     /// A changing call was answered. It is not made again, and what was read before stays fresh for the next pass.
     pub fn wrote(&self) {
         self.made.store(0, Ordering::Relaxed);
@@ -104,27 +142,27 @@ impl Session {
 
     /// The same, with what the answer says in addition to its body.
     pub async fn reply<T>(&self, call: impl Future<Output = Result<Reply<T>, Error>>) -> Result<Reply<T>, Error> {
-        make(&self.account, &self.requester.caller, self.clock, call).await
+        make(&self.account, &self.requester.caller, self.clock(), call).await
     }
 
     /// Reads one share with its resources and counts.
     pub async fn read_share(&self, id: &ShareId) -> Result<(), Stop> {
         let permit = self.permit(1)?;
-        let began = self.clock.now();
+        let began = self.clock().now();
         let include = Include { resources: true, recipient_counts: true };
-        let answer = self.call(self.client.share(&self.credential, &self.account.id, id, include)).await;
+        let answer = self.call(self.client().share(self.credential(), &self.account.id, id, include)).await;
         drop(permit);
         match answer {
             Ok(share) => {
                 let lacks_resources = share.is_live() && share.resources.is_none();
-                self.account.cache().read(share, began, self.read_lag);
+                self.account.cache().read(share, began, self.read_lag());
                 if self.account.cache().seen(id).is_some_and(ObservedShare::is_live) {
                     self.account.came_back(id.as_str());
                 }
                 if lacks_resources { self.list_resources(id).await } else { Ok(()) }
             }
             Err(error) if error.class() == ErrorClass::Gone => {
-                self.account.cache().absent(id, began, self.read_lag);
+                self.account.cache().absent(id, began, self.read_lag());
                 Ok(())
             }
             Err(error) => Err(error.into()),
@@ -133,7 +171,7 @@ impl Session {
 
     /// Reads the resources of a share.
     pub async fn read_resources(&self, id: &ShareId) -> Result<(), Stop> {
-        let began = self.clock.now();
+        let began = self.clock().now();
         self.read_share(id).await?;
         let is_unread = self.account.cache().seen(id).is_some_and(|seen| seen.resources_read_at() < began);
         if is_unread { Err(Stop::Cloudflare(not_readable_yet(id))) } else { Ok(()) }
@@ -149,15 +187,15 @@ impl Session {
 
     /// Asks for what the answer with the share left out, which may mean that there is none.
     async fn list_resources(&self, id: &ShareId) -> Result<(), Stop> {
-        let began = self.clock.now();
+        let began = self.clock().now();
         let list = |page| {
             let query = ResourceQuery { page, per_page: FULL_PAGE, ..ResourceQuery::default() };
-            async move { self.client.list_resources(&self.credential, &self.account.id, id, &query).await }
+            async move { self.client().list_resources(self.credential(), &self.account.id, id, &query).await }
         };
         match self.pages(&format!("resources of {id}"), 1, list).await {
             Ok(rows) => {
                 if let Some(seen) = self.account.cache().seen_mut(id) {
-                    seen.list_resources(rows, began, self.read_lag);
+                    seen.list_resources(rows, began, self.read_lag());
                 }
                 Ok(())
             }
@@ -189,18 +227,18 @@ impl Session {
     async fn list_recipients(&self, id: &ShareId) -> Result<(), Stop> {
         let total = self.account.cache().seen(id).map_or(0, ObservedShare::list_rows);
         let pages = total.div_ceil(u64::from(FULL_PAGE)).max(1) as u32;
-        let began = self.clock.now();
-        let list = |page| self.client.list_recipients(&self.credential, &self.account.id, id, true, page, FULL_PAGE);
+        let began = self.clock().now();
+        let list = |page| self.client().list_recipients(self.credential(), &self.account.id, id, true, page, FULL_PAGE);
         match self.pages(&format!("recipients of {id}"), pages, list).await {
             Ok(rows) => {
                 if let Some(seen) = self.account.cache().seen_mut(id) {
-                    seen.read_recipients(rows, began, self.read_lag);
+                    seen.read_recipients(rows, began, self.read_lag());
                 }
                 Ok(())
             }
             Err(Stop::Cloudflare(error)) if error.class() == ErrorClass::Gone => {
                 let mut cache = self.account.cache();
-                cache.absent(id, began, self.read_lag);
+                cache.absent(id, began, self.read_lag());
                 // Nothing was read: without an error the caller would ask again, without a pause.
                 if cache.seen(id).is_some() { Err(Stop::Cloudflare(not_readable_yet(id))) } else { Ok(()) }
             }
@@ -249,8 +287,8 @@ impl Session {
 
     /// Reads the accounts that a share of an organization leaves out.
     pub async fn read_excluded(&self, id: &ShareId) -> Result<(), Stop> {
-        let began = self.clock.now();
-        let list = |page| self.client.list_excluded(&self.credential, &self.account.id, id, page, FULL_PAGE);
+        let began = self.clock().now();
+        let list = |page| self.client().list_excluded(self.credential(), &self.account.id, id, page, FULL_PAGE);
         match self.pages(&format!("excluded of {id}"), 1, list).await {
             Ok(rows) => {
                 if let Some(seen) = self.account.cache().seen_mut(id) {
@@ -279,35 +317,35 @@ impl Session {
             return Ok(());
         }
         let last = self.account.cache().looked.unwrap_or_default();
-        if self.clock.now().since(last) < self.look_gap {
+        if self.clock().now().since(last) < self.look_gap() {
             // In a burst of new objects the next look serves many.
             return Err(Stop::Crowded);
         }
         let _permit = self.permit(1)?;
-        let began = self.clock.now();
+        let began = self.clock().now();
         let page = self.call(self.newest(1)).await?;
         Pages::default().take(&page)?;
         let mut cache = self.account.cache();
-        cache.read_all(page.rows, began, self.read_lag);
+        cache.read_all(page.rows, began, self.read_lag());
         cache.looked = cache.looked.max(Some(began));
         Ok(())
     }
 
     async fn newest(&self, page: u32) -> Result<Reply<Page<Share>>, Error> {
         let query = ShareQuery { direction: Some(Direction::Descending), page, ..live() };
-        self.client.list_shares(&self.credential, &self.account.id, &query).await
+        self.client().list_shares(self.credential(), &self.account.id, &query).await
     }
 
     /// Reads the live sent shares, complete back to that time: newest first as far as needed, or all of them where the pages
     /// are not in that order, or one of them is refused.
     pub async fn look_back(&self, since: At) -> Result<(), Stop> {
-        let began = self.clock.now();
+        let began = self.clock().now();
         let has_no_order = self.account.cache().has_no_order;
         if has_no_order || !self.read_newest(since, began).await? {
             // If there is no permit for the list now, the next pass needs all that are set aside for that.
             self.account.cache().has_no_order = true;
             let shares = self.pages("shares since a create", 1, |page| self.newest(page)).await?;
-            self.account.cache().read_all(shares, began, self.read_lag);
+            self.account.cache().read_all(shares, began, self.read_lag());
         }
         let mut cache = self.account.cache();
         cache.looked = cache.looked.max(Some(began));
@@ -342,7 +380,7 @@ impl Session {
                 (first, before) = (false, created);
             }
             let total = answer.total_count;
-            self.account.cache().read_all(answer.rows, began, self.read_lag);
+            self.account.cache().read_all(answer.rows, began, self.read_lag());
             if before.as_ref().is_some_and(is_older) {
                 return Ok(true);
             }
@@ -354,7 +392,7 @@ impl Session {
 
     /// Lists what Cloudflare is deleting.
     pub async fn read_leaving(&self) -> Result<(), Stop> {
-        let began = self.clock.now();
+        let began = self.clock().now();
         let query = |page| ShareQuery {
             kind: Some(ShareKind::Sent),
             status: Some(ShareStatus::Deleting),
@@ -365,7 +403,7 @@ impl Session {
         };
         let list = |page| {
             let query = query(page);
-            async move { self.client.list_shares(&self.credential, &self.account.id, &query).await }
+            async move { self.client().list_shares(self.credential(), &self.account.id, &query).await }
         };
         let rows = self.pages("shares being deleted", 1, list).await?;
         let ids: HashSet<ShareId> =
@@ -387,8 +425,8 @@ impl Session {
         }
         // What a sweep as young as that did not bring, another one will not bring either.
         let may_bring = !is_young && swept.is_none_or(|swept| swept < since);
-        if self.requester.priority != Priority::Edit && may_bring && self.account.is_busy() {
-            self.account.demand_sweep(self.object().clone(), since);
+        if self.priority() != Priority::Edit && may_bring && self.account.is_busy() {
+            self.account.demand_sweep(self.object.clone(), since);
             return Err(Stop::Queued);
         }
         self.read_share(id).await

@@ -2,7 +2,6 @@
 //!
 //! Each call has a permit, is made once, and its answer counts as the read after it.
 
-use super::Remote;
 use super::observed_share::ObservedShare;
 use super::session::Session;
 use crate::cloudflare::{
@@ -44,13 +43,18 @@ fn named(verb: &str, key: &RowKey) -> String {
 }
 
 pub struct Writer<'a> {
-    pub remote: &'a Remote,
-    pub session: &'a Session,
+    session: &'a Session,
+}
+
+impl Session {
+    pub fn writer(&self) -> Writer<'_> {
+        Writer { session: self }
+    }
 }
 
 impl Writer<'_> {
     fn change<T>(&self, outcome: Result<T, Error>) -> Change<T> {
-        self.remote.metrics.change(outcome.as_ref().err().map(Error::write_outcome));
+        self.session.remote.metrics.change(outcome.as_ref().err().map(Error::write_outcome));
         match outcome {
             Ok(body) => Change::Done(body),
             Err(error) => match error.write_outcome() {
@@ -68,13 +72,13 @@ impl Writer<'_> {
 
     fn note<T>(&self, what: String, answer: Result<Reply<T>, Error>) -> Result<T, Error> {
         self.session.wrote();
-        self.session.calls.note(what, &answer, clock::time(self.session.clock.now()));
+        self.session.calls.note(what, &answer, clock::time(self.session.clock().now()));
         answer.map(|reply| reply.body)
     }
 
     /// Whether a call may start now: much may have changed since the permit was given.
     fn may_send(&self) -> Result<(), Stop> {
-        self.remote.gate.may_write(&self.session.account.id)?;
+        self.session.remote.gate.may_write(&self.session.account.id)?;
         if self.session.account.limiter.must_ask_again() { self.session.permit(1).map(drop) } else { Ok(()) }
     }
 
@@ -82,15 +86,15 @@ impl Writer<'_> {
     /// leave late: the process may have been stopped meanwhile, or the calls before it took long.
     fn may_send_announced(&self, at: At) -> Result<(), Stop> {
         self.may_send()?;
-        let late = self.session.clock.now().since(at) > self.remote.settings.call_timeout;
+        let late = self.session.clock().now().since(at) > self.session.remote.settings.call_timeout;
         if late { Err(Stop::Late) } else { Ok(()) }
     }
 
     /// The one call that cannot be repeated. The caller holds the permit and has announced it.
     pub async fn create_share(&self, share: &NewShare, announced: At) -> Result<Change<Share>, Stop> {
         self.may_send_announced(announced)?;
-        let Session { client, credential, account, .. } = self.session;
-        let answer = self.session.reply(client.create_share(credential, &account.id, share)).await;
+        let (client, account) = (self.session.client(), &self.session.account);
+        let answer = self.session.reply(client.create_share(&account.credential, &account.id, share)).await;
         // An answer about another name is an answer to another request.
         let answer = match answer {
             Ok(made) if made.body.name != share.name => {
@@ -100,7 +104,7 @@ impl Writer<'_> {
         };
         let answer = self.note(format!("create share {}", clean(&share.name, MAX_NAME)), answer);
         if let Ok(made) = &answer {
-            account.cache().wrote(made.clone(), self.session.clock.now());
+            account.cache().wrote(made.clone(), self.session.clock().now());
         }
         Ok(self.change(answer))
     }
@@ -108,26 +112,27 @@ impl Writer<'_> {
     pub async fn rename_share(&self, id: &ShareId, name: &str) -> Result<Change<()>, Stop> {
         let _permit = self.session.permit(1)?;
         self.may_send()?;
-        let Session { client, credential, account, .. } = self.session;
+        let (client, account) = (self.session.client(), &self.session.account);
         let answer = self
             .send(
                 format!("rename share {id} to {}", clean(name, MAX_NAME)),
-                client.rename_share(credential, &account.id, id, name),
+                client.rename_share(&account.credential, &account.id, id, name),
             )
             .await;
         if answer.as_ref().is_err_and(|error| error.class() == ErrorClass::Gone) {
             // A read says whether it is gone.
             self.stale(id);
         }
-        Ok(self.change(answer.map(|share| account.cache().wrote(share, self.session.clock.now()))))
+        Ok(self.change(answer.map(|share| account.cache().wrote(share, self.session.clock().now()))))
     }
 
     pub async fn delete_share(&self, id: &ShareId) -> Result<Change<()>, Stop> {
         let _permit = self.session.permit(1)?;
         self.may_send()?;
-        let Session { client, credential, account, .. } = self.session;
-        let answer = self.send(format!("delete share {id}"), client.delete_share(credential, &account.id, id)).await;
-        let now = self.session.clock.now();
+        let (client, account) = (self.session.client(), &self.session.account);
+        let answer =
+            self.send(format!("delete share {id}"), client.delete_share(&account.credential, &account.id, id)).await;
+        let now = self.session.clock().now();
         let answer = match answer {
             Ok(share) => {
                 let mut cache = account.cache();
@@ -142,7 +147,7 @@ impl Writer<'_> {
                 Ok(())
             }
             Err(error) if error.class() == ErrorClass::Gone => {
-                account.cache().absent(id, now, self.session.read_lag);
+                account.cache().absent(id, now, self.session.read_lag());
                 Ok(())
             }
             Err(error) => Err(error),
@@ -159,22 +164,22 @@ impl Writer<'_> {
         announced: At,
     ) -> Result<Change<()>, Stop> {
         self.may_send_announced(announced)?;
-        let Session { client, credential, account, .. } = self.session;
+        let (client, account) = (self.session.client(), &self.session.account);
         let what = named("add", key);
         let answer = match key {
             RowKey::Recipient(recipient) => {
                 let target = Target::Account(recipient.clone());
-                let row = self.send(what, client.add_recipient(credential, &account.id, id, &target)).await;
+                let row = self.send(what, client.add_recipient(&account.credential, &account.id, id, &target)).await;
                 row.map(|row| self.note_seen(id, |seen, now| seen.wrote_recipient(row, now)))
             }
             RowKey::Excluded(excluded) => {
-                let row = self.send(what, client.add_excluded(credential, &account.id, id, excluded)).await;
+                let row = self.send(what, client.add_excluded(&account.credential, &account.id, id, excluded)).await;
                 row.map(|row| self.note_seen(id, |seen, now| seen.wrote_excluded(row, now)))
             }
             RowKey::Resource { kind, id: source, account: owner } => {
                 let resource =
                     NewResource { meta: meta.clone(), account: owner.clone(), id: source.clone(), kind: kind.clone() };
-                let row = self.send(what, client.add_resource(credential, &account.id, id, &resource)).await;
+                let row = self.send(what, client.add_resource(&account.credential, &account.id, id, &resource)).await;
                 row.map(|row| self.note_seen(id, |seen, now| seen.wrote_resource(row, now)))
             }
         };
@@ -191,12 +196,12 @@ impl Writer<'_> {
         announced: At,
     ) -> Result<Change<()>, Stop> {
         self.may_send_announced(announced)?;
-        let Session { client, credential, account, .. } = self.session;
+        let (client, account) = (self.session.client(), &self.session.account);
         let targets: Vec<Target> = recipients.iter().cloned().map(Target::Account).collect();
         let answer = self
             .send(
                 format!("replace the recipients by {}", recipients.len()),
-                client.replace_recipients(credential, &account.id, id, &targets),
+                client.replace_recipients(&account.credential, &account.id, id, &targets),
             )
             .await;
         let answer = answer.map(|()| {
@@ -219,9 +224,12 @@ impl Writer<'_> {
     ) -> Result<Change<()>, Stop> {
         let _permit = self.session.permit(1)?;
         self.may_send()?;
-        let Session { client, credential, account, .. } = self.session;
+        let (client, account) = (self.session.client(), &self.session.account);
         let answer = self
-            .send(named("change the meta of", key), client.update_resource(credential, &account.id, id, row, meta))
+            .send(
+                named("change the meta of", key),
+                client.update_resource(&account.credential, &account.id, id, row, meta),
+            )
             .await;
         let answer = match answer {
             // The row has another id by now, or is gone.
@@ -237,22 +245,22 @@ impl Writer<'_> {
     pub async fn remove(&self, id: &ShareId, key: &RowKey, row: &RowId) -> Result<Change<()>, Stop> {
         let _permit = self.session.permit(1)?;
         self.may_send()?;
-        let Session { client, credential, account, .. } = self.session;
+        let (client, account) = (self.session.client(), &self.session.account);
         let what = named("remove", key);
         let answer = match row {
             RowId::Recipient(row) => {
-                let answer = self.send(what, client.remove_recipient(credential, &account.id, id, row)).await;
+                let answer = self.send(what, client.remove_recipient(&account.credential, &account.id, id, row)).await;
                 answer.map(|row| match row {
                     Some(row) => self.note_seen(id, |seen, now| seen.wrote_recipient(row, now)),
                     None => self.stale(id),
                 })
             }
             RowId::Excluded(row) => {
-                let answer = self.send(what, client.remove_excluded(credential, &account.id, id, row)).await;
+                let answer = self.send(what, client.remove_excluded(&account.credential, &account.id, id, row)).await;
                 answer.map(|_| self.note_seen(id, |seen, now| seen.removed_excluded(row, now)))
             }
             RowId::Resource(row) => {
-                let answer = self.send(what, client.remove_resource(credential, &account.id, id, row)).await;
+                let answer = self.send(what, client.remove_resource(&account.credential, &account.id, id, row)).await;
                 answer.map(|row| match row {
                     Some(row) => self.note_seen(id, |seen, now| seen.wrote_resource(row, now)),
                     None => self.stale(id),
@@ -273,7 +281,7 @@ impl Writer<'_> {
     /// Takes note of an answer in what the cache has of the share.
     fn note_seen(&self, id: &ShareId, note: impl FnOnce(&mut ObservedShare, At)) {
         if let Some(seen) = self.session.account.cache().seen_mut(id) {
-            note(seen, self.session.clock.now());
+            note(seen, self.session.clock().now());
         }
     }
 

@@ -17,7 +17,7 @@ use crate::operator::pass::verdict::Verdict;
 use crate::operator::pass::{Pass, drift};
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::remote::session::Session;
-use crate::operator::remote::writer::{Change, RowId, Writer};
+use crate::operator::remote::writer::{Change, RowId};
 use crate::operator::stop::Stop;
 
 /// One row, as a pass saw the share that it is of.
@@ -42,10 +42,6 @@ pub struct Added {
 impl<K: HasStatus> Row<'_, K> {
     fn share(&self) -> &ShareId {
         &self.seen.share.id
-    }
-
-    fn writer(&self) -> Writer<'_> {
-        Writer { remote: &self.pass.context.remote, session: self.session }
     }
 
     pub fn adding(&self) -> Write {
@@ -87,7 +83,7 @@ impl<K: HasStatus> Row<'_, K> {
 
     /// Adds it. The caller holds the permit and has announced it.
     pub async fn add(&self, announced: At) -> Added {
-        match self.writer().add(self.share(), self.key, &self.meta, announced).await {
+        match self.session.writer().add(self.share(), self.key, &self.meta, announced).await {
             Ok(Change::Done(())) => {
                 self.note_added(self.pass.now());
                 Added { stands: true, outcome: Ok(()) }
@@ -126,7 +122,7 @@ impl<K: HasStatus> Row<'_, K> {
 
     async fn is_there_after_all(&self) -> Result<bool, Stop> {
         // If it cannot be read now, it is read before the next try.
-        self.read().await.inspect_err(|_| self.writer().stale(self.share()))?;
+        self.read().await.inspect_err(|_| self.session.writer().stale(self.share()))?;
         let cache = self.session.account.cache();
         Ok(cache.seen(self.share()).is_some_and(|seen| is_live(seen, self.key)))
     }
@@ -134,7 +130,7 @@ impl<K: HasStatus> Row<'_, K> {
     /// Writes the meta that is wanted.
     pub async fn update(&self) -> Result<(), Stop> {
         let Some(row) = self.seen.resource(self.key) else { return Ok(()) };
-        let change = self.writer().update_resource(self.share(), self.key, &row.id, &self.meta).await?;
+        let change = self.session.writer().update_resource(self.share(), self.key, &row.id, &self.meta).await?;
         let is_gone =
             matches!(&change, Change::Not(error) | Change::Unsure(error) if error.class() == ErrorClass::Gone);
         if is_gone && self.is_replaced(&row.id).await? {
@@ -155,7 +151,7 @@ impl<K: HasStatus> Row<'_, K> {
     /// Removes it, and returns whether that was done; `instead`: how a share comes to lose its last resource.
     pub async fn remove(&self, instead: &str) -> Result<bool, Stop> {
         let Some(row) = self.id() else { return Ok(false) };
-        let change = self.writer().remove(self.share(), self.key, &row).await?;
+        let change = self.session.writer().remove(self.share(), self.key, &row).await?;
         let refused = if self.is_last() {
             format!(
                 "{} is not removed, because Cloudflare does not remove the last resource of a share ({instead})",
@@ -182,7 +178,7 @@ impl<K: HasStatus> Row<'_, K> {
     /// Removes a recipient that failed, to be added again. The caller has announced that.
     pub async fn retry(&self) -> Result<(), Stop> {
         let Some(row) = self.id() else { return Ok(()) };
-        match self.writer().remove(self.share(), self.key, &row).await? {
+        match self.session.writer().remove(self.share(), self.key, &row).await? {
             Change::Done(()) => Ok(()),
             Change::Unsure(error) | Change::Not(error) => Err(Stop::Cloudflare(error)),
         }

@@ -74,13 +74,12 @@ pub async fn replace(
     }
     adds.truncate(MOST);
     removals.truncate(MOST - adds.len());
-    let _permit = share.session.permit(1)?;
-    share.pass.context.remote.gate.may_write(&share.session.account.id)?;
+    let _permit = share.session.write_permit(1)?;
     let now = share.pass.now();
     let before = share.pass.status.inventory.clone();
     let recipients = list(share, plan, &adds, &removals);
     announce(share, &adds, &removals, losing, now).await?;
-    let writer = share.writer();
+    let writer = share.session.writer();
     let answer = writer.replace_recipients(&seen.share.id, &recipients, &rows(seen, &removals), now).await;
     let outcome = match answer {
         Ok(Change::Done(())) => {

@@ -36,10 +36,9 @@ pub async fn create(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
         )));
     };
     share.pass.add_finalizer().await?;
-    let permit = share.session.permit(1)?;
-    share.pass.context.remote.gate.may_write(&share.session.account.id)?;
+    let permit = share.session.write_permit(1)?;
     let announced = announce(share, &new.name, &rows).await?;
-    let writer = share.writer();
+    let writer = share.session.writer();
     let answer = writer.create_share(&new, announced).await;
     drop(permit);
     share.pass.memory(|memory| memory.empty_looks.clear());
@@ -102,7 +101,7 @@ pub async fn resolve_conflict(share: &mut SharePass) -> Result<Option<Verdict>, 
         cache.live().map(|seen| &seen.share).filter(|seen| seen.name == announced_name).cloned().collect()
     };
     let is_taken = named.iter().any(|named| existed_before(share, named));
-    let lag_ends = announced.plus(share.session.read_lag).plus(CLOCK_SLACK);
+    let lag_ends = announced.plus(share.session.read_lag()).plus(CLOCK_SLACK);
     if !is_taken && share.pass.memory(|memory| memory.empty_looks.iter().all(|(_, look)| *look < lag_ends)) {
         let now = share.pass.now();
         let message = format!(

@@ -28,7 +28,7 @@ pub async fn delete(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
     if asked.is_some_and(|asked| now.since(asked) < share.pass.context.settings.poll_max) {
         return await_effect(share, &id).await;
     }
-    let writer = share.writer();
+    let writer = share.session.writer();
     match writer.delete_share(&id).await? {
         Change::Done(()) => {
             share.pass.memory(|memory| memory.wrote(&deletion(), now));
@@ -96,7 +96,7 @@ pub async fn await_leaving(share: &mut SharePass) -> Result<Option<Verdict>, Sto
             share.session.read_share(&id).await?;
             let cache = share.session.account.cache();
             let is_leaving = cache.seen(&id).is_some_and(|seen| seen.is_leaving());
-            if !is_leaving || cache.has_ended(&id, share.pass.is_deleting(), share.session.read_lag) {
+            if !is_leaving || cache.has_ended(&id, share.pass.is_deleting(), share.session.read_lag()) {
                 return Ok(None);
             }
         }

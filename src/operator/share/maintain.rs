@@ -94,7 +94,7 @@ fn is_just_made(share: &SharePass, id: &ShareId) -> bool {
         return false;
     }
     let due = share.pass.due();
-    share.seen(id).is_some_and(|seen| seen.is_just_made(due, now, share.session.read_lag))
+    share.seen(id).is_some_and(|seen| seen.is_just_made(due, now, share.session.read_lag()))
 }
 
 fn report_just_made(share: &SharePass, id: &ShareId) -> Verdict {
@@ -137,7 +137,7 @@ async fn refresh(share: &SharePass, id: &ShareId, requested: bool) -> Result<(),
     let Some(seen) = share.seen(id) else { return Ok(()) };
     let resources_due = seen.lacks_resources() || poll && has_pending_resources(share, &seen);
     let polls = share.pass.memory(|memory| memory.tries.polls);
-    let many = share.session.requester.priority != Priority::Edit && share.session.account.is_busy();
+    let many = share.session.priority() != Priority::Edit && share.session.account.is_busy();
     let membership = share.desired.organization.is_some() && poll;
     if requested || membership || seen.read_at == At::default() || resources_due || poll && many {
         share.session.refresh_share(id, since).await?;

@@ -15,7 +15,6 @@ use crate::operator::clock;
 use crate::operator::pass::Pass;
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::remote::session::Session;
-use crate::operator::remote::writer::Writer;
 use crate::operator::rows::declare::{By, Sibling};
 use crate::operator::rows::inventory::{self, Entries, Entry};
 use crate::operator::rows::row::Row;
@@ -85,10 +84,6 @@ impl SharePass {
         }
         self.pass.status.bound_uid = uid_of(self.pass.object.as_ref());
         self.record(&entries);
-    }
-
-    pub fn writer(&self) -> Writer<'_> {
-        Writer { remote: &self.pass.context.remote, session: &self.session }
     }
 
     /// Nothing is under way any more.
