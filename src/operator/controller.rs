@@ -23,7 +23,7 @@ use crate::core::health::Sign;
 use crate::operator::cluster::has_status::{HasStatus, reports_generation};
 use crate::operator::cluster::requests::api_in;
 use crate::operator::cluster::served::Working;
-use crate::operator::cluster::watch as watches;
+use crate::operator::cluster::watch::{self as watches, Feed};
 use crate::operator::cluster::work_queue::WorkQueue;
 use crate::operator::pass::context::Context;
 use crate::operator::pass::verdict::Verdict;
@@ -90,7 +90,14 @@ impl Scope {
         let context = self.context.clone();
         let deleted = move |object: &ObjectKey| context.forget(object);
         let cluster = self.context.cluster.clone();
-        let stream = watches::stream(api, self.namespace.clone(), selector, writer, cluster, report, deleted);
+        let feed = Feed {
+            scope: self.namespace.clone(),
+            writer,
+            cluster,
+            report: Box::new(report),
+            deleted: Box::new(deleted),
+        };
+        let stream = watches::stream(api, selector, feed);
         let controller = Controller::for_stream(stream, reflector.store.clone())
             .with_config(ControllerConfig::default().concurrency(CONCURRENCY))
             .reconcile_on(reflector.queue.clone().references());

@@ -14,49 +14,56 @@ use kube::{Api, ResourceExt};
 
 use super::Cluster;
 use super::has_status::{HasStatus, reports_generation};
+use super::object_cache::{self, ObjectCache};
 use super::work_queue::Urgency;
-use super::{listwatch, object_cache, revoked};
+use super::{listwatch, revoked};
 use crate::api::{Name, ObjectKey, is_deleting};
 use crate::core::health::{Cause, Sign, place};
 
+/// Where the events of one kind in one scope go.
+pub struct Feed<K: HasStatus> {
+    pub scope: Option<String>,
+    pub writer: Arc<parking_lot::Mutex<Writer<K>>>,
+    pub cluster: Arc<Cluster>,
+    /// Learns of each sign of life.
+    pub report: Box<dyn Fn(Sign) + Send + Sync>,
+    /// Learns of each object that is gone.
+    pub deleted: Box<dyn Fn(&ObjectKey) + Send + Sync>,
+}
+
 /// The stream that fills one controller's store, and requeues what is to be looked at; no item comes out. An object that
 /// does not decode is logged and stops nobody. What was read of it before stays, so that what it declares is not taken for
-/// undeclared. Every sign of life goes to `report`, and each object that is gone to `deleted`.
+/// undeclared.
 pub fn stream<K: HasStatus>(
     api: Api<DeserializeGuard<K>>,
-    scope: Option<String>,
     selector: Option<String>,
-    writer: Arc<parking_lot::Mutex<Writer<K>>>,
-    cluster: Arc<Cluster>,
-    report: impl Fn(Sign) + Clone + Send + Sync + 'static,
-    deleted: impl Fn(&ObjectKey) + Clone + Send + Sync + 'static,
+    feed: Feed<K>,
 ) -> impl Stream<Item = Result<K, watcher::Error>> + Send {
-    let (decoding, mut listed_unreadable) = (cluster.clone(), HashSet::new());
-    let namespace = scope.clone();
-    let follow = following(cluster.clone(), scope.clone(), writer.clone(), report.clone(), deleted.clone());
+    let feed = Arc::new(feed);
     let begun = Arc::new(AtomicU64::new(0));
     let begins = {
-        let (begun, cluster, scope) = (begun.clone(), cluster.clone(), scope.clone());
+        let (begun, feed) = (begun.clone(), feed.clone());
         move |number| {
             begun.store(number, Ordering::SeqCst);
-            K::cache(&cluster.index).list_begins(scope.as_deref());
+            feed.cache().list_begins(feed.scope.as_deref());
         }
     };
-    let wanted = cluster.shards.wanted();
-    let place = place(scope.as_deref());
-    let mut intake = Intake { scope: namespace, writer, cluster, deleted, begun, listing: 0, news: Vec::new() };
-    listwatch::events(api, place, selector, Box::new(follow), wanted, Box::new(begins))
+    let (wanted, place) = (feed.cluster.shards.wanted(), place(feed.scope.as_deref()));
+    let events = listwatch::events(api, place, selector, Box::new(following(feed.clone())), wanted, Box::new(begins));
+    let mut intake = Intake { feed: feed.clone(), begun, listing: 0, news: Vec::new() };
+    let mut listed_unreadable = HashSet::new();
+    events
         .filter_map(move |event| {
-            let kept = K::cache(&decoding.index);
             match &event {
                 Event::Init => listed_unreadable.clear(),
                 Event::InitDone => {
-                    kept.only_unreadable(scope.as_deref(), std::mem::take(&mut listed_unreadable));
+                    let listed_unreadable = std::mem::take(&mut listed_unreadable);
+                    feed.cache().only_unreadable(feed.scope.as_deref(), listed_unreadable);
                 }
                 Event::InitApply(guard) => listed_unreadable.extend(guard.0.as_ref().err().map(name_of)),
                 Event::Apply(_) | Event::Delete(_) => {}
             }
-            std::future::ready(decoded(event, &decoding))
+            std::future::ready(decoded(event, &feed.cluster))
         })
         .filter_map(move |mut event| {
             if let Event::Apply(object) | Event::InitApply(object) = &mut event {
@@ -64,7 +71,7 @@ pub fn stream<K: HasStatus>(
             }
             intake.take(&event);
             if matches!(event, Event::InitDone) {
-                report(Sign::Listed);
+                (intake.feed.report)(Sign::Listed);
                 intake.complete();
             }
             std::future::ready(None)
@@ -73,34 +80,45 @@ pub fn stream<K: HasStatus>(
 
 /// Passes each sign on, and takes note where the kind is missing. Where the namespace may not be watched any more, its
 /// known objects are read one by one.
-fn following<K: HasStatus>(
-    cluster: Arc<Cluster>,
-    scope: Option<String>,
-    writer: Arc<parking_lot::Mutex<Writer<K>>>,
-    report: impl Fn(Sign) + Send + Sync + 'static,
-    deleted: impl Fn(&ObjectKey) + Clone + Send + Sync + 'static,
-) -> impl Fn(Sign) + Send + Sync + 'static {
+fn following<K: HasStatus>(feed: Arc<Feed<K>>) -> impl Fn(Sign) + Send + Sync + 'static {
     let busy = Arc::new(AtomicBool::new(false));
     move |sign| {
-        report(sign);
+        (feed.report)(sign);
         if sign == Sign::Failed(Cause::KindMissing) {
-            K::cache(&cluster.index).became_missing();
+            feed.cache().became_missing();
         }
-        let (Some(namespace), Sign::Failed(Cause::Forbidden)) = (&scope, sign) else { return };
-        let (noting, within, writer, deleted) = (cluster.clone(), namespace.clone(), writer.clone(), deleted.clone());
-        revoked::read_known::<K>(&cluster, namespace, &busy, move |event| {
-            let touched = take_note(event, Some(&within), &writer, &noting, &deleted);
-            touched.iter().for_each(|key| noting.requeuer.requeue(key));
+        let (Some(namespace), Sign::Failed(Cause::Forbidden)) = (&feed.scope, sign) else { return };
+        let noting = feed.clone();
+        revoked::read_known::<K>(&feed.cluster, namespace, &busy, move |event| {
+            noting.take_note(event).iter().for_each(|key| noting.cluster.requeuer.requeue(key));
         });
     }
 }
 
+impl<K: HasStatus> Feed<K> {
+    fn cache(&self) -> &ObjectCache<K> {
+        K::cache(&self.cluster.index)
+    }
+
+    /// Takes note of an event. Returns who else has to look.
+    fn take_note(&self, event: &Event<K>) -> Vec<ObjectKey> {
+        let (index, now) = (&self.cluster.index, self.cluster.clock.now());
+        self.writer.lock().apply_watcher_event(event);
+        match event {
+            Event::Apply(object) | Event::InitApply(object) => index.applied(object, now),
+            Event::Delete(object) => {
+                (self.deleted)(&K::key(Name::of(object)));
+                index.deleted(object, now)
+            }
+            Event::InitDone => index.relisted::<K>(self.scope.as_deref(), now),
+            Event::Init => Vec::new(),
+        }
+    }
+}
+
 /// What takes in the events of one kind in one scope.
-struct Intake<K: HasStatus, D> {
-    scope: Option<String>,
-    writer: Arc<parking_lot::Mutex<Writer<K>>>,
-    cluster: Arc<Cluster>,
-    deleted: D,
+struct Intake<K: HasStatus> {
+    feed: Arc<Feed<K>>,
     /// The number for which the last list began.
     begun: Arc<AtomicU64>,
     /// The same of the list that is coming.
@@ -109,12 +127,12 @@ struct Intake<K: HasStatus, D> {
     news: Vec<(ObjectKey, Urgency)>,
 }
 
-impl<K: HasStatus, D: Fn(&ObjectKey)> Intake<K, D> {
+impl<K: HasStatus> Intake<K> {
     /// Whether the object of an event is to be looked at: what changed in its status alone is our own doing, unless somebody
     /// else took away what the status said.
     fn calls_for_a_pass(&self, event: &Event<K>) -> bool {
         let (Event::Apply(object) | Event::InitApply(object)) = event else { return false };
-        let Some(before) = K::cache(&self.cluster.index).watched(&Name::of(object)) else { return true };
+        let Some(before) = self.feed.cache().watched(&Name::of(object)) else { return true };
         is_news(before.meta(), object.meta())
             || match event {
                 Event::Apply(_) => says_something(before.as_ref()) && !says_something(object),
@@ -138,23 +156,23 @@ impl<K: HasStatus, D: Fn(&ObjectKey)> Intake<K, D> {
             _ => None,
         };
         let own = own.map(|(object, urgency)| (K::key(Name::of(object)), urgency));
-        let touched = take_note(event, self.scope.as_deref(), &self.writer, &self.cluster, &self.deleted);
+        let touched = self.feed.take_note(event);
         let is_one_of_many = matches!(event, Event::InitApply(_) | Event::InitDone);
         let urgency = if is_one_of_many { Urgency::Later } else { Urgency::Next };
         let to_look = own.into_iter().chain(touched.into_iter().map(|key| (key, urgency)));
         if let Event::InitApply(_) = event {
             self.news.extend(to_look);
         } else {
-            to_look.for_each(|(key, urgency)| self.cluster.requeuer.add(&key, urgency));
+            to_look.for_each(|(key, urgency)| self.feed.cluster.requeuer.add(&key, urgency));
         }
     }
 
     /// A pass that began before did not find what the list brought, or found it as it was.
     fn complete(&mut self) {
         for (key, urgency) in std::mem::take(&mut self.news) {
-            self.cluster.requeuer.add(&key, urgency);
+            self.feed.cluster.requeuer.add(&key, urgency);
         }
-        self.cluster.shards.complete(self.scope.as_deref(), K::KIND, self.listing);
+        self.feed.cluster.shards.complete(self.feed.scope.as_deref(), K::KIND, self.listing);
     }
 }
 
@@ -229,27 +247,6 @@ fn decoded<K: HasStatus>(event: Event<DeserializeGuard<K>>, cluster: &Cluster) -
             readable(name);
             object.map(Event::Delete)
         }
-    }
-}
-
-/// Takes note of an event. Returns who else has to look.
-fn take_note<K: HasStatus>(
-    event: &Event<K>,
-    scope: Option<&str>,
-    writer: &parking_lot::Mutex<Writer<K>>,
-    cluster: &Cluster,
-    deleted: &impl Fn(&ObjectKey),
-) -> Vec<ObjectKey> {
-    let now = cluster.clock.now();
-    writer.lock().apply_watcher_event(event);
-    match event {
-        Event::Apply(object) | Event::InitApply(object) => cluster.index.applied(object, now),
-        Event::Delete(object) => {
-            deleted(&K::key(Name::of(object)));
-            cluster.index.deleted(object, now)
-        }
-        Event::InitDone => cluster.index.relisted::<K>(scope, now),
-        Event::Init => Vec::new(),
     }
 }
 
