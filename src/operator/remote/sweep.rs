@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -34,47 +35,84 @@ const MOST_WANTED: usize = 20;
 
 /// Sweeps until no object uses the account with this credential any more.
 pub async fn run(cluster: Arc<Cluster>, remote: Arc<Remote>, account: Arc<Account>) {
-    let mut failures = 0;
-    let mut last = At::default();
-    let mut unreadable = false;
-    let mut interval = remote.accounts.update_sweep_interval(&account);
-    let mut relist = Relist::new(remote.settings.calls_per_second);
-    loop {
+    Sweeper { cluster, remote, account, unreadable: AtomicBool::new(false) }.run().await;
+}
+
+/// What sweeps one account with one credential.
+struct Sweeper {
+    cluster: Arc<Cluster>,
+    remote: Arc<Remote>,
+    account: Arc<Account>,
+    /// It has gone unread for so long that the objects of the account say it.
+    unreadable: AtomicBool,
+}
+
+impl Sweeper {
+    async fn run(&self) {
+        let mut failures = 0;
+        let mut last = At::default();
+        let mut interval = self.remote.accounts.update_sweep_interval(&self.account);
+        let mut relist = Relist::new(self.remote.settings.calls_per_second);
+        loop {
+            if !self.is_due(failures, last, interval).await {
+                continue;
+            }
+            if self.remote.gate.shutdown.is_cancelled() || !self.remote.accounts.is_open(&self.account) {
+                return;
+            }
+            if !self.is_in_use().await {
+                return self.close();
+            }
+            let began = self.remote.clock.now();
+            let outcome = self.traced(&mut relist, began).await;
+            let is_complete = outcome.is_ok();
+            failures = if is_complete { 0 } else { failures + 1 };
+            interval = self.remote.accounts.update_sweep_interval(&self.account);
+            if is_complete {
+                last = began;
+                let (credential, began) = (self.account.fingerprint.to_string(), clock::timestamp(began));
+                self.remote.gate.leadership.note_sweep(self.account.id.as_str(), &credential, began, interval);
+            }
+            self.remote.metrics.sweep(is_complete);
+            for key in self.account.swept(began, outcome) {
+                self.cluster.requeuer.requeue_later(&key);
+            }
+            self.requeue_if_readability_changed();
+        }
+    }
+
+    /// Waits until the next sweep is due; false: somebody wants one earlier, so that it is to be asked again.
+    async fn is_due(&self, failures: u32, last: At, interval: Duration) -> bool {
+        let account = &self.account;
         let wanted = account.demand().is_some_and(|since| since >= last) && failures == 0;
         let apart = if wanted {
             // No more often than a single share is polled.
-            spacing(account.pages(), account.limiter.per_second()).max(remote.settings.poll_min)
+            spacing(account.pages(), account.limiter.per_second()).max(self.remote.settings.poll_min)
         } else if account.breaker().is_some() {
             // Nothing is written until a list shows that the shares are back.
             interval.min(WHILE_OPEN.max(spacing(account.pages(), account.limiter.per_second())))
         } else {
             staggered(interval, last)
         };
-        let pause = pause(failures, apart, last, remote.clock.now());
+        let pause = pause(failures, apart, last, self.remote.clock.now());
         let is_due = async {
             tokio::select! {
                 () = tokio::time::sleep(pause) => true,
                 () = account.demanded.notified(), if failures == 0 && !wanted => false,
             }
         };
-        if !watched(&cluster, &remote, &account, &mut unreadable, is_due).await {
-            continue;
-        }
-        if remote.gate.shutdown.is_cancelled() || !remote.accounts.is_open(&account) {
-            return;
-        }
-        if !is_in_use(&cluster, &remote, &account).await {
-            return close(&cluster, &remote, &account);
-        }
-        let began = remote.clock.now();
-        let trace = remote.traces.sweep(&account.id);
+        self.watched(is_due).await
+    }
+
+    /// One sweep, with its trace.
+    async fn traced(&self, relist: &mut Relist, began: At) -> Result<(), Error> {
+        let trace = self.remote.traces.sweep(&self.account.id);
         // A panic is one sweep's failure: without sweeps, whatever others change would go unseen.
-        let sweep = AssertUnwindSafe(sweep(&cluster, &remote, &account, &mut relist, began)).catch_unwind();
-        let outcome = watched(&cluster, &remote, &account, &mut unreadable, trace.around(sweep)).await;
-        let outcome = outcome.unwrap_or_else(|_| {
-            remote.metrics.panic();
+        let sweep = AssertUnwindSafe(self.sweep(relist, began)).catch_unwind();
+        let outcome = self.watched(trace.around(sweep)).await.unwrap_or_else(|_| {
+            self.remote.metrics.panic();
             // What it had found out already, nobody was told.
-            cluster.requeue_account(&account.id);
+            self.cluster.requeue_account(&self.account.id);
             Err(Error::Lost { cause: "internal error while the list of shares was read; please report it".into() })
         });
         let (word, error) = match &outcome {
@@ -82,54 +120,269 @@ pub async fn run(cluster: Arc<Cluster>, remote: Arc<Remote>, account: Arc<Accoun
             Err(error) => ("failed", Some(error as &dyn std::fmt::Display)),
         };
         trace.end(word, error);
-        failures = if outcome.is_ok() { 0 } else { failures + 1 };
-        interval = remote.accounts.update_sweep_interval(&account);
-        if outcome.is_ok() {
-            last = began;
-            let (credential, began) = (account.fingerprint.to_string(), clock::timestamp(began));
-            remote.gate.leadership.note_sweep(account.id.as_str(), &credential, began, interval);
+        outcome
+    }
+
+    /// Drops an account that nobody uses with this credential any more.
+    fn close(&self) {
+        self.remote.accounts.close(&self.account);
+        // The objects that wait for this sweep, or depend on it, find another account, or that their Secret is gone.
+        for key in self.account.waiting() {
+            self.cluster.requeuer.requeue_later(&key);
         }
-        remote.metrics.sweep(outcome.is_ok());
-        for key in account.swept(began, outcome) {
-            cluster.requeuer.requeue_later(&key);
+        self.cluster.requeue_account(&self.account.id);
+    }
+
+    /// A sweep waits for its time, and may wait for calls that the limit does not leave: meanwhile its account may have gone
+    /// unread for too long.
+    async fn watched<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = std::pin::pin!(work);
+        loop {
+            tokio::select! {
+                outcome = &mut work => return outcome,
+                () = tokio::time::sleep(LOOK_UP) => self.requeue_if_readability_changed(),
+            }
         }
-        requeue_if_readability_changed(&cluster, &remote, &account, &mut unreadable);
+    }
+
+    /// Requeues all objects of an account that became readable, or has not been for so long that their status must say it.
+    fn requeue_if_readability_changed(&self) {
+        let (now, passing_time) = (self.remote.clock.now(), self.remote.settings.passing_time());
+        let is_unreadable = self.account.why_unreadable(now, passing_time).is_some();
+        if self.unreadable.swap(is_unreadable, Ordering::Relaxed) != is_unreadable {
+            self.cluster.requeue_account(&self.account.id);
+        }
+    }
+
+    /// Whether some live object still uses this account with this credential.
+    async fn is_in_use(&self) -> bool {
+        for name in self.cluster.index.of_account(self.account.id.as_str()) {
+            let Some(share) = self.cluster.index.shares.find(&name) else { continue };
+            if self.uses(&secret_of(&share), is_deleting(&share.metadata)).await {
+                return true;
+            }
+        }
+        // Children outlive their Share, and remove their rows with what they noted down.
+        for (secret, is_deleting) in self.cluster.index.orphan_secrets(self.account.id.as_str()) {
+            if self.uses(&secret, is_deleting).await {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Whether a Secret has the account's credential. An object that is being deleted may still need the one that is
+    /// remembered.
+    async fn uses(&self, secret: &Name, is_deleting: bool) -> bool {
+        match self.remote.credentials.resolve(secret).await {
+            Ok(found) => found.fingerprint == self.account.fingerprint,
+            Err(_) => is_deleting,
+        }
+    }
+
+    fn requester(&self, priority: Priority) -> Requester {
+        Requester { caller: Caller::Sweep(self.account.id.clone()), namespace: String::new(), priority }
+    }
+
+    /// All live shares of the account. Each page goes into the cache as it comes, so that a large account is not held twice; but
+    /// before the first list is complete nothing is believed of it.
+    async fn list(&self, began: At) -> Result<Vec<Listed>, Error> {
+        let is_first = self.account.cache().swept.is_none();
+        let take = |share: Share| {
+            let (id, is_live) = (share.id.clone(), share.is_live());
+            if is_first {
+                return Listed { id, is_live, share: Some(Box::new(share)) };
+            }
+            self.account.cache().read(share, began, self.remote.settings.read_lag());
+            Listed { id, is_live, share: None }
+        };
+        let credential = self.account.credential.clone();
+        let priority = match (self.account.cache().swept, self.account.demand()) {
+            // Nothing of the account can go on before it.
+            (None, _) => Priority::Create,
+            (Some(_), Some(_)) => Priority::Poll,
+            (Some(_), None) => Priority::Sweep,
+        };
+        let requester = self.requester(priority);
+        let read = read_pages(|page| {
+            let query = ShareQuery { page, per_page: FULL_PAGE, ..session::live() };
+            let (client, credential, requester) = (self.remote.client.clone(), credential.clone(), requester.clone());
+            async move {
+                let _permit = self.account.limiter.wait(&requester, 1).await;
+                let call = client.list_shares(&credential, &self.account.id, &query);
+                let reply = session::make(&self.account, &requester.caller, self.remote.clock, call).await?;
+                Ok::<_, Error>(reply.body.map(take))
+            }
+        });
+        let changed = || Error::Lost { cause: "the list of shares changed each time it was read".into() };
+        read.await?.ok_or_else(changed)
+    }
+
+    async fn sweep(&self, relist: &mut Relist, began: At) -> Result<(), Error> {
+        let read_lag = self.remote.settings.read_lag();
+        let rows = self.list(began).await?;
+        let live: HashSet<ShareId> =
+            rows.iter().filter(|listed| listed.is_live).map(|listed| listed.id.clone()).collect();
+        {
+            let mut cache = self.account.cache();
+            for share in rows.into_iter().filter_map(|listed| listed.share) {
+                cache.read(*share, began, read_lag);
+            }
+        }
+        let wanted = self.read_wanted(&live, began).await;
+        let lacking = {
+            let mut cache = self.account.cache();
+            let lacking = cache.lacking(&live, began, read_lag);
+            for id in &lacking {
+                match cache.seen_mut(id) {
+                    // A list of what is active need not show it: a GET will say.
+                    Some(seen) if matches!(seen.share.status, ShareStatus::Other(_)) => seen.read_again(),
+                    Some(_) if wanted.contains(id) => {}
+                    // Gone from the list: a GET will say, and until then nothing is believed of it.
+                    Some(_) => cache.forget(id),
+                    None => {}
+                }
+            }
+            lacking
+        };
+        // Before anybody may believe this list.
+        self.count_losses(&live).await;
+        let (moved, freed) = {
+            let mut cache = self.account.cache();
+            cache.swept(began);
+            cache.pair();
+            // What a pass read on its way may concern others.
+            (cache.moved(), cache.freed())
+        };
+        self.wake(moved.iter().chain(&lacking));
+        self.wake(self.doubt_lists(relist, began).iter());
+        self.cluster.requeue_claimants(&self.account.id, &freed);
+        Ok(())
+    }
+
+    /// Reads the shares that the list lacks, that no object is bound to, and whose name an object waits for: to believe the list
+    /// would make a second share of that name. Returns all of them; those that cannot be read stay as they were seen.
+    async fn read_wanted(&self, live: &HashSet<ShareId>, began: At) -> HashSet<ShareId> {
+        let read_lag = self.remote.settings.read_lag();
+        let is_wanted = |seen: &ObservedShare| {
+            self.cluster.index.bound_to(seen.share.id.as_str()).is_empty()
+                && !self.cluster.index.claimants(self.account.id.as_str(), &seen.share.name).is_empty()
+        };
+        let wanted: Vec<ShareId> = {
+            let cache = self.account.cache();
+            let lacking = cache.lacking(live, began, read_lag);
+            lacking.into_iter().filter(|id| cache.seen(id).is_some_and(is_wanted)).collect()
+        };
+        let requester = self.requester(Priority::Sweep);
+        for id in wanted.iter().take(MOST_WANTED) {
+            let _permit = self.account.limiter.wait(&requester, 1).await;
+            let asked = self.remote.clock.now();
+            let include = Include { resources: true, recipient_counts: true };
+            let call = self.remote.client.share(&self.account.credential, &self.account.id, id, include);
+            match session::make(&self.account, &requester.caller, self.remote.clock, call).await {
+                Ok(reply) => self.account.cache().read(reply.body, asked, read_lag),
+                Err(error) if error.class() == ErrorClass::Gone => self.account.cache().absent(id, asked, read_lag),
+                Err(error) => tracing::debug!(%error, share = %id, "a share that the list lacks cannot be read"),
+            }
+        }
+        wanted.into_iter().collect()
+    }
+
+    /// Shares that objects are bound to and that are not there: if they are many, nothing is written any more.
+    async fn count_losses(&self, live: &HashSet<ShareId>) {
+        let mut ours: HashMap<Name, bool> = HashMap::new();
+        let (mut bound, mut missing, mut reported) = (0, HashSet::new(), None);
+        for name in self.cluster.index.of_account(self.account.id.as_str()) {
+            let Some(share) = self.cluster.index.shares.find(&name) else { continue };
+            let Some(status) = own_record(&share) else { continue };
+            let Some(id) = &status.share_id else { continue };
+            let secret = secret_of(&share);
+            // Another credential may well see other shares of the account.
+            let ours = match ours.get(&secret) {
+                Some(ours) => *ours,
+                None => {
+                    let is_ours = self.uses(&secret, false).await;
+                    *ours.entry(secret).or_insert(is_ours)
+                }
+            };
+            if is_deleting(&share.metadata) || !ours {
+                continue;
+            }
+            bound += 1;
+            // One that Cloudflare is deleting is lost as well: this object did not ask for that.
+            let is_live = |id: &ShareId| self.account.cache().seen(id).is_some_and(ObservedShare::is_live);
+            let there = ShareId::parse(id).is_ok_and(|id| live.contains(&id) || is_live(&id));
+            if !there {
+                missing.insert(id.clone());
+                reported = reported.into_iter().chain(breaker_reported_at(&status.common.conditions)).min();
+            }
+        }
+        if self.account.count_losses(bound, &missing, reported, self.remote.clock.now()) {
+            match self.account.breaker() {
+                Some(why) => tracing::error!(account = %self.account.id, why, "the circuit breaker opened"),
+                None => {
+                    tracing::info!(account = %self.account.id, "the shares are back; the circuit breaker is closed")
+                }
+            }
+            self.cluster.requeue_account(&self.account.id);
+        }
+    }
+
+    /// Shares whose rows are to be listed again though nothing has moved.
+    fn doubt_lists(&self, relist: &mut Relist, now: At) -> Vec<ShareId> {
+        let mut cache = self.account.cache();
+        let listings = cache.live().filter_map(|seen| self.listing(seen)).collect();
+        let chosen = relist.choose(listings, self.account.sweep_interval(), now);
+        for id in &chosen {
+            if let Some(seen) = cache.seen_mut(id) {
+                seen.doubt_rows(now);
+            }
+        }
+        chosen
+    }
+
+    /// The list of rows of a share that objects are bound to; `None`: nothing is declared that it could show.
+    fn listing(&self, seen: &ObservedShare) -> Option<Listing<ShareId>> {
+        let bound = self.cluster.index.bound_to(seen.share.id.as_str());
+        let excludes = |name: &Name| {
+            let share = self.cluster.index.shares.find(name);
+            share.is_some_and(|share| share.spec.organization.as_ref().is_some_and(|o| !o.excluded.is_empty()))
+        };
+        let of_organization = seen.share.target_type == TargetType::Organization;
+        if bound.is_empty() || of_organization && seen.excluded.is_none() && !bound.iter().any(excludes) {
+            return None;
+        }
+        Some(Listing {
+            id: seen.share.id.clone(),
+            read_at: seen.listed_at(),
+            pages: seen.list_rows().div_ceil(u64::from(FULL_PAGE)).try_into().unwrap_or(u32::MAX),
+            // The recipients of an organization's share follow its members. A share whose counts are not shown shows no change
+            // at all.
+            may_swap: !of_organization && seen.counts.is_none_or(|counts| counts.disassociated > 0),
+        })
+    }
+
+    /// Wakes the objects that are bound to these shares, and their children.
+    fn wake<'a>(&self, ids: impl Iterator<Item = &'a ShareId>) {
+        for id in ids {
+            for name in self.cluster.index.bound_to(id.as_str()) {
+                self.cluster.requeue_family(&name);
+            }
+        }
     }
 }
 
-/// Drops an account that nobody uses with this credential any more.
-fn close(cluster: &Cluster, remote: &Remote, account: &Account) {
-    remote.accounts.close(account);
-    // The objects that wait for this sweep, or depend on it, find another account, or that their Secret is gone.
-    for key in account.waiting() {
-        cluster.requeuer.requeue_later(&key);
-    }
-    cluster.requeue_account(&account.id);
+/// A share in the list of all.
+struct Listed {
+    id: ShareId,
+    is_live: bool,
+    /// `None`: the cache has it already.
+    share: Option<Box<Share>>,
 }
 
-/// A sweep waits for its time, and may wait for calls that the limit does not leave: meanwhile its account may have gone
-/// unread for too long.
-async fn watched<T>(
-    cluster: &Cluster,
-    remote: &Remote,
-    account: &Account,
-    unreadable: &mut bool,
-    work: impl Future<Output = T>,
-) -> T {
-    let mut work = std::pin::pin!(work);
-    loop {
-        tokio::select! {
-            outcome = &mut work => return outcome,
-            () = tokio::time::sleep(LOOK_UP) => requeue_if_readability_changed(cluster, remote, account, unreadable),
-        }
-    }
-}
-
-/// Requeues all objects of an account that became readable, or has not been for so long that their status must say it.
-fn requeue_if_readability_changed(cluster: &Cluster, remote: &Remote, account: &Account, unreadable: &mut bool) {
-    let now = account.why_unreadable(remote.clock.now(), remote.settings.passing_time()).is_some();
-    if std::mem::replace(unreadable, now) != now {
-        cluster.requeue_account(&account.id);
+impl Object for Listed {
+    fn id(&self) -> &str {
+        self.id.as_str()
     }
 }
 
@@ -150,245 +403,6 @@ fn staggered(interval: Duration, seed: At) -> Duration {
     }
     let offset = seed.0.wrapping_mul(2_654_435_761).rem_euclid(2 * tenth + 1) - tenth;
     Duration::from_millis((interval.as_millis() as i64 + offset).max(1) as u64)
-}
-
-/// Whether some live object still uses this account with this credential.
-async fn is_in_use(cluster: &Cluster, remote: &Remote, account: &Account) -> bool {
-    for name in cluster.index.of_account(account.id.as_str()) {
-        let Some(share) = cluster.index.shares.find(&name) else { continue };
-        if uses(remote, account, &secret_of(&share), is_deleting(&share.metadata)).await {
-            return true;
-        }
-    }
-    // Children outlive their Share, and remove their rows with what they noted down.
-    for (secret, is_deleting) in cluster.index.orphan_secrets(account.id.as_str()) {
-        if uses(remote, account, &secret, is_deleting).await {
-            return true;
-        }
-    }
-    false
-}
-
-/// Whether a Secret has the account's credential. An object that is being deleted may still need the one that is remembered.
-async fn uses(remote: &Remote, account: &Account, secret: &Name, is_deleting: bool) -> bool {
-    match remote.credentials.resolve(secret).await {
-        Ok(found) => found.fingerprint == account.fingerprint,
-        Err(_) => is_deleting,
-    }
-}
-
-/// A share in the list of all.
-struct Listed {
-    id: ShareId,
-    is_live: bool,
-    /// `None`: the cache has it already.
-    share: Option<Box<Share>>,
-}
-
-impl Object for Listed {
-    fn id(&self) -> &str {
-        self.id.as_str()
-    }
-}
-
-fn requester(account: &Account, priority: Priority) -> Requester {
-    Requester { caller: Caller::Sweep(account.id.clone()), namespace: String::new(), priority }
-}
-
-/// All live shares of the account. Each page goes into the cache as it comes, so that a large account is not held twice; but
-/// before the first list is complete nothing is believed of it.
-async fn list(remote: &Remote, account: &Account, began: At) -> Result<Vec<Listed>, Error> {
-    let is_first = account.cache().swept.is_none();
-    let take = |share: Share| {
-        let (id, is_live) = (share.id.clone(), share.is_live());
-        if is_first {
-            return Listed { id, is_live, share: Some(Box::new(share)) };
-        }
-        account.cache().read(share, began, remote.settings.read_lag());
-        Listed { id, is_live, share: None }
-    };
-    let credential = account.credential.clone();
-    let priority = match (account.cache().swept, account.demand()) {
-        // Nothing of the account can go on before it.
-        (None, _) => Priority::Create,
-        (Some(_), Some(_)) => Priority::Poll,
-        (Some(_), None) => Priority::Sweep,
-    };
-    let requester = requester(account, priority);
-    let read = read_pages(|page| {
-        let query = ShareQuery { page, per_page: FULL_PAGE, ..session::live() };
-        let (client, credential, requester) = (remote.client.clone(), credential.clone(), requester.clone());
-        async move {
-            let _permit = account.limiter.wait(&requester, 1).await;
-            let call = client.list_shares(&credential, &account.id, &query);
-            let reply = session::make(account, &requester.caller, remote.clock, call).await?;
-            Ok::<_, Error>(reply.body.map(take))
-        }
-    });
-    let changed = || Error::Lost { cause: "the list of shares changed each time it was read".into() };
-    read.await?.ok_or_else(changed)
-}
-
-async fn sweep(
-    cluster: &Cluster,
-    remote: &Remote,
-    account: &Account,
-    relist: &mut Relist,
-    began: At,
-) -> Result<(), Error> {
-    let read_lag = remote.settings.read_lag();
-    let rows = list(remote, account, began).await?;
-    let live: HashSet<ShareId> = rows.iter().filter(|listed| listed.is_live).map(|listed| listed.id.clone()).collect();
-    {
-        let mut cache = account.cache();
-        for share in rows.into_iter().filter_map(|listed| listed.share) {
-            cache.read(*share, began, read_lag);
-        }
-    }
-    let wanted = read_wanted(cluster, remote, account, &live, began).await;
-    let lacking = {
-        let mut cache = account.cache();
-        let lacking = cache.lacking(&live, began, read_lag);
-        for id in &lacking {
-            match cache.seen_mut(id) {
-                // A list of what is active need not show it: a GET will say.
-                Some(seen) if matches!(seen.share.status, ShareStatus::Other(_)) => seen.read_again(),
-                Some(_) if wanted.contains(id) => {}
-                // Gone from the list: a GET will say, and until then nothing is believed of it.
-                Some(_) => cache.forget(id),
-                None => {}
-            }
-        }
-        lacking
-    };
-    // Before anybody may believe this list.
-    count_losses(cluster, remote, account, &live).await;
-    let (moved, freed) = {
-        let mut cache = account.cache();
-        cache.swept(began);
-        cache.pair();
-        // What a pass read on its way may concern others.
-        (cache.moved(), cache.freed())
-    };
-    wake(cluster, moved.iter().chain(&lacking));
-    wake(cluster, doubt_lists(cluster, account, relist, began).iter());
-    cluster.requeue_claimants(&account.id, &freed);
-    Ok(())
-}
-
-/// Reads the shares that the list lacks, that no object is bound to, and whose name an object waits for: to believe the list
-/// would make a second share of that name. Returns all of them; those that cannot be read stay as they were seen.
-async fn read_wanted(
-    cluster: &Cluster,
-    remote: &Remote,
-    account: &Account,
-    live: &HashSet<ShareId>,
-    began: At,
-) -> HashSet<ShareId> {
-    let read_lag = remote.settings.read_lag();
-    let is_wanted = |seen: &ObservedShare| {
-        cluster.index.bound_to(seen.share.id.as_str()).is_empty()
-            && !cluster.index.claimants(account.id.as_str(), &seen.share.name).is_empty()
-    };
-    let wanted: Vec<ShareId> = {
-        let cache = account.cache();
-        let lacking = cache.lacking(live, began, read_lag);
-        lacking.into_iter().filter(|id| cache.seen(id).is_some_and(is_wanted)).collect()
-    };
-    let requester = requester(account, Priority::Sweep);
-    for id in wanted.iter().take(MOST_WANTED) {
-        let _permit = account.limiter.wait(&requester, 1).await;
-        let asked = remote.clock.now();
-        let include = Include { resources: true, recipient_counts: true };
-        let call = remote.client.share(&account.credential, &account.id, id, include);
-        match session::make(account, &requester.caller, remote.clock, call).await {
-            Ok(reply) => account.cache().read(reply.body, asked, read_lag),
-            Err(error) if error.class() == ErrorClass::Gone => account.cache().absent(id, asked, read_lag),
-            Err(error) => tracing::debug!(%error, share = %id, "a share that the list lacks cannot be read"),
-        }
-    }
-    wanted.into_iter().collect()
-}
-
-/// Shares that objects are bound to and that are not there: if they are many, nothing is written any more.
-async fn count_losses(cluster: &Cluster, remote: &Remote, account: &Account, live: &HashSet<ShareId>) {
-    let mut ours: HashMap<Name, bool> = HashMap::new();
-    let (mut bound, mut missing, mut reported) = (0, HashSet::new(), None);
-    for name in cluster.index.of_account(account.id.as_str()) {
-        let Some(share) = cluster.index.shares.find(&name) else { continue };
-        let Some(status) = own_record(&share) else { continue };
-        let Some(id) = &status.share_id else { continue };
-        let secret = secret_of(&share);
-        // Another credential may well see other shares of the account.
-        let ours = match ours.get(&secret) {
-            Some(ours) => *ours,
-            None => {
-                let is_ours = uses(remote, account, &secret, false).await;
-                *ours.entry(secret).or_insert(is_ours)
-            }
-        };
-        if is_deleting(&share.metadata) || !ours {
-            continue;
-        }
-        bound += 1;
-        // One that Cloudflare is deleting is lost as well: this object did not ask for that.
-        let is_live = |id: &ShareId| account.cache().seen(id).is_some_and(ObservedShare::is_live);
-        let there = ShareId::parse(id).is_ok_and(|id| live.contains(&id) || is_live(&id));
-        if !there {
-            missing.insert(id.clone());
-            reported = reported.into_iter().chain(breaker_reported_at(&status.common.conditions)).min();
-        }
-    }
-    if account.count_losses(bound, &missing, reported, remote.clock.now()) {
-        match account.breaker() {
-            Some(why) => tracing::error!(account = %account.id, why, "the circuit breaker opened"),
-            None => tracing::info!(account = %account.id, "the shares are back; the circuit breaker is closed"),
-        }
-        cluster.requeue_account(&account.id);
-    }
-}
-
-/// Shares whose rows are to be listed again though nothing has moved.
-fn doubt_lists(cluster: &Cluster, account: &Account, relist: &mut Relist, now: At) -> Vec<ShareId> {
-    let mut cache = account.cache();
-    let listings = cache.live().filter_map(|seen| listing(cluster, seen)).collect();
-    let chosen = relist.choose(listings, account.sweep_interval(), now);
-    for id in &chosen {
-        if let Some(seen) = cache.seen_mut(id) {
-            seen.doubt_rows(now);
-        }
-    }
-    chosen
-}
-
-/// The list of rows of a share that objects are bound to; `None`: nothing is declared that it could show.
-fn listing(cluster: &Cluster, seen: &ObservedShare) -> Option<Listing<ShareId>> {
-    let bound = cluster.index.bound_to(seen.share.id.as_str());
-    let excludes = |name: &Name| {
-        let share = cluster.index.shares.find(name);
-        share.is_some_and(|share| share.spec.organization.as_ref().is_some_and(|o| !o.excluded.is_empty()))
-    };
-    let of_organization = seen.share.target_type == TargetType::Organization;
-    if bound.is_empty() || of_organization && seen.excluded.is_none() && !bound.iter().any(excludes) {
-        return None;
-    }
-    Some(Listing {
-        id: seen.share.id.clone(),
-        read_at: seen.listed_at(),
-        pages: seen.list_rows().div_ceil(u64::from(FULL_PAGE)).try_into().unwrap_or(u32::MAX),
-        // The recipients of an organization's share follow its members. A share whose counts are not shown shows no change
-        // at all.
-        may_swap: !of_organization && seen.counts.is_none_or(|counts| counts.disassociated > 0),
-    })
-}
-
-/// Wakes the objects that are bound to these shares, and their children.
-fn wake<'a>(cluster: &Cluster, ids: impl Iterator<Item = &'a ShareId>) {
-    for id in ids {
-        for name in cluster.index.bound_to(id.as_str()) {
-            cluster.requeue_family(&name);
-        }
-    }
 }
 
 #[cfg(test)]
