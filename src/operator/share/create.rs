@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::facts::{CLOCK_SLACK, fingerprint, started_at};
+use super::announced::{CLOCK_SLACK, fingerprint, started_at};
 use super::share_pass::SharePass;
 use super::{exclusions, opening, status};
 use crate::api::status::CreateIntent;

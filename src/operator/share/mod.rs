@@ -1,5 +1,6 @@
 //! One pass over a Share: find out where it stands, take the steps that are called for, report.
 
+mod announced;
 mod apply;
 pub mod bulk;
 mod children_and_namesakes;
@@ -10,6 +11,7 @@ pub mod desired;
 mod exceptions;
 mod exclusions;
 pub mod facts;
+mod gathering;
 pub mod lookup;
 pub mod losses;
 mod maintain;

@@ -1,6 +1,6 @@
 //! The reads that fill gaps in what is known of a share.
 
-use super::facts::started_at;
+use super::announced::started_at;
 use super::share_pass::SharePass;
 use crate::core::id::ShareId;
 use crate::core::share_step;

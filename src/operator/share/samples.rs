@@ -1,13 +1,20 @@
 //! Shares, and what Cloudflare has of them, for tests without a cluster.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::desired::Desired;
+use super::facts::{Snapshot, Timing, Viewer};
 use crate::api::status::ShareStatus;
-use crate::api::{Share, ShareRecipient};
-use crate::cloudflare;
+use crate::api::{Name, Share, ShareRecipient};
+use crate::cloudflare::{self, Fingerprint};
+use crate::core::id::ShareId;
+use crate::core::share_step::{Facts, Mode, Step, step};
 use crate::core::time::At;
 use crate::operator::cluster::index::Index;
+use crate::operator::pass::memory::Memory;
+use crate::operator::remote::account_cache::AccountCache;
 
 pub const OWNER: &str = "023e105f4ecef8ad9ca31a8372d0c353";
 pub const ALPHA: &str = "372e67954025e0ba6aaa6d586b9e0b59";
@@ -74,4 +81,83 @@ pub fn remote(id: &str, fields: Value) -> cloudflare::Share {
     });
     all.as_object_mut().expect("an object").extend(fields.as_object().cloned().unwrap_or_default());
     serde_json::from_value(all).expect("a share as Cloudflare writes it")
+}
+
+pub const NOW: At = At(10_000_000);
+pub const ID: &str = "5a5e0000000000000000000000000001";
+
+/// A Share in a cluster, what was read of its account, and what the process remembers.
+pub struct World {
+    pub share: Share,
+    pub recipients: Vec<ShareRecipient>,
+    pub cache: AccountCache,
+    pub memory: Memory,
+    pub mode: Mode,
+    pub viewer: Viewer,
+}
+
+pub fn credential(text: &str) -> Fingerprint {
+    let data = [("apiToken".to_owned(), text.as_bytes().to_vec())].into();
+    cloudflare::Credential::from_secret(&data).expect("a credential").fingerprint()
+}
+
+/// A Share that is recorded like that, in an account that was listed a moment ago and has these shares.
+pub fn world(status: Value, remote: Vec<cloudflare::Share>) -> World {
+    let mut cache = AccountCache::default();
+    for share in remote {
+        cache.read(share, NOW, Duration::ZERO);
+    }
+    cache.swept(NOW);
+    World {
+        share: share(json!({}), status),
+        recipients: Vec::new(),
+        cache,
+        memory: Memory::default(),
+        mode: Mode::Manage,
+        viewer: Viewer { credential: Some(credential("one")), confirmed_gone: false, children_claim: true },
+    }
+}
+
+impl World {
+    pub fn facts(self) -> Facts {
+        let index = index(vec![self.share.clone()], self.recipients);
+        let desired = desired(&self.share, &index);
+        let timing = Timing {
+            now: NOW,
+            since: NOW,
+            ahead: 0,
+            settle_time: Duration::from_secs(240),
+            read_lag: Duration::from_secs(60),
+        };
+        let snapshot = Snapshot {
+            object: &self.share,
+            name: &Name::of(&self.share),
+            desired: &desired,
+            status: &status(&self.share),
+            index: &index,
+            cache: &self.cache,
+            memory: &self.memory,
+            mode: self.mode,
+            viewer: self.viewer,
+            timing,
+        };
+        snapshot.facts()
+    }
+
+    pub fn step(self) -> Step {
+        step(&self.facts())
+    }
+
+    pub fn with(mut self, change: impl FnOnce(&mut World)) -> World {
+        change(&mut self);
+        self
+    }
+}
+
+pub fn id() -> ShareId {
+    ShareId::parse(ID).expect("an id")
+}
+
+pub fn bound() -> Value {
+    json!({"shareID": ID, "seenWith": credential("one").to_string()})
 }
