@@ -1,7 +1,6 @@
 //! The objects this operator knows, and how they hang together.
 
 use std::collections::{HashMap, HashSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use kube::runtime::reflector::{self, Store};
@@ -11,16 +10,14 @@ use parking_lot::Mutex;
 
 use super::asked::Asked;
 use super::child_object::ChildObject;
-use super::claimant::{Claim, Unwatched, folded_id, share_ids};
+use super::claimant::{Claim, Unwatched, folded_id};
 use super::object_cache::ObjectCache;
-use crate::api::{
-    Kind, Name, ObjectKey, Reason, Share, ShareRecipient, ShareResource, is_deleting, observes, own_record, secret_of,
-};
+use super::relations::{Arrivals, LookupKeys, Relations};
+use crate::api::{Kind, Name, ObjectKey, Share, ShareRecipient, ShareResource};
 use crate::core::id::same;
 use crate::core::interned::Interned;
 use crate::core::shard;
 use crate::core::time::At;
-use crate::operator::conditions;
 
 pub struct Index {
     pub shares: ObjectCache<Share>,
@@ -31,46 +28,6 @@ pub struct Index {
     /// Claims of Shares that the watch does not show.
     pub unwatched: Unwatched,
     relations: Mutex<Relations>,
-}
-
-#[derive(Default)]
-struct Relations {
-    children: HashMap<Name, HashSet<ObjectKey>>,
-    parents: HashMap<ObjectKey, Name>,
-    arrivals: HashMap<Name, Arrivals>,
-    shares: HashMap<Name, LookupKeys>,
-    by_share_id: HashMap<Interned, Vec<Name>>,
-    by_claim: HashMap<Claim, Vec<Name>>,
-    /// When an object that may still exist last left the watch, by namespace.
-    departed: HashMap<Interned, At>,
-    /// The same of Shares, whatever their namespace.
-    share_departed: Option<At>,
-}
-
-/// When child objects of a share came.
-#[derive(Debug, Clone, Copy)]
-pub struct Arrivals {
-    pub first: At,
-    pub last: At,
-}
-
-/// The attributes of a Share by which related objects are looked up.
-#[derive(Debug, Clone, PartialEq)]
-struct LookupKeys {
-    share_ids: Vec<Interned>,
-    claim: Claim,
-    secret: Name,
-    /// Hash of what its child objects depend on.
-    children_view: u64,
-}
-
-impl Relations {
-    /// Other Shares that want the same name in the same account: what a Share has to claim it with concerns them.
-    fn rivals(&self, share: &Name) -> Vec<ObjectKey> {
-        let claim = self.shares.get(share).map(|keys| &keys.claim);
-        let same = claim.and_then(|claim| self.by_claim.get(claim)).into_iter().flatten();
-        same.filter(|name| *name != share).cloned().map(Share::key).collect()
-    }
 }
 
 /// A kind whose objects are kept and related.
@@ -313,91 +270,8 @@ impl Related for Share {
     }
 
     fn relate(index: &Index, name: &Name, object: Option<&Self>, _now: At) -> Vec<ObjectKey> {
-        let keys = object.map(|share| {
-            // An observing Share records nothing, and must hear of changes all the same.
-            let status = own_record(share).or(share.status.as_ref().filter(|_| observes(share)));
-            let recorded = status.and_then(|s| s.share_id.clone());
-            LookupKeys {
-                share_ids: share_ids(share, recorded),
-                claim: Claim::of(share),
-                secret: secret_of(share),
-                children_view: children_view(share),
-            }
-        });
-        let mut relations = index.relations.lock();
-        let before = relations.shares.get(name).cloned();
-        let mut touched = Vec::new();
-        if before != keys {
-            touched.extend(relations.children.get(name).into_iter().flatten().cloned());
-            let bound = before.as_ref().map(|before| before.share_ids.clone()).unwrap_or_default();
-            if let Some(before) = before {
-                for id in &before.share_ids {
-                    touched.extend(leave(&mut relations.by_share_id, id, name).into_iter().map(Share::key));
-                }
-                touched.extend(leave(&mut relations.by_claim, &before.claim, name).into_iter().map(Share::key));
-                relations.shares.remove(name);
-            }
-            if let Some(keys) = keys {
-                // The lists of other namespaces may bring an older object after a younger one was served.
-                for id in &keys.share_ids {
-                    touched.extend(join(&mut relations.by_share_id, id, name).into_iter().map(Share::key));
-                    if !bound.contains(id) {
-                        // A sweep that saw its share move before now did not find it.
-                        touched.push(Self::key(name.clone()));
-                    }
-                }
-                touched.extend(join(&mut relations.by_claim, &keys.claim, name).into_iter().map(Share::key));
-                relations.shares.insert(name.clone(), keys);
-            }
-        }
-        touched
+        index.relations.lock().relate_share(name, object.map(LookupKeys::of))
     }
-}
-
-/// What of a Share matters to its children: who it is, how far it is, and what it holds for them.
-fn children_view(share: &Share) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (share.uid(), share.meta().generation, is_deleting(share.meta())).hash(&mut hasher);
-    share.annotations().get(crate::api::CONFIRM_REMOVALS).hash(&mut hasher);
-    if let Some(status) = &share.status {
-        (&status.bound_uid, &status.share_id, status.intent.is_some()).hash(&mut hasher);
-        // That there is nothing to observe.
-        (status.share_id.is_none() && conditions::says(&status.common.conditions, Reason::Differs)).hash(&mut hasher);
-        let confirmed = status.confirmed_removals.as_ref();
-        confirmed.map(|confirmed| (confirmed.generation, confirmed.number, confirmed.open)).hash(&mut hasher);
-        let inline = |id: &str| share.spec.recipients.iter().flatten().any(|entry| entry.account_id == id);
-        for recorded in status.inventory.recipients.iter().filter(|recorded| !inline(&recorded.account_id)) {
-            recorded.account_id.hash(&mut hasher);
-        }
-        let inline =
-            |kind: &str, id: &str| share.spec.resources.iter().any(|entry| entry.kind == kind && entry.id == id);
-        for recorded in status.inventory.resources.iter().filter(|recorded| !inline(&recorded.kind, &recorded.id)) {
-            (&recorded.kind, &recorded.id).hash(&mut hasher);
-        }
-    }
-    hasher.finish()
-}
-
-/// Puts a name into a list; returns those that were there before, since they may not be the oldest any more.
-fn join<Q: Eq + Hash + Clone>(map: &mut HashMap<Q, Vec<Name>>, key: &Q, name: &Name) -> Vec<Name> {
-    // Nearly always there is one.
-    let names = map.entry(key.clone()).or_insert_with(|| Vec::with_capacity(1));
-    let others = names.iter().filter(|other| *other != name).cloned().collect::<Vec<_>>();
-    if others.len() == names.len() {
-        names.push(name.clone());
-    }
-    others
-}
-
-/// Takes a name out of a list; returns those that are left, since one of them may be the successor.
-fn leave<Q: Eq + Hash>(map: &mut HashMap<Q, Vec<Name>>, key: &Q, name: &Name) -> Vec<Name> {
-    let Some(names) = map.get_mut(key) else { return Vec::new() };
-    names.retain(|other| other != name);
-    if names.is_empty() {
-        map.remove(key);
-        return Vec::new();
-    }
-    names.clone()
 }
 
 impl Index {
@@ -411,36 +285,6 @@ impl Index {
             recorded: own.and_then(|record| record.owner_account_id.as_deref()),
         };
         child.account().map(Interned::from)
-    }
-
-    fn relate_child(&self, key: ObjectKey, parent: Option<Name>, now: At) -> Vec<ObjectKey> {
-        let mut relations = self.relations.lock();
-        let before = relations.parents.get(&key).cloned();
-        let mut touched = Vec::new();
-        if let Some(before) = before.filter(|before| Some(before) != parent.as_ref()) {
-            relations.parents.remove(&key);
-            if let Some(children) = relations.children.get_mut(&before) {
-                children.remove(&key);
-                // Another declaration of the same key may take over.
-                touched.extend(children.iter().cloned());
-                if children.is_empty() {
-                    relations.children.remove(&before);
-                    relations.arrivals.remove(&before);
-                }
-            }
-            touched.extend(relations.rivals(&before));
-            touched.push(Share::key(before));
-        }
-        if let Some(parent) = parent {
-            if relations.parents.insert(key.clone(), parent.clone()).is_none() {
-                touched.extend(relations.rivals(&parent));
-                let arrivals = relations.arrivals.entry(parent.clone()).or_insert(Arrivals { first: now, last: now });
-                arrivals.last = now;
-            }
-            relations.children.entry(parent.clone()).or_default().insert(key);
-            touched.push(Share::key(parent));
-        }
-        touched
     }
 }
 
@@ -456,7 +300,7 @@ impl Related for ShareRecipient {
     }
 
     fn relate(index: &Index, name: &Name, object: Option<&Self>, now: At) -> Vec<ObjectKey> {
-        index.relate_child(Self::key(name.clone()), object.map(ChildObject::share), now)
+        index.relations.lock().relate_child(Self::key(name.clone()), object.map(ChildObject::share), now)
     }
 }
 
@@ -472,7 +316,7 @@ impl Related for ShareResource {
     }
 
     fn relate(index: &Index, name: &Name, object: Option<&Self>, now: At) -> Vec<ObjectKey> {
-        index.relate_child(Self::key(name.clone()), object.map(ChildObject::share), now)
+        index.relations.lock().relate_child(Self::key(name.clone()), object.map(ChildObject::share), now)
     }
 }
 

@@ -13,6 +13,7 @@ mod listwatch;
 pub mod object_cache;
 pub mod outside;
 pub mod partition;
+pub mod relations;
 pub mod requests;
 pub mod requeuer;
 pub mod revoked;
