@@ -3,6 +3,7 @@
 pub mod breaker;
 pub mod context;
 pub mod drift;
+mod failed;
 pub mod follow;
 pub mod memory;
 mod quota;
@@ -18,9 +19,8 @@ use kube::ResourceExt;
 use super::{clock, delays};
 use crate::api::condition::ready;
 use crate::api::status::{CommonStatus, UNOBSERVED};
-use crate::api::{EventReason, FLUX_REQUESTED_AT, Name, ObjectKey, REQUESTED_AT, Reason, is_deleting};
-use crate::cloudflare::{Error, ErrorClass, clean};
-use crate::core::failure::{self, Bounds, Cause, Facts, Judgement};
+use crate::api::{FLUX_REQUESTED_AT, Name, ObjectKey, REQUESTED_AT, Reason, is_deleting};
+use crate::cloudflare::clean;
 use crate::core::id::{AccountId, ShareId};
 use crate::core::interned::Interned;
 use crate::core::limiter::Priority;
@@ -219,42 +219,13 @@ impl<K: HasStatus> Pass<K> {
         }
     }
 
-    /// Reports in the log, a metric and an Event what the API server refuses, since the status may not be written. There is
-    /// no Event if the object's last one said the same, or if other objects had theirs just now: the next try comes soon.
-    pub fn tell_refusal(&self, stop: &Stop) {
-        let Some(refusal) = stop.refusal() else { return };
-        let refusal = clean(refusal, LONGEST_LOGGED);
-        let (reason, message) = if self.is_deleting() {
-            self.context.metrics.deletion_forbidden();
-            let message = format!(
-                "the deletion cannot finish, because the API server refuses a request by cfshare: {refusal}. Grant the \
-                 permission or change the policy, or remove the finalizer cfshare.dev/finalizer, which leaves at Cloudflare \
-                 what is still there",
-            );
-            (EventReason::DeletionForbidden, message)
-        } else {
-            self.context.metrics.request_refused();
-            let message = format!(
-                "the API server refuses a request by cfshare, so the status of this object may be out of date, and changes \
-                 may not reach Cloudflare: {refusal}. Grant the permission, or change the policy or webhook",
-            );
-            (EventReason::RequestRefused, message)
-        };
-        tracing::warn!(object = %self.key, "{message}");
-        let is_new = self.memory(|memory| memory.refusal_told.as_ref() != Some(&message));
-        if is_new && self.context.may_tell_refusal(self.now()) {
-            self.memory(|memory| memory.refusal_told = Some(message.clone()));
-            self.event(Note::warning(reason), message);
-        }
-    }
-
     /// Ends the pass with a verdict: writes the status if it differs, and says when to look again.
     pub async fn finish(self, verdict: Verdict) -> Result<Option<Duration>, Stop> {
         self.end(verdict, None).await
     }
 
     /// The same; `failing`: passes in a row that failed, this one among them.
-    async fn end(mut self, verdict: Verdict, failing: Option<Failing>) -> Result<Option<Duration>, Stop> {
+    pub(super) async fn end(mut self, verdict: Verdict, failing: Option<Failing>) -> Result<Option<Duration>, Stop> {
         let generation = self.generation();
         let request = self.request().map(Interned::from);
         let common = self.common_mut();
@@ -315,131 +286,6 @@ impl<K: HasStatus> Pass<K> {
             self.memory(|memory| memory.event_slot = None);
         }
         Some(wait).filter(|wait| !wait.is_zero())
-    }
-
-    /// Ends a pass that has no credential; `made`: what it has at Cloudflare, which stays there though the object is
-    /// being deleted.
-    pub async fn without_credential(
-        self,
-        problem: NoCredential,
-        made: Option<String>,
-    ) -> Result<Option<Duration>, Stop> {
-        if matches!(problem, NoCredential::Unreadable(..)) && self.was_ready() {
-            let failures = self.count_failure().so_far(self.now());
-            if !failures.persist_for(self.context.settings.read_lag()) {
-                return Ok(Some(delays::TRANSIENT));
-            }
-        }
-        let may_pass = problem.usually_passes(made.is_some()) && !self.is_deleting();
-        let message = match made.filter(|_| self.is_deleting()) {
-            Some(made) => format!(
-                "{problem}. {made} still exists at Cloudflare, so this object is not removed. If the Secret cannot be \
-                 restored, as in a namespace that is being deleted, delete it at Cloudflare and release the object: {}",
-                self.key.retain(),
-            ),
-            None => problem.to_string(),
-        };
-        let verdict = Verdict::unknown_stalled(Reason::CredentialsNotFound, message).requeue_after(delays::SECRET);
-        if !may_pass {
-            return self.finish(verdict).await;
-        }
-        let now = self.now();
-        let since = conditions::said_since(&self.common().conditions, Reason::CredentialsNotFound, now);
-        self.finish(verdict::awaited(verdict, since, now)).await
-    }
-
-    /// Ends a pass that Cloudflare stopped.
-    pub async fn fail(mut self, error: Error, session: &Session, secret: &Name) -> Result<Option<Duration>, Stop> {
-        let class = error.class();
-        if class == ErrorClass::Denied {
-            self.context.remote.credentials.doubt(secret);
-        }
-        let (now, failing) = (self.now(), self.count_failure());
-        let bounds = self.failure_bounds();
-        let facts = Facts {
-            class,
-            failures: failing.so_far(now),
-            was_ready: self.was_ready(),
-            denied_elsewhere: session.account.is_denied(now, bounds.denial),
-            closed_for: session.account.limiter.closed_until().map(|until| until.since(now)),
-        };
-        let Judgement { cause, reported, retry_after } = failure::judge(&facts, &bounds);
-        if !reported && self.alarm.is_none() {
-            return Ok(Some(retry_after));
-        }
-        let verdict = self.failed(cause, &error, session, secret).requeue_after(retry_after);
-        let verdict = match self.alarm.take() {
-            Some(alarm) => alarm.before(verdict),
-            None => verdict,
-        };
-        self.end(verdict, Some(failing)).await
-    }
-
-    /// What is said of a failed call.
-    fn failed(&self, cause: Cause, error: &Error, session: &Session, secret: &Name) -> Verdict {
-        let unread = self.unread(session);
-        let shared = |verdict: Verdict| if unread.is_empty() { verdict } else { verdict.shared() };
-        let denied = || {
-            format!(
-                "{error}: the credential in the Secret {} is invalid or lacks a permission. It needs permission to edit \
-                 Resource Sharing in account {}, or to read it if cfshare only observes{}",
-                secret.name,
-                session.account.id,
-                error.blocked(),
-            )
-        };
-        match cause {
-            Cause::Throttled => {
-                let message = format!(
-                    "Cloudflare's rate limit is reached; other users of the same credential count towards it{unread}. cfshare \
-                     retries automatically"
-                );
-                shared(Verdict::unknown(Reason::Throttled, message))
-            }
-            Cause::Denied { for_long: true } => Verdict::unknown_stalled(Reason::Denied, denied()).shared(),
-            Cause::Denied { for_long: false } => Verdict::unknown(Reason::Denied, denied()),
-            Cause::Unavailable if unread.is_empty() => Verdict::unknown(Reason::Unavailable, error.to_string()),
-            Cause::Unavailable => {
-                let message = format!("{error}{unread}. cfshare retries automatically");
-                Verdict::unknown(Reason::Unavailable, message).shared()
-            }
-            Cause::Rejected => {
-                let message = format!(
-                    "{error}: check the ids. spec.accountID cannot be changed: if it is wrong, delete this object and apply it again"
-                );
-                Verdict::unknown_stalled(Reason::Rejected, message)
-            }
-        }
-    }
-
-    fn failure_bounds(&self) -> Bounds {
-        let settings = &self.context.settings;
-        Bounds { read_lag: settings.read_lag(), denial: settings.passing_time() }
-    }
-
-    /// Takes note that this pass failed.
-    fn count_failure(&self) -> Failing {
-        let now = self.now();
-        self.memory(|memory| memory.fail(now))
-    }
-
-    /// Fails where nothing could be read of the account for long.
-    pub fn check_readable(&self, session: &Session) -> Result<(), Stop> {
-        let passing_time = self.context.settings.passing_time();
-        session.account.why_unreadable(self.now(), passing_time).map_or(Ok(()), |error| Err(Stop::Cloudflare(error)))
-    }
-
-    /// Where the account has not been read for long: since when nothing is known of its shares.
-    fn unread(&self, session: &Session) -> String {
-        if self.check_readable(session).is_ok() {
-            return String::new();
-        }
-        let account = &session.account;
-        format!(
-            ", so the state of the shares of account {} has been unknown since {}",
-            account.id,
-            clock::time(account.read_at()).0
-        )
     }
 }
 

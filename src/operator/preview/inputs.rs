@@ -9,7 +9,7 @@ use crate::core::id::{ShareId, same};
 use crate::core::time::At;
 use crate::operator::cluster::index::Index;
 use crate::operator::remote::account_cache::AccountCache;
-use crate::operator::remote::observed_share::Exclusions;
+use crate::operator::remote::recipients::Exclusions;
 use crate::operator::share::deletions::is_managed;
 
 /// Objects that are looked at together.

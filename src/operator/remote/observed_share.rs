@@ -6,14 +6,10 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 use litemap::LiteMap;
 
-use crate::cloudflare::{
-    AssociationStatus, Counts, Error, ExcludedRecipient, Recipient, ResourceStatus, Share, ShareResource, ShareStatus,
-    TargetType,
-};
-use crate::core::id::{AccountId, RecipientId};
+use super::recipients::{Exclusions, Recipients};
+use crate::cloudflare::{Counts, Error, ExcludedRecipient, Recipient, Share, ShareResource, ShareStatus, TargetType};
+use crate::core::id::RecipientId;
 use crate::core::interned::Interned;
-use crate::core::row_key::RowKey;
-use crate::core::row_step::Observed;
 use crate::core::time::At;
 
 /// One share, and what of it was read.
@@ -22,9 +18,9 @@ pub struct ObservedShare {
     pub share: Share,
     pub resources: Option<Vec<ShareResource>>,
     /// When they were read; earlier than the share where the last answer left them out.
-    resources_read_at: At,
+    pub(super) resources_read_at: At,
     /// When their own list was last read, if nothing that came after it differs: an answer with the share may lack one.
-    resources_listed_at: At,
+    pub(super) resources_listed_at: At,
     pub counts: Option<Counts>,
     /// When they were read, or became unknown.
     counted_at: At,
@@ -46,49 +42,6 @@ struct Answer {
     at: At,
     /// When the row was first in an answer, if our own call added it.
     added: Option<At>,
-}
-
-#[derive(Debug, Clone)]
-pub struct Recipients {
-    pub rows: Vec<Recipient>,
-    pub read_at: At,
-    /// Something moved since: read again.
-    pub stale: bool,
-    /// Counts that these rows were read again for.
-    doubted: Option<Counts>,
-    /// Our own call made the share a moment before they were read.
-    may_lag: bool,
-}
-
-/// The accounts that are excluded from an organization's share.
-#[derive(Debug, Clone, Default)]
-pub struct Exclusions {
-    /// The default: they must be read again.
-    pub read_at: At,
-    pub rows: Vec<ExcludedRecipient>,
-}
-
-impl Recipients {
-    fn unread() -> Box<Recipients> {
-        Box::new(Recipients { rows: Vec::new(), read_at: At::default(), stale: true, doubted: None, may_lag: false })
-    }
-
-    /// Whether the counts speak of other rows than these, and not for the second time.
-    fn doubt(&mut self, counts: Counts) -> bool {
-        let mut own = Counts::default();
-        for row in &self.rows {
-            match row.association_status {
-                AssociationStatus::Associating => own.associating += 1,
-                AssociationStatus::Associated => own.associated += 1,
-                AssociationStatus::Disassociating => own.disassociating += 1,
-                AssociationStatus::Disassociated => own.disassociated += 1,
-                AssociationStatus::Other(_) => {}
-            }
-        }
-        let news = own != counts && self.doubted != Some(counts);
-        self.doubted = (own != counts).then_some(counts);
-        news
-    }
 }
 
 impl ObservedShare {
@@ -244,14 +197,6 @@ impl ObservedShare {
         self.resources_listed_at = began;
     }
 
-    /// Whether nothing but their own list can say that a resource is not there: the answer with the share may lack it.
-    /// `is_young`: a call that adds it may have taken effect after that list was last read.
-    pub fn may_lack_resource(&self, key: &RowKey, is_young: bool) -> bool {
-        let listed = self.resources_listed_at;
-        let is_old = listed == At::default() || is_young && listed < self.resources_read_at;
-        key.is_resource() && is_old && self.row(key, |_| false) == Observed::Absent
-    }
-
     /// Returns whether any row is different now.
     fn read_resources(&mut self, rows: Vec<ShareResource>, began: At, read_lag: Duration) -> bool {
         let known = self.resources.take();
@@ -392,110 +337,6 @@ impl ObservedShare {
             resources.retain(|known| known.id != row.id);
             resources.push(row);
         }
-    }
-
-    /// The live row of an account, or else the one that is on its way out.
-    pub fn recipient(&self, account: &AccountId) -> Option<&Recipient> {
-        let rows = &self.recipients.as_ref()?.rows;
-        let rank = |row: &Recipient| match row.association_status {
-            AssociationStatus::Associated => 0,
-            AssociationStatus::Associating | AssociationStatus::Other(_) => 1,
-            AssociationStatus::Disassociating => 2,
-            AssociationStatus::Disassociated => 3,
-        };
-        rows.iter().filter(|row| row.account_id == *account).min_by_key(|row| (rank(row), row.created))
-    }
-
-    pub fn excluded(&self, account: &AccountId) -> Option<&ExcludedRecipient> {
-        self.excluded.as_ref()?.rows.iter().find(|row| row.account_id == *account)
-    }
-
-    pub fn resource(&self, key: &RowKey) -> Option<&ShareResource> {
-        let rank = |row: &ShareResource| match row.status {
-            ResourceStatus::Active | ResourceStatus::Other(_) => 0,
-            ResourceStatus::Deleting => 1,
-            ResourceStatus::Deleted => 2,
-        };
-        let rows = self.resources.as_ref()?;
-        rows.iter().filter(|row| resource_key(row) == *key).min_by_key(|row| (rank(row), row.created))
-    }
-
-    /// How many resources are live, no matter who declared them.
-    pub fn live_resources(&self) -> usize {
-        self.resources.iter().flatten().filter(|row| resource_seen(Some(row), false) != Observed::Absent).count()
-    }
-
-    /// When the rows among which this key is looked for were last read.
-    pub fn rows_read_at(&self, key: &RowKey) -> At {
-        match key {
-            RowKey::Recipient(_) => self.recipients.as_ref().map_or(At::default(), |recipients| recipients.read_at),
-            RowKey::Excluded(_) => self.excluded.as_ref().map_or(At::default(), |excluded| excluded.read_at),
-            RowKey::Resource { .. } => self.resources_read_at,
-        }
-    }
-
-    pub fn are_recipients_outdated(&self, since: At) -> bool {
-        self.recipients.as_ref().is_none_or(|recipients| recipients.stale || recipients.read_at < since)
-    }
-
-    pub fn are_exclusions_outdated(&self, since: At) -> bool {
-        self.excluded.as_ref().is_none_or(|excluded| excluded.read_at < since || excluded.read_at == At::default())
-    }
-
-    /// Whether the rows among which this key is looked for are older than that, or known not to be true any more.
-    pub fn is_outdated(&self, key: &RowKey, since: At) -> bool {
-        match key {
-            RowKey::Recipient(_) => self.are_recipients_outdated(since),
-            RowKey::Excluded(_) => self.are_exclusions_outdated(since),
-            RowKey::Resource { .. } => {
-                self.lacks_resources() || self.resources_read_at < since || self.resources_read_at == At::default()
-            }
-        }
-    }
-
-    /// Whether a key is there, for the table of rows.
-    pub fn row(&self, key: &RowKey, differs: impl FnOnce(&ShareResource) -> bool) -> Observed {
-        match key {
-            RowKey::Recipient(_) if self.recipients.is_none() => Observed::Unread,
-            RowKey::Recipient(account) => match recipient_seen(self.recipient(account)) {
-                Observed::Absent if self.short_list().is_some() => Observed::Unread,
-                seen => seen,
-            },
-            RowKey::Excluded(_) if self.excluded.is_none() => Observed::Unread,
-            RowKey::Excluded(account) if self.excluded(account).is_some() => Observed::Live { differs: false },
-            RowKey::Excluded(_) => Observed::Absent,
-            RowKey::Resource { .. } if self.lacks_resources() => Observed::Unread,
-            RowKey::Resource { .. } => {
-                let row = self.resource(key);
-                resource_seen(row, row.is_some_and(differs))
-            }
-        }
-    }
-}
-
-fn recipient_seen(row: Option<&Recipient>) -> Observed {
-    match row.map(|row| &row.association_status) {
-        None | Some(AssociationStatus::Disassociated) => Observed::Absent,
-        Some(AssociationStatus::Disassociating) => Observed::Leaving,
-        Some(AssociationStatus::Associating | AssociationStatus::Associated | AssociationStatus::Other(_)) => {
-            Observed::Live { differs: false }
-        }
-    }
-}
-
-fn resource_seen(row: Option<&ShareResource>, differs: bool) -> Observed {
-    match row.map(|row| &row.status) {
-        None | Some(ResourceStatus::Deleted) => Observed::Absent,
-        Some(ResourceStatus::Deleting) => Observed::Leaving,
-        Some(ResourceStatus::Active | ResourceStatus::Other(_)) => Observed::Live { differs },
-    }
-}
-
-pub fn resource_key(row: &ShareResource) -> RowKey {
-    RowKey::Resource {
-        kind: row.resource_type.clone(),
-        id: row.resource_id.clone(),
-        account: row.resource_account_id.clone(),
     }
 }
 

@@ -12,8 +12,9 @@ use super::account::Account;
 use super::call_log::CallLog;
 use super::credentials::ResolvedCredential;
 use super::limiters::{Caller, Permit, Requester};
-use super::observed_share::{Exclusions, ObservedShare};
+use super::observed_share::ObservedShare;
 use super::pages::{FULL_PAGE, PageError, Pages, read_pages};
+use super::recipients::Exclusions;
 use crate::api::ObjectKey;
 use crate::cloudflare::{
     self, Client, Credential, Direction, Error, ErrorClass, Include, Kind as ShareKind, Object, Order, Page, Reply,

@@ -9,7 +9,8 @@ use crate::core::id::folded;
 use crate::core::row_key::RowKey;
 use crate::core::share_step::{self, Candidates, Sighting};
 use crate::core::time::At;
-use crate::operator::remote::observed_share::{ObservedShare, resource_key};
+use crate::operator::remote::observed_rows::resource_key;
+use crate::operator::remote::observed_share::ObservedShare;
 
 /// Cloudflare's clock as its headers tell it has whole seconds, and ours of it is a guess.
 pub const CLOCK_SLACK: Duration = Duration::from_secs(2);
