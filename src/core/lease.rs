@@ -15,7 +15,7 @@ pub struct LeaseState<'a> {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turn {
+pub enum LeaseAction {
     /// Write our name into it, or renew it.
     Write,
     /// Another replica has it: it is free in so long a time, unless it is renewed.
@@ -25,12 +25,12 @@ pub enum Turn {
 }
 
 /// `holds`: this process holds it, as far as it knows.
-pub fn turn(seen: LeaseState<'_>, identity: &str, holds: bool) -> Turn {
-    let Some(holder) = seen.holder.filter(|holder| !holder.is_empty()) else { return Turn::Write };
+pub fn decide(seen: LeaseState<'_>, identity: &str, holds: bool) -> LeaseAction {
+    let Some(holder) = seen.holder.filter(|holder| !holder.is_empty()) else { return LeaseAction::Write };
     if holder == identity {
-        return if holds && !seen.own_write { Turn::SharedName } else { Turn::Write };
+        return if holds && !seen.own_write { LeaseAction::SharedName } else { LeaseAction::Write };
     }
-    if seen.unchanged > seen.lasts { Turn::Write } else { Turn::Wait(seen.lasts - seen.unchanged) }
+    if seen.unchanged > seen.lasts { LeaseAction::Write } else { LeaseAction::Wait(seen.lasts - seen.unchanged) }
 }
 
 #[cfg(test)]
@@ -46,19 +46,19 @@ mod tests {
     #[test]
     fn a_free_lease_is_taken_and_another_replicas_is_not() {
         for holder in [None, Some("")] {
-            assert_eq!(turn(seen(holder, 0), "me", false), Turn::Write);
+            assert_eq!(decide(seen(holder, 0), "me", false), LeaseAction::Write);
         }
-        assert_eq!(turn(seen(Some("other"), 0), "me", false), Turn::Wait(LASTS));
-        assert_eq!(turn(seen(Some("other"), 60), "me", false), Turn::Wait(Duration::ZERO));
-        assert_eq!(turn(seen(Some("other"), 61), "me", false), Turn::Write);
+        assert_eq!(decide(seen(Some("other"), 0), "me", false), LeaseAction::Wait(LASTS));
+        assert_eq!(decide(seen(Some("other"), 60), "me", false), LeaseAction::Wait(Duration::ZERO));
+        assert_eq!(decide(seen(Some("other"), 61), "me", false), LeaseAction::Write);
     }
 
     #[test]
     fn a_name_that_two_processes_have_is_noticed() {
         let ours = LeaseState { own_write: true, ..seen(Some("me"), 5) };
-        assert_eq!(turn(ours, "me", true), Turn::Write);
-        assert_eq!(turn(seen(Some("me"), 5), "me", true), Turn::SharedName);
+        assert_eq!(decide(ours, "me", true), LeaseAction::Write);
+        assert_eq!(decide(seen(Some("me"), 5), "me", true), LeaseAction::SharedName);
         // The one before us in this pod.
-        assert_eq!(turn(seen(Some("me"), 5), "me", false), Turn::Write);
+        assert_eq!(decide(seen(Some("me"), 5), "me", false), LeaseAction::Write);
     }
 }

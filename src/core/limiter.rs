@@ -59,7 +59,7 @@ pub struct RateLimiter<K> {
     closed_until: At,
     left: Left,
     in_flight: usize,
-    waiting: BTreeMap<Priority, Turns<K>>,
+    waiting: BTreeMap<Priority, FairQueue<K>>,
     /// In which priority each caller waits.
     priorities: HashMap<K, Priority>,
     reserved: HashMap<K, (u32, At)>,
@@ -70,18 +70,18 @@ pub struct RateLimiter<K> {
 }
 
 /// Those of one priority that wait: round robin over namespaces.
-struct Turns<K> {
+struct FairQueue<K> {
     order: VecDeque<String>,
     queues: HashMap<String, VecDeque<(K, u32)>>,
 }
 
-impl<K> Default for Turns<K> {
+impl<K> Default for FairQueue<K> {
     fn default() -> Self {
-        Turns { order: VecDeque::new(), queues: HashMap::new() }
+        FairQueue { order: VecDeque::new(), queues: HashMap::new() }
     }
 }
 
-impl<K> Turns<K> {
+impl<K> FairQueue<K> {
     fn push(&mut self, namespace: &str, key: K, calls: u32) {
         let queue = self.queues.entry(namespace.to_owned()).or_default();
         if queue.is_empty() {
@@ -210,7 +210,7 @@ impl<K: Clone + Eq + Hash> RateLimiter<K> {
         let is_first = self.first().is_none_or(|waiting| priority < waiting) && self.may_pass(priority);
         if is_first && self.open(now) && self.affords(priority, calls, now) {
             self.unqueue(key);
-            self.count_turn(priority);
+            self.count_served(priority);
             self.take(calls);
             return self.grant(key, calls);
         }
@@ -218,16 +218,16 @@ impl<K: Clone + Eq + Hash> RateLimiter<K> {
             Some(waits) if *waits <= priority => {}
             waits => {
                 // What became more urgent does not keep its old place.
-                if let Some(turns) = waits.and_then(|waits| self.waiting.get_mut(waits)) {
-                    turns.remove(key);
+                if let Some(queue) = waits.and_then(|waits| self.waiting.get_mut(waits)) {
+                    queue.remove(key);
                 }
                 self.priorities.insert(key.clone(), priority);
                 let all = made.saturating_add(calls).min(self.rate.burst);
-                let turns = self.waiting.entry(priority).or_default();
-                if turns.is_empty() {
+                let queue = self.waiting.entry(priority).or_default();
+                if queue.is_empty() {
                     self.passed_over.remove(&priority);
                 }
-                turns.push(namespace, key.clone(), all);
+                queue.push(namespace, key.clone(), all);
             }
         }
         false
@@ -235,8 +235,8 @@ impl<K: Clone + Eq + Hash> RateLimiter<K> {
 
     /// The caller does not wait any more.
     fn unqueue(&mut self, key: &K) {
-        if let Some(turns) = self.priorities.remove(key).and_then(|priority| self.waiting.get_mut(&priority)) {
-            turns.remove(key);
+        if let Some(queue) = self.priorities.remove(key).and_then(|priority| self.waiting.get_mut(&priority)) {
+            queue.remove(key);
         }
     }
 
@@ -286,10 +286,10 @@ impl<K: Clone + Eq + Hash> RateLimiter<K> {
         self.refill(now);
         let mut due = Vec::new();
         while self.open(now) {
-            let Some((priority, calls)) = self.turn(now) else { break };
-            let Some((key, _)) = self.waiting.get_mut(&priority).and_then(Turns::pop) else { break };
+            let Some((priority, calls)) = self.next_affordable(now) else { break };
+            let Some((key, _)) = self.waiting.get_mut(&priority).and_then(FairQueue::pop) else { break };
             self.priorities.remove(&key);
-            self.count_turn(priority);
+            self.count_served(priority);
             self.take(calls);
             self.reserved.insert(key.clone(), (calls, now.plus(RESERVATION)));
             due.push(key);
@@ -298,7 +298,7 @@ impl<K: Clone + Eq + Hash> RateLimiter<K> {
     }
 
     /// Whose turn it is, and for how many calls, if these can be had now.
-    fn turn(&self, now: At) -> Option<(Priority, u32)> {
+    fn next_affordable(&self, now: At) -> Option<(Priority, u32)> {
         let affordable = |priority: Priority| {
             // The rate may have been divided since it was queued.
             let calls = self.waiting.get(&priority)?.peek()?.min(self.rate.burst);
@@ -310,12 +310,12 @@ impl<K: Clone + Eq + Hash> RateLimiter<K> {
 
     /// The most urgent that waits.
     fn first(&self) -> Option<Priority> {
-        self.waiting.iter().find(|(_, turns)| !turns.is_empty()).map(|(priority, _)| *priority)
+        self.waiting.iter().find(|(_, queue)| !queue.is_empty()).map(|(priority, _)| *priority)
     }
 
     /// The priority that waits and was passed over most, if that was too often, and how often it was.
     fn overdue(&self) -> Option<(Priority, u32)> {
-        let waits = |priority: &Priority| self.waiting.get(priority).is_some_and(|turns| !turns.is_empty());
+        let waits = |priority: &Priority| self.waiting.get(priority).is_some_and(|queue| !queue.is_empty());
         let passed = self.passed_over.iter().map(|(priority, passed)| (*priority, *passed));
         passed.filter(|(priority, passed)| *passed >= PATIENCE && waits(priority)).max_by_key(|(_, passed)| *passed)
     }
@@ -326,10 +326,10 @@ impl<K: Clone + Eq + Hash> RateLimiter<K> {
         self.overdue().is_none_or(|(overdue, passed)| priority == overdue || may_pass(passed))
     }
 
-    fn count_turn(&mut self, served: Priority) {
+    fn count_served(&mut self, served: Priority) {
         self.passed_over.remove(&served);
-        for (priority, turns) in &self.waiting {
-            if *priority > served && !turns.is_empty() {
+        for (priority, queue) in &self.waiting {
+            if *priority > served && !queue.is_empty() {
                 *self.passed_over.entry(*priority).or_default() += 1;
             }
         }
@@ -361,7 +361,7 @@ impl<K: Clone + Eq + Hash> RateLimiter<K> {
     }
 
     pub fn queued(&self) -> usize {
-        self.waiting.values().flat_map(|turns| turns.queues.values()).map(VecDeque::len).sum()
+        self.waiting.values().flat_map(|queue| queue.queues.values()).map(VecDeque::len).sum()
     }
 
     pub fn per_second(&self) -> f64 {

@@ -20,7 +20,7 @@ use super::delays;
 use super::pass::Pass;
 use crate::api::{Name, ObjectKey, Reason};
 use crate::core::health::Sign;
-use crate::operator::cluster::has_status::{HasStatus, reports_generation};
+use crate::operator::cluster::reconciled::{Reconciled, reports_generation};
 use crate::operator::cluster::requests::api_in;
 use crate::operator::cluster::served::Working;
 use crate::operator::cluster::watch::{self as watches, Feed};
@@ -41,13 +41,13 @@ const AFTER_PANIC: Duration = Duration::from_secs(60);
 const CONCURRENCY: u16 = 32;
 
 /// One scope's store of a kind, what fills it, and who is to be looked at.
-pub struct Reflector<K: HasStatus> {
+pub struct Reflector<K: Reconciled> {
     pub store: Store<K>,
     pub queue: Arc<WorkQueue>,
     writer: Arc<parking_lot::Mutex<Writer<K>>>,
 }
 
-impl<K: HasStatus> Reflector<K> {
+impl<K: Reconciled> Reflector<K> {
     pub fn new() -> Reflector<K> {
         let (store, writer) = reflector::store();
         let queue = Arc::new(WorkQueue::new(CONCURRENCY.into()));
@@ -74,7 +74,7 @@ impl Scope {
     /// Runs one kind for as long as it is polled. What is under way goes on when it is dropped.
     pub fn control<K, F>(&self, reflector: &Reflector<K>, pass: fn(Arc<Context>, Arc<K>) -> F) -> BoxFuture<'static, ()>
     where
-        K: HasStatus,
+        K: Reconciled,
         F: Future<Output = Result<Option<Duration>, Stop>> + Send + 'static,
     {
         let api: Api<DeserializeGuard<K>> = api_in(&self.context.cluster.kube, self.namespace.as_deref());
@@ -134,7 +134,7 @@ async fn reconcile<K, F>(
     under_way: mpsc::Sender<()>,
 ) -> Action
 where
-    K: HasStatus,
+    K: Reconciled,
     F: Future<Output = Result<Option<Duration>, Stop>> + Send + 'static,
 {
     let metrics = context.metrics.clone();
@@ -155,7 +155,7 @@ async fn run_pass<K, F>(
     under_way: mpsc::Sender<()>,
 ) -> Action
 where
-    K: HasStatus,
+    K: Reconciled,
     F: Future<Output = Result<Option<Duration>, Stop>> + Send + 'static,
 {
     if context.shutdown.is_cancelled() {
@@ -190,7 +190,7 @@ where
         }
         Ok(Err(Stop::Occupied | Stop::Crowded)) => {}
         Ok(Ok(None)) => context.memories.settles(&key),
-        Ok(_) | Err(_) => context.memories.had_its_turn(&key),
+        Ok(_) | Err(_) => context.memories.stopped_waiting(&key),
     }
     match ended {
         Ok(ended) => span.in_scope(|| when_next(context, object, ended)),
@@ -198,7 +198,7 @@ where
     }
 }
 
-async fn report_panic<K: HasStatus>(context: Arc<Context>, object: Arc<K>, panic: &JoinError) -> Action {
+async fn report_panic<K: Reconciled>(context: Arc<Context>, object: Arc<K>, panic: &JoinError) -> Action {
     tracing::error!(object = %K::key(Name::of(object.as_ref())), %panic, "panic while reconciling an object");
     context.metrics.panic();
     let verdict = Verdict::stalled(
@@ -228,7 +228,7 @@ fn end(trace: Trace, ended: &Result<Result<Option<Duration>, Stop>, JoinError>) 
 }
 
 /// The right to work on the object, or what to do instead: the objects of other shards are looked after by others.
-async fn enter<K: HasStatus>(context: &Arc<Context>, object: &K) -> Result<Working, Action> {
+async fn enter<K: Reconciled>(context: &Arc<Context>, object: &K) -> Result<Working, Action> {
     let cluster = &context.cluster;
     let failed = |stop: Stop| {
         tracing::warn!(?stop, "the Share of a child object cannot be read");
@@ -246,7 +246,7 @@ async fn enter<K: HasStatus>(context: &Arc<Context>, object: &K) -> Result<Worki
 }
 
 /// When the object is looked at again, and what is reported of a pass that ended otherwise than with a verdict.
-fn when_next<K: HasStatus>(context: Arc<Context>, object: Arc<K>, ended: Result<Option<Duration>, Stop>) -> Action {
+fn when_next<K: Reconciled>(context: Arc<Context>, object: Arc<K>, ended: Result<Option<Duration>, Stop>) -> Action {
     let stop = match ended {
         Ok(Some(after)) => return Action::requeue(after.max(Duration::from_millis(20))),
         Ok(None) => return Action::await_change(),
@@ -263,7 +263,7 @@ fn when_next<K: HasStatus>(context: Arc<Context>, object: Arc<K>, ended: Result<
         Stop::Crowded => Action::requeue(CROWDED),
         Stop::Conflict => {
             let pass = Pass::begin(context, object);
-            if pass.is_outdated() {
+            if pass.note_conflict() {
                 pass.context.cluster.distrust(pass.object.as_ref());
             }
             Action::requeue(Duration::from_millis(300))

@@ -8,7 +8,7 @@ use kube::api::{ListParams, WatchParams};
 
 use crate::api::{Share, ShareRecipient, ShareResource};
 use crate::core::health::place;
-use crate::operator::cluster::has_status::HasStatus;
+use crate::operator::cluster::reconciled::Reconciled;
 use crate::operator::cluster::requests::{DEADLINE, api_in};
 use crate::operator::cluster::trouble::Trouble;
 use crate::serve::Health;
@@ -44,7 +44,7 @@ pub async fn keep(kube: kube::Client, scopes: Vec<Option<String>>, selector: Opt
 }
 
 /// The beginning of a list, and of the watch that follows.
-async fn attempt<K: HasStatus>(
+async fn attempt<K: Reconciled>(
     kube: &kube::Client,
     scope: Option<&str>,
     selector: Option<&str>,

@@ -26,7 +26,7 @@ use crate::operator::cluster::requeuer::Requeuer;
 use crate::operator::cluster::served::ServedShards;
 use crate::operator::cluster::work_queue::WorkQueue;
 use crate::operator::pass::context::Context;
-use crate::operator::pass::turns::Turns;
+use crate::operator::pass::share_locks::ShareLocks;
 use crate::operator::remote::Remote;
 use crate::operator::remote::account::Account;
 use crate::operator::remote::accounts::Accounts;
@@ -334,7 +334,7 @@ fn context(
         deletions: Default::default(),
         event_slots: Default::default(),
         refusals_told: Default::default(),
-        turns: Arc::new(Turns::new(requeuer)),
+        share_locks: Arc::new(ShareLocks::new(requeuer)),
     };
     (Arc::new(context), opened)
 }

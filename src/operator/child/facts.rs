@@ -24,19 +24,19 @@ const DELETED_TOGETHER: Duration = Duration::from_secs(1);
 const SUCCESSION: Duration = Duration::from_secs(10);
 
 /// `row`: what the child declares, as far as that can be sent.
-pub fn facts<C: Child>(pass: &Pass<C>, parent: &Parent, row: Option<&RowKey>, rivals: &[Sibling]) -> Facts {
+pub fn facts<C: Child>(pass: &Pass<C>, parent: &Parent, row: Option<&RowKey>, same_row: &[Sibling]) -> Facts {
     let uid = uid_of(pass.object.as_ref());
     let finalizer = has_finalizer(pass.object.meta());
     let record = pass.status.record();
     let claimed = finalizer && record.bound_uid == uid;
     let last = conditions::says(&record.common.conditions, Reason::LastResource);
     let record = Record { share: record.share_id.is_some(), row: record.holds_row() };
-    let heirs = heirs(pass);
+    let successor_shares = successor_shares(pass);
     let deletion = pass.is_deleting().then(|| Deletion {
         finalizer,
         retain: pass.object.retains(),
         last,
-        successor: row.map_or(Successor::Recorded, |row| successor(pass, parent, row, rivals, &heirs)),
+        successor: row.map_or(Successor::Recorded, |row| successor(pass, parent, row, same_row, &successor_shares)),
         recent: pass.now().since(pass.memory(|memory| memory.edited_at)) < DELETED_TOGETHER,
     });
     Facts {
@@ -46,7 +46,7 @@ pub fn facts<C: Child>(pass: &Pass<C>, parent: &Parent, row: Option<&RowKey>, ri
         valid: row.is_some(),
         misplaced: matches!(row, Some(RowKey::Recipient(_)))
             && parent.share.as_ref().is_some_and(|share| share.spec.organization.is_some()),
-        declared: declared(pass, parent, row, rivals, &heirs),
+        declared: declared(pass, parent, row, same_row, &successor_shares),
         claimed,
         read_only: pass.context.settings.read_only,
         record,
@@ -71,12 +71,15 @@ fn situation<C: Child>(pass: &Pass<C>, parent: &Parent, row: Option<&RowKey>) ->
     }
 }
 
-/// The objects that declare the same row, this one among them, the winner first; while it is being deleted, those of an heir
-/// too.
-pub fn rivals<C: Child>(pass: &Pass<C>, owner: &AccountId, row: &RowKey) -> Vec<Sibling> {
+/// The objects that declare the same row, this one among them, the winner first; while it is being deleted, those of a
+/// successor too.
+pub fn same_row<C: Child>(pass: &Pass<C>, owner: &AccountId, row: &RowKey) -> Vec<Sibling> {
     let index = &pass.context.cluster.index;
     let own = pass.object.share();
-    let others = heirs(pass).into_iter().map(|heir| Name::of(heir.as_ref())).filter(|heir| *heir != own);
+    let others = successor_shares(pass)
+        .into_iter()
+        .map(|successor| Name::of(successor.as_ref()))
+        .filter(|successor| *successor != own);
     let shares = std::iter::once(own.clone()).chain(others);
     let mut all: Vec<Sibling> = shares.flat_map(|share| declare::siblings(index, &share, owner)).collect();
     all.retain(|sibling| sibling.row == *row);
@@ -85,7 +88,7 @@ pub fn rivals<C: Child>(pass: &Pass<C>, owner: &AccountId, row: &RowKey) -> Vec<
 
 /// Other Shares that manage by now the share in which an object that is being deleted has its row, or may take it over:
 /// what they declare stays.
-fn heirs<C: Child>(pass: &Pass<C>) -> Vec<Arc<Share>> {
+fn successor_shares<C: Child>(pass: &Pass<C>) -> Vec<Arc<Share>> {
     let index = &pass.context.cluster.index;
     let record = pass.status.record();
     let Some(id) = record.share_id.as_ref().filter(|_| pass.is_deleting()) else { return Vec::new() };
@@ -108,16 +111,16 @@ fn declared<C: Child>(
     pass: &Pass<C>,
     parent: &Parent,
     row: Option<&RowKey>,
-    rivals: &[Sibling],
-    heirs: &[Arc<Share>],
+    same_row: &[Sibling],
+    successor_shares: &[Arc<Share>],
 ) -> Declared {
     let (Some(row), Some(owner)) = (row, &parent.owner) else { return Declared::Nowhere };
     let own = parent.share.iter().filter(|share| !is_deleting(&share.metadata));
     let inline = |share: &Arc<Share>| declare::inline(share, owner).is_ok_and(|rows| rows.contains_key(row));
-    if own.chain(heirs).any(inline) {
+    if own.chain(successor_shares).any(inline) {
         return Declared::Elsewhere;
     }
-    let mut live = rivals.iter().filter(|rival| !rival.is_deleting);
+    let mut live = same_row.iter().filter(|rival| !rival.is_deleting);
     match (pass.is_deleting(), live.next()) {
         (true, Some(_)) => Declared::Elsewhere,
         (true, None) => Declared::Nowhere,
@@ -132,16 +135,17 @@ fn successor<C: Child>(
     pass: &Pass<C>,
     parent: &Parent,
     row: &RowKey,
-    rivals: &[Sibling],
-    heirs: &[Arc<Share>],
+    same_row: &[Sibling],
+    successor_shares: &[Arc<Share>],
 ) -> Successor {
     let own = Entry::of_child(pass.status.record());
     let announcements = Announcements::of(pass);
     let knows = |entry: &Entry| announcements.covers(Some(entry), row, &pass.key, own.as_ref());
     let by_parent = parent.entry(row).as_ref().is_some_and(knows) || parent.is_suspended();
-    let by_heir = heirs.iter().filter_map(|heir| entry_in(heir, row)).any(|entry| knows(&entry));
-    let mut others = rivals.iter().filter(|rival| rival.key != pass.key && !rival.is_deleting);
-    if by_parent || by_heir || others.any(|other| other.suspended || other.entry.as_ref().is_some_and(knows)) {
+    let by_successor =
+        successor_shares.iter().filter_map(|successor| entry_in(successor, row)).any(|entry| knows(&entry));
+    let mut others = same_row.iter().filter(|rival| rival.key != pass.key && !rival.is_deleting);
+    if by_parent || by_successor || others.any(|other| other.suspended || other.entry.as_ref().is_some_and(knows)) {
         return Successor::Recorded;
     }
     // The other one needs no look at Cloudflare for that, but has to be asked first.
@@ -151,9 +155,9 @@ fn successor<C: Child>(
 }
 
 /// Requeues the other objects that declare the row: one of them is to take it over.
-pub fn requeue_successors<C: Child>(pass: &Pass<C>, rivals: &[Sibling]) {
+pub fn requeue_successors<C: Child>(pass: &Pass<C>, same_row: &[Sibling]) {
     pass.context.cluster.requeuer.requeue(&ObjectKey::share(pass.object.share()));
-    for rival in rivals.iter().filter(|rival| rival.key != pass.key) {
+    for rival in same_row.iter().filter(|rival| rival.key != pass.key) {
         pass.context.cluster.requeuer.requeue(&rival.key);
     }
 }

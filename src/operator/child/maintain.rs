@@ -149,7 +149,7 @@ fn awaits_replacement<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, 
 /// The share as it was seen, or read now, which is noted down; `None`: it is gone.
 async fn seen_or_read<C: Child>(child: &mut ChildPass<C>) -> Result<Option<ObservedShare>, Stop> {
     if child.seen().is_none() {
-        if !child.pass.may_read_early(&child.session, &child.id) {
+        if !child.pass.take_early_read(&child.session, &child.id) {
             child.session.await_first_sweep()?;
         }
         // The sweep may have ended since it was missed.

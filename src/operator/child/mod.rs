@@ -36,17 +36,19 @@ const MAX_STEPS: usize = 3;
 
 /// Runs one pass; returns when to run the next if nothing wakes it before.
 pub async fn reconcile<C: Child>(context: Arc<Context>, object: Arc<C>) -> Result<Option<Duration>, Stop> {
-    let Some(_turn) = context.turns.take(&object.share(), &object.object_key()) else { return Err(Stop::Occupied) };
+    let Some(_lock) = context.share_locks.take(&object.share(), &object.object_key()) else {
+        return Err(Stop::Occupied);
+    };
     let mut pass = Pass::begin(context.clone(), C::cache(&context.cluster.index).latest(object));
     drop_foreign_record(&mut pass);
-    look_outside(&pass).await?;
+    read_hidden_share(&pass).await?;
     let parent = parent::parent(&pass);
     let row = parent.owner.as_ref().map(|owner| pass.object.row(owner));
     let declares = row.as_ref().and_then(|row| row.as_ref().ok());
-    let rivals = declares.zip(parent.owner.as_ref()).map(|(row, owner)| facts::rivals(&pass, owner, row));
-    let rivals = rivals.unwrap_or_default();
+    let same_row = declares.zip(parent.owner.as_ref()).map(|(row, owner)| facts::same_row(&pass, owner, row));
+    let same_row = same_row.unwrap_or_default();
     for _ in 0..MAX_STEPS {
-        let facts = facts::facts(&pass, &parent, declares, &rivals);
+        let facts = facts::facts(&pass, &parent, declares, &same_row);
         let step = child_step::step(&facts);
         note_wait(&pass, step);
         tracing::trace!(?facts, ?step);
@@ -54,14 +56,14 @@ pub async fn reconcile<C: Child>(context: Arc<Context>, object: Arc<C>) -> Resul
             (Step::Nothing, _) => return Ok(None),
             (Step::Release, _) => return pass.remove_finalizer().await.map(|()| None),
             (Step::Claim, _) => claim(&mut pass).await?,
-            (Step::Wait(wait), _) => return wait_for(pass, &parent, wait, &rivals).await,
+            (Step::Wait(wait), _) => return wait_for(pass, &parent, wait, &same_row).await,
             (Step::Refuse(refusal), _) => {
                 let verdict = messages::refused(&pass.object.share().name, refusal, row);
                 return pass.finish(verdict).await;
             }
             (Step::RecordOnly | Step::Reconcile, Some(Ok(key))) => {
                 let Some((owner, id)) = parent.owner.clone().zip(parent.id.clone()) else { break };
-                parent::note_down(&mut pass, &parent, &id, &owner, key, &rivals);
+                parent::note_down(&mut pass, &parent, &id, &owner, key, &same_row);
                 if step == Step::RecordOnly {
                     pass.save().await?;
                     return Ok(Some(delays::PEER_WRITE));
@@ -76,7 +78,7 @@ pub async fn reconcile<C: Child>(context: Arc<Context>, object: Arc<C>) -> Resul
 }
 
 /// Reads the Share if the selector hides it: what it declares decides whether a row is removed.
-async fn look_outside<C: Child>(pass: &Pass<C>) -> Result<(), Stop> {
+async fn read_hidden_share<C: Child>(pass: &Pass<C>) -> Result<(), Stop> {
     let share = pass.object.share();
     let ends = pass.is_deleting() && !has_finalizer(pass.object.meta());
     if ends || pass.object.is_suspended() || pass.context.cluster.index.shares.is_unreadable(&share) {
@@ -144,7 +146,7 @@ async fn wait_for<C: Child>(
     pass: Pass<C>,
     parent: &Parent,
     wait: Wait,
-    rivals: &[Sibling],
+    same_row: &[Sibling],
 ) -> Result<Option<Duration>, Stop> {
     let verdict = match wait {
         Wait::Suspended => Verdict::suspended(),
@@ -154,7 +156,7 @@ async fn wait_for<C: Child>(
         Wait::Creation => messages::not_created(&pass, parent),
         Wait::Outcome => return Ok(Some(delays::SHORT)),
         Wait::Successor => {
-            facts::requeue_successors(&pass, rivals);
+            facts::requeue_successors(&pass, same_row);
             return Ok(Some(delays::SHORT));
         }
         Wait::ShareDeletion | Wait::Handover => return Ok(Some(delays::PEER_WRITE)),

@@ -96,7 +96,7 @@ pub fn note_down<C: Child>(
     id: &ShareId,
     owner: &AccountId,
     key: &RowKey,
-    rivals: &[Sibling],
+    same_row: &[Sibling],
 ) {
     let (uid, is_deleting) = (uid_of(pass.object.as_ref()), pass.is_deleting());
     let child = pass.status.record_mut();
@@ -112,7 +112,7 @@ pub fn note_down<C: Child>(
     }
     let own = Entry::of_child(child);
     let by_share = parent.share.as_ref().map(|share| ObjectKey::share(Name::of(share.as_ref()))).zip(parent.entry(key));
-    let others = rivals.iter().filter(|rival| rival.key != pass.key);
+    let others = same_row.iter().filter(|rival| rival.key != pass.key);
     let recorded = by_share.iter().map(|(by, entry)| (by, entry)).chain(take_over::recorded_in(others, id.as_str()));
     if let Some(News { entry, answered }) = Announcements::of(pass).news(own.as_ref(), key, recorded) {
         pass.memory(|memory| memory.learn(key, answered));

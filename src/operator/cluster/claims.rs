@@ -15,7 +15,7 @@ impl Index {
     }
 
     /// All that want a share of the same name in the same account but the one of that name.
-    fn rivals_of(&self, share: &Share) -> Vec<Arc<Claimant>> {
+    fn claimants_wanting(&self, share: &Share) -> Vec<Arc<Claimant>> {
         let (own, claim) = (Name::of(share), Claim::of(share));
         let names: HashSet<Name> = self.claimants(&claim.account, &claim.name).into_iter().collect();
         let mut rivals = self.with_unwatched(&own, names, self.unwatched.by_claim(&claim));
@@ -34,11 +34,11 @@ impl Index {
     /// Whether of all objects that name this remote share the given one is the oldest.
     pub fn owns(&self, share: &Share, share_id: &str) -> bool {
         let own = Claimant::of(share);
-        self.rivals_for_share(&own, share_id).iter().all(|rival| own.age() < rival.age())
+        self.claimants_of_share(&own, share_id).iter().all(|rival| own.age() < rival.age())
     }
 
     /// The others that may manage this remote share.
-    fn rivals_for_share(&self, own: &Claimant, share_id: &str) -> Vec<Arc<Claimant>> {
+    fn claimants_of_share(&self, own: &Claimant, share_id: &str) -> Vec<Arc<Claimant>> {
         let mut rivals = self.rivals_for(&own.name, share_id);
         // An observing Share takes nothing from another object, and who writes another account's id cannot take it.
         rivals.retain(|rival| !rival.observes && rival.claim.account == own.claim.account);
@@ -47,7 +47,7 @@ impl Index {
 
     /// Whether another object of the account is bound to this remote share, or wants it by id.
     pub fn is_spoken_for(&self, share: &Share, share_id: &str) -> bool {
-        !self.rivals_for_share(&Claimant::of(share), share_id).is_empty()
+        !self.claimants_of_share(&Claimant::of(share), share_id).is_empty()
     }
 
     /// Whether of all objects that want a share of that name in that account the given one may have it: the one that
@@ -55,12 +55,12 @@ impl Index {
     /// neither stands in the way of another one nor is refused on account of one.
     pub fn claims(&self, share: &Share) -> bool {
         let own = Claimant::of(share);
-        !self.has_something(&own) || self.rivals_for_name(share).iter().all(|rival| own.rank() < rival.rank())
+        !self.has_something(&own) || self.claimants_of_name(share).iter().all(|rival| own.rank() < rival.rank())
     }
 
     /// The others that may have the name.
-    fn rivals_for_name(&self, share: &Share) -> Vec<Arc<Claimant>> {
-        let mut rivals = self.rivals_of(share);
+    fn claimants_of_name(&self, share: &Share) -> Vec<Arc<Claimant>> {
+        let mut rivals = self.claimants_wanting(share);
         rivals.retain(|rival| self.has_something(rival));
         rivals
     }
@@ -68,7 +68,7 @@ impl Index {
     /// Another object that wants the share's name and does not get it, for a message.
     pub fn refused_rival(&self, share: &Share) -> Option<Name> {
         let made = |rival: &Claimant| !rival.share_ids.is_empty();
-        self.rivals_of(share).iter().filter(|rival| !made(rival)).map(|rival| rival.name.clone()).min()
+        self.claimants_wanting(share).iter().filter(|rival| !made(rival)).map(|rival| rival.name.clone()).min()
     }
 
     /// Whether there is something to claim a name with: a share, an announced create, or rows to create one from.
@@ -89,10 +89,10 @@ impl Index {
     pub fn rival(&self, share: &Share, share_id: Option<&str>) -> Option<Name> {
         let first = match share_id {
             Some(id) => {
-                let rivals = self.rivals_for_share(&Claimant::of(share), id);
+                let rivals = self.claimants_of_share(&Claimant::of(share), id);
                 rivals.into_iter().min_by(|a, b| a.age().cmp(&b.age()))
             }
-            None => self.rivals_for_name(share).into_iter().min_by(|a, b| a.rank().cmp(&b.rank())),
+            None => self.claimants_of_name(share).into_iter().min_by(|a, b| a.rank().cmp(&b.rank())),
         };
         first.map(|rival| rival.name.clone())
     }

@@ -22,7 +22,7 @@ use super::partition::{Partition, REPLICAS};
 use super::requests::jittered;
 use super::sweeps::{SWEEPS, SweepLog};
 use crate::api::{FIELD_MANAGER, int32};
-use crate::core::lease::{self, LeaseState, Turn};
+use crate::core::lease::{self, LeaseAction, LeaseState};
 use crate::core::shard;
 use crate::serve::Health;
 
@@ -76,7 +76,7 @@ pub struct Election {
     sweeps: Arc<SweepLog>,
 }
 
-/// What a turn came to.
+/// What an attempt came to.
 enum Outcome {
     Held,
     /// Another replica wrote it for all of us: what we hold we hold, and try again.
@@ -109,9 +109,9 @@ impl Election {
             self.health.beat(&name);
             let started = Moment::now();
             let deadline = (self.lead.duration / 3).max(Duration::from_secs(1));
-            let outcome = tokio::time::timeout(deadline, self.turn()).await;
+            let outcome = tokio::time::timeout(deadline, self.attempt()).await;
             self.health.note(|health, now| health.lease(&name, matches!(outcome, Ok(Ok(_))), now));
-            let wait = self.took_turn(outcome, started);
+            let wait = self.after_attempt(outcome, started);
             let held = self.until.holds();
             let led = *leads.borrow();
             if led && !held {
@@ -148,7 +148,7 @@ impl Election {
     }
 
     /// For how long the Lease is ours after a turn; returns when the next turn is due.
-    fn took_turn(&mut self, outcome: Result<Result<Outcome, kube::Error>, Elapsed>, started: Moment) -> Duration {
+    fn after_attempt(&mut self, outcome: Result<Result<Outcome, kube::Error>, Elapsed>, started: Moment) -> Duration {
         let pause = self.lead.duration / 4;
         match outcome {
             Ok(Ok(Outcome::Held)) => {
@@ -225,7 +225,7 @@ impl Election {
         }
     }
 
-    async fn turn(&mut self) -> Result<Outcome, kube::Error> {
+    async fn attempt(&mut self) -> Result<Outcome, kube::Error> {
         let partition = match &self.role {
             Role::Shard(_, partition) if !self.until.holds() => Some(partition.clone()),
             Role::Sole | Role::Shard(..) | Role::Common(_) => None,
@@ -283,12 +283,12 @@ impl Election {
             lasts,
         };
         let holder = self.holder();
-        match lease::turn(seen, &holder, self.until.holds()) {
-            Turn::Wait(rest) => {
+        match lease::decide(seen, &holder, self.until.holds()) {
+            LeaseAction::Wait(rest) => {
                 self.free = None;
                 Ok(Outcome::NotHeld(Some(rest)))
             }
-            Turn::SharedName => {
+            LeaseAction::SharedName => {
                 tracing::error!(
                     identity = self.lead.identity,
                     "another process renews the Lease with the same identity: give each replica a unique --identity, \
@@ -296,7 +296,7 @@ impl Election {
                 );
                 Ok(Outcome::NotHeld(None))
             }
-            Turn::Write => {
+            LeaseAction::Write => {
                 if !self.until.holds() {
                     let expired = seen.holder.map(|_| seen.unchanged.saturating_sub(seen.lasts));
                     let free = self.free.get_or_insert_with(Instant::now).elapsed();
@@ -352,7 +352,7 @@ impl Election {
         }
     }
 
-    /// Somebody else's write in between is a lost turn, not an error.
+    /// Somebody else's write in between is a lost attempt, not an error.
     fn won(&mut self, outcome: Result<Lease, kube::Error>) -> Result<Outcome, kube::Error> {
         match outcome {
             Ok(lease) => {

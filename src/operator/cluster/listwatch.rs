@@ -15,7 +15,7 @@ use kube::{Api, ResourceExt};
 
 use tokio::sync::watch;
 
-use super::has_status::HasStatus;
+use super::reconciled::Reconciled;
 use super::requests::jittered;
 use super::trouble::Trouble;
 use crate::core::health::Sign;
@@ -44,7 +44,7 @@ type WatchStream<K> = BoxStream<'static, kube::Result<WatchEvent<DeserializeGuar
 /// The events, without end. What becomes of the list and the watch goes to `report`; that a list is complete is
 /// known to the one that takes its last event. Whenever `wanted` changes, everything is listed again; `begins` is told when
 /// a list begins, and for which number.
-pub fn events<K: HasStatus>(
+pub fn events<K: Reconciled>(
     api: Api<DeserializeGuard<K>>,
     place: String,
     selector: Option<String>,
@@ -70,7 +70,7 @@ pub fn events<K: HasStatus>(
     stream::select(receiver, work)
 }
 
-struct Follower<K: HasStatus> {
+struct Follower<K: Reconciled> {
     api: Api<DeserializeGuard<K>>,
     /// Where the objects are, for messages.
     place: String,
@@ -92,7 +92,7 @@ struct Listed<K> {
     stream: Option<WatchStream<K>>,
 }
 
-impl<K: HasStatus> Follower<K> {
+impl<K: Reconciled> Follower<K> {
     async fn run(mut self) {
         loop {
             match self.list().await {

@@ -14,8 +14,8 @@ use kube::api::ListParams;
 use kube::core::DeserializeGuard;
 use parking_lot::Mutex;
 
-use super::has_status::HasStatus;
 use super::index::Index;
+use super::reconciled::Reconciled;
 use super::requests::{api_in, in_time};
 use crate::api::{Name, Share, ShareRecipient, ShareResource, has_finalizer};
 use crate::core::time::At;
@@ -171,7 +171,7 @@ impl Outside {
     }
 
     /// The objects of a kind and namespace that are ours; an error if one of them cannot be read.
-    async fn list_all<K: HasStatus + Debug>(&self, index: &Index, namespace: &str) -> Result<Vec<K>, kube::Error> {
+    async fn list_all<K: Reconciled + Debug>(&self, index: &Index, namespace: &str) -> Result<Vec<K>, kube::Error> {
         match self.list(index, Some(namespace)).await? {
             (found, None) => Ok(found),
             (_, Some(problem)) => Err(kube::Error::Service(problem.into())),
@@ -179,7 +179,7 @@ impl Outside {
     }
 
     /// The objects of a kind that are ours, and which of them the watch does not show and cannot be read.
-    async fn list<K: HasStatus + Debug>(
+    async fn list<K: Reconciled + Debug>(
         &self,
         index: &Index,
         scope: Option<&str>,

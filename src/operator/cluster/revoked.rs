@@ -10,12 +10,12 @@ use kube::runtime::watcher::Event;
 use kube::{Api, ResourceExt};
 
 use super::Cluster;
-use super::has_status::HasStatus;
+use super::reconciled::Reconciled;
 use super::requests::in_time;
 use crate::api::{Name, is_deleting};
 
 /// Reads the known objects of one kind in a namespace, one round at a time; `learn` takes what the watch would have brought.
-pub fn read_known<K: HasStatus>(
+pub fn read_known<K: Reconciled>(
     cluster: &Arc<Cluster>,
     namespace: &str,
     busy: &Arc<AtomicBool>,
@@ -33,7 +33,7 @@ pub fn read_known<K: HasStatus>(
     });
 }
 
-async fn round<K: HasStatus>(
+async fn round<K: Reconciled>(
     cluster: &Arc<Cluster>,
     namespace: &str,
     learn: impl Fn(&Event<K>),

@@ -13,15 +13,15 @@ use kube::runtime::watcher::{self, Event};
 use kube::{Api, ResourceExt};
 
 use super::Cluster;
-use super::has_status::{HasStatus, reports_generation};
 use super::object_cache::{self, ObjectCache};
+use super::reconciled::{Reconciled, reports_generation};
 use super::work_queue::Urgency;
 use super::{listwatch, revoked};
 use crate::api::{Name, ObjectKey, is_deleting};
 use crate::core::health::{Cause, Sign, place};
 
 /// Where the events of one kind in one scope go.
-pub struct Feed<K: HasStatus> {
+pub struct Feed<K: Reconciled> {
     pub scope: Option<String>,
     pub writer: Arc<parking_lot::Mutex<Writer<K>>>,
     pub cluster: Arc<Cluster>,
@@ -34,7 +34,7 @@ pub struct Feed<K: HasStatus> {
 /// The stream that fills one controller's store, and requeues what is to be looked at; no item comes out. An object that
 /// does not decode is logged and stops nobody. What was read of it before stays, so that what it declares is not taken for
 /// undeclared.
-pub fn stream<K: HasStatus>(
+pub fn stream<K: Reconciled>(
     api: Api<DeserializeGuard<K>>,
     selector: Option<String>,
     feed: Feed<K>,
@@ -80,7 +80,7 @@ pub fn stream<K: HasStatus>(
 
 /// Passes each sign on, and takes note where the kind is missing. Where the namespace may not be watched any more, its
 /// known objects are read one by one.
-fn following<K: HasStatus>(feed: Arc<Feed<K>>) -> impl Fn(Sign) + Send + Sync + 'static {
+fn following<K: Reconciled>(feed: Arc<Feed<K>>) -> impl Fn(Sign) + Send + Sync + 'static {
     let busy = Arc::new(AtomicBool::new(false));
     move |sign| {
         (feed.report)(sign);
@@ -95,7 +95,7 @@ fn following<K: HasStatus>(feed: Arc<Feed<K>>) -> impl Fn(Sign) + Send + Sync + 
     }
 }
 
-impl<K: HasStatus> Feed<K> {
+impl<K: Reconciled> Feed<K> {
     fn cache(&self) -> &ObjectCache<K> {
         K::cache(&self.cluster.index)
     }
@@ -117,7 +117,7 @@ impl<K: HasStatus> Feed<K> {
 }
 
 /// What takes in the events of one kind in one scope.
-struct Intake<K: HasStatus> {
+struct Intake<K: Reconciled> {
     feed: Arc<Feed<K>>,
     /// The number for which the last list began.
     begun: Arc<AtomicU64>,
@@ -127,7 +127,7 @@ struct Intake<K: HasStatus> {
     news: Vec<(ObjectKey, Urgency)>,
 }
 
-impl<K: HasStatus> Intake<K> {
+impl<K: Reconciled> Intake<K> {
     /// Whether the object of an event is to be looked at: what changed in its status alone is our own doing, unless somebody
     /// else took away what the status said.
     fn calls_for_a_pass(&self, event: &Event<K>) -> bool {
@@ -184,7 +184,7 @@ fn is_news(before: &ObjectMeta, now: &ObjectMeta) -> bool {
         || before.finalizers != now.finalizers
 }
 
-fn says_something<K: HasStatus>(object: &K) -> bool {
+fn says_something<K: Reconciled>(object: &K) -> bool {
     object.status().is_some_and(|status| !status.as_ref().conditions.is_empty())
 }
 
@@ -194,7 +194,7 @@ fn name_of(invalid: &InvalidObject) -> Name {
 }
 
 /// The event of an object that can be read, or of what is kept of it.
-fn decoded<K: HasStatus>(event: Event<DeserializeGuard<K>>, cluster: &Cluster) -> Option<Event<K>> {
+fn decoded<K: Reconciled>(event: Event<DeserializeGuard<K>>, cluster: &Cluster) -> Option<Event<K>> {
     let kept = K::cache(&cluster.index);
     let last = |name: &Name| kept.find(name).map(|object| object.as_ref().clone());
     // The last that came of the object can be read, or it went.

@@ -9,18 +9,18 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::Cluster;
-use super::has_status::HasStatus;
+use super::reconciled::Reconciled;
 use super::requests::in_time;
 use crate::api::{FIELD_MANAGER, FINALIZER, Name, has_finalizer};
 use crate::operator::stop::Stop;
 
 impl Cluster {
-    fn api<K: HasStatus>(&self, object: &K) -> Api<K> {
+    fn api<K: Reconciled>(&self, object: &K) -> Api<K> {
         Api::namespaced(self.kube.clone(), &object.namespace().unwrap_or_default())
     }
 
     /// Writes what differs between the object's status and the given one; nothing if they are the same.
-    pub async fn write_status<K: HasStatus>(&self, object: &Arc<K>, status: &K::Status) -> Result<Arc<K>, Stop> {
+    pub async fn write_status<K: Reconciled>(&self, object: &Arc<K>, status: &K::Status) -> Result<Arc<K>, Stop> {
         let before = as_value(&object.status());
         let Some(diff) = difference(&before, &as_value(status)) else { return Ok(object.clone()) };
         let patch = json!({
@@ -34,7 +34,7 @@ impl Cluster {
     }
 
     /// Puts our finalizer on the object, or takes it off.
-    pub async fn set_finalizer<K: HasStatus>(&self, object: &Arc<K>, wanted: bool) -> Result<Arc<K>, Stop> {
+    pub async fn set_finalizer<K: Reconciled>(&self, object: &Arc<K>, wanted: bool) -> Result<Arc<K>, Stop> {
         if has_finalizer(object.meta()) == wanted {
             return Ok(object.clone());
         }
@@ -61,13 +61,13 @@ impl Cluster {
     }
 
     /// The object as it is now, past every cache.
-    pub async fn current<K: HasStatus>(&self, name: &Name) -> Result<Option<Arc<K>>, Stop> {
+    pub async fn current<K: Reconciled>(&self, name: &Name) -> Result<Option<Arc<K>>, Stop> {
         let api: Api<K> = Api::namespaced(self.kube.clone(), &name.namespace);
         Ok(in_time(api.get_opt(&name.name)).await?.map(|object| K::cache(&self.index).wrote(object)))
     }
 
     /// Whether the object exists, past every cache.
-    pub async fn exists<K: HasStatus>(&self, name: &Name) -> Result<bool, Stop> {
+    pub async fn exists<K: Reconciled>(&self, name: &Name) -> Result<bool, Stop> {
         let api: Api<K> = Api::namespaced(self.kube.clone(), &name.namespace);
         Ok(in_time(api.get_metadata_opt(&name.name)).await?.is_some())
     }

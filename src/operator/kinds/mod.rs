@@ -9,7 +9,7 @@ use crate::api::status::ChildStatus;
 use crate::core::id::{AccountId, SourceId};
 use crate::core::row_key::RowKey;
 use crate::operator::cluster::child_object::ChildObject;
-use crate::operator::cluster::has_status::HasStatus;
+use crate::operator::cluster::reconciled::Reconciled;
 use crate::operator::remote::observed_share::ObservedShare;
 
 /// A status with the part that both child kinds share.
@@ -25,7 +25,7 @@ pub trait RowStatus {
 }
 
 /// A kind of child object.
-pub trait Child: HasStatus<Status: RowStatus> + ChildObject {}
+pub trait Child: Reconciled<Status: RowStatus> + ChildObject {}
 
 /// An account's id in a manifest; `path`: the field that it stands in.
 pub fn account(text: &str, path: &str) -> Result<AccountId, String> {

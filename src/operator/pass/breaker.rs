@@ -7,7 +7,7 @@ use super::verdict::Verdict;
 use crate::api::{CLOSE_BREAKER, Name, ObjectKey, Reason, Share};
 use crate::core::interned::Interned;
 use crate::core::time::At;
-use crate::operator::cluster::has_status::HasStatus;
+use crate::operator::cluster::reconciled::Reconciled;
 use crate::operator::conditions::breaker_reported_at;
 use crate::operator::delays;
 use crate::operator::remote::account::CLOCK;
@@ -26,14 +26,14 @@ pub fn close_breaker(pass: &mut Pass<Share>, session: &Session) {
 }
 
 /// Whether a person said so once the object reported that its share cannot be seen.
-pub fn is_confirmed_gone<K: HasStatus>(pass: &mut Pass<K>) -> bool {
+pub fn is_confirmed_gone<K: Reconciled>(pass: &mut Pass<K>) -> bool {
     let (confirmed, reported) = (confirmed_gone_at(pass), breaker_reported_at(&pass.common().conditions));
     confirmed.zip(reported).is_some_and(|(confirmed, reported)| reported <= confirmed.plus(CLOCK))
 }
 
 /// When a person said that what cannot be seen is meant to be gone, by an annotation that is there, or was. The last one
 /// is recorded in the status.
-fn confirmed_gone_at<K: HasStatus>(pass: &mut Pass<K>) -> Option<At> {
+fn confirmed_gone_at<K: Reconciled>(pass: &mut Pass<K>) -> Option<At> {
     let asked = pass.asked(CLOSE_BREAKER).map(Interned::from);
     let recorded = &mut pass.common_mut().last_close_breaker;
     let at = |value: &Interned| value.parse::<Timestamp>().ok().map(|time| At(time.as_millisecond()));

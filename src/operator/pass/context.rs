@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::memory::Memories;
 use super::quota::Quota;
-use super::turns::Turns;
+use super::share_locks::ShareLocks;
 use crate::api::ObjectKey;
 use crate::core::deletions::DeletionLog;
 use crate::core::id::AccountId;
@@ -40,7 +40,7 @@ pub struct Context {
     pub event_slots: Mutex<At>,
     /// When Events said lately what the API server refuses.
     pub refusals_told: Mutex<Quota>,
-    pub turns: Arc<Turns>,
+    pub share_locks: Arc<ShareLocks>,
 }
 
 impl Context {

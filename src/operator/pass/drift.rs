@@ -6,7 +6,7 @@ use crate::api::status::DriftEntry;
 use crate::api::{EventReason, Reason};
 use crate::cloudflare::clean;
 use crate::operator::cluster::events::Note;
-use crate::operator::cluster::has_status::HasStatus;
+use crate::operator::cluster::reconciled::Reconciled;
 use crate::operator::stop::Stop;
 
 /// Longest value that is shown.
@@ -16,7 +16,7 @@ pub fn entry(path: String, desired: &str, observed: &str) -> DriftEntry {
     DriftEntry { path, desired: clean(desired, MAX_VALUE), observed: clean(observed, MAX_VALUE) }
 }
 
-impl<K: HasStatus> Pass<K> {
+impl<K: Reconciled> Pass<K> {
     /// Shows what has drifted, unless it is shown already.
     pub async fn show_drift(&mut self, mut found: Vec<DriftEntry>) -> Result<(), Stop> {
         found.retain(|entry| !self.common().drift.contains(entry));

@@ -9,13 +9,13 @@ use crate::api::{EventReason, Name, Reason};
 use crate::cloudflare::{Error, ErrorClass, clean};
 use crate::core::failure::{self, Bounds, Cause, Facts, Judgement};
 use crate::operator::cluster::events::Note;
-use crate::operator::cluster::has_status::HasStatus;
+use crate::operator::cluster::reconciled::Reconciled;
 use crate::operator::remote::credentials::NoCredential;
 use crate::operator::remote::session::Session;
 use crate::operator::stop::Stop;
 use crate::operator::{clock, conditions, delays};
 
-impl<K: HasStatus> Pass<K> {
+impl<K: Reconciled> Pass<K> {
     /// Reports in the log, a metric and an Event what the API server refuses, since the status may not be written. There is
     /// no Event if the object's last one said the same, or if other objects had theirs just now: the next try comes soon.
     pub fn tell_refusal(&self, stop: &Stop) {

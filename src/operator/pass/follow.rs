@@ -5,10 +5,10 @@ use std::time::Duration;
 use super::Pass;
 use crate::core::id::ShareId;
 use crate::core::time::At;
-use crate::operator::cluster::has_status::HasStatus;
+use crate::operator::cluster::reconciled::Reconciled;
 use crate::operator::remote::account::Account;
 
-impl<K: HasStatus> Pass<K> {
+impl<K: Reconciled> Pass<K> {
     /// Whether something is under way, and its next poll not due yet: when it is.
     pub fn due(&self) -> Option<At> {
         self.memory(|memory| memory.due)

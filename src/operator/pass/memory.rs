@@ -194,7 +194,7 @@ impl Memories {
     }
 
     /// The object's pass ended with something to tell.
-    pub fn had_its_turn(&self, key: &ObjectKey) {
+    pub fn stopped_waiting(&self, key: &ObjectKey) {
         let mut waiting = self.waiting.lock();
         if waiting.remove(key).is_some() && waiting.is_empty() {
             waiting.shrink_to_fit();
@@ -203,7 +203,7 @@ impl Memories {
 
     /// The object's pass ended, and it waits for nothing. Most objects are like that, and nothing is kept of them.
     pub fn settles(&self, key: &ObjectKey) {
-        self.had_its_turn(key);
+        self.stopped_waiting(key);
         self.drop_if(key, Memory::is_blank);
     }
 
@@ -222,7 +222,7 @@ impl Memories {
     }
 
     pub fn forget(&self, key: &ObjectKey) {
-        self.had_its_turn(key);
+        self.stopped_waiting(key);
         self.objects.lock().remove(key);
     }
 }

@@ -7,7 +7,7 @@ mod failed;
 pub mod follow;
 pub mod memory;
 mod quota;
-pub mod turns;
+pub mod share_locks;
 pub mod verdict;
 pub mod write;
 
@@ -26,7 +26,7 @@ use crate::core::interned::Interned;
 use crate::core::limiter::Priority;
 use crate::core::time::At;
 use crate::operator::cluster::events::Note;
-use crate::operator::cluster::has_status::HasStatus;
+use crate::operator::cluster::reconciled::Reconciled;
 use crate::operator::conditions::{self, breaker_reported_at};
 use crate::operator::remote::account::Account;
 use crate::operator::remote::call_log::{self, CallLog};
@@ -41,7 +41,7 @@ use verdict::{Course, Readiness, Verdict};
 const LONGEST_LOGGED: usize = 1000;
 
 /// A pass under way. `status` is the draft of what will be written.
-pub struct Pass<K: HasStatus> {
+pub struct Pass<K: Reconciled> {
     pub context: Arc<Context>,
     pub key: ObjectKey,
     pub object: Arc<K>,
@@ -57,7 +57,7 @@ pub struct Pass<K: HasStatus> {
     pub warning: Option<(Note, String)>,
 }
 
-impl<K: HasStatus> Pass<K> {
+impl<K: Reconciled> Pass<K> {
     pub fn begin(context: Arc<Context>, object: Arc<K>) -> Pass<K> {
         let key = K::key(Name::of(object.as_ref()));
         let status = object.status().cloned().unwrap_or_default();
@@ -183,10 +183,10 @@ impl<K: HasStatus> Pass<K> {
 
     /// Whether this share may be read alone, so that an edit does not wait for the list of all shares. Where the breaker
     /// stopped writes, the list must first show how many shares are missing.
-    pub fn may_read_early(&self, session: &Session, share: &ShareId) -> bool {
+    pub fn take_early_read(&self, session: &Session, share: &ShareId) -> bool {
         let was_stopped = breaker_reported_at(&self.common().conditions).is_some();
         let shares = || self.context.cluster.index.of_account(session.account.id.as_str()).len();
-        !was_stopped && session.may_read_early(share, shares)
+        !was_stopped && session.take_early_read(share, shares)
     }
 
     pub async fn add_finalizer(&mut self) -> Result<(), Stop> {
@@ -199,9 +199,9 @@ impl<K: HasStatus> Pass<K> {
         Ok(())
     }
 
-    /// Whether writes of this version of the object have met another writer's for so long that the watch should have brought that
-    /// one by now.
-    pub fn is_outdated(&self) -> bool {
+    /// Takes note that a write of this version of the object met another writer's. Returns whether such writes have done so for
+    /// so long that the watch should have brought the other version by now.
+    pub fn note_conflict(&self) -> bool {
         let (now, version) = (self.now(), self.object.resource_version().unwrap_or_default());
         self.memory(|memory| match &memory.outdated {
             Some((before, since)) if **before == *version => now.since(*since) >= delays::TRANSIENT,
@@ -239,7 +239,7 @@ impl<K: HasStatus> Pass<K> {
         let after = conditions::readiness(&self.common().conditions).map(|(s, r)| (s.to_owned(), r.to_owned()));
         if !verdict.shared || before == after {
             self.memory(|memory| memory.event_slot = None);
-        } else if let Some(wait) = self.await_turn() {
+        } else if let Some(wait) = self.await_event_slot() {
             return Ok(Some(wait));
         }
         let note = if before == after && was_stalled == conditions::is_stalled(&self.common().conditions) {
@@ -263,7 +263,7 @@ impl<K: HasStatus> Pass<K> {
         // Where all objects of a credential say the same, one Event does for all of them.
         let shared = verdict.shared && matches!(verdict.course, Course::Stalled);
         if let Some(note) = note
-            && !(shared && self.account.as_ref().is_some_and(|account| account.was_reported()))
+            && (!shared || self.account.as_ref().is_none_or(|account| account.claim_report()))
         {
             self.event(note, verdict.message.clone());
         }
@@ -278,7 +278,7 @@ impl<K: HasStatus> Pass<K> {
     }
 
     /// How long to wait before the object may tell what many have to tell at once.
-    fn await_turn(&self) -> Option<Duration> {
+    fn await_event_slot(&self) -> Option<Duration> {
         let now = self.now();
         let slot = self.memory(|memory| *memory.event_slot.get_or_insert_with(|| self.context.event_slot(now)));
         let wait = slot.since(now);

@@ -5,14 +5,14 @@ use super::memory::Write;
 use super::verdict::Verdict;
 use crate::api::{REQUESTED_AT, Reason};
 use crate::cloudflare::{Error, ErrorClass};
-use crate::operator::cluster::has_status::HasStatus;
+use crate::operator::cluster::reconciled::Reconciled;
 use crate::operator::remote::writer::Change;
 use crate::operator::stop::Stop;
 
 /// So many passes in a row read again what was not found, some minutes in all: then it counts as refused.
 const ENOUGH_READS: u32 = 8;
 
-impl<K: HasStatus> Pass<K> {
+impl<K: Reconciled> Pass<K> {
     /// The refusal of an item that still holds; it is tried again by itself.
     pub fn refusal(&self, item: &str, reason: Reason) -> Option<Verdict> {
         let now = self.now();

@@ -145,7 +145,7 @@ impl Account {
 
     /// Whether one more share may be read alone while the list of all shares is not complete. The list takes `pages` calls:
     /// there may be as many such reads, or none if one call shows all shares.
-    pub fn may_read_early(&self, pages: usize) -> bool {
+    pub fn take_early_read(&self, pages: usize) -> bool {
         pages > 1 && self.early_reads.fetch_add(1, Ordering::Relaxed) < pages
     }
 
@@ -232,9 +232,9 @@ impl Account {
         }
     }
 
-    /// Whether an Event of another object tells already what is wrong with the credential; if not, the caller's will.
-    pub fn was_reported(&self) -> bool {
-        std::mem::replace(&mut self.health.lock().reported, true)
+    /// Whether the caller's Event is the first to tell what is wrong with the credential: then no other one will.
+    pub fn claim_report(&self) -> bool {
+        !std::mem::replace(&mut self.health.lock().reported, true)
     }
 
     /// Something of that share is under way that the object waits for.

@@ -118,8 +118,8 @@ impl Pages {
         let size = u64::from(repeated.per_page.unwrap_or(FULL_PAGE));
         let counted = repeated.total_count.map(|total| total.div_ceil(size));
         let pages = repeated.total_pages.map(u64::from).or(counted);
-        let turns = self.page > 2 || repeated.per_page.is_some() && (self.longest as u64) < size;
-        turns && pages.is_some_and(|pages| u64::from(self.page) > pages)
+        let knows_pages = self.page > 2 || repeated.per_page.is_some() && (self.longest as u64) < size;
+        knows_pages && pages.is_some_and(|pages| u64::from(self.page) > pages)
     }
 
     fn is_last<T>(&self, answer: &Page<T>) -> bool {

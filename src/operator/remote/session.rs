@@ -102,13 +102,13 @@ impl Session {
 
     /// Whether the share may be read before that: somebody waits for it, the list is long, and no read has shown yet that it
     /// is not there. `shares`: how many objects use the account.
-    pub fn may_read_early(&self, id: &ShareId, shares: impl FnOnce() -> usize) -> bool {
+    pub fn take_early_read(&self, id: &ShareId, shares: impl FnOnce() -> usize) -> bool {
         let is_unread = || {
             let cache = self.account.cache();
             cache.swept.is_none() && cache.seen(id).is_none() && !cache.is_missing(id)
         };
         let is_urgent = matches!(self.priority(), Priority::Edit | Priority::Create);
-        is_urgent && is_unread() && self.account.may_read_early(shares().div_ceil(FULL_PAGE as usize))
+        is_urgent && is_unread() && self.account.take_early_read(shares().div_ceil(FULL_PAGE as usize))
     }
 
     /// Whether what was seen last was seen with another credential.

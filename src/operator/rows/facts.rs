@@ -12,7 +12,7 @@ use crate::core::row_key::RowKey;
 use crate::core::row_step::{self, Declared, Facts, Observed, Step};
 use crate::core::time::At;
 use crate::operator::clock;
-use crate::operator::cluster::has_status::HasStatus;
+use crate::operator::cluster::reconciled::Reconciled;
 use crate::operator::pass::Pass;
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::settings::Settings;
@@ -64,7 +64,7 @@ pub struct RowMemories {
 }
 
 impl RowMemories {
-    pub fn of<K: HasStatus>(pass: &Pass<K>, account: &AccountId) -> RowMemories {
+    pub fn of<K: Reconciled>(pass: &Pass<K>, account: &AccountId) -> RowMemories {
         let started = pass.context.since(account);
         pass.memory(|memory| RowMemories {
             started,

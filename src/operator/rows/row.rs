@@ -10,7 +10,7 @@ use crate::core::meta::ResourceMeta;
 use crate::core::row_key::RowKey;
 use crate::core::row_step::{Observed, Step};
 use crate::core::time::At;
-use crate::operator::cluster::has_status::HasStatus;
+use crate::operator::cluster::reconciled::Reconciled;
 use crate::operator::delays::FRESH;
 use crate::operator::pass::memory::Write;
 use crate::operator::pass::verdict::Verdict;
@@ -21,7 +21,7 @@ use crate::operator::remote::writer::{Change, RowId};
 use crate::operator::stop::Stop;
 
 /// One row, as a pass saw the share that it is of.
-pub struct Row<'a, K: HasStatus> {
+pub struct Row<'a, K: Reconciled> {
     pub pass: &'a Pass<K>,
     pub session: &'a Session,
     pub seen: &'a ObservedShare,
@@ -39,7 +39,7 @@ pub struct Added {
     pub outcome: Result<(), Stop>,
 }
 
-impl<K: HasStatus> Row<'_, K> {
+impl<K: Reconciled> Row<'_, K> {
     fn share(&self) -> &ShareId {
         &self.seen.share.id
     }

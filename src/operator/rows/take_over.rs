@@ -13,7 +13,7 @@ use crate::core::id;
 use crate::core::row_key::RowKey;
 use crate::core::time::At;
 use crate::operator::clock;
-use crate::operator::cluster::has_status::HasStatus;
+use crate::operator::cluster::reconciled::Reconciled;
 use crate::operator::pass::Pass;
 use crate::operator::pass::context::Context;
 use crate::operator::pass::memory::Memories;
@@ -43,7 +43,7 @@ fn on_record(entry: Option<&Entry>) -> OnRecord {
 }
 
 impl<'a> Announcements<'a> {
-    pub fn of<K: HasStatus>(pass: &'a Pass<K>) -> Announcements<'a> {
+    pub fn of<K: Reconciled>(pass: &'a Pass<K>) -> Announcements<'a> {
         let Context { memories, settings, .. } = pass.context.as_ref();
         Announcements { memories, now: pass.now(), settled: settings.settled_after() }
     }

@@ -59,7 +59,7 @@ async fn round(share: &mut SharePass, id: &ShareId, requested: bool) -> Result<O
         return Ok(None);
     }
     let mut plan = plan::plan(share, &seen);
-    let trouble = match outside::look_outside(share, &plan, requested).await {
+    let trouble = match outside::find_hidden_children(share, &plan, requested).await {
         Looked::Enough => trouble,
         Looked::Now => return Ok(None),
         Looked::Not(unseen) => {

@@ -30,7 +30,7 @@ pub enum Looked {
 }
 
 /// Before rows are removed, or said to be declared by nobody: looks for objects that declare them unseen.
-pub async fn look_outside(share: &mut SharePass, plan: &Plan, requested: bool) -> Looked {
+pub async fn find_hidden_children(share: &mut SharePass, plan: &Plan, requested: bool) -> Looked {
     if share.mode != Mode::Manage {
         return Looked::Enough;
     }

@@ -8,7 +8,7 @@ use crate::operator::stop::Stop;
 
 pub async fn read_share(share: &SharePass) -> Result<(), Stop> {
     let id = share.share_id().or_else(|| share.desired.share_id.clone());
-    let may_read = share.share_id().is_some_and(|id| share.pass.may_read_early(&share.session, &id));
+    let may_read = share.share_id().is_some_and(|id| share.pass.take_early_read(&share.session, &id));
     if !may_read {
         share.session.await_first_sweep()?;
     }

@@ -17,7 +17,7 @@ const ONCE: Duration = Duration::MAX;
 
 /// Looks for claims of Shares that are out of scope, as recent as the step needs them. Returns whether to decide again.
 pub async fn look_for_rivals(share: &SharePass, step: &Step) -> Result<bool, Stop> {
-    let has_twin = || {
+    let has_namesake = || {
         let id = share.pass.status.recorded_share();
         id.is_some_and(|id| share.session.account.cache().namesake(&id).is_some())
     };
@@ -34,7 +34,7 @@ pub async fn look_for_rivals(share: &SharePass, step: &Step) -> Result<bool, Sto
         | Step::Refuse(Refusal::NameTaken(_) | Refusal::Ambiguous(_) | Refusal::Taken(_) | Refusal::Claimed) => {
             delays::HUMAN
         }
-        Step::Maintain if has_twin() => LOOK_FOR_REPORTS,
+        Step::Maintain if has_namesake() => LOOK_FOR_REPORTS,
         Step::Maintain
         | Step::Read(_)
         | Step::GiveUp

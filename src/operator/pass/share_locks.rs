@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use crate::api::{Kind, Name, ObjectKey};
 use crate::operator::cluster::requeuer::Requeuer;
 
-pub struct Turns {
+pub struct ShareLocks {
     requeuer: Arc<Requeuer>,
     shares: Mutex<HashMap<Name, Waiting>>,
 }
@@ -30,18 +30,18 @@ impl Waiting {
 }
 
 /// The right to work on a share. Dropping it requeues the next object that waits for it.
-pub struct Turn {
-    turns: Arc<Turns>,
+pub struct ShareLock {
+    locks: Arc<ShareLocks>,
     share: Name,
 }
 
-impl Turns {
-    pub fn new(requeuer: Arc<Requeuer>) -> Turns {
-        Turns { requeuer, shares: Mutex::default() }
+impl ShareLocks {
+    pub fn new(requeuer: Arc<Requeuer>) -> ShareLocks {
+        ShareLocks { requeuer, shares: Mutex::default() }
     }
 
-    /// The turn, for that object; `None`: another one has it.
-    pub fn take(self: &Arc<Self>, share: &Name, object: &ObjectKey) -> Option<Turn> {
+    /// The lock, for that object; `None`: another one has it.
+    pub fn take(self: &Arc<Self>, share: &Name, object: &ObjectKey) -> Option<ShareLock> {
         let mut shares = self.shares.lock();
         let waiting = shares.entry(share.clone()).or_default();
         if waiting.is_taken {
@@ -52,18 +52,18 @@ impl Turns {
         }
         waiting.is_taken = true;
         waiting.objects.retain(|waiting| waiting != object);
-        Some(Turn { turns: self.clone(), share: share.clone() })
+        Some(ShareLock { locks: self.clone(), share: share.clone() })
     }
 }
 
-impl Drop for Turn {
+impl Drop for ShareLock {
     fn drop(&mut self) {
-        let mut shares = self.turns.shares.lock();
+        let mut shares = self.locks.shares.lock();
         let Some(waiting) = shares.get_mut(&self.share) else { return };
         waiting.is_taken = false;
-        // Only one, since the others would find the turn taken. Each also comes back by itself after a while.
+        // Only one, since the others would find it taken. Each also comes back by itself after a while.
         match waiting.objects.pop_front() {
-            Some(next) => self.turns.requeuer.requeue(&next),
+            Some(next) => self.locks.requeuer.requeue(&next),
             None => drop(shares.remove(&self.share)),
         }
     }
@@ -82,37 +82,37 @@ mod tests {
     fn each_that_waits_is_requeued_when_it_is_its_turn() {
         let queue = Arc::new(WorkQueue::new(9));
         let requeuer = Requeuer::new(vec![(Kind::ShareRecipient, None, queue.clone())]);
-        let turns = Arc::new(Turns::new(Arc::new(requeuer)));
+        let locks = Arc::new(ShareLocks::new(Arc::new(requeuer)));
         let (waf, dns) = (Name::new("security", "waf"), Name::new("security", "dns"));
         let [a, b, c] = ["a", "b", "c"].map(recipient);
 
-        let first = turns.take(&waf, &a).expect("nobody has it");
-        assert!(turns.take(&dns, &b).is_some(), "another share");
-        assert!(turns.take(&waf, &b).is_none() && turns.take(&waf, &b).is_none() && turns.take(&waf, &c).is_none());
+        let first = locks.take(&waf, &a).expect("nobody has it");
+        assert!(locks.take(&dns, &b).is_some(), "another share");
+        assert!(locks.take(&waf, &b).is_none() && locks.take(&waf, &b).is_none() && locks.take(&waf, &c).is_none());
         assert_eq!(queue.names(), [""; 0], "it is taken");
         drop(first);
         assert_eq!(queue.names(), ["b"]);
-        let second = turns.take(&waf, &b).expect("its turn");
+        let second = locks.take(&waf, &b).expect("its turn");
         drop(second);
         assert_eq!(queue.names(), ["b", "c"]);
-        drop(turns.take(&waf, &c).expect("its turn"));
-        assert!(turns.shares.lock().is_empty(), "nothing is kept");
+        drop(locks.take(&waf, &c).expect("its turn"));
+        assert!(locks.shares.lock().is_empty(), "nothing is kept");
     }
 
     #[test]
     fn who_comes_by_itself_does_not_wait_any_more() {
         let queue = Arc::new(WorkQueue::new(9));
         let requeuer = Requeuer::new(vec![(Kind::ShareRecipient, None, queue.clone())]);
-        let turns = Arc::new(Turns::new(Arc::new(requeuer)));
+        let locks = Arc::new(ShareLocks::new(Arc::new(requeuer)));
         let waf = Name::new("security", "waf");
         let [a, b, c] = ["a", "b", "c"].map(recipient);
-        let first = turns.take(&waf, &a).expect("nobody has it");
-        assert!(turns.take(&waf, &b).is_none() && turns.take(&waf, &c).is_none());
+        let first = locks.take(&waf, &a).expect("nobody has it");
+        assert!(locks.take(&waf, &b).is_none() && locks.take(&waf, &c).is_none());
         drop(first);
         // Not the one that was requeued.
-        drop(turns.take(&waf, &c).expect("nobody has it"));
+        drop(locks.take(&waf, &c).expect("nobody has it"));
         assert_eq!(queue.names(), ["b"], "the other one is asked no second time");
-        assert!(turns.shares.lock().is_empty(), "nothing is kept");
+        assert!(locks.shares.lock().is_empty(), "nothing is kept");
     }
 
     #[test]
@@ -120,12 +120,12 @@ mod tests {
         let shares = Arc::new(WorkQueue::new(9));
         let recipients = Arc::new(WorkQueue::new(9));
         let queues = vec![(Kind::Share, None, shares.clone()), (Kind::ShareRecipient, None, recipients.clone())];
-        let turns = Arc::new(Turns::new(Arc::new(Requeuer::new(queues))));
+        let locks = Arc::new(ShareLocks::new(Arc::new(Requeuer::new(queues))));
         let waf = Name::new("security", "waf");
         let [a, b] = ["a", "b"].map(recipient);
-        let first = turns.take(&waf, &a).expect("nobody has it");
+        let first = locks.take(&waf, &a).expect("nobody has it");
         let share = ObjectKey { kind: Kind::Share, name: waf.clone() };
-        assert!(turns.take(&waf, &b).is_none() && turns.take(&waf, &share).is_none());
+        assert!(locks.take(&waf, &b).is_none() && locks.take(&waf, &share).is_none());
         drop(first);
         assert_eq!(shares.names(), ["waf"]);
         assert_eq!(recipients.names(), [""; 0]);

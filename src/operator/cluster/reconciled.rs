@@ -12,7 +12,7 @@ use crate::api::status::CommonStatus;
 use crate::api::{Share, ShareRecipient, ShareResource};
 
 /// A kind that this operator writes the status of.
-pub trait HasStatus:
+pub trait Reconciled:
     Related
     + Resource<DynamicType = (), Scope = NamespaceResourceScope>
     + Serialize
@@ -33,12 +33,12 @@ pub trait HasStatus:
 {
 }
 
-impl HasStatus for Share {}
-impl HasStatus for ShareRecipient {}
-impl HasStatus for ShareResource {}
+impl Reconciled for Share {}
+impl Reconciled for ShareRecipient {}
+impl Reconciled for ShareResource {}
 
 /// Whether the status reports the object's present generation.
-pub fn reports_generation<K: HasStatus>(object: &K) -> bool {
+pub fn reports_generation<K: Reconciled>(object: &K) -> bool {
     let reported = object.status().map(|status| status.as_ref().observed_generation);
     reported == Some(object.meta().generation.unwrap_or(0))
 }
