@@ -1,4 +1,4 @@
-//! Do the files and folders of `src` depend on each other in one direction only?
+//! Do the files and folders of `src` depend on each other in one direction only, and those of the operator downwards?
 //!
 //! An import is an edge from one file to the file that defines the item, whatever re-exports it on the way. Test
 //! modules do not count.
@@ -12,10 +12,53 @@ use syn::visit::{self, Visit};
 type Sources = BTreeMap<String, String>;
 type Graph = BTreeMap<String, BTreeSet<String>>;
 
+/// What lies in `src/operator`, the lowest floor first. A file imports from its own floor and from those below it.
+const FLOORS: &[&[&str]] = &[
+    &["clock.rs", "conditions.rs", "delays.rs", "settings.rs", "stop.rs", "vital.rs", "waiting_edits.rs"],
+    &["cluster"],
+    &["remote"],
+    &["kinds"],
+    &["pass"],
+    &["rows"],
+    &["share"],
+    &["child"],
+    &["controller.rs", "gauges.rs", "prepare.rs", "preview"],
+    &["run.rs", "shards.rs"],
+];
+/// What stands on no floor: the list of the others, and a test.
+const NO_FLOOR: [&str; 2] = ["mod.rs", "footprint.rs"];
+
+fn sources() -> Sources {
+    read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"))
+}
+
 #[test]
 fn no_files_or_folders_import_each_other_in_a_circle() {
-    let circles = circles(&read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")));
+    let circles = circles(&sources());
     assert!(circles.is_empty(), "these import each other in a circle:\n{}", circles.join("\n"));
+}
+
+#[test]
+fn the_operator_imports_downwards() {
+    let upwards = upwards(&sources());
+    assert!(upwards.is_empty(), "these go up, or have no floor in FLOORS:\n{}", upwards.join("\n"));
+}
+
+#[test]
+fn an_import_that_goes_up_is_found() {
+    let found = |files: &[(&str, &str)]| {
+        let sources = files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned()));
+        upwards(&sources.collect())
+    };
+    let inner = |text: &'static str| ("operator/cluster/mod.rs", text);
+    let outer = |text: &'static str| ("operator/remote/mod.rs", text);
+    let root = ("operator/mod.rs", "mod cluster; mod remote;");
+    let down = [root, inner("pub struct A;"), outer("use super::cluster::A;")];
+    assert_eq!(found(&down), Vec::<String>::new());
+    let up = [root, inner("use crate::operator::remote::B;"), outer("pub struct B;")];
+    assert_eq!(found(&up), ["operator/cluster/mod.rs imports operator/remote/mod.rs"]);
+    let unknown = [root, ("operator/attic.rs", "pub struct C;")];
+    assert_eq!(found(&unknown), ["operator/attic.rs has no floor"]);
 }
 
 #[test]
@@ -78,6 +121,20 @@ fn circles(sources: &Sources) -> Vec<String> {
         // A circle of files only was said above.
         let of_folders = of_units.filter(|circle| circle.iter().any(|unit| !unit.ends_with(".rs")));
         found.extend(of_folders.map(|circle| format!("in {folder}: {}", circle.join(", "))));
+    }
+    found
+}
+
+/// A line for each file of the operator that imports from a floor above its own, or that has none.
+fn upwards(sources: &Sources) -> Vec<String> {
+    let unit = |path: &str| path.strip_prefix("operator/").and_then(|rest| rest.split('/').next()).map(str::to_owned);
+    let floor = |path: &str| unit(path).and_then(|unit| FLOORS.iter().position(|floor| floor.contains(&unit.as_str())));
+    let stands = |path: &str| unit(path).is_some_and(|unit| !NO_FLOOR.contains(&unit.as_str()));
+    let lost = sources.keys().filter(|path| stands(path) && floor(path).is_none());
+    let mut found: Vec<String> = lost.map(|path| format!("{path} has no floor")).collect();
+    for (from, all) in imports(sources) {
+        let up = all.iter().filter(|to| floor(&from).zip(floor(to)).is_some_and(|(from, to)| from < to));
+        found.extend(up.map(|to| format!("{from} imports {to}")));
     }
     found
 }
