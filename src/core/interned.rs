@@ -1,4 +1,6 @@
 //! How do ten thousand objects that repeat the same ids share one copy of each?
+//!
+//! In a pool that the whole process shares: the one thing in `core` that is not pure.
 
 use std::borrow::Borrow;
 use std::collections::HashSet;
