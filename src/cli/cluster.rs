@@ -24,7 +24,18 @@ use crate::operator::{Clock, Credentials, ResolvedCredential};
 const PAGE: u32 = 500;
 
 /// Shares and their children.
-pub type Objects = (Vec<Share>, Vec<ShareRecipient>, Vec<ShareResource>);
+#[derive(Debug, Default)]
+pub struct Objects {
+    pub shares: Vec<Share>,
+    pub recipients: Vec<ShareRecipient>,
+    pub resources: Vec<ShareResource>,
+}
+
+impl Objects {
+    pub fn is_empty(&self) -> bool {
+        self.shares.is_empty() && self.recipients.is_empty() && self.resources.is_empty()
+    }
+}
 
 /// Which cluster, and as whom. The flags are those of kubectl.
 #[derive(Args, Debug, Clone, Default)]
@@ -270,7 +281,7 @@ impl Cluster {
             recipients.retain(|child| ours(child.namespace(), &child.spec.share_ref.name));
             resources.retain(|child| ours(child.namespace(), &child.spec.share_ref.name));
         }
-        Ok((shares, recipients, resources))
+        Ok(Objects { shares, recipients, resources })
     }
 
     /// All objects, since what one of them owns depends on the others.

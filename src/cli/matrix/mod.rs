@@ -81,11 +81,11 @@ impl Matrix {
         let names = self.accounts.as_deref().map(accounts::read).transpose()?.unwrap_or_default();
         let cluster = self.scope.cluster().await?;
         let objects = cluster.objects().await?;
-        if objects.0.is_empty() && objects.1.is_empty() {
+        if objects.shares.is_empty() && objects.recipients.is_empty() {
             return Err(cluster.nothing().await);
         }
         let mut table = if self.live {
-            let reader = live::Reader::new(&cluster, &self.endpoint, objects.0.len());
+            let reader = live::Reader::new(&cluster, &self.endpoint, objects.shares.len());
             live_table(&objects, reader).await?
         } else {
             let pulse = self.lease.read(&cluster).await;
@@ -116,7 +116,7 @@ fn column(share: &Share, rows: &Rows, children: &Objects, verified: Option<Times
     let ours = |child: &&crate::api::ShareResource| {
         child.spec.share_ref.name == name.name && child.namespace().unwrap_or_default() == name.namespace
     };
-    let children: Vec<_> = children.2.iter().filter(ours).collect();
+    let children: Vec<_> = children.resources.iter().filter(ours).collect();
     let status = &rows.status;
     let ready = ready(&status.common.conditions);
     let mut more = Vec::new();
@@ -146,20 +146,20 @@ fn rows_of<'a>(share: &'a Share, objects: &'a Objects) -> Rows<'a> {
     let ours = |child: &&crate::api::ShareRecipient| {
         child.spec.share_ref.name == name.name && child.namespace().unwrap_or_default() == name.namespace
     };
-    Rows::new(share, objects.1.iter().filter(ours).collect())
+    Rows::new(share, objects.recipients.iter().filter(ours).collect())
 }
 
 /// What the objects show of the operator.
 fn traces(objects: &Objects) -> Vec<Trace> {
     let observed = |common: &CommonStatus| common.observed_generation;
-    let shares = objects.0.iter().map(|share| {
+    let shares = objects.shares.iter().map(|share| {
         let status = share.status.as_ref();
         let failed = status.is_some_and(|status| {
             status.exceptions_omitted > 0 || status.exceptions.iter().any(|exception| exception.terminal)
         });
         Trace::of(Kind::Share, share.meta(), status.map(|status| observed(&status.common)), failed)
     });
-    let recipients = objects.1.iter().map(|child| {
+    let recipients = objects.recipients.iter().map(|child| {
         let status = child.status.as_ref();
         let failed = status.is_some_and(|status| status.errors.iter().any(|error| error.terminal));
         let observed = status.map(|status| observed(&status.child.common));
@@ -171,7 +171,7 @@ fn traces(objects: &Objects) -> Vec<Trace> {
 /// The table by what the operator observed and recorded.
 fn table(objects: &Objects, pulse: &Pulse, now: Timestamp) -> Table {
     let mut table = Table::new(now, false);
-    table.warnings.extend(pulse.warning(objects.0.iter().map(|share| share.spec.account_id.as_str())));
+    table.warnings.extend(pulse.warning(objects.shares.iter().map(|share| share.spec.account_id.as_str())));
     if let Leader::Unknown(why) = &pulse.leader {
         match signs::judge(&traces(objects), now) {
             Ok(active) => table.notes.push(format!(
@@ -181,7 +181,7 @@ fn table(objects: &Objects, pulse: &Pulse, now: Timestamp) -> Table {
             Err(doubt) => table.warnings.push(format!("{why}; {doubt}")),
         }
     }
-    for share in &objects.0 {
+    for share in &objects.shares {
         let rows = rows_of(share, objects);
         let verified = match (&rows.status.share_id, &rows.status.seen_with) {
             // Nothing is compared, even if its account is read for other Shares.
@@ -216,7 +216,7 @@ fn table(objects: &Objects, pulse: &Pulse, now: Timestamp) -> Table {
 async fn live_table(objects: &Objects, mut reader: live::Reader<'_>) -> anyhow::Result<Table> {
     let now = Timestamp::now();
     let mut table = Table::new(now, true);
-    for share in &objects.0 {
+    for share in &objects.shares {
         let rows = rows_of(share, objects);
         let id = rows.status.share_id.clone().or_else(|| share.spec.share_id.clone());
         let read = match &id {

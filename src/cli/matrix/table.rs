@@ -80,9 +80,9 @@ impl Table {
 
     /// ShareRecipients whose Share does not exist may have left something at Cloudflare.
     pub(super) fn add_orphans(&mut self, objects: &Objects) {
-        let known: BTreeSet<Name> = objects.0.iter().map(Name::of).collect();
+        let known: BTreeSet<Name> = objects.shares.iter().map(Name::of).collect();
         let mut orphans: BTreeMap<Name, Vec<Found>> = BTreeMap::new();
-        for child in &objects.1 {
+        for child in &objects.recipients {
             let parent = Name::new(child.namespace().unwrap_or_default(), child.spec.share_ref.name.clone());
             if known.contains(&parent) {
                 continue;

@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 
 use super::table::Row;
 use super::*;
-use crate::api::{ShareRecipient, ShareResource};
+use crate::api::ShareRecipient;
 use crate::core::id::AccountId;
 
 fn ready(status: &str, reason: &str) -> Value {
@@ -38,7 +38,7 @@ fn pulse(now: Timestamp) -> Pulse {
 
 fn of(share: Share, children: Vec<ShareRecipient>) -> Table {
     let now = "2026-01-01T01:00:00Z".parse().expect("a time");
-    table(&(vec![share], children, Vec::<ShareResource>::new()), &pulse(now), now)
+    table(&Objects { shares: vec![share], recipients: children, ..Objects::default() }, &pulse(now), now)
 }
 
 fn words(table: &Table) -> Vec<(String, String)> {
@@ -146,7 +146,8 @@ fn an_exclusion_that_is_not_in_force_says_so() {
 #[test]
 fn a_dead_operator_and_an_old_sweep_are_said_first() {
     let now: Timestamp = "2026-01-01T01:00:00Z".parse().expect("a time");
-    let objects = (vec![share(json!({"recipients": [{"accountID": "a1"}]}), json!({}))], vec![], vec![]);
+    let objects =
+        Objects { shares: vec![share(json!({"recipients": [{"accountID": "a1"}]}), json!({}))], ..Objects::default() };
     let dead = Pulse { leader: Leader::Nobody("nobody leads".into()), ..pulse(now) };
     let text = print::table(&table(&objects, &dead, now), By::Account, false);
     assert!(text.starts_with("WARNING: nobody leads\n\nACCOUNT"), "{text}");
@@ -207,7 +208,7 @@ fn without_a_lease_the_statuses_say_how_fresh_the_table_is() {
         let mut share = share(json!({"recipients": [{"accountID": "a1"}]}), json!({}));
         let entry = json!([{"manager": "cfshare", "operation": "Update", "subresource": "status", "time": written}]);
         share.metadata.managed_fields = serde_json::from_value(entry).expect("fields");
-        table(&(vec![share], vec![], vec![]), &unknown(), now)
+        table(&Objects { shares: vec![share], ..Objects::default() }, &unknown(), now)
     };
     let fresh = print::table(&of("2026-01-01T00:50:00Z"), By::Account, false);
     assert!(fresh.starts_with("NOTE: there is no Lease; cfshare was active 10m ago, when it wrote"), "{fresh}");
@@ -224,7 +225,7 @@ fn without_a_lease_the_statuses_say_how_fresh_the_table_is() {
 #[test]
 fn accounts_of_a_shard_without_a_replica_are_named() {
     let now: Timestamp = "2026-01-01T01:00:00Z".parse().expect("a time");
-    let objects = (vec![share(json!({}), json!({}))], vec![], vec![]);
+    let objects = Objects { shares: vec![share(json!({}), json!({}))], ..Objects::default() };
     let without = |shard: u16| {
         let without = [(shard, "nobody holds it".to_owned())].into();
         let leader = Leader::Partly(crate::cli::lease::Unserved { shards: 2, without });
@@ -253,7 +254,11 @@ fn an_account_is_in_no_share_only_if_every_status_proves_it() {
     unprocessed.status = None;
     let mut others = ["one", "two"].map(|_| unprocessed.clone());
     others[1].metadata.name = Some("two".into());
-    let mut table = table(&(others.to_vec(), vec![], vec![]), &pulse(Timestamp::UNIX_EPOCH), Timestamp::UNIX_EPOCH);
+    let mut table = table(
+        &Objects { shares: others.to_vec(), ..Objects::default() },
+        &pulse(Timestamp::UNIX_EPOCH),
+        Timestamp::UNIX_EPOCH,
+    );
     table.name_accounts(&names, None);
     let why = &table.rows.last().expect("a row").cell.why;
     assert!(why.contains("the status of Share ns/waf, and of 1 more, proves nothing"), "{why}");
@@ -263,9 +268,9 @@ fn an_account_is_in_no_share_only_if_every_status_proves_it() {
 fn a_read_of_cloudflare_proves_what_a_status_does_not() {
     let suspended =
         share(json!({"recipients": [{"accountID": "a1"}]}), json!({"conditions": ready("Unknown", "Suspended")}));
-    let objects = (vec![suspended], vec![], vec![]);
-    let rows = rows_of(&objects.0[0], &objects);
-    let column = || column(&objects.0[0], &rows, &objects, None);
+    let objects = Objects { shares: vec![suspended], ..Objects::default() };
+    let rows = rows_of(&objects.shares[0], &objects);
+    let column = || column(&objects.shares[0], &rows, &objects, None);
     let read = live::tests::read("active", &["a1"], &[]);
     let proved =
         |id: Option<&str>, read: Option<&live::Read>| as_read(column(), &rows, id.map(Into::into), read).0.proved;
@@ -301,10 +306,11 @@ fn the_case_of_an_id_does_not_matter() {
     table.name_accounts(&[(AccountId::parse("Ab1").expect("an id"), "Payments".to_owned())].into(), None);
     assert_eq!(table.rows.len(), 1);
     assert_eq!(table.rows[0].label.as_deref(), Some("Payments"));
-    let objects = (vec![respelled], vec![], vec![]);
-    let rows = rows_of(&objects.0[0], &objects);
+    let objects = Objects { shares: vec![respelled], ..Objects::default() };
+    let rows = rows_of(&objects.shares[0], &objects);
     let read = live::tests::read("active", &["ab1"], &["cd2"]);
-    let (column, found) = as_read(column(&objects.0[0], &rows, &objects, None), &rows, Some("s1".into()), Some(&read));
+    let (column, found) =
+        as_read(column(&objects.shares[0], &rows, &objects, None), &rows, Some("s1".into()), Some(&read));
     assert_eq!(found.iter().map(|row| row.cell.word.as_str()).collect::<Vec<_>>(), ["associated"]);
     assert_eq!(carried(&column.resources), ["t/rules"]);
 }
@@ -312,10 +318,11 @@ fn the_case_of_an_id_does_not_matter() {
 #[test]
 fn what_cloudflare_deletes_is_leaving() {
     let declared = share(json!({"recipients": [{"accountID": "a1"}, {"accountID": "a3"}]}), json!({}));
-    let objects = (vec![declared], vec![], vec![]);
-    let rows = rows_of(&objects.0[0], &objects);
+    let objects = Objects { shares: vec![declared], ..Objects::default() };
+    let rows = rows_of(&objects.shares[0], &objects);
     let read = live::tests::read("deleting", &["a1", "a2"], &["x", "y"]);
-    let (column, found) = as_read(column(&objects.0[0], &rows, &objects, None), &rows, Some("s1".into()), Some(&read));
+    let (column, found) =
+        as_read(column(&objects.shares[0], &rows, &objects, None), &rows, Some("s1".into()), Some(&read));
     let said = |cell: &Cell| (cell.state, cell.word.clone());
     let leaving = (State::Leaving, "deleting".to_owned());
     let all: Vec<_> = found.iter().map(|row| said(&row.cell)).collect();

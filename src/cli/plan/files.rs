@@ -13,22 +13,14 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::yaml::documents;
-use crate::api::{Share, ShareRecipient, ShareResource};
+use crate::cli::cluster::Objects;
 use crate::cli::given_file;
 
-/// The objects of our kinds, in their order.
-#[derive(Debug, Default)]
-pub struct Manifests {
-    pub shares: Vec<Share>,
-    pub recipients: Vec<ShareRecipient>,
-    pub resources: Vec<ShareResource>,
-}
-
-impl Manifests {
+impl Objects {
     /// Reads files, folders of files, and the standard input where a path is `-`. Objects of other kinds are passed
     /// over.
-    pub fn read(paths: &[PathBuf], namespace: &str) -> anyhow::Result<Manifests> {
-        let mut manifests = Manifests::default();
+    pub fn read(paths: &[PathBuf], namespace: &str) -> anyhow::Result<Objects> {
+        let mut manifests = Objects::default();
         for path in paths {
             if path.as_os_str() == "-" {
                 let mut text = String::new();
@@ -46,7 +38,7 @@ impl Manifests {
     }
 
     /// Builds a kustomization with the kubectl that is there.
-    pub fn build(folder: &Path, namespace: &str) -> anyhow::Result<Manifests> {
+    pub fn build(folder: &Path, namespace: &str) -> anyhow::Result<Objects> {
         let shown = folder.display();
         let output = Command::new("kubectl")
             .arg("kustomize")
@@ -58,14 +50,10 @@ impl Manifests {
             anyhow::bail!("-k {shown}: kubectl kustomize failed: {}", said.trim());
         }
         let text = String::from_utf8(output.stdout).with_context(|| format!("-k {shown}: its output is not text"))?;
-        let mut manifests = Manifests::default();
+        let mut manifests = Objects::default();
         manifests.take(&text, namespace).with_context(|| format!("-k {shown}"))?;
         manifests.check()?;
         Ok(manifests)
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.shares.is_empty() && self.recipients.is_empty() && self.resources.is_empty()
     }
 
     fn take(&mut self, text: &str, namespace: &str) -> anyhow::Result<()> {
@@ -194,8 +182,8 @@ pub fn files(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
 mod tests {
     use super::*;
 
-    fn taken(text: &str) -> Result<Manifests, String> {
-        let mut manifests = Manifests::default();
+    fn taken(text: &str) -> Result<Objects, String> {
+        let mut manifests = Objects::default();
         let taken = manifests.take(text, "here").and_then(|()| manifests.check());
         taken.map(|()| manifests).map_err(|error| format!("{error:#}"))
     }
@@ -203,7 +191,7 @@ mod tests {
     #[test]
     fn the_examples_are_read_whole() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/examples");
-        let manifests = Manifests::read(&[folder], "here").expect("the examples are right");
+        let manifests = Objects::read(&[folder], "here").expect("the examples are right");
         assert!(manifests.shares.len() > 4 && manifests.recipients.len() == 2 && manifests.resources.len() == 2);
         assert!(manifests.shares.iter().all(|share| share.namespace().as_deref() == Some("security-baseline")));
     }

@@ -16,7 +16,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::core::object::HasSpec;
 use kube::{Resource, ResourceExt};
 
-use super::cluster::{Cluster, Scope, credential};
+use super::cluster::{Cluster, Objects, Scope, credential};
 use super::output::{Exit, causes, print_json};
 use super::remote::{Endpoint, Remote, advice};
 use crate::api::{Name, Share, is_suspended, secret_of};
@@ -25,7 +25,6 @@ use crate::core::deletions::MaxDeletions;
 use crate::core::id::{AccountId, ShareId, folded};
 use crate::operator::preview::{self, Fleet, Preview, ReadAccount};
 use crate::operator::{Clock, Settings};
-use files::Manifests;
 pub(in crate::cli) use files::files as manifest_files;
 use print::Planned;
 pub(in crate::cli) use yaml::documents;
@@ -122,8 +121,8 @@ impl Plan {
         let namespace = cluster.as_ref().and_then(|cluster| cluster.namespace.clone());
         let namespace = namespace.or_else(|| self.scope.namespace.clone()).unwrap_or_else(|| "default".into());
         let manifests = match &self.kustomize {
-            Some(folder) => Manifests::build(folder, &namespace)?,
-            None => Manifests::read(&self.files, &namespace)?,
+            Some(folder) => Objects::build(folder, &namespace)?,
+            None => Objects::read(&self.files, &namespace)?,
         };
         if manifests.is_empty() && !self.prune {
             anyhow::bail!(
@@ -138,20 +137,20 @@ impl Plan {
                     "Share {orphan} is not in the files: add its file, or use --cluster to read it from the cluster"
                 );
             }
-            let Manifests { shares, recipients, resources } = manifests;
+            let Objects { shares, recipients, resources } = manifests;
             return Ok((Fleet::new(shares, recipients, resources), None, None));
         };
         let own = self.scope.namespace.as_deref().into_iter().filter(|_| self.prune);
         let namespaces: BTreeSet<&str> = concerned.iter().map(|name| name.namespace.as_str()).chain(own).collect();
-        let (mut shares, mut recipients, mut resources) = (Vec::new(), Vec::new(), Vec::new());
+        let Objects { mut shares, mut recipients, mut resources } = Objects::default();
         for namespace in namespaces {
             let objects = cluster.within(namespace).objects().await?;
-            shares.extend(objects.0);
-            recipients.extend(objects.1);
-            resources.extend(objects.2);
+            shares.extend(objects.shares);
+            recipients.extend(objects.recipients);
+            resources.extend(objects.resources);
         }
         if self.prune {
-            concerned.extend(self::concerned(&Manifests {
+            concerned.extend(self::concerned(&Objects {
                 shares: delete_missing(&mut shares, &manifests.shares),
                 recipients: delete_missing(&mut recipients, &manifests.recipients),
                 resources: delete_missing(&mut resources, &manifests.resources),
@@ -165,7 +164,7 @@ impl Plan {
 }
 
 /// The Shares that the manifests are about, their own and those of their children.
-fn concerned(manifests: &Manifests) -> BTreeSet<Name> {
+fn concerned(manifests: &Objects) -> BTreeSet<Name> {
     let parent = |namespace: Option<String>, name: &str| Name::new(namespace.unwrap_or_default(), name);
     let shares = manifests.shares.iter().map(Name::of);
     let recipients = manifests.recipients.iter().map(|r| parent(r.namespace(), &r.spec.share_ref.name));

@@ -11,7 +11,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::Resource;
 use serde_json::{Value, json};
 
-use super::cluster::{Cluster, Scope};
+use super::cluster::{Cluster, Objects, Scope};
 use super::lease::LeaseName;
 use super::output::{Exit, count, table};
 use crate::api::condition::ready;
@@ -102,7 +102,7 @@ impl Status {
     }
 
     async fn list(&self, cluster: &Cluster) -> anyhow::Result<(String, Exit)> {
-        let (shares, recipients, resources) = cluster.objects().await?;
+        let Objects { shares, recipients, resources } = cluster.objects().await?;
         let mut standings: Vec<Standing> = shares.iter().map(of_share).collect();
         standings.extend(recipients.iter().map(of_recipient));
         standings.extend(resources.iter().map(of_resource));
