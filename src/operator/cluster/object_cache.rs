@@ -259,3 +259,124 @@ pub fn trim<K: Resource>(object: &mut K) {
 fn version<K: Resource>(object: &K) -> u64 {
     object.resource_version().and_then(|v| v.parse().ok()).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use kube::runtime::reflector;
+    use kube::runtime::watcher::Event;
+    use serde_json::json;
+
+    use super::*;
+    use crate::api::{FINALIZER, ShareRecipient};
+    use crate::core::time::At;
+    use crate::operator::clock;
+    use crate::operator::cluster::index::Index;
+
+    const NOW: At = At(1_000_000);
+
+    /// A ShareRecipient in that version, with a label by which it is recognized.
+    fn at(version: &str, label: &str) -> ShareRecipient {
+        let object = json!({
+            "apiVersion": "cfshare.dev/v1alpha1",
+            "kind": "ShareRecipient",
+            "metadata": {
+                "name": "one", "namespace": "a", "uid": "a-one", "resourceVersion": version, "labels": {"as": label},
+            },
+            "spec": {"shareRef": {"name": "waf"}, "accountID": "023e105f4ecef8ad9ca31a8372d0c353"},
+        });
+        serde_json::from_value(object).expect("an object")
+    }
+
+    #[test]
+    fn our_own_write_counts_until_the_watch_has_brought_it_or_something_newer() {
+        let (store, mut writer) = reflector::store();
+        let index = Index::new(Vec::new(), vec![store], Vec::new());
+        let mut watch = |object: ShareRecipient| {
+            writer.apply_watcher_event(&Event::Apply(object.clone()));
+            index.applied(&object, NOW);
+        };
+        watch(at("5", "watched"));
+        let label = || index.recipients.find(&Name::new("a", "one")).expect("it is there").labels()["as"].clone();
+        index.recipients.wrote(at("6", "ours"));
+        assert_eq!(label(), "ours");
+        let ours = index.recipients.latest(Arc::new(at("5", "watched")));
+        assert_eq!(index.recipients.latest(ours).labels()["as"], "ours");
+        assert_eq!(label(), "ours", "however often the latest is asked for");
+        watch(at("7", "theirs"));
+        assert_eq!(label(), "theirs", "what the store has counts again once the watch is past our write");
+        index.recipients.wrote(at("4", "old"));
+        assert_eq!(label(), "theirs", "an answer that comes late does not undo what the watch brought");
+        let taken_before = index.recipients.latest(Arc::new(at("3", "before")));
+        assert_eq!(
+            taken_before.labels()["as"],
+            "theirs",
+            "what was taken from the store a moment ago may be old by now"
+        );
+    }
+
+    #[test]
+    fn a_list_that_began_after_our_own_write_has_the_last_word() {
+        let (store, mut writer) = reflector::store();
+        let index = Index::new(Vec::new(), vec![store], Vec::new());
+        let mut list = |write: Option<ShareRecipient>| {
+            index.recipients.list_begins(None);
+            writer.apply_watcher_event(&Event::Init);
+            write.into_iter().for_each(|object| drop(index.recipients.wrote(object)));
+            writer.apply_watcher_event(&Event::InitApply(at("5", "listed")));
+            writer.apply_watcher_event(&Event::InitDone);
+            index.relisted::<ShareRecipient>(None, NOW);
+        };
+        let label = || index.recipients.find(&Name::new("a", "one")).expect("it is there").labels()["as"].clone();
+        index.recipients.wrote(at("9", "ours"));
+        list(None);
+        assert_eq!(label(), "listed", "etcd was restored from a backup");
+        list(Some(at("6", "ours")));
+        assert_eq!(label(), "ours", "it was written while the list came");
+    }
+
+    #[test]
+    fn nothing_is_kept_of_our_write_that_ended_an_object() {
+        let (store, writer) = reflector::store();
+        drop(writer);
+        let index = Index::new(Vec::new(), vec![store], Vec::new());
+        let mut released = at("6", "released");
+        released.metadata.deletion_timestamp = Some(clock::time(NOW));
+        index.recipients.wrote(released.clone());
+        let again = at("5", "as it was");
+        assert_eq!(index.recipients.latest(Arc::new(again)).labels()["as"], "as it was");
+        released.metadata.finalizers = Some(vec![FINALIZER.to_owned()]);
+        index.recipients.wrote(released);
+        assert_eq!(index.recipients.latest(Arc::new(at("5", "as it was"))).labels()["as"], "released");
+    }
+
+    #[test]
+    fn what_a_list_brings_counts_only_once_the_list_is_complete() {
+        let (store, mut writer) = reflector::store();
+        let index = Index::new(Vec::new(), vec![store], Vec::new());
+        let mut bring = |event: Event<ShareRecipient>| {
+            writer.apply_watcher_event(&event);
+            match &event {
+                Event::InitApply(object) | Event::Apply(object) => drop(index.applied(object, NOW)),
+                Event::InitDone => drop(index.relisted::<ShareRecipient>(None, NOW)),
+                Event::Init | Event::Delete(_) => {}
+            }
+        };
+        let name = Name::new("a", "one");
+        let label = || index.recipients.find(&name).map(|object| object.labels()["as"].clone());
+        index.recipients.found_outside_named(&name, Some(at("4", "outside")));
+        bring(Event::Init);
+        bring(Event::InitApply(at("5", "listed")));
+        assert!(index.recipients.watched(&name).is_none());
+        assert!(index.recipients.find_outside(&name).is_some(), "it is known all the time, inside or outside");
+        bring(Event::InitDone);
+        assert!(index.recipients.watched(&name).is_some() && index.recipients.find_outside(&name).is_none());
+        index.recipients.wrote(at("6", "ours"));
+        bring(Event::Init);
+        bring(Event::InitApply(at("6", "ours")));
+        assert_eq!(label().as_deref(), Some("ours"), "the store still has the object as it was before our write");
+        bring(Event::InitDone);
+        assert_eq!(label().as_deref(), Some("ours"));
+        bring(Event::Apply(at("7", "theirs")));
+        assert_eq!(label().as_deref(), Some("theirs"));
+    }
+}
