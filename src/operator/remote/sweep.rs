@@ -32,6 +32,8 @@ const LOOK_UP: Duration = Duration::from_secs(5);
 const WHILE_OPEN: Duration = Duration::from_secs(60);
 /// So many shares that a list lacks are read by themselves, and the others after the next list.
 const MOST_WANTED: usize = 20;
+/// So many shares are looked at before others may use the thread: an edit does not wait for ten thousand.
+const AT_ONCE: usize = 128;
 
 /// Sweeps until no object uses the account with this credential any more.
 pub async fn run(cluster: Arc<Cluster>, remote: Arc<Remote>, account: Arc<Account>) {
@@ -272,7 +274,7 @@ async fn sweep(
         (cache.moved(), cache.freed())
     };
     wake(cluster, moved.iter().chain(&lacking));
-    wake(cluster, doubt_lists(cluster, account, relist, began).iter());
+    wake(cluster, doubt_lists(cluster, account, relist, began).await.iter());
     cluster.requeue_claimants(&account.id, &freed);
     Ok(())
 }
@@ -315,7 +317,10 @@ async fn read_wanted(
 async fn count_losses(cluster: &Cluster, remote: &Remote, account: &Account, live: &HashSet<ShareId>) {
     let mut ours: HashMap<Name, bool> = HashMap::new();
     let (mut bound, mut missing, mut reported) = (0, HashSet::new(), None);
-    for name in cluster.index.of_account(account.id.as_str()) {
+    for (n, name) in cluster.index.of_account(account.id.as_str()).into_iter().enumerate() {
+        if n % AT_ONCE == 0 {
+            tokio::task::yield_now().await;
+        }
         let Some(share) = cluster.index.shares.find(&name) else { continue };
         let Some(status) = own_record(&share) else { continue };
         let Some(id) = &status.share_id else { continue };
@@ -350,10 +355,20 @@ async fn count_losses(cluster: &Cluster, remote: &Remote, account: &Account, liv
 }
 
 /// Shares whose rows are to be listed again though nothing has moved.
-fn doubt_lists(cluster: &Cluster, account: &Account, relist: &mut Relist, now: At) -> Vec<ShareId> {
-    let mut cache = account.cache();
-    let listings = cache.live().filter_map(|seen| listing(cluster, seen)).collect();
+async fn doubt_lists(cluster: &Cluster, account: &Account, relist: &mut Relist, now: At) -> Vec<ShareId> {
+    // Which objects they concern is asked without the lock of the cache, for which passes wait.
+    let all: Vec<(Listing<ShareId>, bool)> = account.cache().live().map(listing).collect();
+    let mut listings = Vec::new();
+    for (n, (listing, only_excluded)) in all.into_iter().enumerate() {
+        if n % AT_ONCE == 0 {
+            tokio::task::yield_now().await;
+        }
+        if is_declared(cluster, &listing.id, only_excluded) {
+            listings.push(listing);
+        }
+    }
     let chosen = relist.choose(listings, account.sweep_interval(), now);
+    let mut cache = account.cache();
     for id in &chosen {
         if let Some(seen) = cache.seen_mut(id) {
             seen.doubt_rows(now);
@@ -362,25 +377,28 @@ fn doubt_lists(cluster: &Cluster, account: &Account, relist: &mut Relist, now: A
     chosen
 }
 
-/// The list of rows of a share that objects are bound to; `None`: nothing is declared that it could show.
-fn listing(cluster: &Cluster, seen: &ObservedShare) -> Option<Listing<ShareId>> {
-    let bound = cluster.index.bound_to(seen.share.id.as_str());
-    let excludes = |name: &Name| {
-        let share = cluster.index.shares.find(name);
-        share.is_some_and(|share| share.spec.organization.as_ref().is_some_and(|o| !o.excluded.is_empty()))
-    };
+/// The list of rows of a share, and whether it could show nothing but excluded accounts.
+fn listing(seen: &ObservedShare) -> (Listing<ShareId>, bool) {
     let of_organization = seen.share.target_type == TargetType::Organization;
-    if bound.is_empty() || of_organization && seen.excluded.is_none() && !bound.iter().any(excludes) {
-        return None;
-    }
-    Some(Listing {
+    let listing = Listing {
         id: seen.share.id.clone(),
         read_at: seen.listed_at(),
         pages: seen.list_rows().div_ceil(u64::from(FULL_PAGE)).try_into().unwrap_or(u32::MAX),
         // The recipients of an organization's share follow its members. A share whose counts are not shown shows no change
         // at all.
         may_swap: !of_organization && seen.counts.is_none_or(|counts| counts.disassociated > 0),
-    })
+    };
+    (listing, of_organization && seen.excluded.is_none())
+}
+
+/// Whether objects that are bound to the share declare what its list could show.
+fn is_declared(cluster: &Cluster, id: &ShareId, only_excluded: bool) -> bool {
+    let excludes = |name: &Name| {
+        let share = cluster.index.shares.find(name);
+        share.is_some_and(|share| share.spec.organization.as_ref().is_some_and(|o| !o.excluded.is_empty()))
+    };
+    let bound = cluster.index.bound_to(id.as_str());
+    if only_excluded { bound.iter().any(excludes) } else { !bound.is_empty() }
 }
 
 /// Wakes the objects that are bound to these shares, and their children.
