@@ -18,8 +18,8 @@ use tracing::Instrument;
 
 use super::delays;
 use super::pass::Pass;
-use crate::api::{Name, ObjectKey, Reason};
-use crate::core::health::Sign;
+use crate::api::{Kind, Name, ObjectKey, Reason};
+use crate::core::health::{self, Sign};
 use crate::operator::cluster::reconciled::{Reconciled, reports_generation};
 use crate::operator::cluster::requests::api_in;
 use crate::operator::cluster::served::Working;
@@ -83,7 +83,9 @@ impl Scope {
             if let Sign::Failed(cause) = sign {
                 metrics.watch_failure(cause);
             }
-            health.note(|health, now| health.note(at, K::KIND, sign, now));
+            let note = |state: &mut health::Health<Kind>, now| state.note(at, K::KIND, sign, now);
+            // Each object of a list is progress, and nothing is served because of it.
+            if sign == Sign::Progress { health.ask(note) } else { health.note(note) }
         };
         let selector = self.selector.clone();
         let writer = reflector.writer.clone();

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use crate::api::{Kind, Name, ObjectKey, Reason, Share, secret_of};
+use crate::api::{Kind, Name, ObjectKey, Reason, Share, is_suspended, secret_of};
 use crate::core::time::At;
+use crate::operator::cluster::child_object::ChildObject;
 use crate::operator::conditions::readiness;
 use crate::operator::pass::context::Context;
 use crate::operator::rows::row_state::NOT_EXCLUDED;
@@ -21,11 +22,14 @@ const PERIOD: Duration = Duration::from_secs(5);
 /// How often objects are counted that have not changed: a waiver comes near its end without a change.
 const ANYWAY: Duration = Duration::from_secs(60);
 
+/// So many objects are counted before others may use the thread: an edit does not wait for ten thousand.
+const AT_ONCE: usize = 256;
+
 /// Counts one object; returns the reason where it is not Ready.
 fn count(counts: &mut ReadyCounts, kind: Kind, conditions: Option<&Vec<Condition>>) -> Option<String> {
     let ready = conditions.and_then(|conditions| readiness(conditions));
     let (status, reason) = ready.unwrap_or(("Unknown", "Unseen"));
-    *counts.objects.entry((kind, status.to_owned(), reason.to_owned())).or_default() += 1;
+    counts.add(kind, status, reason);
     (status != "True").then(|| reason.to_owned())
 }
 
@@ -40,7 +44,7 @@ pub async fn keep(context: Arc<Context>, health: Health) {
         let (state, now) = ((context.cluster.index.changes(), held), context.clock.now());
         let is_counted = counted.is_some_and(|(of, at)| of == state && now.since(at) < ANYWAY);
         if !is_counted || edits.is_any_waiting() {
-            context.metrics.ready(&ready_counts(&context, &mut edits));
+            context.metrics.ready(&ready_counts(&context, &mut edits).await);
             counted = Some((state, now));
         }
         show_calls_left(&context);
@@ -58,54 +62,66 @@ fn show_calls_left(context: &Context) {
     context.remote.gate.leadership.note_left(&left.collect());
 }
 
-fn ready_counts(context: &Context, edits: &mut WaitingEdits) -> ReadyCounts {
+async fn ready_counts(context: &Context, edits: &mut WaitingEdits) -> ReadyCounts {
     let now = context.clock.now();
     let mut counts = ReadyCounts::default();
     let index = &context.cluster.index;
-    for share in index.shares.all() {
-        if !context.cluster.works_on(|| Some(share.spec.account_id.clone())) {
-            continue;
+    for (n, share) in index.shares.all().enumerate() {
+        if n % AT_ONCE == 0 {
+            tokio::task::yield_now().await;
         }
-        let name = || Name::of(share.as_ref());
-        let conditions = share.status.as_ref().map(|status| &status.common.conditions);
-        if share.spec.suspend != Some(true) {
-            let observed = share.status.as_ref().map(|status| status.common.observed_generation);
-            edits.see(|| ObjectKey::share(name()), share.metadata.generation, observed, now);
-        }
-        if let Some(reason) = count(&mut counts, Kind::Share, conditions) {
-            let blocked = [Reason::DeletionBlocked, Reason::DeletionProtected].iter().any(|r| r.as_str() == reason);
-            if blocked {
-                counts.blocked_deletions.push((name(), reason.clone()));
-            }
-            counts.unready_shares.push(UnreadyShare {
-                share: name(),
-                account: share.spec.account_id.to_string(),
-                secret: secret_of(&share).name.to_string(),
-                reason,
-            });
-        }
-        counts.recipients.extend(recipients(&share));
-        counts.credentials.extend(credential(&share));
-        counts.not_excluded.extend(not_excluded(&share).map(|count| (name(), count)));
-        counts.waivers_ending.extend(waivers_ending(&share, now).map(|count| (name(), count)));
-        let blocked = share.status.as_ref().map_or(0, |status| i64::from(status.blocked_removals));
-        if blocked > 0 {
-            counts.blocked_removals.push((name(), blocked));
+        if context.cluster.works_on(|| Some(share.spec.account_id.clone())) {
+            count_share(&mut counts, edits, &share, now);
         }
     }
-    for child in index.all_children() {
-        if !context.cluster.works_on(|| index.account_of_child(child.as_ref())) {
-            continue;
+    for (n, child) in index.all_children().enumerate() {
+        if n % AT_ONCE == 0 {
+            tokio::task::yield_now().await;
         }
-        let kind = child.object_key().kind;
-        count(&mut counts, kind, child.record().map(|record| &record.common.conditions));
-        if !child.is_suspended() {
-            let observed = child.record().map(|record| record.common.observed_generation);
-            edits.see(|| child.object_key(), child.metadata().generation, observed, now);
+        if context.cluster.works_on(|| index.account_of_child(child.as_ref())) {
+            count_child(&mut counts, edits, child.as_ref(), now);
         }
     }
     counts.oldest_edit = edits.oldest(now);
     counts
+}
+
+fn count_share(counts: &mut ReadyCounts, edits: &mut WaitingEdits, share: &Share, now: At) {
+    let name = || Name::of(share);
+    let conditions = share.status.as_ref().map(|status| &status.common.conditions);
+    if !is_suspended(share) {
+        let observed = share.status.as_ref().map(|status| status.common.observed_generation);
+        edits.see(|| ObjectKey::share(name()), share.metadata.generation, observed, now);
+    }
+    if let Some(reason) = count(counts, Kind::Share, conditions) {
+        let blocked = [Reason::DeletionBlocked, Reason::DeletionProtected].iter().any(|r| r.as_str() == reason);
+        if blocked {
+            counts.blocked_deletions.push((name(), reason.clone()));
+        }
+        counts.unready_shares.push(UnreadyShare {
+            share: name(),
+            account: share.spec.account_id.to_string(),
+            secret: secret_of(share).name.to_string(),
+            reason,
+        });
+    }
+    counts.recipients.extend(recipients(share));
+    counts.credentials.extend(credential(share));
+    counts.not_excluded.extend(not_excluded(share).map(|count| (name(), count)));
+    counts.waivers_ending.extend(waivers_ending(share, now).map(|count| (name(), count)));
+    let blocked = share.status.as_ref().map_or(0, |status| i64::from(status.blocked_removals));
+    if blocked > 0 {
+        counts.blocked_removals.push((name(), blocked));
+    }
+}
+
+fn count_child(counts: &mut ReadyCounts, edits: &mut WaitingEdits, child: &dyn ChildObject, now: At) {
+    let kind = child.object_key().kind;
+    count(counts, kind, child.record().map(|record| &record.common.conditions));
+    if !child.is_suspended() {
+        let observed = child.record().map(|record| record.common.observed_generation);
+        edits.see(|| child.object_key(), child.metadata().generation, observed, now);
+    }
 }
 
 /// How many of the declared recipients are in which state, where any is.
@@ -123,8 +139,8 @@ fn recipients(share: &Share) -> Vec<(Name, &'static str, i64)> {
 
 /// The credential that last showed the share.
 fn credential(share: &Share) -> Option<UsedCredential> {
-    let credential = share.status.as_ref()?.seen_with.as_ref()?.to_string();
-    Some(UsedCredential { credential, secret: secret_of(share), account: share.spec.account_id.to_string() })
+    let credential = share.status.as_ref()?.seen_with.clone()?;
+    Some(UsedCredential { credential, secret: secret_of(share), account: share.spec.account_id.clone() })
 }
 
 /// How many accounts receive the share although it excludes them, if any.

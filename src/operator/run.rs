@@ -408,10 +408,12 @@ async fn keep_credentials(context: Arc<Context>) {
     }
 }
 
-/// The limiter or the sweep wakes those that wait for it; this is for the case that a wake is lost.
+/// The limiter or the sweep wakes those that wait for it; this is for the case that a wake is lost. What is remembered of
+/// others ends here as well.
 async fn requeue_those_that_wait(context: Arc<Context>) {
     loop {
         tokio::time::sleep(WAKE).await;
         context.memories.waiting().iter().for_each(|key| context.cluster.requeuer.requeue_later(key));
+        context.memories.expire(context.clock.now(), context.settings.read_lag());
     }
 }

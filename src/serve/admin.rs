@@ -27,13 +27,18 @@ pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>, health: Health)
     let alive = move || std::future::ready(answer(lives.ask(|health, now| health.alive(now))));
     let ready = move || std::future::ready(answer(works.ask(|health, now| health.ready(now))));
     let show = move |headers: HeaderMap| {
-        let accepted = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-        let (form, text) = if prefers_openmetrics(accepted) {
-            (OPENMETRICS, metrics.render())
-        } else {
-            (PROMETHEUS_TEXT, plain(&metrics.render()))
-        };
-        async move { ([(header::CONTENT_TYPE, form)], text).into_response() }
+        let metrics = metrics.clone();
+        async move {
+            let accepted = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+            let is_openmetrics = prefers_openmetrics(accepted);
+            // The series of ten thousand shares take a while, in which this thread could send an edit.
+            let rendered = tokio::task::spawn_blocking(move || metrics.render()).await;
+            match rendered {
+                Ok(text) if is_openmetrics => ([(header::CONTENT_TYPE, OPENMETRICS)], text).into_response(),
+                Ok(text) => ([(header::CONTENT_TYPE, PROMETHEUS_TEXT)], plain(&text)).into_response(),
+                Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+            }
+        }
     };
     let app = Router::new().route("/livez", get(alive)).route("/readyz", get(ready)).route("/metrics", get(show));
     axum::serve(listener, app).await

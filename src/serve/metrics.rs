@@ -3,7 +3,7 @@
 //! Labels are closed sets, a short hash of a credential, or the names of a Share, its account and its Secret. Never a
 //! recipient, never a name that somebody else chose.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -25,6 +25,7 @@ use crate::api::{Kind, Name};
 use crate::cloudflare::{Ended, ErrorClass, Fingerprint, WriteOutcome};
 use crate::core::health::{Cause, Health};
 use crate::core::id::AccountId;
+use crate::core::interned::Interned;
 use crate::core::time::At;
 
 type Labels = Vec<(&'static str, String)>;
@@ -71,7 +72,7 @@ fn sweep_outcome(complete: bool) -> Labels {
 #[derive(Default)]
 pub struct ReadyCounts {
     /// Objects by kind, and status and reason of their Ready condition.
-    pub objects: BTreeMap<(Kind, String, String), i64>,
+    pub objects: Vec<ReadyCount>,
     pub unready_shares: Vec<UnreadyShare>,
     /// Excluded accounts that receive a share, by Share.
     pub not_excluded: Vec<(Name, i64)>,
@@ -89,6 +90,30 @@ pub struct ReadyCounts {
     pub oldest_edit: Duration,
 }
 
+/// How many objects of a kind have that status and reason in their Ready condition.
+pub struct ReadyCount {
+    kind: Kind,
+    status: String,
+    reason: String,
+    count: i64,
+}
+
+impl ReadyCounts {
+    /// Counts one more object.
+    pub fn add(&mut self, kind: Kind, status: &str, reason: &str) {
+        let is_same =
+            |so_far: &&mut ReadyCount| so_far.kind == kind && so_far.reason == reason && so_far.status == status;
+        // They are few, and ten thousand objects are counted.
+        match self.objects.iter_mut().find(is_same) {
+            Some(so_far) => so_far.count += 1,
+            None => {
+                let (status, reason) = (status.to_owned(), reason.to_owned());
+                self.objects.push(ReadyCount { kind, status, reason, count: 1 });
+            }
+        }
+    }
+}
+
 /// How accounts are read.
 #[derive(Default)]
 pub struct Views {
@@ -103,9 +128,9 @@ pub struct Views {
 /// A credential in use: its short hash, the Secret that it is from, and the account whose shares it is for.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 pub struct UsedCredential {
-    pub credential: String,
+    pub credential: Interned,
     pub secret: Name,
-    pub account: String,
+    pub account: Interned,
 }
 
 /// A Share that is not Ready.
@@ -466,7 +491,6 @@ impl Metrics {
 
     /// Whether this replica does its work, and what keeps it from that.
     pub fn health(&self, health: &Health<Kind>, now: At) {
-        let _registry = self.registry();
         self.leader.leads.set(i64::from(health.works(now)));
         self.leader.lease_failing.set(i64::from(health.lease_fails().unwrap_or(false)));
         for scope in health.scopes() {
@@ -484,8 +508,8 @@ impl Metrics {
     pub fn ready(&self, counts: &ReadyCounts) {
         let _registry = self.registry();
         self.state.objects.clear();
-        for ((kind, ready, reason), count) in &counts.objects {
-            let labels = vec![("kind", kind.to_string()), ("ready", ready.clone()), ("reason", reason.clone())];
+        for ReadyCount { kind, status, reason, count } in &counts.objects {
+            let labels = vec![("kind", kind.to_string()), ("ready", status.clone()), ("reason", reason.clone())];
             self.state.objects.get_or_create(&labels).set(*count);
         }
         let unready = |unready: &UnreadyShare| {
@@ -505,10 +529,10 @@ impl Metrics {
         let used = |used: &UsedCredential| {
             let (namespace, secret) = (used.secret.namespace.to_string(), used.secret.name.to_string());
             let labels = vec![
-                ("credential", used.credential.clone()),
+                ("credential", used.credential.to_string()),
                 ("secret_namespace", namespace),
                 ("secret", secret),
-                ("account", used.account.clone()),
+                ("account", used.account.to_string()),
             ];
             (labels, 1)
         };

@@ -25,6 +25,7 @@ pub const TESTS: &[Test] = &[
     ("install: the linter finds nothing", rendered::linted),
     ("install: a strict API server takes every rendered object and every example", rendered::strictly_valid),
     ("install: a misspelt value is refused", rendered::misspelt),
+    ("install: whatever a release and its values are called, the API server takes it", rendered::odd_names),
     ("install: the plain manifests and the chart's CRDs are fresh", rendered::copies),
     ("install: alerts and dashboard ask for what the operator serves", observability::served),
     ("install: a namespace that enforces restricted takes the pod", restricted::accepted),

@@ -4,25 +4,30 @@
 {{- define "cfshare.checkValues" -}}
 {{- $groups := list "global" "image" "organization" "deletionProtection" "selfRestriction" "crds" "cloudflare" "log" "tracing" "proxy" "caBundle" -}}
 {{- $groups = concat $groups (list "serviceAccount" "podDisruptionBudget" "metrics" "service" "serviceMonitor" "podMonitor") -}}
-{{- range concat $groups (list "prometheusRule" "dashboard" "networkPolicy" "test") -}}
-{{- if not (get $.Values .) -}}
+{{- range concat $groups (list "prometheusRule" "dashboard" "networkPolicy" "test" "rbac") -}}
+{{- if not (kindIs "map" (get $.Values .)) -}}
 {{- fail (printf "the value %q is missing. It must not be null; in an upgrade, use --reset-then-reuse-values in place of --reuse-values, which ignores the defaults of the new chart" .) -}}
 {{- end -}}
+{{- end -}}
+{{- if not (has .Values.rbac.scope (list "cluster" "namespaces")) -}}
+{{- fail "rbac.scope must be cluster or namespaces" -}}
 {{- end -}}
 {{- end -}}
 
 {{- define "cfshare.name" -}}
-{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
+{{- /* With room for the suffix of the test pod in a label. */ -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 58 | trimSuffix "-" -}}
 {{- end -}}
 
+{{/* A release may have dots in its name, a Service may not. */}}
 {{- define "cfshare.fullname" -}}
 {{- $name := include "cfshare.name" . -}}
 {{- if .Values.fullnameOverride -}}
 {{- .Values.fullnameOverride | trunc 52 | trimSuffix "-" -}}
 {{- else if contains $name .Release.Name -}}
-{{- .Release.Name | trunc 52 | trimSuffix "-" -}}
+{{- .Release.Name | replace "." "-" | trunc 52 | trimSuffix "-" -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name $name | trunc 52 | trimSuffix "-" -}}
+{{- printf "%s-%s" .Release.Name $name | replace "." "-" | trunc 52 | trimSuffix "-" -}}
 {{- end -}}
 {{- end -}}
 
@@ -44,8 +49,8 @@
 {{- end -}}
 
 {{- define "cfshare.selector" -}}
-app.kubernetes.io/name: {{ include "cfshare.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "cfshare.name" . | toYaml }}
+app.kubernetes.io/instance: {{ toYaml .Release.Name }}
 {{- end -}}
 
 {{/* Each label once: what an object says itself counts more than commonLabels, and the selector counts most. */}}
@@ -69,10 +74,13 @@ annotations:
 {{- end -}}
 {{- end -}}
 
-{{/* name, namespace, labels and annotations of an object of the release's namespace, or of another that it names. */}}
+{{/* name, namespace, labels and annotations of an object of the release's namespace, or of another that it names: there, two
+releases of one name, in two namespaces, must not meet. */}}
 {{- define "cfshare.metadata" -}}
-name: {{ include "cfshare.fullname" .root }}{{ .suffix }}
-namespace: {{ .namespace | default (include "cfshare.namespace" .root) }}
+{{- $own := include "cfshare.namespace" .root -}}
+{{- $namespace := .namespace | default $own -}}
+name: {{ printf "%s%s" (include (eq $namespace $own | ternary "cfshare.fullname" "cfshare.clusterName") .root) (default "" .suffix) | toYaml }}
+namespace: {{ toYaml $namespace }}
 labels:
   {{- include "cfshare.mergedLabels" . | nindent 2 }}
 {{- with include "cfshare.annotations" . }}
@@ -180,5 +188,5 @@ sources:
 
 {{/* Who the operator is to the API server, as a subject of a binding. */}}
 {{- define "cfshare.subject" -}}
-{kind: ServiceAccount, name: {{ include "cfshare.serviceAccount" . }}, namespace: {{ include "cfshare.namespace" . }}}
+{kind: ServiceAccount, name: {{ include "cfshare.serviceAccount" . | toYaml }}, namespace: {{ include "cfshare.namespace" . | toYaml }}}
 {{- end -}}

@@ -100,7 +100,7 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
         let mut own_writes = self.own_writes.lock();
         // Under the lock: an own write is dropped only once the store has it.
         let watched = self.watched(name)?;
-        Some(newest(&mut own_writes, watched))
+        Some(newest(&mut own_writes, name, watched))
     }
 
     /// The object as the watch brought it last.
@@ -144,7 +144,7 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
         self.changed();
         let Some(watched) = self.watched(name) else { return };
         outside.remove(name);
-        newest(&mut own_writes, watched);
+        newest(&mut own_writes, name, watched);
     }
 
     /// A list of one scope begins.
@@ -227,26 +227,41 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
     }
 
     pub fn all(&self) -> impl Iterator<Item = Arc<K>> {
-        let mut own_writes = self.own_writes.lock();
+        let own_writes = self.own_writes.lock();
         let mut objects: Vec<Arc<K>> = self.stores.iter().flat_map(Store::state).collect();
-        if !own_writes.is_empty() {
-            objects.iter_mut().for_each(|object| *object = newest(&mut own_writes, object.clone()));
+        // A few own writes among ten thousand objects: no name of the others is interned for it.
+        let ahead: HashMap<(&str, &str), &Arc<K>> =
+            own_writes.iter().map(|(name, own)| ((&*name.namespace, &*name.name), &own.object)).collect();
+        for object in objects.iter_mut().filter(|_| !ahead.is_empty()) {
+            let meta = object.meta();
+            let name = (meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default());
+            if let Some(own) = ahead.get(&name).filter(|own| is_ahead(own.as_ref(), object.as_ref())) {
+                *object = Arc::clone(own);
+            }
         }
         objects.into_iter()
     }
 }
 
 /// What the watch brought, or what our own write made of it where that is ahead; an own write that is not is dropped.
-fn newest<K: Resource<DynamicType = ()>>(own_writes: &mut HashMap<Name, OwnWrite<K>>, watched: Arc<K>) -> Arc<K> {
-    let name = Name::of(watched.as_ref());
-    match own_writes.get(&name).map(|own| &own.object) {
-        Some(own) if own.uid() == watched.uid() && version(own.as_ref()) > version(watched.as_ref()) => own.clone(),
+fn newest<K: Resource<DynamicType = ()>>(
+    own_writes: &mut HashMap<Name, OwnWrite<K>>,
+    name: &Name,
+    watched: Arc<K>,
+) -> Arc<K> {
+    match own_writes.get(name).map(|own| &own.object) {
+        Some(own) if is_ahead(own.as_ref(), watched.as_ref()) => own.clone(),
         Some(_) => {
-            own_writes.remove(&name);
+            own_writes.remove(name);
             watched
         }
         None => watched,
     }
+}
+
+/// Whether our own write of an object came after what the watch brought.
+fn is_ahead<K: Resource>(own: &K, watched: &K) -> bool {
+    own.uid() == watched.uid() && version(own) > version(watched)
 }
 
 /// What is kept of ten thousand objects should be what is needed.

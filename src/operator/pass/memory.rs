@@ -140,6 +140,7 @@ pub struct Write {
 
 /// Events of one object in an hour.
 const MAX_EVENTS: usize = 10;
+const HOUR: Duration = Duration::from_secs(3600);
 
 /// So many successful writes of one value that does not stay are enough.
 const ENOUGH_WRITES: u32 = 2;
@@ -221,6 +222,20 @@ impl Memories {
         }
     }
 
+    /// Drops what only counted for a while, and memories in which nothing else is: an object that has settled begins no pass
+    /// in which it would be found needless.
+    pub fn expire(&self, now: At, read_lag: Duration) {
+        let mut all = self.objects.lock();
+        let before = all.len();
+        all.retain(|_, memory| {
+            memory.expire(now, read_lag);
+            now.since(memory.edited_at) < HOUR || !memory.is_blank()
+        });
+        if all.len() < before / 2 {
+            all.shrink_to_fit();
+        }
+    }
+
     pub fn forget(&self, key: &ObjectKey) {
         self.stopped_waiting(key);
         self.objects.lock().remove(key);
@@ -276,7 +291,12 @@ impl Memory {
 
     /// Whether one more Event is welcome: at most ten in an hour.
     pub fn may_publish(&mut self, now: At) -> bool {
-        self.published.take(now, MAX_EVENTS, Duration::from_secs(3600))
+        self.published.take(now, MAX_EVENTS, HOUR)
+    }
+
+    fn expire(&mut self, now: At, read_lag: Duration) {
+        self.published.forget(now, HOUR);
+        self.confirmed.retain(|_, at| now.since(*at) < read_lag * 2);
     }
 
     /// A row was found in place. Older entries are dropped, because reads show those rows by now.
@@ -400,6 +420,26 @@ mod tests {
         with(|memory| memory.due = None);
         memories.settles(&key);
         assert_eq!(memories.objects.lock().len(), 0);
+    }
+
+    #[test]
+    fn what_counted_only_for_a_while_is_dropped_without_another_pass() {
+        let (memories, read_lag) = (Memories::default(), Duration::from_secs(60));
+        let row = RowKey::Recipient(AccountId::parse(&"a".repeat(32)).expect("an id"));
+        let key = |name: &str| ObjectKey { kind: Kind::Share, name: Name::new("security", name) };
+        let with = |name, use_them: fn(&mut Memory, &RowKey)| {
+            memories.with(&key(name), "uid", (1, None), NOW, |memory| use_them(memory, &row));
+        };
+        with("made", |memory, row| {
+            memory.may_publish(NOW);
+            memory.confirm(row, NOW, Duration::from_secs(60));
+        });
+        with("follows", |memory, _| memory.due = Some(NOW));
+        let left = |minutes: u64| {
+            memories.expire(NOW.plus(Duration::from_secs(minutes * 60)), read_lag);
+            memories.objects.lock().len()
+        };
+        assert_eq!([1, 59, 60].map(left), [2, 2, 1]);
     }
 
     #[test]

@@ -11,12 +11,17 @@ pub struct Quota(Vec<At>);
 impl Quota {
     /// Whether it may happen once more, which then counts.
     pub fn take(&mut self, now: At, most: usize, within: Duration) -> bool {
-        self.0.retain(|at| now.since(*at) < within);
+        self.forget(now, within);
         let may = self.0.len() < most;
         if may {
             self.0.push(now);
         }
         may
+    }
+
+    /// What was longer ago counts no more.
+    pub fn forget(&mut self, now: At, within: Duration) {
+        self.0.retain(|at| now.since(*at) < within);
     }
 
     pub fn is_empty(&self) -> bool {

@@ -32,6 +32,8 @@ const LOOK_UP: Duration = Duration::from_secs(5);
 const WHILE_OPEN: Duration = Duration::from_secs(60);
 /// So many shares that a list lacks are read by themselves, and the others after the next list.
 const MOST_WANTED: usize = 20;
+/// So many shares are looked at before others may use the thread: an edit does not wait for ten thousand.
+const AT_ONCE: usize = 128;
 
 /// Sweeps until no object uses the account with this credential any more.
 pub async fn run(cluster: Arc<Cluster>, remote: Arc<Remote>, account: Arc<Account>) {
@@ -255,7 +257,7 @@ impl Sweeper {
             (cache.moved(), cache.freed())
         };
         self.wake(moved.iter().chain(&lacking));
-        self.wake(self.doubt_lists(relist, began).iter());
+        self.wake(self.doubt_lists(relist, began).await.iter());
         self.cluster.requeue_claimants(&self.account.id, &freed);
         Ok(())
     }
@@ -292,7 +294,10 @@ impl Sweeper {
     async fn count_losses(&self, live: &HashSet<ShareId>) {
         let mut ours: HashMap<Name, bool> = HashMap::new();
         let (mut bound, mut missing, mut reported) = (0, HashSet::new(), None);
-        for name in self.cluster.index.of_account(self.account.id.as_str()) {
+        for (n, name) in self.cluster.index.of_account(self.account.id.as_str()).into_iter().enumerate() {
+            if n % AT_ONCE == 0 {
+                tokio::task::yield_now().await;
+            }
             let Some(share) = self.cluster.index.shares.find(&name) else { continue };
             let Some(status) = own_record(&share) else { continue };
             let Some(id) = &status.share_id else { continue };
@@ -329,10 +334,20 @@ impl Sweeper {
     }
 
     /// Shares whose rows are to be listed again though nothing has moved.
-    fn doubt_lists(&self, relist: &mut Relist, now: At) -> Vec<ShareId> {
-        let mut cache = self.account.cache();
-        let listings = cache.live().filter_map(|seen| self.listing(seen)).collect();
+    async fn doubt_lists(&self, relist: &mut Relist, now: At) -> Vec<ShareId> {
+        // Which objects they concern is asked without the lock of the cache, for which passes wait.
+        let all: Vec<(Listing<ShareId>, bool)> = self.account.cache().live().map(listing).collect();
+        let mut listings = Vec::new();
+        for (n, (listing, only_excluded)) in all.into_iter().enumerate() {
+            if n % AT_ONCE == 0 {
+                tokio::task::yield_now().await;
+            }
+            if self.is_declared(&listing.id, only_excluded) {
+                listings.push(listing);
+            }
+        }
         let chosen = relist.choose(listings, self.account.sweep_interval(), now);
+        let mut cache = self.account.cache();
         for id in &chosen {
             if let Some(seen) = cache.seen_mut(id) {
                 seen.doubt_rows(now);
@@ -341,25 +356,14 @@ impl Sweeper {
         chosen
     }
 
-    /// The list of rows of a share that objects are bound to; `None`: nothing is declared that it could show.
-    fn listing(&self, seen: &ObservedShare) -> Option<Listing<ShareId>> {
-        let bound = self.cluster.index.bound_to(seen.share.id.as_str());
+    /// Whether objects that are bound to the share declare what its list could show.
+    fn is_declared(&self, id: &ShareId, only_excluded: bool) -> bool {
         let excludes = |name: &Name| {
             let share = self.cluster.index.shares.find(name);
             share.is_some_and(|share| share.spec.organization.as_ref().is_some_and(|o| !o.excluded.is_empty()))
         };
-        let of_organization = seen.share.target_type == TargetType::Organization;
-        if bound.is_empty() || of_organization && seen.excluded.is_none() && !bound.iter().any(excludes) {
-            return None;
-        }
-        Some(Listing {
-            id: seen.share.id.clone(),
-            read_at: seen.listed_at(),
-            pages: seen.list_rows().div_ceil(u64::from(FULL_PAGE)).try_into().unwrap_or(u32::MAX),
-            // The recipients of an organization's share follow its members. A share whose counts are not shown shows no change
-            // at all.
-            may_swap: !of_organization && seen.counts.is_none_or(|counts| counts.disassociated > 0),
-        })
+        let bound = self.cluster.index.bound_to(id.as_str());
+        if only_excluded { bound.iter().any(excludes) } else { !bound.is_empty() }
     }
 
     /// Wakes the objects that are bound to these shares, and their children.
@@ -384,6 +388,20 @@ impl Object for Listed {
     fn id(&self) -> &str {
         self.id.as_str()
     }
+}
+
+/// The list of rows of a share, and whether it could show nothing but excluded accounts.
+fn listing(seen: &ObservedShare) -> (Listing<ShareId>, bool) {
+    let of_organization = seen.share.target_type == TargetType::Organization;
+    let listing = Listing {
+        id: seen.share.id.clone(),
+        read_at: seen.listed_at(),
+        pages: seen.list_rows().div_ceil(u64::from(FULL_PAGE)).try_into().unwrap_or(u32::MAX),
+        // The recipients of an organization's share follow its members. A share whose counts are not shown shows no change
+        // at all.
+        may_swap: !of_organization && seen.counts.is_none_or(|counts| counts.disassociated > 0),
+    };
+    (listing, of_organization && seen.excluded.is_none())
 }
 
 /// How long the next sweep waits, which is due so long after the last one began. Demands that are met already may come

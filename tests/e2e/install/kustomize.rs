@@ -89,20 +89,33 @@ pub fn lists(world: &World) {
     assert!(changes.len() == 1 && changes[0].starts_with("POST "), "{changes:#?}");
 }
 
+/// The overlay that the documentation shows, of the manifests here; patches come last.
+fn documented() -> String {
+    let page = fs::read_to_string(deploy("../docs/kustomize.md")).expect("the page");
+    let blocks = page.split("```yaml\n").filter_map(|block| block.split("```").next());
+    let mut overlays = blocks.filter(|block| block.starts_with("namespace: platform\n"));
+    let overlay = overlays.next().expect("the overlay");
+    overlay.replace("- github.com/cfshare/cfshare//deploy/manifests?ref=v0.1.0", "- ../manifests")
+}
+
 /// An overlay that gives all of `deploy/manifests` another namespace and another name.
 pub fn elsewhere() {
     let site = Site::start();
     let kustomization = format!(
-        "namespace: platform\nnamePrefix: x-\nresources: [../manifests]\npatches:\n- target: {{kind: Deployment}}\n  \
+        "namePrefix: x-\n{}- target: {{kind: Deployment}}\n  \
          patch: '[{{\"op\":\"add\",\"path\":\"/spec/template/spec/containers/0/args/-\",\"value\":\
          \"--cloudflare-url={}\"}}]'\n",
+        documented(),
         site.simulator.base_url()
     );
+    site.kubectl(&["create", "namespace", "platform"]);
     let root = folder(site.cluster.folder(), &[("over/kustomization.yaml", &kustomization)]);
     let built = build(&site.cluster, &root.join("over"));
     site.try_kubectl(&["apply", "--server-side", "-f", "-"], Some(&built)).expect("it is applied");
     let mut node = Node::within(&site, "platform");
     assert_eq!(node.settle(), 1);
+    let labels = &site.get("", "namespace", "platform").expect("it was there")["metadata"]["labels"];
+    assert!(!labels.to_string().contains("pod-security"), "the namespace is the others' as it was: {labels}");
 
     // It leads, with the Lease of its own namespace.
     let [account, first] = [random_id(), random_id()];
@@ -121,6 +134,31 @@ pub fn elsewhere() {
     site.wait("the policy is in force", || patch(user).is_err());
     let refused = patch(user).expect_err("refused");
     assert!(refused.contains("the operator may not change the spec"), "{refused}");
+
+    // What another policy adds to the object when the operator writes is taken for the operator's: that must not keep an
+    // object in deletion for ever.
+    let label = |name: &str| {
+        let patch = ["--type=merge", "--dry-run=server", "-p", r#"{"metadata":{"labels":{"cost-center":"7"}}}"#, user];
+        site.try_kubectl(&[&["-n", "team", "patch", "shares.cfshare.dev", name], &patch[..]].concat(), None)
+    };
+    let refused = label("waf").expect_err("refused");
+    assert!(refused.contains("exempt the operator's ServiceAccount from it"), "{refused}");
+    let leaving = share("leaving", &account, &[&random_id()], "")
+        .replace("metadata: {name: leaving", "metadata: {finalizers: [example.com/keep], name: leaving");
+    assert!(leaving.contains("example.com/keep"), "{leaving}");
+    site.apply("team", &leaving);
+    site.kubectl(&["-n", "team", "delete", "--wait=false", "shares.cfshare.dev", "leaving"]);
+    label("leaving").expect("it is being deleted");
+    site.kubectl(&[
+        "-n",
+        "team",
+        "patch",
+        "shares.cfshare.dev",
+        "leaving",
+        "--type=merge",
+        "-p",
+        r#"{"metadata":{"finalizers":null}}"#,
+    ]);
 
     // Others with such rights are not taken for it: Kubernetes' garbage collector, who may create Shares, a person with
     // all rights.

@@ -142,6 +142,8 @@ pub fn misspelt(world: &World) {
         ("imagePullSecrets[0].names=x", "'/imagePullSecrets/0'"),
         ("openshift=maybe", "'/openshift'"),
         ("global=null", "use --reset-then-reuse-values"),
+        ("rbac=null", "use --reset-then-reuse-values"),
+        ("rbac.scope=null", "must be cluster or namespaces"),
         ("hostUsers=yes", "'/hostUsers'"),
         ("service.ipFamilies={IPv5}", "'/service/ipFamilies/0'"),
     ] {
@@ -152,6 +154,39 @@ pub fn misspelt(world: &World) {
     let rendered = template(&world.cluster, &["--set", taken]).expect("it renders");
     assert!(!rendered.contains("--max-deletions="), "null is the default: {rendered}");
     assert!(rendered.contains("maxUnavailable: 1\n"), "{rendered}");
+    let all = "serviceMonitor.enabled=true,prometheusRule.enabled=true,networkPolicy.enabled=true,test.enabled=null,\
+        deletionProtection.enabled=null,organization.namespaces=null,networkPolicy.extraEgress=null,\
+        prometheusRule.extraRules=null,prometheusRule.rules=null,prometheusRule.ruleLabels=null,\
+        prometheusRule.ruleAnnotations=null,crds.annotations=null";
+    template(&world.cluster, &["--set", all]).expect("null takes a default away, and leaves nothing broken");
+}
+
+/// What a release or its values may be called, the API server accepts.
+pub fn odd_names(world: &World) {
+    let long = format!("nameOverride={},networkPolicy.enabled=true", "a".repeat(63));
+    let elsewhere = "serviceMonitor.namespace=monitoring,dashboard.enabled=true,dashboard.namespace=monitoring";
+    let proxy = "proxy.https=http://proxy:3128,extraEnv[0].name=NO_PROXY,extraEnv[0].value=internal";
+    let rendered = |release: &str, namespace: &str, set: &str| {
+        let args = ["template", release, &deploy("chart"), "--namespace", namespace, "--set", set];
+        world.cluster.run_helm(&args).expect("it renders")
+    };
+    for (release, set) in [("my.release", ""), ("2024", ""), ("1e3", ""), ("true", ""), ("x", &long), ("x", proxy)] {
+        let yaml = rendered(release, "default", set);
+        let args = ["apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict", "-f", "-"];
+        world.cluster.run(&args, Some(&yaml)).unwrap_or_else(|error| panic!("{release} {set}: {error}"));
+    }
+    let names = |namespace: &str| -> Vec<String> {
+        let elsewhere = format!("serviceMonitor.enabled=true,{elsewhere}");
+        let objects = objects(&rendered("cfshare", namespace, &elsewhere));
+        let there = objects.into_iter().filter(|(_, object)| object["metadata"]["namespace"] == "monitoring");
+        there.map(|(name, _)| name).collect()
+    };
+    let (one, other) = (names("a"), names("b"));
+    assert_eq!(one.len(), 2, "{one:?}");
+    assert!(one.iter().all(|name| !other.contains(name)), "two releases of one name do not meet: {one:?} {other:?}");
+    let kept = rendered("x", "default", r"crds.annotations.argocd\.argoproj\.io/sync-options=ServerSideApply=true");
+    let options = "argocd.argoproj.io/sync-options: Prune=false,Delete=false,ServerSideApply=true";
+    assert_eq!(kept.matches(options).count(), 3, "what protects the CRDs stays beside other options");
 }
 
 /// The objects of a rendered chart, by kind and name.
