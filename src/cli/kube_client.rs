@@ -8,6 +8,9 @@ use kube::client::{Body, ClientBuilder, ConfigExt};
 use kube::{Client, Config};
 use tower::{BoxError, ServiceBuilder};
 
+/// So many connections are kept that nobody uses. Each has its buffers, and a burst of requests opens dozens.
+const IDLE: usize = 8;
+
 /// A client for this cluster that does not retry.
 ///
 /// Kube's own client leaves Nagle's algorithm on, so that about one request in ten waits 40 ms until the server has
@@ -28,6 +31,8 @@ pub fn client(config: Config) -> kube::Result<Client> {
         .option_layer(config.auth_layer()?)
         .layer(config.extra_headers_layer()?)
         .map_err(BoxError::from)
-        .service(legacy::Client::builder(TokioExecutor::new()).build::<_, Body>(connector));
+        .service(
+            legacy::Client::builder(TokioExecutor::new()).pool_max_idle_per_host(IDLE).build::<_, Body>(connector),
+        );
     Ok(ClientBuilder::new(service, config.default_namespace).build())
 }
