@@ -21,7 +21,7 @@ use crate::api::condition::ready;
 use crate::api::status::{CommonStatus, UNOBSERVED};
 use crate::api::{EventReason, FLUX_REQUESTED_AT, REQUESTED_AT, Reason};
 use crate::api::{Name, ObjectKey, is_deleting};
-use crate::cloudflare::{Error, ErrorClass, clean};
+use crate::cloudflare::{Error, ErrorClass, clean_ends};
 use crate::core::failure::{self, Bounds, Cause, Facts, Failures, Judgement};
 use crate::core::id::{AccountId, ShareId};
 use crate::core::interned::Interned;
@@ -224,7 +224,7 @@ impl<K: HasStatus> Pass<K> {
     /// no Event if the object's last one said the same, or if other objects had theirs just now: the next try comes soon.
     pub fn tell_refusal(&self, stop: &Stop) {
         let Some(refusal) = stop.refusal() else { return };
-        let refusal = clean(refusal, LONGEST_LOGGED);
+        let refusal = clean_ends(refusal, LONGEST_LOGGED);
         let (reason, message) = if self.is_deleting() {
             self.context.metrics.deletion_forbidden();
             let message = format!(
@@ -287,7 +287,7 @@ impl<K: HasStatus> Pass<K> {
         self.context.remote.traces.concluded(reason);
         match &note {
             Some(_) if verdict.ready == Readiness::True => tracing::info!(reason, "Ready"),
-            Some(_) => tracing::warn!(reason, "not Ready: {}", clean(&verdict.message, LONGEST_LOGGED)),
+            Some(_) => tracing::warn!(reason, "not Ready: {}", clean_ends(&verdict.message, LONGEST_LOGGED)),
             None => {}
         }
         // Where all objects of a credential say the same, one Event does for all of them.
