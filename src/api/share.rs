@@ -214,7 +214,8 @@ pub struct OrganizationTarget {
     /// Accounts of the organization that do not receive the share, each once, at most 1000. When an entry is deleted, that
     /// account receives the share. Cloudflare excludes accounts only from an existing share, so an account may receive
     /// it briefly after it is created, and as long as Cloudflare refuses the exclusion. The Share is then not Ready, with
-    /// the reason `ExclusionsNotInForce`, and `status.exceptions` lists the accounts.
+    /// the reason `ExclusionsNotInForce`, and `status.exceptions` lists the accounts. An account that is added later receives
+    /// the share until the exclusion is confirmed, if `maxRemovals` does not allow it (`RemovalBlocked`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = rule::MAX_ENTRIES))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["accountID".into()]))]

@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 
 use super::remote::{Endpoint, NO_CREDENTIAL, Remote, credential_of_environment};
 use super::{kube_client, progress, proxy};
-use crate::api::{FIELD_MANAGER, Name, Share, ShareRecipient, ShareResource};
+use crate::api::{FIELD_MANAGER, Kind, Name, Share, ShareRecipient, ShareResource};
 use crate::operator::preview::Fleet;
 use crate::operator::{Clock, Credentials, ResolvedCredential};
 
@@ -256,6 +256,24 @@ impl Cluster {
                 None => return Ok(objects),
             }
         }
+    }
+
+    /// The objects of this part of the cluster that have these labels.
+    pub async fn names_with(&self, selector: &str) -> anyhow::Result<HashSet<(Kind, Name)>> {
+        let selector = Some(selector);
+        let shares = self.list_with::<Share>(selector).await?;
+        let recipients = self.list_with::<ShareRecipient>(selector).await?;
+        let resources = self.list_with::<ShareResource>(selector).await?;
+        let shares = shares.iter().map(|share| (Kind::Share, Name::of(share)));
+        let recipients = recipients.iter().map(|child| (Kind::ShareRecipient, Name::of(child)));
+        let resources = resources.iter().map(|child| (Kind::ShareResource, Name::of(child)));
+        Ok(shares.chain(recipients).chain(resources).collect())
+    }
+
+    /// All of the cluster.
+    pub fn whole(&self) -> Cluster {
+        let credentials = Credentials::new(self.kube.clone(), Clock::SYSTEM);
+        Cluster { kube: self.kube.clone(), namespace: None, selector: None, credentials }
     }
 
     /// The Shares that are meant.

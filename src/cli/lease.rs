@@ -9,7 +9,7 @@ use kube::{Api, ResourceExt};
 
 use super::cluster::Cluster;
 use crate::core::shard;
-use crate::operator::{SWEEPS, Sweep, Sweeps, sweeps};
+use crate::operator::{SWEEPS, Sweep, Sweeps, WATCHES, Watches, sweeps};
 
 /// Where the Lease is.
 #[derive(Args, Debug, Clone)]
@@ -67,9 +67,16 @@ impl Unserved {
 pub struct Pulse {
     pub leader: Leader,
     pub sweeps: Sweeps,
+    /// `None`: it is not known what is watched.
+    pub watches: Option<Watches>,
 }
 
 impl Pulse {
+    /// Nothing is known of the operator, and why.
+    pub fn unknown(why: String) -> Pulse {
+        Pulse { leader: Leader::Unknown(why), sweeps: Sweeps::new(), watches: None }
+    }
+
     /// That nobody is active, for one of these accounts at least.
     pub fn warning<'a>(&self, accounts: impl IntoIterator<Item = &'a str>) -> Option<String> {
         match &self.leader {
@@ -101,7 +108,7 @@ impl LeaseName {
         let api: Api<Lease> = Api::namespaced(cluster.kube.clone(), &self.lease_namespace);
         let common = match self.lease(&api, &self.lease_name).await {
             Ok(lease) => lease,
-            Err(why) => return Pulse { leader: Leader::Unknown(why), sweeps: Sweeps::new() },
+            Err(why) => return Pulse::unknown(why),
         };
         let whole = pulse(&self.full(&self.lease_name), common.as_ref(), Timestamp::now());
         let (Some(shards), Leader::Leads(_)) = (common.as_ref().and_then(shards), &whole.leader) else { return whole };
@@ -111,7 +118,7 @@ impl LeaseName {
             let lease = self.lease(api, &name).await?;
             Ok(lease.map(|lease| pulse(&self.full(&name), Some(&lease), Timestamp::now())))
         };
-        together(shards, futures::future::join_all((0..shards).map(read)).await)
+        Pulse { watches: whole.watches, ..together(shards, futures::future::join_all((0..shards).map(read)).await) }
     }
 
     fn full(&self, name: &str) -> String {
@@ -166,7 +173,7 @@ fn together(shards: u16, read: Vec<Result<Option<Pulse>, String>>) -> Pulse {
         (true, Some(why)) => Leader::Unknown(why),
         (false, _) => Leader::Partly(Unserved { shards, without }),
     };
-    Pulse { leader, sweeps }
+    Pulse { leader, sweeps, watches: None }
 }
 
 fn pulse(name: &str, lease: Option<&Lease>, now: Timestamp) -> Pulse {
@@ -175,7 +182,7 @@ fn pulse(name: &str, lease: Option<&Lease>, now: Timestamp) -> Pulse {
             "there is no Lease {name}, so it is not known whether cfshare runs: specify it with --lease-namespace \
              and --lease-name, and start the operator with --leader-elect"
         );
-        return Pulse { leader: Leader::Unknown(why), sweeps: Sweeps::new() };
+        return Pulse::unknown(why);
     };
     let spec = lease.spec.clone().unwrap_or_default();
     let holder = spec.holder_identity.filter(|holder| !holder.is_empty());
@@ -194,7 +201,8 @@ fn pulse(name: &str, lease: Option<&Lease>, now: Timestamp) -> Pulse {
         )),
         (_, None) => Leader::Nobody(format!("no cfshare replica is active: nobody holds Lease {name}")),
     };
-    Pulse { leader, sweeps: sweeps::parse(lease.annotations().get(SWEEPS).map(String::as_str)) }
+    let annotation = |name: &str| lease.annotations().get(name).map(String::as_str);
+    Pulse { leader, sweeps: sweeps::parse(annotation(SWEEPS)), watches: Watches::parse(annotation(WATCHES)) }
 }
 
 /// Whether a sweep is older than two intervals.
@@ -242,9 +250,11 @@ mod tests {
             Ok(Some(Pulse {
                 leader: Leader::Leads(holder.into()),
                 sweeps: Sweeps::from([(holder.into(), Sweep { at: 1, every: 1, left: None })]),
+                watches: None,
             }))
         };
-        let free = || Ok(Some(Pulse { leader: Leader::Nobody("nobody holds it".into()), sweeps: Sweeps::new() }));
+        let free =
+            || Ok(Some(Pulse { leader: Leader::Nobody("nobody holds it".into()), ..Pulse::unknown(String::new()) }));
         let all = together(3, vec![held("b"), held("a"), held("b")]);
         assert_eq!((all.leader, all.sweeps.len()), (Leader::Leads("a, b".into()), 2));
         let some = together(4, vec![held("a"), free(), Ok(None), Err("forbidden".into())]);

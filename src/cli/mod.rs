@@ -17,6 +17,7 @@ pub mod output;
 pub mod plan;
 mod progress;
 mod proxy;
+mod reach;
 pub mod received;
 mod remote;
 pub mod run;

@@ -2,9 +2,11 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use kube::Resource;
 
-use super::lease::age;
-use crate::api::{FIELD_MANAGER, Kind, Name, REQUESTED_AT};
+use super::lease::{Leader, Pulse, age};
+use crate::api::status::CommonStatus;
+use crate::api::{FIELD_MANAGER, Kind, Name, REQUESTED_AT, Share, ShareRecipient};
 
 /// Two sweeps of the default interval, since only the operator knows its own, and a minute.
 const ALLOWED: SignedDuration = SignedDuration::from_mins(21);
@@ -12,19 +14,19 @@ const ALLOWED: SignedDuration = SignedDuration::from_mins(21);
 const PATIENCE: SignedDuration = SignedDuration::from_mins(2);
 
 /// One object, as far as it shows whether the operator is active.
-pub struct Trace {
-    pub kind: Kind,
-    pub name: Name,
+struct Trace {
+    kind: Kind,
+    name: Name,
     /// When the operator last wrote its status.
-    pub written: Option<Timestamp>,
+    written: Option<Timestamp>,
     /// Since when its last change has been waiting.
-    pub waiting: Option<Timestamp>,
+    waiting: Option<Timestamp>,
     /// Recipients of it may have failed for good: a request to reconcile it removes them, and adds them again.
-    pub failed: bool,
+    failed: bool,
 }
 
 impl Trace {
-    pub fn of(kind: Kind, meta: &ObjectMeta, observed: Option<i64>, failed: bool) -> Trace {
+    fn of(kind: Kind, meta: &ObjectMeta, observed: Option<i64>, failed: bool) -> Trace {
         let name = Name::new(meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default());
         let edits = meta.managed_fields.iter().flatten();
         let edits = edits.filter(|entry| entry.manager.as_deref() != Some(FIELD_MANAGER));
@@ -32,6 +34,53 @@ impl Trace {
         let changed = edited.chain(&meta.creation_timestamp).map(|time| time.0).max();
         let waiting = if observed == meta.generation { None } else { changed };
         Trace { kind, name, written: written(meta), waiting, failed }
+    }
+}
+
+/// What Shares and ShareRecipients show of the operator.
+fn traces(shares: &[Share], recipients: &[ShareRecipient]) -> Vec<Trace> {
+    let observed = |common: &CommonStatus| common.observed_generation;
+    let shares = shares.iter().map(|share| {
+        let status = share.status.as_ref();
+        let failed = status.is_some_and(|status| {
+            status.exceptions_omitted > 0 || status.exceptions.iter().any(|exception| exception.terminal)
+        });
+        Trace::of(Kind::Share, share.meta(), status.map(|status| observed(&status.common)), failed)
+    });
+    let recipients = recipients.iter().map(|child| {
+        let status = child.status.as_ref();
+        let failed = status.is_some_and(|status| status.errors.iter().any(|error| error.terminal));
+        let observed = status.map(|status| observed(&status.child.common));
+        Trace::of(Kind::ShareRecipient, child.meta(), observed, failed)
+    });
+    shares.chain(recipients).collect()
+}
+
+/// What is to be said before the statuses of these objects.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Foreword {
+    /// Why they may not be true any more.
+    pub warning: Option<String>,
+    /// What cannot be known, though nothing speaks against them.
+    pub note: Option<String>,
+}
+
+impl Foreword {
+    pub fn new(pulse: &Pulse, shares: &[Share], recipients: &[ShareRecipient], now: Timestamp) -> Foreword {
+        let Leader::Unknown(why) = &pulse.leader else {
+            let accounts = shares.iter().map(|share| share.spec.account_id.as_str());
+            return Foreword { warning: pulse.warning(accounts), note: None };
+        };
+        match judge(&traces(shares, recipients), now) {
+            Ok(active) => Foreword { note: Some(format!("{why}; {active}")), warning: None },
+            Err(doubt) => Foreword { warning: Some(format!("{why}; {doubt}")), note: None },
+        }
+    }
+
+    /// As the first lines of a text.
+    pub fn lines(&self) -> String {
+        let warning = self.warning.iter().map(|warning| format!("WARNING: {warning}\n"));
+        warning.chain(self.note.iter().map(|note| format!("NOTE: {note}\n"))).collect()
     }
 }
 
@@ -43,7 +92,7 @@ pub fn written(meta: &ObjectMeta) -> Option<Timestamp> {
 }
 
 /// What the objects say together: that the operator was active not long ago, and when; or else why that is in doubt.
-pub fn judge(traces: &[Trace], now: Timestamp) -> Result<String, String> {
+fn judge(traces: &[Trace], now: Timestamp) -> Result<String, String> {
     let named = |trace: &Trace| format!("{} {}", trace.kind, trace.name);
     let overdue = traces.iter().filter_map(|trace| Some((trace.waiting?, trace))).min_by_key(|(since, _)| *since);
     if let Some((since, trace)) = overdue.filter(|(since, _)| now.duration_since(*since) > PATIENCE) {

@@ -26,7 +26,7 @@ pub use error::{ApiError, Error, WriteOutcome};
 pub use options::{Options, SetupError};
 pub use request::{Direction, Include, NewResource, NewShare, Order, ResourceQuery, ShareQuery, Target, WHOLE};
 pub use response_head::{Limits, ResponseHead};
-pub use text::clean;
+pub use text::{clean, clean_ends};
 pub use wire::{
     Counts, ExcludedRecipient, NamedAccount, Object, Recipient, RecipientError, Share, ShareResource, TokenState,
 };

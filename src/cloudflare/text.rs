@@ -14,6 +14,16 @@ pub fn clean(text: &str, max: usize) -> String {
     line
 }
 
+/// The same, but what is cut off is in the middle: a message often ends with the command to run.
+pub fn clean_ends(text: &str, max: usize) -> String {
+    let shown: Vec<char> = printable(text).collect();
+    if shown.len() <= max || max < 3 {
+        return clean(text, max);
+    }
+    let (head, tail) = (max / 3, max - max / 3 - 1);
+    shown[..head].iter().chain(&['…']).chain(&shown[shown.len() - tail..]).collect()
+}
+
 fn printable(text: &str) -> impl Iterator<Item = char> {
     let mut rest = text.chars();
     std::iter::from_fn(move || {
@@ -78,14 +88,19 @@ mod tests {
         assert_eq!(clean("ééééé", 3), "éé…");
         assert_eq!(clean("ééé", 3), "ééé");
         assert_eq!(clean("abc", 0), "");
+        assert_eq!(clean_ends("123456789", 8), "12…56789");
+        assert_eq!(clean_ends("1\u{1b}[31m23", 3), "123");
+        assert_eq!(["ab", "abc"].map(|text| clean_ends(text, 2)), ["ab", "a…"]);
     }
 
     proptest! {
         #[test]
         fn any_text_becomes_one_short_printable_line(text in "\\PC*|(.|\\n|\u{1b}|\\[|\\]|\u{202e}|\0|\u{7})*", max in 0usize..40) {
             let line = clean(&text, max);
-            prop_assert!(line.chars().count() <= max);
-            prop_assert!(!line.chars().any(|c| c.is_control() || reorders_or_hides(c)));
+            for line in [line, clean_ends(&text, max)] {
+                prop_assert!(line.chars().count() <= max);
+                prop_assert!(!line.chars().any(|c| c.is_control() || reorders_or_hides(c)));
+            }
         }
     }
 }

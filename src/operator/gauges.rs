@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
+use crate::api::status::ExceptionEntry;
 use crate::api::{Kind, Name, ObjectKey, Reason, Share, is_suspended, secret_of};
 use crate::core::time::At;
 use crate::operator::cluster::child_object::ChildObject;
 use crate::operator::conditions::readiness;
 use crate::operator::pass::context::Context;
-use crate::operator::rows::row_state::NOT_EXCLUDED;
+use crate::operator::rows::row_state::{EXCLUSION_BLOCKED, NOT_EXCLUDED};
 use crate::operator::rows::waiver;
 use crate::operator::waiting_edits::WaitingEdits;
 use crate::serve::Health;
@@ -146,7 +147,8 @@ fn credential(share: &Share) -> Option<UsedCredential> {
 /// How many accounts receive the share although it excludes them, if any.
 fn not_excluded(share: &Share) -> Option<i64> {
     let listed = share.status.as_ref().map(|status| &status.exceptions);
-    let count = listed.into_iter().flatten().filter(|entry| entry.state == NOT_EXCLUDED).count();
+    let receives = |entry: &&ExceptionEntry| [NOT_EXCLUDED, EXCLUSION_BLOCKED].contains(&&*entry.state);
+    let count = listed.into_iter().flatten().filter(receives).count();
     i64::try_from(count).ok().filter(|count| *count > 0)
 }
 

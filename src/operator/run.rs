@@ -24,6 +24,7 @@ use crate::operator::cluster::outside::Outside;
 use crate::operator::cluster::partition::Partition;
 use crate::operator::cluster::requeuer::Requeuer;
 use crate::operator::cluster::served::ServedShards;
+use crate::operator::cluster::watches::Watches;
 use crate::operator::cluster::work_queue::WorkQueue;
 use crate::operator::pass::context::Context;
 use crate::operator::pass::share_locks::ShareLocks;
@@ -129,8 +130,10 @@ impl Elections {
     fn start(options: &Options, vital: &Vital, lead: &Lead) -> Elections {
         let lost = CancellationToken::new();
         let (mut running, mut leading) = (Vec::new(), Vec::new());
+        let watches = Watches::new(&options.namespaces, options.selector.as_deref());
         let mut start = |lead: &Lead, role, tenure: &Tenure| {
-            let election = Election::new(options.kube.clone(), lead.clone(), role, tenure, options.health.clone());
+            let (kube, health) = (options.kube.clone(), options.health.clone());
+            let election = Election::new(kube, lead.clone(), role, tenure, health, watches.clone());
             let (leads, receiver) = watch::channel(false);
             running.push(Background::start(vital, election.run(leads, lost.clone())));
             receiver

@@ -424,7 +424,11 @@ fn renamed_onto(world: &World) {
     let before = scene.changes().len();
     scene.apply(&scene.share("waf", &[&one], &[&first], "name: other"));
     let share = scene.wait_reason("share", "waf", "NameTaken");
-    assert!(message(&share).contains(&format!("{}/other", scene.namespace)), "{}", message(&share));
+    let (text, other) = (message(&share), format!("Share {}/other", scene.namespace));
+    assert!(
+        text.contains(&format!("Change spec.name of this Share or of {other}. Deleting {other} instead")),
+        "{text}"
+    );
     assert!(condition(&share, "Stalled").is_some(), "{share:#}");
     // One that a person made a moment ago, which no sweep has shown.
     let id = seed(&scene, "by hand", &[&foreign], &[&first], false);
@@ -433,6 +437,7 @@ fn renamed_onto(world: &World) {
         is_observed(share) && message(share).contains(&id)
     });
     assert_eq!(condition(&share, "Ready").expect("it")["reason"], "NameTaken");
+    assert!(message(&share).contains("deleting it would end the access of its recipients"), "{}", message(&share));
     // Everything else of the share goes on.
     scene.apply(&scene.share("waf", &[&one, &two], &[&first], "name: by hand"));
     scene.wait_state("the other recipient", |shares| {

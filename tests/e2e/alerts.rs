@@ -98,8 +98,8 @@ pub fn self_test() {
     assert_eq!(of("CfshareShareNotReady")[0].labels["share"], "dns");
     assert_eq!(of("CfshareShareNotReady").len(), 1);
     let credentials = of("CfshareCredentialsFail");
-    assert_eq!((credentials.len(), credentials[0].labels["reason"].as_str()), (1, "Denied"));
-    assert!(credentials[0].said.contains("Secret a/s (Denied)"), "{}", credentials[0].said);
+    assert_eq!((credentials.len(), credentials[0].labels["secret"].as_str()), (1, "s"));
+    assert!(credentials[0].said.contains("Secret a/s. "), "{}", credentials[0].said);
     assert_eq!((of("CfshareNoLeader").len(), of("CfshareBreakerOpen").len(), of("CfshareThrottled").len()), (1, 0, 1));
     assert!(firing("CfshareNoLeader", "cfshare_leads 1\n").is_empty());
     assert!(firing("CfshareThrottled", "cfshare_cloudflare_calls_total{outcome=\"ok\"} 2\n").is_empty());

@@ -522,7 +522,10 @@ fn matrix(world: &World) {
     let mut lines: Vec<String> = ran.out.lines().skip(1).map(without_time).collect();
     lines.sort_unstable();
     let line = |label: &str, account: &str, by: &str| {
-        format!("{label},{account},{},waf,{id},associated,custom-ruleset/{first},,,{by},", scene.namespace)
+        format!(
+            "{label},{account},{},waf,{id},associated,custom-ruleset/{first},,,{by},,custom-ruleset/{first}",
+            scene.namespace
+        )
     };
     let mut expected = vec![line("", &one, "Share"), line("payments-prod", &two, "ShareRecipient/two")];
     expected.sort_unstable();

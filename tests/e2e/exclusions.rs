@@ -16,7 +16,7 @@ pub const TESTS: &[Test] = &[
     ("exclusions: between create and exclusion the Share says who receives it", window),
     ("exclusions: an exclusion that does not stay is told, whatever Cloudflare answered", does_not_stay),
     ("exclusions: a refusal does not keep the rest of the Share from being done", rest_goes_on),
-    ("exclusions: those that wait for a person are RemovalBlocked", held),
+    ("exclusions: those that wait for a person are RemovalBlocked, and counted as not in force", held),
     ("exclusions: an exclusion that Cloudflare does not take back gives nobody the share", withdrawn),
     ("exclusions: a share deleted by hand before another account is excluded is recreated", deleted),
     ("exclusions: a name that is taken does not mean that a share needs resources to be created", conflict),
@@ -255,8 +255,9 @@ fn held(world: &World) {
     let object = scene.wait_reason("share", "waf", "RemovalBlocked");
     let listed = exceptions(&object);
     assert_eq!(listed.len(), 3, "{object:#}");
-    assert!(listed.iter().all(|(_, state, _)| *state != "not excluded"), "{listed:?}");
-    not_counted(&scene);
+    let until = "the account receives the share until someone confirms the exclusion";
+    assert!(listed.iter().all(|(_, state, text)| (*state, *text) == ("exclusion blocked", until)), "{listed:?}");
+    counted(&scene, 3);
     assert_eq!(scene.only().excluded, [""; 0]);
 }
 

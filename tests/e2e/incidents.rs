@@ -166,7 +166,7 @@ fn throttled(world: &World) {
     let text = message(&share);
     assert!(text.contains(&scene.account) && text.contains("since"), "{text}");
     alerted(&scene, &operator, "CfshareThrottled", &[]);
-    let about = [("share_namespace", scene.namespace.as_str()), ("reason", "Throttled"), ("account", &scene.account)];
+    let about = [("share_namespace", scene.namespace.as_str()), ("account", &scene.account)];
     alerted(&scene, &operator, "CfshareCredentialsFail", &about);
     in_runbook(&scene, "waf", "Throttled");
     let logged = |line: &str| line.contains(&scene.account) && line.contains("429");

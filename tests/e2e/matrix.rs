@@ -18,7 +18,11 @@ pub const TESTS: &[Test] = &[
     ("cli: the matrix says what it leaves out, and reads Cloudflare when asked", left_out),
     ("cli: the matrix never takes an exclusion for granted", exclusion),
     ("cli: without an operator or anything to show, the commands say so", nobody),
-    ("cli: without a Lease the matrix judges by the statuses, and says what it cannot know", leaseless),
+    ("cli: without a Lease the commands judge by the statuses, and say what they cannot know", leaseless),
+    (
+        "cli: a live matrix shows shares without an object, and tells a share that it cannot see from one that is gone",
+        strangers,
+    ),
 ];
 
 pub fn operator(scene: &Scene<'_>) -> Process {
@@ -341,6 +345,11 @@ fn leaseless(world: &World) {
     let note = format!("NOTE: there is no Lease {}/cfshare, so it is not known whether cfshare runs", scene.namespace);
     assert!(text.code == 0 && text.out.starts_with(&note), "{} {}", text.code, text.out);
     assert!(text.out.contains("cfshare was active ") && text.out.contains("--live reads it"), "{}", text.out);
+    for target in [&[][..], &["share/waf"]] {
+        let ran = cfshare(&scene, &[&["status", "--lease-namespace", &scene.namespace], target].concat());
+        assert!(ran.code == 0 && ran.out.starts_with(&note), "{} {}", ran.code, ran.out);
+        assert!(ran.out.contains("cfshare was active "), "{}", ran.out);
+    }
     let table = matrix(&scene, &[]).json();
     assert!(table["upToDate"] == true && table["rows"][0]["verifiedAt"].is_string(), "{table:#}");
     agrees(&scene.state(), &table);
@@ -349,4 +358,62 @@ fn leaseless(world: &World) {
     scene.apply(&scene.share("waf", &[&one, &two], &[&first], ""));
     let ran = matrix(&scene, &[]);
     assert_eq!((ran.code, state(&ran.json(), &two)), (0, "unknown".to_owned()), "a change may wait for a moment");
+}
+
+fn strangers(world: &World) {
+    let scene = world.own_scene();
+    let _operator = operator(&scene);
+    let [one, two, stranger, first] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.apply(&scene.share("dns", &[&two], &[&first], ""));
+    scene.wait_ready("share", "waf");
+    scene.wait_ready("share", "dns");
+    let resources = || vec![crate::cli::resource(&first, Value::Null)];
+    let by_hand = crate::cli::seed(&scene, "by hand", &[&stranger], resources(), false);
+    let file = scene.file("accounts.csv");
+    std::fs::write(&file, format!("id,name\n{stranger},Lab\nno-share,Nobody\n")).expect("a file");
+    let accounts = ["--accounts".to_owned(), file.display().to_string()];
+    let named = |more: &[&str]| matrix(&scene, &[&[accounts[0].as_str(), accounts[1].as_str()], more].concat());
+
+    scene.wait("the sweep is announced", || named(&[]).code == 0);
+    let ran = named(&[]);
+    let table = ran.json();
+    let none = format!("in no Share object in namespace {}", scene.namespace);
+    assert_eq!((ran.code, state(&table, &stranger), state(&table, "no-share")), (0, none.clone(), none));
+    assert!(table["notes"].to_string().contains("shares at Cloudflare without a Share object"), "{table:#}");
+    let ran = named(&["--live"]);
+    let table = ran.json();
+    assert_eq!((ran.code, state(&table, &stranger)), (0, "associated, no Share object".to_owned()), "{table:#}");
+    assert_eq!(state(&table, "no-share"), format!("in no share in namespace {}", scene.namespace));
+    agrees(&scene.state(), &table);
+    let row = table["rows"].as_array().into_iter().flatten().find(|row| row["accountID"] == stranger.as_str());
+    let row = row.expect("a row");
+    assert_eq!((&row["namespace"], &row["share"], &row["shareID"]), (&Value::Null, &"by hand".into(), &by_hand.into()));
+    assert!(table["rows"].as_array().into_iter().flatten().take(3).all(|row| row["since"].is_string()), "{table:#}");
+
+    // One Share whose Secret is missing does not keep the others from being read.
+    let patch = r#"{"spec":{"credentialsRef":{"name":"cloudflare-nothing"}}}"#;
+    scene.kubectl(&["patch", "shares.cfshare.dev", "dns", "--type=merge", "-p", patch]);
+    let ran = named(&["--live"]);
+    let table = ran.json();
+    let words = [&one, &two, &stranger].map(|account| state(&table, account));
+    assert_eq!(words, ["associated", "unknown", "associated, no Share object"], "{table:#}");
+    assert!(ran.code == 3 && ran.err.contains(&format!("Share {}/dns: ", scene.namespace)), "{} {}", ran.code, ran.err);
+
+    // A token of another account gets 404 for shares that are there.
+    world.simulator.token("blind", Policy { blind: true, ..Policy::default() });
+    let mut command = at_home(&scene, env!("CARGO_BIN_EXE_cfshare"));
+    command.env("CLOUDFLARE_API_TOKEN", "blind").args(["matrix", "--live", "-o", "json", "-n", &scene.namespace]);
+    command.args(&accounts);
+    let ran = finish(command, "");
+    let table = ran.json();
+    assert_eq!((ran.code, state(&table, &one)), (3, "unknown".to_owned()), "{table:#}");
+    assert!(table["warnings"].to_string().contains("this credential has never shown the share"), "{table:#}");
+    assert_eq!(state(&table, "no-share"), "unknown", "the status of dns proves nothing: {table:#}");
+    // The one that showed the share is believed.
+    scene.kubectl(&["patch", "shares.cfshare.dev", "waf", "--type=merge", "-p", r#"{"spec":{"suspend":true}}"#]);
+    scene.wait_reason("share", "waf", "Suspended");
+    let id = scene.live().into_iter().find(|share| share.name == "waf").expect("it is there").id;
+    world.simulator.edit(Edit::DeleteShare { share: id }).expect("an edit");
+    scene.wait("it is gone", || state(&matrix(&scene, &["--live"]).json(), &one) == "absent");
 }

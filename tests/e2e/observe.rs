@@ -11,6 +11,7 @@ pub const TESTS: &[Test] = &[
     ("observe: a share that is as declared is Ready, and nothing is written", as_declared),
     ("observe: every difference is told, and nothing is written", differs),
     ("observe: a share whose recipient failed is not Ready, unless a waiver accepts it", failed),
+    ("observe: a share of the same name that another Share observes is no duplicate, and a third one is", namesakes),
     ("observe: a share that does not exist is not made", nothing),
     ("observe: objects of an observed share are compared, and nothing is written", children),
     ("observe: an object of an observed share that does not exist says so, and what would create it", child_of_nothing),
@@ -19,6 +20,34 @@ pub const TESTS: &[Test] = &[
     ("observe: a share that another account's token does not show is not believed to be gone", hidden),
     ("observe: an operator that only reads changes nothing, and says what it would", read_only),
 ];
+
+fn namesakes(world: &World) {
+    let scene = world.own_scene();
+    let _operator = crate::own::start(&scene, &[("--sweep-interval", "500ms")]);
+    let [one, two, first] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.wait_ready("share", "waf");
+    let resources = || vec![crate::cli::resource(&first, serde_json::Value::Null)];
+    let second = crate::cli::seed(&scene, "waf", &[&two], resources(), false);
+    let said = |id: &str| format!("(id {id}), which no Share that this cfshare watches declares. Find out who uses it");
+    let told =
+        scene.wait_for("share", "waf", "told of the other share", |share| message(share).contains(&said(&second)));
+    assert!(is_ready(&told));
+    let more = format!("name: waf\nmanagementPolicy: Observe\nshareID: {second}");
+    scene.apply(&scene.share("looking", &[&two], &[&first], &more));
+    scene.wait_ready("share", "looking");
+    let share = scene.ask("share", "waf");
+    assert!(is_ready(&share) && !message(&share).contains("another live share"), "{}", message(&share));
+    // Whichever id comes first, the one that nobody declares is named.
+    let others = [0, 1].map(|_| crate::cli::seed(&scene, "waf", &[&two], resources(), false));
+    for gone in [&others[0], &others[1]] {
+        scene.wait_for("share", "waf", "told of another share", |share| {
+            others.iter().any(|id| message(share).contains(&said(id)))
+        });
+        world.simulator.edit(Edit::DeleteShare { share: gone.clone() }).expect("an edit");
+    }
+    scene.wait_for("share", "waf", "told of no share", |share| !message(share).contains("another live share"));
+}
 
 fn as_declared(world: &World) {
     let scene = world.scene();

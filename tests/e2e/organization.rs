@@ -52,9 +52,18 @@ fn uncounted(world: &World) {
         world.simulator.fault(Rule::always("GET", path, action).account(&scene.account))
     });
     scene.apply(&share(&scene, &organization, &[], &first));
-    scene.wait_for("share", "waf", "told that nobody knows who receives it", |share| {
+    let object = scene.wait_for("share", "waf", "told that nobody knows who receives it", |share| {
         !is_ready(share) && message(share).contains("does not say how many accounts")
     });
+    assert!(object["status"]["recipients"].is_null() && !message(&object).contains("0/0"), "{object:#}");
+    let table = crate::cli::cfshare(&scene, &["matrix", "-o", "json"]).json();
+    let row = &table["rows"][0];
+    assert_eq!(
+        (&row["organizationID"], &row["state"]),
+        (&organization.as_str().into(), &"unknown".into()),
+        "{table:#}"
+    );
+    assert_eq!(row["reason"], "Cloudflare sent no counts of this share", "{table:#}");
     for rule in rules {
         world.simulator.remove_fault(rule);
     }

@@ -374,6 +374,17 @@ fn denied(world: &World) {
     scene.apply(&scene.share("waf", &[&one], &[&first], ""));
     scene.wait_reason("share", "waf", "Denied");
     follow(&scene, "waf", "Denied", 0);
+    // The Secret of another Share, with which the one of the first has nothing to do.
+    let default = || scene.get("secret", "cloudflare-credentials").expect("it is there")["data"].clone();
+    let before = default();
+    scene.kubectl(&["create", "secret", "generic", "cloudflare-readonly", "--from-literal=apiToken=revoked"]);
+    scene.apply(&scene.share("dns", &[&one], &[&first], "credentialsRef: {name: cloudflare-readonly}"));
+    scene.wait_reason("share", "dns", "Denied");
+    scene.put_token("canary");
+    let others = default();
+    follow(&scene, "dns", "Denied", 0);
+    assert_ne!(before, others);
+    assert_eq!(default(), others);
 }
 
 fn breaker_open(world: &World) {

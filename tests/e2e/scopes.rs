@@ -22,6 +22,10 @@ pub const TESTS: &[Test] = &[
     ("scopes: an object is deleted out of scope, and its row goes once it is back", deleted_out_of_scope),
     ("scopes: the row of an object that is gone for good is removed", gone_out_of_scope),
     ("scopes: a Share whose label is taken off is left alone, and its objects are looked after", share_out_of_scope),
+    (
+        "scopes: the commands call a Share whose label is taken off unknown, since nobody reconciles it",
+        out_of_scope_is_told,
+    ),
     ("scopes: a row goes to an object that is out of scope", heir_out_of_scope),
     ("scopes: rows are removed though it takes long to list what is out of scope", slow_lists),
     ("scopes: a deletion that the API server forbids to finish is told", forbidden_deletion),
@@ -268,6 +272,37 @@ fn share_out_of_scope(world: &World) {
     scene.wait_ready("share", "waf");
     assert!(has(&scene.only(), &[&ids[0], &ids[1]], &[&ids[2]]));
     assert_eq!(scene.changes_since(before).len(), 1, "{:?}", scene.changes_since(before));
+}
+
+fn out_of_scope_is_told(world: &World) {
+    let scene = world.own_scene();
+    let lease = [
+        ("--leader-elect", ""),
+        ("--lease-namespace", scene.namespace.as_str()),
+        ("--lease-duration", "4s"),
+        ("--call-timeout", "2s"),
+    ];
+    let _operator = own::start(&scene, &[&[QUICK, TEAM][..], &lease].concat());
+    let [one, first] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], "").replace("labels: {", "labels: {team: waf, "));
+    scene.wait_ready("share", "waf");
+    let told = |command: &[&str]| {
+        let ran = crate::cli::cfshare(&scene, &[command, &["--lease-namespace", &scene.namespace]].concat());
+        (ran.code, ran.out)
+    };
+    assert_eq!(told(&["status"]).0, 0);
+    scene.wait("the sweep is announced", || told(&["matrix"]).0 == 0);
+    label(&scene, "share", "waf", "team-");
+    let why = format!("not reconciled by this cfshare, which watches only objects with the labels {}", TEAM.1);
+    for (command, code) in [(&["status"][..], 2), (&["status", "share/waf"], 2), (&["matrix"], 3)] {
+        let (ended, out) = told(command);
+        assert!(ended == code && out.contains(&why) && !out.contains("  True  "), "{command:?}: {ended} {out}");
+    }
+    let (_, out) = told(&["matrix"]);
+    assert!(out.contains("  unknown  -  "), "neither associated nor verified: {out}");
+    label(&scene, "share", "waf", "team=waf");
+    scene.wait_ready("share", "waf");
+    assert_eq!((told(&["status"]).0, told(&["matrix"]).0), (0, 0));
 }
 
 fn heir_out_of_scope(world: &World) {

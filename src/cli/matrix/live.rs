@@ -1,6 +1,8 @@
 //! The same, as Cloudflare itself says it now.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use k8s_openapi::jiff::Timestamp;
@@ -8,14 +10,20 @@ use k8s_openapi::jiff::Timestamp;
 use super::resources::Carried;
 use super::rows::{Found, Receiver, Rows};
 use super::state::{Cell, State};
-use crate::api::secret_of;
+use crate::api::{Name, secret_of};
 use crate::cli::cluster::{Cluster, credential};
 use crate::cli::progress;
 use crate::cli::remote::{Endpoint, Remote, advice};
 use crate::cloudflare::{
-    AssociationStatus, ExcludedRecipient, Recipient, ResourceStatus, Share, ShareStatus, TargetType,
+    AssociationStatus, Error, ErrorClass, ExcludedRecipient, Recipient, ResourceStatus, Share, ShareStatus, TargetType,
 };
 use crate::core::id::{AccountId, ShareId, same};
+
+/// What is said of rows of a share that no object has, and why.
+const UNMANAGED: &str = "no Share object";
+const NO_OBJECT: &str = "no Share in the cluster has this share";
+/// A share that is not shown may be there all the same.
+const NEVER_SHOWN: &str = "this credential has never shown the share";
 
 /// One share as it was read.
 pub struct Read {
@@ -25,56 +33,210 @@ pub struct Read {
     pub at: Timestamp,
 }
 
+/// What Cloudflare has for a Share.
+pub enum Answer {
+    Read(Box<Read>),
+    /// It says that there is no such share.
+    Absent,
+    /// Nothing can be said, and why.
+    Unknown(String),
+}
+
+impl Answer {
+    /// When Cloudflare showed the share.
+    pub fn at(&self) -> Option<Timestamp> {
+        match self {
+            Answer::Read(read) => Some(read.at),
+            Answer::Absent | Answer::Unknown(_) => None,
+        }
+    }
+}
+
+/// Cloudflare as one credential sees it.
+#[derive(Clone)]
+struct Seen {
+    remote: Arc<Remote>,
+    fingerprint: String,
+}
+
+/// An account, as the credential of this fingerprint sees it.
+type View = (AccountId, String);
+
+/// After so many failures in a row, what is left of an account is not tried any more.
+const GIVE_UP: u32 = 3;
+
 /// Reads shares, with a line of progress on a terminal.
 pub struct Reader<'a> {
     cluster: &'a Cluster,
     endpoint: &'a Endpoint,
-    remotes: HashMap<String, Remote>,
+    /// By Secret.
+    seen: HashMap<Name, Seen>,
+    /// Accounts, each with the credential, whose shares were listed.
+    listed: HashSet<View>,
+    /// How often Cloudflare has refused to be read, or was not reached, since it last was.
+    failures: HashMap<View, u32>,
     done: usize,
     total: usize,
 }
 
 impl<'a> Reader<'a> {
     pub fn new(cluster: &'a Cluster, endpoint: &'a Endpoint, total: usize) -> Reader<'a> {
-        Reader { cluster, endpoint, remotes: HashMap::new(), done: 0, total }
+        Reader {
+            cluster,
+            endpoint,
+            seen: HashMap::new(),
+            listed: HashSet::new(),
+            failures: HashMap::new(),
+            done: 0,
+            total,
+        }
     }
 
-    /// What Cloudflare has for this Share; `None`: it says that there is no such share.
-    pub async fn read(&mut self, object: &crate::api::Share, id: &str) -> anyhow::Result<Option<Read>> {
+    /// What Cloudflare has for this Share.
+    pub async fn read(&mut self, object: &crate::api::Share, id: &str) -> Answer {
         self.done += 1;
         let (done, total) = (self.done, self.total);
         let what = || format!("reading share {done} of {total} from Cloudflare");
-        progress::shown(what, self.read_one(object, id)).await
+        let read = progress::shown(what, self.read_one(object, id)).await;
+        read.unwrap_or_else(|error| Answer::Unknown(words(&error)))
     }
 
-    async fn read_one(&mut self, object: &crate::api::Share, id: &str) -> anyhow::Result<Option<Read>> {
-        let secret = secret_of(object);
-        if !self.remotes.contains_key(&secret.to_string()) {
-            let known = credential(Some(self.cluster), &secret).await?;
-            self.remotes.insert(secret.to_string(), self.endpoint.remote(&known)?);
-        }
-        let remote = self.remotes.get(&secret.to_string()).context("no client")?;
+    async fn read_one(&mut self, object: &crate::api::Share, id: &str) -> anyhow::Result<Answer> {
+        let Seen { remote, fingerprint } = self.seen_by(object).await?;
         let account = AccountId::parse(&object.spec.account_id)?;
         let id = ShareId::parse(id)?;
-        let failed = |error: crate::cloudflare::Error| anyhow::anyhow!("share {id}: {}", advice(&error));
-        let at = Timestamp::now();
-        let Some(share) = existing(remote.share(&account, &id).await.map_err(failed)?) else { return Ok(None) };
-        let (mut recipients, mut excluded) = (Vec::new(), Vec::new());
-        match &share.target_type {
-            TargetType::Account => recipients = remote.recipients(&account, &id, share.counts).await.map_err(failed)?,
-            TargetType::Organization => excluded = remote.excluded(&account, &id).await.map_err(failed)?,
-            TargetType::Other(word) => anyhow::bail!("share {id} has the unknown target {word}"),
+        let view = (account.clone(), fingerprint);
+        self.gave_up(&view)?;
+        let shown_before = object.status.as_ref().and_then(|status| status.seen_with.as_deref());
+        let found = match remote.share(&account, &id).await {
+            Ok(Some(share)) if is_deleted(&share) => Ok(Answer::Absent),
+            Ok(Some(share)) => read(&remote, &account, share).await.map(|read| Answer::Read(Box::new(read))),
+            Ok(None) if shown_before == Some(view.1.as_str()) => Ok(Answer::Absent),
+            // Cloudflare says the same of a share that the credential may not see.
+            Ok(None) => Ok(Answer::Unknown(format!("Cloudflare shows no share {id}, but {NEVER_SHOWN}"))),
+            Err(error) => Err(failed(&id)(error)),
+        };
+        self.note(view, &found);
+        found
+    }
+
+    async fn seen_by(&mut self, object: &crate::api::Share) -> anyhow::Result<Seen> {
+        match self.seen.entry(secret_of(object)) {
+            Entry::Occupied(seen) => Ok(seen.get().clone()),
+            Entry::Vacant(vacant) => {
+                let known = credential(Some(self.cluster), vacant.key()).await?;
+                let remote = Arc::new(self.endpoint.remote(&known)?);
+                Ok(vacant.insert(Seen { remote, fingerprint: known.fingerprint.to_string() }).clone())
+            }
         }
-        Ok(Some(Read { share, recipients, excluded, at }))
+    }
+
+    /// An error where the account cannot be read: each try may take minutes.
+    fn gave_up(&self, view: &View) -> anyhow::Result<()> {
+        let failures = self.failures.get(view).copied().unwrap_or_default();
+        anyhow::ensure!(failures < GIVE_UP, "not read, because the {GIVE_UP} reads of this account before it failed");
+        Ok(())
+    }
+
+    fn note<T>(&mut self, view: View, outcome: &anyhow::Result<T>) {
+        let class = outcome.as_ref().err().and_then(|error| error.downcast_ref::<Error>()).map(Error::class);
+        match class {
+            Some(ErrorClass::Retry | ErrorClass::Throttled | ErrorClass::Denied) => {
+                *self.failures.entry(view).or_default() += 1;
+            }
+            // It is about one share.
+            Some(ErrorClass::Conflict | ErrorClass::Gone | ErrorClass::Rejected) | None => {
+                self.failures.remove(&view);
+            }
+        }
+    }
+
+    /// All shares of the Share's account; `None`: the same credential was asked for them before.
+    pub async fn list(&mut self, object: &crate::api::Share) -> anyhow::Result<Option<Vec<Listed>>> {
+        let account = AccountId::parse(&object.spec.account_id)?;
+        let Seen { remote, fingerprint } = self.seen_by(object).await?;
+        let view = (account.clone(), fingerprint);
+        if !self.listed.insert(view.clone()) {
+            return Ok(None);
+        }
+        self.gave_up(&view)?;
+        let shares = remote.shares(&account).await.map_err(|error| said(error, String::new()))?;
+        let listed = |share| Listed { share, remote: remote.clone(), view: view.clone() };
+        Ok(Some(shares.into_iter().map(listed).collect()))
+    }
+
+    /// A share that was listed, with its rows.
+    pub async fn read_listed(&mut self, Listed { share, remote, view }: Listed) -> anyhow::Result<Read> {
+        self.gave_up(&view).with_context(|| format!("share {}", share.id))?;
+        let outcome = read(&remote, &view.0, share).await;
+        self.note(view, &outcome);
+        outcome
     }
 }
 
-/// The share, unless Cloudflare calls it deleted: its rows may still say what they said before.
-fn existing(share: Option<Share>) -> Option<Share> {
-    share.filter(|share| match share.status {
-        ShareStatus::Deleted => false,
-        ShareStatus::Active | ShareStatus::Deleting | ShareStatus::Other(_) => true,
-    })
+/// A share of an account, and who saw it.
+pub struct Listed {
+    pub share: Share,
+    remote: Arc<Remote>,
+    view: View,
+}
+
+fn failed(id: &ShareId) -> impl Fn(Error) -> anyhow::Error {
+    move |error| said(error, format!("share {id}: "))
+}
+
+/// The error in words; it remains known what it was.
+fn said(error: Error, of: String) -> anyhow::Error {
+    let words = format!("{of}{}", advice(&error));
+    anyhow::Error::new(error).context(words)
+}
+
+/// What failed. What Cloudflare says is in it already.
+pub fn words(error: &anyhow::Error) -> String {
+    if error.is::<Error>() { error.to_string() } else { format!("{error:#}") }
+}
+
+/// The share with its rows.
+async fn read(remote: &Remote, account: &AccountId, share: Share) -> anyhow::Result<Read> {
+    let (id, at) = (share.id.clone(), Timestamp::now());
+    let (mut recipients, mut excluded) = (Vec::new(), Vec::new());
+    match &share.target_type {
+        TargetType::Account => {
+            recipients = remote.recipients(account, &id, share.counts).await.map_err(failed(&id))?;
+        }
+        TargetType::Organization => excluded = remote.excluded(account, &id).await.map_err(failed(&id))?,
+        TargetType::Other(word) => anyhow::bail!("share {id} has the unknown target {word}"),
+    }
+    Ok(Read { share, recipients, excluded, at })
+}
+
+/// How one recipient is that is still there; `reported`: as the status says.
+fn of_row(row: &Recipient, declared: bool, reported: Option<&Cell>) -> Cell {
+    let word = row.association_status.to_string();
+    if row.association_status == AssociationStatus::Disassociating {
+        return Cell::new(State::Leaving, word, "");
+    }
+    if !declared {
+        return match reported {
+            Some(reported) if matches!(reported.state, State::Blocked | State::Leaving) => reported.clone(),
+            _ => Cell::new(State::Unmanaged, format!("{word}, not declared"), "no manifest declares it"),
+        };
+    }
+    if let Some(error) = row.errors.first() {
+        return Cell::new(State::Failed, "failed", error.error.clone());
+    }
+    match row.association_status {
+        AssociationStatus::Associated => Cell::associated(),
+        _ => Cell::new(State::Pending, word, ""),
+    }
+}
+
+/// The rows of a deleted share may still say what they said before.
+fn is_deleted(share: &Share) -> bool {
+    match share.status {
+        ShareStatus::Deleted => true,
+        ShareStatus::Active | ShareStatus::Deleting | ShareStatus::Other(_) => false,
+    }
 }
 
 impl Read {
@@ -86,6 +248,28 @@ impl Read {
             }
             ShareStatus::Active | ShareStatus::Other(_) => None,
         }
+    }
+
+    /// Every account that receives a share without an object, or is excluded from it.
+    pub fn unmanaged(&self) -> Vec<Found> {
+        let cell =
+            |state, word: String, since| Cell { since, ..Cell::new(state, format!("{word}, {UNMANAGED}"), NO_OBJECT) };
+        let mut all: BTreeMap<Receiver, Cell> = BTreeMap::new();
+        if let Some(id) = self.share.organization_id.as_ref().filter(|_| self.is_for_organization()) {
+            let word = self.organization().word;
+            all.insert(Receiver::Organization(id.to_string()), cell(State::Unmanaged, word, self.share.created));
+        }
+        for row in self.recipients.iter().filter(|row| row.association_status != AssociationStatus::Disassociated) {
+            let receiver = Receiver::Account(row.account_id.as_str().into());
+            let word = row.association_status.to_string();
+            all.entry(receiver).or_insert_with(|| cell(State::Unmanaged, word, row.created));
+        }
+        for row in &self.excluded {
+            let receiver = Receiver::Account(row.account_id.as_str().into());
+            all.insert(receiver, cell(State::Excluded, "excluded".to_owned(), None));
+        }
+        let found = |(receiver, cell)| Found { receiver, label: None, cell, declared_by: Vec::new() };
+        all.into_iter().map(found).collect()
     }
 
     /// Every account of which Cloudflare or a manifest says something.
@@ -168,23 +352,8 @@ impl Read {
         if let Some(leaving) = self.leaving() {
             return Some(leaving);
         }
-        let word = row.association_status.to_string();
-        if row.association_status == AssociationStatus::Disassociating {
-            return Some(Cell::new(State::Leaving, word, ""));
-        }
-        if !declared {
-            return Some(match reported {
-                Some(reported) if matches!(reported.state, State::Blocked | State::Leaving) => reported.clone(),
-                _ => Cell::new(State::Unmanaged, format!("{word}, not declared"), "no manifest declares it"),
-            });
-        }
-        if let Some(error) = row.errors.first() {
-            return Some(Cell::new(State::Failed, "failed", error.error.clone()));
-        }
-        Some(match row.association_status {
-            AssociationStatus::Associated => Cell::associated(),
-            _ => Cell::new(State::Pending, word, ""),
-        })
+        let cell = of_row(row, declared, reported);
+        Some(Cell { since: cell.since.or(row.created), ..cell })
     }
 
     pub fn resources(&self, reported: Vec<Carried>) -> Vec<Carried> {
@@ -246,9 +415,9 @@ pub mod tests {
 
     #[test]
     fn a_share_that_cloudflare_calls_deleted_is_gone() {
-        assert!(existing(Some(share("deleted", &[]))).is_none() && existing(None).is_none());
+        assert!(is_deleted(&share("deleted", &[])));
         for word in ["active", "deleting", "under_review"] {
-            assert!(existing(Some(share(word, &[]))).is_some(), "{word}");
+            assert!(!is_deleted(&share(word, &[])), "{word}");
         }
     }
 }

@@ -9,6 +9,7 @@ mod rows;
 mod state;
 mod table;
 
+use std::collections::{BTreeMap, HashSet};
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -17,22 +18,27 @@ use k8s_openapi::jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 
 use super::accounts;
-use super::cluster::{Objects, Scope};
+use super::cluster::{Cluster, Objects, Scope};
 use super::lease::{Leader, LeaseName, Pulse, age, is_stale};
 use super::output::{Exit, print_json};
+use super::reach::Reach;
 use super::remote::Endpoint;
-use super::signs::{self, Trace};
+use super::signs::{self, Foreword};
 use crate::api::condition::ready;
-use crate::api::status::CommonStatus;
-use crate::api::{Kind, Name, Share, int32};
+use crate::api::{Name, Share, int32};
+use crate::core::id::folded;
 use crate::core::interned::Interned;
 use crate::operator::sweeps;
+use live::Answer;
 pub(in crate::cli) use proof::said;
 use rows::Found;
 pub(in crate::cli) use rows::{Receiver, Rows};
 use state::Cell;
 pub(in crate::cli) use state::State;
 use table::{By, Column, Table};
+
+/// What the table lacks, as long as Cloudflare does not say what there is.
+const ONLY_OBJECTS: &str = "shares at Cloudflare without a Share object are not in this table";
 
 /// Show which account receives which share, with the resources and the state at Cloudflare
 ///
@@ -56,7 +62,7 @@ pub struct Matrix {
     /// File with ids and names of accounts (CSV or JSON): names the accounts, and also lists those in no share
     #[arg(long, value_name = "FILE")]
     accounts: Option<PathBuf>,
-    /// Read Cloudflare now instead of using what the operator last observed
+    /// Read Cloudflare now instead of using what the operator last observed, and also show shares without a Share object
     #[arg(long)]
     live: bool,
     #[command(flatten)]
@@ -86,10 +92,11 @@ impl Matrix {
         }
         let mut table = if self.live {
             let reader = live::Reader::new(&cluster, &self.endpoint, objects.shares.len());
-            live_table(&objects, reader).await?
+            live_table(&objects, &cluster, reader).await
         } else {
             let pulse = self.lease.read(&cluster).await;
-            table(&objects, &pulse, Timestamp::now())
+            let reach = Reach::read(&cluster, &pulse).await?;
+            table(&objects, &pulse, &reach, Timestamp::now())
         };
         table.name_accounts(&names, cluster.part().as_deref());
         let text = match self.output {
@@ -141,51 +148,34 @@ fn column(share: &Share, rows: &Rows, children: &Objects, verified: Option<Times
     }
 }
 
-fn rows_of<'a>(share: &'a Share, objects: &'a Objects) -> Rows<'a> {
+fn rows_of<'a>(share: &'a Share, objects: &'a Objects, reach: &'a Reach) -> Rows<'a> {
     let name = Name::of(share);
     let ours = |child: &&crate::api::ShareRecipient| {
         child.spec.share_ref.name == name.name && child.namespace().unwrap_or_default() == name.namespace
     };
-    Rows::new(share, objects.recipients.iter().filter(ours).collect())
-}
-
-/// What the objects show of the operator.
-fn traces(objects: &Objects) -> Vec<Trace> {
-    let observed = |common: &CommonStatus| common.observed_generation;
-    let shares = objects.shares.iter().map(|share| {
-        let status = share.status.as_ref();
-        let failed = status.is_some_and(|status| {
-            status.exceptions_omitted > 0 || status.exceptions.iter().any(|exception| exception.terminal)
-        });
-        Trace::of(Kind::Share, share.meta(), status.map(|status| observed(&status.common)), failed)
-    });
-    let recipients = objects.recipients.iter().map(|child| {
-        let status = child.status.as_ref();
-        let failed = status.is_some_and(|status| status.errors.iter().any(|error| error.terminal));
-        let observed = status.map(|status| observed(&status.child.common));
-        Trace::of(Kind::ShareRecipient, child.meta(), observed, failed)
-    });
-    shares.chain(recipients).collect()
+    Rows::new(share, objects.recipients.iter().filter(ours).collect(), reach)
 }
 
 /// The table by what the operator observed and recorded.
-fn table(objects: &Objects, pulse: &Pulse, now: Timestamp) -> Table {
+fn table(objects: &Objects, pulse: &Pulse, reach: &Reach, now: Timestamp) -> Table {
     let mut table = Table::new(now, false);
-    table.warnings.extend(pulse.warning(objects.shares.iter().map(|share| share.spec.account_id.as_str())));
-    if let Leader::Unknown(why) = &pulse.leader {
-        match signs::judge(&traces(objects), now) {
-            Ok(active) => table.notes.push(format!(
-                "{why}; {active}. VERIFIED says when a status was last written: what others changed at Cloudflare since \
-                 then is not shown, and --live reads it"
-            )),
-            Err(doubt) => table.warnings.push(format!("{why}; {doubt}")),
-        }
-    }
+    let Foreword { warning, note } = Foreword::new(pulse, &objects.shares, &objects.recipients, now);
+    table.warnings.extend(warning);
+    table.notes.extend(note.map(|note| {
+        format!(
+            "{note}. VERIFIED says when a status was last written: what others changed at Cloudflare since then is not \
+             shown, and --live reads it"
+        )
+    }));
     for share in &objects.shares {
-        let rows = rows_of(share, objects);
+        let rows = rows_of(share, objects, reach);
+        let beyond = rows.beyond();
+        if let Some(why) = &beyond {
+            table.warn(format!("Share {}: {why}. Its rows are unknown, and --live reads Cloudflare", Name::of(share)));
+        }
         let verified = match (&rows.status.share_id, &rows.status.seen_with) {
             // Nothing is compared, even if its account is read for other Shares.
-            _ if rows.is_suspended() => None,
+            _ if rows.is_suspended() || beyond.is_some() => None,
             (Some(_), Some(credential)) => {
                 let sweep = pulse.sweeps.get(&sweeps::key(&share.spec.account_id, credential));
                 let at = sweep.and_then(|sweep| Timestamp::from_second(sweep.at).ok());
@@ -209,46 +199,109 @@ fn table(objects: &Objects, pulse: &Pulse, now: Timestamp) -> Table {
         let found = rows.waive(rows.all(), now);
         table.add(column(share, &rows, objects, verified), found);
     }
-    table.add_orphans(objects);
+    table.add_orphans(objects, reach);
+    table.notes.push(format!("{ONLY_OBJECTS}; --live reads them"));
     table
 }
 
-async fn live_table(objects: &Objects, mut reader: live::Reader<'_>) -> anyhow::Result<Table> {
-    let now = Timestamp::now();
-    let mut table = Table::new(now, true);
-    for share in &objects.shares {
-        let rows = rows_of(share, objects);
-        let id = rows.status.share_id.clone().or_else(|| share.spec.share_id.clone());
-        let read = match &id {
-            Some(id) => reader.read(share, id).await?,
-            None => None,
-        };
-        let column = column(share, &rows, objects, read.as_ref().map(|read| read.at));
-        let (column, found) = as_read(column, &rows, id, read.as_ref());
-        table.add(column, rows.waive(found, now));
-    }
-    table.add_orphans(objects);
-    Ok(table)
+/// The shares at Cloudflare that an object of the cluster has, or means by its id; an error says why that is not known.
+async fn owned(cluster: &Cluster) -> anyhow::Result<HashSet<String>> {
+    let shares = cluster.whole().list::<Share>().await?;
+    let ids = |share: &Share| {
+        let recorded = share.status.as_ref().and_then(|status| status.share_id.clone());
+        recorded.into_iter().chain(share.spec.share_id.clone())
+    };
+    Ok(shares.iter().flat_map(ids).map(|id| folded(&id).into_owned()).collect())
 }
 
-/// The column with what was read of the share of this id, and its rows; `None`: Cloudflare has no such share.
-fn as_read(mut column: Column, rows: &Rows, id: Option<Interned>, read: Option<&live::Read>) -> (Column, Vec<Found>) {
-    let Some(id) = id else { return (column, rows.all()) };
-    column.proved = true;
-    column.more.clear();
-    let found = match read {
-        Some(read) => {
+/// The table by what Cloudflare says now.
+async fn live_table(objects: &Objects, cluster: &Cluster, mut reader: live::Reader<'_>) -> Table {
+    let now = Timestamp::now();
+    let (mut table, mut is_blind) = (Table::new(now, true), false);
+    let reach = Reach::default();
+    for share in &objects.shares {
+        let rows = rows_of(share, objects, &reach);
+        let id = rows.status.share_id.clone().or_else(|| share.spec.share_id.clone());
+        let answer = match &id {
+            Some(id) => Some(reader.read(share, id).await),
+            None => None,
+        };
+        if let Some(Answer::Unknown(why)) = &answer {
+            is_blind = true;
+            table.warn(format!("Share {}: {why}", Name::of(share)));
+        }
+        let verified = answer.as_ref().and_then(Answer::at);
+        let column = column(share, &rows, objects, verified);
+        let (column, found) = as_read(column, &rows, id.zip(answer));
+        table.add(column, rows.waive(found, now));
+    }
+    table.add_orphans(objects, &reach);
+    match add_unmanaged(&mut table, objects, cluster, &mut reader).await {
+        // Who does not see what an object has may not see the rest either.
+        Ok(is_whole) => table.has_unmanaged = is_whole && !is_blind,
+        Err(why) => table.notes.push(format!("{ONLY_OBJECTS}: which those are is not known ({why})")),
+    }
+    table
+}
+
+/// Adds the shares of the same accounts that have no object. Returns whether all of them are there.
+async fn add_unmanaged(
+    table: &mut Table,
+    objects: &Objects,
+    cluster: &Cluster,
+    reader: &mut live::Reader<'_>,
+) -> anyhow::Result<bool> {
+    let (mut listed, mut unlisted) = (BTreeMap::new(), BTreeMap::new());
+    for share in &objects.shares {
+        let account = folded(&share.spec.account_id).into_owned();
+        match reader.list(share).await {
+            Ok(Some(shares)) => listed.entry(account).or_insert_with(Vec::new).extend(shares),
+            Ok(None) => {}
+            Err(why) => drop(unlisted.entry(account).or_insert(why)),
+        }
+    }
+    // Another Secret may have shown it.
+    unlisted.retain(|account, _| !listed.contains_key(account));
+    for (account, why) in &unlisted {
+        table.warn(format!("account {account} cannot be listed, so {ONLY_OBJECTS}: {}", live::words(why)));
+    }
+    // What an object had got before the list was made stands in the object now.
+    let mut known = owned(cluster).await?;
+    for listed in listed.into_values().flatten() {
+        if !known.insert(folded(listed.share.id.as_str()).into_owned()) {
+            continue;
+        }
+        let share = listed.share.clone();
+        let read = reader.read_listed(listed).await;
+        if let Err(why) = &read {
+            table.warn(live::words(why));
+        }
+        let column = Column::unmanaged(&share, read.as_ref().ok());
+        table.add(column, read.map(|read| read.unmanaged()).unwrap_or_default());
+    }
+    Ok(unlisted.is_empty())
+}
+
+/// The column with what was answered of the share of this id, and its rows.
+fn as_read(mut column: Column, rows: &Rows, asked: Option<(Interned, Answer)>) -> (Column, Vec<Found>) {
+    let Some((id, answer)) = asked else { return (column, rows.all()) };
+    let cell = match answer {
+        Answer::Read(read) => {
             column.resources = read.resources(std::mem::take(&mut column.resources));
-            read.rows(rows)
+            (column.proved, column.share_id) = (true, Some(id));
+            column.more.clear();
+            return (column, read.rows(rows));
         }
-        None => {
-            let gone = Cell::new(State::Pending, "absent", format!("Cloudflare has no share {id} in this account"));
-            column.resources.iter_mut().for_each(|carried| carried.cell = gone.clone());
-            rows.all().into_iter().map(|row| Found { cell: gone.clone(), ..row }).collect()
+        Answer::Absent => {
+            column.proved = true;
+            column.more.clear();
+            Cell::new(State::Pending, "absent", format!("Cloudflare has no share {id} in this account"))
         }
+        Answer::Unknown(why) => Cell::unknown(why),
     };
     column.share_id = Some(id);
-    (column, found)
+    column.resources.iter_mut().for_each(|carried| carried.cell = cell.clone());
+    (column, rows.all().into_iter().map(|row| Found { cell: cell.clone(), ..row }).collect())
 }
 
 #[cfg(test)]

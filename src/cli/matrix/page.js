@@ -11,10 +11,12 @@
   };
   const states = new Map(data.legend.map((entry) => [entry.id, entry]));
   const when = (text) => (text ? new Date(text).toLocaleString() : "not known");
-  const shareKey = (entry) => entry.namespace + "/" + (entry.share || entry.name);
+  // Without a namespace: a share at Cloudflare that has no object.
+  const shareKey = ({ namespace, share, name, shareID }) =>
+    namespace ? namespace + "/" + (share || name) : (share || name) + " (" + shareID + ")";
 
   // One line for each account, one cell for each share.
-  const shares = data.shares.map((share) => ({ ...share, key: share.namespace + "/" + share.name }));
+  const shares = data.shares.map((share) => ({ ...share, key: shareKey(share) }));
   const namespaces = new Set(shares.map((share) => share.namespace));
   const accounts = new Map();
   for (const row of data.rows) {
@@ -73,7 +75,7 @@
       add("Share", share.key + (share.shareID ? " (" + share.shareID + ")" : ""));
       add("Owner", [share.accountName, share.accountID].filter(Boolean).join(", "));
       add("Share is", "Ready " + share.ready + (share.reason ? ", " + share.reason : ""));
-      add("Resources", share.resources.map((r) => r.type + "/" + (r.name || r.id) + " (" + r.word + ")").join(", "));
+      add("Resources", share.resources.map((r) => r.type + "/" + (r.name ? r.name + " (" + r.id + ")" : r.id) + " (" + r.word + ")").join(", "));
     }
     panel.hidden = false;
   };
@@ -118,7 +120,7 @@
 
   const head = make("tr");
   const columns = [["account", "Account", ""], ["problems", "Problems", ""]].concat(
-    shares.map((share) => [share.key, namespaces.size > 1 ? share.key : share.name,
+    shares.map((share) => [share.key, namespaces.size > 1 || !share.namespace ? share.key : share.name,
       share.resources.length === 1 ? "1 resource" : share.resources.length + " resources"]));
   for (const [key, title, note] of columns) {
     const cell = make("th");

@@ -10,6 +10,7 @@ use super::table::{By, Column, Row, Table};
 use crate::cli::lease::age;
 use crate::cli::output;
 use crate::cloudflare::clean;
+use crate::core::interned::Interned;
 
 /// Longest reason that a table shows.
 const LONGEST: usize = 200;
@@ -35,7 +36,7 @@ fn moment(time: Option<Timestamp>) -> String {
 }
 
 fn share(column: Option<&Column>) -> String {
-    column.map_or("-".into(), |column| column.name.to_string())
+    column.map_or("-".into(), Column::title)
 }
 
 /// The rows in the order that is asked for, each with the resource that it is about where resources come first.
@@ -66,6 +67,13 @@ fn resource_words(table: &Table, row: &Row, at: Option<usize>) -> String {
         Some(at) => column.resources.get(at).map(Carried::words).unwrap_or_default(),
         None => column.resources.iter().map(Carried::words).collect::<Vec<_>>().join(", "),
     }
+}
+
+/// The same without labels and states.
+fn resource_ids(table: &Table, row: &Row, at: Option<usize>) -> String {
+    let resources = table.column(row).map(|column| column.resources.as_slice()).unwrap_or_default();
+    let meant = resources.iter().enumerate().filter(|(number, _)| at.is_none_or(|at| at == *number));
+    meant.map(|(_, carried)| carried.key()).collect::<Vec<_>>().join(" ")
 }
 
 pub fn table(table: &Table, by: By, wide: bool) -> String {
@@ -100,7 +108,7 @@ pub fn table(table: &Table, by: By, wide: bool) -> String {
     text.push_str(&output::table(&lines));
     for column in &table.columns {
         for more in &column.more {
-            text.push_str(&format!("{}: {more}; --live lists all\n", column.name));
+            text.push_str(&format!("{}: {more}; --live lists all\n", column.title()));
         }
     }
     if !wide {
@@ -122,7 +130,7 @@ fn line(table: &Table, row: &Row, at: Option<usize>, by: By, wide: bool) -> Vec<
         By::Share => vec![share.clone(), label, id],
         By::Resource => vec![resources.clone(), label, id],
     };
-    line.push(row.cell.word.clone());
+    line.push(clean(&row.cell.word, LONGEST));
     line.push(verified);
     if wide {
         let or_dash = |text: String| if text.is_empty() { "-".to_owned() } else { text };
@@ -162,8 +170,9 @@ fn reasons(table: &Table) -> String {
 }
 
 pub fn csv(table: &Table, by: By) -> String {
-    let mut text =
-        String::from("account,id,namespace,share,share_id,state,resources,since,verified,declared_by,reason\r\n");
+    let mut text = String::from(
+        "account,id,namespace,share,share_id,state,resources,since,verified,declared_by,reason,resource_ids\r\n",
+    );
     let mut push = |cells: &[&str]| {
         let cells: Vec<String> = cells.iter().map(|text| cell(text)).collect();
         text.push_str(&cells.join(","));
@@ -180,12 +189,13 @@ pub fn csv(table: &Table, by: By) -> String {
         let (since, verified) = (moment(row.cell.since), moment(column.and_then(|column| column.verified)));
         let by = row.declared_by.join(" ");
         let why = clean(&row.cell.why, LONGEST);
-        push(&[label, &id, &namespace, &share, &share_id, &row.cell.word, &resources, &since, &verified, &by, &why]);
+        let (word, ids) = (clean(&row.cell.word, LONGEST), resource_ids(table, row, at));
+        push(&[label, &id, &namespace, &share, &share_id, &word, &resources, &since, &verified, &by, &why, &ids]);
     }
     for column in &table.columns {
         for more in &column.more {
             let id = column.share_id.clone().unwrap_or_default();
-            push(&["", "", &column.name.namespace, &column.name.name, &id, more, "", "", "", "", ""]);
+            push(&["", "", &column.name.namespace, &column.name.name, &id, more, "", "", "", "", "", ""]);
         }
     }
     text
@@ -210,7 +220,7 @@ pub fn json(table: &Table) -> Value {
             let column = table.column(row);
             json!({
                 "accountID": account, "organizationID": organization, "name": row.label,
-                "namespace": column.map(|column| &column.name.namespace), "share": column.map(|column| &column.name.name),
+                "namespace": column.and_then(namespace), "share": column.map(|column| &column.name.name),
                 "shareID": column.and_then(|column| column.share_id.as_ref()),
                 "state": row.cell.state.id(), "word": row.cell.word, "reason": row.cell.why,
                 "since": some(moment(row.cell.since)), "declaredBy": row.declared_by,
@@ -225,6 +235,11 @@ pub fn json(table: &Table) -> Value {
     })
 }
 
+/// A share without an object is in none.
+fn namespace(column: &Column) -> Option<&Interned> {
+    Some(&column.name.namespace).filter(|_| !column.is_unmanaged())
+}
+
 fn some(text: String) -> Option<String> {
     Some(text).filter(|text| !text.is_empty())
 }
@@ -235,7 +250,7 @@ fn column_json(column: &Column) -> Value {
                 "state": carried.cell.state.id(), "word": carried.cell.word, "reason": carried.cell.why })
     });
     json!({
-        "namespace": column.name.namespace, "name": column.name.name, "shareID": column.share_id,
+        "namespace": namespace(column), "name": column.name.name, "shareID": column.share_id,
         "accountID": column.owner, "accountName": column.owner_name, "ready": column.ready, "reason": column.reason,
         "verifiedAt": some(moment(column.verified)), "leftOut": column.more,
         "resources": resources.collect::<Vec<_>>(),

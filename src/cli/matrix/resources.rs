@@ -7,8 +7,12 @@ use super::rows::Rows;
 use super::state::{Cell, State};
 use crate::api::status::{ExceptionEntry, UnmanagedEntry};
 use crate::api::{Share, ShareResource, is_deleting};
+use crate::cloudflare::clean;
 use crate::core::id::{folded, same};
 use crate::core::interned::Interned;
+
+/// Longest part of a resource's name that is shown.
+const LONGEST: usize = 200;
 
 /// One resource of a share.
 #[derive(Debug, Clone)]
@@ -20,15 +24,28 @@ pub struct Carried {
 }
 
 impl Carried {
-    pub fn name(&self) -> String {
-        format!("{}/{}", self.kind, self.label.as_deref().unwrap_or(&self.id))
+    /// Its type and id.
+    pub fn key(&self) -> String {
+        // Cloudflare's own types have no such characters, but nobody promises it.
+        format!("{}/{}", clean(&self.kind, LONGEST), clean(&self.id, LONGEST))
+    }
+
+    /// Whoever edits the manifest chooses the label, so it never stands for the id.
+    fn name(&self) -> String {
+        match &self.label {
+            Some(label) => {
+                let [kind, label, id] = [&self.kind, label, &self.id].map(|text| clean(text, LONGEST));
+                format!("{kind}/{label} ({id})")
+            }
+            None => self.key(),
+        }
     }
 
     /// With its state where it is not simply there.
     pub fn words(&self) -> String {
         match self.cell.state {
             State::InPlace => self.name(),
-            _ => format!("{} ({})", self.name(), self.cell.word),
+            _ => format!("{} ({})", self.name(), clean(&self.cell.word, LONGEST)),
         }
     }
 }

@@ -13,7 +13,8 @@ use crate::api::condition::ready;
 use crate::api::policy::DeletionPolicy;
 use crate::api::status::{ExceptionEntry, ShareStatus};
 use crate::api::waiver::Waiver;
-use crate::api::{Reason, Share, ShareRecipient, is_deleting};
+use crate::api::{Kind, Name, Reason, Share, ShareRecipient, is_deleting};
+use crate::cli::reach::Reach;
 use crate::core::id::{folded, same};
 use crate::core::interned::Interned;
 
@@ -83,6 +84,7 @@ pub struct Rows<'a> {
     pub children: Vec<&'a ShareRecipient>,
     pub proof: Proof,
     pub status: ShareStatus,
+    reach: &'a Reach,
 }
 
 /// One receiver of the share.
@@ -95,8 +97,18 @@ pub struct Found {
 }
 
 impl<'a> Rows<'a> {
-    pub fn new(share: &'a Share, children: Vec<&'a ShareRecipient>) -> Rows<'a> {
-        Rows { share, children, proof: proof(share), status: share.status.clone().unwrap_or_default() }
+    pub fn new(share: &'a Share, children: Vec<&'a ShareRecipient>, reach: &'a Reach) -> Rows<'a> {
+        let status = share.status.clone().unwrap_or_default();
+        let rows = Rows { share, children, proof: proof(share), status, reach };
+        match rows.beyond() {
+            Some(why) => Rows { proof: Proof::None(why), ..rows },
+            None => rows,
+        }
+    }
+
+    /// Why nobody reconciles the Share, if that is known.
+    pub fn beyond(&self) -> Option<String> {
+        self.reach.beyond(Kind::Share, &Name::of(self.share))
     }
 
     /// Whether the operator passes the Share over, as the last pass said.
@@ -263,7 +275,7 @@ impl<'a> Rows<'a> {
             return of_exception(entry);
         }
         let own = self.winner(account);
-        if let Some(cell) = own.and_then(of_child) {
+        if let Some(cell) = own.and_then(|child| beyond(child, self.reach).or_else(|| of_child(child))) {
             return cell;
         }
         let reported = own.is_some_and(says_associated);
@@ -284,6 +296,9 @@ impl<'a> Rows<'a> {
         let unmanaged = self.status.unmanaged.iter().find(|entry| names(entry.account_id.as_deref(), account));
         let entry = self.status.inventory.recipients.iter().find(|entry| same(&entry.account_id, account));
         let child = self.leaving_child(account);
+        if let Some(cell) = child.and_then(|child| beyond(child, self.reach)) {
+            return cell;
+        }
         if let Some(child) = child.filter(|child| child.spec.deletion_policy != Some(DeletionPolicy::Retain)) {
             let conditions = child.status.as_ref().map(|status| status.child.common.conditions.as_slice());
             let conditions = conditions.unwrap_or_default();
@@ -361,7 +376,9 @@ impl<'a> Rows<'a> {
             Proof::None(why) => Cell::unknown(why.clone()),
             Proof::Read { .. } if self.is_deleting() => self.deleting(),
             Proof::Read { .. } => {
-                let counts = self.status.recipients.clone().unwrap_or_default();
+                let Some(counts) = &self.status.recipients else {
+                    return Cell::unknown("Cloudflare sent no counts of this share");
+                };
                 let word = format!("associated {}", counts.summary);
                 match counts.pending {
                     0 => Cell::new(State::InPlace, word, "as many members of the organization as Cloudflare counts"),
@@ -405,6 +422,12 @@ fn says_associated(child: &ShareRecipient) -> bool {
     })
 }
 
+/// What is known of the row of a child that nobody reconciles.
+fn beyond(child: &ShareRecipient, reach: &Reach) -> Option<Cell> {
+    let why = reach.beyond(Kind::ShareRecipient, &Name::of(child))?;
+    Some(Cell::unknown(format!("ShareRecipient {} is {why}", child.name_any())))
+}
+
 /// What a child says of its row that is not simply in place.
 fn of_child(child: &ShareRecipient) -> Option<Cell> {
     let Some(status) = &child.status else {
@@ -445,7 +468,10 @@ fn not_excluded(entry: &ExceptionEntry) -> Cell {
 }
 
 /// What is known of a ShareRecipient whose Share does not exist.
-pub fn orphan(child: &ShareRecipient) -> Cell {
+pub fn orphan(child: &ShareRecipient, reach: &Reach) -> Cell {
+    if let Some(cell) = beyond(child, reach) {
+        return cell;
+    }
     let record = child.status.as_ref().map(|status| &status.child);
     let conditions = record.map(|record| record.common.conditions.as_slice()).unwrap_or_default();
     let why = ready(conditions).map(said).unwrap_or_else(|| "its Share does not exist".into());

@@ -77,7 +77,7 @@ impl State {
             State::Excluded => "excluded from a share for an organization",
             State::NotExcluded => "associated, should be excluded: the account receives the share",
             State::NotShared => "not shared yet: there is no share at Cloudflare",
-            State::Unmanaged => "not declared: someone else added it at Cloudflare",
+            State::Unmanaged => "not declared: someone else added the account, or created the share, at Cloudflare",
             State::Unknown => "unknown: the status does not prove a state",
             State::Nothing => "in no share here",
         }

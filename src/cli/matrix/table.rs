@@ -6,12 +6,15 @@ use clap::ValueEnum;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
+use super::live::Read;
 use super::resources::Carried;
 use super::rows::{self, Found, Receiver};
 use super::state::{Cell, State};
 use crate::api::Name;
 use crate::cli::accounts::Accounts;
 use crate::cli::cluster::Objects;
+use crate::cli::reach::Reach;
+use crate::cloudflare::{Share, clean};
 use crate::core::interned::Interned;
 
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +23,9 @@ pub(super) enum By {
     Share,
     Resource,
 }
+
+/// Longest name of a share that is shown.
+const LONGEST: usize = 100;
 
 /// One account in one share, or an account that is in none.
 pub(super) struct Row {
@@ -32,6 +38,7 @@ pub(super) struct Row {
 
 /// One share with what it carries.
 pub(super) struct Column {
+    /// Of its Share; without a namespace: the name at Cloudflare of a share that has none.
     pub(super) name: Name,
     pub(super) share_id: Option<Interned>,
     pub(super) owner: Interned,
@@ -58,11 +65,44 @@ pub(super) struct Table {
     pub(super) notes: Vec<String>,
     pub(super) columns: Vec<Column>,
     pub(super) rows: Vec<Row>,
+    /// The shares that have no object are in it, too.
+    pub(super) has_unmanaged: bool,
+}
+
+impl Column {
+    /// A share that no object has.
+    pub(super) fn unmanaged(share: &Share, read: Option<&Read>) -> Column {
+        Column {
+            name: Name::new("", clean(&share.name, LONGEST)),
+            share_id: Some(share.id.as_str().into()),
+            owner: share.account_id.as_str().into(),
+            owner_name: Some(share.account_name.clone()).filter(|name| !name.is_empty()),
+            ready: "Unknown".into(),
+            reason: "no Share object".into(),
+            verified: read.map(|read| read.at),
+            resources: read.map(|read| read.resources(Vec::new())).unwrap_or_default(),
+            more: Vec::new(),
+            proved: read.is_some(),
+        }
+    }
+
+    pub(super) fn is_unmanaged(&self) -> bool {
+        self.name.namespace.is_empty()
+    }
+
+    /// As tables show it.
+    pub(super) fn title(&self) -> String {
+        match &self.share_id {
+            Some(id) if self.is_unmanaged() => format!("{} ({id})", self.name.name),
+            Some(_) | None => self.name.to_string(),
+        }
+    }
 }
 
 impl Table {
     pub(super) fn new(at: Timestamp, live: bool) -> Table {
-        Table { at, live, warnings: Vec::new(), notes: Vec::new(), columns: Vec::new(), rows: Vec::new() }
+        let (columns, rows) = (Vec::new(), Vec::new());
+        Table { at, live, warnings: Vec::new(), notes: Vec::new(), columns, rows, has_unmanaged: false }
     }
 
     pub(super) fn warn(&mut self, warning: String) {
@@ -79,7 +119,7 @@ impl Table {
     }
 
     /// ShareRecipients whose Share does not exist may have left something at Cloudflare.
-    pub(super) fn add_orphans(&mut self, objects: &Objects) {
+    pub(super) fn add_orphans(&mut self, objects: &Objects, reach: &Reach) {
         let known: BTreeSet<Name> = objects.shares.iter().map(Name::of).collect();
         let mut orphans: BTreeMap<Name, Vec<Found>> = BTreeMap::new();
         for child in &objects.recipients {
@@ -90,7 +130,7 @@ impl Table {
             orphans.entry(parent).or_default().push(Found {
                 receiver: Receiver::Account(child.spec.account_id.clone()),
                 label: child.spec.name.clone(),
-                cell: rows::orphan(child),
+                cell: rows::orphan(child, reach),
                 declared_by: vec![format!("ShareRecipient/{}", child.name_any())],
             });
         }
@@ -138,7 +178,8 @@ impl Table {
                 Cell::unknown("not listed, but a status leaves out accounts; --live reads Cloudflare")
             } else {
                 let part = part.map_or(String::new(), |part| format!(" {part}"));
-                Cell::new(State::Nothing, format!("in no share{part}"), "")
+                let share = if self.has_unmanaged { "share" } else { "Share object" };
+                Cell::new(State::Nothing, format!("in no {share}{part}"), "")
             };
             self.rows.push(Row { receiver: id, label: None, share: None, cell, declared_by: Vec::new() });
         }
@@ -149,14 +190,18 @@ impl Table {
 
     /// Why an account without a row may receive a share all the same: which Shares it is not known of.
     fn unproved(&self) -> Option<String> {
-        let mut names = self.columns.iter().filter(|column| !column.proved).map(|column| &column.name);
-        let first = names.next()?;
-        let shares = match names.count() {
-            0 => format!("Share {first}"),
-            n => format!("Share {first}, and of {n} more,"),
+        let mut unproved = self.columns.iter().filter(|column| !column.proved);
+        let first = unproved.next()?;
+        let title = first.title();
+        if first.is_unmanaged() {
+            return Some(format!("not listed, but the recipients of share {title} could not be read"));
+        }
+        let shares = match unproved.count() {
+            0 => format!("Share {title}"),
+            n => format!("Share {title}, and of {n} more,"),
         };
         let what = if self.live {
-            "proves nothing and has no id of a share that could be read"
+            "proves nothing, and no share could be read for it"
         } else {
             "proves nothing; --live reads Cloudflare"
         };

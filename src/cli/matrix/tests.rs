@@ -33,12 +33,17 @@ fn child(account: &str, status: Value) -> ShareRecipient {
 
 fn pulse(now: Timestamp) -> Pulse {
     let sweep = crate::operator::Sweep { at: now.as_second() - 60, every: 600, left: None };
-    Pulse { leader: Leader::Leads("a".into()), sweeps: [(sweeps::key("acc", "f"), sweep)].into() }
+    Pulse { leader: Leader::Leads("a".into()), sweeps: [(sweeps::key("acc", "f"), sweep)].into(), watches: None }
 }
 
 fn of(share: Share, children: Vec<ShareRecipient>) -> Table {
     let now = "2026-01-01T01:00:00Z".parse().expect("a time");
-    table(&Objects { shares: vec![share], recipients: children, ..Objects::default() }, &pulse(now), now)
+    table(
+        &Objects { shares: vec![share], recipients: children, ..Objects::default() },
+        &pulse(now),
+        &Reach::default(),
+        now,
+    )
 }
 
 fn words(table: &Table) -> Vec<(String, String)> {
@@ -72,19 +77,20 @@ pub(super) fn sample() -> Table {
 fn each_account_has_a_line_and_what_is_left_out_is_said() {
     assert_eq!(
         print::table(&sample(), By::Account, false),
-        "ACCOUNT      ID  SHARE   STATE                     VERIFIED  RESOURCES\n\
-         =pay, ments  a1  ns/waf  associated                60s ago   t/rules\n\
-         -            a2  ns/waf  associating               60s ago   t/rules\n\
-         -            a3  ns/waf  to be removed (blocked)   60s ago   t/rules\n\
-         -            a9  ns/waf  associated, not declared  60s ago   t/rules\n\
+        "NOTE: shares at Cloudflare without a Share object are not in this table; --live reads them\n\n\
+         ACCOUNT      ID  SHARE   STATE                     VERIFIED  RESOURCES\n\
+         =pay, ments  a1  ns/waf  associated                60s ago   t/rules (x)\n\
+         -            a2  ns/waf  associating               60s ago   t/rules (x)\n\
+         -            a3  ns/waf  to be removed (blocked)   60s ago   t/rules (x)\n\
+         -            a9  ns/waf  associated, not declared  60s ago   t/rules (x)\n\
          ns/waf: and 17 more that no manifest declares; --live lists all\n"
     );
     let csv = print::csv(&sample(), By::Account);
-    let first = "\"'=pay, ments\",a1,ns,waf,s1,associated,t/rules,,2026-01-01T00:59:00Z,Share,";
+    let first = "\"'=pay, ments\",a1,ns,waf,s1,associated,t/rules (x),,2026-01-01T00:59:00Z,Share,,t/x";
     assert_eq!(csv.lines().nth(1), Some(first));
     assert!(csv.contains(",and 17 more that no manifest declares,"), "{csv}");
     let by = print::table(&sample(), By::Resource, false);
-    assert!(by.lines().nth(1).is_some_and(|line| line.starts_with("t/rules   =pay, ments  a1")), "{by}");
+    assert!(by.lines().nth(3).is_some_and(|line| line.starts_with("t/rules (x)  =pay, ments  a1")), "{by}");
     assert_eq!(print::json(&sample())["rows"][2]["state"], "removalBlocked");
 }
 
@@ -149,11 +155,11 @@ fn a_dead_operator_and_an_old_sweep_are_said_first() {
     let objects =
         Objects { shares: vec![share(json!({"recipients": [{"accountID": "a1"}]}), json!({}))], ..Objects::default() };
     let dead = Pulse { leader: Leader::Nobody("nobody leads".into()), ..pulse(now) };
-    let text = print::table(&table(&objects, &dead, now), By::Account, false);
-    assert!(text.starts_with("WARNING: nobody leads\n\nACCOUNT"), "{text}");
+    let text = print::table(&table(&objects, &dead, &Reach::default(), now), By::Account, false);
+    assert!(text.starts_with("WARNING: nobody leads\nNOTE: "), "{text}");
     let old = crate::operator::Sweep { at: now.as_second() - 4000, every: 600, left: None };
     let old = Pulse { sweeps: [(sweeps::key("acc", "f"), old)].into(), ..pulse(now) };
-    let table = table(&objects, &old, now);
+    let table = table(&objects, &old, &Reach::default(), now);
     assert!(table.warnings[0].contains("was last read 66m ago"), "{:?}", table.warnings);
 }
 
@@ -170,7 +176,8 @@ fn a_list_of_accounts_names_them_and_shows_who_is_in_no_share() {
         "the status leaves out some"
     );
     assert_eq!(table.rows[0].label.as_deref(), Some("Payments"));
-    for (part, word) in [(None, "in no share"), (Some("in namespace ns"), "in no share in namespace ns")] {
+    for (part, word) in [(None, "in no Share object"), (Some("in namespace ns"), "in no Share object in namespace ns")]
+    {
         let mut table = sample();
         table.columns[0].more.clear();
         table.name_accounts(&names.clone().into(), part);
@@ -203,12 +210,12 @@ fn a_suspended_share_is_not_verified_though_its_account_is_read() {
 #[test]
 fn without_a_lease_the_statuses_say_how_fresh_the_table_is() {
     let now: Timestamp = "2026-01-01T01:00:00Z".parse().expect("a time");
-    let unknown = || Pulse { leader: Leader::Unknown("there is no Lease".into()), sweeps: [].into() };
+    let unknown = || Pulse::unknown("there is no Lease".into());
     let of = |written: &str| {
         let mut share = share(json!({"recipients": [{"accountID": "a1"}]}), json!({}));
         let entry = json!([{"manager": "cfshare", "operation": "Update", "subresource": "status", "time": written}]);
         share.metadata.managed_fields = serde_json::from_value(entry).expect("fields");
-        table(&Objects { shares: vec![share], ..Objects::default() }, &unknown(), now)
+        table(&Objects { shares: vec![share], ..Objects::default() }, &unknown(), &Reach::default(), now)
     };
     let fresh = print::table(&of("2026-01-01T00:50:00Z"), By::Account, false);
     assert!(fresh.starts_with("NOTE: there is no Lease; cfshare was active 10m ago, when it wrote"), "{fresh}");
@@ -219,7 +226,7 @@ fn without_a_lease_the_statuses_say_how_fresh_the_table_is() {
         "{:?}",
         late.warnings
     );
-    assert!(late.notes.is_empty());
+    assert_eq!(late.notes.len(), 1, "{:?}", late.notes);
 }
 
 #[test]
@@ -229,7 +236,7 @@ fn accounts_of_a_shard_without_a_replica_are_named() {
     let without = |shard: u16| {
         let without = [(shard, "nobody holds it".to_owned())].into();
         let leader = Leader::Partly(crate::cli::lease::Unserved { shards: 2, without });
-        table(&objects, &Pulse { leader, ..pulse(now) }, now).warnings
+        table(&objects, &Pulse { leader, ..pulse(now) }, &Reach::default(), now).warnings
     };
     let shard = crate::core::shard::of("acc", 2);
     assert_eq!(without(1 - shard), [""; 0]);
@@ -257,6 +264,7 @@ fn an_account_is_in_no_share_only_if_every_status_proves_it() {
     let mut table = table(
         &Objects { shares: others.to_vec(), ..Objects::default() },
         &pulse(Timestamp::UNIX_EPOCH),
+        &Reach::default(),
         Timestamp::UNIX_EPOCH,
     );
     table.name_accounts(&names, None);
@@ -269,12 +277,84 @@ fn a_read_of_cloudflare_proves_what_a_status_does_not() {
     let suspended =
         share(json!({"recipients": [{"accountID": "a1"}]}), json!({"conditions": ready("Unknown", "Suspended")}));
     let objects = Objects { shares: vec![suspended], ..Objects::default() };
-    let rows = rows_of(&objects.shares[0], &objects);
+    let reach = Reach::default();
+    let rows = rows_of(&objects.shares[0], &objects, &reach);
     let column = || column(&objects.shares[0], &rows, &objects, None);
-    let read = live::tests::read("active", &["a1"], &[]);
-    let proved =
-        |id: Option<&str>, read: Option<&live::Read>| as_read(column(), &rows, id.map(Into::into), read).0.proved;
-    assert!(proved(Some("s1"), Some(&read)) && proved(Some("s1"), None) && !proved(None, None));
+    let read = || Answer::Read(Box::new(live::tests::read("active", &["a1"], &[])));
+    let asked = |answer: Option<Answer>| as_read(column(), &rows, answer.map(|answer| ("s1".into(), answer)));
+    let proved = |answer| asked(answer).0.proved;
+    assert!(proved(Some(read())) && proved(Some(Answer::Absent)) && !proved(None));
+    let unknown = || Some(Answer::Unknown("this credential has never shown the share".into()));
+    assert!(!proved(unknown()), "the status proves nothing either");
+    let (column, found) = asked(unknown());
+    assert_eq!((found[0].cell.word.as_str(), column.resources[0].cell.word.as_str()), ("unknown", "unknown"));
+    assert_eq!(asked(Some(Answer::Absent)).1[0].cell.word, "absent");
+}
+
+#[test]
+fn a_share_without_an_object_has_a_column_and_its_accounts_are_in_a_share() {
+    let mut table = sample();
+    let read = live::tests::read("active", &["a1", "b2"], &["x", "y"]);
+    table.add(table::Column::unmanaged(&read.share, Some(&read)), read.unmanaged());
+    table.has_unmanaged = true;
+    let names = ["a1", "b2", "c3"].map(|id| (AccountId::parse(id).expect("an id"), String::new())).into();
+    table.columns[0].more.clear();
+    table.name_accounts(&names, None);
+    let said: Vec<_> = words(&table).split_off(4);
+    let word = "associated, no Share object";
+    assert_eq!(said, pairs(&[("a1", word), ("b2", word), ("c3", "in no share")]));
+    let text = print::table(&table, By::Share, false);
+    assert!(text.contains("\nwaf (5e1f)  -            b2  associated, no Share object  "), "{text}");
+    let json = print::json(&table);
+    let last = &json["shares"][1];
+    assert_eq!((&last["namespace"], &last["name"], &last["shareID"]), (&Value::Null, &json!("waf"), &json!("5e1f")));
+    assert_eq!((&json["rows"][4]["state"], &json["rows"][4]["namespace"]), (&json!("unmanaged"), &Value::Null));
+    let mut unread = sample();
+    unread.columns[0].more.clear();
+    unread.add(table::Column::unmanaged(&read.share, None), Vec::new());
+    unread.name_accounts(&names, None);
+    let why = &unread.rows.last().expect("a row").cell.why;
+    assert_eq!(why, "not listed, but the recipients of share waf (5e1f) could not be read");
+}
+
+#[test]
+fn what_nobody_reconciles_is_unknown_and_not_verified() {
+    let now: Timestamp = "2026-01-01T01:00:00Z".parse().expect("a time");
+    let inventory = json!({"recipients": [{"accountID": "a1"}], "resources": []});
+    let spec = json!({"recipients": [{"accountID": "a1"}]});
+    let confirmed = json!({"observedGeneration": 1, "conditions": ready("True", "Associated"), "confirmed": true,
+                           "boundUID": "c1", "shareID": "s1", "associationStatus": "associated"});
+    let shares = vec![share(spec, json!({"inventory": inventory}))];
+    let objects = Objects { shares, recipients: vec![child("a2", confirmed)], ..Objects::default() };
+    let said = |reach: &Reach| {
+        let table = table(&objects, &pulse(now), reach, now);
+        (words(&table), table.columns[0].verified.is_some(), table.warnings)
+    };
+    let (all, verified, warnings) = said(&Reach::default());
+    assert_eq!((all, verified), (pairs(&[("a1", "associated"), ("a2", "associated")]), true));
+    assert_eq!(warnings, [""; 0]);
+    // The Share is watched, and its ShareRecipient is not.
+    let (all, verified, _) = said(&crate::cli::reach::tests::only("waf"));
+    assert_eq!((all, verified), (pairs(&[("a1", "associated"), ("a2", "unknown")]), true));
+    let (all, verified, warnings) = said(&crate::cli::reach::tests::only("dns"));
+    assert_eq!((all, verified), (pairs(&[("a1", "unknown"), ("a2", "unknown")]), false));
+    assert!(warnings[0].starts_with("Share ns/waf: not reconciled by this cfshare"), "{warnings:?}");
+}
+
+#[test]
+fn a_share_for_an_organization_without_counts_is_unknown() {
+    let spec = json!({"organization": {"id": "org"}});
+    assert_eq!(words(&of(share(spec, json!({})), vec![])), pairs(&[("org", "unknown")]));
+}
+
+#[test]
+fn no_label_hides_the_id_of_a_resource_and_no_type_reaches_the_terminal_as_it_came() {
+    let mut table = sample();
+    table.columns[0].resources[0].kind = "t\u{1b}[31m".into();
+    let text = print::table(&table, By::Account, false);
+    assert!(text.contains("  t/rules (x)\n") && !text.contains('\u{1b}'), "{text}");
+    let csv = print::csv(&table, By::Resource);
+    assert!(csv.lines().nth(1).is_some_and(|line| line.ends_with(",t/x")), "{csv}");
 }
 
 #[test]
@@ -302,27 +382,35 @@ fn the_case_of_an_id_does_not_matter() {
     let mut table = of(respelled.clone(), vec![]);
     assert_eq!(words(&table), pairs(&[("AB1", "associated")]));
     let carried = |all: &[resources::Carried]| -> Vec<String> { all.iter().map(resources::Carried::words).collect() };
-    assert_eq!(carried(&table.columns[0].resources), ["t/rules"]);
+    assert_eq!(carried(&table.columns[0].resources), ["t/rules (CD2)"]);
     table.name_accounts(&[(AccountId::parse("Ab1").expect("an id"), "Payments".to_owned())].into(), None);
     assert_eq!(table.rows.len(), 1);
     assert_eq!(table.rows[0].label.as_deref(), Some("Payments"));
     let objects = Objects { shares: vec![respelled], ..Objects::default() };
-    let rows = rows_of(&objects.shares[0], &objects);
+    let reach = Reach::default();
+    let rows = rows_of(&objects.shares[0], &objects, &reach);
     let read = live::tests::read("active", &["ab1"], &["cd2"]);
-    let (column, found) =
-        as_read(column(&objects.shares[0], &rows, &objects, None), &rows, Some("s1".into()), Some(&read));
+    let (column, found) = as_read(
+        column(&objects.shares[0], &rows, &objects, None),
+        &rows,
+        Some(("s1".into(), Answer::Read(Box::new(read)))),
+    );
     assert_eq!(found.iter().map(|row| row.cell.word.as_str()).collect::<Vec<_>>(), ["associated"]);
-    assert_eq!(carried(&column.resources), ["t/rules"]);
+    assert_eq!(carried(&column.resources), ["t/rules (CD2)"]);
 }
 
 #[test]
 fn what_cloudflare_deletes_is_leaving() {
     let declared = share(json!({"recipients": [{"accountID": "a1"}, {"accountID": "a3"}]}), json!({}));
     let objects = Objects { shares: vec![declared], ..Objects::default() };
-    let rows = rows_of(&objects.shares[0], &objects);
+    let reach = Reach::default();
+    let rows = rows_of(&objects.shares[0], &objects, &reach);
     let read = live::tests::read("deleting", &["a1", "a2"], &["x", "y"]);
-    let (column, found) =
-        as_read(column(&objects.shares[0], &rows, &objects, None), &rows, Some("s1".into()), Some(&read));
+    let (column, found) = as_read(
+        column(&objects.shares[0], &rows, &objects, None),
+        &rows,
+        Some(("s1".into(), Answer::Read(Box::new(read)))),
+    );
     let said = |cell: &Cell| (cell.state, cell.word.clone());
     let leaving = (State::Leaving, "deleting".to_owned());
     let all: Vec<_> = found.iter().map(|row| said(&row.cell)).collect();

@@ -12,6 +12,8 @@ use crate::operator::preview::{Call, Preview, Row};
 
 /// Longest name or meta that is shown.
 const LONGEST: usize = 200;
+/// Longest sentence that is shown.
+const LINE: usize = 2000;
 
 /// What is planned for one Share.
 pub struct Planned {
@@ -44,10 +46,10 @@ pub fn text(plan: &[Planned]) -> String {
         let share = preview.share_id.as_ref().map_or(String::new(), |id| format!(", share {id}"));
         text.push_str(&format!("Share {name} (account {account}{share})\n"));
         if let Some(problem) = &preview.problem {
-            text.push_str(&format!("  ! {problem}\n"));
+            text.push_str(&format!("  ! {}\n", clean(problem, LINE)));
         }
         for note in &preview.notes {
-            text.push_str(&format!("  . {note}\n"));
+            text.push_str(&format!("  . {}\n", clean(note, LINE)));
         }
         if let (Some(held), false) = (&preview.held, preview.calls.is_empty()) {
             text.push_str(&format!("  . {held}: none of these calls are made\n"));
@@ -76,8 +78,9 @@ pub fn markdown(plan: &[Planned]) -> String {
         };
         text.push_str(&format!("\n<details open><summary><b>{name}</b>: {calls}</summary>\n\n"));
         text.push_str(&format!("Account `{}`{share}\n\n", clean(account, LONGEST)));
-        let mut lines: Vec<String> = preview.problem.iter().map(|problem| format!("! {problem}")).collect();
-        lines.extend(preview.notes.iter().map(|note| format!("# {note}")));
+        let mut lines: Vec<String> =
+            preview.problem.iter().map(|problem| format!("! {}", clean(problem, LINE))).collect();
+        lines.extend(preview.notes.iter().map(|note| format!("# {}", clean(note, LINE))));
         if let (Some(held), false) = (&preview.held, preview.calls.is_empty()) {
             lines.push(format!("# {held}: none of these calls are made"));
         }
@@ -133,7 +136,8 @@ fn call_lines(call: &Call) -> Vec<String> {
 }
 
 fn words(row: &Row) -> String {
-    label(&row.key, row.label.as_deref().map(|label| clean(label, LONGEST)).as_deref())
+    // What nobody declares has the type that Cloudflare sent.
+    clean(&label(&row.key, row.label.as_deref()), 3 * LONGEST)
 }
 
 fn quoted(name: &str) -> String {

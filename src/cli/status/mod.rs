@@ -13,16 +13,20 @@ use serde_json::{Value, json};
 
 use super::cluster::{Cluster, Objects, Scope};
 use super::lease::LeaseName;
+use super::matrix::Rows;
 use super::output::{Exit, count, table};
+use super::reach::Reach;
+use super::signs::Foreword;
 use crate::api::condition::ready;
 use crate::api::status::{ChildStatus, DriftEntry, ExceptionEntry, RecentCall, UnmanagedEntry};
-use crate::api::{Kind, Share, ShareRecipient, ShareResource, int32};
+use crate::api::{Kind, Name, Share, ShareRecipient, ShareResource, int32};
 use crate::core::interned::Interned;
 
 /// Show the state of all Shares and their ShareRecipients and ShareResources, or details of one Share (`status share/NAME`)
 ///
-/// It reads only the cluster: what the operator last observed, and whether an operator is active. Exit code 0: all are
-/// ready. 2: some are not. 3: all were ready, but no operator is active. 1: error, or there is nothing to show.
+/// It reads only the cluster: what the operator last observed, whether an operator is active, and whether it watches them.
+/// Exit code 0: all are ready. 2: some are not. 3: all were ready, but no operator is active, or that is in doubt. 1: error,
+/// or there is nothing to show.
 #[derive(Args, Debug, Clone)]
 #[command(verbatim_doc_comment)]
 pub struct Status {
@@ -110,25 +114,22 @@ impl Status {
         if standings.is_empty() {
             return Err(cluster.nothing().await);
         }
-        // Where the Lease is elsewhere, or may not be read, nothing speaks against the statuses.
         let pulse = self.lease.read(cluster).await;
-        let warning = pulse.warning(shares.iter().map(|share| share.spec.account_id.as_str()));
+        let reach = Reach::read(cluster, &pulse).await?;
+        standings.iter_mut().for_each(|standing| standing.beyond = reach.beyond(standing.kind, &standing.name()));
+        let foreword = Foreword::new(&pulse, &shares, &recipients, Timestamp::now());
         let body = self.output.print(|| text(&standings), || standings.iter().map(json).collect())?;
-        let exit = match (standings.iter().all(Standing::is_ready), &warning) {
-            (false, _) => Exit::Differs,
-            (true, Some(_)) => Exit::Stale,
-            (true, None) => Exit::Good,
-        };
-        Ok((self.warned(warning, body), exit))
+        let exit = exit(&standings, &foreword);
+        Ok((self.with(&foreword, body), exit))
     }
 
     /// What programs read stays what it is.
-    fn warned(&self, warning: Option<String>, body: String) -> String {
-        match (warning, self.output) {
-            (None, _) => body,
-            (Some(warning), Form::Text) => format!("WARNING: {warning}\n\n{body}"),
-            (Some(warning), Form::Json | Form::Yaml) => {
-                eprintln!("cfshare: {warning}");
+    fn with(&self, foreword: &Foreword, body: String) -> String {
+        match (self.output, foreword.lines()) {
+            (Form::Text, lines) if !lines.is_empty() => format!("{lines}\n{body}"),
+            (Form::Text, _) => body,
+            (Form::Json | Form::Yaml, _) => {
+                foreword.warning.iter().chain(&foreword.note).for_each(|line| eprintln!("cfshare: {line}"));
                 body
             }
         }
@@ -145,24 +146,21 @@ impl Status {
             }
             anyhow::bail!("namespace {namespace} has no Share {name}: `cfshare status -A` lists all");
         };
-        let (recipients, resources): (Vec<ShareRecipient>, Vec<ShareResource>) =
+        let (mut recipients, mut resources): (Vec<ShareRecipient>, Vec<ShareResource>) =
             (cluster.list().await?, cluster.list().await?);
-        let recipients: Vec<&ShareRecipient> =
-            recipients.iter().filter(|child| child.spec.share_ref.name == name).collect();
-        let resources: Vec<&ShareResource> =
-            resources.iter().filter(|child| child.spec.share_ref.name == name).collect();
+        recipients.retain(|child| child.spec.share_ref.name == name);
+        resources.retain(|child| child.spec.share_ref.name == name);
         let added = recipients.iter().filter_map(|child| child.status.as_ref()).map(|status| &status.child);
         let statuses = added.chain(resources.iter().filter_map(|child| child.status.as_ref()).map(|s| &s.child));
         let calls: Vec<&RecentCall> = statuses.flat_map(|status| &status.common.recent_calls).collect();
         let pulse = self.lease.read(cluster).await;
+        let reach = Reach::read(cluster, &pulse).await?;
         let mut standings = vec![of_share(&share)];
-        standings.extend(recipients.iter().map(|child| of_recipient(child)));
-        standings.extend(resources.iter().map(|child| of_resource(child)));
-        let exit = match (standings.iter().all(Standing::is_ready), pulse.warning([share.spec.account_id.as_str()])) {
-            (false, _) => Exit::Differs,
-            (true, Some(_)) => Exit::Stale,
-            (true, None) => Exit::Good,
-        };
+        standings.extend(recipients.iter().map(of_recipient));
+        standings.extend(resources.iter().map(of_resource));
+        standings.iter_mut().for_each(|standing| standing.beyond = reach.beyond(standing.kind, &standing.name()));
+        let foreword = Foreword::new(&pulse, std::slice::from_ref(&share), &recipients, Timestamp::now());
+        let exit = exit(&standings, &foreword);
         let list = || {
             let mut list: Vec<Value> = standings.iter().map(json).collect();
             for (key, value) in one::calls(&share, &calls, &pulse) {
@@ -171,9 +169,18 @@ impl Status {
             }
             list
         };
-        let screen = || one::screen(&share, recipients, &calls, &pulse, Timestamp::now());
-        let text = self.output.print(screen, list)?;
-        Ok((text, exit))
+        let rows = || Rows::new(&share, recipients.iter().collect(), &reach);
+        let screen = || one::screen(&rows(), &calls, &pulse, Timestamp::now());
+        let body = self.output.print(screen, list)?;
+        Ok((self.with(&foreword, body), exit))
+    }
+}
+
+fn exit(standings: &[Standing], foreword: &Foreword) -> Exit {
+    match (standings.iter().all(Standing::is_ready), &foreword.warning) {
+        (false, _) => Exit::Differs,
+        (true, Some(_)) => Exit::Stale,
+        (true, None) => Exit::Good,
     }
 }
 
@@ -186,6 +193,8 @@ struct Standing {
     share: String,
     /// The status speaks of the manifest as it is now.
     observed: bool,
+    /// Why nobody reconciles it, if that is known.
+    beyond: Option<String>,
     ready: Option<Condition>,
     recipients: String,
     resources: String,
@@ -205,6 +214,7 @@ impl Standing {
             share: name.clone(),
             name,
             observed: Some(generation) == meta.generation,
+            beyond: None,
             ready: ready(conditions).cloned(),
             recipients: String::new(),
             resources: String::new(),
@@ -221,22 +231,29 @@ impl Standing {
         (&self.namespace, &self.share, self.kind, &self.name)
     }
 
+    fn name(&self) -> Name {
+        Name::new(self.namespace.as_str(), self.name.as_str())
+    }
+
+    /// The condition that speaks of the object as it is now; `Err`: why there is none.
+    fn condition(&self) -> Result<&Condition, &str> {
+        match (&self.beyond, &self.ready) {
+            (Some(why), _) => Err(why),
+            (None, Some(ready)) if self.observed => Ok(ready),
+            (None, Some(_) | None) => Err("cfshare has not processed the last change yet"),
+        }
+    }
+
     fn is_ready(&self) -> bool {
-        self.observed && self.ready.as_ref().is_some_and(|ready| ready.status == "True")
+        self.word() == "True"
     }
 
     fn word(&self) -> &str {
-        match &self.ready {
-            Some(ready) if self.observed => &ready.status,
-            Some(_) | None => "Unknown",
-        }
+        self.condition().map_or("Unknown", |ready| &ready.status)
     }
 
     fn reason(&self) -> (&str, &str) {
-        match &self.ready {
-            Some(ready) if self.observed => (&ready.reason, &ready.message),
-            Some(_) | None => ("-", "cfshare has not processed the last change yet"),
-        }
+        self.condition().map_or_else(|why| ("-", why), |ready| (&ready.reason, &ready.message))
     }
 }
 

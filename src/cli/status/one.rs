@@ -6,44 +6,31 @@ use serde_json::{Value, json};
 
 use crate::api::condition::ready;
 use crate::api::status::{ExceptionEntry, RecentCall};
-use crate::api::{CONFIRM_REMOVALS, Name, REQUESTED_AT, Share, ShareRecipient, int32, is_deleting};
+use crate::api::{CONFIRM_REMOVALS, Name, REQUESTED_AT, Share, int32, is_deleting};
 use crate::cli::lease::{Leader, Pulse, age, is_stale};
 use crate::cli::matrix::{Receiver, Rows, State, said};
 use crate::cli::output::{count, table};
 use crate::cli::signs;
-use crate::cloudflare::clean;
-use crate::operator::{Sweep, next_confirmation, sweeps};
+use crate::cloudflare::{clean, clean_ends};
+use crate::operator::{EXCLUSION_BLOCKED, Sweep, next_confirmation, sweeps};
 
 const LONGEST: usize = 400;
+/// Longest message of a condition, with its reason.
+const LONGEST_CONDITION: usize = 2100;
 
 /// Calls that are shown.
 const CALLS: usize = 10;
 
 /// `calls`: those that its ShareRecipient and ShareResource objects made.
-pub fn screen(
-    share: &Share,
-    children: Vec<&ShareRecipient>,
-    calls: &[&RecentCall],
-    pulse: &Pulse,
-    now: Timestamp,
-) -> String {
-    let rows = Rows::new(share, children);
-    let mut text = String::new();
-    let unknown = match &pulse.leader {
-        Leader::Unknown(why) => Some(why.clone()),
-        Leader::Leads(_) | Leader::Nobody(_) | Leader::Partly(_) => None,
-    };
-    if let Some(why) = unknown.or_else(|| pulse.warning([share.spec.account_id.as_str()])) {
-        text.push_str(&format!("WARNING: {why}\n\n"));
-    }
-    text.push_str(&head(&rows, pulse, now));
+pub fn screen(rows: &Rows, calls: &[&RecentCall], pulse: &Pulse, now: Timestamp) -> String {
+    let mut text = head(rows, pulse, now);
     for (title, lines) in [
-        ("Not in place", exceptions(&rows, now)),
-        ("Removals that wait for confirmation", blocked(&rows)),
-        ("Not declared by any manifest (unmanaged)", unmanaged(&rows)),
-        ("Changed at Cloudflare (drift)", drift(&rows)),
-        ("Last calls that change something at Cloudflare", lines(&recent_calls(share, calls))),
-        ("Declared", declared(&rows)),
+        ("Not in place", exceptions(rows, now)),
+        ("Removals that wait for confirmation", blocked(rows)),
+        ("Not declared by any manifest (unmanaged)", unmanaged(rows)),
+        ("Changed at Cloudflare (drift)", drift(rows)),
+        ("Last calls that change something at Cloudflare", lines(&recent_calls(rows.share, calls))),
+        ("Declared", declared(rows)),
     ] {
         if !lines.is_empty() {
             text.push_str(&format!("\n{title}\n"));
@@ -85,12 +72,16 @@ fn head(rows: &Rows, pulse: &Pulse, now: Timestamp) -> String {
     ));
     let observed = Some(status.common.observed_generation) == share.metadata.generation;
     match ready(&status.common.conditions) {
+        _ if rows.beyond().is_some() => {
+            lines.push(("Ready", format!("Unknown: {}", rows.beyond().unwrap_or_default())));
+            lines.push(("", "what follows is as cfshare left it".into()));
+        }
         Some(ready) => {
             lines.push((
                 "Ready",
                 format!("{} for {}", ready.status, age(now.duration_since(ready.last_transition_time.0))),
             ));
-            lines.push(("", clean(&said(ready), 1000)));
+            lines.push(("", clean_ends(&said(ready), LONGEST_CONDITION)));
         }
         None => lines.push(("Ready", "Unknown: cfshare has not processed this Share yet".into())),
     }
@@ -145,7 +136,8 @@ fn calls_left(share: &Share, pulse: &Pulse) -> Option<u32> {
 }
 
 fn checked(rows: &Rows, pulse: &Pulse, now: Timestamp) -> String {
-    let Some(sweep) = sweep(rows.share, pulse) else {
+    // Its account is read for other Shares, and compared with them alone.
+    let Some(sweep) = sweep(rows.share, pulse).filter(|_| rows.beyond().is_none()) else {
         let written = signs::written(rows.share.meta());
         let written = written.map_or(String::new(), |at| format!("; the status was written {}", ago(at, now)));
         return format!("it is not known when Cloudflare was last read{written}");
@@ -192,6 +184,10 @@ fn exceptions(rows: &Rows, now: Timestamp) -> Vec<String> {
                 (true, _) => {
                     retry = true;
                     "Cloudflare does not retry: fix the cause there, then request another attempt (below)"
+                }
+                (false, _) if entry.state == EXCLUSION_BLOCKED => {
+                    "confirm the exclusion with the command in the message above, or take the account out of \
+                     spec.organization.excluded"
                 }
                 (false, false) => "fix the manifest or the account at Cloudflare; cfshare retries automatically",
                 (false, true) => "nothing to do: this takes up to about two minutes",
@@ -314,9 +310,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::cli::reach::Reach;
 
     #[test]
-    fn blocked_removals_are_named_and_a_dead_operator_is_said_first() {
+    fn blocked_removals_are_named_and_what_nobody_reconciles_is_unknown() {
         let share = json!({
             "apiVersion": "cfshare.dev/v1alpha1", "kind": "Share",
             "metadata": {"name": "waf", "namespace": "ns", "generation": 4},
@@ -336,9 +333,12 @@ mod tests {
         let add: RecentCall = serde_json::from_value(add).expect("a call");
         let sweep = crate::operator::Sweep { at: 1_767_229_140, every: 600, left: Some(238) };
         let mut pulse =
-            Pulse { leader: Leader::Nobody("nobody".into()), sweeps: [(sweeps::key("acc", "f"), sweep)].into() };
-        let text = screen(&share, Vec::new(), &[&add], &pulse, "2026-01-01T01:00:00Z".parse().expect("a time"));
-        assert!(text.starts_with("WARNING: nobody\n\nShare          ns/waf\n"), "{text}");
+            Pulse { sweeps: [(sweeps::key("acc", "f"), sweep)].into(), ..Pulse::unknown("no Lease".into()) };
+        let now: Timestamp = "2026-01-01T01:00:00Z".parse().expect("a time");
+        let reach = Reach::default();
+        let rows = |share| Rows::new(share, Vec::new(), &reach);
+        let text = screen(&rows(&share), &[&add], &pulse, now);
+        assert!(text.starts_with("Share          ns/waf\n"), "{text}");
         for line in [
             "\nReady          False for 60m\n",
             "\nChecked        60s ago; next in about 9m\n",
@@ -361,7 +361,7 @@ mod tests {
         status.confirmed_removals = Some(serde_json::from_value(confirmed).expect("a confirmation"));
         status.inventory.recipients.clear();
         status.blocked_removals = 3;
-        let text_later = screen(&later, Vec::new(), &[], &pulse, "2026-01-01T01:00:00Z".parse().expect("a time"));
+        let text_later = screen(&rows(&later), &[], &pulse, now);
         assert!(
             text_later.contains("\nRemovals that wait for confirmation\n  3 removals that the message above names\n"),
             "{text_later}"
@@ -370,11 +370,18 @@ mod tests {
         let [(_, left), (_, recent)] = calls(&share, &[&add], &pulse);
         assert_eq!((&left, &recent[1]["ray"]), (&Value::Null, &json!("r2")), "{recent:#}");
         pulse.leader = Leader::Leads("one".into());
-        let text = screen(&share, Vec::new(), &[], &pulse, "2026-01-01T01:00:00Z".parse().expect("a time"));
+        let text = screen(&rows(&share), &[], &pulse, now);
         assert!(
             text.contains("\nCalls left     238 calls can be made immediately with this credential, as of"),
             "{text}"
         );
         assert_eq!(calls(&share, &[], &pulse)[0], ("callsLeft", json!(238)));
+        let reach = crate::cli::reach::tests::only("dns");
+        let text = screen(&Rows::new(&share, Vec::new(), &reach), &[], &pulse, now);
+        assert!(
+            text.contains("\nReady          Unknown: not reconciled by this cfshare, which watches only"),
+            "{text}"
+        );
+        assert!(text.contains("\nChecked        it is not known when"), "{text}");
     }
 }

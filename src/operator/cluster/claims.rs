@@ -50,6 +50,12 @@ impl Index {
         !self.claimants_of_share(&Claimant::of(share), share_id).is_empty()
     }
 
+    /// Whether another object of the account names this remote share, if only to observe it.
+    pub fn is_named(&self, share: &Share, share_id: &str) -> bool {
+        let own = Claimant::of(share);
+        self.rivals_for(&own.name, share_id).iter().any(|other| other.claim.account == own.claim.account)
+    }
+
     /// Whether of all objects that want a share of that name in that account the given one may have it: the one that
     /// has it already, else the oldest. An object that declares no recipients or no resources cannot be created, so it
     /// neither stands in the way of another one nor is refused on account of one.
@@ -183,6 +189,19 @@ mod tests {
     }
 
     #[test]
+    fn who_only_observes_a_share_names_it_and_keeps_nobody_from_it() {
+        let observes = json!({"managementPolicy": "Observe"});
+        let by_id = share("a", 1, json!({"managementPolicy": "Observe", "shareID": ID}), json!({}));
+        let bound = share("a", 1, observes, json!({"shareID": ID, "shareName": "waf"}));
+        for observing in [by_id, bound] {
+            let shares = [observing, plain("b", 2)];
+            let index = objects(&shares);
+            assert!(index.is_named(&shares[1], ID) && !index.is_spoken_for(&shares[1], ID));
+            assert!(!index.is_named(&shares[0], ID), "the others are meant");
+        }
+    }
+
+    #[test]
     fn who_only_observes_or_wants_a_share_by_its_id_takes_no_name() {
         let observes = share("a", 1, json!({"managementPolicy": "Observe"}), json!({}));
         let by_id = share("b", 1, json!({"shareID": ID}), json!({}));
@@ -205,6 +224,7 @@ mod tests {
         assert!(!index.owns(&shares[3], ID));
         assert_eq!(index.rival(&shares[3], Some(ID)), Some(Name::new("c", "waf")));
         assert!(index.is_spoken_for(&shares[2], ID));
+        assert!(index.is_named(&shares[2], ID));
     }
 
     #[test]

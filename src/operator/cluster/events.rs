@@ -7,7 +7,7 @@ use kube::api::{Api, ObjectMeta, PostParams};
 use kube::{Resource, ResourceExt};
 
 use crate::api::FIELD_MANAGER;
-use crate::cloudflare::clean;
+use crate::cloudflare::clean_ends;
 
 /// Each Event is an object of its own. kube's `Recorder` keeps all of the last six minutes, to count those of one reason
 /// and object in a series under the first one's text.
@@ -51,7 +51,7 @@ impl Events {
             regarding: Some(object.object_ref(&())),
             type_: Some(note.kind.to_owned()),
             reason: Some(note.reason.to_owned()),
-            note: Some(clean(&message, 1000)),
+            note: Some(clean_ends(&message, 1000)),
             action: Some("Reconcile".to_owned()),
             event_time: Some(MicroTime(now)),
             reporting_controller: Some(FIELD_MANAGER.to_owned()),

@@ -21,6 +21,7 @@ use super::leadership::{Moment, Tenure, Term};
 use super::partition::{Partition, REPLICAS};
 use super::requests::jittered;
 use super::sweeps::{SWEEPS, SweepLog};
+use super::watches::{WATCHES, Watches};
 use crate::api::{FIELD_MANAGER, int32};
 use crate::core::lease::{self, LeaseAction, LeaseState};
 use crate::core::shard;
@@ -74,6 +75,7 @@ pub struct Election {
     written: Vec<MicroTime>,
     health: Health,
     sweeps: Arc<SweepLog>,
+    watches: Watches,
 }
 
 /// What an attempt came to.
@@ -96,10 +98,17 @@ struct Observed {
 
 impl Election {
     /// Competes for the Lease that `lead` names.
-    pub fn new(kube: kube::Client, lead: Lead, role: Role, tenure: &Tenure, health: Health) -> Election {
+    pub fn new(
+        kube: kube::Client,
+        lead: Lead,
+        role: Role,
+        tenure: &Tenure,
+        health: Health,
+        watches: Watches,
+    ) -> Election {
         let api = Api::namespaced(kube, &lead.namespace);
         let (until, sweeps) = (tenure.term.clone(), tenure.sweeps.clone());
-        Election { api, lead, role, until, free: None, observed: None, written: Vec::new(), health, sweeps }
+        Election { api, lead, role, until, free: None, observed: None, written: Vec::new(), health, sweeps, watches }
     }
 
     /// Competes for the Lease, and keeps it. Tells through `leads`; ends when a held Lease is lost, and says so.
@@ -330,8 +339,8 @@ impl Election {
             Role::Sole | Role::Shard(..) => (SWEEPS, self.sweeps.merged(before(SWEEPS), now)),
             Role::Common(partition) => (REPLICAS, partition.announcement(before(REPLICAS), now.as_second())),
         };
-        if let (name, Some(text)) = announced {
-            lease.annotations_mut().insert(name.to_owned(), text);
+        for (name, text) in [announced, (WATCHES, self.watches.annotation())] {
+            lease.annotations_mut().extend(text.map(|text| (name.to_owned(), text)));
         }
     }
 

@@ -21,6 +21,7 @@ pub mod served;
 pub mod sweeps;
 pub mod trouble;
 pub mod watch;
+pub mod watches;
 pub mod work_queue;
 mod write;
 

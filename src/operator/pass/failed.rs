@@ -6,7 +6,7 @@ use super::memory::Failing;
 use super::verdict::{self, Verdict};
 use super::{LONGEST_LOGGED, Pass};
 use crate::api::{EventReason, Name, Reason};
-use crate::cloudflare::{Error, ErrorClass, clean};
+use crate::cloudflare::{Error, ErrorClass, clean_ends};
 use crate::core::failure::{self, Bounds, Cause, Facts, Judgement};
 use crate::operator::cluster::events::Note;
 use crate::operator::cluster::reconciled::Reconciled;
@@ -20,7 +20,7 @@ impl<K: Reconciled> Pass<K> {
     /// no Event if the object's last one said the same, or if other objects had theirs just now: the next try comes soon.
     pub fn tell_refusal(&self, stop: &Stop) {
         let Some(refusal) = stop.refusal() else { return };
-        let refusal = clean(refusal, LONGEST_LOGGED);
+        let refusal = clean_ends(refusal, LONGEST_LOGGED);
         let (reason, message) = if self.is_deleting() {
             self.context.metrics.deletion_forbidden();
             let message = format!(

@@ -20,7 +20,7 @@ use super::{clock, delays};
 use crate::api::condition::ready;
 use crate::api::status::{CommonStatus, UNOBSERVED};
 use crate::api::{FLUX_REQUESTED_AT, Name, ObjectKey, REQUESTED_AT, Reason, is_deleting};
-use crate::cloudflare::clean;
+use crate::cloudflare::clean_ends;
 use crate::core::id::{AccountId, ShareId};
 use crate::core::interned::Interned;
 use crate::core::limiter::Priority;
@@ -257,7 +257,7 @@ impl<K: Reconciled> Pass<K> {
         self.context.remote.traces.concluded(reason);
         match &note {
             Some(_) if verdict.ready == Readiness::True => tracing::info!(reason, "Ready"),
-            Some(_) => tracing::warn!(reason, "not Ready: {}", clean(&verdict.message, LONGEST_LOGGED)),
+            Some(_) => tracing::warn!(reason, "not Ready: {}", clean_ends(&verdict.message, LONGEST_LOGGED)),
             None => {}
         }
         // Where all objects of a credential say the same, one Event does for all of them.

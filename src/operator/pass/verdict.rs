@@ -6,16 +6,16 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::api::status::DriftEntry;
 use crate::api::{ConditionType, Reason};
-use crate::cloudflare::clean;
+use crate::cloudflare::clean_ends;
 use crate::core::time::At;
 use crate::operator::delays;
 
 /// How an error cites the id of the answer.
 const RAY: &str = "(ray ";
-/// Longest message of a condition.
-const MAX_MESSAGE: usize = 1000;
 /// Why nothing is changed though the manifest allows it.
 pub const READ_ONLY: &str = "the operator runs with --read-only";
+/// Longest message of a condition: where two things are wrong, each with a command, both are said.
+pub const MAX_MESSAGE: usize = 2000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readiness {
@@ -184,7 +184,7 @@ fn set(
         status: status.to_owned(),
         reason: reason.to_owned(),
         // Some of it may be Cloudflare's, or somebody's there.
-        message: clean(message, MAX_MESSAGE),
+        message: clean_ends(message, MAX_MESSAGE),
         observed_generation: Some(generation),
         last_transition_time: now.clone(),
     };
@@ -267,6 +267,22 @@ mod tests {
         );
         let combined = alarm().before(Verdict::unknown_stalled(Reason::Denied, "b"));
         assert_eq!((combined.ready, combined.course), (Readiness::False, Course::Stalled));
+    }
+
+    #[test]
+    fn no_message_loses_its_command() {
+        let (names, error) = ("x".repeat(400), "y".repeat(300));
+        let retry = "kubectl annotate shares.cfshare.dev waf -n ns retry";
+        let confirm = "kubectl annotate shares.cfshare.dev waf -n ns cfshare.dev/confirm-removals=3 --overwrite; keep";
+        let alarm = Verdict::stalled(Reason::ExclusionsNotInForce, format!("{names} receive it: {error}: {retry}"));
+        let combined = alarm.before(Verdict::stalled(Reason::RemovalBlocked, format!("{names}: {confirm}")));
+        assert!(combined.message.chars().count() > 1000);
+        let mut conditions = Vec::new();
+        set_conditions(&mut conditions, &combined, None, 1, &time(1));
+        assert!(conditions[0].message.contains(retry) && conditions[0].message.ends_with(confirm));
+        let endless = Verdict::stalled(Reason::RemovalBlocked, format!("{} {confirm}", names.repeat(9)));
+        set_conditions(&mut conditions, &endless, None, 1, &time(1));
+        assert!(conditions[0].message.chars().count() == MAX_MESSAGE && conditions[0].message.ends_with(confirm));
     }
 
     #[test]

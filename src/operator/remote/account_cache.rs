@@ -4,6 +4,7 @@
 //! write. What is older never replaces what is newer.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::observed_share::ObservedShare;
@@ -33,8 +34,8 @@ pub struct AccountCache {
     missing: HashMap<ShareId, Missing>,
     /// Shares in which any read showed something new whose objects are not requeued yet.
     moved: HashSet<ShareId>,
-    /// Live sent shares of which there is another one of the same name.
-    namesakes: HashMap<ShareId, ShareId>,
+    /// Live sent shares of which there are others of the same name: all of that name, by each of them.
+    namesakes: HashMap<ShareId, Arc<[ShareId]>>,
     /// Names that a share has no more, and whose claimants are not requeued yet.
     freed: HashSet<String>,
 }
@@ -135,30 +136,28 @@ impl AccountCache {
         self.missing.entry(id.clone()).or_insert(Missing::since(began, expected)).again(began, expected);
     }
 
-    /// Finds live sent shares that have one name; those that were alone, or one of another pair, before have moved.
+    /// Finds live sent shares that have one name; those that were alone, or among others, before have moved.
     pub fn pair(&mut self) {
         let sent = self.shares.values().filter(|seen| seen.is_live() && seen.share.kind != Some(Kind::Received));
         let mut names: HashMap<(&AccountId, &str), Vec<&ShareId>> = HashMap::new();
         for seen in sent {
             names.entry((&seen.share.account_id, &seen.share.name)).or_default().push(&seen.share.id);
         }
-        let mut namesakes = HashMap::new();
-        for ids in names.into_values().filter(|ids| ids.len() > 1) {
-            for id in &ids {
-                if let Some(other) = ids.iter().filter(|other| other != &id).min() {
-                    namesakes.insert((*id).clone(), (*other).clone());
-                }
-            }
+        let mut namesakes: HashMap<ShareId, Arc<[ShareId]>> = HashMap::new();
+        for mut ids in names.into_values().filter(|ids| ids.len() > 1) {
+            ids.sort();
+            let all: Arc<[ShareId]> = ids.into_iter().cloned().collect();
+            namesakes.extend(all.iter().map(|id| (id.clone(), all.clone())));
         }
-        let changed = namesakes.iter().filter(|(id, other)| self.namesakes.get(*id) != Some(other)).map(|(id, _)| id);
+        let changed = namesakes.iter().filter(|(id, all)| self.namesakes.get(*id) != Some(all)).map(|(id, _)| id);
         let single = self.namesakes.keys().filter(|id| !namesakes.contains_key(*id));
         self.moved.extend(changed.chain(single).cloned());
         self.namesakes = namesakes;
     }
 
-    /// Another live share of the same name, as of the last sweep.
-    pub fn namesake(&self, id: &ShareId) -> Option<&ShareId> {
-        self.namesakes.get(id)
+    /// Other live shares of the same name, as of the last sweep.
+    pub fn namesakes(&self, id: &ShareId) -> Vec<ShareId> {
+        self.namesakes.get(id).iter().flat_map(|all| all.iter()).filter(|other| *other != id).cloned().collect()
     }
 
     /// A complete list that began then is taken in.
@@ -282,6 +281,22 @@ mod tests {
             [(1, 0), (2, 1), (3, 2), (4, 3), (5, 0)].map(|(at, n)| sweep(at, n)),
             [false, false, true, true, false]
         );
+    }
+
+    #[test]
+    fn each_share_of_a_name_knows_all_others_and_moves_when_they_change() {
+        let mut cache = AccountCache::default();
+        let id = |n: i64| ShareId::parse(&format!("s{n}")).expect("an id");
+        let mut add = |n: i64| {
+            cache.read(Share { id: id(n), ..share(json!({}), 1) }, At(n), Duration::ZERO);
+            cache.moved();
+            cache.pair();
+            (cache.moved().len(), cache.namesakes(&id(2)))
+        };
+        assert_eq!(add(2), (0, vec![]));
+        assert_eq!(add(1), (2, vec![id(1)]));
+        assert_eq!(add(3), (3, vec![id(1), id(3)]));
+        assert_eq!(add(3), (0, vec![id(1), id(3)]));
     }
 
     #[test]

@@ -9,6 +9,8 @@ use crate::operator::remote::observed_share::ObservedShare;
 
 /// The word for an account that receives a share of its organization though it is excluded.
 pub const NOT_EXCLUDED: &str = "not excluded";
+/// The same, because a person has to confirm the exclusion first.
+pub const EXCLUSION_BLOCKED: &str = "exclusion blocked";
 /// The word for a row of which Cloudflare tells no status.
 const UNTOLD: &str = "without a status";
 /// Cloudflare refused the call that adds the row.

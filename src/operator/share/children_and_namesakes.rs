@@ -53,20 +53,18 @@ pub fn with_namesake(share: &SharePass, id: &ShareId, so_far: String) -> String 
         }
         None => so_far,
     };
-    let namesake = share.session.account.cache().namesake(id).cloned();
-    let unlisted = share.pass.context.cluster.index.unwatched.unlisted();
-    match namesake
-        .filter(|namesake| !share.pass.context.cluster.index.is_spoken_for(&share.pass.object, namesake.as_str()))
-    {
-        Some(namesake) if unlisted.is_some() => format!(
-            "{so_far}; another live share has the same name (id {namesake}), which may belong to a Share in namespace {}, \
-             because cfshare cannot list that namespace",
-            unlisted.unwrap_or_default()
+    let index = &share.pass.context.cluster.index;
+    let namesakes = share.session.account.cache().namesakes(id);
+    let namesake = namesakes.into_iter().find(|other| !index.is_named(&share.pass.object, other.as_str()));
+    match (namesake, index.unwatched.unlisted()) {
+        (Some(namesake), Some(unlisted)) => format!(
+            "{so_far}; another live share has the same name (id {namesake}), which may belong to a Share in namespace \
+             {unlisted}, because cfshare cannot list that namespace"
         ),
-        Some(namesake) => format!(
-            "{so_far}; another live share has the same name (id {namesake}), which no Share declares: delete it at \
-             Cloudflare if you do not need it"
+        (Some(namesake), None) => format!(
+            "{so_far}; another live share has the same name (id {namesake}), which no Share that this cfshare watches \
+             declares. Find out who uses it before you delete it at Cloudflare: its recipients lose access"
         ),
-        None => so_far,
+        (None, _) => so_far,
     }
 }

@@ -13,12 +13,10 @@ use crate::core::row_step::Step;
 use crate::operator::clock;
 use crate::operator::pass::verdict::latest;
 use crate::operator::remote::observed_share::ObservedShare;
-use crate::operator::rows::row_state::{NOT_EXCLUDED, RowReport, RowState, State, row_state};
+use crate::operator::rows::row_state::{EXCLUSION_BLOCKED, NOT_EXCLUDED, RowReport, RowState, State, row_state};
 
 const MAX_EXCEPTIONS: usize = 100;
 const MAX_MESSAGE: usize = 300;
-/// An exclusion that a person has to confirm first.
-const BLOCKED: &str = "exclusion blocked";
 /// The share has nothing yet that the account could receive.
 const PENDING: &str = "exclusion pending";
 
@@ -34,14 +32,19 @@ fn name_exclusions(share: &SharePass, row_states: &mut [RowReport], seen: &Obser
             continue;
         }
         row_state.word = if blocked.contains(key) {
-            BLOCKED.to_owned()
+            EXCLUSION_BLOCKED.to_owned()
         } else if seen.live_resources() == 0 {
             PENDING.to_owned()
         } else {
             NOT_EXCLUDED.to_owned()
         };
-        if row_state.message.is_empty() && row_state.word == NOT_EXCLUDED {
-            row_state.message = "the account receives the share until it is excluded".to_owned();
+        let until = match row_state.word.as_str() {
+            NOT_EXCLUDED => "it is excluded",
+            EXCLUSION_BLOCKED => "someone confirms the exclusion",
+            _ => continue,
+        };
+        if row_state.message.is_empty() {
+            row_state.message = format!("the account receives the share until {until}");
         }
     }
 }

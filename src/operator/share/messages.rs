@@ -2,8 +2,8 @@
 
 use super::desired::Desired;
 use super::share_pass::SharePass;
-use super::{create, status};
-use crate::api::{Name, Reason, Share, is_deleting, own_record, secret_of};
+use super::{create, rival, status};
+use crate::api::{Reason, Share, is_deleting, own_record, secret_of};
 use crate::core::id::{self, ShareId};
 use crate::core::share_step::{Mode, Refusal, Wait};
 use crate::operator::cluster::index::Index;
@@ -177,19 +177,19 @@ fn nothing(why: &str, desired: &Desired) -> String {
 }
 
 fn claimed(share: &Share, index: &Index, name: &str, id: Option<&str>) -> String {
-    let rival = rival(share, index, id);
+    let rival = manager(share, index, id);
     match id {
         Some(id) => format!(
             "{rival} already manages share {id}, so cfshare does nothing for this object. Delete this object, which changes \
              nothing at Cloudflare. {}",
-            not_the_rival(&rival)
+            rival::not_deleted(&rival)
         ),
         None => format!("{rival} already has the name {name}, or claims it, so {}", none_created(&rival)),
     }
 }
 
 fn only_claimed(share: &Share, index: &Index, name: &str, id: &ShareId) -> String {
-    let rival = rival(share, index, Some(id.as_str()));
+    let rival = manager(share, index, Some(id.as_str()));
     format!("{rival} already manages the only share named {name} (id {id}), so {}", none_created(&rival))
 }
 
@@ -197,7 +197,7 @@ fn name_taken(share: &Share, index: &Index, name: &str, ids: &[ShareId]) -> Stri
     let rival = ids.iter().find_map(|id| index.rival(share, Some(id.as_str())).map(|rival| (id, rival)));
     match rival {
         Some((id, rival)) => {
-            let rival = called(index, &rival);
+            let rival = rival::called(index, &rival);
             format!("{rival} already manages the share named {name} (id {id}), so {}", none_created(&rival))
         }
         None => format!(
@@ -209,21 +209,15 @@ fn name_taken(share: &Share, index: &Index, name: &str, ids: &[ShareId]) -> Stri
     }
 }
 
-fn rival(share: &Share, index: &Index, id: Option<&str>) -> String {
-    index.rival(share, id).map_or("another object".to_owned(), |rival| called(index, &rival))
+fn manager(share: &Share, index: &Index, id: Option<&str>) -> String {
+    index.rival(share, id).map_or("another object".to_owned(), |rival| rival::called(index, &rival))
 }
 
 fn none_created(rival: &str) -> String {
     format!(
         "no share is created for this object. Give this object another spec.name, or delete it, which changes nothing at \
          Cloudflare. {}",
-        not_the_rival(rival)
-    )
-}
-
-fn not_the_rival(rival: &str) -> String {
-    format!(
-        "Deleting {rival} instead deletes its share for all accounts, unless its status.effective.deletionPolicy is Retain"
+        rival::not_deleted(rival)
     )
 }
 
@@ -258,12 +252,4 @@ fn not_found(share: &Share, desired: &Desired, id: &str) -> String {
 
 fn list(ids: &[ShareId]) -> String {
     ids.iter().map(ShareId::as_str).collect::<Vec<_>>().join(", ")
-}
-
-/// A Share in a message, and why it may be unknown to its reader.
-fn called(index: &Index, share: &Name) -> String {
-    match index.shares.find(share) {
-        Some(_) => format!("Share {share}"),
-        None => format!("Share {share} (which does not match --watch-label-selector)"),
-    }
 }

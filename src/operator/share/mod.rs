@@ -22,6 +22,7 @@ pub mod outside;
 pub mod plan;
 mod reads;
 mod removals;
+mod rival;
 mod rivals;
 #[cfg(test)]
 mod samples;

@@ -1,5 +1,6 @@
 //! What is the share called at Cloudflare, and may it be called as declared?
 
+use super::rival;
 use super::share_pass::SharePass;
 use crate::api::status::{DriftEntry, ShareStatus};
 use crate::api::{Name, Reason, Share};
@@ -51,8 +52,8 @@ async fn find_rival(share: &SharePass, id: &ShareId, name: &str, kept: &str) -> 
     let index = &share.pass.context.cluster.index;
     if !index.claims(&share.pass.object) {
         let rival = index.rival(&share.pass.object, None);
-        let rival = rival.map_or("another object".to_owned(), |rival| format!("Share {rival}"));
-        return Ok(Some(taken(&format!("{rival} already declares the name {name} in this account"), kept)));
+        let rival = rival.map_or("another object".to_owned(), |rival| rival::called(index, &rival));
+        return Ok(Some(taken(&format!("{rival} already declares the name {name} in this account"), kept, &rival)));
     }
     let owner = &share.desired.owner;
     let bearer = || {
@@ -67,12 +68,18 @@ async fn find_rival(share: &SharePass, id: &ShareId, name: &str, kept: &str) -> 
     }
     Ok(bearer().map(|other| {
         let bound = index.rival(&share.pass.object, Some(other.as_str()));
-        match bound.and_then(|bound| index.shares.find(&bound)).filter(|bound| *Claim::of(bound).name != *name) {
-            Some(bound) => {
-                let wanted = Claim::of(&bound).name;
-                stalled(leaving(name, kept, &Name::of(bound.as_ref()), &wanted))
+        let wanted = bound.as_ref().and_then(|bound| index.shares.find(bound)).map(|bound| Claim::of(&bound).name);
+        match (bound, wanted.filter(|wanted| **wanted != *name)) {
+            (Some(bound), Some(wanted)) => stalled(leaving(name, kept, &bound, &wanted)),
+            (Some(bound), None) => {
+                let bound = rival::called(index, &bound);
+                taken(&format!("{bound} manages the share {other}, which already has the name {name}"), kept, &bound)
             }
-            None => taken(&format!("share {other} in this account already has the name {name}"), kept),
+            (None, _) => stalled(format!(
+                "share {other} in this account already has the name {name}, so this share keeps the name {kept} and its \
+                 recipients. Change spec.name, or rename the other share at Cloudflare: deleting it would end the access \
+                 of its recipients"
+            )),
         }
     }))
 }
@@ -113,13 +120,12 @@ fn wanted_name(share: &SharePass) -> Option<&String> {
     share.desired.name.as_ref().filter(|_| !keeps_its_name(&share.pass.object, &share.pass.status))
 }
 
-/// The verdict on a rename that would make two live shares of one name.
-fn taken(by: &str, kept: &str) -> Verdict {
-    let message = format!(
-        "{by}, so this share keeps the name {kept} and its recipients. Change spec.name, or rename or delete the other \
-         one"
-    );
-    stalled(message)
+/// The verdict on a rename to the name of another Share; `rival`: what that is called.
+fn taken(by: &str, kept: &str, rival: &str) -> Verdict {
+    stalled(format!(
+        "{by}, so this share keeps the name {kept} and its recipients. Change spec.name of this Share or of {rival}. {}",
+        rival::not_deleted(rival)
+    ))
 }
 
 fn stalled(message: String) -> Verdict {

@@ -19,7 +19,7 @@ const ONCE: Duration = Duration::MAX;
 pub async fn look_for_rivals(share: &SharePass, step: &Step) -> Result<bool, Stop> {
     let has_namesake = || {
         let id = share.pass.status.recorded_share();
-        id.is_some_and(|id| share.session.account.cache().namesake(&id).is_some())
+        id.is_some_and(|id| !share.session.account.cache().namesakes(&id).is_empty())
     };
     let has_claimant = matches!(
         step,

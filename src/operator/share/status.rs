@@ -68,12 +68,10 @@ fn judge(
 
 /// What was seen, in numbers.
 fn so_far(share: &SharePass) -> String {
-    let of = |summary: Option<&Interned>| summary.cloned().unwrap_or_default();
-    format!(
-        "{} recipients associated, {} resources active",
-        of(share.pass.status.recipients.as_ref().map(|counts| &counts.summary)),
-        of(share.pass.status.resources.as_ref().map(|counts| &counts.summary)),
-    )
+    let status = &share.pass.status;
+    let recipients = status.recipients.as_ref().map(|counts| format!("{} recipients associated", counts.summary));
+    let resources = status.resources.as_ref().map(|counts| format!("{} resources active", counts.summary));
+    recipients.into_iter().chain(resources).collect::<Vec<_>>().join(", ")
 }
 
 /// What is reported of the rows while the share is not made: those that were refused.
@@ -128,7 +126,9 @@ fn count(share: &mut SharePass, row_states: &[RowReport], seen: &ObservedShare) 
         summary: Interned::default(),
     };
     resources.summary = format!("{}/{}", resources.active, resources.declared).into();
-    share.pass.status.recipients = Some(recipients);
+    // Of an organization's share without counts, nobody knows how many receive it.
+    let is_counted = share.desired.organization.is_none() || seen.counts.is_some();
+    share.pass.status.recipients = is_counted.then_some(recipients);
     share.pass.status.resources = Some(resources);
     // It follows from the counts, so a pass after a restart must find nothing to change.
     let allowed = super::losses::max_removals(&share.pass.status, &share.desired);
