@@ -35,3 +35,4 @@ pub use rows::row_state::label;
 pub use run::{Options, run};
 pub use settings::Settings;
 pub use share::next_confirmation;
+pub use vital::Vital;
