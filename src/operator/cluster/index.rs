@@ -168,8 +168,8 @@ impl Index {
     }
 
     /// The list of one scope (a namespace, or all) is complete: what it lacks went while nobody watched. It says nothing
-    /// of other scopes, whose lists may not have come yet.
-    pub fn relisted<K: Related>(&self, scope: Option<&str>, now: At) -> Vec<ObjectKey> {
+    /// of other scopes, whose lists may not have come yet. `deleted` is told of each that went.
+    pub fn relisted<K: Related>(&self, scope: Option<&str>, now: At, deleted: impl Fn(&ObjectKey)) -> Vec<ObjectKey> {
         if K::KIND == Kind::Share {
             self.unwatched.relisted(scope);
         }
@@ -191,8 +191,11 @@ impl Index {
         let within = known.into_iter().filter(|name| scope.is_none_or(|scope| name.namespace == scope));
         let gone = within.filter(|name| K::cache(self).find(name).is_none());
         for name in gone {
+            let key = K::key(name.clone());
+            deleted(&key);
             K::cache(self).gone(&name);
-            self.asked.forget(&K::key(name.clone()));
+            K::cache(self).forget_release(&name);
+            self.asked.forget(&key);
             self.depart::<K>(&name, now);
             touched.extend(K::relate(self, &name, None, now));
         }
@@ -486,6 +489,8 @@ impl Related for ShareResource {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
     use serde_json::{Value, json};
 
     use super::*;
@@ -575,7 +580,10 @@ mod tests {
         for namespace in ["a", "b"] {
             index.applied(&share(namespace, "waf", json!({})), NOW);
         }
-        assert_eq!(names(index.relisted::<Share>(Some("a"), NOW)), ["b/waf"], "b/waf may have the name of a/waf now");
+        let gone = RefCell::new(Vec::new());
+        let touched = names(index.relisted::<Share>(Some("a"), NOW, |key| gone.borrow_mut().push(key.clone())));
+        assert_eq!(touched, ["b/waf"], "b/waf may have the name of a/waf now");
+        assert_eq!(names(gone.take()), ["a/waf"], "nothing is remembered of it");
         assert_eq!(index.of_account(OWNER), [Name::new("b", "waf")]);
     }
 
@@ -636,7 +644,7 @@ mod tests {
             write.into_iter().for_each(|object| drop(index.recipients.wrote(object)));
             writer.apply_watcher_event(&Event::InitApply(at("5", "listed")));
             writer.apply_watcher_event(&Event::InitDone);
-            index.relisted::<ShareRecipient>(None, NOW);
+            index.relisted::<ShareRecipient>(None, NOW, |_| ());
         };
         let label = || index.recipients.find(&Name::new("a", "one")).expect("it is there").labels()["as"].clone();
         index.recipients.wrote(at("9", "ours"));
@@ -656,8 +664,18 @@ mod tests {
         index.recipients.wrote(released.clone());
         let again = at("5", "as it was");
         assert_eq!(index.recipients.latest(Arc::new(again)).labels()["as"], "as it was");
-        index.recipients.wrote(finalized(released));
-        assert_eq!(index.recipients.latest(Arc::new(at("5", "as it was"))).labels()["as"], "released");
+        index.recipients.wrote(at("7", "answered late"));
+        assert_eq!(index.recipients.latest(Arc::new(at("5", "as it was"))).labels()["as"], "as it was");
+    }
+
+    #[test]
+    fn nothing_is_kept_of_a_release_whose_answer_comes_after_the_object_went() {
+        let mut is_deleting = finalized(recipient("a", "doomed", "waf"));
+        is_deleting.metadata.deletion_timestamp = Some(crate::operator::clock::time(NOW));
+        let index = Index::of(&[], &[], &[], NOW);
+        index.recipients.finalized(&is_deleting, false);
+        // Another object of that name, which leaves the watch with the finalizer.
+        assert!(index.recipients.has_left_with_finalizer(&is_deleting));
     }
 
     #[test]
@@ -668,7 +686,7 @@ mod tests {
             writer.apply_watcher_event(&event);
             match &event {
                 Event::InitApply(object) | Event::Apply(object) => drop(index.applied(object, NOW)),
-                Event::InitDone => drop(index.relisted::<ShareRecipient>(None, NOW)),
+                Event::InitDone => drop(index.relisted::<ShareRecipient>(None, NOW, |_| ())),
                 Event::Init | Event::Delete(_) => {}
             }
         };

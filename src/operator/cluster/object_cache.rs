@@ -126,8 +126,8 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
         let mut own_writes = self.own_writes.lock();
         let is_ahead = match self.watched(&name) {
             Some(watched) => watched.uid() != object.uid() || version(watched.as_ref()) < version(object.as_ref()),
-            // The watch said already that it is gone.
-            None => !is_deleting(object.meta()) || !object.finalizers().is_empty(),
+            // The watch said already that it is gone, or never showed it: nothing would take the write out again.
+            None => false,
         };
         if is_ahead {
             own_writes.insert(name, OwnWrite { object: object.clone(), precedes_list: false });
@@ -213,11 +213,18 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
 
     /// We put our finalizer on the object, or took it off.
     pub fn finalized(&self, object: &K, on: bool) {
-        let mut released = self.released.lock();
-        match object.uid().filter(|_| !on) {
-            Some(uid) => drop(released.insert(Name::of(object), uid)),
-            None => drop(released.remove(&Name::of(object))),
+        let (mut released, name) = (self.released.lock(), Name::of(object));
+        // If the watch said already that it is gone, nothing would take the entry out again.
+        let is_shown = self.watched(&name).is_some_and(|watched| watched.uid() == object.uid());
+        match object.uid().filter(|_| !on && is_shown) {
+            Some(uid) => drop(released.insert(name, uid)),
+            None => drop(released.remove(&name)),
         }
+    }
+
+    /// A list showed that the object is gone.
+    pub fn forget_release(&self, name: &Name) {
+        self.released.lock().remove(name);
     }
 
     /// Whether an object that left the watch may still exist: it has our finalizer, and we did not take that off.

@@ -248,7 +248,7 @@ fn take_note<K: HasStatus>(
             deleted(&K::key(Name::of(object)));
             cluster.index.deleted(object, now)
         }
-        Event::InitDone => cluster.index.relisted::<K>(scope, now),
+        Event::InitDone => cluster.index.relisted::<K>(scope, now, deleted),
         Event::Init => Vec::new(),
     }
 }
