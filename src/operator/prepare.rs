@@ -30,11 +30,17 @@ pub async fn keep(kube: kube::Client, scopes: Vec<Option<String>>, selector: Opt
                 attempt::<ShareResource>(&kube, scope.as_deref(), selector, &place).await
             };
             match outcome.await {
-                Ok(()) => could = true,
+                // The other scopes may take long, and one is enough.
+                Ok(()) => {
+                    could = true;
+                    health.note(|health, _| health.prepared(true));
+                }
                 Err(message) => tracing::warn!("{message}"),
             }
         }
-        health.note(|health, _| health.prepared(could));
+        if !could {
+            health.note(|health, _| health.prepared(false));
+        }
         if health.ask(|health, _| !health.scopes().is_empty()) {
             // It leads, and shows itself what it can.
             return;
