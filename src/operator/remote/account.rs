@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use super::account_cache::AccountCache;
 use super::credentials::ResolvedCredential;
 use super::followed::Followed;
-use super::limiters::Limiter;
+use super::limiters::{Caller, Limiter};
 use super::observed_share::ObservedShare;
 use super::pages::FULL_PAGE;
 use crate::api::ObjectKey;
@@ -189,13 +189,28 @@ impl Account {
         self.health.lock().sweep_error.clone()
     }
 
+    /// Whether the last sweep failed.
+    pub fn is_failing(&self) -> bool {
+        self.health.lock().failed_sweeps > 0
+    }
+
     /// Why nothing can be read, if that has gone on for so long that it is no passing failure: several sweeps failed, or
-    /// none was complete for several intervals, whatever the cause. A sweep that may not call does not even fail.
+    /// none was complete for several intervals, whatever the cause. A sweep that may not call does not even fail, nor one
+    /// that was not due before the clock was put forward.
     pub fn why_unreadable(&self, now: At, passing_time: Duration) -> Option<Error> {
         let health = self.health.lock();
         let fails = health.failed_sweeps >= DENIALS && now.since(health.failing_since) >= passing_time;
         let silent = now.since(health.read_at) >= passing_time.max(health.sweep_interval * DENIALS);
-        (fails || silent).then(|| health.sweep_error.clone().unwrap_or(Error::Withheld))
+        (fails || silent).then(|| health.sweep_error.clone().unwrap_or_else(|| self.why_silent()))
+    }
+
+    /// Why no sweep ends, neither well nor badly.
+    fn why_silent(&self) -> Error {
+        if self.limiter.is_waiting(&Caller::Sweep(self.id.clone())) {
+            Error::Withheld
+        } else {
+            Error::Lost { cause: "the shares have not been listed for too long".into() }
+        }
     }
 
     /// When the last complete list was begun, or this account became known.

@@ -15,13 +15,12 @@ use super::pages::{FULL_PAGE, read_pages};
 use super::session;
 use crate::api::{Name, is_deleting, own_record};
 use crate::cloudflare::{Error, ErrorClass, Include, Object, Share, ShareQuery, ShareStatus, TargetType};
-use crate::core::failure;
 use crate::core::id::ShareId;
 use crate::core::limiter::Priority;
 use crate::core::relist::{Listing, Relist};
-use crate::core::sweep_interval::spacing;
+use crate::core::sweep_interval::{retry, spacing};
 use crate::core::time::At;
-use crate::operator::clock;
+use crate::operator::clock::{self, Clock};
 use crate::operator::cluster::Cluster;
 use crate::operator::cluster::index::secret_of;
 use crate::operator::conditions::breaker_reported_at;
@@ -36,7 +35,8 @@ const MOST_WANTED: usize = 20;
 /// Sweeps until no object uses the account with this credential any more.
 pub async fn run(cluster: Arc<Cluster>, remote: Arc<Remote>, account: Arc<Account>) {
     let mut failures = 0;
-    let mut last = At::default();
+    // When the last complete list began, and when the last one that failed ended.
+    let (mut last, mut failed) = (At::default(), At::default());
     let mut unreadable = false;
     let mut interval = remote.accounts.update_sweep_interval(&account);
     let mut relist = Relist::new(remote.settings.calls_per_second);
@@ -46,15 +46,24 @@ pub async fn run(cluster: Arc<Cluster>, remote: Arc<Remote>, account: Arc<Accoun
             // No more often than a single share is polled.
             spacing(account.pages(), account.limiter.per_second()).max(remote.settings.poll_min)
         } else if account.breaker().is_some() {
-            // Nothing is written until a list shows that the shares are back.
-            interval.min(WHILE_OPEN.max(spacing(account.pages(), account.limiter.per_second())))
+            // Nothing is written until a list shows that the shares are back. All that wait for that divide a tenth.
+            let open = remote.accounts.alike(&account).filter(|other| other.breaker().is_some());
+            let pages = open.map(|other| other.pages()).sum();
+            interval.min(WHILE_OPEN.max(spacing(pages, account.limiter.per_second())))
         } else {
             staggered(interval, last)
         };
-        let pause = pause(failures, apart, last, remote.clock.now());
+        let due = match failures {
+            // Demands that are met already may come again and again, and must not put it off.
+            0 => last.plus(apart),
+            n => {
+                let failing = remote.accounts.alike(&account).filter(|other| other.is_failing()).count();
+                failed.plus(retry(n, failing, account.limiter.per_second()))
+            }
+        };
         let is_due = async {
             tokio::select! {
-                () = tokio::time::sleep(pause) => true,
+                () = until(remote.clock, due) => true,
                 () = account.demanded.notified(), if failures == 0 && !wanted => false,
             }
         };
@@ -70,7 +79,8 @@ pub async fn run(cluster: Arc<Cluster>, remote: Arc<Remote>, account: Arc<Accoun
         let began = remote.clock.now();
         let trace = remote.traces.sweep(&account.id);
         // A panic is one sweep's failure: without sweeps, whatever others change would go unseen.
-        let sweep = AssertUnwindSafe(sweep(&cluster, &remote, &account, &mut relist, began)).catch_unwind();
+        let sweep = AssertUnwindSafe(sweep(&cluster, &remote, &account, &mut relist, failures, began));
+        let sweep = sweep.catch_unwind();
         let outcome = watched(&cluster, &remote, &account, &mut unreadable, trace.around(sweep)).await;
         let outcome = outcome.unwrap_or_else(|_| {
             remote.metrics.panic();
@@ -85,7 +95,9 @@ pub async fn run(cluster: Arc<Cluster>, remote: Arc<Remote>, account: Arc<Accoun
         trace.end(word, error);
         failures = if outcome.is_ok() { 0 } else { failures + 1 };
         interval = remote.accounts.update_sweep_interval(&account);
-        if outcome.is_ok() {
+        if outcome.is_err() {
+            failed = remote.clock.now();
+        } else {
             last = began;
             let (credential, began) = (account.fingerprint.to_string(), clock::timestamp(began));
             remote.gate.leadership.note_sweep(account.id.as_str(), &credential, began, interval);
@@ -101,6 +113,7 @@ pub async fn run(cluster: Arc<Cluster>, remote: Arc<Remote>, account: Arc<Accoun
 /// Drops an account that nobody uses with this credential any more.
 fn close(cluster: &Cluster, remote: &Remote, account: &Account) {
     remote.accounts.close(account);
+    remote.gate.leadership.forget_sweep(account.id.as_str(), &account.fingerprint.to_string());
     // The objects that wait for this sweep, or depend on it, find another account, or that their Secret is gone.
     for key in account.waiting() {
         cluster.requeuer.requeue_later(&key);
@@ -134,13 +147,17 @@ fn requeue_if_readability_changed(cluster: &Cluster, remote: &Remote, account: &
     }
 }
 
-/// How long the next sweep waits, which is due so long after the last one began. Demands that are met already may come
-/// again and again, and must not put it off.
-fn pause(failures: u32, apart: Duration, last: At, now: At) -> Duration {
-    match failures {
-        0 => apart.saturating_sub(now.since(last)),
-        n => failure::growing(n - 1, Duration::from_secs(2), Duration::from_secs(60)),
+/// Until that time has come. A timer alone would be late by as long as the machine was suspended, or by how much its clock
+/// was put forward.
+async fn until(clock: Clock, due: At) {
+    while let Some(nap) = nap(due, clock.now()) {
+        tokio::time::sleep(nap).await;
     }
+}
+
+/// How long to sleep before the clock is looked at again; `None`: the time has come.
+fn nap(due: At, now: At) -> Option<Duration> {
+    Some(due.since(now).min(LOOK_UP)).filter(|left| !left.is_zero())
 }
 
 /// A tenth more or less, so that many accounts do not sweep in step.
@@ -196,9 +213,20 @@ fn requester(account: &Account, priority: Priority) -> Requester {
     Requester { caller: Caller::Sweep(account.id.clone()), namespace: String::new(), priority }
 }
 
+/// How urgent a list is; `failures`: lists before it in a row that failed. Of accounts that a credential may not read,
+/// nothing can go on, and they must not hold up the others.
+fn priority(swept: Option<At>, demand: Option<At>, failures: u32) -> Priority {
+    match (swept, demand) {
+        // Nothing of the account can go on before it.
+        (None, _) if failures == 0 => Priority::Create,
+        (_, Some(_)) => Priority::Poll,
+        (_, None) => Priority::Sweep,
+    }
+}
+
 /// All live shares of the account. Each page goes into the cache as it comes, so that a large account is not held twice; but
 /// before the first list is complete nothing is believed of it.
-async fn list(remote: &Remote, account: &Account, began: At) -> Result<Vec<Listed>, Error> {
+async fn list(remote: &Remote, account: &Account, priority: Priority, began: At) -> Result<Vec<Listed>, Error> {
     let is_first = account.cache().swept.is_none();
     let take = |share: Share| {
         let (id, is_live) = (share.id.clone(), share.is_live());
@@ -209,12 +237,6 @@ async fn list(remote: &Remote, account: &Account, began: At) -> Result<Vec<Liste
         Listed { id, is_live, share: None }
     };
     let credential = account.credential.clone();
-    let priority = match (account.cache().swept, account.demand()) {
-        // Nothing of the account can go on before it.
-        (None, _) => Priority::Create,
-        (Some(_), Some(_)) => Priority::Poll,
-        (Some(_), None) => Priority::Sweep,
-    };
     let requester = requester(account, priority);
     let read = read_pages(|page| {
         let query = ShareQuery { page, per_page: FULL_PAGE, ..session::live() };
@@ -235,10 +257,12 @@ async fn sweep(
     remote: &Remote,
     account: &Account,
     relist: &mut Relist,
+    failures: u32,
     began: At,
 ) -> Result<(), Error> {
     let read_lag = remote.settings.read_lag();
-    let rows = list(remote, account, began).await?;
+    let priority = priority(account.cache().swept, account.demand(), failures);
+    let rows = list(remote, account, priority, began).await?;
     let live: HashSet<ShareId> = rows.iter().filter(|listed| listed.is_live).map(|listed| listed.id.clone()).collect();
     {
         let mut cache = account.cache();
@@ -340,7 +364,9 @@ async fn count_losses(cluster: &Cluster, remote: &Remote, account: &Account, liv
             reported = reported.into_iter().chain(breaker_reported_at(&status.common.conditions)).min();
         }
     }
-    if account.count_losses(bound, &missing, reported, remote.clock.now()) {
+    let (now, since) = (remote.clock.now(), cluster.shards.since(account.id.as_str()));
+    let reported = reported.map(|reported| reported.unless_ahead(now, since));
+    if account.count_losses(bound, &missing, reported, now) {
         match account.breaker() {
             Some(why) => tracing::error!(account = %account.id, why, "the circuit breaker opened"),
             None => tracing::info!(account = %account.id, "the shares are back; the circuit breaker is closed"),
@@ -397,12 +423,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_wakes_a_sweep_that_waits_does_not_put_it_off() {
+    fn a_sweep_is_due_by_the_clock_also_after_that_was_put_forward() {
         let second = Duration::from_secs;
-        let (last, apart) = (At(1_000_000), second(600));
-        let pauses = |at: u64| pause(0, apart, last, last.plus(second(at)));
-        assert_eq!([0, 60, 540, 600, 660].map(pauses), [600, 540, 60, 0, 0].map(second));
-        assert_eq!(pause(0, apart, At::default(), last), Duration::ZERO, "the first one is due at once");
-        assert_eq!(pause(1, apart, last, last.plus(second(660))), second(2), "one that failed is made again soon");
+        let due = At(1_000_000);
+        assert_eq!(nap(due, due.minus(second(600))), Some(LOOK_UP), "the clock is looked at again and again");
+        assert_eq!(nap(due, due.minus(second(2))), Some(second(2)));
+        assert_eq!([due, due.plus(second(1))].map(|now| nap(due, now)), [None, None]);
+    }
+
+    #[test]
+    fn the_first_list_comes_before_others_until_it_has_failed() {
+        let now = Some(At(1));
+        assert_eq!([None, now].map(|demand| priority(None, demand, 0)), [Priority::Create; 2]);
+        for swept in [None, now] {
+            assert_eq!(priority(swept, now, 1), Priority::Poll);
+            assert_eq!(priority(swept, None, 1), Priority::Sweep);
+        }
+        assert_eq!([None, now].map(|demand| priority(now, demand, 0)), [Priority::Sweep, Priority::Poll]);
     }
 }
