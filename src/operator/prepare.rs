@@ -68,3 +68,42 @@ async fn attempt<K: HasStatus>(
     let outcome = tokio::time::timeout(DEADLINE, calls).await.unwrap_or(Err(Trouble::Late));
     outcome.map_err(|trouble| trouble.message(&K::plural(&()), place))
 }
+
+#[cfg(test)]
+mod tests {
+    use http::{Request, Response};
+    use kube::client::Body;
+    use serde_json::json;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn one_namespace_that_can_be_listed_is_enough_though_another_one_does_not_answer() {
+        let server = tower::service_fn(|request: Request<Body>| async move {
+            if request.uri().path().contains("/namespaces/silent/") {
+                std::future::pending::<()>().await;
+            }
+            let is_watch = request.uri().query().is_some_and(|query| query.contains("watch=true"));
+            let list = json!({
+                "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadataList",
+                "metadata": {"resourceVersion": "1"}, "items": [],
+            });
+            let body = if is_watch { String::new() } else { list.to_string() };
+            Ok::<_, std::io::Error>(Response::new(Body::from(body.into_bytes())))
+        });
+        let health = Health::default();
+        health.note(|health, now| {
+            health.competes(Duration::from_secs(60));
+            health.lease("the election", true, now);
+        });
+        let scopes = ["open", "silent"].map(|name| Some(name.to_owned())).to_vec();
+        let kept = tokio::spawn(keep(kube::Client::new(server, "default"), scopes, None, health.clone()));
+        let ready = async {
+            while health.ask(|health, now| health.ready(now)).is_err() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(DEADLINE / 2, ready).await.expect("it is ready");
+        kept.abort();
+    }
+}

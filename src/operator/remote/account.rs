@@ -378,3 +378,38 @@ impl Account {
         self.breaker.lock().accepted.contains(id)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::limiters::{Limiters, Requester};
+    use super::*;
+    use crate::core::limiter::{Priority, Rate};
+    use crate::operator::clock::Clock;
+    use crate::operator::cluster::requeuer::Requeuer;
+    use crate::operator::vital::Vital;
+
+    #[tokio::test]
+    async fn an_account_that_was_not_listed_for_long_blames_the_rate_limit_only_if_its_list_waits_for_that() {
+        let rate = Rate { per_second: 1.0, burst: 1, concurrency: 1 };
+        let requeuer = Arc::new(Requeuer::new(Vec::new()));
+        let limiters = Limiters::new(rate, 1.0, Clock(At::default), requeuer, Vital::default());
+        let credential = Arc::new(Credential::Token("canary".into()));
+        let used = ResolvedCredential { fingerprint: credential.fingerprint(), credential };
+        let (id, interval) = (AccountId::parse(&"a".repeat(32)).expect("an id"), Duration::from_secs(600));
+        let limiter = limiters.of(used.fingerprint);
+        let account = Account::new(id.clone(), used, limiter.clone(), Arc::default(), interval, At(0));
+        let passing = Duration::from_secs(60);
+        let why = |second: i64| account.why_unreadable(At(second * 1000), passing).map(|error| error.class());
+        assert_eq!(
+            [0, 1799, 1800].map(why),
+            [None, None, Some(ErrorClass::Retry)],
+            "as after the clock was put forward"
+        );
+        let requester = Requester { caller: Caller::Sweep(id), namespace: String::new(), priority: Priority::Sweep };
+        let _permit = limiter.ask(&requester, 0, 1).expect("the first call");
+        assert!(limiter.ask(&requester, 0, 1).is_none());
+        assert_eq!(why(1800), Some(ErrorClass::Throttled));
+        account.swept(At(1_800_000), Ok(()));
+        assert_eq!([1800, 3600].map(why), [None, Some(ErrorClass::Throttled)]);
+    }
+}
