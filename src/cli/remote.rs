@@ -21,7 +21,7 @@ use crate::cloudflare::{
 use crate::core::calls_left::Sent;
 use crate::core::id::{AccountId, ShareId};
 use crate::core::limiter::{Priority, Rate, RateLimiter};
-use crate::operator::{Clock, FULL_PAGE, ResolvedCredential, live, read_pages};
+use crate::operator::{Clock, FULL_PAGE, ResolvedCredential, Vital, live, read_pages};
 
 /// Leaves most of what Cloudflare allows a user to the operator.
 const RATE: Rate = Rate { per_second: 2.0, burst: 100, concurrency: 1 };
@@ -67,11 +67,11 @@ impl Endpoint {
     }
 
     /// As `client`, for a process that outlives its certificates: the file of --ca-bundle is read again when it changes.
-    pub fn lasting_client(&self, caller: &str, call_timeout: Duration) -> anyhow::Result<Client> {
+    pub fn lasting_client(&self, caller: &str, call_timeout: Duration, vital: &Vital) -> anyhow::Result<Client> {
         let read = self.ca_bundle.as_deref().map(ca_bundle::read).transpose()?;
         let client = self.client(caller, call_timeout)?;
         if let (Some(path), Some(read)) = (self.ca_bundle.clone(), read) {
-            tokio::spawn(ca_bundle::follow(path, read, client.clone()));
+            tokio::spawn(vital.watch(ca_bundle::follow(path, read, client.clone())));
         }
         Ok(client)
     }

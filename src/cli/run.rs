@@ -15,9 +15,11 @@ use super::remote::Endpoint;
 use crate::core::deletions::MaxDeletions;
 use crate::core::limiter::Rate;
 use crate::core::shard::MAX_SHARDS;
-use crate::operator::{self, Lead, Settings};
+use crate::operator::{self, Lead, Settings, Vital};
 use crate::serve::metrics::Metrics;
 use crate::serve::{Health, admin, logs};
+
+const NO_ADMIN: &str = "the admin endpoints are served no more; exiting in order to be restarted";
 
 /// Run the operator, for the cluster of KUBECONFIG or the one it runs in
 #[derive(Args, Debug, Clone)]
@@ -105,7 +107,8 @@ impl Run {
         let metrics = Arc::new(Metrics::default());
         let exporter = self.otlp.exporter(&identity, self.endpoint.ca_bundle.as_deref());
         let (counted, traces) = (metrics.clone(), exporter.traces());
-        let cloudflare = self.endpoint.lasting_client(&identity, self.call_timeout)?;
+        let vital = Vital::default();
+        let cloudflare = self.endpoint.lasting_client(&identity, self.call_timeout, &vital)?;
         let cloudflare = cloudflare.observed(move |ended| {
             counted.call_ended(ended);
             traces.call(ended);
@@ -115,9 +118,15 @@ impl Run {
             .await
             .with_context(|| format!("--admin-listen: cannot listen on {}", self.admin_listen))?;
         tracing::info!(address = %listener.local_addr()?, "admin endpoints are served");
-        tokio::spawn(admin::serve(listener, metrics.clone(), health.clone()));
+        let (admin, ends) = (admin::serve(listener, metrics.clone(), health.clone()), vital.clone());
+        tokio::spawn(vital.watch(async move {
+            if let Err(error) = admin.await {
+                tracing::error!(%error, "the admin endpoints are served no more");
+            }
+            ends.end(NO_ADMIN);
+        }));
         let (down, shutdown) = watch::channel(false);
-        tokio::spawn(until_told(down)?);
+        tokio::spawn(vital.watch(until_told(down)?));
         let options = operator::Options {
             kube,
             cloudflare,
@@ -147,7 +156,7 @@ impl Run {
             health,
         };
         tracing::info!(version = env!("CARGO_PKG_VERSION"), read_only = self.read_only, "cfshare starts");
-        let ended = operator::run(options, shutdown).await;
+        let ended = operator::run(options, vital, shutdown).await;
         exporter.end().await;
         ended
     }

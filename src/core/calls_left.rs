@@ -94,6 +94,11 @@ impl Left {
         }
     }
 
+    /// How many calls are left at most, as far as an answer has said that still holds.
+    pub fn at_most(&self, now: At) -> Option<f64> {
+        self.said.filter(|said| now < said.until).map(|said| said.calls as f64)
+    }
+
     /// Whether more calls were granted than are left by now. Those that are not sent yet must not leave then, except
     /// the first one after a reset.
     pub fn is_overdrawn(&self) -> bool {

@@ -1,6 +1,6 @@
 //! When the share of a deleted object may be deleted at Cloudflare, and when a person has to confirm that first.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::guard::number_or_percentage;
@@ -12,14 +12,33 @@ const DELETION_WINDOW: Duration = Duration::from_secs(600);
 const FREE_DELETIONS: usize = 5;
 /// A confirmation may name a time so far ahead, so that none is valid for ever.
 const MAX_AHEAD: Duration = Duration::from_secs(24 * 3600);
+/// Thousands of deletions may be held back: the shares of their account are counted so often for all of them.
+const COUNTED: Duration = Duration::from_secs(5);
 /// Kubernetes keeps times in whole seconds.
 const SECOND: Duration = Duration::from_secs(1);
 
 /// When deletions were recorded, by UID of the object.
 pub type Record = BTreeMap<String, At>;
 
-/// What this process recorded, by account: the watch may bring its own writes late.
-pub type DeletionLog = HashMap<String, Record>;
+/// What this process knows of the deletions of one account.
+#[derive(Debug, Default)]
+pub struct DeletionLog {
+    /// What it recorded: the watch may bring its own writes late.
+    pub recorded: Record,
+    /// When its managed shares were last counted, and how many there were.
+    counted: Option<(At, usize)>,
+}
+
+impl DeletionLog {
+    pub fn count(&mut self, managed: usize, now: At) {
+        self.counted = Some((now, managed));
+    }
+
+    /// How many managed shares there were a moment ago: good enough for a deletion that is held back whatever it is.
+    pub fn counted_lately(&self, now: At) -> Option<usize> {
+        self.counted.filter(|(at, _)| now.since(*at) < COUNTED).map(|(_, managed)| managed)
+    }
+}
 
 /// How many shares of one account may be deleted within the window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -147,6 +166,14 @@ mod tests {
         assert!(!is_confirmed(At(990_000), deleted, now), "it speaks of earlier ones");
         assert!(is_confirmed(now.plus(MAX_AHEAD), deleted, now));
         assert!(!is_confirmed(now.plus(MAX_AHEAD + SECOND), deleted, now), "for ever");
+    }
+
+    #[test]
+    fn shares_are_counted_again_after_some_seconds() {
+        let (mut log, now) = (DeletionLog::default(), At(1_000_000));
+        assert_eq!(log.counted_lately(now), None);
+        log.count(7, now);
+        assert_eq!([0, 4_999, 5_000].map(|ms| log.counted_lately(At(now.0 + ms))), [Some(7), Some(7), None]);
     }
 
     #[test]

@@ -56,6 +56,8 @@ pub struct RateLimiter<K> {
     rate: Rate,
     tokens: f64,
     filled_at: At,
+    /// Since when the bucket has been full.
+    full_since: Option<At>,
     closed_until: At,
     left: Left,
     in_flight: usize,
@@ -130,6 +132,7 @@ impl<K: Clone + Eq + Hash> RateLimiter<K> {
             rate,
             tokens: f64::from(tokens.min(rate.burst)),
             filled_at: now,
+            full_since: None,
             closed_until: At::default(),
             left: Left::default(),
             in_flight: 0,
@@ -151,6 +154,8 @@ impl<K: Clone + Eq + Hash> RateLimiter<K> {
     fn refill(&mut self, now: At) {
         let earned = now.since(self.filled_at).as_secs_f64() * self.rate.per_second;
         self.tokens = (self.tokens + earned).min(f64::from(self.rate.burst));
+        let is_full = self.tokens >= f64::from(self.rate.burst);
+        self.full_since = is_full.then(|| self.full_since.unwrap_or(now));
         self.filled_at = self.filled_at.max(now);
         let expired: Vec<K> =
             self.reserved.iter().filter(|(_, (_, end))| *end <= now).map(|(k, _)| k.clone()).collect();
@@ -177,6 +182,7 @@ impl<K: Clone + Eq + Hash> RateLimiter<K> {
     }
 
     fn take(&mut self, calls: u32) {
+        self.full_since = None;
         self.tokens -= f64::from(calls);
         self.left.take(calls);
     }
@@ -360,6 +366,10 @@ impl<K: Clone + Eq + Hash> RateLimiter<K> {
         (self.closed_until > now).then_some(self.closed_until)
     }
 
+    pub fn is_waiting(&self, key: &K) -> bool {
+        self.priorities.contains_key(key)
+    }
+
     pub fn queued(&self) -> usize {
         self.waiting.values().flat_map(|queue| queue.queues.values()).map(VecDeque::len).sum()
     }
@@ -368,8 +378,22 @@ impl<K: Clone + Eq + Hash> RateLimiter<K> {
         self.rate.per_second
     }
 
-    pub fn tokens(&self) -> f64 {
-        self.tokens
+    /// Calls that could be made at once.
+    pub fn tokens_at(&mut self, now: At) -> f64 {
+        self.refill(now);
+        if self.closed_until(now).is_some() {
+            return 0.0;
+        }
+        self.left.at_most(now).map_or(self.tokens, |left| self.tokens.min(left)).max(0.0)
+    }
+
+    /// Whether a new limiter would do as well: nobody has called for so long that all calls were saved up for `time`, and
+    /// Cloudflare asked for no pause that is not over.
+    pub fn rests_for(&mut self, time: Duration, now: At) -> bool {
+        self.refill(now);
+        let is_full = self.full_since.is_some_and(|since| now.since(since) >= time);
+        let is_idle = self.in_flight == 0 && self.queued() == 0 && self.reserved.is_empty();
+        is_full && is_idle && self.closed_until(now).is_none() && self.left.at_most(now).is_none()
     }
 }
 
@@ -552,9 +576,8 @@ mod tests {
         assert!(limiter.ask(&1, "a", Priority::Poll, 1, at(1)));
         assert!(!limiter.ask(&2, "a", Priority::Poll, 3, at(1)));
         assert_eq!(limiter.due(at(2)), vec![2]);
-        let before = limiter.tokens();
-        limiter.refill(at(8));
-        assert!(limiter.tokens() > before + 18.0 + 2.9);
+        let before = limiter.tokens_at(at(2));
+        assert!(limiter.tokens_at(at(8)) > before + 18.0 + 2.9);
     }
 
     #[test]
@@ -584,7 +607,7 @@ mod tests {
         assert!(limiter.ask(&1, "a", Priority::Edit, 1, at(2)));
         limiter.send(&1);
         limiter.release(&1);
-        assert_eq!(limiter.tokens(), 5.0);
+        assert_eq!(limiter.tokens_at(at(2)), 5.0);
     }
 
     #[test]
@@ -594,7 +617,7 @@ mod tests {
         limiter.send(&1);
         limiter.done();
         limiter.release(&1);
-        assert_eq!(limiter.tokens(), 9.0);
+        assert_eq!(limiter.tokens_at(at(0)), 9.0);
     }
 
     #[test]
@@ -681,6 +704,40 @@ mod tests {
         let call = limiter.send(&3);
         limiter.learn_limits(call, advertised(4, Some(30)), None, at(1));
         assert!(limiter.ask(&4, "b", Priority::Edit, 3, at(1)), "what the first did not send is nobody's any more");
+    }
+
+    #[test]
+    fn what_can_be_made_at_once_is_what_is_saved_up_by_now_and_what_cloudflare_leaves() {
+        let mut limiter = RateLimiter::new(RATE, 16, at(0));
+        assert_eq!([0, 10, 1000].map(|second| limiter.tokens_at(at(second))), [16.0, 46.0, 240.0]);
+        let call = limiter.send(&0);
+        limiter.learn_limits(call, advertised(5, Some(30)), None, at(1000));
+        assert_eq!(limiter.tokens_at(at(1029)), 5.0);
+        assert_eq!(limiter.tokens_at(at(1030)), 240.0, "the window is over");
+        let call = limiter.send(&0);
+        limiter.learn_limits(call, None, Some(Duration::from_secs(60)), at(1030));
+        assert_eq!([1089, 1090].map(|second| limiter.tokens_at(at(second))), [0.0, 240.0]);
+    }
+
+    #[test]
+    fn a_limiter_is_needless_once_it_was_full_for_long_and_no_pause_is_left() {
+        let time = Duration::from_secs(300);
+        let mut limiter = RateLimiter::new(RATE, 240, at(0));
+        let rests = |limiter: &mut RateLimiter<u32>, second| limiter.rests_for(time, at(second));
+        assert!(!rests(&mut limiter, 0) && !rests(&mut limiter, 299) && rests(&mut limiter, 300));
+        assert!(limiter.ask(&1, "a", Priority::Edit, 1, at(300)));
+        let call = limiter.send(&1);
+        assert!(!rests(&mut limiter, 1000), "a call is under way");
+        limiter.learn_limits(call, None, None, at(1000));
+        limiter.done();
+        limiter.release(&1);
+        assert!(!rests(&mut limiter, 1299) && rests(&mut limiter, 1300));
+        assert!(limiter.ask(&1, "a", Priority::Edit, 3, at(1300)));
+        limiter.done();
+        assert!(!rests(&mut limiter, 1301) && !rests(&mut limiter, 1600) && rests(&mut limiter, 1601));
+        let call = limiter.send(&1);
+        limiter.learn_limits(call, None, Some(Duration::from_secs(900)), at(1601));
+        assert!(!rests(&mut limiter, 2500) && rests(&mut limiter, 2501));
     }
 
     proptest::proptest! {

@@ -6,14 +6,25 @@
 
 use std::time::Duration;
 
+use super::failure;
+
 /// The part of a credential's calls that sweeps may take, and the lists of rows after them once more.
 pub(super) const PART: f64 = 0.1;
+/// A list that failed is tried again after a time that grows from one of these to the other, if a tenth is enough for that.
+const SOON: Duration = Duration::from_secs(2);
+const LATE: Duration = Duration::from_secs(60);
 /// However few calls there are.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 /// The time in which a tenth of these calls per second are enough for so many pages.
 pub fn spacing(pages: usize, calls_per_second: f64) -> Duration {
     over(pages, PART * calls_per_second)
+}
+
+/// When the list of an account is tried again that failed so many times in a row, as those of so many accounts with the
+/// same credential do (`failing`). Each try takes a call.
+pub fn retry(failures: u32, failing: usize, calls_per_second: f64) -> Duration {
+    failure::growing(failures.saturating_sub(1), SOON, LATE.max(spacing(failing, calls_per_second)))
 }
 
 /// How often an account of so many pages is listed: as often as configured, unless that is too often. `all`: the pages of
@@ -77,6 +88,16 @@ mod tests {
         let all = [1, 400, 400];
         assert_eq!((seconds(1, &all), seconds(400, &all)), (600, 2681));
         assert_eq!(seconds(1, &[1; 360]), 1200);
+    }
+
+    #[test]
+    fn lists_that_fail_take_no_more_than_a_tenth_together_however_many_accounts_cannot_be_read() {
+        let times = |failing, per_second| [1, 2, 3, 100].map(|failures| retry(failures, failing, per_second));
+        let seconds = |of: [f64; 4]| of.map(Duration::from_secs_f64);
+        assert_eq!(times(1, 3.0), seconds([2.0, 3.0, 4.5, 60.0]));
+        assert_eq!(times(18, 3.0), seconds([2.0, 3.0, 4.5, 60.0]));
+        assert_eq!(times(300, 3.0), seconds([2.0, 3.0, 4.5, 1000.0]));
+        assert_eq!(times(1, 0.0)[3], LONGEST);
     }
 
     proptest::proptest! {

@@ -11,6 +11,11 @@ use crate::core::time::At;
 
 /// The clock of the machine may be this far ahead before that is believed, as after a machine was suspended.
 const AHEAD: Duration = Duration::from_secs(60);
+/// It may be as far behind for so long. Then it was ahead before, and so are we: times that people and other programs name
+/// seem to be long past, and those that we tell lie in the future.
+const BEHIND: Duration = Duration::from_secs(300);
+/// How often that is looked at.
+const LOOK: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Clone, Copy)]
 pub struct Clock(pub fn() -> At);
@@ -52,6 +57,26 @@ impl Steady {
     }
 }
 
+/// Until the clock of the machine has been far behind ours for so long that ours is wrong. It never goes back: only another
+/// process starts with the right time.
+pub async fn put_back() {
+    let mut behind = Behind::default();
+    while !behind.for_long(system().since(wall()), Instant::now()) {
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Since when the clock of the machine has been far behind.
+#[derive(Default)]
+struct Behind(Option<Instant>);
+
+impl Behind {
+    fn for_long(&mut self, by: Duration, now: Instant) -> bool {
+        self.0 = (by > AHEAD).then(|| self.0.unwrap_or(now));
+        self.0.is_some_and(|since| now.saturating_duration_since(since) >= BEHIND)
+    }
+}
+
 pub fn at(time: SystemTime) -> At {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     At(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
@@ -86,5 +111,14 @@ mod tests {
         assert_eq!(steady.at(at(10_070), second(20)), at(10_020), "put forward by less than a minute");
         assert_eq!(steady.at(at(17_230), second(30)), at(17_230), "two hours passed, as in a suspended machine");
         assert_eq!(steady.at(at(17_240), second(40)), at(17_240));
+    }
+
+    #[test]
+    fn a_clock_that_stays_far_behind_was_ahead_before() {
+        let (start, mut behind) = (Instant::now(), Behind::default());
+        let mut for_long = |second, by| behind.for_long(Duration::from_secs(by), start + Duration::from_secs(second));
+        assert!(!for_long(0, 3600) && !for_long(299, 3600));
+        assert!(!for_long(300, 60), "it has come near again");
+        assert!(!for_long(330, 86_400) && !for_long(629, 86_400) && for_long(630, 86_400));
     }
 }

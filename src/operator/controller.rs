@@ -117,11 +117,14 @@ impl Scope {
             }
         };
         let failed = |_: Arc<K>, never: &Infallible, _: Arc<Context>| match *never {};
-        let queue = reflector.queue.clone();
+        let (queue, context) = (reflector.queue.clone(), self.context.clone());
         let ended = controller.run(reconcile, failed, self.context.clone());
         Box::pin(ended.for_each(move |ended| {
             if let Err(ControllerError::ObjectNotFound(gone)) = ended {
-                queue.begun(&Name::new(gone.namespace.unwrap_or_default(), gone.name));
+                let name = Name::new(gone.namespace.unwrap_or_default(), gone.name);
+                queue.begun(&name);
+                // A pass that ended after the object went may have left something to remember.
+                context.forget(&K::key(name));
             }
             std::future::ready(())
         }))

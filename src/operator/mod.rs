@@ -39,3 +39,4 @@ pub use rows::row_state::{EXCLUSION_BLOCKED, label};
 pub use run::{Options, run};
 pub use settings::Settings;
 pub use share::next_confirmation;
+pub use vital::Vital;

@@ -30,11 +30,17 @@ pub async fn keep(kube: kube::Client, scopes: Vec<Option<String>>, selector: Opt
                 attempt::<ShareResource>(&kube, scope.as_deref(), selector, &place).await
             };
             match outcome.await {
-                Ok(()) => could = true,
+                // The other scopes may take long, and one is enough.
+                Ok(()) => {
+                    could = true;
+                    health.note(|health, _| health.prepared(true));
+                }
                 Err(message) => tracing::warn!("{message}"),
             }
         }
-        health.note(|health, _| health.prepared(could));
+        if !could {
+            health.note(|health, _| health.prepared(false));
+        }
         if health.ask(|health, _| !health.scopes().is_empty()) {
             // It leads, and shows itself what it can.
             return;
@@ -61,4 +67,43 @@ async fn attempt<K: Reconciled>(
     };
     let outcome = tokio::time::timeout(DEADLINE, calls).await.unwrap_or(Err(Trouble::Late));
     outcome.map_err(|trouble| trouble.message(&K::plural(&()), place))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{Request, Response};
+    use kube::client::Body;
+    use serde_json::json;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn one_namespace_that_can_be_listed_is_enough_though_another_one_does_not_answer() {
+        let server = tower::service_fn(|request: Request<Body>| async move {
+            if request.uri().path().contains("/namespaces/silent/") {
+                std::future::pending::<()>().await;
+            }
+            let is_watch = request.uri().query().is_some_and(|query| query.contains("watch=true"));
+            let list = json!({
+                "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadataList",
+                "metadata": {"resourceVersion": "1"}, "items": [],
+            });
+            let body = if is_watch { String::new() } else { list.to_string() };
+            Ok::<_, std::io::Error>(Response::new(Body::from(body.into_bytes())))
+        });
+        let health = Health::default();
+        health.note(|health, now| {
+            health.competes(Duration::from_secs(60));
+            health.lease("the election", true, now);
+        });
+        let scopes = ["open", "silent"].map(|name| Some(name.to_owned())).to_vec();
+        let kept = tokio::spawn(keep(kube::Client::new(server, "default"), scopes, None, health.clone()));
+        let ready = async {
+            while health.ask(|health, now| health.ready(now)).is_err() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(DEADLINE / 2, ready).await.expect("it is ready");
+        kept.abort();
+    }
 }

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::clock::Clock;
+use super::clock::{self, Clock};
 use super::controller::{Reflector, Scope};
 use super::prepare;
 use crate::api::{Kind, ObjectKey, Share, ShareRecipient, ShareResource};
@@ -44,8 +44,9 @@ use crate::serve::traces::Traces;
 
 /// What is under way when the operator must end gets the longest time of a call, and so much more.
 const MARGIN: Duration = Duration::from_secs(4);
-const PANICKED: &str = "an internal task failed, as the panic in the log says; exiting in order to be restarted";
 const LOST: &str = "the lease was lost, so another replica may lead; exiting in order to be restarted";
+const PUT_BACK: &str = "the clock of the machine was put back by more than a minute and stays there, so that times in statuses \
+                        and metrics are wrong; exiting in order to be restarted";
 /// How often health is looked at when nothing happens.
 const HEALTH: Duration = Duration::from_secs(1);
 /// How often those that wait for their turn are looked at though nothing woke them.
@@ -98,11 +99,15 @@ impl Drop for Background {
     }
 }
 
-/// Runs until `shutdown` turns true, until a held lease is lost, or until a task panics that nothing goes on without.
-pub async fn run(options: Options, shutdown: watch::Receiver<bool>) -> anyhow::Result<()> {
+/// Runs until `shutdown` turns true, until a held lease is lost, or until something happens that nothing goes on without.
+pub async fn run(options: Options, vital: Vital, shutdown: watch::Receiver<bool>) -> anyhow::Result<()> {
     options.metrics.sweep_interval(options.settings.sweep_interval);
     options.metrics.shards(options.shards);
-    let vital = Vital::default();
+    let ends = vital.clone();
+    let _clock = Background::start(&vital, async move {
+        clock::put_back().await;
+        ends.end(PUT_BACK);
+    });
     let Some(lead) = options.lead.clone() else {
         return work(&options, &vital, Leadership::always(), shutdown, None).await;
     };
@@ -205,7 +210,7 @@ async fn lead_when_elected(
         tokio::select! {
             () = elections.lead() => {}
             () = lost.cancelled() => anyhow::bail!(LOST),
-            () = vital.panicked() => anyhow::bail!(PANICKED),
+            why = vital.ended() => anyhow::bail!(why),
             _ = shutdown.wait_for(|down| *down) => return Ok(()),
         }
     }
@@ -268,7 +273,7 @@ async fn work(
     let ended = tokio::select! {
         _ = shutdown.wait_for(|down| *down) => Ok(()),
         () = lost => Err(LOST),
-        () = vital.panicked() => Err(PANICKED),
+        why = vital.ended() => Err(why),
     };
     context.shutdown.cancel();
     tracing::info!("stopping: waiting for calls in progress");
@@ -304,7 +309,11 @@ fn context(
         index,
         outside: Outside::new(kube.clone(), &scopes, options.selector.clone(), clock),
         kube: kube.clone(),
-        events: Events::new(kube.clone(), options.lead.as_ref().map(|lead| lead.identity.clone())),
+        events: Events::new(
+            kube.clone(),
+            options.lead.as_ref().map(|lead| lead.identity.clone()),
+            options.metrics.clone(),
+        ),
         requeuer: requeuer.clone(),
         shards: Arc::new(ServedShards::new(options.shards, clock.now())),
     };

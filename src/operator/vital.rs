@@ -1,36 +1,48 @@
-//! Tasks without which the process would look healthy and do nothing: if one of them panics, the process ends, and is
-//! started again.
+//! Tasks without which the process would look healthy and do nothing: if one of them panics, or ends though it never should,
+//! the process ends, and is started again.
+
+use std::sync::{Arc, OnceLock};
 
 use tokio_util::sync::CancellationToken;
 
-/// Whether such a task panicked.
+const PANICKED: &str = "an internal task failed, as the panic in the log says; exiting in order to be restarted";
+
+/// Whether the process must end, and why.
 #[derive(Clone, Default)]
 pub struct Vital {
-    panicked: CancellationToken,
+    ended: CancellationToken,
+    why: Arc<OnceLock<&'static str>>,
 }
 
 impl Vital {
     /// The work, whose panic is noticed.
     pub fn watch<F: Future>(&self, work: F) -> impl Future<Output = F::Output> + use<F> {
-        let noticed = OnPanic(self.panicked.clone());
+        let noticed = OnPanic(self.clone());
         async move {
             let _noticed = noticed;
             work.await
         }
     }
 
-    /// Until such a task panics.
-    pub async fn panicked(&self) {
-        self.panicked.cancelled().await;
+    /// The process must end; the first reason counts.
+    pub fn end(&self, why: &'static str) {
+        let _ = self.why.set(why);
+        self.ended.cancel();
+    }
+
+    /// Why the process must end, once it must.
+    pub async fn ended(&self) -> &'static str {
+        self.ended.cancelled().await;
+        self.why.get().copied().unwrap_or(PANICKED)
     }
 }
 
-struct OnPanic(CancellationToken);
+struct OnPanic(Vital);
 
 impl Drop for OnPanic {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.cancel();
+            self.0.end(PANICKED);
         }
     }
 }
@@ -47,10 +59,12 @@ mod tests {
         tokio::task::yield_now().await;
         aborted.abort();
         assert!(aborted.await.is_err_and(|end| end.is_cancelled()));
-        assert!(!vital.panicked.is_cancelled());
+        assert!(!vital.ended.is_cancelled());
 
         let panics = tokio::spawn(vital.watch(async { panic!("on purpose") }));
-        vital.panicked().await;
+        assert_eq!(vital.ended().await, PANICKED);
         assert!(panics.await.is_err_and(|end| end.is_panic()));
+        vital.end("another reason");
+        assert_eq!(vital.ended().await, PANICKED, "the first reason counts");
     }
 }

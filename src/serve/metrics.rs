@@ -206,6 +206,7 @@ struct RequestMetrics {
 struct StateMetrics {
     deletions_forbidden: Counter,
     requests_refused: Counter,
+    events_dropped: Counter,
     objects: Family<Labels, Gauge>,
     unready: Family<Labels, Gauge>,
     not_excluded: Family<Labels, Gauge>,
@@ -305,6 +306,11 @@ impl StateMetrics {
                 registry,
                 "requests_refused",
                 "Requests for other objects that the API server refused",
+            ),
+            events_dropped: registered(
+                registry,
+                "events_dropped",
+                "Events that were not published, because too many waited for the API server",
             ),
             objects: registered(
                 registry,
@@ -455,6 +461,10 @@ impl Metrics {
     /// The API server refused a request for an object that is not being deleted.
     pub fn request_refused(&self) {
         self.state.requests_refused.inc();
+    }
+
+    pub fn event_dropped(&self) {
+        self.state.events_dropped.inc();
     }
 
     /// A call to Cloudflare ended.

@@ -129,7 +129,8 @@ impl HttpClient for Collector {
         Self: 'async_trait,
     {
         Box::pin(async move {
-            let answer = self.runtime.spawn(send(self.http.clone(), request)).await?;
+            let sent = self.runtime.spawn(send(self.http.clone(), request)).await;
+            let answer = sent.unwrap_or_else(|failed| Err(failed.to_string()));
             self.tell(answer.as_ref().map(|answer| answer.status().as_u16()).map_err(Clone::clone));
             answer.map_err(HttpError::from)
         })

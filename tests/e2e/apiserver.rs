@@ -13,12 +13,14 @@ use crate::Test;
 use crate::expect::{has, only_share, sweeps};
 use crate::interceptor::{Fault, Interceptor};
 use crate::own;
-use crate::scene::{PATIENCE, World, ids};
+use crate::scene::{PATIENCE, Scene, World, ids, metrics};
 
 pub const TESTS: &[Test] = &[
     ("apiserver: restarts of kube-apiserver and etcd in the middle of work lose and double nothing", restarts),
     ("apiserver: what is changed after etcd was restored from a backup is seen", restored),
     ("apiserver: an object whose changes a dead watch does not bring is reconciled all the same", dead_watch),
+    ("apiserver: changes are listed where every watch ends at once", ended_watches),
+    ("apiserver: watches that expire at once are listed now and then, not without end", expired_watches),
     ("apiserver: what was announced and held up is announced anew, not sent late", late),
     ("apiserver: every write names its field manager and its program", named_writes),
     ("apiserver: an object that cannot be read stops nobody, and is left alone until it can", unreadable),
@@ -174,6 +176,42 @@ fn dead_watch(world: &World) {
     assert!(operator.log().contains("the watch does not bring what the API server has"), "{}", operator.log());
     scene.wait_ready("share", "waf");
     scene.wait_ready("sharerecipient", "bee");
+}
+
+/// An operator behind a proxy with that fault, and a Share that is Ready.
+fn behind(scene: &Scene<'_>, fault: Fault) -> (Interceptor, Process) {
+    let proxy = Interceptor::start(&scene.world.cluster, fault);
+    let kubeconfig = scene.file("proxy.kubeconfig");
+    proxy.kubeconfig(&kubeconfig);
+    let [a, x] = ids();
+    scene.apply(&scene.share("waf", &[&a], &[&x], ""));
+    let mut command = own::command(scene, &scene.namespace, &[]);
+    command.env("KUBECONFIG", &kubeconfig);
+    let operator = Process::start(command, scene.file("operator.log")).expect("the operator starts");
+    scene.wait_ready("share", "waf");
+    (proxy, operator)
+}
+
+fn ended_watches(world: &World) {
+    let scene = world.own_scene();
+    let (_proxy, operator) = behind(&scene, Fault::EmptyWatches);
+    let [a, x] = ids();
+    scene.apply(&scene.share("later", &[&a], &[&x], ""));
+    scene.wait_ready("share", "later");
+    assert!(operator.log().contains("cannot be listed and watched"), "{}", operator.log());
+}
+
+fn expired_watches(world: &World) {
+    let scene = world.own_scene();
+    let (proxy, operator) = behind(&scene, Fault::ExpiredWatches);
+    let [a, x] = ids();
+    scene.apply(&scene.share("later", &[&a], &[&x], ""));
+    scene.wait_ready("share", "later");
+    // Of each kind.
+    assert!(proxy.held() <= 3 * 10, "{} lists", proxy.held());
+    let failures = metrics(&operator.log());
+    let failures = failures.lines().find(|line| line.starts_with("cfshare_watch_failures_total{cause=\"failed\"}"));
+    assert!(failures.is_some_and(|line| !line.ends_with(" 0")), "{failures:?}");
 }
 
 /// A call counts as settled some time after it was announced, so it must leave soon after.

@@ -1,6 +1,7 @@
 //! Recipients and resources as objects of their own: who looks after a row, and who takes over.
 
-use cfshare_simulator::{Action, Rule};
+use cfshare_simulator::{Action, Edit, Rule};
+use serde_json::{Value, json};
 
 use crate::Test;
 use crate::expect::{creates, has, nothing_doubled};
@@ -20,6 +21,8 @@ pub const TESTS: &[Test] = &[
     ("children: objects that go first leave the share alone", objects_first),
     ("children: share and objects go in one command, in any order", together),
     ("children: the row of an object is removed though its share object is gone", share_retained),
+    ("children: the row of an object is removed though lists say that its share is being deleted", share_said_to_go),
+    ("children: an object whose share somebody else deletes can go", share_deleted_by_others),
     ("children: the row of an object stays if another Share manages the share by now, and declares it", handed_over),
     ("children: the row of an object stays if its Share comes back, has no share yet, and declares it", handed_back),
     ("children: a retained row stays, and is shown as unmanaged", retained),
@@ -316,6 +319,43 @@ fn share_retained(world: &World) {
     let state = scene.only();
     assert_eq!(state.live_recipients().iter().map(|row| &row.account_id).collect::<Vec<_>>(), [&one]);
     assert_eq!(state.live_resources().iter().map(|row| &row.resource_id).collect::<Vec<_>>(), [&first]);
+}
+
+fn share_said_to_go(world: &World) {
+    let scene = world.scene();
+    let [one, two, first] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], "deletionPolicy: Retain"));
+    scene.apply(&scene.recipient("two", "waf", &two, ""));
+    scene.wait_ready("sharerecipient", "two");
+    scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+    let set = [("/result/0/status".to_owned(), json!("deleting"))].into();
+    let lies = Rule::always("GET", "/accounts/*/shares", Action::Rewrite { set, remove: Vec::new() });
+    let lies = world.simulator.fault(lies.account(&scene.account));
+    scene.wait_sweep();
+    scene.delete("sharerecipient", "two");
+    let doubts = |child: &Value| message(child).contains("checking once more");
+    scene.wait("the object to look again, or to go", || {
+        scene.get("sharerecipient", "two").is_none_or(|child| doubts(&child))
+    });
+    assert!(world.simulator.remove_fault(lies));
+    scene.wait_gone("sharerecipient", "two");
+    assert_eq!(scene.only().live_recipients().iter().map(|row| &row.account_id).collect::<Vec<_>>(), [&one]);
+}
+
+fn share_deleted_by_others(world: &World) {
+    for takes in [0, 1_000, 10_000] {
+        let scene = world.scene();
+        let [one, two, first] = ids();
+        scene.apply(&scene.share("waf", &[&one], &[&first], "deletionPolicy: Retain"));
+        scene.apply(&scene.recipient("two", "waf", &two, ""));
+        scene.wait_ready("sharerecipient", "two");
+        scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+        world.simulator.delays(Some(&scene.account), |delays| delays.delete_share_ms = Some(takes));
+        let share = scene.only().id;
+        world.simulator.edit(Edit::DeleteShare { share }).expect("an edit");
+        scene.wait_reason("sharerecipient", "two", "WaitingForShare");
+        scene.kubectl(&["delete", "sharerecipient", "two", "--timeout=60s"]);
+    }
 }
 
 fn handed_over(world: &World) {

@@ -1,7 +1,10 @@
 //! Whether nobody loses everything by accident: by an empty list, a vanished account, another account's token.
 
+use std::time::Duration;
+
 use cfshare_simulator::{Action, Edit, ErrorBody, Policy, Release, Rule, ShareState, random_id};
-use serde_json::Value;
+use k8s_openapi::jiff::Timestamp;
+use serde_json::{Value, json};
 
 use crate::Test;
 use crate::expect::{creates, has, only_share, sweeps, tally};
@@ -17,6 +20,7 @@ pub const TESTS: &[Test] = &[
     ("guards: an account whose shares all vanish is made anew when a person says so", vanished_for_good),
     ("guards: shares that all are deleted by hand wait for a person too", deleted_by_hand),
     ("guards: a restart finds the breaker as it was", restarted_open),
+    ("guards: the breaker can be closed though a clock that was ahead says when it opened", reported_ahead),
     ("guards: a few lost of many are made anew", few_of_many),
     ("guards: a token that sees nothing makes nothing anew", |w| exchanged(w, 4, blind())),
     ("guards: another account's token makes the only share not anew", |w| exchanged(w, 1, blind())),
@@ -245,6 +249,30 @@ fn restarted_open(world: &World) {
     // A word that was given while no operator ran counts as well.
     vouch(&scene, "share", "waf-0");
     let _operator = own::start(&scene, &[]);
+    each(&scene, 3, "became Ready again", is_ready);
+    assert_eq!((scene.live().len(), creates(&scene)), (3, 6));
+}
+
+fn reported_ahead(world: &World) {
+    let scene = world.own_scene();
+    let operator = own::start(&scene, &[]);
+    several(&scene, 3);
+    world.simulator.edit(Edit::VanishAll { account: scene.account.clone() }).expect("an edit");
+    each(&scene, 3, "said that the breaker is open", says("BreakerOpen"));
+    own::crash(operator);
+    let tomorrow = (Timestamp::now() + Duration::from_secs(86_400)).strftime("%FT%TZ").to_string();
+    for name in (0..3).map(|n| format!("waf-{n}")) {
+        let share = scene.get("share", &name).expect("the object");
+        let conditions = share["status"]["conditions"].as_array().expect("conditions");
+        let at = conditions.iter().position(|condition| condition["type"] == "Stalled").expect("it");
+        let path = format!("/status/conditions/{at}/lastTransitionTime");
+        let patch = json!([{"op": "replace", "path": path, "value": tomorrow}]).to_string();
+        scene.kubectl(&["patch", "share", &name, "--subresource=status", "--type=json", "-p", &patch]);
+    }
+    let _operator = own::start(&scene, &[]);
+    untouched(&scene, 3);
+    let now = Timestamp::now().strftime("%FT%TZ");
+    scene.annotate("share", "waf-0", &format!("cfshare.dev/close-breaker={now}"));
     each(&scene, 3, "became Ready again", is_ready);
     assert_eq!((scene.live().len(), creates(&scene)), (3, 6));
 }

@@ -42,6 +42,21 @@ pub enum Fault {
     Die(&'static str),
     /// A list of child objects of any labels takes so long.
     SlowLists(Duration),
+    /// Every watch ends as soon as it has begun, as it should.
+    EmptyWatches,
+    /// Every watch ends as soon as it has begun, since its version is too old.
+    ExpiredWatches,
+}
+
+impl Fault {
+    /// The last that a watch brings which ends as soon as it has begun.
+    fn last_words(self) -> Option<&'static str> {
+        match self {
+            Fault::EmptyWatches => Some(""),
+            Fault::ExpiredWatches => Some(EXPIRED),
+            Fault::DropMarks | Fault::DelayMarks(_) | Fault::Delay(..) | Fault::Die(_) | Fault::SlowLists(_) => None,
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -121,8 +136,13 @@ async fn pass(State(upstream): State<Upstream>, request: Request) -> Response {
     let status = answer.status();
     let kind = answer.headers().get("content-type").cloned();
     let (lines, passed) = mpsc::channel(16);
-    let is_watch = head.uri.query().is_some_and(|query| query.contains("watch=true"));
-    tokio::spawn(relay(answer, lines, upstream, is_watch));
+    let asks = |what: &str| head.uri.query().is_some_and(|query| query.contains(what));
+    let is_watch = asks("watch=true");
+    let begun = upstream.fault.last_words().filter(|_| is_watch && !asks("sendInitialEvents=true"));
+    match begun {
+        Some(last) => drop(lines.try_send(last.into())),
+        None => drop(tokio::spawn(relay(answer, lines, upstream, is_watch))),
+    }
     let lines = stream(passed);
     let mut response = Response::new(Body::from_stream(lines));
     *response.status_mut() = status;
@@ -158,11 +178,21 @@ async fn relay(mut answer: reqwest::Response, lines: mpsc::Sender<Bytes>, mut up
                 Fault::DelayMarks(by) if is_mark => late.push_back((Instant::now() + by, Bytes::from(line))),
                 Fault::Delay(_, by) if is_delayed => late.push_back((Instant::now() + by, Bytes::from(line))),
                 Fault::Die(with) if is_watch && text.contains(with) => return lines.closed().await,
-                Fault::DropMarks | Fault::DelayMarks(_) | Fault::Delay(..) | Fault::Die(_) | Fault::SlowLists(_) => {
+                Fault::DropMarks
+                | Fault::DelayMarks(_)
+                | Fault::Delay(..)
+                | Fault::Die(_)
+                | Fault::SlowLists(_)
+                | Fault::EmptyWatches
+                | Fault::ExpiredWatches => {
                     if lines.send(line.into()).await.is_err() {
                         return;
                     }
                 }
+            }
+            if let Some(last) = upstream.fault.last_words().filter(|_| is_mark) {
+                let _ = lines.send(last.into()).await;
+                return;
             }
         }
         let due = late.front().map(|(at, _)| *at);

@@ -3,6 +3,7 @@
 use super::child_pass::ChildPass;
 use crate::api::{Name, Reason};
 use crate::core::time::At;
+use crate::operator::delays;
 use crate::operator::kinds::{Child, RowStatus};
 use crate::operator::pass::breaker;
 use crate::operator::pass::verdict::Verdict;
@@ -15,6 +16,8 @@ enum Absence {
     Doubted(String),
     /// The credential may be another account's.
     Hidden,
+    /// It was first read as being deleted, or deleted, then.
+    Leaving(At),
     /// It was not found, for the first time then.
     Missing(Option<At>),
 }
@@ -37,7 +40,29 @@ pub async fn share_gone<C: Child>(child: &mut ChildPass<C>) -> Result<Option<Ver
             let secret = Name::new(namespace, recorded.unwrap_or_default());
             Ok(Some(breaker::not_visible(&child.pass.key, &format!("share {}", child.id), &secret)))
         }
+        Absence::Leaving(since) => {
+            // One answer proves little, and nobody would remove the row any more. A Share that asked for this lets its child
+            // objects go without a look.
+            let believed = since.plus(read_lag);
+            if child.pass.now() >= believed {
+                child.session.read_share(&child.id).await?;
+                if child.seen().is_some_and(|seen| seen.is_leaving()) {
+                    child.pass.remove_finalizer().await?;
+                    return Ok(None);
+                }
+            }
+            let wait = believed.since(child.pass.now()).max(delays::SHORT);
+            let message = format!("share {} is being deleted; checking once more before that is believed", child.id);
+            Ok(Some(Verdict::working(Reason::Deleting, message).requeue_after(wait)))
+        }
         Absence::Missing(first) => {
+            if child.session.account.cache().was_expected_to_go(&child.id) {
+                child.session.read_leaving().await?;
+                if child.session.account.cache().is_gone(&child.id, read_lag) {
+                    child.pass.remove_finalizer().await?;
+                    return Ok(None);
+                }
+            }
             let now = child.pass.now();
             if let Some(first) = first.filter(|first| now.since(*first) >= read_lag) {
                 child.session.read_share(&child.id).await?;
@@ -50,8 +75,8 @@ pub async fn share_gone<C: Child>(child: &mut ChildPass<C>) -> Result<Option<Ver
 }
 
 fn absence<C: Child>(child: &mut ChildPass<C>) -> Absence {
-    if child.seen().is_some_and(|seen| seen.is_leaving()) {
-        return Absence::Gone;
+    if let Some(since) = child.seen().and_then(|seen| seen.left_at()) {
+        return Absence::Leaving(since);
     }
     if let Some(cause) = child.session.account.breaker() {
         return Absence::Doubted(cause);

@@ -1,19 +1,32 @@
 //! Events on objects: best effort, few, and never in the way of a pass.
 
+use std::sync::Arc;
+
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, ObjectMeta, PostParams};
 use kube::{Resource, ResourceExt};
+use tokio::sync::Semaphore;
 
+use super::requests::in_time;
 use crate::api::FIELD_MANAGER;
 use crate::cloudflare::clean_ends;
+use crate::serve::metrics::Metrics;
+
+/// So many Events are on their way at once.
+const IN_FLIGHT: usize = 8;
+/// So many at most are on their way, or wait for that. More are dropped, as where the API server does not answer.
+const AT_MOST: usize = 256;
 
 /// Each Event is an object of its own. kube's `Recorder` keeps all of the last six minutes, to count those of one reason
 /// and object in a series under the first one's text.
 pub struct Events {
     kube: kube::Client,
     instance: String,
+    metrics: Arc<Metrics>,
+    in_flight: Arc<Semaphore>,
+    places: Arc<Semaphore>,
 }
 
 /// What kind of thing happened.
@@ -36,11 +49,21 @@ impl Note {
 }
 
 impl Events {
-    pub fn new(kube: kube::Client, instance: Option<String>) -> Events {
-        Events { kube, instance: instance.unwrap_or_else(|| FIELD_MANAGER.to_owned()) }
+    pub fn new(kube: kube::Client, instance: Option<String>, metrics: Arc<Metrics>) -> Events {
+        Events {
+            kube,
+            instance: instance.unwrap_or_else(|| FIELD_MANAGER.to_owned()),
+            metrics,
+            in_flight: Arc::new(Semaphore::new(IN_FLIGHT)),
+            places: Arc::new(Semaphore::new(AT_MOST)),
+        }
     }
 
     pub fn publish<K: Resource<DynamicType = ()>>(&self, object: &K, note: Note, message: String) {
+        let Ok(place) = self.places.clone().try_acquire_owned() else {
+            tracing::debug!(reason = note.reason, "an event was dropped, since too many wait for the API server");
+            return self.metrics.event_dropped();
+        };
         let now = Timestamp::now();
         let event = Event {
             metadata: ObjectMeta {
@@ -59,10 +82,52 @@ impl Events {
             ..Event::default()
         };
         let events: Api<Event> = Api::namespaced(self.kube.clone(), &object.namespace().unwrap_or_default());
+        let in_flight = self.in_flight.clone();
         tokio::spawn(async move {
-            if let Err(error) = events.create(&PostParams::default(), &event).await {
+            let _place = place;
+            let params = PostParams::default();
+            let published = in_time(async {
+                let _turn = in_flight.acquire().await;
+                events.create(&params, &event).await
+            });
+            if let Err(error) = published.await {
                 tracing::debug!(%error, "an event was not published");
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::client::Body;
+    use serde_json::json;
+
+    use super::*;
+    use crate::api::{Reason, ShareRecipient};
+
+    #[tokio::test]
+    async fn events_that_the_api_server_does_not_take_are_few_and_those_dropped_are_counted() {
+        let arrived = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let (came, metrics) = (arrived.clone(), Arc::new(Metrics::default()));
+        let silent = tower::service_fn(move |_: http::Request<Body>| {
+            came.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            std::future::pending::<Result<http::Response<Body>, std::io::Error>>()
+        });
+        let events = Events::new(kube::Client::new(silent, "default"), None, metrics.clone());
+        let object = json!({
+            "apiVersion": "cfshare.dev/v1alpha1", "kind": "ShareRecipient",
+            "metadata": {"name": "one", "namespace": "a"},
+            "spec": {"shareRef": {"name": "waf"}, "accountID": "023e105f4ecef8ad9ca31a8372d0c353"},
+        });
+        let object: ShareRecipient = serde_json::from_value(object).expect("an object");
+        for _ in 0..AT_MOST + 3 {
+            events.publish(&object, Note::normal(Reason::Associated), String::new());
+        }
+        for _ in 0..10 * AT_MOST {
+            tokio::task::yield_now().await;
+        }
+        assert!((1..=IN_FLIGHT).contains(&arrived.load(std::sync::atomic::Ordering::SeqCst)), "{arrived:?}");
+        let shown = metrics.render();
+        assert!(shown.contains("cfshare_events_dropped_total 3\n"), "{shown}");
     }
 }

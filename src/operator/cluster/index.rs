@@ -123,8 +123,8 @@ impl Index {
     }
 
     /// The list of one scope (a namespace, or all) is complete: what it lacks went while nobody watched. It says nothing
-    /// of other scopes, whose lists may not have come yet.
-    pub fn relisted<K: Related>(&self, scope: Option<&str>, now: At) -> Vec<ObjectKey> {
+    /// of other scopes, whose lists may not have come yet. `deleted` is told of each that went.
+    pub fn relisted<K: Related>(&self, scope: Option<&str>, now: At, deleted: impl Fn(&ObjectKey)) -> Vec<ObjectKey> {
         if K::KIND == Kind::Share {
             self.unwatched.relisted(scope);
         }
@@ -146,8 +146,11 @@ impl Index {
         let within = known.into_iter().filter(|name| scope.is_none_or(|scope| name.namespace == scope));
         let gone = within.filter(|name| K::cache(self).find(name).is_none());
         for name in gone {
+            let key = K::key(name.clone());
+            deleted(&key);
             K::cache(self).gone(&name);
-            self.asked.forget(&K::key(name.clone()));
+            K::cache(self).forget_release(&name);
+            self.asked.forget(&key);
             self.depart::<K>(&name, now);
             touched.extend(K::relate(self, &name, None, now));
         }
@@ -322,6 +325,8 @@ impl Related for ShareResource {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
     use serde_json::{Value, json};
 
     use super::*;
@@ -403,7 +408,10 @@ mod tests {
         for namespace in ["a", "b"] {
             index.applied(&share(namespace, "waf", json!({})), NOW);
         }
-        assert_eq!(names(index.relisted::<Share>(Some("a"), NOW)), ["b/waf"], "b/waf may have the name of a/waf now");
+        let gone = RefCell::new(Vec::new());
+        let touched = names(index.relisted::<Share>(Some("a"), NOW, |key| gone.borrow_mut().push(key.clone())));
+        assert_eq!(touched, ["b/waf"], "b/waf may have the name of a/waf now");
+        assert_eq!(names(gone.take()), ["a/waf"], "nothing is remembered of it");
         assert_eq!(index.of_account(OWNER), [Name::new("b", "waf")]);
     }
 

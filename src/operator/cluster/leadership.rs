@@ -99,6 +99,13 @@ impl Leadership {
         }
     }
 
+    /// The account is not swept with that credential any more.
+    pub fn forget_sweep(&self, account: &str, credential: &str) {
+        if let Some(tenure) = self.tenure(account) {
+            tenure.sweeps.forget(account, credential);
+        }
+    }
+
     /// How many calls are left with each credential: the next renewal of each Lease says so.
     pub fn note_left(&self, left: &BTreeMap<String, u32>) {
         self.shards.iter().flat_map(|shards| shards.iter()).for_each(|tenure| tenure.sweeps.note_left(left));

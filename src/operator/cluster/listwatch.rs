@@ -31,11 +31,12 @@ const IDLE: Duration = Duration::from_secs(130);
 const PAGE: u32 = 500;
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 const RETRY_MAX: Duration = Duration::from_secs(15);
-/// A watch that ended sooner is a failure, however it ended.
+/// A watch that ended sooner is a failure, however it ended. One that lasts so long works as far as can be seen.
 const SHORT: Duration = Duration::from_secs(1);
 /// So many failures in a row, and the watch begins with a new list.
 const PATIENCE: u32 = 5;
-/// Failures before a watch that lasted so long have nothing to do with those after it.
+/// Failures before a watch that lasted so long have nothing to do with those after it. One that ended sooner and brought
+/// nothing is a failure.
 const LONG: Duration = Duration::from_secs(30);
 
 type Event<K> = WatcherEvent<DeserializeGuard<K>>;
@@ -96,11 +97,8 @@ impl<K: Reconciled> Follower<K> {
     async fn run(mut self) {
         loop {
             match self.list().await {
-                Ok(listed) => {
-                    self.failures = 0;
-                    self.watch(listed).await;
-                }
-                Err(trouble) => self.failed(trouble).await,
+                Ok(listed) => self.watch(listed).await,
+                Err(trouble) => self.failed(trouble, Duration::ZERO).await,
             }
         }
     }
@@ -216,41 +214,59 @@ impl<K: Reconciled> Follower<K> {
     async fn watch(&mut self, listed: Listed<K>) {
         let Listed { mut version, mut stream } = listed;
         loop {
-            let began = Instant::now();
             let outcome = match stream.take() {
                 Some(stream) => Ok(stream),
                 None => self.reopen(&version).await,
             };
+            let (began, mut brought) = (Instant::now(), false);
             let end = match outcome {
-                Ok(stream) => {
-                    (self.report)(Sign::Watching);
-                    self.stream(stream, &mut version).await
-                }
+                Ok(stream) => self.stream(stream, &mut version, &mut brought).await,
                 Err(trouble) => Err(trouble),
             };
-            if began.elapsed() > LONG {
+            if self.wanted.has_changed().unwrap_or_default() {
+                return;
+            }
+            let lasted = began.elapsed();
+            if lasted > LONG {
                 self.failures = 0;
             }
-            match end {
-                Ok(()) if began.elapsed() >= SHORT => {}
-                Ok(()) => self.failed(Trouble::Unfinished).await,
-                // A version that the API server does not know any more has many faces.
-                Err(trouble) if trouble.needs_list() || self.failures >= PATIENCE => return,
-                Err(trouble) => self.failed(trouble).await,
+            let (next, trouble) = after(end, lasted, brought, self.failures);
+            if let Some(trouble) = trouble {
+                self.failed(trouble, lasted).await;
+            }
+            match next {
+                Next::Watch => {}
+                Next::List => return,
             }
         }
     }
 
-    /// One watch, to its end.
-    async fn stream(&mut self, mut stream: WatchStream<K>, version: &mut String) -> Result<(), Trouble> {
+    /// One watch, to its end, or until another list is wanted. It works once it has brought something, or lasts.
+    async fn stream(
+        &mut self,
+        mut stream: WatchStream<K>,
+        version: &mut String,
+        brought: &mut bool,
+    ) -> Result<(), Trouble> {
         let mut wanted = self.wanted.clone();
+        let mut works = false;
         loop {
             let next = tokio::select! {
-                next = tokio::time::timeout(IDLE, stream.next()) => next,
-                Ok(()) = wanted.changed() => return Err(Trouble::Expired),
+                next = tokio::time::timeout(if works { IDLE } else { SHORT }, stream.next()) => next,
+                Ok(()) = wanted.changed() => return Ok(()),
             };
-            let Ok(Some(event)) = next else { return Ok(()) };
-            let event = match event? {
+            let event = match next {
+                Ok(Some(event)) => Some(event?),
+                Err(_) if !works => None,
+                Ok(None) | Err(_) => return Ok(()),
+            };
+            *brought |= event.as_ref().is_some_and(|event| !matches!(event, WatchEvent::Error(_)));
+            if !works && (*brought || event.is_none()) {
+                works = true;
+                (self.report)(Sign::Watching);
+            }
+            let Some(event) = event else { continue };
+            let event = match event {
                 WatchEvent::Added(object) | WatchEvent::Modified(object) => {
                     *version = object.resource_version().unwrap_or_default();
                     Event::Apply(object)
@@ -272,7 +288,8 @@ impl<K: Reconciled> Follower<K> {
         }
     }
 
-    async fn failed(&mut self, trouble: Trouble) {
+    /// Takes note of a failure, and waits a while before the next try; `lasted`: as much of that has passed already.
+    async fn failed(&mut self, trouble: Trouble, lasted: Duration) {
         (self.report)(Sign::Failed(trouble.cause()));
         let text = trouble.message(&K::plural(&()), &self.place);
         let fresh = |(logged, at): &(String, Instant)| *logged == text && at.elapsed() < Duration::from_secs(60);
@@ -282,7 +299,27 @@ impl<K: Reconciled> Follower<K> {
         }
         let wait = RETRY_FIRST.saturating_mul(2_u32.saturating_pow(self.failures)).min(RETRY_MAX);
         self.failures = self.failures.saturating_add(1);
-        tokio::time::sleep(jittered(wait)).await;
+        tokio::time::sleep(jittered(wait).saturating_sub(lasted)).await;
+    }
+}
+
+/// What follows a watch.
+#[derive(Debug, PartialEq)]
+enum Next {
+    Watch,
+    List,
+}
+
+/// What follows a watch that `lasted` so long, and whether its end counts as a failure. It may have ended as it should and
+/// be none all the same: something between us and the API server may answer in its place.
+fn after(end: Result<(), Trouble>, lasted: Duration, brought: bool, failures: u32) -> (Next, Option<Trouble>) {
+    let next = |needs_list: bool| if needs_list || failures >= PATIENCE { Next::List } else { Next::Watch };
+    match end {
+        Ok(()) if lasted < SHORT || !brought && lasted < LONG => (next(false), Some(Trouble::Unfinished)),
+        Ok(()) => (Next::Watch, None),
+        // A version that the API server does not know any more has many faces.
+        Err(trouble) if trouble.needs_list() && lasted >= SHORT => (Next::List, None),
+        Err(trouble) => (next(trouble.needs_list()), Some(trouble)),
     }
 }
 
@@ -300,5 +337,32 @@ mod tests {
         assert!(is_earlier("999", "1000"));
         assert!(!is_earlier("1000", "1000") && !is_earlier("1001", "1000"));
         assert!(!is_earlier("", "1000") && !is_earlier("999", "") && !is_earlier("a", "b"));
+    }
+
+    #[test]
+    fn a_watch_that_ends_too_soon_is_a_failure_and_after_some_everything_is_listed_again() {
+        let second = Duration::from_secs;
+        let told = |end: Result<(), Trouble>, lasted, brought, failures| {
+            let (next, trouble) = after(end, lasted, brought, failures);
+            (next, trouble.is_some())
+        };
+        // How long it lasted, and whether it brought something.
+        for (lasted, brought, is_failure) in [
+            (Duration::ZERO, false, true),
+            (Duration::ZERO, true, true),
+            (second(2), false, true),
+            (second(2), true, false),
+            (second(29), false, true),
+            (second(30), false, false),
+            (second(290), true, false),
+        ] {
+            let lists = if is_failure { Next::List } else { Next::Watch };
+            assert_eq!(told(Ok(()), lasted, brought, PATIENCE - 1), (Next::Watch, is_failure), "{lasted:?} {brought}");
+            assert_eq!(told(Ok(()), lasted, brought, PATIENCE), (lists, is_failure), "{lasted:?} {brought}");
+        }
+        assert_eq!(told(Err(Trouble::Expired), Duration::ZERO, false, 0), (Next::List, true), "not in a hot loop");
+        assert_eq!(told(Err(Trouble::Expired), second(100), true, 0), (Next::List, false));
+        assert_eq!(told(Err(Trouble::Late), Duration::ZERO, false, 0), (Next::Watch, true));
+        assert_eq!(told(Err(Trouble::Late), Duration::ZERO, false, PATIENCE), (Next::List, true));
     }
 }

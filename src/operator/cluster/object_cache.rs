@@ -126,8 +126,8 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
         let mut own_writes = self.own_writes.lock();
         let is_ahead = match self.watched(&name) {
             Some(watched) => watched.uid() != object.uid() || version(watched.as_ref()) < version(object.as_ref()),
-            // The watch said already that it is gone.
-            None => !is_deleting(object.meta()) || !object.finalizers().is_empty(),
+            // The watch said already that it is gone, or never showed it: nothing would take the write out again.
+            None => false,
         };
         if is_ahead {
             own_writes.insert(name, OwnWrite { object: object.clone(), precedes_list: false });
@@ -213,11 +213,18 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
 
     /// We put our finalizer on the object, or took it off.
     pub fn finalized(&self, object: &K, on: bool) {
-        let mut released = self.released.lock();
-        match object.uid().filter(|_| !on) {
-            Some(uid) => drop(released.insert(Name::of(object), uid)),
-            None => drop(released.remove(&Name::of(object))),
+        let (mut released, name) = (self.released.lock(), Name::of(object));
+        // If the watch said already that it is gone, nothing would take the entry out again.
+        let is_shown = self.watched(&name).is_some_and(|watched| watched.uid() == object.uid());
+        match object.uid().filter(|_| !on && is_shown) {
+            Some(uid) => drop(released.insert(name, uid)),
+            None => drop(released.remove(&name)),
         }
+    }
+
+    /// A list showed that the object is gone.
+    pub fn forget_release(&self, name: &Name) {
+        self.released.lock().remove(name);
     }
 
     /// Whether an object that left the watch may still exist: it has our finalizer, and we did not take that off.
@@ -339,7 +346,7 @@ mod tests {
             write.into_iter().for_each(|object| drop(index.recipients.wrote(object)));
             writer.apply_watcher_event(&Event::InitApply(at("5", "listed")));
             writer.apply_watcher_event(&Event::InitDone);
-            index.relisted::<ShareRecipient>(None, NOW);
+            index.relisted::<ShareRecipient>(None, NOW, |_| ());
         };
         let label = || index.recipients.find(&Name::new("a", "one")).expect("it is there").labels()["as"].clone();
         index.recipients.wrote(at("9", "ours"));
@@ -359,9 +366,19 @@ mod tests {
         index.recipients.wrote(released.clone());
         let again = at("5", "as it was");
         assert_eq!(index.recipients.latest(Arc::new(again)).labels()["as"], "as it was");
-        released.metadata.finalizers = Some(vec![FINALIZER.to_owned()]);
-        index.recipients.wrote(released);
-        assert_eq!(index.recipients.latest(Arc::new(at("5", "as it was"))).labels()["as"], "released");
+        index.recipients.wrote(at("7", "answered late"));
+        assert_eq!(index.recipients.latest(Arc::new(at("5", "as it was"))).labels()["as"], "as it was");
+    }
+
+    #[test]
+    fn nothing_is_kept_of_a_release_whose_answer_comes_after_the_object_went() {
+        let mut is_deleting = at("5", "doomed");
+        is_deleting.metadata.finalizers = Some(vec![FINALIZER.to_owned()]);
+        is_deleting.metadata.deletion_timestamp = Some(clock::time(NOW));
+        let index = Index::of(&[], &[], &[], NOW);
+        index.recipients.finalized(&is_deleting, false);
+        // Another object of that name, which leaves the watch with the finalizer.
+        assert!(index.recipients.has_left_with_finalizer(&is_deleting));
     }
 
     #[test]
@@ -372,7 +389,7 @@ mod tests {
             writer.apply_watcher_event(&event);
             match &event {
                 Event::InitApply(object) | Event::Apply(object) => drop(index.applied(object, NOW)),
-                Event::InitDone => drop(index.relisted::<ShareRecipient>(None, NOW)),
+                Event::InitDone => drop(index.relisted::<ShareRecipient>(None, NOW, |_| ())),
                 Event::Init | Event::Delete(_) => {}
             }
         };

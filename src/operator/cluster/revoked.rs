@@ -24,13 +24,22 @@ pub fn read_known<K: Reconciled>(
     if busy.swap(true, Ordering::AcqRel) {
         return;
     }
-    let (cluster, namespace, busy) = (cluster.clone(), namespace.to_owned(), busy.clone());
+    let (cluster, namespace, round_ends) = (cluster.clone(), namespace.to_owned(), Ends(busy.clone()));
     tokio::spawn(async move {
+        let _round_ends = round_ends;
         if let Err(error) = round(&cluster, &namespace, learn).await {
             tracing::warn!(%error, namespace, kind = %K::kind(&()), "known objects can no longer be read either");
         }
-        busy.store(false, Ordering::Release);
     });
+}
+
+/// A round ends, however it does.
+struct Ends(Arc<AtomicBool>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
 }
 
 async fn round<K: Reconciled>(

@@ -2,6 +2,7 @@
 //!
 //! Statuses cannot say it, since nothing is written to them while nothing changes.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -61,6 +62,11 @@ impl SweepLog {
         }
     }
 
+    /// Nobody uses the account with that credential any more.
+    pub fn forget(&self, account: &str, credential: &str) {
+        self.0.lock().remove(&key(account, credential));
+    }
+
     /// Others sweep these accounts now.
     pub fn clear(&self) {
         self.0.lock().clear();
@@ -71,12 +77,18 @@ impl SweepLog {
         let mut sweeps = parse(before);
         // What another process had left says nothing now.
         sweeps.values_mut().for_each(|sweep| sweep.left = None);
-        sweeps.extend(self.0.lock().clone());
         let oldest = (now - FORGOTTEN).as_second();
+        {
+            let mut own = self.0.lock();
+            own.retain(|_, sweep| sweep.at >= oldest);
+            sweeps.extend(own.clone());
+        }
         sweeps.retain(|_, sweep| sweep.at >= oldest);
-        while sweeps.len() > MOST {
-            let oldest = sweeps.iter().min_by_key(|(_, sweep)| sweep.at).map(|(key, _)| key.clone());
-            sweeps.remove(&oldest.unwrap_or_default());
+        if sweeps.len() > MOST {
+            let mut newest_first: Vec<(String, Sweep)> = sweeps.into_iter().collect();
+            newest_first.sort_by_key(|(_, sweep)| Reverse(sweep.at));
+            newest_first.truncate(MOST);
+            sweeps = newest_first.into_iter().collect();
         }
         if sweeps.is_empty() && before.is_none() { None } else { serde_json::to_string(&sweeps).ok() }
     }
@@ -104,5 +116,20 @@ mod tests {
         let expected = [(key("a", "f1"), of(1_000_000, Some(7))), (key("b", "f2"), of(900_000, None))];
         assert_eq!(after, expected.into());
         assert_eq!(parse(Some("no JSON")), Sweeps::new());
+    }
+
+    #[test]
+    fn nothing_is_kept_of_what_is_not_swept_any_more_and_of_too_many_the_newest_stay() {
+        let (log, now) = (SweepLog::default(), Timestamp::from_second(1_000_000).expect("a time"));
+        let note = |account: &str, at| log.note(account, "f", at, Duration::from_secs(600));
+        note("ab1", now);
+        log.forget("AB1", "f");
+        note("old", now - FORGOTTEN - SignedDuration::from_secs(1));
+        for n in 0..MOST as i64 + 500 {
+            note(&format!("a{n}"), now - SignedDuration::from_secs(n));
+        }
+        let merged = parse(log.merged(None, now).as_deref());
+        assert_eq!((merged.len(), merged.values().map(|sweep| sweep.at).min()), (MOST, Some(1_000_001 - MOST as i64)));
+        assert_eq!(log.0.lock().len(), MOST + 500);
     }
 }

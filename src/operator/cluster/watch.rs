@@ -110,7 +110,7 @@ impl<K: Reconciled> Feed<K> {
                 (self.deleted)(&K::key(Name::of(object)));
                 index.deleted(object, now)
             }
-            Event::InitDone => index.relisted::<K>(self.scope.as_deref(), now),
+            Event::InitDone => index.relisted::<K>(self.scope.as_deref(), now, &self.deleted),
             Event::Init => Vec::new(),
         }
     }

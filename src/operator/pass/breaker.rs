@@ -28,6 +28,8 @@ pub fn close_breaker(pass: &mut Pass<Share>, session: &Session) {
 /// Whether a person said so once the object reported that its share cannot be seen.
 pub fn is_confirmed_gone<K: Reconciled>(pass: &mut Pass<K>) -> bool {
     let (confirmed, reported) = (confirmed_gone_at(pass), breaker_reported_at(&pass.common().conditions));
+    let since = pass.account.as_ref().map(|account| pass.context.since(&account.id));
+    let reported = reported.map(|reported| reported.unless_ahead(pass.now(), since.unwrap_or(reported)));
     confirmed.zip(reported).is_some_and(|(confirmed, reported)| reported <= confirmed.plus(CLOCK))
 }
 

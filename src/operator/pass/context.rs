@@ -1,5 +1,6 @@
 //! All that passes share.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use super::quota::Quota;
 use super::share_locks::ShareLocks;
 use crate::api::ObjectKey;
 use crate::core::deletions::DeletionLog;
-use crate::core::id::AccountId;
+use crate::core::id::{AccountId, folded};
 use crate::core::time::At;
 use crate::operator::clock::Clock;
 use crate::operator::cluster::Cluster;
@@ -34,8 +35,8 @@ pub struct Context {
     pub memories: Memories,
     pub metrics: Arc<Metrics>,
     pub shutdown: CancellationToken,
-    /// Deletions of shares that this process recorded; held while one is decided on.
-    pub deletions: tokio::sync::Mutex<DeletionLog>,
+    /// Deletions of shares, by account; held while one is decided on.
+    pub deletions: Mutex<HashMap<String, Arc<tokio::sync::Mutex<DeletionLog>>>>,
     /// When the next object may publish an Event that many publish at once.
     pub event_slots: Mutex<At>,
     /// When Events said lately what the API server refuses.
@@ -55,6 +56,11 @@ impl Context {
     /// Whether one more Event may tell what the API server refuses.
     pub fn may_tell_refusal(&self, now: At) -> bool {
         self.refusals_told.lock().take(now, MAX_REFUSALS_TOLD, Duration::from_secs(60))
+    }
+
+    /// The deletions of an account, which are decided on one after the other.
+    pub fn deletions_of(&self, account: &str) -> Arc<tokio::sync::Mutex<DeletionLog>> {
+        self.deletions.lock().entry(folded(account).into_owned()).or_default().clone()
     }
 
     /// Since when this process has worked for the account: what happened before was done by others.

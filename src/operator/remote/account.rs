@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use super::account_cache::AccountCache;
 use super::credentials::ResolvedCredential;
 use super::followed::Followed;
-use super::limiters::Limiter;
+use super::limiters::{Caller, Limiter};
 use super::observed_share::ObservedShare;
 use super::pages::FULL_PAGE;
 use crate::api::ObjectKey;
@@ -189,13 +189,28 @@ impl Account {
         self.health.lock().sweep_error.clone()
     }
 
+    /// Whether the last sweep failed.
+    pub fn is_failing(&self) -> bool {
+        self.health.lock().failed_sweeps > 0
+    }
+
     /// Why nothing can be read, if that has gone on for so long that it is no passing failure: several sweeps failed, or
-    /// none was complete for several intervals, whatever the cause. A sweep that may not call does not even fail.
+    /// none was complete for several intervals, whatever the cause. A sweep that may not call does not even fail, nor one
+    /// that was not due before the clock was put forward.
     pub fn why_unreadable(&self, now: At, passing_time: Duration) -> Option<Error> {
         let health = self.health.lock();
         let fails = health.failed_sweeps >= DENIALS && now.since(health.failing_since) >= passing_time;
         let silent = now.since(health.read_at) >= passing_time.max(health.sweep_interval * DENIALS);
-        (fails || silent).then(|| health.sweep_error.clone().unwrap_or(Error::Withheld))
+        (fails || silent).then(|| health.sweep_error.clone().unwrap_or_else(|| self.why_silent()))
+    }
+
+    /// Why no sweep ends, neither well nor badly.
+    fn why_silent(&self) -> Error {
+        if self.limiter.is_waiting(&Caller::Sweep(self.id.clone())) {
+            Error::Withheld
+        } else {
+            Error::Lost { cause: "the shares have not been listed for too long".into() }
+        }
     }
 
     /// When the last complete list was begun, or this account became known.
@@ -361,5 +376,40 @@ impl Account {
     /// Whether a person said that this share is meant to be gone.
     pub fn is_accepted(&self, id: &str) -> bool {
         self.breaker.lock().accepted.contains(id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::limiters::{Limiters, Requester};
+    use super::*;
+    use crate::core::limiter::{Priority, Rate};
+    use crate::operator::clock::Clock;
+    use crate::operator::cluster::requeuer::Requeuer;
+    use crate::operator::vital::Vital;
+
+    #[tokio::test]
+    async fn an_account_that_was_not_listed_for_long_blames_the_rate_limit_only_if_its_list_waits_for_that() {
+        let rate = Rate { per_second: 1.0, burst: 1, concurrency: 1 };
+        let requeuer = Arc::new(Requeuer::new(Vec::new()));
+        let limiters = Limiters::new(rate, 1.0, Clock(At::default), requeuer, Vital::default());
+        let credential = Arc::new(Credential::Token("canary".into()));
+        let used = ResolvedCredential { fingerprint: credential.fingerprint(), credential };
+        let (id, interval) = (AccountId::parse(&"a".repeat(32)).expect("an id"), Duration::from_secs(600));
+        let limiter = limiters.of(used.fingerprint);
+        let account = Account::new(id.clone(), used, limiter.clone(), Arc::default(), interval, At(0));
+        let passing = Duration::from_secs(60);
+        let why = |second: i64| account.why_unreadable(At(second * 1000), passing).map(|error| error.class());
+        assert_eq!(
+            [0, 1799, 1800].map(why),
+            [None, None, Some(ErrorClass::Retry)],
+            "as after the clock was put forward"
+        );
+        let requester = Requester { caller: Caller::Sweep(id), namespace: String::new(), priority: Priority::Sweep };
+        let _permit = limiter.ask(&requester, 0, 1).expect("the first call");
+        assert!(limiter.ask(&requester, 0, 1).is_none());
+        assert_eq!(why(1800), Some(ErrorClass::Throttled));
+        account.swept(At(1_800_000), Ok(()));
+        assert_eq!([1800, 3600].map(why), [None, Some(ErrorClass::Throttled)]);
     }
 }

@@ -60,12 +60,17 @@ impl Accounts {
     /// Updates how often the account is listed. That depends on all accounts with the same credential, which grow and
     /// shrink.
     pub fn update_sweep_interval(&self, account: &Account) -> Duration {
-        let same = self.all().into_iter().filter(|other| other.fingerprint == account.fingerprint);
-        let all: Vec<usize> = same.map(|other| other.pages()).collect();
+        let all: Vec<usize> = self.alike(account).map(|other| other.pages()).collect();
         let per_second = account.limiter.per_second();
         let interval = sweep_interval(self.sweep_interval, account.pages(), &all, per_second);
         account.note_sweep_interval(interval);
         interval
+    }
+
+    /// All accounts that are read with the same credential, this one among them.
+    pub fn alike(&self, account: &Account) -> impl Iterator<Item = Arc<Account>> {
+        let credential = account.fingerprint;
+        self.all().into_iter().filter(move |other| other.fingerprint == credential)
     }
 
     /// The object is gone: nobody follows it any more.

@@ -21,6 +21,10 @@ use crate::operator::vital::Vital;
 const TOKENS_AT_START: u32 = 16;
 /// How often those that wait are served.
 const TICK: Duration = Duration::from_millis(50);
+/// How often it is looked up whether a limiter is still needed.
+const LOOK: Duration = Duration::from_secs(60);
+/// Cloudflare counts the calls of so long a time.
+const REST: Duration = Duration::from_secs(300);
 
 /// Who asks for calls.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -44,8 +48,10 @@ pub struct Limiters {
     clock: Clock,
     requeuer: Arc<Requeuer>,
     vital: Vital,
-    limiters: Mutex<HashMap<Fingerprint, Arc<Limiter>>>,
+    limiters: Arc<Mutex<ByCredential>>,
 }
+
+type ByCredential = HashMap<Fingerprint, Arc<Limiter>>;
 
 pub struct Limiter {
     state: Mutex<RateLimiter<Caller>>,
@@ -71,7 +77,7 @@ impl Drop for Permit {
 impl Limiters {
     /// `first`: the part of the rate that is used of a credential until `divide` says otherwise.
     pub fn new(rate: Rate, first: f64, clock: Clock, requeuer: Arc<Requeuer>, vital: Vital) -> Limiters {
-        Limiters { rate, first, clock, requeuer, vital, limiters: Mutex::default() }
+        Limiters { rate, first, clock, requeuer, vital, limiters: Arc::default() }
     }
 
     pub fn of(&self, credential: Fingerprint) -> Arc<Limiter> {
@@ -83,7 +89,8 @@ impl Limiters {
                 moved: Notify::new(),
                 sweeps: Notify::new(),
             });
-            tokio::spawn(self.vital.watch(serve(limiter.clone(), self.requeuer.clone())));
+            let work = serve(credential, limiter.clone(), self.requeuer.clone(), self.limiters.clone());
+            tokio::spawn(self.vital.watch(work));
             limiter
         };
         limiters.entry(credential).or_insert_with(start).clone()
@@ -97,19 +104,24 @@ impl Limiters {
         }
     }
 
-    /// Tokens left and callers waiting, by credential.
+    /// Calls that could be made at once and callers waiting, by credential.
     pub fn levels(&self) -> Vec<(Fingerprint, f64, usize)> {
-        let limiters = self.limiters.lock();
+        let (limiters, now) = (self.limiters.lock(), self.clock.now());
         let level = |(id, limiter): (&Fingerprint, &Arc<Limiter>)| {
-            let state = limiter.state.lock();
-            (*id, state.tokens(), state.queued())
+            let mut state = limiter.state.lock();
+            (*id, state.tokens_at(now), state.queued())
         };
         limiters.iter().map(level).collect()
     }
 }
 
-/// Wakes those whose turn came, as long as anybody waits.
-async fn serve(limiter: Arc<Limiter>, requeuer: Arc<Requeuer>) {
+/// Wakes those whose turn came, as long as anybody waits. Ends with the limiter, which is dropped once it is needless.
+async fn serve(
+    credential: Fingerprint,
+    limiter: Arc<Limiter>,
+    requeuer: Arc<Requeuer>,
+    limiters: Arc<Mutex<ByCredential>>,
+) {
     loop {
         let due = limiter.state.lock().due(limiter.clock.now());
         for caller in due {
@@ -120,10 +132,23 @@ async fn serve(limiter: Arc<Limiter>, requeuer: Arc<Requeuer>) {
         }
         if limiter.state.lock().queued() > 0 {
             tokio::time::sleep(TICK).await;
-        } else {
-            limiter.moved.notified().await;
+        } else if tokio::time::timeout(LOOK, limiter.moved.notified()).await.is_err()
+            && drop_needless(credential, &mut limiters.lock())
+        {
+            return;
         }
     }
+}
+
+/// Drops a limiter that nobody holds any more, and that a new one could replace without more calls than the rate allows.
+fn drop_needless(credential: Fingerprint, limiters: &mut ByCredential) -> bool {
+    let is_needless = |limiter: &mut Arc<Limiter>| {
+        // By others than `limiters` and the task that serves it. Nobody can get it meanwhile.
+        let is_held = Arc::strong_count(limiter) > 2;
+        let is_rested = limiter.state.lock().rests_for(REST, limiter.clock.now());
+        !is_held && is_rested
+    };
+    limiters.get_mut(&credential).is_some_and(is_needless) && limiters.remove(&credential).is_some()
 }
 
 impl Limiter {
@@ -177,6 +202,11 @@ impl Limiter {
         self.state.lock().must_ask_again(self.clock.now())
     }
 
+    /// Whether the caller waits for its turn.
+    pub fn is_waiting(&self, caller: &Caller) -> bool {
+        self.state.lock().is_waiting(caller)
+    }
+
     /// Calls per second that may be made here.
     pub fn per_second(&self) -> f64 {
         self.state.lock().per_second()
@@ -184,5 +214,40 @@ impl Limiter {
 
     pub fn closed_until(&self) -> Option<At> {
         self.state.lock().closed_until(self.clock.now())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicI64, Ordering};
+
+    use super::*;
+    use crate::cloudflare::Credential;
+
+    static NOW: AtomicI64 = AtomicI64::new(0);
+
+    #[tokio::test]
+    async fn a_limiter_goes_once_nobody_holds_it_and_the_rate_needs_it_no_more() {
+        let clock = Clock(|| At(NOW.load(Ordering::SeqCst)));
+        let rate = Rate { per_second: 3.0, burst: 240, concurrency: 8 };
+        let limiters = Limiters::new(rate, 1.0, clock, Arc::new(Requeuer::new(Vec::new())), Vital::default());
+        let credential = Credential::Token("canary".into()).fingerprint();
+        let goes = |second: i64| {
+            NOW.store(second * 1000, Ordering::SeqCst);
+            drop_needless(credential, &mut limiters.limiters.lock())
+        };
+        let held = limiters.of(credential);
+        assert!(!goes(75) && !goes(1000), "somebody holds it");
+        let caller = Caller::Sweep(AccountId::parse(&"a".repeat(32)).expect("an id"));
+        let requester = Requester { caller, namespace: String::new(), priority: Priority::Edit };
+        let permit = held.ask(&requester, 0, 200).expect("a permit");
+        drop(held);
+        assert!(!goes(2000), "a call is under way");
+        drop(permit);
+        limiters.of(credential).release(&requester);
+        assert!(limiters.of(credential).ask(&requester, 0, 200).is_some());
+        assert!(!goes(2010) && !goes(2080) && !goes(2379) && goes(2380));
+        assert_eq!(limiters.levels().len(), 0);
+        assert_eq!(limiters.of(credential).state.lock().tokens_at(clock.now()), f64::from(TOKENS_AT_START));
     }
 }

@@ -16,13 +16,12 @@ use super::pages::{FULL_PAGE, read_pages};
 use super::session;
 use crate::api::{Name, is_deleting, own_record, secret_of};
 use crate::cloudflare::{Error, ErrorClass, Include, Object, Share, ShareQuery, ShareStatus, TargetType};
-use crate::core::failure;
 use crate::core::id::ShareId;
 use crate::core::limiter::Priority;
 use crate::core::relist::{Listing, Relist};
-use crate::core::sweep_interval::spacing;
+use crate::core::sweep_interval::{retry, spacing};
 use crate::core::time::At;
-use crate::operator::clock;
+use crate::operator::clock::{self, Clock};
 use crate::operator::cluster::Cluster;
 use crate::operator::conditions::breaker_reported_at;
 
@@ -52,11 +51,12 @@ struct Sweeper {
 impl Sweeper {
     async fn run(&self) {
         let mut failures = 0;
-        let mut last = At::default();
+        // When the last complete list began, and when the last one that failed ended.
+        let (mut last, mut failed) = (At::default(), At::default());
         let mut interval = self.remote.accounts.update_sweep_interval(&self.account);
         let mut relist = Relist::new(self.remote.settings.calls_per_second);
         loop {
-            if !self.is_due(failures, last, interval).await {
+            if !self.is_due(failures, (last, failed), interval).await {
                 continue;
             }
             if self.remote.gate.shutdown.is_cancelled() || !self.remote.accounts.is_open(&self.account) {
@@ -66,11 +66,13 @@ impl Sweeper {
                 return self.close();
             }
             let began = self.remote.clock.now();
-            let outcome = self.traced(&mut relist, began).await;
+            let outcome = self.traced(&mut relist, failures, began).await;
             let is_complete = outcome.is_ok();
             failures = if is_complete { 0 } else { failures + 1 };
             interval = self.remote.accounts.update_sweep_interval(&self.account);
-            if is_complete {
+            if !is_complete {
+                failed = self.remote.clock.now();
+            } else {
                 last = began;
                 let (credential, began) = (self.account.fingerprint.to_string(), clock::timestamp(began));
                 self.remote.gate.leadership.note_sweep(self.account.id.as_str(), &credential, began, interval);
@@ -84,33 +86,43 @@ impl Sweeper {
     }
 
     /// Waits until the next sweep is due; false: somebody wants one earlier, so that it is to be asked again.
-    async fn is_due(&self, failures: u32, last: At, interval: Duration) -> bool {
+    /// `last`, `failed`: when the last complete list began, and when the last one that failed ended.
+    async fn is_due(&self, failures: u32, (last, failed): (At, At), interval: Duration) -> bool {
         let account = &self.account;
         let wanted = account.demand().is_some_and(|since| since >= last) && failures == 0;
         let apart = if wanted {
             // No more often than a single share is polled.
             spacing(account.pages(), account.limiter.per_second()).max(self.remote.settings.poll_min)
         } else if account.breaker().is_some() {
-            // Nothing is written until a list shows that the shares are back.
-            interval.min(WHILE_OPEN.max(spacing(account.pages(), account.limiter.per_second())))
+            // Nothing is written until a list shows that the shares are back. All that wait for that divide a tenth.
+            let open = self.remote.accounts.alike(account).filter(|other| other.breaker().is_some());
+            let pages = open.map(|other| other.pages()).sum();
+            interval.min(WHILE_OPEN.max(spacing(pages, account.limiter.per_second())))
         } else {
             staggered(interval, last)
         };
-        let pause = pause(failures, apart, last, self.remote.clock.now());
+        let due = match failures {
+            // Demands that are met already may come again and again, and must not put it off.
+            0 => last.plus(apart),
+            n => {
+                let failing = self.remote.accounts.alike(account).filter(|other| other.is_failing()).count();
+                failed.plus(retry(n, failing, account.limiter.per_second()))
+            }
+        };
         let is_due = async {
             tokio::select! {
-                () = tokio::time::sleep(pause) => true,
+                () = until(self.remote.clock, due) => true,
                 () = account.demanded.notified(), if failures == 0 && !wanted => false,
             }
         };
         self.watched(is_due).await
     }
 
-    /// One sweep, with its trace.
-    async fn traced(&self, relist: &mut Relist, began: At) -> Result<(), Error> {
+    /// One sweep, with its trace; `failures`: those in a row before it that failed.
+    async fn traced(&self, relist: &mut Relist, failures: u32, began: At) -> Result<(), Error> {
         let trace = self.remote.traces.sweep(&self.account.id);
         // A panic is one sweep's failure: without sweeps, whatever others change would go unseen.
-        let sweep = AssertUnwindSafe(self.sweep(relist, began)).catch_unwind();
+        let sweep = AssertUnwindSafe(self.sweep(relist, failures, began)).catch_unwind();
         let outcome = self.watched(trace.around(sweep)).await.unwrap_or_else(|_| {
             self.remote.metrics.panic();
             // What it had found out already, nobody was told.
@@ -128,6 +140,8 @@ impl Sweeper {
     /// Drops an account that nobody uses with this credential any more.
     fn close(&self) {
         self.remote.accounts.close(&self.account);
+        let credential = self.account.fingerprint.to_string();
+        self.remote.gate.leadership.forget_sweep(self.account.id.as_str(), &credential);
         // The objects that wait for this sweep, or depend on it, find another account, or that their Secret is gone.
         for key in self.account.waiting() {
             self.cluster.requeuer.requeue_later(&key);
@@ -188,7 +202,7 @@ impl Sweeper {
 
     /// All live shares of the account. Each page goes into the cache as it comes, so that a large account is not held twice; but
     /// before the first list is complete nothing is believed of it.
-    async fn list(&self, began: At) -> Result<Vec<Listed>, Error> {
+    async fn list(&self, priority: Priority, began: At) -> Result<Vec<Listed>, Error> {
         let is_first = self.account.cache().swept.is_none();
         let take = |share: Share| {
             let (id, is_live) = (share.id.clone(), share.is_live());
@@ -199,12 +213,6 @@ impl Sweeper {
             Listed { id, is_live, share: None }
         };
         let credential = self.account.credential.clone();
-        let priority = match (self.account.cache().swept, self.account.demand()) {
-            // Nothing of the account can go on before it.
-            (None, _) => Priority::Create,
-            (Some(_), Some(_)) => Priority::Poll,
-            (Some(_), None) => Priority::Sweep,
-        };
         let requester = self.requester(priority);
         let read = read_pages(|page| {
             let query = ShareQuery { page, per_page: FULL_PAGE, ..session::live() };
@@ -220,9 +228,10 @@ impl Sweeper {
         read.await?.ok_or_else(changed)
     }
 
-    async fn sweep(&self, relist: &mut Relist, began: At) -> Result<(), Error> {
+    async fn sweep(&self, relist: &mut Relist, failures: u32, began: At) -> Result<(), Error> {
         let read_lag = self.remote.settings.read_lag();
-        let rows = self.list(began).await?;
+        let priority = priority(self.account.cache().swept, self.account.demand(), failures);
+        let rows = self.list(priority, began).await?;
         let live: HashSet<ShareId> =
             rows.iter().filter(|listed| listed.is_live).map(|listed| listed.id.clone()).collect();
         {
@@ -322,7 +331,9 @@ impl Sweeper {
                 reported = reported.into_iter().chain(breaker_reported_at(&status.common.conditions)).min();
             }
         }
-        if self.account.count_losses(bound, &missing, reported, self.remote.clock.now()) {
+        let (now, since) = (self.remote.clock.now(), self.cluster.shards.since(self.account.id.as_str()));
+        let reported = reported.map(|reported| reported.unless_ahead(now, since));
+        if self.account.count_losses(bound, &missing, reported, now) {
             match self.account.breaker() {
                 Some(why) => tracing::error!(account = %self.account.id, why, "the circuit breaker opened"),
                 None => {
@@ -404,12 +415,27 @@ fn listing(seen: &ObservedShare) -> (Listing<ShareId>, bool) {
     (listing, of_organization && seen.excluded.is_none())
 }
 
-/// How long the next sweep waits, which is due so long after the last one began. Demands that are met already may come
-/// again and again, and must not put it off.
-fn pause(failures: u32, apart: Duration, last: At, now: At) -> Duration {
-    match failures {
-        0 => apart.saturating_sub(now.since(last)),
-        n => failure::growing(n - 1, Duration::from_secs(2), Duration::from_secs(60)),
+/// Until that time has come. A timer alone would be late by as long as the machine was suspended, or by how much its clock
+/// was put forward.
+async fn until(clock: Clock, due: At) {
+    while let Some(nap) = nap(due, clock.now()) {
+        tokio::time::sleep(nap).await;
+    }
+}
+
+/// How long to sleep before the clock is looked at again; `None`: the time has come.
+fn nap(due: At, now: At) -> Option<Duration> {
+    Some(due.since(now).min(LOOK_UP)).filter(|left| !left.is_zero())
+}
+
+/// How urgent a list is; `failures`: lists before it in a row that failed. Of accounts that a credential may not read,
+/// nothing can go on, and they must not hold up the others.
+fn priority(swept: Option<At>, demand: Option<At>, failures: u32) -> Priority {
+    match (swept, demand) {
+        // Nothing of the account can go on before it.
+        (None, _) if failures == 0 => Priority::Create,
+        (_, Some(_)) => Priority::Poll,
+        (_, None) => Priority::Sweep,
     }
 }
 
@@ -428,12 +454,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_wakes_a_sweep_that_waits_does_not_put_it_off() {
+    fn a_sweep_is_due_by_the_clock_also_after_that_was_put_forward() {
         let second = Duration::from_secs;
-        let (last, apart) = (At(1_000_000), second(600));
-        let pauses = |at: u64| pause(0, apart, last, last.plus(second(at)));
-        assert_eq!([0, 60, 540, 600, 660].map(pauses), [600, 540, 60, 0, 0].map(second));
-        assert_eq!(pause(0, apart, At::default(), last), Duration::ZERO, "the first one is due at once");
-        assert_eq!(pause(1, apart, last, last.plus(second(660))), second(2), "one that failed is made again soon");
+        let due = At(1_000_000);
+        assert_eq!(nap(due, due.minus(second(600))), Some(LOOK_UP), "the clock is looked at again and again");
+        assert_eq!(nap(due, due.minus(second(2))), Some(second(2)));
+        assert_eq!([due, due.plus(second(1))].map(|now| nap(due, now)), [None, None]);
+    }
+
+    #[test]
+    fn the_first_list_comes_before_others_until_it_has_failed() {
+        let now = Some(At(1));
+        assert_eq!([None, now].map(|demand| priority(None, demand, 0)), [Priority::Create; 2]);
+        for swept in [None, now] {
+            assert_eq!(priority(swept, now, 1), Priority::Poll);
+            assert_eq!(priority(swept, None, 1), Priority::Sweep);
+        }
+        assert_eq!([None, now].map(|demand| priority(now, demand, 0)), [Priority::Sweep, Priority::Poll]);
     }
 }

@@ -15,7 +15,6 @@ use crate::api::status::RecentDeletion;
 use crate::api::{CONFIRM_DELETION, Reason, Share, has_finalizer, is_deleting, observes, own_record};
 use crate::core::deletions::{self, Decision, DeletionLog, Facts, Record};
 use crate::core::time::At;
-use crate::operator::cluster::index::Index;
 use crate::operator::pass::Pass;
 use crate::operator::pass::context::Context;
 use crate::operator::pass::verdict::Verdict;
@@ -29,12 +28,14 @@ struct AccountDeletions {
 }
 
 impl AccountDeletions {
-    fn of(index: &Index, id: &str, recorded: &mut DeletionLog, now: At) -> AccountDeletions {
+    fn of(context: &Context, id: &str, log: &mut DeletionLog, now: At) -> AccountDeletions {
+        let index = &context.cluster.index;
         let shares: Vec<Arc<Share>> = index.of_account(id).iter().filter_map(|name| index.shares.find(name)).collect();
-        let own = recorded.entry(id.to_owned()).or_default();
+        let (own, since) = (&mut log.recorded, context.cluster.shards.since(id));
         for share in shares.iter().filter(|share| is_bound(share)) {
             let recorded = share.status.iter().flat_map(|status| &status.recent_deletions);
-            own.extend(recorded.map(|deletion| (deletion.uid.clone(), clock::from_time(&deletion.at))));
+            let at = |deletion: &RecentDeletion| clock::from_time(&deletion.at).unless_ahead(now, since);
+            own.extend(recorded.map(|deletion| (deletion.uid.clone(), at(deletion))));
         }
         own.retain(|_, at| deletions::counts(*at, now));
         AccountDeletions { shares, recent: own.clone() }
@@ -104,9 +105,10 @@ pub async fn hand_over(pass: &Pass<Share>) -> Result<(), Stop> {
     if pass.status.recent_deletions.is_empty() {
         return Ok(());
     }
-    let mut recorded = pass.context.deletions.lock().await;
     let owner = &pass.object.spec.account_id;
-    let account = AccountDeletions::of(&pass.context.cluster.index, owner, &mut recorded, pass.now());
+    let log = pass.context.deletions_of(owner);
+    let mut log = log.lock().await;
+    let account = AccountDeletions::of(&pass.context, owner, &mut log, pass.now());
     account.save(&pass.context, &pass.object.uid().unwrap_or_default()).await
 }
 
@@ -121,26 +123,46 @@ fn is_confirmed(pass: &Pass<Share>, now: At) -> bool {
 /// Why the share is not deleted though its object is; `None`: the deletion may be sent, and is on record.
 pub async fn withheld_deletion(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
     let context = share.pass.context.clone();
-    // One decision at a time, or several would each find room for one more.
-    let mut recorded = context.deletions.lock().await;
     let now = share.pass.now();
     let owner = share.desired.owner.as_str();
     let uid = share.pass.object.uid().unwrap_or_default();
-    let mut account = AccountDeletions::of(&context.cluster.index, owner, &mut recorded, now);
-    let facts = Facts {
+    let mut facts = Facts {
         protected: share.pass.object.spec.deletion_protection == Some(true),
         confirmed: is_confirmed(&share.pass, now),
-        recorded: account.recent.contains_key(&uid),
+        recorded: false,
         withheld: share.pass.status.deletion_held_since.is_some(),
-        recent: account.recent.keys().filter(|other| **other != uid).count(),
-        managed: account.managed(),
+        recent: 0,
+        managed: 0,
     };
+    // Whatever the others do.
+    if facts.protected {
+        return Ok(Some(protected_from_deletion(share)));
+    }
+    if facts.confirmed {
+        return Ok(None);
+    }
+    // One decision at a time in each account, or several would each find room for one more.
+    let log = context.deletions_of(owner);
+    let mut log = log.lock().await;
+    facts.recorded = log.recorded.contains_key(&uid);
+    let counted = log.counted_lately(now).filter(|_| facts.withheld && !facts.recorded);
+    facts.managed = counted.unwrap_or_default();
+    if counted.is_some()
+        && let Decision::Withhold { allowed } = deletions::decide(&facts, context.settings.max_deletions)
+    {
+        return Ok(Some(withheld_verdict(share, facts, allowed)));
+    }
+    let mut account = AccountDeletions::of(&context, owner, &mut log, now);
+    facts.recorded = account.recent.contains_key(&uid);
+    facts.recent = account.recent.keys().filter(|other| **other != uid).count();
+    facts.managed = account.managed();
+    log.count(facts.managed, now);
     match deletions::decide(&facts, context.settings.max_deletions) {
         Decision::Send => Ok(None),
         Decision::RecordAndSend => {
             account.recent.insert(uid.clone(), now);
             account.save(&context, &uid).await?;
-            recorded.entry(owner.to_owned()).or_default().insert(uid, now);
+            log.recorded.insert(uid, now);
             Ok(None)
         }
         Decision::Withhold { allowed } => {
