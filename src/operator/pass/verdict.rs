@@ -13,7 +13,7 @@ use crate::operator::delays;
 /// How an error cites the id of the answer.
 const RAY: &str = "(ray ";
 /// Longest message of a condition: where two things are wrong, each with a command, both are said.
-pub const MAX_MESSAGE: usize = 2000;
+const MAX_MESSAGE: usize = 1500;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readiness {
