@@ -16,7 +16,7 @@ use crate::operator::{EXCLUSION_BLOCKED, Sweep, next_confirmation, sweeps};
 
 const LONGEST: usize = 400;
 /// Longest message of a condition, with its reason.
-const LONGEST_CONDITION: usize = 2100;
+const LONGEST_CONDITION: usize = 1600;
 
 /// Calls that are shown.
 const CALLS: usize = 10;

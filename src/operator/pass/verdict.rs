@@ -15,7 +15,7 @@ const RAY: &str = "(ray ";
 /// Why nothing is changed though the manifest allows it.
 pub const READ_ONLY: &str = "the operator runs with --read-only";
 /// Longest message of a condition: where two things are wrong, each with a command, both are said.
-pub const MAX_MESSAGE: usize = 2000;
+const MAX_MESSAGE: usize = 1500;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readiness {

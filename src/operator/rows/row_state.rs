@@ -2,7 +2,7 @@
 
 use crate::api::status::RecipientCounts;
 use crate::api::{ObjectKey, REQUESTED_AT, int32};
-use crate::cloudflare::{AssociationStatus, RecipientError, ResourceStatus};
+use crate::cloudflare::{AssociationStatus, RecipientError, ResourceStatus, clean};
 use crate::core::row_key::RowKey;
 use crate::core::row_step::Step;
 use crate::operator::remote::observed_share::ObservedShare;
@@ -15,6 +15,10 @@ pub const EXCLUSION_BLOCKED: &str = "exclusion blocked";
 const UNTOLD: &str = "without a status";
 /// Cloudflare refused the call that adds the row.
 pub const REFUSED: &str = "refused";
+
+/// Longest text of Cloudflare in a message, so that what to do about it fits in, too.
+const MAX_TEXT: usize = 300;
+const MAX_ID: usize = 128;
 
 /// How one declared row stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -127,9 +131,10 @@ fn told(word: String) -> String {
 
 fn reported(error: &RecipientError) -> String {
     let text = if error.error.is_empty() { "Cloudflare reports an error without a text" } else { &error.error };
+    let text = clean(text, MAX_TEXT);
     match error.resource_id.as_str() {
-        "" => text.to_owned(),
-        id => format!("{text} (resource {id})"),
+        "" => text,
+        id => format!("{text} (resource {})", clean(id, MAX_ID)),
     }
 }
 
@@ -213,6 +218,8 @@ mod tests {
             told(reported(&error("", ""))),
             "recipient pay (a) is associated: Cloudflare reports an error without a text"
         );
+        let endless = reported(&error(&"x".repeat(9_000), &"y".repeat(9_000)));
+        assert!(endless.chars().count() < 450, "what to do about it comes after it: {endless}");
     }
 
     #[test]
