@@ -167,7 +167,9 @@ pub fn odd_names(world: &World) {
     let elsewhere = "serviceMonitor.namespace=monitoring,dashboard.enabled=true,dashboard.namespace=monitoring";
     let proxy = "proxy.https=http://proxy:3128,extraEnv[0].name=NO_PROXY,extraEnv[0].value=internal";
     let rendered = |release: &str, namespace: &str, set: &str| {
-        let args = ["template", release, &deploy("chart"), "--namespace", namespace, "--set", set];
+        // The API server asks for the ServiceAccount of a Pod.
+        let account = "serviceAccount.create=false,serviceAccount.name=default";
+        let args = ["template", release, &deploy("chart"), "--namespace", namespace, "--set", account, "--set", set];
         world.cluster.run_helm(&args).expect("it renders")
     };
     for (release, set) in [("my.release", ""), ("2024", ""), ("1e3", ""), ("true", ""), ("x", &long), ("x", proxy)] {
@@ -217,10 +219,10 @@ pub fn platform(world: &World) {
     assert_eq!(spec["priorityClassName"], "platform");
     let ports = &objects["NetworkPolicy cfshare"]["spec"]["egress"];
     assert_eq!(ports.as_array().map(Vec::len), Some(1), "{ports:#}");
-    let endpoint = &objects["ServiceMonitor cfshare"]["spec"]["endpoints"][0];
+    let endpoint = &objects["ServiceMonitor cfshare.cfshare-system"]["spec"]["endpoints"][0];
     assert_eq!(endpoint["relabelings"], json!([{"targetLabel": "cluster", "replacement": "eu-1"}]));
-    assert_eq!(objects["ServiceMonitor cfshare"]["metadata"]["namespace"], "monitoring");
-    let rules = objects["PrometheusRule cfshare"]["spec"]["groups"][0]["rules"].as_array().expect("rules");
+    assert_eq!(objects["ServiceMonitor cfshare.cfshare-system"]["metadata"]["namespace"], "monitoring");
+    let rules = objects["PrometheusRule cfshare.cfshare-system"]["spec"]["groups"][0]["rules"].as_array().expect("rules");
     let changed = rules.iter().find(|rule| rule["alert"] == "CfshareShareNotReady").expect("it is there");
     assert_eq!((&changed["for"], &changed["labels"]["severity"]), (&json!("1h"), &json!("info")));
     assert_eq!(objects["ConfigMap cfshare-dashboard"]["metadata"]["annotations"]["grafana_folder"], "Security");
