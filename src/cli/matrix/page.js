@@ -13,7 +13,7 @@
   const when = (text) => (text ? new Date(text).toLocaleString() : "not known");
   // Without a namespace: a share at Cloudflare that has no object.
   const shareKey = ({ namespace, share, name, shareID }) =>
-    namespace ? namespace + "/" + (share || name) : (share || name) + " (" + shareID + ")";
+    namespace ? namespace + "/" + (share ?? name) : (share ?? name) + " (" + shareID + ")";
 
   // One line for each account, one cell for each share.
   const shares = data.shares.map((share) => ({ ...share, key: shareKey(share) }));
@@ -29,7 +29,7 @@
     const account = accounts.get(key);
     account.states.add(row.state);
     if (states.get(row.state).problem) account.problems += 1;
-    if (row.share) account.cells.set(shareKey(row), row);
+    if (row.share !== null) account.cells.set(shareKey(row), row);
     else account.alone = row;
   }
   const lines = [...accounts.values()];
@@ -72,7 +72,7 @@
     add("Account", account.id);
     add("Declared by", row.declaredBy.join(", "));
     if (share) {
-      add("Share", share.key + (share.shareID ? " (" + share.shareID + ")" : ""));
+      add("Share", share.key + (share.shareID && share.namespace ? " (" + share.shareID + ")" : ""));
       add("Owner", [share.accountName, share.accountID].filter(Boolean).join(", "));
       add("Share is", "Ready " + share.ready + (share.reason ? ", " + share.reason : ""));
       add("Resources", share.resources.map((r) => r.type + "/" + (r.name ? r.name + " (" + r.id + ")" : r.id) + " (" + r.word + ")").join(", "));

@@ -82,21 +82,23 @@ const PAUSE: Duration = Duration::from_secs(2);
 impl Status {
     pub async fn run(&self, out: &mut impl Write) -> anyhow::Result<Exit> {
         let cluster = self.scope.cluster().await?;
-        let mut before = String::new();
+        let mut before = None;
         loop {
-            let (text, exit) = match &self.share {
+            let Screen { foreword, body, exit } = match &self.share {
                 Some(name) => self.one(&cluster, name).await?,
                 None => self.list(&cluster).await?,
             };
-            if text != before {
+            // How long ago something was is no change.
+            let shown = Some((foreword.warning.is_some(), body.clone()));
+            if shown != before {
                 if self.watch && std::io::stdout().is_terminal() {
                     out.write_all(b"\x1b[2J\x1b[H")?;
-                } else if !before.is_empty() {
+                } else if before.is_some() {
                     writeln!(out)?;
                 }
-                out.write_all(text.as_bytes())?;
+                out.write_all(self.with(&foreword, body).as_bytes())?;
                 out.flush()?;
-                before = text;
+                before = shown;
             }
             if !self.watch {
                 return Ok(exit);
@@ -105,7 +107,7 @@ impl Status {
         }
     }
 
-    async fn list(&self, cluster: &Cluster) -> anyhow::Result<(String, Exit)> {
+    async fn list(&self, cluster: &Cluster) -> anyhow::Result<Screen> {
         let Objects { shares, recipients, resources } = cluster.objects().await?;
         let mut standings: Vec<Standing> = shares.iter().map(of_share).collect();
         standings.extend(recipients.iter().map(of_recipient));
@@ -119,8 +121,7 @@ impl Status {
         standings.iter_mut().for_each(|standing| standing.beyond = reach.beyond(standing.kind, &standing.name()));
         let foreword = Foreword::new(&pulse, &shares, &recipients, Timestamp::now());
         let body = self.output.print(|| text(&standings), || standings.iter().map(json).collect())?;
-        let exit = exit(&standings, &foreword);
-        Ok((self.with(&foreword, body), exit))
+        Ok(Screen { exit: exit(&standings, &foreword), foreword, body })
     }
 
     /// What programs read stays what it is.
@@ -135,7 +136,7 @@ impl Status {
         }
     }
 
-    async fn one(&self, cluster: &Cluster, name: &str) -> anyhow::Result<(String, Exit)> {
+    async fn one(&self, cluster: &Cluster, name: &str) -> anyhow::Result<Screen> {
         let Some(namespace) = &cluster.namespace else {
             anyhow::bail!("share/{name} is in one namespace: specify it with -n instead of -A");
         };
@@ -172,8 +173,15 @@ impl Status {
         let rows = || Rows::new(&share, recipients.iter().collect(), &reach);
         let screen = || one::screen(&rows(), &calls, &pulse, Timestamp::now());
         let body = self.output.print(screen, list)?;
-        Ok((self.with(&foreword, body), exit))
+        Ok(Screen { foreword, body, exit })
     }
+}
+
+/// What is shown at once.
+struct Screen {
+    foreword: Foreword,
+    body: String,
+    exit: Exit,
 }
 
 fn exit(standings: &[Standing], foreword: &Foreword) -> Exit {
