@@ -25,7 +25,7 @@ use crate::operator::clock::{self, Clock};
 use crate::operator::cluster::Cluster;
 use crate::operator::conditions::breaker_reported_at;
 
-/// How often it is looked up whether the account has gone unread for too long.
+/// How often it is looked up whether the account has gone unread for too long, and whether a list is due.
 const LOOK_UP: Duration = Duration::from_secs(5);
 /// How often shares are listed while the circuit breaker is open, if a tenth of the calls is enough for that.
 const WHILE_OPEN: Duration = Duration::from_secs(60);
