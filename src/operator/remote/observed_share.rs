@@ -1,6 +1,6 @@
 //! What one share looks like at Cloudflare: the share itself, and as much of its rows as was read or written.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
@@ -223,6 +223,21 @@ impl ObservedShare {
         self.counts?.contradict(&self.share.id, &recipients.rows)
     }
 
+    /// Whether a list of recipients lacks any that was there before: their rows never go. No share is without one, unless
+    /// nobody ever received it.
+    pub fn lacks_recipients(&self, rows: &[Recipient]) -> bool {
+        let known = self.recipients.iter().flat_map(|recipients| &recipients.rows).map(|row| &row.id);
+        rows.is_empty() || lacks_any(known, rows.iter().map(|row| &row.id))
+    }
+
+    /// Whether a list of excluded accounts lacks any that was there before; `recorded`: some were, as far as is recorded.
+    pub fn lacks_excluded(&self, rows: &[ExcludedRecipient], recorded: bool) -> bool {
+        match &self.excluded {
+            Some(known) => lacks_any(known.rows.iter().map(|row| &row.id), rows.iter().map(|row| &row.id)),
+            None => recorded && rows.is_empty(),
+        }
+    }
+
     /// New rows, but for those that our own recent writes know better.
     fn merge<R: Clone>(
         &self,
@@ -346,6 +361,14 @@ fn is_older(row: Option<Timestamp>, known: Option<Timestamp>, ours: bool) -> boo
         (Some(row), Some(known)) => row < known,
         _ => ours,
     }
+}
+
+fn lacks_any<'a>(
+    mut known: impl Iterator<Item = &'a RecipientId>,
+    listed: impl Iterator<Item = &'a RecipientId>,
+) -> bool {
+    let listed: HashSet<&RecipientId> = listed.collect();
+    known.any(|id| !listed.contains(id))
 }
 
 /// Whether two lists have the same rows, in whatever order.

@@ -148,7 +148,8 @@ async fn refresh(share: &SharePass, id: &ShareId, requested: bool) -> Result<(),
             return Ok(());
         }
         if seen.are_exclusions_outdated(since) {
-            share.session.read_excluded(id).await?;
+            let recorded = share.entries().iter().any(|(key, entry)| key.is_excluded() && entry.intended_at.is_none());
+            share.session.read_excluded(id, recorded).await?;
         }
         return Ok(());
     }
