@@ -88,6 +88,11 @@ impl ObservedShare {
         self.left_at.filter(|_| self.is_leaving())
     }
 
+    /// Whether it is deleted, and was read as that, or as being deleted, before: one answer proves nothing.
+    pub fn is_surely_deleted(&self) -> bool {
+        self.share.status == ShareStatus::Deleted && self.left_at().is_some_and(|left_at| self.read_at > left_at)
+    }
+
     /// Whether our own write of that row was answered so shortly before that a read may not show it yet.
     pub fn is_recent(&self, id: &str, began: At, read_lag: Duration) -> bool {
         self.answered.get(id).is_some_and(|answer| began.since(answer.at) < read_lag)
