@@ -65,7 +65,7 @@ vocabulary! {
         /// What this object declared was released and stays at Cloudflare, because of `deletionPolicy: Retain` or `suspend`;
         /// the message has the id. Delete it at Cloudflare if nobody needs it.
         Retained,
-        /// Cloudflare does not create a share for an organization without resources, so the excluded accounts receive the
+        /// Cloudflare refused twice to create a share for an organization without resources, so the excluded accounts receive the
         /// share until cfshare has excluded them, immediately after it is created. If they still do, the reason of Ready is
         /// `ExclusionsNotInForce`.
         ExclusionsFollow,

@@ -52,10 +52,10 @@ impl AccountCache {
     /// Ids of the shares of that name that were seen, live ones first, at most so many.
     pub fn ids_named(&self, name: &str, max: usize) -> Vec<String> {
         let named = self.shares.values().filter(|seen| seen.share.name == name);
-        let mut ids: Vec<String> = named.map(|seen| seen.share.id.to_string()).collect();
+        let mut ids: Vec<(bool, String)> = named.map(|seen| (!seen.is_live(), seen.share.id.to_string())).collect();
         ids.sort();
         ids.truncate(max);
-        ids
+        ids.into_iter().map(|(_, id)| id).collect()
     }
 
     pub fn len(&self) -> usize {

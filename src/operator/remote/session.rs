@@ -362,11 +362,12 @@ impl Session {
     }
 
     async fn newest(&self, page: u32) -> Result<Reply<Page<Share>>, Error> {
-        let query = ShareQuery { direction: Some(Direction::Descending), page, ..live() };
+        // Also those that have a word for their status which is newer than this program.
+        let query = ShareQuery { status: None, direction: Some(Direction::Descending), page, ..live() };
         self.client().list_shares(self.credential(), &self.account.id, &query).await
     }
 
-    /// Reads the live sent shares, complete back to that time: newest first as far as needed, or all of them where the pages
+    /// Reads the sent shares, complete back to that time: newest first as far as needed, or all of them where the pages
     /// are not in that order, or one of them is refused.
     pub async fn look_back(&self, since: At) -> Result<(), Stop> {
         let began = self.clock().now();
