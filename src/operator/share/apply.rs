@@ -256,6 +256,10 @@ async fn add(share: &mut SharePass, seen: &ObservedShare, mut keys: Vec<RowKey>,
 pub async fn retry_failed(share: &mut SharePass, id: &ShareId) -> Result<(), Stop> {
     let Some(seen) = share.seen(id) else { return Ok(()) };
     let now = share.pass.now();
+    // A call that may still replace all recipients would undo it.
+    if bulk::pending(&share.pass.status, &share.pass.context.settings, now).is_some() {
+        return Ok(());
+    }
     let inline = share.desired.inline.iter();
     let counts = inline.filter(|(_, declared)| waiver::in_force(declared.waiver.as_ref(), now).is_none());
     let failed: Vec<RowKey> =
