@@ -63,9 +63,10 @@ vocabulary! {
         /// An existing share was adopted; the message has its id. Nothing to do.
         Adopted,
         /// What this object declared was released and stays at Cloudflare, because of `deletionPolicy: Retain` or `suspend`;
-        /// the message has the id. Delete it at Cloudflare if nobody needs it.
+        /// the message has the id. Delete it at Cloudflare if nobody needs it. If Cloudflare was asked to delete it before, the
+        /// message says so: it then goes all the same, as soon as Cloudflare has deleted it.
         Retained,
-        /// Cloudflare does not create a share for an organization without resources, so the excluded accounts receive the
+        /// Cloudflare refused twice to create a share for an organization without resources, so the excluded accounts receive the
         /// share until cfshare has excluded them, immediately after it is created. If they still do, the reason of Ready is
         /// `ExclusionsNotInForce`.
         ExclusionsFollow,

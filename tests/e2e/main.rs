@@ -16,6 +16,7 @@ mod create;
 mod credentials;
 mod deletions;
 mod docs;
+mod doubts;
 mod drift;
 mod everyone;
 mod exclusions;
@@ -144,6 +145,7 @@ fn main() -> ExitCode {
     trials.extend(staged(&lazy, removals::TESTS));
     trials.extend(staged(&lazy, deletions::TESTS));
     trials.extend(staged(&lazy, rows::TESTS));
+    trials.extend(staged(&lazy, doubts::TESTS));
     trials.extend(staged(&lazy, bulk::TESTS));
     trials.extend(staged(&lazy, runbook::TESTS));
     trials.extend(staged(&lazy, tokens::TESTS));

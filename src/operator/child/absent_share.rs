@@ -2,16 +2,20 @@
 
 use super::child_pass::ChildPass;
 use crate::api::{Name, Reason};
+use crate::cloudflare::ShareStatus;
 use crate::core::time::At;
 use crate::operator::delays;
 use crate::operator::kinds::{Child, RowStatus};
 use crate::operator::pass::breaker;
 use crate::operator::pass::verdict::Verdict;
+use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::stop::Stop;
 
 /// What a child that is being deleted knows of its share, which is not there.
 enum Absence {
     Gone,
+    /// Cloudflare says that it is being deleted, or deleted, which nothing confirms yet.
+    Leaving,
     /// Nothing is believed of the account, for that cause.
     Doubted(String),
     /// The credential may be another account's.
@@ -40,21 +44,7 @@ pub async fn share_gone<C: Child>(child: &mut ChildPass<C>) -> Result<Option<Ver
             let secret = Name::new(namespace, recorded.unwrap_or_default());
             Ok(Some(breaker::not_visible(&child.pass.key, &format!("share {}", child.id), &secret)))
         }
-        Absence::Leaving(since) => {
-            // One answer proves little, and nobody would remove the row any more. A Share that asked for this lets its child
-            // objects go without a look.
-            let believed = since.plus(read_lag);
-            if child.pass.now() >= believed {
-                child.session.read_share(&child.id).await?;
-                if child.seen().is_some_and(|seen| seen.is_leaving()) {
-                    child.pass.remove_finalizer().await?;
-                    return Ok(None);
-                }
-            }
-            let wait = believed.since(child.pass.now()).max(delays::SHORT);
-            let message = format!("share {} is being deleted; checking once more before that is believed", child.id);
-            Ok(Some(Verdict::working(Reason::Deleting, message).requeue_after(wait)))
-        }
+        Absence::Leaving => await_leaving(child).await.map(Some),
         Absence::Missing(first) => {
             if child.session.account.cache().was_expected_to_go(&child.id) {
                 child.session.read_leaving().await?;
@@ -75,20 +65,38 @@ pub async fn share_gone<C: Child>(child: &mut ChildPass<C>) -> Result<Option<Ver
 }
 
 fn absence<C: Child>(child: &mut ChildPass<C>) -> Absence {
-    if let Some(since) = child.seen().and_then(|seen| seen.left_at()) {
-        return Absence::Leaving(since);
-    }
     if let Some(cause) = child.session.account.breaker() {
         return Absence::Doubted(cause);
     }
-    if is_hidden(child) {
+    let is_leaving = child.seen().is_some();
+    if !is_leaving && is_hidden(child) {
         return Absence::Hidden;
     }
-    let cache = child.session.account.cache();
-    if cache.is_gone(&child.id, child.pass.context.settings.read_lag()) {
+    let (cache, read_lag) = (child.session.account.cache(), child.pass.context.settings.read_lag());
+    // Its object never asks for the share's deletion, so what proves a loss is enough.
+    if cache.has_ended(&child.id, false, read_lag) || cache.is_gone(&child.id, read_lag) {
         return Absence::Gone;
     }
-    Absence::Missing(cache.missing_since(&child.id))
+    if is_leaving { Absence::Leaving } else { Absence::Missing(cache.missing_since(&child.id)) }
+}
+
+/// One answer that the share is being deleted proves nothing: the row stays if the next one says that it lives.
+async fn await_leaving<C: Child>(child: &ChildPass<C>) -> Result<Verdict, Stop> {
+    if child.pass.is_poll_due() {
+        child.session.read_share(&child.id).await?;
+        let seen = child.seen();
+        if seen.as_ref().is_some_and(ObservedShare::is_live) {
+            return Ok(Verdict::unfinished().requeue_after(delays::SHORT));
+        }
+        let is_deleted = seen.is_some_and(|seen| seen.share.status == ShareStatus::Deleted);
+        let uncounted = child.session.account.cache().uncounted(&child.id);
+        if let Some(since) = uncounted.filter(|_| is_deleted) {
+            child.session.account.demand_sweep(child.pass.key.clone(), since);
+        }
+    }
+    let wait = child.pass.plan_poll(u64::MAX);
+    let message = format!("share {} is being deleted; checking once more before that is believed", child.id);
+    Ok(Verdict::working(Reason::Deleting, message).requeue_after(wait))
 }
 
 fn wait_for_share<C: Child>(child: &mut ChildPass<C>) -> Verdict {

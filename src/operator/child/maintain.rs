@@ -1,6 +1,7 @@
 //! What a child does about its row: compares what is declared, recorded and seen, and acts on it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::child_pass::ChildPass;
 use super::{absent_share, messages, status};
@@ -139,11 +140,16 @@ async fn remove<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, observ
 
 /// Waits for a call of the Share that may still replace all recipients, and with them what is done to this one.
 fn awaits_replacement<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, step: Step) -> Option<Verdict> {
-    let RowKey::Recipient(_) = child.key else { return None };
-    let status = child.parent.share.as_ref()?.status.as_ref()?;
-    let wait = bulk::pending(status, &child.pass.context.settings, child.pass.now())?;
+    let wait = replacement_pending(child)?;
     let message = format!("{} waits for a request of its Share that may still replace all recipients", child.name());
     Some(status::report(child, seen, step, Verdict::working(Reason::Progressing, message).requeue_after(wait)))
+}
+
+/// How long a call of the Share may still replace all recipients, this one among them.
+fn replacement_pending<C: Child>(child: &ChildPass<C>) -> Option<Duration> {
+    let RowKey::Recipient(_) = child.key else { return None };
+    let status = child.parent.share.as_ref()?.status.as_ref()?;
+    bulk::pending(status, &child.pass.context.settings, child.pass.now())
 }
 
 /// The share as it was seen, or read now, which is noted down; `None`: it is gone.
@@ -313,6 +319,9 @@ async fn retry_failed<C: Child>(child: &mut ChildPass<C>) -> Result<(), Stop> {
     let Some(seen) = child.seen() else { return Ok(()) };
     let is_waived = waiver::in_force(child.pass.object.waiver(), child.pass.now()).is_some();
     if child.declared != Declared::Here || is_waived || !child.row(&seen).has_failed() {
+        return Ok(());
+    }
+    if replacement_pending(child).is_some() {
         return Ok(());
     }
     child.note(Some(&Entry::settled_long_ago()));

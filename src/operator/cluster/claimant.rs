@@ -172,9 +172,10 @@ pub fn folded_id(id: &str) -> Interned {
     folded(id).as_ref().into()
 }
 
-/// The shares at Cloudflare that a Share is about, as keys: the recorded one, and the one that the manifest means.
+/// The shares at Cloudflare that a Share is about, as keys: the recorded one, or else the one that the manifest means. Who has
+/// a share claims no other one, whatever the manifest says later.
 pub fn share_ids(share: &Share, recorded: Option<Interned>) -> Vec<Interned> {
-    recorded.iter().chain(&share.spec.share_id).map(|id| folded_id(id)).collect()
+    recorded.as_ref().or(share.spec.share_id.as_ref()).iter().map(|id| folded_id(id)).collect()
 }
 
 /// Whether the object has a share of that name, or is just creating it.

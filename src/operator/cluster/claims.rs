@@ -228,6 +228,21 @@ mod tests {
     }
 
     #[test]
+    fn who_has_a_share_claims_no_other_one_by_a_mistaken_id() {
+        let other = "5a5e0000000000000000000000000002";
+        let shares = [
+            share("a", 1, json!({"shareID": ID}), json!({"shareID": other, "shareName": "old"})),
+            share("b", 2, json!({}), json!({"shareID": ID, "shareName": "waf"})),
+        ];
+        let index = objects(&shares);
+        assert!(index.owns(&shares[0], other));
+        assert!(index.owns(&shares[1], ID) && !index.is_spoken_for(&shares[1], ID));
+        let index = objects(&shares[1..]);
+        index.unwatched.found(None, &shares[..1], At(0));
+        assert!(index.owns(&shares[1], ID), "nor out of the watch");
+    }
+
+    #[test]
     fn what_the_watch_does_not_show_claims_as_if_it_did_until_it_is_back() {
         let (hidden, own) = (plain("a", 1), plain("b", 2));
         let index = objects(std::slice::from_ref(&own));

@@ -37,6 +37,8 @@ pub struct Memory {
     pub announced_at: Option<At>,
     /// When complete looks for an announced create showed nothing, and with which credential.
     pub empty_looks: Vec<(Fingerprint, At)>,
+    /// When the last create was refused: what was looked at before says nothing of the next one.
+    pub create_refused_at: Option<At>,
     /// The announced create was answered with a conflict.
     pub create_conflict: Option<Conflict>,
     /// When the present revision was first seen.
@@ -49,6 +51,8 @@ pub struct Memory {
     pub refusal_told: Option<String>,
     /// Rows whose call has taken effect, and that were not found in place yet, and when that was learned.
     pub answered: LiteMap<RowKey, At>,
+    /// When the calls were sent that remove rows, and that got no answer.
+    pub lost_removals: LiteMap<RowKey, At>,
     /// When rows were found in place lately, by key.
     pub confirmed: LiteMap<RowKey, At>,
     /// Since when it waits for another object to record the row that both declare.
@@ -70,6 +74,8 @@ pub struct Tries {
     pub polls: u32,
     /// How many creates in a row were refused as a whole, without saying for what.
     pub refused_creates: usize,
+    /// A create without resources was refused.
+    pub empty_refused: bool,
     /// When the share that the manifest names by id was last asked for.
     pub asked_for_id: Option<At>,
     /// When the last request to look again was first met: what was read before is too old for it.
@@ -256,26 +262,41 @@ impl Memory {
             revision: _,
             edited_at: _,
             tries:
-                Tries { first_look: _, polls: _, refused, written, refused_creates, asked_for_id, request_met, failing },
+                Tries {
+                    first_look: _,
+                    polls: _,
+                    refused,
+                    written,
+                    refused_creates,
+                    empty_refused,
+                    asked_for_id,
+                    request_met,
+                    failing,
+                },
             due,
             moved: _,
             announced_at,
             empty_looks,
+            create_refused_at,
             create_conflict,
             event_slot,
             outdated,
             refusal_told,
             answered,
+            lost_removals,
             confirmed,
             successor_awaited,
             calls,
             published,
         } = self;
-        let times = [due, announced_at, asked_for_id, request_met, event_slot, successor_awaited];
-        let is_calm = failing.is_none() && *refused_creates == 0 && refusal_told.is_none() && outdated.is_none();
-        let is_empty = refused.is_empty() && written.is_empty() && answered.is_empty() && confirmed.is_empty();
+        let announced = [announced_at, create_refused_at];
+        let times = [due, asked_for_id, request_met, event_slot, successor_awaited];
+        let is_hopeful = failing.is_none() && *refused_creates == 0 && !empty_refused;
+        let is_calm = is_hopeful && refusal_told.is_none() && outdated.is_none();
+        let has_no_rows = answered.is_empty() && lost_removals.is_empty() && confirmed.is_empty();
+        let is_empty = refused.is_empty() && written.is_empty() && has_no_rows;
         let told = calls.is_empty() && create_conflict.is_none() && empty_looks.is_empty() && published.is_empty();
-        is_calm && is_empty && told && times.into_iter().all(Option::is_none)
+        is_calm && is_empty && told && times.into_iter().chain(announced).all(Option::is_none)
     }
 
     /// Forgets refusals and failures, so that everything is tried again.
@@ -296,6 +317,8 @@ impl Memory {
 
     fn expire(&mut self, now: At, read_lag: Duration) {
         self.published.forget(now, HOUR);
+        self.create_refused_at.take_if(|at| now.since(*at) >= HOUR);
+        self.lost_removals.retain(|_, at| now.since(*at) < HOUR);
         self.confirmed.retain(|_, at| now.since(*at) < read_lag * 2);
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::observed_share::ObservedShare;
-use crate::cloudflare::{Kind, Share, ShareStatus};
+use crate::cloudflare::{Kind, Share};
 use crate::core::id::{AccountId, ShareId};
 use crate::core::missing::Missing;
 use crate::core::time::At;
@@ -49,13 +49,13 @@ impl AccountCache {
         self.shares.values().map(Box::as_ref).filter(|seen| seen.is_live())
     }
 
-    /// Ids of the shares of that name that were seen, live or not, at most so many.
+    /// Ids of the shares of that name that were seen, live ones first, at most so many.
     pub fn ids_named(&self, name: &str, max: usize) -> Vec<String> {
         let named = self.shares.values().filter(|seen| seen.share.name == name);
-        let mut ids: Vec<String> = named.map(|seen| seen.share.id.to_string()).collect();
+        let mut ids: Vec<(bool, String)> = named.map(|seen| (!seen.is_live(), seen.share.id.to_string())).collect();
         ids.sort();
         ids.truncate(max);
-        ids
+        ids.into_iter().map(|(_, id)| id).collect()
     }
 
     pub fn len(&self) -> usize {
@@ -185,7 +185,7 @@ impl AccountCache {
     pub fn is_gone(&self, id: &ShareId, read_lag: Duration) -> bool {
         let left = self.leaving.as_ref().filter(|(_, ids)| !ids.contains(id)).map(|(at, _)| *at);
         match (self.shares.get(id), self.missing.get(id)) {
-            (Some(seen), _) => seen.share.status == ShareStatus::Deleted,
+            (Some(seen), _) => seen.is_surely_deleted() && (left >= seen.left_at() || self.uncounted(id).is_none()),
             (None, Some(missing)) => missing.is_gone(read_lag, self.swept, left),
             (None, None) => false,
         }
@@ -195,7 +195,7 @@ impl AccountCache {
     /// loss by, which was begun after the share was first found missing or being deleted.
     fn is_lost(&self, id: &ShareId, read_lag: Duration) -> bool {
         match (self.shares.get(id), self.missing.get(id)) {
-            (Some(seen), _) => seen.share.status == ShareStatus::Deleted && self.uncounted(id).is_none(),
+            (Some(seen), _) => seen.is_surely_deleted() && self.uncounted(id).is_none(),
             (None, Some(missing)) => Missing { expected: false, ..*missing }.is_gone(read_lag, self.swept, None),
             (None, None) => false,
         }
@@ -230,9 +230,10 @@ impl AccountCache {
         self.missing.get(id).map(|missing| missing.first)
     }
 
-    /// It went after we asked Cloudflare to delete it.
+    /// Cloudflare said that it is being deleted, or deleted, before it was not found, or says so now.
     pub fn was_expected_to_go(&self, id: &ShareId) -> bool {
-        self.missing.get(id).is_some_and(|missing| missing.expected)
+        let is_leaving = self.seen(id).is_some_and(ObservedShare::is_leaving);
+        is_leaving || self.missing.get(id).is_some_and(|missing| missing.expected)
     }
 
     pub fn forget(&mut self, id: &ShareId) {
@@ -297,6 +298,44 @@ mod tests {
         assert_eq!(add(1), (2, vec![id(1)]));
         assert_eq!(add(3), (3, vec![id(1), id(3)]));
         assert_eq!(add(3), (0, vec![id(1), id(3)]));
+    }
+
+    #[test]
+    fn a_share_that_is_shown_as_deleted_is_gone_once_a_second_read_and_a_list_say_so() {
+        let (id, lag) = (ShareId::parse("s1").expect("an id"), Duration::from_secs(60));
+        let with = |read: &[(&str, i64)], swept: Option<i64>, left: Option<i64>| {
+            let mut cache = AccountCache::default();
+            for (status, at) in read {
+                let mut share = share(json!({}), 1);
+                share.status = (*status).into();
+                cache.read(share, At(*at), lag);
+            }
+            if let Some(at) = swept {
+                cache.swept(At(at));
+            }
+            cache.leaving = left.map(|at| (At(at), HashSet::new()));
+            (cache.has_ended(&id, true, lag), cache.has_ended(&id, false, lag))
+        };
+        let table: [(&str, &[(&str, i64)], _, _, _); 9] = [
+            ("one list alone", &[("deleted", 10)], Some(10), None, (false, false)),
+            ("one read, and a list", &[("deleted", 10)], Some(20), Some(20), (false, false)),
+            ("two reads, and no list", &[("deleted", 10), ("deleted", 20)], None, None, (false, false)),
+            ("two reads, and lists before", &[("deleted", 10), ("deleted", 20)], Some(9), Some(9), (false, false)),
+            ("two reads, and a list", &[("deleting", 10), ("deleted", 20)], Some(10), None, (true, true)),
+            ("two reads, and what leaves", &[("deleting", 10), ("deleted", 20)], None, Some(10), (true, false)),
+            (
+                "alive in between",
+                &[("deleted", 10), ("active", 20), ("deleted", 30)],
+                Some(40),
+                Some(40),
+                (false, false),
+            ),
+            ("being deleted", &[("deleting", 10), ("deleting", 20)], Some(30), Some(30), (false, false)),
+            ("alive again", &[("deleting", 10), ("deleted", 20), ("active", 30)], Some(30), Some(30), (false, false)),
+        ];
+        for (what, read, swept, left, expected) in table {
+            assert_eq!(with(read, swept, left), expected, "{what}");
+        }
     }
 
     #[test]

@@ -1,11 +1,20 @@
 //! How one row of a share stands, as far as the share was read.
 
 use super::observed_share::ObservedShare;
+use super::recipients::is_ended;
 use crate::cloudflare::{AssociationStatus, ExcludedRecipient, Recipient, ResourceStatus, ShareResource};
-use crate::core::id::AccountId;
+use crate::core::id::{AccountId, RecipientId, ShareResourceId};
 use crate::core::row_key::RowKey;
 use crate::core::row_step::Observed;
 use crate::core::time::At;
+
+/// A row that can be removed.
+#[derive(Debug, Clone)]
+pub enum RowId {
+    Recipient(RecipientId),
+    Excluded(RecipientId),
+    Resource(ShareResourceId),
+}
 
 impl ObservedShare {
     /// The live row of an account, or else the one that is on its way out.
@@ -32,6 +41,27 @@ impl ObservedShare {
         };
         let rows = self.resources.as_ref()?;
         rows.iter().filter(|row| resource_key(row) == *key).min_by_key(|row| (rank(row), row.created))
+    }
+
+    /// All rows of a key that receive, exclude or share now: by which it is removed. There may be several.
+    pub fn live_rows(&self, key: &RowKey) -> Vec<RowId> {
+        match key {
+            RowKey::Recipient(account) => {
+                let rows = self.recipients.iter().flat_map(|recipients| &recipients.rows);
+                let live = rows.filter(|row| row.account_id == *account && !is_ended(&row.association_status));
+                live.map(|row| RowId::Recipient(row.id.clone())).collect()
+            }
+            RowKey::Excluded(account) => {
+                let rows = self.excluded.iter().flat_map(|excluded| &excluded.rows);
+                rows.filter(|row| row.account_id == *account).map(|row| RowId::Excluded(row.id.clone())).collect()
+            }
+            RowKey::Resource { .. } => {
+                let live = |row: &&ShareResource| {
+                    resource_key(row) == *key && matches!(resource_seen(Some(row), false), Observed::Live { .. })
+                };
+                self.resources.iter().flatten().filter(live).map(|row| RowId::Resource(row.id.clone())).collect()
+            }
+        }
     }
 
     /// How many resources are live, no matter who declared them.

@@ -1,14 +1,17 @@
 //! What one share looks like at Cloudflare: the share itself, and as much of its rows as was read or written.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use litemap::LiteMap;
 
-use super::recipients::{Exclusions, Recipients};
-use crate::cloudflare::{Counts, Error, ExcludedRecipient, Recipient, Share, ShareResource, ShareStatus, TargetType};
-use crate::core::id::RecipientId;
+use super::recipients::{Exclusions, Recipients, is_ended};
+use crate::cloudflare::{
+    AssociationStatus, Counts, Error, ExcludedRecipient, Recipient, ResourceStatus, Share, ShareResource, ShareStatus,
+    TargetType,
+};
+use crate::core::id::{RecipientId, ShareResourceId};
 use crate::core::interned::Interned;
 use crate::core::time::At;
 
@@ -86,6 +89,11 @@ impl ObservedShare {
     /// When it was first read as being deleted, or deleted; `None`: it is live.
     pub fn left_at(&self) -> Option<At> {
         self.left_at.filter(|_| self.is_leaving())
+    }
+
+    /// Whether it is deleted, and was read as that, or as being deleted, before: one answer proves nothing.
+    pub fn is_surely_deleted(&self) -> bool {
+        self.share.status == ShareStatus::Deleted && self.left_at().is_some_and(|left_at| self.read_at > left_at)
     }
 
     /// Whether our own write of that row was answered so shortly before that a read may not show it yet.
@@ -201,7 +209,11 @@ impl ObservedShare {
     fn read_resources(&mut self, rows: Vec<ShareResource>, began: At, read_lag: Duration) -> bool {
         let known = self.resources.take();
         let ours = known.clone().unwrap_or_default();
-        let rows = self.merge(ours, rows, began, read_lag, |row| (row.id.to_string(), row.modified));
+        let rows = self.merge(ours, rows, began, read_lag, |row: &ShareResource| Version {
+            id: row.id.to_string(),
+            modified: row.modified,
+            leaves: matches!(row.status, ResourceStatus::Deleting | ResourceStatus::Deleted),
+        });
         let moved = known.is_some_and(|known| !same_rows(&known, &rows));
         self.resources = Some(rows);
         self.resources_read_at = self.resources_read_at.max(began);
@@ -211,7 +223,11 @@ impl ObservedShare {
     /// The list of recipients, complete.
     pub fn read_recipients(&mut self, rows: Vec<Recipient>, began: At, read_lag: Duration) {
         let (known, doubted) = self.recipients.take().map(|r| (r.rows, r.doubted)).unwrap_or_default();
-        let rows = self.merge(known, rows, began, read_lag, |row| (row.id.to_string(), row.modified));
+        let rows = self.merge(known, rows, began, read_lag, |row: &Recipient| Version {
+            id: row.id.to_string(),
+            modified: row.modified,
+            leaves: is_ended(&row.association_status),
+        });
         let is_made = self.is_recent(self.share.id.as_str(), began, read_lag);
         self.recipients = Some(Box::new(Recipients { rows, read_at: began, stale: false, doubted, may_lag: is_made }));
     }
@@ -223,6 +239,21 @@ impl ObservedShare {
         self.counts?.contradict(&self.share.id, &recipients.rows)
     }
 
+    /// Whether a list of recipients lacks any that was there before: their rows never go. No share is without one, unless
+    /// nobody ever received it.
+    pub fn lacks_recipients(&self, rows: &[Recipient]) -> bool {
+        let known = self.recipients.iter().flat_map(|recipients| &recipients.rows).map(|row| &row.id);
+        rows.is_empty() || lacks_any(known, rows.iter().map(|row| &row.id))
+    }
+
+    /// Whether a list of excluded accounts lacks any that was there before; `recorded`: some were, as far as is recorded.
+    pub fn lacks_excluded(&self, rows: &[ExcludedRecipient], recorded: bool) -> bool {
+        match &self.excluded {
+            Some(known) => lacks_any(known.rows.iter().map(|row| &row.id), rows.iter().map(|row| &row.id)),
+            None => recorded && rows.is_empty(),
+        }
+    }
+
     /// New rows, but for those that our own recent writes know better.
     fn merge<R: Clone>(
         &self,
@@ -230,11 +261,11 @@ impl ObservedShare {
         rows: Vec<R>,
         began: At,
         read_lag: Duration,
-        about: impl Fn(&R) -> (String, Option<Timestamp>),
+        about: impl Fn(&R) -> Version,
     ) -> Vec<R> {
         let mut ours: HashMap<String, R> = HashMap::new();
         for row in known {
-            let (id, _) = about(&row);
+            let id = about(&row).id;
             if self.is_recent(&id, began, read_lag) {
                 ours.insert(id, row);
             }
@@ -242,9 +273,9 @@ impl ObservedShare {
         let mut merged: Vec<R> = rows
             .into_iter()
             .map(|row| {
-                let (id, modified) = about(&row);
-                match ours.remove(&id) {
-                    Some(own) if is_older(modified, about(&own).1, true) => own,
+                let version = about(&row);
+                match ours.remove(&version.id) {
+                    Some(own) if version.is_behind(&about(&own)) => own,
                     _ => row,
                 }
             })
@@ -312,6 +343,16 @@ impl ObservedShare {
         recipients.rows.push(row);
     }
 
+    /// As above, for one that our own call removes: it goes, whatever the answer shows of it, if anything.
+    pub fn removed_recipient(&mut self, id: &RecipientId, answer: Option<Recipient>, now: At) {
+        let known = || self.recipients.iter().flat_map(|listed| &listed.rows).find(|row| row.id == *id).cloned();
+        let Some(mut row) = answer.or_else(known) else { return self.outdate() };
+        if !is_ended(&row.association_status) {
+            row.association_status = AssociationStatus::Disassociating;
+        }
+        self.wrote_recipient(row, now);
+    }
+
     /// An excluded account in the answer to our own write. Who receives the share now, only a read can tell.
     pub fn wrote_excluded(&mut self, row: ExcludedRecipient, now: At) {
         if let Some(excluded) = &mut self.excluded {
@@ -338,6 +379,32 @@ impl ObservedShare {
             resources.push(row);
         }
     }
+
+    /// As above, for one that our own call removes.
+    pub fn removed_resource(&mut self, id: &ShareResourceId, answer: Option<ShareResource>, now: At) {
+        let known = || self.resources.iter().flatten().find(|row| row.id == *id).cloned();
+        let Some(mut row) = answer.or_else(known) else { return self.outdate() };
+        if !matches!(row.status, ResourceStatus::Deleting | ResourceStatus::Deleted) {
+            row.status = ResourceStatus::Deleting;
+        }
+        self.wrote_resource(row, now);
+    }
+}
+
+/// What tells whether a row is newer than another one of its id.
+struct Version {
+    id: String,
+    modified: Option<Timestamp>,
+    /// It is on its way out, or gone.
+    leaves: bool,
+}
+
+impl Version {
+    /// Whether our own recent answer about the row is newer. One that removed it stands until the row is another one.
+    fn is_behind(&self, own: &Version) -> bool {
+        let undoes = own.leaves && !self.leaves && self.modified == own.modified;
+        undoes || is_older(self.modified, own.modified, true)
+    }
 }
 
 /// Whether a row is older than the one that is known. Without times, our own recent answer wins.
@@ -346,6 +413,14 @@ fn is_older(row: Option<Timestamp>, known: Option<Timestamp>, ours: bool) -> boo
         (Some(row), Some(known)) => row < known,
         _ => ours,
     }
+}
+
+fn lacks_any<'a>(
+    mut known: impl Iterator<Item = &'a RecipientId>,
+    listed: impl Iterator<Item = &'a RecipientId>,
+) -> bool {
+    let listed: HashSet<&RecipientId> = listed.collect();
+    known.any(|id| !listed.contains(id))
 }
 
 /// Whether two lists have the same rows, in whatever order.
@@ -360,6 +435,9 @@ fn is_leaving(share: &Share) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::id::AccountId;
+    use crate::core::row_key::RowKey;
+    use crate::core::row_step::Observed;
     use serde_json::json;
 
     #[test]
@@ -384,6 +462,61 @@ mod tests {
             seen.doubt_rows(At(9_000));
             assert!(outdated(&seen) && seen.listed_at() == At(9_000), "{target}");
         }
+    }
+
+    fn account_share() -> ObservedShare {
+        let share =
+            json!({"id": "s1", "account_id": "acc", "name": "waf", "status": "active", "target_type": "account"});
+        ObservedShare::new(serde_json::from_value(share).expect("a share as Cloudflare writes it"), At(0))
+    }
+
+    fn recipient(id: &str, status: &str, modified: u32) -> Recipient {
+        let modified = format!("2026-01-01T00:00:{modified:02}Z");
+        let row = json!({"id": id, "account_id": "372e", "association_status": status, "modified": modified});
+        serde_json::from_value(row).expect("a row as Cloudflare writes it")
+    }
+
+    #[test]
+    fn a_row_that_our_own_call_removes_goes_whatever_its_answer_says_until_it_is_another_one() {
+        let (account, lag) = (AccountId::parse("372e").expect("an id"), Duration::from_secs(60));
+        let key = RowKey::Recipient(account);
+        let answers = [None, Some(recipient("r1", "associated", 1)), Some(recipient("r1", "revoking", 1))];
+        for answer in answers {
+            let mut seen = account_share();
+            seen.read_recipients(vec![recipient("r1", "associated", 1)], At(1_000), lag);
+            seen.removed_recipient(&RecipientId::parse("r1").expect("an id"), answer.clone(), At(2_000));
+            let mut shown = |row: Recipient, at: i64| {
+                seen.read_recipients(vec![row], At(at), lag);
+                seen.row(&key, |_| false)
+            };
+            let live = Observed::Live { differs: false };
+            assert_eq!(shown(recipient("r1", "associated", 1), 3_000), Observed::Leaving, "{answer:?}");
+            assert_eq!(shown(recipient("r1", "associated", 2), 4_000), live, "it is another one");
+            let mut seen = account_share();
+            seen.read_recipients(vec![recipient("r1", "associated", 1)], At(1_000), lag);
+            seen.removed_recipient(&RecipientId::parse("r1").expect("an id"), answer, At(2_000));
+            seen.read_recipients(vec![recipient("r1", "associated", 1)], At(90_000), lag);
+            assert_eq!(seen.row(&key, |_| false), live, "it stays for so long that it did not go");
+        }
+    }
+
+    #[test]
+    fn a_list_is_short_that_lacks_what_was_listed_or_recorded() {
+        let mut seen = account_share();
+        let rows = |ids: &[&str]| ids.iter().map(|id| recipient(id, "associated", 1)).collect::<Vec<_>>();
+        assert!(seen.lacks_recipients(&rows(&[])) && !seen.lacks_recipients(&rows(&["r1"])));
+        seen.read_recipients(rows(&["r1", "r2"]), At(1_000), Duration::ZERO);
+        assert!(seen.lacks_recipients(&rows(&["r2", "r3"])) && !seen.lacks_recipients(&rows(&["r3", "r2", "r1"])));
+        let excluded = |ids: &[&str]| -> Vec<ExcludedRecipient> {
+            let rows = ids.iter().map(|id| json!({"id": id, "account_id": "372e"})).collect::<Vec<_>>();
+            serde_json::from_value(json!(rows)).expect("rows")
+        };
+        assert!(seen.lacks_excluded(&excluded(&[]), true) && !seen.lacks_excluded(&excluded(&[]), false));
+        assert!(!seen.lacks_excluded(&excluded(&["e1"]), true));
+        seen.excluded = Some(Exclusions { read_at: At(1_000), rows: excluded(&["e1"]) });
+        assert!(seen.lacks_excluded(&excluded(&["e2"]), false) && !seen.lacks_excluded(&excluded(&["e2", "e1"]), true));
+        seen.excluded = Some(Exclusions { read_at: At(1_000), rows: Vec::new() });
+        assert!(!seen.lacks_excluded(&excluded(&[]), true), "it was believed before");
     }
 
     #[test]

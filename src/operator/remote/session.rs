@@ -17,8 +17,8 @@ use super::pages::{FULL_PAGE, PageError, Pages, read_pages};
 use super::recipients::Exclusions;
 use crate::api::ObjectKey;
 use crate::cloudflare::{
-    self, Client, Credential, Direction, Error, ErrorClass, Include, Kind as ShareKind, Object, Order, Page, Reply,
-    ResourceQuery, Share, ShareQuery, ShareStatus, WHOLE,
+    self, Client, Credential, Direction, Error, ErrorClass, ExcludedRecipient, Include, Kind as ShareKind, Object,
+    Order, Page, Recipient, Reply, ResourceQuery, Share, ShareQuery, ShareStatus, WHOLE,
 };
 use crate::core::id::{AccountId, ShareId};
 use crate::core::limiter::Priority;
@@ -230,7 +230,10 @@ impl Session {
         let pages = total.div_ceil(u64::from(FULL_PAGE)).max(1) as u32;
         let began = self.clock().now();
         let list = |page| self.client().list_recipients(self.credential(), &self.account.id, id, true, page, FULL_PAGE);
-        match self.pages(&format!("recipients of {id}"), pages, list).await {
+        let is_short = |rows: &[Recipient]| {
+            self.account.cache().seen(id).is_some_and(|seen| seen.counts.is_none() && seen.lacks_recipients(rows))
+        };
+        match self.pages_twice(&format!("recipients of {id}"), pages, list, is_short).await {
             Ok(rows) => {
                 if let Some(seen) = self.account.cache().seen_mut(id) {
                     seen.read_recipients(rows, began, self.read_lag());
@@ -253,6 +256,28 @@ impl Session {
         let cache = self.account.cache();
         let unread = cache.seen(id).filter(|seen| seen.row(row, |_| false) == Observed::Unread);
         unread.and_then(ObservedShare::short_list).map_or(Ok(()), |error| Err(Stop::Cloudflare(error)))
+    }
+
+    /// All pages of a list, and once more where it may lack rows: what either of the two shows is there.
+    async fn pages_twice<T, F>(
+        &self,
+        list: &str,
+        at_least: u32,
+        ask: impl Fn(u32) -> F,
+        is_short: impl Fn(&[T]) -> bool,
+    ) -> Result<Vec<T>, Stop>
+    where
+        T: Object,
+        F: Future<Output = Result<Reply<Page<T>>, Error>>,
+    {
+        let first = self.pages(list, at_least, &ask).await?;
+        if !is_short(&first) {
+            return Ok(first);
+        }
+        let mut rows = self.pages(list, at_least, &ask).await?;
+        let listed: HashSet<String> = rows.iter().map(|row| row.id().to_owned()).collect();
+        rows.extend(first.into_iter().filter(|row| !listed.contains(row.id())));
+        Ok(rows)
     }
 
     /// All pages of a list, with a permit for as many calls as it took last time, and at least so many.
@@ -286,11 +311,15 @@ impl Session {
         Ok(rows.await?.ok_or_else(changed)?)
     }
 
-    /// Reads the accounts that a share of an organization leaves out.
-    pub async fn read_excluded(&self, id: &ShareId) -> Result<(), Stop> {
+    /// Reads the accounts that a share of an organization leaves out; `recorded`: some were in place once. Nothing counts
+    /// them, so a list that lacks any is read once more.
+    pub async fn read_excluded(&self, id: &ShareId, recorded: bool) -> Result<(), Stop> {
         let began = self.clock().now();
         let list = |page| self.client().list_excluded(self.credential(), &self.account.id, id, page, FULL_PAGE);
-        match self.pages(&format!("excluded of {id}"), 1, list).await {
+        let is_short = |rows: &[ExcludedRecipient]| {
+            self.account.cache().seen(id).is_some_and(|seen| seen.lacks_excluded(rows, recorded))
+        };
+        match self.pages_twice(&format!("excluded of {id}"), 1, list, is_short).await {
             Ok(rows) => {
                 if let Some(seen) = self.account.cache().seen_mut(id) {
                     seen.excluded = Some(Exclusions { read_at: began, rows });
@@ -333,11 +362,12 @@ impl Session {
     }
 
     async fn newest(&self, page: u32) -> Result<Reply<Page<Share>>, Error> {
-        let query = ShareQuery { direction: Some(Direction::Descending), page, ..live() };
+        // Also those that have a word for their status which is newer than this program.
+        let query = ShareQuery { status: None, direction: Some(Direction::Descending), page, ..live() };
         self.client().list_shares(self.credential(), &self.account.id, &query).await
     }
 
-    /// Reads the live sent shares, complete back to that time: newest first as far as needed, or all of them where the pages
+    /// Reads the sent shares, complete back to that time: newest first as far as needed, or all of them where the pages
     /// are not in that order, or one of them is refused.
     pub async fn look_back(&self, since: At) -> Result<(), Stop> {
         let began = self.clock().now();

@@ -200,9 +200,9 @@ impl Sweeper {
         Requester { caller: Caller::Sweep(self.account.id.clone()), namespace: String::new(), priority }
     }
 
-    /// All live shares of the account. Each page goes into the cache as it comes, so that a large account is not held twice; but
-    /// before the first list is complete nothing is believed of it.
-    async fn list(&self, priority: Priority, began: At) -> Result<Vec<Listed>, Error> {
+    /// The shares of the account that a list with these filters shows. Each page goes into the cache as it comes, so that a
+    /// large account is not held twice; but before the first list is complete nothing is believed of it.
+    async fn list(&self, filter: &ShareQuery, priority: Priority, began: At) -> Result<Vec<Listed>, Error> {
         let is_first = self.account.cache().swept.is_none();
         let take = |share: Share| {
             let (id, is_live) = (share.id.clone(), share.is_live());
@@ -215,7 +215,7 @@ impl Sweeper {
         let credential = self.account.credential.clone();
         let requester = self.requester(priority);
         let read = read_pages(|page| {
-            let query = ShareQuery { page, per_page: FULL_PAGE, ..session::live() };
+            let query = ShareQuery { page, per_page: FULL_PAGE, ..filter.clone() };
             let (client, credential, requester) = (self.remote.client.clone(), credential.clone(), requester.clone());
             async move {
                 let _permit = self.account.limiter.wait(&requester, 1).await;
@@ -231,7 +231,12 @@ impl Sweeper {
     async fn sweep(&self, relist: &mut Relist, failures: u32, began: At) -> Result<(), Error> {
         let read_lag = self.remote.settings.read_lag();
         let priority = priority(self.account.cache().swept, self.account.demand(), failures);
-        let rows = self.list(priority, began).await?;
+        let mut rows = self.list(&session::live(), priority, began).await?;
+        if rows.is_empty() && self.account.cache().swept.is_none() {
+            // To believe it would make all shares a second time that no object is bound to yet.
+            rows = self.list(&ShareQuery { status: None, kind: None, ..session::live() }, priority, began).await?;
+            rows.retain(|listed| listed.share.as_ref().is_none_or(|share| share.is_sent_by(&self.account.id)));
+        }
         let live: HashSet<ShareId> =
             rows.iter().filter(|listed| listed.is_live).map(|listed| listed.id.clone()).collect();
         {

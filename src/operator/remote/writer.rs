@@ -2,13 +2,13 @@
 //!
 //! Each call has a permit, is made once, and its answer counts as the read after it.
 
+use super::observed_rows::RowId;
 use super::observed_share::ObservedShare;
 use super::session::Session;
 use crate::cloudflare::{
-    AssociationStatus, Error, ErrorClass, NewResource, NewShare, Recipient, Reply, Share, ShareStatus, Target,
-    WriteOutcome, clean,
+    Error, ErrorClass, NewResource, NewShare, Recipient, Reply, Share, ShareStatus, Target, WriteOutcome, clean,
 };
-use crate::core::id::{AccountId, RecipientId, ShareId, ShareResourceId};
+use crate::core::id::{AccountId, ShareId, ShareResourceId};
 use crate::core::meta::ResourceMeta;
 use crate::core::row_key::RowKey;
 use crate::core::time::At;
@@ -23,14 +23,6 @@ pub enum Change<T> {
     Not(Error),
     /// Nobody knows whether it was made.
     Unsure(Error),
-}
-
-/// A row that can be removed or changed.
-#[derive(Debug, Clone)]
-pub enum RowId {
-    Recipient(RecipientId),
-    Excluded(RecipientId),
-    Resource(ShareResourceId),
 }
 
 /// Longest name of a share, and longest words for a call, in a status.
@@ -62,6 +54,15 @@ impl Writer<'_> {
                 WriteOutcome::Ambiguous => Change::Unsure(error),
             },
         }
+    }
+
+    /// The same of a call that changes this share: where nobody knows whether it did, what was read of the share is out of date.
+    fn change_of<T>(&self, id: &ShareId, outcome: Result<T, Error>) -> Change<T> {
+        let change = self.change(outcome);
+        if matches!(change, Change::Unsure(_)) {
+            self.stale(id);
+        }
+        change
     }
 
     /// Makes a changing call, and takes note of it for the object's status.
@@ -123,7 +124,7 @@ impl Writer<'_> {
             // A read says whether it is gone.
             self.stale(id);
         }
-        Ok(self.change(answer.map(|share| account.cache().wrote(share, self.session.clock().now()))))
+        Ok(self.change_of(id, answer.map(|share| account.cache().wrote(share, self.session.clock().now()))))
     }
 
     pub async fn delete_share(&self, id: &ShareId) -> Result<Change<()>, Stop> {
@@ -183,7 +184,7 @@ impl Writer<'_> {
                 row.map(|row| self.note_seen(id, |seen, now| seen.wrote_resource(row, now)))
             }
         };
-        Ok(self.change(answer))
+        Ok(self.change_of(id, answer))
     }
 
     /// Replaces all recipients of a share; `removed`: the rows that go by it. The caller holds the permit and has
@@ -206,13 +207,12 @@ impl Writer<'_> {
             .await;
         let answer = answer.map(|()| {
             for row in removed {
-                let row = Recipient { association_status: AssociationStatus::Disassociating, ..row.clone() };
-                self.note_seen(id, |seen, now| seen.wrote_recipient(row, now));
+                self.note_seen(id, |seen, now| seen.removed_recipient(&row.id, None, now));
             }
             // The answer is empty: how far it is, the next list tells.
             self.stale(id);
         });
-        Ok(self.change(answer))
+        Ok(self.change_of(id, answer))
     }
 
     pub async fn update_resource(
@@ -239,7 +239,7 @@ impl Writer<'_> {
             }
             answer => answer.map(|row| self.note_seen(id, |seen, now| seen.wrote_resource(row, now))),
         };
-        Ok(self.change(answer))
+        Ok(self.change_of(id, answer))
     }
 
     pub async fn remove(&self, id: &ShareId, key: &RowKey, row: &RowId) -> Result<Change<()>, Stop> {
@@ -250,10 +250,7 @@ impl Writer<'_> {
         let answer = match row {
             RowId::Recipient(row) => {
                 let answer = self.send(what, client.remove_recipient(&account.credential, &account.id, id, row)).await;
-                answer.map(|row| match row {
-                    Some(row) => self.note_seen(id, |seen, now| seen.wrote_recipient(row, now)),
-                    None => self.stale(id),
-                })
+                answer.map(|answer| self.note_seen(id, |seen, now| seen.removed_recipient(row, answer, now)))
             }
             RowId::Excluded(row) => {
                 let answer = self.send(what, client.remove_excluded(&account.credential, &account.id, id, row)).await;
@@ -261,10 +258,7 @@ impl Writer<'_> {
             }
             RowId::Resource(row) => {
                 let answer = self.send(what, client.remove_resource(&account.credential, &account.id, id, row)).await;
-                answer.map(|row| match row {
-                    Some(row) => self.note_seen(id, |seen, now| seen.wrote_resource(row, now)),
-                    None => self.stale(id),
-                })
+                answer.map(|answer| self.note_seen(id, |seen, now| seen.removed_resource(row, answer, now)))
             }
         };
         let answer = match answer {
@@ -275,7 +269,7 @@ impl Writer<'_> {
             }
             other => other,
         };
-        Ok(self.change(answer))
+        Ok(self.change_of(id, answer))
     }
 
     /// Takes note of an answer in what the cache has of the share.

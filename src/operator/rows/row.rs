@@ -17,7 +17,7 @@ use crate::operator::pass::verdict::Verdict;
 use crate::operator::pass::{Pass, drift};
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::remote::session::Session;
-use crate::operator::remote::writer::{Change, RowId};
+use crate::operator::remote::writer::Change;
 use crate::operator::stop::Stop;
 
 /// One row, as a pass saw the share that it is of.
@@ -148,10 +148,21 @@ impl<K: Reconciled> Row<'_, K> {
         Ok(now.is_none_or(|now| now.id != *row))
     }
 
-    /// Removes it, and returns whether that was done; `instead`: how a share comes to lose its last resource.
+    /// Removes it, with all rows that it has, and returns whether that was done; `instead`: how a share comes to lose its last
+    /// resource.
     pub async fn remove(&self, instead: &str) -> Result<bool, Stop> {
-        let Some(row) = self.id() else { return Ok(false) };
-        let change = self.session.writer().remove(self.share(), self.key, &row).await?;
+        let rows = self.seen.live_rows(self.key);
+        if rows.is_empty() {
+            return Ok(false);
+        }
+        let mut change = Change::Done(());
+        for row in &rows {
+            change = self.session.writer().remove(self.share(), self.key, row).await?;
+            if !matches!(change, Change::Done(())) {
+                break;
+            }
+        }
+        self.note_removal(&change);
         let refused = if self.is_last() {
             format!(
                 "{} is not removed, because Cloudflare does not remove the last resource of a share ({instead})",
@@ -161,6 +172,16 @@ impl<K: Reconciled> Row<'_, K> {
             format!("Cloudflare refuses to remove {}", self.name)
         };
         self.pass.note_answer(change, &self.removing(), &refused)
+    }
+
+    /// A removal that got no answer may take effect later, also where the row is wanted again by then.
+    fn note_removal(&self, change: &Change<()>) {
+        let now = self.pass.now();
+        self.pass.memory(|memory| match change {
+            Change::Unsure(_) => drop(memory.lost_removals.insert(self.key.clone(), now)),
+            Change::Done(()) => drop(memory.lost_removals.remove(self.key)),
+            Change::Not(_) => {}
+        });
     }
 
     /// The refusal of its removal, while that holds.
@@ -177,11 +198,13 @@ impl<K: Reconciled> Row<'_, K> {
 
     /// Removes a recipient that failed, to be added again. The caller has announced that.
     pub async fn retry(&self) -> Result<(), Stop> {
-        let Some(row) = self.id() else { return Ok(()) };
-        match self.session.writer().remove(self.share(), self.key, &row).await? {
-            Change::Done(()) => Ok(()),
-            Change::Unsure(error) | Change::Not(error) => Err(Stop::Cloudflare(error)),
+        for row in self.seen.live_rows(self.key) {
+            match self.session.writer().remove(self.share(), self.key, &row).await? {
+                Change::Done(()) => {}
+                Change::Unsure(error) | Change::Not(error) => return Err(Stop::Cloudflare(error)),
+            }
         }
+        Ok(())
     }
 
     /// Whether it is a resource, and no other is left.
@@ -192,7 +215,8 @@ impl<K: Reconciled> Row<'_, K> {
     pub async fn read(&self) -> Result<(), Stop> {
         match self.key {
             RowKey::Recipient(_) => self.session.read_recipient(self.share(), self.key).await,
-            RowKey::Excluded(_) => self.session.read_excluded(self.share()).await,
+            // One is read by itself only where it is on record, or was listed before.
+            RowKey::Excluded(_) => self.session.read_excluded(self.share(), true).await,
             RowKey::Resource { .. } => self.session.read_resource(self.share(), self.key).await,
         }
     }
@@ -236,15 +260,6 @@ impl<K: Reconciled> Row<'_, K> {
     /// Whether the manifest says something new of its meta, so that what differs is an edit, and no drift.
     pub fn is_edit(&self, step: Step, recorded_meta: Option<&Interned>) -> bool {
         step == Step::Update && recorded_meta != inventory::meta_hash(&self.meta).as_ref()
-    }
-
-    /// The id by which it is removed.
-    fn id(&self) -> Option<RowId> {
-        match self.key {
-            RowKey::Recipient(account) => self.seen.recipient(account).map(|row| RowId::Recipient(row.id.clone())),
-            RowKey::Excluded(account) => self.seen.excluded(account).map(|row| RowId::Excluded(row.id.clone())),
-            RowKey::Resource { .. } => self.seen.resource(self.key).map(|row| RowId::Resource(row.id.clone())),
-        }
     }
 }
 

@@ -13,6 +13,7 @@ use crate::core::id::ShareId;
 use crate::core::row_key::RowKey;
 use crate::core::row_step::Step;
 use crate::core::share_step::Mode;
+use crate::operator::clock;
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::declare::Sibling;
 use crate::operator::rows::facts::RowPlan;
@@ -114,9 +115,17 @@ fn record(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) -> bool {
                 let meta = share.row(seen, key).confirm(*observed, &share.pass.status.common.drift);
                 entries.insert(key.clone(), Entry { intended_at: None, meta, name: share.name_of(key) });
             }
-            Step::Forget => drop(entries.remove(key)),
+            Step::Forget => {
+                entries.remove(key);
+                share.pass.memory(|memory| memory.lost_removals.remove(key));
+            }
             Step::Keep => {
                 let Some((declared, entry)) = share.desired.inline.get(key).zip(entries.get_mut(key)) else { continue };
+                if let Some(sent) = share.pass.memory(|memory| memory.lost_removals.remove(key)) {
+                    // It is wanted again, and the call that removes it may still come: once it cannot, a look tells.
+                    entry.intended_at = Some(clock::time(sent));
+                    share.pass.memory(|memory| memory.answered.remove(key));
+                }
                 if edited {
                     entry.name = declared.label.clone();
                 }
@@ -247,6 +256,10 @@ async fn add(share: &mut SharePass, seen: &ObservedShare, mut keys: Vec<RowKey>,
 pub async fn retry_failed(share: &mut SharePass, id: &ShareId) -> Result<(), Stop> {
     let Some(seen) = share.seen(id) else { return Ok(()) };
     let now = share.pass.now();
+    // A call that may still replace all recipients would undo it.
+    if bulk::pending(&share.pass.status, &share.pass.context.settings, now).is_some() {
+        return Ok(());
+    }
     let inline = share.desired.inline.iter();
     let counts = inline.filter(|(_, declared)| waiver::in_force(declared.waiver.as_ref(), now).is_none());
     let failed: Vec<RowKey> =

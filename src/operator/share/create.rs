@@ -65,6 +65,7 @@ pub async fn create(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
         }
         Ok(Change::Not(error)) => {
             withdraw(share).await?;
+            look_before_the_next(share);
             create_refused(share, error, &rows)
         }
         // It was not sent.
@@ -111,7 +112,16 @@ pub async fn resolve_conflict(share: &mut SharePass) -> Result<Option<Verdict>, 
         return Ok(Some(Verdict::working(Reason::Creating, message).requeue_after(wait)));
     }
     withdraw(share).await?;
+    look_before_the_next(share);
     create_refused(share, error, &rows)
+}
+
+/// A request that was refused may have been made all the same, or what refused it may be a share of that name: the newest
+/// shares are looked at once more before the next request, in this pass too.
+fn look_before_the_next(share: &SharePass) {
+    let now = share.pass.now();
+    share.pass.memory(|memory| memory.create_refused_at = Some(now));
+    share.session.account.cache().looked = None;
 }
 
 /// The rows of this attempt. With exclusions the resources wait until those are in place, where Cloudflare
@@ -210,6 +220,7 @@ pub async fn bind(share: &mut SharePass, id: &ShareId, adopted: bool) -> Result<
         share.record(&entries);
         exclusions::note_exclusions_to_come(share);
         save_surely(share).await?;
+        exclusions::warn_of_exclusions_to_come(share);
     }
     // The one call that announced these rows has taken effect.
     let entries = share.entries();
@@ -217,6 +228,8 @@ pub async fn bind(share: &mut SharePass, id: &ShareId, adopted: bool) -> Result<
     share.pass.memory(|memory| {
         memory.answered.extend(entries.into_keys().map(|key| (key, now)));
         memory.tries.refused_creates = 0;
+        memory.tries.empty_refused = false;
+        memory.create_refused_at = None;
         memory.create_conflict = None;
         memory.due = None;
         memory.tries.polls = 0;
@@ -259,17 +272,14 @@ fn create_refused(share: &SharePass, error: Error, rows: &[RowKey]) -> Result<Op
     if !error.class().refuses() {
         return Err(Stop::Cloudflare(error));
     }
-    if error.class() == ErrorClass::Conflict {
-        // Most likely the name is taken after all.
-        share.session.account.cache().looked = None;
-    }
     let sent_resources = rows.iter().any(|key| key.is_resource());
     if !sent_resources && error.class() == ErrorClass::Rejected {
-        *share.session.account.empty_refused.lock() = true;
-        let message = "Cloudflare does not create a share without resources, so the excluded accounts receive this \
-                       share until cfshare has excluded them, immediately after it is created";
-        share.pass.event(Note::warning(EventReason::ExclusionsFollow), message);
-        return Ok(None);
+        return Ok(empty_refused(share, &error));
+    }
+    if share.excludes() && error.class() == ErrorClass::Rejected {
+        // Its resources were not what the requests without them were refused for.
+        *share.session.account.empty_refused.lock() = false;
+        share.pass.memory(|memory| memory.tries.empty_refused = false);
     }
     let recipients: Vec<&RowKey> = rows.iter().filter(|key| key.is_recipient()).collect();
     let alone = share.pass.memory(|memory| memory.tries.refused_creates);
@@ -295,6 +305,17 @@ fn create_refused(share: &SharePass, error: Error, rows: &[RowKey]) -> Result<Op
     let message = format!("Cloudflare refuses to create this share{with}: {error}");
     share.pass.memory(|memory| memory.refuse("create", message, now));
     Ok(None)
+}
+
+/// What the refusal of a create without resources means: once it is refused again, in another pass, the next one carries
+/// them. `None`: go on with that.
+fn empty_refused(share: &SharePass, error: &Error) -> Option<Verdict> {
+    if share.pass.memory(|memory| std::mem::replace(&mut memory.tries.empty_refused, true)) {
+        *share.session.account.empty_refused.lock() = true;
+        return None;
+    }
+    let message = format!("Cloudflare refuses to create this share without resources: {error}; trying once more");
+    Some(Verdict::working(Reason::Creating, message).requeue_after(delays::SHORT))
 }
 
 pub fn backing_off(share: &mut SharePass) -> Verdict {

@@ -2,10 +2,11 @@
 
 use super::deletions;
 use super::share_pass::SharePass;
-use crate::api::{ConditionType, Reason};
+use crate::api::{ConditionType, Reason, Share};
 use crate::cloudflare::ErrorClass;
 use crate::core::id::ShareId;
 use crate::core::time::At;
+use crate::operator::pass::Pass;
 use crate::operator::pass::memory::Write;
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::remote::writer::Change;
@@ -60,6 +61,12 @@ pub async fn delete(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
             }
         },
     }
+}
+
+/// Whether Cloudflare was asked to delete the share of a deleted object, as far as is known, or is deleting it anyway.
+pub fn was_asked(pass: &Pass<Share>) -> bool {
+    pass.status.remote_status.as_deref() == Some("deleting")
+        || pass.memory(|memory| memory.tries.written.contains_key(DELETION))
 }
 
 /// The call that deletes the share, as a write.

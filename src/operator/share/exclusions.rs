@@ -3,10 +3,11 @@
 use super::exceptions;
 use super::plan::Plan;
 use super::share_pass::SharePass;
-use crate::api::{REQUESTED_AT, Reason, secret_of};
+use crate::api::{EventReason, REQUESTED_AT, Reason, secret_of};
 use crate::cloudflare::Error;
 use crate::core::row_key::RowKey;
 use crate::core::share_step::Mode;
+use crate::operator::cluster::events::Note;
 use crate::operator::pass::verdict::{Course, Verdict};
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::row_state::{NOT_EXCLUDED, RowReport, RowState, State, first_and_more};
@@ -37,8 +38,7 @@ pub fn note_exclusions(share: &mut SharePass, seen: &ObservedShare, plan: &Plan)
 
 /// The share is made, with its resources, and excluded accounts receive it until that is done.
 pub fn note_exclusions_to_come(share: &mut SharePass) {
-    let sent = !share.pass.status.inventory.resources.is_empty();
-    if !sent || !share.excludes() {
+    if !are_to_come(share) {
         return;
     }
     let message = "the account receives the share until it is excluded";
@@ -48,6 +48,21 @@ pub fn note_exclusions_to_come(share: &mut SharePass) {
     exceptions::list_exceptions(share, &row_states);
     share.pass.alarm = not_in_force(share, &row_states);
     draft_alarm(share);
+}
+
+/// Whether a share that was just made has its resources already.
+fn are_to_come(share: &SharePass) -> bool {
+    share.excludes() && !share.pass.status.inventory.resources.is_empty()
+}
+
+/// Tells of them, once the share is recorded.
+pub fn warn_of_exclusions_to_come(share: &SharePass) {
+    if !are_to_come(share) {
+        return;
+    }
+    let message = "Cloudflare does not create a share without resources, so the excluded accounts receive this \
+                   share until cfshare has excluded them, immediately after it is created";
+    share.pass.event(Note::warning(EventReason::ExclusionsFollow), message);
 }
 
 /// Puts what must not be hidden into the next write. What says so already stays as it is until it is known what becomes of

@@ -157,11 +157,12 @@ impl Snapshot<'_> {
     }
 
     /// How old a look at the newest shares may be: what a person made before the manifest must be known, however
-    /// young both are.
+    /// young both are, and what a refused create made all the same.
     pub fn look_since(&self) -> At {
         let first = self.memory.tries.first_look.unwrap_or(self.timing.now);
         let created = self.object.creation_timestamp().map(|time| clock::from_time(&time));
-        first.min(created.map_or(first, |created| created.plus(SKEW))).max(self.timing.since.minus(LOOK))
+        let old = first.min(created.map_or(first, |created| created.plus(SKEW))).max(self.timing.since.minus(LOOK));
+        old.max(self.memory.create_refused_at.unwrap_or_default())
     }
 
     fn named(&self) -> Named {

@@ -126,6 +126,11 @@ mod tests {
                 Step::Wait(Wait::Backoff),
             ),
             (
+                "the create was refused since the last look",
+                unbound().with(|world| world.memory.create_refused_at = Some(NOW.plus(Duration::from_millis(1)))),
+                Step::Read(Want::List),
+            ),
+            (
                 "its only recipient was refused a moment ago",
                 unbound().with(|world| {
                     world.memory.refuse(&format!("recipients[{}]", samples::ALPHA), "no".into(), NOW);

@@ -8,6 +8,7 @@ use super::{apply, name, opening, outside, plan, status};
 use crate::api::Reason;
 use crate::core::id::ShareId;
 use crate::core::limiter::Priority;
+use crate::core::row_key::RowKey;
 use crate::core::row_step::{Observed, Step};
 use crate::core::share_step::Mode;
 use crate::core::time::At;
@@ -148,7 +149,8 @@ async fn refresh(share: &SharePass, id: &ShareId, requested: bool) -> Result<(),
             return Ok(());
         }
         if seen.are_exclusions_outdated(since) {
-            share.session.read_excluded(id).await?;
+            let recorded = share.entries().iter().any(|(key, entry)| key.is_excluded() && entry.intended_at.is_none());
+            share.session.read_excluded(id, recorded).await?;
         }
         return Ok(());
     }
@@ -162,8 +164,12 @@ async fn refresh(share: &SharePass, id: &ShareId, requested: bool) -> Result<(),
 }
 
 fn has_pending_resources(share: &SharePass, seen: &ObservedShare) -> bool {
-    let plan = plan::plan(share, seen);
-    plan.rows
-        .iter()
-        .any(|(key, row)| key.is_resource() && (row.step == Step::Wait || row.observed == Observed::Leaving))
+    let (plan, entries) = (plan::plan(share, seen), share.entries());
+    // Only a later read tells that the call of such a row has taken effect, or cannot any more.
+    let is_unanswered = |key: &RowKey| {
+        let is_announced = entries.get(key).is_some_and(|entry| entry.intended_at.is_some());
+        is_announced && !share.pass.memory(|memory| memory.answered.contains_key(key))
+    };
+    let mut resources = plan.rows.iter().filter(|(key, _)| key.is_resource());
+    resources.any(|(key, row)| row.step == Step::Wait || row.observed == Observed::Leaving || is_unanswered(key))
 }

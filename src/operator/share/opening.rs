@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::desired::Desired;
 use super::share_pass::SharePass;
-use super::{apply, deletions, losses};
+use super::{apply, delete, deletions, losses};
 use crate::api::policy::{DeletionPolicy, ManagementPolicy};
 use crate::api::status::{CommonStatus, EffectivePolicies, ShareStatus, UNOBSERVED};
 use crate::api::{CONFIRM_REMOVALS, EventReason, Share, has_finalizer, is_suspended, uid_of};
@@ -58,6 +58,7 @@ pub fn facts(pass: &Pass<Share>, desired: Option<&Desired>) -> Facts {
 }
 
 pub async fn release(mut pass: Pass<Share>, why: Why) -> Result<Option<Duration>, Stop> {
+    let was_asked = delete::was_asked(&pass);
     drop_finalizer(&mut pass).await?;
     // After the write: a conflict begins the pass again, and would tell it twice.
     if let Some(id) = &pass.status.share_id {
@@ -65,7 +66,13 @@ pub async fn release(mut pass: Pass<Share>, why: Why) -> Result<Option<Duration>
             Why::Suspended => "the Share was suspended when it was deleted",
             Why::NothingMade | Why::Retained => "deletionPolicy is Retain",
         };
-        let message = format!("share {id} stays at Cloudflare: {why}");
+        let message = if was_asked {
+            format!(
+                "Cloudflare was asked to delete share {id} before, so it may not stay; this object no longer waits for that: {why}"
+            )
+        } else {
+            format!("share {id} stays at Cloudflare: {why}")
+        };
         pass.event(Note::normal(EventReason::Retained), message);
     }
     Ok(None)
