@@ -297,7 +297,12 @@ fn as_read(mut column: Column, rows: &Rows, asked: Option<(Interned, Answer)>) -
             column.more.clear();
             Cell::new(State::Pending, "absent", format!("Cloudflare has no share {id} in this account"))
         }
-        Answer::Unknown(why) => Cell::unknown(why),
+        Answer::Unknown(why) => {
+            // What a status says proves nothing of what Cloudflare was asked for.
+            column.proved = false;
+            column.more.clear();
+            Cell::unknown(why)
+        }
     };
     column.share_id = Some(id);
     column.resources.iter_mut().for_each(|carried| carried.cell = cell.clone());

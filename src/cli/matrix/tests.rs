@@ -289,6 +289,14 @@ fn a_read_of_cloudflare_proves_what_a_status_does_not() {
     let (column, found) = asked(unknown());
     assert_eq!((found[0].cell.word.as_str(), column.resources[0].cell.word.as_str()), ("unknown", "unknown"));
     assert_eq!(asked(Some(Answer::Absent)).1[0].cell.word, "absent");
+    let settled = json!({"observedGeneration": 1, "conditions": ready("True", "Associated")});
+    let objects =
+        Objects { shares: vec![share(json!({"recipients": [{"accountID": "a1"}]}), settled)], ..Objects::default() };
+    let rows = rows_of(&objects.shares[0], &objects, &reach);
+    let column = super::column(&objects.shares[0], &rows, &objects, None);
+    assert!(column.proved, "by its status");
+    let answer = Answer::Unknown("it timed out".into());
+    assert!(!as_read(column, &rows, Some(("s1".into(), answer))).0.proved, "what was asked for is what counts");
 }
 
 #[test]

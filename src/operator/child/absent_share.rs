@@ -20,8 +20,6 @@ enum Absence {
     Doubted(String),
     /// The credential may be another account's.
     Hidden,
-    /// It was first read as being deleted, or deleted, then.
-    Leaving(At),
     /// It was not found, for the first time then.
     Missing(Option<At>),
 }
@@ -83,7 +81,11 @@ fn absence<C: Child>(child: &mut ChildPass<C>) -> Absence {
 /// One answer that the share is being deleted proves nothing: the row stays if the next one says that it lives.
 async fn await_leaving<C: Child>(child: &ChildPass<C>) -> Result<Verdict, Stop> {
     if child.pass.is_poll_due() {
-        child.session.read_share(&child.id).await?;
+        // One read serves all objects of the share.
+        let (now, gap) = (child.pass.now(), child.pass.context.settings.poll_min);
+        if child.seen().is_none_or(|seen| now.since(seen.read_at) >= gap) {
+            child.session.read_share(&child.id).await?;
+        }
         let seen = child.seen();
         if seen.as_ref().is_some_and(ObservedShare::is_live) {
             return Ok(Verdict::unfinished().requeue_after(delays::SHORT));

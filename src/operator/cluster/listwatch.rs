@@ -35,8 +35,7 @@ const RETRY_MAX: Duration = Duration::from_secs(15);
 const SHORT: Duration = Duration::from_secs(1);
 /// So many failures in a row, and the watch begins with a new list.
 const PATIENCE: u32 = 5;
-/// Failures before a watch that lasted so long have nothing to do with those after it. One that ended sooner and brought
-/// nothing is a failure.
+/// Failures before a watch that lasted so long have nothing to do with those after it, however it ended.
 const LONG: Duration = Duration::from_secs(30);
 
 type Event<K> = WatcherEvent<DeserializeGuard<K>>;
@@ -218,19 +217,20 @@ impl<K: Reconciled> Follower<K> {
                 Some(stream) => Ok(stream),
                 None => self.reopen(&version).await,
             };
-            let (began, mut brought) = (Instant::now(), false);
+            let began = Instant::now();
             let end = match outcome {
-                Ok(stream) => self.stream(stream, &mut version, &mut brought).await,
+                Ok(stream) => self.stream(stream, &mut version).await,
                 Err(trouble) => Err(trouble),
             };
             if self.wanted.has_changed().unwrap_or_default() {
                 return;
             }
             let lasted = began.elapsed();
-            if lasted > LONG {
+            // A quiet watch may be cut by what idles between us and the API server, again and again.
+            if lasted > LONG || end.is_ok() && lasted >= SHORT {
                 self.failures = 0;
             }
-            let (next, trouble) = after(end, lasted, brought, self.failures);
+            let (next, trouble) = after(end, lasted, self.failures);
             if let Some(trouble) = trouble {
                 self.failed(trouble, lasted).await;
             }
@@ -242,12 +242,7 @@ impl<K: Reconciled> Follower<K> {
     }
 
     /// One watch, to its end, or until another list is wanted. It works once it has brought something, or lasts.
-    async fn stream(
-        &mut self,
-        mut stream: WatchStream<K>,
-        version: &mut String,
-        brought: &mut bool,
-    ) -> Result<(), Trouble> {
+    async fn stream(&mut self, mut stream: WatchStream<K>, version: &mut String) -> Result<(), Trouble> {
         let mut wanted = self.wanted.clone();
         let mut works = false;
         loop {
@@ -260,8 +255,8 @@ impl<K: Reconciled> Follower<K> {
                 Err(_) if !works => None,
                 Ok(None) | Err(_) => return Ok(()),
             };
-            *brought |= event.as_ref().is_some_and(|event| !matches!(event, WatchEvent::Error(_)));
-            if !works && (*brought || event.is_none()) {
+            let failed = matches!(event, Some(WatchEvent::Error(_)));
+            if !works && !failed {
                 works = true;
                 (self.report)(Sign::Watching);
             }
@@ -312,10 +307,10 @@ enum Next {
 
 /// What follows a watch that `lasted` so long, and whether its end counts as a failure. It may have ended as it should and
 /// be none all the same: something between us and the API server may answer in its place.
-fn after(end: Result<(), Trouble>, lasted: Duration, brought: bool, failures: u32) -> (Next, Option<Trouble>) {
+fn after(end: Result<(), Trouble>, lasted: Duration, failures: u32) -> (Next, Option<Trouble>) {
     let next = |needs_list: bool| if needs_list || failures >= PATIENCE { Next::List } else { Next::Watch };
     match end {
-        Ok(()) if lasted < SHORT || !brought && lasted < LONG => (next(false), Some(Trouble::Unfinished)),
+        Ok(()) if lasted < SHORT => (next(false), Some(Trouble::Unfinished)),
         Ok(()) => (Next::Watch, None),
         // A version that the API server does not know any more has many faces.
         Err(trouble) if trouble.needs_list() && lasted >= SHORT => (Next::List, None),
@@ -342,27 +337,20 @@ mod tests {
     #[test]
     fn a_watch_that_ends_too_soon_is_a_failure_and_after_some_everything_is_listed_again() {
         let second = Duration::from_secs;
-        let told = |end: Result<(), Trouble>, lasted, brought, failures| {
-            let (next, trouble) = after(end, lasted, brought, failures);
+        let told = |end: Result<(), Trouble>, lasted, failures| {
+            let (next, trouble) = after(end, lasted, failures);
             (next, trouble.is_some())
         };
-        // How long it lasted, and whether it brought something.
-        for (lasted, brought, is_failure) in [
-            (Duration::ZERO, false, true),
-            (Duration::ZERO, true, true),
-            (second(2), false, true),
-            (second(2), true, false),
-            (second(29), false, true),
-            (second(30), false, false),
-            (second(290), true, false),
-        ] {
+        for (lasted, is_failure) in
+            [(Duration::ZERO, true), (second(1), false), (second(20), false), (second(290), false)]
+        {
             let lists = if is_failure { Next::List } else { Next::Watch };
-            assert_eq!(told(Ok(()), lasted, brought, PATIENCE - 1), (Next::Watch, is_failure), "{lasted:?} {brought}");
-            assert_eq!(told(Ok(()), lasted, brought, PATIENCE), (lists, is_failure), "{lasted:?} {brought}");
+            assert_eq!(told(Ok(()), lasted, PATIENCE - 1), (Next::Watch, is_failure), "{lasted:?}");
+            assert_eq!(told(Ok(()), lasted, PATIENCE), (lists, is_failure), "{lasted:?}");
         }
-        assert_eq!(told(Err(Trouble::Expired), Duration::ZERO, false, 0), (Next::List, true), "not in a hot loop");
-        assert_eq!(told(Err(Trouble::Expired), second(100), true, 0), (Next::List, false));
-        assert_eq!(told(Err(Trouble::Late), Duration::ZERO, false, 0), (Next::Watch, true));
-        assert_eq!(told(Err(Trouble::Late), Duration::ZERO, false, PATIENCE), (Next::List, true));
+        assert_eq!(told(Err(Trouble::Expired), Duration::ZERO, 0), (Next::List, true), "not in a hot loop");
+        assert_eq!(told(Err(Trouble::Expired), second(100), 0), (Next::List, false));
+        assert_eq!(told(Err(Trouble::Late), Duration::ZERO, 0), (Next::Watch, true));
+        assert_eq!(told(Err(Trouble::Late), Duration::ZERO, PATIENCE), (Next::List, true));
     }
 }

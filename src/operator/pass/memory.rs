@@ -43,6 +43,8 @@ pub struct Memory {
     pub create_conflict: Option<Conflict>,
     /// When the present revision was first seen.
     pub edited_at: At,
+    /// When a pass last used this memory.
+    used_at: At,
     /// When it may tell what many objects have to tell at once.
     pub event_slot: Option<At>,
     /// The version with which passes began that met another writer's, and since when.
@@ -174,6 +176,7 @@ impl Memories {
             memory.edited_at = now;
             memory.renew();
         }
+        memory.used_at = now;
         use_them(memory)
     }
 
@@ -235,7 +238,7 @@ impl Memories {
         let before = all.len();
         all.retain(|_, memory| {
             memory.expire(now, read_lag);
-            now.since(memory.edited_at) < HOUR || !memory.is_blank()
+            now.since(memory.used_at) < HOUR || !memory.is_blank()
         });
         if all.len() < before / 2 {
             all.shrink_to_fit();
@@ -261,6 +264,7 @@ impl Memory {
             uid: _,
             revision: _,
             edited_at: _,
+            used_at: _,
             tries:
                 Tries {
                     first_look: _,
@@ -459,10 +463,12 @@ mod tests {
         });
         with("follows", |memory, _| memory.due = Some(NOW));
         let left = |minutes: u64| {
-            memories.expire(NOW.plus(Duration::from_secs(minutes * 60)), read_lag);
+            let now = NOW.plus(Duration::from_secs(minutes * 60));
+            memories.with(&key("waits for a person"), "uid", (1, None), now, |_| ());
+            memories.expire(now, read_lag);
             memories.objects.lock().len()
         };
-        assert_eq!([1, 59, 60].map(left), [2, 2, 1]);
+        assert_eq!([1, 59, 60, 600].map(left), [3, 3, 2, 2]);
     }
 
     #[test]

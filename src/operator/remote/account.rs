@@ -47,6 +47,8 @@ pub struct Account {
     pub looking: tokio::sync::Mutex<()>,
     /// Somebody wants a sweep.
     pub demanded: Notify,
+    /// Another account of the credential can be listed again, which could not be either.
+    pub recovered: Notify,
     /// Shares that were read by themselves before the first sweep.
     early_reads: AtomicUsize,
     /// How far Cloudflare's clock is ahead of ours, in milliseconds.
@@ -111,6 +113,7 @@ impl Account {
             pages: Mutex::default(),
             looking: tokio::sync::Mutex::default(),
             demanded: Notify::new(),
+            recovered: Notify::new(),
             early_reads: AtomicUsize::new(0),
             skew: AtomicI64::new(0),
             followed: Mutex::default(),
@@ -192,6 +195,12 @@ impl Account {
     /// Whether the last sweep failed.
     pub fn is_failing(&self) -> bool {
         self.health.lock().failed_sweeps > 0
+    }
+
+    /// Whether it failed for a cause that is none of this account's, such as an outage.
+    pub fn fails_with_others(&self) -> bool {
+        let cause = self.sweep_error().filter(|_| self.is_failing());
+        cause.is_some_and(|error| matches!(error.class(), ErrorClass::Retry | ErrorClass::Throttled))
     }
 
     /// Why nothing can be read, if that has gone on for so long that it is no passing failure: several sweeps failed, or

@@ -68,6 +68,11 @@ impl Sweeper {
             let began = self.remote.clock.now();
             let outcome = self.traced(&mut relist, failures, began).await;
             let is_complete = outcome.is_ok();
+            if is_complete && failures > 0 {
+                // What kept this list away, such as an outage, is over for the others as well.
+                let others = self.remote.accounts.alike(&self.account).filter(|other| other.fails_with_others());
+                others.for_each(|other| other.recovered.notify_one());
+            }
             failures = if is_complete { 0 } else { failures + 1 };
             interval = self.remote.accounts.update_sweep_interval(&self.account);
             if !is_complete {
@@ -113,6 +118,7 @@ impl Sweeper {
             tokio::select! {
                 () = until(self.remote.clock, due) => true,
                 () = account.demanded.notified(), if failures == 0 && !wanted => false,
+                () = account.recovered.notified(), if failures > 0 => true,
             }
         };
         self.watched(is_due).await

@@ -10,6 +10,7 @@ use crate::cloudflare::clean;
 use crate::core::interned::Interned;
 use crate::core::row_key::RowKey;
 use crate::core::row_step::Step;
+use crate::core::share_step::Mode;
 use crate::operator::clock;
 use crate::operator::pass::verdict::latest;
 use crate::operator::remote::observed_share::ObservedShare;
@@ -26,7 +27,8 @@ fn name_exclusions(share: &SharePass, row_states: &mut [RowReport], seen: &Obser
         return;
     }
     let losing = removals::losing(share, seen);
-    let blocked = losing.blocked_exclusions();
+    // Where nothing is written, nothing waits for a confirmation.
+    let blocked = if share.mode == Mode::Manage { losing.blocked_exclusions() } else { Default::default() };
     for RowReport { key, row_state } in row_states {
         if !key.is_excluded() || row_state.state == State::InPlace {
             continue;

@@ -222,7 +222,8 @@ pub fn platform(world: &World) {
     let endpoint = &objects["ServiceMonitor cfshare.cfshare-system"]["spec"]["endpoints"][0];
     assert_eq!(endpoint["relabelings"], json!([{"targetLabel": "cluster", "replacement": "eu-1"}]));
     assert_eq!(objects["ServiceMonitor cfshare.cfshare-system"]["metadata"]["namespace"], "monitoring");
-    let rules = objects["PrometheusRule cfshare.cfshare-system"]["spec"]["groups"][0]["rules"].as_array().expect("rules");
+    let rules =
+        objects["PrometheusRule cfshare.cfshare-system"]["spec"]["groups"][0]["rules"].as_array().expect("rules");
     let changed = rules.iter().find(|rule| rule["alert"] == "CfshareShareNotReady").expect("it is there");
     assert_eq!((&changed["for"], &changed["labels"]["severity"]), (&json!("1h"), &json!("info")));
     assert_eq!(objects["ConfigMap cfshare-dashboard"]["metadata"]["annotations"]["grafana_folder"], "Security");
