@@ -36,7 +36,7 @@ pub struct Read {
 
 /// What Cloudflare has for a Share.
 pub enum Answer {
-    Read(Read),
+    Read(Box<Read>),
     /// It says that there is no such share.
     Absent,
     /// Nothing can be said, and why.
@@ -111,7 +111,7 @@ impl<'a> Reader<'a> {
         let shown_before = object.status.as_ref().and_then(|status| status.seen_with.as_deref());
         let found = match remote.share(&account, &id).await {
             Ok(Some(share)) if is_deleted(&share) => Ok(Answer::Absent),
-            Ok(Some(share)) => read(&remote, &account, share).await.map(Answer::Read),
+            Ok(Some(share)) => read(&remote, &account, share).await.map(|read| Answer::Read(read.into())),
             Ok(None) if shown_before == Some(view.1.as_str()) => Ok(Answer::Absent),
             // Cloudflare says the same of a share that the credential may not see.
             Ok(None) => Ok(Answer::Unknown(format!("Cloudflare shows no share {id}, but {NEVER_SHOWN}"))),

@@ -274,7 +274,7 @@ fn a_read_of_cloudflare_proves_what_a_status_does_not() {
     let reach = Reach::default();
     let rows = rows_of(&objects.0[0], &objects, &reach);
     let column = || column(&objects.0[0], &rows, &objects, None);
-    let read = || Answer::Read(live::tests::read("active", &["a1"], &[]));
+    let read = || Answer::Read(live::tests::read("active", &["a1"], &[]).into());
     let asked = |answer: Option<Answer>| as_read(column(), &rows, answer.map(|answer| ("s1".into(), answer)));
     let proved = |answer| asked(answer).0.proved;
     assert!(proved(Some(read())) && proved(Some(Answer::Absent)) && !proved(None));
@@ -384,7 +384,7 @@ fn the_case_of_an_id_does_not_matter() {
     let rows = rows_of(&objects.0[0], &objects, &reach);
     let read = live::tests::read("active", &["ab1"], &["cd2"]);
     let (column, found) =
-        as_read(column(&objects.0[0], &rows, &objects, None), &rows, Some(("s1".into(), Answer::Read(read))));
+        as_read(column(&objects.0[0], &rows, &objects, None), &rows, Some(("s1".into(), Answer::Read(read.into()))));
     assert_eq!(found.iter().map(|row| row.cell.word.as_str()).collect::<Vec<_>>(), ["associated"]);
     assert_eq!(carried(&column.resources), ["t/rules (CD2)"]);
 }
@@ -397,7 +397,7 @@ fn what_cloudflare_deletes_is_leaving() {
     let rows = rows_of(&objects.0[0], &objects, &reach);
     let read = live::tests::read("deleting", &["a1", "a2"], &["x", "y"]);
     let (column, found) =
-        as_read(column(&objects.0[0], &rows, &objects, None), &rows, Some(("s1".into(), Answer::Read(read))));
+        as_read(column(&objects.0[0], &rows, &objects, None), &rows, Some(("s1".into(), Answer::Read(read.into()))));
     let said = |cell: &Cell| (cell.state, cell.word.clone());
     let leaving = (State::Leaving, "deleting".to_owned());
     let all: Vec<_> = found.iter().map(|row| said(&row.cell)).collect();
