@@ -2,7 +2,6 @@
 
 use super::child_pass::ChildPass;
 use crate::api::{Name, Reason};
-use crate::cloudflare::ShareStatus;
 use crate::core::time::At;
 use crate::operator::delays;
 use crate::operator::kinds::{Child, RowStatus};
@@ -42,7 +41,7 @@ pub async fn share_gone<C: Child>(child: &mut ChildPass<C>) -> Result<Option<Ver
             let secret = Name::new(namespace, recorded.unwrap_or_default());
             Ok(Some(breaker::not_visible(&child.pass.key, &format!("share {}", child.id), &secret)))
         }
-        Absence::Leaving => await_leaving(child).await.map(Some),
+        Absence::Leaving => await_leaving(child).await,
         Absence::Missing(first) => {
             if child.session.account.cache().was_expected_to_go(&child.id) {
                 child.session.read_leaving().await?;
@@ -78,8 +77,9 @@ fn absence<C: Child>(child: &mut ChildPass<C>) -> Absence {
     if is_leaving { Absence::Leaving } else { Absence::Missing(cache.missing_since(&child.id)) }
 }
 
-/// One answer that the share is being deleted proves nothing: the row stays if the next one says that it lives.
-async fn await_leaving<C: Child>(child: &ChildPass<C>) -> Result<Verdict, Stop> {
+/// One answer that the share is being deleted proves nothing: the row stays if the next one says that it lives. After the
+/// read lag, another answer and a complete list without the share must agree. `None`: the child is released.
+async fn await_leaving<C: Child>(child: &mut ChildPass<C>) -> Result<Option<Verdict>, Stop> {
     if child.pass.is_poll_due() {
         // One read serves all objects of the share.
         let (now, gap) = (child.pass.now(), child.pass.context.settings.poll_min);
@@ -88,17 +88,22 @@ async fn await_leaving<C: Child>(child: &ChildPass<C>) -> Result<Verdict, Stop> 
         }
         let seen = child.seen();
         if seen.as_ref().is_some_and(ObservedShare::is_live) {
-            return Ok(Verdict::unfinished().requeue_after(delays::SHORT));
+            return Ok(Some(Verdict::unfinished().requeue_after(delays::SHORT)));
         }
-        let is_deleted = seen.is_some_and(|seen| seen.share.status == ShareStatus::Deleted);
-        let uncounted = child.session.account.cache().uncounted(&child.id);
-        if let Some(since) = uncounted.filter(|_| is_deleted) {
-            child.session.account.demand_sweep(child.pass.key.clone(), since);
+        let read_lag = child.session.read_lag();
+        let doubted_until = seen.as_ref().and_then(ObservedShare::left_at).map(|at| at.plus(read_lag));
+        if let (Some(seen), Some(until)) = (seen, doubted_until.filter(|until| *until <= now)) {
+            let swept = child.session.account.cache().swept;
+            if seen.read_at >= until && swept.is_some_and(|swept| swept >= until) {
+                child.pass.remove_finalizer().await?;
+                return Ok(None);
+            }
+            child.session.account.demand_sweep(child.pass.key.clone(), until);
         }
     }
     let wait = child.pass.plan_poll(u64::MAX);
     let message = format!("share {} is being deleted; checking once more before that is believed", child.id);
-    Ok(Verdict::working(Reason::Deleting, message).requeue_after(wait))
+    Ok(Some(Verdict::working(Reason::Deleting, message).requeue_after(wait)))
 }
 
 fn wait_for_share<C: Child>(child: &mut ChildPass<C>) -> Verdict {
