@@ -30,7 +30,7 @@ impl Carried {
         format!("{}/{}", clean(&self.kind, LONGEST), clean(&self.id, LONGEST))
     }
 
-    /// Whoever edits the manifest chooses the label, so it never stands for the id.
+    /// The label is free text in the manifest, so the id is always shown with it.
     fn name(&self) -> String {
         match &self.label {
             Some(label) => {

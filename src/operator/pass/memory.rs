@@ -323,12 +323,17 @@ impl Memory {
         self.published.forget(now, HOUR);
         self.create_refused_at.take_if(|at| now.since(*at) >= HOUR);
         self.lost_removals.retain(|_, at| now.since(*at) < HOUR);
+        self.forget_shown(now, read_lag);
+    }
+
+    /// Forgets rows that reads show by now.
+    fn forget_shown(&mut self, now: At, read_lag: Duration) {
         self.confirmed.retain(|_, at| now.since(*at) < read_lag * 2);
     }
 
     /// A row was found in place. Older entries are dropped, because reads show those rows by now.
     pub fn confirm(&mut self, key: &RowKey, now: At, read_lag: Duration) {
-        self.confirmed.retain(|_, at| now.since(*at) < read_lag * 2);
+        self.forget_shown(now, read_lag);
         // That its call was answered stays noted: the pass may end before the record is written.
         self.confirmed.insert(key.clone(), now);
     }

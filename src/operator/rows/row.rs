@@ -215,7 +215,7 @@ impl<K: Reconciled> Row<'_, K> {
     pub async fn read(&self) -> Result<(), Stop> {
         match self.key {
             RowKey::Recipient(_) => self.session.read_recipient(self.share(), self.key).await,
-            // One is read by itself only where it is on record, or was listed before.
+            // This is only asked for an exclusion that is on record, or was listed before.
             RowKey::Excluded(_) => self.session.read_excluded(self.share(), true).await,
             RowKey::Resource { .. } => self.session.read_resource(self.share(), self.key).await,
         }
