@@ -243,9 +243,10 @@ async fn check_crds(cluster: &Cluster, findings: &mut Findings) {
         Api::<DynamicObject>::all_with(cluster.kube.clone(), &ApiResource::erase::<CustomResourceDefinition>(&()));
     for ours in crd::definitions() {
         let name = ours.metadata.name.clone().unwrap_or_default();
-        let how = "`cfshare crds | kubectl apply --server-side -f -`";
         match api.get_opt(&name).await {
-            Ok(None) => findings.fail(format!("CRD {name}: not found: install it with {how}")),
+            Ok(None) => findings.fail(format!(
+                "CRD {name}: not found: install it with `cfshare crds | kubectl apply --server-side -f -`"
+            )),
             Ok(Some(theirs)) => {
                 let conditions = theirs.data["status"]["conditions"].as_array();
                 let established =
@@ -256,8 +257,10 @@ async fn check_crds(cluster: &Cluster, findings: &mut Findings) {
                 } else if holds(&theirs.data["spec"]["versions"], &ours) {
                     findings.ok(format!("CRD {name}: matches this version"));
                 } else {
-                    findings
-                        .fail(format!("CRD {name}: does not match the version of this program: update it with {how}"));
+                    findings.fail(format!(
+                        "CRD {name}: does not match the version of this program: upgrade the chart, or without Helm: \
+                         `cfshare crds | kubectl apply --server-side --force-conflicts -f -`"
+                    ));
                 }
             }
             Err(kube::Error::Api(status)) if status.code == 403 => {

@@ -200,12 +200,18 @@ fn name_taken(share: &Share, index: &Index, name: &str, ids: &[ShareId]) -> Stri
             let rival = rival::called(index, &rival);
             format!("{rival} already manages the share named {name} (id {id}), so {}", none_created(&rival))
         }
-        None => format!(
-            "a share named {name} already exists (id {}), so none is created: set `shareID: {}` to adopt it, or change \
-             spec.name to create another one",
-            list(ids),
-            ids.first().map(ShareId::as_str).unwrap_or_default()
-        ),
+        None => match ids {
+            [id] => format!(
+                "a share named {name} already exists (id {id}), so none is created: set `shareID: {id}` to adopt it, or \
+                 change spec.name to create another one"
+            ),
+            ids => format!(
+                "{} shares named {name} already exist (ids {}), so none is created: set `shareID` to the one to adopt, or \
+                 change spec.name to create another one",
+                ids.len(),
+                list(ids)
+            ),
+        },
     }
 }
 
