@@ -24,7 +24,7 @@ pub struct Memories {
     waiting: Mutex<HashMap<ObjectKey, At>>,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Memory {
     uid: Interned,
     /// What this memory belongs to: generation, and the last request to look again.
@@ -66,7 +66,7 @@ pub struct Memory {
 }
 
 /// What was tried for the present revision. An edit or a request to look again starts it over.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Tries {
     /// What Cloudflare refused, by item.
     pub refused: BTreeMap<String, Refused>,
@@ -89,7 +89,7 @@ pub struct Tries {
 }
 
 /// Passes in a row that failed.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Failing {
     pub count: u32,
     pub since: At,
@@ -102,7 +102,7 @@ impl Failing {
 }
 
 /// A create that was answered with a conflict.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Conflict {
     pub error: Error,
     pub announced: At,
@@ -110,7 +110,7 @@ pub struct Conflict {
     pub rows: Vec<RowKey>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Refused {
     pub times: u32,
     pub until: At,
@@ -260,47 +260,17 @@ impl Memory {
     /// Whether a new memory would do as well. When the revision came and was first looked at says nothing of a settled
     /// object, and how often it was polled nothing of one that follows nothing.
     fn is_blank(&self) -> bool {
-        let Memory {
-            uid: _,
-            revision: _,
-            edited_at: _,
-            used_at: _,
-            tries:
-                Tries {
-                    first_look: _,
-                    polls: _,
-                    refused,
-                    written,
-                    refused_creates,
-                    empty_refused,
-                    asked_for_id,
-                    request_met,
-                    failing,
-                },
-            due,
-            moved: _,
-            announced_at,
-            empty_looks,
-            create_refused_at,
-            create_conflict,
-            event_slot,
-            outdated,
-            refusal_told,
-            answered,
-            lost_removals,
-            confirmed,
-            successor_awaited,
-            calls,
-            published,
-        } = self;
-        let announced = [announced_at, create_refused_at];
-        let times = [due, asked_for_id, request_met, event_slot, successor_awaited];
-        let is_hopeful = failing.is_none() && *refused_creates == 0 && !empty_refused;
-        let is_calm = is_hopeful && refusal_told.is_none() && outdated.is_none();
-        let has_no_rows = answered.is_empty() && lost_removals.is_empty() && confirmed.is_empty();
-        let is_empty = refused.is_empty() && written.is_empty() && has_no_rows;
-        let told = calls.is_empty() && create_conflict.is_none() && empty_looks.is_empty() && published.is_empty();
-        is_calm && is_empty && told && times.into_iter().chain(announced).all(Option::is_none)
+        let Tries { first_look, polls, .. } = self.tries;
+        let blank = Memory {
+            uid: self.uid.clone(),
+            revision: self.revision.clone(),
+            tries: Tries { first_look, polls, ..Tries::default() },
+            moved: self.moved,
+            edited_at: self.edited_at,
+            used_at: self.used_at,
+            ..Memory::default()
+        };
+        *self == blank
     }
 
     /// Forgets refusals and failures, so that everything is tried again.
