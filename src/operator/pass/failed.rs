@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::memory::Failing;
 use super::verdict::{self, Verdict};
 use super::{LONGEST_LOGGED, Pass};
 use crate::api::{EventReason, Name, Reason};
 use crate::cloudflare::{Error, ErrorClass, clean_ends};
-use crate::core::failure::{self, Bounds, Cause, Facts, Judgement};
+use crate::core::failure::{self, Bounds, Cause, Facts, Failures, Judgement};
+use crate::core::time::At;
 use crate::operator::cluster::events::Note;
 use crate::operator::cluster::reconciled::Reconciled;
 use crate::operator::remote::credentials::NoCredential;
@@ -52,9 +52,10 @@ impl<K: Reconciled> Pass<K> {
         problem: NoCredential,
         made: Option<String>,
     ) -> Result<Option<Duration>, Stop> {
+        let now = self.now();
         if matches!(problem, NoCredential::Unreadable(..)) && self.was_ready() {
-            let failures = self.count_failure().so_far(self.now());
-            if !failures.persist_for(self.context.settings.read_lag()) {
+            let read_lag = self.context.settings.read_lag();
+            if !self.count_failure(now).persist_for(read_lag, now) {
                 return Ok(Some(delays::TRANSIENT));
             }
         }
@@ -71,7 +72,6 @@ impl<K: Reconciled> Pass<K> {
         if !may_pass {
             return self.finish(verdict).await;
         }
-        let now = self.now();
         let since = conditions::said_since(&self.common().conditions, Reason::CredentialsNotFound, now);
         self.finish(verdict::awaited(verdict, since, now)).await
     }
@@ -82,11 +82,13 @@ impl<K: Reconciled> Pass<K> {
         if class == ErrorClass::Denied {
             self.context.remote.credentials.doubt(secret);
         }
-        let (now, failing) = (self.now(), self.count_failure());
+        let now = self.now();
+        let failures = self.count_failure(now);
         let bounds = self.failure_bounds();
         let facts = Facts {
             class,
-            failures: failing.so_far(now),
+            now,
+            failures,
             was_ready: self.was_ready(),
             denied_elsewhere: session.account.is_denied(now, bounds.denial),
             closed_for: session.account.limiter.closed_until().map(|until| until.since(now)),
@@ -100,7 +102,7 @@ impl<K: Reconciled> Pass<K> {
             Some(alarm) => alarm.before(verdict),
             None => verdict,
         };
-        self.end(verdict, Some(failing)).await
+        self.end(verdict, Some(failures)).await
     }
 
     /// What is said of a failed call.
@@ -146,8 +148,7 @@ impl<K: Reconciled> Pass<K> {
     }
 
     /// Takes note that this pass failed.
-    fn count_failure(&self) -> Failing {
-        let now = self.now();
+    fn count_failure(&self, now: At) -> Failures {
         self.memory(|memory| memory.fail(now))
     }
 

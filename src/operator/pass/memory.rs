@@ -85,20 +85,7 @@ pub struct Tries {
     /// When it was first asked who has the wanted name.
     pub first_look: Option<At>,
     /// Passes in a row that failed.
-    pub failing: Option<Failing>,
-}
-
-/// Passes in a row that failed.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Failing {
-    pub count: u32,
-    pub since: At,
-}
-
-impl Failing {
-    pub fn so_far(self, now: At) -> Failures {
-        Failures { count: self.count, since: now.since(self.since) }
-    }
+    pub failing: Option<Failures>,
 }
 
 /// A create that was answered with a conflict.
@@ -279,9 +266,10 @@ impl Memory {
     }
 
     /// Counts a pass that failed.
-    pub fn fail(&mut self, now: At) -> Failing {
-        let Failing { count, since } = self.tries.failing.unwrap_or(Failing { count: 0, since: now });
-        *self.tries.failing.insert(Failing { count: count + 1, since })
+    pub fn fail(&mut self, now: At) -> Failures {
+        let failing = self.tries.failing.get_or_insert(Failures { count: 0, since: now });
+        failing.count += 1;
+        *failing
     }
 
     /// Whether one more Event is welcome: at most ten in an hour.
@@ -402,7 +390,7 @@ mod tests {
         with(|memory, row| {
             memory.answered.insert(row.clone(), NOW);
             memory.refuse("create", "no".to_owned(), NOW);
-            memory.tries.failing = Some(Failing { count: 3, since: NOW });
+            memory.tries.failing = Some(Failures { count: 3, since: NOW });
         });
         memories.renew(&key);
         with(|memory, _| assert!(memory.tries.refused.is_empty() && memory.tries.failing.is_none()));
