@@ -120,7 +120,7 @@ fn declared<C: Child>(
     if own.chain(successor_shares).any(inline) {
         return Declared::Elsewhere;
     }
-    let mut live = same_row.iter().filter(|rival| !rival.is_deleting);
+    let mut live = same_row.iter().filter(|rival| !rival.child.is_deleting());
     match (pass.is_deleting(), live.next()) {
         (true, Some(_)) => Declared::Elsewhere,
         (true, None) => Declared::Nowhere,
@@ -144,8 +144,9 @@ fn successor<C: Child>(
     let by_parent = parent.entry(row).as_ref().is_some_and(knows) || parent.is_suspended();
     let by_successor =
         successor_shares.iter().filter_map(|successor| entry_in(successor, row)).any(|entry| knows(&entry));
-    let mut others = same_row.iter().filter(|rival| rival.key != pass.key && !rival.is_deleting);
-    if by_parent || by_successor || others.any(|other| other.suspended || other.entry.as_ref().is_some_and(knows)) {
+    let mut others = same_row.iter().filter(|rival| rival.key != pass.key && !rival.child.is_deleting());
+    let takes_over = |other: &Sibling| other.child.is_suspended() || other.entry.as_ref().is_some_and(knows);
+    if by_parent || by_successor || others.any(takes_over) {
         return Successor::Recorded;
     }
     // The other one needs no look at Cloudflare for that, but has to be asked first.

@@ -261,7 +261,7 @@ async fn is_declared_outside<C: Child>(child: &ChildPass<C>) -> Result<bool, Sto
     context.cluster.outside.look(&context.cluster.index, &name.namespace, Recency::within(delays::FRESH)).await?;
     let Some(owner) = child.parent.owner.as_ref() else { return Ok(false) };
     let siblings = declare::siblings(&context.cluster.index, &name, owner);
-    Ok(siblings.iter().any(|s| s.outside && !s.is_deleting && s.row == child.key))
+    Ok(siblings.iter().any(|s| s.outside && !s.child.is_deleting() && s.row == child.key))
 }
 
 async fn send_removal<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare) -> Result<Option<Verdict>, Stop> {

@@ -1,16 +1,17 @@
 //! What every child object declares and records, whatever its kind.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 
 use crate::api::policy::DeletionPolicy;
 use crate::api::recipient::ShareRef;
 use crate::api::status::ChildStatus;
 use crate::api::waiver::Waiver;
-use crate::api::{Kind, Name, ObjectKey, has_finalizer, is_deleting};
+use crate::api::{Kind, Name, ObjectKey, Reason, has_finalizer, is_deleting};
 use crate::core::id::AccountId;
 use crate::core::interned::Interned;
 use crate::core::meta::ResourceMeta;
 use crate::core::row_key::RowKey;
+use crate::operator::conditions;
 
 /// What the specs of all child kinds have.
 pub struct CommonSpec<'a> {
@@ -41,6 +42,11 @@ pub trait ChildObject: Send + Sync {
         Name::new(namespace, self.common_spec().share_ref.name.clone())
     }
 
+    /// The share in its record.
+    fn share_id(&self) -> Option<&str> {
+        self.own_record()?.share_id.as_deref()
+    }
+
     fn label(&self) -> Option<Interned> {
         self.common_spec().name.cloned()
     }
@@ -55,6 +61,25 @@ pub trait ChildObject: Send + Sync {
 
     fn wanted_meta(&self) -> ResourceMeta {
         ResourceMeta::default()
+    }
+
+    fn conditions(&self) -> &[Condition] {
+        self.record().map_or(&[], |record| &record.common.conditions)
+    }
+
+    /// Its removal was refused because it is the last resource.
+    fn is_last(&self) -> bool {
+        conditions::says(self.conditions(), Reason::LastResource)
+    }
+
+    /// It says that a person must act, so its row is not on its way.
+    fn is_stalled(&self) -> bool {
+        conditions::is_stalled(self.conditions())
+    }
+
+    /// It says that its row failed, and that its waiver accepts that.
+    fn is_waived(&self) -> bool {
+        conditions::says(self.conditions(), Reason::Waived)
     }
 
     /// Until when its failure is accepted.

@@ -205,7 +205,7 @@ impl<'a> Look<'a> {
         let label = self.desired.all.get(key).and_then(|declaration| declaration.label.clone());
         let label = label.or_else(|| {
             let sibling = self.desired.siblings.iter().find(|sibling| sibling.row == *key);
-            sibling.and_then(|sibling| sibling.label.clone())
+            sibling.and_then(|sibling| sibling.child.label())
         });
         Row { key: key.clone(), label }
     }

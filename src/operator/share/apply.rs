@@ -197,7 +197,8 @@ pub async fn take_over(share: &mut SharePass) -> Result<(), Stop> {
 /// Takes over the row of a deleted child that could not be removed because it is the last resource.
 fn inherit_last(share: &mut SharePass) {
     let mut entries = share.entries();
-    for sibling in share.desired.siblings.iter().filter(|s| s.is_deleting && s.is_last && !s.outside) {
+    let leaves_it = |s: &&Sibling| s.child.is_deleting() && s.child.is_last() && !s.outside;
+    for sibling in share.desired.siblings.iter().filter(leaves_it) {
         entries.entry(sibling.row.clone()).or_default();
     }
     share.record(&entries);

@@ -20,7 +20,7 @@ pub fn awaited<'a>(share: &SharePass, row_states: &'a [RowReport]) -> Vec<&'a Ro
     if has_been_ready(share) {
         return Vec::new();
     }
-    let on_its_way = |sibling: &Sibling| !sibling.suspended && !sibling.stalled && !sibling.outside;
+    let on_its_way = |sibling: &Sibling| !sibling.child.is_suspended() && !sibling.child.is_stalled() && !sibling.outside;
     let pending = |state: State| matches!(state, State::Pending | State::Failing);
     let awaited = row_states.iter().filter(|row| pending(row.row_state.state));
     awaited.filter(|row| share.declaring(&row.key).is_some_and(on_its_way)).collect()
@@ -36,7 +36,7 @@ pub fn with_failed_objects(share: &SharePass, row_states: &[RowReport], so_far: 
         }
         let word = match row_state.state {
             State::Failed | State::Refused => "failed",
-            State::InPlace | State::Pending | State::Failing if sibling.stalled => "is not in place",
+            State::InPlace | State::Pending | State::Failing if sibling.child.is_stalled() => "is not in place",
             State::InPlace | State::Pending | State::Failing => return None,
         };
         Some(format!("{} {word}, see {}", share.label(key), sibling.key))

@@ -109,14 +109,15 @@ impl Desired {
     /// Children that have not yet noted down the share that stays: without its id they could never remove their rows.
     pub fn children_lag(&self, status: &ShareStatus) -> bool {
         let lags = |sibling: &Sibling| {
+            let child = &sibling.child;
             let wins = self.all.get(&sibling.row).is_some_and(|d| d.by == By::Child(sibling.key.clone()));
             let fits = self.organization.is_none() || !sibling.row.is_recipient();
-            (wins || sibling.is_deleting)
+            (wins || child.is_deleting())
                 && !sibling.outside
                 && fits
-                && !sibling.suspended
-                && sibling.has_claimed
-                && !id::same_or_none(sibling.share_id.as_deref(), status.share_id.as_deref())
+                && !child.is_suspended()
+                && child.has_claimed()
+                && !id::same_or_none(child.share_id(), status.share_id.as_deref())
         };
         status.share_id.is_some() && self.siblings.iter().any(lags)
     }

@@ -68,11 +68,11 @@ fn state_of(share: &SharePass, key: &RowKey, seen: &ObservedShare, step: Option<
         let message = "written twice, but Cloudflare still returns a different value".to_owned();
         return RowState { state: State::Refused, word: "not converging".into(), message };
     }
-    if let (RowKey::Recipient(account), Some(child)) = (key, share.declaring(key).filter(|child| child.waived))
+    if let (RowKey::Recipient(account), Some(sibling)) = (key, share.declaring(key).filter(|sibling| sibling.child.is_waived()))
         && seen.recipient(account).is_none()
     {
         // Only its object knows that Cloudflare refused to add it.
-        return RowState::refused(format!("Cloudflare refused to add it, see {}", child.key));
+        return RowState::refused(format!("Cloudflare refused to add it, see {}", sibling.key));
     }
     row_state(key, seen, step)
 }

@@ -101,10 +101,11 @@ impl LossInput<'_> {
             }
         }
         rows.retain(|key, _| !desired.siblings.iter().any(|sibling| sibling.row == *key));
-        let leaves = |s: &&Sibling| s.is_deleting && !s.suspended && !s.retains && !s.outside;
+        let leaves =
+            |s: &&Sibling| s.child.is_deleting() && !s.child.is_suspended() && !s.child.retains() && !s.outside;
         for sibling in desired.siblings.iter().filter(leaves) {
             if sibling.entry.is_some() || entries.contains_key(&sibling.row) {
-                rows.insert(sibling.row.clone(), sibling.label.clone());
+                rows.insert(sibling.row.clone(), sibling.child.label());
             }
         }
         rows.retain(|key, _| !key.is_excluded() && !desired.all.contains_key(key) && is_live(self.seen, key));
@@ -141,7 +142,7 @@ impl LossInput<'_> {
             return before.map_or(all, |before| before.min(all));
         }
         // An object that is deleted may be replaced by one that was applied a moment before.
-        let deleted = |sibling: &Sibling| sibling.is_deleting && counted(&sibling.row) == of;
+        let deleted = |sibling: &Sibling| sibling.child.is_deleting() && counted(&sibling.row) == of;
         let replaced = before.is_none() && self.desired.siblings.iter().any(deleted);
         let live = self.live();
         let there = live.iter().filter(|key| counted(key) == of && !(replaced && self.is_new(key)));
