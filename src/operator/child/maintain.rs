@@ -296,8 +296,8 @@ async fn ask_share<C: Child>(child: &ChildPass<C>, seen: &ObservedShare) -> Resu
         Ok(desired) => desired,
         Err(problem) => return Ok(Some(Verdict::stalled(Reason::Invalid, problem).requeue_after(delays::HUMAN))),
     };
-    let (now, read_lag) = (child.pass.now(), context.settings.read_lag());
-    let mut losing = losses::LossInput { share, desired: &desired, status: &status, seen, now, read_lag }.losing();
+    let now = child.pass.now();
+    let mut losing = losses::losing(share, &desired, &status, seen, &context.settings, now);
     losing.note_before(&mut status);
     let asked = context.cluster.index.asked.value(
         &ObjectKey::share(child.pass.object.share()),

@@ -143,10 +143,8 @@ impl Look<'_> {
 
     /// What is said where more would be removed than may be at once.
     fn blocked(&self, seen: &ObservedShare) -> Option<String> {
-        let (now, read_lag) = (self.account.read_at, self.settings.read_lag());
-        let mut losing =
-            losses::LossInput { share: self.share, desired: &self.desired, status: &self.status, seen, now, read_lag }
-                .losing();
+        let (settings, now) = (self.settings, self.account.read_at);
+        let mut losing = losses::losing(self.share, &self.desired, &self.status, seen, settings, now);
         let asked = self.share.annotations().get(CONFIRM_REMOVALS).map(String::as_str);
         let mut status = self.status.clone();
         if self.share.status.as_ref().is_none_or(|status| status.common.observed_generation == UNOBSERVED) {

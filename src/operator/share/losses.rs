@@ -21,6 +21,7 @@ use crate::operator::rows::declare::Sibling;
 use crate::operator::rows::inventory;
 use crate::operator::rows::row::is_live;
 use crate::operator::rows::row_state::label;
+use crate::operator::settings::Settings;
 use crate::operator::{clock, delays};
 
 /// Longest list of names in a message: it must fit into an Event with all the rest.
@@ -53,20 +54,30 @@ pub struct Losing {
     limit: Limit,
 }
 
-/// What [`Losing`] is computed from.
-pub struct LossInput<'a> {
-    pub share: &'a Share,
-    pub desired: &'a Desired,
-    /// Its status, as it is about to be written.
-    pub status: &'a ShareStatus,
-    pub seen: &'a ObservedShare,
-    pub now: At,
+/// What the share would lose now; `status`: as it is about to be written.
+pub fn losing(
+    share: &Share,
+    desired: &Desired,
+    status: &ShareStatus,
+    seen: &ObservedShare,
+    settings: &Settings,
+    now: At,
+) -> Losing {
+    LossInput { share, desired, status, seen, now, read_lag: settings.read_lag() }.losing()
+}
+
+struct LossInput<'a> {
+    share: &'a Share,
+    desired: &'a Desired,
+    status: &'a ShareStatus,
+    seen: &'a ObservedShare,
+    now: At,
     /// For so long after our own call a row counts as new.
-    pub read_lag: Duration,
+    read_lag: Duration,
 }
 
 impl LossInput<'_> {
-    pub fn losing(&self) -> Losing {
+    fn losing(&self) -> Losing {
         let rows = self.rows();
         let confirmed = self.confirmed(&rows);
         let recent = recorded(self.status, self.now);
@@ -405,9 +416,7 @@ mod tests {
         let share = samples::share(json!({}), status);
         let index = samples::index(vec![share.clone()], vec![]);
         let (desired, status) = (samples::desired(&share, &index), samples::status(&share));
-        let (now, read_lag) = (At(0), Duration::ZERO);
-        let input = LossInput { share: &share, desired: &desired, status: &status, seen: &seen, now, read_lag };
-        let losing = input.losing();
+        let losing = losing(&share, &desired, &status, &seen, &Settings::default(), At(0));
         (losing.accounts.total, losing.resources.total)
     }
 
@@ -438,9 +447,7 @@ mod tests {
         let share = samples::share(nothing_declared, json!({"inventory": inventory}));
         let index = samples::index(vec![share.clone()], vec![]);
         let (desired, status) = (samples::desired(&share, &index), samples::status(&share));
-        let (now, read_lag) = (At(0), Duration::ZERO);
-        let input = LossInput { share: &share, desired: &desired, status: &status, seen: &seen, now, read_lag };
-        let losing = input.losing();
+        let losing = losing(&share, &desired, &status, &seen, &Settings::default(), At(0));
         assert_eq!((losing.accounts.total, losing.accounts.pending), (4, 4));
         assert_eq!((losing.resources.total, losing.resources.pending), (1, 1));
         assert!(losing.exceed(Counted::Accounts), "all of four");
