@@ -22,7 +22,6 @@ pub mod outside;
 pub mod plan;
 mod reads;
 mod removals;
-mod rival;
 mod rivals;
 #[cfg(test)]
 mod samples;

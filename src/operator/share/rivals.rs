@@ -1,10 +1,11 @@
-//! Which Shares that the watch does not show may have the share that a pass is about to take, make or delete?
+//! Which other Share stands in the way of one, seen or unseen?
 
 use std::time::Duration;
 
 use super::share_pass::SharePass;
-use crate::api::Reason;
+use crate::api::{Name, Reason};
 use crate::core::share_step::{Mode, Refusal, Step};
+use crate::operator::cluster::index::Index;
 use crate::operator::cluster::outside::Recency;
 use crate::operator::delays;
 use crate::operator::pass::verdict::Verdict;
@@ -66,4 +67,24 @@ pub fn awaits_lists(share: &SharePass) -> Option<Verdict> {
          may manage it already. Allow cfshare to list that namespace, or remove it from --namespace"
     );
     Some(Verdict::working(Reason::Progressing, message).requeue_after(delays::TRANSIENT))
+}
+
+/// What messages call the Share in the way, if that is known.
+pub fn named(index: &Index, rival: Option<Name>) -> String {
+    rival.map_or("another object".to_owned(), |rival| called(index, &rival))
+}
+
+/// The Share, and why it may be unknown to the reader.
+pub fn called(index: &Index, share: &Name) -> String {
+    match index.shares.find(share) {
+        Some(_) => format!("Share {share}"),
+        None => format!("Share {share} (which does not match --watch-label-selector)"),
+    }
+}
+
+/// Why it is not to be deleted; `rival`: as it is called.
+pub fn not_deleted(rival: &str) -> String {
+    format!(
+        "Deleting {rival} instead deletes its share for all accounts, unless its status.effective.deletionPolicy is Retain"
+    )
 }
