@@ -65,7 +65,7 @@ fn situation<C: Child>(pass: &Pass<C>, parent: &Parent, row: Option<&RowKey>) ->
             creating: parent.announced,
             observes: parent.observes(),
             suspended: is_suspended(share),
-            ends: is_deleting(&share.metadata) && !share::retains(share),
+            ends: is_deleting(&share.metadata) && !share::retains(share, share.status.as_ref()),
             records_row: row.is_some_and(|row| parent.records(row)),
         }),
     }

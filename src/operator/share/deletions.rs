@@ -97,7 +97,7 @@ fn is_bound(share: &Share) -> bool {
 
 /// Whether the share counts among those that the limit is a part of.
 pub fn is_managed(share: &Share) -> bool {
-    is_bound(share) && !observes(share) && !retains(share)
+    is_bound(share) && !observes(share) && !retains(share, share.status.as_ref())
 }
 
 /// Hands the record over before the object that carries it goes.

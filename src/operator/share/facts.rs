@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 
-use super::desired::Desired;
+use super::desired::{Desired, retains};
 use crate::api::policy::AdoptionPolicy;
 use crate::api::status::ShareStatus;
 use crate::api::{Name, Share, is_deleting};
@@ -92,7 +92,7 @@ impl Snapshot<'_> {
                 (owner, Situation::Unbound { adoption, named, gathered, may_try })
             }
         };
-        let retain = self.desired.retains(status);
+        let retain = retains(object, Some(status));
         Facts { mode: self.mode, is_deleting: self.is_deleting(), retain, owner, situation }
     }
 
