@@ -337,13 +337,8 @@ impl Read {
     }
 
     fn recipient(&self, account: &str, declared: bool, reported: Option<&Cell>) -> Option<Cell> {
-        let rank = |row: &&Recipient| match row.association_status {
-            AssociationStatus::Associated => 0,
-            AssociationStatus::Associating | AssociationStatus::Other(_) => 1,
-            AssociationStatus::Disassociating => 2,
-            AssociationStatus::Disassociated => 3,
-        };
-        let row = self.recipients.iter().filter(|row| same(row.account_id.as_str(), account)).min_by_key(rank);
+        let own = self.recipients.iter().filter(|row| same(row.account_id.as_str(), account));
+        let row = own.min_by_key(|row| row.association_status.rank());
         let row = row.filter(|row| row.association_status != AssociationStatus::Disassociated);
         let Some(row) = row else {
             return declared
