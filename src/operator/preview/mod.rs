@@ -135,43 +135,8 @@ impl<'a> Look<'a> {
                     preview.notes.push(format!("share {id} no longer exists at Cloudflare and is recreated"));
                     self.status.unbind();
                 }
-                Step::Create => {
-                    self.create(&mut preview);
-                    break;
-                }
-                Step::Delete => {
-                    let id = self.status.share_id.clone().unwrap_or_default();
-                    preview.calls.push(Call::DeleteShare { id: id.to_string() });
-                    if self.share.spec.deletion_protection == Some(true) {
-                        preview.held = Some("spec.deletionProtection is true, so the share is kept".into());
-                    }
-                    break;
-                }
-                Step::Maintain => {
-                    self.maintain(&mut preview);
-                    break;
-                }
-                Step::Release => {
-                    self.release(&mut preview);
-                    break;
-                }
-                Step::Wait(wait) => {
-                    preview.notes.push(waits(wait).into());
-                    break;
-                }
-                Step::Await(ending) => {
-                    preview.notes.push(awaits(ending).into());
-                    break;
-                }
-                Step::Refuse(refusal) => {
-                    self.refuse(refusal, &mut preview);
-                    break;
-                }
-                Step::Read(_) | Step::GiveUp => {
-                    preview.notes.push(
-                        "the outcome of an earlier create request is unknown: the operator first looks for the share"
-                            .into(),
-                    );
+                step => {
+                    self.end(step, &mut preview);
                     break;
                 }
             }
@@ -181,6 +146,30 @@ impl<'a> Look<'a> {
             preview.held = Some("observed only".into());
         }
         preview
+    }
+
+    /// What the last step comes to.
+    fn end(&self, step: Step, preview: &mut Preview) {
+        match step {
+            // Others follow.
+            Step::Bind { .. } | Step::Forget => {}
+            Step::Create => self.create(preview),
+            Step::Delete => {
+                let id = self.status.share_id.clone().unwrap_or_default();
+                preview.calls.push(Call::DeleteShare { id: id.to_string() });
+                if self.share.spec.deletion_protection == Some(true) {
+                    preview.held = Some("spec.deletionProtection is true, so the share is kept".into());
+                }
+            }
+            Step::Maintain => self.maintain(preview),
+            Step::Release => self.release(preview),
+            Step::Wait(wait) => preview.notes.push(waits(wait).into()),
+            Step::Await(ending) => preview.notes.push(awaits(ending).into()),
+            Step::Refuse(refusal) => self.refuse(refusal, preview),
+            Step::Read(_) | Step::GiveUp => preview.notes.push(
+                "the outcome of an earlier create request is unknown: the operator first looks for the share".into(),
+            ),
+        }
     }
 
     fn create(&self, preview: &mut Preview) {
