@@ -13,7 +13,7 @@ use super::state::{Cell, State};
 use crate::api::{Name, secret_of};
 use crate::cli::cluster::{Cluster, credential};
 use crate::cli::progress;
-use crate::cli::remote::{Endpoint, Remote, advice};
+use crate::cli::remote::{self, Endpoint, Remote, advice, unknown_target};
 use crate::cloudflare::{
     AssociationStatus, Error, ErrorClass, ExcludedRecipient, Recipient, ResourceStatus, Share, ShareStatus, TargetType,
 };
@@ -198,15 +198,10 @@ pub fn words(error: &anyhow::Error) -> String {
 
 /// The share with its rows.
 async fn read(remote: &Remote, account: &AccountId, share: Share) -> anyhow::Result<Read> {
-    let (id, at) = (share.id.clone(), Timestamp::now());
-    let (mut recipients, mut excluded) = (Vec::new(), Vec::new());
-    match &share.target_type {
-        TargetType::Account => {
-            recipients = remote.recipients(account, &id, share.counts).await.map_err(failed(&id))?;
-        }
-        TargetType::Organization => excluded = remote.excluded(account, &id).await.map_err(failed(&id))?,
-        TargetType::Other(word) => anyhow::bail!("share {id} has the unknown target {word}"),
-    }
+    let at = Timestamp::now();
+    let Share { id, target_type, counts, .. } = &share;
+    let rows = remote.rows(account, id, target_type, *counts).await.map_err(failed(id))?;
+    let remote::Rows { recipients, excluded } = rows.with_context(|| unknown_target(id, target_type))?;
     Ok(Read { share, recipients, excluded, at })
 }
 
