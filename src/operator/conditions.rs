@@ -9,8 +9,7 @@ use crate::core::time::At;
 
 /// Since when the object says this in its Ready condition; `now` if it does not say it yet.
 pub fn said_since(conditions: &[Condition], reason: Reason, now: At) -> At {
-    let said = ready(conditions).filter(|ready| ready.reason == reason.as_str());
-    said.map_or(now, |ready| clock::from_time(&ready.last_transition_time))
+    said_in(conditions, ConditionType::Ready, reason).unwrap_or(now)
 }
 
 /// Since when the object says this in that condition.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::announced::{CLOCK_SLACK, fingerprint, started_at};
 use super::share_pass::SharePass;
 use super::{exclusions, opening, status};
-use crate::api::status::CreateIntent;
+use crate::api::status::{CreateIntent, Inventory};
 use crate::api::{EventReason, Reason, Share, int32, uid_of};
 use crate::cloudflare::{Error, ErrorClass, NewResource, NewShare, Share as RemoteShare, Target};
 use crate::core::id::{self, ShareId};
@@ -189,11 +189,15 @@ async fn announce(share: &mut SharePass, name: &str, rows: &[RowKey]) -> Result<
 
 /// Nothing was made: the announcement goes.
 async fn withdraw(share: &mut SharePass) -> Result<(), Stop> {
-    share.pass.status.intent = None;
-    share.pass.status.seen_with = None;
-    share.pass.status.inventory = Default::default();
-    share.pass.memory(|memory| memory.create_conflict = None);
+    drop_announcement(share);
     save_surely(share).await
+}
+
+fn drop_announcement(share: &mut SharePass) -> Option<Box<CreateIntent>> {
+    share.pass.memory(|memory| memory.create_conflict = None);
+    let status = &mut share.pass.status;
+    (status.seen_with, status.inventory) = (None, Inventory::default());
+    status.intent.take()
 }
 
 /// Records the share's id; tried until it is written, since the id must not be lost.
@@ -248,16 +252,16 @@ async fn save_surely(share: &mut SharePass) -> Result<(), Stop> {
             Err(stop) => stop,
         };
         let context = share.pass.context.clone();
-        match (&stop, context.cluster.current::<Share>(&share.pass.key.name).await) {
-            (_, Ok(Some(object)))
+        match context.cluster.current::<Share>(&share.pass.key.name).await {
+            Ok(Some(object))
                 if object.metadata.uid == share.pass.object.metadata.uid && intent(&object) == announced =>
             {
                 share.pass.object = object;
             }
-            (_, Ok(_)) => return Err(stop),
+            Ok(_) => return Err(stop),
             // It stands in the status, for everyone who can read that.
-            (_, Err(Stop::Kubernetes(kube::Error::SerdeError(_)))) => return Err(stop),
-            (_, Err(_)) => {}
+            Err(Stop::Kubernetes(kube::Error::SerdeError(_))) => return Err(stop),
+            Err(_) => {}
         }
         share.pass.tell_refusal(&stop);
         tracing::warn!(?stop, "the outcome of the create request is not recorded in the status yet; retrying");
@@ -349,18 +353,12 @@ pub fn backing_off(share: &mut SharePass) -> Verdict {
 
 /// The settle time has passed and nothing was found: the attempt is over.
 pub async fn give_up(share: &mut SharePass) -> Result<(), Stop> {
-    if let Some(intent) = share.pass.status.intent.take() {
-        let lost = clock::time(started_at(&intent));
-        share.pass.status.lost_attempts.push(lost);
-        let keep = share.pass.status.lost_attempts.len().saturating_sub(10);
-        share.pass.status.lost_attempts.drain(..keep);
+    if let Some(intent) = drop_announcement(share) {
+        let lost = &mut share.pass.status.lost_attempts;
+        lost.push(clock::time(started_at(&intent)));
+        lost.drain(..lost.len().saturating_sub(10));
     }
-    share.pass.status.seen_with = None;
-    share.pass.status.inventory = Default::default();
-    share.pass.memory(|memory| {
-        memory.empty_looks.clear();
-        memory.create_conflict = None;
-    });
+    share.pass.memory(|memory| memory.empty_looks.clear());
     share.pass.save().await
 }
 
