@@ -19,7 +19,7 @@ use kube::{Resource, ResourceExt};
 use super::cluster::{Cluster, Objects, Scope, credential};
 use super::output::{Exit, causes, print_json};
 use super::remote::{Endpoint, Remote, Rows, advice, unknown_target};
-use crate::api::{Name, Share, is_suspended, secret_of};
+use crate::api::{ChildObject, Name, Share, is_suspended, secret_of};
 use crate::cloudflare::{Error, Fingerprint};
 use crate::core::deletions::MaxDeletions;
 use crate::core::id::{AccountId, ShareId, folded};
@@ -165,11 +165,7 @@ impl Plan {
 
 /// The Shares that the manifests are about, their own and those of their children.
 fn concerned(manifests: &Objects) -> BTreeSet<Name> {
-    let parent = |namespace: Option<String>, name: &str| Name::new(namespace.unwrap_or_default(), name);
-    let shares = manifests.shares.iter().map(Name::of);
-    let recipients = manifests.recipients.iter().map(|r| parent(r.namespace(), &r.spec.share_ref.name));
-    let resources = manifests.resources.iter().map(|r| parent(r.namespace(), &r.spec.share_ref.name));
-    shares.chain(recipients).chain(resources).collect()
+    manifests.shares.iter().map(Name::of).chain(manifests.children().map(ChildObject::share)).collect()
 }
 
 /// Deletes what the manifests lack, as the API server does with what has a finalizer, and returns that.

@@ -5,10 +5,10 @@ mod share_resource;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use crate::api::ChildObject;
 use crate::api::status::ChildStatus;
 use crate::core::id::{AccountId, SourceId};
 use crate::core::row_key::RowKey;
-use crate::operator::cluster::child_object::ChildObject;
 use crate::operator::cluster::reconciled::Reconciled;
 use crate::operator::remote::observed_share::ObservedShare;
 

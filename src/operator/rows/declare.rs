@@ -10,12 +10,11 @@ use k8s_openapi::jiff::Timestamp;
 
 use crate::api::share::{ExcludedEntry, RecipientEntry, ResourceEntry};
 use crate::api::waiver::Waiver;
-use crate::api::{Name, ObjectKey, Share};
+use crate::api::{ChildObject, Name, ObjectKey, Share};
 use crate::core::id::AccountId;
 use crate::core::interned::Interned;
 use crate::core::meta::ResourceMeta;
 use crate::core::row_key::RowKey;
-use crate::operator::cluster::child_object::ChildObject;
 use crate::operator::cluster::index::Index;
 use crate::operator::kinds;
 use crate::operator::rows::inventory::Entry;

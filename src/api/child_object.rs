@@ -2,16 +2,16 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 
-use crate::api::policy::DeletionPolicy;
-use crate::api::recipient::ShareRef;
-use crate::api::status::ChildStatus;
-use crate::api::waiver::Waiver;
-use crate::api::{Kind, Name, ObjectKey, Reason, has_finalizer, is_deleting};
+use super::condition::{self, Reason};
+use super::object::{Kind, Name, ObjectKey, has_finalizer, is_deleting};
+use super::policy::DeletionPolicy;
+use super::recipient::ShareRef;
+use super::status::ChildStatus;
+use super::waiver::Waiver;
 use crate::core::id::AccountId;
 use crate::core::interned::Interned;
 use crate::core::meta::ResourceMeta;
 use crate::core::row_key::RowKey;
-use crate::operator::conditions;
 
 /// What the specs of all child kinds have.
 pub struct CommonSpec<'a> {
@@ -69,17 +69,17 @@ pub trait ChildObject: Send + Sync {
 
     /// Its removal was refused because it is the last resource.
     fn is_last(&self) -> bool {
-        conditions::says(self.conditions(), Reason::LastResource)
+        condition::says(self.conditions(), Reason::LastResource)
     }
 
     /// It says that a person must act, so its row is not on its way.
     fn is_stalled(&self) -> bool {
-        conditions::is_stalled(self.conditions())
+        condition::is_stalled(self.conditions())
     }
 
     /// It says that its row failed, and that its waiver accepts that.
     fn is_waived(&self) -> bool {
-        conditions::says(self.conditions(), Reason::Waived)
+        condition::says(self.conditions(), Reason::Waived)
     }
 
     /// Until when its failure is accepted.
