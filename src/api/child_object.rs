@@ -1,6 +1,7 @@
 //! What every child object declares and records, whatever its kind.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
+use k8s_openapi::jiff::Timestamp;
 
 use super::condition::{self, Reason};
 use super::object::{Kind, Name, ObjectKey, has_finalizer, is_deleting};
@@ -40,6 +41,14 @@ pub trait ChildObject: Send + Sync {
     fn share(&self) -> Name {
         let namespace = self.metadata().namespace.as_deref().unwrap_or_default();
         Name::new(namespace, self.common_spec().share_ref.name.clone())
+    }
+
+    /// Of the objects that declare a row, the one with the least wins. Creation times are in whole seconds: on a tie, the
+    /// object that already has the row counts as the older.
+    fn seniority(&self) -> (Option<Timestamp>, bool, Option<&str>) {
+        let ObjectMeta { creation_timestamp, name, .. } = self.metadata();
+        let has_row = self.own_record().is_some_and(ChildStatus::holds_row);
+        (creation_timestamp.as_ref().map(|time| time.0), !has_row, name.as_deref())
     }
 
     /// The share in its record.

@@ -269,11 +269,13 @@ impl Read {
 
     /// Every account of which Cloudflare or a manifest says something.
     pub fn rows(&self, rows: &Rows) -> Vec<Found> {
-        let mut accounts = rows.accounts();
+        let mut accounts = rows.accounts.clone();
         for row in self.recipients.iter().filter(|row| row.association_status != AssociationStatus::Disassociated) {
-            accounts.receives(row.account_id.as_str());
+            accounts.entry(row.account_id.as_str());
         }
-        self.excluded.iter().for_each(|row| accounts.is_excluded(row.account_id.as_str()));
+        for row in &self.excluded {
+            accounts.excluded(row.account_id.as_str());
+        }
         let mut found = Vec::new();
         if let Some(id) = &self.share.organization_id.as_ref().filter(|_| self.is_for_organization()) {
             found.push(Found {
@@ -284,13 +286,13 @@ impl Read {
             });
         }
         let before: BTreeMap<Receiver, Found> = rows.all().into_iter().map(|row| (row.receiver.clone(), row)).collect();
-        for (account, excluded) in accounts.all() {
-            let declared_by = rows.declared_by(&account);
-            let receiver = Receiver::Account(account.clone());
+        for account in accounts.all() {
+            let declared_by = account.declared_by();
+            let receiver = Receiver::Account(account.id.clone());
             let reported = before.get(&receiver);
-            let cell = match excluded {
-                true => self.excluded(&account, !declared_by.is_empty()),
-                false => self.recipient(&account, !declared_by.is_empty(), reported.map(|row| &row.cell)),
+            let cell = match account.is_excluded {
+                true => self.excluded(&account.id, !declared_by.is_empty()),
+                false => self.recipient(&account.id, !declared_by.is_empty(), reported.map(|row| &row.cell)),
             };
             if let Some(cell) = cell {
                 found.push(Found { label: reported.and_then(|row| row.label.clone()), receiver, cell, declared_by });

@@ -6,8 +6,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use k8s_openapi::jiff::Timestamp;
-
 use crate::api::share::{ExcludedEntry, RecipientEntry, ResourceEntry};
 use crate::api::waiver::Waiver;
 use crate::api::{ChildObject, Name, ObjectKey, Share};
@@ -76,12 +74,6 @@ impl Sibling {
         Some(Sibling { key: child.object_key(), row, entry, outside, child })
     }
 
-    /// The least wins. Creation times are in whole seconds: on a tie, the object that already has the row counts as the older.
-    fn rank(&self) -> (bool, Option<Timestamp>, bool, &str) {
-        let created = self.child.metadata().creation_timestamp.as_ref().map(|time| time.0);
-        (self.outside, created, self.entry.is_none(), &self.key.name.name)
-    }
-
     fn declaration(&self) -> Declaration {
         Declaration {
             label: self.child.label(),
@@ -98,7 +90,7 @@ pub fn siblings(index: &Index, share: &Name, owner: &AccountId) -> Vec<Sibling> 
     let outside = index.children_outside(&share.namespace).into_iter().filter(|child| child.share() == *share);
     let all = watched.map(|child| (child, false)).chain(outside.map(|child| (child, true)));
     let mut all: Vec<Sibling> = all.filter_map(|(child, outside)| Sibling::of(child, owner, outside)).collect();
-    all.sort_by(|a, b| a.rank().cmp(&b.rank()));
+    all.sort_by(|a, b| (a.outside, a.child.seniority()).cmp(&(b.outside, b.child.seniority())));
     all
 }
 

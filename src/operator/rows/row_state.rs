@@ -15,6 +15,8 @@ pub const EXCLUSION_BLOCKED: &str = "exclusion blocked";
 const NO_STATUS: &str = "without a status";
 /// Cloudflare refused the call that adds the row.
 pub const REFUSED: &str = "refused";
+/// It was written twice and did not stay.
+pub const NOT_CONVERGING: &str = "not converging";
 
 /// Longest text of Cloudflare in a message, so that what to do about it fits in, too.
 const MAX_TEXT: usize = 300;

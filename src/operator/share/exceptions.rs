@@ -14,7 +14,7 @@ use crate::core::share_step::Mode;
 use crate::operator::clock;
 use crate::operator::pass::verdict::latest;
 use crate::operator::remote::observed_share::ObservedShare;
-use crate::operator::rows::row_state::{EXCLUSION_BLOCKED, NOT_EXCLUDED, RowState, State, row_state};
+use crate::operator::rows::row_state::{EXCLUSION_BLOCKED, NOT_CONVERGING, NOT_EXCLUDED, RowState, State, row_state};
 
 const MAX_EXCEPTIONS: usize = 100;
 const MAX_MESSAGE: usize = 300;
@@ -63,7 +63,7 @@ fn state_of(share: &SharePass, key: &RowKey, seen: &ObservedShare, step: Option<
     };
     if write.is_some_and(|write| share.pass.not_converging(&write).is_some()) {
         let message = "written twice, but Cloudflare still returns a different value";
-        return RowState::of(key, State::Refused, "not converging", message);
+        return RowState::of(key, State::Refused, NOT_CONVERGING, message);
     }
     if let (RowKey::Recipient(account), Some(sibling)) = (key, share.declaring(key).filter(|sibling| sibling.child.is_waived()))
         && seen.recipient(account).is_none()
