@@ -18,7 +18,7 @@ use crate::operator::{clock, conditions, delays};
 impl<K: Reconciled> Pass<K> {
     /// Reports in the log, a metric and an Event what the API server refuses, since the status may not be written. There is
     /// no Event if the object's last one said the same, or if other objects had theirs just now: the next try comes soon.
-    pub fn tell_refusal(&self, stop: &Stop) {
+    pub fn report_refusal(&self, stop: &Stop) {
         let Some(refusal) = stop.refusal() else { return };
         let refusal = clean_ends(refusal, LONGEST_LOGGED);
         let (reason, message) = if self.is_deleting() {
@@ -38,9 +38,9 @@ impl<K: Reconciled> Pass<K> {
             (EventReason::RequestRefused, message)
         };
         tracing::warn!(object = %self.key, "{message}");
-        let is_new = self.memory(|memory| memory.refusal_told.as_ref() != Some(&message));
-        if is_new && self.context.may_tell_refusal(self.now()) {
-            self.memory(|memory| memory.refusal_told = Some(message.clone()));
+        let is_new = self.memory(|memory| memory.refusal_reported.as_ref() != Some(&message));
+        if is_new && self.context.may_report_refusal(self.now()) {
+            self.memory(|memory| memory.refusal_reported = Some(message.clone()));
             self.event(Note::warning(reason), message);
         }
     }

@@ -50,7 +50,7 @@ pub struct Memory {
     /// The version with which passes began that met another writer's, and since when.
     pub outdated: Option<(Interned, At)>,
     /// What the last Event said of a request that the API server refuses.
-    pub refusal_told: Option<String>,
+    pub refusal_reported: Option<String>,
     /// Rows whose call has taken effect, and that were not found in place yet, and when that was learned.
     pub answered: LiteMap<RowKey, At>,
     /// When the calls were sent that remove rows, and that got no answer.
@@ -184,10 +184,10 @@ impl Memories {
     }
 
     /// The object's pass, which began then, ended without a permit. After a start that is so for all of them, and nothing is
-    /// kept of those whose revision the status reports (`is_told`) and that this pass saw first.
-    pub fn waits(&self, key: &ObjectKey, began: At, is_told: bool) {
+    /// kept of those whose revision the status reports (`is_reported`) and that this pass saw first.
+    pub fn waits(&self, key: &ObjectKey, began: At, is_reported: bool) {
         self.waiting.lock().entry(key.clone()).or_insert(began);
-        self.drop_if(key, |memory| is_told && memory.edited_at >= began && memory.is_blank());
+        self.drop_if(key, |memory| is_reported && memory.edited_at >= began && memory.is_blank());
     }
 
     /// The object's pass ended with something to tell.

@@ -273,7 +273,7 @@ impl<K: Reconciled> Pass<K> {
         }
         self.memory(|memory| {
             memory.tries.failing = failing;
-            (memory.outdated, memory.refusal_told) = (None, None);
+            (memory.outdated, memory.refusal_reported) = (None, None);
         });
         Ok(verdict.requeue_after)
     }

@@ -85,7 +85,6 @@ impl Verdict {
             .requeue_after(delays::TRANSIENT)
     }
 
-    /// It is about the whole credential.
     pub fn shared(self) -> Verdict {
         Verdict { shared: true, ..self }
     }

@@ -87,8 +87,8 @@ impl Look<'_> {
         let mut rows = loop {
             let (desired, share_id) = (&self.desired, self.status.share_id.as_deref());
             let (memories, announced, settings) = (None, None, self.settings);
-            let basis = PlanInput { desired, share_id, entries: &entries, settings, observing, memories, announced };
-            let plan = basis.plan(seen);
+            let input = PlanInput { desired, share_id, entries: &entries, settings, observing, memories, announced };
+            let plan = input.plan(seen);
             let confirmed = plan.of(|step| step == row_step::Step::Confirm);
             let forgotten = plan.of(|step| step == row_step::Step::Forget);
             if confirmed.is_empty() && forgotten.is_empty() {

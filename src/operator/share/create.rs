@@ -263,7 +263,7 @@ async fn save_surely(share: &mut SharePass) -> Result<(), Stop> {
             Err(Stop::Kubernetes(kube::Error::SerdeError(_))) => return Err(stop),
             Err(_) => {}
         }
-        share.pass.tell_refusal(&stop);
+        share.pass.report_refusal(&stop);
         tracing::warn!(?stop, "the outcome of the create request is not recorded in the status yet; retrying");
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(Duration::from_secs(5));

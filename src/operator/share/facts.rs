@@ -58,9 +58,7 @@ pub struct Timing {
     pub since: At,
     /// How far Cloudflare's clock is ahead of ours, in milliseconds.
     pub ahead: i64,
-    /// After this time a call that was sent cannot take effect any more.
     pub settle_time: Duration,
-    /// For how long a read may lag behind a write, and how long a missing share must stay missing.
     pub read_lag: Duration,
 }
 

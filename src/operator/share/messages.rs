@@ -143,7 +143,6 @@ fn rival_leaves(share: &SharePass, refusal: &Refusal) -> bool {
     rival.is_some_and(|rival| is_deleting(&rival.metadata))
 }
 
-/// Why nothing is done, and what to write instead.
 pub fn refused(refusal: Refusal, share: &Share, desired: &Desired, index: &Index, id: Option<&ShareId>) -> Verdict {
     let name = desired.name.as_deref().unwrap_or_default();
     let id = id.map(ShareId::as_str).or(share.spec.share_id.as_deref());

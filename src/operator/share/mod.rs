@@ -3,7 +3,7 @@
 mod announced;
 mod apply;
 pub mod bulk;
-mod children_and_namesakes;
+mod children;
 mod create;
 mod delete;
 pub mod deletions;

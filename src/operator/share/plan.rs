@@ -21,7 +21,6 @@ use crate::operator::rows::row::Row;
 use crate::operator::rows::take_over::Announcements;
 use crate::operator::settings::Settings;
 
-/// What is to be done, by key.
 pub struct Plan {
     pub rows: BTreeMap<RowKey, RowPlan>,
 }
@@ -109,7 +108,7 @@ impl PlanInput<'_> {
 pub fn plan(share: &SharePass, seen: &ObservedShare) -> Plan {
     let entries = share.entries();
     let memories = (share.mode != Mode::Observe).then(|| RowMemories::of(&share.pass, &share.session.account.id));
-    let basis = PlanInput {
+    let input = PlanInput {
         desired: &share.desired,
         share_id: share.pass.status.share_id.as_deref(),
         entries: &entries,
@@ -118,7 +117,7 @@ pub fn plan(share: &SharePass, seen: &ObservedShare) -> Plan {
         memories: memories.as_ref(),
         announced: (share.mode != Mode::Observe).then(|| (&share.pass.key, Announcements::of(&share.pass))),
     };
-    basis.plan(seen)
+    input.plan(seen)
 }
 
 /// What was in place once, and is different now.

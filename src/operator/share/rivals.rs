@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::share_pass::SharePass;
 use crate::api::{Name, Reason};
+use crate::core::id::ShareId;
 use crate::core::share_step::{Mode, Refusal, Step};
 use crate::operator::cluster::index::Index;
 use crate::operator::cluster::outside::Recency;
@@ -87,4 +88,28 @@ pub fn not_deleted(rival: &str) -> String {
     format!(
         "Deleting {rival} instead deletes its share for all accounts, unless its status.effective.deletionPolicy is Retain"
     )
+}
+
+/// Two live shares of one name: ours, and one that may be a create that arrived twice.
+pub fn with_namesake(share: &SharePass, id: &ShareId, so_far: String) -> String {
+    let so_far = match share.pass.context.cluster.index.refused_rival(&share.pass.object) {
+        Some(rival) => {
+            format!("{so_far}; Share {rival} declares the same name in this account, so no share is created for it")
+        }
+        None => so_far,
+    };
+    let index = &share.pass.context.cluster.index;
+    let namesakes = share.session.account.cache().namesakes(id);
+    let namesake = namesakes.into_iter().find(|other| !index.is_named(&share.pass.object, other.as_str()));
+    match (namesake, index.unwatched.unlisted()) {
+        (Some(namesake), Some(unlisted)) => format!(
+            "{so_far}; another live share has the same name (id {namesake}), which may belong to a Share in namespace \
+             {unlisted}, because cfshare cannot list that namespace"
+        ),
+        (Some(namesake), None) => format!(
+            "{so_far}; another live share has the same name (id {namesake}), which no Share that this cfshare watches \
+             declares. Find out who uses it before you delete it at Cloudflare: its recipients lose access"
+        ),
+        (None, _) => so_far,
+    }
 }

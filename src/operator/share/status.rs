@@ -3,7 +3,7 @@
 use super::losses::Losing;
 use super::plan::Plan;
 use super::share_pass::SharePass;
-use super::{bulk, children_and_namesakes, exceptions, exclusions, name, outside, plan, removals, waivers};
+use super::{bulk, children, exceptions, exclusions, name, outside, plan, removals, rivals, waivers};
 use crate::api::status::{RecipientCounts, ResourceCounts, UnmanagedEntry};
 use crate::api::{Reason, int32};
 use crate::cloudflare::{AssociationStatus, ShareStatus, clean};
@@ -222,7 +222,7 @@ fn under_way(
             && (*step == Step::Wait || *step == Step::Remove && (*observed == Observed::Leaving || is_due(key)))
     });
     let leaving = leaving.count() + exclusions::leaving_members(share, seen);
-    let awaited = children_and_namesakes::awaited(share, row_states);
+    let awaited = children::awaited(share, row_states);
     let is_active = seen.share.status == ShareStatus::Active;
     let moving = !waiting.is_empty() || leaving > 0 || are_members_pending(share, seen);
     if !moving && is_active && (awaited.is_empty() || stuck.is_some()) {
@@ -268,11 +268,11 @@ fn with_rows(share: &SharePass, message: &str, rows: &[&RowState]) -> String {
 }
 
 fn ready(share: &mut SharePass, summary: Summary<'_>) -> Verdict {
-    if !children_and_namesakes::has_been_ready(share) && share.pass.alarm.is_none() {
+    if !children::has_been_ready(share) && share.pass.alarm.is_none() {
         share.pass.status.first_ready_at = Some(clock::time(share.pass.now()));
     }
-    let so_far = children_and_namesakes::with_failed_objects(share, summary.row_states, summary.so_far);
-    let verdict = Verdict::ready(Reason::Associated, children_and_namesakes::with_namesake(share, summary.id, so_far));
+    let so_far = children::with_failed_objects(share, summary.row_states, summary.so_far);
+    let verdict = Verdict::ready(Reason::Associated, rivals::with_namesake(share, summary.id, so_far));
     let verdict = waivers::with_waived(share, summary.row_states, verdict);
     let entries = share.entries();
     if entries.values().any(|entry| entry.intended_at.is_some()) {
@@ -364,7 +364,7 @@ fn unchanged(share: &SharePass, id: &ShareId, seen: &ObservedShare, row_states: 
         return Verdict::working(Reason::Associating, message).requeue_after(share.follow(seen));
     }
     share.stop_following();
-    let so_far = children_and_namesakes::with_failed_objects(share, row_states, so_far.to_owned());
+    let so_far = children::with_failed_objects(share, row_states, so_far.to_owned());
     let message = format!("observed: share {id} matches the manifest; {so_far}");
     waivers::with_waived(share, row_states, Verdict::ready(Reason::Observed, message))
 }

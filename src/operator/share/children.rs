@@ -1,9 +1,8 @@
-//! What of a share is the matter of other objects: the rows that children declare, and its name.
+//! Which rows of a share are the matter of the child objects that declare them?
 
 use super::share_pass::SharePass;
 use super::waivers;
 use crate::api::Reason;
-use crate::core::id::ShareId;
 use crate::operator::conditions;
 use crate::operator::rows::declare::Sibling;
 use crate::operator::rows::row_state::{RowState, State, first_of};
@@ -42,28 +41,4 @@ pub fn with_failed_objects(share: &SharePass, row_states: &[RowState], so_far: S
     });
     let failed = first_of(failed, 3, ", ");
     if failed.is_empty() { so_far } else { format!("{so_far}; {failed}") }
-}
-
-/// Two live shares of one name: ours, and one that may be a create that arrived twice.
-pub fn with_namesake(share: &SharePass, id: &ShareId, so_far: String) -> String {
-    let so_far = match share.pass.context.cluster.index.refused_rival(&share.pass.object) {
-        Some(rival) => {
-            format!("{so_far}; Share {rival} declares the same name in this account, so no share is created for it")
-        }
-        None => so_far,
-    };
-    let index = &share.pass.context.cluster.index;
-    let namesakes = share.session.account.cache().namesakes(id);
-    let namesake = namesakes.into_iter().find(|other| !index.is_named(&share.pass.object, other.as_str()));
-    match (namesake, index.unwatched.unlisted()) {
-        (Some(namesake), Some(unlisted)) => format!(
-            "{so_far}; another live share has the same name (id {namesake}), which may belong to a Share in namespace \
-             {unlisted}, because cfshare cannot list that namespace"
-        ),
-        (Some(namesake), None) => format!(
-            "{so_far}; another live share has the same name (id {namesake}), which no Share that this cfshare watches \
-             declares. Find out who uses it before you delete it at Cloudflare: its recipients lose access"
-        ),
-        (None, _) => so_far,
-    }
 }
