@@ -276,8 +276,9 @@ fn create_refused(share: &SharePass, error: Error, rows: &[RowKey]) -> Result<Op
     if !error.class().refuses() {
         return Err(Stop::Cloudflare(error));
     }
-    let sent_resources = rows.iter().any(|key| key.is_resource());
-    if !sent_resources && error.class() == ErrorClass::Rejected {
+    // As the create lists them, recipients first.
+    let sent: (Vec<RowKey>, Vec<RowKey>) = rows.iter().cloned().partition(RowKey::is_recipient);
+    if sent.1.is_empty() && error.class() == ErrorClass::Rejected {
         return Ok(empty_refused(share, &error));
     }
     if share.excludes() && error.class() == ErrorClass::Rejected {
@@ -285,22 +286,14 @@ fn create_refused(share: &SharePass, error: Error, rows: &[RowKey]) -> Result<Op
         *share.session.account.empty_refused.lock() = false;
         share.pass.memory(|memory| memory.tries.empty_refused = false);
     }
-    let recipients: Vec<&RowKey> = rows.iter().filter(|key| key.is_recipient()).collect();
     let alone = share.pass.memory(|memory| memory.tries.refused_creates);
-    // As the create lists them, recipients first.
-    let sent: (Vec<RowKey>, Vec<RowKey>) = rows.iter().cloned().partition(RowKey::is_recipient);
-    let blamed = blame(&error, &sent);
-    let blamed = match (blamed, recipients.as_slice()) {
-        (Some(key), _) => Some(key),
-        (None, [only]) if alone > 0 => Some((*only).clone()),
-        (None, _) => None,
-    };
-    if let Some(key) = blamed {
+    let only = sent.0.first().filter(|_| alone > 0 && sent.0.len() == 1);
+    if let Some(key) = blame(&error, &sent).or(only.cloned()) {
         let message = format!("Cloudflare refuses {}: {error}", share.label(&key));
         share.pass.memory(|memory| memory.refuse(&key.to_string(), message, now));
         return Ok(None);
     }
-    if recipients.len() > 1 && alone < MAX_ALONE && error.class() == ErrorClass::Rejected {
+    if sent.0.len() > 1 && alone < MAX_ALONE && error.class() == ErrorClass::Rejected {
         share.pass.memory(|memory| memory.tries.refused_creates += 1);
         return Ok(None);
     }

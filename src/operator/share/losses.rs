@@ -103,15 +103,13 @@ impl LossInput<'_> {
         let desired = self.desired;
         let entries = inventory::entries(&self.status.inventory);
         let mut rows = BTreeMap::new();
-        for (key, entry) in &entries {
-            rows.insert(key.clone(), entry.name.clone());
-        }
         if desired.prune {
-            for key in self.live() {
-                rows.entry(key).or_default();
-            }
+            rows.extend(self.live().into_iter().map(|key| (key, None)));
         }
-        rows.retain(|key, _| !desired.siblings.iter().any(|sibling| sibling.row == *key));
+        rows.extend(entries.iter().map(|(key, entry)| (key.clone(), entry.name.clone())));
+        for sibling in &desired.siblings {
+            rows.remove(&sibling.row);
+        }
         let leaves =
             |s: &&Sibling| s.child.is_deleting() && !s.child.is_suspended() && !s.child.retains() && !s.outside;
         for sibling in desired.siblings.iter().filter(leaves) {

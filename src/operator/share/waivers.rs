@@ -19,6 +19,10 @@ pub fn in_force(share: &SharePass, row: &RowState) -> Option<WaiverInForce> {
     waiver::in_force(declared.waiver.as_ref(), share.pass.now())
 }
 
+fn waived<'r>(share: &SharePass, row_states: &'r [RowState]) -> Vec<(&'r RowState, WaiverInForce)> {
+    row_states.iter().filter_map(|row| Some((row, in_force(share, row)?))).collect()
+}
+
 /// What is reported first of a row whose waiver has ended.
 pub fn ended(share: &SharePass, key: &RowKey) -> String {
     let declared = share.desired.all.get(key).and_then(|declaration| declaration.waiver.as_ref());
@@ -27,8 +31,7 @@ pub fn ended(share: &SharePass, key: &RowKey) -> String {
 
 /// The verdict Ready, where failures are waived: it says so, and refused calls are tried again as before.
 pub fn with_waived(share: &SharePass, row_states: &[RowState], verdict: Verdict) -> Verdict {
-    let waived = row_states.iter().filter_map(|row| Some((row, in_force(share, row)?)));
-    let waived: Vec<(&RowState, WaiverInForce)> = waived.collect();
+    let waived = waived(share, row_states);
     if waived.is_empty() {
         return verdict;
     }
@@ -47,15 +50,14 @@ pub fn with_waived(share: &SharePass, row_states: &[RowState], verdict: Verdict)
 /// Has the share looked at again when a waiver changes, and warns before one of its own ends.
 pub fn note_ends(share: &mut SharePass, row_states: &[RowState], verdict: Verdict) -> Verdict {
     let now = share.pass.now();
-    let waived = row_states.iter().filter_map(|row| Some((&row.key, in_force(share, row)?)));
-    let waived: Vec<(&RowKey, WaiverInForce)> = waived.collect();
+    let waived = waived(share, row_states);
     let changes = waived.iter().filter_map(|(_, waiver)| waiver::look_again(waiver, now));
     let verdict = verdict.requeue_within(changes);
-    let ending = waived.into_iter().filter(|(key, waiver)| share.is_ours(key) && waiver::ends_soon(waiver, now));
+    let ending = waived.into_iter().filter(|(row, waiver)| share.is_ours(&row.key) && waiver::ends_soon(waiver, now));
     let ending: Vec<(String, WaiverWarning)> = ending
-        .filter_map(|(key, waiver)| {
-            let text = format!("{} is {waiver}", share.label(key));
-            Some((text, WaiverWarning { account_id: key.recipient()?.as_str().into(), until: waiver.until }))
+        .filter_map(|(row, waiver)| {
+            let text = format!("{} is {waiver}", share.label(&row.key));
+            Some((text, WaiverWarning { account_id: row.key.recipient()?.as_str().into(), until: waiver.until }))
         })
         .collect();
     let before = std::mem::take(&mut share.pass.status.waiver_warnings);
