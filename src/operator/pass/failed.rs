@@ -84,7 +84,8 @@ impl<K: Reconciled> Pass<K> {
         }
         let now = self.now();
         let failures = self.count_failure(now);
-        let bounds = self.failure_bounds();
+        let settings = &self.context.settings;
+        let bounds = Bounds { read_lag: settings.read_lag(), denial: settings.passing_time() };
         let facts = Facts {
             class,
             now,
@@ -140,11 +141,6 @@ impl<K: Reconciled> Pass<K> {
                 Verdict::unknown_stalled(Reason::Rejected, message)
             }
         }
-    }
-
-    fn failure_bounds(&self) -> Bounds {
-        let settings = &self.context.settings;
-        Bounds { read_lag: settings.read_lag(), denial: settings.passing_time() }
     }
 
     /// Takes note that this pass failed.

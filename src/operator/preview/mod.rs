@@ -172,13 +172,18 @@ impl<'a> Look<'a> {
         }
     }
 
+    /// One call makes the share with its recipients and resources; excluded accounts follow.
     fn create(&self, preview: &mut Preview) {
         if self.desired.organization.is_some() {
             let note = "the operator must allow shares with an organization in this namespace \
                         (chart value organization.namespaces, flag --organization-shares)";
             preview.notes.push(note.into());
         }
-        preview.calls = self.creation();
+        let organization = self.desired.organization.as_ref().map(ToString::to_string);
+        let (excluded, rows): (Vec<_>, Vec<_>) =
+            self.snapshot(|now| now.payload()).iter().map(|key| self.row(key)).partition(|row| row.key.is_excluded());
+        preview.calls.push(Call::CreateShare { name: self.desired.name.clone().unwrap_or_default(), organization, rows });
+        preview.calls.extend(excluded.into_iter().map(|row| Call::Add { row, restored: false }));
     }
 
     fn refuse(&self, refusal: Refusal, preview: &mut Preview) {
@@ -197,17 +202,6 @@ impl<'a> Look<'a> {
             sibling.and_then(|sibling| sibling.child.label())
         });
         Row { key: key.clone(), label }
-    }
-
-    /// One call makes the share with its recipients and resources; excluded accounts follow.
-    fn creation(&self) -> Vec<Call> {
-        let organization = self.desired.organization.as_ref().map(ToString::to_string);
-        let (excluded, rows): (Vec<_>, Vec<_>) =
-            self.snapshot(|now| now.payload()).iter().map(|key| self.row(key)).partition(|row| row.key.is_excluded());
-        let name = self.desired.name.clone().unwrap_or_default();
-        let create = Call::CreateShare { name, organization, rows };
-        let excluded = excluded.into_iter().map(|row| Call::Add { row, restored: false });
-        std::iter::once(create).chain(excluded).collect()
     }
 }
 

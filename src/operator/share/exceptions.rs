@@ -30,19 +30,15 @@ fn name_exclusions(share: &SharePass, row_states: &mut [RowState], seen: &Observ
     // Where nothing is written, nothing waits for a confirmation.
     let blocked = if share.mode == Mode::Manage { losing.blocked_exclusions() } else { Default::default() };
     for row in row_states.iter_mut().filter(|row| row.key.is_excluded() && !row.is_in_place()) {
-        row.word = if blocked.contains(&row.key) {
-            EXCLUSION_BLOCKED.to_owned()
+        let (word, until) = if blocked.contains(&row.key) {
+            (EXCLUSION_BLOCKED, Some("someone confirms the exclusion"))
         } else if seen.live_resources() == 0 {
-            PENDING.to_owned()
+            (PENDING, None)
         } else {
-            NOT_EXCLUDED.to_owned()
+            (NOT_EXCLUDED, Some("it is excluded"))
         };
-        let until = match row.word.as_str() {
-            NOT_EXCLUDED => "it is excluded",
-            EXCLUSION_BLOCKED => "someone confirms the exclusion",
-            _ => continue,
-        };
-        if row.message.is_empty() {
+        row.word = word.to_owned();
+        if let Some(until) = until.filter(|_| row.message.is_empty()) {
             row.message = format!("the account receives the share until {until}");
         }
     }

@@ -145,18 +145,19 @@ impl LossInput<'_> {
             Counted::Accounts => usize::try_from(before.recipients).unwrap_or(0),
             Counted::Resources => usize::try_from(before.resources).unwrap_or(0),
         });
-        let pending = || rows.keys().filter(|key| counted(key) == of).map(RowKey::folded);
-        if let Some(live) = self.unlisted(of) {
-            let all = live.saturating_add(lost.len()).max(pending().count());
-            return before.map_or(all, |before| before.min(all));
-        }
-        // An object that is deleted may be replaced by one that was applied a moment before.
-        let deleted = |sibling: &Sibling| sibling.child.is_deleting() && counted(&sibling.row) == of;
-        let replaced = before.is_none() && self.desired.siblings.iter().any(deleted);
-        let live = self.live();
-        let there = live.iter().filter(|key| counted(key) == of && !(replaced && self.is_new(key)));
-        let all: BTreeSet<String> = there.map(RowKey::folded).chain(pending()).chain(lost).collect();
-        before.map_or(all.len(), |before| before.min(all.len()))
+        let pending = rows.keys().filter(|key| counted(key) == of);
+        let all = match self.unlisted(of) {
+            Some(live) => live.saturating_add(lost.len()).max(pending.count()),
+            None => {
+                // An object that is deleted may be replaced by one that was applied a moment before.
+                let deleted = |sibling: &Sibling| sibling.child.is_deleting() && counted(&sibling.row) == of;
+                let replaced = before.is_none() && self.desired.siblings.iter().any(deleted);
+                let live = self.live();
+                let there = live.iter().filter(|key| counted(key) == of && !(replaced && self.is_new(key)));
+                there.chain(pending).map(RowKey::folded).chain(lost).collect::<BTreeSet<String>>().len()
+            }
+        };
+        before.map_or(all, |before| before.min(all))
     }
 
     /// How many are live as far as counts tell, where their rows were not listed since the process began.
