@@ -182,7 +182,11 @@ impl<'a> Look<'a> {
         let organization = self.desired.organization.as_ref().map(ToString::to_string);
         let (excluded, rows): (Vec<_>, Vec<_>) =
             self.snapshot(|now| now.payload()).iter().map(|key| self.row(key)).partition(|row| row.key.is_excluded());
-        preview.calls.push(Call::CreateShare { name: self.desired.name.clone().unwrap_or_default(), organization, rows });
+        preview.calls.push(Call::CreateShare {
+            name: self.desired.name.clone().unwrap_or_default(),
+            organization,
+            rows,
+        });
         preview.calls.extend(excluded.into_iter().map(|row| Call::Add { row, restored: false }));
     }
 

@@ -202,9 +202,8 @@ mod tests {
             terminal: false,
         };
         let key = RowKey::Recipient(AccountId::parse("a").expect("an id"));
-        let told = |message: String| {
-            RowState::of(&key, State::Failing, "associated", message).so_far("recipient pay (a)")
-        };
+        let told =
+            |message: String| RowState::of(&key, State::Failing, "associated", message).so_far("recipient pay (a)");
         assert_eq!(told(String::new()), "recipient pay (a) is associated");
         assert_eq!(told(reported(&error("no plan", "x"))), "recipient pay (a) is associated: no plan (resource x)");
         assert_eq!(

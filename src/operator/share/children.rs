@@ -19,7 +19,8 @@ pub fn awaited<'a>(share: &SharePass, row_states: &'a [RowState]) -> Vec<&'a Row
     if has_been_ready(share) {
         return Vec::new();
     }
-    let on_its_way = |sibling: &Sibling| !sibling.child.is_suspended() && !sibling.child.is_stalled() && !sibling.outside;
+    let on_its_way =
+        |sibling: &Sibling| !sibling.child.is_suspended() && !sibling.child.is_stalled() && !sibling.outside;
     let pending = |state: State| matches!(state, State::Pending | State::Failing);
     let awaited = row_states.iter().filter(|row| pending(row.state));
     awaited.filter(|row| share.declaring(&row.key).is_some_and(on_its_way)).collect()

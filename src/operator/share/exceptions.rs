@@ -61,7 +61,8 @@ fn state_of(share: &SharePass, key: &RowKey, seen: &ObservedShare, step: Option<
         let message = "written twice, but Cloudflare still returns a different value";
         return RowState::of(key, State::Refused, NOT_CONVERGING, message);
     }
-    if let (RowKey::Recipient(account), Some(sibling)) = (key, share.declaring(key).filter(|sibling| sibling.child.is_waived()))
+    if let (RowKey::Recipient(account), Some(sibling)) =
+        (key, share.declaring(key).filter(|sibling| sibling.child.is_waived()))
         && seen.recipient(account).is_none()
     {
         // Only its object knows that Cloudflare refused to add it.

@@ -299,7 +299,8 @@ fn stuck(share: &SharePass, summary: &Summary<'_>, failed: &[&RowState], refused
         return Some(verdict);
     }
     if let Some(row) = refused.first() {
-        let again = share.pass.refusal(&row.key.to_string(), Reason::Rejected).and_then(|verdict| verdict.requeue_after);
+        let again =
+            share.pass.refusal(&row.key.to_string(), Reason::Rejected).and_then(|verdict| verdict.requeue_after);
         let message = format!("{}{}", waivers::ended(share, &row.key), row.message);
         let verdict = Verdict::stalled(Reason::Rejected, with_more(&message, refused.len()));
         return Some(verdict.requeue_after(again.unwrap_or_default()));
