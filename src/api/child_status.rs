@@ -103,20 +103,7 @@ impl ChildStatus {
 
     /// Drops what is recorded of the share, as where it was recorded for another object.
     pub fn unbind(&mut self) {
-        let ChildStatus {
-            common: _,
-            bound_uid,
-            share_id,
-            owner_account_id,
-            credentials_name,
-            seen_with,
-            intended_at,
-            confirmed,
-            meta_hash,
-        } = self;
-        (*bound_uid, *share_id, *owner_account_id) = (None, None, None);
-        (*credentials_name, *seen_with) = (None, None);
-        (*intended_at, *confirmed, *meta_hash) = (None, false, None);
+        *self = ChildStatus { common: std::mem::take(&mut self.common), ..ChildStatus::default() };
     }
 }
 

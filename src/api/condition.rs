@@ -219,6 +219,15 @@ pub fn ready(conditions: &[Condition]) -> Option<&Condition> {
     conditions.iter().find(|condition| condition.type_ == ConditionType::Ready.as_str())
 }
 
+/// Whether the Ready condition has this reason.
+pub fn says(conditions: &[Condition], reason: Reason) -> bool {
+    ready(conditions).is_some_and(|ready| ready.reason == reason.as_str())
+}
+
+pub fn is_stalled(conditions: &[Condition]) -> bool {
+    conditions.iter().any(|condition| condition.type_ == ConditionType::Stalled.as_str())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,6 +3,7 @@
 // Clippy takes two columns of one priority for one attribute given twice.
 #![allow(clippy::duplicated_attributes)]
 
+pub mod child_object;
 mod child_status;
 mod common_status;
 pub mod condition;
@@ -16,6 +17,7 @@ pub mod share;
 pub mod status;
 pub mod waiver;
 
+pub use child_object::ChildObject;
 pub use condition::{ConditionType, EventReason, Reason};
 pub use object::{
     DEFAULT_SECRET, FINALIZER, Kind, Name, ObjectKey, has_finalizer, is_deleting, is_suspended, observes, own_record,

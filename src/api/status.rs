@@ -142,45 +142,25 @@ impl ShareStatus {
 
     /// Drops what is recorded of the share that the object was bound to, and keeps what is recorded of the object.
     pub fn unbind(&mut self) {
-        let ShareStatus {
-            common,
-            share_id,
-            share_name: _,
-            account_name: _,
-            target_type: _,
-            remote_status,
-            recipients,
-            resources,
-            exceptions,
-            exceptions_omitted,
-            waiver_warnings: _,
-            unmanaged,
-            unmanaged_count,
-            effective: _,
-            first_ready_at,
-            bound_uid: _,
-            adopted: _,
-            intent: _,
-            lost_attempts: _,
-            seen_with,
-            inventory,
-            replacing_since,
-            recent_removals,
-            blocked_removals,
+        let old = std::mem::take(self);
+        *self = ShareStatus {
+            common: CommonStatus { drift: Vec::new(), ..old.common },
+            share_name: old.share_name,
+            account_name: old.account_name,
+            target_type: old.target_type,
+            waiver_warnings: old.waiver_warnings,
+            effective: old.effective,
+            bound_uid: old.bound_uid,
+            adopted: old.adopted,
+            intent: old.intent,
+            lost_attempts: old.lost_attempts,
             // Its number is used up.
-            confirmed_removals: _,
-            ignored_confirmation: _,
-            deletion_held_since: _,
-            recent_deletions: _,
-        } = self;
-        common.drift.clear();
-        (*share_id, *seen_with, *remote_status) = (None, None, None);
-        (*recipients, *resources) = (None, None);
-        exceptions.clear();
-        unmanaged.clear();
-        (*exceptions_omitted, *unmanaged_count, *blocked_removals) = (0, 0, 0);
-        (*first_ready_at, *replacing_since, *recent_removals) = (None, None, None);
-        *inventory = Inventory::default();
+            confirmed_removals: old.confirmed_removals,
+            ignored_confirmation: old.ignored_confirmation,
+            deletion_held_since: old.deletion_held_since,
+            recent_deletions: old.recent_deletions,
+            ..ShareStatus::default()
+        };
     }
 }
 
@@ -479,7 +459,10 @@ mod tests {
             "accountName": "security",
             "targetType": "account",
             "waiverWarnings": [{"accountID": id, "until": at}],
+            "effective": {"deletionPolicy": "Delete", "managementPolicy": "Manage", "maxRemovals": 1},
             "boundUID": "uid",
+            "adopted": true,
+            "intent": {"attempt": 1, "startedAt": at, "name": "waf", "fingerprint": "hash"},
             "lostAttempts": [at],
             "confirmedRemovals": {"generation": 1, "number": 1},
             "ignoredConfirmation": "1",

@@ -11,12 +11,12 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::api::ListParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::NamespaceResourceScope;
-use kube::{Api, Client, Config, Resource, ResourceExt};
+use kube::{Api, Client, Config, Resource};
 use serde::de::DeserializeOwned;
 
 use super::remote::{Endpoint, NO_CREDENTIAL, Remote, credential_of_environment};
 use super::{kube_client, progress, proxy};
-use crate::api::{FIELD_MANAGER, Kind, Name, Share, ShareRecipient, ShareResource};
+use crate::api::{ChildObject, FIELD_MANAGER, Kind, Name, Share, ShareRecipient, ShareResource};
 use crate::operator::preview::Fleet;
 use crate::operator::{Clock, Credentials, ResolvedCredential};
 
@@ -34,6 +34,11 @@ pub struct Objects {
 impl Objects {
     pub fn is_empty(&self) -> bool {
         self.shares.is_empty() && self.recipients.is_empty() && self.resources.is_empty()
+    }
+
+    pub fn children(&self) -> impl Iterator<Item = &dyn ChildObject> {
+        let recipients = self.recipients.iter().map(|child| child as &dyn ChildObject);
+        recipients.chain(self.resources.iter().map(|child| child as &dyn ChildObject))
     }
 }
 
@@ -293,11 +298,8 @@ impl Cluster {
             (self.list().await?, self.list().await?);
         if self.selector.is_some() {
             let names: HashSet<Name> = shares.iter().map(Name::of).collect();
-            let ours = |namespace: Option<String>, share: &str| {
-                names.contains(&Name::new(namespace.unwrap_or_default(), share))
-            };
-            recipients.retain(|child| ours(child.namespace(), &child.spec.share_ref.name));
-            resources.retain(|child| ours(child.namespace(), &child.spec.share_ref.name));
+            recipients.retain(|child| names.contains(&child.share()));
+            resources.retain(|child| names.contains(&child.share()));
         }
         Ok(Objects { shares, recipients, resources })
     }

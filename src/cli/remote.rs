@@ -16,7 +16,7 @@ use super::output::count;
 use super::progress;
 use crate::cloudflare::{
     self, Client, Counts, Credential, CredentialError, Error, ErrorClass, ExcludedRecipient, Include, Kind, Limits,
-    Names, Recipient, Reply, Share, ShareQuery, TokenState,
+    Names, Recipient, Reply, Share, ShareQuery, TargetType, TokenState,
 };
 use crate::core::calls_left::Sent;
 use crate::core::id::{AccountId, ShareId};
@@ -126,6 +126,12 @@ pub struct Remote {
     made: AtomicUsize,
 }
 
+/// The rows of a share.
+pub struct Rows {
+    pub recipients: Vec<Recipient>,
+    pub excluded: Vec<ExcludedRecipient>,
+}
+
 impl Remote {
     /// All live shares that the account sends, with resources and counts.
     pub async fn shares(&self, account: &AccountId) -> Result<Vec<Share>, Error> {
@@ -163,8 +169,26 @@ impl Remote {
         }
     }
 
-    /// All recipients of a share, `counts` of which were read before; an error where there are fewer than Cloudflare counts.
-    pub async fn recipients(
+    /// The rows of a share, `counts` of which were read before; `None`: nobody here knows a target of that kind.
+    pub async fn rows(
+        &self,
+        account: &AccountId,
+        id: &ShareId,
+        target: &TargetType,
+        counts: Option<Counts>,
+    ) -> Result<Option<Rows>, Error> {
+        let (mut recipients, mut excluded) = (Vec::new(), Vec::new());
+        match target {
+            TargetType::Account => recipients = self.recipients(account, id, counts).await?,
+            // Its recipients follow the membership: far too many to list.
+            TargetType::Organization => excluded = self.excluded(account, id).await?,
+            TargetType::Other(_) => return Ok(None),
+        }
+        Ok(Some(Rows { recipients, excluded }))
+    }
+
+    /// All recipients of a share; an error where there are fewer than Cloudflare counts.
+    async fn recipients(
         &self,
         account: &AccountId,
         id: &ShareId,
@@ -182,7 +206,7 @@ impl Remote {
         counts.and_then(|counts| counts.contradict(id, &rows)).map_or(Ok(rows), Err)
     }
 
-    pub async fn excluded(&self, account: &AccountId, id: &ShareId) -> Result<Vec<ExcludedRecipient>, Error> {
+    async fn excluded(&self, account: &AccountId, id: &ShareId) -> Result<Vec<ExcludedRecipient>, Error> {
         let ask = |page| self.ask(move || self.client.list_excluded(&self.credential, account, id, page, FULL_PAGE));
         whole(read_pages(|page| body(ask(page))).await)
     }
@@ -269,6 +293,10 @@ impl Remote {
 
 fn whole<T>(rows: Result<Option<Vec<T>>, Error>) -> Result<Vec<T>, Error> {
     rows?.ok_or_else(|| Error::Lost { cause: "the list changed each time it was read".into() })
+}
+
+pub fn unknown_target(id: &ShareId, target: &TargetType) -> String {
+    format!("share {id} has the unknown target {target}")
 }
 
 /// What failed, and what to do about it.

@@ -76,10 +76,7 @@ impl Counts {
     /// What is wrong with a list of the share's recipients that lacks live rows; `None`: nothing. Where only counts of rows
     /// that ended are old, the list is as long as they say, since such rows stay in it.
     pub fn contradict(&self, share: &ShareId, listed: &[Recipient]) -> Option<Error> {
-        let ended = |row: &&Recipient| {
-            matches!(row.association_status, AssociationStatus::Disassociating | AssociationStatus::Disassociated)
-        };
-        let (all, ended) = (listed.len(), listed.iter().filter(ended).count());
+        let (all, ended) = (listed.len(), listed.iter().filter(|row| row.association_status.is_ended()).count());
         let (shown, counted) = ((all - ended) as u64, self.associating + self.associated);
         let is_short = shown < counted && (all as u64) < counted + self.disassociating + self.disassociated;
         is_short.then(|| {

@@ -81,6 +81,26 @@ words! {
     Kind { Sent = "sent", Received = "received" }
 }
 
+impl AssociationStatus {
+    /// Whether the row is on its way out, or gone.
+    pub fn is_ended(&self) -> bool {
+        match self {
+            Self::Associating | Self::Associated | Self::Other(_) => false,
+            Self::Disassociating | Self::Disassociated => true,
+        }
+    }
+
+    /// Of several rows of an account, the one with the least tells how it stands.
+    pub fn rank(&self) -> u8 {
+        match self {
+            Self::Associated => 0,
+            Self::Associating | Self::Other(_) => 1,
+            Self::Disassociating => 2,
+            Self::Disassociated => 3,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

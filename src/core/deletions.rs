@@ -78,8 +78,6 @@ impl MaxDeletions {
 /// What is known when a share is about to be deleted because its object is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Facts {
-    /// `deletionProtection` is true.
-    pub protected: bool,
     /// A person confirmed this deletion.
     pub confirmed: bool,
     /// This deletion is on record already: it counts once, however often it is sent.
@@ -100,15 +98,11 @@ pub enum Decision {
     RecordAndSend,
     /// A person has to confirm it: so many are allowed.
     Withhold { allowed: usize },
-    /// It is never sent while the object is protected.
-    Protected,
 }
 
 pub fn decide(facts: &Facts, limit: MaxDeletions) -> Decision {
     let allowed = limit.of(facts.managed);
-    if facts.protected {
-        Decision::Protected
-    } else if facts.confirmed || facts.recorded {
+    if facts.confirmed || facts.recorded {
         Decision::Send
     } else if facts.withheld || facts.recent >= allowed {
         Decision::Withhold { allowed }
@@ -145,13 +139,12 @@ mod tests {
     #[test]
     fn every_combination_of_facts_keeps_the_limit() {
         let limit = MaxDeletions::Count(2);
-        for bits in 0..16_u8 {
+        for bits in 0..8_u8 {
             for recent in 0..4 {
                 let bit = |n: u8| bits & (1 << n) != 0;
-                let (protected, confirmed, recorded, withheld) = (bit(0), bit(1), bit(2), bit(3));
-                let decision = decide(&Facts { protected, confirmed, recorded, withheld, recent, managed: 9 }, limit);
+                let (confirmed, recorded, withheld) = (bit(0), bit(1), bit(2));
+                let decision = decide(&Facts { confirmed, recorded, withheld, recent, managed: 9 }, limit);
                 let sends = matches!(decision, Decision::Send | Decision::RecordAndSend);
-                assert!(!protected || decision == Decision::Protected);
                 assert!(!sends || confirmed || recorded || (recent < 2 && !withheld), "{decision:?}");
                 assert_eq!(decision == Decision::RecordAndSend, sends && !confirmed && !recorded);
             }

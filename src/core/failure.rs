@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::time::At;
+
 /// So many failures in a row, over some time, are reported; fewer only delay the next try.
 pub const REPORTED: u32 = 3;
 /// What may pass is tried again after a time between these two.
@@ -49,24 +51,25 @@ impl ErrorClass {
     }
 }
 
-/// The failures of one object, this one included, up to its last success.
+/// The failures of one object in a row, and when the first of them was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Failures {
     pub count: u32,
-    /// How long ago the first of them was.
-    pub since: Duration,
+    pub since: At,
 }
 
 impl Failures {
     /// Whether they are too many, over too long a time, to pass unmentioned.
-    pub fn persist_for(self, time: Duration) -> bool {
-        self.count >= REPORTED && self.since >= time
+    pub fn persist_for(self, time: Duration, now: At) -> bool {
+        self.count >= REPORTED && now.since(self.since) >= time
     }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Facts {
     pub class: ErrorClass,
+    pub now: At,
+    /// This one included.
     pub failures: Failures,
     /// The object says that it is Ready.
     pub was_ready: bool,
@@ -105,16 +108,16 @@ pub struct Judgement {
 }
 
 pub fn judge(facts: &Facts, bounds: &Bounds) -> Judgement {
-    let Facts { class, failures, was_ready, denied_elsewhere, closed_for } = *facts;
+    let Facts { class, now, failures, was_ready, denied_elsewhere, closed_for } = *facts;
     let backoff = growing(failures.count.saturating_sub(1), SOON, LATE);
-    let reported = !was_ready || failures.persist_for(bounds.read_lag);
+    let reported = !was_ready || failures.persist_for(bounds.read_lag, now);
     match class {
         ErrorClass::Throttled => {
             let retry_after = closed_for.map_or(backoff, |closed| closed.max(SOON));
             Judgement { cause: Cause::Throttled, reported, retry_after }
         }
         ErrorClass::Denied => {
-            let for_long = failures.persist_for(bounds.denial) || denied_elsewhere;
+            let for_long = failures.persist_for(bounds.denial, now) || denied_elsewhere;
             let retry_after = if reported && for_long { backoff.max(DENIED) } else { backoff };
             Judgement { cause: Cause::Denied { for_long }, reported, retry_after }
         }
@@ -156,8 +159,9 @@ mod tests {
     const BOUNDS: Bounds = Bounds { read_lag: Duration::from_secs(60), denial: Duration::from_secs(120) };
 
     fn facts(class: ErrorClass, count: u32, since: u64, was_ready: bool) -> Facts {
-        let failures = Failures { count, since: Duration::from_secs(since) };
-        Facts { class, failures, was_ready, denied_elsewhere: false, closed_for: None }
+        let now = At(1_000_000_000);
+        let failures = Failures { count, since: now.minus(Duration::from_secs(since)) };
+        Facts { class, now, failures, was_ready, denied_elsewhere: false, closed_for: None }
     }
 
     fn seconds(class: ErrorClass, count: u32, since: u64, was_ready: bool) -> (Cause, bool, u64) {

@@ -4,13 +4,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::clock;
 use crate::api::condition::ready;
+pub use crate::api::condition::{is_stalled, says};
 use crate::api::{ConditionType, Reason};
 use crate::core::time::At;
 
 /// Since when the object says this in its Ready condition; `now` if it does not say it yet.
 pub fn said_since(conditions: &[Condition], reason: Reason, now: At) -> At {
-    let said = ready(conditions).filter(|ready| ready.reason == reason.as_str());
-    said.map_or(now, |ready| clock::from_time(&ready.last_transition_time))
+    said_in(conditions, ConditionType::Ready, reason).unwrap_or(now)
 }
 
 /// Since when the object says this in that condition.
@@ -22,15 +22,6 @@ pub fn said_in(conditions: &[Condition], kind: ConditionType, reason: Reason) ->
 /// Since when an object says that its share is missed, and that a person is needed.
 pub fn breaker_reported_at(conditions: &[Condition]) -> Option<At> {
     said_in(conditions, ConditionType::Stalled, Reason::BreakerOpen)
-}
-
-pub fn is_stalled(conditions: &[Condition]) -> bool {
-    conditions.iter().any(|c| c.type_ == ConditionType::Stalled.as_str())
-}
-
-/// Whether the Ready condition has this reason.
-pub fn says(conditions: &[Condition], reason: Reason) -> bool {
-    ready(conditions).is_some_and(|ready| ready.reason == reason.as_str())
 }
 
 /// Status and reason of the Ready condition.

@@ -258,7 +258,7 @@ fn when_next<K: Reconciled>(context: Arc<Context>, object: Arc<K>, ended: Result
         Err(stop) => stop,
     };
     if stop.refusal().is_some() {
-        Pass::begin(context, object).tell_refusal(&stop);
+        Pass::begin(context, object).report_refusal(&stop);
         return Action::requeue(delays::TRANSIENT);
     }
     match stop {

@@ -6,9 +6,8 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::api::status::ExceptionEntry;
-use crate::api::{Kind, Name, ObjectKey, Reason, Share, is_suspended, secret_of};
+use crate::api::{ChildObject, Kind, Name, ObjectKey, Reason, Share, is_suspended, secret_of};
 use crate::core::time::At;
-use crate::operator::cluster::child_object::ChildObject;
 use crate::operator::conditions::readiness;
 use crate::operator::pass::context::Context;
 use crate::operator::rows::row_state::{EXCLUSION_BLOCKED, NOT_EXCLUDED};

@@ -345,7 +345,7 @@ fn context(
         shutdown,
         deletions: Default::default(),
         event_slots: Default::default(),
-        refusals_told: Default::default(),
+        refusals_reported: Default::default(),
         share_locks: Arc::new(ShareLocks::new(requeuer)),
     };
     (Arc::new(context), opened)

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::Test;
 use crate::expect::{creates, has, nothing_doubled};
-use crate::scene::{World, condition, ids, is_ready, message};
+use crate::scene::{Scene, World, condition, ids, is_ready, message};
 
 pub const TESTS: &[Test] = &[
     ("children: a share is Ready for the first time when the rows of its objects are in place", first_ready),
@@ -321,13 +321,19 @@ fn share_retained(world: &World) {
     assert_eq!(state.live_resources().iter().map(|row| &row.resource_id).collect::<Vec<_>>(), [&first]);
 }
 
-fn share_said_to_go(world: &World) {
-    let scene = world.scene();
+/// ShareRecipient two without its Share, whose share stays with one more account: which.
+fn left_behind(scene: &Scene<'_>) -> String {
     let [one, two, first] = ids();
     scene.apply(&scene.share("waf", &[&one], &[&first], "deletionPolicy: Retain"));
     scene.apply(&scene.recipient("two", "waf", &two, ""));
     scene.wait_ready("sharerecipient", "two");
     scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+    one
+}
+
+fn share_said_to_go(world: &World) {
+    let scene = world.scene();
+    let one = left_behind(&scene);
     let set = [("/result/0/status".to_owned(), json!("deleting"))].into();
     let lies = Rule::always("GET", "/accounts/*/shares", Action::Rewrite { set, remove: Vec::new() });
     let lies = world.simulator.fault(lies.account(&scene.account));
@@ -345,11 +351,7 @@ fn share_said_to_go(world: &World) {
 fn share_deleted_by_others(world: &World) {
     for vanishes in [false, true] {
         let scene = world.scene();
-        let [one, two, first] = ids();
-        scene.apply(&scene.share("waf", &[&one], &[&first], "deletionPolicy: Retain"));
-        scene.apply(&scene.recipient("two", "waf", &two, ""));
-        scene.wait_ready("sharerecipient", "two");
-        scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+        left_behind(&scene);
         world.simulator.delays(Some(&scene.account), |delays| delays.delete_share_ms = Some(600_000));
         let share = scene.only().id;
         world.simulator.edit(Edit::DeleteShare { share: share.clone() }).expect("an edit");

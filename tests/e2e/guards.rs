@@ -236,13 +236,19 @@ fn deleted_by_hand(world: &World) {
     assert_eq!((scene.live().len(), creates(&scene)), (3, 6));
 }
 
-fn restarted_open(world: &World) {
+/// Three Shares that report the open breaker, and nobody who runs.
+fn left_open(world: &World) -> Scene<'_> {
     let scene = world.own_scene();
     let operator = own::start(&scene, &[]);
     several(&scene, 3);
     world.simulator.edit(Edit::VanishAll { account: scene.account.clone() }).expect("an edit");
     each(&scene, 3, "said that the breaker is open", says("BreakerOpen"));
     own::crash(operator);
+    scene
+}
+
+fn restarted_open(world: &World) {
+    let scene = left_open(world);
     let operator = own::start(&scene, &[]);
     untouched(&scene, 3);
     own::crash(operator);
@@ -254,12 +260,7 @@ fn restarted_open(world: &World) {
 }
 
 fn reported_ahead(world: &World) {
-    let scene = world.own_scene();
-    let operator = own::start(&scene, &[]);
-    several(&scene, 3);
-    world.simulator.edit(Edit::VanishAll { account: scene.account.clone() }).expect("an edit");
-    each(&scene, 3, "said that the breaker is open", says("BreakerOpen"));
-    own::crash(operator);
+    let scene = left_open(world);
     let tomorrow = (Timestamp::now() + Duration::from_secs(86_400)).strftime("%FT%TZ").to_string();
     for name in (0..3).map(|n| format!("waf-{n}")) {
         let share = scene.get("share", &name).expect("the object");

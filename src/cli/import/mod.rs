@@ -9,13 +9,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use clap::Args;
 
 use super::accounts;
 use super::cluster::{Kube, namespace, remote};
 use super::output::{Exit, count};
-use super::remote::{Endpoint, Remote, advice};
-use crate::cloudflare::{Share, TargetType, clean};
+use super::remote::{Endpoint, Remote, Rows, advice, unknown_target};
+use crate::cloudflare::{Share, clean};
 use crate::core::id::{AccountId, ShareId};
 use objects::{Found, Writer};
 
@@ -187,15 +188,8 @@ async fn fill(remote: &Remote, account: &AccountId, folder: &Path) -> anyhow::Re
 
 async fn read(remote: &Remote, account: &AccountId, share: Share) -> anyhow::Result<Found> {
     let failed = |error| anyhow::anyhow!("share {}: {}", share.id, advice(&error));
-    let (mut recipients, mut excluded) = (Vec::new(), Vec::new());
-    match &share.target_type {
-        TargetType::Organization => excluded = remote.excluded(account, &share.id).await.map_err(failed)?,
-        TargetType::Account => {
-            recipients = remote.recipients(account, &share.id, share.counts).await.map_err(failed)?
-        }
-        TargetType::Other(word) => {
-            anyhow::bail!("share {} has a target of a kind that is not known here: {}", share.id, clean(word, 64))
-        }
-    }
+    let Share { id, target_type, counts, .. } = &share;
+    let rows = remote.rows(account, id, target_type, *counts).await.map_err(failed)?;
+    let Rows { recipients, excluded } = rows.with_context(|| unknown_target(id, target_type))?;
     Ok(Found { share, recipients, excluded })
 }

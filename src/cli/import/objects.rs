@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use serde_json::{Value, json};
 
 use crate::cli::accounts::Accounts;
-use crate::cloudflare::{AssociationStatus, ExcludedRecipient, Recipient, ResourceStatus, Share, TargetType, clean};
+use crate::cloudflare::{ExcludedRecipient, Recipient, ResourceStatus, Share, TargetType, clean};
 use crate::core::id::{AccountId, ShareId, SourceId};
 use crate::core::interned::Interned;
 use crate::core::meta::ResourceMeta;
@@ -150,10 +150,7 @@ impl Writer {
 
 /// Accounts that receive a share, each once.
 fn receiving(rows: &[Recipient]) -> Vec<AccountId> {
-    let live = rows.iter().filter(|row| match row.association_status {
-        AssociationStatus::Associating | AssociationStatus::Associated | AssociationStatus::Other(_) => true,
-        AssociationStatus::Disassociating | AssociationStatus::Disassociated => false,
-    });
+    let live = rows.iter().filter(|row| !row.association_status.is_ended());
     let mut known = HashSet::new();
     live.map(|row| &row.account_id).filter(|account| known.insert(*account)).cloned().collect()
 }

@@ -13,7 +13,7 @@ use super::state::{Cell, State};
 use crate::api::{Name, secret_of};
 use crate::cli::cluster::{Cluster, credential};
 use crate::cli::progress;
-use crate::cli::remote::{Endpoint, Remote, advice};
+use crate::cli::remote::{self, Endpoint, Remote, advice, unknown_target};
 use crate::cloudflare::{
     AssociationStatus, Error, ErrorClass, ExcludedRecipient, Recipient, ResourceStatus, Share, ShareStatus, TargetType,
 };
@@ -198,15 +198,10 @@ pub fn words(error: &anyhow::Error) -> String {
 
 /// The share with its rows.
 async fn read(remote: &Remote, account: &AccountId, share: Share) -> anyhow::Result<Read> {
-    let (id, at) = (share.id.clone(), Timestamp::now());
-    let (mut recipients, mut excluded) = (Vec::new(), Vec::new());
-    match &share.target_type {
-        TargetType::Account => {
-            recipients = remote.recipients(account, &id, share.counts).await.map_err(failed(&id))?;
-        }
-        TargetType::Organization => excluded = remote.excluded(account, &id).await.map_err(failed(&id))?,
-        TargetType::Other(word) => anyhow::bail!("share {id} has the unknown target {word}"),
-    }
+    let at = Timestamp::now();
+    let Share { id, target_type, counts, .. } = &share;
+    let rows = remote.rows(account, id, target_type, *counts).await.map_err(failed(id))?;
+    let remote::Rows { recipients, excluded } = rows.with_context(|| unknown_target(id, target_type))?;
     Ok(Read { share, recipients, excluded, at })
 }
 
@@ -274,11 +269,13 @@ impl Read {
 
     /// Every account of which Cloudflare or a manifest says something.
     pub fn rows(&self, rows: &Rows) -> Vec<Found> {
-        let mut accounts = rows.accounts();
+        let mut accounts = rows.accounts.clone();
         for row in self.recipients.iter().filter(|row| row.association_status != AssociationStatus::Disassociated) {
-            accounts.receives(row.account_id.as_str());
+            accounts.entry(row.account_id.as_str());
         }
-        self.excluded.iter().for_each(|row| accounts.is_excluded(row.account_id.as_str()));
+        for row in &self.excluded {
+            accounts.excluded(row.account_id.as_str());
+        }
         let mut found = Vec::new();
         if let Some(id) = &self.share.organization_id.as_ref().filter(|_| self.is_for_organization()) {
             found.push(Found {
@@ -289,13 +286,13 @@ impl Read {
             });
         }
         let before: BTreeMap<Receiver, Found> = rows.all().into_iter().map(|row| (row.receiver.clone(), row)).collect();
-        for (account, excluded) in accounts.all() {
-            let declared_by = rows.declared_by(&account);
-            let receiver = Receiver::Account(account.clone());
+        for account in accounts.all() {
+            let declared_by = account.declared_by();
+            let receiver = Receiver::Account(account.id.clone());
             let reported = before.get(&receiver);
-            let cell = match excluded {
-                true => self.excluded(&account, !declared_by.is_empty()),
-                false => self.recipient(&account, !declared_by.is_empty(), reported.map(|row| &row.cell)),
+            let cell = match account.is_excluded {
+                true => self.excluded(&account.id, !declared_by.is_empty()),
+                false => self.recipient(&account.id, !declared_by.is_empty(), reported.map(|row| &row.cell)),
             };
             if let Some(cell) = cell {
                 found.push(Found { label: reported.and_then(|row| row.label.clone()), receiver, cell, declared_by });
@@ -337,13 +334,8 @@ impl Read {
     }
 
     fn recipient(&self, account: &str, declared: bool, reported: Option<&Cell>) -> Option<Cell> {
-        let rank = |row: &&Recipient| match row.association_status {
-            AssociationStatus::Associated => 0,
-            AssociationStatus::Associating | AssociationStatus::Other(_) => 1,
-            AssociationStatus::Disassociating => 2,
-            AssociationStatus::Disassociated => 3,
-        };
-        let row = self.recipients.iter().filter(|row| same(row.account_id.as_str(), account)).min_by_key(rank);
+        let own = self.recipients.iter().filter(|row| same(row.account_id.as_str(), account));
+        let row = own.min_by_key(|row| row.association_status.rank());
         let row = row.filter(|row| row.association_status != AssociationStatus::Disassociated);
         let Some(row) = row else {
             return declared

@@ -11,12 +11,14 @@ use super::proof::{Proof, is_blocked, observes, proof, said};
 use super::state::{Cell, State};
 use crate::api::condition::ready;
 use crate::api::policy::DeletionPolicy;
-use crate::api::status::{ExceptionEntry, ShareStatus};
+use crate::api::share::{ExcludedEntry, RecipientEntry};
+use crate::api::status::{ExceptionEntry, RecordedAccount, ShareStatus, UnmanagedEntry};
 use crate::api::waiver::Waiver;
-use crate::api::{Kind, Name, Reason, Share, ShareRecipient, is_deleting};
+use crate::api::{ChildObject, Kind, Name, Reason, Share, ShareRecipient, is_deleting};
 use crate::cli::reach::Reach;
-use crate::core::id::{folded, same};
+use crate::core::id::folded;
 use crate::core::interned::Interned;
+use crate::operator::{NOT_CONVERGING, REFUSED, is_settled_long_ago};
 
 /// An account, or all members of an organization, as the id was written. Upper and lower case of an id mean the same.
 #[derive(Debug, Clone)]
@@ -55,26 +57,106 @@ impl Ord for Receiver {
     }
 }
 
-/// Accounts, each once and as it was written first, and whether it is about their exclusion.
-#[derive(Default)]
-pub struct Accounts(BTreeMap<String, (Interned, bool)>);
+/// All that manifests and statuses say of one account.
+#[derive(Debug, Clone, Default)]
+pub struct Account<'a> {
+    /// As it was written first.
+    pub id: Interned,
+    /// It is about its exclusion.
+    pub is_excluded: bool,
+    inline: Option<&'a RecipientEntry>,
+    excluded: Option<&'a ExcludedEntry>,
+    children: Vec<&'a ShareRecipient>,
+    recorded: Option<&'a RecordedAccount>,
+    recorded_exclusion: Option<&'a RecordedAccount>,
+    unmanaged: Option<&'a UnmanagedEntry>,
+    exception: Option<&'a ExceptionEntry>,
+}
 
-impl Accounts {
-    /// An account that receives the share, unless it is known as excluded.
-    pub fn receives(&mut self, account: &str) {
-        self.entry(account);
+impl<'a> Account<'a> {
+    fn label(&self) -> Option<Interned> {
+        let inline = self.inline.map(|entry| &entry.name).into_iter().chain(self.excluded.map(|entry| &entry.name));
+        let children = self.children.iter().map(|child| &child.spec.name);
+        let listed = self.exception.map(|entry| &entry.name);
+        let recorded = self.recorded.into_iter().chain(self.recorded_exclusion).map(|entry| &entry.name);
+        inline.chain(children).chain(listed).chain(recorded).flatten().next().cloned()
     }
 
-    pub fn is_excluded(&mut self, account: &str) {
-        self.entry(account).1 = true;
+    pub fn declared_by(&self) -> Vec<String> {
+        let inline = (self.inline.is_some() || self.excluded.is_some()).then(|| "Share".to_owned());
+        let children = self.live_children().map(|child| format!("ShareRecipient/{}", child.name_any()));
+        inline.into_iter().chain(children).collect()
     }
 
-    fn entry(&mut self, account: &str) -> &mut (Interned, bool) {
-        self.0.entry(folded(account).into_owned()).or_insert_with(|| (account.into(), false))
+    fn live_children(&self) -> impl Iterator<Item = &'a ShareRecipient> {
+        self.children.iter().copied().filter(|child| !child.is_deleting())
     }
 
-    pub fn all(self) -> impl Iterator<Item = (Interned, bool)> {
-        self.0.into_values()
+    /// The child whose declaration counts: an inline entry wins over all of them.
+    fn winner(&self) -> Option<&'a ShareRecipient> {
+        let oldest = self.live_children().min_by(|a, b| a.seniority().cmp(&b.seniority()));
+        oldest.filter(|_| self.inline.is_none())
+    }
+
+    /// What the declaration that counts says of the account's failure.
+    fn waiver(&self) -> Option<&'a Waiver> {
+        match self.inline {
+            Some(entry) => entry.waiver.as_deref(),
+            None => self.winner()?.waiver(),
+        }
+    }
+}
+
+/// Accounts, each once, in upper or lower case.
+#[derive(Debug, Clone, Default)]
+pub struct Accounts<'a>(BTreeMap<String, Account<'a>>);
+
+impl<'a> Accounts<'a> {
+    fn of(share: &'a Share, children: &[&'a ShareRecipient]) -> Accounts<'a> {
+        let mut all = Accounts::default();
+        for entry in share.spec.organization.iter().flat_map(|organization| &organization.excluded) {
+            all.excluded(&entry.account_id).excluded.get_or_insert(entry);
+        }
+        for entry in share.status.iter().flat_map(|status| &status.inventory.excluded) {
+            all.excluded(&entry.account_id).recorded_exclusion.get_or_insert(entry);
+        }
+        for entry in share.spec.recipients.iter().flatten() {
+            all.entry(&entry.account_id).inline.get_or_insert(entry);
+        }
+        for child in children {
+            all.entry(&child.spec.account_id).children.push(child);
+        }
+        for entry in share.status.iter().flat_map(|status| &status.inventory.recipients) {
+            all.entry(&entry.account_id).recorded.get_or_insert(entry);
+        }
+        for entry in share.status.iter().flat_map(|status| &status.unmanaged) {
+            let Some(id) = &entry.account_id else { continue };
+            all.entry(id).unmanaged.get_or_insert(entry);
+        }
+        for entry in share.status.iter().flat_map(|status| &status.exceptions) {
+            let Some(id) = &entry.account_id else { continue };
+            all.entry(id).exception.get_or_insert(entry);
+        }
+        all
+    }
+
+    pub fn entry(&mut self, id: &str) -> &mut Account<'a> {
+        let new = || Account { id: id.into(), ..Account::default() };
+        self.0.entry(folded(id).into_owned()).or_insert_with(new)
+    }
+
+    pub fn excluded(&mut self, id: &str) -> &mut Account<'a> {
+        let account = self.entry(id);
+        account.is_excluded = true;
+        account
+    }
+
+    fn get(&self, id: &str) -> Option<&Account<'a>> {
+        self.0.get(folded(id).as_ref())
+    }
+
+    pub fn all(&self) -> impl Iterator<Item = &Account<'a>> {
+        self.0.values()
     }
 }
 
@@ -84,6 +166,7 @@ pub struct Rows<'a> {
     pub children: Vec<&'a ShareRecipient>,
     pub proof: Proof,
     pub status: ShareStatus,
+    pub accounts: Accounts<'a>,
     reach: &'a Reach,
 }
 
@@ -99,7 +182,8 @@ pub struct Found {
 impl<'a> Rows<'a> {
     pub fn new(share: &'a Share, children: Vec<&'a ShareRecipient>, reach: &'a Reach) -> Rows<'a> {
         let status = share.status.clone().unwrap_or_default();
-        let rows = Rows { share, children, proof: proof(share), status, reach };
+        let accounts = Accounts::of(share, &children);
+        let rows = Rows { share, children, proof: proof(share), status, accounts, reach };
         match rows.beyond() {
             Some(why) => Rows { proof: Proof::None(why), ..rows },
             None => rows,
@@ -138,14 +222,12 @@ impl<'a> Rows<'a> {
                 declared_by: vec!["Share".into()],
             });
         }
-        for (account, excluded) in self.accounts().all() {
-            rows.push(Found {
-                cell: if excluded { self.excluded(&account) } else { self.recipient(&account) },
-                label: self.label(&account),
-                declared_by: self.declared_by(&account),
-                receiver: Receiver::Account(account),
-            });
-        }
+        rows.extend(self.accounts.all().map(|account| Found {
+            cell: if account.is_excluded { self.excluded(account) } else { self.recipient(account) },
+            label: account.label(),
+            declared_by: account.declared_by(),
+            receiver: Receiver::Account(account.id.clone()),
+        }));
         rows
     }
 
@@ -153,7 +235,7 @@ impl<'a> Rows<'a> {
     pub fn waive(&self, mut found: Vec<Found>, now: Timestamp) -> Vec<Found> {
         for row in found.iter_mut().filter(|row| row.cell.state == State::Failed) {
             let Receiver::Account(account) = &row.receiver else { continue };
-            let waiver = self.waiver(account);
+            let waiver = self.accounts.get(account).and_then(Account::waiver);
             let Some((waiver, until)) = waiver.and_then(|waiver| Some((waiver, waiver.end()?))) else { continue };
             if now < until {
                 row.cell.state = State::Waived;
@@ -164,93 +246,18 @@ impl<'a> Rows<'a> {
         found
     }
 
-    /// What the declaration that counts says of the account's failure.
-    fn waiver(&self, account: &str) -> Option<&'a Waiver> {
-        match self.share.spec.recipients.iter().flatten().find(|entry| same(&entry.account_id, account)) {
-            Some(entry) => entry.waiver.as_deref(),
-            None => self.winner(account)?.spec.waiver.as_deref(),
-        }
-    }
-
-    /// All accounts that anything says something of, and whether it is about their exclusion.
-    pub fn accounts(&self) -> Accounts {
-        let (spec, status) = (&self.share.spec, &self.status);
-        let mut accounts = Accounts::default();
-        for entry in spec.organization.iter().flat_map(|organization| &organization.excluded) {
-            accounts.is_excluded(&entry.account_id);
-        }
-        status.inventory.excluded.iter().for_each(|entry| accounts.is_excluded(&entry.account_id));
-        spec.recipients.iter().flatten().for_each(|entry| accounts.receives(&entry.account_id));
-        self.children.iter().for_each(|child| accounts.receives(&child.spec.account_id));
-        status.inventory.recipients.iter().for_each(|entry| accounts.receives(&entry.account_id));
-        status.unmanaged.iter().filter_map(|entry| entry.account_id.as_ref()).for_each(|id| accounts.receives(id));
-        status.exceptions.iter().filter_map(|entry| entry.account_id.as_ref()).for_each(|id| accounts.receives(id));
-        accounts
-    }
-
-    fn label(&self, account: &str) -> Option<Interned> {
-        let spec = &self.share.spec;
-        let excluded = spec.organization.iter().flat_map(|organization| &organization.excluded);
-        let excluded = excluded.map(|entry| (&entry.account_id, &entry.name));
-        let inline = spec.recipients.iter().flatten().map(|entry| (&entry.account_id, &entry.name)).chain(excluded);
-        let inline = inline.filter(|(id, _)| same(id, account));
-        let children = self.children.iter().filter(|child| same(&child.spec.account_id, account));
-        let listed = self.status.exceptions.iter().filter(|e| names(e.account_id.as_deref(), account));
-        let labels = inline.map(|(_, name)| name.clone()).chain(children.map(|child| child.spec.name.clone()));
-        let inventory = &self.status.inventory;
-        let recorded = inventory.recipients.iter().chain(&inventory.excluded).filter(|e| same(&e.account_id, account));
-        let before = listed.map(|entry| entry.name.clone()).chain(recorded.map(|entry| entry.name.clone()));
-        labels.chain(before).flatten().next()
-    }
-
-    pub fn declared_by(&self, account: &str) -> Vec<String> {
-        let spec = &self.share.spec;
-        let excluded = spec.organization.iter().flat_map(|organization| &organization.excluded);
-        let inline = spec.recipients.iter().flatten().map(|entry| &entry.account_id);
-        let mut inline = inline.chain(excluded.map(|entry| &entry.account_id));
-        let inline = inline.any(|id| same(id, account)).then(|| "Share".to_owned());
-        let children = self.live_children(account).map(|child| format!("ShareRecipient/{}", child.name_any()));
-        inline.into_iter().chain(children).collect()
-    }
-
-    fn live_children(&self, account: &str) -> impl Iterator<Item = &&'a ShareRecipient> {
-        let ours = move |child: &&&ShareRecipient| same(&child.spec.account_id, account);
-        self.children.iter().filter(move |child| ours(child) && !is_deleting(&child.metadata))
-    }
-
-    fn leaving_child(&self, account: &str) -> Option<&'a ShareRecipient> {
-        let mut all = self.children.iter();
-        all.find(|child| same(&child.spec.account_id, account) && is_deleting(&child.metadata)).copied()
-    }
-
-    fn exception(&self, account: &str) -> Option<&ExceptionEntry> {
-        self.status.exceptions.iter().find(|entry| names(entry.account_id.as_deref(), account))
-    }
-
-    /// The child whose declaration counts: an inline entry wins, then who has the row, then the older one.
-    fn winner(&self, account: &str) -> Option<&'a ShareRecipient> {
-        let inline = self.share.spec.recipients.iter().flatten().any(|entry| same(&entry.account_id, account));
-        if inline {
-            return None;
-        }
-        let age = |child: &ShareRecipient| {
-            (child.creation_timestamp().map(|time| time.0), !confirmed(child), child.name_any())
-        };
-        self.live_children(account).min_by_key(|child| age(child)).copied()
-    }
-
-    fn recipient(&self, account: &str) -> Cell {
+    fn recipient(&self, account: &Account) -> Cell {
         match &self.proof {
-            Proof::NoShare(why) => match self.exception(account) {
+            Proof::NoShare(why) => match account.exception {
                 Some(entry) => of_exception(entry),
                 None => Cell::new(State::NotShared, "not shared yet", why.clone()),
             },
-            Proof::None(why) => Cell::unknown(format!("{why}{}", self.last_seen(account))),
-            Proof::Read { .. } if self.is_deleting() => match self.exception(account) {
+            Proof::None(why) => Cell::unknown(format!("{why}{}", last_seen(account))),
+            Proof::Read { .. } if self.is_deleting() => match account.exception {
                 Some(entry) => of_exception(entry),
                 None => self.deleting(),
             },
-            Proof::Read { current } if self.declared_by(account).is_empty() => self.undeclared(account, *current),
+            Proof::Read { current } if account.declared_by().is_empty() => self.undeclared(account, *current),
             Proof::Read { current } => self.declared(account, *current),
         }
     }
@@ -270,11 +277,11 @@ impl<'a> Rows<'a> {
         Cell::new(State::Leaving, "to be removed", "the Share is being deleted")
     }
 
-    fn declared(&self, account: &str, current: bool) -> Cell {
-        if let Some(entry) = self.exception(account) {
+    fn declared(&self, account: &Account, current: bool) -> Cell {
+        if let Some(entry) = account.exception {
             return of_exception(entry);
         }
-        let own = self.winner(account);
+        let own = account.winner();
         if let Some(cell) = own.and_then(|child| beyond(child, self.reach).or_else(|| of_child(child))) {
             return cell;
         }
@@ -283,8 +290,7 @@ impl<'a> Rows<'a> {
             let more = self.status.exceptions_omitted;
             return Cell::unknown(format!("the status leaves out {more} exceptions; --live reads Cloudflare"));
         }
-        let entry = self.status.inventory.recipients.iter().find(|entry| same(&entry.account_id, account));
-        let recorded = entry.is_some_and(|entry| entry.intended_at.is_none()) || own.is_some_and(confirmed);
+        let recorded = account.recorded.is_some_and(|entry| entry.intended_at.is_none()) || own.is_some_and(confirmed);
         match (recorded || current && observes(&self.status), current) {
             (true, _) => Cell::associated(),
             (false, false) => Cell::unknown("cfshare has not processed the last change of the Share yet"),
@@ -292,25 +298,22 @@ impl<'a> Rows<'a> {
         }
     }
 
-    fn undeclared(&self, account: &str, current: bool) -> Cell {
-        let unmanaged = self.status.unmanaged.iter().find(|entry| names(entry.account_id.as_deref(), account));
-        let entry = self.status.inventory.recipients.iter().find(|entry| same(&entry.account_id, account));
-        let child = self.leaving_child(account);
+    fn undeclared(&self, account: &Account, current: bool) -> Cell {
+        let child = account.children.iter().copied().find(|child| child.is_deleting());
         if let Some(cell) = child.and_then(|child| beyond(child, self.reach)) {
             return cell;
         }
-        if let Some(child) = child.filter(|child| child.spec.deletion_policy != Some(DeletionPolicy::Retain)) {
-            let conditions = child.status.as_ref().map(|status| status.child.common.conditions.as_slice());
-            let conditions = conditions.unwrap_or_default();
+        if let Some(child) = child.filter(|child| !child.retains()) {
+            let conditions = child.conditions();
             let why = ready(conditions).map(said).unwrap_or_default();
             if is_blocked(conditions) {
                 return Cell::new(State::Blocked, "to be removed (blocked)", why);
             }
             return Cell::new(State::Leaving, "to be removed", why);
         }
-        match (entry, unmanaged) {
+        match (account.recorded, account.unmanaged) {
             (Some(entry), _) => {
-                let removed = entry.intended_at.as_ref().is_some_and(|time| time.0 == Timestamp::UNIX_EPOCH);
+                let removed = is_settled_long_ago(entry.intended_at.as_ref());
                 let blocked = is_blocked(&self.status.common.conditions);
                 match (removed, blocked) {
                     (true, _) => Cell::new(State::Leaving, "being removed", "the removal was sent to Cloudflare"),
@@ -334,31 +337,28 @@ impl<'a> Rows<'a> {
             (None, Some(entry)) => {
                 Cell::new(State::Unmanaged, format!("{}, not declared", entry.state), "no manifest declares it")
             }
-            (None, None) => match self.exception(account) {
+            (None, None) => match account.exception {
                 Some(entry) => of_exception(entry),
                 None => Cell::unknown("the status does not mention it"),
             },
         }
     }
 
-    fn excluded(&self, account: &str) -> Cell {
-        let organization = self.share.spec.organization.iter();
-        let declared = organization.flat_map(|o| &o.excluded).any(|entry| same(&entry.account_id, account));
-        let recorded = self.status.inventory.excluded.iter().find(|entry| same(&entry.account_id, account));
+    fn excluded(&self, account: &Account) -> Cell {
         match &self.proof {
             Proof::NoShare(why) => Cell::new(State::NotShared, "not shared yet", why.clone()),
-            Proof::None(why) => match self.exception(account) {
+            Proof::None(why) => match account.exception {
                 // It was so when it was last seen, and nothing has been done about it since.
                 Some(entry) => not_excluded(entry),
                 None => Cell::unknown(why.clone()),
             },
             Proof::Read { .. } if self.is_deleting() => self.deleting(),
-            Proof::Read { current } => match (self.exception(account), declared) {
+            Proof::Read { current } => match (account.exception, account.excluded.is_some()) {
                 (Some(entry), _) => not_excluded(entry),
                 (None, true) if self.status.exceptions_omitted > 0 => {
                     Cell::unknown("the status leaves out exceptions; --live reads Cloudflare")
                 }
-                (None, true) if recorded.is_some_and(|entry| entry.intended_at.is_none()) => {
+                (None, true) if account.recorded_exclusion.is_some_and(|entry| entry.intended_at.is_none()) => {
                     Cell::new(State::Excluded, "excluded", "")
                 }
                 (None, true) if *current && observes(&self.status) => Cell::new(State::Excluded, "excluded", ""),
@@ -387,30 +387,21 @@ impl<'a> Rows<'a> {
             }
         }
     }
-
-    /// What was seen before nothing could be seen any more.
-    fn last_seen(&self, account: &str) -> String {
-        let entry = self.status.inventory.recipients.iter().find(|entry| same(&entry.account_id, account));
-        let recorded = entry.is_some_and(|entry| entry.intended_at.is_none());
-        let children = self.children.iter().filter(|child| same(&child.spec.account_id, account));
-        let word = match self.exception(account) {
-            Some(entry) => Some(entry.state.clone()),
-            None if recorded || children.into_iter().any(|child| confirmed(child)) => Some("associated".into()),
-            None => None,
-        };
-        word.map_or(String::new(), |word| format!(" (last seen {word})"))
-    }
 }
 
-/// Whether an entry is about this account; one about a resource has no account.
-fn names(entry: Option<&str>, account: &str) -> bool {
-    entry.is_some_and(|id| same(id, account))
+/// What was seen before nothing could be seen any more.
+fn last_seen(account: &Account) -> String {
+    let recorded = account.recorded.is_some_and(|entry| entry.intended_at.is_none());
+    match account.exception {
+        Some(entry) => format!(" (last seen {})", entry.state),
+        None if recorded || account.children.iter().any(|child| confirmed(child)) => " (last seen associated)".into(),
+        None => String::new(),
+    }
 }
 
 /// The child's own record says that its row was seen in place.
 fn confirmed(child: &ShareRecipient) -> bool {
-    let record = child.status.as_ref().map(|status| &status.child);
-    record.is_some_and(|record| record.confirmed && record.bound_uid.as_deref() == child.metadata.uid.as_deref())
+    child.own_record().is_some_and(|record| record.confirmed)
 }
 
 fn says_associated(child: &ShareRecipient) -> bool {
@@ -437,7 +428,7 @@ fn of_child(child: &ShareRecipient) -> Option<Cell> {
     if let Some(error) = status.errors.iter().find(|error| error.terminal).or_else(|| status.errors.first()) {
         return Some(Cell::new(State::Failed, "failed", error.message.clone()));
     }
-    if ready.status == "Unknown" && child.spec.suspend != Some(true) {
+    if ready.status == "Unknown" && !child.is_suspended() {
         return Some(Cell::unknown(said(ready)));
     }
     match status.association_status.as_deref() {
@@ -447,7 +438,7 @@ fn of_child(child: &ShareRecipient) -> Option<Cell> {
 }
 
 fn of_exception(entry: &ExceptionEntry) -> Cell {
-    let own_word = entry.state == "refused" || entry.state == "not converging";
+    let own_word = entry.state == REFUSED || entry.state == NOT_CONVERGING;
     let failed = entry.terminal || !entry.message.is_empty() || own_word;
     let word = match (entry.terminal, failed && !own_word) {
         (true, _) => "failed".to_owned(),
@@ -472,9 +463,8 @@ pub fn orphan(child: &ShareRecipient, reach: &Reach) -> Cell {
     if let Some(cell) = beyond(child, reach) {
         return cell;
     }
-    let record = child.status.as_ref().map(|status| &status.child);
-    let conditions = record.map(|record| record.common.conditions.as_slice()).unwrap_or_default();
-    let why = ready(conditions).map(said).unwrap_or_else(|| "its Share does not exist".into());
+    let record = child.record();
+    let why = ready(child.conditions()).map(said).unwrap_or_else(|| "its Share does not exist".into());
     let held = record.is_some_and(|record| record.share_id.is_some() || record.intended_at.is_some());
     match (record, held) {
         (None, _) => Cell::unknown("cfshare has not processed this ShareRecipient yet"),

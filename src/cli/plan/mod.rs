@@ -18,9 +18,9 @@ use kube::{Resource, ResourceExt};
 
 use super::cluster::{Cluster, Objects, Scope, credential};
 use super::output::{Exit, causes, print_json};
-use super::remote::{Endpoint, Remote, advice};
-use crate::api::{Name, Share, is_suspended, secret_of};
-use crate::cloudflare::Fingerprint;
+use super::remote::{Endpoint, Remote, Rows, advice, unknown_target};
+use crate::api::{ChildObject, Name, Share, is_suspended, secret_of};
+use crate::cloudflare::{Error, Fingerprint};
 use crate::core::deletions::MaxDeletions;
 use crate::core::id::{AccountId, ShareId, folded};
 use crate::operator::preview::{self, Fleet, Preview, ReadAccount};
@@ -81,7 +81,7 @@ impl Plan {
             remotes: HashMap::new(),
             accounts: HashMap::new(),
         };
-        let mut shares: Vec<Arc<Share>> = fleet.shares().to_vec();
+        let mut shares: Vec<Arc<Share>> = fleet.shares().collect();
         shares.retain(|share| concerned.as_ref().is_none_or(|names| names.contains(&Name::of(share.as_ref()))));
         shares.sort_by_key(|share| Name::of(share.as_ref()));
         let mut plan = Vec::new();
@@ -165,11 +165,7 @@ impl Plan {
 
 /// The Shares that the manifests are about, their own and those of their children.
 fn concerned(manifests: &Objects) -> BTreeSet<Name> {
-    let parent = |namespace: Option<String>, name: &str| Name::new(namespace.unwrap_or_default(), name);
-    let shares = manifests.shares.iter().map(Name::of);
-    let recipients = manifests.recipients.iter().map(|r| parent(r.namespace(), &r.spec.share_ref.name));
-    let resources = manifests.resources.iter().map(|r| parent(r.namespace(), &r.spec.share_ref.name));
-    shares.chain(recipients).chain(resources).collect()
+    manifests.shares.iter().map(Name::of).chain(manifests.children().map(ChildObject::share)).collect()
 }
 
 /// Deletes what the manifests lack, as the API server does with what has a finalizer, and returns that.
@@ -264,31 +260,24 @@ impl Survey<'_> {
         }
         let Some(account) = self.accounts.get_mut(&key) else { return Err("the account was not read".into()) };
         if let Some(id) = preview::subject(fleet, account, share, &self.settings) {
-            read(&remote, account, &owner, &id, share).await.map_err(|error| advice(&error))?;
+            read(&remote, account, &owner, &id).await?;
         }
         Ok(preview::preview(fleet, account, share, &self.settings))
     }
 }
 
 /// Reads of one share what the list of all does not show.
-async fn read(
-    remote: &Remote,
-    account: &mut ReadAccount,
-    owner: &AccountId,
-    id: &ShareId,
-    share: &Share,
-) -> Result<(), crate::cloudflare::Error> {
-    if !account.knows(id) {
-        let found = remote.share(owner, id).await?;
+async fn read(remote: &Remote, account: &mut ReadAccount, owner: &AccountId, id: &ShareId) -> Result<(), String> {
+    let failed = |error: Error| advice(&error);
+    if account.seen(id).is_none() {
+        let found = remote.share(owner, id).await.map_err(failed)?;
         account.learn(id, found);
     }
-    if account.knows(id) {
-        if share.spec.organization.is_some() {
-            account.learn_excluded(id, remote.excluded(owner, id).await?);
-        } else if !account.is_for_organization(id) {
-            account.learn_recipients(id, remote.recipients(owner, id, account.counts(id)).await?);
-        }
-    }
+    let Some(seen) = account.seen(id) else { return Ok(()) };
+    let target = &seen.share.target_type;
+    let rows = remote.rows(owner, id, target, seen.counts).await.map_err(failed)?;
+    let Rows { recipients, excluded } = rows.ok_or_else(|| unknown_target(id, target))?;
+    account.learn_rows(id, recipients, excluded);
     Ok(())
 }
 

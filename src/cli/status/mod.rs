@@ -6,9 +6,8 @@ use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
-use kube::Resource;
 use serde_json::{Value, json};
 
 use super::cluster::{Cluster, Objects, Scope};
@@ -18,8 +17,8 @@ use super::output::{Exit, count, table};
 use super::reach::Reach;
 use super::signs::Foreword;
 use crate::api::condition::ready;
-use crate::api::status::{ChildStatus, DriftEntry, ExceptionEntry, RecentCall, UnmanagedEntry};
-use crate::api::{Kind, Name, Share, ShareRecipient, ShareResource, int32};
+use crate::api::status::{RecentCall, ShareStatus};
+use crate::api::{ChildObject, Kind, Name, ObjectKey, Share, ShareRecipient, ShareResource, int32};
 use crate::core::interned::Interned;
 
 /// Show the state of all Shares and their ShareRecipients and ShareResources, or details of one Share (`status share/NAME`)
@@ -108,18 +107,16 @@ impl Status {
     }
 
     async fn list(&self, cluster: &Cluster) -> anyhow::Result<Screen> {
-        let Objects { shares, recipients, resources } = cluster.objects().await?;
-        let mut standings: Vec<Standing> = shares.iter().map(of_share).collect();
-        standings.extend(recipients.iter().map(of_recipient));
-        standings.extend(resources.iter().map(of_resource));
+        let objects = cluster.objects().await?;
+        let mut standings = standings(&objects);
         standings.sort_by(|a, b| a.place().cmp(&b.place()));
         if standings.is_empty() {
             return Err(cluster.nothing().await);
         }
         let pulse = self.lease.read(cluster).await;
         let reach = Reach::read(cluster, &pulse).await?;
-        standings.iter_mut().for_each(|standing| standing.beyond = reach.beyond(standing.kind, &standing.name()));
-        let foreword = Foreword::new(&pulse, &shares, &recipients, Timestamp::now());
+        standings.iter_mut().for_each(|standing| standing.look_up(&reach));
+        let foreword = Foreword::new(&pulse, &objects.shares, &objects.recipients, Timestamp::now());
         let body = self.output.print(|| text(&standings), || standings.iter().map(json).collect())?;
         Ok(Screen { exit: exit(&standings, &foreword), foreword, body })
     }
@@ -151,26 +148,25 @@ impl Status {
             (cluster.list().await?, cluster.list().await?);
         recipients.retain(|child| child.spec.share_ref.name == name);
         resources.retain(|child| child.spec.share_ref.name == name);
-        let added = recipients.iter().filter_map(|child| child.status.as_ref()).map(|status| &status.child);
-        let statuses = added.chain(resources.iter().filter_map(|child| child.status.as_ref()).map(|s| &s.child));
-        let calls: Vec<&RecentCall> = statuses.flat_map(|status| &status.common.recent_calls).collect();
+        let objects = Objects { shares: vec![share], recipients, resources };
+        let (share, recipients) = (&objects.shares[0], &objects.recipients);
+        let records = objects.children().filter_map(ChildObject::record);
+        let calls: Vec<&RecentCall> = records.flat_map(|record| &record.common.recent_calls).collect();
         let pulse = self.lease.read(cluster).await;
         let reach = Reach::read(cluster, &pulse).await?;
-        let mut standings = vec![of_share(&share)];
-        standings.extend(recipients.iter().map(of_recipient));
-        standings.extend(resources.iter().map(of_resource));
-        standings.iter_mut().for_each(|standing| standing.beyond = reach.beyond(standing.kind, &standing.name()));
-        let foreword = Foreword::new(&pulse, std::slice::from_ref(&share), &recipients, Timestamp::now());
+        let mut standings = standings(&objects);
+        standings.iter_mut().for_each(|standing| standing.look_up(&reach));
+        let foreword = Foreword::new(&pulse, &objects.shares, recipients, Timestamp::now());
         let exit = exit(&standings, &foreword);
         let list = || {
             let mut list: Vec<Value> = standings.iter().map(json).collect();
-            for (key, value) in one::calls(&share, &calls, &pulse) {
+            for (key, value) in one::calls(share, &calls, &pulse) {
                 // The Share comes first.
                 list[0][key] = value;
             }
             list
         };
-        let rows = || Rows::new(&share, recipients.iter().collect(), &reach);
+        let rows = || Rows::new(share, recipients.iter().collect(), &reach);
         let screen = || one::screen(&rows(), &calls, &pulse, Timestamp::now());
         let body = self.output.print(screen, list)?;
         Ok(Screen { foreword, body, exit })
@@ -194,60 +190,43 @@ fn exit(standings: &[Standing], foreword: &Foreword) -> Exit {
 
 /// Where one object stands.
 struct Standing {
-    kind: Kind,
-    namespace: String,
-    name: String,
+    key: ObjectKey,
     /// The Share, of itself or of its child.
-    share: String,
-    /// The status speaks of the manifest as it is now.
-    observed: bool,
+    share: Interned,
+    generation: Option<i64>,
+    /// Of a child only what it has in common with a Share.
+    status: ShareStatus,
     /// Why nobody reconciles it, if that is known.
     beyond: Option<String>,
-    ready: Option<Condition>,
-    recipients: String,
-    resources: String,
-    exceptions: Vec<ExceptionEntry>,
-    exceptions_omitted: i32,
-    drift: Vec<DriftEntry>,
-    unmanaged: Vec<UnmanagedEntry>,
-    unmanaged_count: i32,
+}
+
+fn standings(objects: &Objects) -> Vec<Standing> {
+    objects.shares.iter().map(of_share).chain(objects.children().map(of_child)).collect()
 }
 
 impl Standing {
-    fn new(kind: Kind, meta: &ObjectMeta, generation: i64, conditions: &[Condition]) -> Standing {
-        let name = meta.name.clone().unwrap_or_default();
-        Standing {
-            kind,
-            namespace: meta.namespace.clone().unwrap_or_default(),
-            share: name.clone(),
-            name,
-            observed: Some(generation) == meta.generation,
-            beyond: None,
-            ready: ready(conditions).cloned(),
-            recipients: String::new(),
-            resources: String::new(),
-            exceptions: Vec::new(),
-            exceptions_omitted: 0,
-            drift: Vec::new(),
-            unmanaged: Vec::new(),
-            unmanaged_count: 0,
-        }
-    }
-
     /// Children stand below their Share.
     fn place(&self) -> (&str, &str, Kind, &str) {
-        (&self.namespace, &self.share, self.kind, &self.name)
+        (&self.key.name.namespace, &self.share, self.key.kind, &self.key.name.name)
     }
 
-    fn name(&self) -> Name {
-        Name::new(self.namespace.as_str(), self.name.as_str())
+    fn look_up(&mut self, reach: &Reach) {
+        self.beyond = reach.beyond(self.key.kind, &self.key.name);
+    }
+
+    /// How many recipients and resources are in place.
+    fn summaries(&self) -> [&str; 2] {
+        let recipients = self.status.recipients.as_ref().map(|counts| &*counts.summary);
+        let resources = self.status.resources.as_ref().map(|counts| &*counts.summary);
+        [recipients, resources].map(Option::unwrap_or_default)
     }
 
     /// The condition that speaks of the object as it is now; `Err`: why there is none.
     fn condition(&self) -> Result<&Condition, &str> {
-        match (&self.beyond, &self.ready) {
+        let common = &self.status.common;
+        match (&self.beyond, ready(&common.conditions)) {
             (Some(why), _) => Err(why),
-            (None, Some(ready)) if self.observed => Ok(ready),
+            (None, Some(ready)) if Some(common.observed_generation) == self.generation => Ok(ready),
             (None, Some(_) | None) => Err("cfshare has not processed the last change yet"),
         }
     }
@@ -266,34 +245,16 @@ impl Standing {
 }
 
 fn of_share(share: &Share) -> Standing {
-    let status = share.status.clone().unwrap_or_default();
-    let standing =
-        Standing::new(Kind::Share, share.meta(), status.common.observed_generation, &status.common.conditions);
-    Standing {
-        recipients: status.recipients.map(|counts| counts.summary.to_string()).unwrap_or_default(),
-        resources: status.resources.map(|counts| counts.summary.to_string()).unwrap_or_default(),
-        exceptions: status.exceptions,
-        exceptions_omitted: status.exceptions_omitted,
-        drift: status.common.drift,
-        unmanaged: status.unmanaged,
-        unmanaged_count: status.unmanaged_count,
-        ..standing
-    }
+    let key = ObjectKey::share(Name::of(share));
+    let (own, generation) = (key.name.name.clone(), share.metadata.generation);
+    Standing { key, share: own, generation, status: share.status.clone().unwrap_or_default(), beyond: None }
 }
 
-fn of_child(kind: Kind, meta: &ObjectMeta, share: &str, child: ChildStatus) -> Standing {
-    let standing = Standing::new(kind, meta, child.common.observed_generation, &child.common.conditions);
-    Standing { share: share.to_owned(), drift: child.common.drift, ..standing }
-}
-
-fn of_recipient(object: &ShareRecipient) -> Standing {
-    let child = object.status.clone().unwrap_or_default().child;
-    of_child(Kind::ShareRecipient, object.meta(), &object.spec.share_ref.name, child)
-}
-
-fn of_resource(object: &ShareResource) -> Standing {
-    let child = object.status.clone().unwrap_or_default().child;
-    of_child(Kind::ShareResource, object.meta(), &object.spec.share_ref.name, child)
+fn of_child(child: &dyn ChildObject) -> Standing {
+    let common = child.record().map(|record| record.common.clone()).unwrap_or_default();
+    let status = ShareStatus { common, ..ShareStatus::default() };
+    let (key, share) = (child.object_key(), child.share().name);
+    Standing { key, share, generation: child.metadata().generation, status, beyond: None }
 }
 
 fn text(standings: &[Standing]) -> String {
@@ -302,22 +263,23 @@ fn text(standings: &[Standing]) -> String {
     for standing in standings {
         let or_dash = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
         let (reason, message) = standing.reason();
+        let (ObjectKey { kind, name }, [recipients, resources]) = (&standing.key, standing.summaries());
         rows.push(vec![
-            standing.namespace.clone(),
-            standing.kind.to_string(),
-            standing.name.clone(),
+            name.namespace.to_string(),
+            kind.to_string(),
+            name.name.to_string(),
             standing.word().to_owned(),
-            or_dash(&standing.recipients),
-            or_dash(&standing.resources),
+            or_dash(recipients),
+            or_dash(resources),
             reason.to_owned(),
             message.to_owned(),
         ]);
     }
     let mut text = table(&rows);
     for standing in standings {
-        let lines = details(standing);
+        let lines = details(&standing.status);
         if !lines.is_empty() {
-            text.push_str(&format!("\n{} {}/{}\n", standing.kind, standing.namespace, standing.name));
+            text.push_str(&format!("\n{}\n", standing.key));
             lines.iter().for_each(|line| text.push_str(&format!("  {line}\n")));
         }
     }
@@ -327,9 +289,9 @@ fn text(standings: &[Standing]) -> String {
 }
 
 /// What is not in place, a line each.
-fn details(standing: &Standing) -> Vec<String> {
+fn details(status: &ShareStatus) -> Vec<String> {
     let mut lines = Vec::new();
-    for entry in &standing.exceptions {
+    for entry in &status.exceptions {
         let what = row(&entry.account_id, &entry.kind, &entry.id);
         let what = entry.name.as_ref().map_or(what.clone(), |name| format!("{name} ({what})"));
         let message = if entry.message.is_empty() { String::new() } else { format!(": {}", entry.message) };
@@ -337,18 +299,18 @@ fn details(standing: &Standing) -> Vec<String> {
         let waived = entry.waiver.as_ref().map_or(String::new(), |waiver| format!("; {waiver}"));
         lines.push(format!("{what} has been {} since {}{message}{last}{waived}", entry.state, entry.since.0));
     }
-    if standing.exceptions_omitted > 0 {
-        lines.push(format!("{} more are not in place", standing.exceptions_omitted));
+    if status.exceptions_omitted > 0 {
+        lines.push(format!("{} more are not in place", status.exceptions_omitted));
     }
-    for drift in &standing.drift {
+    for drift in &status.common.drift {
         lines.push(format!("drifted: {} is {} instead of {}", drift.path, drift.observed, drift.desired));
     }
-    for entry in &standing.unmanaged {
+    for entry in &status.unmanaged {
         lines.push(format!("unmanaged: {} is {}", row(&entry.account_id, &entry.kind, &entry.id), entry.state));
     }
-    let listed = int32(standing.unmanaged.len());
-    if standing.unmanaged_count > listed {
-        lines.push(format!("{} more are unmanaged", standing.unmanaged_count - listed));
+    let listed = int32(status.unmanaged.len());
+    if status.unmanaged_count > listed {
+        lines.push(format!("{} more are unmanaged", status.unmanaged_count - listed));
     }
     lines
 }
@@ -363,21 +325,23 @@ fn row(account: &Option<Interned>, kind: &Option<Interned>, id: &Option<Interned
 
 fn json(standing: &Standing) -> Value {
     let (reason, message) = standing.reason();
+    let (ObjectKey { kind, name }, [recipients, resources]) = (&standing.key, standing.summaries());
+    let status = &standing.status;
     json!({
-        "kind": standing.kind.to_string(),
-        "namespace": standing.namespace,
-        "name": standing.name,
-        "share": standing.share,
+        "kind": kind.to_string(),
+        "namespace": &*name.namespace,
+        "name": &*name.name,
+        "share": &*standing.share,
         "ready": standing.word(),
         "reason": reason,
         "message": message,
-        "recipients": standing.recipients,
-        "resources": standing.resources,
-        "exceptions": standing.exceptions,
-        "exceptionsOmitted": standing.exceptions_omitted,
-        "drift": standing.drift,
-        "unmanaged": standing.unmanaged,
-        "unmanagedCount": standing.unmanaged_count,
+        "recipients": recipients,
+        "resources": resources,
+        "exceptions": status.exceptions,
+        "exceptionsOmitted": status.exceptions_omitted,
+        "drift": status.common.drift,
+        "unmanaged": status.unmanaged,
+        "unmanagedCount": status.unmanaged_count,
     })
 }
 

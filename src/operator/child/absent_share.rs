@@ -2,7 +2,6 @@
 
 use super::child_pass::ChildPass;
 use crate::api::{Name, Reason};
-use crate::core::time::At;
 use crate::operator::delays;
 use crate::operator::kinds::{Child, RowStatus};
 use crate::operator::pass::breaker;
@@ -10,71 +9,50 @@ use crate::operator::pass::verdict::Verdict;
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::stop::Stop;
 
-/// What a child that is being deleted knows of its share, which is not there.
-enum Absence {
-    Gone,
-    /// Cloudflare says that it is being deleted, or deleted, which nothing confirms yet.
-    Leaving,
-    /// Nothing is believed of the account, for that cause.
-    Doubted(String),
-    /// The credential may be another account's.
-    Hidden,
-    /// It was not found, for the first time then.
-    Missing(Option<At>),
-}
-
 /// What a child does whose share is not there; `None`: it is released.
 pub async fn share_gone<C: Child>(child: &mut ChildPass<C>) -> Result<Option<Verdict>, Stop> {
     let read_lag = child.pass.context.settings.read_lag();
     if !child.pass.is_deleting() {
         return Ok(Some(wait_for_share(child).requeue_after(read_lag)));
     }
-    match absence(child) {
-        Absence::Gone => {
-            child.pass.remove_finalizer().await?;
-            Ok(None)
-        }
-        Absence::Doubted(cause) => Ok(Some(breaker::open(&cause, &child.pass.object.share()))),
-        Absence::Hidden => {
-            let namespace = child.pass.key.name.namespace.clone();
-            let recorded = child.pass.status.record().credentials_name.clone();
-            let secret = Name::new(namespace, recorded.unwrap_or_default());
-            Ok(Some(breaker::not_visible(&child.pass.key, &format!("share {}", child.id), &secret)))
-        }
-        Absence::Leaving => await_leaving(child).await,
-        Absence::Missing(first) => {
-            if child.session.account.cache().was_expected_to_go(&child.id) {
-                child.session.read_leaving().await?;
-                if child.session.account.cache().is_gone(&child.id, read_lag) {
-                    child.pass.remove_finalizer().await?;
-                    return Ok(None);
-                }
-            }
-            let now = child.pass.now();
-            if let Some(first) = first.filter(|first| now.since(*first) >= read_lag) {
-                child.session.read_share(&child.id).await?;
-                child.session.account.demand_sweep(child.pass.key.clone(), first);
-            }
-            let message = "the share was not found; checking once more before treating it as deleted";
-            Ok(Some(Verdict::working(Reason::Deleting, message).requeue_after(read_lag)))
-        }
-    }
-}
-
-fn absence<C: Child>(child: &mut ChildPass<C>) -> Absence {
     if let Some(cause) = child.session.account.breaker() {
-        return Absence::Doubted(cause);
+        return Ok(Some(breaker::open(&cause, &child.pass.object.share())));
     }
     let is_leaving = child.seen().is_some();
     if !is_leaving && is_hidden(child) {
-        return Absence::Hidden;
+        let namespace = child.pass.key.name.namespace.clone();
+        let recorded = child.pass.status.record().credentials_name.clone();
+        let secret = Name::new(namespace, recorded.unwrap_or_default());
+        return Ok(Some(breaker::not_visible(&child.pass.key, &format!("share {}", child.id), &secret)));
     }
-    let (cache, read_lag) = (child.session.account.cache(), child.pass.context.settings.read_lag());
     // Its object never asks for the share's deletion, so what proves a loss is enough.
-    if cache.has_ended(&child.id, false, read_lag) || cache.is_gone(&child.id, read_lag) {
-        return Absence::Gone;
+    let has_ended = child.session.account.cache().has_ended(&child.id, false, read_lag);
+    if has_ended || is_gone(child) {
+        child.pass.remove_finalizer().await?;
+        return Ok(None);
     }
-    if is_leaving { Absence::Leaving } else { Absence::Missing(cache.missing_since(&child.id)) }
+    if is_leaving {
+        return await_leaving(child).await;
+    }
+    let first = child.session.account.cache().missing_since(&child.id);
+    if child.session.account.cache().was_expected_to_go(&child.id) {
+        child.session.read_leaving().await?;
+        if is_gone(child) {
+            child.pass.remove_finalizer().await?;
+            return Ok(None);
+        }
+    }
+    let now = child.pass.now();
+    if let Some(first) = first.filter(|first| now.since(*first) >= read_lag) {
+        child.session.read_share(&child.id).await?;
+        child.session.account.demand_sweep(child.pass.key.clone(), first);
+    }
+    let message = "the share was not found; checking once more before treating it as deleted";
+    Ok(Some(Verdict::working(Reason::Deleting, message).requeue_after(read_lag)))
+}
+
+fn is_gone<C: Child>(child: &ChildPass<C>) -> bool {
+    child.session.account.cache().is_gone(&child.id, child.pass.context.settings.read_lag())
 }
 
 /// One answer that the share is being deleted proves nothing: the row stays if the next one says that it lives. After the

@@ -31,7 +31,6 @@ impl<C: Child> ChildPass<C> {
         self.pass.status.record_mut()
     }
 
-    /// Records that of the row.
     pub fn note(&mut self, entry: Option<&Entry>) {
         Entry::write_to(entry, self.record_mut());
     }

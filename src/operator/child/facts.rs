@@ -24,19 +24,18 @@ const DELETED_TOGETHER: Duration = Duration::from_secs(1);
 const SUCCESSION: Duration = Duration::from_secs(10);
 
 /// `row`: what the child declares, as far as that can be sent.
-pub fn facts<C: Child>(pass: &Pass<C>, parent: &Parent, row: Option<&RowKey>, same_row: &[Sibling]) -> Facts {
+pub fn facts<C: Child>(pass: &Pass<C>, parent: &Parent, row: Option<&RowKey>, others: &Others) -> Facts {
     let uid = uid_of(pass.object.as_ref());
     let finalizer = has_finalizer(pass.object.meta());
     let record = pass.status.record();
     let claimed = finalizer && record.bound_uid == uid;
     let last = conditions::says(&record.common.conditions, Reason::LastResource);
     let record = Record { share: record.share_id.is_some(), row: record.holds_row() };
-    let successor_shares = successor_shares(pass);
     let deletion = pass.is_deleting().then(|| Deletion {
         finalizer,
         retain: pass.object.retains(),
         last,
-        successor: row.map_or(Successor::Recorded, |row| successor(pass, parent, row, same_row, &successor_shares)),
+        successor: row.map_or(Successor::Recorded, |row| successor(pass, parent, row, others)),
         recent: pass.now().since(pass.memory(|memory| memory.edited_at)) < DELETED_TOGETHER,
     });
     Facts {
@@ -46,7 +45,7 @@ pub fn facts<C: Child>(pass: &Pass<C>, parent: &Parent, row: Option<&RowKey>, sa
         valid: row.is_some(),
         misplaced: matches!(row, Some(RowKey::Recipient(_)))
             && parent.share.as_ref().is_some_and(|share| share.spec.organization.is_some()),
-        declared: declared(pass, parent, row, same_row, &successor_shares),
+        declared: declared(pass, parent, row, others),
         claimed,
         read_only: pass.context.settings.read_only,
         record,
@@ -65,25 +64,33 @@ fn situation<C: Child>(pass: &Pass<C>, parent: &Parent, row: Option<&RowKey>) ->
             creating: parent.announced,
             observes: parent.observes(),
             suspended: is_suspended(share),
-            ends: is_deleting(&share.metadata) && !share::retains(share),
+            ends: is_deleting(&share.metadata) && !share::retains(share, share.status.as_ref()),
             records_row: row.is_some_and(|row| parent.records(row)),
         }),
     }
 }
 
-/// The objects that declare the same row, this one among them, the winner first; while it is being deleted, those of a
-/// successor too.
-pub fn same_row<C: Child>(pass: &Pass<C>, owner: &AccountId, row: &RowKey) -> Vec<Sibling> {
-    let index = &pass.context.cluster.index;
-    let own = pass.object.share();
-    let others = successor_shares(pass)
-        .into_iter()
-        .map(|successor| Name::of(successor.as_ref()))
-        .filter(|successor| *successor != own);
-    let shares = std::iter::once(own.clone()).chain(others);
-    let mut all: Vec<Sibling> = shares.flat_map(|share| declare::siblings(index, &share, owner)).collect();
-    all.retain(|sibling| sibling.row == *row);
-    all
+/// Who else may look after the row.
+pub struct Others {
+    /// The objects that declare the same row, this one among them, the winner first; while it is being deleted, those of a
+    /// successor too.
+    pub same_row: Vec<Sibling>,
+    /// See [`successor_shares`].
+    shares: Vec<Arc<Share>>,
+}
+
+impl Others {
+    pub fn of<C: Child>(pass: &Pass<C>, owner: Option<&AccountId>, row: Option<&RowKey>) -> Others {
+        let (index, own, shares) = (&pass.context.cluster.index, pass.object.share(), successor_shares(pass));
+        let mut same_row = Vec::new();
+        if let Some((owner, row)) = owner.zip(row) {
+            let others = shares.iter().map(|share| Name::of(share.as_ref())).filter(|share| *share != own);
+            let names: Vec<Name> = std::iter::once(own.clone()).chain(others).collect();
+            same_row.extend(names.iter().flat_map(|share| declare::siblings(index, share, owner)));
+            same_row.retain(|sibling| sibling.row == *row);
+        }
+        Others { same_row, shares }
+    }
 }
 
 /// Other Shares that manage by now the share in which an object that is being deleted has its row, or may take it over:
@@ -107,20 +114,14 @@ fn successor_shares<C: Child>(pass: &Pass<C>) -> Vec<Arc<Share>> {
 }
 
 /// Who looks after the row: the Share itself, an older object, or this one.
-fn declared<C: Child>(
-    pass: &Pass<C>,
-    parent: &Parent,
-    row: Option<&RowKey>,
-    same_row: &[Sibling],
-    successor_shares: &[Arc<Share>],
-) -> Declared {
+fn declared<C: Child>(pass: &Pass<C>, parent: &Parent, row: Option<&RowKey>, others: &Others) -> Declared {
     let (Some(row), Some(owner)) = (row, &parent.owner) else { return Declared::Nowhere };
     let own = parent.share.iter().filter(|share| !is_deleting(&share.metadata));
     let inline = |share: &Arc<Share>| declare::inline(share, owner).is_ok_and(|rows| rows.contains_key(row));
-    if own.chain(successor_shares).any(inline) {
+    if own.chain(&others.shares).any(inline) {
         return Declared::Elsewhere;
     }
-    let mut live = same_row.iter().filter(|rival| !rival.is_deleting);
+    let mut live = others.same_row.iter().filter(|rival| !rival.child.is_deleting());
     match (pass.is_deleting(), live.next()) {
         (true, Some(_)) => Declared::Elsewhere,
         (true, None) => Declared::Nowhere,
@@ -131,21 +132,15 @@ fn declared<C: Child>(
 
 /// A row that several declare is released only to one that has it in its record, with all that this object announced: two
 /// objects that go one after the other would leak it.
-fn successor<C: Child>(
-    pass: &Pass<C>,
-    parent: &Parent,
-    row: &RowKey,
-    same_row: &[Sibling],
-    successor_shares: &[Arc<Share>],
-) -> Successor {
+fn successor<C: Child>(pass: &Pass<C>, parent: &Parent, row: &RowKey, others: &Others) -> Successor {
     let own = Entry::of_child(pass.status.record());
     let announcements = Announcements::of(pass);
     let knows = |entry: &Entry| announcements.covers(Some(entry), row, &pass.key, own.as_ref());
     let by_parent = parent.entry(row).as_ref().is_some_and(knows) || parent.is_suspended();
-    let by_successor =
-        successor_shares.iter().filter_map(|successor| entry_in(successor, row)).any(|entry| knows(&entry));
-    let mut others = same_row.iter().filter(|rival| rival.key != pass.key && !rival.is_deleting);
-    if by_parent || by_successor || others.any(|other| other.suspended || other.entry.as_ref().is_some_and(knows)) {
+    let by_successor = others.shares.iter().filter_map(|share| entry_in(share, row)).any(|entry| knows(&entry));
+    let mut rivals = others.same_row.iter().filter(|rival| rival.key != pass.key && !rival.child.is_deleting());
+    let takes_over = |rival: &Sibling| rival.child.is_suspended() || rival.entry.as_ref().is_some_and(knows);
+    if by_parent || by_successor || rivals.any(takes_over) {
         return Successor::Recorded;
     }
     // The other one needs no look at Cloudflare for that, but has to be asked first.
@@ -155,9 +150,9 @@ fn successor<C: Child>(
 }
 
 /// Requeues the other objects that declare the row: one of them is to take it over.
-pub fn requeue_successors<C: Child>(pass: &Pass<C>, same_row: &[Sibling]) {
+pub fn requeue_successors<C: Child>(pass: &Pass<C>, others: &Others) {
     pass.context.cluster.requeuer.requeue(&ObjectKey::share(pass.object.share()));
-    for rival in same_row.iter().filter(|rival| rival.key != pass.key) {
+    for rival in others.same_row.iter().filter(|rival| rival.key != pass.key) {
         pass.context.cluster.requeuer.requeue(&rival.key);
     }
 }

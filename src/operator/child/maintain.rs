@@ -261,7 +261,7 @@ async fn is_declared_outside<C: Child>(child: &ChildPass<C>) -> Result<bool, Sto
     context.cluster.outside.look(&context.cluster.index, &name.namespace, Recency::within(delays::FRESH)).await?;
     let Some(owner) = child.parent.owner.as_ref() else { return Ok(false) };
     let siblings = declare::siblings(&context.cluster.index, &name, owner);
-    Ok(siblings.iter().any(|s| s.outside && !s.is_deleting && s.row == child.key))
+    Ok(siblings.iter().any(|s| s.outside && !s.child.is_deleting() && s.row == child.key))
 }
 
 async fn send_removal<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare) -> Result<Option<Verdict>, Stop> {
@@ -296,8 +296,8 @@ async fn ask_share<C: Child>(child: &ChildPass<C>, seen: &ObservedShare) -> Resu
         Ok(desired) => desired,
         Err(problem) => return Ok(Some(Verdict::stalled(Reason::Invalid, problem).requeue_after(delays::HUMAN))),
     };
-    let (now, read_lag) = (child.pass.now(), context.settings.read_lag());
-    let mut losing = losses::LossInput { share, desired: &desired, status: &status, seen, now, read_lag }.losing();
+    let now = child.pass.now();
+    let mut losing = losses::losing(share, &desired, &status, seen, &context.settings, now);
     losing.note_before(&mut status);
     let asked = context.cluster.index.asked.value(
         &ObjectKey::share(child.pass.object.share()),

@@ -24,11 +24,11 @@ use crate::operator::delays;
 use crate::operator::kinds::{Child, RowStatus};
 use crate::operator::pass::context::Context;
 use crate::operator::pass::verdict::Verdict;
-use crate::operator::rows::declare::Sibling;
 use crate::operator::rows::inventory::Entry;
 use crate::operator::rows::row_state::label;
 use crate::operator::stop::Stop;
 use child_pass::ChildPass;
+use facts::Others;
 use parent::Parent;
 
 /// A claim, and what follows it.
@@ -45,10 +45,9 @@ pub async fn reconcile<C: Child>(context: Arc<Context>, object: Arc<C>) -> Resul
     let parent = parent::parent(&pass);
     let row = parent.owner.as_ref().map(|owner| pass.object.row(owner));
     let declares = row.as_ref().and_then(|row| row.as_ref().ok());
-    let same_row = declares.zip(parent.owner.as_ref()).map(|(row, owner)| facts::same_row(&pass, owner, row));
-    let same_row = same_row.unwrap_or_default();
+    let others = Others::of(&pass, parent.owner.as_ref(), declares);
     for _ in 0..MAX_STEPS {
-        let facts = facts::facts(&pass, &parent, declares, &same_row);
+        let facts = facts::facts(&pass, &parent, declares, &others);
         let step = child_step::step(&facts);
         note_wait(&pass, step);
         tracing::trace!(?facts, ?step);
@@ -56,14 +55,14 @@ pub async fn reconcile<C: Child>(context: Arc<Context>, object: Arc<C>) -> Resul
             (Step::Nothing, _) => return Ok(None),
             (Step::Release, _) => return pass.remove_finalizer().await.map(|()| None),
             (Step::Claim, _) => claim(&mut pass).await?,
-            (Step::Wait(wait), _) => return wait_for(pass, &parent, wait, &same_row).await,
+            (Step::Wait(wait), _) => return wait_for(pass, &parent, wait, &others).await,
             (Step::Refuse(refusal), _) => {
                 let verdict = messages::refused(&pass.object.share().name, refusal, row);
                 return pass.finish(verdict).await;
             }
             (Step::RecordOnly | Step::Reconcile, Some(Ok(key))) => {
                 let Some((owner, id)) = parent.owner.clone().zip(parent.id.clone()) else { break };
-                parent::note_down(&mut pass, &parent, &id, &owner, key, &same_row);
+                parent::note_down(&mut pass, &parent, &id, &owner, key, &others.same_row);
                 if step == Step::RecordOnly {
                     pass.save().await?;
                     return Ok(Some(delays::PEER_WRITE));
@@ -84,9 +83,9 @@ async fn read_hidden_share<C: Child>(pass: &Pass<C>) -> Result<(), Stop> {
     if ends || pass.object.is_suspended() || pass.context.cluster.index.shares.is_unreadable(&share) {
         return Ok(());
     }
-    let (outside, objects) = (&pass.context.cluster.outside, &pass.context.cluster.index);
+    let (outside, index) = (&pass.context.cluster.outside, &pass.context.cluster.index);
     let age = if pass.is_deleting() { Duration::ZERO } else { delays::FRESH };
-    outside.look_for_share(objects, &share, age).await?;
+    outside.look_for_share(index, &share, age).await?;
     Ok(())
 }
 
@@ -146,7 +145,7 @@ async fn wait_for<C: Child>(
     pass: Pass<C>,
     parent: &Parent,
     wait: Wait,
-    same_row: &[Sibling],
+    others: &Others,
 ) -> Result<Option<Duration>, Stop> {
     let verdict = match wait {
         Wait::Suspended => Verdict::suspended(),
@@ -156,7 +155,7 @@ async fn wait_for<C: Child>(
         Wait::Creation => messages::not_created(&pass, parent),
         Wait::Outcome => return Ok(Some(delays::SHORT)),
         Wait::Successor => {
-            facts::requeue_successors(&pass, same_row);
+            facts::requeue_successors(&pass, others);
             return Ok(Some(delays::SHORT));
         }
         Wait::ShareDeletion | Wait::Handover => return Ok(Some(delays::PEER_WRITE)),

@@ -24,12 +24,10 @@ pub struct Parent {
 }
 
 impl Parent {
-    /// Whether the row is in the Share's inventory.
     pub fn records(&self, row: &RowKey) -> bool {
         self.entry(row).is_some()
     }
 
-    /// What the Share has in its inventory of the row.
     pub fn entry(&self, row: &RowKey) -> Option<Entry> {
         entry_in(self.share.as_ref()?, row)
     }

@@ -43,16 +43,16 @@ pub fn report_just_made<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare
     report(child, seen, Step::Wait, Verdict::working(Reason::Associating, message).requeue_after(wait))
 }
 
-/// Reports how the row stands where nothing more can be done about it now; `step` is what it calls for.
+/// Reports how the row stands where nothing more can be done about it now; `plan`: what it calls for.
 pub fn report_row_state<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, plan: RowPlan) -> Verdict {
     child.pass.status.report_row(&child.key, Some(seen));
-    let stand = row_state(&child.key, seen, Some(plan.step));
-    let word = &stand.word;
+    let row = row_state(&child.key, seen, Some(plan.step));
+    let word = &row.word;
     if child.pass.is_deleting() {
         let message = leaving(child, plan.observed);
         return Verdict::working(Reason::Deleting, message).requeue_after(follow(child, word));
     }
-    match stand.state {
+    match row.state {
         State::InPlace if seen.share.status != ShareStatus::Active => {
             child.pass.stop_following(&child.session.account);
             let status = clean(seen.share.status.as_str(), 40);
@@ -78,10 +78,10 @@ pub fn report_row_state<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare
         }
         State::Failed => {
             child.pass.stop_following(&child.session.account);
-            Verdict::stalled(Reason::RecipientFailed, stand.given_up(&child.name(), &child.pass.key, ""))
+            Verdict::stalled(Reason::RecipientFailed, row.given_up(&child.name(), &child.pass.key, ""))
         }
         State::InPlace | State::Pending | State::Failing | State::Refused => {
-            Verdict::working(Reason::Associating, stand.so_far(&child.name())).requeue_after(follow(child, word))
+            Verdict::working(Reason::Associating, row.so_far(&child.name())).requeue_after(follow(child, word))
         }
     }
 }

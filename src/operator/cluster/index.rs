@@ -9,11 +9,10 @@ use kube::{Resource, ResourceExt};
 use parking_lot::Mutex;
 
 use super::asked::Asked;
-use super::child_object::ChildObject;
 use super::claimant::{Claim, Unwatched, folded_id};
 use super::object_cache::ObjectCache;
 use super::relations::{Arrivals, LookupKeys, Relations};
-use crate::api::{Kind, Name, ObjectKey, Share, ShareRecipient, ShareResource};
+use crate::api::{ChildObject, Kind, Name, ObjectKey, Share, ShareRecipient, ShareResource};
 use crate::core::id::same;
 use crate::core::interned::Interned;
 use crate::core::shard;

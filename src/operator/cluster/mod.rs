@@ -1,7 +1,6 @@
 //! What does Kubernetes have: watched, indexed, written, requeued?
 
 pub mod asked;
-pub mod child_object;
 pub mod claimant;
 pub mod claims;
 pub mod events;
@@ -28,13 +27,12 @@ mod write;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::api::{Name, ObjectKey, Share};
+use crate::api::{ChildObject, Name, ObjectKey, Share};
 use crate::core::id::AccountId;
 use crate::core::interned::Interned;
 use crate::operator::clock::Clock;
 use crate::operator::delays;
 use crate::operator::stop::Stop;
-use child_object::ChildObject;
 use events::Events;
 use index::{Index, Related};
 use outside::Outside;

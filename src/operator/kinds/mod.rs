@@ -5,10 +5,10 @@ mod share_resource;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use crate::api::ChildObject;
 use crate::api::status::ChildStatus;
 use crate::core::id::{AccountId, SourceId};
 use crate::core::row_key::RowKey;
-use crate::operator::cluster::child_object::ChildObject;
 use crate::operator::cluster::reconciled::Reconciled;
 use crate::operator::remote::observed_share::ObservedShare;
 
@@ -26,6 +26,8 @@ pub trait RowStatus {
 
 /// A kind of child object.
 pub trait Child: Reconciled<Status: RowStatus> + ChildObject {}
+
+impl<K: Reconciled<Status: RowStatus> + ChildObject> Child for K {}
 
 /// An account's id in a manifest; `path`: the field that it stands in.
 pub fn account(text: &str, path: &str) -> Result<AccountId, String> {

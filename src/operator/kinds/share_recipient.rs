@@ -2,14 +2,14 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 
-use super::{Child, RowStatus, account};
+use super::{RowStatus, account};
+use crate::api::child_object::{ChildObject, CommonSpec};
 use crate::api::status::{ChildStatus, RecipientStatus, RowError};
 use crate::api::waiver::Waiver;
 use crate::api::{Kind, ShareRecipient, ShareRecipientSpec};
 use crate::cloudflare::{RecipientError, clean};
 use crate::core::id::AccountId;
 use crate::core::row_key::RowKey;
-use crate::operator::cluster::child_object::{ChildObject, CommonSpec};
 use crate::operator::remote::observed_share::ObservedShare;
 
 /// Longest list of errors, and longest words of Cloudflare's in it.
@@ -43,8 +43,6 @@ impl RowStatus for RecipientStatus {
         Some(&mut self.waiver_warned)
     }
 }
-
-impl Child for ShareRecipient {}
 
 impl ChildObject for ShareRecipient {
     fn kind(&self) -> Kind {

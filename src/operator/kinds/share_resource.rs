@@ -2,13 +2,13 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::{Child, RowStatus, resource};
+use super::{RowStatus, resource};
+use crate::api::child_object::{ChildObject, CommonSpec};
 use crate::api::status::{ChildStatus, ResourceStatus};
 use crate::api::{Kind, ShareResource, ShareResourceSpec};
 use crate::core::id::AccountId;
 use crate::core::meta::ResourceMeta;
 use crate::core::row_key::RowKey;
-use crate::operator::cluster::child_object::{ChildObject, CommonSpec};
 use crate::operator::remote::observed_share::ObservedShare;
 
 impl RowStatus for ResourceStatus {
@@ -27,8 +27,6 @@ impl RowStatus for ResourceStatus {
         self.remote_status = row.map(|row| row.status.to_string());
     }
 }
-
-impl Child for ShareResource {}
 
 impl ChildObject for ShareResource {
     fn kind(&self) -> Kind {

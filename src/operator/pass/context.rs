@@ -25,7 +25,7 @@ const EVENT_GAP: Duration = Duration::from_millis(50);
 /// Longest that one of them waits for its turn.
 const MAX_SLOT: Duration = Duration::from_secs(600);
 /// At most so many Events a minute, of all objects, say what the API server refuses: where it refuses everything, a few do.
-const MAX_REFUSALS_TOLD: usize = 6;
+const MAX_REFUSALS_REPORTED: usize = 6;
 
 pub struct Context {
     pub settings: Settings,
@@ -40,7 +40,7 @@ pub struct Context {
     /// When the next object may publish an Event that many publish at once.
     pub event_slots: Mutex<At>,
     /// When Events said lately what the API server refuses.
-    pub refusals_told: Mutex<Quota>,
+    pub refusals_reported: Mutex<Quota>,
     pub share_locks: Arc<ShareLocks>,
 }
 
@@ -54,8 +54,8 @@ impl Context {
     }
 
     /// Whether one more Event may tell what the API server refuses.
-    pub fn may_tell_refusal(&self, now: At) -> bool {
-        self.refusals_told.lock().take(now, MAX_REFUSALS_TOLD, Duration::from_secs(60))
+    pub fn may_report_refusal(&self, now: At) -> bool {
+        self.refusals_reported.lock().take(now, MAX_REFUSALS_REPORTED, Duration::from_secs(60))
     }
 
     /// The deletions of an account, which are decided on one after the other.

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::memory::Failing;
 use super::verdict::{self, Verdict};
 use super::{LONGEST_LOGGED, Pass};
 use crate::api::{EventReason, Name, Reason};
 use crate::cloudflare::{Error, ErrorClass, clean_ends};
-use crate::core::failure::{self, Bounds, Cause, Facts, Judgement};
+use crate::core::failure::{self, Bounds, Cause, Facts, Failures, Judgement};
+use crate::core::time::At;
 use crate::operator::cluster::events::Note;
 use crate::operator::cluster::reconciled::Reconciled;
 use crate::operator::remote::credentials::NoCredential;
@@ -18,7 +18,7 @@ use crate::operator::{clock, conditions, delays};
 impl<K: Reconciled> Pass<K> {
     /// Reports in the log, a metric and an Event what the API server refuses, since the status may not be written. There is
     /// no Event if the object's last one said the same, or if other objects had theirs just now: the next try comes soon.
-    pub fn tell_refusal(&self, stop: &Stop) {
+    pub fn report_refusal(&self, stop: &Stop) {
         let Some(refusal) = stop.refusal() else { return };
         let refusal = clean_ends(refusal, LONGEST_LOGGED);
         let (reason, message) = if self.is_deleting() {
@@ -38,9 +38,9 @@ impl<K: Reconciled> Pass<K> {
             (EventReason::RequestRefused, message)
         };
         tracing::warn!(object = %self.key, "{message}");
-        let is_new = self.memory(|memory| memory.refusal_told.as_ref() != Some(&message));
-        if is_new && self.context.may_tell_refusal(self.now()) {
-            self.memory(|memory| memory.refusal_told = Some(message.clone()));
+        let is_new = self.memory(|memory| memory.refusal_reported.as_ref() != Some(&message));
+        if is_new && self.context.may_report_refusal(self.now()) {
+            self.memory(|memory| memory.refusal_reported = Some(message.clone()));
             self.event(Note::warning(reason), message);
         }
     }
@@ -52,9 +52,10 @@ impl<K: Reconciled> Pass<K> {
         problem: NoCredential,
         made: Option<String>,
     ) -> Result<Option<Duration>, Stop> {
+        let now = self.now();
         if matches!(problem, NoCredential::Unreadable(..)) && self.was_ready() {
-            let failures = self.count_failure().so_far(self.now());
-            if !failures.persist_for(self.context.settings.read_lag()) {
+            let read_lag = self.context.settings.read_lag();
+            if !self.count_failure(now).persist_for(read_lag, now) {
                 return Ok(Some(delays::TRANSIENT));
             }
         }
@@ -71,7 +72,6 @@ impl<K: Reconciled> Pass<K> {
         if !may_pass {
             return self.finish(verdict).await;
         }
-        let now = self.now();
         let since = conditions::said_since(&self.common().conditions, Reason::CredentialsNotFound, now);
         self.finish(verdict::awaited(verdict, since, now)).await
     }
@@ -82,11 +82,14 @@ impl<K: Reconciled> Pass<K> {
         if class == ErrorClass::Denied {
             self.context.remote.credentials.doubt(secret);
         }
-        let (now, failing) = (self.now(), self.count_failure());
-        let bounds = self.failure_bounds();
+        let now = self.now();
+        let failures = self.count_failure(now);
+        let settings = &self.context.settings;
+        let bounds = Bounds { read_lag: settings.read_lag(), denial: settings.passing_time() };
         let facts = Facts {
             class,
-            failures: failing.so_far(now),
+            now,
+            failures,
             was_ready: self.was_ready(),
             denied_elsewhere: session.account.is_denied(now, bounds.denial),
             closed_for: session.account.limiter.closed_until().map(|until| until.since(now)),
@@ -100,7 +103,7 @@ impl<K: Reconciled> Pass<K> {
             Some(alarm) => alarm.before(verdict),
             None => verdict,
         };
-        self.end(verdict, Some(failing)).await
+        self.end(verdict, Some(failures)).await
     }
 
     /// What is said of a failed call.
@@ -140,14 +143,8 @@ impl<K: Reconciled> Pass<K> {
         }
     }
 
-    fn failure_bounds(&self) -> Bounds {
-        let settings = &self.context.settings;
-        Bounds { read_lag: settings.read_lag(), denial: settings.passing_time() }
-    }
-
     /// Takes note that this pass failed.
-    fn count_failure(&self) -> Failing {
-        let now = self.now();
+    fn count_failure(&self, now: At) -> Failures {
         self.memory(|memory| memory.fail(now))
     }
 

@@ -24,7 +24,7 @@ pub struct Memories {
     waiting: Mutex<HashMap<ObjectKey, At>>,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Memory {
     uid: Interned,
     /// What this memory belongs to: generation, and the last request to look again.
@@ -50,7 +50,7 @@ pub struct Memory {
     /// The version with which passes began that met another writer's, and since when.
     pub outdated: Option<(Interned, At)>,
     /// What the last Event said of a request that the API server refuses.
-    pub refusal_told: Option<String>,
+    pub refusal_reported: Option<String>,
     /// Rows whose call has taken effect, and that were not found in place yet, and when that was learned.
     pub answered: LiteMap<RowKey, At>,
     /// When the calls were sent that remove rows, and that got no answer.
@@ -66,7 +66,7 @@ pub struct Memory {
 }
 
 /// What was tried for the present revision. An edit or a request to look again starts it over.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Tries {
     /// What Cloudflare refused, by item.
     pub refused: BTreeMap<String, Refused>,
@@ -85,24 +85,11 @@ pub struct Tries {
     /// When it was first asked who has the wanted name.
     pub first_look: Option<At>,
     /// Passes in a row that failed.
-    pub failing: Option<Failing>,
-}
-
-/// Passes in a row that failed.
-#[derive(Debug, Clone, Copy)]
-pub struct Failing {
-    pub count: u32,
-    pub since: At,
-}
-
-impl Failing {
-    pub fn so_far(self, now: At) -> Failures {
-        Failures { count: self.count, since: now.since(self.since) }
-    }
+    pub failing: Option<Failures>,
 }
 
 /// A create that was answered with a conflict.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Conflict {
     pub error: Error,
     pub announced: At,
@@ -110,7 +97,7 @@ pub struct Conflict {
     pub rows: Vec<RowKey>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Refused {
     pub times: u32,
     pub until: At,
@@ -197,10 +184,10 @@ impl Memories {
     }
 
     /// The object's pass, which began then, ended without a permit. After a start that is so for all of them, and nothing is
-    /// kept of those whose revision the status reports (`is_told`) and that this pass saw first.
-    pub fn waits(&self, key: &ObjectKey, began: At, is_told: bool) {
+    /// kept of those whose revision the status reports (`is_reported`) and that this pass saw first.
+    pub fn waits(&self, key: &ObjectKey, began: At, is_reported: bool) {
         self.waiting.lock().entry(key.clone()).or_insert(began);
-        self.drop_if(key, |memory| is_told && memory.edited_at >= began && memory.is_blank());
+        self.drop_if(key, |memory| is_reported && memory.edited_at >= began && memory.is_blank());
     }
 
     /// The object's pass ended with something to tell.
@@ -260,47 +247,17 @@ impl Memory {
     /// Whether a new memory would do as well. When the revision came and was first looked at says nothing of a settled
     /// object, and how often it was polled nothing of one that follows nothing.
     fn is_blank(&self) -> bool {
-        let Memory {
-            uid: _,
-            revision: _,
-            edited_at: _,
-            used_at: _,
-            tries:
-                Tries {
-                    first_look: _,
-                    polls: _,
-                    refused,
-                    written,
-                    refused_creates,
-                    empty_refused,
-                    asked_for_id,
-                    request_met,
-                    failing,
-                },
-            due,
-            moved: _,
-            announced_at,
-            empty_looks,
-            create_refused_at,
-            create_conflict,
-            event_slot,
-            outdated,
-            refusal_told,
-            answered,
-            lost_removals,
-            confirmed,
-            successor_awaited,
-            calls,
-            published,
-        } = self;
-        let announced = [announced_at, create_refused_at];
-        let times = [due, asked_for_id, request_met, event_slot, successor_awaited];
-        let is_hopeful = failing.is_none() && *refused_creates == 0 && !empty_refused;
-        let is_calm = is_hopeful && refusal_told.is_none() && outdated.is_none();
-        let has_no_rows = answered.is_empty() && lost_removals.is_empty() && confirmed.is_empty();
-        let is_empty = refused.is_empty() && written.is_empty() && has_no_rows;
-        let told = calls.is_empty() && create_conflict.is_none() && empty_looks.is_empty() && published.is_empty();
-        is_calm && is_empty && told && times.into_iter().chain(announced).all(Option::is_none)
+        let Tries { first_look, polls, .. } = self.tries;
+        let blank = Memory {
+            uid: self.uid.clone(),
+            revision: self.revision.clone(),
+            tries: Tries { first_look, polls, ..Tries::default() },
+            moved: self.moved,
+            edited_at: self.edited_at,
+            used_at: self.used_at,
+            ..Memory::default()
+        };
+        *self == blank
     }
 
     /// Forgets refusals and failures, so that everything is tried again.
@@ -309,9 +266,10 @@ impl Memory {
     }
 
     /// Counts a pass that failed.
-    pub fn fail(&mut self, now: At) -> Failing {
-        let Failing { count, since } = self.tries.failing.unwrap_or(Failing { count: 0, since: now });
-        *self.tries.failing.insert(Failing { count: count + 1, since })
+    pub fn fail(&mut self, now: At) -> Failures {
+        let failing = self.tries.failing.get_or_insert(Failures { count: 0, since: now });
+        failing.count += 1;
+        *failing
     }
 
     /// Whether one more Event is welcome: at most ten in an hour.
@@ -432,7 +390,7 @@ mod tests {
         with(|memory, row| {
             memory.answered.insert(row.clone(), NOW);
             memory.refuse("create", "no".to_owned(), NOW);
-            memory.tries.failing = Some(Failing { count: 3, since: NOW });
+            memory.tries.failing = Some(Failures { count: 3, since: NOW });
         });
         memories.renew(&key);
         with(|memory, _| assert!(memory.tries.refused.is_empty() && memory.tries.failing.is_none()));

@@ -21,6 +21,7 @@ use crate::api::condition::ready;
 use crate::api::status::{CommonStatus, UNOBSERVED};
 use crate::api::{FLUX_REQUESTED_AT, Name, ObjectKey, REQUESTED_AT, Reason, is_deleting};
 use crate::cloudflare::clean_ends;
+use crate::core::failure::Failures;
 use crate::core::id::{AccountId, ShareId};
 use crate::core::interned::Interned;
 use crate::core::limiter::Priority;
@@ -34,7 +35,7 @@ use crate::operator::remote::credentials::{NoCredential, ResolvedCredential};
 use crate::operator::remote::session::Session;
 use crate::operator::stop::Stop;
 use context::Context;
-use memory::{Failing, Memory};
+use memory::Memory;
 use verdict::{Course, Readiness, Verdict};
 
 /// Longest message of a verdict in the log.
@@ -225,7 +226,7 @@ impl<K: Reconciled> Pass<K> {
     }
 
     /// The same; `failing`: passes in a row that failed, this one among them.
-    pub(super) async fn end(mut self, verdict: Verdict, failing: Option<Failing>) -> Result<Option<Duration>, Stop> {
+    pub(super) async fn end(mut self, verdict: Verdict, failing: Option<Failures>) -> Result<Option<Duration>, Stop> {
         let generation = self.generation();
         let request = self.request().map(Interned::from);
         let common = self.common_mut();
@@ -272,7 +273,7 @@ impl<K: Reconciled> Pass<K> {
         }
         self.memory(|memory| {
             memory.tries.failing = failing;
-            (memory.outdated, memory.refusal_told) = (None, None);
+            (memory.outdated, memory.refusal_reported) = (None, None);
         });
         Ok(verdict.requeue_after)
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::core::time::At;
 
 /// When it happened lately.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Quota(Vec<At>);
 
 impl Quota {
@@ -22,10 +22,6 @@ impl Quota {
     /// What was longer ago counts no more.
     pub fn forget(&mut self, now: At, within: Duration) {
         self.0.retain(|at| now.since(*at) < within);
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 }
 

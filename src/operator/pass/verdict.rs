@@ -85,7 +85,6 @@ impl Verdict {
             .requeue_after(delays::TRANSIENT)
     }
 
-    /// It is about the whole credential.
     pub fn shared(self) -> Verdict {
         Verdict { shared: true, ..self }
     }
@@ -143,15 +142,17 @@ pub fn set_conditions(
         Readiness::False => "False",
         Readiness::Unknown => "Unknown",
     };
-    let reason = verdict.reason.as_str();
-    set(conditions, ConditionType::Ready, Some((status, reason, &verdict.message)), generation, now);
-    let condition = Some(("True", reason, verdict.message.as_str()));
-    let reconciling = condition.filter(|_| verdict.course == Course::Reconciling);
-    set(conditions, ConditionType::Reconciling, reconciling, generation, now);
-    let stalled = condition.filter(|_| verdict.course == Course::Stalled);
-    set(conditions, ConditionType::Stalled, stalled, generation, now);
-    let drift = drifted.as_deref().map(|message| ("True", "Drifted", message));
-    set(conditions, ConditionType::Drifted, drift, generation, now);
+    let (reason, message) = (verdict.reason.as_str(), verdict.message.as_str());
+    let on = |course| (verdict.course == course).then_some(("True", reason, message));
+    let all = [
+        (ConditionType::Ready, Some((status, reason, message))),
+        (ConditionType::Reconciling, on(Course::Reconciling)),
+        (ConditionType::Stalled, on(Course::Stalled)),
+        (ConditionType::Drifted, drifted.as_deref().map(|message| ("True", "Drifted", message))),
+    ];
+    for (kind, condition) in all {
+        set(conditions, kind, condition, generation, now);
+    }
 }
 
 /// What a condition says of drift.

@@ -4,18 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::api::{Share, ShareRecipient, ShareResource};
-use crate::cloudflare;
+use crate::cloudflare::{self, ExcludedRecipient, Recipient, TargetType};
 use crate::core::id::{ShareId, same};
 use crate::core::time::At;
 use crate::operator::cluster::index::Index;
 use crate::operator::remote::account_cache::AccountCache;
+use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::remote::recipients::Exclusions;
 use crate::operator::share::deletions::is_managed;
 
 /// Objects that are looked at together.
 pub struct Fleet {
     pub(super) index: Index,
-    shares: Vec<Arc<Share>>,
 }
 
 /// An account as it was read.
@@ -26,17 +26,16 @@ pub struct ReadAccount {
 
 impl Fleet {
     pub fn new(shares: Vec<Share>, recipients: Vec<ShareRecipient>, resources: Vec<ShareResource>) -> Fleet {
-        let index = Index::of(&shares, &recipients, &resources, At::default());
-        Fleet { index, shares: shares.into_iter().map(Arc::new).collect() }
+        Fleet { index: Index::of(&shares, &recipients, &resources, At::default()) }
     }
 
     /// How many Shares the limit on deletions in an account is a part of.
     pub fn managed(&self, account: &str) -> usize {
-        self.shares.iter().filter(|share| same(&share.spec.account_id, account) && is_managed(share)).count()
+        self.shares().filter(|share| same(&share.spec.account_id, account) && is_managed(share)).count()
     }
 
-    pub fn shares(&self) -> &[Arc<Share>] {
-        &self.shares
+    pub fn shares(&self) -> impl Iterator<Item = Arc<Share>> {
+        self.index.shares.all()
     }
 }
 
@@ -51,17 +50,8 @@ impl ReadAccount {
         ReadAccount { cache, read_at: began }
     }
 
-    pub fn knows(&self, id: &ShareId) -> bool {
-        self.cache.seen(id).is_some()
-    }
-
-    pub fn counts(&self, id: &ShareId) -> Option<cloudflare::Counts> {
-        self.cache.seen(id).and_then(|seen| seen.counts)
-    }
-
-    /// Its recipients follow the membership: far too many to list.
-    pub fn is_for_organization(&self, id: &ShareId) -> bool {
-        self.cache.seen(id).is_some_and(|seen| seen.share.target_type == cloudflare::TargetType::Organization)
+    pub fn seen(&self, id: &ShareId) -> Option<&ObservedShare> {
+        self.cache.seen(id)
     }
 
     /// What a read of one share by its id showed.
@@ -72,16 +62,14 @@ impl ReadAccount {
         }
     }
 
-    pub fn learn_recipients(&mut self, id: &ShareId, rows: Vec<cloudflare::Recipient>) {
+    /// What a read of the rows showed that such a share has.
+    pub fn learn_rows(&mut self, id: &ShareId, recipients: Vec<Recipient>, excluded: Vec<ExcludedRecipient>) {
         let read_at = self.read_at;
-        if let Some(seen) = self.cache.seen_mut(id) {
-            seen.read_recipients(rows, read_at, Duration::ZERO);
-        }
-    }
-
-    pub fn learn_excluded(&mut self, id: &ShareId, rows: Vec<cloudflare::ExcludedRecipient>) {
-        if let Some(seen) = self.cache.seen_mut(id) {
-            seen.excluded = Some(Exclusions { read_at: self.read_at, rows });
+        let Some(seen) = self.cache.seen_mut(id) else { return };
+        if seen.share.target_type == TargetType::Organization {
+            seen.excluded = Some(Exclusions { read_at, rows: excluded });
+        } else {
+            seen.read_recipients(recipients, read_at, Duration::ZERO);
         }
     }
 }

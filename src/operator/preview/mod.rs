@@ -135,43 +135,8 @@ impl<'a> Look<'a> {
                     preview.notes.push(format!("share {id} no longer exists at Cloudflare and is recreated"));
                     self.status.unbind();
                 }
-                Step::Create => {
-                    self.create(&mut preview);
-                    break;
-                }
-                Step::Delete => {
-                    let id = self.status.share_id.clone().unwrap_or_default();
-                    preview.calls.push(Call::DeleteShare { id: id.to_string() });
-                    if self.share.spec.deletion_protection == Some(true) {
-                        preview.held = Some("spec.deletionProtection is true, so the share is kept".into());
-                    }
-                    break;
-                }
-                Step::Maintain => {
-                    self.maintain(&mut preview);
-                    break;
-                }
-                Step::Release => {
-                    self.release(&mut preview);
-                    break;
-                }
-                Step::Wait(wait) => {
-                    preview.notes.push(waits(wait).into());
-                    break;
-                }
-                Step::Await(ending) => {
-                    preview.notes.push(awaits(ending).into());
-                    break;
-                }
-                Step::Refuse(refusal) => {
-                    self.refuse(refusal, &mut preview);
-                    break;
-                }
-                Step::Read(_) | Step::GiveUp => {
-                    preview.notes.push(
-                        "the outcome of an earlier create request is unknown: the operator first looks for the share"
-                            .into(),
-                    );
+                step => {
+                    self.end(step, &mut preview);
                     break;
                 }
             }
@@ -183,13 +148,46 @@ impl<'a> Look<'a> {
         preview
     }
 
+    /// What the last step comes to.
+    fn end(&self, step: Step, preview: &mut Preview) {
+        match step {
+            // Others follow.
+            Step::Bind { .. } | Step::Forget => {}
+            Step::Create => self.create(preview),
+            Step::Delete => {
+                let id = self.status.share_id.clone().unwrap_or_default();
+                preview.calls.push(Call::DeleteShare { id: id.to_string() });
+                if self.share.spec.deletion_protection == Some(true) {
+                    preview.held = Some("spec.deletionProtection is true, so the share is kept".into());
+                }
+            }
+            Step::Maintain => self.maintain(preview),
+            Step::Release => self.release(preview),
+            Step::Wait(wait) => preview.notes.push(waits(wait).into()),
+            Step::Await(ending) => preview.notes.push(awaits(ending).into()),
+            Step::Refuse(refusal) => self.refuse(refusal, preview),
+            Step::Read(_) | Step::GiveUp => preview.notes.push(
+                "the outcome of an earlier create request is unknown: the operator first looks for the share".into(),
+            ),
+        }
+    }
+
+    /// One call makes the share with its recipients and resources; excluded accounts follow.
     fn create(&self, preview: &mut Preview) {
         if self.desired.organization.is_some() {
             let note = "the operator must allow shares with an organization in this namespace \
                         (chart value organization.namespaces, flag --organization-shares)";
             preview.notes.push(note.into());
         }
-        preview.calls = self.creation();
+        let organization = self.desired.organization.as_ref().map(ToString::to_string);
+        let (excluded, rows): (Vec<_>, Vec<_>) =
+            self.snapshot(|now| now.payload()).iter().map(|key| self.row(key)).partition(|row| row.key.is_excluded());
+        preview.calls.push(Call::CreateShare {
+            name: self.desired.name.clone().unwrap_or_default(),
+            organization,
+            rows,
+        });
+        preview.calls.extend(excluded.into_iter().map(|row| Call::Add { row, restored: false }));
     }
 
     fn refuse(&self, refusal: Refusal, preview: &mut Preview) {
@@ -205,20 +203,9 @@ impl<'a> Look<'a> {
         let label = self.desired.all.get(key).and_then(|declaration| declaration.label.clone());
         let label = label.or_else(|| {
             let sibling = self.desired.siblings.iter().find(|sibling| sibling.row == *key);
-            sibling.and_then(|sibling| sibling.label.clone())
+            sibling.and_then(|sibling| sibling.child.label())
         });
         Row { key: key.clone(), label }
-    }
-
-    /// One call makes the share with its recipients and resources; excluded accounts follow.
-    fn creation(&self) -> Vec<Call> {
-        let organization = self.desired.organization.as_ref().map(ToString::to_string);
-        let (excluded, rows): (Vec<_>, Vec<_>) =
-            self.snapshot(|now| now.payload()).iter().map(|key| self.row(key)).partition(|row| row.key.is_excluded());
-        let name = self.desired.name.clone().unwrap_or_default();
-        let create = Call::CreateShare { name, organization, rows };
-        let excluded = excluded.into_iter().map(|row| Call::Add { row, restored: false });
-        std::iter::once(create).chain(excluded).collect()
     }
 }
 

@@ -72,7 +72,7 @@ impl Look<'_> {
         let releases = self.status.share_id.is_some() && self.mode() == Mode::Manage;
         let Some(seen) = seen.filter(|_| releases) else { return };
         let entries = inventory::entries(&self.status.inventory);
-        for sibling in self.desired.siblings.iter().filter(|sibling| !sibling.suspended) {
+        for sibling in self.desired.siblings.iter().filter(|sibling| !sibling.child.is_suspended()) {
             let plan = self.child_plan(sibling, entries.get(&sibling.row), seen, false);
             if plan.is_some_and(|plan| plan.step == row_step::Step::Remove) {
                 preview.calls.push(Call::Remove { row: self.row(&sibling.row) });
@@ -87,8 +87,8 @@ impl Look<'_> {
         let mut rows = loop {
             let (desired, share_id) = (&self.desired, self.status.share_id.as_deref());
             let (memories, announced, settings) = (None, None, self.settings);
-            let basis = PlanInput { desired, share_id, entries: &entries, settings, observing, memories, announced };
-            let plan = basis.plan(seen);
+            let input = PlanInput { desired, share_id, entries: &entries, settings, observing, memories, announced };
+            let plan = input.plan(seen);
             let confirmed = plan.of(|step| step == row_step::Step::Confirm);
             let forgotten = plan.of(|step| step == row_step::Step::Forget);
             if confirmed.is_empty() && forgotten.is_empty() {
@@ -99,7 +99,7 @@ impl Look<'_> {
                 entries.remove(key);
             }
         };
-        let children = self.desired.siblings.iter().filter(|sibling| !sibling.suspended);
+        let children = self.desired.siblings.iter().filter(|sibling| !sibling.child.is_suspended());
         for sibling in children {
             if let Some(plan) = self.child_plan(sibling, entries.get(&sibling.row), seen, observing) {
                 rows.insert(sibling.row.clone(), plan);
@@ -116,19 +116,18 @@ impl Look<'_> {
         seen: &ObservedShare,
         observing: bool,
     ) -> Option<RowPlan> {
-        let index = &self.fleet.index;
-        let child = index.child(&sibling.key)?;
+        let child = &sibling.child;
         if sibling.row.is_recipient() && self.desired.organization.is_some() {
             return None;
         }
         let winner = self.desired.all.get(&sibling.row).map(|declaration| &declaration.by);
         let declared = match winner {
             Some(By::Child(key)) if *key == sibling.key => Declared::Here,
-            None if sibling.is_deleting && !sibling.retains => Declared::Nowhere,
+            None if child.is_deleting() && !child.retains() => Declared::Nowhere,
             Some(_) | None => return None,
         };
-        let (key, meta) = (&sibling.row, Some(&sibling.meta));
-        let snapshot = RowSnapshot { seen, key, meta, settings: self.settings, memories: None };
+        let (key, meta) = (&sibling.row, child.wanted_meta());
+        let snapshot = RowSnapshot { seen, key, meta: Some(&meta), settings: self.settings, memories: None };
         let noted = |share: &Option<Interned>| id::same_or_none(share.as_deref(), self.status.share_id.as_deref());
         let own = child.own_record().filter(|record| noted(&record.share_id));
         let mut recorded = match (&own, observing) {
@@ -144,10 +143,8 @@ impl Look<'_> {
 
     /// What is said where more would be removed than may be at once.
     fn blocked(&self, seen: &ObservedShare) -> Option<String> {
-        let (now, read_lag) = (self.account.read_at, self.settings.read_lag());
-        let mut losing =
-            losses::LossInput { share: self.share, desired: &self.desired, status: &self.status, seen, now, read_lag }
-                .losing();
+        let (settings, now) = (self.settings, self.account.read_at);
+        let mut losing = losses::losing(self.share, &self.desired, &self.status, seen, settings, now);
         let asked = self.share.annotations().get(CONFIRM_REMOVALS).map(String::as_str);
         let mut status = self.status.clone();
         if self.share.status.as_ref().is_none_or(|status| status.common.observed_generation == UNOBSERVED) {

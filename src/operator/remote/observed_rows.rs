@@ -1,7 +1,6 @@
 //! How one row of a share stands, as far as the share was read.
 
 use super::observed_share::ObservedShare;
-use super::recipients::is_ended;
 use crate::cloudflare::{AssociationStatus, ExcludedRecipient, Recipient, ResourceStatus, ShareResource};
 use crate::core::id::{AccountId, RecipientId, ShareResourceId};
 use crate::core::row_key::RowKey;
@@ -20,13 +19,8 @@ impl ObservedShare {
     /// The live row of an account, or else the one that is on its way out.
     pub fn recipient(&self, account: &AccountId) -> Option<&Recipient> {
         let rows = &self.recipients.as_ref()?.rows;
-        let rank = |row: &Recipient| match row.association_status {
-            AssociationStatus::Associated => 0,
-            AssociationStatus::Associating | AssociationStatus::Other(_) => 1,
-            AssociationStatus::Disassociating => 2,
-            AssociationStatus::Disassociated => 3,
-        };
-        rows.iter().filter(|row| row.account_id == *account).min_by_key(|row| (rank(row), row.created))
+        let own = rows.iter().filter(|row| row.account_id == *account);
+        own.min_by_key(|row| (row.association_status.rank(), row.created))
     }
 
     pub fn excluded(&self, account: &AccountId) -> Option<&ExcludedRecipient> {
@@ -48,7 +42,7 @@ impl ObservedShare {
         match key {
             RowKey::Recipient(account) => {
                 let rows = self.recipients.iter().flat_map(|recipients| &recipients.rows);
-                let live = rows.filter(|row| row.account_id == *account && !is_ended(&row.association_status));
+                let live = rows.filter(|row| row.account_id == *account && !row.association_status.is_ended());
                 live.map(|row| RowId::Recipient(row.id.clone())).collect()
             }
             RowKey::Excluded(account) => {

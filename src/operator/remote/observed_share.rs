@@ -6,7 +6,7 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 use litemap::LiteMap;
 
-use super::recipients::{Exclusions, Recipients, is_ended};
+use super::recipients::{Exclusions, Recipients};
 use crate::cloudflare::{
     AssociationStatus, Counts, Error, ExcludedRecipient, Recipient, ResourceStatus, Share, ShareResource, ShareStatus,
     TargetType,
@@ -226,7 +226,7 @@ impl ObservedShare {
         let rows = self.merge(known, rows, began, read_lag, |row: &Recipient| Version {
             id: row.id.to_string(),
             modified: row.modified,
-            leaves: is_ended(&row.association_status),
+            leaves: row.association_status.is_ended(),
         });
         let is_made = self.is_recent(self.share.id.as_str(), began, read_lag);
         self.recipients = Some(Box::new(Recipients { rows, read_at: began, stale: false, doubted, may_lag: is_made }));
@@ -347,7 +347,7 @@ impl ObservedShare {
     pub fn removed_recipient(&mut self, id: &RecipientId, answer: Option<Recipient>, now: At) {
         let known = || self.recipients.iter().flat_map(|listed| &listed.rows).find(|row| row.id == *id).cloned();
         let Some(mut row) = answer.or_else(known) else { return self.outdate() };
-        if !is_ended(&row.association_status) {
+        if !row.association_status.is_ended() {
             row.association_status = AssociationStatus::Disassociating;
         }
         self.wrote_recipient(row, now);

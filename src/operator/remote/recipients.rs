@@ -46,8 +46,3 @@ impl Recipients {
         news
     }
 }
-
-/// Whether a row is on its way out, or gone.
-pub fn is_ended(status: &AssociationStatus) -> bool {
-    matches!(status, AssociationStatus::Disassociating | AssociationStatus::Disassociated)
-}

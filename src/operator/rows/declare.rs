@@ -4,18 +4,18 @@
 //! Share wins, then the older object, then the name.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::api::share::{ExcludedEntry, RecipientEntry, ResourceEntry};
 use crate::api::waiver::Waiver;
-use crate::api::{Name, ObjectKey, Reason, Share};
+use crate::api::{ChildObject, Name, ObjectKey, Share};
 use crate::core::id::AccountId;
 use crate::core::interned::Interned;
 use crate::core::meta::ResourceMeta;
 use crate::core::row_key::RowKey;
-use crate::operator::cluster::child_object::ChildObject;
 use crate::operator::cluster::index::Index;
+use crate::operator::kinds;
 use crate::operator::rows::inventory::Entry;
-use crate::operator::{conditions, kinds};
 
 /// One declared row.
 #[derive(Debug, Clone)]
@@ -58,88 +58,47 @@ pub fn inline(share: &Share, owner: &AccountId) -> Result<BTreeMap<RowKey, Decla
 
 /// A child object as others see it.
 pub struct Sibling {
+    pub child: Arc<dyn ChildObject>,
     pub key: ObjectKey,
     pub row: RowKey,
-    pub label: Option<Interned>,
-    pub meta: ResourceMeta,
-    pub waiver: Option<Waiver>,
-    pub is_deleting: bool,
-    pub suspended: bool,
-    /// Its row stays when it goes.
-    pub retains: bool,
-    pub has_claimed: bool,
-    /// The share in its record.
-    pub share_id: Option<Interned>,
     /// What its record says of the row, if that is there because of it.
     pub entry: Option<Entry>,
-    /// Its removal was refused because it is the last resource.
-    pub is_last: bool,
-    /// It says that a person must act, so its row is not on its way.
-    pub stalled: bool,
-    /// It says that its row failed, and that its waiver accepts that.
-    pub waived: bool,
     /// It exists though the watch does not show it: its row stays, and nobody looks after it.
     pub outside: bool,
-    age: (bool, Option<k8s_openapi::jiff::Timestamp>, bool, String),
 }
 
 impl Sibling {
-    pub fn of(child: &dyn ChildObject, owner: &AccountId) -> Option<Sibling> {
-        let record = child.record();
-        let says = |reason| record.is_some_and(|record| conditions::says(&record.common.conditions, reason));
-        let own = child.own_record();
-        let entry = own.and_then(Entry::of_child);
-        let (key, created) = (child.object_key(), child.metadata().creation_timestamp.as_ref().map(|time| time.0));
-        Some(Sibling {
-            row: child.row(owner).ok()?,
-            label: child.label(),
-            meta: child.wanted_meta(),
-            waiver: child.waiver().cloned(),
-            is_deleting: child.is_deleting(),
-            suspended: child.is_suspended(),
-            retains: child.retains(),
-            has_claimed: child.has_claimed(),
-            share_id: own.and_then(|record| record.share_id.clone()),
-            is_last: says(Reason::LastResource),
-            stalled: record.is_some_and(|r| conditions::is_stalled(&r.common.conditions)),
-            waived: says(Reason::Waived),
-            outside: false,
-            // Creation times are in whole seconds. On a tie, the object that already has the row counts as the older.
-            age: (false, created, entry.is_none(), key.name.name.to_string()),
-            key,
-            entry,
-        })
+    fn of(child: Arc<dyn ChildObject>, owner: &AccountId, outside: bool) -> Option<Sibling> {
+        let row = child.row(owner).ok()?;
+        let entry = child.own_record().and_then(Entry::of_child);
+        Some(Sibling { key: child.object_key(), row, entry, outside, child })
     }
 
-    /// A child that the watch does not show, and that therefore wins against no other.
-    fn outside(child: &dyn ChildObject, share: &Name, owner: &AccountId) -> Option<Sibling> {
-        let mut sibling = Sibling::of(child, owner).filter(|_| child.share() == *share)?;
-        sibling.outside = true;
-        sibling.age.0 = true;
-        Some(sibling)
+    fn declaration(&self) -> Declaration {
+        Declaration {
+            label: self.child.label(),
+            meta: self.child.wanted_meta(),
+            waiver: self.child.waiver().cloned(),
+            by: By::Child(self.key.clone()),
+        }
     }
 }
 
 /// All child objects of a share, the winner of each key first, and last those that the watch does not show.
 pub fn siblings(index: &Index, share: &Name, owner: &AccountId) -> Vec<Sibling> {
-    let watched = index.children(share).into_iter().filter_map(|key| Sibling::of(index.child(&key)?.as_ref(), owner));
-    let outside = index.children_outside(&share.namespace).into_iter();
-    let outside = outside.filter_map(|child| Sibling::outside(child.as_ref(), share, owner));
-    let mut all: Vec<Sibling> = watched.chain(outside).collect();
-    all.sort_by(|a, b| a.age.cmp(&b.age));
+    let watched = index.children(share).into_iter().filter_map(|key| index.child(&key));
+    let outside = index.children_outside(&share.namespace).into_iter().filter(|child| child.share() == *share);
+    let all = watched.map(|child| (child, false)).chain(outside.map(|child| (child, true)));
+    let mut all: Vec<Sibling> = all.filter_map(|(child, outside)| Sibling::of(child, owner, outside)).collect();
+    all.sort_by(|a, b| (a.outside, a.child.seniority()).cmp(&(b.outside, b.child.seniority())));
     all
 }
 
 /// Everything that is declared for a share, each key with the declaration that wins.
 pub fn all(inline: &BTreeMap<RowKey, Declaration>, siblings: &[Sibling]) -> BTreeMap<RowKey, Declaration> {
     let mut rows = inline.clone();
-    for sibling in siblings.iter().filter(|sibling| !sibling.is_deleting && !sibling.outside) {
-        rows.entry(sibling.row.clone()).or_insert_with(|| Declaration {
-            label: sibling.label.clone(),
-            meta: sibling.meta.clone(),
-            waiver: sibling.waiver.clone(),
-            by: By::Child(sibling.key.clone()),
-        });
+    for sibling in siblings.iter().filter(|sibling| !sibling.child.is_deleting() && !sibling.outside) {
+        rows.entry(sibling.row.clone()).or_insert_with(|| sibling.declaration());
     }
     rows
 }

@@ -61,6 +61,11 @@ impl Entry {
     }
 }
 
+/// Whether what is recorded is [`Entry::settled_long_ago`].
+pub fn is_settled_long_ago(intended_at: Option<&Time>) -> bool {
+    intended_at.is_some_and(|at| clock::from_time(at) == At::default())
+}
+
 /// Stands for a meta that was never as declared.
 pub const NEVER: &str = "none";
 

@@ -12,9 +12,11 @@ pub const NOT_EXCLUDED: &str = "not excluded";
 /// The same, because a person has to confirm the exclusion first.
 pub const EXCLUSION_BLOCKED: &str = "exclusion blocked";
 /// The word for a row of which Cloudflare tells no status.
-const UNTOLD: &str = "without a status";
+const NO_STATUS: &str = "without a status";
 /// Cloudflare refused the call that adds the row.
 pub const REFUSED: &str = "refused";
+/// It was written twice and did not stay.
+pub const NOT_CONVERGING: &str = "not converging";
 
 /// Longest text of Cloudflare in a message, so that what to do about it fits in, too.
 const MAX_TEXT: usize = 300;
@@ -23,23 +25,11 @@ const MAX_ID: usize = 128;
 /// How one declared row stands.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RowState {
+    pub key: RowKey,
     pub state: State,
     /// Cloudflare's own word, or ours where it has none.
     pub word: String,
     pub message: String,
-}
-
-/// One declared row, and how it stands.
-#[derive(Debug, Clone)]
-pub struct RowReport {
-    pub key: RowKey,
-    pub row_state: RowState,
-}
-
-impl RowReport {
-    pub fn is_in_place(&self) -> bool {
-        self.row_state.state == State::InPlace
-    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,9 +45,17 @@ pub enum State {
 }
 
 impl RowState {
+    pub fn of(key: &RowKey, state: State, word: impl Into<String>, message: impl Into<String>) -> RowState {
+        RowState { key: key.clone(), state, word: word.into(), message: message.into() }
+    }
+
     /// Of a row that Cloudflare refused to add.
-    pub fn refused(message: String) -> RowState {
-        RowState { state: State::Refused, word: REFUSED.to_owned(), message }
+    pub fn refused(key: &RowKey, message: impl Into<String>) -> RowState {
+        RowState::of(key, State::Refused, REFUSED, message)
+    }
+
+    pub fn is_in_place(&self) -> bool {
+        self.state == State::InPlace
     }
 
     /// The message about a row that failed for good; `object`: whose it is, `more`: that there are others. The command is its
@@ -79,54 +77,48 @@ impl RowState {
 
 /// How a row stands, by what was seen of it alone.
 pub fn row_state(key: &RowKey, seen: &ObservedShare, step: Option<Step>) -> RowState {
-    let pending = |word: &str| RowState { state: State::Pending, word: word.to_owned(), message: String::new() };
     // What was announced may come by a request that got no response.
-    let absent = || match step {
-        Some(Step::Wait) => {
-            RowState { message: "the request that adds it may still take effect".into(), ..pending("absent") }
-        }
-        Some(Step::Keep | Step::Read | Step::Add | Step::Confirm | Step::Restore | Step::Update) => pending("absent"),
-        Some(Step::Remove | Step::Forget | Step::Ignore) | None => pending("absent"),
-    };
+    let may_come = if step == Some(Step::Wait) { "the request that adds it may still take effect" } else { "" };
+    let absent = || RowState::of(key, State::Pending, "absent", may_come);
     match key {
-        RowKey::Recipient(account) => match seen.recipient(account) {
-            None => absent(),
-            Some(row) => {
-                let word = told(row.association_status.to_string());
-                if let Some(error) = row.errors.iter().find(|e| e.terminal).or_else(|| row.errors.first()) {
-                    let state = if error.terminal { State::Failed } else { State::Failing };
-                    return RowState { state, word, message: reported(error) };
-                }
-                let state = match row.association_status {
-                    AssociationStatus::Associated => State::InPlace,
-                    AssociationStatus::Associating
-                    | AssociationStatus::Disassociating
-                    | AssociationStatus::Disassociated
-                    | AssociationStatus::Other(_) => State::Pending,
-                };
-                RowState { state, word, message: String::new() }
+        RowKey::Recipient(account) => {
+            let Some(row) = seen.recipient(account) else { return absent() };
+            let word = or_no_status(row.association_status.to_string());
+            if let Some(error) = row.errors.iter().find(|e| e.terminal).or_else(|| row.errors.first()) {
+                let state = if error.terminal { State::Failed } else { State::Failing };
+                return RowState::of(key, state, word, reported(error));
             }
-        },
+            let state = match row.association_status {
+                AssociationStatus::Associated => State::InPlace,
+                AssociationStatus::Associating
+                | AssociationStatus::Disassociating
+                | AssociationStatus::Disassociated
+                | AssociationStatus::Other(_) => State::Pending,
+            };
+            RowState::of(key, state, word, "")
+        }
         RowKey::Excluded(account) => match seen.excluded(account) {
-            None => pending(NOT_EXCLUDED),
-            Some(_) => RowState { state: State::InPlace, word: "excluded".into(), message: String::new() },
+            None => RowState::of(key, State::Pending, NOT_EXCLUDED, ""),
+            Some(_) => RowState::of(key, State::InPlace, "excluded", ""),
         },
-        RowKey::Resource { .. } => match seen.resource(key) {
-            None => absent(),
-            Some(row) => {
-                let word = told(row.status.to_string());
-                let differs = step == Some(Step::Update);
-                let state =
-                    if row.status == ResourceStatus::Active && !differs { State::InPlace } else { State::Pending };
-                let message = if differs { "its meta differs from the manifest".to_owned() } else { String::new() };
-                RowState { state, word, message }
+        RowKey::Resource { .. } => {
+            let Some(row) = seen.resource(key) else { return absent() };
+            let word = or_no_status(row.status.to_string());
+            match row.status {
+                _ if step == Some(Step::Update) => {
+                    RowState::of(key, State::Pending, word, "its meta differs from the manifest")
+                }
+                ResourceStatus::Active => RowState::of(key, State::InPlace, word, ""),
+                ResourceStatus::Deleting | ResourceStatus::Deleted | ResourceStatus::Other(_) => {
+                    RowState::of(key, State::Pending, word, "")
+                }
             }
-        },
+        }
     }
 }
 
-fn told(word: String) -> String {
-    if word.is_empty() { UNTOLD.to_owned() } else { word }
+fn or_no_status(word: String) -> String {
+    if word.is_empty() { NO_STATUS.to_owned() } else { word }
 }
 
 fn reported(error: &RecipientError) -> String {
@@ -209,9 +201,9 @@ mod tests {
             error: text.to_owned(),
             terminal: false,
         };
-        let told = |message: String| {
-            RowState { state: State::Failing, word: "associated".into(), message }.so_far("recipient pay (a)")
-        };
+        let key = RowKey::Recipient(AccountId::parse("a").expect("an id"));
+        let told =
+            |message: String| RowState::of(&key, State::Failing, "associated", message).so_far("recipient pay (a)");
         assert_eq!(told(String::new()), "recipient pay (a) is associated");
         assert_eq!(told(reported(&error("no plan", "x"))), "recipient pay (a) is associated: no plan (resource x)");
         assert_eq!(

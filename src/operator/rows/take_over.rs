@@ -79,7 +79,7 @@ pub fn recorded_in<'s>(
     siblings: impl IntoIterator<Item = &'s Sibling>,
     share: &str,
 ) -> impl Iterator<Item = (&'s ObjectKey, &'s Entry)> {
-    let noted = move |sibling: &&Sibling| sibling.share_id.as_deref().is_some_and(|noted| id::same(noted, share));
+    let noted = move |sibling: &&Sibling| sibling.child.share_id().is_some_and(|noted| id::same(noted, share));
     let there = siblings.into_iter().filter(noted);
     there.filter_map(|sibling| Some((&sibling.key, sibling.entry.as_ref()?)))
 }

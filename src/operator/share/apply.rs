@@ -17,7 +17,7 @@ use crate::operator::clock;
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::declare::Sibling;
 use crate::operator::rows::facts::RowPlan;
-use crate::operator::rows::inventory::{self, Entries, Entry};
+use crate::operator::rows::inventory::{self, Entry};
 use crate::operator::rows::take_over::{self, Announcements};
 use crate::operator::rows::waiver;
 use crate::operator::stop::Stop;
@@ -61,12 +61,7 @@ impl Changes {
 /// One round: records what needs no call, or makes the most urgent kind of change; the caller repeats it.
 pub async fn apply(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) -> Result<Round, Stop> {
     if share.mode != Mode::Manage {
-        // What a short list does not show is not absent, nor a resource that only an answer with the share lacks.
-        let is_short = share.mode == Mode::Observe && seen.short_list().is_some();
-        let is_unlisted = plan.rows.iter().any(|(key, row)| key.is_resource() && row.step == Step::Read);
-        let may_read = share.session.account.breaker().is_none();
-        let unread = (is_short || is_unlisted && may_read) && read(share, seen, plan).await?;
-        return Ok(if unread { Round::Again } else { Round::Done });
+        return Ok(if read_to_compare(share, seen, plan).await? { Round::Again } else { Round::Done });
     }
     forget_settled(share, seen, plan);
     exclusions::note_exclusions(share, seen, plan);
@@ -97,6 +92,15 @@ pub async fn apply(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) -> 
         removals::remove(share, seen, changes.removals, &losing).await?;
     }
     Ok(Round::Again)
+}
+
+/// Reads what must be known of rows that are only compared; whether there was anything. What a short list does not show is
+/// not absent, nor a resource that only an answer with the share lacks.
+async fn read_to_compare(share: &SharePass, seen: &ObservedShare, plan: &Plan) -> Result<bool, Stop> {
+    let is_short = share.mode == Mode::Observe && seen.short_list().is_some();
+    let is_unlisted = plan.rows.iter().any(|(key, row)| key.is_resource() && row.step == Step::Read);
+    let may_read = share.session.account.breaker().is_none();
+    Ok((is_short || is_unlisted && may_read) && read(share, seen, plan).await?)
 }
 
 /// Records what needs no call. Returns whether there was anything.
@@ -197,7 +201,8 @@ pub async fn take_over(share: &mut SharePass) -> Result<(), Stop> {
 /// Takes over the row of a deleted child that could not be removed because it is the last resource.
 fn inherit_last(share: &mut SharePass) {
     let mut entries = share.entries();
-    for sibling in share.desired.siblings.iter().filter(|s| s.is_deleting && s.is_last && !s.outside) {
+    let leaves_it = |s: &&Sibling| s.child.is_deleting() && s.child.is_last() && !s.outside;
+    for sibling in share.desired.siblings.iter().filter(leaves_it) {
         entries.entry(sibling.row.clone()).or_default();
     }
     share.record(&entries);
@@ -220,23 +225,13 @@ async fn add(share: &mut SharePass, seen: &ObservedShare, mut keys: Vec<RowKey>,
     share.intend(&keys, now);
     losses::record(&mut share.pass.status, keys.iter().filter(|key| losing.is_unconfirmed(key)), now);
     share.pass.save().await?;
-    let mut entries = share.entries();
-    // What was announced and is not sent, or was refused: nothing can come of it. That an account was to be excluded
-    // from the start stays on record, or it would count as a loss.
-    let take_back = |entries: &mut Entries, key: &RowKey| match before.get(key).filter(|_| key.is_excluded()) {
-        Some(entry) => drop(entries.insert(key.clone(), entry.clone())),
-        None => drop(entries.remove(key)),
-    };
-    let (mut trouble, mut denied) = (None, false);
+    let (mut void, mut trouble, mut denied) = (Vec::new(), None, false);
     for key in keys {
         if trouble.is_some() || denied && key.is_excluded() {
-            take_back(&mut entries, &key);
+            void.push(key);
             continue;
         }
         let added = share.row(seen, &key).add(now).await;
-        if !added.stands {
-            take_back(&mut entries, &key);
-        }
         match added.outcome {
             Err(Stop::Cloudflare(error)) if key.is_excluded() && error.class() == ErrorClass::Denied => {
                 exclusions::exclusion_denied(share, &exclusions, &error);
@@ -244,6 +239,18 @@ async fn add(share: &mut SharePass, seen: &ObservedShare, mut keys: Vec<RowKey>,
             }
             outcome => trouble = outcome.err(),
         }
+        if !added.stands {
+            void.push(key);
+        }
+    }
+    let mut entries = share.entries();
+    // What was announced and is not sent, or was refused: nothing can come of it. That an account was to be excluded
+    // from the start stays on record, or it would count as a loss.
+    for key in void {
+        match before.get(&key).filter(|_| key.is_excluded()) {
+            Some(entry) => entries.insert(key, entry.clone()),
+            None => entries.remove(&key),
+        };
     }
     share.record(&entries);
     let Some(stop) = trouble else { return Ok(()) };

@@ -139,7 +139,7 @@ fn list(share: &SharePass, plan: &Plan, adds: &[RowKey], removals: &[RowKey]) ->
     let entries: Entries = share.entries();
     let live = plan.rows.iter().filter(|(_, row)| row.is_live()).map(|(key, _)| key);
     let own = share.desired.inline.keys().filter(|key| entries.contains_key(*key));
-    let theirs = share.desired.siblings.iter().filter(|s| s.entry.is_some() && !s.is_deleting).map(|s| &s.row);
+    let theirs = share.desired.siblings.iter().filter(|s| s.entry.is_some() && !s.child.is_deleting()).map(|s| &s.row);
     let mut keys: BTreeSet<&RowKey> = live.chain(own).chain(theirs).chain(adds).collect();
     removals.iter().for_each(|key| {
         keys.remove(key);

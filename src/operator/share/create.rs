@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::announced::{CLOCK_SLACK, fingerprint, started_at};
 use super::share_pass::SharePass;
 use super::{exclusions, opening, status};
-use crate::api::status::CreateIntent;
+use crate::api::status::{CreateIntent, Inventory};
 use crate::api::{EventReason, Reason, Share, int32, uid_of};
 use crate::cloudflare::{Error, ErrorClass, NewResource, NewShare, Share as RemoteShare, Target};
 use crate::core::id::{self, ShareId};
@@ -189,11 +189,15 @@ async fn announce(share: &mut SharePass, name: &str, rows: &[RowKey]) -> Result<
 
 /// Nothing was made: the announcement goes.
 async fn withdraw(share: &mut SharePass) -> Result<(), Stop> {
-    share.pass.status.intent = None;
-    share.pass.status.seen_with = None;
-    share.pass.status.inventory = Default::default();
-    share.pass.memory(|memory| memory.create_conflict = None);
+    drop_announcement(share);
     save_surely(share).await
+}
+
+fn drop_announcement(share: &mut SharePass) -> Option<Box<CreateIntent>> {
+    share.pass.memory(|memory| memory.create_conflict = None);
+    let status = &mut share.pass.status;
+    (status.seen_with, status.inventory) = (None, Inventory::default());
+    status.intent.take()
 }
 
 /// Records the share's id; tried until it is written, since the id must not be lost.
@@ -248,18 +252,18 @@ async fn save_surely(share: &mut SharePass) -> Result<(), Stop> {
             Err(stop) => stop,
         };
         let context = share.pass.context.clone();
-        match (&stop, context.cluster.current::<Share>(&share.pass.key.name).await) {
-            (_, Ok(Some(object)))
+        match context.cluster.current::<Share>(&share.pass.key.name).await {
+            Ok(Some(object))
                 if object.metadata.uid == share.pass.object.metadata.uid && intent(&object) == announced =>
             {
                 share.pass.object = object;
             }
-            (_, Ok(_)) => return Err(stop),
+            Ok(_) => return Err(stop),
             // It stands in the status, for everyone who can read that.
-            (_, Err(Stop::Kubernetes(kube::Error::SerdeError(_)))) => return Err(stop),
-            (_, Err(_)) => {}
+            Err(Stop::Kubernetes(kube::Error::SerdeError(_))) => return Err(stop),
+            Err(_) => {}
         }
-        share.pass.tell_refusal(&stop);
+        share.pass.report_refusal(&stop);
         tracing::warn!(?stop, "the outcome of the create request is not recorded in the status yet; retrying");
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(Duration::from_secs(5));
@@ -272,8 +276,9 @@ fn create_refused(share: &SharePass, error: Error, rows: &[RowKey]) -> Result<Op
     if !error.class().refuses() {
         return Err(Stop::Cloudflare(error));
     }
-    let sent_resources = rows.iter().any(|key| key.is_resource());
-    if !sent_resources && error.class() == ErrorClass::Rejected {
+    // As the create lists them, recipients first.
+    let sent: (Vec<RowKey>, Vec<RowKey>) = rows.iter().cloned().partition(RowKey::is_recipient);
+    if sent.1.is_empty() && error.class() == ErrorClass::Rejected {
         return Ok(empty_refused(share, &error));
     }
     if share.excludes() && error.class() == ErrorClass::Rejected {
@@ -281,22 +286,14 @@ fn create_refused(share: &SharePass, error: Error, rows: &[RowKey]) -> Result<Op
         *share.session.account.empty_refused.lock() = false;
         share.pass.memory(|memory| memory.tries.empty_refused = false);
     }
-    let recipients: Vec<&RowKey> = rows.iter().filter(|key| key.is_recipient()).collect();
     let alone = share.pass.memory(|memory| memory.tries.refused_creates);
-    // As the create lists them, recipients first.
-    let sent: (Vec<RowKey>, Vec<RowKey>) = rows.iter().cloned().partition(RowKey::is_recipient);
-    let blamed = blame(&error, &sent);
-    let blamed = match (blamed, recipients.as_slice()) {
-        (Some(key), _) => Some(key),
-        (None, [only]) if alone > 0 => Some((*only).clone()),
-        (None, _) => None,
-    };
-    if let Some(key) = blamed {
+    let only = sent.0.first().filter(|_| alone > 0 && sent.0.len() == 1);
+    if let Some(key) = blame(&error, &sent).or(only.cloned()) {
         let message = format!("Cloudflare refuses {}: {error}", share.label(&key));
         share.pass.memory(|memory| memory.refuse(&key.to_string(), message, now));
         return Ok(None);
     }
-    if recipients.len() > 1 && alone < MAX_ALONE && error.class() == ErrorClass::Rejected {
+    if sent.0.len() > 1 && alone < MAX_ALONE && error.class() == ErrorClass::Rejected {
         share.pass.memory(|memory| memory.tries.refused_creates += 1);
         return Ok(None);
     }
@@ -349,18 +346,12 @@ pub fn backing_off(share: &mut SharePass) -> Verdict {
 
 /// The settle time has passed and nothing was found: the attempt is over.
 pub async fn give_up(share: &mut SharePass) -> Result<(), Stop> {
-    if let Some(intent) = share.pass.status.intent.take() {
-        let lost = clock::time(started_at(&intent));
-        share.pass.status.lost_attempts.push(lost);
-        let keep = share.pass.status.lost_attempts.len().saturating_sub(10);
-        share.pass.status.lost_attempts.drain(..keep);
+    if let Some(intent) = drop_announcement(share) {
+        let lost = &mut share.pass.status.lost_attempts;
+        lost.push(clock::time(started_at(&intent)));
+        lost.drain(..lost.len().saturating_sub(10));
     }
-    share.pass.status.seen_with = None;
-    share.pass.status.inventory = Default::default();
-    share.pass.memory(|memory| {
-        memory.empty_looks.clear();
-        memory.create_conflict = None;
-    });
+    share.pass.memory(|memory| memory.empty_looks.clear());
     share.pass.save().await
 }
 

@@ -97,7 +97,7 @@ fn is_bound(share: &Share) -> bool {
 
 /// Whether the share counts among those that the limit is a part of.
 pub fn is_managed(share: &Share) -> bool {
-    is_bound(share) && !observes(share) && !retains(share)
+    is_bound(share) && !observes(share) && !retains(share, share.status.as_ref())
 }
 
 /// Hands the record over before the object that carries it goes.
@@ -126,18 +126,17 @@ pub async fn withheld_deletion(share: &mut SharePass) -> Result<Option<Verdict>,
     let now = share.pass.now();
     let owner = share.desired.owner.as_str();
     let uid = share.pass.object.uid().unwrap_or_default();
+    // Whatever the others do.
+    if share.pass.object.spec.deletion_protection == Some(true) {
+        return Ok(Some(protected_from_deletion(share)));
+    }
     let mut facts = Facts {
-        protected: share.pass.object.spec.deletion_protection == Some(true),
         confirmed: is_confirmed(&share.pass, now),
         recorded: false,
         withheld: share.pass.status.deletion_held_since.is_some(),
         recent: 0,
         managed: 0,
     };
-    // Whatever the others do.
-    if facts.protected {
-        return Ok(Some(protected_from_deletion(share)));
-    }
     if facts.confirmed {
         return Ok(None);
     }
@@ -169,7 +168,6 @@ pub async fn withheld_deletion(share: &mut SharePass) -> Result<Option<Verdict>,
             share.pass.status.deletion_held_since.get_or_insert(clock::time(now));
             Ok(Some(withheld_verdict(share, facts, allowed)))
         }
-        Decision::Protected => Ok(Some(protected_from_deletion(share))),
     }
 }
 

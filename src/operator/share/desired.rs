@@ -28,24 +28,16 @@ pub struct Desired {
     pub observe: bool,
     pub prune: bool,
     pub max_removals: Limit,
-    /// The manifest asks that the share stay on deletion; absent: depends on whether it was adopted.
-    retain: Option<bool>,
 }
 
 /// What the manifest and the children declare, with every id checked; an error says what cannot be sent.
 pub fn desired(share: &Share, index: &Index) -> Result<Desired, String> {
     let spec = &share.spec;
     let owner = kinds::account(&spec.account_id, "spec.accountID")?;
-    let organization = match &spec.organization {
-        Some(target) => {
-            Some(OrganizationId::parse(&target.id).map_err(|error| format!("spec.organization.id: {error}"))?)
-        }
-        None => None,
-    };
-    let share_id = match &spec.share_id {
-        Some(id) => Some(ShareId::parse(id).map_err(|error| format!("spec.shareID: {error}"))?),
-        None => None,
-    };
+    let organization = spec.organization.as_ref().map(|target| OrganizationId::parse(&target.id)).transpose();
+    let organization = organization.map_err(|error| format!("spec.organization.id: {error}"))?;
+    let share_id = spec.share_id.as_deref().map(ShareId::parse).transpose();
+    let share_id = share_id.map_err(|error| format!("spec.shareID: {error}"))?;
     let max_removals = removal_limit(share)?;
     let name = spec.name.clone().or_else(|| share_id.is_none().then(|| share.name_any()));
     let inline = declare::inline(share, &owner)?;
@@ -64,13 +56,12 @@ pub fn desired(share: &Share, index: &Index) -> Result<Desired, String> {
         // What an object declares that cannot be read is not known.
         prune: spec.prune == Some(true) && !index.has_unreadable_children(&share.namespace().unwrap_or_default()),
         max_removals,
-        retain: spec.deletion_policy.map(|policy| policy == DeletionPolicy::Retain),
     })
 }
 
-/// Whether the remote share stays when the object is deleted.
-pub fn retains(share: &Share) -> bool {
-    let adopted = share.status.as_ref().is_some_and(|status| status.adopted);
+/// Whether the remote share stays when the object is deleted: an adopted one does, unless the manifest says otherwise.
+pub fn retains(share: &Share, status: Option<&ShareStatus>) -> bool {
+    let adopted = status.is_some_and(|status| status.adopted);
     share.spec.deletion_policy.map_or(adopted, |policy| policy == DeletionPolicy::Retain)
 }
 
@@ -85,11 +76,6 @@ fn removal_limit(share: &Share) -> Result<Limit, String> {
 }
 
 impl Desired {
-    /// Whether the remote share stays when the object is deleted.
-    pub fn retains(&self, status: &ShareStatus) -> bool {
-        self.retain.unwrap_or(status.adopted)
-    }
-
     /// What is wanted of a row's meta, if it is a resource.
     pub fn meta(&self, key: &RowKey) -> ResourceMeta {
         self.all.get(key).map(|declaration| declaration.meta.clone()).unwrap_or_default()
@@ -109,14 +95,15 @@ impl Desired {
     /// Children that have not yet noted down the share that stays: without its id they could never remove their rows.
     pub fn children_lag(&self, status: &ShareStatus) -> bool {
         let lags = |sibling: &Sibling| {
+            let child = &sibling.child;
             let wins = self.all.get(&sibling.row).is_some_and(|d| d.by == By::Child(sibling.key.clone()));
             let fits = self.organization.is_none() || !sibling.row.is_recipient();
-            (wins || sibling.is_deleting)
+            (wins || child.is_deleting())
                 && !sibling.outside
                 && fits
-                && !sibling.suspended
-                && sibling.has_claimed
-                && !id::same_or_none(sibling.share_id.as_deref(), status.share_id.as_deref())
+                && !child.is_suspended()
+                && child.has_claimed()
+                && !id::same_or_none(child.share_id(), status.share_id.as_deref())
         };
         status.share_id.is_some() && self.siblings.iter().any(lags)
     }

@@ -14,7 +14,7 @@ use crate::core::share_step::Mode;
 use crate::operator::clock;
 use crate::operator::pass::verdict::latest;
 use crate::operator::remote::observed_share::ObservedShare;
-use crate::operator::rows::row_state::{EXCLUSION_BLOCKED, NOT_EXCLUDED, RowReport, RowState, State, row_state};
+use crate::operator::rows::row_state::{EXCLUSION_BLOCKED, NOT_CONVERGING, NOT_EXCLUDED, RowState, State, row_state};
 
 const MAX_EXCEPTIONS: usize = 100;
 const MAX_MESSAGE: usize = 300;
@@ -22,31 +22,24 @@ const MAX_MESSAGE: usize = 300;
 const PENDING: &str = "exclusion pending";
 
 /// How excluded accounts stand that are not excluded: whether they receive the share, and why.
-fn name_exclusions(share: &SharePass, row_states: &mut [RowReport], seen: &ObservedShare) {
+fn name_exclusions(share: &SharePass, row_states: &mut [RowState], seen: &ObservedShare) {
     if !row_states.iter().any(|row| row.key.is_excluded()) {
         return;
     }
     let losing = removals::losing(share, seen);
     // Where nothing is written, nothing waits for a confirmation.
     let blocked = if share.mode == Mode::Manage { losing.blocked_exclusions() } else { Default::default() };
-    for RowReport { key, row_state } in row_states {
-        if !key.is_excluded() || row_state.state == State::InPlace {
-            continue;
-        }
-        row_state.word = if blocked.contains(key) {
-            EXCLUSION_BLOCKED.to_owned()
+    for row in row_states.iter_mut().filter(|row| row.key.is_excluded() && !row.is_in_place()) {
+        let (word, until) = if blocked.contains(&row.key) {
+            (EXCLUSION_BLOCKED, Some("someone confirms the exclusion"))
         } else if seen.live_resources() == 0 {
-            PENDING.to_owned()
+            (PENDING, None)
         } else {
-            NOT_EXCLUDED.to_owned()
+            (NOT_EXCLUDED, Some("it is excluded"))
         };
-        let until = match row_state.word.as_str() {
-            NOT_EXCLUDED => "it is excluded",
-            EXCLUSION_BLOCKED => "someone confirms the exclusion",
-            _ => continue,
-        };
-        if row_state.message.is_empty() {
-            row_state.message = format!("the account receives the share until {until}");
+        row.word = word.to_owned();
+        if let Some(until) = until.filter(|_| row.message.is_empty()) {
+            row.message = format!("the account receives the share until {until}");
         }
     }
 }
@@ -55,7 +48,7 @@ fn name_exclusions(share: &SharePass, row_states: &mut [RowReport], seen: &Obser
 fn state_of(share: &SharePass, key: &RowKey, seen: &ObservedShare, step: Option<Step>) -> RowState {
     let now = share.pass.now();
     if let Some(refused) = share.pass.memory(|memory| memory.refusal(&key.to_string(), now).cloned()) {
-        return RowState::refused(refused.message);
+        return RowState::refused(key, refused.message);
     }
     let row = share.row(seen, key);
     let write = match step {
@@ -65,46 +58,45 @@ fn state_of(share: &SharePass, key: &RowKey, seen: &ObservedShare, step: Option<
         Some(Step::Remove | Step::Forget | Step::Ignore) | None => None,
     };
     if write.is_some_and(|write| share.pass.not_converging(&write).is_some()) {
-        let message = "written twice, but Cloudflare still returns a different value".to_owned();
-        return RowState { state: State::Refused, word: "not converging".into(), message };
+        let message = "written twice, but Cloudflare still returns a different value";
+        return RowState::of(key, State::Refused, NOT_CONVERGING, message);
     }
-    if let (RowKey::Recipient(account), Some(child)) = (key, share.declaring(key).filter(|child| child.waived))
+    if let (RowKey::Recipient(account), Some(sibling)) =
+        (key, share.declaring(key).filter(|sibling| sibling.child.is_waived()))
         && seen.recipient(account).is_none()
     {
         // Only its object knows that Cloudflare refused to add it.
-        return RowState::refused(format!("Cloudflare refused to add it, see {}", child.key));
+        return RowState::refused(key, format!("Cloudflare refused to add it, see {}", sibling.key));
     }
     row_state(key, seen, step)
 }
 
 /// How each declared row stands.
-pub fn row_states(share: &SharePass, seen: &ObservedShare, plan: &Plan) -> Vec<RowReport> {
+pub fn row_states(share: &SharePass, seen: &ObservedShare, plan: &Plan) -> Vec<RowState> {
     let step = |key: &RowKey| plan.rows.get(key).map(|row| row.step);
-    let report = |key: &RowKey| RowReport { key: key.clone(), row_state: state_of(share, key, seen, step(key)) };
-    let rows = share.desired.all.keys().map(report);
-    let mut row_states: Vec<RowReport> = rows.collect();
+    let mut row_states: Vec<RowState> =
+        share.desired.all.keys().map(|key| state_of(share, key, seen, step(key))).collect();
     name_exclusions(share, &mut row_states, seen);
     row_states
 }
 
-pub fn list_exceptions(share: &mut SharePass, row_states: &[RowReport]) {
+pub fn list_exceptions(share: &mut SharePass, row_states: &[RowState]) {
     let now = clock::time(share.pass.now());
     let before = std::mem::take(&mut share.pass.status.exceptions);
     let mut listed: Vec<(State, ExceptionEntry)> = row_states
         .iter()
         .filter(|row| !row.is_in_place())
         .map(|row| {
-            let RowReport { key, row_state } = row;
-            let (account_id, kind, id) = columns(key);
+            let (account_id, kind, id) = columns(&row.key);
             let entry = ExceptionEntry {
                 account_id,
                 kind,
                 id,
-                name: share.desired.all.get(key).and_then(|declaration| declaration.label.clone()),
-                state: row_state.word.clone(),
+                name: share.desired.all.get(&row.key).and_then(|declaration| declaration.label.clone()),
+                state: row.word.clone(),
                 since: now.clone(),
-                terminal: row_state.state == State::Failed,
-                message: clean(&row_state.message, MAX_MESSAGE),
+                terminal: row.state == State::Failed,
+                message: clean(&row.message, MAX_MESSAGE),
                 waiver: waivers::in_force(share, row),
             };
             let same = |old: &&ExceptionEntry| {
@@ -118,7 +110,7 @@ pub fn list_exceptions(share: &mut SharePass, row_states: &[RowReport]) {
                 }
                 None => entry,
             };
-            (row_state.state, entry)
+            (row.state, entry)
         })
         .collect();
     // What failed comes first: the list may be cut.

@@ -10,7 +10,7 @@ use crate::core::share_step::Mode;
 use crate::operator::cluster::events::Note;
 use crate::operator::pass::verdict::{Course, Verdict};
 use crate::operator::remote::observed_share::ObservedShare;
-use crate::operator::rows::row_state::{NOT_EXCLUDED, RowReport, RowState, State, first_and_more};
+use crate::operator::rows::row_state::{NOT_EXCLUDED, RowState, State, first_and_more};
 use crate::operator::{conditions, delays};
 
 /// A message names so many accounts.
@@ -42,9 +42,8 @@ pub fn note_exclusions_to_come(share: &mut SharePass) {
         return;
     }
     let message = "the account receives the share until it is excluded";
-    let row_state = || RowState { state: State::Pending, word: NOT_EXCLUDED.to_owned(), message: message.to_owned() };
-    let row_states: Vec<RowReport> =
-        share.desired.excluded().map(|(key, _)| RowReport { key: key.clone(), row_state: row_state() }).collect();
+    let row_state = |(key, _)| RowState::of(key, State::Pending, NOT_EXCLUDED, message);
+    let row_states: Vec<RowState> = share.desired.excluded().map(row_state).collect();
     exceptions::list_exceptions(share, &row_states);
     share.pass.alarm = not_in_force(share, &row_states);
     draft_alarm(share);
@@ -79,23 +78,19 @@ pub fn recall_exclusions(share: &mut SharePass) {
     if share.pass.is_deleting() || share.mode != Mode::Manage {
         return;
     }
-    let reported =
-        |key: &RowKey| {
-            let RowKey::Excluded(account) = key else { return None };
-            let entry =
-                share.pass.status.exceptions.iter().find(|entry| {
-                    entry.account_id.as_deref() == Some(account.as_str()) && entry.state == NOT_EXCLUDED
-                })?;
-            Some(RowState { state: State::Pending, word: entry.state.clone(), message: entry.message.clone() })
-        };
-    let report = |key: &RowKey| Some(RowReport { key: key.clone(), row_state: reported(key)? });
-    let row_states: Vec<RowReport> = share.desired.excluded().filter_map(|(key, _)| report(key)).collect();
+    let listed = &share.pass.status.exceptions;
+    let reported = |(key, _)| {
+        let (account, ..) = exceptions::columns(key);
+        let entry = listed.iter().find(|entry| entry.state == NOT_EXCLUDED && entry.account_id == account)?;
+        Some(RowState::of(key, State::Pending, NOT_EXCLUDED, entry.message.clone()))
+    };
+    let row_states: Vec<RowState> = share.desired.excluded().filter_map(reported).collect();
     share.pass.alarm = not_in_force(share, &row_states);
 }
 
 /// What is reported of accounts that receive the share though they are excluded.
-pub fn not_in_force(share: &SharePass, row_states: &[RowReport]) -> Option<Verdict> {
-    let receiving: Vec<&RowReport> = row_states.iter().filter(|row| row.row_state.word == NOT_EXCLUDED).collect();
+pub fn not_in_force(share: &SharePass, row_states: &[RowState]) -> Option<Verdict> {
+    let receiving: Vec<&RowState> = row_states.iter().filter(|row| row.word == NOT_EXCLUDED).collect();
     if receiving.is_empty() {
         return None;
     }
@@ -109,14 +104,13 @@ pub fn not_in_force(share: &SharePass, row_states: &[RowReport]) -> Option<Verdi
         let refusals = receiving.iter().filter_map(|row| memory.refusal(&row.key.to_string(), now).cloned());
         refusals.collect::<Vec<_>>()
     });
-    let stuck = receiving.iter().find(|row| row.row_state.state == State::Refused);
-    let Some(RowReport { row_state, .. }) = stuck else {
+    let Some(stuck) = receiving.iter().find(|row| row.state == State::Refused) else {
         return Some(Verdict::working(Reason::ExclusionsNotInForce, message));
     };
     let again = refusals.iter().map(|refused| refused.until.since(now)).min().unwrap_or(delays::HUMAN);
     let message = format!(
         "{message}: {}. cfshare retries automatically; to retry now: `{}`",
-        row_state.message,
+        stuck.message,
         share.pass.key.annotate_now(REQUESTED_AT),
     );
     let verdict = Verdict::stalled(Reason::ExclusionsNotInForce, message).requeue_after(again);

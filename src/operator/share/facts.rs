@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 
-use super::desired::Desired;
+use super::desired::{Desired, retains};
 use crate::api::policy::AdoptionPolicy;
 use crate::api::status::ShareStatus;
 use crate::api::{Name, Share, is_deleting};
@@ -58,9 +58,7 @@ pub struct Timing {
     pub since: At,
     /// How far Cloudflare's clock is ahead of ours, in milliseconds.
     pub ahead: i64,
-    /// After this time a call that was sent cannot take effect any more.
     pub settle_time: Duration,
-    /// For how long a read may lag behind a write, and how long a missing share must stay missing.
     pub read_lag: Duration,
 }
 
@@ -92,7 +90,7 @@ impl Snapshot<'_> {
                 (owner, Situation::Unbound { adoption, named, gathered, may_try })
             }
         };
-        let retain = self.desired.retains(status);
+        let retain = retains(object, Some(status));
         Facts { mode: self.mode, is_deleting: self.is_deleting(), retain, owner, situation }
     }
 

@@ -64,8 +64,8 @@ impl Snapshot<'_> {
         let claimed = |by: &By| match by {
             By::Share => true,
             By::Child(key) => self.desired.siblings.iter().any(|sibling| {
-                let claimed = sibling.has_claimed || !self.viewer.children_claim;
-                sibling.key == *key && claimed && !sibling.suspended
+                let claimed = sibling.child.has_claimed() || !self.viewer.children_claim;
+                sibling.key == *key && claimed && !sibling.child.is_suspended()
             }),
         };
         let rows = self.desired.all.iter().filter(|(_, declaration)| claimed(&declaration.by)).map(|(key, _)| key);

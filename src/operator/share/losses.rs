@@ -21,6 +21,7 @@ use crate::operator::rows::declare::Sibling;
 use crate::operator::rows::inventory;
 use crate::operator::rows::row::is_live;
 use crate::operator::rows::row_state::label;
+use crate::operator::settings::Settings;
 use crate::operator::{clock, delays};
 
 /// Longest list of names in a message: it must fit into an Event with all the rest.
@@ -53,20 +54,30 @@ pub struct Losing {
     limit: Limit,
 }
 
-/// What [`Losing`] is computed from.
-pub struct LossInput<'a> {
-    pub share: &'a Share,
-    pub desired: &'a Desired,
-    /// Its status, as it is about to be written.
-    pub status: &'a ShareStatus,
-    pub seen: &'a ObservedShare,
-    pub now: At,
+/// What the share would lose now; `status`: as it is about to be written.
+pub fn losing(
+    share: &Share,
+    desired: &Desired,
+    status: &ShareStatus,
+    seen: &ObservedShare,
+    settings: &Settings,
+    now: At,
+) -> Losing {
+    LossInput { share, desired, status, seen, now, read_lag: settings.read_lag() }.losing()
+}
+
+struct LossInput<'a> {
+    share: &'a Share,
+    desired: &'a Desired,
+    status: &'a ShareStatus,
+    seen: &'a ObservedShare,
+    now: At,
     /// For so long after our own call a row counts as new.
-    pub read_lag: Duration,
+    read_lag: Duration,
 }
 
 impl LossInput<'_> {
-    pub fn losing(&self) -> Losing {
+    fn losing(&self) -> Losing {
         let rows = self.rows();
         let confirmed = self.confirmed(&rows);
         let recent = recorded(self.status, self.now);
@@ -92,19 +103,18 @@ impl LossInput<'_> {
         let desired = self.desired;
         let entries = inventory::entries(&self.status.inventory);
         let mut rows = BTreeMap::new();
-        for (key, entry) in &entries {
-            rows.insert(key.clone(), entry.name.clone());
-        }
         if desired.prune {
-            for key in self.live() {
-                rows.entry(key).or_default();
-            }
+            rows.extend(self.live().into_iter().map(|key| (key, None)));
         }
-        rows.retain(|key, _| !desired.siblings.iter().any(|sibling| sibling.row == *key));
-        let leaves = |s: &&Sibling| s.is_deleting && !s.suspended && !s.retains && !s.outside;
+        rows.extend(entries.iter().map(|(key, entry)| (key.clone(), entry.name.clone())));
+        for sibling in &desired.siblings {
+            rows.remove(&sibling.row);
+        }
+        let leaves =
+            |s: &&Sibling| s.child.is_deleting() && !s.child.is_suspended() && !s.child.retains() && !s.outside;
         for sibling in desired.siblings.iter().filter(leaves) {
             if sibling.entry.is_some() || entries.contains_key(&sibling.row) {
-                rows.insert(sibling.row.clone(), sibling.label.clone());
+                rows.insert(sibling.row.clone(), sibling.child.label());
             }
         }
         rows.retain(|key, _| !key.is_excluded() && !desired.all.contains_key(key) && is_live(self.seen, key));
@@ -135,18 +145,19 @@ impl LossInput<'_> {
             Counted::Accounts => usize::try_from(before.recipients).unwrap_or(0),
             Counted::Resources => usize::try_from(before.resources).unwrap_or(0),
         });
-        let pending = || rows.keys().filter(|key| counted(key) == of).map(RowKey::folded);
-        if let Some(live) = self.unlisted(of) {
-            let all = live.saturating_add(lost.len()).max(pending().count());
-            return before.map_or(all, |before| before.min(all));
-        }
-        // An object that is deleted may be replaced by one that was applied a moment before.
-        let deleted = |sibling: &Sibling| sibling.is_deleting && counted(&sibling.row) == of;
-        let replaced = before.is_none() && self.desired.siblings.iter().any(deleted);
-        let live = self.live();
-        let there = live.iter().filter(|key| counted(key) == of && !(replaced && self.is_new(key)));
-        let all: BTreeSet<String> = there.map(RowKey::folded).chain(pending()).chain(lost).collect();
-        before.map_or(all.len(), |before| before.min(all.len()))
+        let pending = rows.keys().filter(|key| counted(key) == of);
+        let all = match self.unlisted(of) {
+            Some(live) => live.saturating_add(lost.len()).max(pending.count()),
+            None => {
+                // An object that is deleted may be replaced by one that was applied a moment before.
+                let deleted = |sibling: &Sibling| sibling.child.is_deleting() && counted(&sibling.row) == of;
+                let replaced = before.is_none() && self.desired.siblings.iter().any(deleted);
+                let live = self.live();
+                let there = live.iter().filter(|key| counted(key) == of && !(replaced && self.is_new(key)));
+                there.chain(pending).map(RowKey::folded).chain(lost).collect::<BTreeSet<String>>().len()
+            }
+        };
+        before.map_or(all, |before| before.min(all))
     }
 
     /// How many are live as far as counts tell, where their rows were not listed since the process began.
@@ -404,9 +415,7 @@ mod tests {
         let share = samples::share(json!({}), status);
         let index = samples::index(vec![share.clone()], vec![]);
         let (desired, status) = (samples::desired(&share, &index), samples::status(&share));
-        let (now, read_lag) = (At(0), Duration::ZERO);
-        let input = LossInput { share: &share, desired: &desired, status: &status, seen: &seen, now, read_lag };
-        let losing = input.losing();
+        let losing = losing(&share, &desired, &status, &seen, &Settings::default(), At(0));
         (losing.accounts.total, losing.resources.total)
     }
 
@@ -437,9 +446,7 @@ mod tests {
         let share = samples::share(nothing_declared, json!({"inventory": inventory}));
         let index = samples::index(vec![share.clone()], vec![]);
         let (desired, status) = (samples::desired(&share, &index), samples::status(&share));
-        let (now, read_lag) = (At(0), Duration::ZERO);
-        let input = LossInput { share: &share, desired: &desired, status: &status, seen: &seen, now, read_lag };
-        let losing = input.losing();
+        let losing = losing(&share, &desired, &status, &seen, &Settings::default(), At(0));
         assert_eq!((losing.accounts.total, losing.accounts.pending), (4, 4));
         assert_eq!((losing.resources.total, losing.resources.pending), (1, 1));
         assert!(losing.exceed(Counted::Accounts), "all of four");

@@ -2,7 +2,7 @@
 
 use super::desired::Desired;
 use super::share_pass::SharePass;
-use super::{create, rival, status};
+use super::{create, rivals, status};
 use crate::api::{Reason, Share, is_deleting, own_record, secret_of};
 use crate::core::id::{self, ShareId};
 use crate::core::share_step::{Mode, Refusal, Wait};
@@ -143,7 +143,6 @@ fn rival_leaves(share: &SharePass, refusal: &Refusal) -> bool {
     rival.is_some_and(|rival| is_deleting(&rival.metadata))
 }
 
-/// Why nothing is done, and what to write instead.
 pub fn refused(refusal: Refusal, share: &Share, desired: &Desired, index: &Index, id: Option<&ShareId>) -> Verdict {
     let name = desired.name.as_deref().unwrap_or_default();
     let id = id.map(ShareId::as_str).or(share.spec.share_id.as_deref());
@@ -177,19 +176,19 @@ fn nothing(why: &str, desired: &Desired) -> String {
 }
 
 fn claimed(share: &Share, index: &Index, name: &str, id: Option<&str>) -> String {
-    let rival = manager(share, index, id);
+    let rival = rivals::named(index, index.rival(share, id));
     match id {
         Some(id) => format!(
             "{rival} already manages share {id}, so cfshare does nothing for this object. Delete this object, which changes \
              nothing at Cloudflare. {}",
-            rival::not_deleted(&rival)
+            rivals::not_deleted(&rival)
         ),
         None => format!("{rival} already has the name {name}, or claims it, so {}", none_created(&rival)),
     }
 }
 
 fn only_claimed(share: &Share, index: &Index, name: &str, id: &ShareId) -> String {
-    let rival = manager(share, index, Some(id.as_str()));
+    let rival = rivals::named(index, index.rival(share, Some(id.as_str())));
     format!("{rival} already manages the only share named {name} (id {id}), so {}", none_created(&rival))
 }
 
@@ -197,7 +196,7 @@ fn name_taken(share: &Share, index: &Index, name: &str, ids: &[ShareId]) -> Stri
     let rival = ids.iter().find_map(|id| index.rival(share, Some(id.as_str())).map(|rival| (id, rival)));
     match rival {
         Some((id, rival)) => {
-            let rival = rival::called(index, &rival);
+            let rival = rivals::called(index, &rival);
             format!("{rival} already manages the share named {name} (id {id}), so {}", none_created(&rival))
         }
         None => match ids {
@@ -215,15 +214,11 @@ fn name_taken(share: &Share, index: &Index, name: &str, ids: &[ShareId]) -> Stri
     }
 }
 
-fn manager(share: &Share, index: &Index, id: Option<&str>) -> String {
-    index.rival(share, id).map_or("another object".to_owned(), |rival| rival::called(index, &rival))
-}
-
 fn none_created(rival: &str) -> String {
     format!(
         "no share is created for this object. Give this object another spec.name, or delete it, which changes nothing at \
          Cloudflare. {}",
-        rival::not_deleted(rival)
+        rivals::not_deleted(rival)
     )
 }
 

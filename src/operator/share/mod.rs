@@ -3,7 +3,7 @@
 mod announced;
 mod apply;
 pub mod bulk;
-mod children_and_namesakes;
+mod children;
 mod create;
 mod delete;
 pub mod deletions;
@@ -22,7 +22,6 @@ pub mod outside;
 pub mod plan;
 mod reads;
 mod removals;
-mod rival;
 mod rivals;
 #[cfg(test)]
 mod samples;

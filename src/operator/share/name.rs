@@ -1,6 +1,6 @@
 //! What is the share called at Cloudflare, and may it be called as declared?
 
-use super::rival;
+use super::rivals;
 use super::share_pass::SharePass;
 use crate::api::status::{DriftEntry, ShareStatus};
 use crate::api::{Name, Reason, Share};
@@ -51,8 +51,7 @@ pub async fn correct_name(share: &mut SharePass, id: &ShareId, seen: &ObservedSh
 async fn find_rival(share: &SharePass, id: &ShareId, name: &str, kept: &str) -> Result<Option<Verdict>, Stop> {
     let index = &share.pass.context.cluster.index;
     if !index.claims(&share.pass.object) {
-        let rival = index.rival(&share.pass.object, None);
-        let rival = rival.map_or("another object".to_owned(), |rival| rival::called(index, &rival));
+        let rival = rivals::named(index, index.rival(&share.pass.object, None));
         return Ok(Some(taken(&format!("{rival} already declares the name {name} in this account"), kept, &rival)));
     }
     let owner = &share.desired.owner;
@@ -72,7 +71,7 @@ async fn find_rival(share: &SharePass, id: &ShareId, name: &str, kept: &str) -> 
         match (bound, wanted.filter(|wanted| **wanted != *name)) {
             (Some(bound), Some(wanted)) => stalled(leaving(name, kept, &bound, &wanted)),
             (Some(bound), None) => {
-                let bound = rival::called(index, &bound);
+                let bound = rivals::called(index, &bound);
                 taken(&format!("{bound} manages the share {other}, which already has the name {name}"), kept, &bound)
             }
             (None, _) => stalled(format!(
@@ -124,7 +123,7 @@ fn wanted_name(share: &SharePass) -> Option<&String> {
 fn taken(by: &str, kept: &str, rival: &str) -> Verdict {
     stalled(format!(
         "{by}, so this share keeps the name {kept} and its recipients. Change spec.name of this Share or of {rival}. {}",
-        rival::not_deleted(rival)
+        rivals::not_deleted(rival)
     ))
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::desired::Desired;
+use super::desired::{Desired, retains};
 use super::share_pass::SharePass;
 use super::{apply, delete, deletions, losses};
 use crate::api::policy::{DeletionPolicy, ManagementPolicy};
@@ -52,7 +52,7 @@ pub fn facts(pass: &Pass<Share>, desired: Option<&Desired>) -> Facts {
         announced: status.intent.is_some(),
         bound: status.share_id.is_some(),
         rows: !status.inventory.is_empty(),
-        retain: desired.is_some_and(|desired| desired.retains(status)),
+        retain: desired.is_some() && retains(&pass.object, Some(status)),
         children_lag: desired.is_some_and(|desired| desired.children_lag(status)),
     }
 }
@@ -91,7 +91,7 @@ pub async fn release_finalizer(share: &mut SharePass) -> Result<(), Stop> {
 }
 
 pub fn show_policies(pass: &mut Pass<Share>, desired: &Desired) {
-    let retain = desired.retains(&pass.status);
+    let retain = retains(&pass.object, Some(&pass.status));
     pass.status.effective = Some(EffectivePolicies {
         deletion_policy: if retain { DeletionPolicy::Retain } else { DeletionPolicy::Delete },
         management_policy: if desired.observe || pass.context.settings.read_only {

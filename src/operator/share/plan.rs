@@ -8,7 +8,6 @@ use crate::api::status::DriftEntry;
 use crate::api::{ObjectKey, Share};
 use crate::cloudflare::TargetType;
 use crate::core::id;
-use crate::core::interned::Interned;
 use crate::core::row_key::RowKey;
 use crate::core::row_step::{self, Declared, Step};
 use crate::core::share_step::Mode;
@@ -22,7 +21,6 @@ use crate::operator::rows::row::Row;
 use crate::operator::rows::take_over::Announcements;
 use crate::operator::settings::Settings;
 
-/// What is to be done, by key.
 pub struct Plan {
     pub rows: BTreeMap<RowKey, RowPlan>,
 }
@@ -87,28 +85,30 @@ impl PlanInput<'_> {
         }
         // A child that is being deleted removes its row itself, unless it was refused because it is the last one. One that
         // the watch does not show still exists.
-        let looked_after =
-            self.desired.siblings.iter().any(|s| s.row == *key && (s.outside || !(s.is_deleting && s.is_last)));
+        let looks_after = |s: &Sibling| s.outside || !(s.child.is_deleting() && s.child.is_last());
+        let looked_after = self.desired.siblings.iter().any(|s| s.row == *key && looks_after(s));
         if looked_after { Declared::Elsewhere } else { Declared::Nowhere }
     }
 
     /// Whether an object has the row in its record, and knows all that is recorded here.
     fn is_taken_over(&self, key: &RowKey) -> bool {
-        let noted = |share: &Option<Interned>| id::same_or_none(share.as_deref(), self.share_id);
         let own = self.entries.get(key);
         let knows = |entry: &Entry| {
             self.announced.as_ref().is_none_or(|(share, calls)| calls.covers(Some(entry), key, share, own))
         };
-        let takes =
-            |s: &Sibling| s.row == *key && s.has_claimed && s.entry.as_ref().is_some_and(knows) && noted(&s.share_id);
-        self.desired.siblings.iter().any(takes)
+        let takes = |s: &Sibling| {
+            s.child.has_claimed()
+                && s.entry.as_ref().is_some_and(knows)
+                && id::same_or_none(s.child.share_id(), self.share_id)
+        };
+        self.desired.siblings.iter().any(|s| s.row == *key && takes(s))
     }
 }
 
 pub fn plan(share: &SharePass, seen: &ObservedShare) -> Plan {
     let entries = share.entries();
     let memories = (share.mode != Mode::Observe).then(|| RowMemories::of(&share.pass, &share.session.account.id));
-    let basis = PlanInput {
+    let input = PlanInput {
         desired: &share.desired,
         share_id: share.pass.status.share_id.as_deref(),
         entries: &entries,
@@ -117,7 +117,7 @@ pub fn plan(share: &SharePass, seen: &ObservedShare) -> Plan {
         memories: memories.as_ref(),
         announced: (share.mode != Mode::Observe).then(|| (&share.pass.key, Announcements::of(&share.pass))),
     };
-    basis.plan(seen)
+    input.plan(seen)
 }
 
 /// What was in place once, and is different now.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::losses::{Losing, LossInput};
+use super::losses::Losing;
 use super::plan::Plan;
 use super::share_pass::SharePass;
 use super::{losses, plan};
@@ -20,16 +20,8 @@ const BATCH: usize = 8;
 
 /// What would be lost now.
 pub fn losing(share: &SharePass, seen: &ObservedShare) -> Losing {
-    let read_lag = share.pass.context.settings.read_lag();
-    let input = LossInput {
-        share: &share.pass.object,
-        desired: &share.desired,
-        status: &share.pass.status,
-        seen,
-        now: share.pass.now(),
-        read_lag,
-    };
-    input.losing()
+    let pass = &share.pass;
+    losses::losing(&pass.object, &share.desired, &pass.status, seen, &pass.context.settings, pass.now())
 }
 
 /// What would be lost now. A person's confirmation is recorded before it counts, and closed once nothing is left of it.

@@ -108,7 +108,6 @@ impl SharePass {
         self.pass.follow(&self.session.account, &seen.share.id, hasher.finish())
     }
 
-    /// Where the share stands now.
     pub fn facts(&mut self) -> Facts {
         self.note_credential();
         let now = self.pass.now();
@@ -160,7 +159,6 @@ impl SharePass {
         })
     }
 
-    /// The share this pass is about: the recorded one, or when observing the one that the manifest means.
     pub fn share_id(&self) -> Option<ShareId> {
         self.snapshot(|now| now.share_id())
     }

@@ -3,7 +3,7 @@
 use super::losses::Losing;
 use super::plan::Plan;
 use super::share_pass::SharePass;
-use super::{bulk, children_and_namesakes, exceptions, exclusions, name, outside, plan, removals, waivers};
+use super::{bulk, children, exceptions, exclusions, name, outside, plan, removals, rivals, waivers};
 use crate::api::status::{RecipientCounts, ResourceCounts, UnmanagedEntry};
 use crate::api::{Reason, int32};
 use crate::cloudflare::{AssociationStatus, ShareStatus, clean};
@@ -16,7 +16,7 @@ use crate::operator::pass::breaker;
 use crate::operator::pass::verdict::{READ_ONLY, Verdict};
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::facts::RowPlan;
-use crate::operator::rows::row_state::{NOT_EXCLUDED, RowReport, RowState, State, first_of, row_state, with_more};
+use crate::operator::rows::row_state::{NOT_EXCLUDED, RowState, State, first_of, row_state, with_more};
 use crate::operator::{clock, delays};
 
 const MAX_UNMANAGED: usize = 20;
@@ -51,10 +51,10 @@ fn judge(
     id: &ShareId,
     seen: &ObservedShare,
     plan: &Plan,
-    mut row_states: Vec<RowReport>,
+    mut row_states: Vec<RowState>,
 ) -> Verdict {
     share.pass.alarm = exclusions::not_in_force(share, &row_states);
-    row_states.retain(|row| row.row_state.word != NOT_EXCLUDED);
+    row_states.retain(|row| row.word != NOT_EXCLUDED);
     let losing = &removals::losing(share, seen);
     share.pass.status.blocked_removals = int32(losing.blocked_rows().count());
     let so_far = so_far(share);
@@ -77,24 +77,24 @@ fn so_far(share: &SharePass) -> String {
 /// What is reported of the rows while the share is not made: those that were refused.
 pub fn report_unmade(share: &mut SharePass) {
     let now = share.pass.now();
-    let row_states: Vec<RowReport> = share.pass.memory(|memory| {
+    let row_states: Vec<RowState> = share.pass.memory(|memory| {
         let refused = share.desired.all.keys().filter_map(|key| {
             let refused = memory.refusal(&key.to_string(), now)?;
-            Some(RowReport { key: key.clone(), row_state: RowState::refused(refused.message.clone()) })
+            Some(RowState::refused(key, refused.message.clone()))
         });
         refused.collect()
     });
     exceptions::list_exceptions(share, &row_states);
 }
 
-fn count(share: &mut SharePass, row_states: &[RowReport], seen: &ObservedShare) {
+fn count(share: &mut SharePass, row_states: &[RowState], seen: &ObservedShare) {
     let of = |recipients: bool, wanted: &[State]| {
         let rows = row_states.iter().filter(|row| match row.key {
             RowKey::Recipient(_) => recipients,
             RowKey::Resource { .. } => !recipients,
             RowKey::Excluded(_) => false,
         });
-        int32(rows.filter(|row| wanted.contains(&row.row_state.state)).count())
+        int32(rows.filter(|row| wanted.contains(&row.state)).count())
     };
     let any = [State::InPlace, State::Pending, State::Failing, State::Failed, State::Refused];
     let counts = seen.counts.unwrap_or_default();
@@ -184,7 +184,7 @@ struct Summary<'a> {
     id: &'a ShareId,
     seen: &'a ObservedShare,
     plan: &'a Plan,
-    row_states: &'a [RowReport],
+    row_states: &'a [RowState],
     losing: &'a Losing,
     /// How many are in place.
     so_far: String,
@@ -193,8 +193,8 @@ struct Summary<'a> {
 fn rows_verdict(share: &mut SharePass, summary: Summary<'_>) -> Verdict {
     // An account whose exclusion waits for a person is not on its way.
     let blocked = summary.losing.blocked_exclusions();
-    let ours = |state: State| -> Vec<&RowReport> {
-        let rows = summary.row_states.iter().filter(|row| row.row_state.state == state && share.is_ours(&row.key));
+    let ours = |state: State| -> Vec<&RowState> {
+        let rows = summary.row_states.iter().filter(|row| row.state == state && share.is_ours(&row.key));
         rows.filter(|row| !blocked.contains(&row.key) && waivers::in_force(share, row).is_none()).collect()
     };
     let waiting: Vec<_> = ours(State::Pending).into_iter().chain(ours(State::Failing)).collect();
@@ -210,7 +210,7 @@ fn rows_verdict(share: &mut SharePass, summary: Summary<'_>) -> Verdict {
 fn under_way(
     share: &SharePass,
     summary: &Summary<'_>,
-    waiting: Vec<&RowReport>,
+    waiting: Vec<&RowState>,
     stuck: Option<&Verdict>,
 ) -> Option<Verdict> {
     let Summary { seen, plan, row_states, losing, so_far, .. } = summary;
@@ -222,7 +222,7 @@ fn under_way(
             && (*step == Step::Wait || *step == Step::Remove && (*observed == Observed::Leaving || is_due(key)))
     });
     let leaving = leaving.count() + exclusions::leaving_members(share, seen);
-    let awaited = children_and_namesakes::awaited(share, row_states);
+    let awaited = children::awaited(share, row_states);
     let is_active = seen.share.status == ShareStatus::Active;
     let moving = !waiting.is_empty() || leaving > 0 || are_members_pending(share, seen);
     if !moving && is_active && (awaited.is_empty() || stuck.is_some()) {
@@ -262,17 +262,17 @@ fn are_members_pending(share: &SharePass, seen: &ObservedShare) -> bool {
 }
 
 /// A message with how the first of these rows stand.
-fn with_rows(share: &SharePass, message: &str, rows: &[&RowReport]) -> String {
-    let named = first_of(rows.iter().map(|row| row.row_state.so_far(&share.label(&row.key))), 3, ", ");
+fn with_rows(share: &SharePass, message: &str, rows: &[&RowState]) -> String {
+    let named = first_of(rows.iter().map(|row| row.so_far(&share.label(&row.key))), 3, ", ");
     if named.is_empty() { message.to_owned() } else { format!("{message}; {named}") }
 }
 
 fn ready(share: &mut SharePass, summary: Summary<'_>) -> Verdict {
-    if !children_and_namesakes::has_been_ready(share) && share.pass.alarm.is_none() {
+    if !children::has_been_ready(share) && share.pass.alarm.is_none() {
         share.pass.status.first_ready_at = Some(clock::time(share.pass.now()));
     }
-    let so_far = children_and_namesakes::with_failed_objects(share, summary.row_states, summary.so_far);
-    let verdict = Verdict::ready(Reason::Associated, children_and_namesakes::with_namesake(share, summary.id, so_far));
+    let so_far = children::with_failed_objects(share, summary.row_states, summary.so_far);
+    let verdict = Verdict::ready(Reason::Associated, rivals::with_namesake(share, summary.id, so_far));
     let verdict = waivers::with_waived(share, summary.row_states, verdict);
     let entries = share.entries();
     if entries.values().any(|entry| entry.intended_at.is_some()) {
@@ -283,7 +283,7 @@ fn ready(share: &mut SharePass, summary: Summary<'_>) -> Verdict {
 }
 
 /// What does not go on by itself, the most pressing first.
-fn stuck(share: &SharePass, summary: &Summary<'_>, failed: &[&RowReport], refused: &[&RowReport]) -> Option<Verdict> {
+fn stuck(share: &SharePass, summary: &Summary<'_>, failed: &[&RowState], refused: &[&RowState]) -> Option<Verdict> {
     let Summary { seen, plan, losing, .. } = summary;
     if let Some(verdict) = losing.blocked(&share.pass.object, &share.pass.status) {
         return Some(verdict);
@@ -298,25 +298,26 @@ fn stuck(share: &SharePass, summary: &Summary<'_>, failed: &[&RowReport], refuse
     if let Some(verdict) = updates.chain(adds).chain(removals).find_map(|write| share.pass.not_converging(&write)) {
         return Some(verdict);
     }
-    if let Some(RowReport { key, row_state }) = refused.first() {
-        let again = share.pass.refusal(&key.to_string(), Reason::Rejected).and_then(|verdict| verdict.requeue_after);
-        let message = format!("{}{}", waivers::ended(share, key), row_state.message);
+    if let Some(row) = refused.first() {
+        let again =
+            share.pass.refusal(&row.key.to_string(), Reason::Rejected).and_then(|verdict| verdict.requeue_after);
+        let message = format!("{}{}", waivers::ended(share, &row.key), row.message);
         let verdict = Verdict::stalled(Reason::Rejected, with_more(&message, refused.len()));
         return Some(verdict.requeue_after(again.unwrap_or_default()));
     }
     if let Some(verdict) = rows(|step| step == Step::Remove).find_map(|row| row.removal_refused()) {
         return Some(verdict);
     }
-    if let Some(RowReport { key, row_state }) = failed.first() {
-        let given_up = row_state.given_up(&share.label(key), &share.pass.key, &with_more("", failed.len()));
-        let message = format!("{}{given_up}", waivers::ended(share, key));
+    if let Some(row) = failed.first() {
+        let given_up = row.given_up(&share.label(&row.key), &share.pass.key, &with_more("", failed.len()));
+        let message = format!("{}{given_up}", waivers::ended(share, &row.key));
         return Some(Verdict::stalled(Reason::RecipientFailed, message));
     }
     outside::out_of_scope(share)
 }
 
 /// Where nothing may be written: whether anything would be.
-fn compare(share: &SharePass, id: &ShareId, seen: &ObservedShare, plan: &Plan, row_states: &[RowReport]) -> Verdict {
+fn compare(share: &SharePass, id: &ShareId, seen: &ObservedShare, plan: &Plan, row_states: &[RowState]) -> Verdict {
     let so_far = so_far(share);
     if let Some(verdict) = by_breaker(share) {
         return verdict;
@@ -345,16 +346,16 @@ fn compare(share: &SharePass, id: &ShareId, seen: &ObservedShare, plan: &Plan, r
 }
 
 /// Nothing would be written; Ready is true only if all is in place, too.
-fn unchanged(share: &SharePass, id: &ShareId, seen: &ObservedShare, row_states: &[RowReport], so_far: &str) -> Verdict {
+fn unchanged(share: &SharePass, id: &ShareId, seen: &ObservedShare, row_states: &[RowState], so_far: &str) -> Verdict {
     let counts =
-        |row: &&RowReport| !row.is_in_place() && share.is_ours(&row.key) && waivers::in_force(share, row).is_none();
-    let open: Vec<&RowReport> = row_states.iter().filter(counts).collect();
-    let failed: Vec<_> = open.iter().filter(|row| row.row_state.state == State::Failed).collect();
-    if let Some(RowReport { key, row_state }) = failed.first() {
-        let (name, more) = (share.label(key), with_more("", failed.len()));
+        |row: &&RowState| !row.is_in_place() && share.is_ours(&row.key) && waivers::in_force(share, row).is_none();
+    let open: Vec<&RowState> = row_states.iter().filter(counts).collect();
+    let failed: Vec<_> = open.iter().filter(|row| row.state == State::Failed).collect();
+    if let Some(row) = failed.first() {
+        let (name, more) = (share.label(&row.key), with_more("", failed.len()));
         let message = format!(
             "observed: {name} failed: {}{more}. Cloudflare does not retry: fix the cause in the Cloudflare account",
-            row_state.message
+            row.message
         );
         share.stop_following();
         return Verdict::stalled(Reason::RecipientFailed, message);
@@ -364,7 +365,7 @@ fn unchanged(share: &SharePass, id: &ShareId, seen: &ObservedShare, row_states: 
         return Verdict::working(Reason::Associating, message).requeue_after(share.follow(seen));
     }
     share.stop_following();
-    let so_far = children_and_namesakes::with_failed_objects(share, row_states, so_far.to_owned());
+    let so_far = children::with_failed_objects(share, row_states, so_far.to_owned());
     let message = format!("observed: share {id} matches the manifest; {so_far}");
     waivers::with_waived(share, row_states, Verdict::ready(Reason::Observed, message))
 }

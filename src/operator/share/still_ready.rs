@@ -113,7 +113,7 @@ mod tests {
         let settings = Settings { settle_time: Duration::from_secs(240), ..Settings::default() };
         let entries = inventory::entries(&status.inventory);
         let memories = RowMemories { started: now, confirmed: Default::default(), answered: Default::default() };
-        let basis = PlanInput {
+        let input = PlanInput {
             desired: &desired,
             share_id: status.share_id.as_deref(),
             entries: &entries,
@@ -122,7 +122,7 @@ mod tests {
             memories: Some(&memories),
             announced: None,
         };
-        (AtRest::recorded(&status, &desired), AtRest::observed(&seen, &desired, &basis.plan(&seen)))
+        (AtRest::recorded(&status, &desired), AtRest::observed(&seen, &desired, &input.plan(&seen)))
     }
 
     #[test]

@@ -6,17 +6,21 @@ use crate::api::{EventReason, Reason};
 use crate::core::row_key::RowKey;
 use crate::operator::cluster::events::Note;
 use crate::operator::pass::verdict::Verdict;
-use crate::operator::rows::row_state::{REFUSED, RowReport, State, first_of, with_more};
+use crate::operator::rows::row_state::{REFUSED, RowState, State, first_of, with_more};
 use crate::operator::rows::waiver;
 
 /// At most so many are named in a message.
 const NAMED: usize = 3;
 
 /// The waiver under which a row's failure is accepted now.
-pub fn in_force(share: &SharePass, RowReport { key, row_state }: &RowReport) -> Option<WaiverInForce> {
-    let failed = row_state.state == State::Failed || row_state.state == State::Refused && row_state.word == REFUSED;
-    let declared = share.desired.all.get(key).filter(|_| failed && key.is_recipient())?;
+pub fn in_force(share: &SharePass, row: &RowState) -> Option<WaiverInForce> {
+    let failed = row.state == State::Failed || row.state == State::Refused && row.word == REFUSED;
+    let declared = share.desired.all.get(&row.key).filter(|_| failed && row.key.is_recipient())?;
     waiver::in_force(declared.waiver.as_ref(), share.pass.now())
+}
+
+fn waived<'r>(share: &SharePass, row_states: &'r [RowState]) -> Vec<(&'r RowState, WaiverInForce)> {
+    row_states.iter().filter_map(|row| Some((row, in_force(share, row)?))).collect()
 }
 
 /// What is reported first of a row whose waiver has ended.
@@ -26,15 +30,15 @@ pub fn ended(share: &SharePass, key: &RowKey) -> String {
 }
 
 /// The verdict Ready, where failures are waived: it says so, and refused calls are tried again as before.
-pub fn with_waived(share: &SharePass, row_states: &[RowReport], verdict: Verdict) -> Verdict {
-    let waived = row_states.iter().filter_map(|row| Some((row, in_force(share, row)?)));
-    let waived: Vec<(&RowReport, WaiverInForce)> = waived.collect();
+pub fn with_waived(share: &SharePass, row_states: &[RowState], verdict: Verdict) -> Verdict {
+    let waived = waived(share, row_states);
     if waived.is_empty() {
         return verdict;
     }
-    let named = waived.iter().take(NAMED).map(|(RowReport { key, row_state }, waiver)| {
-        format!("{} failed: {}, {waiver}", share.label(key), row_state.message)
-    });
+    let named = waived
+        .iter()
+        .take(NAMED)
+        .map(|(row, waiver)| format!("{} failed: {}, {waiver}", share.label(&row.key), row.message));
     let named: Vec<String> = named.collect();
     let all = with_more(&named.join("; "), waived.len() - named.len() + 1);
     let retries =
@@ -44,17 +48,16 @@ pub fn with_waived(share: &SharePass, row_states: &[RowReport], verdict: Verdict
 }
 
 /// Has the share looked at again when a waiver changes, and warns before one of its own ends.
-pub fn note_ends(share: &mut SharePass, row_states: &[RowReport], verdict: Verdict) -> Verdict {
+pub fn note_ends(share: &mut SharePass, row_states: &[RowState], verdict: Verdict) -> Verdict {
     let now = share.pass.now();
-    let waived = row_states.iter().filter_map(|row| Some((&row.key, in_force(share, row)?)));
-    let waived: Vec<(&RowKey, WaiverInForce)> = waived.collect();
+    let waived = waived(share, row_states);
     let changes = waived.iter().filter_map(|(_, waiver)| waiver::look_again(waiver, now));
     let verdict = verdict.requeue_within(changes);
-    let ending = waived.into_iter().filter(|(key, waiver)| share.is_ours(key) && waiver::ends_soon(waiver, now));
+    let ending = waived.into_iter().filter(|(row, waiver)| share.is_ours(&row.key) && waiver::ends_soon(waiver, now));
     let ending: Vec<(String, WaiverWarning)> = ending
-        .filter_map(|(key, waiver)| {
-            let text = format!("{} is {waiver}", share.label(key));
-            Some((text, WaiverWarning { account_id: key.recipient()?.as_str().into(), until: waiver.until }))
+        .filter_map(|(row, waiver)| {
+            let text = format!("{} is {waiver}", share.label(&row.key));
+            Some((text, WaiverWarning { account_id: row.key.recipient()?.as_str().into(), until: waiver.until }))
         })
         .collect();
     let before = std::mem::take(&mut share.pass.status.waiver_warnings);

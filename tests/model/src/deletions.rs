@@ -150,7 +150,6 @@ impl World {
     fn facts(&self, n: usize, design: Design) -> Facts {
         let (object, recorded) = (&self.objects[n], self.recorded());
         Facts {
-            protected: false,
             confirmed: object.confirmed,
             recorded: recorded & bit(n) != 0,
             withheld: object.held && design != Design::Impatient,
@@ -211,7 +210,6 @@ impl World {
                 self.permitted |= bit(n);
             }
             Decision::Withhold { .. } => self.objects[n].held = true,
-            Decision::Protected => {}
         }
     }
 

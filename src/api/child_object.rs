@@ -1,12 +1,14 @@
 //! What every child object declares and records, whatever its kind.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
+use k8s_openapi::jiff::Timestamp;
 
-use crate::api::policy::DeletionPolicy;
-use crate::api::recipient::ShareRef;
-use crate::api::status::ChildStatus;
-use crate::api::waiver::Waiver;
-use crate::api::{Kind, Name, ObjectKey, has_finalizer, is_deleting};
+use super::condition::{self, Reason};
+use super::object::{Kind, Name, ObjectKey, has_finalizer, is_deleting};
+use super::policy::DeletionPolicy;
+use super::recipient::ShareRef;
+use super::status::ChildStatus;
+use super::waiver::Waiver;
 use crate::core::id::AccountId;
 use crate::core::interned::Interned;
 use crate::core::meta::ResourceMeta;
@@ -41,6 +43,19 @@ pub trait ChildObject: Send + Sync {
         Name::new(namespace, self.common_spec().share_ref.name.clone())
     }
 
+    /// Of the objects that declare a row, the one with the least wins. Creation times are in whole seconds: on a tie, the
+    /// object that already has the row counts as the older.
+    fn seniority(&self) -> (Option<Timestamp>, bool, Option<&str>) {
+        let ObjectMeta { creation_timestamp, name, .. } = self.metadata();
+        let has_row = self.own_record().is_some_and(ChildStatus::holds_row);
+        (creation_timestamp.as_ref().map(|time| time.0), !has_row, name.as_deref())
+    }
+
+    /// The share in its record.
+    fn share_id(&self) -> Option<&str> {
+        self.own_record()?.share_id.as_deref()
+    }
+
     fn label(&self) -> Option<Interned> {
         self.common_spec().name.cloned()
     }
@@ -55,6 +70,25 @@ pub trait ChildObject: Send + Sync {
 
     fn wanted_meta(&self) -> ResourceMeta {
         ResourceMeta::default()
+    }
+
+    fn conditions(&self) -> &[Condition] {
+        self.record().map_or(&[], |record| &record.common.conditions)
+    }
+
+    /// Its removal was refused because it is the last resource.
+    fn is_last(&self) -> bool {
+        condition::says(self.conditions(), Reason::LastResource)
+    }
+
+    /// It says that a person must act, so its row is not on its way.
+    fn is_stalled(&self) -> bool {
+        condition::is_stalled(self.conditions())
+    }
+
+    /// It says that its row failed, and that its waiver accepts that.
+    fn is_waived(&self) -> bool {
+        condition::says(self.conditions(), Reason::Waived)
     }
 
     /// Until when its failure is accepted.
