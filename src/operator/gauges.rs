@@ -60,7 +60,7 @@ fn show_calls_left(context: &Context) {
     context.metrics.calls_left(&levels);
     // A part of a call is none.
     let left = levels.iter().map(|(credential, tokens, _)| (credential.to_string(), tokens.max(0.0) as u32));
-    context.remote.gate.leadership.note_left(&left.collect());
+    context.remote.leadership.note_left(&left.collect());
 }
 
 async fn ready_counts(context: &Context, edits: &mut WaitingEdits) -> ReadyCounts {

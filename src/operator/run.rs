@@ -34,7 +34,6 @@ use crate::operator::remote::accounts::Accounts;
 use crate::operator::remote::credentials::{Credentials, SECRET_AGE};
 use crate::operator::remote::limiters::Limiters;
 use crate::operator::remote::sweep;
-use crate::operator::remote::write_gate::WriteGate;
 use crate::operator::settings::Settings;
 use crate::operator::vital::Vital;
 use crate::operator::{child, gauges, shards, share};
@@ -331,7 +330,8 @@ fn context(
             vital.clone(),
         ),
         credentials: Credentials::new(kube.clone(), clock),
-        gate: WriteGate { leadership, shutdown: shutdown.clone(), call_timeout: settings.call_timeout },
+        leadership,
+        shutdown: shutdown.clone(),
         metrics: options.metrics.clone(),
         traces: options.traces.clone(),
     };

@@ -108,7 +108,7 @@ async fn give_back(context: &Context, partition: &Partition, shard: u16, end_tim
     let mut of_shard = Vec::new();
     for_each(context, |key, belongs| of_shard.extend(Some(key).filter(|_| belongs == shard)));
     of_shard.iter().for_each(|key| context.forget(key));
-    context.remote.gate.leadership.forget_sweeps(shard);
+    context.remote.leadership.forget_sweeps(shard);
     partition.give_back(shard).await;
     true
 }

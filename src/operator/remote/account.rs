@@ -13,9 +13,9 @@ use super::credentials::ResolvedCredential;
 use super::followed::Followed;
 use super::limiters::{Caller, Limiter};
 use super::observed_share::ObservedShare;
-use super::pages::FULL_PAGE;
 use crate::api::ObjectKey;
-use crate::cloudflare::{Credential, Error, ErrorClass, Fingerprint, ResponseHead};
+use crate::cloudflare::{Credential, Error, ErrorClass, FULL_PAGE, Fingerprint, ResponseHead};
+use crate::core::breaker::{Breaker, Change, Opened};
 use crate::core::calls_left::Sent;
 use crate::core::guard;
 use crate::core::id::{AccountId, ShareId};
@@ -287,7 +287,7 @@ impl Account {
             // A limiter that names no time still means it.
             limits.retry_after.get_or_insert(PAUSE);
         }
-        self.limiter.learn_limits(call, limits.as_ref());
+        self.limiter.learn_limits(call, limits);
         if let Some(date) = head.and_then(|head| head.date) {
             // The header has whole seconds: half a second more is the best guess.
             self.skew.store(clock::at(date).0 + 500 - now.0, Ordering::Relaxed);
@@ -414,7 +414,7 @@ mod tests {
             [None, None, Some(ErrorClass::Retry)],
             "as after the clock was put forward"
         );
-        let requester = Requester { caller: Caller::Sweep(id), namespace: String::new(), priority: Priority::Sweep };
+        let requester = Requester { caller: Caller::Sweep(id), priority: Priority::Sweep };
         let _permit = limiter.ask(&requester, 0, 1).expect("the first call");
         assert!(limiter.ask(&requester, 0, 1).is_none());
         assert_eq!(why(1800), Some(ErrorClass::Throttled));

@@ -8,12 +8,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::cloudflare::{Error, ErrorClass, Object, Page, WHOLE};
+use crate::cloudflare::{Error, ErrorClass, FULL_PAGE, Object, Page, WHOLE};
 use crate::operator::stop::Stop;
 
 /// No list is longer than this many pages; a longer one is an error, not the end of the list.
 const MAX_PAGES: u32 = 1000;
-pub const FULL_PAGE: u32 = 100;
 
 /// The pages of one list, as they come.
 #[derive(Debug, Default)]

@@ -59,7 +59,7 @@ impl Sweeper {
             if !self.is_due(failures, (last, failed), interval).await {
                 continue;
             }
-            if self.remote.gate.shutdown.is_cancelled() || !self.remote.accounts.is_open(&self.account) {
+            if self.remote.shutdown.is_cancelled() || !self.remote.accounts.is_open(&self.account) {
                 return;
             }
             if !self.is_in_use().await {
@@ -80,7 +80,7 @@ impl Sweeper {
             } else {
                 last = began;
                 let (credential, began) = (self.account.fingerprint.to_string(), clock::timestamp(began));
-                self.remote.gate.leadership.note_sweep(self.account.id.as_str(), &credential, began, interval);
+                self.remote.leadership.note_sweep(self.account.id.as_str(), &credential, began, interval);
             }
             self.remote.metrics.sweep(is_complete);
             for key in self.account.swept(began, outcome) {
@@ -147,7 +147,7 @@ impl Sweeper {
     fn close(&self) {
         self.remote.accounts.close(&self.account);
         let credential = self.account.fingerprint.to_string();
-        self.remote.gate.leadership.forget_sweep(self.account.id.as_str(), &credential);
+        self.remote.leadership.forget_sweep(self.account.id.as_str(), &credential);
         // The objects that wait for this sweep, or depend on it, find another account, or that their Secret is gone.
         for key in self.account.waiting() {
             self.cluster.requeuer.requeue_later(&key);
@@ -203,7 +203,11 @@ impl Sweeper {
     }
 
     fn requester(&self, priority: Priority) -> Requester {
-        Requester { caller: Caller::Sweep(self.account.id.clone()), namespace: String::new(), priority }
+    fn api(&self) -> Api<'_> {
+        self.remote.client.api(&self.account.credential, &self.account.id)
+    }
+
+        Requester { caller: Caller::Sweep(self.account.id.clone()), priority }
     }
 
     /// The shares of the account that a list with these filters shows. Each page goes into the cache as it comes, so that a
@@ -218,14 +222,11 @@ impl Sweeper {
             self.account.cache().read(share, began, self.remote.settings.read_lag());
             Listed { id, is_live, share: None }
         };
-        let credential = self.account.credential.clone();
-        let requester = self.requester(priority);
+        let requester = &self.requester(priority);
         let read = read_pages(|page| {
-            let query = ShareQuery { page, per_page: FULL_PAGE, ..filter.clone() };
-            let (client, credential, requester) = (self.remote.client.clone(), credential.clone(), requester.clone());
+            let call = self.api().list_shares(ShareQuery { page, ..filter.clone() });
             async move {
-                let _permit = self.account.limiter.wait(&requester, 1).await;
-                let call = client.list_shares(&credential, &self.account.id, &query);
+                let _permit = self.account.limiter.wait(requester, 1).await;
                 let reply = session::make(&self.account, &requester.caller, self.remote.clock, call).await?;
                 Ok::<_, Error>(reply.body.map(take))
             }
@@ -299,9 +300,7 @@ impl Sweeper {
         for id in wanted.iter().take(MOST_WANTED) {
             let _permit = self.account.limiter.wait(&requester, 1).await;
             let asked = self.remote.clock.now();
-            let include = Include { resources: true, recipient_counts: true };
-            let call = self.remote.client.share(&self.account.credential, &self.account.id, id, include);
-            match session::make(&self.account, &requester.caller, self.remote.clock, call).await {
+            match session::make(&self.account, &requester.caller, self.remote.clock, self.api().share(id)).await {
                 Ok(reply) => self.account.cache().read(reply.body, asked, read_lag),
                 Err(error) if error.class() == ErrorClass::Gone => self.account.cache().absent(id, asked, read_lag),
                 Err(error) => tracing::debug!(%error, share = %id, "a share that the list lacks cannot be read"),
