@@ -13,7 +13,7 @@ use super::call_log::CallLog;
 use super::credentials::ResolvedCredential;
 use super::limiters::{Caller, Permit, Requester};
 use super::observed_share::ObservedShare;
-use super::pages::{PageError, Pages, read_pages};
+use super::pages::{PageError, Pages, Place, read_pages};
 use super::recipients::Exclusions;
 use crate::api::ObjectKey;
 use crate::cloudflare::{
@@ -391,7 +391,7 @@ impl Session {
                 Err(error) if page > 1 && error.refuses_page() => return Ok(false),
                 answer => answer?,
             };
-            let last = pages.take(&answer)?;
+            let place = pages.take(&answer)?;
             for created in answer.rows.iter().map(|share| share.created) {
                 let is_misplaced = if first { created < known } else { created > before };
                 if created.is_none() || is_misplaced {
@@ -404,8 +404,10 @@ impl Session {
             if before.as_ref().is_some_and(is_older) {
                 return Ok(true);
             }
-            if last {
-                return Ok(pages.has_all(total));
+            match place {
+                Place::Within => {}
+                Place::Last | Place::Beyond => return Ok(pages.has_all(total)),
+                Place::Whole => return Ok(true),
             }
         }
     }
