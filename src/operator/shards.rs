@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::api::{Name, ObjectKey};
-use crate::operator::cluster::index::Related;
 use crate::operator::cluster::partition::Partition;
+use crate::operator::cluster::reconciled::Reconciled;
 use crate::operator::pass::context::Context;
 
 /// For so many looks in a row a replica must have more than its part before it gives a shard back.
@@ -124,7 +124,7 @@ fn requeue(context: &Context, shards: &BTreeSet<u16>, namespace: Option<&str>) {
 
 /// Each object that is watched, and the shard that it belongs to.
 fn for_each(context: &Context, mut what: impl FnMut(ObjectKey, u16)) {
-    fn each<K: Related>(context: &Context, what: &mut impl FnMut(ObjectKey, u16)) {
+    fn each<K: Reconciled>(context: &Context, what: &mut impl FnMut(ObjectKey, u16)) {
         for object in K::cache(&context.cluster.index).all() {
             let account = object.account(&context.cluster.index);
             what(K::key(Name::of(object.as_ref())), context.cluster.shard_of(account.as_deref()));

@@ -27,6 +27,8 @@ pub trait RowStatus {
 /// A kind of child object.
 pub trait Child: Reconciled<Status: RowStatus> + ChildObject {}
 
+impl<K: Reconciled<Status: RowStatus> + ChildObject> Child for K {}
+
 /// An account's id in a manifest; `path`: the field that it stands in.
 pub fn account(text: &str, path: &str) -> Result<AccountId, String> {
     AccountId::parse(text).map_err(|error| format!("{path}: {error}"))

@@ -2,7 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 
-use super::{Child, RowStatus, account};
+use super::{RowStatus, account};
 use crate::api::status::{ChildStatus, RecipientStatus, RowError};
 use crate::api::waiver::Waiver;
 use crate::api::{Kind, ShareRecipient, ShareRecipientSpec};
@@ -43,8 +43,6 @@ impl RowStatus for RecipientStatus {
         Some(&mut self.waiver_warned)
     }
 }
-
-impl Child for ShareRecipient {}
 
 impl ChildObject for ShareRecipient {
     fn kind(&self) -> Kind {

@@ -2,7 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::{Child, RowStatus, resource};
+use super::{RowStatus, resource};
 use crate::api::status::{ChildStatus, ResourceStatus};
 use crate::api::{Kind, ShareResource, ShareResourceSpec};
 use crate::core::id::AccountId;
@@ -27,8 +27,6 @@ impl RowStatus for ResourceStatus {
         self.remote_status = row.map(|row| row.status.to_string());
     }
 }
-
-impl Child for ShareResource {}
 
 impl ChildObject for ShareResource {
     fn kind(&self) -> Kind {
