@@ -10,10 +10,10 @@ use crate::operator::cluster::reconciled::Reconciled;
 use crate::operator::pass::context::Context;
 
 /// For so many looks in a row a replica must have more than its part before it gives a shard back.
-const LOOKS: u32 = 2;
+const EXCESS_LOOKS: u32 = 2;
 
 /// How often it is looked up who else uses a credential.
-const USERS: Duration = Duration::from_secs(5);
+const DIVISION_PERIOD: Duration = Duration::from_secs(5);
 
 /// Where accounts of several shards use one credential, each process uses a part of its rate: Cloudflare counts all of
 /// them together.
@@ -36,7 +36,7 @@ pub async fn divide_rates(context: Arc<Context>) {
                 _ => 1.0 / f64::from(shards.count()),
             }
         });
-        tokio::time::sleep(USERS).await;
+        tokio::time::sleep(DIVISION_PERIOD).await;
     }
 }
 
@@ -72,7 +72,7 @@ pub async fn keep(context: Arc<Context>, partition: Arc<Partition>, lease: Durat
             () = shards.listed.notified() => {}
             _ = look.tick() => {
                 exceeds = if partition.division().exceeds() { exceeds + 1 } else { 0 };
-                if exceeds >= LOOKS && let Some(shard) = served.last().copied() {
+                if exceeds >= EXCESS_LOOKS && let Some(shard) = served.last().copied() {
                     exceeds = 0;
                     if give_back(&context, &partition, shard, end_timeout).await {
                         served.remove(&shard);

@@ -181,7 +181,6 @@ impl Account {
         self.health.lock().sweep_error.clone()
     }
 
-    /// Whether the last sweep failed.
     pub fn is_failing(&self) -> bool {
         self.health.lock().failed_sweeps > 0
     }
@@ -211,7 +210,6 @@ impl Account {
         }
     }
 
-    /// When the last complete list was begun, or this account became known.
     pub fn read_at(&self) -> At {
         self.health.lock().read_at
     }
@@ -221,7 +219,6 @@ impl Account {
         self.cache().len().div_ceil(FULL_PAGE as usize).max(1)
     }
 
-    /// How often the list of its shares is made.
     pub fn sweep_interval(&self) -> Duration {
         self.health.lock().sweep_interval
     }
@@ -301,7 +298,6 @@ impl Account {
         health.denials >= DENIALS && health.first_denial.is_some_and(|first| now.since(first) >= passing_time)
     }
 
-    /// How far Cloudflare's clock is ahead of ours, in milliseconds.
     pub fn ahead(&self) -> i64 {
         self.skew.load(Ordering::Relaxed)
     }

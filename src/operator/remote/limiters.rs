@@ -22,7 +22,7 @@ const TOKENS_AT_START: u32 = 16;
 /// How often those that wait are served.
 const TICK: Duration = Duration::from_millis(50);
 /// How often it is looked up whether a limiter is still needed.
-const LOOK: Duration = Duration::from_secs(60);
+const NEED_PERIOD: Duration = Duration::from_secs(60);
 /// Cloudflare counts the calls of so long a time.
 const REST: Duration = Duration::from_secs(300);
 
@@ -83,7 +83,6 @@ impl Drop for Permit {
 }
 
 impl Limiters {
-    /// `first`: the part of the rate that is used of a credential until `divide` says otherwise.
     pub fn new(rate: Rate, first: f64, clock: Clock, requeuer: Arc<Requeuer>, vital: Vital) -> Limiters {
         Limiters { rate, first, clock, requeuer, vital, limiters: Arc::default() }
     }
@@ -140,7 +139,7 @@ async fn serve(
         }
         if limiter.state.lock().queued() > 0 {
             tokio::time::sleep(TICK).await;
-        } else if tokio::time::timeout(LOOK, limiter.moved.notified()).await.is_err()
+        } else if tokio::time::timeout(NEED_PERIOD, limiter.moved.notified()).await.is_err()
             && drop_needless(credential, &mut limiters.lock())
         {
             return;
