@@ -50,7 +50,7 @@ pub struct Cluster {
     pub kube: kube::Client,
     pub events: Events,
     pub requeuer: Arc<Requeuer>,
-    pub shards: Arc<ServedShards>,
+    pub shards: ServedShards,
 }
 
 impl Cluster {
