@@ -15,13 +15,13 @@ use super::ca_bundle;
 use super::output::count;
 use super::progress;
 use crate::cloudflare::{
-    self, Client, Counts, Credential, CredentialError, Error, ErrorClass, ExcludedRecipient, Include, Kind, Limits,
-    Names, Recipient, Reply, Share, ShareQuery, TargetType, TokenState,
+    self, Api, Client, Counts, Credential, CredentialError, Error, ErrorClass, ExcludedRecipient, Kind, Names,
+    Recipient, Reply, Share, ShareQuery, TargetType, TokenState,
 };
 use crate::core::calls_left::Sent;
 use crate::core::id::{AccountId, ShareId};
 use crate::core::limiter::{Priority, Rate, RateLimiter};
-use crate::operator::{Clock, FULL_PAGE, ResolvedCredential, Vital, live, read_pages};
+use crate::operator::{Clock, ResolvedCredential, Vital, live, read_pages};
 
 /// Leaves most of what Cloudflare allows a user to the operator.
 const RATE: Rate = Rate { per_second: 2.0, burst: 100, concurrency: 1 };
@@ -133,6 +133,10 @@ pub struct Rows {
 }
 
 impl Remote {
+    fn api<'a>(&'a self, account: &'a AccountId) -> Api<'a> {
+        self.client.api(&self.credential, account)
+    }
+
     /// All live shares that the account sends, with resources and counts.
     pub async fn shares(&self, account: &AccountId) -> Result<Vec<Share>, Error> {
         let mut shares = self.listed(account, live()).await?;
@@ -151,18 +155,14 @@ impl Remote {
     async fn listed(&self, account: &AccountId, query: ShareQuery) -> Result<Vec<Share>, Error> {
         let ask = |page| {
             let query = ShareQuery { page, ..query.clone() };
-            self.ask(move || {
-                let query = query.clone();
-                async move { self.client.list_shares(&self.credential, account, &query).await }
-            })
+            self.ask(move || self.api(account).list_shares(query.clone()))
         };
         whole(read_pages(|page| body(ask(page))).await)
     }
 
     /// One share; `None`: Cloudflare says that it does not exist.
     pub async fn share(&self, account: &AccountId, id: &ShareId) -> Result<Option<Share>, Error> {
-        let include = Include { resources: true, recipient_counts: true };
-        match self.ask(|| self.client.share(&self.credential, account, id, include)).await {
+        match self.ask(|| self.api(account).share(id)).await {
             Ok(reply) => Ok(Some(reply.body)),
             Err(error) if error.class() == ErrorClass::Gone => Ok(None),
             Err(error) => Err(error),
@@ -194,8 +194,7 @@ impl Remote {
         id: &ShareId,
         counts: Option<Counts>,
     ) -> Result<Vec<Recipient>, Error> {
-        let ask =
-            |page| self.ask(move || self.client.list_recipients(&self.credential, account, id, true, page, FULL_PAGE));
+        let ask = |page| self.ask(move || self.api(account).list_recipients(id, page));
         let rows = whole(read_pages(|page| body(ask(page))).await)?;
         if counts.is_none_or(|counts| counts.contradict(id, &rows).is_none()) {
             return Ok(rows);
@@ -207,14 +206,13 @@ impl Remote {
     }
 
     async fn excluded(&self, account: &AccountId, id: &ShareId) -> Result<Vec<ExcludedRecipient>, Error> {
-        let ask = |page| self.ask(move || self.client.list_excluded(&self.credential, account, id, page, FULL_PAGE));
+        let ask = |page| self.ask(move || self.api(account).list_excluded(id, page));
         whole(read_pages(|page| body(ask(page))).await)
     }
 
     /// The first page of the shares: whether the credential works here, and what the answer's headers say.
     pub async fn glance(&self, account: &AccountId) -> Result<Reply<Option<u64>>, Error> {
-        let query = ShareQuery { per_page: 1, ..live() };
-        let reply = self.ask(|| self.client.list_shares(&self.credential, account, &query)).await?;
+        let reply = self.ask(|| self.api(account).list_shares(ShareQuery { per_page: 1, ..live() })).await?;
         Ok(Reply { body: reply.body.total_count, head: reply.head })
     }
 
@@ -230,8 +228,7 @@ impl Remote {
         if let Ok(reply) = self.paced(self.client.verify_token(&self.credential)).await {
             return Some(reply.body);
         }
-        let own = self.client.verify_account_token(&self.credential, account.as_str());
-        self.paced(own).await.ok().map(|reply| reply.body)
+        self.paced(self.api(account).verify_account_token()).await.ok().map(|reply| reply.body)
     }
 
     /// Makes a call that only reads, at our pace, and again where that may help.
@@ -285,9 +282,7 @@ impl Remote {
     async fn learn_limits<T>(&self, sent: Sent, outcome: &Result<Reply<T>, Error>) {
         let mut limiter = self.limiter.lock().await;
         limiter.done();
-        let limits = cloudflare::head(outcome).map(|head| &head.limits);
-        let advertised = limits.map(Limits::advertised);
-        limiter.learn_limits(sent, advertised, limits.and_then(|limits| limits.retry_after), Clock::SYSTEM.now());
+        limiter.learn_limits(sent, cloudflare::head(outcome).map(|head| head.limits), Clock::SYSTEM.now());
     }
 }
 

@@ -1,6 +1,5 @@
 //! How a call gets to Cloudflare and its answer back.
 
-use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -26,22 +25,11 @@ pub fn head<T>(answer: &Result<Reply<T>, Error>) -> Option<&ResponseHead> {
 }
 
 /// Calls Cloudflare; a clone shares its connections.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Client {
     shared: Arc<Shared>,
-    observer: Observer,
-}
-
-/// What learns how each call ended.
-#[derive(Clone, Default)]
-struct Observer(Option<Arc<Observe>>);
-
-type Observe = dyn Fn(&Ended<'_>) + Send + Sync;
-
-impl fmt::Debug for Observer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "an observer" } else { "no observer" })
-    }
+    /// Learns how each call ended.
+    observer: Option<Arc<dyn Fn(&Ended<'_>) + Send + Sync>>,
 }
 
 /// How a call ended.
@@ -99,14 +87,10 @@ impl Ended<'_> {
     }
 }
 
-#[derive(Debug)]
 struct Shared {
     http: RwLock<reqwest::Client>,
     options: Options,
     base: Url,
-    first_byte: Duration,
-    total: Duration,
-    max_answer: usize,
 }
 
 /// One call, before it is made.
@@ -122,21 +106,14 @@ pub(super) struct Call<'a> {
 impl Client {
     pub fn new(options: Options) -> Result<Client, SetupError> {
         Ok(Client {
-            shared: Arc::new(Shared {
-                http: RwLock::new(options.http()?),
-                base: options.base()?,
-                first_byte: options.connect_timeout + options.answer_timeout,
-                total: options.total_timeout,
-                max_answer: options.max_answer,
-                options,
-            }),
-            observer: Observer::default(),
+            shared: Arc::new(Shared { http: RwLock::new(options.http()?), base: options.base()?, options }),
+            observer: None,
         })
     }
 
     /// Tells of the end of each call that this client, or a clone of it, makes from now on.
     pub fn observed(self, observer: impl Fn(&Ended<'_>) + Send + Sync + 'static) -> Client {
-        Client { observer: Observer(Some(Arc::new(observer))), ..self }
+        Client { observer: Some(Arc::new(observer)), ..self }
     }
 
     /// Trusts the authorities of this CA bundle in place of those of the one before, for connections made from now on,
@@ -170,7 +147,7 @@ impl Client {
         };
         let (answer, took) = (outcome.as_ref().map(|reply| &reply.head), started.elapsed());
         call.log(answer, took);
-        if let Some(observe) = &self.observer.0 {
+        if let Some(observe) = &self.observer {
             observe(&Ended { call: &call, base: &self.shared.base, answer, took });
         }
         outcome
@@ -178,8 +155,9 @@ impl Client {
 
     async fn exchange(&self, credential: &Credential, call: &Call<'_>) -> Result<(ResponseHead, Vec<u8>), Error> {
         let request = self.request(credential, call)?;
-        let deadline = Instant::now() + self.shared.total;
-        let patience = self.shared.first_byte.min(self.shared.total);
+        let Options { connect_timeout, answer_timeout, total_timeout, max_answer, .. } = self.shared.options;
+        let deadline = Instant::now() + total_timeout;
+        let patience = (connect_timeout + answer_timeout).min(total_timeout);
         let response = match timeout(patience, self.http().execute(request)).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) if error.is_connect() || error.is_builder() => {
@@ -192,11 +170,11 @@ impl Client {
             }
         };
         let head = ResponseHead::read(response.status().as_u16(), response.headers());
-        match timeout_at(deadline, body(response, self.shared.max_answer)).await {
+        match timeout_at(deadline, body(response, max_answer)).await {
             Ok(Ok(body)) => Ok((head, body)),
             Ok(Err(what)) => Err(Error::garbled(&head, what)),
             Err(_) => {
-                let what = format!("it did not end within {:?}", self.shared.total);
+                let what = format!("it did not end within {total_timeout:?}");
                 Err(Error::garbled(&head, what))
             }
         }

@@ -65,10 +65,6 @@ impl Error {
         }
     }
 
-    pub fn status(&self) -> Option<u16> {
-        self.head().map(|head| head.status)
-    }
-
     /// What Cloudflare's envelope said; empty if there was none.
     pub fn errors(&self) -> &[ApiError] {
         match self {

@@ -19,13 +19,14 @@ mod wire;
 mod words;
 
 pub use crate::core::failure::ErrorClass;
+pub use calls::Api;
 pub use client::{Client, Ended, Reply, head, innermost};
 pub use credential::{Credential, CredentialError, Fingerprint, Names};
 pub use envelope::Page;
 pub use error::{ApiError, Error, WriteOutcome};
 pub use options::{Options, SetupError};
-pub use request::{Direction, Include, NewResource, NewShare, Order, ResourceQuery, ShareQuery, Target, WHOLE};
-pub use response_head::{Limits, ResponseHead};
+pub use request::{FULL_PAGE, NewResource, NewShare, Order, ShareQuery, Target, WHOLE};
+pub use response_head::ResponseHead;
 pub use text::{clean, clean_ends};
 pub use wire::{
     Counts, ExcludedRecipient, NamedAccount, Object, Recipient, RecipientError, Share, ShareResource, TokenState,

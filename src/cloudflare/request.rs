@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::words::{Kind, ResourceStatus, ShareStatus, TargetType};
+use super::words::{Kind, ShareStatus};
 use crate::core::id::{AccountId, OrganizationId, SourceId};
 use crate::core::interned::Interned;
 use crate::core::meta::ResourceMeta;
@@ -37,74 +37,31 @@ pub struct NewResource {
     pub kind: Interned,
 }
 
-/// What a share is read with.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Include {
-    pub resources: bool,
-    pub recipient_counts: bool,
-}
-
+/// In which order of their creation shares are listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
-    Name,
-    Created,
+    OldestFirst,
+    NewestFirst,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
-    Ascending,
-    Descending,
-}
-
-/// Which shares to list. A list of an organization knows no `include`.
+/// Which shares to list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShareQuery {
     pub kind: Option<Kind>,
     pub status: Option<ShareStatus>,
-    pub target_type: Option<TargetType>,
     pub order: Option<Order>,
-    pub direction: Option<Direction>,
-    /// Only shares that carry a resource of one of these types.
-    pub resource_types: Vec<String>,
-    /// Only shares with all of these tags, each `key` or `key=value`. An organization's list knows none.
-    pub tags: Vec<String>,
-    pub include: Include,
-    pub page: u32,
-    pub per_page: u32,
-}
-
-/// Which resources of a share to list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ResourceQuery {
-    pub status: Option<ResourceStatus>,
-    pub kind: Option<String>,
+    /// With the resources and counts of each.
+    pub include: bool,
     pub page: u32,
     pub per_page: u32,
 }
 
 /// As many rows as Cloudflare puts on one page.
-const FULL_PAGE: u32 = 100;
+pub const FULL_PAGE: u32 = 100;
 
 impl Default for ShareQuery {
     fn default() -> Self {
-        ShareQuery {
-            kind: None,
-            status: None,
-            target_type: None,
-            order: None,
-            direction: None,
-            resource_types: Vec::new(),
-            tags: Vec::new(),
-            include: Include::default(),
-            page: 1,
-            per_page: FULL_PAGE,
-        }
-    }
-}
-
-impl Default for ResourceQuery {
-    fn default() -> Self {
-        ResourceQuery { status: None, kind: None, page: 1, per_page: FULL_PAGE }
+        ShareQuery { kind: None, status: None, order: None, include: false, page: 1, per_page: FULL_PAGE }
     }
 }
 
@@ -112,6 +69,9 @@ pub(super) type Query = Vec<(&'static str, String)>;
 
 /// In place of a page: the whole list in one answer.
 pub const WHOLE: u32 = 0;
+
+/// What comes with a share only when asked for.
+pub(super) const INCLUDE: [&str; 2] = ["include_resources", "include_recipient_counts"];
 
 /// Both or neither: with neither Cloudflare sends the whole list, with one it fills in the other.
 pub(super) fn paging(page: u32, per_page: u32) -> Query {
@@ -121,60 +81,22 @@ pub(super) fn paging(page: u32, per_page: u32) -> Query {
     vec![("page", page.to_string()), ("per_page", per_page.to_string())]
 }
 
-impl Include {
-    pub(super) fn query(self) -> Query {
-        let mut query = Query::new();
-        if self.resources {
-            query.push(("include_resources", "true".into()));
-        }
-        if self.recipient_counts {
-            query.push(("include_recipient_counts", "true".into()));
-        }
-        query
-    }
-}
-
 impl ShareQuery {
     pub(super) fn query(&self) -> Query {
-        let mut query = paging(self.page, self.per_page);
+        let direction = |order| match order {
+            Order::OldestFirst => "asc",
+            Order::NewestFirst => "desc",
+        };
         let words = [
             ("kind", self.kind.as_ref().map(Kind::as_str)),
             ("status", self.status.as_ref().map(ShareStatus::as_str)),
-            ("target_type", self.target_type.as_ref().map(TargetType::as_str)),
-            ("order", self.order.map(Order::as_str)),
-            ("direction", self.direction.map(Direction::as_str)),
+            ("order", self.order.map(|_| "created")),
+            ("direction", self.order.map(direction)),
         ];
-        query.extend(words.into_iter().filter_map(|(key, word)| Some((key, word?.to_owned()))));
-        query.extend(self.resource_types.iter().map(|kind| ("resource_types", kind.clone())));
-        query.extend(self.tags.iter().map(|tag| ("tag", tag.clone())));
-        query
-    }
-}
-
-impl ResourceQuery {
-    pub(super) fn query(&self) -> Query {
+        let included = INCLUDE.map(|what| (what, self.include.then_some("true")));
         let mut query = paging(self.page, self.per_page);
-        query.extend(self.status.as_ref().map(|status| ("status", status.as_str().to_owned())));
-        query.extend(self.kind.clone().map(|kind| ("resource_type", kind)));
+        query.extend(words.into_iter().chain(included).filter_map(|(key, word)| Some((key, word?.to_owned()))));
         query
-    }
-}
-
-impl Order {
-    fn as_str(self) -> &'static str {
-        match self {
-            Order::Name => "name",
-            Order::Created => "created",
-        }
-    }
-}
-
-impl Direction {
-    fn as_str(self) -> &'static str {
-        match self {
-            Direction::Ascending => "asc",
-            Direction::Descending => "desc",
-        }
     }
 }
 
@@ -219,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_list_always_says_which_page_and_how_long() {
-        for query in [ShareQuery::default().query(), ResourceQuery::default().query()] {
+        for query in [ShareQuery::default().query(), paging(1, FULL_PAGE)] {
             assert_eq!(query, [("page", "1".to_owned()), ("per_page", "100".to_owned())]);
         }
     }

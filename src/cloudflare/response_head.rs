@@ -6,7 +6,7 @@ use http::HeaderMap;
 use k8s_openapi::jiff::fmt::rfc2822::DateTimeParser;
 
 use super::clean;
-use crate::core::calls_left::Advertised;
+use crate::core::calls_left::Limits;
 
 /// No wait is believed to be longer. Cloudflare's own is 300 s; a slip of a gateway must not silence us for days.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
@@ -22,30 +22,13 @@ pub struct ResponseHead {
     pub limits: Limits,
 }
 
-/// How many more calls are welcome.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Limits {
-    /// Calls left in the tightest of the limits that were named.
-    pub remaining: Option<u64>,
-    /// When that limit starts again.
-    pub reset: Option<Duration>,
-    /// How long to make no call at all.
-    pub retry_after: Option<Duration>,
-}
-
-impl Limits {
-    pub fn advertised(&self) -> Advertised {
-        Advertised { remaining: self.remaining, reset: self.reset }
-    }
-}
-
 impl ResponseHead {
     pub(super) fn read(status: u16, headers: &HeaderMap) -> ResponseHead {
         ResponseHead {
             status,
             date: text(headers, "date").and_then(date),
             ray: text(headers, "cf-ray").map(|ray| clean(ray, 64)),
-            limits: Limits::read(headers),
+            limits: limits(headers),
         }
     }
 
@@ -54,24 +37,22 @@ impl ResponseHead {
     }
 }
 
-impl Limits {
-    fn read(headers: &HeaderMap) -> Limits {
-        let tightest = headers
-            .get_all("ratelimit")
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| outside_quotes(value, ','))
-            .filter_map(|item| {
-                let params = || outside_quotes(item, ';').skip(1);
-                let remaining = params().find_map(|param| number(param, "r"))?;
-                Some((remaining, params().find_map(|param| number(param, "t"))))
-            })
-            .min_by_key(|(remaining, _)| *remaining);
-        Limits {
-            remaining: tightest.map(|(remaining, _)| remaining),
-            reset: tightest.and_then(|(_, reset)| reset).map(wait),
-            retry_after: text(headers, "retry-after").and_then(seconds).map(wait),
-        }
+fn limits(headers: &HeaderMap) -> Limits {
+    let tightest = headers
+        .get_all("ratelimit")
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| outside_quotes(value, ','))
+        .filter_map(|item| {
+            let params = || outside_quotes(item, ';').skip(1);
+            let remaining = params().find_map(|param| number(param, "r"))?;
+            Some((remaining, params().find_map(|param| number(param, "t"))))
+        })
+        .min_by_key(|(remaining, _)| *remaining);
+    Limits {
+        remaining: tightest.map(|(remaining, _)| remaining),
+        reset: tightest.and_then(|(_, reset)| reset).map(wait),
+        retry_after: text(headers, "retry-after").and_then(seconds).map(wait),
     }
 }
 
@@ -121,17 +102,17 @@ mod tests {
         ResponseHead::read(200, &headers)
     }
 
-    fn limits(value: &str) -> (Option<u64>, Option<u64>) {
+    fn left(value: &str) -> (Option<u64>, Option<u64>) {
         let limits = read(&[("ratelimit", value)]).limits;
         (limits.remaining, limits.reset.map(|reset| reset.as_secs()))
     }
 
     #[test]
     fn the_tightest_limit_counts() {
-        assert_eq!(limits(r#""default";r=50;t=30"#), (Some(50), Some(30)));
-        assert_eq!(limits(r#""default";r=50;t=30, "burst";r=7;t=2"#), (Some(7), Some(2)));
-        assert_eq!(limits(r#""odd, name;r=0";r=5;pk=:abc:;t=1"#), (Some(5), Some(1)));
-        assert_eq!(limits(r#"unquoted; r=3 ; t=4"#), (Some(3), Some(4)));
+        assert_eq!(left(r#""default";r=50;t=30"#), (Some(50), Some(30)));
+        assert_eq!(left(r#""default";r=50;t=30, "burst";r=7;t=2"#), (Some(7), Some(2)));
+        assert_eq!(left(r#""odd, name;r=0";r=5;pk=:abc:;t=1"#), (Some(5), Some(1)));
+        assert_eq!(left(r#"unquoted; r=3 ; t=4"#), (Some(3), Some(4)));
         let two = read(&[("ratelimit", r#""a";r=9;t=1"#), ("ratelimit", r#""b";r=8;t=2"#)]);
         assert_eq!(two.limits.remaining, Some(8));
     }
@@ -139,9 +120,9 @@ mod tests {
     #[test]
     fn limits_that_make_no_sense_are_none() {
         for value in ["", "r=5", "\"", ";;;,,,", "\"a\";r=-1;t=x", "\"a\";r=99999999999999999999", "\"a\";t=5"] {
-            assert_eq!(limits(value), (None, None), "{value}");
+            assert_eq!(left(value), (None, None), "{value}");
         }
-        assert_eq!(limits(r#""a";r=1;t=soon"#), (Some(1), None));
+        assert_eq!(left(r#""a";r=1;t=soon"#), (Some(1), None));
     }
 
     #[test]

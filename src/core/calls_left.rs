@@ -22,11 +22,15 @@ const FIRST_PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Sent(u64);
 
-/// What an answer says of the limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Advertised {
+/// How many more calls are welcome, as an answer says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Calls left in the tightest of the limits that were named.
     pub remaining: Option<u64>,
+    /// When that limit starts again.
     pub reset: Option<Duration>,
+    /// How long to make no call at all.
+    pub retry_after: Option<Duration>,
 }
 
 #[derive(Debug, Default)]
@@ -124,19 +128,17 @@ impl Left {
     }
 
     /// Learns from the answer to a call, if one came; `promised`: calls that were granted and are not sent yet.
-    pub fn learn(&mut self, call: Sent, advertised: Option<Advertised>, promised: u32, now: At) {
+    pub fn learn(&mut self, call: Sent, limits: Option<Limits>, promised: u32, now: At) {
         let was_open = self.open.remove(&call);
-        let remaining = advertised.and_then(|advertised| advertised.remaining);
+        let remaining = limits.and_then(|limits| limits.remaining);
         let uncounted = self.uncounted(call, remaining, promised);
         self.ended.push(Ended { call, remaining, together_with: self.sent });
         let oldest = self.open.first().copied();
         self.ended.retain(|ended| oldest.is_some_and(|oldest| oldest <= ended.together_with));
-        let Some(advertised) = advertised else { return };
+        let Some(limits) = limits else { return };
         if call < self.believed {
             // It says as much or more, so it was counted first, and was subtracted in vain.
-            if let Some(said) =
-                self.said.as_mut().filter(|said| was_open && advertised.remaining >= Some(said.remaining))
-            {
+            if let Some(said) = self.said.as_mut().filter(|said| was_open && limits.remaining >= Some(said.remaining)) {
                 said.calls += 1;
             }
             return;
@@ -153,7 +155,7 @@ impl Left {
         } else if self.probe == Probe::Sent(call) {
             self.patience = (self.patience * 2).clamp(FIRST_PATIENCE, LONGEST_RESET);
         }
-        let reset = advertised.reset.unwrap_or(RESET_UNKNOWN).saturating_add(self.patience);
+        let reset = limits.reset.unwrap_or(RESET_UNKNOWN).saturating_add(self.patience);
         self.said = Some(Said { remaining, calls, until: now.plus(reset.min(LONGEST_RESET)) });
     }
 
@@ -173,8 +175,8 @@ impl Left {
 mod tests {
     use super::*;
 
-    fn advertised(remaining: u64, reset: u64) -> Advertised {
-        Advertised { remaining: Some(remaining), reset: Some(Duration::from_secs(reset)) }
+    fn limits(remaining: u64, reset: u64) -> Limits {
+        Limits { remaining: Some(remaining), reset: Some(Duration::from_secs(reset)), retry_after: None }
     }
 
     /// How many single calls are granted now.
@@ -208,7 +210,7 @@ mod tests {
             let mut left = Left::default();
             let calls: Vec<Sent> = (0..5).map(|_| left.send()).collect();
             for (number, remaining) in *answers {
-                left.learn(calls[*number as usize - 1], Some(advertised(*remaining, 30)), 0, At(0));
+                left.learn(calls[*number as usize - 1], Some(limits(*remaining, 30)), 0, At(0));
             }
             assert_eq!(grants(&left), *expected, "{answers:?}");
         }
@@ -218,11 +220,11 @@ mod tests {
     fn only_calls_that_were_under_way_together_can_overtake_each_other() {
         let mut left = Left::default();
         let first = left.send();
-        left.learn(first, Some(advertised(10, 30)), 0, At(0));
+        left.learn(first, Some(limits(10, 30)), 0, At(0));
         let [second, third] = [left.send(), left.send()];
-        left.learn(third, Some(advertised(20, 30)), 0, At(0));
+        left.learn(third, Some(limits(20, 30)), 0, At(0));
         assert_eq!(grants(&left), 19, "the second one is not answered");
-        left.learn(second, Some(advertised(19, 30)), 0, At(0));
+        left.learn(second, Some(limits(19, 30)), 0, At(0));
         assert_eq!(grants(&left), 19, "the second one was counted last");
         assert!(left.ended.is_empty(), "nothing is under way");
     }
@@ -231,7 +233,7 @@ mod tests {
     fn calls_that_are_granted_and_not_sent_yet_are_subtracted() {
         let mut left = Left::default();
         let call = left.send();
-        left.learn(call, Some(advertised(10, 30)), 3, At(0));
+        left.learn(call, Some(limits(10, 30)), 3, At(0));
         assert!(left.affords(7, false, At(0)) && !left.affords(8, false, At(0)));
         left.take(7);
         assert!(!left.affords(1, true, At(0)));
@@ -255,7 +257,12 @@ mod tests {
         for (remaining, reset, at_once, then) in cases {
             let mut left = Left::default();
             let call = left.send();
-            left.learn(call, Some(Advertised { remaining, reset: reset.map(Duration::from_secs) }), 0, At(0));
+            left.learn(
+                call,
+                Some(Limits { remaining, reset: reset.map(Duration::from_secs), retry_after: None }),
+                0,
+                At(0),
+            );
             assert_eq!(left.affords(2, true, At(0)), at_once, "{remaining:?} {reset:?}");
             assert!(then == 0 || !left.affords(2, true, At(then - 1)), "{remaining:?} {reset:?}");
             assert!(left.affords(2, true, At(then)), "{remaining:?} {reset:?}");
@@ -266,14 +273,14 @@ mod tests {
     fn when_none_are_left_only_one_asks_and_headers_that_stop_coming_bind_nobody() {
         let mut left = Left::default();
         let call = left.send();
-        left.learn(call, Some(advertised(0, 5)), 0, At(0));
+        left.learn(call, Some(limits(0, 5)), 0, At(0));
         assert!(!left.affords(1, false, At(5_000)), "another call is under way");
         assert!(left.affords(1, true, At(5_000)));
         let asked = left.send();
         left.learn(asked, None, 0, At(5_001));
         assert!(!left.affords(1, false, At(5_001)), "no answer came");
         let asked = left.send();
-        left.learn(asked, Some(Advertised::default()), 0, At(5_001));
+        left.learn(asked, Some(Limits::default()), 0, At(5_001));
         assert!(left.affords(100, false, At(5_001)));
     }
 
@@ -282,13 +289,13 @@ mod tests {
         for (room, more) in [(0, false), (1, true), (2, true)] {
             let mut left = Left::default();
             let call = left.send();
-            left.learn(call, Some(advertised(0, 5)), 0, At(0));
+            left.learn(call, Some(limits(0, 5)), 0, At(0));
             assert!(left.affords(2, true, At(5_000)));
             left.take(2);
             assert!(!left.is_overdrawn(), "the first call may leave");
             let probe = left.send();
             assert!(left.is_overdrawn(), "the second one waits for the answer");
-            left.learn(probe, Some(advertised(room, 5)), 1, At(5_000));
+            left.learn(probe, Some(limits(room, 5)), 1, At(5_000));
             assert_eq!(!left.is_overdrawn(), more, "{room}");
         }
     }
@@ -297,7 +304,7 @@ mod tests {
     fn a_window_that_makes_room_for_one_call_at_a_time_is_given_time_to_empty() {
         let mut left = Left::default();
         let call = left.send();
-        left.learn(call, Some(advertised(0, 1)), 0, At(0));
+        left.learn(call, Some(limits(0, 1)), 0, At(0));
         let mut waited = Vec::new();
         let mut now = 0;
         for _ in 0..10 {
@@ -308,13 +315,13 @@ mod tests {
             waited.push((now - since) / 1_000);
             left.take(2);
             let probe = left.send();
-            left.learn(probe, Some(advertised(0, 1)), 1, At(now));
+            left.learn(probe, Some(limits(0, 1)), 1, At(now));
             left.give_back(1);
         }
         assert_eq!(waited, [1, 2, 3, 5, 9, 17, 33, 65, 129, 257]);
         left.take(2);
         let probe = left.send();
-        left.learn(probe, Some(advertised(5, 1)), 1, At(now));
+        left.learn(probe, Some(limits(5, 1)), 1, At(now));
         assert!(left.affords(4, false, At(now)) && !left.affords(5, true, At(now + 999)));
         assert!(left.affords(5, true, At(now + 1_000)), "the patience is over");
     }
@@ -323,12 +330,12 @@ mod tests {
     fn calls_that_were_granted_and_are_not_left_any_more_do_not_leave() {
         let mut left = Left::default();
         let call = left.send();
-        left.learn(call, Some(advertised(10, 5)), 0, At(0));
+        left.learn(call, Some(limits(10, 5)), 0, At(0));
         left.take(8);
         assert!(!left.is_overdrawn());
         let call = left.send();
         // Another program has spent the rest.
-        left.learn(call, Some(advertised(2, 5)), 7, At(0));
+        left.learn(call, Some(limits(2, 5)), 7, At(0));
         for granted in (3..=7).rev() {
             assert!(left.is_overdrawn(), "{granted} granted");
             left.give_back(1);
@@ -352,11 +359,11 @@ mod tests {
             };
             let mut left = Left::default();
             let (mut now, mut unserved, mut granted, mut under_way) = (0, 60, 0_u32, 0);
-            let (mut sent, mut answered): (Vec<Sent>, Vec<(Sent, Advertised)>) = (Vec::new(), Vec::new());
+            let (mut sent, mut answered): (Vec<Sent>, Vec<(Sent, Limits)>) = (Vec::new(), Vec::new());
             let mut counted: Vec<i64> = Vec::new();
             // The first answer comes before anything is asked for, as the first sweep's does.
             let first = left.send();
-            left.learn(first, Some(advertised(LIMIT, 5)), 0, At(now));
+            left.learn(first, Some(limits(LIMIT, 5)), 0, At(now));
             while unserved > 0 || under_way > 0 || granted > 0 {
                 match pick(5) {
                     0 => now += pick(700) as i64,
@@ -385,12 +392,12 @@ mod tests {
                         counted.push(now);
                         assert!(counted.len() as u64 <= LIMIT, "seed {seed}: refused at {now} ms");
                         let reset = (counted[0] + WINDOW - now + 999) / 1_000;
-                        answered.push((call, advertised(LIMIT - counted.len() as u64, reset as u64)));
+                        answered.push((call, limits(LIMIT - counted.len() as u64, reset as u64)));
                     }
                     4 if !answered.is_empty() => {
-                        let (call, advertised) = answered.swap_remove(pick(answered.len()));
+                        let (call, limits) = answered.swap_remove(pick(answered.len()));
                         under_way -= 1;
-                        left.learn(call, Some(advertised), granted, At(now));
+                        left.learn(call, Some(limits), granted, At(now));
                         if under_way == 0 && granted == 0 {
                             left.rest();
                         }
@@ -409,7 +416,7 @@ mod tests {
             assert!(left.affords(1, false, At(ms)));
             left.take(1);
             let call = left.send();
-            left.learn(call, Some(advertised(1200, 300)), 0, At(ms));
+            left.learn(call, Some(limits(1200, 300)), 0, At(ms));
         }
     }
 }

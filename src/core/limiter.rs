@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::Hash;
 use std::time::Duration;
 
-use super::calls_left::{Advertised, Left, Sent};
+use super::calls_left::{Left, Limits, Sent};
 use super::time::At;
 
 /// Calls reserved for edits, so that a person need not wait behind a thousand new shares: enough for one edit and the reads
@@ -342,12 +342,12 @@ impl<K: Clone + Eq + Hash> RateLimiter<K> {
     }
 
     /// Learns from the answer to a call, if one came, how many more are welcome.
-    pub fn learn_limits(&mut self, call: Sent, advertised: Option<Advertised>, retry_after: Option<Duration>, now: At) {
+    pub fn learn_limits(&mut self, call: Sent, limits: Option<Limits>, now: At) {
         self.refill(now);
         let reserved = self.reserved.values().map(|(calls, _)| *calls);
         let promised = self.granted.values().copied().chain(reserved).fold(0, u32::saturating_add);
-        self.left.learn(call, advertised, promised, now);
-        if let Some(wait) = retry_after {
+        self.left.learn(call, limits, promised, now);
+        if let Some(wait) = limits.and_then(|limits| limits.retry_after) {
             self.close(now.plus(wait));
         }
     }
@@ -434,8 +434,12 @@ mod tests {
         At(seconds * 1000)
     }
 
-    fn advertised(remaining: u64, reset: Option<u64>) -> Option<Advertised> {
-        Some(Advertised { remaining: Some(remaining), reset: reset.map(Duration::from_secs) })
+    fn left(remaining: u64, reset: Option<u64>) -> Option<Limits> {
+        Some(Limits { remaining: Some(remaining), reset: reset.map(Duration::from_secs), retry_after: None })
+    }
+
+    fn retry_after(seconds: u64) -> Option<Limits> {
+        Some(Limits { retry_after: Some(Duration::from_secs(seconds)), ..Limits::default() })
     }
 
     #[test]
@@ -625,12 +629,12 @@ mod tests {
         for (room, more) in [(0, false), (1, true)] {
             let mut limiter = RateLimiter::new(RATE, 240, at(0));
             let call = limiter.send(&0);
-            limiter.learn_limits(call, advertised(0, Some(5)), None, at(0));
+            limiter.learn_limits(call, left(0, Some(5)), at(0));
             assert!(!limiter.ask(&1, "a", Priority::Edit, 2, at(0)));
             assert_eq!(limiter.due(at(5)), vec![1]);
             assert!(limiter.ask_on(&1, "a", Priority::Edit, (0, 1), at(5)) && !limiter.must_ask_again(at(5)));
             let call = limiter.send(&1);
-            limiter.learn_limits(call, advertised(room, Some(5)), None, at(5));
+            limiter.learn_limits(call, left(room, Some(5)), at(5));
             limiter.done();
             assert_eq!(limiter.ask_on(&1, "a", Priority::Edit, (1, 1), at(5)), more, "{room}");
         }
@@ -640,7 +644,7 @@ mod tests {
     fn retry_after_closes_for_everybody_and_nothing_passes_before() {
         let mut limiter = RateLimiter::new(RATE, 240, at(0));
         let call = limiter.send(&0);
-        limiter.learn_limits(call, Some(Advertised::default()), Some(Duration::from_secs(300)), at(0));
+        limiter.learn_limits(call, retry_after(300), at(0));
         assert!(!limiter.ask(&1, "a", Priority::Edit, 1, at(299)));
         assert!(limiter.due(at(299)).is_empty());
         assert_eq!(limiter.due(at(300)), vec![1]);
@@ -654,7 +658,7 @@ mod tests {
             assert!(limiter.ask(&key, "a", Priority::Edit, 1, at(0)));
             calls.push(limiter.send(&key));
         }
-        limiter.learn_limits(calls[0], advertised(5, None), None, at(0));
+        limiter.learn_limits(calls[0], left(5, None), at(0));
         assert!(limiter.ask(&5, "a", Priority::Edit, 1, at(0)));
         assert!(!limiter.ask(&6, "a", Priority::Edit, 1, at(0)));
     }
@@ -664,7 +668,7 @@ mod tests {
         let mut limiter = RateLimiter::new(RATE, 240, at(0));
         assert!(limiter.ask(&0, "a", Priority::Edit, 1, at(0)));
         let call = limiter.send(&0);
-        limiter.learn_limits(call, advertised(0, Some(10)), None, at(0));
+        limiter.learn_limits(call, left(0, Some(10)), at(0));
         limiter.done();
         for key in 1..4 {
             assert!(!limiter.ask(&key, "a", Priority::Edit, 2, at(9)));
@@ -675,7 +679,7 @@ mod tests {
         assert!(limiter.due(at(10)).is_empty());
         limiter.send(&1);
         let call = limiter.send(&1);
-        limiter.learn_limits(call, advertised(100, Some(10)), None, at(10));
+        limiter.learn_limits(call, left(100, Some(10)), at(10));
         limiter.done();
         assert_eq!(limiter.due(at(10)), vec![2, 3]);
     }
@@ -684,7 +688,7 @@ mod tests {
     fn a_refused_credential_does_not_count_calls_it_never_made() {
         let mut limiter = RateLimiter::new(RATE, 240, at(0));
         let call = limiter.send(&0);
-        limiter.learn_limits(call, advertised(2, Some(30)), None, at(0));
+        limiter.learn_limits(call, left(2, Some(30)), at(0));
         assert!(limiter.ask(&1, "a", Priority::Edit, 1, at(0)));
         assert!(limiter.ask(&2, "a", Priority::Edit, 1, at(0)));
         assert!(!limiter.ask(&3, "a", Priority::Edit, 1, at(0)));
@@ -695,14 +699,14 @@ mod tests {
         let mut limiter = RateLimiter::new(RATE, 240, at(0));
         assert!(limiter.ask(&1, "a", Priority::Edit, 4, at(0)));
         let call = limiter.send(&1);
-        limiter.learn_limits(call, advertised(5, Some(30)), None, at(0));
+        limiter.learn_limits(call, left(5, Some(30)), at(0));
         // Three of its own are yet to come.
         assert!(!limiter.ask(&2, "a", Priority::Edit, 3, at(0)));
         limiter.unqueue(&2);
         assert!(limiter.ask(&3, "a", Priority::Edit, 2, at(0)));
         limiter.release(&1);
         let call = limiter.send(&3);
-        limiter.learn_limits(call, advertised(4, Some(30)), None, at(1));
+        limiter.learn_limits(call, left(4, Some(30)), at(1));
         assert!(limiter.ask(&4, "b", Priority::Edit, 3, at(1)), "what the first did not send is nobody's any more");
     }
 
@@ -711,11 +715,11 @@ mod tests {
         let mut limiter = RateLimiter::new(RATE, 16, at(0));
         assert_eq!([0, 10, 1000].map(|second| limiter.tokens_at(at(second))), [16.0, 46.0, 240.0]);
         let call = limiter.send(&0);
-        limiter.learn_limits(call, advertised(5, Some(30)), None, at(1000));
+        limiter.learn_limits(call, left(5, Some(30)), at(1000));
         assert_eq!(limiter.tokens_at(at(1029)), 5.0);
         assert_eq!(limiter.tokens_at(at(1030)), 240.0, "the window is over");
         let call = limiter.send(&0);
-        limiter.learn_limits(call, None, Some(Duration::from_secs(60)), at(1030));
+        limiter.learn_limits(call, retry_after(60), at(1030));
         assert_eq!([1089, 1090].map(|second| limiter.tokens_at(at(second))), [0.0, 240.0]);
     }
 
@@ -728,7 +732,7 @@ mod tests {
         assert!(limiter.ask(&1, "a", Priority::Edit, 1, at(300)));
         let call = limiter.send(&1);
         assert!(!rests(&mut limiter, 1000), "a call is under way");
-        limiter.learn_limits(call, None, None, at(1000));
+        limiter.learn_limits(call, None, at(1000));
         limiter.done();
         limiter.release(&1);
         assert!(!rests(&mut limiter, 1299) && rests(&mut limiter, 1300));
@@ -736,7 +740,7 @@ mod tests {
         limiter.done();
         assert!(!rests(&mut limiter, 1301) && !rests(&mut limiter, 1600) && rests(&mut limiter, 1601));
         let call = limiter.send(&1);
-        limiter.learn_limits(call, None, Some(Duration::from_secs(900)), at(1601));
+        limiter.learn_limits(call, retry_after(900), at(1601));
         assert!(!rests(&mut limiter, 2500) && rests(&mut limiter, 2501));
     }
 
@@ -761,13 +765,13 @@ mod tests {
                 limiter.due(At(now));
                 while !under_way.is_empty() && (step > 3 || under_way.len() >= RATE.concurrency) {
                     let call = under_way.remove(remaining as usize % under_way.len());
-                    let advertised = match step {
-                        0 => None,
-                        1..=2 => Some(Advertised::default()),
-                        _ => Some(Advertised { remaining: Some(remaining / 10), reset: Some(Duration::from_secs(reset)) }),
-                    };
                     let retry_after = (step == 11).then(|| Duration::from_secs(reset));
-                    limiter.learn_limits(call, advertised, retry_after, At(now));
+                    let limits = match step {
+                        0 => None,
+                        1..=2 => Some(Limits::default()),
+                        _ => left(remaining / 10, Some(reset)).map(|left| Limits { retry_after, ..left }),
+                    };
+                    limiter.learn_limits(call, limits, At(now));
                     open_at = open_at.max(now + retry_after.map_or(0, |wait| wait.as_millis() as i64));
                     limiter.done();
                 }

@@ -3,6 +3,7 @@
 //! A pass gathers facts, asks here what to do next, does that one thing, and asks again. Because nothing in
 //! here can wait or fail, every combination of facts can be enumerated, and the model explores this very code.
 
+pub mod breaker;
 pub mod calls_left;
 pub mod child_step;
 pub mod deletions;

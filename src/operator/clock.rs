@@ -1,4 +1,5 @@
-//! The one place that asks what time it is.
+//! What time is it, for passes, sweeps and statuses? By a clock that never goes back; Leases, watches and Events ask the
+//! machine's own.
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -15,7 +16,7 @@ const AHEAD: Duration = Duration::from_secs(60);
 /// seem to be long past, and those that we tell lie in the future.
 const BEHIND: Duration = Duration::from_secs(300);
 /// How often that is looked at.
-const LOOK: Duration = Duration::from_secs(30);
+const PERIOD: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Clone, Copy)]
 pub struct Clock(pub fn() -> At);
@@ -62,7 +63,7 @@ impl Steady {
 pub async fn put_back() {
     let mut behind = Behind::default();
     while !behind.for_long(system().since(wall()), Instant::now()) {
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(PERIOD).await;
     }
 }
 

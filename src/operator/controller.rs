@@ -12,8 +12,10 @@ use kube::core::DeserializeGuard;
 use kube::runtime::Controller;
 use kube::runtime::controller::{Action, Config as ControllerConfig, Error as ControllerError};
 use kube::runtime::reflector::{self, Store, store::Writer};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::JoinError;
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::Instrument;
 
 use super::delays;
@@ -22,7 +24,6 @@ use crate::api::{Kind, Name, ObjectKey, Reason};
 use crate::core::health::{self, Sign};
 use crate::operator::cluster::reconciled::{Reconciled, reports_generation};
 use crate::operator::cluster::requests::api_in;
-use crate::operator::cluster::served::Working;
 use crate::operator::cluster::watch::{self as watches, Feed};
 use crate::operator::cluster::work_queue::WorkQueue;
 use crate::operator::pass::context::Context;
@@ -39,6 +40,9 @@ const CROWDED: Duration = Duration::from_millis(200);
 const AFTER_PANIC: Duration = Duration::from_secs(60);
 /// How many passes over objects of one kind run at a time, in each scope.
 const CONCURRENCY: u16 = 32;
+
+/// What a pass over one object does. It ends with the time after which the object is looked at again, if at all.
+pub type PassOver<K> = fn(Arc<Context>, Arc<K>) -> BoxFuture<'static, Result<Option<Duration>, Stop>>;
 
 /// One scope's store of a kind, what fills it, and who is to be looked at.
 pub struct Reflector<K: Reconciled> {
@@ -66,17 +70,13 @@ pub struct Scope {
     /// Turns true once the scope is served: before that nothing is decided.
     pub served: watch::Receiver<bool>,
     pub health: Health,
-    /// Each pass has one of these; when all are gone, no pass is under way.
-    pub under_way: mpsc::Sender<()>,
+    /// Those under way.
+    pub passes: TaskTracker,
 }
 
 impl Scope {
     /// Runs one kind for as long as it is polled. What is under way goes on when it is dropped.
-    pub fn control<K, F>(&self, reflector: &Reflector<K>, pass: fn(Arc<Context>, Arc<K>) -> F) -> BoxFuture<'static, ()>
-    where
-        K: Reconciled,
-        F: Future<Output = Result<Option<Duration>, Stop>> + Send + 'static,
-    {
+    pub fn control<K: Reconciled>(&self, reflector: &Reflector<K>, pass: PassOver<K>) -> BoxFuture<'static, ()> {
         let api: Api<DeserializeGuard<K>> = api_in(&self.context.cluster.kube, self.namespace.as_deref());
         let (health, at, metrics) = (self.health.clone(), self.at, self.context.metrics.clone());
         let report = move |sign| {
@@ -103,15 +103,15 @@ impl Scope {
         let controller = Controller::for_stream(stream, reflector.store.clone())
             .with_config(ControllerConfig::default().concurrency(CONCURRENCY))
             .reconcile_on(reflector.queue.clone().references());
-        let (served, under_way, queue) = (self.served.clone(), self.under_way.clone(), reflector.queue.clone());
+        let (served, passes, queue) = (self.served.clone(), self.passes.clone(), reflector.queue.clone());
         let reconcile = move |object: Arc<K>, context: Arc<Context>| {
             queue.begun(&Name::of(object.as_ref()));
-            let (mut served, under_way) = (served.clone(), under_way.clone());
+            let (mut served, passes) = (served.clone(), passes.clone());
             async move {
                 // Closed only while the process ends.
                 let is_served = served.wait_for(|served| *served).await.is_ok();
                 Ok::<Action, Infallible>(match is_served {
-                    true => reconcile(context, object, pass, under_way).await,
+                    true => reconcile(context, object, pass, passes).await,
                     false => Action::await_change(),
                 })
             }
@@ -132,19 +132,15 @@ impl Scope {
 }
 
 /// One pass, and what comes before and after it: a panic in any of these is this object's alone.
-async fn reconcile<K, F>(
+async fn reconcile<K: Reconciled>(
     context: Arc<Context>,
     object: Arc<K>,
-    pass: fn(Arc<Context>, Arc<K>) -> F,
-    under_way: mpsc::Sender<()>,
-) -> Action
-where
-    K: Reconciled,
-    F: Future<Output = Result<Option<Duration>, Stop>> + Send + 'static,
-{
+    pass: PassOver<K>,
+    passes: TaskTracker,
+) -> Action {
     let metrics = context.metrics.clone();
     let key = K::key(Name::of(object.as_ref()));
-    let work = AssertUnwindSafe(run_pass(context, object, pass, under_way));
+    let work = AssertUnwindSafe(run_pass(context, object, pass, passes));
     work.catch_unwind().await.unwrap_or_else(|_| {
         tracing::error!(object = %key, "panic while reconciling an object");
         metrics.panic();
@@ -153,16 +149,12 @@ where
 }
 
 /// The pass runs in a task of its own, since it goes on when the controller ends.
-async fn run_pass<K, F>(
+async fn run_pass<K: Reconciled>(
     context: Arc<Context>,
     object: Arc<K>,
-    pass: fn(Arc<Context>, Arc<K>) -> F,
-    under_way: mpsc::Sender<()>,
-) -> Action
-where
-    K: Reconciled,
-    F: Future<Output = Result<Option<Duration>, Stop>> + Send + 'static,
-{
+    pass: PassOver<K>,
+    passes: TaskTracker,
+) -> Action {
     if context.shutdown.is_cancelled() {
         return Action::await_change();
     }
@@ -183,10 +175,10 @@ where
     let one = pass(context.clone(), object.clone());
     let task = async move {
         let ended = one.await;
-        drop((working, under_way));
+        drop(working);
         ended
     };
-    let ended = tokio::spawn(trace.around(task.instrument(span.clone()))).await;
+    let ended = passes.spawn(trace.around(task.instrument(span.clone()))).await;
     end(trace, &ended);
     context.metrics.pass(key.kind, started.elapsed());
     match &ended {
@@ -233,7 +225,7 @@ fn end(trace: Trace, ended: &Result<Result<Option<Duration>, Stop>, JoinError>) 
 }
 
 /// The right to work on the object, or what to do instead: the objects of other shards are looked after by others.
-async fn enter<K: Reconciled>(context: &Arc<Context>, object: &K) -> Result<Working, Action> {
+async fn enter<K: Reconciled>(context: &Arc<Context>, object: &K) -> Result<TaskTrackerToken, Action> {
     let cluster = &context.cluster;
     let failed = |stop: Stop| {
         tracing::warn!(?stop, "the Share of a child object cannot be read");

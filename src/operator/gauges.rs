@@ -20,7 +20,7 @@ use crate::serve::metrics::{ReadyCounts, UnreadyShare, UsedCredential, Views};
 const PERIOD: Duration = Duration::from_secs(5);
 
 /// How often objects are counted that have not changed: a waiver comes near its end without a change.
-const ANYWAY: Duration = Duration::from_secs(60);
+const UNCHANGED_PERIOD: Duration = Duration::from_secs(60);
 
 /// So many objects are counted before others may use the thread: an edit does not wait for ten thousand.
 const AT_ONCE: usize = 256;
@@ -42,7 +42,7 @@ pub async fn keep(context: Arc<Context>, health: Health) {
         context.metrics.shards_held(held);
         // A count goes over all objects, and most of the time they are as they were.
         let (state, now) = ((context.cluster.index.changes(), held), context.clock.now());
-        let is_counted = counted.is_some_and(|(of, at)| of == state && now.since(at) < ANYWAY);
+        let is_counted = counted.is_some_and(|(of, at)| of == state && now.since(at) < UNCHANGED_PERIOD);
         if !is_counted || edits.is_any_waiting() {
             context.metrics.ready(&ready_counts(&context, &mut edits).await);
             counted = Some((state, now));
@@ -59,7 +59,7 @@ fn show_calls_left(context: &Context) {
     context.metrics.calls_left(&levels);
     // A part of a call is none.
     let left = levels.iter().map(|(credential, tokens, _)| (credential.to_string(), tokens.max(0.0) as u32));
-    context.remote.gate.leadership.note_left(&left.collect());
+    context.remote.leadership.note_left(&left.collect());
 }
 
 async fn ready_counts(context: &Context, edits: &mut WaitingEdits) -> ReadyCounts {
@@ -107,12 +107,10 @@ fn count_share(counts: &mut ReadyCounts, edits: &mut WaitingEdits, share: &Share
     }
     counts.recipients.extend(recipients(share));
     counts.credentials.extend(credential(share));
-    counts.not_excluded.extend(not_excluded(share).map(|count| (name(), count)));
-    counts.waivers_ending.extend(waivers_ending(share, now).map(|count| (name(), count)));
-    let blocked = share.status.as_ref().map_or(0, |status| i64::from(status.blocked_removals));
-    if blocked > 0 {
-        counts.blocked_removals.push((name(), blocked));
-    }
+    let some = |count: i64| Some((name(), count)).filter(|_| count > 0);
+    counts.not_excluded.extend(some(not_excluded(share)));
+    counts.waivers_ending.extend(some(waivers_ending(share, now)));
+    counts.blocked_removals.extend(some(share.status.as_ref().map_or(0, |status| status.blocked_removals.into())));
 }
 
 fn count_child(counts: &mut ReadyCounts, edits: &mut WaitingEdits, child: &dyn ChildObject, now: At) {
@@ -143,20 +141,18 @@ fn credential(share: &Share) -> Option<UsedCredential> {
     Some(UsedCredential { credential, secret: secret_of(share), account: share.spec.account_id.clone() })
 }
 
-/// How many accounts receive the share although it excludes them, if any.
-fn not_excluded(share: &Share) -> Option<i64> {
-    let listed = share.status.as_ref().map(|status| &status.exceptions);
-    let receives = |entry: &&ExceptionEntry| [NOT_EXCLUDED, EXCLUSION_BLOCKED].contains(&&*entry.state);
-    let count = listed.into_iter().flatten().filter(receives).count();
-    i64::try_from(count).ok().filter(|count| *count > 0)
+/// How many accounts receive the share although it excludes them.
+fn not_excluded(share: &Share) -> i64 {
+    listed(share, |entry| [NOT_EXCLUDED, EXCLUSION_BLOCKED].contains(&&*entry.state))
 }
 
-/// How many waivers of recipients that failed end soon, if any.
-fn waivers_ending(share: &Share, now: At) -> Option<i64> {
-    let listed = share.status.as_ref().map(|status| &status.exceptions);
-    let waivers = listed.into_iter().flatten().filter_map(|entry| entry.waiver.as_ref());
-    let count = waivers.filter(|waiver| waiver::ends_soon(waiver, now)).count();
-    i64::try_from(count).ok().filter(|count| *count > 0)
+/// How many waivers of recipients that failed end soon.
+fn waivers_ending(share: &Share, now: At) -> i64 {
+    listed(share, |entry| entry.waiver.as_ref().is_some_and(|waiver| waiver::ends_soon(waiver, now)))
+}
+
+fn listed(share: &Share, is: impl Fn(&ExceptionEntry) -> bool) -> i64 {
+    share.status.iter().flat_map(|status| &status.exceptions).filter(|entry| is(entry)).count() as i64
 }
 
 fn views(context: &Context) -> Views {

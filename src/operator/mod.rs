@@ -33,7 +33,7 @@ pub use cluster::partition::REPLICAS;
 pub use cluster::sweeps::{self, SWEEPS, Sweep, Sweeps};
 pub use cluster::watches::{WATCHES, Watches};
 pub use remote::credentials::{Credentials, NoCredential, ResolvedCredential};
-pub use remote::pages::{FULL_PAGE, read_pages};
+pub use remote::pages::read_pages;
 pub use remote::session::live;
 pub use rows::inventory::is_settled_long_ago;
 pub use rows::row_state::{EXCLUSION_BLOCKED, NOT_CONVERGING, REFUSED, label};

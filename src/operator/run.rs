@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use super::clock::{self, Clock};
 use super::controller::{Reflector, Scope};
@@ -34,7 +34,6 @@ use crate::operator::remote::accounts::Accounts;
 use crate::operator::remote::credentials::{Credentials, SECRET_AGE};
 use crate::operator::remote::limiters::Limiters;
 use crate::operator::remote::sweep;
-use crate::operator::remote::write_gate::WriteGate;
 use crate::operator::settings::Settings;
 use crate::operator::vital::Vital;
 use crate::operator::{child, gauges, shards, share};
@@ -78,25 +77,15 @@ impl Options {
     }
 }
 
-/// A task that ends with the one that started it.
-struct Background(JoinHandle<()>);
-
-impl Background {
-    fn start(vital: &Vital, work: impl Future<Output = ()> + Send + 'static) -> Background {
-        Background(tokio::spawn(vital.watch(work)))
-    }
-
-    /// Ends it, and waits until it has.
-    async fn end(mut self) {
-        self.0.abort();
-        let _ = (&mut self.0).await;
-    }
+/// Starts a task that ends with the one that started it.
+fn start(vital: &Vital, work: impl Future<Output = ()> + Send + 'static) -> AbortOnDropHandle<()> {
+    AbortOnDropHandle::new(tokio::spawn(vital.watch(work)))
 }
 
-impl Drop for Background {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
+/// Ends it, and waits until it has.
+async fn end(task: AbortOnDropHandle<()>) {
+    task.abort();
+    let _ = task.await;
 }
 
 /// Runs until `shutdown` turns true, until a held lease is lost, or until something happens that nothing goes on without.
@@ -104,7 +93,7 @@ pub async fn run(options: Options, vital: Vital, shutdown: watch::Receiver<bool>
     options.metrics.sweep_interval(options.settings.sweep_interval);
     options.metrics.shards(options.shards);
     let ends = vital.clone();
-    let _clock = Background::start(&vital, async move {
+    let _clock = start(&vital, async move {
         clock::put_back().await;
         ends.end(PUT_BACK);
     });
@@ -122,7 +111,7 @@ pub async fn run(options: Options, vital: Vital, shutdown: watch::Receiver<bool>
 struct Elections {
     kube: kube::Client,
     leads: Vec<Lead>,
-    running: Vec<Background>,
+    running: Vec<AbortOnDropHandle<()>>,
     leading: Vec<watch::Receiver<bool>>,
     leadership: Leadership,
     partition: Option<Arc<Partition>>,
@@ -136,11 +125,11 @@ impl Elections {
         let lost = CancellationToken::new();
         let (mut running, mut leading) = (Vec::new(), Vec::new());
         let watches = Watches::new(&options.namespaces, options.selector.as_deref());
-        let mut start = |lead: &Lead, role, tenure: &Tenure| {
+        let mut compete = |lead: &Lead, role, tenure: &Tenure| {
             let (kube, health) = (options.kube.clone(), options.health.clone());
             let election = Election::new(kube, lead.clone(), role, tenure, health, watches.clone());
             let (leads, receiver) = watch::channel(false);
-            running.push(Background::start(vital, election.run(leads, lost.clone())));
+            running.push(start(vital, election.run(leads, lost.clone())));
             receiver
         };
         let partition = (options.shards > 1)
@@ -149,7 +138,7 @@ impl Elections {
             None => vec![(lead.clone(), Role::Sole)],
             Some(partition) => {
                 let common = Tenure { term: partition.common.clone(), ..Tenure::default() };
-                start(lead, Role::Common(partition.clone()), &common);
+                compete(lead, Role::Common(partition.clone()), &common);
                 let name = |shard| Lead { name: shard::lease_name(&lead.name, shard), ..lead.clone() };
                 (0..options.shards).map(|shard| (name(shard), Role::Shard(shard, partition.clone()))).collect()
             }
@@ -157,7 +146,7 @@ impl Elections {
         let (mut leads, mut tenures) = (Vec::new(), Vec::new());
         for (lead, role) in roles {
             let tenure = Tenure::default();
-            leading.push(start(&lead, role, &tenure));
+            leading.push(compete(&lead, role, &tenure));
             tenures.push(tenure);
             leads.push(lead);
         }
@@ -184,7 +173,7 @@ impl Elections {
     async fn end(self) {
         let Elections { kube, leads, running, partition, common, .. } = self;
         for election in running {
-            election.end().await;
+            end(election).await;
         }
         let api = kube::Api::namespaced(kube.clone(), &common.namespace);
         futures::future::join_all(leads.iter().map(|lead| leader::release(&api, lead))).await;
@@ -202,10 +191,10 @@ async fn lead_when_elected(
 ) -> anyhow::Result<()> {
     let preparation =
         prepare::keep(options.kube.clone(), options.scopes(), options.selector.clone(), options.health.clone());
-    let _preparation = Background::start(vital, preparation);
+    let _preparation = start(vital, preparation);
     {
         let health = keep_health(options.health.clone(), options.metrics.clone(), Vec::new());
-        let _health = Background::start(vital, health);
+        let _health = start(vital, health);
         let lost = elections.lost.clone();
         tokio::select! {
             () = elections.lead() => {}
@@ -248,21 +237,21 @@ async fn work(
     let reflectors: Vec<Reflectors> = scopes.iter().map(|_| reflector()).collect();
     let (context, opened) = context(options, vital, leadership, &reflectors);
     let (gates, served): (Vec<_>, Vec<_>) = scopes.iter().map(|_| watch::channel(false)).unzip();
-    let (under_way, mut all_ended) = mpsc::channel(1);
-    let controllers = controllers(options, &context, &scopes, &reflectors, served, under_way);
-    let running = Background::start(vital, async { drop(futures::future::join_all(controllers).await) });
+    let passes = TaskTracker::new();
+    let controllers = controllers(options, &context, &scopes, &reflectors, served, &passes);
+    let running = start(vital, async { drop(futures::future::join_all(controllers).await) });
     let background = [
-        Background::start(vital, keep_health(options.health.clone(), options.metrics.clone(), gates)),
-        Background::start(vital, keep_credentials(context.clone())),
-        Background::start(vital, requeue_those_that_wait(context.clone())),
-        Background::start(vital, sweep_accounts(context.clone(), vital.clone(), opened)),
-        Background::start(vital, gauges::keep(context.clone(), options.health.clone())),
+        start(vital, keep_health(options.health.clone(), options.metrics.clone(), gates)),
+        start(vital, keep_credentials(context.clone())),
+        start(vital, requeue_those_that_wait(context.clone())),
+        start(vital, sweep_accounts(context.clone(), vital.clone(), opened)),
+        start(vital, gauges::keep(context.clone(), options.health.clone())),
     ];
     let partition = elections.and_then(|elections| elections.partition.clone());
     let _shards = partition.zip(options.lead.as_ref()).map(|(partition, lead)| {
         let end_timeout = options.settings.call_timeout + MARGIN;
         let keep = shards::keep(context.clone(), partition, lead.duration, end_timeout);
-        [keep.boxed(), shards::divide_rates(context.clone()).boxed()].map(|work| Background::start(vital, work))
+        [keep.boxed(), shards::divide_rates(context.clone()).boxed()].map(|work| start(vital, work))
     });
     let lost = async {
         match elections {
@@ -277,9 +266,9 @@ async fn work(
     };
     context.shutdown.cancel();
     tracing::info!("stopping: waiting for calls in progress");
-    running.end().await;
-    // Nothing is ever sent: this ends when the last pass has.
-    if tokio::time::timeout(options.settings.call_timeout + MARGIN, all_ended.recv()).await.is_err() {
+    end(running).await;
+    passes.close();
+    if tokio::time::timeout(options.settings.call_timeout + MARGIN, passes.wait()).await.is_err() {
         tracing::warn!("some objects were still being reconciled at the deadline");
     }
     drop(background);
@@ -315,7 +304,7 @@ fn context(
             options.metrics.clone(),
         ),
         requeuer: requeuer.clone(),
-        shards: Arc::new(ServedShards::new(options.shards, clock.now())),
+        shards: ServedShards::new(options.shards, clock.now()),
     };
     let (accounts, opened) = Accounts::new(options.metrics.clone(), options.settings.sweep_interval);
     let remote = Remote {
@@ -331,7 +320,8 @@ fn context(
             vital.clone(),
         ),
         credentials: Credentials::new(kube.clone(), clock),
-        gate: WriteGate { leadership, shutdown: shutdown.clone(), call_timeout: settings.call_timeout },
+        leadership,
+        shutdown: shutdown.clone(),
         metrics: options.metrics.clone(),
         traces: options.traces.clone(),
     };
@@ -365,7 +355,7 @@ fn controllers(
     scopes: &[Option<String>],
     reflectors: &[Reflectors],
     served: Vec<watch::Receiver<bool>>,
-    under_way: mpsc::Sender<()>,
+    passes: &TaskTracker,
 ) -> Vec<futures::future::BoxFuture<'static, ()>> {
     let of_scope = |(at, namespace): (usize, &Option<String>)| {
         let reflectors = &reflectors[at];
@@ -376,12 +366,12 @@ fn controllers(
             selector: options.selector.clone(),
             served: served[at].clone(),
             health: options.health.clone(),
-            under_way: under_way.clone(),
+            passes: passes.clone(),
         };
         [
-            scope.control(&reflectors.shares, share::reconcile),
-            scope.control(&reflectors.recipients, child::reconcile::<ShareRecipient>),
-            scope.control(&reflectors.resources, child::reconcile::<ShareResource>),
+            scope.control(&reflectors.shares, |context, share| share::reconcile(context, share).boxed()),
+            scope.control(&reflectors.recipients, |context, child| child::reconcile(context, child).boxed()),
+            scope.control(&reflectors.resources, |context, child| child::reconcile(context, child).boxed()),
         ]
     };
     scopes.iter().enumerate().flat_map(of_scope).collect()

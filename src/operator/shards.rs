@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::api::{Name, ObjectKey};
-use crate::operator::cluster::index::Related;
 use crate::operator::cluster::partition::Partition;
+use crate::operator::cluster::reconciled::Reconciled;
 use crate::operator::pass::context::Context;
 
 /// For so many looks in a row a replica must have more than its part before it gives a shard back.
-const LOOKS: u32 = 2;
+const EXCESS_LOOKS: u32 = 2;
 
 /// How often it is looked up who else uses a credential.
-const USERS: Duration = Duration::from_secs(5);
+const DIVISION_PERIOD: Duration = Duration::from_secs(5);
 
 /// Where accounts of several shards use one credential, each process uses a part of its rate: Cloudflare counts all of
 /// them together.
@@ -36,7 +36,7 @@ pub async fn divide_rates(context: Arc<Context>) {
                 _ => 1.0 / f64::from(shards.count()),
             }
         });
-        tokio::time::sleep(USERS).await;
+        tokio::time::sleep(DIVISION_PERIOD).await;
     }
 }
 
@@ -72,7 +72,7 @@ pub async fn keep(context: Arc<Context>, partition: Arc<Partition>, lease: Durat
             () = shards.listed.notified() => {}
             _ = look.tick() => {
                 exceeds = if partition.division().exceeds() { exceeds + 1 } else { 0 };
-                if exceeds >= LOOKS && let Some(shard) = served.last().copied() {
+                if exceeds >= EXCESS_LOOKS && let Some(shard) = served.last().copied() {
                     exceeds = 0;
                     if give_back(&context, &partition, shard, end_timeout).await {
                         served.remove(&shard);
@@ -108,7 +108,7 @@ async fn give_back(context: &Context, partition: &Partition, shard: u16, end_tim
     let mut of_shard = Vec::new();
     for_each(context, |key, belongs| of_shard.extend(Some(key).filter(|_| belongs == shard)));
     of_shard.iter().for_each(|key| context.forget(key));
-    context.remote.gate.leadership.forget_sweeps(shard);
+    context.remote.leadership.forget_sweeps(shard);
     partition.give_back(shard).await;
     true
 }
@@ -124,7 +124,7 @@ fn requeue(context: &Context, shards: &BTreeSet<u16>, namespace: Option<&str>) {
 
 /// Each object that is watched, and the shard that it belongs to.
 fn for_each(context: &Context, mut what: impl FnMut(ObjectKey, u16)) {
-    fn each<K: Related>(context: &Context, what: &mut impl FnMut(ObjectKey, u16)) {
+    fn each<K: Reconciled>(context: &Context, what: &mut impl FnMut(ObjectKey, u16)) {
         for object in K::cache(&context.cluster.index).all() {
             let account = object.account(&context.cluster.index);
             what(K::key(Name::of(object.as_ref())), context.cluster.shard_of(account.as_deref()));

@@ -1,8 +1,10 @@
-//! Tasks without which the process would look healthy and do nothing: if one of them panics, or ends though it never should,
-//! the process ends, and is started again.
+//! Tasks without which the process would look healthy and do nothing: if one of them panics, the process ends, and is
+//! started again.
 
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::{Arc, OnceLock};
 
+use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
 
 const PANICKED: &str = "an internal task failed, as the panic in the log says; exiting in order to be restarted";
@@ -17,10 +19,12 @@ pub struct Vital {
 impl Vital {
     /// The work, whose panic is noticed.
     pub fn watch<F: Future>(&self, work: F) -> impl Future<Output = F::Output> + use<F> {
-        let noticed = OnPanic(self.clone());
+        let vital = self.clone();
         async move {
-            let _noticed = noticed;
-            work.await
+            AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|panic| {
+                vital.end(PANICKED);
+                resume_unwind(panic)
+            })
         }
     }
 
@@ -34,16 +38,6 @@ impl Vital {
     pub async fn ended(&self) -> &'static str {
         self.ended.cancelled().await;
         self.why.get().copied().unwrap_or(PANICKED)
-    }
-}
-
-struct OnPanic(Vital);
-
-impl Drop for OnPanic {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.end(PANICKED);
-        }
     }
 }
 

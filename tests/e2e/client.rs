@@ -12,8 +12,7 @@ mod tls;
 use std::time::Duration;
 
 use cfshare::cloudflare::{
-    Client, Credential, Error, Include, NewResource, NewShare, Options, Recipient, ResourceQuery, Share, ShareResource,
-    Target,
+    Api, Client, Credential, Error, NewResource, NewShare, Options, Recipient, Share, ShareResource, Target,
 };
 use cfshare::core::id::{AccountId, ShareId, SourceId};
 use cfshare::core::meta::ResourceMeta;
@@ -78,13 +77,16 @@ impl Stage {
         }
     }
 
+    fn api(&self) -> Api<'_> {
+        self.client.api(&self.credential, &self.account)
+    }
+
     fn run<T>(&self, call: impl Future<Output = T>) -> T {
         self.runtime.block_on(call)
     }
 
     fn create(&self, new: &NewShare) -> Result<Share, Error> {
-        let made = self.client.create_share(&self.credential, &self.account, new);
-        self.run(made).map(|reply| reply.body)
+        self.run(self.api().create_share(new)).map(|reply| reply.body)
     }
 
     /// A share with one recipient and one resource, at rest.
@@ -98,20 +100,16 @@ impl Stage {
         assert!(self.simulator.wait_quiet(PATIENCE, self.account.as_str()));
     }
 
-    fn read(&self, share: &ShareId, include: Include) -> Result<Share, Error> {
-        let read = self.client.share(&self.credential, &self.account, share, include);
-        self.run(read).map(|reply| reply.body)
+    fn read(&self, share: &ShareId) -> Result<Share, Error> {
+        self.run(self.api().share(share)).map(|reply| reply.body)
     }
 
     fn recipients(&self, share: &ShareId) -> Vec<Recipient> {
-        let list = self.client.list_recipients(&self.credential, &self.account, share, true, 1, 100);
-        self.run(list).unwrap().body.rows
+        self.run(self.api().list_recipients(share, 1)).unwrap().body.rows
     }
 
     fn resources(&self, share: &ShareId) -> Vec<ShareResource> {
-        let query = ResourceQuery::default();
-        let list = self.client.list_resources(&self.credential, &self.account, share, &query);
-        self.run(list).unwrap().body.rows
+        self.run(self.api().list_resources(share, 1)).unwrap().body.rows
     }
 
     /// Accounts that receive, as the simulator has it.
@@ -142,5 +140,3 @@ fn a_share(name: &str) -> NewShare {
 fn object(value: Value) -> ResourceMeta {
     serde_json::from_value(value).expect("an object")
 }
-
-const EVERYTHING: Include = Include { resources: true, recipient_counts: true };

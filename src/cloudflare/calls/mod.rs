@@ -22,35 +22,48 @@ use crate::core::id::{AccountId, ShareId, same};
 
 type Answer<T> = Result<Reply<T>, Error>;
 
+/// The calls in one account, made with one credential.
+#[derive(Clone, Copy)]
+pub struct Api<'a> {
+    client: &'a Client,
+    credential: &'a Credential,
+    account: &'a AccountId,
+}
+
 impl Client {
-    async fn one<T: Object + DeserializeOwned>(&self, credential: &Credential, call: Call<'_>, id: &str) -> Answer<T> {
-        self.send(credential, call, |head, body| envelope::one(head, body, |object: &T| same(object.id(), id))).await
+    pub fn api<'a>(&'a self, credential: &'a Credential, account: &'a AccountId) -> Api<'a> {
+        Api { client: self, credential, account }
+    }
+}
+
+impl<'a> Api<'a> {
+    async fn one<T: Object + DeserializeOwned>(self, call: Call<'_>, id: &str) -> Answer<T> {
+        self.added(call, |object: &T| same(object.id(), id)).await
     }
 
-    async fn removed<T: Object + DeserializeOwned>(
-        &self,
-        credential: &Credential,
-        call: Call<'_>,
-        id: &str,
-    ) -> Answer<Option<T>> {
-        self.send(credential, call, |head, body| envelope::maybe(head, body, |object: &T| same(object.id(), id))).await
+    async fn removed<T: Object + DeserializeOwned>(self, call: Call<'_>, id: &str) -> Answer<Option<T>> {
+        let fits = |object: &T| same(object.id(), id);
+        self.client.send(self.credential, call, |head, body| envelope::maybe(head, body, fits)).await
     }
 
-    async fn added<T: DeserializeOwned>(
-        &self,
-        credential: &Credential,
-        call: Call<'_>,
-        fits: impl Fn(&T) -> bool,
-    ) -> Answer<T> {
-        self.send(credential, call, |head, body| envelope::one(head, body, &fits)).await
+    async fn added<T: DeserializeOwned>(self, call: Call<'_>, fits: impl Fn(&T) -> bool) -> Answer<T> {
+        self.client.send(self.credential, call, |head, body| envelope::one(head, body, &fits)).await
     }
 
-    async fn page<T: DeserializeOwned>(&self, credential: &Credential, call: Call<'_>, number: u32) -> Answer<Page<T>> {
-        self.send(credential, call, |head, body| envelope::page(head, body, number)).await
+    async fn page<T: DeserializeOwned>(self, call: Call<'_>, number: u32) -> Answer<Page<T>> {
+        self.client.send(self.credential, call, |head, body| envelope::page(head, body, number)).await
     }
 
-    async fn replaced(&self, credential: &Credential, call: Call<'_>) -> Answer<()> {
-        self.send(credential, call, envelope::nothing).await
+    fn shares(self) -> Vec<&'a str> {
+        vec!["accounts", self.account.as_str(), "shares"]
+    }
+
+    /// A path below one share.
+    fn within<'b>(self, share: &'b ShareId, rest: &[&'b str]) -> Vec<&'b str>
+    where
+        'a: 'b,
+    {
+        [&self.shares(), &[share.as_str()][..], rest].concat()
     }
 }
 
@@ -68,16 +81,4 @@ fn put<'a>(name: &'static str, path: Vec<&'a str>, body: impl Serialize) -> Call
 
 fn delete<'a>(name: &'static str, path: Vec<&'a str>) -> Call<'a> {
     Call { method: Method::DELETE, ..get(name, path, Query::new()) }
-}
-
-fn shares(account: &AccountId) -> Vec<&str> {
-    vec!["accounts", account.as_str(), "shares"]
-}
-
-/// A path below one share.
-fn within<'a>(account: &'a AccountId, share: &'a ShareId, rest: &[&'a str]) -> Vec<&'a str> {
-    let mut path = shares(account);
-    path.push(share.as_str());
-    path.extend(rest);
-    path
 }

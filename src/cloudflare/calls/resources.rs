@@ -2,74 +2,38 @@
 
 use serde_json::json;
 
-use super::{Answer, delete, get, post, put, within};
-use crate::cloudflare::request::Query;
-use crate::cloudflare::{Client, Credential, NewResource, Page, ResourceQuery, ShareResource};
-use crate::core::id::{AccountId, ShareId, ShareResourceId, same};
+use super::{Answer, Api, delete, get, post, put};
+use crate::cloudflare::request::{FULL_PAGE, paging};
+use crate::cloudflare::{NewResource, Page, ShareResource};
+use crate::core::id::{ShareId, ShareResourceId, same};
 use crate::core::meta::ResourceMeta;
 
 const RESOURCES: &str = "resources";
 
-impl Client {
-    pub async fn list_resources(
-        &self,
-        credential: &Credential,
-        account: &AccountId,
-        share: &ShareId,
-        query: &ResourceQuery,
-    ) -> Answer<Page<ShareResource>> {
-        let path = within(account, share, &[RESOURCES]);
-        let call = get("list_resources", path, query.query());
-        self.page(credential, call, query.page).await
+impl Api<'_> {
+    pub async fn list_resources(self, share: &ShareId, page: u32) -> Answer<Page<ShareResource>> {
+        let call = get("list_resources", self.within(share, &[RESOURCES]), paging(page, FULL_PAGE));
+        self.page(call, page).await
     }
 
-    pub async fn add_resource(
-        &self,
-        credential: &Credential,
-        account: &AccountId,
-        share: &ShareId,
-        resource: &NewResource,
-    ) -> Answer<ShareResource> {
-        let path = within(account, share, &[RESOURCES]);
-        let call = post("add_resource", path, resource);
-        self.added(credential, call, |row: &ShareResource| same(row.resource_id.as_str(), resource.id.as_str())).await
-    }
-
-    pub async fn resource(
-        &self,
-        credential: &Credential,
-        account: &AccountId,
-        share: &ShareId,
-        resource: &ShareResourceId,
-    ) -> Answer<ShareResource> {
-        let path = within(account, share, &[RESOURCES, resource.as_str()]);
-        let call = get("resource", path, Query::new());
-        self.one(credential, call, resource.as_str()).await
+    pub async fn add_resource(self, share: &ShareId, resource: &NewResource) -> Answer<ShareResource> {
+        let call = post("add_resource", self.within(share, &[RESOURCES]), resource);
+        self.added(call, |row: &ShareResource| same(row.resource_id.as_str(), resource.id.as_str())).await
     }
 
     /// Only `meta` can be changed.
     pub async fn update_resource(
-        &self,
-        credential: &Credential,
-        account: &AccountId,
+        self,
         share: &ShareId,
         resource: &ShareResourceId,
         meta: &ResourceMeta,
     ) -> Answer<ShareResource> {
-        let path = within(account, share, &[RESOURCES, resource.as_str()]);
-        let call = put("update_resource", path, json!({ "meta": meta }));
-        self.one(credential, call, resource.as_str()).await
+        let path = self.within(share, &[RESOURCES, resource.as_str()]);
+        self.one(put("update_resource", path, json!({ "meta": meta })), resource.as_str()).await
     }
 
-    pub async fn remove_resource(
-        &self,
-        credential: &Credential,
-        account: &AccountId,
-        share: &ShareId,
-        resource: &ShareResourceId,
-    ) -> Answer<Option<ShareResource>> {
-        let path = within(account, share, &[RESOURCES, resource.as_str()]);
-        let call = delete("remove_resource", path);
-        self.removed(credential, call, resource.as_str()).await
+    pub async fn remove_resource(self, share: &ShareId, resource: &ShareResourceId) -> Answer<Option<ShareResource>> {
+        let call = delete("remove_resource", self.within(share, &[RESOURCES, resource.as_str()]));
+        self.removed(call, resource.as_str()).await
     }
 }

@@ -81,7 +81,8 @@ impl Claimant {
 /// Claims that the watch does not bring.
 #[derive(Default)]
 pub struct Unwatched {
-    claims: Mutex<Claims>,
+    /// By the scope that was listed.
+    claims: Mutex<HashMap<Option<String>, Vec<Arc<Claimant>>>>,
     /// Namespaces whose Shares have not been listed since the start.
     unlisted: Mutex<BTreeSet<String>>,
     /// Shares that the watch showed to be gone lately, by UID: a list that began before may still show them.
@@ -90,26 +91,6 @@ pub struct Unwatched {
 
 /// No list takes longer.
 const LONGEST_LIST: Duration = Duration::from_secs(300);
-
-#[derive(Default)]
-struct Claims {
-    by_scope: HashMap<Option<String>, Vec<Arc<Claimant>>>,
-    by_share_id: HashMap<Interned, Vec<Arc<Claimant>>>,
-    by_claim: HashMap<Claim, Vec<Arc<Claimant>>>,
-}
-
-impl Claims {
-    fn relate(&mut self) {
-        self.by_share_id.clear();
-        self.by_claim.clear();
-        for claimant in self.by_scope.values().flatten() {
-            for id in &claimant.share_ids {
-                self.by_share_id.entry(id.clone()).or_default().push(claimant.clone());
-            }
-            self.by_claim.entry(claimant.claim.clone()).or_default().push(claimant.clone());
-        }
-    }
-}
 
 impl Unwatched {
     /// These namespaces will be listed.
@@ -137,18 +118,12 @@ impl Unwatched {
         let went = |share: &Share| share.uid().and_then(|uid| gone.get(&uid).copied()).is_some_and(|at| at >= began);
         let found = shares.iter().filter(|share| !went(share)).map(|share| Arc::new(Claimant::of(share))).collect();
         drop(gone);
-        let mut claims = self.claims.lock();
-        claims.by_scope.insert(scope.map(str::to_owned), found);
-        claims.relate();
+        self.claims.lock().insert(scope.map(str::to_owned), found);
     }
 
     /// The watch shows this Share now. What was found of it before it came is not believed when it goes.
     pub fn watched(&self, name: &Name) {
-        let mut claims = self.claims.lock();
-        if claims.by_scope.values().flatten().any(|claimant| claimant.name == *name) {
-            claims.by_scope.values_mut().for_each(|found| found.retain(|claimant| claimant.name != *name));
-            claims.relate();
-        }
+        self.claims.lock().values_mut().for_each(|found| found.retain(|claimant| claimant.name != *name));
     }
 
     /// The watch showed that this Share is gone.
@@ -159,11 +134,16 @@ impl Unwatched {
     }
 
     pub fn by_share_id(&self, id: &str) -> Vec<Arc<Claimant>> {
-        self.claims.lock().by_share_id.get(&folded_id(id)).cloned().unwrap_or_default()
+        let id = folded_id(id);
+        self.all(|claimant| claimant.share_ids.contains(&id))
     }
 
     pub fn by_claim(&self, claim: &Claim) -> Vec<Arc<Claimant>> {
-        self.claims.lock().by_claim.get(claim).cloned().unwrap_or_default()
+        self.all(|claimant| claimant.claim == *claim)
+    }
+
+    fn all(&self, of: impl Fn(&Claimant) -> bool) -> Vec<Arc<Claimant>> {
+        self.claims.lock().values().flatten().filter(|claimant| of(claimant)).cloned().collect()
     }
 }
 

@@ -3,15 +3,13 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use kube::runtime::reflector::{self, Store};
-use kube::runtime::watcher::Event;
-use kube::{Resource, ResourceExt};
+use kube::runtime::reflector::Store;
 use parking_lot::Mutex;
 
 use super::asked::Asked;
 use super::claimant::{Claim, Unwatched, folded_id};
 use super::object_cache::ObjectCache;
-use super::relations::{Arrivals, LookupKeys, Relations};
+use super::relations::{Arrivals, Relations};
 use crate::api::{ChildObject, Kind, Name, ObjectKey, Share, ShareRecipient, ShareResource};
 use crate::core::id::same;
 use crate::core::interned::Interned;
@@ -26,31 +24,7 @@ pub struct Index {
     pub asked: Asked,
     /// Claims of Shares that the watch does not show.
     pub unwatched: Unwatched,
-    relations: Mutex<Relations>,
-}
-
-/// A kind whose objects are kept and related.
-pub trait Related: Resource<DynamicType = ()> + Clone + Send + Sync + 'static {
-    const KIND: Kind;
-
-    fn cache(index: &Index) -> &ObjectCache<Self>;
-
-    /// Takes note of the object (`None`: it is gone). Returns who else has to look.
-    fn relate(index: &Index, name: &Name, object: Option<&Self>, now: At) -> Vec<ObjectKey>;
-
-    /// The same object, if it is a child object.
-    fn as_child(&self) -> Option<&dyn ChildObject> {
-        None
-    }
-
-    /// The Cloudflare account that the object is looked after in; `None`: a child object that has none yet.
-    fn account(&self, index: &Index) -> Option<Interned> {
-        index.account_of_child(self.as_child()?)
-    }
-
-    fn key(name: Name) -> ObjectKey {
-        ObjectKey { kind: Self::KIND, name }
-    }
+    pub(super) relations: Mutex<Relations>,
 }
 
 impl Index {
@@ -69,48 +43,6 @@ impl Index {
         }
     }
 
-    /// Objects as they were read at that time, for a plan.
-    pub fn of(shares: &[Share], recipients: &[ShareRecipient], resources: &[ShareResource], at: At) -> Index {
-        let index = Index::new(vec![store(shares)], vec![store(recipients)], vec![store(resources)]);
-        shares.iter().for_each(|object| drop(index.applied(object, at)));
-        recipients.iter().for_each(|object| drop(index.applied(object, at)));
-        resources.iter().for_each(|object| drop(index.applied(object, at)));
-        index
-    }
-
-    /// What the watch brought: an object that came or changed.
-    pub fn applied<K: Related>(&self, object: &K, now: At) -> Vec<ObjectKey> {
-        let name = Name::of(object);
-        K::cache(self).caught_up(&name);
-        if K::KIND == Kind::Share {
-            self.unwatched.watched(&name);
-        }
-        self.asked.note(K::key(name.clone()), object);
-        K::relate(self, &name, Some(object), now)
-    }
-
-    /// What the watch brought: an object that went.
-    pub fn deleted<K: Related>(&self, object: &K, now: At) -> Vec<ObjectKey> {
-        let name = Name::of(object);
-        K::cache(self).gone(&name);
-        self.asked.forget(&K::key(name.clone()));
-        if K::cache(self).has_left_with_finalizer(object) {
-            self.depart::<K>(&name, now);
-        } else if K::KIND == Kind::Share {
-            self.unwatched.gone(object.uid(), now);
-        }
-        K::relate(self, &name, None, now)
-    }
-
-    /// The object left the watch, and may still exist.
-    fn depart<K: Related>(&self, name: &Name, now: At) {
-        let mut relations = self.relations.lock();
-        relations.departed.insert(name.namespace.clone(), now);
-        if K::KIND == Kind::Share {
-            relations.share_departed = Some(now);
-        }
-    }
-
     /// When a Share that may still exist last left the watch.
     pub fn share_departed(&self) -> Option<At> {
         self.relations.lock().share_departed
@@ -119,41 +51,6 @@ impl Index {
     /// When an object of the namespace that may still exist last left the watch.
     pub fn departed(&self, namespace: &str) -> Option<At> {
         self.relations.lock().departed.get(namespace).copied()
-    }
-
-    /// The list of one scope (a namespace, or all) is complete: what it lacks went while nobody watched. It says nothing
-    /// of other scopes, whose lists may not have come yet. `deleted` is told of each that went.
-    pub fn relisted<K: Related>(&self, scope: Option<&str>, now: At, deleted: impl Fn(&ObjectKey)) -> Vec<ObjectKey> {
-        if K::KIND == Kind::Share {
-            self.unwatched.relisted(scope);
-        }
-        let mut touched = Vec::new();
-        if K::cache(self).came_back() {
-            // What was not removed, since objects of this kind may have declared it.
-            touched.extend(self.relations.lock().shares.keys().cloned().map(Share::key));
-        }
-        K::cache(self).caught_up_with_list(scope);
-        let known: Vec<Name> = {
-            let relations = self.relations.lock();
-            match K::KIND {
-                Kind::Share => relations.shares.keys().cloned().collect(),
-                kind @ (Kind::ShareRecipient | Kind::ShareResource) => {
-                    relations.parents.keys().filter(|key| key.kind == kind).map(|key| key.name.clone()).collect()
-                }
-            }
-        };
-        let within = known.into_iter().filter(|name| scope.is_none_or(|scope| name.namespace == scope));
-        let gone = within.filter(|name| K::cache(self).find(name).is_none());
-        for name in gone {
-            let key = K::key(name.clone());
-            deleted(&key);
-            K::cache(self).gone(&name);
-            K::cache(self).forget_release(&name);
-            self.asked.forget(&key);
-            self.depart::<K>(&name, now);
-            touched.extend(K::relate(self, &name, None, now));
-        }
-        touched
     }
 
     pub fn children(&self, share: &Name) -> Vec<ObjectKey> {
@@ -214,22 +111,20 @@ impl Index {
     pub fn child(&self, key: &ObjectKey) -> Option<Arc<dyn ChildObject>> {
         match key.kind {
             Kind::Share => None,
-            Kind::ShareRecipient => self.recipients.find(&key.name).map(|child| child as Arc<dyn ChildObject>),
-            Kind::ShareResource => self.resources.find(&key.name).map(|child| child as Arc<dyn ChildObject>),
+            Kind::ShareRecipient => self.recipients.find(&key.name).map(any_kind),
+            Kind::ShareResource => self.resources.find(&key.name).map(any_kind),
         }
     }
 
     /// All child objects that the watch shows.
     pub fn all_children(&self) -> impl Iterator<Item = Arc<dyn ChildObject>> {
-        let recipients = self.recipients.all().map(|child| child as Arc<dyn ChildObject>);
-        recipients.chain(self.resources.all().map(|child| child as Arc<dyn ChildObject>))
+        self.recipients.all().map(any_kind).chain(self.resources.all().map(any_kind))
     }
 
     /// The child objects of a namespace that exist though the watch does not show them, as they were last read.
     pub fn children_outside(&self, namespace: &str) -> Vec<Arc<dyn ChildObject>> {
-        let recipients = self.recipients.all_outside(namespace).into_iter().map(|child| child as Arc<dyn ChildObject>);
-        let resources = self.resources.all_outside(namespace).into_iter().map(|child| child as Arc<dyn ChildObject>);
-        recipients.chain(resources).collect()
+        let recipients = self.recipients.all_outside(namespace).into_iter().map(any_kind);
+        recipients.chain(self.resources.all_outside(namespace).into_iter().map(any_kind)).collect()
     }
 
     /// Secrets with which children made their rows in an account, and whether those children are being deleted.
@@ -248,35 +143,7 @@ impl Index {
         let relations = self.relations.lock();
         relations.shares.iter().filter(|(_, t)| same(&t.claim.account, account)).map(|(name, _)| name.clone()).collect()
     }
-}
 
-fn store<K: Related>(objects: &[K]) -> Store<K> {
-    let (store, mut writer) = reflector::store();
-    writer.apply_watcher_event(&Event::Init);
-    for object in objects {
-        writer.apply_watcher_event(&Event::InitApply(object.clone()));
-    }
-    writer.apply_watcher_event(&Event::InitDone);
-    store
-}
-
-impl Related for Share {
-    const KIND: Kind = Kind::Share;
-
-    fn account(&self, _index: &Index) -> Option<Interned> {
-        Some(self.spec.account_id.clone())
-    }
-
-    fn cache(index: &Index) -> &ObjectCache<Self> {
-        &index.shares
-    }
-
-    fn relate(index: &Index, name: &Name, object: Option<&Self>, _now: At) -> Vec<ObjectKey> {
-        index.relations.lock().relate_share(name, object.map(LookupKeys::of))
-    }
-}
-
-impl Index {
     /// The Cloudflare account that a child object is looked after in, if it has one yet.
     pub fn account_of_child(&self, child: &dyn ChildObject) -> Option<Interned> {
         let own = child.own_record().filter(|record| record.bound_uid.is_some());
@@ -290,36 +157,8 @@ impl Index {
     }
 }
 
-impl Related for ShareRecipient {
-    const KIND: Kind = Kind::ShareRecipient;
-
-    fn as_child(&self) -> Option<&dyn ChildObject> {
-        Some(self)
-    }
-
-    fn cache(index: &Index) -> &ObjectCache<Self> {
-        &index.recipients
-    }
-
-    fn relate(index: &Index, name: &Name, object: Option<&Self>, now: At) -> Vec<ObjectKey> {
-        index.relations.lock().relate_child(Self::key(name.clone()), object.map(ChildObject::share), now)
-    }
-}
-
-impl Related for ShareResource {
-    const KIND: Kind = Kind::ShareResource;
-
-    fn as_child(&self) -> Option<&dyn ChildObject> {
-        Some(self)
-    }
-
-    fn cache(index: &Index) -> &ObjectCache<Self> {
-        &index.resources
-    }
-
-    fn relate(index: &Index, name: &Name, object: Option<&Self>, now: At) -> Vec<ObjectKey> {
-        index.relations.lock().relate_child(Self::key(name.clone()), object.map(ChildObject::share), now)
-    }
+fn any_kind<K: ChildObject + 'static>(child: Arc<K>) -> Arc<dyn ChildObject> {
+    child
 }
 
 #[cfg(test)]
@@ -328,6 +167,7 @@ mod tests {
 
     use serde_json::{Value, json};
 
+    use super::super::reconciled::{Reconciled, store};
     use super::*;
 
     const OWNER: &str = "023e105f4ecef8ad9ca31a8372d0c353";
@@ -353,7 +193,7 @@ mod tests {
         object("ShareRecipient", namespace, name, json!({"shareRef": {"name": of}, "accountID": OWNER}))
     }
 
-    fn finalized<K: Related>(mut object: K) -> K {
+    fn finalized<K: Reconciled>(mut object: K) -> K {
         object.meta_mut().finalizers = Some(vec![crate::api::FINALIZER.to_owned()]);
         object
     }

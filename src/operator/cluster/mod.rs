@@ -34,8 +34,9 @@ use crate::operator::clock::Clock;
 use crate::operator::delays;
 use crate::operator::stop::Stop;
 use events::Events;
-use index::{Index, Related};
+use index::Index;
 use outside::Outside;
+use reconciled::Reconciled;
 use requeuer::Requeuer;
 use served::ServedShards;
 
@@ -47,7 +48,7 @@ pub struct Cluster {
     pub kube: kube::Client,
     pub events: Events,
     pub requeuer: Arc<Requeuer>,
-    pub shards: Arc<ServedShards>,
+    pub shards: ServedShards,
 }
 
 impl Cluster {
@@ -57,7 +58,7 @@ impl Cluster {
     }
 
     /// The Cloudflare account that an object is looked after in, also where the selector hides its Share.
-    pub async fn account_of<K: Related>(&self, object: &K) -> Result<Option<Interned>, Stop> {
+    pub async fn account_of<K: Reconciled>(&self, object: &K) -> Result<Option<Interned>, Stop> {
         let account = object.account(&self.index);
         let Some(share) =
             object.as_child().map(ChildObject::share).filter(|_| account.is_none() && self.shards.are_many())
@@ -69,7 +70,7 @@ impl Cluster {
     }
 
     /// Whether the Share of a child object exists, past every cache; one that cannot be read is as good as none.
-    pub async fn has_parent<K: Related>(&self, object: &K) -> Result<bool, Stop> {
+    pub async fn has_parent<K: Reconciled>(&self, object: &K) -> Result<bool, Stop> {
         match object.as_child().map(ChildObject::share).filter(|share| !self.index.shares.is_unreadable(share)) {
             Some(share) => self.exists::<Share>(&share).await,
             None => Ok(false),
@@ -82,7 +83,7 @@ impl Cluster {
     }
 
     /// The API server refused a write for its version again and again, and the watch brings no other one.
-    pub fn distrust<K: Related>(&self, object: &K) {
+    pub fn distrust<K: Reconciled>(&self, object: &K) {
         let name = Name::of(object);
         // It may be of a history that a restore of etcd took back.
         K::cache(&self.index).disbelieve_own_write(&name);

@@ -57,7 +57,6 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
         self.changes.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Whether the API server does not know the kind.
     pub fn is_missing(&self) -> bool {
         self.missing.load(Ordering::Acquire)
     }

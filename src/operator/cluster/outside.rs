@@ -92,7 +92,6 @@ impl Outside {
         self.selector.as_deref()
     }
 
-    /// What is watched: one namespace each, or all of them at once.
     pub fn scopes(&self) -> &[Option<String>] {
         &self.scopes
     }

@@ -1,24 +1,33 @@
-//! What a kind must have so that its status can be written.
+//! What a kind must have so that its objects are kept and related, and their status is written.
 
 use std::fmt::Debug;
 
-use kube::Resource;
 use kube::core::NamespaceResourceScope;
+use kube::core::object::HasStatus;
+use kube::runtime::reflector::{self, Store};
+use kube::runtime::watcher::Event;
+use kube::{Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::index::Related;
+use super::index::Index;
+use super::object_cache::ObjectCache;
+use super::relations::LookupKeys;
 use crate::api::status::CommonStatus;
-use crate::api::{Share, ShareRecipient, ShareResource};
+use crate::api::{ChildObject, Kind, Name, ObjectKey, Share, ShareRecipient, ShareResource};
+use crate::core::interned::Interned;
+use crate::core::time::At;
 
-/// A kind that this operator writes the status of.
+/// A kind of ours.
 pub trait Reconciled:
-    Related
-    + Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
     + Serialize
     + DeserializeOwned
+    + Clone
     + Debug
-    + kube::core::object::HasStatus<
+    + Send
+    + Sync
+    + HasStatus<
         Status: Serialize
                     + DeserializeOwned
                     + Clone
@@ -29,13 +38,166 @@ pub trait Reconciled:
                     + Sync
                     + AsRef<CommonStatus>
                     + AsMut<CommonStatus>,
-    >
+    > + 'static
 {
+    const KIND: Kind;
+
+    fn cache(index: &Index) -> &ObjectCache<Self>;
+
+    /// Takes note of the object (`None`: it is gone). Returns who else has to look.
+    fn relate(index: &Index, name: &Name, object: Option<&Self>, now: At) -> Vec<ObjectKey> {
+        let share = object.and_then(Self::as_child).map(ChildObject::share);
+        index.relations.lock().relate_child(Self::key(name.clone()), share, now)
+    }
+
+    /// The same object, if it is a child object.
+    fn as_child(&self) -> Option<&dyn ChildObject> {
+        None
+    }
+
+    /// The Cloudflare account that the object is looked after in; `None`: a child object that has none yet.
+    fn account(&self, index: &Index) -> Option<Interned> {
+        index.account_of_child(self.as_child()?)
+    }
+
+    fn key(name: Name) -> ObjectKey {
+        ObjectKey { kind: Self::KIND, name }
+    }
 }
 
-impl Reconciled for Share {}
-impl Reconciled for ShareRecipient {}
-impl Reconciled for ShareResource {}
+impl Reconciled for Share {
+    const KIND: Kind = Kind::Share;
+
+    fn cache(index: &Index) -> &ObjectCache<Self> {
+        &index.shares
+    }
+
+    fn relate(index: &Index, name: &Name, object: Option<&Self>, _now: At) -> Vec<ObjectKey> {
+        index.relations.lock().relate_share(name, object.map(LookupKeys::of))
+    }
+
+    fn account(&self, _index: &Index) -> Option<Interned> {
+        Some(self.spec.account_id.clone())
+    }
+}
+
+impl Reconciled for ShareRecipient {
+    const KIND: Kind = Kind::ShareRecipient;
+
+    fn cache(index: &Index) -> &ObjectCache<Self> {
+        &index.recipients
+    }
+
+    fn as_child(&self) -> Option<&dyn ChildObject> {
+        Some(self)
+    }
+}
+
+impl Reconciled for ShareResource {
+    const KIND: Kind = Kind::ShareResource;
+
+    fn cache(index: &Index) -> &ObjectCache<Self> {
+        &index.resources
+    }
+
+    fn as_child(&self) -> Option<&dyn ChildObject> {
+        Some(self)
+    }
+}
+
+impl Index {
+    /// Objects as they were read at that time, for a plan.
+    pub fn of(shares: &[Share], recipients: &[ShareRecipient], resources: &[ShareResource], at: At) -> Index {
+        let index = Index::new(vec![store(shares)], vec![store(recipients)], vec![store(resources)]);
+        shares.iter().for_each(|object| drop(index.applied(object, at)));
+        recipients.iter().for_each(|object| drop(index.applied(object, at)));
+        resources.iter().for_each(|object| drop(index.applied(object, at)));
+        index
+    }
+
+    /// What the watch brought: an object that came or changed.
+    pub fn applied<K: Reconciled>(&self, object: &K, now: At) -> Vec<ObjectKey> {
+        let name = Name::of(object);
+        K::cache(self).caught_up(&name);
+        if K::KIND == Kind::Share {
+            self.unwatched.watched(&name);
+        }
+        self.asked.note(K::key(name.clone()), object);
+        K::relate(self, &name, Some(object), now)
+    }
+
+    /// What the watch brought: an object that went.
+    pub fn deleted<K: Reconciled>(&self, object: &K, now: At) -> Vec<ObjectKey> {
+        let name = Name::of(object);
+        K::cache(self).gone(&name);
+        self.asked.forget(&K::key(name.clone()));
+        if K::cache(self).has_left_with_finalizer(object) {
+            self.depart::<K>(&name, now);
+        } else if K::KIND == Kind::Share {
+            self.unwatched.gone(object.uid(), now);
+        }
+        K::relate(self, &name, None, now)
+    }
+
+    /// The list of one scope (a namespace, or all) is complete: what it lacks went while nobody watched. It says nothing
+    /// of other scopes, whose lists may not have come yet. `deleted` is told of each that went.
+    pub fn relisted<K: Reconciled>(
+        &self,
+        scope: Option<&str>,
+        now: At,
+        deleted: impl Fn(&ObjectKey),
+    ) -> Vec<ObjectKey> {
+        if K::KIND == Kind::Share {
+            self.unwatched.relisted(scope);
+        }
+        let mut touched = Vec::new();
+        if K::cache(self).came_back() {
+            // What was not removed, since objects of this kind may have declared it.
+            touched.extend(self.relations.lock().shares.keys().cloned().map(Share::key));
+        }
+        K::cache(self).caught_up_with_list(scope);
+        let known: Vec<Name> = {
+            let relations = self.relations.lock();
+            match K::KIND {
+                Kind::Share => relations.shares.keys().cloned().collect(),
+                kind @ (Kind::ShareRecipient | Kind::ShareResource) => {
+                    relations.parents.keys().filter(|key| key.kind == kind).map(|key| key.name.clone()).collect()
+                }
+            }
+        };
+        let within = known.into_iter().filter(|name| scope.is_none_or(|scope| name.namespace == scope));
+        let gone = within.filter(|name| K::cache(self).find(name).is_none());
+        for name in gone {
+            let key = K::key(name.clone());
+            deleted(&key);
+            K::cache(self).gone(&name);
+            K::cache(self).forget_release(&name);
+            self.asked.forget(&key);
+            self.depart::<K>(&name, now);
+            touched.extend(K::relate(self, &name, None, now));
+        }
+        touched
+    }
+
+    /// The object left the watch, and may still exist.
+    fn depart<K: Reconciled>(&self, name: &Name, now: At) {
+        let mut relations = self.relations.lock();
+        relations.departed.insert(name.namespace.clone(), now);
+        if K::KIND == Kind::Share {
+            relations.share_departed = Some(now);
+        }
+    }
+}
+
+pub(super) fn store<K: Reconciled>(objects: &[K]) -> Store<K> {
+    let (store, mut writer) = reflector::store();
+    writer.apply_watcher_event(&Event::Init);
+    for object in objects {
+        writer.apply_watcher_event(&Event::InitApply(object.clone()));
+    }
+    writer.apply_watcher_event(&Event::InitDone);
+    store
+}
 
 /// Whether the status reports the object's present generation.
 pub fn reports_generation<K: Reconciled>(object: &K) -> bool {

@@ -5,11 +5,12 @@
 //! once everything has been listed since, as a process does that begins.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::api::Kind;
 use crate::core::shard;
@@ -27,8 +28,6 @@ pub struct ServedShards {
     listed_again: Mutex<Option<At>>,
     /// A list is complete.
     pub listed: Notify,
-    /// A pass ended.
-    idle: Notify,
 }
 
 #[derive(Default)]
@@ -36,33 +35,20 @@ struct Shard {
     since: At,
     /// Number of the first list that counts; `None`: it is not ours.
     list: Option<u64>,
-    passes: usize,
-}
-
-/// A pass is under way in a shard.
-pub struct Working {
-    served: Arc<ServedShards>,
-    shard: u16,
-}
-
-impl Drop for Working {
-    fn drop(&mut self) {
-        self.served.shard(self.shard).lock().passes -= 1;
-        self.served.idle.notify_one();
-    }
+    /// Those under way, also of a time before in which it was ours.
+    passes: TaskTracker,
 }
 
 impl ServedShards {
     /// One shard is served from the beginning; of several, none.
     pub fn new(shards: u16, now: At) -> ServedShards {
-        let shard = || Mutex::new(Shard { since: now, list: (shards == 1).then_some(0), passes: 0 });
+        let shard = || Mutex::new(Shard { since: now, list: (shards == 1).then_some(0), ..Shard::default() });
         ServedShards {
             shards: (0..shards.max(1)).map(|_| shard()).collect(),
             lists: Mutex::default(),
             wanted: watch::Sender::new(0),
             listed_again: Mutex::default(),
             listed: Notify::new(),
-            idle: Notify::new(),
         }
     }
 
@@ -82,15 +68,15 @@ impl ServedShards {
         &self.shards[usize::from(shard) % self.shards.len()]
     }
 
-    /// The right to begin a pass over an object of the shard in that namespace, if it is ours to work on.
-    pub fn enter(self: &Arc<Self>, shard: u16, namespace: &str) -> Option<Working> {
-        let mut state = self.shard(shard).lock();
+    /// The right to a pass over an object of the shard in that namespace, if it is ours to work on: for as long as the token
+    /// lives.
+    pub fn enter(&self, shard: u16, namespace: &str) -> Option<TaskTrackerToken> {
+        let state = self.shard(shard).lock();
         let list = state.list?;
         if self.are_many() && !self.is_listed(namespace, list) {
             return None;
         }
-        state.passes += 1;
-        Some(Working { served: self.clone(), shard })
+        Some(state.passes.token())
     }
 
     pub fn is_served(&self, shard: u16) -> bool {
@@ -126,9 +112,10 @@ impl ServedShards {
 
     /// Until no pass is under way in the shard.
     pub async fn idle(&self, shard: u16) {
-        while self.shard(shard).lock().passes > 0 {
-            self.idle.notified().await;
-        }
+        let passes = self.shard(shard).lock().passes.clone();
+        // Only a closed one is waited for; passes may begin all the same.
+        passes.close();
+        passes.wait().await;
     }
 
     /// Which list is wanted of everything.
@@ -167,18 +154,20 @@ impl ServedShards {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     #[test]
     fn one_shard_is_served_as_it_always_was() {
-        let served = Arc::new(ServedShards::new(1, At(5)));
+        let served = ServedShards::new(1, At(5));
         assert!(served.enter(served.shard_of("a"), "x").is_some());
         assert_eq!(served.since("a"), At(5));
     }
 
     #[test]
     fn a_shard_is_served_in_a_namespace_once_that_was_listed_since_it_was_taken() {
-        let served = Arc::new(ServedShards::new(2, At(0)));
+        let served = ServedShards::new(2, At(0));
         let enters = |shard, namespace| served.enter(shard, namespace).is_some();
         assert!(!enters(0, "x"), "it is not ours");
         let list = served.begin(&[0], At(7));

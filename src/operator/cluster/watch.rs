@@ -50,32 +50,11 @@ pub fn stream<K: Reconciled>(
     };
     let (wanted, place) = (feed.cluster.shards.wanted(), place(feed.scope.as_deref()));
     let events = listwatch::events(api, place, selector, Box::new(following(feed.clone())), wanted, Box::new(begins));
-    let mut intake = Intake { feed: feed.clone(), begun, listing: 0, news: Vec::new() };
-    let mut listed_unreadable = HashSet::new();
-    events
-        .filter_map(move |event| {
-            match &event {
-                Event::Init => listed_unreadable.clear(),
-                Event::InitDone => {
-                    let listed_unreadable = std::mem::take(&mut listed_unreadable);
-                    feed.cache().only_unreadable(feed.scope.as_deref(), listed_unreadable);
-                }
-                Event::InitApply(guard) => listed_unreadable.extend(guard.0.as_ref().err().map(name_of)),
-                Event::Apply(_) | Event::Delete(_) => {}
-            }
-            std::future::ready(decoded(event, &feed.cluster))
-        })
-        .filter_map(move |mut event| {
-            if let Event::Apply(object) | Event::InitApply(object) = &mut event {
-                object_cache::trim(object);
-            }
-            intake.take(&event);
-            if matches!(event, Event::InitDone) {
-                (intake.feed.report)(Sign::Listed);
-                intake.complete();
-            }
-            std::future::ready(None)
-        })
+    let mut intake = Intake { feed, begun, listing: 0, news: Vec::new(), unreadable: HashSet::new() };
+    events.filter_map(move |event| {
+        intake.bring(event);
+        std::future::ready(None)
+    })
 }
 
 /// Passes each sign on, and takes note where the kind is missing. Where the namespace may not be watched any more, its
@@ -125,9 +104,33 @@ struct Intake<K: Reconciled> {
     listing: u64,
     /// Who has to look once this list is complete: the store does not have its objects before.
     news: Vec<(ObjectKey, Urgency)>,
+    /// Objects of this list that cannot be read.
+    unreadable: HashSet<Name>,
 }
 
 impl<K: Reconciled> Intake<K> {
+    /// Takes in what the list or the watch brought.
+    fn bring(&mut self, event: Event<DeserializeGuard<K>>) {
+        match &event {
+            Event::Init => self.unreadable.clear(),
+            Event::InitDone => {
+                let unreadable = std::mem::take(&mut self.unreadable);
+                self.feed.cache().only_unreadable(self.feed.scope.as_deref(), unreadable);
+            }
+            Event::InitApply(guard) => self.unreadable.extend(guard.0.as_ref().err().map(name_of)),
+            Event::Apply(_) | Event::Delete(_) => {}
+        }
+        let Some(mut event) = decoded(event, &self.feed.cluster) else { return };
+        if let Event::Apply(object) | Event::InitApply(object) = &mut event {
+            object_cache::trim(object);
+        }
+        self.take(&event);
+        if matches!(event, Event::InitDone) {
+            (self.feed.report)(Sign::Listed);
+            self.complete();
+        }
+    }
+
     /// Whether the object of an event is to be looked at: what changed in its status alone is our own doing, unless somebody
     /// else took away what the status said.
     fn calls_for_a_pass(&self, event: &Event<K>) -> bool {
@@ -198,44 +201,31 @@ fn decoded<K: Reconciled>(event: Event<DeserializeGuard<K>>, cluster: &Cluster) 
     let kept = K::cache(&cluster.index);
     let last = |name: &Name| kept.find(name).map(|object| object.as_ref().clone());
     // The last that came of the object can be read, or it went.
-    let readable = |name: Name| {
-        if kept.became_readable(&name) {
+    let readable = |name: &Name| {
+        if kept.became_readable(name) {
             // Whoever waited for that, and the object itself though nothing else of it may have changed.
             cluster.requeuer.requeue(&K::key(name.clone()));
-            cluster.requeue_family(&name);
+            cluster.requeue_family(name);
         }
     };
-    let unreadable = |invalid: InvalidObject| {
-        let name = name_of(&invalid);
-        tracing::error!(
-            object = %K::key(name.clone()),
-            error = %invalid.error,
-            "an object does not match the current CRD and is skipped: fix it and apply it again"
-        );
-        kept.became_unreadable(name.clone());
-        name
+    let read = |guard: DeserializeGuard<K>| {
+        guard.0.inspect(|object| readable(&Name::of(object))).map_err(|invalid| {
+            let name = name_of(&invalid);
+            tracing::error!(
+                object = %K::key(name.clone()),
+                error = %invalid.error,
+                "an object does not match the current CRD and is skipped: fix it and apply it again"
+            );
+            kept.became_unreadable(name.clone());
+            name
+        })
     };
     match event {
         Event::Init => Some(Event::Init),
         Event::InitDone => Some(Event::InitDone),
-        Event::Apply(guard) => match guard.0 {
-            Ok(object) => {
-                readable(Name::of(&object));
-                Some(Event::Apply(object))
-            }
-            // The store keeps what it has.
-            Err(invalid) => {
-                unreadable(invalid);
-                None
-            }
-        },
-        Event::InitApply(guard) => match guard.0 {
-            Ok(object) => {
-                readable(Name::of(&object));
-                Some(Event::InitApply(object))
-            }
-            Err(invalid) => last(&unreadable(invalid)).map(Event::InitApply),
-        },
+        // The store keeps what it has of one that cannot be read.
+        Event::Apply(guard) => read(guard).ok().map(Event::Apply),
+        Event::InitApply(guard) => read(guard).map_or_else(|name| last(&name), Some).map(Event::InitApply),
         Event::Delete(guard) => {
             let (name, object) = match guard.0 {
                 Ok(object) => (Name::of(&object), Some(object)),
@@ -244,7 +234,7 @@ fn decoded<K: Reconciled>(event: Event<DeserializeGuard<K>>, cluster: &Cluster) 
                     (name.clone(), last(&name))
                 }
             };
-            readable(name);
+            readable(&name);
             object.map(Event::Delete)
         }
     }

@@ -13,11 +13,10 @@ use super::credentials::ResolvedCredential;
 use super::followed::Followed;
 use super::limiters::{Caller, Limiter};
 use super::observed_share::ObservedShare;
-use super::pages::FULL_PAGE;
 use crate::api::ObjectKey;
-use crate::cloudflare::{Credential, Error, ErrorClass, Fingerprint, ResponseHead};
+use crate::cloudflare::{Credential, Error, ErrorClass, FULL_PAGE, Fingerprint, ResponseHead};
+use crate::core::breaker::{Breaker, Change, Opened};
 use crate::core::calls_left::Sent;
-use crate::core::guard;
 use crate::core::id::{AccountId, ShareId};
 use crate::core::interned::Interned;
 use crate::core::time::At;
@@ -81,16 +80,6 @@ struct Health {
     sweep_interval: Duration,
     /// An Event tells of it.
     reported: bool,
-}
-
-/// Stops all writes when many shares vanish at once.
-#[derive(Default)]
-struct Breaker {
-    opened: Option<At>,
-    vanished: HashMap<Interned, At>,
-    /// Those of which a person said that they are meant to be gone.
-    accepted: HashSet<Interned>,
-    message: String,
 }
 
 impl Account {
@@ -158,7 +147,7 @@ impl Account {
         {
             let mut health = self.health.lock();
             health.failed_sweeps = if failed { health.failed_sweeps + 1 } else { 0 };
-            health.reported &= failed || self.breaker.lock().opened.is_some();
+            health.reported &= failed || self.breaker.lock().opened().is_some();
             if health.failed_sweeps == 1 {
                 health.failing_since = began;
             }
@@ -192,7 +181,6 @@ impl Account {
         self.health.lock().sweep_error.clone()
     }
 
-    /// Whether the last sweep failed.
     pub fn is_failing(&self) -> bool {
         self.health.lock().failed_sweeps > 0
     }
@@ -222,7 +210,6 @@ impl Account {
         }
     }
 
-    /// When the last complete list was begun, or this account became known.
     pub fn read_at(&self) -> At {
         self.health.lock().read_at
     }
@@ -232,7 +219,6 @@ impl Account {
         self.cache().len().div_ceil(FULL_PAGE as usize).max(1)
     }
 
-    /// How often the list of its shares is made.
     pub fn sweep_interval(&self) -> Duration {
         self.health.lock().sweep_interval
     }
@@ -287,7 +273,7 @@ impl Account {
             // A limiter that names no time still means it.
             limits.retry_after.get_or_insert(PAUSE);
         }
-        self.limiter.learn_limits(call, limits.as_ref());
+        self.limiter.learn_limits(call, limits);
         if let Some(date) = head.and_then(|head| head.date) {
             // The header has whole seconds: half a second more is the best guess.
             self.skew.store(clock::at(date).0 + 500 - now.0, Ordering::Relaxed);
@@ -312,7 +298,6 @@ impl Account {
         health.denials >= DENIALS && health.first_denial.is_some_and(|first| now.since(first) >= passing_time)
     }
 
-    /// How far Cloudflare's clock is ahead of ours, in milliseconds.
     pub fn ahead(&self) -> i64 {
         self.skew.load(Ordering::Relaxed)
     }
@@ -323,68 +308,36 @@ impl Account {
     }
 
     /// Counts shares that are bound and not there any more; opens the breaker when they are too many to be meant.
-    /// `reported` is since when objects say that it is open. Returns whether it opened or closed just now.
-    pub fn count_losses(&self, bound: usize, missing: &HashSet<Interned>, reported: Option<At>, now: At) -> bool {
+    /// `reported` is since when objects say that it is open.
+    pub fn count_losses(&self, bound: usize, missing: &HashSet<Interned>, reported: Option<At>, now: At) -> Change {
         let cache = self.cache();
         let is_back = |id: &str| ShareId::parse(id).is_ok_and(|id| cache.seen(&id).is_some_and(ObservedShare::is_live));
-        let mut breaker = self.breaker.lock();
-        breaker.vanished.retain(|id, at| now.since(*at) < guard::VANISH_WINDOW && !is_back(id));
-        breaker.accepted.retain(|id| missing.contains(id));
-        let lost: Vec<&Interned> = missing.iter().filter(|id| !breaker.accepted.contains(*id)).collect();
-        let none_lost = lost.is_empty();
-        for id in lost {
-            breaker.vanished.entry(id.clone()).or_insert(now);
-        }
-        if breaker.opened.is_some() {
-            // All came back: whatever it was has passed.
-            if none_lost {
-                breaker.opened = None;
-                breaker.vanished.clear();
-            }
-            return none_lost;
-        }
-        let vanished = breaker.vanished.len();
-        if !guard::mass_loss(bound, vanished) {
-            return false;
-        }
-        // A process that just began finds it as the one before left it.
-        breaker.opened = Some(reported.unwrap_or(now));
-        // Of those that were recreated and disappeared again, there may be more than there are now.
-        let all = bound.max(vanished);
-        breaker.message = format!(
-            "{vanished} of {all} shares of account {} were deleted or disappeared within 10 minutes, so cfshare changes \
-             nothing in this account",
-            self.id,
-        );
-        true
+        self.breaker.lock().note(bound, missing, is_back, reported, now)
     }
 
     /// A share is there again.
     pub fn came_back(&self, id: &str) {
-        self.breaker.lock().vanished.remove(id);
+        self.breaker.lock().came_back(id);
     }
 
     /// Why nothing may be written, if so.
     pub fn breaker(&self) -> Option<String> {
-        let breaker = self.breaker.lock();
-        breaker.opened.map(|_| breaker.message.clone())
+        let Opened { vanished, of, .. } = self.breaker.lock().opened()?;
+        Some(format!(
+            "{vanished} of {of} shares of account {} were deleted or disappeared within 10 minutes, so cfshare changes \
+             nothing in this account",
+            self.id,
+        ))
     }
 
     /// A person says that the losses before that time are meant. Returns whether that closed the breaker.
     pub fn close_breaker(&self, confirmed: At) -> bool {
-        let mut breaker = self.breaker.lock();
-        if breaker.opened.is_none_or(|opened| opened > confirmed.plus(CLOCK)) {
-            return false;
-        }
-        breaker.opened = None;
-        let vanished = std::mem::take(&mut breaker.vanished);
-        breaker.accepted.extend(vanished.into_keys());
-        true
+        self.breaker.lock().close(confirmed.plus(CLOCK))
     }
 
     /// Whether a person said that this share is meant to be gone.
     pub fn is_accepted(&self, id: &str) -> bool {
-        self.breaker.lock().accepted.contains(id)
+        self.breaker.lock().is_accepted(id)
     }
 }
 
@@ -414,7 +367,7 @@ mod tests {
             [None, None, Some(ErrorClass::Retry)],
             "as after the clock was put forward"
         );
-        let requester = Requester { caller: Caller::Sweep(id), namespace: String::new(), priority: Priority::Sweep };
+        let requester = Requester { caller: Caller::Sweep(id), priority: Priority::Sweep };
         let _permit = limiter.ask(&requester, 0, 1).expect("the first call");
         assert!(limiter.ask(&requester, 0, 1).is_none());
         assert_eq!(why(1800), Some(ErrorClass::Throttled));

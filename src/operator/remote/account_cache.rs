@@ -16,11 +16,13 @@ use crate::core::time::At;
 /// For how long a share that nobody asks for is remembered as missing.
 const FORGOTTEN: Duration = Duration::from_secs(3600);
 
+/// Boxed, since half of a large table is empty.
+type Shares = HashMap<ShareId, Box<ObservedShare>>;
+
 /// One account, seen with one credential.
 #[derive(Default)]
 pub struct AccountCache {
-    /// Boxed, since half of a large table is empty.
-    shares: HashMap<ShareId, Box<ObservedShare>>,
+    shares: Shares,
     /// When the last complete list of live shares was begun.
     pub swept: Option<At>,
     /// That list left out the resources of most shares.
@@ -66,15 +68,13 @@ impl AccountCache {
     pub fn read(&mut self, share: Share, began: At, read_lag: Duration) {
         self.missing.remove(&share.id);
         let id = share.id.clone();
-        let name = self.live_name(&id);
-        let moved = match self.shares.get_mut(&id) {
+        let moved = self.change(&id, |shares| match shares.get_mut(&id) {
             Some(seen) => seen.read(share, began, read_lag),
             None => {
-                self.shares.insert(id.clone(), Box::new(ObservedShare::new(share, began)));
+                shares.insert(id.clone(), Box::new(ObservedShare::new(share, began)));
                 true
             }
-        };
-        self.note_freed(name, &id);
+        });
         if moved {
             self.moved.insert(id);
         }
@@ -87,16 +87,17 @@ impl AccountCache {
         }
     }
 
-    fn live_name(&self, id: &ShareId) -> Option<String> {
-        self.seen(id).filter(|seen| seen.is_live()).map(|seen| seen.share.name.clone())
+    fn live_name(&self, id: &ShareId) -> Option<&str> {
+        self.seen(id).filter(|seen| seen.is_live()).map(|seen| seen.share.name.as_str())
     }
 
-    /// Takes note that the share does not have that name any more, if it is so.
-    fn note_freed(&mut self, name: Option<String>, id: &ShareId) {
-        let has = |name: &String| self.seen(id).is_some_and(|seen| seen.is_live() && seen.share.name == *name);
-        if let Some(name) = name.filter(|name| !has(name)) {
-            self.freed.insert(name);
-        }
+    /// Changes what is kept of a share, and takes note of the name that this frees.
+    fn change<T>(&mut self, id: &ShareId, change: impl FnOnce(&mut Shares) -> T) -> T {
+        let name = self.live_name(id).map(str::to_owned);
+        let changed = change(&mut self.shares);
+        let freed = name.filter(|name| self.live_name(id) != Some(name.as_str()));
+        self.freed.extend(freed);
+        changed
     }
 
     /// The names that became free since this was last asked.
@@ -113,14 +114,10 @@ impl AccountCache {
     pub fn wrote(&mut self, share: Share, now: At) {
         let id = share.id.clone();
         self.missing.remove(&id);
-        let name = self.live_name(&id);
-        match self.shares.get_mut(&id) {
+        self.change(&id, |shares| match shares.get_mut(&id) {
             Some(seen) => seen.wrote(share, now),
-            None => {
-                self.shares.insert(id.clone(), Box::new(ObservedShare::made(share, now)));
-            }
-        }
-        self.note_freed(name, &id);
+            None => drop(shares.insert(id.clone(), Box::new(ObservedShare::made(share, now)))),
+        });
     }
 
     /// A GET said that the share does not exist.
@@ -130,9 +127,7 @@ impl AccountCache {
             Some(seen) => seen.is_leaving(),
             None => false,
         };
-        let name = self.live_name(id);
-        self.shares.remove(id);
-        self.note_freed(name, id);
+        self.change(id, |shares| shares.remove(id));
         self.missing.entry(id.clone()).or_insert(Missing::since(began, expected)).again(began, expected);
     }
 
@@ -237,9 +232,7 @@ impl AccountCache {
     }
 
     pub fn forget(&mut self, id: &ShareId) {
-        let name = self.live_name(id);
-        self.shares.remove(id);
-        self.note_freed(name, id);
+        self.change(id, |shares| shares.remove(id));
         self.missing.remove(id);
     }
 

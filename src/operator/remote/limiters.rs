@@ -8,8 +8,8 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::api::ObjectKey;
-use crate::cloudflare::{Fingerprint, Limits};
-use crate::core::calls_left::Sent;
+use crate::cloudflare::Fingerprint;
+use crate::core::calls_left::{Limits, Sent};
 use crate::core::id::AccountId;
 use crate::core::limiter::{Priority, Rate, RateLimiter};
 use crate::core::time::At;
@@ -22,7 +22,7 @@ const TOKENS_AT_START: u32 = 16;
 /// How often those that wait are served.
 const TICK: Duration = Duration::from_millis(50);
 /// How often it is looked up whether a limiter is still needed.
-const LOOK: Duration = Duration::from_secs(60);
+const NEED_PERIOD: Duration = Duration::from_secs(60);
 /// Cloudflare counts the calls of so long a time.
 const REST: Duration = Duration::from_secs(300);
 
@@ -37,8 +37,16 @@ pub enum Caller {
 #[derive(Debug, Clone)]
 pub struct Requester {
     pub caller: Caller,
-    pub namespace: String,
     pub priority: Priority,
+}
+
+impl Caller {
+    fn namespace(&self) -> &str {
+        match self {
+            Caller::Object(key) => &key.name.namespace,
+            Caller::Sweep(_) => "",
+        }
+    }
 }
 
 pub struct Limiters {
@@ -75,7 +83,6 @@ impl Drop for Permit {
 }
 
 impl Limiters {
-    /// `first`: the part of the rate that is used of a credential until `divide` says otherwise.
     pub fn new(rate: Rate, first: f64, clock: Clock, requeuer: Arc<Requeuer>, vital: Vital) -> Limiters {
         Limiters { rate, first, clock, requeuer, vital, limiters: Arc::default() }
     }
@@ -132,7 +139,7 @@ async fn serve(
         }
         if limiter.state.lock().queued() > 0 {
             tokio::time::sleep(TICK).await;
-        } else if tokio::time::timeout(LOOK, limiter.moved.notified()).await.is_err()
+        } else if tokio::time::timeout(NEED_PERIOD, limiter.moved.notified()).await.is_err()
             && drop_needless(credential, &mut limiters.lock())
         {
             return;
@@ -156,9 +163,8 @@ impl Limiter {
     /// those that it has `made` already.
     pub fn ask(self: &Arc<Self>, requester: &Requester, made: u32, calls: u32) -> Option<Permit> {
         let now = self.clock.now();
-        let granted =
-            self.state.lock().ask_on(&requester.caller, &requester.namespace, requester.priority, (made, calls), now);
-        if granted {
+        let Requester { caller, priority } = requester;
+        if self.state.lock().ask_on(caller, caller.namespace(), *priority, (made, calls), now) {
             Some(Permit { limiter: self.clone() })
         } else {
             self.moved.notify_one();
@@ -189,10 +195,8 @@ impl Limiter {
     }
 
     /// Learns from the answer to a call, if one came, how much is left.
-    pub fn learn_limits(&self, call: Sent, limits: Option<&Limits>) {
-        let now = self.clock.now();
-        let advertised = limits.map(Limits::advertised);
-        self.state.lock().learn_limits(call, advertised, limits.and_then(|limits| limits.retry_after), now);
+    pub fn learn_limits(&self, call: Sent, limits: Option<Limits>) {
+        self.state.lock().learn_limits(call, limits, self.clock.now());
         self.moved.notify_one();
     }
 
@@ -239,7 +243,7 @@ mod tests {
         let held = limiters.of(credential);
         assert!(!goes(75) && !goes(1000), "somebody holds it");
         let caller = Caller::Sweep(AccountId::parse(&"a".repeat(32)).expect("an id"));
-        let requester = Requester { caller, namespace: String::new(), priority: Priority::Edit };
+        let requester = Requester { caller, priority: Priority::Edit };
         let permit = held.ask(&requester, 0, 200).expect("a permit");
         drop(held);
         assert!(!goes(2000), "a call is under way");

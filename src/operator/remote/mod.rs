@@ -13,22 +13,24 @@ pub mod pages;
 pub mod recipients;
 pub mod session;
 pub mod sweep;
-pub mod write_gate;
 pub mod writer;
 
 use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
 
 use super::settings::Settings;
 use crate::cloudflare::Client;
 use crate::core::id::AccountId;
 use crate::operator::clock::Clock;
+use crate::operator::cluster::leadership::Leadership;
+use crate::operator::stop::Stop;
 use crate::serve::metrics::Metrics;
 use crate::serve::traces::Traces;
 use account::Account;
 use accounts::Accounts;
 use credentials::{Credentials, ResolvedCredential};
 use limiters::Limiters;
-use write_gate::WriteGate;
 
 /// Cloudflare, as far as it was read, and the only way to it.
 pub struct Remote {
@@ -38,7 +40,8 @@ pub struct Remote {
     pub accounts: Accounts,
     pub limiters: Limiters,
     pub credentials: Credentials,
-    pub gate: WriteGate,
+    pub leadership: Leadership,
+    pub shutdown: CancellationToken,
     pub metrics: Arc<Metrics>,
     pub traces: Traces,
 }
@@ -47,5 +50,13 @@ impl Remote {
     /// The account as that credential sees it; its sweeps begin with the first use.
     pub fn account(&self, credential: &ResolvedCredential, id: &AccountId) -> Arc<Account> {
         self.accounts.open(&self.limiters, credential, id, self.clock.now())
+    }
+
+    /// Whether a call that changes something in the account may start now and end in time.
+    pub fn may_write(&self, account: &AccountId) -> Result<(), Stop> {
+        if self.shutdown.is_cancelled() || !self.leadership.lasts(account.as_str(), self.settings.call_timeout) {
+            return Err(Stop::Stopping);
+        }
+        Ok(())
     }
 }

@@ -8,12 +8,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::cloudflare::{Error, ErrorClass, Object, Page, WHOLE};
+use crate::cloudflare::{Error, ErrorClass, FULL_PAGE, Object, Page, WHOLE};
 use crate::operator::stop::Stop;
 
 /// No list is longer than this many pages; a longer one is an error, not the end of the list.
 const MAX_PAGES: u32 = 1000;
-pub const FULL_PAGE: u32 = 100;
 
 /// The pages of one list, as they come.
 #[derive(Debug, Default)]
@@ -25,11 +24,19 @@ pub struct Pages {
     longest: usize,
     /// Rows of all pages, also of those that came before.
     rows: usize,
-    /// The list has no pages: the first one came again as the second, and is shorter or longer than was asked for, or has as
-    /// many rows as the total says.
-    unpaged: bool,
-    /// The last page that was taken repeats another one, and lies beyond the end.
-    beyond: bool,
+}
+
+/// Where a page lies in its list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Others follow.
+    Within,
+    Last,
+    /// It repeats another one, since it lies beyond the end.
+    Beyond,
+    /// It is the whole list, which has no pages: the first one came again as the second, and is shorter or longer than was
+    /// asked for, or has as many rows as the total says.
+    Whole,
 }
 
 /// What asking for a page may end with.
@@ -67,8 +74,8 @@ impl Pages {
         Ok(self.page + 1)
     }
 
-    /// Takes the page that was asked for, and tells whether it is the last; an answer that is another page is an error.
-    pub fn take<T: Object>(&mut self, answer: &Page<T>) -> Result<bool, Error> {
+    /// Takes the page that was asked for; an answer that is another page is an error.
+    pub fn take<T: Object>(&mut self, answer: &Page<T>) -> Result<Place, Error> {
         self.page += 1;
         let page = self.page;
         if answer.page != page {
@@ -79,26 +86,27 @@ impl Pages {
         self.seen.extend(answer.rows.iter().map(|row| row.id().to_owned()));
         self.rows += answer.rows.len();
         if page > 1 && !answer.rows.is_empty() && self.seen.len() == before {
-            self.unpaged = self.is_whole_list(answer);
-            self.beyond = self.is_beyond(answer);
+            if self.is_whole_list(answer) {
+                return Ok(Place::Whole);
+            }
+            if self.is_beyond(answer) {
+                return Ok(Place::Beyond);
+            }
             // The last page of a list without an order may have no new row either.
             let is_short = answer.total_count.is_some() && answer.rows.len() < self.longest;
-            if self.unpaged || self.beyond {
-                return Ok(true);
-            }
             if !is_short {
                 let cause = format!("page {page} of a list has only rows that earlier pages already had");
                 return Err(Error::Lost { cause });
             }
         }
-        let last = self.is_last(answer);
+        let place = if self.is_last(answer) { Place::Last } else { Place::Within };
         self.longest = self.longest.max(answer.rows.len());
-        Ok(last)
+        Ok(place)
     }
 
     /// Whether the pages have as many rows as the total says, or none of them twice where it is absent.
     pub fn has_all(&self, total: Option<u64>) -> bool {
-        self.unpaged || self.seen.len() as u64 == total.unwrap_or(self.rows as u64)
+        self.seen.len() as u64 == total.unwrap_or(self.rows as u64)
     }
 
     /// Whether a second page that repeats the first one is the whole list.
@@ -145,7 +153,6 @@ where
 {
     let mut before = None;
     let mut earlier: HashSet<String> = HashSet::new();
-    let mut refused = false;
     for attempt in 0..3 {
         // A total that was wrong once does not tell where the list ends.
         let (rows, totals) = read_once(&mut ask, attempt > 0).await?;
@@ -160,7 +167,6 @@ where
         earlier.extend(rows.iter().map(|row| row.id().to_owned()));
         before = Some(totals);
         if totals == Totals::Refused {
-            refused = true;
             break;
         }
     }
@@ -170,7 +176,7 @@ where
     rows.retain(|row| ids.insert(row.id().to_owned()));
     let fits = total_count.is_none_or(|total| total == rows.len() as u64 || total == came as u64);
     // Where the total is too high, a page is asked for that does not exist; but the list may have been cut at a full page.
-    let is_whole = fits || refused && !rows.len().is_multiple_of(FULL_PAGE as usize);
+    let is_whole = fits || before == Some(Totals::Refused) && !rows.len().is_multiple_of(FULL_PAGE as usize);
     Ok((is_whole && earlier.is_subset(&ids)).then_some(rows))
 }
 
@@ -202,11 +208,11 @@ where
             Err(error) if page > 1 && error.refuses_page() => return Ok((rows, Totals::Refused)),
             answer => answer?,
         };
-        let last = pages.take(&answer)?;
-        if pages.unpaged {
+        let place = pages.take(&answer)?;
+        if place == Place::Whole {
             return Ok((rows, totals));
         }
-        let (empty, start) = (answer.rows.is_empty() || pages.beyond, rows.len());
+        let (is_end, start) = (answer.rows.is_empty() || place == Place::Beyond, rows.len());
         totals = match (totals, answer.total_count) {
             (Totals::Moved | Totals::Refused, _) => totals,
             (Totals::Same(before), Some(total)) if before != total => Totals::Moved,
@@ -227,7 +233,7 @@ where
             }
         }
         let agreed = totals == Totals::Unknown || totals == Totals::Same(rows.len() as u64);
-        if empty || last && (agreed || !distrust) {
+        if is_end || place == Place::Last && (agreed || !distrust) {
             let moved = repeated && totals == Totals::Unknown;
             return Ok((rows, if moved { Totals::Moved } else { totals }));
         }

@@ -13,12 +13,12 @@ use super::call_log::CallLog;
 use super::credentials::ResolvedCredential;
 use super::limiters::{Caller, Permit, Requester};
 use super::observed_share::ObservedShare;
-use super::pages::{FULL_PAGE, PageError, Pages, read_pages};
+use super::pages::{PageError, Pages, Place, read_pages};
 use super::recipients::Exclusions;
 use crate::api::ObjectKey;
 use crate::cloudflare::{
-    self, Client, Credential, Direction, Error, ErrorClass, ExcludedRecipient, Include, Kind as ShareKind, Object,
-    Order, Page, Recipient, Reply, ResourceQuery, Share, ShareQuery, ShareStatus, WHOLE,
+    self, Api, Error, ErrorClass, ExcludedRecipient, FULL_PAGE, Kind as ShareKind, Object, Order, Page, Recipient,
+    Reply, Share, ShareQuery, ShareStatus, WHOLE,
 };
 use crate::core::id::{AccountId, ShareId};
 use crate::core::limiter::Priority;
@@ -60,8 +60,7 @@ impl Session {
         calls: Arc<CallLog>,
     ) -> Session {
         let account = remote.account(credential, account);
-        let namespace = object.name.namespace.to_string();
-        let requester = Requester { caller: Caller::Object(object.clone()), namespace, priority };
+        let requester = Requester { caller: Caller::Object(object.clone()), priority };
         Session { remote, account, object, requester, made: AtomicU32::default(), calls }
     }
 
@@ -69,7 +68,6 @@ impl Session {
         self.remote.clock
     }
 
-    /// For how long a read may lag behind a write.
     pub fn read_lag(&self) -> Duration {
         self.remote.settings.read_lag()
     }
@@ -83,12 +81,8 @@ impl Session {
         self.requester.priority
     }
 
-    pub(super) fn client(&self) -> &Client {
-        &self.remote.client
-    }
-
-    fn credential(&self) -> &Credential {
-        &self.account.credential
+    pub(super) fn api(&self) -> Api<'_> {
+        self.remote.client.api(&self.account.credential, &self.account.id)
     }
 
     /// After a start the first sweep answers for all.
@@ -127,7 +121,7 @@ impl Session {
     /// A permit for calls that change something, as long as any may begin.
     pub fn write_permit(&self, calls: usize) -> Result<Permit, Stop> {
         let permit = self.permit(calls)?;
-        self.remote.gate.may_write(&self.account.id)?;
+        self.remote.may_write(&self.account.id)?;
         Ok(permit)
     }
 
@@ -150,8 +144,7 @@ impl Session {
     pub async fn read_share(&self, id: &ShareId) -> Result<(), Stop> {
         let permit = self.permit(1)?;
         let began = self.clock().now();
-        let include = Include { resources: true, recipient_counts: true };
-        let answer = self.call(self.client().share(self.credential(), &self.account.id, id, include)).await;
+        let answer = self.call(self.api().share(id)).await;
         drop(permit);
         match answer {
             Ok(share) => {
@@ -189,11 +182,7 @@ impl Session {
     /// Asks for what the answer with the share left out, which may mean that there is none.
     async fn list_resources(&self, id: &ShareId) -> Result<(), Stop> {
         let began = self.clock().now();
-        let list = |page| {
-            let query = ResourceQuery { page, per_page: FULL_PAGE, ..ResourceQuery::default() };
-            async move { self.client().list_resources(self.credential(), &self.account.id, id, &query).await }
-        };
-        match self.pages(&format!("resources of {id}"), 1, list).await {
+        match self.pages(&format!("resources of {id}"), 1, |page| self.api().list_resources(id, page)).await {
             Ok(rows) => {
                 if let Some(seen) = self.account.cache().seen_mut(id) {
                     seen.list_resources(rows, began, self.read_lag());
@@ -229,7 +218,7 @@ impl Session {
         let total = self.account.cache().seen(id).map_or(0, ObservedShare::list_rows);
         let pages = total.div_ceil(u64::from(FULL_PAGE)).max(1) as u32;
         let began = self.clock().now();
-        let list = |page| self.client().list_recipients(self.credential(), &self.account.id, id, true, page, FULL_PAGE);
+        let list = |page| self.api().list_recipients(id, page);
         let is_short = |rows: &[Recipient]| {
             self.account.cache().seen(id).is_some_and(|seen| seen.counts.is_none() && seen.lacks_recipients(rows))
         };
@@ -315,7 +304,7 @@ impl Session {
     /// them, so a list that lacks any is read once more.
     pub async fn read_excluded(&self, id: &ShareId, recorded: bool) -> Result<(), Stop> {
         let began = self.clock().now();
-        let list = |page| self.client().list_excluded(self.credential(), &self.account.id, id, page, FULL_PAGE);
+        let list = |page| self.api().list_excluded(id, page);
         let is_short = |rows: &[ExcludedRecipient]| {
             self.account.cache().seen(id).is_some_and(|seen| seen.lacks_excluded(rows, recorded))
         };
@@ -363,8 +352,8 @@ impl Session {
 
     async fn newest(&self, page: u32) -> Result<Reply<Page<Share>>, Error> {
         // Also those that have a word for their status which is newer than this program.
-        let query = ShareQuery { status: None, direction: Some(Direction::Descending), page, ..live() };
-        self.client().list_shares(self.credential(), &self.account.id, &query).await
+        let query = ShareQuery { status: None, order: Some(Order::NewestFirst), page, ..live() };
+        self.api().list_shares(query).await
     }
 
     /// Reads the sent shares, complete back to that time: newest first as far as needed, or all of them where the pages
@@ -402,7 +391,7 @@ impl Session {
                 Err(error) if page > 1 && error.refuses_page() => return Ok(false),
                 answer => answer?,
             };
-            let last = pages.take(&answer)?;
+            let place = pages.take(&answer)?;
             for created in answer.rows.iter().map(|share| share.created) {
                 let is_misplaced = if first { created < known } else { created > before };
                 if created.is_none() || is_misplaced {
@@ -415,8 +404,10 @@ impl Session {
             if before.as_ref().is_some_and(is_older) {
                 return Ok(true);
             }
-            if last {
-                return Ok(pages.has_all(total));
+            match place {
+                Place::Within => {}
+                Place::Last | Place::Beyond => return Ok(pages.has_all(total)),
+                Place::Whole => return Ok(true),
             }
         }
     }
@@ -424,19 +415,9 @@ impl Session {
     /// Lists what Cloudflare is deleting.
     pub async fn read_leaving(&self) -> Result<(), Stop> {
         let began = self.clock().now();
-        let query = |page| ShareQuery {
-            kind: Some(ShareKind::Sent),
-            status: Some(ShareStatus::Deleting),
-            order: Some(Order::Created),
-            direction: Some(Direction::Descending),
-            page,
-            ..ShareQuery::default()
-        };
-        let list = |page| {
-            let query = query(page);
-            async move { self.client().list_shares(self.credential(), &self.account.id, &query).await }
-        };
-        let rows = self.pages("shares being deleted", 1, list).await?;
+        let (status, order) = (Some(ShareStatus::Deleting), Some(Order::NewestFirst));
+        let query = |page| ShareQuery { status: status.clone(), order, include: false, page, ..live() };
+        let rows = self.pages("shares being deleted", 1, |page| self.api().list_shares(query(page))).await?;
         let ids: HashSet<ShareId> =
             rows.into_iter().filter(|share| share.status == ShareStatus::Deleting).map(|share| share.id).collect();
         self.account.cache().leaving = Some((began, ids));
@@ -464,14 +445,13 @@ impl Session {
     }
 }
 
-/// What is asked of the list of shares, but for page and direction.
+/// What is asked of the list of shares, but for page and order.
 pub fn live() -> ShareQuery {
     ShareQuery {
         kind: Some(ShareKind::Sent),
         status: Some(ShareStatus::Active),
-        order: Some(Order::Created),
-        direction: Some(Direction::Ascending),
-        include: Include { resources: true, recipient_counts: true },
+        order: Some(Order::OldestFirst),
+        include: true,
         ..ShareQuery::default()
     }
 }

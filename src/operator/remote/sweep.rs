@@ -12,10 +12,11 @@ use super::Remote;
 use super::account::Account;
 use super::limiters::{Caller, Requester};
 use super::observed_share::ObservedShare;
-use super::pages::{FULL_PAGE, read_pages};
+use super::pages::read_pages;
 use super::session;
 use crate::api::{Name, is_deleting, own_record, secret_of};
-use crate::cloudflare::{Error, ErrorClass, Include, Object, Share, ShareQuery, ShareStatus, TargetType};
+use crate::cloudflare::{Api, Error, ErrorClass, FULL_PAGE, Object, Share, ShareQuery, ShareStatus, TargetType};
+use crate::core::breaker::Change;
 use crate::core::id::ShareId;
 use crate::core::limiter::Priority;
 use crate::core::relist::{Listing, Relist};
@@ -59,7 +60,7 @@ impl Sweeper {
             if !self.is_due(failures, (last, failed), interval).await {
                 continue;
             }
-            if self.remote.gate.shutdown.is_cancelled() || !self.remote.accounts.is_open(&self.account) {
+            if self.remote.shutdown.is_cancelled() || !self.remote.accounts.is_open(&self.account) {
                 return;
             }
             if !self.is_in_use().await {
@@ -80,7 +81,7 @@ impl Sweeper {
             } else {
                 last = began;
                 let (credential, began) = (self.account.fingerprint.to_string(), clock::timestamp(began));
-                self.remote.gate.leadership.note_sweep(self.account.id.as_str(), &credential, began, interval);
+                self.remote.leadership.note_sweep(self.account.id.as_str(), &credential, began, interval);
             }
             self.remote.metrics.sweep(is_complete);
             for key in self.account.swept(began, outcome) {
@@ -147,7 +148,7 @@ impl Sweeper {
     fn close(&self) {
         self.remote.accounts.close(&self.account);
         let credential = self.account.fingerprint.to_string();
-        self.remote.gate.leadership.forget_sweep(self.account.id.as_str(), &credential);
+        self.remote.leadership.forget_sweep(self.account.id.as_str(), &credential);
         // The objects that wait for this sweep, or depend on it, find another account, or that their Secret is gone.
         for key in self.account.waiting() {
             self.cluster.requeuer.requeue_later(&key);
@@ -202,8 +203,12 @@ impl Sweeper {
         }
     }
 
+    fn api(&self) -> Api<'_> {
+        self.remote.client.api(&self.account.credential, &self.account.id)
+    }
+
     fn requester(&self, priority: Priority) -> Requester {
-        Requester { caller: Caller::Sweep(self.account.id.clone()), namespace: String::new(), priority }
+        Requester { caller: Caller::Sweep(self.account.id.clone()), priority }
     }
 
     /// The shares of the account that a list with these filters shows. Each page goes into the cache as it comes, so that a
@@ -218,14 +223,11 @@ impl Sweeper {
             self.account.cache().read(share, began, self.remote.settings.read_lag());
             Listed { id, is_live, share: None }
         };
-        let credential = self.account.credential.clone();
-        let requester = self.requester(priority);
+        let requester = &self.requester(priority);
         let read = read_pages(|page| {
-            let query = ShareQuery { page, per_page: FULL_PAGE, ..filter.clone() };
-            let (client, credential, requester) = (self.remote.client.clone(), credential.clone(), requester.clone());
+            let call = self.api().list_shares(ShareQuery { page, ..filter.clone() });
             async move {
-                let _permit = self.account.limiter.wait(&requester, 1).await;
-                let call = client.list_shares(&credential, &self.account.id, &query);
+                let _permit = self.account.limiter.wait(requester, 1).await;
                 let reply = session::make(&self.account, &requester.caller, self.remote.clock, call).await?;
                 Ok::<_, Error>(reply.body.map(take))
             }
@@ -234,8 +236,22 @@ impl Sweeper {
         read.await?.ok_or_else(changed)
     }
 
+    /// The steps of a sweep, each of which stands on those before it: nobody may believe the list before what it lacks is
+    /// read or forgotten, and before losses that are too many have stopped all writes.
     async fn sweep(&self, relist: &mut Relist, failures: u32, began: At) -> Result<(), Error> {
-        let read_lag = self.remote.settings.read_lag();
+        let live = self.list_live(failures, began).await?;
+        let wanted = self.read_wanted(&live, began).await;
+        let lacking = self.forget_lacking(&live, &wanted, began);
+        self.count_losses(&live).await;
+        let (moved, freed) = self.believe_list(began);
+        self.wake(moved.iter().chain(&lacking));
+        self.wake(self.doubt_lists(relist, began).await.iter());
+        self.cluster.requeue_claimants(&self.account.id, &freed);
+        Ok(())
+    }
+
+    /// Lists all live shares, into the cache; returns their ids.
+    async fn list_live(&self, failures: u32, began: At) -> Result<HashSet<ShareId>, Error> {
         let priority = priority(self.account.cache().swept, self.account.demand(), failures);
         let mut rows = self.list(&session::live(), priority, began).await?;
         if rows.is_empty() && self.account.cache().swept.is_none() {
@@ -243,43 +259,38 @@ impl Sweeper {
             rows = self.list(&ShareQuery { status: None, kind: None, ..session::live() }, priority, began).await?;
             rows.retain(|listed| listed.share.as_ref().is_none_or(|share| share.is_sent_by(&self.account.id)));
         }
-        let live: HashSet<ShareId> =
-            rows.iter().filter(|listed| listed.is_live).map(|listed| listed.id.clone()).collect();
-        {
-            let mut cache = self.account.cache();
-            for share in rows.into_iter().filter_map(|listed| listed.share) {
-                cache.read(*share, began, read_lag);
+        let live = rows.iter().filter(|listed| listed.is_live).map(|listed| listed.id.clone()).collect();
+        let mut cache = self.account.cache();
+        for share in rows.into_iter().filter_map(|listed| listed.share) {
+            cache.read(*share, began, self.remote.settings.read_lag());
+        }
+        Ok(live)
+    }
+
+    /// What the list lacks is not believed to be there any more, but for those that are `wanted`. Returns it.
+    fn forget_lacking(&self, live: &HashSet<ShareId>, wanted: &HashSet<ShareId>, began: At) -> Vec<ShareId> {
+        let mut cache = self.account.cache();
+        let lacking = cache.lacking(live, began, self.remote.settings.read_lag());
+        for id in &lacking {
+            match cache.seen_mut(id) {
+                // A list of what is active need not show it: a GET will say.
+                Some(seen) if matches!(seen.share.status, ShareStatus::Other(_)) => seen.read_again(),
+                Some(_) if wanted.contains(id) => {}
+                // Gone from the list: a GET will say, and until then nothing is believed of it.
+                Some(_) => cache.forget(id),
+                None => {}
             }
         }
-        let wanted = self.read_wanted(&live, began).await;
-        let lacking = {
-            let mut cache = self.account.cache();
-            let lacking = cache.lacking(&live, began, read_lag);
-            for id in &lacking {
-                match cache.seen_mut(id) {
-                    // A list of what is active need not show it: a GET will say.
-                    Some(seen) if matches!(seen.share.status, ShareStatus::Other(_)) => seen.read_again(),
-                    Some(_) if wanted.contains(id) => {}
-                    // Gone from the list: a GET will say, and until then nothing is believed of it.
-                    Some(_) => cache.forget(id),
-                    None => {}
-                }
-            }
-            lacking
-        };
-        // Before anybody may believe this list.
-        self.count_losses(&live).await;
-        let (moved, freed) = {
-            let mut cache = self.account.cache();
-            cache.swept(began);
-            cache.pair();
-            // What a pass read on its way may concern others.
-            (cache.moved(), cache.freed())
-        };
-        self.wake(moved.iter().chain(&lacking));
-        self.wake(self.doubt_lists(relist, began).await.iter());
-        self.cluster.requeue_claimants(&self.account.id, &freed);
-        Ok(())
+        lacking
+    }
+
+    /// Passes may believe the list from now on. Returns the shares that moved, and the names that became free.
+    fn believe_list(&self, began: At) -> (HashSet<ShareId>, HashSet<String>) {
+        let mut cache = self.account.cache();
+        cache.swept(began);
+        cache.pair();
+        // What a pass read on its way may concern others.
+        (cache.moved(), cache.freed())
     }
 
     /// Reads the shares that the list lacks, that no object is bound to, and whose name an object waits for: to believe the list
@@ -299,9 +310,7 @@ impl Sweeper {
         for id in wanted.iter().take(MOST_WANTED) {
             let _permit = self.account.limiter.wait(&requester, 1).await;
             let asked = self.remote.clock.now();
-            let include = Include { resources: true, recipient_counts: true };
-            let call = self.remote.client.share(&self.account.credential, &self.account.id, id, include);
-            match session::make(&self.account, &requester.caller, self.remote.clock, call).await {
+            match session::make(&self.account, &requester.caller, self.remote.clock, self.api().share(id)).await {
                 Ok(reply) => self.account.cache().read(reply.body, asked, read_lag),
                 Err(error) if error.class() == ErrorClass::Gone => self.account.cache().absent(id, asked, read_lag),
                 Err(error) => tracing::debug!(%error, share = %id, "a share that the list lacks cannot be read"),
@@ -344,15 +353,16 @@ impl Sweeper {
         }
         let (now, since) = (self.remote.clock.now(), self.cluster.shards.since(self.account.id.as_str()));
         let reported = reported.map(|reported| reported.unless_ahead(now, since));
-        if self.account.count_losses(bound, &missing, reported, now) {
-            match self.account.breaker() {
-                Some(why) => tracing::error!(account = %self.account.id, why, "the circuit breaker opened"),
-                None => {
-                    tracing::info!(account = %self.account.id, "the shares are back; the circuit breaker is closed")
-                }
+        let account = &self.account.id;
+        match self.account.count_losses(bound, &missing, reported, now) {
+            Change::Same => return,
+            Change::Opened => {
+                let why = self.account.breaker();
+                tracing::error!(%account, why, "the circuit breaker opened");
             }
-            self.cluster.requeue_account(&self.account.id);
+            Change::Closed => tracing::info!(%account, "the shares are back; the circuit breaker is closed"),
         }
+        self.cluster.requeue_account(account);
     }
 
     /// Shares whose rows are to be listed again though nothing has moved.

@@ -34,19 +34,9 @@ fn named(verb: &str, key: &RowKey) -> String {
     clean(&format!("{verb} {what} {id}"), MAX_CALL)
 }
 
-pub struct Writer<'a> {
-    session: &'a Session,
-}
-
 impl Session {
-    pub fn writer(&self) -> Writer<'_> {
-        Writer { session: self }
-    }
-}
-
-impl Writer<'_> {
     fn change<T>(&self, outcome: Result<T, Error>) -> Change<T> {
-        self.session.remote.metrics.change(outcome.as_ref().err().map(Error::write_outcome));
+        self.remote.metrics.change(outcome.as_ref().err().map(Error::write_outcome));
         match outcome {
             Ok(body) => Change::Done(body),
             Err(error) => match error.write_outcome() {
@@ -67,35 +57,34 @@ impl Writer<'_> {
 
     /// Makes a changing call, and takes note of it for the object's status.
     async fn send<T>(&self, what: String, call: impl Future<Output = Result<Reply<T>, Error>>) -> Result<T, Error> {
-        let answer = self.session.reply(call).await;
-        self.note(what, answer)
+        let answer = self.reply(call).await;
+        self.note_call(what, answer)
     }
 
-    fn note<T>(&self, what: String, answer: Result<Reply<T>, Error>) -> Result<T, Error> {
-        self.session.wrote();
-        self.session.calls.note(what, &answer, clock::time(self.session.clock().now()));
+    fn note_call<T>(&self, what: String, answer: Result<Reply<T>, Error>) -> Result<T, Error> {
+        self.wrote();
+        self.calls.note(what, &answer, clock::time(self.clock().now()));
         answer.map(|reply| reply.body)
     }
 
     /// Whether a call may start now: much may have changed since the permit was given.
     fn may_send(&self) -> Result<(), Stop> {
-        self.session.remote.gate.may_write(&self.session.account.id)?;
-        if self.session.account.limiter.must_ask_again() { self.session.permit(1).map(drop) } else { Ok(()) }
+        self.remote.may_write(&self.account.id)?;
+        if self.account.limiter.must_ask_again() { self.permit(1).map(drop) } else { Ok(()) }
     }
 
     /// Whether an announced call may start now. It counts as settled so long after it was announced, so it must not
     /// leave late: the process may have been stopped meanwhile, or the calls before it took long.
     fn may_send_announced(&self, at: At) -> Result<(), Stop> {
         self.may_send()?;
-        let late = self.session.clock().now().since(at) > self.session.remote.settings.call_timeout;
+        let late = self.clock().now().since(at) > self.remote.settings.call_timeout;
         if late { Err(Stop::Late) } else { Ok(()) }
     }
 
     /// The one call that cannot be repeated. The caller holds the permit and has announced it.
     pub async fn create_share(&self, share: &NewShare, announced: At) -> Result<Change<Share>, Stop> {
         self.may_send_announced(announced)?;
-        let (client, account) = (self.session.client(), &self.session.account);
-        let answer = self.session.reply(client.create_share(&account.credential, &account.id, share)).await;
+        let answer = self.reply(self.api().create_share(share)).await;
         // An answer about another name is an answer to another request.
         let answer = match answer {
             Ok(made) if made.body.name != share.name => {
@@ -103,40 +92,33 @@ impl Writer<'_> {
             }
             other => other,
         };
-        let answer = self.note(format!("create share {}", clean(&share.name, MAX_NAME)), answer);
+        let answer = self.note_call(format!("create share {}", clean(&share.name, MAX_NAME)), answer);
         if let Ok(made) = &answer {
-            account.cache().wrote(made.clone(), self.session.clock().now());
+            self.account.cache().wrote(made.clone(), self.clock().now());
         }
         Ok(self.change(answer))
     }
 
     pub async fn rename_share(&self, id: &ShareId, name: &str) -> Result<Change<()>, Stop> {
-        let _permit = self.session.permit(1)?;
+        let _permit = self.permit(1)?;
         self.may_send()?;
-        let (client, account) = (self.session.client(), &self.session.account);
-        let answer = self
-            .send(
-                format!("rename share {id} to {}", clean(name, MAX_NAME)),
-                client.rename_share(&account.credential, &account.id, id, name),
-            )
-            .await;
+        let what = format!("rename share {id} to {}", clean(name, MAX_NAME));
+        let answer = self.send(what, self.api().rename_share(id, name)).await;
         if answer.as_ref().is_err_and(|error| error.class() == ErrorClass::Gone) {
             // A read says whether it is gone.
             self.stale(id);
         }
-        Ok(self.change_of(id, answer.map(|share| account.cache().wrote(share, self.session.clock().now()))))
+        Ok(self.change_of(id, answer.map(|share| self.account.cache().wrote(share, self.clock().now()))))
     }
 
     pub async fn delete_share(&self, id: &ShareId) -> Result<Change<()>, Stop> {
-        let _permit = self.session.permit(1)?;
+        let _permit = self.permit(1)?;
         self.may_send()?;
-        let (client, account) = (self.session.client(), &self.session.account);
-        let answer =
-            self.send(format!("delete share {id}"), client.delete_share(&account.credential, &account.id, id)).await;
-        let now = self.session.clock().now();
+        let answer = self.send(format!("delete share {id}"), self.api().delete_share(id)).await;
+        let now = self.clock().now();
         let answer = match answer {
             Ok(share) => {
-                let mut cache = account.cache();
+                let mut cache = self.account.cache();
                 let known = cache.seen(id).map(|seen| seen.share.clone());
                 if let Some(mut share) = share.or(known) {
                     // Also where Cloudflare has a word for it that is newer than this program.
@@ -148,7 +130,7 @@ impl Writer<'_> {
                 Ok(())
             }
             Err(error) if error.class() == ErrorClass::Gone => {
-                account.cache().absent(id, now, self.session.read_lag());
+                self.account.cache().absent(id, now, self.read_lag());
                 Ok(())
             }
             Err(error) => Err(error),
@@ -165,22 +147,21 @@ impl Writer<'_> {
         announced: At,
     ) -> Result<Change<()>, Stop> {
         self.may_send_announced(announced)?;
-        let (client, account) = (self.session.client(), &self.session.account);
         let what = named("add", key);
         let answer = match key {
             RowKey::Recipient(recipient) => {
                 let target = Target::Account(recipient.clone());
-                let row = self.send(what, client.add_recipient(&account.credential, &account.id, id, &target)).await;
+                let row = self.send(what, self.api().add_recipient(id, &target)).await;
                 row.map(|row| self.note_seen(id, |seen, now| seen.wrote_recipient(row, now)))
             }
             RowKey::Excluded(excluded) => {
-                let row = self.send(what, client.add_excluded(&account.credential, &account.id, id, excluded)).await;
+                let row = self.send(what, self.api().add_excluded(id, excluded)).await;
                 row.map(|row| self.note_seen(id, |seen, now| seen.wrote_excluded(row, now)))
             }
             RowKey::Resource { kind, id: source, account: owner } => {
                 let resource =
                     NewResource { meta: meta.clone(), account: owner.clone(), id: source.clone(), kind: kind.clone() };
-                let row = self.send(what, client.add_resource(&account.credential, &account.id, id, &resource)).await;
+                let row = self.send(what, self.api().add_resource(id, &resource)).await;
                 row.map(|row| self.note_seen(id, |seen, now| seen.wrote_resource(row, now)))
             }
         };
@@ -197,14 +178,9 @@ impl Writer<'_> {
         announced: At,
     ) -> Result<Change<()>, Stop> {
         self.may_send_announced(announced)?;
-        let (client, account) = (self.session.client(), &self.session.account);
         let targets: Vec<Target> = recipients.iter().cloned().map(Target::Account).collect();
-        let answer = self
-            .send(
-                format!("replace the recipients by {}", recipients.len()),
-                client.replace_recipients(&account.credential, &account.id, id, &targets),
-            )
-            .await;
+        let what = format!("replace the recipients by {}", recipients.len());
+        let answer = self.send(what, self.api().replace_recipients(id, &targets)).await;
         let answer = answer.map(|()| {
             for row in removed {
                 self.note_seen(id, |seen, now| seen.removed_recipient(&row.id, None, now));
@@ -222,15 +198,9 @@ impl Writer<'_> {
         row: &ShareResourceId,
         meta: &ResourceMeta,
     ) -> Result<Change<()>, Stop> {
-        let _permit = self.session.permit(1)?;
+        let _permit = self.permit(1)?;
         self.may_send()?;
-        let (client, account) = (self.session.client(), &self.session.account);
-        let answer = self
-            .send(
-                named("change the meta of", key),
-                client.update_resource(&account.credential, &account.id, id, row, meta),
-            )
-            .await;
+        let answer = self.send(named("change the meta of", key), self.api().update_resource(id, row, meta)).await;
         let answer = match answer {
             // The row has another id by now, or is gone.
             Err(error) if error.class() == ErrorClass::Gone => {
@@ -243,21 +213,20 @@ impl Writer<'_> {
     }
 
     pub async fn remove(&self, id: &ShareId, key: &RowKey, row: &RowId) -> Result<Change<()>, Stop> {
-        let _permit = self.session.permit(1)?;
+        let _permit = self.permit(1)?;
         self.may_send()?;
-        let (client, account) = (self.session.client(), &self.session.account);
         let what = named("remove", key);
         let answer = match row {
             RowId::Recipient(row) => {
-                let answer = self.send(what, client.remove_recipient(&account.credential, &account.id, id, row)).await;
+                let answer = self.send(what, self.api().remove_recipient(id, row)).await;
                 answer.map(|answer| self.note_seen(id, |seen, now| seen.removed_recipient(row, answer, now)))
             }
             RowId::Excluded(row) => {
-                let answer = self.send(what, client.remove_excluded(&account.credential, &account.id, id, row)).await;
+                let answer = self.send(what, self.api().remove_excluded(id, row)).await;
                 answer.map(|_| self.note_seen(id, |seen, now| seen.removed_excluded(row, now)))
             }
             RowId::Resource(row) => {
-                let answer = self.send(what, client.remove_resource(&account.credential, &account.id, id, row)).await;
+                let answer = self.send(what, self.api().remove_resource(id, row)).await;
                 answer.map(|answer| self.note_seen(id, |seen, now| seen.removed_resource(row, answer, now)))
             }
         };
@@ -274,8 +243,8 @@ impl Writer<'_> {
 
     /// Takes note of an answer in what the cache has of the share.
     fn note_seen(&self, id: &ShareId, note: impl FnOnce(&mut ObservedShare, At)) {
-        if let Some(seen) = self.session.account.cache().seen_mut(id) {
-            note(seen, self.session.clock().now());
+        if let Some(seen) = self.account.cache().seen_mut(id) {
+            note(seen, self.clock().now());
         }
     }
 

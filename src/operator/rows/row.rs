@@ -83,7 +83,7 @@ impl<K: Reconciled> Row<'_, K> {
 
     /// Adds it. The caller holds the permit and has announced it.
     pub async fn add(&self, announced: At) -> Added {
-        match self.session.writer().add(self.share(), self.key, &self.meta, announced).await {
+        match self.session.add(self.share(), self.key, &self.meta, announced).await {
             Ok(Change::Done(())) => {
                 self.note_added(self.pass.now());
                 Added { stands: true, outcome: Ok(()) }
@@ -122,7 +122,7 @@ impl<K: Reconciled> Row<'_, K> {
 
     async fn is_there_after_all(&self) -> Result<bool, Stop> {
         // If it cannot be read now, it is read before the next try.
-        self.read().await.inspect_err(|_| self.session.writer().stale(self.share()))?;
+        self.read().await.inspect_err(|_| self.session.stale(self.share()))?;
         let cache = self.session.account.cache();
         Ok(cache.seen(self.share()).is_some_and(|seen| is_live(seen, self.key)))
     }
@@ -130,7 +130,7 @@ impl<K: Reconciled> Row<'_, K> {
     /// Writes the meta that is wanted.
     pub async fn update(&self) -> Result<(), Stop> {
         let Some(row) = self.seen.resource(self.key) else { return Ok(()) };
-        let change = self.session.writer().update_resource(self.share(), self.key, &row.id, &self.meta).await?;
+        let change = self.session.update_resource(self.share(), self.key, &row.id, &self.meta).await?;
         let is_gone =
             matches!(&change, Change::Not(error) | Change::Unsure(error) if error.class() == ErrorClass::Gone);
         if is_gone && self.is_replaced(&row.id).await? {
@@ -157,7 +157,7 @@ impl<K: Reconciled> Row<'_, K> {
         }
         let mut change = Change::Done(());
         for row in &rows {
-            change = self.session.writer().remove(self.share(), self.key, row).await?;
+            change = self.session.remove(self.share(), self.key, row).await?;
             if !matches!(change, Change::Done(())) {
                 break;
             }
@@ -199,7 +199,7 @@ impl<K: Reconciled> Row<'_, K> {
     /// Removes a recipient that failed, to be added again. The caller has announced that.
     pub async fn retry(&self) -> Result<(), Stop> {
         for row in self.seen.live_rows(self.key) {
-            match self.session.writer().remove(self.share(), self.key, &row).await? {
+            match self.session.remove(self.share(), self.key, &row).await? {
                 Change::Done(()) => {}
                 Change::Unsure(error) | Change::Not(error) => return Err(Stop::Cloudflare(error)),
             }

@@ -220,7 +220,7 @@ async fn add(share: &mut SharePass, seen: &ObservedShare, mut keys: Vec<RowKey>,
         share.pass.save().await?;
     }
     let _permit = permit?;
-    share.pass.context.remote.gate.may_write(&share.session.account.id)?;
+    share.pass.context.remote.may_write(&share.session.account.id)?;
     let now = share.pass.now();
     share.intend(&keys, now);
     losses::record(&mut share.pass.status, keys.iter().filter(|key| losing.is_unconfirmed(key)), now);

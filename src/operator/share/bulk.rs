@@ -79,8 +79,7 @@ pub async fn replace(
     let before = share.pass.status.inventory.clone();
     let recipients = list(share, plan, &adds, &removals);
     announce(share, &adds, &removals, losing, now).await?;
-    let writer = share.session.writer();
-    let answer = writer.replace_recipients(&seen.share.id, &recipients, &rows(seen, &removals), now).await;
+    let answer = share.session.replace_recipients(&seen.share.id, &recipients, &rows(seen, &removals), now).await;
     let outcome = match answer {
         Ok(Change::Done(())) => {
             note_done(share, seen, &adds, &removals, now);

@@ -38,8 +38,7 @@ pub async fn create(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
     share.pass.add_finalizer().await?;
     let permit = share.session.write_permit(1)?;
     let announced = announce(share, &new.name, &rows).await?;
-    let writer = share.session.writer();
-    let answer = writer.create_share(&new, announced).await;
+    let answer = share.session.create_share(&new, announced).await;
     drop(permit);
     share.pass.memory(|memory| memory.empty_looks.clear());
     match answer {

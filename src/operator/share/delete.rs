@@ -29,8 +29,7 @@ pub async fn delete(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
     if asked.is_some_and(|asked| now.since(asked) < share.pass.context.settings.poll_max) {
         return await_effect(share, &id).await;
     }
-    let writer = share.session.writer();
-    match writer.delete_share(&id).await? {
+    match share.session.delete_share(&id).await? {
         Change::Done(()) => {
             share.pass.memory(|memory| memory.wrote(&deletion(), now));
             Ok(None)

@@ -39,8 +39,7 @@ pub async fn correct_name(share: &mut SharePass, id: &ShareId, seen: &ObservedSh
         return Ok(Some(verdict));
     }
     share.pass.show_drift(name_drift(share, seen).into_iter().collect()).await?;
-    let writer = share.session.writer();
-    let change = writer.rename_share(id, &write.value).await?;
+    let change = share.session.rename_share(id, &write.value).await?;
     share.pass.note_answer(change, &write, &format!("Cloudflare refuses the name {}", write.value))?;
     let freed = share.session.account.cache().freed();
     share.pass.context.cluster.requeue_claimants(&share.desired.owner, &freed);

@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
-use cfshare::cloudflare::{Client, Credential, ErrorClass, Include, ShareQuery, Target, WriteOutcome};
+use cfshare::cloudflare::{Client, Credential, ErrorClass, ShareQuery, Target, WriteOutcome};
 use cfshare::core::id::{AccountId, ShareId};
 
 use super::peer::{AMBIGUOUS, CANARY, Peer, account, block_on, garbled, judged, post, response, token};
@@ -96,7 +96,7 @@ fn request() {
     let client = Client::new(peer.options()).unwrap();
     let share = ShareId::parse("s:1@x").unwrap();
     let targets = [Target::Account(AccountId::parse("a1").unwrap())];
-    let done = block_on(client.replace_recipients(&token(), &account(), &share, &targets));
+    let done = block_on(client.api(&token(), &account()).replace_recipients(&share, &targets));
     assert_eq!(done.unwrap().head.status, 204);
     let request = peer.request();
     let first = "PUT /client/v4/accounts/023e105f4ecef8ad9ca31a8372d0c353/shares/s:1@x/recipients HTTP/1.1\r\n";
@@ -106,9 +106,9 @@ fn request() {
 
     let peer = Peer::answering(response("200 OK", "", r#"{"success":true,"result":[]}"#));
     let client = Client::new(peer.options()).unwrap();
-    let query = ShareQuery { include: Include { resources: true, recipient_counts: true }, ..ShareQuery::default() };
+    let query = ShareQuery { include: true, ..ShareQuery::default() };
     let pair = Credential::Key { email: "me@example.com".into(), key: CANARY.into() };
-    block_on(client.list_shares(&pair, &account(), &query)).unwrap();
+    block_on(client.api(&pair, &account()).list_shares(query)).unwrap();
     let request = peer.request();
     let first = "GET /client/v4/accounts/023e105f4ecef8ad9ca31a8372d0c353/shares?page=1&per_page=100&include_resources=true&include_recipient_counts=true HTTP/1.1\r\n";
     assert!(request.starts_with(first), "{request}");

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use cfshare::cloudflare::{
-    AssociationStatus, Credential, Error, ErrorClass, Include, ShareQuery, ShareStatus, WriteOutcome,
-};
+use cfshare::cloudflare::{AssociationStatus, Credential, Error, ErrorClass, ShareQuery, ShareStatus, WriteOutcome};
 use cfshare_simulator::{Action, BadCredential, ErrorBody, LimitHeaders, Policy, Rule};
 use serde_json::json;
 
@@ -112,7 +110,7 @@ fn unknown_words(stage: &Stage) {
         let unknown = matches!(action, Action::UnknownWords { .. });
         stage.simulator.clear_faults();
         stage.simulator.fault(Rule::always("GET", "*", action));
-        let read = stage.read(&share.id, Include::default()).unwrap();
+        let read = stage.read(&share.id).unwrap();
         let row = stage.recipients(&share.id).remove(0);
         assert_eq!(read.id, share.id);
         if unknown {
@@ -126,32 +124,31 @@ fn unknown_words(stage: &Stage) {
     let rewrite = Action::Rewrite { set: set.into(), remove: Vec::new() };
     stage.simulator.clear_faults();
     stage.simulator.fault(Rule::always("GET", "*", rewrite));
-    assert_eq!(stage.read(&share.id, Include::default()).unwrap().name, share.name);
+    assert_eq!(stage.read(&share.id).unwrap().name, share.name);
 }
 
 fn answer_of_another(stage: &Stage) {
     let (one, other) = (stage.share(), stage.share());
-    stage.read(&one.id, Include::default()).unwrap();
+    stage.read(&one.id).unwrap();
     let rule = Rule::once("GET", "/accounts/*/shares/*", Action::AnswerOfAnother {});
     let rule = stage.simulator.fault(rule);
-    let error = stage.read(&other.id, Include::default()).unwrap_err();
+    let error = stage.read(&other.id).unwrap_err();
     assert_eq!(stage.simulator.fired(rule), 1);
     assert!(matches!(error, Error::Garbled { .. }), "{error}");
 }
 
 fn conflict(stage: &Stage) {
     let share = stage.share();
-    let (client, credential, account) = (&stage.client, &stage.credential, &stage.account);
     stage.simulator.delays(None, |delays| delays.delete_share_ms = None);
-    stage.run(client.delete_share(credential, account, &share.id)).unwrap();
-    let rename = client.rename_share(credential, account, &share.id, "late");
-    let error = stage.run(rename).unwrap_err();
-    assert_eq!(error.status(), Some(409));
+    stage.run(stage.api().delete_share(&share.id)).unwrap();
+    let error = stage.run(stage.api().rename_share(&share.id, "late")).unwrap_err();
+    assert_eq!(error.head().unwrap().status, 409);
     assert_eq!(error.class(), ErrorClass::Conflict);
     assert_eq!(error.write_outcome(), WriteOutcome::Rejected);
 }
 
 fn denied(stage: &Stage) {
+    let new = a_share("waf");
     let policy = |change: fn(&mut Policy)| {
         let mut policy = Policy::default();
         change(&mut policy);
@@ -168,8 +165,7 @@ fn denied(stage: &Stage) {
         {
             stage.simulator.switches(None, |switches| switches.bad_credential = form);
             let credential = Credential::Token(name.into());
-            let new = a_share("waf");
-            let create = stage.client.create_share(&credential, &stage.account, &new);
+            let create = stage.client.api(&credential, &stage.account).create_share(&new);
             let error = stage.run(create).unwrap_err();
             assert_eq!(error.class(), ErrorClass::Denied, "{name}: {error}");
             assert_eq!(error.write_outcome(), WriteOutcome::Rejected, "{name}: {error}");
@@ -180,11 +176,9 @@ fn denied(stage: &Stage) {
 }
 
 fn limits(stage: &Stage) {
-    let query = ShareQuery::default();
     let read = |headers| {
         stage.simulator.limits(|limits| limits.headers = headers);
-        let list = stage.client.list_shares(&stage.credential, &stage.account, &query);
-        stage.run(list).unwrap().head.limits
+        stage.run(stage.api().list_shares(ShareQuery::default())).unwrap().head.limits
     };
     let one = read(LimitHeaders::One);
     assert!(one.remaining.is_some() && one.reset.is_some());
@@ -210,9 +204,7 @@ fn spoilt_list(stage: &Stage) {
     ] {
         let shown = format!("{action:?}");
         stage.simulator.fault(Rule::once("GET", SHARES, action));
-        let query = ShareQuery::default();
-        let list = stage.client.list_shares(&stage.credential, &stage.account, &query);
-        let error = stage.run(list).expect_err(&shown);
+        let error = stage.run(stage.api().list_shares(ShareQuery::default())).expect_err(&shown);
         assert_eq!(error.class(), ErrorClass::Retry, "{shown}: {error}");
     }
 }
@@ -221,9 +213,7 @@ fn spoilt_list(stage: &Stage) {
 fn reuse(stage: &Stage) {
     let rule = Rule::once("GET", SHARES, Action::CloseOnReuse {});
     stage.simulator.fault(rule);
-    let query = ShareQuery::default();
-    let list = stage.client.list_shares(&stage.credential, &stage.account, &query);
-    stage.run(list).unwrap();
+    stage.run(stage.api().list_shares(ShareQuery::default())).unwrap();
     match stage.create(&a_share("waf")) {
         Ok(_) => assert_eq!(shares(stage), 1),
         Err(error) => {

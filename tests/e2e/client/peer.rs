@@ -102,7 +102,7 @@ pub fn post(options: Options) -> Error {
     let client = Client::new(options).unwrap();
     let share = ShareId::parse("s1").unwrap();
     let target = Target::Account(AccountId::parse("a1").unwrap());
-    let error = block_on(client.add_recipient(&token(), &account(), &share, &target)).unwrap_err();
+    let error = block_on(client.api(&token(), &account()).add_recipient(&share, &target)).unwrap_err();
     let shown = format!("{error} {error:?} {:?}", error.head());
     assert!(!shown.contains("canary"), "{shown}");
     assert!(!shown.contains("client/v4"), "{shown}");

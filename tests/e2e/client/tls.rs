@@ -52,8 +52,8 @@ fn serve() -> (String, thread::JoinHandle<String>) {
 fn trusted() {
     let (base_url, server) = serve();
     let client = Client::new(Options { base_url, ca_bundle: Some(AUTHORITY.to_vec()), ..Options::default() }).unwrap();
-    let (credential, account, query) = (token(), account(), ShareQuery::default());
-    let list = client.list_shares(&credential, &account, &query);
+    let (credential, account) = (token(), account());
+    let list = client.api(&credential, &account).list_shares(ShareQuery::default());
     assert!(block_on(list).unwrap().body.rows.is_empty());
     assert!(server.join().unwrap().starts_with("GET /client/v4/accounts/"));
 }
@@ -61,8 +61,8 @@ fn trusted() {
 fn unknown() {
     let (base_url, server) = serve();
     let client = Client::new(Options { base_url, ..Options::default() }).unwrap();
-    let (credential, account, query) = (token(), account(), ShareQuery::default());
-    let error = block_on(client.list_shares(&credential, &account, &query)).unwrap_err();
+    let (credential, account) = (token(), account());
+    let error = block_on(client.api(&credential, &account).list_shares(ShareQuery::default())).unwrap_err();
     assert_eq!(error.write_outcome(), WriteOutcome::NotSent, "{error}");
     assert_eq!(error.class(), ErrorClass::Retry);
     assert!(error.to_string().contains("certificate"), "{error}");

@@ -53,7 +53,7 @@ pub use report::{RecipientState, ResourceState, ShareState, Tally};
 pub use rules::*;
 pub use seed::{Seed, SeedResource, SeedShare, Seeded};
 pub use share::{Association, Life, RowError, TargetType};
-pub use world::{Account, COMMON_ORGANIZATION};
+pub use world::Account;
 
 use crate::core::Core;
 use crate::server::Port;

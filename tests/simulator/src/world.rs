@@ -14,7 +14,7 @@ use crate::settings::PerAccount;
 use crate::share::{Ends, Entitlement, Life, Share, TargetType};
 
 /// The organization of every account of which nothing else was said.
-pub const COMMON_ORGANIZATION: &str = "0c0ffee0c0ffee0c0ffee0c0ffee0c0f";
+const COMMON_ORGANIZATION: &str = "0c0ffee0c0ffee0c0ffee0c0ffee0c0f";
 
 /// What is known of an account. By default every well-formed id is a known, entitled account
 /// of the common organization.

@@ -1,0 +1,132 @@
+//! When do the losses of an account's shares stop all writes to it, and until when?
+
+use std::collections::{HashMap, HashSet};
+
+use super::guard::{VANISH_WINDOW, mass_loss};
+use super::interned::Interned;
+use super::time::At;
+
+/// Stops all writes when many shares vanish at once.
+#[derive(Debug, Default)]
+pub struct Breaker {
+    opened: Option<Opened>,
+    /// When each share was first missing.
+    vanished: HashMap<Interned, At>,
+    /// Those of which a person said that they are meant to be gone.
+    accepted: HashSet<Interned>,
+}
+
+/// Since when the breaker is open, and because of how many shares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Opened {
+    pub at: At,
+    pub vanished: usize,
+    /// Of so many.
+    pub of: usize,
+}
+
+/// What a count of the losses came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    Opened,
+    Closed,
+    Same,
+}
+
+impl Breaker {
+    pub fn opened(&self) -> Option<Opened> {
+        self.opened
+    }
+
+    /// Takes note of how many shares are bound, and which of them are missing; `is_back`: one that is there again.
+    /// `reported` is since when objects say that the breaker is open.
+    pub fn note(
+        &mut self,
+        bound: usize,
+        missing: &HashSet<Interned>,
+        is_back: impl Fn(&str) -> bool,
+        reported: Option<At>,
+        now: At,
+    ) -> Change {
+        self.vanished.retain(|id, at| now.since(*at) < VANISH_WINDOW && !is_back(id));
+        self.accepted.retain(|id| missing.contains(id));
+        for id in missing.difference(&self.accepted) {
+            self.vanished.entry(id.clone()).or_insert(now);
+        }
+        let vanished = self.vanished.len();
+        match self.opened {
+            // All came back: whatever it was has passed.
+            Some(_) if missing.is_subset(&self.accepted) => {
+                self.opened = None;
+                self.vanished.clear();
+                Change::Closed
+            }
+            None if mass_loss(bound, vanished) => {
+                // A process that just began finds it as the one before left it. Of those that were recreated and
+                // disappeared again, there may be more than there are now.
+                self.opened = Some(Opened { at: reported.unwrap_or(now), vanished, of: bound.max(vanished) });
+                Change::Opened
+            }
+            Some(_) | None => Change::Same,
+        }
+    }
+
+    /// A share is there again.
+    pub fn came_back(&mut self, id: &str) {
+        self.vanished.remove(id);
+    }
+
+    /// A person says that the losses until then are meant. Returns whether that closed the breaker.
+    pub fn close(&mut self, until: At) -> bool {
+        if self.opened.is_none_or(|opened| opened.at > until) {
+            return false;
+        }
+        self.opened = None;
+        self.accepted.extend(std::mem::take(&mut self.vanished).into_keys());
+        true
+    }
+
+    /// Whether a person said that this share is meant to be gone.
+    pub fn is_accepted(&self, id: &str) -> bool {
+        self.accepted.contains(id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Change::{Closed, Opened, Same};
+    use super::*;
+
+    #[test]
+    fn it_opens_for_many_losses_within_ten_minutes_and_closes_when_all_are_back_or_meant() {
+        let mut breaker = Breaker::default();
+        // Minute, ids of the bound shares that are missing, ids of those that are back, and what that comes to, of 20 shares.
+        let table = [
+            (0, "a", "", Same, "one passes"),
+            (9, "a b", "a", Same, "one that is back does not count"),
+            (11, "b c", "", Same, "nor one that went long ago"),
+            (12, "b c d", "", Opened, "three of twenty"),
+            (13, "b", "c d", Same, "one is still missing"),
+            (14, "", "b c d", Closed, "all are back"),
+            (15, "b c", "", Same, "and count anew"),
+            (16, "b c d e", "", Opened, "four of twenty"),
+        ];
+        let now = |minute: i64| At(minute * 60_000);
+        let ids = |ids: &str| ids.split_whitespace().map(Interned::from).collect::<HashSet<_>>();
+        for (minute, missing, back, expected, why) in table {
+            let is_back = |id: &str| back.split_whitespace().any(|one| one == id);
+            assert_eq!(breaker.note(20, &ids(missing), is_back, None, now(minute)), expected, "{minute}: {why}");
+        }
+        assert!(!breaker.close(now(15)), "it opened later");
+        assert!(breaker.close(now(16)) && breaker.is_accepted("e"));
+        assert_eq!(breaker.note(20, &ids("b c d e"), |_| false, None, now(17)), Same, "they are meant");
+        assert_eq!(breaker.note(20, &ids(""), |_| false, None, now(18)), Same);
+        assert!(!breaker.is_accepted("e"), "it was there again");
+        assert_eq!(breaker.note(2, &ids("b c d e"), |_| false, Some(now(3)), now(19)), Opened);
+        assert_eq!(
+            breaker.opened(),
+            Some(super::Opened { at: now(3), vanished: 4, of: 4 }),
+            "as the process before left it"
+        );
+    }
+}
