@@ -7,10 +7,11 @@ use crate::api::condition::ready;
 use crate::api::{ConditionType, Reason};
 use crate::core::time::At;
 
-/// Since when the object says this in its Ready condition; `now` if it does not say it yet.
-pub fn said_since(conditions: &[Condition], reason: Reason, now: At) -> At {
+/// Since when the object says this in its Ready condition; `now` if it does not say it yet. `since`: when this process
+/// began to work for the account.
+pub fn said_since(conditions: &[Condition], reason: Reason, now: At, since: At) -> At {
     let said = ready(conditions).filter(|ready| ready.reason == reason.as_str());
-    said.map_or(now, |ready| clock::from_time(&ready.last_transition_time))
+    said.map_or(now, |ready| clock::recorded(&ready.last_transition_time, now, since))
 }
 
 /// Since when the object says this in that condition.
