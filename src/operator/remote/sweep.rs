@@ -196,10 +196,7 @@ impl Sweeper {
     /// Whether a Secret has the account's credential. An object that is being deleted may still need the one that is
     /// remembered.
     async fn uses(&self, secret: &Name, is_deleting: bool) -> bool {
-        match self.remote.credentials.resolve(secret).await {
-            Ok(found) => found.fingerprint == self.account.fingerprint,
-            Err(_) => is_deleting,
-        }
+        self.remote.credentials.holds(secret, self.account.fingerprint, is_deleting).await
     }
 
     fn requester(&self, priority: Priority) -> Requester {
