@@ -134,17 +134,18 @@ impl Index {
             touched.extend(self.relations.lock().shares.keys().cloned().map(Share::key));
         }
         K::cache(self).caught_up_with_list(scope);
+        let is_within = |name: &&Name| scope.is_none_or(|scope| name.namespace == scope);
         let known: Vec<Name> = {
             let relations = self.relations.lock();
             match K::KIND {
-                Kind::Share => relations.shares.keys().cloned().collect(),
+                Kind::Share => relations.shares.keys().filter(is_within).cloned().collect(),
                 kind @ (Kind::ShareRecipient | Kind::ShareResource) => {
-                    relations.parents.keys().filter(|key| key.kind == kind).map(|key| key.name.clone()).collect()
+                    let names = relations.parents.keys().filter(|key| key.kind == kind).map(|key| &key.name);
+                    names.filter(is_within).cloned().collect()
                 }
             }
         };
-        let within = known.into_iter().filter(|name| scope.is_none_or(|scope| name.namespace == scope));
-        let gone = within.filter(|name| K::cache(self).find(name).is_none());
+        let gone = known.into_iter().filter(|name| K::cache(self).find(name).is_none());
         for name in gone {
             let key = K::key(name.clone());
             deleted(&key);
@@ -179,10 +180,6 @@ impl Index {
     /// Objects that are bound to a remote share.
     pub fn bound_to(&self, share_id: &str) -> Vec<Name> {
         self.relations.lock().by_share_id.get(&folded_id(share_id)).into_iter().flatten().cloned().collect()
-    }
-
-    pub fn uses_secret(&self, secret: &Name) -> bool {
-        self.relations.lock().shares.values().any(|keys| keys.secret == *secret)
     }
 
     /// The accounts that each Secret is used for.
@@ -242,6 +239,16 @@ impl Index {
             Some((Name::new(child.share().namespace, record.credentials_name.clone()?), child.is_deleting()))
         };
         self.all_children().filter_map(secret).collect()
+    }
+
+    /// How many Shares an account has.
+    pub fn count_of_account(&self, account: &str) -> usize {
+        self.relations.lock().shares.values().filter(|keys| same(&keys.claim.account, account)).count()
+    }
+
+    /// Shares of a namespace.
+    pub fn shares_in(&self, namespace: &str) -> Vec<Name> {
+        self.relations.lock().shares.keys().filter(|name| name.namespace == namespace).cloned().collect()
     }
 
     /// Shares of an account.
@@ -441,6 +448,6 @@ mod tests {
         let index = Index::of(&[named, share("a", "plain", json!({}))], &[], &[], NOW);
         assert_eq!(index.users(&Name::new("a", "token")), [Name::new("a", "named")]);
         assert_eq!(index.users(&Name::new("a", crate::api::DEFAULT_SECRET)), [Name::new("a", "plain")]);
-        assert!(!index.uses_secret(&Name::new("b", "token")));
+        assert!(!index.accounts_of_secrets().contains_key(&Name::new("b", "token")));
     }
 }

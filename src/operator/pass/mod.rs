@@ -190,7 +190,7 @@ impl<K: Reconciled> Pass<K> {
     /// stopped writes, the list must first show how many shares are missing.
     pub fn take_early_read(&self, session: &Session, share: &ShareId) -> bool {
         let was_stopped = breaker_reported_at(&self.common().conditions).is_some();
-        let shares = || self.context.cluster.index.of_account(session.account.id.as_str()).len();
+        let shares = || self.context.cluster.index.count_of_account(session.account.id.as_str());
         !was_stopped && session.take_early_read(share, shares)
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
@@ -49,8 +49,8 @@ pub struct Account {
     pub demanded: Notify,
     /// Another account of the credential can be listed again, which could not be either.
     pub recovered: Notify,
-    /// Shares that were read by themselves before the first sweep.
-    early_reads: AtomicUsize,
+    /// How many shares may still be read by themselves before the first sweep.
+    early_reads: Mutex<Option<usize>>,
     /// How far Cloudflare's clock is ahead of ours, in milliseconds.
     skew: AtomicI64,
     followed: Mutex<Followed>,
@@ -114,7 +114,7 @@ impl Account {
             looking: tokio::sync::Mutex::default(),
             demanded: Notify::new(),
             recovered: Notify::new(),
-            early_reads: AtomicUsize::new(0),
+            early_reads: Mutex::default(),
             skew: AtomicI64::new(0),
             followed: Mutex::default(),
             health: Mutex::new(Health { read_at: now, sweep_interval, ..Health::default() }),
@@ -147,9 +147,15 @@ impl Account {
     }
 
     /// Whether one more share may be read alone while the list of all shares is not complete. The list takes `pages` calls:
-    /// there may be as many such reads, or none if one call shows all shares.
-    pub fn take_early_read(&self, pages: usize) -> bool {
-        pages > 1 && self.early_reads.fetch_add(1, Ordering::Relaxed) < pages
+    /// there may be as many such reads, or none if one call shows all shares. To count them takes a while, and is done once.
+    pub fn take_early_read(&self, pages: impl FnOnce() -> usize) -> bool {
+        let mut left = self.early_reads.lock();
+        let now = left.unwrap_or_else(pages);
+        if left.is_none() && now <= 1 {
+            return false;
+        }
+        *left = Some(now.saturating_sub(1));
+        now > 0
     }
 
     /// A sweep that began then has ended. Returns those who waited for it.
