@@ -87,8 +87,9 @@ struct Health {
 #[derive(Default)]
 struct Breaker {
     opened: Option<At>,
+    /// Since when, for as long as they are missing, and of those that were recreated for as long as that counts.
     vanished: HashMap<Interned, At>,
-    /// Those of which a person said that they are meant to be gone.
+    /// Those of which a person said that they are meant to be gone, or which were reported as gone long before.
     accepted: HashSet<Interned>,
     message: String,
 }
@@ -334,7 +335,8 @@ impl Account {
         let cache = self.cache();
         let is_back = |id: &str| ShareId::parse(id).is_ok_and(|id| cache.seen(&id).is_some_and(ObservedShare::is_live));
         let mut breaker = self.breaker.lock();
-        breaker.vanished.retain(|id, at| now.since(*at) < guard::VANISH_WINDOW && !is_back(id));
+        let is_recent = |at: &At| now.since(*at) < guard::VANISH_WINDOW;
+        breaker.vanished.retain(|id, at| !is_back(id) && (is_recent(at) || missing.contains(id)));
         breaker.accepted.retain(|id| missing.contains(id));
         let lost: Vec<&Interned> = missing.iter().filter(|id| !breaker.accepted.contains(*id)).collect();
         let none_lost = lost.is_empty();
@@ -349,7 +351,7 @@ impl Account {
             }
             return none_lost;
         }
-        let vanished = breaker.vanished.len();
+        let vanished = breaker.vanished.values().filter(|at| is_recent(at)).count();
         if !guard::mass_loss(bound, vanished) {
             return false;
         }
@@ -388,7 +390,12 @@ impl Account {
         true
     }
 
-    /// Whether a person said that this share is meant to be gone.
+    /// Shares that are missing are no new loss.
+    pub fn accept_losses(&self, ids: impl IntoIterator<Item = Interned>) {
+        self.breaker.lock().accepted.extend(ids);
+    }
+
+    /// Whether a person said that this share is meant to be gone, or it was reported as gone long before.
     pub fn is_accepted(&self, id: &str) -> bool {
         self.breaker.lock().accepted.contains(id)
     }
@@ -403,16 +410,78 @@ mod tests {
     use crate::operator::cluster::requeuer::Requeuer;
     use crate::operator::vital::Vital;
 
-    #[tokio::test]
-    async fn an_account_that_was_not_listed_for_long_blames_the_rate_limit_only_if_its_list_waits_for_that() {
+    fn account() -> Account {
         let rate = Rate { per_second: 1.0, burst: 1, concurrency: 1 };
         let requeuer = Arc::new(Requeuer::new(Vec::new()));
         let limiters = Limiters::new(rate, 1.0, Clock(At::default), requeuer, Vital::default());
         let credential = Arc::new(Credential::Token("canary".into()));
         let used = ResolvedCredential { fingerprint: credential.fingerprint(), credential };
-        let (id, interval) = (AccountId::parse(&"a".repeat(32)).expect("an id"), Duration::from_secs(600));
+        let id = AccountId::parse(&"a".repeat(32)).expect("an id");
         let limiter = limiters.of(used.fingerprint);
-        let account = Account::new(id.clone(), used, limiter.clone(), Arc::default(), interval, At(0));
+        Account::new(id, used, limiter, Arc::default(), Duration::from_secs(600), At(0))
+    }
+
+    /// Counts the losses of an account of ten shares; returns whether nothing may be written then.
+    fn stops(account: &Account, missing: &str, second: i64) -> bool {
+        let missing = missing.split_whitespace().map(Interned::from).collect();
+        account.count_losses(10, &missing, None, At(second * 1000));
+        account.breaker().is_some()
+    }
+
+    #[tokio::test]
+    async fn shares_that_went_within_ten_minutes_stop_all_writes_and_those_that_went_before_do_not() {
+        let table: [(&[(&str, i64)], bool); 5] = [
+            (&[("a b", 0), ("a b c", 599)], true),
+            (&[("a b", 0), ("a b c", 601)], false),
+            (&[("a", 0), ("a b", 1200), ("a b c", 2400)], false),
+            (&[("a", 0), ("a", 700), ("a b", 710), ("a b c d", 720)], true),
+            // Two were recreated, and are bound under other ids.
+            (&[("a b", 0), ("c", 300)], true),
+        ];
+        for (losses, expected) in table {
+            let account = account();
+            let stopped = losses.iter().fold(false, |_, (missing, second)| stops(&account, missing, *second));
+            assert_eq!(stopped, expected, "{losses:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_share_that_came_back_counts_only_once_it_vanishes_again() {
+        let account = account();
+        assert!(!stops(&account, "a b", 0));
+        account.came_back("a");
+        assert!(!stops(&account, "b c", 300));
+        assert!(stops(&account, "a b c", 310));
+        assert!(!stops(&account, "", 320), "all are back");
+    }
+
+    #[tokio::test]
+    async fn shares_that_were_reported_as_gone_long_before_are_no_new_loss() {
+        let account = account();
+        account.accept_losses(["a", "b", "c"].map(Interned::from));
+        assert!(!stops(&account, "a b c", 0));
+        assert!(!stops(&account, "a b c d e", 10));
+        assert!(stops(&account, "a b c d e f", 20));
+        assert!(!stops(&account, "a b c", 30), "what vanished since is back");
+    }
+
+    #[tokio::test]
+    async fn as_many_shares_are_read_alone_as_their_list_has_pages_and_those_are_counted_once() {
+        let (account, counted) = (account(), std::cell::Cell::new(0));
+        let taken = [1, 3, 9, 9, 9, 9].map(|pages| {
+            account.take_early_read(|| {
+                counted.set(counted.get() + 1);
+                pages
+            })
+        });
+        assert_eq!(taken, [false, true, true, true, false, false]);
+        assert_eq!(counted.get(), 2, "again only while one call showed all");
+    }
+
+    #[tokio::test]
+    async fn an_account_that_was_not_listed_for_long_blames_the_rate_limit_only_if_its_list_waits_for_that() {
+        let account = account();
+        let (id, limiter) = (account.id.clone(), account.limiter.clone());
         let passing = Duration::from_secs(60);
         let why = |second: i64| account.why_unreadable(At(second * 1000), passing).map(|error| error.class());
         assert_eq!(
