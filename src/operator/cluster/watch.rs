@@ -17,7 +17,7 @@ use super::object_cache::{self, ObjectCache};
 use super::reconciled::{Reconciled, reports_generation};
 use super::work_queue::Urgency;
 use super::{listwatch, revoked};
-use crate::api::{Name, ObjectKey, is_deleting};
+use crate::api::{Kind, Name, ObjectKey, is_deleting};
 use crate::core::health::{Cause, Sign, place};
 
 /// Where the events of one kind in one scope go.
@@ -52,30 +52,35 @@ pub fn stream<K: Reconciled>(
     let events = listwatch::events(api, place, selector, Box::new(following(feed.clone())), wanted, Box::new(begins));
     let mut intake = Intake { feed: feed.clone(), begun, listing: 0, news: Vec::new() };
     let mut listed_unreadable = HashSet::new();
-    events
-        .filter_map(move |event| {
-            match &event {
-                Event::Init => listed_unreadable.clear(),
-                Event::InitDone => {
-                    let listed_unreadable = std::mem::take(&mut listed_unreadable);
-                    feed.cache().only_unreadable(feed.scope.as_deref(), listed_unreadable);
-                }
-                Event::InitApply(guard) => listed_unreadable.extend(guard.0.as_ref().err().map(name_of)),
-                Event::Apply(_) | Event::Delete(_) => {}
-            }
-            std::future::ready(decoded(event, &feed.cluster))
-        })
-        .filter_map(move |mut event| {
+    events.filter_map(move |event| {
+        let mut readable = Vec::new();
+        match &event {
+            Event::Init => listed_unreadable.clear(),
+            Event::InitApply(guard) => listed_unreadable.extend(guard.0.as_ref().err().map(name_of)),
+            Event::Apply(DeserializeGuard(Ok(object))) => readable.push(Name::of(object)),
+            Event::Delete(guard) => readable.push(guard.0.as_ref().map_or_else(name_of, Name::of)),
+            Event::InitDone | Event::Apply(_) => {}
+        }
+        let is_complete = matches!(event, Event::InitDone);
+        if let Some(mut event) = decoded(event, &feed.cluster) {
             if let Event::Apply(object) | Event::InitApply(object) = &mut event {
                 object_cache::trim(object);
             }
             intake.take(&event);
-            if matches!(event, Event::InitDone) {
-                (intake.feed.report)(Sign::Listed);
-                intake.complete();
-            }
-            std::future::ready(None)
-        })
+        }
+        // Only now: before the store has them, they seem to declare nothing.
+        if is_complete {
+            readable = feed.cache().only_unreadable(feed.scope.as_deref(), &listed_unreadable);
+        } else {
+            readable.retain(|name| feed.cache().became_readable(name));
+        }
+        readable.iter().for_each(|name| feed.requeue_those_who_waited(name));
+        if is_complete {
+            (feed.report)(Sign::Listed);
+            intake.complete();
+        }
+        std::future::ready(None)
+    })
 }
 
 /// Passes each sign on, and takes note where the kind is missing. Where the namespace may not be watched any more, its
@@ -98,6 +103,19 @@ fn following<K: Reconciled>(feed: Arc<Feed<K>>) -> impl Fn(Sign) + Send + Sync +
 impl<K: Reconciled> Feed<K> {
     fn cache(&self) -> &ObjectCache<K> {
         K::cache(&self.cluster.index)
+    }
+
+    /// The last that came of the object can be read, or it went. Whoever waited for that has to look, and the object itself
+    /// though nothing else of it may have changed.
+    fn requeue_those_who_waited(&self, name: &Name) {
+        let cluster = &self.cluster;
+        cluster.requeuer.requeue(&K::key(name.clone()));
+        cluster.requeue_family(name);
+        if K::KIND != Kind::Share && !cluster.index.has_unreadable_children(&name.namespace) {
+            // What was not removed, since this one may have declared it.
+            let shares = cluster.index.shares_in(&name.namespace).into_iter();
+            shares.for_each(|share| cluster.requeuer.requeue_later(&ObjectKey::share(share)));
+        }
     }
 
     /// Takes note of an event. Returns who else has to look.
@@ -197,14 +215,6 @@ fn name_of(invalid: &InvalidObject) -> Name {
 fn decoded<K: Reconciled>(event: Event<DeserializeGuard<K>>, cluster: &Cluster) -> Option<Event<K>> {
     let kept = K::cache(&cluster.index);
     let last = |name: &Name| kept.find(name).map(|object| object.as_ref().clone());
-    // The last that came of the object can be read, or it went.
-    let readable = |name: Name| {
-        if kept.became_readable(&name) {
-            // Whoever waited for that, and the object itself though nothing else of it may have changed.
-            cluster.requeuer.requeue(&K::key(name.clone()));
-            cluster.requeue_family(&name);
-        }
-    };
     let unreadable = |invalid: InvalidObject| {
         let name = name_of(&invalid);
         tracing::error!(
@@ -219,10 +229,7 @@ fn decoded<K: Reconciled>(event: Event<DeserializeGuard<K>>, cluster: &Cluster) 
         Event::Init => Some(Event::Init),
         Event::InitDone => Some(Event::InitDone),
         Event::Apply(guard) => match guard.0 {
-            Ok(object) => {
-                readable(Name::of(&object));
-                Some(Event::Apply(object))
-            }
+            Ok(object) => Some(Event::Apply(object)),
             // The store keeps what it has.
             Err(invalid) => {
                 unreadable(invalid);
@@ -230,23 +237,13 @@ fn decoded<K: Reconciled>(event: Event<DeserializeGuard<K>>, cluster: &Cluster) 
             }
         },
         Event::InitApply(guard) => match guard.0 {
-            Ok(object) => {
-                readable(Name::of(&object));
-                Some(Event::InitApply(object))
-            }
+            Ok(object) => Some(Event::InitApply(object)),
             Err(invalid) => last(&unreadable(invalid)).map(Event::InitApply),
         },
-        Event::Delete(guard) => {
-            let (name, object) = match guard.0 {
-                Ok(object) => (Name::of(&object), Some(object)),
-                Err(invalid) => {
-                    let name = name_of(&invalid);
-                    (name.clone(), last(&name))
-                }
-            };
-            readable(name);
-            object.map(Event::Delete)
-        }
+        Event::Delete(guard) => match guard.0 {
+            Ok(object) => Some(Event::Delete(object)),
+            Err(invalid) => last(&name_of(&invalid)).map(Event::Delete),
+        },
     }
 }
 
