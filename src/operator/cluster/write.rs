@@ -50,14 +50,9 @@ impl Cluster {
         });
         let name = object.name_any();
         let api = self.api(object.as_ref());
-        match in_time(api.patch(&name, &params(), &Patch::Merge(patch))).await {
-            Ok(written) => {
-                K::cache(&self.index).finalized(&written, wanted);
-                Ok(K::cache(&self.index).wrote(written))
-            }
-            Err(kube::Error::Api(status)) if status.code == 404 && !wanted => Ok(object.clone()),
-            Err(error) => Err(error.into()),
-        }
+        let written = in_time(api.patch(&name, &params(), &Patch::Merge(patch))).await?;
+        K::cache(&self.index).finalized(&written, wanted);
+        Ok(K::cache(&self.index).wrote(written))
     }
 
     /// The object as it is now, past every cache.
