@@ -21,7 +21,7 @@ pub use child_object::ChildObject;
 pub use condition::{ConditionType, EventReason, Reason};
 pub use object::{
     DEFAULT_SECRET, FINALIZER, Kind, Name, ObjectKey, has_finalizer, is_deleting, is_suspended, observes, own_record,
-    secret_of, uid_of,
+    secret_of, seen_record, uid_of,
 };
 pub use recipient::{ShareRecipient, ShareRecipientSpec};
 pub use resource::{ShareResource, ShareResourceSpec};

@@ -95,6 +95,13 @@ pub fn observes(share: &Share) -> bool {
     share.spec.management_policy == Some(ManagementPolicy::Observe)
 }
 
+/// What is recorded of this object, or was seen of a share that is, or was, only observed: nothing is recorded of that.
+pub fn seen_record(share: &Share) -> Option<&ShareStatus> {
+    let effective = |status: &&ShareStatus| status.effective.as_ref().map(|effective| effective.management_policy);
+    let is_observed = |status: &&ShareStatus| observes(share) || effective(status) == Some(ManagementPolicy::Observe);
+    own_record(share).or(share.status.as_ref().filter(is_observed))
+}
+
 impl Name {
     pub fn new(namespace: impl Into<Interned>, name: impl Into<Interned>) -> Name {
         Name { namespace: namespace.into(), name: name.into() }

@@ -10,9 +10,9 @@ use super::time::At;
 #[derive(Debug, Default)]
 pub struct Breaker {
     opened: Option<Opened>,
-    /// When each share was first missing.
+    /// Since when, for as long as they are missing, and of those that were recreated for as long as that counts.
     vanished: HashMap<Interned, At>,
-    /// Those of which a person said that they are meant to be gone.
+    /// Those of which a person said that they are meant to be gone, or which were reported as gone long before.
     accepted: HashSet<Interned>,
 }
 
@@ -48,12 +48,13 @@ impl Breaker {
         reported: Option<At>,
         now: At,
     ) -> Change {
-        self.vanished.retain(|id, at| now.since(*at) < VANISH_WINDOW && !is_back(id));
+        let is_recent = |at: &At| now.since(*at) < VANISH_WINDOW;
+        self.vanished.retain(|id, at| !is_back(id) && (is_recent(at) || missing.contains(id)));
         self.accepted.retain(|id| missing.contains(id));
         for id in missing.difference(&self.accepted) {
             self.vanished.entry(id.clone()).or_insert(now);
         }
-        let vanished = self.vanished.len();
+        let vanished = self.vanished.values().filter(|at| is_recent(at)).count();
         match self.opened {
             // All came back: whatever it was has passed.
             Some(_) if missing.is_subset(&self.accepted) => {
@@ -86,7 +87,12 @@ impl Breaker {
         true
     }
 
-    /// Whether a person said that this share is meant to be gone.
+    /// Shares that are missing are no new loss.
+    pub fn accept(&mut self, ids: impl IntoIterator<Item = Interned>) {
+        self.accepted.extend(ids);
+    }
+
+    /// Whether a person said that this share is meant to be gone, or it was reported as gone long before.
     pub fn is_accepted(&self, id: &str) -> bool {
         self.accepted.contains(id)
     }

@@ -15,6 +15,8 @@ const AHEAD: Duration = Duration::from_secs(60);
 /// It may be as far behind for so long. Then it was ahead before, and so are we: times that people and other programs name
 /// seem to be long past, and those that we tell lie in the future.
 const BEHIND: Duration = Duration::from_secs(300);
+/// The clock of a person who writes down a time may be this far ahead of ours.
+const PERSON_AHEAD: Duration = Duration::from_secs(300);
 /// How often that is looked at.
 const PERIOD: Duration = Duration::from_secs(30);
 
@@ -97,6 +99,18 @@ pub fn from_time(time: &Time) -> At {
     At(time.0.as_millisecond())
 }
 
+/// A time that this operator recorded; `since`, when this process began to work for the account, if it is still to come,
+/// as where the clock was ahead by which it was recorded.
+pub fn recorded(time: &Time, now: At, since: At) -> At {
+    from_time(time).unless_ahead(now, since)
+}
+
+/// A time that a person wrote; `None` if it is none, or so far ahead that it must be a mistake.
+pub fn written(value: &str, now: At) -> Option<At> {
+    let time = value.parse::<Timestamp>().ok().map(|time| At(time.as_millisecond()));
+    time.filter(|time| *time <= now.plus(PERSON_AHEAD))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,6 +126,39 @@ mod tests {
         assert_eq!(steady.at(at(10_070), second(20)), at(10_020), "put forward by less than a minute");
         assert_eq!(steady.at(at(17_230), second(30)), at(17_230), "two hours passed, as in a suspended machine");
         assert_eq!(steady.at(at(17_240), second(40)), at(17_240));
+    }
+
+    #[test]
+    fn a_time_is_believed_unless_it_is_still_to_come() {
+        let (now, since) = (At(1_000_000_500), At(900_000_000));
+        let time = |second| Time(Timestamp::from_second(second).expect("a time"));
+        let table = [
+            (950_000, 950_000_000, "past"),
+            (800_000, 800_000_000, "of another process"),
+            (1_000_001, 1_000_001_000, "now, in whole seconds"),
+            (1_000_002, 900_000_000, "to come"),
+            (1_086_400, 900_000_000, "tomorrow"),
+        ];
+        for (second, expected, what) in table {
+            assert_eq!(recorded(&time(second), now, since), At(expected), "{what}");
+        }
+        assert!(recorded(&time(1_086_400), now, since) <= recorded(&time(1_086_401), now, since), "in their order");
+    }
+
+    #[test]
+    fn a_time_that_a_person_wrote_may_be_minutes_ahead_and_not_years() {
+        let now = At(1_000_000_000);
+        let at = |second: i64| timestamp(At(second * 1000)).to_string();
+        let table = [
+            (at(999_000), Some(999_000)),
+            (at(1_000_300), Some(1_000_300)),
+            (at(1_000_301), None),
+            ("2099-01-01T00:00:00Z".to_owned(), None),
+            ("now".to_owned(), None),
+        ];
+        for (value, expected) in table {
+            assert_eq!(written(&value, now), expected.map(|second| At(second * 1000)), "{value}");
+        }
     }
 
     #[test]

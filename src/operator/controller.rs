@@ -266,7 +266,8 @@ fn when_next<K: Reconciled>(context: Arc<Context>, object: Arc<K>, ended: Result
             Action::requeue(Duration::from_millis(300))
         }
         Stop::Stopping | Stop::Late => Action::requeue(delays::SHORT),
-        Stop::Kubernetes(kube::Error::Api(status)) if status.code == 404 => Action::await_change(),
+        // If it is the object that is gone, the watch ends this; if it is what serves it, nothing else would come.
+        Stop::Kubernetes(kube::Error::Api(status)) if status.code == 404 => Action::requeue(delays::TRANSIENT),
         Stop::Kubernetes(error) => {
             tracing::warn!(%error, "request to the API server failed");
             Action::requeue(delays::TRANSIENT)

@@ -398,7 +398,8 @@ async fn keep_health(health: Health, metrics: Arc<Metrics>, gates: Vec<watch::Se
 async fn keep_credentials(context: Arc<Context>) {
     loop {
         tokio::time::sleep(SECRET_AGE / 2).await;
-        let changed = context.remote.credentials.refresh_all(|secret| context.cluster.index.uses_secret(secret)).await;
+        let used = context.cluster.index.accounts_of_secrets();
+        let changed = context.remote.credentials.refresh_all(|secret| used.contains_key(secret)).await;
         for secret in changed {
             tracing::info!(%secret, "the credential in a Secret changed");
             for share in context.cluster.index.users(&secret) {

@@ -59,12 +59,13 @@ pub async fn keep(context: Arc<Context>, partition: Arc<Partition>, lease: Durat
             served.extend(taken);
         }
         for (shards, list, come) in &mut awaited {
-            for scope in context.cluster.outside.scopes() {
-                if !come.contains(scope) && context.cluster.shards.is_scope_listed(scope.as_deref(), *list) {
-                    come.insert(scope.clone());
-                    requeue(&context, shards, scope.as_deref());
-                }
-            }
+            let scopes = context.cluster.outside.scopes().iter().filter(|scope| !come.contains(*scope));
+            let fresh: BTreeSet<Option<String>> = scopes
+                .filter(|scope| context.cluster.shards.is_scope_listed(scope.as_deref(), *list))
+                .cloned()
+                .collect();
+            requeue(&context, shards, &fresh);
+            come.extend(fresh);
         }
         awaited.retain(|(_, _, come)| come.len() < context.cluster.outside.scopes().len());
         tokio::select! {
@@ -113,10 +114,15 @@ async fn give_back(context: &Context, partition: &Partition, shard: u16, end_tim
     true
 }
 
-/// Has all objects of these shards looked at.
-fn requeue(context: &Context, shards: &BTreeSet<u16>, namespace: Option<&str>) {
+/// Has all objects of these shards and scopes looked at.
+fn requeue(context: &Context, shards: &BTreeSet<u16>, scopes: &BTreeSet<Option<String>>) {
+    if scopes.is_empty() {
+        return;
+    }
+    let (all, namespaces) =
+        (scopes.contains(&None), scopes.iter().flatten().map(String::as_str).collect::<BTreeSet<_>>());
     for_each(context, |key, shard| {
-        if shards.contains(&shard) && namespace.is_none_or(|namespace| namespace == key.name.namespace) {
+        if shards.contains(&shard) && (all || namespaces.contains(&*key.name.namespace)) {
             context.cluster.requeuer.requeue_later(&key);
         }
     });

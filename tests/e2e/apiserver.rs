@@ -256,7 +256,7 @@ fn unreadable(_: &World) {
     let world = World::start().expect("a world of its own");
     let scene = world.own_scene();
     let operator = own::start(&scene, &[]);
-    let [a, b, x] = ids();
+    let [a, b, c, x] = ids();
     scene.apply(&scene.share("waf", &[&a], &[&x], ""));
     scene.wait_ready("share", "waf");
     let id = scene.only().id;
@@ -264,6 +264,8 @@ fn unreadable(_: &World) {
     scene.apply(&scene.share("another", &[&a], &[&x], "prune: true"));
     scene.apply(&scene.recipient("bee", "another", &b, ""));
     scene.wait_ready("sharerecipient", "bee");
+    scene.apply(&scene.share("pruning", &[&a], &[&x], "prune: true"));
+    let pruning = scene.wait_ready("share", "pruning")["status"]["shareID"].as_str().expect("an id").to_owned();
 
     let suspend = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/suspend";
     let loose = json!([{"op": "replace", "path": suspend, "value": {"x-kubernetes-preserve-unknown-fields": true}}]);
@@ -286,6 +288,8 @@ fn unreadable(_: &World) {
     scene.wait("word of all that cannot be read", || loosened.iter().all(|(_, name)| told(name)));
     let before = scene.changes().len();
     world.simulator.edit(Edit::Rename { share: id.clone(), name: "renamed by hand".into() }).expect("an edit");
+    let foreign = Edit::AddRecipient { share: pruning.clone(), account: c.clone() };
+    world.simulator.edit(foreign).expect("an edit");
     scene.apply(&scene.share("third", &[&a], &[&x], ""));
     scene.wait_ready("share", "third");
     sweeps(&scene, 2);
@@ -307,6 +311,10 @@ fn unreadable(_: &World) {
         scene.wait_ready(kind, name);
     }
     scene.wait_state("its own name again", |shares| shares.iter().any(|share| share.id == id && share.name == "waf"));
+    // Nothing unknown may declare any more what nobody else does.
+    scene.wait_state("nobody that is not declared", |shares| {
+        shares.iter().any(|share| share.id == pruning && has(share, &[&a], &[&x]))
+    });
     scene.wait_ready("share", "waf");
     scene.kubectl(&["delete", "share,sharerecipient", "--all", "--timeout=60s"]);
     scene.wait_nothing();

@@ -21,6 +21,9 @@ pub const TESTS: &[Test] = &[
     ("guards: shares that all are deleted by hand wait for a person too", deleted_by_hand),
     ("guards: a restart finds the breaker as it was", restarted_open),
     ("guards: the breaker can be closed though a clock that was ahead says when it opened", reported_ahead),
+    ("guards: shares that are gone for good stop nothing, also after a restart", gone_for_good),
+    ("guards: a time to come closes no breaker, and hides no later one", closed_in_advance),
+    ("guards: calls that a clock which was ahead announced hold up nothing", announced_ahead),
     ("guards: a few lost of many are made anew", few_of_many),
     ("guards: a token that sees nothing makes nothing anew", |w| exchanged(w, 4, blind())),
     ("guards: another account's token makes the only share not anew", |w| exchanged(w, 1, blind())),
@@ -276,6 +279,72 @@ fn reported_ahead(world: &World) {
     scene.annotate("share", "waf-0", &format!("cfshare.dev/close-breaker={now}"));
     each(&scene, 3, "became Ready again", is_ready);
     assert_eq!((scene.live().len(), creates(&scene)), (3, 6));
+}
+
+fn gone_for_good(world: &World) {
+    let scene = world.own_scene();
+    let operator = own::start(&scene, &[]);
+    let [a, b, x] = ids();
+    let resources = || vec![crate::cli::resource(&x, Value::Null)];
+    let shares = [0, 1, 2].map(|n| crate::cli::seed(&scene, &format!("seeded-{n}"), &[&a], resources(), false));
+    for (n, id) in shares.iter().enumerate() {
+        scene.apply(&scene.share(&format!("waf-{n}"), &[&a], &[&x], &format!("shareID: {id}")));
+    }
+    scene.apply(&scene.share("other", &[&a], &[&x], ""));
+    scene.wait_ready("share", "other");
+    each(&scene, 3, "became Ready", is_ready);
+    for id in &shares {
+        world.simulator.edit(Edit::DeleteShare { share: id.clone() }).expect("an edit");
+    }
+    each(&scene, 3, "said that the breaker is open", says("BreakerOpen"));
+    vouch(&scene, "share", "waf-0");
+    each(&scene, 3, "was told of as gone", says("ShareNotFound"));
+    own::crash(operator);
+    let _operator = own::start(&scene, &[]);
+    sweeps(&scene, 2);
+    scene.apply(&scene.share("other", &[&a, &b], &[&x], ""));
+    scene.wait_state("the other recipient", |shares| shares.iter().any(|share| has(share, &[&a, &b], &[&x])));
+    scene.wait_ready("share", "other");
+    each(&scene, 3, "is still told of as gone", says("ShareNotFound"));
+}
+
+fn closed_in_advance(world: &World) {
+    let scene = world.scene();
+    several(&scene, 3);
+    for n in 0..3 {
+        scene.annotate("share", &format!("waf-{n}"), "cfshare.dev/close-breaker=2099-01-01T00:00:00Z");
+        scene.ask("share", &format!("waf-{n}"));
+    }
+    world.simulator.edit(Edit::VanishAll { account: scene.account.clone() }).expect("an edit");
+    each(&scene, 3, "said that the breaker is open", says("BreakerOpen"));
+    untouched(&scene, 3);
+    each(&scene, 3, "said that the breaker is still open", says("BreakerOpen"));
+    let now = Timestamp::now().strftime("%FT%TZ");
+    scene.annotate("share", "waf-0", &format!("cfshare.dev/close-breaker={now}"));
+    each(&scene, 3, "became Ready again", is_ready);
+    assert_eq!((scene.live().len(), creates(&scene)), (3, 6));
+}
+
+fn announced_ahead(world: &World) {
+    let scene = world.own_scene();
+    let operator = own::start(&scene, &[]);
+    let [a, b, c, x] = ids();
+    scene.apply(&scene.share("waf", &[&a], &[&x], "prune: true"));
+    let share = scene.wait_for("share", "waf", "rested", |share| {
+        is_ready(share) && share["status"]["inventory"]["recipients"][0]["intendedAt"].is_null()
+    });
+    own::crash(operator);
+    let tomorrow = (Timestamp::now() + Duration::from_secs(86_400)).strftime("%FT%TZ").to_string();
+    let mut recipients = share["status"]["inventory"]["recipients"].clone();
+    recipients.as_array_mut().expect("recipients").push(json!({"accountID": c, "intendedAt": tomorrow}));
+    let patch = json!({"status": {"replacingSince": tomorrow, "inventory": {"recipients": recipients}}}).to_string();
+    scene.kubectl(&["patch", "share", "waf", "--subresource=status", "--type=merge", "-p", &patch]);
+    let _operator = own::start(&scene, &[]);
+    scene.apply(&scene.share("waf", &[&a, &b], &[&x], "prune: true"));
+    scene.wait_state("the other recipient", |shares| has(&shares[0], &[&a, &b], &[&x]));
+    let share = scene.wait_ready("share", "waf");
+    assert!(share["status"]["replacingSince"].is_null(), "{share:#}");
+    assert!(!share["status"]["inventory"].to_string().contains(&c), "{share:#}");
 }
 
 fn few_of_many(world: &World) {

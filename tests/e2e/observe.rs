@@ -13,6 +13,8 @@ pub const TESTS: &[Test] = &[
     ("observe: a share whose recipient failed is not Ready, unless a waiver accepts it", failed),
     ("observe: a share of the same name that another Share observes is no duplicate, and a third one is", namesakes),
     ("observe: a share that does not exist is not made", nothing),
+    ("observe: a share that comes later is compared", comes_later),
+    ("observe: an operator that only reads goes on watching a share that it found by name", found_by_name),
     ("observe: objects of an observed share are compared, and nothing is written", children),
     ("observe: an object of an observed share that does not exist says so, and what would create it", child_of_nothing),
     ("observe: a managed share that is only observed from now on is left alone, and managed again", switched),
@@ -132,6 +134,35 @@ fn nothing(world: &World) {
     let share = scene.wait_reason("share", "waf", "Differs");
     assert!(message(&share).contains("no live share named waf"), "{}", message(&share));
     scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+    assert_eq!(scene.changes(), [""; 0]);
+}
+
+fn comes_later(world: &World) {
+    let scene = world.scene();
+    let [one, first] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], "managementPolicy: Observe"));
+    scene.wait_reason("share", "waf", "Differs");
+    crate::expect::sweeps(&scene, 1);
+    crate::cli::seed(&scene, "waf", &[&one], vec![crate::cli::resource(&first, serde_json::Value::Null)], false);
+    scene.wait_reason("share", "waf", "Observed");
+}
+
+fn found_by_name(world: &World) {
+    let scene = world.own_scene();
+    let [one, two, first, second] = ids();
+    let resources = [&first, &second].map(|id| crate::cli::resource(id, serde_json::Value::Null)).to_vec();
+    let id = crate::cli::seed(&scene, "waf", &[&one, &two], resources, false);
+    let _operator = crate::own::start(&scene, &[("--read-only", "")]);
+    scene.apply(&scene.recipient("two", "waf", &two, ""));
+    scene.apply(&scene.share("waf", &[&one], &[&first, &second], ""));
+    scene.wait_reason("share", "waf", "Observed");
+    scene.wait_ready("sharerecipient", "two");
+    world.simulator.edit(Edit::RemoveResource { share: id, resource: second.clone() }).expect("an edit");
+    let share = scene.wait_reason("share", "waf", "Differs");
+    assert!(share["status"]["drift"].to_string().contains(&second) || message(&share).contains(&second), "{share:#}");
+    for (kind, name) in [("share", "waf"), ("sharerecipient", "two")] {
+        assert!(scene.get(kind, name).expect("it is there")["metadata"]["finalizers"].is_null());
+    }
     assert_eq!(scene.changes(), [""; 0]);
 }
 

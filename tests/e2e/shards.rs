@@ -18,6 +18,7 @@ pub const TESTS: &[Test] = &[
     ("shards: no account has two writers when of three replicas one is killed and one is paused", killed_and_paused),
     ("shards: replicas of another number of shards wait until the last has ended", another_number),
     ("shards: the matrix names the accounts of a shard that no replica holds", without_replica),
+    ("shards: whose Lease is deleted makes it again, and goes on", lease_deleted),
     ("shards: child objects are looked after where their Share is", children),
 ];
 
@@ -261,6 +262,20 @@ fn without_replica(world: &World) {
         cfshare(&scene, &[&["status", &name][..], &place].concat())
     };
     assert_eq!((status(&accounts[0]).code, status(&accounts[5]).code), (0, 3));
+}
+
+fn lease_deleted(world: &World) {
+    let scene = world.own_scene();
+    let one = replica(&scene, "one", 2);
+    wait_parts(&scene, &[("one", 2)]);
+    scene.kubectl(&["delete", "lease", "cfshare-shard-1"]);
+    wait_parts(&scene, &[("one", 2)]);
+    let renewed = |name: &str| scene.kubectl(&["get", "lease", name, "-o", "jsonpath={.spec.renewTime}"]);
+    let before = renewed("cfshare-shard-1");
+    scene.wait("the Lease to be renewed", || renewed("cfshare-shard-1") != before);
+    shares(&scene, &[random_id(), random_id()], 1, &[&random_id()], &random_id());
+    all_ready(&scene);
+    assert!(!one.log().contains("the lease is lost"), "{}", one.log());
 }
 
 fn children(world: &World) {

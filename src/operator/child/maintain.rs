@@ -149,7 +149,7 @@ fn awaits_replacement<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, 
 fn replacement_pending<C: Child>(child: &ChildPass<C>) -> Option<Duration> {
     let RowKey::Recipient(_) = child.key else { return None };
     let status = child.parent.share.as_ref()?.status.as_ref()?;
-    bulk::pending(status, &child.pass.context.settings, child.pass.now())
+    bulk::pending(status, &child.pass.context.settings, child.pass.now(), child.pass.serves_since())
 }
 
 /// The share as it was seen, or read now, which is noted down; `None`: it is gone.

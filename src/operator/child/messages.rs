@@ -19,7 +19,8 @@ pub fn unreadable_share<C: Child>(pass: &Pass<C>) -> Verdict {
 }
 
 pub fn no_share<C: Child>(pass: &Pass<C>) -> Verdict {
-    let since = conditions::said_since(&pass.common().conditions, Reason::WaitingForShare, pass.now());
+    let (conditions, serves_since) = (&pass.common().conditions, pass.serves_since());
+    let since = conditions::said_since(conditions, Reason::WaitingForShare, pass.now(), serves_since);
     let missing = waits_for_share(
         pass,
         "does not exist: apply it in this namespace, or delete this object and apply it again with the right shareRef",

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::api::{Name, ObjectKey, Share, is_suspended, observes, own_record, secret_of, uid_of};
+use crate::api::{Name, ObjectKey, Share, is_suspended, observes, own_record, secret_of, seen_record, uid_of};
 use crate::core::id::{self, AccountId, ShareId};
 use crate::core::row_key::RowKey;
 use crate::operator::kinds::{Child, RowStatus};
@@ -64,8 +64,9 @@ pub fn parent<C: Child>(pass: &Pass<C>) -> Parent {
     match share {
         Some(share) => {
             let own = own_record(&share);
-            // An observing Share is bound to nothing.
-            let readable = own.or(share.status.as_ref().filter(|_| observes(&share)));
+            // An observing Share is bound to nothing. What it saw is believed only where nothing is changed.
+            let only_reads = observes(&share) || pass.context.settings.read_only;
+            let readable = if only_reads { seen_record(&share) } else { own };
             Parent {
                 id: parsed(readable.and_then(|status| status.share_id.as_deref())),
                 owner: AccountId::parse(&share.spec.account_id).ok(),

@@ -96,7 +96,7 @@ fn leaving<C: Child>(child: &ChildPass<C>, row: Observed) -> String {
             "{} is not part of the share, but the request that adds it got no response and may still take effect: cfshare \
              waits until {}",
             child.name(),
-            clock::time(clock::from_time(&at).plus(announcements.settled)).0,
+            clock::time(announcements.at(&at).plus(announcements.settled)).0,
         ),
         None => format!("{} is being removed by Cloudflare", child.name()),
     }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::claimant::{Claim, Claimant, declares_recipients};
+use super::claimant::{Claim, Claimant, declares_recipients, folded_id};
 use super::index::Index;
 use crate::api::{Kind, Name, Share};
 
@@ -41,7 +41,11 @@ impl Index {
     fn claimants_of_share(&self, own: &Claimant, share_id: &str) -> Vec<Arc<Claimant>> {
         let mut rivals = self.rivals_for(&own.name, share_id);
         // An observing Share takes nothing from another object, and who writes another account's id cannot take it.
-        rivals.retain(|rival| !rival.observes && rival.claim.account == own.claim.account);
+        // Nor does one that only saw it while the operator changed nothing.
+        let id = folded_id(share_id);
+        rivals.retain(|rival| {
+            !rival.observes && rival.claim.account == own.claim.account && rival.share_ids.contains(&id)
+        });
         rivals
     }
 
@@ -171,6 +175,17 @@ mod tests {
             assert_eq!(winners(&objects(&shares), &shares), ["b"]);
             assert_eq!(objects(&shares).rival(&shares[2], None), Some(Name::new("b", "waf")));
         }
+    }
+
+    #[test]
+    fn who_only_saw_a_share_while_the_operator_changed_nothing_has_no_claim_to_it() {
+        let effective = json!({"deletionPolicy": "Delete", "managementPolicy": "Observe", "maxRemovals": 5});
+        let saw = share("a", 1, json!({}), json!({"boundUID": null, "shareID": ID, "effective": effective}));
+        let shares = [saw, plain("b", 2)];
+        let index = objects(&shares);
+        assert_eq!(index.bound_to(ID), [Name::new("a", "waf")], "it hears of what becomes of the share");
+        assert!(index.is_named(&shares[1], ID) && !index.is_spoken_for(&shares[1], ID));
+        assert!(index.owns(&shares[1], ID));
     }
 
     #[test]

@@ -77,10 +77,6 @@ impl Index {
         self.relations.lock().by_share_id.get(&folded_id(share_id)).into_iter().flatten().cloned().collect()
     }
 
-    pub fn uses_secret(&self, secret: &Name) -> bool {
-        self.relations.lock().shares.values().any(|keys| keys.secret == *secret)
-    }
-
     /// The accounts that each Secret is used for.
     pub fn accounts_of_secrets(&self) -> HashMap<Name, HashSet<Interned>> {
         let relations = self.relations.lock();
@@ -136,6 +132,16 @@ impl Index {
             Some((Name::new(child.share().namespace, record.credentials_name.clone()?), child.is_deleting()))
         };
         self.all_children().filter_map(secret).collect()
+    }
+
+    /// How many Shares an account has.
+    pub fn count_of_account(&self, account: &str) -> usize {
+        self.relations.lock().shares.values().filter(|keys| same(&keys.claim.account, account)).count()
+    }
+
+    /// Shares of a namespace.
+    pub fn shares_in(&self, namespace: &str) -> Vec<Name> {
+        self.relations.lock().shares.keys().filter(|name| name.namespace == namespace).cloned().collect()
     }
 
     /// Shares of an account.
@@ -280,6 +286,6 @@ mod tests {
         let index = Index::of(&[named, share("a", "plain", json!({}))], &[], &[], NOW);
         assert_eq!(index.users(&Name::new("a", "token")), [Name::new("a", "named")]);
         assert_eq!(index.users(&Name::new("a", crate::api::DEFAULT_SECRET)), [Name::new("a", "plain")]);
-        assert!(!index.uses_secret(&Name::new("b", "token")));
+        assert!(!index.accounts_of_secrets().contains_key(&Name::new("b", "token")));
     }
 }

@@ -260,9 +260,11 @@ impl Election {
                 return Ok(Outcome::NotHeld(Some(rest)));
             }
         }
-        let free = self.free.get_or_insert_with(Instant::now).elapsed();
-        if let Some(wait) = self.takeover_wait(free, false) {
-            return Ok(Outcome::NotHeld(Some(wait)));
+        if !holds {
+            let free = self.free.get_or_insert_with(Instant::now).elapsed();
+            if let Some(wait) = self.takeover_wait(free, false) {
+                return Ok(Outcome::NotHeld(Some(wait)));
+            }
         }
         let mut lease = Lease {
             metadata: ObjectMeta { name: Some(self.lead.name.clone()), ..ObjectMeta::default() },
@@ -429,4 +431,41 @@ async fn change_at_end(
         api.replace(&lead.name, &params(), &lease).await.map(drop)
     };
     tokio::time::timeout(RELEASE, changed).await
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{Method, Request, Response};
+    use kube::client::Body;
+    use serde_json::json;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_holds_a_shard_makes_its_lease_again_at_once_if_that_was_deleted() {
+        let server = tower::service_fn(|request: Request<Body>| async move {
+            let (status, body) = match *request.method() {
+                Method::POST => (201, json!({"kind": "Lease", "apiVersion": "coordination.k8s.io/v1", "metadata": {}})),
+                _ => (
+                    404,
+                    json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404}),
+                ),
+            };
+            let answer = Response::builder().status(status).body(Body::from(body.to_string().into_bytes()));
+            Ok::<_, std::io::Error>(answer.expect("an answer"))
+        });
+        let duration = Duration::from_secs(60);
+        let (tenure, health) = (Tenure::default(), Health::default());
+        let partition = Arc::new(Partition::new(2, "one", duration, health.clone()));
+        let until = Some(Moment::now().plus(duration));
+        partition.common.hold_until(until);
+        partition.took(0);
+        tenure.term.hold_until(until);
+        let lead = Lead { namespace: "a".into(), name: "cfshare-shard-0".into(), identity: "one".into(), duration };
+        let (kube, role) = (kube::Client::new(server, "a"), Role::Shard(0, partition));
+        let mut election = Election::new(kube, lead, role, &tenure, health, Watches::new(&[], None));
+        assert!(matches!(election.attempt().await, Ok(Outcome::Held)));
+        tenure.term.hold_until(None);
+        assert!(matches!(election.attempt().await, Ok(Outcome::NotHeld(Some(_)))), "others may be first");
+    }
 }

@@ -97,7 +97,7 @@ impl Cluster {
         self.family(share).for_each(|key| self.requeuer.requeue(&key));
     }
 
-    /// Requeues the Shares that want one of these names in an account, which are free again.
+    /// Requeues the Shares that want one of these names in an account, which are free again or were given to a share.
     pub fn requeue_claimants(&self, account: &AccountId, freed: &HashSet<String>) {
         for share in freed.iter().flat_map(|name| self.index.claimants(account.as_str(), name)) {
             self.requeuer.requeue(&ObjectKey::share(share));

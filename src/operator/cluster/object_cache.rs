@@ -88,11 +88,13 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
         self.unreadable.lock().remove(name)
     }
 
-    /// Of one scope's objects only these cannot be read.
-    pub fn only_unreadable(&self, scope: Option<&str>, names: HashSet<Name>) {
+    /// Of one scope's objects only these cannot be read. Returns those that could not before.
+    pub fn only_unreadable(&self, scope: Option<&str>, names: &HashSet<Name>) -> Vec<Name> {
         let mut unreadable = self.unreadable.lock();
-        unreadable.retain(|name| scope.is_some_and(|scope| name.namespace != scope));
-        unreadable.extend(names);
+        let is_within = |name: &Name| scope.is_none_or(|scope| name.namespace == scope);
+        let readable = unreadable.extract_if(|name| is_within(name) && !names.contains(name)).collect();
+        unreadable.extend(names.iter().cloned());
+        readable
     }
 
     pub fn find(&self, name: &Name) -> Option<Arc<K>> {
@@ -353,6 +355,17 @@ mod tests {
         assert_eq!(label(), "listed", "etcd was restored from a backup");
         list(Some(at("6", "ours")));
         assert_eq!(label(), "ours", "it was written while the list came");
+    }
+
+    #[test]
+    fn a_list_tells_which_objects_of_its_scope_can_be_read_again() {
+        let index = Index::of(&[], &[], &[], NOW);
+        let name = |namespace| Name::new(namespace, "one");
+        ["a", "b"].into_iter().for_each(|namespace| index.recipients.became_unreadable(name(namespace)));
+        assert_eq!(index.recipients.only_unreadable(Some("a"), &[name("a")].into()), []);
+        assert_eq!(index.recipients.only_unreadable(Some("a"), &HashSet::new()), [name("a")]);
+        assert!(index.has_unreadable_children("b") && !index.has_unreadable_children("a"));
+        assert_eq!(index.recipients.only_unreadable(None, &HashSet::new()), [name("b")]);
     }
 
     #[test]

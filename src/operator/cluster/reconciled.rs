@@ -156,17 +156,18 @@ impl Index {
             touched.extend(self.relations.lock().shares.keys().cloned().map(Share::key));
         }
         K::cache(self).caught_up_with_list(scope);
+        let is_within = |name: &&Name| scope.is_none_or(|scope| name.namespace == scope);
         let known: Vec<Name> = {
             let relations = self.relations.lock();
             match K::KIND {
-                Kind::Share => relations.shares.keys().cloned().collect(),
+                Kind::Share => relations.shares.keys().filter(is_within).cloned().collect(),
                 kind @ (Kind::ShareRecipient | Kind::ShareResource) => {
-                    relations.parents.keys().filter(|key| key.kind == kind).map(|key| key.name.clone()).collect()
+                    let names = relations.parents.keys().filter(|key| key.kind == kind).map(|key| &key.name);
+                    names.filter(is_within).cloned().collect()
                 }
             }
         };
-        let within = known.into_iter().filter(|name| scope.is_none_or(|scope| name.namespace == scope));
-        let gone = within.filter(|name| K::cache(self).find(name).is_none());
+        let gone = known.into_iter().filter(|name| K::cache(self).find(name).is_none());
         for name in gone {
             let key = K::key(name.clone());
             deleted(&key);

@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use kube::{Resource, ResourceExt};
 
 use super::claimant::{Claim, share_ids};
-use crate::api::{CONFIRM_REMOVALS, Name, ObjectKey, Reason, Share, is_deleting, observes, own_record, secret_of};
+use crate::api::{CONFIRM_REMOVALS, Name, ObjectKey, Reason, Share, is_deleting, secret_of, seen_record};
 use crate::core::interned::Interned;
 use crate::core::time::At;
 use crate::operator::conditions;
@@ -45,8 +45,7 @@ pub struct LookupKeys {
 impl LookupKeys {
     pub fn of(share: &Share) -> LookupKeys {
         // An observing Share records nothing, and must hear of changes all the same.
-        let status = own_record(share).or(share.status.as_ref().filter(|_| observes(share)));
-        let recorded = status.and_then(|s| s.share_id.clone());
+        let recorded = seen_record(share).and_then(|status| status.share_id.clone());
         LookupKeys {
             share_ids: share_ids(share, recorded),
             claim: Claim::of(share),

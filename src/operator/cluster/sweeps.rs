@@ -76,7 +76,10 @@ impl SweepLog {
     pub fn merged(&self, before: Option<&str>, now: Timestamp) -> Option<String> {
         let mut sweeps = parse(before);
         // What another process had left says nothing now.
-        sweeps.values_mut().for_each(|sweep| sweep.left = None);
+        // Nor does a time to come, of a clock that was ahead.
+        for sweep in sweeps.values_mut() {
+            (sweep.at, sweep.left) = (sweep.at.min(now.as_second()), None);
+        }
         let oldest = (now - FORGOTTEN).as_second();
         {
             let mut own = self.0.lock();
@@ -116,6 +119,8 @@ mod tests {
         let expected = [(key("a", "f1"), of(1_000_000, Some(7))), (key("b", "f2"), of(900_000, None))];
         assert_eq!(after, expected.into());
         assert_eq!(parse(Some("no JSON")), Sweeps::new());
+        let ahead = parse(SweepLog::default().merged(Some(r#"{"b@f2":{"at":1086400,"every":600}}"#), now).as_deref());
+        assert_eq!(ahead, [(key("b", "f2"), of(1_000_000, None))].into(), "of a clock that was a day ahead");
     }
 
     #[test]

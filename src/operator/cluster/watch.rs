@@ -17,7 +17,7 @@ use super::object_cache::{self, ObjectCache};
 use super::reconciled::{Reconciled, reports_generation};
 use super::work_queue::Urgency;
 use super::{listwatch, revoked};
-use crate::api::{Name, ObjectKey, is_deleting};
+use crate::api::{Kind, Name, ObjectKey, is_deleting};
 use crate::core::health::{Cause, Sign, place};
 
 /// Where the events of one kind in one scope go.
@@ -79,6 +79,19 @@ impl<K: Reconciled> Feed<K> {
         K::cache(&self.cluster.index)
     }
 
+    /// The last that came of the object can be read, or it went. Whoever waited for that has to look, and the object itself
+    /// though nothing else of it may have changed.
+    fn requeue_those_who_waited(&self, name: &Name) {
+        let cluster = &self.cluster;
+        cluster.requeuer.requeue(&K::key(name.clone()));
+        cluster.requeue_family(name);
+        if K::KIND != Kind::Share && !cluster.index.has_unreadable_children(&name.namespace) {
+            // What was not removed, since this one may have declared it.
+            let shares = cluster.index.shares_in(&name.namespace).into_iter();
+            shares.for_each(|share| cluster.requeuer.requeue_later(&ObjectKey::share(share)));
+        }
+    }
+
     /// Takes note of an event. Returns who else has to look.
     fn take_note(&self, event: &Event<K>) -> Vec<ObjectKey> {
         let (index, now) = (&self.cluster.index, self.cluster.clock.now());
@@ -111,21 +124,30 @@ struct Intake<K: Reconciled> {
 impl<K: Reconciled> Intake<K> {
     /// Takes in what the list or the watch brought.
     fn bring(&mut self, event: Event<DeserializeGuard<K>>) {
+        let mut readable = Vec::new();
         match &event {
             Event::Init => self.unreadable.clear(),
-            Event::InitDone => {
-                let unreadable = std::mem::take(&mut self.unreadable);
-                self.feed.cache().only_unreadable(self.feed.scope.as_deref(), unreadable);
-            }
             Event::InitApply(guard) => self.unreadable.extend(guard.0.as_ref().err().map(name_of)),
-            Event::Apply(_) | Event::Delete(_) => {}
+            Event::Apply(DeserializeGuard(Ok(object))) => readable.push(Name::of(object)),
+            Event::Delete(guard) => readable.push(guard.0.as_ref().map_or_else(name_of, Name::of)),
+            Event::InitDone | Event::Apply(_) => {}
         }
-        let Some(mut event) = decoded(event, &self.feed.cluster) else { return };
-        if let Event::Apply(object) | Event::InitApply(object) = &mut event {
-            object_cache::trim(object);
+        let is_complete = matches!(event, Event::InitDone);
+        if let Some(mut event) = decoded(event, &self.feed.cluster) {
+            if let Event::Apply(object) | Event::InitApply(object) = &mut event {
+                object_cache::trim(object);
+            }
+            self.take(&event);
         }
-        self.take(&event);
-        if matches!(event, Event::InitDone) {
+        // Only now: before the store has them, they seem to declare nothing.
+        if is_complete {
+            let unreadable = std::mem::take(&mut self.unreadable);
+            readable = self.feed.cache().only_unreadable(self.feed.scope.as_deref(), &unreadable);
+        } else {
+            readable.retain(|name| self.feed.cache().became_readable(name));
+        }
+        readable.iter().for_each(|name| self.feed.requeue_those_who_waited(name));
+        if is_complete {
             (self.feed.report)(Sign::Listed);
             self.complete();
         }
@@ -200,16 +222,8 @@ fn name_of(invalid: &InvalidObject) -> Name {
 fn decoded<K: Reconciled>(event: Event<DeserializeGuard<K>>, cluster: &Cluster) -> Option<Event<K>> {
     let kept = K::cache(&cluster.index);
     let last = |name: &Name| kept.find(name).map(|object| object.as_ref().clone());
-    // The last that came of the object can be read, or it went.
-    let readable = |name: &Name| {
-        if kept.became_readable(name) {
-            // Whoever waited for that, and the object itself though nothing else of it may have changed.
-            cluster.requeuer.requeue(&K::key(name.clone()));
-            cluster.requeue_family(name);
-        }
-    };
     let read = |guard: DeserializeGuard<K>| {
-        guard.0.inspect(|object| readable(&Name::of(object))).map_err(|invalid| {
+        guard.0.map_err(|invalid| {
             let name = name_of(&invalid);
             tracing::error!(
                 object = %K::key(name.clone()),
@@ -226,17 +240,7 @@ fn decoded<K: Reconciled>(event: Event<DeserializeGuard<K>>, cluster: &Cluster) 
         // The store keeps what it has of one that cannot be read.
         Event::Apply(guard) => read(guard).ok().map(Event::Apply),
         Event::InitApply(guard) => read(guard).map_or_else(|name| last(&name), Some).map(Event::InitApply),
-        Event::Delete(guard) => {
-            let (name, object) = match guard.0 {
-                Ok(object) => (Name::of(&object), Some(object)),
-                Err(invalid) => {
-                    let name = name_of(&invalid);
-                    (name.clone(), last(&name))
-                }
-            };
-            readable(&name);
-            object.map(Event::Delete)
-        }
+        Event::Delete(guard) => guard.0.map_or_else(|invalid| last(&name_of(&invalid)), Some).map(Event::Delete),
     }
 }
 

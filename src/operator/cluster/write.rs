@@ -25,11 +25,20 @@ impl Cluster {
         let Some(diff) = difference(&before, &as_value(status)) else { return Ok(object.clone()) };
         let patch = json!({
             "metadata": { "resourceVersion": object.resource_version(), "uid": object.uid() },
-            "status": diff,
+            "status": &diff,
         });
         let name = object.name_any();
         let api = self.api(object.as_ref());
-        let written = in_time(api.patch_status(&name, &params(), &Patch::Merge(patch))).await?;
+        let written: K = in_time(api.patch_status(&name, &params(), &Patch::Merge(patch))).await?;
+        if let Some(field) = lost(&diff, &as_value(status), &as_value(&written.status())) {
+            return Err(Stop::Kubernetes(kube::Error::Service(
+                format!(
+                    "the API server did not keep status.{field}, without which nothing may be changed at Cloudflare: install the \
+                     CRDs of this version of cfshare"
+                )
+                .into(),
+            )));
+        }
         Ok(K::cache(&self.index).wrote(written))
     }
 
@@ -50,14 +59,9 @@ impl Cluster {
         });
         let name = object.name_any();
         let api = self.api(object.as_ref());
-        match in_time(api.patch(&name, &params(), &Patch::Merge(patch))).await {
-            Ok(written) => {
-                K::cache(&self.index).finalized(&written, wanted);
-                Ok(K::cache(&self.index).wrote(written))
-            }
-            Err(kube::Error::Api(status)) if status.code == 404 && !wanted => Ok(object.clone()),
-            Err(error) => Err(error.into()),
-        }
+        let written = in_time(api.patch(&name, &params(), &Patch::Merge(patch))).await?;
+        K::cache(&self.index).finalized(&written, wanted);
+        Ok(K::cache(&self.index).wrote(written))
     }
 
     /// The object as it is now, past every cache.
@@ -80,6 +84,24 @@ fn params() -> PatchParams {
 
 fn as_value<T: Serialize>(value: &T) -> Value {
     serde_json::to_value(value).unwrap_or(Value::Null)
+}
+
+/// The fields of a status on which calls to Cloudflare rely.
+const RELIED_ON: [&str; 9] = [
+    "boundUID",
+    "shareID",
+    "intent",
+    "inventory",
+    "intendedAt",
+    "replacingSince",
+    "recentRemovals",
+    "recentDeletions",
+    "confirmedRemovals",
+];
+
+/// A field that a write was to change and did not: a CRD of an older version drops what it does not know.
+fn lost(diff: &Value, sent: &Value, written: &Value) -> Option<&'static str> {
+    RELIED_ON.into_iter().find(|field| diff.get(*field).is_some() && sent.get(*field) != written.get(*field))
 }
 
 /// A merge patch that turns one value into the other; `None` if they are the same.
@@ -109,7 +131,81 @@ fn difference(before: &Value, after: &Value) -> Option<Value> {
 
 #[cfg(test)]
 mod tests {
+    use http::{Method, Request, Response};
+    use kube::client::Body;
+
     use super::*;
+    use crate::api::status::CreateIntent;
+    use crate::api::{Share, ShareRecipient};
+    use crate::core::time::At;
+    use crate::operator::clock::Clock;
+    use crate::operator::cluster::events::Events;
+    use crate::operator::cluster::index::Index;
+    use crate::operator::cluster::outside::Outside;
+    use crate::operator::cluster::requeuer::Requeuer;
+    use crate::operator::cluster::served::ServedShards;
+
+    /// A cluster whose API server answers each patch like this.
+    fn cluster(status: u16, body: Value) -> Cluster {
+        let server = tower::service_fn(move |request: Request<Body>| {
+            assert_eq!(request.method(), Method::PATCH);
+            let answer = Response::builder().status(status).body(Body::from(body.to_string().into_bytes()));
+            async move { Ok::<_, std::io::Error>(answer.expect("an answer")) }
+        });
+        let (kube, clock) = (kube::Client::new(server, "a"), Clock(At::default));
+        Cluster {
+            clock,
+            index: Index::of(&[], &[], &[], At(0)),
+            outside: Outside::new(kube.clone(), &[None], None, clock),
+            events: Events::new(kube.clone(), None, Arc::default()),
+            kube,
+            requeuer: Arc::new(Requeuer::new(Vec::new())),
+            shards: ServedShards::new(1, At(0)),
+        }
+    }
+
+    fn object(kind: &str, spec: Value, status: Value) -> Value {
+        let metadata = json!({
+            "name": "waf", "namespace": "a", "uid": "u1", "resourceVersion": "1", "finalizers": [FINALIZER],
+        });
+        json!({"apiVersion": "cfshare.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec, "status": status})
+    }
+
+    #[tokio::test]
+    async fn an_announcement_that_the_api_server_does_not_keep_is_no_announcement() {
+        let spec = json!({"accountID": "023e105f4ecef8ad9ca31a8372d0c353", "resources": []});
+        let share = |status| object("Share", spec.clone(), status);
+        let intent = json!({"attempt": 1, "name": "waf", "startedAt": "2026-01-01T00:00:00Z", "fingerprint": "f"});
+        let before = json!({"observedGeneration": 1});
+        let bare: Arc<Share> = Arc::new(serde_json::from_value(share(before.clone())).expect("a Share"));
+        let mut wanted = bare.status.clone().unwrap_or_default();
+        let announced: CreateIntent = serde_json::from_value(intent.clone()).expect("an announcement");
+        wanted.intent = Some(announced.into());
+        let kept = share(json!({"observedGeneration": 1, "intent": intent, "unknown": true}));
+        for (answer, is_written) in [(kept, true), (share(before), false)] {
+            let written = cluster(200, answer).write_status(&bare, &wanted).await;
+            assert_eq!(written.is_ok(), is_written, "{written:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_nothing_is_found_takes_no_finalizer_off() {
+        let spec = json!({"shareRef": {"name": "waf"}, "accountID": "023e105f4ecef8ad9ca31a8372d0c353"});
+        let child = object("ShareRecipient", spec, json!({"observedGeneration": 1}));
+        let child: Arc<ShareRecipient> = Arc::new(serde_json::from_value(child).expect("a ShareRecipient"));
+        let answer = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "no", "code": 404});
+        assert!(cluster(404, answer).set_finalizer(&child, false).await.is_err());
+    }
+
+    #[test]
+    fn what_a_write_relies_on_is_missed_and_nothing_else() {
+        let (sent, diff) = (json!({"intent": 2, "inventory": 1, "drift": 3}), json!({"intent": 2, "drift": 3}));
+        let lost = |written: Value| lost(&diff, &sent, &written);
+        assert_eq!(lost(sent.clone()), None);
+        assert_eq!(lost(json!({"intent": 2})), None, "the inventory was not to change");
+        assert_eq!(lost(json!({"intent": 1, "drift": 3})), Some("intent"));
+        assert_eq!(lost(Value::Null), Some("intent"));
+    }
 
     #[test]
     fn a_difference_names_what_changed_came_and_went_and_nothing_else() {

@@ -1,7 +1,5 @@
 //! How a person says that shares which cannot be seen are meant to be gone, and what the status says until then.
 
-use k8s_openapi::jiff::Timestamp;
-
 use super::Pass;
 use super::verdict::Verdict;
 use crate::api::{CLOSE_BREAKER, Name, ObjectKey, Reason, Share};
@@ -9,9 +7,9 @@ use crate::core::interned::Interned;
 use crate::core::time::At;
 use crate::operator::cluster::reconciled::Reconciled;
 use crate::operator::conditions::breaker_reported_at;
-use crate::operator::delays;
 use crate::operator::remote::account::CLOCK;
 use crate::operator::remote::session::Session;
+use crate::operator::{clock, delays};
 
 /// A person says that shares which cannot be seen are meant to be gone: all that vanished together, or this one.
 pub fn close_breaker(pass: &mut Pass<Share>, session: &Session) {
@@ -34,11 +32,11 @@ pub fn is_confirmed_gone<K: Reconciled>(pass: &mut Pass<K>) -> bool {
 }
 
 /// When a person said that what cannot be seen is meant to be gone, by an annotation that is there, or was. The last one
-/// is recorded in the status.
+/// is recorded in the status. One that is still to come would hold for whatever vanishes until then.
 fn confirmed_gone_at<K: Reconciled>(pass: &mut Pass<K>) -> Option<At> {
-    let asked = pass.asked(CLOSE_BREAKER).map(Interned::from);
+    let (asked, now) = (pass.asked(CLOSE_BREAKER).map(Interned::from), pass.now());
     let recorded = &mut pass.common_mut().last_close_breaker;
-    let at = |value: &Interned| value.parse::<Timestamp>().ok().map(|time| At(time.as_millisecond()));
+    let at = |value: &Interned| clock::written(value, now);
     if let Some(asked) = asked.filter(|asked| at(asked) > recorded.as_ref().and_then(at)) {
         *recorded = Some(asked);
     }

@@ -72,7 +72,8 @@ impl<K: Reconciled> Pass<K> {
         if !may_pass {
             return self.finish(verdict).await;
         }
-        let since = conditions::said_since(&self.common().conditions, Reason::CredentialsNotFound, now);
+        let since =
+            conditions::said_since(&self.common().conditions, Reason::CredentialsNotFound, now, self.serves_since());
         self.finish(verdict::awaited(verdict, since, now)).await
     }
 

@@ -16,6 +16,9 @@ use crate::core::row_key::RowKey;
 use crate::core::time::At;
 use crate::operator::remote::call_log::CallLog;
 
+/// So many looks that showed nothing are kept of a credential: together they last longer than a read may lag behind.
+const EMPTY_LOOKS: usize = 16;
+
 #[derive(Default)]
 pub struct Memories {
     /// Boxed, since half of a large table is empty.
@@ -260,6 +263,18 @@ impl Memory {
         *self == blank
     }
 
+    /// A complete look for an announced create showed nothing. While a person is awaited there is no end of them, and the newest
+    /// tell all.
+    pub fn note_empty_look(&mut self, with: Fingerprint, began: At) {
+        self.empty_looks.push((with, began));
+        let own = |(by, _): &(Fingerprint, At)| *by == with;
+        if self.empty_looks.iter().filter(|look| own(look)).count() > EMPTY_LOOKS
+            && let Some(oldest) = self.empty_looks.iter().position(own)
+        {
+            self.empty_looks.remove(oldest);
+        }
+    }
+
     /// Forgets refusals and failures, so that everything is tried again.
     fn renew(&mut self) {
         self.tries = Tries::default();
@@ -376,8 +391,28 @@ mod tests {
     use super::*;
     use crate::api::{Kind, Name};
     use crate::core::id::AccountId;
+    use crate::core::share_step::has_settled;
 
     const NOW: At = At(5);
+
+    #[test]
+    fn the_newest_looks_that_showed_nothing_tell_all() {
+        let credential = |text: &str| crate::cloudflare::Credential::Token(text.into()).fingerprint();
+        let (own, other) = (credential("one"), credential("two"));
+        let (mut memory, mut all, read_lag) = (Memory::default(), Vec::new(), Duration::from_secs(60));
+        memory.note_empty_look(other, At(0));
+        for n in 1..=100 {
+            let at = At(15_000 * n);
+            all.push(at);
+            memory.note_empty_look(own, at);
+            let kept: Vec<At> = memory.empty_looks.iter().filter(|(by, _)| *by == own).map(|(_, at)| *at).collect();
+            assert!(kept.len() <= 16);
+            for end in [0, 240_000, 1_200_000].map(At) {
+                assert_eq!(has_settled(end, &kept, read_lag), has_settled(end, &all, read_lag), "{n} looks, {end:?}");
+            }
+        }
+        assert_eq!(memory.empty_looks.len(), 17, "those of another credential are kept for themselves");
+    }
 
     #[test]
     fn fresh_hope_forgets_refusals_and_keeps_what_is_known_of_calls() {

@@ -73,6 +73,12 @@ impl<K: Reconciled> Pass<K> {
         self.context.clock.now()
     }
 
+    /// Since when this process has worked for the object's account: what happened before was done by others.
+    pub fn serves_since(&self) -> At {
+        let account = self.object.account(&self.context.cluster.index);
+        self.context.cluster.shards.since(account.as_deref().unwrap_or_default())
+    }
+
     pub fn generation(&self) -> i64 {
         self.object.meta().generation.unwrap_or(0)
     }
@@ -97,8 +103,7 @@ impl<K: Reconciled> Pass<K> {
 
     /// The last request to look now, whichever annotation carries it.
     pub fn request(&self) -> Option<String> {
-        let asked = [REQUESTED_AT, FLUX_REQUESTED_AT].into_iter().filter_map(|name| self.asked(name));
-        asked.max_by_key(|value| (moment(value), value.clone()))
+        last_request([REQUESTED_AT, FLUX_REQUESTED_AT].into_iter().filter_map(|name| self.asked(name)), self.now())
     }
 
     /// Somebody asks for a look now and has not had it. What an object brings along when it is first seen asks for nothing:
@@ -186,7 +191,7 @@ impl<K: Reconciled> Pass<K> {
     /// stopped writes, the list must first show how many shares are missing.
     pub fn take_early_read(&self, session: &Session, share: &ShareId) -> bool {
         let was_stopped = breaker_reported_at(&self.common().conditions).is_some();
-        let shares = || self.context.cluster.index.of_account(session.account.id.as_str()).len();
+        let shares = || self.context.cluster.index.count_of_account(session.account.id.as_str());
         !was_stopped && session.take_early_read(share, shares)
     }
 
@@ -290,8 +295,37 @@ impl<K: Reconciled> Pass<K> {
     }
 }
 
+/// The last of these requests. One that seems to be made in the future hides no other one.
+fn last_request(requests: impl Iterator<Item = String>, now: At) -> Option<String> {
+    requests.max_by_key(|value| (moment(value, now), value.clone()))
+}
+
 /// When a request was made, as far as its value tells: RFC 3339, or seconds since 1970.
-fn moment(value: &str) -> Option<i64> {
-    let time = value.parse::<k8s_openapi::jiff::Timestamp>().map(|time| time.as_second());
-    time.ok().or_else(|| value.parse().ok())
+fn moment(value: &str, now: At) -> Option<At> {
+    let seconds =
+        || value.parse().ok().map(|second: i64| clock::timestamp(At(second.saturating_mul(1000))).to_string());
+    clock::written(value, now).or_else(|| clock::written(&seconds()?, now))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_requests_the_later_counts_unless_it_seems_to_be_made_in_the_future() {
+        let now = At(1_800_000_000_000);
+        let at = |second: i64| clock::timestamp(At(second * 1000)).to_string();
+        let table = [
+            (vec![], None),
+            (vec!["once".to_owned()], Some("once".to_owned())),
+            (vec![at(1_799_999_000), at(1_799_999_001)], Some(at(1_799_999_001))),
+            (vec!["1799999002".to_owned(), at(1_799_999_001)], Some("1799999002".to_owned())),
+            (vec![at(1_799_999_000), "once".to_owned()], Some(at(1_799_999_000))),
+            (vec![at(1_800_086_400), at(1_799_999_000)], Some(at(1_799_999_000))),
+            (vec![at(1_800_086_400)], Some(at(1_800_086_400))),
+        ];
+        for (requests, expected) in table {
+            assert_eq!(last_request(requests.clone().into_iter(), now), expected, "{requests:?}");
+        }
+    }
 }

@@ -305,13 +305,13 @@ mod tests {
         // Seconds since the first pass, and what is reported then: also by a process that began in between.
         for (second, stalled) in [(100, false), (101, false), (219, false), (220, true), (900, true)] {
             let now = At(second * 1000);
-            let since = said_since(&conditions, Reason::CredentialsNotFound, now);
+            let since = said_since(&conditions, Reason::CredentialsNotFound, now, At(0));
             let verdict = awaited(verdict(), since, now);
             assert_eq!(verdict.course == Course::Stalled, stalled, "{second}");
             assert!(stalled || verdict.requeue_after.is_some_and(|again| again <= delays::ARRIVAL), "{second}");
             set_conditions(&mut conditions, &verdict, None, 1, &time(second));
         }
-        assert_eq!(said_since(&conditions, Reason::Denied, At(7)), At(7));
+        assert_eq!(said_since(&conditions, Reason::Denied, At(7), At(0)), At(7));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
@@ -48,8 +48,8 @@ pub struct Account {
     pub demanded: Notify,
     /// Another account of the credential can be listed again, which could not be either.
     pub recovered: Notify,
-    /// Shares that were read by themselves before the first sweep.
-    early_reads: AtomicUsize,
+    /// How many shares may still be read by themselves before the first sweep.
+    early_reads: Mutex<Option<usize>>,
     /// How far Cloudflare's clock is ahead of ours, in milliseconds.
     skew: AtomicI64,
     followed: Mutex<Followed>,
@@ -103,7 +103,7 @@ impl Account {
             looking: tokio::sync::Mutex::default(),
             demanded: Notify::new(),
             recovered: Notify::new(),
-            early_reads: AtomicUsize::new(0),
+            early_reads: Mutex::default(),
             skew: AtomicI64::new(0),
             followed: Mutex::default(),
             health: Mutex::new(Health { read_at: now, sweep_interval, ..Health::default() }),
@@ -136,9 +136,15 @@ impl Account {
     }
 
     /// Whether one more share may be read alone while the list of all shares is not complete. The list takes `pages` calls:
-    /// there may be as many such reads, or none if one call shows all shares.
-    pub fn take_early_read(&self, pages: usize) -> bool {
-        pages > 1 && self.early_reads.fetch_add(1, Ordering::Relaxed) < pages
+    /// there may be as many such reads, or none if one call shows all shares. To count them takes a while, and is done once.
+    pub fn take_early_read(&self, pages: impl FnOnce() -> usize) -> bool {
+        let mut left = self.early_reads.lock();
+        let now = left.unwrap_or_else(pages);
+        if left.is_none() && now <= 1 {
+            return false;
+        }
+        *left = Some(now.saturating_sub(1));
+        now > 0
     }
 
     /// A sweep that began then has ended. Returns those who waited for it.
@@ -335,7 +341,12 @@ impl Account {
         self.breaker.lock().close(confirmed.plus(CLOCK))
     }
 
-    /// Whether a person said that this share is meant to be gone.
+    /// Shares that are missing are no new loss.
+    pub fn accept_losses(&self, ids: impl IntoIterator<Item = Interned>) {
+        self.breaker.lock().accept(ids);
+    }
+
+    /// Whether a person said that this share is meant to be gone, or it was reported as gone long before.
     pub fn is_accepted(&self, id: &str) -> bool {
         self.breaker.lock().is_accepted(id)
     }
@@ -350,16 +361,78 @@ mod tests {
     use crate::operator::cluster::requeuer::Requeuer;
     use crate::operator::vital::Vital;
 
-    #[tokio::test]
-    async fn an_account_that_was_not_listed_for_long_blames_the_rate_limit_only_if_its_list_waits_for_that() {
+    fn account() -> Account {
         let rate = Rate { per_second: 1.0, burst: 1, concurrency: 1 };
         let requeuer = Arc::new(Requeuer::new(Vec::new()));
         let limiters = Limiters::new(rate, 1.0, Clock(At::default), requeuer, Vital::default());
         let credential = Arc::new(Credential::Token("canary".into()));
         let used = ResolvedCredential { fingerprint: credential.fingerprint(), credential };
-        let (id, interval) = (AccountId::parse(&"a".repeat(32)).expect("an id"), Duration::from_secs(600));
+        let id = AccountId::parse(&"a".repeat(32)).expect("an id");
         let limiter = limiters.of(used.fingerprint);
-        let account = Account::new(id.clone(), used, limiter.clone(), Arc::default(), interval, At(0));
+        Account::new(id, used, limiter, Arc::default(), Duration::from_secs(600), At(0))
+    }
+
+    /// Counts the losses of an account of ten shares; returns whether nothing may be written then.
+    fn stops(account: &Account, missing: &str, second: i64) -> bool {
+        let missing = missing.split_whitespace().map(Interned::from).collect();
+        account.count_losses(10, &missing, None, At(second * 1000));
+        account.breaker().is_some()
+    }
+
+    #[tokio::test]
+    async fn shares_that_went_within_ten_minutes_stop_all_writes_and_those_that_went_before_do_not() {
+        let table: [(&[(&str, i64)], bool); 5] = [
+            (&[("a b", 0), ("a b c", 599)], true),
+            (&[("a b", 0), ("a b c", 601)], false),
+            (&[("a", 0), ("a b", 1200), ("a b c", 2400)], false),
+            (&[("a", 0), ("a", 700), ("a b", 710), ("a b c d", 720)], true),
+            // Two were recreated, and are bound under other ids.
+            (&[("a b", 0), ("c", 300)], true),
+        ];
+        for (losses, expected) in table {
+            let account = account();
+            let stopped = losses.iter().fold(false, |_, (missing, second)| stops(&account, missing, *second));
+            assert_eq!(stopped, expected, "{losses:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_share_that_came_back_counts_only_once_it_vanishes_again() {
+        let account = account();
+        assert!(!stops(&account, "a b", 0));
+        account.came_back("a");
+        assert!(!stops(&account, "b c", 300));
+        assert!(stops(&account, "a b c", 310));
+        assert!(!stops(&account, "", 320), "all are back");
+    }
+
+    #[tokio::test]
+    async fn shares_that_were_reported_as_gone_long_before_are_no_new_loss() {
+        let account = account();
+        account.accept_losses(["a", "b", "c"].map(Interned::from));
+        assert!(!stops(&account, "a b c", 0));
+        assert!(!stops(&account, "a b c d e", 10));
+        assert!(stops(&account, "a b c d e f", 20));
+        assert!(!stops(&account, "a b c", 30), "what vanished since is back");
+    }
+
+    #[tokio::test]
+    async fn as_many_shares_are_read_alone_as_their_list_has_pages_and_those_are_counted_once() {
+        let (account, counted) = (account(), std::cell::Cell::new(0));
+        let taken = [1, 3, 9, 9, 9, 9].map(|pages| {
+            account.take_early_read(|| {
+                counted.set(counted.get() + 1);
+                pages
+            })
+        });
+        assert_eq!(taken, [false, true, true, true, false, false]);
+        assert_eq!(counted.get(), 2, "again only while one call showed all");
+    }
+
+    #[tokio::test]
+    async fn an_account_that_was_not_listed_for_long_blames_the_rate_limit_only_if_its_list_waits_for_that() {
+        let account = account();
+        let (id, limiter) = (account.id.clone(), account.limiter.clone());
         let passing = Duration::from_secs(60);
         let why = |second: i64| account.why_unreadable(At(second * 1000), passing).map(|error| error.class());
         assert_eq!(

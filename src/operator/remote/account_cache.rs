@@ -38,7 +38,7 @@ pub struct AccountCache {
     moved: HashSet<ShareId>,
     /// Live sent shares of which there are others of the same name: all of that name, by each of them.
     namesakes: HashMap<ShareId, Arc<[ShareId]>>,
-    /// Names that a share has no more, and whose claimants are not requeued yet.
+    /// Names that a share has no more, or has only now, and whose claimants are not requeued yet.
     freed: HashSet<String>,
 }
 
@@ -68,6 +68,7 @@ impl AccountCache {
     pub fn read(&mut self, share: Share, began: At, read_lag: Duration) {
         self.missing.remove(&share.id);
         let id = share.id.clone();
+        let before = self.live_name(&id).map(str::to_owned);
         let moved = self.change(&id, |shares| match shares.get_mut(&id) {
             Some(seen) => seen.read(share, began, read_lag),
             None => {
@@ -75,6 +76,9 @@ impl AccountCache {
                 true
             }
         });
+        // The first list is for all.
+        let borne = self.live_name(&id).filter(|name| self.swept.is_some() && before.as_deref() != Some(*name));
+        self.freed.extend(borne.map(str::to_owned));
         if moved {
             self.moved.insert(id);
         }
@@ -100,7 +104,7 @@ impl AccountCache {
         changed
     }
 
-    /// The names that became free since this was last asked.
+    /// The names that became free, or were given to a share, since this was last asked.
     pub fn freed(&mut self) -> HashSet<String> {
         std::mem::take(&mut self.freed)
     }
@@ -256,6 +260,27 @@ mod tests {
             "status": "active", "target_type": "account", "resources": [resource],
         });
         serde_json::from_value(share).expect("a share as Cloudflare writes it")
+    }
+
+    #[test]
+    fn who_wants_a_name_hears_when_a_share_gets_it_or_loses_it() {
+        let mut cache = AccountCache::default();
+        let mut read = |name: &str, swept: bool| {
+            cache.read(Share { name: name.into(), ..share(json!({}), 1) }, At(1), Duration::ZERO);
+            if swept {
+                cache.swept(At(1));
+            }
+            let mut names: Vec<String> = cache.freed().into_iter().collect();
+            names.sort();
+            names
+        };
+        assert_eq!(read("waf", true), [""; 0], "the first list is for all");
+        assert_eq!(read("waf", false), [""; 0]);
+        assert_eq!(read("rules", false), ["rules", "waf"]);
+        cache.forget(&ShareId::parse("s1").expect("an id"));
+        assert_eq!(cache.freed(), ["rules".to_owned()].into());
+        cache.read(share(json!({}), 1), At(2), Duration::ZERO);
+        assert_eq!(cache.freed(), ["waf".to_owned()].into());
     }
 
     #[test]

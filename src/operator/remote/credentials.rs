@@ -18,6 +18,9 @@ use crate::operator::cluster::requests::in_time;
 pub const SECRET_AGE: Duration = Duration::from_secs(30);
 /// A Secret that was read so shortly before is not read again on a refusal.
 const DOUBT: Duration = Duration::from_secs(2);
+/// So long refusals by the API server may last before they are meant: one that just started answers with them until it knows
+/// who has which right.
+const REFUSED: Duration = Duration::from_secs(60);
 /// How long a credential is remembered for deletions after its Secret is gone.
 const REMEMBERED: Duration = Duration::from_secs(3600);
 
@@ -61,6 +64,8 @@ struct Entry {
     read_at: At,
     used_at: At,
     good: Option<(ResolvedCredential, At)>,
+    /// Since when it may not be read.
+    forbidden_since: Option<At>,
 }
 
 pub struct Credentials {
@@ -110,6 +115,15 @@ impl Credentials {
         (now.since(*at) < REMEMBERED).then(|| credential.clone())
     }
 
+    /// Whether the Secret holds that credential, or held it last where an object that is being deleted may still need it.
+    pub async fn holds(&self, secret: &Name, credential: Fingerprint, is_deleting: bool) -> bool {
+        let held = match self.resolve(secret).await {
+            Err(_) if is_deleting => self.remembered(secret),
+            outcome => outcome.ok(),
+        };
+        held.is_some_and(|held| held.fingerprint == credential)
+    }
+
     /// The next use reads the Secret again: Cloudflare refused what was in it.
     pub fn doubt(&self, secret: &Name) {
         let now = self.clock.now();
@@ -125,9 +139,20 @@ impl Credentials {
         let now = self.clock.now();
         let mut entries = self.entries.lock();
         let before = entries.get(secret);
+        let known_since = before.and_then(|entry| entry.forbidden_since);
+        let forbidden_since = match &read {
+            Err(NoCredential::Forbidden(_)) => Some(known_since.unwrap_or(now)),
+            Err(NoCredential::Unreadable(..)) => known_since,
+            Err(NoCredential::Missing(_) | NoCredential::Empty(..) | NoCredential::Unusable(..)) | Ok(_) => None,
+        };
+        let says_nothing = match &read {
+            Err(NoCredential::Unreadable(..)) => true,
+            Err(NoCredential::Forbidden(_)) => forbidden_since.is_some_and(|since| now.since(since) < REFUSED),
+            Err(NoCredential::Missing(_) | NoCredential::Empty(..) | NoCredential::Unusable(..)) | Ok(_) => false,
+        };
         // Not being able to ask says nothing about the Secret.
-        let outcome = match (&read, before) {
-            (Err(NoCredential::Unreadable(..)), Some(entry)) if entry.outcome.is_ok() => entry.outcome.clone(),
+        let outcome = match before {
+            Some(entry) if says_nothing && entry.outcome.is_ok() => entry.outcome.clone(),
             _ => read,
         };
         let print = |outcome: &Result<ResolvedCredential, NoCredential>| outcome.as_ref().map(|k| k.fingerprint).ok();
@@ -139,7 +164,8 @@ impl Credentials {
             Err(_) => before.and_then(|entry| entry.good.clone()),
         };
         let used_at = if used { now } else { before.map_or(now, |entry| entry.used_at) };
-        entries.insert(secret.clone(), Entry { outcome: outcome.clone(), read_at: now, used_at, good });
+        let entry = Entry { outcome: outcome.clone(), read_at: now, used_at, good, forbidden_since };
+        entries.insert(secret.clone(), entry);
         outcome
     }
 
@@ -178,5 +204,92 @@ impl Credentials {
         }
         let changed = std::mem::take(&mut *self.changed.lock());
         changed.into_iter().filter(in_use).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::sync::atomic::{AtomicU16, Ordering};
+
+    use http::{Request, Response};
+    use kube::client::Body;
+    use serde_json::json;
+
+    use super::*;
+
+    thread_local! {
+        static NOW: Cell<At> = const { Cell::new(At(1_000_000_000)) };
+    }
+
+    fn pass(seconds: u64) {
+        NOW.set(NOW.get().plus(Duration::from_secs(seconds)));
+    }
+
+    /// An API server with one Secret, which answers with that status; with 0, not at all.
+    fn credentials(status: u16) -> (Credentials, Arc<AtomicU16>) {
+        let answers = Arc::new(AtomicU16::new(status));
+        let status = answers.clone();
+        let server = tower::service_fn(move |_: Request<Body>| {
+            let code = status.load(Ordering::SeqCst);
+            async move {
+                let metadata = json!({"name": "token", "namespace": "a"});
+                let body = match code {
+                    0 => return Err(std::io::Error::other("no connection")),
+                    // `canary`
+                    200 => {
+                        json!({"kind": "Secret", "apiVersion": "v1", "metadata": metadata, "data": {"apiToken": "Y2FuYXJ5"}})
+                    }
+                    404 => json!({"kind": "Status", "apiVersion": "v1", "reason": "NotFound", "code": 404}),
+                    code => json!({"kind": "Status", "apiVersion": "v1", "message": "no", "code": code}),
+                };
+                let answer = Response::builder().status(code).body(Body::from(body.to_string().into_bytes()));
+                Ok::<_, std::io::Error>(answer.expect("an answer"))
+            }
+        });
+        (Credentials::new(kube::Client::new(server, "default"), Clock(|| NOW.get())), answers)
+    }
+
+    fn secret() -> Name {
+        Name::new("a", "token")
+    }
+
+    #[tokio::test]
+    async fn refusals_count_once_they_have_lasted_and_a_lost_connection_never() {
+        let (credentials, answers) = credentials(200);
+        let after = async |status: u16, seconds: u64| {
+            answers.store(status, Ordering::SeqCst);
+            pass(seconds);
+            let found = credentials.resolve(&secret()).await.map(drop);
+            (found, credentials.refresh_all(|_| true).await)
+        };
+        let there = (Ok(()), Vec::new());
+        for (status, seconds) in [(200, 0), (403, 31), (403, 31), (200, 31), (403, 31), (0, 31), (200, 31), (0, 3000)] {
+            assert_eq!(after(status, seconds).await, there, "{status}");
+        }
+        assert_eq!(after(403, 31).await, there);
+        assert_eq!(after(0, 31).await, there, "which is no other answer");
+        let forbidden = Err(NoCredential::Forbidden("token".to_owned()));
+        assert_eq!(after(403, 31).await, (forbidden.clone(), vec![secret()]));
+        assert_eq!(after(403, 31).await, (forbidden, Vec::new()));
+        assert_eq!(after(200, 31).await, (Ok(()), vec![secret()]));
+    }
+
+    #[tokio::test]
+    async fn a_credential_whose_secret_is_gone_is_held_for_deletions_and_for_an_hour() {
+        let (credentials, answers) = credentials(200);
+        let own = credentials.resolve(&secret()).await.expect("a credential").fingerprint;
+        let other = Credential::Token("another".into()).fingerprint();
+        let name = secret();
+        let holds = async |is_deleting| {
+            let of = [own, other].map(|credential| credentials.holds(&name, credential, is_deleting));
+            futures::future::join_all(of).await
+        };
+        assert_eq!(holds(false).await, [true, false]);
+        answers.store(404, Ordering::SeqCst);
+        pass(31);
+        assert_eq!((holds(true).await, holds(false).await), (vec![true, false], vec![false, false]));
+        pass(3600);
+        assert_eq!(holds(true).await, [false, false]);
     }
 }

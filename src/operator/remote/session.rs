@@ -102,7 +102,7 @@ impl Session {
             cache.swept.is_none() && cache.seen(id).is_none() && !cache.is_missing(id)
         };
         let is_urgent = matches!(self.priority(), Priority::Edit | Priority::Create);
-        is_urgent && is_unread() && self.account.take_early_read(shares().div_ceil(FULL_PAGE as usize))
+        is_urgent && is_unread() && self.account.take_early_read(|| shares().div_ceil(FULL_PAGE as usize))
     }
 
     /// Whether what was seen last was seen with another credential.

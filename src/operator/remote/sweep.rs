@@ -9,14 +9,15 @@ use std::time::Duration;
 use futures::FutureExt;
 
 use super::Remote;
-use super::account::Account;
+use super::account::{Account, CLOCK};
 use super::limiters::{Caller, Requester};
 use super::observed_share::ObservedShare;
 use super::pages::read_pages;
 use super::session;
-use crate::api::{Name, is_deleting, own_record, secret_of};
+use crate::api::{ConditionType, Name, Reason, is_deleting, own_record, secret_of};
 use crate::cloudflare::{Api, Error, ErrorClass, FULL_PAGE, Object, Share, ShareQuery, ShareStatus, TargetType};
 use crate::core::breaker::Change;
+use crate::core::guard::VANISH_WINDOW;
 use crate::core::id::ShareId;
 use crate::core::limiter::Priority;
 use crate::core::relist::{Listing, Relist};
@@ -24,7 +25,7 @@ use crate::core::sweep_interval::{retry, spacing};
 use crate::core::time::At;
 use crate::operator::clock::{self, Clock};
 use crate::operator::cluster::Cluster;
-use crate::operator::conditions::breaker_reported_at;
+use crate::operator::conditions::{breaker_reported_at, said_in};
 
 /// How often it is looked up whether the account has gone unread for too long, and whether a list is due.
 const LOOK_UP: Duration = Duration::from_secs(5);
@@ -197,10 +198,7 @@ impl Sweeper {
     /// Whether a Secret has the account's credential. An object that is being deleted may still need the one that is
     /// remembered.
     async fn uses(&self, secret: &Name, is_deleting: bool) -> bool {
-        match self.remote.credentials.resolve(secret).await {
-            Ok(found) => found.fingerprint == self.account.fingerprint,
-            Err(_) => is_deleting,
-        }
+        self.remote.credentials.holds(secret, self.account.fingerprint, is_deleting).await
     }
 
     fn api(&self) -> Api<'_> {
@@ -323,6 +321,9 @@ impl Sweeper {
     async fn count_losses(&self, live: &HashSet<ShareId>) {
         let mut ours: HashMap<Name, bool> = HashMap::new();
         let (mut bound, mut missing, mut reported) = (0, HashSet::new(), None);
+        let (now, since) = (self.remote.clock.now(), self.cluster.shards.since(self.account.id.as_str()));
+        // Those that objects report as gone, and since when; and until when a person said that all were meant to go.
+        let (mut told, mut confirmed) = (Vec::new(), None);
         for (n, name) in self.cluster.index.of_account(self.account.id.as_str()).into_iter().enumerate() {
             if n % AT_ONCE == 0 {
                 tokio::task::yield_now().await;
@@ -343,15 +344,21 @@ impl Sweeper {
                 continue;
             }
             bound += 1;
+            confirmed = confirmed.max(status.common.last_close_breaker.as_ref().and_then(|at| clock::written(at, now)));
             // One that Cloudflare is deleting is lost as well: this object did not ask for that.
             let is_live = |id: &ShareId| self.account.cache().seen(id).is_some_and(ObservedShare::is_live);
             let there = ShareId::parse(id).is_ok_and(|id| live.contains(&id) || is_live(&id));
             if !there {
                 missing.insert(id.clone());
+                let said = said_in(&status.common.conditions, ConditionType::Stalled, Reason::ShareNotFound);
+                told.extend(said.map(|said| (id.clone(), said.unless_ahead(now, since))));
                 reported = reported.into_iter().chain(breaker_reported_at(&status.common.conditions)).min();
             }
         }
-        let (now, since) = (self.remote.clock.now(), self.cluster.shards.since(self.account.id.as_str()));
+        // What was told within the window still counts, also after a restart.
+        let is_old =
+            |at: At| now.since(at) >= VANISH_WINDOW || confirmed.is_some_and(|confirmed| at <= confirmed.plus(CLOCK));
+        self.account.accept_losses(told.into_iter().filter(|(_, at)| is_old(*at)).map(|(id, _)| id));
         let reported = reported.map(|reported| reported.unless_ahead(now, since));
         let account = &self.account.id;
         match self.account.count_losses(bound, &missing, reported, now) {

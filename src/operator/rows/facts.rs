@@ -57,6 +57,7 @@ impl RowPlan {
 pub struct RowMemories {
     /// When it began.
     pub started: At,
+    pub now: At,
     /// When it found rows in place.
     pub confirmed: LiteMap<RowKey, At>,
     /// When it learned that the calls which add rows have taken effect.
@@ -68,6 +69,7 @@ impl RowMemories {
         let started = pass.context.since(account);
         pass.memory(|memory| RowMemories {
             started,
+            now: pass.now(),
             confirmed: memory.confirmed.clone(),
             answered: memory.answered.clone(),
         })
@@ -111,6 +113,10 @@ impl RowSnapshot<'_> {
         let Some(intended) = &entry.intended_at else { return row_step::Recorded::InPlace };
         let (read_at, settle) = (self.seen.rows_read_at(self.key), self.settings.settle_time + WHOLE);
         let answered = self.memories.is_none_or(|memories| memories.answered.contains_key(self.key));
-        row_step::Recorded::announced(clock::from_time(intended), read_at, settle, self.settings.read_lag(), answered)
+        let at = self.memories.map_or_else(
+            || clock::from_time(intended),
+            |memories| clock::recorded(intended, memories.now, memories.started),
+        );
+        row_step::Recorded::announced(at, read_at, settle, self.settings.read_lag(), answered)
     }
 }

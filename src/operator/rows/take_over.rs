@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
 use super::declare::Sibling;
 use super::inventory::Entry;
 use crate::api::ObjectKey;
@@ -22,6 +24,8 @@ use crate::operator::pass::memory::Memories;
 pub struct Announcements<'a> {
     pub memories: &'a Memories,
     pub now: At,
+    /// When this process began to work for the account.
+    pub since: At,
     /// After so long it cannot any more.
     pub settled: Duration,
 }
@@ -34,23 +38,28 @@ pub struct News {
     pub answered: Option<At>,
 }
 
-fn on_record(entry: Option<&Entry>) -> OnRecord {
-    match entry.map(|entry| &entry.intended_at) {
-        None => OnRecord::Never,
-        Some(None) => OnRecord::InPlace,
-        Some(Some(at)) => OnRecord::Announced(clock::from_time(at)),
-    }
-}
-
 impl<'a> Announcements<'a> {
     pub fn of<K: Reconciled>(pass: &'a Pass<K>) -> Announcements<'a> {
         let Context { memories, settings, .. } = pass.context.as_ref();
-        Announcements { memories, now: pass.now(), settled: settings.settled_after() }
+        Announcements { memories, now: pass.now(), since: pass.serves_since(), settled: settings.settled_after() }
+    }
+
+    /// When a call was announced, by any object.
+    pub fn at(&self, announced: &Time) -> At {
+        clock::recorded(announced, self.now, self.since)
+    }
+
+    fn on_record(&self, entry: Option<&Entry>) -> OnRecord {
+        match entry.map(|entry| &entry.intended_at) {
+            None => OnRecord::Never,
+            Some(None) => OnRecord::InPlace,
+            Some(Some(at)) => OnRecord::Announced(self.at(at)),
+        }
     }
 
     /// Whether the call that this object announced may still take effect.
     pub fn is_open(&self, by: &ObjectKey, row: &RowKey, entry: &Entry) -> bool {
-        let announced = entry.intended_at.as_ref().map(clock::from_time);
+        let announced = entry.intended_at.as_ref().map(|at| self.at(at));
         let settled = announced.is_none_or(|at| self.now.since(at) > self.settled);
         !settled && self.memories.answered(by, row).is_none()
     }
@@ -58,7 +67,7 @@ impl<'a> Announcements<'a> {
     /// Whether who has `own` recorded knows what `other` has recorded.
     pub fn covers(&self, own: Option<&Entry>, row: &RowKey, by: &ObjectKey, other: Option<&Entry>) -> bool {
         let open = other.is_some_and(|entry| self.is_open(by, row, entry));
-        covers(on_record(own), on_record(other), open)
+        covers(self.on_record(own), self.on_record(other), open)
     }
 
     /// The first record of these that tells what is not known yet.

@@ -264,7 +264,7 @@ pub async fn retry_failed(share: &mut SharePass, id: &ShareId) -> Result<(), Sto
     let Some(seen) = share.seen(id) else { return Ok(()) };
     let now = share.pass.now();
     // A call that may still replace all recipients would undo it.
-    if bulk::pending(&share.pass.status, &share.pass.context.settings, now).is_some() {
+    if bulk::pending_for(share).is_some() {
         return Ok(());
     }
     let inline = share.desired.inline.iter();

@@ -30,15 +30,22 @@ const MOST: usize = 1000;
 /// The key of the list in the memory of writes.
 const ITEM: &str = "all recipients";
 
-/// How long a call that was announced may still replace the recipients.
-pub fn pending(status: &ShareStatus, settings: &Settings, now: At) -> Option<Duration> {
-    let over = clock::from_time(status.replacing_since.as_ref()?).plus(settings.settled_after());
+/// How long a call that was announced may still replace the recipients; `since`: when this process began to work for the
+/// account.
+pub fn pending(status: &ShareStatus, settings: &Settings, now: At, since: At) -> Option<Duration> {
+    let over = clock::recorded(status.replacing_since.as_ref()?, now, since).plus(settings.settled_after());
     (now < over).then(|| over.since(now))
+}
+
+/// The same for the share that a pass is about.
+pub fn pending_for(share: &SharePass) -> Option<Duration> {
+    let pass = &share.pass;
+    pending(&pass.status, &pass.context.settings, pass.now(), pass.serves_since())
 }
 
 /// Ends an announcement that has settled; else sets aside what the call, which may still come, would undo.
 pub fn settle_or_set_aside(share: &mut SharePass, adds: &mut Vec<RowKey>, removals: &mut Vec<RowKey>) {
-    if pending(&share.pass.status, &share.pass.context.settings, share.pass.now()).is_none() {
+    if pending_for(share).is_none() {
         share.pass.status.replacing_since = None;
         return;
     }

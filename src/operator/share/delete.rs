@@ -123,14 +123,14 @@ pub async fn await_leaving(share: &mut SharePass) -> Result<Option<Verdict>, Sto
 fn overdue_since(share: &SharePass) -> Option<At> {
     let deleted = share.pass.object.metadata.deletion_timestamp.as_ref().map(clock::from_time)?;
     let (conditions, settle_time) = (&share.pass.common().conditions, share.pass.context.settings.settle_time);
-    let said_in = |kind| conditions::said_in(conditions, kind, Reason::Deleting);
+    let (now, since) = (share.pass.now(), share.pass.serves_since());
+    let said_in = |kind| Some(conditions::said_in(conditions, kind, Reason::Deleting)?.unless_ahead(now, since));
     if let Some(reported) = said_in(ConditionType::Stalled) {
         return Some(reported.minus(settle_time));
     }
     // The time of a condition is that of its status, not of its reason: the deletion may have waited for a person before,
     // when it was not Reconciling, or for Cloudflare, when it was not known whether it is Ready.
     let began = said_in(ConditionType::Reconciling)?.max(said_in(ConditionType::Ready)?).max(deleted);
-    let now = share.pass.now();
     (now.since(began) >= settle_time).then(|| now.minus(settle_time))
 }
 

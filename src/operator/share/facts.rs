@@ -66,6 +66,10 @@ impl Timing {
     pub(super) fn remote(&self, at: At) -> At {
         At(at.0 + self.ahead)
     }
+
+    pub(super) fn local(&self, remote: At) -> At {
+        At(remote.0 - self.ahead)
+    }
 }
 
 impl Snapshot<'_> {

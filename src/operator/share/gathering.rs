@@ -77,7 +77,8 @@ impl Snapshot<'_> {
     /// When a create may be tried again, if not now.
     pub fn backoff_until(&self) -> Option<At> {
         let now = self.timing.now;
-        let lost = self.status.lost_attempts.iter().map(clock::from_time);
+        // They have Cloudflare's time.
+        let lost = self.status.lost_attempts.iter().map(|at| self.timing.local(clock::from_time(at)));
         let lately: Vec<At> = lost.filter(|at| now.since(*at) < HOUR).collect();
         if lately.len() >= MAX_LOST {
             return lately.iter().min().map(|first| first.plus(HOUR));
@@ -141,6 +142,15 @@ mod tests {
                 "three creates were lost within an hour",
                 unbound().with(|world| {
                     let lost = clock::time(NOW.minus(Duration::from_secs(600)));
+                    world.share.status.get_or_insert_default().lost_attempts = vec![lost; 3];
+                }),
+                Step::Wait(Wait::Backoff),
+            ),
+            (
+                "three creates were lost within an hour, by Cloudflare's clock",
+                unbound().with(|world| {
+                    world.ahead = -7_200_000;
+                    let lost = clock::time(At(NOW.minus(Duration::from_secs(600)).0 + world.ahead));
                     world.share.status.get_or_insert_default().lost_attempts = vec![lost; 3];
                 }),
                 Step::Wait(Wait::Backoff),

@@ -115,7 +115,8 @@ pub fn refuse(share: &SharePass, refusal: Refusal) -> Verdict {
     let verdict = refused(refusal, &share.pass.object, &share.desired, &share.pass.context.cluster.index, id.as_ref());
     if leaves {
         let now = share.pass.now();
-        let since = conditions::said_since(&share.pass.status.common.conditions, verdict.reason, now);
+        let (conditions, serves_since) = (&share.pass.status.common.conditions, share.pass.serves_since());
+        let since = conditions::said_since(conditions, verdict.reason, now, serves_since);
         return verdict::awaited(verdict, since, now);
     }
     if verdict.reason == Reason::Claimed && share.pass.context.cluster.outside.selector().is_some() {

@@ -29,7 +29,7 @@ pub async fn read_list(share: &SharePass) -> Result<(), Stop> {
     let since = started_at(&intent).minus(share_step::CLOCKS_DIFFER);
     share.session.look_back(since).await?;
     let with = share.session.account.fingerprint;
-    share.pass.memory(|memory| memory.empty_looks.push((with, began)));
+    share.pass.memory(|memory| memory.note_empty_look(with, began));
     Ok(())
 }
 

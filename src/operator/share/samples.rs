@@ -94,6 +94,8 @@ pub struct World {
     pub memory: Memory,
     pub mode: Mode,
     pub viewer: Viewer,
+    /// How far Cloudflare's clock is ahead, in milliseconds.
+    pub ahead: i64,
 }
 
 pub fn credential(text: &str) -> Fingerprint {
@@ -115,6 +117,7 @@ pub fn world(status: Value, remote: Vec<cloudflare::Share>) -> World {
         memory: Memory::default(),
         mode: Mode::Manage,
         viewer: Viewer { credential: Some(credential("one")), confirmed_gone: false, children_claim: true },
+        ahead: 0,
     }
 }
 
@@ -125,7 +128,7 @@ impl World {
         let timing = Timing {
             now: NOW,
             since: NOW,
-            ahead: 0,
+            ahead: self.ahead,
             settle_time: Duration::from_secs(240),
             read_lag: Duration::from_secs(60),
         };

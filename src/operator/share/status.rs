@@ -214,7 +214,7 @@ fn under_way(
     stuck: Option<&Verdict>,
 ) -> Option<Verdict> {
     let Summary { seen, plan, row_states, losing, so_far, .. } = summary;
-    let is_replacing = bulk::pending(&share.pass.status, &share.pass.context.settings, share.pass.now()).is_some();
+    let is_replacing = bulk::pending_for(share).is_some();
     // What is not removed yet only because the list may still be replaced receives the share until then.
     let is_due = |key: &RowKey| is_replacing && key.is_recipient() && losing.allows(key);
     let leaving = plan.rows.iter().filter(|(key, RowPlan { step, observed })| {
