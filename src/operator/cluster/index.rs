@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use super::asked::Asked;
 use super::child_object::ChildObject;
-use super::claimant::{Claim, Unwatched, folded_id};
+use super::claimant::{Claim, Turns, Unwatched, folded_id};
 use super::object_cache::ObjectCache;
 use super::relations::{Arrivals, LookupKeys, Relations};
 use crate::api::{Kind, Name, ObjectKey, Share, ShareRecipient, ShareResource};
@@ -27,6 +27,8 @@ pub struct Index {
     pub asked: Asked,
     /// Claims of Shares that the watch does not show.
     pub unwatched: Unwatched,
+    /// Names of which a share is being created.
+    pub turns: Turns,
     relations: Mutex<Relations>,
 }
 
@@ -66,6 +68,7 @@ impl Index {
             resources: ObjectCache::new(resources),
             asked: Asked::default(),
             unwatched: Unwatched::default(),
+            turns: Turns::default(),
             relations: Mutex::default(),
         }
     }

@@ -35,6 +35,14 @@ pub async fn create(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
             "none of the declared recipients can be sent yet",
         )));
     };
+    let index = &share.pass.context.cluster.index;
+    let Some(_turn) = index.turns.take(&share.pass.object) else {
+        let message = format!("another Share is creating a share named {}; waiting for it", new.name);
+        return Ok(Some(Verdict::working(Reason::Creating, message).requeue_after(delays::SHORT)));
+    };
+    if !index.claims(&share.pass.object) {
+        return Ok(None);
+    }
     share.pass.add_finalizer().await?;
     let permit = share.session.write_permit(1)?;
     let announced = announce(share, &new.name, &rows).await?;
