@@ -247,6 +247,34 @@ impl Index {
         self.all_children().filter_map(secret).collect()
     }
 
+    /// Child objects whose Share is gone, by the remote share that has their rows.
+    pub fn orphans(&self) -> HashMap<Interned, Vec<ObjectKey>> {
+        let mut orphans = HashMap::<Interned, Vec<ObjectKey>>::new();
+        for child in self.without_share() {
+            if let Some(id) = child.record().and_then(|record| record.share_id.as_deref()) {
+                orphans.entry(folded_id(id)).or_default().push(child.object_key());
+            }
+        }
+        orphans
+    }
+
+    /// Those with rows in an account.
+    pub fn orphans_in(&self, account: &str) -> Vec<ObjectKey> {
+        let owner = |child: &Arc<dyn ChildObject>| child.record().and_then(|record| record.owner_account_id.clone());
+        let mut orphans = self.without_share();
+        orphans.retain(|child| owner(child).is_some_and(|owner| same(&owner, account)));
+        orphans.iter().map(|child| child.object_key()).collect()
+    }
+
+    fn without_share(&self) -> Vec<Arc<dyn ChildObject>> {
+        let keys: Vec<ObjectKey> = {
+            let relations = self.relations.lock();
+            let of_none = relations.children.iter().filter(|(share, _)| !relations.shares.contains_key(*share));
+            of_none.flat_map(|(_, keys)| keys.iter().cloned()).collect()
+        };
+        keys.iter().filter_map(|key| self.child(key)).collect()
+    }
+
     /// Shares of an account.
     pub fn of_account(&self, account: &str) -> Vec<Name> {
         let relations = self.relations.lock();
