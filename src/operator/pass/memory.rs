@@ -11,6 +11,7 @@ use super::quota::Quota;
 use crate::api::ObjectKey;
 use crate::cloudflare::{Error, Fingerprint};
 use crate::core::failure::{self, Failures};
+use crate::core::id::ShareId;
 use crate::core::interned::Interned;
 use crate::core::row_key::RowKey;
 use crate::core::time::At;
@@ -41,6 +42,8 @@ pub struct Memory {
     pub create_refused_at: Option<At>,
     /// The announced create was answered with a conflict.
     pub create_conflict: Option<Conflict>,
+    /// The share, under another name, that the announced create was answered with.
+    pub create_answer: Option<ShareId>,
     /// When the present revision was first seen.
     pub edited_at: At,
     /// When a pass last used this memory.
@@ -283,6 +286,7 @@ impl Memory {
             empty_looks,
             create_refused_at,
             create_conflict,
+            create_answer,
             event_slot,
             outdated,
             refusal_told,
@@ -299,8 +303,9 @@ impl Memory {
         let is_calm = is_hopeful && refusal_told.is_none() && outdated.is_none();
         let has_no_rows = answered.is_empty() && lost_removals.is_empty() && confirmed.is_empty();
         let is_empty = refused.is_empty() && written.is_empty() && has_no_rows;
-        let told = calls.is_empty() && create_conflict.is_none() && empty_looks.is_empty() && published.is_empty();
-        is_calm && is_empty && told && times.into_iter().chain(announced).all(Option::is_none)
+        let told = calls.is_empty() && empty_looks.is_empty() && published.is_empty();
+        let resolved = create_conflict.is_none() && create_answer.is_none();
+        is_calm && is_empty && told && resolved && times.into_iter().chain(announced).all(Option::is_none)
     }
 
     /// Forgets refusals and failures, so that everything is tried again.

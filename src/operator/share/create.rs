@@ -49,29 +49,33 @@ pub async fn create(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
     let writer = share.session.writer();
     let answer = writer.create_share(&new, announced).await;
     drop(permit);
-    share.pass.memory(|memory| memory.empty_looks.clear());
+    share.pass.memory(|memory| {
+        memory.empty_looks.clear();
+        memory.create_answer = None;
+    });
     match answer {
         // Another request may have made the share that ours is to have: that one is looked for.
-        Ok(Change::Done(made)) if existed_before(share, &made) => {
+        Ok((Change::Done(made), _)) if existed_before(share, &made) => {
             tracing::warn!(share = %made.id, "the response to a create is about a share that existed before");
             share.session.account.cache().forget(&made.id);
             Ok(None)
         }
-        Ok(Change::Done(made)) => {
+        Ok((Change::Done(made), _)) => {
             bind(share, &made.id, false).await?;
             share.pass.event(Note::normal(EventReason::Created), format!("created share {}", made.id));
             Ok(None)
         }
-        Ok(Change::Unsure(error)) => {
+        Ok((Change::Unsure(error), misnamed)) => {
             tracing::warn!(%error, "the outcome of a create request is unknown; looking for the share");
+            share.pass.memory(|memory| memory.create_answer = misnamed);
             Ok(None)
         }
         // The request may have come twice, and the answer be that to the second one.
-        Ok(Change::Not(error)) if error.class() == ErrorClass::Conflict => {
+        Ok((Change::Not(error), _)) if error.class() == ErrorClass::Conflict => {
             share.pass.memory(|memory| memory.create_conflict = Some(Conflict { error, announced, rows }));
             Ok(None)
         }
-        Ok(Change::Not(error)) => {
+        Ok((Change::Not(error), _)) => {
             withdraw(share).await?;
             look_before_the_next(share);
             create_refused(share, error, &rows)
@@ -239,6 +243,7 @@ pub async fn bind(share: &mut SharePass, id: &ShareId, adopted: bool) -> Result<
         memory.tries.empty_refused = false;
         memory.create_refused_at = None;
         memory.create_conflict = None;
+        memory.create_answer = None;
         memory.due = None;
         memory.tries.polls = 0;
     });
@@ -368,6 +373,7 @@ pub async fn give_up(share: &mut SharePass) -> Result<(), Stop> {
     share.pass.memory(|memory| {
         memory.empty_looks.clear();
         memory.create_conflict = None;
+        memory.create_answer = None;
     });
     share.pass.save().await
 }
