@@ -360,9 +360,12 @@ impl Memory {
     /// Takes note of a refusal for lack of a permission, which may pass: it is tried again soon. After some of them over
     /// `patience` a person is needed.
     pub fn deny(&mut self, item: &str, message: String, now: At, patience: Duration) {
+        let reported = self.tries.refused.get(item).is_some_and(|refused| !refused.passing);
         let refused = self.refused_once_more(item, message, now);
         refused.until = now.plus(failure::after_refusal(refused.times));
-        refused.passing = refused.times < failure::REPORTED || now.since(refused.since) < patience;
+        let is_young = refused.times < failure::REPORTED || now.since(refused.since) < patience;
+        // What was reported is not taken back while it lasts.
+        refused.passing = is_young && !reported;
     }
 
     fn refused_once_more(&mut self, item: &str, message: String, now: At) -> &mut Refused {

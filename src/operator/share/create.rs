@@ -282,7 +282,12 @@ async fn save_surely(share: &mut SharePass) -> Result<(), Stop> {
 /// What a refusal of the whole create means for the next attempt.
 fn create_refused(share: &SharePass, error: Error, rows: &[RowKey]) -> Result<Option<Verdict>, Stop> {
     let now = share.pass.now();
-    if !error.class().refuses() {
+    // As the create lists them, recipients first.
+    let sent: (Vec<RowKey>, Vec<RowKey>) = rows.iter().cloned().partition(RowKey::is_recipient);
+    let blamed = blame(&error, &sent);
+    // Also a permission may lack for one row alone.
+    let is_of_one_row = error.class() == ErrorClass::Denied && blamed.is_some();
+    if !error.class().refuses() && !is_of_one_row {
         return Err(Stop::Cloudflare(error));
     }
     let sent_resources = rows.iter().any(|key| key.is_resource());
@@ -296,9 +301,6 @@ fn create_refused(share: &SharePass, error: Error, rows: &[RowKey]) -> Result<Op
     }
     let recipients: Vec<&RowKey> = rows.iter().filter(|key| key.is_recipient()).collect();
     let alone = share.pass.memory(|memory| memory.tries.refused_creates);
-    // As the create lists them, recipients first.
-    let sent: (Vec<RowKey>, Vec<RowKey>) = rows.iter().cloned().partition(RowKey::is_recipient);
-    let blamed = blame(&error, &sent);
     let blamed = match (blamed, recipients.as_slice()) {
         (Some(key), _) => Some(key),
         (None, [only]) if alone > 0 => Some((*only).clone()),

@@ -55,7 +55,8 @@ fn name_exclusions(share: &SharePass, row_states: &mut [RowReport], seen: &Obser
 fn state_of(share: &SharePass, key: &RowKey, seen: &ObservedShare, step: Option<Step>) -> RowState {
     let now = share.pass.now();
     if let Some(refused) = share.pass.memory(|memory| memory.refusal(&key.to_string(), now).cloned()) {
-        return RowState::refused(refused.message);
+        let state = if refused.passing && !key.is_excluded() { State::Pending } else { State::Refused };
+        return RowState { state, ..RowState::refused(refused.message) };
     }
     let row = share.row(seen, key);
     let write = match step {
