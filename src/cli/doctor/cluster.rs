@@ -243,7 +243,7 @@ async fn check_crds(cluster: &Cluster, findings: &mut Findings) {
         Api::<DynamicObject>::all_with(cluster.kube.clone(), &ApiResource::erase::<CustomResourceDefinition>(&()));
     for ours in crd::definitions() {
         let name = ours.metadata.name.clone().unwrap_or_default();
-        let how = "`cfshare crds | kubectl apply --server-side -f -`";
+        let how = "`cfshare crds | kubectl apply --server-side --force-conflicts -f -`";
         match api.get_opt(&name).await {
             Ok(None) => findings.fail(format!("CRD {name}: not found: install it with {how}")),
             Ok(Some(theirs)) => {
@@ -256,8 +256,7 @@ async fn check_crds(cluster: &Cluster, findings: &mut Findings) {
                 } else if holds(&theirs.data["spec"]["versions"], &ours) {
                     findings.ok(format!("CRD {name}: matches this version"));
                 } else {
-                    findings
-                        .fail(format!("CRD {name}: does not match the version of this program: update it with {how}"));
+                    findings.fail(differs(&name, how));
                 }
             }
             Err(kube::Error::Api(status)) if status.code == 403 => {
@@ -266,6 +265,14 @@ async fn check_crds(cluster: &Cluster, findings: &mut Findings) {
             Err(error) => findings.fail(format!("CRD {name}: cannot be read ({error})")),
         }
     }
+}
+
+/// An older program must not talk anybody into older CRDs: the API server drops the fields that they do not know.
+fn differs(name: &str, how: &str) -> String {
+    format!(
+        "CRD {name}: differs from this program's. If this program is older than the operator, upgrade this program, and leave \
+         the CRD as it is. If the chart installed the CRDs, upgrade the release with `helm upgrade`; otherwise run {how}"
+    )
 }
 
 /// Whether one value has all that the other has; the API server adds defaults of its own.
@@ -286,6 +293,13 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn an_older_program_advises_first_to_upgrade_itself() {
+        let said = differs("shares.cfshare.dev", "`kubectl apply`");
+        let places = ["upgrade this program", "`helm upgrade`", "`kubectl apply`"].map(|part| said.find(part));
+        assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{said}");
+    }
 
     #[test]
     fn defaults_of_the_server_are_no_difference_and_changes_are() {
