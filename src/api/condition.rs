@@ -42,13 +42,14 @@ macro_rules! vocabulary {
 vocabulary! {
     /// Types of conditions: three that kstatus knows, and one of our own.
     ConditionType {
-        /// True: everything that this generation declares is in place at Cloudflare, without an error. Unknown: it cannot
-        /// be read. Always present once the operator has processed the object.
+        /// True: what this object declares is in place at Cloudflare, or a waiver accepts its failure. Once a Share has
+        /// been Ready, what ShareRecipient and ShareResource objects add to it is reported in their own Ready. Unknown:
+        /// it cannot be read. Always present once the operator has processed the object.
         Ready,
         /// Something is in progress and continues automatically. Present only while true.
         Reconciling,
-        /// Nothing continues until someone acts; the message says how. Present only while true, and never together with
-        /// Reconciling.
+        /// Someone has to act; the message says how. cfshare may retry meanwhile. Present only while true, and never
+        /// together with Reconciling.
         Stalled,
         /// Something that was as declared was changed at Cloudflare; `status.drift` shows what. Present only while true.
         Drifted,
@@ -62,9 +63,10 @@ vocabulary! {
         Created,
         /// An existing share was adopted; the message has its id. Nothing to do.
         Adopted,
-        /// What this object declared was released and stays at Cloudflare, because of `deletionPolicy: Retain` or `suspend`;
-        /// the message has the id. Delete it at Cloudflare if nobody needs it. If Cloudflare was asked to delete it before, the
-        /// message says so: it then goes all the same, as soon as Cloudflare has deleted it.
+        /// A Share was deleted, and its share stays at Cloudflare, because of `deletionPolicy: Retain` or `suspend`;
+        /// the message has the id. Delete it at Cloudflare if nobody needs it. If Cloudflare was asked to delete it
+        /// before, the message says so: it then goes all the same, as soon as Cloudflare has deleted it.
+        /// ShareRecipients and ShareResources have no such Event.
         Retained,
         /// Cloudflare refused twice to create a share for an organization without resources, so the excluded accounts receive the
         /// share until cfshare has excluded them, immediately after it is created. If they still do, the reason of Ready is
@@ -101,7 +103,8 @@ vocabulary! {
         /// The share is being created. If the response to the create request was lost, cfshare looks for the share before it
         /// sends another request.
         Creating,
-        /// Requests to Cloudflare are in progress or queued. Nothing to do.
+        /// Requests to Cloudflare are in progress or queued. Usually nothing to do; if the message names a namespace
+        /// that cannot be listed, see CfshareNamespaceNotServed in the runbook.
         Progressing,
         /// No recipient and no organization is declared yet, so nothing is created: add an entry to `recipients`, or a
         /// ShareRecipient.
@@ -111,12 +114,14 @@ vocabulary! {
         /// The Share in `shareRef` does not exist, or has no share at Cloudflare yet. cfshare continues automatically once it
         /// has. If the Share has not appeared within two minutes, the object is stalled: check the name and namespace.
         WaitingForShare,
-        /// A live share with that name already exists, so no share is created with that name or renamed to it: to adopt the
-        /// existing one, set `shareID` or `adoptionPolicy: SameName`; otherwise set another `name`.
+        /// A live share with that name already exists, so no share is created with that name or renamed to it. If this
+        /// object has no share yet, it can adopt the existing one: set `shareID` or `adoptionPolicy: SameName`.
+        /// Otherwise give one of the two another `name`.
         NameTaken,
-        /// Another object manages the same share, or has or claims the same name in the same account: set another `name` for
-        /// this one, or delete it, which changes nothing at Cloudflare. Deleting the other object deletes the share, unless
-        /// its `status.effective.deletionPolicy` is `Retain`.
+        /// Another object manages the same share, or has or claims the same name in the same account: delete this
+        /// object, which changes nothing at Cloudflare, or, unless it claims the share by `shareID`, set another `name`
+        /// for it. Deleting the other object deletes the share, unless its `status.effective.deletionPolicy` is
+        /// `Retain`.
         Claimed,
         /// The share that this object adopted, by id or by name, does not exist in the account, and none is created in its
         /// place: delete this object and apply it again with the right `shareID` and `accountID`, or without `shareID`. Also:
@@ -134,8 +139,8 @@ vocabulary! {
         /// Cloudflare refuses the credentials, or they lack a permission: update the Secret, or add the permission to the
         /// token. cfshare retries automatically.
         Denied,
-        /// Cloudflare's rate limit is reached. cfshare retries automatically; requests by other users of the same token count
-        /// towards the limit.
+        /// Cloudflare's rate limit is reached. cfshare retries automatically. All requests of the token's user count
+        /// towards the limit, whatever program or token makes them.
         Throttled,
         /// Cloudflare cannot be reached or fails. cfshare retries automatically.
         Unavailable,
@@ -172,11 +177,12 @@ vocabulary! {
         /// A value was written twice, but Cloudflare still returns a different one, so cfshare no longer writes it: use the
         /// value that Cloudflare returns, or find out who changes it back. cfshare continues when either value changes.
         NotConverging,
-        /// Many shares of the account were deleted or disappeared at once, or a share cannot be seen with a credential that
-        /// has never shown it, which usually means that the token was replaced by one of another account: nothing is
-        /// written, recreated or released. Restore the right token; or set the annotation
+        /// Many shares of the account were deleted or disappeared at once, or a share cannot be seen with a credential
+        /// that has never shown it, which usually means that the token was replaced by one of another account: nothing
+        /// is written, recreated or released. Restore the right token; or set the annotation
         /// `cfshare.dev/close-breaker: <time>` to have the shares recreated that cfshare created (adopted ones become
-        /// `ShareNotFound`); or delete the Share objects to give the shares up.
+        /// `ShareNotFound`); or delete the Share objects to give the shares up. If the credential has never shown the
+        /// share, a deleted object also waits until that annotation or `deletionPolicy: Retain` is set on it.
         BreakerOpen,
         /// ShareRecipients or ShareResources of this Share do not match `--watch-label-selector`, so the operator does not
         /// reconcile them. Their recipients and resources stay at Cloudflare unchanged; restore the labels, or see "Labels
@@ -197,8 +203,9 @@ vocabulary! {
         /// namespace to the chart value `organization.namespaces` (flag `--organization-shares`), or list `recipients` in
         /// another Share.
         OrganizationNotAllowed,
-        /// The object is being deleted, and remains until Cloudflare reports that what it created is gone. To remove the
-        /// object at once and leave everything at Cloudflare, set `deletionPolicy: Retain`.
+        /// The object is being deleted, and remains until Cloudflare reports that what it created is gone. To remove
+        /// the object without waiting, set `deletionPolicy: Retain`; what Cloudflare was already asked to delete goes
+        /// all the same.
         Deleting,
         /// The manifest cannot be applied as written; the message says what to change.
         Invalid,

@@ -69,6 +69,7 @@ fn reference() -> String {
          ## Reasons\n\nThe reason of `Ready`, in one word. The message of the condition has the details.\n\n\
          | reason | meaning, and what to do |\n|---|---|\n{}\n\
          ## Events\n\nWhen an object becomes Ready or is `Stalled`, an Event has the reason of `Ready`, from the table above. \
+         What concerns all objects of an account, such as a refused credential, is in the Event of the first of them only. \
          Other Events:\n\n| reason | meaning, and what to do |\n|---|---|\n{}\n\
          ## Flags of `cfshare run`\n\n\
          Each can also be set with an environment variable. A time is written as `500ms`, `90s`, `10m` or `1h`.\n\n{}",

@@ -281,7 +281,7 @@ pub fn advice(error: &Error) -> String {
         ),
         ErrorClass::Retry => format!("{error}: check the network and --cloudflare-url, then retry"),
         ErrorClass::Throttled => {
-            format!("{error}: other users of this credential count towards the same limit; retry in five minutes")
+            format!("{error}: all requests of the token's user count towards this limit; retry in five minutes")
         }
         ErrorClass::Gone | ErrorClass::Rejected => format!("{error}: check the ids"),
         ErrorClass::Conflict => error.to_string(),

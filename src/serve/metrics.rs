@@ -264,7 +264,7 @@ impl RequestMetrics {
             drifts: registered(registry, "drift_corrections", "Differences at Cloudflare that were corrected"),
             panics: registered(registry, "panics", "Reconciliations, and lists of an account's shares, that panicked"),
             tokens: registered(registry, "budget_tokens", "Calls to Cloudflare that can be made now, by credential"),
-            waiting: registered(registry, "budget_waiting", "Objects waiting for a call, by credential"),
+            waiting: registered(registry, "budget_waiting", "Objects and sweeps waiting for a call, by credential"),
             swept: in_seconds(
                 registry,
                 "last_sweep_timestamp",
@@ -332,7 +332,7 @@ impl StateMetrics {
             blocked_removals: registered(
                 registry,
                 "blocked_removals",
-                "Recipients and resources that are kept until somebody confirms their removal, by Share",
+                "Recipients and resources not removed, and accounts not excluded, until somebody confirms, by Share",
             ),
             waivers_ending: registered(
                 registry,

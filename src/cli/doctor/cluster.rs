@@ -243,9 +243,10 @@ async fn check_crds(cluster: &Cluster, findings: &mut Findings) {
         Api::<DynamicObject>::all_with(cluster.kube.clone(), &ApiResource::erase::<CustomResourceDefinition>(&()));
     for ours in crd::definitions() {
         let name = ours.metadata.name.clone().unwrap_or_default();
-        let how = "`cfshare crds | kubectl apply --server-side --force-conflicts -f -`";
         match api.get_opt(&name).await {
-            Ok(None) => findings.fail(format!("CRD {name}: not found: install it with {how}")),
+            Ok(None) => findings.fail(format!(
+                "CRD {name}: not found: install it with `cfshare crds | kubectl apply --server-side -f -`"
+            )),
             Ok(Some(theirs)) => {
                 let conditions = theirs.data["status"]["conditions"].as_array();
                 let established =
@@ -256,7 +257,7 @@ async fn check_crds(cluster: &Cluster, findings: &mut Findings) {
                 } else if holds(&theirs.data["spec"]["versions"], &ours) {
                     findings.ok(format!("CRD {name}: matches this version"));
                 } else {
-                    findings.fail(differs(&name, how));
+                    findings.fail(differs(&name));
                 }
             }
             Err(kube::Error::Api(status)) if status.code == 403 => {
@@ -268,10 +269,11 @@ async fn check_crds(cluster: &Cluster, findings: &mut Findings) {
 }
 
 /// An older program must not talk anybody into older CRDs: the API server drops the fields that they do not know.
-fn differs(name: &str, how: &str) -> String {
+fn differs(name: &str) -> String {
     format!(
-        "CRD {name}: differs from this program's. If this program is older than the operator, upgrade this program, and leave \
-         the CRD as it is. If the chart installed the CRDs, upgrade the release with `helm upgrade`; otherwise run {how}"
+        "CRD {name}: does not match this program. If this program is older than the operator, upgrade the program, and leave \
+         the CRD as it is. If the chart installed the CRDs, upgrade the chart; without Helm: \
+         `cfshare crds | kubectl apply --server-side --force-conflicts -f -`"
     )
 }
 
@@ -296,8 +298,8 @@ mod tests {
 
     #[test]
     fn an_older_program_advises_first_to_upgrade_itself() {
-        let said = differs("shares.cfshare.dev", "`kubectl apply`");
-        let places = ["upgrade this program", "`helm upgrade`", "`kubectl apply`"].map(|part| said.find(part));
+        let said = differs("shares.cfshare.dev");
+        let places = ["upgrade the program", "upgrade the chart", "kubectl apply"].map(|part| said.find(part));
         assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{said}");
     }
 

@@ -119,8 +119,8 @@ impl<K: Reconciled> Pass<K> {
         match cause {
             Cause::Throttled => {
                 let message = format!(
-                    "Cloudflare's rate limit is reached; other users of the same credential count towards it{unread}. cfshare \
-                     retries automatically"
+                    "Cloudflare's rate limit is reached{unread}. All requests of the token's user count towards it, whatever \
+                     program or token makes them. cfshare retries automatically"
                 );
                 shared(Verdict::unknown(Reason::Throttled, message))
             }

@@ -196,13 +196,19 @@ fn only_claimed(share: &Share, index: &Index, name: &str, id: &ShareId) -> Strin
 }
 
 fn name_taken(share: &Share, index: &Index, name: &str, ids: &[ShareId]) -> String {
-    match ids.iter().find(|id| index.rival(share, Some(id.as_str())).is_some()) {
-        Some(id) => none_created(share, index, id, &format!("the share named {name} (id {id})")),
-        None => format!(
-            "a share named {name} already exists (id {}), so none is created: set `shareID: {}` to adopt it, or change \
-             spec.name to create another one",
-            list(ids),
-            ids.first().map(ShareId::as_str).unwrap_or_default()
+    if let Some(id) = ids.iter().find(|id| index.rival(share, Some(id.as_str())).is_some()) {
+        return none_created(share, index, id, &format!("the share named {name} (id {id})"));
+    }
+    match ids {
+        [id] => format!(
+            "a share named {name} already exists (id {id}), so none is created: set `shareID: {id}` to adopt it, or \
+             change spec.name to create another one"
+        ),
+        ids => format!(
+            "{} shares named {name} already exist (ids {}), so none is created: set `shareID` to the one to adopt, or \
+             change spec.name to create another one",
+            ids.len(),
+            list(ids)
         ),
     }
 }
