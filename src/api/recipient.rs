@@ -30,10 +30,10 @@ use crate::core::interned::Interned;
         description = "Whether Cloudflare reports the recipient as associated, without an error"
     ),
     printcolumn(name = "Share", type_ = "string", json_path = ".spec.shareRef.name"),
-    printcolumn(name = "Account", type_ = "string", json_path = ".spec.accountID"),
+    printcolumn(name = "Label", type_ = "string", json_path = ".spec.name"),
     printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(name = "Name", type_ = "string", json_path = ".spec.name", priority = 1),
+    printcolumn(name = "Account", type_ = "string", json_path = ".spec.accountID", priority = 1),
     printcolumn(name = "Recipient ID", type_ = "string", json_path = ".status.recipientID", priority = 1),
     printcolumn(
         name = "Message",

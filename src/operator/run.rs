@@ -92,6 +92,7 @@ async fn end(task: AbortOnDropHandle<()>) {
 pub async fn run(options: Options, vital: Vital, shutdown: watch::Receiver<bool>) -> anyhow::Result<()> {
     options.metrics.sweep_interval(options.settings.sweep_interval);
     options.metrics.shards(options.shards);
+    options.metrics.read_only(options.settings.read_only);
     let ends = vital.clone();
     let _clock = start(&vital, async move {
         clock::put_back().await;

@@ -224,6 +224,7 @@ struct LeaderMetrics {
     shards: Gauge,
     shards_held: Gauge,
     lease_failing: Gauge,
+    read_only: Gauge,
     lists_incomplete: Family<Labels, Gauge>,
     watches_failing: Family<Labels, Gauge>,
     watch_failures: Family<Labels, Counter>,
@@ -361,6 +362,11 @@ impl LeaderMetrics {
             shards: registered(registry, "shards", "Shards that the accounts are divided into"),
             shards_held: registered(registry, "shards_held", "Shards that this replica works for"),
             lease_failing: registered(registry, "lease_failing", "1 while the Lease cannot be read or renewed"),
+            read_only: registered(
+                registry,
+                "read_only",
+                "1 if the operator changes nothing at Cloudflare (--read-only)",
+            ),
             lists_incomplete: registered(
                 registry,
                 "list_incomplete",
@@ -487,6 +493,11 @@ impl Metrics {
     /// Into how many shards the accounts are divided.
     pub fn shards(&self, shards: u16) {
         self.leader.shards.set(i64::from(shards));
+    }
+
+    /// Whether nothing is changed at Cloudflare.
+    pub fn read_only(&self, read_only: bool) {
+        self.leader.read_only.set(i64::from(read_only));
     }
 
     /// How many shards this replica works for.

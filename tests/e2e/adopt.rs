@@ -30,6 +30,8 @@ pub const TESTS: &[Test] = &[
     ("adopt: a rename onto the name of another share is refused as a create is", renamed_onto),
     ("adopt: of two objects of one name the older has the share, and the younger inherits the name", claimed),
     ("adopt: of two objects of one share the older has it, and the younger inherits it", one_share),
+    ("adopt: an older Share without a credential takes no share by its id", parked_by_id),
+    ("adopt: an older Share without a credential keeps no name from another", parked_by_name),
     ("adopt: the status of another object is not believed", copied_status),
     ("adopt: the one share of that name that another object has stays with it", same_name_of_another),
     ("adopt: an adopted share that is gone is not made anew", gone),
@@ -469,6 +471,55 @@ fn one_share(world: &World) {
     let state = scene.only();
     assert_eq!((state.id.as_str(), state.name.as_str()), (id.as_str(), "mine"));
     assert_eq!(accounts(&state), [two.as_str()]);
+}
+
+/// A Share of another tenant, older, and without a credential for the account that it names.
+fn parked<'a>(tenant: &Scene<'a>, scene: &Scene<'a>, rows: [&str; 2]) {
+    tenant.kubectl(&["delete", "secret", "cloudflare-credentials"]);
+    let yaml = tenant.share("parked", &[rows[0]], &[rows[1]], "name: waf");
+    tenant.apply(&yaml.replace(&tenant.account, &scene.account));
+    let old = tenant.wait_reason("share", "parked", "CredentialsNotFound");
+    tenant.wait_younger(&old);
+}
+
+fn parked_by_id(world: &World) {
+    let (tenant, scene) = (world.scene(), world.scene());
+    let [one, two, first] = ids();
+    parked(&tenant, &scene, [&two, &first]);
+    tenant.kubectl(&["patch", "share", "parked", "--type=merge", "-p", r#"{"spec":{"name":"parked"}}"#]);
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.wait_ready("share", "waf");
+    let id = scene.only().id;
+    let by_id = format!(r#"{{"spec":{{"shareID":"{id}"}}}}"#);
+    tenant.kubectl(&["patch", "share", "parked", "--type=merge", "-p", &by_id]);
+    tenant.wait_for("share", "parked", "was looked at", is_observed);
+    scene.apply(&scene.share("waf", &[&one, &two], &[&first], ""));
+    scene.wait_ready("share", "waf");
+    assert_eq!(accounts(&scene.only()), sorted([&one, &two]));
+    tenant.put_token(&scene.token);
+    let share = tenant.wait_reason("share", "parked", "Claimed");
+    let text = message(&share);
+    assert!(text.contains(&format!("Share {}/waf already manages share {id}", scene.namespace)), "{text}");
+    scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+    scene.wait_nothing();
+}
+
+fn parked_by_name(world: &World) {
+    let (tenant, scene) = (world.scene(), world.scene());
+    let [one, two, first] = ids();
+    parked(&tenant, &scene, [&two, &first]);
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.wait_ready("share", "waf");
+    // Who can act again finds the name taken.
+    tenant.put_token(&scene.token);
+    let share = tenant.wait_reason("share", "parked", "Claimed");
+    assert!(message(&share).contains(&format!("Share {}/waf", scene.namespace)), "{}", message(&share));
+    assert_eq!(accounts(&scene.only()), [one.as_str()]);
+    assert_eq!(scene.changes().len(), 1, "{:?}", scene.changes());
+    // And has it once the other one is gone.
+    scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+    tenant.wait_ready("share", "parked");
+    assert_eq!(accounts(&scene.only()), [two.as_str()]);
 }
 
 fn copied_status(world: &World) {

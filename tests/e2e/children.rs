@@ -21,6 +21,7 @@ pub const TESTS: &[Test] = &[
     ("children: objects that go first leave the share alone", objects_first),
     ("children: share and objects go in one command, in any order", together),
     ("children: the row of an object is removed though its share object is gone", share_retained),
+    ("children: an object whose share object is gone notices what others do to its row and its share", outlives_share),
     ("children: the row of an object is removed though lists say that its share is being deleted", share_said_to_go),
     ("children: an object whose share somebody else deletes can go", share_deleted_by_others),
     ("children: the row of an object stays if another Share manages the share by now, and declares it", handed_over),
@@ -319,6 +320,34 @@ fn share_retained(world: &World) {
     let state = scene.only();
     assert_eq!(state.live_recipients().iter().map(|row| &row.account_id).collect::<Vec<_>>(), [&one]);
     assert_eq!(state.live_resources().iter().map(|row| &row.resource_id).collect::<Vec<_>>(), [&first]);
+}
+
+fn outlives_share(world: &World) {
+    let scene = world.scene();
+    let [one, two, first, second] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], "deletionPolicy: Retain"));
+    scene.apply(&scene.recipient("two", "waf", &two, ""));
+    scene.apply(&scene.resource("second", "waf", &second, ""));
+    scene.wait_ready("sharerecipient", "two");
+    scene.wait_ready("shareresource", "second");
+    scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+    scene.wait_sweep();
+    let (share, before) = (scene.only().id, scene.changes().len());
+    let edit = |edit: Edit| world.simulator.edit(edit).expect("an edit");
+    edit(Edit::RemoveRecipient { share: share.clone(), recipient: two.clone() });
+    edit(Edit::RemoveResource { share: share.clone(), resource: second.clone() });
+    scene.wait_state("both rows again", |_| {
+        let state = scene.only();
+        state.live_recipients().len() == 2 && state.live_resources().len() == 2
+    });
+    assert_eq!(scene.changes_since(before).len(), 2, "{:?}", scene.changes_since(before));
+    scene.wait_ready("sharerecipient", "two");
+    scene.wait_ready("shareresource", "second");
+    edit(Edit::VanishShare { share });
+    scene.wait_sweep();
+    scene.wait_reason("sharerecipient", "two", "WaitingForShare");
+    scene.wait_reason("shareresource", "second", "WaitingForShare");
+    scene.kubectl(&["delete", "sharerecipient,shareresource", "--all", "--timeout=60s"]);
 }
 
 /// ShareRecipient two without its Share, whose share stays with one more account: which.

@@ -7,7 +7,7 @@ use cfshare_simulator::{Action, ErrorBody, Release, Rule, SameName, Seed, SeedSh
 use crate::Test;
 use crate::expect::{creates, gone, nothing_doubled, only_share, sweeps};
 use crate::own;
-use crate::scene::{PATIENCE, Scene, World, ids, message};
+use crate::scene::{PATIENCE, Scene, World, condition, ids, message};
 
 pub const TESTS: &[Test] = &[
     ("create: a lost request is sent again after the settle time", lost_request),
@@ -17,6 +17,10 @@ pub const TESTS: &[Test] = &[
     ("create: a request that arrives twice is named, and the older share is left alone", twice),
     ("create: a request that arrives twice where names are unique makes one share, which is ours", twice_and_unique),
     ("create: a response about an older share binds nothing to it", older_share),
+    (
+        "create: a share that Cloudflare names a little differently is made once, and the name is given up",
+        other_spelling,
+    ),
     ("create: two shares that could be meant stop it, and shareID goes on", ambiguous),
     ("create: an error page after it was carried out does not repeat it", html_after),
     ("create: an error before it was carried out repeats it after the settle time", error_before),
@@ -233,6 +237,22 @@ fn spoilt(world: &World) {
     nothing_doubled(&scene.state());
     assert_eq!((scene.state().len(), creates(&scene)), (names.len(), names.len()), "{:#?}", scene.changes());
     assert!(rules.iter().all(|rule| world.simulator.fired(*rule) == 1));
+}
+
+fn other_spelling(world: &World) {
+    let scene = world.scene();
+    world.simulator.switches(Some(&scene.account), |switches| switches.squeeze_names = true);
+    let [a, x] = ids();
+    scene.apply(&scene.share("waf", &[&a], &[&x], "name: waf  baseline"));
+    let share = scene.wait_for("share", "waf", "gave the name up", |share| {
+        condition(share, "Stalled").is_some_and(|stalled| stalled["reason"] == "NotConverging")
+    });
+    assert!(message(&share).contains("waf baseline"), "{}", message(&share));
+    sweeps(&scene, 2);
+    only_share(&scene.state(), &[&a], &[&x]);
+    assert_eq!((creates(&scene), scene.changes().len()), (1, 3), "{:#?}", scene.changes());
+    scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+    scene.wait_nothing();
 }
 
 fn throttled(world: &World) {

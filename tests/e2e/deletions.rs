@@ -12,6 +12,7 @@ use crate::scene::{Scene, World, condition, is_ready, message, metrics};
 pub const TESTS: &[Test] = &[
     ("deletions: of fifty deleted Shares five go, and the others wait until a person confirms", fifty_confirmed),
     ("deletions: Shares that wait to be deleted are kept and adopted again without a changing call", kept),
+    ("deletions: after a reverted commit all Shares that wait are kept by the commands of the page", reverted),
     ("deletions: restarts do not let another batch go, until the last Share", restarted),
     ("deletions: a number of deletions counts exactly", number),
     ("deletions: a namespace whose deletion is confirmed beforehand goes", namespace),
@@ -150,6 +151,49 @@ fn kept(world: &World) {
     let live = scene.live();
     assert_eq!(live.len(), 3);
     assert!(live.iter().all(|share| shares.iter().any(|old| old.id == share.id)));
+}
+
+fn reverted(world: &World) {
+    let scene = world.own_scene();
+    let _operator = own::start(&scene, &[("--max-deletions", "0")]);
+    let rows: Vec<[String; 3]> = (0..7).map(|_| crate::scene::ids()).collect();
+    let apply = |more: &str| {
+        let of_share = |(n, [one, two, first]): (usize, &[String; 3])| {
+            let share = format!("waf-{n}");
+            [scene.share(&share, &[one], &[first], more), scene.recipient(&share, &share, two, "")].join("---\n")
+        };
+        scene.apply(&rows.iter().enumerate().map(of_share).collect::<Vec<_>>().join("---\n"));
+    };
+    let all_ready = || {
+        for n in 0..7 {
+            scene.wait_ready("share", &format!("waf-{n}"));
+            scene.wait_ready("sharerecipient", &format!("waf-{n}"));
+        }
+    };
+    apply("");
+    all_ready();
+    let (before, shares) = (scene.changes().len(), ids_of(&scene));
+    scene.kubectl(&["delete", "shares.cfshare.dev,sharerecipients.cfshare.dev", "--all", "--wait=false"]);
+    wait_blocked(&scene, 7);
+    apply("adoptionPolicy: SameName");
+    let page = include_str!("../../docs/disaster-recovery.md");
+    let block = page.split("## A commit").nth(1).and_then(|rest| rest.split("```sh\n").nth(1)).expect("a block");
+    let block = block.split("```").next().unwrap_or_default();
+    let (fine, said) = crate::runbook::paste(&scene, "", &scene.token, block);
+    assert!(fine, "{said}");
+    scene.wait("all to go", || objects(&scene).is_empty());
+    scene.wait("the objects to go", || (0..7).all(|n| scene.get("sharerecipient", &format!("waf-{n}")).is_none()));
+    apply("adoptionPolicy: SameName");
+    all_ready();
+    sweeps(&scene, 2);
+    assert_eq!(scene.changes_since(before), [""; 0]);
+    assert_eq!(ids_of(&scene), shares);
+}
+
+fn ids_of(scene: &Scene<'_>) -> Vec<String> {
+    let mut ids: Vec<String> = scene.live().into_iter().map(|share| share.id).collect();
+    ids.sort();
+    ids
 }
 
 fn restarted(world: &World) {

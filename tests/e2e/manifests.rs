@@ -167,7 +167,7 @@ fn tables(cluster: &Cluster) -> Verdict {
     for (table, start) in [
         (share, "NAME READY RECIPIENTS RESOURCES REASON AGE\nshown False 297/300 4/4 Associating"),
         (wide.clone(), "NAME READY RECIPIENTS RESOURCES REASON AGE ACCOUNT SHARE ID MESSAGE\nshown False"),
-        (recipient, "NAME READY SHARE ACCOUNT REASON AGE\nshown shown a"),
+        (recipient, "NAME READY SHARE LABEL REASON AGE\nshown shown payments-prod"),
         (resource, "NAME READY SHARE TYPE REASON AGE\nshown shown b"),
     ] {
         expect(table.starts_with(start), || format!("not {start:?}: {table}"))?;
@@ -196,7 +196,7 @@ fn family(name: &str) -> [Value; 3] {
     let share_ref = json!({ "name": name });
     [
         object("Share", name, json!({ "accountID": "a", "recipients": [] })),
-        object("ShareRecipient", name, json!({ "shareRef": share_ref, "accountID": "a" })),
+        object("ShareRecipient", name, json!({ "shareRef": share_ref, "accountID": "a", "name": "payments-prod" })),
         object("ShareResource", name, json!({ "shareRef": share_ref, "type": "b", "id": "c" })),
     ]
 }

@@ -281,7 +281,7 @@ fn read_only(world: &World) {
     let before = scene.changes().len();
     let mut command = crate::scene::operator_with(&world.cluster, &world.simulator, &[]);
     command.args(["--watch-label-selector", crate::scene::OWN_LABEL, "--namespace", &scene.namespace, "--read-only"]);
-    let reader = cfshare_testbed::Process::start(command, scene.file("operator.log")).expect("the operator starts");
+    let reader = cfshare_testbed::Process::start(command, scene.file("reader.log")).expect("the operator starts");
     scene.apply(&scene.share("waf", &[&one, &two], &[&first], ""));
     scene.apply(&scene.share("new", &[&one], &[&first], ""));
     scene.delete("share", "doomed");
@@ -301,6 +301,11 @@ fn read_only(world: &World) {
     let bare = scene.wait_reason("share", "bare", "Differs");
     assert!(bare["status"]["drift"].to_string().contains(&second), "{bare:#}");
     assert_eq!(scene.changes_since(before), [""; 0]);
+    let served = crate::scene::metrics(&reader.log());
+    assert!(served.lines().any(|line| line == "cfshare_read_only 1"), "{served}");
+    assert_eq!(crate::alerts::firing("CfshareReadOnly", &served).len(), 1);
+    let shared = crate::scene::metrics(&world.operator.log());
+    assert!(crate::alerts::firing("CfshareReadOnly", &shared).is_empty(), "{shared}");
     drop(reader);
     let _operator = scene.operator(&[]);
     scene.wait_gone("share", "doomed");

@@ -19,6 +19,11 @@ pub const TESTS: &[Test] = &[
     ("refusals: an object that Cloudflare refuses says so, and the rest goes on", object),
     ("refusals: an owner that the credential does not know says what to do", owner),
     ("refusals: a token that may not write says which permission is missing", no_permission),
+    ("refusals: a recipient that the token may not add is named, and the others receive the share", denied_row),
+    (
+        "refusals: a recipient that the token may not create a share with is named, and the others receive it",
+        denied_in_create,
+    ),
     ("refusals: a refused name is told, and the rows go on", refused_name),
     ("refusals: what is mended at Cloudflare goes on by itself on request", mended),
     ("refusals: a retry writes the status twice, and leaves all that it shows as it was", retries),
@@ -214,6 +219,43 @@ fn no_permission(world: &World) {
     world.simulator.token(&scene.token, Policy::default());
     scene.wait_ready("share", "waf");
     assert_eq!(scene.live().len(), 1);
+}
+
+/// The one that comes first of all.
+fn denied_row(world: &World) {
+    let scene = world.scene();
+    let [one, first] = ids();
+    let mut later: [String; 3] = ids();
+    later.sort_unstable();
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.wait_ready("share", "waf");
+    let path = "/accounts/*/shares/*/recipients";
+    let rule = world.simulator.fault(refusing(path, 403, 10000).account(&scene.account).saying(&later[0]));
+    scene.apply(&scene.share("waf", &[&one, &later[0], &later[1], &later[2]], &[&first], ""));
+    scene.wait_state("the other two", |shares| shares[0].live_recipients().len() == 3);
+    let share = scene.wait_reason("share", "waf", "Rejected");
+    assert!(message(&share).contains(&later[0]), "{}", message(&share));
+    assert_eq!(exceptions(&share), [(later[0].as_str(), "refused")]);
+    assert_eq!(share["status"]["recipients"]["summary"], "3/4");
+    world.simulator.remove_fault(rule);
+    scene.ask("share", "waf");
+    scene.wait_ready("share", "waf");
+    assert_eq!(scene.only().live_recipients().len(), 4);
+}
+
+fn denied_in_create(world: &World) {
+    let scene = world.scene();
+    let [one, two, three, first] = ids();
+    let pointer = "/recipients/1".to_owned();
+    let mut sorted = [&one, &two, &three];
+    sorted.sort_unstable();
+    let rule = Rule::always("POST", "*", Action::ForbiddenAt { pointer }).account(&scene.account).saying(sorted[1]);
+    world.simulator.fault(rule);
+    scene.apply(&scene.share("waf", &[&one, &two, &three], &[&first], ""));
+    let share = scene.wait_reason("share", "waf", "Rejected");
+    assert_eq!(exceptions(&share), [(sorted[1].as_str(), "refused")]);
+    assert_eq!(share["status"]["recipients"]["summary"], "2/3");
+    assert_eq!(scene.only().live_recipients().len(), 2);
 }
 
 fn refused_name(world: &World) {

@@ -11,12 +11,13 @@ use serde_json::Value;
 use crate::Test;
 use crate::expect::has;
 use crate::own;
-use crate::scene::{Scene, World, ids, message};
+use crate::scene::{Scene, World, ids, message, metrics};
 
 pub const TESTS: &[Test] = &[
     ("runbook: every alert leads to its page, and every reason that may need a person has one", complete),
     ("runbook: every figure of the dashboard shows trouble in colour, is never NaN, and leads to its page", dashboard),
     ("runbook: kubectl understands every command that looks", looks),
+    ("runbook: the hash of a credential in an alert leads to the Shares that use it", credential_of_an_alert),
     ("runbook: RemovalBlocked ends as its page says", removal_blocked),
     ("runbook: DeletionBlocked ends as its page says, either way", deletion_blocked),
     ("runbook: RecipientFailed ends as its page says", recipient_failed),
@@ -153,6 +154,29 @@ fn complete(_: &World) {
         let text = page(name);
         let places: Vec<Option<usize>> = HEADINGS.iter().map(|heading| text.find(heading)).collect();
         assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{name}: {places:?}");
+    }
+}
+
+fn credential_of_an_alert(world: &World) {
+    let (scene, other) = (world.scene(), world.scene());
+    let [one, first] = ids();
+    for scene in [&scene, &other] {
+        scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+        scene.wait_ready("share", "waf");
+    }
+    let account = format!("account=\"{}\"", scene.account);
+    let hash = || {
+        let served = metrics(&world.operator.log());
+        let mut lines = served.lines().filter(|line| line.starts_with("cfshare_account_sweep_interval_seconds{"));
+        let line = lines.find(|line| line.contains(&account))?;
+        line.split("credential=\"").nth(1).and_then(|rest| rest.split('"').next()).map(str::to_owned)
+    };
+    scene.wait("the credential in the metrics", || hash().is_some());
+    let hash = hash().expect("it is there");
+    for name in ["CfshareAccountNotRead", "CfshareCallsQueued"] {
+        let block = commands(name, "Look").into_iter().find(|block| block.contains("$credential")).expect("a block");
+        let (fine, said) = paste(&scene, "waf", &scene.token, &format!("credential={hash}\n{block}"));
+        assert!(fine && said.lines().count() == 1 && said.contains(&scene.namespace), "{name}: {hash}: {said}");
     }
 }
 

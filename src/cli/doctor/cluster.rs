@@ -257,10 +257,7 @@ async fn check_crds(cluster: &Cluster, findings: &mut Findings) {
                 } else if holds(&theirs.data["spec"]["versions"], &ours) {
                     findings.ok(format!("CRD {name}: matches this version"));
                 } else {
-                    findings.fail(format!(
-                        "CRD {name}: does not match the version of this program: upgrade the chart, or without Helm: \
-                         `cfshare crds | kubectl apply --server-side --force-conflicts -f -`"
-                    ));
+                    findings.fail(differs(&name));
                 }
             }
             Err(kube::Error::Api(status)) if status.code == 403 => {
@@ -269,6 +266,15 @@ async fn check_crds(cluster: &Cluster, findings: &mut Findings) {
             Err(error) => findings.fail(format!("CRD {name}: cannot be read ({error})")),
         }
     }
+}
+
+/// An older program must not talk anybody into older CRDs: the API server drops the fields that they do not know.
+fn differs(name: &str) -> String {
+    format!(
+        "CRD {name}: does not match this program. If this program is older than the operator, upgrade the program, and leave \
+         the CRD as it is. If the chart installed the CRDs, upgrade the chart; without Helm: \
+         `cfshare crds | kubectl apply --server-side --force-conflicts -f -`"
+    )
 }
 
 /// Whether one value has all that the other has; the API server adds defaults of its own.
@@ -289,6 +295,13 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn an_older_program_advises_first_to_upgrade_itself() {
+        let said = differs("shares.cfshare.dev");
+        let places = ["upgrade the program", "upgrade the chart", "kubectl apply"].map(|part| said.find(part));
+        assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{said}");
+    }
 
     #[test]
     fn defaults_of_the_server_are_no_difference_and_changes_are() {

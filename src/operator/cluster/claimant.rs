@@ -1,6 +1,6 @@
 //! What a Share claims at Cloudflare, and the claims of Shares that the watch does not show.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,10 +8,11 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use parking_lot::Mutex;
 
-use crate::api::{Name, Share, observes, own_record};
+use crate::api::{Name, Reason, Share, is_suspended, observes, own_record};
 use crate::core::id::folded;
 use crate::core::interned::Interned;
 use crate::core::time::At;
+use crate::operator::conditions;
 
 /// Account and name under which a Share wants to be at Cloudflare.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -35,8 +36,12 @@ pub struct Claimant {
     pub created: Option<Timestamp>,
     pub claim: Claim,
     pub share_ids: Vec<Interned>,
+    /// Its status records the share. The status is not written by those who write manifests.
+    pub bound: bool,
     /// It has a share, or is just creating one.
     pub made: bool,
+    /// It has made nothing, and cannot.
+    pub idle: bool,
     /// It has the name that it wants, or is just creating a share of it.
     pub holds_name: bool,
     /// It wants a share by its id.
@@ -60,6 +65,8 @@ impl Claimant {
             created: share.creation_timestamp().map(|time| time.0),
             made: record.is_some_and(|status| status.share_id.is_some() || status.intent.is_some()),
             holds_name: holds_name(share, &claim.name),
+            bound: recorded.is_some(),
+            idle: is_idle(share),
             share_ids: share_ids(share, recorded),
             by_id: share.spec.share_id.is_some(),
             observes: observes(share),
@@ -73,8 +80,38 @@ impl Claimant {
         (self.created, !self.made, &self.name)
     }
 
-    pub fn rank(&self) -> (bool, Option<Timestamp>, &Name) {
-        (!self.holds_name, self.created, &self.name)
+    /// Among those that mean one remote share: a manifest that writes its id takes it away from nobody.
+    pub fn rank_for_share(&self) -> (bool, (Option<Timestamp>, bool, &Name)) {
+        (!self.bound, self.age())
+    }
+
+    pub fn rank(&self) -> (bool, bool, Option<Timestamp>, &Name) {
+        (!self.holds_name, self.idle, self.created, &self.name)
+    }
+}
+
+/// Who may have a name changes with what others declare and record: two that may have it one shortly after the other must not
+/// both be sending a create of it.
+#[derive(Default, Clone)]
+pub struct Turns(Arc<Mutex<HashSet<Claim>>>);
+
+/// The right to create a share of that name, as long as it is kept.
+pub struct Turn {
+    turns: Turns,
+    claim: Claim,
+}
+
+impl Turns {
+    /// `None`: another object is creating one.
+    pub fn take(&self, share: &Share) -> Option<Turn> {
+        let claim = Claim::of(share);
+        self.0.lock().insert(claim.clone()).then(|| Turn { turns: self.clone(), claim })
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.turns.0.lock().remove(&self.claim);
     }
 }
 
@@ -156,6 +193,15 @@ pub fn folded_id(id: &str) -> Interned {
 /// a share claims no other one, whatever the manifest says later.
 pub fn share_ids(share: &Share, recorded: Option<Interned>) -> Vec<Interned> {
     recorded.as_ref().or(share.spec.share_id.as_ref()).iter().map(|id| folded_id(id)).collect()
+}
+
+/// Whether the Share has made nothing, and cannot: it is suspended, or its last pass had no right to. All that want its name
+/// judge by the same record, so it takes part again once a pass has written another reason.
+pub fn is_idle(share: &Share) -> bool {
+    let says = |reason| share.status.as_ref().is_some_and(|status| conditions::says(&status.common.conditions, reason));
+    let made = own_record(share).is_some_and(|status| status.share_id.is_some() || status.intent.is_some());
+    let hindered = [Reason::CredentialsNotFound, Reason::Denied, Reason::OrganizationNotAllowed].into_iter().any(says);
+    !made && (is_suspended(share) || hindered)
 }
 
 /// Whether the object has a share of that name, or is just creating it.

@@ -31,10 +31,20 @@ impl Index {
         watched.chain(unwatched).filter(|claimant| claimant.name != *own).collect()
     }
 
-    /// Whether of all objects that name this remote share the given one is the oldest.
+    /// Whether of all objects that name this remote share the given one manages it: the oldest of those that have it, else the
+    /// oldest.
     pub fn owns(&self, share: &Share, share_id: &str) -> bool {
         let own = Claimant::of(share);
-        self.claimants_of_share(&own, share_id).iter().all(|rival| own.age() < rival.age())
+        self.claimants_of_share(&own, share_id).iter().all(|rival| own.rank_for_share() < rival.rank_for_share())
+    }
+
+    /// Whether that Share has this remote share, and does not merely want it.
+    pub fn manages(&self, name: &Name, share_id: &str) -> bool {
+        let has = |claimant: &Claimant| claimant.bound && claimant.share_ids.contains(&folded_id(share_id));
+        match self.shares.find(name) {
+            Some(share) => has(&Claimant::of(&share)),
+            None => self.unwatched.by_share_id(share_id).iter().any(|other| other.name == *name && has(other)),
+        }
     }
 
     /// The others that may manage this remote share.
@@ -61,8 +71,8 @@ impl Index {
     }
 
     /// Whether of all objects that want a share of that name in that account the given one may have it: the one that
-    /// has it already, else the oldest. An object that declares no recipients or no resources cannot be created, so it
-    /// neither stands in the way of another one nor is refused on account of one.
+    /// has it already, else the oldest of those that can act. An object that declares no recipients or no resources cannot be
+    /// created, so it neither stands in the way of another one nor is refused on account of one.
     pub fn claims(&self, share: &Share) -> bool {
         let own = Claimant::of(share);
         !self.has_something(&own) || self.claimants_of_name(share).iter().all(|rival| own.rank() < rival.rank())
@@ -100,7 +110,7 @@ impl Index {
         let first = match share_id {
             Some(id) => {
                 let rivals = self.claimants_of_share(&Claimant::of(share), id);
-                rivals.into_iter().min_by(|a, b| a.age().cmp(&b.age()))
+                rivals.into_iter().min_by(|a, b| a.rank_for_share().cmp(&b.rank_for_share()))
             }
             None => self.claimants_of_name(share).into_iter().min_by(|a, b| a.rank().cmp(&b.rank())),
         };
@@ -240,6 +250,60 @@ mod tests {
         assert_eq!(index.rival(&shares[3], Some(ID)), Some(Name::new("c", "waf")));
         assert!(index.is_spoken_for(&shares[2], ID));
         assert!(index.is_named(&shares[2], ID));
+    }
+
+    #[test]
+    fn an_id_written_into_an_older_manifest_takes_a_share_from_nobody() {
+        let shares = [
+            share("a", 1, json!({"shareID": ID}), json!({})),
+            share("b", 2, json!({}), json!({"shareID": ID, "shareName": "waf"})),
+            share("c", 3, json!({"shareID": ID}), json!({})),
+        ];
+        let index = objects(&shares);
+        assert!(index.owns(&shares[1], ID) && !index.owns(&shares[0], ID) && !index.owns(&shares[2], ID));
+        assert_eq!(index.rival(&shares[0], Some(ID)), Some(Name::new("b", "waf")));
+        assert!(index.manages(&Name::new("b", "waf"), ID) && !index.manages(&Name::new("a", "waf"), ID));
+        let watched = objects(&shares[1..2]);
+        watched.unwatched.found(None, &shares[..1], At(0));
+        assert!(watched.owns(&shares[1], ID), "nor out of the watch");
+        let unbound = [shares[0].clone(), shares[2].clone()];
+        assert!(objects(&unbound).owns(&shares[0], ID), "where nobody has it, the oldest adopts it");
+    }
+
+    #[test]
+    fn who_made_nothing_and_cannot_leaves_the_name_to_others_until_a_pass_says_otherwise() {
+        let says = |reason: &str| {
+            let at = "2026-01-01T00:01:00Z";
+            json!({"conditions": [
+                {"type": "Ready", "status": "False", "reason": reason, "message": "", "lastTransitionTime": at},
+            ]})
+        };
+        let waiting = |reason: &str| share("a", 1, json!({}), says(reason));
+        let suspended = share("a", 1, json!({"suspend": true}), json!({}));
+        let hindered = ["CredentialsNotFound", "Denied", "OrganizationNotAllowed"].map(waiting);
+        for idle in hindered.into_iter().chain([suspended]) {
+            let shares = [idle.clone(), plain("b", 2)];
+            assert_eq!(winners(&objects(&shares), &shares), ["b"]);
+            let alone = std::slice::from_ref(&idle);
+            assert_eq!(winners(&objects(alone), alone), ["a"]);
+        }
+        let shares = [waiting("Claimed"), plain("b", 2)];
+        assert_eq!(winners(&objects(&shares), &shares), ["a"]);
+        let mut has_one = says("Denied");
+        has_one["shareID"] = ID.into();
+        let shares = [share("a", 1, json!({}), has_one), plain("b", 2)];
+        assert_eq!(winners(&objects(&shares), &shares), ["a"], "it made one");
+    }
+
+    #[test]
+    fn one_at_a_time_creates_a_share_of_a_name() {
+        let shares = [plain("a", 1), plain("b", 2), share("c", 3, json!({"name": "other"}), json!({}))];
+        let index = objects(&shares);
+        let turn = index.turns.take(&shares[0]).expect("nobody creates it");
+        assert!(index.turns.take(&shares[1]).is_none());
+        assert!(index.turns.take(&shares[2]).is_some());
+        drop(turn);
+        assert!(index.turns.take(&shares[1]).is_some());
     }
 
     #[test]

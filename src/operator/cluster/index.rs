@@ -7,7 +7,7 @@ use kube::runtime::reflector::Store;
 use parking_lot::Mutex;
 
 use super::asked::Asked;
-use super::claimant::{Claim, Unwatched, folded_id};
+use super::claimant::{Claim, Turns, Unwatched, folded_id};
 use super::object_cache::ObjectCache;
 use super::relations::{Arrivals, Relations};
 use crate::api::{ChildObject, Kind, Name, ObjectKey, Share, ShareRecipient, ShareResource};
@@ -24,6 +24,8 @@ pub struct Index {
     pub asked: Asked,
     /// Claims of Shares that the watch does not show.
     pub unwatched: Unwatched,
+    /// Names of which a share is being created.
+    pub turns: Turns,
     pub(super) relations: Mutex<Relations>,
 }
 
@@ -39,6 +41,7 @@ impl Index {
             resources: ObjectCache::new(resources),
             asked: Asked::default(),
             unwatched: Unwatched::default(),
+            turns: Turns::default(),
             relations: Mutex::default(),
         }
     }
@@ -142,6 +145,34 @@ impl Index {
     /// Shares of a namespace.
     pub fn shares_in(&self, namespace: &str) -> Vec<Name> {
         self.relations.lock().shares.keys().filter(|name| name.namespace == namespace).cloned().collect()
+    }
+
+    /// Child objects whose Share is gone, by the remote share that has their rows.
+    pub fn orphans(&self) -> HashMap<Interned, Vec<ObjectKey>> {
+        let mut orphans = HashMap::<Interned, Vec<ObjectKey>>::new();
+        for child in self.without_share() {
+            if let Some(id) = child.record().and_then(|record| record.share_id.as_deref()) {
+                orphans.entry(folded_id(id)).or_default().push(child.object_key());
+            }
+        }
+        orphans
+    }
+
+    /// Those with rows in an account.
+    pub fn orphans_in(&self, account: &str) -> Vec<ObjectKey> {
+        let owner = |child: &Arc<dyn ChildObject>| child.record().and_then(|record| record.owner_account_id.clone());
+        let mut orphans = self.without_share();
+        orphans.retain(|child| owner(child).is_some_and(|owner| same(&owner, account)));
+        orphans.iter().map(|child| child.object_key()).collect()
+    }
+
+    fn without_share(&self) -> Vec<Arc<dyn ChildObject>> {
+        let keys: Vec<ObjectKey> = {
+            let relations = self.relations.lock();
+            let of_none = relations.children.iter().filter(|(share, _)| !relations.shares.contains_key(*share));
+            of_none.flat_map(|(_, keys)| keys.iter().cloned()).collect()
+        };
+        keys.iter().filter_map(|key| self.child(key)).collect()
     }
 
     /// Shares of an account.

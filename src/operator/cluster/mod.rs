@@ -109,6 +109,7 @@ impl Cluster {
         for share in self.index.of_account(account.as_str()) {
             self.family(&share).for_each(|key| self.requeuer.requeue_later(&key));
         }
+        self.index.orphans_in(account.as_str()).iter().for_each(|key| self.requeuer.requeue_later(key));
     }
 
     fn family(&self, share: &Name) -> impl Iterator<Item = ObjectKey> {

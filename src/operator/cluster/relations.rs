@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use kube::{Resource, ResourceExt};
 
-use super::claimant::{Claim, share_ids};
+use super::claimant::{Claim, is_idle, share_ids};
 use crate::api::{CONFIRM_REMOVALS, Name, ObjectKey, Reason, Share, is_deleting, secret_of, seen_record};
 use crate::core::interned::Interned;
 use crate::core::time::At;
@@ -38,6 +38,8 @@ pub struct LookupKeys {
     share_ids: Vec<Interned>,
     pub(super) claim: Claim,
     pub(super) secret: Name,
+    /// It leaves the name to others that want it.
+    idle: bool,
     /// Hash of what its child objects depend on.
     children_view: u64,
 }
@@ -50,6 +52,7 @@ impl LookupKeys {
             share_ids: share_ids(share, recorded),
             claim: Claim::of(share),
             secret: secret_of(share),
+            idle: is_idle(share),
             children_view: children_view(share),
         }
     }
@@ -65,6 +68,10 @@ impl Relations {
         }
         touched.extend(self.children.get(name).into_iter().flatten().cloned());
         let bound = before.as_ref().map(|before| before.share_ids.clone()).unwrap_or_default();
+        if before.as_ref().is_some_and(|before| before.idle) && keys.as_ref().is_some_and(|keys| !keys.idle) {
+            // What it was refused while others went first, it may have now.
+            touched.push(ObjectKey::share(name.clone()));
+        }
         if let Some(before) = before {
             for id in &before.share_ids {
                 touched.extend(leave(&mut self.by_share_id, id, name).into_iter().map(ObjectKey::share));

@@ -11,6 +11,7 @@ use super::quota::Quota;
 use crate::api::ObjectKey;
 use crate::cloudflare::{Error, Fingerprint};
 use crate::core::failure::{self, Failures};
+use crate::core::id::ShareId;
 use crate::core::interned::Interned;
 use crate::core::row_key::RowKey;
 use crate::core::time::At;
@@ -44,6 +45,8 @@ pub struct Memory {
     pub create_refused_at: Option<At>,
     /// The announced create was answered with a conflict.
     pub create_conflict: Option<Conflict>,
+    /// The share, under another name, that the announced create was answered with.
+    pub create_answer: Option<ShareId>,
     /// When the present revision was first seen.
     pub edited_at: At,
     /// When a pass last used this memory.
@@ -328,9 +331,12 @@ impl Memory {
     /// Takes note of a refusal for lack of a permission, which may pass: it is tried again soon. After some of them over
     /// `patience` a person is needed.
     pub fn deny(&mut self, item: &str, message: String, now: At, patience: Duration) {
+        let reported = self.tries.refused.get(item).is_some_and(|refused| !refused.passing);
         let refused = self.refused_once_more(item, message, now);
         refused.until = now.plus(failure::after_refusal(refused.times));
-        refused.passing = refused.times < failure::REPORTED || now.since(refused.since) < patience;
+        let is_young = refused.times < failure::REPORTED || now.since(refused.since) < patience;
+        // What was reported is not taken back while it lasts.
+        refused.passing = is_young && !reported;
     }
 
     fn refused_once_more(&mut self, item: &str, message: String, now: At) -> &mut Refused {

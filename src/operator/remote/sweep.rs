@@ -25,6 +25,7 @@ use crate::core::sweep_interval::{retry, spacing};
 use crate::core::time::At;
 use crate::operator::clock::{self, Clock};
 use crate::operator::cluster::Cluster;
+use crate::operator::cluster::claimant::folded_id;
 use crate::operator::conditions::{breaker_reported_at, said_in};
 
 /// How often it is looked up whether the account has gone unread for too long, and whether a list is due.
@@ -376,12 +377,14 @@ impl Sweeper {
     async fn doubt_lists(&self, relist: &mut Relist, now: At) -> Vec<ShareId> {
         // Which objects they concern is asked without the lock of the cache, for which passes wait.
         let all: Vec<(Listing<ShareId>, bool)> = self.account.cache().live().map(listing).collect();
+        let orphans = self.cluster.index.orphans();
         let mut listings = Vec::new();
         for (n, (listing, only_excluded)) in all.into_iter().enumerate() {
             if n % AT_ONCE == 0 {
                 tokio::task::yield_now().await;
             }
-            if self.is_declared(&listing.id, only_excluded) {
+            let has_orphans = orphans.contains_key(&folded_id(listing.id.as_str()));
+            if self.is_declared(&listing.id, only_excluded) || has_orphans && !only_excluded {
                 listings.push(listing);
             }
         }
@@ -405,9 +408,16 @@ impl Sweeper {
         if only_excluded { bound.iter().any(excludes) } else { !bound.is_empty() }
     }
 
-    /// Wakes the objects that are bound to these shares, and their children.
+    /// Wakes the objects that are bound to these shares, and their children, also those whose Share is gone.
     fn wake<'a>(&self, ids: impl Iterator<Item = &'a ShareId>) {
+        let mut ids = ids.peekable();
+        if ids.peek().is_none() {
+            return;
+        }
+        let orphans = self.cluster.index.orphans();
         for id in ids {
+            let of_share = orphans.get(&folded_id(id.as_str()));
+            of_share.into_iter().flatten().for_each(|key| self.cluster.requeuer.requeue(key));
             for name in self.cluster.index.bound_to(id.as_str()) {
                 self.cluster.requeue_family(&name);
             }

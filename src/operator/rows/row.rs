@@ -88,7 +88,13 @@ impl<K: Reconciled> Row<'_, K> {
                 self.note_added(self.pass.now());
                 Added { stands: true, outcome: Ok(()) }
             }
-            Ok(Change::Unsure(error)) => Added { stands: true, outcome: Err(Stop::Cloudflare(error)) },
+            Ok(Change::Unsure(error)) => {
+                // Carried out, by its status: if nothing comes of it, again and again, that does not go on.
+                if error.head().is_some_and(|head| (200..300).contains(&head.status)) {
+                    self.pass.memory(|memory| memory.wrote(&self.adding(), self.pass.now()));
+                }
+                Added { stands: true, outcome: Err(Stop::Cloudflare(error)) }
+            }
             Ok(Change::Not(error)) => Added { stands: false, outcome: self.add_refused(error).await },
             Err(stop) => Added { stands: false, outcome: Err(stop) },
         }

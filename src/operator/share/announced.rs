@@ -53,7 +53,9 @@ impl Snapshot<'_> {
 
     fn sighting(&self, intent: &CreateIntent, seen: &ObservedShare, sure: bool) -> Sighting {
         let share = &seen.share;
-        let named = share.name == intent.name && share.is_sent_by(&self.desired.owner);
+        // Cloudflare may write a name in another way than it was sent.
+        let answered = self.memory.create_answer.as_ref() == Some(&share.id);
+        let named = (share.name == intent.name || answered) && share.is_sent_by(&self.desired.owner);
         let same = |rows: &[ShareResource]| {
             let keys: Vec<RowKey> = rows.iter().map(resource_key).collect();
             fingerprint(&intent.name, keys.iter()) == intent.fingerprint

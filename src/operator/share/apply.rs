@@ -8,7 +8,8 @@ use super::losses::Losing;
 use super::plan::Plan;
 use super::share_pass::SharePass;
 use super::{bulk, exclusions, losses, name, plan, removals};
-use crate::cloudflare::ErrorClass;
+use crate::api::secret_of;
+use crate::cloudflare::{Error, ErrorClass};
 use crate::core::id::ShareId;
 use crate::core::row_key::RowKey;
 use crate::core::row_step::Step;
@@ -24,6 +25,8 @@ use crate::operator::stop::Stop;
 
 /// Rows that are announced at once.
 const BATCH: usize = 8;
+/// So many of them may be denied before it is the credential that is doubted.
+const MAX_DENIED: usize = 3;
 
 /// What a round of work came to.
 pub enum Round {
@@ -226,21 +229,28 @@ async fn add(share: &mut SharePass, seen: &ObservedShare, mut keys: Vec<RowKey>,
     losses::record(&mut share.pass.status, keys.iter().filter(|key| losing.is_unconfirmed(key)), now);
     share.pass.save().await?;
     let (mut void, mut trouble, mut denied) = (Vec::new(), None, false);
+    let (mut suspects, mut may_add) = (Vec::new(), false);
     for key in keys {
         if trouble.is_some() || denied && key.is_excluded() {
             void.push(key);
             continue;
         }
         let added = share.row(seen, &key).add(now).await;
+        if !added.stands {
+            void.push(key.clone());
+        }
         match added.outcome {
             Err(Stop::Cloudflare(error)) if key.is_excluded() && error.class() == ErrorClass::Denied => {
                 exclusions::exclusion_denied(share, &exclusions, &error);
                 denied = true;
             }
-            outcome => trouble = outcome.err(),
-        }
-        if !added.stands {
-            void.push(key);
+            Err(Stop::Cloudflare(error)) if error.class() == ErrorClass::Denied && suspects.len() < MAX_DENIED => {
+                suspects.push((key, error));
+            }
+            outcome => {
+                may_add |= outcome.is_ok();
+                trouble = outcome.err();
+            }
         }
     }
     let mut entries = share.entries();
@@ -252,10 +262,32 @@ async fn add(share: &mut SharePass, seen: &ObservedShare, mut keys: Vec<RowKey>,
             None => entries.remove(&key),
         };
     }
+    let trouble = trouble.or_else(|| rows_denied(share, suspects, may_add));
     share.record(&entries);
     let Some(stop) = trouble else { return Ok(()) };
     share.pass.save().await?;
     Err(stop)
+}
+
+/// What Cloudflare does not allow to add while it allows to add others, now or when it was refused first, is a matter of these
+/// rows: they are tried again by themselves, and keep nobody waiting. Else the credential is the trouble.
+fn rows_denied(share: &SharePass, suspects: Vec<(RowKey, Error)>, may_add: bool) -> Option<Stop> {
+    let (now, passing_time) = (share.pass.now(), share.pass.context.settings.passing_time());
+    let secret = secret_of(&share.pass.object);
+    let mut trouble = None;
+    for (key, error) in suspects {
+        let item = key.to_string();
+        if !may_add && !share.pass.memory(|memory| memory.tries.refused.contains_key(&item)) {
+            trouble = Some(Stop::Cloudflare(error));
+            continue;
+        }
+        share.pass.context.remote.credentials.doubt(&secret);
+        let name = share.label(&key);
+        let message =
+            format!("Cloudflare does not allow the credential in the Secret {} to add {name}: {error}", secret.name);
+        share.pass.memory(|memory| memory.deny(&item, message, now, passing_time));
+    }
+    trouble
 }
 
 /// A person asks for another try: recipients that failed for good are removed, and then added again. Those whose failure

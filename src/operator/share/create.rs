@@ -35,34 +35,46 @@ pub async fn create(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
             "none of the declared recipients can be sent yet",
         )));
     };
+    let index = &share.pass.context.cluster.index;
+    let Some(_turn) = index.turns.take(&share.pass.object) else {
+        let message = format!("another Share is creating a share named {}; waiting for it", new.name);
+        return Ok(Some(Verdict::working(Reason::Creating, message).requeue_after(delays::SHORT)));
+    };
+    if !index.claims(&share.pass.object) {
+        return Ok(None);
+    }
     share.pass.add_finalizer().await?;
     let permit = share.session.write_permit(1)?;
     let announced = announce(share, &new.name, &rows).await?;
     let answer = share.session.create_share(&new, announced).await;
     drop(permit);
-    share.pass.memory(|memory| memory.empty_looks.clear());
+    share.pass.memory(|memory| {
+        memory.empty_looks.clear();
+        memory.create_answer = None;
+    });
     match answer {
         // Another request may have made the share that ours is to have: that one is looked for.
-        Ok(Change::Done(made)) if existed_before(share, &made) => {
+        Ok((Change::Done(made), _)) if existed_before(share, &made) => {
             tracing::warn!(share = %made.id, "the response to a create is about a share that existed before");
             share.session.account.cache().forget(&made.id);
             Ok(None)
         }
-        Ok(Change::Done(made)) => {
+        Ok((Change::Done(made), _)) => {
             bind(share, &made.id, false).await?;
             share.pass.event(Note::normal(EventReason::Created), format!("created share {}", made.id));
             Ok(None)
         }
-        Ok(Change::Unsure(error)) => {
+        Ok((Change::Unsure(error), misnamed)) => {
             tracing::warn!(%error, "the outcome of a create request is unknown; looking for the share");
+            share.pass.memory(|memory| memory.create_answer = misnamed);
             Ok(None)
         }
         // The request may have come twice, and the answer be that to the second one.
-        Ok(Change::Not(error)) if error.class() == ErrorClass::Conflict => {
+        Ok((Change::Not(error), _)) if error.class() == ErrorClass::Conflict => {
             share.pass.memory(|memory| memory.create_conflict = Some(Conflict { error, announced, rows }));
             Ok(None)
         }
-        Ok(Change::Not(error)) => {
+        Ok((Change::Not(error), _)) => {
             withdraw(share).await?;
             look_before_the_next(share);
             create_refused(share, error, &rows)
@@ -193,7 +205,7 @@ async fn withdraw(share: &mut SharePass) -> Result<(), Stop> {
 }
 
 fn drop_announcement(share: &mut SharePass) -> Option<Box<CreateIntent>> {
-    share.pass.memory(|memory| memory.create_conflict = None);
+    share.pass.memory(|memory| (memory.create_conflict, memory.create_answer) = (None, None));
     let status = &mut share.pass.status;
     (status.seen_with, status.inventory) = (None, Inventory::default());
     status.intent.take()
@@ -234,6 +246,7 @@ pub async fn bind(share: &mut SharePass, id: &ShareId, adopted: bool) -> Result<
         memory.tries.empty_refused = false;
         memory.create_refused_at = None;
         memory.create_conflict = None;
+        memory.create_answer = None;
         memory.due = None;
         memory.tries.polls = 0;
     });
@@ -272,11 +285,14 @@ async fn save_surely(share: &mut SharePass) -> Result<(), Stop> {
 /// What a refusal of the whole create means for the next attempt.
 fn create_refused(share: &SharePass, error: Error, rows: &[RowKey]) -> Result<Option<Verdict>, Stop> {
     let now = share.pass.now();
-    if !error.class().refuses() {
-        return Err(Stop::Cloudflare(error));
-    }
     // As the create lists them, recipients first.
     let sent: (Vec<RowKey>, Vec<RowKey>) = rows.iter().cloned().partition(RowKey::is_recipient);
+    let blamed = blame(&error, &sent);
+    // Also a permission may lack for one row alone.
+    let is_of_one_row = error.class() == ErrorClass::Denied && blamed.is_some();
+    if !error.class().refuses() && !is_of_one_row {
+        return Err(Stop::Cloudflare(error));
+    }
     if sent.1.is_empty() && error.class() == ErrorClass::Rejected {
         return Ok(empty_refused(share, &error));
     }
@@ -287,7 +303,7 @@ fn create_refused(share: &SharePass, error: Error, rows: &[RowKey]) -> Result<Op
     }
     let alone = share.pass.memory(|memory| memory.tries.refused_creates);
     let only = sent.0.first().filter(|_| alone > 0 && sent.0.len() == 1);
-    if let Some(key) = blame(&error, &sent).or(only.cloned()) {
+    if let Some(key) = blamed.or(only.cloned()) {
         let message = format!("Cloudflare refuses {}: {error}", share.label(&key));
         share.pass.memory(|memory| memory.refuse(&key.to_string(), message, now));
         return Ok(None);

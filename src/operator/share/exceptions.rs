@@ -48,7 +48,8 @@ fn name_exclusions(share: &SharePass, row_states: &mut [RowState], seen: &Observ
 fn state_of(share: &SharePass, key: &RowKey, seen: &ObservedShare, step: Option<Step>) -> RowState {
     let now = share.pass.now();
     if let Some(refused) = share.pass.memory(|memory| memory.refusal(&key.to_string(), now).cloned()) {
-        return RowState::refused(key, refused.message);
+        let state = if refused.passing && !key.is_excluded() { State::Pending } else { State::Refused };
+        return RowState { state, ..RowState::refused(key, refused.message) };
     }
     let row = share.row(seen, key);
     let write = match step {

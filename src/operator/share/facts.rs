@@ -189,12 +189,16 @@ mod tests {
     fn a_share_to_adopt_that_is_known_to_be_deleted_or_received_is_refused_at_once() {
         let seen = |fields| world(json!({}), vec![samples::remote(ID, fields)]);
         let refused = Step::Refuse(Refusal::NotFound);
+        let misfits = Step::Refuse(Refusal::TargetMismatch);
         let table = [
             (json!({}), Step::Bind { id: id(), adopted: true }),
             (json!({"status": "deleting"}), refused.clone()),
             (json!({"status": "deleted"}), refused.clone()),
             (json!({"kind": "received"}), refused.clone()),
             (json!({"account_id": samples::ALPHA, "kind": null}), refused.clone()),
+            (json!({"target_type": "organization"}), misfits.clone()),
+            (json!({"target_type": "organizational_unit"}), misfits),
+            (json!({"target_type": null}), Step::Bind { id: id(), adopted: true }),
         ];
         for (fields, expected) in table {
             let found = seen(fields.clone()).with(|world| world.share.spec.share_id = Some(ID.into()));

@@ -180,47 +180,66 @@ fn claimed(share: &Share, index: &Index, name: &str, id: Option<&str>) -> String
     let rival = rivals::named(index, index.rival(share, id));
     match id {
         Some(id) => format!(
-            "{rival} already manages share {id}, so cfshare does nothing for this object. Delete this object, which changes \
-             nothing at Cloudflare. {}",
-            rivals::not_deleted(&rival)
+            "{}, so cfshare does nothing for this object. Delete this object, which changes nothing at Cloudflare. {}",
+            has_share(share, index, id, &format!("share {id}")),
+            not_deleted(share, index, id)
         ),
-        None => format!("{rival} already has the name {name}, or claims it, so {}", none_created(&rival)),
+        None => {
+            let not_deleted = rivals::not_deleted(&rival);
+            format!("{rival} already has the name {name}, or claims it, so {NONE_CREATED} {not_deleted}")
+        }
     }
 }
 
 fn only_claimed(share: &Share, index: &Index, name: &str, id: &ShareId) -> String {
-    let rival = rivals::named(index, index.rival(share, Some(id.as_str())));
-    format!("{rival} already manages the only share named {name} (id {id}), so {}", none_created(&rival))
+    none_created(share, index, id, &format!("the only share named {name} (id {id})"))
 }
 
 fn name_taken(share: &Share, index: &Index, name: &str, ids: &[ShareId]) -> String {
-    let rival = ids.iter().find_map(|id| index.rival(share, Some(id.as_str())).map(|rival| (id, rival)));
-    match rival {
-        Some((id, rival)) => {
-            let rival = rivals::called(index, &rival);
-            format!("{rival} already manages the share named {name} (id {id}), so {}", none_created(&rival))
-        }
-        None => match ids {
-            [id] => format!(
-                "a share named {name} already exists (id {id}), so none is created: set `shareID: {id}` to adopt it, or \
-                 change spec.name to create another one"
-            ),
-            ids => format!(
-                "{} shares named {name} already exist (ids {}), so none is created: set `shareID` to the one to adopt, or \
-                 change spec.name to create another one",
-                ids.len(),
-                list(ids)
-            ),
-        },
+    if let Some(id) = ids.iter().find(|id| index.rival(share, Some(id.as_str())).is_some()) {
+        return none_created(share, index, id, &format!("the share named {name} (id {id})"));
+    }
+    match ids {
+        [id] => format!(
+            "a share named {name} already exists (id {id}), so none is created: set `shareID: {id}` to adopt it, or \
+             change spec.name to create another one"
+        ),
+        ids => format!(
+            "{} shares named {name} already exist (ids {}), so none is created: set `shareID` to the one to adopt, or \
+             change spec.name to create another one",
+            ids.len(),
+            list(ids)
+        ),
     }
 }
 
-fn none_created(rival: &str) -> String {
-    format!(
-        "no share is created for this object. Give this object another spec.name, or delete it, which changes nothing at \
-         Cloudflare. {}",
-        rivals::not_deleted(rival)
-    )
+/// What the Share that stands in the way has to do with a share, called so.
+fn has_share(share: &Share, index: &Index, id: &str, called: &str) -> String {
+    let rival = rivals::named(index, index.rival(share, Some(id)));
+    match index.rival(share, Some(id)) {
+        Some(name) if !index.manages(&name, id) => {
+            format!("{rival} is to adopt {called} by its spec.shareID")
+        }
+        Some(_) | None => format!("{rival} already manages {called}"),
+    }
+}
+
+const NONE_CREATED: &str = "no share is created for this object. Give this object another spec.name, or delete it, which changes \
+                            nothing at Cloudflare.";
+
+/// `called`: the share that another one has.
+fn none_created(share: &Share, index: &Index, id: &ShareId, called: &str) -> String {
+    let id = id.as_str();
+    format!("{}, so {NONE_CREATED} {}", has_share(share, index, id, called), not_deleted(share, index, id))
+}
+
+/// Why the Share that stands in the way is not to be deleted instead, if it has the share.
+fn not_deleted(share: &Share, index: &Index, id: &str) -> String {
+    let rival = rivals::named(index, index.rival(share, Some(id)));
+    match index.rival(share, Some(id)) {
+        Some(name) if !index.manages(&name, id) => format!("{rival} manages no share so far"),
+        Some(_) | None => rivals::not_deleted(&rival),
+    }
 }
 
 fn ambiguous(name: &str, ids: &[ShareId]) -> String {

@@ -53,6 +53,8 @@ pub enum Action {
     },
     /// 403 with 10000, not applied.
     Forbidden {},
+    /// The same, with a pointer to a part of the request.
+    ForbiddenAt { pointer: String },
     /// Applied; half of the answer, then the connection closes.
     Cut {},
     /// Applied; a body that is not JSON.

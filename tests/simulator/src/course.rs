@@ -88,6 +88,7 @@ impl Course {
                 Course::unapplied(spoil::instead(refusal))
             }
             Action::Forbidden {} => Course::unapplied(spoil::instead(Refusal::denied())),
+            Action::ForbiddenAt { pointer } => Course::unapplied(spoil::instead(Refusal::denied().at(pointer))),
             Action::Redirect { to } => Course::unapplied(spoil::redirect(to)),
             Action::Cut {} => Course::applied(End::Answer(Way::Cut)),
             Action::StallBody {} => Course::applied(End::Answer(Way::StallBody)),

@@ -79,6 +79,8 @@ pub struct Switches {
     pub deleted_share: DeletedShare,
     pub last_resource: LastResource,
     pub same_name: SameName,
+    /// Are runs of blanks in a name kept as one?
+    pub squeeze_names: bool,
     /// How far behind the lists are.
     pub list_lag_ms: u64,
     /// How far behind GETs of single objects are.
@@ -116,6 +118,7 @@ impl Default for Switches {
             deleted_share: Default::default(),
             last_resource: Default::default(),
             same_name: Default::default(),
+            squeeze_names: false,
             list_lag_ms: 0,
             get_lag_ms: 0,
             bad_credential: Default::default(),

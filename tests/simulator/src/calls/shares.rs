@@ -130,12 +130,17 @@ fn build(world: &mut World, account: &str, new: NewShare) -> Result<usize, Refus
     if switches.resource_again == PostedAgain::Conflict {
         resources::refuse_twins(&new.resources)?;
     }
-    let index = world.insert_empty(account, organization_id, new.name, target_type);
+    let name = if switches.squeeze_names { squeezed(&new.name) } else { new.name };
+    let index = world.insert_empty(account, organization_id, name, target_type);
     recipients::put(world, index, &wanted);
     for resource in new.resources {
         resources::put(world, index, resource)?;
     }
     Ok(index)
+}
+
+fn squeezed(name: &str) -> String {
+    name.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn named(world: &World, account: &str, name: &str) -> bool {
@@ -185,6 +190,7 @@ pub fn read(world: &mut World, account: &str, id: &str, query: &Query) -> Result
 
 pub fn rename(world: &mut World, account: &str, id: &str, body: &Value) -> Result<Answer, Refusal> {
     let name = wanted::name(body)?;
+    let name = if world.switches.of(account).squeeze_names { squeezed(&name) } else { name };
     let index = writable(world, account, id)?;
     let same = world.share(index).name == name;
     let refused = world.switches.of(account).same_name == SameName::Conflict;
