@@ -231,10 +231,11 @@ async fn body(mut response: Response, max: usize) -> Result<Vec<u8>, String> {
         return Ok(Vec::new());
     }
     let too_long = || Err(format!("it is longer than {max} bytes"));
-    if response.content_length().is_some_and(|length| length > max as u64) {
+    let announced = response.content_length().map_or(0, |length| usize::try_from(length).unwrap_or(usize::MAX));
+    if announced > max {
         return too_long();
     }
-    let mut body = Vec::new();
+    let mut body = Vec::with_capacity(announced);
     loop {
         match response.chunk().await {
             Ok(Some(chunk)) if body.len() + chunk.len() > max => return too_long(),
