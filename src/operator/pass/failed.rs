@@ -110,7 +110,6 @@ impl<K: Reconciled> Pass<K> {
     /// What is said of a failed call.
     fn failed(&self, cause: Cause, error: &Error, session: &Session, secret: &Name) -> Verdict {
         let unread = self.unread(session);
-        let shared = |verdict: Verdict| if unread.is_empty() { verdict } else { verdict.shared() };
         let denied = || {
             format!(
                 "{error}: the credential in the Secret {} is invalid or lacks a permission. It needs permission to edit \
@@ -126,7 +125,7 @@ impl<K: Reconciled> Pass<K> {
                     "Cloudflare's rate limit is reached{unread}. All requests of the token's user count towards it, whatever \
                      program or token makes them. cfshare retries automatically"
                 );
-                shared(Verdict::unknown(Reason::Throttled, message))
+                Verdict { shared: !unread.is_empty(), ..Verdict::unknown(Reason::Throttled, message) }
             }
             Cause::Denied { for_long: true } => Verdict::unknown_stalled(Reason::Denied, denied()).shared(),
             Cause::Denied { for_long: false } => Verdict::unknown(Reason::Denied, denied()),
@@ -146,7 +145,11 @@ impl<K: Reconciled> Pass<K> {
 
     /// Takes note that this pass failed.
     fn count_failure(&self, now: At) -> Failures {
-        self.memory(|memory| memory.fail(now))
+        self.memory(|memory| {
+            let failing = memory.tries.failing.get_or_insert(Failures { count: 0, since: now });
+            failing.count += 1;
+            *failing
+        })
     }
 
     /// Fails where nothing could be read of the account for long.

@@ -167,7 +167,7 @@ impl Memories {
         if memory.revision != revision {
             memory.revision = revision;
             memory.edited_at = now;
-            memory.renew();
+            memory.tries = Tries::default();
         }
         memory.used_at = now;
         use_them(memory)
@@ -217,10 +217,10 @@ impl Memories {
         }
     }
 
-    /// What stood in the way of the object may be gone. What is known of its calls stays known.
+    /// What stood in the way of the object may be gone: everything is tried again. What is known of its calls stays known.
     pub fn renew(&self, key: &ObjectKey) {
         if let Some(memory) = self.objects.lock().get_mut(key) {
-            memory.renew();
+            memory.tries = Tries::default();
         }
     }
 
@@ -276,18 +276,6 @@ impl Memory {
         {
             self.empty_looks.remove(oldest);
         }
-    }
-
-    /// Forgets refusals and failures, so that everything is tried again.
-    fn renew(&mut self) {
-        self.tries = Tries::default();
-    }
-
-    /// Counts a pass that failed.
-    pub fn fail(&mut self, now: At) -> Failures {
-        let failing = self.tries.failing.get_or_insert(Failures { count: 0, since: now });
-        failing.count += 1;
-        *failing
     }
 
     /// Whether one more Event is welcome: at most ten in an hour.

@@ -47,9 +47,9 @@ impl Look<'_> {
             let from = seen.resource(key).map(|row| row.meta.clone()).unwrap_or_default();
             preview.calls.push(Call::Update { row: self.row(key), from, to: self.desired.meta(key) });
         }
-        let removals: Vec<&RowKey> = of(|step| step == row_step::Step::Remove).map(|(key, _)| key).collect();
         preview.notes.extend(self.blocked(seen));
-        preview.calls.extend(removals.into_iter().map(|key| Call::Remove { row: self.row(key) }));
+        let removals = of(|step| step == row_step::Step::Remove);
+        preview.calls.extend(removals.map(|(key, _)| Call::Remove { row: self.row(key) }));
         let waiting = of(|step| step == row_step::Step::Wait).count();
         if waiting > 0 {
             preview.notes.push(format!("already in progress: {}", some_rows(waiting)));

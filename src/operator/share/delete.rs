@@ -31,7 +31,9 @@ pub async fn delete(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
     }
     match share.session.delete_share(&id).await? {
         Change::Done(()) => {
-            share.pass.memory(|memory| memory.wrote(&deletion(), now));
+            let (item, what) = (DELETION.into(), "the share".into());
+            let deletion = Write { item, what, value: "deleted".into(), found: "live".into() };
+            share.pass.memory(|memory| memory.wrote(&deletion, now));
             Ok(None)
         }
         Change::Unsure(error) => {
@@ -66,11 +68,6 @@ pub async fn delete(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
 pub fn was_asked(pass: &Pass<Share>) -> bool {
     pass.status.remote_status.as_deref() == Some("deleting")
         || pass.memory(|memory| memory.tries.written.contains_key(DELETION))
-}
-
-/// The call that deletes the share, as a write.
-fn deletion() -> Write {
-    Write { item: DELETION.into(), what: "the share".into(), value: "deleted".into(), found: "live".into() }
 }
 
 /// Cloudflare agreed to delete the share a moment ago, or did not find it, and shows it all the same: the call is not sent

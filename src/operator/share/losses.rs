@@ -63,7 +63,18 @@ pub fn losing(
     settings: &Settings,
     now: At,
 ) -> Losing {
-    LossInput { share, desired, status, seen, now, read_lag: settings.read_lag() }.losing()
+    let input = LossInput { share, desired, status, seen, now, read_lag: settings.read_lag() };
+    let rows = input.rows();
+    let confirmed = input.confirmed(&rows);
+    let recent = recorded(status, now);
+    let pends: HashSet<String> = rows.keys().map(RowKey::folded).collect();
+    let lately =
+        |counted: Counted| recent.iter().filter(|row| is_counted(row, counted) && !pends.contains(**row)).count();
+    let pending = |of: Counted| rows.keys().filter(|key| counted(key) == of && !confirmed.contains(*key)).count();
+    let losses =
+        |of: Counted| Losses { total: input.total(of, &rows, &recent), pending: pending(of), lately: lately(of) };
+    let (accounts, resources) = (losses(Counted::Accounts), losses(Counted::Resources));
+    Losing { accounts, resources, limit: desired.max_removals, rows, confirmed }
 }
 
 struct LossInput<'a> {
@@ -77,20 +88,6 @@ struct LossInput<'a> {
 }
 
 impl LossInput<'_> {
-    fn losing(&self) -> Losing {
-        let rows = self.rows();
-        let confirmed = self.confirmed(&rows);
-        let recent = recorded(self.status, self.now);
-        let pends: HashSet<String> = rows.keys().map(RowKey::folded).collect();
-        let lately =
-            |counted: Counted| recent.iter().filter(|row| is_counted(row, counted) && !pends.contains(**row)).count();
-        let pending = |of: Counted| rows.keys().filter(|key| counted(key) == of && !confirmed.contains(*key)).count();
-        let losses =
-            |of: Counted| Losses { total: self.total(of, &rows, &recent), pending: pending(of), lately: lately(of) };
-        let (accounts, resources) = (losses(Counted::Accounts), losses(Counted::Resources));
-        Losing { accounts, resources, limit: self.desired.max_removals, rows, confirmed }
-    }
-
     /// Which of these rows a person confirmed, and nothing that came to be removed since.
     fn confirmed(&self, rows: &BTreeMap<RowKey, Option<Interned>>) -> BTreeSet<RowKey> {
         let recorded = self.status.confirmed_removals.as_ref().filter(|_| is_confirmed(self.share, self.status));

@@ -11,17 +11,14 @@ use crate::operator::pass::breaker;
 use crate::operator::pass::verdict::{self, READ_ONLY, Verdict};
 use crate::operator::{conditions, delays};
 
-fn organization_is_allowed(share: &SharePass) -> bool {
-    let allowed = &share.pass.context.settings.organization_shares;
-    allowed.iter().any(|namespace| *namespace == share.pass.key.name.namespace || namespace == "*")
-}
-
 /// What the installer or an earlier manifest rules out, whatever is found at Cloudflare.
 pub fn forbidden(share: &SharePass) -> Option<Verdict> {
     if share.mode != Mode::Manage || share.pass.is_deleting() {
         return None;
     }
-    if share.desired.organization.is_some() && !organization_is_allowed(share) {
+    let mut allowed = share.pass.context.settings.organization_shares.iter();
+    let is_allowed = |namespace: &String| *namespace == share.pass.key.name.namespace || namespace == "*";
+    if share.desired.organization.is_some() && !allowed.any(is_allowed) {
         let message = "sharing with a whole organization is not allowed in this namespace, so cfshare makes no changes. Ask the \
                        administrator of cfshare to add the namespace to the chart value organization.namespaces \
                        (flag --organization-shares)";
