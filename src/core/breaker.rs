@@ -108,13 +108,14 @@ mod tests {
         let mut breaker = Breaker::default();
         // Minute, ids of the bound shares that are missing, ids of those that are back, and what that comes to, of 20 shares.
         let table = [
-            (0, "a", "", Same, "one passes"),
-            (9, "a b", "a", Same, "one that is back does not count"),
-            (11, "b c", "", Same, "nor one that went long ago"),
+            (0, "x", "", Same, "one passes"),
+            (1, "a", "x", Same, "one that is back does not count"),
+            (9, "b", "", Same, "two pass"),
+            (11, "b c", "", Same, "one that went long ago does not count"),
             (12, "b c d", "", Opened, "three of twenty"),
             (13, "b", "c d", Same, "one is still missing"),
             (14, "", "b c d", Closed, "all are back"),
-            (15, "b c", "", Same, "and count anew"),
+            (15, "b c", "", Same, "two pass again"),
             (16, "b c d e", "", Opened, "four of twenty"),
         ];
         let now = |minute: i64| At(minute * 60_000);
