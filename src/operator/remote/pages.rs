@@ -123,15 +123,20 @@ impl Pages {
     }
 
     fn is_last<T>(&self, answer: &Page<T>) -> bool {
+        if answer.rows.is_empty() {
+            return true;
+        }
         let full = answer.rows.len() >= answer.per_page.unwrap_or(FULL_PAGE) as usize;
         match (answer.total_pages, answer.total_count) {
             // Without a total of rows nothing else speaks for a total of pages.
             (Some(total), None) => self.page >= total && !full,
+            // Both may be those of a page that is not the last.
+            (Some(_), Some(total)) if full && total <= answer.rows.len() as u64 => false,
             (Some(total), Some(_)) => self.page >= total,
             // Pages may be shorter than what was asked for.
-            (None, Some(total)) if (self.seen.len() as u64) < total => answer.rows.is_empty(),
+            (None, Some(total)) if (self.seen.len() as u64) < total => false,
             (None, Some(_)) => !full,
-            (None, None) => answer.rows.is_empty() || answer.rows.len() < self.longest,
+            (None, None) => answer.rows.len() < self.longest,
         }
     }
 }
@@ -295,7 +300,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_wrong_total_is_believed_to_be_wrong_only_after_an_empty_page() {
-        for total in [90, 119, 121, 999] {
+        for total in [90, 100, 119, 121, 999] {
             for total_pages in [None, Some(1), Some(2), Some(4)] {
                 let page = |page| Page { total_count: Some(total), total_pages, ..cut(page, 100, 120) };
                 let mut empty = 0;

@@ -302,7 +302,7 @@ impl Session {
                 let _permit = more?;
                 let answer = self.call(ask(page)).await?;
                 if page != WHOLE {
-                    self.account.note_pages(list, answer.total_pages.unwrap_or(page));
+                    self.account.note_pages(list, page);
                 }
                 Ok::<_, Stop>(answer)
             }
