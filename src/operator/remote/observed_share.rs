@@ -353,8 +353,15 @@ impl ObservedShare {
         self.wrote_recipient(row, now);
     }
 
+    /// The list of exclusions, complete, but for those that our own recent calls ended.
+    pub fn read_excluded(&mut self, mut rows: Vec<ExcludedRecipient>, began: At, read_lag: Duration) {
+        rows.retain(|row| !self.is_recent(row.id.as_str(), began, read_lag));
+        self.excluded = Some(Exclusions { read_at: began, rows });
+    }
+
     /// An excluded account in the answer to our own write. Who receives the share now, only a read can tell.
     pub fn wrote_excluded(&mut self, row: ExcludedRecipient, now: At) {
+        self.answered.remove(row.id.as_str());
         if let Some(excluded) = &mut self.excluded {
             excluded.rows.retain(|known| known.account_id != row.account_id);
             excluded.rows.push(row);
@@ -364,6 +371,7 @@ impl ObservedShare {
 
     /// As above, for one that is excluded no more.
     pub fn removed_excluded(&mut self, row: &RecipientId, now: At) {
+        self.note_answer(row.to_string(), now, true);
         if let Some(excluded) = &mut self.excluded {
             excluded.rows.retain(|known| known.id != *row);
         }

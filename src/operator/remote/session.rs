@@ -14,7 +14,6 @@ use super::credentials::ResolvedCredential;
 use super::limiters::{Caller, Permit, Requester};
 use super::observed_share::ObservedShare;
 use super::pages::{FULL_PAGE, PageError, Pages, read_pages};
-use super::recipients::Exclusions;
 use crate::api::ObjectKey;
 use crate::cloudflare::{
     self, Client, Credential, Direction, Error, ErrorClass, ExcludedRecipient, Include, Kind as ShareKind, Object,
@@ -322,7 +321,7 @@ impl Session {
         match self.pages_twice(&format!("excluded of {id}"), 1, list, is_short).await {
             Ok(rows) => {
                 if let Some(seen) = self.account.cache().seen_mut(id) {
-                    seen.excluded = Some(Exclusions { read_at: began, rows });
+                    seen.read_excluded(rows, began, self.read_lag());
                 }
                 Ok(())
             }
