@@ -17,6 +17,8 @@ const MAX_CHAIN: usize = 10;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Page<T> {
     pub rows: Vec<T>,
+    /// In place of the rows came null, and nothing says how many there are: none, or they could not be read.
+    pub null: bool,
     /// The page that Cloudflare says this is, or the one that was asked for.
     pub page: u32,
     /// How many rows a page has, if Cloudflare says so.
@@ -28,8 +30,8 @@ pub struct Page<T> {
 impl<T> Page<T> {
     /// The same page of other rows.
     pub fn map<R>(self, row: impl FnMut(T) -> R) -> Page<R> {
-        let Page { rows, page, per_page, total_pages, total_count } = self;
-        Page { rows: rows.into_iter().map(row).collect(), page, per_page, total_pages, total_count }
+        let Page { rows, null, page, per_page, total_pages, total_count } = self;
+        Page { rows: rows.into_iter().map(row).collect(), null, page, per_page, total_pages, total_count }
     }
 }
 
@@ -62,7 +64,7 @@ pub(super) fn nothing(head: &ResponseHead, body: &[u8]) -> Result<(), Error> {
     maybe::<IgnoredAny>(head, body, |_| true).map(drop)
 }
 
-/// A list's rows. An empty list may come as null, if the total says so too, or the count of a page without a total.
+/// A list's rows. An empty list may come as null, unless the total, or the count of a page without a total, says otherwise.
 pub(super) fn page<T: DeserializeOwned>(head: &ResponseHead, body: &[u8], asked: u32) -> Result<Page<T>, Error> {
     let envelope = open::<Vec<T>>(head, body)?;
     let info = |key| envelope.result_info.get(key).and_then(number::<u64>);
@@ -70,12 +72,13 @@ pub(super) fn page<T: DeserializeOwned>(head: &ResponseHead, body: &[u8], asked:
     let total_count = info("total_count");
     let (page, per_page) = (small("page").unwrap_or(asked), small("per_page").filter(|rows| *rows > 0));
     let total_pages = small("total_pages");
-    let rows = match envelope.result {
-        Some(rows) => rows,
-        None if total_count.or(info("count")) == Some(0) => Vec::new(),
+    let counted = total_count.or(info("count"));
+    let (rows, null) = match envelope.result {
+        Some(rows) => (rows, false),
+        None if counted.is_none_or(|count| count == 0) => (Vec::new(), counted.is_none()),
         None => return Err(Error::garbled(head, "the result is null")),
     };
-    Ok(Page { rows, page, per_page, total_pages, total_count })
+    Ok(Page { rows, null, page, per_page, total_pages, total_count })
 }
 
 #[derive(Deserialize)]
@@ -296,14 +299,18 @@ mod tests {
     }
 
     #[test]
-    fn a_null_list_is_empty_only_if_the_total_says_so() {
+    fn a_null_list_is_empty_if_the_total_says_so_and_in_doubt_if_nothing_does() {
         let null = |info| format!(r#"{{"success":true,"result":null,"result_info":{info}}}"#);
-        assert!(shares(&null(r#"{"total_count":0}"#)).unwrap().rows.is_empty());
-        assert!(shares(&null(r#"{"count":0}"#)).unwrap().rows.is_empty());
+        for (info, in_doubt) in
+            [(r#"{"total_count":0}"#, false), (r#"{"count":0}"#, false), ("null", true), ("{}", true)]
+        {
+            let page = shares(&null(info)).unwrap();
+            assert!(page.rows.is_empty() && page.null == in_doubt, "{info}");
+        }
         assert!(shares(&null(r#"{"total_count":5}"#)).is_err());
         assert!(shares(&null(r#"{"count":0,"total_count":5}"#)).is_err());
         assert!(shares(&null(r#"{"count":5}"#)).is_err());
-        assert!(shares(&null("null")).is_err());
+        assert!(!shares(r#"{"success":true,"result":[]}"#).unwrap().null);
     }
 
     #[test]

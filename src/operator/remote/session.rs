@@ -350,12 +350,17 @@ impl Session {
             // In a burst of new objects the next look serves many.
             return Err(Stop::Crowded);
         }
-        let _permit = self.permit(1)?;
+        let permit = self.permit(1)?;
         let began = self.clock().now();
         let page = self.call(self.newest(1)).await?;
-        Pages::default().take(&page)?;
+        drop(permit);
+        let shares = match Pages::default().take(&page) {
+            Ok(_) => page.rows,
+            // It is null, or another page. In one piece the list may be readable all the same.
+            Err(_) => self.pages("newest shares", 1, |page| self.newest(page)).await?,
+        };
         let mut cache = self.account.cache();
-        cache.read_all(page.rows, began, self.read_lag());
+        cache.read_all(shares, began, self.read_lag());
         cache.looked = cache.looked.max(Some(began));
         Ok(())
     }
@@ -367,7 +372,7 @@ impl Session {
     }
 
     /// Reads the sent shares, complete back to that time: newest first as far as needed, or all of them where the pages
-    /// are not in that order, or one of them is refused.
+    /// are not in that order, or one of them is refused, or not the one that was asked for.
     pub async fn look_back(&self, since: At) -> Result<(), Stop> {
         let began = self.clock().now();
         let has_no_order = self.account.cache().has_no_order;
@@ -401,7 +406,7 @@ impl Session {
                 Err(error) if page > 1 && error.refuses_page() => return Ok(false),
                 answer => answer?,
             };
-            let last = pages.take(&answer)?;
+            let Ok(last) = pages.take(&answer) else { return Ok(false) };
             for created in answer.rows.iter().map(|share| share.created) {
                 let is_misplaced = if first { created < known } else { created > before };
                 if created.is_none() || is_misplaced {
