@@ -82,6 +82,8 @@ pub struct Tries {
     pub asked_for_id: Option<At>,
     /// When the last request to look again was first met: what was read before is too old for it.
     pub request_met: Option<At>,
+    /// A person asked for what failed for good to be tried again, and that is not done.
+    pub retry_owed: bool,
     /// When it was first asked who has the wanted name.
     pub first_look: Option<At>,
     /// Passes in a row that failed.
@@ -275,6 +277,7 @@ impl Memory {
                     empty_refused,
                     asked_for_id,
                     request_met,
+                    retry_owed,
                     failing,
                 },
             due,
@@ -295,7 +298,7 @@ impl Memory {
         } = self;
         let announced = [announced_at, create_refused_at];
         let times = [due, asked_for_id, request_met, event_slot, successor_awaited];
-        let is_hopeful = failing.is_none() && *refused_creates == 0 && !empty_refused;
+        let is_hopeful = failing.is_none() && *refused_creates == 0 && !empty_refused && !retry_owed;
         let is_calm = is_hopeful && refusal_told.is_none() && outdated.is_none();
         let has_no_rows = answered.is_empty() && lost_removals.is_empty() && confirmed.is_empty();
         let is_empty = refused.is_empty() && written.is_empty() && has_no_rows;

@@ -252,29 +252,30 @@ async fn add(share: &mut SharePass, seen: &ObservedShare, mut keys: Vec<RowKey>,
 }
 
 /// A person asks for another try: recipients that failed for good are removed, and then added again. Those whose failure
-/// a waiver accepts keep what they have.
-pub async fn retry_failed(share: &mut SharePass, id: &ShareId) -> Result<(), Stop> {
-    let Some(seen) = share.seen(id) else { return Ok(()) };
+/// a waiver accepts keep what they have. Returns how long that has to wait.
+pub async fn retry_failed(share: &mut SharePass, id: &ShareId) -> Result<Option<Duration>, Stop> {
+    let Some(seen) = share.seen(id) else { return Ok(None) };
     let now = share.pass.now();
-    // A call that may still replace all recipients would undo it.
-    if bulk::pending(&share.pass.status, &share.pass.context.settings, now).is_some() {
-        return Ok(());
-    }
     let inline = share.desired.inline.iter();
     let counts = inline.filter(|(_, declared)| waiver::in_force(declared.waiver.as_ref(), now).is_none());
     let failed: Vec<RowKey> =
         counts.map(|(key, _)| key).filter(|key| share.row(&seen, key).has_failed()).cloned().collect();
-    if failed.is_empty() {
-        return Ok(());
+    if !failed.is_empty() {
+        // A call that may still replace all recipients would undo it.
+        let wait = bulk::pending(&share.pass.status, &share.pass.context.settings, now);
+        if wait.is_some() {
+            return Ok(wait);
+        }
+        let mut entries = share.entries();
+        for key in &failed {
+            entries.insert(key.clone(), Entry::settled_long_ago().named(share.name_of(key)));
+        }
+        share.record(&entries);
+        share.pass.save().await?;
     }
-    let mut entries = share.entries();
-    for key in &failed {
-        entries.insert(key.clone(), Entry::settled_long_ago().named(share.name_of(key)));
-    }
-    share.record(&entries);
-    share.pass.save().await?;
     for key in &failed {
         share.row(&seen, key).retry().await?;
     }
-    Ok(())
+    share.pass.has_retried();
+    Ok(None)
 }

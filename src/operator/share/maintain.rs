@@ -37,13 +37,12 @@ pub async fn maintain(share: &mut SharePass) -> Result<Verdict, Stop> {
     if !requested && is_just_made(share, &id) {
         return Ok(report_just_made(share, &id));
     }
+    let owes_retry = share.mode == Mode::Manage && share.pass.owes_retry(requested);
     refresh(share, &id, requested).await?;
-    if requested && share.mode == Mode::Manage {
-        apply::retry_failed(share, &id).await?;
-    }
+    let wait = if owes_retry { apply::retry_failed(share, &id).await? } else { None };
     for _ in 0..MAX_ROUNDS {
         if let Some(verdict) = round(share, &id, requested).await? {
-            return Ok(verdict);
+            return Ok(verdict.requeue_within(wait));
         }
     }
     Ok(Verdict::unfinished())
