@@ -95,7 +95,8 @@ async fn release<C: Child>(child: &mut ChildPass<C>) -> Result<Next, Stop> {
 async fn write<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, step: Step) -> Result<Next, Stop> {
     let updates = step == Step::Update;
     let write = if updates { child.row(seen).updating() } else { child.row(seen).adding() };
-    if let Some(verdict) = child.pass.write_block(&write) {
+    let not_shown_yet = || child.pass.not_shown_yet(&write).filter(|_| updates);
+    if let Some(verdict) = child.pass.write_block(&write).or_else(not_shown_yet) {
         return Ok(Next::Done(Some(status::report(child, seen, step, verdict))));
     }
     if let Some(verdict) = awaits_replacement(child, seen, step) {

@@ -385,6 +385,12 @@ impl Memory {
         self.tries.written.insert(item, Written { value, found, times: times + 1, last: now });
     }
 
+    /// Whether that value was successfully written so short a time ago, whatever was in its place.
+    pub fn wrote_within(&self, write: &Write, now: At, time: Duration) -> bool {
+        let written = self.tries.written.get(&write.item);
+        written.is_some_and(|written| written.value == write.value && now.since(written.last) < time)
+    }
+
     /// Whether writing that value once more in place of this one is pointless: it did not stay.
     pub fn is_not_converging(&self, write: &Write) -> bool {
         self.tries.written.get(&write.item).is_some_and(|w| w.is(write) && w.times >= ENOUGH_WRITES)

@@ -49,7 +49,8 @@ impl Changes {
             adds.retain(|key| key.is_excluded());
         }
         adds.retain(|key| losing.allows(key));
-        let updates = plan::not_backing_off(share, plan, seen, |step| step == Step::Update, |row| row.updating());
+        let mut updates = plan::not_backing_off(share, plan, seen, |step| step == Step::Update, |row| row.updating());
+        updates.retain(|key| !share.pass.awaits_effect(&share.row(seen, key).updating()));
         Changes { adds, updates, removals: removals::due_removals(share, plan, seen, losing) }
     }
 
