@@ -240,13 +240,18 @@ impl Session {
                 Ok(())
             }
             Err(Stop::Cloudflare(error)) if error.class() == ErrorClass::Gone => {
-                let mut cache = self.account.cache();
-                cache.absent(id, began, self.read_lag());
-                // Nothing was read: without an error the caller would ask again, without a pause.
-                if cache.seen(id).is_some() { Err(Stop::Cloudflare(not_readable_yet(id))) } else { Ok(()) }
+                self.list_not_found(id, format!("the recipients of share {id} were not found: {error}")).await
             }
             Err(stop) => Err(stop),
         }
+    }
+
+    /// A list of the share was not found: only the share itself tells whether it is gone.
+    async fn list_not_found(&self, id: &ShareId, cause: String) -> Result<(), Stop> {
+        self.read_share(id).await?;
+        let is_live = self.account.cache().seen(id).is_some_and(ObservedShare::is_live);
+        // Nothing was read: without an error the caller would ask again, without a pause.
+        if is_live { Err(Stop::Cloudflare(Error::Lost { cause })) } else { Ok(()) }
     }
 
     /// Reads the recipients for one row, which is not known to be absent while the list is short.
@@ -326,11 +331,7 @@ impl Session {
                 Ok(())
             }
             Err(Stop::Cloudflare(error)) if error.class() == ErrorClass::Gone => {
-                // Only the share itself tells whether it is gone.
-                self.read_share(id).await?;
-                let is_live = self.account.cache().seen(id).is_some_and(ObservedShare::is_live);
-                let cause = || format!("the accounts excluded from share {id} were not found: {error}");
-                if is_live { Err(Stop::Cloudflare(Error::Lost { cause: cause() })) } else { Ok(()) }
+                self.list_not_found(id, format!("the accounts excluded from share {id} were not found: {error}")).await
             }
             Err(stop) => Err(stop),
         }
