@@ -109,6 +109,11 @@ impl ObservedShare {
             && due.map_or(self.counts.is_none_or(|counts| counts.associating > 0), |due| now < due)
     }
 
+    /// Whether counts are missing that a read since then, or since our own call made them unknown, might bring.
+    pub fn may_be_counted(&self, since: At) -> bool {
+        self.counts.is_none() && self.read_at < since.max(self.counted_at)
+    }
+
     /// Whether our own call added that row less than so long before; one that it only changed is not new.
     pub fn is_new(&self, id: &str, now: At, within: Duration) -> bool {
         let added = self.answered.get(id).and_then(|answer| answer.added);
