@@ -41,7 +41,13 @@ pub(super) fn one<T: DeserializeOwned>(
     body: &[u8],
     fits: impl Fn(&T) -> bool,
 ) -> Result<T, Error> {
-    maybe(head, body, fits)?.ok_or_else(|| Error::garbled(head, "the result is null"))
+    let missing = if is_empty(head, body) { "it is empty" } else { "the result is null" };
+    maybe(head, body, fits)?.ok_or_else(|| Error::garbled(head, missing))
+}
+
+/// An answer that should say something and does not.
+fn is_empty(head: &ResponseHead, body: &[u8]) -> bool {
+    head.status != NO_CONTENT && body.trim_ascii().is_empty()
 }
 
 /// The object, where an answer may do without.
@@ -50,7 +56,7 @@ pub(super) fn maybe<T: DeserializeOwned>(
     body: &[u8],
     fits: impl Fn(&T) -> bool,
 ) -> Result<Option<T>, Error> {
-    if head.status == NO_CONTENT {
+    if head.status == NO_CONTENT || head.succeeded() && is_empty(head, body) {
         return Ok(None);
     }
     match open(head, body)?.result {
@@ -318,6 +324,10 @@ mod tests {
         assert_eq!(nothing(&head(204), b""), Ok(()));
         assert_eq!(nothing(&head(200), FINE.as_bytes()), Ok(()));
         assert!(nothing(&head(200), b"<html>").is_err());
+        for status in [200, 204] {
+            assert_eq!(nothing(&head(status), b" "), Ok(()));
+        }
+        assert!(nothing(&head(502), b"").is_err());
         let null = br#"{"success":true,"result":null}"#;
         assert_eq!(maybe::<Share>(&head(200), null, |_| false), Ok(None));
         assert_eq!(maybe::<Share>(&head(204), b"", |_| false), Ok(None));

@@ -1,7 +1,7 @@
 //! How the calls are put together.
 //!
 //! A change is asynchronous at Cloudflare: success means that it was taken on. A removal answers with the object
-//! and its new status, or with none.
+//! and its new status, with its id alone, or with nothing.
 
 mod excluded;
 mod identity;
@@ -12,7 +12,7 @@ mod shares;
 use http::Method;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::client::Call;
 use super::request::Query;
@@ -27,13 +27,19 @@ impl Client {
         self.send(credential, call, |head, body| envelope::one(head, body, |object: &T| same(object.id(), id))).await
     }
 
-    async fn removed<T: Object + DeserializeOwned>(
+    async fn removed<T: DeserializeOwned>(
         &self,
         credential: &Credential,
         call: Call<'_>,
         id: &str,
     ) -> Answer<Option<T>> {
-        self.send(credential, call, |head, body| envelope::maybe(head, body, |object: &T| same(object.id(), id))).await
+        self.send(credential, call, |head, body| {
+            let fits = |object: &Value| object["id"].as_str().is_some_and(|found| same(found, id));
+            let object = envelope::maybe(head, body, fits)?;
+            // One that says no more than its id was taken on as well.
+            Ok(object.and_then(|object| serde_json::from_value(object).ok()))
+        })
+        .await
     }
 
     async fn added<T: DeserializeOwned>(
