@@ -17,6 +17,8 @@ const MAX_CHAIN: usize = 10;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Page<T> {
     pub rows: Vec<T>,
+    /// In place of the rows came null, and nothing says how many there are: none, or they could not be read.
+    pub null: bool,
     /// The page that Cloudflare says this is, or the one that was asked for.
     pub page: u32,
     /// How many rows a page has, if Cloudflare says so.
@@ -28,8 +30,8 @@ pub struct Page<T> {
 impl<T> Page<T> {
     /// The same page of other rows.
     pub fn map<R>(self, row: impl FnMut(T) -> R) -> Page<R> {
-        let Page { rows, page, per_page, total_pages, total_count } = self;
-        Page { rows: rows.into_iter().map(row).collect(), page, per_page, total_pages, total_count }
+        let Page { rows, null, page, per_page, total_pages, total_count } = self;
+        Page { rows: rows.into_iter().map(row).collect(), null, page, per_page, total_pages, total_count }
     }
 }
 
@@ -39,7 +41,13 @@ pub(super) fn one<T: DeserializeOwned>(
     body: &[u8],
     fits: impl Fn(&T) -> bool,
 ) -> Result<T, Error> {
-    maybe(head, body, fits)?.ok_or_else(|| Error::garbled(head, "the result is null"))
+    let missing = if is_empty(head, body) { "it is empty" } else { "the result is null" };
+    maybe(head, body, fits)?.ok_or_else(|| Error::garbled(head, missing))
+}
+
+/// An answer that should say something and does not.
+fn is_empty(head: &ResponseHead, body: &[u8]) -> bool {
+    head.status != NO_CONTENT && body.trim_ascii().is_empty()
 }
 
 /// The object, where an answer may do without.
@@ -48,7 +56,7 @@ pub(super) fn maybe<T: DeserializeOwned>(
     body: &[u8],
     fits: impl Fn(&T) -> bool,
 ) -> Result<Option<T>, Error> {
-    if head.status == NO_CONTENT {
+    if head.status == NO_CONTENT || head.succeeded() && is_empty(head, body) {
         return Ok(None);
     }
     match open(head, body)?.result {
@@ -62,7 +70,7 @@ pub(super) fn nothing(head: &ResponseHead, body: &[u8]) -> Result<(), Error> {
     maybe::<IgnoredAny>(head, body, |_| true).map(drop)
 }
 
-/// A list's rows. An empty list may come as null, if the total says so too, or the count of a page without a total.
+/// A list's rows. An empty list may come as null, unless the total, or the count of a page without a total, says otherwise.
 pub(super) fn page<T: DeserializeOwned>(head: &ResponseHead, body: &[u8], asked: u32) -> Result<Page<T>, Error> {
     let envelope = open::<Vec<T>>(head, body)?;
     let info = |key| envelope.result_info.get(key).and_then(number::<u64>);
@@ -70,12 +78,13 @@ pub(super) fn page<T: DeserializeOwned>(head: &ResponseHead, body: &[u8], asked:
     let total_count = info("total_count");
     let (page, per_page) = (small("page").unwrap_or(asked), small("per_page").filter(|rows| *rows > 0));
     let total_pages = small("total_pages");
-    let rows = match envelope.result {
-        Some(rows) => rows,
-        None if total_count.or(info("count")) == Some(0) => Vec::new(),
+    let counted = total_count.or(info("count"));
+    let (rows, null) = match envelope.result {
+        Some(rows) => (rows, false),
+        None if counted.is_none_or(|count| count == 0) => (Vec::new(), counted.is_none()),
         None => return Err(Error::garbled(head, "the result is null")),
     };
-    Ok(Page { rows, page, per_page, total_pages, total_count })
+    Ok(Page { rows, null, page, per_page, total_pages, total_count })
 }
 
 #[derive(Deserialize)]
@@ -296,14 +305,18 @@ mod tests {
     }
 
     #[test]
-    fn a_null_list_is_empty_only_if_the_total_says_so() {
+    fn a_null_list_is_empty_if_the_total_says_so_and_in_doubt_if_nothing_does() {
         let null = |info| format!(r#"{{"success":true,"result":null,"result_info":{info}}}"#);
-        assert!(shares(&null(r#"{"total_count":0}"#)).unwrap().rows.is_empty());
-        assert!(shares(&null(r#"{"count":0}"#)).unwrap().rows.is_empty());
+        for (info, in_doubt) in
+            [(r#"{"total_count":0}"#, false), (r#"{"count":0}"#, false), ("null", true), ("{}", true)]
+        {
+            let page = shares(&null(info)).unwrap();
+            assert!(page.rows.is_empty() && page.null == in_doubt, "{info}");
+        }
         assert!(shares(&null(r#"{"total_count":5}"#)).is_err());
         assert!(shares(&null(r#"{"count":0,"total_count":5}"#)).is_err());
         assert!(shares(&null(r#"{"count":5}"#)).is_err());
-        assert!(shares(&null("null")).is_err());
+        assert!(!shares(r#"{"success":true,"result":[]}"#).unwrap().null);
     }
 
     #[test]
@@ -311,6 +324,10 @@ mod tests {
         assert_eq!(nothing(&head(204), b""), Ok(()));
         assert_eq!(nothing(&head(200), FINE.as_bytes()), Ok(()));
         assert!(nothing(&head(200), b"<html>").is_err());
+        for status in [200, 204] {
+            assert_eq!(nothing(&head(status), b" "), Ok(()));
+        }
+        assert!(nothing(&head(502), b"").is_err());
         let null = br#"{"success":true,"result":null}"#;
         assert_eq!(maybe::<Share>(&head(200), null, |_| false), Ok(None));
         assert_eq!(maybe::<Share>(&head(204), b"", |_| false), Ok(None));

@@ -42,7 +42,7 @@ pub struct Share {
     /// Only when asked for.
     #[serde(default)]
     pub resources: Option<Vec<ShareResource>>,
-    /// Only when asked for, and only if all four came.
+    /// Only when asked for, and only with how many are associated: what is not counted beside them is none.
     #[serde(flatten)]
     pub counts: Option<Counts>,
 }
@@ -62,13 +62,13 @@ impl Share {
 /// How many recipients of a share are how far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 pub struct Counts {
-    #[serde(rename = "associating_recipient_count", deserialize_with = "count")]
+    #[serde(default, rename = "associating_recipient_count", deserialize_with = "count")]
     pub associating: u64,
     #[serde(rename = "associated_recipient_count", deserialize_with = "count")]
     pub associated: u64,
-    #[serde(rename = "disassociating_recipient_count", deserialize_with = "count")]
+    #[serde(default, rename = "disassociating_recipient_count", deserialize_with = "count")]
     pub disassociating: u64,
-    #[serde(rename = "disassociated_recipient_count", deserialize_with = "count")]
+    #[serde(default, rename = "disassociated_recipient_count", deserialize_with = "count")]
     pub disassociated: u64,
 }
 
@@ -278,16 +278,20 @@ mod tests {
     }
 
     #[test]
-    fn counts_come_all_or_not_at_all() {
+    fn without_the_associated_ones_nothing_is_counted_and_beside_them_what_is_missing_is_zero() {
         let mut value = share();
         value["associating_recipient_count"] = json!(1);
-        value["associated_recipient_count"] = json!(2);
         value["disassociating_recipient_count"] = json!(3);
-        assert_eq!(from_value::<Share>(value.clone()).unwrap().counts, None);
         value["disassociated_recipient_count"] = json!(4);
-        let counts = from_value::<Share>(value).unwrap().counts;
+        assert_eq!(from_value::<Share>(value.clone()).unwrap().counts, None);
+        value["associated_recipient_count"] = json!(2);
         let expected = Counts { associating: 1, associated: 2, disassociating: 3, disassociated: 4 };
-        assert_eq!(counts, Some(expected));
+        assert_eq!(from_value::<Share>(value.clone()).unwrap().counts, Some(expected));
+        for field in ["associating", "disassociating", "disassociated"] {
+            value.as_object_mut().unwrap().remove(&format!("{field}_recipient_count"));
+        }
+        let expected = Counts { associated: 2, ..Counts::default() };
+        assert_eq!(from_value::<Share>(value).unwrap().counts, Some(expected));
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub const TESTS: &[Test] = &[
     ("budget: an edit that takes many calls lets others make theirs between them", adds),
     ("budget: many new child objects do not hold up an edit", children),
     ("budget: new Shares of an account whose list hangs leave other accounts their turns", hung_list),
+    ("budget: a total of pages that is far too high holds no calls back", many_pages),
     ("budget: a namespace with few shares is not kept waiting by one with many", namespaces),
 ];
 
@@ -208,6 +209,23 @@ fn hung_list(world: &World) {
     other.wait("the edit", || !adds_to(&other, &edited).is_empty());
     assert!(applied.elapsed() < Duration::from_secs(15), "{:?}", applied.elapsed());
     world.simulator.remove_fault(rule);
+}
+
+fn many_pages(world: &World) {
+    let scene = world.own_scene();
+    let _operator = own::start(&scene, &[("--api-rate", "3"), ("--api-burst", "240"), ("--sweep-interval", "1h")]);
+    let set = [("/result_info/total_pages".to_owned(), 5000.into())].into();
+    let wrong = Action::Rewrite { set, remove: vec![] };
+    let lists = Rule::always("GET", "/accounts/*/shares/*/recipients", wrong).account(&scene.account);
+    let rule = world.simulator.fault(lists);
+    scene.apply(&shares(&scene, "waf", 1, ""));
+    all_ready(&scene, "waf", 1);
+    for _ in 0..2 {
+        let (asked, before) = (Instant::now(), world.simulator.fired(rule));
+        scene.ask("share", "waf-0");
+        assert!(world.simulator.fired(rule) > before, "it was listed");
+        assert!(asked.elapsed() < Duration::from_secs(20), "{:?}", asked.elapsed());
+    }
 }
 
 fn namespaces(world: &World) {

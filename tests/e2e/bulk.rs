@@ -18,6 +18,7 @@ pub const TESTS: &[Test] = &[
     ("bulk: where the list is refused each recipient is tried for itself", refused),
     ("bulk: where the call fails for another reason the list is sent again", tried_again),
     ("bulk: recipients are replaced though it takes long to list them", slow_list),
+    ("bulk: an answer with status 200 that is empty is a success", empty_answer),
 ];
 
 const RECIPIENTS: &str = "/accounts/*/shares/*/recipients";
@@ -201,4 +202,19 @@ fn slow_list(world: &World) {
     world.simulator.remove_fault(rule);
     scene.wait_ready("share", "waf");
     assert_eq!(count(&scene, &format!("PUT {RECIPIENTS}")), 1);
+}
+
+fn empty_answer(world: &World) {
+    let scene = world.scene();
+    let [x] = ids();
+    let accounts = many::<30>();
+    furnished(&scene, &accounts[0], &x, "prune: true");
+    let empty = Action::StatusAfter { status: 200, body: ErrorBody::Empty, code: None, retry_after: None };
+    let rule = world.simulator.fault(Rule::always("PUT", RECIPIENTS, empty).account(&scene.account));
+    scene.apply(&scene.share("waf", &refs(&accounts), &[&x], "prune: true"));
+    scene.wait_state("all of them", |shares| has(&shares[0], &refs(&accounts), &[&x]));
+    let share = scene.wait_for("share", "waf", "no call is under way", |s| s["status"]["replacingSince"].is_null());
+    assert!(!share["status"]["conditions"].to_string().contains("Unavailable"), "{share:#}");
+    scene.wait_ready("share", "waf");
+    assert_eq!((world.simulator.fired(rule), count(&scene, &format!("POST {RECIPIENTS}"))), (1, 0));
 }

@@ -36,7 +36,18 @@ pub const TESTS: &[Test] = &[
     ("doubts: three rows of one account, or resource, go together", three_rows),
     ("doubts: a released share that Cloudflare is deleting is not said to stay", released_while_deleting),
     ("doubts: a share that its create made with an unknown status is found", made_with_a_new_word),
-    ("doubts: a failed recipient is not retried on request while all recipients may be replaced", retried_later),
+    (
+        "doubts: a failed recipient that is not retried while all recipients may be replaced is retried later",
+        retried_later,
+    ),
+    ("doubts: a retry on request is made though the list of recipients cannot be read at first", |w| {
+        let busy = || Action::StatusBefore { status: 503, body: ErrorBody::Html, code: None, retry_after: None };
+        retried_after_failure(w, "GET", RECIPIENTS, busy);
+    }),
+    ("doubts: a retry on request is made though the removal is not allowed at first", |w| {
+        retried_after_failure(w, "DELETE", &format!("{RECIPIENTS}/*"), || Action::Forbidden {});
+    }),
+    ("doubts: a removal that a share refuses because it is being deleted is no refusal", removed_while_deleting),
 ];
 
 const LIST: &str = "/accounts/*/shares";
@@ -408,7 +419,7 @@ fn made_with_a_new_word(world: &World) {
 
 fn retried_later(world: &World) {
     let scene = world.own_scene();
-    let _operator = own::start(&scene, &[("--settle-time", "120s")]);
+    let _operator = own::start(&scene, &[("--settle-time", "16s"), ("--sweep-interval", "10m")]);
     let accounts: [String; 30] = ids();
     let all: Vec<&str> = accounts.iter().map(String::as_str).collect();
     let [failing, x] = ids();
@@ -422,6 +433,75 @@ fn retried_later(world: &World) {
     let rule = fault(&scene, Rule::once("PUT", RECIPIENTS, Action::Drop {}));
     scene.apply(&scene.share("waf", &all, &[&x], more));
     scene.wait("the call was lost", || world.simulator.fired(rule) == 1);
+    let lost = Instant::now();
     scene.ask("sharerecipient", "failing");
     assert!(!tally(&scene.journal()).contains_key(&format!("DELETE {RECIPIENTS}/*")), "{:#?}", scene.changes());
+    // The list that is sent again adds it.
+    scene.wait("the retry", || removed_and_added(&scene).0 == 1);
+    // A quarter more than the settle time.
+    assert!(lost.elapsed() >= Duration::from_secs(20), "{:?}", lost.elapsed());
+}
+
+/// How many recipients were removed, and how many added one by one.
+fn removed_and_added(scene: &Scene<'_>) -> (usize, usize) {
+    let journal = scene.journal();
+    let made = |method: &str, path: &str| {
+        journal.iter().filter(|e| e.method == method && e.template == path && e.applied == 1).count()
+    };
+    (made("DELETE", &format!("{RECIPIENTS}/*")), made("POST", RECIPIENTS))
+}
+
+fn retried_after_failure(world: &World, method: &str, path: &str, action: impl Fn() -> Action) {
+    for kind in ["share", "sharerecipient"] {
+        let scene = world.scene();
+        let [a, failing, x] = ids();
+        world.simulator.account(&failing, |account| account.entitled = false);
+        let name = if kind == "share" { "waf" } else { "failing" };
+        if kind == "share" {
+            scene.apply(&scene.share("waf", &[&a, &failing], &[&x], ""));
+        } else {
+            scene.apply(&scene.recipient("failing", "waf", &failing, ""));
+            scene.apply(&scene.share("waf", &[&a], &[&x], ""));
+        }
+        let failed = |object: &Value| condition(object, "Stalled").is_some_and(|c| c["reason"] == "RecipientFailed");
+        scene.wait_for(kind, name, "told of its failure", failed);
+        let before = removed_and_added(&scene);
+        let rule = fault(&scene, Rule::once(method, path, action()));
+        scene.ask(kind, name);
+        let once = (before.0 + 1, before.1 + 1);
+        scene.wait("the retry", || removed_and_added(&scene) == once);
+        scene.wait_for(kind, name, "told of its failure", failed);
+        sweeps(&scene, 2);
+        assert_eq!((world.simulator.fired(rule), removed_and_added(&scene)), (1, once), "{:#?}", scene.changes());
+    }
+}
+
+fn removed_while_deleting(world: &World) {
+    let scene = world.own_scene();
+    // No sweep tells that others delete it.
+    let _operator = own::start(&scene, &[("--sweep-interval", "10m")]);
+    let [a, b, x] = ids();
+    scene.apply(&scene.share("old", &[&a], &[&x], "deletionPolicy: Retain"));
+    scene.wait_ready("share", "old");
+    let share = scene.only().id;
+    scene.kubectl(&["delete", "share", "old", "--timeout=60s"]);
+    // An adopted share is not recreated.
+    scene.apply(&scene.share("waf", &[&a], &[&x], &format!("shareID: {share}")));
+    scene.apply(&scene.recipient("bee", "waf", &b, ""));
+    scene.wait_ready("share", "waf");
+    scene.wait_ready("sharerecipient", "bee");
+    world.simulator.delays(Some(&scene.account), |delays| delays.delete_share_ms = Some(3_000));
+    world.simulator.edit(Edit::DeleteShare { share }).expect("an edit");
+    // The list is as before.
+    let set = (0..2).map(|n| (format!("/result/{n}/association_status"), json!("associated"))).collect();
+    fault(&scene, Rule::always("GET", RECIPIENTS, rewrite(set, &[])));
+    let deleted = Instant::now();
+    scene.delete("sharerecipient", "bee");
+    scene.wait_gone("sharerecipient", "bee");
+    let refused = scene.journal().iter().filter(|e| e.method == "DELETE" && e.status == Some(409)).count();
+    assert_eq!(refused, 1, "{:#?}", scene.changes());
+    // Sooner than what is refused is tried again.
+    assert!(deleted.elapsed() < Duration::from_secs(45), "{:?}", deleted.elapsed());
+    let events = scene.events("bee");
+    assert!(events.iter().all(|(reason, _)| reason != "Rejected"), "{events:?}");
 }

@@ -1,5 +1,7 @@
 //! What others change at Cloudflare: shown first, then put right, and not for ever where it does not stay.
 
+use std::collections::BTreeMap;
+
 use cfshare_simulator::{Action, Edit, RecipientReturn, Release, Rule};
 use serde_json::json;
 
@@ -24,6 +26,7 @@ pub const TESTS: &[Test] = &[
     ("drift: a name that does not stay is written twice and no more", name_fight),
     ("drift: a recipient that does not stay is added twice and no more", recipient_fight),
     ("drift: the row of an object that does not stay is added twice and no more", object_fight),
+    ("drift: a PUT that is answered with the old value, or without it, is sent once", late_effect),
     ("drift: the row of an object that goes and does not stay removed is removed twice and no more", removal_fight),
 ];
 
@@ -332,6 +335,40 @@ fn meta_fight(world: &World) {
     let edit =
         || Edit::SetMeta { share: share.clone(), resource: first.clone(), meta: json!({"mode": "somebody else's"}) };
     fight(&scene, ("share", "waf"), edit, |share| share.live_resources()[0].meta == json!({}));
+}
+
+/// Cloudflare accepts a change, and shows it later than in its answer.
+fn late_effect(world: &World) {
+    let old = [("/result/meta".to_owned(), json!({"mode": "block"})), ("/result/name".to_owned(), json!("waf"))];
+    let absent = vec!["/result/meta".to_owned()];
+    for (set, remove) in [(BTreeMap::from(old), vec![]), (BTreeMap::new(), absent)] {
+        let scene = world.own_scene();
+        // No sweep shows what it is now.
+        let _operator = own::start(&scene, &[("--sweep-interval", "10m"), ("--settle-time", "40s")]);
+        let [one, x, y] = ids();
+        let manifests = |mode: &str, name: &str| {
+            let share = scene.share("waf", &[&one], &[&x], &format!("name: {name}"));
+            let share = share.replace(&x, &format!("{x}, meta: {{mode: {mode}}}"));
+            share + "---\n" + &scene.resource("why", "waf", &y, &format!("meta: {{mode: {mode}}}"))
+        };
+        scene.apply(&manifests("block", "waf"));
+        scene.wait_ready("share", "waf");
+        scene.wait_ready("shareresource", "why");
+        for path in ["/accounts/*/shares/*", "/accounts/*/shares/*/resources/*"] {
+            let action = Action::Rewrite { set: set.clone(), remove: remove.clone() };
+            world.simulator.fault(Rule::always("PUT", path, action).account(&scene.account));
+        }
+        scene.apply(&manifests("log", "gateway"));
+        for (kind, name) in [("share", "waf"), ("shareresource", "why")] {
+            scene.wait_ready(kind, name);
+            let events = scene.events(name);
+            assert!(events.iter().all(|(reason, _)| reason != "NotConverging"), "{events:?}");
+        }
+        let share = scene.only();
+        assert!(share.name == "gateway" && share.resources.iter().all(|row| row.meta["mode"] == "log"), "{share:#?}");
+        let puts = scene.changes().iter().filter(|call| call.starts_with("PUT ")).count();
+        assert_eq!(puts, 3, "{:#?}", scene.changes());
+    }
 }
 
 fn name_fight(world: &World) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cfshare_simulator::{Action, Edit, EmptyCreate, ErrorBody, Release, Rule};
+use cfshare_simulator::{Action, Edit, EmptyCreate, ErrorBody, IncludedResources, Release, Rule};
 use serde_json::Value;
 
 use crate::Test;
@@ -21,9 +21,17 @@ pub const TESTS: &[Test] = &[
     ("exclusions: a share deleted by hand before another account is excluded is recreated", deleted),
     ("exclusions: a name that is taken does not mean that a share needs resources to be created", conflict),
     ("exclusions: a list of exclusions that is not found for a while is no refusal", not_found),
+    ("exclusions: lists that are null while they are empty keep nobody from being excluded", |w| {
+        null_lists(w, EmptyCreate::Refused);
+    }),
+    ("exclusions: lists that are null while they are empty keep nobody from being excluded first", |w| {
+        null_lists(w, EmptyCreate::Accepted);
+    }),
+    ("exclusions: one that was withdrawn a moment ago, and is shown all the same, is made again", made_again),
 ];
 
 const EXCLUDED: &str = "/accounts/*/shares/*/excluded-recipients";
+const RESOURCES: &str = "/accounts/*/shares/*/resources";
 const REASON: &str = "ExclusionsNotInForce";
 
 fn share(scene: &Scene, organization: &str, excluded: &[&str], resources: &[&str]) -> String {
@@ -314,4 +322,44 @@ fn not_found(world: &World) {
     let object = scene.wait_ready("share", "waf");
     assert_eq!(object["status"]["shareID"], id.as_str());
     assert!(!receives(&scene, &two) && !receives(&scene, &three));
+}
+
+fn null_lists(world: &World, empty_create: EmptyCreate) {
+    let scene = world.scene();
+    let (organization, [one, two, _], first) = organization(&scene);
+    world.simulator.switches(Some(&scene.account), |switches| {
+        (switches.empty_create, switches.included_resources) = (empty_create, IncludedResources::EmptyLeftOut);
+    });
+    let null =
+        || Action::Rewrite { set: [("/result".into(), Value::Null)].into(), remove: vec!["/result_info".into()] };
+    let rules = [EXCLUDED, RESOURCES]
+        .map(|path| world.simulator.fault(Rule::always("GET", path, null()).account(&scene.account)));
+    world.simulator.fault(Rule::once("POST", EXCLUDED, Action::HoldBefore {}).account(&scene.account));
+    scene.apply(&share(&scene, &organization, &[&two], &[&first]));
+    let ours = |held: &cfshare_simulator::Held| held.account.as_deref() == Some(&scene.account);
+    let held = world.simulator.wait_held(Duration::from_secs(30), ours).expect("an exclusion on its way");
+    assert!(world.simulator.fired(rules[0]) >= 2);
+    for rule in rules {
+        world.simulator.remove_fault(rule);
+    }
+    world.simulator.release(held.id, Release::Go).expect("it goes on");
+    scene.wait_ready("share", "waf");
+    assert!(receives(&scene, &one) && !receives(&scene, &two));
+}
+
+fn made_again(world: &World) {
+    let scene = world.own_scene();
+    let _operator = own::start(&scene, &[("--sweep-interval", "10m"), ("--settle-time", "40s")]);
+    let (organization, [_, two, _], first) = organization(&scene);
+    scene.apply(&share(&scene, &organization, &[&two], &[&first]));
+    scene.wait_ready("share", "waf");
+    let calls =
+        |method: &str| scene.changes().iter().filter(|c| c.starts_with(method) && c.contains("excluded")).count();
+    world.simulator.switches(Some(&scene.account), |switches| switches.list_lag_ms = 8_000);
+    scene.apply(&share(&scene, &organization, &[], &[&first]));
+    scene.wait("the exclusion withdrawn", || calls("DELETE") == 1);
+    scene.ask("share", "waf");
+    scene.apply(&share(&scene, &organization, &[&two], &[&first]));
+    scene.wait("the exclusion made again", || calls("POST") == 2);
+    scene.wait_state("it", |shares| shares[0].excluded == [two.clone()]);
 }

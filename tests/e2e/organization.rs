@@ -1,14 +1,19 @@
 //! Shares with a whole organization: who may make them, who is left out, and what is told of them.
 
+use std::time::{Duration, Instant};
+
 use cfshare_simulator::{Action, EmptyCreate, Rule};
 
 use crate::Test;
+use crate::own;
 use crate::scene::{Scene, World, condition, ids, is_ready, message};
 
 pub const TESTS: &[Test] = &[
     ("organization: a share with an organization follows its members", members),
     ("organization: a namespace that is not allowed makes no such share", not_allowed),
     ("organization: a share whose recipients are not counted is not Ready, and says so", uncounted),
+    ("organization: counts that leave out zeros are counts", zeros_left_out),
+    ("organization: a share that nobody counts is not polled for ever", unpolled),
     ("organization: excluded accounts never receive a share where Cloudflare allows that", excluded_first),
     ("organization: excluded accounts are excluded at once where the share must have a resource first", excluded_after),
     ("organization: exclusions come and go, and are put back", exclusions),
@@ -70,6 +75,45 @@ fn uncounted(world: &World) {
     scene.wait_ready("share", "waf");
     scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
     scene.wait_nothing();
+}
+
+/// Leaves out counts of recipients wherever shares are read.
+fn leave_out(scene: &Scene, counts: &[&str]) {
+    for (path, at) in [("/accounts/*/shares", "/result/0"), ("/accounts/*/shares/*", "/result")] {
+        let remove = counts.iter().map(|count| format!("{at}/{count}_recipient_count")).collect();
+        let action = Action::Rewrite { set: Default::default(), remove };
+        scene.world.simulator.fault(Rule::always("GET", path, action).account(&scene.account));
+    }
+}
+
+fn zeros_left_out(world: &World) {
+    let scene = world.scene();
+    let [organization, one, two, first] = ids();
+    world.simulator.organization(&organization, &[&scene.account, &one, &two]);
+    world.simulator.delays(Some(&scene.account), |delays| delays.associate_ms = Some(0));
+    leave_out(&scene, &["associating", "disassociating", "disassociated"]);
+    scene.apply(&share(&scene, &organization, &[], &first));
+    let object = scene.wait_ready("share", "waf");
+    assert_eq!(object["status"]["recipients"]["summary"], "2/2");
+}
+
+fn unpolled(world: &World) {
+    let scene = world.own_scene();
+    let _operator = own::start(&scene, &[("--sweep-interval", "10m")]);
+    let [organization, one, first] = ids();
+    world.simulator.organization(&organization, &[&scene.account, &one]);
+    leave_out(&scene, &["associating", "associated", "disassociating", "disassociated"]);
+    scene.apply(&share(&scene, &organization, &[], &first));
+    scene.wait_for("share", "waf", "told that nobody knows who receives it", |share| {
+        !is_ready(share) && message(share).contains("does not say how many accounts")
+    });
+    // Ten polls, at most a second apart.
+    let told = Instant::now();
+    scene.wait("the first polls", || told.elapsed() > Duration::from_secs(15));
+    let before = scene.journal().len();
+    scene.wait("ten seconds", || told.elapsed() > Duration::from_secs(25));
+    let calls = scene.journal().split_off(before);
+    assert!(calls.is_empty(), "{calls:#?}");
 }
 
 fn not_allowed(world: &World) {

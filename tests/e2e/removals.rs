@@ -23,6 +23,7 @@ pub const TESTS: &[Test] = &[
     ("removals: what is deleted while a confirmed removal is in progress needs a confirmation of its own", joined),
     ("removals: accounts that are excluded later count as removed", excluded),
     ("removals: an object that goes right after the create is gone when Cloudflare says so", end_after_create),
+    ("removals: twenty that are answered with an id alone are no failure", bare_answers),
     ("removals: a request and a word to the breaker count although their annotations are gone again", asked),
 ];
 
@@ -382,6 +383,26 @@ fn excluded(world: &World) {
     let object = blocked(&scene, "share", "waf");
     confirm(&scene, &object);
     scene.wait_state("all excluded", |shares| shares[0].excluded.len() == 10);
+}
+
+fn bare_answers(world: &World) {
+    let scene = world.scene();
+    let (many, [x]) = (accounts(21), ids());
+    scene.apply(&scene.share("waf", &strs(&many), &[&x], "maxRemovals: 100%"));
+    let ready = scene.wait_ready("share", "waf");
+    let fields = ["account_id", "association_status", "created", "modified", "resources"];
+    let remove = fields.map(|field| format!("/result/{field}")).to_vec();
+    let bare = Action::Rewrite { set: Default::default(), remove };
+    let rule = Rule::always("DELETE", "/accounts/*/shares/*/recipients/*", bare).account(&scene.account);
+    let rule = world.simulator.fault(rule);
+    scene.apply(&scene.share("waf", &strs(&many[20..]), &[&x], "maxRemovals: 100%"));
+    scene.wait_state("one left", |shares| has(&shares[0], &strs(&many[20..]), &[&x]));
+    scene.wait_ready("share", "waf");
+    assert_eq!(world.simulator.fired(rule), 20, "{:#?}", scene.changes());
+    let (entries, _) = world.cluster.audit_since(0).expect("an audit log");
+    let told = entries.iter().map(|entry| &entry["responseObject"]);
+    let told = told.filter(|object| object["metadata"]["uid"] == ready["metadata"]["uid"]);
+    assert_eq!(told.filter(|object| object["status"]["conditions"].to_string().contains("Unavailable")).count(), 0);
 }
 
 fn end_after_create(world: &World) {

@@ -42,6 +42,8 @@ pub const TESTS: &[Test] = &[
     ("rows: meta reaches the new row of a resource that was added again before the edit", |w| renewed(w, false)),
     ("rows: meta reaches the new row of a resource that was added again after its PUT was sent", |w| renewed(w, true)),
     ("rows: a PUT that is not found for a while is sent again, and not without a pause", put_not_found),
+    ("rows: a status that comes a moment after the answer is seen without a sweep", late_status),
+    ("rows: a list of recipients that is not found once does not make its share vanish", list_not_found),
 ];
 
 const RECIPIENTS: &str = "/accounts/*/shares/*/recipients";
@@ -506,4 +508,59 @@ fn put_not_found(world: &World) {
     world.simulator.remove_fault(rule);
     scene.wait("the new meta", || has_meta(&scene, "log"));
     wait_both(&scene);
+}
+
+fn late_status(world: &World) {
+    let scene = world.own_scene();
+    let _operator = own::start(&scene, &[("--sweep-interval", "10m")]);
+    let [a, x, y] = ids();
+    world.simulator.fault(Rule::once("POST", "/accounts/*/shares", Action::HoldAfter {}).account(&scene.account));
+    scene.apply(&scene.share("waf", &[&a], &[&x], ""));
+    let held = world.simulator.wait_held(PATIENCE, |held| held.account.as_deref() == Some(&scene.account));
+    let share = scene.only().id;
+    let set = |status: Option<&str>| {
+        let status = status.map(str::to_owned);
+        let edit = Edit::SetShareStatus { share: share.clone(), status, unlisted: false };
+        world.simulator.edit(edit).expect("an edit");
+    };
+    set(Some("provisioning"));
+    world.simulator.release(held.expect("a create on its way").id, Release::Go).expect("it goes on");
+    scene.wait_for("share", "waf", "told the status", |share| message(share).contains("provisioning"));
+    let began = Instant::now();
+    scene.wait("five seconds", || began.elapsed() > Duration::from_secs(5));
+    set(None);
+    scene.wait_ready("share", "waf");
+    for status in [None, Some("provisioning")] {
+        let action = match status {
+            None => Action::Rewrite { set: Default::default(), remove: vec!["/result/status".into()] },
+            Some(status) => Action::Rewrite { set: [("/result/status".into(), status.into())].into(), remove: vec![] },
+        };
+        let rule = world.simulator.fault(Rule::once("POST", RESOURCES, action).account(&scene.account));
+        scene.apply(&scene.share("waf", &[&a], &[&x, &y], ""));
+        scene.wait_state("both", |shares| has(&shares[0], &[&a], &[&x, &y]));
+        scene.wait_ready("share", "waf");
+        assert_eq!(world.simulator.fired(rule), 1);
+        scene.apply(&scene.share("waf", &[&a], &[&x], ""));
+        scene.wait_state("one", |shares| has(&shares[0], &[&a], &[&x]));
+        scene.wait_ready("share", "waf");
+    }
+}
+
+fn list_not_found(world: &World) {
+    let scene = world.scene();
+    let [a, x] = ids();
+    scene.apply(&scene.share("waf", &[&a], &[&x], ""));
+    let ready = scene.wait_ready("share", "waf");
+    let settled = Instant::now();
+    scene.wait("reads need not lag any more", || settled.elapsed() > Duration::from_secs(3));
+    let action = Action::StatusBefore { status: 404, body: ErrorBody::Json, code: Some(1004), retry_after: None };
+    let rule = world.simulator.fault(Rule::once("GET", RECIPIENTS, action).account(&scene.account));
+    let share = scene.ask("share", "waf");
+    assert_eq!(world.simulator.fired(rule), 1);
+    assert!(crate::scene::is_ready(&share), "{share:#}");
+    let (entries, _) = world.cluster.audit_since(0).expect("an audit log");
+    let told = entries.iter().map(|entry| &entry["responseObject"]);
+    let told = told.filter(|object| object["metadata"]["uid"] == ready["metadata"]["uid"]);
+    let gone = told.filter(|object| object["status"]["conditions"].to_string().contains("ShareNotFound")).count();
+    assert_eq!(gone, 0);
 }

@@ -1,7 +1,7 @@
 //! How the calls are put together.
 //!
 //! A change is asynchronous at Cloudflare: success means that it was taken on. A removal answers with the object
-//! and its new status, or with none.
+//! and its new status, with its id alone, or with nothing.
 
 mod excluded;
 mod identity;
@@ -12,7 +12,7 @@ mod shares;
 use http::Method;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::client::Call;
 use super::request::Query;
@@ -41,9 +41,14 @@ impl<'a> Api<'a> {
         self.added(call, |object: &T| same(object.id(), id)).await
     }
 
-    async fn removed<T: Object + DeserializeOwned>(self, call: Call<'_>, id: &str) -> Answer<Option<T>> {
-        let fits = |object: &T| same(object.id(), id);
-        self.client.send(self.credential, call, |head, body| envelope::maybe(head, body, fits)).await
+    async fn removed<T: DeserializeOwned>(self, call: Call<'_>, id: &str) -> Answer<Option<T>> {
+        let removed = self.client.send(self.credential, call, |head, body| {
+            let fits = |object: &Value| object["id"].as_str().is_some_and(|found| same(found, id));
+            let object = envelope::maybe(head, body, fits)?;
+            // One that says no more than its id was taken on as well.
+            Ok(object.and_then(|object| serde_json::from_value(object).ok()))
+        });
+        removed.await
     }
 
     async fn added<T: DeserializeOwned>(self, call: Call<'_>, fits: impl Fn(&T) -> bool) -> Answer<T> {

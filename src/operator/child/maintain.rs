@@ -43,15 +43,14 @@ pub async fn run<C: Child>(child: &mut ChildPass<C>) -> Result<Option<Verdict>, 
     if !requested && is_just_made(child, &seen) {
         return Ok(Some(status::report_just_made(child, &seen)));
     }
+    let owes_retry = may_write && child.pass.owes_retry(requested);
     refresh(child, &seen, requested).await?;
-    if requested && may_write {
-        retry_failed(child).await?;
-    }
+    let wait = if owes_retry { retry_failed(child).await? } else { None };
     for _ in 0..MAX_ROUNDS {
         let Some(seen) = seen_or_read(child).await? else { return absent_share::share_gone(child).await };
         match take_step(child, &seen, may_write).await? {
             Next::Again => {}
-            Next::Done(verdict) => return Ok(verdict),
+            Next::Done(verdict) => return Ok(verdict.map(|verdict| verdict.requeue_within(wait))),
         }
     }
     Ok(Some(Verdict::unfinished()))
@@ -96,7 +95,8 @@ async fn release<C: Child>(child: &mut ChildPass<C>) -> Result<Next, Stop> {
 async fn write<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, step: Step) -> Result<Next, Stop> {
     let updates = step == Step::Update;
     let write = if updates { child.row(seen).updating() } else { child.row(seen).adding() };
-    if let Some(verdict) = child.pass.write_block(&write) {
+    let not_shown_yet = || child.pass.not_shown_yet(&write).filter(|_| updates);
+    if let Some(verdict) = child.pass.write_block(&write).or_else(not_shown_yet) {
         return Ok(Next::Done(Some(status::report(child, seen, step, verdict))));
     }
     if let Some(verdict) = awaits_replacement(child, seen, step) {
@@ -314,17 +314,19 @@ async fn ask_share<C: Child>(child: &ChildPass<C>, seen: &ObservedShare) -> Resu
 }
 
 /// A person asks for another try: a recipient that failed for good is removed, and then added again, unless a waiver
-/// accepts its failure.
-async fn retry_failed<C: Child>(child: &mut ChildPass<C>) -> Result<(), Stop> {
-    let Some(seen) = child.seen() else { return Ok(()) };
+/// accepts its failure. Returns how long that has to wait.
+async fn retry_failed<C: Child>(child: &mut ChildPass<C>) -> Result<Option<Duration>, Stop> {
+    let Some(seen) = child.seen() else { return Ok(None) };
     let is_waived = waiver::in_force(child.pass.object.waiver(), child.pass.now()).is_some();
-    if child.declared != Declared::Here || is_waived || !child.row(&seen).has_failed() {
-        return Ok(());
+    if child.declared == Declared::Here && !is_waived && child.row(&seen).has_failed() {
+        let wait = replacement_pending(child);
+        if wait.is_some() {
+            return Ok(wait);
+        }
+        child.note(Some(&Entry::settled_long_ago()));
+        child.pass.save().await?;
+        child.row(&seen).retry().await?;
     }
-    if replacement_pending(child).is_some() {
-        return Ok(());
-    }
-    child.note(Some(&Entry::settled_long_ago()));
-    child.pass.save().await?;
-    child.row(&seen).retry().await
+    child.pass.has_retried();
+    Ok(None)
 }

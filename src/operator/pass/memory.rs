@@ -88,6 +88,8 @@ pub struct Tries {
     pub asked_for_id: Option<At>,
     /// When the last request to look again was first met: what was read before is too old for it.
     pub request_met: Option<At>,
+    /// A person asked for what failed for good to be tried again, and that is not done.
+    pub retry_owed: bool,
     /// When it was first asked who has the wanted name.
     pub first_look: Option<At>,
     /// Passes in a row that failed.
@@ -347,6 +349,12 @@ impl Memory {
         let times = self.tries.written.get(&write.item).filter(same).map_or(0, |w| w.times);
         let Write { item, value, found, .. } = write.clone();
         self.tries.written.insert(item, Written { value, found, times: times + 1, last: now });
+    }
+
+    /// Whether that value was successfully written so short a time ago, whatever was in its place.
+    pub fn wrote_within(&self, write: &Write, now: At, time: Duration) -> bool {
+        let written = self.tries.written.get(&write.item);
+        written.is_some_and(|written| written.value == write.value && now.since(written.last) < time)
     }
 
     /// Whether writing that value once more in place of this one is pointless: it did not stay.

@@ -115,6 +115,18 @@ impl<K: Reconciled> Pass<K> {
             && self.common().observed_generation != UNOBSERVED
     }
 
+    /// Whether what failed for good is to be tried again: on request, also where the call for that failed, or had to wait.
+    pub fn owes_retry(&self, requested: bool) -> bool {
+        self.memory(|memory| {
+            memory.tries.retry_owed |= requested;
+            memory.tries.retry_owed
+        })
+    }
+
+    pub fn has_retried(&self) {
+        self.memory(|memory| memory.tries.retry_owed = false);
+    }
+
     /// Whether the last verdict was Ready, on this very generation.
     pub fn was_ready(&self) -> bool {
         let common = self.common();

@@ -41,6 +41,21 @@ impl<K: Reconciled> Pass<K> {
         self.refusal(&write.item, Reason::Rejected).or_else(|| self.not_converging(write))
     }
 
+    /// Whether that value was accepted so shortly before that Cloudflare, whose changes come later than its answers, may not
+    /// show it yet.
+    pub fn awaits_effect(&self, write: &Write) -> bool {
+        let (now, read_lag) = (self.now(), self.context.settings.read_lag());
+        self.memory(|memory| memory.wrote_within(write, now, read_lag))
+    }
+
+    /// What is reported of that meanwhile.
+    pub fn not_shown_yet(&self, write: &Write) -> Option<Verdict> {
+        self.awaits_effect(write).then(|| {
+            let message = format!("Cloudflare accepted {} for {}, and does not show it yet", write.value, write.what);
+            Verdict::working(Reason::Progressing, message).requeue_after(self.plan_poll(u64::MAX))
+        })
+    }
+
     /// Takes note of what became of a write, and returns whether it was made; `refused`: how that is reported.
     pub fn note_answer(&self, change: Change<()>, write: &Write, refused: &str) -> Result<bool, Stop> {
         let now = self.now();

@@ -109,6 +109,11 @@ impl ObservedShare {
             && due.map_or(self.counts.is_none_or(|counts| counts.associating > 0), |due| now < due)
     }
 
+    /// Whether counts are missing that a read since then, or since our own call made them unknown, might bring.
+    pub fn may_be_counted(&self, since: At) -> bool {
+        self.counts.is_none() && self.read_at < since.max(self.counted_at)
+    }
+
     /// Whether our own call added that row less than so long before; one that it only changed is not new.
     pub fn is_new(&self, id: &str, now: At, within: Duration) -> bool {
         let added = self.answered.get(id).and_then(|answer| answer.added);
@@ -353,8 +358,15 @@ impl ObservedShare {
         self.wrote_recipient(row, now);
     }
 
+    /// The list of exclusions, complete, but for those that our own recent calls ended.
+    pub fn read_excluded(&mut self, mut rows: Vec<ExcludedRecipient>, began: At, read_lag: Duration) {
+        rows.retain(|row| !self.is_recent(row.id.as_str(), began, read_lag));
+        self.excluded = Some(Exclusions { read_at: began, rows });
+    }
+
     /// An excluded account in the answer to our own write. Who receives the share now, only a read can tell.
     pub fn wrote_excluded(&mut self, row: ExcludedRecipient, now: At) {
+        self.answered.remove(row.id.as_str());
         if let Some(excluded) = &mut self.excluded {
             excluded.rows.retain(|known| known.account_id != row.account_id);
             excluded.rows.push(row);
@@ -364,6 +376,7 @@ impl ObservedShare {
 
     /// As above, for one that is excluded no more.
     pub fn removed_excluded(&mut self, row: &RecipientId, now: At) {
+        self.note_answer(row.to_string(), now, true);
         if let Some(excluded) = &mut self.excluded {
             excluded.rows.retain(|known| known.id != *row);
         }

@@ -3,8 +3,8 @@
 //! A list is complete when its pages have as many different rows as its total says, or, where the total is absent or
 //! wrong, when a page is empty or shorter than one before it: a first page that is shorter than what was asked for may be
 //! as long as pages get, unless the second one is the same. A page beyond the end may be refused, or repeat another one. A list
-//! that agrees with itself proves nothing. One whose pages never fit together, because their order is not always the same, or
-//! whose end is refused, is asked for in one piece.
+//! that agrees with itself proves nothing. One whose pages never fit together, because their order is not always the same, one
+//! that shows another page than was asked for, or null, and one whose end is refused, is asked for in one piece.
 
 use std::collections::{HashMap, HashSet};
 
@@ -78,6 +78,9 @@ impl Pages {
     pub fn take<T: Object>(&mut self, answer: &Page<T>) -> Result<Place, Error> {
         self.page += 1;
         let page = self.page;
+        if answer.null {
+            return Err(Error::Lost { cause: format!("page {page} of a list is null") });
+        }
         if answer.page != page {
             let cause = format!("page {page} of a list was requested, but page {} was returned", answer.page);
             return Err(Error::Lost { cause });
@@ -131,15 +134,20 @@ impl Pages {
     }
 
     fn is_last<T>(&self, answer: &Page<T>) -> bool {
+        if answer.rows.is_empty() {
+            return true;
+        }
         let full = answer.rows.len() >= answer.per_page.unwrap_or(FULL_PAGE) as usize;
         match (answer.total_pages, answer.total_count) {
             // Without a total of rows nothing else speaks for a total of pages.
             (Some(total), None) => self.page >= total && !full,
+            // Both may be those of a page that is not the last.
+            (Some(_), Some(total)) if full && total <= answer.rows.len() as u64 => false,
             (Some(total), Some(_)) => self.page >= total,
             // Pages may be shorter than what was asked for.
-            (None, Some(total)) if (self.seen.len() as u64) < total => answer.rows.is_empty(),
+            (None, Some(total)) if (self.seen.len() as u64) < total => false,
             (None, Some(_)) => !full,
-            (None, None) => answer.rows.is_empty() || answer.rows.len() < self.longest,
+            (None, None) => answer.rows.len() < self.longest,
         }
     }
 }
@@ -153,9 +161,10 @@ where
 {
     let mut before = None;
     let mut earlier: HashSet<String> = HashSet::new();
+    let mut unfit = None;
     for attempt in 0..3 {
         // A total that was wrong once does not tell where the list ends.
-        let (rows, totals) = read_once(&mut ask, attempt > 0).await?;
+        let (rows, totals) = read_once(&mut ask, attempt > 0, &mut unfit).await?;
         if totals == Totals::Unknown || totals == Totals::Same(rows.len() as u64) {
             return Ok(Some(rows));
         }
@@ -170,14 +179,31 @@ where
             break;
         }
     }
-    let Page { mut rows, total_count, .. } = ask(WHOLE).await?;
-    let came = rows.len();
+    let whole = match (ask(WHOLE).await, &unfit) {
+        (Err(error), Some(unfit)) if error.refuses_page() => return Err(unfit.clone().into()),
+        (whole, _) => whole?,
+    };
+    let Page { mut rows, total_count, total_pages, .. } = whole;
+    let (came, full) = (rows.len(), FULL_PAGE as usize);
     let mut ids = HashSet::new();
     rows.retain(|row| ids.insert(row.id().to_owned()));
     let fits = total_count.is_none_or(|total| total == rows.len() as u64 || total == came as u64);
-    // Where the total is too high, a page is asked for that does not exist; but the list may have been cut at a full page.
-    let is_whole = fits || before == Some(Totals::Refused) && !rows.len().is_multiple_of(FULL_PAGE as usize);
-    Ok((is_whole && earlier.is_subset(&ids)).then_some(rows))
+    let ends_full = rows.len().is_multiple_of(full);
+    let is_whole = match (&unfit, total_count) {
+        // Where the total is too high, a page is asked for that does not exist; but the list may have been cut at a full page.
+        (None, _) => fits || before == Some(Totals::Refused) && !ends_full,
+        (Some(_), Some(_)) => fits,
+        // A server that does not know pages may cut this list, too; and there is nothing only if both say so.
+        (Some(_), None) if rows.is_empty() => earlier.is_empty(),
+        (Some(_), None) => {
+            !earlier.is_empty() && !ends_full && total_pages.is_none_or(|pages| pages as usize <= came.div_ceil(full))
+        }
+    };
+    match unfit {
+        _ if is_whole && earlier.is_subset(&ids) => Ok(Some(rows)),
+        Some(unfit) => Err(unfit.into()),
+        None => Ok(None),
+    }
 }
 
 /// What the pages of one list said of its length.
@@ -186,12 +212,17 @@ enum Totals {
     Unknown,
     Same(u64),
     Moved,
-    /// A page was refused, so that what came before it may not be all.
+    /// A page was refused, or is not the one that was asked for, so that what came before it may not be all.
     Refused,
 }
 
-/// Reads a list to its last page; `distrust`: while its total and its rows disagree, to an empty page.
-async fn read_once<T, E, F>(ask: &mut impl FnMut(u32) -> F, distrust: bool) -> Result<(Vec<T>, Totals), E>
+/// Reads a list to its last page; `distrust`: while its total and its rows disagree, to an empty page. `unfit`: why a page
+/// is not the one that was asked for.
+async fn read_once<T, E, F>(
+    ask: &mut impl FnMut(u32) -> F,
+    distrust: bool,
+    unfit: &mut Option<Error>,
+) -> Result<(Vec<T>, Totals), E>
 where
     T: Object,
     E: PageError,
@@ -208,7 +239,14 @@ where
             Err(error) if page > 1 && error.refuses_page() => return Ok((rows, Totals::Refused)),
             answer => answer?,
         };
-        let place = pages.take(&answer)?;
+        let place = match pages.take(&answer) {
+            Ok(place) => place,
+            Err(error) => {
+                *unfit = Some(error);
+                rows.extend(answer.rows);
+                return Ok((rows, Totals::Refused));
+            }
+        };
         if place == Place::Whole {
             return Ok((rows, totals));
         }
@@ -279,7 +317,7 @@ mod tests {
     fn cut(page: u32, size: usize, count: usize) -> Page<Row> {
         let start = (size * (page as usize - 1)).min(count);
         let rows = rows(start, (start + size).min(count));
-        Page { rows, page, per_page: None, total_pages: None, total_count: None }
+        Page { rows, null: false, page, per_page: None, total_pages: None, total_count: None }
     }
 
     #[tokio::test]
@@ -301,7 +339,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_wrong_total_is_believed_to_be_wrong_only_after_an_empty_page() {
-        for total in [90, 119, 121, 999] {
+        for total in [90, 100, 119, 121, 999] {
             for total_pages in [None, Some(1), Some(2), Some(4)] {
                 let page = |page| Page { total_count: Some(total), total_pages, ..cut(page, 100, 120) };
                 let mut empty = 0;
@@ -428,7 +466,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_server_that_answers_page_1_to_every_page_is_found_out_by_the_second_call() {
+    async fn a_server_that_answers_page_1_to_every_page_and_to_the_whole_list_is_found_out() {
         let info = [(Some(250), Some(3)), (Some(250), None), (None, Some(3)), (None, None)];
         for (total_count, total_pages) in info {
             for echo in [false, true] {
@@ -438,8 +476,60 @@ mod tests {
                 });
                 let (list, calls) = list.await;
                 assert!(list.is_err(), "{total_count:?} {total_pages:?} {echo}");
-                assert_eq!(calls, 2, "{total_count:?} {total_pages:?} {echo}");
+                assert_eq!(calls, 3, "{total_count:?} {total_pages:?} {echo}");
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_list_whose_pages_repeat_or_have_other_numbers_is_read_in_one_piece() {
+        let by_zero = |asked: u32| (asked - 1, cut(asked, 100, 250));
+        let always_1 = |_| (1, cut(1, 100, 250));
+        let short = |asked: u32| (asked, cut(1, 30, 250));
+        let infos = [(Some(250), Some(3)), (Some(250), None), (None, Some(3)), (None, None)];
+        for (page, info) in [by_zero as fn(u32) -> (u32, Page<Row>), always_1, short]
+            .into_iter()
+            .flat_map(|page| infos.map(|info| (page, info)))
+        {
+            let list = |whole: usize| {
+                read(move |asked| {
+                    let (number, answer) = if asked == WHOLE { (1, cut(1, 1000, whole)) } else { page(asked) };
+                    Page { page: number, total_count: info.0, total_pages: info.1, ..answer }
+                })
+            };
+            // A short page that comes again is the whole list, unless a total says otherwise.
+            if page(1).1.rows.len() == 30 && info == (None, None) {
+                continue;
+            }
+            let (rows, calls) = list(250).await;
+            assert_eq!((rows.expect("a list"), calls), (Some(250), if page(1).0 == 0 { 2 } else { 3 }), "{info:?}");
+            // What is cut as well is not believed.
+            for cut in [0, 20, 100, 200] {
+                assert!(list(cut).await.0.is_err(), "{cut} {info:?}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_null_list_is_empty_if_the_whole_one_is_too() {
+        let null = |page| Page { null: true, ..cut(page, 100, 0) };
+        for whole in [null(1), cut(1, 100, 0)] {
+            let (list, calls) = read(|page| if page == WHOLE { whole.clone() } else { null(page) }).await;
+            assert_eq!((list.expect("a list"), calls), (Some(0), 2));
+        }
+        for (rows, total) in [(30, None), (30, Some(31)), (0, Some(1)), (100, None)] {
+            let whole = Page { total_count: total, ..cut(1, 1000, rows) };
+            assert!(read(|page| if page == WHOLE { whole.clone() } else { null(page) }).await.0.is_err(), "{rows}");
+        }
+        // One that ends in null after a full page.
+        for whole in [130, 99, 100, 0] {
+            let (list, _) = read(|page| match page {
+                WHOLE => cut(1, 1000, whole),
+                1 => cut(1, 100, 130),
+                page => null(page),
+            })
+            .await;
+            assert_eq!(list.ok().flatten(), (whole == 130).then_some(130), "{whole}");
         }
     }
 

@@ -14,7 +14,6 @@ use super::credentials::ResolvedCredential;
 use super::limiters::{Caller, Permit, Requester};
 use super::observed_share::ObservedShare;
 use super::pages::{PageError, Pages, Place, read_pages};
-use super::recipients::Exclusions;
 use crate::api::ObjectKey;
 use crate::cloudflare::{
     self, Api, Error, ErrorClass, ExcludedRecipient, FULL_PAGE, Kind as ShareKind, Object, Order, Page, Recipient,
@@ -230,13 +229,18 @@ impl Session {
                 Ok(())
             }
             Err(Stop::Cloudflare(error)) if error.class() == ErrorClass::Gone => {
-                let mut cache = self.account.cache();
-                cache.absent(id, began, self.read_lag());
-                // Nothing was read: without an error the caller would ask again, without a pause.
-                if cache.seen(id).is_some() { Err(Stop::Cloudflare(not_readable_yet(id))) } else { Ok(()) }
+                self.list_not_found(id, format!("the recipients of share {id} were not found: {error}")).await
             }
             Err(stop) => Err(stop),
         }
+    }
+
+    /// A list of the share was not found: only the share itself tells whether it is gone.
+    async fn list_not_found(&self, id: &ShareId, cause: String) -> Result<(), Stop> {
+        self.read_share(id).await?;
+        let is_live = self.account.cache().seen(id).is_some_and(ObservedShare::is_live);
+        // Nothing was read: without an error the caller would ask again, without a pause.
+        if is_live { Err(Stop::Cloudflare(Error::Lost { cause })) } else { Ok(()) }
     }
 
     /// Reads the recipients for one row, which is not known to be absent while the list is short.
@@ -291,7 +295,7 @@ impl Session {
                 let _permit = more?;
                 let answer = self.call(ask(page)).await?;
                 if page != WHOLE {
-                    self.account.note_pages(list, answer.total_pages.unwrap_or(page));
+                    self.account.note_pages(list, page);
                 }
                 Ok::<_, Stop>(answer)
             }
@@ -311,16 +315,12 @@ impl Session {
         match self.pages_twice(&format!("excluded of {id}"), 1, list, is_short).await {
             Ok(rows) => {
                 if let Some(seen) = self.account.cache().seen_mut(id) {
-                    seen.excluded = Some(Exclusions { read_at: began, rows });
+                    seen.read_excluded(rows, began, self.read_lag());
                 }
                 Ok(())
             }
             Err(Stop::Cloudflare(error)) if error.class() == ErrorClass::Gone => {
-                // Only the share itself tells whether it is gone.
-                self.read_share(id).await?;
-                let is_live = self.account.cache().seen(id).is_some_and(ObservedShare::is_live);
-                let cause = || format!("the accounts excluded from share {id} were not found: {error}");
-                if is_live { Err(Stop::Cloudflare(Error::Lost { cause: cause() })) } else { Ok(()) }
+                self.list_not_found(id, format!("the accounts excluded from share {id} were not found: {error}")).await
             }
             Err(stop) => Err(stop),
         }
@@ -340,12 +340,17 @@ impl Session {
             // In a burst of new objects the next look serves many.
             return Err(Stop::Crowded);
         }
-        let _permit = self.permit(1)?;
+        let permit = self.permit(1)?;
         let began = self.clock().now();
         let page = self.call(self.newest(1)).await?;
-        Pages::default().take(&page)?;
+        drop(permit);
+        let shares = match Pages::default().take(&page) {
+            Ok(_) => page.rows,
+            // It is null, or another page. In one piece the list may be readable all the same.
+            Err(_) => self.pages("newest shares", 1, |page| self.newest(page)).await?,
+        };
         let mut cache = self.account.cache();
-        cache.read_all(page.rows, began, self.read_lag());
+        cache.read_all(shares, began, self.read_lag());
         cache.looked = cache.looked.max(Some(began));
         Ok(())
     }
@@ -357,7 +362,7 @@ impl Session {
     }
 
     /// Reads the sent shares, complete back to that time: newest first as far as needed, or all of them where the pages
-    /// are not in that order, or one of them is refused.
+    /// are not in that order, or one of them is refused, or not the one that was asked for.
     pub async fn look_back(&self, since: At) -> Result<(), Stop> {
         let began = self.clock().now();
         let has_no_order = self.account.cache().has_no_order;
@@ -391,7 +396,7 @@ impl Session {
                 Err(error) if page > 1 && error.refuses_page() => return Ok(false),
                 answer => answer?,
             };
-            let place = pages.take(&answer)?;
+            let Ok(place) = pages.take(&answer) else { return Ok(false) };
             for created in answer.rows.iter().map(|share| share.created) {
                 let is_misplaced = if first { created < known } else { created > before };
                 if created.is_none() || is_misplaced {

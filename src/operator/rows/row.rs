@@ -112,7 +112,9 @@ impl<K: Reconciled> Row<'_, K> {
         let for_now = match error.class() {
             // It may be there already, or the share is in a state that forbids it: look again.
             ErrorClass::Conflict | ErrorClass::Gone => {
-                if self.is_there_after_all().await? {
+                if error.class() == ErrorClass::Conflict && self.is_share_gone().await?
+                    || self.is_there_after_all().await?
+                {
                     return Ok(());
                 }
                 " for now"
@@ -124,6 +126,12 @@ impl<K: Reconciled> Row<'_, K> {
         let now = self.pass.now();
         self.pass.memory(|memory| memory.refuse(&self.key.to_string(), message, now));
         Ok(())
+    }
+
+    /// What is refused on a share that is on its way out says nothing of the row: the next look reports the share.
+    async fn is_share_gone(&self) -> Result<bool, Stop> {
+        self.session.read_share(self.share()).await.inspect_err(|_| self.session.stale(self.share()))?;
+        Ok(!self.session.account.cache().seen(self.share()).is_some_and(ObservedShare::is_live))
     }
 
     async fn is_there_after_all(&self) -> Result<bool, Stop> {
@@ -169,6 +177,11 @@ impl<K: Reconciled> Row<'_, K> {
             }
         }
         self.note_removal(&change);
+        if matches!(&change, Change::Not(error) if error.class() == ErrorClass::Conflict)
+            && self.is_share_gone().await?
+        {
+            return Ok(false);
+        }
         let refused = if self.is_last() {
             format!(
                 "{} is not removed, because Cloudflare does not remove the last resource of a share ({instead})",

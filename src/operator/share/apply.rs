@@ -52,7 +52,8 @@ impl Changes {
             adds.retain(|key| key.is_excluded());
         }
         adds.retain(|key| losing.allows(key));
-        let updates = plan::not_backing_off(share, plan, seen, |step| step == Step::Update, |row| row.updating());
+        let mut updates = plan::not_backing_off(share, plan, seen, |step| step == Step::Update, |row| row.updating());
+        updates.retain(|key| !share.pass.awaits_effect(&share.row(seen, key).updating()));
         Changes { adds, updates, removals: removals::due_removals(share, plan, seen, losing) }
     }
 
@@ -291,29 +292,30 @@ fn rows_denied(share: &SharePass, suspects: Vec<(RowKey, Error)>, may_add: bool)
 }
 
 /// A person asks for another try: recipients that failed for good are removed, and then added again. Those whose failure
-/// a waiver accepts keep what they have.
-pub async fn retry_failed(share: &mut SharePass, id: &ShareId) -> Result<(), Stop> {
-    let Some(seen) = share.seen(id) else { return Ok(()) };
+/// a waiver accepts keep what they have. Returns how long that has to wait.
+pub async fn retry_failed(share: &mut SharePass, id: &ShareId) -> Result<Option<Duration>, Stop> {
+    let Some(seen) = share.seen(id) else { return Ok(None) };
     let now = share.pass.now();
-    // A call that may still replace all recipients would undo it.
-    if bulk::pending_for(share).is_some() {
-        return Ok(());
-    }
     let inline = share.desired.inline.iter();
     let counts = inline.filter(|(_, declared)| waiver::in_force(declared.waiver.as_ref(), now).is_none());
     let failed: Vec<RowKey> =
         counts.map(|(key, _)| key).filter(|key| share.row(&seen, key).has_failed()).cloned().collect();
-    if failed.is_empty() {
-        return Ok(());
+    if !failed.is_empty() {
+        // A call that may still replace all recipients would undo it.
+        let wait = bulk::pending_for(share);
+        if wait.is_some() {
+            return Ok(wait);
+        }
+        let mut entries = share.entries();
+        for key in &failed {
+            entries.insert(key.clone(), Entry::settled_long_ago().named(share.name_of(key)));
+        }
+        share.record(&entries);
+        share.pass.save().await?;
     }
-    let mut entries = share.entries();
-    for key in &failed {
-        entries.insert(key.clone(), Entry::settled_long_ago().named(share.name_of(key)));
-    }
-    share.record(&entries);
-    share.pass.save().await?;
     for key in &failed {
         share.row(&seen, key).retry().await?;
     }
-    Ok(())
+    share.pass.has_retried();
+    Ok(None)
 }

@@ -6,6 +6,7 @@ use super::share_pass::SharePass;
 use super::still_ready::AtRest;
 use super::{apply, name, opening, outside, plan, status};
 use crate::api::Reason;
+use crate::cloudflare::ShareStatus;
 use crate::core::id::ShareId;
 use crate::core::limiter::Priority;
 use crate::core::row_key::RowKey;
@@ -15,6 +16,7 @@ use crate::core::time::At;
 use crate::operator::delays;
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::remote::observed_share::ObservedShare;
+use crate::operator::rows::row_state::{State, row_state};
 use crate::operator::stop::Stop;
 
 /// Polls without news for which the counts suffice, and the recipients are not listed.
@@ -37,13 +39,12 @@ pub async fn maintain(share: &mut SharePass) -> Result<Verdict, Stop> {
     if !requested && is_just_made(share, &id) {
         return Ok(report_just_made(share, &id));
     }
+    let owes_retry = share.mode == Mode::Manage && share.pass.owes_retry(requested);
     refresh(share, &id, requested).await?;
-    if requested && share.mode == Mode::Manage {
-        apply::retry_failed(share, &id).await?;
-    }
+    let wait = if owes_retry { apply::retry_failed(share, &id).await? } else { None };
     for _ in 0..MAX_ROUNDS {
         if let Some(verdict) = round(share, &id, requested).await? {
-            return Ok(verdict);
+            return Ok(verdict.requeue_within(wait));
         }
     }
     Ok(Verdict::unfinished())
@@ -75,7 +76,9 @@ async fn round(share: &mut SharePass, id: &ShareId, requested: bool) -> Result<O
                            ShareResource objects";
             Ok(Some(Verdict::working(Reason::Progressing, message).requeue_after(wait)))
         }
-        Round::Done if share.desired.organization.is_some() && seen.counts.is_none() && !share.counted => {
+        Round::Done
+            if share.desired.organization.is_some() && seen.may_be_counted(share.pass.since) && !share.counted =>
+        {
             share.session.read_share(id).await?;
             share.counted = true;
             Ok(None)
@@ -139,8 +142,8 @@ async fn refresh(share: &SharePass, id: &ShareId, requested: bool) -> Result<(),
     let resources_due = seen.lacks_resources() || poll && has_pending_resources(share, &seen);
     let polls = share.pass.memory(|memory| memory.tries.polls);
     let many = share.session.priority() != Priority::Edit && share.session.account.is_busy();
-    let membership = share.desired.organization.is_some() && poll;
-    if requested || membership || seen.read_at == At::default() || resources_due || poll && many {
+    let followed_itself = poll && (share.desired.organization.is_some() || seen.share.status != ShareStatus::Active);
+    if requested || followed_itself || seen.read_at == At::default() || resources_due || poll && many {
         share.session.refresh_share(id, since).await?;
     }
     let Some(seen) = share.seen(id) else { return Ok(()) };
@@ -170,6 +173,14 @@ fn has_pending_resources(share: &SharePass, seen: &ObservedShare) -> bool {
         let is_announced = entries.get(key).is_some_and(|entry| entry.intended_at.is_some());
         is_announced && !share.pass.memory(|memory| memory.answered.contains_key(key))
     };
+    // A status that is not the usual one may be so only at first.
+    let is_strange = |key: &RowKey| row_state(key, seen, None).state == State::Pending;
     let mut resources = plan.rows.iter().filter(|(key, _)| key.is_resource());
-    resources.any(|(key, row)| row.step == Step::Wait || row.observed == Observed::Leaving || is_unanswered(key))
+    resources.any(|(key, row)| {
+        row.step == Step::Wait
+            || row.observed == Observed::Leaving
+            || row.is_live() && is_strange(key)
+            || row.step == Step::Update && share.pass.awaits_effect(&share.row(seen, key).updating())
+            || is_unanswered(key)
+    })
 }

@@ -31,7 +31,12 @@ pub async fn correct_name(share: &mut SharePass, id: &ShareId, seen: &ObservedSh
         return Ok(None);
     }
     let write = Write { item: "name".into(), what: "the share's name".into(), value: wanted, found: found.clone() };
-    let write_block = share.pass.write_block(&write);
+    if share.pass.awaits_effect(&write) && seen.read_at < share.pass.since {
+        share.session.read_share(id).await?;
+        let is_read = share.seen(id).is_none_or(|seen| seen.read_at >= share.pass.since);
+        return Ok(share.pass.not_shown_yet(&write).filter(|_| !is_read));
+    }
+    let write_block = share.pass.write_block(&write).or_else(|| share.pass.not_shown_yet(&write));
     if write_block.is_some() {
         return Ok(write_block);
     }

@@ -21,6 +21,8 @@ use crate::operator::{clock, delays};
 
 const MAX_UNMANAGED: usize = 20;
 const MAX_MESSAGE: usize = 300;
+/// Polls without news for which a share is followed that is neither as usual nor on its way: over two minutes by default.
+const STRANGE_POLLS: u32 = 10;
 
 /// Fills the status from what was seen, and returns the verdict.
 pub fn report(share: &mut SharePass, id: &ShareId, seen: &ObservedShare, plan: &Plan) -> Verdict {
@@ -224,18 +226,19 @@ fn under_way(
     let leaving = leaving.count() + exclusions::leaving_members(share, seen);
     let awaited = children::awaited(share, row_states);
     let is_active = seen.share.status == ShareStatus::Active;
-    let moving = !waiting.is_empty() || leaving > 0 || are_members_pending(share, seen);
-    if !moving && is_active && (awaited.is_empty() || stuck.is_some()) {
+    let moving = !waiting.is_empty() || leaving > 0 || are_members_pending(share);
+    let is_strange = !is_active || is_uncounted(share, seen);
+    if !moving && !is_strange && (awaited.is_empty() || stuck.is_some()) {
         return None;
     }
-    let wait = match (moving, awaited.is_empty()) {
+    let follows = moving || is_strange && may_soon_be_usual(share);
+    let wait = match (follows, awaited.is_empty()) {
         (true, _) => Some(share.follow(seen)),
         // The objects follow their own rows, and what they say wakes us.
         (false, false) => Some(delays::HUMAN),
-        // Nobody knows how long an unknown status lasts: the sweep shows when it ends.
         (false, true) => None,
     };
-    if !moving {
+    if !follows {
         share.stop_following();
     }
     let rows: Vec<_> = waiting.into_iter().chain(awaited).collect();
@@ -246,19 +249,31 @@ fn under_way(
     if leaving > 0 {
         message = format!("{message}; {leaving} being removed");
     }
-    if share.desired.organization.is_some() && seen.counts.is_none() {
+    if is_uncounted(share, seen) {
         message = format!("{message}; Cloudflare does not say how many accounts receive the share");
     }
     if let Some(stuck) = stuck {
         message = format!("{message}. {}", stuck.message);
     }
-    Some(Verdict { requeue_after: wait, ..Verdict::working(Reason::Associating, message) })
+    let again = stuck.and_then(|stuck| stuck.requeue_after);
+    Some(Verdict::working(Reason::Associating, message).requeue_within(wait.into_iter().chain(again)))
 }
 
-/// Whether members of the organization are on their way. Without counts nobody knows who receives the share.
-fn are_members_pending(share: &SharePass, seen: &ObservedShare) -> bool {
+/// Whether members of the organization are on their way.
+fn are_members_pending(share: &SharePass) -> bool {
     let pending = share.pass.status.recipients.as_ref().map_or(0, |recipients| recipients.pending);
-    share.desired.organization.is_some() && (pending > 0 || seen.counts.is_none())
+    share.desired.organization.is_some() && pending > 0
+}
+
+/// Without counts nobody knows who receives an organization's share.
+fn is_uncounted(share: &SharePass, seen: &ObservedShare) -> bool {
+    share.desired.organization.is_some() && seen.counts.is_none()
+}
+
+/// Whether an unknown status, or counts that are missing, may be those of a change that takes effect. Nobody knows how long
+/// others last: the sweep shows when they end.
+fn may_soon_be_usual(share: &SharePass) -> bool {
+    share.pass.memory(|memory| memory.tries.polls) < STRANGE_POLLS
 }
 
 /// A message with how the first of these rows stand.
@@ -360,9 +375,15 @@ fn unchanged(share: &SharePass, id: &ShareId, seen: &ObservedShare, row_states: 
         share.stop_following();
         return Verdict::stalled(Reason::RecipientFailed, message);
     }
-    if !open.is_empty() || are_members_pending(share, seen) {
+    let follows = !open.is_empty() || are_members_pending(share);
+    if follows || is_uncounted(share, seen) {
         let message = format!("observed: {}", with_rows(share, so_far, &open));
-        return Verdict::working(Reason::Associating, message).requeue_after(share.follow(seen));
+        let verdict = Verdict::working(Reason::Associating, message);
+        if follows || may_soon_be_usual(share) {
+            return verdict.requeue_after(share.follow(seen));
+        }
+        share.stop_following();
+        return verdict;
     }
     share.stop_following();
     let so_far = children::with_failed_objects(share, row_states, so_far.to_owned());
