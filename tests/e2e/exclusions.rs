@@ -355,7 +355,9 @@ fn made_again(world: &World) {
     scene.wait_ready("share", "waf");
     let calls =
         |method: &str| scene.changes().iter().filter(|c| c.starts_with(method) && c.contains("excluded")).count();
-    world.simulator.switches(Some(&scene.account), |switches| switches.list_lag_ms = 20_000);
+    world.simulator.switches(Some(&scene.account), |switches| switches.list_lag_ms = 12_000);
+    let lags = Instant::now();
+    scene.wait("lists that show the share", || lags.elapsed() > Duration::from_secs(13));
     scene.apply(&share(&scene, &organization, &[], &[&first]));
     scene.wait("the exclusion withdrawn", || calls("DELETE") == 1);
     scene.ask("share", "waf");
@@ -363,6 +365,6 @@ fn made_again(world: &World) {
     scene.apply(&share(&scene, &organization, &[&two], &[&first]));
     scene.wait("the exclusion made again", || calls("POST") == 2);
     // Lists do not show yet that it was withdrawn.
-    assert!(edited.elapsed() < Duration::from_secs(12), "{:?}", edited.elapsed());
+    assert!(edited.elapsed() < Duration::from_secs(8), "{:?}", edited.elapsed());
     scene.wait_state("it", |shares| shares[0].excluded == [two.clone()]);
 }
