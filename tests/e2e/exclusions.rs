@@ -1,6 +1,6 @@
 //! Whether a Share says so for as long as an account receives it that the manifest excludes.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cfshare_simulator::{Action, Edit, EmptyCreate, ErrorBody, IncludedResources, Release, Rule};
 use serde_json::Value;
@@ -349,17 +349,22 @@ fn null_lists(world: &World, empty_create: EmptyCreate) {
 
 fn made_again(world: &World) {
     let scene = world.own_scene();
-    let _operator = own::start(&scene, &[("--sweep-interval", "10m"), ("--settle-time", "40s")]);
+    let _operator = own::start(&scene, &[("--sweep-interval", "10m"), ("--settle-time", "100s")]);
     let (organization, [_, two, _], first) = organization(&scene);
     scene.apply(&share(&scene, &organization, &[&two], &[&first]));
     scene.wait_ready("share", "waf");
     let calls =
         |method: &str| scene.changes().iter().filter(|c| c.starts_with(method) && c.contains("excluded")).count();
-    world.simulator.switches(Some(&scene.account), |switches| switches.list_lag_ms = 8_000);
+    world.simulator.switches(Some(&scene.account), |switches| switches.list_lag_ms = 12_000);
+    let lags = Instant::now();
+    scene.wait("lists that show the share", || lags.elapsed() > Duration::from_secs(13));
     scene.apply(&share(&scene, &organization, &[], &[&first]));
     scene.wait("the exclusion withdrawn", || calls("DELETE") == 1);
     scene.ask("share", "waf");
+    let edited = Instant::now();
     scene.apply(&share(&scene, &organization, &[&two], &[&first]));
     scene.wait("the exclusion made again", || calls("POST") == 2);
+    // Lists do not show yet that it was withdrawn.
+    assert!(edited.elapsed() < Duration::from_secs(8), "{:?}", edited.elapsed());
     scene.wait_state("it", |shares| shares[0].excluded == [two.clone()]);
 }
