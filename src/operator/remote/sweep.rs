@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::FutureExt;
 
 use super::Remote;
-use super::account::{Account, CLOCK};
+use super::account::Account;
 use super::limiters::{Caller, Requester};
 use super::observed_share::ObservedShare;
 use super::pages::read_pages;
@@ -356,9 +356,11 @@ impl Sweeper {
                 reported = reported.into_iter().chain(breaker_reported_at(&status.common.conditions)).min();
             }
         }
-        // What was told within the window still counts, also after a restart.
-        let is_old =
-            |at: At| now.since(at) >= VANISH_WINDOW || confirmed.is_some_and(|confirmed| at <= confirmed.plus(CLOCK));
+        // What was told within the window still counts, also after a restart, unless a person accepted it: it is told within
+        // minutes of that.
+        let is_old = |at: At| {
+            now.since(at) >= VANISH_WINDOW || confirmed.is_some_and(|confirmed| at <= confirmed.plus(VANISH_WINDOW))
+        };
         self.account.accept_losses(told.into_iter().filter(|(_, at)| is_old(*at)).map(|(id, _)| id));
         let reported = reported.map(|reported| reported.unless_ahead(now, since));
         let account = &self.account.id;

@@ -124,6 +124,10 @@ fn is_still_ready(share: &SharePass, id: &ShareId) -> bool {
     if share.pass.status.exceptions.iter().any(|entry| entry.waiver.is_some()) {
         return false;
     }
+    // What nobody declares was left alone, as where an object could not be read, and may have to go by now.
+    if share.desired.prune && share.desired.organization.is_none() && share.pass.status.unmanaged_count > 0 {
+        return false;
+    }
     let unlisted = |seen: &ObservedShare| seen.recipients.is_none() && seen.excluded.is_none();
     let Some(seen) = share.seen(id).filter(unlisted) else { return false };
     let recorded = AtRest::recorded(&share.pass.status, &share.desired);
