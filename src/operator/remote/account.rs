@@ -397,8 +397,7 @@ mod tests {
     use crate::operator::cluster::requeuer::Requeuer;
     use crate::operator::vital::Vital;
 
-    #[tokio::test]
-    async fn an_account_that_was_not_listed_for_long_blames_the_rate_limit_only_if_its_list_waits_for_that() {
+    fn account() -> Account {
         let rate = Rate { per_second: 1.0, burst: 1, concurrency: 1 };
         let requeuer = Arc::new(Requeuer::new(Vec::new()));
         let limiters = Limiters::new(rate, 1.0, Clock(At::default), requeuer, Vital::default());
@@ -406,7 +405,46 @@ mod tests {
         let used = ResolvedCredential { fingerprint: credential.fingerprint(), credential };
         let (id, interval) = (AccountId::parse(&"a".repeat(32)).expect("an id"), Duration::from_secs(600));
         let limiter = limiters.of(used.fingerprint);
-        let account = Account::new(id.clone(), used, limiter.clone(), Arc::default(), interval, At(0));
+        Account::new(id, used, limiter, Arc::default(), interval, At(0))
+    }
+
+    /// Whether the breaker opens when these shares are missing at that second, of ten.
+    fn opens(account: &Account, second: i64, missing: &[&str]) -> bool {
+        let missing = missing.iter().map(|id| Interned::from(*id)).collect();
+        account.count_losses(10, &missing, None, At(second * 1000))
+    }
+
+    #[tokio::test]
+    async fn losses_count_together_for_ten_minutes() {
+        let lost_then = |second| {
+            let account = account();
+            let before = opens(&account, 0, &["one", "two"]);
+            // Both were made anew, and are bound under other ids.
+            let between = opens(&account, 300, &[]);
+            (before || between, opens(&account, second, &["three"]))
+        };
+        assert_eq!([599, 601].map(lost_then), [(false, true), (false, false)]);
+    }
+
+    #[tokio::test]
+    async fn a_share_that_came_back_does_not_count_until_it_vanishes_again() {
+        let account = account();
+        let (id, lag) = (ShareId::parse("one").expect("an id"), Duration::from_secs(60));
+        let shown = serde_json::json!({
+            "id": "one", "account_id": "acc", "account_name": "Security", "organization_id": "org", "name": "waf",
+            "status": "active", "target_type": "account",
+        });
+        assert!(!opens(&account, 0, &["one", "two"]));
+        account.cache().read(serde_json::from_value(shown).expect("a share"), At(5_000), lag);
+        assert!(!opens(&account, 10, &["three"]), "one is there again");
+        account.cache().forget(&id);
+        assert!(opens(&account, 20, &["one"]));
+    }
+
+    #[tokio::test]
+    async fn an_account_that_was_not_listed_for_long_blames_the_rate_limit_only_if_its_list_waits_for_that() {
+        let account = account();
+        let (id, limiter) = (account.id.clone(), account.limiter.clone());
         let passing = Duration::from_secs(60);
         let why = |second: i64| account.why_unreadable(At(second * 1000), passing).map(|error| error.class());
         assert_eq!(

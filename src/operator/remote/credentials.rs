@@ -180,3 +180,61 @@ impl Credentials {
         changed.into_iter().filter(in_use).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicI64, Ordering};
+
+    use http::{Request, Response};
+    use kube::client::Body;
+    use serde_json::json;
+
+    use super::*;
+
+    static NOW: AtomicI64 = AtomicI64::new(0);
+
+    /// What the API server does.
+    #[derive(Clone, Copy, PartialEq)]
+    enum Server {
+        Answers,
+        CannotBeReached,
+        HasNone,
+    }
+
+    #[tokio::test]
+    async fn a_secret_that_cannot_be_asked_for_is_as_it_was() {
+        let does = Arc::new(Mutex::new(Server::Answers));
+        let done = does.clone();
+        let secret = json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "one", "namespace": "a"},
+            "data": {"apiToken": "Y2FuYXJ5"},
+        });
+        let missing =
+            json!({"apiVersion": "v1", "kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404});
+        let server = tower::service_fn(move |_: Request<Body>| {
+            let (status, body) = match *done.lock() {
+                Server::HasNone => (404, &missing),
+                Server::Answers | Server::CannotBeReached => (200, &secret),
+            };
+            let answer = Response::builder().status(status).body(Body::from(body.to_string().into_bytes()));
+            let is_reached = *done.lock() != Server::CannotBeReached;
+            async move { if is_reached { Ok(answer.expect("an answer")) } else { Err(std::io::Error::other("refused")) } }
+        });
+        let clock = Clock(|| At(NOW.load(Ordering::SeqCst)));
+        let credentials = Credentials::new(kube::Client::new(server, "a"), clock);
+        let name = Name::new("a", "one");
+        let read = async |second: i64, server: Server| {
+            NOW.store(second * 1000, Ordering::SeqCst);
+            *does.lock() = server;
+            credentials.resolve(&name).await.map(|found| found.fingerprint)
+        };
+        let canary = Credential::Token("canary".into()).fingerprint();
+        assert_eq!(read(1000, Server::Answers).await, Ok(canary));
+        assert_eq!(read(1031, Server::CannotBeReached).await, Ok(canary));
+        assert_eq!(credentials.refresh_all(|_| true).await, []);
+        NOW.store(1_062_000, Ordering::SeqCst);
+        assert_eq!(credentials.refresh_all(|_| true).await, [], "nor where it is read without being used");
+        assert_eq!(read(1093, Server::HasNone).await, Err(NoCredential::Missing("one".into())));
+        assert_eq!(credentials.refresh_all(|_| true).await, [name.clone()]);
+    }
+}
