@@ -128,7 +128,9 @@ fn ended_in_a_call(world: &World) {
     hold("/accounts/*/shares");
     scene.apply(&(0..20).map(|n| scene.share(&format!("waf-{n}"), &[&a], &[&x], "")).collect::<Vec<_>>().join("---\n"));
     let create = held("/shares");
-    let created = scene.journal().into_iter().find(|e| e.changing && !e.done).expect("it").body["name"].clone();
+    let open = || scene.journal().into_iter().filter(|e| e.changing && !e.done).collect::<Vec<Entry>>();
+    scene.wait("the other calls to end", || scene.live().len() == 22 && open().len() == 1);
+    let created = open()[0].body["name"].clone();
     // One of several that are announced together.
     hold("/accounts/*/shares/*/recipients");
     scene.apply(&scene.share("edited", &edited, &[&x], ""));
