@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 use cfshare_simulator::{Action, Entry, Held, PostedAgain, Release, Rule, random_id};
 use cfshare_testbed::Process;
 use cfshare_testbed::process::Signal;
+use k8s_openapi::jiff::Timestamp;
+use serde_json::json;
 
 use crate::Test;
 use crate::expect::{has, nothing_doubled, only_share, sweeps};
@@ -20,6 +22,7 @@ pub const TESTS: &[Test] = &[
         "leader: a leader that slept before a removal does not remove what is wanted again when it wakes",
         slept_in_an_edit,
     ),
+    ("leader: a leader that loses its Lease between two removals makes no more of them", lost_between_removals),
     ("leader: a Lease deleted by hand never makes two leaders", lease_deleted),
 ];
 
@@ -221,6 +224,48 @@ fn slept_in_an_edit(world: &World) {
     sweeps(&scene, 2);
     assert_eq!(turns(&scene), ["first", "second"], "{}\n\n{}", first.log(), second.log());
     only_share(&scene.state(), &[&a, &b], &[&x]);
+}
+
+fn lost_between_removals(world: &World) {
+    let scene = world.own_scene();
+    let replica = |name: &str| {
+        let flags = [
+            ("--leader-elect", ""),
+            ("--lease-namespace", scene.namespace.as_str()),
+            ("--lease-duration", "32s"),
+            ("--call-timeout", "30s"),
+            ("--identity", name),
+        ];
+        own::launch(&scene, &format!("{name}.log"), &flags)
+    };
+    let first = replica("first");
+    scene.wait("the first to lead", || holder(&scene) == "first");
+    let [a, b, c, d, x] = ids();
+    scene.apply(&scene.share("waf", &[&a, &b, &c, &d], &[&x], "maxRemovals: 3"));
+    scene.wait_ready("share", "waf");
+    // The first of three that are recorded together.
+    let path = "/accounts/*/shares/*/recipients/*";
+    world.simulator.fault(Rule::once("DELETE", path, Action::HoldAfter {}).account(&scene.account));
+    scene.apply(&scene.share("waf", &[&a], &[&x], "maxRemovals: 3"));
+    let held = world.simulator.wait_held(PATIENCE, |held| held.account.as_deref() == Some(&scene.account));
+    let give = |holder: &str, seconds: u32| {
+        let now = format!("{:.6}", Timestamp::now());
+        let spec = json!({"holderIdentity": holder, "renewTime": now, "leaseDurationSeconds": seconds});
+        let patch = json!({"spec": spec}).to_string();
+        scene.kubectl(&["patch", "lease", "cfshare", "--type=merge", "-p", &patch]);
+    };
+    give("another", 3600);
+    assert!(first.logs("the lease is lost", PATIENCE), "{}", first.log());
+    world.simulator.release(held.expect("a removal").id, Release::Go).expect("it is answered");
+    let status = first.wait(PATIENCE);
+    assert!(status.is_some_and(|status| !status.success()), "it goes on: {}", first.log());
+    let removals = scene.changes().iter().filter(|call| call.starts_with("DELETE")).count();
+    assert_eq!((removals, scene.only().live_recipients().len()), (1, 3), "{:#?}", scene.changes());
+    give("", 1);
+    let _second = replica("second");
+    scene.wait_state("the others gone", |shares| has(&shares[0], &[&a], &[&x]));
+    scene.wait_ready("share", "waf");
+    assert_eq!(turns(&scene), ["first", "second"]);
 }
 
 fn lease_deleted(world: &World) {
