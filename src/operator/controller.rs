@@ -278,3 +278,99 @@ fn when_next<K: Reconciled>(context: Arc<Context>, object: Arc<K>, ended: Result
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::{Method, Request, Response};
+    use kube::client::Body;
+    use parking_lot::Mutex;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::api::Share;
+    use crate::operator::clock::Clock;
+    use crate::operator::cluster::requeuer::Requeuer;
+    use crate::operator::pass::share_locks::ShareLocks;
+    use crate::operator::{cluster, remote};
+    use crate::serve::metrics::Metrics;
+
+    fn share(name: &str) -> Value {
+        json!({
+            "apiVersion": "cfshare.dev/v1alpha1", "kind": "Share",
+            "metadata": {"name": name, "namespace": "a", "uid": name, "generation": 3, "resourceVersion": "1"},
+            "spec": {"accountID": "023e105f4ecef8ad9ca31a8372d0c353", "recipients": [], "resources": []},
+        })
+    }
+
+    /// An API server that takes every patch, and what was patched.
+    fn server() -> (kube::Client, Arc<Mutex<Vec<(String, Value)>>>) {
+        let patched = Arc::new(Mutex::new(Vec::new()));
+        let taken = patched.clone();
+        let server = tower::service_fn(move |request: Request<Body>| {
+            let taken = taken.clone();
+            async move {
+                let (head, body) = request.into_parts();
+                let body = body.collect_bytes().await.unwrap_or_default();
+                let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+                let path = head.uri.path().to_owned();
+                let mut answer = share(path.split('/').rev().find(|part| *part != "status").unwrap_or_default());
+                answer["status"] = body["status"].clone();
+                if head.method == Method::PATCH {
+                    taken.lock().push((path, body));
+                }
+                Ok::<_, std::io::Error>(Response::new(Body::from(answer.to_string().into_bytes())))
+            }
+        });
+        (kube::Client::new(server, "a"), patched)
+    }
+
+    fn context(kube: kube::Client, shares: &[Share]) -> Arc<Context> {
+        let (metrics, clock) = (Arc::<Metrics>::default(), Clock::SYSTEM);
+        let remote = remote::samples::remote(kube.clone(), remote::samples::client(), metrics.clone(), clock);
+        Arc::new(Context {
+            settings: remote.settings.clone(),
+            clock,
+            cluster: Arc::new(cluster::samples::cluster(kube, shares, metrics.clone(), clock)),
+            remote: Arc::new(remote),
+            memories: Default::default(),
+            metrics,
+            shutdown: Default::default(),
+            deletions: Default::default(),
+            event_slots: Default::default(),
+            refusals_told: Default::default(),
+            share_locks: Arc::new(ShareLocks::new(Arc::new(Requeuer::new(Vec::new())))),
+        })
+    }
+
+    async fn panics_on_one(_: Arc<Context>, object: Arc<Share>) -> Result<Option<Duration>, Stop> {
+        assert!(Name::of(object.as_ref()).name != "bad", "on purpose");
+        Ok(Some(Duration::from_secs(7)))
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_a_pass_is_told_by_its_object_counted_and_no_other_objects() {
+        let (kube, patched) = server();
+        let [bad, good]: [Share; 2] = ["bad", "good"].map(|name| serde_json::from_value(share(name)).expect("a Share"));
+        let context = context(kube, &[bad.clone(), good.clone()]);
+        let (under_way, mut all_ended) = mpsc::channel(1);
+        let one = |object| reconcile(context.clone(), Arc::new(object), panics_on_one, under_way.clone());
+        assert_eq!(one(bad).await, Action::requeue(AFTER_PANIC));
+        assert_eq!(one(good).await, Action::requeue(Duration::from_secs(7)));
+        let shown = context.metrics.render();
+        assert!(shown.contains("cfshare_panics_total 1\n"), "{shown}");
+        let statuses: Vec<(String, Value)> =
+            patched.lock().iter().filter(|(path, _)| path.ends_with("/status")).cloned().collect();
+        let [(path, patch)] = statuses.as_slice() else { panic!("not one status was written: {statuses:#?}") };
+        assert!(path.ends_with("/namespaces/a/shares/bad/status"), "{path}");
+        assert_eq!(patch["status"]["observedGeneration"], 3, "{patch:#}");
+        let conditions = patch["status"]["conditions"].as_array().expect("conditions");
+        for (kind, status) in [("Ready", "False"), ("Stalled", "True")] {
+            let said = conditions.iter().find(|condition| condition["type"] == kind).expect("it");
+            assert_eq!((&said["status"], &said["reason"]), (&json!(status), &json!("InternalError")), "{patch:#}");
+        }
+        // A process that ends waits for passes: one that panicked must not keep it.
+        drop(under_way);
+        let ended = tokio::time::timeout(Duration::from_secs(5), all_ended.recv());
+        assert_eq!(ended.await, Ok(None));
+    }
+}

@@ -3,16 +3,21 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use cfshare_simulator::{Action, Entry, LimitHeaders, Limits, Policy, Rule, random_id};
+use cfshare_testbed::Process;
 use serde_json::Value;
 
 use crate::Test;
 use crate::expect::{nothing_doubled, sweeps};
 use crate::own;
-use crate::scene::{Scene, World, condition, ids, is_ready};
+use crate::scene::{Scene, World, condition, ids, is_ready, metrics};
 
 pub const TESTS: &[Test] = &[
-    ("budget: retry-after stops every call of the credential until then", retry_after),
+    ("budget: retry-after stops every call of the credential until then", |w| refused(w, Some("5"), 5)),
+    ("budget: a refusal without retry-after stops every call of the credential for a while", |w| refused(w, None, 10)),
+    ("budget: a retry-after that cannot be read stops every call as well", |w| refused(w, Some("soon"), 10)),
+    ("budget: an operator that is killed again and again keeps to the rate", crash_loop),
     ("budget: two Secrets with one token share one budget", same_token),
+    ("budget: two tokens of one user both get through though they share its limit", one_user),
     ("budget: what the headers say is left is not overspent", headers),
     ("budget: headers that say the same on every answer stop nothing", steady),
     ("budget: bulk creates keep to the rate and do not hold up an edit", bulk),
@@ -44,25 +49,49 @@ fn after_refusal(journal: &[Entry]) -> Vec<i64> {
     journal.iter().map(|entry| entry.at - answered).filter(|late| *late > 0).collect()
 }
 
-/// Five seconds of silence, but for as many calls as may have been on their way already.
-fn expect_pause(late: &[i64], on_their_way: usize) {
-    let early = late.iter().filter(|late| **late < 4_900_000).count();
+/// So many seconds of silence, but for as many calls as may have been on their way already.
+fn expect_pause(late: &[i64], seconds: i64, on_their_way: usize) {
+    let early = late.iter().filter(|late| **late < seconds * 1_000_000 - 100_000).count();
     assert!(early <= on_their_way && early < late.len(), "{late:?}");
 }
 
-fn retry_after(world: &World) {
+fn refused(world: &World, retry_after: Option<&str>, seconds: i64) {
     let scene = world.scene();
     scene.apply(&shares(&scene, "waf", 4, ""));
     all_ready(&scene, "waf", 4);
-    let slow = Action::Throttle { retry_after: Some("5".into()), code: Some(10100) };
+    let slow = Action::Throttle { retry_after: retry_after.map(str::to_owned), code: Some(10100) };
     let rule = world.simulator.fault(Rule::once("*", "*", slow).account(&scene.account));
     for n in 0..4 {
         scene.annotate("share", &format!("waf-{n}"), &format!("cfshare.dev/requestedAt={}", random_id()));
     }
     scene.wait("the refusal", || world.simulator.fired(rule) == 1);
     sweeps(&scene, 2);
-    expect_pause(&after_refusal(&scene.journal()), 4);
+    expect_pause(&after_refusal(&scene.journal()), seconds, 4);
     all_ready(&scene, "waf", 4);
+}
+
+fn crash_loop(world: &World) {
+    let scene = world.own_scene();
+    scene.apply(&shares(&scene, "waf", 300, ""));
+    let began = Instant::now();
+    const STARTS: usize = 12;
+    for _ in 0..STARTS {
+        let before = scene.journal().len();
+        // With the rate and the burst that it has by default.
+        let operator = scene.operator(&[("--api-rate", ""), ("--api-burst", "")]);
+        let made = || scene.journal().len() - before;
+        scene.wait("a first call", || made() > 0);
+        let called = Instant::now();
+        scene.wait("some calls, or time for some", || made() >= 16 || called.elapsed() >= Duration::from_secs(2));
+        let enough = Instant::now();
+        scene.wait("time for many more", || enough.elapsed() >= Duration::from_secs(1));
+        own::crash(operator);
+    }
+    let (calls, seconds) = (scene.journal().len(), began.elapsed().as_secs() as usize + 1);
+    // Of each start what it begins with and what is in progress when it ends, and three a second.
+    assert!(calls <= STARTS * (16 + 8) + 3 * seconds, "{calls} calls in {seconds} s");
+    assert!(calls >= STARTS * 10, "only {calls} calls in {seconds} s: they say nothing of the rate");
+    nothing_doubled(&scene.state());
 }
 
 fn same_token(world: &World) {
@@ -81,7 +110,39 @@ fn same_token(world: &World) {
     let mut both = scene.journal();
     both.extend(other.journal());
     both.sort_by_key(|entry| entry.at);
-    expect_pause(&after_refusal(&both), 2);
+    expect_pause(&after_refusal(&both), 5, 2);
+}
+
+/// Each token knows what it spends, and Cloudflare counts both together.
+fn one_user(world: &World) {
+    let [scene, other] = [world.own_scene(), world.own_scene()];
+    let user = random_id();
+    for scene in [&scene, &other] {
+        let limits = Limits { requests: 40, window_ms: 5_000, block_ms: 5_000, ..Limits::default() };
+        let policy = Policy { limits: Some(limits), user: Some(user.clone()), ..Policy::default() };
+        world.simulator.token(&scene.token, policy);
+    }
+    let both = format!("{},{}", scene.namespace, other.namespace);
+    let _operator = own::across(&scene, &both, &[]);
+    for scene in [&scene, &other] {
+        scene.apply(&shares(scene, "waf", 20, ""));
+    }
+    for scene in [&scene, &other] {
+        all_ready(scene, "waf", 20);
+        assert_eq!(scene.live().len(), 20);
+        nothing_doubled(&scene.state());
+    }
+    let first_refusal = |scene: &Scene<'_>| scene.journal().iter().find(|e| e.status == Some(429)).map(|e| e.at);
+    // The first refusal of either token begins a pause for both, and each learns of it by its own.
+    let begun = [&scene, &other].into_iter().filter_map(first_refusal).min().expect("the limit was passed");
+    let end = begun + 4_900_000;
+    for scene in [&scene, &other] {
+        let journal = scene.journal();
+        let Some(refused) = journal.iter().find(|entry| entry.status == Some(429) && entry.at < end) else { continue };
+        let answered = refused.at + refused.latency_us.unwrap_or(0);
+        let early = journal.iter().filter(|entry| entry.at > answered && entry.at < end).count();
+        assert!(early <= CONCURRENCY as usize, "{early} calls before the pause was over");
+    }
 }
 
 fn headers(world: &World) {
@@ -189,10 +250,18 @@ fn children(world: &World) {
     assert!(all.len() < 60, "the bulk was over by then");
 }
 
+/// How many passes over Shares have ended.
+fn ended_passes(operator: &Process) -> f64 {
+    let served = metrics(&operator.log());
+    let line =
+        served.lines().find_map(|line| line.strip_prefix("cfshare_pass_duration_seconds_count{kind=\"Share\"} "));
+    line.and_then(|count| count.parse().ok()).unwrap_or(0.0)
+}
+
 fn hung_list(world: &World) {
     let [hung, other] = [world.own_scene(), world.own_scene()];
     let both = format!("{},{}", hung.namespace, other.namespace);
-    let _operator = own::across(&hung, &both, &[("--call-timeout", "30s"), ("--sweep-interval", "1h")]);
+    let operator = own::across(&hung, &both, &[("--call-timeout", "30s"), ("--sweep-interval", "1h")]);
     let [a, b, x] = ids();
     hung.apply(&hung.share("first", &[&a], &[&x], ""));
     hung.wait_ready("share", "first");
@@ -202,8 +271,9 @@ fn hung_list(world: &World) {
     let rule = world.simulator.fault(hang);
     hung.apply(&shares(&hung, "waf", 40, ""));
     hung.wait("a look that hangs", || world.simulator.fired(rule) > 0);
-    // The others begin to wait for it.
-    std::thread::sleep(Duration::from_secs(2));
+    // So many passes run at a time: each of the others has waited for it by then.
+    let before = ended_passes(&operator);
+    hung.wait("the others to have waited for it", || ended_passes(&operator) >= before + 32.0);
     let applied = Instant::now();
     other.apply(&other.share("first", &[&a, &b], &[&x], ""));
     other.wait("the edit", || !adds_to(&other, &edited).is_empty());

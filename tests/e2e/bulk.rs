@@ -14,6 +14,7 @@ pub const TESTS: &[Test] = &[
     ("bulk: the lost answer of a replaced list is not sent again", |w| lost(w, Action::ApplyDrop {}, 1)),
     ("bulk: a replaced list that was lost is sent again after the settle time", |w| lost(w, Action::Drop {}, 2)),
     ("bulk: a replaced list that arrives late undoes nothing", late),
+    ("bulk: an object that is deleted while a replaced list may still arrive waits for that", late_for_an_object),
     ("bulk: a share is not Ready while its removals wait for a replaced list", not_ready),
     ("bulk: where the list is refused each recipient is tried for itself", refused),
     ("bulk: where the call fails for another reason the list is sent again", tried_again),
@@ -138,6 +139,34 @@ fn late(world: &World) {
         let rows = share.recipients.iter().filter(|row| row.account_id == *account).count();
         assert_eq!(rows, 1, "{account}: {:#?}\n{:#?}", share.recipients, scene.changes());
     }
+}
+
+/// Its row would come back by the call that is still on its way, and nobody would look after it.
+fn late_for_an_object(world: &World) {
+    let scene = world.scene();
+    let [x, by_object] = ids();
+    let accounts = many::<30>();
+    furnished(&scene, &accounts[0], &x, "prune: true");
+    scene.apply(&scene.recipient("theirs", "waf", &by_object, ""));
+    scene.wait_ready("sharerecipient", "theirs");
+    let rule = Rule::once("PUT", RECIPIENTS, Action::Late { ms: 3000 }).account(&scene.account);
+    let rule = world.simulator.fault(rule);
+    scene.apply(&scene.share("waf", &refs(&accounts), &[&x], "prune: true"));
+    scene.wait("the call was lost", || world.simulator.fired(rule) == 1);
+    scene.delete("sharerecipient", "theirs");
+    scene.wait_gone("sharerecipient", "theirs");
+    scene.wait_ready("share", "waf");
+    scene.wait_for("share", "waf", "no call is under way", |share| share["status"]["replacingSince"].is_null());
+    sweeps(&scene, 2);
+    let state = scene.state();
+    let share = only_share(&state, &refs(&accounts), &[&x]);
+    let rows = share.recipients.iter().filter(|row| row.account_id == by_object).count();
+    assert_eq!(rows, 1, "{:#?}\n{:#?}", share.recipients, scene.changes());
+    let journal = scene.journal();
+    let sent = |method: &str| journal.iter().filter(|entry| entry.method == method).map(|entry| entry.at).max();
+    // It is over after the settle time, a quarter of that, and two seconds.
+    let between = sent("DELETE").zip(sent("PUT")).map(|(removed, replaced)| removed - replaced);
+    assert!(between >= Some(9_000_000), "removed {between:?} us after the call: {:#?}", scene.changes());
 }
 
 /// Two accounts are taken out while nobody knows whether the list was replaced: until they are gone the share is not Ready.

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::Test;
 use crate::expect::{creates, sweeps, tally};
+use crate::health;
 use crate::own;
 use crate::scene::{Scene, World, condition, is_ready, message, metrics};
 
@@ -17,6 +18,7 @@ pub const TESTS: &[Test] = &[
     ("deletions: a number of deletions counts exactly", number),
     ("deletions: a namespace whose deletion is confirmed beforehand goes", namespace),
     ("deletions: a confirmation for an earlier or a too distant time does not count", untimely),
+    ("deletions: a namespace that cannot be written to holds up no deletion of another", no_right_to_record),
     ("deletions: a protected Share is not deleted at Cloudflare, whatever deleted its object", protected),
     ("deletions: six shares of six that others delete, seen deleting, wait for a person", seen_deleting),
     ("deletions: shares that others delete one after the other count together", one_by_one),
@@ -250,9 +252,40 @@ fn untimely(world: &World) {
     let name = waiting[0]["metadata"]["name"].as_str().expect("a name");
     for wrong in ["2099-01-01T00:00:00Z", "yes", ""] {
         scene.annotate("share", name, &format!("cfshare.dev/confirm-deletion={wrong}"));
-        sweeps(&scene, 1);
+        scene.ask("share", name);
         assert_eq!((deletes(&scene), scene.live().len()), (5, 2));
     }
+}
+
+fn no_right_to_record(world: &World) {
+    let [scene, other] = [world.own_scene(), world.own_scene()];
+    let kubeconfig = health::account(&scene, "partly");
+    for of in [&scene, &other] {
+        health::grant(&scene, &of.namespace, "partly", health::ALL, false);
+    }
+    other.put_token(&scene.token);
+    let names = format!("{},{}", scene.namespace, other.namespace);
+    let operator = health::start(&scene, "operator.log", health::command(&scene, &kubeconfig, &names, &[]));
+    several(&scene, 3, "");
+    // These stay, so that the record belongs there.
+    let manifest = |n: usize| other.share(&format!("kept-{n}"), &[&random_id()], &[&random_id()], "");
+    let kept = (0..4).map(manifest).collect::<Vec<_>>().join("---\n");
+    other.apply(&kept.replace(&other.account, &scene.account));
+    (0..4).for_each(|n| drop(other.wait_ready("share", &format!("kept-{n}"))));
+    let rules = other.kubectl(&["get", "role", "partly", "-o", "json"]);
+    let mut role: Value = serde_json::from_str(&rules).expect("JSON");
+    let rules = role["rules"].as_array_mut().expect("rules");
+    let before = rules.len();
+    rules.retain(|rule| !rule["resources"].to_string().contains("shares/status"));
+    assert_eq!(rules.len(), before - 1);
+    let patch = serde_json::json!({"rules": rules}).to_string();
+    other.kubectl(&["patch", "role", "partly", "--type=merge", "-p", &patch]);
+    let subject = format!("--as=system:serviceaccount:{}:partly", scene.namespace);
+    let may = ["auth", "can-i", "patch", "shares.cfshare.dev", "--subresource=status", &subject];
+    other.wait("the right to go", || other.try_kubectl(&may, None).is_err());
+    delete(&scene, &["--all"]);
+    scene.wait("all to go", || objects(&scene).is_empty());
+    assert_eq!((deletes(&scene), scene.live().len()), (3, 4), "{}", operator.log());
 }
 
 /// A Share that is being deleted though it is protected: the policy that refuses that may be missing, or not asked where

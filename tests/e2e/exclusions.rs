@@ -188,9 +188,10 @@ fn unavailable(world: &World) {
     let rule = refuse(&scene, down);
     scene.apply(&share(&scene, &organization, &[&two], &[&first]));
     told(&scene, &[&two]);
-    world.simulator.wait_request(Duration::from_secs(30), |entry| {
+    let refused = world.simulator.wait_request(Duration::from_secs(30), |entry| {
         entry.account.as_deref() == Some(&scene.account) && entry.status == Some(503)
     });
+    refused.expect("an exclusion that is refused");
     told(&scene, &[&two]);
     world.simulator.remove_fault(rule);
     scene.wait_ready("share", "waf");

@@ -15,11 +15,12 @@ pub const TESTS: &[Test] = &[
 ];
 
 /// Each names one fault, or the first of several actions at one point.
-const TELLING: [&str; 17] = [
+const TELLING: [&str; 19] = [
     "create PATCH share waf #1 500-after",
     "create PATCH share/status waf #2 kill-after",
     "create POST shares #1 kill-before",
     "create POST shares #1 kill-after",
+    "create POST shares #1 terminate",
     "create POST shares #1 drop",
     "create POST shares #1 apply-drop",
     "create POST shares #1 late",
@@ -28,6 +29,7 @@ const TELLING: [&str; 17] = [
     "edit POST shares/*/recipients c #1 apply-drop",
     "edit POST shares/*/recipients c #1 late",
     "edit POST shares/*/recipients e #1 kill-after",
+    "edit POST shares/*/recipients c #1 terminate",
     "edit DELETE shares/*/recipients/* a #1 late",
     "children PATCH sharerecipient d #1 kill-before",
     "children DELETE shares/*/resources/* 3 #1 apply-drop",

@@ -104,7 +104,7 @@ fn emptied(world: &World) {
     assert!(has(&scene.only(), &strs(&many), &[&x, &y]));
     // A word on an older generation does not count.
     scene.annotate("share", "waf", "cfshare.dev/confirm-removals=2");
-    sweeps(&scene, 1);
+    scene.ask("share", "waf");
     assert!(has(&scene.only(), &strs(&many), &[&x, &y]));
     confirm(&scene, &share);
     for left in [200, 100, 0] {
@@ -403,18 +403,17 @@ fn exchanged_while_deleting(world: &World) {
 }
 
 fn exchanged_and_vouched(world: &World) {
-    let scene = world.scene();
+    let scene = world.own_scene();
+    let operator = own::start(&scene, &[]);
     let shares = several(&scene, 1);
+    // Secrets are not watched: this way the new token is the first that looks for the share.
+    own::crash(operator);
     world.simulator.edit(Edit::VanishShare { share: shares[0].id.clone() }).expect("an edit");
-    let other = format!("token-{}", random_id());
-    scene.put_token(&other);
-    // The share may have been found lost before the new token came into use: then it is made anew already.
-    let share = scene.wait_for("share", "waf-0", "said what is wrong, or went on", |share| {
-        says("BreakerOpen")(share) || (is_ready(share) && share["status"]["shareID"] != shares[0].id.as_str())
-    });
-    if says("BreakerOpen")(&share) {
-        vouch(&scene, "share", "waf-0");
-    }
+    scene.put_token(&format!("token-{}", random_id()));
+    let _operator = own::start(&scene, &[]);
+    each(&scene, 1, "said that the breaker is open", says("BreakerOpen"));
+    untouched(&scene, 1);
+    vouch(&scene, "share", "waf-0");
     scene.wait_for("share", "waf-0", "was made anew", |share| {
         is_ready(share) && share["status"]["shareID"] != shares[0].id.as_str()
     });
@@ -492,13 +491,14 @@ fn not_found_once(world: &World) {
     let scene = world.scene();
     let [a, b, x] = ids();
     scene.apply(&scene.share("waf", &[&a], &[&x], ""));
-    scene.wait_ready("share", "waf");
+    let id = scene.wait_ready("share", "waf")["status"]["shareID"].clone();
     for path in ["/accounts/*/shares/*", "/accounts/*/shares/*/recipients"] {
         let gone = Action::StatusBefore { status: 404, body: ErrorBody::Json, code: Some(1004), retry_after: None };
         let rule = world.simulator.fault(Rule::once("GET", path, gone).account(&scene.account));
-        scene.annotate("share", "waf", &format!("cfshare.dev/requestedAt={}", random_id()));
-        scene.wait("the read that says so", || world.simulator.fired(rule) == 1);
-        scene.wait_ready("share", "waf");
+        // The look that was asked for has met it; what it says of that is another matter.
+        scene.ask("share", "waf");
+        assert_eq!(world.simulator.fired(rule), 1);
+        assert_eq!(scene.wait_ready("share", "waf")["status"]["shareID"], id);
     }
     scene.apply(&scene.share("waf", &[&a, &b], &[&x], ""));
     scene.wait_state("the other recipient", |shares| has(&shares[0], &[&a, &b], &[&x]));

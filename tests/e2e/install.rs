@@ -17,6 +17,8 @@ pub mod suite;
 mod upgrade;
 mod waiting;
 
+use std::process::{Command, Stdio};
+
 use libtest_mimic::Trial;
 
 use crate::Test;
@@ -40,6 +42,18 @@ pub const TESTS: &[Test] = &[
     ("install: helm waits until a share of another chart is ready", waiting::returns_when_ready),
     ("install: helm fails with the message of a stalled share", waiting::fails_with_the_message_of_a_stalled_share),
 ];
+
+/// Builds the programs in Go that judge what we ship, and fetches the modules that they and the tests read. Where that fails,
+/// the tests that need them say so.
+pub fn build_judges() {
+    for judge in ["argocd", "olm", "promql"] {
+        let mut build = Command::new("go");
+        build.args(["build", "-o", "/dev/null", "."]);
+        let _ = build.current_dir(format!("{}/tests/chart/{judge}", env!("CARGO_MANIFEST_DIR"))).status();
+    }
+    let mut fetch = Command::new("go");
+    let _ = fetch.args(["mod", "download"]).args(rendered::MODULES).stdout(Stdio::null()).status();
+}
 
 /// Tests that install a release of their own, into a cluster of their own.
 const ALONE: &[(&str, fn())] = &[

@@ -105,6 +105,10 @@ fn staged(lazy: &Lazy, tests: &[Test]) -> Vec<Trial> {
 fn main() -> ExitCode {
     wait::catch_signals();
     let mut arguments = Arguments::from_args();
+    if arguments.filter.is_none() && !arguments.list {
+        // A cold build beside the others would take the machine from those that must do something in time.
+        install::build_judges();
+    }
     // Tests wait far more than they work.
     arguments.test_threads.get_or_insert(8);
     let lazy = Lazy::default();
@@ -165,6 +169,7 @@ fn main() -> ExitCode {
     arguments.test_threads = Some(1);
     let mut alone = staged(&lazy, scale::TESTS);
     alone.extend(staged(&lazy, budget::TESTS));
+    alone.extend(staged(&lazy, removals::ALONE));
     let alone = libtest_mimic::run(&arguments, alone);
     let refused =
         lazy.0.get().and_then(|world| world.as_ref().ok()).map(|world| install::suite::refused(&world.cluster));

@@ -22,6 +22,11 @@ pub fn across(scene: &Scene<'_>, namespaces: &str, flags: &[(&str, &str)]) -> Pr
     Process::start(command(scene, namespaces, flags), scene.file("operator.log")).expect("the operator starts")
 }
 
+/// An operator of everything, as tests run it.
+pub fn bare_command(scene: &Scene<'_>) -> Command {
+    scene::operator(&scene.world.cluster, &scene.world.simulator)
+}
+
 /// The command of such an operator.
 pub fn command(scene: &Scene<'_>, namespaces: &str, flags: &[(&str, &str)]) -> Command {
     let (bare, valued): (Vec<_>, Vec<_>) = flags.iter().copied().partition(|(_, value)| value.is_empty());

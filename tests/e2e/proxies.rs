@@ -2,10 +2,10 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::process::{Command, Output};
+use std::process::Output;
 use std::sync::{Arc, Mutex};
 
-use cfshare_testbed::Process;
+use cfshare_testbed::{Process, process};
 
 use crate::Test;
 use crate::expect::only_share;
@@ -116,10 +116,7 @@ fn behind(scene: &Scene<'_>, own: Option<&str>) -> (String, std::path::PathBuf) 
 }
 
 fn status(scene: &Scene<'_>, kubeconfig: &std::path::Path, set: &[(&str, &str)]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_cfshare"));
-    for name in ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "NO_PROXY", "no_proxy"] {
-        command.env_remove(name);
-    }
+    let mut command = process::program(env!("CARGO_BIN_EXE_cfshare"));
     command.envs(set.iter().copied()).env("KUBECONFIG", kubeconfig);
     command.args(["status", "--namespace", &scene.namespace]).output().expect("cfshare runs")
 }
@@ -175,8 +172,7 @@ fn to_cloudflare(world: &World) {
     let proxy = Proxy::start(address);
     for scheme in ["socks5", "socks5h"] {
         let before = proxy.asked().len();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_cfshare"));
-        command.env_remove("KUBECONFIG").env_remove("NO_PROXY").env_remove("no_proxy");
+        let mut command = process::program(env!("CARGO_BIN_EXE_cfshare"));
         command.env("ALL_PROXY", proxy.url(scheme)).env("CLOUDFLARE_API_TOKEN", &scene.token);
         command.args(["import", "--account", &scene.account, "--cloudflare-url", base]);
         let ran = command.output().expect("cfshare runs");

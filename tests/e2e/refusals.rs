@@ -26,6 +26,7 @@ pub const TESTS: &[Test] = &[
     ),
     ("refusals: a refused name is told, and the rows go on", refused_name),
     ("refusals: what is mended at Cloudflare goes on by itself on request", mended),
+    ("refusals: an object publishes ten Events in an hour at most", few_events),
     ("refusals: a retry writes the status twice, and leaves all that it shows as it was", retries),
 ];
 
@@ -292,6 +293,32 @@ fn mended(world: &World) {
     scene.ask("share", "waf");
     scene.wait_ready("share", "waf");
     assert_eq!(scene.only().live_recipients().len(), 2);
+}
+
+fn few_events(world: &World) {
+    let scene = world.scene();
+    let [one, first] = ids();
+    let mut all = vec![one];
+    let apply = |all: &[String]| {
+        let all: Vec<&str> = all.iter().map(String::as_str).collect();
+        scene.apply(&scene.share("waf", &all, &[&first], ""));
+    };
+    apply(&all);
+    scene.wait_ready("share", "waf");
+    for _ in 0..8 {
+        let [unknown] = ids();
+        world.simulator.account(&unknown, |account| account.known = false);
+        all.push(unknown.clone());
+        apply(&all);
+        scene.wait_reason("share", "waf", "Rejected");
+        world.simulator.account(&unknown, |account| account.known = true);
+        scene.ask("share", "waf");
+        scene.wait_ready("share", "waf");
+    }
+    scene.wait("ten Events", || scene.events("waf").len() >= 10);
+    scene.wait_sweep();
+    let told = scene.events("waf");
+    assert_eq!(told.len(), 10, "{told:#?}");
 }
 
 fn retries(world: &World) {

@@ -1,6 +1,7 @@
 //! How many recipients and resources a share may lose without confirmation, whoever declared them.
 
 use cfshare_simulator::{Action, ErrorBody, Rule, random_id};
+use cfshare_testbed::Process;
 use serde_json::Value;
 
 use crate::Test;
@@ -26,6 +27,10 @@ pub const TESTS: &[Test] = &[
     ("removals: twenty that are answered with an id alone are no failure", bare_answers),
     ("removals: a request and a word to the breaker count although their annotations are gone again", asked),
 ];
+
+/// Which depends on what takes less than a second.
+pub const ALONE: &[Test] =
+    &[("removals: an entry that becomes an object of its own in one apply keeps its row", moved)];
 
 fn accounts(count: usize) -> Vec<String> {
     (0..count).map(|_| random_id()).collect()
@@ -85,13 +90,40 @@ fn replaced_list(world: &World) {
         // An edit that has nothing to do with it is no confirmation.
         scene.apply(&scene.share("waf", &[&six], &[&x], &format!("{more}\nname: another")));
         blocked(&scene, "share", "waf");
-        sweeps(&scene, 1);
+        scene.wait_sweep();
         assert_eq!(deletes(&scene), 0);
         // The way back.
         scene.apply(&scene.share("waf", &all, &[&x], more));
         settle(&scene);
         assert_eq!(deletes(&scene), 0);
     }
+}
+
+fn moved(world: &World) {
+    let scene = world.own_scene();
+    // Without a selector nothing is hidden, so that no list comes before a removal.
+    let mut command = own::bare_command(&scene);
+    command.args(["--namespace", &scene.namespace]);
+    let _operator = Process::start(command, scene.file("operator.log")).expect("the operator starts");
+    let [one, two, x] = ids();
+    scene.apply(&scene.share("waf", &[&one, &two], &[&x], ""));
+    scene.wait_ready("share", "waf");
+    let rows = || {
+        let share = scene.only();
+        let rows = share.recipients.iter().map(|row| (row.account_id.clone(), row.id.clone()));
+        rows.collect::<Vec<_>>()
+    };
+    let before = rows();
+    // What is applied in between takes a while.
+    let secret = |n: usize| format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: between-{n}}}\n");
+    let between = (0..20).map(secret).collect::<Vec<_>>().join("---\n");
+    let (share, child) = (scene.share("waf", &[&one], &[&x], ""), scene.recipient("two", "waf", &two, ""));
+    scene.apply(&format!("{share}---\n{between}---\n{child}"));
+    scene.wait_ready("sharerecipient", "two");
+    scene.wait_ready("share", "waf");
+    scene.wait_sweep();
+    assert_eq!(rows(), before);
+    assert_eq!(scene.changes().len(), 1, "{:#?}", scene.changes());
 }
 
 fn exactly(world: &World) {
@@ -105,7 +137,7 @@ fn exactly(world: &World) {
         if allowed < of {
             scene.apply(&scene.share("waf", &strs(&many[allowed + 1..]), &[&x], limit));
             blocked(&scene, "share", "waf");
-            sweeps(&scene, 1);
+            scene.wait_sweep();
             assert!(has(&scene.only(), &strs(&many), &[&x]), "{limit}");
         }
         scene.apply(&scene.share("waf", &strs(&many[allowed..]), &[&x], limit));
@@ -123,7 +155,7 @@ fn unlimited(world: &World) {
         if allowed < of {
             scene.apply(&scene.share("waf", &strs(&many[allowed + 1..]), &[&x], ""));
             blocked(&scene, "share", "waf");
-            sweeps(&scene, 1);
+            scene.wait_sweep();
             assert!(has(&scene.only(), &strs(&many), &[&x]), "{of}");
         }
         scene.apply(&scene.share("waf", &strs(&many[allowed..]), &[&x], ""));
@@ -162,7 +194,7 @@ fn exchanged_resource(world: &World) {
     scene.wait_ready("share", "waf");
     scene.apply(&scene.share("waf", &[&a], &[&first, &other], "maxRemovals: 0"));
     blocked(&scene, "share", "waf");
-    sweeps(&scene, 1);
+    scene.wait_sweep();
     assert!(has(&scene.only(), &[&a], &[&first, &second, &other]));
 }
 
@@ -255,7 +287,7 @@ fn together(world: &World) {
     assert!(message(&child).contains("4 in the last 10 minutes"), "{child:#}");
     scene.apply(&scene.share("waf", &strs(&many[4..]), &[&x], "maxRemovals: 4"));
     let share = scene.wait_for("share", "waf", "counted both", |share| message(share).starts_with("2 of 23 "));
-    sweeps(&scene, 1);
+    scene.wait_sweep();
     assert_eq!(deletes(&scene), 4);
     confirm(&scene, &share);
     scene.wait_gone("sharerecipient", "two");
@@ -315,7 +347,7 @@ fn confirmed_once(world: &World) {
     scene.delete("sharerecipient", "r-4");
     let share = blocked(&scene, "share", "waf");
     blocked(&scene, "sharerecipient", "r-4");
-    sweeps(&scene, 1);
+    scene.wait_sweep();
     assert_eq!(deletes(&scene), 4);
     confirm(&scene, &share);
     scene.wait_gone("sharerecipient", "r-4");
@@ -344,7 +376,7 @@ fn joined(world: &World) {
     world.simulator.remove_fault(rule);
     scene.wait_gone("sharerecipient", "r-0");
     scene.wait_gone("sharerecipient", "r-1");
-    sweeps(&scene, 1);
+    scene.wait_sweep();
     let receives = |n: usize| scene.only().live_recipients().iter().any(|row| row.account_id == many[n]);
     assert_eq!([0, 1, 2, 3].map(receives), [false, false, true, true]);
     confirm(&scene, &share);

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use cfshare_simulator::{Config, Entry, Life, ShareState, Simulator, random_id};
-use cfshare_testbed::{Cluster, Options, Process, wait};
+use cfshare_testbed::{Cluster, Options, Process, process, wait};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
@@ -67,7 +67,7 @@ pub fn operator(cluster: &Cluster, simulator: &Simulator) -> Command {
 
 /// The same, with other values for some flags; an empty value leaves the flag out, so that its default holds.
 pub fn operator_with(cluster: &Cluster, simulator: &Simulator, other: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_cfshare"));
+    let mut command = process::program(env!("CARGO_BIN_EXE_cfshare"));
     // The chart grants a Lease in the operator's own namespace. A test's own Lease lies in the test's.
     let own_lease = other.iter().any(|(flag, _)| *flag == "--lease-namespace");
     let kubeconfig = if own_lease { cluster.kubeconfig().to_path_buf() } else { suite::kubeconfig(cluster) };

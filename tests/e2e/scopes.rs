@@ -358,16 +358,21 @@ fn hold(scene: &Scene<'_>, resource: &str, reason: &str) -> String {
     name
 }
 
-fn assert_counted(world: &World, counter: &str) {
+/// What the shared operator has counted so far.
+fn counted(world: &World, counter: &str) -> u64 {
     let served = metrics(&world.operator.log());
-    let line = served.lines().find(|line| line.split(' ').next() == Some(counter)).expect("a metric");
-    assert!(!line.ends_with(" 0"), "{line}");
+    let count = served.lines().find_map(|line| line.strip_prefix(counter)?.strip_prefix(' ')).expect("a metric");
+    count.parse().expect("a number")
 }
+
+const REFUSED: &str = "cfshare_requests_refused_total";
+const FORBIDDEN: &str = "cfshare_deletions_forbidden_total";
 
 fn refused_status(world: &World) {
     for reason in ["Forbidden", "Invalid"] {
         let scene = world.scene();
         let [one, another, first] = ids();
+        let before = counted(world, REFUSED);
         scene.apply(&scene.share("waf", &[&one], &[&first], ""));
         scene.wait_ready("share", "waf");
         let name = hold(&scene, "shares/status", reason);
@@ -377,7 +382,7 @@ fn refused_status(world: &World) {
         scene.apply(&scene.share("waf", &[&one, &another], &[&first], ""));
         let told = scene.wait_event("waf", |reason, text| reason == "RequestRefused" && text.contains("held"));
         assert_eq!(told.iter().filter(|(reason, _)| reason == "RequestRefused").count(), 1, "{told:?}");
-        assert_counted(world, "cfshare_requests_refused_total");
+        assert!(counted(world, REFUSED) > before);
         assert!(has(&scene.only(), &[&one], &[&first]), "what cannot be announced is not sent");
         for block in crate::runbook::commands("CfshareRequestsRefused", "Look") {
             let (fine, said) = crate::runbook::paste(&scene, "waf", &scene.token, &block);
@@ -392,6 +397,7 @@ fn refused_status(world: &World) {
 fn forbidden_deletion(world: &World) {
     let scene = world.scene();
     let [one, first] = ids();
+    let before = counted(world, FORBIDDEN);
     scene.apply(&scene.share("waf", &[&one], &[&first], ""));
     scene.wait_ready("share", "waf");
     let name = hold(&scene, "shares", "Forbidden");
@@ -400,7 +406,7 @@ fn forbidden_deletion(world: &World) {
     scene.delete("share", "waf");
     let told = scene.wait_event("waf", |reason, text| reason == "DeletionForbidden" && text.contains("held"));
     assert_eq!(told.iter().filter(|(reason, _)| reason == "DeletionForbidden").count(), 1, "{told:?}");
-    assert_counted(world, "cfshare_deletions_forbidden_total");
+    assert!(counted(world, FORBIDDEN) > before);
     scene.kubectl(&["delete", "validatingadmissionpolicybinding", &name]);
     scene.wait_gone("share", "waf");
     scene.wait_nothing();

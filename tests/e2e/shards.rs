@@ -20,11 +20,16 @@ pub const TESTS: &[Test] = &[
     ("shards: the matrix names the accounts of a shard that no replica holds", without_replica),
     ("shards: whose Lease is deleted makes it again, and goes on", lease_deleted),
     ("shards: child objects are looked after where their Share is", children),
+    ("shards: replicas that work with one token keep to its rate together", one_rate),
 ];
 
 const LEASE: Duration = Duration::from_secs(12);
 
 fn replica(scene: &Scene<'_>, name: &str, shards: u16) -> Process {
+    replica_with(scene, name, shards, &[])
+}
+
+fn replica_with(scene: &Scene<'_>, name: &str, shards: u16, more: &[(&str, &str)]) -> Process {
     let (lease, shards) = (format!("{}s", LEASE.as_secs()), shards.to_string());
     let flags = [
         ("--leader-elect", ""),
@@ -34,7 +39,14 @@ fn replica(scene: &Scene<'_>, name: &str, shards: u16) -> Process {
         ("--shards", &shards),
         ("--identity", name),
     ];
-    own::launch(scene, &format!("{name}.log"), &flags)
+    own::launch(scene, &format!("{name}.log"), &[&flags, more].concat())
+}
+
+/// So many accounts of each of two shards, in turn.
+fn of_both(each: usize) -> Vec<String> {
+    let of =
+        |shard: u16| (0..).map(|_| random_id()).filter(move |account| cfshare::core::shard::of(account, 2) == shard);
+    of(0).zip(of(1)).take(each).flat_map(|(zero, one)| [zero, one]).collect()
 }
 
 /// The shards of each replica, as their Leases say.
@@ -313,4 +325,43 @@ fn children(world: &World) {
     }
     let all = ["a", "b", "c"].map(|name| std::fs::read_to_string(scene.file(&format!("{name}.log"))).expect("a log"));
     assert!(all.iter().all(|log| !log.contains("panic")));
+}
+
+fn one_rate(world: &World) {
+    const SECOND: i64 = 1_000_000;
+    let scene = world.own_scene();
+    let accounts = of_both(15);
+    for account in &accounts {
+        // Two new shares in each account, of which each is looked at again and again: more calls than the rate allows.
+        world.simulator.delays(Some(account), |delays| delays.associate_ms = Some(600_000));
+    }
+    let rate = [("--api-rate", "4"), ("--api-burst", "8")];
+    let _replicas = ["a", "b"].map(|name| replica_with(&scene, name, 2, &rate));
+    wait_parts(&scene, &[("a", 1), ("b", 1)]);
+    let since = world.simulator.last_request();
+    shares(&scene, &accounts, 2, &[&random_id()], &random_id());
+    let calls = || -> Vec<Entry> {
+        let all = accounts.iter().flat_map(|account| world.simulator.journal(Some(account), since));
+        let mut all: Vec<Entry> = all.collect();
+        all.sort_by_key(|entry| entry.at);
+        all
+    };
+    // Until both know for whom the token is used, which is looked up every five seconds.
+    let after = |calls: &[Entry]| calls.first().map_or(i64::MAX, |first| first.at.saturating_add(10 * SECOND));
+    scene.wait("half a minute of calls", || {
+        let calls = calls();
+        calls.last().is_some_and(|last| last.at >= after(&calls).saturating_add(25 * SECOND))
+    });
+    let calls = calls();
+    let counted: Vec<&Entry> = calls.iter().filter(|entry| entry.at >= after(&calls)).collect();
+    for name in ["a", "b"] {
+        let agent = format!("({name})");
+        let made = counted.iter().filter(|e| e.user_agent.as_deref().is_some_and(|made| made.contains(&agent))).count();
+        assert!(made >= 20, "{name} made {made} of {} calls", counted.len());
+    }
+    for (n, first) in counted.iter().enumerate() {
+        let within = counted[n..].iter().take_while(|entry| entry.at < first.at + 10 * SECOND).count();
+        // The rate, what may be saved up, and the calls in progress of each.
+        assert!(within <= 4 * 10 + 8 + 2 * 8, "{within} calls in 10 s, from {}", first.time);
+    }
 }

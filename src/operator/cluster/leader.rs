@@ -468,4 +468,25 @@ mod tests {
         tenure.term.hold_until(None);
         assert!(matches!(election.attempt().await, Ok(Outcome::NotHeld(Some(_)))), "others may be first");
     }
+
+    /// The API server may take as long as it likes to answer: from then on others count the time.
+    #[tokio::test]
+    async fn a_lease_is_ours_for_its_duration_from_before_it_was_asked_for() {
+        let silent = tower::service_fn(|_: http::Request<Body>| {
+            std::future::pending::<Result<http::Response<Body>, std::io::Error>>()
+        });
+        let kube = kube::Client::new(silent, "a");
+        let lead = |duration| Lead { namespace: "a".into(), name: "cfshare".into(), identity: "me".into(), duration };
+        let election = |duration| {
+            let (tenure, watches) = (Tenure::default(), Watches::new(&[], None));
+            Election::new(kube.clone(), lead(duration), Role::Sole, &tenure, Health::default(), watches)
+        };
+        let mut long = election(Duration::from_secs(3600));
+        long.after_attempt(Ok(Ok(Outcome::Held)), Moment::now());
+        assert!(long.until.holds());
+        let (mut short, asked) = (election(Duration::from_millis(20)), Moment::now());
+        std::thread::sleep(Duration::from_millis(20));
+        short.after_attempt(Ok(Ok(Outcome::Held)), asked);
+        assert!(!short.until.holds());
+    }
 }

@@ -16,6 +16,8 @@ pub mod relations;
 pub mod requests;
 pub mod requeuer;
 pub mod revoked;
+#[cfg(test)]
+pub mod samples;
 pub mod served;
 pub mod sweeps;
 pub mod trouble;

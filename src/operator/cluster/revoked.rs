@@ -63,3 +63,58 @@ async fn round<K: Reconciled>(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use http::{Request, Response};
+    use kube::client::Body;
+    use parking_lot::Mutex;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::api::Share;
+    use crate::operator::clock::Clock;
+    use crate::operator::cluster::samples;
+
+    fn share(version: &str, deleted: Option<&str>) -> Value {
+        json!({
+            "apiVersion": "cfshare.dev/v1alpha1", "kind": "Share",
+            "metadata": {
+                "name": "waf", "namespace": "a", "uid": "u", "resourceVersion": version, "deletionTimestamp": deleted,
+            },
+            "spec": {"accountID": "023e105f4ecef8ad9ca31a8372d0c353", "recipients": [], "resources": []},
+        })
+    }
+
+    /// What is learned of the one known object where the API server has that; `None`: it has none.
+    async fn learned(found: Option<Value>) -> Vec<&'static str> {
+        let status =
+            json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404});
+        let (code, body) = found.map_or((404, status), |found| (200, found));
+        let server = tower::service_fn(move |_: Request<Body>| {
+            let answer = Response::builder().status(code).body(Body::from(body.to_string().into_bytes()));
+            async { Ok::<_, std::io::Error>(answer.expect("an answer")) }
+        });
+        let known: Share = serde_json::from_value(share("1", None)).expect("a Share");
+        let kube = kube::Client::new(server, "a");
+        let cluster = Arc::new(samples::cluster(kube, &[known], Arc::default(), Clock::SYSTEM));
+        let learned = Mutex::new(Vec::new());
+        let learn = |event: &Event<Share>| {
+            learned.lock().push(match event {
+                Event::Apply(_) => "applied",
+                Event::Delete(_) => "deleted",
+                Event::Init | Event::InitApply(_) | Event::InitDone => "listed",
+            });
+        };
+        round(&cluster, "a", learn).await.expect("it is read");
+        learned.into_inner()
+    }
+
+    #[tokio::test]
+    async fn an_object_that_stays_is_none_of_a_namespace_that_goes() {
+        assert_eq!(learned(Some(share("2", None))).await, [""; 0], "the right to watch is missing, and no more");
+        assert_eq!(learned(Some(share("2", Some("2026-01-01T00:00:00Z")))).await, ["applied"]);
+        assert_eq!(learned(Some(share("1", Some("2026-01-01T00:00:00Z")))).await, [""; 0]);
+        assert_eq!(learned(None).await, ["deleted"]);
+    }
+}

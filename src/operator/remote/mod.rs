@@ -11,6 +11,8 @@ pub mod observed_rows;
 pub mod observed_share;
 pub mod pages;
 pub mod recipients;
+#[cfg(test)]
+pub mod samples;
 pub mod session;
 pub mod sweep;
 pub mod writer;

@@ -491,7 +491,78 @@ fn staggered(interval: Duration, seed: At) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use http::{Request, Response};
+    use kube::client::Body;
+    use parking_lot::Mutex;
+    use serde_json::{Value, json};
+
     use super::*;
+    use crate::core::id::AccountId;
+    use crate::operator::cluster;
+    use crate::operator::remote::samples;
+    use crate::serve::metrics::Metrics;
+
+    /// Whatever is asked for, it is a Secret with a token.
+    fn secrets() -> kube::Client {
+        let secret = json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "cloudflare-credentials", "namespace": "a"},
+            "data": {"apiToken": "Y2FuYXJ5"},
+        });
+        let server = tower::service_fn(move |_: Request<Body>| {
+            let answer = Response::new(Body::from(secret.to_string().into_bytes()));
+            async { Ok::<_, std::io::Error>(answer) }
+        });
+        kube::Client::new(server, "a")
+    }
+
+    fn share(account: &AccountId) -> crate::api::Share {
+        let share: Value = json!({
+            "apiVersion": "cfshare.dev/v1alpha1", "kind": "Share",
+            "metadata": {"name": account.as_str(), "namespace": "a", "uid": account.as_str()},
+            "spec": {"accountID": account.as_str(), "recipients": [], "resources": []},
+        });
+        serde_json::from_value(share).expect("a Share")
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_the_failure_of_one_sweep_of_one_account() {
+        let (clock, metrics) = (Clock::SYSTEM, Arc::<Metrics>::default());
+        let [one, other] = ["a", "b"].map(|id| AccountId::parse(&id.repeat(32)).expect("an id"));
+        let calls = Arc::new(Mutex::new(Vec::<String>::new()));
+        let (made, panics_for) = (calls.clone(), one.clone());
+        let client = samples::client().observed(move |ended| {
+            let account = ended.account().unwrap_or_default().to_owned();
+            let is_first = !made.lock().contains(&account);
+            made.lock().push(account.clone());
+            assert!(!is_first || account != panics_for.as_str(), "on purpose");
+        });
+        let kube = secrets();
+        let cluster =
+            Arc::new(cluster::samples::cluster(kube.clone(), &[share(&one), share(&other)], metrics.clone(), clock));
+        let remote = Arc::new(samples::remote(kube, client, metrics.clone(), clock));
+        let used = remote.credentials.resolve(&Name::new("a", "cloudflare-credentials")).await.expect("a token");
+        let accounts = [&one, &other].map(|id| remote.account(&used, id));
+        let sweeps = accounts.clone().map(|account| tokio::spawn(run(cluster.clone(), remote.clone(), account)));
+        let called = |id: &AccountId| calls.lock().iter().filter(|call| **call == id.as_str()).count();
+        let waiting = async {
+            // The next one would come after two seconds.
+            while accounts.iter().any(|account| !account.is_failing()) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            let told = accounts[0].sweep_error().expect("an error").to_string();
+            assert!(told.contains("internal error"), "{told}");
+            assert!(called(&one) == 1 && called(&other) >= 1, "{calls:?}");
+            accounts[0].recovered.notify_one();
+            while called(&one) < 2 || accounts[0].sweep_error().is_some_and(|error| error.to_string() == told) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), waiting).await.expect("both are swept, the one again");
+        assert!(sweeps.iter().all(|sweeps| !sweeps.is_finished()));
+        let shown = metrics.render();
+        assert!(shown.contains("cfshare_panics_total 1\n"), "{shown}");
+        sweeps.iter().for_each(|sweeps| sweeps.abort());
+    }
 
     #[test]
     fn a_sweep_is_due_by_the_clock_also_after_that_was_put_forward() {

@@ -15,6 +15,13 @@ use crate::scene::World;
 const ALL: &str = "chart/ci/all-values.yaml";
 const PLATFORM: &str = "chart/ci/platform-values.yaml";
 
+const PROMETHEUS: &str = "github.com/prometheus-operator/prometheus-operator@v0.85.0";
+const ARGO_CD: &str = "github.com/argoproj/argo-cd/v3@v3.5.3";
+const KUSTOMIZE: &str = "github.com/fluxcd/kustomize-controller@v1.7.3";
+const SOURCE: &str = "github.com/fluxcd/source-controller@v1.9.0";
+/// Where other people's definitions are.
+pub const MODULES: [&str; 4] = [PROMETHEUS, ARGO_CD, KUSTOMIZE, SOURCE];
+
 pub fn template(cluster: &Cluster, more: &[&str]) -> Result<String, String> {
     let chart = deploy("chart");
     let mut args = vec!["template", "cfshare", &chart, "--namespace", "cfshare-system"];
@@ -30,28 +37,21 @@ pub fn everything(cluster: &Cluster) -> String {
 /// The definitions of ServiceMonitor, PodMonitor and PrometheusRule.
 pub fn prometheus_definitions() -> [String; 3] {
     ["servicemonitors", "podmonitors", "prometheusrules"].map(|kind| {
-        published(
-            "github.com/prometheus-operator/prometheus-operator@v0.85.0",
-            &format!("example/prometheus-operator-crd/monitoring.coreos.com_{kind}.yaml"),
-        )
+        published(PROMETHEUS, &format!("example/prometheus-operator-crd/monitoring.coreos.com_{kind}.yaml"))
     })
 }
 
 /// Definitions of other people's kinds, as their authors publish them.
 fn definitions() -> [String; 7] {
-    let source = "github.com/fluxcd/source-controller@v1.9.0";
     let [monitor, pods, rule] = prometheus_definitions();
     [
         monitor,
         pods,
         rule,
-        published("github.com/argoproj/argo-cd/v3@v3.5.3", "manifests/crds/application-crd.yaml"),
-        published(
-            "github.com/fluxcd/kustomize-controller@v1.7.3",
-            "config/crd/bases/kustomize.toolkit.fluxcd.io_kustomizations.yaml",
-        ),
-        published(source, "config/crd/bases/source.toolkit.fluxcd.io_gitrepositories.yaml"),
-        published(source, "config/crd/bases/source.toolkit.fluxcd.io_ocirepositories.yaml"),
+        published(ARGO_CD, "manifests/crds/application-crd.yaml"),
+        published(KUSTOMIZE, "config/crd/bases/kustomize.toolkit.fluxcd.io_kustomizations.yaml"),
+        published(SOURCE, "config/crd/bases/source.toolkit.fluxcd.io_gitrepositories.yaml"),
+        published(SOURCE, "config/crd/bases/source.toolkit.fluxcd.io_ocirepositories.yaml"),
     ]
 }
 

@@ -30,6 +30,7 @@ impl Kube {
         let authority = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, authority);
         let authority = reqwest::Certificate::from_pem(&authority.map_err(|e| e.to_string())?);
         let http = Client::builder()
+            .no_proxy()
             .tls_certs_only([authority.map_err(|e| e.to_string())?])
             .build()
             .map_err(|e| format!("no client for the API server: {e}"))?;

@@ -2,10 +2,14 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use cfshare_testbed::Process;
+use cfshare_testbed::process::{self, Signal};
+
+/// Longest that it may take to end: calls in progress have their time.
+const END: Duration = Duration::from_secs(15);
 
 /// What tells one operator of a test from another.
 #[derive(Clone, Debug)]
@@ -48,7 +52,7 @@ impl Operator {
     }
 
     fn launch(&self) -> Result<Process, String> {
-        let mut command = Command::new(&self.settings.binary);
+        let mut command = process::program(&self.settings.binary);
         command.env("KUBECONFIG", &self.kubeconfig).arg("run");
         command.args(["--cloudflare-url", &self.settings.cloudflare]);
         // Its own comes first: what the others list must not speak of it.
@@ -81,6 +85,25 @@ impl Operator {
         }
         *process = Some(self.launch()?);
         Ok(())
+    }
+
+    /// Asks it to end, as where its node is drained.
+    pub fn terminate(&self) {
+        if let Some(process) = self.lock().as_ref() {
+            process.signal(Signal::Terminate);
+        }
+    }
+
+    /// Waits until one that was asked to end has done so, and starts it again.
+    pub fn succeed(&self) -> Result<(), String> {
+        let mut process = self.lock();
+        let ended = process.take().and_then(|old| old.stop(END));
+        *process = Some(self.launch()?);
+        match ended {
+            Some(status) if status.success() => Ok(()),
+            Some(status) => Err(format!("asked to end, the operator ended with {status}")),
+            None => Err(format!("asked to end, the operator did not within {END:?}")),
+        }
     }
 
     pub fn log(&self) -> String {

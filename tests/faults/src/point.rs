@@ -67,6 +67,8 @@ pub enum Action {
     KillBefore,
     /// It dies when the request was carried out and not yet answered.
     KillAfter,
+    /// It is asked to end, and then the request is carried out and answered.
+    Terminate,
     /// The request gets lost.
     Drop,
     /// The answer gets lost.
@@ -80,9 +82,10 @@ pub enum Action {
 }
 
 impl Action {
-    pub const ALL: [Action; 7] = [
+    pub const ALL: [Action; 8] = [
         Action::KillBefore,
         Action::KillAfter,
+        Action::Terminate,
         Action::Drop,
         Action::ApplyDrop,
         Action::Late,
@@ -94,6 +97,7 @@ impl Action {
         match self {
             Action::KillBefore => "kill-before",
             Action::KillAfter => "kill-after",
+            Action::Terminate => "terminate",
             Action::Drop => "drop",
             Action::ApplyDrop => "apply-drop",
             Action::Late => "late",

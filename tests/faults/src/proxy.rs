@@ -78,12 +78,22 @@ struct Way {
     watched: Option<(Arc<Ledger>, Victim)>,
 }
 
+/// The operator dies, and another one follows it.
 async fn kill(ledger: Arc<Ledger>, victim: Victim) {
-    let killed = tokio::task::spawn_blocking(move || match victim.get() {
-        Some(operator) => operator.replace(),
-        None => Err("there is nobody to kill".to_owned()),
+    replace(ledger, victim, Operator::replace).await;
+}
+
+/// The operator ends, as it was asked to, and another one follows it.
+async fn succeed(ledger: Arc<Ledger>, victim: Victim) {
+    replace(ledger, victim, Operator::succeed).await;
+}
+
+async fn replace(ledger: Arc<Ledger>, victim: Victim, how: fn(&Operator) -> Result<(), String>) {
+    let replaced = tokio::task::spawn_blocking(move || match victim.get() {
+        Some(operator) => how(operator),
+        None => Err("there is nobody to replace".to_owned()),
     });
-    if let Err(problem) = killed.await.unwrap_or_else(|e| Err(e.to_string())) {
+    if let Err(problem) = replaced.await.unwrap_or_else(|e| Err(e.to_string())) {
         ledger.violate(problem);
     }
 }
@@ -154,6 +164,15 @@ impl Way {
                 self.carry_out(&ledger, number, &arrival, parcel).await?;
                 kill(ledger, victim).await;
                 Err(lost())
+            }
+            Some(Action::Terminate) => {
+                if let Some(operator) = victim.get() {
+                    operator.terminate();
+                }
+                tokio::spawn(succeed(ledger.clone(), victim));
+                let made = self.carry_out(&ledger, number, &arrival, parcel).await?;
+                ledger.replied(number, made.status);
+                Ok(whole(made.status, made.headers, made.body))
             }
             Some(Action::Drop) => Err(lost()),
             Some(Action::ApplyDrop) => {

@@ -138,7 +138,10 @@ impl Script<'_> {
             // Without objects nobody sweeps: what would still be written comes at once.
             let calm = if goal.share.is_none() { Duration::from_millis(600) } else { Duration::from_millis(250) };
             let swept = |ledger: &Ledger| ledger.book().swept.filter(|at| *at >= mark || goal.share.is_none());
-            self.ledger.until(Duration::from_secs(5), swept).await;
+            if self.ledger.until(Duration::from_secs(5), swept).await.is_none() && goal.share.is_some() {
+                last = "nobody swept".to_owned();
+                continue;
+            }
             tokio::time::sleep(calm).await;
             if self.ledger.book().changes == changes && distance(self.ledger, goal).is_none() {
                 return self.verify(goal).await.map_err(|gap| format!("{phase:?}: {gap}"));

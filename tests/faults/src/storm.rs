@@ -17,6 +17,8 @@ use crate::operator::{Operator, Settings};
 
 /// Longest pause between two kills, in milliseconds.
 const LONGEST: u64 = 1500;
+/// What Cloudflare allows. A storm of few shares does not come near: that starts alone do not overspend, the tests of the
+/// budget say.
 const CALLS: usize = 1200;
 const WINDOW: i64 = 300_000_000;
 

@@ -1,5 +1,6 @@
 //! How to run a program that cannot outlive this one, whatever kills it.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -11,6 +12,15 @@ use std::thread;
 use std::time::Duration;
 
 use crate::wait;
+
+/// A program that knows nothing of the environment of this process but where programs are and whose home it is: variables
+/// of whoever runs the tests must not be options of what they test.
+pub fn program(path: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(path);
+    command.env_clear();
+    command.envs(["PATH", "HOME"].into_iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+    command
+}
 
 type Order = (Command, Sender<io::Result<Child>>);
 

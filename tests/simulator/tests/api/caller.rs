@@ -33,7 +33,7 @@ pub fn caller() -> Caller {
 
 pub fn caller_of(simulator: &Simulator) -> Caller {
     Caller {
-        http: reqwest::Client::new(),
+        http: reqwest::Client::builder().no_proxy().build().expect("a client"),
         base_url: simulator.base_url().to_owned(),
         account: random_id(),
         token: random_id(),

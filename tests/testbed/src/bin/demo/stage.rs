@@ -261,7 +261,7 @@ impl<'t> Stage<'t> {
 fn start_operator(cluster: &Cluster, simulator: &Simulator, programs: &Path) -> Result<Process, Error> {
     let mut words = OPERATOR.split_whitespace();
     let name = words.next().unwrap_or_default();
-    let mut command = Command::new(programs.join(name));
+    let mut command = process::program(programs.join(name));
     command.args(words).env("KUBECONFIG", cluster.kubeconfig());
     command.env("CFSHARE_CLOUDFLARE_URL", simulator.base_url());
     Process::start(command, cluster.folder().join("operator.log")).map_err(|error| failed("start the operator", error))
