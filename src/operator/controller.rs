@@ -337,7 +337,7 @@ mod tests {
             shutdown: Default::default(),
             deletions: Default::default(),
             event_slots: Default::default(),
-            refusals_told: Default::default(),
+            refusals_reported: Default::default(),
             share_locks: Arc::new(ShareLocks::new(Arc::new(Requeuer::new(Vec::new())))),
         })
     }
@@ -352,8 +352,9 @@ mod tests {
         let (kube, patched) = server();
         let [bad, good]: [Share; 2] = ["bad", "good"].map(|name| serde_json::from_value(share(name)).expect("a Share"));
         let context = context(kube, &[bad.clone(), good.clone()]);
-        let (under_way, mut all_ended) = mpsc::channel(1);
-        let one = |object| reconcile(context.clone(), Arc::new(object), panics_on_one, under_way.clone());
+        let passes = TaskTracker::new();
+        let pass: PassOver<Share> = |context, object| Box::pin(panics_on_one(context, object));
+        let one = |object| reconcile(context.clone(), Arc::new(object), pass, passes.clone());
         assert_eq!(one(bad).await, Action::requeue(AFTER_PANIC));
         assert_eq!(one(good).await, Action::requeue(Duration::from_secs(7)));
         let shown = context.metrics.render();
@@ -369,8 +370,7 @@ mod tests {
             assert_eq!((&said["status"], &said["reason"]), (&json!(status), &json!("InternalError")), "{patch:#}");
         }
         // A process that ends waits for passes: one that panicked must not keep it.
-        drop(under_way);
-        let ended = tokio::time::timeout(Duration::from_secs(5), all_ended.recv());
-        assert_eq!(ended.await, Ok(None));
+        passes.close();
+        assert!(tokio::time::timeout(Duration::from_secs(5), passes.wait()).await.is_ok());
     }
 }

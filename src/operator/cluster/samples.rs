@@ -21,6 +21,6 @@ pub fn cluster(kube: kube::Client, shares: &[Share], metrics: Arc<Metrics>, cloc
         kube: kube.clone(),
         events: Events::new(kube, None, metrics),
         requeuer: Arc::new(Requeuer::new(Vec::new())),
-        shards: Arc::new(ServedShards::new(1, clock.now())),
+        shards: ServedShards::new(1, clock.now()),
     }
 }

@@ -7,7 +7,6 @@ use super::Remote;
 use super::accounts::Accounts;
 use super::credentials::Credentials;
 use super::limiters::Limiters;
-use super::write_gate::WriteGate;
 use crate::cloudflare::{Client, Options};
 use crate::core::limiter::Rate;
 use crate::operator::clock::Clock;
@@ -36,14 +35,14 @@ pub fn remote(kube: kube::Client, client: Client, metrics: Arc<Metrics>, clock: 
     };
     let rate = Rate { per_second: settings.calls_per_second, burst: 240, concurrency: 8 };
     let limiters = Limiters::new(rate, 1.0, clock, Arc::new(Requeuer::new(Vec::new())), Vital::default());
-    let (shutdown, call_timeout) = (Default::default(), settings.call_timeout);
     Remote {
         clock,
         client,
         accounts: Accounts::new(metrics.clone(), settings.sweep_interval).0,
         limiters,
         credentials: Credentials::new(kube, clock),
-        gate: WriteGate { leadership: Leadership::always(), shutdown, call_timeout },
+        leadership: Leadership::always(),
+        shutdown: Default::default(),
         metrics,
         traces: Traces::default(),
         settings,
