@@ -182,6 +182,8 @@ impl Remote {
             TargetType::Account => recipients = self.recipients(account, id, counts).await?,
             // Its recipients follow the membership: far too many to list.
             TargetType::Organization => excluded = self.excluded(account, id).await?,
+            // An answer that leaves it out says nothing against the usual one.
+            TargetType::Other(word) if word.is_empty() => recipients = self.recipients(account, id, counts).await?,
             TargetType::Other(_) => return Ok(None),
         }
         Ok(Some(Rows { recipients, excluded }))

@@ -8,7 +8,8 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use parking_lot::Mutex;
 
-use crate::api::{Name, Reason, Share, is_suspended, observes, own_record};
+use crate::api::status::ShareStatus;
+use crate::api::{ConditionType, Name, Reason, Share, is_suspended, observes, own_record};
 use crate::core::id::folded;
 use crate::core::interned::Interned;
 use crate::core::time::At;
@@ -195,10 +196,14 @@ pub fn share_ids(share: &Share, recorded: Option<Interned>) -> Vec<Interned> {
     recorded.as_ref().or(share.spec.share_id.as_ref()).iter().map(|id| folded_id(id)).collect()
 }
 
-/// Whether the Share has made nothing, and cannot: it is suspended, or its last pass had no right to. All that want its name
-/// judge by the same record, so it takes part again once a pass has written another reason.
+/// Whether the Share has made nothing, and cannot: it is suspended, or had no right to for so long that it says Stalled; a
+/// refusal that passes takes no name away. All that want its name judge by the same record, so it takes part again once a
+/// pass has written another reason.
 pub fn is_idle(share: &Share) -> bool {
-    let says = |reason| share.status.as_ref().is_some_and(|status| conditions::says(&status.common.conditions, reason));
+    let stalled = |reason, status: &ShareStatus| {
+        conditions::said_in(&status.common.conditions, ConditionType::Stalled, reason).is_some()
+    };
+    let says = |reason| share.status.as_ref().is_some_and(|status| stalled(reason, status));
     let made = own_record(share).is_some_and(|status| status.share_id.is_some() || status.intent.is_some());
     let hindered = [Reason::CredentialsNotFound, Reason::Denied, Reason::OrganizationNotAllowed].into_iter().any(says);
     !made && (is_suspended(share) || hindered)

@@ -72,10 +72,12 @@ impl Index {
 
     /// Whether of all objects that want a share of that name in that account the given one may have it: the one that
     /// has it already, else the oldest of those that can act. An object that declares no recipients or no resources cannot be
-    /// created, so it neither stands in the way of another one nor is refused on account of one.
+    /// created, so it neither stands in the way of another one nor is refused on account of one. Of several that cannot act
+    /// each may try, in turn: none takes a name by a refusal.
     pub fn claims(&self, share: &Share) -> bool {
         let own = Claimant::of(share);
-        !self.has_something(&own) || self.claimants_of_name(share).iter().all(|rival| own.rank() < rival.rank())
+        let yields = |rival: &Claimant| own.idle && rival.idle || own.rank() < rival.rank();
+        !self.has_something(&own) || self.claimants_of_name(share).iter().all(|rival| yields(rival))
     }
 
     /// The others that may have the name.
@@ -272,12 +274,14 @@ mod tests {
 
     #[test]
     fn who_made_nothing_and_cannot_leaves_the_name_to_others_until_a_pass_says_otherwise() {
-        let says = |reason: &str| {
-            let at = "2026-01-01T00:01:00Z";
-            json!({"conditions": [
-                {"type": "Ready", "status": "False", "reason": reason, "message": "", "lastTransitionTime": at},
-            ]})
+        let said = |kind: &str, status: &str, reason: &str| {
+            json!({
+                "type": kind, "status": status, "reason": reason, "message": "",
+                "lastTransitionTime": "2026-01-01T00:01:00Z",
+            })
         };
+        let says =
+            |reason: &str| json!({"conditions": [said("Ready", "False", reason), said("Stalled", "True", reason)]});
         let waiting = |reason: &str| share("a", 1, json!({}), says(reason));
         let suspended = share("a", 1, json!({"suspend": true}), json!({}));
         let hindered = ["CredentialsNotFound", "Denied", "OrganizationNotAllowed"].map(waiting);
@@ -286,7 +290,12 @@ mod tests {
             assert_eq!(winners(&objects(&shares), &shares), ["b"]);
             let alone = std::slice::from_ref(&idle);
             assert_eq!(winners(&objects(alone), alone), ["a"]);
+            let both = [idle, share("b", 2, json!({}), says("Denied"))];
+            assert_eq!(winners(&objects(&both), &both), ["a", "b"], "either may be the one that can first");
         }
+        let passing = json!({"conditions": [said("Ready", "Unknown", "Denied")]});
+        let shares = [share("a", 1, json!({}), passing), plain("b", 2)];
+        assert_eq!(winners(&objects(&shares), &shares), ["a"], "it may pass");
         let shares = [waiting("Claimed"), plain("b", 2)];
         assert_eq!(winners(&objects(&shares), &shares), ["a"]);
         let mut has_one = says("Denied");

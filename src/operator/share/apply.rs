@@ -89,7 +89,8 @@ pub async fn apply(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) -> 
     if bulk::is_worth_it(share, &changes.adds, &changes.removals) {
         bulk::replace(share, seen, plan, changes.adds, changes.removals, &losing).await?;
     } else if !changes.adds.is_empty() {
-        add(share, seen, changes.adds, &losing).await?;
+        let alone = changes.updates.is_empty() && changes.removals.is_empty();
+        add(share, seen, changes.adds, &losing, alone).await?;
     } else if let Some(key) = changes.updates.first() {
         share.row(seen, key).update().await?;
     } else {
@@ -212,8 +213,14 @@ fn inherit_last(share: &mut SharePass) {
     share.record(&entries);
 }
 
-/// Announces a batch, with the permit in hand, then sends it.
-async fn add(share: &mut SharePass, seen: &ObservedShare, mut keys: Vec<RowKey>, losing: &Losing) -> Result<(), Stop> {
+/// Announces a batch, with the permit in hand, then sends it; `alone`: nothing else is to be changed.
+async fn add(
+    share: &mut SharePass,
+    seen: &ObservedShare,
+    mut keys: Vec<RowKey>,
+    losing: &Losing,
+    alone: bool,
+) -> Result<(), Stop> {
     let before = share.entries();
     let exclusions: Vec<RowKey> = keys.iter().filter(|key| key.is_excluded()).cloned().collect();
     keys.truncate(BATCH);
@@ -249,7 +256,7 @@ async fn add(share: &mut SharePass, seen: &ObservedShare, mut keys: Vec<RowKey>,
                 suspects.push((key, error));
             }
             outcome => {
-                may_add |= outcome.is_ok();
+                may_add |= added.stands && outcome.is_ok();
                 trouble = outcome.err();
             }
         }
@@ -263,7 +270,7 @@ async fn add(share: &mut SharePass, seen: &ObservedShare, mut keys: Vec<RowKey>,
             None => entries.remove(&key),
         };
     }
-    let trouble = trouble.or_else(|| rows_denied(share, suspects, may_add));
+    let trouble = trouble.or_else(|| rows_denied(share, suspects, may_add || !alone));
     share.record(&entries);
     let Some(stop) = trouble else { return Ok(()) };
     share.pass.save().await?;
@@ -271,14 +278,15 @@ async fn add(share: &mut SharePass, seen: &ObservedShare, mut keys: Vec<RowKey>,
 }
 
 /// What Cloudflare does not allow to add while it allows to add others, now or when it was refused first, is a matter of these
-/// rows: they are tried again by themselves, and keep nobody waiting. Else the credential is the trouble.
-fn rows_denied(share: &SharePass, suspects: Vec<(RowKey, Error)>, may_add: bool) -> Option<Stop> {
+/// rows: they are tried again by themselves, and keep nobody waiting. So it is while other calls are due, which tell whether
+/// the credential is the trouble; else it is taken for that.
+fn rows_denied(share: &SharePass, suspects: Vec<(RowKey, Error)>, of_rows: bool) -> Option<Stop> {
     let (now, passing_time) = (share.pass.now(), share.pass.context.settings.passing_time());
     let secret = secret_of(&share.pass.object);
     let mut trouble = None;
     for (key, error) in suspects {
         let item = key.to_string();
-        if !may_add && !share.pass.memory(|memory| memory.tries.refused.contains_key(&item)) {
+        if !of_rows && !share.pass.memory(|memory| memory.tries.refused.contains_key(&item)) {
             trouble = Some(Stop::Cloudflare(error));
             continue;
         }

@@ -38,7 +38,7 @@ pub async fn create(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
     let index = &share.pass.context.cluster.index;
     let Some(_turn) = index.turns.take(&share.pass.object) else {
         let message = format!("another Share is creating a share named {}; waiting for it", new.name);
-        return Ok(Some(Verdict::working(Reason::Creating, message).requeue_after(delays::SHORT)));
+        return Ok(Some(Verdict::working(Reason::Progressing, message).requeue_after(delays::SHORT)));
     };
     if !index.claims(&share.pass.object) {
         return Ok(None);
