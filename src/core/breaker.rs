@@ -12,8 +12,16 @@ pub struct Breaker {
     opened: Option<Opened>,
     /// Since when, for as long as they are missing, and of those that were recreated for as long as that counts.
     vanished: HashMap<Interned, At>,
-    /// Those of which a person said that they are meant to be gone, or which were reported as gone long before.
-    accepted: HashSet<Interned>,
+    /// Those of which a person said that they are meant to be gone, and until when that holds.
+    accepted: HashMap<Interned, At>,
+    /// Those that were reported as gone before this process could see them go: no new loss, and nobody's word.
+    reported: HashSet<Interned>,
+}
+
+/// Whether a share that an object has reported as gone since `told` is no new loss for a process that did not see it go;
+/// `word`: when a person said that this very share is meant to be gone, which is reported within minutes.
+pub fn is_old_loss(told: At, word: Option<At>, now: At) -> bool {
+    now.since(told) >= VANISH_WINDOW || word.is_some_and(|word| told <= word.plus(VANISH_WINDOW))
 }
 
 /// Since when the breaker is open, and because of how many shares.
@@ -50,14 +58,16 @@ impl Breaker {
     ) -> Change {
         let is_recent = |at: &At| now.since(*at) < VANISH_WINDOW;
         self.vanished.retain(|id, at| !is_back(id) && (is_recent(at) || missing.contains(id)));
-        self.accepted.retain(|id| missing.contains(id));
-        for id in missing.difference(&self.accepted) {
+        self.accepted.retain(|id, _| missing.contains(id));
+        self.reported.retain(|id| missing.contains(id));
+        let is_known = |id: &Interned| self.accepted.contains_key(id) || self.reported.contains(id);
+        for id in missing.iter().filter(|id| !is_known(id)) {
             self.vanished.entry(id.clone()).or_insert(now);
         }
         let vanished = self.vanished.values().filter(|at| is_recent(at)).count();
         match self.opened {
             // All came back: whatever it was has passed.
-            Some(_) if missing.is_subset(&self.accepted) => {
+            Some(_) if missing.iter().all(is_known) => {
                 self.opened = None;
                 self.vanished.clear();
                 Change::Closed
@@ -75,6 +85,7 @@ impl Breaker {
     /// A share is there again.
     pub fn came_back(&mut self, id: &str) {
         self.vanished.remove(id);
+        self.reported.remove(id);
     }
 
     /// A person says that the losses until then are meant. Returns whether that closed the breaker.
@@ -83,18 +94,19 @@ impl Breaker {
             return false;
         }
         self.opened = None;
-        self.accepted.extend(std::mem::take(&mut self.vanished).into_keys());
+        let vanished = std::mem::take(&mut self.vanished);
+        self.accepted.extend(vanished.into_keys().map(|id| (id, until)));
         true
     }
 
-    /// Shares that are missing are no new loss.
-    pub fn accept(&mut self, ids: impl IntoIterator<Item = Interned>) {
-        self.accepted.extend(ids);
+    /// Shares that are missing are no new loss, but for those that were seen to go.
+    pub fn discount(&mut self, ids: impl IntoIterator<Item = Interned>) {
+        self.reported.extend(ids.into_iter().filter(|id| !self.vanished.contains_key(id)));
     }
 
-    /// Whether a person said that this share is meant to be gone, or it was reported as gone long before.
-    pub fn is_accepted(&self, id: &str) -> bool {
-        self.accepted.contains(id)
+    /// Until when a person said that losses are meant, if this share is one of them.
+    pub fn accepted(&self, id: &str) -> Option<At> {
+        self.accepted.get(id).copied()
     }
 }
 
@@ -125,15 +137,39 @@ mod tests {
             assert_eq!(breaker.note(20, &ids(missing), is_back, None, now(minute)), expected, "{minute}: {why}");
         }
         assert!(!breaker.close(now(15)), "it opened later");
-        assert!(breaker.close(now(16)) && breaker.is_accepted("e"));
+        assert!(breaker.close(now(16)) && breaker.accepted("e") == Some(now(16)));
         assert_eq!(breaker.note(20, &ids("b c d e"), |_| false, None, now(17)), Same, "they are meant");
         assert_eq!(breaker.note(20, &ids(""), |_| false, None, now(18)), Same);
-        assert!(!breaker.is_accepted("e"), "it was there again");
+        assert_eq!(breaker.accepted("e"), None, "it was there again");
         assert_eq!(breaker.note(2, &ids("b c d e"), |_| false, Some(now(3)), now(19)), Opened);
         assert_eq!(
             breaker.opened(),
             Some(super::Opened { at: now(3), vanished: 4, of: 4 }),
             "as the process before left it"
         );
+    }
+
+    #[test]
+    fn only_a_loss_that_was_reported_before_it_was_seen_is_no_new_one() {
+        let mut breaker = Breaker::default();
+        let now = |minute: i64| At(minute * 60_000);
+        let ids = |ids: &str| ids.split_whitespace().map(Interned::from).collect::<HashSet<_>>();
+        breaker.discount(ids("x y z"));
+        assert_eq!(breaker.note(20, &ids("x y z a b"), |_| false, None, now(0)), Same);
+        assert_eq!(breaker.accepted("x"), None, "nobody said so");
+        assert_eq!(breaker.note(20, &ids("x y z a b c"), |_| false, None, now(1)), Opened);
+        breaker.discount(ids("a b"));
+        assert_eq!(breaker.note(20, &ids("x y z a b"), |id| id == "c", None, now(30)), Same, "nobody vouched for two");
+        assert_eq!(breaker.note(20, &ids("x y z"), |id| "a b c".contains(id), None, now(31)), Closed);
+        breaker.came_back("x");
+        assert_eq!(breaker.note(20, &ids("x a b"), |_| false, None, now(32)), Opened, "it went once more");
+    }
+
+    #[test]
+    fn a_report_is_old_after_ten_minutes_or_upon_a_word_on_this_share() {
+        let now = |minute: i64| At(minute * 60_000);
+        let old = |told: i64, word: Option<i64>| is_old_loss(now(told), word.map(now), now(30));
+        let table = [(20, None), (21, None), (29, None), (29, Some(28)), (29, Some(19)), (29, Some(18))];
+        assert_eq!(table.map(|(told, word)| old(told, word)), [true, false, false, true, true, false]);
     }
 }

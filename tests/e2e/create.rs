@@ -17,10 +17,12 @@ pub const TESTS: &[Test] = &[
     ("create: a request that arrives twice is named, and the older share is left alone", twice),
     ("create: a request that arrives twice where names are unique makes one share, which is ours", twice_and_unique),
     ("create: a response about an older share binds nothing to it", older_share),
-    (
-        "create: a share that Cloudflare names a little differently is made once, and the name is given up",
-        other_spelling,
-    ),
+    ("create: a share that Cloudflare names a little differently is made once, and the name is given up", |w| {
+        other_spelling(w, None)
+    }),
+    ("create: a share that Cloudflare names a little differently is found though the answer is lost", |w| {
+        other_spelling(w, Some(Action::ApplyDrop {}))
+    }),
     ("create: two shares that could be meant stop it, and shareID goes on", ambiguous),
     ("create: an error page after it was carried out does not repeat it", html_after),
     ("create: an error before it was carried out repeats it after the settle time", error_before),
@@ -239,8 +241,11 @@ fn spoilt(world: &World) {
     assert!(rules.iter().all(|rule| world.simulator.fired(*rule) == 1));
 }
 
-fn other_spelling(world: &World) {
+fn other_spelling(world: &World, fault: Option<Action>) {
     let scene = world.scene();
+    if let Some(fault) = fault {
+        world.simulator.fault(Rule::once("POST", SHARES, fault).account(&scene.account));
+    }
     world.simulator.switches(Some(&scene.account), |switches| switches.squeeze_names = true);
     let [a, x] = ids();
     scene.apply(&scene.share("waf", &[&a], &[&x], "name: waf  baseline"));

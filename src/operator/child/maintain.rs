@@ -95,6 +95,14 @@ async fn release<C: Child>(child: &mut ChildPass<C>) -> Result<Next, Stop> {
 async fn write<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, step: Step) -> Result<Next, Stop> {
     let updates = step == Step::Update;
     let write = if updates { child.row(seen).updating() } else { child.row(seen).adding() };
+    if updates && child.pass.awaits_effect(&write) {
+        // One read serves all objects of a share that wait for such an effect at about the same time.
+        let since = child.pass.since.minus(child.pass.context.settings.poll_min / 2);
+        if seen.is_outdated(&child.key, since) {
+            child.session.read_resources(&child.id).await?;
+            return Ok(Next::Again);
+        }
+    }
     let not_shown_yet = || child.pass.not_shown_yet(&write).filter(|_| updates);
     if let Some(verdict) = child.pass.write_block(&write).or_else(not_shown_yet) {
         return Ok(Next::Done(Some(status::report(child, seen, step, verdict))));

@@ -79,16 +79,23 @@ impl<K: Reconciled> Feed<K> {
         K::cache(&self.cluster.index)
     }
 
-    /// The last that came of the object can be read, or it went. Whoever waited for that has to look, and the object itself
-    /// though nothing else of it may have changed.
-    fn requeue_those_who_waited(&self, name: &Name) {
+    /// The last that came of these objects can be read, or they went. Whoever waited for that has to look, and the objects
+    /// themselves though nothing else of them may have changed.
+    fn requeue_those_who_waited(&self, readable: &[Name]) {
         let cluster = &self.cluster;
-        cluster.requeuer.requeue(&K::key(name.clone()));
-        cluster.requeue_family(name);
-        if K::KIND != Kind::Share && !cluster.index.has_unreadable_children(&name.namespace) {
-            // What was not removed, since this one may have declared it.
-            let shares = cluster.index.shares_in(&name.namespace).into_iter();
-            shares.for_each(|share| cluster.requeuer.requeue_later(&ObjectKey::share(share)));
+        for name in readable {
+            cluster.requeuer.requeue(&K::key(name.clone()));
+            cluster.requeue_family(name);
+        }
+        if K::KIND == Kind::Share {
+            return;
+        }
+        for namespace in readable.iter().map(|name| &name.namespace).collect::<HashSet<_>>() {
+            if !cluster.index.has_unreadable_children(namespace) {
+                // What was not removed, since these may have declared it.
+                let shares = cluster.index.shares_in(namespace).into_iter();
+                shares.for_each(|share| cluster.requeuer.requeue_later(&ObjectKey::share(share)));
+            }
         }
     }
 
@@ -146,7 +153,7 @@ impl<K: Reconciled> Intake<K> {
         } else {
             readable.retain(|name| self.feed.cache().became_readable(name));
         }
-        readable.iter().for_each(|name| self.feed.requeue_those_who_waited(name));
+        self.feed.requeue_those_who_waited(&readable);
         if is_complete {
             (self.feed.report)(Sign::Listed);
             self.complete();

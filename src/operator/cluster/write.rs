@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use kube::api::{Patch, PatchParams};
+use kube::core::Status;
 use kube::{Api, ResourceExt};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -31,13 +32,13 @@ impl Cluster {
         let api = self.api(object.as_ref());
         let written: K = in_time(api.patch_status(&name, &params(), &Patch::Merge(patch))).await?;
         if let Some(field) = lost(&diff, &as_value(status), &as_value(&written.status())) {
-            return Err(Stop::Kubernetes(kube::Error::Service(
-                format!(
-                    "the API server did not keep status.{field}, without which nothing may be changed at Cloudflare: install the \
-                     CRDs of this version of cfshare"
-                )
-                .into(),
-            )));
+            // A retry does not change it, as with any other refusal.
+            let message = format!(
+                "the API server did not keep status.{field}, without which nothing may be changed at Cloudflare: the CRDs are \
+                 older than this operator. Upgrade the CRDs to this version of cfshare"
+            );
+            let refusal = Status::failure(&message, "Invalid").with_code(422).boxed();
+            return Err(Stop::Kubernetes(kube::Error::Api(refusal)));
         }
         Ok(K::cache(&self.index).wrote(written))
     }
@@ -185,6 +186,8 @@ mod tests {
         for (answer, is_written) in [(kept, true), (share(before), false)] {
             let written = cluster(200, answer).write_status(&bare, &wanted).await;
             assert_eq!(written.is_ok(), is_written, "{written:?}");
+            let refusal = written.as_ref().err().and_then(Stop::refusal);
+            assert_eq!(refusal.is_some_and(|told| told.contains("Upgrade the CRDs")), !is_written, "{written:?}");
         }
     }
 

@@ -11,7 +11,6 @@ use super::quota::Quota;
 use crate::api::ObjectKey;
 use crate::cloudflare::{Error, Fingerprint};
 use crate::core::failure::{self, Failures};
-use crate::core::id::ShareId;
 use crate::core::interned::Interned;
 use crate::core::row_key::RowKey;
 use crate::core::time::At;
@@ -45,8 +44,6 @@ pub struct Memory {
     pub create_refused_at: Option<At>,
     /// The announced create was answered with a conflict.
     pub create_conflict: Option<Conflict>,
-    /// The share, under another name, that the announced create was answered with.
-    pub create_answer: Option<ShareId>,
     /// When the present revision was first seen.
     pub edited_at: At,
     /// When a pass last used this memory.
@@ -351,10 +348,10 @@ impl Memory {
         self.tries.written.insert(item, Written { value, found, times: times + 1, last: now });
     }
 
-    /// Whether that value was successfully written so short a time ago, whatever was in its place.
-    pub fn wrote_within(&self, write: &Write, now: At, time: Duration) -> bool {
-        let written = self.tries.written.get(&write.item);
-        written.is_some_and(|written| written.value == write.value && now.since(written.last) < time)
+    /// What is left of that time since that value was successfully written, whatever was in its place; `None`: nothing.
+    pub fn left_since_written(&self, write: &Write, now: At, time: Duration) -> Option<Duration> {
+        let written = self.tries.written.get(&write.item).filter(|written| written.value == write.value)?;
+        Some(time.saturating_sub(now.since(written.last))).filter(|left| !left.is_zero())
     }
 
     /// Whether writing that value once more in place of this one is pointless: it did not stay.
@@ -434,6 +431,22 @@ mod tests {
         assert_eq!(memories.answered(&key, &row), Some(NOW));
         memories.settles(&key);
         assert_eq!(memories.answered(&key, &row), Some(NOW), "that is worth a memory");
+    }
+
+    #[test]
+    fn a_value_is_awaited_for_the_read_lag_after_it_was_written_whatever_is_found_meanwhile() {
+        let (mut memory, lag) = (Memory::default(), Duration::from_secs(60));
+        let write = |value: &str, found: &str| {
+            let [item, what, value, found] = ["name", "the share's name", value, found].map(str::to_owned);
+            Write { item, what, value, found }
+        };
+        assert_eq!(memory.left_since_written(&write("new", "old"), NOW, lag), None);
+        memory.wrote(&write("new", "old"), NOW);
+        let left = |value: &str, second: u64| {
+            memory.left_since_written(&write(value, "another"), NOW.plus(Duration::from_secs(second)), lag)
+        };
+        assert_eq!([0, 20, 59].map(|second| left("new", second).map(|left| left.as_secs())), [60, 40, 1].map(Some));
+        assert_eq!((left("new", 60), left("newer", 0)), (None, None));
     }
 
     #[test]

@@ -129,7 +129,8 @@ impl Verdict {
     }
 }
 
-/// Brings conditions in line with the verdict; times move only where the truth does.
+/// Brings conditions in line with the verdict; times move only where the truth does, or to when a loss is
+/// first said.
 pub fn set_conditions(
     conditions: &mut Vec<Condition>,
     verdict: &Verdict,
@@ -192,11 +193,19 @@ fn set(
     match conditions.iter_mut().find(|condition| condition.type_ == kind.as_str()) {
         Some(old) => {
             let message = latest(&old.message, fresh.message);
-            let since = if old.status == status { old.last_transition_time.clone() } else { now.clone() };
+            let is_as_before = old.status == status && (old.reason == reason || !is_dated(kind, reason));
+            let since = if is_as_before { old.last_transition_time.clone() } else { now.clone() };
             *old = Condition { last_transition_time: since, message, ..fresh };
         }
         None => conditions.push(fresh),
     }
+}
+
+/// Whether the time is also that of the reason: what dates a loss, or a person's word on one, must not be as old as
+/// another trouble before it.
+fn is_dated(kind: ConditionType, reason: &str) -> bool {
+    let losses = [Reason::BreakerOpen, Reason::ShareNotFound];
+    kind == ConditionType::Stalled && losses.iter().any(|loss| loss.as_str() == reason)
 }
 
 /// What is written: the old message where the new one says the same of another answer, or nothing would come to rest.
@@ -322,5 +331,24 @@ mod tests {
         assert_eq!(conditions[0].last_transition_time, time(1));
         set_conditions(&mut conditions, &Verdict::ready(Reason::Associated, "c"), None, 2, &time(3));
         assert_eq!(conditions[0].last_transition_time, time(3));
+    }
+
+    #[test]
+    fn a_missing_share_is_not_as_old_as_what_was_wrong_with_it_before() {
+        let (mut conditions, stalled) = (Vec::new(), ConditionType::Stalled.as_str());
+        let words = [
+            (Reason::RecipientFailed, 1),
+            (Reason::Rejected, 1),
+            (Reason::BreakerOpen, 3),
+            (Reason::BreakerOpen, 3),
+            (Reason::ShareNotFound, 5),
+            (Reason::ShareNotFound, 5),
+            (Reason::RecipientFailed, 5),
+        ];
+        for (second, (reason, since)) in (1..).zip(words) {
+            set_conditions(&mut conditions, &Verdict::stalled(reason, "a"), None, 1, &time(second));
+            let said = conditions.iter().find(|condition| condition.type_ == stalled).expect("it");
+            assert_eq!(said.last_transition_time, time(since), "{second}: {reason:?}");
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! Whether a value is written once more, and what the answer to the write means.
 
+use std::time::Duration;
+
 use super::Pass;
 use super::memory::Write;
 use super::verdict::Verdict;
@@ -44,15 +46,20 @@ impl<K: Reconciled> Pass<K> {
     /// Whether that value was accepted so shortly before that Cloudflare, whose changes come later than its answers, may not
     /// show it yet.
     pub fn awaits_effect(&self, write: &Write) -> bool {
-        let (now, read_lag) = (self.now(), self.context.settings.read_lag());
-        self.memory(|memory| memory.wrote_within(write, now, read_lag))
+        self.effect_within(write).is_some()
     }
 
-    /// What is reported of that meanwhile.
+    fn effect_within(&self, write: &Write) -> Option<Duration> {
+        let (now, read_lag) = (self.now(), self.context.settings.read_lag());
+        self.memory(|memory| memory.left_since_written(write, now, read_lag))
+    }
+
+    /// What is reported of that meanwhile. Each pass reads it again; the polls of what is under way count for themselves.
     pub fn not_shown_yet(&self, write: &Write) -> Option<Verdict> {
-        self.awaits_effect(write).then(|| {
+        self.effect_within(write).map(|left| {
             let message = format!("Cloudflare accepted {} for {}, and does not show it yet", write.value, write.what);
-            Verdict::working(Reason::Progressing, message).requeue_after(self.plan_poll(u64::MAX))
+            let wait = left.min(self.context.settings.poll_min * 4);
+            Verdict::working(Reason::Progressing, message).requeue_after(wait)
         })
     }
 

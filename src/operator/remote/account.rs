@@ -341,14 +341,19 @@ impl Account {
         self.breaker.lock().close(confirmed.plus(CLOCK))
     }
 
-    /// Shares that are missing are no new loss.
-    pub fn accept_losses(&self, ids: impl IntoIterator<Item = Interned>) {
-        self.breaker.lock().accept(ids);
+    /// Shares that are missing are no new loss, but for those that were seen to go.
+    pub fn discount_losses(&self, ids: impl IntoIterator<Item = Interned>) {
+        self.breaker.lock().discount(ids);
     }
 
-    /// Whether a person said that this share is meant to be gone, or it was reported as gone long before.
+    /// When a person said that this share is meant to be gone, among all that vanished.
+    pub fn accepted_at(&self, id: &str) -> Option<At> {
+        self.breaker.lock().accepted(id).map(|until| until.minus(CLOCK))
+    }
+
+    /// Whether a person said that this share is meant to be gone.
     pub fn is_accepted(&self, id: &str) -> bool {
-        self.breaker.lock().is_accepted(id)
+        self.accepted_at(id).is_some()
     }
 }
 
@@ -409,11 +414,16 @@ mod tests {
     #[tokio::test]
     async fn shares_that_were_reported_as_gone_long_before_are_no_new_loss() {
         let account = account();
-        account.accept_losses(["a", "b", "c"].map(Interned::from));
+        account.discount_losses(["a", "b", "c"].map(Interned::from));
         assert!(!stops(&account, "a b c", 0));
+        assert!(!account.is_accepted("a"), "nobody said so");
         assert!(!stops(&account, "a b c d e", 10));
         assert!(stops(&account, "a b c d e f", 20));
         assert!(!stops(&account, "a b c", 30), "what vanished since is back");
+        account.discount_losses(["a", "b", "c"].map(Interned::from));
+        assert!(stops(&account, "a b c d e f", 40));
+        assert!(account.close_breaker(At(40_000)));
+        assert_eq!(["a", "d"].map(|id| account.accepted_at(id)), [None, Some(At(40_000))], "of what was seen to go");
     }
 
     #[tokio::test]

@@ -16,8 +16,7 @@ use super::pages::read_pages;
 use super::session;
 use crate::api::{ConditionType, Name, Reason, is_deleting, own_record, secret_of};
 use crate::cloudflare::{Api, Error, ErrorClass, FULL_PAGE, Object, Share, ShareQuery, ShareStatus, TargetType};
-use crate::core::breaker::Change;
-use crate::core::guard::VANISH_WINDOW;
+use crate::core::breaker::{Change, is_old_loss};
 use crate::core::id::ShareId;
 use crate::core::limiter::Priority;
 use crate::core::relist::{Listing, Relist};
@@ -323,8 +322,8 @@ impl Sweeper {
         let mut ours: HashMap<Name, bool> = HashMap::new();
         let (mut bound, mut missing, mut reported) = (0, HashSet::new(), None);
         let (now, since) = (self.remote.clock.now(), self.cluster.shards.since(self.account.id.as_str()));
-        // Those that objects report as gone, and since when; and until when a person said that all were meant to go.
-        let (mut told, mut confirmed) = (Vec::new(), None);
+        // Those that objects have reported as gone for long, or upon a person's word.
+        let mut told = Vec::new();
         for (n, name) in self.cluster.index.of_account(self.account.id.as_str()).into_iter().enumerate() {
             if n % AT_ONCE == 0 {
                 tokio::task::yield_now().await;
@@ -345,23 +344,20 @@ impl Sweeper {
                 continue;
             }
             bound += 1;
-            confirmed = confirmed.max(status.common.last_close_breaker.as_ref().and_then(|at| clock::written(at, now)));
             // One that Cloudflare is deleting is lost as well: this object did not ask for that.
             let is_live = |id: &ShareId| self.account.cache().seen(id).is_some_and(ObservedShare::is_live);
             let there = ShareId::parse(id).is_ok_and(|id| live.contains(&id) || is_live(&id));
             if !there {
                 missing.insert(id.clone());
                 let said = said_in(&status.common.conditions, ConditionType::Stalled, Reason::ShareNotFound);
-                told.extend(said.map(|said| (id.clone(), said.unless_ahead(now, since))));
+                let word = status.common.last_close_breaker.as_ref().and_then(|at| clock::written(at, now));
+                let is_old = said.is_some_and(|said| is_old_loss(said.unless_ahead(now, since), word, now));
+                told.extend(is_old.then(|| id.clone()));
                 reported = reported.into_iter().chain(breaker_reported_at(&status.common.conditions)).min();
             }
         }
-        // What was told within the window still counts, also after a restart, unless a person accepted it: it is told within
-        // minutes of that.
-        let is_old = |at: At| {
-            now.since(at) >= VANISH_WINDOW || confirmed.is_some_and(|confirmed| at <= confirmed.plus(VANISH_WINDOW))
-        };
-        self.account.accept_losses(told.into_iter().filter(|(_, at)| is_old(*at)).map(|(id, _)| id));
+        // What was reported within the window still counts, also after a restart.
+        self.account.discount_losses(told);
         let reported = reported.map(|reported| reported.unless_ahead(now, since));
         let account = &self.account.id;
         match self.account.count_losses(bound, &missing, reported, now) {

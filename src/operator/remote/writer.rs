@@ -81,28 +81,22 @@ impl Session {
         if late { Err(Stop::Late) } else { Ok(()) }
     }
 
-    /// The one call that cannot be repeated. The caller holds the permit and has announced it. Beside the change: the share
-    /// that was answered under another name.
-    pub async fn create_share(
-        &self,
-        share: &NewShare,
-        announced: At,
-    ) -> Result<(Change<Share>, Option<ShareId>), Stop> {
+    /// The one call that cannot be repeated. The caller holds the permit and has announced it.
+    pub async fn create_share(&self, share: &NewShare, announced: At) -> Result<Change<Share>, Stop> {
         self.may_send_announced(announced)?;
         let answer = self.reply(self.api().create_share(share)).await;
         // An answer about another name may be an answer to another request.
-        let (answer, misnamed) = match answer {
+        let answer = match answer {
             Ok(made) if made.body.name != share.name => {
-                let cause = "the response is for a share with another name".into();
-                (Err(Error::Lost { cause }), Some(made.body.id))
+                Err(Error::Lost { cause: "the response is for a share with another name".into() })
             }
-            other => (other, None),
+            other => other,
         };
         let answer = self.note_call(format!("create share {}", clean(&share.name, MAX_NAME)), answer);
         if let Ok(made) = &answer {
             self.account.cache().wrote(made.clone(), self.clock().now());
         }
-        Ok((self.change(answer), misnamed))
+        Ok(self.change(answer))
     }
 
     pub async fn rename_share(&self, id: &ShareId, name: &str) -> Result<Change<()>, Stop> {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::facts::{Snapshot, Timing};
+use crate::api::Name;
 use crate::api::status::CreateIntent;
 use crate::cloudflare::{Fingerprint, ShareResource};
 use crate::core::id::folded;
@@ -37,10 +38,13 @@ impl Snapshot<'_> {
         if looks.last().is_none_or(|last| now.since(*last) >= fresh) {
             return (Candidates::Unread, false);
         }
+        let bears = |seen: &ObservedShare| seen.share.name == intent.name && seen.share.is_sent_by(&self.desired.owner);
+        let is_borne = self.cache.live().any(bears);
         let sightings = self.cache.live().map(|seen| {
             let sure = self.timing.remote(seen.read_at) >= started.plus(read_lag)
                 && announced.is_none_or(|at| seen.read_at >= at.plus(read_lag));
-            self.sighting(intent, seen, sure)
+            let named = bears(seen) || !is_borne && self.is_respelled(intent, seen);
+            self.sighting(intent, seen, named, sure)
         });
         let times = (started.minus(CLOCK_SLACK), self.timing.remote(now).plus(CLOCK_SLACK));
         let candidates = match (share_step::candidates(times, sightings), &self.desired.share_id) {
@@ -51,11 +55,25 @@ impl Snapshot<'_> {
         (candidates, settled)
     }
 
-    fn sighting(&self, intent: &CreateIntent, seen: &ObservedShare, sure: bool) -> Sighting {
+    /// Whether the share has the announced name as Cloudflare may write it, where no share has it as it was sent. So little
+    /// is enough only of one that has come since, with resources that can be compared, and that no other Share asked for.
+    fn is_respelled(&self, intent: &CreateIntent, seen: &ObservedShare) -> bool {
+        let (share, owner) = (&seen.share, &self.desired.owner);
+        let oldest = started_at(intent).minus(CLOCK_SLACK);
+        let is_new = share.created.is_some_and(|created| At(created.as_millisecond()) >= oldest);
+        let announces = |name: &Name| {
+            let other = self.index.shares.find(name);
+            other.is_some_and(|other| other.status.as_ref().is_some_and(|status| status.intent.is_some()))
+        };
+        is_new
+            && seen.resources.is_some()
+            && share.is_sent_by(owner)
+            && spelling(&share.name) == spelling(&intent.name)
+            && !self.index.claimants(owner.as_str(), &share.name).iter().any(announces)
+    }
+
+    fn sighting(&self, intent: &CreateIntent, seen: &ObservedShare, named: bool, sure: bool) -> Sighting {
         let share = &seen.share;
-        // Cloudflare may write a name in another way than it was sent.
-        let answered = self.memory.create_answer.as_ref() == Some(&share.id);
-        let named = (share.name == intent.name || answered) && share.is_sent_by(&self.desired.owner);
         let same = |rows: &[ShareResource]| {
             let keys: Vec<RowKey> = rows.iter().map(resource_key).collect();
             fingerprint(&intent.name, keys.iter()) == intent.fingerprint
@@ -77,6 +95,13 @@ pub fn started_at(intent: &CreateIntent) -> At {
     At(parsed.map_or(0, |time| time.as_millisecond()))
 }
 
+/// The name without what Cloudflare may change of it: blanks, case, and characters that are written otherwise in HTML.
+fn spelling(name: &str) -> String {
+    let escaped = [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&#39;", "'"), ("&amp;", "&")];
+    let name = name.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
+    escaped.into_iter().fold(name, |name, (escaped, plain)| name.replace(escaped, plain))
+}
+
 /// Hash of what a create is recognized by: its name and its resources.
 pub fn fingerprint<'a>(name: &str, rows: impl Iterator<Item = &'a RowKey>) -> String {
     use sha2::{Digest, Sha256};
@@ -95,16 +120,16 @@ pub fn fingerprint<'a>(name: &str, rows: impl Iterator<Item = &'a RowKey>) -> St
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
-    use crate::core::id::{AccountId, SourceId};
+    use crate::core::id::{AccountId, ShareId, SourceId};
     use crate::core::share_step::{Step, Want};
     use crate::operator::clock;
     use crate::operator::share::samples::{self, ID, NOW, credential, id, world};
 
-    #[test]
-    fn an_announced_create_is_resolved_only_by_looks_of_the_credential_that_sent_it() {
+    /// When the create of the share `waf` was announced, and the status that tells.
+    fn announced() -> (At, Value) {
         let announced_at = NOW.minus(Duration::from_secs(600));
         let rows = [RowKey::Resource {
             kind: "custom-ruleset".into(),
@@ -118,6 +143,45 @@ mod tests {
                 "fingerprint": fingerprint("waf", rows.iter()), "knownShares": [],
             },
         });
+        (announced_at, status)
+    }
+
+    #[test]
+    fn a_share_under_another_spelling_of_the_announced_name_is_ours_only_if_all_else_fits() {
+        let (announced_at, status) = announced();
+        let other = "5a5e0000000000000000000000000002";
+        let step = |shares: Vec<(&str, Value)>| {
+            let remote = shares.into_iter().map(|(id, mut fields)| {
+                let created = clock::timestamp(announced_at.plus(Duration::from_secs(1))).to_string();
+                fields.as_object_mut().expect("fields").entry("created").or_insert(created.into());
+                samples::remote(id, fields)
+            });
+            let world = world(status.clone(), remote.collect());
+            let at = |seconds| (credential("one"), NOW.minus(Duration::from_secs(seconds)));
+            world.with(|world| world.memory.empty_looks = vec![at(200), at(100), at(1)]).step()
+        };
+        let bind = |id: &str| Step::Bind { id: ShareId::parse(id).expect("an id"), adopted: false };
+        let before = clock::timestamp(announced_at.minus(Duration::from_secs(3))).to_string();
+        let respelled = || (ID, json!({"name": " WAF"}));
+        let table = [
+            ("respelled", vec![respelled()], bind(ID)),
+            ("another name", vec![(ID, json!({"name": "rules"}))], Step::GiveUp),
+            ("made before", vec![(ID, json!({"name": "WAF", "created": before}))], Step::GiveUp),
+            ("made nobody knows when", vec![(ID, json!({"name": "WAF", "created": null}))], Step::GiveUp),
+            ("with other resources", vec![(ID, json!({"name": "WAF", "resources": []}))], Step::GiveUp),
+            ("with unknown resources", vec![(ID, json!({"name": "WAF", "resources": null}))], Step::GiveUp),
+            ("another one has the very name", vec![respelled(), (other, json!({}))], bind(other)),
+            ("somebody else's has the very name", vec![respelled(), (other, json!({"resources": []}))], Step::GiveUp),
+        ];
+        for (what, shares, expected) in table {
+            assert_eq!(step(shares), expected, "{what}");
+        }
+        assert_eq!(spelling("R&D  <Rules>"), spelling("r&amp;d &lt;rules&gt; "));
+    }
+
+    #[test]
+    fn an_announced_create_is_resolved_only_by_looks_of_the_credential_that_sent_it() {
+        let (announced_at, status) = announced();
         let looks = |by: &str| {
             let at = |seconds| (credential(by), NOW.minus(Duration::from_secs(seconds)));
             vec![at(200), at(100), at(1)]

@@ -48,33 +48,29 @@ pub async fn create(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
     let announced = announce(share, &new.name, &rows).await?;
     let answer = share.session.create_share(&new, announced).await;
     drop(permit);
-    share.pass.memory(|memory| {
-        memory.empty_looks.clear();
-        memory.create_answer = None;
-    });
+    share.pass.memory(|memory| memory.empty_looks.clear());
     match answer {
         // Another request may have made the share that ours is to have: that one is looked for.
-        Ok((Change::Done(made), _)) if existed_before(share, &made) => {
+        Ok(Change::Done(made)) if existed_before(share, &made) => {
             tracing::warn!(share = %made.id, "the response to a create is about a share that existed before");
             share.session.account.cache().forget(&made.id);
             Ok(None)
         }
-        Ok((Change::Done(made), _)) => {
+        Ok(Change::Done(made)) => {
             bind(share, &made.id, false).await?;
             share.pass.event(Note::normal(EventReason::Created), format!("created share {}", made.id));
             Ok(None)
         }
-        Ok((Change::Unsure(error), misnamed)) => {
+        Ok(Change::Unsure(error)) => {
             tracing::warn!(%error, "the outcome of a create request is unknown; looking for the share");
-            share.pass.memory(|memory| memory.create_answer = misnamed);
             Ok(None)
         }
         // The request may have come twice, and the answer be that to the second one.
-        Ok((Change::Not(error), _)) if error.class() == ErrorClass::Conflict => {
+        Ok(Change::Not(error)) if error.class() == ErrorClass::Conflict => {
             share.pass.memory(|memory| memory.create_conflict = Some(Conflict { error, announced, rows }));
             Ok(None)
         }
-        Ok((Change::Not(error), _)) => {
+        Ok(Change::Not(error)) => {
             withdraw(share).await?;
             look_before_the_next(share);
             create_refused(share, error, &rows)
@@ -205,7 +201,7 @@ async fn withdraw(share: &mut SharePass) -> Result<(), Stop> {
 }
 
 fn drop_announcement(share: &mut SharePass) -> Option<Box<CreateIntent>> {
-    share.pass.memory(|memory| (memory.create_conflict, memory.create_answer) = (None, None));
+    share.pass.memory(|memory| memory.create_conflict = None);
     let status = &mut share.pass.status;
     (status.seen_with, status.inventory) = (None, Inventory::default());
     status.intent.take()
@@ -246,7 +242,6 @@ pub async fn bind(share: &mut SharePass, id: &ShareId, adopted: bool) -> Result<
         memory.tries.empty_refused = false;
         memory.create_refused_at = None;
         memory.create_conflict = None;
-        memory.create_answer = None;
         memory.due = None;
         memory.tries.polls = 0;
     });

@@ -121,8 +121,15 @@ impl SharePass {
     fn note_credential(&mut self) {
         let Some(id) = &self.pass.status.share_id else { return };
         let shown = ShareId::parse(id).is_ok_and(|id| self.session.account.cache().seen(&id).is_some());
-        if shown || self.session.account.is_accepted(id) {
+        let accepted = self.session.account.accepted_at(id);
+        if shown || accepted.is_some() {
             self.pass.status.seen_with = Some(self.session.account.seen_with());
+        }
+        // A word that was given on another Share: the next process has to know that it was on this one too.
+        let recorded = self.pass.status.common.last_close_breaker.as_ref();
+        let recorded = recorded.and_then(|at| clock::written(at, self.pass.now()));
+        if let Some(accepted) = accepted.filter(|accepted| recorded < Some(*accepted)) {
+            self.pass.status.common.last_close_breaker = Some(clock::timestamp(accepted).to_string().into());
         }
     }
 
