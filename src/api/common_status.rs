@@ -34,7 +34,8 @@ pub struct CommonStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_handled_reconcile_at: Option<Interned>,
 
-    /// Last value of the annotation `cfshare.dev/close-breaker`. It remains valid even if the annotation is removed.
+    /// Last value of the annotation `cfshare.dev/close-breaker`, of this object or of one that closed the circuit breaker for it. It
+    /// remains valid even if the annotation is removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_close_breaker: Option<Interned>,
 

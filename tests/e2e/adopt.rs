@@ -509,6 +509,16 @@ fn parked_by_name(world: &World) {
     let [one, two, first] = ids();
     parked(&tenant, &scene, [&two, &first]);
     scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    // Its Secret may only be late.
+    scene.wait_reason("share", "waf", "Claimed");
+    let mut conditions = tenant.get("share", "parked").expect("the object")["status"]["conditions"].take();
+    for condition in conditions.as_array_mut().expect("conditions") {
+        condition["lastTransitionTime"] = "2026-01-01T00:00:00Z".into();
+    }
+    let patch = serde_json::json!({"status": {"conditions": conditions}}).to_string();
+    tenant.kubectl(&["patch", "share", "parked", "--subresource=status", "--type=merge", "-p", &patch]);
+    tenant.ask("share", "parked");
+    tenant.wait_for("share", "parked", "was stalled", |share| condition(share, "Stalled").is_some());
     scene.wait_ready("share", "waf");
     // Who can act again finds the name taken.
     tenant.put_token(&scene.token);

@@ -29,7 +29,7 @@ pub fn operator(scene: &Scene<'_>) -> Process {
     let flags = [
         ("--leader-elect", ""),
         ("--lease-namespace", scene.namespace.as_str()),
-        ("--lease-duration", "4s"),
+        ("--lease-duration", "16s"),
         ("--call-timeout", "2s"),
     ];
     own::start(scene, &flags)
