@@ -29,8 +29,10 @@ pub fn head<T>(answer: &Result<Reply<T>, Error>) -> Option<&ResponseHead> {
 pub struct Client {
     shared: Arc<Shared>,
     /// Learns how each call ended.
-    observer: Option<Arc<dyn Fn(&Ended<'_>) + Send + Sync>>,
+    observer: Option<Arc<Observe>>,
 }
+
+type Observe = dyn Fn(&Ended<'_>) + Send + Sync;
 
 /// How a call ended.
 #[derive(Debug, Clone, Copy)]

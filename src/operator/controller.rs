@@ -302,8 +302,11 @@ mod tests {
         })
     }
 
-    /// An API server that takes every patch, and what was patched.
-    fn server() -> (kube::Client, Arc<Mutex<Vec<(String, Value)>>>) {
+    /// Paths and what was patched there.
+    type Patched = Arc<Mutex<Vec<(String, Value)>>>;
+
+    /// An API server that takes every patch.
+    fn server() -> (kube::Client, Patched) {
         let patched = Arc::new(Mutex::new(Vec::new()));
         let taken = patched.clone();
         let server = tower::service_fn(move |request: Request<Body>| {
