@@ -61,7 +61,7 @@ impl Entry {
     }
 }
 
-/// Whether what is recorded is [`Entry::settled_long_ago`].
+/// Whether what is recorded is `Entry::settled_long_ago`.
 pub fn is_settled_long_ago(intended_at: Option<&Time>) -> bool {
     intended_at.is_some_and(|at| clock::from_time(at) == At::default())
 }
