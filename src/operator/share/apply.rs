@@ -18,7 +18,7 @@ use crate::operator::clock;
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::declare::Sibling;
 use crate::operator::rows::facts::RowPlan;
-use crate::operator::rows::inventory::{self, Entry};
+use crate::operator::rows::inventory::{self, Entries, Entry};
 use crate::operator::rows::take_over::{self, Announcements};
 use crate::operator::rows::waiver;
 use crate::operator::stop::Stop;
@@ -261,20 +261,24 @@ async fn add(
             }
         }
     }
+    take_back(share, void, &before);
+    let trouble = trouble.or_else(|| rows_denied(share, suspects, may_add || !alone));
+    let Some(stop) = trouble else { return Ok(()) };
+    share.pass.save().await?;
+    Err(stop)
+}
+
+/// What was announced and is not sent, or was refused: nothing can come of it. That an account was to be excluded from the
+/// start stays on record, or it would count as a loss.
+fn take_back(share: &mut SharePass, void: Vec<RowKey>, before: &Entries) {
     let mut entries = share.entries();
-    // What was announced and is not sent, or was refused: nothing can come of it. That an account was to be excluded
-    // from the start stays on record, or it would count as a loss.
     for key in void {
         match before.get(&key).filter(|_| key.is_excluded()) {
             Some(entry) => entries.insert(key, entry.clone()),
             None => entries.remove(&key),
         };
     }
-    let trouble = trouble.or_else(|| rows_denied(share, suspects, may_add || !alone));
     share.record(&entries);
-    let Some(stop) = trouble else { return Ok(()) };
-    share.pass.save().await?;
-    Err(stop)
 }
 
 /// What Cloudflare does not allow to add while it allows to add others, now or when it was refused first, is a matter of these
