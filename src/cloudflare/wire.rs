@@ -42,7 +42,7 @@ pub struct Share {
     /// Only when asked for.
     #[serde(default)]
     pub resources: Option<Vec<ShareResource>>,
-    /// Only when asked for, and only with how many are associated: what is not counted beside them is none.
+    /// Present only if requested and if the number of associated recipients is there; a count that is left out beside it is zero.
     #[serde(flatten)]
     pub counts: Option<Counts>,
 }

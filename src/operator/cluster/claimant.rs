@@ -64,7 +64,7 @@ impl Claimant {
         Claimant {
             name: Name::of(share),
             created: share.creation_timestamp().map(|time| time.0),
-            made: record.is_some_and(|status| status.share_id.is_some() || status.intent.is_some()),
+            made: has_made(record),
             holds_name: holds_name(share, &claim.name),
             bound: recorded.is_some(),
             idle: is_idle(share),
@@ -204,9 +204,13 @@ pub fn is_idle(share: &Share) -> bool {
         conditions::said_in(&status.common.conditions, ConditionType::Stalled, reason).is_some()
     };
     let says = |reason| share.status.as_ref().is_some_and(|status| stalled(reason, status));
-    let made = own_record(share).is_some_and(|status| status.share_id.is_some() || status.intent.is_some());
     let hindered = [Reason::CredentialsNotFound, Reason::Denied, Reason::OrganizationNotAllowed].into_iter().any(says);
-    !made && (is_suspended(share) || hindered)
+    !has_made(own_record(share)) && (is_suspended(share) || hindered)
+}
+
+/// Whether the Share has a share, or is just creating one.
+fn has_made(record: Option<&ShareStatus>) -> bool {
+    record.is_some_and(|status| status.share_id.is_some() || status.intent.is_some())
 }
 
 /// Whether the object has a share of that name, or is just creating it.

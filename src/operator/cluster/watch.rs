@@ -79,8 +79,7 @@ impl<K: Reconciled> Feed<K> {
         K::cache(&self.cluster.index)
     }
 
-    /// The last that came of these objects can be read, or they went. Whoever waited for that has to look, and the objects
-    /// themselves though nothing else of them may have changed.
+    /// Requeues these objects, which can be read again or are gone, and the objects that waited for them.
     fn requeue_those_who_waited(&self, readable: &[Name]) {
         let cluster = &self.cluster;
         for name in readable {

@@ -47,7 +47,7 @@ impl Snapshot<'_> {
         }
         match (&self.desired.organization, &share.target_type) {
             (None, TargetType::Organization) | (Some(_), TargetType::Account) => false,
-            // Whoever receives it, by a word that is newer than this program: not what the manifest declares.
+            // A target type that this program does not know is not what the manifest declares.
             (_, TargetType::Other(word)) if !word.is_empty() => false,
             (Some(desired), _) => share.organization_id.as_ref().is_none_or(|id| id == desired),
             (None, _) => true,

@@ -13,8 +13,7 @@ use std::time::Duration;
 
 use crate::wait;
 
-/// A program that knows nothing of the environment of this process but where programs are and whose home it is: variables
-/// of whoever runs the tests must not be options of what they test.
+/// A program that inherits only `PATH` and `HOME`: other variables of the person who runs the tests could change its options.
 pub fn program(path: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(path);
     command.env_clear();
