@@ -198,12 +198,7 @@ fn inline_to_object(world: &World) {
 
 fn object_to_inline(world: &World) {
     let scene = world.scene();
-    let [one, two, first, second] = ids();
-    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
-    scene.apply(&scene.recipient("two", "waf", &two, ""));
-    scene.apply(&scene.resource("second", "waf", &second, ""));
-    scene.wait_ready("sharerecipient", "two");
-    scene.wait_ready("shareresource", "second");
+    let [one, two, first, second] = with_objects(&scene, "");
     scene.wait_ready("share", "waf");
     let before = scene.changes().len();
     scene.apply(&scene.share("waf", &[&one, &two], &[&first, &second], ""));
@@ -245,14 +240,21 @@ fn inherits(world: &World) {
     assert_eq!(scene.only().live_recipients().len(), 1);
 }
 
-fn share_first(world: &World) {
-    let scene = world.scene();
+/// The Share waf with two objects, all in place: the account that it lists, that of ShareRecipient two, the resource that it
+/// lists, and that of ShareResource second.
+fn with_objects(scene: &Scene<'_>, more: &str) -> [String; 4] {
     let [one, two, first, second] = ids();
-    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.apply(&scene.share("waf", &[&one], &[&first], more));
     scene.apply(&scene.recipient("two", "waf", &two, ""));
     scene.apply(&scene.resource("second", "waf", &second, ""));
     scene.wait_ready("sharerecipient", "two");
     scene.wait_ready("shareresource", "second");
+    [one, two, first, second]
+}
+
+fn share_first(world: &World) {
+    let scene = world.scene();
+    let [_, two, first, _] = with_objects(&scene, "");
     scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
     scene.wait_nothing();
     let child = scene.wait_reason("sharerecipient", "two", "WaitingForShare");
@@ -269,12 +271,7 @@ fn share_first(world: &World) {
 
 fn objects_first(world: &World) {
     let scene = world.scene();
-    let [one, two, first, second] = ids();
-    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
-    scene.apply(&scene.recipient("two", "waf", &two, ""));
-    scene.apply(&scene.resource("second", "waf", &second, ""));
-    scene.wait_ready("sharerecipient", "two");
-    scene.wait_ready("shareresource", "second");
+    with_objects(&scene, "");
     scene.kubectl(&["delete", "sharerecipient,shareresource", "--all", "--timeout=60s"]);
     scene.wait_ready("share", "waf");
     let state = scene.only();
@@ -308,12 +305,7 @@ fn together(world: &World) {
 
 fn share_retained(world: &World) {
     let scene = world.scene();
-    let [one, two, first, second] = ids();
-    scene.apply(&scene.share("waf", &[&one], &[&first], "deletionPolicy: Retain"));
-    scene.apply(&scene.recipient("two", "waf", &two, ""));
-    scene.apply(&scene.resource("second", "waf", &second, ""));
-    scene.wait_ready("sharerecipient", "two");
-    scene.wait_ready("shareresource", "second");
+    let [one, _, first, _] = with_objects(&scene, "deletionPolicy: Retain");
     scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
     assert_eq!(scene.only().live_recipients().len(), 2);
     scene.kubectl(&["delete", "sharerecipient,shareresource", "--all", "--timeout=60s"]);
@@ -324,12 +316,7 @@ fn share_retained(world: &World) {
 
 fn outlives_share(world: &World) {
     let scene = world.scene();
-    let [one, two, first, second] = ids();
-    scene.apply(&scene.share("waf", &[&one], &[&first], "deletionPolicy: Retain"));
-    scene.apply(&scene.recipient("two", "waf", &two, ""));
-    scene.apply(&scene.resource("second", "waf", &second, ""));
-    scene.wait_ready("sharerecipient", "two");
-    scene.wait_ready("shareresource", "second");
+    let [_, two, _, second] = with_objects(&scene, "deletionPolicy: Retain");
     scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
     scene.wait_sweep();
     let (share, before) = (scene.only().id, scene.changes().len());
