@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use cfshare_simulator::{Edit, Policy, Seed, SeedResource, SeedShare};
+use cfshare_simulator::{Action, Edit, Policy, Rule, Seed, SeedResource, SeedShare};
 use serde_json::{Value, json};
 
 use crate::Test;
@@ -12,6 +12,7 @@ use crate::scene::{Scene, World, condition, ids, is_ready, metrics};
 pub const TESTS: &[Test] = &[
     ("cli: a plan for new manifests names the create and calls nothing", plan_new),
     ("cli: a plan for settled objects is empty", plan_settled),
+    ("cli: a plan for a settled share whose target type Cloudflare leaves out is empty", plan_untold),
     ("cli: the operator makes the calls that a plan names", plan_kept),
     ("cli: a plan for an organization names nobody beside it, and the operator does the same", plan_organization),
     ("cli: a plan for files on top of the cluster names what they change", plan_on_top),
@@ -149,6 +150,20 @@ fn plan_settled(world: &World) {
     let ran = cfshare(&scene, &["plan"]);
     assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (0, "no calls for 1 Share\n", ""));
     assert_eq!(scene.changes().len(), before);
+}
+
+fn plan_untold(world: &World) {
+    let scene = world.scene();
+    let [one, first] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.wait_ready("share", "waf");
+    for path in ["/accounts/*/shares", "/accounts/*/shares/*"] {
+        let remove = vec!["/result/target_type".to_owned(), "/result/0/target_type".to_owned()];
+        let action = Action::Rewrite { set: Default::default(), remove };
+        world.simulator.fault(Rule::always("GET", path, action).account(&scene.account));
+    }
+    let ran = cfshare(&scene, &["plan"]);
+    assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (0, "no calls for 1 Share\n", ""));
 }
 
 fn plan_kept(world: &World) {

@@ -21,6 +21,10 @@ pub const TESTS: &[Test] = &[
     ("refusals: a token that may not write says which permission is missing", no_permission),
     ("refusals: a recipient that the token may not add is named, and the others receive the share", denied_row),
     (
+        "refusals: a recipient that the token may not add holds up no removal, though nothing else is to be added",
+        denied_beside_a_removal,
+    ),
+    (
         "refusals: a recipient that the token may not create a share with is named, and the others receive it",
         denied_in_create,
     ),
@@ -242,6 +246,20 @@ fn denied_row(world: &World) {
     scene.ask("share", "waf");
     scene.wait_ready("share", "waf");
     assert_eq!(scene.only().live_recipients().len(), 4);
+}
+
+fn denied_beside_a_removal(world: &World) {
+    let scene = world.scene();
+    let [one, two, later, first] = ids();
+    scene.apply(&scene.share("waf", &[&one, &two], &[&first], ""));
+    scene.wait_ready("share", "waf");
+    let path = "/accounts/*/shares/*/recipients";
+    world.simulator.fault(refusing(path, 403, 10000).account(&scene.account).saying(&later));
+    scene.apply(&scene.share("waf", &[&one, &later], &[&first], ""));
+    scene.wait_state("the removal", |shares| shares[0].live_recipients().len() == 1);
+    let share = scene.wait_reason("share", "waf", "Rejected");
+    assert_eq!(exceptions(&share), [(later.as_str(), "refused")]);
+    assert_eq!(share["status"]["recipients"]["summary"], "1/2");
 }
 
 fn denied_in_create(world: &World) {
