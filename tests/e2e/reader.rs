@@ -118,10 +118,26 @@ impl Reader {
 
     /// The Events of a namespace.
     pub fn events(&self, namespace: &str) -> Result<Vec<Value>, String> {
-        let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("events.k8s.io", "v1", "Event"));
+        self.all(namespace, &GroupVersionKind::gvk("events.k8s.io", "v1", "Event"))
+    }
+
+    /// All objects of a kind that tests wait for; `None`: another kind, or the API server cannot be asked.
+    pub fn list(&self, namespace: &str, kind: &str) -> Option<Vec<Value>> {
+        let kind = match kind {
+            "shares" => GroupVersionKind::gvk("cfshare.dev", "v1alpha1", "Share"),
+            "pods" => GroupVersionKind::gvk("", "v1", "Pod"),
+            "deployments" => GroupVersionKind::gvk("apps", "v1", "Deployment"),
+            "leases" => GroupVersionKind::gvk("coordination.k8s.io", "v1", "Lease"),
+            _ => return None,
+        };
+        self.all(namespace, &kind).ok()
+    }
+
+    fn all(&self, namespace: &str, kind: &GroupVersionKind) -> Result<Vec<Value>, String> {
+        let kind = ApiResource::from_gvk(kind);
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &kind);
         let list = self.runtime.block_on(api.list(&ListParams::default())).map_err(|error| error.to_string())?;
-        let value = |event: DynamicObject| serde_json::to_value(event).expect("an object is JSON");
+        let value = |object: DynamicObject| serde_json::to_value(object).expect("an object is JSON");
         Ok(list.items.into_iter().map(value).collect())
     }
 

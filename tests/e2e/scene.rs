@@ -231,6 +231,11 @@ impl<'a> Scene<'a> {
         if text.trim().is_empty() { None } else { Some(serde_json::from_str(&text).expect("kubectl prints JSON")) }
     }
 
+    /// All objects of one of the kinds that the reader lists.
+    pub fn list(&self, kind: &str) -> Vec<Value> {
+        self.world.reader.list(&self.namespace, kind).expect("the API server lists them")
+    }
+
     /// Waits until the object is as the test says; fails with the object and the operator's log if it never is.
     pub fn wait_for(&self, kind: &str, name: &str, what: &str, is: impl Fn(&Value) -> bool) -> Value {
         let mut last = None;

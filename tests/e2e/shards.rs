@@ -51,9 +51,8 @@ fn of_both(each: usize) -> Vec<String> {
 
 /// The shards of each replica, as their Leases say.
 fn held(scene: &Scene<'_>) -> BTreeMap<String, BTreeSet<String>> {
-    let list: Value = serde_json::from_str(&scene.kubectl(&["get", "leases", "-o", "json"])).expect("JSON");
     let mut held = BTreeMap::<String, BTreeSet<String>>::new();
-    for lease in list["items"].as_array().into_iter().flatten() {
+    for lease in scene.list("leases") {
         let name = lease["metadata"]["name"].as_str().unwrap_or_default();
         let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default();
         if name.contains("-shard-") && !holder.is_empty() {
@@ -107,9 +106,7 @@ fn shares(scene: &Scene<'_>, accounts: &[String], each: usize, recipients: &[&st
 fn all_ready(scene: &Scene<'_>) {
     let end = Instant::now() + PATIENCE;
     loop {
-        let text = scene.kubectl(&["get", "shares.cfshare.dev", "-o", "json"]);
-        let list: Value = serde_json::from_str(&text).expect("JSON");
-        let all = list["items"].as_array().cloned().unwrap_or_default();
+        let all = scene.list("shares");
         let waiting: Vec<&Value> = all.iter().filter(|share| !is_ready(share)).collect();
         if !all.is_empty() && waiting.is_empty() {
             return;

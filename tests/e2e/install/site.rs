@@ -1,12 +1,13 @@
 //! What an installed release stands on: a cluster and a Cloudflare of its own.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cfshare_simulator::{Config, ShareState, Simulator};
 use cfshare_testbed::{Cluster, Options, wait};
 use serde_json::Value;
 
+use crate::reader::Reader;
 use crate::scene::is_ready;
 
 pub const SYSTEM: &str = "cfshare-system";
@@ -16,6 +17,7 @@ pub const PATIENCE: Duration = Duration::from_secs(180);
 pub struct Site {
     pub simulator: Simulator,
     pub cluster: Cluster,
+    reader: Reader,
 }
 
 impl Site {
@@ -23,7 +25,8 @@ impl Site {
     pub fn start() -> Site {
         let cluster = Cluster::start(&Options::default()).expect("a cluster");
         let simulator = Simulator::start(Config::default()).expect("a simulator");
-        let site = Site { simulator, cluster };
+        let reader = Reader::new(cluster.kubeconfig()).expect("a reader");
+        let site = Site { simulator, cluster, reader };
         site.kubectl(&["apply", "-f", &deploy("manifests/namespace.yaml")]);
         site
     }
@@ -61,18 +64,15 @@ impl Site {
     }
 
     pub fn get(&self, namespace: &str, kind: &str, name: &str) -> Option<Value> {
+        if let Ok(object) = self.reader.get(namespace, kind, name) {
+            return object;
+        }
         let text = self.kubectl(&["-n", namespace, "get", kind, name, "--ignore-not-found", "-o", "json"]);
         if text.trim().is_empty() { None } else { Some(serde_json::from_str(&text).expect("kubectl prints JSON")) }
     }
 
     pub fn wait(&self, what: &str, is: impl Fn() -> bool) {
-        let end = Instant::now() + PATIENCE;
-        while !is() {
-            if Instant::now() > end || wait::interrupted() {
-                panic!("never: {what}");
-            }
-            std::thread::sleep(Duration::from_millis(250));
-        }
+        assert!(wait::until(PATIENCE, || is().then_some(())).is_some(), "never: {what}");
     }
 
     pub fn wait_ready(&self, namespace: &str, kind: &str, name: &str) -> Value {
@@ -87,17 +87,14 @@ impl Site {
         what: &str,
         is: impl Fn(&Value) -> bool,
     ) -> Value {
-        let end = Instant::now() + PATIENCE;
-        loop {
-            let object = self.get(namespace, kind, name);
-            if let Some(object) = object.as_ref().filter(|object| is(object)) {
-                return object.clone();
-            }
-            if Instant::now() > end || wait::interrupted() {
-                panic!("{kind} {name} never {what}: {}", serde_json::to_string_pretty(&object).unwrap_or_default());
-            }
-            std::thread::sleep(Duration::from_millis(250));
-        }
+        let mut last = None;
+        let found = wait::until(PATIENCE, || {
+            last = self.get(namespace, kind, name);
+            last.clone().filter(|object| is(object))
+        });
+        found.unwrap_or_else(|| {
+            panic!("{kind} {name} never {what}: {}", serde_json::to_string_pretty(&last).unwrap_or_default())
+        })
     }
 
     /// Shares of an account that are alive at Cloudflare.
@@ -112,6 +109,9 @@ impl Site {
     }
 
     pub fn list(&self, namespace: &str, kind: &str) -> Vec<Value> {
+        if let Some(objects) = self.reader.list(namespace, kind) {
+            return objects;
+        }
         let text = self.kubectl(&["-n", namespace, "get", kind, "-o", "json"]);
         let list: Value = serde_json::from_str(&text).expect("kubectl prints JSON");
         list["items"].as_array().cloned().unwrap_or_default()
