@@ -9,7 +9,7 @@ use super::share::desired::{Desired, desired};
 use super::share::facts::{Snapshot, Timing, Viewer};
 use super::share::refused;
 use crate::api::status::ShareStatus;
-use crate::api::{Name, Reason, Share, is_suspended, observes, own_record};
+use crate::api::{Reason, Share, is_suspended, observes, own_record};
 use crate::core::id::{AccountId, ShareId};
 use crate::core::interned::Interned;
 use crate::core::meta::ResourceMeta;
@@ -59,7 +59,6 @@ struct Look<'a> {
     fleet: &'a Fleet,
     account: &'a ReadAccount,
     share: &'a Share,
-    name: Name,
     desired: Desired,
     status: ShareStatus,
     settings: &'a Settings,
@@ -94,7 +93,7 @@ impl<'a> Look<'a> {
         let desired = desired(share, &fleet.index)?;
         // What is recorded is believed only where it was written for this very object.
         let status = own_record(share).cloned().unwrap_or_default();
-        Ok(Look { fleet, account, share, name: Name::of(share), desired, status, settings })
+        Ok(Look { fleet, account, share, desired, status, settings })
     }
 
     fn mode(&self) -> Mode {
@@ -106,7 +105,6 @@ impl<'a> Look<'a> {
         let now = self.account.read_at;
         ask(&Snapshot {
             object: self.share,
-            name: &self.name,
             desired: &self.desired,
             status: &self.status,
             index: &self.fleet.index,

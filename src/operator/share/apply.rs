@@ -249,7 +249,8 @@ async fn add(
         }
         match added.outcome {
             Err(Stop::Cloudflare(error)) if key.is_excluded() && error.class() == ErrorClass::Denied => {
-                exclusions::exclusion_denied(share, &exclusions, &error);
+                // That is reported for the accounts, one call was enough to learn it, and the rest of the share goes on.
+                note_denied(share, &exclusions, "exclude accounts", &error);
                 denied = true;
             }
             Err(Stop::Cloudflare(error)) if error.class() == ErrorClass::Denied && suspects.len() < MAX_DENIED => {
@@ -285,22 +286,27 @@ fn take_back(share: &mut SharePass, void: Vec<RowKey>, before: &Entries) {
 /// rows: they are tried again by themselves, and keep nobody waiting. So it is while other calls are due, which tell whether
 /// the credential is the trouble; else it is taken for that.
 fn rows_denied(share: &SharePass, suspects: Vec<(RowKey, Error)>, of_rows: bool) -> Option<Stop> {
-    let (now, passing_time) = (share.pass.now(), share.pass.context.settings.passing_time());
-    let secret = secret_of(&share.pass.object);
     let mut trouble = None;
     for (key, error) in suspects {
-        let item = key.to_string();
-        if !of_rows && !share.pass.memory(|memory| memory.tries.refused.contains_key(&item)) {
+        if !of_rows && !share.pass.memory(|memory| memory.tries.refused.contains_key(&key.to_string())) {
             trouble = Some(Stop::Cloudflare(error));
             continue;
         }
-        share.pass.context.remote.credentials.doubt(&secret);
-        let name = share.label(&key);
-        let message =
-            format!("Cloudflare does not allow the credential in the Secret {} to add {name}: {error}", secret.name);
-        share.pass.memory(|memory| memory.deny(&item, message, now, passing_time));
+        let what = format!("add {}", share.label(&key));
+        note_denied(share, &[key], &what, &error);
     }
     trouble
+}
+
+/// The credential may not do that for these rows, though it may well do all else.
+fn note_denied(share: &SharePass, keys: &[RowKey], what: &str, error: &Error) {
+    let secret = secret_of(&share.pass.object);
+    share.pass.context.remote.credentials.doubt(&secret);
+    let (now, passing_time) = (share.pass.now(), share.pass.context.settings.passing_time());
+    let message = format!("Cloudflare does not allow the credential in the Secret {} to {what}: {error}", secret.name);
+    for key in keys {
+        share.pass.memory(|memory| memory.deny(&key.to_string(), message.clone(), now, passing_time));
+    }
 }
 
 /// A person asks for another try: recipients that failed for good are removed, and then added again. Those whose failure

@@ -3,9 +3,7 @@
 use super::exceptions;
 use super::plan::Plan;
 use super::share_pass::SharePass;
-use crate::api::{EventReason, REQUESTED_AT, Reason, secret_of};
-use crate::cloudflare::Error;
-use crate::core::row_key::RowKey;
+use crate::api::{EventReason, REQUESTED_AT, Reason};
 use crate::core::share_step::Mode;
 use crate::operator::cluster::events::Note;
 use crate::operator::pass::verdict::{Course, Verdict};
@@ -116,18 +114,4 @@ pub fn not_in_force(share: &SharePass, row_states: &[RowState]) -> Option<Verdic
     let verdict = Verdict::stalled(Reason::ExclusionsNotInForce, message).requeue_after(again);
     let passing = !refusals.is_empty() && refusals.iter().all(|refused| refused.passing);
     Some(if passing { Verdict { course: Course::Reconciling, ..verdict } } else { verdict })
-}
-
-/// The credential may not exclude accounts, though it may well do all else: that is reported for the accounts, and the rest
-/// of the share goes on.
-pub fn exclusion_denied(share: &SharePass, exclusions: &[RowKey], error: &Error) {
-    let secret = secret_of(&share.pass.object);
-    share.pass.context.remote.credentials.doubt(&secret);
-    let (now, passing_time) = (share.pass.now(), share.pass.context.settings.passing_time());
-    let message =
-        format!("Cloudflare does not allow the credential in the Secret {} to exclude accounts: {error}", secret.name);
-    // One call was enough to learn it.
-    for key in exclusions {
-        share.pass.memory(|memory| memory.deny(&key.to_string(), message.clone(), now, passing_time));
-    }
 }

@@ -9,8 +9,8 @@ use kube::ResourceExt;
 use super::desired::{Desired, retains};
 use crate::api::policy::AdoptionPolicy;
 use crate::api::status::ShareStatus;
-use crate::api::{Name, Share, is_deleting};
-use crate::cloudflare::Fingerprint;
+use crate::api::{Share, is_deleting};
+use crate::cloudflare::{Fingerprint, Share as RemoteShare, ShareStatus as RemoteStatus, TargetType};
 use crate::core::id::ShareId;
 use crate::core::share_step::{Adoption, Facts, Found, Mode, Named, Presence, Situation};
 use crate::core::time::At;
@@ -29,7 +29,6 @@ const ASKED_LATELY: Duration = Duration::from_secs(55);
 /// All that the facts depend on.
 pub struct Snapshot<'a> {
     pub object: &'a Share,
-    pub name: &'a Name,
     pub desired: &'a Desired,
     /// What is recorded of this very object.
     pub status: &'a ShareStatus,
@@ -107,7 +106,6 @@ impl Snapshot<'_> {
         self.meant()
     }
 
-    /// The share that the manifest means, by id or by name.
     pub fn meant(&self) -> Option<ShareId> {
         self.desired.share_id.clone().or_else(|| match self.named() {
             Named::One { id, .. } => Some(id),
@@ -174,6 +172,68 @@ impl Snapshot<'_> {
             return Named::Unread;
         }
         self.live_named()
+    }
+
+    /// Whether the share is there, whichever credential saw it last.
+    fn cached_presence(&self, id: &ShareId) -> Presence {
+        let has_ended = || self.cache.has_ended(id, self.is_deleting(), self.timing.read_lag);
+        match self.cache.seen(id).map(|seen| &seen.share.status) {
+            Some(RemoteStatus::Active | RemoteStatus::Other(_)) => Presence::Live,
+            // One share says nothing of how many are missing.
+            _ if self.cache.swept.is_none() => Presence::Unread,
+            Some(RemoteStatus::Deleting) => Presence::Leaving,
+            Some(RemoteStatus::Deleted) if has_ended() => Presence::Gone,
+            Some(RemoteStatus::Deleted) => Presence::Missing,
+            None if has_ended() => Presence::Gone,
+            None if self.cache.is_missing(id) => Presence::Missing,
+            None => Presence::Unread,
+        }
+    }
+
+    /// What became of a share that the manifest names by id.
+    fn found(&self, id: &ShareId) -> Found {
+        match self.cache.seen(id) {
+            Some(seen) if !seen.share.is_sent_by(&self.desired.owner) => Found::Missing,
+            Some(seen) if seen.is_live() && self.fits(&seen.share) => Found::Fits,
+            Some(seen) if seen.is_live() => Found::Misfits,
+            Some(_) => Found::Missing,
+            None if self.cache.is_missing(id) => Found::Missing,
+            None => Found::Unread,
+        }
+    }
+
+    /// Whether a share has the target that the manifest declares.
+    fn fits(&self, share: &RemoteShare) -> bool {
+        match (&self.desired.organization, &share.target_type) {
+            (None, TargetType::Organization) | (Some(_), TargetType::Account) => false,
+            // A target type that this program does not know is not what the manifest declares.
+            (_, TargetType::Other(word)) if !word.is_empty() => false,
+            (Some(desired), _) => share.organization_id.as_ref().is_none_or(|id| id == desired),
+            (None, _) => true,
+        }
+    }
+
+    /// Live shares that bear the wanted name.
+    fn live_named(&self) -> Named {
+        let Some(name) = &self.desired.name else { return Named::Nobody };
+        let mut ids: Vec<(ShareId, bool)> = self
+            .cache
+            .live()
+            .filter(|seen| seen.share.name == *name && seen.share.is_sent_by(&self.desired.owner))
+            .map(|seen| (seen.share.id.clone(), self.fits(&seen.share)))
+            .collect();
+        if self.desired.adoption == AdoptionPolicy::SameName && ids.len() > 1 {
+            ids.retain(|(id, _)| !self.index.is_spoken_for(self.object, id.as_str()));
+        }
+        ids.sort();
+        match ids.as_slice() {
+            [] => Named::Nobody,
+            [(id, fits)] => {
+                let free = self.desired.observe || !self.index.is_spoken_for(self.object, id.as_str());
+                if free { Named::One { id: id.clone(), fits: *fits } } else { Named::Taken(id.clone()) }
+            }
+            many => Named::Many(many.iter().map(|(id, _)| id.clone()).collect()),
+        }
     }
 }
 

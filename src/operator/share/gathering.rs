@@ -5,6 +5,7 @@ use std::time::Duration;
 use kube::ResourceExt;
 
 use super::facts::{SKEW, Snapshot};
+use crate::api::Name;
 use crate::core::row_key::RowKey;
 use crate::core::share_step::Gathered;
 use crate::core::time::At;
@@ -21,7 +22,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 impl Snapshot<'_> {
     pub(super) fn gathered(&self) -> Gathered {
         let now = self.timing.now;
-        let arrivals = self.index.arrivals(self.name);
+        let arrivals = self.index.arrivals(&Name::of(self.object));
         if arrivals.is_some_and(|came| now.since(came.last) < QUIET && now.since(came.first) < LONGEST) {
             return Gathered::Arriving;
         }

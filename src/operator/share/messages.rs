@@ -153,7 +153,8 @@ pub fn refused(refusal: Refusal, share: &Share, desired: &Desired, index: &Index
             Verdict::stalled(Reason::Ambiguous, ambiguous(name, &ids)).requeue_after(delays::HUMAN)
         }
         Refusal::Taken(id) => {
-            Verdict::stalled(Reason::Claimed, only_claimed(share, index, name, &id)).requeue_after(delays::HUMAN)
+            let message = none_created(share, index, &id, &format!("the only share named {name} (id {id})"));
+            Verdict::stalled(Reason::Claimed, message).requeue_after(delays::HUMAN)
         }
         Refusal::NotFound => Verdict::stalled(Reason::ShareNotFound, not_found(share, desired, id.unwrap_or_default()))
             .requeue_after(delays::HUMAN),
@@ -174,22 +175,20 @@ fn nothing(why: &str, desired: &Desired) -> String {
 }
 
 fn claimed(share: &Share, index: &Index, name: &str, id: Option<&str>) -> String {
-    let rival = rivals::named(index, index.rival(share, id));
     match id {
-        Some(id) => format!(
-            "{}, so cfshare does nothing for this object. Delete this object, which changes nothing at Cloudflare. {}",
-            has_share(share, index, id, &format!("share {id}")),
-            not_deleted(share, index, id)
-        ),
+        Some(id) => {
+            let (has_it, not_deleted) = rival_has(share, index, id, &format!("share {id}"));
+            format!(
+                "{has_it}, so cfshare does nothing for this object. Delete this object, which changes nothing at \
+                 Cloudflare. {not_deleted}"
+            )
+        }
         None => {
+            let rival = rivals::named(index, index.rival(share, None));
             let not_deleted = rivals::not_deleted(&rival);
             format!("{rival} already has the name {name}, or claims it, so {NONE_CREATED} {not_deleted}")
         }
     }
-}
-
-fn only_claimed(share: &Share, index: &Index, name: &str, id: &ShareId) -> String {
-    none_created(share, index, id, &format!("the only share named {name} (id {id})"))
 }
 
 fn name_taken(share: &Share, index: &Index, name: &str, ids: &[ShareId]) -> String {
@@ -210,33 +209,24 @@ fn name_taken(share: &Share, index: &Index, name: &str, ids: &[ShareId]) -> Stri
     }
 }
 
-/// What the Share that stands in the way has to do with a share, called so.
-fn has_share(share: &Share, index: &Index, id: &str, called: &str) -> String {
-    let rival = rivals::named(index, index.rival(share, Some(id)));
-    match index.rival(share, Some(id)) {
-        Some(name) if !index.manages(&name, id) => {
-            format!("{rival} is to adopt {called} by its spec.shareID")
-        }
-        Some(_) | None => format!("{rival} already manages {called}"),
+/// What the Share that stands in the way has to do with a share, called so, and why it is not to be deleted instead.
+fn rival_has(share: &Share, index: &Index, id: &str, called: &str) -> (String, String) {
+    let rival = index.rival(share, Some(id));
+    let only_wants_it = rival.as_ref().is_some_and(|rival| !index.manages(rival, id));
+    let rival = rivals::named(index, rival);
+    if only_wants_it {
+        (format!("{rival} is to adopt {called} by its spec.shareID"), format!("{rival} manages no share so far"))
+    } else {
+        (format!("{rival} already manages {called}"), rivals::not_deleted(&rival))
     }
 }
 
 const NONE_CREATED: &str = "no share is created for this object. Give this object another spec.name, or delete it, which changes \
                             nothing at Cloudflare.";
 
-/// `called`: the share that another one has.
 fn none_created(share: &Share, index: &Index, id: &ShareId, called: &str) -> String {
-    let id = id.as_str();
-    format!("{}, so {NONE_CREATED} {}", has_share(share, index, id, called), not_deleted(share, index, id))
-}
-
-/// Why the Share that stands in the way is not to be deleted instead, if it has the share.
-fn not_deleted(share: &Share, index: &Index, id: &str) -> String {
-    let rival = rivals::named(index, index.rival(share, Some(id)));
-    match index.rival(share, Some(id)) {
-        Some(name) if !index.manages(&name, id) => format!("{rival} manages no share so far"),
-        Some(_) | None => rivals::not_deleted(&rival),
-    }
+    let (has_it, not_deleted) = rival_has(share, index, id.as_str(), called);
+    format!("{has_it}, so {NONE_CREATED} {not_deleted}")
 }
 
 fn ambiguous(name: &str, ids: &[ShareId]) -> String {

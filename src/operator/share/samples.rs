@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::desired::Desired;
 use super::facts::{Snapshot, Timing, Viewer};
 use crate::api::status::ShareStatus;
-use crate::api::{Name, Share, ShareRecipient};
+use crate::api::{Share, ShareRecipient};
 use crate::cloudflare::{self, Fingerprint};
 use crate::core::id::ShareId;
 use crate::core::share_step::{Facts, Mode, Step, step};
@@ -134,7 +134,6 @@ impl World {
         };
         let snapshot = Snapshot {
             object: &self.share,
-            name: &Name::of(&self.share),
             desired: &desired,
             status: &status(&self.share),
             index: &index,

@@ -153,7 +153,6 @@ impl SharePass {
         self.pass.memory(|memory| {
             ask(&Snapshot {
                 object: &self.pass.object,
-                name: &self.pass.key.name,
                 desired: &self.desired,
                 status: &self.pass.status,
                 index: &self.pass.context.cluster.index,

@@ -3,7 +3,7 @@
 use super::losses::Losing;
 use super::plan::Plan;
 use super::share_pass::SharePass;
-use super::{bulk, children, exceptions, exclusions, name, outside, plan, removals, rivals, waivers};
+use super::{bulk, exceptions, exclusions, name, outside, plan, removals, rivals, waivers};
 use crate::api::status::{RecipientCounts, ResourceCounts, UnmanagedEntry};
 use crate::api::{Reason, int32};
 use crate::cloudflare::{AssociationStatus, ShareStatus, clean};
@@ -224,7 +224,7 @@ fn under_way(
             && (*step == Step::Wait || *step == Step::Remove && (*observed == Observed::Leaving || is_due(key)))
     });
     let leaving = leaving.count() + exclusions::leaving_members(share, seen);
-    let awaited = children::awaited(share, row_states);
+    let awaited = exceptions::awaited(share, row_states);
     let is_active = seen.share.status == ShareStatus::Active;
     let moving = !waiting.is_empty() || leaving > 0 || are_members_pending(share);
     let is_strange = !is_active || is_uncounted(share, seen);
@@ -283,10 +283,10 @@ fn with_rows(share: &SharePass, message: &str, rows: &[&RowState]) -> String {
 }
 
 fn ready(share: &mut SharePass, summary: Summary<'_>) -> Verdict {
-    if !children::has_been_ready(share) && share.pass.alarm.is_none() {
+    if !exceptions::has_been_ready(share) && share.pass.alarm.is_none() {
         share.pass.status.first_ready_at = Some(clock::time(share.pass.now()));
     }
-    let so_far = children::with_failed_objects(share, summary.row_states, summary.so_far);
+    let so_far = exceptions::with_failed_objects(share, summary.row_states, summary.so_far);
     let verdict = Verdict::ready(Reason::Associated, rivals::with_namesake(share, summary.id, so_far));
     let verdict = waivers::with_waived(share, summary.row_states, verdict);
     let entries = share.entries();
@@ -386,7 +386,7 @@ fn unchanged(share: &SharePass, id: &ShareId, seen: &ObservedShare, row_states: 
         return verdict;
     }
     share.stop_following();
-    let so_far = children::with_failed_objects(share, row_states, so_far.to_owned());
+    let so_far = exceptions::with_failed_objects(share, row_states, so_far.to_owned());
     let message = format!("observed: share {id} matches the manifest; {so_far}");
     waivers::with_waived(share, row_states, Verdict::ready(Reason::Observed, message))
 }
