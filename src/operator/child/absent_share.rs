@@ -15,8 +15,8 @@ pub async fn share_gone<C: Child>(child: &mut ChildPass<C>) -> Result<Option<Ver
     if !child.pass.is_deleting() {
         return Ok(Some(wait_for_share(child).requeue_after(read_lag)));
     }
-    if let Some(cause) = child.session.account.breaker() {
-        return Ok(Some(breaker::open(&cause, &child.pass.object.share())));
+    if let Some(verdict) = breaker::while_open(&child.session, &child.pass.object.share()) {
+        return Ok(Some(verdict));
     }
     let is_leaving = child.seen().is_some();
     if !is_leaving && is_hidden(child) {

@@ -7,7 +7,6 @@ mod maintain;
 mod messages;
 mod parent;
 mod status;
-mod waived;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -111,7 +110,7 @@ async fn look_after<C: Child>(
     let mut child = ChildPass { pass, session, id, key, parent, declared };
     match maintain::run(&mut child).await {
         Ok(Some(verdict)) => {
-            let verdict = waived::excuse(&mut child, verdict);
+            let verdict = status::excuse(&mut child, verdict);
             child.pass.finish(verdict).await
         }
         Ok(None) => Ok(None),

@@ -26,7 +26,7 @@ pub fn close_breaker(pass: &mut Pass<Share>, session: &Session) {
 /// Whether a person said so once the object reported that its share cannot be seen.
 pub fn is_confirmed_gone<K: Reconciled>(pass: &mut Pass<K>) -> bool {
     let (confirmed, reported) = (confirmed_gone_at(pass), breaker_reported_at(&pass.common().conditions));
-    let since = pass.account.as_ref().map(|account| pass.context.since(&account.id));
+    let since = pass.account.as_ref().map(|account| pass.context.cluster.shards.since(account.id.as_str()));
     let reported = reported.map(|reported| reported.unless_ahead(pass.now(), since.unwrap_or(reported)));
     confirmed.zip(reported).is_some_and(|(confirmed, reported)| reported <= confirmed.plus(CLOCK))
 }
@@ -43,9 +43,9 @@ fn confirmed_gone_at<K: Reconciled>(pass: &mut Pass<K>) -> Option<At> {
     recorded.as_ref().and_then(at)
 }
 
-/// What an object says while the breaker of its account is open; `share`: the Share that it belongs to.
-pub fn open(cause: &str, share: &Name) -> Verdict {
-    let Name { namespace, name } = share;
+/// What an object says while the breaker of its account is open, if it is; `share`: the Share that it belongs to.
+pub fn while_open(session: &Session, share: &Name) -> Option<Verdict> {
+    let (cause, Name { namespace, name }) = (session.account.breaker()?, share);
     let message = format!(
         "{cause}. If the API token was replaced by one of another account, put the right one back. If the shares really \
          were deleted: `{}`; cfshare then recreates those that it created, and reports ShareNotFound for adopted ones. To \
@@ -53,7 +53,7 @@ pub fn open(cause: &str, share: &Name) -> Verdict {
          object is removed once no other share of the account is missing, or when you run the first command",
         ObjectKey::share(share.clone()).annotate_now(CLOSE_BREAKER),
     );
-    Verdict::unknown_stalled(Reason::BreakerOpen, message).shared().requeue_after(delays::BREAKER)
+    Some(Verdict::unknown_stalled(Reason::BreakerOpen, message).shared().requeue_after(delays::BREAKER))
 }
 
 /// What to tell where a credential does not show a share that another one showed.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::verdict::{self, Verdict};
+use super::verdict::Verdict;
 use super::{LONGEST_LOGGED, Pass};
 use crate::api::{EventReason, Name, Reason};
 use crate::cloudflare::{Error, ErrorClass, clean_ends};
@@ -13,7 +13,7 @@ use crate::operator::cluster::reconciled::Reconciled;
 use crate::operator::remote::credentials::NoCredential;
 use crate::operator::remote::session::Session;
 use crate::operator::stop::Stop;
-use crate::operator::{clock, conditions, delays};
+use crate::operator::{clock, delays};
 
 impl<K: Reconciled> Pass<K> {
     /// Reports in the log, a metric and an Event what the API server refuses, since the status may not be written. There is
@@ -72,9 +72,8 @@ impl<K: Reconciled> Pass<K> {
         if !may_pass {
             return self.finish(verdict).await;
         }
-        let since =
-            conditions::said_since(&self.common().conditions, Reason::CredentialsNotFound, now, self.serves_since());
-        self.finish(verdict::awaited(verdict, since, now)).await
+        let verdict = self.awaited(verdict);
+        self.finish(verdict).await
     }
 
     /// Ends a pass that Cloudflare stopped.

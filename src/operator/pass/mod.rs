@@ -2,11 +2,9 @@
 
 pub mod breaker;
 pub mod context;
-pub mod drift;
 mod failed;
 pub mod follow;
 pub mod memory;
-mod quota;
 pub mod share_locks;
 pub mod verdict;
 pub mod write;
@@ -143,18 +141,21 @@ impl<K: Reconciled> Pass<K> {
         Verdict::ready(kept.unwrap_or(Reason::Associated), message)
     }
 
+    /// The verdict on something that usually arrives by itself, by how long the object has said so.
+    pub fn awaited(&self, verdict: Verdict) -> Verdict {
+        let now = self.now();
+        let since = conditions::said_since(&self.common().conditions, verdict.reason, now, self.serves_since());
+        verdict::awaited(verdict, since, now)
+    }
+
     pub fn memory<T>(&self, use_them: impl FnOnce(&mut Memory) -> T) -> T {
         let revision = (self.generation(), self.request().map(Interned::from));
         let uid = self.object.uid().unwrap_or_default();
         self.context.memories.with(&self.key, &uid, revision, self.now(), use_them)
     }
 
-    /// The credential in that Secret; for an object that is being deleted also the one that it held last.
     pub async fn credential(&self, secret: &Name) -> Result<ResolvedCredential, NoCredential> {
-        match self.context.remote.credentials.resolve(secret).await {
-            Err(problem) if self.is_deleting() => self.context.remote.credentials.remembered(secret).ok_or(problem),
-            outcome => outcome,
-        }
+        self.context.remote.credentials.resolve_for(secret, self.is_deleting()).await
     }
 
     /// Puts a verdict into the draft.

@@ -108,20 +108,24 @@ impl Credentials {
     }
 
     /// The last good credential of a Secret, for deletions only.
-    pub fn remembered(&self, secret: &Name) -> Option<ResolvedCredential> {
+    fn remembered(&self, secret: &Name) -> Option<ResolvedCredential> {
         let now = self.clock.now();
         let entries = self.entries.lock();
         let (credential, at) = entries.get(secret)?.good.as_ref()?;
         (now.since(*at) < REMEMBERED).then(|| credential.clone())
     }
 
-    /// Whether the Secret holds that credential, or held it last where an object that is being deleted may still need it.
+    /// The credential in that Secret; for an object that is being deleted also the one that it held last.
+    pub async fn resolve_for(&self, secret: &Name, is_deleting: bool) -> Result<ResolvedCredential, NoCredential> {
+        match self.resolve(secret).await {
+            Err(problem) if is_deleting => self.remembered(secret).ok_or(problem),
+            outcome => outcome,
+        }
+    }
+
+    /// Whether such an object would use that credential.
     pub async fn holds(&self, secret: &Name, credential: Fingerprint, is_deleting: bool) -> bool {
-        let held = match self.resolve(secret).await {
-            Err(_) if is_deleting => self.remembered(secret),
-            outcome => outcome.ok(),
-        };
-        held.is_some_and(|held| held.fingerprint == credential)
+        self.resolve_for(secret, is_deleting).await.is_ok_and(|held| held.fingerprint == credential)
     }
 
     /// The next use reads the Secret again: Cloudflare refused what was in it.

@@ -66,7 +66,7 @@ pub struct RowMemories {
 
 impl RowMemories {
     pub fn of<K: Reconciled>(pass: &Pass<K>, account: &AccountId) -> RowMemories {
-        let started = pass.context.since(account);
+        let started = pass.context.cluster.shards.since(account.as_str());
         pass.memory(|memory| RowMemories {
             started,
             now: pass.now(),

@@ -14,7 +14,7 @@ use crate::operator::cluster::reconciled::Reconciled;
 use crate::operator::delays::FRESH;
 use crate::operator::pass::memory::Write;
 use crate::operator::pass::verdict::Verdict;
-use crate::operator::pass::{Pass, drift};
+use crate::operator::pass::{Pass, write};
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::remote::session::Session;
 use crate::operator::remote::writer::Change;
@@ -273,7 +273,7 @@ impl<K: Reconciled> Row<'_, K> {
             Step::Keep | Step::Read | Step::Add | Step::Confirm | Step::Wait => return None,
             Step::Remove | Step::Forget | Step::Ignore => return None,
         };
-        Some(drift::entry(path, &desired, &observed))
+        Some(write::drift_entry(path, &desired, &observed))
     }
 
     /// Whether the manifest says something new of its meta, so that what differs is an edit, and no drift.

@@ -7,9 +7,9 @@ use crate::api::{Reason, Share, is_deleting, own_record, secret_of};
 use crate::core::id::{self, ShareId};
 use crate::core::share_step::{Mode, Refusal, Wait};
 use crate::operator::cluster::index::Index;
+use crate::operator::delays;
 use crate::operator::pass::breaker;
-use crate::operator::pass::verdict::{self, READ_ONLY, Verdict};
-use crate::operator::{conditions, delays};
+use crate::operator::pass::verdict::{READ_ONLY, Verdict};
 
 /// What the installer or an earlier manifest rules out, whatever is found at Cloudflare.
 pub fn forbidden(share: &SharePass) -> Option<Verdict> {
@@ -64,7 +64,7 @@ pub fn waiting(share: &mut SharePass, wait: Wait) -> Verdict {
             status::frozen(share, reason, &what)
         }
         Wait::Visibility => {
-            if let Some(verdict) = status::by_breaker(share) {
+            if let Some(verdict) = breaker::while_open(&share.session, &share.pass.key.name) {
                 return verdict;
             }
             let what = share.share_id().map_or_else(
@@ -96,7 +96,10 @@ fn withheld(share: &SharePass) -> (Reason, String) {
 
 /// What is reported instead of a look at a share that is not there, while nothing of its account is believed.
 pub fn doubted(share: &SharePass) -> Option<Verdict> {
-    if share.mode == Mode::Manage || share.pass.is_deleting() { None } else { status::by_breaker(share) }
+    if share.mode == Mode::Manage || share.pass.is_deleting() {
+        return None;
+    }
+    breaker::while_open(&share.session, &share.pass.key.name)
 }
 
 pub fn refuse(share: &SharePass, refusal: Refusal) -> Verdict {
@@ -111,10 +114,7 @@ pub fn refuse(share: &SharePass, refusal: Refusal) -> Verdict {
     }
     let verdict = refused(refusal, &share.pass.object, &share.desired, &share.pass.context.cluster.index, id.as_ref());
     if leaves {
-        let now = share.pass.now();
-        let (conditions, serves_since) = (&share.pass.status.common.conditions, share.pass.serves_since());
-        let since = conditions::said_since(conditions, verdict.reason, now, serves_since);
-        return verdict::awaited(verdict, since, now);
+        return share.pass.awaited(verdict);
     }
     if verdict.reason == Reason::Claimed && share.pass.context.cluster.outside.selector().is_some() {
         // No watch tells when an object that is out of scope goes.

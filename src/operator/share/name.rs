@@ -9,9 +9,9 @@ use crate::core::id::ShareId;
 use crate::core::share_step::Mode;
 use crate::operator::cluster::claimant::Claim;
 use crate::operator::delays;
-use crate::operator::pass::drift;
 use crate::operator::pass::memory::Write;
 use crate::operator::pass::verdict::Verdict;
+use crate::operator::pass::write;
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::stop::Stop;
 
@@ -110,7 +110,7 @@ pub fn is_misnamed(share: &SharePass, seen: &ObservedShare) -> bool {
 pub fn name_drift(share: &SharePass, seen: &ObservedShare) -> Option<DriftEntry> {
     let wanted = wanted_name(share).filter(|wanted| **wanted != seen.share.name)?;
     let edited = share.mode == Mode::Manage && share.pass.status.share_name.as_deref() != Some(wanted.as_str());
-    (!edited).then(|| drift::entry("name".into(), wanted, &seen.share.name))
+    (!edited).then(|| write::drift_entry("name".into(), wanted, &seen.share.name))
 }
 
 /// An adopted share keeps the name it has, unless the manifest gives one.

@@ -334,7 +334,7 @@ fn stuck(share: &SharePass, summary: &Summary<'_>, failed: &[&RowState], refused
 /// Where nothing may be written: whether anything would be.
 fn compare(share: &SharePass, id: &ShareId, seen: &ObservedShare, plan: &Plan, row_states: &[RowState]) -> Verdict {
     let so_far = so_far(share);
-    if let Some(verdict) = by_breaker(share) {
+    if let Some(verdict) = breaker::while_open(&share.session, &share.pass.key.name) {
         return verdict;
     }
     let changes = plan.of(|step| matches!(step, Step::Add | Step::Restore | Step::Update | Step::Remove));
@@ -393,16 +393,10 @@ fn unchanged(share: &SharePass, id: &ShareId, seen: &ObservedShare, row_states: 
 
 /// Where nothing may be written: `what` is left as it is.
 pub fn frozen(share: &SharePass, reason: Reason, what: &str) -> Verdict {
-    by_breaker(share).unwrap_or_else(|| {
+    breaker::while_open(&share.session, &share.pass.key.name).unwrap_or_else(|| {
         let why = if share.is_read_only() { READ_ONLY } else { "managementPolicy is Observe" };
         Verdict::stalled(reason, format!("{why}: {what}"))
     })
-}
-
-/// What is reported while nothing of the account is believed.
-pub fn by_breaker(share: &SharePass) -> Option<Verdict> {
-    let cause = share.session.account.breaker()?;
-    Some(breaker::open(&cause, &share.pass.key.name))
 }
 
 /// What is reported of a share that is live and not active: a status that is not known may mean anything.
