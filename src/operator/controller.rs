@@ -289,7 +289,7 @@ mod tests {
     use super::*;
     use crate::api::Share;
     use crate::operator::clock::Clock;
-    use crate::operator::cluster::requeuer::Requeuer;
+    use crate::operator::cluster::work_queue::Requeuer;
     use crate::operator::pass::share_locks::ShareLocks;
     use crate::operator::{cluster, remote};
     use crate::serve::metrics::Metrics;

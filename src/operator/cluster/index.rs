@@ -137,11 +137,6 @@ impl Index {
         self.all_children().filter_map(secret).collect()
     }
 
-    /// How many Shares an account has.
-    pub fn count_of_account(&self, account: &str) -> usize {
-        self.relations.lock().shares.values().filter(|keys| same(&keys.claim.account, account)).count()
-    }
-
     /// Shares of a namespace.
     pub fn shares_in(&self, namespace: &str) -> Vec<Name> {
         self.relations.lock().shares.keys().filter(|name| name.namespace == namespace).cloned().collect()

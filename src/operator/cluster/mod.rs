@@ -14,7 +14,6 @@ pub mod partition;
 pub mod reconciled;
 pub mod relations;
 pub mod requests;
-pub mod requeuer;
 pub mod revoked;
 #[cfg(test)]
 pub mod samples;
@@ -39,8 +38,8 @@ use events::Events;
 use index::Index;
 use outside::Outside;
 use reconciled::Reconciled;
-use requeuer::Requeuer;
 use served::ServedShards;
+use work_queue::Requeuer;
 
 /// The objects of the cluster, and all that is done to them.
 pub struct Cluster {

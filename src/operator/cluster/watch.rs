@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::{Stream, StreamExt};
 use kube::api::ObjectMeta;
@@ -60,7 +60,7 @@ pub fn stream<K: Reconciled>(
 /// Passes each sign on, and takes note where the kind is missing. Where the namespace may not be watched any more, its
 /// known objects are read one by one.
 fn following<K: Reconciled>(feed: Arc<Feed<K>>) -> impl Fn(Sign) + Send + Sync + 'static {
-    let busy = Arc::new(AtomicBool::new(false));
+    let reading = Arc::new(tokio::sync::Mutex::new(()));
     move |sign| {
         (feed.report)(sign);
         if sign == Sign::Failed(Cause::KindMissing) {
@@ -68,7 +68,7 @@ fn following<K: Reconciled>(feed: Arc<Feed<K>>) -> impl Fn(Sign) + Send + Sync +
         }
         let (Some(namespace), Sign::Failed(Cause::Forbidden)) = (&feed.scope, sign) else { return };
         let noting = feed.clone();
-        revoked::read_known::<K>(&feed.cluster, namespace, &busy, move |event| {
+        revoked::read_known::<K>(&feed.cluster, namespace, &reading, move |event| {
             noting.take_note(event).iter().for_each(|key| noting.cluster.requeuer.requeue(key));
         });
     }

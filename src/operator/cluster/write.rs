@@ -143,8 +143,8 @@ mod tests {
     use crate::operator::cluster::events::Events;
     use crate::operator::cluster::index::Index;
     use crate::operator::cluster::outside::Outside;
-    use crate::operator::cluster::requeuer::Requeuer;
     use crate::operator::cluster::served::ServedShards;
+    use crate::operator::cluster::work_queue::Requeuer;
 
     /// A cluster whose API server answers each patch like this.
     fn cluster(status: u16, body: Value) -> Cluster {

@@ -18,7 +18,7 @@ use super::{clock, delays};
 use crate::api::condition::ready;
 use crate::api::status::{CommonStatus, UNOBSERVED};
 use crate::api::{FLUX_REQUESTED_AT, Name, ObjectKey, REQUESTED_AT, Reason, is_deleting};
-use crate::cloudflare::clean_ends;
+use crate::cloudflare::{FULL_PAGE, clean_ends};
 use crate::core::failure::Failures;
 use crate::core::id::{AccountId, ShareId};
 use crate::core::interned::Interned;
@@ -200,12 +200,20 @@ impl<K: Reconciled> Pass<K> {
         session
     }
 
-    /// Whether this share may be read alone, so that an edit does not wait for the list of all shares. Where the breaker
-    /// stopped writes, the list must first show how many shares are missing.
+    /// Whether this share may be read alone, so that an edit does not wait for the list of all shares: somebody waits for it,
+    /// the list is long, and no read has shown yet that the share is not there. Where the breaker stopped writes, the list
+    /// must first show how many shares are missing.
     pub fn take_early_read(&self, session: &Session, share: &ShareId) -> bool {
+        let account = &session.account;
         let was_stopped = breaker_reported_at(&self.common().conditions).is_some();
-        let shares = || self.context.cluster.index.count_of_account(session.account.id.as_str());
-        !was_stopped && session.take_early_read(share, shares)
+        let is_urgent = matches!(session.priority(), Priority::Edit | Priority::Create);
+        let is_unread = || {
+            let cache = account.cache();
+            cache.swept.is_none() && cache.seen(share).is_none() && !cache.is_missing(share)
+        };
+        let shares = || self.context.cluster.index.of_account(account.id.as_str()).len();
+        let pages = || shares().div_ceil(FULL_PAGE as usize);
+        !was_stopped && is_urgent && is_unread() && account.take_early_read(pages)
     }
 
     pub async fn add_finalizer(&mut self) -> Result<(), Stop> {

@@ -85,7 +85,7 @@ struct Health {
 impl Account {
     pub fn new(
         id: AccountId,
-        used: ResolvedCredential,
+        used: &ResolvedCredential,
         limiter: Arc<Limiter>,
         metrics: Arc<Metrics>,
         sweep_interval: Duration,
@@ -93,10 +93,10 @@ impl Account {
     ) -> Account {
         Account {
             id,
-            fingerprint: used.fingerprint,
+            fingerprint: used.fingerprint(),
             limiter,
             metrics,
-            credential: used.credential,
+            credential: used.credential().clone(),
             cache: Mutex::default(),
             demands: Mutex::default(),
             pages: Mutex::default(),
@@ -363,18 +363,17 @@ mod tests {
     use super::*;
     use crate::core::limiter::{Priority, Rate};
     use crate::operator::clock::Clock;
-    use crate::operator::cluster::requeuer::Requeuer;
+    use crate::operator::cluster::work_queue::Requeuer;
     use crate::operator::vital::Vital;
 
     fn account() -> Account {
         let rate = Rate { per_second: 1.0, burst: 1, concurrency: 1 };
         let requeuer = Arc::new(Requeuer::new(Vec::new()));
         let limiters = Limiters::new(rate, 1.0, Clock(At::default), requeuer, Vital::default());
-        let credential = Arc::new(Credential::Token("canary".into()));
-        let used = ResolvedCredential { fingerprint: credential.fingerprint(), credential };
+        let used = ResolvedCredential::new(Credential::Token("canary".into()));
         let id = AccountId::parse(&"a".repeat(32)).expect("an id");
-        let limiter = limiters.of(used.fingerprint);
-        Account::new(id, used, limiter, Arc::default(), Duration::from_secs(600), At(0))
+        let limiter = limiters.of(used.fingerprint());
+        Account::new(id, &used, limiter, Arc::default(), Duration::from_secs(600), At(0))
     }
 
     /// Counts the losses of an account of ten shares; returns whether nothing may be written then.

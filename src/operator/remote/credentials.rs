@@ -52,10 +52,25 @@ impl NoCredential {
     }
 }
 
+/// A credential, and the fingerprint that follows from it.
 #[derive(Clone)]
 pub struct ResolvedCredential {
-    pub credential: Arc<Credential>,
-    pub fingerprint: Fingerprint,
+    credential: Arc<Credential>,
+    fingerprint: Fingerprint,
+}
+
+impl ResolvedCredential {
+    pub fn new(credential: Credential) -> ResolvedCredential {
+        ResolvedCredential { fingerprint: credential.fingerprint(), credential: Arc::new(credential) }
+    }
+
+    pub fn credential(&self) -> &Arc<Credential> {
+        &self.credential
+    }
+
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
 }
 
 #[derive(Clone)]
@@ -189,8 +204,7 @@ impl Credentials {
             let problem = if is_empty { NoCredential::Empty } else { NoCredential::Unusable };
             problem(label, error.to_string())
         })?;
-        let fingerprint = credential.fingerprint();
-        Ok(ResolvedCredential { credential: Arc::new(credential), fingerprint })
+        Ok(ResolvedCredential::new(credential))
     }
 
     /// Reads every Secret that a live object uses once more; returns those whose value changed since this was last asked.

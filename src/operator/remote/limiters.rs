@@ -14,7 +14,7 @@ use crate::core::id::AccountId;
 use crate::core::limiter::{Priority, Rate, RateLimiter};
 use crate::core::time::At;
 use crate::operator::clock::Clock;
-use crate::operator::cluster::requeuer::Requeuer;
+use crate::operator::cluster::work_queue::Requeuer;
 use crate::operator::vital::Vital;
 
 /// Tokens at the start of a process: few, so that a crash loop does not overspend.

@@ -58,7 +58,8 @@ impl Session {
         priority: Priority,
         calls: Arc<CallLog>,
     ) -> Session {
-        let account = remote.account(credential, account);
+        // Its sweeps begin with the first use.
+        let account = remote.accounts.open(&remote.limiters, credential, account, remote.clock.now());
         let requester = Requester { caller: Caller::Object(object.clone()), priority };
         Session { remote, account, object, requester, made: AtomicU32::default(), calls }
     }
@@ -91,17 +92,6 @@ impl Session {
         }
         self.account.demand_sweep(self.object.clone(), At::default());
         Err(self.account.sweep_error().map_or(Stop::Queued, Stop::Cloudflare))
-    }
-
-    /// Whether the share may be read before that: somebody waits for it, the list is long, and no read has shown yet that it
-    /// is not there. `shares`: how many objects use the account.
-    pub fn take_early_read(&self, id: &ShareId, shares: impl FnOnce() -> usize) -> bool {
-        let is_unread = || {
-            let cache = self.account.cache();
-            cache.swept.is_none() && cache.seen(id).is_none() && !cache.is_missing(id)
-        };
-        let is_urgent = matches!(self.priority(), Priority::Edit | Priority::Create);
-        is_urgent && is_unread() && self.account.take_early_read(|| shares().div_ceil(FULL_PAGE as usize))
     }
 
     /// Whether what was seen last was seen with another credential.

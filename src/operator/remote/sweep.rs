@@ -537,7 +537,8 @@ mod tests {
             Arc::new(cluster::samples::cluster(kube.clone(), &[share(&one), share(&other)], metrics.clone(), clock));
         let remote = Arc::new(samples::remote(kube, client, metrics.clone(), clock));
         let used = remote.credentials.resolve(&Name::new("a", "cloudflare-credentials")).await.expect("a token");
-        let accounts = [&one, &other].map(|id| remote.account(&used, id));
+        let open = |id| remote.accounts.open(&remote.limiters, &used, id, remote.clock.now());
+        let accounts = [&one, &other].map(open);
         let sweeps = accounts.clone().map(|account| tokio::spawn(run(cluster.clone(), remote.clone(), account)));
         let called = |id: &AccountId| calls.lock().iter().filter(|call| **call == id.as_str()).count();
         let waiting = async {
