@@ -158,7 +158,7 @@ fn listed(share: &Share, is: impl Fn(&ExceptionEntry) -> bool) -> i64 {
 fn views(context: &Context) -> Views {
     let mut views = Views::default();
     for account in context.remote.accounts.all() {
-        let at = account.cache().swept.unwrap_or(context.cluster.shards.since(account.id.as_str()));
+        let at = account.cache().swept.unwrap_or(context.cluster.shards.serving_since(account.id.as_str()));
         let oldest = views.swept.entry(account.fingerprint).or_insert(at);
         *oldest = at.min(*oldest);
         views.intervals.push((account.fingerprint, account.id.clone(), account.sweep_interval()));

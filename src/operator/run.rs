@@ -117,20 +117,20 @@ struct Elections {
     leadership: Leadership,
     partition: Option<Arc<Partition>>,
     /// One that was held is lost.
-    lost: CancellationToken,
+    lease_lost: CancellationToken,
     common: Lead,
 }
 
 impl Elections {
     fn start(options: &Options, vital: &Vital, lead: &Lead) -> Elections {
-        let lost = CancellationToken::new();
+        let lease_lost = CancellationToken::new();
         let (mut running, mut leading) = (Vec::new(), Vec::new());
         let watches = Watches::new(&options.namespaces, options.selector.as_deref());
         let mut compete = |lead: &Lead, role, tenure: &Tenure| {
             let (kube, health) = (options.kube.clone(), options.health.clone());
             let election = Election::new(kube, lead.clone(), role, tenure, health, watches.clone());
             let (leads, receiver) = watch::channel(false);
-            running.push(start(vital, election.run(leads, lost.clone())));
+            running.push(start(vital, election.run(leads, lease_lost.clone())));
             receiver
         };
         let partition = (options.shards > 1)
@@ -158,7 +158,7 @@ impl Elections {
             leading,
             leadership: Leadership::of(tenures, partition.as_ref().map(|partition| partition.common.clone())),
             partition,
-            lost,
+            lease_lost,
             common: lead.clone(),
         }
     }
@@ -166,7 +166,7 @@ impl Elections {
     /// Until this replica leads, at least one of the shards.
     async fn lead(&mut self) {
         let leads = self.leading.iter_mut().map(|leads| Box::pin(leads.wait_for(|leads| *leads)));
-        // `lost` says that elections ended.
+        // `lease_lost` says that elections ended.
         drop(futures::future::select_all(leads).await);
     }
 
@@ -196,10 +196,10 @@ async fn lead_when_elected(
     {
         let health = keep_health(options.health.clone(), options.metrics.clone(), Vec::new());
         let _health = start(vital, health);
-        let lost = elections.lost.clone();
+        let lease_lost = elections.lease_lost.clone();
         tokio::select! {
             () = elections.lead() => {}
-            () = lost.cancelled() => anyhow::bail!(LOST),
+            () = lease_lost.cancelled() => anyhow::bail!(LOST),
             why = vital.ended() => anyhow::bail!(why),
             _ = shutdown.wait_for(|down| *down) => return Ok(()),
         }
@@ -254,15 +254,15 @@ async fn work(
         let keep = shards::keep(context.clone(), partition, lead.duration, end_timeout);
         [keep.boxed(), shards::divide_rates(context.clone()).boxed()].map(|work| start(vital, work))
     });
-    let lost = async {
+    let lease_lost = async {
         match elections {
-            Some(elections) => elections.lost.cancelled().await,
+            Some(elections) => elections.lease_lost.cancelled().await,
             None => std::future::pending().await,
         }
     };
     let ended = tokio::select! {
         _ = shutdown.wait_for(|down| *down) => Ok(()),
-        () = lost => Err(LOST),
+        () = lease_lost => Err(LOST),
         why = vital.ended() => Err(why),
     };
     context.shutdown.cancel();

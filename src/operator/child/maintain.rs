@@ -94,7 +94,7 @@ async fn write<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, step: S
     let write = if updates { child.row(seen).updating() } else { child.row(seen).adding() };
     if updates && child.pass.awaits_effect(&write) {
         // One read serves all objects of a share that wait for such an effect at about the same time.
-        let since = child.pass.since.minus(child.pass.context.settings.poll_min / 2);
+        let since = child.pass.fresh_since.minus(child.pass.context.settings.poll_min / 2);
         if seen.is_outdated(&child.key, since) {
             child.session.read_resources(&child.id).await?;
             return Ok(Next::Continue(()));
@@ -154,7 +154,7 @@ fn awaits_replacement<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, 
 fn replacement_pending<C: Child>(child: &ChildPass<C>) -> Option<Duration> {
     let RowKey::Recipient(_) = child.key else { return None };
     let status = child.parent.share.as_ref()?.status.as_ref()?;
-    bulk::pending(status, &child.pass.context.settings, child.pass.now(), child.pass.serves_since())
+    bulk::pending(status, &child.pass.context.settings, child.pass.now(), child.pass.serving_since())
 }
 
 /// The share as it was seen, or read now, which is noted down; `None`: it is gone.
@@ -303,7 +303,7 @@ async fn ask_share<C: Child>(child: &ChildPass<C>, seen: &ObservedShare) -> Resu
     };
     let now = child.pass.now();
     let mut losing = losses::losing(share, &desired, &status, seen, &context.settings, now);
-    losing.note_before(&mut status);
+    losing.record_totals(&mut status);
     let asked = context.cluster.index.asked.value(
         &ObjectKey::share(child.pass.object.share()),
         share.as_ref(),

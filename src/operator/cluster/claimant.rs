@@ -30,7 +30,7 @@ impl Claim {
     }
 }
 
-/// What of a Share says what it claims.
+/// The parts of a Share that tell what it claims.
 #[derive(Debug, Clone)]
 pub struct Claimant {
     pub name: Name,
@@ -127,7 +127,6 @@ pub struct Unwatched {
     gone: Mutex<HashMap<String, At>>,
 }
 
-/// No list takes longer.
 const LONGEST_LIST: Duration = Duration::from_secs(300);
 
 impl Unwatched {

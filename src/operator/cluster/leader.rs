@@ -42,7 +42,6 @@ pub struct Lead {
     pub duration: Duration,
 }
 
-/// What a Lease is for.
 #[derive(Clone)]
 pub enum Role {
     /// All accounts.
@@ -112,7 +111,7 @@ impl Election {
     }
 
     /// Competes for the Lease, and keeps it. Tells through `leads`; ends when a held Lease is lost, and says so.
-    pub async fn run(mut self, leads: watch::Sender<bool>, lost: CancellationToken) {
+    pub async fn run(mut self, leads: watch::Sender<bool>, lease_lost: CancellationToken) {
         let name = self.role.name();
         loop {
             self.health.beat(&name);
@@ -126,7 +125,7 @@ impl Election {
             if led && !held {
                 tracing::error!(lease = self.lead.name, "the lease is lost; another replica may lead now");
                 self.health.note(|health, _| health.ended(&name));
-                lost.cancel();
+                lease_lost.cancel();
                 return;
             }
             if held && !led {
@@ -147,7 +146,7 @@ impl Election {
                         tracing::info!(identity = self.lead.identity, shard, "gave a shard back, which another replica takes");
                         let _ = leads.send(false);
                         (self.free, self.observed) = (None, None);
-                        partition.lost(shard);
+                        partition.released(shard);
                     }
                 }
             } else {

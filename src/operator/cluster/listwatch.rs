@@ -82,7 +82,6 @@ struct Follower<K: Reconciled> {
     /// Streaming lists have not failed yet.
     streaming: bool,
     failures: u32,
-    /// What was logged last, and when.
     logged: Option<(String, Instant)>,
 }
 
@@ -298,7 +297,6 @@ impl<K: Reconciled> Follower<K> {
     }
 }
 
-/// What follows a watch.
 #[derive(Debug, PartialEq)]
 enum Next {
     Watch,

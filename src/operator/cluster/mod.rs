@@ -105,7 +105,6 @@ impl Cluster {
         }
     }
 
-    /// Requeues all objects of an account.
     pub fn requeue_account(&self, account: &AccountId) {
         for share in self.index.of_account(account.as_str()) {
             self.family(&share).for_each(|key| self.requeuer.requeue_later(&key));

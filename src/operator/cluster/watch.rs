@@ -50,7 +50,7 @@ pub fn stream<K: Reconciled>(
     };
     let (wanted, place) = (feed.cluster.shards.wanted(), place(feed.scope.as_deref()));
     let events = listwatch::events(api, place, selector, Box::new(following(feed.clone())), wanted, Box::new(begins));
-    let mut intake = Intake { feed, begun, listing: 0, news: Vec::new(), unreadable: HashSet::new() };
+    let mut intake = Intake { feed, begun, listing: 0, to_requeue: Vec::new(), unreadable: HashSet::new() };
     events.filter_map(move |event| {
         intake.bring(event);
         std::future::ready(None)
@@ -64,7 +64,7 @@ fn following<K: Reconciled>(feed: Arc<Feed<K>>) -> impl Fn(Sign) + Send + Sync +
     move |sign| {
         (feed.report)(sign);
         if sign == Sign::Failed(Cause::KindMissing) {
-            feed.cache().became_missing();
+            feed.cache().kind_went_missing();
         }
         let (Some(namespace), Sign::Failed(Cause::Forbidden)) = (&feed.scope, sign) else { return };
         let noting = feed.clone();
@@ -122,7 +122,7 @@ struct Intake<K: Reconciled> {
     /// The same of the list that is coming.
     listing: u64,
     /// Who has to look once this list is complete: the store does not have its objects before.
-    news: Vec<(ObjectKey, Urgency)>,
+    to_requeue: Vec<(ObjectKey, Urgency)>,
     /// Objects of this list that cannot be read.
     unreadable: HashSet<Name>,
 }
@@ -164,7 +164,7 @@ impl<K: Reconciled> Intake<K> {
     fn calls_for_a_pass(&self, event: &Event<K>) -> bool {
         let (Event::Apply(object) | Event::InitApply(object)) = event else { return false };
         let Some(before) = self.feed.cache().watched(&Name::of(object)) else { return true };
-        is_news(before.meta(), object.meta())
+        is_edited(before.meta(), object.meta())
             || match event {
                 Event::Apply(_) => says_something(before.as_ref()) && !says_something(object),
                 // A list may bring what no watch event did.
@@ -175,7 +175,7 @@ impl<K: Reconciled> Intake<K> {
     fn take(&mut self, event: &Event<K>) {
         if let Event::Init = event {
             // The next list begins only after this one has come.
-            (self.listing, self.news) = (self.begun.load(Ordering::SeqCst), Vec::new());
+            (self.listing, self.to_requeue) = (self.begun.load(Ordering::SeqCst), Vec::new());
         }
         let own = match event {
             Event::Apply(object) if self.calls_for_a_pass(event) => Some((object, Urgency::Next)),
@@ -192,7 +192,7 @@ impl<K: Reconciled> Intake<K> {
         let urgency = if is_one_of_many { Urgency::Later } else { Urgency::Next };
         let to_look = own.into_iter().chain(touched.into_iter().map(|key| (key, urgency)));
         if let Event::InitApply(_) = event {
-            self.news.extend(to_look);
+            self.to_requeue.extend(to_look);
         } else {
             to_look.for_each(|(key, urgency)| self.feed.cluster.requeuer.add(&key, urgency));
         }
@@ -200,7 +200,7 @@ impl<K: Reconciled> Intake<K> {
 
     /// A pass that began before did not find what the list brought, or found it as it was.
     fn complete(&mut self) {
-        for (key, urgency) in std::mem::take(&mut self.news) {
+        for (key, urgency) in std::mem::take(&mut self.to_requeue) {
             self.feed.cluster.requeuer.add(&key, urgency);
         }
         self.feed.cluster.shards.complete(self.feed.scope.as_deref(), K::KIND, self.listing);
@@ -208,7 +208,7 @@ impl<K: Reconciled> Intake<K> {
 }
 
 /// Whether it is another object, another generation, or asks for something else.
-fn is_news(before: &ObjectMeta, now: &ObjectMeta) -> bool {
+fn is_edited(before: &ObjectMeta, now: &ObjectMeta) -> bool {
     before.uid != now.uid
         || before.generation != now.generation
         || before.annotations != now.annotations
@@ -265,7 +265,7 @@ mod tests {
         let after = |change: fn(&mut ObjectMeta)| {
             let mut now = ObjectMeta { resource_version: Some("8".to_owned()), ..before.clone() };
             change(&mut now);
-            is_news(&before, &now)
+            is_edited(&before, &now)
         };
         assert!(!after(|_| {}));
         assert!(after(|now| now.generation = Some(2)));

@@ -80,7 +80,7 @@ impl<K: Reconciled> Pass<K> {
     pub async fn fail(mut self, error: Error, session: &Session, secret: &Name) -> Result<Option<Duration>, Stop> {
         let class = error.class();
         if class == ErrorClass::Denied {
-            self.context.remote.credentials.doubt(secret);
+            self.context.remote.credentials.suspect(secret);
         }
         let now = self.now();
         let failures = self.count_failure(now);
@@ -99,10 +99,7 @@ impl<K: Reconciled> Pass<K> {
             return Ok(Some(retry_after));
         }
         let verdict = self.failed(cause, &error, session, secret).requeue_after(retry_after);
-        let verdict = match self.alarm.take() {
-            Some(alarm) => alarm.before(verdict),
-            None => verdict,
-        };
+        let verdict = self.with_alarm(verdict);
         self.end(verdict, Some(failures)).await
     }
 
@@ -142,7 +139,6 @@ impl<K: Reconciled> Pass<K> {
         }
     }
 
-    /// Takes note that this pass failed.
     fn count_failure(&self, now: At) -> Failures {
         self.memory(|memory| {
             let failing = memory.tries.failing.get_or_insert(Failures { count: 0, since: now });

@@ -177,12 +177,10 @@ impl Memories {
         all.get(key).and_then(|memory| memory.answered.get(row).copied())
     }
 
-    /// Since when the object waits for its turn, if it does.
     pub fn waiting_since(&self, key: &ObjectKey) -> Option<At> {
         self.waiting.lock().get(key).copied()
     }
 
-    /// All that wait for their turn.
     pub fn waiting(&self) -> Vec<ObjectKey> {
         self.waiting.lock().keys().cloned().collect()
     }
@@ -288,7 +286,6 @@ impl Memory {
         self.forget_shown(now, read_lag);
     }
 
-    /// Forgets rows that reads show by now.
     fn forget_shown(&mut self, now: At, read_lag: Duration) {
         self.confirmed.retain(|_, at| now.since(*at) < read_lag * 2);
     }
@@ -308,21 +305,20 @@ impl Memory {
         }
     }
 
-    /// Takes note of a refusal.
     pub fn refuse(&mut self, item: &str, message: String, now: At) {
         let refused = self.refused_once_more(item, message, now);
         refused.until = now.plus(failure::after_rejection(refused.times));
     }
 
     /// Takes note of a refusal for lack of a permission, which may pass: it is tried again soon. After some of them over
-    /// `patience` a person is needed.
-    pub fn deny(&mut self, item: &str, message: String, now: At, patience: Duration) {
+    /// `passing_time` a person is needed.
+    pub fn deny(&mut self, item: &str, message: String, now: At, passing_time: Duration) {
         let reported = self.tries.refused.get(item).is_some_and(|refused| !refused.passing);
         let refused = self.refused_once_more(item, message, now);
         refused.until = now.plus(failure::after_refusal(refused.times));
-        let is_young = refused.times < failure::REPORTED || now.since(refused.since) < patience;
+        let may_pass = refused.times < failure::REPORTED || now.since(refused.since) < passing_time;
         // What was reported is not taken back while it lasts.
-        refused.passing = is_young && !reported;
+        refused.passing = may_pass && !reported;
     }
 
     fn refused_once_more(&mut self, item: &str, message: String, now: At) -> &mut Refused {

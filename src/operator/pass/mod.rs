@@ -45,12 +45,12 @@ pub struct Pass<K: Reconciled> {
     pub key: ObjectKey,
     pub object: Arc<K>,
     pub status: K::Status,
-    /// When this look began: where the object had to wait for its turn, when it began to wait. What was read since
-    /// then is fresh, or nobody in a long queue would ever get beyond reading.
-    pub since: At,
+    /// What was read since then is fresh. That is when this pass began; where the object had to wait for its turn, when it
+    /// began to wait, or nobody in a long queue would ever get beyond reading.
+    pub fresh_since: At,
     /// The account that it works on, once it has a credential.
     pub account: Option<Arc<Account>>,
-    /// What is reported even where the pass fails.
+    /// What is reported even where the pass fails; see [`Pass::with_alarm`]. `share/exclusions.rs` alone sets it.
     pub alarm: Option<Verdict>,
     /// An Event that is published once the status that records it is written.
     pub warning: Option<(Note, String)>,
@@ -60,10 +60,18 @@ impl<K: Reconciled> Pass<K> {
     pub fn begin(context: Arc<Context>, object: Arc<K>) -> Pass<K> {
         let key = K::key(Name::of(object.as_ref()));
         let status = object.status().cloned().unwrap_or_default();
-        let mut pass =
-            Pass { context, key, object, status, since: At::default(), account: None, alarm: None, warning: None };
+        let mut pass = Pass {
+            context,
+            key,
+            object,
+            status,
+            fresh_since: At::default(),
+            account: None,
+            alarm: None,
+            warning: None,
+        };
         let now = pass.now();
-        pass.since = pass.context.memories.waiting_since(&pass.key).unwrap_or(now);
+        pass.fresh_since = pass.context.memories.waiting_since(&pass.key).unwrap_or(now);
         pass
     }
 
@@ -71,10 +79,10 @@ impl<K: Reconciled> Pass<K> {
         self.context.clock.now()
     }
 
-    /// Since when this process has worked for the object's account: what happened before was done by others.
-    pub fn serves_since(&self) -> At {
+    /// When this process took over the object's account: what happened before was done by others.
+    pub fn serving_since(&self) -> At {
         let account = self.object.account(&self.context.cluster.index);
-        self.context.cluster.shards.since(account.as_deref().unwrap_or_default())
+        self.context.cluster.shards.serving_since(account.as_deref().unwrap_or_default())
     }
 
     pub fn generation(&self) -> i64 {
@@ -141,13 +149,23 @@ impl<K: Reconciled> Pass<K> {
         Verdict::ready(kept.unwrap_or(Reason::Associated), message)
     }
 
+    /// The verdict, behind what must not be hidden by it.
+    pub fn with_alarm(&mut self, verdict: Verdict) -> Verdict {
+        match self.alarm.take() {
+            Some(alarm) => alarm.before(verdict),
+            None => verdict,
+        }
+    }
+
     /// The verdict on something that usually arrives by itself, by how long the object has said so.
     pub fn awaited(&self, verdict: Verdict) -> Verdict {
         let now = self.now();
-        let since = conditions::said_since(&self.common().conditions, verdict.reason, now, self.serves_since());
+        let since = conditions::said_since(&self.common().conditions, verdict.reason, now, self.serving_since());
         verdict::awaited(verdict, since, now)
     }
 
+    /// Uses what this process remembers of the object. The first use after an edit, or after a request to look again, forgets
+    /// what was tried before ([`memory::Tries`]): also in the middle of a pass, since a request may come at any time.
     pub fn memory<T>(&self, use_them: impl FnOnce(&mut Memory) -> T) -> T {
         let revision = (self.generation(), self.request().map(Interned::from));
         let uid = self.object.uid().unwrap_or_default();
@@ -192,7 +210,6 @@ impl<K: Reconciled> Pass<K> {
         self.memory(|memory| memory.calls.clone())
     }
 
-    /// Opens the account for this pass.
     pub fn open(&mut self, credential: &ResolvedCredential, account: &AccountId, priority: Priority) -> Session {
         let session =
             Session::open(self.context.remote.clone(), credential, account, self.key.clone(), priority, self.calls());

@@ -17,7 +17,6 @@ pub struct Fleet {
     pub(super) index: Index,
 }
 
-/// An account as it was read.
 pub struct ReadAccount {
     pub(super) cache: AccountCache,
     pub(super) read_at: At,

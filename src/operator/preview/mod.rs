@@ -36,7 +36,6 @@ pub struct Preview {
     pub held: Option<String>,
 }
 
-/// One call to Cloudflare.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Call {
     CreateShare { name: String, organization: Option<String>, rows: Vec<Row> },
@@ -54,7 +53,6 @@ pub struct Row {
     pub label: Option<Interned>,
 }
 
-/// One Share that is looked at.
 struct Look<'a> {
     fleet: &'a Fleet,
     account: &'a ReadAccount,
@@ -112,18 +110,18 @@ impl<'a> Look<'a> {
             memory: &Memory::after_a_read(now),
             mode: self.mode(),
             viewer: Viewer { credential: None, confirmed_gone: false, children_claim: false },
-            timing: Timing { now, since: now, ahead: 0, settle_time: Duration::ZERO, read_lag: Duration::ZERO },
+            timing: Timing { now, fresh_since: now, ahead: 0, settle_time: Duration::ZERO, read_lag: Duration::ZERO },
         })
     }
 
     fn subject(&self) -> Option<ShareId> {
         let recorded = self.status.recorded_share();
-        recorded.or_else(|| self.snapshot(|now| now.meant()))
+        recorded.or_else(|| self.snapshot(|snapshot| snapshot.meant()))
     }
 
     fn preview(mut self, mut preview: Preview) -> Preview {
         for _ in 0..MAX_STEPS {
-            match share_step::step(&self.snapshot(|now| now.facts())) {
+            match share_step::step(&self.snapshot(|snapshot| snapshot.facts())) {
                 Step::Bind { id, adopted } => {
                     preview.notes.push(format!("share {id} is adopted"));
                     self.status = ShareStatus { share_id: Some(id.as_str().into()), adopted, ..ShareStatus::default() };
@@ -178,8 +176,11 @@ impl<'a> Look<'a> {
             preview.notes.push(note.into());
         }
         let organization = self.desired.organization.as_ref().map(ToString::to_string);
-        let (excluded, rows): (Vec<_>, Vec<_>) =
-            self.snapshot(|now| now.payload()).iter().map(|key| self.row(key)).partition(|row| row.key.is_excluded());
+        let (excluded, rows): (Vec<_>, Vec<_>) = self
+            .snapshot(|snapshot| snapshot.payload())
+            .iter()
+            .map(|key| self.row(key))
+            .partition(|row| row.key.is_excluded());
         preview.calls.push(Call::CreateShare {
             name: self.desired.name.clone().unwrap_or_default(),
             organization,

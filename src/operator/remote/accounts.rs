@@ -32,7 +32,6 @@ impl Accounts {
         (Accounts { metrics, sweep_interval, accounts: Mutex::default(), opened }, receiver)
     }
 
-    /// The account as that credential sees it.
     pub fn open(&self, limiters: &Limiters, credential: &ResolvedCredential, id: &AccountId, now: At) -> Arc<Account> {
         let open = || {
             let limiter = limiters.of(credential.fingerprint());

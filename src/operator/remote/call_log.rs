@@ -15,7 +15,6 @@ const DONE: &str = "done";
 pub struct CallLog(Mutex<Vec<RecentCall>>);
 
 impl CallLog {
-    /// Takes note of a call that left.
     pub fn note<T>(&self, call: String, answer: &Result<Reply<T>, Error>, at: Time) {
         let head = cloudflare::head(answer);
         let Some(word) = word(answer) else { return };

@@ -111,7 +111,6 @@ impl Credentials {
         }
     }
 
-    /// What was read of the Secret, if that is fresh.
     fn fresh(&self, secret: &Name) -> Option<Result<ResolvedCredential, NoCredential>> {
         let now = self.clock.now();
         let mut entries = self.entries.lock();
@@ -144,7 +143,7 @@ impl Credentials {
     }
 
     /// The next use reads the Secret again: Cloudflare refused what was in it.
-    pub fn doubt(&self, secret: &Name) {
+    pub fn suspect(&self, secret: &Name) {
         let now = self.clock.now();
         // Many objects meet the same refusal: once in a while is enough.
         if let Some(entry) = self.entries.lock().get_mut(secret).filter(|entry| now.since(entry.read_at) >= DOUBT) {

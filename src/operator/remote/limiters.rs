@@ -26,14 +26,12 @@ const NEED_PERIOD: Duration = Duration::from_secs(60);
 /// Cloudflare counts the calls of so long a time.
 const REST: Duration = Duration::from_secs(300);
 
-/// Who asks for calls.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Caller {
     Object(ObjectKey),
     Sweep(AccountId),
 }
 
-/// A caller, and how urgent its calls are.
 #[derive(Debug, Clone)]
 pub struct Requester {
     pub caller: Caller,
@@ -189,7 +187,7 @@ impl Limiter {
         self.moved.notify_one();
     }
 
-    /// One of the caller's calls leaves.
+    /// Counts one of the caller's calls, which is sent now.
     pub fn send(&self, caller: &Caller) -> Sent {
         self.state.lock().send(caller)
     }
@@ -206,7 +204,6 @@ impl Limiter {
         self.state.lock().must_ask_again(self.clock.now())
     }
 
-    /// Whether the caller waits for its turn.
     pub fn is_waiting(&self, caller: &Caller) -> bool {
         self.state.lock().is_waiting(caller)
     }

@@ -95,7 +95,7 @@ impl Session {
     }
 
     /// Whether what was seen last was seen with another credential.
-    pub fn is_stranger(&self, seen_with: Option<&str>) -> bool {
+    pub fn is_other_credential(&self, seen_with: Option<&str>) -> bool {
         seen_with.is_some_and(|seen_with| *seen_with != *self.account.seen_with())
     }
 
@@ -140,7 +140,7 @@ impl Session {
                 let lacks_resources = share.is_live() && share.resources.is_none();
                 self.account.cache().read(share, began, self.read_lag());
                 if self.account.cache().seen(id).is_some_and(ObservedShare::is_live) {
-                    self.account.came_back(id.as_str());
+                    self.account.share_came_back(id.as_str());
                 }
                 if lacks_resources { self.list_resources(id).await } else { Ok(()) }
             }
@@ -152,7 +152,6 @@ impl Session {
         }
     }
 
-    /// Reads the resources of a share.
     pub async fn read_resources(&self, id: &ShareId) -> Result<(), Stop> {
         let began = self.clock().now();
         self.read_share(id).await?;
@@ -421,17 +420,17 @@ impl Session {
 
     /// A read of this share that is younger than `since`: by itself, or with the sweep, whichever costs fewer calls.
     pub async fn refresh_share(&self, id: &ShareId, since: At) -> Result<(), Stop> {
-        let (is_young, is_whole, swept) = {
+        let (is_fresh, is_whole, swept) = {
             let cache = self.account.cache();
             let seen = cache.seen(id);
-            let is_young = seen.is_some_and(|seen| seen.read_at >= since && seen.read_at != At::default());
-            (is_young, seen.is_some_and(|seen| !seen.lacks_resources()), cache.swept)
+            let is_fresh = seen.is_some_and(|seen| seen.read_at >= since && seen.read_at != At::default());
+            (is_fresh, seen.is_some_and(|seen| !seen.lacks_resources()), cache.swept)
         };
-        if is_young && is_whole {
+        if is_fresh && is_whole {
             return Ok(());
         }
         // What a sweep as young as that did not bring, another one will not bring either.
-        let may_bring = !is_young && swept.is_none_or(|swept| swept < since);
+        let may_bring = !is_fresh && swept.is_none_or(|swept| swept < since);
         if self.priority() != Priority::Edit && may_bring && self.account.is_busy() {
             self.account.demand_sweep(self.object.clone(), since);
             return Err(Stop::Queued);

@@ -243,7 +243,7 @@ impl Sweeper {
         self.count_losses(&live).await;
         let (moved, freed) = self.believe_list(began);
         self.wake(moved.iter().chain(&lacking));
-        self.wake(self.doubt_lists(relist, began).await.iter());
+        self.wake(self.demand_relists(relist, began).await.iter());
         self.cluster.requeue_claimants(&self.account.id, &freed);
         Ok(())
     }
@@ -321,8 +321,9 @@ impl Sweeper {
     async fn count_losses(&self, live: &HashSet<ShareId>) {
         let mut ours: HashMap<Name, bool> = HashMap::new();
         let (mut bound, mut missing, mut reported) = (0, HashSet::new(), None);
-        let (now, since) = (self.remote.clock.now(), self.cluster.shards.since(self.account.id.as_str()));
-        // Those that objects have reported as gone for long, or upon a person's word.
+        let (now, serving_since) =
+            (self.remote.clock.now(), self.cluster.shards.serving_since(self.account.id.as_str()));
+        // Shares that objects have long reported as gone, or that a person has confirmed to be gone.
         let mut told = Vec::new();
         for (n, name) in self.cluster.index.of_account(self.account.id.as_str()).into_iter().enumerate() {
             if n % AT_ONCE == 0 {
@@ -351,14 +352,14 @@ impl Sweeper {
                 missing.insert(id.clone());
                 let said = said_in(&status.common.conditions, ConditionType::Stalled, Reason::ShareNotFound);
                 let word = status.common.last_close_breaker.as_ref().and_then(|at| clock::written(at, now));
-                let is_old = said.is_some_and(|said| is_old_loss(said.unless_ahead(now, since), word, now));
+                let is_old = said.is_some_and(|said| is_old_loss(said.unless_ahead(now, serving_since), word, now));
                 told.extend(is_old.then(|| id.clone()));
                 reported = reported.into_iter().chain(breaker_reported_at(&status.common.conditions)).min();
             }
         }
         // What was reported within the window still counts, also after a restart.
         self.account.discount_losses(told);
-        let reported = reported.map(|reported| reported.unless_ahead(now, since));
+        let reported = reported.map(|reported| reported.unless_ahead(now, serving_since));
         let account = &self.account.id;
         match self.account.count_losses(bound, &missing, reported, now) {
             Change::Same => return,
@@ -372,7 +373,7 @@ impl Sweeper {
     }
 
     /// Shares whose rows are to be listed again though nothing has moved.
-    async fn doubt_lists(&self, relist: &mut Relist, now: At) -> Vec<ShareId> {
+    async fn demand_relists(&self, relist: &mut Relist, now: At) -> Vec<ShareId> {
         // Which objects they concern is asked without the lock of the cache, for which passes wait.
         let all: Vec<(Listing<ShareId>, bool)> = self.account.cache().live().map(listing).collect();
         let orphans = self.cluster.index.orphans();
@@ -390,7 +391,7 @@ impl Sweeper {
         let mut cache = self.account.cache();
         for id in &chosen {
             if let Some(seen) = cache.seen_mut(id) {
-                seen.doubt_rows(now);
+                seen.demand_relist(now);
             }
         }
         chosen
@@ -423,7 +424,6 @@ impl Sweeper {
     }
 }
 
-/// A share in the list of all.
 struct Listed {
     id: ShareId,
     is_live: bool,

@@ -32,7 +32,6 @@ pub struct Row<'a, K: Reconciled> {
     pub meta: ResourceMeta,
 }
 
-/// What became of an add that was announced.
 pub struct Added {
     /// The call was made, or may have been: the announcement stands.
     pub stands: bool,
@@ -242,7 +241,7 @@ impl<K: Reconciled> Row<'_, K> {
 
     /// Reads the row again before anything is added, changed or removed because of an old list. Returns whether it did.
     pub async fn read_if_old(&self) -> Result<bool, Stop> {
-        let old = self.seen.is_outdated(self.key, self.pass.since.minus(FRESH));
+        let old = self.seen.is_outdated(self.key, self.pass.fresh_since.minus(FRESH));
         if old {
             match self.key {
                 RowKey::Recipient(_) | RowKey::Excluded(_) => self.read().await?,

@@ -69,7 +69,7 @@ pub async fn apply(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) -> 
     }
     forget_settled(share, seen, plan);
     exclusions::note_exclusions(share, seen, plan);
-    // Before `record`: what is inherited alone is no reason to write.
+    // Before `record`, so that a row which is only taken over like this does not count as a change that must be written.
     inherit_last(share);
     if record(share, seen, plan) || read(share, seen, plan).await? {
         return Ok(Round::Again);
@@ -192,9 +192,9 @@ pub async fn take_over(share: &mut SharePass) -> Result<(), Stop> {
     for sibling in share.desired.siblings.iter().filter(listed) {
         let (row, own) = (&sibling.row, entries.get(&sibling.row));
         let theirs = take_over::recorded_in([sibling], &id);
-        let Some(news) = Announcements::of(&share.pass).news(own, row, theirs) else { continue };
-        share.pass.memory(|memory| memory.learn(row, news.answered));
-        entries.insert(row.clone(), news.entry.named(share.name_of(row)));
+        let Some(taken) = Announcements::of(&share.pass).to_take_over(own, row, theirs) else { continue };
+        share.pass.memory(|memory| memory.learn(row, taken.answered));
+        entries.insert(row.clone(), taken.entry.named(share.name_of(row)));
     }
     if entries != before {
         share.record(&entries);
@@ -301,7 +301,7 @@ fn rows_denied(share: &SharePass, suspects: Vec<(RowKey, Error)>, of_rows: bool)
 /// The credential may not do that for these rows, though it may well do all else.
 fn note_denied(share: &SharePass, keys: &[RowKey], what: &str, error: &Error) {
     let secret = secret_of(&share.pass.object);
-    share.pass.context.remote.credentials.doubt(&secret);
+    share.pass.context.remote.credentials.suspect(&secret);
     let (now, passing_time) = (share.pass.now(), share.pass.context.settings.passing_time());
     let message = format!("Cloudflare does not allow the credential in the Secret {} to {what}: {error}", secret.name);
     for key in keys {

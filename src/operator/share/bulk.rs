@@ -30,17 +30,17 @@ const MOST: usize = 1000;
 /// The key of the list in the memory of writes.
 const ITEM: &str = "all recipients";
 
-/// How long a call that was announced may still replace the recipients; `since`: when this process began to work for the
+/// How long a call that was announced may still replace the recipients; `serving_since`: when this process took over the
 /// account.
-pub fn pending(status: &ShareStatus, settings: &Settings, now: At, since: At) -> Option<Duration> {
-    let over = clock::recorded(status.replacing_since.as_ref()?, now, since).plus(settings.settled_after());
+pub fn pending(status: &ShareStatus, settings: &Settings, now: At, serving_since: At) -> Option<Duration> {
+    let over = clock::recorded(status.replacing_since.as_ref()?, now, serving_since).plus(settings.settled_after());
     (now < over).then(|| over.since(now))
 }
 
 /// The same for the share that a pass is about.
 pub fn pending_for(share: &SharePass) -> Option<Duration> {
     let pass = &share.pass;
-    pending(&pass.status, &pass.context.settings, pass.now(), pass.serves_since())
+    pending(&pass.status, &pass.context.settings, pass.now(), pass.serving_since())
 }
 
 /// Ends an announcement that has settled; else sets aside what the call, which may still come, would undo.

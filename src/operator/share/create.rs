@@ -21,7 +21,7 @@ use crate::operator::rows::row_state::{first_of, with_more};
 use crate::operator::stop::Stop;
 use crate::operator::{clock, delays};
 
-/// Creates that were refused without a word on what is wrong: so many recipients are tried alone.
+/// Where Cloudflare refuses a create without naming the recipient or resource, so many recipients are tried one by one.
 const MAX_ALONE: usize = 5;
 /// So many shares of the wanted name are recorded as known before a create; the status has room for no more.
 const MAX_KNOWN: usize = 100;
@@ -134,7 +134,7 @@ fn look_before_the_next(share: &SharePass) {
 /// The rows of this attempt. With exclusions the resources wait until those are in place, where Cloudflare
 /// allows it; after a refusal that named nothing, recipients are tried one by one.
 fn rows_to_send(share: &SharePass) -> Vec<RowKey> {
-    let mut rows = share.snapshot(|now| now.payload());
+    let mut rows = share.snapshot(|snapshot| snapshot.payload());
     let excludes = rows.iter().any(|key| key.is_excluded());
     rows.retain(|key| !key.is_excluded());
     if excludes && !*share.session.account.empty_refused.lock() {
@@ -327,7 +327,7 @@ fn empty_refused(share: &SharePass, error: &Error) -> Option<Verdict> {
 
 pub fn backing_off(share: &mut SharePass) -> Verdict {
     let now = share.pass.now();
-    let until = share.snapshot(|now| now.backoff_until()).unwrap_or(now.plus(delays::HUMAN));
+    let until = share.snapshot(|snapshot| snapshot.backoff_until()).unwrap_or(now.plus(delays::HUMAN));
     let wait = until.since(now);
     let refusals = share.pass.memory(|memory| {
         let mut backed_off: Vec<String> =

@@ -25,13 +25,13 @@ pub fn leaving_members(share: &SharePass, seen: &ObservedShare) -> usize {
 /// Takes note of accounts that receive the share though they are excluded, so that it is reported whatever becomes of the
 /// pass.
 pub fn note_exclusions(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) {
-    share.pass.alarm = None;
     if share.mode != Mode::Manage || !share.excludes() {
+        share.pass.alarm = None;
         return;
     }
     let row_states = exceptions::row_states(share, seen, plan);
     exceptions::list_exceptions(share, &row_states);
-    share.pass.alarm = not_in_force(share, &row_states);
+    set_alarm(share, &row_states);
 }
 
 /// The share is made, with its resources, and excluded accounts receive it until that is done.
@@ -43,7 +43,7 @@ pub fn note_exclusions_to_come(share: &mut SharePass) {
     let row_state = |(key, _)| RowState::of(key, State::Pending, NOT_EXCLUDED, message);
     let row_states: Vec<RowState> = share.desired.excluded().map(row_state).collect();
     exceptions::list_exceptions(share, &row_states);
-    share.pass.alarm = not_in_force(share, &row_states);
+    set_alarm(share, &row_states);
     draft_alarm(share);
 }
 
@@ -83,11 +83,15 @@ pub fn recall_exclusions(share: &mut SharePass) {
         Some(RowState::of(key, State::Pending, NOT_EXCLUDED, entry.message.clone()))
     };
     let row_states: Vec<RowState> = share.desired.excluded().filter_map(reported).collect();
-    share.pass.alarm = not_in_force(share, &row_states);
+    set_alarm(share, &row_states);
 }
 
-/// What is reported of accounts that receive the share though they are excluded.
-pub fn not_in_force(share: &SharePass, row_states: &[RowState]) -> Option<Verdict> {
+/// Has accounts that receive the share though they are excluded reported with whatever the pass ends with.
+pub fn set_alarm(share: &mut SharePass, row_states: &[RowState]) {
+    share.pass.alarm = not_in_force(share, row_states);
+}
+
+fn not_in_force(share: &SharePass, row_states: &[RowState]) -> Option<Verdict> {
     let receiving: Vec<&RowState> = row_states.iter().filter(|row| row.word == NOT_EXCLUDED).collect();
     if receiving.is_empty() {
         return None;

@@ -54,7 +54,7 @@ pub struct Viewer {
 pub struct Timing {
     pub now: At,
     /// What was read since then is fresh.
-    pub since: At,
+    pub fresh_since: At,
     /// How far Cloudflare's clock is ahead of ours, in milliseconds.
     pub ahead: i64,
     pub settle_time: Duration,
@@ -125,7 +125,7 @@ impl Snapshot<'_> {
     }
 
     /// Whether the last that saw the share, or sent its create, was another credential.
-    pub(super) fn is_stranger(&self) -> bool {
+    pub(super) fn is_other_credential(&self) -> bool {
         let seen_with = self.status.seen_with.as_deref();
         self.viewer.credential.zip(seen_with).is_some_and(|(own, seen_with)| own.to_string() != seen_with)
     }
@@ -135,7 +135,7 @@ impl Snapshot<'_> {
     fn is_hidden(&self, id: &ShareId) -> bool {
         let leaves = self.is_deleting() && self.status.remote_status.as_deref() == Some("deleting");
         let shown = self.cache.seen(id).is_some();
-        self.is_stranger() && !shown && !leaves && !self.viewer.confirmed_gone
+        self.is_other_credential() && !shown && !leaves && !self.viewer.confirmed_gone
     }
 
     fn adoption(&self) -> Adoption {
@@ -161,7 +161,8 @@ impl Snapshot<'_> {
     pub fn look_since(&self) -> At {
         let first = self.memory.tries.first_look.unwrap_or(self.timing.now);
         let created = self.object.creation_timestamp().map(|time| clock::from_time(&time));
-        let old = first.min(created.map_or(first, |created| created.plus(SKEW))).max(self.timing.since.minus(LOOK));
+        let old =
+            first.min(created.map_or(first, |created| created.plus(SKEW))).max(self.timing.fresh_since.minus(LOOK));
         old.max(self.memory.create_refused_at.unwrap_or_default())
     }
 

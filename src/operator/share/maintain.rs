@@ -77,7 +77,9 @@ async fn round(share: &mut SharePass, id: &ShareId, requested: bool) -> Result<O
             Ok(Some(Verdict::working(Reason::Progressing, message).requeue_after(wait)))
         }
         Round::Done
-            if share.desired.organization.is_some() && seen.may_be_counted(share.pass.since) && !share.counted =>
+            if share.desired.organization.is_some()
+                && seen.may_be_counted(share.pass.fresh_since)
+                && !share.counted =>
         {
             share.session.read_share(id).await?;
             share.counted = true;

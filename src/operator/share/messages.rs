@@ -95,7 +95,7 @@ fn withheld(share: &SharePass) -> (Reason, String) {
 }
 
 /// What is reported instead of a look at a share that is not there, while nothing of its account is believed.
-pub fn doubted(share: &SharePass) -> Option<Verdict> {
+pub fn held_by_breaker(share: &SharePass) -> Option<Verdict> {
     if share.mode == Mode::Manage || share.pass.is_deleting() {
         return None;
     }

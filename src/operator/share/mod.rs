@@ -100,6 +100,7 @@ async fn steps(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
     }
     let mut asked_again = false;
     for _ in 0..MAX_STEPS {
+        share.note_look();
         let facts = share.facts();
         let step = share_step::step(&facts);
         tracing::trace!(?facts, ?step);
@@ -120,7 +121,7 @@ async fn steps(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
             Step::Release => return opening::release_finalizer(share).await.map(|()| None),
             Step::Maintain => maintain::maintain(share).await.map(Some),
             Step::Wait(Wait::Settle) if create::met_conflict(share) => create::resolve_conflict(share).await,
-            Step::Await(ending) => match (messages::doubted(share), ending) {
+            Step::Await(ending) => match (messages::held_by_breaker(share), ending) {
                 (Some(verdict), _) => Ok(Some(verdict)),
                 (None, Ending::Leaving) => delete::await_leaving(share).await,
                 (None, Ending::Confirmation) => delete::confirm(share).await,
@@ -161,7 +162,7 @@ async fn read_share(share: &SharePass) -> Result<(), Stop> {
 async fn read_list(share: &SharePass) -> Result<(), Stop> {
     share.session.await_first_sweep()?;
     let Some(intent) = share.pass.status.intent.clone() else {
-        return share.session.look(share.snapshot(|now| now.look_since())).await;
+        return share.session.look(share.snapshot(|snapshot| snapshot.look_since())).await;
     };
     let began = share.pass.now();
     let since = started_at(&intent).minus(share_step::CLOCKS_DIFFER);

@@ -31,9 +31,9 @@ pub async fn correct_name(share: &mut SharePass, id: &ShareId, seen: &ObservedSh
         return Ok(None);
     }
     let write = Write { item: "name".into(), what: "the share's name".into(), value: wanted, found: found.clone() };
-    if share.pass.awaits_effect(&write) && seen.read_at < share.pass.since {
+    if share.pass.awaits_effect(&write) && seen.read_at < share.pass.fresh_since {
         share.session.read_share(id).await?;
-        let is_read = share.seen(id).is_none_or(|seen| seen.read_at >= share.pass.since);
+        let is_read = share.seen(id).is_none_or(|seen| seen.read_at >= share.pass.fresh_since);
         return Ok(share.pass.not_shown_yet(&write).filter(|_| !is_read));
     }
     let write_block = share.pass.write_block(&write).or_else(|| share.pass.not_shown_yet(&write));
@@ -67,7 +67,7 @@ async fn find_rival(share: &SharePass, id: &ShareId, name: &str, kept: &str) -> 
     // What is known to be taken costs no look.
     if bearer().is_none() {
         share.session.await_first_sweep()?;
-        share.session.look(share.pass.since).await?;
+        share.session.look(share.pass.fresh_since).await?;
     }
     Ok(bearer().map(|other| {
         let bound = index.rival(&share.pass.object, Some(other.as_str()));

@@ -27,7 +27,7 @@ pub fn losing(share: &SharePass, seen: &ObservedShare) -> Losing {
 /// What would be lost now. A person's confirmation is recorded before it counts, and closed once nothing is left of it.
 pub async fn settle_confirmation(share: &mut SharePass, seen: &ObservedShare) -> Result<Losing, Stop> {
     let mut losing = losing(share, seen);
-    losing.note_before(&mut share.pass.status);
+    losing.record_totals(&mut share.pass.status);
     if losing.is_nothing() {
         losses::close_confirmation(&mut share.pass.status);
         return Ok(losing);

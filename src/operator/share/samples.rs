@@ -127,7 +127,7 @@ impl World {
         let desired = desired(&self.share, &index);
         let timing = Timing {
             now: NOW,
-            since: NOW,
+            fresh_since: NOW,
             ahead: self.ahead,
             settle_time: Duration::from_secs(240),
             read_lag: Duration::from_secs(60),

@@ -55,17 +55,15 @@ fn judge(
     plan: &Plan,
     mut row_states: Vec<RowState>,
 ) -> Verdict {
-    share.pass.alarm = exclusions::not_in_force(share, &row_states);
+    exclusions::set_alarm(share, &row_states);
     row_states.retain(|row| row.word != NOT_EXCLUDED);
     let losing = &removals::losing(share, seen);
     share.pass.status.blocked_removals = int32(losing.blocked_rows().count());
     let so_far = so_far(share);
     let verdict = rows_verdict(share, Summary { id, seen, plan, row_states: &row_states, losing, so_far });
-    match share.pass.alarm.take() {
-        Some(alarm) if alarm.requeue_after.is_none() => alarm.requeue_after(share.follow(seen)).before(verdict),
-        Some(alarm) => alarm.before(verdict),
-        None => verdict,
-    }
+    let follows = share.pass.alarm.as_ref().is_some_and(|alarm| alarm.requeue_after.is_none());
+    let wait = follows.then(|| share.follow(seen));
+    share.pass.with_alarm(verdict).requeue_within(wait)
 }
 
 /// What was seen, in numbers.
@@ -276,7 +274,6 @@ fn may_soon_be_usual(share: &SharePass) -> bool {
     share.pass.memory(|memory| memory.tries.polls) < STRANGE_POLLS
 }
 
-/// A message with how the first of these rows stand.
 fn with_rows(share: &SharePass, message: &str, rows: &[&RowState]) -> String {
     let named = first_of(rows.iter().map(|row| row.so_far(&share.label(&row.key))), 3, ", ");
     if named.is_empty() { message.to_owned() } else { format!("{message}; {named}") }
