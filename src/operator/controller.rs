@@ -33,11 +33,11 @@ use crate::serve::Health;
 use crate::serve::traces::Trace;
 
 /// When to come back after [`Stop::Occupied`], though the end of the other pass requeues the object.
-const OCCUPIED: Duration = Duration::from_secs(2);
+const OCCUPIED_RETRY: Duration = Duration::from_secs(2);
 /// When to come back after [`Stop::Crowded`].
-const CROWDED: Duration = Duration::from_millis(200);
+const CROWDED_RETRY: Duration = Duration::from_millis(200);
 /// When to come back after a panic.
-const AFTER_PANIC: Duration = Duration::from_secs(60);
+const PANIC_RETRY: Duration = Duration::from_secs(60);
 /// How many passes over objects of one kind run at a time, in each scope.
 const CONCURRENCY: u16 = 32;
 
@@ -144,7 +144,7 @@ async fn reconcile<K: Reconciled>(
     work.catch_unwind().await.unwrap_or_else(|_| {
         tracing::error!(object = %key, "panic while reconciling an object");
         metrics.panic();
-        Action::requeue(AFTER_PANIC)
+        Action::requeue(PANIC_RETRY)
     })
 }
 
@@ -204,7 +204,7 @@ async fn report_panic<K: Reconciled>(context: Arc<Context>, object: Arc<K>, pani
          cause, and please report it",
     );
     let _ = Pass::begin(context, object).finish(verdict).await;
-    Action::requeue(AFTER_PANIC)
+    Action::requeue(PANIC_RETRY)
 }
 
 /// What the trace of a pass says of its end.
@@ -237,7 +237,7 @@ async fn enter<K: Reconciled>(context: &Arc<Context>, object: &K) -> Result<Task
     let working = cluster.shards.enter(shard, namespace).ok_or_else(Action::await_change)?;
     // Another process may know the Share already that this one does not, and look after its child objects.
     if account.is_none() && cluster.shards.are_many() && cluster.has_parent(object).await.map_err(failed)? {
-        return Err(Action::requeue(delays::SHORT));
+        return Err(Action::requeue(delays::RECHECK));
     }
     Ok(working)
 }
@@ -256,8 +256,8 @@ fn when_next<K: Reconciled>(context: Arc<Context>, object: Arc<K>, ended: Result
     match stop {
         // Woken by the limiter or the sweep.
         Stop::Queued => Action::await_change(),
-        Stop::Occupied => Action::requeue(OCCUPIED),
-        Stop::Crowded => Action::requeue(CROWDED),
+        Stop::Occupied => Action::requeue(OCCUPIED_RETRY),
+        Stop::Crowded => Action::requeue(CROWDED_RETRY),
         Stop::Conflict => {
             let pass = Pass::begin(context, object);
             if pass.note_conflict() {
@@ -265,7 +265,7 @@ fn when_next<K: Reconciled>(context: Arc<Context>, object: Arc<K>, ended: Result
             }
             Action::requeue(Duration::from_millis(300))
         }
-        Stop::Stopping | Stop::Late => Action::requeue(delays::SHORT),
+        Stop::Stopping | Stop::Late => Action::requeue(delays::RECHECK),
         // If it is the object that is gone, the watch ends this; if it is what serves it, nothing else would come.
         Stop::Kubernetes(kube::Error::Api(status)) if status.code == 404 => Action::requeue(delays::TRANSIENT),
         Stop::Kubernetes(error) => {
@@ -358,7 +358,7 @@ mod tests {
         let passes = TaskTracker::new();
         let pass: PassOver<Share> = |context, object| Box::pin(panics_on_one(context, object));
         let one = |object| reconcile(context.clone(), Arc::new(object), pass, passes.clone());
-        assert_eq!(one(bad).await, Action::requeue(AFTER_PANIC));
+        assert_eq!(one(bad).await, Action::requeue(PANIC_RETRY));
         assert_eq!(one(good).await, Action::requeue(Duration::from_secs(7)));
         let shown = context.metrics.render();
         assert!(shown.contains("cfshare_panics_total 1\n"), "{shown}");

@@ -23,7 +23,7 @@ const PERIOD: Duration = Duration::from_secs(5);
 const UNCHANGED_PERIOD: Duration = Duration::from_secs(60);
 
 /// So many objects are counted before others may use the thread: an edit does not wait for ten thousand.
-const AT_ONCE: usize = 256;
+const YIELD_EVERY: usize = 256;
 
 /// Counts one object; returns the reason where it is not Ready.
 fn count(counts: &mut ReadyCounts, kind: Kind, conditions: Option<&Vec<Condition>>) -> Option<String> {
@@ -67,7 +67,7 @@ async fn ready_counts(context: &Context, edits: &mut WaitingEdits) -> ReadyCount
     let mut counts = ReadyCounts::default();
     let index = &context.cluster.index;
     for (n, share) in index.shares.all().enumerate() {
-        if n % AT_ONCE == 0 {
+        if n % YIELD_EVERY == 0 {
             tokio::task::yield_now().await;
         }
         if context.cluster.works_on(|| Some(share.spec.account_id.clone())) {
@@ -75,7 +75,7 @@ async fn ready_counts(context: &Context, edits: &mut WaitingEdits) -> ReadyCount
         }
     }
     for (n, child) in index.all_children().enumerate() {
-        if n % AT_ONCE == 0 {
+        if n % YIELD_EVERY == 0 {
             tokio::task::yield_now().await;
         }
         if context.cluster.works_on(|| index.account_of_child(child.as_ref())) {

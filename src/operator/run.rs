@@ -42,14 +42,14 @@ use crate::serve::metrics::Metrics;
 use crate::serve::traces::Traces;
 
 /// What is under way when the operator must end gets the longest time of a call, and so much more.
-const MARGIN: Duration = Duration::from_secs(4);
+const END_MARGIN: Duration = Duration::from_secs(4);
 const LOST: &str = "the lease was lost, so another replica may lead; exiting in order to be restarted";
 const PUT_BACK: &str = "the clock of the machine was put back by more than a minute and stays there, so that times in statuses \
                         and metrics are wrong; exiting in order to be restarted";
 /// How often health is looked at when nothing happens.
-const HEALTH: Duration = Duration::from_secs(1);
+const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
 /// How often those that wait for their turn are looked at though nothing woke them.
-const WAKE: Duration = Duration::from_secs(60);
+const WAKE_INTERVAL: Duration = Duration::from_secs(60);
 
 pub struct Options {
     pub kube: kube::Client,
@@ -250,7 +250,7 @@ async fn work(
     ];
     let partition = elections.and_then(|elections| elections.partition.clone());
     let _shards = partition.zip(options.lead.as_ref()).map(|(partition, lead)| {
-        let end_timeout = options.settings.call_timeout + MARGIN;
+        let end_timeout = options.settings.call_timeout + END_MARGIN;
         let keep = shards::keep(context.clone(), partition, lead.duration, end_timeout);
         [keep.boxed(), shards::divide_rates(context.clone()).boxed()].map(|work| start(vital, work))
     });
@@ -269,7 +269,7 @@ async fn work(
     tracing::info!("stopping: waiting for calls in progress");
     end(running).await;
     passes.close();
-    if tokio::time::timeout(options.settings.call_timeout + MARGIN, passes.wait()).await.is_err() {
+    if tokio::time::timeout(options.settings.call_timeout + END_MARGIN, passes.wait()).await.is_err() {
         tracing::warn!("some objects were still being reconciled at the deadline");
     }
     drop(background);
@@ -391,7 +391,7 @@ async fn keep_health(health: Health, metrics: Arc<Metrics>, gates: Vec<watch::Se
                 let _ = gate.send(true);
             }
         }
-        health.changed(HEALTH).await;
+        health.changed(HEALTH_INTERVAL).await;
     }
 }
 
@@ -416,7 +416,7 @@ async fn keep_credentials(context: Arc<Context>) {
 /// others ends here as well.
 async fn requeue_those_that_wait(context: Arc<Context>) {
     loop {
-        tokio::time::sleep(WAKE).await;
+        tokio::time::sleep(WAKE_INTERVAL).await;
         context.memories.waiting().iter().for_each(|key| context.cluster.requeuer.requeue_later(key));
         context.memories.expire(context.clock.now(), context.settings.read_lag());
     }

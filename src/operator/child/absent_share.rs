@@ -69,7 +69,7 @@ async fn await_leaving<C: Child>(child: &mut ChildPass<C>) -> Result<Option<Verd
         }
         let seen = child.seen();
         if seen.as_ref().is_some_and(ObservedShare::is_live) {
-            return Ok(Some(Verdict::unfinished().requeue_after(delays::SHORT)));
+            return Ok(Some(Verdict::unfinished().requeue_after(delays::RECHECK)));
         }
         let read_lag = child.session.read_lag();
         let may_return_until = seen.as_ref().and_then(ObservedShare::left_at).map(|at| at.plus(read_lag));

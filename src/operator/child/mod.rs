@@ -152,10 +152,10 @@ async fn wait_for<C: Child>(
         Wait::UnreadableShare => messages::unreadable_share(&pass),
         Wait::Share => messages::no_share(&pass),
         Wait::Creation => messages::not_created(&pass, parent),
-        Wait::Outcome => return Ok(Some(delays::SHORT)),
+        Wait::Outcome => return Ok(Some(delays::RECHECK)),
         Wait::Successor => {
             facts::requeue_successors(&pass, others);
-            return Ok(Some(delays::SHORT));
+            return Ok(Some(delays::RECHECK));
         }
         Wait::ShareDeletion | Wait::Handover => return Ok(Some(delays::PEER_WRITE)),
     };

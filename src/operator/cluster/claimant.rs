@@ -127,7 +127,7 @@ pub struct Unwatched {
     gone: Mutex<HashMap<String, At>>,
 }
 
-const LONGEST_LIST: Duration = Duration::from_secs(300);
+const MAX_LIST_TIME: Duration = Duration::from_secs(300);
 
 impl Unwatched {
     /// These namespaces will be listed.
@@ -166,7 +166,7 @@ impl Unwatched {
     /// The watch showed that this Share is gone.
     pub fn gone(&self, uid: Option<String>, now: At) {
         let mut gone = self.gone.lock();
-        gone.retain(|_, at| now.since(*at) < LONGEST_LIST);
+        gone.retain(|_, at| now.since(*at) < MAX_LIST_TIME);
         gone.extend(uid.map(|uid| (uid, now)));
     }
 

@@ -28,7 +28,7 @@ use crate::core::shard;
 use crate::serve::Health;
 
 /// Longest that giving the Lease back may take.
-const RELEASE: Duration = Duration::from_secs(3);
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How soon a Lease that may be taken soon, or was just written by another replica, is looked at again.
 const SOON: Duration = Duration::from_millis(250);
 
@@ -429,7 +429,7 @@ async fn change_at_end(
         lease.metadata.managed_fields = None;
         api.replace(&lead.name, &params(), &lease).await.map(drop)
     };
-    tokio::time::timeout(RELEASE, changed).await
+    tokio::time::timeout(RELEASE_TIMEOUT, changed).await
 }
 
 #[cfg(test)]

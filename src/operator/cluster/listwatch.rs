@@ -21,22 +21,22 @@ use super::trouble::Trouble;
 use crate::core::health::Sign;
 
 /// A streaming list that brings nothing for so long is given up.
-const SILENCE: Duration = Duration::from_secs(10);
+const STREAM_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest that one page of a list, or the start of a watch, may take.
-const ANSWER: Duration = Duration::from_secs(60);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// The API server ends a watch after so long.
-const SESSION: u32 = 290;
+const WATCH_TIMEOUT_SECONDS: u32 = 290;
 /// It sends a bookmark about every minute: a watch that brings nothing for so long may be dead, and is opened again.
-const IDLE: Duration = Duration::from_secs(130);
-const PAGE: u32 = 500;
-const RETRY_FIRST: Duration = Duration::from_millis(500);
-const RETRY_MAX: Duration = Duration::from_secs(15);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(130);
+const PAGE_SIZE: u32 = 500;
+const MIN_RETRY_WAIT: Duration = Duration::from_millis(500);
+const MAX_RETRY_WAIT: Duration = Duration::from_secs(15);
 /// A watch that ended sooner is a failure, however it ended. One that lasts so long works as far as can be seen.
-const SHORT: Duration = Duration::from_secs(1);
+const MIN_WATCH_TIME: Duration = Duration::from_secs(1);
 /// So many failures in a row, and the watch begins with a new list.
-const PATIENCE: u32 = 5;
+const MAX_FAILURES: u32 = 5;
 /// Failures before a watch that lasted so long have nothing to do with those after it, however it ended.
-const LONG: Duration = Duration::from_secs(30);
+const STABLE_WATCH_TIME: Duration = Duration::from_secs(30);
 
 type Event<K> = WatcherEvent<DeserializeGuard<K>>;
 type WatchStream<K> = BoxStream<'static, kube::Result<WatchEvent<DeserializeGuard<K>>>>;
@@ -129,7 +129,7 @@ impl<K: Reconciled> Follower<K> {
     fn watch_params(&self, initial: bool) -> WatchParams {
         WatchParams {
             label_selector: self.selector.clone(),
-            timeout: Some(SESSION),
+            timeout: Some(WATCH_TIMEOUT_SECONDS),
             send_initial_events: initial,
             ..WatchParams::default()
         }
@@ -138,11 +138,12 @@ impl<K: Reconciled> Follower<K> {
     async fn streaming_list(&mut self) -> Result<Listed<K>, Trouble> {
         // Without a version, the list shows all that was written before it began. Any version would do for "0", also an old
         // one that lacks objects which are there.
-        let stream = tokio::time::timeout(SILENCE, self.open(true, "")).await;
+        let stream = tokio::time::timeout(STREAM_TIMEOUT, self.open(true, "")).await;
         let mut stream = stream.map_err(|_| Trouble::Unfinished)??;
         self.send(Event::Init).await;
         loop {
-            let next = tokio::time::timeout(SILENCE, stream.try_next()).await.map_err(|_| Trouble::Unfinished)?;
+            let next =
+                tokio::time::timeout(STREAM_TIMEOUT, stream.try_next()).await.map_err(|_| Trouble::Unfinished)?;
             (self.report)(Sign::Progress);
             match next.map_err(|_| Trouble::Unfinished)? {
                 Some(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {
@@ -163,10 +164,11 @@ impl<K: Reconciled> Follower<K> {
     }
 
     async fn paged_list(&mut self) -> Result<Listed<K>, Trouble> {
-        let mut params = ListParams { label_selector: self.selector.clone(), ..ListParams::default() }.limit(PAGE);
+        let mut params = ListParams { label_selector: self.selector.clone(), ..ListParams::default() }.limit(PAGE_SIZE);
         let mut started = false;
         loop {
-            let page = tokio::time::timeout(ANSWER, self.api.list(&params)).await.map_err(|_| Trouble::Late)??;
+            let page =
+                tokio::time::timeout(REQUEST_TIMEOUT, self.api.list(&params)).await.map_err(|_| Trouble::Late)??;
             (self.report)(Sign::Progress);
             if !std::mem::replace(&mut started, true) {
                 self.send(Event::Init).await;
@@ -188,7 +190,7 @@ impl<K: Reconciled> Follower<K> {
 
     async fn open(&self, initial: bool, version: &str) -> Result<WatchStream<K>, Trouble> {
         let params = self.watch_params(initial);
-        let stream = tokio::time::timeout(ANSWER, self.api.watch(&params, version)).await;
+        let stream = tokio::time::timeout(REQUEST_TIMEOUT, self.api.watch(&params, version)).await;
         Ok(stream.map_err(|_| Trouble::Late)??.boxed())
     }
 
@@ -196,7 +198,8 @@ impl<K: Reconciled> Follower<K> {
     /// everything is listed again: a watch would bring nothing until it has.
     async fn reopen(&self, version: &str) -> Result<WatchStream<K>, Trouble> {
         let params = ListParams { label_selector: self.selector.clone(), ..ListParams::default() }.limit(1);
-        let newest = tokio::time::timeout(ANSWER, self.api.list(&params)).await.map_err(|_| Trouble::Late)??;
+        let newest =
+            tokio::time::timeout(REQUEST_TIMEOUT, self.api.list(&params)).await.map_err(|_| Trouble::Late)??;
         let newest = newest.metadata.resource_version.unwrap_or_default();
         if is_earlier(&newest, version) {
             tracing::warn!(
@@ -226,7 +229,7 @@ impl<K: Reconciled> Follower<K> {
             }
             let lasted = began.elapsed();
             // A quiet watch may be cut by what idles between us and the API server, again and again.
-            if lasted > LONG || end.is_ok() && lasted >= SHORT {
+            if lasted > STABLE_WATCH_TIME || end.is_ok() && lasted >= MIN_WATCH_TIME {
                 self.failures = 0;
             }
             let (next, trouble) = after(end, lasted, self.failures);
@@ -246,7 +249,7 @@ impl<K: Reconciled> Follower<K> {
         let mut works = false;
         loop {
             let next = tokio::select! {
-                next = tokio::time::timeout(if works { IDLE } else { SHORT }, stream.next()) => next,
+                next = tokio::time::timeout(if works { IDLE_TIMEOUT } else { MIN_WATCH_TIME }, stream.next()) => next,
                 Ok(()) = wanted.changed() => return Ok(()),
             };
             let event = match next {
@@ -291,7 +294,7 @@ impl<K: Reconciled> Follower<K> {
             tracing::warn!("{text}");
             self.logged = Some((text, Instant::now()));
         }
-        let wait = RETRY_FIRST.saturating_mul(2_u32.saturating_pow(self.failures)).min(RETRY_MAX);
+        let wait = MIN_RETRY_WAIT.saturating_mul(2_u32.saturating_pow(self.failures)).min(MAX_RETRY_WAIT);
         self.failures = self.failures.saturating_add(1);
         tokio::time::sleep(jittered(wait).saturating_sub(lasted)).await;
     }
@@ -306,12 +309,12 @@ enum Next {
 /// What follows a watch that `lasted` so long, and whether its end counts as a failure. It may have ended as it should and
 /// be none all the same: something between us and the API server may answer in its place.
 fn after(end: Result<(), Trouble>, lasted: Duration, failures: u32) -> (Next, Option<Trouble>) {
-    let next = |needs_list: bool| if needs_list || failures >= PATIENCE { Next::List } else { Next::Watch };
+    let next = |needs_list: bool| if needs_list || failures >= MAX_FAILURES { Next::List } else { Next::Watch };
     match end {
-        Ok(()) if lasted < SHORT => (next(false), Some(Trouble::Unfinished)),
+        Ok(()) if lasted < MIN_WATCH_TIME => (next(false), Some(Trouble::Unfinished)),
         Ok(()) => (Next::Watch, None),
         // A version that the API server does not know any more has many faces.
-        Err(trouble) if trouble.needs_list() && lasted >= SHORT => (Next::List, None),
+        Err(trouble) if trouble.needs_list() && lasted >= MIN_WATCH_TIME => (Next::List, None),
         Err(trouble) => (next(trouble.needs_list()), Some(trouble)),
     }
 }
@@ -343,12 +346,12 @@ mod tests {
             [(Duration::ZERO, true), (second(1), false), (second(20), false), (second(290), false)]
         {
             let lists = if is_failure { Next::List } else { Next::Watch };
-            assert_eq!(told(Ok(()), lasted, PATIENCE - 1), (Next::Watch, is_failure), "{lasted:?}");
-            assert_eq!(told(Ok(()), lasted, PATIENCE), (lists, is_failure), "{lasted:?}");
+            assert_eq!(told(Ok(()), lasted, MAX_FAILURES - 1), (Next::Watch, is_failure), "{lasted:?}");
+            assert_eq!(told(Ok(()), lasted, MAX_FAILURES), (lists, is_failure), "{lasted:?}");
         }
         assert_eq!(told(Err(Trouble::Expired), Duration::ZERO, 0), (Next::List, true), "not in a hot loop");
         assert_eq!(told(Err(Trouble::Expired), second(100), 0), (Next::List, false));
         assert_eq!(told(Err(Trouble::Late), Duration::ZERO, 0), (Next::Watch, true));
-        assert_eq!(told(Err(Trouble::Late), Duration::ZERO, PATIENCE), (Next::List, true));
+        assert_eq!(told(Err(Trouble::Late), Duration::ZERO, MAX_FAILURES), (Next::List, true));
     }
 }

@@ -17,7 +17,7 @@ use crate::core::shard;
 use crate::core::time::At;
 
 /// Everything is listed again at most so often because the watch lags behind.
-const PAUSE: Duration = Duration::from_secs(30);
+const MIN_RELIST_INTERVAL: Duration = Duration::from_secs(30);
 
 pub struct ServedShards {
     shards: Vec<Mutex<Shard>>,
@@ -125,7 +125,7 @@ impl ServedShards {
     /// Everything is listed again, since the watch lags behind: unless that was asked for a moment ago. Returns whether it is.
     pub fn list_again(&self, now: At) -> bool {
         let mut last = self.listed_again.lock();
-        let is_due = last.is_none_or(|last| now.since(last) >= PAUSE);
+        let is_due = last.is_none_or(|last| now.since(last) >= MIN_RELIST_INTERVAL);
         if is_due {
             *last = Some(now);
             self.wanted.send_modify(|list| *list += 1);

@@ -16,7 +16,7 @@ use crate::core::time::At;
 use crate::operator::remote::call_log::CallLog;
 
 /// So many looks that showed nothing are kept of a credential: together they last longer than a read may lag behind.
-const EMPTY_LOOKS: usize = 16;
+const MAX_EMPTY_LOOKS: usize = 16;
 
 #[derive(Default)]
 pub struct Memories {
@@ -144,7 +144,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// So many successful writes of one value that does not stay are enough.
 const ENOUGH_WRITES: u32 = 2;
 /// A write that long ago has nothing to do with the next one.
-const WRITE_FORGOTTEN: Duration = Duration::from_secs(3600);
+const FORGET_WRITE_AFTER: Duration = Duration::from_secs(3600);
 
 impl Memories {
     /// The object's memory; a new one if it is another object, with refusals and failures forgotten if it was edited or a
@@ -267,7 +267,7 @@ impl Memory {
     pub fn note_empty_look(&mut self, with: Fingerprint, began: At) {
         self.empty_looks.push((with, began));
         let own = |(by, _): &(Fingerprint, At)| *by == with;
-        if self.empty_looks.iter().filter(|look| own(look)).count() > EMPTY_LOOKS
+        if self.empty_looks.iter().filter(|look| own(look)).count() > MAX_EMPTY_LOOKS
             && let Some(oldest) = self.empty_looks.iter().position(own)
         {
             self.empty_looks.remove(oldest);
@@ -337,7 +337,7 @@ impl Memory {
 
     /// Counts a successful write of a value in place of the one that was found.
     pub fn wrote(&mut self, write: &Write, now: At) {
-        let same = |w: &&Written| w.is(write) && now.since(w.last) < WRITE_FORGOTTEN;
+        let same = |w: &&Written| w.is(write) && now.since(w.last) < FORGET_WRITE_AFTER;
         let times = self.tries.written.get(&write.item).filter(same).map_or(0, |w| w.times);
         let Write { item, value, found, .. } = write.clone();
         self.tries.written.insert(item, Written { value, found, times: times + 1, last: now });
@@ -356,7 +356,7 @@ impl Memory {
 
     /// What was written long ago and is not called for any more has stayed.
     pub fn forget_settled(&mut self, now: At, called_for: impl Fn(&str) -> bool) {
-        self.tries.written.retain(|item, written| now.since(written.last) < WRITE_FORGOTTEN || called_for(item));
+        self.tries.written.retain(|item, written| now.since(written.last) < FORGET_WRITE_AFTER || called_for(item));
     }
 
     /// What was written is there: the next change of it is another matter.

@@ -7,7 +7,7 @@ use crate::api::status::RecentCall;
 use crate::cloudflare::{self, Error, ErrorClass, Reply, WriteOutcome};
 
 /// So many calls are listed.
-const MOST: usize = 10;
+const MAX_CALLS: usize = 10;
 const DONE: &str = "done";
 
 /// Calls that are not in the status yet, the newest last.
@@ -76,7 +76,7 @@ pub fn list(listed: &mut Vec<RecentCall>, calls: &[RecentCall]) {
 }
 
 fn forget_old(calls: &mut Vec<RecentCall>) {
-    calls.drain(..calls.len().saturating_sub(MOST));
+    calls.drain(..calls.len().saturating_sub(MAX_CALLS));
 }
 
 #[cfg(test)]

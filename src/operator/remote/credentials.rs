@@ -17,12 +17,12 @@ use crate::operator::cluster::requests::in_time;
 /// How old a read of a Secret may be when a pass uses it.
 pub const SECRET_AGE: Duration = Duration::from_secs(30);
 /// A Secret that was read so shortly before is not read again on a refusal.
-const DOUBT: Duration = Duration::from_secs(2);
+const MIN_REREAD_AGE: Duration = Duration::from_secs(2);
 /// So long refusals by the API server may last before they are meant: one that just started answers with them until it knows
 /// who has which right.
-const REFUSED: Duration = Duration::from_secs(60);
+const FORBIDDEN_GRACE_PERIOD: Duration = Duration::from_secs(60);
 /// How long a credential is remembered for deletions after its Secret is gone.
-const REMEMBERED: Duration = Duration::from_secs(3600);
+const REMEMBER_FOR: Duration = Duration::from_secs(3600);
 
 /// Why there is no credential.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -126,7 +126,7 @@ impl Credentials {
         let now = self.clock.now();
         let entries = self.entries.lock();
         let (credential, at) = entries.get(secret)?.good.as_ref()?;
-        (now.since(*at) < REMEMBERED).then(|| credential.clone())
+        (now.since(*at) < REMEMBER_FOR).then(|| credential.clone())
     }
 
     /// The credential in that Secret; for an object that is being deleted also the one that it held last.
@@ -146,7 +146,9 @@ impl Credentials {
     pub fn suspect(&self, secret: &Name) {
         let now = self.clock.now();
         // Many objects meet the same refusal: once in a while is enough.
-        if let Some(entry) = self.entries.lock().get_mut(secret).filter(|entry| now.since(entry.read_at) >= DOUBT) {
+        if let Some(entry) =
+            self.entries.lock().get_mut(secret).filter(|entry| now.since(entry.read_at) >= MIN_REREAD_AGE)
+        {
             entry.read_at = At::default();
         }
     }
@@ -165,7 +167,9 @@ impl Credentials {
         };
         let says_nothing = match &read {
             Err(NoCredential::Unreadable(..)) => true,
-            Err(NoCredential::Forbidden(_)) => forbidden_since.is_some_and(|since| now.since(since) < REFUSED),
+            Err(NoCredential::Forbidden(_)) => {
+                forbidden_since.is_some_and(|since| now.since(since) < FORBIDDEN_GRACE_PERIOD)
+            }
             Err(NoCredential::Missing(_) | NoCredential::Empty(..) | NoCredential::Unusable(..)) | Ok(_) => false,
         };
         // Not being able to ask says nothing about the Secret.
@@ -211,7 +215,7 @@ impl Credentials {
         let now = self.clock.now();
         let names: Vec<Name> = {
             let mut entries = self.entries.lock();
-            entries.retain(|name, entry| in_use(name) || now.since(entry.used_at) < REMEMBERED);
+            entries.retain(|name, entry| in_use(name) || now.since(entry.used_at) < REMEMBER_FOR);
             self.reading.lock().retain(|name, _| entries.contains_key(name));
             let stale = |entry: &Entry| now.since(entry.read_at) >= SECRET_AGE;
             entries.iter().filter(|(name, entry)| in_use(name) && stale(entry)).map(|(name, _)| name.clone()).collect()

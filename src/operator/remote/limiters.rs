@@ -20,11 +20,11 @@ use crate::operator::vital::Vital;
 /// Tokens at the start of a process: few, so that a crash loop does not overspend.
 const TOKENS_AT_START: u32 = 16;
 /// How often those that wait are served.
-const TICK: Duration = Duration::from_millis(50);
+const SERVE_INTERVAL: Duration = Duration::from_millis(50);
 /// How often it is looked up whether a limiter is still needed.
-const NEED_PERIOD: Duration = Duration::from_secs(60);
+const NEED_CHECK_INTERVAL: Duration = Duration::from_secs(60);
 /// Cloudflare counts the calls of so long a time.
-const REST: Duration = Duration::from_secs(300);
+const RATE_WINDOW: Duration = Duration::from_secs(300);
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Caller {
@@ -136,8 +136,8 @@ async fn serve(
             }
         }
         if limiter.state.lock().queued() > 0 {
-            tokio::time::sleep(TICK).await;
-        } else if tokio::time::timeout(NEED_PERIOD, limiter.moved.notified()).await.is_err()
+            tokio::time::sleep(SERVE_INTERVAL).await;
+        } else if tokio::time::timeout(NEED_CHECK_INTERVAL, limiter.moved.notified()).await.is_err()
             && drop_needless(credential, &mut limiters.lock())
         {
             return;
@@ -150,7 +150,7 @@ fn drop_needless(credential: Fingerprint, limiters: &mut ByCredential) -> bool {
     let is_needless = |limiter: &mut Arc<Limiter>| {
         // By others than `limiters` and the task that serves it. Nobody can get it meanwhile.
         let is_held = Arc::strong_count(limiter) > 2;
-        let is_rested = limiter.state.lock().rests_for(REST, limiter.clock.now());
+        let is_rested = limiter.state.lock().rests_for(RATE_WINDOW, limiter.clock.now());
         !is_held && is_rested
     };
     limiters.get_mut(&credential).is_some_and(is_needless) && limiters.remove(&credential).is_some()

@@ -28,7 +28,7 @@ use crate::operator::clock::Clock;
 use crate::operator::stop::Stop;
 
 /// How long a pass waits for another one to look for new shares.
-const LOOK_PATIENCE: Duration = Duration::from_millis(250);
+const LOOK_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// One account, for one object's pass.
 pub struct Session {
@@ -318,7 +318,7 @@ impl Session {
     /// Asks for the newest shares, so that one that somebody just made is known. One look serves all who wait for it.
     pub async fn look(&self, since: At) -> Result<(), Stop> {
         // Each pass that waits takes the place of another one, and the look may hang.
-        let Ok(_alone) = tokio::time::timeout(LOOK_PATIENCE, self.account.looking.lock()).await else {
+        let Ok(_alone) = tokio::time::timeout(LOOK_TIMEOUT, self.account.looking.lock()).await else {
             return Err(Stop::Crowded);
         };
         if self.account.cache().looked.is_some_and(|looked| looked >= since) {

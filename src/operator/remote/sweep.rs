@@ -28,13 +28,13 @@ use crate::operator::cluster::claimant::folded_id;
 use crate::operator::conditions::{breaker_reported_at, said_in};
 
 /// How often it is looked up whether the account has gone unread for too long, and whether a list is due.
-const LOOK_UP: Duration = Duration::from_secs(5);
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 /// How often shares are listed while the circuit breaker is open, if a tenth of the calls is enough for that.
-const WHILE_OPEN: Duration = Duration::from_secs(60);
+const INTERVAL_WHILE_OPEN: Duration = Duration::from_secs(60);
 /// So many shares that a list lacks are read by themselves, and the others after the next list.
-const MOST_WANTED: usize = 20;
+const MAX_READ_ALONE: usize = 20;
 /// So many shares are looked at before others may use the thread: an edit does not wait for ten thousand.
-const AT_ONCE: usize = 128;
+const YIELD_EVERY: usize = 128;
 
 /// Sweeps until no object uses the account with this credential any more.
 pub async fn run(cluster: Arc<Cluster>, remote: Arc<Remote>, account: Arc<Account>) {
@@ -104,7 +104,7 @@ impl Sweeper {
             // Nothing is written until a list shows that the shares are back. All that wait for that divide a tenth.
             let open = self.remote.accounts.alike(account).filter(|other| other.breaker().is_some());
             let pages = open.map(|other| other.pages()).sum();
-            interval.min(WHILE_OPEN.max(spacing(pages, account.limiter.per_second())))
+            interval.min(INTERVAL_WHILE_OPEN.max(spacing(pages, account.limiter.per_second())))
         } else {
             staggered(interval, last)
         };
@@ -164,7 +164,7 @@ impl Sweeper {
         loop {
             tokio::select! {
                 outcome = &mut work => return outcome,
-                () = tokio::time::sleep(LOOK_UP) => self.requeue_if_readability_changed(),
+                () = tokio::time::sleep(CHECK_INTERVAL) => self.requeue_if_readability_changed(),
             }
         }
     }
@@ -305,7 +305,7 @@ impl Sweeper {
             lacking.into_iter().filter(|id| cache.seen(id).is_some_and(is_wanted)).collect()
         };
         let requester = self.requester(Priority::Sweep);
-        for id in wanted.iter().take(MOST_WANTED) {
+        for id in wanted.iter().take(MAX_READ_ALONE) {
             let _permit = self.account.limiter.wait(&requester, 1).await;
             let asked = self.remote.clock.now();
             match session::make(&self.account, &requester.caller, self.remote.clock, self.api().share(id)).await {
@@ -326,7 +326,7 @@ impl Sweeper {
         // Shares that objects have long reported as gone, or that a person has confirmed to be gone.
         let mut told = Vec::new();
         for (n, name) in self.cluster.index.of_account(self.account.id.as_str()).into_iter().enumerate() {
-            if n % AT_ONCE == 0 {
+            if n % YIELD_EVERY == 0 {
                 tokio::task::yield_now().await;
             }
             let Some(share) = self.cluster.index.shares.find(&name) else { continue };
@@ -379,7 +379,7 @@ impl Sweeper {
         let orphans = self.cluster.index.orphans();
         let mut listings = Vec::new();
         for (n, (listing, only_excluded)) in all.into_iter().enumerate() {
-            if n % AT_ONCE == 0 {
+            if n % YIELD_EVERY == 0 {
                 tokio::task::yield_now().await;
             }
             let has_orphans = orphans.contains_key(&folded_id(listing.id.as_str()));
@@ -461,7 +461,7 @@ async fn until(clock: Clock, due: At) {
 
 /// How long to sleep before the clock is looked at again; `None`: the time has come.
 fn nap(due: At, now: At) -> Option<Duration> {
-    Some(due.since(now).min(LOOK_UP)).filter(|left| !left.is_zero())
+    Some(due.since(now).min(CHECK_INTERVAL)).filter(|left| !left.is_zero())
 }
 
 /// How urgent a list is; `failures`: lists before it in a row that failed. Of accounts that a credential may not read,
@@ -565,7 +565,7 @@ mod tests {
     fn a_sweep_is_due_by_the_clock_also_after_that_was_put_forward() {
         let second = Duration::from_secs;
         let due = At(1_000_000);
-        assert_eq!(nap(due, due.minus(second(600))), Some(LOOK_UP), "the clock is looked at again and again");
+        assert_eq!(nap(due, due.minus(second(600))), Some(CHECK_INTERVAL), "the clock is looked at again and again");
         assert_eq!(nap(due, due.minus(second(2))), Some(second(2)));
         assert_eq!([due, due.plus(second(1))].map(|now| nap(due, now)), [None, None]);
     }

@@ -25,7 +25,7 @@ use crate::operator::stop::Stop;
 
 /// Rows that are announced at once.
 const BATCH: usize = 8;
-/// So many of them may be denied before it is the credential that is doubted.
+/// So many of them may be denied before the credential is suspected instead.
 const MAX_DENIED: usize = 3;
 
 /// What a round of work came to.

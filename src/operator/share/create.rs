@@ -38,7 +38,7 @@ pub async fn create(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
     let index = &share.pass.context.cluster.index;
     let Some(_turn) = index.turns.take(&share.pass.object) else {
         let message = format!("another Share is creating a share named {}; waiting for it", new.name);
-        return Ok(Some(Verdict::working(Reason::Progressing, message).requeue_after(delays::SHORT)));
+        return Ok(Some(Verdict::working(Reason::Progressing, message).requeue_after(delays::RECHECK)));
     };
     if !index.claims(&share.pass.object) {
         return Ok(None);
@@ -115,7 +115,7 @@ pub async fn resolve_conflict(share: &mut SharePass) -> Result<Option<Verdict>, 
         let message = format!(
             "Cloudflare refused to create the share: {error}; looking whether an earlier copy of the request made it"
         );
-        let wait = lag_ends.since(now).max(delays::SHORT);
+        let wait = lag_ends.since(now).max(delays::RECHECK);
         return Ok(Some(Verdict::working(Reason::Creating, message).requeue_after(wait)));
     }
     withdraw(share).await?;
@@ -322,7 +322,7 @@ fn empty_refused(share: &SharePass, error: &Error) -> Option<Verdict> {
         return None;
     }
     let message = format!("Cloudflare refuses to create this share without resources: {error}; trying once more");
-    Some(Verdict::working(Reason::Creating, message).requeue_after(delays::SHORT))
+    Some(Verdict::working(Reason::Creating, message).requeue_after(delays::RECHECK))
 }
 
 pub fn backing_off(share: &mut SharePass) -> Verdict {

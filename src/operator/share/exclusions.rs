@@ -12,7 +12,7 @@ use crate::operator::rows::row_state::{NOT_EXCLUDED, RowState, State, first_and_
 use crate::operator::{conditions, delays};
 
 /// A message names so many accounts.
-const NAMED: usize = 3;
+const MAX_NAMED: usize = 3;
 
 /// Accounts that were excluded and do not have the share taken away yet. Members who leave later are no reason to be
 /// unready.
@@ -97,8 +97,8 @@ fn not_in_force(share: &SharePass, row_states: &[RowState]) -> Option<Verdict> {
         return None;
     }
     let named: Vec<String> = receiving.iter().map(|row| share.label(&row.key)).collect();
-    let named = first_and_more(&named, NAMED);
-    let see = if receiving.len() > NAMED { " (see status.exceptions)" } else { "" };
+    let named = first_and_more(&named, MAX_NAMED);
+    let see = if receiving.len() > MAX_NAMED { " (see status.exceptions)" } else { "" };
     let (verb, them) = if receiving.len() == 1 { ("receives", "it is") } else { ("receive", "they are") };
     let message = format!("{named}{see} {verb} this share although {them} excluded");
     let now = share.pass.now();

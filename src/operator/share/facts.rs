@@ -20,11 +20,11 @@ use crate::operator::pass::memory::Memory;
 use crate::operator::remote::account_cache::AccountCache;
 
 /// A look at the newest shares serves all creates for so long.
-const LOOK: Duration = Duration::from_secs(15);
+const MAX_LOOK_AGE: Duration = Duration::from_secs(15);
 /// How far the API server's clock may be behind ours.
-pub(super) const SKEW: Duration = Duration::from_secs(5);
+pub(super) const MAX_CLOCK_SKEW: Duration = Duration::from_secs(5);
 /// A share that the manifest names by id and that is not there is asked for again after so long.
-const ASKED_LATELY: Duration = Duration::from_secs(55);
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(55);
 
 /// All that the facts depend on.
 pub struct Snapshot<'a> {
@@ -146,7 +146,7 @@ impl Snapshot<'_> {
             };
         };
         // What is not there may come: ask again once a minute.
-        let asked_lately = self.memory.tries.asked_for_id.is_some_and(|at| self.timing.now.since(at) < ASKED_LATELY);
+        let asked_lately = self.memory.tries.asked_for_id.is_some_and(|at| self.timing.now.since(at) < ASK_AGAIN_AFTER);
         match self.found(id) {
             // One that is known to be deleted, or to be another account's, stays so.
             Found::Missing if !asked_lately && self.cache.seen(id).is_none() => {
@@ -161,8 +161,9 @@ impl Snapshot<'_> {
     pub fn look_since(&self) -> At {
         let first = self.memory.tries.first_look.unwrap_or(self.timing.now);
         let created = self.object.creation_timestamp().map(|time| clock::from_time(&time));
-        let old =
-            first.min(created.map_or(first, |created| created.plus(SKEW))).max(self.timing.fresh_since.minus(LOOK));
+        let old = first
+            .min(created.map_or(first, |created| created.plus(MAX_CLOCK_SKEW)))
+            .max(self.timing.fresh_since.minus(MAX_LOOK_AGE));
         old.max(self.memory.create_refused_at.unwrap_or_default())
     }
 

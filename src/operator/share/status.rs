@@ -22,7 +22,7 @@ use crate::operator::{clock, delays};
 const MAX_UNMANAGED: usize = 20;
 const MAX_MESSAGE: usize = 300;
 /// Polls without news for which a share is followed that is neither as usual nor on its way: over two minutes by default.
-const STRANGE_POLLS: u32 = 10;
+const MAX_STRANGE_POLLS: u32 = 10;
 
 /// Fills the status from what was seen, and returns the verdict.
 pub fn report(share: &mut SharePass, id: &ShareId, seen: &ObservedShare, plan: &Plan) -> Verdict {
@@ -271,7 +271,7 @@ fn is_uncounted(share: &SharePass, seen: &ObservedShare) -> bool {
 /// Whether an unknown status, or counts that are missing, may be those of a change that takes effect. Nobody knows how long
 /// others last: the sweep shows when they end.
 fn may_soon_be_usual(share: &SharePass) -> bool {
-    share.pass.memory(|memory| memory.tries.polls) < STRANGE_POLLS
+    share.pass.memory(|memory| memory.tries.polls) < MAX_STRANGE_POLLS
 }
 
 fn with_rows(share: &SharePass, message: &str, rows: &[&RowState]) -> String {
