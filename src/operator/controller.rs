@@ -11,7 +11,7 @@ use kube::Api;
 use kube::core::DeserializeGuard;
 use kube::runtime::Controller;
 use kube::runtime::controller::{Action, Config as ControllerConfig, Error as ControllerError};
-use kube::runtime::reflector::{self, Store, store::Writer};
+use kube::runtime::reflector::{self, Store};
 use tokio::sync::watch;
 use tokio::task::JoinError;
 use tokio_util::task::TaskTracker;
@@ -22,9 +22,10 @@ use super::delays;
 use super::pass::Pass;
 use crate::api::{Kind, Name, ObjectKey, Reason};
 use crate::core::health::{self, Sign};
+use crate::operator::cluster::feed::{Feed, SharedWriter};
 use crate::operator::cluster::reconciled::{Reconciled, reports_generation};
 use crate::operator::cluster::requests::api_in;
-use crate::operator::cluster::watch::{self as watches, Feed};
+use crate::operator::cluster::watch as watches;
 use crate::operator::cluster::work_queue::WorkQueue;
 use crate::operator::pass::context::Context;
 use crate::operator::pass::verdict::Verdict;
@@ -48,7 +49,7 @@ pub type PassOver<K> = fn(Arc<Context>, Arc<K>) -> BoxFuture<'static, Result<Opt
 pub struct Reflector<K: Reconciled> {
     pub store: Store<K>,
     pub queue: Arc<WorkQueue>,
-    writer: Arc<parking_lot::Mutex<Writer<K>>>,
+    writer: SharedWriter<K>,
 }
 
 impl<K: Reconciled> Reflector<K> {
@@ -87,19 +88,10 @@ impl Scope {
             // Each object of a list is progress, and nothing is served because of it.
             if sign == Sign::Progress { health.ask(note) } else { health.note(note) }
         };
-        let selector = self.selector.clone();
-        let writer = reflector.writer.clone();
-        let context = self.context.clone();
+        let (context, cluster) = (self.context.clone(), self.context.cluster.clone());
         let deleted = move |object: &ObjectKey| context.forget(object);
-        let cluster = self.context.cluster.clone();
-        let feed = Feed {
-            scope: self.namespace.clone(),
-            writer,
-            cluster,
-            report: Box::new(report),
-            deleted: Box::new(deleted),
-        };
-        let stream = watches::stream(api, selector, feed);
+        let feed = Feed::new(self.namespace.clone(), cluster, reflector.writer.clone(), report, deleted);
+        let stream = watches::stream(api, self.selector.clone(), feed);
         let controller = Controller::for_stream(stream, reflector.store.clone())
             .with_config(ControllerConfig::default().concurrency(CONCURRENCY))
             .reconcile_on(reflector.queue.clone().references());

@@ -3,6 +3,7 @@
 //! A streaming list comes first, since it needs the least memory. Where it is refused, or does not end, pages are
 //! listed instead from then on.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::channel::mpsc;
@@ -12,13 +13,13 @@ use kube::api::{ListParams, WatchEvent, WatchParams};
 use kube::core::DeserializeGuard;
 use kube::runtime::watcher::Event as WatcherEvent;
 use kube::{Api, ResourceExt};
-
 use tokio::sync::watch;
 
+use super::feed::Feed;
 use super::reconciled::Reconciled;
 use super::requests::jittered;
 use super::trouble::Trouble;
-use crate::core::health::Sign;
+use crate::core::health::{Sign, place};
 
 /// A streaming list that brings nothing for so long is given up.
 const STREAM_TIMEOUT: Duration = Duration::from_secs(10);
@@ -41,30 +42,16 @@ const STABLE_WATCH_TIME: Duration = Duration::from_secs(30);
 type Event<K> = WatcherEvent<DeserializeGuard<K>>;
 type WatchStream<K> = BoxStream<'static, kube::Result<WatchEvent<DeserializeGuard<K>>>>;
 
-/// The events, without end. What becomes of the list and the watch goes to `report`; that a list is complete is
-/// known to the one that takes its last event. Whenever `wanted` changes, everything is listed again; `begins` is told when
-/// a list begins, and for which number.
+/// The events, without end. The feed hears what becomes of the list and the watch; that a list is complete is known to the
+/// one that takes its last event. Whenever another list is wanted, everything is listed again.
 pub fn events<K: Reconciled>(
     api: Api<DeserializeGuard<K>>,
-    place: String,
     selector: Option<String>,
-    report: Box<dyn Fn(Sign) + Send + Sync>,
-    wanted: watch::Receiver<u64>,
-    begins: Box<dyn Fn(u64) + Send + Sync>,
+    feed: Arc<Feed<K>>,
 ) -> impl Stream<Item = Event<K>> + Send {
-    let (sender, receiver) = mpsc::channel(0);
-    let follower = Follower {
-        api,
-        place,
-        selector,
-        events: sender,
-        report,
-        wanted,
-        begins,
-        streaming: true,
-        failures: 0,
-        logged: None,
-    };
+    let (events, receiver) = mpsc::channel(0);
+    let (place, wanted) = (place(feed.scope.as_deref()), feed.cluster.shards.wanted());
+    let follower = Follower { api, place, selector, events, feed, wanted, streaming: true, failures: 0, logged: None };
     // Part of the stream, so that it ends with it.
     let work = follower.run().into_stream().filter_map(|()| future::ready(None)).boxed();
     stream::select(receiver, work)
@@ -76,9 +63,8 @@ struct Follower<K: Reconciled> {
     place: String,
     selector: Option<String>,
     events: mpsc::Sender<Event<K>>,
-    report: Box<dyn Fn(Sign) + Send + Sync>,
+    feed: Arc<Feed<K>>,
     wanted: watch::Receiver<u64>,
-    begins: Box<dyn Fn(u64) + Send + Sync>,
     /// Streaming lists have not failed yet.
     streaming: bool,
     failures: u32,
@@ -108,7 +94,7 @@ impl<K: Reconciled> Follower<K> {
 
     async fn list(&mut self) -> Result<Listed<K>, Trouble> {
         let number = *self.wanted.borrow_and_update();
-        (self.begins)(number);
+        self.feed.list_begins(number);
         if !self.streaming {
             return self.paged_list().await;
         }
@@ -144,7 +130,7 @@ impl<K: Reconciled> Follower<K> {
         loop {
             let next =
                 tokio::time::timeout(STREAM_TIMEOUT, stream.try_next()).await.map_err(|_| Trouble::Unfinished)?;
-            (self.report)(Sign::Progress);
+            self.feed.report(Sign::Progress);
             match next.map_err(|_| Trouble::Unfinished)? {
                 Some(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {
                     self.send(Event::InitApply(object)).await;
@@ -169,7 +155,7 @@ impl<K: Reconciled> Follower<K> {
         loop {
             let page =
                 tokio::time::timeout(REQUEST_TIMEOUT, self.api.list(&params)).await.map_err(|_| Trouble::Late)??;
-            (self.report)(Sign::Progress);
+            self.feed.report(Sign::Progress);
             if !std::mem::replace(&mut started, true) {
                 self.send(Event::Init).await;
             }
@@ -260,7 +246,7 @@ impl<K: Reconciled> Follower<K> {
             let failed = matches!(event, Some(WatchEvent::Error(_)));
             if !works && !failed {
                 works = true;
-                (self.report)(Sign::Watching);
+                self.feed.report(Sign::Watching);
             }
             let Some(event) = event else { continue };
             let event = match event {
@@ -287,7 +273,7 @@ impl<K: Reconciled> Follower<K> {
 
     /// Takes note of a failure, and waits a while before the next try; `lasted`: as much of that has passed already.
     async fn failed(&mut self, trouble: Trouble, lasted: Duration) {
-        (self.report)(Sign::Failed(trouble.cause()));
+        self.feed.report(Sign::Failed(trouble.cause()));
         let text = trouble.message(&K::plural(&()), &self.place);
         let fresh = |(logged, at): &(String, Instant)| *logged == text && at.elapsed() < Duration::from_secs(60);
         if !self.logged.as_ref().is_some_and(fresh) {

@@ -4,6 +4,7 @@ pub mod asked;
 pub mod claimant;
 pub mod claims;
 pub mod events;
+pub mod feed;
 pub mod index;
 pub mod leader;
 pub mod leadership;
