@@ -167,8 +167,8 @@ fn views(context: &Context) -> Views {
     views
 }
 
-/// For how long edits wait that no pass has looked at: objects whose last edit is not processed yet, with its generation, and
-/// when that was first seen.
+/// For how long edits wait that no pass has looked at: objects whose last edit is not processed yet, with its
+/// generation, and when that was first seen.
 #[derive(Debug, Default)]
 struct WaitingEdits {
     waiting: HashMap<ObjectKey, (i64, At)>,

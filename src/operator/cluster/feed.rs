@@ -57,8 +57,8 @@ impl<K: Reconciled> Feed<K> {
         self.begun.load(Ordering::SeqCst)
     }
 
-    /// Passes a sign on, and takes note where the kind is missing. Where the namespace may not be watched any more, its known
-    /// objects are read one by one.
+    /// Passes a sign on, and takes note where the kind is missing. Where the namespace may not be watched any more, its
+    /// known objects are read one by one.
     pub fn report(self: &Arc<Self>, sign: Sign) {
         (self.report)(sign);
         if sign == Sign::Failed(Cause::KindMissing) {

@@ -14,8 +14,8 @@ use super::reconciled::Reconciled;
 use super::requests::in_time;
 use crate::api::{Name, is_deleting};
 
-/// Reads the known objects of one kind in a namespace, unless a round is under way that holds `reading`; `learn` takes what the
-/// watch would have brought.
+/// Reads the known objects of one kind in a namespace, unless a round is under way, which holds `reading`; `learn` takes
+/// what the watch would have brought.
 pub fn read_known<K: Reconciled>(
     cluster: &Arc<Cluster>,
     namespace: &str,

@@ -164,8 +164,9 @@ impl<K: Reconciled> Pass<K> {
         verdict::awaited(verdict, since, now)
     }
 
-    /// Uses what this process remembers of the object. The first use after an edit, or after a request to look again, forgets
-    /// what was tried before ([`memory::Tries`]): also in the middle of a pass, since a request may come at any time.
+    /// Uses what this process remembers of the object. The first use after an edit, or after a request to look again,
+    /// forgets what was tried before ([`memory::Tries`]): also in the middle of a pass, since a request may come at any
+    /// time.
     pub fn memory<T>(&self, use_them: impl FnOnce(&mut Memory) -> T) -> T {
         let revision = (self.generation(), self.request().map(Interned::from));
         let uid = self.object.uid().unwrap_or_default();
@@ -217,9 +218,9 @@ impl<K: Reconciled> Pass<K> {
         session
     }
 
-    /// Whether this share may be read alone, so that an edit does not wait for the list of all shares: somebody waits for it,
-    /// the list is long, and no read has shown yet that the share is not there. Where the breaker stopped writes, the list
-    /// must first show how many shares are missing.
+    /// Whether this share may be read alone, so that an edit does not wait for the list of all shares: somebody waits for
+    /// it, the list is long, and no read has shown yet that the share is not there. Where the breaker stopped writes, the
+    /// list must first show how many shares are missing.
     pub fn take_early_read(&self, session: &Session, share: &ShareId) -> bool {
         let account = &session.account;
         let was_stopped = breaker_reported_at(&self.common().conditions).is_some();

@@ -1,5 +1,5 @@
-//! What a pass does about a value that it writes: shows that it drifted, asks whether it is written once more, and takes note
-//! of the answer.
+//! What does a pass do about a value that it writes: show that it drifted, ask whether it is written once more, and take
+//! note of the answer?
 
 use std::time::Duration;
 

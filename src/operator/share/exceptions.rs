@@ -1,4 +1,4 @@
-//! How does each declared row stand, which are not in place, and which of those are the matter of the objects that declare them?
+//! How does each declared row stand, which are not in place, and whose matter is that?
 
 use super::plan::Plan;
 use super::removals;
