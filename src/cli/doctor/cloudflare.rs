@@ -45,7 +45,7 @@ impl Doctor {
                 Ok(known) => {
                     findings.ok(format!(
                         "Secret {secret}: present and well-formed ({}; credential=\"{}\" in metrics)",
-                        form(&known.credential()),
+                        form(known.credential()),
                         known.fingerprint()
                     ));
                     self.check_accounts(&format!("Secret {secret}"), &known, accounts, &mut said, findings).await;
@@ -55,7 +55,7 @@ impl Doctor {
         }
         match environment {
             Ok(Some(known)) => {
-                findings.ok(format!("environment: a credential is set ({})", form(&known.credential())));
+                findings.ok(format!("environment: a credential is set ({})", form(known.credential())));
                 let accounts = self.accounts.iter().cloned().collect();
                 self.check_accounts("the environment's credential", &known, &accounts, &mut said, findings).await;
             }
