@@ -14,7 +14,7 @@ type Graph = BTreeMap<String, BTreeSet<String>>;
 
 /// What lies in `src/operator`, the lowest floor first. A file imports from its own floor and from those below it.
 const FLOORS: &[&[&str]] = &[
-    &["clock.rs", "conditions.rs", "delays.rs", "settings.rs", "stop.rs", "vital.rs", "waiting_edits.rs"],
+    &["clock.rs", "conditions.rs", "delays.rs", "settings.rs", "stop.rs", "vital.rs"],
     &["cluster"],
     &["remote"],
     &["kinds"],

@@ -80,7 +80,7 @@ impl Endpoint {
         let limiter = Mutex::new(RateLimiter::new(RATE, RATE.burst, Clock::SYSTEM.now()));
         Ok(Remote {
             client: self.client("command line", CALL_TIMEOUT)?,
-            credential: known.credential.clone(),
+            credential: known.credential().clone(),
             limiter,
             made: AtomicUsize::new(0),
         })
@@ -109,8 +109,7 @@ fn credential_of(variable: impl Fn(&str) -> Option<Vec<u8>>) -> anyhow::Result<O
         Err(CredentialError::Missing(..)) => return Ok(None),
         Err(error) => anyhow::bail!("the environment cannot be used: {error}"),
     };
-    let fingerprint = credential.fingerprint();
-    Ok(Some(ResolvedCredential { credential: Arc::new(credential), fingerprint }))
+    Ok(Some(ResolvedCredential::new(credential)))
 }
 
 async fn body<T>(answer: impl Future<Output = Result<Reply<T>, Error>>) -> Result<T, Error> {

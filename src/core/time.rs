@@ -14,10 +14,10 @@ impl At {
         At(self.0.saturating_sub(millis(d)))
     }
 
-    /// A time that was recorded; `since` if it is still to come, as where the clock was ahead by which it was recorded.
-    pub fn unless_ahead(self, now: At, since: At) -> At {
+    /// A time that was recorded; `instead` if it is still to come, as where the clock was ahead by which it was recorded.
+    pub fn unless_ahead(self, now: At, instead: At) -> At {
         // Kubernetes keeps whole seconds, rounded up.
-        if self > now.plus(Duration::from_secs(1)) { since } else { self }
+        if self > now.plus(Duration::from_secs(1)) { instead } else { self }
     }
 
     /// How long ago `earlier` was; zero if it is still to come.

@@ -11,14 +11,16 @@ use parking_lot::Mutex;
 use crate::core::time::At;
 
 /// The clock of the machine may be this far ahead before that is believed, as after a machine was suspended.
-const AHEAD: Duration = Duration::from_secs(60);
+const MAX_AHEAD: Duration = Duration::from_secs(60);
 /// It may be as far behind for so long. Then it was ahead before, and so are we: times that people and other programs name
 /// seem to be long past, and those that we tell lie in the future.
-const BEHIND: Duration = Duration::from_secs(300);
+const MAX_TIME_BEHIND: Duration = Duration::from_secs(300);
 /// The clock of a person who writes down a time may be this far ahead of ours.
-const PERSON_AHEAD: Duration = Duration::from_secs(300);
+const MAX_PERSON_AHEAD: Duration = Duration::from_secs(300);
+/// Kubernetes, and thus conditions, annotations and announcements, keep whole seconds.
+pub const CLOCK_RESOLUTION: Duration = Duration::from_secs(1);
 /// How often that is looked at.
-const PERIOD: Duration = Duration::from_secs(30);
+const CHECK_INTERVAL: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Clone, Copy)]
 pub struct Clock(pub fn() -> At);
@@ -52,7 +54,7 @@ struct Steady {
 impl Steady {
     fn at(&mut self, wall: At, now: Instant) -> At {
         let steady = self.wall.plus(now.saturating_duration_since(self.since));
-        if wall.since(steady) > AHEAD {
+        if wall.since(steady) > MAX_AHEAD {
             *self = Steady { wall, since: now };
             return wall;
         }
@@ -65,7 +67,7 @@ impl Steady {
 pub async fn put_back() {
     let mut behind = Behind::default();
     while !behind.for_long(system().since(wall()), Instant::now()) {
-        tokio::time::sleep(PERIOD).await;
+        tokio::time::sleep(CHECK_INTERVAL).await;
     }
 }
 
@@ -75,8 +77,8 @@ struct Behind(Option<Instant>);
 
 impl Behind {
     fn for_long(&mut self, by: Duration, now: Instant) -> bool {
-        self.0 = (by > AHEAD).then(|| self.0.unwrap_or(now));
-        self.0.is_some_and(|since| now.saturating_duration_since(since) >= BEHIND)
+        self.0 = (by > MAX_AHEAD).then(|| self.0.unwrap_or(now));
+        self.0.is_some_and(|since| now.saturating_duration_since(since) >= MAX_TIME_BEHIND)
     }
 }
 
@@ -99,16 +101,16 @@ pub fn from_time(time: &Time) -> At {
     At(time.0.as_millisecond())
 }
 
-/// A time that this operator recorded; `since`, when this process began to work for the account, if it is still to come,
+/// A time that this operator recorded; `serving_since`, when this process took over the account, if it is still to come,
 /// as where the clock was ahead by which it was recorded.
-pub fn recorded(time: &Time, now: At, since: At) -> At {
-    from_time(time).unless_ahead(now, since)
+pub fn recorded(time: &Time, now: At, serving_since: At) -> At {
+    from_time(time).unless_ahead(now, serving_since)
 }
 
 /// A time that a person wrote; `None` if it is none, or so far ahead that it must be a mistake.
 pub fn written(value: &str, now: At) -> Option<At> {
     let time = value.parse::<Timestamp>().ok().map(|time| At(time.as_millisecond()));
-    time.filter(|time| *time <= now.plus(PERSON_AHEAD))
+    time.filter(|time| *time <= now.plus(MAX_PERSON_AHEAD))
 }
 
 #[cfg(test)]

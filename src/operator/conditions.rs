@@ -8,10 +8,10 @@ pub use crate::api::condition::{is_stalled, says};
 use crate::api::{ConditionType, Reason};
 use crate::core::time::At;
 
-/// Since when the object says this in its Ready condition; `now` if it does not say it yet. `since`: when this process
-/// began to work for the account.
-pub fn said_since(conditions: &[Condition], reason: Reason, now: At, since: At) -> At {
-    said_in(conditions, ConditionType::Ready, reason).map_or(now, |said| said.unless_ahead(now, since))
+/// Since when the object says this in its Ready condition; `now` if it does not say it yet. `serving_since`: when this
+/// process took over the account.
+pub fn said_since(conditions: &[Condition], reason: Reason, now: At, serving_since: At) -> At {
+    said_in(conditions, ConditionType::Ready, reason).map_or(now, |said| said.unless_ahead(now, serving_since))
 }
 
 /// Since when the object says this in that condition.

@@ -11,7 +11,7 @@ use kube::Api;
 use kube::core::DeserializeGuard;
 use kube::runtime::Controller;
 use kube::runtime::controller::{Action, Config as ControllerConfig, Error as ControllerError};
-use kube::runtime::reflector::{self, Store, store::Writer};
+use kube::runtime::reflector::{self, Store};
 use tokio::sync::watch;
 use tokio::task::JoinError;
 use tokio_util::task::TaskTracker;
@@ -22,9 +22,10 @@ use super::delays;
 use super::pass::Pass;
 use crate::api::{Kind, Name, ObjectKey, Reason};
 use crate::core::health::{self, Sign};
+use crate::operator::cluster::feed::{Feed, SharedWriter};
 use crate::operator::cluster::reconciled::{Reconciled, reports_generation};
 use crate::operator::cluster::requests::api_in;
-use crate::operator::cluster::watch::{self as watches, Feed};
+use crate::operator::cluster::watch as watches;
 use crate::operator::cluster::work_queue::WorkQueue;
 use crate::operator::pass::context::Context;
 use crate::operator::pass::verdict::Verdict;
@@ -33,11 +34,11 @@ use crate::serve::Health;
 use crate::serve::traces::Trace;
 
 /// When to come back after [`Stop::Occupied`], though the end of the other pass requeues the object.
-const OCCUPIED: Duration = Duration::from_secs(2);
+const OCCUPIED_RETRY: Duration = Duration::from_secs(2);
 /// When to come back after [`Stop::Crowded`].
-const CROWDED: Duration = Duration::from_millis(200);
+const CROWDED_RETRY: Duration = Duration::from_millis(200);
 /// When to come back after a panic.
-const AFTER_PANIC: Duration = Duration::from_secs(60);
+const PANIC_RETRY: Duration = Duration::from_secs(60);
 /// How many passes over objects of one kind run at a time, in each scope.
 const CONCURRENCY: u16 = 32;
 
@@ -48,7 +49,7 @@ pub type PassOver<K> = fn(Arc<Context>, Arc<K>) -> BoxFuture<'static, Result<Opt
 pub struct Reflector<K: Reconciled> {
     pub store: Store<K>,
     pub queue: Arc<WorkQueue>,
-    writer: Arc<parking_lot::Mutex<Writer<K>>>,
+    writer: SharedWriter<K>,
 }
 
 impl<K: Reconciled> Reflector<K> {
@@ -87,19 +88,10 @@ impl Scope {
             // Each object of a list is progress, and nothing is served because of it.
             if sign == Sign::Progress { health.ask(note) } else { health.note(note) }
         };
-        let selector = self.selector.clone();
-        let writer = reflector.writer.clone();
-        let context = self.context.clone();
+        let (context, cluster) = (self.context.clone(), self.context.cluster.clone());
         let deleted = move |object: &ObjectKey| context.forget(object);
-        let cluster = self.context.cluster.clone();
-        let feed = Feed {
-            scope: self.namespace.clone(),
-            writer,
-            cluster,
-            report: Box::new(report),
-            deleted: Box::new(deleted),
-        };
-        let stream = watches::stream(api, selector, feed);
+        let feed = Feed::new(self.namespace.clone(), cluster, reflector.writer.clone(), report, deleted);
+        let stream = watches::stream(api, self.selector.clone(), feed);
         let controller = Controller::for_stream(stream, reflector.store.clone())
             .with_config(ControllerConfig::default().concurrency(CONCURRENCY))
             .reconcile_on(reflector.queue.clone().references());
@@ -144,7 +136,7 @@ async fn reconcile<K: Reconciled>(
     work.catch_unwind().await.unwrap_or_else(|_| {
         tracing::error!(object = %key, "panic while reconciling an object");
         metrics.panic();
-        Action::requeue(AFTER_PANIC)
+        Action::requeue(PANIC_RETRY)
     })
 }
 
@@ -204,7 +196,7 @@ async fn report_panic<K: Reconciled>(context: Arc<Context>, object: Arc<K>, pani
          cause, and please report it",
     );
     let _ = Pass::begin(context, object).finish(verdict).await;
-    Action::requeue(AFTER_PANIC)
+    Action::requeue(PANIC_RETRY)
 }
 
 /// What the trace of a pass says of its end.
@@ -237,7 +229,7 @@ async fn enter<K: Reconciled>(context: &Arc<Context>, object: &K) -> Result<Task
     let working = cluster.shards.enter(shard, namespace).ok_or_else(Action::await_change)?;
     // Another process may know the Share already that this one does not, and look after its child objects.
     if account.is_none() && cluster.shards.are_many() && cluster.has_parent(object).await.map_err(failed)? {
-        return Err(Action::requeue(delays::SHORT));
+        return Err(Action::requeue(delays::RECHECK));
     }
     Ok(working)
 }
@@ -256,8 +248,8 @@ fn when_next<K: Reconciled>(context: Arc<Context>, object: Arc<K>, ended: Result
     match stop {
         // Woken by the limiter or the sweep.
         Stop::Queued => Action::await_change(),
-        Stop::Occupied => Action::requeue(OCCUPIED),
-        Stop::Crowded => Action::requeue(CROWDED),
+        Stop::Occupied => Action::requeue(OCCUPIED_RETRY),
+        Stop::Crowded => Action::requeue(CROWDED_RETRY),
         Stop::Conflict => {
             let pass = Pass::begin(context, object);
             if pass.note_conflict() {
@@ -265,7 +257,7 @@ fn when_next<K: Reconciled>(context: Arc<Context>, object: Arc<K>, ended: Result
             }
             Action::requeue(Duration::from_millis(300))
         }
-        Stop::Stopping | Stop::Late => Action::requeue(delays::SHORT),
+        Stop::Stopping | Stop::Late => Action::requeue(delays::RECHECK),
         // If it is the object that is gone, the watch ends this; if it is what serves it, nothing else would come.
         Stop::Kubernetes(kube::Error::Api(status)) if status.code == 404 => Action::requeue(delays::TRANSIENT),
         Stop::Kubernetes(error) => {
@@ -289,7 +281,7 @@ mod tests {
     use super::*;
     use crate::api::Share;
     use crate::operator::clock::Clock;
-    use crate::operator::cluster::requeuer::Requeuer;
+    use crate::operator::cluster::work_queue::Requeuer;
     use crate::operator::pass::share_locks::ShareLocks;
     use crate::operator::{cluster, remote};
     use crate::serve::metrics::Metrics;
@@ -358,7 +350,7 @@ mod tests {
         let passes = TaskTracker::new();
         let pass: PassOver<Share> = |context, object| Box::pin(panics_on_one(context, object));
         let one = |object| reconcile(context.clone(), Arc::new(object), pass, passes.clone());
-        assert_eq!(one(bad).await, Action::requeue(AFTER_PANIC));
+        assert_eq!(one(bad).await, Action::requeue(PANIC_RETRY));
         assert_eq!(one(good).await, Action::requeue(Duration::from_secs(7)));
         let shown = context.metrics.render();
         assert!(shown.contains("cfshare_panics_total 1\n"), "{shown}");

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// For another object to write something down, or to come: that wakes us too.
 pub const PEER_WRITE: Duration = Duration::from_millis(500);
 /// For what another object does next, or the next read shows.
-pub const SHORT: Duration = Duration::from_secs(1);
+pub const RECHECK: Duration = Duration::from_secs(1);
 /// For what most likely passes: a call that failed without more to tell, or a pass that took too many steps.
 pub const TRANSIENT: Duration = Duration::from_secs(5);
 /// For a Secret that is missing: watching it would need more rights.

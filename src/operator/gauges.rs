@@ -1,5 +1,6 @@
 //! What /metrics shows of how things stand, taken now and then.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,6 @@ use crate::operator::conditions::readiness;
 use crate::operator::pass::context::Context;
 use crate::operator::rows::row_state::{EXCLUSION_BLOCKED, NOT_EXCLUDED};
 use crate::operator::rows::waiver;
-use crate::operator::waiting_edits::WaitingEdits;
 use crate::serve::Health;
 use crate::serve::metrics::{ReadyCounts, UnreadyShare, UsedCredential, Views};
 
@@ -23,7 +23,7 @@ const PERIOD: Duration = Duration::from_secs(5);
 const UNCHANGED_PERIOD: Duration = Duration::from_secs(60);
 
 /// So many objects are counted before others may use the thread: an edit does not wait for ten thousand.
-const AT_ONCE: usize = 256;
+const YIELD_EVERY: usize = 256;
 
 /// Counts one object; returns the reason where it is not Ready.
 fn count(counts: &mut ReadyCounts, kind: Kind, conditions: Option<&Vec<Condition>>) -> Option<String> {
@@ -67,7 +67,7 @@ async fn ready_counts(context: &Context, edits: &mut WaitingEdits) -> ReadyCount
     let mut counts = ReadyCounts::default();
     let index = &context.cluster.index;
     for (n, share) in index.shares.all().enumerate() {
-        if n % AT_ONCE == 0 {
+        if n % YIELD_EVERY == 0 {
             tokio::task::yield_now().await;
         }
         if context.cluster.works_on(|| Some(share.spec.account_id.clone())) {
@@ -75,7 +75,7 @@ async fn ready_counts(context: &Context, edits: &mut WaitingEdits) -> ReadyCount
         }
     }
     for (n, child) in index.all_children().enumerate() {
-        if n % AT_ONCE == 0 {
+        if n % YIELD_EVERY == 0 {
             tokio::task::yield_now().await;
         }
         if context.cluster.works_on(|| index.account_of_child(child.as_ref())) {
@@ -158,11 +158,70 @@ fn listed(share: &Share, is: impl Fn(&ExceptionEntry) -> bool) -> i64 {
 fn views(context: &Context) -> Views {
     let mut views = Views::default();
     for account in context.remote.accounts.all() {
-        let at = account.cache().swept.unwrap_or(context.since(&account.id));
+        let at = account.cache().swept.unwrap_or(context.cluster.shards.serving_since(account.id.as_str()));
         let oldest = views.swept.entry(account.fingerprint).or_insert(at);
         *oldest = at.min(*oldest);
         views.intervals.push((account.fingerprint, account.id.clone(), account.sweep_interval()));
         views.breakers += usize::from(account.breaker().is_some());
     }
     views
+}
+
+/// For how long edits wait that no pass has looked at: objects whose last edit is not processed yet, with its
+/// generation, and when that was first seen.
+#[derive(Debug, Default)]
+struct WaitingEdits {
+    waiting: HashMap<ObjectKey, (i64, At)>,
+    still: HashMap<ObjectKey, (i64, At)>,
+}
+
+impl WaitingEdits {
+    /// The object is as the watch shows it now.
+    fn see(&mut self, object: impl FnOnce() -> ObjectKey, generation: Option<i64>, observed: Option<i64>, now: At) {
+        let generation = generation.unwrap_or(0);
+        if observed.is_some_and(|observed| observed >= generation) {
+            return;
+        }
+        let object = object();
+        let before = self.waiting.get(&object).filter(|(before, _)| *before == generation);
+        let since = before.map_or(now, |(_, since)| *since);
+        self.still.insert(object, (generation, since));
+    }
+
+    fn is_any_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// All objects were seen: for how long the oldest edit waits.
+    fn oldest(&mut self, now: At) -> Duration {
+        self.waiting = std::mem::take(&mut self.still);
+        self.waiting.values().map(|(_, since)| now.since(*since)).max().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn look(edits: &mut WaitingEdits, objects: &[(&str, i64, Option<i64>)], seconds: i64) -> u64 {
+        let now = At(seconds * 1000);
+        for (name, generation, observed) in objects {
+            let key = || ObjectKey { kind: Kind::Share, name: Name::new("security", *name) };
+            edits.see(key, Some(*generation), *observed, now);
+        }
+        edits.oldest(now).as_secs()
+    }
+
+    #[test]
+    fn an_edit_waits_from_when_it_is_seen_until_the_status_covers_it() {
+        let mut edits = WaitingEdits::default();
+        assert_eq!(look(&mut edits, &[("a", 1, None), ("b", 4, Some(4))], 100), 0);
+        assert_eq!(look(&mut edits, &[("a", 1, Some(-1)), ("b", 5, Some(4))], 110), 10);
+        assert_eq!(look(&mut edits, &[("a", 1, Some(1)), ("b", 5, Some(4))], 130), 20);
+        // The next edit of the same object waits for itself.
+        assert_eq!(look(&mut edits, &[("a", 1, Some(1)), ("b", 6, Some(4))], 140), 0);
+        assert_eq!(look(&mut edits, &[("b", 6, Some(4))], 145), 5);
+        assert_eq!(look(&mut edits, &[], 150), 0, "it was deleted");
+        assert_eq!(look(&mut edits, &[("b", 6, Some(4))], 160), 0);
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! Imports go down only, from floor to floor: `run`, `shards` · `controller`, `gauges`, `prepare`, `preview` · `child` ·
 //! `share` · `rows` · `pass` · `kinds` · `remote` · `cluster` · what all of them stand on (`settings`, `stop`, `clock`,
-//! `conditions`, `delays`, `waiting_edits`, `vital`). `docs/architecture.md` has the question of each.
+//! `conditions`, `delays`, `vital`). `docs/architecture.md` has the question of each.
 
 mod child;
 mod clock;
@@ -25,7 +25,6 @@ mod shards;
 mod share;
 mod stop;
 mod vital;
-mod waiting_edits;
 
 pub use clock::Clock;
 pub use cluster::leader::Lead;

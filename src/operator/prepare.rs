@@ -14,8 +14,8 @@ use crate::operator::cluster::trouble::Trouble;
 use crate::serve::Health;
 
 /// How often it is tried while it fails, and afterwards.
-const RETRY: Duration = Duration::from_secs(10);
-const AGAIN: Duration = Duration::from_secs(600);
+const RETRY_INTERVAL: Duration = Duration::from_secs(10);
+const RECHECK_INTERVAL: Duration = Duration::from_secs(600);
 
 /// Tries now and then to list and watch, until this replica leads: at least one scope must let it.
 pub async fn keep(kube: kube::Client, scopes: Vec<Option<String>>, selector: Option<String>, health: Health) {
@@ -45,7 +45,7 @@ pub async fn keep(kube: kube::Client, scopes: Vec<Option<String>>, selector: Opt
             // It leads, and shows itself what it can.
             return;
         }
-        tokio::time::sleep(if could { AGAIN } else { RETRY }).await;
+        tokio::time::sleep(if could { RECHECK_INTERVAL } else { RETRY_INTERVAL }).await;
     }
 }
 

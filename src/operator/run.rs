@@ -22,9 +22,9 @@ use crate::operator::cluster::leader::{self, Election, Lead, Role};
 use crate::operator::cluster::leadership::{Leadership, Tenure};
 use crate::operator::cluster::outside::Outside;
 use crate::operator::cluster::partition::Partition;
-use crate::operator::cluster::requeuer::Requeuer;
 use crate::operator::cluster::served::ServedShards;
 use crate::operator::cluster::watches::Watches;
+use crate::operator::cluster::work_queue::Requeuer;
 use crate::operator::cluster::work_queue::WorkQueue;
 use crate::operator::pass::context::Context;
 use crate::operator::pass::share_locks::ShareLocks;
@@ -42,14 +42,14 @@ use crate::serve::metrics::Metrics;
 use crate::serve::traces::Traces;
 
 /// What is under way when the operator must end gets the longest time of a call, and so much more.
-const MARGIN: Duration = Duration::from_secs(4);
+const END_MARGIN: Duration = Duration::from_secs(4);
 const LOST: &str = "the lease was lost, so another replica may lead; exiting in order to be restarted";
 const PUT_BACK: &str = "the clock of the machine was put back by more than a minute and stays there, so that times in statuses \
                         and metrics are wrong; exiting in order to be restarted";
 /// How often health is looked at when nothing happens.
-const HEALTH: Duration = Duration::from_secs(1);
+const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
 /// How often those that wait for their turn are looked at though nothing woke them.
-const WAKE: Duration = Duration::from_secs(60);
+const WAKE_INTERVAL: Duration = Duration::from_secs(60);
 
 pub struct Options {
     pub kube: kube::Client,
@@ -117,20 +117,20 @@ struct Elections {
     leadership: Leadership,
     partition: Option<Arc<Partition>>,
     /// One that was held is lost.
-    lost: CancellationToken,
+    lease_lost: CancellationToken,
     common: Lead,
 }
 
 impl Elections {
     fn start(options: &Options, vital: &Vital, lead: &Lead) -> Elections {
-        let lost = CancellationToken::new();
+        let lease_lost = CancellationToken::new();
         let (mut running, mut leading) = (Vec::new(), Vec::new());
         let watches = Watches::new(&options.namespaces, options.selector.as_deref());
         let mut compete = |lead: &Lead, role, tenure: &Tenure| {
             let (kube, health) = (options.kube.clone(), options.health.clone());
             let election = Election::new(kube, lead.clone(), role, tenure, health, watches.clone());
             let (leads, receiver) = watch::channel(false);
-            running.push(start(vital, election.run(leads, lost.clone())));
+            running.push(start(vital, election.run(leads, lease_lost.clone())));
             receiver
         };
         let partition = (options.shards > 1)
@@ -158,7 +158,7 @@ impl Elections {
             leading,
             leadership: Leadership::of(tenures, partition.as_ref().map(|partition| partition.common.clone())),
             partition,
-            lost,
+            lease_lost,
             common: lead.clone(),
         }
     }
@@ -166,7 +166,7 @@ impl Elections {
     /// Until this replica leads, at least one of the shards.
     async fn lead(&mut self) {
         let leads = self.leading.iter_mut().map(|leads| Box::pin(leads.wait_for(|leads| *leads)));
-        // `lost` says that elections ended.
+        // `lease_lost` says that elections ended.
         drop(futures::future::select_all(leads).await);
     }
 
@@ -196,10 +196,10 @@ async fn lead_when_elected(
     {
         let health = keep_health(options.health.clone(), options.metrics.clone(), Vec::new());
         let _health = start(vital, health);
-        let lost = elections.lost.clone();
+        let lease_lost = elections.lease_lost.clone();
         tokio::select! {
             () = elections.lead() => {}
-            () = lost.cancelled() => anyhow::bail!(LOST),
+            () = lease_lost.cancelled() => anyhow::bail!(LOST),
             why = vital.ended() => anyhow::bail!(why),
             _ = shutdown.wait_for(|down| *down) => return Ok(()),
         }
@@ -250,26 +250,26 @@ async fn work(
     ];
     let partition = elections.and_then(|elections| elections.partition.clone());
     let _shards = partition.zip(options.lead.as_ref()).map(|(partition, lead)| {
-        let end_timeout = options.settings.call_timeout + MARGIN;
+        let end_timeout = options.settings.call_timeout + END_MARGIN;
         let keep = shards::keep(context.clone(), partition, lead.duration, end_timeout);
         [keep.boxed(), shards::divide_rates(context.clone()).boxed()].map(|work| start(vital, work))
     });
-    let lost = async {
+    let lease_lost = async {
         match elections {
-            Some(elections) => elections.lost.cancelled().await,
+            Some(elections) => elections.lease_lost.cancelled().await,
             None => std::future::pending().await,
         }
     };
     let ended = tokio::select! {
         _ = shutdown.wait_for(|down| *down) => Ok(()),
-        () = lost => Err(LOST),
+        () = lease_lost => Err(LOST),
         why = vital.ended() => Err(why),
     };
     context.shutdown.cancel();
     tracing::info!("stopping: waiting for calls in progress");
     end(running).await;
     passes.close();
-    if tokio::time::timeout(options.settings.call_timeout + MARGIN, passes.wait()).await.is_err() {
+    if tokio::time::timeout(options.settings.call_timeout + END_MARGIN, passes.wait()).await.is_err() {
         tracing::warn!("some objects were still being reconciled at the deadline");
     }
     drop(background);
@@ -391,7 +391,7 @@ async fn keep_health(health: Health, metrics: Arc<Metrics>, gates: Vec<watch::Se
                 let _ = gate.send(true);
             }
         }
-        health.changed(HEALTH).await;
+        health.changed(HEALTH_INTERVAL).await;
     }
 }
 
@@ -416,7 +416,7 @@ async fn keep_credentials(context: Arc<Context>) {
 /// others ends here as well.
 async fn requeue_those_that_wait(context: Arc<Context>) {
     loop {
-        tokio::time::sleep(WAKE).await;
+        tokio::time::sleep(WAKE_INTERVAL).await;
         context.memories.waiting().iter().for_each(|key| context.cluster.requeuer.requeue_later(key));
         context.memories.expire(context.clock.now(), context.settings.read_lag());
     }

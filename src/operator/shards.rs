@@ -24,7 +24,7 @@ pub async fn divide_rates(context: Arc<Context>) {
         for (secret, accounts) in context.cluster.index.accounts_of_secrets() {
             // Another Secret, of another shard, may hold the same credential: so all are read.
             if let Ok(found) = context.remote.credentials.resolve(&secret).await {
-                let of_credential = users.entry(found.fingerprint).or_default();
+                let of_credential = users.entry(found.fingerprint()).or_default();
                 of_credential.extend(accounts.iter().map(|account| shards.shard_of(account)));
             }
         }

@@ -1,7 +1,6 @@
 //! Whether Cloudflare answers each credential in use, for each account that it is used for.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
@@ -46,8 +45,8 @@ impl Doctor {
                 Ok(known) => {
                     findings.ok(format!(
                         "Secret {secret}: present and well-formed ({}; credential=\"{}\" in metrics)",
-                        form(&known.credential),
-                        known.fingerprint
+                        form(known.credential()),
+                        known.fingerprint()
                     ));
                     self.check_accounts(&format!("Secret {secret}"), &known, accounts, &mut said, findings).await;
                 }
@@ -56,7 +55,7 @@ impl Doctor {
         }
         match environment {
             Ok(Some(known)) => {
-                findings.ok(format!("environment: a credential is set ({})", form(&known.credential)));
+                findings.ok(format!("environment: a credential is set ({})", form(known.credential())));
                 let accounts = self.accounts.iter().cloned().collect();
                 self.check_accounts("the environment's credential", &known, &accounts, &mut said, findings).await;
             }
@@ -91,7 +90,7 @@ impl Doctor {
             };
             match glance(&remote, &id, said, findings).await {
                 Ok(total) => {
-                    if !told && let Credential::Token(_) = *known.credential {
+                    if !told && let Credential::Token(_) = **known.credential() {
                         told = true;
                         remote
                             .token_state(&id)
@@ -110,7 +109,7 @@ impl Doctor {
     /// No credential is at hand: whether anybody answers at all.
     async fn check_reach(&self, findings: &mut Findings) {
         let nobody = Credential::Token("no-credential".into());
-        let known = ResolvedCredential { fingerprint: nobody.fingerprint(), credential: Arc::new(nobody) };
+        let known = ResolvedCredential::new(nobody);
         let (Ok(remote), Ok(account)) = (self.endpoint.remote(&known), AccountId::parse(&"0".repeat(32))) else {
             return findings.fail("Cloudflare: --cloudflare-url or --ca-bundle cannot be used");
         };

@@ -126,7 +126,7 @@ impl<'a> Reader<'a> {
             Entry::Vacant(vacant) => {
                 let known = credential(Some(self.cluster), vacant.key()).await?;
                 let remote = Arc::new(self.endpoint.remote(&known)?);
-                Ok(vacant.insert(Seen { remote, fingerprint: known.fingerprint.to_string() }).clone())
+                Ok(vacant.insert(Seen { remote, fingerprint: known.fingerprint().to_string() }).clone())
             }
         }
     }

@@ -244,15 +244,15 @@ impl Survey<'_> {
         }
         let owner = preview::owner(share)?;
         let known = credential(self.cluster, &secret_of(share)).await.map_err(|error| causes(&error))?;
-        let remote = match self.remotes.get(&known.fingerprint) {
+        let remote = match self.remotes.get(&known.fingerprint()) {
             Some(remote) => remote.clone(),
             None => {
                 let remote = Arc::new(self.endpoint.remote(&known).map_err(|error| causes(&error))?);
-                self.remotes.insert(known.fingerprint, remote.clone());
+                self.remotes.insert(known.fingerprint(), remote.clone());
                 remote
             }
         };
-        let key = (known.fingerprint, owner.clone());
+        let key = (known.fingerprint(), owner.clone());
         if !self.accounts.contains_key(&key) {
             let began = Clock::SYSTEM.now();
             let shares = remote.shares(&owner).await.map_err(|error| advice(&error))?;

@@ -15,10 +15,13 @@ pub async fn share_gone<C: Child>(child: &mut ChildPass<C>) -> Result<Option<Ver
     if !child.pass.is_deleting() {
         return Ok(Some(wait_for_share(child).requeue_after(read_lag)));
     }
-    if let Some(cause) = child.session.account.breaker() {
-        return Ok(Some(breaker::open(&cause, &child.pass.object.share())));
+    if let Some(verdict) = breaker::while_open(&child.session, &child.pass.object.share()) {
+        return Ok(Some(verdict));
     }
     let is_leaving = child.seen().is_some();
+    if !is_leaving {
+        breaker::note_confirmation(&mut child.pass);
+    }
     if !is_leaving && is_hidden(child) {
         let namespace = child.pass.key.name.namespace.clone();
         let recorded = child.pass.status.record().credentials_name.clone();
@@ -66,11 +69,11 @@ async fn await_leaving<C: Child>(child: &mut ChildPass<C>) -> Result<Option<Verd
         }
         let seen = child.seen();
         if seen.as_ref().is_some_and(ObservedShare::is_live) {
-            return Ok(Some(Verdict::unfinished().requeue_after(delays::SHORT)));
+            return Ok(Some(Verdict::unfinished().requeue_after(delays::RECHECK)));
         }
         let read_lag = child.session.read_lag();
-        let doubted_until = seen.as_ref().and_then(ObservedShare::left_at).map(|at| at.plus(read_lag));
-        if let (Some(seen), Some(until)) = (seen, doubted_until.filter(|until| *until <= now)) {
+        let may_return_until = seen.as_ref().and_then(ObservedShare::left_at).map(|at| at.plus(read_lag));
+        if let (Some(seen), Some(until)) = (seen, may_return_until.filter(|until| *until <= now)) {
             let swept = child.session.account.cache().swept;
             if seen.read_at >= until && swept.is_some_and(|swept| swept >= until) {
                 child.pass.remove_finalizer().await?;
@@ -96,9 +99,8 @@ fn wait_for_share<C: Child>(child: &mut ChildPass<C>) -> Verdict {
 
 /// Whether the credential has never shown the share, so that it may be another account's, and nobody said that the
 /// share is meant to be gone.
-fn is_hidden<C: Child>(child: &mut ChildPass<C>) -> bool {
-    let is_confirmed_gone = breaker::is_confirmed_gone(&mut child.pass);
-    child.session.is_stranger(child.pass.status.record().seen_with.as_deref())
-        && !is_confirmed_gone
+fn is_hidden<C: Child>(child: &ChildPass<C>) -> bool {
+    child.session.is_other_credential(child.pass.status.record().seen_with.as_deref())
+        && !breaker::is_confirmed_gone(&child.pass)
         && !child.session.account.is_accepted(child.id.as_str())
 }

@@ -44,7 +44,6 @@ impl<C: Child> ChildPass<C> {
         Row { pass: &self.pass, session: &self.session, seen, key: &self.key, name: self.name(), meta }
     }
 
-    /// What has drifted of the row, if that calls for this step.
     pub fn drift(&self, seen: &ObservedShare, step: Step) -> Vec<DriftEntry> {
         let (row, recorded) = (self.row(seen), self.pass.status.record().meta_hash.as_ref());
         row.drift(step).filter(|_| !row.is_edit(step, recorded)).into_iter().collect()

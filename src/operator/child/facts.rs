@@ -21,7 +21,7 @@ use crate::operator::{conditions, share};
 /// Where a namespace or a folder of manifests is deleted, a Share follows its objects within so long.
 const DELETED_TOGETHER: Duration = Duration::from_secs(1);
 /// How long a child that is being deleted waits for another object to record the row that both declare.
-const SUCCESSION: Duration = Duration::from_secs(10);
+const MAX_SUCCESSION_WAIT: Duration = Duration::from_secs(10);
 
 /// `row`: what the child declares, as far as that can be sent.
 pub fn facts<C: Child>(pass: &Pass<C>, parent: &Parent, row: Option<&RowKey>, others: &Others) -> Facts {
@@ -145,7 +145,7 @@ fn successor<C: Child>(pass: &Pass<C>, parent: &Parent, row: &RowKey, others: &O
     }
     // The other one needs no look at Cloudflare for that, but has to be asked first.
     let awaited = pass.memory(|memory| memory.successor_awaited);
-    let overdue = awaited.is_some_and(|since| pass.now().since(since) >= SUCCESSION);
+    let overdue = awaited.is_some_and(|since| pass.now().since(since) >= MAX_SUCCESSION_WAIT);
     if overdue { Successor::Overdue } else { Successor::Awaited }
 }
 

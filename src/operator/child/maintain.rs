@@ -1,5 +1,6 @@
 //! What a child does about its row: compares what is declared, recorded and seen, and acts on it.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,19 +50,15 @@ pub async fn run<C: Child>(child: &mut ChildPass<C>) -> Result<Option<Verdict>, 
     for _ in 0..MAX_ROUNDS {
         let Some(seen) = seen_or_read(child).await? else { return absent_share::share_gone(child).await };
         match take_step(child, &seen, may_write).await? {
-            Next::Again => {}
-            Next::Done(verdict) => return Ok(verdict.map(|verdict| verdict.requeue_within(wait))),
+            Next::Continue(()) => {}
+            Next::Break(verdict) => return Ok(verdict.map(|verdict| verdict.requeue_within(wait))),
         }
     }
     Ok(Some(Verdict::unfinished()))
 }
 
-/// What follows a step.
-enum Next {
-    Again,
-    /// There is something to report, or the object is released.
-    Done(Option<Verdict>),
-}
+/// Another step follows, or there is something to report; `None`: the object is released.
+type Next = ControlFlow<Option<Verdict>>;
 
 async fn take_step<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, may_write: bool) -> Result<Next, Stop> {
     let plan = plan(child, seen);
@@ -75,20 +72,20 @@ async fn take_step<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, may
         Step::Forget => return release(child).await,
         Step::Ignore if child.pass.is_deleting() => return release(child).await,
         Step::Add | Step::Restore | Step::Update | Step::Remove if !may_write => {
-            return Ok(Next::Done(Some(status::withheld(child, seen, step))));
+            return Ok(Next::Break(Some(status::withheld(child, seen, step))));
         }
         Step::Add | Step::Restore | Step::Update => return write(child, seen, step).await,
         Step::Remove => return remove(child, seen, observed).await,
         Step::Keep | Step::Wait | Step::Ignore => {
-            return Ok(Next::Done(Some(status::report_row_state(child, seen, plan))));
+            return Ok(Next::Break(Some(status::report_row_state(child, seen, plan))));
         }
     }
-    Ok(Next::Again)
+    Ok(Next::Continue(()))
 }
 
 async fn release<C: Child>(child: &mut ChildPass<C>) -> Result<Next, Stop> {
     child.pass.remove_finalizer().await?;
-    Ok(Next::Done(None))
+    Ok(Next::Break(None))
 }
 
 /// Adds or updates the row; what has drifted is shown before.
@@ -97,21 +94,21 @@ async fn write<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, step: S
     let write = if updates { child.row(seen).updating() } else { child.row(seen).adding() };
     if updates && child.pass.awaits_effect(&write) {
         // One read serves all objects of a share that wait for such an effect at about the same time.
-        let since = child.pass.since.minus(child.pass.context.settings.poll_min / 2);
+        let since = child.pass.fresh_since.minus(child.pass.context.settings.poll_min / 2);
         if seen.is_outdated(&child.key, since) {
             child.session.read_resources(&child.id).await?;
-            return Ok(Next::Again);
+            return Ok(Next::Continue(()));
         }
     }
     let not_shown_yet = || child.pass.not_shown_yet(&write).filter(|_| updates);
     if let Some(verdict) = child.pass.write_block(&write).or_else(not_shown_yet) {
-        return Ok(Next::Done(Some(status::report(child, seen, step, verdict))));
+        return Ok(Next::Break(Some(status::report(child, seen, step, verdict))));
     }
     if let Some(verdict) = awaits_replacement(child, seen, step) {
-        return Ok(Next::Done(Some(verdict)));
+        return Ok(Next::Break(Some(verdict)));
     }
     if child.row(seen).read_if_old().await? {
-        return Ok(Next::Again);
+        return Ok(Next::Continue(()));
     }
     child.pass.show_drift(child.drift(seen, step)).await?;
     if updates {
@@ -119,7 +116,7 @@ async fn write<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, step: S
     } else {
         add(child, seen).await?
     }
-    Ok(Next::Again)
+    Ok(Next::Continue(()))
 }
 
 /// Removes the row, unless another object that the watch does not show declares it.
@@ -128,21 +125,21 @@ async fn remove<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, observ
         // The next pass knows who else declares it.
         let verdict = status::report_row_state(child, seen, RowPlan { step: Step::Remove, observed })
             .requeue_after(delays::PEER_WRITE);
-        return Ok(Next::Done(Some(verdict)));
+        return Ok(Next::Break(Some(verdict)));
     }
     if let Some(verdict) = awaits_replacement(child, seen, Step::Remove) {
-        return Ok(Next::Done(Some(verdict)));
+        return Ok(Next::Break(Some(verdict)));
     }
     if child.row(seen).read_if_old().await? {
-        return Ok(Next::Again);
+        return Ok(Next::Continue(()));
     }
     Ok(match send_removal(child, seen).await? {
-        None => Next::Again,
+        None => Next::Continue(()),
         // Its Share has had the row on record all along, so that no change there starts the pass that releases this one.
         Some(verdict) if verdict.reason == Reason::LastResource && child.parent.records(&child.key) => {
-            Next::Done(Some(verdict.requeue_after(delays::PEER_WRITE)))
+            Next::Break(Some(verdict.requeue_after(delays::PEER_WRITE)))
         }
-        Some(verdict) => Next::Done(Some(verdict)),
+        Some(verdict) => Next::Break(Some(verdict)),
     })
 }
 
@@ -157,7 +154,7 @@ fn awaits_replacement<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, 
 fn replacement_pending<C: Child>(child: &ChildPass<C>) -> Option<Duration> {
     let RowKey::Recipient(_) = child.key else { return None };
     let status = child.parent.share.as_ref()?.status.as_ref()?;
-    bulk::pending(status, &child.pass.context.settings, child.pass.now(), child.pass.serves_since())
+    bulk::pending(status, &child.pass.context.settings, child.pass.now(), child.pass.serving_since())
 }
 
 /// The share as it was seen, or read now, which is noted down; `None`: it is gone.
@@ -306,7 +303,7 @@ async fn ask_share<C: Child>(child: &ChildPass<C>, seen: &ObservedShare) -> Resu
     };
     let now = child.pass.now();
     let mut losing = losses::losing(share, &desired, &status, seen, &context.settings, now);
-    losing.note_before(&mut status);
+    losing.record_totals(&mut status);
     let asked = context.cluster.index.asked.value(
         &ObjectKey::share(child.pass.object.share()),
         share.as_ref(),

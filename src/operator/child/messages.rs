@@ -8,7 +8,7 @@ use crate::core::row_key::RowKey;
 use crate::operator::conditions;
 use crate::operator::kinds::Child;
 use crate::operator::pass::Pass;
-use crate::operator::pass::verdict::{self, READ_ONLY, Verdict};
+use crate::operator::pass::verdict::{READ_ONLY, Verdict};
 use crate::operator::rows::row_state::label;
 use crate::operator::share::outside::into_scope;
 
@@ -19,13 +19,10 @@ pub fn unreadable_share<C: Child>(pass: &Pass<C>) -> Verdict {
 }
 
 pub fn no_share<C: Child>(pass: &Pass<C>) -> Verdict {
-    let (conditions, serves_since) = (&pass.common().conditions, pass.serves_since());
-    let since = conditions::said_since(conditions, Reason::WaitingForShare, pass.now(), serves_since);
-    let missing = waits_for_share(
+    pass.awaited(waits_for_share(
         pass,
         "does not exist: apply it in this namespace, or delete this object and apply it again with the right shareRef",
-    );
-    verdict::awaited(missing, since, pass.now())
+    ))
 }
 
 /// The Share exists, and has no share at Cloudflare.

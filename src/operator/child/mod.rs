@@ -7,7 +7,6 @@ mod maintain;
 mod messages;
 mod parent;
 mod status;
-mod waived;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -111,7 +110,7 @@ async fn look_after<C: Child>(
     let mut child = ChildPass { pass, session, id, key, parent, declared };
     match maintain::run(&mut child).await {
         Ok(Some(verdict)) => {
-            let verdict = waived::excuse(&mut child, verdict);
+            let verdict = status::excuse(&mut child, verdict);
             child.pass.finish(verdict).await
         }
         Ok(None) => Ok(None),
@@ -153,10 +152,10 @@ async fn wait_for<C: Child>(
         Wait::UnreadableShare => messages::unreadable_share(&pass),
         Wait::Share => messages::no_share(&pass),
         Wait::Creation => messages::not_created(&pass, parent),
-        Wait::Outcome => return Ok(Some(delays::SHORT)),
+        Wait::Outcome => return Ok(Some(delays::RECHECK)),
         Wait::Successor => {
             facts::requeue_successors(&pass, others);
-            return Ok(Some(delays::SHORT));
+            return Ok(Some(delays::RECHECK));
         }
         Wait::ShareDeletion | Wait::Handover => return Ok(Some(delays::PEER_WRITE)),
     };

@@ -4,10 +4,12 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use super::child_pass::ChildPass;
-use crate::api::Reason;
+use crate::api::status::WaiverInForce;
+use crate::api::{EventReason, Reason};
 use crate::cloudflare::{ShareStatus, clean};
 use crate::core::row_step::{Observed, Step};
 use crate::operator::clock;
+use crate::operator::cluster::events::Note;
 use crate::operator::kinds::{Child, RowStatus};
 use crate::operator::pass::breaker;
 use crate::operator::pass::verdict::{READ_ONLY, Verdict};
@@ -16,11 +18,12 @@ use crate::operator::rows::facts::RowPlan;
 use crate::operator::rows::inventory::{self, Entry};
 use crate::operator::rows::row_state::{State, row_state};
 use crate::operator::rows::take_over::Announcements;
+use crate::operator::rows::waiver;
 
 /// What is reported where something would be changed, and nothing may be.
 pub fn withheld<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, step: Step) -> Verdict {
-    let verdict = match child.session.account.breaker() {
-        Some(cause) => breaker::open(&cause, &child.pass.object.share()),
+    let verdict = match breaker::while_open(&child.session, &child.pass.object.share()) {
+        Some(verdict) => verdict,
         None if child.parent.observes() => {
             Verdict::stalled(Reason::Differs, format!("observed: {} differs; nothing is changed", child.name()))
         }
@@ -106,4 +109,35 @@ fn follow<C: Child>(child: &ChildPass<C>, word: &str) -> Duration {
     let mut hasher = DefaultHasher::new();
     word.hash(&mut hasher);
     child.pass.follow(&child.session.account, &child.id, hasher.finish())
+}
+
+/// The verdict, or Ready where it says no more than that the row failed, and a waiver accepts that.
+pub fn excuse<C: Child>(child: &mut ChildPass<C>, verdict: Verdict) -> Verdict {
+    let failed = matches!(verdict.reason, Reason::RecipientFailed | Reason::Rejected);
+    if !failed || child.pass.is_deleting() || child.parent.observes() {
+        return verdict;
+    }
+    let now = child.pass.now();
+    let declared = child.pass.object.waiver();
+    let Some(waiver) = waiver::in_force(declared, now) else {
+        let message = format!("{}{}", waiver::ended(declared, now), verdict.message);
+        return Verdict { message, ..verdict };
+    };
+    warn_of_end(child, &waiver);
+    let reported = format!("{waiver}. {}", verdict.message);
+    let ready = Verdict::ready(Reason::Waived, reported);
+    ready.requeue_within(verdict.requeue_after).requeue_within(waiver::look_again(&waiver, now))
+}
+
+/// Warns once before the waiver ends.
+fn warn_of_end<C: Child>(child: &mut ChildPass<C>, waiver: &WaiverInForce) {
+    if !waiver::ends_soon(waiver, child.pass.now()) {
+        return;
+    }
+    let text = format!("{} is {waiver}. Not Ready again from then on", child.name());
+    let Some(warned) = child.pass.status.waiver_warned() else { return };
+    if warned.as_ref() != Some(&waiver.until) {
+        *warned = Some(waiver.until.clone());
+        child.pass.warning = Some((Note::warning(EventReason::WaiverEnds), text));
+    }
 }

@@ -30,7 +30,7 @@ impl Claim {
     }
 }
 
-/// What of a Share says what it claims.
+/// The parts of a Share that tell what it claims.
 #[derive(Debug, Clone)]
 pub struct Claimant {
     pub name: Name,
@@ -127,8 +127,7 @@ pub struct Unwatched {
     gone: Mutex<HashMap<String, At>>,
 }
 
-/// No list takes longer.
-const LONGEST_LIST: Duration = Duration::from_secs(300);
+const MAX_LIST_TIME: Duration = Duration::from_secs(300);
 
 impl Unwatched {
     /// These namespaces will be listed.
@@ -167,7 +166,7 @@ impl Unwatched {
     /// The watch showed that this Share is gone.
     pub fn gone(&self, uid: Option<String>, now: At) {
         let mut gone = self.gone.lock();
-        gone.retain(|_, at| now.since(*at) < LONGEST_LIST);
+        gone.retain(|_, at| now.since(*at) < MAX_LIST_TIME);
         gone.extend(uid.map(|uid| (uid, now)));
     }
 

@@ -15,9 +15,9 @@ use crate::cloudflare::clean_ends;
 use crate::serve::metrics::Metrics;
 
 /// So many Events are on their way at once.
-const IN_FLIGHT: usize = 8;
+const MAX_IN_FLIGHT: usize = 8;
 /// So many at most are on their way, or wait for that. More are dropped, as where the API server does not answer.
-const AT_MOST: usize = 256;
+const MAX_WAITING: usize = 256;
 
 /// Each Event is an object of its own. kube's `Recorder` keeps all of the last six minutes, to count those of one reason
 /// and object in a series under the first one's text.
@@ -54,8 +54,8 @@ impl Events {
             kube,
             instance: instance.unwrap_or_else(|| FIELD_MANAGER.to_owned()),
             metrics,
-            in_flight: Arc::new(Semaphore::new(IN_FLIGHT)),
-            places: Arc::new(Semaphore::new(AT_MOST)),
+            in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
+            places: Arc::new(Semaphore::new(MAX_WAITING)),
         }
     }
 
@@ -120,13 +120,13 @@ mod tests {
             "spec": {"shareRef": {"name": "waf"}, "accountID": "023e105f4ecef8ad9ca31a8372d0c353"},
         });
         let object: ShareRecipient = serde_json::from_value(object).expect("an object");
-        for _ in 0..AT_MOST + 3 {
+        for _ in 0..MAX_WAITING + 3 {
             events.publish(&object, Note::normal(Reason::Associated), String::new());
         }
-        for _ in 0..10 * AT_MOST {
+        for _ in 0..10 * MAX_WAITING {
             tokio::task::yield_now().await;
         }
-        assert!((1..=IN_FLIGHT).contains(&arrived.load(std::sync::atomic::Ordering::SeqCst)), "{arrived:?}");
+        assert!((1..=MAX_IN_FLIGHT).contains(&arrived.load(std::sync::atomic::Ordering::SeqCst)), "{arrived:?}");
         let shown = metrics.render();
         assert!(shown.contains("cfshare_events_dropped_total 3\n"), "{shown}");
     }

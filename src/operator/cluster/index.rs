@@ -62,7 +62,7 @@ impl Index {
 
     /// Whether child objects may declare what cannot be read: one of them does not decode, or the CRD of their kind is away.
     pub fn has_unreadable_children(&self, namespace: &str) -> bool {
-        let is_missing = self.recipients.is_missing() || self.resources.is_missing();
+        let is_missing = self.recipients.is_kind_missing() || self.resources.is_kind_missing();
         is_missing || self.recipients.has_unreadable(namespace) || self.resources.has_unreadable(namespace)
     }
 
@@ -137,12 +137,6 @@ impl Index {
         self.all_children().filter_map(secret).collect()
     }
 
-    /// How many Shares an account has.
-    pub fn count_of_account(&self, account: &str) -> usize {
-        self.relations.lock().shares.values().filter(|keys| same(&keys.claim.account, account)).count()
-    }
-
-    /// Shares of a namespace.
     pub fn shares_in(&self, namespace: &str) -> Vec<Name> {
         self.relations.lock().shares.keys().filter(|name| name.namespace == namespace).cloned().collect()
     }
@@ -175,7 +169,6 @@ impl Index {
         keys.iter().filter_map(|key| self.child(key)).collect()
     }
 
-    /// Shares of an account.
     pub fn of_account(&self, account: &str) -> Vec<Name> {
         let relations = self.relations.lock();
         relations.shares.iter().filter(|(_, t)| same(&t.claim.account, account)).map(|(name, _)| name.clone()).collect()

@@ -28,7 +28,7 @@ use crate::core::shard;
 use crate::serve::Health;
 
 /// Longest that giving the Lease back may take.
-const RELEASE: Duration = Duration::from_secs(3);
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How soon a Lease that may be taken soon, or was just written by another replica, is looked at again.
 const SOON: Duration = Duration::from_millis(250);
 
@@ -42,7 +42,6 @@ pub struct Lead {
     pub duration: Duration,
 }
 
-/// What a Lease is for.
 #[derive(Clone)]
 pub enum Role {
     /// All accounts.
@@ -112,7 +111,7 @@ impl Election {
     }
 
     /// Competes for the Lease, and keeps it. Tells through `leads`; ends when a held Lease is lost, and says so.
-    pub async fn run(mut self, leads: watch::Sender<bool>, lost: CancellationToken) {
+    pub async fn run(mut self, leads: watch::Sender<bool>, lease_lost: CancellationToken) {
         let name = self.role.name();
         loop {
             self.health.beat(&name);
@@ -126,7 +125,7 @@ impl Election {
             if led && !held {
                 tracing::error!(lease = self.lead.name, "the lease is lost; another replica may lead now");
                 self.health.note(|health, _| health.ended(&name));
-                lost.cancel();
+                lease_lost.cancel();
                 return;
             }
             if held && !led {
@@ -147,7 +146,7 @@ impl Election {
                         tracing::info!(identity = self.lead.identity, shard, "gave a shard back, which another replica takes");
                         let _ = leads.send(false);
                         (self.free, self.observed) = (None, None);
-                        partition.lost(shard);
+                        partition.released(shard);
                     }
                 }
             } else {
@@ -430,7 +429,7 @@ async fn change_at_end(
         lease.metadata.managed_fields = None;
         api.replace(&lead.name, &params(), &lease).await.map(drop)
     };
-    tokio::time::timeout(RELEASE, changed).await
+    tokio::time::timeout(RELEASE_TIMEOUT, changed).await
 }
 
 #[cfg(test)]

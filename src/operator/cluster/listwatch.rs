@@ -3,6 +3,7 @@
 //! A streaming list comes first, since it needs the least memory. Where it is refused, or does not end, pages are
 //! listed instead from then on.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::channel::mpsc;
@@ -12,59 +13,45 @@ use kube::api::{ListParams, WatchEvent, WatchParams};
 use kube::core::DeserializeGuard;
 use kube::runtime::watcher::Event as WatcherEvent;
 use kube::{Api, ResourceExt};
-
 use tokio::sync::watch;
 
+use super::feed::Feed;
 use super::reconciled::Reconciled;
 use super::requests::jittered;
 use super::trouble::Trouble;
-use crate::core::health::Sign;
+use crate::core::health::{Sign, place};
 
 /// A streaming list that brings nothing for so long is given up.
-const SILENCE: Duration = Duration::from_secs(10);
+const STREAM_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest that one page of a list, or the start of a watch, may take.
-const ANSWER: Duration = Duration::from_secs(60);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// The API server ends a watch after so long.
-const SESSION: u32 = 290;
+const WATCH_TIMEOUT_SECONDS: u32 = 290;
 /// It sends a bookmark about every minute: a watch that brings nothing for so long may be dead, and is opened again.
-const IDLE: Duration = Duration::from_secs(130);
-const PAGE: u32 = 500;
-const RETRY_FIRST: Duration = Duration::from_millis(500);
-const RETRY_MAX: Duration = Duration::from_secs(15);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(130);
+const PAGE_SIZE: u32 = 500;
+const MIN_RETRY_WAIT: Duration = Duration::from_millis(500);
+const MAX_RETRY_WAIT: Duration = Duration::from_secs(15);
 /// A watch that ended sooner is a failure, however it ended. One that lasts so long works as far as can be seen.
-const SHORT: Duration = Duration::from_secs(1);
+const MIN_WATCH_TIME: Duration = Duration::from_secs(1);
 /// So many failures in a row, and the watch begins with a new list.
-const PATIENCE: u32 = 5;
+const MAX_FAILURES: u32 = 5;
 /// Failures before a watch that lasted so long have nothing to do with those after it, however it ended.
-const LONG: Duration = Duration::from_secs(30);
+const STABLE_WATCH_TIME: Duration = Duration::from_secs(30);
 
 type Event<K> = WatcherEvent<DeserializeGuard<K>>;
 type WatchStream<K> = BoxStream<'static, kube::Result<WatchEvent<DeserializeGuard<K>>>>;
 
-/// The events, without end. What becomes of the list and the watch goes to `report`; that a list is complete is
-/// known to the one that takes its last event. Whenever `wanted` changes, everything is listed again; `begins` is told when
-/// a list begins, and for which number.
+/// The events, without end. The feed hears what becomes of the list and the watch; that a list is complete is known to the
+/// one that takes its last event. Whenever another list is wanted, everything is listed again.
 pub fn events<K: Reconciled>(
     api: Api<DeserializeGuard<K>>,
-    place: String,
     selector: Option<String>,
-    report: Box<dyn Fn(Sign) + Send + Sync>,
-    wanted: watch::Receiver<u64>,
-    begins: Box<dyn Fn(u64) + Send + Sync>,
+    feed: Arc<Feed<K>>,
 ) -> impl Stream<Item = Event<K>> + Send {
-    let (sender, receiver) = mpsc::channel(0);
-    let follower = Follower {
-        api,
-        place,
-        selector,
-        events: sender,
-        report,
-        wanted,
-        begins,
-        streaming: true,
-        failures: 0,
-        logged: None,
-    };
+    let (events, receiver) = mpsc::channel(0);
+    let (place, wanted) = (place(feed.scope.as_deref()), feed.cluster.shards.wanted());
+    let follower = Follower { api, place, selector, events, feed, wanted, streaming: true, failures: 0, logged: None };
     // Part of the stream, so that it ends with it.
     let work = follower.run().into_stream().filter_map(|()| future::ready(None)).boxed();
     stream::select(receiver, work)
@@ -76,13 +63,11 @@ struct Follower<K: Reconciled> {
     place: String,
     selector: Option<String>,
     events: mpsc::Sender<Event<K>>,
-    report: Box<dyn Fn(Sign) + Send + Sync>,
+    feed: Arc<Feed<K>>,
     wanted: watch::Receiver<u64>,
-    begins: Box<dyn Fn(u64) + Send + Sync>,
     /// Streaming lists have not failed yet.
     streaming: bool,
     failures: u32,
-    /// What was logged last, and when.
     logged: Option<(String, Instant)>,
 }
 
@@ -109,7 +94,7 @@ impl<K: Reconciled> Follower<K> {
 
     async fn list(&mut self) -> Result<Listed<K>, Trouble> {
         let number = *self.wanted.borrow_and_update();
-        (self.begins)(number);
+        self.feed.list_begins(number);
         if !self.streaming {
             return self.paged_list().await;
         }
@@ -130,7 +115,7 @@ impl<K: Reconciled> Follower<K> {
     fn watch_params(&self, initial: bool) -> WatchParams {
         WatchParams {
             label_selector: self.selector.clone(),
-            timeout: Some(SESSION),
+            timeout: Some(WATCH_TIMEOUT_SECONDS),
             send_initial_events: initial,
             ..WatchParams::default()
         }
@@ -139,12 +124,13 @@ impl<K: Reconciled> Follower<K> {
     async fn streaming_list(&mut self) -> Result<Listed<K>, Trouble> {
         // Without a version, the list shows all that was written before it began. Any version would do for "0", also an old
         // one that lacks objects which are there.
-        let stream = tokio::time::timeout(SILENCE, self.open(true, "")).await;
+        let stream = tokio::time::timeout(STREAM_TIMEOUT, self.open(true, "")).await;
         let mut stream = stream.map_err(|_| Trouble::Unfinished)??;
         self.send(Event::Init).await;
         loop {
-            let next = tokio::time::timeout(SILENCE, stream.try_next()).await.map_err(|_| Trouble::Unfinished)?;
-            (self.report)(Sign::Progress);
+            let next =
+                tokio::time::timeout(STREAM_TIMEOUT, stream.try_next()).await.map_err(|_| Trouble::Unfinished)?;
+            self.feed.report(Sign::Progress);
             match next.map_err(|_| Trouble::Unfinished)? {
                 Some(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {
                     self.send(Event::InitApply(object)).await;
@@ -164,11 +150,12 @@ impl<K: Reconciled> Follower<K> {
     }
 
     async fn paged_list(&mut self) -> Result<Listed<K>, Trouble> {
-        let mut params = ListParams { label_selector: self.selector.clone(), ..ListParams::default() }.limit(PAGE);
+        let mut params = ListParams { label_selector: self.selector.clone(), ..ListParams::default() }.limit(PAGE_SIZE);
         let mut started = false;
         loop {
-            let page = tokio::time::timeout(ANSWER, self.api.list(&params)).await.map_err(|_| Trouble::Late)??;
-            (self.report)(Sign::Progress);
+            let page =
+                tokio::time::timeout(REQUEST_TIMEOUT, self.api.list(&params)).await.map_err(|_| Trouble::Late)??;
+            self.feed.report(Sign::Progress);
             if !std::mem::replace(&mut started, true) {
                 self.send(Event::Init).await;
             }
@@ -189,7 +176,7 @@ impl<K: Reconciled> Follower<K> {
 
     async fn open(&self, initial: bool, version: &str) -> Result<WatchStream<K>, Trouble> {
         let params = self.watch_params(initial);
-        let stream = tokio::time::timeout(ANSWER, self.api.watch(&params, version)).await;
+        let stream = tokio::time::timeout(REQUEST_TIMEOUT, self.api.watch(&params, version)).await;
         Ok(stream.map_err(|_| Trouble::Late)??.boxed())
     }
 
@@ -197,7 +184,8 @@ impl<K: Reconciled> Follower<K> {
     /// everything is listed again: a watch would bring nothing until it has.
     async fn reopen(&self, version: &str) -> Result<WatchStream<K>, Trouble> {
         let params = ListParams { label_selector: self.selector.clone(), ..ListParams::default() }.limit(1);
-        let newest = tokio::time::timeout(ANSWER, self.api.list(&params)).await.map_err(|_| Trouble::Late)??;
+        let newest =
+            tokio::time::timeout(REQUEST_TIMEOUT, self.api.list(&params)).await.map_err(|_| Trouble::Late)??;
         let newest = newest.metadata.resource_version.unwrap_or_default();
         if is_earlier(&newest, version) {
             tracing::warn!(
@@ -227,7 +215,7 @@ impl<K: Reconciled> Follower<K> {
             }
             let lasted = began.elapsed();
             // A quiet watch may be cut by what idles between us and the API server, again and again.
-            if lasted > LONG || end.is_ok() && lasted >= SHORT {
+            if lasted > STABLE_WATCH_TIME || end.is_ok() && lasted >= MIN_WATCH_TIME {
                 self.failures = 0;
             }
             let (next, trouble) = after(end, lasted, self.failures);
@@ -247,7 +235,7 @@ impl<K: Reconciled> Follower<K> {
         let mut works = false;
         loop {
             let next = tokio::select! {
-                next = tokio::time::timeout(if works { IDLE } else { SHORT }, stream.next()) => next,
+                next = tokio::time::timeout(if works { IDLE_TIMEOUT } else { MIN_WATCH_TIME }, stream.next()) => next,
                 Ok(()) = wanted.changed() => return Ok(()),
             };
             let event = match next {
@@ -258,7 +246,7 @@ impl<K: Reconciled> Follower<K> {
             let failed = matches!(event, Some(WatchEvent::Error(_)));
             if !works && !failed {
                 works = true;
-                (self.report)(Sign::Watching);
+                self.feed.report(Sign::Watching);
             }
             let Some(event) = event else { continue };
             let event = match event {
@@ -285,20 +273,19 @@ impl<K: Reconciled> Follower<K> {
 
     /// Takes note of a failure, and waits a while before the next try; `lasted`: as much of that has passed already.
     async fn failed(&mut self, trouble: Trouble, lasted: Duration) {
-        (self.report)(Sign::Failed(trouble.cause()));
+        self.feed.report(Sign::Failed(trouble.cause()));
         let text = trouble.message(&K::plural(&()), &self.place);
         let fresh = |(logged, at): &(String, Instant)| *logged == text && at.elapsed() < Duration::from_secs(60);
         if !self.logged.as_ref().is_some_and(fresh) {
             tracing::warn!("{text}");
             self.logged = Some((text, Instant::now()));
         }
-        let wait = RETRY_FIRST.saturating_mul(2_u32.saturating_pow(self.failures)).min(RETRY_MAX);
+        let wait = MIN_RETRY_WAIT.saturating_mul(2_u32.saturating_pow(self.failures)).min(MAX_RETRY_WAIT);
         self.failures = self.failures.saturating_add(1);
         tokio::time::sleep(jittered(wait).saturating_sub(lasted)).await;
     }
 }
 
-/// What follows a watch.
 #[derive(Debug, PartialEq)]
 enum Next {
     Watch,
@@ -308,12 +295,12 @@ enum Next {
 /// What follows a watch that `lasted` so long, and whether its end counts as a failure. It may have ended as it should and
 /// be none all the same: something between us and the API server may answer in its place.
 fn after(end: Result<(), Trouble>, lasted: Duration, failures: u32) -> (Next, Option<Trouble>) {
-    let next = |needs_list: bool| if needs_list || failures >= PATIENCE { Next::List } else { Next::Watch };
+    let next = |needs_list: bool| if needs_list || failures >= MAX_FAILURES { Next::List } else { Next::Watch };
     match end {
-        Ok(()) if lasted < SHORT => (next(false), Some(Trouble::Unfinished)),
+        Ok(()) if lasted < MIN_WATCH_TIME => (next(false), Some(Trouble::Unfinished)),
         Ok(()) => (Next::Watch, None),
         // A version that the API server does not know any more has many faces.
-        Err(trouble) if trouble.needs_list() && lasted >= SHORT => (Next::List, None),
+        Err(trouble) if trouble.needs_list() && lasted >= MIN_WATCH_TIME => (Next::List, None),
         Err(trouble) => (next(trouble.needs_list()), Some(trouble)),
     }
 }
@@ -345,12 +332,12 @@ mod tests {
             [(Duration::ZERO, true), (second(1), false), (second(20), false), (second(290), false)]
         {
             let lists = if is_failure { Next::List } else { Next::Watch };
-            assert_eq!(told(Ok(()), lasted, PATIENCE - 1), (Next::Watch, is_failure), "{lasted:?}");
-            assert_eq!(told(Ok(()), lasted, PATIENCE), (lists, is_failure), "{lasted:?}");
+            assert_eq!(told(Ok(()), lasted, MAX_FAILURES - 1), (Next::Watch, is_failure), "{lasted:?}");
+            assert_eq!(told(Ok(()), lasted, MAX_FAILURES), (lists, is_failure), "{lasted:?}");
         }
         assert_eq!(told(Err(Trouble::Expired), Duration::ZERO, 0), (Next::List, true), "not in a hot loop");
         assert_eq!(told(Err(Trouble::Expired), second(100), 0), (Next::List, false));
         assert_eq!(told(Err(Trouble::Late), Duration::ZERO, 0), (Next::Watch, true));
-        assert_eq!(told(Err(Trouble::Late), Duration::ZERO, PATIENCE), (Next::List, true));
+        assert_eq!(told(Err(Trouble::Late), Duration::ZERO, MAX_FAILURES), (Next::List, true));
     }
 }

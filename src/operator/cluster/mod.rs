@@ -4,6 +4,7 @@ pub mod asked;
 pub mod claimant;
 pub mod claims;
 pub mod events;
+pub mod feed;
 pub mod index;
 pub mod leader;
 pub mod leadership;
@@ -14,7 +15,6 @@ pub mod partition;
 pub mod reconciled;
 pub mod relations;
 pub mod requests;
-pub mod requeuer;
 pub mod revoked;
 #[cfg(test)]
 pub mod samples;
@@ -39,8 +39,8 @@ use events::Events;
 use index::Index;
 use outside::Outside;
 use reconciled::Reconciled;
-use requeuer::Requeuer;
 use served::ServedShards;
+use work_queue::Requeuer;
 
 /// The objects of the cluster, and all that is done to them.
 pub struct Cluster {
@@ -106,7 +106,6 @@ impl Cluster {
         }
     }
 
-    /// Requeues all objects of an account.
     pub fn requeue_account(&self, account: &AccountId) {
         for share in self.index.of_account(account.as_str()) {
             self.family(&share).for_each(|key| self.requeuer.requeue_later(&key));

@@ -27,7 +27,6 @@ pub struct ObjectCache<K: Resource<DynamicType = ()> + Clone + 'static> {
     changes: AtomicU64,
 }
 
-/// What our own write made of an object.
 struct OwnWrite<K> {
     object: Arc<K>,
     /// A list began since, and thus has it, or what became of it.
@@ -57,20 +56,20 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
         self.changes.fetch_add(1, Ordering::AcqRel);
     }
 
-    pub fn is_missing(&self) -> bool {
+    pub fn is_kind_missing(&self) -> bool {
         self.missing.load(Ordering::Acquire)
     }
 
-    pub fn became_missing(&self) {
+    pub fn kind_went_missing(&self) {
         self.missing.store(true, Ordering::Release);
     }
 
     /// The kind was listed. Returns whether that is news.
-    pub fn came_back(&self) -> bool {
+    pub fn kind_came_back(&self) -> bool {
         self.missing.swap(false, Ordering::AcqRel)
     }
 
-    /// Whether the last that came of the object could not be read: nothing is done on the word of what is kept.
+    /// Whether the latest version of the object cannot be read: nothing is done because of the older one in the store.
     pub fn is_unreadable(&self, name: &Name) -> bool {
         self.unreadable.lock().contains(name)
     }
@@ -148,7 +147,6 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
         newest(&mut own_writes, name, watched);
     }
 
-    /// A list of one scope begins.
     pub fn list_begins(&self, scope: Option<&str>) {
         let mut own_writes = self.own_writes.lock();
         let within = own_writes.iter_mut().filter(|(name, _)| scope.is_none_or(|scope| name.namespace == scope));

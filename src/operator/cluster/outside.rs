@@ -22,7 +22,7 @@ use crate::core::time::At;
 use crate::operator::clock::Clock;
 
 /// Objects are listed in pages of so many.
-const PAGE: u32 = 500;
+const PAGE_SIZE: u32 = 500;
 
 /// The last look, and the lock that lets one caller look for all.
 type Look = Arc<tokio::sync::Mutex<Option<Span>>>;
@@ -184,7 +184,7 @@ impl Outside {
         scope: Option<&str>,
     ) -> Result<(Vec<K>, Option<String>), kube::Error> {
         let api: Api<DeserializeGuard<K>> = api_in(&self.kube, scope);
-        let mut params = ListParams::default().limit(PAGE);
+        let mut params = ListParams::default().limit(PAGE_SIZE);
         let (mut found, mut unreadable) = (Vec::new(), None);
         loop {
             let page = in_time(api.list(&params)).await?;

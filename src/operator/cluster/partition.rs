@@ -77,7 +77,7 @@ impl Partition {
         }
     }
 
-    pub fn lost(&self, shard: u16) {
+    pub fn released(&self, shard: u16) {
         self.held.lock().remove(&shard);
         self.returning.lock().remove(&shard);
         self.given_back.notify_one();

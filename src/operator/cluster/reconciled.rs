@@ -151,7 +151,7 @@ impl Index {
             self.unwatched.relisted(scope);
         }
         let mut touched = Vec::new();
-        if K::cache(self).came_back() {
+        if K::cache(self).kind_came_back() {
             // What was not removed, since objects of this kind may have declared it.
             touched.extend(self.relations.lock().shares.keys().cloned().map(Share::key));
         }
@@ -200,7 +200,6 @@ pub(super) fn store<K: Reconciled>(objects: &[K]) -> Store<K> {
     store
 }
 
-/// Whether the status reports the object's present generation.
 pub fn reports_generation<K: Reconciled>(object: &K) -> bool {
     let reported = object.status().map(|status| status.as_ref().observed_generation);
     reported == Some(object.meta().generation.unwrap_or(0))

@@ -4,42 +4,32 @@
 //! read one by one: what is being deleted is released as usual, and what is gone is forgotten.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use kube::runtime::watcher::Event;
 use kube::{Api, ResourceExt};
+use tokio::sync::Mutex;
 
 use super::Cluster;
 use super::reconciled::Reconciled;
 use super::requests::in_time;
 use crate::api::{Name, is_deleting};
 
-/// Reads the known objects of one kind in a namespace, one round at a time; `learn` takes what the watch would have brought.
+/// Reads the known objects of one kind in a namespace, unless a round is under way, which holds `reading`; `learn` takes
+/// what the watch would have brought.
 pub fn read_known<K: Reconciled>(
     cluster: &Arc<Cluster>,
     namespace: &str,
-    busy: &Arc<AtomicBool>,
+    reading: &Arc<Mutex<()>>,
     learn: impl Fn(&Event<K>) + Send + 'static,
 ) {
-    if busy.swap(true, Ordering::AcqRel) {
-        return;
-    }
-    let (cluster, namespace, round_ends) = (cluster.clone(), namespace.to_owned(), Ends(busy.clone()));
+    let Ok(alone) = reading.clone().try_lock_owned() else { return };
+    let (cluster, namespace) = (cluster.clone(), namespace.to_owned());
     tokio::spawn(async move {
-        let _round_ends = round_ends;
+        let _alone = alone;
         if let Err(error) = round(&cluster, &namespace, learn).await {
             tracing::warn!(%error, namespace, kind = %K::kind(&()), "known objects can no longer be read either");
         }
     });
-}
-
-/// A round ends, however it does.
-struct Ends(Arc<AtomicBool>);
-
-impl Drop for Ends {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
-    }
 }
 
 async fn round<K: Reconciled>(

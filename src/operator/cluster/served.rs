@@ -17,7 +17,7 @@ use crate::core::shard;
 use crate::core::time::At;
 
 /// Everything is listed again at most so often because the watch lags behind.
-const PAUSE: Duration = Duration::from_secs(30);
+const MIN_RELIST_INTERVAL: Duration = Duration::from_secs(30);
 
 pub struct ServedShards {
     shards: Vec<Mutex<Shard>>,
@@ -26,13 +26,12 @@ pub struct ServedShards {
     wanted: watch::Sender<u64>,
     /// When it was last wanted because the watch lagged behind.
     listed_again: Mutex<Option<At>>,
-    /// A list is complete.
     pub listed: Notify,
 }
 
 #[derive(Default)]
 struct Shard {
-    since: At,
+    serving_since: At,
     /// Number of the first list that counts; `None`: it is not ours.
     list: Option<u64>,
     /// Those under way, also of a time before in which it was ours.
@@ -42,7 +41,7 @@ struct Shard {
 impl ServedShards {
     /// One shard is served from the beginning; of several, none.
     pub fn new(shards: u16, now: At) -> ServedShards {
-        let shard = || Mutex::new(Shard { since: now, list: (shards == 1).then_some(0), ..Shard::default() });
+        let shard = || Mutex::new(Shard { serving_since: now, list: (shards == 1).then_some(0), ..Shard::default() });
         ServedShards {
             shards: (0..shards.max(1)).map(|_| shard()).collect(),
             lists: Mutex::default(),
@@ -88,9 +87,9 @@ impl ServedShards {
         self.shards.iter().filter(|shard| shard.lock().list.is_some()).count()
     }
 
-    /// Since when this process has worked for the account: what happened before, others did.
-    pub fn since(&self, account: &str) -> At {
-        self.shard(self.shard_of(account)).lock().since
+    /// When this process took over the account: what happened before was done by others.
+    pub fn serving_since(&self, account: &str) -> At {
+        self.shard(self.shard_of(account)).lock().serving_since
     }
 
     /// The shards are ours now. They are served as soon as a list of that number is complete.
@@ -99,7 +98,7 @@ impl ServedShards {
         let list = *self.wanted.borrow() + 1;
         for shard in shards {
             let mut state = self.shard(*shard).lock();
-            (state.since, state.list) = (now, Some(list));
+            (state.serving_since, state.list) = (now, Some(list));
         }
         self.wanted.send_replace(list);
         list
@@ -126,7 +125,7 @@ impl ServedShards {
     /// Everything is listed again, since the watch lags behind: unless that was asked for a moment ago. Returns whether it is.
     pub fn list_again(&self, now: At) -> bool {
         let mut last = self.listed_again.lock();
-        let is_due = last.is_none_or(|last| now.since(last) >= PAUSE);
+        let is_due = last.is_none_or(|last| now.since(last) >= MIN_RELIST_INTERVAL);
         if is_due {
             *last = Some(now);
             self.wanted.send_modify(|list| *list += 1);
@@ -162,7 +161,7 @@ mod tests {
     fn one_shard_is_served_as_it_always_was() {
         let served = ServedShards::new(1, At(5));
         assert!(served.enter(served.shard_of("a"), "x").is_some());
-        assert_eq!(served.since("a"), At(5));
+        assert_eq!(served.serving_since("a"), At(5));
     }
 
     #[test]

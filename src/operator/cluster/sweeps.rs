@@ -15,9 +15,9 @@ use crate::core::id::folded;
 /// Annotation of the Lease.
 pub const SWEEPS: &str = "cfshare.dev/sweeps";
 /// Accounts that are not swept any more are forgotten after so long.
-const FORGOTTEN: SignedDuration = SignedDuration::from_hours(48);
+const FORGET_AFTER: SignedDuration = SignedDuration::from_hours(48);
 /// The API server takes 256 kB of annotations.
-const MOST: usize = 2000;
+const MAX_SWEEPS: usize = 2000;
 
 /// The last complete sweep of one account with one credential.
 #[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -80,17 +80,17 @@ impl SweepLog {
         for sweep in sweeps.values_mut() {
             (sweep.at, sweep.left) = (sweep.at.min(now.as_second()), None);
         }
-        let oldest = (now - FORGOTTEN).as_second();
+        let oldest = (now - FORGET_AFTER).as_second();
         {
             let mut own = self.0.lock();
             own.retain(|_, sweep| sweep.at >= oldest);
             sweeps.extend(own.clone());
         }
         sweeps.retain(|_, sweep| sweep.at >= oldest);
-        if sweeps.len() > MOST {
+        if sweeps.len() > MAX_SWEEPS {
             let mut newest_first: Vec<(String, Sweep)> = sweeps.into_iter().collect();
             newest_first.sort_by_key(|(_, sweep)| Reverse(sweep.at));
-            newest_first.truncate(MOST);
+            newest_first.truncate(MAX_SWEEPS);
             sweeps = newest_first.into_iter().collect();
         }
         if sweeps.is_empty() && before.is_none() { None } else { serde_json::to_string(&sweeps).ok() }
@@ -129,12 +129,15 @@ mod tests {
         let note = |account: &str, at| log.note(account, "f", at, Duration::from_secs(600));
         note("ab1", now);
         log.forget("AB1", "f");
-        note("old", now - FORGOTTEN - SignedDuration::from_secs(1));
-        for n in 0..MOST as i64 + 500 {
+        note("old", now - FORGET_AFTER - SignedDuration::from_secs(1));
+        for n in 0..MAX_SWEEPS as i64 + 500 {
             note(&format!("a{n}"), now - SignedDuration::from_secs(n));
         }
         let merged = parse(log.merged(None, now).as_deref());
-        assert_eq!((merged.len(), merged.values().map(|sweep| sweep.at).min()), (MOST, Some(1_000_001 - MOST as i64)));
-        assert_eq!(log.0.lock().len(), MOST + 500);
+        assert_eq!(
+            (merged.len(), merged.values().map(|sweep| sweep.at).min()),
+            (MAX_SWEEPS, Some(1_000_001 - MAX_SWEEPS as i64))
+        );
+        assert_eq!(log.0.lock().len(), MAX_SWEEPS + 500);
     }
 }

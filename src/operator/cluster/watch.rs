@@ -1,35 +1,22 @@
-//! How objects of one kind come in: listed, watched, trimmed, kept, and related to each other.
+//! How do objects of one kind come in: which of what the list or the watch brought calls for a pass?
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use futures::{Stream, StreamExt};
 use kube::api::ObjectMeta;
 use kube::core::DeserializeGuard;
 use kube::core::error_boundary::InvalidObject;
-use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, ResourceExt};
 
 use super::Cluster;
-use super::object_cache::{self, ObjectCache};
+use super::feed::Feed;
 use super::reconciled::{Reconciled, reports_generation};
 use super::work_queue::Urgency;
-use super::{listwatch, revoked};
-use crate::api::{Kind, Name, ObjectKey, is_deleting};
-use crate::core::health::{Cause, Sign, place};
-
-/// Where the events of one kind in one scope go.
-pub struct Feed<K: Reconciled> {
-    pub scope: Option<String>,
-    pub writer: Arc<parking_lot::Mutex<Writer<K>>>,
-    pub cluster: Arc<Cluster>,
-    /// Learns of each sign of life.
-    pub report: Box<dyn Fn(Sign) + Send + Sync>,
-    /// Learns of each object that is gone.
-    pub deleted: Box<dyn Fn(&ObjectKey) + Send + Sync>,
-}
+use super::{listwatch, object_cache};
+use crate::api::{Name, ObjectKey, is_deleting};
+use crate::core::health::Sign;
 
 /// The stream that fills one controller's store, and requeues what is to be looked at; no item comes out. An object that
 /// does not decode is logged and stops nobody. What was read of it before stays, so that what it declares is not taken for
@@ -40,89 +27,21 @@ pub fn stream<K: Reconciled>(
     feed: Feed<K>,
 ) -> impl Stream<Item = Result<K, watcher::Error>> + Send {
     let feed = Arc::new(feed);
-    let begun = Arc::new(AtomicU64::new(0));
-    let begins = {
-        let (begun, feed) = (begun.clone(), feed.clone());
-        move |number| {
-            begun.store(number, Ordering::SeqCst);
-            feed.cache().list_begins(feed.scope.as_deref());
-        }
-    };
-    let (wanted, place) = (feed.cluster.shards.wanted(), place(feed.scope.as_deref()));
-    let events = listwatch::events(api, place, selector, Box::new(following(feed.clone())), wanted, Box::new(begins));
-    let mut intake = Intake { feed, begun, listing: 0, news: Vec::new(), unreadable: HashSet::new() };
+    let events = listwatch::events(api, selector, feed.clone());
+    let mut intake = Intake { feed, listing: 0, to_requeue: Vec::new(), unreadable: HashSet::new() };
     events.filter_map(move |event| {
         intake.bring(event);
         std::future::ready(None)
     })
 }
 
-/// Passes each sign on, and takes note where the kind is missing. Where the namespace may not be watched any more, its
-/// known objects are read one by one.
-fn following<K: Reconciled>(feed: Arc<Feed<K>>) -> impl Fn(Sign) + Send + Sync + 'static {
-    let busy = Arc::new(AtomicBool::new(false));
-    move |sign| {
-        (feed.report)(sign);
-        if sign == Sign::Failed(Cause::KindMissing) {
-            feed.cache().became_missing();
-        }
-        let (Some(namespace), Sign::Failed(Cause::Forbidden)) = (&feed.scope, sign) else { return };
-        let noting = feed.clone();
-        revoked::read_known::<K>(&feed.cluster, namespace, &busy, move |event| {
-            noting.take_note(event).iter().for_each(|key| noting.cluster.requeuer.requeue(key));
-        });
-    }
-}
-
-impl<K: Reconciled> Feed<K> {
-    fn cache(&self) -> &ObjectCache<K> {
-        K::cache(&self.cluster.index)
-    }
-
-    /// Requeues these objects, which can be read again or are gone, and the objects that waited for them.
-    fn requeue_those_who_waited(&self, readable: &[Name]) {
-        let cluster = &self.cluster;
-        for name in readable {
-            cluster.requeuer.requeue(&K::key(name.clone()));
-            cluster.requeue_family(name);
-        }
-        if K::KIND == Kind::Share {
-            return;
-        }
-        for namespace in readable.iter().map(|name| &name.namespace).collect::<HashSet<_>>() {
-            if !cluster.index.has_unreadable_children(namespace) {
-                // What was not removed, since these may have declared it.
-                let shares = cluster.index.shares_in(namespace).into_iter();
-                shares.for_each(|share| cluster.requeuer.requeue_later(&ObjectKey::share(share)));
-            }
-        }
-    }
-
-    /// Takes note of an event. Returns who else has to look.
-    fn take_note(&self, event: &Event<K>) -> Vec<ObjectKey> {
-        let (index, now) = (&self.cluster.index, self.cluster.clock.now());
-        self.writer.lock().apply_watcher_event(event);
-        match event {
-            Event::Apply(object) | Event::InitApply(object) => index.applied(object, now),
-            Event::Delete(object) => {
-                (self.deleted)(&K::key(Name::of(object)));
-                index.deleted(object, now)
-            }
-            Event::InitDone => index.relisted::<K>(self.scope.as_deref(), now, &self.deleted),
-            Event::Init => Vec::new(),
-        }
-    }
-}
-
 /// What takes in the events of one kind in one scope.
 struct Intake<K: Reconciled> {
     feed: Arc<Feed<K>>,
-    /// The number for which the last list began.
-    begun: Arc<AtomicU64>,
-    /// The same of the list that is coming.
+    /// The number for which the list began that is coming.
     listing: u64,
     /// Who has to look once this list is complete: the store does not have its objects before.
-    news: Vec<(ObjectKey, Urgency)>,
+    to_requeue: Vec<(ObjectKey, Urgency)>,
     /// Objects of this list that cannot be read.
     unreadable: HashSet<Name>,
 }
@@ -154,7 +73,7 @@ impl<K: Reconciled> Intake<K> {
         }
         self.feed.requeue_those_who_waited(&readable);
         if is_complete {
-            (self.feed.report)(Sign::Listed);
+            self.feed.report(Sign::Listed);
             self.complete();
         }
     }
@@ -164,7 +83,7 @@ impl<K: Reconciled> Intake<K> {
     fn calls_for_a_pass(&self, event: &Event<K>) -> bool {
         let (Event::Apply(object) | Event::InitApply(object)) = event else { return false };
         let Some(before) = self.feed.cache().watched(&Name::of(object)) else { return true };
-        is_news(before.meta(), object.meta())
+        is_edited(before.meta(), object.meta())
             || match event {
                 Event::Apply(_) => says_something(before.as_ref()) && !says_something(object),
                 // A list may bring what no watch event did.
@@ -175,7 +94,7 @@ impl<K: Reconciled> Intake<K> {
     fn take(&mut self, event: &Event<K>) {
         if let Event::Init = event {
             // The next list begins only after this one has come.
-            (self.listing, self.news) = (self.begun.load(Ordering::SeqCst), Vec::new());
+            (self.listing, self.to_requeue) = (self.feed.begun(), Vec::new());
         }
         let own = match event {
             Event::Apply(object) if self.calls_for_a_pass(event) => Some((object, Urgency::Next)),
@@ -192,7 +111,7 @@ impl<K: Reconciled> Intake<K> {
         let urgency = if is_one_of_many { Urgency::Later } else { Urgency::Next };
         let to_look = own.into_iter().chain(touched.into_iter().map(|key| (key, urgency)));
         if let Event::InitApply(_) = event {
-            self.news.extend(to_look);
+            self.to_requeue.extend(to_look);
         } else {
             to_look.for_each(|(key, urgency)| self.feed.cluster.requeuer.add(&key, urgency));
         }
@@ -200,7 +119,7 @@ impl<K: Reconciled> Intake<K> {
 
     /// A pass that began before did not find what the list brought, or found it as it was.
     fn complete(&mut self) {
-        for (key, urgency) in std::mem::take(&mut self.news) {
+        for (key, urgency) in std::mem::take(&mut self.to_requeue) {
             self.feed.cluster.requeuer.add(&key, urgency);
         }
         self.feed.cluster.shards.complete(self.feed.scope.as_deref(), K::KIND, self.listing);
@@ -208,7 +127,7 @@ impl<K: Reconciled> Intake<K> {
 }
 
 /// Whether it is another object, another generation, or asks for something else.
-fn is_news(before: &ObjectMeta, now: &ObjectMeta) -> bool {
+fn is_edited(before: &ObjectMeta, now: &ObjectMeta) -> bool {
     before.uid != now.uid
         || before.generation != now.generation
         || before.annotations != now.annotations
@@ -265,7 +184,7 @@ mod tests {
         let after = |change: fn(&mut ObjectMeta)| {
             let mut now = ObjectMeta { resource_version: Some("8".to_owned()), ..before.clone() };
             change(&mut now);
-            is_news(&before, &now)
+            is_edited(&before, &now)
         };
         assert!(!after(|_| {}));
         assert!(after(|now| now.generation = Some(2)));

@@ -1,4 +1,4 @@
-//! Which objects of one controller are to be looked at next?
+//! Which objects are to be looked at next, by which controller, and in which order?
 //!
 //! Kube's controller takes memory for whatever it is told of, also later, and takes from that in any order. So it is told of
 //! a few at a time, those first that somebody may be waiting for.
@@ -11,7 +11,7 @@ use kube::runtime::reflector::ObjectRef;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::api::Name;
+use crate::api::{Kind, Name, ObjectKey};
 #[cfg(test)]
 use crate::core::interned::Interned;
 
@@ -122,6 +122,35 @@ impl WorkQueue {
             let name = queue.next().await;
             Some((ObjectRef::new(&name.name).within(&name.namespace), queue))
         })
+    }
+}
+
+/// The queue of each controller: of one kind, in one namespace or all.
+pub struct Requeuer {
+    queues: Vec<(Kind, Option<String>, Arc<WorkQueue>)>,
+}
+
+impl Requeuer {
+    pub fn new(queues: Vec<(Kind, Option<String>, Arc<WorkQueue>)>) -> Requeuer {
+        Requeuer { queues }
+    }
+
+    /// Something happened to the object.
+    pub fn requeue(&self, key: &ObjectKey) {
+        self.add(key, Urgency::Next);
+    }
+
+    /// The object is one of many.
+    pub fn requeue_later(&self, key: &ObjectKey) {
+        self.add(key, Urgency::Later);
+    }
+
+    pub fn add(&self, key: &ObjectKey, urgency: Urgency) {
+        for (kind, scope, queue) in &self.queues {
+            if *kind == key.kind && scope.as_ref().is_none_or(|namespace| *namespace == key.name.namespace) {
+                queue.add(&key.name, urgency);
+            }
+        }
     }
 }
 

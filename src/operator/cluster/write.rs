@@ -31,7 +31,7 @@ impl Cluster {
         let name = object.name_any();
         let api = self.api(object.as_ref());
         let written: K = in_time(api.patch_status(&name, &params(), &Patch::Merge(patch))).await?;
-        if let Some(field) = lost(&diff, &as_value(status), &as_value(&written.status())) {
+        if let Some(field) = dropped_field(&diff, &as_value(status), &as_value(&written.status())) {
             // A retry does not change it, as with any other refusal.
             let message = format!(
                 "the API server did not keep status.{field}, without which nothing may be changed at Cloudflare: the CRDs are \
@@ -101,7 +101,7 @@ const RELIED_ON: [&str; 9] = [
 ];
 
 /// A field that a write was to change and did not: a CRD of an older version drops what it does not know.
-fn lost(diff: &Value, sent: &Value, written: &Value) -> Option<&'static str> {
+fn dropped_field(diff: &Value, sent: &Value, written: &Value) -> Option<&'static str> {
     RELIED_ON.into_iter().find(|field| diff.get(*field).is_some() && sent.get(*field) != written.get(*field))
 }
 
@@ -143,8 +143,8 @@ mod tests {
     use crate::operator::cluster::events::Events;
     use crate::operator::cluster::index::Index;
     use crate::operator::cluster::outside::Outside;
-    use crate::operator::cluster::requeuer::Requeuer;
     use crate::operator::cluster::served::ServedShards;
+    use crate::operator::cluster::work_queue::Requeuer;
 
     /// A cluster whose API server answers each patch like this.
     fn cluster(status: u16, body: Value) -> Cluster {
@@ -203,11 +203,11 @@ mod tests {
     #[test]
     fn what_a_write_relies_on_is_missed_and_nothing_else() {
         let (sent, diff) = (json!({"intent": 2, "inventory": 1, "drift": 3}), json!({"intent": 2, "drift": 3}));
-        let lost = |written: Value| lost(&diff, &sent, &written);
-        assert_eq!(lost(sent.clone()), None);
-        assert_eq!(lost(json!({"intent": 2})), None, "the inventory was not to change");
-        assert_eq!(lost(json!({"intent": 1, "drift": 3})), Some("intent"));
-        assert_eq!(lost(Value::Null), Some("intent"));
+        let dropped = |written: Value| dropped_field(&diff, &sent, &written);
+        assert_eq!(dropped(sent.clone()), None);
+        assert_eq!(dropped(json!({"intent": 2})), None, "the inventory was not to change");
+        assert_eq!(dropped(json!({"intent": 1, "drift": 3})), Some("intent"));
+        assert_eq!(dropped(Value::Null), Some("intent"));
     }
 
     #[test]

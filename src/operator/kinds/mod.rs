@@ -24,7 +24,6 @@ pub trait RowStatus {
     }
 }
 
-/// A kind of child object.
 pub trait Child: Reconciled<Status: RowStatus> + ChildObject {}
 
 impl<K: Reconciled<Status: RowStatus> + ChildObject> Child for K {}

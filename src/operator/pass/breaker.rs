@@ -5,14 +5,15 @@ use super::verdict::Verdict;
 use crate::api::{CLOSE_BREAKER, Name, ObjectKey, Reason, Share};
 use crate::core::interned::Interned;
 use crate::core::time::At;
+use crate::operator::clock::{self, CLOCK_RESOLUTION};
 use crate::operator::cluster::reconciled::Reconciled;
 use crate::operator::conditions::breaker_reported_at;
-use crate::operator::remote::account::CLOCK;
+use crate::operator::delays;
 use crate::operator::remote::session::Session;
-use crate::operator::{clock, delays};
 
 /// A person says that shares which cannot be seen are meant to be gone: all that vanished together, or this one.
 pub fn close_breaker(pass: &mut Pass<Share>, session: &Session) {
+    note_confirmation(pass);
     let Some(confirmed) = confirmed_gone_at(pass) else { return };
     if session.account.close_breaker(confirmed) {
         tracing::warn!(account = %session.account.id, "the circuit breaker was closed by annotation");
@@ -24,28 +25,33 @@ pub fn close_breaker(pass: &mut Pass<Share>, session: &Session) {
 }
 
 /// Whether a person said so once the object reported that its share cannot be seen.
-pub fn is_confirmed_gone<K: Reconciled>(pass: &mut Pass<K>) -> bool {
+pub fn is_confirmed_gone<K: Reconciled>(pass: &Pass<K>) -> bool {
     let (confirmed, reported) = (confirmed_gone_at(pass), breaker_reported_at(&pass.common().conditions));
-    let since = pass.account.as_ref().map(|account| pass.context.since(&account.id));
-    let reported = reported.map(|reported| reported.unless_ahead(pass.now(), since.unwrap_or(reported)));
-    confirmed.zip(reported).is_some_and(|(confirmed, reported)| reported <= confirmed.plus(CLOCK))
+    let shards = &pass.context.cluster.shards;
+    let serving_since = pass.account.as_ref().map(|account| shards.serving_since(account.id.as_str()));
+    let reported = reported.map(|reported| reported.unless_ahead(pass.now(), serving_since.unwrap_or(reported)));
+    confirmed.zip(reported).is_some_and(|(confirmed, reported)| reported <= confirmed.plus(CLOCK_RESOLUTION))
 }
 
-/// When a person said that what cannot be seen is meant to be gone, by an annotation that is there, or was. The last one
-/// is recorded in the status. One that is still to come would hold for whatever vanishes until then.
-fn confirmed_gone_at<K: Reconciled>(pass: &mut Pass<K>) -> Option<At> {
+/// Records in the status that a person said so, by an annotation that is there, or was: the last one. One that is still to
+/// come would hold for whatever vanishes until then.
+pub fn note_confirmation<K: Reconciled>(pass: &mut Pass<K>) {
     let (asked, now) = (pass.asked(CLOSE_BREAKER).map(Interned::from), pass.now());
     let recorded = &mut pass.common_mut().last_close_breaker;
     let at = |value: &Interned| clock::written(value, now);
     if let Some(asked) = asked.filter(|asked| at(asked) > recorded.as_ref().and_then(at)) {
         *recorded = Some(asked);
     }
-    recorded.as_ref().and_then(at)
 }
 
-/// What an object says while the breaker of its account is open; `share`: the Share that it belongs to.
-pub fn open(cause: &str, share: &Name) -> Verdict {
-    let Name { namespace, name } = share;
+/// When a person said so last, as it is recorded.
+fn confirmed_gone_at<K: Reconciled>(pass: &Pass<K>) -> Option<At> {
+    clock::written(pass.common().last_close_breaker.as_ref()?, pass.now())
+}
+
+/// What an object says while the breaker of its account is open, if it is; `share`: the Share that it belongs to.
+pub fn while_open(session: &Session, share: &Name) -> Option<Verdict> {
+    let (cause, Name { namespace, name }) = (session.account.breaker()?, share);
     let message = format!(
         "{cause}. If the API token was replaced by one of another account, put the right one back. If the shares really \
          were deleted: `{}`; cfshare then recreates those that it created, and reports ShareNotFound for adopted ones. To \
@@ -53,7 +59,7 @@ pub fn open(cause: &str, share: &Name) -> Verdict {
          object is removed once no other share of the account is missing, or when you run the first command",
         ObjectKey::share(share.clone()).annotate_now(CLOSE_BREAKER),
     );
-    Verdict::unknown_stalled(Reason::BreakerOpen, message).shared().requeue_after(delays::BREAKER)
+    Some(Verdict::unknown_stalled(Reason::BreakerOpen, message).shared().requeue_after(delays::BREAKER))
 }
 
 /// What to tell where a credential does not show a share that another one showed.

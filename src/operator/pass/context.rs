@@ -7,12 +7,11 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use super::memory::Memories;
-use super::quota::Quota;
+use super::memory::{Memories, Quota};
 use super::share_locks::ShareLocks;
 use crate::api::ObjectKey;
 use crate::core::deletions::DeletionLog;
-use crate::core::id::{AccountId, folded};
+use crate::core::id::folded;
 use crate::core::time::At;
 use crate::operator::clock::Clock;
 use crate::operator::cluster::Cluster;
@@ -61,11 +60,6 @@ impl Context {
     /// The deletions of an account, which are decided on one after the other.
     pub fn deletions_of(&self, account: &str) -> Arc<tokio::sync::Mutex<DeletionLog>> {
         self.deletions.lock().entry(folded(account).into_owned()).or_default().clone()
-    }
-
-    /// Since when this process has worked for the account: what happened before was done by others.
-    pub fn since(&self, account: &AccountId) -> At {
-        self.cluster.shards.since(account.as_str())
     }
 
     /// The object is gone: nothing is remembered of it, and nobody follows it.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::verdict::{self, Verdict};
+use super::verdict::Verdict;
 use super::{LONGEST_LOGGED, Pass};
 use crate::api::{EventReason, Name, Reason};
 use crate::cloudflare::{Error, ErrorClass, clean_ends};
@@ -13,7 +13,7 @@ use crate::operator::cluster::reconciled::Reconciled;
 use crate::operator::remote::credentials::NoCredential;
 use crate::operator::remote::session::Session;
 use crate::operator::stop::Stop;
-use crate::operator::{clock, conditions, delays};
+use crate::operator::{clock, delays};
 
 impl<K: Reconciled> Pass<K> {
     /// Reports in the log, a metric and an Event what the API server refuses, since the status may not be written. There is
@@ -72,16 +72,15 @@ impl<K: Reconciled> Pass<K> {
         if !may_pass {
             return self.finish(verdict).await;
         }
-        let since =
-            conditions::said_since(&self.common().conditions, Reason::CredentialsNotFound, now, self.serves_since());
-        self.finish(verdict::awaited(verdict, since, now)).await
+        let verdict = self.awaited(verdict);
+        self.finish(verdict).await
     }
 
     /// Ends a pass that Cloudflare stopped.
     pub async fn fail(mut self, error: Error, session: &Session, secret: &Name) -> Result<Option<Duration>, Stop> {
         let class = error.class();
         if class == ErrorClass::Denied {
-            self.context.remote.credentials.doubt(secret);
+            self.context.remote.credentials.suspect(secret);
         }
         let now = self.now();
         let failures = self.count_failure(now);
@@ -100,10 +99,7 @@ impl<K: Reconciled> Pass<K> {
             return Ok(Some(retry_after));
         }
         let verdict = self.failed(cause, &error, session, secret).requeue_after(retry_after);
-        let verdict = match self.alarm.take() {
-            Some(alarm) => alarm.before(verdict),
-            None => verdict,
-        };
+        let verdict = self.with_alarm(verdict);
         self.end(verdict, Some(failures)).await
     }
 
@@ -143,7 +139,6 @@ impl<K: Reconciled> Pass<K> {
         }
     }
 
-    /// Takes note that this pass failed.
     fn count_failure(&self, now: At) -> Failures {
         self.memory(|memory| {
             let failing = memory.tries.failing.get_or_insert(Failures { count: 0, since: now });

@@ -7,7 +7,6 @@ use std::time::Duration;
 use litemap::LiteMap;
 use parking_lot::Mutex;
 
-use super::quota::Quota;
 use crate::api::ObjectKey;
 use crate::cloudflare::{Error, Fingerprint};
 use crate::core::failure::{self, Failures};
@@ -17,7 +16,7 @@ use crate::core::time::At;
 use crate::operator::remote::call_log::CallLog;
 
 /// So many looks that showed nothing are kept of a credential: together they last longer than a read may lag behind.
-const EMPTY_LOOKS: usize = 16;
+const MAX_EMPTY_LOOKS: usize = 16;
 
 #[derive(Default)]
 pub struct Memories {
@@ -145,7 +144,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// So many successful writes of one value that does not stay are enough.
 const ENOUGH_WRITES: u32 = 2;
 /// A write that long ago has nothing to do with the next one.
-const WRITE_FORGOTTEN: Duration = Duration::from_secs(3600);
+const FORGET_WRITE_AFTER: Duration = Duration::from_secs(3600);
 
 impl Memories {
     /// The object's memory; a new one if it is another object, with refusals and failures forgotten if it was edited or a
@@ -178,12 +177,10 @@ impl Memories {
         all.get(key).and_then(|memory| memory.answered.get(row).copied())
     }
 
-    /// Since when the object waits for its turn, if it does.
     pub fn waiting_since(&self, key: &ObjectKey) -> Option<At> {
         self.waiting.lock().get(key).copied()
     }
 
-    /// All that wait for their turn.
     pub fn waiting(&self) -> Vec<ObjectKey> {
         self.waiting.lock().keys().cloned().collect()
     }
@@ -270,7 +267,7 @@ impl Memory {
     pub fn note_empty_look(&mut self, with: Fingerprint, began: At) {
         self.empty_looks.push((with, began));
         let own = |(by, _): &(Fingerprint, At)| *by == with;
-        if self.empty_looks.iter().filter(|look| own(look)).count() > EMPTY_LOOKS
+        if self.empty_looks.iter().filter(|look| own(look)).count() > MAX_EMPTY_LOOKS
             && let Some(oldest) = self.empty_looks.iter().position(own)
         {
             self.empty_looks.remove(oldest);
@@ -289,7 +286,6 @@ impl Memory {
         self.forget_shown(now, read_lag);
     }
 
-    /// Forgets rows that reads show by now.
     fn forget_shown(&mut self, now: At, read_lag: Duration) {
         self.confirmed.retain(|_, at| now.since(*at) < read_lag * 2);
     }
@@ -309,21 +305,20 @@ impl Memory {
         }
     }
 
-    /// Takes note of a refusal.
     pub fn refuse(&mut self, item: &str, message: String, now: At) {
         let refused = self.refused_once_more(item, message, now);
         refused.until = now.plus(failure::after_rejection(refused.times));
     }
 
     /// Takes note of a refusal for lack of a permission, which may pass: it is tried again soon. After some of them over
-    /// `patience` a person is needed.
-    pub fn deny(&mut self, item: &str, message: String, now: At, patience: Duration) {
+    /// `passing_time` a person is needed.
+    pub fn deny(&mut self, item: &str, message: String, now: At, passing_time: Duration) {
         let reported = self.tries.refused.get(item).is_some_and(|refused| !refused.passing);
         let refused = self.refused_once_more(item, message, now);
         refused.until = now.plus(failure::after_refusal(refused.times));
-        let is_young = refused.times < failure::REPORTED || now.since(refused.since) < patience;
+        let may_pass = refused.times < failure::REPORTED || now.since(refused.since) < passing_time;
         // What was reported is not taken back while it lasts.
-        refused.passing = is_young && !reported;
+        refused.passing = may_pass && !reported;
     }
 
     fn refused_once_more(&mut self, item: &str, message: String, now: At) -> &mut Refused {
@@ -342,7 +337,7 @@ impl Memory {
 
     /// Counts a successful write of a value in place of the one that was found.
     pub fn wrote(&mut self, write: &Write, now: At) {
-        let same = |w: &&Written| w.is(write) && now.since(w.last) < WRITE_FORGOTTEN;
+        let same = |w: &&Written| w.is(write) && now.since(w.last) < FORGET_WRITE_AFTER;
         let times = self.tries.written.get(&write.item).filter(same).map_or(0, |w| w.times);
         let Write { item, value, found, .. } = write.clone();
         self.tries.written.insert(item, Written { value, found, times: times + 1, last: now });
@@ -361,7 +356,7 @@ impl Memory {
 
     /// What was written long ago and is not called for any more has stayed.
     pub fn forget_settled(&mut self, now: At, called_for: impl Fn(&str) -> bool) {
-        self.tries.written.retain(|item, written| now.since(written.last) < WRITE_FORGOTTEN || called_for(item));
+        self.tries.written.retain(|item, written| now.since(written.last) < FORGET_WRITE_AFTER || called_for(item));
     }
 
     /// What was written is there: the next change of it is another matter.
@@ -382,6 +377,27 @@ impl Memory {
         let wait = failure::growing(self.tries.polls, min, max);
         self.due = Some(now.plus(wait));
         wait
+    }
+}
+
+/// At most so many of something within a time: when it happened lately.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Quota(Vec<At>);
+
+impl Quota {
+    /// Whether it may happen once more, which then counts.
+    pub fn take(&mut self, now: At, most: usize, within: Duration) -> bool {
+        self.forget(now, within);
+        let may = self.0.len() < most;
+        if may {
+            self.0.push(now);
+        }
+        may
+    }
+
+    /// What was longer ago counts no more.
+    pub fn forget(&mut self, now: At, within: Duration) {
+        self.0.retain(|at| now.since(*at) < within);
     }
 }
 
@@ -503,5 +519,13 @@ mod tests {
         );
         memories.settles(&key);
         assert_eq!((memories.objects.lock().len(), memories.waiting_since(&key)), (0, None));
+    }
+
+    #[test]
+    fn no_more_than_so_many_happen_within_the_time() {
+        let minute = Duration::from_secs(60);
+        let mut quota = Quota::default();
+        let taken = [0, 10, 20, 59, 60, 61, 69, 70].map(|second| quota.take(At(second * 1000), 2, minute));
+        assert_eq!(taken, [true, true, false, false, true, false, false, true]);
     }
 }

@@ -2,11 +2,9 @@
 
 pub mod breaker;
 pub mod context;
-pub mod drift;
 mod failed;
 pub mod follow;
 pub mod memory;
-mod quota;
 pub mod share_locks;
 pub mod verdict;
 pub mod write;
@@ -20,7 +18,7 @@ use super::{clock, delays};
 use crate::api::condition::ready;
 use crate::api::status::{CommonStatus, UNOBSERVED};
 use crate::api::{FLUX_REQUESTED_AT, Name, ObjectKey, REQUESTED_AT, Reason, is_deleting};
-use crate::cloudflare::clean_ends;
+use crate::cloudflare::{FULL_PAGE, clean_ends};
 use crate::core::failure::Failures;
 use crate::core::id::{AccountId, ShareId};
 use crate::core::interned::Interned;
@@ -47,12 +45,12 @@ pub struct Pass<K: Reconciled> {
     pub key: ObjectKey,
     pub object: Arc<K>,
     pub status: K::Status,
-    /// When this look began: where the object had to wait for its turn, when it began to wait. What was read since
-    /// then is fresh, or nobody in a long queue would ever get beyond reading.
-    pub since: At,
+    /// What was read since then is fresh. That is when this pass began; where the object had to wait for its turn, when it
+    /// began to wait, or nobody in a long queue would ever get beyond reading.
+    pub fresh_since: At,
     /// The account that it works on, once it has a credential.
     pub account: Option<Arc<Account>>,
-    /// What is reported even where the pass fails.
+    /// What is reported even where the pass fails; see [`Pass::with_alarm`]. `share/exclusions.rs` alone sets it.
     pub alarm: Option<Verdict>,
     /// An Event that is published once the status that records it is written.
     pub warning: Option<(Note, String)>,
@@ -62,10 +60,18 @@ impl<K: Reconciled> Pass<K> {
     pub fn begin(context: Arc<Context>, object: Arc<K>) -> Pass<K> {
         let key = K::key(Name::of(object.as_ref()));
         let status = object.status().cloned().unwrap_or_default();
-        let mut pass =
-            Pass { context, key, object, status, since: At::default(), account: None, alarm: None, warning: None };
+        let mut pass = Pass {
+            context,
+            key,
+            object,
+            status,
+            fresh_since: At::default(),
+            account: None,
+            alarm: None,
+            warning: None,
+        };
         let now = pass.now();
-        pass.since = pass.context.memories.waiting_since(&pass.key).unwrap_or(now);
+        pass.fresh_since = pass.context.memories.waiting_since(&pass.key).unwrap_or(now);
         pass
     }
 
@@ -73,10 +79,10 @@ impl<K: Reconciled> Pass<K> {
         self.context.clock.now()
     }
 
-    /// Since when this process has worked for the object's account: what happened before was done by others.
-    pub fn serves_since(&self) -> At {
+    /// When this process took over the object's account: what happened before was done by others.
+    pub fn serving_since(&self) -> At {
         let account = self.object.account(&self.context.cluster.index);
-        self.context.cluster.shards.since(account.as_deref().unwrap_or_default())
+        self.context.cluster.shards.serving_since(account.as_deref().unwrap_or_default())
     }
 
     pub fn generation(&self) -> i64 {
@@ -143,18 +149,32 @@ impl<K: Reconciled> Pass<K> {
         Verdict::ready(kept.unwrap_or(Reason::Associated), message)
     }
 
+    /// The verdict, behind what must not be hidden by it.
+    pub fn with_alarm(&mut self, verdict: Verdict) -> Verdict {
+        match self.alarm.take() {
+            Some(alarm) => alarm.before(verdict),
+            None => verdict,
+        }
+    }
+
+    /// The verdict on something that usually arrives by itself, by how long the object has said so.
+    pub fn awaited(&self, verdict: Verdict) -> Verdict {
+        let now = self.now();
+        let since = conditions::said_since(&self.common().conditions, verdict.reason, now, self.serving_since());
+        verdict::awaited(verdict, since, now)
+    }
+
+    /// Uses what this process remembers of the object. The first use after an edit, or after a request to look again,
+    /// forgets what was tried before ([`memory::Tries`]): also in the middle of a pass, since a request may come at any
+    /// time.
     pub fn memory<T>(&self, use_them: impl FnOnce(&mut Memory) -> T) -> T {
         let revision = (self.generation(), self.request().map(Interned::from));
         let uid = self.object.uid().unwrap_or_default();
         self.context.memories.with(&self.key, &uid, revision, self.now(), use_them)
     }
 
-    /// The credential in that Secret; for an object that is being deleted also the one that it held last.
     pub async fn credential(&self, secret: &Name) -> Result<ResolvedCredential, NoCredential> {
-        match self.context.remote.credentials.resolve(secret).await {
-            Err(problem) if self.is_deleting() => self.context.remote.credentials.remembered(secret).ok_or(problem),
-            outcome => outcome,
-        }
+        self.context.remote.credentials.resolve_for(secret, self.is_deleting()).await
     }
 
     /// Puts a verdict into the draft.
@@ -191,7 +211,6 @@ impl<K: Reconciled> Pass<K> {
         self.memory(|memory| memory.calls.clone())
     }
 
-    /// Opens the account for this pass.
     pub fn open(&mut self, credential: &ResolvedCredential, account: &AccountId, priority: Priority) -> Session {
         let session =
             Session::open(self.context.remote.clone(), credential, account, self.key.clone(), priority, self.calls());
@@ -199,12 +218,20 @@ impl<K: Reconciled> Pass<K> {
         session
     }
 
-    /// Whether this share may be read alone, so that an edit does not wait for the list of all shares. Where the breaker
-    /// stopped writes, the list must first show how many shares are missing.
+    /// Whether this share may be read alone, so that an edit does not wait for the list of all shares: somebody waits for
+    /// it, the list is long, and no read has shown yet that the share is not there. Where the breaker stopped writes, the
+    /// list must first show how many shares are missing.
     pub fn take_early_read(&self, session: &Session, share: &ShareId) -> bool {
+        let account = &session.account;
         let was_stopped = breaker_reported_at(&self.common().conditions).is_some();
-        let shares = || self.context.cluster.index.count_of_account(session.account.id.as_str());
-        !was_stopped && session.take_early_read(share, shares)
+        let is_urgent = matches!(session.priority(), Priority::Edit | Priority::Create);
+        let is_unread = || {
+            let cache = account.cache();
+            cache.swept.is_none() && cache.seen(share).is_none() && !cache.is_missing(share)
+        };
+        let shares = || self.context.cluster.index.of_account(account.id.as_str()).len();
+        let pages = || shares().div_ceil(FULL_PAGE as usize);
+        !was_stopped && is_urgent && is_unread() && account.take_early_read(pages)
     }
 
     pub async fn add_finalizer(&mut self) -> Result<(), Stop> {

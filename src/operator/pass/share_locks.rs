@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::api::{Kind, Name, ObjectKey};
-use crate::operator::cluster::requeuer::Requeuer;
+use crate::operator::cluster::work_queue::Requeuer;
 
 pub struct ShareLocks {
     requeuer: Arc<Requeuer>,

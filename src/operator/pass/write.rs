@@ -1,20 +1,53 @@
-//! Whether a value is written once more, and what the answer to the write means.
+//! What does a pass do about a value that it writes: show that it drifted, ask whether it is written once more, and take
+//! note of the answer?
 
 use std::time::Duration;
 
 use super::Pass;
 use super::memory::Write;
-use super::verdict::Verdict;
-use crate::api::{REQUESTED_AT, Reason};
-use crate::cloudflare::{Error, ErrorClass};
+use super::verdict::{Verdict, difference};
+use crate::api::status::DriftEntry;
+use crate::api::{EventReason, REQUESTED_AT, Reason};
+use crate::cloudflare::{Error, ErrorClass, clean};
+use crate::operator::cluster::events::Note;
 use crate::operator::cluster::reconciled::Reconciled;
 use crate::operator::remote::writer::Change;
 use crate::operator::stop::Stop;
 
 /// So many passes in a row read again what was not found, some minutes in all: then it counts as refused.
 const ENOUGH_READS: u32 = 8;
+/// Longest value that is shown.
+const MAX_VALUE: usize = 200;
+
+/// One value that has drifted, as the status lists it.
+pub fn drift_entry(path: String, desired: &str, observed: &str) -> DriftEntry {
+    DriftEntry { path, desired: clean(desired, MAX_VALUE), observed: clean(observed, MAX_VALUE) }
+}
 
 impl<K: Reconciled> Pass<K> {
+    /// Shows what has drifted, unless it is shown already.
+    pub async fn show_drift(&mut self, mut found: Vec<DriftEntry>) -> Result<(), Stop> {
+        found.retain(|entry| !self.common().drift.contains(entry));
+        if found.is_empty() {
+            return Ok(());
+        }
+        let common = self.common_mut();
+        common.drift.retain(|old| found.iter().all(|new| new.path != old.path));
+        common.drift.extend(found.iter().cloned());
+        let differences = match common.drift.len() {
+            1 => "correcting 1 difference at Cloudflare".to_owned(),
+            n => format!("correcting {n} differences at Cloudflare"),
+        };
+        self.draft(&Verdict::working(Reason::Progressing, differences));
+        self.save().await?;
+        // After the write: a conflict begins the pass again, and would tell it twice.
+        for entry in &found {
+            self.context.metrics.drift();
+            self.event(Note::warning(EventReason::Drifted), format!("{}; correcting it", difference(entry)));
+        }
+        Ok(())
+    }
+
     /// The refusal of an item that still holds; it is tried again by itself.
     pub fn refusal(&self, item: &str, reason: Reason) -> Option<Verdict> {
         let now = self.now();

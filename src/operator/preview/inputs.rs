@@ -10,7 +10,6 @@ use crate::core::time::At;
 use crate::operator::cluster::index::Index;
 use crate::operator::remote::account_cache::AccountCache;
 use crate::operator::remote::observed_share::ObservedShare;
-use crate::operator::remote::recipients::Exclusions;
 use crate::operator::share::deletions::is_managed;
 
 /// Objects that are looked at together.
@@ -18,7 +17,6 @@ pub struct Fleet {
     pub(super) index: Index,
 }
 
-/// An account as it was read.
 pub struct ReadAccount {
     pub(super) cache: AccountCache,
     pub(super) read_at: At,
@@ -67,7 +65,7 @@ impl ReadAccount {
         let read_at = self.read_at;
         let Some(seen) = self.cache.seen_mut(id) else { return };
         if seen.share.target_type == TargetType::Organization {
-            seen.excluded = Some(Exclusions { read_at, rows: excluded });
+            seen.read_excluded(excluded, read_at, Duration::ZERO);
         } else {
             seen.read_recipients(recipients, read_at, Duration::ZERO);
         }

@@ -9,7 +9,7 @@ use super::share::desired::{Desired, desired};
 use super::share::facts::{Snapshot, Timing, Viewer};
 use super::share::refused;
 use crate::api::status::ShareStatus;
-use crate::api::{Name, Reason, Share, is_suspended, observes, own_record};
+use crate::api::{Reason, Share, is_suspended, observes, own_record};
 use crate::core::id::{AccountId, ShareId};
 use crate::core::interned::Interned;
 use crate::core::meta::ResourceMeta;
@@ -36,7 +36,6 @@ pub struct Preview {
     pub held: Option<String>,
 }
 
-/// One call to Cloudflare.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Call {
     CreateShare { name: String, organization: Option<String>, rows: Vec<Row> },
@@ -54,12 +53,10 @@ pub struct Row {
     pub label: Option<Interned>,
 }
 
-/// One Share that is looked at.
 struct Look<'a> {
     fleet: &'a Fleet,
     account: &'a ReadAccount,
     share: &'a Share,
-    name: Name,
     desired: Desired,
     status: ShareStatus,
     settings: &'a Settings,
@@ -94,7 +91,7 @@ impl<'a> Look<'a> {
         let desired = desired(share, &fleet.index)?;
         // What is recorded is believed only where it was written for this very object.
         let status = own_record(share).cloned().unwrap_or_default();
-        Ok(Look { fleet, account, share, name: Name::of(share), desired, status, settings })
+        Ok(Look { fleet, account, share, desired, status, settings })
     }
 
     fn mode(&self) -> Mode {
@@ -106,7 +103,6 @@ impl<'a> Look<'a> {
         let now = self.account.read_at;
         ask(&Snapshot {
             object: self.share,
-            name: &self.name,
             desired: &self.desired,
             status: &self.status,
             index: &self.fleet.index,
@@ -114,18 +110,18 @@ impl<'a> Look<'a> {
             memory: &Memory::after_a_read(now),
             mode: self.mode(),
             viewer: Viewer { credential: None, confirmed_gone: false, children_claim: false },
-            timing: Timing { now, since: now, ahead: 0, settle_time: Duration::ZERO, read_lag: Duration::ZERO },
+            timing: Timing { now, fresh_since: now, ahead: 0, settle_time: Duration::ZERO, read_lag: Duration::ZERO },
         })
     }
 
     fn subject(&self) -> Option<ShareId> {
         let recorded = self.status.recorded_share();
-        recorded.or_else(|| self.snapshot(|now| now.meant()))
+        recorded.or_else(|| self.snapshot(|snapshot| snapshot.meant()))
     }
 
     fn preview(mut self, mut preview: Preview) -> Preview {
         for _ in 0..MAX_STEPS {
-            match share_step::step(&self.snapshot(|now| now.facts())) {
+            match share_step::step(&self.snapshot(|snapshot| snapshot.facts())) {
                 Step::Bind { id, adopted } => {
                     preview.notes.push(format!("share {id} is adopted"));
                     self.status = ShareStatus { share_id: Some(id.as_str().into()), adopted, ..ShareStatus::default() };
@@ -180,8 +176,11 @@ impl<'a> Look<'a> {
             preview.notes.push(note.into());
         }
         let organization = self.desired.organization.as_ref().map(ToString::to_string);
-        let (excluded, rows): (Vec<_>, Vec<_>) =
-            self.snapshot(|now| now.payload()).iter().map(|key| self.row(key)).partition(|row| row.key.is_excluded());
+        let (excluded, rows): (Vec<_>, Vec<_>) = self
+            .snapshot(|snapshot| snapshot.payload())
+            .iter()
+            .map(|key| self.row(key))
+            .partition(|row| row.key.is_excluded());
         preview.calls.push(Call::CreateShare {
             name: self.desired.name.clone().unwrap_or_default(),
             organization,

@@ -20,16 +20,14 @@ use crate::core::calls_left::Sent;
 use crate::core::id::{AccountId, ShareId};
 use crate::core::interned::Interned;
 use crate::core::time::At;
-use crate::operator::clock;
+use crate::operator::clock::{self, CLOCK_RESOLUTION};
 use crate::serve::metrics::Metrics;
 
 /// So many refusals over so long a time make a credential denied, and so many sweeps without success an account that
 /// cannot be read; single ones pass.
-const DENIALS: u32 = 3;
+const ENOUGH_FAILURES: u32 = 3;
 /// How long nothing is called after a refusal by a limiter that does not say how long.
-const PAUSE: Duration = Duration::from_secs(10);
-/// Times in conditions and annotations have whole seconds.
-pub const CLOCK: Duration = Duration::from_secs(1);
+const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(10);
 
 pub struct Account {
     pub id: AccountId,
@@ -85,7 +83,7 @@ struct Health {
 impl Account {
     pub fn new(
         id: AccountId,
-        used: ResolvedCredential,
+        used: &ResolvedCredential,
         limiter: Arc<Limiter>,
         metrics: Arc<Metrics>,
         sweep_interval: Duration,
@@ -93,10 +91,10 @@ impl Account {
     ) -> Account {
         Account {
             id,
-            fingerprint: used.fingerprint,
+            fingerprint: used.fingerprint(),
             limiter,
             metrics,
-            credential: used.credential,
+            credential: used.credential().clone(),
             cache: Mutex::default(),
             demands: Mutex::default(),
             pages: Mutex::default(),
@@ -178,7 +176,6 @@ impl Account {
         met
     }
 
-    /// All who wait for a sweep.
     pub fn waiting(&self) -> Vec<ObjectKey> {
         self.demands.lock().waiting.keys().cloned().collect()
     }
@@ -202,8 +199,8 @@ impl Account {
     /// that was not due before the clock was put forward.
     pub fn why_unreadable(&self, now: At, passing_time: Duration) -> Option<Error> {
         let health = self.health.lock();
-        let fails = health.failed_sweeps >= DENIALS && now.since(health.failing_since) >= passing_time;
-        let silent = now.since(health.read_at) >= passing_time.max(health.sweep_interval * DENIALS);
+        let fails = health.failed_sweeps >= ENOUGH_FAILURES && now.since(health.failing_since) >= passing_time;
+        let silent = now.since(health.read_at) >= passing_time.max(health.sweep_interval * ENOUGH_FAILURES);
         (fails || silent).then(|| health.sweep_error.clone().unwrap_or_else(|| self.why_silent()))
     }
 
@@ -277,7 +274,7 @@ impl Account {
             && let Some(limits) = &mut limits
         {
             // A limiter that names no time still means it.
-            limits.retry_after.get_or_insert(PAUSE);
+            limits.retry_after.get_or_insert(DEFAULT_RETRY_AFTER);
         }
         self.limiter.learn_limits(call, limits);
         if let Some(date) = head.and_then(|head| head.date) {
@@ -301,14 +298,13 @@ impl Account {
     /// Whether refusals have gone on for so long that they are meant.
     pub fn is_denied(&self, now: At, passing_time: Duration) -> bool {
         let health = self.health.lock();
-        health.denials >= DENIALS && health.first_denial.is_some_and(|first| now.since(first) >= passing_time)
+        health.denials >= ENOUGH_FAILURES && health.first_denial.is_some_and(|first| now.since(first) >= passing_time)
     }
 
     pub fn ahead(&self) -> i64 {
         self.skew.load(Ordering::Relaxed)
     }
 
-    /// The time at Cloudflare.
     pub fn remote_time(&self, now: At) -> At {
         At(now.0 + self.ahead())
     }
@@ -322,7 +318,7 @@ impl Account {
     }
 
     /// A share is there again.
-    pub fn came_back(&self, id: &str) {
+    pub fn share_came_back(&self, id: &str) {
         self.breaker.lock().came_back(id);
     }
 
@@ -338,7 +334,7 @@ impl Account {
 
     /// A person says that the losses before that time are meant. Returns whether that closed the breaker.
     pub fn close_breaker(&self, confirmed: At) -> bool {
-        self.breaker.lock().close(confirmed.plus(CLOCK))
+        self.breaker.lock().close(confirmed.plus(CLOCK_RESOLUTION))
     }
 
     /// Shares that are missing are no new loss, but for those that were seen to go.
@@ -348,7 +344,7 @@ impl Account {
 
     /// When a person said that this share is meant to be gone, among all that vanished.
     pub fn accepted_at(&self, id: &str) -> Option<At> {
-        self.breaker.lock().accepted(id).map(|until| until.minus(CLOCK))
+        self.breaker.lock().accepted(id).map(|until| until.minus(CLOCK_RESOLUTION))
     }
 
     /// Whether a person said that this share is meant to be gone.
@@ -363,18 +359,17 @@ mod tests {
     use super::*;
     use crate::core::limiter::{Priority, Rate};
     use crate::operator::clock::Clock;
-    use crate::operator::cluster::requeuer::Requeuer;
+    use crate::operator::cluster::work_queue::Requeuer;
     use crate::operator::vital::Vital;
 
     fn account() -> Account {
         let rate = Rate { per_second: 1.0, burst: 1, concurrency: 1 };
         let requeuer = Arc::new(Requeuer::new(Vec::new()));
         let limiters = Limiters::new(rate, 1.0, Clock(At::default), requeuer, Vital::default());
-        let credential = Arc::new(Credential::Token("canary".into()));
-        let used = ResolvedCredential { fingerprint: credential.fingerprint(), credential };
+        let used = ResolvedCredential::new(Credential::Token("canary".into()));
         let id = AccountId::parse(&"a".repeat(32)).expect("an id");
-        let limiter = limiters.of(used.fingerprint);
-        Account::new(id, used, limiter, Arc::default(), Duration::from_secs(600), At(0))
+        let limiter = limiters.of(used.fingerprint());
+        Account::new(id, &used, limiter, Arc::default(), Duration::from_secs(600), At(0))
     }
 
     /// Counts the losses of an account of ten shares; returns whether nothing may be written then.
@@ -405,7 +400,7 @@ mod tests {
     async fn a_share_that_came_back_counts_only_once_it_vanishes_again() {
         let account = account();
         assert!(!stops(&account, "a b", 0));
-        account.came_back("a");
+        account.share_came_back("a");
         assert!(!stops(&account, "b c", 300));
         assert!(stops(&account, "a b c", 310));
         assert!(!stops(&account, "", 320), "all are back");

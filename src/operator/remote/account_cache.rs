@@ -14,7 +14,7 @@ use crate::core::missing::Missing;
 use crate::core::time::At;
 
 /// For how long a share that nobody asks for is remembered as missing.
-const FORGOTTEN: Duration = Duration::from_secs(3600);
+const FORGET_AFTER: Duration = Duration::from_secs(3600);
 
 /// Boxed, since half of a large table is empty.
 type Shares = HashMap<ShareId, Box<ObservedShare>>;
@@ -163,8 +163,8 @@ impl AccountCache {
     pub fn swept(&mut self, began: At) {
         self.swept = Some(self.swept.map_or(began, |at| at.max(began)));
         self.looked = self.looked.max(self.swept);
-        self.missing.retain(|_, missing| began.since(missing.last) < FORGOTTEN);
-        self.shares.retain(|_, seen| seen.is_live() || began.since(seen.read_at) < FORGOTTEN);
+        self.missing.retain(|_, missing| began.since(missing.last) < FORGET_AFTER);
+        self.shares.retain(|_, seen| seen.is_live() || began.since(seen.read_at) < FORGET_AFTER);
         let omits = |seen: &&ObservedShare| seen.lacks_resources();
         self.omits_resources = self.live().filter(omits).count() * 2 > self.live().count();
     }

@@ -32,18 +32,17 @@ impl Accounts {
         (Accounts { metrics, sweep_interval, accounts: Mutex::default(), opened }, receiver)
     }
 
-    /// The account as that credential sees it.
     pub fn open(&self, limiters: &Limiters, credential: &ResolvedCredential, id: &AccountId, now: At) -> Arc<Account> {
         let open = || {
-            let limiter = limiters.of(credential.fingerprint);
+            let limiter = limiters.of(credential.fingerprint());
             let metrics = self.metrics.clone();
-            let account = Account::new(id.clone(), credential.clone(), limiter, metrics, self.sweep_interval, now);
+            let account = Account::new(id.clone(), credential, limiter, metrics, self.sweep_interval, now);
             let account = Arc::new(account);
             // Nobody receives any more only while the process ends.
             let _ = self.opened.send(account.clone());
             account
         };
-        self.accounts.lock().entry((credential.fingerprint, id.clone())).or_insert_with(open).clone()
+        self.accounts.lock().entry((credential.fingerprint(), id.clone())).or_insert_with(open).clone()
     }
 
     /// Drops an account that no object uses any more.

@@ -7,7 +7,7 @@ use crate::api::status::RecentCall;
 use crate::cloudflare::{self, Error, ErrorClass, Reply, WriteOutcome};
 
 /// So many calls are listed.
-const MOST: usize = 10;
+const MAX_CALLS: usize = 10;
 const DONE: &str = "done";
 
 /// Calls that are not in the status yet, the newest last.
@@ -15,7 +15,6 @@ const DONE: &str = "done";
 pub struct CallLog(Mutex<Vec<RecentCall>>);
 
 impl CallLog {
-    /// Takes note of a call that left.
     pub fn note<T>(&self, call: String, answer: &Result<Reply<T>, Error>, at: Time) {
         let head = cloudflare::head(answer);
         let Some(word) = word(answer) else { return };
@@ -77,7 +76,7 @@ pub fn list(listed: &mut Vec<RecentCall>, calls: &[RecentCall]) {
 }
 
 fn forget_old(calls: &mut Vec<RecentCall>) {
-    calls.drain(..calls.len().saturating_sub(MOST));
+    calls.drain(..calls.len().saturating_sub(MAX_CALLS));
 }
 
 #[cfg(test)]

@@ -17,12 +17,12 @@ use crate::operator::cluster::requests::in_time;
 /// How old a read of a Secret may be when a pass uses it.
 pub const SECRET_AGE: Duration = Duration::from_secs(30);
 /// A Secret that was read so shortly before is not read again on a refusal.
-const DOUBT: Duration = Duration::from_secs(2);
+const MIN_REREAD_AGE: Duration = Duration::from_secs(2);
 /// So long refusals by the API server may last before they are meant: one that just started answers with them until it knows
 /// who has which right.
-const REFUSED: Duration = Duration::from_secs(60);
+const FORBIDDEN_GRACE_PERIOD: Duration = Duration::from_secs(60);
 /// How long a credential is remembered for deletions after its Secret is gone.
-const REMEMBERED: Duration = Duration::from_secs(3600);
+const REMEMBER_FOR: Duration = Duration::from_secs(3600);
 
 /// Why there is no credential.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -52,10 +52,25 @@ impl NoCredential {
     }
 }
 
+/// A credential, and the fingerprint that follows from it.
 #[derive(Clone)]
 pub struct ResolvedCredential {
-    pub credential: Arc<Credential>,
-    pub fingerprint: Fingerprint,
+    credential: Arc<Credential>,
+    fingerprint: Fingerprint,
+}
+
+impl ResolvedCredential {
+    pub fn new(credential: Credential) -> ResolvedCredential {
+        ResolvedCredential { fingerprint: credential.fingerprint(), credential: Arc::new(credential) }
+    }
+
+    pub fn credential(&self) -> &Arc<Credential> {
+        &self.credential
+    }
+
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
 }
 
 #[derive(Clone)]
@@ -96,7 +111,6 @@ impl Credentials {
         }
     }
 
-    /// What was read of the Secret, if that is fresh.
     fn fresh(&self, secret: &Name) -> Option<Result<ResolvedCredential, NoCredential>> {
         let now = self.clock.now();
         let mut entries = self.entries.lock();
@@ -108,27 +122,33 @@ impl Credentials {
     }
 
     /// The last good credential of a Secret, for deletions only.
-    pub fn remembered(&self, secret: &Name) -> Option<ResolvedCredential> {
+    fn remembered(&self, secret: &Name) -> Option<ResolvedCredential> {
         let now = self.clock.now();
         let entries = self.entries.lock();
         let (credential, at) = entries.get(secret)?.good.as_ref()?;
-        (now.since(*at) < REMEMBERED).then(|| credential.clone())
+        (now.since(*at) < REMEMBER_FOR).then(|| credential.clone())
     }
 
-    /// Whether the Secret holds that credential, or held it last where an object that is being deleted may still need it.
+    /// The credential in that Secret; for an object that is being deleted also the one that it held last.
+    pub async fn resolve_for(&self, secret: &Name, is_deleting: bool) -> Result<ResolvedCredential, NoCredential> {
+        match self.resolve(secret).await {
+            Err(problem) if is_deleting => self.remembered(secret).ok_or(problem),
+            outcome => outcome,
+        }
+    }
+
+    /// Whether such an object would use that credential.
     pub async fn holds(&self, secret: &Name, credential: Fingerprint, is_deleting: bool) -> bool {
-        let held = match self.resolve(secret).await {
-            Err(_) if is_deleting => self.remembered(secret),
-            outcome => outcome.ok(),
-        };
-        held.is_some_and(|held| held.fingerprint == credential)
+        self.resolve_for(secret, is_deleting).await.is_ok_and(|held| held.fingerprint == credential)
     }
 
     /// The next use reads the Secret again: Cloudflare refused what was in it.
-    pub fn doubt(&self, secret: &Name) {
+    pub fn suspect(&self, secret: &Name) {
         let now = self.clock.now();
         // Many objects meet the same refusal: once in a while is enough.
-        if let Some(entry) = self.entries.lock().get_mut(secret).filter(|entry| now.since(entry.read_at) >= DOUBT) {
+        if let Some(entry) =
+            self.entries.lock().get_mut(secret).filter(|entry| now.since(entry.read_at) >= MIN_REREAD_AGE)
+        {
             entry.read_at = At::default();
         }
     }
@@ -147,7 +167,9 @@ impl Credentials {
         };
         let says_nothing = match &read {
             Err(NoCredential::Unreadable(..)) => true,
-            Err(NoCredential::Forbidden(_)) => forbidden_since.is_some_and(|since| now.since(since) < REFUSED),
+            Err(NoCredential::Forbidden(_)) => {
+                forbidden_since.is_some_and(|since| now.since(since) < FORBIDDEN_GRACE_PERIOD)
+            }
             Err(NoCredential::Missing(_) | NoCredential::Empty(..) | NoCredential::Unusable(..)) | Ok(_) => false,
         };
         // Not being able to ask says nothing about the Secret.
@@ -185,8 +207,7 @@ impl Credentials {
             let problem = if is_empty { NoCredential::Empty } else { NoCredential::Unusable };
             problem(label, error.to_string())
         })?;
-        let fingerprint = credential.fingerprint();
-        Ok(ResolvedCredential { credential: Arc::new(credential), fingerprint })
+        Ok(ResolvedCredential::new(credential))
     }
 
     /// Reads every Secret that a live object uses once more; returns those whose value changed since this was last asked.
@@ -194,7 +215,7 @@ impl Credentials {
         let now = self.clock.now();
         let names: Vec<Name> = {
             let mut entries = self.entries.lock();
-            entries.retain(|name, entry| in_use(name) || now.since(entry.used_at) < REMEMBERED);
+            entries.retain(|name, entry| in_use(name) || now.since(entry.used_at) < REMEMBER_FOR);
             self.reading.lock().retain(|name, _| entries.contains_key(name));
             let stale = |entry: &Entry| now.since(entry.read_at) >= SECRET_AGE;
             entries.iter().filter(|(name, entry)| in_use(name) && stale(entry)).map(|(name, _)| name.clone()).collect()

@@ -14,26 +14,24 @@ use crate::core::id::AccountId;
 use crate::core::limiter::{Priority, Rate, RateLimiter};
 use crate::core::time::At;
 use crate::operator::clock::Clock;
-use crate::operator::cluster::requeuer::Requeuer;
+use crate::operator::cluster::work_queue::Requeuer;
 use crate::operator::vital::Vital;
 
 /// Tokens at the start of a process: few, so that a crash loop does not overspend.
 const TOKENS_AT_START: u32 = 16;
 /// How often those that wait are served.
-const TICK: Duration = Duration::from_millis(50);
+const SERVE_INTERVAL: Duration = Duration::from_millis(50);
 /// How often it is looked up whether a limiter is still needed.
-const NEED_PERIOD: Duration = Duration::from_secs(60);
+const NEED_CHECK_INTERVAL: Duration = Duration::from_secs(60);
 /// Cloudflare counts the calls of so long a time.
-const REST: Duration = Duration::from_secs(300);
+const RATE_WINDOW: Duration = Duration::from_secs(300);
 
-/// Who asks for calls.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Caller {
     Object(ObjectKey),
     Sweep(AccountId),
 }
 
-/// A caller, and how urgent its calls are.
 #[derive(Debug, Clone)]
 pub struct Requester {
     pub caller: Caller,
@@ -138,8 +136,8 @@ async fn serve(
             }
         }
         if limiter.state.lock().queued() > 0 {
-            tokio::time::sleep(TICK).await;
-        } else if tokio::time::timeout(NEED_PERIOD, limiter.moved.notified()).await.is_err()
+            tokio::time::sleep(SERVE_INTERVAL).await;
+        } else if tokio::time::timeout(NEED_CHECK_INTERVAL, limiter.moved.notified()).await.is_err()
             && drop_needless(credential, &mut limiters.lock())
         {
             return;
@@ -152,7 +150,7 @@ fn drop_needless(credential: Fingerprint, limiters: &mut ByCredential) -> bool {
     let is_needless = |limiter: &mut Arc<Limiter>| {
         // By others than `limiters` and the task that serves it. Nobody can get it meanwhile.
         let is_held = Arc::strong_count(limiter) > 2;
-        let is_rested = limiter.state.lock().rests_for(REST, limiter.clock.now());
+        let is_rested = limiter.state.lock().rests_for(RATE_WINDOW, limiter.clock.now());
         !is_held && is_rested
     };
     limiters.get_mut(&credential).is_some_and(is_needless) && limiters.remove(&credential).is_some()
@@ -189,7 +187,7 @@ impl Limiter {
         self.moved.notify_one();
     }
 
-    /// One of the caller's calls leaves.
+    /// Counts one of the caller's calls, which is sent now.
     pub fn send(&self, caller: &Caller) -> Sent {
         self.state.lock().send(caller)
     }
@@ -206,7 +204,6 @@ impl Limiter {
         self.state.lock().must_ask_again(self.clock.now())
     }
 
-    /// Whether the caller waits for its turn.
     pub fn is_waiting(&self, caller: &Caller) -> bool {
         self.state.lock().is_waiting(caller)
     }

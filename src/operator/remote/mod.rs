@@ -29,9 +29,8 @@ use crate::operator::cluster::leadership::Leadership;
 use crate::operator::stop::Stop;
 use crate::serve::metrics::Metrics;
 use crate::serve::traces::Traces;
-use account::Account;
 use accounts::Accounts;
-use credentials::{Credentials, ResolvedCredential};
+use credentials::Credentials;
 use limiters::Limiters;
 
 /// Cloudflare, as far as it was read, and the only way to it.
@@ -49,11 +48,6 @@ pub struct Remote {
 }
 
 impl Remote {
-    /// The account as that credential sees it; its sweeps begin with the first use.
-    pub fn account(&self, credential: &ResolvedCredential, id: &AccountId) -> Arc<Account> {
-        self.accounts.open(&self.limiters, credential, id, self.clock.now())
-    }
-
     /// Whether a call that changes something in the account may start now and end in time.
     pub fn may_write(&self, account: &AccountId) -> Result<(), Stop> {
         if self.shutdown.is_cancelled() || !self.leadership.lasts(account.as_str(), self.settings.call_timeout) {

@@ -111,10 +111,10 @@ impl ObservedShare {
     }
 
     /// Whether nothing but their own list can say that a resource is not there: the answer with the share may lack it.
-    /// `is_young`: a call that adds it may have taken effect after that list was last read.
-    pub fn may_lack_resource(&self, key: &RowKey, is_young: bool) -> bool {
+    /// `may_be_new`: a call that adds it may have taken effect after that list was last read.
+    pub fn may_lack_resource(&self, key: &RowKey, may_be_new: bool) -> bool {
         let listed = self.resources_listed_at;
-        let is_old = listed == At::default() || is_young && listed < self.resources_read_at;
+        let is_old = listed == At::default() || may_be_new && listed < self.resources_read_at;
         key.is_resource() && is_old && self.row(key, |_| false) == Observed::Absent
     }
 }

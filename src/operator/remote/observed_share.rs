@@ -15,7 +15,6 @@ use crate::core::id::{RecipientId, ShareResourceId};
 use crate::core::interned::Interned;
 use crate::core::time::At;
 
-/// One share, and what of it was read.
 #[derive(Debug, Clone)]
 pub struct ObservedShare {
     pub share: Share,
@@ -34,8 +33,8 @@ pub struct ObservedShare {
     /// Boxed, since few shares are read so closely.
     pub recipients: Option<Box<Recipients>>,
     pub excluded: Option<Exclusions>,
-    /// When they were last doubted though nothing had moved.
-    doubted_at: At,
+    /// When they were last to be listed again though nothing had moved.
+    relist_demanded_at: At,
     /// Answers of our own writes, which a slower read must not undo. Most shares have none, or one.
     answered: LiteMap<Interned, Answer>,
 }
@@ -64,7 +63,7 @@ impl ObservedShare {
             first_read_at: began,
             recipients: None,
             excluded: None,
-            doubted_at: At::default(),
+            relist_demanded_at: At::default(),
             answered: LiteMap::new_vec(),
         }
     }
@@ -164,10 +163,11 @@ impl ObservedShare {
         }
         let rows_moved = self.recipients.as_mut().is_some_and(|recipients| {
             // Counts that are older than the list say nothing about it.
-            let doubted = recipients.read_at <= began && counts.is_some_and(|counts| recipients.doubt(counts));
+            let contradicted =
+                recipients.read_at <= began && counts.is_some_and(|counts| recipients.note_counts(counts));
             // A recipient may fail on a new version of a resource, which moves no count.
-            recipients.stale |= doubted || resources_moved;
-            doubted
+            recipients.stale |= contradicted || resources_moved;
+            contradicted
         });
         !same || resources_moved || rows_moved
     }
@@ -204,7 +204,7 @@ impl ObservedShare {
         self.resources.is_none() || self.resources_read_at < self.read_at
     }
 
-    /// The list of resources, complete.
+    /// Takes in a list of the resources that is complete, unlike what an answer with the share shows.
     pub fn list_resources(&mut self, rows: Vec<ShareResource>, began: At, read_lag: Duration) {
         self.read_resources(rows, began, read_lag);
         self.resources_listed_at = began;
@@ -227,14 +227,15 @@ impl ObservedShare {
 
     /// The list of recipients, complete.
     pub fn read_recipients(&mut self, rows: Vec<Recipient>, began: At, read_lag: Duration) {
-        let (known, doubted) = self.recipients.take().map(|r| (r.rows, r.doubted)).unwrap_or_default();
+        let (known, reread_for) = self.recipients.take().map(|r| (r.rows, r.reread_for)).unwrap_or_default();
         let rows = self.merge(known, rows, began, read_lag, |row: &Recipient| Version {
             id: row.id.to_string(),
             modified: row.modified,
             leaves: row.association_status.is_ended(),
         });
         let is_made = self.is_recent(self.share.id.as_str(), began, read_lag);
-        self.recipients = Some(Box::new(Recipients { rows, read_at: began, stale: false, doubted, may_lag: is_made }));
+        self.recipients =
+            Some(Box::new(Recipients { rows, read_at: began, stale: false, reread_for, may_lag: is_made }));
     }
 
     /// What is wrong with the list of recipients while Cloudflare counts more than it shows: what is not in it may be there
@@ -295,7 +296,7 @@ impl ObservedShare {
     pub fn listed_at(&self) -> At {
         let recipients = self.recipients.as_ref().map(|recipients| recipients.read_at);
         let excluded = self.excluded.as_ref().map(|excluded| excluded.read_at);
-        recipients.or(excluded).unwrap_or(self.first_read_at).max(self.doubted_at)
+        recipients.or(excluded).unwrap_or(self.first_read_at).max(self.relist_demanded_at)
     }
 
     /// Whether its recipients were listed, and not only those shown by the answers to our own writes.
@@ -314,8 +315,8 @@ impl ObservedShare {
     }
 
     /// Nothing says that its rows moved, but they must be listed again all the same.
-    pub fn doubt_rows(&mut self, now: At) {
-        self.doubted_at = now;
+    pub fn demand_relist(&mut self, now: At) {
+        self.relist_demanded_at = now;
         if self.share.target_type == TargetType::Organization {
             self.excluded.get_or_insert_default().read_at = At::default();
             return;
@@ -464,7 +465,7 @@ mod tests {
             let outdated =
                 |seen: &ObservedShare| seen.are_recipients_outdated(At(1)) && seen.are_exclusions_outdated(At(1));
             let mut seen = ObservedShare::new(share, At(1_000));
-            seen.doubt_rows(At(5_000));
+            seen.demand_relist(At(5_000));
             assert!(outdated(&seen) && seen.listed_at() == At(5_000), "{target}");
             if target == "organization" {
                 seen.excluded = Some(Exclusions { read_at: At(6_000), rows: Vec::new() });
@@ -472,7 +473,7 @@ mod tests {
                 seen.read_recipients(Vec::new(), At(6_000), Duration::ZERO);
             }
             assert_eq!(seen.listed_at(), At(6_000), "{target}");
-            seen.doubt_rows(At(9_000));
+            seen.demand_relist(At(9_000));
             assert!(outdated(&seen) && seen.listed_at() == At(9_000), "{target}");
         }
     }

@@ -66,7 +66,6 @@ impl PageError for Stop {
 }
 
 impl Pages {
-    /// The page to ask for next.
     pub fn next(&self) -> Result<u32, Error> {
         if self.page >= MAX_PAGES {
             return Err(Error::Lost { cause: format!("the list has more than {MAX_PAGES} pages") });

@@ -11,7 +11,7 @@ pub struct Recipients {
     /// Something moved since: read again.
     pub stale: bool,
     /// Counts that these rows were read again for.
-    pub(super) doubted: Option<Counts>,
+    pub(super) reread_for: Option<Counts>,
     /// Our own call made the share a moment before they were read.
     pub(super) may_lag: bool,
 }
@@ -26,11 +26,11 @@ pub struct Exclusions {
 
 impl Recipients {
     pub fn unread() -> Box<Recipients> {
-        Box::new(Recipients { rows: Vec::new(), read_at: At::default(), stale: true, doubted: None, may_lag: false })
+        Box::new(Recipients { rows: Vec::new(), read_at: At::default(), stale: true, reread_for: None, may_lag: false })
     }
 
-    /// Whether the counts speak of other rows than these, and not for the second time.
-    pub fn doubt(&mut self, counts: Counts) -> bool {
+    /// Takes note of counts. Whether they are of other rows than these, and not for the second time.
+    pub fn note_counts(&mut self, counts: Counts) -> bool {
         let mut own = Counts::default();
         for row in &self.rows {
             match row.association_status {
@@ -41,8 +41,8 @@ impl Recipients {
                 AssociationStatus::Other(_) => {}
             }
         }
-        let news = own != counts && self.doubted != Some(counts);
-        self.doubted = (own != counts).then_some(counts);
-        news
+        let is_new = own != counts && self.reread_for != Some(counts);
+        self.reread_for = (own != counts).then_some(counts);
+        is_new
     }
 }

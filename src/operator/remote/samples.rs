@@ -11,7 +11,7 @@ use crate::cloudflare::{Client, Options};
 use crate::core::limiter::Rate;
 use crate::operator::clock::Clock;
 use crate::operator::cluster::leadership::Leadership;
-use crate::operator::cluster::requeuer::Requeuer;
+use crate::operator::cluster::work_queue::Requeuer;
 use crate::operator::settings::Settings;
 use crate::operator::vital::Vital;
 use crate::serve::metrics::Metrics;

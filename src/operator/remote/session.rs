@@ -28,7 +28,7 @@ use crate::operator::clock::Clock;
 use crate::operator::stop::Stop;
 
 /// How long a pass waits for another one to look for new shares.
-const LOOK_PATIENCE: Duration = Duration::from_millis(250);
+const LOOK_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// One account, for one object's pass.
 pub struct Session {
@@ -58,7 +58,8 @@ impl Session {
         priority: Priority,
         calls: Arc<CallLog>,
     ) -> Session {
-        let account = remote.account(credential, account);
+        // Its sweeps begin with the first use.
+        let account = remote.accounts.open(&remote.limiters, credential, account, remote.clock.now());
         let requester = Requester { caller: Caller::Object(object.clone()), priority };
         Session { remote, account, object, requester, made: AtomicU32::default(), calls }
     }
@@ -93,19 +94,8 @@ impl Session {
         Err(self.account.sweep_error().map_or(Stop::Queued, Stop::Cloudflare))
     }
 
-    /// Whether the share may be read before that: somebody waits for it, the list is long, and no read has shown yet that it
-    /// is not there. `shares`: how many objects use the account.
-    pub fn take_early_read(&self, id: &ShareId, shares: impl FnOnce() -> usize) -> bool {
-        let is_unread = || {
-            let cache = self.account.cache();
-            cache.swept.is_none() && cache.seen(id).is_none() && !cache.is_missing(id)
-        };
-        let is_urgent = matches!(self.priority(), Priority::Edit | Priority::Create);
-        is_urgent && is_unread() && self.account.take_early_read(|| shares().div_ceil(FULL_PAGE as usize))
-    }
-
     /// Whether what was seen last was seen with another credential.
-    pub fn is_stranger(&self, seen_with: Option<&str>) -> bool {
+    pub fn is_other_credential(&self, seen_with: Option<&str>) -> bool {
         seen_with.is_some_and(|seen_with| *seen_with != *self.account.seen_with())
     }
 
@@ -150,7 +140,7 @@ impl Session {
                 let lacks_resources = share.is_live() && share.resources.is_none();
                 self.account.cache().read(share, began, self.read_lag());
                 if self.account.cache().seen(id).is_some_and(ObservedShare::is_live) {
-                    self.account.came_back(id.as_str());
+                    self.account.share_came_back(id.as_str());
                 }
                 if lacks_resources { self.list_resources(id).await } else { Ok(()) }
             }
@@ -162,7 +152,6 @@ impl Session {
         }
     }
 
-    /// Reads the resources of a share.
     pub async fn read_resources(&self, id: &ShareId) -> Result<(), Stop> {
         let began = self.clock().now();
         self.read_share(id).await?;
@@ -329,7 +318,7 @@ impl Session {
     /// Asks for the newest shares, so that one that somebody just made is known. One look serves all who wait for it.
     pub async fn look(&self, since: At) -> Result<(), Stop> {
         // Each pass that waits takes the place of another one, and the look may hang.
-        let Ok(_alone) = tokio::time::timeout(LOOK_PATIENCE, self.account.looking.lock()).await else {
+        let Ok(_alone) = tokio::time::timeout(LOOK_TIMEOUT, self.account.looking.lock()).await else {
             return Err(Stop::Crowded);
         };
         if self.account.cache().looked.is_some_and(|looked| looked >= since) {
@@ -431,17 +420,17 @@ impl Session {
 
     /// A read of this share that is younger than `since`: by itself, or with the sweep, whichever costs fewer calls.
     pub async fn refresh_share(&self, id: &ShareId, since: At) -> Result<(), Stop> {
-        let (is_young, is_whole, swept) = {
+        let (is_fresh, is_whole, swept) = {
             let cache = self.account.cache();
             let seen = cache.seen(id);
-            let is_young = seen.is_some_and(|seen| seen.read_at >= since && seen.read_at != At::default());
-            (is_young, seen.is_some_and(|seen| !seen.lacks_resources()), cache.swept)
+            let is_fresh = seen.is_some_and(|seen| seen.read_at >= since && seen.read_at != At::default());
+            (is_fresh, seen.is_some_and(|seen| !seen.lacks_resources()), cache.swept)
         };
-        if is_young && is_whole {
+        if is_fresh && is_whole {
             return Ok(());
         }
         // What a sweep as young as that did not bring, another one will not bring either.
-        let may_bring = !is_young && swept.is_none_or(|swept| swept < since);
+        let may_bring = !is_fresh && swept.is_none_or(|swept| swept < since);
         if self.priority() != Priority::Edit && may_bring && self.account.is_busy() {
             self.account.demand_sweep(self.object.clone(), since);
             return Err(Stop::Queued);

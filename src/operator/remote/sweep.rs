@@ -28,13 +28,13 @@ use crate::operator::cluster::claimant::folded_id;
 use crate::operator::conditions::{breaker_reported_at, said_in};
 
 /// How often it is looked up whether the account has gone unread for too long, and whether a list is due.
-const LOOK_UP: Duration = Duration::from_secs(5);
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 /// How often shares are listed while the circuit breaker is open, if a tenth of the calls is enough for that.
-const WHILE_OPEN: Duration = Duration::from_secs(60);
+const INTERVAL_WHILE_OPEN: Duration = Duration::from_secs(60);
 /// So many shares that a list lacks are read by themselves, and the others after the next list.
-const MOST_WANTED: usize = 20;
+const MAX_READ_ALONE: usize = 20;
 /// So many shares are looked at before others may use the thread: an edit does not wait for ten thousand.
-const AT_ONCE: usize = 128;
+const YIELD_EVERY: usize = 128;
 
 /// Sweeps until no object uses the account with this credential any more.
 pub async fn run(cluster: Arc<Cluster>, remote: Arc<Remote>, account: Arc<Account>) {
@@ -104,7 +104,7 @@ impl Sweeper {
             // Nothing is written until a list shows that the shares are back. All that wait for that divide a tenth.
             let open = self.remote.accounts.alike(account).filter(|other| other.breaker().is_some());
             let pages = open.map(|other| other.pages()).sum();
-            interval.min(WHILE_OPEN.max(spacing(pages, account.limiter.per_second())))
+            interval.min(INTERVAL_WHILE_OPEN.max(spacing(pages, account.limiter.per_second())))
         } else {
             staggered(interval, last)
         };
@@ -164,7 +164,7 @@ impl Sweeper {
         loop {
             tokio::select! {
                 outcome = &mut work => return outcome,
-                () = tokio::time::sleep(LOOK_UP) => self.requeue_if_readability_changed(),
+                () = tokio::time::sleep(CHECK_INTERVAL) => self.requeue_if_readability_changed(),
             }
         }
     }
@@ -243,7 +243,7 @@ impl Sweeper {
         self.count_losses(&live).await;
         let (moved, freed) = self.believe_list(began);
         self.wake(moved.iter().chain(&lacking));
-        self.wake(self.doubt_lists(relist, began).await.iter());
+        self.wake(self.demand_relists(relist, began).await.iter());
         self.cluster.requeue_claimants(&self.account.id, &freed);
         Ok(())
     }
@@ -305,7 +305,7 @@ impl Sweeper {
             lacking.into_iter().filter(|id| cache.seen(id).is_some_and(is_wanted)).collect()
         };
         let requester = self.requester(Priority::Sweep);
-        for id in wanted.iter().take(MOST_WANTED) {
+        for id in wanted.iter().take(MAX_READ_ALONE) {
             let _permit = self.account.limiter.wait(&requester, 1).await;
             let asked = self.remote.clock.now();
             match session::make(&self.account, &requester.caller, self.remote.clock, self.api().share(id)).await {
@@ -321,11 +321,12 @@ impl Sweeper {
     async fn count_losses(&self, live: &HashSet<ShareId>) {
         let mut ours: HashMap<Name, bool> = HashMap::new();
         let (mut bound, mut missing, mut reported) = (0, HashSet::new(), None);
-        let (now, since) = (self.remote.clock.now(), self.cluster.shards.since(self.account.id.as_str()));
-        // Those that objects have reported as gone for long, or upon a person's word.
+        let (now, serving_since) =
+            (self.remote.clock.now(), self.cluster.shards.serving_since(self.account.id.as_str()));
+        // Shares that objects have long reported as gone, or that a person has confirmed to be gone.
         let mut told = Vec::new();
         for (n, name) in self.cluster.index.of_account(self.account.id.as_str()).into_iter().enumerate() {
-            if n % AT_ONCE == 0 {
+            if n % YIELD_EVERY == 0 {
                 tokio::task::yield_now().await;
             }
             let Some(share) = self.cluster.index.shares.find(&name) else { continue };
@@ -351,14 +352,14 @@ impl Sweeper {
                 missing.insert(id.clone());
                 let said = said_in(&status.common.conditions, ConditionType::Stalled, Reason::ShareNotFound);
                 let word = status.common.last_close_breaker.as_ref().and_then(|at| clock::written(at, now));
-                let is_old = said.is_some_and(|said| is_old_loss(said.unless_ahead(now, since), word, now));
+                let is_old = said.is_some_and(|said| is_old_loss(said.unless_ahead(now, serving_since), word, now));
                 told.extend(is_old.then(|| id.clone()));
                 reported = reported.into_iter().chain(breaker_reported_at(&status.common.conditions)).min();
             }
         }
         // What was reported within the window still counts, also after a restart.
         self.account.discount_losses(told);
-        let reported = reported.map(|reported| reported.unless_ahead(now, since));
+        let reported = reported.map(|reported| reported.unless_ahead(now, serving_since));
         let account = &self.account.id;
         match self.account.count_losses(bound, &missing, reported, now) {
             Change::Same => return,
@@ -372,13 +373,13 @@ impl Sweeper {
     }
 
     /// Shares whose rows are to be listed again though nothing has moved.
-    async fn doubt_lists(&self, relist: &mut Relist, now: At) -> Vec<ShareId> {
+    async fn demand_relists(&self, relist: &mut Relist, now: At) -> Vec<ShareId> {
         // Which objects they concern is asked without the lock of the cache, for which passes wait.
         let all: Vec<(Listing<ShareId>, bool)> = self.account.cache().live().map(listing).collect();
         let orphans = self.cluster.index.orphans();
         let mut listings = Vec::new();
         for (n, (listing, only_excluded)) in all.into_iter().enumerate() {
-            if n % AT_ONCE == 0 {
+            if n % YIELD_EVERY == 0 {
                 tokio::task::yield_now().await;
             }
             let has_orphans = orphans.contains_key(&folded_id(listing.id.as_str()));
@@ -390,7 +391,7 @@ impl Sweeper {
         let mut cache = self.account.cache();
         for id in &chosen {
             if let Some(seen) = cache.seen_mut(id) {
-                seen.doubt_rows(now);
+                seen.demand_relist(now);
             }
         }
         chosen
@@ -423,7 +424,6 @@ impl Sweeper {
     }
 }
 
-/// A share in the list of all.
 struct Listed {
     id: ShareId,
     is_live: bool,
@@ -461,7 +461,7 @@ async fn until(clock: Clock, due: At) {
 
 /// How long to sleep before the clock is looked at again; `None`: the time has come.
 fn nap(due: At, now: At) -> Option<Duration> {
-    Some(due.since(now).min(LOOK_UP)).filter(|left| !left.is_zero())
+    Some(due.since(now).min(CHECK_INTERVAL)).filter(|left| !left.is_zero())
 }
 
 /// How urgent a list is; `failures`: lists before it in a row that failed. Of accounts that a credential may not read,
@@ -537,7 +537,8 @@ mod tests {
             Arc::new(cluster::samples::cluster(kube.clone(), &[share(&one), share(&other)], metrics.clone(), clock));
         let remote = Arc::new(samples::remote(kube, client, metrics.clone(), clock));
         let used = remote.credentials.resolve(&Name::new("a", "cloudflare-credentials")).await.expect("a token");
-        let accounts = [&one, &other].map(|id| remote.account(&used, id));
+        let open = |id| remote.accounts.open(&remote.limiters, &used, id, remote.clock.now());
+        let accounts = [&one, &other].map(open);
         let sweeps = accounts.clone().map(|account| tokio::spawn(run(cluster.clone(), remote.clone(), account)));
         let called = |id: &AccountId| calls.lock().iter().filter(|call| **call == id.as_str()).count();
         let waiting = async {
@@ -564,7 +565,7 @@ mod tests {
     fn a_sweep_is_due_by_the_clock_also_after_that_was_put_forward() {
         let second = Duration::from_secs;
         let due = At(1_000_000);
-        assert_eq!(nap(due, due.minus(second(600))), Some(LOOK_UP), "the clock is looked at again and again");
+        assert_eq!(nap(due, due.minus(second(600))), Some(CHECK_INTERVAL), "the clock is looked at again and again");
         assert_eq!(nap(due, due.minus(second(2))), Some(second(2)));
         assert_eq!([due, due.plus(second(1))].map(|now| nap(due, now)), [None, None]);
     }

@@ -15,7 +15,6 @@ use crate::core::time::At;
 use crate::operator::clock;
 use crate::operator::stop::Stop;
 
-/// What became of a change.
 #[derive(Debug)]
 pub enum Change<T> {
     Done(T),
@@ -241,7 +240,6 @@ impl Session {
         Ok(self.change_of(id, answer))
     }
 
-    /// Takes note of an answer in what the cache has of the share.
     fn note_seen(&self, id: &ShareId, note: impl FnOnce(&mut ObservedShare, At)) {
         if let Some(seen) = self.account.cache().seen_mut(id) {
             note(seen, self.clock().now());

@@ -17,7 +17,6 @@ use crate::operator::cluster::index::Index;
 use crate::operator::kinds;
 use crate::operator::rows::inventory::Entry;
 
-/// One declared row.
 #[derive(Debug, Clone)]
 pub struct Declaration {
     pub label: Option<Interned>,

@@ -1,8 +1,6 @@
 //! On what the step of one row is decided, no matter who declares it: from values alone, for the operator and for
 //! `cfshare plan`.
 
-use std::time::Duration;
-
 use litemap::LiteMap;
 
 use super::inventory::Entry;
@@ -11,16 +9,12 @@ use crate::core::meta::ResourceMeta;
 use crate::core::row_key::RowKey;
 use crate::core::row_step::{self, Declared, Facts, Observed, Step};
 use crate::core::time::At;
-use crate::operator::clock;
+use crate::operator::clock::{self, CLOCK_RESOLUTION};
 use crate::operator::cluster::reconciled::Reconciled;
 use crate::operator::pass::Pass;
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::settings::Settings;
 
-/// Announcements are written down in whole seconds.
-const WHOLE: Duration = Duration::from_secs(1);
-
-/// One row of a share as it was read.
 pub struct RowSnapshot<'a> {
     pub seen: &'a ObservedShare,
     pub key: &'a RowKey,
@@ -55,8 +49,8 @@ impl RowPlan {
 
 /// What this process knows of rows in addition to what is recorded.
 pub struct RowMemories {
-    /// When it began.
-    pub started: At,
+    /// When this process took over the account.
+    pub serving_since: At,
     pub now: At,
     /// When it found rows in place.
     pub confirmed: LiteMap<RowKey, At>,
@@ -66,19 +60,19 @@ pub struct RowMemories {
 
 impl RowMemories {
     pub fn of<K: Reconciled>(pass: &Pass<K>, account: &AccountId) -> RowMemories {
-        let started = pass.context.since(account);
+        let serving_since = pass.context.cluster.shards.serving_since(account.as_str());
         pass.memory(|memory| RowMemories {
-            started,
+            serving_since,
             now: pass.now(),
             confirmed: memory.confirmed.clone(),
             answered: memory.answered.clone(),
         })
     }
 
-    /// Since when the row is known to be in place, or this process works.
-    fn since(&self, key: &RowKey) -> At {
+    /// When the row was last known to be in place, or when this process took over.
+    fn in_place_at(&self, key: &RowKey) -> At {
         let known = self.confirmed.get(key).max(self.answered.get(key)).copied();
-        known.unwrap_or_default().max(self.started)
+        known.unwrap_or_default().max(self.serving_since)
     }
 }
 
@@ -90,12 +84,12 @@ impl RowSnapshot<'_> {
     fn observed(&self, declared: Declared, recorded: row_step::Recorded) -> Observed {
         // To believe that a resource on record is gone would leave it shared, or add it a second time.
         let is_recorded = recorded != row_step::Recorded::Never;
-        let is_young = match recorded {
+        let may_be_new = match recorded {
             row_step::Recorded::Intended { settled: true, .. } => true,
             row_step::Recorded::Intended { answered, .. } => answered && declared == Declared::Nowhere,
             row_step::Recorded::Never | row_step::Recorded::InPlace => false,
         };
-        if is_recorded && self.memories.is_some() && self.seen.may_lack_resource(self.key, is_young) {
+        if is_recorded && self.memories.is_some() && self.seen.may_lack_resource(self.key, may_be_new) {
             return Observed::Unread;
         }
         self.seen.row(self.key, |row| self.meta.is_some_and(|meta| !meta.is_same(&row.meta)))
@@ -104,18 +98,18 @@ impl RowSnapshot<'_> {
     /// Whether the rows were read so shortly after this one was found in place that it may be missing all the same.
     fn may_lag(&self) -> bool {
         let read_at = self.seen.rows_read_at(self.key);
-        self.memories.is_some_and(|memories| self.settings.may_lag(read_at, memories.since(self.key)))
+        self.memories.is_some_and(|memories| self.settings.may_lag(read_at, memories.in_place_at(self.key)))
     }
 
     /// What this entry in the inventory of a Share, or this record of a child object, means to these rows.
     pub fn recorded(&self, entry: Option<&Entry>) -> row_step::Recorded {
         let Some(entry) = entry else { return row_step::Recorded::Never };
         let Some(intended) = &entry.intended_at else { return row_step::Recorded::InPlace };
-        let (read_at, settle) = (self.seen.rows_read_at(self.key), self.settings.settle_time + WHOLE);
+        let (read_at, settle) = (self.seen.rows_read_at(self.key), self.settings.settle_time + CLOCK_RESOLUTION);
         let answered = self.memories.is_none_or(|memories| memories.answered.contains_key(self.key));
         let at = self.memories.map_or_else(
             || clock::from_time(intended),
-            |memories| clock::recorded(intended, memories.now, memories.started),
+            |memories| clock::recorded(intended, memories.now, memories.serving_since),
         );
         row_step::Recorded::announced(at, read_at, settle, self.settings.read_lag(), answered)
     }

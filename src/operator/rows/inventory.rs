@@ -37,7 +37,6 @@ impl Entry {
         Entry::intended(clock::time(At::default()))
     }
 
-    /// What a child has recorded of its row.
     pub fn of_child(record: &ChildStatus) -> Option<Entry> {
         match (record.confirmed, &record.intended_at) {
             (true, _) => Some(Entry { meta: record.meta_hash.clone(), ..Entry::default() }),

@@ -14,7 +14,7 @@ use crate::operator::cluster::reconciled::Reconciled;
 use crate::operator::delays::FRESH;
 use crate::operator::pass::memory::Write;
 use crate::operator::pass::verdict::Verdict;
-use crate::operator::pass::{Pass, drift};
+use crate::operator::pass::{Pass, write};
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::remote::session::Session;
 use crate::operator::remote::writer::Change;
@@ -32,7 +32,6 @@ pub struct Row<'a, K: Reconciled> {
     pub meta: ResourceMeta,
 }
 
-/// What became of an add that was announced.
 pub struct Added {
     /// The call was made, or may have been: the announcement stands.
     pub stands: bool,
@@ -242,7 +241,7 @@ impl<K: Reconciled> Row<'_, K> {
 
     /// Reads the row again before anything is added, changed or removed because of an old list. Returns whether it did.
     pub async fn read_if_old(&self) -> Result<bool, Stop> {
-        let old = self.seen.is_outdated(self.key, self.pass.since.minus(FRESH));
+        let old = self.seen.is_outdated(self.key, self.pass.fresh_since.minus(FRESH));
         if old {
             match self.key {
                 RowKey::Recipient(_) | RowKey::Excluded(_) => self.read().await?,
@@ -273,7 +272,7 @@ impl<K: Reconciled> Row<'_, K> {
             Step::Keep | Step::Read | Step::Add | Step::Confirm | Step::Wait => return None,
             Step::Remove | Step::Forget | Step::Ignore => return None,
         };
-        Some(drift::entry(path, &desired, &observed))
+        Some(write::drift_entry(path, &desired, &observed))
     }
 
     /// Whether the manifest says something new of its meta, so that what differs is an edit, and no drift.

@@ -145,7 +145,6 @@ impl Totals {
         Totals { associated: counts.in_place, disassociated: counts.disassociated, moving: 0 }
     }
 
-    /// As Cloudflare counts them.
     pub fn observed(seen: &ObservedShare) -> Totals {
         let counts = seen.counts.unwrap_or_default();
         Totals {

@@ -24,15 +24,15 @@ use crate::operator::pass::memory::Memories;
 pub struct Announcements<'a> {
     pub memories: &'a Memories,
     pub now: At,
-    /// When this process began to work for the account.
-    pub since: At,
+    /// When this process took over the account.
+    pub serving_since: At,
     /// After so long it cannot any more.
     pub settled: Duration,
 }
 
 /// What somebody else has recorded of a row.
 #[derive(Debug, Clone)]
-pub struct News {
+pub struct TakenOver {
     pub entry: Entry,
     /// When it was learned that the announced call has taken effect.
     pub answered: Option<At>,
@@ -41,12 +41,17 @@ pub struct News {
 impl<'a> Announcements<'a> {
     pub fn of<K: Reconciled>(pass: &'a Pass<K>) -> Announcements<'a> {
         let Context { memories, settings, .. } = pass.context.as_ref();
-        Announcements { memories, now: pass.now(), since: pass.serves_since(), settled: settings.settled_after() }
+        Announcements {
+            memories,
+            now: pass.now(),
+            serving_since: pass.serving_since(),
+            settled: settings.settled_after(),
+        }
     }
 
     /// When a call was announced, by any object.
     pub fn at(&self, announced: &Time) -> At {
-        clock::recorded(announced, self.now, self.since)
+        clock::recorded(announced, self.now, self.serving_since)
     }
 
     fn on_record(&self, entry: Option<&Entry>) -> OnRecord {
@@ -71,15 +76,15 @@ impl<'a> Announcements<'a> {
     }
 
     /// The first record of these that tells what is not known yet.
-    pub fn news<'e>(
+    pub fn to_take_over<'e>(
         &self,
         own: Option<&Entry>,
         row: &RowKey,
         others: impl IntoIterator<Item = (&'e ObjectKey, &'e Entry)>,
-    ) -> Option<News> {
+    ) -> Option<TakenOver> {
         let mut others = others.into_iter();
         let (by, entry) = others.find(|(by, entry)| !self.covers(own, row, by, Some(entry)))?;
-        Some(News { entry: entry.clone(), answered: self.memories.answered(by, row) })
+        Some(TakenOver { entry: entry.clone(), answered: self.memories.answered(by, row) })
     }
 }
 

@@ -30,7 +30,7 @@ impl Snapshot<'_> {
         // Cloudflare's clock may jump: what this process announced settles by its own clock as well.
         let settled = share_step::has_settled(end, &remote, read_lag)
             && announced.is_none_or(|at| share_step::has_settled(at.plus(settle_time), &looks, read_lag));
-        if settled && self.is_stranger() && self.cache.swept.is_some() && self.cache.live().next().is_none() {
+        if settled && self.is_other_credential() && self.cache.swept.is_some() && self.cache.live().next().is_none() {
             // The sweep will tell if that changes.
             return (Candidates::Hidden, true);
         }

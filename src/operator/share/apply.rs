@@ -25,7 +25,7 @@ use crate::operator::stop::Stop;
 
 /// Rows that are announced at once.
 const BATCH: usize = 8;
-/// So many of them may be denied before it is the credential that is doubted.
+/// So many of them may be denied before the credential is suspected instead.
 const MAX_DENIED: usize = 3;
 
 /// What a round of work came to.
@@ -69,7 +69,7 @@ pub async fn apply(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) -> 
     }
     forget_settled(share, seen, plan);
     exclusions::note_exclusions(share, seen, plan);
-    // Before `record`: what is inherited alone is no reason to write.
+    // Before `record`, so that a row which is only taken over like this does not count as a change that must be written.
     inherit_last(share);
     if record(share, seen, plan) || read(share, seen, plan).await? {
         return Ok(Round::Again);
@@ -192,9 +192,9 @@ pub async fn take_over(share: &mut SharePass) -> Result<(), Stop> {
     for sibling in share.desired.siblings.iter().filter(listed) {
         let (row, own) = (&sibling.row, entries.get(&sibling.row));
         let theirs = take_over::recorded_in([sibling], &id);
-        let Some(news) = Announcements::of(&share.pass).news(own, row, theirs) else { continue };
-        share.pass.memory(|memory| memory.learn(row, news.answered));
-        entries.insert(row.clone(), news.entry.named(share.name_of(row)));
+        let Some(taken) = Announcements::of(&share.pass).to_take_over(own, row, theirs) else { continue };
+        share.pass.memory(|memory| memory.learn(row, taken.answered));
+        entries.insert(row.clone(), taken.entry.named(share.name_of(row)));
     }
     if entries != before {
         share.record(&entries);
@@ -249,7 +249,8 @@ async fn add(
         }
         match added.outcome {
             Err(Stop::Cloudflare(error)) if key.is_excluded() && error.class() == ErrorClass::Denied => {
-                exclusions::exclusion_denied(share, &exclusions, &error);
+                // That is reported for the accounts, one call was enough to learn it, and the rest of the share goes on.
+                note_denied(share, &exclusions, "exclude accounts", &error);
                 denied = true;
             }
             Err(Stop::Cloudflare(error)) if error.class() == ErrorClass::Denied && suspects.len() < MAX_DENIED => {
@@ -285,22 +286,27 @@ fn take_back(share: &mut SharePass, void: Vec<RowKey>, before: &Entries) {
 /// rows: they are tried again by themselves, and keep nobody waiting. So it is while other calls are due, which tell whether
 /// the credential is the trouble; else it is taken for that.
 fn rows_denied(share: &SharePass, suspects: Vec<(RowKey, Error)>, of_rows: bool) -> Option<Stop> {
-    let (now, passing_time) = (share.pass.now(), share.pass.context.settings.passing_time());
-    let secret = secret_of(&share.pass.object);
     let mut trouble = None;
     for (key, error) in suspects {
-        let item = key.to_string();
-        if !of_rows && !share.pass.memory(|memory| memory.tries.refused.contains_key(&item)) {
+        if !of_rows && !share.pass.memory(|memory| memory.tries.refused.contains_key(&key.to_string())) {
             trouble = Some(Stop::Cloudflare(error));
             continue;
         }
-        share.pass.context.remote.credentials.doubt(&secret);
-        let name = share.label(&key);
-        let message =
-            format!("Cloudflare does not allow the credential in the Secret {} to add {name}: {error}", secret.name);
-        share.pass.memory(|memory| memory.deny(&item, message, now, passing_time));
+        let what = format!("add {}", share.label(&key));
+        note_denied(share, &[key], &what, &error);
     }
     trouble
+}
+
+/// The credential may not do that for these rows, though it may well do all else.
+fn note_denied(share: &SharePass, keys: &[RowKey], what: &str, error: &Error) {
+    let secret = secret_of(&share.pass.object);
+    share.pass.context.remote.credentials.suspect(&secret);
+    let (now, passing_time) = (share.pass.now(), share.pass.context.settings.passing_time());
+    let message = format!("Cloudflare does not allow the credential in the Secret {} to {what}: {error}", secret.name);
+    for key in keys {
+        share.pass.memory(|memory| memory.deny(&key.to_string(), message.clone(), now, passing_time));
+    }
 }
 
 /// A person asks for another try: recipients that failed for good are removed, and then added again. Those whose failure

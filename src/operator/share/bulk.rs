@@ -24,23 +24,23 @@ use crate::operator::settings::Settings;
 use crate::operator::stop::Stop;
 
 /// Fewer changes are made one by one, which touches no other row.
-const WORTH: usize = 20;
+const MIN_CHANGES: usize = 20;
 /// So many changes are made by one call.
-const MOST: usize = 1000;
+const MAX_CHANGES: usize = 1000;
 /// The key of the list in the memory of writes.
-const ITEM: &str = "all recipients";
+const WRITE_KEY: &str = "all recipients";
 
-/// How long a call that was announced may still replace the recipients; `since`: when this process began to work for the
+/// How long a call that was announced may still replace the recipients; `serving_since`: when this process took over the
 /// account.
-pub fn pending(status: &ShareStatus, settings: &Settings, now: At, since: At) -> Option<Duration> {
-    let over = clock::recorded(status.replacing_since.as_ref()?, now, since).plus(settings.settled_after());
+pub fn pending(status: &ShareStatus, settings: &Settings, now: At, serving_since: At) -> Option<Duration> {
+    let over = clock::recorded(status.replacing_since.as_ref()?, now, serving_since).plus(settings.settled_after());
     (now < over).then(|| over.since(now))
 }
 
 /// The same for the share that a pass is about.
 pub fn pending_for(share: &SharePass) -> Option<Duration> {
     let pass = &share.pass;
-    pending(&pass.status, &pass.context.settings, pass.now(), pass.serves_since())
+    pending(&pass.status, &pass.context.settings, pass.now(), pass.serving_since())
 }
 
 /// Ends an announcement that has settled; else sets aside what the call, which may still come, would undo.
@@ -56,8 +56,8 @@ pub fn settle_or_set_aside(share: &mut SharePass, adds: &mut Vec<RowKey>, remova
 /// Whether so much is to be changed that the list is replaced.
 pub fn is_worth_it(share: &SharePass, adds: &[RowKey], removals: &[RowKey]) -> bool {
     let recipients = adds.iter().chain(removals).filter(|key| key.is_recipient());
-    let refused = share.pass.memory(|memory| memory.tries.refused.contains_key(ITEM));
-    share.desired.prune && share.desired.organization.is_none() && !refused && recipients.count() >= WORTH
+    let refused = share.pass.memory(|memory| memory.tries.refused.contains_key(WRITE_KEY));
+    share.desired.prune && share.desired.organization.is_none() && !refused && recipients.count() >= MIN_CHANGES
 }
 
 /// Replaces the list by one that differs from the one that was just read in nothing but these changes.
@@ -79,8 +79,8 @@ pub async fn replace(
         share.listed = true;
         return share.row(seen, key).read().await;
     }
-    adds.truncate(MOST);
-    removals.truncate(MOST - adds.len());
+    adds.truncate(MAX_CHANGES);
+    removals.truncate(MAX_CHANGES - adds.len());
     let _permit = share.session.write_permit(1)?;
     let now = share.pass.now();
     let before = share.pass.status.inventory.clone();
@@ -96,7 +96,7 @@ pub async fn replace(
         // One of them may be why: each is tried for itself.
         Ok(Change::Not(error)) if error.class().refuses() => {
             let message = format!("Cloudflare refuses to replace the recipients: {error}");
-            share.pass.memory(|memory| memory.refuse(ITEM, message, now));
+            share.pass.memory(|memory| memory.refuse(WRITE_KEY, message, now));
             Ok(())
         }
         Ok(Change::Not(error)) => Err(Stop::Cloudflare(error)),

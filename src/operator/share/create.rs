@@ -21,7 +21,7 @@ use crate::operator::rows::row_state::{first_of, with_more};
 use crate::operator::stop::Stop;
 use crate::operator::{clock, delays};
 
-/// Creates that were refused without a word on what is wrong: so many recipients are tried alone.
+/// Where Cloudflare refuses a create without naming the recipient or resource, so many recipients are tried one by one.
 const MAX_ALONE: usize = 5;
 /// So many shares of the wanted name are recorded as known before a create; the status has room for no more.
 const MAX_KNOWN: usize = 100;
@@ -38,7 +38,7 @@ pub async fn create(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
     let index = &share.pass.context.cluster.index;
     let Some(_turn) = index.turns.take(&share.pass.object) else {
         let message = format!("another Share is creating a share named {}; waiting for it", new.name);
-        return Ok(Some(Verdict::working(Reason::Progressing, message).requeue_after(delays::SHORT)));
+        return Ok(Some(Verdict::working(Reason::Progressing, message).requeue_after(delays::RECHECK)));
     };
     if !index.claims(&share.pass.object) {
         return Ok(None);
@@ -115,7 +115,7 @@ pub async fn resolve_conflict(share: &mut SharePass) -> Result<Option<Verdict>, 
         let message = format!(
             "Cloudflare refused to create the share: {error}; looking whether an earlier copy of the request made it"
         );
-        let wait = lag_ends.since(now).max(delays::SHORT);
+        let wait = lag_ends.since(now).max(delays::RECHECK);
         return Ok(Some(Verdict::working(Reason::Creating, message).requeue_after(wait)));
     }
     withdraw(share).await?;
@@ -134,7 +134,7 @@ fn look_before_the_next(share: &SharePass) {
 /// The rows of this attempt. With exclusions the resources wait until those are in place, where Cloudflare
 /// allows it; after a refusal that named nothing, recipients are tried one by one.
 fn rows_to_send(share: &SharePass) -> Vec<RowKey> {
-    let mut rows = share.snapshot(|now| now.payload());
+    let mut rows = share.snapshot(|snapshot| snapshot.payload());
     let excludes = rows.iter().any(|key| key.is_excluded());
     rows.retain(|key| !key.is_excluded());
     if excludes && !*share.session.account.empty_refused.lock() {
@@ -322,12 +322,12 @@ fn empty_refused(share: &SharePass, error: &Error) -> Option<Verdict> {
         return None;
     }
     let message = format!("Cloudflare refuses to create this share without resources: {error}; trying once more");
-    Some(Verdict::working(Reason::Creating, message).requeue_after(delays::SHORT))
+    Some(Verdict::working(Reason::Creating, message).requeue_after(delays::RECHECK))
 }
 
 pub fn backing_off(share: &mut SharePass) -> Verdict {
     let now = share.pass.now();
-    let until = share.snapshot(|now| now.backoff_until()).unwrap_or(now.plus(delays::HUMAN));
+    let until = share.snapshot(|snapshot| snapshot.backoff_until()).unwrap_or(now.plus(delays::HUMAN));
     let wait = until.since(now);
     let refusals = share.pass.memory(|memory| {
         let mut backed_off: Vec<String> =

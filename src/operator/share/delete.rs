@@ -120,8 +120,9 @@ pub async fn await_leaving(share: &mut SharePass) -> Result<Option<Verdict>, Sto
 fn overdue_since(share: &SharePass) -> Option<At> {
     let deleted = share.pass.object.metadata.deletion_timestamp.as_ref().map(clock::from_time)?;
     let (conditions, settle_time) = (&share.pass.common().conditions, share.pass.context.settings.settle_time);
-    let (now, since) = (share.pass.now(), share.pass.serves_since());
-    let said_in = |kind| Some(conditions::said_in(conditions, kind, Reason::Deleting)?.unless_ahead(now, since));
+    let (now, serving_since) = (share.pass.now(), share.pass.serving_since());
+    let said_in =
+        |kind| Some(conditions::said_in(conditions, kind, Reason::Deleting)?.unless_ahead(now, serving_since));
     if let Some(reported) = said_in(ConditionType::Stalled) {
         return Some(reported.minus(settle_time));
     }

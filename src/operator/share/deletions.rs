@@ -21,7 +21,6 @@ use crate::operator::pass::verdict::Verdict;
 use crate::operator::stop::Stop;
 use crate::operator::{clock, delays};
 
-/// The Shares of one account, and the deletions that still count.
 struct AccountDeletions {
     shares: Vec<Arc<Share>>,
     recent: Record,
@@ -31,10 +30,10 @@ impl AccountDeletions {
     fn of(context: &Context, id: &str, log: &mut DeletionLog, now: At) -> AccountDeletions {
         let index = &context.cluster.index;
         let shares: Vec<Arc<Share>> = index.of_account(id).iter().filter_map(|name| index.shares.find(name)).collect();
-        let (own, since) = (&mut log.recorded, context.cluster.shards.since(id));
+        let (own, serving_since) = (&mut log.recorded, context.cluster.shards.serving_since(id));
         for share in shares.iter().filter(|share| is_bound(share)) {
             let recorded = share.status.iter().flat_map(|status| &status.recent_deletions);
-            let at = |deletion: &RecentDeletion| clock::from_time(&deletion.at).unless_ahead(now, since);
+            let at = |deletion: &RecentDeletion| clock::from_time(&deletion.at).unless_ahead(now, serving_since);
             own.extend(recorded.map(|deletion| (deletion.uid.clone(), at(deletion))));
         }
         own.retain(|_, at| deletions::counts(*at, now));

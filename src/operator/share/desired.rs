@@ -76,7 +76,6 @@ fn removal_limit(share: &Share) -> Result<Limit, String> {
 }
 
 impl Desired {
-    /// What is wanted of a row's meta, if it is a resource.
     pub fn meta(&self, key: &RowKey) -> ResourceMeta {
         self.all.get(key).map(|declaration| declaration.meta.clone()).unwrap_or_default()
     }

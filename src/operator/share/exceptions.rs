@@ -1,20 +1,23 @@
-//! How does each declared row stand, and which are not in place?
+//! How does each declared row stand, which are not in place, and whose matter is that?
 
 use super::plan::Plan;
 use super::removals;
 use super::share_pass::SharePass;
 use super::waivers;
-use crate::api::int32;
 use crate::api::status::ExceptionEntry;
+use crate::api::{Reason, int32};
 use crate::cloudflare::clean;
 use crate::core::interned::Interned;
 use crate::core::row_key::RowKey;
 use crate::core::row_step::Step;
 use crate::core::share_step::Mode;
-use crate::operator::clock;
 use crate::operator::pass::verdict::latest;
 use crate::operator::remote::observed_share::ObservedShare;
-use crate::operator::rows::row_state::{EXCLUSION_BLOCKED, NOT_CONVERGING, NOT_EXCLUDED, RowState, State, row_state};
+use crate::operator::rows::declare::Sibling;
+use crate::operator::rows::row_state::{
+    EXCLUSION_BLOCKED, NOT_CONVERGING, NOT_EXCLUDED, RowState, State, first_of, row_state,
+};
+use crate::operator::{clock, conditions};
 
 const MAX_EXCEPTIONS: usize = 100;
 const MAX_MESSAGE: usize = 300;
@@ -130,4 +133,41 @@ pub fn columns(key: &RowKey) -> (Option<Interned>, Option<Interned>, Option<Inte
         RowKey::Recipient(account) | RowKey::Excluded(account) => (Some(account.as_str().into()), None, None),
         RowKey::Resource { kind, id, .. } => (None, Some(clean(kind, MAX_MESSAGE).into()), Some(id.as_str().into())),
     }
+}
+
+/// Whether the share was Ready once: from then on, rows that objects add are their objects' own matter.
+pub fn has_been_ready(share: &SharePass) -> bool {
+    let status = &share.pass.status;
+    status.first_ready_at.is_some()
+        || conditions::readiness(&status.common.conditions) == Some(("True", Reason::Associated.as_str()))
+}
+
+/// Rows of objects that a share which was never Ready waits for: all that are on their way.
+pub fn awaited<'a>(share: &SharePass, row_states: &'a [RowState]) -> Vec<&'a RowState> {
+    if has_been_ready(share) {
+        return Vec::new();
+    }
+    let on_its_way =
+        |sibling: &Sibling| !sibling.child.is_suspended() && !sibling.child.is_stalled() && !sibling.outside;
+    let pending = |state: State| matches!(state, State::Pending | State::Failing);
+    let awaited = row_states.iter().filter(|row| pending(row.state));
+    awaited.filter(|row| share.declaring(&row.key).is_some_and(on_its_way)).collect()
+}
+
+/// A row that failed for good is the failure of the object that declares it.
+pub fn with_failed_objects(share: &SharePass, row_states: &[RowState], so_far: String) -> String {
+    let failed = row_states.iter().filter(|row| !row.is_in_place()).filter_map(|row| {
+        let sibling = share.declaring(&row.key)?;
+        if waivers::in_force(share, row).is_some() {
+            return None;
+        }
+        let word = match row.state {
+            State::Failed | State::Refused => "failed",
+            State::InPlace | State::Pending | State::Failing if sibling.child.is_stalled() => "is not in place",
+            State::InPlace | State::Pending | State::Failing => return None,
+        };
+        Some(format!("{} {word}, see {}", share.label(&row.key), sibling.key))
+    });
+    let failed = first_of(failed, 3, ", ");
+    if failed.is_empty() { so_far } else { format!("{so_far}; {failed}") }
 }

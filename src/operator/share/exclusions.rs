@@ -3,9 +3,7 @@
 use super::exceptions;
 use super::plan::Plan;
 use super::share_pass::SharePass;
-use crate::api::{EventReason, REQUESTED_AT, Reason, secret_of};
-use crate::cloudflare::Error;
-use crate::core::row_key::RowKey;
+use crate::api::{EventReason, REQUESTED_AT, Reason};
 use crate::core::share_step::Mode;
 use crate::operator::cluster::events::Note;
 use crate::operator::pass::verdict::{Course, Verdict};
@@ -14,7 +12,7 @@ use crate::operator::rows::row_state::{NOT_EXCLUDED, RowState, State, first_and_
 use crate::operator::{conditions, delays};
 
 /// A message names so many accounts.
-const NAMED: usize = 3;
+const MAX_NAMED: usize = 3;
 
 /// Accounts that were excluded and do not have the share taken away yet. Members who leave later are no reason to be
 /// unready.
@@ -27,13 +25,13 @@ pub fn leaving_members(share: &SharePass, seen: &ObservedShare) -> usize {
 /// Takes note of accounts that receive the share though they are excluded, so that it is reported whatever becomes of the
 /// pass.
 pub fn note_exclusions(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) {
-    share.pass.alarm = None;
     if share.mode != Mode::Manage || !share.excludes() {
+        share.pass.alarm = None;
         return;
     }
     let row_states = exceptions::row_states(share, seen, plan);
     exceptions::list_exceptions(share, &row_states);
-    share.pass.alarm = not_in_force(share, &row_states);
+    set_alarm(share, &row_states);
 }
 
 /// The share is made, with its resources, and excluded accounts receive it until that is done.
@@ -45,7 +43,7 @@ pub fn note_exclusions_to_come(share: &mut SharePass) {
     let row_state = |(key, _)| RowState::of(key, State::Pending, NOT_EXCLUDED, message);
     let row_states: Vec<RowState> = share.desired.excluded().map(row_state).collect();
     exceptions::list_exceptions(share, &row_states);
-    share.pass.alarm = not_in_force(share, &row_states);
+    set_alarm(share, &row_states);
     draft_alarm(share);
 }
 
@@ -85,18 +83,22 @@ pub fn recall_exclusions(share: &mut SharePass) {
         Some(RowState::of(key, State::Pending, NOT_EXCLUDED, entry.message.clone()))
     };
     let row_states: Vec<RowState> = share.desired.excluded().filter_map(reported).collect();
-    share.pass.alarm = not_in_force(share, &row_states);
+    set_alarm(share, &row_states);
 }
 
-/// What is reported of accounts that receive the share though they are excluded.
-pub fn not_in_force(share: &SharePass, row_states: &[RowState]) -> Option<Verdict> {
+/// Has accounts that receive the share though they are excluded reported with whatever the pass ends with.
+pub fn set_alarm(share: &mut SharePass, row_states: &[RowState]) {
+    share.pass.alarm = not_in_force(share, row_states);
+}
+
+fn not_in_force(share: &SharePass, row_states: &[RowState]) -> Option<Verdict> {
     let receiving: Vec<&RowState> = row_states.iter().filter(|row| row.word == NOT_EXCLUDED).collect();
     if receiving.is_empty() {
         return None;
     }
     let named: Vec<String> = receiving.iter().map(|row| share.label(&row.key)).collect();
-    let named = first_and_more(&named, NAMED);
-    let see = if receiving.len() > NAMED { " (see status.exceptions)" } else { "" };
+    let named = first_and_more(&named, MAX_NAMED);
+    let see = if receiving.len() > MAX_NAMED { " (see status.exceptions)" } else { "" };
     let (verb, them) = if receiving.len() == 1 { ("receives", "it is") } else { ("receive", "they are") };
     let message = format!("{named}{see} {verb} this share although {them} excluded");
     let now = share.pass.now();
@@ -116,18 +118,4 @@ pub fn not_in_force(share: &SharePass, row_states: &[RowState]) -> Option<Verdic
     let verdict = Verdict::stalled(Reason::ExclusionsNotInForce, message).requeue_after(again);
     let passing = !refusals.is_empty() && refusals.iter().all(|refused| refused.passing);
     Some(if passing { Verdict { course: Course::Reconciling, ..verdict } } else { verdict })
-}
-
-/// The credential may not exclude accounts, though it may well do all else: that is reported for the accounts, and the rest
-/// of the share goes on.
-pub fn exclusion_denied(share: &SharePass, exclusions: &[RowKey], error: &Error) {
-    let secret = secret_of(&share.pass.object);
-    share.pass.context.remote.credentials.doubt(&secret);
-    let (now, passing_time) = (share.pass.now(), share.pass.context.settings.passing_time());
-    let message =
-        format!("Cloudflare does not allow the credential in the Secret {} to exclude accounts: {error}", secret.name);
-    // One call was enough to learn it.
-    for key in exclusions {
-        share.pass.memory(|memory| memory.deny(&key.to_string(), message.clone(), now, passing_time));
-    }
 }

@@ -9,8 +9,8 @@ use kube::ResourceExt;
 use super::desired::{Desired, retains};
 use crate::api::policy::AdoptionPolicy;
 use crate::api::status::ShareStatus;
-use crate::api::{Name, Share, is_deleting};
-use crate::cloudflare::Fingerprint;
+use crate::api::{Share, is_deleting};
+use crate::cloudflare::{Fingerprint, Share as RemoteShare, ShareStatus as RemoteStatus, TargetType};
 use crate::core::id::ShareId;
 use crate::core::share_step::{Adoption, Facts, Found, Mode, Named, Presence, Situation};
 use crate::core::time::At;
@@ -20,16 +20,15 @@ use crate::operator::pass::memory::Memory;
 use crate::operator::remote::account_cache::AccountCache;
 
 /// A look at the newest shares serves all creates for so long.
-const LOOK: Duration = Duration::from_secs(15);
+const MAX_LOOK_AGE: Duration = Duration::from_secs(15);
 /// How far the API server's clock may be behind ours.
-pub(super) const SKEW: Duration = Duration::from_secs(5);
+pub(super) const MAX_CLOCK_SKEW: Duration = Duration::from_secs(5);
 /// A share that the manifest names by id and that is not there is asked for again after so long.
-const ASKED_LATELY: Duration = Duration::from_secs(55);
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(55);
 
 /// All that the facts depend on.
 pub struct Snapshot<'a> {
     pub object: &'a Share,
-    pub name: &'a Name,
     pub desired: &'a Desired,
     /// What is recorded of this very object.
     pub status: &'a ShareStatus,
@@ -55,7 +54,7 @@ pub struct Viewer {
 pub struct Timing {
     pub now: At,
     /// What was read since then is fresh.
-    pub since: At,
+    pub fresh_since: At,
     /// How far Cloudflare's clock is ahead of ours, in milliseconds.
     pub ahead: i64,
     pub settle_time: Duration,
@@ -107,7 +106,6 @@ impl Snapshot<'_> {
         self.meant()
     }
 
-    /// The share that the manifest means, by id or by name.
     pub fn meant(&self) -> Option<ShareId> {
         self.desired.share_id.clone().or_else(|| match self.named() {
             Named::One { id, .. } => Some(id),
@@ -127,7 +125,7 @@ impl Snapshot<'_> {
     }
 
     /// Whether the last that saw the share, or sent its create, was another credential.
-    pub(super) fn is_stranger(&self) -> bool {
+    pub(super) fn is_other_credential(&self) -> bool {
         let seen_with = self.status.seen_with.as_deref();
         self.viewer.credential.zip(seen_with).is_some_and(|(own, seen_with)| own.to_string() != seen_with)
     }
@@ -137,7 +135,7 @@ impl Snapshot<'_> {
     fn is_hidden(&self, id: &ShareId) -> bool {
         let leaves = self.is_deleting() && self.status.remote_status.as_deref() == Some("deleting");
         let shown = self.cache.seen(id).is_some();
-        self.is_stranger() && !shown && !leaves && !self.viewer.confirmed_gone
+        self.is_other_credential() && !shown && !leaves && !self.viewer.confirmed_gone
     }
 
     fn adoption(&self) -> Adoption {
@@ -148,7 +146,7 @@ impl Snapshot<'_> {
             };
         };
         // What is not there may come: ask again once a minute.
-        let asked_lately = self.memory.tries.asked_for_id.is_some_and(|at| self.timing.now.since(at) < ASKED_LATELY);
+        let asked_lately = self.memory.tries.asked_for_id.is_some_and(|at| self.timing.now.since(at) < ASK_AGAIN_AFTER);
         match self.found(id) {
             // One that is known to be deleted, or to be another account's, stays so.
             Found::Missing if !asked_lately && self.cache.seen(id).is_none() => {
@@ -163,7 +161,9 @@ impl Snapshot<'_> {
     pub fn look_since(&self) -> At {
         let first = self.memory.tries.first_look.unwrap_or(self.timing.now);
         let created = self.object.creation_timestamp().map(|time| clock::from_time(&time));
-        let old = first.min(created.map_or(first, |created| created.plus(SKEW))).max(self.timing.since.minus(LOOK));
+        let old = first
+            .min(created.map_or(first, |created| created.plus(MAX_CLOCK_SKEW)))
+            .max(self.timing.fresh_since.minus(MAX_LOOK_AGE));
         old.max(self.memory.create_refused_at.unwrap_or_default())
     }
 
@@ -174,6 +174,68 @@ impl Snapshot<'_> {
             return Named::Unread;
         }
         self.live_named()
+    }
+
+    /// Whether the share is there, whichever credential saw it last.
+    fn cached_presence(&self, id: &ShareId) -> Presence {
+        let has_ended = || self.cache.has_ended(id, self.is_deleting(), self.timing.read_lag);
+        match self.cache.seen(id).map(|seen| &seen.share.status) {
+            Some(RemoteStatus::Active | RemoteStatus::Other(_)) => Presence::Live,
+            // One share says nothing of how many are missing.
+            _ if self.cache.swept.is_none() => Presence::Unread,
+            Some(RemoteStatus::Deleting) => Presence::Leaving,
+            Some(RemoteStatus::Deleted) if has_ended() => Presence::Gone,
+            Some(RemoteStatus::Deleted) => Presence::Missing,
+            None if has_ended() => Presence::Gone,
+            None if self.cache.is_missing(id) => Presence::Missing,
+            None => Presence::Unread,
+        }
+    }
+
+    /// What became of a share that the manifest names by id.
+    fn found(&self, id: &ShareId) -> Found {
+        match self.cache.seen(id) {
+            Some(seen) if !seen.share.is_sent_by(&self.desired.owner) => Found::Missing,
+            Some(seen) if seen.is_live() && self.fits(&seen.share) => Found::Fits,
+            Some(seen) if seen.is_live() => Found::Misfits,
+            Some(_) => Found::Missing,
+            None if self.cache.is_missing(id) => Found::Missing,
+            None => Found::Unread,
+        }
+    }
+
+    /// Whether a share has the target that the manifest declares.
+    fn fits(&self, share: &RemoteShare) -> bool {
+        match (&self.desired.organization, &share.target_type) {
+            (None, TargetType::Organization) | (Some(_), TargetType::Account) => false,
+            // A target type that this program does not know is not what the manifest declares.
+            (_, TargetType::Other(word)) if !word.is_empty() => false,
+            (Some(desired), _) => share.organization_id.as_ref().is_none_or(|id| id == desired),
+            (None, _) => true,
+        }
+    }
+
+    /// Live shares that bear the wanted name.
+    fn live_named(&self) -> Named {
+        let Some(name) = &self.desired.name else { return Named::Nobody };
+        let mut ids: Vec<(ShareId, bool)> = self
+            .cache
+            .live()
+            .filter(|seen| seen.share.name == *name && seen.share.is_sent_by(&self.desired.owner))
+            .map(|seen| (seen.share.id.clone(), self.fits(&seen.share)))
+            .collect();
+        if self.desired.adoption == AdoptionPolicy::SameName && ids.len() > 1 {
+            ids.retain(|(id, _)| !self.index.is_spoken_for(self.object, id.as_str()));
+        }
+        ids.sort();
+        match ids.as_slice() {
+            [] => Named::Nobody,
+            [(id, fits)] => {
+                let free = self.desired.observe || !self.index.is_spoken_for(self.object, id.as_str());
+                if free { Named::One { id: id.clone(), fits: *fits } } else { Named::Taken(id.clone()) }
+            }
+            many => Named::Many(many.iter().map(|(id, _)| id.clone()).collect()),
+        }
     }
 }
 

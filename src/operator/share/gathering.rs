@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 
-use super::facts::{SKEW, Snapshot};
+use super::facts::{MAX_CLOCK_SKEW, Snapshot};
+use crate::api::Name;
 use crate::core::row_key::RowKey;
 use crate::core::share_step::Gathered;
 use crate::core::time::At;
@@ -12,8 +13,8 @@ use crate::operator::clock;
 use crate::operator::rows::declare::By;
 
 /// Children that come as objects are gathered until none came for so long, and at most so long in all.
-const QUIET: Duration = Duration::from_secs(3);
-const LONGEST: Duration = Duration::from_secs(15);
+const QUIET_TIME: Duration = Duration::from_secs(3);
+const MAX_GATHERING_TIME: Duration = Duration::from_secs(15);
 /// Creates of one object whose outcome was never learned, in an hour.
 const MAX_LOST: usize = 3;
 const HOUR: Duration = Duration::from_secs(3600);
@@ -21,8 +22,9 @@ const HOUR: Duration = Duration::from_secs(3600);
 impl Snapshot<'_> {
     pub(super) fn gathered(&self) -> Gathered {
         let now = self.timing.now;
-        let arrivals = self.index.arrivals(self.name);
-        if arrivals.is_some_and(|came| now.since(came.last) < QUIET && now.since(came.first) < LONGEST) {
+        let arrivals = self.index.arrivals(&Name::of(self.object));
+        if arrivals.is_some_and(|came| now.since(came.last) < QUIET_TIME && now.since(came.first) < MAX_GATHERING_TIME)
+        {
             return Gathered::Arriving;
         }
         let gathered = self.lacking_kind();
@@ -34,8 +36,8 @@ impl Snapshot<'_> {
     fn is_new(&self) -> bool {
         let now = self.timing.now;
         let created = self.object.creation_timestamp().map(|time| clock::from_time(&time));
-        self.memory.tries.first_look.is_some_and(|first| now.since(first) < QUIET)
-            && created.is_some_and(|created| now.since(created) < QUIET + SKEW)
+        self.memory.tries.first_look.is_some_and(|first| now.since(first) < QUIET_TIME)
+            && created.is_some_and(|created| now.since(created) < QUIET_TIME + MAX_CLOCK_SKEW)
     }
 
     fn lacking_kind(&self) -> Gathered {
@@ -114,7 +116,7 @@ mod tests {
             (
                 "listed before the manifest came, and not since",
                 unbound().with(|world| {
-                    world.share.metadata.creation_timestamp = Some(clock::time(NOW.plus(SKEW)));
+                    world.share.metadata.creation_timestamp = Some(clock::time(NOW.plus(MAX_CLOCK_SKEW)));
                     world.cache.looked = Some(NOW.minus(Duration::from_secs(1)));
                 }),
                 Step::Read(Want::List),

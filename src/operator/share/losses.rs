@@ -34,7 +34,6 @@ pub fn max_removals(status: &ShareStatus, desired: &Desired) -> i32 {
     int32(allowed)
 }
 
-/// How rows of this kind are counted.
 pub fn counted(key: &RowKey) -> Counted {
     match key {
         RowKey::Recipient(_) | RowKey::Excluded(_) => Counted::Accounts,
@@ -45,7 +44,7 @@ pub fn counted(key: &RowKey) -> Counted {
 /// What a share would lose now, no matter who declared it: entries of the Share that were taken away, child objects that are
 /// deleted, and accounts that are excluded after the share was created.
 pub struct Losing {
-    /// The rows, with their labels.
+    /// With their labels.
     rows: BTreeMap<RowKey, Option<Interned>>,
     /// Those of them whose removal a person has confirmed: they do not count.
     confirmed: BTreeSet<RowKey>,
@@ -254,8 +253,9 @@ impl Losing {
         true
     }
 
-    /// Keeps how many rows there were before, as long as some are still to be removed.
-    pub fn note_before(&self, status: &mut ShareStatus) {
+    /// Records how many rows there were before the removals, as long as some are still to be made. Comes before
+    /// [`Losing::accept`], whose caller saves both at once.
+    pub fn record_totals(&self, status: &mut ShareStatus) {
         let before = (!self.is_nothing())
             .then(|| RowTotals { recipients: int32(self.accounts.total), resources: int32(self.resources.total) });
         if before.is_some() || status.recent_removals.as_ref().is_some_and(|recent| recent.before.is_some()) {

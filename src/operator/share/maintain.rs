@@ -20,7 +20,7 @@ use crate::operator::rows::row_state::{State, row_state};
 use crate::operator::stop::Stop;
 
 /// Polls without news for which the counts suffice, and the recipients are not listed.
-const PATIENT_POLLS: u32 = 3;
+const MAX_POLLS_BY_COUNTS: u32 = 3;
 /// More rounds than most edits need: the rest is done in the next pass.
 const MAX_ROUNDS: usize = 200;
 
@@ -77,7 +77,9 @@ async fn round(share: &mut SharePass, id: &ShareId, requested: bool) -> Result<O
             Ok(Some(Verdict::working(Reason::Progressing, message).requeue_after(wait)))
         }
         Round::Done
-            if share.desired.organization.is_some() && seen.may_be_counted(share.pass.since) && !share.counted =>
+            if share.desired.organization.is_some()
+                && seen.may_be_counted(share.pass.fresh_since)
+                && !share.counted =>
         {
             share.session.read_share(id).await?;
             share.counted = true;
@@ -111,7 +113,7 @@ fn report_just_made(share: &SharePass, id: &ShareId) -> Verdict {
 
 fn vanished() -> Verdict {
     Verdict::unknown(Reason::Progressing, "the share is not in what was read; reading again")
-        .requeue_after(delays::SHORT)
+        .requeue_after(delays::RECHECK)
 }
 
 /// Whether the last verdict, Ready on this generation, still stands though the recipients were not listed since
@@ -163,7 +165,8 @@ async fn refresh(share: &SharePass, id: &ShareId, requested: bool) -> Result<(),
     }
     // While many shares are followed, one page of counts covers a hundred of them, so a share's recipients are listed only
     // once its counts have moved. What failed is counted as associating for ever, so after some polls they are listed anyway.
-    let counts_suffice = many && polls < PATIENT_POLLS && seen.counts.is_some_and(|c| c.associating > 0) && !requested;
+    let counts_suffice =
+        many && polls < MAX_POLLS_BY_COUNTS && seen.counts.is_some_and(|c| c.associating > 0) && !requested;
     if seen.are_recipients_outdated(since) && !counts_suffice {
         share.session.read_recipients(id).await?;
     }

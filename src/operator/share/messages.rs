@@ -7,9 +7,9 @@ use crate::api::{Reason, Share, is_deleting, own_record, secret_of};
 use crate::core::id::{self, ShareId};
 use crate::core::share_step::{Mode, Refusal, Wait};
 use crate::operator::cluster::index::Index;
+use crate::operator::delays;
 use crate::operator::pass::breaker;
-use crate::operator::pass::verdict::{self, READ_ONLY, Verdict};
-use crate::operator::{conditions, delays};
+use crate::operator::pass::verdict::{READ_ONLY, Verdict};
 
 /// What the installer or an earlier manifest rules out, whatever is found at Cloudflare.
 pub fn forbidden(share: &SharePass) -> Option<Verdict> {
@@ -64,7 +64,7 @@ pub fn waiting(share: &mut SharePass, wait: Wait) -> Verdict {
             status::frozen(share, reason, &what)
         }
         Wait::Visibility => {
-            if let Some(verdict) = status::by_breaker(share) {
+            if let Some(verdict) = breaker::while_open(&share.session, &share.pass.key.name) {
                 return verdict;
             }
             let what = share.share_id().map_or_else(
@@ -95,8 +95,11 @@ fn withheld(share: &SharePass) -> (Reason, String) {
 }
 
 /// What is reported instead of a look at a share that is not there, while nothing of its account is believed.
-pub fn doubted(share: &SharePass) -> Option<Verdict> {
-    if share.mode == Mode::Manage || share.pass.is_deleting() { None } else { status::by_breaker(share) }
+pub fn held_by_breaker(share: &SharePass) -> Option<Verdict> {
+    if share.mode == Mode::Manage || share.pass.is_deleting() {
+        return None;
+    }
+    breaker::while_open(&share.session, &share.pass.key.name)
 }
 
 pub fn refuse(share: &SharePass, refusal: Refusal) -> Verdict {
@@ -111,10 +114,7 @@ pub fn refuse(share: &SharePass, refusal: Refusal) -> Verdict {
     }
     let verdict = refused(refusal, &share.pass.object, &share.desired, &share.pass.context.cluster.index, id.as_ref());
     if leaves {
-        let now = share.pass.now();
-        let (conditions, serves_since) = (&share.pass.status.common.conditions, share.pass.serves_since());
-        let since = conditions::said_since(conditions, verdict.reason, now, serves_since);
-        return verdict::awaited(verdict, since, now);
+        return share.pass.awaited(verdict);
     }
     if verdict.reason == Reason::Claimed && share.pass.context.cluster.outside.selector().is_some() {
         // No watch tells when an object that is out of scope goes.
@@ -153,7 +153,8 @@ pub fn refused(refusal: Refusal, share: &Share, desired: &Desired, index: &Index
             Verdict::stalled(Reason::Ambiguous, ambiguous(name, &ids)).requeue_after(delays::HUMAN)
         }
         Refusal::Taken(id) => {
-            Verdict::stalled(Reason::Claimed, only_claimed(share, index, name, &id)).requeue_after(delays::HUMAN)
+            let message = none_created(share, index, &id, &format!("the only share named {name} (id {id})"));
+            Verdict::stalled(Reason::Claimed, message).requeue_after(delays::HUMAN)
         }
         Refusal::NotFound => Verdict::stalled(Reason::ShareNotFound, not_found(share, desired, id.unwrap_or_default()))
             .requeue_after(delays::HUMAN),
@@ -174,22 +175,20 @@ fn nothing(why: &str, desired: &Desired) -> String {
 }
 
 fn claimed(share: &Share, index: &Index, name: &str, id: Option<&str>) -> String {
-    let rival = rivals::named(index, index.rival(share, id));
     match id {
-        Some(id) => format!(
-            "{}, so cfshare does nothing for this object. Delete this object, which changes nothing at Cloudflare. {}",
-            has_share(share, index, id, &format!("share {id}")),
-            not_deleted(share, index, id)
-        ),
+        Some(id) => {
+            let (has_it, not_deleted) = rival_has(share, index, id, &format!("share {id}"));
+            format!(
+                "{has_it}, so cfshare does nothing for this object. Delete this object, which changes nothing at \
+                 Cloudflare. {not_deleted}"
+            )
+        }
         None => {
+            let rival = rivals::named(index, index.rival(share, None));
             let not_deleted = rivals::not_deleted(&rival);
             format!("{rival} already has the name {name}, or claims it, so {NONE_CREATED} {not_deleted}")
         }
     }
-}
-
-fn only_claimed(share: &Share, index: &Index, name: &str, id: &ShareId) -> String {
-    none_created(share, index, id, &format!("the only share named {name} (id {id})"))
 }
 
 fn name_taken(share: &Share, index: &Index, name: &str, ids: &[ShareId]) -> String {
@@ -210,33 +209,24 @@ fn name_taken(share: &Share, index: &Index, name: &str, ids: &[ShareId]) -> Stri
     }
 }
 
-/// What the Share that stands in the way has to do with a share, called so.
-fn has_share(share: &Share, index: &Index, id: &str, called: &str) -> String {
-    let rival = rivals::named(index, index.rival(share, Some(id)));
-    match index.rival(share, Some(id)) {
-        Some(name) if !index.manages(&name, id) => {
-            format!("{rival} is to adopt {called} by its spec.shareID")
-        }
-        Some(_) | None => format!("{rival} already manages {called}"),
+/// What the Share that stands in the way has to do with a share, called so, and why it is not to be deleted instead.
+fn rival_has(share: &Share, index: &Index, id: &str, called: &str) -> (String, String) {
+    let rival = index.rival(share, Some(id));
+    let only_wants_it = rival.as_ref().is_some_and(|rival| !index.manages(rival, id));
+    let rival = rivals::named(index, rival);
+    if only_wants_it {
+        (format!("{rival} is to adopt {called} by its spec.shareID"), format!("{rival} manages no share so far"))
+    } else {
+        (format!("{rival} already manages {called}"), rivals::not_deleted(&rival))
     }
 }
 
 const NONE_CREATED: &str = "no share is created for this object. Give this object another spec.name, or delete it, which changes \
                             nothing at Cloudflare.";
 
-/// `called`: the share that another one has.
 fn none_created(share: &Share, index: &Index, id: &ShareId, called: &str) -> String {
-    let id = id.as_str();
-    format!("{}, so {NONE_CREATED} {}", has_share(share, index, id, called), not_deleted(share, index, id))
-}
-
-/// Why the Share that stands in the way is not to be deleted instead, if it has the share.
-fn not_deleted(share: &Share, index: &Index, id: &str) -> String {
-    let rival = rivals::named(index, index.rival(share, Some(id)));
-    match index.rival(share, Some(id)) {
-        Some(name) if !index.manages(&name, id) => format!("{rival} manages no share so far"),
-        Some(_) | None => rivals::not_deleted(&rival),
-    }
+    let (has_it, not_deleted) = rival_has(share, index, id.as_str(), called);
+    format!("{has_it}, so {NONE_CREATED} {not_deleted}")
 }
 
 fn ambiguous(name: &str, ids: &[ShareId]) -> String {

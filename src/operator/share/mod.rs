@@ -3,7 +3,6 @@
 mod announced;
 mod apply;
 pub mod bulk;
-mod children;
 mod create;
 mod delete;
 pub mod deletions;
@@ -12,7 +11,6 @@ mod exceptions;
 mod exclusions;
 pub mod facts;
 mod gathering;
-pub mod lookup;
 pub mod losses;
 mod maintain;
 mod messages;
@@ -20,7 +18,6 @@ pub mod name;
 mod opening;
 pub mod outside;
 pub mod plan;
-mod reads;
 mod removals;
 mod rivals;
 #[cfg(test)]
@@ -42,6 +39,7 @@ use crate::operator::delays;
 use crate::operator::pass::context::Context;
 use crate::operator::pass::verdict::Verdict;
 
+use announced::started_at;
 pub use desired::{Desired, retains};
 pub use losses::next_confirmation;
 pub use messages::refused;
@@ -49,6 +47,8 @@ use share_pass::SharePass;
 
 /// More steps than any pass needs: what loops longer is a defect, and goes on in the next pass.
 const MAX_STEPS: usize = 64;
+/// So many shares of a name that was taken are read once more on request.
+const MAX_ASKED_AGAIN: usize = 3;
 
 /// One pass; returns when to run the next if nothing requeues the object before.
 pub async fn reconcile(context: Arc<Context>, object: Arc<Share>) -> Result<Option<Duration>, Stop> {
@@ -100,6 +100,7 @@ async fn steps(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
     }
     let mut asked_again = false;
     for _ in 0..MAX_STEPS {
+        share.note_look();
         let facts = share.facts();
         let step = share_step::step(&facts);
         tracing::trace!(?facts, ?step);
@@ -107,8 +108,8 @@ async fn steps(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
             continue;
         }
         let verdict = match step {
-            Step::Read(Want::Share) => reads::read_share(share).await.map(|()| None),
-            Step::Read(Want::List) => reads::read_list(share).await.map(|()| None),
+            Step::Read(Want::Share) => read_share(share).await.map(|()| None),
+            Step::Read(Want::List) => read_list(share).await.map(|()| None),
             Step::Bind { id, adopted } => match rivals::awaits_lists(share).filter(|_| adopted) {
                 Some(verdict) => Ok(Some(verdict)),
                 None => create::bind(share, &id, adopted).await.map(|()| None),
@@ -120,7 +121,7 @@ async fn steps(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
             Step::Release => return opening::release_finalizer(share).await.map(|()| None),
             Step::Maintain => maintain::maintain(share).await.map(Some),
             Step::Wait(Wait::Settle) if create::met_conflict(share) => create::resolve_conflict(share).await,
-            Step::Await(ending) => match (messages::doubted(share), ending) {
+            Step::Await(ending) => match (messages::held_by_breaker(share), ending) {
                 (Some(verdict), _) => Ok(Some(verdict)),
                 (None, Ending::Leaving) => delete::await_leaving(share).await,
                 (None, Ending::Confirmation) => delete::confirm(share).await,
@@ -129,7 +130,10 @@ async fn steps(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
             // Somebody says that the name is free now.
             Step::Refuse(Refusal::NameTaken(ids)) if share.pass.is_requested() && !asked_again => {
                 asked_again = true;
-                reads::read_shares(share, &ids).await.map(|()| None)
+                for id in ids.iter().take(MAX_ASKED_AGAIN) {
+                    share.session.read_share(id).await?;
+                }
+                Ok(None)
             }
             Step::Refuse(refusal) => Ok(Some(messages::refuse(share, refusal))),
         }?;
@@ -139,4 +143,31 @@ async fn steps(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
     }
     tracing::warn!("a pass did not finish within {MAX_STEPS} steps");
     Ok(Some(Verdict::unfinished()))
+}
+
+async fn read_share(share: &SharePass) -> Result<(), Stop> {
+    let id = share.share_id().or_else(|| share.desired.share_id.clone());
+    let may_read = share.share_id().is_some_and(|id| share.pass.take_early_read(&share.session, &id));
+    if !may_read {
+        share.session.await_first_sweep()?;
+    }
+    // The sweep may have ended since it was missed.
+    let Some(id) = id.filter(|id| share.seen(id).is_none()) else { return Ok(()) };
+    share.session.read_share(&id).await?;
+    let now = share.pass.now();
+    share.pass.memory(|memory| memory.tries.asked_for_id = Some(now));
+    Ok(())
+}
+
+async fn read_list(share: &SharePass) -> Result<(), Stop> {
+    share.session.await_first_sweep()?;
+    let Some(intent) = share.pass.status.intent.clone() else {
+        return share.session.look(share.snapshot(|snapshot| snapshot.look_since())).await;
+    };
+    let began = share.pass.now();
+    let since = started_at(&intent).minus(share_step::CLOCKS_DIFFER);
+    share.session.look_back(since).await?;
+    let with = share.session.account.fingerprint;
+    share.pass.memory(|memory| memory.note_empty_look(with, began));
+    Ok(())
 }

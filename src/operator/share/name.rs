@@ -9,9 +9,9 @@ use crate::core::id::ShareId;
 use crate::core::share_step::Mode;
 use crate::operator::cluster::claimant::Claim;
 use crate::operator::delays;
-use crate::operator::pass::drift;
 use crate::operator::pass::memory::Write;
 use crate::operator::pass::verdict::Verdict;
+use crate::operator::pass::write;
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::stop::Stop;
 
@@ -31,9 +31,9 @@ pub async fn correct_name(share: &mut SharePass, id: &ShareId, seen: &ObservedSh
         return Ok(None);
     }
     let write = Write { item: "name".into(), what: "the share's name".into(), value: wanted, found: found.clone() };
-    if share.pass.awaits_effect(&write) && seen.read_at < share.pass.since {
+    if share.pass.awaits_effect(&write) && seen.read_at < share.pass.fresh_since {
         share.session.read_share(id).await?;
-        let is_read = share.seen(id).is_none_or(|seen| seen.read_at >= share.pass.since);
+        let is_read = share.seen(id).is_none_or(|seen| seen.read_at >= share.pass.fresh_since);
         return Ok(share.pass.not_shown_yet(&write).filter(|_| !is_read));
     }
     let write_block = share.pass.write_block(&write).or_else(|| share.pass.not_shown_yet(&write));
@@ -67,7 +67,7 @@ async fn find_rival(share: &SharePass, id: &ShareId, name: &str, kept: &str) -> 
     // What is known to be taken costs no look.
     if bearer().is_none() {
         share.session.await_first_sweep()?;
-        share.session.look(share.pass.since).await?;
+        share.session.look(share.pass.fresh_since).await?;
     }
     Ok(bearer().map(|other| {
         let bound = index.rival(&share.pass.object, Some(other.as_str()));
@@ -110,7 +110,7 @@ pub fn is_misnamed(share: &SharePass, seen: &ObservedShare) -> bool {
 pub fn name_drift(share: &SharePass, seen: &ObservedShare) -> Option<DriftEntry> {
     let wanted = wanted_name(share).filter(|wanted| **wanted != seen.share.name)?;
     let edited = share.mode == Mode::Manage && share.pass.status.share_name.as_deref() != Some(wanted.as_str());
-    (!edited).then(|| drift::entry("name".into(), wanted, &seen.share.name))
+    (!edited).then(|| write::drift_entry("name".into(), wanted, &seen.share.name))
 }
 
 /// An adopted share keeps the name it has, unless the manifest gives one.

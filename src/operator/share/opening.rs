@@ -106,6 +106,7 @@ pub fn show_policies(pass: &mut Pass<Share>, desired: &Desired) {
 pub fn open(mut pass: Pass<Share>, desired: Desired, credential: &ResolvedCredential) -> SharePass {
     let priority = priority(&pass);
     let session = pass.open(credential, &desired.owner, priority);
+    // Before the mode, in which nothing is written while the breaker is open: a person may close it in this pass.
     breaker::close_breaker(&mut pass, &session);
     let mode = mode(&pass, &session, &desired);
     SharePass { pass, session, desired, mode, counted: false, listed: false }

@@ -15,9 +15,9 @@ use crate::operator::rows::facts::RowPlan;
 use crate::operator::rows::row_state::first_and_more;
 
 /// For so long a look holds for rows that nobody declares and that stay anyway.
-const UNMANAGED: Duration = Duration::from_secs(600);
+const MAX_AGE_FOR_UNMANAGED: Duration = Duration::from_secs(600);
 /// A message names so many objects.
-const NAMED: usize = 3;
+const MAX_NAMED: usize = 3;
 
 /// What a look at the objects out of scope came to.
 pub enum Looked {
@@ -40,7 +40,7 @@ pub async fn find_hidden_children(share: &mut SharePass, plan: &Plan, requested:
     let within = match (is(Step::Remove), has_outside, unmanaged) {
         (true, _, _) => delays::FRESH,
         (false, true, _) => delays::HUMAN,
-        (false, false, true) => UNMANAGED,
+        (false, false, true) => MAX_AGE_FOR_UNMANAGED,
         (false, false, false) => return Looked::Enough,
     };
     // Somebody says that the labels are another way now.
@@ -83,7 +83,7 @@ pub fn out_of_scope(share: &SharePass) -> Option<Verdict> {
     let message = format!(
         "{} {does} not match --watch-label-selector, so cfshare does not reconcile what {declares}, and leaves it \
          at Cloudflare as it is. Restore the labels: {}",
-        first_and_more(&named, NAMED),
+        first_and_more(&named, MAX_NAMED),
         into_scope(&share.pass.context.cluster.outside, &first.key),
     );
     Some(Verdict::stalled(Reason::OutOfScope, message).requeue_after(delays::HUMAN))

@@ -14,7 +14,7 @@ use crate::operator::rows::inventory::Entry;
 use crate::operator::stop::Stop;
 
 /// How long an entry that was taken away may take to come back as an object of its own.
-const HANDOVER: Duration = Duration::from_secs(1);
+const HANDOVER_TIME: Duration = Duration::from_secs(1);
 /// Removals that are recorded at once.
 const BATCH: usize = 8;
 
@@ -27,7 +27,7 @@ pub fn losing(share: &SharePass, seen: &ObservedShare) -> Losing {
 /// What would be lost now. A person's confirmation is recorded before it counts, and closed once nothing is left of it.
 pub async fn settle_confirmation(share: &mut SharePass, seen: &ObservedShare) -> Result<Losing, Stop> {
     let mut losing = losing(share, seen);
-    losing.note_before(&mut share.pass.status);
+    losing.record_totals(&mut share.pass.status);
     if losing.is_nothing() {
         losses::close_confirmation(&mut share.pass.status);
         return Ok(losing);
@@ -57,7 +57,7 @@ pub fn deferred_for(share: &SharePass, plan: &Plan) -> Option<Duration> {
     let now = share.pass.now();
     let since_edit = share.pass.memory(|memory| now.since(memory.edited_at));
     let waiting = !plan.of(|step| step == Step::Remove).is_empty();
-    (waiting && since_edit < HANDOVER).then(|| HANDOVER - since_edit)
+    (waiting && since_edit < HANDOVER_TIME).then(|| HANDOVER_TIME - since_edit)
 }
 
 /// Removes a batch; what counts is recorded before.

@@ -13,7 +13,7 @@ use crate::operator::pass::verdict::Verdict;
 use crate::operator::stop::Stop;
 
 /// For so long a look holds for what is only reported, or was never seen to leave.
-const LOOK_FOR_REPORTS: Duration = Duration::from_secs(600);
+const MAX_AGE_FOR_REPORTS: Duration = Duration::from_secs(600);
 /// A look was made since the start, and since the last Share left the watch.
 const ONCE: Duration = Duration::MAX;
 
@@ -36,7 +36,7 @@ pub async fn look_for_rivals(share: &SharePass, step: &Step) -> Result<bool, Sto
         | Step::Refuse(Refusal::NameTaken(_) | Refusal::Ambiguous(_) | Refusal::Taken(_) | Refusal::Claimed) => {
             delays::HUMAN
         }
-        Step::Maintain if has_namesake() => LOOK_FOR_REPORTS,
+        Step::Maintain if has_namesake() => MAX_AGE_FOR_REPORTS,
         Step::Maintain
         | Step::Read(_)
         | Step::GiveUp

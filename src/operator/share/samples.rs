@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::desired::Desired;
 use super::facts::{Snapshot, Timing, Viewer};
 use crate::api::status::ShareStatus;
-use crate::api::{Name, Share, ShareRecipient};
+use crate::api::{Share, ShareRecipient};
 use crate::cloudflare::{self, Fingerprint};
 use crate::core::id::ShareId;
 use crate::core::share_step::{Facts, Mode, Step, step};
@@ -127,14 +127,13 @@ impl World {
         let desired = desired(&self.share, &index);
         let timing = Timing {
             now: NOW,
-            since: NOW,
+            fresh_since: NOW,
             ahead: self.ahead,
             settle_time: Duration::from_secs(240),
             read_lag: Duration::from_secs(60),
         };
         let snapshot = Snapshot {
             object: &self.share,
-            name: &Name::of(&self.share),
             desired: &desired,
             status: &status(&self.share),
             index: &index,

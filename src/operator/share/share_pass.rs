@@ -108,13 +108,17 @@ impl SharePass {
         self.pass.follow(&self.session.account, &seen.share.id, hasher.finish())
     }
 
-    pub fn facts(&mut self) -> Facts {
+    /// Takes note that the share is looked at: with which credential, and when for the first time.
+    pub fn note_look(&mut self) {
         self.note_credential();
         let now = self.pass.now();
         self.pass.memory(|memory| {
             memory.tries.first_look.get_or_insert(now);
         });
-        self.snapshot(|now| now.facts())
+    }
+
+    pub fn facts(&self) -> Facts {
+        self.snapshot(|snapshot| snapshot.facts())
     }
 
     /// Notes down which credential shows the share, or may be believed that it is gone.
@@ -144,7 +148,7 @@ impl SharePass {
         };
         let timing = Timing {
             now: self.pass.now(),
-            since: self.pass.since,
+            fresh_since: self.pass.fresh_since,
             ahead: account.ahead(),
             settle_time: settings.settle_time,
             read_lag: settings.read_lag(),
@@ -153,7 +157,6 @@ impl SharePass {
         self.pass.memory(|memory| {
             ask(&Snapshot {
                 object: &self.pass.object,
-                name: &self.pass.key.name,
                 desired: &self.desired,
                 status: &self.pass.status,
                 index: &self.pass.context.cluster.index,
@@ -167,6 +170,6 @@ impl SharePass {
     }
 
     pub fn share_id(&self) -> Option<ShareId> {
-        self.snapshot(|now| now.share_id())
+        self.snapshot(|snapshot| snapshot.share_id())
     }
 }

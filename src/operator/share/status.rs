@@ -3,7 +3,7 @@
 use super::losses::Losing;
 use super::plan::Plan;
 use super::share_pass::SharePass;
-use super::{bulk, children, exceptions, exclusions, name, outside, plan, removals, rivals, waivers};
+use super::{bulk, exceptions, exclusions, name, outside, plan, removals, rivals, waivers};
 use crate::api::status::{RecipientCounts, ResourceCounts, UnmanagedEntry};
 use crate::api::{Reason, int32};
 use crate::cloudflare::{AssociationStatus, ShareStatus, clean};
@@ -22,7 +22,7 @@ use crate::operator::{clock, delays};
 const MAX_UNMANAGED: usize = 20;
 const MAX_MESSAGE: usize = 300;
 /// Polls without news for which a share is followed that is neither as usual nor on its way: over two minutes by default.
-const STRANGE_POLLS: u32 = 10;
+const MAX_STRANGE_POLLS: u32 = 10;
 
 /// Fills the status from what was seen, and returns the verdict.
 pub fn report(share: &mut SharePass, id: &ShareId, seen: &ObservedShare, plan: &Plan) -> Verdict {
@@ -55,17 +55,15 @@ fn judge(
     plan: &Plan,
     mut row_states: Vec<RowState>,
 ) -> Verdict {
-    share.pass.alarm = exclusions::not_in_force(share, &row_states);
+    exclusions::set_alarm(share, &row_states);
     row_states.retain(|row| row.word != NOT_EXCLUDED);
     let losing = &removals::losing(share, seen);
     share.pass.status.blocked_removals = int32(losing.blocked_rows().count());
     let so_far = so_far(share);
     let verdict = rows_verdict(share, Summary { id, seen, plan, row_states: &row_states, losing, so_far });
-    match share.pass.alarm.take() {
-        Some(alarm) if alarm.requeue_after.is_none() => alarm.requeue_after(share.follow(seen)).before(verdict),
-        Some(alarm) => alarm.before(verdict),
-        None => verdict,
-    }
+    let follows = share.pass.alarm.as_ref().is_some_and(|alarm| alarm.requeue_after.is_none());
+    let wait = follows.then(|| share.follow(seen));
+    share.pass.with_alarm(verdict).requeue_within(wait)
 }
 
 /// What was seen, in numbers.
@@ -224,7 +222,7 @@ fn under_way(
             && (*step == Step::Wait || *step == Step::Remove && (*observed == Observed::Leaving || is_due(key)))
     });
     let leaving = leaving.count() + exclusions::leaving_members(share, seen);
-    let awaited = children::awaited(share, row_states);
+    let awaited = exceptions::awaited(share, row_states);
     let is_active = seen.share.status == ShareStatus::Active;
     let moving = !waiting.is_empty() || leaving > 0 || are_members_pending(share);
     let is_strange = !is_active || is_uncounted(share, seen);
@@ -273,20 +271,19 @@ fn is_uncounted(share: &SharePass, seen: &ObservedShare) -> bool {
 /// Whether an unknown status, or counts that are missing, may be those of a change that takes effect. Nobody knows how long
 /// others last: the sweep shows when they end.
 fn may_soon_be_usual(share: &SharePass) -> bool {
-    share.pass.memory(|memory| memory.tries.polls) < STRANGE_POLLS
+    share.pass.memory(|memory| memory.tries.polls) < MAX_STRANGE_POLLS
 }
 
-/// A message with how the first of these rows stand.
 fn with_rows(share: &SharePass, message: &str, rows: &[&RowState]) -> String {
     let named = first_of(rows.iter().map(|row| row.so_far(&share.label(&row.key))), 3, ", ");
     if named.is_empty() { message.to_owned() } else { format!("{message}; {named}") }
 }
 
 fn ready(share: &mut SharePass, summary: Summary<'_>) -> Verdict {
-    if !children::has_been_ready(share) && share.pass.alarm.is_none() {
+    if !exceptions::has_been_ready(share) && share.pass.alarm.is_none() {
         share.pass.status.first_ready_at = Some(clock::time(share.pass.now()));
     }
-    let so_far = children::with_failed_objects(share, summary.row_states, summary.so_far);
+    let so_far = exceptions::with_failed_objects(share, summary.row_states, summary.so_far);
     let verdict = Verdict::ready(Reason::Associated, rivals::with_namesake(share, summary.id, so_far));
     let verdict = waivers::with_waived(share, summary.row_states, verdict);
     let entries = share.entries();
@@ -334,7 +331,7 @@ fn stuck(share: &SharePass, summary: &Summary<'_>, failed: &[&RowState], refused
 /// Where nothing may be written: whether anything would be.
 fn compare(share: &SharePass, id: &ShareId, seen: &ObservedShare, plan: &Plan, row_states: &[RowState]) -> Verdict {
     let so_far = so_far(share);
-    if let Some(verdict) = by_breaker(share) {
+    if let Some(verdict) = breaker::while_open(&share.session, &share.pass.key.name) {
         return verdict;
     }
     let changes = plan.of(|step| matches!(step, Step::Add | Step::Restore | Step::Update | Step::Remove));
@@ -386,23 +383,17 @@ fn unchanged(share: &SharePass, id: &ShareId, seen: &ObservedShare, row_states: 
         return verdict;
     }
     share.stop_following();
-    let so_far = children::with_failed_objects(share, row_states, so_far.to_owned());
+    let so_far = exceptions::with_failed_objects(share, row_states, so_far.to_owned());
     let message = format!("observed: share {id} matches the manifest; {so_far}");
     waivers::with_waived(share, row_states, Verdict::ready(Reason::Observed, message))
 }
 
 /// Where nothing may be written: `what` is left as it is.
 pub fn frozen(share: &SharePass, reason: Reason, what: &str) -> Verdict {
-    by_breaker(share).unwrap_or_else(|| {
+    breaker::while_open(&share.session, &share.pass.key.name).unwrap_or_else(|| {
         let why = if share.is_read_only() { READ_ONLY } else { "managementPolicy is Observe" };
         Verdict::stalled(reason, format!("{why}: {what}"))
     })
-}
-
-/// What is reported while nothing of the account is believed.
-pub fn by_breaker(share: &SharePass) -> Option<Verdict> {
-    let cause = share.session.account.breaker()?;
-    Some(breaker::open(&cause, &share.pass.key.name))
 }
 
 /// What is reported of a share that is live and not active: a status that is not known may mean anything.

@@ -112,7 +112,8 @@ mod tests {
         let seen = ObservedShare::new(samples::remote(ID, remote), now);
         let settings = Settings { settle_time: Duration::from_secs(240), ..Settings::default() };
         let entries = inventory::entries(&status.inventory);
-        let memories = RowMemories { started: now, now, confirmed: Default::default(), answered: Default::default() };
+        let memories =
+            RowMemories { serving_since: now, now, confirmed: Default::default(), answered: Default::default() };
         let input = PlanInput {
             desired: &desired,
             share_id: status.share_id.as_deref(),

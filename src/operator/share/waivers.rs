@@ -10,7 +10,7 @@ use crate::operator::rows::row_state::{REFUSED, RowState, State, first_of, with_
 use crate::operator::rows::waiver;
 
 /// At most so many are named in a message.
-const NAMED: usize = 3;
+const MAX_NAMED: usize = 3;
 
 /// The waiver under which a row's failure is accepted now.
 pub fn in_force(share: &SharePass, row: &RowState) -> Option<WaiverInForce> {
@@ -37,7 +37,7 @@ pub fn with_waived(share: &SharePass, row_states: &[RowState], verdict: Verdict)
     }
     let named = waived
         .iter()
-        .take(NAMED)
+        .take(MAX_NAMED)
         .map(|(row, waiver)| format!("{} failed: {}, {waiver}", share.label(&row.key), row.message));
     let named: Vec<String> = named.collect();
     let all = with_more(&named.join("; "), waived.len() - named.len() + 1);
@@ -62,7 +62,7 @@ pub fn note_ends(share: &mut SharePass, row_states: &[RowState], verdict: Verdic
         .collect();
     let before = std::mem::take(&mut share.pass.status.waiver_warnings);
     let fresh = ending.iter().filter(|(_, warning)| !before.contains(warning)).map(|(text, _)| text.clone());
-    let fresh = first_of(fresh, NAMED, "; ");
+    let fresh = first_of(fresh, MAX_NAMED, "; ");
     if !fresh.is_empty() {
         let text = format!("{fresh}. Not Ready again from then on");
         share.pass.warning = Some((Note::warning(EventReason::WaiverEnds), text));
