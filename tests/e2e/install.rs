@@ -36,6 +36,7 @@ pub const TESTS: &[Test] = &[
     ("install: kustomize follows the names of Shares and Secrets", kustomize::names),
     ("install: a kustomize patch that adds one recipient keeps the others", kustomize::lists),
     ("install: a platform team's shared values are rendered", rendered::platform),
+    ("install: two replicas prefer two nodes, unless the values say otherwise", rendered::replicas),
     ("install: each value is described, and turned on for the tests", rendered::described),
     ("install: the bundle for OLM says the same as the chart", olm::fresh),
     ("install: the bundle for OLM is valid to its own library", olm::valid),
