@@ -125,7 +125,7 @@ pub fn misspelt(world: &World) {
         ("rbac.scope=namespace", "'/rbac/scope'"),
         ("rbac.scope=namespaces", "'/watchNamespaces'"),
         ("watchNamespaces=x", "'/watchNamespaces'"),
-        ("secretNames=null", "'secretNames'"),
+        ("secretNames=null", "secretNames is needed"),
         ("readOnly=yes", "'/readOnly'"),
         ("organization.namespaces={A B}", "'/organization/namespaces/0'"),
         ("image.digest=abc", "'/image/digest'"),
