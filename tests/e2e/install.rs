@@ -30,6 +30,7 @@ pub const TESTS: &[Test] = &[
     ("install: whatever a release and its values are called, the API server takes it", rendered::odd_names),
     ("install: the plain manifests and the chart's CRDs are fresh", rendered::copies),
     ("install: alerts and dashboard ask for what the operator serves", observability::served),
+    ("install: the dashboard describes its panels and variables", observability::explained),
     ("install: a namespace that enforces restricted takes the pod", restricted::accepted),
     ("install: a pod that is weaker in any one setting is refused", restricted::weakened),
     ("install: objects that earlier versions stored are taken", golden::taken),
