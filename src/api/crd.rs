@@ -41,13 +41,16 @@ impl JsonSchema for Interned {
 }
 
 /// Takes out what schemars adds for Rust's sake and the API server would act upon: `nullable` lets an explicit null
-/// through, `format` of integers and null in enums say nothing, defaults in list items make Argo CD see a difference
-/// for ever. The one default is the status': kstatus waits for an object whose `observedGeneration` is behind.
+/// through, null in enums says nothing, defaults in list items make Argo CD see a difference for ever. The one default
+/// is the status': kstatus waits for an object whose `observedGeneration` is behind.
 fn tidy(crd: CustomResourceDefinition) -> CustomResourceDefinition {
     let mut crd = serde_json::to_value(crd).expect("a CRD is plain data");
     let root = &mut crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
     tidy_schema(root.as_object_mut().expect("a CRD has a schema"));
-    root["properties"]["status"]["default"] = json!({ "observedGeneration": super::status::UNOBSERVED });
+    let status = &mut root["properties"]["status"];
+    status["default"] = json!({ "observedGeneration": super::status::UNOBSERVED });
+    let conditions = status["properties"]["conditions"]["items"]["properties"].as_object_mut();
+    restrict_conditions(conditions.expect("a status has conditions"));
     // With a CRD go all its objects: tools that delete what a repository no longer has leave it alone.
     crd["metadata"]["annotations"] = json!({
         "argocd.argoproj.io/sync-options": "Prune=false,Delete=false",
@@ -60,8 +63,15 @@ fn tidy_schema(schema: &mut Map<String, Value>) {
     for key in ["nullable", "default", "title"] {
         schema.remove(key);
     }
-    if matches!(schema.get("type"), Some(Value::String(kind)) if kind == "integer" || kind == "number") {
-        schema.remove("format");
+    match schema.get("type").and_then(Value::as_str) {
+        Some("integer") => {
+            let format = schema.get("format").and_then(Value::as_str).map(integer_format);
+            schema.extend(format.map(|format| ("format".to_owned(), json!(format))));
+        }
+        Some("number") => drop(schema.remove("format")),
+        // What Kubernetes takes for granted, and generators of clients do not.
+        Some("array") => drop(schema.entry("x-kubernetes-list-type").or_insert(json!("atomic"))),
+        _ => {}
     }
     if let Some(Value::Array(words)) = schema.get_mut("enum") {
         words.retain(|word| !word.is_null());
@@ -78,6 +88,33 @@ fn tidy_schema(schema: &mut Map<String, Value>) {
         properties.values_mut().filter_map(Value::as_object_mut).for_each(tidy_schema);
     }
 }
+
+/// Kubernetes knows two formats, which also bound the number.
+fn integer_format(of_rust: &str) -> &'static str {
+    match of_rust {
+        "int8" | "uint8" | "int16" | "uint16" | "int32" => "int32",
+        _ => "int64",
+    }
+}
+
+/// What Kubernetes' own Condition promises, as the markers of `metav1.Condition` say it.
+fn restrict_conditions(properties: &mut Map<String, Value>) {
+    let promises = [
+        ("type", json!({ "maxLength": 316, "pattern": CONDITION_TYPE })),
+        ("status", json!({ "enum": ["True", "False", "Unknown"] })),
+        ("observedGeneration", json!({ "minimum": 0 })),
+        ("reason", json!({ "minLength": 1, "maxLength": 1024, "pattern": CONDITION_REASON })),
+        ("message", json!({ "maxLength": 32768 })),
+    ];
+    for (name, promise) in promises {
+        let field = properties.get_mut(name).and_then(Value::as_object_mut).expect("a field of a condition");
+        field.extend(promise.as_object().cloned().expect("an object"));
+    }
+}
+
+const CONDITION_TYPE: &str = "^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?\
+    (([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])$";
+const CONDITION_REASON: &str = "^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$";
 
 /// Joins the lines of a paragraph: `kubectl explain` wraps them itself.
 fn unwrapped(text: &str) -> String {
@@ -152,6 +189,41 @@ mod tests {
             if path.contains(".spec") && schema["type"] == "array" {
                 assert_eq!(schema["maxItems"], 1000, "{path}");
                 assert_eq!(schema["x-kubernetes-list-type"], "map", "{path}");
+            }
+        });
+    }
+
+    #[test]
+    fn every_list_says_how_it_merges() {
+        each_schema(|path, schema| {
+            let list_type = &schema["x-kubernetes-list-type"];
+            assert!(schema["type"] != "array" || list_type == "map" || list_type == "atomic", "{path}: {list_type}");
+        });
+    }
+
+    #[test]
+    fn every_integer_has_a_format_that_kubernetes_knows() {
+        each_schema(|path, schema| {
+            if schema["type"] == "integer" {
+                let narrow = !path.ends_with("eneration") && !path.ends_with(".version");
+                assert_eq!(schema["format"], if narrow { "int32" } else { "int64" }, "{path}");
+            }
+        });
+        let formats = ["uint8", "uint16", "int32", "uint32", "int64", "uint64"].map(integer_format);
+        assert_eq!(formats, ["int32", "int32", "int32", "int64", "int64", "int64"]);
+    }
+
+    #[test]
+    fn a_condition_is_one_of_kubernetes() {
+        each_schema(|path, schema| {
+            if path.ends_with(".status.conditions[]") {
+                let fields = &schema["properties"];
+                assert_eq!(fields["status"]["enum"], json!(["True", "False", "Unknown"]), "{path}");
+                assert_eq!(fields["reason"]["minLength"], 1, "{path}");
+                assert_eq!(fields["message"]["maxLength"], 32768, "{path}");
+                assert_eq!(fields["observedGeneration"]["minimum"], 0.0, "{path}");
+                let pattern = fields["type"]["pattern"].as_str().unwrap();
+                assert!(pattern.ends_with("?)*/)?(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])$"), "{path}: {pattern}");
             }
         });
     }

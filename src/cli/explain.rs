@@ -60,7 +60,7 @@ fn print(out: &mut impl Write, word: &str, meaning: &str) -> io::Result<()> {
 /// The text of docs/reference.md.
 fn reference() -> String {
     let words = |rows: &mut dyn Iterator<Item = (&str, &str)>| -> String {
-        rows.map(|(word, meaning)| format!("| `{word}` | {meaning} |\n")).collect()
+        rows.map(|(word, meaning)| row(&[&format!("`{word}`"), meaning])).collect()
     };
     format!(
         "# Reference\n\n\
@@ -90,10 +90,16 @@ fn flags() -> String {
         let default: Vec<String> =
             flag.get_default_values().iter().map(|value| format!("`{}`", value.to_string_lossy())).collect();
         let variable = flag.get_env()?.to_string_lossy();
-        let meaning = flag.get_help()?;
-        Some(format!("| `--{name}{value}` | `{variable}` | {} | {meaning} |\n", default.join(", ")))
+        let meaning = flag.get_help()?.to_string();
+        Some(row(&[&format!("`--{name}{value}`"), &format!("`{variable}`"), &default.join(", "), &meaning]))
     });
     format!("| flag | environment | default | meaning |\n|---|---|---|---|\n{}", rows.collect::<String>())
+}
+
+/// One row of a table. A vertical line within a cell would end it, also within backticks.
+fn row(cells: &[&str]) -> String {
+    let cells: Vec<String> = cells.iter().map(|cell| cell.replace('|', r"\|")).collect();
+    format!("| {} |\n", cells.join(" | "))
 }
 
 #[cfg(test)]
@@ -120,6 +126,22 @@ mod tests {
             page("README.md").contains(&flags()),
             "README.md has another table of flags than docs/reference.md: copy it from there"
         );
+    }
+
+    #[test]
+    fn every_row_of_a_table_has_as_many_cells_as_its_header() {
+        let width = |line: &str| line.replace(r"\|", "").matches('|').count();
+        let text = reference();
+        let mut header = None;
+        for line in text.lines() {
+            let Some(rest) = line.strip_prefix('|') else {
+                header = None;
+                continue;
+            };
+            assert!(rest.ends_with('|'), "{line}");
+            assert_eq!(width(line), *header.get_or_insert(width(line)), "{line}");
+        }
+        assert_eq!(row(&["`A|B`", "c"]), "| `A\\|B` | c |\n");
     }
 
     #[test]

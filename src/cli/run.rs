@@ -58,7 +58,7 @@ pub struct Run {
     organization_shares: Vec<String>,
     /// How many shares of one account may be deleted within 10 minutes without confirmation, because their Share objects
     /// are deleted. Either an absolute number, or a percentage of the managed shares of the account, at least 5
-    #[arg(long, env = "CFSHARE_MAX_DELETIONS", default_value = "10%", value_name = "NUMBER|PERCENT")]
+    #[arg(long, env = "CFSHARE_MAX_DELETIONS", default_value = "10%", value_name = "LIMIT")]
     max_deletions: MaxDeletions,
     /// Namespace to watch; may be repeated; default: all
     #[arg(long, env = "CFSHARE_NAMESPACE", value_delimiter = ',', value_parser = watched_namespace, value_name = "NAMESPACE")]

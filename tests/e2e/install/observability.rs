@@ -1,6 +1,7 @@
 //! Do the alerts and the dashboard ask for metrics that the operator serves, in words that Prometheus understands?
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
@@ -8,6 +9,7 @@ use cfshare_simulator::{Action, Rule, random_id};
 use serde_json::Value;
 
 use super::rendered;
+use super::site::deploy;
 use crate::scene::{World, ids, metrics};
 use crate::waivers::{until, waiver};
 
@@ -26,6 +28,17 @@ pub fn served(world: &World) {
     for name in expressions.iter().flat_map(|expression| names(expression)) {
         let family = ["_total", "_bucket"].iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(&name);
         assert!(served.contains(&format!("# TYPE {family} ")), "{name} is not among {served}");
+    }
+}
+
+pub fn explained(_: &World) {
+    let text = fs::read_to_string(deploy("chart/files/dashboard.json")).expect("a dashboard");
+    let dashboard: Value = serde_json::from_str(&text).expect("JSON");
+    for panel in dashboard["panels"].as_array().expect("panels") {
+        assert!(panel["type"] == "row" || panel["description"].is_string(), "{} has no description", panel["title"]);
+    }
+    for variable in dashboard["templating"]["list"].as_array().expect("variables") {
+        assert!(variable["label"].is_string(), "{} has no label", variable["name"]);
     }
 }
 

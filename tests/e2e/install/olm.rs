@@ -20,12 +20,15 @@ their status reports the result.
 
 The operator reads one Secret by name, `cloudflare-credentials`, in the namespaces that it watches. A bundle cannot contain \
 the ValidatingAdmissionPolicies of the chart, which protect Shares and the three CustomResourceDefinitions from deletion and \
-restrict the operator: apply those of [deploy/manifests](https://github.com/cfshare/cfshare/tree/main/deploy/manifests) in addition.";
+restrict the operator: [apply them in addition](https://cfshare.github.io/cfshare/olm.html).";
 
 fn cluster_service_version(world: &World) -> Value {
     let objects = rendered::objects(&rendered::template(&world.cluster, &["--set", "openshift=true"]).unwrap());
     let deployment = &objects["Deployment cfshare"];
+    let mut labels = deployment["metadata"]["labels"].clone();
     let mut spec = deployment["spec"].clone();
+    unmanaged_by_helm(&mut labels);
+    unmanaged_by_helm(&mut spec["template"]["metadata"]["labels"]);
     let pod = &mut spec["template"]["spec"];
     // Empty in an operator group for all namespaces, which means all here too.
     let watched = json!({"name": "CFSHARE_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.annotations['olm.targetNamespaces']"}}});
@@ -82,11 +85,19 @@ fn cluster_service_version(world: &World) -> Value {
                 "strategy": "deployment",
                 "spec": {
                     "permissions": [{"serviceAccountName": "cfshare", "rules": all_rules}],
-                    "deployments": [{"name": "cfshare", "label": deployment["metadata"]["labels"], "spec": spec}],
+                    "deployments": [{"name": "cfshare", "label": labels, "spec": spec}],
                 },
             },
         },
     })
+}
+
+/// Takes out what would say that these objects belong to a release of Helm.
+fn unmanaged_by_helm(labels: &mut Value) {
+    let labels = labels.as_object_mut().expect("labels");
+    for label in ["app.kubernetes.io/managed-by", "helm.sh/chart"] {
+        labels.remove(label).expect("a label of the chart");
+    }
 }
 
 fn owned(objects: &std::collections::BTreeMap<String, Value>, kind: &str) -> Value {

@@ -14,6 +14,7 @@ use crate::scene::World;
 
 const ALL: &str = "chart/ci/all-values.yaml";
 const PLATFORM: &str = "chart/ci/platform-values.yaml";
+const REPLICAS: &str = "chart/ci/replicas-values.yaml";
 
 const PROMETHEUS: &str = "github.com/prometheus-operator/prometheus-operator@v0.85.0";
 const ARGO_CD: &str = "github.com/argoproj/argo-cd/v3@v3.5.3";
@@ -64,7 +65,7 @@ fn published(module: &str, path: &str) -> String {
 
 pub fn linted(world: &World) {
     let chart = deploy("chart");
-    for values in ["chart/values.yaml", ALL, PLATFORM] {
+    for values in ["chart/values.yaml", ALL, PLATFORM, REPLICAS] {
         world.cluster.run_helm(&["lint", "--strict", &chart, "--values", &deploy(values)]).expect("clean");
     }
 }
@@ -94,6 +95,7 @@ pub fn strictly_valid(world: &World) {
     let pods = ["--set", "serviceMonitor.enabled=false", "--set", "podMonitor.enabled=true", "--values", &deploy(ALL)];
     check("pod monitor", &template(cluster, &pods).unwrap());
     check("platform", &template(cluster, &["--values", &deploy(PLATFORM)]).unwrap());
+    check("replicas", &template(cluster, &["--values", &deploy(REPLICAS)]).unwrap());
     check("namespaces", &template(cluster, &namespaced).unwrap());
     for folder in ["examples", "argocd", "flux"] {
         for file in fs::read_dir(deploy(folder)).expect("a folder") {
@@ -123,7 +125,7 @@ pub fn misspelt(world: &World) {
         ("rbac.scope=namespace", "'/rbac/scope'"),
         ("rbac.scope=namespaces", "'/watchNamespaces'"),
         ("watchNamespaces=x", "'/watchNamespaces'"),
-        ("secretNames=null", "'secretNames'"),
+        ("secretNames=null", "secretNames is needed"),
         ("readOnly=yes", "'/readOnly'"),
         ("organization.namespaces={A B}", "'/organization/namespaces/0'"),
         ("image.digest=abc", "'/image/digest'"),
@@ -245,6 +247,26 @@ pub fn platform(world: &World) {
         let numbers = text.split([' ', '=', '\n', '"']).filter(|word| scientific(word));
         assert_eq!(numbers.collect::<Vec<_>>(), Vec::<&str>::new());
     }
+}
+
+pub fn replicas(world: &World) {
+    let objects = |set: &str| {
+        let args = ["--values", &deploy(REPLICAS), "--set", set];
+        objects(&template(&world.cluster, &args).unwrap())
+    };
+    let affinity = |set: &str| objects(set)["Deployment cfshare"]["spec"]["template"]["spec"]["affinity"].clone();
+    let two = objects("replicas=2");
+    assert_eq!(two["PodDisruptionBudget cfshare"]["spec"]["unhealthyPodEvictionPolicy"], "AlwaysAllow");
+    let preferred = "/podAntiAffinity/preferredDuringSchedulingIgnoredDuringExecution/0/podAffinityTerm";
+    let term = affinity("replicas=2").pointer(preferred).expect("a preference").clone();
+    assert_eq!(term["topologyKey"], "kubernetes.io/hostname");
+    assert_eq!(term["labelSelector"], two["Deployment cfshare"]["spec"]["selector"]);
+    assert_eq!(affinity("replicas=1"), affinity("replicas=2"), "a second replica makes no new pod of the first");
+    let spread = "topologySpreadConstraints[0].maxSkew=1,topologySpreadConstraints[0].topologyKey=topology.kubernetes.io/zone,\
+                  topologySpreadConstraints[0].whenUnsatisfiable=DoNotSchedule";
+    assert_eq!(affinity(spread), Value::Null, "who spreads them has decided");
+    let own = "affinity.podAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].topologyKey=zone";
+    assert_eq!(affinity(own).get("podAntiAffinity"), None, "an affinity of one's own is not added to");
 }
 
 /// values.yaml, the schema and the chart's README say the same, and the tests turn everything on.
