@@ -234,7 +234,8 @@ async fn add(
     share.pass.context.remote.may_write(&share.session.account.id)?;
     let now = share.pass.now();
     share.intend(&keys, now);
-    losses::record(&mut share.pass.status, keys.iter().filter(|key| losing.is_unconfirmed(key)), now);
+    let (counted, serving_since) = (keys.iter().filter(|key| losing.is_unconfirmed(key)), share.pass.serving_since());
+    losses::record(&mut share.pass.status, counted, now, serving_since);
     share.pass.save().await?;
     let (mut void, mut trouble, mut denied) = (Vec::new(), None, false);
     let (mut suspects, mut may_add) = (Vec::new(), false);

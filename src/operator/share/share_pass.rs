@@ -149,6 +149,7 @@ impl SharePass {
         let timing = Timing {
             now: self.pass.now(),
             fresh_since: self.pass.fresh_since,
+            serving_since: self.pass.serving_since(),
             ahead: account.ahead(),
             settle_time: settings.settle_time,
             read_lag: settings.read_lag(),
