@@ -76,9 +76,10 @@ pub async fn remove(
         share.pass.save().await?;
     }
     for key in &keys {
-        match share.row(seen, key).remove("declare another resource, or delete the Share").await {
-            Ok(true) => note_removal(share, key),
-            Ok(false) => {}
+        let removed = share.row(seen, key).remove("declare another resource, or delete the Share").await;
+        match share.set_aside(key.to_string(), removed) {
+            Ok(Some(true)) => note_removal(share, key),
+            Ok(Some(false) | None) => {}
             Err(stop) => {
                 // What was removed so far is recorded, whatever stops the rest.
                 share.pass.save().await?;
