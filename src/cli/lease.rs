@@ -184,15 +184,27 @@ fn pulse(name: &str, lease: Option<&Lease>, now: Timestamp) -> Pulse {
         );
         return Pulse::unknown(why);
     };
+    let annotation = |name: &str| lease.annotations().get(name).map(String::as_str);
+    let (sweeps, watches) = (sweeps::parse(annotation(SWEEPS)), Watches::parse(annotation(WATCHES)));
+    Pulse { leader: leader(name, lease, now), sweeps, watches }
+}
+
+/// Whether somebody leads, as one Lease says.
+pub fn leader(name: &str, lease: &Lease, now: Timestamp) -> Leader {
     let spec = lease.spec.clone().unwrap_or_default();
     let holder = spec.holder_identity.filter(|holder| !holder.is_empty());
     let lasts = SignedDuration::from_secs(i64::from(spec.lease_duration_seconds.unwrap_or(0)));
     let renewed = spec.renew_time.map(|time| time.0);
-    let leader = match (holder, renewed) {
+    match (holder, renewed) {
+        (_, Some(renewed)) if renewed.duration_since(now) > lasts => Leader::Unknown(format!(
+            "Lease {name} was renewed at a time that is still {} ahead, so it is not known whether cfshare runs: compare the \
+             clock of this machine with that of the operator's node",
+            age(renewed.duration_since(now))
+        )),
         (Some(holder), Some(renewed)) if now.duration_since(renewed) <= lasts => Leader::Leads(holder),
         (Some(holder), Some(renewed)) => Leader::Nobody(format!(
             "no cfshare replica is active: {holder} last renewed Lease {name} {} ago, and nothing has been read or \
-             changed since; look at the operator's pods",
+             changed since; look at the operator's pods, and if they run, at the clock of their node",
             age(now.duration_since(renewed))
         )),
         (_, Some(renewed)) => Leader::Nobody(format!(
@@ -200,15 +212,14 @@ fn pulse(name: &str, lease: Option<&Lease>, now: Timestamp) -> Pulse {
             age(now.duration_since(renewed))
         )),
         (_, None) => Leader::Nobody(format!("no cfshare replica is active: nobody holds Lease {name}")),
-    };
-    let annotation = |name: &str| lease.annotations().get(name).map(String::as_str);
-    Pulse { leader, sweeps: sweeps::parse(annotation(SWEEPS)), watches: Watches::parse(annotation(WATCHES)) }
+    }
 }
 
-/// Whether a sweep is older than two intervals.
+/// Whether a sweep is older than two intervals, or still to come, so that nobody knows how old it is.
 pub fn is_stale(sweep: &Sweep, now: Timestamp) -> bool {
     let allowed = i64::try_from(sweep.every).unwrap_or(i64::MAX / 4).saturating_mul(2).saturating_add(RENEWAL);
-    now.as_second() - sweep.at > allowed
+    let ago = now.as_second() - sweep.at;
+    ago > allowed || ago < -RENEWAL
 }
 
 /// A time span as kubectl shows it.
@@ -238,6 +249,8 @@ mod tests {
     fn a_lease_leads_only_while_it_is_renewed() {
         let held = |time: &str| of(json!({"holderIdentity": "a", "leaseDurationSeconds": 60, "renewTime": time}));
         assert_eq!(held("2026-01-01T00:59:30.000000Z"), Leader::Leads("a".into()));
+        let Leader::Unknown(why) = held("2026-01-01T02:00:00.000000Z") else { panic!("it is known") };
+        assert!(why.contains("still 60m ahead"), "{why}");
         let Leader::Nobody(why) = held("2026-01-01T00:10:00.000000Z") else { panic!("it leads") };
         assert!(why.contains("a last renewed Lease ns/l 50m ago"), "{why}");
         assert!(matches!(of(json!({"renewTime": "2026-01-01T00:10:00.000000Z"})), Leader::Nobody(_)));
@@ -277,5 +290,6 @@ mod tests {
         let now: Timestamp = "2026-01-01T01:00:00Z".parse().expect("a time");
         let sweep = |ago| Sweep { at: now.as_second() - ago, every: 600, left: None };
         assert!(!is_stale(&sweep(1200), now) && is_stale(&sweep(1261), now));
+        assert!(!is_stale(&sweep(-60), now) && is_stale(&sweep(-61), now), "by a clock that is ahead");
     }
 }

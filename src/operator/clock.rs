@@ -1,5 +1,5 @@
-//! What time is it, for passes, sweeps and statuses? By a clock that never goes back; Leases, watches and Events ask the
-//! machine's own.
+//! What time is it, for passes, sweeps and statuses? By a clock that nobody puts back or forward; Leases, watches and Events
+//! ask the machine's own.
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -10,11 +10,11 @@ use parking_lot::Mutex;
 
 use crate::core::time::At;
 
-/// The clock of the machine may be this far ahead before that is believed, as after a machine was suspended.
-const MAX_AHEAD: Duration = Duration::from_secs(60);
-/// It may be as far behind for so long. Then it was ahead before, and so are we: times that people and other programs name
-/// seem to be long past, and those that we tell lie in the future.
-const MAX_TIME_BEHIND: Duration = Duration::from_secs(300);
+/// The clock of the machine may differ so much from ours.
+const MAX_OFF: Duration = Duration::from_secs(60);
+/// It may differ more for so long. Then it was wrong before, and so are we: times that people and other programs name seem to
+/// be long past or still to come, and those that we tell are wrong.
+const MAX_TIME_OFF: Duration = Duration::from_secs(300);
 /// The clock of a person who writes down a time may be this far ahead of ours.
 const MAX_PERSON_AHEAD: Duration = Duration::from_secs(300);
 /// Kubernetes, and thus conditions, annotations and announcements, keep whole seconds.
@@ -38,47 +38,64 @@ pub fn wall() -> At {
     at(SystemTime::now())
 }
 
-/// Never goes back: waits and limits would last as long as the machine's clock was put back by.
+/// Follows no change of the machine's clock: waits and limits would last longer or end early by as much.
 fn system() -> At {
     static STEADY: OnceLock<Mutex<Steady>> = OnceLock::new();
     let (wall, now) = (wall(), Instant::now());
-    STEADY.get_or_init(|| Mutex::new(Steady { wall, since: now })).lock().at(wall, now)
+    STEADY.get_or_init(|| Mutex::new(Steady { wall, since: now, up: up_time() })).lock().at(wall, now, up_time)
+}
+
+/// How long the machine has been up, the time included in which it was suspended; `None`: it does not say.
+fn up_time() -> Option<Duration> {
+    let uptime = std::fs::read_to_string("/proc/uptime").ok()?;
+    Duration::try_from_secs_f64(uptime.split_whitespace().next()?.parse().ok()?).ok()
 }
 
 /// A monotonic clock, anchored to one reading of the wall clock.
 struct Steady {
     wall: At,
     since: Instant,
+    up: Option<Duration>,
 }
 
 impl Steady {
-    fn at(&mut self, wall: At, now: Instant) -> At {
+    /// Jumps forward only where the machine was suspended, which the monotonic clock does not count.
+    fn at(&mut self, wall: At, now: Instant, up_time: impl Fn() -> Option<Duration>) -> At {
         let steady = self.wall.plus(now.saturating_duration_since(self.since));
-        if wall.since(steady) > MAX_AHEAD {
-            *self = Steady { wall, since: now };
-            return wall;
+        if wall.since(steady) <= MAX_OFF {
+            return steady;
         }
-        steady
+        let up = up_time();
+        let passed = self.up.zip(up).map(|(before, up)| self.wall.plus(up.saturating_sub(before)));
+        if passed.is_some_and(|passed| wall.since(passed) > MAX_OFF) {
+            return steady;
+        }
+        *self = Steady { wall, since: now, up };
+        wall
     }
 }
 
-/// Until the clock of the machine has been far behind ours for so long that ours is wrong. It never goes back: only another
+/// Until the clock of the machine has differed from ours for so long that ours is wrong. Ours follows no change: only another
 /// process starts with the right time.
-pub async fn put_back() {
-    let mut behind = Behind::default();
-    while !behind.for_long(system().since(wall()), Instant::now()) {
+pub async fn until_wrong() {
+    let mut off = Off::default();
+    loop {
+        let (ours, wall) = (system(), wall());
+        if off.for_long(ours.since(wall).max(wall.since(ours)), Instant::now()) {
+            return;
+        }
         tokio::time::sleep(CHECK_INTERVAL).await;
     }
 }
 
-/// Since when the clock of the machine has been far behind.
+/// Since when the clock of the machine has been far off.
 #[derive(Default)]
-struct Behind(Option<Instant>);
+struct Off(Option<Instant>);
 
-impl Behind {
+impl Off {
     fn for_long(&mut self, by: Duration, now: Instant) -> bool {
-        self.0 = (by > MAX_AHEAD).then(|| self.0.unwrap_or(now));
-        self.0.is_some_and(|since| now.saturating_duration_since(since) >= MAX_TIME_BEHIND)
+        self.0 = (by > MAX_OFF).then(|| self.0.unwrap_or(now));
+        self.0.is_some_and(|since| now.saturating_duration_since(since) >= MAX_TIME_OFF)
     }
 }
 
@@ -118,16 +135,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clock_that_is_put_back_stops_nothing_and_one_that_is_far_ahead_is_believed() {
+    fn no_change_of_the_clock_is_followed_and_the_time_in_which_a_machine_was_suspended_is_counted() {
         let start = Instant::now();
         let second = |seconds| start + Duration::from_secs(seconds);
         let at = |seconds: i64| At(seconds * 1000);
-        let mut steady = Steady { wall: at(10_000), since: start };
-        assert_eq!(steady.at(at(10_005), second(5)), at(10_005));
-        assert_eq!(steady.at(at(6_410), second(10)), at(10_010), "put back by an hour");
-        assert_eq!(steady.at(at(10_070), second(20)), at(10_020), "put forward by less than a minute");
-        assert_eq!(steady.at(at(17_230), second(30)), at(17_230), "two hours passed, as in a suspended machine");
-        assert_eq!(steady.at(at(17_240), second(40)), at(17_240));
+        let up = |seconds| move || Some(Duration::from_secs(seconds));
+        let mut steady = Steady { wall: at(10_000), since: start, up: up(500)() };
+        assert_eq!(steady.at(at(10_005), second(5), up(505)), at(10_005));
+        assert_eq!(steady.at(at(6_410), second(10), up(510)), at(10_010), "put back by an hour");
+        assert_eq!(steady.at(at(10_070), second(20), up(520)), at(10_020), "put forward by less than a minute");
+        assert_eq!(steady.at(at(17_230), second(30), up(530)), at(10_030), "put forward by two hours");
+        assert_eq!(steady.at(at(10_040), second(40), up(540)), at(10_040), "put right");
+        assert_eq!(steady.at(at(17_250), second(50), up(7_750)), at(17_250), "suspended for two hours");
+        assert_eq!(steady.at(at(17_260), second(60), up(7_760)), at(17_260));
+        let mut steady = Steady { wall: at(10_000), since: start, up: None };
+        assert_eq!(steady.at(at(17_230), second(30), || None), at(17_230), "nobody knows");
     }
 
     #[test]
@@ -164,9 +186,9 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_stays_far_behind_was_ahead_before() {
-        let (start, mut behind) = (Instant::now(), Behind::default());
-        let mut for_long = |second, by| behind.for_long(Duration::from_secs(by), start + Duration::from_secs(second));
+    fn a_clock_that_stays_far_off_was_wrong_before() {
+        let (start, mut off) = (Instant::now(), Off::default());
+        let mut for_long = |second, by| off.for_long(Duration::from_secs(by), start + Duration::from_secs(second));
         assert!(!for_long(0, 3600) && !for_long(299, 3600));
         assert!(!for_long(300, 60), "it has come near again");
         assert!(!for_long(330, 86_400) && !for_long(629, 86_400) && for_long(630, 86_400));

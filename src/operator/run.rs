@@ -44,7 +44,7 @@ use crate::serve::traces::Traces;
 /// What is under way when the operator must end gets the longest time of a call, and so much more.
 const END_MARGIN: Duration = Duration::from_secs(4);
 const LOST: &str = "the lease was lost, so another replica may lead; exiting in order to be restarted";
-const PUT_BACK: &str = "the clock of the machine was put back by more than a minute and stays there, so that times in statuses \
+const CLOCK_CHANGED: &str = "the clock of the machine was changed by more than a minute and stays there, so that times in statuses \
                         and metrics are wrong; exiting in order to be restarted";
 /// How often health is looked at when nothing happens.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
@@ -95,8 +95,8 @@ pub async fn run(options: Options, vital: Vital, shutdown: watch::Receiver<bool>
     options.metrics.read_only(options.settings.read_only);
     let ends = vital.clone();
     let _clock = start(&vital, async move {
-        clock::put_back().await;
-        ends.end(PUT_BACK);
+        clock::until_wrong().await;
+        ends.end(CLOCK_CHANGED);
     });
     let Some(lead) = options.lead.clone() else {
         return work(&options, &vital, Leadership::always(), shutdown, None).await;

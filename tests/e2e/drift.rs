@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cfshare_simulator::{Action, Edit, RecipientReturn, Release, Rule};
+use cfshare_simulator::{Action, Edit, ErrorBody, RecipientReturn, Release, Rule};
 use serde_json::json;
 
 use crate::Test;
@@ -27,6 +27,11 @@ pub const TESTS: &[Test] = &[
     ("drift: a recipient that does not stay is added twice and no more", recipient_fight),
     ("drift: the row of an object that does not stay is added twice and no more", object_fight),
     ("drift: a PUT that is answered with the old value, or without it, is sent once", late_effect),
+    (
+        "drift: a name that Cloudflare accepts without an answer and writes otherwise is told, and holds up no row",
+        unanswered_name,
+    ),
+    ("drift: a change that Cloudflare cannot make holds up no other one", one_that_fails),
     ("drift: the row of an object that goes and does not stay removed is removed twice and no more", removal_fight),
 ];
 
@@ -369,6 +374,53 @@ fn late_effect(world: &World) {
         let puts = scene.changes().iter().filter(|call| call.starts_with("PUT ")).count();
         assert_eq!(puts, 3, "{:#?}", scene.changes());
     }
+}
+
+/// Cloudflare accepts a name, answers with nothing, and writes it in its own way.
+fn unanswered_name(world: &World) {
+    let scene = world.scene();
+    let [one, two, first] = ids();
+    settled(&scene, &[&one, &two], &[&first]);
+    let fault = |method, path, at: &str, value| {
+        let action = Action::Rewrite { set: [(at.to_owned(), value)].into(), remove: vec![] };
+        world.simulator.fault(Rule::always(method, path, action).account(&scene.account));
+    };
+    fault("PUT", "/accounts/*/shares/*", "/result", json!(null));
+    fault("GET", "/accounts/*/shares/*", "/result/name", json!("two blanks"));
+    fault("GET", "/accounts/*/shares", "/result/0/name", json!("two blanks"));
+    scene.apply(&scene.share("waf", &[&one], &[&first], "name: two  blanks"));
+    scene.wait_state("the removal", |shares| shares[0].live_recipients().len() == 1);
+    let object = scene.wait_reason("share", "waf", "NotConverging");
+    assert!(message(&object).contains("two blanks"), "{}", message(&object));
+    let puts = scene.changes().iter().filter(|call| call.starts_with("PUT ")).count();
+    assert_eq!(puts, 2, "{:#?}", scene.changes());
+}
+
+/// Of two resources Cloudflare cannot remove one, and of a third it cannot change the meta.
+fn one_that_fails(world: &World) {
+    let scene = world.scene();
+    let [one, two] = ids();
+    let mut rows: [String; 4] = ids();
+    rows.sort_unstable();
+    let [stuck, kept, gone, _] = &rows;
+    settled(&scene, &[&one, &two], &[stuck, kept, gone]);
+    let row = |id: &str| {
+        let found = scene.only().resources.into_iter().find(|row| row.resource_id == id);
+        found.expect("it is shared").id
+    };
+    for (method, id) in [("DELETE", stuck), ("PUT", kept)] {
+        let path = format!("/accounts/*/shares/*/resources/{}", row(id));
+        let action = Action::StatusBefore { status: 502, body: ErrorBody::Html, code: None, retry_after: None };
+        world.simulator.fault(Rule::always(method, &path, action).account(&scene.account));
+    }
+    let manifest = scene.share("waf", &[&one], &[kept], "");
+    scene.apply(&manifest.replace(kept, &format!("{kept}, meta: {{mode: log}}")));
+    scene.wait_state("the others gone", |shares| {
+        let live = |id: &String| shares[0].live_resources().iter().any(|row| row.resource_id == *id);
+        shares[0].live_recipients().len() == 1 && !live(gone) && live(stuck)
+    });
+    let object = scene.wait_reason("share", "waf", "Unavailable");
+    assert!(message(&object).contains("502"), "{}", message(&object));
 }
 
 fn name_fight(world: &World) {

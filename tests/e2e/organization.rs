@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use cfshare_simulator::{Action, EmptyCreate, Rule};
+use cfshare_simulator::{Action, Edit, EmptyCreate, Rule};
 
 use crate::Test;
 use crate::own;
@@ -12,6 +12,7 @@ pub const TESTS: &[Test] = &[
     ("organization: a share with an organization follows its members", members),
     ("organization: a namespace that is not allowed makes no such share", not_allowed),
     ("organization: a share whose recipients are not counted is not Ready, and says so", uncounted),
+    ("organization: a resource that nobody declares is listed until it is gone", unmanaged),
     ("organization: counts that leave out zeros are counts", zeros_left_out),
     ("organization: a share that nobody counts is not polled for ever", unpolled),
     ("organization: excluded accounts never receive a share where Cloudflare allows that", excluded_first),
@@ -84,6 +85,28 @@ fn leave_out(scene: &Scene, counts: &[&str]) {
         let action = Action::Rewrite { set: Default::default(), remove };
         scene.world.simulator.fault(Rule::always("GET", path, action).account(&scene.account));
     }
+}
+
+fn unmanaged(world: &World) {
+    let scene = world.scene();
+    let [organization, one, first, other] = ids();
+    world.simulator.organization(&organization, &[&scene.account, &one]);
+    scene.apply(&share(&scene, &organization, &[], &first));
+    scene.wait_ready("share", "waf");
+    let share = scene.only().id;
+    let add = Edit::AddResource {
+        share: share.clone(),
+        resource_type: "gateway-policy".into(),
+        id: other.clone(),
+        account: None,
+        meta: None,
+    };
+    world.simulator.edit(add).expect("an edit");
+    scene.wait_for("share", "waf", "listed it", |share| share["status"]["unmanaged"][0]["id"] == other.as_str());
+    world.simulator.edit(Edit::RemoveResource { share, resource: other.clone() }).expect("an edit");
+    scene.wait_for("share", "waf", "listed nothing any more", |share| {
+        share["status"]["unmanagedCount"].as_u64() != Some(1)
+    });
 }
 
 fn zeros_left_out(world: &World) {

@@ -19,11 +19,10 @@ use super::watched::Installed;
 use super::{Doctor, Findings};
 use crate::api::{Kind, Name, Share, crd, secret_of};
 use crate::cli::cluster::Cluster;
-use crate::cli::lease;
+use crate::cli::lease::{self, Leader};
 use crate::cli::output::causes;
 use crate::core::health::place;
 use crate::core::shard;
-use crate::operator::Clock;
 
 /// A Lease that the operator should have, and what was read of it.
 type ReadLease = (String, Result<Option<Lease>, kube::Error>);
@@ -157,19 +156,11 @@ impl Doctor {
 
 fn check_lease(name: &str, read: Result<Option<Lease>, kube::Error>, findings: &mut Findings) {
     match read {
-        Ok(Some(lease)) => {
-            let spec = lease.spec.unwrap_or_default();
-            let holder = spec.holder_identity.unwrap_or_default();
-            let length = i64::from(spec.lease_duration_seconds.unwrap_or(0)) * 1000;
-            let renewed = spec.renew_time.map_or(0, |time| time.0.as_millisecond());
-            if holder.is_empty() {
-                findings.fail(format!("lease {name}: nobody holds it: start the operator"));
-            } else if Clock::SYSTEM.now().0 > renewed + length {
-                findings.fail(format!("lease {name}: {holder} no longer renews it: see the operator's log"));
-            } else {
-                findings.ok(format!("lease {name}: held by {holder}"));
-            }
-        }
+        Ok(Some(lease)) => match lease::leader(name, &lease, k8s_openapi::jiff::Timestamp::now()) {
+            Leader::Leads(holder) => findings.ok(format!("lease {name}: held by {holder}")),
+            Leader::Nobody(why) | Leader::Unknown(why) => findings.fail(format!("lease {name}: {why}")),
+            Leader::Partly(_) => {}
+        },
         Ok(None) => findings.warn(format!(
             "lease {name}: not found: the operator does not run, or runs without --leader-elect, or has another \
              --lease-namespace or --lease-name"

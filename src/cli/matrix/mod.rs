@@ -181,9 +181,9 @@ fn table(objects: &Objects, pulse: &Pulse, reach: &Reach, now: Timestamp) -> Tab
                 let at = sweep.and_then(|sweep| Timestamp::from_second(sweep.at).ok());
                 match (sweep, at) {
                     (Some(sweep), Some(at)) if is_stale(sweep, now) => table.warn(format!(
-                        "account {} was last read {} ago, more than two sweeps: what follows may have changed since",
+                        "account {} was last read {}: what follows may have changed since",
                         share.spec.account_id,
-                        age(now.duration_since(at))
+                        since(at, now)
                     )),
                     (None, _) if pulse.serves(&share.spec.account_id) => table.warn(format!(
                         "it is not known when account {} was last read: the operator has not read it since it started",
@@ -307,6 +307,14 @@ fn as_read(mut column: Column, rows: &Rows, asked: Option<(Interned, Answer)>) -
     column.share_id = Some(id);
     column.resources.iter_mut().for_each(|carried| carried.cell = cell.clone());
     (column, rows.all().into_iter().map(|row| Found { cell: cell.clone(), ..row }).collect())
+}
+
+/// How long ago an account was read whose sweep is stale.
+fn since(at: Timestamp, now: Timestamp) -> String {
+    if at > now {
+        return format!("at a time that is still {} ahead of this machine's clock", age(at.duration_since(now)));
+    }
+    format!("{} ago, more than two sweeps", age(now.duration_since(at)))
 }
 
 #[cfg(test)]

@@ -145,6 +145,9 @@ fn checked(rows: &Rows, pulse: &Pulse, now: Timestamp) -> String {
     let Ok(at) = Timestamp::from_second(sweep.at) else { return "unknown".into() };
     let left = sweep.at + i64::try_from(sweep.every).unwrap_or(0) - now.as_second();
     let next = match (is_stale(sweep, now), left) {
+        (true, left) if left > i64::try_from(sweep.every).unwrap_or(0) => {
+            "by a clock that is ahead of this machine's: the states below may be out of date".to_owned()
+        }
         (true, _) => "overdue by more than two sweeps: the states below may be out of date".to_owned(),
         (false, left) if left > 0 => {
             format!("next in about {}", age(k8s_openapi::jiff::SignedDuration::from_secs(left)))

@@ -22,6 +22,6 @@ impl Api<'_> {
 
     pub async fn remove_excluded(self, share: &ShareId, row: &RecipientId) -> Answer<Option<ExcludedRecipient>> {
         let call = delete("remove_excluded", self.within(share, &[EXCLUDED, row.as_str()]));
-        self.removed(call, row.as_str()).await
+        self.changed(call, row.as_str()).await
     }
 }

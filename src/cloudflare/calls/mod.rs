@@ -41,14 +41,14 @@ impl<'a> Api<'a> {
         self.added(call, |object: &T| same(object.id(), id)).await
     }
 
-    async fn removed<T: DeserializeOwned>(self, call: Call<'_>, id: &str) -> Answer<Option<T>> {
-        let removed = self.client.send(self.credential, call, |head, body| {
+    async fn changed<T: DeserializeOwned>(self, call: Call<'_>, id: &str) -> Answer<Option<T>> {
+        let changed = self.client.send(self.credential, call, |head, body| {
             let fits = |object: &Value| object["id"].as_str().is_some_and(|found| same(found, id));
             let object = envelope::maybe(head, body, fits)?;
             // One that says no more than its id was taken on as well.
             Ok(object.and_then(|object| serde_json::from_value(object).ok()))
         });
-        removed.await
+        changed.await
     }
 
     async fn added<T: DeserializeOwned>(self, call: Call<'_>, fits: impl Fn(&T) -> bool) -> Answer<T> {

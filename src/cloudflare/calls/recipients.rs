@@ -33,6 +33,6 @@ impl Api<'_> {
 
     pub async fn remove_recipient(self, share: &ShareId, recipient: &RecipientId) -> Answer<Option<Recipient>> {
         let call = delete("remove_recipient", self.within(share, &[RECIPIENTS, recipient.as_str()]));
-        self.removed(call, recipient.as_str()).await
+        self.changed(call, recipient.as_str()).await
     }
 }

@@ -27,13 +27,13 @@ impl Api<'_> {
         share: &ShareId,
         resource: &ShareResourceId,
         meta: &ResourceMeta,
-    ) -> Answer<ShareResource> {
+    ) -> Answer<Option<ShareResource>> {
         let path = self.within(share, &[RESOURCES, resource.as_str()]);
-        self.one(put("update_resource", path, json!({ "meta": meta })), resource.as_str()).await
+        self.changed(put("update_resource", path, json!({ "meta": meta })), resource.as_str()).await
     }
 
     pub async fn remove_resource(self, share: &ShareId, resource: &ShareResourceId) -> Answer<Option<ShareResource>> {
         let call = delete("remove_resource", self.within(share, &[RESOURCES, resource.as_str()]));
-        self.removed(call, resource.as_str()).await
+        self.changed(call, resource.as_str()).await
     }
 }

@@ -24,12 +24,12 @@ impl Api<'_> {
         self.one(get("share", self.within(share, &[]), included), share.as_str()).await
     }
 
-    pub async fn rename_share(self, share: &ShareId, name: &str) -> Answer<Share> {
+    pub async fn rename_share(self, share: &ShareId, name: &str) -> Answer<Option<Share>> {
         let call = put("rename_share", self.within(share, &[]), json!({ "name": name }));
-        self.one(call, share.as_str()).await
+        self.changed(call, share.as_str()).await
     }
 
     pub async fn delete_share(self, share: &ShareId) -> Answer<Option<Share>> {
-        self.removed(delete("delete_share", self.within(share, &[])), share.as_str()).await
+        self.changed(delete("delete_share", self.within(share, &[])), share.as_str()).await
     }
 }

@@ -301,8 +301,8 @@ async fn ask_share<C: Child>(child: &ChildPass<C>, seen: &ObservedShare) -> Resu
         Ok(desired) => desired,
         Err(problem) => return Ok(Some(Verdict::stalled(Reason::Invalid, problem).requeue_after(delays::HUMAN))),
     };
-    let now = child.pass.now();
-    let mut losing = losses::losing(share, &desired, &status, seen, &context.settings, now);
+    let (now, serving_since) = (child.pass.now(), child.pass.serving_since());
+    let mut losing = losses::losing(share, &desired, &status, seen, &context.settings, now, serving_since);
     losing.record_totals(&mut status);
     let asked = context.cluster.index.asked.value(
         &ObjectKey::share(child.pass.object.share()),
@@ -313,7 +313,8 @@ async fn ask_share<C: Child>(child: &ChildPass<C>, seen: &ObservedShare) -> Resu
     if !losing.allows(&child.key) {
         return Ok(losing.blocked(share, &status));
     }
-    losses::record(&mut status, std::iter::once(&child.key).filter(|key| losing.is_unconfirmed(key)), now);
+    let counted = std::iter::once(&child.key).filter(|key| losing.is_unconfirmed(key));
+    losses::record(&mut status, counted, now, serving_since);
     context.cluster.write_status(share, &status).await?;
     Ok(None)
 }

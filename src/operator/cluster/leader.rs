@@ -21,6 +21,7 @@ use super::leadership::{Moment, Tenure, Term};
 use super::partition::{Partition, REPLICAS};
 use super::requests::jittered;
 use super::sweeps::{SWEEPS, SweepLog};
+use super::trouble::with_cause;
 use super::watches::{WATCHES, Watches};
 use crate::api::{FIELD_MANAGER, int32};
 use crate::core::lease::{self, LeaseAction, LeaseState};
@@ -229,7 +230,7 @@ impl Election {
                 "cfshare is not allowed to read or renew the Lease {namespace}/{name}, so this replica cannot lead: grant it get, \
                  create and update on leases in namespace {namespace}, or set --lease-namespace"
             ),
-            _ => tracing::warn!(%error, "the Lease {namespace}/{name} cannot be read or renewed"),
+            _ => tracing::warn!(error = with_cause(error), "the Lease {namespace}/{name} cannot be read or renewed"),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use kube::core::Status;
 
+use crate::cloudflare::innermost;
 use crate::core::health::Cause;
 
 #[derive(Debug, thiserror::Error)]
@@ -9,7 +10,7 @@ pub enum Trouble {
     /// The API server's own word.
     #[error("{} ({})", .0.message, .0.code)]
     Status(Box<Status>),
-    #[error("{0}")]
+    #[error("{}", with_cause(.0))]
     Lost(kube::Error),
     #[error("the API server did not answer in time")]
     Late,
@@ -26,6 +27,12 @@ impl From<kube::Error> for Trouble {
             error => Trouble::Lost(error),
         }
     }
+}
+
+/// An error with what is behind it, which many a message leaves out: an expired certificate, a refused connection.
+pub fn with_cause(error: &kube::Error) -> String {
+    let (text, cause) = (error.to_string(), innermost(error));
+    if text.contains(&cause) { text } else { format!("{text}: {cause}") }
 }
 
 impl Trouble {
@@ -63,7 +70,7 @@ impl Trouble {
     pub fn message(&self, plural: &str, place: &str) -> String {
         match self.cause() {
             Cause::KindMissing => format!(
-                "the CRD {plural}.cfshare.dev is not installed, so nothing is reconciled in {place}: install the CRDs \
+                "the CRD {plural}.cfshare.dev is not installed, so no object of this kind is seen in {place}: install the CRDs \
                  with `cfshare crds | kubectl apply --server-side -f -`"
             ),
             Cause::Forbidden => format!(

@@ -336,7 +336,8 @@ impl<K: Reconciled> Pass<K> {
 
 /// The last of these requests. One that seems to be made in the future hides no other one.
 fn last_request(requests: impl Iterator<Item = String>, now: At) -> Option<String> {
-    requests.max_by_key(|value| (moment(value, now), value.clone()))
+    // Where our own clock is behind, all of them seem to be.
+    requests.max_by_key(|value| (moment(value, now), moment(value, At(i64::MAX)), value.clone()))
 }
 
 /// When a request was made, as far as its value tells: RFC 3339, or seconds since 1970.
@@ -362,6 +363,7 @@ mod tests {
             (vec![at(1_799_999_000), "once".to_owned()], Some(at(1_799_999_000))),
             (vec![at(1_800_086_400), at(1_799_999_000)], Some(at(1_799_999_000))),
             (vec![at(1_800_086_400)], Some(at(1_800_086_400))),
+            (vec![at(1_800_086_400), "1800086401".to_owned()], Some("1800086401".to_owned())),
         ];
         for (requests, expected) in table {
             assert_eq!(last_request(requests.clone().into_iter(), now), expected, "{requests:?}");

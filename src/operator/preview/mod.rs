@@ -110,7 +110,14 @@ impl<'a> Look<'a> {
             memory: &Memory::after_a_read(now),
             mode: self.mode(),
             viewer: Viewer { credential: None, confirmed_gone: false, children_claim: false },
-            timing: Timing { now, fresh_since: now, ahead: 0, settle_time: Duration::ZERO, read_lag: Duration::ZERO },
+            timing: Timing {
+                now,
+                fresh_since: now,
+                serving_since: now,
+                ahead: 0,
+                settle_time: Duration::ZERO,
+                read_lag: Duration::ZERO,
+            },
         })
     }
 

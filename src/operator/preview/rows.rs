@@ -144,7 +144,7 @@ impl Look<'_> {
     /// What is said where more would be removed than may be at once.
     fn blocked(&self, seen: &ObservedShare) -> Option<String> {
         let (settings, now) = (self.settings, self.account.read_at);
-        let mut losing = losses::losing(self.share, &self.desired, &self.status, seen, settings, now);
+        let mut losing = losses::losing(self.share, &self.desired, &self.status, seen, settings, now, now);
         let asked = self.share.annotations().get(CONFIRM_REMOVALS).map(String::as_str);
         let mut status = self.status.clone();
         if self.share.status.as_ref().is_none_or(|status| status.common.observed_generation == UNOBSERVED) {

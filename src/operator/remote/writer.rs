@@ -107,7 +107,11 @@ impl Session {
             // A read says whether it is gone.
             self.stale(id);
         }
-        Ok(self.change_of(id, answer.map(|share| self.account.cache().wrote(share, self.clock().now()))))
+        let answer = answer.map(|share| match share {
+            Some(share) => self.account.cache().wrote(share, self.clock().now()),
+            None => self.stale(id),
+        });
+        Ok(self.change_of(id, answer))
     }
 
     pub async fn delete_share(&self, id: &ShareId) -> Result<Change<()>, Stop> {
@@ -206,7 +210,10 @@ impl Session {
                 self.stale(id);
                 Err(error)
             }
-            answer => answer.map(|row| self.note_seen(id, |seen, now| seen.wrote_resource(row, now))),
+            answer => answer.map(|row| match row {
+                Some(row) => self.note_seen(id, |seen, now| seen.wrote_resource(row, now)),
+                None => self.stale(id),
+            }),
         };
         Ok(self.change_of(id, answer))
     }

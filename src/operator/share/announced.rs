@@ -23,11 +23,12 @@ impl Snapshot<'_> {
         // What another credential showed, or did not show, proves nothing.
         let own = |(by, _): &&(Fingerprint, At)| Some(*by) == self.viewer.credential;
         let looks: Vec<At> = self.memory.empty_looks.iter().filter(own).map(|(_, at)| *at).collect();
-        let started = started_at(intent);
-        let end = started.plus(settle_time).plus(CLOCK_SLACK);
+        let (started, announced) = (started_at(intent), self.memory.announced_at);
+        let known_since = self.timing.remote(announced.unwrap_or(self.timing.serving_since));
+        let end = started.unless_ahead(self.timing.remote(now), known_since).plus(settle_time).plus(CLOCK_SLACK);
         let remote: Vec<At> = looks.iter().map(|look| self.timing.remote(*look)).collect();
-        let announced = self.memory.announced_at;
-        // Cloudflare's clock may jump: what this process announced settles by its own clock as well.
+        // Cloudflare's clock may jump: what this process announced settles by its own clock as well, and what was announced at
+        // a time that is still to come, by that clock alone.
         let settled = share_step::has_settled(end, &remote, read_lag)
             && announced.is_none_or(|at| share_step::has_settled(at.plus(settle_time), &looks, read_lag));
         if settled && self.is_other_credential() && self.cache.swept.is_some() && self.cache.live().next().is_none() {
@@ -124,7 +125,7 @@ mod tests {
 
     use super::*;
     use crate::core::id::{AccountId, ShareId, SourceId};
-    use crate::core::share_step::{Step, Want};
+    use crate::core::share_step::{Step, Wait, Want};
     use crate::operator::clock;
     use crate::operator::share::samples::{self, ID, NOW, credential, id, world};
 
@@ -177,6 +178,27 @@ mod tests {
             assert_eq!(step(shares), expected, "{what}");
         }
         assert_eq!(spelling("R&D  <Rules>"), spelling("r&amp;d &lt;rules&gt; "));
+    }
+
+    #[test]
+    fn a_create_that_was_announced_at_a_time_still_to_come_settles_by_our_own_clock() {
+        let (_, mut status) = announced();
+        status["intent"]["startedAt"] = clock::timestamp(NOW.plus(Duration::from_secs(7200))).to_string().into();
+        let ago = |seconds| NOW.minus(Duration::from_secs(seconds));
+        let table = [
+            ("announced long ago", Some(ago(600)), ago(900), Step::GiveUp),
+            ("announced a while ago", Some(ago(200)), ago(900), Step::Wait(Wait::Settle)),
+            ("announced before a restart", None, ago(600), Step::GiveUp),
+            ("shortly after a restart", None, ago(200), Step::Wait(Wait::Settle)),
+        ];
+        for (what, announced_at, serving_since, expected) in table {
+            let world = world(status.clone(), Vec::new()).with(|world| {
+                world.memory.empty_looks = [190, 100, 1].map(|seconds| (credential("one"), ago(seconds))).into();
+                world.memory.announced_at = announced_at;
+                world.serving_since = serving_since;
+            });
+            assert_eq!(world.step(), expected, "{what}");
+        }
     }
 
     #[test]

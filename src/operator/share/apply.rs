@@ -54,7 +54,11 @@ impl Changes {
         adds.retain(|key| losing.allows(key));
         let mut updates = plan::not_backing_off(share, plan, seen, |step| step == Step::Update, |row| row.updating());
         updates.retain(|key| !share.pass.awaits_effect(&share.row(seen, key).updating()));
-        Changes { adds, updates, removals: removals::due_removals(share, plan, seen, losing) }
+        let mut removals = removals::due_removals(share, plan, seen, losing);
+        for keys in [&mut updates, &mut removals] {
+            keys.retain(|key| !share.has_failed(&key.to_string()));
+        }
+        Changes { adds, updates, removals }
     }
 
     fn is_empty(&self) -> bool {
@@ -92,7 +96,8 @@ pub async fn apply(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) -> 
         let alone = changes.updates.is_empty() && changes.removals.is_empty();
         add(share, seen, changes.adds, &losing, alone).await?;
     } else if let Some(key) = changes.updates.first() {
-        share.row(seen, key).update().await?;
+        let updated = share.row(seen, key).update().await;
+        share.set_aside(key.to_string(), updated)?;
     } else {
         removals::remove(share, seen, changes.removals, &losing).await?;
     }
@@ -234,7 +239,8 @@ async fn add(
     share.pass.context.remote.may_write(&share.session.account.id)?;
     let now = share.pass.now();
     share.intend(&keys, now);
-    losses::record(&mut share.pass.status, keys.iter().filter(|key| losing.is_unconfirmed(key)), now);
+    let (counted, serving_since) = (keys.iter().filter(|key| losing.is_unconfirmed(key)), share.pass.serving_since());
+    losses::record(&mut share.pass.status, counted, now, serving_since);
     share.pass.save().await?;
     let (mut void, mut trouble, mut denied) = (Vec::new(), None, false);
     let (mut suspects, mut may_add) = (Vec::new(), false);

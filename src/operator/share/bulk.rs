@@ -123,7 +123,9 @@ async fn announce(
     let inline = |key: &&RowKey| share.desired.inline.contains_key(*key);
     let keys: Vec<RowKey> = adds.iter().chain(&announced).filter(inline).cloned().collect();
     share.intend(&keys, now);
-    losses::record(&mut share.pass.status, adds.iter().chain(removals).filter(|key| losing.is_unconfirmed(key)), now);
+    let counted = adds.iter().chain(removals).filter(|key| losing.is_unconfirmed(key));
+    let serving_since = share.pass.serving_since();
+    losses::record(&mut share.pass.status, counted, now, serving_since);
     share.pass.status.replacing_since = Some(clock::time(now));
     share.pass.save().await
 }

@@ -118,9 +118,9 @@ pub async fn await_leaving(share: &mut SharePass) -> Result<Option<Verdict>, Sto
 /// Since when Cloudflare has been asked to delete the share of a deleted object, if that is far longer than the usual two
 /// minutes.
 fn overdue_since(share: &SharePass) -> Option<At> {
-    let deleted = share.pass.object.metadata.deletion_timestamp.as_ref().map(clock::from_time)?;
     let (conditions, settle_time) = (&share.pass.common().conditions, share.pass.context.settings.settle_time);
     let (now, serving_since) = (share.pass.now(), share.pass.serving_since());
+    let deleted = clock::recorded(share.pass.object.metadata.deletion_timestamp.as_ref()?, now, serving_since);
     let said_in =
         |kind| Some(conditions::said_in(conditions, kind, Reason::Deleting)?.unless_ahead(now, serving_since));
     if let Some(reported) = said_in(ConditionType::Stalled) {

@@ -55,6 +55,8 @@ pub struct Timing {
     pub now: At,
     /// What was read since then is fresh.
     pub fresh_since: At,
+    /// When this process took over the account.
+    pub serving_since: At,
     /// How far Cloudflare's clock is ahead of ours, in milliseconds.
     pub ahead: i64,
     pub settle_time: Duration,

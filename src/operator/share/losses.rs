@@ -53,7 +53,8 @@ pub struct Losing {
     limit: Limit,
 }
 
-/// What the share would lose now; `status`: as it is about to be written.
+/// What the share would lose now; `status`: as it is about to be written; `serving_since`: when this process took over the
+/// account.
 pub fn losing(
     share: &Share,
     desired: &Desired,
@@ -61,11 +62,12 @@ pub fn losing(
     seen: &ObservedShare,
     settings: &Settings,
     now: At,
+    serving_since: At,
 ) -> Losing {
     let input = LossInput { share, desired, status, seen, now, read_lag: settings.read_lag() };
     let rows = input.rows();
     let confirmed = input.confirmed(&rows);
-    let recent = recorded(status, now);
+    let recent = recorded(status, now, serving_since);
     let pends: HashSet<String> = rows.keys().map(RowKey::folded).collect();
     let lately =
         |counted: Counted| recent.iter().filter(|row| is_counted(row, counted) && !pends.contains(**row)).count();
@@ -184,9 +186,10 @@ impl LossInput<'_> {
 }
 
 /// The rows on record that still count.
-fn recorded(status: &ShareStatus, now: At) -> Vec<&str> {
+fn recorded(status: &ShareStatus, now: At, serving_since: At) -> Vec<&str> {
     let rows = status.recent_removals.iter().flat_map(|recent| &recent.rows);
-    rows.filter(|row| guard::counts(clock::from_time(&row.at), now)).map(|row| row.row.as_str()).collect()
+    let counts = |row: &&RemovedRow| guard::counts(clock::recorded(&row.at, now, serving_since), now);
+    rows.filter(counts).map(|row| row.row.as_str()).collect()
 }
 
 fn is_counted(row: &str, counted: Counted) -> bool {
@@ -380,14 +383,20 @@ pub fn close_confirmation(status: &mut ShareStatus) {
 
 /// Records that these rows are about to be removed, and drops what does not count any more. Returns whether anything is
 /// to be saved before the calls.
-pub fn record<'k>(status: &mut ShareStatus, keys: impl Iterator<Item = &'k RowKey>, now: At) -> bool {
+pub fn record<'k>(
+    status: &mut ShareStatus,
+    keys: impl Iterator<Item = &'k RowKey>,
+    now: At,
+    serving_since: At,
+) -> bool {
     let mut recent = status.recent_removals.take().unwrap_or_default();
     let before = recent.rows.clone();
-    recent.rows.retain(|row| guard::counts(clock::from_time(&row.at), now));
+    let recorded_at = |row: &RemovedRow| clock::recorded(&row.at, now, serving_since);
+    recent.rows.retain(|row| guard::counts(recorded_at(row), now));
     for key in keys {
         let row = key.folded();
         match recent.rows.iter_mut().find(|known| known.row == row) {
-            Some(known) if !guard::is_stale(clock::from_time(&known.at), now) => {}
+            Some(known) if !guard::is_stale(recorded_at(known), now) => {}
             Some(known) => known.at = clock::time(now),
             None => recent.rows.push(RemovedRow { row, at: clock::time(now) }),
         }
@@ -412,7 +421,7 @@ mod tests {
         let share = samples::share(json!({}), status);
         let index = samples::index(vec![share.clone()], vec![]);
         let (desired, status) = (samples::desired(&share, &index), samples::status(&share));
-        let losing = losing(&share, &desired, &status, &seen, &Settings::default(), At(0));
+        let losing = losing(&share, &desired, &status, &seen, &Settings::default(), At(0), At(0));
         (losing.accounts.total, losing.resources.total)
     }
 
@@ -425,6 +434,19 @@ mod tests {
         let recorded = json!({"resources": {"declared": 3, "active": 3, "summary": "3/3"}});
         assert_eq!(totals(recorded, json!(null)).1, 3);
         assert_eq!(totals(json!({}), json!([])).1, 0);
+    }
+
+    #[test]
+    fn a_removal_recorded_at_a_time_still_to_come_counts_from_when_the_process_began() {
+        let (now, minutes) = (At(10_000_000), |n: u64| Duration::from_secs(60 * n));
+        let at = clock::timestamp(now.plus(minutes(120))).to_string();
+        let row = json!({"row": format!("recipients[{}]", samples::ALPHA), "at": at});
+        let share = samples::share(json!({}), json!({"recentRemovals": {"rows": [row]}}));
+        let mut status = samples::status(&share);
+        assert_eq!(recorded(&status, now, now.minus(minutes(9))).len(), 1);
+        assert!(recorded(&status, now, now.minus(minutes(11))).is_empty());
+        assert!(record(&mut status, std::iter::empty(), now, now.minus(minutes(11))), "it is dropped");
+        assert_eq!(status.recent_removals, None);
     }
 
     #[test]
@@ -443,7 +465,7 @@ mod tests {
         let share = samples::share(nothing_declared, json!({"inventory": inventory}));
         let index = samples::index(vec![share.clone()], vec![]);
         let (desired, status) = (samples::desired(&share, &index), samples::status(&share));
-        let losing = losing(&share, &desired, &status, &seen, &Settings::default(), At(0));
+        let losing = losing(&share, &desired, &status, &seen, &Settings::default(), At(0), At(0));
         assert_eq!((losing.accounts.total, losing.accounts.pending), (4, 4));
         assert_eq!((losing.resources.total, losing.resources.pending), (1, 1));
         assert!(losing.exceed(Counted::Accounts), "all of four");

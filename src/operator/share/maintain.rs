@@ -19,6 +19,8 @@ use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::row_state::{State, row_state};
 use crate::operator::stop::Stop;
 
+/// The name among what is changed.
+const NAME: &str = "name";
 /// Polls without news for which the counts suffice, and the recipients are not listed.
 const MAX_POLLS_BY_COUNTS: u32 = 3;
 /// More rounds than most edits need: the rest is done in the next pass.
@@ -44,6 +46,9 @@ pub async fn maintain(share: &mut SharePass) -> Result<Verdict, Stop> {
     let wait = if owes_retry { apply::retry_failed(share, &id).await? } else { None };
     for _ in 0..MAX_ROUNDS {
         if let Some(verdict) = round(share, &id, requested).await? {
+            if let Some((_, error)) = share.failed.drain(..).next() {
+                return Err(Stop::Cloudflare(error));
+            }
             return Ok(verdict.requeue_within(wait));
         }
     }
@@ -53,11 +58,17 @@ pub async fn maintain(share: &mut SharePass) -> Result<Verdict, Stop> {
 /// One round over the name and the rows; `None`: there is more to do, or to look at.
 async fn round(share: &mut SharePass, id: &ShareId, requested: bool) -> Result<Option<Verdict>, Stop> {
     let Some(before) = share.seen(id).filter(ObservedShare::is_live) else { return Ok(Some(vanished())) };
-    let trouble = name::correct_name(share, id, &before).await?;
+    let trouble = if share.has_failed(NAME) {
+        None
+    } else {
+        let corrected = name::correct_name(share, id, &before).await;
+        share.set_aside(NAME.to_owned(), corrected)?.flatten()
+    };
     let Some(seen) = share.seen(id) else { return Ok(Some(vanished())) };
     let renamed = seen.share.name != before.share.name;
     // The next round records the new name, which this one may have written a moment ago.
-    if renamed || share.mode == Mode::Manage && trouble.is_none() && name::is_misnamed(share, &seen) {
+    let is_corrected = trouble.is_none() && !share.has_failed(NAME);
+    if renamed || share.mode == Mode::Manage && is_corrected && name::is_misnamed(share, &seen) {
         return Ok(None);
     }
     let mut plan = plan::plan(share, &seen);

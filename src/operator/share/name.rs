@@ -98,7 +98,8 @@ fn leaving(name: &str, kept: &str, other: &Name, wanted: &str) -> String {
     }
     format!(
         "Share {other} still has the name {name} and is to be named {wanted}, so this share keeps the name {kept} and its \
-         recipients until then. If that does not happen, see the status of Share {other}"
+         recipients until then. If that does not happen, see the status of Share {other}. If it waits for another \
+         name in turn, set spec.name of one of them to a name that no share has"
     )
 }
 

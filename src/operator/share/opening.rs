@@ -109,7 +109,7 @@ pub fn open(mut pass: Pass<Share>, desired: Desired, credential: &ResolvedCreden
     // Before the mode, in which nothing is written while the breaker is open: a person may close it in this pass.
     breaker::close_breaker(&mut pass, &session);
     let mode = mode(&pass, &session, &desired);
-    SharePass { pass, session, desired, mode, counted: false, listed: false }
+    SharePass { pass, session, desired, mode, counted: false, listed: false, failed: Vec::new() }
 }
 
 /// Adds the finalizer if anything is recorded, and takes over the records of rows that other objects declared before.

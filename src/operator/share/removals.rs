@@ -21,7 +21,8 @@ const BATCH: usize = 8;
 /// What would be lost now.
 pub fn losing(share: &SharePass, seen: &ObservedShare) -> Losing {
     let pass = &share.pass;
-    losses::losing(&pass.object, &share.desired, &pass.status, seen, &pass.context.settings, pass.now())
+    let (settings, now) = (&pass.context.settings, pass.now());
+    losses::losing(&pass.object, &share.desired, &pass.status, seen, settings, now, pass.serving_since())
 }
 
 /// What would be lost now. A person's confirmation is recorded before it counts, and closed once nothing is left of it.
@@ -68,15 +69,17 @@ pub async fn remove(
     losing: &Losing,
 ) -> Result<(), Stop> {
     keys.truncate(BATCH);
-    let (now, counted) = (share.pass.now(), keys.iter().filter(|key| losing.is_unconfirmed(key)));
-    if losses::record(&mut share.pass.status, counted, now) {
+    let (now, serving_since) = (share.pass.now(), share.pass.serving_since());
+    let counted = keys.iter().filter(|key| losing.is_unconfirmed(key));
+    if losses::record(&mut share.pass.status, counted, now, serving_since) {
         // So that it counts whatever happens to the calls or to this process.
         share.pass.save().await?;
     }
     for key in &keys {
-        match share.row(seen, key).remove("declare another resource, or delete the Share").await {
-            Ok(true) => note_removal(share, key),
-            Ok(false) => {}
+        let removed = share.row(seen, key).remove("declare another resource, or delete the Share").await;
+        match share.set_aside(key.to_string(), removed) {
+            Ok(Some(true)) => note_removal(share, key),
+            Ok(Some(false) | None) => {}
             Err(stop) => {
                 // What was removed so far is recorded, whatever stops the rest.
                 share.pass.save().await?;

@@ -96,6 +96,7 @@ pub struct World {
     pub viewer: Viewer,
     /// How far Cloudflare's clock is ahead, in milliseconds.
     pub ahead: i64,
+    pub serving_since: At,
 }
 
 pub fn credential(text: &str) -> Fingerprint {
@@ -118,6 +119,7 @@ pub fn world(status: Value, remote: Vec<cloudflare::Share>) -> World {
         mode: Mode::Manage,
         viewer: Viewer { credential: Some(credential("one")), confirmed_gone: false, children_claim: true },
         ahead: 0,
+        serving_since: NOW,
     }
 }
 
@@ -128,6 +130,7 @@ impl World {
         let timing = Timing {
             now: NOW,
             fresh_since: NOW,
+            serving_since: self.serving_since,
             ahead: self.ahead,
             settle_time: Duration::from_secs(240),
             read_lag: Duration::from_secs(60),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::desired::Desired;
 use super::facts::{Snapshot, Timing, Viewer};
 use crate::api::{Share, uid_of};
+use crate::cloudflare::{Error, ErrorClass};
 use crate::core::id::ShareId;
 use crate::core::interned::Interned;
 use crate::core::row_key::RowKey;
@@ -19,6 +20,10 @@ use crate::operator::rows::declare::{By, Sibling};
 use crate::operator::rows::inventory::{self, Entries, Entry};
 use crate::operator::rows::row::Row;
 use crate::operator::rows::row_state::label;
+use crate::operator::stop::Stop;
+
+/// So many changes of a pass may fail before the others are not tried.
+const MAX_FAILED: usize = 3;
 
 pub struct SharePass {
     pub pass: Pass<Share>,
@@ -29,9 +34,29 @@ pub struct SharePass {
     pub counted: bool,
     /// The recipients were listed in this pass in order to replace them, however long that took.
     pub listed: bool,
+    /// Changes that failed in this pass, for a reason that may be theirs alone: the others are made first.
+    pub failed: Vec<(String, Error)>,
 }
 
 impl SharePass {
+    /// Sets a change aside that failed, so that it holds up no other one; `None`: it did. Where some have failed, Cloudflare is
+    /// the trouble.
+    pub fn set_aside<T>(&mut self, item: String, outcome: Result<T, Stop>) -> Result<Option<T>, Stop> {
+        match outcome {
+            Err(Stop::Cloudflare(error))
+                if error.class() == ErrorClass::Retry && error.is_response() && self.failed.len() < MAX_FAILED =>
+            {
+                self.failed.push((item, error));
+                Ok(None)
+            }
+            other => other.map(Some),
+        }
+    }
+
+    pub fn has_failed(&self, item: &str) -> bool {
+        self.failed.iter().any(|(failed, _)| failed == item)
+    }
+
     pub fn row<'a>(&'a self, seen: &'a ObservedShare, key: &'a RowKey) -> Row<'a, Share> {
         let (name, meta) = (self.label(key), self.desired.meta(key));
         Row { pass: &self.pass, session: &self.session, seen, key, name, meta }
@@ -149,6 +174,7 @@ impl SharePass {
         let timing = Timing {
             now: self.pass.now(),
             fresh_since: self.pass.fresh_since,
+            serving_since: self.pass.serving_since(),
             ahead: account.ahead(),
             settle_time: settings.settle_time,
             read_lag: settings.read_lag(),

@@ -5,13 +5,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::desired::Desired;
+use super::exceptions;
 use super::plan::Plan;
 use crate::api::int32;
-use crate::api::status::ShareStatus;
+use crate::api::status::{ShareStatus, UnmanagedEntry};
 use crate::cloudflare::ShareStatus as RemoteStatus;
+use crate::core::interned::Interned;
 use crate::core::row_key::RowKey;
 use crate::core::row_step::Step;
 use crate::operator::remote::observed_share::ObservedShare;
+use crate::operator::rows::facts::RowPlan;
 use crate::operator::rows::inventory;
 use crate::operator::rows::row_state::{State, Totals, row_state};
 
@@ -25,6 +28,8 @@ pub struct AtRest {
     declared: (Option<i32>, i32),
     /// The rows that the Share itself declares, and whether a call for them is announced and not confirmed.
     inline: BTreeMap<RowKey, bool>,
+    /// Resources that nobody here declared, with their state; `None`: more than the status lists. Recipients are in the totals.
+    foreign: Option<BTreeSet<(Interned, Interned, String)>>,
     /// Rows that call for a read or a change.
     restless: BTreeSet<RowKey>,
 }
@@ -34,6 +39,8 @@ impl AtRest {
     pub fn recorded(status: &ShareStatus, desired: &Desired) -> AtRest {
         let recipients = status.recipients.clone().unwrap_or_default();
         let entries = inventory::entries(&status.inventory);
+        let are_listed = status.unmanaged_count <= int32(status.unmanaged.len());
+        let resource = |entry: &UnmanagedEntry| Some((entry.kind.clone()?, entry.id.clone()?, entry.state.clone()));
         AtRest {
             is_active: true,
             name: status.share_name.as_deref().map(str::to_owned),
@@ -42,6 +49,7 @@ impl AtRest {
                 desired.organization.is_none().then_some(recipients.declared),
                 status.resources.as_ref().map_or(0, |resources| resources.declared),
             ),
+            foreign: are_listed.then(|| status.unmanaged.iter().filter_map(resource).collect()),
             inline: entries.into_iter().map(|(key, entry)| (key, entry.intended_at.is_some())).collect(),
             restless: BTreeSet::new(),
         }
@@ -51,12 +59,17 @@ impl AtRest {
     pub fn observed(seen: &ObservedShare, desired: &Desired, plan: &Plan) -> AtRest {
         let declared = |is: fn(&RowKey) -> bool| int32(desired.all.keys().filter(|key| is(key)).count());
         let recipients = || declared(|key| key.is_recipient());
+        let resource = |(key, row): (&RowKey, &RowPlan)| {
+            let (_, kind, id) = exceptions::columns(key);
+            Some((kind?, id?, row_state(key, seen, None).word)).filter(|_| row.is_foreign())
+        };
         let restless = plan.rows.iter().filter(|(key, row)| !is_at_rest(key, row.step, seen, desired));
         AtRest {
             is_active: seen.share.status == RemoteStatus::Active,
             name: Some(seen.share.name.clone()),
             totals: Totals::observed(seen),
             declared: (desired.organization.is_none().then(recipients), declared(|key| key.is_resource())),
+            foreign: Some(plan.rows.iter().filter_map(resource).collect()),
             inline: desired.inline.keys().map(|key| (key.clone(), false)).collect(),
             restless: restless.map(|(key, _)| key.clone()).collect(),
         }
@@ -136,8 +149,21 @@ mod tests {
             {"id": "row2", "resource_account_id": OWNER, "resource_id": ALPHA, "resource_type": "custom-ruleset",
              "resource_version": 1, "meta": {}, "status": "active"},
         ]});
-        let (recorded, observed) = compare(&samples::share(json!({}), ready()), foreign);
-        assert_eq!(recorded, observed, "what nobody here declared is nobody's business");
+        let (recorded, observed) = compare(&samples::share(json!({}), ready()), foreign.clone());
+        assert_ne!(recorded, observed, "a resource that nobody here declared is to be listed");
+        let listed = |of: Value, count: u32| {
+            let mut status = ready();
+            (status["unmanaged"], status["unmanagedCount"]) = (of, json!(count));
+            samples::share(json!({}), status)
+        };
+        let resource = json!({"type": "custom-ruleset", "id": ALPHA, "state": "active"});
+        let share = listed(json!([resource]), 1);
+        let (recorded, observed) = compare(&share, foreign.clone());
+        assert_eq!(recorded, observed, "it is listed");
+        let (recorded, observed) = compare(&share, json!({}));
+        assert_ne!(recorded, observed, "it has gone");
+        let (recorded, observed) = compare(&listed(json!([resource]), 2), foreign);
+        assert_ne!(recorded, observed, "others may be among those that are not listed");
     }
 
     #[test]

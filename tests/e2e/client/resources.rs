@@ -34,7 +34,10 @@ fn update_resource(stage: &Stage) {
     let share = stage.share();
     let row = stage.resources(&share.id).remove(0);
     let meta = object(json!({"deep": {"list": [1, 2.5, "ü"]}, "empty": {}}));
-    assert_eq!(stage.run(stage.api().update_resource(&share.id, &row.id, &meta)).unwrap().body.meta, meta);
+    assert_eq!(
+        stage.run(stage.api().update_resource(&share.id, &row.id, &meta)).unwrap().body.expect("a row").meta,
+        meta
+    );
     assert_eq!(stage.resources(&share.id).remove(0).meta, meta);
 }
 

@@ -90,8 +90,9 @@ fn share(stage: &Stage) {
 fn rename_share(stage: &Stage) {
     let share = stage.share();
     let reply = stage.run(stage.api().rename_share(&share.id, "new name")).unwrap();
-    assert_eq!(reply.body.name, "new name");
-    assert!(reply.body.modified > share.modified);
+    let renamed = reply.body.expect("a share");
+    assert_eq!(renamed.name, "new name");
+    assert!(renamed.modified > share.modified);
     assert_eq!(stage.simulator.share(share.id.as_str()).unwrap().name, "new name");
 }
 
