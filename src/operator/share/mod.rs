@@ -14,6 +14,7 @@ pub mod facts;
 mod gathering;
 pub mod losses;
 mod maintain;
+mod members;
 mod messages;
 pub mod name;
 mod opening;
