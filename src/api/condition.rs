@@ -98,7 +98,8 @@ vocabulary! {
         /// take the account out of the manifest.
         Waived,
         /// Cloudflare is still associating recipients, or removing them, which takes up to about two minutes. Nothing to
-        /// do.
+        /// do. If members of an organization do not arrive within ten minutes, the message names them, or says how many they
+        /// are.
         Associating,
         /// The share is being created. If the response to the create request was lost, cfshare looks for the share before it
         /// sends another request.
@@ -149,7 +150,7 @@ vocabulary! {
         Rejected,
         /// At least one recipient failed at Cloudflare; `status.exceptions` shows which and why, such as a missing
         /// entitlement. Once the cause is fixed, request another attempt with the annotation `cfshare.dev/requestedAt`, which
-        /// removes the failed recipients and adds them again.
+        /// removes the failed recipients and adds them again; exclude members of an organization, and include them again.
         RecipientFailed,
         /// More recipients or resources would be removed within 10 minutes than `maxRemovals` allows, so none of them is.
         /// Declare them again, or confirm with the command in the message, which sets the annotation

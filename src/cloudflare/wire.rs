@@ -106,6 +106,13 @@ pub struct Recipient {
     pub errors: Vec<RecipientError>,
 }
 
+impl Recipient {
+    /// Whether Cloudflare has given up.
+    pub fn has_failed(&self) -> bool {
+        self.errors.iter().any(|error| error.terminal)
+    }
+}
+
 /// Why a resource did not arrive at a recipient.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct RecipientError {

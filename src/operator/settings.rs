@@ -38,6 +38,11 @@ impl Settings {
         self.settle_time / 2
     }
 
+    /// After so long without a change, what was on its way counts as stuck.
+    pub fn stuck_after(&self) -> Duration {
+        self.passing_time() * 5
+    }
+
     /// Whether a read that began then may not show yet what was there at that time.
     pub fn may_lag(&self, read: At, behind: At) -> bool {
         read.since(behind) < self.read_lag()

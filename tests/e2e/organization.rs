@@ -1,8 +1,10 @@
 //! Shares with a whole organization: who may make them, who is left out, and what is told of them.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use cfshare_simulator::{Action, Edit, EmptyCreate, Rule};
+use cfshare_simulator::{Action, Edit, EmptyCreate, ErrorBody, Rule};
+use serde_json::Value;
 
 use crate::Test;
 use crate::own;
@@ -10,6 +12,8 @@ use crate::scene::{Scene, World, condition, ids, is_ready, message};
 
 pub const TESTS: &[Test] = &[
     ("organization: a share with an organization follows its members", members),
+    ("organization: members that the share does not reach are named, and not asked for again and again", stuck),
+    ("organization: members that stay on their way are counted where nobody says which", unexplained),
     ("organization: a namespace that is not allowed makes no such share", not_allowed),
     ("organization: a share whose recipients are not counted is not Ready, and says so", uncounted),
     ("organization: a resource that nobody declares is listed until it is gone", unmanaged),
@@ -44,6 +48,76 @@ fn members(world: &World) {
     assert_eq!(lists, 0, "an organization may have 20,000 accounts: {:#?}", scene.journal());
     scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
     scene.wait_nothing();
+}
+
+/// Reads of the share alone, and of its recipients.
+fn reads(scene: &Scene) -> (usize, usize) {
+    let count = |end: &str| scene.journal().iter().filter(|e| e.method == "GET" && e.template.ends_with(end)).count();
+    (count("/shares/*"), count("/recipients"))
+}
+
+fn expect_no_reads(scene: &Scene) {
+    let (begun, before) = (Instant::now(), reads(scene));
+    scene.wait("five seconds", || begun.elapsed() > Duration::from_secs(5));
+    assert_eq!(reads(scene), before, "{:#?}", scene.journal());
+}
+
+fn stuck(world: &World) {
+    let scene = world.scene();
+    let [organization, one, two, three, first] = ids();
+    for failing in [&two, &three] {
+        world.simulator.account(failing, |account| account.entitled = false);
+    }
+    world.simulator.organization(&organization, &[&scene.account, &one, &two, &three]);
+    scene.apply(&share(&scene, &organization, &[], &first));
+    let failed = |share: &Value| -> BTreeSet<String> {
+        let listed = share["status"]["exceptions"].as_array().into_iter().flatten();
+        let failed = listed.filter(|entry| entry["terminal"] == true && entry["state"] == "associating");
+        failed.filter_map(|entry| entry["accountID"].as_str().map(str::to_owned)).collect()
+    };
+    let counts = |share: &Value| {
+        ["associated", "declared", "pending", "failed"].map(|count| share["status"]["recipients"][count].as_i64())
+    };
+    let object = scene.wait_reason("share", "waf", "RecipientFailed");
+    assert_eq!(failed(&object), BTreeSet::from([two.clone(), three.clone()]), "{object:#}");
+    assert_eq!(counts(&object), [1, 3, 0, 2].map(Some), "{object:#}");
+    assert!(condition(&object, "Stalled").is_some() && message(&object).contains("missing necessary entitlement"));
+    assert!(message(&object).contains("spec.organization.excluded"), "{}", message(&object));
+    assert_eq!(reads(&scene).1, 1);
+    expect_no_reads(&scene);
+    for live in [&[][..], &["--live"]] {
+        let table = crate::cli::cfshare(&scene, &[&["matrix", "-o", "json"], live].concat()).json();
+        let failed = table["rows"].as_array().into_iter().flatten().filter(|row| row["state"] == "failed");
+        let failed: BTreeSet<&str> = failed.filter_map(|row| row["accountID"].as_str()).collect();
+        assert_eq!(failed, BTreeSet::from([two.as_str(), three.as_str()]), "{live:?}: {table:#}");
+    }
+    scene.apply(&share(&scene, &organization, &[&three], &first));
+    let object = scene.wait_for("share", "waf", "one that failed", |share| {
+        counts(share) == [1, 2, 0, 1].map(Some) && condition(share, "Stalled").is_some()
+    });
+    assert_eq!(failed(&object), BTreeSet::from([two.clone()]), "{object:#}");
+    assert_eq!(reads(&scene).1, 1);
+    world.simulator.account(&two, |account| account.entitled = true);
+    let object = scene.wait_ready("share", "waf");
+    assert!(object["status"]["exceptions"].is_null() && object["status"]["recipients"]["summary"] == "2/2");
+}
+
+fn unexplained(world: &World) {
+    let scene = world.scene();
+    let [organization, one, two, first] = ids();
+    world.simulator.account(&two, |account| account.entitled = false);
+    world.simulator.organization(&organization, &[&scene.account, &one, &two]);
+    let refused = Action::StatusBefore { status: 400, body: ErrorBody::Json, code: None, retry_after: None };
+    let rule = Rule::always("GET", "/accounts/*/shares/*/recipients", refused).account(&scene.account);
+    world.simulator.fault(rule);
+    scene.apply(&share(&scene, &organization, &[], &first));
+    let object = scene.wait_for("share", "waf", "told that nobody says which", |share| {
+        message(share).contains("1 of 2 accounts of the organization have been associating since")
+    });
+    assert!(condition(&object, "Reconciling").is_some() && message(&object).contains("cfshare received --account"));
+    expect_no_reads(&scene);
+    world.simulator.account(&two, |account| account.entitled = true);
+    scene.wait_ready("share", "waf");
 }
 
 fn uncounted(world: &World) {

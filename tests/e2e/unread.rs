@@ -21,6 +21,7 @@ pub const TESTS: &[Test] = &[
     ("unread: 404", |w| unread(w, "Rejected", status(404, ErrorBody::Json))),
     ("unread: a refused token", |w| unread(w, "Denied", Action::Forbidden {})),
     ("unread: headers that leave no call", no_calls),
+    ("unread: what an edit declares counts at once", edited),
 ];
 
 fn throttle(retry_after: Option<&str>) -> Action {
@@ -77,4 +78,22 @@ fn no_calls(world: &World) {
     world.simulator.token(&scene.token, Policy::default());
     scene.wait_ready("share", "waf");
     scene.wait_ready("sharerecipient", "two");
+}
+
+fn edited(world: &World) {
+    let scene = world.own_scene();
+    let _operator = scene.operator(&[]);
+    settled(&scene);
+    world.simulator.fault(Rule::always("GET", "*", Action::Forbidden {}).account(&scene.account));
+    expect_unknown(&scene, "Denied");
+    let manifest = scene.get("share", "waf").expect("the Share");
+    let text = |field: &Value| field.as_str().expect("an id").to_owned();
+    let one = text(&manifest["spec"]["recipients"][0]["accountID"]);
+    let first = text(&manifest["spec"]["resources"][0]["id"]);
+    let [three] = ids();
+    scene.apply(&scene.share("waf", &[&one, &three], &[&first], ""));
+    let object = scene.wait_for("share", "waf", "looked at after the edit", |share| {
+        share["status"]["observedGeneration"] == share["metadata"]["generation"]
+    });
+    assert_eq!(object["status"]["recipients"]["summary"], "2/3", "{object:#}");
 }

@@ -338,6 +338,11 @@ impl Read {
         let row = own.min_by_key(|row| row.association_status.rank());
         let row = row.filter(|row| row.association_status != AssociationStatus::Disassociated);
         let Some(row) = row else {
+            if self.is_for_organization() && !declared {
+                // Its recipients are not listed here: the operator found those that failed.
+                let are_pending = self.share.counts.is_some_and(|counts| counts.associating > 0);
+                return reported.filter(|cell| are_pending && cell.state == State::Failed).cloned();
+            }
             return declared
                 .then(|| Cell::new(State::Pending, "absent", "Cloudflare has no such recipient in the share"));
         };

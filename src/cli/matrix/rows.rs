@@ -381,6 +381,9 @@ impl<'a> Rows<'a> {
                 };
                 let word = format!("associated {}", counts.summary);
                 match counts.pending {
+                    _ if counts.failed > 0 => {
+                        Cell::new(State::Failed, word, format!("{} members failed", counts.failed))
+                    }
                     0 => Cell::new(State::InPlace, word, "as many members of the organization as Cloudflare counts"),
                     n => Cell::new(State::Pending, word, format!("{n} members are pending")),
                 }

@@ -184,6 +184,10 @@ fn exceptions(rows: &Rows, now: Timestamp) -> Vec<String> {
                 (true, _) if entry.waiver.is_some() => {
                     "Cloudflare does not retry, and cfshare makes no other attempt while the waiver holds"
                 }
+                (true, _) if rows.share.spec.organization.is_some() => {
+                    "Cloudflare does not retry: fix the cause there, then exclude the account in \
+                     spec.organization.excluded and include it again; or leave it excluded"
+                }
                 (true, _) => {
                     retry = true;
                     "Cloudflare does not retry: fix the cause there, then request another attempt (below)"

@@ -6,7 +6,7 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 use litemap::LiteMap;
 
-use super::recipients::{Exclusions, Recipients};
+use super::recipients::{Exclusions, Members, Recipients};
 use crate::cloudflare::{
     AssociationStatus, Counts, Error, ExcludedRecipient, Recipient, ResourceStatus, Share, ShareResource, ShareStatus,
     TargetType,
@@ -33,6 +33,8 @@ pub struct ObservedShare {
     /// Boxed, since few shares are read so closely.
     pub recipients: Option<Box<Recipients>>,
     pub excluded: Option<Exclusions>,
+    /// Of an organization's share: those that it does not reach yet. `None`: it reaches all that are counted.
+    pub members: Option<Box<Members>>,
     /// When they were last to be listed again though nothing had moved.
     relist_demanded_at: At,
     /// Answers of our own writes, which a slower read must not undo. Most shares have none, or one.
@@ -57,6 +59,7 @@ impl ObservedShare {
             resources_read_at: if resources.is_some() { began } else { At::default() },
             resources,
             resources_listed_at: At::default(),
+            members: counts.and_then(|counts| Members::counted(None, counts.associating, began)),
             counts,
             counted_at: began,
             read_at: began,
@@ -139,8 +142,8 @@ impl ObservedShare {
             None => self.leave_out_resources(began),
         };
         if let Some(counts) = share.counts.take().filter(|_| began >= self.counted_at) {
-            self.counts = Some(counts);
-            self.counted_at = began;
+            self.members = Members::counted(self.members.take(), counts.associating, began);
+            (self.counts, self.counted_at) = (Some(counts), began);
         }
         let ours = self.is_recent(share.id.as_str(), began, read_lag);
         let undoes = ours && self.is_leaving() && share.is_live();
@@ -368,6 +371,9 @@ impl ObservedShare {
     /// An excluded account in the answer to our own write. Who receives the share now, only a read can tell.
     pub fn wrote_excluded(&mut self, row: ExcludedRecipient, now: At) {
         self.answered.remove(row.id.as_str());
+        if let Some(members) = &mut self.members {
+            members.rows.retain(|member| member.account_id != row.account_id);
+        }
         if let Some(excluded) = &mut self.excluded {
             excluded.rows.retain(|known| known.account_id != row.account_id);
             excluded.rows.push(row);

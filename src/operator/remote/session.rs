@@ -30,6 +30,9 @@ use crate::operator::stop::Stop;
 /// How long a pass waits for another one to look for new shares.
 const LOOK_TIMEOUT: Duration = Duration::from_millis(250);
 
+/// So many pages of an organization's recipients are read: it may have 20,000 accounts.
+pub const MEMBER_PAGES: u32 = 10;
+
 /// One account, for one object's pass.
 pub struct Session {
     pub(super) remote: Arc<Remote>,
@@ -196,6 +199,37 @@ impl Session {
             self.list_recipients(id).await?;
         }
         Ok(())
+    }
+
+    /// Reads the first recipients of an organization's share, to learn which members it does not reach, and why. Nothing else
+    /// depends on it, so the pass goes on if that fails.
+    pub async fn read_members(&self, id: &ShareId) -> Result<(), Stop> {
+        let began = self.clock().now();
+        let rows = match self.first_recipients(id).await {
+            Err(Stop::Cloudflare(error)) => {
+                tracing::warn!(share = %id, "cannot read which members do not receive the share: {error}");
+                None
+            }
+            read => Some(read?),
+        };
+        if let Some(members) = self.account.cache().seen_mut(id).and_then(|seen| seen.members.as_mut()) {
+            members.read(rows, began);
+        }
+        Ok(())
+    }
+
+    async fn first_recipients(&self, id: &ShareId) -> Result<Vec<Recipient>, Stop> {
+        let (mut pages, mut rows) = (Pages::default(), Vec::new());
+        for page in 1..=MEMBER_PAGES {
+            let _permit = self.permit(1)?;
+            let answer = self.call(self.api().list_recipients(id, page)).await?;
+            let place = pages.take(&answer)?;
+            rows.extend(answer.rows);
+            if place != Place::Within {
+                break;
+            }
+        }
+        Ok(rows)
     }
 
     fn has_short_list(&self, id: &ShareId) -> bool {

@@ -3,7 +3,7 @@
 use super::inventory;
 use crate::api::Reason;
 use crate::api::status::DriftEntry;
-use crate::cloudflare::{Error, ErrorClass};
+use crate::cloudflare::{Error, ErrorClass, Recipient};
 use crate::core::id::{ShareId, ShareResourceId};
 use crate::core::interned::Interned;
 use crate::core::meta::ResourceMeta;
@@ -211,7 +211,7 @@ impl<K: Reconciled> Row<'_, K> {
     /// Whether it is a recipient that failed for good.
     pub fn has_failed(&self) -> bool {
         let row = self.key.recipient().and_then(|account| self.seen.recipient(account));
-        row.is_some_and(|row| row.errors.iter().any(|error| error.terminal)) && is_live(self.seen, self.key)
+        row.is_some_and(Recipient::has_failed) && is_live(self.seen, self.key)
     }
 
     /// Removes a recipient that failed, to be added again. The caller has announced that.

@@ -2,7 +2,7 @@
 
 use crate::api::status::RecipientCounts;
 use crate::api::{ObjectKey, REQUESTED_AT, int32};
-use crate::cloudflare::{AssociationStatus, RecipientError, ResourceStatus, clean};
+use crate::cloudflare::{AssociationStatus, Recipient, RecipientError, ResourceStatus, clean};
 use crate::core::row_key::RowKey;
 use crate::core::row_step::Step;
 use crate::operator::remote::observed_share::ObservedShare;
@@ -81,22 +81,7 @@ pub fn row_state(key: &RowKey, seen: &ObservedShare, step: Option<Step>) -> RowS
     let may_come = if step == Some(Step::Wait) { "the request that adds it may still take effect" } else { "" };
     let absent = || RowState::of(key, State::Pending, "absent", may_come);
     match key {
-        RowKey::Recipient(account) => {
-            let Some(row) = seen.recipient(account) else { return absent() };
-            let word = or_no_status(row.association_status.to_string());
-            if let Some(error) = row.errors.iter().find(|e| e.terminal).or_else(|| row.errors.first()) {
-                let state = if error.terminal { State::Failed } else { State::Failing };
-                return RowState::of(key, state, word, reported(error));
-            }
-            let state = match row.association_status {
-                AssociationStatus::Associated => State::InPlace,
-                AssociationStatus::Associating
-                | AssociationStatus::Disassociating
-                | AssociationStatus::Disassociated
-                | AssociationStatus::Other(_) => State::Pending,
-            };
-            RowState::of(key, state, word, "")
-        }
+        RowKey::Recipient(account) => seen.recipient(account).map_or_else(absent, |row| recipient_state(key, row)),
         RowKey::Excluded(account) => match seen.excluded(account) {
             None => RowState::of(key, State::Pending, NOT_EXCLUDED, ""),
             Some(_) => RowState::of(key, State::InPlace, "excluded", ""),
@@ -115,6 +100,23 @@ pub fn row_state(key: &RowKey, seen: &ObservedShare, step: Option<Step>) -> RowS
             }
         }
     }
+}
+
+/// How a recipient stands that was listed.
+pub fn recipient_state(key: &RowKey, row: &Recipient) -> RowState {
+    let word = or_no_status(row.association_status.to_string());
+    if let Some(error) = row.errors.iter().find(|e| e.terminal).or_else(|| row.errors.first()) {
+        let state = if error.terminal { State::Failed } else { State::Failing };
+        return RowState::of(key, state, word, reported(error));
+    }
+    let state = match row.association_status {
+        AssociationStatus::Associated => State::InPlace,
+        AssociationStatus::Associating
+        | AssociationStatus::Disassociating
+        | AssociationStatus::Disassociated
+        | AssociationStatus::Other(_) => State::Pending,
+    };
+    RowState::of(key, state, word, "")
 }
 
 fn or_no_status(word: String) -> String {

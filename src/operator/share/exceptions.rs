@@ -1,5 +1,6 @@
 //! How does each declared row stand, which are not in place, and whose matter is that?
 
+use super::members;
 use super::plan::Plan;
 use super::removals;
 use super::share_pass::SharePass;
@@ -75,12 +76,13 @@ fn state_of(share: &SharePass, key: &RowKey, seen: &ObservedShare, step: Option<
     row_state(key, seen, step)
 }
 
-/// How each declared row stands.
+/// How each declared row stands, and each member of the organization that is known not to receive the share.
 pub fn row_states(share: &SharePass, seen: &ObservedShare, plan: &Plan) -> Vec<RowState> {
     let step = |key: &RowKey| plan.rows.get(key).map(|row| row.step);
     let mut row_states: Vec<RowState> =
         share.desired.all.keys().map(|key| state_of(share, key, seen, step(key))).collect();
     name_exclusions(share, &mut row_states, seen);
+    row_states.extend(members::row_states(seen));
     row_states
 }
 

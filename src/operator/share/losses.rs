@@ -29,9 +29,14 @@ const MAX_NAMES: usize = 400;
 
 /// How many recipients may be removed without confirmation, of those that the status counts.
 pub fn max_removals(status: &ShareStatus, desired: &Desired) -> i32 {
-    let recipients = status.recipients.as_ref().map_or(0, |counts| counts.declared.max(counts.in_place));
-    let allowed = desired.max_removals.of(Counted::Accounts, usize::try_from(recipients).unwrap_or(0));
-    int32(allowed)
+    let recipients = usize::try_from(counted_recipients(status)).unwrap_or(0);
+    int32(desired.max_removals.of(Counted::Accounts, recipients))
+}
+
+/// How many recipients there were when they were last compared; what an edit declares in addition must not raise the limit.
+fn counted_recipients(status: &ShareStatus) -> i32 {
+    let counts = status.recipients.as_ref();
+    counts.map_or(0, |counts| (counts.associated + counts.pending + counts.failed).max(counts.in_place))
 }
 
 pub fn counted(key: &RowKey) -> Counted {
@@ -160,7 +165,7 @@ impl LossInput<'_> {
 
     /// How many are live as far as counts tell, where their rows were not listed since the process began.
     fn unlisted(&self, of: Counted) -> Option<usize> {
-        let recipients = self.status.recipients.as_ref().map_or(0, |recorded| recorded.declared.max(recorded.in_place));
+        let recipients = counted_recipients(self.status);
         let resources = self.status.resources.as_ref().map_or(0, |recorded| recorded.declared);
         let recorded = |n: i32| u64::try_from(n).unwrap_or(0);
         let live = match of {

@@ -4,7 +4,7 @@ use super::apply::Round;
 use super::outside::Looked;
 use super::share_pass::SharePass;
 use super::still_ready::AtRest;
-use super::{apply, name, opening, outside, plan, status};
+use super::{apply, members, name, opening, outside, plan, status};
 use crate::api::Reason;
 use crate::cloudflare::ShareStatus;
 use crate::core::id::ShareId;
@@ -165,6 +165,7 @@ async fn refresh(share: &SharePass, id: &ShareId, requested: bool) -> Result<(),
     }
     let Some(seen) = share.seen(id) else { return Ok(()) };
     if share.desired.organization.is_some() {
+        members::look(share, id, requested.then_some(since)).await?;
         if !share.excludes() && seen.excluded.is_none() {
             return Ok(());
         }

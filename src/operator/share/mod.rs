@@ -4,6 +4,7 @@ mod announced;
 mod apply;
 pub mod bulk;
 mod create;
+mod declared;
 mod delete;
 pub mod deletions;
 pub mod desired;
@@ -13,6 +14,7 @@ pub mod facts;
 mod gathering;
 pub mod losses;
 mod maintain;
+mod members;
 mod messages;
 pub mod name;
 mod opening;
@@ -72,6 +74,9 @@ pub async fn reconcile(context: Arc<Context>, object: Arc<Share>) -> Result<Opti
 
 /// The part of a pass that reads and writes Cloudflare.
 async fn with_account(mut pass: Pass<Share>, desired: Desired) -> Result<Option<Duration>, Stop> {
+    if pass.common().observed_generation != pass.generation() && !pass.is_deleting() {
+        declared::count(&mut pass.status, &desired);
+    }
     opening::show_policies(&mut pass, &desired);
     let secret = secret_of(&pass.object);
     let credential = match pass.credential(&secret).await {

@@ -63,7 +63,16 @@ impl SharePass {
     }
 
     pub fn is_ours(&self, key: &RowKey) -> bool {
-        !matches!(self.desired.all.get(key).map(|declaration| &declaration.by), Some(By::Child(_)) | None)
+        match self.desired.all.get(key).map(|declaration| &declaration.by) {
+            Some(By::Share) => true,
+            Some(By::Child(_)) => false,
+            None => self.is_member(key),
+        }
+    }
+
+    /// Whether it receives the share as a member of the organization only.
+    pub fn is_member(&self, key: &RowKey) -> bool {
+        self.desired.organization.is_some() && key.is_recipient() && !self.desired.all.contains_key(key)
     }
 
     /// The object that declares the row, if it is not the Share itself.

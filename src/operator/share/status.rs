@@ -3,7 +3,7 @@
 use super::losses::Losing;
 use super::plan::Plan;
 use super::share_pass::SharePass;
-use super::{bulk, exceptions, exclusions, name, outside, plan, removals, rivals, waivers};
+use super::{bulk, exceptions, exclusions, members, name, outside, plan, removals, rivals, waivers};
 use crate::api::status::{RecipientCounts, ResourceCounts, UnmanagedEntry};
 use crate::api::{Reason, int32};
 use crate::cloudflare::{AssociationStatus, ShareStatus, clean};
@@ -45,6 +45,7 @@ pub fn report(share: &mut SharePass, id: &ShareId, seen: &ObservedShare, plan: &
         Mode::Manage => judge(share, id, seen, plan, row_states.clone()),
         Mode::Observe | Mode::Frozen => compare(share, id, seen, plan, &row_states),
     };
+    let verdict = verdict.requeue_within(members::look_again(share, seen));
     waivers::note_ends(share, &row_states, verdict)
 }
 
@@ -59,7 +60,7 @@ fn judge(
     row_states.retain(|row| row.word != NOT_EXCLUDED);
     let losing = &removals::losing(share, seen);
     share.pass.status.blocked_removals = int32(losing.blocked_rows().count());
-    let so_far = so_far(share);
+    let so_far = so_far(share, seen);
     let verdict = rows_verdict(share, Summary { id, seen, plan, row_states: &row_states, losing, so_far });
     let follows = share.pass.alarm.as_ref().is_some_and(|alarm| alarm.requeue_after.is_none());
     let wait = follows.then(|| share.follow(seen));
@@ -67,11 +68,12 @@ fn judge(
 }
 
 /// What was seen, in numbers.
-fn so_far(share: &SharePass) -> String {
+fn so_far(share: &SharePass, seen: &ObservedShare) -> String {
     let status = &share.pass.status;
     let recipients = status.recipients.as_ref().map(|counts| format!("{} recipients associated", counts.summary));
     let resources = status.resources.as_ref().map(|counts| format!("{} resources active", counts.summary));
-    recipients.into_iter().chain(resources).collect::<Vec<_>>().join(", ")
+    let counted = recipients.into_iter().chain(resources).collect::<Vec<_>>().join(", ");
+    counted + &members::unexplained(share, seen)
 }
 
 /// What is reported of the rows while the share is not made: those that were refused.
@@ -114,10 +116,10 @@ fn count(share: &mut SharePass, row_states: &[RowState], seen: &ObservedShare) {
         recipients.disassociated = with(AssociationStatus::Disassociated);
     }
     if share.desired.organization.is_some() {
-        // Its recipients follow the membership: Cloudflare's counts are all there is to know.
+        // Its recipients follow the membership: Cloudflare's counts tell how many there are, and which of them failed is read.
         recipients.declared = int32(counts.associating + counts.associated);
         recipients.associated = int32(counts.associated);
-        recipients.pending = int32(counts.associating);
+        recipients.pending = int32(counts.associating.saturating_sub(members::given_up(seen)));
     }
     recipients.summary = format!("{}/{}", recipients.associated, recipients.declared).into();
     let mut resources = ResourceCounts {
@@ -224,9 +226,11 @@ fn under_way(
     let leaving = leaving.count() + exclusions::leaving_members(share, seen);
     let awaited = exceptions::awaited(share, row_states);
     let is_active = seen.share.status == ShareStatus::Active;
-    let moving = !waiting.is_empty() || leaving > 0 || are_members_pending(share);
+    let moving =
+        waiting.iter().any(|row| !share.is_member(&row.key)) || leaving > 0 || members::are_moving(share, seen);
     let is_strange = !is_active || is_uncounted(share, seen);
-    if !moving && !is_strange && (awaited.is_empty() || stuck.is_some()) {
+    let is_stuck = !waiting.is_empty() || members::are_pending(share);
+    if !moving && !is_strange && !is_stuck && (awaited.is_empty() || stuck.is_some()) {
         return None;
     }
     let follows = moving || is_strange && may_soon_be_usual(share);
@@ -255,12 +259,6 @@ fn under_way(
     }
     let again = stuck.and_then(|stuck| stuck.requeue_after);
     Some(Verdict::working(Reason::Associating, message).requeue_within(wait.into_iter().chain(again)))
-}
-
-/// Whether members of the organization are on their way.
-fn are_members_pending(share: &SharePass) -> bool {
-    let pending = share.pass.status.recipients.as_ref().map_or(0, |recipients| recipients.pending);
-    share.desired.organization.is_some() && pending > 0
 }
 
 /// Without counts nobody knows who receives an organization's share.
@@ -321,7 +319,11 @@ fn stuck(share: &SharePass, summary: &Summary<'_>, failed: &[&RowState], refused
         return Some(verdict);
     }
     if let Some(row) = failed.first() {
-        let given_up = row.given_up(&share.label(&row.key), &share.pass.key, &with_more("", failed.len()));
+        let (name, more) = (share.label(&row.key), with_more("", failed.len()));
+        if share.is_member(&row.key) {
+            return Some(members::failed(&name, row, &more));
+        }
+        let given_up = row.given_up(&name, &share.pass.key, &more);
         let message = format!("{}{given_up}", waivers::ended(share, &row.key));
         return Some(Verdict::stalled(Reason::RecipientFailed, message));
     }
@@ -330,7 +332,7 @@ fn stuck(share: &SharePass, summary: &Summary<'_>, failed: &[&RowState], refused
 
 /// Where nothing may be written: whether anything would be.
 fn compare(share: &SharePass, id: &ShareId, seen: &ObservedShare, plan: &Plan, row_states: &[RowState]) -> Verdict {
-    let so_far = so_far(share);
+    let so_far = so_far(share, seen);
     if let Some(verdict) = breaker::while_open(&share.session, &share.pass.key.name) {
         return verdict;
     }
@@ -372,11 +374,11 @@ fn unchanged(share: &SharePass, id: &ShareId, seen: &ObservedShare, row_states: 
         share.stop_following();
         return Verdict::stalled(Reason::RecipientFailed, message);
     }
-    let follows = !open.is_empty() || are_members_pending(share);
-    if follows || is_uncounted(share, seen) {
+    if !open.is_empty() || members::are_pending(share) || is_uncounted(share, seen) {
         let message = format!("observed: {}", with_rows(share, so_far, &open));
         let verdict = Verdict::working(Reason::Associating, message);
-        if follows || may_soon_be_usual(share) {
+        let moving = open.iter().any(|row| !share.is_member(&row.key)) || members::are_moving(share, seen);
+        if moving || is_uncounted(share, seen) && may_soon_be_usual(share) {
             return verdict.requeue_after(share.follow(seen));
         }
         share.stop_following();
