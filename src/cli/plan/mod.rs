@@ -18,12 +18,12 @@ use kube::{Resource, ResourceExt};
 
 use super::cluster::{Cluster, Objects, Scope, credential};
 use super::output::{Exit, causes, print_json};
-use super::remote::{Endpoint, Remote, Rows, advice, unknown_target};
+use super::remote::{Endpoint, Remote, Rows, advice, credential_of_environment, unknown_target};
 use crate::api::{ChildObject, Name, Share, is_suspended, secret_of};
 use crate::cloudflare::{Error, Fingerprint};
 use crate::core::deletions::MaxDeletions;
 use crate::core::id::{AccountId, ShareId, folded};
-use crate::operator::preview::{self, Fleet, Preview, ReadAccount};
+use crate::operator::preview::{self, Fleet, Preview, ReadAccount, ReadWith};
 use crate::operator::{Clock, Settings};
 pub(in crate::cli) use files::files as manifest_files;
 use print::Planned;
@@ -256,7 +256,9 @@ impl Survey<'_> {
         if !self.accounts.contains_key(&key) {
             let began = Clock::SYSTEM.now();
             let shares = remote.shares(&owner).await.map_err(|error| advice(&error))?;
-            self.accounts.insert(key.clone(), ReadAccount::new(shares, began));
+            let is_of_secret = !matches!(credential_of_environment(), Ok(Some(_)));
+            let read_with = ReadWith { credential: known.fingerprint, is_of_secret };
+            self.accounts.insert(key.clone(), ReadAccount::new(shares, began).with(read_with));
         }
         let Some(account) = self.accounts.get_mut(&key) else { return Err("the account was not read".into()) };
         if let Some(id) = preview::subject(fleet, account, share, &self.settings) {
