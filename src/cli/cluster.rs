@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 
 use super::remote::{Endpoint, NO_CREDENTIAL, Remote, credential_of_environment};
 use super::{kube_client, progress, proxy};
-use crate::api::{ChildObject, FIELD_MANAGER, Kind, Name, Share, ShareRecipient, ShareResource};
+use crate::api::{ChildObject, FIELD_MANAGER, Kind, Name, Share, ShareRecipient, ShareResource, secret_of};
 use crate::operator::preview::Fleet;
 use crate::operator::{Clock, Credentials, NoCredential, ResolvedCredential};
 
@@ -191,6 +191,12 @@ pub fn client(mut config: Config) -> anyhow::Result<Client> {
     let agent = format!("{FIELD_MANAGER}/{}", env!("CARGO_PKG_VERSION"));
     config.headers.push((http::header::USER_AGENT, agent.parse().context("a user agent")?));
     kube_client::client(config).context("the client for Kubernetes cannot be set up")
+}
+
+/// Whether these Shares are read with more than one credential.
+pub fn has_several_credentials<'a>(shares: impl IntoIterator<Item = &'a Share>) -> bool {
+    let secrets: HashSet<Name> = shares.into_iter().map(secret_of).collect();
+    secrets.len() > 1 && matches!(credential_of_environment(), Ok(None))
 }
 
 /// Cloudflare with the credential of the environment, else with a Secret of the namespace.

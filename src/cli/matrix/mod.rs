@@ -93,7 +93,7 @@ impl Matrix {
             return Err(cluster.nothing().await);
         }
         let mut table = if self.live {
-            let reader = live::Reader::new(&cluster, &self.endpoint, objects.shares.len());
+            let reader = live::Reader::new(&cluster, &self.endpoint, &objects.shares);
             live_table(&objects, &cluster, reader).await
         } else {
             let pulse = self.lease.read(&cluster).await;
