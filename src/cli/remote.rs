@@ -29,6 +29,8 @@ const ATTEMPTS: u32 = 3;
 /// Accounts on a page; Cloudflare allows no more.
 const ACCOUNTS_PAGE: u32 = 50;
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long one of several credentials may hold up what is read with the others.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Where Cloudflare is.
 #[derive(Args, Debug, Clone)]
@@ -83,6 +85,8 @@ impl Endpoint {
             credential: known.credential().clone(),
             limiter,
             made: AtomicUsize::new(0),
+            patience: None,
+            throttled: Mutex::default(),
         })
     }
 }
@@ -123,6 +127,10 @@ pub struct Remote {
     limiter: Mutex<RateLimiter<()>>,
     /// Calls so far.
     made: AtomicUsize,
+    /// `None`: it waits for as long as Cloudflare asks.
+    patience: Option<Duration>,
+    /// What Cloudflare said last when it asked for a pause.
+    throttled: Mutex<Option<Error>>,
 }
 
 /// The rows of a share.
@@ -132,6 +140,11 @@ pub struct Rows {
 }
 
 impl Remote {
+    /// The same for one of several credentials: a long pause that Cloudflare asks for is an error.
+    pub fn beside_others(self) -> Remote {
+        Remote { patience: Some(PATIENCE), ..self }
+    }
+
     fn api<'a>(&'a self, account: &'a AccountId) -> Api<'a> {
         self.client.api(&self.credential, account)
     }
@@ -239,6 +252,9 @@ impl Remote {
     {
         let mut attempt = 1;
         loop {
+            if let Some(error) = self.pause().await {
+                return Err(error);
+            }
             let made = self.made.fetch_add(1, Ordering::Relaxed);
             let what = || format!("reading Cloudflare, {} so far", count(made, "call"));
             let error = match progress::shown(what, self.paced(call())).await {
@@ -252,7 +268,11 @@ impl Remote {
             if !again {
                 return Err(error);
             }
-            if let Some(wait) = error.head().and_then(|head| head.limits.retry_after) {
+            if let Some(wait) = retry_after(&error) {
+                if self.is_too_long(wait) {
+                    *self.throttled.lock().await = Some(error.clone());
+                    return Err(error);
+                }
                 progress::note(&format!(
                     "cfshare: Cloudflare's rate limit is reached; continuing in {} s",
                     wait.as_secs()
@@ -261,6 +281,18 @@ impl Remote {
             tokio::time::sleep(Duration::from_millis(500) * attempt).await;
             attempt += 1;
         }
+    }
+
+    fn is_too_long(&self, pause: Duration) -> bool {
+        self.patience.is_some_and(|patience| pause > patience)
+    }
+
+    /// What Cloudflare said when it asked for a pause that is too long, as of now.
+    async fn pause(&self) -> Option<Error> {
+        let now = Clock::SYSTEM.now();
+        let left = self.limiter.lock().await.closed_until(now)?.since(now);
+        let error = self.throttled.lock().await.clone().filter(|_| self.is_too_long(left))?;
+        Some(with_retry_after(error, left))
     }
 
     /// Makes a call at our pace.
@@ -291,6 +323,18 @@ fn whole<T>(rows: Result<Option<Vec<T>>, Error>) -> Result<Vec<T>, Error> {
     rows?.ok_or_else(|| Error::Lost { cause: "the list changed each time it was read".into() })
 }
 
+fn retry_after(error: &Error) -> Option<Duration> {
+    error.head().and_then(|head| head.limits.retry_after)
+}
+
+fn with_retry_after(mut error: Error, wait: Duration) -> Error {
+    match &mut error {
+        Error::Answered { head, .. } | Error::Garbled { head, .. } => head.limits.retry_after = Some(wait),
+        Error::NotSent { .. } | Error::Withheld | Error::Lost { .. } => {}
+    }
+    error
+}
+
 pub fn unknown_target(id: &ShareId, target: &TargetType) -> String {
     format!("share {id} has the unknown target {target}")
 }
@@ -305,7 +349,9 @@ pub fn advice(error: &Error) -> String {
         ),
         ErrorClass::Retry => format!("{error}: check the network and --cloudflare-url, then retry"),
         ErrorClass::Throttled => {
-            format!("{error}: all requests of the token's user count towards this limit; retry in five minutes")
+            let when =
+                retry_after(error).map_or("five minutes".to_owned(), |wait| format!("{} s", wait.as_secs().max(1)));
+            format!("{error}: all requests of the token's user count towards this rate limit; try again in {when}")
         }
         ErrorClass::Gone | ErrorClass::Rejected => format!("{error}: check the ids"),
         ErrorClass::Conflict => error.to_string(),

@@ -474,7 +474,7 @@ fn import_one(world: &World) {
     let ran = alone(&scene, &["import", "--account", &scene.account, "--share", &id], "");
     let expected = format!(
         "---\n# share {id}: waf\napiVersion: cfshare.dev/v1alpha1\nkind: Share\nmetadata:\n  name: \"waf\"\nspec:\n  \
-         accountID: \"{}\"\n  name: \"waf\"\n  recipients:\n  - {{accountID: \"{one}\"}}\n  resources:\n  \
+         accountID: \"{}\"\n  deletionPolicy: \"Retain\"\n  name: \"waf\"\n  recipients:\n  - {{accountID: \"{one}\"}}\n  resources:\n  \
          - {{id: \"{first}\", type: \"custom-ruleset\"}}\n  shareID: \"{id}\"\n",
         scene.account
     );

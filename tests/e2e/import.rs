@@ -6,7 +6,7 @@ use cfshare_simulator::{Action, Association, Edit, ListFilters, Rule, Seed, Seed
 use serde_json::{Value, json};
 
 use crate::Test;
-use crate::cli::{alone, seed};
+use crate::cli::{alone, cfshare, seed};
 use crate::scene::{World, ids};
 
 pub const TESTS: &[Test] = &[
@@ -14,6 +14,7 @@ pub const TESTS: &[Test] = &[
     ("cli: an import labels accounts with their names at Cloudflare, where they can be read", names),
     ("cli: an import fills ids into manifests that have none", into),
     ("cli: an import leaves out what is deleted or received, even if lists ignore their filters", only_live),
+    ("cli: an import over a Share that created the share is warned of, and costs no share", over),
     ("cli: received shows what an account receives, and from whom", received),
 ];
 
@@ -143,4 +144,25 @@ fn received(world: &World) {
     assert!(ran.out.contains(&scene.account) && ran.out.contains(&first), "{}", ran.out);
     let ran = alone(&scene, &["received", "--account", &two], "");
     assert_eq!((ran.code, ran.out), (0, format!("account {two} receives no share\n")), "{}", ran.err);
+}
+
+fn over(world: &World) {
+    let scene = world.scene();
+    let [one, first] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    let id = scene.wait_ready("share", "waf")["status"]["shareID"].as_str().expect("an id").to_owned();
+    let ran = cfshare(&scene, &["import", "--account", &scene.account]);
+    let warned = format!("share {id} is already managed by Share {}/waf: leave its manifest out", scene.namespace);
+    assert!(ran.code == 0 && ran.err.contains(&warned), "{}", ran.err);
+    scene.apply(&ran.out);
+    scene.wait_for("share", "waf", "has the policy", |share| {
+        share["status"]["effective"]["deletionPolicy"] == "Retain" && crate::scene::is_observed(share)
+    });
+    // Its manifest names the share now.
+    let ran = cfshare(&scene, &["import", "--account", &scene.account]);
+    assert!(ran.code == 0 && !ran.err.contains("already managed"), "{}", ran.err);
+    let before = scene.changes().len();
+    scene.delete("share", "waf");
+    scene.wait_gone("share", "waf");
+    assert_eq!((scene.only().id, scene.changes().len()), (id, before));
 }

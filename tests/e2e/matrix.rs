@@ -23,6 +23,7 @@ pub const TESTS: &[Test] = &[
         "cli: a live matrix shows shares without an object, and tells a share that it cannot see from one that is gone",
         strangers,
     ),
+    ("cli: a credential whose limit is reached holds up no other one", throttled),
 ];
 
 pub fn operator(scene: &Scene<'_>) -> Process {
@@ -420,4 +421,35 @@ fn strangers(world: &World) {
     let id = scene.live().into_iter().find(|share| share.name == "waf").expect("it is there").id;
     world.simulator.edit(Edit::DeleteShare { share: id }).expect("an edit");
     scene.wait("it is gone", || state(&matrix(&scene, &["--live"]).json(), &one) == "absent");
+}
+
+fn throttled(world: &World) {
+    let scene = world.own_scene();
+    let operator = operator(&scene);
+    let [one, two, first, other] = ids();
+    scene.apply(&format!(
+        "apiVersion: v1\nkind: Secret\nmetadata: {{name: other}}\nstringData: {{apiToken: token-{}}}\n",
+        random_id()
+    ));
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    let of_other = scene.share("dns", &[&two], &[&first], "credentialsRef: {name: other}");
+    scene.apply(&of_other.replace(&scene.account, &other));
+    scene.wait_ready("share", "waf");
+    scene.wait_ready("share", "dns");
+    own::crash(operator);
+    scene.apply(&scene.share("waf", &[&one, &two], &[&first], ""));
+    let limit = Action::Throttle { code: None, retry_after: Some("299".to_owned()) };
+    for path in ["/accounts/*/shares", "/accounts/*/shares/*", "/accounts/*/shares/*/recipients"] {
+        world.simulator.fault(Rule::always("GET", path, limit.clone()).account(&other));
+    }
+    let began = std::time::Instant::now();
+    let ran = matrix(&scene, &["--live"]);
+    let table = ran.json();
+    assert_eq!((ran.code, state(&table, &one), table["upToDate"].as_bool()), (3, "associated".into(), Some(false)));
+    let row = table["rows"].as_array().into_iter().flatten().find(|row| row["share"] == "dns").expect("a row");
+    assert!(row["word"] == "unknown" && row["reason"].to_string().contains("try again in 29"), "{table:#}");
+    let ran = cfshare(&scene, &["plan"]);
+    assert!(ran.code == 1 && ran.out.contains(&format!("  + recipient {two}\n")), "{} {}", ran.code, ran.out);
+    assert!(ran.out.contains("rate limit; try again in 29"), "{}", ran.out);
+    assert!(began.elapsed() < std::time::Duration::from_secs(60), "it waited: {:?}", began.elapsed());
 }

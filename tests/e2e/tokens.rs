@@ -1,9 +1,10 @@
 //! What is told and done when a token stops working, wholly or in part, and when it works again.
 
-use cfshare_simulator::{Action, BadCredential, Policy, Rule, random_id};
+use cfshare_simulator::{Action, BadCredential, Edit, Policy, Rule, random_id};
 use serde_json::Value;
 
 use crate::Test;
+use crate::cli::{at_home, cfshare, finish};
 use crate::expect::{has, only_share, sweeps};
 use crate::own;
 use crate::scene::{Scene, World, condition, ids, is_ready, message};
@@ -25,6 +26,8 @@ pub const TESTS: &[Test] = &[
     ("tokens: a token that may only read says what it lacks, and goes on when it has it", read_only),
     ("tokens: a refusal now and then makes nothing flap", flaky),
     ("tokens: one refusal of a write is not told as denied", single_refusal),
+    ("tokens: plan and doctor say that a token shows none of the shares, and plan no create", another_accounts),
+    ("tokens: who may not read a Secret is told so, and a ServiceAccount is not taken for the operator's", viewer),
     ("tokens: a deleting object ends though its Secret went first", secret_gone),
 ];
 
@@ -191,4 +194,79 @@ fn secret_gone(world: &World) {
     scene.put_token(&scene.token);
     scene.wait_gone("share", "later");
     scene.wait_nothing();
+}
+
+fn another_accounts(world: &World) {
+    let scene = world.own_scene();
+    let operator = own::start(&scene, &[]);
+    let [a, x, y] = ids();
+    scene.apply(&scene.share("waf", &[&a], &[&x], ""));
+    scene.apply(&scene.share("dns", &[&a], &[&y], ""));
+    let id = |name: &str| scene.wait_ready("share", name)["status"]["shareID"].as_str().expect("an id").to_owned();
+    let (waf, dns) = (id("waf"), id("dns"));
+    own::crash(operator);
+    let before = scene.changes().len();
+    let other = format!("token-{}", random_id());
+    world.simulator.token(&other, Policy { blind: true, ..Policy::default() });
+    // In the environment, and then in the Secret, which is what the operator has.
+    let mut command = at_home(&scene, env!("CARGO_BIN_EXE_cfshare"));
+    command.env("CLOUDFLARE_API_TOKEN", &other).args(["plan", "-n", &scene.namespace]);
+    let ran = finish(command, "");
+    assert!(ran.code == 1 && !ran.out.contains("create share"), "{} {}", ran.code, ran.out);
+    let unseen = |id: &str, whose: &str| format!("  ! cfshare cannot see share {id} with the credential in {whose}");
+    for id in [&waf, &dns] {
+        assert!(ran.out.contains(&unseen(id, "the environment, which has never shown it")), "{}", ran.out);
+    }
+    scene.put_token(&other);
+    let ran = cfshare(&scene, &["plan"]);
+    assert!(ran.code == 1 && !ran.out.contains("create share"), "{} {}", ran.code, ran.out);
+    for id in [&waf, &dns] {
+        assert!(ran.out.contains(&unseen(id, "Secret cloudflare-credentials")), "{}", ran.out);
+    }
+    let ran = cfshare(&scene, &["doctor"]);
+    let none =
+        format!("fail  account {}: Secret {}/cloudflare-credentials shows none of", scene.account, scene.namespace);
+    assert!(ran.code == 1 && ran.out.contains(&format!("{none} the 2 shares that Shares have")), "{}", ran.out);
+    assert!(ran.out.contains("most likely it belongs to another account"), "{}", ran.out);
+    // The token that showed them is believed.
+    scene.put_token(&scene.token);
+    world.simulator.edit(Edit::VanishShare { share: dns.clone() }).expect("an edit");
+    let ran = cfshare(&scene, &["plan"]);
+    let recreated =
+        format!("  . share {dns} no longer exists at Cloudflare and is recreated\n  + create share \"dns\"");
+    assert!(ran.code == 2 && ran.out.contains(&recreated), "{} {}", ran.code, ran.out);
+    let ran = cfshare(&scene, &["doctor"]);
+    let some = format!("does not show 1 of the 2 shares that Shares have ({dns} of Share {}/dns)", scene.namespace);
+    assert!(ran.code == 0 && ran.out.contains(&some), "{}", ran.out);
+    assert_eq!(scene.changes().len(), before);
+}
+
+fn viewer(world: &World) {
+    let scene = world.scene();
+    settled(&scene);
+    scene.kubectl(&["create", "serviceaccount", "ci"]);
+    scene.apply(&format!(
+        "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{name: ci}}\nrules:\n\
+         - {{apiGroups: [cfshare.dev], resources: [shares, sharerecipients, shareresources], verbs: [get, list]}}\n---\n\
+         apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {{name: ci}}\n\
+         roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: ci}}\n\
+         subjects: [{{kind: ServiceAccount, name: ci, namespace: {}}}]\n",
+        scene.namespace
+    ));
+    let user = format!("system:serviceaccount:{}:ci", scene.namespace);
+    let as_user = |args: &[&str]| cfshare(&scene, &[args, &["--as", &user]].concat());
+    scene.wait("the rights are granted", || as_user(&["status"]).code != 1);
+    let refused = format!("you are not allowed to read Secret {}/cloudflare-credentials: ", scene.namespace);
+    let ran = as_user(&["plan"]);
+    let advised = format!("  ! {refused}set CLOUDFLARE_API_TOKEN, ");
+    assert!(ran.code == 1 && ran.out.contains(&advised), "{} {}", ran.code, ran.out);
+    let ran = as_user(&["matrix", "--live"]);
+    assert!(ran.code == 3 && ran.out.contains(&refused), "{} {}", ran.code, ran.out);
+    let ran = as_user(&["doctor"]);
+    assert!(ran.code == 1 && ran.out.contains(&format!("fail  {refused}ask for that permission")), "{}", ran.out);
+    // Nor is it the operator.
+    assert!(ran.out.contains("warn  rights: not checked, because it is not known which"), "{}", ran.out);
+    assert!(!ran.out.contains("the operator may not") && !ran.out.contains("self-restriction"), "{}", ran.out);
+    let named = as_user(&["doctor", "--service-account", &format!("{}/ci", scene.namespace)]);
+    assert!(named.out.contains("fail  rights: the operator may not "), "it is asked about itself: {}", named.out);
 }

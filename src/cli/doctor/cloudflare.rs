@@ -6,25 +6,42 @@ use std::time::UNIX_EPOCH;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use super::{Doctor, Findings};
-use crate::api::{DEFAULT_SECRET, Name, Share, secret_of};
-use crate::cli::cluster::Cluster;
+use crate::api::{DEFAULT_SECRET, Name, Share, is_deleting, own_record, secret_of};
+use crate::cli::cluster::{Cluster, not_allowed};
+use crate::cli::output::count;
 use crate::cli::remote::{NO_CREDENTIAL, Remote, advice, credential_of_environment};
 use crate::cloudflare::{Credential, ErrorClass, ResponseHead, TokenState, clean};
-use crate::core::id::AccountId;
-use crate::operator::{Clock, ResolvedCredential, preview};
+use crate::core::id::{AccountId, ShareId};
+use crate::operator::{Clock, NoCredential, ResolvedCredential, preview};
 
 /// A clock that is this far off confuses people who compare times, in seconds.
 const MUCH: i64 = 30;
 /// A token that ends within this time should be replaced.
 const SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
+/// So many missing shares are named.
+const NAMED: usize = 5;
+
+/// A share that a Share has, by its status.
+struct Recorded {
+    id: ShareId,
+    object: Name,
+    /// The hash of the credential that last showed it.
+    seen_with: Option<String>,
+}
+
+/// The accounts that a credential is used for, each with the shares in it that Shares have.
+type Uses = BTreeMap<String, Vec<Recorded>>;
 
 impl Doctor {
     /// Each Secret in use, and each account with it.
     pub(super) async fn check_cloudflare(&self, cluster: Option<&Cluster>, shares: &[Share], findings: &mut Findings) {
-        let mut uses: BTreeMap<Name, BTreeSet<String>> = BTreeMap::new();
+        let mut uses: BTreeMap<Name, Uses> = BTreeMap::new();
         for share in shares {
             match preview::owner(share) {
-                Ok(owner) => drop(uses.entry(secret_of(share)).or_default().insert(owner.to_string())),
+                Ok(owner) => {
+                    let accounts = uses.entry(secret_of(share)).or_default();
+                    accounts.entry(owner.to_string()).or_default().extend(recorded(share));
+                }
                 Err(problem) => findings.fail(format!("Share {}: {problem}", Name::of(share))),
             }
         }
@@ -33,7 +50,10 @@ impl Doctor {
             match cluster.and_then(|cluster| cluster.namespace.clone()) {
                 Some(namespace) => {
                     let secret = Name::new(namespace, DEFAULT_SECRET);
-                    uses.entry(secret).or_default().extend(self.accounts.iter().cloned());
+                    let accounts = uses.entry(secret).or_default();
+                    for account in &self.accounts {
+                        accounts.entry(account.clone()).or_default();
+                    }
                 }
                 None => findings.fail(format!("--account: choose a namespace with -n, or {NO_CREDENTIAL}")),
             }
@@ -50,13 +70,17 @@ impl Doctor {
                     ));
                     self.check_accounts(&format!("Secret {secret}"), &known, accounts, &mut said, findings).await;
                 }
-                Err(problem) => findings.fail(format!("Secret {secret}: {problem:#}")),
+                Err(NoCredential::Forbidden(_)) => findings.fail(format!(
+                    "{}: ask for that permission, or check the account with a credential in the environment and --account",
+                    not_allowed(secret)
+                )),
+                Err(problem) => findings.fail(format!("Secret {secret}: {problem}")),
             }
         }
         match environment {
             Ok(Some(known)) => {
                 findings.ok(format!("environment: a credential is set ({})", form(known.credential())));
-                let accounts = self.accounts.iter().cloned().collect();
+                let accounts = self.accounts.iter().map(|account| (account.clone(), Vec::new())).collect();
                 self.check_accounts("the environment's credential", &known, &accounts, &mut said, findings).await;
             }
             Ok(None) => {}
@@ -71,7 +95,7 @@ impl Doctor {
         &self,
         whose: &str,
         known: &ResolvedCredential,
-        accounts: &BTreeSet<String>,
+        accounts: &Uses,
         said: &mut Option<()>,
         findings: &mut Findings,
     ) {
@@ -80,7 +104,7 @@ impl Doctor {
             Err(problem) => return findings.fail(format!("Cloudflare: {problem:#}")),
         };
         let mut told = false;
-        for account in accounts {
+        for (account, recorded) in accounts {
             let id = match AccountId::parse(account) {
                 Ok(id) => id,
                 Err(problem) => {
@@ -100,6 +124,19 @@ impl Doctor {
                     }
                     let total = total.map_or(String::new(), |total| format!(", {total} live"));
                     findings.ok(format!("account {account}: {whose} can list its shares{total}"));
+                    if !recorded.is_empty() {
+                        let fingerprint = known.fingerprint().to_string();
+                        match remote.shares(&id).await {
+                            Ok(live) => {
+                                let live = live.into_iter().map(|share| share.id).collect();
+                                check_shown(account, whose, &fingerprint, recorded, &live, findings);
+                            }
+                            Err(error) => findings.fail(format!(
+                                "account {account}: {whose} cannot list all its shares: {}",
+                                advice(&error)
+                            )),
+                        }
+                    }
                 }
                 Err(problem) => findings.fail(format!("account {account}: {whose} cannot list its shares: {problem}")),
             }
@@ -143,6 +180,48 @@ async fn glance(
     outcome.map(|reply| reply.body).map_err(|error| advice(&error))
 }
 
+/// The share that is expected to be live because of this object.
+fn recorded(share: &Share) -> Option<Recorded> {
+    let status = own_record(share).filter(|_| !is_deleting(&share.metadata))?;
+    let seen_with = status.seen_with.as_ref().map(ToString::to_string);
+    Some(Recorded { id: status.recorded_share()?, object: Name::of(share), seen_with })
+}
+
+/// Whether the credential shows the shares that Shares have in the account: one of another account lists its shares, too.
+fn check_shown(
+    account: &str,
+    whose: &str,
+    fingerprint: &str,
+    recorded: &[Recorded],
+    live: &BTreeSet<ShareId>,
+    findings: &mut Findings,
+) {
+    let missing: Vec<&Recorded> = recorded.iter().filter(|recorded| !live.contains(&recorded.id)).collect();
+    if missing.is_empty() {
+        return;
+    }
+    let named = missing.iter().take(NAMED).map(|missing| format!("{} of Share {}", missing.id, missing.object));
+    let mut named: Vec<String> = named.collect();
+    if missing.len() > NAMED {
+        named.push(format!("{} more", missing.len() - NAMED));
+    }
+    let named = named.join(", ");
+    let (some, all) = (missing.len(), count(recorded.len(), "share"));
+    let is_stranger = missing.iter().any(|missing| missing.seen_with.as_deref() != Some(fingerprint));
+    let deleted = "most likely they were deleted at Cloudflare";
+    if some < recorded.len() {
+        return findings.warn(format!(
+            "account {account}: {whose} does not show {some} of the {all} that Shares have ({named}): {deleted}"
+        ));
+    }
+    let why = if is_stranger {
+        "it has never shown them, so most likely it belongs to another account: put the right one back".to_owned()
+    } else {
+        format!("it has shown them before, so {deleted}")
+    };
+    findings.fail(format!("account {account}: {whose} shows none of the {all} that Shares have ({named}): {why}"));
+}
+
 /// What Cloudflare says of the token, and when it ends.
 fn check_token(whose: &str, state: &TokenState, now: Timestamp, findings: &mut Findings) {
     if state.status != "active" {
@@ -183,6 +262,37 @@ mod tests {
 
     use super::*;
     use crate::cli::doctor::Outcome;
+
+    #[test]
+    fn a_token_that_shows_none_of_the_recorded_shares_is_most_likely_another_account_s() {
+        let id = |text: &str| ShareId::parse(text).expect("an id");
+        let recorded = |seen_with: &str| {
+            ["5e1f", "5e2f"].map(|text| Recorded {
+                id: id(text),
+                object: Name::new("ns", text),
+                seen_with: Some(seen_with.to_owned()),
+            })
+        };
+        let lines = |seen_with: &str, live: &[&str]| {
+            let (mut findings, live) = (Findings::default(), live.iter().map(|text| id(text)).collect());
+            check_shown("acc", "it", "own", &recorded(seen_with), &live, &mut findings);
+            findings.lines
+        };
+        assert_eq!(lines("another", &["5e1f", "5e2f", "5e3f"]), []);
+        let none = "account acc: it shows none of the 2 shares that Shares have (5e1f of Share ns/5e1f, 5e2f of Share ns/5e2f)";
+        let stranger = format!(
+            "{none}: it has never shown them, so most likely it belongs to another account: put the right one back"
+        );
+        assert_eq!(lines("another", &["5e3f"]), [(Outcome::Fail, stranger)]);
+        let deleted = format!("{none}: it has shown them before, so most likely they were deleted at Cloudflare");
+        assert_eq!(lines("own", &[]), [(Outcome::Fail, deleted)]);
+        let one = lines("own", &["5e1f"]);
+        assert_eq!(one[0].0, Outcome::Warn);
+        assert!(
+            one[0].1.contains("it does not show 1 of the 2 shares that Shares have (5e2f of Share ns/5e2f)"),
+            "{one:?}"
+        );
+    }
 
     #[test]
     fn the_end_of_a_token_is_told_in_time() {

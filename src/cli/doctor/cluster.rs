@@ -78,19 +78,18 @@ impl Doctor {
         leases: &[ReadLease],
         findings: &mut Findings,
     ) {
-        let user = match &installed.service_account {
-            Some(account) => match account.split_once('/') {
-                Some((namespace, name)) => Some(format!("system:serviceaccount:{namespace}:{name}")),
-                None => return findings.fail("rights: --service-account is not NAMESPACE/NAME"),
-            },
-            None if is_service_account(cluster).await => None,
-            None => {
-                return findings.warn(
-                    "rights: not checked, because this is not the operator's ServiceAccount: specify it with \
-                     --service-account NAMESPACE/NAME",
-                );
-            }
+        let Some(account) = &installed.service_account else {
+            return findings.warn(
+                "rights: not checked, because it is not known which ServiceAccount is the operator's: specify it with \
+                 --service-account NAMESPACE/NAME",
+            );
         };
+        let Some((namespace, name)) = account.split_once('/') else {
+            return findings.fail("rights: --service-account is not NAMESPACE/NAME");
+        };
+        // The operator itself may not ask about users, only about itself.
+        let user = Some(format!("system:serviceaccount:{namespace}:{name}"));
+        let user = if who_asks(cluster).await == user { None } else { user };
         let mut missing = Vec::new();
         for needed in self.needed_rights(cluster, installed, shares, leases) {
             match allowed(cluster, user.as_deref(), needed.clone()).await {
@@ -169,11 +168,11 @@ fn check_lease(name: &str, read: Result<Option<Lease>, kube::Error>, findings: &
     }
 }
 
-async fn is_service_account(cluster: &Cluster) -> bool {
+/// The user's name, if the API server tells it.
+async fn who_asks(cluster: &Cluster) -> Option<String> {
     let whoami = Api::<SelfSubjectReview>::all(cluster.kube.clone());
     let review = whoami.create(&PostParams::default(), &SelfSubjectReview::default()).await;
-    let name = review.ok().and_then(|review| review.status?.user_info?.username);
-    name.is_some_and(|name| name.starts_with("system:serviceaccount:"))
+    review.ok()?.status?.user_info?.username
 }
 
 /// `resource` may name a subresource after a slash.

@@ -8,23 +8,30 @@ mod yaml;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use tokio::time::timeout;
 
 use super::accounts;
-use super::cluster::{Kube, namespace, remote};
+use super::cluster::{Kube, Scope, namespace, remote};
 use super::output::{Exit, count};
 use super::remote::{Endpoint, Remote, Rows, advice, unknown_target};
+use crate::api::{self, Name, own_record};
 use crate::cloudflare::{Share, clean};
 use crate::core::id::{AccountId, ShareId};
 use objects::{Found, Writer};
 
+/// How long it may take to see which shares are managed already: no cluster is needed for an import.
+const QUICK: Duration = Duration::from_secs(5);
+
 /// Print manifests that adopt the existing shares of an account, ready to commit
 ///
 /// When applied, they adopt each share as it is, and nothing is written to Cloudflare. When they are deleted, the shares
-/// and their recipients stay at Cloudflare. Labels (the `name` of an entry) come from --accounts, or
-/// else from Cloudflare, where the token may read the names of accounts.
+/// and their recipients stay at Cloudflare (`deletionPolicy: Retain`). Do not apply them over Shares that already manage
+/// these shares: `shareID` cannot be removed from a Share. Labels (the `name` of an entry) come from --accounts, or else from
+/// Cloudflare, where the token may read the names of accounts.
 ///
 /// With --from-tfstate, it imports the shares in a Terraform or OpenTofu state, and prints how to remove them from the
 /// state without destroying them. With --into, it prints no manifests, but writes the ids of shares into existing
@@ -88,6 +95,7 @@ impl Import {
             (Some(account), None, Some(folder)) => return fill(&remote, &account, folder).await,
             (account, Some(state), _) => self.of_state(&remote, account, state, writer, out).await?,
             (Some(account), None, None) => {
+                writer.managed = managed(&self.kube).await;
                 let shares = live(&remote, &account).await?;
                 for id in &wanted {
                     if !shares.iter().any(|share| share.id == *id) {
@@ -123,6 +131,7 @@ impl Import {
             writer.names.insert(id.clone(), managed.name.clone());
             accounts.entry(account).or_default().insert(id);
         }
+        writer.managed = managed(&self.kube).await;
         accounts.retain(|account, _| only.as_ref().is_none_or(|only| only == account));
         let mut written = BTreeSet::new();
         for (account, mut ids) in accounts {
@@ -155,6 +164,15 @@ async fn names(remote: &Remote) -> accounts::Accounts {
     })
 }
 
+/// The Shares that manage a share without naming its id, where a cluster can be read.
+async fn managed(kube: &Kube) -> BTreeMap<ShareId, Name> {
+    let scope = Scope { namespace: None, all_namespaces: true, selector: None, kube: kube.clone() };
+    let read = async { scope.cluster().await?.shares().await };
+    let shares: Vec<api::Share> = timeout(QUICK, read).await.ok().and_then(Result::ok).unwrap_or_default();
+    let created = shares.iter().filter(|share| share.spec.share_id.is_none());
+    created.filter_map(|share| Some((own_record(share)?.recorded_share()?, Name::of(share)))).collect()
+}
+
 async fn live(remote: &Remote, account: &AccountId) -> anyhow::Result<Vec<Share>> {
     remote.shares(account).await.map_err(|error| anyhow::anyhow!("{}", advice(&error)))
 }
@@ -170,6 +188,13 @@ async fn write(
     for share in shares {
         let found = read(remote, account, share).await?;
         let comment = format!("share {}: {}", found.share.id, clean(&found.share.name, 100));
+        if let Some(object) = writer.managed.get(&found.share.id) {
+            eprintln!(
+                "cfshare: share {} is already managed by Share {object}: leave its manifest out. Applied over that Share, it \
+                 sets shareID, which cannot be removed again; as another Share, it is refused (Claimed)",
+                found.share.id
+            );
+        }
         for (at, manifest) in writer.manifests(&found).iter().enumerate() {
             let comment = (at == 0).then_some(comment.as_str());
             out.write_all(yaml::document(manifest, comment).as_bytes())?;

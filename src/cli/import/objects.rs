@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use serde_json::{Value, json};
 
+use crate::api::Name;
 use crate::cli::accounts::Accounts;
 use crate::cloudflare::{ExcludedRecipient, Recipient, ResourceStatus, Share, TargetType, clean};
 use crate::core::id::{AccountId, ShareId, SourceId};
@@ -34,12 +35,15 @@ pub struct Writer {
     pub labels: Accounts,
     /// Names that objects get instead of those of their shares, by the share's id.
     pub names: BTreeMap<ShareId, String>,
+    /// Shares of the cluster that manage a share already, without its id in their manifests.
+    pub managed: BTreeMap<ShareId, Name>,
     taken: HashSet<String>,
 }
 
 impl Writer {
     pub fn new(namespace: Option<String>, objects: bool) -> Writer {
-        Writer { namespace, objects, labels: Accounts::new(), names: BTreeMap::new(), taken: HashSet::new() }
+        let (labels, names, managed) = (Accounts::new(), BTreeMap::new(), BTreeMap::new());
+        Writer { namespace, objects, labels, names, managed, taken: HashSet::new() }
     }
 
     /// An account with its label, as an entry of a list or the start of a spec.
@@ -56,7 +60,8 @@ impl Writer {
         let own = share.account_id.as_str();
         let wanted = self.names.get(&share.id).unwrap_or(&share.name);
         let object = self.name(&slug(wanted), share.id.as_str());
-        let mut spec = json!({ "accountID": own, "shareID": share.id });
+        // Else the share goes with the object where the manifest is applied over a Share that created it.
+        let mut spec = json!({ "accountID": own, "shareID": share.id, "deletionPolicy": "Retain" });
         if is_nameable(&share.name) {
             spec["name"] = json!(share.name);
         }
@@ -215,7 +220,7 @@ mod tests {
             manifests[0],
             json!({
                 "apiVersion": "cfshare.dev/v1alpha1", "kind": "Share", "metadata": {"name": "waf-baseline"},
-                "spec": {"accountID": "acc", "shareID": "5e1f00d5", "name": "WAF: baseline!",
+                "spec": {"accountID": "acc", "shareID": "5e1f00d5", "name": "WAF: baseline!", "deletionPolicy": "Retain",
                          "recipients": [{"accountID": "a0"}, {"accountID": "a1"}],
                          "resources": [{"type": "t", "id": "s1", "meta": {"a": 1}}]},
             })
@@ -237,7 +242,7 @@ mod tests {
         let manifests = Writer::new(None, true).manifests(&found("waf", 1, json!({})));
         assert_eq!(kinds(&manifests), ["Share", "ShareRecipient", "ShareResource", "ShareResource"]);
         assert!(manifests[0]["spec"].get("resources").is_none());
-        assert!(manifests[1..].iter().all(|manifest| manifest["spec"]["deletionPolicy"] == "Retain"));
+        assert!(manifests.iter().all(|manifest| manifest["spec"]["deletionPolicy"] == "Retain"));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::resources::Carried;
 use super::rows::{Found, Receiver, Rows};
 use super::state::{Cell, State};
 use crate::api::{Name, secret_of};
-use crate::cli::cluster::{Cluster, credential};
+use crate::cli::cluster::{Cluster, credential, has_several_credentials};
 use crate::cli::progress;
 use crate::cli::remote::{self, Endpoint, Remote, advice, unknown_target};
 use crate::cloudflare::{
@@ -75,20 +75,23 @@ pub struct Reader<'a> {
     listed: HashSet<View>,
     /// How often Cloudflare has refused to be read, or was not reached, since it last was.
     failures: HashMap<View, u32>,
+    /// None of the credentials may hold up what is read with the others.
+    has_several: bool,
     done: usize,
     total: usize,
 }
 
 impl<'a> Reader<'a> {
-    pub fn new(cluster: &'a Cluster, endpoint: &'a Endpoint, total: usize) -> Reader<'a> {
+    pub fn new(cluster: &'a Cluster, endpoint: &'a Endpoint, shares: &[crate::api::Share]) -> Reader<'a> {
         Reader {
             cluster,
             endpoint,
             seen: HashMap::new(),
             listed: HashSet::new(),
             failures: HashMap::new(),
+            has_several: has_several_credentials(shares),
             done: 0,
-            total,
+            total: shares.len(),
         }
     }
 
@@ -125,7 +128,8 @@ impl<'a> Reader<'a> {
             Entry::Occupied(seen) => Ok(seen.get().clone()),
             Entry::Vacant(vacant) => {
                 let known = credential(Some(self.cluster), vacant.key()).await?;
-                let remote = Arc::new(self.endpoint.remote(&known)?);
+                let remote = self.endpoint.remote(&known)?;
+                let remote = Arc::new(if self.has_several { remote.beside_others() } else { remote });
                 Ok(vacant.insert(Seen { remote, fingerprint: known.fingerprint().to_string() }).clone())
             }
         }

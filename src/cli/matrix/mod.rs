@@ -14,7 +14,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::{Resource, ResourceExt};
 
 use super::accounts;
@@ -39,6 +39,8 @@ use table::{By, Column, Table};
 
 /// What the table lacks, as long as Cloudflare does not say what there is.
 const ONLY_OBJECTS: &str = "shares at Cloudflare without a Share object are not in this table";
+/// The operator's Lease says a sweep when it is renewed, which is every 15 s by default.
+const LEASE_LAG: SignedDuration = SignedDuration::from_secs(60);
 
 /// Show which account receives which share, with the resources and the state at Cloudflare
 ///
@@ -91,13 +93,14 @@ impl Matrix {
             return Err(cluster.nothing().await);
         }
         let mut table = if self.live {
-            let reader = live::Reader::new(&cluster, &self.endpoint, objects.shares.len());
+            let reader = live::Reader::new(&cluster, &self.endpoint, &objects.shares);
             live_table(&objects, &cluster, reader).await
         } else {
             let pulse = self.lease.read(&cluster).await;
             let reach = Reach::read(&cluster, &pulse).await?;
             table(&objects, &pulse, &reach, Timestamp::now())
         };
+        table.note_organizations();
         table.name_accounts(&names, cluster.part().as_deref());
         let text = match self.output {
             Format::Table => print::table(&table, self.by, false),
@@ -185,6 +188,12 @@ fn table(objects: &Objects, pulse: &Pulse, reach: &Reach, now: Timestamp) -> Tab
                         share.spec.account_id,
                         since(at, now)
                     )),
+                    (None, _) if pulse.serves(&share.spec.account_id) && was_written_lately(share, &rows, now) => {
+                        table.warn(format!(
+                            "when account {} was last read is not in the operator's Lease yet: try again in 15 s",
+                            share.spec.account_id
+                        ));
+                    }
                     (None, _) if pulse.serves(&share.spec.account_id) => table.warn(format!(
                         "it is not known when account {} was last read: the operator has not read it since it started",
                         share.spec.account_id
@@ -192,7 +201,12 @@ fn table(objects: &Objects, pulse: &Pulse, reach: &Reach, now: Timestamp) -> Tab
                     _ => {}
                 }
                 let written = || Some(()).filter(|()| matches!(pulse.leader, Leader::Unknown(_)));
-                at.or_else(|| written().and_then(|()| signs::written(share.meta())))
+                match at {
+                    // That read was before there was anything to see.
+                    Some(at) if at < made_at(share) => Some(share).filter(|_| rows.is_proved()).and_then(written_at),
+                    Some(at) => Some(at),
+                    None => written().and_then(|()| written_at(share)),
+                }
             }
             _ => None,
         };
@@ -202,6 +216,22 @@ fn table(objects: &Objects, pulse: &Pulse, reach: &Reach, now: Timestamp) -> Tab
     table.add_orphans(objects, reach);
     table.notes.push(format!("{ONLY_OBJECTS}; --live reads them"));
     table
+}
+
+fn written_at(share: &Share) -> Option<Timestamp> {
+    signs::written(share.meta())
+}
+
+/// Whether the operator has just read the share, so that its Lease will say so.
+fn was_written_lately(share: &Share, rows: &Rows, now: Timestamp) -> bool {
+    rows.is_proved() && written_at(share).is_some_and(|at| now.duration_since(at) < LEASE_LAG)
+}
+
+/// Since when the object and its share have been there, as far as the status remembers.
+fn made_at(share: &Share) -> Timestamp {
+    let calls = share.status.iter().flat_map(|status| &status.common.recent_calls);
+    let created = calls.filter(|call| call.call.starts_with("create share ")).map(|call| call.at.0);
+    created.chain(share.meta().creation_timestamp.iter().map(|time| time.0)).max().unwrap_or_default()
 }
 
 /// The shares at Cloudflare that an object of the cluster has, or means by its id; an error says why that is not known.

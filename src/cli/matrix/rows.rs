@@ -346,7 +346,7 @@ impl<'a> Rows<'a> {
 
     fn excluded(&self, account: &Account) -> Cell {
         match &self.proof {
-            Proof::NoShare(why) => Cell::new(State::NotShared, "not shared yet", why.clone()),
+            Proof::NoShare(why) => Cell::new(State::NotShared, "excluded, not shared yet", why.clone()),
             Proof::None(why) => match account.exception {
                 // It was so when it was last seen, and nothing has been done about it since.
                 Some(entry) => not_excluded(entry),

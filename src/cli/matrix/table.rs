@@ -152,6 +152,30 @@ impl Table {
         }
     }
 
+    /// Says who receives the share of an organization, which has one row for all of them.
+    pub(super) fn note_organizations(&mut self) {
+        for row in &self.rows {
+            let (Receiver::Organization(id), Some(column)) = (&row.receiver, self.column(row)) else { continue };
+            let receives = match row.cell.state {
+                State::InPlace | State::Leaving | State::Blocked | State::Unmanaged => "receives",
+                State::Failed | State::Waived | State::NotExcluded => "receives",
+                State::Pending => "is to receive",
+                State::Unknown => "may receive",
+                State::Excluded | State::NotShared | State::Nothing => continue,
+            };
+            let excluded = self.rows.iter().filter(|other| other.share == row.share);
+            let except = match excluded.filter(|other| other.cell.state == State::Excluded).count() {
+                0 => String::new(),
+                n => format!(" except {n} excluded"),
+            };
+            self.notes.push(format!(
+                "every account of organization {}{except} {receives} {}; they are not listed one by one",
+                clean(id, LONGEST),
+                column.title()
+            ));
+        }
+    }
+
     /// Names from a file come before labels; accounts of the file that are nowhere are listed. `part`: which part of the
     /// cluster was read, if not all of it.
     pub(super) fn name_accounts(&mut self, names: &Accounts, part: Option<&str>) {

@@ -150,6 +150,69 @@ fn an_exclusion_that_is_not_in_force_says_so() {
 }
 
 #[test]
+fn who_receives_the_share_of_an_organization_is_said_since_it_has_one_row() {
+    let spec = json!({"organization": {"id": "org", "excluded": [{"accountID": "a1"}, {"accountID": "a2"}]}});
+    let notes = |counts: Value, ready: Value| {
+        let excluded = json!([{"accountID": "a1"}, {"accountID": "a2"}]);
+        let status = json!({"recipients": counts, "inventory": {"excluded": excluded}, "conditions": ready});
+        let mut table = of(share(spec.clone(), status), vec![]);
+        table.notes.clear();
+        table.note_organizations();
+        table.notes
+    };
+    let counts =
+        |pending: i32| json!({"declared": 7, "associated": 7, "pending": pending, "failed": 0, "summary": "7/7"});
+    let said = |receives: &str, except: &str| {
+        [format!("every account of organization org{except} {receives} ns/waf; they are not listed one by one")]
+    };
+    let associated = ready("True", "Associated");
+    assert_eq!(notes(counts(0), associated.clone()), said("receives", " except 2 excluded"));
+    assert_eq!(notes(counts(1), associated), said("is to receive", " except 2 excluded"));
+    assert_eq!(notes(counts(0), ready("Unknown", "Denied")), said("may receive", ""));
+    let unmade = json!({"shareID": null, "conditions": ready("False", "WaitingForResources")});
+    let mut table = of(share(spec, unmade), vec![]);
+    table.notes.clear();
+    table.note_organizations();
+    assert_eq!(table.notes, [""; 0]);
+    let excluded = "excluded, not shared yet";
+    assert_eq!(words(&table), pairs(&[("org", "not shared yet"), ("a1", excluded), ("a2", excluded)]));
+}
+
+#[test]
+fn a_share_that_is_newer_than_the_sweep_was_verified_when_its_status_was_written() {
+    let now: Timestamp = "2026-01-01T01:00:00Z".parse().expect("a time");
+    let made = |created: &str, call: Option<&str>, written: &str, ready: Value| {
+        let calls: Vec<Value> =
+            call.iter().map(|at| json!({"at": at, "call": "create share waf", "result": "done"})).collect();
+        let status = json!({"recentCalls": calls, "conditions": ready});
+        let mut share = share(json!({"recipients": [{"accountID": "a1"}]}), status);
+        let entry = json!([{"manager": "cfshare", "operation": "Update", "subresource": "status", "time": written}]);
+        share.metadata.managed_fields = serde_json::from_value(entry).expect("fields");
+        share.metadata.creation_timestamp = serde_json::from_value(json!(created)).expect("a time");
+        Objects { shares: vec![share], ..Objects::default() }
+    };
+    let (old, new, written) = ("2026-01-01T00:00:00Z", "2026-01-01T00:59:20Z", "2026-01-01T00:59:30Z");
+    let associated = ready("True", "Associated");
+    let verified = |objects: &Objects| {
+        // The sweep is a minute old.
+        let verified = table(objects, &pulse(now), &Reach::default(), now).columns[0].verified;
+        verified.map(|at| at.to_string()).unwrap_or_default()
+    };
+    assert_eq!(verified(&made(old, None, written, associated.clone())), "2026-01-01T00:59:00Z");
+    assert_eq!(verified(&made(new, None, written, associated.clone())), written);
+    assert_eq!(verified(&made(old, Some(new), written, associated.clone())), written);
+    assert_eq!(verified(&made(new, None, written, ready("Unknown", "Denied"))), "", "nothing was read");
+    // The Lease does not say the first sweep yet, or there was none.
+    let warnings = |written: &str| {
+        let pulse = Pulse { sweeps: crate::operator::Sweeps::new(), ..pulse(now) };
+        table(&made(old, None, written, associated.clone()), &pulse, &Reach::default(), now).warnings
+    };
+    let soon = "when account acc was last read is not in the operator's Lease yet: try again in 15 s";
+    assert_eq!(warnings(written), [soon]);
+    assert!(warnings("2026-01-01T00:30:00Z")[0].ends_with("the operator has not read it since it started"));
+}
+
+#[test]
 fn a_dead_operator_and_an_old_sweep_are_said_first() {
     let now: Timestamp = "2026-01-01T01:00:00Z".parse().expect("a time");
     let objects =

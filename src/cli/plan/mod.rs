@@ -16,14 +16,14 @@ use k8s_openapi::jiff::Timestamp;
 use kube::core::object::HasSpec;
 use kube::{Resource, ResourceExt};
 
-use super::cluster::{Cluster, Objects, Scope, credential};
+use super::cluster::{Cluster, Objects, Scope, credential, has_several_credentials};
 use super::output::{Exit, causes, print_json};
-use super::remote::{Endpoint, Remote, Rows, advice, unknown_target};
+use super::remote::{Endpoint, Remote, Rows, advice, credential_of_environment, unknown_target};
 use crate::api::{ChildObject, Name, Share, is_suspended, secret_of};
 use crate::cloudflare::{Error, Fingerprint};
 use crate::core::deletions::MaxDeletions;
 use crate::core::id::{AccountId, ShareId, folded};
-use crate::operator::preview::{self, Fleet, Preview, ReadAccount};
+use crate::operator::preview::{self, Fleet, Preview, ReadAccount, ReadWith};
 use crate::operator::{Clock, Settings};
 pub(in crate::cli) use files::files as manifest_files;
 use print::Planned;
@@ -74,16 +74,17 @@ const SETTLE_TIME: Duration = Duration::from_secs(240);
 impl Plan {
     pub async fn run(&self, out: &mut impl Write) -> anyhow::Result<Exit> {
         let (fleet, concerned, cluster) = self.subject().await?;
+        let mut shares: Vec<Arc<Share>> = fleet.shares().collect();
+        shares.retain(|share| concerned.as_ref().is_none_or(|names| names.contains(&Name::of(share.as_ref()))));
+        shares.sort_by_key(|share| Name::of(share.as_ref()));
         let mut survey = Survey {
             endpoint: &self.endpoint,
             cluster: cluster.as_ref(),
             settings: Settings { settle_time: SETTLE_TIME, ..Settings::default() },
+            has_several: has_several_credentials(shares.iter().map(Arc::as_ref)),
             remotes: HashMap::new(),
             accounts: HashMap::new(),
         };
-        let mut shares: Vec<Arc<Share>> = fleet.shares().collect();
-        shares.retain(|share| concerned.as_ref().is_none_or(|names| names.contains(&Name::of(share.as_ref()))));
-        shares.sort_by_key(|share| Name::of(share.as_ref()));
         let mut plan = Vec::new();
         for share in &shares {
             let preview = survey
@@ -228,6 +229,8 @@ struct Survey<'a> {
     endpoint: &'a Endpoint,
     cluster: Option<&'a Cluster>,
     settings: Settings,
+    /// None of the credentials may hold up what is read with the others.
+    has_several: bool,
     remotes: HashMap<Fingerprint, Arc<Remote>>,
     accounts: HashMap<(Fingerprint, AccountId), ReadAccount>,
 }
@@ -247,7 +250,8 @@ impl Survey<'_> {
         let remote = match self.remotes.get(&known.fingerprint()) {
             Some(remote) => remote.clone(),
             None => {
-                let remote = Arc::new(self.endpoint.remote(&known).map_err(|error| causes(&error))?);
+                let remote = self.endpoint.remote(&known).map_err(|error| causes(&error))?;
+                let remote = Arc::new(if self.has_several { remote.beside_others() } else { remote });
                 self.remotes.insert(known.fingerprint(), remote.clone());
                 remote
             }
@@ -256,7 +260,9 @@ impl Survey<'_> {
         if !self.accounts.contains_key(&key) {
             let began = Clock::SYSTEM.now();
             let shares = remote.shares(&owner).await.map_err(|error| advice(&error))?;
-            self.accounts.insert(key.clone(), ReadAccount::new(shares, began));
+            let is_of_secret = !matches!(credential_of_environment(), Ok(Some(_)));
+            let read_with = ReadWith { credential: known.fingerprint(), is_of_secret };
+            self.accounts.insert(key.clone(), ReadAccount::new(shares, began).with(read_with));
         }
         let Some(account) = self.accounts.get_mut(&key) else { return Err("the account was not read".into()) };
         if let Some(id) = preview::subject(fleet, account, share, &self.settings) {

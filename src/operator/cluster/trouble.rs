@@ -66,9 +66,21 @@ impl Trouble {
         }
     }
 
+    /// Whether the API server does not know who asks, so that no right helps.
+    fn is_of_a_stranger(&self) -> bool {
+        match self {
+            Trouble::Status(status) => status.code == 401,
+            Trouble::Lost(_) | Trouble::Late | Trouble::Unfinished | Trouble::Expired => false,
+        }
+    }
+
     /// What it means for the objects of that kind, and what to do.
     pub fn message(&self, plural: &str, place: &str) -> String {
         match self.cause() {
+            Cause::Forbidden if self.is_of_a_stranger() => format!(
+                "the API server does not accept cfshare's own token, so changes of {plural}.cfshare.dev in {place} are not \
+                 seen: check that its ServiceAccount exists, and restart its pod ({self})"
+            ),
             Cause::KindMissing => format!(
                 "the CRD {plural}.cfshare.dev is not installed, so no object of this kind is seen in {place}: install the CRDs \
                  with `cfshare crds | kubectl apply --server-side -f -`"
@@ -115,5 +127,7 @@ mod tests {
         }
         assert!(with_code(404).message("shares", "namespace a").contains("install the CRDs"));
         assert!(with_code(403).message("shares", "namespace a").contains("in namespace a"));
+        let stranger = with_code(401).message("shares", "namespace a");
+        assert!(stranger.contains("does not accept cfshare's own token") && !stranger.contains("RBAC"), "{stranger}");
     }
 }

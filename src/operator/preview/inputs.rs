@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::api::{Share, ShareRecipient, ShareResource};
-use crate::cloudflare::{self, ExcludedRecipient, Recipient, TargetType};
+use crate::cloudflare::{self, ExcludedRecipient, Fingerprint, Recipient, TargetType};
 use crate::core::id::{ShareId, same};
 use crate::core::time::At;
 use crate::operator::cluster::index::Index;
@@ -20,6 +20,15 @@ pub struct Fleet {
 pub struct ReadAccount {
     pub(super) cache: AccountCache,
     pub(super) read_at: At,
+    pub(super) read_with: Option<ReadWith>,
+}
+
+/// The credential that an account was read with.
+#[derive(Debug, Clone, Copy)]
+pub struct ReadWith {
+    pub credential: Fingerprint,
+    /// It is that of the Share's Secret, which the operator uses.
+    pub is_of_secret: bool,
 }
 
 impl Fleet {
@@ -45,7 +54,12 @@ impl ReadAccount {
             cache.read(share, began, Duration::ZERO);
         }
         cache.swept(began);
-        ReadAccount { cache, read_at: began }
+        ReadAccount { cache, read_at: began, read_with: None }
+    }
+
+    /// The same, where it is known what it was read with: what this credential has never shown is not believed to be gone.
+    pub fn with(self, read_with: ReadWith) -> ReadAccount {
+        ReadAccount { read_with: Some(read_with), ..self }
     }
 
     pub fn seen(&self, id: &ShareId) -> Option<&ObservedShare> {

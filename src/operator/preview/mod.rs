@@ -9,16 +9,17 @@ use super::share::desired::{Desired, desired};
 use super::share::facts::{Snapshot, Timing, Viewer};
 use super::share::refused;
 use crate::api::status::ShareStatus;
-use crate::api::{Reason, Share, is_suspended, observes, own_record};
+use crate::api::{Name, ObjectKey, Reason, Share, is_suspended, observes, own_record, secret_of};
 use crate::core::id::{AccountId, ShareId};
 use crate::core::interned::Interned;
 use crate::core::meta::ResourceMeta;
 use crate::core::row_key::RowKey;
 use crate::core::share_step::{self, Ending, Mode, Refusal, Step, Wait};
 use crate::operator::kinds;
+use crate::operator::pass::breaker;
 use crate::operator::pass::memory::Memory;
 use crate::operator::settings::Settings;
-pub use inputs::{Fleet, ReadAccount};
+pub use inputs::{Fleet, ReadAccount, ReadWith};
 
 /// More steps than any Share needs.
 const MAX_STEPS: usize = 8;
@@ -109,7 +110,11 @@ impl<'a> Look<'a> {
             cache: &self.account.cache,
             memory: &Memory::after_a_read(now),
             mode: self.mode(),
-            viewer: Viewer { credential: None, confirmed_gone: false, children_claim: false },
+            viewer: Viewer {
+                credential: self.account.read_with.map(|with| with.credential),
+                confirmed_gone: false,
+                children_claim: false,
+            },
             timing: Timing {
                 now,
                 fresh_since: now,
@@ -166,6 +171,7 @@ impl<'a> Look<'a> {
             }
             Step::Maintain => self.maintain(preview),
             Step::Release => self.release(preview),
+            Step::Wait(Wait::Visibility) => self.object_to(self.not_visible(), preview),
             Step::Wait(wait) => preview.notes.push(waits(wait).into()),
             Step::Await(ending) => preview.notes.push(awaits(ending).into()),
             Step::Refuse(refusal) => self.refuse(refusal, preview),
@@ -199,10 +205,33 @@ impl<'a> Look<'a> {
     fn refuse(&self, refusal: Refusal, preview: &mut Preview) {
         let id = self.status.recorded_share();
         let message = refused(refusal, self.share, &self.desired, &self.fleet.index, id.as_ref()).message;
+        self.object_to(message, preview);
+    }
+
+    fn object_to(&self, message: String, preview: &mut Preview) {
         match self.mode() {
             Mode::Observe => preview.notes.push(message),
             Mode::Manage | Mode::Frozen => preview.problem = Some(message),
         }
+    }
+
+    /// What to tell where the credential does not show the share, and never has.
+    fn not_visible(&self) -> String {
+        let what = self.status.share_id.as_ref().map_or_else(
+            || "the share that a create request without a response may have created".to_owned(),
+            |id| format!("share {id}"),
+        );
+        if self.account.read_with.is_none_or(|with| with.is_of_secret) {
+            return breaker::not_visible(&ObjectKey::share(Name::of(self.share)), &what, &secret_of(self.share))
+                .message;
+        }
+        format!(
+            "cfshare cannot see {what} with the credential in the environment, which has never shown it: most likely the \
+             credential belongs to another account. What the operator would do is therefore not known. Set \
+             CLOUDFLARE_API_TOKEN to a token of account {}, or unset the credential in the environment, so that the Secret \
+             is used",
+            self.desired.owner
+        )
     }
 
     fn row(&self, key: &RowKey) -> Row {

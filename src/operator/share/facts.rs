@@ -42,7 +42,7 @@ pub struct Snapshot<'a> {
 
 /// Who reads the account.
 pub struct Viewer {
-    /// `None`: for a plan, whatever was seen with another credential before.
+    /// `None`: it is not known, so whatever was seen before may have been seen with it.
     pub credential: Option<Fingerprint>,
     /// A person said that the recorded share is meant to be gone.
     pub confirmed_gone: bool,
