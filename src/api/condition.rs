@@ -181,9 +181,11 @@ vocabulary! {
         /// Many shares of the account were deleted or disappeared at once, or a share cannot be seen with a credential
         /// that has never shown it, which usually means that the token was replaced by one of another account: nothing
         /// is written, recreated or released. Restore the right token; or set the annotation
-        /// `cfshare.dev/close-breaker: <time>` to have the shares recreated that cfshare created (adopted ones become
-        /// `ShareNotFound`); or delete the Share objects to give the shares up. If the credential has never shown the
-        /// share, a deleted object also waits until that annotation or `deletionPolicy: Retain` is set on it.
+        /// `cfshare.dev/close-breaker: <time>` to have the missing shares recreated that cfshare created (adopted ones
+        /// become `ShareNotFound`); or delete the objects of the missing shares to give these up. The message names some of
+        /// them; of a share that is still there it says so: keep its object. If the credential has never shown the share,
+        /// the annotation counts for its own object only, and a deleted object waits until that or
+        /// `deletionPolicy: Retain` is set on it.
         BreakerOpen,
         /// ShareRecipients or ShareResources of this Share do not match `--watch-label-selector`, so the operator does not
         /// reconcile them. Their recipients and resources stay at Cloudflare unchanged; restore the labels, or see "Labels

@@ -25,6 +25,11 @@ pub fn breaker_reported_at(conditions: &[Condition]) -> Option<At> {
     said_in(conditions, ConditionType::Stalled, Reason::BreakerOpen)
 }
 
+/// Whether a process took a person's word that the object's share is meant to be gone, and was checking once more.
+pub fn is_loss_confirmed(conditions: &[Condition]) -> bool {
+    said_in(conditions, ConditionType::Reconciling, Reason::BreakerOpen).is_some()
+}
+
 /// Status and reason of the Ready condition.
 pub fn readiness(conditions: &[Condition]) -> Option<(&str, &str)> {
     ready(conditions).map(|ready| (ready.status.as_str(), ready.reason.as_str()))

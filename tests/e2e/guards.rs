@@ -19,7 +19,9 @@ pub const TESTS: &[Test] = &[
     ("guards: an account whose shares all vanish is left alone, and goes on when they are back", vanished_and_back),
     ("guards: an account whose shares all vanish is made anew when a person says so", vanished_for_good),
     ("guards: shares that all are deleted by hand wait for a person too", deleted_by_hand),
+    ("guards: where some of many vanish, those are named, and nobody is told to give up the others", some_of_many),
     ("guards: a restart finds the breaker as it was", restarted_open),
+    ("guards: a restart finds what a person said of shares that are being looked for once more", restarted_confirmed),
     ("guards: the breaker can be closed though a clock that was ahead says when it opened", reported_ahead),
     ("guards: shares that are gone for good stop nothing, also after a restart", gone_for_good),
     ("guards: a time to come closes no breaker, and hides no later one", closed_in_advance),
@@ -33,6 +35,7 @@ pub const TESTS: &[Test] = &[
     }),
     ("guards: another account's token releases nothing that is being deleted", exchanged_while_deleting),
     ("guards: a share lost under a new token is made anew when a person says so", exchanged_and_vouched),
+    ("guards: a word on one share that a new token has never shown says nothing of the others", one_of_exchanged),
     ("guards: another account's token neither repeats nor lets go of an open create", exchanged_while_open),
     ("guards: an open create under a new token is repeated when a person says so", exchanged_while_open_and_vouched),
     ("guards: a share that is not there for a moment is neither made anew nor released", flicker),
@@ -239,6 +242,52 @@ fn deleted_by_hand(world: &World) {
     assert_eq!((scene.live().len(), creates(&scene)), (3, 6));
 }
 
+fn some_of_many(world: &World) {
+    let scene = world.scene();
+    let mut shares = several(&scene, 4);
+    shares.retain(|share| share.name != "waf-3");
+    for share in &shares {
+        world.simulator.edit(Edit::VanishShare { share: share.id.clone() }).expect("an edit");
+    }
+    let [first, second, third] = [0, 1, 2].map(|n| format!("{}/waf-{n}", scene.namespace));
+    let missing = format!("(missing: {first}, {second}, {third})");
+    each(&scene, 4, "said which shares are missing", |share| message(share).contains(&missing));
+    let give_up = |n: usize| {
+        let share = scene.get("share", &format!("waf-{n}")).expect("the object");
+        assert!(says("BreakerOpen")(&share), "{share:#}");
+        message(&share).contains(&format!("kubectl delete --wait=false shares.cfshare.dev waf-{n} -n"))
+    };
+    assert_eq!([0, 1, 2, 3].map(give_up), [true, true, true, false]);
+    let there = scene.get("share", "waf-3").expect("the object");
+    assert!(message(&there).contains("This share is still there"), "{there:#}");
+    let told = |n: usize| scene.events(&format!("waf-{n}")).iter().any(|(reason, _)| reason == "BreakerOpen");
+    scene.wait("an Event on a Share that misses its share", || (0..3).any(told));
+    assert!(!told(3));
+    // A word counts for the account, whichever Share it is on.
+    vouch(&scene, "share", "waf-3");
+    each(&scene, 4, "became Ready again", is_ready);
+    assert_eq!((scene.live().len(), creates(&scene)), (4, 7));
+}
+
+fn restarted_confirmed(world: &World) {
+    let scene = world.own_scene();
+    // A share must be missing for a quarter of the settle time.
+    let flags = [("--settle-time", "120s")];
+    let operator = own::start(&scene, &flags);
+    several(&scene, 3);
+    world.simulator.edit(Edit::VanishAll { account: scene.account.clone() }).expect("an edit");
+    each(&scene, 3, "said that the breaker is open", says("BreakerOpen"));
+    vouch(&scene, "share", "waf-0");
+    each(&scene, 3, "is looked for once more", |share| {
+        share["status"]["lastCloseBreaker"].is_string() && condition(share, "Stalled").is_none()
+    });
+    own::crash(operator);
+    assert_eq!(creates(&scene), 3);
+    let _operator = own::start(&scene, &flags);
+    each(&scene, 3, "became Ready again", is_ready);
+    assert_eq!((scene.live().len(), creates(&scene)), (3, 6));
+}
+
 /// Three Shares that report the open breaker, and nobody who runs.
 fn left_open(world: &World) -> Scene<'_> {
     let scene = world.own_scene();
@@ -418,6 +467,28 @@ fn exchanged_and_vouched(world: &World) {
         is_ready(share) && share["status"]["shareID"] != shares[0].id.as_str()
     });
     assert_eq!((scene.live().len(), creates(&scene)), (1, 2));
+}
+
+fn one_of_exchanged(world: &World) {
+    let scene = world.scene();
+    let before = several(&scene, 3);
+    let other = format!("token-{}", random_id());
+    world.simulator.token(&other, blind());
+    scene.put_token(&other);
+    each(&scene, 3, "said that the credential has never shown it", |share| {
+        says("BreakerOpen")(share) && message(share).contains("which has never shown it")
+    });
+    vouch(&scene, "share", "waf-0");
+    scene.wait_for("share", "waf-0", "gave its share up", |share| share["status"]["shareID"].is_null());
+    sweeps(&scene, 3);
+    for name in ["waf-1", "waf-2"] {
+        let share = scene.get("share", name).expect("the object");
+        assert!(share["status"]["shareID"].is_string() && says("BreakerOpen")(&share), "{share:#}");
+    }
+    scene.put_token(&scene.token);
+    ["waf-1", "waf-2"].iter().for_each(|name| drop(scene.wait_ready("share", name)));
+    let ids = |shares: &[ShareState]| shares.iter().map(|share| share.id.clone()).collect::<Vec<_>>();
+    assert_eq!(ids(&scene.live()), ids(&before));
 }
 
 /// A share whose create call is held, before or after it is carried out, while its Secret gets another token and the

@@ -15,9 +15,6 @@ pub async fn share_gone<C: Child>(child: &mut ChildPass<C>) -> Result<Option<Ver
     if !child.pass.is_deleting() {
         return Ok(Some(wait_for_share(child).requeue_after(read_lag)));
     }
-    if let Some(verdict) = breaker::while_open(&child.session, &child.pass.object.share()) {
-        return Ok(Some(verdict));
-    }
     let is_leaving = child.seen().is_some();
     if !is_leaving {
         breaker::note_confirmation(&mut child.pass);
@@ -26,7 +23,11 @@ pub async fn share_gone<C: Child>(child: &mut ChildPass<C>) -> Result<Option<Ver
         let namespace = child.pass.key.name.namespace.clone();
         let recorded = child.pass.status.record().credentials_name.clone();
         let secret = Name::new(namespace, recorded.unwrap_or_default());
-        return Ok(Some(breaker::not_visible(&child.pass.key, &format!("share {}", child.id), &secret)));
+        let what = format!("share {}", child.id);
+        return Ok(Some(breaker::not_visible(&child.session, &child.pass.key, &what, &secret)));
+    }
+    if let Some(verdict) = breaker::while_open(&child.session, &child.pass.object.share(), Some(&child.id)) {
+        return Ok(Some(verdict));
     }
     // Its object never asks for the share's deletion, so what proves a loss is enough.
     let has_ended = child.session.account.cache().has_ended(&child.id, false, read_lag);
@@ -100,7 +101,7 @@ fn wait_for_share<C: Child>(child: &mut ChildPass<C>) -> Verdict {
 /// Whether the credential has never shown the share, so that it may be another account's, and nobody said that the
 /// share is meant to be gone.
 fn is_hidden<C: Child>(child: &ChildPass<C>) -> bool {
-    child.session.is_other_credential(child.pass.status.record().seen_with.as_deref())
+    child.session.account.is_hidden(&child.id, child.pass.status.record().seen_with.as_deref())
         && !breaker::is_confirmed_gone(&child.pass)
         && !child.session.account.is_accepted(child.id.as_str())
 }

@@ -22,7 +22,7 @@ use crate::operator::rows::waiver;
 
 /// What is reported where something would be changed, and nothing may be.
 pub fn withheld<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, step: Step) -> Verdict {
-    let verdict = match breaker::while_open(&child.session, &child.pass.object.share()) {
+    let verdict = match breaker::while_open(&child.session, &child.pass.object.share(), Some(&child.id)) {
         Some(verdict) => verdict,
         None if child.parent.observes() => {
             Verdict::stalled(Reason::Differs, format!("observed: {} differs; nothing is changed", child.name()))

@@ -3,7 +3,10 @@
 use super::Pass;
 use super::verdict::Verdict;
 use crate::api::{CLOSE_BREAKER, Name, ObjectKey, Reason, Share};
+use crate::core::breaker::Word;
+use crate::core::id::ShareId;
 use crate::core::interned::Interned;
+use crate::core::share_step::Presence;
 use crate::core::time::At;
 use crate::operator::clock::{self, CLOCK_RESOLUTION};
 use crate::operator::cluster::reconciled::Reconciled;
@@ -11,15 +14,19 @@ use crate::operator::conditions::breaker_reported_at;
 use crate::operator::delays;
 use crate::operator::remote::session::Session;
 
-/// A person says that shares which cannot be seen are meant to be gone: all that vanished together, or this one.
+/// A person says that shares which cannot be seen are meant to be gone: all that vanished together, or this one. What is said
+/// of a share that this credential has never shown is said of no other, and waits until nothing stops all writes.
 pub fn close_breaker(pass: &mut Pass<Share>, session: &Session) {
     note_confirmation(pass);
     let Some(confirmed) = confirmed_gone_at(pass) else { return };
-    if session.account.close_breaker(confirmed) {
+    let (share, seen_with) = (pass.status.recorded_share(), pass.status.seen_with.as_deref());
+    let is_hidden = share.is_some_and(|id| session.account.is_hidden(&id, seen_with));
+    let word = if is_hidden { Word::One } else { Word::All };
+    if session.account.close_breaker(confirmed, word) {
         tracing::warn!(account = %session.account.id, "the circuit breaker was closed by annotation");
         pass.context.cluster.requeue_account(&session.account.id);
     }
-    if is_confirmed_gone(pass) {
+    if session.account.breaker().is_none() && is_confirmed_gone(pass) {
         pass.status.seen_with = Some(session.account.seen_with());
     }
 }
@@ -49,27 +56,78 @@ fn confirmed_gone_at<K: Reconciled>(pass: &Pass<K>) -> Option<At> {
     clock::written(pass.common().last_close_breaker.as_ref()?, pass.now())
 }
 
-/// What an object says while the breaker of its account is open, if it is; `share`: the Share that it belongs to.
-pub fn while_open(session: &Session, share: &Name) -> Option<Verdict> {
-    let (cause, Name { namespace, name }) = (session.account.breaker()?, share);
-    let message = format!(
-        "{cause}. If the API token was replaced by one of another account, put the right one back. If the shares really \
-         were deleted: `{}`; cfshare then recreates those that it created, and reports ShareNotFound for adopted ones. To \
-         give this share up, delete its object: `kubectl delete --wait=false shares.cfshare.dev {name} -n {namespace}`; the \
-         object is removed once no other share of the account is missing, or when you run the first command",
-        ObjectKey::share(share.clone()).annotate_now(CLOSE_BREAKER),
-    );
-    Some(Verdict::unknown_stalled(Reason::BreakerOpen, message).shared().requeue_after(delays::BREAKER))
+/// What an object says while the breaker of its account is open, if it is; `share`: the Share that it belongs to, and `id`:
+/// the share of that.
+pub fn while_open(session: &Session, share: &Name, id: Option<&ShareId>) -> Option<Verdict> {
+    let cause = session.account.breaker()?;
+    let cache = session.account.cache();
+    let presence = id.map_or(Presence::Unread, |id| match cache.seen(id) {
+        Some(seen) if seen.is_live() => Presence::Live,
+        Some(_) => Presence::Leaving,
+        None if cache.is_missing(id) => Presence::Missing,
+        None => Presence::Unread,
+    });
+    let message = open(&cause, share, presence);
+    let verdict = Verdict::unknown_stalled(Reason::BreakerOpen, message).shared().requeue_after(delays::BREAKER);
+    // The one Event for all of them belongs to a Share that misses its share.
+    let misses_it = matches!(presence, Presence::Leaving | Presence::Missing);
+    Some(if misses_it { verdict } else { verdict.without_event() })
 }
 
-/// What to tell where a credential does not show a share that another one showed.
-pub fn not_visible(object: &ObjectKey, what: &str, secret: &Name) -> Verdict {
-    let message = format!(
+/// Nobody is told to give up a share that may be there.
+fn open(cause: &str, share: &Name, presence: Presence) -> String {
+    let Name { namespace, name } = share;
+    let there = match presence {
+        Presence::Live => " This share is still there, so keep its object: it only waits for the missing ones.",
+        Presence::Unread | Presence::Hidden | Presence::Leaving | Presence::Missing | Presence::Gone => "",
+    };
+    let give_up = match presence {
+        Presence::Live | Presence::Unread | Presence::Hidden => String::new(),
+        Presence::Leaving | Presence::Missing | Presence::Gone => format!(
+            ". To give this share up, delete its object: `kubectl delete --wait=false shares.cfshare.dev {name} -n \
+             {namespace}`; the object is removed once no other share of the account is missing, or when you run the first \
+             command"
+        ),
+    };
+    format!(
+        "{cause}.{there} If the API token was replaced by one of another account, put the right one back. If the missing \
+         shares really were deleted: `{}`; cfshare then recreates those that it created, and reports ShareNotFound for \
+         adopted ones{give_up}",
+        ObjectKey::share(share.clone()).annotate_now(CLOSE_BREAKER),
+    )
+}
+
+/// What to tell where a credential does not show a share that another one showed: many objects may, where the breaker opened.
+pub fn not_visible(session: &Session, object: &ObjectKey, what: &str, secret: &Name) -> Verdict {
+    let message = not_visible_with(object, what, secret);
+    let verdict = Verdict::unknown_stalled(Reason::BreakerOpen, message).requeue_after(delays::BREAKER);
+    if session.account.breaker().is_some() { verdict.shared() } else { verdict }
+}
+
+pub fn not_visible_with(object: &ObjectKey, what: &str, secret: &Name) -> String {
+    format!(
         "cfshare cannot see {what} with the credential in Secret {}, which has never shown it: most likely the \
          credential belongs to another account. Nothing is recreated or released. Restore the right credential; or, if \
          the share no longer exists: `{}`",
         secret.name,
         object.annotate_now(CLOSE_BREAKER),
-    );
-    Verdict::unknown_stalled(Reason::BreakerOpen, message).requeue_after(delays::BREAKER)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_of_a_share_that_is_missing_it_is_said_how_to_give_it_up() {
+        let told = |presence| open("6 of 10 shares", &Name::new("p5", "s9"), presence);
+        let has = |text: &'static str| {
+            [Presence::Live, Presence::Unread, Presence::Missing].map(|presence| told(presence).contains(text))
+        };
+        assert_eq!(has("6 of 10 shares. "), [true; 3]);
+        assert_eq!(has("kubectl delete"), [false, false, true]);
+        assert_eq!(has("kubectl annotate --overwrite shares.cfshare.dev s9 -n p5"), [true; 3]);
+        assert_eq!(has("keep its object"), [true, false, false]);
+        assert_eq!(has("the right one back"), [true; 3]);
+    }
 }

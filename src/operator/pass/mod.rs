@@ -307,7 +307,7 @@ impl<K: Reconciled> Pass<K> {
         }
         // Where all objects of a credential say the same, one Event does for all of them.
         let shared = verdict.shared && matches!(verdict.course, Course::Stalled);
-        if let Some(note) = note
+        if let Some(note) = note.filter(|_| !verdict.no_event)
             && (!shared || self.account.as_ref().is_none_or(|account| account.claim_report()))
         {
             self.event(note, verdict.message.clone());

@@ -44,11 +44,13 @@ pub struct Verdict {
     pub requeue_after: Option<Duration>,
     /// It is about the whole credential, so that many objects say it at once.
     pub shared: bool,
+    /// The Event that tells of it is another object's.
+    pub no_event: bool,
 }
 
 impl Verdict {
     fn new(ready: Readiness, course: Course, reason: Reason, message: impl Into<String>) -> Verdict {
-        Verdict { ready, course, reason, message: message.into(), requeue_after: None, shared: false }
+        Verdict { ready, course, reason, message: message.into(), requeue_after: None, shared: false, no_event: false }
     }
 
     pub fn ready(reason: Reason, message: impl Into<String>) -> Verdict {
@@ -87,6 +89,10 @@ impl Verdict {
 
     pub fn shared(self) -> Verdict {
         Verdict { shared: true, ..self }
+    }
+
+    pub fn without_event(self) -> Verdict {
+        Verdict { no_event: true, ..self }
     }
 
     pub fn resting(mut self) -> Verdict {

@@ -222,8 +222,8 @@ impl<'a> Look<'a> {
             |id| format!("share {id}"),
         );
         if self.account.read_with.is_none_or(|with| with.is_of_secret) {
-            return breaker::not_visible(&ObjectKey::share(Name::of(self.share)), &what, &secret_of(self.share))
-                .message;
+            let object = ObjectKey::share(Name::of(self.share));
+            return breaker::not_visible_with(&object, &what, &secret_of(self.share));
         }
         format!(
             "cfshare cannot see {what} with the credential in the environment, which has never shown it: most likely the \

@@ -1,6 +1,6 @@
 //! One account as one credential sees it, shared by all passes that work on it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use super::limiters::{Caller, Limiter};
 use super::observed_share::ObservedShare;
 use crate::api::ObjectKey;
 use crate::cloudflare::{Credential, Error, ErrorClass, FULL_PAGE, Fingerprint, ResponseHead};
-use crate::core::breaker::{Breaker, Change, Opened};
+use crate::core::breaker::{Breaker, Change, Loss, Opened, Word};
 use crate::core::calls_left::Sent;
 use crate::core::id::{AccountId, ShareId};
 use crate::core::interned::Interned;
@@ -309,12 +309,17 @@ impl Account {
         At(now.0 + self.ahead())
     }
 
+    /// Whether the credential has never shown a share that another one showed, so that it may be another account's;
+    /// `seen_with`: the credential that showed it last.
+    pub fn is_hidden(&self, share: &ShareId, seen_with: Option<&str>) -> bool {
+        seen_with.is_some_and(|seen_with| *seen_with != *self.seen_with()) && self.cache().seen(share).is_none()
+    }
+
     /// Counts shares that are bound and not there any more; opens the breaker when they are too many to be meant.
-    /// `reported` is since when objects say that it is open.
-    pub fn count_losses(&self, bound: usize, missing: &HashSet<Interned>, reported: Option<At>, now: At) -> Change {
+    pub fn count_losses(&self, bound: usize, missing: &HashMap<Interned, Loss>, now: At) -> Change {
         let cache = self.cache();
         let is_back = |id: &str| ShareId::parse(id).is_ok_and(|id| cache.seen(&id).is_some_and(ObservedShare::is_live));
-        self.breaker.lock().note(bound, missing, is_back, reported, now)
+        self.breaker.lock().note(bound, missing, is_back, now)
     }
 
     /// A share is there again.
@@ -324,17 +329,27 @@ impl Account {
 
     /// Why nothing may be written, if so.
     pub fn breaker(&self) -> Option<String> {
-        let Opened { vanished, of, .. } = self.breaker.lock().opened()?;
+        let breaker = self.breaker.lock();
+        let Opened { vanished, of, .. } = breaker.opened()?;
+        let missing = match breaker.named() {
+            "" => String::new(),
+            named => format!(" (missing: {named})"),
+        };
         Some(format!(
-            "{vanished} of {of} shares of account {} were deleted or disappeared within 10 minutes, so cfshare changes \
-             nothing in this account",
+            "{vanished} of {of} shares of account {} were deleted or disappeared within 10 minutes{missing}, so cfshare \
+             changes nothing in this account",
             self.id,
         ))
     }
 
-    /// A person says that the losses before that time are meant. Returns whether that closed the breaker.
-    pub fn close_breaker(&self, confirmed: At) -> bool {
-        self.breaker.lock().close(confirmed.plus(CLOCK_RESOLUTION))
+    /// A person says that losses before that time are meant. Returns whether that closed the breaker.
+    pub fn close_breaker(&self, confirmed: At, word: Word) -> bool {
+        self.breaker.lock().close(confirmed.plus(CLOCK_RESOLUTION), word)
+    }
+
+    /// What a person said to the process before this one: which shares are meant to be gone, and when that was said.
+    pub fn recall_accepted(&self, said: impl IntoIterator<Item = (Interned, At)>) {
+        self.breaker.lock().recall(said.into_iter().map(|(id, at)| (id, at.plus(CLOCK_RESOLUTION))));
     }
 
     /// Shares that are missing are no new loss, but for those that were seen to go.
@@ -374,8 +389,9 @@ mod tests {
 
     /// Counts the losses of an account of ten shares; returns whether nothing may be written then.
     fn stops(account: &Account, missing: &str, second: i64) -> bool {
-        let missing = missing.split_whitespace().map(Interned::from).collect();
-        account.count_losses(10, &missing, None, At(second * 1000));
+        let loss = |id: &str| Loss { object: format!("security/{id}"), is_hidden: false, reported: None };
+        let missing = missing.split_whitespace().map(|id| (id.into(), loss(id))).collect();
+        account.count_losses(10, &missing, At(second * 1000));
         account.breaker().is_some()
     }
 
@@ -417,7 +433,7 @@ mod tests {
         assert!(!stops(&account, "a b c", 30), "what vanished since is back");
         account.discount_losses(["a", "b", "c"].map(Interned::from));
         assert!(stops(&account, "a b c d e f", 40));
-        assert!(account.close_breaker(At(40_000)));
+        assert!(account.close_breaker(At(40_000), Word::All));
         assert_eq!(["a", "d"].map(|id| account.accepted_at(id)), [None, Some(At(40_000))], "of what was seen to go");
     }
 

@@ -97,11 +97,6 @@ impl Session {
         Err(self.account.sweep_error().map_or(Stop::Queued, Stop::Cloudflare))
     }
 
-    /// Whether what was seen last was seen with another credential.
-    pub fn is_other_credential(&self, seen_with: Option<&str>) -> bool {
-        seen_with.is_some_and(|seen_with| *seen_with != *self.account.seen_with())
-    }
-
     pub fn permit(&self, calls: usize) -> Result<Permit, Stop> {
         let calls = u32::try_from(calls).unwrap_or(u32::MAX);
         let made = self.made.load(Ordering::Relaxed);

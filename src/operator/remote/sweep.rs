@@ -16,7 +16,7 @@ use super::pages::read_pages;
 use super::session;
 use crate::api::{ConditionType, Name, Reason, is_deleting, own_record, secret_of};
 use crate::cloudflare::{Api, Error, ErrorClass, FULL_PAGE, Object, Share, ShareQuery, ShareStatus, TargetType};
-use crate::core::breaker::{Change, is_old_loss};
+use crate::core::breaker::{Change, Loss, is_old_loss};
 use crate::core::id::ShareId;
 use crate::core::limiter::Priority;
 use crate::core::relist::{Listing, Relist};
@@ -25,7 +25,7 @@ use crate::core::time::At;
 use crate::operator::clock::{self, Clock};
 use crate::operator::cluster::Cluster;
 use crate::operator::cluster::claimant::folded_id;
-use crate::operator::conditions::{breaker_reported_at, said_in};
+use crate::operator::conditions::{breaker_reported_at, is_loss_confirmed, said_in};
 
 /// How often it is looked up whether the account has gone unread for too long, and whether a list is due.
 const CHECK_INTERVAL: Duration = Duration::from_secs(5);
@@ -320,11 +320,12 @@ impl Sweeper {
     /// Shares that objects are bound to and that are not there: if they are many, nothing is written any more.
     async fn count_losses(&self, live: &HashSet<ShareId>) {
         let mut ours: HashMap<Name, bool> = HashMap::new();
-        let (mut bound, mut missing, mut reported) = (0, HashSet::new(), None);
+        let (mut bound, mut missing) = (0, HashMap::new());
         let (now, serving_since) =
             (self.remote.clock.now(), self.cluster.shards.serving_since(self.account.id.as_str()));
         // Shares that objects have long reported as gone, or that a person has confirmed to be gone.
-        let mut told = Vec::new();
+        let (mut told, mut accepted) = (Vec::new(), Vec::new());
+        let is_first = self.account.cache().swept.is_none();
         for (n, name) in self.cluster.index.of_account(self.account.id.as_str()).into_iter().enumerate() {
             if n % YIELD_EVERY == 0 {
                 tokio::task::yield_now().await;
@@ -347,21 +348,27 @@ impl Sweeper {
             bound += 1;
             // One that Cloudflare is deleting is lost as well: this object did not ask for that.
             let is_live = |id: &ShareId| self.account.cache().seen(id).is_some_and(ObservedShare::is_live);
-            let there = ShareId::parse(id).is_ok_and(|id| live.contains(&id) || is_live(&id));
-            if !there {
-                missing.insert(id.clone());
-                let said = said_in(&status.common.conditions, ConditionType::Stalled, Reason::ShareNotFound);
-                let word = status.common.last_close_breaker.as_ref().and_then(|at| clock::written(at, now));
-                let is_old = said.is_some_and(|said| is_old_loss(said.unless_ahead(now, serving_since), word, now));
-                told.extend(is_old.then(|| id.clone()));
-                reported = reported.into_iter().chain(breaker_reported_at(&status.common.conditions)).min();
+            let share_id = ShareId::parse(id).ok();
+            if share_id.as_ref().is_some_and(|id| live.contains(id) || is_live(id)) {
+                continue;
             }
+            let conditions = &status.common.conditions;
+            let seen_with = status.seen_with.as_deref();
+            let is_hidden = share_id.is_some_and(|id| self.account.is_hidden(&id, seen_with));
+            let said = said_in(conditions, ConditionType::Stalled, Reason::ShareNotFound);
+            let word = status.common.last_close_breaker.as_ref().and_then(|at| clock::written(at, now));
+            let is_old = said.is_some_and(|said| is_old_loss(said.unless_ahead(now, serving_since), word, now));
+            told.extend(is_old.then(|| id.clone()));
+            let is_confirmed = is_first && !is_hidden && is_loss_confirmed(conditions);
+            accepted.extend(word.filter(|_| is_confirmed).map(|word| (id.clone(), word)));
+            let reported = breaker_reported_at(conditions).map(|reported| reported.unless_ahead(now, serving_since));
+            missing.insert(id.clone(), Loss { object: name.to_string(), is_hidden, reported });
         }
         // What was reported within the window still counts, also after a restart.
         self.account.discount_losses(told);
-        let reported = reported.map(|reported| reported.unless_ahead(now, serving_since));
+        self.account.recall_accepted(accepted);
         let account = &self.account.id;
-        match self.account.count_losses(bound, &missing, reported, now) {
+        match self.account.count_losses(bound, &missing, now) {
             Change::Same => return,
             Change::Opened => {
                 let why = self.account.breaker();

@@ -2,7 +2,7 @@
 
 use super::deletions;
 use super::share_pass::SharePass;
-use crate::api::{ConditionType, Reason, Share};
+use crate::api::{CLOSE_BREAKER, ConditionType, Reason, Share};
 use crate::cloudflare::ErrorClass;
 use crate::core::id::ShareId;
 use crate::core::time::At;
@@ -110,6 +110,7 @@ pub async fn await_leaving(share: &mut SharePass) -> Result<Option<Verdict>, Sto
     let verdict = match overdue_since(share) {
         Some(since) => overdue(share, &id, since),
         None if share.pass.is_deleting() => Verdict::working(Reason::Deleting, message),
+        None if share.session.account.is_accepted(id.as_str()) => confirmed(&message),
         None => Verdict::working(Reason::Progressing, message),
     };
     Ok(Some(verdict.requeue_after(wait)))
@@ -211,7 +212,14 @@ pub async fn confirm(share: &SharePass) -> Result<Option<Verdict>, Stop> {
     let verdict = match overdue_since(share) {
         Some(_) if asked => undeleted(share, &id, "still shows it"),
         Some(_) | None if share.pass.is_deleting() => Verdict::working(Reason::Deleting, message),
+        Some(_) | None if share.session.account.is_accepted(id.as_str()) => confirmed(&message),
         Some(_) | None => Verdict::unknown(Reason::ShareNotFound, message),
     };
     Ok(Some(verdict.requeue_after(read_lag)))
+}
+
+/// What is reported of a loss that a person has confirmed: it keeps the reason of which that was said, so that the next
+/// process knows that it was said of this share.
+fn confirmed(message: &str) -> Verdict {
+    Verdict::unknown(Reason::BreakerOpen, format!("{message}. The annotation {CLOSE_BREAKER} was accepted"))
 }

@@ -64,14 +64,11 @@ pub fn waiting(share: &mut SharePass, wait: Wait) -> Verdict {
             status::frozen(share, reason, &what)
         }
         Wait::Visibility => {
-            if let Some(verdict) = breaker::while_open(&share.session, &share.pass.key.name) {
-                return verdict;
-            }
             let what = share.share_id().map_or_else(
                 || "the share that a create request without a response may have created".to_owned(),
                 |id| format!("share {id}"),
             );
-            breaker::not_visible(&share.pass.key, &what, &secret_of(&share.pass.object))
+            breaker::not_visible(&share.session, &share.pass.key, &what, &secret_of(&share.pass.object))
         }
     }
 }
@@ -99,7 +96,7 @@ pub fn held_by_breaker(share: &SharePass) -> Option<Verdict> {
     if share.mode == Mode::Manage || share.pass.is_deleting() {
         return None;
     }
-    breaker::while_open(&share.session, &share.pass.key.name)
+    share.while_breaker_open()
 }
 
 pub fn refuse(share: &SharePass, refusal: Refusal) -> Verdict {

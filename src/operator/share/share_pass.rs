@@ -13,7 +13,8 @@ use crate::core::row_key::RowKey;
 use crate::core::share_step::{Facts, Mode};
 use crate::core::time::At;
 use crate::operator::clock;
-use crate::operator::pass::Pass;
+use crate::operator::pass::verdict::Verdict;
+use crate::operator::pass::{Pass, breaker};
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::remote::session::Session;
 use crate::operator::rows::declare::{By, Sibling};
@@ -118,6 +119,11 @@ impl SharePass {
         }
         self.pass.status.bound_uid = uid_of(self.pass.object.as_ref());
         self.record(&entries);
+    }
+
+    /// What is reported while the breaker of the account is open, if it is.
+    pub fn while_breaker_open(&self) -> Option<Verdict> {
+        breaker::while_open(&self.session, &self.pass.key.name, self.share_id().as_ref())
     }
 
     /// Nothing is under way any more.

@@ -12,7 +12,6 @@ use crate::core::interned::Interned;
 use crate::core::row_key::RowKey;
 use crate::core::row_step::{Observed, Step};
 use crate::core::share_step::Mode;
-use crate::operator::pass::breaker;
 use crate::operator::pass::verdict::{READ_ONLY, Verdict};
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::facts::RowPlan;
@@ -333,7 +332,7 @@ fn stuck(share: &SharePass, summary: &Summary<'_>, failed: &[&RowState], refused
 /// Where nothing may be written: whether anything would be.
 fn compare(share: &SharePass, id: &ShareId, seen: &ObservedShare, plan: &Plan, row_states: &[RowState]) -> Verdict {
     let so_far = so_far(share, seen);
-    if let Some(verdict) = breaker::while_open(&share.session, &share.pass.key.name) {
+    if let Some(verdict) = share.while_breaker_open() {
         return verdict;
     }
     let changes = plan.of(|step| matches!(step, Step::Add | Step::Restore | Step::Update | Step::Remove));
@@ -392,7 +391,7 @@ fn unchanged(share: &SharePass, id: &ShareId, seen: &ObservedShare, row_states: 
 
 /// Where nothing may be written: `what` is left as it is.
 pub fn frozen(share: &SharePass, reason: Reason, what: &str) -> Verdict {
-    breaker::while_open(&share.session, &share.pass.key.name).unwrap_or_else(|| {
+    share.while_breaker_open().unwrap_or_else(|| {
         let why = if share.is_read_only() { READ_ONLY } else { "managementPolicy is Observe" };
         Verdict::stalled(reason, format!("{why}: {what}"))
     })
