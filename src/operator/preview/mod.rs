@@ -192,6 +192,10 @@ impl<'a> Look<'a> {
     fn refuse(&self, refusal: Refusal, preview: &mut Preview) {
         let id = self.status.recorded_share();
         let message = refused(refusal, self.share, &self.desired, &self.fleet.index, id.as_ref()).message;
+        self.cannot(message, preview);
+    }
+
+    fn cannot(&self, message: String, preview: &mut Preview) {
         match self.mode() {
             Mode::Observe => preview.notes.push(message),
             Mode::Manage | Mode::Frozen => preview.problem = Some(message),
