@@ -6,6 +6,7 @@ use cfshare_simulator::{Action, Edit, RowError, Rule, Seed, SeedResource, SeedSh
 use serde_json::Value;
 
 use crate::Test;
+use crate::cli::cfshare;
 use crate::expect::sweeps;
 use crate::scene::{Scene, World, condition, ids, is_observed, is_ready, message};
 
@@ -16,6 +17,10 @@ pub const TESTS: &[Test] = &[
     ("adopt: a request that the manifest brings along does not add a failed recipient again", old_request),
     ("adopt: an id may be pinned in the other case", other_case),
     ("adopt: an id that does not exist makes no share", not_found),
+    (
+        "adopt: a resource that the share has under another account is not sent, and an edit of the account is",
+        by_account,
+    ),
     ("adopt: a share of somebody else is not taken over", received),
     ("adopt: a share with another target is not taken over", other_target),
     ("adopt: the one share of that name is taken over where the policy says so", same_name),
@@ -177,6 +182,50 @@ fn not_found(world: &World) {
     assert!(condition(&share, "Stalled").is_some());
     assert_eq!(scene.changes(), [""; 0]);
     scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+}
+
+fn by_account(world: &World) {
+    let scene = world.scene();
+    let [one, elsewhere, x, y] = ids();
+    let id = seed(&scene, "waf", &[&one], &[&y], false);
+    let (resource_type, account) = ("custom-ruleset".to_owned(), Some(elsewhere.clone()));
+    let edit = Edit::AddResource { share: id.clone(), resource_type, id: x.clone(), account, meta: None };
+    world.simulator.edit(edit).expect("an edit");
+    let yaml = scene.share("waf", &[&one], &[&y, &x], &format!("shareID: {id}"));
+    let of_other = yaml.replacen(&format!("id: {x}"), &format!("id: {x}, accountID: {elsewhere}"), 1);
+    let known = format!("share {id} already has resource custom-ruleset/{x}, as one of account {elsewhere}");
+    scene.apply(&yaml);
+    let share = scene.wait_reason("share", "waf", "Rejected");
+    assert!(message(&share).starts_with(&known), "{}", message(&share));
+    assert_eq!(share["status"]["exceptions"][0]["state"], "refused");
+    let ran = cfshare(&scene, &["plan"]);
+    assert!(ran.code == 1 && ran.out.contains(&format!("! {known}")), "{} {}", ran.code, ran.out);
+    sweeps(&scene, 2);
+    scene.ask("share", "waf");
+    assert_eq!(scene.changes(), [""; 0]);
+    scene.apply(&of_other);
+    scene.wait_ready("share", "waf");
+    assert_eq!(scene.changes(), [""; 0]);
+    // What it has on record makes way.
+    let accounts_of_x = |share: &ShareState| -> Vec<String> {
+        let rows = share.live_resources();
+        rows.iter().filter(|row| row.resource_id == x).map(|row| row.resource_account_id.clone()).collect()
+    };
+    scene.apply(&yaml);
+    scene.wait_state("the resource of the owner", |shares| accounts_of_x(&shares[0]) == [scene.account.as_str()]);
+    scene.wait_ready("share", "waf");
+    let verbs = || scene.changes().iter().map(|call| call.split(' ').next().unwrap_or("").to_owned()).collect();
+    let made: Vec<String> = verbs();
+    assert_eq!(made, ["DELETE", "POST"]);
+    // The same for an object, which waits until the row of its Share goes.
+    scene.apply(&scene.resource("x", "waf", &x, &format!("accountID: {elsewhere}")));
+    let object = scene.wait_reason("shareresource", "x", "Rejected");
+    assert!(message(&object).contains(&format!("as one of account {}", scene.account)), "{}", message(&object));
+    scene.apply(&scene.share("waf", &[&one], &[&y], &format!("shareID: {id}")));
+    scene.wait_ready("shareresource", "x");
+    assert_eq!(accounts_of_x(&scene.only()), [elsewhere.as_str()]);
+    let made: Vec<String> = verbs();
+    assert_eq!(made, ["DELETE", "POST", "DELETE", "POST"]);
 }
 
 fn received(world: &World) {

@@ -33,6 +33,7 @@ pub const TESTS: &[Test] = &[
         "children: the object of the last resource goes right after the create, and its Share keeps the row",
         last_after_create,
     ),
+    ("children: the object of the last resource names its share, whatever its Share has by now", last_of_left_share),
     ("children: an object for a share with an organization says what to do instead", organization),
     ("children: an object whose share does not exist can be deleted", orphan),
     ("children: an object of a suspended Share that is not made yet is suspended too", waits_with_share),
@@ -503,6 +504,28 @@ fn last_after_create(world: &World) {
     scene.wait_reason("share", "waf", "LastResource");
     scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
     scene.wait_nothing();
+}
+
+fn last_of_left_share(world: &World) {
+    let scene = world.scene();
+    let [one, first, second, third] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[], "name: left\ndeletionPolicy: Retain"));
+    scene.apply(&scene.resource("first", "waf", &first, ""));
+    scene.wait_ready("shareresource", "first");
+    let left = scene.only().id;
+    scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+    scene.delete("shareresource", "first");
+    scene.wait_reason("shareresource", "first", "LastResource");
+    scene.apply(&scene.share("waf", &[&one], &[&third], "name: another"));
+    scene.wait_ready("share", "waf");
+    let object = scene.ask("shareresource", "first");
+    let wanted = format!("apply a Share with spec.shareID: {left} and another resource");
+    assert!(message(&object).contains(&wanted), "{}", message(&object));
+    scene.apply(&scene.share("rescue", &[&one], &[&second], &format!("shareID: {left}")));
+    scene.wait_gone("shareresource", "first");
+    let shares = scene.live();
+    let share = shares.iter().find(|share| share.id == left).expect("it stays");
+    assert!(has(share, &[&one], &[&second]), "{:#?}", scene.changes());
 }
 
 fn last_resource(world: &World) {

@@ -24,6 +24,7 @@ pub const TESTS: &[Test] = &[
     ("rows: the lost answer of a child's POST makes no second row", lost_for_child),
     ("rows: an object deleted while its POST has no response says what it waits for", deleted_unanswered),
     ("rows: a recipient that somebody added a moment before is no conflict for long", added_meanwhile),
+    ("rows: a resource that somebody added under another account a moment before is sent once", added_elsewhere),
     ("rows: what somebody added a moment before an object is no conflict for long", added_before_child),
     ("rows: a line removed while the operator is down ends the sharing", removed_while_down),
     ("rows: a line removed after its POST was sent and not recorded ends the sharing", removed_unrecorded),
@@ -254,6 +255,36 @@ fn added_meanwhile(world: &World) {
     only_share(&scene.state(), &[&a, &b], &[&x, &y]);
     assert!(held.iter().all(|rule| world.simulator.fired(*rule) == 1));
     assert_eq!(scene.journal().iter().filter(|entry| entry.status == Some(409)).count(), 2);
+}
+
+fn added_elsewhere(world: &World) {
+    let scene = world.scene();
+    let [a, x, y, z, elsewhere] = ids();
+    scene.apply(&scene.share("waf", &[&a], &[&x], ""));
+    scene.wait_ready("share", "waf");
+    let share = scene.only().id;
+    for (n, (resource, again)) in [(&y, PostedAgain::Returned), (&z, PostedAgain::Conflict)].into_iter().enumerate() {
+        world.simulator.switches(Some(&scene.account), |s| s.resource_again = again);
+        let rule = Rule::once("POST", RESOURCES, Action::HoldBefore {}).account(&scene.account);
+        world.simulator.fault(rule);
+        let before = scene.changes().len();
+        scene.apply(&scene.share("waf", &[&a], &[&x, resource], ""));
+        let ours = |held: &cfshare_simulator::Held| held.account.as_deref() == Some(&scene.account);
+        let held = world.simulator.wait_held(PATIENCE, ours).expect("a POST on its way");
+        let (resource_type, account) = ("custom-ruleset".to_owned(), Some(elsewhere.clone()));
+        let edit = Edit::AddResource { share: share.clone(), resource_type, id: resource.clone(), account, meta: None };
+        world.simulator.edit(edit).expect("an edit");
+        world.simulator.release(held.id, Release::Go).expect("it goes on");
+        let object = scene.wait_reason("share", "waf", "Rejected");
+        assert!(message(&object).contains(&format!("as one of account {elsewhere}")), "{}", message(&object));
+        sweeps(&scene, 2);
+        assert_eq!(scene.changes_since(before).len(), 1, "{:#?}", scene.changes());
+        // Once somebody removes that row, the one of the manifest is added.
+        let row = scene.only().live_resources().iter().find(|row| row.resource_id == *resource).expect("it").id.clone();
+        world.simulator.edit(Edit::RemoveResource { share: share.clone(), resource: row }).expect("an edit");
+        scene.wait_ready("share", "waf");
+        assert_eq!(scene.only().live_resources().len(), 2, "{n}");
+    }
 }
 
 fn added_before_child(world: &World) {

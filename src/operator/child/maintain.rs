@@ -74,6 +74,9 @@ async fn take_step<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, may
         Step::Add | Step::Restore | Step::Update | Step::Remove if !may_write => {
             return Ok(Next::Break(Some(status::withheld(child, seen, step))));
         }
+        Step::Add | Step::Restore if seen.under_another_account(&child.key).is_some() => {
+            return Ok(Next::Break(Some(status::report_row_state(child, seen, plan))));
+        }
         Step::Add | Step::Restore | Step::Update => return write(child, seen, step).await,
         Step::Remove => return remove(child, seen, observed).await,
         Step::Keep | Step::Wait | Step::Ignore => {

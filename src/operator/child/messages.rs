@@ -95,9 +95,9 @@ pub fn instead_of_last<C: Child>(child: &ChildPass<C>) -> String {
     if child.parent.share.is_some() {
         return "the Share removes it as soon as it has another resource".to_owned();
     }
-    let (share, retain) = (child.pass.object.share().name, child.pass.key.retain());
+    let (id, retain) = (&child.id, child.pass.key.retain());
     format!(
-        "Share {share} does not exist any more. Delete the share at Cloudflare, or apply the Share again with another \
-         resource; or release this object, and its resource stays shared: `{retain}`"
+        "share {id} no longer belongs to the Share of this object. Delete that share at Cloudflare, or apply a Share with \
+         spec.shareID: {id} and another resource; or release this object, and its resource stays shared: `{retain}`"
     )
 }

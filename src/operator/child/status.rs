@@ -83,7 +83,11 @@ pub fn report_row_state<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare
             child.pass.stop_following(&child.session.account);
             Verdict::stalled(Reason::RecipientFailed, row.given_up(&child.name(), &child.pass.key, ""))
         }
-        State::InPlace | State::Pending | State::Failing | State::Refused => {
+        State::Refused => {
+            child.pass.stop_following(&child.session.account);
+            Verdict::stalled(Reason::Rejected, row.message)
+        }
+        State::InPlace | State::Pending | State::Failing => {
             Verdict::working(Reason::Associating, row.so_far(&child.name())).requeue_after(follow(child, word))
         }
     }

@@ -12,10 +12,12 @@ use crate::core::interned::Interned;
 use crate::core::row_key::RowKey;
 use crate::core::row_step::{self, Declared, Recorded};
 use crate::core::share_step::Mode;
+use crate::operator::remote::observed_rows::resource_key;
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::declare::{By, Sibling};
 use crate::operator::rows::facts::{RowPlan, RowSnapshot};
 use crate::operator::rows::inventory;
+use crate::operator::rows::row_state::{RowState, State, of_another_account};
 use crate::operator::share::plan::PlanInput;
 use crate::operator::share::{losses, name};
 
@@ -41,7 +43,13 @@ impl Look<'_> {
         let rows = self.rows(seen);
         let of = |desired: fn(row_step::Step) -> bool| rows.iter().filter(move |(_, row)| desired(row.step));
         for (key, row) in of(|step| matches!(step, row_step::Step::Add | row_step::Step::Restore)) {
-            preview.calls.push(Call::Add { row: self.row(key), restored: row.step == row_step::Step::Restore });
+            match self.refused(key, seen, &rows) {
+                Some(refused) => self.cannot(refused.message, preview),
+                None => {
+                    let restored = row.step == row_step::Step::Restore;
+                    preview.calls.push(Call::Add { row: self.row(key), restored });
+                }
+            }
         }
         for (key, _) in of(|step| step == row_step::Step::Update) {
             let from = seen.resource(key).map(|row| row.meta.clone()).unwrap_or_default();
@@ -60,6 +68,14 @@ impl Look<'_> {
                 .notes
                 .push(format!("not declared in any manifest, and kept (prune is false): {}", some_rows(foreign)));
         }
+    }
+
+    /// Why a resource is not added that the share has as one of another account, unless that row is removed first.
+    fn refused(&self, key: &RowKey, seen: &ObservedShare, rows: &BTreeMap<RowKey, RowPlan>) -> Option<RowState> {
+        let other = resource_key(seen.under_another_account(key)?);
+        let goes_first = rows.get(&other).is_some_and(|row| row.step == row_step::Step::Remove);
+        let is_refused = |row: &RowState| row.state == State::Refused && !(goes_first && seen.live_resources() > 1);
+        of_another_account(key, seen).filter(is_refused)
     }
 
     /// The object goes and its share stays, but not what child objects take with them.

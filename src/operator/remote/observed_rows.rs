@@ -37,6 +37,17 @@ impl ObservedShare {
         rows.iter().filter(|row| resource_key(row) == *key).min_by_key(|row| (rank(row), row.created))
     }
 
+    /// The row by which the share has a resource as one of another account than this key says. An id names one resource, so it
+    /// cannot be added beside that row.
+    pub fn under_another_account(&self, key: &RowKey) -> Option<&ShareResource> {
+        let RowKey::Resource { kind, id, account } = key else { return None };
+        let is_same = |row: &&ShareResource| row.resource_type == *kind && row.resource_id == *id;
+        let is_there = |row: &&ShareResource| resource_seen(Some(row), false) != Observed::Absent;
+        let mut rows: Vec<_> = self.resources.iter().flatten().filter(is_same).filter(is_there).collect();
+        rows.sort_by_key(|row| row.status == ResourceStatus::Deleting);
+        rows.first().copied().filter(|_| rows.iter().all(|row| row.resource_account_id != *account))
+    }
+
     /// All rows of a key that receive, exclude or share now: by which it is removed. There may be several.
     pub fn live_rows(&self, key: &RowKey) -> Vec<RowId> {
         match key {

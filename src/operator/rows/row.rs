@@ -83,6 +83,10 @@ impl<K: Reconciled> Row<'_, K> {
     /// Adds it. The caller holds the permit and has announced it.
     pub async fn add(&self, announced: At) -> Added {
         match self.session.add(self.share(), self.key, &self.meta, announced).await {
+            // What Cloudflare has under another account was not added by that.
+            Ok(Change::Done(())) if self.is_now(|seen| seen.under_another_account(self.key).is_some()) => {
+                Added { stands: false, outcome: Ok(()) }
+            }
             Ok(Change::Done(())) => {
                 self.note_added(self.pass.now());
                 Added { stands: true, outcome: Ok(()) }
@@ -127,17 +131,22 @@ impl<K: Reconciled> Row<'_, K> {
         Ok(())
     }
 
+    /// Whether that is so by what is known of the share now.
+    fn is_now(&self, is: impl FnOnce(&ObservedShare) -> bool) -> bool {
+        self.session.account.cache().seen(self.share()).is_some_and(is)
+    }
+
     /// What is refused on a share that is on its way out says nothing of the row: the next look reports the share.
     async fn is_share_gone(&self) -> Result<bool, Stop> {
         self.session.read_share(self.share()).await.inspect_err(|_| self.session.stale(self.share()))?;
-        Ok(!self.session.account.cache().seen(self.share()).is_some_and(ObservedShare::is_live))
+        Ok(!self.is_now(ObservedShare::is_live))
     }
 
+    /// Whether it is there, under whichever account.
     async fn is_there_after_all(&self) -> Result<bool, Stop> {
         // If it cannot be read now, it is read before the next try.
         self.read().await.inspect_err(|_| self.session.stale(self.share()))?;
-        let cache = self.session.account.cache();
-        Ok(cache.seen(self.share()).is_some_and(|seen| is_live(seen, self.key)))
+        Ok(self.is_now(|seen| is_live(seen, self.key) || seen.under_another_account(self.key).is_some()))
     }
 
     /// Writes the meta that is wanted.

@@ -87,6 +87,9 @@ pub fn row_state(key: &RowKey, seen: &ObservedShare, step: Option<Step>) -> RowS
             Some(_) => RowState::of(key, State::InPlace, "excluded", ""),
         },
         RowKey::Resource { .. } => {
+            if let Some(held) = of_another_account(key, seen) {
+                return held;
+            }
             let Some(row) = seen.resource(key) else { return absent() };
             let word = or_no_status(row.status.to_string());
             match row.status {
@@ -117,6 +120,25 @@ pub fn recipient_state(key: &RowKey, row: &Recipient) -> RowState {
         | AssociationStatus::Other(_) => State::Pending,
     };
     RowState::of(key, state, word, "")
+}
+
+/// How a resource stands that the share has as one of another account: it is not added before that row is gone.
+pub fn of_another_account(key: &RowKey, seen: &ObservedShare) -> Option<RowState> {
+    let row = seen.under_another_account(key)?;
+    let account = &row.resource_account_id;
+    if row.status == ResourceStatus::Deleting {
+        let message = format!("the same resource of account {account} is still being removed");
+        return Some(RowState::of(key, State::Pending, "absent", message));
+    }
+    let last =
+        if seen.live_resources() <= 1 { ", which Cloudflare allows once the share has another resource" } else { "" };
+    let message = format!(
+        "share {} already has {}, as one of account {account}: declare it with accountID: {account}, or remove that row at \
+         Cloudflare{last}",
+        seen.share.id,
+        label(key, None),
+    );
+    Some(RowState::refused(key, message))
 }
 
 fn or_no_status(word: String) -> String {
@@ -191,8 +213,10 @@ pub fn with_more(message: &str, count: usize) -> String {
 mod tests {
     use std::time::Duration;
 
+    use serde_json::json;
+
     use super::*;
-    use crate::core::id::AccountId;
+    use crate::core::id::{AccountId, SourceId};
     use crate::core::time::At;
 
     #[test]
@@ -216,8 +240,47 @@ mod tests {
     }
 
     #[test]
+    fn a_resource_that_the_share_has_under_another_account_is_refused_until_that_row_goes() {
+        let row = |account: &str, status: &str| {
+            json!({
+                "id": format!("{account}-{status}"), "resource_account_id": account, "resource_id": "2F2FEA20",
+                "resource_type": "gateway-policy", "status": status,
+            })
+        };
+        let other = json!({
+            "id": "o", "resource_account_id": "acc", "resource_id": "3a", "resource_type": "gateway-policy",
+            "status": "active",
+        });
+        let told = |account: &str, rows: &[serde_json::Value]| {
+            let share = json!({
+                "id": "s1", "account_id": "acc", "name": "waf", "status": "active", "resources": rows,
+            });
+            let seen = ObservedShare::new(serde_json::from_value(share).expect("a share"), At(1_000));
+            let key = RowKey::Resource {
+                kind: "gateway-policy".into(),
+                id: SourceId::parse("2f2fea20").expect("an id"),
+                account: AccountId::parse(account).expect("an id"),
+            };
+            let state = row_state(&key, &seen, Some(Step::Add));
+            (state.state, state.message)
+        };
+        let has = "share s1 already has resource gateway-policy/2f2fea20, as one of account acc: declare it with \
+                   accountID: acc, or remove that row at Cloudflare";
+        let alone = format!("{has}, which Cloudflare allows once the share has another resource");
+        assert_eq!(told("bee", &[row("acc", "active"), other.clone()]), (State::Refused, has.to_owned()));
+        assert_eq!(told("bee", &[row("acc", "deleting"), row("acc", "active"), other.clone()]).0, State::Refused);
+        assert_eq!(told("bee", &[row("acc", "active")]), (State::Refused, alone));
+        let leaves = "the same resource of account acc is still being removed";
+        assert_eq!(told("bee", &[row("acc", "deleting"), other.clone()]), (State::Pending, leaves.to_owned()));
+        assert_eq!(told("bee", &[row("acc", "deleted"), other.clone()]), (State::Pending, String::new()));
+        assert_eq!(told("ACC", &[row("acc", "active"), other.clone()]).0, State::InPlace);
+        assert_eq!(told("bee", &[row("acc", "active"), row("bee", "active")]).0, State::InPlace);
+        assert_eq!(told("bee", &[other]), (State::Pending, String::new()));
+    }
+
+    #[test]
     fn an_absent_row_says_whether_a_request_may_still_add_it() {
-        let share = serde_json::json!({
+        let share = json!({
             "id": "s1", "account_id": "acc", "account_name": "Security", "organization_id": "org", "name": "waf",
             "status": "active", "target_type": "account",
         });

@@ -51,7 +51,8 @@ impl Changes {
         if seen.live_resources() == 0 && adds.iter().any(|key| key.is_excluded()) {
             adds.retain(|key| key.is_excluded());
         }
-        adds.retain(|key| losing.allows(key));
+        // Where the row of the other account is one that is removed below, the next round adds this one.
+        adds.retain(|key| losing.allows(key) && seen.under_another_account(key).is_none());
         let mut updates = plan::not_backing_off(share, plan, seen, |step| step == Step::Update, |row| row.updating());
         updates.retain(|key| !share.pass.awaits_effect(&share.row(seen, key).updating()));
         let mut removals = removals::due_removals(share, plan, seen, losing);

@@ -16,7 +16,7 @@ use crate::operator::pass::verdict::latest;
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::declare::Sibling;
 use crate::operator::rows::row_state::{
-    EXCLUSION_BLOCKED, NOT_CONVERGING, NOT_EXCLUDED, RowState, State, first_of, row_state,
+    EXCLUSION_BLOCKED, NOT_CONVERGING, NOT_EXCLUDED, RowState, State, first_of, of_another_account, row_state,
 };
 use crate::operator::{clock, conditions};
 
@@ -48,8 +48,11 @@ fn name_exclusions(share: &SharePass, row_states: &mut [RowState], seen: &Observ
     }
 }
 
-/// The first that holds: refused lately, not converging, refused to its object, as seen.
+/// The first that holds: there under another account, refused lately, not converging, refused to its object, as seen.
 fn state_of(share: &SharePass, key: &RowKey, seen: &ObservedShare, step: Option<Step>) -> RowState {
+    if let Some(held) = of_another_account(key, seen) {
+        return held;
+    }
     let now = share.pass.now();
     if let Some(refused) = share.pass.memory(|memory| memory.refusal(&key.to_string(), now).cloned()) {
         let state = if refused.passing && !key.is_excluded() { State::Pending } else { State::Refused };

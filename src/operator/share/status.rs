@@ -311,8 +311,7 @@ fn stuck(share: &SharePass, summary: &Summary<'_>, failed: &[&RowState], refused
         let again =
             share.pass.refusal(&row.key.to_string(), Reason::Rejected).and_then(|verdict| verdict.requeue_after);
         let message = format!("{}{}", waivers::ended(share, &row.key), row.message);
-        let verdict = Verdict::stalled(Reason::Rejected, with_more(&message, refused.len()));
-        return Some(verdict.requeue_after(again.unwrap_or_default()));
+        return Some(Verdict::stalled(Reason::Rejected, with_more(&message, refused.len())).requeue_within(again));
     }
     if let Some(verdict) = rows(|step| step == Step::Remove).find_map(|row| row.removal_refused()) {
         return Some(verdict);

@@ -14,7 +14,7 @@ macro_rules! choices {
 choices! {
     /// A share created with empty `recipients` or `resources`.
     EmptyCreate { Refused, Accepted }
-    /// A second POST of an account or a resource that is already live in the share.
+    /// A second POST of an account or a resource that is already live in the share, the resource under whichever account.
     PostedAgain { Returned, Conflict, SecondRow }
     /// Adding an account whose row is disassociated.
     RecipientReturn { NewRow, Reused }

@@ -89,7 +89,6 @@ pub fn put(world: &mut World, index: usize, new: NewResource) -> Result<usize, R
         resource.status == Life::Active
             && resource.resource_type == new.resource_type
             && resource.resource_id == new.resource_id
-            && resource.account_id == new.account_id
     });
     match (live, again) {
         (Some(position), PostedAgain::Returned) => Ok(position),
