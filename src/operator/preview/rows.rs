@@ -44,7 +44,7 @@ impl Look<'_> {
         let of = |desired: fn(row_step::Step) -> bool| rows.iter().filter(move |(_, row)| desired(row.step));
         for (key, row) in of(|step| matches!(step, row_step::Step::Add | row_step::Step::Restore)) {
             match self.refused(key, seen, &rows) {
-                Some(refused) => self.cannot(refused.message, preview),
+                Some(refused) => self.object_to(refused.message, preview),
                 None => {
                     let restored = row.step == row_step::Step::Restore;
                     preview.calls.push(Call::Add { row: self.row(key), restored });
