@@ -263,16 +263,20 @@ fn added_elsewhere(world: &World) {
     scene.apply(&scene.share("waf", &[&a], &[&x], ""));
     scene.wait_ready("share", "waf");
     let share = scene.only().id;
-    for (n, (resource, again)) in [(&y, PostedAgain::Returned), (&z, PostedAgain::Conflict)].into_iter().enumerate() {
+    let steps: [(&[&str], PostedAgain); 2] =
+        [(&[&x, &y], PostedAgain::Returned), (&[&x, &y, &z], PostedAgain::Conflict)];
+    for (all, again) in steps {
+        let resource = all[all.len() - 1];
         world.simulator.switches(Some(&scene.account), |s| s.resource_again = again);
         let rule = Rule::once("POST", RESOURCES, Action::HoldBefore {}).account(&scene.account);
         world.simulator.fault(rule);
         let before = scene.changes().len();
-        scene.apply(&scene.share("waf", &[&a], &[&x, resource], ""));
+        scene.apply(&scene.share("waf", &[&a], all, ""));
         let ours = |held: &cfshare_simulator::Held| held.account.as_deref() == Some(&scene.account);
         let held = world.simulator.wait_held(PATIENCE, ours).expect("a POST on its way");
         let (resource_type, account) = ("custom-ruleset".to_owned(), Some(elsewhere.clone()));
-        let edit = Edit::AddResource { share: share.clone(), resource_type, id: resource.clone(), account, meta: None };
+        let edit =
+            Edit::AddResource { share: share.clone(), resource_type, id: resource.to_owned(), account, meta: None };
         world.simulator.edit(edit).expect("an edit");
         world.simulator.release(held.id, Release::Go).expect("it goes on");
         let object = scene.wait_reason("share", "waf", "Rejected");
@@ -280,10 +284,10 @@ fn added_elsewhere(world: &World) {
         sweeps(&scene, 2);
         assert_eq!(scene.changes_since(before).len(), 1, "{:#?}", scene.changes());
         // Once somebody removes that row, the one of the manifest is added.
-        let row = scene.only().live_resources().iter().find(|row| row.resource_id == *resource).expect("it").id.clone();
+        let row = scene.only().live_resources().iter().find(|row| row.resource_id == resource).expect("it").id.clone();
         world.simulator.edit(Edit::RemoveResource { share: share.clone(), resource: row }).expect("an edit");
         scene.wait_ready("share", "waf");
-        assert_eq!(scene.only().live_resources().len(), 2, "{n}");
+        only_share(&scene.state(), &[&a], all);
     }
 }
 
