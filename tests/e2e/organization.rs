@@ -211,6 +211,9 @@ fn unpolled(world: &World) {
     scene.wait("ten seconds", || told.elapsed() > Duration::from_secs(25));
     let calls = scene.journal().split_off(before);
     assert!(calls.is_empty(), "{calls:#?}");
+    let object = scene.get("share", "waf").expect("it is there");
+    assert_eq!(condition(&object, "Ready").expect("Ready")["status"], "Unknown", "{object:#}");
+    assert!(condition(&object, "Stalled").is_some(), "{object:#}");
 }
 
 fn not_allowed(world: &World) {

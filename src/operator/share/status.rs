@@ -257,7 +257,11 @@ fn under_way(
         message = format!("{message}. {}", stuck.message);
     }
     let again = stuck.and_then(|stuck| stuck.requeue_after);
-    Some(Verdict::working(Reason::Associating, message).requeue_within(wait.into_iter().chain(again)))
+    let verdict = match is_uncounted(share, seen) && !follows {
+        true => Verdict::unknown_stalled(Reason::Associating, message),
+        false => Verdict::working(Reason::Associating, message),
+    };
+    Some(verdict.requeue_within(wait.into_iter().chain(again)))
 }
 
 /// Without counts nobody knows who receives an organization's share.
