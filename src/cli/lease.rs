@@ -211,7 +211,9 @@ pub fn leader(name: &str, lease: &Lease, now: Timestamp) -> Leader {
             "no cfshare replica is active: nobody has held Lease {name} for {}; start the operator",
             age(now.duration_since(renewed))
         )),
-        (_, None) => Leader::Nobody(format!("no cfshare replica is active: nobody holds Lease {name}")),
+        (_, None) => {
+            Leader::Nobody(format!("no cfshare replica is active: nobody holds Lease {name}; start the operator"))
+        }
     }
 }
 

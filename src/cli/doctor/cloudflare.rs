@@ -207,7 +207,8 @@ fn check_shown(
     }
     let named = named.join(", ");
     let (some, all) = (missing.len(), count(recorded.len(), "share"));
-    let is_stranger = missing.iter().any(|missing| missing.seen_with.as_deref() != Some(fingerprint));
+    let other = |missing: &&Recorded| missing.seen_with.as_deref().is_some_and(|seen_with| seen_with != fingerprint);
+    let is_stranger = missing.iter().all(other);
     let deleted = "most likely they were deleted at Cloudflare";
     if some < recorded.len() {
         return findings.warn(format!(
@@ -216,6 +217,8 @@ fn check_shown(
     }
     let why = if is_stranger {
         "it has never shown them, so most likely it belongs to another account: put the right one back".to_owned()
+    } else if missing.iter().any(other) {
+        deleted.to_owned()
     } else {
         format!("it has shown them before, so {deleted}")
     };

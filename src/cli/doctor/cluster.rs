@@ -157,7 +157,7 @@ fn check_lease(name: &str, read: Result<Option<Lease>, kube::Error>, findings: &
     match read {
         Ok(Some(lease)) => match lease::leader(name, &lease, k8s_openapi::jiff::Timestamp::now()) {
             Leader::Leads(holder) => findings.ok(format!("lease {name}: held by {holder}")),
-            Leader::Nobody(why) | Leader::Unknown(why) => findings.fail(format!("lease {name}: {why}")),
+            Leader::Nobody(why) | Leader::Unknown(why) => findings.fail(format!("lease: {why}")),
             Leader::Partly(_) => {}
         },
         Ok(None) => findings.warn(format!(

@@ -382,14 +382,18 @@ impl<'a> Rows<'a> {
                 let word = format!("associated {}", counts.summary);
                 match counts.pending {
                     _ if counts.failed > 0 => {
-                        Cell::new(State::Failed, word, format!("{} members failed", counts.failed))
+                        Cell::new(State::Failed, word, format!("{} failed", members(counts.failed)))
                     }
                     0 => Cell::new(State::InPlace, word, "as many members of the organization as Cloudflare counts"),
-                    n => Cell::new(State::Pending, word, format!("{n} members are pending")),
+                    n => Cell::new(State::Pending, word, format!("{} pending", members(n))),
                 }
             }
         }
     }
+}
+
+fn members(count: i32) -> String {
+    if count == 1 { "1 member".to_owned() } else { format!("{count} members") }
 }
 
 /// What was seen before nothing could be seen any more.

@@ -156,22 +156,19 @@ impl Table {
     pub(super) fn note_organizations(&mut self) {
         for row in &self.rows {
             let (Receiver::Organization(id), Some(column)) = (&row.receiver, self.column(row)) else { continue };
-            let receives = match row.cell.state {
-                State::InPlace | State::Leaving | State::Blocked | State::Unmanaged => "receives",
-                State::Failed | State::Waived | State::NotExcluded => "receives",
-                State::Pending => "is to receive",
-                State::Unknown => "may receive",
-                State::Excluded | State::NotShared | State::Nothing => continue,
-            };
+            if matches!(row.cell.state, State::Excluded | State::NotShared | State::Nothing) {
+                continue;
+            }
             let excluded = self.rows.iter().filter(|other| other.share == row.share);
             let except = match excluded.filter(|other| other.cell.state == State::Excluded).count() {
                 0 => String::new(),
                 n => format!(" except {n} excluded"),
             };
             self.notes.push(format!(
-                "every account of organization {}{except} {receives} {}; they are not listed one by one",
+                "{} is shared with every account of organization {}{except} ({}); they are not listed one by one",
+                column.title(),
                 clean(id, LONGEST),
-                column.title()
+                row.cell.word,
             ));
         }
     }

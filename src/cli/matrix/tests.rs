@@ -162,13 +162,15 @@ fn who_receives_the_share_of_an_organization_is_said_since_it_has_one_row() {
     };
     let counts =
         |pending: i32| json!({"declared": 7, "associated": 7, "pending": pending, "failed": 0, "summary": "7/7"});
-    let said = |receives: &str, except: &str| {
-        [format!("every account of organization org{except} {receives} ns/waf; they are not listed one by one")]
+    let said = |except: &str, word: &str| {
+        [format!(
+            "ns/waf is shared with every account of organization org{except} ({word}); they are not listed one by one"
+        )]
     };
     let associated = ready("True", "Associated");
-    assert_eq!(notes(counts(0), associated.clone()), said("receives", " except 2 excluded"));
-    assert_eq!(notes(counts(1), associated), said("is to receive", " except 2 excluded"));
-    assert_eq!(notes(counts(0), ready("Unknown", "Denied")), said("may receive", ""));
+    assert_eq!(notes(counts(0), associated.clone()), said(" except 2 excluded", "associated 7/7"));
+    assert_eq!(notes(counts(1), associated), said(" except 2 excluded", "associated 7/7"));
+    assert_eq!(notes(counts(0), ready("Unknown", "Denied")), said("", "unknown"));
     let unmade = json!({"shareID": null, "conditions": ready("False", "WaitingForResources")});
     let mut table = of(share(spec, unmade), vec![]);
     table.notes.clear();

@@ -37,7 +37,7 @@ pub(in crate::cli) use yaml::documents;
 /// The credential comes from CLOUDFLARE_API_TOKEN, or CLOUDFLARE_EMAIL and CLOUDFLARE_API_KEY, or else from the Secrets
 /// in the cluster.
 ///
-/// Exit code 0: no calls. 2: at least one call. 1: error, or a Share cannot be applied as written.
+/// Exit code 0: no calls. 2: at least one call. 1: error, or a Share could not be planned.
 #[derive(Args, Debug, Clone)]
 #[command(verbatim_doc_comment)]
 pub struct Plan {

@@ -106,7 +106,7 @@ fn summary(plan: &[Planned]) -> String {
         (all, calls) => format!("{} for {touched} of {}", count(calls, "call"), count(all, "Share")),
     };
     if problems > 0 {
-        text.push_str(&format!("; {} cannot be applied as written", count(problems, "Share")));
+        text.push_str(&format!("; {} could not be planned", count(problems, "Share")));
     }
     text
 }
@@ -233,7 +233,7 @@ mod tests {
              Share ns/seen (account acc)\n  . observed only: none of these calls are made\n  \
              + create share \"new\" with 1 recipient and 0 resources\n      recipient c9f0\n\
              Share ns/taken (account acc)\n  ! a share named x exists\n\n\
-             4 calls for 2 of 5 Shares; 1 Share cannot be applied as written\n"
+             4 calls for 2 of 5 Shares; 1 Share could not be planned\n"
         );
         assert_eq!(text(&[]), "no Shares here\n");
         assert_eq!(text(&plan()[..1]), "no calls for 1 Share\n");

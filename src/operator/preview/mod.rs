@@ -10,6 +10,7 @@ use super::share::facts::{Snapshot, Timing, Viewer};
 use super::share::refused;
 use crate::api::status::ShareStatus;
 use crate::api::{Name, ObjectKey, Reason, Share, is_suspended, observes, own_record, secret_of};
+use crate::cloudflare::Fingerprint;
 use crate::core::id::{AccountId, ShareId};
 use crate::core::interned::Interned;
 use crate::core::meta::ResourceMeta;
@@ -110,11 +111,7 @@ impl<'a> Look<'a> {
             cache: &self.account.cache,
             memory: &Memory::after_a_read(now),
             mode: self.mode(),
-            viewer: Viewer {
-                credential: self.account.read_with.map(|with| with.credential),
-                confirmed_gone: false,
-                children_claim: false,
-            },
+            viewer: Viewer { credential: self.reader(), confirmed_gone: false, children_claim: false },
             timing: Timing {
                 now,
                 fresh_since: now,
@@ -211,8 +208,19 @@ impl<'a> Look<'a> {
     fn object_to(&self, message: String, preview: &mut Preview) {
         match self.mode() {
             Mode::Observe => preview.notes.push(message),
-            Mode::Manage | Mode::Frozen => preview.problem = Some(message),
+            Mode::Manage | Mode::Frozen => {
+                let before = preview.problem.take().map_or_else(String::new, |before| format!("{before}; "));
+                preview.problem = Some(before + &message);
+            }
         }
+    }
+
+    /// The credential by which a share that is not shown counts as hidden. One of the environment that shows others of the account
+    /// is as good as the operator's.
+    fn reader(&self) -> Option<Fingerprint> {
+        let read_with =
+            self.account.read_with.filter(|with| with.is_of_secret || self.account.cache.live().next().is_none());
+        read_with.map(|with| with.credential)
     }
 
     /// What to tell where the credential does not show the share, and never has.
@@ -226,8 +234,8 @@ impl<'a> Look<'a> {
             return breaker::not_visible_with(&object, &what, &secret_of(self.share));
         }
         format!(
-            "cfshare cannot see {what} with the credential in the environment, which has never shown it: most likely the \
-             credential belongs to another account. What the operator would do is therefore not known. Set \
+            "the credential in the environment shows no share of the account, and the operator saw {what} with another \
+             one: it is not known whether the share is gone, and what the operator would do. Set \
              CLOUDFLARE_API_TOKEN to a token of account {}, or unset the credential in the environment, so that the Secret \
              is used",
             self.desired.owner
