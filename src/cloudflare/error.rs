@@ -100,12 +100,12 @@ impl Error {
         }
     }
 
-    /// The status decides first, the code second.
     /// Whether anything answered: what failed may be a matter of this one request.
     pub fn is_response(&self) -> bool {
         matches!(self, Error::Garbled { .. } | Error::Answered { .. })
     }
 
+    /// The status decides first, the code second.
     pub fn class(&self) -> ErrorClass {
         match self {
             Error::NotSent { .. } | Error::Lost { .. } => ErrorClass::Retry,

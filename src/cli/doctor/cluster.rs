@@ -276,6 +276,8 @@ fn holds(value: &Value, all: &Value) -> bool {
         (Value::Array(value), Value::Array(all)) => {
             value.len() == all.len() && value.iter().zip(all).all(|(value, wanted)| holds(value, wanted))
         }
+        // What is written 0.0 comes back as 0.
+        (Value::Number(value), Value::Number(all)) => value.as_f64() == all.as_f64(),
         _ => value == all,
     }
 }
@@ -298,6 +300,7 @@ mod tests {
         let ours = json!([{"name": "v1", "schema": {"a": 1}}]);
         assert!(holds(&json!([{"name": "v1", "schema": {"a": 1, "b": 2}}]), &ours));
         assert!(!holds(&json!([{"name": "v1", "schema": {"a": 2}}]), &ours));
+        assert!(holds(&json!({"minimum": 0}), &json!({"minimum": 0.0})));
         assert!(!holds(&json!([]), &ours));
     }
 }

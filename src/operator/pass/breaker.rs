@@ -28,6 +28,8 @@ pub fn close_breaker(pass: &mut Pass<Share>, session: &Session) {
     }
     if session.account.breaker().is_none() && is_confirmed_gone(pass) {
         pass.status.seen_with = Some(session.account.seen_with());
+        // So that the object tells the next process of it.
+        session.account.recall_accepted(pass.status.share_id.clone().map(|id| (id, confirmed)));
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use kube::ResourceExt;
+
 use super::facts::{Snapshot, Timing};
 use crate::api::Name;
 use crate::api::status::CreateIntent;
@@ -10,6 +12,7 @@ use crate::core::id::folded;
 use crate::core::row_key::RowKey;
 use crate::core::share_step::{self, Candidates, Sighting};
 use crate::core::time::At;
+use crate::operator::clock;
 use crate::operator::remote::observed_rows::resource_key;
 use crate::operator::remote::observed_share::ObservedShare;
 
@@ -23,9 +26,10 @@ impl Snapshot<'_> {
         // What another credential showed, or did not show, proves nothing.
         let own = |(by, _): &&(Fingerprint, At)| Some(*by) == self.viewer.credential;
         let looks: Vec<At> = self.memory.empty_looks.iter().filter(own).map(|(_, at)| *at).collect();
-        let (started, announced) = (started_at(intent), self.memory.announced_at);
+        let (since, announced) = (self.announced_since(intent), self.memory.announced_at);
         let known_since = self.timing.remote(announced.unwrap_or(self.timing.serving_since));
-        let end = started.unless_ahead(self.timing.remote(now), known_since).plus(settle_time).plus(CLOCK_SLACK);
+        let started = started_at(intent).unless_ahead(self.timing.remote(now), known_since);
+        let end = started.plus(settle_time).plus(CLOCK_SLACK);
         let remote: Vec<At> = looks.iter().map(|look| self.timing.remote(*look)).collect();
         // Cloudflare's clock may jump: what this process announced settles by its own clock as well, and what was announced at
         // a time that is still to come, by that clock alone.
@@ -47,7 +51,7 @@ impl Snapshot<'_> {
             let named = bears(seen) || !is_borne && self.is_respelled(intent, seen);
             self.sighting(intent, seen, named, sure)
         });
-        let times = (started.minus(CLOCK_SLACK), self.timing.remote(now).plus(CLOCK_SLACK));
+        let times = (since.minus(CLOCK_SLACK), self.timing.remote(now).plus(CLOCK_SLACK));
         let candidates = match (share_step::candidates(times, sightings), &self.desired.share_id) {
             // A person chose among those that could be meant.
             (Candidates::Many(ids), Some(chosen)) if ids.contains(chosen) => Candidates::One(chosen.clone()),
@@ -56,11 +60,19 @@ impl Snapshot<'_> {
         (candidates, settled)
     }
 
+    /// Since when a share may have come of the announcement, by Cloudflare's clock. A time that is still to come is that of a clock
+    /// that was wrong: then it is when this process announced it, or else when the object was created.
+    pub(super) fn announced_since(&self, intent: &CreateIntent) -> At {
+        let created = self.object.creation_timestamp().map_or(At::default(), |time| clock::from_time(&time));
+        let since = self.memory.announced_at.unwrap_or(created);
+        started_at(intent).unless_ahead(self.timing.remote(self.timing.now), self.timing.remote(since))
+    }
+
     /// Whether the share has the announced name as Cloudflare may write it, where no share has it as it was sent. So little
     /// is enough only of one that has come since, with resources that can be compared, and that no other Share asked for.
     fn is_respelled(&self, intent: &CreateIntent, seen: &ObservedShare) -> bool {
         let (share, owner) = (&seen.share, &self.desired.owner);
-        let oldest = started_at(intent).minus(CLOCK_SLACK);
+        let oldest = self.announced_since(intent).minus(CLOCK_SLACK);
         let is_new = share.created.is_some_and(|created| At(created.as_millisecond()) >= oldest);
         let announces = |name: &Name| {
             let other = self.index.shares.find(name);
@@ -126,7 +138,6 @@ mod tests {
     use super::*;
     use crate::core::id::{AccountId, ShareId, SourceId};
     use crate::core::share_step::{Step, Wait, Want};
-    use crate::operator::clock;
     use crate::operator::share::samples::{self, ID, NOW, credential, id, world};
 
     /// When the create of the share `waf` was announced, and the status that tells.
@@ -191,8 +202,13 @@ mod tests {
             ("announced before a restart", None, ago(600), Step::GiveUp),
             ("shortly after a restart", None, ago(200), Step::Wait(Wait::Settle)),
         ];
-        for (what, announced_at, serving_since, expected) in table {
-            let world = world(status.clone(), Vec::new()).with(|world| {
+        let made = || samples::remote(ID, json!({"created": clock::timestamp(ago(199)).to_string()}));
+        let bound = Step::Bind { id: id(), adopted: false };
+        let settled =
+            table.iter().map(|(what, at, since, expected)| (*what, *at, *since, Vec::new(), expected.clone()));
+        let with_one = table.iter().map(|(what, at, since, _)| (*what, *at, *since, vec![made()], bound.clone()));
+        for (what, announced_at, serving_since, remote, expected) in settled.chain(with_one) {
+            let world = world(status.clone(), remote).with(|world| {
                 world.memory.empty_looks = [190, 100, 1].map(|seconds| (credential("one"), ago(seconds))).into();
                 world.memory.announced_at = announced_at;
                 world.serving_since = serving_since;

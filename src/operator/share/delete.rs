@@ -121,7 +121,9 @@ pub async fn await_leaving(share: &mut SharePass) -> Result<Option<Verdict>, Sto
 fn overdue_since(share: &SharePass) -> Option<At> {
     let (conditions, settle_time) = (&share.pass.common().conditions, share.pass.context.settings.settle_time);
     let (now, serving_since) = (share.pass.now(), share.pass.serving_since());
-    let deleted = clock::recorded(share.pass.object.metadata.deletion_timestamp.as_ref()?, now, serving_since);
+    let deleted = clock::from_time(share.pass.object.metadata.deletion_timestamp.as_ref()?);
+    // Another machine's clock; only one that is far ahead is not believed.
+    let deleted = deleted.unless_ahead(now.plus(settle_time), serving_since);
     let said_in =
         |kind| Some(conditions::said_in(conditions, kind, Reason::Deleting)?.unless_ahead(now, serving_since));
     if let Some(reported) = said_in(ConditionType::Stalled) {

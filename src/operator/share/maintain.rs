@@ -47,6 +47,9 @@ pub async fn maintain(share: &mut SharePass) -> Result<Verdict, Stop> {
     for _ in 0..MAX_ROUNDS {
         if let Some(verdict) = round(share, &id, requested).await? {
             if let Some((_, error)) = share.failed.drain(..).next() {
+                // Accounts that are to be excluded and receive the share are told of whatever else fails.
+                share.pass.alarm = Some(verdict).filter(|verdict| verdict.reason == Reason::ExclusionsNotInForce);
+                share.pass.save().await?;
                 return Err(Stop::Cloudflare(error));
             }
             return Ok(verdict.requeue_within(wait));

@@ -22,7 +22,9 @@ use crate::operator::{clock, delays};
 /// Reads which members are stuck, where that is due; `requested`: since when a person asks for another look.
 pub async fn look(share: &SharePass, id: &ShareId, requested: Option<At>) -> Result<(), Stop> {
     let (now, stuck_after) = (share.pass.now(), share.pass.context.settings.stuck_after());
-    let told = share.pass.status.recipients.as_ref().is_some_and(|counts| counts.failed > 0);
+    // Without exclusions all accounts among the exceptions are members.
+    let told = share.pass.status.recipients.as_ref().is_some_and(|counts| counts.failed > 0)
+        || !share.excludes() && share.pass.status.exceptions.iter().any(|entry| entry.account_id.is_some());
     let is_due = |members: &Members| {
         let unread = members.read_at == At::default();
         // What failed before a restart is reported on.

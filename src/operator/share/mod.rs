@@ -41,7 +41,6 @@ use crate::operator::delays;
 use crate::operator::pass::context::Context;
 use crate::operator::pass::verdict::Verdict;
 
-use announced::started_at;
 pub use desired::{Desired, retains};
 pub use losses::next_confirmation;
 pub use messages::refused;
@@ -170,7 +169,7 @@ async fn read_list(share: &SharePass) -> Result<(), Stop> {
         return share.session.look(share.snapshot(|snapshot| snapshot.look_since())).await;
     };
     let began = share.pass.now();
-    let since = started_at(&intent).minus(share_step::CLOCKS_DIFFER);
+    let since = share.snapshot(|snapshot| snapshot.announced_since(&intent)).minus(share_step::CLOCKS_DIFFER);
     share.session.look_back(since).await?;
     let with = share.session.account.fingerprint;
     share.pass.memory(|memory| memory.note_empty_look(with, began));

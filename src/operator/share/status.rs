@@ -139,7 +139,7 @@ fn count(share: &mut SharePass, row_states: &[RowState], seen: &ObservedShare) {
 }
 
 fn list_unmanaged(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) {
-    let unmanaged: Vec<UnmanagedEntry> = plan
+    let mut unmanaged: Vec<UnmanagedEntry> = plan
         .rows
         .iter()
         .filter(|(_, row)| row.is_foreign())
@@ -148,6 +148,8 @@ fn list_unmanaged(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) {
             UnmanagedEntry { account_id, kind, id, state: row_state(key, seen, None).word }
         })
         .collect();
+    // Of recipients the counts tell as well.
+    unmanaged.sort_by_key(|entry| entry.account_id.is_some());
     share.pass.status.unmanaged_count = int32(unmanaged.len());
     share.pass.status.unmanaged = unmanaged.into_iter().take(MAX_UNMANAGED).collect();
 }
@@ -312,8 +314,9 @@ fn stuck(share: &SharePass, summary: &Summary<'_>, failed: &[&RowState], refused
         return Some(verdict);
     }
     if let Some(row) = refused.first() {
-        let again =
-            share.pass.refusal(&row.key.to_string(), Reason::Rejected).and_then(|verdict| verdict.requeue_after);
+        let refusal = |row: &&RowState| share.pass.refusal(&row.key.to_string(), Reason::Rejected)?.requeue_after;
+        let removals = rows(|step| step == Step::Remove).filter_map(|row| row.removal_refused()?.requeue_after);
+        let again = refused.iter().filter_map(refusal).chain(removals).min();
         let message = format!("{}{}", waivers::ended(share, &row.key), row.message);
         return Some(Verdict::stalled(Reason::Rejected, with_more(&message, refused.len())).requeue_within(again));
     }

@@ -39,7 +39,8 @@ impl AtRest {
     pub fn recorded(status: &ShareStatus, desired: &Desired) -> AtRest {
         let recipients = status.recipients.clone().unwrap_or_default();
         let entries = inventory::entries(&status.inventory);
-        let are_listed = status.unmanaged_count <= int32(status.unmanaged.len());
+        let ends_with_recipient = status.unmanaged.last().is_some_and(|entry| entry.account_id.is_some());
+        let are_listed = status.unmanaged_count <= int32(status.unmanaged.len()) || ends_with_recipient;
         let resource = |entry: &UnmanagedEntry| Some((entry.kind.clone()?, entry.id.clone()?, entry.state.clone()));
         AtRest {
             is_active: true,
