@@ -82,6 +82,9 @@ mod tests {
         (recipients.summary.to_string(), status.resources.unwrap_or_default().summary.to_string())
     }
 
+    /// What is declared, what else was recorded, and what is told then.
+    type Row<'a> = (&'a [&'a str], fn(&mut Value), &'a str);
+
     #[test]
     fn what_an_edit_declares_counts_at_once_and_what_it_takes_away_no_more() {
         let as_it_was: fn(&mut Value) = |_| ();
@@ -90,7 +93,7 @@ mod tests {
             status["recipients"] = json!({"declared": 2, "associated": 2, "pending": 0, "failed": 0, "summary": "2/2"});
             status["exceptions"] = json!([]);
         };
-        let table: [(&[&str], fn(&mut Value), &str); 8] = [
+        let table: [Row; 8] = [
             (&[ALPHA, BETA], as_it_was, "1/2"),
             (&[ALPHA, BETA, GAMMA], as_it_was, "1/3"),
             (&[BETA, GAMMA], as_it_was, "0/2"),
