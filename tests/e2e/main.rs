@@ -110,7 +110,7 @@ fn main() -> ExitCode {
         install::build_judges();
     }
     // Tests wait far more than they work.
-    arguments.test_threads.get_or_insert(8);
+    arguments.test_threads.get_or_insert(10);
     let lazy = Lazy::default();
     // The longest first, so that none of them ends alone.
     let mut trials = staged(&lazy, shards::TESTS);
