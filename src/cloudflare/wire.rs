@@ -42,7 +42,7 @@ pub struct Share {
     /// Only when asked for.
     #[serde(default)]
     pub resources: Option<Vec<ShareResource>>,
-    /// Present only if requested and if the number of associated recipients is there; a count that is left out beside it is zero.
+    /// Present only if requested, and if it has the number of associated recipients; other counts that are missing are zero.
     #[serde(flatten)]
     pub counts: Option<Counts>,
 }

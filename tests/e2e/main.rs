@@ -106,7 +106,7 @@ fn main() -> ExitCode {
     wait::catch_signals();
     let mut arguments = Arguments::from_args();
     if arguments.filter.is_none() && !arguments.list {
-        // A cold build beside the tests would slow down those with a time limit.
+        // Building these while tests run would slow down those with a time limit.
         install::build_judges();
     }
     // Tests wait far more than they work.

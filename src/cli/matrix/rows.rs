@@ -15,6 +15,7 @@ use crate::api::share::{ExcludedEntry, RecipientEntry};
 use crate::api::status::{ExceptionEntry, RecordedAccount, ShareStatus, UnmanagedEntry};
 use crate::api::waiver::Waiver;
 use crate::api::{ChildObject, Kind, Name, Reason, Share, ShareRecipient, is_deleting};
+use crate::cli::output::count;
 use crate::cli::reach::Reach;
 use crate::core::id::folded;
 use crate::core::interned::Interned;
@@ -392,8 +393,8 @@ impl<'a> Rows<'a> {
     }
 }
 
-fn members(count: i32) -> String {
-    if count == 1 { "1 member".to_owned() } else { format!("{count} members") }
+fn members(n: i32) -> String {
+    count(usize::try_from(n).unwrap_or_default(), "member")
 }
 
 /// What was seen before nothing could be seen any more.

@@ -157,7 +157,7 @@ impl<K: Reconciled> Pass<K> {
         }
     }
 
-    /// The verdict on something that usually arrives by itself, by how long the object has said so.
+    /// Reconciling while something that usually arrives by itself is missing, and Stalled once it has been missing for long.
     pub fn awaited(&self, verdict: Verdict) -> Verdict {
         let now = self.now();
         let since = conditions::said_since(&self.common().conditions, verdict.reason, now, self.serving_since());

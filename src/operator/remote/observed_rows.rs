@@ -38,7 +38,7 @@ impl ObservedShare {
     }
 
     /// The row by which the share has a resource as one of another account than this key says. An id names one resource, so it
-    /// cannot be added beside that row.
+    /// cannot be added while that row exists.
     pub fn under_another_account(&self, key: &RowKey) -> Option<&ShareResource> {
         let RowKey::Resource { kind, id, account } = key else { return None };
         let is_same = |row: &&ShareResource| row.resource_type == *kind && row.resource_id == *id;
