@@ -101,9 +101,15 @@ impl ChildStatus {
         self.confirmed || self.intended_at.is_some()
     }
 
-    /// Drops what is recorded of the share, as where it was recorded for another object.
+    /// Drops what is recorded of the share, as where no object is in charge of it.
     pub fn unbind(&mut self) {
         *self = ChildStatus { common: std::mem::take(&mut self.common), ..ChildStatus::default() };
+    }
+
+    /// What is left of a status that was written for another object: its conditions, whose times go on.
+    pub fn disowned(&self) -> ChildStatus {
+        let conditions = self.common.conditions.clone();
+        ChildStatus { common: CommonStatus { conditions, ..CommonStatus::default() }, ..ChildStatus::default() }
     }
 }
 

@@ -66,7 +66,8 @@ vocabulary! {
         /// A Share was deleted, and its share stays at Cloudflare, because of `deletionPolicy: Retain` or `suspend`;
         /// the message has the id. Delete it at Cloudflare if nobody needs it. If Cloudflare was asked to delete it
         /// before, the message says so: it then goes all the same, as soon as Cloudflare has deleted it.
-        /// ShareRecipients and ShareResources have no such Event.
+        /// ShareRecipients and ShareResources have no such Event. As a warning, of any kind: the status of the deleted object was
+        /// lost, so cfshare does not know what it made; the message says what may have stayed at Cloudflare.
         Retained,
         /// Cloudflare refused twice to create a share for an organization without resources, so the excluded accounts receive the
         /// share until cfshare has excluded them, immediately after it is created. If they still do, the reason of Ready is
@@ -82,8 +83,9 @@ vocabulary! {
         /// The deletion of the object cannot finish, because the API server refuses a request by cfshare: grant the permission
         /// in the message, for example by upgrading the chart, or change the admission policy that it names.
         DeletionForbidden,
-        /// The API server refuses a request by cfshare, so the status of the object may be out of date, and changes may not
-        /// reach Cloudflare: grant the permission in the message, or change the admission policy or webhook that it names.
+        /// The API server refuses a request by cfshare, or has not carried it out for more than a minute, so the status of the
+        /// object may be out of date, and changes may not reach Cloudflare: grant the permission in the message, change the
+        /// admission policy or webhook that it names, or repair what fails.
         RequestRefused,
     }
 }

@@ -51,9 +51,11 @@ fn tidy(crd: CustomResourceDefinition) -> CustomResourceDefinition {
     status["default"] = json!({ "observedGeneration": super::status::UNOBSERVED });
     let conditions = status["properties"]["conditions"]["items"]["properties"].as_object_mut();
     restrict_conditions(conditions.expect("a status has conditions"));
-    // With a CRD go all its objects: tools that delete what a repository no longer has leave it alone.
+    // With a CRD go all its objects: tools that delete what a repository no longer has leave it alone. Helm looks at the
+    // object in the cluster, which somebody may have applied without Helm.
     crd["metadata"]["annotations"] = json!({
         "argocd.argoproj.io/sync-options": "Prune=false,Delete=false",
+        "helm.sh/resource-policy": "keep",
         "kustomize.toolkit.fluxcd.io/prune": "disabled",
     });
     serde_json::from_value(crd).expect("a tidied CRD is still a CRD")
@@ -143,6 +145,16 @@ mod tests {
             );
         }
         assert_eq!(fs::read_dir(dir).unwrap().count(), definitions().len(), "crds/ holds a file of no kind");
+    }
+
+    #[test]
+    fn no_tool_deletes_a_crd_that_was_applied_without_it() {
+        for crd in definitions() {
+            let annotations = crd.metadata.annotations.expect("annotations");
+            assert_eq!(annotations["helm.sh/resource-policy"], "keep");
+            assert_eq!(annotations["argocd.argoproj.io/sync-options"], "Prune=false,Delete=false");
+            assert_eq!(annotations["kustomize.toolkit.fluxcd.io/prune"], "disabled");
+        }
     }
 
     /// Calls `visit` with every schema below this one and its path.

@@ -52,7 +52,7 @@ impl fmt::Display for Kind {
 }
 
 /// Namespace and name.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Name {
     pub namespace: Interned,
     pub name: Interned,

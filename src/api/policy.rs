@@ -2,9 +2,9 @@
 
 // A doc comment on an enum would replace, in the schema, that of the field that uses it. So they have none.
 
-use std::borrow::Cow;
+use std::fmt;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 // Whether a share that is already there may be taken over.
@@ -27,6 +27,12 @@ pub enum ManagementPolicy {
     Observe,
 }
 
+impl fmt::Display for ManagementPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
 // What becomes of the remote side when the object is deleted.
 #[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum DeletionPolicy {
@@ -37,24 +43,8 @@ pub enum DeletionPolicy {
     Retain,
 }
 
-/// A number of rows, or a percentage such as `10%`.
-#[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Eq, Hash)]
-#[serde(untagged)]
-pub enum MaxRemovals {
-    Count(i32),
-    Percent(String),
-}
-
-impl JsonSchema for MaxRemovals {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        "MaxRemovals".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "x-kubernetes-int-or-string": true })
+impl fmt::Display for DeletionPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
     }
 }

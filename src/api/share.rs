@@ -1,12 +1,13 @@
 //! What a `Share` manifest may say.
 
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::{CustomResource, KubeSchema};
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::core::meta::ResourceMeta;
 
-use super::policy::{AdoptionPolicy, DeletionPolicy, ManagementPolicy, MaxRemovals};
+use super::policy::{AdoptionPolicy, DeletionPolicy, ManagementPolicy};
 use super::{rule, status::ShareStatus, waiver::Waiver};
 use crate::core::interned::Interned;
 
@@ -131,7 +132,7 @@ pub struct ShareSpec {
     /// `RemovalBlocked`, and the message contains the command that confirms the removal.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = rule::max_removals())]
-    pub max_removals: Option<MaxRemovals>,
+    pub max_removals: Option<IntOrString>,
 
     /// What happens to the share when this object is deleted. `Delete`: it is also deleted at Cloudflare, and the object
     /// remains until it is gone. `Retain`: it stays at Cloudflare unchanged. If not set: `Delete`, but `Retain` for an

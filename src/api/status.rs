@@ -1,5 +1,7 @@
 //! What the operator tells of a Share, and what it must remember across its own death.
 
+use std::fmt;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
@@ -213,10 +215,10 @@ pub struct ResourceCounts {
     pub summary: Interned,
 }
 
-/// One declared recipient or resource that is not cleanly in place.
-#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq)]
+/// Which row of a share: a recipient or an excluded account by its id, a resource by its type and id.
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq, Default)]
 #[serde(rename_all = "camelCase")]
-pub struct ExceptionEntry {
+pub struct RowRef {
     /// Id of the account, for a recipient.
     #[serde(rename = "accountID", skip_serializing_if = "Option::is_none")]
     pub account_id: Option<Interned>,
@@ -226,6 +228,31 @@ pub struct ExceptionEntry {
     /// Id, for a resource.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<Interned>,
+}
+
+impl RowRef {
+    /// Type and id of a resource.
+    pub fn resource(&self) -> Option<(&Interned, &Interned)> {
+        self.kind.as_ref().zip(self.id.as_ref())
+    }
+}
+
+impl fmt::Display for RowRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let or_unknown = |word: &Option<Interned>| word.clone().unwrap_or_else(|| "?".into());
+        match &self.account_id {
+            Some(account) => f.write_str(account),
+            None => write!(f, "{}/{}", or_unknown(&self.kind), or_unknown(&self.id)),
+        }
+    }
+}
+
+/// One declared recipient or resource that is not cleanly in place.
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct ExceptionEntry {
+    #[serde(flatten)]
+    pub row: RowRef,
     /// Label in the manifest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<Interned>,
@@ -254,8 +281,8 @@ pub struct WaiverInForce {
     pub until: Time,
 }
 
-impl std::fmt::Display for WaiverInForce {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for WaiverInForce {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "waived until {}: {}", self.until.0, self.reason)
     }
 }
@@ -275,15 +302,8 @@ pub struct WaiverWarning {
 #[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq, Default)]
 #[serde(rename_all = "camelCase")]
 pub struct UnmanagedEntry {
-    /// Id of the account, for a recipient.
-    #[serde(rename = "accountID", skip_serializing_if = "Option::is_none")]
-    pub account_id: Option<Interned>,
-    /// Type, for a resource.
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
-    pub kind: Option<Interned>,
-    /// Id, for a resource.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub id: Option<Interned>,
+    #[serde(flatten)]
+    pub row: RowRef,
     /// State as reported by Cloudflare, such as `associated` or `active`.
     pub state: String,
 }
@@ -316,6 +336,9 @@ pub struct CreateIntent {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100))]
     pub known_shares: Vec<String>,
+    /// Id of the share in the response, if its name there is different. It is bound once a read confirms it.
+    #[serde(rename = "responseShareID", default, skip_serializing_if = "Option::is_none")]
+    pub response_share_id: Option<String>,
 }
 
 /// What this object caused at Cloudflare, or took over.
@@ -388,6 +411,22 @@ pub struct RecentRemovals {
     /// Numbers of recipients and resources before the pending removals; not set if none is pending.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<RowTotals>,
+    /// Numbers of recipients and resources whose removal waits for confirmation; not set if none waits. They do not decrease
+    /// while one of them waits and the Share is not edited, so that keeping some does not remove the others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub withheld: Option<Withheld>,
+}
+
+/// How many removals wait for confirmation, or did before some of the rows were kept.
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq, Default)]
+#[serde(rename_all = "camelCase")]
+pub struct Withheld {
+    /// Generation of the Share.
+    pub generation: i64,
+    /// Accounts that would lose the share.
+    pub recipients: i32,
+    /// Resources that would be removed.
+    pub resources: i32,
 }
 
 /// One row that was removed.

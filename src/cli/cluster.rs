@@ -14,9 +14,8 @@ use kube::core::NamespaceResourceScope;
 use kube::{Api, Client, Config, Resource};
 use serde::de::DeserializeOwned;
 
-use super::remote::{Endpoint, NO_CREDENTIAL, Remote, credential_of_environment};
 use super::{kube_client, progress, proxy};
-use crate::api::{ChildObject, FIELD_MANAGER, Kind, Name, Share, ShareRecipient, ShareResource, secret_of};
+use crate::api::{ChildObject, FIELD_MANAGER, Kind, Name, Share, ShareRecipient, ShareResource};
 use crate::operator::preview::Fleet;
 use crate::operator::{Clock, Credentials, NoCredential, ResolvedCredential};
 
@@ -193,29 +192,6 @@ pub fn client(mut config: Config) -> anyhow::Result<Client> {
     kube_client::client(config).context("the client for Kubernetes cannot be set up")
 }
 
-/// Whether these Shares are read with more than one credential.
-pub fn has_several_credentials<'a>(shares: impl IntoIterator<Item = &'a Share>) -> bool {
-    let secrets: HashSet<Name> = shares.into_iter().map(secret_of).collect();
-    secrets.len() > 1 && matches!(credential_of_environment(), Ok(None))
-}
-
-/// Cloudflare with the credential of the environment, else with a Secret of the namespace.
-pub async fn remote(
-    endpoint: &Endpoint,
-    kube: &Kube,
-    namespace: Option<String>,
-    secret: &str,
-) -> anyhow::Result<Remote> {
-    if let Some(known) = credential_of_environment()? {
-        return endpoint.remote(&known);
-    }
-    let scope = Scope { namespace, all_namespaces: false, selector: None, kube: kube.clone() };
-    let cluster = scope.cluster().await.with_context(|| format!("no credential: {NO_CREDENTIAL}"))?;
-    let namespace = cluster.namespace.clone().unwrap_or_default();
-    let known = credential(Some(&cluster), &Name::new(namespace, secret.to_owned())).await?;
-    endpoint.remote(&known)
-}
-
 impl Cluster {
     pub fn within(&self, namespace: &str) -> Cluster {
         let credentials = Credentials::new(self.kube.clone(), Clock::SYSTEM);
@@ -356,32 +332,6 @@ impl Cluster {
     }
 }
 
-/// The environment's credential, or that of a Secret where there is a cluster.
-pub async fn credential(cluster: Option<&Cluster>, secret: &Name) -> anyhow::Result<ResolvedCredential> {
-    match (credential_of_environment()?, cluster) {
-        (Some(known), _) => Ok(known),
-        (None, Some(cluster)) => cluster.secret(secret).await.map_err(|problem| missing(secret, problem)),
-        (None, None) => anyhow::bail!("no credential: {NO_CREDENTIAL}"),
-    }
-}
-
-/// It is the person who may not read it, whatever the operator may.
-pub fn not_allowed(secret: &Name) -> String {
-    format!("you are not allowed to read Secret {secret}")
-}
-
-fn missing(secret: &Name, problem: NoCredential) -> anyhow::Error {
-    match problem {
-        NoCredential::Forbidden(_) => anyhow::anyhow!("{}: {NO_CREDENTIAL}", not_allowed(secret)),
-        problem @ (NoCredential::Missing(_)
-        | NoCredential::Empty(..)
-        | NoCredential::Unusable(..)
-        | NoCredential::Unreadable(..)) => {
-            anyhow::Error::new(problem).context(format!("no credential: {NO_CREDENTIAL}"))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -392,15 +342,5 @@ mod tests {
         assert!(good.iter().all(Result::is_ok), "{good:?}");
         let bad = ["", "A", "a b", "-a", "a-", "a.b", "a/b", "\u{e4}", &"a".repeat(64)].map(namespace);
         assert!(bad.iter().all(Result::is_err), "{bad:?}");
-    }
-
-    #[test]
-    fn who_may_not_read_a_secret_is_not_told_of_the_operator_s_rights() {
-        let said = |problem| format!("{:#}", missing(&Name::new("sec-a", "token"), problem));
-        let forbidden = said(NoCredential::Forbidden("token".into()));
-        assert_eq!(forbidden, format!("you are not allowed to read Secret sec-a/token: {NO_CREDENTIAL}"));
-        let absent = said(NoCredential::Missing("token".into()));
-        assert!(absent.starts_with("no credential: set CLOUDFLARE_API_TOKEN, "), "{absent}");
-        assert!(absent.contains(": the Secret token does not exist"), "{absent}");
     }
 }

@@ -4,6 +4,7 @@ mod accounts;
 mod ca_bundle;
 mod cluster;
 pub mod crds;
+mod credentials;
 pub mod doctor;
 pub mod environment;
 pub mod explain;

@@ -5,7 +5,8 @@ use std::io::Write;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use super::cluster::{Kube, namespace, remote};
+use super::cluster::{Kube, namespace};
+use super::credentials::remote;
 use super::output::{Exit, print_json, table};
 use super::remote::{Endpoint, advice};
 use crate::cloudflare::{Share, clean};

@@ -1,13 +1,12 @@
-//! How the commands read Cloudflare: as whom, how fast, and each list to its end.
+//! How the commands read Cloudflare: at which pace, and each list to its end.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use k8s_openapi::jiff::Timestamp;
 use tokio::sync::Mutex;
 
 use super::accounts::Accounts;
@@ -15,8 +14,8 @@ use super::ca_bundle;
 use super::output::count;
 use super::progress;
 use crate::cloudflare::{
-    self, Api, Client, Counts, Credential, CredentialError, Error, ErrorClass, ExcludedRecipient, Kind, Names,
-    Recipient, Reply, Share, ShareQuery, TargetType, TokenState,
+    self, Api, Client, Counts, Error, ErrorClass, ExcludedRecipient, Fingerprint, Kind, Recipient, Reply, Share,
+    ShareQuery, TargetType, TokenState,
 };
 use crate::core::calls_left::Sent;
 use crate::core::id::{AccountId, ShareId};
@@ -82,7 +81,7 @@ impl Endpoint {
         let limiter = Mutex::new(RateLimiter::new(RATE, RATE.burst, Clock::SYSTEM.now()));
         Ok(Remote {
             client: self.client("command line", CALL_TIMEOUT)?,
-            credential: known.credential().clone(),
+            credential: known.clone(),
             limiter,
             made: AtomicUsize::new(0),
             patience: None,
@@ -96,26 +95,6 @@ fn product_comment(name: &str) -> String {
     name.chars().filter(|c| c.is_ascii_alphanumeric() || "-_.: ".contains(*c)).take(80).collect()
 }
 
-/// A credential's parts in the environment.
-const VARIABLES: Names = Names { token: "CLOUDFLARE_API_TOKEN", email: "CLOUDFLARE_EMAIL", key: "CLOUDFLARE_API_KEY" };
-
-/// What to say where there is no credential at all.
-pub const NO_CREDENTIAL: &str = "set CLOUDFLARE_API_TOKEN, or CLOUDFLARE_EMAIL and CLOUDFLARE_API_KEY";
-
-/// The credential that the environment gives, if it gives one.
-pub fn credential_of_environment() -> anyhow::Result<Option<ResolvedCredential>> {
-    credential_of(|name| std::env::var_os(name).map(OsString::into_encoded_bytes))
-}
-
-fn credential_of(variable: impl Fn(&str) -> Option<Vec<u8>>) -> anyhow::Result<Option<ResolvedCredential>> {
-    let credential = match Credential::read(&VARIABLES, variable) {
-        Ok(credential) => credential,
-        Err(CredentialError::Missing(..)) => return Ok(None),
-        Err(error) => anyhow::bail!("the environment cannot be used: {error}"),
-    };
-    Ok(Some(ResolvedCredential::new(credential)))
-}
-
 async fn body<T>(answer: impl Future<Output = Result<Reply<T>, Error>>) -> Result<T, Error> {
     Ok(answer.await?.body)
 }
@@ -123,7 +102,7 @@ async fn body<T>(answer: impl Future<Output = Result<Reply<T>, Error>>) -> Resul
 /// Cloudflare as one credential sees it. It reads only.
 pub struct Remote {
     client: Client,
-    credential: Arc<Credential>,
+    credential: ResolvedCredential,
     limiter: Mutex<RateLimiter<()>>,
     /// Calls so far.
     made: AtomicUsize,
@@ -139,6 +118,16 @@ pub struct Rows {
     pub excluded: Vec<ExcludedRecipient>,
 }
 
+/// A share as it was read, with its rows.
+pub struct ReadShare {
+    pub share: Share,
+    pub recipients: Vec<Recipient>,
+    pub excluded: Vec<ExcludedRecipient>,
+    /// Why it is not known which accounts are excluded.
+    pub exclusions_unread: Option<String>,
+    pub at: Timestamp,
+}
+
 impl Remote {
     /// The same for one of several credentials: a long pause that Cloudflare asks for is an error.
     pub fn beside_others(self) -> Remote {
@@ -146,7 +135,12 @@ impl Remote {
     }
 
     fn api<'a>(&'a self, account: &'a AccountId) -> Api<'a> {
-        self.client.api(&self.credential, account)
+        self.client.api(self.credential.credential(), account)
+    }
+
+    /// Of its credential.
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.credential.fingerprint()
     }
 
     /// All live shares that the account sends, with resources and counts.
@@ -201,6 +195,27 @@ impl Remote {
         Ok(Some(Rows { recipients, excluded }))
     }
 
+    /// The same, with the share; the error says in words which share it is.
+    pub async fn read_rows(&self, account: &AccountId, share: Share) -> anyhow::Result<ReadShare> {
+        let read = self.read_for_show(account, share).await?;
+        read.exclusions_unread.as_ref().map_or(Ok(()), |why| Err(anyhow::anyhow!("{why}")))?;
+        Ok(read)
+    }
+
+    /// The same, to be shown: a credential to which only the list of excluded accounts is refused has read all else.
+    pub async fn read_for_show(&self, account: &AccountId, share: Share) -> anyhow::Result<ReadShare> {
+        let at = Timestamp::now();
+        let Share { id, target_type, counts, .. } = &share;
+        let (rows, exclusions_unread) = match self.rows(account, id, target_type, *counts).await {
+            Err(error) if *target_type == TargetType::Organization && error.class() == ErrorClass::Denied => {
+                (Some(Rows { recipients: Vec::new(), excluded: Vec::new() }), Some(exclusions_denied(id, &error)))
+            }
+            rows => (rows.map_err(|error| explained_of(id, error))?, None),
+        };
+        let Rows { recipients, excluded } = rows.with_context(|| unknown_target(id, target_type))?;
+        Ok(ReadShare { share, recipients, excluded, exclusions_unread, at })
+    }
+
     /// All recipients of a share; an error where there are fewer than Cloudflare counts.
     async fn recipients(
         &self,
@@ -232,14 +247,14 @@ impl Remote {
 
     /// Names of the accounts that the credential sees; an error where it may not read them.
     pub async fn account_names(&self) -> Result<Accounts, Error> {
-        let ask = |page| self.paced(self.client.list_accounts(&self.credential, page, ACCOUNTS_PAGE));
+        let ask = |page| self.paced(self.client.list_accounts(self.credential.credential(), page, ACCOUNTS_PAGE));
         let accounts = whole(read_pages(|page| body(ask(page))).await)?;
         Ok(accounts.into_iter().map(|account| (account.id, account.name)).collect())
     }
 
     /// What Cloudflare says of the token, if it does; `account`: one that may own it.
     pub async fn token_state(&self, account: &AccountId) -> Option<TokenState> {
-        if let Ok(reply) = self.paced(self.client.verify_token(&self.credential)).await {
+        if let Ok(reply) = self.paced(self.client.verify_token(self.credential.credential())).await {
             return Some(reply.body);
         }
         self.paced(self.api(account).verify_account_token()).await.ok().map(|reply| reply.body)
@@ -339,6 +354,10 @@ pub fn unknown_target(id: &ShareId, target: &TargetType) -> String {
     format!("share {id} has the unknown target {target}")
 }
 
+fn exclusions_denied(id: &ShareId, error: &Error) -> String {
+    format!("share {id} was read, but Cloudflare does not show this credential which accounts it excludes: {error}")
+}
+
 /// What failed, and what to do about it.
 pub fn advice(error: &Error) -> String {
     match error.class() {
@@ -358,40 +377,19 @@ pub fn advice(error: &Error) -> String {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// What failed, and what to do about it; it remains known what it was.
+pub fn explained(error: Error) -> anyhow::Error {
+    let words = advice(&error);
+    anyhow::Error::new(error).context(words)
+}
 
-    fn of(set: &[(&str, &str)]) -> Result<bool, String> {
-        let variable =
-            |name: &str| set.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_bytes().to_vec());
-        credential_of(variable).map(|known| known.is_some()).map_err(|error| error.to_string())
-    }
+/// The same of one share.
+pub fn explained_of(share: &ShareId, error: Error) -> anyhow::Error {
+    let words = format!("share {share}: {}", advice(&error));
+    anyhow::Error::new(error).context(words)
+}
 
-    const TOKEN: &str = VARIABLES.token;
-    const EMAIL: &str = VARIABLES.email;
-    const KEY: &str = VARIABLES.key;
-
-    #[test]
-    fn the_environment_gives_one_kind_of_credential_or_none() {
-        assert_eq!(of(&[]), Ok(false));
-        assert_eq!(of(&[(TOKEN, ""), (EMAIL, " "), (KEY, "\n")]), Ok(false));
-        assert_eq!(of(&[(TOKEN, "canary-1\n")]), Ok(true));
-        assert_eq!(of(&[(TOKEN, "canary-1"), (EMAIL, ""), (KEY, "")]), Ok(true));
-        assert_eq!(of(&[(TOKEN, "canary-1"), (KEY, "can ary")]), Ok(true));
-        assert_eq!(of(&[(TOKEN, ""), (EMAIL, "a@example.com"), (KEY, "canary-2")]), Ok(true));
-        for set in [&[(EMAIL, "canary")][..], &[(KEY, "canary")]] {
-            let error = of(set).unwrap_err();
-            assert!(error.contains(KEY) && error.contains(": ") && !error.contains("canary"), "{error}");
-        }
-        for (value, kind) in [
-            ("can\u{7}ary", "control character"),
-            ("canary ", "blanks"),
-            ("\"canary\"", "quotation marks"),
-            ("Bearer canary", "Bearer"),
-        ] {
-            let error = of(&[(TOKEN, value)]).unwrap_err();
-            assert!(error.contains(TOKEN) && error.contains(kind) && !error.contains("canary"), "{error}");
-        }
-    }
+/// What failed, in words. What Cloudflare says is in them already.
+pub fn words(error: &anyhow::Error) -> String {
+    if error.is::<Error>() { error.to_string() } else { format!("{error:#}") }
 }

@@ -6,7 +6,7 @@ use kube::Resource;
 
 use super::lease::{Leader, Pulse, age};
 use crate::api::status::CommonStatus;
-use crate::api::{FIELD_MANAGER, Kind, Name, REQUESTED_AT, Share, ShareRecipient};
+use crate::api::{FIELD_MANAGER, Kind, Name, ObjectKey, REQUESTED_AT, Share, ShareRecipient};
 
 /// Two sweeps of the default interval, since only the operator knows its own, and a minute.
 const ALLOWED: SignedDuration = SignedDuration::from_mins(21);
@@ -15,8 +15,7 @@ const PATIENCE: SignedDuration = SignedDuration::from_mins(2);
 
 /// One object, as far as it shows whether the operator is active.
 struct Trace {
-    kind: Kind,
-    name: Name,
+    object: ObjectKey,
     /// When the operator last wrote its status.
     written: Option<Timestamp>,
     /// Since when its last change has been waiting.
@@ -28,12 +27,13 @@ struct Trace {
 impl Trace {
     fn of(kind: Kind, meta: &ObjectMeta, observed: Option<i64>, failed: bool) -> Trace {
         let name = Name::new(meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default());
+        let object = ObjectKey { kind, name };
         let edits = meta.managed_fields.iter().flatten();
         let edits = edits.filter(|entry| entry.manager.as_deref() != Some(FIELD_MANAGER));
         let edited = edits.filter(|entry| entry.subresource.is_none()).filter_map(|entry| entry.time.as_ref());
         let changed = edited.chain(&meta.creation_timestamp).map(|time| time.0).max();
         let waiting = if observed == meta.generation { None } else { changed };
-        Trace { kind, name, written: written(meta), waiting, failed }
+        Trace { object, written: written(meta), waiting, failed }
     }
 }
 
@@ -93,11 +93,10 @@ pub fn written(meta: &ObjectMeta) -> Option<Timestamp> {
 
 /// What the objects say together: that the operator was active not long ago, and when; or else why that is in doubt.
 fn judge(traces: &[Trace], now: Timestamp) -> Result<String, String> {
-    let named = |trace: &Trace| format!("{} {}", trace.kind, trace.name);
     let overdue = traces.iter().filter_map(|trace| Some((trace.waiting?, trace))).min_by_key(|(since, _)| *since);
     if let Some((since, trace)) = overdue.filter(|(since, _)| now.duration_since(*since) > PATIENCE) {
         let since = age(now.duration_since(since));
-        return Err(format!("the last change of {} has not been processed for {since}", named(trace)));
+        return Err(format!("the last change of {} has not been processed for {since}", trace.object));
     }
     let written = traces.iter().filter_map(|trace| Some((trace.written?, trace)));
     let Some((at, trace)) = written.clone().max_by_key(|(at, _)| *at) else {
@@ -105,20 +104,15 @@ fn judge(traces: &[Trace], now: Timestamp) -> Result<String, String> {
     };
     let ago = age(now.duration_since(at));
     if now.duration_since(at) <= ALLOWED {
-        return Ok(format!("cfshare was active {ago} ago, when it wrote the status of {}", named(trace)));
+        return Ok(format!("cfshare was active {ago} ago, when it wrote the status of {}", trace.object));
     }
     let harmless = written.filter(|(_, trace)| !trace.failed).max_by_key(|(at, _)| *at);
-    let how = harmless.map(|(_, trace)| format!("; if this command makes it write one, it is active: {}", ask(trace)));
+    let ask = harmless.map(|(_, trace)| trace.object.annotate_now(REQUESTED_AT));
+    let how = ask.map(|command| format!("; if this command makes it write one, it is active: {command}"));
     Err(format!(
         "cfshare last wrote a status {ago} ago, and may have had nothing to write, or may have stopped{}",
         how.unwrap_or_default()
     ))
-}
-
-fn ask(trace: &Trace) -> String {
-    let Name { namespace, name } = &trace.name;
-    let kind = trace.kind.kubectl_name();
-    format!("kubectl annotate {kind} {name} -n {namespace} --overwrite {REQUESTED_AT}=$(date -u +%FT%TZ)")
 }
 
 #[cfg(test)]
@@ -144,7 +138,7 @@ mod tests {
         let failed = || Trace { failed: true, ..trace("failed", newer, older, 2) };
         let said = judge(&[failed(), trace("fine", older, older, 2)], now).expect_err("it is old");
         assert!(said.starts_with("cfshare last wrote a status 30m ago"), "{said}");
-        assert!(said.contains("kubectl annotate shares.cfshare.dev fine -n ns "), "{said}");
+        assert!(said.contains("kubectl annotate --overwrite shares.cfshare.dev fine -n ns "), "{said}");
         let said = judge(&[failed()], now).expect_err("it is old");
         assert!(said.ends_with("or may have stopped"), "{said}");
     }
@@ -157,7 +151,7 @@ mod tests {
         assert_eq!(said, Ok("cfshare was active 15m ago, when it wrote the status of Share ns/b".into()));
         let said = judge(&[trace("a", old, old, 2)], now).expect_err("it is old");
         assert!(said.starts_with("cfshare last wrote a status 30m ago, and may have had nothing"), "{said}");
-        assert!(said.contains("kubectl annotate shares.cfshare.dev a -n ns --overwrite cfshare.dev/requestedAt="));
+        assert!(said.contains("kubectl annotate --overwrite shares.cfshare.dev a -n ns cfshare.dev/requestedAt="));
         let said = judge(&[trace("a", late, "2026-01-01T00:50:00Z", 1)], now);
         assert_eq!(said, Err("the last change of Share ns/a has not been processed for 10m".into()));
         assert!(judge(&[trace("a", late, "2026-01-01T00:59:00Z", 1)], now).is_ok(), "a minute is no wonder");

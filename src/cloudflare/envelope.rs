@@ -6,6 +6,7 @@ use serde_json::Value;
 use serde_json::error::Category;
 
 use super::error::MAX_TEXT;
+use super::request::FULL_PAGE;
 use super::wire::number;
 use super::{ApiError, Error, ResponseHead, clean};
 
@@ -17,7 +18,7 @@ const MAX_CHAIN: usize = 10;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Page<T> {
     pub rows: Vec<T>,
-    /// In place of the rows came null, and nothing says how many there are: none, or they could not be read.
+    /// In place of the rows came null, and nothing says that there are none: they may not have been read.
     pub null: bool,
     /// The page that Cloudflare says this is, or the one that was asked for.
     pub page: u32,
@@ -70,7 +71,8 @@ pub(super) fn nothing(head: &ResponseHead, body: &[u8]) -> Result<(), Error> {
     maybe::<IgnoredAny>(head, body, |_| true).map(drop)
 }
 
-/// A list's rows. An empty list may come as null, unless the total, or the count of a page without a total, says otherwise.
+/// A list's rows. A page without rows may come as null: it is empty if its count or the total says so, in doubt if they leave
+/// that open, and an error if its count says that it has rows. The total is of the whole list, and the pages before may have it all.
 pub(super) fn page<T: DeserializeOwned>(head: &ResponseHead, body: &[u8], asked: u32) -> Result<Page<T>, Error> {
     let envelope = open::<Vec<T>>(head, body)?;
     let info = |key| envelope.result_info.get(key).and_then(number::<u64>);
@@ -78,11 +80,12 @@ pub(super) fn page<T: DeserializeOwned>(head: &ResponseHead, body: &[u8], asked:
     let total_count = info("total_count");
     let (page, per_page) = (small("page").unwrap_or(asked), small("per_page").filter(|rows| *rows > 0));
     let total_pages = small("total_pages");
-    let counted = total_count.or(info("count"));
-    let (rows, null) = match envelope.result {
-        Some(rows) => (rows, false),
-        None if counted.is_none_or(|count| count == 0) => (Vec::new(), counted.is_none()),
-        None => return Err(Error::garbled(head, "the result is null")),
+    let before = u64::from(page.saturating_sub(1)) * u64::from(per_page.unwrap_or(FULL_PAGE));
+    let (rows, null) = match (envelope.result, info("count"), total_count) {
+        (Some(rows), _, _) => (rows, false),
+        (None, Some(1..), _) => return Err(Error::garbled(head, "the result is null")),
+        (None, _, Some(total)) => (Vec::new(), total > before),
+        (None, count, None) => (Vec::new(), count.is_none()),
     };
     Ok(Page { rows, null, page, per_page, total_pages, total_count })
 }
@@ -305,17 +308,42 @@ mod tests {
     }
 
     #[test]
-    fn a_null_list_is_empty_if_the_total_says_so_and_in_doubt_if_nothing_does() {
-        let null = |info| format!(r#"{{"success":true,"result":null,"result_info":{info}}}"#);
-        for (info, in_doubt) in
-            [(r#"{"total_count":0}"#, false), (r#"{"count":0}"#, false), ("null", true), ("{}", true)]
-        {
-            let page = shares(&null(info)).unwrap();
-            assert!(page.rows.is_empty() && page.null == in_doubt, "{info}");
+    fn a_page_that_is_null_is_empty_if_its_count_or_the_total_says_so_and_in_doubt_if_they_leave_it_open() {
+        let null = |info: &str, asked: u32| {
+            let parsed = [
+                format!(r#"{{"success":true,"result":null,"result_info":{info}}}"#),
+                format!(r#"{{"success":true,"result_info":{info}}}"#),
+            ]
+            .map(|body| page::<Share>(&head(200), body.as_bytes(), asked));
+            assert_eq!(parsed[0], parsed[1], "null or absent: {info}");
+            parsed[0].clone()
+        };
+        let (empty, in_doubt) = (false, true);
+        for (info, asked, expected) in [
+            (r#"{"total_count":0}"#, 1, empty),
+            (r#"{"count":0}"#, 1, empty),
+            (r#"{"count":0}"#, 3, empty),
+            ("null", 1, in_doubt),
+            ("null", 3, in_doubt),
+            ("{}", 3, in_doubt),
+            // The total is of the whole list.
+            (r#"{"total_count":5}"#, 1, in_doubt),
+            (r#"{"count":0,"total_count":5}"#, 1, in_doubt),
+            (r#"{"count":0,"page":1,"total_count":5}"#, 3, in_doubt),
+            (r#"{"count":0,"page":2,"per_page":100,"total_count":100}"#, 2, empty),
+            (r#"{"total_count":100}"#, 2, empty),
+            (r#"{"total_count":101}"#, 2, in_doubt),
+            (r#"{"count":0,"total_count":101}"#, 2, in_doubt),
+            (r#"{"per_page":50,"total_count":100}"#, 3, empty),
+            (r#"{"per_page":50,"total_count":100}"#, 2, in_doubt),
+            (r#"{"total_count":5}"#, 0, in_doubt),
+        ] {
+            let page = null(info, asked).unwrap_or_else(|error| panic!("{info}: {error}"));
+            assert!(page.rows.is_empty() && page.null == expected, "page {asked}: {info}");
         }
-        assert!(shares(&null(r#"{"total_count":5}"#)).is_err());
-        assert!(shares(&null(r#"{"count":0,"total_count":5}"#)).is_err());
-        assert!(shares(&null(r#"{"count":5}"#)).is_err());
+        for (info, asked) in [(r#"{"count":5}"#, 1), (r#"{"count":5}"#, 3), (r#"{"count":5,"total_count":5}"#, 2)] {
+            assert!(null(info, asked).is_err(), "page {asked}: {info}");
+        }
         assert!(!shares(r#"{"success":true,"result":[]}"#).unwrap().null);
     }
 

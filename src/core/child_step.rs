@@ -94,7 +94,8 @@ pub enum Step {
     Claim,
     Wait(Wait),
     Refuse(Refusal),
-    /// Record where the row is, so that the Share may drop it and this object may go.
+    /// Record where the row is and what is known of it, until the Share drops it from its inventory: it would remove it once
+    /// this object has gone.
     RecordOnly,
     /// Look at the row, and do what it calls for.
     Reconcile,
@@ -115,8 +116,6 @@ pub enum Wait {
     Successor,
     /// For the Share, which may be deleted by the same command and takes the row along.
     ShareDeletion,
-    /// For the Share to drop the row from its inventory, or it would remove it.
-    Handover,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -135,6 +134,19 @@ pub fn step(facts: &Facts) -> Step {
     }
 }
 
+/// Whether an object is released whose row may stay at Cloudflare without anybody having wished so: its finalizer says that
+/// it had a record, which is lost.
+pub fn may_leave_row(facts: &Facts) -> bool {
+    let Some(deletion) = &facts.deletion else { return false };
+    let goes_or_stays_with_share = matches!(facts.share, Share::Present(parent) if parent.ends || parent.observes);
+    let by_wish = facts.suspended || deletion.retain || facts.declared == Declared::Elsewhere;
+    let lost = deletion.finalizer && !facts.claimed && !facts.record.row;
+    step(facts) == Step::Release && lost && !by_wish && !goes_or_stays_with_share
+}
+
+/// Nothing else is asked of an object that is suspended, and nothing is known of the row while its Share cannot be read. The
+/// claim comes before every other wait and all refusals but that of an invalid row, so that the Share's create may carry the
+/// row once it is made.
 fn live(facts: &Facts) -> Step {
     if facts.suspended {
         return Step::Wait(Wait::Suspended);
@@ -165,6 +177,7 @@ fn live(facts: &Facts) -> Step {
     }
 }
 
+/// What is released anyway comes before what would be awaited.
 fn end(facts: &Facts, deletion: &Deletion) -> Step {
     if !deletion.finalizer {
         return Step::Nothing;
@@ -198,14 +211,14 @@ fn end_of_row(facts: &Facts, deletion: &Deletion, bound: bool, recorded: bool) -
         if !recorded || suspended {
             return Step::Release;
         }
-        if facts.record.share {
-            return Step::Wait(Wait::Handover);
-        }
     } else if !facts.record.row && !recorded {
         // It was never held to be ours, and no create of the Share carried it.
         return Step::Release;
     }
-    if facts.declared == Declared::Elsewhere {
+    // A row that is to stay is left only to an object that has recorded it: one that merely declares it may be deleted at
+    // once, and then the Share removes the row that it still has on record.
+    let is_given_away = !deletion.retain || deletion.successor == Successor::Recorded;
+    if facts.declared == Declared::Elsewhere && is_given_away {
         return match deletion.successor {
             // Without a Share nobody can record it: the row is looked at, and left to who declares it.
             Successor::Awaited if facts.share == Share::Gone => Step::Reconcile,
@@ -222,7 +235,8 @@ fn end_of_row(facts: &Facts, deletion: &Deletion, bound: bool, recorded: bool) -
     }
 }
 
-/// What an object has recorded of a row.
+/// What an object has recorded of a row, to another one that takes it over. `row_step::Recorded` is what the same
+/// `rows::inventory::Entry` means to the object itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum OnRecord {
     Never,
@@ -384,10 +398,62 @@ mod tests {
     }
 
     #[test]
+    fn a_lost_record_is_told_of_where_nothing_else_says_what_becomes_of_the_row() {
+        every(|facts, step| {
+            let Some(deletion) = facts.deletion else { return assert!(!may_leave_row(facts), "{facts:?}") };
+            if may_leave_row(facts) {
+                assert!(deletion.finalizer && !facts.claimed && step == Step::Release, "{facts:?}");
+                assert!(!deletion.retain && !facts.suspended, "{facts:?}");
+            }
+            // Nobody has the row on record, and nobody wants it to stay.
+            let unknown = deletion.finalizer && !facts.claimed && facts.record == Record { share: false, row: false };
+            let live = matches!(facts.share, Share::Present(parent) if !parent.ends && !parent.observes && !parent.records_row);
+            let unwanted = !deletion.retain && !facts.suspended && facts.declared == Declared::Nowhere;
+            assert!(!(unknown && live && unwanted) || may_leave_row(facts), "{facts:?}");
+        });
+    }
+
+    #[test]
     fn what_is_retained_is_never_touched() {
         every(|facts, step| {
             if facts.deletion.is_some_and(|deletion| deletion.retain) {
                 assert_ne!(step, Step::Reconcile, "{facts:?}");
+            }
+        });
+    }
+
+    /// The facts of deletions that the decision about the row is reached with, while the Share has that row on record.
+    fn is_about_a_recorded_row(facts: &Facts) -> Option<(Deletion, Parent)> {
+        let deletion = facts.deletion.filter(|deletion| deletion.finalizer && facts.valid && !facts.suspended)?;
+        let Share::Present(parent) = facts.share else { return None };
+        let ends = parent.observes || parent.ends || deletion.last || parent.creating;
+        (parent.records_row && !ends).then_some((deletion, parent))
+    }
+
+    #[test]
+    fn a_row_that_stays_and_that_another_one_declares_holds_its_object_only_until_that_one_has_it_on_record() {
+        every(|facts, step| {
+            let Some((deletion, parent)) = is_about_a_recorded_row(facts).filter(|(deletion, _)| deletion.retain)
+            else {
+                return;
+            };
+            if facts.declared == Declared::Elsewhere {
+                let is_given_away = deletion.successor == Successor::Recorded;
+                let goes = is_given_away || parent.suspended || !parent.bound;
+                assert_eq!(step, if goes { Step::Release } else { Step::RecordOnly }, "{facts:?}");
+            }
+        });
+    }
+
+    /// The record may be older than what the Share has recorded since, and the Share waits until it is not.
+    #[test]
+    fn a_row_that_stays_and_that_nobody_else_declares_is_recorded_until_the_share_drops_it() {
+        every(|facts, step| {
+            let Some((_, parent)) = is_about_a_recorded_row(facts).filter(|(deletion, _)| deletion.retain) else {
+                return;
+            };
+            if facts.declared != Declared::Elsewhere && parent.bound && !parent.suspended {
+                assert_eq!(step, Step::RecordOnly, "{facts:?}");
             }
         });
     }

@@ -23,7 +23,7 @@ pub type Record = BTreeMap<String, At>;
 /// What this process knows of the deletions of one account.
 #[derive(Debug, Default)]
 pub struct DeletionLog {
-    /// What it recorded: the watch may bring its own writes late.
+    /// What any Share of the account has on record, and what this process recorded: the watch may bring its writes late.
     pub recorded: Record,
     /// When its managed shares were last counted, and how many there were.
     counted: Option<(At, usize)>,

@@ -9,6 +9,13 @@ pub const REPORTED: u32 = 3;
 /// What may pass is tried again after a time between these two.
 const SOON: Duration = Duration::from_secs(1);
 const LATE: Duration = Duration::from_secs(60);
+/// A request that the API server did not carry out is made again after a time between these; one that was refused for the
+/// version of its object sooner, since a newer one is on its way.
+const UNSERVED_SOON: Duration = Duration::from_secs(5);
+const OUTDATED_SOON: Duration = Duration::from_millis(300);
+const UNSERVED_LATE: Duration = Duration::from_secs(45);
+/// Longest of these, where the API server asks for more.
+pub const UNSERVED_MAX: Duration = Duration::from_secs(60);
 /// A credential that has been refused for long is tried no sooner.
 const DENIED: Duration = Duration::from_secs(30);
 
@@ -135,6 +142,13 @@ pub fn after_refusal(times: u32) -> Duration {
     growing(times.saturating_sub(1), SOON, LATE)
 }
 
+/// When a request is made again that the API server did not carry out so many times in a row; `asked`: for how long it asks us
+/// to wait. Within a minute, so that what it holds up goes on soon after the API server does.
+pub fn after_unserved(times: u32, is_outdated: bool, asked: Duration) -> Duration {
+    let soon = if is_outdated { OUTDATED_SOON } else { UNSERVED_SOON };
+    growing(times.saturating_sub(1), soon, UNSERVED_LATE).max(asked.min(UNSERVED_MAX))
+}
+
 /// A delay that grows by half with each step, between two bounds.
 pub fn growing(step: u32, min: Duration, max: Duration) -> Duration {
     let factor = 1.5f64.powi(step.min(40) as i32);
@@ -199,6 +213,26 @@ mod tests {
         let facts = Facts { denied_elsewhere: true, ..facts(ErrorClass::Denied, 1, 0, false) };
         let expected = Judgement { cause: Cause::Denied { for_long: true }, reported: true, retry_after: DENIED };
         assert_eq!(judge(&facts, &BOUNDS), expected);
+    }
+
+    #[test]
+    fn what_the_api_server_does_not_carry_out_is_tried_ever_later_and_within_a_minute() {
+        let delays = |is_outdated, asked| {
+            let asked = Duration::from_secs(asked);
+            [1, 2, 3, 9, 99].map(|times| after_unserved(times, is_outdated, asked).as_millis())
+        };
+        assert_eq!(delays(true, 0), [300, 450, 675, 7_688, 45_000], "one conflict is nothing");
+        assert_eq!(delays(false, 0), [5_000, 7_500, 11_250, 45_000, 45_000]);
+        assert_eq!(delays(false, 30), [30_000, 30_000, 30_000, 45_000, 45_000]);
+        assert_eq!(delays(true, 86_400), [60_000; 5]);
+        let tries = |is_outdated| {
+            let mut passed = Duration::ZERO;
+            (1..).find(|times| {
+                passed += after_unserved(*times, is_outdated, Duration::ZERO);
+                passed > Duration::from_secs(60)
+            })
+        };
+        assert_eq!((tries(true), tries(false)), (Some(12), Some(5)), "in the first minute");
     }
 
     #[test]

@@ -78,12 +78,15 @@ pub struct Losses {
     pub pending: usize,
     /// How many others went within the window without confirmation.
     pub lately: usize,
+    /// How many waited for a person at once since the last edit. That some of them are kept is no permission to remove the
+    /// rest.
+    pub withheld: usize,
 }
 
 impl Losses {
     /// Whether they wait for a person.
     pub fn exceed(self, limit: Limit, counted: Counted) -> bool {
-        self.pending > 0 && self.pending + self.lately > limit.of(counted, self.total)
+        self.pending > 0 && self.pending.max(self.withheld) + self.lately > limit.of(counted, self.total)
     }
 }
 
@@ -222,7 +225,7 @@ mod tests {
                     for portion in 1..=4 {
                         let mut lately = 0;
                         while lately + portion <= total {
-                            let losses = Losses { total, pending: portion, lately };
+                            let losses = Losses { total, pending: portion, lately, withheld: 0 };
                             if losses.exceed(limit, counted) {
                                 break;
                             }
@@ -230,7 +233,7 @@ mod tests {
                         }
                         let most = limit.of(counted, total);
                         assert!(lately <= most, "{limit:?} of {total} by {portion}: {lately} of {most}");
-                        let one_more = Losses { total, pending: portion, lately };
+                        let one_more = Losses { total, pending: portion, lately, withheld: 0 };
                         assert!(lately + portion > total || one_more.exceed(limit, counted));
                     }
                 }
@@ -243,7 +246,7 @@ mod tests {
         for counted in BOTH {
             for limit in every() {
                 for (total, lately) in [(0, 0), (5, 0), (5, 5), (5, 50)] {
-                    assert!(!Losses { total, pending: 0, lately }.exceed(limit, counted));
+                    assert!(!Losses { total, pending: 0, lately, withheld: total }.exceed(limit, counted));
                 }
             }
         }

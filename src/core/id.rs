@@ -1,7 +1,8 @@
 //! Which strings may name something at Cloudflare.
 //!
 //! Cloudflare promises no pattern for its ids, so a valid id is whatever is one safe path segment. Those of hex digits mean
-//! the same in either case: people write them in both, and Cloudflare need not repeat what they wrote.
+//! the same in either case, and a UUID with or without its dashes: people write them in both ways, and Cloudflare need not
+//! repeat what they wrote.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -41,9 +42,18 @@ fn is_hex(text: &str) -> bool {
     text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
 }
 
+/// Hex digits with dashes at their four places.
+fn is_uuid(text: &str) -> bool {
+    let fits =
+        |(at, byte): (usize, u8)| if [8, 13, 18, 23].contains(&at) { byte == b'-' } else { byte.is_ascii_hexdigit() };
+    text.len() == 36 && text.bytes().enumerate().all(fits)
+}
+
 /// The id in the form in which ids are compared.
 pub fn folded(id: &str) -> Cow<'_, str> {
-    if id.bytes().any(|b| b.is_ascii_uppercase()) && is_hex(id) {
+    if is_uuid(id) {
+        Cow::Owned(id.replace('-', "").to_ascii_lowercase())
+    } else if id.bytes().any(|b| b.is_ascii_uppercase()) && is_hex(id) {
         Cow::Owned(id.to_ascii_lowercase())
     } else {
         Cow::Borrowed(id)
@@ -52,7 +62,8 @@ pub fn folded(id: &str) -> Cow<'_, str> {
 
 /// Whether two ids name the same.
 pub fn same(one: &str, other: &str) -> bool {
-    one == other || one.eq_ignore_ascii_case(other) && is_hex(one)
+    let is_either_uuid = || one.len() != other.len() && (is_uuid(one) || is_uuid(other));
+    one == other || one.eq_ignore_ascii_case(other) && is_hex(one) || is_either_uuid() && folded(one) == folded(other)
 }
 
 /// Whether both name the same, or nothing.
@@ -143,6 +154,30 @@ mod tests {
     use std::collections::{BTreeSet, HashSet};
 
     use super::*;
+
+    #[test]
+    fn a_uuid_means_the_same_with_and_without_dashes_and_nothing_else_does() {
+        let uuid = "b6a1c4de-0b8c-4f5e-9a3d-2c1b0a9f8e7d";
+        let bare = uuid.replace('-', "");
+        let others = [
+            &uuid[..35],
+            "b6a1c4de0-b8c-4f5e-9a3d-2c1b0a9f8e7d",
+            "b6a1c4de0b8c-4f5e-9a3d-2c1b0a9f8e7d",
+            "g6a1c4de-0b8c-4f5e-9a3d-2c1b0a9f8e7d",
+            "b6a1c4de-0b8c-4f5e-9a3d-2c1b0a9f8e7e",
+        ];
+        let id = |text: &str| SourceId::parse(text).expect("an id");
+        let all = [uuid, &bare, &uuid.to_uppercase(), &bare.to_uppercase()].map(id);
+        assert_eq!(all.iter().collect::<HashSet<_>>().len(), 1);
+        assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), 1);
+        assert_eq!(all[0].as_str(), uuid, "it keeps its spelling");
+        for one in &all {
+            assert!(all.iter().all(|other| one == other), "{one}");
+            for other in others.map(id) {
+                assert!(*one != other && one.cmp(&other) != Ordering::Equal, "{one} {other}");
+            }
+        }
+    }
 
     #[test]
     fn ids_of_hex_digits_mean_the_same_in_either_case_and_keep_their_spelling() {

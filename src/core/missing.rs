@@ -1,6 +1,21 @@
 //! When a share that is not there is believed to be gone.
 //!
 //! One answer that it does not exist proves little: reads may lag behind, and a wrong credential hides shares.
+//!
+//! Who may be asked about such a share, and what follows from a yes, in bold where that is a write:
+//!
+//! | question | yes, if | then |
+//! |---|---|---|
+//! | `AccountCache::is_missing` | a GET said that it does not exist | it is read again, a while later |
+//! | `Account::is_hidden` | only another credential ever showed it | wait for that one, or for a person's word |
+//! | `AccountCache::was_expected_to_go` | Cloudflare said that it deletes it | what is being deleted is listed |
+//! | `AccountCache::uncounted` | no complete list was begun since | a sweep is demanded, so that the breaker counts it |
+//! | [`Missing::is_gone`] | see there | the next two stand on it, or on two answers that it is deleted |
+//! | `AccountCache::is_gone` | the list of what is being deleted may prove it | a child that is deleted **is released** |
+//! | `AccountCache::is_lost` | only a complete list proves it, since that was counted | see `has_ended` |
+//! | `AccountCache::has_ended` | `is_gone` if its object is deleted, else `is_lost` | `Presence::Gone`; see `is_gone` |
+//! | `Presence::Gone` | `has_ended`, and not hidden | its Share **creates another one**, or **is released** |
+//! | `Breaker` | many of the account went in ten minutes | nothing is written, and nothing believed to be gone |
 
 use std::time::Duration;
 

@@ -24,4 +24,3 @@ pub mod shard;
 pub mod share_step;
 pub mod sweep_interval;
 pub mod time;
-pub mod waiver;

@@ -7,6 +7,8 @@ pub struct Facts {
     pub deleting: bool,
     /// Our finalizer is on it.
     pub finalizer: bool,
+    /// The finalizer is on it, and the record that comes with it is not there, or that of another object.
+    pub lost: bool,
     /// What the manifest declares can be sent.
     pub valid: bool,
     pub suspended: bool,
@@ -41,6 +43,8 @@ pub enum Step {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Why {
     NothingMade,
+    /// Which share it made, if any, is not known any more.
+    RecordLost,
     Suspended,
     Retained,
 }
@@ -48,16 +52,17 @@ pub enum Why {
 /// The one step that these facts call for. A deletion that is over comes first, then a manifest that cannot be carried
 /// out, since nothing else of it can be believed, then the person who suspended it, and then the deletion.
 pub fn step(facts: &Facts) -> Step {
-    let Facts { deleting, finalizer, valid, suspended, announced, bound, rows, retain, children_lag } = *facts;
+    let Facts { deleting, finalizer, lost, valid, suspended, announced, bound, rows, retain, children_lag } = *facts;
+    let unmade = if lost { Why::RecordLost } else { Why::NothingMade };
     match (deleting, valid, suspended) {
         (true, _, _) if !finalizer => Step::Nothing,
-        (true, false, _) if !announced && !bound && !rows => Step::Release(Why::NothingMade),
+        (true, false, _) if !announced && !bound && !rows => Step::Release(unmade),
         (_, false, _) => Step::Refuse,
         (true, true, true) => Step::Release(Why::Suspended),
         (false, true, true) => Step::Suspend,
         (true, true, false) if !announced && retain && bound && children_lag => Step::AwaitChildren,
         (true, true, false) if !announced && retain => Step::Release(Why::Retained),
-        (true, true, false) if !announced && !bound => Step::Release(Why::NothingMade),
+        (true, true, false) if !announced && !bound => Step::Release(unmade),
         (_, true, false) => Step::Open,
     }
 }
@@ -68,7 +73,7 @@ mod tests {
 
     /// Every combination of facts, and what it calls for.
     fn every() -> impl Iterator<Item = (Facts, Step)> {
-        (0..1_u32 << 9).map(|bits| {
+        (0..1_u32 << 10).map(|bits| {
             let bit = |n: u32| bits & 1 << n != 0;
             let facts = Facts {
                 deleting: bit(0),
@@ -80,6 +85,7 @@ mod tests {
                 rows: bit(6),
                 retain: bit(7),
                 children_lag: bit(8),
+                lost: bit(9),
             };
             (facts, step(&facts))
         })
@@ -102,6 +108,18 @@ mod tests {
             let made = facts.announced || facts.bound;
             if matches!(step, Step::Release(_)) && made && !facts.suspended {
                 assert!(facts.retain && !facts.announced, "{facts:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_lost_record_is_told_of_unless_the_share_stays_by_wish() {
+        for (facts, step) in every() {
+            match step {
+                Step::Release(Why::RecordLost) => assert!(facts.lost && !facts.announced && !facts.bound, "{facts:?}"),
+                Step::Release(Why::NothingMade) => assert!(!facts.lost, "{facts:?}"),
+                Step::Release(Why::Suspended | Why::Retained) => assert!(facts.suspended || facts.retain, "{facts:?}"),
+                Step::Nothing | Step::Refuse | Step::Suspend | Step::AwaitChildren | Step::Open => {}
             }
         }
     }

@@ -34,7 +34,7 @@ impl RowKey {
         matches!(self, RowKey::Resource { .. })
     }
 
-    /// As it is displayed, but alike for ids that name the same in upper and lower case.
+    /// As it is displayed, but alike for ids that name the same.
     pub fn folded(&self) -> String {
         match self {
             RowKey::Recipient(account) => format!("recipients[{}]", folded(account.as_str())),

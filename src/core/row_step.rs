@@ -27,13 +27,14 @@ pub enum Declared {
     Nowhere,
 }
 
-/// What the object that asks remembers of the key.
+/// What the object that asks has recorded of the key: its `rows::inventory::Entry`, once it is known what became of the
+/// announced call. `child_step::OnRecord` is what another object sees of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Recorded {
     Never,
     /// A call that adds it was announced.
     Intended {
-        /// It can no longer take effect, and could not when the rows were read.
+        /// It can no longer take effect, and could not when the rows were read; or it was never sent.
         settled: bool,
         /// It has taken effect, so that it cannot once more.
         answered: bool,
@@ -42,11 +43,24 @@ pub enum Recorded {
     InPlace,
 }
 
+/// What the process that asks knows of a call that was announced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Sent {
+    /// It was not sent, and will not be: this very process announced it, took the write for failed, and sends nothing after
+    /// such a write.
+    Never,
+    /// It may have been, as all that was announced before a restart.
+    Maybe,
+    /// It was, and has taken effect.
+    Answered,
+}
+
 impl Recorded {
-    /// What an announcement means to rows that were read then. The call may take effect for the settle time, and
-    /// reads may lag behind by `read_lag`.
-    pub fn announced(at: At, read: At, settle: Duration, read_lag: Duration, answered: bool) -> Recorded {
-        Recorded::Intended { settled: read.since(at) > settle + read_lag, answered }
+    /// What an announcement means to rows that were read then. A call that may have been sent may take effect for the settle
+    /// time, and reads may lag behind by `read_lag`.
+    pub fn announced(at: At, read: At, settle: Duration, read_lag: Duration, sent: Sent) -> Recorded {
+        let settled = sent == Sent::Never || read.since(at) > settle + read_lag;
+        Recorded::Intended { settled, answered: sent == Sent::Answered }
     }
 }
 
@@ -165,6 +179,24 @@ mod tests {
     }
 
     #[test]
+    fn an_announced_call_is_open_until_it_settles_unless_it_was_answered_or_never_sent() {
+        let (settle, read_lag) = (Duration::from_secs(240), Duration::from_secs(60));
+        for (sent, read_after, settled, answered) in [
+            (Sent::Maybe, 0, false, false),
+            (Sent::Maybe, 300, false, false),
+            (Sent::Maybe, 301, true, false),
+            (Sent::Answered, 0, false, true),
+            (Sent::Answered, 301, true, true),
+            (Sent::Never, 0, true, false),
+            (Sent::Never, 301, true, false),
+        ] {
+            let read = At(5).plus(Duration::from_secs(read_after));
+            let recorded = Recorded::announced(At(5), read, settle, read_lag, sent);
+            assert_eq!(recorded, Recorded::Intended { settled, answered }, "{sent:?} {read_after}");
+        }
+    }
+
+    #[test]
     fn what_nobody_here_declared_is_removed_only_by_prune() {
         for (facts, step) in every() {
             if step == Step::Remove && facts.recorded == Recorded::Never {
@@ -203,7 +235,7 @@ mod tests {
     #[test]
     fn an_announcement_settles_only_for_rows_read_after_both_times() {
         let (settle, read_lag) = (Duration::from_millis(100), Duration::from_millis(10));
-        let settled = |read| match Recorded::announced(At(5), At(read), settle, read_lag, false) {
+        let settled = |read| match Recorded::announced(At(5), At(read), settle, read_lag, Sent::Maybe) {
             Recorded::Intended { settled, .. } => settled,
             Recorded::Never | Recorded::InPlace => unreachable!("it was announced"),
         };

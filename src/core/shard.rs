@@ -39,22 +39,10 @@ pub fn shards_of_holder(holder: &str) -> Option<u16> {
     (2..=MAX_SHARDS).contains(&shards).then_some(shards)
 }
 
-/// What a child object says of the account in which its row is.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Child<'a> {
-    pub is_deleting: bool,
-    /// The account of its Share, if that is known.
-    pub parent: Option<&'a str>,
-    /// The account in which it recorded its row.
-    pub recorded: Option<&'a str>,
-}
-
-impl<'a> Child<'a> {
-    /// The account whose shard looks after it. A child that goes removes its row where it made it, even if a Share of
-    /// another account has taken the name since.
-    pub fn account(self) -> Option<&'a str> {
-        if self.is_deleting { self.recorded.or(self.parent) } else { self.parent.or(self.recorded) }
-    }
+/// The account whose shard looks after a child object, of that of its Share, `parent`, and that in which it recorded its
+/// row. A child that goes removes its row where it made it, even if a Share of another account has taken the name since.
+pub fn account_of_child<'a>(is_deleting: bool, parent: Option<&'a str>, recorded: Option<&'a str>) -> Option<&'a str> {
+    if is_deleting { recorded.or(parent) } else { parent.or(recorded) }
 }
 
 /// How the replicas divide the shards, as one of them sees it.
@@ -134,12 +122,11 @@ mod tests {
 
     #[test]
     fn a_child_is_looked_after_where_its_row_is() {
-        let child = |is_deleting, parent, recorded| Child { is_deleting, parent, recorded }.account();
-        assert_eq!(child(false, Some("new"), Some("old")), Some("new"));
-        assert_eq!(child(true, Some("new"), Some("old")), Some("old"));
-        assert_eq!(child(false, None, Some("old")), Some("old"));
-        assert_eq!(child(true, Some("new"), None), Some("new"));
-        assert_eq!(child(false, None, None), None);
+        assert_eq!(account_of_child(false, Some("new"), Some("old")), Some("new"));
+        assert_eq!(account_of_child(true, Some("new"), Some("old")), Some("old"));
+        assert_eq!(account_of_child(false, None, Some("old")), Some("old"));
+        assert_eq!(account_of_child(true, Some("new"), None), Some("new"));
+        assert_eq!(account_of_child(false, None, None), None);
     }
 
     /// Replicas that keep to the rules, one after the other, until nothing moves.

@@ -51,6 +51,9 @@ pub enum Situation {
         candidates: Candidates,
         /// The settle time has passed, and looks a while apart since showed nothing.
         settled: bool,
+        /// No request was sent for it, and none will be: this very process announced it, took the write for failed, and
+        /// sends nothing after such a write. Where that is not known, as after a restart, it counts as sent.
+        unsent: bool,
     },
     Bound {
         adopted: bool,
@@ -141,6 +144,8 @@ pub enum Step {
     Create,
     /// Nothing came of the announced create: drop the announcement, and count it as lost.
     GiveUp,
+    /// Nothing was sent for the announced create: drop the announcement, and count nothing as lost.
+    Withdraw,
     /// Send the delete.
     Delete,
     /// The bound share is gone: drop its id and what hung on it.
@@ -260,7 +265,7 @@ pub fn step(facts: &Facts) -> Step {
         }
         Mode::Manage => match &facts.situation {
             Situation::Unbound { adoption, named, gathered, may_try } => begin(adoption, named, *gathered, *may_try),
-            Situation::Announced { candidates, settled } => resolve(candidates, *settled),
+            Situation::Announced { candidates, settled, unsent } => resolve(candidates, *settled, *unsent),
             Situation::Bound { adopted, share } => keep(*adopted, *share),
         },
     }
@@ -292,9 +297,11 @@ fn begin(adoption: &Adoption, named: &Named, gathered: Gathered, may_try: bool) 
     }
 }
 
-/// A create was announced: find what it made.
-fn resolve(candidates: &Candidates, settled: bool) -> Step {
+/// A create was announced: find what it made, unless nothing can have come of it.
+fn resolve(candidates: &Candidates, settled: bool, unsent: bool) -> Step {
     match candidates {
+        // What is found was made by somebody else.
+        _ if unsent => Step::Withdraw,
         Candidates::Unread => Step::Read(Want::List),
         Candidates::One(id) => Step::Bind { id: id.clone(), adopted: false },
         Candidates::Many(ids) => Step::Refuse(Refusal::Ambiguous(ids.clone())),
@@ -326,7 +333,7 @@ fn by_presence(share: Presence, live: Step, gone: Step) -> Step {
 fn end(facts: &Facts) -> Step {
     match &facts.situation {
         Situation::Unbound { .. } => Step::Release,
-        Situation::Announced { candidates, settled } => resolve(candidates, *settled),
+        Situation::Announced { candidates, settled, unsent } => resolve(candidates, *settled, *unsent),
         Situation::Bound { .. } if facts.retain || !facts.owner => Step::Release,
         Situation::Bound { share, .. } => by_presence(*share, Step::Delete, Step::Release),
     }
@@ -334,7 +341,7 @@ fn end(facts: &Facts) -> Step {
 
 fn frozen_end(facts: &Facts) -> Step {
     match end(facts) {
-        Step::Delete | Step::GiveUp => Step::Wait(Wait::Thaw),
+        Step::Delete | Step::GiveUp | Step::Withdraw => Step::Wait(Wait::Thaw),
         // What vanished while nothing may change is not believed to be gone.
         Step::Release if matches!(facts.situation, Situation::Bound { .. }) && !facts.retain => Step::Wait(Wait::Thaw),
         other => other,
@@ -412,8 +419,8 @@ mod tests {
             Candidates::One(id("c")),
             Candidates::Many(vec![id("c"), id("d")]),
         ] {
-            for settled in [false, true] {
-                all.push(Situation::Announced { candidates: candidates.clone(), settled });
+            for (settled, unsent) in [(false, false), (false, true), (true, false), (true, true)] {
+                all.push(Situation::Announced { candidates: candidates.clone(), settled, unsent });
             }
         }
         for adopted in [false, true] {
@@ -658,9 +665,38 @@ mod tests {
     fn an_open_announcement_is_given_up_only_after_settling() {
         for (facts, step) in every() {
             if step == Step::GiveUp {
-                assert_eq!(facts.situation, Situation::Announced { candidates: Candidates::None, settled: true });
+                let situation = Situation::Announced { candidates: Candidates::None, settled: true, unsent: false };
+                assert_eq!(facts.situation, situation);
             }
         }
+    }
+
+    #[test]
+    fn what_an_announcement_calls_for_is_one_row_of_a_table() {
+        type Row = (fn(&Candidates, bool, bool) -> bool, Step);
+        let many = Refusal::Ambiguous(vec![id("c"), id("d")]);
+        let table: [Row; 7] = [
+            (|_, _, unsent| unsent, Step::Withdraw),
+            (|c, _, unsent| !unsent && *c == Candidates::Unread, Step::Read(Want::List)),
+            (|c, settled, unsent| !unsent && *c == Candidates::None && settled, Step::GiveUp),
+            (|c, settled, unsent| !unsent && *c == Candidates::None && !settled, Step::Wait(Wait::Settle)),
+            (|c, _, unsent| !unsent && *c == Candidates::Hidden, Step::Wait(Wait::Visibility)),
+            (|c, _, unsent| !unsent && matches!(c, Candidates::One(_)), Step::Bind { id: id("c"), adopted: false }),
+            (|c, _, unsent| !unsent && matches!(c, Candidates::Many(_)), Step::Refuse(many)),
+        ];
+        let mut cases = 0;
+        for (facts, step) in every() {
+            let Situation::Announced { candidates, settled, unsent } = &facts.situation else { continue };
+            if facts.mode != Mode::Manage {
+                assert_ne!(step, Step::Withdraw, "{facts:?}");
+                continue;
+            }
+            let of = |(fits, _): &&Row| fits(candidates, *settled, *unsent);
+            let rows: Vec<&Step> = table.iter().filter(of).map(|(_, step)| step).collect();
+            assert_eq!(rows, [&step], "{facts:?}");
+            cases += 1;
+        }
+        assert_eq!(cases, 5 * 4 * 8, "whoever owns it, and whether it is being deleted or retained");
     }
 
     #[test]
@@ -668,7 +704,7 @@ mod tests {
         for (facts, step) in every() {
             if facts.mode != Mode::Manage {
                 assert!(
-                    !matches!(step, Step::Create | Step::Delete | Step::GiveUp | Step::Forget),
+                    !matches!(step, Step::Create | Step::Delete | Step::GiveUp | Step::Withdraw | Step::Forget),
                     "{facts:?} {step:?}"
                 );
             }

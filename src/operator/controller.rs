@@ -22,10 +22,11 @@ use super::delays;
 use super::pass::Pass;
 use crate::api::{Kind, Name, ObjectKey, Reason};
 use crate::core::health::{self, Sign};
+use crate::core::time::At;
 use crate::operator::cluster::feed::{Feed, SharedWriter};
+use crate::operator::cluster::listwatch;
 use crate::operator::cluster::reconciled::{Reconciled, reports_generation};
 use crate::operator::cluster::requests::api_in;
-use crate::operator::cluster::watch as watches;
 use crate::operator::cluster::work_queue::WorkQueue;
 use crate::operator::pass::context::Context;
 use crate::operator::pass::verdict::Verdict;
@@ -39,6 +40,8 @@ const OCCUPIED_RETRY: Duration = Duration::from_secs(2);
 const CROWDED_RETRY: Duration = Duration::from_millis(200);
 /// When to come back after a panic.
 const PANIC_RETRY: Duration = Duration::from_secs(60);
+/// When to come back to an object that is too large with its status: an edit comes before.
+const TOO_LARGE_RETRY: Duration = Duration::from_secs(600);
 /// How many passes over objects of one kind run at a time, in each scope.
 const CONCURRENCY: u16 = 32;
 
@@ -91,7 +94,7 @@ impl Scope {
         let (context, cluster) = (self.context.clone(), self.context.cluster.clone());
         let deleted = move |object: &ObjectKey| context.forget(object);
         let feed = Feed::new(self.namespace.clone(), cluster, reflector.writer.clone(), report, deleted);
-        let stream = watches::stream(api, self.selector.clone(), feed);
+        let stream = listwatch::stream(api, self.selector.clone(), feed);
         let controller = Controller::for_stream(stream, reflector.store.clone())
             .with_config(ControllerConfig::default().concurrency(CONCURRENCY))
             .reconcile_on(reflector.queue.clone().references());
@@ -155,12 +158,16 @@ async fn run_pass<K: Reconciled>(
     if K::cache(&context.cluster.index).is_unreadable(&key.name) {
         return Action::await_change();
     }
-    let working = match enter(&context, object.as_ref()).await {
+    let began = context.clock.now();
+    let version = object.meta().resource_version.as_deref().unwrap_or_default();
+    if let Some(left) = context.memories.held_for(&key, version, began) {
+        return Action::requeue(left);
+    }
+    let working = match enter(&context, &object, began).await {
         Ok(working) => working,
         Err(action) => return action,
     };
     let generation = object.meta().generation.unwrap_or(0);
-    let began = context.clock.now();
     let span = tracing::info_span!("pass", object = %key, generation);
     let trace = context.remote.traces.pass(&key, generation);
     let started = std::time::Instant::now();
@@ -182,7 +189,8 @@ async fn run_pass<K: Reconciled>(
         Ok(_) | Err(_) => context.memories.stopped_waiting(&key),
     }
     match ended {
-        Ok(ended) => span.in_scope(|| when_next(context, object, ended)),
+        Ok(Err(stop)) if stop.is_too_large() => report_too_large(context, object).instrument(span).await,
+        Ok(ended) => when_next(context, object, began, ended).instrument(span).await,
         Err(panic) => report_panic(context, object, &panic).await,
     }
 }
@@ -197,6 +205,25 @@ async fn report_panic<K: Reconciled>(context: Arc<Context>, object: Arc<K>, pani
     );
     let _ = Pass::begin(context, object).finish(verdict).await;
     Action::requeue(PANIC_RETRY)
+}
+
+/// What was to be recorded could not be, so nothing was done that needs the record. The status as it is, with what is wrong
+/// in its conditions, is small enough.
+async fn report_too_large<K: Reconciled>(context: Arc<Context>, object: Arc<K>) -> Action {
+    let object = K::cache(&context.cluster.index).latest(object);
+    let verdict = Verdict::stalled(
+        Reason::Invalid,
+        "the object with its status is too large for Kubernetes (etcd takes 1.5 MiB), so cfshare can record nothing more and \
+         changes nothing more at Cloudflare: declare recipients in ShareRecipient and resources in ShareResource objects",
+    );
+    let verdict = verdict.requeue_after(TOO_LARGE_RETRY);
+    if let Err(stop) = Pass::begin(context, object).finish(verdict).await {
+        tracing::warn!(
+            ?stop,
+            "an object is too large for Kubernetes with its status, and that cannot be reported there"
+        );
+    }
+    Action::requeue(TOO_LARGE_RETRY)
 }
 
 /// What the trace of a pass says of its end.
@@ -217,52 +244,49 @@ fn end(trace: Trace, ended: &Result<Result<Option<Duration>, Stop>, JoinError>) 
 }
 
 /// The right to work on the object, or what to do instead: the objects of other shards are looked after by others.
-async fn enter<K: Reconciled>(context: &Arc<Context>, object: &K) -> Result<TaskTrackerToken, Action> {
+async fn enter<K: Reconciled>(context: &Arc<Context>, object: &Arc<K>, now: At) -> Result<TaskTrackerToken, Action> {
     let cluster = &context.cluster;
-    let failed = |stop: Stop| {
-        tracing::warn!(?stop, "the Share of a child object cannot be read");
-        Action::requeue(delays::TRANSIENT)
+    let failed =
+        async |stop: Stop| Action::requeue(Pass::begin(context.clone(), object.clone()).unserved(&stop, now).await);
+    let account = match cluster.account_of(object.as_ref()).await {
+        Ok(account) => account,
+        Err(stop) => return Err(failed(stop).await),
     };
-    let account = cluster.account_of(object).await.map_err(failed)?;
     let shard = cluster.shard_of(account.as_deref());
-    let namespace = &Name::of(object).namespace;
+    let namespace = &Name::of(object.as_ref()).namespace;
     let working = cluster.shards.enter(shard, namespace).ok_or_else(Action::await_change)?;
     // Another process may know the Share already that this one does not, and look after its child objects.
-    if account.is_none() && cluster.shards.are_many() && cluster.has_parent(object).await.map_err(failed)? {
-        return Err(Action::requeue(delays::RECHECK));
+    if account.is_none() && cluster.shards.are_many() {
+        match cluster.has_parent(object.as_ref()).await {
+            Ok(true) => return Err(Action::requeue(delays::RECHECK)),
+            Ok(false) => {}
+            Err(stop) => return Err(failed(stop).await),
+        }
     }
     Ok(working)
 }
 
-/// When the object is looked at again, and what is reported of a pass that ended otherwise than with a verdict.
-fn when_next<K: Reconciled>(context: Arc<Context>, object: Arc<K>, ended: Result<Option<Duration>, Stop>) -> Action {
+/// When the object is looked at again after a pass that began then, and what is reported of one that ended otherwise than with
+/// a verdict.
+async fn when_next<K: Reconciled>(
+    context: Arc<Context>,
+    object: Arc<K>,
+    began: At,
+    ended: Result<Option<Duration>, Stop>,
+) -> Action {
     let stop = match ended {
         Ok(Some(after)) => return Action::requeue(after.max(Duration::from_millis(20))),
         Ok(None) => return Action::await_change(),
         Err(stop) => stop,
     };
-    if stop.refusal().is_some() {
-        Pass::begin(context, object).report_refusal(&stop);
-        return Action::requeue(delays::TRANSIENT);
-    }
-    match stop {
+    match &stop {
         // Woken by the limiter or the sweep.
         Stop::Queued => Action::await_change(),
         Stop::Occupied => Action::requeue(OCCUPIED_RETRY),
         Stop::Crowded => Action::requeue(CROWDED_RETRY),
-        Stop::Conflict => {
-            let pass = Pass::begin(context, object);
-            if pass.note_conflict() {
-                pass.context.cluster.distrust(pass.object.as_ref());
-            }
-            Action::requeue(Duration::from_millis(300))
-        }
         Stop::Stopping | Stop::Late => Action::requeue(delays::RECHECK),
-        // If it is the object that is gone, the watch ends this; if it is what serves it, nothing else would come.
-        Stop::Kubernetes(kube::Error::Api(status)) if status.code == 404 => Action::requeue(delays::TRANSIENT),
-        Stop::Kubernetes(error) => {
-            tracing::warn!(%error, "request to the API server failed");
-            Action::requeue(delays::TRANSIENT)
+        Stop::Conflict | Stop::Kubernetes(_) => {
+            Action::requeue(Pass::begin(context, object).unserved(&stop, began).await)
         }
         Stop::Cloudflare(error) => {
             tracing::warn!(%error, "request to Cloudflare failed");
@@ -275,6 +299,7 @@ fn when_next<K: Reconciled>(context: Arc<Context>, object: Arc<K>, ended: Result
 mod tests {
     use http::{Method, Request, Response};
     use kube::client::Body;
+    use kube::core::Status;
     use parking_lot::Mutex;
     use serde_json::{Value, json};
 
@@ -331,10 +356,36 @@ mod tests {
             metrics,
             shutdown: Default::default(),
             deletions: Default::default(),
-            event_slots: Default::default(),
             refusals_reported: Default::default(),
+            namespaces_warned_of: Default::default(),
             share_locks: Arc::new(ShareLocks::new(Arc::new(Requeuer::new(Vec::new())))),
         })
+    }
+
+    async fn is_too_large(_: Arc<Context>, _: Arc<Share>) -> Result<Option<Duration>, Stop> {
+        let status = Status { code: 500, message: "etcdserver: request is too large".to_owned(), ..Status::default() };
+        Err(kube::Error::Api(status.boxed()).into())
+    }
+
+    #[tokio::test]
+    async fn an_object_that_is_too_large_with_its_status_says_so_and_keeps_what_is_recorded() {
+        let (kube, patched) = server();
+        let mut recorded = share("big");
+        recorded["status"] = json!({"observedGeneration": 1, "boundUID": "big", "shareID": "one"});
+        let object: Share = serde_json::from_value(recorded).expect("a Share");
+        let context = context(kube, std::slice::from_ref(&object));
+        let pass: PassOver<Share> = |context, object| Box::pin(is_too_large(context, object));
+        let next = reconcile(context, Arc::new(object), pass, TaskTracker::new()).await;
+        assert_eq!(next, Action::requeue(TOO_LARGE_RETRY));
+        let patched = patched.lock();
+        let statuses: Vec<&Value> =
+            patched.iter().filter(|(path, _)| path.ends_with("/status")).map(|(_, p)| p).collect();
+        let [patch] = statuses.as_slice() else { panic!("not one status was written: {statuses:#?}") };
+        let fields = patch["status"].as_object().expect("a status");
+        assert_eq!(fields.keys().collect::<Vec<_>>(), ["conditions", "observedGeneration"], "{patch:#}");
+        let ready = &patch["status"]["conditions"][0];
+        assert_eq!((&ready["status"], &ready["reason"]), (&json!("False"), &json!("Invalid")), "{patch:#}");
+        assert!(ready["message"].as_str().is_some_and(|said| said.contains("ShareResource objects")), "{patch:#}");
     }
 
     async fn panics_on_one(_: Arc<Context>, object: Arc<Share>) -> Result<Option<Duration>, Stop> {

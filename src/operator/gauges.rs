@@ -14,7 +14,7 @@ use crate::operator::pass::context::Context;
 use crate::operator::rows::row_state::{EXCLUSION_BLOCKED, NOT_EXCLUDED};
 use crate::operator::rows::waiver;
 use crate::serve::Health;
-use crate::serve::metrics::{ReadyCounts, UnreadyShare, UsedCredential, Views};
+use crate::serve::sampled::{ReadyCounts, UnreadyShare, UsedCredential, Views};
 
 /// How often they are taken: more often than anybody scrapes.
 const PERIOD: Duration = Duration::from_secs(5);
@@ -44,11 +44,11 @@ pub async fn keep(context: Arc<Context>, health: Health) {
         let (state, now) = ((context.cluster.index.changes(), held), context.clock.now());
         let is_counted = counted.is_some_and(|(of, at)| of == state && now.since(at) < UNCHANGED_PERIOD);
         if !is_counted || edits.is_any_waiting() {
-            context.metrics.ready(&ready_counts(&context, &mut edits).await);
+            context.metrics.ready(ready_counts(&context, &mut edits).await);
             counted = Some((state, now));
         }
         show_calls_left(&context);
-        context.metrics.views(&views(&context));
+        context.metrics.views(views(&context));
         tokio::time::sleep(PERIOD).await;
     }
 }
@@ -56,10 +56,10 @@ pub async fn keep(context: Arc<Context>, health: Health) {
 /// How many calls are left with each credential, for Prometheus and for people who only have kubectl.
 fn show_calls_left(context: &Context) {
     let levels = context.remote.limiters.levels();
-    context.metrics.calls_left(&levels);
     // A part of a call is none.
     let left = levels.iter().map(|(credential, tokens, _)| (credential.to_string(), tokens.max(0.0) as u32));
     context.remote.leadership.note_left(&left.collect());
+    context.metrics.calls_left(levels);
 }
 
 async fn ready_counts(context: &Context, edits: &mut WaitingEdits) -> ReadyCounts {
@@ -100,8 +100,8 @@ fn count_share(counts: &mut ReadyCounts, edits: &mut WaitingEdits, share: &Share
         }
         counts.unready_shares.push(UnreadyShare {
             share: name(),
-            account: share.spec.account_id.to_string(),
-            secret: secret_of(share).name.to_string(),
+            account: share.spec.account_id.clone(),
+            secret: secret_of(share).name,
             reason,
         });
     }

@@ -305,8 +305,9 @@ fn context(
         ),
         requeuer: requeuer.clone(),
         shards: ServedShards::new(options.shards, clock.now()),
+        answers: Default::default(),
     };
-    let (accounts, opened) = Accounts::new(options.metrics.clone(), options.settings.sweep_interval);
+    let (accounts, opened) = Accounts::new(options.settings.sweep_interval);
     let remote = Remote {
         settings: settings.clone(),
         clock,
@@ -334,8 +335,8 @@ fn context(
         metrics: options.metrics.clone(),
         shutdown,
         deletions: Default::default(),
-        event_slots: Default::default(),
         refusals_reported: Default::default(),
+        namespaces_warned_of: Default::default(),
         share_locks: Arc::new(ShareLocks::new(requeuer)),
     };
     (Arc::new(context), opened)
@@ -400,8 +401,13 @@ async fn keep_credentials(context: Arc<Context>) {
         tokio::time::sleep(SECRET_AGE / 2).await;
         let used = context.cluster.index.accounts_of_secrets();
         let changed = context.remote.credentials.refresh_all(|secret| used.contains_key(secret)).await;
-        for secret in changed {
-            tracing::info!(%secret, "the credential in a Secret changed");
+        for (secret, problem) in changed {
+            match problem {
+                None => tracing::info!(%secret, "the credential in a Secret changed"),
+                Some(problem) => {
+                    tracing::warn!(%secret, %problem, "the credential in a Secret cannot be read any more")
+                }
+            }
             for share in context.cluster.index.users(&secret) {
                 context.memories.renew(&ObjectKey::share(share.clone()));
                 context.cluster.index.children(&share).iter().for_each(|child| context.memories.renew(child));

@@ -8,7 +8,7 @@ pub enum Stop {
     Queued,
     /// Another pass works on the same share: this one is woken at its end.
     Occupied,
-    /// Another pass looked for new shares a moment ago.
+    /// Another pass looked for new shares, or for child objects that the watch does not show, a moment ago.
     Crowded,
     /// Another writer was there first, or the cache is behind.
     Conflict,
@@ -21,6 +21,12 @@ pub enum Stop {
 }
 
 impl Stop {
+    /// Whether the object is too large with what was to be written. For etcd, that is an error of the API server's own.
+    pub fn is_too_large(&self) -> bool {
+        let Stop::Kubernetes(kube::Error::Api(status)) = self else { return false };
+        status.code == 413 || status.message.contains("request is too large")
+    }
+
     /// What the API server says where it refuses a request for a reason that a retry does not change: missing permissions, or
     /// the answer of an admission policy or webhook. A webhook that cannot be called is a failure, with code 500.
     pub fn refusal(&self) -> Option<&str> {
@@ -53,6 +59,17 @@ mod tests {
     use kube::core::Status;
 
     use super::*;
+
+    #[test]
+    fn what_is_too_large_is_told_by_the_code_or_by_the_words_of_etcd() {
+        let too_large = |code: u16, message: &str| {
+            let status = Status { code, message: message.to_owned(), ..Status::default() };
+            Stop::from(kube::Error::Api(status.boxed())).is_too_large()
+        };
+        assert!(too_large(500, "etcdserver: request is too large"));
+        assert!(too_large(413, "Request entity too large: limit is 3145728"));
+        assert!(!too_large(500, "etcdserver: request timed out"));
+    }
 
     #[test]
     fn a_refusal_is_what_a_retry_does_not_change() {

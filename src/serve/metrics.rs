@@ -3,29 +3,22 @@
 //! Labels are closed sets, a short hash of a credential, or the names of a Share, its account and its Secret. Never a
 //! recipient, never a name that somebody else chose.
 
-use std::collections::{BTreeSet, HashMap};
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use parking_lot::{Mutex, MutexGuard};
-use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
-use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 use super::process::Process;
-use crate::api::{Kind, Name};
-use crate::cloudflare::{Ended, ErrorClass, Fingerprint, WriteOutcome};
+use super::sampled::{CallsLeft, ReadyCounts, Sampled, Views};
+use crate::api::Kind;
+use crate::cloudflare::{Ended, Error, ErrorClass, WriteOutcome};
 use crate::core::health::{Cause, Health};
-use crate::core::id::AccountId;
-use crate::core::interned::Interned;
 use crate::core::time::At;
 
 type Labels = Vec<(&'static str, String)>;
@@ -68,81 +61,6 @@ fn sweep_outcome(complete: bool) -> Labels {
     outcome(if complete { "complete" } else { "failed" })
 }
 
-/// How many objects are Ready, and which Shares are not.
-#[derive(Default)]
-pub struct ReadyCounts {
-    /// Objects by kind, and status and reason of their Ready condition.
-    pub objects: Vec<ReadyCount>,
-    pub unready_shares: Vec<UnreadyShare>,
-    /// Excluded accounts that receive a share, by Share.
-    pub not_excluded: Vec<(Name, i64)>,
-    /// Deleted Shares whose share stays at Cloudflare until a person acts, and the reason.
-    pub blocked_deletions: Vec<(Name, String)>,
-    /// Waivers in force that end within a week, by Share.
-    pub waivers_ending: Vec<(Name, i64)>,
-    /// Declared recipients by Share and state.
-    pub recipients: Vec<(Name, &'static str, i64)>,
-    /// Which Secret each credential is from, and which account it is used for.
-    pub credentials: BTreeSet<UsedCredential>,
-    /// Rows that stay until a person confirms their removal, by Share.
-    pub blocked_removals: Vec<(Name, i64)>,
-    /// For how long the oldest edit waits.
-    pub oldest_edit: Duration,
-}
-
-/// How many objects of a kind have that status and reason in their Ready condition.
-pub struct ReadyCount {
-    kind: Kind,
-    status: String,
-    reason: String,
-    count: i64,
-}
-
-impl ReadyCounts {
-    /// Counts one more object.
-    pub fn add(&mut self, kind: Kind, status: &str, reason: &str) {
-        let is_same =
-            |so_far: &&mut ReadyCount| so_far.kind == kind && so_far.reason == reason && so_far.status == status;
-        // They are few, and ten thousand objects are counted.
-        match self.objects.iter_mut().find(is_same) {
-            Some(so_far) => so_far.count += 1,
-            None => {
-                let (status, reason) = (status.to_owned(), reason.to_owned());
-                self.objects.push(ReadyCount { kind, status, reason, count: 1 });
-            }
-        }
-    }
-}
-
-/// How accounts are read.
-#[derive(Default)]
-pub struct Views {
-    /// By credential when the account that was listed longest ago was listed, or the process began.
-    pub swept: HashMap<Fingerprint, At>,
-    /// How often each account is listed.
-    pub intervals: Vec<(Fingerprint, AccountId, Duration)>,
-    /// Accounts whose breaker is open.
-    pub breakers: usize,
-}
-
-/// A credential in use: its short hash, the Secret that it is from, and the account whose shares it is for.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-pub struct UsedCredential {
-    pub credential: Interned,
-    pub secret: Name,
-    pub account: Interned,
-}
-
-/// A Share that is not Ready.
-pub struct UnreadyShare {
-    pub share: Name,
-    /// The account that owns the share.
-    pub account: String,
-    /// The Secret with the credentials.
-    pub secret: String,
-    pub reason: String,
-}
-
 fn watch_failure(cause: Cause) -> Labels {
     let word = match cause {
         Cause::KindMissing => "kind_missing",
@@ -150,39 +68,6 @@ fn watch_failure(cause: Cause) -> Labels {
         Cause::Failed => "failed",
     };
     vec![("cause", word.to_owned())]
-}
-
-/// `namespace` would be taken for the one of the scraped Pod.
-fn of_share(share: &Name) -> Labels {
-    vec![("share_namespace", share.namespace.to_string()), ("share", share.name.to_string())]
-}
-
-fn replace(family: &Family<Labels, Gauge>, values: impl Iterator<Item = (Labels, i64)>) {
-    family.clear();
-    for (labels, value) in values {
-        family.get_or_create(&labels).set(value);
-    }
-}
-
-/// Declared recipients by Share and state. Every Share has some, so they become text only when they are asked for.
-#[derive(Debug, Default)]
-struct RecipientStates(Mutex<Vec<(Name, &'static str, i64)>>);
-
-impl Collector for RecipientStates {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let help = "Declared recipients by Share and state; a state that none is in is left out";
-        let states = self.0.lock();
-        if states.is_empty() {
-            return Ok(());
-        }
-        let mut encoder = encoder.encode_descriptor("recipients", help, None, MetricType::Gauge)?;
-        for (share, state, count) in states.iter() {
-            let labels =
-                [("share_namespace", share.namespace.as_str()), ("share", share.name.as_str()), ("state", *state)];
-            ConstGauge::new(*count).encode(encoder.encode_family(&labels)?)?;
-        }
-        Ok(())
-    }
 }
 
 /// Calls to Cloudflare, and what the process does.
@@ -194,11 +79,7 @@ struct RequestMetrics {
     sweeps: Family<Labels, Counter>,
     drifts: Counter,
     panics: Counter,
-    tokens: Family<Labels, Gauge<f64, AtomicU64>>,
-    waiting: Family<Labels, Gauge>,
-    swept: Family<Labels, Gauge<f64, AtomicU64>>,
     sweep_interval: Gauge<f64, AtomicU64>,
-    account_sweep_interval: Family<Labels, Gauge<f64, AtomicU64>>,
     breakers: Gauge,
 }
 
@@ -207,14 +88,6 @@ struct StateMetrics {
     deletions_forbidden: Counter,
     requests_refused: Counter,
     events_dropped: Counter,
-    objects: Family<Labels, Gauge>,
-    unready: Family<Labels, Gauge>,
-    not_excluded: Family<Labels, Gauge>,
-    blocked_deletions: Family<Labels, Gauge>,
-    blocked_removals: Family<Labels, Gauge>,
-    waivers_ending: Family<Labels, Gauge>,
-    recipients: Arc<RecipientStates>,
-    credentials: Family<Labels, Gauge>,
     oldest_edit: Gauge<f64, AtomicU64>,
 }
 
@@ -231,10 +104,11 @@ struct LeaderMetrics {
 }
 
 pub struct Metrics {
-    registry: Mutex<Registry>,
+    registry: Registry,
     requests: RequestMetrics,
     state: StateMetrics,
     leader: LeaderMetrics,
+    sampled: Arc<Sampled>,
 }
 
 impl RequestMetrics {
@@ -263,25 +137,10 @@ impl RequestMetrics {
             sweeps: registered(registry, "sweeps", "Complete lists of the shares of an account, by outcome"),
             drifts: registered(registry, "drift_corrections", "Differences at Cloudflare that were corrected"),
             panics: registered(registry, "panics", "Reconciliations, and lists of an account's shares, that panicked"),
-            tokens: registered(registry, "budget_tokens", "Calls to Cloudflare that can be made now, by credential"),
-            waiting: registered(registry, "budget_waiting", "Objects and sweeps waiting for a call, by credential"),
-            swept: in_seconds(
-                registry,
-                "last_sweep_timestamp",
-                "Time of the last complete list of the shares of an account, by credential; its oldest account",
-                Default::default(),
-            ),
             sweep_interval: in_seconds(
                 registry,
                 "sweep_interval",
                 "Configured interval between complete lists of an account's shares",
-                Default::default(),
-            ),
-            account_sweep_interval: in_seconds(
-                registry,
-                "account_sweep_interval",
-                "Interval between complete lists of the account's shares: longer than configured where they would take \
-                 more than a tenth of the calls",
                 Default::default(),
             ),
             breakers: registered(
@@ -295,8 +154,6 @@ impl RequestMetrics {
 
 impl StateMetrics {
     fn new(registry: &mut Registry) -> StateMetrics {
-        let recipients = Arc::<RecipientStates>::default();
-        registry.register_collector(Box::new(recipients.clone()));
         StateMetrics {
             deletions_forbidden: registered(
                 registry,
@@ -306,44 +163,13 @@ impl StateMetrics {
             requests_refused: registered(
                 registry,
                 "requests_refused",
-                "Requests for other objects that the API server refused",
+                "Requests for other objects that the API server refused, and for any object that it has not carried out for more \
+                 than a minute",
             ),
             events_dropped: registered(
                 registry,
                 "events_dropped",
-                "Events that were not published, because too many waited for the API server",
-            ),
-            objects: registered(
-                registry,
-                "objects",
-                "Watched objects, by kind, and status and reason of their Ready condition",
-            ),
-            unready: registered(registry, "share_unready", "1 for each Share that is not Ready, with the reason"),
-            not_excluded: registered(
-                registry,
-                "exclusions_not_in_force",
-                "Excluded accounts that receive an organization's share all the same, by Share",
-            ),
-            blocked_deletions: registered(
-                registry,
-                "blocked_deletions",
-                "1 for each deleted Share whose share is kept at Cloudflare until somebody acts, with the reason",
-            ),
-            blocked_removals: registered(
-                registry,
-                "blocked_removals",
-                "Recipients and resources not removed, and accounts not excluded, until somebody confirms, by Share",
-            ),
-            waivers_ending: registered(
-                registry,
-                "waivers_ending",
-                "Waivers of failed recipients that end within 7 days, by Share",
-            ),
-            recipients,
-            credentials: registered(
-                registry,
-                "credential_info",
-                "1 for each credential in use, with the Secret that it is from and the account that it is used for",
+                "Events that were not published, because the API server refused them or did not answer, or too many waited for it",
             ),
             oldest_edit: in_seconds(
                 registry,
@@ -375,7 +201,7 @@ impl LeaderMetrics {
             watches_failing: registered(
                 registry,
                 "watch_failing",
-                "1 while the objects of a kind in a namespace cannot be listed or watched",
+                "1 while the objects of a kind in a namespace cannot be listed or watched, or a watch stays open and brings nothing",
             ),
             watch_failures: registered(
                 registry,
@@ -394,7 +220,9 @@ impl Default for Metrics {
         let build: Family<Labels, Gauge> = registered(own, "build_info", "The running version");
         build.get_or_create(&vec![("version", env!("CARGO_PKG_VERSION").to_owned())]).set(1);
         let (requests, state, leader) = (RequestMetrics::new(own), StateMetrics::new(own), LeaderMetrics::new(own));
-        let metrics = Metrics { requests, state, leader, registry: Mutex::new(registry) };
+        let sampled = Arc::<Sampled>::default();
+        own.register_collector(Box::new(sampled.clone()));
+        let metrics = Metrics { registry, requests, state, leader, sampled };
         metrics.start_counters();
         metrics
     }
@@ -433,11 +261,6 @@ impl Metrics {
         }
     }
 
-    /// Whoever holds it is not read from meanwhile.
-    fn registry(&self) -> MutexGuard<'_, Registry> {
-        self.registry.lock()
-    }
-
     pub fn pass(&self, kind: Kind, took: Duration) {
         self.requests.passes.get_or_create(&vec![("kind", kind.to_string())]).observe(took.as_secs_f64());
     }
@@ -464,7 +287,7 @@ impl Metrics {
         self.state.deletions_forbidden.inc();
     }
 
-    /// The API server refused a request for an object that is not being deleted.
+    /// The API server refused a request for an object that is not being deleted, or failed again on one for any object.
     pub fn request_refused(&self) {
         self.state.requests_refused.inc();
     }
@@ -478,11 +301,7 @@ impl Metrics {
         let code = ended.head().map_or_else(|| "none".to_owned(), |head| head.status.to_string());
         let labels = vec![("call", ended.call().to_owned()), ("code", code)];
         self.requests.call_durations.get_or_create(&labels).observe(ended.took.as_secs_f64());
-    }
-
-    /// A call was answered, or failed in that way.
-    pub fn call(&self, failed: Option<ErrorClass>) {
-        self.requests.calls.get_or_create(&call_outcome(failed)).inc();
+        self.requests.calls.get_or_create(&call_outcome(ended.answer.err().map(Error::class))).inc();
     }
 
     /// How often each account is looked at.
@@ -525,74 +344,27 @@ impl Metrics {
         }
     }
 
-    /// Replaces what is shown of the objects, as a whole for a scrape meanwhile.
-    pub fn ready(&self, counts: &ReadyCounts) {
-        let _registry = self.registry();
-        self.state.objects.clear();
-        for ReadyCount { kind, status, reason, count } in &counts.objects {
-            let labels = vec![("kind", kind.to_string()), ("ready", status.clone()), ("reason", reason.clone())];
-            self.state.objects.get_or_create(&labels).set(*count);
-        }
-        let unready = |unready: &UnreadyShare| {
-            let UnreadyShare { share, account, secret, reason } = unready;
-            let more = vec![("reason", reason.clone()), ("account", account.clone()), ("secret", secret.clone())];
-            ([of_share(share), more].concat(), 1)
-        };
-        let because =
-            |(share, reason): &(Name, String)| ([of_share(share), vec![("reason", reason.clone())]].concat(), 1);
-        let count = |(share, count): &(Name, i64)| (of_share(share), *count);
+    /// Replaces what is shown of the objects.
+    pub fn ready(&self, counts: ReadyCounts) {
         self.state.oldest_edit.set(counts.oldest_edit.as_secs_f64());
-        replace(&self.state.unready, counts.unready_shares.iter().map(unready));
-        replace(&self.state.blocked_deletions, counts.blocked_deletions.iter().map(because));
-        replace(&self.state.blocked_removals, counts.blocked_removals.iter().map(count));
-        replace(&self.state.waivers_ending, counts.waivers_ending.iter().map(count));
-        self.state.recipients.0.lock().clone_from(&counts.recipients);
-        let used = |used: &UsedCredential| {
-            let (namespace, secret) = (used.secret.namespace.to_string(), used.secret.name.to_string());
-            let labels = vec![
-                ("credential", used.credential.to_string()),
-                ("secret_namespace", namespace),
-                ("secret", secret),
-                ("account", used.account.to_string()),
-            ];
-            (labels, 1)
-        };
-        replace(&self.state.credentials, counts.credentials.iter().map(used));
-        replace(&self.state.not_excluded, counts.not_excluded.iter().map(count));
+        *self.sampled.ready.lock() = counts;
     }
 
     /// Replaces what is shown of how accounts are read.
-    pub fn views(&self, views: &Views) {
-        let _registry = self.registry();
-        self.requests.swept.clear();
-        for (credential, at) in &views.swept {
-            self.requests.swept.get_or_create(&vec![("credential", credential.to_string())]).set(at.0 as f64 / 1000.0);
-        }
-        self.requests.account_sweep_interval.clear();
-        for (credential, account, interval) in &views.intervals {
-            let labels = vec![("credential", credential.to_string()), ("account", account.to_string())];
-            self.requests.account_sweep_interval.get_or_create(&labels).set(interval.as_secs_f64());
-        }
+    pub fn views(&self, views: Views) {
         self.requests.breakers.set(i64::try_from(views.breakers).unwrap_or(i64::MAX));
+        *self.sampled.views.lock() = views;
     }
 
     /// Calls that are left and objects that wait, by credential.
-    pub fn calls_left(&self, levels: &[(Fingerprint, f64, usize)]) {
-        let _registry = self.registry();
-        self.requests.tokens.clear();
-        self.requests.waiting.clear();
-        for (credential, tokens, waiting) in levels {
-            let labels = vec![("credential", credential.to_string())];
-            self.requests.tokens.get_or_create(&labels).set(*tokens);
-            self.requests.waiting.get_or_create(&labels).set(i64::try_from(*waiting).unwrap_or(i64::MAX));
-        }
+    pub fn calls_left(&self, levels: Vec<CallsLeft>) {
+        *self.sampled.calls_left.lock() = levels;
     }
 
     pub fn render(&self) -> String {
         let mut text = String::new();
-        let registry = self.registry();
         // Writing to a string does not fail.
-        let _ = encode(&mut text, &registry);
+        let _ = encode(&mut text, &self.registry);
         text
     }
 }

@@ -6,6 +6,7 @@ pub mod logs;
 pub mod metrics;
 pub mod otlp;
 mod process;
+pub mod sampled;
 pub mod traces;
 
 pub use health::Health;

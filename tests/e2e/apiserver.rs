@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use cfshare_simulator::{Action, Edit, Release, Rule};
+use cfshare_testbed::process::Signal;
 use cfshare_testbed::{Component, Process};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
@@ -13,7 +14,7 @@ use crate::Test;
 use crate::expect::{has, only_share, sweeps};
 use crate::interceptor::{Fault, Interceptor};
 use crate::own;
-use crate::scene::{PATIENCE, Scene, World, ids, metrics};
+use crate::scene::{PATIENCE, Scene, World, condition, ids, message, metrics};
 
 pub const TESTS: &[Test] = &[
     ("apiserver: restarts of kube-apiserver and etcd in the middle of work lose and double nothing", restarts),
@@ -21,10 +22,90 @@ pub const TESTS: &[Test] = &[
     ("apiserver: an object whose changes a dead watch does not bring is reconciled all the same", dead_watch),
     ("apiserver: changes are listed where every watch ends at once", ended_watches),
     ("apiserver: watches that expire at once are listed now and then, not without end", expired_watches),
+    ("apiserver: a status that cannot be written is tried less and less often, and that is seen", refused_writes),
+    ("apiserver: a pause that the API server asks for is kept", asked_pause),
     ("apiserver: what was announced and held up is announced anew, not sent late", late),
     ("apiserver: every write names its field manager and its program", named_writes),
     ("apiserver: an object that cannot be read stops nobody, and is left alone until it can", unreadable),
+    ("apiserver: objects of a namespace that was finalized by force end once it is created again", finalized),
+    ("apiserver: an object that is too large with its status says so, until it is smaller", too_large),
 ];
+
+fn finalized(world: &World) {
+    let scene = world.own_scene();
+    let operator = own::start(&scene, &[]);
+    let [a, b, x] = ids();
+    scene.apply(&scene.share("waf", &[&a], &[&x], ""));
+    scene.apply(&scene.recipient("bee", "waf", &b, ""));
+    scene.wait_ready("share", "waf");
+    scene.wait_ready("sharerecipient", "bee");
+    operator.signal(Signal::Stop);
+    let namespace = scene.namespace.as_str();
+    scene.kubectl(&["delete", "namespace", namespace, "--wait=false"]);
+    let ends =
+        |kind: &str, name: &str| scene.get(kind, name).is_some_and(|o| !o["metadata"]["deletionTimestamp"].is_null());
+    scene.wait("the objects to end", || ends("share", "waf") && ends("sharerecipient", "bee"));
+    let head = json!({
+        "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace }, "spec": { "finalizers": [] },
+    });
+    let finalize = format!("/api/v1/namespaces/{namespace}/finalize");
+    let gone = || {
+        let _ = scene.try_kubectl(&["replace", "--raw", &finalize, "-f", "-"], Some(&head.to_string()));
+        scene.kubectl(&["get", "namespace", namespace, "--ignore-not-found"]).is_empty()
+    };
+    scene.wait("the namespace to go", gone);
+    operator.signal(Signal::Continue);
+    let warning = format!(
+        "namespace {namespace} does not exist any more, but objects of it do: create it again, with its Secret"
+    );
+    let warned = || operator.log().matches(&warning).count();
+    scene.wait("the warning", || warned() > 0);
+    // Both objects are tried again every five seconds.
+    let start = Instant::now();
+    scene.wait("time to pass", || start.elapsed() > Duration::from_secs(12));
+    assert_eq!(warned(), 1, "{}", operator.log());
+    scene.kubectl(&["create", "namespace", namespace]);
+    scene.put_token(&scene.token);
+    scene.wait_gone("sharerecipient", "bee");
+    scene.wait_gone("share", "waf");
+    assert!(scene.live().is_empty(), "{:#?}", scene.state());
+}
+
+fn too_large(world: &World) {
+    let scene = world.scene();
+    let share = |rows: usize, meta: usize| {
+        let recipients: Vec<String> = (0..rows)
+            .map(|n| {
+                format!(
+                    "{{accountID: \"{n:032x}\", name: {}, waiver: {{reason: accepted, until: \"2099-01-01T00:00:00Z\"}}}}",
+                    "r".repeat(40)
+                )
+            })
+            .collect();
+        let meta = "m".repeat(meta);
+        let resources: Vec<String> =
+            (0..rows).map(|n| format!("{{type: custom-ruleset, id: \"{n:032x}\", meta: {{m: {meta}}}}}")).collect();
+        let (head, account) = (scene.head("Share", "waf"), &scene.account);
+        format!(
+            "{head}spec:\n  accountID: {account}\n  recipients: [{}]\n  resources: [{}]\n",
+            recipients.join(", "),
+            resources.join(", ")
+        )
+    };
+    let apply = |yaml: &str| scene.try_kubectl(&["apply", "--server-side", "-f", "-"], Some(yaml));
+    // The largest that the API server takes, so that there is no room for a status.
+    let fits = (0..30).rev().map(|n| 100 + 50 * n).find(|meta| apply(&share(1000, *meta)).is_ok());
+    assert!(fits.is_some_and(|meta| meta > 100), "{fits:?}");
+    let told = scene.wait_reason("share", "waf", "Invalid");
+    assert!(message(&told).contains("too large for Kubernetes"), "{}", message(&told));
+    assert!(condition(&told, "Stalled").is_some_and(|stalled| stalled["status"] == "True"), "{told:#}");
+    assert_eq!(scene.changes(), [""; 0]);
+    assert_eq!(scene.wait_event("waf", |reason, _| reason == "Invalid").len(), 1);
+    apply(&share(10, 10)).expect("a smaller one");
+    scene.wait_ready("share", "waf");
+    scene.confirm_deletions();
+    scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+}
 
 fn named_writes(world: &World) {
     let scene = world.own_scene();
@@ -212,6 +293,55 @@ fn expired_watches(world: &World) {
     let failures = metrics(&operator.log());
     let failures = failures.lines().find(|line| line.starts_with("cfshare_watch_failures_total{cause=\"failed\"}"));
     assert!(failures.is_some_and(|line| !line.ends_with(" 0")), "{failures:?}");
+}
+
+/// A number that the operator with that log serves.
+fn counted(operator: &Process, counter: &str) -> f64 {
+    let served = metrics(&operator.log());
+    let count = served.lines().find_map(|line| line.strip_prefix(counter)?.strip_prefix(' ')).expect("a metric");
+    count.trim().parse().expect("a number")
+}
+
+fn refused_writes(world: &World) {
+    let scene = world.own_scene();
+    let (proxy, operator) = behind(&scene, Fault::RefuseStatus(409));
+    let share = scene.only();
+    let recipient = share.live_recipients().first().expect("one").account_id.clone();
+    proxy.switch(true);
+    world.simulator.edit(Edit::RemoveRecipient { share: share.id.clone(), recipient }).expect("an edit");
+    let refused = || counted(&operator, "cfshare_requests_refused_total") > 0.0;
+    let began = Instant::now();
+    while !refused() {
+        assert!(began.elapsed() < 3 * PATIENCE, "nobody is told: {}", operator.log());
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    let tries = proxy.held();
+    assert!((8..=16).contains(&tries), "{tries} writes in {:?}", began.elapsed());
+    let path = format!("/shares/{}", share.id);
+    let reads = scene.journal().iter().filter(|e| e.method == "GET" && e.path.contains(&path)).count();
+    println!("{tries} writes and {reads} reads of the share in {:?}", began.elapsed());
+    assert!(reads <= 12, "{reads} reads of the share in {:?}", began.elapsed());
+    scene.wait_event("waf", |reason, text| reason == "RequestRefused" && text.contains("nobody else has changed"));
+    assert!(!operator.log().contains("the watch does not bring"), "{}", operator.log());
+    proxy.switch(false);
+    let mended = Instant::now();
+    scene.wait_state("the recipient again", |shares| shares[0].live_recipients().len() == 1);
+    assert!(mended.elapsed() < Duration::from_secs(60), "{:?}", mended.elapsed());
+    scene.wait_ready("share", "waf");
+}
+
+fn asked_pause(world: &World) {
+    let scene = world.own_scene();
+    let (proxy, _operator) = behind(&scene, Fault::RefuseStatus(429));
+    let [a, b, x] = ids();
+    proxy.switch(true);
+    scene.apply(&scene.share("waf", &[&a, &b], &[&x], ""));
+    scene.wait("a refused write", || proxy.held() > 0);
+    std::thread::sleep(Duration::from_secs(25));
+    assert_eq!(proxy.held(), 1, "writes while the API server asks for a pause");
+    proxy.switch(false);
+    scene.wait_state("the edit", |shares| has(&shares[0], &[&a, &b], &[&x]));
+    scene.wait_ready("share", "waf");
 }
 
 /// A call counts as settled some time after it was announced, so it must leave soon after.

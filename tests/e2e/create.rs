@@ -3,9 +3,11 @@
 use std::net::TcpListener;
 
 use cfshare_simulator::{Action, ErrorBody, Release, Rule, SameName, Seed, SeedShare, random_id};
+use cfshare_testbed::Process;
 
 use crate::Test;
 use crate::expect::{creates, gone, nothing_doubled, only_share, sweeps};
+use crate::interceptor::{Fault, Interceptor};
 use crate::own;
 use crate::scene::{PATIENCE, Scene, World, condition, ids, message};
 
@@ -23,6 +25,7 @@ pub const TESTS: &[Test] = &[
     ("create: a share that Cloudflare names a little differently is found though the answer is lost", |w| {
         other_spelling(w, Some(Action::ApplyDrop {}))
     }),
+    ("create: a share whose name Cloudflare cuts is made once, and goes with its object", cut_name),
     ("create: two shares that could be meant stop it, and shareID goes on", ambiguous),
     ("create: an error page after it was carried out does not repeat it", html_after),
     ("create: an error before it was carried out repeats it after the settle time", error_before),
@@ -38,6 +41,8 @@ pub const TESTS: &[Test] = &[
     ("create: a person's share of that name stops a repetition", person_instead),
     ("create: three lost attempts in an hour are enough", three_lost),
     ("create: lost answers of several objects are told apart", several),
+    ("create: what was announced without an answer of the API server is sent soon, and once", unanswered),
+    ("create: deleted with an announcement that was never sent, the object goes at once", unanswered_deletion),
 ];
 
 const SHARES: &str = "/accounts/*/shares";
@@ -247,15 +252,26 @@ fn other_spelling(world: &World, fault: Option<Action>) {
         world.simulator.fault(Rule::once("POST", SHARES, fault).account(&scene.account));
     }
     world.simulator.switches(Some(&scene.account), |switches| switches.squeeze_names = true);
+    made_once(&scene, "waf  baseline", "waf baseline");
+}
+
+fn cut_name(world: &World) {
+    let scene = world.scene();
+    world.simulator.switches(Some(&scene.account), |switches| switches.cut_names = Some(8));
+    made_once(&scene, "waf-baseline", "waf-base");
+}
+
+/// A share whose name is kept otherwise is made once, its name is given up, and it goes with its object.
+fn made_once(scene: &Scene<'_>, name: &str, kept: &str) {
     let [a, x] = ids();
-    scene.apply(&scene.share("waf", &[&a], &[&x], "name: waf  baseline"));
+    scene.apply(&scene.share("waf", &[&a], &[&x], &format!("name: {name}")));
     let share = scene.wait_for("share", "waf", "gave the name up", |share| {
         condition(share, "Stalled").is_some_and(|stalled| stalled["reason"] == "NotConverging")
     });
-    assert!(message(&share).contains("waf baseline"), "{}", message(&share));
-    sweeps(&scene, 2);
+    assert!(message(&share).contains(kept), "{}", message(&share));
+    sweeps(scene, 2);
     only_share(&scene.state(), &[&a], &[&x]);
-    assert_eq!((creates(&scene), scene.changes().len()), (1, 3), "{:#?}", scene.changes());
+    assert_eq!((creates(scene), scene.changes().len()), (1, 3), "{:#?}", scene.changes());
     scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
     scene.wait_nothing();
 }
@@ -405,4 +421,37 @@ fn several(world: &World) {
     scene.confirm_deletions();
     scene.kubectl(&["delete", "share", "--all", "--timeout=60s"]);
     assert!(gone(&scene.state()));
+}
+
+/// An operator behind a proxy that loses the answer to the announcement of the next create; it settles after that time.
+fn behind_proxy(scene: &Scene<'_>, settle_time: &str) -> (Interceptor, Process) {
+    let proxy = Interceptor::start(&scene.world.cluster, Fault::LostAnswers);
+    proxy.lose("\"attempt\"");
+    let mut command = own::command(scene, &scene.namespace, &[("--settle-time", settle_time)]);
+    proxy.lead(scene, &mut command);
+    let operator = Process::start(command, scene.file("operator.log")).expect("the operator starts");
+    (proxy, operator)
+}
+
+fn unanswered(world: &World) {
+    let scene = world.own_scene();
+    let (proxy, operator) = behind_proxy(&scene, "240s");
+    let [a, x] = ids();
+    scene.apply(&scene.share("waf", &[&a], &[&x], ""));
+    one_share(&scene, &a, &x, 1);
+    assert_eq!(proxy.held(), 1, "{}", operator.log());
+    let share = scene.get("share", "waf").expect("it");
+    assert!(share["status"]["lostAttempts"].is_null(), "{share:#}");
+}
+
+fn unanswered_deletion(world: &World) {
+    let scene = world.own_scene();
+    let (proxy, operator) = behind_proxy(&scene, "240s");
+    let [a, x] = ids();
+    scene.apply(&scene.share("waf", &[&a], &[&x], ""));
+    scene.wait("the announcement", || proxy.held() == 1);
+    scene.delete("share", "waf");
+    scene.wait_gone("share", "waf");
+    scene.wait_nothing();
+    assert!(creates(&scene) <= 1, "{:#?}\n{}", scene.changes(), operator.log());
 }

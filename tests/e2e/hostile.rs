@@ -1,10 +1,13 @@
 //! Whether what Cloudflare says is shown safely, and the credential is shown nowhere.
 
 use cfshare_simulator::{Action, Edit, RowError, Rule, random_id};
+use cfshare_testbed::Process;
 use serde_json::{Value, json};
 
 use crate::Test;
+use crate::cli::{at_home, finish};
 use crate::expect::{only_share, sweeps};
+use crate::interceptor::{Fault, Interceptor};
 use crate::own;
 use crate::scene::{PATIENCE, Scene, World, condition, ids, message, metrics};
 
@@ -13,6 +16,7 @@ pub const TESTS: &[Test] = &[
     ("hostile: names, words and errors of Cloudflare are stripped and capped", told),
     ("hostile: half an emoji, and an answer without end, stop nothing", undecodable),
     ("hostile: the token is found in no log, Event, status or metric", canary),
+    ("hostile: a Secret that the API server does not send to its end is found in none either", cut_secret),
 ];
 
 fn nasty() -> String {
@@ -168,6 +172,38 @@ fn canary(world: &World) {
     let used = scene.journal().iter().all(|e| e.credential.as_deref() == Some(&cfshare_simulator::short_hash(&canary)));
     assert!(used, "another token was used");
     assert!(operator.stop(PATIENCE).is_some());
+}
+
+fn cut_secret(world: &World) {
+    let scene = world.own_scene();
+    let canary = format!("canary+{}/=", random_id());
+    scene.put_token(&canary);
+    let proxy = Interceptor::start(&world.cluster, Fault::CutSecrets("\"type\""));
+    let mut command = own::command(&scene, &scene.namespace, &[("--log-filter", "trace,kube_client::client=trace")]);
+    proxy.lead(&scene, &mut command);
+    let operator = Process::start(command, scene.file("operator.log")).expect("the operator starts");
+    let [a, x] = ids();
+    scene.apply(&scene.share("waf", &[&a], &[&x], ""));
+    let share = scene.wait_reason("share", "waf", "CredentialsNotFound");
+    let mut command = at_home(&scene, env!("CARGO_BIN_EXE_cfshare"));
+    proxy.lead(&scene, &mut command);
+    command.env("RUST_LOG", "trace").args(["doctor", "-n", &scene.namespace]);
+    let ran = finish(command, "");
+    scene.wait("a second read", || proxy.held() >= 3);
+    let log = operator.log();
+    assert!(log.contains("TRACE"), "the log is not at trace");
+    let objects = scene.kubectl(&["get", "shares,events.events.k8s.io", "-o", "json"]);
+    let told = format!("{}{}", ran.out, ran.err);
+    for (place, text) in [("the log", &log), ("the objects", &objects), ("what doctor prints", &told)] {
+        for form in forms(&canary) {
+            assert!(!text.contains(&form), "the token is in {place} as {form}");
+        }
+    }
+    assert!(
+        message(&share).contains("ended too early") && ran.out.contains("ended too early"),
+        "{share:#}\n{}",
+        ran.out
+    );
 }
 
 /// The text as it is, URL-encoded, and in base64 at each of its three offsets.

@@ -1,8 +1,13 @@
 //! A share's whole life: made, changed, kept, left alone, removed.
 
+use std::thread::sleep;
+use std::time::Duration;
+
 use cfshare_simulator::{Association, Life};
+use serde_json::{Value, json};
 
 use crate::Test;
+use crate::own;
 use crate::scene::{World, condition, ids, message};
 
 pub const TESTS: &[Test] = &[
@@ -10,6 +15,8 @@ pub const TESTS: &[Test] = &[
     ("lifecycle: a share waits until it has a recipient and a resource", waits),
     ("lifecycle: a rename is one call", renamed),
     ("lifecycle: a status that was emptied is written again, and says how to go on", emptied),
+    ("lifecycle: what was deleted after its status was lost says what may stay", forgotten),
+    ("lifecycle: a status that is another object's by now is written again at once", overwritten),
     ("lifecycle: changed meta is one call, and the same meta in another order is none", meta),
     ("lifecycle: recipients and resources come and go one by one", rows),
     ("lifecycle: the only resource is swapped without a moment without one", swapped),
@@ -79,6 +86,65 @@ fn emptied(world: &World) {
     assert_eq!(scene.changes(), changes);
     scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
     scene.wait_nothing();
+}
+
+fn forgotten(world: &World) {
+    let scene = world.own_scene();
+    let operator = own::start(&scene, &[]);
+    let [one, two, source] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&source], ""));
+    scene.apply(&scene.recipient("bee", "waf", &two, ""));
+    scene.wait_ready("share", "waf");
+    scene.wait_ready("sharerecipient", "bee");
+    let (id, changes) = (scene.only().id, scene.changes());
+    own::crash(operator);
+    for (kind, name) in [("share", "waf"), ("sharerecipient", "bee")] {
+        scene.kubectl(&["patch", kind, name, "--subresource=status", "--type=merge", "-p", r#"{"status":null}"#]);
+    }
+    scene.delete("sharerecipient", "bee");
+    let operator = own::launch(&scene, "again.log", &[]);
+    scene.wait_gone("sharerecipient", "bee");
+    let told = format!("if recipient {two} is in the share of Share waf, it stays");
+    scene.wait_event("bee", |reason, text| reason == "Retained" && text.contains(&told));
+    assert!(operator.log().contains(&told), "{}", operator.log());
+    scene.kubectl(&["delete", "share", "waf", "--timeout=60s"]);
+    let told = format!("if share waf of account {} exists, it stays", scene.account);
+    let events = scene.wait_event("waf", |reason, text| reason == "Retained" && text.contains(&told));
+    assert_eq!(events.iter().filter(|(reason, _)| reason == "Retained").count(), 1, "{events:?}");
+    assert!(operator.log().contains(&told), "{}", operator.log());
+    assert_eq!((scene.only().id, scene.changes()), (id, changes));
+
+    // Nobody misses a record of a share that was never made.
+    scene.apply(&scene.share("new", &[], &[&source], ""));
+    scene.wait_reason("share", "new", "WaitingForRecipients");
+    scene.kubectl(&["delete", "share", "new", "--timeout=60s"]);
+    assert!(scene.events("new").iter().all(|(reason, _)| reason != "Retained"), "{:?}", scene.events("new"));
+}
+
+fn overwritten(world: &World) {
+    let scene = world.own_scene();
+    let _operator = own::start(&scene, &[("--sweep-interval", "10m")]);
+    let [one, two, source] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&source], ""));
+    scene.apply(&scene.recipient("bee", "waf", &two, ""));
+    scene.wait_ready("share", "waf");
+    let bee = scene.wait_ready("sharerecipient", "bee");
+    let patch = |kind: &str, name: &str, status: Value| {
+        let status = json!({ "status": status }).to_string();
+        scene.kubectl(&["patch", kind, name, "--subresource=status", "--type=merge", "-p", &status]);
+    };
+    patch("sharerecipient", "bee", json!({ "boundUID": "another", "recipientID": "another" }));
+    let again = scene.wait_for("sharerecipient", "bee", "reported its own row again", |bee| {
+        crate::scene::is_ready(bee) && bee["status"]["boundUID"] == bee["metadata"]["uid"]
+    });
+    assert_eq!(again["status"]["recipientID"], bee["status"]["recipientID"]);
+    patch("share", "waf", json!({ "boundUID": "another" }));
+    let share = scene.wait_reason("share", "waf", "NameTaken");
+    assert!(share["status"]["boundUID"].is_null(), "{share:#}");
+    let writes = share["metadata"]["resourceVersion"].clone();
+    sleep(Duration::from_secs(2));
+    let version = scene.get("share", "waf").expect("the object")["metadata"]["resourceVersion"].clone();
+    assert_eq!(version, writes, "written once");
 }
 
 fn renamed(world: &World) {

@@ -56,6 +56,7 @@ mod terminal;
 mod tokens;
 mod traces;
 mod trust;
+mod unheard;
 mod unread;
 mod waivers;
 mod words;
@@ -163,6 +164,7 @@ fn main() -> ExitCode {
     trials.extend(staged(&lazy, health::TESTS));
     trials.extend(staged(&lazy, trust::TESTS));
     trials.extend(staged(&lazy, unread::TESTS));
+    trials.extend(staged(&lazy, unheard::TESTS));
     trials.extend(staged(&lazy, claims::TESTS));
     let conclusion = libtest_mimic::run(&arguments, trials);
     // What measures time, or counts what polls ask for, must not share the machine with the others. What waits for a budget

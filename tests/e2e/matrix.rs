@@ -137,7 +137,7 @@ fn walked(world: &World) {
     assert!(ran.code == 3 && ran.out.starts_with("WARNING: no cfshare replica is active: "), "{}", ran.out);
     let ran = cfshare(&scene, &["status", "share/waf", "--lease-namespace", &scene.namespace]);
     assert!(ran.code == 2 && ran.out.starts_with("WARNING: no cfshare replica is active: "), "{}", ran.out);
-    assert!(ran.out.contains("adds it again: kubectl annotate shares.cfshare.dev waf -n "), "{}", ran.out);
+    assert!(ran.out.contains("adds it again: kubectl annotate --overwrite shares.cfshare.dev waf -n "), "{}", ran.out);
 }
 
 /// How many accounts are in each state, by the words for programs.

@@ -20,6 +20,7 @@ pub const TESTS: &[Test] = &[
     ("removals: four restarts let no more objects go than the limit", restarts),
     ("removals: entries and objects count together", together),
     ("removals: the message names what would go, what went lately, and both ways out", told),
+    ("removals: while some of what waits is kept, the rest still waits", kept_one_by_one),
     ("removals: a confirmation counts although its annotation is gone again, and only once", confirmed_once),
     ("removals: what is deleted while a confirmed removal is in progress needs a confirmation of its own", joined),
     ("removals: accounts that are excluded later count as removed", excluded),
@@ -324,6 +325,34 @@ fn told(world: &World) {
             scene.namespace, object["metadata"]["generation"],
         )
     );
+}
+
+fn kept_one_by_one(world: &World) {
+    let scene = world.scene();
+    let (many, [x, y]) = (accounts(8), ids());
+    with_objects(&scene, &scene.share("waf", &[&y], &[&x], ""), &many);
+    let names: Vec<String> = (0..8).map(|n| format!("r-{n}")).collect();
+    let deleted = names.iter().map(String::as_str);
+    scene.kubectl(&["delete", "sharerecipient", "--wait=false"].into_iter().chain(deleted).collect::<Vec<_>>());
+    let eight = |object: &Value| message(object).starts_with("8 of 9 recipients would lose the share; only 4 ");
+    let share = scene.wait_for("share", "waf", "said that eight recipients wait", eight);
+    assert!(
+        message(&share).ends_with("to keep them, set deletionPolicy: Retain on the objects that are being deleted")
+    );
+    let keep = |name: &String| {
+        let retain = r#"{"spec":{"deletionPolicy":"Retain"}}"#;
+        scene.kubectl(&["patch", "sharerecipient", name, "--type=merge", "-p", retain]);
+        scene.wait_gone("sharerecipient", name);
+    };
+    names[..6].iter().for_each(keep);
+    let two =
+        |object: &Value| message(object).starts_with("2 of 9 recipients would lose the share (8 until some were kept)");
+    scene.wait_for("share", "waf", "said that two recipients still wait", two);
+    scene.wait_sweep();
+    names[6..].iter().for_each(keep);
+    let share = scene.wait_ready("share", "waf");
+    assert_eq!(share["status"]["recentRemovals"], Value::Null);
+    assert_eq!(deletes(&scene), 0);
 }
 
 fn confirmed_once(world: &World) {

@@ -2,10 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use cfshare_simulator::{Action, Association, Edit, ErrorBody, PostedAgain, Release, Rule};
+use cfshare_simulator::{Action, Association, Edit, ErrorBody, PostedAgain, Release, Rule, random_id};
+use cfshare_testbed::Process;
+use serde_json::{Value, json};
 
 use crate::Test;
 use crate::expect::{has, nothing_doubled, only_share, sweeps, tally};
+use crate::interceptor::{Fault, Interceptor};
 use crate::own;
 use crate::scene::{PATIENCE, Scene, World, ids, message};
 
@@ -22,6 +25,7 @@ pub const TESTS: &[Test] = &[
     ("rows: a lost POST of a recipient is sent again after the settle time", |w| lost(w, Action::Drop {}, false, 2)),
     ("rows: a lost POST of a resource is sent again after the settle time", |w| lost(w, Action::Drop {}, true, 2)),
     ("rows: the lost answer of a child's POST makes no second row", lost_for_child),
+    ("rows: a POST that is answered with less than the row holds up no other change", thin_answers),
     ("rows: an object deleted while its POST has no response says what it waits for", deleted_unanswered),
     ("rows: a recipient that somebody added a moment before is no conflict for long", added_meanwhile),
     ("rows: a resource that somebody added under another account a moment before is sent once", added_elsewhere),
@@ -45,6 +49,7 @@ pub const TESTS: &[Test] = &[
     ("rows: a PUT that is not found for a while is sent again, and not without a pause", put_not_found),
     ("rows: a status that comes a moment after the answer is seen without a sweep", late_status),
     ("rows: a list of recipients that is not found once does not make its share vanish", list_not_found),
+    ("rows: what was announced without an answer of the API server is sent soon, and once", unanswered),
 ];
 
 const RECIPIENTS: &str = "/accounts/*/shares/*/recipients";
@@ -71,6 +76,44 @@ fn lost(world: &World, action: Action, resource: bool, posts: usize) {
     assert_eq!(tally(&scene.journal())[&format!("POST {path}")], posts, "{:#?}", scene.changes());
 }
 
+/// Ten recipients and a resource come, and a recipient goes, while no answer shows what was added.
+fn thin_answers(world: &World) {
+    let rewritten = |set: &[(&str, Value)], remove: &[&str]| Action::Rewrite {
+        set: set.iter().map(|(pointer, value)| ((*pointer).to_owned(), value.clone())).collect(),
+        remove: remove.iter().map(|pointer| (*pointer).to_owned()).collect(),
+    };
+    let id_alone = ["/result/account_id", "/result/resource_id", "/result/resource_account_id"];
+    let actions = [Action::NullResult {}, rewritten(&[("/result", json!([]))], &[]), rewritten(&[], &id_alone)];
+    let scenes = actions.map(|action| {
+        let scene = world.scene();
+        world.simulator.switches(Some(&scene.account), |s| {
+            (s.live_recipient_again, s.resource_again) = (PostedAgain::SecondRow, PostedAgain::SecondRow);
+        });
+        for path in [RECIPIENTS, RESOURCES] {
+            world.simulator.fault(Rule::always("POST", path, action.clone()).account(&scene.account));
+        }
+        let [a, b, x, y] = ids();
+        let added: [String; 10] = ids();
+        scene.apply(&scene.share("waf", &[&a, &b], &[&x], ""));
+        scene.wait_ready("share", "waf");
+        let recipients: Vec<String> = added.into_iter().chain([b]).collect();
+        (scene, action.word(), recipients, [x, y])
+    });
+    for (scene, action, recipients, [x, y]) in &scenes {
+        let recipients: Vec<&str> = recipients.iter().map(String::as_str).collect();
+        let began = Instant::now();
+        scene.apply(&scene.share("waf", &recipients, &[x, y], ""));
+        scene.wait_state("the new rows", |shares| has(&shares[0], &recipients, &[x, y]));
+        assert!(began.elapsed() < Duration::from_secs(20), "{action}: {:?}", began.elapsed());
+        scene.wait_ready("share", "waf");
+        sweeps(scene, 2);
+        only_share(&scene.state(), &recipients, &[x, y]);
+        let calls = tally(&scene.journal());
+        assert_eq!(calls[&format!("POST {RECIPIENTS}")], 10, "{action}: {:#?}", scene.changes());
+        assert_eq!(calls[&format!("POST {RESOURCES}")], 1, "{action}: {:#?}", scene.changes());
+    }
+}
+
 fn empty_list(world: &World) {
     let scene = world.scene();
     world.simulator.switches(Some(&scene.account), |s| s.live_recipient_again = PostedAgain::SecondRow);
@@ -80,8 +123,7 @@ fn empty_list(world: &World) {
     scene.wait_ready("sharerecipient", "bee");
     scene.wait_sweep();
     let zero = |field: &str| (format!("/result_info/{field}"), 0.into());
-    let set =
-        [("/result".into(), serde_json::json!([])), zero("count"), zero("total_count"), zero("total_pages")].into();
+    let set = [("/result".into(), json!([])), zero("count"), zero("total_count"), zero("total_pages")].into();
     let rule = Rule::always("GET", RECIPIENTS, Action::Rewrite { set, remove: vec![] }).account(&scene.account);
     let rule = world.simulator.fault(rule);
     for (kind, name) in [("share", "waf"), ("sharerecipient", "bee")] {
@@ -108,7 +150,7 @@ fn no_resources(world: &World) {
     let settled = Instant::now();
     scene.wait("reads need not lag any more", || settled.elapsed() > lag);
     let none = |path: &str, at: &str| {
-        let set = [(at.to_owned(), serde_json::json!([]))].into();
+        let set = [(at.to_owned(), json!([]))].into();
         world
             .simulator
             .fault(Rule::always("GET", path, Action::Rewrite { set, remove: vec![] }).account(&scene.account))
@@ -488,7 +530,7 @@ fn renewed(world: &World, sent: bool) {
                 resource_type: "custom-ruleset".into(),
                 id: id.clone(),
                 account: None,
-                meta: Some(serde_json::json!({"mode": "block"})),
+                meta: Some(json!({"mode": "block"})),
             };
             for edit in [old, new] {
                 world.simulator.edit(edit).expect("an edit");
@@ -598,4 +640,36 @@ fn list_not_found(world: &World) {
     let told = told.filter(|object| object["metadata"]["uid"] == ready["metadata"]["uid"]);
     let gone = told.filter(|object| object["status"]["conditions"].to_string().contains("ShareNotFound")).count();
     assert_eq!(gone, 0);
+}
+
+/// Of a Share, of an object, and of all recipients of a Share at once.
+fn unanswered(world: &World) {
+    let scene = world.own_scene();
+    let proxy = Interceptor::start(&world.cluster, Fault::LostAnswers);
+    let mut command = own::command(&scene, &scene.namespace, &[("--settle-time", "240s")]);
+    proxy.lead(&scene, &mut command);
+    let operator = Process::start(command, scene.file("operator.log")).expect("the operator starts");
+    let [a, b, c, x] = ids();
+    let edit =
+        |recipients: &[&str]| scene.apply(&scene.share("waf", recipients, &[&x], "prune: true\nmaxRemovals: 100"));
+    edit(&[&a]);
+    scene.wait_ready("share", "waf");
+    let posts = || tally(&scene.journal()).get("POST /accounts/*/shares/*/recipients").copied().unwrap_or(0);
+    proxy.lose("intendedAt");
+    edit(&[&a, &b]);
+    scene.wait_ready("share", "waf");
+    assert_eq!((proxy.held(), posts()), (1, 1), "{}", operator.log());
+    proxy.lose("intendedAt");
+    scene.apply(&scene.recipient("cee", "waf", &c, ""));
+    scene.wait_ready("sharerecipient", "cee");
+    assert_eq!((proxy.held(), posts()), (2, 2), "{}", operator.log());
+    let many: Vec<String> = (0..25).map(|_| random_id()).collect();
+    let inline: Vec<&str> = [&a, &b].into_iter().chain(&many).map(String::as_str).collect();
+    proxy.lose("replacingSince");
+    edit(&inline);
+    scene.wait_ready("share", "waf");
+    let puts = tally(&scene.journal()).get("PUT /accounts/*/shares/*/recipients").copied().unwrap_or(0);
+    assert_eq!((proxy.held(), posts(), puts), (3, 2, 1), "{}", operator.log());
+    let all: Vec<&str> = inline.into_iter().chain([c.as_str()]).collect();
+    only_share(&scene.state(), &all, &[&x]);
 }

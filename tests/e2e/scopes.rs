@@ -30,6 +30,10 @@ pub const TESTS: &[Test] = &[
     ("scopes: rows are removed though it takes long to list what is out of scope", slow_lists),
     ("scopes: a deletion that the API server forbids to finish is told", forbidden_deletion),
     ("scopes: a status that the API server refuses is told, and written once it is accepted", refused_status),
+    (
+        "scopes: a finalizer that a webhook takes off or puts back is told, and nothing is left behind",
+        finalizer_stripped,
+    ),
 ];
 
 const QUICK: (&str, &str) = ("--sweep-interval", "500ms");
@@ -392,6 +396,67 @@ fn refused_status(world: &World) {
         scene.wait_state("both recipients", |shares| has(&shares[0], &[&one, &another], &[&first]));
         scene.wait_ready("share", "waf");
     }
+}
+
+/// Has the API server change what is written of Shares in the namespace, as a webhook may; returns how it is undone.
+fn meddle(scene: &Scene<'_>, when: &str, patch: &str) -> impl Fn() {
+    let name = format!("meddle-{}", scene.namespace);
+    scene.apply(&format!(
+        "apiVersion: admissionregistration.k8s.io/v1\nkind: MutatingAdmissionPolicy\nmetadata: {{name: {name}}}\nspec:\n  \
+         failurePolicy: Fail\n  reinvocationPolicy: Never\n  matchConstraints:\n    \
+         resourceRules: [{{apiGroups: [cfshare.dev], apiVersions: ['*'], resources: [shares], operations: [UPDATE]}}]\n    \
+         namespaceSelector: {{matchLabels: {{kubernetes.io/metadata.name: {}}}}}\n  \
+         matchConditions: [{{name: when, expression: \"{when}\"}}]\n  \
+         mutations: [{{patchType: JSONPatch, jsonPatch: {{expression: '[JSONPatch{{{patch}}}]'}}}}]\n---\n\
+         apiVersion: admissionregistration.k8s.io/v1\nkind: MutatingAdmissionPolicyBinding\nmetadata: {{name: {name}}}\n\
+         spec: {{policyName: {name}}}\n",
+        scene.namespace
+    ));
+    let kinds = ["mutatingadmissionpolicybinding", "mutatingadmissionpolicy"];
+    move || kinds.iter().for_each(|kind| drop(scene.kubectl(&["delete", kind, &name])))
+}
+
+fn finalizer_stripped(world: &World) {
+    let scene = world.scene();
+    let [one, first] = ids();
+    scene.apply(&scene.share("probe", &[], &[], ""));
+    let has = "has(object.metadata.finalizers) && 'cfshare.dev/finalizer' in object.metadata.finalizers";
+    let undo = meddle(&scene, has, r#"op: "remove", path: "/metadata/finalizers""#);
+    let finalizers = || {
+        let patch = r#"{"metadata": {"finalizers": ["cfshare.dev/finalizer"]}}"#;
+        let args = ["patch", "share", "probe", "--type=merge", "--dry-run=server", "-o", "yaml", "-p", patch];
+        scene.kubectl(&args).contains("cfshare.dev/finalizer")
+    };
+    scene.wait("the policy is in force", || !finalizers());
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.wait_event("waf", |reason, text| reason == "RequestRefused" && text.contains("mutating webhook removes"));
+    assert!(scene.live().is_empty(), "without a finalizer it would be left behind: {:#?}", scene.changes());
+    undo();
+    scene.wait_ready("share", "waf");
+    let undo = meddle(
+        &scene,
+        "!has(object.metadata.finalizers)",
+        r#"op: "add", path: "/metadata/finalizers", value: ["cfshare.dev/finalizer"]"#,
+    );
+    scene.wait("the policy is in force", || {
+        let args = [
+            "patch",
+            "share",
+            "probe",
+            "--type=merge",
+            "--dry-run=server",
+            "-o",
+            "yaml",
+            "-p",
+            "{\"spec\": {\"name\": \"x\"}}",
+        ];
+        scene.kubectl(&args).contains("cfshare.dev/finalizer")
+    });
+    scene.delete("share", "waf");
+    scene.wait_event("waf", |reason, text| reason == "DeletionForbidden" && text.contains("puts it back"));
+    undo();
+    scene.wait_gone("share", "waf");
+    scene.wait_nothing();
 }
 
 fn forbidden_deletion(world: &World) {

@@ -7,9 +7,10 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use super::{Doctor, Findings};
 use crate::api::{DEFAULT_SECRET, Name, Share, is_deleting, own_record, secret_of};
-use crate::cli::cluster::{Cluster, not_allowed};
+use crate::cli::cluster::Cluster;
+use crate::cli::credentials::{NO_CREDENTIAL, credential_of_environment, not_allowed};
 use crate::cli::output::count;
-use crate::cli::remote::{NO_CREDENTIAL, Remote, advice, credential_of_environment};
+use crate::cli::remote::{Remote, advice};
 use crate::cloudflare::{Credential, ErrorClass, ResponseHead, TokenState, clean};
 use crate::core::id::{AccountId, ShareId};
 use crate::operator::{Clock, NoCredential, ResolvedCredential, preview};

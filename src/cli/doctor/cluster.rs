@@ -14,6 +14,7 @@ use kube::api::PostParams;
 use kube::core::{ApiResource, DynamicObject};
 use serde_json::Value;
 
+use super::owners::check_owners;
 use super::policy::check_self_restriction;
 use super::watched::Installed;
 use super::{Doctor, Findings};
@@ -61,6 +62,7 @@ impl Doctor {
                 Vec::new()
             }
         };
+        check_owners(&shares, findings);
         let installed = self.installed(cluster, findings).await;
         let leases = self.leases(cluster).await;
         self.check_rights(cluster, &installed, &shares, &leases, findings).await;
@@ -192,10 +194,9 @@ fn rights_in(namespace: Option<String>) -> Vec<ResourceAttributes> {
     let mut rights = Vec::new();
     for kind in Kind::ALL {
         let plural = kind.plural();
-        rights.extend(["list", "watch", "patch"].map(|verb| right(verb, "cfshare.dev", &plural)));
+        rights.extend(["get", "list", "watch", "patch"].map(|verb| right(verb, "cfshare.dev", &plural)));
         rights.push(right("patch", "cfshare.dev", &format!("{plural}/status")));
     }
-    rights.push(right("get", "cfshare.dev", &Kind::Share.plural()));
     rights.push(right("create", "events.k8s.io", "events"));
     rights.into_iter().map(|right| ResourceAttributes { namespace: namespace.clone(), ..right }).collect()
 }

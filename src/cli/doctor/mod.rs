@@ -2,6 +2,7 @@
 
 mod cloudflare;
 mod cluster;
+mod owners;
 mod policy;
 mod watched;
 

@@ -10,18 +10,18 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context as _;
 use clap::Args;
 use tokio::time::timeout;
 
 use super::accounts;
-use super::cluster::{Kube, Scope, namespace, remote};
+use super::cluster::{Kube, Scope, namespace};
+use super::credentials::remote;
 use super::output::{Exit, count};
-use super::remote::{Endpoint, Remote, Rows, advice, unknown_target};
+use super::remote::{Endpoint, Remote, advice, words};
 use crate::api::{self, Name, own_record};
 use crate::cloudflare::{Share, clean};
 use crate::core::id::{AccountId, ShareId};
-use objects::{Found, Writer};
+use objects::Writer;
 
 /// How long it may take to see which shares are managed already: no cluster is needed for an import.
 const QUICK: Duration = Duration::from_secs(5);
@@ -186,7 +186,7 @@ async fn write(
 ) -> anyhow::Result<()> {
     let total = count(shares.len(), "share");
     for share in shares {
-        let found = read(remote, account, share).await?;
+        let found = remote.read_rows(account, share).await.map_err(|error| anyhow::anyhow!("{}", words(&error)))?;
         let comment = format!("share {}: {}", found.share.id, clean(&found.share.name, 100));
         if let Some(object) = writer.managed.get(&found.share.id) {
             eprintln!(
@@ -209,12 +209,4 @@ async fn fill(remote: &Remote, account: &AccountId, folder: &Path) -> anyhow::Re
     filled.done.iter().chain(&filled.left).for_each(|line| eprintln!("cfshare: {line}"));
     eprintln!("cfshare: {} filled, {} left", count(filled.done.len(), "Share"), filled.left.len());
     Ok(if filled.left.is_empty() { Exit::Good } else { Exit::Differs })
-}
-
-async fn read(remote: &Remote, account: &AccountId, share: Share) -> anyhow::Result<Found> {
-    let failed = |error| anyhow::anyhow!("share {}: {}", share.id, advice(&error));
-    let Share { id, target_type, counts, .. } = &share;
-    let rows = remote.rows(account, id, target_type, *counts).await.map_err(failed)?;
-    let Rows { recipients, excluded } = rows.with_context(|| unknown_target(id, target_type))?;
-    Ok(Found { share, recipients, excluded })
 }

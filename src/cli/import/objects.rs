@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use crate::api::Name;
 use crate::cli::accounts::Accounts;
-use crate::cloudflare::{ExcludedRecipient, Recipient, ResourceStatus, Share, TargetType, clean};
+use crate::cli::remote::ReadShare;
+use crate::cloudflare::{Recipient, ResourceStatus, Share, TargetType, clean};
 use crate::core::id::{AccountId, ShareId, SourceId};
 use crate::core::interned::Interned;
 use crate::core::meta::ResourceMeta;
@@ -17,13 +18,6 @@ const MOST: usize = 1000;
 const LONGEST_NAME: usize = 63;
 /// Longest name that a manifest may give a share.
 const LONGEST_SHARE_NAME: usize = 100;
-
-/// A share as it was read.
-pub struct Found {
-    pub share: Share,
-    pub recipients: Vec<Recipient>,
-    pub excluded: Vec<ExcludedRecipient>,
-}
 
 /// Makes manifests, each with a name of its own.
 pub struct Writer {
@@ -55,7 +49,7 @@ impl Writer {
     }
 
     /// The Share, and the objects that go with it.
-    pub fn manifests(&mut self, found: &Found) -> Vec<Value> {
+    pub fn manifests(&mut self, found: &ReadShare) -> Vec<Value> {
         let share = &found.share;
         let own = share.account_id.as_str();
         let wanted = self.names.get(&share.id).unwrap_or(&share.name);
@@ -184,9 +178,11 @@ fn slug(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::jiff::Timestamp;
+
     use super::*;
 
-    fn found(name: &str, recipients: usize, more: Value) -> Found {
+    fn found(name: &str, recipients: usize, more: Value) -> ReadShare {
         let mut share = json!({
             "id": "5e1f00d5", "account_id": "acc", "name": name, "status": "active", "target_type": "account",
             "resources": [{"id": "r1", "resource_account_id": "acc", "resource_id": "s1", "resource_type": "t",
@@ -201,10 +197,12 @@ mod tests {
         let mut rows: Vec<Value> = (0..recipients).map(|n| row(n, "associated")).collect();
         rows.push(row(0, "disassociated"));
         rows.push(row(9_999, "disassociating"));
-        Found {
+        ReadShare {
             share: serde_json::from_value(share).unwrap(),
             recipients: serde_json::from_value(json!(rows)).unwrap(),
             excluded: serde_json::from_value(json!([{"id": "x", "account_id": "left-out"}])).unwrap(),
+            exclusions_unread: None,
+            at: Timestamp::UNIX_EPOCH,
         }
     }
 

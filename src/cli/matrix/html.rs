@@ -19,10 +19,7 @@ fn hash(text: &str) -> String {
 
 pub fn page(table: &Table) -> String {
     let mut data = print::json(table);
-    let legend = State::ALL.map(|state| {
-        json!({ "id": state.id(), "meaning": state.meaning(), "symbol": state.symbol(), "problem": state.is_problem() })
-    });
-    data["legend"] = json!(legend);
+    data["legend"] = json!(State::ALL.map(State::legend));
     // It stands within a script element, which only `<` can end.
     let data = data.to_string().replace('<', "\\u003c");
     let policy = format!(

@@ -1,6 +1,5 @@
 //! The same, as Cloudflare itself says it now.
 
-use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -10,12 +9,12 @@ use k8s_openapi::jiff::Timestamp;
 use super::resources::Carried;
 use super::rows::{Found, Receiver, Rows};
 use super::state::{Cell, State};
-use crate::api::{Name, secret_of};
-use crate::cli::cluster::{Cluster, credential, has_several_credentials};
+use crate::cli::cluster::Cluster;
+use crate::cli::credentials::Remotes;
 use crate::cli::progress;
-use crate::cli::remote::{self, Endpoint, Remote, advice, unknown_target};
+use crate::cli::remote::{Endpoint, ReadShare, Remote, explained, explained_of, words};
 use crate::cloudflare::{
-    AssociationStatus, Error, ErrorClass, ExcludedRecipient, Recipient, ResourceStatus, Share, ShareStatus, TargetType,
+    AssociationStatus, Error, ErrorClass, Fingerprint, Recipient, ResourceStatus, Share, ShareStatus, TargetType,
 };
 use crate::core::id::{AccountId, ShareId, same};
 
@@ -25,17 +24,9 @@ const NO_OBJECT: &str = "no Share in the cluster has this share";
 /// A share that is not shown may be there all the same.
 const NEVER_SHOWN: &str = "this credential has never shown the share";
 
-/// One share as it was read.
-pub struct Read {
-    pub share: Share,
-    recipients: Vec<Recipient>,
-    excluded: Vec<ExcludedRecipient>,
-    pub at: Timestamp,
-}
-
 /// What Cloudflare has for a Share.
 pub enum Answer {
-    Read(Box<Read>),
+    Read(Box<ReadShare>),
     /// It says that there is no such share.
     Absent,
     /// Nothing can be said, and why.
@@ -50,33 +41,30 @@ impl Answer {
             Answer::Absent | Answer::Unknown(_) => None,
         }
     }
-}
 
-/// Cloudflare as one credential sees it.
-#[derive(Clone)]
-struct Seen {
-    remote: Arc<Remote>,
-    fingerprint: String,
+    /// What could not be read, and why.
+    pub fn unread(&self) -> Option<&String> {
+        match self {
+            Answer::Read(read) => read.exclusions_unread.as_ref(),
+            Answer::Absent => None,
+            Answer::Unknown(why) => Some(why),
+        }
+    }
 }
 
 /// An account, as the credential of this fingerprint sees it.
-type View = (AccountId, String);
+type View = (AccountId, Fingerprint);
 
 /// After so many failures in a row, what is left of an account is not tried any more.
 const GIVE_UP: u32 = 3;
 
 /// Reads shares, with a line of progress on a terminal.
 pub struct Reader<'a> {
-    cluster: &'a Cluster,
-    endpoint: &'a Endpoint,
-    /// By Secret.
-    seen: HashMap<Name, Seen>,
+    remotes: Remotes<'a>,
     /// Accounts, each with the credential, whose shares were listed.
     listed: HashSet<View>,
     /// How often Cloudflare has refused to be read, or was not reached, since it last was.
     failures: HashMap<View, u32>,
-    /// None of the credentials may hold up what is read with the others.
-    has_several: bool,
     done: usize,
     total: usize,
 }
@@ -84,12 +72,9 @@ pub struct Reader<'a> {
 impl<'a> Reader<'a> {
     pub fn new(cluster: &'a Cluster, endpoint: &'a Endpoint, shares: &[crate::api::Share]) -> Reader<'a> {
         Reader {
-            cluster,
-            endpoint,
-            seen: HashMap::new(),
+            remotes: Remotes::new(Some(cluster), endpoint, shares),
             listed: HashSet::new(),
             failures: HashMap::new(),
-            has_several: has_several_credentials(shares),
             done: 0,
             total: shares.len(),
         }
@@ -105,34 +90,22 @@ impl<'a> Reader<'a> {
     }
 
     async fn read_one(&mut self, object: &crate::api::Share, id: &str) -> anyhow::Result<Answer> {
-        let Seen { remote, fingerprint } = self.seen_by(object).await?;
+        let remote = self.remotes.of(object).await?;
         let account = AccountId::parse(&object.spec.account_id)?;
         let id = ShareId::parse(id)?;
-        let view = (account.clone(), fingerprint);
+        let view = (account.clone(), remote.fingerprint());
         self.gave_up(&view)?;
-        let shown_before = object.status.as_ref().and_then(|status| status.seen_with.as_deref());
+        let seen_with = object.status.as_ref().and_then(|status| status.seen_with.as_deref());
         let found = match remote.share(&account, &id).await {
             Ok(Some(share)) if is_deleted(&share) => Ok(Answer::Absent),
-            Ok(Some(share)) => read(&remote, &account, share).await.map(|read| Answer::Read(Box::new(read))),
-            Ok(None) if shown_before == Some(view.1.as_str()) => Ok(Answer::Absent),
+            Ok(Some(share)) => remote.read_for_show(&account, share).await.map(|read| Answer::Read(Box::new(read))),
+            Ok(None) if seen_with == Some(&*remote.fingerprint().to_string()) => Ok(Answer::Absent),
             // Cloudflare says the same of a share that the credential may not see.
             Ok(None) => Ok(Answer::Unknown(format!("Cloudflare shows no share {id}, but {NEVER_SHOWN}"))),
-            Err(error) => Err(failed(&id)(error)),
+            Err(error) => Err(explained_of(&id, error)),
         };
         self.note(view, &found);
         found
-    }
-
-    async fn seen_by(&mut self, object: &crate::api::Share) -> anyhow::Result<Seen> {
-        match self.seen.entry(secret_of(object)) {
-            Entry::Occupied(seen) => Ok(seen.get().clone()),
-            Entry::Vacant(vacant) => {
-                let known = credential(Some(self.cluster), vacant.key()).await?;
-                let remote = self.endpoint.remote(&known)?;
-                let remote = Arc::new(if self.has_several { remote.beside_others() } else { remote });
-                Ok(vacant.insert(Seen { remote, fingerprint: known.fingerprint().to_string() }).clone())
-            }
-        }
     }
 
     /// An error where the account cannot be read: each try may take minutes.
@@ -158,21 +131,21 @@ impl<'a> Reader<'a> {
     /// All shares of the Share's account; `None`: the same credential was asked for them before.
     pub async fn list(&mut self, object: &crate::api::Share) -> anyhow::Result<Option<Vec<Listed>>> {
         let account = AccountId::parse(&object.spec.account_id)?;
-        let Seen { remote, fingerprint } = self.seen_by(object).await?;
-        let view = (account.clone(), fingerprint);
+        let remote = self.remotes.of(object).await?;
+        let view = (account.clone(), remote.fingerprint());
         if !self.listed.insert(view.clone()) {
             return Ok(None);
         }
         self.gave_up(&view)?;
-        let shares = remote.shares(&account).await.map_err(|error| said(error, String::new()))?;
+        let shares = remote.shares(&account).await.map_err(explained)?;
         let listed = |share| Listed { share, remote: remote.clone(), view: view.clone() };
         Ok(Some(shares.into_iter().map(listed).collect()))
     }
 
     /// A share that was listed, with its rows.
-    pub async fn read_listed(&mut self, Listed { share, remote, view }: Listed) -> anyhow::Result<Read> {
+    pub async fn read_listed(&mut self, Listed { share, remote, view }: Listed) -> anyhow::Result<ReadShare> {
         self.gave_up(&view).with_context(|| format!("share {}", share.id))?;
-        let outcome = read(&remote, &view.0, share).await;
+        let outcome = remote.read_for_show(&view.0, share).await;
         self.note(view, &outcome);
         outcome
     }
@@ -183,30 +156,6 @@ pub struct Listed {
     pub share: Share,
     remote: Arc<Remote>,
     view: View,
-}
-
-fn failed(id: &ShareId) -> impl Fn(Error) -> anyhow::Error {
-    move |error| said(error, format!("share {id}: "))
-}
-
-/// The error in words; it remains known what it was.
-fn said(error: Error, of: String) -> anyhow::Error {
-    let words = format!("{of}{}", advice(&error));
-    anyhow::Error::new(error).context(words)
-}
-
-/// What failed. What Cloudflare says is in it already.
-pub fn words(error: &anyhow::Error) -> String {
-    if error.is::<Error>() { error.to_string() } else { format!("{error:#}") }
-}
-
-/// The share with its rows.
-async fn read(remote: &Remote, account: &AccountId, share: Share) -> anyhow::Result<Read> {
-    let at = Timestamp::now();
-    let Share { id, target_type, counts, .. } = &share;
-    let rows = remote.rows(account, id, target_type, *counts).await.map_err(failed(id))?;
-    let remote::Rows { recipients, excluded } = rows.with_context(|| unknown_target(id, target_type))?;
-    Ok(Read { share, recipients, excluded, at })
 }
 
 /// How one recipient is that is still there; `reported`: as the status says.
@@ -238,7 +187,7 @@ fn is_deleted(share: &Share) -> bool {
     }
 }
 
-impl Read {
+impl ReadShare {
     /// What is true of all that still receives a share, or is in it, while Cloudflare deletes it.
     fn leaving(&self) -> Option<Cell> {
         match self.share.status {
@@ -326,6 +275,9 @@ impl Read {
     }
 
     fn excluded(&self, account: &str, declared: bool) -> Option<Cell> {
+        if let Some(why) = &self.exclusions_unread {
+            return declared.then(|| self.leaving().unwrap_or_else(|| Cell::unknown(why.clone())));
+        }
         let listed = self.excluded.iter().any(|row| same(row.account_id.as_str(), account));
         match (listed, declared) {
             (true, true) => Some(Cell::new(State::Excluded, "excluded", "")),
@@ -403,15 +355,28 @@ pub mod tests {
     }
 
     /// A share of that status, with these accounts associated.
-    pub fn read(status: &str, accounts: &[&str], resources: &[&str]) -> Read {
+    pub fn read(status: &str, accounts: &[&str], resources: &[&str]) -> ReadShare {
         let recipient = |id: &&str| json!({"id": "row", "account_id": id, "association_status": "associated"});
         let recipients: Vec<Value> = accounts.iter().map(recipient).collect();
-        Read {
+        ReadShare {
             share: share(status, resources),
             recipients: serde_json::from_value(json!(recipients)).expect("recipients"),
             excluded: Vec::new(),
+            exclusions_unread: None,
             at: Timestamp::UNIX_EPOCH,
         }
+    }
+
+    #[test]
+    fn where_only_the_exclusions_cannot_be_read_only_they_are_unknown() {
+        let mut read = read("active", &[], &["2f2f"]);
+        (read.share.target_type, read.exclusions_unread) = (TargetType::Organization, Some("refused".into()));
+        let (declared, other) = (read.excluded("a", true), read.excluded("b", false));
+        assert_eq!(declared.map(|cell| (cell.state, cell.why)), Some((State::Unknown, "refused".into())));
+        assert!(other.is_none());
+        assert_eq!(read.resources(Vec::new()).len(), 1);
+        read.exclusions_unread = None;
+        assert_eq!(read.excluded("a", true).map(|cell| cell.state), Some(State::NotExcluded));
     }
 
     #[test]

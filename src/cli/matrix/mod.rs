@@ -22,7 +22,7 @@ use super::cluster::{Cluster, Objects, Scope};
 use super::lease::{Leader, LeaseName, Pulse, age, is_stale};
 use super::output::{Exit, print_json};
 use super::reach::Reach;
-use super::remote::Endpoint;
+use super::remote::{Endpoint, words};
 use super::signs::{self, Foreword};
 use crate::api::condition::ready;
 use crate::api::{Name, Share, int32};
@@ -256,8 +256,8 @@ async fn live_table(objects: &Objects, cluster: &Cluster, mut reader: live::Read
             Some(id) => Some(reader.read(share, id).await),
             None => None,
         };
-        if let Some(Answer::Unknown(why)) = &answer {
-            is_blind = true;
+        is_blind |= matches!(answer, Some(Answer::Unknown(_)));
+        if let Some(why) = answer.as_ref().and_then(Answer::unread) {
             table.warn(format!("Share {}: {why}", Name::of(share)));
         }
         let verified = answer.as_ref().and_then(Answer::at);
@@ -293,7 +293,7 @@ async fn add_unmanaged(
     // Another Secret may have shown it.
     unlisted.retain(|account, _| !listed.contains_key(account));
     for (account, why) in &unlisted {
-        table.warn(format!("account {account} cannot be listed, so {ONLY_OBJECTS}: {}", live::words(why)));
+        table.warn(format!("account {account} cannot be listed, so {ONLY_OBJECTS}: {}", words(why)));
     }
     // What an object had got before the list was made stands in the object now.
     let mut known = owned(cluster).await?;
@@ -303,8 +303,9 @@ async fn add_unmanaged(
         }
         let share = listed.share.clone();
         let read = reader.read_listed(listed).await;
-        if let Err(why) = &read {
-            table.warn(live::words(why));
+        match &read {
+            Ok(read) => read.exclusions_unread.iter().for_each(|why| table.warn(why.clone())),
+            Err(why) => table.warn(words(why)),
         }
         let column = Column::unmanaged(&share, read.as_ref().ok());
         table.add(column, read.map(|read| read.unmanaged()).unwrap_or_default());

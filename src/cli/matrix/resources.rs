@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::proof::Proof;
 use super::rows::Rows;
 use super::state::{Cell, State};
-use crate::api::status::{ExceptionEntry, UnmanagedEntry};
+use crate::api::status::RowRef;
 use crate::api::{Share, ShareResource, is_deleting};
 use crate::cloudflare::clean;
 use crate::core::id::{folded, same};
@@ -50,8 +50,7 @@ impl Carried {
     }
 }
 
-/// A resource in the form in which resources are compared: its type, and its id, of which upper and lower case mean the
-/// same.
+/// A resource in the form in which resources are compared: its type, and its id, folded.
 type Key = (Interned, String);
 
 /// A resource as it was written first.
@@ -75,7 +74,7 @@ pub fn resources(rows: &Rows, children: &[&ShareResource]) -> Vec<Carried> {
     let status = &rows.status;
     status.inventory.resources.iter().for_each(|entry| add(&entry.kind, &entry.id, None, false));
     children.iter().for_each(|child| add(&child.spec.kind, &child.spec.id, None, false));
-    let unmanaged = status.unmanaged.iter().filter_map(|entry| Some((entry.kind.as_ref()?, entry.id.as_ref()?)));
+    let unmanaged = status.unmanaged.iter().filter_map(|entry| entry.row.resource());
     unmanaged.for_each(|(kind, id)| add(kind, id, None, false));
     let carried = all.into_iter().map(|(key, Named { id, label, declared })| {
         let cell = cell(rows, children, &key, declared);
@@ -87,11 +86,9 @@ pub fn resources(rows: &Rows, children: &[&ShareResource]) -> Vec<Carried> {
 fn cell(rows: &Rows, children: &[&ShareResource], key: &Key, declared: bool) -> Cell {
     let status = &rows.status;
     let is = |kind: &Interned, id: &Interned| *kind == key.0 && same(id, &key.1);
-    let of = |kind: &Option<Interned>, id: &Option<Interned>| {
-        kind.as_ref().zip(id.as_ref()).is_some_and(|(kind, id)| is(kind, id))
-    };
-    let exception: Option<&ExceptionEntry> = status.exceptions.iter().find(|entry| of(&entry.kind, &entry.id));
-    let unmanaged: Option<&UnmanagedEntry> = status.unmanaged.iter().find(|entry| of(&entry.kind, &entry.id));
+    let of = |row: &RowRef| row.resource().is_some_and(|(kind, id)| is(kind, id));
+    let exception = status.exceptions.iter().find(|entry| of(&entry.row));
+    let unmanaged = status.unmanaged.iter().find(|entry| of(&entry.row));
     let recorded = status.inventory.resources.iter().find(|entry| is(&entry.kind, &entry.id));
     let confirmed = recorded.is_some_and(|entry| entry.intended_at.is_none())
         || children.iter().any(|child| {

@@ -21,7 +21,7 @@ use crate::core::id::folded;
 use crate::core::interned::Interned;
 use crate::operator::{NOT_CONVERGING, REFUSED, is_settled_long_ago};
 
-/// An account, or all members of an organization, as the id was written. Upper and lower case of an id mean the same.
+/// An account, or all members of an organization, as the id was written. The ways to write an id mean the same.
 #[derive(Debug, Clone)]
 pub enum Receiver {
     Account(Interned),
@@ -108,7 +108,7 @@ impl<'a> Account<'a> {
     }
 }
 
-/// Accounts, each once, in upper or lower case.
+/// Accounts, each once, however their ids are written.
 #[derive(Debug, Clone, Default)]
 pub struct Accounts<'a>(BTreeMap<String, Account<'a>>);
 
@@ -131,11 +131,11 @@ impl<'a> Accounts<'a> {
             all.entry(&entry.account_id).recorded.get_or_insert(entry);
         }
         for entry in share.status.iter().flat_map(|status| &status.unmanaged) {
-            let Some(id) = &entry.account_id else { continue };
+            let Some(id) = &entry.row.account_id else { continue };
             all.entry(id).unmanaged.get_or_insert(entry);
         }
         for entry in share.status.iter().flat_map(|status| &status.exceptions) {
-            let Some(id) = &entry.account_id else { continue };
+            let Some(id) = &entry.row.account_id else { continue };
             all.entry(id).exception.get_or_insert(entry);
         }
         all

@@ -1,6 +1,7 @@
 //! How far an account or a resource is in a share, in words that never say more than was seen.
 
 use k8s_openapi::jiff::Timestamp;
+use serde::Serialize;
 
 /// What is known of one account in one share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,6 +31,15 @@ pub enum State {
     Nothing,
 }
 
+/// One state, as the legend of the page explains it.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Legend {
+    id: &'static str,
+    meaning: &'static str,
+    symbol: &'static str,
+    problem: bool,
+}
+
 impl State {
     /// What needs somebody first comes first.
     pub const ALL: [State; 12] = [
@@ -47,62 +57,37 @@ impl State {
         State::Nothing,
     ];
 
-    /// The word for programs.
+    /// What the legend says of it, with its word for programs and a mark that tells it apart without colours.
+    pub fn legend(self) -> Legend {
+        let (id, symbol, meaning) = match self {
+            State::InPlace => ("associated", "✓", "associated: Cloudflare says so, without an error"),
+            State::Pending => ("pending", "…", "pending: in progress, or missing for now"),
+            State::Failed => ("failed", "✗", "failed: Cloudflare reports an error or refused the call"),
+            State::Waived => ("waived", "~", "failed (waived): the manifest accepts the failure until a date"),
+            State::Leaving => ("toBeRemoved", "↓", "to be removed: no longer declared, but still receiving"),
+            State::Blocked => {
+                ("removalBlocked", "■", "to be removed (blocked): still receiving until someone confirms the removal")
+            }
+            State::Excluded => ("excluded", "⊘", "excluded from a share for an organization"),
+            State::NotExcluded => {
+                ("shouldBeExcluded", "!", "associated, should be excluded: the account receives the share")
+            }
+            State::NotShared => ("notShared", "○", "not shared yet: there is no share at Cloudflare"),
+            State::Unmanaged => {
+                ("unmanaged", "+", "not declared: someone else added the account, or created the share, at Cloudflare")
+            }
+            State::Unknown => ("unknown", "?", "unknown: the status does not prove a state"),
+            State::Nothing => ("inNoShare", "·", "in no share here"),
+        };
+        Legend { id, meaning, symbol, problem: self.is_problem() }
+    }
+
     pub fn id(self) -> &'static str {
-        match self {
-            State::InPlace => "associated",
-            State::Pending => "pending",
-            State::Failed => "failed",
-            State::Waived => "waived",
-            State::Leaving => "toBeRemoved",
-            State::Blocked => "removalBlocked",
-            State::Excluded => "excluded",
-            State::NotExcluded => "shouldBeExcluded",
-            State::NotShared => "notShared",
-            State::Unmanaged => "unmanaged",
-            State::Unknown => "unknown",
-            State::Nothing => "inNoShare",
-        }
-    }
-
-    /// What the legend says.
-    pub fn meaning(self) -> &'static str {
-        match self {
-            State::InPlace => "associated: Cloudflare says so, without an error",
-            State::Pending => "pending: in progress, or missing for now",
-            State::Failed => "failed: Cloudflare reports an error or refused the call",
-            State::Waived => "failed (waived): the manifest accepts the failure until a date",
-            State::Leaving => "to be removed: no longer declared, but still receiving",
-            State::Blocked => "to be removed (blocked): still receiving until someone confirms the removal",
-            State::Excluded => "excluded from a share for an organization",
-            State::NotExcluded => "associated, should be excluded: the account receives the share",
-            State::NotShared => "not shared yet: there is no share at Cloudflare",
-            State::Unmanaged => "not declared: someone else added the account, or created the share, at Cloudflare",
-            State::Unknown => "unknown: the status does not prove a state",
-            State::Nothing => "in no share here",
-        }
-    }
-
-    /// A mark that tells states apart without colours.
-    pub fn symbol(self) -> &'static str {
-        match self {
-            State::InPlace => "✓",
-            State::Pending => "…",
-            State::Failed => "✗",
-            State::Waived => "~",
-            State::Leaving => "↓",
-            State::Blocked => "■",
-            State::Excluded => "⊘",
-            State::NotExcluded => "!",
-            State::NotShared => "○",
-            State::Unmanaged => "+",
-            State::Unknown => "?",
-            State::Nothing => "·",
-        }
+        self.legend().id
     }
 
     /// Whether somebody should look at it.
-    pub fn is_problem(self) -> bool {
+    fn is_problem(self) -> bool {
         match self {
             State::InPlace | State::Excluded | State::Nothing | State::Waived => false,
             State::Pending | State::Failed | State::Leaving | State::Blocked | State::NotExcluded => true,

@@ -6,7 +6,6 @@ use clap::ValueEnum;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::live::Read;
 use super::resources::Carried;
 use super::rows::{self, Found, Receiver};
 use super::state::{Cell, State};
@@ -14,6 +13,7 @@ use crate::api::Name;
 use crate::cli::accounts::Accounts;
 use crate::cli::cluster::Objects;
 use crate::cli::reach::Reach;
+use crate::cli::remote::ReadShare;
 use crate::cloudflare::{Share, clean};
 use crate::core::interned::Interned;
 
@@ -37,6 +37,7 @@ pub(super) struct Row {
 }
 
 /// One share with what it carries.
+#[derive(Default)]
 pub(super) struct Column {
     /// Of its Share; without a namespace: the name at Cloudflare of a share that has none.
     pub(super) name: Name,
@@ -55,6 +56,7 @@ pub(super) struct Column {
 }
 
 /// All that is shown.
+#[derive(Default)]
 pub(super) struct Table {
     pub(super) at: Timestamp,
     /// Cloudflare was read for it.
@@ -71,7 +73,7 @@ pub(super) struct Table {
 
 impl Column {
     /// A share that no object has.
-    pub(super) fn unmanaged(share: &Share, read: Option<&Read>) -> Column {
+    pub(super) fn unmanaged(share: &Share, read: Option<&ReadShare>) -> Column {
         Column {
             name: Name::new("", clean(&share.name, LONGEST)),
             share_id: Some(share.id.as_str().into()),
@@ -81,8 +83,8 @@ impl Column {
             reason: "no Share object".into(),
             verified: read.map(|read| read.at),
             resources: read.map(|read| read.resources(Vec::new())).unwrap_or_default(),
-            more: Vec::new(),
             proved: read.is_some(),
+            ..Column::default()
         }
     }
 
@@ -101,8 +103,7 @@ impl Column {
 
 impl Table {
     pub(super) fn new(at: Timestamp, live: bool) -> Table {
-        let (columns, rows) = (Vec::new(), Vec::new());
-        Table { at, live, warnings: Vec::new(), notes: Vec::new(), columns, rows, has_unmanaged: false }
+        Table { at, live, ..Table::default() }
     }
 
     pub(super) fn warn(&mut self, warning: String) {
@@ -137,16 +138,11 @@ impl Table {
         for (name, found) in orphans {
             let column = Column {
                 name,
-                share_id: None,
-                owner: Interned::default(),
-                owner_name: None,
                 ready: "Unknown".into(),
                 reason: "the Share does not exist".into(),
-                verified: None,
-                resources: Vec::new(),
-                more: Vec::new(),
                 // Nothing but these objects declares anything for it.
                 proved: true,
+                ..Column::default()
             };
             self.add(column, found);
         }

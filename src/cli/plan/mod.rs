@@ -16,10 +16,11 @@ use k8s_openapi::jiff::Timestamp;
 use kube::core::object::HasSpec;
 use kube::{Resource, ResourceExt};
 
-use super::cluster::{Cluster, Objects, Scope, credential, has_several_credentials};
+use super::cluster::{Cluster, Objects, Scope};
+use super::credentials::{Remotes, credential_of_environment};
 use super::output::{Exit, causes, print_json};
-use super::remote::{Endpoint, Remote, Rows, advice, credential_of_environment, unknown_target};
-use crate::api::{ChildObject, Name, Share, is_suspended, secret_of};
+use super::remote::{Endpoint, Remote, Rows, advice, unknown_target};
+use crate::api::{ChildObject, Name, Share, is_suspended};
 use crate::cloudflare::{Error, Fingerprint};
 use crate::core::deletions::MaxDeletions;
 use crate::core::id::{AccountId, ShareId, folded};
@@ -78,11 +79,8 @@ impl Plan {
         shares.retain(|share| concerned.as_ref().is_none_or(|names| names.contains(&Name::of(share.as_ref()))));
         shares.sort_by_key(|share| Name::of(share.as_ref()));
         let mut survey = Survey {
-            endpoint: &self.endpoint,
-            cluster: cluster.as_ref(),
+            remotes: Remotes::new(cluster.as_ref(), &self.endpoint, shares.iter().map(Arc::as_ref)),
             settings: Settings { settle_time: SETTLE_TIME, ..Settings::default() },
-            has_several: has_several_credentials(shares.iter().map(Arc::as_ref)),
-            remotes: HashMap::new(),
             accounts: HashMap::new(),
         };
         let mut plan = Vec::new();
@@ -226,12 +224,8 @@ where
 
 /// Accounts, each read once.
 struct Survey<'a> {
-    endpoint: &'a Endpoint,
-    cluster: Option<&'a Cluster>,
+    remotes: Remotes<'a>,
     settings: Settings,
-    /// None of the credentials may hold up what is read with the others.
-    has_several: bool,
-    remotes: HashMap<Fingerprint, Arc<Remote>>,
     accounts: HashMap<(Fingerprint, AccountId), ReadAccount>,
 }
 
@@ -246,22 +240,13 @@ impl Survey<'_> {
             ));
         }
         let owner = preview::owner(share)?;
-        let known = credential(self.cluster, &secret_of(share)).await.map_err(|error| causes(&error))?;
-        let remote = match self.remotes.get(&known.fingerprint()) {
-            Some(remote) => remote.clone(),
-            None => {
-                let remote = self.endpoint.remote(&known).map_err(|error| causes(&error))?;
-                let remote = Arc::new(if self.has_several { remote.beside_others() } else { remote });
-                self.remotes.insert(known.fingerprint(), remote.clone());
-                remote
-            }
-        };
-        let key = (known.fingerprint(), owner.clone());
+        let remote = self.remotes.of(share).await.map_err(|error| causes(&error))?;
+        let key = (remote.fingerprint(), owner.clone());
         if !self.accounts.contains_key(&key) {
             let began = Clock::SYSTEM.now();
             let shares = remote.shares(&owner).await.map_err(|error| advice(&error))?;
             let is_of_secret = !matches!(credential_of_environment(), Ok(Some(_)));
-            let read_with = ReadWith { credential: known.fingerprint(), is_of_secret };
+            let read_with = ReadWith { credential: remote.fingerprint(), is_of_secret };
             self.accounts.insert(key.clone(), ReadAccount::new(shares, began).with(read_with));
         }
         let Some(account) = self.accounts.get_mut(&key) else { return Err("the account was not read".into()) };

@@ -17,7 +17,7 @@ use super::output::{Exit, count, table};
 use super::reach::Reach;
 use super::signs::Foreword;
 use crate::api::condition::ready;
-use crate::api::status::{RecentCall, ShareStatus};
+use crate::api::status::{RecentCall, RowRef, ShareStatus};
 use crate::api::{ChildObject, Kind, Name, ObjectKey, Share, ShareRecipient, ShareResource, int32};
 use crate::core::interned::Interned;
 
@@ -292,7 +292,7 @@ fn text(standings: &[Standing]) -> String {
 fn details(status: &ShareStatus) -> Vec<String> {
     let mut lines = Vec::new();
     for entry in &status.exceptions {
-        let what = row(&entry.account_id, &entry.kind, &entry.id);
+        let what = row(&entry.row);
         let what = entry.name.as_ref().map_or(what.clone(), |name| format!("{name} ({what})"));
         let message = if entry.message.is_empty() { String::new() } else { format!(": {}", entry.message) };
         let last = if entry.terminal { "; Cloudflare does not retry" } else { "" };
@@ -306,7 +306,7 @@ fn details(status: &ShareStatus) -> Vec<String> {
         lines.push(format!("drifted: {} is {} instead of {}", drift.path, drift.observed, drift.desired));
     }
     for entry in &status.unmanaged {
-        lines.push(format!("unmanaged: {} is {}", row(&entry.account_id, &entry.kind, &entry.id), entry.state));
+        lines.push(format!("unmanaged: {} is {}", row(&entry.row), entry.state));
     }
     let listed = int32(status.unmanaged.len());
     if status.unmanaged_count > listed {
@@ -315,12 +315,9 @@ fn details(status: &ShareStatus) -> Vec<String> {
     lines
 }
 
-fn row(account: &Option<Interned>, kind: &Option<Interned>, id: &Option<Interned>) -> String {
-    match (account, kind, id) {
-        (Some(account), _, _) => format!("recipient {account}"),
-        (None, Some(kind), Some(id)) => format!("resource {kind}/{id}"),
-        (None, _, _) => "a row".to_owned(),
-    }
+fn row(row: &RowRef) -> String {
+    let what = if row.account_id.is_some() { "recipient" } else { "resource" };
+    format!("{what} {row}")
 }
 
 fn json(standing: &Standing) -> Value {

@@ -1,12 +1,14 @@
 //! One Share on one screen: what is wrong, what it means, what to do.
 
+use std::iter;
+
 use k8s_openapi::jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 use serde_json::{Value, json};
 
 use crate::api::condition::ready;
-use crate::api::status::{ExceptionEntry, RecentCall};
-use crate::api::{CONFIRM_REMOVALS, Name, REQUESTED_AT, Share, int32, is_deleting};
+use crate::api::status::{EffectivePolicies, ExceptionEntry, RecentCall, RecipientCounts, ShareStatus, UnmanagedEntry};
+use crate::api::{CONFIRM_REMOVALS, Name, ObjectKey, REQUESTED_AT, Share, int32, is_deleting};
 use crate::cli::lease::{Leader, Pulse, age, is_stale};
 use crate::cli::matrix::{Receiver, Rows, State, said};
 use crate::cli::output::{count, table};
@@ -51,75 +53,73 @@ fn ago(at: Timestamp, now: Timestamp) -> String {
 
 fn head(rows: &Rows, pulse: &Pulse, now: Timestamp) -> String {
     let (share, status) = (rows.share, &rows.status);
-    let mut lines: Vec<(&str, String)> = vec![("Share", Name::of(share).to_string())];
-    let account = match &status.account_name {
-        Some(name) => format!("{} ({})", share.spec.account_id, clean(name, LONGEST)),
-        None => share.spec.account_id.to_string(),
-    };
-    lines.push(("Account", account));
-    lines.push((
-        "At Cloudflare",
-        match &status.share_id {
-            Some(id) => {
-                let word = status.remote_status.as_deref().unwrap_or("unknown");
-                let name =
-                    status.share_name.as_deref().map_or(String::new(), |name| format!(", \"{}\"", clean(name, 100)));
-                format!("{word}, id {id}{name}")
-            }
-            None if status.intent.is_some() => "a create request was sent, but its result is not known yet".into(),
-            None => "no share yet".into(),
-        },
-    ));
-    let observed = Some(status.common.observed_generation) == share.metadata.generation;
-    match ready(&status.common.conditions) {
-        _ if rows.beyond().is_some() => {
-            lines.push(("Ready", format!("Unknown: {}", rows.beyond().unwrap_or_default())));
-            lines.push(("", "what follows is as cfshare left it".into()));
-        }
-        Some(ready) => {
-            lines.push((
-                "Ready",
-                format!("{} for {}", ready.status, age(now.duration_since(ready.last_transition_time.0))),
-            ));
-            lines.push(("", clean_ends(&said(ready), LONGEST_CONDITION)));
-        }
-        None => lines.push(("Ready", "Unknown: cfshare has not processed this Share yet".into())),
-    }
-    if !observed {
-        lines.push(("", "cfshare has not processed the last change of the manifest yet".into()));
-    }
+    let mut lines = vec![
+        ("Share", Name::of(share).to_string()),
+        ("Account", account(share, status)),
+        ("At Cloudflare", at_cloudflare(status)),
+    ];
+    lines.extend(iter::once("Ready").chain(iter::repeat("")).zip(readiness(rows, now)));
     lines.push(("Checked", checked(rows, pulse, now)));
     lines.extend(calls_left(share, pulse).map(|left| {
         let calls = count(usize::try_from(left).unwrap_or(usize::MAX), "call");
         let text = "can be made immediately with this credential, as of the last renewal of the operator's Lease";
         ("Calls left", format!("{calls} {text}"))
     }));
-    if let Some(counts) = &status.recipients {
-        let mut text = format!("{} associated", counts.summary);
-        for (n, word) in [(counts.pending, "pending"), (counts.failed, "failed"), (counts.waived, "of them waived")] {
-            if n > 0 {
-                text.push_str(&format!(", {n} {word}"));
-            }
-        }
-        lines.push(("Recipients", format!("{text}; {} associated at Cloudflare", counts.in_place)));
-    }
-    if let Some(counts) = &status.resources {
-        lines.push(("Resources", format!("{} active", counts.summary)));
-    }
-    if let Some(policies) = &status.effective {
-        let text = serde_json::to_value(policies).unwrap_or_default();
-        let word = |key: &str| text[key].as_str().unwrap_or_default().to_owned();
-        lines.push((
-            "Policies",
-            format!(
-                "managementPolicy {}, deletionPolicy {}, at most {} in 10 minutes",
-                word("managementPolicy"),
-                word("deletionPolicy"),
-                count(usize::try_from(policies.max_removals).unwrap_or_default(), "removal")
-            ),
-        ));
-    }
+    lines.extend(status.recipients.as_ref().map(|counts| ("Recipients", recipients(counts))));
+    lines.extend(status.resources.as_ref().map(|counts| ("Resources", format!("{} active", counts.summary))));
+    lines.extend(status.effective.as_ref().map(|effective| ("Policies", policies(effective))));
     table(&lines.into_iter().map(|(name, text)| vec![name.to_owned(), text]).collect::<Vec<_>>())
+}
+
+fn account(share: &Share, status: &ShareStatus) -> String {
+    match &status.account_name {
+        Some(name) => format!("{} ({})", share.spec.account_id, clean(name, LONGEST)),
+        None => share.spec.account_id.to_string(),
+    }
+}
+
+fn at_cloudflare(status: &ShareStatus) -> String {
+    match &status.share_id {
+        Some(id) => {
+            let word = status.remote_status.as_deref().unwrap_or("unknown");
+            let name = status.share_name.as_deref().map_or(String::new(), |name| format!(", \"{}\"", clean(name, 100)));
+            format!("{word}, id {id}{name}")
+        }
+        None if status.intent.is_some() => "a create request was sent, but its result is not known yet".into(),
+        None => "no share yet".into(),
+    }
+}
+
+fn readiness(rows: &Rows, now: Timestamp) -> Vec<String> {
+    let common = &rows.status.common;
+    let mut lines = match (rows.beyond(), ready(&common.conditions)) {
+        (Some(why), _) => vec![format!("Unknown: {why}"), "what follows is as cfshare left it".into()],
+        (None, Some(ready)) => {
+            let lasting = age(now.duration_since(ready.last_transition_time.0));
+            vec![format!("{} for {lasting}", ready.status), clean_ends(&said(ready), LONGEST_CONDITION)]
+        }
+        (None, None) => vec!["Unknown: cfshare has not processed this Share yet".into()],
+    };
+    if Some(common.observed_generation) != rows.share.metadata.generation {
+        lines.push("cfshare has not processed the last change of the manifest yet".into());
+    }
+    lines
+}
+
+fn recipients(counts: &RecipientCounts) -> String {
+    let mut text = format!("{} associated", counts.summary);
+    for (n, word) in [(counts.pending, "pending"), (counts.failed, "failed"), (counts.waived, "of them waived")] {
+        if n > 0 {
+            text.push_str(&format!(", {n} {word}"));
+        }
+    }
+    format!("{text}; {} associated at Cloudflare", counts.in_place)
+}
+
+fn policies(effective: &EffectivePolicies) -> String {
+    let EffectivePolicies { management_policy, deletion_policy, max_removals } = effective;
+    let removals = count(usize::try_from(*max_removals).unwrap_or_default(), "removal");
+    format!("managementPolicy {management_policy}, deletionPolicy {deletion_policy}, at most {removals} in 10 minutes")
 }
 
 fn sweep<'a>(share: &Share, pulse: &'a Pulse) -> Option<&'a Sweep> {
@@ -158,15 +158,11 @@ fn checked(rows: &Rows, pulse: &Pulse, now: Timestamp) -> String {
 }
 
 fn what(entry: &ExceptionEntry) -> String {
-    let id = match (&entry.account_id, &entry.kind, &entry.id) {
-        (Some(account), _, _) => account.to_string(),
-        (None, kind, id) => format!("{}/{}", kind.as_deref().unwrap_or("?"), id.as_deref().unwrap_or("?")),
-    };
-    entry.name.as_ref().map_or(id.clone(), |name| format!("{} ({id})", clean(name, 100)))
+    let ExceptionEntry { row, name, .. } = entry;
+    name.as_ref().map_or(row.to_string(), |name| format!("{} ({row})", clean(name, 100)))
 }
 
 fn exceptions(rows: &Rows, now: Timestamp) -> Vec<String> {
-    let name = Name::of(rows.share);
     let mut lines = Vec::new();
     let mut retry = false;
     for entry in &rows.status.exceptions {
@@ -209,9 +205,8 @@ fn exceptions(rows: &Rows, now: Timestamp) -> Vec<String> {
     }
     if retry {
         lines.push(format!(
-            "Another attempt, which removes what failed and adds it again: \
-             kubectl annotate shares.cfshare.dev {} -n {} --overwrite {REQUESTED_AT}=$(date -u +%FT%TZ)",
-            name.name, name.namespace
+            "Another attempt, which removes what failed and adds it again: {}",
+            ObjectKey::share(Name::of(rows.share)).annotate_now(REQUESTED_AT)
         ));
     }
     lines
@@ -249,16 +244,9 @@ fn unmanaged(rows: &Rows) -> Vec<String> {
     let mut lines: Vec<String> = status
         .unmanaged
         .iter()
-        .map(|entry| match (&entry.account_id, &entry.kind, &entry.id) {
-            (Some(account), _, _) => format!("account {account} is {}", entry.state),
-            (None, kind, id) => {
-                format!(
-                    "resource {}/{} is {}",
-                    kind.as_deref().unwrap_or("?"),
-                    id.as_deref().unwrap_or("?"),
-                    entry.state
-                )
-            }
+        .map(|UnmanagedEntry { row, state }| {
+            let what = if row.account_id.is_some() { "account" } else { "resource" };
+            format!("{what} {row} is {state}")
         })
         .collect();
     let more = status.unmanaged_count - int32(status.unmanaged.len());
@@ -351,7 +339,7 @@ mod tests {
             "\nChecked        60s ago; next in about 9m\n",
             "  pay (a1) has been associating for 30m: no entitlement\n",
             "Another attempt, which removes what failed and adds it again: \
-             kubectl annotate shares.cfshare.dev waf -n ns --overwrite cfshare.dev/requestedAt=",
+             kubectl annotate --overwrite shares.cfshare.dev waf -n ns cfshare.dev/requestedAt=",
             "\nLast calls that change something at Cloudflare\n  \
              2026-01-01T00:00:00Z  create share waf  done     ray r1\n  \
              2026-01-01T00:10:00Z  add recipient a3  done     ray r2\n  \

@@ -91,11 +91,15 @@ async fn await_leaving<C: Child>(child: &mut ChildPass<C>) -> Result<Option<Verd
 fn wait_for_share<C: Child>(child: &mut ChildPass<C>) -> Verdict {
     child.pass.status.report_row(&child.key, None);
     let name = child.pass.object.share().name;
-    let message = match &child.parent.share {
-        Some(_) => format!("share {} was not found; waiting for Share {name} to resolve that", child.id),
-        None => format!("Share {name} does not exist, and share {} no longer exists at Cloudflare", child.id),
-    };
-    Verdict::working(Reason::WaitingForShare, message)
+    let waits = |message| Verdict::working(Reason::WaitingForShare, message);
+    match &child.parent.share {
+        Some(_) => waits(format!("share {} was not found; waiting for Share {name} to resolve that", child.id)),
+        None => child.pass.awaited(waits(format!(
+            "Share {name} does not exist, and share {} no longer exists at Cloudflare: apply the Share again, or delete \
+             this object",
+            child.id
+        ))),
+    }
 }
 
 /// Whether the credential has never shown the share, so that it may be another account's, and nobody said that the

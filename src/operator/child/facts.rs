@@ -94,11 +94,12 @@ impl Others {
 }
 
 /// Other Shares that manage by now the share in which an object that is being deleted has its row, or may take it over:
-/// what they declare stays.
-fn successor_shares<C: Child>(pass: &Pass<C>) -> Vec<Arc<Share>> {
+/// what they declare stays. Where the row stays anyway, only its own Share could remove it, and has to drop it first.
+pub fn successor_shares<C: Child>(pass: &Pass<C>) -> Vec<Arc<Share>> {
     let index = &pass.context.cluster.index;
     let record = pass.status.record();
-    let Some(id) = record.share_id.as_ref().filter(|_| pass.is_deleting()) else { return Vec::new() };
+    let may_remove = pass.is_deleting() && !pass.object.retains();
+    let Some(id) = record.share_id.as_ref().filter(|_| may_remove) else { return Vec::new() };
     let own = pass.object.share();
     let others = index.bound_to(id).into_iter().filter(|name| *name != own);
     let live = |share: &Arc<Share>| !is_deleting(&share.metadata);
@@ -117,7 +118,7 @@ fn successor_shares<C: Child>(pass: &Pass<C>) -> Vec<Arc<Share>> {
 fn declared<C: Child>(pass: &Pass<C>, parent: &Parent, row: Option<&RowKey>, others: &Others) -> Declared {
     let (Some(row), Some(owner)) = (row, &parent.owner) else { return Declared::Nowhere };
     let own = parent.share.iter().filter(|share| !is_deleting(&share.metadata));
-    let inline = |share: &Arc<Share>| declare::inline(share, owner).is_ok_and(|rows| rows.contains_key(row));
+    let inline = |share: &Arc<Share>| declare::is_inline(share, owner, row);
     if own.chain(&others.shares).any(inline) {
         return Declared::Elsewhere;
     }
@@ -136,7 +137,12 @@ fn successor<C: Child>(pass: &Pass<C>, parent: &Parent, row: &RowKey, others: &O
     let own = Entry::of_child(pass.status.record());
     let announcements = Announcements::of(pass);
     let knows = |entry: &Entry| announcements.covers(Some(entry), row, &pass.key, own.as_ref());
-    let by_parent = parent.entry(row).as_ref().is_some_and(knows) || parent.is_suspended();
+    // Where the row stays, the Share's record does not do unless it declares the row itself: it removes what nobody declares.
+    let declares =
+        |share: &Arc<Share>| parent.owner.as_ref().is_some_and(|owner| declare::is_inline(share, owner, row));
+    let keeps = |share: &Arc<Share>| !pass.object.retains() || declares(share);
+    let is_kept = parent.share.as_ref().is_some_and(keeps);
+    let by_parent = is_kept && parent.entry(row).as_ref().is_some_and(knows) || parent.is_suspended();
     let by_successor = others.shares.iter().filter_map(|share| entry_in(share, row)).any(|entry| knows(&entry));
     let mut rivals = others.same_row.iter().filter(|rival| rival.key != pass.key && !rival.child.is_deleting());
     let takes_over = |rival: &Sibling| rival.child.is_suspended() || rival.entry.as_ref().is_some_and(knows);

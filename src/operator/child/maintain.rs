@@ -1,21 +1,24 @@
 //! What a child does about its row: compares what is declared, recorded and seen, and acts on it.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kube::ResourceExt;
+
 use super::child_pass::ChildPass;
-use super::{absent_share, messages, status};
-use crate::api::{CONFIRM_REMOVALS, ObjectKey, Reason, Share, is_deleting, own_record, uid_of};
+use super::{absent_share, facts, messages, parent, status};
+use crate::api::{CONFIRM_REMOVALS, Name, ObjectKey, Reason, Share, is_deleting, own_record, uid_of};
 use crate::cloudflare::ShareStatus;
 use crate::core::row_key::RowKey;
 use crate::core::row_step::{Declared, Observed, Step};
 use crate::core::time::At;
-use crate::operator::cluster::outside::Recency;
+use crate::operator::cluster::outside::{Looked, Recency};
 use crate::operator::kinds::{Child, RowStatus};
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::remote::observed_share::ObservedShare;
-use crate::operator::rows::declare;
+use crate::operator::rows::declare::{self, Sibling};
 use crate::operator::rows::facts::{RowMemories, RowPlan, RowSnapshot};
 use crate::operator::rows::inventory::Entry;
 use crate::operator::rows::row_state::{State, Totals, row_state};
@@ -39,11 +42,16 @@ pub async fn run<C: Child>(child: &mut ChildPass<C>) -> Result<Option<Verdict>, 
     child.pass.check_readable(&child.session)?;
     let Some(seen) = seen_or_read(child).await? else { return absent_share::share_gone(child).await };
     if !requested && is_still_ready(child, &seen) {
+        // A sweep shows all of a resource, and nothing of one recipient.
+        if child.key.is_resource() {
+            child.pass.status.report_row(&child.key, Some(&seen));
+        }
         return Ok(Some(child.pass.as_before()));
     }
     if !requested && is_just_made(child, &seen) {
         return Ok(Some(status::report_just_made(child, &seen)));
     }
+    // Noted before anything is read: a read that fails or has to wait ends the pass, and the next one still owes it.
     let owes_retry = may_write && child.pass.owes_retry(requested);
     refresh(child, &seen, requested).await?;
     let wait = if owes_retry { retry_failed(child).await? } else { None };
@@ -124,11 +132,22 @@ async fn write<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, step: S
 
 /// Removes the row, unless another object that the watch does not show declares it.
 async fn remove<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, observed: Observed) -> Result<Next, Stop> {
-    if is_declared_outside(child).await? {
-        // The next pass knows who else declares it.
-        let verdict = status::report_row_state(child, seen, RowPlan { step: Step::Remove, observed })
-            .requeue_after(delays::PEER_WRITE);
-        return Ok(Next::Break(Some(verdict)));
+    match is_declared_elsewhere(child).await {
+        Ok(false) => {}
+        Ok(true) => {
+            // The next pass knows who else declares it.
+            let verdict = status::report_row_state(child, seen, RowPlan { step: Step::Remove, observed });
+            return Ok(Next::Break(Some(verdict.requeue_after(delays::PEER_WRITE))));
+        }
+        Err(stop) => {
+            // What a person has to correct is told by an Event.
+            let Stop::Kubernetes(error) = &stop else { return Err(stop) };
+            if stop.refusal().is_some() {
+                return Err(stop);
+            }
+            let verdict = messages::others_unknown(child, error);
+            return Ok(Next::Break(Some(status::report(child, seen, Step::Remove, verdict))));
+        }
     }
     if let Some(verdict) = awaits_replacement(child, seen, Step::Remove) {
         return Ok(Next::Break(Some(verdict)));
@@ -251,7 +270,8 @@ async fn add<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare) -> Result
     child.record_mut().bound_uid = uid;
     child.note(Some(&Entry::intended(clock::time(now))));
     child.pass.memory(|memory| memory.answered.remove(&child.key));
-    child.pass.save().await?;
+    let row = child.key.clone();
+    child.pass.announce(&[row], now).await?;
     let added = child.row(seen).add(now).await;
     if !added.stands {
         child.note(None);
@@ -262,14 +282,56 @@ async fn add<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare) -> Result
     added.outcome
 }
 
-/// Whether another object, which the watch does not show, declares the row that this one is about to remove.
-async fn is_declared_outside<C: Child>(child: &ChildPass<C>) -> Result<bool, Stop> {
+/// Whether another object declares the row that this one is about to remove, also one that the watch does not show.
+async fn is_declared_elsewhere<C: Child>(child: &ChildPass<C>) -> Result<bool, Stop> {
     let context = &child.pass.context;
-    let name = child.pass.object.share();
-    context.cluster.outside.look(&context.cluster.index, &name.namespace, Recency::within(delays::FRESH)).await?;
     let Some(owner) = child.parent.owner.as_ref() else { return Ok(false) };
-    let siblings = declare::siblings(&context.cluster.index, &name, owner);
-    Ok(siblings.iter().any(|s| s.outside && !s.child.is_deleting() && s.row == child.key))
+    let successors = facts::successor_shares(&child.pass);
+    let others = successors.iter().map(|share| Name::of(share.as_ref()));
+    let shares: BTreeSet<Name> = std::iter::once(child.pass.object.share()).chain(others).collect();
+    // What was listed before the deletion was seen does not show what was to take its place.
+    let asked = Some(child.pass.memory(|memory| memory.edited_at));
+    for share in &shares {
+        let recency = Recency { asked, ..Recency::within(delays::FRESH) };
+        let looked = context.cluster.outside.look::<C>(&context.cluster.index, &share.namespace, recency).await;
+        match looked {
+            Ok(Looked::Soon) => return Err(Stop::Crowded),
+            Ok(Looked::Before | Looked::Now) => {}
+            // With a namespace the right to list in it may go first; what is made there is deleted with it.
+            Err(kube::Error::Api(status)) if status.code == 403 && context.cluster.index.is_going(&share.namespace) => {
+            }
+            Err(error) => return Err(error.into()),
+        }
+        let siblings = declare::siblings(&context.cluster.index, share, owner);
+        let is_other = |s: &&Sibling| s.key != child.pass.key && s.row == child.key && !s.child.is_deleting();
+        if siblings.iter().any(|sibling| is_other(&sibling)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Asks whether this object still calls for the removal, and its Share, and those that may take the row over, still do not
+/// declare the row.
+async fn confirm<C: Child>(child: &ChildPass<C>) -> Result<(), Stop> {
+    child.pass.confirm().await?;
+    let (cluster, name, began) = (&child.pass.context.cluster, child.pass.object.share(), child.pass.began);
+    let versions = |share: Option<&Arc<Share>>| share.map(|share| (share.uid(), share.resource_version()));
+    if versions(parent::parent(&child.pass).share.as_ref()) != versions(child.parent.share.as_ref()) {
+        return Err(Stop::Conflict);
+    }
+    match &child.parent.share {
+        Some(share) => cluster.confirm(share.as_ref(), began).await.map(|_| ())?,
+        None => cluster.confirm_share(&name, began).await?,
+    }
+    let Some(owner) = &child.parent.owner else { return Ok(()) };
+    for share in facts::successor_shares(&child.pass) {
+        cluster.confirm(share.as_ref(), began).await?;
+        if declare::is_inline(&share, owner, &child.key) {
+            return Err(Stop::Conflict);
+        }
+    }
+    Ok(())
 }
 
 async fn send_removal<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare) -> Result<Option<Verdict>, Stop> {
@@ -280,6 +342,7 @@ async fn send_removal<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare) 
     if let Some(write_block) = row.removal_refused().or_else(not_converging) {
         return Ok(Some(write_block));
     }
+    confirm(child).await?;
     if let Some(blocked) = ask_share(child, seen).await? {
         return Ok(Some(blocked));
     }
@@ -306,7 +369,7 @@ async fn ask_share<C: Child>(child: &ChildPass<C>, seen: &ObservedShare) -> Resu
     };
     let (now, serving_since) = (child.pass.now(), child.pass.serving_since());
     let mut losing = losses::losing(share, &desired, &status, seen, &context.settings, now, serving_since);
-    losing.record_totals(&mut status);
+    losing.record_totals(share, &mut status);
     let asked = context.cluster.index.asked.value(
         &ObjectKey::share(child.pass.object.share()),
         share.as_ref(),

@@ -2,9 +2,10 @@
 
 use super::child_pass::ChildPass;
 use super::parent::Parent;
-use crate::api::{ObjectKey, Reason};
+use crate::api::{Kind, ObjectKey, Reason};
 use crate::core::child_step::Refusal;
 use crate::core::row_key::RowKey;
+use crate::operator::cluster::outside::FAILED_GAP;
 use crate::operator::conditions;
 use crate::operator::kinds::Child;
 use crate::operator::pass::Pass;
@@ -16,6 +17,17 @@ pub fn unreadable_share<C: Child>(pass: &Pass<C>) -> Verdict {
     let share = pass.object.share().name;
     let message = format!("Share {share} does not match the current CRD and cannot be read: fix it and apply it again");
     Verdict::unknown_stalled(Reason::WaitingForShare, message)
+}
+
+/// The row is to go, and it is not known who else declares it.
+pub fn others_unknown<C: Child>(child: &ChildPass<C>, error: &kube::Error) -> Verdict {
+    let message = format!(
+        "{} is not removed, because another {} may declare it, and cfshare cannot list those in namespace {}: {error}",
+        child.name(),
+        C::KIND,
+        child.pass.key.name.namespace,
+    );
+    Verdict::unknown(Reason::Deleting, message).requeue_after(FAILED_GAP)
 }
 
 pub fn no_share<C: Child>(pass: &Pass<C>) -> Verdict {
@@ -69,6 +81,21 @@ fn nothing_to_observe<C: Child>(pass: &Pass<C>, parent: &Parent) -> Verdict {
         "{why}, and there is no share at Cloudflare that it would observe: nothing is added. To have it created: {how}"
     );
     Verdict::stalled(Reason::Differs, message)
+}
+
+/// What may stay at Cloudflare of an object whose status was wiped, or restored without it. Its Share may be gone, and
+/// then it is not known which row it declared.
+pub fn record_lost<C: Child>(pass: &Pass<C>, row: Option<&RowKey>) -> String {
+    let share = pass.object.share().name;
+    let row = match (row, C::KIND) {
+        (Some(key), _) => label(key, pass.object.label().as_deref()),
+        (None, Kind::ShareResource) => "the resource".to_owned(),
+        (None, Kind::Share | Kind::ShareRecipient) => "the recipient".to_owned(),
+    };
+    format!(
+        "the status that says what this object added at Cloudflare is lost, so nothing is removed there: if {row} is in the \
+         share of Share {share}, it stays, unless that Share has prune: true"
+    )
 }
 
 /// `share`: the name of the Share; `row`: what the object declares, or what is wrong with that.

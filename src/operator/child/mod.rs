@@ -13,12 +13,14 @@ use std::time::Duration;
 
 use super::pass::Pass;
 use crate::api::status::UNOBSERVED;
-use crate::api::{DEFAULT_SECRET, Name, has_finalizer, uid_of};
+use crate::api::{DEFAULT_SECRET, Name, Reason, has_finalizer, uid_of};
 use crate::core::child_step::{self, Step, Wait};
 use crate::core::id::{AccountId, ShareId};
+use crate::core::interned::Interned;
 use crate::core::limiter::Priority;
 use crate::core::row_key::RowKey;
 use crate::core::row_step::Declared;
+use crate::operator::cluster::outside::Recency;
 use crate::operator::delays;
 use crate::operator::kinds::{Child, RowStatus};
 use crate::operator::pass::context::Context;
@@ -32,6 +34,8 @@ use parent::Parent;
 
 /// A claim, and what follows it.
 const MAX_STEPS: usize = 3;
+/// What an object that is being deleted waits for is reported after so long.
+const REPORTED_AFTER: Duration = Duration::from_secs(10);
 
 /// Runs one pass; returns when to run the next if nothing wakes it before.
 pub async fn reconcile<C: Child>(context: Arc<Context>, object: Arc<C>) -> Result<Option<Duration>, Stop> {
@@ -39,8 +43,8 @@ pub async fn reconcile<C: Child>(context: Arc<Context>, object: Arc<C>) -> Resul
         return Err(Stop::Occupied);
     };
     let mut pass = Pass::begin(context.clone(), C::cache(&context.cluster.index).latest(object));
-    drop_foreign_record(&mut pass);
-    read_hidden_share(&pass).await?;
+    drop_foreign_record(&mut pass.status, uid_of(pass.object.as_ref()));
+    look_for_share_outside(&pass).await?;
     let parent = parent::parent(&pass);
     let row = parent.owner.as_ref().map(|owner| pass.object.row(owner));
     let declares = row.as_ref().and_then(|row| row.as_ref().ok());
@@ -52,7 +56,7 @@ pub async fn reconcile<C: Child>(context: Arc<Context>, object: Arc<C>) -> Resul
         tracing::trace!(?facts, ?step);
         match (step, &row) {
             (Step::Nothing, _) => return Ok(None),
-            (Step::Release, _) => return pass.remove_finalizer().await.map(|()| None),
+            (Step::Release, _) => return release(pass, child_step::may_leave_row(&facts), declares).await,
             (Step::Claim, _) => claim(&mut pass).await?,
             (Step::Wait(wait), _) => return wait_for(pass, &parent, wait, &others).await,
             (Step::Refuse(refusal), _) => {
@@ -64,7 +68,7 @@ pub async fn reconcile<C: Child>(context: Arc<Context>, object: Arc<C>) -> Resul
                 parent::note_down(&mut pass, &parent, &id, &owner, key, &others.same_row);
                 if step == Step::RecordOnly {
                     pass.save().await?;
-                    return Ok(Some(delays::PEER_WRITE));
+                    return await_share(pass, delays::PEER_WRITE, "to drop the entry from its inventory").await;
                 }
                 let key = key.clone();
                 return look_after(pass, parent, &owner, id, key, facts.declared).await;
@@ -75,8 +79,8 @@ pub async fn reconcile<C: Child>(context: Arc<Context>, object: Arc<C>) -> Resul
     pass.finish(Verdict::unfinished()).await
 }
 
-/// Reads the Share if the selector hides it: what it declares decides whether a row is removed.
-async fn read_hidden_share<C: Child>(pass: &Pass<C>) -> Result<(), Stop> {
+/// Reads the Share if it is outside the selector: what it declares decides whether a row is removed.
+async fn look_for_share_outside<C: Child>(pass: &Pass<C>) -> Result<(), Stop> {
     let share = pass.object.share();
     let ends = pass.is_deleting() && !has_finalizer(pass.object.meta());
     if ends || pass.object.is_suspended() || pass.context.cluster.index.shares.is_unreadable(&share) {
@@ -139,6 +143,16 @@ fn note_wait<C: Child>(pass: &Pass<C>, step: Step) {
     pass.memory(|memory| memory.successor_awaited = waits.then(|| memory.successor_awaited.unwrap_or(now)));
 }
 
+/// `forgotten`: the row may stay at Cloudflare.
+async fn release<C: Child>(mut pass: Pass<C>, forgotten: bool, row: Option<&RowKey>) -> Result<Option<Duration>, Stop> {
+    pass.remove_finalizer().await?;
+    // After the write: a conflict begins the pass again, and would tell it twice.
+    if forgotten {
+        pass.warn_of_lost_record(messages::record_lost(&pass, row));
+    }
+    Ok(None)
+}
+
 /// Nothing more is done now, and what is awaited wakes the object.
 async fn wait_for<C: Child>(
     pass: Pass<C>,
@@ -152,21 +166,45 @@ async fn wait_for<C: Child>(
         Wait::UnreadableShare => messages::unreadable_share(&pass),
         Wait::Share => messages::no_share(&pass),
         Wait::Creation => messages::not_created(&pass, parent),
-        Wait::Outcome => return Ok(Some(delays::RECHECK)),
+        Wait::Outcome => {
+            let what = "to learn the outcome of its create request, which may have added the entry";
+            return await_share(pass, delays::RECHECK, what).await;
+        }
         Wait::Successor => {
+            if others.same_row.iter().any(|sibling| sibling.outside) {
+                // What the watch does not show may be gone by now.
+                let (outside, index) = (&pass.context.cluster.outside, &pass.context.cluster.index);
+                let recency = Recency::within(delays::RECHECK);
+                outside.look::<C>(index, &pass.key.name.namespace, recency).await?;
+            }
             facts::requeue_successors(&pass, others);
             return Ok(Some(delays::RECHECK));
         }
-        Wait::ShareDeletion | Wait::Handover => return Ok(Some(delays::PEER_WRITE)),
+        Wait::ShareDeletion => return Ok(Some(delays::PEER_WRITE)),
     };
     pass.finish(verdict).await
 }
 
-/// A record is believed only where it was written for this very object.
-fn drop_foreign_record<C: Child>(pass: &mut Pass<C>) {
-    let uid = uid_of(pass.object.as_ref());
-    if pass.status.record().bound_uid != uid {
-        pass.status.record_mut().unbind();
+/// An object that is being deleted waits for its Share to do something first, which wakes it. The Share may be unable to: the
+/// longer that lasts, the more seldom it is looked at, and before long it is reported.
+async fn await_share<C: Child>(pass: Pass<C>, least: Duration, what: &str) -> Result<Option<Duration>, Stop> {
+    let waited = pass.now().since(pass.memory(|memory| memory.edited_at));
+    let wait = waited.clamp(least, delays::HUMAN);
+    if waited < REPORTED_AFTER {
+        return Ok(Some(wait));
+    }
+    let message =
+        format!("waiting for Share {} {what}; the status of the Share says why it has not", pass.object.share().name);
+    pass.finish(Verdict::working(Reason::Deleting, message).requeue_after(wait)).await
+}
+
+/// A record is believed only where it was written for this very object. What was reported of a row stays where nobody is in
+/// charge of it: it was reported of this object, which only observes.
+fn drop_foreign_record<S: RowStatus>(status: &mut S, uid: Option<Interned>) {
+    match &status.record().bound_uid {
+        bound if *bound == uid => {}
+        Some(_) => status.disown(),
+        None => status.record_mut().unbind(),
     }
 }
 
@@ -179,4 +217,57 @@ async fn claim<C: Child>(pass: &mut Pass<C>) -> Result<(), Stop> {
         pass.save().await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::api::status::{RecipientStatus, ResourceStatus};
+
+    fn believed<S: RowStatus + serde::Serialize + serde::de::DeserializeOwned>(
+        mut status: Value,
+        bound: Value,
+    ) -> Value {
+        status["boundUID"] = bound;
+        let mut status: S = serde_json::from_value(status).expect("a status");
+        drop_foreign_record(&mut status, Some("own".into()));
+        serde_json::to_value(status).expect("plain data")
+    }
+
+    #[test]
+    fn nothing_that_was_reported_of_another_objects_row_is_kept() {
+        let conditions = json!([{
+            "type": "Ready", "status": "True", "reason": "Associated", "message": "m",
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        }]);
+        let common = json!({
+            "observedGeneration": 1, "conditions": conditions, "lastHandledReconcileAt": "now", "shareID": "share",
+            "drift": [{"path": "p", "desired": "d", "observed": "o"}],
+            "confirmed": true,
+        });
+        let with = |more: Value| {
+            let mut all = common.clone();
+            all.as_object_mut().expect("an object").extend(more.as_object().cloned().expect("an object"));
+            all
+        };
+        let recipient = with(json!({
+            "recipientID": "row", "associationStatus": "associated", "waiverWarned": "2026-01-01T00:00:00Z",
+            "errors": [{"resourceID": "id", "message": "m", "terminal": true}],
+        }));
+        let resource = with(json!({"shareResourceID": "row", "version": 2, "remoteStatus": "active"}));
+        let left = json!({"observedGeneration": -1, "conditions": conditions});
+        assert_eq!(believed::<RecipientStatus>(recipient.clone(), json!("another")), left);
+        assert_eq!(believed::<ResourceStatus>(resource.clone(), json!("another")), left);
+
+        // Of an object that only observes, the report stays, and of its own one all.
+        let observed = believed::<RecipientStatus>(recipient.clone(), Value::Null);
+        assert_eq!((&observed["recipientID"], &observed["shareID"]), (&json!("row"), &Value::Null));
+        let own = believed::<ResourceStatus>(resource, json!("own"));
+        assert_eq!(
+            (&own["shareResourceID"], &own["shareID"], &own["version"]),
+            (&json!("row"), &json!("share"), &json!(2))
+        );
+    }
 }

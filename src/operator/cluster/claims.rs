@@ -332,15 +332,15 @@ mod tests {
 
     #[test]
     fn what_the_watch_does_not_show_claims_as_if_it_did_until_it_is_back() {
-        let (hidden, own) = (plain("a", 1), plain("b", 2));
+        let (outside, own) = (plain("a", 1), plain("b", 2));
         let index = objects(std::slice::from_ref(&own));
         assert!(index.claims(&own));
-        index.unwatched.found(None, std::slice::from_ref(&hidden), At(0));
+        index.unwatched.found(None, std::slice::from_ref(&outside), At(0));
         assert!(!index.claims(&own));
         assert_eq!(index.rival(&own, None), Some(Name::new("a", "waf")));
         let renamed = share("a", 1, json!({"name": "other"}), json!({}));
         let index = objects(&[renamed, own.clone()]);
-        index.unwatched.found(None, &[hidden], At(0));
+        index.unwatched.found(None, &[outside], At(0));
         assert!(index.claims(&own), "what is back in the watch is known better from there");
     }
 

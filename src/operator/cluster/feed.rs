@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::Event;
@@ -25,8 +24,6 @@ pub struct Feed<K: Reconciled> {
     report: Box<dyn Fn(Sign) + Send + Sync>,
     /// Learns of each object that is gone.
     deleted: Box<dyn Fn(&ObjectKey) + Send + Sync>,
-    /// The number for which the last list began.
-    begun: AtomicU64,
     /// Held while known objects are read one by one.
     reading: Arc<tokio::sync::Mutex<()>>,
 }
@@ -40,21 +37,21 @@ impl<K: Reconciled> Feed<K> {
         deleted: impl Fn(&ObjectKey) + Send + Sync + 'static,
     ) -> Feed<K> {
         let (report, deleted) = (Box::new(report), Box::new(deleted));
-        Feed { scope, cluster, writer, report, deleted, begun: AtomicU64::default(), reading: Arc::default() }
+        Feed { scope, cluster, writer, report, deleted, reading: Arc::default() }
     }
 
     pub fn cache(&self) -> &ObjectCache<K> {
         K::cache(&self.cluster.index)
     }
 
-    /// A list begins, for that number.
-    pub fn list_begins(&self, number: u64) {
-        self.begun.store(number, Ordering::SeqCst);
-        self.cache().list_begins(self.scope.as_deref());
+    /// How many objects of this scope are known, among them those that cannot be read.
+    pub fn known(&self) -> usize {
+        self.readable() + self.cache().never_read(self.scope.as_deref())
     }
 
-    pub fn begun(&self) -> u64 {
-        self.begun.load(Ordering::SeqCst)
+    /// How many of them were read.
+    pub fn readable(&self) -> usize {
+        self.writer.lock().as_reader().len()
     }
 
     /// Passes a sign on, and takes note where the kind is missing. Where the namespace may not be watched any more, its

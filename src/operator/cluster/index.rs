@@ -8,9 +8,9 @@ use parking_lot::Mutex;
 
 use super::asked::Asked;
 use super::claimant::{Claim, Turns, Unwatched, folded_id};
-use super::object_cache::ObjectCache;
+use super::object_cache::{Hidden, ObjectCache};
 use super::relations::{Arrivals, Relations};
-use crate::api::{ChildObject, Kind, Name, ObjectKey, Share, ShareRecipient, ShareResource};
+use crate::api::{ChildObject, Kind, Name, ObjectKey, Share, ShareRecipient, ShareResource, is_deleting};
 use crate::core::id::same;
 use crate::core::interned::Interned;
 use crate::core::shard;
@@ -121,9 +121,19 @@ impl Index {
     }
 
     /// The child objects of a namespace that exist though the watch does not show them, as they were last read.
-    pub fn children_outside(&self, namespace: &str) -> Vec<Arc<dyn ChildObject>> {
-        let recipients = self.recipients.all_outside(namespace).into_iter().map(any_kind);
-        recipients.chain(self.resources.all_outside(namespace).into_iter().map(any_kind)).collect()
+    pub fn children_outside(&self, namespace: &str) -> Vec<(Arc<dyn ChildObject>, Hidden)> {
+        let recipients = self.recipients.all_outside(namespace).into_iter();
+        let recipients = recipients.map(|(child, why)| (any_kind(child), why));
+        let resources = self.resources.all_outside(namespace).into_iter();
+        recipients.chain(resources.map(|(child, why)| (any_kind(child), why))).collect()
+    }
+
+    /// Whether everything that is known in a namespace is being deleted, as where the namespace itself is.
+    pub fn is_going(&self, namespace: &str) -> bool {
+        let shares = self.shares_in(namespace);
+        let mut shares = shares.iter().filter_map(|name| self.shares.find(name));
+        let mut children = self.all_children().filter(|child| &*child.share().namespace == namespace);
+        shares.all(|share| is_deleting(&share.metadata)) && children.all(|child| child.is_deleting())
     }
 
     /// Secrets with which children made their rows in an account, and whether those children are being deleted.
@@ -178,12 +188,9 @@ impl Index {
     pub fn account_of_child(&self, child: &dyn ChildObject) -> Option<Interned> {
         let own = child.own_record().filter(|record| record.bound_uid.is_some());
         let relations = self.relations.lock();
-        let child = shard::Child {
-            is_deleting: child.is_deleting(),
-            parent: relations.shares.get(&child.share()).map(|keys| keys.claim.account.as_str()),
-            recorded: own.and_then(|record| record.owner_account_id.as_deref()),
-        };
-        child.account().map(Interned::from)
+        let parent = relations.shares.get(&child.share()).map(|keys| keys.claim.account.as_str());
+        let recorded = own.and_then(|record| record.owner_account_id.as_deref());
+        shard::account_of_child(child.is_deleting(), parent, recorded).map(Interned::from)
     }
 }
 

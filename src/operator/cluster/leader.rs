@@ -30,6 +30,9 @@ use crate::serve::Health;
 
 /// Longest that giving the Lease back may take.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(3);
+/// A Lease that was deleted is waited for at most so many times our own duration: whoever held it and still runs makes it again
+/// within a quarter of its own, and anybody may have written a day into it.
+const MAX_WAIT_FOR_DELETED: u32 = 10;
 /// How soon a Lease that may be taken soon, or was just written by another replica, is looked at again.
 const SOON: Duration = Duration::from_millis(250);
 
@@ -81,7 +84,7 @@ pub struct Election {
 /// What an attempt came to.
 enum Outcome {
     Held,
-    /// Another replica wrote it for all of us: what we hold we hold, and try again.
+    /// Somebody wrote it meanwhile: what we hold we hold until it ends, and look again.
     Again,
     /// Not ours; it may be free in so long a time.
     NotHeld(Option<Duration>),
@@ -253,10 +256,17 @@ impl Election {
     async fn missing(&mut self) -> Result<Outcome, kube::Error> {
         let holds = self.until.holds();
         if let Some(seen) = self.observed.as_mut().filter(|_| !holds) {
+            let lasts = seen.lasts.min(self.lead.duration.saturating_mul(MAX_WAIT_FOR_DELETED));
             if seen.version.take().is_some() {
                 seen.at = Instant::now();
+                tracing::info!(
+                    identity = self.lead.identity,
+                    seconds = lasts.as_secs(),
+                    "the Lease {} was deleted; waiting for so long, since its last holder may not know yet",
+                    self.lead.name
+                );
             }
-            if let Some(rest) = seen.lasts.checked_sub(seen.at.elapsed()) {
+            if let Some(rest) = lasts.checked_sub(seen.at.elapsed()) {
                 return Ok(Outcome::NotHeld(Some(rest)));
             }
         }
@@ -302,8 +312,8 @@ impl Election {
             LeaseAction::SharedName => {
                 tracing::error!(
                     identity = self.lead.identity,
-                    "another process renews the Lease with the same identity: give each replica a unique --identity, \
-                     or none"
+                    "another process renews the Lease with the same identity, or etcd was restored from a backup: unless it \
+                     was restored, give each replica a unique --identity, or none"
                 );
                 Ok(Outcome::NotHeld(None))
             }
@@ -375,9 +385,10 @@ impl Election {
                 }
                 Ok(Outcome::Held)
             }
+            // Whoever wrote it may not have taken it, as who adds a label.
             Err(kube::Error::Api(status)) if status.code == 409 => Ok(match &self.role {
-                Role::Sole | Role::Shard(..) => Outcome::NotHeld(None),
-                Role::Common(_) => Outcome::Again,
+                Role::Sole | Role::Shard(..) if !self.until.holds() => Outcome::NotHeld(None),
+                Role::Sole | Role::Shard(..) | Role::Common(_) => Outcome::Again,
             }),
             Err(error) => Err(error),
         }
@@ -469,6 +480,81 @@ mod tests {
         assert!(matches!(election.attempt().await, Ok(Outcome::NotHeld(Some(_)))), "others may be first");
     }
 
+    const HELD: Duration = Duration::from_secs(60);
+
+    fn lead(duration: Duration) -> Lead {
+        Lead { namespace: "a".into(), name: "cfshare".into(), identity: "me".into(), duration }
+    }
+
+    fn election_of(
+        answer: impl Fn(&Method) -> (u16, serde_json::Value) + Clone + Send + 'static,
+        tenure: &Tenure,
+        duration: Duration,
+    ) -> Election {
+        let server = tower::service_fn(move |request: Request<Body>| {
+            let (status, body) = answer(request.method());
+            let answer = Response::builder().status(status).body(Body::from(body.to_string().into_bytes()));
+            async move { Ok::<_, std::io::Error>(answer.expect("an answer")) }
+        });
+        let kube = kube::Client::new(server, "a");
+        let watches = Watches::new(&[], None);
+        Election::new(kube, lead(duration), Role::Sole, tenure, Health::default(), watches)
+    }
+
+    fn as_lease(version: &str, spec: &serde_json::Value) -> serde_json::Value {
+        let metadata = json!({"name": "cfshare", "namespace": "a", "resourceVersion": version});
+        json!({"kind": "Lease", "apiVersion": "coordination.k8s.io/v1", "metadata": metadata, "spec": spec})
+    }
+
+    fn failure(code: u16) -> (u16, serde_json::Value) {
+        let reason = if code == 404 { "NotFound" } else { "Conflict" };
+        (code, json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "code": code}))
+    }
+
+    #[tokio::test]
+    async fn who_holds_a_lease_that_somebody_labels_holds_it_to_its_end() {
+        let tenure = Tenure::default();
+        let written = MicroTime(Timestamp::from_second(1_800_000_000).expect("a time"));
+        let spec = json!({"holderIdentity": "me", "leaseDurationSeconds": 60, "renewTime": written});
+        let answer = move |method: &Method| match *method {
+            Method::GET => (200, as_lease("1", &spec)),
+            _ => failure(409),
+        };
+        let mut election = election_of(answer, &tenure, HELD);
+        election.written = vec![written];
+        tenure.term.hold_until(Some(Moment::now().plus(HELD)));
+        assert!(matches!(election.attempt().await, Ok(Outcome::Again)));
+        assert!(election.after_attempt(Ok(Ok(Outcome::Again)), Moment::now()) < HELD / 4, "it looks again soon");
+        assert!(tenure.term.holds());
+        tenure.term.hold_until(None);
+        assert!(
+            matches!(election.attempt().await, Ok(Outcome::NotHeld(None))),
+            "it is not ours, and somebody writes it"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_deleted_lease_is_waited_for_no_longer_than_some_durations_of_our_own() {
+        let (tenure, own) = (Tenure::default(), Duration::from_secs(6));
+        for (written, waits) in [(15, 15), (86_400, 60)] {
+            let spec = json!({"holderIdentity": "another", "leaseDurationSeconds": written});
+            let deleted = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+            let is_deleted = deleted.clone();
+            let answer = move |_: &Method| {
+                let gone = is_deleted.load(std::sync::atomic::Ordering::SeqCst);
+                if gone { failure(404) } else { (200, as_lease("1", &spec)) }
+            };
+            let mut election = election_of(answer, &tenure, own);
+            assert!(matches!(election.attempt().await, Ok(Outcome::NotHeld(Some(_)))));
+            deleted.store(true, std::sync::atomic::Ordering::SeqCst);
+            let Outcome::NotHeld(Some(rest)) = election.attempt().await.expect("an answer") else {
+                panic!("it is not waited for");
+            };
+            let waits = Duration::from_secs(waits);
+            assert!(rest <= waits && rest > waits - own, "{written}: {rest:?}");
+        }
+    }
+
     /// The API server may take as long as it likes to answer: from then on others count the time.
     #[tokio::test]
     async fn a_lease_is_ours_for_its_duration_from_before_it_was_asked_for() {
@@ -476,7 +562,6 @@ mod tests {
             std::future::pending::<Result<http::Response<Body>, std::io::Error>>()
         });
         let kube = kube::Client::new(silent, "a");
-        let lead = |duration| Lead { namespace: "a".into(), name: "cfshare".into(), identity: "me".into(), duration };
         let election = |duration| {
             let (tenure, watches) = (Tenure::default(), Watches::new(&[], None));
             Election::new(kube.clone(), lead(duration), Role::Sole, &tenure, Health::default(), watches)

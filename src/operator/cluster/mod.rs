@@ -3,12 +3,14 @@
 pub mod asked;
 pub mod claimant;
 pub mod claims;
+pub mod current;
 pub mod events;
 pub mod feed;
 pub mod index;
+pub mod intake;
 pub mod leader;
 pub mod leadership;
-mod listwatch;
+pub mod listwatch;
 pub mod object_cache;
 pub mod outside;
 pub mod partition;
@@ -21,7 +23,6 @@ pub mod samples;
 pub mod served;
 pub mod sweeps;
 pub mod trouble;
-pub mod watch;
 pub mod watches;
 pub mod work_queue;
 mod write;
@@ -35,6 +36,7 @@ use crate::core::interned::Interned;
 use crate::operator::clock::Clock;
 use crate::operator::delays;
 use crate::operator::stop::Stop;
+use current::Answers;
 use events::Events;
 use index::Index;
 use outside::Outside;
@@ -51,6 +53,8 @@ pub struct Cluster {
     pub events: Events,
     pub requeuer: Arc<Requeuer>,
     pub shards: ServedShards,
+    /// What the API server had a moment ago.
+    pub answers: Answers,
 }
 
 impl Cluster {

@@ -19,12 +19,28 @@ pub struct ObjectCache<K: Resource<DynamicType = ()> + Clone + 'static> {
     /// Objects that are there and cannot be read; what was read of them before is kept in the store.
     unreadable: Mutex<HashSet<Name>>,
     /// Objects that exist though the watch does not show them; see [`super::outside`].
-    outside: Mutex<HashMap<Name, Arc<K>>>,
+    outside: Mutex<HashMap<Name, Unshown<K>>>,
     /// Objects that we took our finalizer off, by UID: the watch may end with the object as it was before.
     released: Mutex<HashMap<Name, String>>,
     /// The API server does not know the kind, whose CRD is not installed: that says nothing of its objects.
     missing: AtomicBool,
     changes: AtomicU64,
+}
+
+/// An object that exists though the watch does not show it, or shows another one of its name.
+#[derive(Debug)]
+pub struct Unshown<K> {
+    pub object: Arc<K>,
+    pub why: Hidden,
+}
+
+/// Why the watch does not show an object that exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hidden {
+    /// Its labels do not match the selector.
+    OutOfScope,
+    /// It matches, and the watch has not brought it yet.
+    Late,
 }
 
 struct OwnWrite<K> {
@@ -76,6 +92,13 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
 
     pub fn has_unreadable(&self, namespace: &str) -> bool {
         self.unreadable.lock().iter().any(|name| name.namespace == namespace)
+    }
+
+    /// How many objects of one scope cannot be read and never could.
+    pub fn never_read(&self, scope: Option<&str>) -> usize {
+        let unreadable = self.unreadable.lock();
+        let within = unreadable.iter().filter(|name| scope.is_none_or(|scope| name.namespace == scope));
+        within.filter(|name| self.watched(name).is_none()).count()
     }
 
     pub fn became_unreadable(&self, name: Name) {
@@ -175,25 +198,31 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
     }
 
     /// The objects of a namespace that exist though the watch does not show them, as they were last read.
-    pub fn all_outside(&self, namespace: &str) -> Vec<Arc<K>> {
+    pub fn all_outside(&self, namespace: &str) -> Vec<(Arc<K>, Hidden)> {
         let outside = self.outside.lock();
-        outside.iter().filter(|(name, _)| name.namespace == namespace).map(|(_, object)| object.clone()).collect()
+        let within = outside.iter().filter(|(name, _)| name.namespace == namespace);
+        within.map(|(_, unshown)| (unshown.object.clone(), unshown.why)).collect()
     }
 
     pub fn find_outside(&self, name: &Name) -> Option<Arc<K>> {
-        self.outside.lock().get(name).cloned()
+        self.outside.lock().get(name).map(|unshown| unshown.object.clone())
+    }
+
+    /// Whether the watch shows this very object, not only one of its name.
+    pub fn is_shown(&self, object: &K) -> bool {
+        self.watched(&Name::of(object)).is_some_and(|watched| watched.uid() == object.uid())
     }
 
     /// All of a namespace that were found although the watch does not show them; those that it shows are passed over.
-    pub fn found_outside(&self, namespace: &str, objects: Vec<K>) {
+    pub fn found_outside(&self, namespace: &str, objects: Vec<Unshown<K>>) {
         let mut outside = self.outside.lock();
         outside.retain(|name, _| name.namespace != namespace);
-        for mut object in objects {
-            let name = Name::of(&object);
+        for Unshown { object, why } in objects {
             // Looked up under the lock: what comes into the watch now is taken out after us.
-            if self.watched(&name).is_none() {
+            if !self.is_shown(&object) {
+                let mut object = Arc::unwrap_or_clone(object);
                 trim(&mut object);
-                outside.insert(name, Arc::new(object));
+                outside.insert(Name::of(&object), Unshown { object: Arc::new(object), why });
             }
         }
     }
@@ -204,7 +233,7 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
         match object.filter(|_| self.watched(name).is_none()) {
             Some(mut object) => {
                 trim(&mut object);
-                outside.insert(name.clone(), Arc::new(object));
+                outside.insert(name.clone(), Unshown { object: Arc::new(object), why: Hidden::OutOfScope });
             }
             None => drop(outside.remove(name)),
         }

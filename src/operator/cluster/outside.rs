@@ -1,31 +1,49 @@
 //! Which objects exist though the watch does not show them?
 //!
 //! An object whose labels no longer match the selector leaves the watch as a deleted one does, and after a restart it is
-//! not listed at all. It still exists and holds its row, as our finalizer on it says. So where a selector is set, a list
-//! without it is read before anything is removed because nobody declares it.
+//! not listed at all. It still exists and holds its row, as our finalizer on it says. And a watch that fails, or is late,
+//! does not show an object that was just made. So a list without the selector is read before anything is removed because
+//! nobody declares it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::Api;
 use kube::api::ListParams;
 use kube::core::DeserializeGuard;
+use kube::{Api, ResourceExt};
 use parking_lot::Mutex;
 
 use super::index::Index;
+use super::object_cache::{Hidden, Unshown};
 use super::reconciled::Reconciled;
 use super::requests::{api_in, in_time};
-use crate::api::{Name, Share, ShareRecipient, ShareResource, has_finalizer};
+use crate::api::{Kind, Name, Share, has_finalizer, is_deleting};
 use crate::core::time::At;
 use crate::operator::clock::Clock;
 
 /// Objects are listed in pages of so many.
 const PAGE_SIZE: u32 = 500;
+/// Looks at the child objects of a namespace begin at least so far apart: one serves all who ask meanwhile.
+const LOOK_GAP: Duration = Duration::from_secs(1);
+
+/// What became of a wish to know which child objects exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Looked {
+    /// They were listed recently enough.
+    Before,
+    /// They were listed now.
+    Now,
+    /// They were listed a moment ago, and are to be listed once more in a moment.
+    Soon,
+}
 
 /// The last look, and the lock that lets one caller look for all.
 type Look = Arc<tokio::sync::Mutex<Option<Span>>>;
+
+/// A list that failed is not tried again before, however many ask for it.
+pub const FAILED_GAP: Duration = Duration::from_secs(10);
 
 /// When a look began and ended.
 #[derive(Debug, Clone, Copy)]
@@ -69,7 +87,10 @@ pub struct Outside {
     /// What is watched: one namespace each, or all of them at once.
     scopes: Vec<Option<String>>,
     claims: tokio::sync::Mutex<Option<Span>>,
-    children: Mutex<HashMap<String, Look>>,
+    /// By kind and namespace.
+    children: Mutex<HashMap<(Kind, String), Look>>,
+    /// Why the last look of a kind and namespace failed, and when.
+    failed: Mutex<HashMap<(Kind, String), (At, kube::Error)>>,
     shares: Mutex<HashMap<Name, Look>>,
 }
 
@@ -83,6 +104,7 @@ impl Outside {
             scopes: scopes.to_vec(),
             claims: tokio::sync::Mutex::default(),
             children: Mutex::default(),
+            failed: Mutex::default(),
             shares: Mutex::default(),
         }
     }
@@ -96,24 +118,39 @@ impl Outside {
         &self.scopes
     }
 
-    /// Lists the child objects of a namespace, whatever their labels, unless that was done as recently as wanted and none has
-    /// left the watch since. Returns whether it was done now.
-    pub async fn look(&self, index: &Index, namespace: &str, recency: Recency) -> Result<bool, kube::Error> {
-        if self.selector.is_none() {
-            return Ok(false);
-        }
-        let look = self.children.lock().entry(namespace.to_owned()).or_default().clone();
+    /// Lists the child objects of a kind and namespace, whatever their labels and whether or not the watch works, unless that
+    /// was done as recently as wanted and none has left the watch since.
+    pub async fn look<K: Reconciled + Debug>(
+        &self,
+        index: &Index,
+        namespace: &str,
+        recency: Recency,
+    ) -> Result<Looked, kube::Error> {
+        let place = (K::KIND, namespace.to_owned());
+        let look = self.children.lock().entry(place.clone()).or_default().clone();
         let mut last = look.lock().await;
         let began = self.clock.now();
         if last.is_some_and(|last| recency.admits(last, began, index.departed(namespace))) {
-            return Ok(false);
+            return Ok(Looked::Before);
         }
-        let recipients = self.list_all::<ShareRecipient>(index, namespace).await?;
-        let resources = self.list_all::<ShareResource>(index, namespace).await?;
-        index.recipients.found_outside(namespace, recipients);
-        index.resources.found_outside(namespace, resources);
+        if last.is_some_and(|last| last.began <= began && began.since(last.began) < LOOK_GAP) {
+            return Ok(Looked::Soon);
+        }
+        if let Some((at, error)) = self.failed.lock().get(&place)
+            && *at <= began
+            && began.since(*at) < FAILED_GAP
+        {
+            return Err(again(error));
+        }
+        let listed = self.list_hidden::<K>(index, namespace).await;
+        match &listed {
+            Ok(_) => self.failed.lock().remove(&place),
+            Err(error) => self.failed.lock().insert(place, (self.clock.now(), again(error))),
+        };
+        let hidden = listed?;
+        K::cache(index).found_outside(namespace, hidden);
         *last = Some(Span { began, ended: self.clock.now(), is_complete: true });
-        Ok(true)
+        Ok(Looked::Now)
     }
 
     /// Lists the Shares of all watched namespaces, whatever their labels, since they may have the share that another one
@@ -134,12 +171,15 @@ impl Outside {
         let mut failure = None;
         for scope in &self.scopes {
             // A namespace that cannot be listed hides no claim of another one.
-            match self.list::<Share>(index, scope.as_deref()).await {
+            match self.list::<Share>(scope.as_deref(), |share| has_finalizer(&share.metadata)).await {
                 Ok((mut shares, unreadable)) => {
                     shares.retain(|share| index.shares.find(&Name::of(share)).is_none());
                     index.unwatched.found(scope.as_deref(), &shares, began);
-                    if let Some(problem) = unreadable {
+                    if let Some((name, problem)) =
+                        unreadable.into_iter().find(|(name, _)| !index.shares.is_unreadable(name))
+                    {
                         tracing::warn!(
+                            share = %Share::key(name),
                             problem,
                             "a Share outside --watch-label-selector cannot be read, so the share that it manages is unknown"
                         );
@@ -169,36 +209,67 @@ impl Outside {
         Ok(())
     }
 
-    /// The objects of a kind and namespace that are ours; an error if one of them cannot be read.
-    async fn list_all<K: Reconciled + Debug>(&self, index: &Index, namespace: &str) -> Result<Vec<K>, kube::Error> {
-        match self.list(index, Some(namespace)).await? {
-            (found, None) => Ok(found),
-            (_, Some(problem)) => Err(kube::Error::Service(problem.into())),
+    /// The child objects of a kind and namespace that the watch does not show as they are; an error if one of these cannot be
+    /// read.
+    async fn list_hidden<K: Reconciled + Debug>(
+        &self,
+        index: &Index,
+        namespace: &str,
+    ) -> Result<Vec<Unshown<K>>, kube::Error> {
+        // What is being deleted and never was ours declares nothing.
+        let declares = |object: &K| has_finalizer(object.meta()) || !is_deleting(object.meta());
+        let (hidden, unreadable) =
+            self.list(Some(namespace), |object| declares(object) && !K::cache(index).is_shown(object)).await?;
+        // Of an object that was read before, the store has what it declares.
+        let known = |name: &Name| K::cache(index).is_unreadable(name) && K::cache(index).watched(name).is_some();
+        if let Some((name, problem)) = unreadable.into_iter().find(|(name, _)| !known(name)) {
+            return Err(kube::Error::Service(format!("{} cannot be read: {problem}", K::key(name)).into()));
+        }
+        let matching = self.matching::<K>(namespace, &hidden).await?;
+        let is_late = |object: &K| matching.as_ref().is_none_or(|names| names.contains(&object.name_any()));
+        let why = |object: &K| if is_late(object) { Hidden::Late } else { Hidden::OutOfScope };
+        Ok(hidden.into_iter().map(|object| Unshown { why: why(&object), object: Arc::new(object) }).collect())
+    }
+
+    /// The names of all objects that match the selector, if there are any to ask about; `None`: every name does.
+    async fn matching<K: Reconciled + Debug>(
+        &self,
+        namespace: &str,
+        asked: &[K],
+    ) -> Result<Option<HashSet<String>>, kube::Error> {
+        let Some(selector) = self.selector.as_deref().filter(|_| !asked.is_empty()) else { return Ok(None) };
+        let api: Api<K> = Api::namespaced(self.kube.clone(), namespace);
+        let mut params = ListParams::default().labels(selector).limit(PAGE_SIZE);
+        let mut names = HashSet::new();
+        loop {
+            let page = in_time(api.list_metadata(&params)).await?;
+            names.extend(page.items.iter().map(ResourceExt::name_any));
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => params = params.continue_token(&token),
+                None => return Ok(Some(names)),
+            }
         }
     }
 
-    /// The objects of a kind that are ours, and which of them the watch does not show and cannot be read.
+    /// The objects of a kind that are wanted, and which could not be read, with the reason.
     async fn list<K: Reconciled + Debug>(
         &self,
-        index: &Index,
         scope: Option<&str>,
-    ) -> Result<(Vec<K>, Option<String>), kube::Error> {
+        is_wanted: impl Fn(&K) -> bool,
+    ) -> Result<(Vec<K>, Vec<(Name, String)>), kube::Error> {
         let api: Api<DeserializeGuard<K>> = api_in(&self.kube, scope);
         let mut params = ListParams::default().limit(PAGE_SIZE);
-        let (mut found, mut unreadable) = (Vec::new(), None);
+        let (mut found, mut unreadable) = (Vec::new(), Vec::new());
         loop {
             let page = in_time(api.list(&params)).await?;
             for guard in page.items {
                 match guard.0 {
-                    Ok(object) if has_finalizer(object.meta()) => found.push(object),
+                    Ok(object) if is_wanted(&object) => found.push(object),
                     Ok(_) => {}
                     Err(invalid) => {
-                        let meta = &invalid.metadata;
-                        let namespace = meta.namespace.as_deref().or(scope).unwrap_or_default();
-                        let name = Name::new(namespace, meta.name.clone().unwrap_or_default());
-                        if has_finalizer(meta) && !K::cache(index).is_unreadable(&name) {
-                            unreadable = Some(format!("{} cannot be read: {}", K::key(name), invalid.error));
-                        }
+                        let namespace = invalid.metadata.namespace.as_deref().or(scope).unwrap_or_default();
+                        let name = Name::new(namespace, invalid.metadata.name.clone().unwrap_or_default());
+                        unreadable.push((name, invalid.error));
                     }
                 }
             }
@@ -210,9 +281,22 @@ impl Outside {
     }
 }
 
+/// The same error once more, for the next who ask.
+fn again(error: &kube::Error) -> kube::Error {
+    match error {
+        kube::Error::Api(status) => kube::Error::Api(status.clone()),
+        other => kube::Error::Service(other.to_string().into()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use http::{Request, Response};
+    use kube::client::Body;
+    use serde_json::{Value, json};
+
     use super::*;
+    use crate::api::ShareRecipient;
 
     /// Whether a look does that may have ended a second ago.
     fn admits((began, ended): (i64, i64), now: i64, departed: Option<i64>, asked: Option<i64>) -> bool {
@@ -246,5 +330,66 @@ mod tests {
         };
         assert!(admits(false, false) && admits(false, true) && admits(true, true));
         assert!(!admits(true, false));
+    }
+
+    const OTHER: &str = "372e67954025e0ba6aaa6d586b9e0b59";
+
+    fn recipient(name: &str, uid: &str, more: Value) -> Value {
+        let mut metadata = json!({"name": name, "namespace": "a", "uid": uid, "resourceVersion": "7"});
+        metadata.as_object_mut().expect("an object").extend(more.as_object().expect("fields").clone());
+        json!({
+            "apiVersion": "cfshare.dev/v1alpha1", "kind": "ShareRecipient", "metadata": metadata,
+            "spec": {"shareRef": {"name": "waf"}, "accountID": OTHER},
+        })
+    }
+
+    /// What is hidden in a namespace where the watch shows `watched`, and the API server lists `listed`; those with labels
+    /// match the selector.
+    async fn hidden(selector: Option<&str>, watched: &Value, listed: Vec<Value>) -> Vec<(String, Hidden)> {
+        let watched: ShareRecipient = serde_json::from_value(watched.clone()).expect("a ShareRecipient");
+        let index = Index::of(&[], &[watched], &[], At(0));
+        let server = tower::service_fn(move |request: Request<Body>| {
+            let by_labels = request.uri().query().is_some_and(|query| query.contains("labelSelector"));
+            let mut items = listed.clone();
+            items.retain(|item| !by_labels || item["metadata"].get("labels").is_some());
+            let list = json!({
+                "apiVersion": "cfshare.dev/v1alpha1", "kind": "ShareRecipientList", "metadata": {}, "items": items,
+            });
+            let answer = Response::new(Body::from(list.to_string().into_bytes()));
+            async move { Ok::<_, std::io::Error>(answer) }
+        });
+        let kube = kube::Client::new(server, "a");
+        let outside = Outside::new(kube, &[None], selector.map(str::to_owned), Clock(|| At(1_000)));
+        let recency = Recency::within(Duration::from_secs(5));
+        let look = || outside.look::<ShareRecipient>(&index, "a", recency);
+        assert_eq!(look().await.expect("a list"), Looked::Now);
+        assert_eq!(look().await.expect("no list"), Looked::Before);
+        let since = Recency { asked: Some(At(1_001)), ..recency };
+        let again = outside.look::<ShareRecipient>(&index, "a", since).await;
+        assert_eq!(again.expect("no list yet"), Looked::Soon);
+        let mut found: Vec<(String, Hidden)> =
+            index.recipients.all_outside("a").into_iter().map(|(object, why)| (object.name_any(), why)).collect();
+        found.sort_by(|a, b| a.0.cmp(&b.0));
+        found
+    }
+
+    #[tokio::test]
+    async fn what_the_watch_does_not_show_is_found_with_and_without_a_selector_and_a_finalizer() {
+        let watched = recipient("seen", "u1", json!({}));
+        let new = recipient("new", "u2", json!({"labels": {"team": "waf"}}));
+        let listed = vec![watched.clone(), new, recipient("other", "u3", json!({}))];
+        let late = |name: &str| (name.to_owned(), Hidden::Late);
+        assert_eq!(hidden(None, &watched, listed.clone()).await, [late("new"), late("other")]);
+        let outside = ("other".to_owned(), Hidden::OutOfScope);
+        assert_eq!(hidden(Some("team=waf"), &watched, listed).await, [late("new"), outside]);
+    }
+
+    #[tokio::test]
+    async fn another_object_of_a_name_that_the_watch_shows_is_found_and_one_that_ends_without_our_finalizer_is_not() {
+        let watched = recipient("seen", "u1", json!({}));
+        let again = recipient("seen", "u2", json!({}));
+        let ends = json!({"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["example.com/theirs"]});
+        let found = hidden(None, &watched, vec![again, recipient("ends", "u3", ends)]).await;
+        assert_eq!(found, [("seen".to_owned(), Hidden::Late)]);
     }
 }

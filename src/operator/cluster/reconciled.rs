@@ -55,6 +55,11 @@ pub trait Reconciled:
         None
     }
 
+    /// For which object its status says that it was written, if it says so.
+    fn bound_uid(&self) -> Option<&str> {
+        self.as_child()?.record()?.bound_uid.as_deref()
+    }
+
     /// The Cloudflare account that the object is looked after in; `None`: a child object that has none yet.
     fn account(&self, index: &Index) -> Option<Interned> {
         index.account_of_child(self.as_child()?)
@@ -74,6 +79,10 @@ impl Reconciled for Share {
 
     fn relate(index: &Index, name: &Name, object: Option<&Self>, _now: At) -> Vec<ObjectKey> {
         index.relations.lock().relate_share(name, object.map(LookupKeys::of))
+    }
+
+    fn bound_uid(&self) -> Option<&str> {
+        self.status.as_ref()?.bound_uid.as_deref()
     }
 
     fn account(&self, _index: &Index) -> Option<Interned> {

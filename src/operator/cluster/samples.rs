@@ -22,5 +22,6 @@ pub fn cluster(kube: kube::Client, shares: &[Share], metrics: Arc<Metrics>, cloc
         events: Events::new(kube, None, metrics),
         requeuer: Arc::new(Requeuer::new(Vec::new())),
         shards: ServedShards::new(1, clock.now()),
+        answers: Default::default(),
     }
 }

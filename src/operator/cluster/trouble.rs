@@ -18,6 +18,9 @@ pub enum Trouble {
     Unfinished,
     #[error("the resource version to watch from has expired")]
     Expired,
+    /// A watch that stayed open did not bring what a list then showed.
+    #[error("the watch stays open and does not bring all changes")]
+    Missed,
 }
 
 impl From<kube::Error> for Trouble {
@@ -40,9 +43,12 @@ impl Trouble {
         match self {
             Trouble::Status(status) if status.code == 404 => Cause::KindMissing,
             Trouble::Status(status) if [401, 403].contains(&status.code) => Cause::Forbidden,
-            Trouble::Status(_) | Trouble::Lost(_) | Trouble::Late | Trouble::Unfinished | Trouble::Expired => {
-                Cause::Failed
-            }
+            Trouble::Status(_)
+            | Trouble::Lost(_)
+            | Trouble::Late
+            | Trouble::Unfinished
+            | Trouble::Expired
+            | Trouble::Missed => Cause::Failed,
         }
     }
 
@@ -53,7 +59,7 @@ impl Trouble {
                 (400..500).contains(&status.code) && ![401, 403, 404, 429].contains(&status.code)
             }
             Trouble::Late | Trouble::Unfinished => true,
-            Trouble::Lost(_) | Trouble::Expired => false,
+            Trouble::Lost(_) | Trouble::Expired | Trouble::Missed => false,
         }
     }
 
@@ -61,7 +67,7 @@ impl Trouble {
     pub fn needs_list(&self) -> bool {
         match self {
             Trouble::Status(status) => [404, 410].contains(&status.code),
-            Trouble::Expired => true,
+            Trouble::Expired | Trouble::Missed => true,
             Trouble::Lost(_) | Trouble::Late | Trouble::Unfinished => false,
         }
     }
@@ -70,7 +76,14 @@ impl Trouble {
     fn is_of_a_stranger(&self) -> bool {
         match self {
             Trouble::Status(status) => status.code == 401,
-            Trouble::Lost(_) | Trouble::Late | Trouble::Unfinished | Trouble::Expired => false,
+            Trouble::Lost(_) | Trouble::Late | Trouble::Unfinished | Trouble::Expired | Trouble::Missed => false,
+        }
+    }
+
+    fn is_silent(&self) -> bool {
+        match self {
+            Trouble::Missed => true,
+            Trouble::Status(_) | Trouble::Lost(_) | Trouble::Late | Trouble::Unfinished | Trouble::Expired => false,
         }
     }
 
@@ -88,6 +101,10 @@ impl Trouble {
             Cause::Forbidden => format!(
                 "cfshare is not allowed to list and watch {plural}.cfshare.dev in {place}, so changes there are not \
                  seen: install the chart's RBAC there, or remove it from --namespace ({self})"
+            ),
+            Cause::Failed if self.is_silent() => format!(
+                "the watch of {plural}.cfshare.dev in {place} stays open and does not bring all changes; listing everything about \
+                 once a minute until it does: check what is between cfshare and the API server"
             ),
             Cause::Failed => {
                 format!("{plural}.cfshare.dev in {place} cannot be listed and watched; retrying ({self})")

@@ -3,16 +3,18 @@
 
 use std::sync::Arc;
 
-use kube::api::{Patch, PatchParams};
+use kube::api::{ListParams, Patch, PatchParams};
 use kube::core::Status;
 use kube::{Api, ResourceExt};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::Cluster;
+use super::current::Current;
 use super::reconciled::Reconciled;
 use super::requests::in_time;
-use crate::api::{FIELD_MANAGER, FINALIZER, Name, has_finalizer};
+use crate::api::{FIELD_MANAGER, FINALIZER, Name, Share, has_finalizer};
+use crate::core::time::At;
 use crate::operator::stop::Stop;
 
 impl Cluster {
@@ -29,17 +31,16 @@ impl Cluster {
             "status": &diff,
         });
         let name = object.name_any();
-        let api = self.api(object.as_ref());
+        let (api, asked) = (self.api(object.as_ref()), self.clock.now());
         let written: K = in_time(api.patch_status(&name, &params(), &Patch::Merge(patch))).await?;
         if let Some(field) = dropped_field(&diff, &as_value(status), &as_value(&written.status())) {
-            // A retry does not change it, as with any other refusal.
-            let message = format!(
+            return Err(not_kept(&format!(
                 "the API server did not keep status.{field}, without which nothing may be changed at Cloudflare: the CRDs are \
                  older than this operator. Upgrade the CRDs to this version of cfshare"
-            );
-            let refusal = Status::failure(&message, "Invalid").with_code(422).boxed();
-            return Err(Stop::Kubernetes(kube::Error::Api(refusal)));
+            )));
         }
+        // The version in the patch makes it a read as well.
+        self.answers.note(&written, asked, self.clock.now());
         Ok(K::cache(&self.index).wrote(written))
     }
 
@@ -59,8 +60,19 @@ impl Cluster {
             },
         });
         let name = object.name_any();
-        let api = self.api(object.as_ref());
-        let written = in_time(api.patch(&name, &params(), &Patch::Merge(patch))).await?;
+        let (api, asked) = (self.api(object.as_ref()), self.clock.now());
+        let written: K = in_time(api.patch(&name, &params(), &Patch::Merge(patch))).await?;
+        if has_finalizer(written.meta()) != wanted {
+            let what = if wanted {
+                "did not keep the finalizer cfshare.dev/finalizer, without which nothing is changed at Cloudflare, since it \
+                 would stay there when this object is deleted: most likely a mutating webhook removes the finalizer"
+            } else {
+                "kept the finalizer cfshare.dev/finalizer, which cfshare has removed: most likely a mutating webhook puts it \
+                 back"
+            };
+            return Err(not_kept(&format!("the API server {what}. Exclude cfshare.dev from that webhook")));
+        }
+        self.answers.note(&written, asked, self.clock.now());
         K::cache(&self.index).finalized(&written, wanted);
         Ok(K::cache(&self.index).wrote(written))
     }
@@ -76,6 +88,57 @@ impl Cluster {
         let api: Api<K> = Api::namespaced(self.kube.clone(), &name.namespace);
         Ok(in_time(api.get_metadata_opt(&name.name)).await?.is_some())
     }
+
+    /// Whether the API server has another version of the object than ours, past every cache; also if it does not say. It is asked
+    /// for a list, which needs no more than the watch.
+    pub async fn has_other_version<K: Reconciled>(&self, object: &Arc<K>) -> bool {
+        let ours = K::cache(&self.index).latest(object.clone());
+        let named = ListParams::default().fields(&format!("metadata.name={}", ours.name_any()));
+        let listed = in_time(self.api(ours.as_ref()).list_metadata(&named)).await;
+        let theirs = listed.ok().and_then(|list| list.items.into_iter().next()?.metadata.resource_version);
+        theirs.is_none() || theirs != ours.resource_version()
+    }
+
+    /// Asks whether the object is as it is here, unless that is known since a moment ago, and since the pass began. Where it is
+    /// not, the next pass has what was read.
+    pub async fn confirm<K: Reconciled>(&self, object: &K, began: At) -> Result<Current, Stop> {
+        let asked = self.clock.now();
+        if let Some(current) = self.answers.recall(object, began, asked) {
+            return Ok(current);
+        }
+        let name = Name::of(object);
+        let is_same =
+            |found: &Arc<K>| found.uid() == object.uid() && found.resource_version() == object.resource_version();
+        let found = self.current::<K>(&name).await?;
+        if found.as_ref().is_none_or(|found| found.uid() != object.uid()) {
+            // What was read does not help the next pass, which has another object.
+            self.distrust(object);
+        }
+        match found.filter(is_same) {
+            Some(found) => Ok(self.answers.note(found.as_ref(), asked, self.clock.now())),
+            None => {
+                tracing::info!(object = %K::key(name), "the API server does not have this version of the object any more; deciding again");
+                Err(Stop::Conflict)
+            }
+        }
+    }
+
+    /// Asks whether a Share is as it is known here, also where it is not known at all.
+    pub async fn confirm_share(&self, name: &Name, began: At) -> Result<(), Stop> {
+        match self.index.shares.find(name).or_else(|| self.index.shares.find_outside(name)) {
+            Some(share) => self.confirm(share.as_ref(), began).await.map(|_| ()),
+            None if self.exists::<Share>(name).await? => {
+                self.shards.list_again(self.clock.now());
+                Err(Stop::Conflict)
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// A write that was answered as if it were stored, and is not. A retry does not change it, as with any other refusal.
+fn not_kept(message: &str) -> Stop {
+    Stop::Kubernetes(kube::Error::Api(Status::failure(message, "Invalid").with_code(422).boxed()))
 }
 
 /// Whose fields these are, for `kubectl get --show-managed-fields`.
@@ -132,17 +195,19 @@ fn difference(before: &Value, after: &Value) -> Option<Value> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use http::{Method, Request, Response};
     use kube::client::Body;
 
     use super::*;
+    use crate::api::ShareRecipient;
     use crate::api::status::CreateIntent;
-    use crate::api::{Share, ShareRecipient};
-    use crate::core::time::At;
     use crate::operator::clock::Clock;
     use crate::operator::cluster::events::Events;
     use crate::operator::cluster::index::Index;
     use crate::operator::cluster::outside::Outside;
+    use crate::operator::cluster::samples;
     use crate::operator::cluster::served::ServedShards;
     use crate::operator::cluster::work_queue::Requeuer;
 
@@ -162,6 +227,7 @@ mod tests {
             kube,
             requeuer: Arc::new(Requeuer::new(Vec::new())),
             shards: ServedShards::new(1, At(0)),
+            answers: Default::default(),
         }
     }
 
@@ -198,6 +264,58 @@ mod tests {
         let child: Arc<ShareRecipient> = Arc::new(serde_json::from_value(child).expect("a ShareRecipient"));
         let answer = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "no", "code": 404});
         assert!(cluster(404, answer).set_finalizer(&child, false).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_finalizer_is_on_or_off_as_the_api_server_stored_it_whatever_was_asked_for() {
+        let spec = json!({"shareRef": {"name": "waf"}, "accountID": "023e105f4ecef8ad9ca31a8372d0c353"});
+        let child = |finalizers: &[&str]| {
+            let mut child = object("ShareRecipient", spec.clone(), json!({"observedGeneration": 1}));
+            child["metadata"]["finalizers"] = json!(finalizers);
+            child
+        };
+        let with = || child(&["example.com/other", FINALIZER]);
+        let without = || child(&["example.com/other"]);
+        for (before, wanted, answer, is_stored) in [
+            (without(), true, with(), true),
+            (without(), true, without(), false),
+            (with(), false, without(), true),
+            (with(), false, with(), false),
+        ] {
+            let before: Arc<ShareRecipient> = Arc::new(serde_json::from_value(before).expect("a ShareRecipient"));
+            let cluster = cluster(200, answer);
+            let written = cluster.set_finalizer(&before, wanted).await;
+            assert_eq!(written.is_ok(), is_stored, "{wanted}: {written:?}");
+            let refusal = written.as_ref().err().and_then(Stop::refusal);
+            assert_eq!(refusal.is_some_and(|told| told.contains("webhook")), !is_stored, "{wanted}: {written:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_object_is_read_once_a_second_and_a_newer_version_stops_the_pass() {
+        let share = |version: &str| {
+            let spec = json!({"accountID": "023e105f4ecef8ad9ca31a8372d0c353", "resources": []});
+            let mut share = object("Share", spec, json!({"observedGeneration": 1}));
+            share["metadata"]["resourceVersion"] = version.into();
+            share
+        };
+        let (reads, newer) = (Arc::new(AtomicUsize::new(0)), share("8"));
+        let counted = reads.clone();
+        let server = tower::service_fn(move |_: Request<Body>| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            let answer = Response::new(Body::from(newer.to_string().into_bytes()));
+            async move { Ok::<_, std::io::Error>(answer) }
+        });
+        let known: Share = serde_json::from_value(share("7")).expect("a Share");
+        let kube = kube::Client::new(server, "a");
+        let cluster = samples::cluster(kube, std::slice::from_ref(&known), Arc::default(), Clock(|| At(1_000)));
+        assert!(matches!(cluster.confirm(&known, At(0)).await, Err(Stop::Conflict)));
+        let newer = cluster.index.shares.latest(Arc::new(known));
+        assert_eq!(newer.resource_version().as_deref(), Some("8"), "the next pass has what was read");
+        for _ in 0..3 {
+            assert!(cluster.confirm(newer.as_ref(), At(0)).await.is_ok());
+        }
+        assert_eq!(reads.load(Ordering::SeqCst), 2);
     }
 
     #[test]

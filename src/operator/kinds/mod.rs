@@ -16,6 +16,8 @@ use crate::operator::remote::observed_share::ObservedShare;
 pub trait RowStatus {
     fn record(&self) -> &ChildStatus;
     fn record_mut(&mut self) -> &mut ChildStatus;
+    /// Drops all that was recorded and reported of another object's row, but the conditions, whose times go on.
+    fn disown(&mut self);
     /// What only this kind reports of its row.
     fn report_row(&mut self, key: &RowKey, seen: Option<&ObservedShare>);
     /// Of which end of a waiver an Event has warned, where the kind has waivers.

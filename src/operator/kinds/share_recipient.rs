@@ -26,6 +26,10 @@ impl RowStatus for RecipientStatus {
         &mut self.child
     }
 
+    fn disown(&mut self) {
+        *self = RecipientStatus { child: self.child.disowned(), ..RecipientStatus::default() };
+    }
+
     fn report_row(&mut self, key: &RowKey, seen: Option<&ObservedShare>) {
         let RowKey::Recipient(account) = key else { return };
         let row = seen.and_then(|seen| seen.recipient(account));

@@ -20,6 +20,10 @@ impl RowStatus for ResourceStatus {
         &mut self.child
     }
 
+    fn disown(&mut self) {
+        *self = ResourceStatus { child: self.child.disowned(), ..ResourceStatus::default() };
+    }
+
     fn report_row(&mut self, key: &RowKey, seen: Option<&ObservedShare>) {
         let row = seen.and_then(|seen| seen.resource(key));
         self.share_resource_id = row.map(|row| row.id.to_string());

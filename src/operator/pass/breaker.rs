@@ -6,7 +6,6 @@ use crate::api::{CLOSE_BREAKER, Name, ObjectKey, Reason, Share};
 use crate::core::breaker::Word;
 use crate::core::id::ShareId;
 use crate::core::interned::Interned;
-use crate::core::share_step::Presence;
 use crate::core::time::At;
 use crate::operator::clock::{self, CLOCK_RESOLUTION};
 use crate::operator::cluster::reconciled::Reconciled;
@@ -63,29 +62,26 @@ fn confirmed_gone_at<K: Reconciled>(pass: &Pass<K>) -> Option<At> {
 pub fn while_open(session: &Session, share: &Name, id: Option<&ShareId>) -> Option<Verdict> {
     let cause = session.account.breaker()?;
     let cache = session.account.cache();
-    let presence = id.map_or(Presence::Unread, |id| match cache.seen(id) {
-        Some(seen) if seen.is_live() => Presence::Live,
-        Some(_) => Presence::Leaving,
-        None if cache.is_missing(id) => Presence::Missing,
-        None => Presence::Unread,
+    let is_there = id.and_then(|id| match cache.seen(id) {
+        Some(seen) => Some(seen.is_live()),
+        None => cache.is_missing(id).then_some(false),
     });
-    let message = open(&cause, share, presence);
+    let message = open(&cause, share, is_there);
     let verdict = Verdict::unknown_stalled(Reason::BreakerOpen, message).shared().requeue_after(delays::BREAKER);
     // The one Event for all of them belongs to a Share that misses its share.
-    let misses_it = matches!(presence, Presence::Leaving | Presence::Missing);
-    Some(if misses_it { verdict } else { verdict.without_event() })
+    Some(if is_there == Some(false) { verdict } else { verdict.without_event() })
 }
 
-/// Nobody is told to give up a share that may be there.
-fn open(cause: &str, share: &Name, presence: Presence) -> String {
+/// Nobody is told to give up a share that may be there; `is_there`: whether it is, if that is known.
+fn open(cause: &str, share: &Name, is_there: Option<bool>) -> String {
     let Name { namespace, name } = share;
-    let there = match presence {
-        Presence::Live => " This share is still there, so keep its object: it only waits for the missing ones.",
-        Presence::Unread | Presence::Hidden | Presence::Leaving | Presence::Missing | Presence::Gone => "",
+    let there = match is_there {
+        Some(true) => " This share is still there, so keep its object: it only waits for the missing ones.",
+        Some(false) | None => "",
     };
-    let give_up = match presence {
-        Presence::Live | Presence::Unread | Presence::Hidden => String::new(),
-        Presence::Leaving | Presence::Missing | Presence::Gone => format!(
+    let give_up = match is_there {
+        Some(true) | None => String::new(),
+        Some(false) => format!(
             ". To give this share up, delete its object: `kubectl delete --wait=false shares.cfshare.dev {name} -n \
              {namespace}`; the object is removed once no other share of the account is missing, or when you run the first \
              command"
@@ -122,10 +118,8 @@ mod tests {
 
     #[test]
     fn only_of_a_share_that_is_missing_it_is_said_how_to_give_it_up() {
-        let told = |presence| open("6 of 10 shares", &Name::new("p5", "s9"), presence);
-        let has = |text: &'static str| {
-            [Presence::Live, Presence::Unread, Presence::Missing].map(|presence| told(presence).contains(text))
-        };
+        let told = |is_there| open("6 of 10 shares", &Name::new("p5", "s9"), is_there);
+        let has = |text: &'static str| [Some(true), None, Some(false)].map(|is_there| told(is_there).contains(text));
         assert_eq!(has("6 of 10 shares. "), [true; 3]);
         assert_eq!(has("kubectl delete"), [false, false, true]);
         assert_eq!(has("kubectl annotate --overwrite shares.cfshare.dev s9 -n p5"), [true; 3]);

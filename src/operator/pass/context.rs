@@ -19,12 +19,10 @@ use crate::operator::remote::Remote;
 use crate::operator::settings::Settings;
 use crate::serve::metrics::Metrics;
 
-/// Events that many objects publish at once are this far apart.
-const EVENT_GAP: Duration = Duration::from_millis(50);
-/// Longest that one of them waits for its turn.
-const MAX_SLOT: Duration = Duration::from_secs(600);
 /// At most so many Events a minute, of all objects, say what the API server refuses: where it refuses everything, a few do.
 const MAX_REFUSALS_REPORTED: usize = 6;
+/// How long after one warning of a namespace that is missing the next one follows.
+const NAMESPACE_WARNED_FOR: Duration = Duration::from_secs(60);
 
 pub struct Context {
     pub settings: Settings,
@@ -36,25 +34,31 @@ pub struct Context {
     pub shutdown: CancellationToken,
     /// Deletions of shares, by account; held while one is decided on.
     pub deletions: Mutex<HashMap<String, Arc<tokio::sync::Mutex<DeletionLog>>>>,
-    /// When the next object may publish an Event that many publish at once.
-    pub event_slots: Mutex<At>,
     /// When Events said lately what the API server refuses.
     pub refusals_reported: Mutex<Quota>,
+    /// Namespaces that do not exist though objects of them do, and when the log said so.
+    pub namespaces_warned_of: Mutex<HashMap<String, At>>,
     pub share_locks: Arc<ShareLocks>,
 }
 
 impl Context {
-    /// When an object may publish an Event that many publish at once, so that the API server is not flooded.
-    pub fn event_slot(&self, now: At) -> At {
-        let mut next = self.event_slots.lock();
-        let slot = (*next).clamp(now, now.plus(MAX_SLOT));
-        *next = slot.plus(EVENT_GAP);
-        slot
-    }
-
     /// Whether one more Event may tell what the API server refuses.
     pub fn may_report_refusal(&self, now: At) -> bool {
         self.refusals_reported.lock().take(now, MAX_REFUSALS_REPORTED, Duration::from_secs(60))
+    }
+
+    /// Says in the log that objects of a namespace exist and the namespace does not: once, however many they are, and again
+    /// while it lasts.
+    pub fn warn_of_namespace(&self, namespace: &str, now: At) {
+        let mut warned = self.namespaces_warned_of.lock();
+        warned.retain(|_, at| now.since(*at) < NAMESPACE_WARNED_FOR);
+        if warned.contains_key(namespace) {
+            return;
+        }
+        warned.insert(namespace.to_owned(), now);
+        tracing::warn!(
+            "namespace {namespace} does not exist any more, but objects of it do: create it again, with its Secret"
+        );
     }
 
     /// The deletions of an account, which are decided on one after the other.

@@ -1,14 +1,13 @@
-//! How a pass ends that could not do its work: without a credential, with a failed call, or refused by the API server.
+//! How a pass ends that could not do its work: without a credential, or with a failed call.
 
 use std::time::Duration;
 
+use super::Pass;
 use super::verdict::Verdict;
-use super::{LONGEST_LOGGED, Pass};
-use crate::api::{EventReason, Name, Reason};
-use crate::cloudflare::{Error, ErrorClass, clean_ends};
+use crate::api::{Name, Reason};
+use crate::cloudflare::{Error, ErrorClass};
 use crate::core::failure::{self, Bounds, Cause, Facts, Failures, Judgement};
 use crate::core::time::At;
-use crate::operator::cluster::events::Note;
 use crate::operator::cluster::reconciled::Reconciled;
 use crate::operator::remote::credentials::NoCredential;
 use crate::operator::remote::session::Session;
@@ -16,35 +15,6 @@ use crate::operator::stop::Stop;
 use crate::operator::{clock, delays};
 
 impl<K: Reconciled> Pass<K> {
-    /// Reports in the log, a metric and an Event what the API server refuses, since the status may not be written. There is
-    /// no Event if the object's last one said the same, or if other objects had theirs just now: the next try comes soon.
-    pub fn report_refusal(&self, stop: &Stop) {
-        let Some(refusal) = stop.refusal() else { return };
-        let refusal = clean_ends(refusal, LONGEST_LOGGED);
-        let (reason, message) = if self.is_deleting() {
-            self.context.metrics.deletion_forbidden();
-            let message = format!(
-                "the deletion cannot finish, because the API server refuses a request by cfshare: {refusal}. Grant the \
-                 permission or change the policy, or remove the finalizer cfshare.dev/finalizer, which leaves at Cloudflare \
-                 what is still there",
-            );
-            (EventReason::DeletionForbidden, message)
-        } else {
-            self.context.metrics.request_refused();
-            let message = format!(
-                "the API server refuses a request by cfshare, so the status of this object may be out of date, and changes \
-                 may not reach Cloudflare: {refusal}. Grant the permission, or change the policy or webhook",
-            );
-            (EventReason::RequestRefused, message)
-        };
-        tracing::warn!(object = %self.key, "{message}");
-        let is_new = self.memory(|memory| memory.refusal_reported.as_ref() != Some(&message));
-        if is_new && self.context.may_report_refusal(self.now()) {
-            self.memory(|memory| memory.refusal_reported = Some(message.clone()));
-            self.event(Note::warning(reason), message);
-        }
-    }
-
     /// Ends a pass that has no credential; `made`: what it has at Cloudflare, which stays there though the object is
     /// being deleted.
     pub async fn without_credential(

@@ -8,6 +8,7 @@ use litemap::LiteMap;
 use parking_lot::Mutex;
 
 use crate::api::ObjectKey;
+use crate::api::status::CreateIntent;
 use crate::cloudflare::{Error, Fingerprint};
 use crate::core::failure::{self, Failures};
 use crate::core::interned::Interned;
@@ -17,6 +18,8 @@ use crate::operator::remote::call_log::CallLog;
 
 /// So many looks that showed nothing are kept of a credential: together they last longer than a read may lag behind.
 const MAX_EMPTY_LOOKS: usize = 16;
+/// So many announcements are remembered that could not be written: at most one of them stands in the status.
+const MAX_UNSENT: usize = 4;
 
 #[derive(Default)]
 pub struct Memories {
@@ -37,6 +40,13 @@ pub struct Memory {
     moved: u64,
     /// When this process announced a create.
     pub announced_at: Option<At>,
+    /// Announcements of creates that this process took for failed to be written, so that it sent nothing. One of them may stand
+    /// in the status all the same.
+    pub unsent_creates: Vec<UnsentCreate>,
+    /// The same of rows: when they were announced.
+    pub unsent_rows: LiteMap<RowKey, At>,
+    /// The same of the last call that replaces all recipients.
+    pub unsent_list: Option<At>,
     /// When complete looks for an announced create showed nothing, and with which credential.
     pub empty_looks: Vec<(Fingerprint, At)>,
     /// When the last create was refused: what was looked at before says nothing of the next one.
@@ -47,12 +57,8 @@ pub struct Memory {
     pub edited_at: At,
     /// When a pass last used this memory.
     used_at: At,
-    /// When it may tell what many objects have to tell at once.
-    pub event_slot: Option<At>,
-    /// The version with which passes began that met another writer's, and since when.
-    pub outdated: Option<(Interned, At)>,
-    /// What the last Event said of a request that the API server refuses.
-    pub refusal_reported: Option<String>,
+    /// Requests that the API server did not carry out.
+    pub unserved: Option<Unserved>,
     /// Rows whose call has taken effect, and that were not found in place yet, and when that was learned.
     pub answered: LiteMap<RowKey, At>,
     /// When the calls were sent that remove rows, and that got no answer.
@@ -74,6 +80,8 @@ pub struct Tries {
     pub refused: BTreeMap<String, Refused>,
     /// Successful writes whose value did not stay, by item.
     pub written: BTreeMap<String, Written>,
+    /// Writes whose outcome is unknown, by item.
+    unanswered: BTreeMap<String, Unanswered>,
     /// Polls since something last moved.
     pub polls: u32,
     /// How many creates in a row were refused as a whole, without saying for what.
@@ -90,6 +98,33 @@ pub struct Tries {
     pub first_look: Option<At>,
     /// Passes in a row that failed.
     pub failing: Option<Failures>,
+    /// Passes in a row in which the API server did not carry out a request.
+    pub unserved: u32,
+}
+
+/// What the API server did not carry out, since it last did.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Unserved {
+    pub failing: Option<Failures>,
+    /// When it last did not.
+    pub last: At,
+    /// What was read of Cloudflare since then need not be read again for a moment.
+    pub read_since: At,
+    /// The version with which passes began that met another writer's, and since when.
+    pub outdated: Option<(Interned, At)>,
+    /// The version that the object had then, and when it is tried again as long as it has that.
+    pub held: Option<(Interned, At)>,
+    /// What the log said last, and when.
+    pub logged: Option<(String, At)>,
+    /// What the last Event said.
+    pub reported: Option<String>,
+}
+
+/// A create that was announced then, as far as the process knows in vain, and not sent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UnsentCreate {
+    pub announced: At,
+    pub intent: Box<CreateIntent>,
 }
 
 /// A create that was answered with a conflict.
@@ -126,8 +161,17 @@ impl Written {
     }
 }
 
+/// A write whose outcome is unknown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Unanswered {
+    write: Write,
+    /// What told the state of the item from others before it.
+    mark: String,
+    at: At,
+}
+
 /// One value that is written in place of another.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Write {
     /// Its key in the memory.
     pub item: String,
@@ -177,6 +221,21 @@ impl Memories {
         all.get(key).and_then(|memory| memory.answered.get(row).copied())
     }
 
+    /// Since when the object has known what a pass read in which the API server then did not carry out a request.
+    pub fn unserved_since(&self, key: &ObjectKey) -> Option<At> {
+        self.objects.lock().get(key)?.unserved.as_ref().map(|unserved| unserved.read_since)
+    }
+
+    /// For how long the object in that version waits for the next try, whoever requeues it, since the API server did not carry
+    /// out the last one.
+    pub fn held_for(&self, key: &ObjectKey, version: &str, now: At) -> Option<Duration> {
+        let all = self.objects.lock();
+        let (held, until) = all.get(key)?.unserved.as_ref()?.held.as_ref()?;
+        // Not where the clock went back meanwhile.
+        let left = until.since(now);
+        (**held == *version && !left.is_zero() && left <= failure::UNSERVED_MAX).then_some(left)
+    }
+
     pub fn waiting_since(&self, key: &ObjectKey) -> Option<At> {
         self.waiting.lock().get(key).copied()
     }
@@ -203,6 +262,9 @@ impl Memories {
     /// The object's pass ended, and it waits for nothing. Most objects are like that, and nothing is kept of them.
     pub fn settles(&self, key: &ObjectKey) {
         self.stopped_waiting(key);
+        if let Some(memory) = self.objects.lock().get_mut(key) {
+            memory.served();
+        }
         self.drop_if(key, Memory::is_blank);
     }
 
@@ -262,6 +324,24 @@ impl Memory {
         *self == blank
     }
 
+    /// Nothing is sent for that create, since its announcement could not be written.
+    pub fn note_unsent_create(&mut self, announced: At, intent: Box<CreateIntent>) {
+        if self.unsent_creates.len() == MAX_UNSENT {
+            self.unsent_creates.remove(0);
+        }
+        self.unsent_creates.push(UnsentCreate { announced, intent });
+    }
+
+    /// Whether this process announced that create, since it took over the account, and sent nothing.
+    pub fn is_unsent(&self, intent: &CreateIntent, serving_since: At) -> bool {
+        self.unsent_creates.iter().any(|unsent| *unsent.intent == *intent && unsent.announced >= serving_since)
+    }
+
+    /// The API server carried out what it was asked for.
+    pub fn served(&mut self) {
+        (self.unserved, self.tries.unserved) = (None, 0);
+    }
+
     /// A complete look for an announced create showed nothing. While a person is awaited there is no end of them, and the newest
     /// tell all.
     pub fn note_empty_look(&mut self, with: Fingerprint, began: At) {
@@ -283,6 +363,12 @@ impl Memory {
         self.published.forget(now, HOUR);
         self.create_refused_at.take_if(|at| now.since(*at) >= HOUR);
         self.lost_removals.retain(|_, at| now.since(*at) < HOUR);
+        self.unsent_creates.retain(|unsent| now.since(unsent.announced) < HOUR);
+        self.unsent_rows.retain(|_, at| now.since(*at) < HOUR);
+        self.unsent_list.take_if(|at| now.since(*at) >= HOUR);
+        if self.unserved.as_ref().is_some_and(|unserved| now.since(unserved.last) >= HOUR) {
+            self.served();
+        }
         self.forget_shown(now, read_lag);
     }
 
@@ -299,6 +385,7 @@ impl Memory {
 
     /// What is known of the call that was announced for a row which is taken over.
     pub fn learn(&mut self, row: &RowKey, answered: Option<At>) {
+        self.unsent_rows.remove(row);
         match answered {
             Some(at) => drop(self.answered.insert(row.clone(), at)),
             None => drop(self.answered.remove(row)),
@@ -340,7 +427,23 @@ impl Memory {
         let same = |w: &&Written| w.is(write) && now.since(w.last) < FORGET_WRITE_AFTER;
         let times = self.tries.written.get(&write.item).filter(same).map_or(0, |w| w.times);
         let Write { item, value, found, .. } = write.clone();
+        self.tries.unanswered.remove(&item);
         self.tries.written.insert(item, Written { value, found, times: times + 1, last: now });
+    }
+
+    /// Takes note of a write whose outcome is unknown; `mark`: what tells this state of the item from the one after a write.
+    pub fn wrote_perhaps(&mut self, write: &Write, mark: &str, now: At) {
+        let unanswered = Unanswered { write: write.clone(), mark: mark.to_owned(), at: now };
+        self.tries.unanswered.insert(write.item.clone(), unanswered);
+    }
+
+    /// Counts the last write of an item, whose outcome was unknown, as successful if the item has been written since.
+    pub fn learn_outcome(&mut self, item: &str, mark: &str) {
+        if let Some(Unanswered { write, at, .. }) =
+            self.tries.unanswered.get(item).filter(|last| last.mark != mark).cloned()
+        {
+            self.wrote(&write, at);
+        }
     }
 
     /// What is left of that time since that value was successfully written, whatever was in its place; `None`: nothing.
@@ -354,14 +457,21 @@ impl Memory {
         self.tries.written.get(&write.item).is_some_and(|w| w.is(write) && w.times >= ENOUGH_WRITES)
     }
 
+    /// Whether no write is remembered.
+    pub fn has_settled(&self) -> bool {
+        self.tries.written.is_empty() && self.tries.unanswered.is_empty()
+    }
+
     /// What was written long ago and is not called for any more has stayed.
     pub fn forget_settled(&mut self, now: At, called_for: impl Fn(&str) -> bool) {
         self.tries.written.retain(|item, written| now.since(written.last) < FORGET_WRITE_AFTER || called_for(item));
+        self.tries.unanswered.retain(|item, _| called_for(item));
     }
 
     /// What was written is there: the next change of it is another matter.
     pub fn write_stuck(&mut self, item: &str) {
         self.tries.written.remove(item);
+        self.tries.unanswered.remove(item);
     }
 
     /// Plans the next poll: soon after something moved, then less and less often.
@@ -463,6 +573,47 @@ mod tests {
         };
         assert_eq!([0, 20, 59].map(|second| left("new", second).map(|left| left.as_secs())), [60, 40, 1].map(Some));
         assert_eq!((left("new", 60), left("newer", 0)), (None, None));
+    }
+
+    #[test]
+    fn what_the_api_server_did_not_carry_out_waits_for_its_next_try_unless_the_object_changes() {
+        let memories = Memories::default();
+        let key = ObjectKey { kind: Kind::Share, name: Name::new("security", "waf") };
+        let until = NOW.plus(Duration::from_secs(30));
+        memories.with(&key, "uid", (1, None), NOW, |memory| {
+            memory.unserved = Some(Unserved { held: Some(("7".into(), until)), ..Unserved::default() });
+        });
+        let held = |version, now| memories.held_for(&key, version, now).map(|left| left.as_secs());
+        assert_eq!((held("7", NOW), held("8", NOW), held("7", until)), (Some(30), None, None));
+        assert_eq!(held("7", At(-3_600_000)), None, "the clock went back");
+        memories.settles(&key);
+        assert_eq!(held("7", NOW), None);
+    }
+
+    #[test]
+    fn a_write_without_a_usable_answer_counts_once_the_item_has_moved() {
+        let write = |found: &str| {
+            let [item, what, value, found] = ["row", "the meta of row", "new", found].map(str::to_owned);
+            Write { item, what, value, found }
+        };
+        let mut memory = Memory::default();
+        // It takes effect each time, and something is added to it.
+        for (mark, found) in [("1", "old"), ("2", "new and more"), ("3", "new and more")] {
+            memory.learn_outcome("row", mark);
+            assert!(!memory.is_not_converging(&write(found)), "{mark}");
+            memory.wrote_perhaps(&write(found), mark, NOW);
+        }
+        memory.learn_outcome("row", "4");
+        assert!(memory.is_not_converging(&write("new and more")));
+        // During an outage nothing moves, however often it is tried.
+        let mut memory = Memory::default();
+        for _ in 0..9 {
+            memory.learn_outcome("row", "1");
+            assert!(!memory.is_not_converging(&write("old")));
+            memory.wrote_perhaps(&write("old"), "1", NOW);
+        }
+        memory.write_stuck("row");
+        assert_eq!(memory, Memory::default(), "what is as it should be is forgotten");
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod failed;
 pub mod follow;
 pub mod memory;
 pub mod share_locks;
+mod unserved;
 pub mod verdict;
 pub mod write;
 
@@ -14,16 +15,18 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 
-use super::{clock, delays};
+use super::clock;
 use crate::api::condition::ready;
 use crate::api::status::{CommonStatus, UNOBSERVED};
-use crate::api::{FLUX_REQUESTED_AT, Name, ObjectKey, REQUESTED_AT, Reason, is_deleting};
+use crate::api::{EventReason, FLUX_REQUESTED_AT, Name, ObjectKey, REQUESTED_AT, Reason, is_deleting};
 use crate::cloudflare::{FULL_PAGE, clean_ends};
 use crate::core::failure::Failures;
 use crate::core::id::{AccountId, ShareId};
 use crate::core::interned::Interned;
 use crate::core::limiter::Priority;
+use crate::core::row_key::RowKey;
 use crate::core::time::At;
+use crate::operator::cluster::current::Current;
 use crate::operator::cluster::events::Note;
 use crate::operator::cluster::reconciled::Reconciled;
 use crate::operator::conditions::{self, breaker_reported_at};
@@ -45,8 +48,10 @@ pub struct Pass<K: Reconciled> {
     pub key: ObjectKey,
     pub object: Arc<K>,
     pub status: K::Status,
+    pub began: At,
     /// What was read since then is fresh. That is when this pass began; where the object had to wait for its turn, when it
-    /// began to wait, or nobody in a long queue would ever get beyond reading.
+    /// began to wait, or nobody in a long queue would ever get beyond reading; and where the API server stopped the last pass
+    /// a moment ago, when that began.
     pub fresh_since: At,
     /// The account that it works on, once it has a credential.
     pub account: Option<Arc<Account>>,
@@ -65,13 +70,17 @@ impl<K: Reconciled> Pass<K> {
             key,
             object,
             status,
+            began: At::default(),
             fresh_since: At::default(),
             account: None,
             alarm: None,
             warning: None,
         };
         let now = pass.now();
-        pass.fresh_since = pass.context.memories.waiting_since(&pass.key).unwrap_or(now);
+        pass.began = now;
+        let memories = &pass.context.memories;
+        let unserved = || memories.unserved_since(&pass.key).filter(|since| now.since(*since) < unserved::YOUNG);
+        pass.fresh_since = memories.waiting_since(&pass.key).or_else(unserved).unwrap_or(now);
         pass
     }
 
@@ -206,6 +215,18 @@ impl<K: Reconciled> Pass<K> {
         Ok(())
     }
 
+    /// Writes the announcement of calls for these rows. Where that fails, no call is made, and this process knows that if the
+    /// announcement is found in the status all the same. After a conflict, what stands there is somebody else's.
+    pub async fn announce(&mut self, rows: &[RowKey], at: At) -> Result<(), Stop> {
+        let announced = self.save().await;
+        self.memory(|memory| match &announced {
+            Err(Stop::Conflict) => {}
+            Ok(()) => memory.unsent_rows.retain(|row, _| !rows.contains(row)),
+            Err(_) => memory.unsent_rows.extend(rows.iter().map(|row| (row.clone(), at))),
+        });
+        announced
+    }
+
     /// Changing calls that the status does not list yet.
     fn calls(&self) -> Arc<CallLog> {
         self.memory(|memory| memory.calls.clone())
@@ -234,6 +255,11 @@ impl<K: Reconciled> Pass<K> {
         !was_stopped && is_urgent && is_unread() && account.take_early_read(pages)
     }
 
+    /// Asks the API server whether the object is still as this pass decides on it, which comes before whatever ends sharing.
+    pub async fn confirm(&self) -> Result<Current, Stop> {
+        self.context.cluster.confirm(self.object.as_ref(), self.began).await
+    }
+
     pub async fn add_finalizer(&mut self) -> Result<(), Stop> {
         self.object = self.context.cluster.set_finalizer(&self.object, true).await?;
         Ok(())
@@ -244,17 +270,10 @@ impl<K: Reconciled> Pass<K> {
         Ok(())
     }
 
-    /// Takes note that a write of this version of the object met another writer's. Returns whether such writes have done so for
-    /// so long that the watch should have brought the other version by now.
-    pub fn note_conflict(&self) -> bool {
-        let (now, version) = (self.now(), self.object.resource_version().unwrap_or_default());
-        self.memory(|memory| match &memory.outdated {
-            Some((before, since)) if **before == *version => now.since(*since) >= delays::TRANSIENT,
-            _ => {
-                memory.outdated = Some((version.into(), now));
-                false
-            }
-        })
+    /// Says of an object that is gone now what may stay at Cloudflare, since nobody else will.
+    pub fn warn_of_lost_record(&self, message: String) {
+        tracing::warn!(object = %self.key, "{message}");
+        self.event(Note::warning(EventReason::Retained), message);
     }
 
     pub fn event(&self, note: Note, message: impl Into<String>) {
@@ -282,11 +301,6 @@ impl<K: Reconciled> Pass<K> {
         let was_stalled = conditions::is_stalled(&common.conditions);
         self.draft(&verdict);
         let after = conditions::readiness(&self.common().conditions).map(|(s, r)| (s.to_owned(), r.to_owned()));
-        if !verdict.shared || before == after {
-            self.memory(|memory| memory.event_slot = None);
-        } else if let Some(wait) = self.await_event_slot() {
-            return Ok(Some(wait));
-        }
         let note = if before == after && was_stalled == conditions::is_stalled(&self.common().conditions) {
             None
         } else {
@@ -317,20 +331,9 @@ impl<K: Reconciled> Pass<K> {
         }
         self.memory(|memory| {
             memory.tries.failing = failing;
-            (memory.outdated, memory.refusal_reported) = (None, None);
+            memory.served();
         });
         Ok(verdict.requeue_after)
-    }
-
-    /// How long to wait before the object may tell what many have to tell at once.
-    fn await_event_slot(&self) -> Option<Duration> {
-        let now = self.now();
-        let slot = self.memory(|memory| *memory.event_slot.get_or_insert_with(|| self.context.event_slot(now)));
-        let wait = slot.since(now);
-        if wait.is_zero() {
-            self.memory(|memory| memory.event_slot = None);
-        }
-        Some(wait).filter(|wait| !wait.is_zero())
     }
 }
 

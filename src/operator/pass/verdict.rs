@@ -191,8 +191,7 @@ fn set(
         type_: kind.as_str().to_owned(),
         status: status.to_owned(),
         reason: reason.to_owned(),
-        // Some of it may be Cloudflare's, or somebody's there.
-        message: clean_ends(message, MAX_MESSAGE),
+        message: as_written(message),
         observed_generation: Some(generation),
         last_transition_time: now.clone(),
     };
@@ -205,6 +204,11 @@ fn set(
         }
         None => conditions.push(fresh),
     }
+}
+
+/// A message as a condition has it: some of it may be Cloudflare's, or somebody's there.
+pub fn as_written(message: &str) -> String {
+    clean_ends(message, MAX_MESSAGE)
 }
 
 /// Whether the time is also that of the reason: what dates a loss, or a person's word on one, must not be as old as

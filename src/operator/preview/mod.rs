@@ -172,7 +172,7 @@ impl<'a> Look<'a> {
             Step::Wait(wait) => preview.notes.push(waits(wait).into()),
             Step::Await(ending) => preview.notes.push(awaits(ending).into()),
             Step::Refuse(refusal) => self.refuse(refusal, preview),
-            Step::Read(_) | Step::GiveUp => preview.notes.push(
+            Step::Read(_) | Step::GiveUp | Step::Withdraw => preview.notes.push(
                 "the outcome of an earlier create request is unknown: the operator first looks for the share".into(),
             ),
         }

@@ -1,6 +1,6 @@
 //! One account as one credential sees it, shared by all passes that work on it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -10,7 +10,6 @@ use tokio::sync::Notify;
 
 use super::account_cache::AccountCache;
 use super::credentials::ResolvedCredential;
-use super::followed::Followed;
 use super::limiters::{Caller, Limiter};
 use super::observed_share::ObservedShare;
 use crate::api::ObjectKey;
@@ -21,7 +20,6 @@ use crate::core::id::{AccountId, ShareId};
 use crate::core::interned::Interned;
 use crate::core::time::At;
 use crate::operator::clock::{self, CLOCK_RESOLUTION};
-use crate::serve::metrics::Metrics;
 
 /// So many refusals over so long a time make a credential denied, and so many sweeps without success an account that
 /// cannot be read; single ones pass.
@@ -33,7 +31,6 @@ pub struct Account {
     pub id: AccountId,
     pub fingerprint: Fingerprint,
     pub limiter: Arc<Limiter>,
-    metrics: Arc<Metrics>,
     /// What the sweep calls with. Another credential is another `Account`.
     pub credential: Arc<Credential>,
     cache: Mutex<AccountCache>,
@@ -50,7 +47,8 @@ pub struct Account {
     early_reads: Mutex<Option<usize>>,
     /// How far Cloudflare's clock is ahead of ours, in milliseconds.
     skew: AtomicI64,
-    followed: Mutex<Followed>,
+    /// Objects whose changes at Cloudflare are being followed, and the share of each.
+    followed: Mutex<HashMap<ObjectKey, ShareId>>,
     health: Mutex<Health>,
     breaker: Mutex<Breaker>,
     /// What a POST without resources was answered before: refused or not.
@@ -85,7 +83,6 @@ impl Account {
         id: AccountId,
         used: &ResolvedCredential,
         limiter: Arc<Limiter>,
-        metrics: Arc<Metrics>,
         sweep_interval: Duration,
         now: At,
     ) -> Account {
@@ -93,7 +90,6 @@ impl Account {
             id,
             fingerprint: used.fingerprint(),
             limiter,
-            metrics,
             credential: used.credential().clone(),
             cache: Mutex::default(),
             demands: Mutex::default(),
@@ -252,23 +248,34 @@ impl Account {
 
     /// Something of that share is under way that the object waits for.
     pub fn follow(&self, object: &ObjectKey, share: &ShareId) {
-        self.followed.lock().insert(object, share);
+        self.followed.lock().insert(object.clone(), share.clone());
     }
 
     pub fn unfollow(&self, object: &ObjectKey) {
-        self.followed.lock().remove(object);
+        let mut followed = self.followed.lock();
+        if followed.remove(object).is_some() && followed.is_empty() {
+            // After a burst of new objects none is followed, and a table keeps its memory.
+            followed.shrink_to_fit();
+        }
     }
 
     /// Whether so many shares are being followed that a sweep costs fewer calls than looking at each. Where sweeps do not
     /// show the resources, each share must be read all the same.
     pub fn is_busy(&self) -> bool {
-        let omits_resources = self.cache().omits_resources;
-        !omits_resources && self.followed.lock().shares() > self.pages() * 2
+        if self.cache().omits_resources {
+            return false;
+        }
+        let most = self.pages() * 2;
+        // One read of a share serves all objects that follow it.
+        let (followed, mut shares) = (self.followed.lock(), HashSet::new());
+        followed.values().any(|share| {
+            shares.insert(share);
+            shares.len() > most
+        })
     }
 
     /// Learns from the answer to a call: the limit, the clock, and whether the credential works.
     pub fn learn(&self, call: Sent, head: Option<&ResponseHead>, class: Option<ErrorClass>, now: At) {
-        self.metrics.call(class);
         let mut limits = head.map(|head| head.limits);
         if class == Some(ErrorClass::Throttled)
             && let Some(limits) = &mut limits
@@ -372,6 +379,7 @@ impl Account {
 mod tests {
     use super::super::limiters::{Limiters, Requester};
     use super::*;
+    use crate::api::{Kind, Name};
     use crate::core::limiter::{Priority, Rate};
     use crate::operator::clock::Clock;
     use crate::operator::cluster::work_queue::Requeuer;
@@ -384,7 +392,7 @@ mod tests {
         let used = ResolvedCredential::new(Credential::Token("canary".into()));
         let id = AccountId::parse(&"a".repeat(32)).expect("an id");
         let limiter = limiters.of(used.fingerprint());
-        Account::new(id, &used, limiter, Arc::default(), Duration::from_secs(600), At(0))
+        Account::new(id, &used, limiter, Duration::from_secs(600), At(0))
     }
 
     /// Counts the losses of an account of ten shares; returns whether nothing may be written then.
@@ -448,6 +456,27 @@ mod tests {
         });
         assert_eq!(taken, [false, true, true, true, false, false]);
         assert_eq!(counted.get(), 2, "again only while one call showed all");
+    }
+
+    #[tokio::test]
+    async fn an_account_is_busy_once_more_shares_than_two_a_page_are_followed_by_however_many_objects() {
+        let account = account();
+        let object = |name| ObjectKey { kind: Kind::ShareRecipient, name: Name::new("security", name) };
+        let follow = |name, id| account.follow(&object(name), &ShareId::parse(id).expect("an id"));
+        for (name, id) in [("a", "s1"), ("b", "s1"), ("b", "s1"), ("c", "s2"), ("d", "s2")] {
+            follow(name, id);
+        }
+        assert!(!account.is_busy(), "two shares");
+        follow("b", "s3");
+        assert!(account.is_busy());
+        account.unfollow(&object("d"));
+        assert!(account.is_busy(), "another object follows its share");
+        follow("a", "s3");
+        assert!(!account.is_busy(), "an object follows one share");
+        for name in ["a", "a", "b", "c", "e"] {
+            account.unfollow(&object(name));
+        }
+        assert!(account.followed.lock().is_empty());
     }
 
     #[tokio::test]

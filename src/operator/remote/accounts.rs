@@ -15,10 +15,8 @@ use crate::cloudflare::Fingerprint;
 use crate::core::id::AccountId;
 use crate::core::sweep_interval::sweep_interval;
 use crate::core::time::At;
-use crate::serve::metrics::Metrics;
 
 pub struct Accounts {
-    metrics: Arc<Metrics>,
     sweep_interval: Duration,
     accounts: Mutex<HashMap<(Fingerprint, AccountId), Arc<Account>>>,
     /// Takes each account when it is first used: the receiver starts its sweeps.
@@ -27,17 +25,15 @@ pub struct Accounts {
 
 impl Accounts {
     /// `sweep_interval`: how often the shares of each are to be listed.
-    pub fn new(metrics: Arc<Metrics>, sweep_interval: Duration) -> (Accounts, mpsc::UnboundedReceiver<Arc<Account>>) {
+    pub fn new(sweep_interval: Duration) -> (Accounts, mpsc::UnboundedReceiver<Arc<Account>>) {
         let (opened, receiver) = mpsc::unbounded_channel();
-        (Accounts { metrics, sweep_interval, accounts: Mutex::default(), opened }, receiver)
+        (Accounts { sweep_interval, accounts: Mutex::default(), opened }, receiver)
     }
 
     pub fn open(&self, limiters: &Limiters, credential: &ResolvedCredential, id: &AccountId, now: At) -> Arc<Account> {
         let open = || {
             let limiter = limiters.of(credential.fingerprint());
-            let metrics = self.metrics.clone();
-            let account = Account::new(id.clone(), credential, limiter, metrics, self.sweep_interval, now);
-            let account = Arc::new(account);
+            let account = Arc::new(Account::new(id.clone(), credential, limiter, self.sweep_interval, now));
             // Nobody receives any more only while the process ends.
             let _ = self.opened.send(account.clone());
             account

@@ -1,18 +1,16 @@
 //! Which credential an object uses, and how its Secret is kept up to date.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Secret;
-use kube::Api;
 use parking_lot::Mutex;
 
+use super::secret::{self, Unread};
 use crate::api::Name;
 use crate::cloudflare::{Credential, Fingerprint};
 use crate::core::time::At;
 use crate::operator::clock::Clock;
-use crate::operator::cluster::requests::in_time;
 
 /// How old a read of a Secret may be when a pass uses it.
 pub const SECRET_AGE: Duration = Duration::from_secs(30);
@@ -160,19 +158,17 @@ impl Credentials {
         let mut entries = self.entries.lock();
         let before = entries.get(secret);
         let known_since = before.and_then(|entry| entry.forbidden_since);
-        let forbidden_since = match &read {
-            Err(NoCredential::Forbidden(_)) => Some(known_since.unwrap_or(now)),
-            Err(NoCredential::Unreadable(..)) => known_since,
-            Err(NoCredential::Missing(_) | NoCredential::Empty(..) | NoCredential::Unusable(..)) | Ok(_) => None,
-        };
-        let says_nothing = match &read {
-            Err(NoCredential::Unreadable(..)) => true,
-            Err(NoCredential::Forbidden(_)) => {
-                forbidden_since.is_some_and(|since| now.since(since) < FORBIDDEN_GRACE_PERIOD)
-            }
-            Err(NoCredential::Missing(_) | NoCredential::Empty(..) | NoCredential::Unusable(..)) | Ok(_) => false,
-        };
         // Not being able to ask says nothing about the Secret.
+        let (forbidden_since, says_nothing) = match &read {
+            Err(NoCredential::Forbidden(_)) => {
+                let since = known_since.unwrap_or(now);
+                (Some(since), now.since(since) < FORBIDDEN_GRACE_PERIOD)
+            }
+            Err(NoCredential::Unreadable(..)) => (known_since, true),
+            Err(NoCredential::Missing(_) | NoCredential::Empty(..) | NoCredential::Unusable(..)) | Ok(_) => {
+                (None, false)
+            }
+        };
         let outcome = match before {
             Some(entry) if says_nothing && entry.outcome.is_ok() => entry.outcome.clone(),
             _ => read,
@@ -193,15 +189,12 @@ impl Credentials {
 
     async fn read(&self, name: &Name) -> Result<ResolvedCredential, NoCredential> {
         let label = name.name.to_string();
-        let api: Api<Secret> = Api::namespaced(self.kube.clone(), &name.namespace);
-        let secret = match in_time(api.get_opt(&name.name)).await {
-            Ok(Some(secret)) => secret,
-            Ok(None) => return Err(NoCredential::Missing(label)),
-            Err(kube::Error::Api(status)) if status.code == 403 => return Err(NoCredential::Forbidden(label)),
-            Err(error) => return Err(NoCredential::Unreadable(label, error.to_string())),
+        let data = match secret::read(&self.kube, name).await {
+            Ok(data) => data,
+            Err(Unread::Missing) => return Err(NoCredential::Missing(label)),
+            Err(Unread::Forbidden) => return Err(NoCredential::Forbidden(label)),
+            Err(Unread::Failed(why)) => return Err(NoCredential::Unreadable(label, why)),
         };
-        let data: BTreeMap<String, Vec<u8>> =
-            secret.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0)).collect();
         let credential = Credential::from_secret(&data).map_err(|error| {
             let is_empty = data.values().all(|value| value.trim_ascii().is_empty());
             let problem = if is_empty { NoCredential::Empty } else { NoCredential::Unusable };
@@ -210,8 +203,9 @@ impl Credentials {
         Ok(ResolvedCredential::new(credential))
     }
 
-    /// Reads every Secret that a live object uses once more; returns those whose value changed since this was last asked.
-    pub async fn refresh_all(&self, in_use: impl Fn(&Name) -> bool) -> Vec<Name> {
+    /// Reads every Secret that a live object uses once more; returns those whose value changed since this was last asked, and
+    /// why they give no credential now.
+    pub async fn refresh_all(&self, in_use: impl Fn(&Name) -> bool) -> Vec<(Name, Option<NoCredential>)> {
         let now = self.clock.now();
         let names: Vec<Name> = {
             let mut entries = self.entries.lock();
@@ -224,7 +218,13 @@ impl Credentials {
             let _ = self.refresh(&name, false).await;
         }
         let changed = std::mem::take(&mut *self.changed.lock());
-        changed.into_iter().filter(in_use).collect()
+        let entries = self.entries.lock();
+        let problem = |secret: &Name| entries.get(secret).and_then(|entry| entry.outcome.as_ref().err().cloned());
+        let with_problem = |secret: Name| {
+            let problem = problem(&secret);
+            (secret, problem)
+        };
+        changed.into_iter().filter(in_use).map(with_problem).collect()
     }
 }
 
@@ -291,9 +291,10 @@ mod tests {
         assert_eq!(after(403, 31).await, there);
         assert_eq!(after(0, 31).await, there, "which is no other answer");
         let forbidden = Err(NoCredential::Forbidden("token".to_owned()));
-        assert_eq!(after(403, 31).await, (forbidden.clone(), vec![secret()]));
+        let problem = forbidden.clone().err();
+        assert_eq!(after(403, 31).await, (forbidden.clone(), vec![(secret(), problem)]));
         assert_eq!(after(403, 31).await, (forbidden, Vec::new()));
-        assert_eq!(after(200, 31).await, (Ok(()), vec![secret()]));
+        assert_eq!(after(200, 31).await, (Ok(()), vec![(secret(), None)]));
     }
 
     #[tokio::test]

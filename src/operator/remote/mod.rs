@@ -5,7 +5,6 @@ pub mod account_cache;
 pub mod accounts;
 pub mod call_log;
 pub mod credentials;
-pub mod followed;
 pub mod limiters;
 pub mod observed_rows;
 pub mod observed_share;
@@ -13,6 +12,7 @@ pub mod pages;
 pub mod recipients;
 #[cfg(test)]
 pub mod samples;
+mod secret;
 pub mod session;
 pub mod sweep;
 pub mod writer;

@@ -13,6 +13,7 @@ use crate::cloudflare::{
 };
 use crate::core::id::{RecipientId, ShareResourceId};
 use crate::core::interned::Interned;
+use crate::core::row_key::RowKey;
 use crate::core::time::At;
 
 #[derive(Debug, Clone)]
@@ -390,6 +391,14 @@ impl ObservedShare {
         (self.counts, self.counted_at) = (None, now);
     }
 
+    /// Our own call added a row that its answer does not show.
+    pub fn added_unseen(&mut self, key: &RowKey, now: At) {
+        if key.is_excluded() {
+            (self.counts, self.counted_at) = (None, now);
+        }
+        self.outdate();
+    }
+
     /// The row of a resource in the answer to our own write.
     pub fn wrote_resource(&mut self, row: ShareResource, now: At) {
         let was_there = self.resources.iter().flatten().any(|known| known.id == row.id);
@@ -456,7 +465,6 @@ fn is_leaving(share: &Share) -> bool {
 mod tests {
     use super::*;
     use crate::core::id::AccountId;
-    use crate::core::row_key::RowKey;
     use crate::core::row_step::Observed;
     use serde_json::json;
 

@@ -5,6 +5,16 @@
 //! as long as pages get, unless the second one is the same. A page beyond the end may be refused, or repeat another one. A list
 //! that agrees with itself proves nothing. One whose pages never fit together, because their order is not always the same, one
 //! that shows another page than was asked for, or null, and one whose end is refused, is asked for in one piece.
+//!
+//! Three pages of a list of 250 rows, for example, 100 to a page:
+//!
+//! - Rows 1–100, 101–200 and 201–250, each page with the total 250: they are 250 different rows, and that is the list.
+//! - Row 50 is deleted after the first page was read: rows 1–100 with the total 250, then 102–201 and 202–250 with the total
+//!   249. Row 101 moved onto the first page and was never shown; the totals differ, so the list is read again.
+//! - The order is another one for each page, and the second page repeats ten rows of the first: 240 different rows, and the
+//!   total is 250. The list is read again, until a page is empty. If it has the same 240 rows then, the total is wrong.
+//!
+//! What does not fit in three reads is asked for in one piece.
 
 use std::collections::{HashMap, HashSet};
 

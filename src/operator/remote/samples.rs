@@ -38,7 +38,7 @@ pub fn remote(kube: kube::Client, client: Client, metrics: Arc<Metrics>, clock: 
     Remote {
         clock,
         client,
-        accounts: Accounts::new(metrics.clone(), settings.sweep_interval).0,
+        accounts: Accounts::new(settings.sweep_interval).0,
         limiters,
         credentials: Credentials::new(kube, clock),
         leadership: Leadership::always(),

@@ -6,13 +6,14 @@ use super::observed_rows::RowId;
 use super::observed_share::ObservedShare;
 use super::session::Session;
 use crate::cloudflare::{
-    Error, ErrorClass, NewResource, NewShare, Recipient, Reply, Share, ShareStatus, Target, WriteOutcome, clean,
+    Error, ErrorClass, NewResource, NewShare, Recipient, Reply, Share, ShareStatus, WriteOutcome, clean,
 };
 use crate::core::id::{AccountId, ShareId, ShareResourceId};
 use crate::core::meta::ResourceMeta;
 use crate::core::row_key::RowKey;
 use crate::core::time::At;
 use crate::operator::clock;
+use crate::operator::cluster::current::Current;
 use crate::operator::stop::Stop;
 
 #[derive(Debug)]
@@ -80,19 +81,15 @@ impl Session {
         if late { Err(Stop::Late) } else { Ok(()) }
     }
 
-    /// The one call that cannot be repeated. The caller holds the permit and has announced it.
+    /// The one call that cannot be repeated. The caller holds the permit and has announced it. An answer about another name may
+    /// be an answer to another request, so that it does not count as a read.
     pub async fn create_share(&self, share: &NewShare, announced: At) -> Result<Change<Share>, Stop> {
         self.may_send_announced(announced)?;
-        let answer = self.reply(self.api().create_share(share)).await;
-        // An answer about another name may be an answer to another request.
-        let answer = match answer {
-            Ok(made) if made.body.name != share.name => {
-                Err(Error::Lost { cause: "the response is for a share with another name".into() })
-            }
-            other => other,
-        };
-        let answer = self.note_call(format!("create share {}", clean(&share.name, MAX_NAME)), answer);
-        if let Ok(made) = &answer {
+        let what = format!("create share {}", clean(&share.name, MAX_NAME));
+        let answer = self.send(what, self.api().create_share(share)).await;
+        if let Ok(made) = &answer
+            && made.name == share.name
+        {
             self.account.cache().wrote(made.clone(), self.clock().now());
         }
         Ok(self.change(answer))
@@ -114,7 +111,8 @@ impl Session {
         Ok(self.change_of(id, answer))
     }
 
-    pub async fn delete_share(&self, id: &ShareId) -> Result<Change<()>, Stop> {
+    /// Deletes a share, for an object that is known to be as it was decided on.
+    pub async fn delete_share(&self, id: &ShareId, _: &Current) -> Result<Change<()>, Stop> {
         let _permit = self.permit(1)?;
         self.may_send()?;
         let answer = self.send(format!("delete share {id}"), self.api().delete_share(id)).await;
@@ -141,31 +139,31 @@ impl Session {
         Ok(self.change(answer))
     }
 
-    /// Adds one recipient, excluded account or resource. The caller holds the permit and has announced it.
+    /// Adds one recipient, excluded account or resource, and returns whether the answer shows the row: otherwise only a read
+    /// can. The caller holds the permit and has announced it.
     pub async fn add(
         &self,
         id: &ShareId,
         key: &RowKey,
         meta: &ResourceMeta,
         announced: At,
-    ) -> Result<Change<()>, Stop> {
+    ) -> Result<Change<bool>, Stop> {
         self.may_send_announced(announced)?;
         let what = named("add", key);
         let answer = match key {
             RowKey::Recipient(recipient) => {
-                let target = Target::Account(recipient.clone());
-                let row = self.send(what, self.api().add_recipient(id, &target)).await;
-                row.map(|row| self.note_seen(id, |seen, now| seen.wrote_recipient(row, now)))
+                let row = self.send(what, self.api().add_recipient(id, recipient)).await;
+                row.map(|row| self.note_added(id, key, row, ObservedShare::wrote_recipient))
             }
             RowKey::Excluded(excluded) => {
                 let row = self.send(what, self.api().add_excluded(id, excluded)).await;
-                row.map(|row| self.note_seen(id, |seen, now| seen.wrote_excluded(row, now)))
+                row.map(|row| self.note_added(id, key, row, ObservedShare::wrote_excluded))
             }
             RowKey::Resource { kind, id: source, account: owner } => {
                 let resource =
                     NewResource { meta: meta.clone(), account: owner.clone(), id: source.clone(), kind: kind.clone() };
                 let row = self.send(what, self.api().add_resource(id, &resource)).await;
-                row.map(|row| self.note_seen(id, |seen, now| seen.wrote_resource(row, now)))
+                row.map(|row| self.note_added(id, key, row, ObservedShare::wrote_resource))
             }
         };
         Ok(self.change_of(id, answer))
@@ -179,11 +177,11 @@ impl Session {
         recipients: &[AccountId],
         removed: &[Recipient],
         announced: At,
+        _: &Current,
     ) -> Result<Change<()>, Stop> {
         self.may_send_announced(announced)?;
-        let targets: Vec<Target> = recipients.iter().cloned().map(Target::Account).collect();
         let what = format!("replace the recipients by {}", recipients.len());
-        let answer = self.send(what, self.api().replace_recipients(id, &targets)).await;
+        let answer = self.send(what, self.api().replace_recipients(id, recipients)).await;
         let answer = answer.map(|()| {
             for row in removed {
                 self.note_seen(id, |seen, now| seen.removed_recipient(&row.id, None, now));
@@ -218,7 +216,8 @@ impl Session {
         Ok(self.change_of(id, answer))
     }
 
-    pub async fn remove(&self, id: &ShareId, key: &RowKey, row: &RowId) -> Result<Change<()>, Stop> {
+    /// Removes one row, for an object that is known to be as it was decided on.
+    pub async fn remove(&self, id: &ShareId, key: &RowKey, row: &RowId, _: &Current) -> Result<Change<()>, Stop> {
         let _permit = self.permit(1)?;
         self.may_send()?;
         let what = named("remove", key);
@@ -245,6 +244,16 @@ impl Session {
             other => other,
         };
         Ok(self.change_of(id, answer))
+    }
+
+    /// Notes down the row that the answer to our own call shows. Returns whether it does.
+    fn note_added<R>(&self, id: &ShareId, key: &RowKey, row: Option<R>, wrote: fn(&mut ObservedShare, R, At)) -> bool {
+        let is_shown = row.is_some();
+        self.note_seen(id, |seen, now| match row {
+            Some(row) => wrote(seen, row, now),
+            None => seen.added_unseen(key, now),
+        });
+        is_shown
     }
 
     fn note_seen(&self, id: &ShareId, note: impl FnOnce(&mut ObservedShare, At)) {

@@ -14,6 +14,7 @@ use crate::core::interned::Interned;
 use crate::core::meta::ResourceMeta;
 use crate::core::row_key::RowKey;
 use crate::operator::cluster::index::Index;
+use crate::operator::cluster::object_cache::Hidden;
 use crate::operator::kinds;
 use crate::operator::rows::inventory::Entry;
 
@@ -29,6 +30,11 @@ pub struct Declaration {
 pub enum By {
     Share,
     Child(ObjectKey),
+}
+
+/// Whether the Share itself declares the row, in a manifest that can be carried out.
+pub fn is_inline(share: &Share, owner: &AccountId, row: &RowKey) -> bool {
+    inline(share, owner).is_ok_and(|rows| rows.contains_key(row))
 }
 
 /// The rows that the Share itself declares.
@@ -64,13 +70,16 @@ pub struct Sibling {
     pub entry: Option<Entry>,
     /// It exists though the watch does not show it: its row stays, and nobody looks after it.
     pub outside: bool,
+    /// It is outside, and matches the selector: the watch has not brought it yet.
+    pub late: bool,
 }
 
 impl Sibling {
-    fn of(child: Arc<dyn ChildObject>, owner: &AccountId, outside: bool) -> Option<Sibling> {
+    fn of(child: Arc<dyn ChildObject>, owner: &AccountId, hidden: Option<Hidden>) -> Option<Sibling> {
         let row = child.row(owner).ok()?;
         let entry = child.own_record().and_then(Entry::of_child);
-        Some(Sibling { key: child.object_key(), row, entry, outside, child })
+        let (outside, late) = (hidden.is_some(), hidden == Some(Hidden::Late));
+        Some(Sibling { key: child.object_key(), row, entry, outside, late, child })
     }
 
     fn declaration(&self) -> Declaration {
@@ -86,9 +95,9 @@ impl Sibling {
 /// All child objects of a share, the winner of each key first, and last those that the watch does not show.
 pub fn siblings(index: &Index, share: &Name, owner: &AccountId) -> Vec<Sibling> {
     let watched = index.children(share).into_iter().filter_map(|key| index.child(&key));
-    let outside = index.children_outside(&share.namespace).into_iter().filter(|child| child.share() == *share);
-    let all = watched.map(|child| (child, false)).chain(outside.map(|child| (child, true)));
-    let mut all: Vec<Sibling> = all.filter_map(|(child, outside)| Sibling::of(child, owner, outside)).collect();
+    let outside = index.children_outside(&share.namespace).into_iter().filter(|(child, _)| child.share() == *share);
+    let all = watched.map(|child| (child, None)).chain(outside.map(|(child, why)| (child, Some(why))));
+    let mut all: Vec<Sibling> = all.filter_map(|(child, hidden)| Sibling::of(child, owner, hidden)).collect();
     all.sort_by(|a, b| (a.outside, a.child.seniority()).cmp(&(b.outside, b.child.seniority())));
     all
 }

@@ -1,13 +1,14 @@
 //! On what the step of one row is decided, no matter who declares it: from values alone, for the operator and for
 //! `cfshare plan`.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use litemap::LiteMap;
 
 use super::inventory::Entry;
 use crate::core::id::AccountId;
 use crate::core::meta::ResourceMeta;
 use crate::core::row_key::RowKey;
-use crate::core::row_step::{self, Declared, Facts, Observed, Step};
+use crate::core::row_step::{self, Declared, Facts, Observed, Sent, Step};
 use crate::core::time::At;
 use crate::operator::clock::{self, CLOCK_RESOLUTION};
 use crate::operator::cluster::reconciled::Reconciled;
@@ -56,6 +57,8 @@ pub struct RowMemories {
     pub confirmed: LiteMap<RowKey, At>,
     /// When it learned that the calls which add rows have taken effect.
     pub answered: LiteMap<RowKey, At>,
+    /// When it announced calls that it did not send.
+    pub unsent: LiteMap<RowKey, At>,
 }
 
 impl RowMemories {
@@ -66,7 +69,20 @@ impl RowMemories {
             now: pass.now(),
             confirmed: memory.confirmed.clone(),
             answered: memory.answered.clone(),
+            unsent: memory.unsent_rows.clone(),
         })
+    }
+
+    /// What it knows of the call that was announced then.
+    fn sent(&self, key: &RowKey, announced: &Time) -> Sent {
+        let is_that = |at: &&At| clock::time(**at) == *announced && **at >= self.serving_since;
+        if self.unsent.get(key).filter(is_that).is_some() {
+            Sent::Never
+        } else if self.answered.contains_key(key) {
+            Sent::Answered
+        } else {
+            Sent::Maybe
+        }
     }
 
     /// When the row was last known to be in place, or when this process took over.
@@ -106,11 +122,45 @@ impl RowSnapshot<'_> {
         let Some(entry) = entry else { return row_step::Recorded::Never };
         let Some(intended) = &entry.intended_at else { return row_step::Recorded::InPlace };
         let (read_at, settle) = (self.seen.rows_read_at(self.key), self.settings.settle_time + CLOCK_RESOLUTION);
-        let answered = self.memories.is_none_or(|memories| memories.answered.contains_key(self.key));
+        let sent = self.memories.map_or(Sent::Answered, |memories| memories.sent(self.key, intended));
         let at = self.memories.map_or_else(
             || clock::from_time(intended),
             |memories| clock::recorded(intended, memories.now, memories.serving_since),
         );
-        row_step::Recorded::announced(at, read_at, settle, self.settings.read_lag(), answered)
+        row_step::Recorded::announced(at, read_at, settle, self.settings.read_lag(), sent)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn only_the_very_call_that_this_process_announced_and_did_not_send_counts_as_never_sent() {
+        let (at, second) = (At(10_000_500), Duration::from_secs(1));
+        let key = RowKey::Recipient(AccountId::parse("372e67954025e0ba6aaa6d586b9e0b59").expect("an id"));
+        let other = RowKey::Recipient(AccountId::parse("023e105f4ecef8ad9ca31a8372d0c353").expect("an id"));
+        let announced = clock::time(at);
+        let table = [
+            ("this one", vec![(&key, at)], At(0), false, Sent::Never),
+            ("none, as after a restart", vec![], At(0), false, Sent::Maybe),
+            ("none, and it has taken effect", vec![], At(0), true, Sent::Answered),
+            ("one before it", vec![(&key, at.minus(second))], At(0), false, Sent::Maybe),
+            ("one after it", vec![(&key, at.plus(second))], At(0), false, Sent::Maybe),
+            ("that of another row", vec![(&other, at)], At(0), false, Sent::Maybe),
+            ("this one, and another process served meanwhile", vec![(&key, at)], at.plus(second), false, Sent::Maybe),
+        ];
+        for (what, unsent, serving_since, answered, expected) in table {
+            let memories = RowMemories {
+                serving_since,
+                now: at,
+                confirmed: LiteMap::new(),
+                answered: answered.then(|| (key.clone(), at)).into_iter().collect(),
+                unsent: unsent.into_iter().map(|(row, at)| (row.clone(), at)).collect(),
+            };
+            assert_eq!(memories.sent(&key, &announced), expected, "{what}");
+        }
     }
 }

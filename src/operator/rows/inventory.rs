@@ -16,7 +16,8 @@ use crate::operator::clock;
 
 pub type Entries = BTreeMap<RowKey, Entry>;
 
-/// What is recorded of one row.
+/// What is recorded of one row. `row_step::Recorded` is what that means for the next step of the row, and
+/// `child_step::OnRecord` what it means to an object that takes the row over.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Entry {
     /// When the call that adds it was announced; `None`: it was seen in place.
@@ -24,7 +25,7 @@ pub struct Entry {
     /// The meta that it was last seen with as declared; see [`meta_hash`].
     pub meta: Option<Interned>,
     /// The label that the manifest gave it, for messages once it is declared no longer.
-    pub name: Option<Interned>,
+    pub label: Option<Interned>,
 }
 
 impl Entry {
@@ -55,8 +56,8 @@ impl Entry {
         }
     }
 
-    pub fn named(self, name: Option<Interned>) -> Entry {
-        Entry { name, ..self }
+    pub fn labelled(self, label: Option<Interned>) -> Entry {
+        Entry { label, ..self }
     }
 }
 
@@ -77,7 +78,7 @@ pub fn meta_hash(meta: &ResourceMeta) -> Option<Interned> {
 pub fn entries(inventory: &Inventory) -> Entries {
     let account = |recorded: &RecordedAccount, key: fn(AccountId) -> RowKey| {
         let id = AccountId::parse(&recorded.account_id).ok()?;
-        Some((key(id), Entry { intended_at: recorded.intended_at.clone(), meta: None, name: recorded.name.clone() }))
+        Some((key(id), Entry { intended_at: recorded.intended_at.clone(), meta: None, label: recorded.name.clone() }))
     };
     let recipients = inventory.recipients.iter().filter_map(|r| account(r, RowKey::Recipient));
     let excluded = inventory.excluded.iter().filter_map(|r| account(r, RowKey::Excluded));
@@ -87,18 +88,18 @@ pub fn entries(inventory: &Inventory) -> Entries {
             id: SourceId::parse(&r.id).ok()?,
             account: AccountId::parse(&r.account_id).ok()?,
         };
-        Some((key, Entry { intended_at: r.intended_at.clone(), meta: r.meta_hash.clone(), name: r.name.clone() }))
+        Some((key, Entry { intended_at: r.intended_at.clone(), meta: r.meta_hash.clone(), label: r.name.clone() }))
     });
     recipients.chain(excluded).chain(resources).collect()
 }
 
 pub fn inventory(entries: &Entries) -> Inventory {
     let mut inventory = Inventory::default();
-    for (key, Entry { intended_at, meta, name }) in entries {
+    for (key, Entry { intended_at, meta, label }) in entries {
         let account = |id: &AccountId| RecordedAccount {
             account_id: id.as_str().into(),
             intended_at: intended_at.clone(),
-            name: name.clone(),
+            name: label.clone(),
         };
         match key {
             RowKey::Recipient(id) => inventory.recipients.push(account(id)),
@@ -108,7 +109,7 @@ pub fn inventory(entries: &Entries) -> Inventory {
                 id: id.as_str().into(),
                 account_id: account.as_str().into(),
                 intended_at: intended_at.clone(),
-                name: name.clone(),
+                name: label.clone(),
                 meta_hash: meta.clone(),
             }),
         }

@@ -35,6 +35,8 @@ pub struct Row<'a, K: Reconciled> {
 pub struct Added {
     /// The call was made, or may have been: the announcement stands.
     pub stands: bool,
+    /// It was made, and its answer does not show the row: before a read shows it, it is not known to be in place.
+    pub is_unseen: bool,
     pub outcome: Result<(), Stop>,
 }
 
@@ -84,22 +86,22 @@ impl<K: Reconciled> Row<'_, K> {
     pub async fn add(&self, announced: At) -> Added {
         match self.session.add(self.share(), self.key, &self.meta, announced).await {
             // What Cloudflare has under another account was not added by that.
-            Ok(Change::Done(())) if self.is_now(|seen| seen.under_another_account(self.key).is_some()) => {
-                Added { stands: false, outcome: Ok(()) }
+            Ok(Change::Done(_)) if self.is_now(|seen| seen.under_another_account(self.key).is_some()) => {
+                Added { stands: false, is_unseen: false, outcome: Ok(()) }
             }
-            Ok(Change::Done(())) => {
+            Ok(Change::Done(is_shown)) => {
                 self.note_added(self.pass.now());
-                Added { stands: true, outcome: Ok(()) }
+                Added { stands: true, is_unseen: !is_shown, outcome: Ok(()) }
             }
             Ok(Change::Unsure(error)) => {
                 // Carried out, by its status: if nothing comes of it, again and again, that does not go on.
                 if error.head().is_some_and(|head| (200..300).contains(&head.status)) {
                     self.pass.memory(|memory| memory.wrote(&self.adding(), self.pass.now()));
                 }
-                Added { stands: true, outcome: Err(Stop::Cloudflare(error)) }
+                Added { stands: true, is_unseen: false, outcome: Err(Stop::Cloudflare(error)) }
             }
-            Ok(Change::Not(error)) => Added { stands: false, outcome: self.add_refused(error).await },
-            Err(stop) => Added { stands: false, outcome: Err(stop) },
+            Ok(Change::Not(error)) => Added { stands: false, is_unseen: false, outcome: self.add_refused(error).await },
+            Err(stop) => Added { stands: false, is_unseen: false, outcome: Err(stop) },
         }
     }
 
@@ -152,14 +154,18 @@ impl<K: Reconciled> Row<'_, K> {
     /// Writes the meta that is wanted.
     pub async fn update(&self) -> Result<(), Stop> {
         let Some(row) = self.seen.resource(self.key) else { return Ok(()) };
+        let (write, mark) = (self.updating(), format!("{} {:?}", row.id, row.modified));
+        // It may have been made after all, and Cloudflare not show it yet.
+        if self.pass.is_pointless(&write, &mark) || self.pass.awaits_effect(&write) {
+            return Ok(());
+        }
         let change = self.session.update_resource(self.share(), self.key, &row.id, &self.meta).await?;
         let is_gone =
             matches!(&change, Change::Not(error) | Change::Unsure(error) if error.class() == ErrorClass::Gone);
         if is_gone && self.is_replaced(&row.id).await? {
             return Ok(());
         }
-        let write = self.updating();
-        self.pass.note_answer(change, &write, &format!("Cloudflare refuses {}", write.what)).map(drop)
+        self.pass.note_answer(change, &write, Some(&mark), &format!("Cloudflare refuses {}", write.what)).map(drop)
     }
 
     /// Whether that row is not there any more: somebody may have removed the resource and added it again.
@@ -179,7 +185,8 @@ impl<K: Reconciled> Row<'_, K> {
         }
         let mut change = Change::Done(());
         for row in &rows {
-            change = self.session.remove(self.share(), self.key, row).await?;
+            let current = self.pass.confirm().await?;
+            change = self.session.remove(self.share(), self.key, row, &current).await?;
             if !matches!(change, Change::Done(())) {
                 break;
             }
@@ -198,7 +205,7 @@ impl<K: Reconciled> Row<'_, K> {
         } else {
             format!("Cloudflare refuses to remove {}", self.name)
         };
-        self.pass.note_answer(change, &self.removing(), &refused)
+        self.pass.note_answer(change, &self.removing(), None, &refused)
     }
 
     /// A removal that got no answer may take effect later, also where the row is wanted again by then.
@@ -226,7 +233,8 @@ impl<K: Reconciled> Row<'_, K> {
     /// Removes a recipient that failed, to be added again. The caller has announced that.
     pub async fn retry(&self) -> Result<(), Stop> {
         for row in self.seen.live_rows(self.key) {
-            match self.session.remove(self.share(), self.key, &row).await? {
+            let current = self.pass.confirm().await?;
+            match self.session.remove(self.share(), self.key, &row, &current).await? {
                 Change::Done(()) => {}
                 Change::Unsure(error) | Change::Not(error) => return Err(Stop::Cloudflare(error)),
             }

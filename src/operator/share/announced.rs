@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use icu_normalizer::ComposingNormalizerBorrowed;
 use kube::ResourceExt;
 
 use super::facts::{Snapshot, Timing};
 use crate::api::Name;
 use crate::api::status::CreateIntent;
 use crate::cloudflare::{Fingerprint, ShareResource};
-use crate::core::id::folded;
+use crate::core::id::{folded, same};
 use crate::core::row_key::RowKey;
 use crate::core::share_step::{self, Candidates, Sighting};
 use crate::core::time::At;
@@ -45,14 +46,22 @@ impl Snapshot<'_> {
         }
         let bears = |seen: &ObservedShare| seen.share.name == intent.name && seen.share.is_sent_by(&self.desired.owner);
         let is_borne = self.cache.live().any(bears);
-        let sightings = self.cache.live().map(|seen| {
-            let sure = self.timing.remote(seen.read_at) >= started.plus(read_lag)
-                && announced.is_none_or(|at| seen.read_at >= at.plus(read_lag));
+        let is_sure = |seen: &ObservedShare| {
+            self.timing.remote(seen.read_at) >= started.plus(read_lag)
+                && announced.is_none_or(|at| seen.read_at >= at.plus(read_lag))
+        };
+        let by_name = self.cache.live().map(|seen| {
             let named = bears(seen) || !is_borne && self.is_respelled(intent, seen);
-            self.sighting(intent, seen, named, sure)
+            self.sighting(intent, seen, named, is_sure(seen))
         });
         let times = (since.minus(CLOCK_SLACK), self.timing.remote(now).plus(CLOCK_SLACK));
-        let candidates = match (share_step::candidates(times, sightings), &self.desired.share_id) {
+        let mut found = share_step::candidates(times, by_name);
+        if found == Candidates::None {
+            // Only where the read must show what is: then it would show one that has the announced name.
+            let by_id = self.cache.live().filter(|seen| is_sure(seen) && self.is_in_response(intent, seen));
+            found = share_step::candidates(times, by_id.map(|seen| self.sighting(intent, seen, true, true)));
+        }
+        let candidates = match (found, &self.desired.share_id) {
             // A person chose among those that could be meant.
             (Candidates::Many(ids), Some(chosen)) if ids.contains(chosen) => Candidates::One(chosen.clone()),
             (candidates, _) => candidates,
@@ -71,18 +80,39 @@ impl Snapshot<'_> {
     /// Whether the share has the announced name as Cloudflare may write it, where no share has it as it was sent. So little
     /// is enough only of one that has come since, with resources that can be compared, and that no other Share asked for.
     fn is_respelled(&self, intent: &CreateIntent, seen: &ObservedShare) -> bool {
-        let (share, owner) = (&seen.share, &self.desired.owner);
+        let share = &seen.share;
+        self.has_come_since(intent, seen)
+            && seen.resources.is_some()
+            && share.is_sent_by(&self.desired.owner)
+            && spelling(&share.name) == spelling(&intent.name)
+            && !self.may_be_another_ones(seen)
+    }
+
+    /// Whether the response to the create was about this share, though with another name: Cloudflare may rewrite names in a way
+    /// that nobody knows. It was not there before the create; here it must be as declared in all else. Where its resources
+    /// cannot be compared, it must have come since.
+    fn is_in_response(&self, intent: &CreateIntent, seen: &ObservedShare) -> bool {
+        let share = &seen.share;
+        intent.response_share_id.as_deref().is_some_and(|id| same(id, share.id.as_str()))
+            && share.is_sent_by(&self.desired.owner)
+            && self.fits(share)
+            && (seen.resources.is_some() || self.has_come_since(intent, seen))
+            && !self.may_be_another_ones(seen)
+    }
+
+    /// Whether the share has come since the announcement, by what it says itself.
+    fn has_come_since(&self, intent: &CreateIntent, seen: &ObservedShare) -> bool {
         let oldest = self.announced_since(intent).minus(CLOCK_SLACK);
-        let is_new = share.created.is_some_and(|created| At(created.as_millisecond()) >= oldest);
+        seen.share.created.is_some_and(|created| At(created.as_millisecond()) >= oldest)
+    }
+
+    /// Whether another Share has announced a create of that very name.
+    fn may_be_another_ones(&self, seen: &ObservedShare) -> bool {
         let announces = |name: &Name| {
             let other = self.index.shares.find(name);
             other.is_some_and(|other| other.status.as_ref().is_some_and(|status| status.intent.is_some()))
         };
-        is_new
-            && seen.resources.is_some()
-            && share.is_sent_by(owner)
-            && spelling(&share.name) == spelling(&intent.name)
-            && !self.index.claimants(owner.as_str(), &share.name).iter().any(announces)
+        self.index.claimants(self.desired.owner.as_str(), &seen.share.name).iter().any(announces)
     }
 
     fn sighting(&self, intent: &CreateIntent, seen: &ObservedShare, named: bool, sure: bool) -> Sighting {
@@ -108,11 +138,13 @@ pub fn started_at(intent: &CreateIntent) -> At {
     At(parsed.map_or(0, |time| time.as_millisecond()))
 }
 
-/// The name without what Cloudflare may change of it: blanks, case, and characters that are written otherwise in HTML.
+/// The name without what Cloudflare may change of it: blanks, case, characters that are written otherwise in HTML, and letters
+/// that Unicode writes in two ways.
 fn spelling(name: &str) -> String {
     let escaped = [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&#39;", "'"), ("&amp;", "&")];
     let name = name.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
-    escaped.into_iter().fold(name, |name, (escaped, plain)| name.replace(escaped, plain))
+    let name = escaped.into_iter().fold(name, |name, (escaped, plain)| name.replace(escaped, plain));
+    ComposingNormalizerBorrowed::new_nfc().normalize(&name).into_owned()
 }
 
 /// Hash of what a create is recognized by: its name and its resources.
@@ -189,6 +221,52 @@ mod tests {
             assert_eq!(step(shares), expected, "{what}");
         }
         assert_eq!(spelling("R&D  <Rules>"), spelling("r&amp;d &lt;rules&gt; "));
+        assert_eq!(spelling("Cafe\u{301} x"), spelling("caf\u{e9} x"));
+        assert_ne!(spelling("cafe x"), spelling("caf\u{e9} x"));
+    }
+
+    #[test]
+    fn the_share_in_the_response_is_ours_under_any_name_but_only_if_all_else_fits() {
+        let (announced_at, mut status) = announced();
+        status["intent"]["responseShareID"] = ID.into();
+        let other = "5a5e0000000000000000000000000002";
+        let ago = |seconds| NOW.minus(Duration::from_secs(seconds));
+        let looked = |shares: Vec<(&str, Value)>| {
+            let remote = shares.into_iter().map(|(id, fields)| {
+                let created = clock::timestamp(announced_at.plus(Duration::from_secs(1))).to_string();
+                let mut all = json!({"name": "wa", "created": created});
+                all.as_object_mut().expect("fields").extend(fields.as_object().cloned().unwrap_or_default());
+                samples::remote(id, all)
+            });
+            world(status.clone(), remote.collect()).with(|world| {
+                world.memory.empty_looks = [200, 100, 1].map(|seconds| (credential("one"), ago(seconds))).into();
+            })
+        };
+        let bind = |id: &str| Step::Bind { id: ShareId::parse(id).expect("an id"), adopted: false };
+        let before = clock::timestamp(announced_at.minus(Duration::from_secs(3))).to_string();
+        let table = [
+            ("it", vec![(ID, json!({}))], bind(ID)),
+            ("made nobody knows when", vec![(ID, json!({"created": null}))], bind(ID)),
+            ("another one", vec![(other, json!({}))], Step::GiveUp),
+            ("deleted since", vec![(ID, json!({"status": "deleting"}))], Step::GiveUp),
+            ("of another account", vec![(ID, json!({"account_id": samples::ALPHA}))], Step::GiveUp),
+            ("received", vec![(ID, json!({"kind": "received"}))], Step::GiveUp),
+            ("with another target", vec![(ID, json!({"target_type": "organization"}))], Step::GiveUp),
+            ("with other resources", vec![(ID, json!({"resources": []}))], Step::GiveUp),
+            ("with unknown resources", vec![(ID, json!({"resources": null}))], bind(ID)),
+            ("with unknown resources, before", vec![(ID, json!({"resources": null, "created": before}))], Step::GiveUp),
+            ("another one has the very name", vec![(ID, json!({})), (other, json!({"name": "waf"}))], bind(other)),
+            (
+                "somebody else's has the very name",
+                vec![(ID, json!({})), (other, json!({"name": "waf", "resources": []}))],
+                bind(ID),
+            ),
+        ];
+        for (what, shares, expected) in table {
+            assert_eq!(looked(shares).step(), expected, "{what}");
+        }
+        let young = looked(vec![(ID, json!({}))]).with(|world| world.memory.announced_at = Some(ago(30)));
+        assert_eq!(young.step(), Step::Wait(Wait::Settle), "the share with the announced name may not be shown yet");
     }
 
     #[test]
@@ -212,6 +290,45 @@ mod tests {
                 world.memory.empty_looks = [190, 100, 1].map(|seconds| (credential("one"), ago(seconds))).into();
                 world.memory.announced_at = announced_at;
                 world.serving_since = serving_since;
+            });
+            assert_eq!(world.step(), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn only_the_very_announcement_that_this_process_did_not_send_is_withdrawn() {
+        let (announced_at, status) = announced();
+        let intent: CreateIntent = serde_json::from_value(status["intent"].clone()).expect("an announcement");
+        let wait = Step::Read(Want::List);
+        let table: [(&str, Option<CreateIntent>, At, Step); 6] = [
+            ("this one", Some(intent.clone()), announced_at, Step::Withdraw),
+            ("none, as after a restart", None, announced_at, wait.clone()),
+            (
+                "one of another time",
+                Some(CreateIntent { started_at: "1970-01-01T00:00:01Z".into(), ..intent.clone() }),
+                announced_at,
+                wait.clone(),
+            ),
+            ("another attempt", Some(CreateIntent { attempt: 2, ..intent.clone() }), announced_at, wait.clone()),
+            (
+                "one of other rows",
+                Some(CreateIntent { fingerprint: "f".into(), ..intent.clone() }),
+                announced_at,
+                wait.clone(),
+            ),
+            (
+                "this one, and another process served meanwhile",
+                Some(intent),
+                announced_at.minus(Duration::from_secs(1)),
+                wait,
+            ),
+        ];
+        for (what, unsent, at, expected) in table {
+            let world = world(status.clone(), vec![samples::remote(ID, json!({}))]).with(|world| {
+                world.serving_since = announced_at;
+                if let Some(unsent) = unsent {
+                    world.memory.note_unsent_create(at, Box::new(unsent));
+                }
             });
             assert_eq!(world.step(), expected, "{what}");
         }

@@ -5,9 +5,10 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::losses::Losing;
+use super::outside::Looked;
 use super::plan::Plan;
 use super::share_pass::SharePass;
-use super::{bulk, exclusions, losses, name, plan, removals};
+use super::{bulk, exclusions, losses, name, outside, plan, removals};
 use crate::api::secret_of;
 use crate::cloudflare::{Error, ErrorClass};
 use crate::core::id::ShareId;
@@ -68,6 +69,10 @@ impl Changes {
 }
 
 /// One round: records what needs no call, or makes the most urgent kind of change; the caller repeats it.
+///
+/// What is recorded or read calls for another plan, so nothing is changed in such a round. A confirmation is recorded before
+/// it allows a removal, rows that are about to change are read if that was long ago, and what drifted is shown before it is
+/// corrected. Additions come before removals, so that the only resource of a share can be replaced.
 pub async fn apply(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) -> Result<Round, Stop> {
     if share.mode != Mode::Manage {
         return Ok(if read_to_compare(share, seen, plan).await? { Round::Again } else { Round::Done });
@@ -82,6 +87,22 @@ pub async fn apply(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) -> 
     let losing = removals::settle_confirmation(share, seen).await?;
     let mut changes = Changes::of(share, seen, plan, &losing);
     bulk::settle_or_set_aside(share, &mut changes.adds, &mut changes.removals);
+    let mut is_crowded = false;
+    if !changes.removals.is_empty() {
+        match look_before_removal(share, &changes.removals).await {
+            Looked::Enough => {}
+            Looked::News => return Ok(Round::Again),
+            // The other changes go first.
+            Looked::Soon => {
+                changes.removals.clear();
+                is_crowded = true;
+            }
+            Looked::Not(_) => changes.removals.clear(),
+        }
+    }
+    if changes.is_empty() && is_crowded && share.failed.is_empty() {
+        return Err(Stop::Crowded);
+    }
     if changes.is_empty() {
         return Ok(removals::deferred_for(share, plan).map_or(Round::Done, Round::Wait));
     }
@@ -103,6 +124,19 @@ pub async fn apply(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) -> 
         removals::remove(share, seen, changes.removals, &losing).await?;
     }
     Ok(Round::Again)
+}
+
+/// Nothing is removed on the word of the watch alone. What could not be listed is not listed again in this pass, and reported
+/// at its end.
+async fn look_before_removal(share: &mut SharePass, removed: &[RowKey]) -> Looked {
+    if let Some(unlisted) = &share.unlisted {
+        return Looked::Not(unlisted.clone());
+    }
+    let looked = outside::look_before_removal(share, removed).await;
+    if let Looked::Not(verdict) = &looked {
+        share.unlisted = Some(verdict.clone());
+    }
+    looked
 }
 
 /// Reads what must be known of rows that are only compared; whether there was anything. What a short list does not show is
@@ -128,7 +162,7 @@ fn record(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) -> bool {
         match step {
             Step::Confirm => {
                 let meta = share.row(seen, key).confirm(*observed, &share.pass.status.common.drift);
-                entries.insert(key.clone(), Entry { intended_at: None, meta, name: share.name_of(key) });
+                entries.insert(key.clone(), Entry { intended_at: None, meta, label: share.declared_label(key) });
             }
             Step::Forget => {
                 entries.remove(key);
@@ -139,10 +173,10 @@ fn record(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) -> bool {
                 if let Some(sent) = share.pass.memory(|memory| memory.lost_removals.remove(key)) {
                     // It is wanted again, and the call that removes it may still come: once it cannot, a look tells.
                     entry.intended_at = Some(clock::time(sent));
-                    share.pass.memory(|memory| memory.answered.remove(key));
+                    share.pass.memory(|memory| memory.learn(key, None));
                 }
                 if edited {
-                    entry.name = declared.label.clone();
+                    entry.label = declared.label.clone();
                 }
                 let hash = inventory::meta_hash(&declared.meta);
                 if entry.meta != hash {
@@ -171,7 +205,7 @@ async fn read(share: &SharePass, seen: &ObservedShare, plan: &Plan) -> Result<bo
 
 /// What was written long ago and is as it should be is not disputed any more.
 fn forget_settled(share: &SharePass, seen: &ObservedShare, plan: &Plan) {
-    if share.pass.memory(|memory| memory.tries.written.is_empty()) {
+    if share.pass.memory(|memory| memory.has_settled()) {
         return;
     }
     let disputed: HashSet<String> = plan
@@ -200,7 +234,7 @@ pub async fn take_over(share: &mut SharePass) -> Result<(), Stop> {
         let theirs = take_over::recorded_in([sibling], &id);
         let Some(taken) = Announcements::of(&share.pass).to_take_over(own, row, theirs) else { continue };
         share.pass.memory(|memory| memory.learn(row, taken.answered));
-        entries.insert(row.clone(), taken.entry.named(share.name_of(row)));
+        entries.insert(row.clone(), taken.entry.labelled(share.declared_label(row)));
     }
     if entries != before {
         share.record(&entries);
@@ -242,9 +276,10 @@ async fn add(
     share.intend(&keys, now);
     let (counted, serving_since) = (keys.iter().filter(|key| losing.is_unconfirmed(key)), share.pass.serving_since());
     losses::record(&mut share.pass.status, counted, now, serving_since);
-    share.pass.save().await?;
+    // An account that is excluded loses the share: the version in this write says that it is still to be excluded.
+    share.pass.announce(&keys, now).await?;
     let (mut void, mut trouble, mut denied) = (Vec::new(), None, false);
-    let (mut suspects, mut may_add) = (Vec::new(), false);
+    let (mut suspects, mut may_add, mut unseen) = (Vec::new(), false, Vec::new());
     for key in keys {
         if trouble.is_some() || denied && key.is_excluded() {
             void.push(key);
@@ -253,6 +288,9 @@ async fn add(
         let added = share.row(seen, &key).add(now).await;
         if !added.stands {
             void.push(key.clone());
+        }
+        if added.is_unseen {
+            unseen.push(key.clone());
         }
         match added.outcome {
             Err(Stop::Cloudflare(error)) if key.is_excluded() && error.class() == ErrorClass::Denied => {
@@ -270,10 +308,22 @@ async fn add(
         }
     }
     take_back(share, void, &before);
-    let trouble = trouble.or_else(|| rows_denied(share, suspects, may_add || !alone));
+    let trouble = match trouble.or_else(|| rows_denied(share, suspects, may_add || !alone)) {
+        None => read_unseen(share, seen, unseen).await.err(),
+        trouble => trouble,
+    };
     let Some(stop) = trouble else { return Ok(()) };
     share.pass.save().await?;
     Err(stop)
+}
+
+/// Reads rows that were added by calls whose answers did not show them: all of one kind at once.
+async fn read_unseen(share: &SharePass, seen: &ObservedShare, mut unseen: Vec<RowKey>) -> Result<(), Stop> {
+    unseen.dedup_by_key(|key| std::mem::discriminant(key));
+    for key in &unseen {
+        share.row(seen, key).read().await?;
+    }
+    Ok(())
 }
 
 /// What was announced and is not sent, or was refused: nothing can come of it. That an account was to be excluded from the
@@ -333,7 +383,7 @@ pub async fn retry_failed(share: &mut SharePass, id: &ShareId) -> Result<Option<
         }
         let mut entries = share.entries();
         for key in &failed {
-            entries.insert(key.clone(), Entry::settled_long_ago().named(share.name_of(key)));
+            entries.insert(key.clone(), Entry::settled_long_ago().labelled(share.declared_label(key)));
         }
         share.record(&entries);
         share.pass.save().await?;

@@ -40,6 +40,10 @@ pub fn pending(status: &ShareStatus, settings: &Settings, now: At, serving_since
 /// The same for the share that a pass is about.
 pub fn pending_for(share: &SharePass) -> Option<Duration> {
     let pass = &share.pass;
+    let unsent = pass.memory(|memory| memory.unsent_list).filter(|at| *at >= pass.serving_since());
+    if unsent.is_some() && unsent.map(clock::time) == pass.status.replacing_since {
+        return None;
+    }
     pending(&pass.status, &pass.context.settings, pass.now(), pass.serving_since())
 }
 
@@ -86,7 +90,18 @@ pub async fn replace(
     let before = share.pass.status.inventory.clone();
     let recipients = list(share, plan, &adds, &removals);
     announce(share, &adds, &removals, losing, now).await?;
-    let answer = share.session.replace_recipients(&seen.share.id, &recipients, &rows(seen, &removals), now).await;
+    let removed = rows(seen, &removals);
+    let answer = match share.pass.confirm().await {
+        Ok(current) => share.session.replace_recipients(&seen.share.id, &recipients, &removed, now, &current).await,
+        Err(stop) => {
+            // Nothing is sent, whether or not that can be recorded.
+            share.pass.memory(|memory| {
+                memory.unsent_list = Some(now);
+                memory.unsent_rows.extend(adds.iter().map(|row| (row.clone(), now)));
+            });
+            Err(stop)
+        }
+    };
     let outcome = match answer {
         Ok(Change::Done(())) => {
             note_done(share, seen, &adds, &removals, now);
@@ -127,7 +142,14 @@ async fn announce(
     let serving_since = share.pass.serving_since();
     losses::record(&mut share.pass.status, counted, now, serving_since);
     share.pass.status.replacing_since = Some(clock::time(now));
-    share.pass.save().await
+    // What was announced before may have been sent.
+    let announced = share.pass.announce(adds, now).await;
+    share.pass.memory(|memory| match &announced {
+        Err(Stop::Conflict) => {}
+        Ok(()) => memory.unsent_list = None,
+        Err(_) => memory.unsent_list = Some(now),
+    });
+    announced
 }
 
 fn note_done(share: &mut SharePass, seen: &ObservedShare, adds: &[RowKey], removals: &[RowKey], now: At) {

@@ -43,13 +43,18 @@ pub async fn create(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
     if !index.claims(&share.pass.object) {
         return Ok(None);
     }
-    share.pass.add_finalizer().await?;
     let permit = share.session.write_permit(1)?;
+    // Not before the permit, which may be long in coming: an object with the finalizer and without a record has lost it.
+    share.pass.add_finalizer().await?;
     let announced = announce(share, &new.name, &rows).await?;
     let answer = share.session.create_share(&new, announced).await;
     drop(permit);
     share.pass.memory(|memory| memory.empty_looks.clear());
     match answer {
+        Ok(Change::Done(made)) if made.name != new.name => {
+            note_other_name(share, &made, announced).await?;
+            Ok(None)
+        }
         // Another request may have made the share that ours is to have: that one is looked for.
         Ok(Change::Done(made)) if existed_before(share, &made) => {
             tracing::warn!(share = %made.id, "the response to a create is about a share that existed before");
@@ -81,6 +86,20 @@ pub async fn create(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
             Err(stop)
         }
     }
+}
+
+/// The answer shows another name: Cloudflare keeps names in another form, or it is the answer to another request. Only a read
+/// can tell, so the id is noted down, unless that share was there before.
+async fn note_other_name(share: &mut SharePass, made: &RemoteShare, announced: At) -> Result<(), Stop> {
+    tracing::warn!(share = %made.id, "the response to a create request is about a share with another name; looking for the share");
+    let seen_at = share.session.account.cache().seen(&made.id).map(|seen| seen.first_read_at);
+    if existed_before(share, made) || seen_at.is_some_and(|seen_at| seen_at < announced) {
+        return Ok(());
+    }
+    if let Some(intent) = &mut share.pass.status.intent {
+        intent.response_share_id = Some(made.id.to_string());
+    }
+    save_surely(share).await
 }
 
 /// Whether the answer to a create is about a share that this create cannot have made.
@@ -185,13 +204,28 @@ async fn announce(share: &mut SharePass, name: &str, rows: &[RowKey]) -> Result<
         name: name.to_owned(),
         fingerprint: fingerprint(name, rows.iter()),
         known_shares: namesakes,
+        response_share_id: None,
     }));
     let mut entries = share.entries();
-    let entry = |key: &RowKey| inventory::Entry::intended(clock::time(now)).named(share.name_of(key));
+    let entry = |key: &RowKey| inventory::Entry::intended(clock::time(now)).labelled(share.declared_label(key));
     entries.extend(rows.iter().map(|key| (key.clone(), entry(key))));
     share.record(&entries);
+    let (announced, intent) = (share.pass.save().await, share.pass.status.intent.clone());
+    share.pass.memory(|memory| match (&announced, intent) {
+        // What stands in the status is somebody else's.
+        (Err(Stop::Conflict), _) | (Err(_), None) => {}
+        (Ok(()), _) => memory.unsent_creates.clear(),
+        (Err(_), Some(intent)) => memory.note_unsent_create(now, intent),
+    });
+    announced.map(|()| now)
+}
+
+/// The announcement stands in the status, and nothing was sent for it: it goes.
+pub async fn withdraw_unsent(share: &mut SharePass) -> Result<(), Stop> {
+    drop_announcement(share);
     share.pass.save().await?;
-    Ok(now)
+    share.pass.memory(|memory| memory.unsent_creates.clear());
+    Ok(())
 }
 
 /// Nothing was made: the announcement goes.
@@ -226,7 +260,7 @@ pub async fn bind(share: &mut SharePass, id: &ShareId, adopted: bool) -> Result<
         let mut entries = share.entries();
         for (key, declaration) in share.desired.excluded() {
             let entry = inventory::Entry::settled_long_ago();
-            entries.entry(key.clone()).or_insert_with(|| entry.named(declaration.label.clone()));
+            entries.entry(key.clone()).or_insert_with(|| entry.labelled(declaration.label.clone()));
         }
         share.record(&entries);
         exclusions::note_exclusions_to_come(share);
@@ -256,6 +290,8 @@ async fn save_surely(share: &mut SharePass) -> Result<(), Stop> {
     loop {
         let stop = match share.pass.save().await {
             Ok(()) => return Ok(()),
+            // The announcement is recorded, by which the share is found; no retry makes the object smaller.
+            Err(stop) if stop.is_too_large() => return Err(stop),
             Err(stop) => stop,
         };
         let context = share.pass.context.clone();

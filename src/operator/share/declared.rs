@@ -1,11 +1,13 @@
-//! How many rows does an edited manifest declare, as long as they were not compared with those at Cloudflare?
+//! How many rows does a manifest declare, and how many of them count as in place, where there are none at Cloudflare that they were
+//! compared with?
 
 use std::collections::BTreeSet;
 
 use super::desired::Desired;
-use super::exceptions::columns;
+use super::exceptions::row_ref;
+use super::losses;
 use crate::api::int32;
-use crate::api::status::ShareStatus;
+use crate::api::status::{RecipientCounts, ResourceCounts, ShareStatus};
 use crate::core::row_key::RowKey;
 use crate::operator::rows::inventory;
 
@@ -18,11 +20,8 @@ pub fn count(status: &mut ShareStatus, desired: &Desired) {
     let recorded: BTreeSet<&RowKey> = recorded.map(|(key, _)| key).collect();
     let was_in_place = |key: &RowKey| {
         let is_listed = || {
-            let columns = columns(key);
-            let listed = status.exceptions.iter();
-            listed
-                .map(|entry| (&entry.account_id, &entry.kind, &entry.id))
-                .any(|of| of == (&columns.0, &columns.1, &columns.2))
+            let row = row_ref(key);
+            status.exceptions.iter().any(|entry| entry.row == row)
         };
         // Of a Share that only observes nothing is recorded.
         (own.is_empty() || recorded.contains(key)) && !is_listed()
@@ -44,6 +43,26 @@ pub fn count(status: &mut ShareStatus, desired: &Desired) {
         counts.declared = declared(RowKey::is_resource);
         counts.active = counts.active.min(active);
         counts.summary = format!("{}/{}", counts.active, counts.declared).into();
+    }
+}
+
+/// Counts them where the share is proven not to be there: what is declared stays declared, and nothing is in place.
+pub fn none_in_place(status: &mut ShareStatus, desired: &Desired) {
+    let declared = |is: fn(&RowKey) -> bool| int32(desired.all.keys().filter(|key| is(key)).count());
+    if let Some(counts) = &mut status.recipients {
+        let declared = if desired.organization.is_some() { counts.declared } else { declared(RowKey::is_recipient) };
+        *counts = RecipientCounts { declared, summary: format!("0/{declared}").into(), ..RecipientCounts::default() };
+    }
+    if let Some(counts) = &mut status.resources {
+        let declared = declared(RowKey::is_resource);
+        *counts = ResourceCounts { declared, active: 0, summary: format!("0/{declared}").into() };
+    }
+    (status.exceptions, status.exceptions_omitted) = (Vec::new(), 0);
+    (status.unmanaged, status.unmanaged_count) = (Vec::new(), 0);
+    (status.common.drift, status.blocked_removals) = (Vec::new(), 0);
+    let allowed = losses::max_removals(status, desired);
+    if let Some(effective) = &mut status.effective {
+        effective.max_removals = allowed;
     }
 }
 
@@ -106,5 +125,39 @@ mod tests {
         for (recipients, change, expected) in table {
             assert_eq!(counted(recipients, change), (expected.to_owned(), "1/1".to_owned()), "{recipients:?}");
         }
+    }
+    /// The status of a share with two recipients and a resource after it is proven to be gone.
+    fn gone(spec: Value, change: fn(&mut Value)) -> ShareStatus {
+        let mut status = json!({
+            "recipients": {
+                "declared": 2, "associated": 1, "pending": 1, "failed": 0, "inPlace": 4, "disassociated": 3, "summary": "1/2",
+            },
+            "resources": {"declared": 1, "active": 1, "summary": "1/1"},
+            "exceptions": [{"accountID": BETA, "state": "associating", "since": "2026-01-01T00:00:00Z"}],
+            "exceptionsOmitted": 1,
+            "unmanaged": [{"accountID": GAMMA, "state": "associated"}],
+            "unmanagedCount": 1,
+            "drift": [{"path": "name", "desired": "a", "observed": "b"}],
+            "blockedRemovals": 1,
+        });
+        change(&mut status);
+        let share = samples::share(spec, status);
+        let index = samples::index(vec![share.clone()], Vec::new());
+        let mut status = samples::status(&share);
+        none_in_place(&mut status, &samples::desired(&share, &index));
+        status
+    }
+
+    #[test]
+    fn of_a_share_that_is_gone_nothing_is_in_place() {
+        let status = gone(json!({"recipients": [{"accountID": ALPHA}, {"accountID": BETA}]}), |_| ());
+        let zero = RecipientCounts { declared: 2, summary: "0/2".into(), ..RecipientCounts::default() };
+        assert_eq!(status.recipients, Some(zero));
+        assert_eq!(status.resources, Some(ResourceCounts { declared: 1, active: 0, summary: "0/1".into() }));
+        assert!(status.exceptions.is_empty() && status.unmanaged.is_empty() && status.common.drift.is_empty());
+        assert_eq!((status.exceptions_omitted, status.unmanaged_count, status.blocked_removals), (0, 0, 0));
+        let never_seen = |status: &mut Value| (status["recipients"], status["resources"]) = (Value::Null, Value::Null);
+        let status = gone(json!({}), never_seen);
+        assert_eq!((status.recipients, status.resources), (None, None), "nothing was counted before");
     }
 }

@@ -29,7 +29,9 @@ pub async fn delete(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
     if asked.is_some_and(|asked| now.since(asked) < share.pass.context.settings.poll_max) {
         return await_effect(share, &id).await;
     }
-    match share.session.delete_share(&id).await? {
+    // The manifest may say by now that the share is to stay.
+    let current = share.pass.confirm().await?;
+    match share.session.delete_share(&id, &current).await? {
         Change::Done(()) => {
             let (item, what) = (DELETION.into(), "the share".into());
             let deletion = Write { item, what, value: "deleted".into(), found: "live".into() };

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt;
 
-use crate::api::policy::{AdoptionPolicy, DeletionPolicy, MaxRemovals};
+use crate::api::policy::{AdoptionPolicy, DeletionPolicy};
 use crate::api::status::ShareStatus;
 use crate::api::{Name, Share, observes};
 use crate::core::guard::Limit;
@@ -69,8 +70,8 @@ pub fn retains(share: &Share, status: Option<&ShareStatus>) -> bool {
 fn removal_limit(share: &Share) -> Result<Limit, String> {
     match &share.spec.max_removals {
         None => Ok(Limit::Default),
-        Some(MaxRemovals::Count(n)) => Ok(Limit::Count(usize::try_from(*n).unwrap_or(0))),
-        Some(MaxRemovals::Percent(text)) => Limit::parse(text)
+        Some(IntOrString::Int(n)) => Ok(Limit::Count(usize::try_from(*n).unwrap_or(0))),
+        Some(IntOrString::String(text)) => Limit::parse(text)
             .ok_or_else(|| "spec.maxRemovals: must be a number, or a percentage from 0% to 100%".to_owned()),
     }
 }
@@ -85,10 +86,14 @@ impl Desired {
         self.inline.iter().filter(|(key, _)| key.is_excluded())
     }
 
-    /// Takes note of objects that were found since.
-    pub fn look_again(&mut self, share: &Share, index: &Index) {
-        self.siblings = declare::siblings(index, &Name::of(share), &self.owner);
+    /// Takes note of objects that were found since. Returns whether there is news.
+    pub fn look_again(&mut self, share: &Share, index: &Index) -> bool {
+        let before = std::mem::replace(&mut self.siblings, declare::siblings(index, &Name::of(share), &self.owner));
         self.all = declare::all(&self.inline, &self.siblings);
+        let is_same = |(a, b): (&Sibling, &Sibling)| {
+            (&a.key, &a.row, a.outside, a.child.is_deleting()) == (&b.key, &b.row, b.outside, b.child.is_deleting())
+        };
+        before.len() != self.siblings.len() || !before.iter().zip(&self.siblings).all(is_same)
     }
 
     /// Children that have not yet noted down the share that stays: without its id they could never remove their rows.

@@ -5,10 +5,9 @@ use super::plan::Plan;
 use super::removals;
 use super::share_pass::SharePass;
 use super::waivers;
-use crate::api::status::ExceptionEntry;
+use crate::api::status::{ExceptionEntry, RowRef};
 use crate::api::{Reason, int32};
 use crate::cloudflare::clean;
-use crate::core::interned::Interned;
 use crate::core::row_key::RowKey;
 use crate::core::row_step::Step;
 use crate::core::share_step::Mode;
@@ -96,11 +95,8 @@ pub fn list_exceptions(share: &mut SharePass, row_states: &[RowState]) {
         .iter()
         .filter(|row| !row.is_in_place())
         .map(|row| {
-            let (account_id, kind, id) = columns(&row.key);
             let entry = ExceptionEntry {
-                account_id,
-                kind,
-                id,
+                row: row_ref(&row.key),
                 name: share.desired.all.get(&row.key).and_then(|declaration| declaration.label.clone()),
                 state: row.word.clone(),
                 since: now.clone(),
@@ -108,10 +104,7 @@ pub fn list_exceptions(share: &mut SharePass, row_states: &[RowState]) {
                 message: clean(&row.message, MAX_MESSAGE),
                 waiver: waivers::in_force(share, row),
             };
-            let same = |old: &&ExceptionEntry| {
-                (&old.account_id, &old.kind, &old.id, &old.state)
-                    == (&entry.account_id, &entry.kind, &entry.id, &entry.state)
-            };
+            let same = |old: &&ExceptionEntry| (&old.row, &old.state) == (&entry.row, &entry.state);
             let entry = match before.iter().find(same) {
                 Some(old) => {
                     let message = latest(&old.message, entry.message);
@@ -133,10 +126,15 @@ pub fn list_exceptions(share: &mut SharePass, row_states: &[RowState]) {
     share.pass.status.exceptions = listed.into_iter().take(MAX_EXCEPTIONS).map(|(_, entry)| entry).collect();
 }
 
-pub fn columns(key: &RowKey) -> (Option<Interned>, Option<Interned>, Option<Interned>) {
+/// The row, as the status names it.
+pub fn row_ref(key: &RowKey) -> RowRef {
     match key {
-        RowKey::Recipient(account) | RowKey::Excluded(account) => (Some(account.as_str().into()), None, None),
-        RowKey::Resource { kind, id, .. } => (None, Some(clean(kind, MAX_MESSAGE).into()), Some(id.as_str().into())),
+        RowKey::Recipient(account) | RowKey::Excluded(account) => {
+            RowRef { account_id: Some(account.as_str().into()), ..RowRef::default() }
+        }
+        RowKey::Resource { kind, id, .. } => {
+            RowRef { account_id: None, kind: Some(clean(kind, MAX_MESSAGE).into()), id: Some(id.as_str().into()) }
+        }
     }
 }
 

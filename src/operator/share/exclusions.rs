@@ -78,8 +78,8 @@ pub fn recall_exclusions(share: &mut SharePass) {
     }
     let listed = &share.pass.status.exceptions;
     let reported = |(key, _)| {
-        let (account, ..) = exceptions::columns(key);
-        let entry = listed.iter().find(|entry| entry.state == NOT_EXCLUDED && entry.account_id == account)?;
+        let row = exceptions::row_ref(key);
+        let entry = listed.iter().find(|entry| entry.state == NOT_EXCLUDED && entry.row == row)?;
         Some(RowState::of(key, State::Pending, NOT_EXCLUDED, entry.message.clone()))
     };
     let row_states: Vec<RowState> = share.desired.excluded().filter_map(reported).collect();

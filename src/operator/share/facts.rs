@@ -83,7 +83,8 @@ impl Snapshot<'_> {
             }
             (None, Some(intent)) => {
                 let (candidates, settled) = self.candidates(intent);
-                (index.claims(object), Situation::Announced { candidates, settled })
+                let unsent = self.memory.is_unsent(intent, self.timing.serving_since);
+                (index.claims(object), Situation::Announced { candidates, settled, unsent })
             }
             (None, None) => {
                 let owner = match &self.desired.share_id {
@@ -207,7 +208,7 @@ impl Snapshot<'_> {
     }
 
     /// Whether a share has the target that the manifest declares.
-    fn fits(&self, share: &RemoteShare) -> bool {
+    pub(super) fn fits(&self, share: &RemoteShare) -> bool {
         match (&self.desired.organization, &share.target_type) {
             (None, TargetType::Organization) | (Some(_), TargetType::Account) => false,
             // A target type that this program does not know is not what the manifest declares.

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt;
 
 use super::desired::Desired;
-use crate::api::policy::MaxRemovals;
-use crate::api::status::{ConfirmedRemovals, RecentRemovals, RemovedRow, RowTotals, ShareStatus};
+use crate::api::status::{ConfirmedRemovals, RecentRemovals, RemovedRow, RowTotals, ShareStatus, Withheld};
 use crate::api::{CONFIRM_REMOVALS, Reason, Share, int32};
 use crate::core::guard::{self, Confirmation, Counted, Limit, Losses};
 use crate::core::interned::Interned;
@@ -53,6 +53,8 @@ pub struct Losing {
     rows: BTreeMap<RowKey, Option<Interned>>,
     /// Those of them whose removal a person has confirmed: they do not count.
     confirmed: BTreeSet<RowKey>,
+    /// Those of them that an object declared which is being deleted.
+    of_deleted: BTreeSet<RowKey>,
     accounts: Losses,
     resources: Losses,
     limit: Limit,
@@ -77,10 +79,15 @@ pub fn losing(
     let lately =
         |counted: Counted| recent.iter().filter(|row| is_counted(row, counted) && !pends.contains(**row)).count();
     let pending = |of: Counted| rows.keys().filter(|key| counted(key) == of && !confirmed.contains(*key)).count();
-    let losses =
-        |of: Counted| Losses { total: input.total(of, &rows, &recent), pending: pending(of), lately: lately(of) };
+    let losses = |of: Counted| Losses {
+        total: input.total(of, &rows, &recent),
+        pending: pending(of),
+        lately: lately(of),
+        withheld: input.withheld(of),
+    };
     let (accounts, resources) = (losses(Counted::Accounts), losses(Counted::Resources));
-    Losing { accounts, resources, limit: desired.max_removals, rows, confirmed }
+    let of_deleted = input.leaving().map(|sibling| sibling.row.clone()).filter(|key| rows.contains_key(key)).collect();
+    Losing { accounts, resources, limit: desired.max_removals, rows, confirmed, of_deleted }
 }
 
 struct LossInput<'a> {
@@ -102,6 +109,13 @@ impl LossInput<'_> {
         rows.keys().filter(|key| listed.contains(key.folded().as_str())).cloned().collect()
     }
 
+    /// Objects that are being deleted, and whose rows go with them.
+    fn leaving(&self) -> impl Iterator<Item = &Sibling> {
+        let leaves =
+            |s: &&Sibling| s.child.is_deleting() && !s.child.is_suspended() && !s.child.retains() && !s.outside;
+        self.desired.siblings.iter().filter(leaves)
+    }
+
     fn rows(&self) -> BTreeMap<RowKey, Option<Interned>> {
         let desired = self.desired;
         let entries = inventory::entries(&self.status.inventory);
@@ -109,13 +123,11 @@ impl LossInput<'_> {
         if desired.prune {
             rows.extend(self.live().into_iter().map(|key| (key, None)));
         }
-        rows.extend(entries.iter().map(|(key, entry)| (key.clone(), entry.name.clone())));
+        rows.extend(entries.iter().map(|(key, entry)| (key.clone(), entry.label.clone())));
         for sibling in &desired.siblings {
             rows.remove(&sibling.row);
         }
-        let leaves =
-            |s: &&Sibling| s.child.is_deleting() && !s.child.is_suspended() && !s.child.retains() && !s.outside;
-        for sibling in desired.siblings.iter().filter(leaves) {
+        for sibling in self.leaving() {
             if sibling.entry.is_some() || entries.contains_key(&sibling.row) {
                 rows.insert(sibling.row.clone(), sibling.child.label());
             }
@@ -161,6 +173,17 @@ impl LossInput<'_> {
             }
         };
         before.map_or(all, |before| before.min(all))
+    }
+
+    /// How many waited for a person at once, of this generation of the Share.
+    fn withheld(&self, of: Counted) -> usize {
+        let recorded = self.status.recent_removals.as_ref().and_then(|recent| recent.withheld.as_ref());
+        let recorded = recorded.filter(|withheld| withheld.generation == generation(self.share));
+        let number = recorded.map_or(0, |withheld| match of {
+            Counted::Accounts => withheld.recipients,
+            Counted::Resources => withheld.resources,
+        });
+        usize::try_from(number).unwrap_or(0)
     }
 
     /// How many are live as far as counts tell, where their rows were not listed since the process began.
@@ -250,7 +273,12 @@ impl Losing {
             return false;
         }
         self.confirmed = self.rows.keys().cloned().collect();
-        (self.accounts.pending, self.resources.pending) = (0, 0);
+        for losses in [&mut self.accounts, &mut self.resources] {
+            (losses.pending, losses.withheld) = (0, 0);
+        }
+        if let Some(recent) = &mut status.recent_removals {
+            recent.withheld = None;
+        }
         let confirmed = ConfirmedRemovals {
             generation: next.generation,
             number: int32(next.number),
@@ -261,17 +289,23 @@ impl Losing {
         true
     }
 
-    /// Records how many rows there were before the removals, as long as some are still to be made. Comes before
-    /// [`Losing::accept`], whose caller saves both at once.
-    pub fn record_totals(&self, status: &mut ShareStatus) {
+    /// Records how many rows there were before the removals, as long as some are still to be made, and how many wait for a
+    /// person. Comes before [`Losing::accept`], whose caller saves both at once.
+    pub fn record_totals(&self, share: &Share, status: &mut ShareStatus) {
         let before = (!self.is_nothing())
             .then(|| RowTotals { recipients: int32(self.accounts.total), resources: int32(self.resources.total) });
-        if before.is_some() || status.recent_removals.as_ref().is_some_and(|recent| recent.before.is_some()) {
-            status.recent_removals.get_or_insert_default().before = before;
-        }
-        if status.recent_removals.as_ref().is_some_and(|recent| **recent == RecentRemovals::default()) {
-            status.recent_removals = None;
-        }
+        let waiting = |of: Counted| {
+            let Losses { pending, withheld, .. } = self.of(of);
+            if self.exceed(of) { int32(pending.max(withheld)) } else { 0 }
+        };
+        let withheld = self.exceeds().then(|| Withheld {
+            generation: generation(share),
+            recipients: waiting(Counted::Accounts),
+            resources: waiting(Counted::Resources),
+        });
+        let mut recent = status.recent_removals.take().unwrap_or_default();
+        (recent.before, recent.withheld) = (before, withheld);
+        status.recent_removals = (*recent != RecentRemovals::default()).then_some(recent);
     }
 
     /// What is reported of rows that wait for a person, and of what to do.
@@ -286,15 +320,10 @@ impl Losing {
         let names = self.names();
         let limit = match &share.spec.max_removals {
             None => "not set".to_owned(),
-            Some(MaxRemovals::Count(n)) => n.to_string(),
-            Some(MaxRemovals::Percent(text)) => text.clone(),
+            Some(IntOrString::Int(n)) => n.to_string(),
+            Some(IntOrString::String(text)) => text.clone(),
         };
-        let keep =
-            match (self.blocked_rows().any(|key| !key.is_excluded()), self.blocked_rows().any(RowKey::is_excluded)) {
-                (_, false) => "declare them again",
-                (false, true) => "take them out of spec.organization.excluded",
-                (true, true) => "declare them again, or take them out of spec.organization.excluded",
-            };
+        let keep = self.how_to_keep().join(", and ");
         let message = format!(
             "{}; only {} may be removed within 10 minutes without confirmation (spec.maxRemovals: {limit}), so these are \
              kept for now: {names}. To remove them: kubectl annotate shares.cfshare.dev {} -n {} {CONFIRM_REMOVALS}={} \
@@ -310,15 +339,35 @@ impl Losing {
 
     /// How many of how many, and what went lately.
     fn how_many(&self, counted: Counted) -> String {
-        let Losses { total, pending, lately } = self.of(counted);
+        let Losses { total, pending, lately, withheld } = self.of(counted);
         let fate = match counted {
             Counted::Accounts => "recipients would lose the share",
             Counted::Resources => "resources would be removed",
         };
+        let kept = match withheld.saturating_sub(pending) {
+            0 => String::new(),
+            _ => format!(" ({withheld} until some were kept)"),
+        };
         match lately {
-            0 => format!("{pending} of {total} {fate}"),
-            n => format!("{pending} of {total} {fate}, in addition to {n} in the last 10 minutes"),
+            0 => format!("{pending} of {total} {fate}{kept}"),
+            n => format!("{pending} of {total} {fate}{kept}, in addition to {n} in the last 10 minutes"),
         }
+    }
+
+    /// What keeps the rows that wait for a person.
+    fn how_to_keep(&self) -> Vec<&'static str> {
+        let blocked: Vec<&RowKey> = self.blocked_rows().collect();
+        let declared = |key: &RowKey| !key.is_excluded() && !self.of_deleted.contains(key);
+        let ways = [
+            (blocked.iter().any(|key| declared(key)), "declare them again"),
+            // Kubernetes does not take a deletion back.
+            (
+                blocked.iter().any(|key| self.of_deleted.contains(*key)),
+                "set deletionPolicy: Retain on the objects that are being deleted",
+            ),
+            (blocked.iter().any(|key| key.is_excluded()), "take them out of spec.organization.excluded"),
+        ];
+        ways.into_iter().filter(|(needed, _)| *needed).map(|(_, way)| way).collect()
     }
 
     fn how_many_may(&self, counted: Counted) -> String {
@@ -474,5 +523,56 @@ mod tests {
         assert_eq!((losing.accounts.total, losing.accounts.pending), (4, 4));
         assert_eq!((losing.resources.total, losing.resources.pending), (1, 1));
         assert!(losing.exceed(Counted::Accounts), "all of four");
+    }
+
+    /// What a share of nine recipients loses of which `pending` are not declared any more and the others are kept, by a
+    /// status that says what is `withheld`.
+    fn losing_of_nine(pending: usize, withheld: serde_json::Value) -> (Share, ShareStatus, Losing) {
+        let account = |n: usize| format!("{n}{ID}")[..32].to_owned();
+        let listed: Vec<serde_json::Value> = (0..9)
+            .map(|n| json!({"id": format!("r{n}"), "account_id": account(n), "association_status": "associated"}))
+            .collect();
+        let recorded: Vec<serde_json::Value> = (0..pending).map(|n| json!({"accountID": account(n)})).collect();
+        let mut seen = ObservedShare::new(samples::remote(ID, json!({"associated_recipient_count": 9})), At(0));
+        seen.read_recipients(serde_json::from_value(json!(listed)).expect("recipients"), At(0), Duration::ZERO);
+        let status = json!({"inventory": {"recipients": recorded}, "recentRemovals": {"withheld": withheld}});
+        let share = samples::share(json!({"recipients": []}), status);
+        let index = samples::index(vec![share.clone()], vec![]);
+        let (desired, status) = (samples::desired(&share, &index), samples::status(&share));
+        let losing = losing(&share, &desired, &status, &seen, &Settings::default(), At(0), At(0));
+        (share, status, losing)
+    }
+
+    #[test]
+    fn rows_that_wait_for_a_person_still_wait_when_others_of_them_are_kept() {
+        let generation = losing_of_nine(8, json!(null)).0.metadata.generation.unwrap_or(0);
+        let withheld = |pending, recorded| {
+            let (share, mut status, losing) = losing_of_nine(pending, recorded);
+            losing.record_totals(&share, &mut status);
+            let recorded = status.recent_removals.and_then(|recent| recent.withheld);
+            (losing.exceeds(), recorded.map_or(0, |withheld| withheld.recipients))
+        };
+        let eight = json!({"generation": generation, "recipients": 8, "resources": 0});
+        assert_eq!(withheld(8, json!(null)), (true, 8));
+        assert_eq!(withheld(4, eight.clone()), (true, 8), "four were kept");
+        assert_eq!(withheld(0, eight.clone()), (false, 0), "all were kept");
+        assert_eq!(withheld(4, json!(null)), (false, 0));
+        let before = json!({"generation": generation - 1, "recipients": 8, "resources": 0});
+        assert_eq!(withheld(4, before), (false, 0), "the Share was edited since");
+
+        let (share, mut status, mut losing) = losing_of_nine(4, eight);
+        let message = losing.blocked(&share, &status).expect("blocked").message;
+        assert!(
+            message.starts_with("4 of 9 recipients would lose the share (8 until some were kept); only 4 "),
+            "{message}"
+        );
+        let value = next(&share, Some(&status)).value();
+        assert!(losing.accept(&share, &mut status, Some(&value)));
+        assert!(!losing.exceeds());
+        assert_eq!(
+            status.recent_removals.and_then(|recent| recent.withheld),
+            None,
+            "a confirmation holds for all of them"
+        );
     }
 }

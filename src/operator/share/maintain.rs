@@ -14,7 +14,7 @@ use crate::core::row_step::{Observed, Step};
 use crate::core::share_step::Mode;
 use crate::core::time::At;
 use crate::operator::delays;
-use crate::operator::pass::verdict::Verdict;
+use crate::operator::pass::verdict::{Verdict, as_written};
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::row_state::{State, row_state};
 use crate::operator::stop::Stop;
@@ -41,6 +41,7 @@ pub async fn maintain(share: &mut SharePass) -> Result<Verdict, Stop> {
     if !requested && is_just_made(share, &id) {
         return Ok(report_just_made(share, &id));
     }
+    // Noted before anything is read: a read that fails or has to wait ends the pass, and the next one still owes it.
     let owes_retry = share.mode == Mode::Manage && share.pass.owes_retry(requested);
     refresh(share, &id, requested).await?;
     let wait = if owes_retry { apply::retry_failed(share, &id).await? } else { None };
@@ -75,9 +76,16 @@ async fn round(share: &mut SharePass, id: &ShareId, requested: bool) -> Result<O
         return Ok(None);
     }
     let mut plan = plan::plan(share, &seen);
-    let trouble = match outside::find_hidden_children(share, &plan, requested).await {
+    let mut is_crowded = false;
+    let trouble = match outside::look_for_children_outside(share, &plan, requested).await {
         Looked::Enough => trouble,
-        Looked::Now => return Ok(None),
+        Looked::News => return Ok(None),
+        Looked::Soon => {
+            // The other changes go first.
+            plan.defer_removals();
+            is_crowded = true;
+            trouble
+        }
         Looked::Not(unseen) => {
             plan.defer_removals();
             Some(trouble.unwrap_or(unseen))
@@ -99,9 +107,19 @@ async fn round(share: &mut SharePass, id: &ShareId, requested: bool) -> Result<O
             share.counted = true;
             Ok(None)
         }
+        // What failed is reported now, and the rest looked at with its next try.
+        Round::Done if is_crowded && share.failed.is_empty() => Err(Stop::Crowded),
         Round::Done => {
             let verdict = status::report(share, id, &seen, &plan);
-            Ok(Some(trouble.map_or(verdict.clone(), |trouble| verdict.and(trouble))))
+            let trouble = trouble.or_else(|| share.unlisted.take());
+            Ok(Some(match trouble {
+                // What waits for a person is not removed either way.
+                Some(trouble) if verdict.reason == Reason::RemovalBlocked => {
+                    verdict.requeue_within(trouble.requeue_after)
+                }
+                Some(trouble) => verdict.and(trouble),
+                None => verdict,
+            }))
         }
     }
 }
@@ -136,16 +154,17 @@ fn is_still_ready(share: &SharePass, id: &ShareId) -> bool {
     if !share.pass.was_ready() || share.pass.is_following() {
         return false;
     }
-    // What a waiver accepted may count by now.
-    if share.pass.status.exceptions.iter().any(|entry| entry.waiver.is_some()) {
-        return false;
-    }
     // What nobody declares was left alone, as where an object could not be read, and may have to go by now.
     if share.desired.prune && share.desired.organization.is_none() && share.pass.status.unmanaged_count > 0 {
         return false;
     }
     let unlisted = |seen: &ObservedShare| seen.recipients.is_none() && seen.excluded.is_none();
     let Some(seen) = share.seen(id).filter(unlisted) else { return false };
+    // Other shares and objects of its name may have come or gone.
+    let is_said = || share.pass.as_before().message == as_written(&status::ready_message(share, id, &seen));
+    if share.mode == Mode::Manage && !is_said() {
+        return false;
+    }
     let recorded = AtRest::recorded(&share.pass.status, &share.desired);
     let observed = AtRest::observed(&seen, &share.desired, &plan::plan(share, &seen));
     if recorded != observed {

@@ -24,7 +24,7 @@ pub async fn look(share: &SharePass, id: &ShareId, requested: Option<At>) -> Res
     let (now, stuck_after) = (share.pass.now(), share.pass.context.settings.stuck_after());
     // Without exclusions all accounts among the exceptions are members.
     let told = share.pass.status.recipients.as_ref().is_some_and(|counts| counts.failed > 0)
-        || !share.excludes() && share.pass.status.exceptions.iter().any(|entry| entry.account_id.is_some());
+        || !share.excludes() && share.pass.status.exceptions.iter().any(|entry| entry.row.account_id.is_some());
     let is_due = |members: &Members| {
         let unread = members.read_at == At::default();
         // What failed before a restart is reported on.

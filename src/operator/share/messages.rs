@@ -2,7 +2,7 @@
 
 use super::desired::Desired;
 use super::share_pass::SharePass;
-use super::{create, rivals, status};
+use super::{create, declared, rivals, status};
 use crate::api::{Reason, Share, is_deleting, own_record, secret_of};
 use crate::core::id::{self, ShareId};
 use crate::core::share_step::{Mode, Refusal, Wait};
@@ -61,6 +61,10 @@ pub fn waiting(share: &mut SharePass, wait: Wait) -> Verdict {
         Wait::Backoff => create::backing_off(share),
         Wait::Thaw => {
             let (reason, what) = withheld(share);
+            // While the breaker is open, it may not be gone.
+            if reason == Reason::ShareNotFound && !share.pass.is_deleting() && share.while_breaker_open().is_none() {
+                report_gone(share);
+            }
             status::frozen(share, reason, &what)
         }
         Wait::Visibility => {
@@ -99,8 +103,23 @@ pub fn held_by_breaker(share: &SharePass) -> Option<Verdict> {
     share.while_breaker_open()
 }
 
-pub fn refuse(share: &SharePass, refusal: Refusal) -> Verdict {
+/// The status says nothing more of a share that is proven not to be there.
+fn report_gone(share: &mut SharePass) {
+    let seen = share.share_id().and_then(|id| share.seen(&id));
+    share.pass.status.remote_status = seen.map(|seen| seen.share.status.to_string().into());
+    declared::none_in_place(&mut share.pass.status, &share.desired);
+}
+
+pub fn refuse(share: &mut SharePass, refusal: Refusal) -> Verdict {
     let id = share.share_id();
+    match &refusal {
+        Refusal::NotFound | Refusal::Nothing => report_gone(share),
+        Refusal::Claimed
+        | Refusal::NameTaken(_)
+        | Refusal::Ambiguous(_)
+        | Refusal::Taken(_)
+        | Refusal::TargetMismatch => {}
+    }
     if let (Refusal::NotFound, Some(id)) = (&refusal, &id) {
         // As long as this is said, the sweep would show it if it came back: it need not be asked for.
         share.session.account.cache().still_missing(id, share.pass.now());
@@ -114,7 +133,7 @@ pub fn refuse(share: &SharePass, refusal: Refusal) -> Verdict {
         return share.pass.awaited(verdict);
     }
     if verdict.reason == Reason::Claimed && share.pass.context.cluster.outside.selector().is_some() {
-        // No watch tells when an object that is out of scope goes.
+        // No watch tells when an object outside goes.
         return verdict.requeue_after(delays::HUMAN);
     }
     verdict

@@ -97,6 +97,8 @@ async fn with_account(mut pass: Pass<Share>, desired: Desired) -> Result<Option<
 
 /// Step by step, until there is something to report; `None`: the object is released.
 async fn steps(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
+    // First, since it needs no look at the account: whatever ends the pass below, the finalizer is on what is recorded, and
+    // what other objects announced is known.
     opening::protect(share).await?;
     share.pass.check_readable(&share.session)?;
     if let Some(verdict) = messages::forbidden(share) {
@@ -120,6 +122,7 @@ async fn steps(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
             },
             Step::Create => create::create(share).await,
             Step::GiveUp => create::give_up(share).await.map(|()| None),
+            Step::Withdraw => create::withdraw_unsent(share).await.map(|()| None),
             Step::Forget => create::forget(share).await.map(|()| None),
             Step::Delete => delete::delete(share).await,
             Step::Release => return opening::release_finalizer(share).await.map(|()| None),

@@ -8,7 +8,7 @@ use super::share_pass::SharePass;
 use super::{apply, delete, deletions, losses};
 use crate::api::policy::{DeletionPolicy, ManagementPolicy};
 use crate::api::status::{CommonStatus, EffectivePolicies, ShareStatus, UNOBSERVED};
-use crate::api::{CONFIRM_REMOVALS, EventReason, Share, has_finalizer, is_suspended, uid_of};
+use crate::api::{CONFIRM_REMOVALS, EventReason, Share, has_finalizer, is_suspended, own_record, uid_of};
 use crate::core::interned::Interned;
 use crate::core::limiter::Priority;
 use crate::core::preflight::{Facts, Why};
@@ -47,6 +47,7 @@ pub fn facts(pass: &Pass<Share>, desired: Option<&Desired>) -> Facts {
     Facts {
         deleting: pass.is_deleting(),
         finalizer: has_finalizer(&pass.object.metadata),
+        lost: has_finalizer(&pass.object.metadata) && own_record(&pass.object).is_none(),
         valid: desired.is_some(),
         suspended: is_suspended(&pass.object),
         announced: status.intent.is_some(),
@@ -61,10 +62,13 @@ pub async fn release(mut pass: Pass<Share>, why: Why) -> Result<Option<Duration>
     let was_asked = delete::was_asked(&pass);
     drop_finalizer(&mut pass).await?;
     // After the write: a conflict begins the pass again, and would tell it twice.
+    if why == Why::RecordLost {
+        pass.warn_of_lost_record(record_lost(&pass.object));
+    }
     if let Some(id) = &pass.status.share_id {
         let why = match why {
             Why::Suspended => "the Share was suspended when it was deleted",
-            Why::NothingMade | Why::Retained => "deletionPolicy is Retain",
+            Why::NothingMade | Why::RecordLost | Why::Retained => "deletionPolicy is Retain",
         };
         let message = if was_asked {
             format!(
@@ -76,6 +80,17 @@ pub async fn release(mut pass: Pass<Share>, why: Why) -> Result<Option<Duration>
         pass.event(Note::normal(EventReason::Retained), message);
     }
     Ok(None)
+}
+
+/// What may stay at Cloudflare of a Share whose status was wiped, or restored without it.
+fn record_lost(share: &Share) -> String {
+    let spec = &share.spec;
+    let name = spec.name.as_deref().or(spec.share_id.as_deref()).or(share.metadata.name.as_deref()).unwrap_or_default();
+    format!(
+        "the status that says which share this object made is lost, so nothing is deleted at Cloudflare: if share {name} of \
+         account {} exists, it stays and its recipients still receive it",
+        spec.account_id,
+    )
 }
 
 /// Takes the finalizer off: what the object keeps for others is handed over first.
@@ -109,7 +124,7 @@ pub fn open(mut pass: Pass<Share>, desired: Desired, credential: &ResolvedCreden
     // Before the mode, in which nothing is written while the breaker is open: a person may close it in this pass.
     breaker::close_breaker(&mut pass, &session);
     let mode = mode(&pass, &session, &desired);
-    SharePass { pass, session, desired, mode, counted: false, listed: false, failed: Vec::new() }
+    SharePass { pass, session, desired, mode, counted: false, listed: false, unlisted: None, failed: Vec::new() }
 }
 
 /// Adds the finalizer if anything is recorded, and takes over the records of rows that other objects declared before.

@@ -1,13 +1,16 @@
-//! Which of a Share's objects are out of the operator's scope, and what may not be removed because of them?
+//! Which of a Share's objects does the watch not show, and what may not be removed because of them?
 
 use std::time::Duration;
 
 use super::plan::Plan;
+use super::removals;
 use super::share_pass::SharePass;
-use crate::api::{ObjectKey, Reason};
+use crate::api::{ObjectKey, Reason, ShareRecipient, ShareResource};
+use crate::core::row_key::RowKey;
 use crate::core::row_step::Step;
 use crate::core::share_step::Mode;
-use crate::operator::cluster::outside::{Outside, Recency};
+use crate::operator::cluster::outside::{self, Outside, Recency};
+use crate::operator::cluster::reconciled::Reconciled;
 use crate::operator::delays;
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::rows::declare::Sibling;
@@ -19,63 +22,108 @@ const MAX_AGE_FOR_UNMANAGED: Duration = Duration::from_secs(600);
 /// A message names so many objects.
 const MAX_NAMED: usize = 3;
 
-/// What a look at the objects out of scope came to.
+/// What a look at the objects outside came to.
 pub enum Looked {
     /// Everything is known that the plan needs.
     Enough,
-    /// It was done now: plan again.
-    Now,
+    /// Others are known now: plan again.
+    News,
+    /// They were listed too shortly before, and are to be listed once more.
+    Soon,
     /// They cannot be listed, so nothing may be removed.
     Not(Verdict),
 }
 
-/// Before rows are removed, or said to be declared by nobody: looks for objects that declare them unseen.
-pub async fn find_hidden_children(share: &mut SharePass, plan: &Plan, requested: bool) -> Looked {
+/// Before rows are said to be declared by nobody: looks for objects that declare them and that the watch does not show,
+/// since their labels are others or it is late.
+pub async fn look_for_children_outside(share: &mut SharePass, plan: &Plan, requested: bool) -> Looked {
     if share.mode != Mode::Manage {
         return Looked::Enough;
     }
-    let is = |wanted: Step| plan.rows.values().any(|row| row.step == wanted);
-    let unmanaged = plan.rows.values().any(RowPlan::is_foreign);
+    let has_selector = share.pass.context.cluster.outside.selector().is_some();
+    let removed: Vec<RowKey> = removals::planned(share, plan);
+    let unmanaged = has_selector && plan.rows.values().any(RowPlan::is_foreign);
     let has_outside = share.desired.siblings.iter().any(|sibling| sibling.outside);
-    let within = match (is(Step::Remove), has_outside, unmanaged) {
-        (true, _, _) => delays::FRESH,
-        (false, true, _) => delays::HUMAN,
-        (false, false, true) => MAX_AGE_FOR_UNMANAGED,
+    let within = match (!removed.is_empty(), has_outside, unmanaged) {
+        (true, _, _) if has_selector => delays::FRESH,
+        (_, true, _) => delays::HUMAN,
+        // Before they are removed, `look_before_removal` has the last word.
+        (true, false, _) | (false, false, true) => MAX_AGE_FOR_UNMANAGED,
         (false, false, false) => return Looked::Enough,
     };
     // Somebody says that the labels are another way now.
     let asked = (requested && has_outside).then(|| share.pass.outdated_before(true));
-    let context = share.pass.context.clone();
-    let namespace = &share.pass.key.name.namespace;
-    match context
-        .cluster
-        .outside
-        .look(&context.cluster.index, namespace, Recency { within, asked, complete: true })
-        .await
-    {
-        Ok(false) => Looked::Enough,
-        Ok(true) => {
-            share.desired.look_again(&share.pass.object, &context.cluster.index);
-            Looked::Now
-        }
-        Err(error) => {
-            tracing::warn!(%error, "the objects outside --watch-label-selector cannot be listed, so nothing is removed");
-            let message = format!(
-                "nothing is removed from this share, because cfshare cannot list the ShareRecipients and \
-                 ShareResources in namespace {namespace} that do not match --watch-label-selector: {error}"
-            );
-            Looked::Not(Verdict::unknown_stalled(Reason::OutOfScope, message).requeue_after(delays::TRANSIENT))
-        }
+    // What was listed before an edit does not show the objects that came with it.
+    let asked = asked.max((!removed.is_empty()).then(|| removals::handed_over_at(share)));
+    let all = has_outside || unmanaged;
+    let kinds = Kinds::of(&removed);
+    let kinds = Kinds { recipients: all || kinds.recipients, resources: all || kinds.resources };
+    look(share, kinds, Recency { within, asked, complete: true }).await
+}
+
+/// Before these rows are removed because nobody declares them: the objects of the namespace that may do so were listed a
+/// moment ago, and after the edit that took the rows away.
+pub async fn look_before_removal(share: &mut SharePass, removed: &[RowKey]) -> Looked {
+    let asked = Some(removals::handed_over_at(share));
+    look(share, Kinds::of(removed), Recency { within: delays::FRESH, asked, complete: true }).await
+}
+
+/// Which kinds of objects may declare what is asked about.
+#[derive(Clone, Copy)]
+struct Kinds {
+    recipients: bool,
+    resources: bool,
+}
+
+impl Kinds {
+    fn of(rows: &[RowKey]) -> Kinds {
+        Kinds { recipients: rows.iter().any(RowKey::is_recipient), resources: rows.iter().any(RowKey::is_resource) }
     }
 }
 
-/// The message about objects that declare rows of this share and are out of scope.
+async fn look(share: &mut SharePass, kinds: Kinds, recency: Recency) -> Looked {
+    let recipients = if kinds.recipients { look_for::<ShareRecipient>(share, recency).await } else { Looked::Enough };
+    let resources = if kinds.resources { look_for::<ShareResource>(share, recency).await } else { Looked::Enough };
+    for looked in [recipients, resources] {
+        match looked {
+            Looked::Enough | Looked::News => {}
+            Looked::Soon | Looked::Not(_) => return looked,
+        }
+    }
+    // Whoever listed them, it may have been after this pass began.
+    let is_news = share.desired.look_again(&share.pass.object, &share.pass.context.cluster.index);
+    if is_news { Looked::News } else { Looked::Enough }
+}
+
+/// Looks for objects of one kind.
+async fn look_for<K: Reconciled>(share: &SharePass, recency: Recency) -> Looked {
+    let (cluster, namespace) = (&share.pass.context.cluster, &share.pass.key.name.namespace);
+    let error = match cluster.outside.look::<K>(&cluster.index, namespace, recency).await {
+        Ok(outside::Looked::Before | outside::Looked::Now) => return Looked::Enough,
+        Ok(outside::Looked::Soon) => return Looked::Soon,
+        Err(error) => error,
+    };
+    tracing::warn!(%error, namespace = %namespace, "{}s cannot be listed, so none of what they may declare is removed", K::KIND);
+    let message = |which: &str| {
+        format!(
+            "nothing is removed from this share that a {} may declare, because cfshare cannot list those in namespace \
+             {namespace}{which}: {error}",
+            K::KIND
+        )
+    };
+    let verdict = match cluster.outside.selector() {
+        Some(_) => Verdict::unknown_stalled(Reason::OutOfScope, message(" that do not match --watch-label-selector")),
+        None => Verdict::unknown(Reason::Progressing, message("")),
+    };
+    Looked::Not(verdict.requeue_after(outside::FAILED_GAP))
+}
+
+/// The message about objects outside that declare rows of this share.
 pub fn out_of_scope(share: &SharePass) -> Option<Verdict> {
-    let mut outside: Vec<&Sibling> = share.desired.siblings.iter().filter(|sibling| sibling.outside).collect();
+    let (late, mut outside): (Vec<&Sibling>, Vec<&Sibling>) =
+        share.desired.siblings.iter().filter(|sibling| sibling.outside).partition(|sibling| sibling.late);
     outside.sort_by_key(|sibling| &sibling.key);
-    let first = outside.first()?;
-    let named: Vec<String> =
-        outside.iter().map(|sibling| format!("{} {}", sibling.key.kind, sibling.key.name.name)).collect();
+    let Some(first) = outside.first() else { return unseen(late) };
     let (does, declares) = match outside.len() {
         1 => ("does", "it declares"),
         _ => ("do", "they declare"),
@@ -83,10 +131,28 @@ pub fn out_of_scope(share: &SharePass) -> Option<Verdict> {
     let message = format!(
         "{} {does} not match --watch-label-selector, so cfshare does not reconcile what {declares}, and leaves it \
          at Cloudflare as it is. Restore the labels: {}",
-        first_and_more(&named, MAX_NAMED),
+        named(&outside),
         into_scope(&share.pass.context.cluster.outside, &first.key),
     );
     Some(Verdict::stalled(Reason::OutOfScope, message).requeue_after(delays::HUMAN))
+}
+
+/// What is reported of objects that exist, match, and were not brought by the watch.
+fn unseen(mut late: Vec<&Sibling>) -> Option<Verdict> {
+    late.sort_by_key(|sibling| &sibling.key);
+    let namespace = &late.first()?.key.name.namespace;
+    let message = format!(
+        "cfshare has not received {} from the API server's watch yet, and leaves what is declared there at Cloudflare as it \
+         is. If this persists, objects in namespace {namespace} cannot be listed or watched",
+        named(&late),
+    );
+    Some(Verdict::working(Reason::Progressing, message).requeue_after(delays::HUMAN))
+}
+
+fn named(siblings: &[&Sibling]) -> String {
+    let named: Vec<String> =
+        siblings.iter().map(|sibling| format!("{} {}", sibling.key.kind, sibling.key.name.name)).collect();
+    first_and_more(&named, MAX_NAMED)
 }
 
 impl Plan {

@@ -142,3 +142,40 @@ pub fn not_backing_off(
     keys.retain(|key| share.pass.write_block(&write(&share.row(seen, key))).is_none());
     keys
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::core::time::At;
+    use crate::operator::rows::inventory;
+    use crate::operator::share::samples::{self, ID, OWNER};
+
+    #[test]
+    fn a_declared_resource_is_not_pruned_though_cloudflare_writes_its_id_without_dashes() {
+        let (uuid, bare) = ("b6a1c4de-0b8c-4f5e-9a3d-2c1b0a9f8e7d", "b6a1c4de0b8c4f5e9a3d2c1b0a9f8e7d");
+        let row =
+            json!({"id": "row1", "resource_account_id": OWNER, "resource_id": bare, "resource_type": "gateway-policy"});
+        let seen = ObservedShare::new(samples::remote(ID, json!({"resources": [row]})), At(0));
+        let spec = json!({"prune": true, "resources": [{"type": "gateway-policy", "id": uuid}]});
+        let entry = json!({"type": "gateway-policy", "id": uuid, "accountID": OWNER});
+        for (recorded, expected) in [(json!([]), Step::Confirm), (json!([entry]), Step::Keep)] {
+            let share = samples::share(spec.clone(), json!({"inventory": {"resources": recorded}}));
+            let index = samples::index(vec![share.clone()], Vec::new());
+            let (desired, status) = (samples::desired(&share, &index), samples::status(&share));
+            let input = PlanInput {
+                desired: &desired,
+                share_id: Some(ID),
+                entries: &inventory::entries(&status.inventory),
+                settings: &Settings::default(),
+                observing: false,
+                memories: None,
+                announced: None,
+            };
+            let rows = input.plan(&seen).rows;
+            let steps: Vec<Step> = rows.iter().filter(|(key, _)| key.is_resource()).map(|(_, row)| row.step).collect();
+            assert_eq!(steps, [expected]);
+        }
+    }
+}

@@ -9,6 +9,7 @@ use super::{losses, plan};
 use crate::api::CONFIRM_REMOVALS;
 use crate::core::row_key::RowKey;
 use crate::core::row_step::Step;
+use crate::core::time::At;
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::inventory::Entry;
 use crate::operator::stop::Stop;
@@ -28,7 +29,7 @@ pub fn losing(share: &SharePass, seen: &ObservedShare) -> Losing {
 /// What would be lost now. A person's confirmation is recorded before it counts, and closed once nothing is left of it.
 pub async fn settle_confirmation(share: &mut SharePass, seen: &ObservedShare) -> Result<Losing, Stop> {
     let mut losing = losing(share, seen);
-    losing.record_totals(&mut share.pass.status);
+    losing.record_totals(&share.pass.object, &mut share.pass.status);
     if losing.is_nothing() {
         losses::close_confirmation(&mut share.pass.status);
         return Ok(losing);
@@ -59,6 +60,16 @@ pub fn deferred_for(share: &SharePass, plan: &Plan) -> Option<Duration> {
     let since_edit = share.pass.memory(|memory| now.since(memory.edited_at));
     let waiting = !plan.of(|step| step == Step::Remove).is_empty();
     (waiting && since_edit < HANDOVER_TIME).then(|| HANDOVER_TIME - since_edit)
+}
+
+/// The rows that are to be removed, as far as the plan tells, and need not wait for what may come with the edit.
+pub fn planned(share: &SharePass, plan: &Plan) -> Vec<RowKey> {
+    if deferred_for(share, plan).is_some() { Vec::new() } else { plan.of(|step| step == Step::Remove) }
+}
+
+/// From when on an object must be there that takes over what the last edit took away.
+pub fn handed_over_at(share: &SharePass) -> At {
+    share.pass.memory(|memory| memory.edited_at).plus(HANDOVER_TIME)
 }
 
 /// Removes a batch; what counts is recorded before.
@@ -97,8 +108,8 @@ pub fn note_removal(share: &mut SharePass, key: &RowKey) {
     let mut entries = share.entries();
     entries.entry(key.clone()).and_modify(|entry| {
         if entry.intended_at.is_none() || answered {
-            let name = entry.name.take();
-            *entry = Entry::settled_long_ago().named(name);
+            let label = entry.label.take();
+            *entry = Entry::settled_long_ago().labelled(label);
         }
     });
     share.record(&entries);

@@ -17,7 +17,7 @@ const MAX_AGE_FOR_REPORTS: Duration = Duration::from_secs(600);
 /// A look was made since the start, and since the last Share left the watch.
 const ONCE: Duration = Duration::MAX;
 
-/// Looks for claims of Shares that are out of scope, as recent as the step needs them. Returns whether to decide again.
+/// Looks for claims of Shares outside, as recent as the step needs them. Returns whether to decide again.
 pub async fn look_for_rivals(share: &SharePass, step: &Step) -> Result<bool, Stop> {
     let has_namesake = || {
         let id = share.pass.status.recorded_share();
@@ -40,6 +40,7 @@ pub async fn look_for_rivals(share: &SharePass, step: &Step) -> Result<bool, Sto
         Step::Maintain
         | Step::Read(_)
         | Step::GiveUp
+        | Step::Withdraw
         | Step::Forget
         | Step::Release
         | Step::Wait(_)

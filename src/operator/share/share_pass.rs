@@ -35,6 +35,8 @@ pub struct SharePass {
     pub counted: bool,
     /// The recipients were listed in this pass in order to replace them, however long that took.
     pub listed: bool,
+    /// Why it is not known who declares the rows that are to be removed, so that none is.
+    pub unlisted: Option<Verdict>,
     /// Changes that failed in this pass, for a reason that may be theirs alone: the others are made first.
     pub failed: Vec<(String, Error)>,
 }
@@ -83,7 +85,7 @@ impl SharePass {
     }
 
     /// The label that the manifest gives a row.
-    pub fn name_of(&self, key: &RowKey) -> Option<Interned> {
+    pub fn declared_label(&self, key: &RowKey) -> Option<Interned> {
         self.desired.inline.get(key).and_then(|declaration| declaration.label.clone())
     }
 
@@ -114,7 +116,7 @@ impl SharePass {
     pub fn intend<'k>(&mut self, keys: impl IntoIterator<Item = &'k RowKey>, now: At) {
         let mut entries = self.entries();
         for key in keys {
-            entries.insert(key.clone(), Entry::intended(clock::time(now)).named(self.name_of(key)));
+            entries.insert(key.clone(), Entry::intended(clock::time(now)).labelled(self.declared_label(key)));
             self.pass.memory(|memory| memory.answered.remove(key));
         }
         self.pass.status.bound_uid = uid_of(self.pass.object.as_ref());

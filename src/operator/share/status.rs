@@ -6,7 +6,7 @@ use super::share_pass::SharePass;
 use super::{bulk, exceptions, exclusions, members, name, outside, plan, removals, rivals, waivers};
 use crate::api::status::{RecipientCounts, ResourceCounts, UnmanagedEntry};
 use crate::api::{Reason, int32};
-use crate::cloudflare::{AssociationStatus, ShareStatus, clean};
+use crate::cloudflare::{AssociationStatus, Share as RemoteShare, ShareStatus, clean};
 use crate::core::id::ShareId;
 use crate::core::interned::Interned;
 use crate::core::row_key::RowKey;
@@ -27,10 +27,7 @@ const MAX_STRANGE_POLLS: u32 = 10;
 pub fn report(share: &mut SharePass, id: &ShareId, seen: &ObservedShare, plan: &Plan) -> Verdict {
     let status = &mut share.pass.status;
     status.share_id = Some(id.as_str().into());
-    status.account_name =
-        Some(clean(&seen.share.account_name, MAX_MESSAGE).into()).filter(|name: &Interned| !name.is_empty());
-    status.target_type = Some(seen.share.target_type.to_string().into());
-    status.remote_status = Some(seen.share.status.to_string().into());
+    [status.account_name, status.target_type, status.remote_status] = words(&seen.share);
     if status.share_name.is_none() || share.mode != Mode::Manage {
         status.share_name = Some(clean(&seen.share.name, MAX_MESSAGE).into());
     }
@@ -46,6 +43,12 @@ pub fn report(share: &mut SharePass, id: &ShareId, seen: &ObservedShare, plan: &
     };
     let verdict = verdict.requeue_within(members::look_again(share, seen));
     waivers::note_ends(share, &row_states, verdict)
+}
+
+/// What is recorded of a share in Cloudflare's words: the name of its account, its target, and its status.
+pub fn words(share: &RemoteShare) -> [Option<Interned>; 3] {
+    let name = Some(clean(&share.account_name, MAX_MESSAGE).into()).filter(|name: &Interned| !name.is_empty());
+    [name, Some(share.target_type.to_string().into()), Some(share.status.to_string().into())]
 }
 
 fn judge(
@@ -73,6 +76,11 @@ fn so_far(share: &SharePass, seen: &ObservedShare) -> String {
     let resources = status.resources.as_ref().map(|counts| format!("{} resources active", counts.summary));
     let counted = recipients.into_iter().chain(resources).collect::<Vec<_>>().join(", ");
     counted + &members::unexplained(share, seen)
+}
+
+/// What is said of a share that is Ready as `status` recorded it, and has no exceptions.
+pub fn ready_message(share: &SharePass, id: &ShareId, seen: &ObservedShare) -> String {
+    rivals::with_namesake(share, id, so_far(share, seen))
 }
 
 /// What is reported of the rows while the share is not made: those that were refused.
@@ -143,13 +151,10 @@ fn list_unmanaged(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) {
         .rows
         .iter()
         .filter(|(_, row)| row.is_foreign())
-        .map(|(key, _)| {
-            let (account_id, kind, id) = exceptions::columns(key);
-            UnmanagedEntry { account_id, kind, id, state: row_state(key, seen, None).word }
-        })
+        .map(|(key, _)| UnmanagedEntry { row: exceptions::row_ref(key), state: row_state(key, seen, None).word })
         .collect();
     // Of recipients the counts tell as well.
-    unmanaged.sort_by_key(|entry| entry.account_id.is_some());
+    unmanaged.sort_by_key(|entry| entry.row.account_id.is_some());
     share.pass.status.unmanaged_count = int32(unmanaged.len());
     share.pass.status.unmanaged = unmanaged.into_iter().take(MAX_UNMANAGED).collect();
 }
@@ -253,7 +258,7 @@ fn under_way(
         message = format!("{message}; {leaving} being removed");
     }
     if is_uncounted(share, seen) {
-        message = format!("{message}; Cloudflare does not say how many accounts receive the share");
+        message = format!("{message}; {}", uncounted(follows));
     }
     if let Some(stuck) = stuck {
         message = format!("{message}. {}", stuck.message);
@@ -269,6 +274,18 @@ fn under_way(
 /// Without counts nobody knows who receives an organization's share.
 fn is_uncounted(share: &SharePass, seen: &ObservedShare) -> bool {
     share.desired.organization.is_some() && seen.counts.is_none()
+}
+
+/// `may_come`: the counts may be those of a change that takes effect.
+fn uncounted(may_come: bool) -> String {
+    let what = "Cloudflare does not say how many accounts receive the share";
+    if may_come {
+        return what.to_owned();
+    }
+    format!(
+        "{what}, so cfshare does not know whether all of them do. `cfshare received --account <ID>` shows what one account \
+         receives. Nothing is changed meanwhile; if it stays so, ask Cloudflare's support"
+    )
 }
 
 /// Whether an unknown status, or counts that are missing, may be those of a change that takes effect. Nobody knows how long

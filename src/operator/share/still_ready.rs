@@ -5,10 +5,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::desired::Desired;
-use super::exceptions;
 use super::plan::Plan;
+use super::{exceptions, status};
 use crate::api::int32;
-use crate::api::status::{ShareStatus, UnmanagedEntry};
+use crate::api::status::{RowRef, ShareStatus, UnmanagedEntry};
 use crate::cloudflare::ShareStatus as RemoteStatus;
 use crate::core::interned::Interned;
 use crate::core::row_key::RowKey;
@@ -23,9 +23,14 @@ use crate::operator::rows::row_state::{State, Totals, row_state};
 pub struct AtRest {
     is_active: bool,
     name: Option<String>,
+    words: [Option<Interned>; 3],
     totals: Totals,
     /// How many recipients and resources are declared, by any object. An organization's recipients are not declared.
     declared: (Option<i32>, i32),
+    /// How many of those are in place. Of declared recipients a sweep does not show which are.
+    in_place: (i32, i32),
+    /// How much else the status lists that a sweep does not prove: exceptions, drift, and removals that are blocked.
+    doubtful: i32,
     /// The rows that the Share itself declares, and whether a call for them is announced and not confirmed.
     inline: BTreeMap<RowKey, bool>,
     /// Resources that nobody here declared, with their state; `None`: more than the status lists. Recipients are in the totals.
@@ -39,17 +44,23 @@ impl AtRest {
     pub fn recorded(status: &ShareStatus, desired: &Desired) -> AtRest {
         let recipients = status.recipients.clone().unwrap_or_default();
         let entries = inventory::entries(&status.inventory);
-        let ends_with_recipient = status.unmanaged.last().is_some_and(|entry| entry.account_id.is_some());
+        let ends_with_recipient = status.unmanaged.last().is_some_and(|entry| entry.row.account_id.is_some());
         let are_listed = status.unmanaged_count <= int32(status.unmanaged.len()) || ends_with_recipient;
-        let resource = |entry: &UnmanagedEntry| Some((entry.kind.clone()?, entry.id.clone()?, entry.state.clone()));
+        let resource = |entry: &UnmanagedEntry| foreign(&entry.row, &entry.state);
         AtRest {
             is_active: true,
             name: status.share_name.as_deref().map(str::to_owned),
+            words: [&status.account_name, &status.target_type, &status.remote_status].map(Clone::clone),
             totals: Totals::recorded(&recipients),
             declared: (
                 desired.organization.is_none().then_some(recipients.declared),
                 status.resources.as_ref().map_or(0, |resources| resources.declared),
             ),
+            in_place: (recipients.associated, status.resources.as_ref().map_or(0, |resources| resources.active)),
+            doubtful: int32(status.exceptions.len())
+                .saturating_add(status.exceptions_omitted)
+                .saturating_add(int32(status.common.drift.len()))
+                .saturating_add(status.blocked_removals),
             foreign: are_listed.then(|| status.unmanaged.iter().filter_map(resource).collect()),
             inline: entries.into_iter().map(|(key, entry)| (key, entry.intended_at.is_some())).collect(),
             restless: BTreeSet::new(),
@@ -60,21 +71,33 @@ impl AtRest {
     pub fn observed(seen: &ObservedShare, desired: &Desired, plan: &Plan) -> AtRest {
         let declared = |is: fn(&RowKey) -> bool| int32(desired.all.keys().filter(|key| is(key)).count());
         let recipients = || declared(|key| key.is_recipient());
+        let is_in_place = |key: &&RowKey| key.is_resource() && row_state(key, seen, None).state == State::InPlace;
+        let associated = match desired.organization {
+            Some(_) => seen.counts.map_or(0, |counts| int32(counts.associated)),
+            None => recipients(),
+        };
         let resource = |(key, row): (&RowKey, &RowPlan)| {
-            let (_, kind, id) = exceptions::columns(key);
-            Some((kind?, id?, row_state(key, seen, None).word)).filter(|_| row.is_foreign())
+            foreign(&exceptions::row_ref(key), &row_state(key, seen, None).word).filter(|_| row.is_foreign())
         };
         let restless = plan.rows.iter().filter(|(key, row)| !is_at_rest(key, row.step, seen, desired));
         AtRest {
             is_active: seen.share.status == RemoteStatus::Active,
             name: Some(seen.share.name.clone()),
+            words: status::words(&seen.share),
             totals: Totals::observed(seen),
             declared: (desired.organization.is_none().then(recipients), declared(|key| key.is_resource())),
+            in_place: (associated, int32(desired.all.keys().filter(is_in_place).count())),
+            doubtful: 0,
             foreign: Some(plan.rows.iter().filter_map(resource).collect()),
             inline: desired.inline.keys().map(|key| (key.clone(), false)).collect(),
             restless: restless.map(|(key, _)| key.clone()).collect(),
         }
     }
+}
+
+/// A resource with its state.
+fn foreign(row: &RowRef, state: &str) -> Option<(Interned, Interned, String)> {
+    row.resource().map(|(kind, id)| (kind.clone(), id.clone(), state.to_owned()))
 }
 
 /// Whether a row calls for nothing. For recipients that were never listed the totals are compared.
@@ -95,7 +118,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::api::Share;
+    use crate::api::{Share, ShareRecipient};
     use crate::core::time::At;
     use crate::operator::rows::facts::RowMemories;
     use crate::operator::settings::Settings;
@@ -109,6 +132,9 @@ mod tests {
         json!({
             "shareID": ID,
             "shareName": "waf",
+            "accountName": "Security",
+            "targetType": "account",
+            "remoteStatus": "active",
             "recipients": {"declared": 1, "associated": 1, "pending": 0, "failed": 0, "inPlace": 1, "summary": "1/1"},
             "resources": {"declared": 1, "active": 1, "summary": "1/1"},
             "inventory": {
@@ -120,14 +146,23 @@ mod tests {
 
     /// What was recorded, and what a restarted operator sees in its first sweep.
     fn compare(share: &Share, remote: Value) -> (AtRest, AtRest) {
-        let index = samples::index(vec![share.clone()], Vec::new());
+        compare_with(share, Vec::new(), remote)
+    }
+
+    fn compare_with(share: &Share, recipients: Vec<ShareRecipient>, remote: Value) -> (AtRest, AtRest) {
+        let index = samples::index(vec![share.clone()], recipients);
         let (desired, status) = (samples::desired(share, &index), samples::status(share));
         let now = At(1_000_000_000);
         let seen = ObservedShare::new(samples::remote(ID, remote), now);
         let settings = Settings { settle_time: Duration::from_secs(240), ..Settings::default() };
         let entries = inventory::entries(&status.inventory);
-        let memories =
-            RowMemories { serving_since: now, now, confirmed: Default::default(), answered: Default::default() };
+        let memories = RowMemories {
+            serving_since: now,
+            now,
+            confirmed: Default::default(),
+            answered: Default::default(),
+            unsent: Default::default(),
+        };
         let input = PlanInput {
             desired: &desired,
             share_id: status.share_id.as_deref(),
@@ -192,6 +227,49 @@ mod tests {
             let (recorded, observed) = compare(&samples::share(json!({}), ready()), remote);
             assert_ne!(recorded, observed, "{what}");
         }
+    }
+
+    /// What is recorded of them would stay though it has passed: the sweep shows only part of it.
+    #[test]
+    fn whatever_else_is_recorded_than_rows_in_place_is_looked_at() {
+        let exception = |row: Value| {
+            let mut entry = json!({"state": "pending", "since": "2026-01-01T00:00:00Z"});
+            entry.as_object_mut().expect("an object").extend(row.as_object().cloned().unwrap_or_default());
+            entry
+        };
+        let resource = exception(json!({"type": "custom-ruleset", "id": RULESET}));
+        let table = [
+            ("a resource that was not active", "/resources/active", json!(0)),
+            ("a resource among the exceptions", "/exceptions", json!([resource])),
+            ("a recipient that was not associated", "/recipients/associated", json!(0)),
+            ("a recipient among the exceptions", "/exceptions", json!([exception(json!({"accountID": ALPHA}))])),
+            ("exceptions that are not listed", "/exceptionsOmitted", json!(1)),
+            ("drift", "/drift", json!([{"path": "name", "desired": "a", "observed": "b"}])),
+            ("removals that were blocked", "/blockedRemovals", json!(1)),
+            ("another name of the account", "/accountName", json!("Sales")),
+            ("another target", "/targetType", json!("organization")),
+            ("another status at Cloudflare", "/remoteStatus", json!("deleting")),
+        ];
+        for (what, path, value) in table {
+            let mut status = ready();
+            match status.pointer_mut(path) {
+                Some(field) => *field = value,
+                None => status[path.trim_start_matches('/')] = value,
+            }
+            let (recorded, observed) = compare(&samples::share(json!({}), status), json!({}));
+            assert_ne!(recorded, observed, "{what}");
+        }
+    }
+
+    #[test]
+    fn rows_of_other_objects_that_are_in_place_are_still_so() {
+        let share = samples::share(json!({"recipients": []}), {
+            let mut status = ready();
+            status["inventory"]["recipients"] = json!([]);
+            status
+        });
+        let (recorded, observed) = compare_with(&share, vec![samples::recipient(json!({}))], json!({}));
+        assert_eq!(recorded, observed);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use cfshare::cloudflare::{Client, Credential, Error, ErrorClass, Options, Target, WriteOutcome};
+use cfshare::cloudflare::{Client, Credential, Error, ErrorClass, Options, WriteOutcome};
 use cfshare::core::id::{AccountId, ShareId};
 
 pub const CANARY: &str = "canary-7f3a9c1e5b2d4f60";
@@ -101,8 +101,8 @@ pub fn token() -> Credential {
 pub fn post(options: Options) -> Error {
     let client = Client::new(options).unwrap();
     let share = ShareId::parse("s1").unwrap();
-    let target = Target::Account(AccountId::parse("a1").unwrap());
-    let error = block_on(client.api(&token(), &account()).add_recipient(&share, &target)).unwrap_err();
+    let recipient = AccountId::parse("a1").unwrap();
+    let error = block_on(client.api(&token(), &account()).add_recipient(&share, &recipient)).unwrap_err();
     let shown = format!("{error} {error:?} {:?}", error.head());
     assert!(!shown.contains("canary"), "{shown}");
     assert!(!shown.contains("client/v4"), "{shown}");

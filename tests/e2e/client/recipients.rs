@@ -19,8 +19,7 @@ fn list_recipients(stage: &Stage) {
     let share = stage.share();
     let lame = an_account();
     stage.simulator.account(lame.as_str(), |account| account.entitled = false);
-    let target = Target::Account(lame.clone());
-    stage.run(stage.api().add_recipient(&share.id, &target)).unwrap();
+    stage.run(stage.api().add_recipient(&share.id, &lame)).unwrap();
     stage.settle();
     let page = stage.run(stage.api().list_recipients(&share.id, 1)).unwrap().body;
     assert_eq!(page.total_count, Some(2));
@@ -35,8 +34,7 @@ fn list_recipients(stage: &Stage) {
 fn add_recipient(stage: &Stage) {
     let share = stage.share();
     let account = an_account();
-    let target = Target::Account(account.clone());
-    let row = stage.run(stage.api().add_recipient(&share.id, &target)).unwrap().body;
+    let row = stage.run(stage.api().add_recipient(&share.id, &account)).unwrap().body.expect("a row");
     assert_eq!(row.account_id, account);
     assert_eq!(row.association_status, AssociationStatus::Associating);
     assert_eq!(stage.receiving(&share.id).len(), 2);
@@ -47,8 +45,7 @@ fn add_recipient(stage: &Stage) {
 fn replace_recipients(stage: &Stage) {
     let share = stage.share();
     let accounts = [an_account(), an_account()];
-    let targets = accounts.clone().map(Target::Account);
-    assert_eq!(stage.run(stage.api().replace_recipients(&share.id, &targets)).unwrap().head.status, 204);
+    assert_eq!(stage.run(stage.api().replace_recipients(&share.id, &accounts)).unwrap().head.status, 204);
     let mut receiving = stage.receiving(&share.id);
     let mut wanted = accounts.map(|account| account.to_string());
     receiving.sort();
@@ -81,7 +78,7 @@ fn excluded_recipients(stage: &Stage) {
     assert_eq!(stage.receiving(&share.id).len(), 3);
     let list = || stage.run(stage.api().list_excluded(&share.id, 1)).unwrap().body.rows;
     assert!(list().is_empty());
-    let add = |member| stage.run(stage.api().add_excluded(&share.id, member)).unwrap().body;
+    let add = |member| stage.run(stage.api().add_excluded(&share.id, member)).unwrap().body.expect("a row");
     let row = add(&members[0]);
     assert_eq!(row.account_id, members[0]);
     assert_eq!(list(), std::slice::from_ref(&row));

@@ -24,7 +24,7 @@ fn list_resources(stage: &Stage) {
 fn add_resource(stage: &Stage) {
     let share = stage.share();
     let new = NewResource { id: SourceId::parse(&random_id()).unwrap(), kind: "custom-ruleset".into(), ..a_resource() };
-    let row = stage.run(stage.api().add_resource(&share.id, &new)).unwrap().body;
+    let row = stage.run(stage.api().add_resource(&share.id, &new)).unwrap().body.expect("a row");
     assert_eq!((&row.resource_id, &row.resource_account_id), (&new.id, &new.account));
     assert_eq!((row.status, row.meta), (ResourceStatus::Active, new.meta));
     assert_eq!(stage.resources(&share.id).len(), 2);

@@ -1,6 +1,8 @@
-//! What becomes of the shares when somebody deletes the CRD?
+//! What becomes of the shares when somebody deletes the CRD, or a tool would?
 
 use cfshare_simulator::random_id;
+use cfshare_testbed::process;
+use serde::Deserialize;
 
 use super::node::Node;
 use super::site::{SYSTEM, Site, share, tenant};
@@ -50,4 +52,51 @@ pub fn deleted() {
         site.list(TEAM, "shares.cfshare.dev").iter().filter(waits).count() == SHARES - PROTECTED - 5
     });
     assert_eq!(site.live(&account).len(), SHARES - 5);
+}
+
+/// Helm deletes what a newer release does not have, unless the object in the cluster says that it stays.
+pub fn applied_again() {
+    let site = Site::start();
+    let names = ["shares.cfshare.dev", "sharerecipients.cfshare.dev", "shareresources.cfshare.dev"];
+    let delete = |names: &[&str]| {
+        site.kubectl(&[&["delete", "crd", "--timeout=180s"], names].concat());
+    };
+    let uids = || names.map(|name| site.get("", "crd", name).map(|crd| crd["metadata"]["uid"].clone()));
+    let established = || {
+        let wait = ["wait", "--for=condition=Established", "--timeout=60s", "crd"];
+        site.kubectl(&[&wait[..], &names].concat());
+    };
+    // The policy would refuse it, too.
+    let release = |verb: &str, more: &[&str]| {
+        site.release(verb, &[more, &["--set", "deletionProtection.enabled=false"]].concat());
+    };
+    release("install", &[]);
+    established();
+
+    delete(&names);
+    let crds = serde_json::json!({ "apiVersion": "v1", "kind": "List", "items": printed() });
+    site.apply("default", &crds.to_string());
+    established();
+    let before = uids();
+    release("upgrade", &["--set", "crds.enabled=false"]);
+    assert_eq!(before, uids());
+
+    // Helm brings back by itself what is lost, and keeps it.
+    let take = ["--take-ownership", "--force-conflicts", "--set", "crds.enabled=true"];
+    release("upgrade", &take);
+    delete(&names[1..2]);
+    release("upgrade", &["--set", "crds.enabled=true"]);
+    established();
+    let before = uids();
+    assert!(before.iter().all(Option::is_some), "{before:?}");
+    site.helm(&["uninstall", "cfshare", "--namespace", SYSTEM]);
+    assert_eq!(before, uids());
+}
+
+/// What `cfshare crds` prints.
+fn printed() -> Vec<serde_json::Value> {
+    let output = process::program(env!("CARGO_BIN_EXE_cfshare")).arg("crds").output().expect("it runs");
+    let text = String::from_utf8(output.stdout).expect("text");
+    let documents = serde_yaml::Deserializer::from_str(&text);
+    documents.map(|document| serde_json::Value::deserialize(document).expect("YAML")).collect()
 }

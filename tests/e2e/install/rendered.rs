@@ -193,6 +193,24 @@ pub fn odd_names(world: &World) {
     assert_eq!(kept.matches(options).count(), 3, "what protects the CRDs stays beside other options");
 }
 
+pub fn kept(world: &World) {
+    for (set, annotations) in [
+        ("crds.keep=true", ["helm.sh/resource-policy: keep", "kustomize.toolkit.fluxcd.io/prune: disabled"]),
+        ("crds.keep=false", ["cfshare.dev/allow-deletion: \"true\"", "kustomize.toolkit.fluxcd.io/prune: disabled"]),
+        (
+            r"crds.keep=false,crds.annotations.helm\.sh/resource-policy=keep",
+            ["helm.sh/resource-policy: keep", "cfshare.dev/allow-deletion: \"true\""],
+        ),
+    ] {
+        let rendered = template(&world.cluster, &["--show-only", "templates/crds.yaml", "--set", set]).unwrap();
+        for annotation in annotations {
+            assert_eq!(rendered.matches(annotation).count(), 3, "{set}: {annotation}");
+        }
+        let policies = if annotations.iter().any(|one| one.contains("resource-policy")) { 3 } else { 0 };
+        assert_eq!(rendered.matches("helm.sh/resource-policy").count(), policies, "{set}");
+    }
+}
+
 /// The objects of a rendered chart, by kind and name.
 pub fn objects(yaml: &str) -> BTreeMap<String, Value> {
     let documents =

@@ -186,7 +186,9 @@ fn exercise(site: &Site, namespace: &str) {
     site.wait_ready(namespace, "share", "busy");
     assert_eq!(site.live(&busy).len(), 1);
 
-    site.kubectl(&["-n", namespace, "delete", "shares,sharerecipients,shareresources", "--all", "--timeout=180s"]);
+    // Objects that go before their Share are read before their rows are removed.
+    site.kubectl(&["-n", namespace, "delete", "sharerecipients,shareresources", "--all", "--timeout=180s"]);
+    site.kubectl(&["-n", namespace, "delete", "shares", "--all", "--timeout=180s"]);
 }
 
 pub fn used_are_granted() {

@@ -16,6 +16,8 @@ pub enum Design {
     HastySight,
     /// A create that got no answer, or a 5xx, is taken as one that made nothing.
     TrustFailure,
+    /// An announced create that this process is not about to send is taken as one that nobody sent.
+    TrustSilence,
     /// One answer that the share does not exist is taken as proof.
     AnyNotFound,
     /// An announced create is given up on looks that do not reach back to the end of its settle time.
@@ -32,12 +34,13 @@ pub enum Design {
 
 impl Design {
     /// Those that are shown unless one is asked for.
-    pub const CRIPPLED: [Design; 10] = [
+    pub const CRIPPLED: [Design; 11] = [
         Design::NoIntent,
         Design::NameOnly,
         Design::TrustClock,
         Design::HastySight,
         Design::TrustFailure,
+        Design::TrustSilence,
         Design::AnyNotFound,
         Design::HastyLook,
         Design::HastyRow,
@@ -53,6 +56,7 @@ impl Design {
             Design::TrustClock => "trusts the clocks to agree",
             Design::HastySight => "believes a lagging list of an earlier attempt",
             Design::TrustFailure => "trusts a 5xx as not created",
+            Design::TrustSilence => "takes what it did not send as not sent",
             Design::AnyNotFound => "releases on any 404",
             Design::HastyLook => "gives up on early looks",
             Design::HastyRow => "settles rows too early",

@@ -412,6 +412,10 @@ fn record(world: &mut World, at: usize, write: Write, heard: Heard, bounds: &Bou
             object.rows = Default::default();
             object.lost += 1;
         }
+        Write::Withdraw => {
+            object.intent = None;
+            object.rows = Default::default();
+        }
         Write::Forget => {
             object.share = None;
             object.rows = Default::default();
@@ -429,7 +433,8 @@ fn record(world: &mut World, at: usize, write: Write, heard: Heard, bounds: &Bou
         }
         Write::AnnounceRow { share, row } => {
             object.rows[row] = Record::Intended { age: 0 };
-            world.operators[at].rows[row].answered = false;
+            let view = &mut world.operators[at].rows[row];
+            (view.answered, view.unsent) = (false, heard == Heard::No);
             then = Some(Call::Add { share, row });
         }
     }
@@ -458,7 +463,12 @@ fn record(world: &mut World, at: usize, write: Write, heard: Heard, bounds: &Bou
             }
         }
         // The pass ends: nothing is sent.
-        Heard::No => world.changed(None),
+        Heard::No => {
+            if let Some(Call::Create { serial }) = then {
+                world.operators[at].unsent = Some(serial);
+            }
+            world.changed(None);
+        }
     }
 }
 

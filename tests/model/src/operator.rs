@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::core::id::ShareId;
 use crate::core::missing::Missing;
-use crate::core::row_step::{self, Declared, Observed, Recorded, Step as RowStep};
+use crate::core::row_step::{self, Declared, Observed, Recorded, Sent, Step as RowStep};
 use crate::core::share_step::{
     self, Adoption, Candidates, Facts, Gathered, Mode, Named, Presence, Sighting, Situation,
 };
@@ -54,6 +54,7 @@ pub enum Write {
         adopted: bool,
     },
     GiveUp,
+    Withdraw,
     Forget,
     Release,
     /// What is known of the rows.
@@ -94,6 +95,7 @@ pub fn next(operator: &Operator, remote: &Remote, bounds: &Bounds) -> Next {
         Step::Create if !cache.guarded => Next::Write(Write::Guard),
         Step::Create => Next::Write(Write::Announce),
         Step::GiveUp => Next::Write(Write::GiveUp),
+        Step::Withdraw => Next::Write(Write::Withdraw),
         Step::Delete => bound(operator, |share| Next::Send(Call::Delete { share })),
         Step::Forget => Next::Write(Write::Forget),
         Step::Release => Next::Write(Write::Release),
@@ -125,7 +127,9 @@ fn facts(operator: &Operator, remote: &Remote, bounds: &Bounds) -> Facts {
         }
         (None, Some(_)) => {
             let (candidates, settled) = candidates(operator, remote, bounds);
-            Situation::Announced { candidates, settled }
+            let is_silent = bounds.design == Design::TrustSilence && operator.call.is_none();
+            let unsent = is_silent || cache.intent.is_some_and(|intent| operator.unsent == Some(intent.serial));
+            Situation::Announced { candidates, settled, unsent }
         }
         (None, None) => Situation::Unbound {
             adoption: if bounds.adopts { Adoption::SameName } else { Adoption::Never },
@@ -264,8 +268,12 @@ pub fn recorded(record: Record, view: RowView, settle: u8, design: Design) -> Re
             // Rows that were read within this tick were read later in it than it was announced.
             let read = if view.fresh { ticks(age).plus(TICK / 2) } else { At::default() };
             let patience = if design == Design::HastyRow { Duration::ZERO } else { TICK };
-            let answered = view.answered || design == Design::HastyConfirm;
-            Recorded::announced(ticks(0), read, TICK * u32::from(settle), patience, answered)
+            let sent = match (view.unsent, view.answered || design == Design::HastyConfirm) {
+                (true, _) => Sent::Never,
+                (false, true) => Sent::Answered,
+                (false, false) => Sent::Maybe,
+            };
+            Recorded::announced(ticks(0), read, TICK * u32::from(settle), patience, sent)
         }
     }
 }

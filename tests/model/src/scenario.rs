@@ -83,7 +83,7 @@ pub fn exposing(design: Design) -> Bounds {
     match design {
         Design::Sound | Design::NoIntent => with(Scenario::Rivals, none),
         Design::NameOnly => with(Scenario::Persons, Budget { makes: 1, deletions: 1, ..none }),
-        Design::TrustFailure | Design::TrustClock | Design::HastyLook => {
+        Design::TrustFailure | Design::TrustSilence | Design::TrustClock | Design::HastyLook => {
             with(Scenario::Rivals, Budget { losses: 1, ..none })
         }
         Design::HastySight => with(Scenario::Persons, Budget { removals: 1, ..none }),

@@ -103,6 +103,8 @@ pub struct Operator {
     pub call: Option<Waiting>,
     /// What an answer brought, and is not recorded yet.
     pub pending: Option<Pending>,
+    /// The create that it announced without hearing that this was written, so that it did not send it.
+    pub unsent: Option<u8>,
 }
 
 /// What it believes of a share.
@@ -218,6 +220,8 @@ pub struct RowView {
     pub sure: bool,
     /// The call that adds it has taken effect.
     pub answered: bool,
+    /// The call that adds it was announced without hearing that this was written, so that it was not sent.
+    pub unsent: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

@@ -81,6 +81,8 @@ pub struct Switches {
     pub same_name: SameName,
     /// Are runs of blanks in a name kept as one?
     pub squeeze_names: bool,
+    /// How many characters of a name are kept; `None` (in JSON `null`): all.
+    pub cut_names: Option<usize>,
     /// How far behind the lists are.
     pub list_lag_ms: u64,
     /// How far behind GETs of single objects are.
@@ -119,6 +121,7 @@ impl Default for Switches {
             last_resource: Default::default(),
             same_name: Default::default(),
             squeeze_names: false,
+            cut_names: None,
             list_lag_ms: 0,
             get_lag_ms: 0,
             bad_credential: Default::default(),

@@ -108,7 +108,7 @@ fn share_next(operator: &Operator, bounds: &Bounds) -> Next {
         share_step::Step::Bind { id, .. } => Next::Write(Write::Bind { share: number(&id) }),
         share_step::Step::Create if !share.finalizer => Next::Write(Write::Finalizer),
         share_step::Step::Create => Next::Write(Write::Announce { carries: carries(operator) }),
-        share_step::Step::GiveUp => Next::Write(Write::GiveUp),
+        share_step::Step::GiveUp | share_step::Step::Withdraw => Next::Write(Write::GiveUp),
         share_step::Step::Delete if bounds.held && !share.confirmed => Next::Rest,
         share_step::Step::Delete => bound(share, |at| Next::Send(Call::Delete { share: at })),
         share_step::Step::Forget => Next::Write(Write::Forget),
@@ -166,7 +166,7 @@ fn facts(operator: &Operator, bounds: &Bounds) -> share_step::Facts {
             } else {
                 (Candidates::Unread, false)
             };
-            Situation::Announced { candidates, settled }
+            Situation::Announced { candidates, settled, unsent: false }
         }
         (None, None) => Situation::Unbound {
             adoption: Adoption::Never,
@@ -245,7 +245,7 @@ fn share_row(operator: &Operator, at: usize, bounds: &Bounds) -> Next {
 fn row_step(operator: &Operator, object: usize, at: usize, declared: Declared, bounds: &Bounds) -> RowStep {
     let rows = operator.rows[at];
     let (sure, answered) = (operator.sure[object], operator.answered[object]);
-    let view = RowView { seen: rows.seen, fresh: rows.fresh, own: rows.own, sure, answered };
+    let view = RowView { seen: rows.seen, fresh: rows.fresh, own: rows.own, sure, answered, unsent: false };
     row_step::step(row_step::Facts {
         declared,
         recorded: recorded(operator.cache[object].row, view, bounds.settle, design::Design::Sound),
@@ -345,7 +345,9 @@ fn child_facts(
     let child = &operator.cache[at];
     let records_row = parent.is_some_and(|share| share.row != Record::Never);
     let others = live_children(&operator.cache).filter(|other| *other != at);
-    let mut takers = others.filter(|other| operator.cache[*other].holds()).chain(records_row.then_some(SHARE));
+    let keeps = |share: &Object| !child.retain || share.inline;
+    let by_share = parent.filter(|share| records_row && keeps(share)).map(|_| SHARE);
+    let mut takers = others.filter(|other| operator.cache[*other].holds()).chain(by_share);
     let knows = |taker: usize| knows(operator, operator.cache[taker].row, at, bounds);
     let successor = if bounds.design == Design::ReleasesToAnybody || takers.any(knows) {
         Successor::Recorded

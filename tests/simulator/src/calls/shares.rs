@@ -6,7 +6,9 @@ use super::{readable, recipients, resources, seen, writable};
 use crate::answer::{Answer, Refusal};
 use crate::clock::Micros;
 use crate::query::{Include, Kind, Order, Query, ShareFilter};
-use crate::rules::{DeletedShare, EmptyCreate, ListFilters, ListWithoutKind, PostedAgain, SameName, Untargeted};
+use crate::rules::{
+    DeletedShare, EmptyCreate, ListFilters, ListWithoutKind, PostedAgain, SameName, Switches, Untargeted,
+};
 use crate::share::{Life, Share, TargetType};
 use crate::view;
 use crate::wanted::{self, NewShare, Target};
@@ -130,7 +132,7 @@ fn build(world: &mut World, account: &str, new: NewShare) -> Result<usize, Refus
     if switches.resource_again == PostedAgain::Conflict {
         resources::refuse_twins(&new.resources)?;
     }
-    let name = if switches.squeeze_names { squeezed(&new.name) } else { new.name };
+    let name = kept(&new.name, &switches);
     let index = world.insert_empty(account, organization_id, name, target_type);
     recipients::put(world, index, &wanted);
     for resource in new.resources {
@@ -139,8 +141,11 @@ fn build(world: &mut World, account: &str, new: NewShare) -> Result<usize, Refus
     Ok(index)
 }
 
-fn squeezed(name: &str) -> String {
-    name.split_whitespace().collect::<Vec<_>>().join(" ")
+/// What is kept of a name.
+fn kept(name: &str, switches: &Switches) -> String {
+    let squeezed = || name.split_whitespace().collect::<Vec<_>>().join(" ");
+    let name = if switches.squeeze_names { squeezed() } else { name.to_owned() };
+    name.chars().take(switches.cut_names.unwrap_or(usize::MAX)).collect()
 }
 
 fn named(world: &World, account: &str, name: &str) -> bool {
@@ -190,7 +195,7 @@ pub fn read(world: &mut World, account: &str, id: &str, query: &Query) -> Result
 
 pub fn rename(world: &mut World, account: &str, id: &str, body: &Value) -> Result<Answer, Refusal> {
     let name = wanted::name(body)?;
-    let name = if world.switches.of(account).squeeze_names { squeezed(&name) } else { name };
+    let name = kept(&name, world.switches.of(account));
     let index = writable(world, account, id)?;
     let same = world.share(index).name == name;
     let refused = world.switches.of(account).same_name == SameName::Conflict;

@@ -3,52 +3,77 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use futures::{Stream, StreamExt};
+use kube::ResourceExt;
 use kube::api::ObjectMeta;
 use kube::core::DeserializeGuard;
 use kube::core::error_boundary::InvalidObject;
-use kube::runtime::watcher::{self, Event};
-use kube::{Api, ResourceExt};
+use kube::runtime::watcher::Event;
 
-use super::Cluster;
 use super::feed::Feed;
 use super::reconciled::{Reconciled, reports_generation};
 use super::work_queue::Urgency;
-use super::{listwatch, object_cache};
+use super::{Cluster, object_cache};
 use crate::api::{Name, ObjectKey, is_deleting};
 use crate::core::health::Sign;
 
-/// The stream that fills one controller's store, and requeues what is to be looked at; no item comes out. An object that
-/// does not decode is logged and stops nobody. What was read of it before stays, so that what it declares is not taken for
-/// undeclared.
-pub fn stream<K: Reconciled>(
-    api: Api<DeserializeGuard<K>>,
-    selector: Option<String>,
-    feed: Feed<K>,
-) -> impl Stream<Item = Result<K, watcher::Error>> + Send {
-    let feed = Arc::new(feed);
-    let events = listwatch::events(api, selector, feed.clone());
-    let mut intake = Intake { feed, listing: 0, to_requeue: Vec::new(), unreadable: HashSet::new() };
-    events.filter_map(move |event| {
-        intake.bring(event);
-        std::future::ready(None)
-    })
-}
-
-/// What takes in the events of one kind in one scope.
-struct Intake<K: Reconciled> {
+/// What takes in the events of one kind in one scope: it fills the store, and requeues what is to be looked at. An object
+/// that does not decode is logged and stops nobody. What was read of it before stays, so that what it declares is not taken
+/// for undeclared.
+pub struct Intake<K: Reconciled> {
     feed: Arc<Feed<K>>,
-    /// The number for which the list began that is coming.
+    /// The number for which the last list began.
     listing: u64,
     /// Who has to look once this list is complete: the store does not have its objects before.
     to_requeue: Vec<(ObjectKey, Urgency)>,
     /// Objects of this list that cannot be read.
     unreadable: HashSet<Name>,
+    /// How many objects were known when this list began.
+    known: usize,
+    /// So many of them it has.
+    found: usize,
+    /// It has what was not known, or known otherwise.
+    has_news: bool,
 }
 
 impl<K: Reconciled> Intake<K> {
+    pub fn new(feed: Arc<Feed<K>>) -> Intake<K> {
+        Intake {
+            feed,
+            listing: 0,
+            to_requeue: Vec::new(),
+            unreadable: HashSet::new(),
+            known: 0,
+            found: 0,
+            has_news: false,
+        }
+    }
+
+    /// A list begins, for that number.
+    pub fn list_begins(&mut self, number: u64) {
+        self.listing = number;
+        self.feed.cache().list_begins(self.feed.scope.as_deref());
+    }
+
+    /// Whether the last complete list differed from what was known when it began.
+    pub fn has_missed(&self) -> bool {
+        self.has_news || self.found < self.known
+    }
+
+    /// Compares what a list brings with what the watch brought before.
+    fn compare(&mut self, event: &Event<K>) {
+        match event {
+            Event::Init => (self.known, self.found, self.has_news) = (self.feed.readable(), 0, false),
+            Event::InitApply(object) => {
+                let before = self.feed.cache().watched(&Name::of(object));
+                self.found += usize::from(before.is_some());
+                self.has_news |= before.is_none_or(|before| before.resource_version() != object.resource_version());
+            }
+            Event::InitDone | Event::Apply(_) | Event::Delete(_) => {}
+        }
+    }
+
     /// Takes in what the list or the watch brought.
-    fn bring(&mut self, event: Event<DeserializeGuard<K>>) {
+    pub fn bring(&mut self, event: Event<DeserializeGuard<K>>) {
         let mut readable = Vec::new();
         match &event {
             Event::Init => self.unreadable.clear(),
@@ -62,6 +87,7 @@ impl<K: Reconciled> Intake<K> {
             if let Event::Apply(object) | Event::InitApply(object) = &mut event {
                 object_cache::trim(object);
             }
+            self.compare(&event);
             self.take(&event);
         }
         // Only now: before the store has them, they seem to declare nothing.
@@ -79,13 +105,16 @@ impl<K: Reconciled> Intake<K> {
     }
 
     /// Whether the object of an event is to be looked at: what changed in its status alone is our own doing, unless somebody
-    /// else took away what the status said.
+    /// else took away what the status said, or wrote that of another object over it.
     fn calls_for_a_pass(&self, event: &Event<K>) -> bool {
         let (Event::Apply(object) | Event::InitApply(object)) = event else { return false };
         let Some(before) = self.feed.cache().watched(&Name::of(object)) else { return true };
         is_edited(before.meta(), object.meta())
             || match event {
-                Event::Apply(_) => says_something(before.as_ref()) && !says_something(object),
+                Event::Apply(_) => {
+                    says_something(before.as_ref()) && !says_something(object)
+                        || has_foreign_status(object) && !has_foreign_status(before.as_ref())
+                }
                 // A list may bring what no watch event did.
                 _ => before.resource_version() != object.resource_version(),
             }
@@ -93,8 +122,7 @@ impl<K: Reconciled> Intake<K> {
 
     fn take(&mut self, event: &Event<K>) {
         if let Event::Init = event {
-            // The next list begins only after this one has come.
-            (self.listing, self.to_requeue) = (self.feed.begun(), Vec::new());
+            self.to_requeue.clear();
         }
         let own = match event {
             Event::Apply(object) if self.calls_for_a_pass(event) => Some((object, Urgency::Next)),
@@ -127,7 +155,7 @@ impl<K: Reconciled> Intake<K> {
 }
 
 /// Whether it is another object, another generation, or asks for something else.
-fn is_edited(before: &ObjectMeta, now: &ObjectMeta) -> bool {
+pub fn is_edited(before: &ObjectMeta, now: &ObjectMeta) -> bool {
     before.uid != now.uid
         || before.generation != now.generation
         || before.annotations != now.annotations
@@ -136,6 +164,11 @@ fn is_edited(before: &ObjectMeta, now: &ObjectMeta) -> bool {
 
 fn says_something<K: Reconciled>(object: &K) -> bool {
     object.status().is_some_and(|status| !status.as_ref().conditions.is_empty())
+}
+
+/// Whether its status was written for another object: the pass that finds it so drops that. Never our own doing.
+fn has_foreign_status<K: Reconciled>(object: &K) -> bool {
+    object.bound_uid().is_some_and(|bound| object.meta().uid.as_deref() != Some(bound))
 }
 
 fn name_of(invalid: &InvalidObject) -> Name {
@@ -172,6 +205,27 @@ fn decoded<K: Reconciled>(event: Event<DeserializeGuard<K>>, cluster: &Cluster) 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_status_is_foreign_where_it_names_another_object() {
+        let with = |bound: serde_json::Value| {
+            let share: crate::api::Share = serde_json::from_value(serde_json::json!({
+                "apiVersion": "cfshare.dev/v1alpha1", "kind": "Share", "metadata": {"name": "waf", "uid": "own"},
+                "spec": {"accountID": "023e105f4ecef8ad9ca31a8372d0c353"}, "status": {"boundUID": bound},
+            }))
+            .expect("a Share");
+            let child: crate::api::ShareResource = serde_json::from_value(serde_json::json!({
+                "apiVersion": "cfshare.dev/v1alpha1", "kind": "ShareResource", "metadata": {"name": "one", "uid": "own"},
+                "spec": {"shareRef": {"name": "waf"}, "type": "custom-ruleset", "id": "2f2feab2026849078ba485f918791bdc"},
+                "status": {"boundUID": bound},
+            }))
+            .expect("a ShareResource");
+            (has_foreign_status(&share), has_foreign_status(&child))
+        };
+        assert_eq!(with("another".into()), (true, true));
+        assert_eq!(with("own".into()), (false, false));
+        assert_eq!(with(serde_json::Value::Null), (false, false));
+    }
 
     #[test]
     fn an_object_is_looked_at_for_what_people_change_and_not_for_its_status() {
