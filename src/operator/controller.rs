@@ -356,6 +356,7 @@ mod tests {
             metrics,
             shutdown: Default::default(),
             deletions: Default::default(),
+            next_shared_status: Default::default(),
             refusals_reported: Default::default(),
             namespaces_warned_of: Default::default(),
             share_locks: Arc::new(ShareLocks::new(Arc::new(Requeuer::new(Vec::new())))),

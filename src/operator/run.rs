@@ -335,6 +335,7 @@ fn context(
         metrics: options.metrics.clone(),
         shutdown,
         deletions: Default::default(),
+        next_shared_status: Default::default(),
         refusals_reported: Default::default(),
         namespaces_warned_of: Default::default(),
         share_locks: Arc::new(ShareLocks::new(requeuer)),

@@ -9,7 +9,7 @@ use kube::ResourceExt;
 
 use super::child_pass::ChildPass;
 use super::{absent_share, facts, messages, parent, status};
-use crate::api::{CONFIRM_REMOVALS, Name, ObjectKey, Reason, Share, is_deleting, own_record, uid_of};
+use crate::api::{self, CONFIRM_REMOVALS, Name, ObjectKey, Reason, Share, is_deleting, own_record, uid_of};
 use crate::cloudflare::ShareStatus;
 use crate::core::row_key::RowKey;
 use crate::core::row_step::{Declared, Observed, Step};
@@ -130,8 +130,39 @@ async fn write<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, step: S
     Ok(Next::Continue(()))
 }
 
-/// Removes the row, unless another object that the watch does not show declares it.
+/// Removes the row, unless it may not go, or another object that the watch does not show declares it.
 async fn remove<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, observed: Observed) -> Result<Next, Stop> {
+    let next = match removal_block(child, seen) {
+        // Many may wait like that, and for long: nothing is listed for them.
+        Some(verdict) => Next::Break(Some(verdict)),
+        None => remove_undeclared(child, seen, observed).await?,
+    };
+    Ok(match next {
+        // Its Share has had the row on record all along, so that no change there starts the pass that releases this one.
+        Next::Break(Some(verdict)) if verdict.reason == Reason::LastResource && child.parent.records(&child.key) => {
+            Next::Break(Some(verdict.requeue_after(delays::PEER_WRITE)))
+        }
+        next => next,
+    })
+}
+
+/// Why the row may not be removed for now, as far as is known without asking anybody.
+fn removal_block<C: Child>(child: &ChildPass<C>, seen: &ObservedShare) -> Option<Verdict> {
+    let row = child.row(seen);
+    // The object stays, and looks now and then, until the row is gone.
+    let not_converging =
+        || child.pass.not_converging(&row.removing()).map(|verdict| verdict.requeue_after(delays::HUMAN));
+    row.removal_refused().or_else(not_converging).or_else(|| match counted_removal(child, seen) {
+        Counted::Blocked(verdict) => Some(verdict),
+        Counted::Nowhere | Counted::By(..) => None,
+    })
+}
+
+async fn remove_undeclared<C: Child>(
+    child: &mut ChildPass<C>,
+    seen: &ObservedShare,
+    observed: Observed,
+) -> Result<Next, Stop> {
     match is_declared_elsewhere(child).await {
         Ok(false) => {}
         Ok(true) => {
@@ -157,10 +188,6 @@ async fn remove<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, observ
     }
     Ok(match send_removal(child, seen).await? {
         None => Next::Continue(()),
-        // Its Share has had the row on record all along, so that no change there starts the pass that releases this one.
-        Some(verdict) if verdict.reason == Reason::LastResource && child.parent.records(&child.key) => {
-            Next::Break(Some(verdict.requeue_after(delays::PEER_WRITE)))
-        }
         Some(verdict) => Next::Break(Some(verdict)),
     })
 }
@@ -335,15 +362,8 @@ async fn confirm<C: Child>(child: &ChildPass<C>) -> Result<(), Stop> {
 }
 
 async fn send_removal<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare) -> Result<Option<Verdict>, Stop> {
-    let row = child.row(seen);
-    // The object stays, and looks now and then, until the row is gone.
-    let not_converging =
-        || child.pass.not_converging(&row.removing()).map(|verdict| verdict.requeue_after(delays::HUMAN));
-    if let Some(write_block) = row.removal_refused().or_else(not_converging) {
-        return Ok(Some(write_block));
-    }
     confirm(child).await?;
-    if let Some(blocked) = ask_share(child, seen).await? {
+    if let Some(blocked) = record_removal(child, seen).await? {
         return Ok(Some(blocked));
     }
     let instead = messages::instead_of_last(child);
@@ -356,16 +376,25 @@ async fn send_removal<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare) 
     Ok(None)
 }
 
-/// Whether the row may go now, by the limit of its Share, which counts all that its share loses. It is recorded there
-/// before the call, so that it counts for every object of the share, and after a restart.
-async fn ask_share<C: Child>(child: &ChildPass<C>, seen: &ObservedShare) -> Result<Option<Verdict>, Stop> {
-    let context = child.pass.context.clone();
+/// What the limit of its Share, which counts all that its share loses, says of the removal of the row.
+enum Counted {
+    /// There is no Share to count it.
+    Nowhere,
+    /// It may go once this Share has this status.
+    By(Arc<Share>, Box<api::status::ShareStatus>),
+    Blocked(Verdict),
+}
+
+fn counted_removal<C: Child>(child: &ChildPass<C>, seen: &ObservedShare) -> Counted {
+    let context = &child.pass.context;
     let live = |share: &&Arc<Share>| !is_deleting(&share.metadata);
-    let Some(share) = child.parent.share.as_ref().filter(live) else { return Ok(None) };
-    let Some(mut status) = own_record(share).cloned() else { return Ok(None) };
+    let Some(share) = child.parent.share.as_ref().filter(live) else { return Counted::Nowhere };
+    let Some(mut status) = own_record(share).cloned().map(Box::new) else { return Counted::Nowhere };
     let desired = match desired::desired(share, &context.cluster.index) {
         Ok(desired) => desired,
-        Err(problem) => return Ok(Some(Verdict::stalled(Reason::Invalid, problem).requeue_after(delays::HUMAN))),
+        Err(problem) => {
+            return Counted::Blocked(Verdict::stalled(Reason::Invalid, problem).requeue_after(delays::HUMAN));
+        }
     };
     let (now, serving_since) = (child.pass.now(), child.pass.serving_since());
     let mut losing = losses::losing(share, &desired, &status, seen, &context.settings, now, serving_since);
@@ -376,13 +405,29 @@ async fn ask_share<C: Child>(child: &ChildPass<C>, seen: &ObservedShare) -> Resu
         CONFIRM_REMOVALS,
     );
     losing.accept(share, &mut status, asked.as_deref());
-    if !losing.allows(&child.key) {
-        return Ok(losing.blocked(share, &status));
+    if !losing.allows(&child.key)
+        && let Some(blocked) = losing.blocked(share, &status)
+    {
+        return Counted::Blocked(blocked);
     }
     let counted = std::iter::once(&child.key).filter(|key| losing.is_unconfirmed(key));
     losses::record(&mut status, counted, now, serving_since);
-    context.cluster.write_status(share, &status).await?;
-    Ok(None)
+    Counted::By(share.clone(), status)
+}
+
+/// Records the removal in the Share before the call, so that it counts for every object of the share, and after a restart.
+/// Returns why it may not be made.
+async fn record_removal<C: Child>(child: &ChildPass<C>, seen: &ObservedShare) -> Result<Option<Verdict>, Stop> {
+    let (share, status) = match counted_removal(child, seen) {
+        Counted::Nowhere => return Ok(None),
+        Counted::Blocked(verdict) => return Ok(Some(verdict)),
+        Counted::By(share, status) => (share, status),
+    };
+    match child.pass.context.cluster.write_status(&share, &status).await {
+        Ok(_) => Ok(None),
+        Err(stop) if stop.is_too_large() => Ok(Some(messages::share_too_large(child))),
+        Err(stop) => Err(stop),
+    }
 }
 
 /// A person asks for another try: a recipient that failed for good is removed, and then added again, unless a waiver

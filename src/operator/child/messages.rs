@@ -6,12 +6,12 @@ use crate::api::{Kind, ObjectKey, Reason};
 use crate::core::child_step::Refusal;
 use crate::core::row_key::RowKey;
 use crate::operator::cluster::outside::FAILED_GAP;
-use crate::operator::conditions;
 use crate::operator::kinds::Child;
 use crate::operator::pass::Pass;
 use crate::operator::pass::verdict::{READ_ONLY, Verdict};
 use crate::operator::rows::row_state::label;
 use crate::operator::share::outside::into_scope;
+use crate::operator::{conditions, delays};
 
 pub fn unreadable_share<C: Child>(pass: &Pass<C>) -> Verdict {
     let share = pass.object.share().name;
@@ -28,6 +28,18 @@ pub fn others_unknown<C: Child>(child: &ChildPass<C>, error: &kube::Error) -> Ve
         child.pass.key.name.namespace,
     );
     Verdict::unknown(Reason::Deleting, message).requeue_after(FAILED_GAP)
+}
+
+/// The removal is to be recorded in the status of its Share, which has no room left.
+pub fn share_too_large<C: Child>(child: &ChildPass<C>) -> Verdict {
+    let message = format!(
+        "{} is not removed, because that cannot be recorded in the status of Share {}: with its status, the Share is too large \
+         for Kubernetes (etcd takes 1.5 MiB). Declare its recipients in ShareRecipient and its resources in ShareResource \
+         objects, or set deletionPolicy: Retain here to delete this object and keep what it added",
+        child.name(),
+        child.pass.object.share().name,
+    );
+    Verdict::stalled(Reason::Invalid, message).requeue_after(delays::HUMAN)
 }
 
 pub fn no_share<C: Child>(pass: &Pass<C>) -> Verdict {
@@ -93,8 +105,8 @@ pub fn record_lost<C: Child>(pass: &Pass<C>, row: Option<&RowKey>) -> String {
         (None, Kind::Share | Kind::ShareRecipient) => "the recipient".to_owned(),
     };
     format!(
-        "the status that says what this object added at Cloudflare is lost, so nothing is removed there: if {row} is in the \
-         share of Share {share}, it stays, unless that Share has prune: true"
+        "the status of this object does not say that it added anything at Cloudflare, or has lost it, so nothing is removed \
+         there: if {row} is in the share of Share {share}, it stays, unless that Share has prune: true"
     )
 }
 

@@ -166,7 +166,9 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
         let mut own_writes = self.own_writes.lock();
         self.changed();
         let Some(watched) = self.watched(name) else { return };
-        outside.remove(name);
+        if outside.get(name).is_some_and(|unshown| unshown.object.uid() == watched.uid()) {
+            outside.remove(name);
+        }
         newest(&mut own_writes, name, watched);
     }
 

@@ -285,6 +285,7 @@ impl Outside {
 fn again(error: &kube::Error) -> kube::Error {
     match error {
         kube::Error::Api(status) => kube::Error::Api(status.clone()),
+        kube::Error::Service(text) => kube::Error::Service(text.to_string().into()),
         other => kube::Error::Service(other.to_string().into()),
     }
 }

@@ -110,10 +110,6 @@ impl Cluster {
         let is_same =
             |found: &Arc<K>| found.uid() == object.uid() && found.resource_version() == object.resource_version();
         let found = self.current::<K>(&name).await?;
-        if found.as_ref().is_none_or(|found| found.uid() != object.uid()) {
-            // What was read does not help the next pass, which has another object.
-            self.distrust(object);
-        }
         match found.filter(is_same) {
             Some(found) => Ok(self.answers.note(found.as_ref(), asked, self.clock.now())),
             None => {
@@ -151,21 +147,24 @@ fn as_value<T: Serialize>(value: &T) -> Value {
 }
 
 /// The fields of a status on which calls to Cloudflare rely.
-const RELIED_ON: [&str; 9] = [
+const RELIED_ON: [&str; 10] = [
     "boundUID",
     "shareID",
     "intent",
     "inventory",
     "intendedAt",
     "replacingSince",
-    "recentRemovals",
+    "recentRemovals/rows",
+    "recentRemovals/before",
     "recentDeletions",
     "confirmedRemovals",
 ];
 
 /// A field that a write was to change and did not: a CRD of an older version drops what it does not know.
-fn dropped_field(diff: &Value, sent: &Value, written: &Value) -> Option<&'static str> {
-    RELIED_ON.into_iter().find(|field| diff.get(*field).is_some() && sent.get(*field) != written.get(*field))
+fn dropped_field(diff: &Value, sent: &Value, written: &Value) -> Option<String> {
+    let pointers = RELIED_ON.map(|field| format!("/{field}"));
+    let dropped = |at: &&String| diff.pointer(at).is_some() && sent.pointer(at) != written.pointer(at);
+    pointers.iter().find(dropped).map(|pointer| pointer[1..].replace('/', "."))
 }
 
 /// A merge patch that turns one value into the other; `None` if they are the same.
@@ -324,8 +323,13 @@ mod tests {
         let dropped = |written: Value| dropped_field(&diff, &sent, &written);
         assert_eq!(dropped(sent.clone()), None);
         assert_eq!(dropped(json!({"intent": 2})), None, "the inventory was not to change");
-        assert_eq!(dropped(json!({"intent": 1, "drift": 3})), Some("intent"));
-        assert_eq!(dropped(Value::Null), Some("intent"));
+        assert_eq!(dropped(json!({"intent": 1, "drift": 3})), Some("intent".into()));
+        assert_eq!(dropped(Value::Null), Some("intent".into()));
+        // It only tells what a person is to confirm, and the CRDs of 0.1.0 do not have it.
+        let sent = json!({"recentRemovals": {"rows": [1], "withheld": 2}});
+        let dropped = |written: Value| dropped_field(&sent, &sent, &written);
+        assert_eq!(dropped(json!({"recentRemovals": {"rows": [1]}})), None);
+        assert_eq!(dropped(json!({"recentRemovals": {"withheld": 2}})), Some("recentRemovals.rows".into()));
     }
 
     #[test]

@@ -19,6 +19,10 @@ use crate::operator::remote::Remote;
 use crate::operator::settings::Settings;
 use crate::serve::metrics::Metrics;
 
+/// Statuses that tell of a fault of a whole credential are written so far apart.
+const STATUS_GAP: Duration = Duration::from_millis(50);
+/// Longest that one of them waits for its turn.
+const MAX_STATUS_WAIT: Duration = Duration::from_secs(600);
 /// At most so many Events a minute, of all objects, say what the API server refuses: where it refuses everything, a few do.
 const MAX_REFUSALS_REPORTED: usize = 6;
 /// How long after one warning of a namespace that is missing the next one follows.
@@ -34,6 +38,8 @@ pub struct Context {
     pub shutdown: CancellationToken,
     /// Deletions of shares, by account; held while one is decided on.
     pub deletions: Mutex<HashMap<String, Arc<tokio::sync::Mutex<DeletionLog>>>>,
+    /// When the next object may write a status that many write at once.
+    pub next_shared_status: Mutex<At>,
     /// When Events said lately what the API server refuses.
     pub refusals_reported: Mutex<Quota>,
     /// Namespaces that do not exist though objects of them do, and when the log said so.
@@ -42,6 +48,14 @@ pub struct Context {
 }
 
 impl Context {
+    /// When an object may write a status that many write at once, so that the API server is not flooded.
+    pub fn status_slot(&self, now: At) -> At {
+        let mut next = self.next_shared_status.lock();
+        let slot = (*next).clamp(now, now.plus(MAX_STATUS_WAIT));
+        *next = slot.plus(STATUS_GAP);
+        slot
+    }
+
     /// Whether one more Event may tell what the API server refuses.
     pub fn may_report_refusal(&self, now: At) -> bool {
         self.refusals_reported.lock().take(now, MAX_REFUSALS_REPORTED, Duration::from_secs(60))

@@ -55,6 +55,8 @@ pub struct Memory {
     pub create_conflict: Option<Conflict>,
     /// When the present revision was first seen.
     pub edited_at: At,
+    /// When it may write the status that many objects have to write at once.
+    pub status_slot: Option<At>,
     /// When a pass last used this memory.
     used_at: At,
     /// Requests that the API server did not carry out.

@@ -205,7 +205,10 @@ impl<K: Reconciled> Pass<K> {
         call_log::list(&mut self.common_mut().recent_calls, &unlisted);
         let context = self.context.clone();
         match context.cluster.write_status(&self.object, &self.status).await {
-            Ok(written) => self.object = written,
+            Ok(written) => {
+                self.object = written;
+                self.memory(Memory::end_failure);
+            }
             Err(stop) => {
                 calls.put_back(unlisted);
                 self.common_mut().recent_calls = listed;
@@ -301,6 +304,10 @@ impl<K: Reconciled> Pass<K> {
         let was_stalled = conditions::is_stalled(&common.conditions);
         self.draft(&verdict);
         let after = conditions::readiness(&self.common().conditions).map(|(s, r)| (s.to_owned(), r.to_owned()));
+        let is_shared = verdict.shared && before != after;
+        if let Some(wait) = self.status_wait(is_shared) {
+            return Ok(Some(wait));
+        }
         let note = if before == after && was_stalled == conditions::is_stalled(&self.common().conditions) {
             None
         } else {
@@ -334,6 +341,22 @@ impl<K: Reconciled> Pass<K> {
             memory.served();
         });
         Ok(verdict.requeue_after)
+    }
+
+    /// How long to wait before the status is written, if many objects have to write theirs at once.
+    fn status_wait(&self, is_shared: bool) -> Option<Duration> {
+        let now = self.now();
+        let slot = self.memory(|memory| {
+            if !is_shared {
+                memory.status_slot = None;
+            }
+            is_shared.then(|| *memory.status_slot.get_or_insert_with(|| self.context.status_slot(now)))
+        })?;
+        let wait = slot.since(now);
+        if wait.is_zero() {
+            self.memory(|memory| memory.status_slot = None);
+        }
+        (!wait.is_zero()).then_some(wait)
     }
 }
 

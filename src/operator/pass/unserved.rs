@@ -43,14 +43,22 @@ impl Outdated {
             Outdated::Others => "409 Conflict: others change the object at the same time, again and again",
             Outdated::Behind => "409 Conflict: the watch of cfshare has not brought the newest version of the object",
             Outdated::Nobody => {
-                "409 Conflict, although nobody else has changed the object: check admission webhooks, and what is between cfshare \
-                 and the API server"
+                "409 Conflict, although nobody else has changed this object: what it depends on, such as its Share, changes again \
+                 and again, or cfshare does not see the newest version of that; or a webhook, or what is between cfshare and the API \
+                 server, refuses the request"
             }
         }
     }
 }
 
 impl Memory {
+    /// Takes note that the API server has carried out a write: what fails now and then does not last.
+    pub fn end_failure(&mut self) {
+        if let Some(unserved) = &mut self.unserved {
+            unserved.failing = None;
+        }
+    }
+
     /// Takes note that the API server did not carry out a request of a pass whose reads are fresh since then. Returns the
     /// failures in a row, and after how many since the last edit it is tried again.
     fn note_unserved(&mut self, read_since: At, now: At) -> (Failures, u32) {
@@ -257,7 +265,9 @@ mod tests {
         assert_eq!(note(&mut memory, 2), (failing(2, 1), 2));
         memory.tries = Default::default();
         assert_eq!(note(&mut memory, 3), (failing(3, 1), 1));
+        memory.end_failure();
+        assert_eq!(note(&mut memory, 4), (failing(1, 4), 2), "after a write that was carried out");
         memory.served();
-        assert_eq!(note(&mut memory, 4), (failing(1, 4), 1));
+        assert_eq!(note(&mut memory, 5), (failing(1, 5), 1));
     }
 }

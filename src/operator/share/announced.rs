@@ -1,5 +1,6 @@
 //! Which share did an announced create make?
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use icu_normalizer::ComposingNormalizerBorrowed;
@@ -119,7 +120,7 @@ impl Snapshot<'_> {
         let share = &seen.share;
         let same = |rows: &[ShareResource]| {
             let keys: Vec<RowKey> = rows.iter().map(resource_key).collect();
-            fingerprint(&intent.name, keys.iter()) == intent.fingerprint
+            is_fingerprint(&intent.fingerprint, &intent.name, &keys)
         };
         Sighting {
             id: share.id.clone(),
@@ -149,11 +150,24 @@ fn spelling(name: &str) -> String {
 
 /// Hash of what a create is recognized by: its name and its resources.
 pub fn fingerprint<'a>(name: &str, rows: impl Iterator<Item = &'a RowKey>) -> String {
+    hash(name, rows, folded)
+}
+
+/// Whether the recorded fingerprint is that of this name and these rows. Version 0.1.0 took UUIDs with their dashes.
+fn is_fingerprint(recorded: &str, name: &str, rows: &[RowKey]) -> bool {
+    [folded, with_dashes].into_iter().any(|form| hash(name, rows.iter(), form) == recorded)
+}
+
+fn with_dashes(id: &str) -> Cow<'_, str> {
+    id.to_ascii_lowercase().into()
+}
+
+fn hash<'a>(name: &str, rows: impl Iterator<Item = &'a RowKey>, form: fn(&str) -> Cow<'_, str>) -> String {
     use sha2::{Digest, Sha256};
     let mut keys: Vec<String> = rows
         .filter_map(|key| match key {
             RowKey::Resource { kind, id, account } => {
-                Some(format!("{kind}\n{}\n{}", folded(id.as_str()), folded(account.as_str())))
+                Some(format!("{kind}\n{}\n{}", form(id.as_str()), form(account.as_str())))
             }
             RowKey::Recipient(_) | RowKey::Excluded(_) => None,
         })
@@ -188,6 +202,24 @@ mod tests {
             },
         });
         (announced_at, status)
+    }
+
+    #[test]
+    fn a_create_that_version_0_1_0_announced_is_recognized() {
+        let uuid = "F174E90A-FAFE-4643-BBBC-4A0ED4FC8415";
+        let row = |id: &str| RowKey::Resource {
+            kind: "gateway-policy".into(),
+            id: SourceId::parse(id).expect("an id"),
+            account: AccountId::parse(samples::OWNER).expect("an id"),
+        };
+        let hex = uuid.replace('-', "");
+        // sha256 of the text "gateway\n\ngateway-policy\n<the id in lower case>\n<the account>", its first half.
+        let recorded = "db7d652debb7993facd9e97a5718d834";
+        assert!(is_fingerprint(recorded, "gateway", &[row(uuid)]));
+        assert!(!is_fingerprint(recorded, "gateway", &[row(&hex)]), "its dashes counted");
+        let now = fingerprint("gateway", [row(&hex)].iter());
+        assert!(is_fingerprint(&now, "gateway", &[row(uuid)]) && is_fingerprint(&now, "gateway", &[row(&hex)]));
+        assert!(!is_fingerprint(&now, "other", &[row(uuid)]));
     }
 
     #[test]

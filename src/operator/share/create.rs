@@ -99,7 +99,11 @@ async fn note_other_name(share: &mut SharePass, made: &RemoteShare, announced: A
     if let Some(intent) = &mut share.pass.status.intent {
         intent.response_share_id = Some(made.id.to_string());
     }
-    save_surely(share).await
+    match share.pass.save().await {
+        // A CRD of an older version does not have the field: the share is found by its name alone.
+        Err(stop) if stop.refusal().is_some() => Ok(()),
+        saved => saved,
+    }
 }
 
 /// Whether the answer to a create is about a share that this create cannot have made.

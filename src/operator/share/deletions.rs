@@ -71,6 +71,8 @@ impl AccountDeletions {
                 Err(Stop::Kubernetes(kube::Error::Api(status))) if status.code == 404 => failed = Some(Stop::Conflict),
                 // A namespace that cannot be written to must not hold up the others, and loses no share meanwhile.
                 Err(Stop::Kubernetes(kube::Error::Api(status))) if status.code == 403 => {}
+                // Nor must a Share with no room left in it.
+                Err(stop) if stop.is_too_large() => {}
                 Err(stop) => return Err(stop),
             }
         }

@@ -87,8 +87,8 @@ fn record_lost(share: &Share) -> String {
     let spec = &share.spec;
     let name = spec.name.as_deref().or(spec.share_id.as_deref()).or(share.metadata.name.as_deref()).unwrap_or_default();
     format!(
-        "the status that says which share this object made is lost, so nothing is deleted at Cloudflare: if share {name} of \
-         account {} exists, it stays and its recipients still receive it",
+        "the status of this object does not say that it made a share, or has lost it, so nothing is deleted at Cloudflare: if \
+         share {name} of account {} exists, it stays and its recipients still receive it",
         spec.account_id,
     )
 }
