@@ -12,8 +12,8 @@ use super::client::Call;
 use super::request::{FULL_PAGE, INCLUDE, Query, paging};
 use super::wire::Object;
 use super::{
-    Client, Credential, Error, ExcludedRecipient, NamedAccount, NewResource, NewShare, Page, Recipient, Reply, Share,
-    ShareQuery, ShareResource, Target, TokenState, envelope,
+    Client, Credential, Error, ExcludedRecipient, NamedAccount, NewResource, NewShare, Page, Recipient, Reply,
+    ResponseHead, Share, ShareQuery, ShareResource, Target, TokenState, envelope,
 };
 use crate::core::id::{AccountId, RecipientId, ShareId, ShareResourceId, same};
 use crate::core::meta::ResourceMeta;
@@ -30,11 +30,13 @@ pub struct Api<'a> {
     client: &'a Client,
     credential: &'a Credential,
     account: &'a AccountId,
+    /// What the call changes, for the log.
+    change: Option<&'a str>,
 }
 
 impl Client {
     pub fn api<'a>(&'a self, credential: &'a Credential, account: &'a AccountId) -> Api<'a> {
-        Api { client: self, credential, account }
+        Api { client: self, credential, account, change: None }
     }
 
     pub async fn list_accounts(&self, credential: &Credential, page: u32, per_page: u32) -> Answer<Page<NamedAccount>> {
@@ -93,7 +95,7 @@ impl Api<'_> {
     pub async fn replace_recipients(self, share: &ShareId, accounts: &[AccountId]) -> Answer<()> {
         let targets: Vec<Target> = accounts.iter().cloned().map(Target::Account).collect();
         let call = put("replace_recipients", self.within(share, &[RECIPIENTS]), targets);
-        self.client.send(self.credential, call, envelope::nothing).await
+        self.send(call, envelope::nothing).await
     }
 
     pub async fn remove_recipient(self, share: &ShareId, recipient: &RecipientId) -> Answer<Option<Recipient>> {
@@ -150,12 +152,17 @@ impl Api<'_> {
 }
 
 impl<'a> Api<'a> {
+    /// The log says this of the call, such as `add recipient` with the account.
+    pub fn logged(self, change: &'a str) -> Api<'a> {
+        Api { change: Some(change), ..self }
+    }
+
     async fn one<T: Object + DeserializeOwned>(self, call: Call<'_>, id: &str) -> Answer<T> {
         self.added(call, |object: &T| same(object.id(), id)).await
     }
 
     async fn changed<T: DeserializeOwned>(self, call: Call<'_>, id: &str) -> Answer<Option<T>> {
-        let changed = self.client.send(self.credential, call, |head, body| {
+        let changed = self.send(call, |head, body| {
             let fits = |object: &Value| object["id"].as_str().is_some_and(|found| same(found, id));
             let object = envelope::maybe(head, body, fits)?;
             // One that says no more than its id was taken on as well.
@@ -166,7 +173,7 @@ impl<'a> Api<'a> {
 
     /// A row that was added. `None`: it was taken on, and the answer does not say enough of it.
     async fn accepted<T: DeserializeOwned>(self, call: Call<'_>, fits: impl Fn(&T) -> bool) -> Answer<Option<T>> {
-        let accepted = self.client.send(self.credential, call, |head, body| {
+        let accepted = self.send(call, |head, body| {
             let row: Option<Value> = envelope::maybe(head, body, |_| true)?;
             match row.and_then(|row| serde_json::from_value(row).ok()) {
                 Some(row) if !fits(&row) => Err(Error::garbled(head, "it is about another object")),
@@ -177,11 +184,15 @@ impl<'a> Api<'a> {
     }
 
     async fn added<T: DeserializeOwned>(self, call: Call<'_>, fits: impl Fn(&T) -> bool) -> Answer<T> {
-        self.client.send(self.credential, call, |head, body| envelope::one(head, body, &fits)).await
+        self.send(call, |head, body| envelope::one(head, body, &fits)).await
     }
 
     async fn page<T: DeserializeOwned>(self, call: Call<'_>, number: u32) -> Answer<Page<T>> {
-        self.client.send(self.credential, call, |head, body| envelope::page(head, body, number)).await
+        self.send(call, |head, body| envelope::page(head, body, number)).await
+    }
+
+    async fn send<T>(self, call: Call<'_>, read: impl Fn(&ResponseHead, &[u8]) -> Result<T, Error>) -> Answer<T> {
+        self.client.send(self.credential, Call { change: self.change, ..call }, read).await
     }
 
     fn shares(self) -> Vec<&'a str> {
@@ -198,11 +209,11 @@ impl<'a> Api<'a> {
 }
 
 fn get<'a>(name: &'static str, path: Vec<&'a str>, query: Query) -> Call<'a> {
-    Call { name, method: Method::GET, path, query, body: None }
+    Call { name, method: Method::GET, path, query, body: None, change: None }
 }
 
 fn post<'a>(name: &'static str, path: Vec<&'a str>, body: impl Serialize) -> Call<'a> {
-    Call { name, method: Method::POST, path, query: Query::new(), body: Some(json!(body)) }
+    Call { name, method: Method::POST, path, query: Query::new(), body: Some(json!(body)), change: None }
 }
 
 fn put<'a>(name: &'static str, path: Vec<&'a str>, body: impl Serialize) -> Call<'a> {

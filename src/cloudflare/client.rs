@@ -103,6 +103,8 @@ pub(super) struct Call<'a> {
     pub path: Vec<&'a str>,
     pub query: Query,
     pub body: Option<Value>,
+    /// What it changes, for the log.
+    pub change: Option<&'a str>,
 }
 
 impl Client {
@@ -214,7 +216,7 @@ impl Call<'_> {
         if self.method == Method::GET {
             debug!(call = self.name, method = %self.method, account = owner, share, result, status, ray, ms, "cloudflare call");
         } else {
-            info!(call = self.name, method = %self.method, account = owner, share, result, status, ray, ms, "cloudflare call");
+            info!(call = self.name, change = self.change, method = %self.method, account = owner, share, result, status, ray, ms, "cloudflare call");
         }
     }
 }
@@ -281,7 +283,7 @@ mod tests {
     }
 
     fn seen(path: &[&'static str], query: Query) -> (String, String) {
-        let call = Call { name: "x", method: Method::GET, path: path.to_vec(), query, body: None };
+        let call = Call { name: "x", method: Method::GET, path: path.to_vec(), query, body: None, change: None };
         let head = ResponseHead { status: 200, date: None, ray: None, limits: Default::default() };
         let base = Url::parse("https://example.com/client/v4").unwrap();
         let ended = Ended { call: &call, base: &base, answer: Ok(&head), took: Duration::ZERO };
@@ -306,7 +308,8 @@ mod tests {
     fn a_credential_that_fits_no_header_is_never_sent() {
         let client = Client::new(Options::default()).unwrap();
         let credential = Credential::Token("canary\r\nx".into());
-        let call = Call { name: "x", method: Method::GET, path: vec!["x"], query: Query::new(), body: None };
+        let call =
+            Call { name: "x", method: Method::GET, path: vec!["x"], query: Query::new(), body: None, change: None };
         let error = client.request(&credential, &call).unwrap_err();
         assert!(matches!(error, Error::NotSent { .. }));
         assert!(!format!("{error} {error:?}").contains("canary"));
@@ -344,6 +347,7 @@ mod tests {
             path: vec!["accounts", "a1", "shares", "s1"],
             query: Query::new(),
             body: Some(serde_json::json!({"name": "canary"})),
+            change: Some("rename share s1"),
         };
         let head = ResponseHead { status: 200, date: None, ray: Some("8f1b-FRA".into()), limits: Default::default() };
         let took = Duration::from_millis(12);
@@ -355,11 +359,11 @@ mod tests {
         });
         let fields: Vec<&Value> = lines.iter().map(|line| &line["fields"]).collect();
         let done = serde_json::json!({
-            "message": "cloudflare call", "call": "rename_share", "method": "PUT", "account": "a1", "share": "s1",
+            "message": "cloudflare call", "call": "rename_share", "change": "rename share s1", "method": "PUT", "account": "a1", "share": "s1",
             "result": "done", "status": 200, "ray": "8f1b-FRA", "ms": 12,
         });
         let lost = serde_json::json!({
-            "message": "cloudflare call", "call": "rename_share", "method": "PUT", "account": "a1", "share": "s1",
+            "message": "cloudflare call", "call": "rename_share", "change": "rename share s1", "method": "PUT", "account": "a1", "share": "s1",
             "result": "no usable response from Cloudflare: no luck", "ms": 12,
         });
         assert_eq!(fields, [&done, &lost]);

@@ -72,6 +72,7 @@ async fn ready_counts(context: &Context, edits: &mut WaitingEdits) -> ReadyCount
         }
         if context.cluster.works_on(|| Some(share.spec.account_id.clone())) {
             count_share(&mut counts, edits, &share, now);
+            counts.credentials.extend(credential(context, &share));
         }
     }
     for (n, child) in index.all_children().enumerate() {
@@ -106,11 +107,11 @@ fn count_share(counts: &mut ReadyCounts, edits: &mut WaitingEdits, share: &Share
         });
     }
     counts.recipients.extend(recipients(share));
-    counts.credentials.extend(credential(share));
     let some = |count: i64| Some((name(), count)).filter(|_| count > 0);
     counts.not_excluded.extend(some(not_excluded(share)));
     counts.waivers_ending.extend(some(waivers_ending(share, now)));
     counts.blocked_removals.extend(some(share.status.as_ref().map_or(0, |status| status.blocked_removals.into())));
+    counts.unmanaged.extend(some(share.status.as_ref().map_or(0, |status| status.unmanaged_count.into())));
 }
 
 fn count_child(counts: &mut ReadyCounts, edits: &mut WaitingEdits, child: &dyn ChildObject, now: At) {
@@ -135,10 +136,12 @@ fn recipients(share: &Share) -> Vec<(Name, &'static str, i64)> {
     found.map(|(state, count)| (Name::of(share), state, i64::from(count))).collect()
 }
 
-/// The credential that last showed the share.
-fn credential(share: &Share) -> Option<UsedCredential> {
-    let credential = share.status.as_ref()?.seen_with.clone()?;
-    Some(UsedCredential { credential, secret: secret_of(share), account: share.spec.account_id.clone() })
+/// The credential in the Secret of the Share, or else the one that last showed the share.
+fn credential(context: &Context, share: &Share) -> Option<UsedCredential> {
+    let secret = secret_of(share);
+    let held = context.remote.credentials.held(&secret).map(|credential| credential.to_string().into());
+    let credential = held.or_else(|| share.status.as_ref()?.seen_with.clone())?;
+    Some(UsedCredential { credential, secret, account: share.spec.account_id.clone() })
 }
 
 /// How many accounts receive the share although it excludes them.

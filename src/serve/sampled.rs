@@ -45,6 +45,8 @@ pub struct ReadyCounts {
     pub credentials: BTreeSet<UsedCredential>,
     /// Rows that stay until a person confirms their removal, by Share.
     pub blocked_removals: Vec<(Name, i64)>,
+    /// Rows that no manifest declares, by Share.
+    pub unmanaged: Vec<(Name, i64)>,
     /// For how long the oldest edit waits.
     pub oldest_edit: Duration,
 }
@@ -211,6 +213,11 @@ impl Shown<'_> {
             &counts.blocked_removals,
         )?;
         self.by_share(
+            "unmanaged",
+            "Recipients and resources in a managed share that no manifest declares, by Share.",
+            &counts.unmanaged,
+        )?;
+        self.by_share(
             "waivers_ending",
             "Waivers of failed recipients that end within 7 days, by Share.",
             &counts.waivers_ending,
@@ -271,6 +278,7 @@ mod tests {
             credentials: [UsedCredential { credential: "c1".into(), secret: name("token"), account: "a1".into() }]
                 .into(),
             blocked_removals: vec![(name("waf"), 6), (name("dns"), 7)],
+            unmanaged: vec![(name("dns"), 9)],
             oldest_edit: Duration::ZERO,
         };
         for (kind, status, reason) in [
@@ -327,6 +335,8 @@ cfshare_exclusions_not_in_force{share_namespace="security",share="waf"} 2
 # TYPE cfshare_blocked_removals gauge
 cfshare_blocked_removals{share_namespace="security",share="waf"} 6
 cfshare_blocked_removals{share_namespace="security",share="dns"} 7
+# TYPE cfshare_unmanaged gauge
+cfshare_unmanaged{share_namespace="security",share="dns"} 9
 # TYPE cfshare_waivers_ending gauge
 cfshare_waivers_ending{share_namespace="security",share="waf"} 3
 # TYPE cfshare_recipients gauge

@@ -140,6 +140,11 @@ impl Credentials {
         self.resolve_for(secret, is_deleting).await.is_ok_and(|held| held.fingerprint == credential)
     }
 
+    /// What the Secret held when it was last read, if it can be used.
+    pub fn held(&self, secret: &Name) -> Option<Fingerprint> {
+        self.entries.lock().get(secret)?.outcome.as_ref().ok().map(ResolvedCredential::fingerprint)
+    }
+
     /// The next use reads the Secret again: Cloudflare refused what was in it.
     pub fn suspect(&self, secret: &Name) {
         let now = self.clock.now();

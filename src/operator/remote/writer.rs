@@ -56,14 +56,14 @@ impl Session {
     }
 
     /// Makes a changing call, and takes note of it for the object's status.
-    async fn send<T>(&self, what: String, call: impl Future<Output = Result<Reply<T>, Error>>) -> Result<T, Error> {
+    async fn send<T>(&self, what: &str, call: impl Future<Output = Result<Reply<T>, Error>>) -> Result<T, Error> {
         let answer = self.reply(call).await;
         self.note_call(what, answer)
     }
 
-    fn note_call<T>(&self, what: String, answer: Result<Reply<T>, Error>) -> Result<T, Error> {
+    fn note_call<T>(&self, what: &str, answer: Result<Reply<T>, Error>) -> Result<T, Error> {
         self.wrote();
-        self.calls.note(what, &answer, clock::time(self.clock().now()));
+        self.calls.note(what.to_owned(), &answer, clock::time(self.clock().now()));
         answer.map(|reply| reply.body)
     }
 
@@ -86,7 +86,7 @@ impl Session {
     pub async fn create_share(&self, share: &NewShare, announced: At) -> Result<Change<Share>, Stop> {
         self.may_send_announced(announced)?;
         let what = format!("create share {}", clean(&share.name, MAX_NAME));
-        let answer = self.send(what, self.api().create_share(share)).await;
+        let answer = self.send(&what, self.api().logged(&what).create_share(share)).await;
         if let Ok(made) = &answer
             && made.name == share.name
         {
@@ -99,7 +99,7 @@ impl Session {
         let _permit = self.permit(1)?;
         self.may_send()?;
         let what = format!("rename share {id} to {}", clean(name, MAX_NAME));
-        let answer = self.send(what, self.api().rename_share(id, name)).await;
+        let answer = self.send(&what, self.api().logged(&what).rename_share(id, name)).await;
         if answer.as_ref().is_err_and(|error| error.class() == ErrorClass::Gone) {
             // A read says whether it is gone.
             self.stale(id);
@@ -115,7 +115,8 @@ impl Session {
     pub async fn delete_share(&self, id: &ShareId, _: &Current) -> Result<Change<()>, Stop> {
         let _permit = self.permit(1)?;
         self.may_send()?;
-        let answer = self.send(format!("delete share {id}"), self.api().delete_share(id)).await;
+        let what = format!("delete share {id}");
+        let answer = self.send(&what, self.api().logged(&what).delete_share(id)).await;
         let now = self.clock().now();
         let answer = match answer {
             Ok(share) => {
@@ -152,17 +153,17 @@ impl Session {
         let what = named("add", key);
         let answer = match key {
             RowKey::Recipient(recipient) => {
-                let row = self.send(what, self.api().add_recipient(id, recipient)).await;
+                let row = self.send(&what, self.api().logged(&what).add_recipient(id, recipient)).await;
                 row.map(|row| self.note_added(id, key, row, ObservedShare::wrote_recipient))
             }
             RowKey::Excluded(excluded) => {
-                let row = self.send(what, self.api().add_excluded(id, excluded)).await;
+                let row = self.send(&what, self.api().logged(&what).add_excluded(id, excluded)).await;
                 row.map(|row| self.note_added(id, key, row, ObservedShare::wrote_excluded))
             }
             RowKey::Resource { kind, id: source, account: owner } => {
                 let resource =
                     NewResource { meta: meta.clone(), account: owner.clone(), id: source.clone(), kind: kind.clone() };
-                let row = self.send(what, self.api().add_resource(id, &resource)).await;
+                let row = self.send(&what, self.api().logged(&what).add_resource(id, &resource)).await;
                 row.map(|row| self.note_added(id, key, row, ObservedShare::wrote_resource))
             }
         };
@@ -181,7 +182,7 @@ impl Session {
     ) -> Result<Change<()>, Stop> {
         self.may_send_announced(announced)?;
         let what = format!("replace the recipients by {}", recipients.len());
-        let answer = self.send(what, self.api().replace_recipients(id, recipients)).await;
+        let answer = self.send(&what, self.api().logged(&what).replace_recipients(id, recipients)).await;
         let answer = answer.map(|()| {
             for row in removed {
                 self.note_seen(id, |seen, now| seen.removed_recipient(&row.id, None, now));
@@ -201,7 +202,8 @@ impl Session {
     ) -> Result<Change<()>, Stop> {
         let _permit = self.permit(1)?;
         self.may_send()?;
-        let answer = self.send(named("change the meta of", key), self.api().update_resource(id, row, meta)).await;
+        let what = named("change the meta of", key);
+        let answer = self.send(&what, self.api().logged(&what).update_resource(id, row, meta)).await;
         let answer = match answer {
             // The row has another id by now, or is gone.
             Err(error) if error.class() == ErrorClass::Gone => {
@@ -223,15 +225,15 @@ impl Session {
         let what = named("remove", key);
         let answer = match row {
             RowId::Recipient(row) => {
-                let answer = self.send(what, self.api().remove_recipient(id, row)).await;
+                let answer = self.send(&what, self.api().logged(&what).remove_recipient(id, row)).await;
                 answer.map(|answer| self.note_seen(id, |seen, now| seen.removed_recipient(row, answer, now)))
             }
             RowId::Excluded(row) => {
-                let answer = self.send(what, self.api().remove_excluded(id, row)).await;
+                let answer = self.send(&what, self.api().logged(&what).remove_excluded(id, row)).await;
                 answer.map(|_| self.note_seen(id, |seen, now| seen.removed_excluded(row, now)))
             }
             RowId::Resource(row) => {
-                let answer = self.send(what, self.api().remove_resource(id, row)).await;
+                let answer = self.send(&what, self.api().logged(&what).remove_resource(id, row)).await;
                 answer.map(|answer| self.note_seen(id, |seen, now| seen.removed_resource(row, answer, now)))
             }
         };

@@ -304,6 +304,7 @@ fn ready(share: &mut SharePass, summary: Summary<'_>) -> Verdict {
         share.pass.status.first_ready_at = Some(clock::time(share.pass.now()));
     }
     let so_far = exceptions::with_failed_objects(share, summary.row_states, summary.so_far);
+    let so_far = with_unmanaged(share, so_far);
     let verdict = Verdict::ready(Reason::Associated, rivals::with_namesake(share, summary.id, so_far));
     let verdict = waivers::with_waived(share, summary.row_states, verdict);
     let entries = share.entries();
@@ -312,6 +313,14 @@ fn ready(share: &mut SharePass, summary: Summary<'_>) -> Verdict {
         return verdict.requeue_after(share.pass.look_once_settled());
     }
     verdict
+}
+
+/// Who receives the share, or what is in it, beside what the manifests declare must be seen where people look.
+fn with_unmanaged(share: &SharePass, message: String) -> String {
+    match share.pass.status.unmanaged_count {
+        0 => message,
+        count => format!("{message}; in the share though no manifest declares them: {count} (see status.unmanaged)"),
+    }
 }
 
 /// What does not go on by itself, the most pressing first.
