@@ -15,7 +15,7 @@ use super::remote::Endpoint;
 use crate::core::deletions::MaxDeletions;
 use crate::core::limiter::Rate;
 use crate::core::shard::MAX_SHARDS;
-use crate::operator::{self, Lead, Settings, Vital};
+use crate::operator::{self, LabelSelector, Lead, Settings, Vital};
 use crate::serve::metrics::Metrics;
 use crate::serve::{Health, admin, logs};
 
@@ -63,9 +63,9 @@ pub struct Run {
     /// Namespace to watch; may be repeated; default: all
     #[arg(long, env = "CFSHARE_NAMESPACE", value_delimiter = ',', value_parser = watched_namespace, value_name = "NAMESPACE")]
     namespace: Vec<String>,
-    /// Watch only objects with these labels
+    /// Reconcile only objects with these labels
     #[arg(long, env = "CFSHARE_WATCH_LABEL_SELECTOR", value_name = "SELECTOR")]
-    watch_label_selector: Option<String>,
+    watch_label_selector: Option<LabelSelector>,
     /// Be active only while holding a Lease, so that several replicas can run
     #[arg(long, env = "CFSHARE_LEADER_ELECT")]
     leader_elect: bool,
@@ -143,7 +143,7 @@ impl Run {
             },
             rate: Rate { per_second: self.api_rate, burst: self.api_burst, concurrency: self.api_concurrency },
             namespaces: self.namespace.iter().filter(|name| !name.is_empty()).cloned().collect(),
-            selector: self.watch_label_selector.clone(),
+            selector: self.watch_label_selector.clone().unwrap_or_default(),
             lead: self.leader_elect.then(|| Lead {
                 namespace: self.lease_namespace.as_deref().and_then(present).unwrap_or_else(own_namespace),
                 name: self.lease_name.clone(),

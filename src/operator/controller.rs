@@ -70,7 +70,6 @@ pub struct Scope {
     pub namespace: Option<String>,
     /// Its place among all scopes.
     pub at: usize,
-    pub selector: Option<String>,
     /// Turns true once the scope is served: before that nothing is decided.
     pub served: watch::Receiver<bool>,
     pub health: Health,
@@ -94,7 +93,7 @@ impl Scope {
         let (context, cluster) = (self.context.clone(), self.context.cluster.clone());
         let deleted = move |object: &ObjectKey| context.forget(object);
         let feed = Feed::new(self.namespace.clone(), cluster, reflector.writer.clone(), report, deleted);
-        let stream = listwatch::stream(api, self.selector.clone(), feed);
+        let stream = listwatch::stream(api, feed);
         let controller = Controller::for_stream(stream, reflector.store.clone())
             .with_config(ControllerConfig::default().concurrency(CONCURRENCY))
             .reconcile_on(reflector.queue.clone().references());
@@ -156,6 +155,10 @@ async fn run_pass<K: Reconciled>(
     let object = K::cache(&context.cluster.index).latest(object);
     let key = K::key(Name::of(object.as_ref()));
     if K::cache(&context.cluster.index).is_unreadable(&key.name) {
+        return Action::await_change();
+    }
+    if !K::cache(&context.cluster.index).is_in_scope(object.as_ref()) {
+        context.forget(&key);
         return Action::await_change();
     }
     let began = context.clock.now();
@@ -246,12 +249,7 @@ fn end(trace: Trace, ended: &Result<Result<Option<Duration>, Stop>, JoinError>) 
 /// The right to work on the object, or what to do instead: the objects of other shards are looked after by others.
 async fn enter<K: Reconciled>(context: &Arc<Context>, object: &Arc<K>, now: At) -> Result<TaskTrackerToken, Action> {
     let cluster = &context.cluster;
-    let failed =
-        async |stop: Stop| Action::requeue(Pass::begin(context.clone(), object.clone()).unserved(&stop, now).await);
-    let account = match cluster.account_of(object.as_ref()).await {
-        Ok(account) => account,
-        Err(stop) => return Err(failed(stop).await),
-    };
+    let account = object.account(&cluster.index);
     let shard = cluster.shard_of(account.as_deref());
     let namespace = &Name::of(object.as_ref()).namespace;
     let working = cluster.shards.enter(shard, namespace).ok_or_else(Action::await_change)?;
@@ -260,7 +258,10 @@ async fn enter<K: Reconciled>(context: &Arc<Context>, object: &Arc<K>, now: At) 
         match cluster.has_parent(object.as_ref()).await {
             Ok(true) => return Err(Action::requeue(delays::RECHECK)),
             Ok(false) => {}
-            Err(stop) => return Err(failed(stop).await),
+            Err(stop) => {
+                let wait = Pass::begin(context.clone(), object.clone()).unserved(&stop, now).await;
+                return Err(Action::requeue(wait));
+            }
         }
     }
     Ok(working)

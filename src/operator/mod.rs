@@ -29,6 +29,7 @@ mod vital;
 pub use clock::Clock;
 pub use cluster::leader::Lead;
 pub use cluster::partition::REPLICAS;
+pub use cluster::selector::LabelSelector;
 pub use cluster::sweeps::{self, SWEEPS, Sweep, Sweeps};
 pub use cluster::watches::{WATCHES, Watches};
 pub use remote::credentials::{Credentials, NoCredential, ResolvedCredential};

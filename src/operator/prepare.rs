@@ -18,16 +18,15 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 const RECHECK_INTERVAL: Duration = Duration::from_secs(600);
 
 /// Tries now and then to list and watch, until this replica leads: at least one scope must let it.
-pub async fn keep(kube: kube::Client, scopes: Vec<Option<String>>, selector: Option<String>, health: Health) {
-    let selector = selector.as_deref();
+pub async fn keep(kube: kube::Client, scopes: Vec<Option<String>>, health: Health) {
     loop {
         let mut could = false;
         for scope in &scopes {
             let place = place(scope.as_deref());
             let outcome = async {
-                attempt::<Share>(&kube, scope.as_deref(), selector, &place).await?;
-                attempt::<ShareRecipient>(&kube, scope.as_deref(), selector, &place).await?;
-                attempt::<ShareResource>(&kube, scope.as_deref(), selector, &place).await
+                attempt::<Share>(&kube, scope.as_deref(), &place).await?;
+                attempt::<ShareRecipient>(&kube, scope.as_deref(), &place).await?;
+                attempt::<ShareResource>(&kube, scope.as_deref(), &place).await
             };
             match outcome.await {
                 // The other scopes may take long, and one is enough.
@@ -50,19 +49,12 @@ pub async fn keep(kube: kube::Client, scopes: Vec<Option<String>>, selector: Opt
 }
 
 /// The beginning of a list, and of the watch that follows.
-async fn attempt<K: Reconciled>(
-    kube: &kube::Client,
-    scope: Option<&str>,
-    selector: Option<&str>,
-    place: &str,
-) -> Result<(), String> {
+async fn attempt<K: Reconciled>(kube: &kube::Client, scope: Option<&str>, place: &str) -> Result<(), String> {
     let api: Api<kube::core::PartialObjectMeta<K>> = api_in(kube, scope);
     let calls = async {
-        let mut list = ListParams::default().limit(1);
-        let mut watch = WatchParams::default().timeout(1);
-        (list.label_selector, watch.label_selector) = (selector.map(str::to_owned), selector.map(str::to_owned));
+        let list = ListParams::default().limit(1);
         let version = api.list_metadata(&list).await?.metadata.resource_version.unwrap_or_default();
-        api.watch_metadata(&watch, &version).await.map(drop)?;
+        api.watch_metadata(&WatchParams::default().timeout(1), &version).await.map(drop)?;
         Ok::<(), Trouble>(())
     };
     let outcome = tokio::time::timeout(DEADLINE, calls).await.unwrap_or(Err(Trouble::Late));
@@ -97,7 +89,7 @@ mod tests {
             health.lease("the election", true, now);
         });
         let scopes = ["open", "silent"].map(|name| Some(name.to_owned())).to_vec();
-        let kept = tokio::spawn(keep(kube::Client::new(server, "default"), scopes, None, health.clone()));
+        let kept = tokio::spawn(keep(kube::Client::new(server, "default"), scopes, health.clone()));
         let ready = async {
             while health.ask(|health, now| health.ready(now)).is_err() {
                 tokio::task::yield_now().await;

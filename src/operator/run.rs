@@ -22,6 +22,7 @@ use crate::operator::cluster::leader::{self, Election, Lead, Role};
 use crate::operator::cluster::leadership::{Leadership, Tenure};
 use crate::operator::cluster::outside::Outside;
 use crate::operator::cluster::partition::Partition;
+use crate::operator::cluster::selector::LabelSelector;
 use crate::operator::cluster::served::ServedShards;
 use crate::operator::cluster::watches::Watches;
 use crate::operator::cluster::work_queue::{Requeuer, WorkQueue};
@@ -57,7 +58,8 @@ pub struct Options {
     pub rate: Rate,
     /// Empty: all.
     pub namespaces: Vec<String>,
-    pub selector: Option<String>,
+    /// Only objects with these labels are in scope.
+    pub selector: LabelSelector,
     pub lead: Option<Lead>,
     /// Into how many shards the accounts are divided, each with a Lease of its own.
     pub shards: u16,
@@ -124,7 +126,7 @@ impl Elections {
     fn start(options: &Options, vital: &Vital, lead: &Lead) -> Elections {
         let lease_lost = CancellationToken::new();
         let (mut running, mut leading) = (Vec::new(), Vec::new());
-        let watches = Watches::new(&options.namespaces, options.selector.as_deref());
+        let watches = Watches::new(&options.namespaces, Some(options.selector.text()));
         let mut compete = |lead: &Lead, role, tenure: &Tenure| {
             let (kube, health) = (options.kube.clone(), options.health.clone());
             let election = Election::new(kube, lead.clone(), role, tenure, health, watches.clone());
@@ -189,8 +191,7 @@ async fn lead_when_elected(
     elections: &mut Elections,
     mut shutdown: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
-    let preparation =
-        prepare::keep(options.kube.clone(), options.scopes(), options.selector.clone(), options.health.clone());
+    let preparation = prepare::keep(options.kube.clone(), options.scopes(), options.health.clone());
     let _preparation = start(vital, preparation);
     {
         let health = keep_health(options.health.clone(), options.metrics.clone(), Vec::new());
@@ -292,11 +293,11 @@ fn context(
         reflectors.iter().map(|reflectors| reflectors.recipients.store.clone()).collect(),
         reflectors.iter().map(|reflectors| reflectors.resources.store.clone()).collect(),
     );
-    index.unwatched.expect(&scopes);
+    index.unlisted.expect(&scopes);
     let cluster = Cluster {
         clock,
-        index,
-        outside: Outside::new(kube.clone(), &scopes, options.selector.clone(), clock),
+        index: index.within(&options.selector),
+        outside: Outside::new(kube.clone(), &scopes, clock),
         kube: kube.clone(),
         events: Events::new(
             kube.clone(),
@@ -365,7 +366,6 @@ fn controllers(
             context: context.clone(),
             namespace: namespace.clone(),
             at,
-            selector: options.selector.clone(),
             served: served[at].clone(),
             health: options.health.clone(),
             passes: passes.clone(),

@@ -98,7 +98,6 @@ fn freed(world: &World) {
     scene.delete("share", "waf");
     scene.kubectl(&["patch", "share", "waf", "--type=merge", "-p", r#"{"metadata":{"finalizers":null}}"#]);
     scene.wait_gone("share", "waf");
-    scene.annotate("share", "new", "cfshare.dev/requestedAt=now");
     let share = scene.wait_ready("share", "new");
     assert_eq!(share["status"]["shareID"], id.as_str());
     assert_eq!(scene.only().id, id);

@@ -45,9 +45,9 @@ pub enum Fault {
     Delay(&'static str, Duration),
     /// From a line with this text on, nothing comes, and the connection stays open.
     Die(&'static str),
-    /// A list of child objects of any labels takes so long.
+    /// A list of all child objects takes so long.
     SlowLists(Duration),
-    /// From the beginning to the end, objects of this plural cannot be watched, nor listed by labels; `lists`: nor listed.
+    /// From the beginning to the end, objects of this plural cannot be watched; `lists`: nor listed.
     Refuse { plural: &'static str, status: u16, lists: bool },
     /// Every watch ends as soon as it has begun, as it should.
     EmptyWatches,
@@ -76,11 +76,8 @@ impl Fault {
     fn refusal(self, head: &Parts) -> Option<StatusCode> {
         let Fault::Refuse { plural, status, lists } = self else { return None };
         let asks = |what: &str| head.uri.query().is_some_and(|query| query.contains(what));
-        let accept = head.headers.get("accept").and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-        let is_of_names = accept.contains("PartialObjectMetadata");
-        let by_labels = asks("labelSelector") && !is_of_names;
         let is_meant = head.method == Method::GET && head.uri.path().ends_with(plural);
-        let is_refused = is_meant && (lists || asks("watch=true") || by_labels);
+        let is_refused = is_meant && (lists || asks("watch=true"));
         StatusCode::from_u16(status).ok().filter(|_| is_refused)
     }
 }
@@ -276,10 +273,11 @@ fn refused(status: StatusCode) -> Response {
     (status, [("content-type", "application/json")], body.to_string()).into_response()
 }
 
-/// Whether it lists child objects, whatever their labels.
+/// Whether it lists all child objects, and not one to learn the version before a watch.
 fn is_child_list(uri: &Uri) -> bool {
     let is_of_children = ["/sharerecipients", "/shareresources"].iter().any(|kind| uri.path().ends_with(kind));
-    is_of_children && !uri.query().is_some_and(|query| query.contains("labelSelector") || query.contains("watch=true"))
+    let asks = |what: &str| uri.query().is_some_and(|query| query.split('&').any(|part| part == what));
+    is_of_children && !asks("limit=1") && !asks("watch=true")
 }
 
 fn stream(lines: mpsc::Receiver<Bytes>) -> impl futures::Stream<Item = Result<Bytes, Infallible>> {

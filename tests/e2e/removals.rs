@@ -102,7 +102,6 @@ fn replaced_list(world: &World) {
 
 fn moved(world: &World) {
     let scene = world.own_scene();
-    // Without a selector nothing is hidden, so that no list comes before a removal.
     let mut command = own::bare_command(&scene);
     command.args(["--namespace", &scene.namespace]);
     let _operator = Process::start(command, scene.file("operator.log")).expect("the operator starts");

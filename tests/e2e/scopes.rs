@@ -237,12 +237,13 @@ fn gone_out_of_scope(world: &World) {
     label(&scene, "sharerecipient", "two", "team-");
     scene.wait_reason("share", "waf", "OutOfScope");
     scene.delete("sharerecipient", "two");
+    scene.ask("share", "waf");
+    expect::sweeps(&scene, 4);
+    assert_eq!(scene.changes_since(before), [""; 0]);
     let patch = r#"{"metadata":{"finalizers":null}}"#;
     scene.kubectl(&["patch", "sharerecipient", "two", "--type=merge", "-p", patch]);
     scene.wait_gone("sharerecipient", "two");
-    assert_eq!(scene.changes_since(before), [""; 0]);
-    // Nobody declares it any more, and the Share prunes.
-    scene.annotate("share", "waf", "cfshare.dev/requestedAt=now");
+    // Nobody declares it any more, and the Share prunes, without being asked to.
     scene.wait_ready("share", "waf");
     assert_eq!(scene.changes_since(before).len(), 1, "{:?}", scene.changes_since(before));
     assert!(has(&scene.only(), &[&ids[0]], &[&ids[2], &ids[3]]));
@@ -329,8 +330,8 @@ fn heir_out_of_scope(world: &World) {
 
 fn slow_lists(world: &World) {
     let scene = world.own_scene();
-    // Two lists make a look, which takes longer than it may be old before something is removed.
-    let proxy = Interceptor::start(&world.cluster, Fault::SlowLists(Duration::from_secs(3)));
+    // A look takes longer than it may be old before something is removed.
+    let proxy = Interceptor::start(&world.cluster, Fault::SlowLists(Duration::from_secs(6)));
     let kubeconfig = scene.file("proxy.kubeconfig");
     proxy.kubeconfig(&kubeconfig);
     let mut command = own::command(&scene, &scene.namespace, &[QUICK]);

@@ -58,7 +58,6 @@ fn rows(scene: &Scene<'_>) -> Vec<String> {
 /// watched. The rows stay, and it is said that these objects are not known.
 fn moved(world: &World, plural: &'static str, status: u16, lists: bool) {
     let scene = world.own_scene();
-    // Without a selector there is no other reason to list.
     let (proxy, _operator) = behind(&scene, Fault::Refuse { plural, status, lists }, !lists);
     let [one, two, first, second] = ids();
     scene.apply(&scene.share("waf", &[&one, &two], &[&first, &second], ""));

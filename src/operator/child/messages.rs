@@ -52,7 +52,7 @@ pub fn no_share<C: Child>(pass: &Pass<C>) -> Verdict {
 /// The Share exists, and has no share at Cloudflare.
 pub fn not_created<C: Child>(pass: &Pass<C>, parent: &Parent) -> Verdict {
     if parent.outside {
-        let command = into_scope(&pass.context.cluster.outside, &ObjectKey::share(pass.object.share()));
+        let command = into_scope(&pass.context.cluster.index, &ObjectKey::share(pass.object.share()));
         return waits_for_share(
             pass,
             &format!(

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::pass::Pass;
 use crate::api::status::UNOBSERVED;
-use crate::api::{DEFAULT_SECRET, Name, Reason, has_finalizer, uid_of};
+use crate::api::{DEFAULT_SECRET, Name, Reason, uid_of};
 use crate::core::child_step::{self, Step, Wait};
 use crate::core::id::{AccountId, ShareId};
 use crate::core::interned::Interned;
@@ -44,7 +44,6 @@ pub async fn reconcile<C: Child>(context: Arc<Context>, object: Arc<C>) -> Resul
     };
     let mut pass = Pass::begin(context.clone(), C::cache(&context.cluster.index).latest(object));
     drop_foreign_record(&mut pass.status, uid_of(pass.object.as_ref()));
-    look_for_share_outside(&pass).await?;
     let parent = parent::parent(&pass);
     let row = parent.owner.as_ref().map(|owner| pass.object.row(owner));
     let declares = row.as_ref().and_then(|row| row.as_ref().ok());
@@ -77,19 +76,6 @@ pub async fn reconcile<C: Child>(context: Arc<Context>, object: Arc<C>) -> Resul
         }
     }
     pass.finish(Verdict::unfinished()).await
-}
-
-/// Reads the Share if it is outside the selector: what it declares decides whether a row is removed.
-async fn look_for_share_outside<C: Child>(pass: &Pass<C>) -> Result<(), Stop> {
-    let share = pass.object.share();
-    let ends = pass.is_deleting() && !has_finalizer(pass.object.meta());
-    if ends || pass.object.is_suspended() || pass.context.cluster.index.shares.is_unreadable(&share) {
-        return Ok(());
-    }
-    let (outside, index) = (&pass.context.cluster.outside, &pass.context.cluster.index);
-    let age = if pass.is_deleting() { Duration::ZERO } else { delays::FRESH };
-    outside.look_for_share(index, &share, age).await?;
-    Ok(())
 }
 
 /// The part of a pass that reads and writes Cloudflare.
@@ -171,7 +157,7 @@ async fn wait_for<C: Child>(
             return await_share(pass, delays::RECHECK, what).await;
         }
         Wait::Successor => {
-            if others.same_row.iter().any(|sibling| sibling.outside) {
+            if others.same_row.iter().any(|sibling| sibling.late) {
                 // What the watch does not show may be gone by now.
                 let (outside, index) = (&pass.context.cluster.outside, &pass.context.cluster.index);
                 let recency = Recency::within(delays::RECHECK);

@@ -49,9 +49,8 @@ pub fn entry_in(share: &Share, row: &RowKey) -> Option<Entry> {
 pub fn parent<C: Child>(pass: &Pass<C>) -> Parent {
     let name = pass.object.share();
     let shares = &pass.context.cluster.index.shares;
-    let watched = shares.find(&name);
-    let outside = watched.is_none();
-    let share = watched.or_else(|| shares.find_outside(&name));
+    let share = shares.known(&name);
+    let outside = share.as_ref().is_some_and(|share| !shares.is_in_scope(share));
     let recorded = pass.status.record().clone();
     // A child that goes removes its row where it made it, even if a new Share has taken the name since.
     let another = share.as_ref().is_some_and(|share| {

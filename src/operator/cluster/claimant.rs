@@ -1,8 +1,7 @@
-//! What a Share claims at Cloudflare, and the claims of Shares that the watch does not show.
+//! What a Share claims at Cloudflare, and where Shares may be whose claims are not known.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
@@ -12,7 +11,6 @@ use crate::api::status::ShareStatus;
 use crate::api::{ConditionType, Name, Reason, Share, is_suspended, observes, own_record};
 use crate::core::id::folded;
 use crate::core::interned::Interned;
-use crate::core::time::At;
 use crate::operator::conditions;
 
 /// Account and name under which a Share wants to be at Cloudflare.
@@ -116,28 +114,19 @@ impl Drop for Turn {
     }
 }
 
-/// Claims that the watch does not bring.
+/// Namespaces whose Shares have not been listed since the start.
 #[derive(Default)]
-pub struct Unwatched {
-    /// By the scope that was listed.
-    claims: Mutex<HashMap<Option<String>, Vec<Arc<Claimant>>>>,
-    /// Namespaces whose Shares have not been listed since the start.
-    unlisted: Mutex<BTreeSet<String>>,
-    /// Shares that the watch showed to be gone lately, by UID: a list that began before may still show them.
-    gone: Mutex<HashMap<String, At>>,
-}
+pub struct Unlisted(Mutex<BTreeSet<String>>);
 
-const MAX_LIST_TIME: Duration = Duration::from_secs(300);
-
-impl Unwatched {
+impl Unlisted {
     /// These namespaces will be listed.
     pub fn expect(&self, scopes: &[Option<String>]) {
-        self.unlisted.lock().extend(scopes.iter().flatten().cloned());
+        self.0.lock().extend(scopes.iter().flatten().cloned());
     }
 
     /// The Shares of that namespace, or of all of them, are listed.
     pub fn relisted(&self, scope: Option<&str>) {
-        let mut unlisted = self.unlisted.lock();
+        let mut unlisted = self.0.lock();
         match scope {
             Some(scope) => drop(unlisted.remove(scope)),
             None => unlisted.clear(),
@@ -145,42 +134,8 @@ impl Unwatched {
     }
 
     /// A namespace whose Shares are not known, so that one of them may claim anything.
-    pub fn unlisted(&self) -> Option<String> {
-        self.unlisted.lock().first().cloned()
-    }
-
-    /// The Shares of a scope that are not in the watch, as a list without the selector that began then shows them.
-    pub fn found(&self, scope: Option<&str>, shares: &[Share], began: At) {
-        let gone = self.gone.lock();
-        let went = |share: &Share| share.uid().and_then(|uid| gone.get(&uid).copied()).is_some_and(|at| at >= began);
-        let found = shares.iter().filter(|share| !went(share)).map(|share| Arc::new(Claimant::of(share))).collect();
-        drop(gone);
-        self.claims.lock().insert(scope.map(str::to_owned), found);
-    }
-
-    /// The watch shows this Share now. What was found of it before it came is not believed when it goes.
-    pub fn watched(&self, name: &Name) {
-        self.claims.lock().values_mut().for_each(|found| found.retain(|claimant| claimant.name != *name));
-    }
-
-    /// The watch showed that this Share is gone.
-    pub fn gone(&self, uid: Option<String>, now: At) {
-        let mut gone = self.gone.lock();
-        gone.retain(|_, at| now.since(*at) < MAX_LIST_TIME);
-        gone.extend(uid.map(|uid| (uid, now)));
-    }
-
-    pub fn by_share_id(&self, id: &str) -> Vec<Arc<Claimant>> {
-        let id = folded_id(id);
-        self.all(|claimant| claimant.share_ids.contains(&id))
-    }
-
-    pub fn by_claim(&self, claim: &Claim) -> Vec<Arc<Claimant>> {
-        self.all(|claimant| claimant.claim == *claim)
-    }
-
-    fn all(&self, of: impl Fn(&Claimant) -> bool) -> Vec<Arc<Claimant>> {
-        self.claims.lock().values().flatten().filter(|claimant| of(claimant)).cloned().collect()
+    pub fn first(&self) -> Option<String> {
+        self.0.lock().first().cloned()
     }
 }
 

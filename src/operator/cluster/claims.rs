@@ -1,34 +1,27 @@
-//! Which of several Shares may have a share at Cloudflare, or a name there: also those that the watch does not show.
-
-use std::collections::HashSet;
-use std::sync::Arc;
+//! Which of several Shares may have a share at Cloudflare, or a name there: also those that are out of scope.
 
 use super::claimant::{Claim, Claimant, declares_recipients, folded_id};
 use super::index::Index;
 use crate::api::{Kind, Name, Share};
 
 impl Index {
-    /// All that name this remote share but the one of that name: in the watch, and out of it.
-    fn rivals_for(&self, own: &Name, share_id: &str) -> Vec<Arc<Claimant>> {
-        let names: HashSet<Name> = self.bound_to(share_id).into_iter().collect();
-        self.with_unwatched(own, names, self.unwatched.by_share_id(share_id))
+    /// All that name this remote share but the one of that name: in scope, and out of it.
+    fn rivals_for(&self, own: &Name, share_id: &str) -> Vec<Claimant> {
+        let names = self.relations.lock().by_share_id.get(&folded_id(share_id)).cloned();
+        self.claimants_among(names, own)
     }
 
     /// All that want a share of the same name in the same account but the one of that name.
-    fn claimants_wanting(&self, share: &Share) -> Vec<Arc<Claimant>> {
-        let (own, claim) = (Name::of(share), Claim::of(share));
-        let names: HashSet<Name> = self.claimants(&claim.account, &claim.name).into_iter().collect();
-        let mut rivals = self.with_unwatched(&own, names, self.unwatched.by_claim(&claim));
+    fn claimants_wanting(&self, share: &Share) -> Vec<Claimant> {
+        let names = self.relations.lock().by_claim.get(&Claim::of(share)).cloned();
+        let mut rivals = self.claimants_among(names, &Name::of(share));
         rivals.retain(|rival| !rival.observes && !rival.by_id);
         rivals
     }
 
-    fn with_unwatched(&self, own: &Name, watched: HashSet<Name>, unwatched: Vec<Arc<Claimant>>) -> Vec<Arc<Claimant>> {
-        let watched = watched.iter().filter_map(|name| self.shares.find(name));
-        let watched = watched.map(|share| Arc::new(Claimant::of(&share)));
-        // What is back in the watch is known better from there.
-        let unwatched = unwatched.into_iter().filter(|claimant| self.shares.find(&claimant.name).is_none());
-        watched.chain(unwatched).filter(|claimant| claimant.name != *own).collect()
+    fn claimants_among(&self, names: Option<Vec<Name>>, own: &Name) -> Vec<Claimant> {
+        let others = names.iter().flatten().filter(|name| *name != own);
+        others.filter_map(|name| self.shares.known(name)).map(|share| Claimant::of(&share)).collect()
     }
 
     /// Whether of all objects that name this remote share the given one manages it: the oldest of those that have it, else the
@@ -40,15 +33,12 @@ impl Index {
 
     /// Whether that Share has this remote share, and does not merely want it.
     pub fn manages(&self, name: &Name, share_id: &str) -> bool {
-        let has = |claimant: &Claimant| claimant.bound && claimant.share_ids.contains(&folded_id(share_id));
-        match self.shares.find(name) {
-            Some(share) => has(&Claimant::of(&share)),
-            None => self.unwatched.by_share_id(share_id).iter().any(|other| other.name == *name && has(other)),
-        }
+        let claimant = self.shares.known(name).map(|share| Claimant::of(&share));
+        claimant.is_some_and(|claimant| claimant.bound && claimant.share_ids.contains(&folded_id(share_id)))
     }
 
     /// The others that may manage this remote share.
-    fn claimants_of_share(&self, own: &Claimant, share_id: &str) -> Vec<Arc<Claimant>> {
+    fn claimants_of_share(&self, own: &Claimant, share_id: &str) -> Vec<Claimant> {
         let mut rivals = self.rivals_for(&own.name, share_id);
         // An observing Share takes nothing from another object, and who writes another account's id cannot take it.
         // Nor does one that only saw it while the operator changed nothing.
@@ -81,7 +71,7 @@ impl Index {
     }
 
     /// The others that may have the name.
-    fn claimants_of_name(&self, share: &Share) -> Vec<Arc<Claimant>> {
+    fn claimants_of_name(&self, share: &Share) -> Vec<Claimant> {
         let mut rivals = self.claimants_wanting(share);
         rivals.retain(|rival| self.has_something(rival));
         rivals
@@ -124,8 +114,9 @@ impl Index {
 mod tests {
     use serde_json::{Value, json};
 
+    use super::super::reconciled::{Reconciled, store};
     use super::*;
-    use crate::api::ShareRecipient;
+    use crate::api::{FINALIZER, ShareRecipient};
     use crate::core::time::At;
 
     const OWNER: &str = "023e105f4ecef8ad9ca31a8372d0c353";
@@ -159,8 +150,20 @@ mod tests {
         share(namespace, second, json!({}), json!({}))
     }
 
+    /// Those with the label `left` are out of scope.
     fn objects(shares: &[Share]) -> Index {
-        Index::of(shares, &[], &[], At(0))
+        let index = Index::new(vec![store(shares)], vec![store(&[])], vec![store(&[])]);
+        let index = index.within(&"!left".parse().expect("a selector"));
+        shares.iter().for_each(|share| drop(index.applied(share, At(0))));
+        index
+    }
+
+    /// The same Share once it is out of scope.
+    fn left(share: &Share, has_finalizer: bool) -> Share {
+        let mut left = share.clone();
+        left.metadata.labels = Some([("left".to_owned(), String::new())].into());
+        left.metadata.finalizers = has_finalizer.then(|| vec![FINALIZER.to_owned()]);
+        left
     }
 
     /// Which of these Shares may have the name.
@@ -265,9 +268,8 @@ mod tests {
         assert!(index.owns(&shares[1], ID) && !index.owns(&shares[0], ID) && !index.owns(&shares[2], ID));
         assert_eq!(index.rival(&shares[0], Some(ID)), Some(Name::new("b", "waf")));
         assert!(index.manages(&Name::new("b", "waf"), ID) && !index.manages(&Name::new("a", "waf"), ID));
-        let watched = objects(&shares[1..2]);
-        watched.unwatched.found(None, &shares[..1], At(0));
-        assert!(watched.owns(&shares[1], ID), "nor out of the watch");
+        let index = objects(&[left(&shares[0], true), shares[1].clone()]);
+        assert!(index.owns(&shares[1], ID), "nor out of scope");
         let unbound = [shares[0].clone(), shares[2].clone()];
         assert!(objects(&unbound).owns(&shares[0], ID), "where nobody has it, the oldest adopts it");
     }
@@ -325,44 +327,25 @@ mod tests {
         let index = objects(&shares);
         assert!(index.owns(&shares[0], other));
         assert!(index.owns(&shares[1], ID) && !index.is_spoken_for(&shares[1], ID));
-        let index = objects(&shares[1..]);
-        index.unwatched.found(None, &shares[..1], At(0));
-        assert!(index.owns(&shares[1], ID), "nor out of the watch");
+        let index = objects(&[left(&shares[0], true), shares[1].clone()]);
+        assert!(index.owns(&shares[1], ID), "nor out of scope");
     }
 
     #[test]
-    fn what_the_watch_does_not_show_claims_as_if_it_did_until_it_is_back() {
-        let (outside, own) = (plain("a", 1), plain("b", 2));
-        let index = objects(std::slice::from_ref(&own));
-        assert!(index.claims(&own));
-        index.unwatched.found(None, std::slice::from_ref(&outside), At(0));
-        assert!(!index.claims(&own));
-        assert_eq!(index.rival(&own, None), Some(Name::new("a", "waf")));
+    fn what_is_out_of_scope_claims_as_if_it_were_not_as_long_as_it_has_our_finalizer() {
+        let (older, own) = (plain("a", 1), plain("b", 2));
+        for (has_finalizer, is_claimed) in [(true, true), (false, false)] {
+            let index = objects(&[left(&older, has_finalizer), own.clone()]);
+            assert_eq!(index.claims(&own), !is_claimed);
+            assert_eq!(index.rival(&own, None), is_claimed.then(|| Name::new("a", "waf")));
+            assert_eq!(index.claimants(OWNER, "waf"), [Name::new("b", "waf")], "nobody looks after it");
+            let touched = index.deleted(&left(&older, has_finalizer), At(1));
+            assert_eq!(touched.contains(&Share::key(Name::new("b", "waf"))), is_claimed, "{touched:?}");
+            assert!(index.claims(&own));
+        }
         let renamed = share("a", 1, json!({"name": "other"}), json!({}));
-        let index = objects(&[renamed, own.clone()]);
-        index.unwatched.found(None, &[outside], At(0));
-        assert!(index.claims(&own), "what is back in the watch is known better from there");
-    }
-
-    #[test]
-    fn what_was_listed_before_the_watch_brought_it_claims_nothing_once_it_is_deleted() {
-        let (listed, own) = (plain("a", 1), plain("b", 2));
-        let index = objects(std::slice::from_ref(&own));
-        index.unwatched.found(None, std::slice::from_ref(&listed), At(0));
-        index.applied(&listed, At(1));
-        index.deleted(&listed, At(2));
-        assert!(index.claims(&own));
-    }
-
-    #[test]
-    fn what_is_deleted_while_it_is_listed_claims_nothing() {
-        let (listed, own) = (plain("a", 1), plain("b", 2));
-        let index = objects(std::slice::from_ref(&own));
-        index.applied(&listed, At(1));
-        index.deleted(&listed, At(2));
-        index.unwatched.found(None, std::slice::from_ref(&listed), At(1));
-        assert!(index.claims(&own), "the list began before it was deleted");
-        index.unwatched.found(None, std::slice::from_ref(&listed), At(3));
-        assert!(!index.claims(&own), "it left the watch and is still there");
+        assert!(objects(&[left(&renamed, true), own.clone()]).claims(&own));
+        let index = objects(&[older, own.clone()]);
+        assert!(!index.claims(&own));
     }
 }

@@ -7,14 +7,14 @@ use kube::runtime::reflector::Store;
 use parking_lot::Mutex;
 
 use super::asked::Asked;
-use super::claimant::{Claim, Turns, Unwatched, folded_id};
-use super::object_cache::{Hidden, ObjectCache};
+use super::claimant::{Claim, Turns, Unlisted, folded_id};
+use super::object_cache::ObjectCache;
 use super::relations::{Arrivals, Relations};
+use super::selector::LabelSelector;
 use crate::api::{ChildObject, Kind, Name, ObjectKey, Share, ShareRecipient, ShareResource, is_deleting};
 use crate::core::id::same;
 use crate::core::interned::Interned;
 use crate::core::shard;
-use crate::core::time::At;
 
 pub struct Index {
     pub shares: ObjectCache<Share>,
@@ -22,8 +22,8 @@ pub struct Index {
     pub resources: ObjectCache<ShareResource>,
     /// What annotations asked of them.
     pub asked: Asked,
-    /// Claims of Shares that the watch does not show.
-    pub unwatched: Unwatched,
+    /// Where Shares may be that are not known.
+    pub unlisted: Unlisted,
     /// Names of which a share is being created.
     pub turns: Turns,
     pub(super) relations: Mutex<Relations>,
@@ -40,22 +40,25 @@ impl Index {
             recipients: ObjectCache::new(recipients),
             resources: ObjectCache::new(resources),
             asked: Asked::default(),
-            unwatched: Unwatched::default(),
+            unlisted: Unlisted::default(),
             turns: Turns::default(),
             relations: Mutex::default(),
         }
     }
 
-    /// When a Share that may still exist last left the watch.
-    pub fn share_departed(&self) -> Option<At> {
-        self.relations.lock().share_departed
+    /// Only objects with these labels are in scope.
+    pub fn within(mut self, selector: &LabelSelector) -> Index {
+        self.shares.selector = selector.clone();
+        self.recipients.selector = selector.clone();
+        self.resources.selector = selector.clone();
+        self
     }
 
-    /// When an object of the namespace that may still exist last left the watch.
-    pub fn departed(&self, namespace: &str) -> Option<At> {
-        self.relations.lock().departed.get(namespace).copied()
+    pub fn selector(&self) -> &LabelSelector {
+        &self.shares.selector
     }
 
+    /// The child objects of a Share, in scope or out of it.
     pub fn children(&self, share: &Name) -> Vec<ObjectKey> {
         self.relations.lock().children.get(share).into_iter().flatten().cloned().collect()
     }
@@ -75,16 +78,18 @@ impl Index {
         self.relations.lock().arrivals.get(share).copied()
     }
 
-    /// Objects that are bound to a remote share.
+    /// Objects in scope that are bound to a remote share.
     pub fn bound_to(&self, share_id: &str) -> Vec<Name> {
-        self.relations.lock().by_share_id.get(&folded_id(share_id)).into_iter().flatten().cloned().collect()
+        let relations = self.relations.lock();
+        let bound = relations.by_share_id.get(&folded_id(share_id)).into_iter().flatten();
+        bound.filter(|name| relations.is_in_scope(name)).cloned().collect()
     }
 
-    /// The accounts that each Secret is used for.
+    /// The accounts that Shares in scope use each Secret for.
     pub fn accounts_of_secrets(&self) -> HashMap<Name, HashSet<Interned>> {
         let relations = self.relations.lock();
         let mut accounts = HashMap::<Name, HashSet<Interned>>::new();
-        for keys in relations.shares.values() {
+        for keys in relations.shares.values().filter(|keys| keys.in_scope) {
             match accounts.get_mut(&keys.secret) {
                 Some(of_secret) if of_secret.contains(&keys.claim.account) => {}
                 Some(of_secret) => drop(of_secret.insert(keys.claim.account.clone())),
@@ -94,19 +99,22 @@ impl Index {
         accounts
     }
 
-    /// Shares that use a Secret.
+    /// Shares in scope that use a Secret.
     pub fn users(&self, secret: &Name) -> Vec<Name> {
         let relations = self.relations.lock();
-        relations.shares.iter().filter(|(_, t)| t.secret == *secret).map(|(name, _)| name.clone()).collect()
+        let uses = relations.shares.iter().filter(|(_, keys)| keys.in_scope && keys.secret == *secret);
+        uses.map(|(name, _)| name.clone()).collect()
     }
 
-    /// Objects that want a share of that name in an account.
+    /// Objects in scope that want a share of that name in an account.
     pub fn claimants(&self, account: &str, name: &str) -> Vec<Name> {
         let claim = Claim { account: folded_id(account), name: name.into() };
-        self.relations.lock().by_claim.get(&claim).into_iter().flatten().cloned().collect()
+        let relations = self.relations.lock();
+        let wanting = relations.by_claim.get(&claim).into_iter().flatten();
+        wanting.filter(|name| relations.is_in_scope(name)).cloned().collect()
     }
 
-    /// A child object that the watch shows.
+    /// A child object that is in scope.
     pub fn child(&self, key: &ObjectKey) -> Option<Arc<dyn ChildObject>> {
         match key.kind {
             Kind::Share => None,
@@ -115,17 +123,24 @@ impl Index {
         }
     }
 
-    /// All child objects that the watch shows.
+    /// A child object, in scope or out of it.
+    pub fn known_child(&self, key: &ObjectKey) -> Option<Arc<dyn ChildObject>> {
+        match key.kind {
+            Kind::Share => None,
+            Kind::ShareRecipient => self.recipients.known(&key.name).map(any_kind),
+            Kind::ShareResource => self.resources.known(&key.name).map(any_kind),
+        }
+    }
+
+    /// All child objects that are in scope.
     pub fn all_children(&self) -> impl Iterator<Item = Arc<dyn ChildObject>> {
         self.recipients.all().map(any_kind).chain(self.resources.all().map(any_kind))
     }
 
     /// The child objects of a namespace that exist though the watch does not show them, as they were last read.
-    pub fn children_outside(&self, namespace: &str) -> Vec<(Arc<dyn ChildObject>, Hidden)> {
-        let recipients = self.recipients.all_outside(namespace).into_iter();
-        let recipients = recipients.map(|(child, why)| (any_kind(child), why));
-        let resources = self.resources.all_outside(namespace).into_iter();
-        recipients.chain(resources.map(|(child, why)| (any_kind(child), why))).collect()
+    pub fn late_children(&self, namespace: &str) -> impl Iterator<Item = Arc<dyn ChildObject>> {
+        let recipients = self.recipients.late_ones(namespace).into_iter().map(any_kind);
+        recipients.chain(self.resources.late_ones(namespace).into_iter().map(any_kind))
     }
 
     /// Whether everything that is known in a namespace is being deleted, as where the namespace itself is.
@@ -151,7 +166,7 @@ impl Index {
         self.relations.lock().shares.keys().filter(|name| name.namespace == namespace).cloned().collect()
     }
 
-    /// Child objects whose Share is gone, by the remote share that has their rows.
+    /// Child objects whose Share is gone or out of scope, by the remote share that has their rows.
     pub fn orphans(&self) -> HashMap<Interned, Vec<ObjectKey>> {
         let mut orphans = HashMap::<Interned, Vec<ObjectKey>>::new();
         for child in self.without_share() {
@@ -173,15 +188,18 @@ impl Index {
     fn without_share(&self) -> Vec<Arc<dyn ChildObject>> {
         let keys: Vec<ObjectKey> = {
             let relations = self.relations.lock();
-            let of_none = relations.children.iter().filter(|(share, _)| !relations.shares.contains_key(*share));
+            let of_none = relations.children.iter().filter(|(share, _)| !relations.is_in_scope(share));
             of_none.flat_map(|(_, keys)| keys.iter().cloned()).collect()
         };
         keys.iter().filter_map(|key| self.child(key)).collect()
     }
 
+    /// Shares in scope of an account.
     pub fn of_account(&self, account: &str) -> Vec<Name> {
         let relations = self.relations.lock();
-        relations.shares.iter().filter(|(_, t)| same(&t.claim.account, account)).map(|(name, _)| name.clone()).collect()
+        let of_account =
+            relations.shares.iter().filter(|(_, keys)| keys.in_scope && same(&keys.claim.account, account));
+        of_account.map(|(name, _)| name.clone()).collect()
     }
 
     /// The Cloudflare account that a child object is looked after in, if it has one yet.
@@ -206,6 +224,7 @@ mod tests {
 
     use super::super::reconciled::{Reconciled, store};
     use super::*;
+    use crate::core::time::At;
 
     const OWNER: &str = "023e105f4ecef8ad9ca31a8372d0c353";
     const NOW: At = At(1_000_000);
@@ -292,23 +311,28 @@ mod tests {
     }
 
     #[test]
-    fn what_left_the_watch_with_our_finalizer_may_still_exist() {
-        let (kept, plain) = (finalized(recipient("a", "kept", "waf")), recipient("b", "plain", "waf"));
-        let index = Index::of(&[], &[kept.clone(), plain.clone()], &[], NOW);
-        index.deleted(&plain, NOW);
-        assert_eq!(index.departed("b"), None, "without a finalizer it is deleted");
-        index.deleted(&kept, NOW);
-        assert_eq!(index.departed("a"), Some(NOW));
-    }
-
-    #[test]
-    fn what_we_let_go_is_gone_though_the_watch_ends_with_the_finalizer_on_it() {
-        let mut is_deleting = finalized(recipient("a", "doomed", "waf"));
-        is_deleting.metadata.deletion_timestamp = Some(crate::operator::clock::time(NOW));
-        let index = Index::of(&[], std::slice::from_ref(&is_deleting), &[], NOW);
-        index.recipients.finalized(&is_deleting, false);
-        index.deleted(&is_deleting, NOW);
-        assert_eq!(index.departed("a"), None);
+    fn what_is_out_of_scope_is_known_and_looked_after_by_nobody() {
+        let labelled = |mut share: Share, team: &str| {
+            share.metadata.labels = Some([("team".to_owned(), team.to_owned())].into());
+            share
+        };
+        let own = |namespace| finalized(share(namespace, "waf", json!({"shareID": "5a5e"})));
+        let child = recipient("b", "one", "waf");
+        let index = Index::new(vec![store(&[])], vec![store(std::slice::from_ref(&child))], vec![store(&[])]);
+        let index = index.within(&"team=waf".parse().expect("a selector"));
+        index.applied(&child, NOW);
+        index.applied(&labelled(own("a"), "waf"), NOW);
+        assert_eq!(names(index.applied(&labelled(own("b"), "waf"), NOW)), ["a/waf", "a/waf", "b/one", "b/waf"]);
+        assert_eq!((index.bound_to("5a5e").len(), index.of_account(OWNER).len()), (2, 2));
+        let touched = names(index.applied(&labelled(own("b"), "dns"), NOW));
+        assert!(["a/waf", "b/one"].iter().all(|name| touched.contains(&(*name).to_owned())), "{touched:?}");
+        let a = [Name::new("a", "waf")];
+        assert_eq!((index.bound_to("5a5e"), index.of_account(OWNER)), (a.to_vec(), a.to_vec()));
+        assert_eq!((index.claimants(OWNER, "waf"), index.accounts_of_secrets().len()), (a.to_vec(), 1));
+        assert!(index.account_of_child(&child).is_some(), "its Share is known all the same");
+        let key = ShareRecipient::key(Name::new("b", "one"));
+        assert!(index.child(&key).is_none() && index.known_child(&key).is_some());
+        assert_eq!(names(index.children(&Name::new("b", "waf"))), ["b/one"]);
     }
 
     #[test]

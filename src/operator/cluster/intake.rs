@@ -105,10 +105,18 @@ impl<K: Reconciled> Intake<K> {
     }
 
     /// Whether the object of an event is to be looked at: what changed in its status alone is our own doing, unless somebody
-    /// else took away what the status said, or wrote that of another object over it.
+    /// else took away what the status said, or wrote that of another object over it. What is out of scope is looked at once,
+    /// when it leaves: then it is forgotten.
     fn calls_for_a_pass(&self, event: &Event<K>) -> bool {
         let (Event::Apply(object) | Event::InitApply(object)) = event else { return false };
-        let Some(before) = self.feed.cache().watched(&Name::of(object)) else { return true };
+        let is_in_scope = self.feed.cache().is_in_scope(object);
+        let Some(before) = self.feed.cache().watched(&Name::of(object)) else { return is_in_scope };
+        if self.feed.cache().is_in_scope(before.as_ref()) != is_in_scope {
+            return true;
+        }
+        if !is_in_scope {
+            return false;
+        }
         is_edited(before.meta(), object.meta())
             || match event {
                 Event::Apply(_) => {
@@ -179,7 +187,7 @@ fn name_of(invalid: &InvalidObject) -> Name {
 /// The event of an object that can be read, or of what is kept of it.
 fn decoded<K: Reconciled>(event: Event<DeserializeGuard<K>>, cluster: &Cluster) -> Option<Event<K>> {
     let kept = K::cache(&cluster.index);
-    let last = |name: &Name| kept.find(name).map(|object| object.as_ref().clone());
+    let last = |name: &Name| kept.known(name).map(|object| object.as_ref().clone());
     let read = |guard: DeserializeGuard<K>| {
         guard.0.map_err(|invalid| {
             let name = name_of(&invalid);

@@ -54,17 +54,15 @@ type WatchStream<K> = BoxStream<'static, kube::Result<WatchEvent<DeserializeGuar
 /// long as it is polled. Whenever another list is wanted, everything is listed again.
 pub fn stream<K: Reconciled>(
     api: Api<DeserializeGuard<K>>,
-    selector: Option<String>,
     feed: Feed<K>,
 ) -> impl Stream<Item = Result<K, watcher::Error>> + Send {
-    Follower::new(api, selector, feed, IDLE_TIMEOUT).run().into_stream().map(|never| match never {})
+    Follower::new(api, feed, IDLE_TIMEOUT).run().into_stream().map(|never| match never {})
 }
 
 struct Follower<K: Reconciled> {
     api: Api<DeserializeGuard<K>>,
     /// Where the objects are, for messages.
     place: String,
-    selector: Option<String>,
     /// Hears what becomes of the list and the watch.
     feed: Arc<Feed<K>>,
     /// Takes each event when it comes.
@@ -132,23 +130,11 @@ struct Listed<K> {
 }
 
 impl<K: Reconciled> Follower<K> {
-    fn new(api: Api<DeserializeGuard<K>>, selector: Option<String>, feed: Feed<K>, idle: Duration) -> Follower<K> {
+    fn new(api: Api<DeserializeGuard<K>>, feed: Feed<K>, idle: Duration) -> Follower<K> {
         let (place, wanted) = (place(feed.scope.as_deref()), feed.cluster.shards.wanted());
         let feed = Arc::new(feed);
         let (intake, silence) = (Intake::new(feed.clone()), Silence::default());
-        Follower {
-            api,
-            place,
-            selector,
-            feed,
-            intake,
-            wanted,
-            streaming: true,
-            failures: 0,
-            logged: None,
-            idle,
-            silence,
-        }
+        Follower { api, place, feed, intake, wanted, streaming: true, failures: 0, logged: None, idle, silence }
     }
 
     async fn run(mut self) -> Infallible {
@@ -192,12 +178,7 @@ impl<K: Reconciled> Follower<K> {
     }
 
     fn watch_params(&self, initial: bool) -> WatchParams {
-        WatchParams {
-            label_selector: self.selector.clone(),
-            timeout: Some(WATCH_TIMEOUT_SECONDS),
-            send_initial_events: initial,
-            ..WatchParams::default()
-        }
+        WatchParams { timeout: Some(WATCH_TIMEOUT_SECONDS), send_initial_events: initial, ..WatchParams::default() }
     }
 
     async fn streaming_list(&mut self) -> Result<Listed<K>, Trouble> {
@@ -229,7 +210,7 @@ impl<K: Reconciled> Follower<K> {
     }
 
     async fn paged_list(&mut self) -> Result<Listed<K>, Trouble> {
-        let mut params = ListParams { label_selector: self.selector.clone(), ..ListParams::default() }.limit(PAGE_SIZE);
+        let mut params = ListParams::default().limit(PAGE_SIZE);
         let mut started = false;
         loop {
             let page =
@@ -262,7 +243,7 @@ impl<K: Reconciled> Follower<K> {
     /// Follows on from that version; also returns how many objects there are, where the API server tells. Where it has not come so
     /// far, as after etcd was restored from a backup, everything is listed again: a watch would bring nothing until it has.
     async fn reopen(&self, version: &str) -> Result<(WatchStream<K>, Option<usize>), Trouble> {
-        let params = ListParams { label_selector: self.selector.clone(), ..ListParams::default() }.limit(1);
+        let params = ListParams::default().limit(1);
         let newest =
             tokio::time::timeout(REQUEST_TIMEOUT, self.api.list(&params)).await.map_err(|_| Trouble::Late)??;
         let count = count(newest.items.len(), &newest.metadata);
@@ -526,7 +507,7 @@ mod tests {
         let heard = signs.clone();
         let report = move |sign| heard.lock().push(sign);
         let feed = Feed::new(None, Arc::new(cluster), Arc::new(Mutex::new(writer)), report, |_| ());
-        (store, signs, tokio::spawn(Follower::new(Api::all(kube), None, feed, idle).run()))
+        (store, signs, tokio::spawn(Follower::new(Api::all(kube), feed, idle).run()))
     }
 
     const IDLE: Duration = Duration::from_millis(1300);

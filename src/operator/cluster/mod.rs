@@ -20,6 +20,7 @@ pub mod requests;
 pub mod revoked;
 #[cfg(test)]
 pub mod samples;
+pub mod selector;
 pub mod served;
 pub mod sweeps;
 pub mod trouble;
@@ -34,7 +35,6 @@ use crate::api::{ChildObject, Name, ObjectKey, Share};
 use crate::core::id::AccountId;
 use crate::core::interned::Interned;
 use crate::operator::clock::Clock;
-use crate::operator::delays;
 use crate::operator::stop::Stop;
 use current::Answers;
 use events::Events;
@@ -61,18 +61,6 @@ impl Cluster {
     /// Whether this process works on objects of that account: all others are only looked at.
     pub fn works_on(&self, account: impl FnOnce() -> Option<Interned>) -> bool {
         !self.shards.are_many() || self.shards.is_served(self.shard_of(account().as_deref()))
-    }
-
-    /// The Cloudflare account that an object is looked after in, also where the selector hides its Share.
-    pub async fn account_of<K: Reconciled>(&self, object: &K) -> Result<Option<Interned>, Stop> {
-        let account = object.account(&self.index);
-        let Some(share) =
-            object.as_child().map(ChildObject::share).filter(|_| account.is_none() && self.shards.are_many())
-        else {
-            return Ok(account);
-        };
-        self.outside.look_for_share(&self.index, &share, delays::FRESH).await?;
-        Ok(self.index.shares.find_outside(&share).map(|share| share.spec.account_id.clone()))
     }
 
     /// Whether the Share of a child object exists, past every cache; one that cannot be read is as good as none.

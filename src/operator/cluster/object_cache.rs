@@ -8,7 +8,8 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt};
 use parking_lot::Mutex;
 
-use crate::api::{Name, has_finalizer, is_deleting};
+use super::selector::LabelSelector;
+use crate::api::Name;
 
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
@@ -18,29 +19,13 @@ pub struct ObjectCache<K: Resource<DynamicType = ()> + Clone + 'static> {
     own_writes: Mutex<HashMap<Name, OwnWrite<K>>>,
     /// Objects that are there and cannot be read; what was read of them before is kept in the store.
     unreadable: Mutex<HashSet<Name>>,
-    /// Objects that exist though the watch does not show them; see [`super::outside`].
-    outside: Mutex<HashMap<Name, Unshown<K>>>,
-    /// Objects that we took our finalizer off, by UID: the watch may end with the object as it was before.
-    released: Mutex<HashMap<Name, String>>,
+    /// Objects that exist though the watch does not show them, or shows others of their names; see [`super::outside`].
+    late: Mutex<HashMap<Name, Arc<K>>>,
+    /// All others are left alone.
+    pub(super) selector: LabelSelector,
     /// The API server does not know the kind, whose CRD is not installed: that says nothing of its objects.
     missing: AtomicBool,
     changes: AtomicU64,
-}
-
-/// An object that exists though the watch does not show it, or shows another one of its name.
-#[derive(Debug)]
-pub struct Unshown<K> {
-    pub object: Arc<K>,
-    pub why: Hidden,
-}
-
-/// Why the watch does not show an object that exists.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Hidden {
-    /// Its labels do not match the selector.
-    OutOfScope,
-    /// It matches, and the watch has not brought it yet.
-    Late,
 }
 
 struct OwnWrite<K> {
@@ -56,8 +41,8 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
             stores,
             own_writes: Mutex::default(),
             unreadable: Mutex::default(),
-            outside: Mutex::default(),
-            released: Mutex::default(),
+            late: Mutex::default(),
+            selector: LabelSelector::default(),
             missing: AtomicBool::default(),
             changes: AtomicU64::default(),
         }
@@ -119,7 +104,17 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
         readable
     }
 
+    pub fn is_in_scope(&self, object: &K) -> bool {
+        self.selector.matches(object.meta())
+    }
+
+    /// The object, if it is in scope.
     pub fn find(&self, name: &Name) -> Option<Arc<K>> {
+        self.known(name).filter(|object| self.is_in_scope(object))
+    }
+
+    /// The object, in scope or out of it.
+    pub fn known(&self, name: &Name) -> Option<Arc<K>> {
         let mut own_writes = self.own_writes.lock();
         // Under the lock: an own write is dropped only once the store has it.
         let watched = self.watched(name)?;
@@ -162,12 +157,12 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
     /// The store has changed: what it has of the object counts again. What a list brings is there only once the list is
     /// complete.
     pub fn caught_up(&self, name: &Name) {
-        let mut outside = self.outside.lock();
+        let mut late = self.late.lock();
         let mut own_writes = self.own_writes.lock();
         self.changed();
         let Some(watched) = self.watched(name) else { return };
-        if outside.get(name).is_some_and(|unshown| unshown.object.uid() == watched.uid()) {
-            outside.remove(name);
+        if late.get(name).is_some_and(|late| late.uid() == watched.uid()) {
+            late.remove(name);
         }
         newest(&mut own_writes, name, watched);
     }
@@ -178,14 +173,14 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
         within.for_each(|(_, own)| own.precedes_list = true);
     }
 
-    /// As `caught_up`, for all objects that were outside: a list of one scope is complete. Our writes from before it
+    /// As `caught_up`, for all objects that were late: a list of one scope is complete. Our writes from before it
     /// began count no longer, even if their versions are higher: etcd may have been restored from a backup.
     pub fn caught_up_with_list(&self, scope: Option<&str>) {
         self.own_writes
             .lock()
             .retain(|name, own| !own.precedes_list || scope.is_some_and(|scope| name.namespace != scope));
-        let outside: Vec<Name> = self.outside.lock().keys().cloned().collect();
-        outside.iter().for_each(|name| self.caught_up(name));
+        let late: Vec<Name> = self.late.lock().keys().cloned().collect();
+        late.iter().for_each(|name| self.caught_up(name));
         self.changed();
     }
 
@@ -200,14 +195,9 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
     }
 
     /// The objects of a namespace that exist though the watch does not show them, as they were last read.
-    pub fn all_outside(&self, namespace: &str) -> Vec<(Arc<K>, Hidden)> {
-        let outside = self.outside.lock();
-        let within = outside.iter().filter(|(name, _)| name.namespace == namespace);
-        within.map(|(_, unshown)| (unshown.object.clone(), unshown.why)).collect()
-    }
-
-    pub fn find_outside(&self, name: &Name) -> Option<Arc<K>> {
-        self.outside.lock().get(name).map(|unshown| unshown.object.clone())
+    pub fn late_ones(&self, namespace: &str) -> Vec<Arc<K>> {
+        let late = self.late.lock();
+        late.iter().filter(|(name, _)| name.namespace == namespace).map(|(_, object)| object.clone()).collect()
     }
 
     /// Whether the watch shows this very object, not only one of its name.
@@ -216,53 +206,19 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
     }
 
     /// All of a namespace that were found although the watch does not show them; those that it shows are passed over.
-    pub fn found_outside(&self, namespace: &str, objects: Vec<Unshown<K>>) {
-        let mut outside = self.outside.lock();
-        outside.retain(|name, _| name.namespace != namespace);
-        for Unshown { object, why } in objects {
+    pub fn found_late(&self, namespace: &str, objects: Vec<K>) {
+        let mut late = self.late.lock();
+        late.retain(|name, _| name.namespace != namespace);
+        for mut object in objects {
             // Looked up under the lock: what comes into the watch now is taken out after us.
             if !self.is_shown(&object) {
-                let mut object = Arc::unwrap_or_clone(object);
                 trim(&mut object);
-                outside.insert(Name::of(&object), Unshown { object: Arc::new(object), why });
+                late.insert(Name::of(&object), Arc::new(object));
             }
         }
     }
 
-    /// One object that was asked for by its name: it exists though the watch does not show it, or it does not.
-    pub fn found_outside_named(&self, name: &Name, object: Option<K>) {
-        let mut outside = self.outside.lock();
-        match object.filter(|_| self.watched(name).is_none()) {
-            Some(mut object) => {
-                trim(&mut object);
-                outside.insert(name.clone(), Unshown { object: Arc::new(object), why: Hidden::OutOfScope });
-            }
-            None => drop(outside.remove(name)),
-        }
-    }
-
-    /// We put our finalizer on the object, or took it off.
-    pub fn finalized(&self, object: &K, on: bool) {
-        let (mut released, name) = (self.released.lock(), Name::of(object));
-        // If the watch said already that it is gone, nothing would take the entry out again.
-        let is_shown = self.watched(&name).is_some_and(|watched| watched.uid() == object.uid());
-        match object.uid().filter(|_| !on && is_shown) {
-            Some(uid) => drop(released.insert(name, uid)),
-            None => drop(released.remove(&name)),
-        }
-    }
-
-    /// A list showed that the object is gone.
-    pub fn forget_release(&self, name: &Name) {
-        self.released.lock().remove(name);
-    }
-
-    /// Whether an object that left the watch may still exist: it has our finalizer, and we did not take that off.
-    pub fn has_left_with_finalizer(&self, object: &K) -> bool {
-        let released = self.released.lock().remove(&Name::of(object));
-        has_finalizer(object.meta()) && !(is_deleting(object.meta()) && released.is_some() && released == object.uid())
-    }
-
+    /// All objects that are in scope.
     pub fn all(&self) -> impl Iterator<Item = Arc<K>> {
         let own_writes = self.own_writes.lock();
         let mut objects: Vec<Arc<K>> = self.stores.iter().flat_map(Store::state).collect();
@@ -276,7 +232,7 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
                 *object = Arc::clone(own);
             }
         }
-        objects.into_iter()
+        objects.into_iter().filter(|object| self.is_in_scope(object))
     }
 }
 
@@ -319,7 +275,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::api::{FINALIZER, ShareRecipient};
+    use crate::api::ShareRecipient;
     use crate::core::time::At;
     use crate::operator::clock;
     use crate::operator::cluster::index::Index;
@@ -412,17 +368,6 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_kept_of_a_release_whose_answer_comes_after_the_object_went() {
-        let mut is_deleting = at("5", "doomed");
-        is_deleting.metadata.finalizers = Some(vec![FINALIZER.to_owned()]);
-        is_deleting.metadata.deletion_timestamp = Some(clock::time(NOW));
-        let index = Index::of(&[], &[], &[], NOW);
-        index.recipients.finalized(&is_deleting, false);
-        // Another object of that name, which leaves the watch with the finalizer.
-        assert!(index.recipients.has_left_with_finalizer(&is_deleting));
-    }
-
-    #[test]
     fn what_a_list_brings_counts_only_once_the_list_is_complete() {
         let (store, mut writer) = reflector::store();
         let index = Index::new(Vec::new(), vec![store], Vec::new());
@@ -436,13 +381,13 @@ mod tests {
         };
         let name = Name::new("a", "one");
         let label = || index.recipients.find(&name).map(|object| object.labels()["as"].clone());
-        index.recipients.found_outside_named(&name, Some(at("4", "outside")));
+        index.recipients.found_late("a", vec![at("4", "late")]);
         bring(Event::Init);
         bring(Event::InitApply(at("5", "listed")));
         assert!(index.recipients.watched(&name).is_none());
-        assert!(index.recipients.find_outside(&name).is_some(), "it is known all the time, inside or outside");
+        assert!(!index.recipients.late_ones("a").is_empty(), "it is known all the time, late or not");
         bring(Event::InitDone);
-        assert!(index.recipients.watched(&name).is_some() && index.recipients.find_outside(&name).is_none());
+        assert!(index.recipients.watched(&name).is_some() && index.recipients.late_ones("a").is_empty());
         index.recipients.wrote(at("6", "ours"));
         bring(Event::Init);
         bring(Event::InitApply(at("6", "ours")));

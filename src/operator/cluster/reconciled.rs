@@ -2,17 +2,17 @@
 
 use std::fmt::Debug;
 
+use kube::Resource;
 use kube::core::NamespaceResourceScope;
 use kube::core::object::HasStatus;
 use kube::runtime::reflector::{self, Store};
 use kube::runtime::watcher::Event;
-use kube::{Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::index::Index;
 use super::object_cache::ObjectCache;
-use super::relations::LookupKeys;
+use super::relations::{LookupKeys, Parent};
 use crate::api::status::CommonStatus;
 use crate::api::{ChildObject, Kind, Name, ObjectKey, Share, ShareRecipient, ShareResource};
 use crate::core::interned::Interned;
@@ -46,8 +46,9 @@ pub trait Reconciled:
 
     /// Takes note of the object (`None`: it is gone). Returns who else has to look.
     fn relate(index: &Index, name: &Name, object: Option<&Self>, now: At) -> Vec<ObjectKey> {
-        let share = object.and_then(Self::as_child).map(ChildObject::share);
-        index.relations.lock().relate_child(Self::key(name.clone()), share, now)
+        let in_scope = object.is_some_and(|object| Self::cache(index).is_in_scope(object));
+        let parent = object.and_then(Self::as_child).map(|child| Parent { share: child.share(), in_scope });
+        index.relations.lock().relate_child(Self::key(name.clone()), parent, now)
     }
 
     /// The same object, if it is a child object.
@@ -78,7 +79,8 @@ impl Reconciled for Share {
     }
 
     fn relate(index: &Index, name: &Name, object: Option<&Self>, _now: At) -> Vec<ObjectKey> {
-        index.relations.lock().relate_share(name, object.map(LookupKeys::of))
+        let keys = object.map(|share| LookupKeys::of(share, index.shares.is_in_scope(share)));
+        index.relations.lock().relate_share(name, keys)
     }
 
     fn bound_uid(&self) -> Option<&str> {
@@ -128,10 +130,10 @@ impl Index {
     pub fn applied<K: Reconciled>(&self, object: &K, now: At) -> Vec<ObjectKey> {
         let name = Name::of(object);
         K::cache(self).caught_up(&name);
-        if K::KIND == Kind::Share {
-            self.unwatched.watched(&name);
+        match K::cache(self).is_in_scope(object) {
+            true => self.asked.note(K::key(name.clone()), object),
+            false => self.asked.forget(&K::key(name.clone())),
         }
-        self.asked.note(K::key(name.clone()), object);
         K::relate(self, &name, Some(object), now)
     }
 
@@ -140,11 +142,6 @@ impl Index {
         let name = Name::of(object);
         K::cache(self).gone(&name);
         self.asked.forget(&K::key(name.clone()));
-        if K::cache(self).has_left_with_finalizer(object) {
-            self.depart::<K>(&name, now);
-        } else if K::KIND == Kind::Share {
-            self.unwatched.gone(object.uid(), now);
-        }
         K::relate(self, &name, None, now)
     }
 
@@ -157,7 +154,7 @@ impl Index {
         deleted: impl Fn(&ObjectKey),
     ) -> Vec<ObjectKey> {
         if K::KIND == Kind::Share {
-            self.unwatched.relisted(scope);
+            self.unlisted.relisted(scope);
         }
         let mut touched = Vec::new();
         if K::cache(self).kind_came_back() {
@@ -176,26 +173,15 @@ impl Index {
                 }
             }
         };
-        let gone = known.into_iter().filter(|name| K::cache(self).find(name).is_none());
+        let gone = known.into_iter().filter(|name| K::cache(self).watched(name).is_none());
         for name in gone {
             let key = K::key(name.clone());
             deleted(&key);
             K::cache(self).gone(&name);
-            K::cache(self).forget_release(&name);
             self.asked.forget(&key);
-            self.depart::<K>(&name, now);
             touched.extend(K::relate(self, &name, None, now));
         }
         touched
-    }
-
-    /// The object left the watch, and may still exist.
-    fn depart<K: Reconciled>(&self, name: &Name, now: At) {
-        let mut relations = self.relations.lock();
-        relations.departed.insert(name.namespace.clone(), now);
-        if K::KIND == Kind::Share {
-            relations.share_departed = Some(now);
-        }
     }
 }
 

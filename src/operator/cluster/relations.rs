@@ -6,7 +6,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use kube::{Resource, ResourceExt};
 
 use super::claimant::{Claim, is_idle, share_ids};
-use crate::api::{CONFIRM_REMOVALS, Name, ObjectKey, Reason, Share, is_deleting, secret_of, seen_record};
+use crate::api::{
+    CONFIRM_REMOVALS, Name, ObjectKey, Reason, Share, has_finalizer, is_deleting, secret_of, seen_record,
+};
 use crate::core::interned::Interned;
 use crate::core::time::At;
 use crate::operator::conditions;
@@ -14,15 +16,19 @@ use crate::operator::conditions;
 #[derive(Default)]
 pub struct Relations {
     pub(super) children: HashMap<Name, HashSet<ObjectKey>>,
-    pub(super) parents: HashMap<ObjectKey, Name>,
+    pub(super) parents: HashMap<ObjectKey, Parent>,
     pub(super) arrivals: HashMap<Name, Arrivals>,
     pub(super) shares: HashMap<Name, LookupKeys>,
     pub(super) by_share_id: HashMap<Interned, Vec<Name>>,
     pub(super) by_claim: HashMap<Claim, Vec<Name>>,
-    /// When an object that may still exist last left the watch, by namespace.
-    pub(super) departed: HashMap<Interned, At>,
-    /// The same of Shares, whatever their namespace.
-    pub(super) share_departed: Option<At>,
+}
+
+/// The Share that a child object belongs to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parent {
+    pub share: Name,
+    /// Whether the child object is in scope.
+    pub in_scope: bool,
 }
 
 /// When child objects of a share came.
@@ -40,12 +46,15 @@ pub struct LookupKeys {
     pub(super) secret: Name,
     /// It leaves the name to others that want it.
     idle: bool,
+    pub(super) in_scope: bool,
+    /// It may have a share or a name: also out of scope, as long as our finalizer says so.
+    claims: bool,
     /// Hash of what its child objects depend on.
     children_view: u64,
 }
 
 impl LookupKeys {
-    pub fn of(share: &Share) -> LookupKeys {
+    pub fn of(share: &Share, in_scope: bool) -> LookupKeys {
         // An observing Share records nothing, and must hear of changes all the same.
         let recorded = seen_record(share).and_then(|status| status.share_id.clone());
         LookupKeys {
@@ -53,6 +62,8 @@ impl LookupKeys {
             claim: Claim::of(share),
             secret: secret_of(share),
             idle: is_idle(share),
+            in_scope,
+            claims: in_scope || has_finalizer(&share.metadata),
             children_view: children_view(share),
         }
     }
@@ -72,14 +83,14 @@ impl Relations {
             // What it was refused while others went first, it may have now.
             touched.push(ObjectKey::share(name.clone()));
         }
-        if let Some(before) = before {
+        self.shares.remove(name);
+        if let Some(before) = before.filter(|before| before.claims) {
             for id in &before.share_ids {
                 touched.extend(leave(&mut self.by_share_id, id, name).into_iter().map(ObjectKey::share));
             }
             touched.extend(leave(&mut self.by_claim, &before.claim, name).into_iter().map(ObjectKey::share));
-            self.shares.remove(name);
         }
-        if let Some(keys) = keys {
+        if let Some(keys) = keys.as_ref().filter(|keys| keys.claims) {
             // The lists of other namespaces may bring an older object after a younger one was served.
             for id in &keys.share_ids {
                 touched.extend(join(&mut self.by_share_id, id, name).into_iter().map(ObjectKey::share));
@@ -89,17 +100,21 @@ impl Relations {
                 }
             }
             touched.extend(join(&mut self.by_claim, &keys.claim, name).into_iter().map(ObjectKey::share));
-            self.shares.insert(name.clone(), keys);
         }
+        self.shares.extend(keys.map(|keys| (name.clone(), keys)));
         touched
     }
 
+    pub fn is_in_scope(&self, share: &Name) -> bool {
+        self.shares.get(share).is_some_and(|keys| keys.in_scope)
+    }
+
     /// Takes note of a child object and of the Share that it belongs to; `parent`: `None`, it is gone. Returns who has to
-    /// look.
-    pub fn relate_child(&mut self, key: ObjectKey, parent: Option<Name>, now: At) -> Vec<ObjectKey> {
+    /// look: also where it comes into scope, or leaves it.
+    pub fn relate_child(&mut self, key: ObjectKey, parent: Option<Parent>, now: At) -> Vec<ObjectKey> {
         let before = self.parents.get(&key).cloned();
         let mut touched = Vec::new();
-        if let Some(before) = before.filter(|before| Some(before) != parent.as_ref()) {
+        if let Some(Parent { share: before, .. }) = before.filter(|before| Some(before) != parent.as_ref()) {
             self.parents.remove(&key);
             if let Some(children) = self.children.get_mut(&before) {
                 children.remove(&key);
@@ -114,13 +129,14 @@ impl Relations {
             touched.push(ObjectKey::share(before));
         }
         if let Some(parent) = parent {
-            if self.parents.insert(key.clone(), parent.clone()).is_none() {
-                touched.extend(self.rivals(&parent));
-                let arrivals = self.arrivals.entry(parent.clone()).or_insert(Arrivals { first: now, last: now });
+            let share = parent.share.clone();
+            if self.parents.insert(key.clone(), parent).is_none() {
+                touched.extend(self.rivals(&share));
+                let arrivals = self.arrivals.entry(share.clone()).or_insert(Arrivals { first: now, last: now });
                 arrivals.last = now;
             }
-            self.children.entry(parent.clone()).or_default().insert(key);
-            touched.push(ObjectKey::share(parent));
+            self.children.entry(share.clone()).or_default().insert(key);
+            touched.push(ObjectKey::share(share));
         }
         touched
     }

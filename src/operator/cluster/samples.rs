@@ -17,7 +17,7 @@ pub fn cluster(kube: kube::Client, shares: &[Share], metrics: Arc<Metrics>, cloc
     Cluster {
         clock,
         index: Index::of(shares, &[], &[], Default::default()),
-        outside: Outside::new(kube.clone(), &[None], None, clock),
+        outside: Outside::new(kube.clone(), &[None], clock),
         kube: kube.clone(),
         events: Events::new(kube, None, metrics),
         requeuer: Arc::new(Requeuer::new(Vec::new())),

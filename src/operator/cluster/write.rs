@@ -73,7 +73,6 @@ impl Cluster {
             return Err(not_kept(&format!("the API server {what}. Exclude cfshare.dev from that webhook")));
         }
         self.answers.note(&written, asked, self.clock.now());
-        K::cache(&self.index).finalized(&written, wanted);
         Ok(K::cache(&self.index).wrote(written))
     }
 
@@ -121,7 +120,7 @@ impl Cluster {
 
     /// Asks whether a Share is as it is known here, also where it is not known at all.
     pub async fn confirm_share(&self, name: &Name, began: At) -> Result<(), Stop> {
-        match self.index.shares.find(name).or_else(|| self.index.shares.find_outside(name)) {
+        match self.index.shares.known(name) {
             Some(share) => self.confirm(share.as_ref(), began).await.map(|_| ()),
             None if self.exists::<Share>(name).await? => {
                 self.shards.list_again(self.clock.now());
@@ -221,7 +220,7 @@ mod tests {
         Cluster {
             clock,
             index: Index::of(&[], &[], &[], At(0)),
-            outside: Outside::new(kube.clone(), &[None], None, clock),
+            outside: Outside::new(kube.clone(), &[None], clock),
             events: Events::new(kube.clone(), None, Arc::default()),
             kube,
             requeuer: Arc::new(Requeuer::new(Vec::new())),

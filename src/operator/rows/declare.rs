@@ -8,13 +8,12 @@ use std::sync::Arc;
 
 use crate::api::share::{ExcludedEntry, RecipientEntry, ResourceEntry};
 use crate::api::waiver::Waiver;
-use crate::api::{ChildObject, Name, ObjectKey, Share};
+use crate::api::{ChildObject, Name, ObjectKey, Share, has_finalizer};
 use crate::core::id::AccountId;
 use crate::core::interned::Interned;
 use crate::core::meta::ResourceMeta;
 use crate::core::row_key::RowKey;
 use crate::operator::cluster::index::Index;
-use crate::operator::cluster::object_cache::Hidden;
 use crate::operator::kinds;
 use crate::operator::rows::inventory::Entry;
 
@@ -68,17 +67,22 @@ pub struct Sibling {
     pub row: RowKey,
     /// What its record says of the row, if that is there because of it.
     pub entry: Option<Entry>,
-    /// It exists though the watch does not show it: its row stays, and nobody looks after it.
+    /// It is out of scope, or late: its row stays, and nobody looks after it.
     pub outside: bool,
-    /// It is outside, and matches the selector: the watch has not brought it yet.
+    /// It exists, and the watch has not brought it yet.
     pub late: bool,
 }
 
 impl Sibling {
-    fn of(child: Arc<dyn ChildObject>, owner: &AccountId, hidden: Option<Hidden>) -> Option<Sibling> {
+    fn of(child: Arc<dyn ChildObject>, owner: &AccountId, is_in_scope: bool, late: bool) -> Option<Sibling> {
         let row = child.row(owner).ok()?;
         let entry = child.own_record().and_then(Entry::of_child);
-        let (outside, late) = (hidden.is_some(), hidden == Some(Hidden::Late));
+        let outside = late || !is_in_scope;
+        // What is being deleted and never was ours declares nothing.
+        let declares = has_finalizer(child.metadata()) || !child.is_deleting();
+        if outside && !declares {
+            return None;
+        }
         Some(Sibling { key: child.object_key(), row, entry, outside, late, child })
     }
 
@@ -92,12 +96,17 @@ impl Sibling {
     }
 }
 
-/// All child objects of a share, the winner of each key first, and last those that the watch does not show.
+/// All child objects of a share, the winner of each key first, and last those that nobody looks after.
 pub fn siblings(index: &Index, share: &Name, owner: &AccountId) -> Vec<Sibling> {
-    let watched = index.children(share).into_iter().filter_map(|key| index.child(&key));
-    let outside = index.children_outside(&share.namespace).into_iter().filter(|(child, _)| child.share() == *share);
-    let all = watched.map(|child| (child, None)).chain(outside.map(|(child, why)| (child, Some(why))));
-    let mut all: Vec<Sibling> = all.filter_map(|(child, hidden)| Sibling::of(child, owner, hidden)).collect();
+    let known = index.children(share).into_iter().filter_map(|key| index.known_child(&key));
+    let late = index.late_children(&share.namespace).filter(|child| child.share() == *share);
+    let all = known.map(|child| (child, false)).chain(late.map(|child| (child, true)));
+    let is_in_scope = |child: &dyn ChildObject| index.selector().matches(child.metadata());
+    let sibling = |(child, late): (Arc<dyn ChildObject>, bool)| {
+        let is_in_scope = is_in_scope(child.as_ref());
+        Sibling::of(child, owner, is_in_scope, late)
+    };
+    let mut all: Vec<Sibling> = all.filter_map(sibling).collect();
     all.sort_by(|a, b| (a.outside, a.child.seniority()).cmp(&(b.outside, b.child.seniority())));
     all
 }

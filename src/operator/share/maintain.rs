@@ -162,7 +162,8 @@ fn is_still_ready(share: &SharePass, id: &ShareId) -> bool {
     let Some(seen) = share.seen(id).filter(unlisted) else { return false };
     // Other shares and objects of its name may have come or gone.
     let is_said = || share.pass.as_before().message == as_written(&status::ready_message(share, id, &seen));
-    if share.mode == Mode::Manage && !is_said() {
+    let is_outside = || share.desired.siblings.iter().any(|sibling| sibling.outside);
+    if share.mode == Mode::Manage && (!is_said() || is_outside()) {
         return false;
     }
     let recorded = AtRest::recorded(&share.pass.status, &share.desired);

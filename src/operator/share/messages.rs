@@ -132,10 +132,6 @@ pub fn refuse(share: &mut SharePass, refusal: Refusal) -> Verdict {
     if leaves {
         return share.pass.awaited(verdict);
     }
-    if verdict.reason == Reason::Claimed && share.pass.context.cluster.outside.selector().is_some() {
-        // No watch tells when an object outside goes.
-        return verdict.requeue_after(delays::HUMAN);
-    }
     verdict
 }
 

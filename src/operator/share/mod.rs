@@ -110,9 +110,6 @@ async fn steps(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
         let facts = share.facts();
         let step = share_step::step(&facts);
         tracing::trace!(?facts, ?step);
-        if rivals::look_for_rivals(share, &step).await? {
-            continue;
-        }
         let verdict = match step {
             Step::Read(Want::Share) => read_share(share).await.map(|()| None),
             Step::Read(Want::List) => read_list(share).await.map(|()| None),

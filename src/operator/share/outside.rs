@@ -1,4 +1,4 @@
-//! Which of a Share's objects does the watch not show, and what may not be removed because of them?
+//! Which of a Share's objects are out of scope or not shown by the watch, and what may not be removed because of them?
 
 use std::time::Duration;
 
@@ -9,7 +9,8 @@ use crate::api::{ObjectKey, Reason, ShareRecipient, ShareResource};
 use crate::core::row_key::RowKey;
 use crate::core::row_step::Step;
 use crate::core::share_step::Mode;
-use crate::operator::cluster::outside::{self, Outside, Recency};
+use crate::operator::cluster::index::Index;
+use crate::operator::cluster::outside::{self, Recency};
 use crate::operator::cluster::reconciled::Reconciled;
 use crate::operator::delays;
 use crate::operator::pass::verdict::Verdict;
@@ -17,8 +18,8 @@ use crate::operator::rows::declare::Sibling;
 use crate::operator::rows::facts::RowPlan;
 use crate::operator::rows::row_state::first_and_more;
 
-/// For so long a look holds for rows that nobody declares and that stay anyway.
-const MAX_AGE_FOR_UNMANAGED: Duration = Duration::from_secs(600);
+/// For so long a look holds for what another one precedes.
+const MAX_AGE_OF_FIRST_LOOK: Duration = Duration::from_secs(600);
 /// A message names so many objects.
 const MAX_NAMED: usize = 3;
 
@@ -34,38 +35,34 @@ pub enum Looked {
     Not(Verdict),
 }
 
-/// Before rows are said to be declared by nobody: looks for objects that declare them and that the watch does not show,
-/// since their labels are others or it is late.
+/// Before it is said how much the share loses: looks for objects that declare what is to be removed, and that the watch does
+/// not show since it is late.
 pub async fn look_for_children_outside(share: &mut SharePass, plan: &Plan, requested: bool) -> Looked {
     if share.mode != Mode::Manage {
         return Looked::Enough;
     }
-    let has_selector = share.pass.context.cluster.outside.selector().is_some();
     let removed: Vec<RowKey> = removals::planned(share, plan);
-    let unmanaged = has_selector && plan.rows.values().any(RowPlan::is_foreign);
-    let has_outside = share.desired.siblings.iter().any(|sibling| sibling.outside);
-    let within = match (!removed.is_empty(), has_outside, unmanaged) {
-        (true, _, _) if has_selector => delays::FRESH,
-        (_, true, _) => delays::HUMAN,
+    let has_late = share.desired.siblings.iter().any(|sibling| sibling.late);
+    let within = match (has_late, removed.is_empty()) {
+        (true, _) => delays::HUMAN,
         // Before they are removed, `look_before_removal` has the last word.
-        (true, false, _) | (false, false, true) => MAX_AGE_FOR_UNMANAGED,
-        (false, false, false) => return Looked::Enough,
+        (false, false) => MAX_AGE_OF_FIRST_LOOK,
+        (false, true) => return Looked::Enough,
     };
-    // Somebody says that the labels are another way now.
-    let asked = (requested && has_outside).then(|| share.pass.outdated_before(true));
+    // Somebody says that it is another way now.
+    let asked = (requested && has_late).then(|| share.pass.outdated_before(true));
     // What was listed before an edit does not show the objects that came with it.
     let asked = asked.max((!removed.is_empty()).then(|| removals::handed_over_at(share)));
-    let all = has_outside || unmanaged;
     let kinds = Kinds::of(&removed);
-    let kinds = Kinds { recipients: all || kinds.recipients, resources: all || kinds.resources };
-    look(share, kinds, Recency { within, asked, complete: true }).await
+    let kinds = Kinds { recipients: has_late || kinds.recipients, resources: has_late || kinds.resources };
+    look(share, kinds, Recency { within, asked }).await
 }
 
 /// Before these rows are removed because nobody declares them: the objects of the namespace that may do so were listed a
 /// moment ago, and after the edit that took the rows away.
 pub async fn look_before_removal(share: &mut SharePass, removed: &[RowKey]) -> Looked {
     let asked = Some(removals::handed_over_at(share));
-    look(share, Kinds::of(removed), Recency { within: delays::FRESH, asked, complete: true }).await
+    look(share, Kinds::of(removed), Recency { within: delays::FRESH, asked }).await
 }
 
 /// Which kinds of objects may declare what is asked about.
@@ -104,18 +101,12 @@ async fn look_for<K: Reconciled>(share: &SharePass, recency: Recency) -> Looked 
         Err(error) => error,
     };
     tracing::warn!(%error, namespace = %namespace, "{}s cannot be listed, so none of what they may declare is removed", K::KIND);
-    let message = |which: &str| {
-        format!(
-            "nothing is removed from this share that a {} may declare, because cfshare cannot list those in namespace \
-             {namespace}{which}: {error}",
-            K::KIND
-        )
-    };
-    let verdict = match cluster.outside.selector() {
-        Some(_) => Verdict::unknown_stalled(Reason::OutOfScope, message(" that do not match --watch-label-selector")),
-        None => Verdict::unknown(Reason::Progressing, message("")),
-    };
-    Looked::Not(verdict.requeue_after(outside::FAILED_GAP))
+    let message = format!(
+        "nothing is removed from this share that a {} may declare, because cfshare cannot list those in namespace \
+         {namespace}: {error}",
+        K::KIND
+    );
+    Looked::Not(Verdict::unknown(Reason::Progressing, message).requeue_after(outside::FAILED_GAP))
 }
 
 /// The message about objects outside that declare rows of this share.
@@ -132,9 +123,9 @@ pub fn out_of_scope(share: &SharePass) -> Option<Verdict> {
         "{} {does} not match --watch-label-selector, so cfshare does not reconcile what {declares}, and leaves it \
          at Cloudflare as it is. Restore the labels: {}",
         named(&outside),
-        into_scope(&share.pass.context.cluster.outside, &first.key),
+        into_scope(&share.pass.context.cluster.index, &first.key),
     );
-    Some(Verdict::stalled(Reason::OutOfScope, message).requeue_after(delays::HUMAN))
+    Some(Verdict::stalled(Reason::OutOfScope, message))
 }
 
 /// What is reported of objects that exist, match, and were not brought by the watch.
@@ -167,35 +158,10 @@ impl Plan {
 }
 
 /// A command that brings an object into scope, or shows what keeps it out.
-pub fn into_scope(outside: &Outside, key: &ObjectKey) -> String {
+pub fn into_scope(index: &Index, key: &ObjectKey) -> String {
     let object = format!("{} {} -n {}", key.kind.kubectl_name(), key.name.name, key.name.namespace);
-    match outside.selector().and_then(labels) {
+    match index.selector().labels() {
         Some(labels) => format!("kubectl label {object} {labels} --overwrite"),
         None => format!("kubectl get {object} --show-labels"),
-    }
-}
-
-/// The labels that a selector asks for, where it only asks for values.
-fn labels(selector: &str) -> Option<String> {
-    let label = |part: &str| {
-        let (key, value) = part.split_once('=')?;
-        let (key, value) = (key.trim(), value.trim_start_matches('=').trim());
-        let plain = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c));
-        (!key.is_empty() && plain(key) && plain(value)).then(|| format!("{key}={value}"))
-    };
-    selector.split(',').map(label).collect::<Option<Vec<String>>>().map(|labels| labels.join(" "))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_selector_of_values_makes_a_command_that_sets_labels() {
-        assert_eq!(labels("team=waf").as_deref(), Some("team=waf"));
-        assert_eq!(labels("team == waf, a.b/c=d").as_deref(), Some("team=waf a.b/c=d"));
-        for other in ["team", "!team", "team!=waf", "team in (a,b)", "team=waf,!old"] {
-            assert_eq!(labels(other), None, "{other}");
-        }
     }
 }
