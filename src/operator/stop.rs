@@ -8,7 +8,7 @@ pub enum Stop {
     Queued,
     /// Another pass works on the same share: this one is woken at its end.
     Occupied,
-    /// Another pass looked for new shares, or for child objects that the watch does not show, a moment ago.
+    /// Another pass looked for new shares a moment ago.
     Crowded,
     /// Another writer was there first, or the cache is behind.
     Conflict,

@@ -14,7 +14,7 @@ use crate::cloudflare::ShareStatus;
 use crate::core::row_key::RowKey;
 use crate::core::row_step::{Declared, Observed, Step};
 use crate::core::time::At;
-use crate::operator::cluster::outside::{Looked, Recency};
+use crate::operator::cluster::outside::Recency;
 use crate::operator::kinds::{Child, RowStatus};
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::remote::observed_share::ObservedShare;
@@ -322,8 +322,7 @@ async fn is_declared_elsewhere<C: Child>(child: &ChildPass<C>) -> Result<bool, S
         let recency = Recency { asked, ..Recency::within(delays::FRESH) };
         let looked = context.cluster.outside.look::<C>(&context.cluster.index, &share.namespace, recency).await;
         match looked {
-            Ok(Looked::Soon) => return Err(Stop::Crowded),
-            Ok(Looked::Before | Looked::Now) => {}
+            Ok(()) => {}
             // With a namespace the right to list in it may go first; what is made there is deleted with it.
             Err(kube::Error::Api(status)) if status.code == 403 && context.cluster.index.is_going(&share.namespace) => {
             }

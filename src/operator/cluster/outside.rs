@@ -25,17 +25,6 @@ const PAGE_SIZE: u32 = 500;
 /// Looks at the child objects of a namespace begin at least so far apart: one serves all who ask meanwhile.
 const LOOK_GAP: Duration = Duration::from_secs(1);
 
-/// What became of a wish to know which child objects exist.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Looked {
-    /// They were listed recently enough.
-    Before,
-    /// They were listed now.
-    Now,
-    /// They were listed a moment ago, and are to be listed once more in a moment.
-    Soon,
-}
-
 /// The last look, and the lock that lets one caller look for all.
 type Look = Arc<tokio::sync::Mutex<Option<Span>>>;
 
@@ -90,23 +79,23 @@ impl Outside {
     }
 
     /// Lists the child objects of a kind and namespace, whether or not the watch works, unless that was done as recently as
-    /// wanted.
+    /// wanted: then what is late is known.
     pub async fn look<K: Reconciled + Debug>(
         &self,
         index: &Index,
         namespace: &str,
         recency: Recency,
-    ) -> Result<Looked, kube::Error> {
+    ) -> Result<(), kube::Error> {
         let place = (K::KIND, namespace.to_owned());
         let look = self.children.lock().entry(place.clone()).or_default().clone();
         let mut last = look.lock().await;
+        if last.is_some_and(|last| recency.admits(last, self.clock.now())) {
+            return Ok(());
+        }
+        if let Some(last) = *last {
+            tokio::time::sleep(LOOK_GAP.saturating_sub(self.clock.now().since(last.began))).await;
+        }
         let began = self.clock.now();
-        if last.is_some_and(|last| recency.admits(last, began)) {
-            return Ok(Looked::Before);
-        }
-        if last.is_some_and(|last| last.began <= began && began.since(last.began) < LOOK_GAP) {
-            return Ok(Looked::Soon);
-        }
         if let Some((at, error)) = self.failed.lock().get(&place)
             && *at <= began
             && began.since(*at) < FAILED_GAP
@@ -120,7 +109,7 @@ impl Outside {
         };
         K::cache(index).found_late(namespace, listed?);
         *last = Some(Span { began, ended: self.clock.now() });
-        Ok(Looked::Now)
+        Ok(())
     }
 
     /// The child objects of a kind and namespace that the watch does not show as they are; an error if one of these cannot be
@@ -169,6 +158,9 @@ fn again(error: &kube::Error) -> kube::Error {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Instant;
+
     use http::{Request, Response};
     use kube::ResourceExt;
     use kube::client::Body;
@@ -206,7 +198,10 @@ mod tests {
     async fn late(watched: &Value, listed: Vec<Value>) -> Vec<String> {
         let watched: ShareRecipient = serde_json::from_value(watched.clone()).expect("a ShareRecipient");
         let index = Index::of(&[], &[watched], &[], At(0));
+        let lists = Arc::new(AtomicUsize::new(0));
+        let counted = lists.clone();
         let server = tower::service_fn(move |_: Request<Body>| {
+            counted.fetch_add(1, Ordering::SeqCst);
             let list = json!({
                 "apiVersion": "cfshare.dev/v1alpha1", "kind": "ShareRecipientList", "metadata": {}, "items": listed,
             });
@@ -216,12 +211,13 @@ mod tests {
         let kube = kube::Client::new(server, "a");
         let outside = Outside::new(kube, &[None], Clock(|| At(1_000)));
         let recency = Recency::within(Duration::from_secs(5));
-        let look = || outside.look::<ShareRecipient>(&index, "a", recency);
-        assert_eq!(look().await.expect("a list"), Looked::Now);
-        assert_eq!(look().await.expect("no list"), Looked::Before);
         let since = Recency { asked: Some(At(1_001)), ..recency };
-        let again = outside.look::<ShareRecipient>(&index, "a", since).await;
-        assert_eq!(again.expect("no list yet"), Looked::Soon);
+        let started = Instant::now();
+        for (recency, expected) in [(recency, 1), (recency, 1), (since, 2)] {
+            outside.look::<ShareRecipient>(&index, "a", recency).await.expect("a list");
+            assert_eq!(lists.load(Ordering::SeqCst), expected);
+        }
+        assert!(started.elapsed() >= LOOK_GAP, "two lists do not follow each other at once");
         let mut found: Vec<String> = index.recipients.late_ones("a").iter().map(|object| object.name_any()).collect();
         found.sort();
         found

@@ -5,7 +5,6 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::losses::Losing;
-use super::outside::Looked;
 use super::plan::Plan;
 use super::share_pass::SharePass;
 use super::{bulk, exclusions, losses, name, outside, plan, removals};
@@ -87,21 +86,12 @@ pub async fn apply(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) -> 
     let losing = removals::settle_confirmation(share, seen).await?;
     let mut changes = Changes::of(share, seen, plan, &losing);
     bulk::settle_or_set_aside(share, &mut changes.adds, &mut changes.removals);
-    let mut is_crowded = false;
-    if !changes.removals.is_empty() {
-        match look_before_removal(share, &changes.removals).await {
-            Looked::Enough => {}
-            Looked::News => return Ok(Round::Again),
-            // The other changes go first.
-            Looked::Soon => {
-                changes.removals.clear();
-                is_crowded = true;
-            }
-            Looked::Not(_) => changes.removals.clear(),
-        }
+    // Nothing is removed on the word of the watch alone.
+    if !changes.removals.is_empty() && outside::look_before_removal(share, &changes.removals).await {
+        return Ok(Round::Again);
     }
-    if changes.is_empty() && is_crowded && share.failed.is_empty() {
-        return Err(Stop::Crowded);
+    if share.unlisted.is_some() {
+        changes.removals.clear();
     }
     if changes.is_empty() {
         return Ok(removals::deferred_for(share, plan).map_or(Round::Done, Round::Wait));
@@ -124,19 +114,6 @@ pub async fn apply(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) -> 
         removals::remove(share, seen, changes.removals, &losing).await?;
     }
     Ok(Round::Again)
-}
-
-/// Nothing is removed on the word of the watch alone. What could not be listed is not listed again in this pass, and reported
-/// at its end.
-async fn look_before_removal(share: &mut SharePass, removed: &[RowKey]) -> Looked {
-    if let Some(unlisted) = &share.unlisted {
-        return Looked::Not(unlisted.clone());
-    }
-    let looked = outside::look_before_removal(share, removed).await;
-    if let Looked::Not(verdict) = &looked {
-        share.unlisted = Some(verdict.clone());
-    }
-    looked
 }
 
 /// Reads what must be known of rows that are only compared; whether there was anything. What a short list does not show is

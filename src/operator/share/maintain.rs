@@ -1,7 +1,6 @@
 //! A share that is there: what of it must be read again, and whether its name and rows are as declared.
 
 use super::apply::Round;
-use super::outside::Looked;
 use super::share_pass::SharePass;
 use super::still_ready::AtRest;
 use super::{apply, members, name, opening, outside, plan, status};
@@ -76,21 +75,12 @@ async fn round(share: &mut SharePass, id: &ShareId, requested: bool) -> Result<O
         return Ok(None);
     }
     let mut plan = plan::plan(share, &seen);
-    let mut is_crowded = false;
-    let trouble = match outside::look_for_children_outside(share, &plan, requested).await {
-        Looked::Enough => trouble,
-        Looked::News => return Ok(None),
-        Looked::Soon => {
-            // The other changes go first.
-            plan.defer_removals();
-            is_crowded = true;
-            trouble
-        }
-        Looked::Not(unseen) => {
-            plan.defer_removals();
-            Some(trouble.unwrap_or(unseen))
-        }
-    };
+    if outside::look_for_children_outside(share, &plan, requested).await {
+        return Ok(None);
+    }
+    if share.unlisted.is_some() {
+        plan.defer_removals();
+    }
     match apply::apply(share, &seen, &plan).await? {
         Round::Again => Ok(None),
         Round::Wait(wait) => {
@@ -107,8 +97,6 @@ async fn round(share: &mut SharePass, id: &ShareId, requested: bool) -> Result<O
             share.counted = true;
             Ok(None)
         }
-        // What failed is reported now, and the rest looked at with its next try.
-        Round::Done if is_crowded && share.failed.is_empty() => Err(Stop::Crowded),
         Round::Done => {
             let verdict = status::report(share, id, &seen, &plan);
             let trouble = trouble.or_else(|| share.unlisted.take());

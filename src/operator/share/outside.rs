@@ -10,7 +10,7 @@ use crate::core::row_key::RowKey;
 use crate::core::row_step::Step;
 use crate::core::share_step::Mode;
 use crate::operator::cluster::index::Index;
-use crate::operator::cluster::outside::{self, Recency};
+use crate::operator::cluster::outside::{FAILED_GAP, Recency};
 use crate::operator::cluster::reconciled::Reconciled;
 use crate::operator::delays;
 use crate::operator::pass::verdict::Verdict;
@@ -23,23 +23,11 @@ const MAX_AGE_OF_FIRST_LOOK: Duration = Duration::from_secs(600);
 /// A message names so many objects.
 const MAX_NAMED: usize = 3;
 
-/// What a look at the objects outside came to.
-pub enum Looked {
-    /// Everything is known that the plan needs.
-    Enough,
-    /// Others are known now: plan again.
-    News,
-    /// They were listed too shortly before, and are to be listed once more.
-    Soon,
-    /// They cannot be listed, so nothing may be removed.
-    Not(Verdict),
-}
-
 /// Before it is said how much the share loses: looks for objects that declare what is to be removed, and that the watch does
-/// not show since it is late.
-pub async fn look_for_children_outside(share: &mut SharePass, plan: &Plan, requested: bool) -> Looked {
+/// not show since it is late. Returns whether there is news: then plan again.
+pub async fn look_for_children_outside(share: &mut SharePass, plan: &Plan, requested: bool) -> bool {
     if share.mode != Mode::Manage {
-        return Looked::Enough;
+        return false;
     }
     let removed: Vec<RowKey> = removals::planned(share, plan);
     let has_late = share.desired.siblings.iter().any(|sibling| sibling.late);
@@ -47,7 +35,7 @@ pub async fn look_for_children_outside(share: &mut SharePass, plan: &Plan, reque
         (true, _) => delays::HUMAN,
         // Before they are removed, `look_before_removal` has the last word.
         (false, false) => MAX_AGE_OF_FIRST_LOOK,
-        (false, true) => return Looked::Enough,
+        (false, true) => return false,
     };
     // Somebody says that it is another way now.
     let asked = (requested && has_late).then(|| share.pass.outdated_before(true));
@@ -59,8 +47,8 @@ pub async fn look_for_children_outside(share: &mut SharePass, plan: &Plan, reque
 }
 
 /// Before these rows are removed because nobody declares them: the objects of the namespace that may do so were listed a
-/// moment ago, and after the edit that took the rows away.
-pub async fn look_before_removal(share: &mut SharePass, removed: &[RowKey]) -> Looked {
+/// moment ago, and after the edit that took the rows away. Returns whether there is news.
+pub async fn look_before_removal(share: &mut SharePass, removed: &[RowKey]) -> bool {
     let asked = Some(removals::handed_over_at(share));
     look(share, Kinds::of(removed), Recency { within: delays::FRESH, asked }).await
 }
@@ -78,35 +66,41 @@ impl Kinds {
     }
 }
 
-async fn look(share: &mut SharePass, kinds: Kinds, recency: Recency) -> Looked {
-    let recipients = if kinds.recipients { look_for::<ShareRecipient>(share, recency).await } else { Looked::Enough };
-    let resources = if kinds.resources { look_for::<ShareResource>(share, recency).await } else { Looked::Enough };
-    for looked in [recipients, resources] {
-        match looked {
-            Looked::Enough | Looked::News => {}
-            Looked::Soon | Looked::Not(_) => return looked,
-        }
+/// Returns whether other objects are known now. What cannot be listed is not listed again in this pass, nothing is removed, and
+/// that is reported at its end.
+async fn look(share: &mut SharePass, kinds: Kinds, recency: Recency) -> bool {
+    if share.unlisted.is_some() {
+        return false;
+    }
+    if let Err(unlisted) = look_for_kinds(share, kinds, recency).await {
+        share.unlisted = Some(unlisted);
+        return false;
     }
     // Whoever listed them, it may have been after this pass began.
-    let is_news = share.desired.look_again(&share.pass.object, &share.pass.context.cluster.index);
-    if is_news { Looked::News } else { Looked::Enough }
+    share.desired.look_again(&share.pass.object, &share.pass.context.cluster.index)
 }
 
-/// Looks for objects of one kind.
-async fn look_for<K: Reconciled>(share: &SharePass, recency: Recency) -> Looked {
+async fn look_for_kinds(share: &SharePass, kinds: Kinds, recency: Recency) -> Result<(), Verdict> {
+    if kinds.recipients {
+        look_for::<ShareRecipient>(share, recency).await?;
+    }
+    if kinds.resources {
+        look_for::<ShareResource>(share, recency).await?;
+    }
+    Ok(())
+}
+
+/// Looks for objects of one kind; an error says that they cannot be listed.
+async fn look_for<K: Reconciled>(share: &SharePass, recency: Recency) -> Result<(), Verdict> {
     let (cluster, namespace) = (&share.pass.context.cluster, &share.pass.key.name.namespace);
-    let error = match cluster.outside.look::<K>(&cluster.index, namespace, recency).await {
-        Ok(outside::Looked::Before | outside::Looked::Now) => return Looked::Enough,
-        Ok(outside::Looked::Soon) => return Looked::Soon,
-        Err(error) => error,
-    };
+    let Err(error) = cluster.outside.look::<K>(&cluster.index, namespace, recency).await else { return Ok(()) };
     tracing::warn!(%error, namespace = %namespace, "{}s cannot be listed, so none of what they may declare is removed", K::KIND);
     let message = format!(
         "nothing is removed from this share that a {} may declare, because cfshare cannot list those in namespace \
          {namespace}: {error}",
         K::KIND
     );
-    Looked::Not(Verdict::unknown(Reason::Progressing, message).requeue_after(outside::FAILED_GAP))
+    Err(Verdict::unknown(Reason::Progressing, message).requeue_after(FAILED_GAP))
 }
 
 /// The message about objects outside that declare rows of this share.
