@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use cfshare_simulator::{Action, Edit, Release, Rule};
+use cfshare_simulator::{Action, Edit, Release, Rule, ShareState};
 use cfshare_testbed::process::Signal;
 use cfshare_testbed::{Component, Process};
 use k8s_openapi::jiff::Timestamp;
@@ -386,7 +386,7 @@ fn unreadable(_: &World) {
     let world = World::start().expect("a world of its own");
     let scene = world.own_scene();
     let operator = own::start(&scene, &[]);
-    let [a, b, c, x] = ids();
+    let [a, b, c, d, x] = ids();
     scene.apply(&scene.share("waf", &[&a], &[&x], ""));
     scene.wait_ready("share", "waf");
     let id = scene.only().id;
@@ -418,13 +418,19 @@ fn unreadable(_: &World) {
     scene.wait("word of all that cannot be read", || loosened.iter().all(|(_, name)| told(name)));
     let before = scene.changes().len();
     world.simulator.edit(Edit::Rename { share: id.clone(), name: "renamed by hand".into() }).expect("an edit");
-    let foreign = Edit::AddRecipient { share: pruning.clone(), account: c.clone() };
-    world.simulator.edit(foreign).expect("an edit");
+    let add_foreign = |account: &str| {
+        let foreign = Edit::AddRecipient { share: pruning.clone(), account: account.to_owned() };
+        world.simulator.edit(foreign).expect("an edit");
+    };
+    let is_pruned = |shares: &[ShareState]| shares.iter().any(|share| share.id == pruning && has(share, &[&a], &[&x]));
+    add_foreign(&c);
     scene.apply(&scene.share("third", &[&a], &[&x], ""));
     scene.wait_ready("share", "third");
     sweeps(&scene, 2);
     scene.ask("share", "another");
-    assert_eq!(scene.changes_since(before).len(), 1, "{:?}", scene.changes_since(before));
+    // What an object declares that was read before is known.
+    scene.wait_state("nobody that is not declared", is_pruned);
+    assert_eq!(scene.changes_since(before).len(), 2, "{:?}", scene.changes_since(before));
 
     // Nor does it stop a start, whose list has it.
     own::crash(operator);
@@ -432,9 +438,15 @@ fn unreadable(_: &World) {
     scene.apply(&scene.share("fourth", &[&b], &[&x], ""));
     scene.wait_ready("share", "fourth");
     // What it declares is not pruned, though nobody knows what that is.
+    add_foreign(&d);
     scene.ask("share", "another");
+    for name in ["another", "pruning"] {
+        scene.wait_for("share", name, "told why nothing is removed", |share| {
+            message(share).contains("ShareRecipient") && message(share).contains("cannot be read")
+        });
+    }
     sweeps(&scene, 2);
-    assert_eq!(scene.changes_since(before).len(), 2, "{:?}", scene.changes_since(before));
+    assert_eq!(scene.changes_since(before).len(), 3, "{:?}", scene.changes_since(before));
 
     for (kind, name) in [("share", "waf"), ("sharerecipient", "bee")] {
         scene.kubectl(&["patch", kind, name, "--type=merge", "-p", r#"{"spec": {"suspend": null}}"#]);
@@ -442,9 +454,7 @@ fn unreadable(_: &World) {
     }
     scene.wait_state("its own name again", |shares| shares.iter().any(|share| share.id == id && share.name == "waf"));
     // Nothing unknown may declare any more what nobody else does.
-    scene.wait_state("nobody that is not declared", |shares| {
-        shares.iter().any(|share| share.id == pruning && has(share, &[&a], &[&x]))
-    });
+    scene.wait_state("nobody that is not declared", is_pruned);
     scene.wait_ready("share", "waf");
     scene.kubectl(&["delete", "share,sharerecipient", "--all", "--timeout=60s"]);
     scene.wait_nothing();

@@ -1,6 +1,5 @@
 //! Where does what becomes of one kind in one scope go: into the store and the index, and to those who have to look?
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use kube::runtime::reflector::store::Writer;
@@ -10,7 +9,7 @@ use super::Cluster;
 use super::object_cache::ObjectCache;
 use super::reconciled::Reconciled;
 use super::revoked;
-use crate::api::{Kind, Name, ObjectKey};
+use crate::api::{Name, ObjectKey};
 use crate::core::health::{Cause, Sign};
 
 /// The writer of a store, which a reflector and its feed share.
@@ -54,13 +53,9 @@ impl<K: Reconciled> Feed<K> {
         self.writer.lock().as_reader().len()
     }
 
-    /// Passes a sign on, and takes note where the kind is missing. Where the namespace may not be watched any more, its
-    /// known objects are read one by one.
+    /// Passes a sign on. Where the namespace may not be watched any more, its known objects are read one by one.
     pub fn report(self: &Arc<Self>, sign: Sign) {
         (self.report)(sign);
-        if sign == Sign::Failed(Cause::KindMissing) {
-            self.cache().kind_went_missing();
-        }
         let (Some(namespace), Sign::Failed(Cause::Forbidden)) = (&self.scope, sign) else { return };
         let noting = self.clone();
         revoked::read_known::<K>(&self.cluster, namespace, &self.reading, move |event| {
@@ -74,16 +69,6 @@ impl<K: Reconciled> Feed<K> {
         for name in readable {
             cluster.requeuer.requeue(&K::key(name.clone()));
             cluster.requeue_family(name);
-        }
-        if K::KIND == Kind::Share {
-            return;
-        }
-        for namespace in readable.iter().map(|name| &name.namespace).collect::<HashSet<_>>() {
-            if !cluster.index.has_unreadable_children(namespace) {
-                // What was not removed, since these may have declared it.
-                let shares = cluster.index.shares_in(namespace).into_iter();
-                shares.for_each(|share| cluster.requeuer.requeue_later(&ObjectKey::share(share)));
-            }
         }
     }
 

@@ -63,12 +63,6 @@ impl Index {
         self.relations.lock().children.get(share).into_iter().flatten().cloned().collect()
     }
 
-    /// Whether child objects may declare what cannot be read: one of them does not decode, or the CRD of their kind is away.
-    pub fn has_unreadable_children(&self, namespace: &str) -> bool {
-        let is_missing = self.recipients.is_kind_missing() || self.resources.is_kind_missing();
-        is_missing || self.recipients.has_unreadable(namespace) || self.resources.has_unreadable(namespace)
-    }
-
     /// How often an object was changed, came or went so far.
     pub fn changes(&self) -> u64 {
         self.shares.changes() + self.recipients.changes() + self.resources.changes()

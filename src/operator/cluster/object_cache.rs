@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt};
@@ -23,8 +23,6 @@ pub struct ObjectCache<K: Resource<DynamicType = ()> + Clone + 'static> {
     late: Mutex<HashMap<Name, Arc<K>>>,
     /// All others are left alone.
     pub(super) selector: LabelSelector,
-    /// The API server does not know the kind, whose CRD is not installed: that says nothing of its objects.
-    missing: AtomicBool,
     changes: AtomicU64,
 }
 
@@ -43,7 +41,6 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
             unreadable: Mutex::default(),
             late: Mutex::default(),
             selector: LabelSelector::default(),
-            missing: AtomicBool::default(),
             changes: AtomicU64::default(),
         }
     }
@@ -57,26 +54,9 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
         self.changes.fetch_add(1, Ordering::AcqRel);
     }
 
-    pub fn is_kind_missing(&self) -> bool {
-        self.missing.load(Ordering::Acquire)
-    }
-
-    pub fn kind_went_missing(&self) {
-        self.missing.store(true, Ordering::Release);
-    }
-
-    /// The kind was listed. Returns whether that is news.
-    pub fn kind_came_back(&self) -> bool {
-        self.missing.swap(false, Ordering::AcqRel)
-    }
-
     /// Whether the latest version of the object cannot be read: nothing is done because of the older one in the store.
     pub fn is_unreadable(&self, name: &Name) -> bool {
         self.unreadable.lock().contains(name)
-    }
-
-    pub fn has_unreadable(&self, namespace: &str) -> bool {
-        self.unreadable.lock().iter().any(|name| name.namespace == namespace)
     }
 
     /// How many objects of one scope cannot be read and never could.
@@ -349,7 +329,7 @@ mod tests {
         ["a", "b"].into_iter().for_each(|namespace| index.recipients.became_unreadable(name(namespace)));
         assert_eq!(index.recipients.only_unreadable(Some("a"), &[name("a")].into()), []);
         assert_eq!(index.recipients.only_unreadable(Some("a"), &HashSet::new()), [name("a")]);
-        assert!(index.has_unreadable_children("b") && !index.has_unreadable_children("a"));
+        assert!(index.recipients.is_unreadable(&name("b")) && !index.recipients.is_unreadable(&name("a")));
         assert_eq!(index.recipients.only_unreadable(None, &HashSet::new()), [name("b")]);
     }
 

@@ -126,8 +126,9 @@ impl Outside {
                     Ok(_) => {}
                     Err(invalid) => {
                         let name = Name::new(namespace, invalid.metadata.name.clone().unwrap_or_default());
-                        // Of an object that was read before, the store has what it declares.
-                        if !K::cache(index).is_unreadable(&name) || K::cache(index).watched(&name).is_none() {
+                        // Of an object that was read before, the store has what it declares, which cannot change.
+                        let known = K::cache(index).watched(&name).and_then(|known| known.meta().uid.clone());
+                        if known.is_none() || known != invalid.metadata.uid {
                             let problem = format!("{} cannot be read: {}", K::key(name), invalid.error);
                             return Err(kube::Error::Service(problem.into()));
                         }

@@ -157,10 +157,6 @@ impl Index {
             self.unlisted.relisted(scope);
         }
         let mut touched = Vec::new();
-        if K::cache(self).kind_came_back() {
-            // What was not removed, since objects of this kind may have declared it.
-            touched.extend(self.relations.lock().shares.keys().cloned().map(Share::key));
-        }
         K::cache(self).caught_up_with_list(scope);
         let is_within = |name: &&Name| scope.is_none_or(|scope| name.namespace == scope);
         let known: Vec<Name> = {

@@ -54,8 +54,7 @@ pub fn desired(share: &Share, index: &Index) -> Result<Desired, String> {
         share_id,
         adoption: spec.adoption_policy.unwrap_or_default(),
         observe: observes(share),
-        // What an object declares that cannot be read is not known.
-        prune: spec.prune == Some(true) && !index.has_unreadable_children(&share.namespace().unwrap_or_default()),
+        prune: spec.prune == Some(true),
         max_removals,
     })
 }
