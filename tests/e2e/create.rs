@@ -36,6 +36,10 @@ pub const TESTS: &[Test] = &[
     ("create: killed and never carried out, the next process makes it once", killed_and_lost),
     ("create: killed before the answer, it is found by the next process", killed_after),
     ("create: deleted with an open announcement, what it made goes too", deleted_while_open),
+    (
+        "create: deleted with an open announcement, what it made stays, and its object can still remove its row",
+        retained_while_open,
+    ),
     ("create: deleted with an open announcement that made nothing, the object goes", deleted_while_lost),
     ("create: a person's share of that name and other resources is not taken for ours", person_beside),
     ("create: a person's share of that name stops a repetition", person_instead),
@@ -290,11 +294,21 @@ fn throttled(world: &World) {
 
 /// Kills the operator while its create is held, lets the request go as told, and starts it anew.
 fn killed(world: &World, point: Action, release: Release) -> (Scene<'_>, String, String) {
+    killed_with(world, point, release, |scene, a, x| scene.share("waf", &[a], &[x], ""))
+}
+
+/// The same, with manifests of an account and a resource.
+fn killed_with(
+    world: &World,
+    point: Action,
+    release: Release,
+    manifests: impl Fn(&Scene<'_>, &str, &str) -> String,
+) -> (Scene<'_>, String, String) {
     let scene = world.own_scene();
     let operator = own::start(&scene, &[]);
     world.simulator.fault(Rule::once("POST", SHARES, point).account(&scene.account));
     let [a, x] = std::array::from_fn(|_| random_id());
-    scene.apply(&scene.share("waf", &[&a], &[&x], ""));
+    scene.apply(&manifests(&scene, &a, &x));
     let held = world.simulator.wait_held(PATIENCE, |held| held.account.as_deref() == Some(&scene.account));
     own::crash(operator);
     let share = scene.get("share", "waf").expect("it");
@@ -332,6 +346,24 @@ fn deleted_while_open(world: &World) {
     scene.wait_gone("share", "waf");
     scene.wait_nothing();
     assert_eq!((scene.state().len(), creates(&scene)), (1, 1));
+}
+
+fn retained_while_open(world: &World) {
+    let [two] = ids();
+    let (scene, one, _) = killed_with(world, Action::HoldBefore {}, Release::ApplyDrop, |scene, a, x| {
+        let share = scene.share("waf", &[a], &[x], "deletionPolicy: Retain");
+        format!("{share}---\n{}", scene.recipient("two", "waf", &two, ""))
+    });
+    scene.delete("share", "waf");
+    let _operator = own::start(&scene, &[]);
+    scene.wait_gone("share", "waf");
+    let state = scene.only();
+    assert_eq!((state.live_recipients().len(), creates(&scene)), (2, 1));
+    let told = format!("share {} stays at Cloudflare: deletionPolicy is Retain", state.id);
+    scene.wait_event("waf", |reason, text| reason == "Retained" && text == told);
+    scene.kubectl(&["delete", "sharerecipient", "two", "--timeout=60s"]);
+    let state = scene.only();
+    assert_eq!(state.live_recipients().iter().map(|row| &row.account_id).collect::<Vec<_>>(), [&one]);
 }
 
 fn deleted_while_lost(world: &World) {

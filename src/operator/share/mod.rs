@@ -89,13 +89,13 @@ async fn with_account(mut pass: Pass<Share>, desired: Desired) -> Result<Option<
     exclusions::recall_exclusions(&mut share);
     match steps(&mut share).await {
         Ok(Some(verdict)) => share.pass.finish(verdict).await,
-        Ok(None) => Ok(None),
+        Ok(None) => opening::end(share).await,
         Err(Stop::Cloudflare(error)) => share.pass.fail(error, &share.session, &secret).await,
         Err(stop) => Err(stop),
     }
 }
 
-/// Step by step, until there is something to report; `None`: the object is released.
+/// Step by step, until there is something to report; `None`: nothing is left to guard, and the object may go.
 async fn steps(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
     // First, since it needs no look at the account: whatever ends the pass below, the finalizer is on what is recorded, and
     // what other objects announced is known.
@@ -122,7 +122,7 @@ async fn steps(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
             Step::Withdraw => create::withdraw_unsent(share).await.map(|()| None),
             Step::Forget => create::forget(share).await.map(|()| None),
             Step::Delete => delete::delete(share).await,
-            Step::Release => return opening::release_finalizer(share).await.map(|()| None),
+            Step::Release => return Ok(None),
             Step::Maintain => maintain::maintain(share).await.map(Some),
             Step::Wait(Wait::Settle) if create::met_conflict(share) => create::resolve_conflict(share).await,
             Step::Await(ending) => match (messages::held_by_breaker(share), ending) {

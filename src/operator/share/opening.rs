@@ -11,9 +11,10 @@ use crate::api::status::{CommonStatus, EffectivePolicies, ShareStatus, UNOBSERVE
 use crate::api::{CONFIRM_REMOVALS, EventReason, Share, has_finalizer, is_suspended, own_record, uid_of};
 use crate::core::interned::Interned;
 use crate::core::limiter::Priority;
-use crate::core::preflight::{Facts, Why};
+use crate::core::preflight::{self, Facts, Step, Why};
 use crate::core::share_step::Mode;
 use crate::operator::cluster::events::Note;
+use crate::operator::delays;
 use crate::operator::pass::context::Context;
 use crate::operator::pass::{Pass, breaker};
 use crate::operator::remote::credentials::ResolvedCredential;
@@ -55,6 +56,19 @@ pub fn facts(pass: &Pass<Share>, desired: Option<&Desired>) -> Facts {
         rows: !status.inventory.is_empty(),
         retain: desired.is_some() && retains(&pass.object, Some(status)),
         children_lag: desired.is_some_and(|desired| desired.children_lag(status)),
+    }
+}
+
+/// Ends the pass of a Share that may go. Only now it may be known which share stays, so what is asked before any call is asked
+/// once more: whether child objects have recorded it.
+pub async fn end(mut share: SharePass) -> Result<Option<Duration>, Stop> {
+    match preflight::step(&facts(&share.pass, Some(&share.desired))) {
+        Step::AwaitChildren => Ok(Some(delays::PEER_WRITE)),
+        Step::Release(why) => release(share.pass, why).await,
+        Step::Nothing | Step::Refuse | Step::Suspend | Step::Open => {
+            release_finalizer(&mut share).await?;
+            Ok(None)
+        }
     }
 }
 
