@@ -82,8 +82,6 @@ pub struct Tries {
     pub refused: BTreeMap<String, Refused>,
     /// Successful writes whose value did not stay, by item.
     pub written: BTreeMap<String, Written>,
-    /// Writes whose outcome is unknown, by item.
-    unanswered: BTreeMap<String, Unanswered>,
     /// Polls since something last moved.
     pub polls: u32,
     /// How many creates in a row were refused as a whole, without saying for what.
@@ -161,15 +159,6 @@ impl Written {
     fn is(&self, write: &Write) -> bool {
         self.value == write.value && self.found == write.found
     }
-}
-
-/// A write whose outcome is unknown.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Unanswered {
-    write: Write,
-    /// What told the state of the item from others before it.
-    mark: String,
-    at: At,
 }
 
 /// One value that is written in place of another.
@@ -429,23 +418,7 @@ impl Memory {
         let same = |w: &&Written| w.is(write) && now.since(w.last) < FORGET_WRITE_AFTER;
         let times = self.tries.written.get(&write.item).filter(same).map_or(0, |w| w.times);
         let Write { item, value, found, .. } = write.clone();
-        self.tries.unanswered.remove(&item);
         self.tries.written.insert(item, Written { value, found, times: times + 1, last: now });
-    }
-
-    /// Takes note of a write whose outcome is unknown; `mark`: what tells this state of the item from the one after a write.
-    pub fn wrote_perhaps(&mut self, write: &Write, mark: &str, now: At) {
-        let unanswered = Unanswered { write: write.clone(), mark: mark.to_owned(), at: now };
-        self.tries.unanswered.insert(write.item.clone(), unanswered);
-    }
-
-    /// Counts the last write of an item, whose outcome was unknown, as successful if the item has been written since.
-    pub fn learn_outcome(&mut self, item: &str, mark: &str) {
-        if let Some(Unanswered { write, at, .. }) =
-            self.tries.unanswered.get(item).filter(|last| last.mark != mark).cloned()
-        {
-            self.wrote(&write, at);
-        }
     }
 
     /// What is left of that time since that value was successfully written, whatever was in its place; `None`: nothing.
@@ -461,19 +434,17 @@ impl Memory {
 
     /// Whether no write is remembered.
     pub fn has_settled(&self) -> bool {
-        self.tries.written.is_empty() && self.tries.unanswered.is_empty()
+        self.tries.written.is_empty()
     }
 
     /// What was written long ago and is not called for any more has stayed.
     pub fn forget_settled(&mut self, now: At, called_for: impl Fn(&str) -> bool) {
         self.tries.written.retain(|item, written| now.since(written.last) < FORGET_WRITE_AFTER || called_for(item));
-        self.tries.unanswered.retain(|item, _| called_for(item));
     }
 
     /// What was written is there: the next change of it is another matter.
     pub fn write_stuck(&mut self, item: &str) {
         self.tries.written.remove(item);
-        self.tries.unanswered.remove(item);
     }
 
     /// Plans the next poll: soon after something moved, then less and less often.
@@ -590,32 +561,6 @@ mod tests {
         assert_eq!(held("7", At(-3_600_000)), None, "the clock went back");
         memories.settles(&key);
         assert_eq!(held("7", NOW), None);
-    }
-
-    #[test]
-    fn a_write_without_a_usable_answer_counts_once_the_item_has_moved() {
-        let write = |found: &str| {
-            let [item, what, value, found] = ["row", "the meta of row", "new", found].map(str::to_owned);
-            Write { item, what, value, found }
-        };
-        let mut memory = Memory::default();
-        // It takes effect each time, and something is added to it.
-        for (mark, found) in [("1", "old"), ("2", "new and more"), ("3", "new and more")] {
-            memory.learn_outcome("row", mark);
-            assert!(!memory.is_not_converging(&write(found)), "{mark}");
-            memory.wrote_perhaps(&write(found), mark, NOW);
-        }
-        memory.learn_outcome("row", "4");
-        assert!(memory.is_not_converging(&write("new and more")));
-        // During an outage nothing moves, however often it is tried.
-        let mut memory = Memory::default();
-        for _ in 0..9 {
-            memory.learn_outcome("row", "1");
-            assert!(!memory.is_not_converging(&write("old")));
-            memory.wrote_perhaps(&write("old"), "1", NOW);
-        }
-        memory.write_stuck("row");
-        assert_eq!(memory, Memory::default(), "what is as it should be is forgotten");
     }
 
     #[test]

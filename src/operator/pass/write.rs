@@ -96,22 +96,9 @@ impl<K: Reconciled> Pass<K> {
         })
     }
 
-    /// Whether writing a value once more is pointless, by what is known now of the last write, whose outcome was unknown; `mark`:
-    /// what tells the state of the item from the one after a write.
-    pub fn is_pointless(&self, write: &Write, mark: &str) -> bool {
-        self.memory(|memory| memory.learn_outcome(&write.item, mark));
-        self.not_converging(write).is_some()
-    }
-
-    /// Takes note of what became of a write, and returns whether it was made; `mark`: what told the state of the item before it,
-    /// if anything does; `refused`: how a refusal is reported.
-    pub fn note_answer(
-        &self,
-        change: Change<()>,
-        write: &Write,
-        mark: Option<&str>,
-        refused: &str,
-    ) -> Result<bool, Stop> {
+    /// Takes note of what became of a write, and returns whether it was made; `refused`: how a refusal is reported. One whose
+    /// outcome is unknown does not count: it is tried again, at the pace of failures.
+    pub fn note_answer(&self, change: Change<()>, write: &Write, refused: &str) -> Result<bool, Stop> {
         let now = self.now();
         match change {
             Change::Done(()) => {
@@ -125,12 +112,7 @@ impl<K: Reconciled> Pass<K> {
             {
                 Err(Stop::Cloudflare(Error::Lost { cause: format!("{} was not found: {error}", write.what) }))
             }
-            Change::Unsure(error) if error.class() != ErrorClass::Gone => {
-                if let Some(mark) = mark {
-                    self.memory(|memory| memory.wrote_perhaps(write, mark, now));
-                }
-                Err(Stop::Cloudflare(error))
-            }
+            Change::Unsure(error) if error.class() != ErrorClass::Gone => Err(Stop::Cloudflare(error)),
             Change::Not(error) | Change::Unsure(error) => match error.class() {
                 ErrorClass::Rejected | ErrorClass::Conflict | ErrorClass::Gone => {
                     self.memory(|memory| memory.refuse(&write.item, format!("{refused}: {error}"), now));

@@ -154,18 +154,14 @@ impl<K: Reconciled> Row<'_, K> {
     /// Writes the meta that is wanted.
     pub async fn update(&self) -> Result<(), Stop> {
         let Some(row) = self.seen.resource(self.key) else { return Ok(()) };
-        let (write, mark) = (self.updating(), format!("{} {:?}", row.id, row.modified));
-        // It may have been made after all, and Cloudflare not show it yet.
-        if self.pass.is_pointless(&write, &mark) || self.pass.awaits_effect(&write) {
-            return Ok(());
-        }
+        let write = self.updating();
         let change = self.session.update_resource(self.share(), self.key, &row.id, &self.meta).await?;
         let is_gone =
             matches!(&change, Change::Not(error) | Change::Unsure(error) if error.class() == ErrorClass::Gone);
         if is_gone && self.is_replaced(&row.id).await? {
             return Ok(());
         }
-        self.pass.note_answer(change, &write, Some(&mark), &format!("Cloudflare refuses {}", write.what)).map(drop)
+        self.pass.note_answer(change, &write, &format!("Cloudflare refuses {}", write.what)).map(drop)
     }
 
     /// Whether that row is not there any more: somebody may have removed the resource and added it again.
@@ -205,7 +201,7 @@ impl<K: Reconciled> Row<'_, K> {
         } else {
             format!("Cloudflare refuses to remove {}", self.name)
         };
-        self.pass.note_answer(change, &self.removing(), None, &refused)
+        self.pass.note_answer(change, &self.removing(), &refused)
     }
 
     /// A removal that got no answer may take effect later, also where the row is wanted again by then.

@@ -31,8 +31,6 @@ pub async fn correct_name(share: &mut SharePass, id: &ShareId, seen: &ObservedSh
         return Ok(None);
     }
     let write = Write { item: "name".into(), what: "the share's name".into(), value: wanted, found: found.clone() };
-    let mark = format!("{:?}", seen.share.modified);
-    share.pass.memory(|memory| memory.learn_outcome(&write.item, &mark));
     if share.pass.awaits_effect(&write) && seen.read_at < share.pass.fresh_since {
         share.session.read_share(id).await?;
         let is_read = share.seen(id).is_none_or(|seen| seen.read_at >= share.pass.fresh_since);
@@ -47,7 +45,7 @@ pub async fn correct_name(share: &mut SharePass, id: &ShareId, seen: &ObservedSh
     }
     share.pass.show_drift(name_drift(share, seen).into_iter().collect()).await?;
     let change = share.session.rename_share(id, &write.value).await?;
-    share.pass.note_answer(change, &write, Some(&mark), &format!("Cloudflare refuses the name {}", write.value))?;
+    share.pass.note_answer(change, &write, &format!("Cloudflare refuses the name {}", write.value))?;
     let freed = share.session.account.cache().freed();
     share.pass.context.cluster.requeue_claimants(&share.desired.owner, &freed);
     Ok(None)
