@@ -32,13 +32,12 @@ pub enum Declared {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Recorded {
     Never,
-    /// A call that adds it was announced.
-    Intended {
-        /// It can no longer take effect, and could not when the rows were read; or it was never sent.
-        settled: bool,
-        /// It has taken effect, so that it cannot once more.
-        answered: bool,
-    },
+    /// A call that adds it was announced, and may still take effect.
+    Open,
+    /// That call has taken effect, so that it cannot once more.
+    Answered,
+    /// That call can no longer take effect, and could not when the rows were read; or it was never sent.
+    Settled,
     /// It was seen in place.
     InPlace,
 }
@@ -59,8 +58,12 @@ impl Recorded {
     /// What an announcement means to rows that were read then. A call that may have been sent may take effect for the settle
     /// time, and reads may lag behind by `read_lag`.
     pub fn announced(at: At, read: At, settle: Duration, read_lag: Duration, sent: Sent) -> Recorded {
-        let settled = sent == Sent::Never || read.since(at) > settle + read_lag;
-        Recorded::Intended { settled, answered: sent == Sent::Answered }
+        match sent {
+            Sent::Never => Recorded::Settled,
+            Sent::Maybe | Sent::Answered if read.since(at) > settle + read_lag => Recorded::Settled,
+            Sent::Maybe => Recorded::Open,
+            Sent::Answered => Recorded::Answered,
+        }
     }
 }
 
@@ -108,16 +111,13 @@ pub fn step(facts: Facts) -> Step {
         // Wanted and only disassociating: it must be gone before it can be added.
         (Declared::Here, Recorded::Never, Observed::Leaving) => Step::Wait,
         (Declared::Here, Recorded::Never, Observed::Live { .. }) => Step::Confirm,
-        (
-            Declared::Here,
-            Recorded::Intended { settled: true, .. } | Recorded::Intended { answered: true, .. },
-            Observed::Live { .. },
-        ) => Step::Confirm,
+        (Declared::Here, Recorded::Settled | Recorded::Answered, Observed::Live { .. }) => Step::Confirm,
         // A read that lags may show a row that has gone since, and the call may still come: the announcement stands.
-        (Declared::Here, Recorded::Intended { .. }, Observed::Live { differs: false }) => Step::Keep,
-        (Declared::Here, Recorded::Intended { .. }, Observed::Live { differs: true }) => Step::Update,
-        (Declared::Here, Recorded::Intended { settled: true, .. }, Observed::Absent) => Step::Add,
-        (Declared::Here, Recorded::Intended { .. }, Observed::Absent | Observed::Leaving) => Step::Wait,
+        (Declared::Here, Recorded::Open, Observed::Live { differs: false }) => Step::Keep,
+        (Declared::Here, Recorded::Open, Observed::Live { differs: true }) => Step::Update,
+        (Declared::Here, Recorded::Settled, Observed::Absent) => Step::Add,
+        (Declared::Here, Recorded::Open | Recorded::Answered, Observed::Absent) => Step::Wait,
+        (Declared::Here, Recorded::Open | Recorded::Answered | Recorded::Settled, Observed::Leaving) => Step::Wait,
         (Declared::Here, Recorded::InPlace, Observed::Leaving) => Step::Wait,
         (Declared::Here, Recorded::InPlace, Observed::Absent) if lagging => Step::Wait,
         (Declared::Here, Recorded::InPlace, Observed::Absent) => Step::Restore,
@@ -133,14 +133,9 @@ pub fn step(facts: Facts) -> Step {
         (Declared::Nowhere, _, Observed::Live { .. }) => Step::Remove,
         (Declared::Nowhere, _, Observed::Leaving) => Step::Wait,
         // An announced call may still arrive and add what nobody wants any more.
-        (Declared::Nowhere, Recorded::Intended { settled: false, answered: false }, Observed::Absent) => Step::Wait,
-        // It took effect, and cannot once more.
-        (Declared::Nowhere, Recorded::Intended { settled: false, answered: true }, Observed::Absent) if lagging => {
-            Step::Wait
-        }
-        (Declared::Nowhere, Recorded::Intended { settled: false, answered: true }, Observed::Absent) => Step::Forget,
-        (Declared::Nowhere, Recorded::InPlace, Observed::Absent) if lagging => Step::Wait,
-        (Declared::Nowhere, Recorded::Intended { settled: true, .. } | Recorded::InPlace, Observed::Absent) => {
+        (Declared::Nowhere, Recorded::Open, Observed::Absent) => Step::Wait,
+        (Declared::Nowhere, Recorded::Answered | Recorded::InPlace, Observed::Absent) if lagging => Step::Wait,
+        (Declared::Nowhere, Recorded::Answered | Recorded::Settled | Recorded::InPlace, Observed::Absent) => {
             Step::Forget
         }
     }
@@ -153,14 +148,8 @@ mod tests {
     fn every() -> Vec<(Facts, Step)> {
         let mut all = Vec::new();
         for declared in [Declared::Here, Declared::Elsewhere, Declared::Nowhere] {
-            for recorded in [
-                Recorded::Never,
-                Recorded::Intended { settled: false, answered: false },
-                Recorded::Intended { settled: false, answered: true },
-                Recorded::Intended { settled: true, answered: false },
-                Recorded::Intended { settled: true, answered: true },
-                Recorded::InPlace,
-            ] {
+            for recorded in [Recorded::Never, Recorded::Open, Recorded::Answered, Recorded::Settled, Recorded::InPlace]
+            {
                 for observed in [
                     Observed::Unread,
                     Observed::Absent,
@@ -181,18 +170,18 @@ mod tests {
     #[test]
     fn an_announced_call_is_open_until_it_settles_unless_it_was_answered_or_never_sent() {
         let (settle, read_lag) = (Duration::from_secs(240), Duration::from_secs(60));
-        for (sent, read_after, settled, answered) in [
-            (Sent::Maybe, 0, false, false),
-            (Sent::Maybe, 300, false, false),
-            (Sent::Maybe, 301, true, false),
-            (Sent::Answered, 0, false, true),
-            (Sent::Answered, 301, true, true),
-            (Sent::Never, 0, true, false),
-            (Sent::Never, 301, true, false),
+        for (sent, read_after, expected) in [
+            (Sent::Maybe, 0, Recorded::Open),
+            (Sent::Maybe, 300, Recorded::Open),
+            (Sent::Maybe, 301, Recorded::Settled),
+            (Sent::Answered, 0, Recorded::Answered),
+            (Sent::Answered, 301, Recorded::Settled),
+            (Sent::Never, 0, Recorded::Settled),
+            (Sent::Never, 301, Recorded::Settled),
         ] {
             let read = At(5).plus(Duration::from_secs(read_after));
             let recorded = Recorded::announced(At(5), read, settle, read_lag, sent);
-            assert_eq!(recorded, Recorded::Intended { settled, answered }, "{sent:?} {read_after}");
+            assert_eq!(recorded, expected, "{sent:?} {read_after}");
         }
     }
 
@@ -217,7 +206,7 @@ mod tests {
         for (facts, step) in every() {
             if matches!(step, Step::Add | Step::Restore) {
                 assert_eq!((facts.declared, facts.observed), (Declared::Here, Observed::Absent), "{facts:?}");
-                assert!(!matches!(facts.recorded, Recorded::Intended { settled: false, .. }), "{facts:?}");
+                assert!(!matches!(facts.recorded, Recorded::Open | Recorded::Answered), "{facts:?}");
             }
         }
     }
@@ -235,19 +224,14 @@ mod tests {
     #[test]
     fn an_announcement_settles_only_for_rows_read_after_both_times() {
         let (settle, read_lag) = (Duration::from_millis(100), Duration::from_millis(10));
-        let settled = |read| match Recorded::announced(At(5), At(read), settle, read_lag, Sent::Maybe) {
-            Recorded::Intended { settled, .. } => settled,
-            Recorded::Never | Recorded::InPlace => unreachable!("it was announced"),
-        };
-        assert!(!settled(115));
-        assert!(settled(116));
-        assert!(!settled(0));
+        let announced = |read| Recorded::announced(At(5), At(read), settle, read_lag, Sent::Maybe);
+        assert_eq!([0, 115, 116].map(announced), [Recorded::Open, Recorded::Open, Recorded::Settled]);
     }
 
     #[test]
     fn an_announcement_stands_until_its_call_cannot_take_effect_any_more() {
         for (facts, step) in every() {
-            if matches!(facts.recorded, Recorded::Intended { settled: false, answered: false }) {
+            if facts.recorded == Recorded::Open {
                 assert!(step != Step::Confirm && step != Step::Add, "{facts:?}");
                 assert!(step != Step::Forget || facts.declared == Declared::Elsewhere, "{facts:?}");
             }
@@ -257,7 +241,7 @@ mod tests {
     #[test]
     fn what_was_answered_and_is_gone_is_not_waited_for() {
         for (facts, step) in every() {
-            let answered = matches!(facts.recorded, Recorded::Intended { settled: false, answered: true });
+            let answered = facts.recorded == Recorded::Answered;
             if answered && (facts.declared, facts.observed) == (Declared::Nowhere, Observed::Absent) {
                 assert_eq!(step == Step::Forget, !facts.lagging, "{facts:?}");
             }

@@ -15,7 +15,7 @@ use crate::operator::kinds::{Child, RowStatus};
 use crate::operator::pass::Pass;
 use crate::operator::rows::declare::{self, Sibling};
 use crate::operator::rows::inventory::Entry;
-use crate::operator::rows::take_over::Announcements;
+use crate::operator::rows::known::Known;
 use crate::operator::{conditions, share};
 
 /// Where a namespace or a folder of manifests is deleted, a Share follows its objects within so long.
@@ -135,8 +135,8 @@ fn declared<C: Child>(pass: &Pass<C>, parent: &Parent, row: Option<&RowKey>, oth
 /// objects that go one after the other would leak it.
 fn successor<C: Child>(pass: &Pass<C>, parent: &Parent, row: &RowKey, others: &Others) -> Successor {
     let own = Entry::of_child(pass.status.record());
-    let announcements = Announcements::of(pass);
-    let knows = |entry: &Entry| announcements.covers(Some(entry), row, &pass.key, own.as_ref());
+    let known = Known::of(pass);
+    let knows = |entry: &Entry| known.covers(Some(entry), row, &pass.key, own.as_ref());
     // Where the row stays, the Share's record does not do unless it declares the row itself: it removes what nobody declares.
     let declares =
         |share: &Arc<Share>| parent.owner.as_ref().is_some_and(|owner| declare::is_inline(share, owner, row));

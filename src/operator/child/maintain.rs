@@ -16,11 +16,13 @@ use crate::core::row_step::{Declared, Observed, Step};
 use crate::core::time::At;
 use crate::operator::cluster::outside::Recency;
 use crate::operator::kinds::{Child, RowStatus};
+use crate::operator::pass::memory::Announcement;
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::declare::{self, Sibling};
-use crate::operator::rows::facts::{RowMemories, RowPlan, RowSnapshot};
+use crate::operator::rows::facts::{RowPlan, RowSnapshot};
 use crate::operator::rows::inventory::Entry;
+use crate::operator::rows::known::Known;
 use crate::operator::rows::row_state::{State, Totals, row_state};
 use crate::operator::rows::waiver;
 use crate::operator::share::{bulk, desired, losses};
@@ -268,8 +270,8 @@ fn is_in_place<C: Child>(child: &ChildPass<C>, seen: &ObservedShare) -> bool {
 
 fn plan<C: Child>(child: &ChildPass<C>, seen: &ObservedShare) -> RowPlan {
     let (meta, settings) = (child.pass.object.wanted_meta(), &child.pass.context.settings);
-    let memories = &RowMemories::of(&child.pass, &child.session.account.id);
-    let snapshot = RowSnapshot { seen, key: &child.key, meta: Some(&meta), settings, memories: Some(memories) };
+    let known = &Known::of(&child.pass);
+    let snapshot = RowSnapshot { seen, key: &child.key, meta: Some(&meta), settings, known: Some(known) };
     let recorded = snapshot.recorded(Entry::of_child(child.pass.status.record()).as_ref());
     RowPlan::of(snapshot.facts(child.declared, recorded, false))
 }
@@ -296,9 +298,8 @@ async fn add<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare) -> Result
     let (uid, now) = (uid_of(child.pass.object.as_ref()), child.pass.now());
     child.record_mut().bound_uid = uid;
     child.note(Some(&Entry::intended(clock::time(now))));
-    child.pass.memory(|memory| memory.answered.remove(&child.key));
-    let row = child.key.clone();
-    child.pass.announce(&[row], now).await?;
+    child.pass.memory(|memory| memory.note_row(&child.key, |row| row.answered = None));
+    child.pass.announce(&Announcement::Rows(std::slice::from_ref(&child.key)), now).await?;
     let added = child.row(seen).add(now).await;
     if !added.stands {
         child.note(None);
@@ -367,7 +368,7 @@ async fn send_removal<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare) 
     }
     let instead = messages::instead_of_last(child);
     let removed = child.row(seen).remove(&instead).await?;
-    let answered = child.pass.memory(|memory| memory.answered.contains_key(&child.key));
+    let answered = child.pass.memory(|memory| memory.row(&child.key).answered.is_some());
     // Both calls were answered: what is gone now cannot come back by either.
     if removed && (child.pass.status.record().confirmed || answered) {
         child.note(Some(&Entry::settled_long_ago()));

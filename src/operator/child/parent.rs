@@ -9,7 +9,7 @@ use crate::operator::kinds::{Child, RowStatus};
 use crate::operator::pass::Pass;
 use crate::operator::rows::declare::Sibling;
 use crate::operator::rows::inventory::{self, Entry};
-use crate::operator::rows::take_over::{self, Announcements, TakenOver};
+use crate::operator::rows::known::{self, Known, TakenOver};
 
 pub struct Parent {
     pub share: Option<Arc<Share>>,
@@ -110,8 +110,8 @@ pub fn note_down<C: Child>(
     let own = Entry::of_child(child);
     let by_share = parent.share.as_ref().map(|share| ObjectKey::share(Name::of(share.as_ref()))).zip(parent.entry(key));
     let others = same_row.iter().filter(|rival| rival.key != pass.key);
-    let recorded = by_share.iter().map(|(by, entry)| (by, entry)).chain(take_over::recorded_in(others, id.as_str()));
-    if let Some(TakenOver { entry, answered }) = Announcements::of(pass).to_take_over(own.as_ref(), key, recorded) {
+    let recorded = by_share.iter().map(|(by, entry)| (by, entry)).chain(known::recorded_in(others, id.as_str()));
+    if let Some(TakenOver { entry, answered }) = Known::of(pass).to_take_over(own.as_ref(), key, recorded) {
         pass.memory(|memory| memory.learn(key, answered));
         Entry::write_to(Some(&entry), pass.status.record_mut());
     }

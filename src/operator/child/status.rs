@@ -16,8 +16,8 @@ use crate::operator::pass::verdict::{READ_ONLY, Verdict};
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::facts::RowPlan;
 use crate::operator::rows::inventory::{self, Entry};
+use crate::operator::rows::known::Known;
 use crate::operator::rows::row_state::{State, row_state};
-use crate::operator::rows::take_over::Announcements;
 use crate::operator::rows::waiver;
 
 /// What is reported where something would be changed, and nothing may be.
@@ -96,14 +96,14 @@ pub fn report_row_state<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare
 /// What is reported of a row that goes.
 fn leaving<C: Child>(child: &ChildPass<C>, row: Observed) -> String {
     let entry = Entry::of_child(child.pass.status.record()).filter(|_| row == Observed::Absent);
-    let announcements = Announcements::of(&child.pass);
-    let open = entry.filter(|entry| announcements.is_open(&child.pass.key, &child.key, entry));
+    let known = Known::of(&child.pass);
+    let open = entry.filter(|entry| known.is_open(&child.pass.key, &child.key, entry));
     match open.and_then(|entry| entry.intended_at) {
         Some(at) => format!(
             "{} is not part of the share, but the request that adds it got no response and may still take effect: cfshare \
              waits until {}",
             child.name(),
-            clock::time(announcements.at(&at).plus(announcements.settled)).0,
+            clock::time(known.at(&at).plus(known.settings.settled_after())).0,
         ),
         None => format!("{} is being removed by Cloudflare", child.name()),
     }

@@ -43,9 +43,7 @@ pub struct Memory {
     /// Announcements of creates that this process took for failed to be written, so that it sent nothing. One of them may stand
     /// in the status all the same.
     pub unsent_creates: Vec<UnsentCreate>,
-    /// The same of rows: when they were announced.
-    pub unsent_rows: LiteMap<RowKey, At>,
-    /// The same of the last call that replaces all recipients.
+    /// The same of the last call that replaces all recipients: when it was announced.
     pub unsent_list: Option<At>,
     /// When complete looks for an announced create showed nothing, and with which credential.
     pub empty_looks: Vec<(Fingerprint, At)>,
@@ -61,18 +59,37 @@ pub struct Memory {
     used_at: At,
     /// Requests that the API server did not carry out.
     pub unserved: Option<Unserved>,
-    /// Rows whose call has taken effect, and that were not found in place yet, and when that was learned.
-    pub answered: LiteMap<RowKey, At>,
-    /// When the calls were sent that remove rows, and that got no answer.
-    pub lost_removals: LiteMap<RowKey, At>,
-    /// When rows were found in place lately, by key.
-    pub confirmed: LiteMap<RowKey, At>,
+    /// What is known of rows; nothing of most.
+    rows: LiteMap<RowKey, RowMemory>,
     /// Since when it waits for another object to record the row that both declare.
     pub successor_awaited: Option<At>,
     /// Changing calls that the status does not tell yet.
     pub calls: Arc<CallLog>,
     /// When Events were published lately.
     published: Quota,
+}
+
+/// What is known of a row in addition to what is recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct RowMemory {
+    /// When it was learned that the call which adds it has taken effect.
+    pub answered: Option<At>,
+    /// When a call was announced that adds it, and that this process did not send.
+    pub unsent: Option<At>,
+    /// When a call was sent that removes it, and that got no answer.
+    pub lost_removal: Option<At>,
+    /// When it was found in place lately.
+    pub confirmed: Option<At>,
+}
+
+/// What a write of the status announces.
+pub enum Announcement<'a> {
+    /// The call that makes the share.
+    Create(Box<CreateIntent>),
+    /// Calls that add these rows.
+    Rows(&'a [RowKey]),
+    /// The call that replaces all recipients, and adds these.
+    List(&'a [RowKey]),
 }
 
 /// What was tried for the present revision. An edit or a request to look again starts it over.
@@ -206,10 +223,9 @@ impl Memories {
         use_them(memory)
     }
 
-    /// When it was learned that the call has taken effect which that object announced for a row.
-    pub fn answered(&self, key: &ObjectKey, row: &RowKey) -> Option<At> {
-        let all = self.objects.lock();
-        all.get(key).and_then(|memory| memory.answered.get(row).copied())
+    /// What is known of a row because of that object.
+    pub fn row(&self, key: &ObjectKey, row: &RowKey) -> RowMemory {
+        self.objects.lock().get(key).map(|memory| memory.row(row)).unwrap_or_default()
     }
 
     /// Since when the object has known what a pass read in which the API server then did not carry out a request.
@@ -315,12 +331,47 @@ impl Memory {
         *self == blank
     }
 
-    /// Nothing is sent for that create, since its announcement could not be written.
-    pub fn note_unsent_create(&mut self, announced: At, intent: Box<CreateIntent>) {
-        if self.unsent_creates.len() == MAX_UNSENT {
-            self.unsent_creates.remove(0);
+    pub fn row(&self, key: &RowKey) -> RowMemory {
+        self.rows.get(key).copied().unwrap_or_default()
+    }
+
+    /// Changes what is known of a row. Where nothing is left, nothing is kept.
+    pub fn note_row<T>(&mut self, key: &RowKey, change: impl FnOnce(&mut RowMemory) -> T) -> T {
+        let mut row = self.row(key);
+        let changed = change(&mut row);
+        match row == RowMemory::default() {
+            true => drop(self.rows.remove(key)),
+            false => drop(self.rows.insert(key.clone(), row)),
         }
-        self.unsent_creates.push(UnsentCreate { announced, intent });
+        changed
+    }
+
+    /// The same of all rows of which something is known.
+    pub fn note_rows(&mut self, change: impl Fn(&RowKey, &mut RowMemory)) {
+        for (key, row) in self.rows.iter_mut() {
+            change(key, row);
+        }
+        self.rows.retain(|_, row| *row != RowMemory::default());
+    }
+
+    /// Takes note of an announcement that is not sent, though it may stand in the status; `at`: when it was announced, or `None`:
+    /// it stands there and is sent, and nothing before it does.
+    pub fn note_unsent(&mut self, what: &Announcement, at: Option<At>) {
+        match (what, at) {
+            (Announcement::Create(_), None) => self.unsent_creates.clear(),
+            (Announcement::Create(intent), Some(announced)) => {
+                if self.unsent_creates.len() == MAX_UNSENT {
+                    self.unsent_creates.remove(0);
+                }
+                self.unsent_creates.push(UnsentCreate { announced, intent: intent.clone() });
+            }
+            (Announcement::Rows(rows) | Announcement::List(rows), at) => {
+                rows.iter().for_each(|row| self.note_row(row, |row| row.unsent = at));
+            }
+        }
+        if matches!(what, Announcement::List(_)) {
+            self.unsent_list = at;
+        }
     }
 
     /// Whether this process announced that create, since it took over the account, and sent nothing.
@@ -353,9 +404,11 @@ impl Memory {
     fn expire(&mut self, now: At, read_lag: Duration) {
         self.published.forget(now, HOUR);
         self.create_refused_at.take_if(|at| now.since(*at) >= HOUR);
-        self.lost_removals.retain(|_, at| now.since(*at) < HOUR);
         self.unsent_creates.retain(|unsent| now.since(unsent.announced) < HOUR);
-        self.unsent_rows.retain(|_, at| now.since(*at) < HOUR);
+        self.note_rows(|_, row| {
+            row.lost_removal.take_if(|at| now.since(*at) >= HOUR);
+            row.unsent.take_if(|at| now.since(*at) >= HOUR);
+        });
         self.unsent_list.take_if(|at| now.since(*at) >= HOUR);
         if self.unserved.as_ref().is_some_and(|unserved| now.since(unserved.last) >= HOUR) {
             self.served();
@@ -364,23 +417,21 @@ impl Memory {
     }
 
     fn forget_shown(&mut self, now: At, read_lag: Duration) {
-        self.confirmed.retain(|_, at| now.since(*at) < read_lag * 2);
+        self.note_rows(|_, row| {
+            row.confirmed.take_if(|at| now.since(*at) >= read_lag * 2);
+        });
     }
 
     /// A row was found in place. Older entries are dropped, because reads show those rows by now.
     pub fn confirm(&mut self, key: &RowKey, now: At, read_lag: Duration) {
         self.forget_shown(now, read_lag);
         // That its call was answered stays noted: the pass may end before the record is written.
-        self.confirmed.insert(key.clone(), now);
+        self.note_row(key, |row| row.confirmed = Some(now));
     }
 
     /// What is known of the call that was announced for a row which is taken over.
     pub fn learn(&mut self, row: &RowKey, answered: Option<At>) {
-        self.unsent_rows.remove(row);
-        match answered {
-            Some(at) => drop(self.answered.insert(row.clone(), at)),
-            None => drop(self.answered.remove(row)),
-        }
+        self.note_row(row, |row| (row.unsent, row.answered) = (None, answered));
     }
 
     pub fn refuse(&mut self, item: &str, message: String, now: At) {
@@ -521,15 +572,15 @@ mod tests {
             memories.with(&key, "uid", (1, None), NOW, |memory| use_them(memory, &row));
         };
         with(|memory, row| {
-            memory.answered.insert(row.clone(), NOW);
+            memory.note_row(row, |row| row.answered = Some(NOW));
             memory.refuse("create", "no".to_owned(), NOW);
             memory.tries.failing = Some(Failures { count: 3, since: NOW });
         });
         memories.renew(&key);
         with(|memory, _| assert!(memory.tries.refused.is_empty() && memory.tries.failing.is_none()));
-        assert_eq!(memories.answered(&key, &row), Some(NOW));
+        assert_eq!(memories.row(&key, &row).answered, Some(NOW));
         memories.settles(&key);
-        assert_eq!(memories.answered(&key, &row), Some(NOW), "that is worth a memory");
+        assert_eq!(memories.row(&key, &row).answered, Some(NOW), "that is worth a memory");
     }
 
     #[test]

@@ -24,7 +24,6 @@ use crate::core::failure::Failures;
 use crate::core::id::{AccountId, ShareId};
 use crate::core::interned::Interned;
 use crate::core::limiter::Priority;
-use crate::core::row_key::RowKey;
 use crate::core::time::At;
 use crate::operator::cluster::current::Current;
 use crate::operator::cluster::events::Note;
@@ -36,7 +35,7 @@ use crate::operator::remote::credentials::{NoCredential, ResolvedCredential};
 use crate::operator::remote::session::Session;
 use crate::operator::stop::Stop;
 use context::Context;
-use memory::Memory;
+use memory::{Announcement, Memory};
 use verdict::{Course, Readiness, Verdict};
 
 /// Longest message of a verdict in the log.
@@ -218,14 +217,14 @@ impl<K: Reconciled> Pass<K> {
         Ok(())
     }
 
-    /// Writes the announcement of calls for these rows. Where that fails, no call is made, and this process knows that if the
-    /// announcement is found in the status all the same. After a conflict, what stands there is somebody else's.
-    pub async fn announce(&mut self, rows: &[RowKey], at: At) -> Result<(), Stop> {
+    /// Writes an announcement. Where that fails, no call is made, and this process knows that if the announcement is found in the
+    /// status all the same. After a conflict, what stands there is somebody else's.
+    pub async fn announce(&mut self, what: &Announcement<'_>, at: At) -> Result<(), Stop> {
         let announced = self.save().await;
         self.memory(|memory| match &announced {
             Err(Stop::Conflict) => {}
-            Ok(()) => memory.unsent_rows.retain(|row, _| !rows.contains(row)),
-            Err(_) => memory.unsent_rows.extend(rows.iter().map(|row| (row.clone(), at))),
+            Ok(()) => memory.note_unsent(what, None),
+            Err(_) => memory.note_unsent(what, Some(at)),
         });
         announced
     }

@@ -102,8 +102,8 @@ impl Look<'_> {
         let mut entries = inventory::entries(&self.status.inventory);
         let mut rows = loop {
             let (desired, share_id) = (&self.desired, self.status.share_id.as_deref());
-            let (memories, announced, settings) = (None, None, self.settings);
-            let input = PlanInput { desired, share_id, entries: &entries, settings, observing, memories, announced };
+            let (known, settings) = (None, self.settings);
+            let input = PlanInput { desired, share_id, entries: &entries, settings, observing, known };
             let plan = input.plan(seen);
             let confirmed = plan.of(|step| step == row_step::Step::Confirm);
             let forgotten = plan.of(|step| step == row_step::Step::Forget);
@@ -143,7 +143,7 @@ impl Look<'_> {
             Some(_) | None => return None,
         };
         let (key, meta) = (&sibling.row, child.wanted_meta());
-        let snapshot = RowSnapshot { seen, key, meta: Some(&meta), settings: self.settings, memories: None };
+        let snapshot = RowSnapshot { seen, key, meta: Some(&meta), settings: self.settings, known: None };
         let noted = |share: &Option<Interned>| id::same_or_none(share.as_deref(), self.status.share_id.as_deref());
         let own = child.own_record().filter(|record| noted(&record.share_id));
         let mut recorded = match (&own, observing) {

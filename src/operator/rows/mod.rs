@@ -3,7 +3,7 @@
 pub mod declare;
 pub mod facts;
 pub mod inventory;
+pub mod known;
 pub mod row;
 pub mod row_state;
-pub mod take_over;
 pub mod waiver;

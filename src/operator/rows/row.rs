@@ -109,7 +109,7 @@ impl<K: Reconciled> Row<'_, K> {
     pub fn note_added(&self, now: At) {
         self.pass.memory(|memory| {
             memory.wrote(&self.adding(), now);
-            memory.answered.insert(self.key.clone(), now);
+            memory.note_row(self.key, |row| row.answered = Some(now));
         });
     }
 
@@ -207,11 +207,12 @@ impl<K: Reconciled> Row<'_, K> {
     /// A removal that got no answer may take effect later, also where the row is wanted again by then.
     fn note_removal(&self, change: &Change<()>) {
         let now = self.pass.now();
-        self.pass.memory(|memory| match change {
-            Change::Unsure(_) => drop(memory.lost_removals.insert(self.key.clone(), now)),
-            Change::Done(()) => drop(memory.lost_removals.remove(self.key)),
-            Change::Not(_) => {}
-        });
+        let lost = match change {
+            Change::Unsure(_) => Some(now),
+            Change::Done(()) => None,
+            Change::Not(_) => return,
+        };
+        self.pass.memory(|memory| memory.note_row(self.key, |row| row.lost_removal = lost));
     }
 
     /// The refusal of its removal, while that holds.

@@ -184,6 +184,7 @@ mod tests {
     use super::*;
     use crate::core::id::{AccountId, ShareId, SourceId};
     use crate::core::share_step::{Step, Wait, Want};
+    use crate::operator::pass::memory::Announcement;
     use crate::operator::share::samples::{self, ID, NOW, credential, id, world};
 
     /// When the create of the share `waf` was announced, and the status that tells.
@@ -359,7 +360,7 @@ mod tests {
             let world = world(status.clone(), vec![samples::remote(ID, json!({}))]).with(|world| {
                 world.serving_since = announced_at;
                 if let Some(unsent) = unsent {
-                    world.memory.note_unsent_create(at, Box::new(unsent));
+                    world.memory.note_unsent(&Announcement::Create(Box::new(unsent)), Some(at));
                 }
             });
             assert_eq!(world.step(), expected, "{what}");

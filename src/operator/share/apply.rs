@@ -15,11 +15,12 @@ use crate::core::row_key::RowKey;
 use crate::core::row_step::Step;
 use crate::core::share_step::Mode;
 use crate::operator::clock;
+use crate::operator::pass::memory::Announcement;
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::declare::Sibling;
 use crate::operator::rows::facts::RowPlan;
 use crate::operator::rows::inventory::{self, Entries, Entry};
-use crate::operator::rows::take_over::{self, Announcements};
+use crate::operator::rows::known::{self, Known};
 use crate::operator::rows::waiver;
 use crate::operator::stop::Stop;
 
@@ -132,7 +133,10 @@ fn record(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) -> bool {
     // The write that drops an entry may fail: only what the object does not have any more needs no answer.
     let written = share.pass.object.status.as_ref().map(|status| inventory::entries(&status.inventory));
     let written = written.unwrap_or_default();
-    share.pass.memory(|memory| memory.answered.retain(|key, _| before.contains_key(key) || written.contains_key(key)));
+    let is_known = |key: &RowKey| before.contains_key(key) || written.contains_key(key);
+    share.pass.memory(|memory| {
+        memory.note_rows(|key, row| row.answered = row.answered.filter(|_| is_known(key)));
+    });
     // A label that was never recorded is no reason to write.
     let edited = share.pass.common().observed_generation != share.pass.generation();
     for (key, RowPlan { step, observed }) in &plan.rows {
@@ -143,11 +147,11 @@ fn record(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) -> bool {
             }
             Step::Forget => {
                 entries.remove(key);
-                share.pass.memory(|memory| memory.lost_removals.remove(key));
+                share.pass.memory(|memory| memory.note_row(key, |row| row.lost_removal = None));
             }
             Step::Keep => {
                 let Some((declared, entry)) = share.desired.inline.get(key).zip(entries.get_mut(key)) else { continue };
-                if let Some(sent) = share.pass.memory(|memory| memory.lost_removals.remove(key)) {
+                if let Some(sent) = share.pass.memory(|memory| memory.note_row(key, |row| row.lost_removal.take())) {
                     // It is wanted again, and the call that removes it may still come: once it cannot, a look tells.
                     entry.intended_at = Some(clock::time(sent));
                     share.pass.memory(|memory| memory.learn(key, None));
@@ -208,8 +212,8 @@ pub async fn take_over(share: &mut SharePass) -> Result<(), Stop> {
     let listed = |sibling: &&Sibling| share.desired.inline.contains_key(&sibling.row);
     for sibling in share.desired.siblings.iter().filter(listed) {
         let (row, own) = (&sibling.row, entries.get(&sibling.row));
-        let theirs = take_over::recorded_in([sibling], &id);
-        let Some(taken) = Announcements::of(&share.pass).to_take_over(own, row, theirs) else { continue };
+        let theirs = known::recorded_in([sibling], &id);
+        let Some(taken) = Known::of(&share.pass).to_take_over(own, row, theirs) else { continue };
         share.pass.memory(|memory| memory.learn(row, taken.answered));
         entries.insert(row.clone(), taken.entry.labelled(share.declared_label(row)));
     }
@@ -254,7 +258,7 @@ async fn add(
     let (counted, serving_since) = (keys.iter().filter(|key| losing.is_unconfirmed(key)), share.pass.serving_since());
     losses::record(&mut share.pass.status, counted, now, serving_since);
     // An account that is excluded loses the share: the version in this write says that it is still to be excluded.
-    share.pass.announce(&keys, now).await?;
+    share.pass.announce(&Announcement::Rows(&keys), now).await?;
     let (mut void, mut trouble, mut denied) = (Vec::new(), None, false);
     let (mut suspects, mut may_add, mut unseen) = (Vec::new(), false, Vec::new());
     for key in keys {

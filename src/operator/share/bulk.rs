@@ -17,6 +17,7 @@ use crate::core::row_key::RowKey;
 use crate::core::time::At;
 use crate::operator::clock;
 use crate::operator::delays::FRESH;
+use crate::operator::pass::memory::Announcement;
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::remote::writer::Change;
 use crate::operator::rows::inventory::Entries;
@@ -95,10 +96,7 @@ pub async fn replace(
         Ok(current) => share.session.replace_recipients(&seen.share.id, &recipients, &removed, now, &current).await,
         Err(stop) => {
             // Nothing is sent, whether or not that can be recorded.
-            share.pass.memory(|memory| {
-                memory.unsent_list = Some(now);
-                memory.unsent_rows.extend(adds.iter().map(|row| (row.clone(), now)));
-            });
+            share.pass.memory(|memory| memory.note_unsent(&Announcement::List(&adds), Some(now)));
             Err(stop)
         }
     };
@@ -143,13 +141,7 @@ async fn announce(
     losses::record(&mut share.pass.status, counted, now, serving_since);
     share.pass.status.replacing_since = Some(clock::time(now));
     // What was announced before may have been sent.
-    let announced = share.pass.announce(adds, now).await;
-    share.pass.memory(|memory| match &announced {
-        Err(Stop::Conflict) => {}
-        Ok(()) => memory.unsent_list = None,
-        Err(_) => memory.unsent_list = Some(now),
-    });
-    announced
+    share.pass.announce(&Announcement::List(adds), now).await
 }
 
 fn note_done(share: &mut SharePass, seen: &ObservedShare, adds: &[RowKey], removals: &[RowKey], now: At) {

@@ -13,7 +13,7 @@ use crate::core::row_key::RowKey;
 use crate::core::share_step::{self, Mode};
 use crate::core::time::At;
 use crate::operator::cluster::events::Note;
-use crate::operator::pass::memory::Conflict;
+use crate::operator::pass::memory::{Announcement, Conflict};
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::remote::writer::Change;
 use crate::operator::rows::inventory;
@@ -199,29 +199,24 @@ async fn announce(share: &mut SharePass, name: &str, rows: &[RowKey]) -> Result<
     let lost = int32(share.pass.status.lost_attempts.len());
     let namesakes = share.session.account.cache().ids_named(name, MAX_KNOWN);
     share.pass.memory(|memory| memory.announced_at = Some(now));
-    let status = &mut share.pass.status;
-    status.bound_uid = uid_of(share.pass.object.as_ref());
-    status.seen_with = Some(share.session.account.seen_with());
-    status.intent = Some(Box::new(CreateIntent {
+    let intent = Box::new(CreateIntent {
         attempt: lost.saturating_add(1),
         started_at: clock::timestamp(share.session.account.remote_time(now)).to_string(),
         name: name.to_owned(),
         fingerprint: fingerprint(name, rows.iter()),
         known_shares: namesakes,
         response_share_id: None,
-    }));
+    });
+    let status = &mut share.pass.status;
+    status.bound_uid = uid_of(share.pass.object.as_ref());
+    status.seen_with = Some(share.session.account.seen_with());
+    status.intent = Some(intent.clone());
     let mut entries = share.entries();
     let entry = |key: &RowKey| inventory::Entry::intended(clock::time(now)).labelled(share.declared_label(key));
     entries.extend(rows.iter().map(|key| (key.clone(), entry(key))));
     share.record(&entries);
-    let (announced, intent) = (share.pass.save().await, share.pass.status.intent.clone());
-    share.pass.memory(|memory| match (&announced, intent) {
-        // What stands in the status is somebody else's.
-        (Err(Stop::Conflict), _) | (Err(_), None) => {}
-        (Ok(()), _) => memory.unsent_creates.clear(),
-        (Err(_), Some(intent)) => memory.note_unsent_create(now, intent),
-    });
-    announced.map(|()| now)
+    share.pass.announce(&Announcement::Create(intent), now).await?;
+    Ok(now)
 }
 
 /// The announcement stands in the status, and nothing was sent for it: it goes.
@@ -275,7 +270,7 @@ pub async fn bind(share: &mut SharePass, id: &ShareId, adopted: bool) -> Result<
     let entries = share.entries();
     let now = share.pass.now();
     share.pass.memory(|memory| {
-        memory.answered.extend(entries.into_keys().map(|key| (key, now)));
+        entries.keys().for_each(|key| memory.note_row(key, |row| row.answered = Some(now)));
         memory.tries.refused_creates = 0;
         memory.tries.empty_refused = false;
         memory.create_refused_at = None;

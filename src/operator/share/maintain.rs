@@ -201,7 +201,7 @@ fn has_pending_resources(share: &SharePass, seen: &ObservedShare) -> bool {
     // Only a later read tells that the call of such a row has taken effect, or cannot any more.
     let is_unanswered = |key: &RowKey| {
         let is_announced = entries.get(key).is_some_and(|entry| entry.intended_at.is_some());
-        is_announced && !share.pass.memory(|memory| memory.answered.contains_key(key))
+        is_announced && !share.pass.memory(|memory| memory.row(key).answered.is_some())
     };
     // A status that is not the usual one may be so only at first.
     let is_strange = |key: &RowKey| row_state(key, seen, None).state == State::Pending;

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::desired::Desired;
 use super::share_pass::SharePass;
+use crate::api::Share;
 use crate::api::status::DriftEntry;
-use crate::api::{ObjectKey, Share};
 use crate::cloudflare::TargetType;
 use crate::core::id;
 use crate::core::row_key::RowKey;
@@ -15,10 +15,10 @@ use crate::operator::pass::memory::Write;
 use crate::operator::remote::observed_rows::resource_key;
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::declare::Sibling;
-use crate::operator::rows::facts::{RowMemories, RowPlan, RowSnapshot};
+use crate::operator::rows::facts::{RowPlan, RowSnapshot};
 use crate::operator::rows::inventory::{Entries, Entry};
+use crate::operator::rows::known::Known;
 use crate::operator::rows::row::Row;
-use crate::operator::rows::take_over::Announcements;
 use crate::operator::settings::Settings;
 
 pub struct Plan {
@@ -40,10 +40,8 @@ pub struct PlanInput<'a> {
     pub settings: &'a Settings,
     /// Nothing is recorded: what is declared is compared as if it had been in place.
     pub observing: bool,
-    /// What this process remembers of the rows, where that matters.
-    pub memories: Option<&'a RowMemories>,
-    /// The Share, and what tells which announced calls may still take effect; where rows are only compared, none may.
-    pub announced: Option<(&'a ObjectKey, Announcements<'a>)>,
+    /// What this process knows of announced calls; where rows are only compared, none may still take effect.
+    pub known: Option<&'a Known<'a>>,
 }
 
 impl PlanInput<'_> {
@@ -61,7 +59,7 @@ impl PlanInput<'_> {
         let rows = keys.into_iter().map(|key| {
             let declared = self.declared(&key);
             let meta = desired.all.get(&key).map(|declaration| &declaration.meta);
-            let snapshot = RowSnapshot { seen, key: &key, meta, settings: self.settings, memories: self.memories };
+            let snapshot = RowSnapshot { seen, key: &key, meta, settings: self.settings, known: self.known };
             let recorded = if self.observing && declared == Declared::Here {
                 row_step::Recorded::InPlace
             } else {
@@ -93,9 +91,7 @@ impl PlanInput<'_> {
     /// Whether an object has the row in its record, and knows all that is recorded here.
     fn is_taken_over(&self, key: &RowKey) -> bool {
         let own = self.entries.get(key);
-        let knows = |entry: &Entry| {
-            self.announced.as_ref().is_none_or(|(share, calls)| calls.covers(Some(entry), key, share, own))
-        };
+        let knows = |entry: &Entry| self.known.is_none_or(|known| known.covers(Some(entry), key, known.key, own));
         let takes = |s: &Sibling| {
             s.child.has_claimed()
                 && s.entry.as_ref().is_some_and(knows)
@@ -107,15 +103,14 @@ impl PlanInput<'_> {
 
 pub fn plan(share: &SharePass, seen: &ObservedShare) -> Plan {
     let entries = share.entries();
-    let memories = (share.mode != Mode::Observe).then(|| RowMemories::of(&share.pass, &share.session.account.id));
+    let known = (share.mode != Mode::Observe).then(|| Known::of(&share.pass));
     let input = PlanInput {
         desired: &share.desired,
         share_id: share.pass.status.share_id.as_deref(),
         entries: &entries,
         settings: &share.pass.context.settings,
         observing: share.mode == Mode::Observe,
-        memories: memories.as_ref(),
-        announced: (share.mode != Mode::Observe).then(|| (&share.pass.key, Announcements::of(&share.pass))),
+        known: known.as_ref(),
     };
     input.plan(seen)
 }
@@ -170,8 +165,7 @@ mod tests {
                 entries: &inventory::entries(&status.inventory),
                 settings: &Settings::default(),
                 observing: false,
-                memories: None,
-                announced: None,
+                known: None,
             };
             let rows = input.plan(&seen).rows;
             let steps: Vec<Step> = rows.iter().filter(|(key, _)| key.is_resource()).map(|(_, row)| row.step).collect();

@@ -104,7 +104,7 @@ pub async fn remove(
 /// It goes because of us: where it is declared again, its absence is no drift. The announcement of a call that may
 /// still take effect stands.
 pub fn note_removal(share: &mut SharePass, key: &RowKey) {
-    let answered = share.pass.memory(|memory| memory.answered.contains_key(key));
+    let answered = share.pass.memory(|memory| memory.row(key).answered.is_some());
     let mut entries = share.entries();
     entries.entry(key.clone()).and_modify(|entry| {
         if entry.intended_at.is_none() || answered {

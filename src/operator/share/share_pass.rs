@@ -117,7 +117,7 @@ impl SharePass {
         let mut entries = self.entries();
         for key in keys {
             entries.insert(key.clone(), Entry::intended(clock::time(now)).labelled(self.declared_label(key)));
-            self.pass.memory(|memory| memory.answered.remove(key));
+            self.pass.memory(|memory| memory.note_row(key, |row| row.answered = None));
         }
         self.pass.status.bound_uid = uid_of(self.pass.object.as_ref());
         self.record(&entries);

@@ -118,9 +118,10 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::api::{Share, ShareRecipient};
+    use crate::api::{Name, ObjectKey, Share, ShareRecipient};
     use crate::core::time::At;
-    use crate::operator::rows::facts::RowMemories;
+    use crate::operator::pass::memory::Memories;
+    use crate::operator::rows::known::Known;
     use crate::operator::settings::Settings;
     use crate::operator::share::plan::PlanInput;
     use crate::operator::share::samples::{self, ALPHA, OWNER, RULESET};
@@ -156,21 +157,15 @@ mod tests {
         let seen = ObservedShare::new(samples::remote(ID, remote), now);
         let settings = Settings { settle_time: Duration::from_secs(240), ..Settings::default() };
         let entries = inventory::entries(&status.inventory);
-        let memories = RowMemories {
-            serving_since: now,
-            now,
-            confirmed: Default::default(),
-            answered: Default::default(),
-            unsent: Default::default(),
-        };
+        let (memories, key) = (&Memories::default(), &ObjectKey::share(Name::of(share)));
+        let known = Known { memories, key, now, serving_since: now, settings: &settings };
         let input = PlanInput {
             desired: &desired,
             share_id: status.share_id.as_deref(),
             entries: &entries,
             settings: &settings,
             observing: false,
-            memories: Some(&memories),
-            announced: None,
+            known: Some(&known),
         };
         (AtRest::recorded(&status, &desired), AtRest::observed(&seen, &desired, &input.plan(&seen)))
     }
