@@ -160,7 +160,7 @@ impl<K: Reconciled> Pass<K> {
     /// The verdict, behind what must not be hidden by it.
     pub fn with_alarm(&mut self, verdict: Verdict) -> Verdict {
         match self.alarm.take() {
-            Some(alarm) => alarm.before(verdict),
+            Some(alarm) => alarm.with(verdict),
             None => verdict,
         }
     }

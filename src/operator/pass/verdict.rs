@@ -100,19 +100,8 @@ impl Verdict {
         self
     }
 
-    /// The verdict where something else is wrong as well: what is under way goes on, and both are reported.
-    pub fn and(self, trouble: Verdict) -> Verdict {
-        match self.course {
-            Course::Reconciling => {
-                let message = format!("{}. {}", self.message, trouble.message);
-                Verdict { message, ..self }.requeue_within(trouble.requeue_after)
-            }
-            Course::Resting | Course::Stalled => trouble.requeue_within(self.requeue_after),
-        }
-    }
-
-    /// This verdict where `rest` is true as well and must not hide it: what is under way goes on.
-    pub fn before(self, rest: Verdict) -> Verdict {
+    /// This verdict where `rest` is true as well, and is said after it unless it is Ready: what is under way goes on.
+    pub fn with(self, rest: Verdict) -> Verdict {
         let (message, course) = match rest.ready {
             Readiness::True => (self.message, self.course),
             Readiness::False | Readiness::Unknown => {
@@ -270,13 +259,13 @@ mod tests {
     #[test]
     fn what_must_not_be_hidden_is_reported_first_and_never_as_ready() {
         let alarm = || Verdict::stalled(Reason::ExclusionsNotInForce, "a").requeue_after(Duration::from_secs(60));
-        let combined = alarm().before(Verdict::ready(Reason::Associated, "b"));
+        let combined = alarm().with(Verdict::ready(Reason::Associated, "b"));
         assert_eq!(
             (combined.message.as_str(), combined.ready, combined.course),
             ("a", Readiness::False, Course::Stalled)
         );
         let rest = Verdict::unknown(Reason::Unavailable, "b").requeue_after(Duration::from_secs(2));
-        let combined = alarm().before(rest);
+        let combined = alarm().with(rest);
         assert_eq!(
             (combined.message.as_str(), combined.ready, combined.course),
             ("a. b", Readiness::False, Course::Reconciling)
@@ -285,7 +274,7 @@ mod tests {
             (combined.reason, combined.requeue_after),
             (Reason::ExclusionsNotInForce, Some(Duration::from_secs(2)))
         );
-        let combined = alarm().before(Verdict::unknown_stalled(Reason::Denied, "b"));
+        let combined = alarm().with(Verdict::unknown_stalled(Reason::Denied, "b"));
         assert_eq!((combined.ready, combined.course), (Readiness::False, Course::Stalled));
     }
 
@@ -295,7 +284,7 @@ mod tests {
         let retry = "kubectl annotate shares.cfshare.dev waf -n ns retry";
         let confirm = "kubectl annotate shares.cfshare.dev waf -n ns cfshare.dev/confirm-removals=3 --overwrite; keep";
         let alarm = Verdict::stalled(Reason::ExclusionsNotInForce, format!("{names} receive it: {error}: {retry}"));
-        let combined = alarm.before(Verdict::stalled(Reason::RemovalBlocked, format!("{names}: {confirm}")));
+        let combined = alarm.with(Verdict::stalled(Reason::RemovalBlocked, format!("{names}: {confirm}")));
         assert!(combined.message.chars().count() > 1000);
         let mut conditions = Vec::new();
         set_conditions(&mut conditions, &combined, None, 1, &time(1));

@@ -147,7 +147,7 @@ pub fn has_been_ready(share: &SharePass) -> bool {
 
 /// Rows of objects that a share which was never Ready waits for: all that are on their way.
 pub fn awaited<'a>(share: &SharePass, row_states: &'a [RowState]) -> Vec<&'a RowState> {
-    if has_been_ready(share) {
+    if has_been_ready(share) || share.mode != Mode::Manage {
         return Vec::new();
     }
     let on_its_way =

@@ -13,7 +13,7 @@ use crate::core::row_step::{Observed, Step};
 use crate::core::share_step::Mode;
 use crate::core::time::At;
 use crate::operator::delays;
-use crate::operator::pass::verdict::{Verdict, as_written};
+use crate::operator::pass::verdict::{Course, Verdict, as_written};
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::row_state::{State, row_state};
 use crate::operator::stop::Stop;
@@ -105,7 +105,8 @@ async fn round(share: &mut SharePass, id: &ShareId, requested: bool) -> Result<O
                 Some(trouble) if verdict.reason == Reason::RemovalBlocked => {
                     verdict.requeue_within(trouble.requeue_after)
                 }
-                Some(trouble) => verdict.and(trouble),
+                Some(trouble) if verdict.course == Course::Reconciling => verdict.with(trouble),
+                Some(trouble) => trouble.with(verdict),
                 None => verdict,
             }))
         }

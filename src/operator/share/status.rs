@@ -60,9 +60,9 @@ fn judge(
 ) -> Verdict {
     exclusions::set_alarm(share, &row_states);
     row_states.retain(|row| row.word != NOT_EXCLUDED);
-    let losing = &removals::losing(share, seen);
+    let losing = removals::losing(share, seen);
     share.pass.status.blocked_removals = int32(losing.blocked_rows().count());
-    let so_far = so_far(share, seen);
+    let (losing, so_far) = (Some(&losing), so_far(share, seen));
     let verdict = rows_verdict(share, Summary { id, seen, plan, row_states: &row_states, losing, so_far });
     let follows = share.pass.alarm.as_ref().is_some_and(|alarm| alarm.requeue_after.is_none());
     let wait = follows.then(|| share.follow(seen));
@@ -193,38 +193,34 @@ struct Summary<'a> {
     seen: &'a ObservedShare,
     plan: &'a Plan,
     row_states: &'a [RowState],
-    losing: &'a Losing,
+    /// What would be lost, where it may be.
+    losing: Option<&'a Losing>,
     /// How many are in place.
     so_far: String,
 }
 
 fn rows_verdict(share: &mut SharePass, summary: Summary<'_>) -> Verdict {
     // An account whose exclusion waits for a person is not on its way.
-    let blocked = summary.losing.blocked_exclusions();
+    let blocked = summary.losing.map(Losing::blocked_exclusions).unwrap_or_default();
     let ours = |state: State| -> Vec<&RowState> {
         let rows = summary.row_states.iter().filter(|row| row.state == state && share.is_ours(&row.key));
         rows.filter(|row| !blocked.contains(&row.key) && waivers::in_force(share, row).is_none()).collect()
     };
     let waiting: Vec<_> = ours(State::Pending).into_iter().chain(ours(State::Failing)).collect();
     let stuck = stuck(share, &summary, &ours(State::Failed), &ours(State::Refused));
-    if let Some(verdict) = under_way(share, &summary, waiting, stuck.as_ref()) {
-        return verdict;
+    if let Some(verdict) = under_way(share, &summary, waiting, stuck.is_some()) {
+        return stuck.into_iter().fold(verdict, Verdict::with);
     }
     share.stop_following();
     stuck.unwrap_or_else(|| ready(share, summary))
 }
 
-/// What is still on its way, if anything is; `stuck`: what does not go on in addition.
-fn under_way(
-    share: &SharePass,
-    summary: &Summary<'_>,
-    waiting: Vec<&RowState>,
-    stuck: Option<&Verdict>,
-) -> Option<Verdict> {
+/// What is still on its way, if anything is; `has_stuck`: something does not go on in addition.
+fn under_way(share: &SharePass, summary: &Summary<'_>, waiting: Vec<&RowState>, has_stuck: bool) -> Option<Verdict> {
     let Summary { seen, plan, row_states, losing, so_far, .. } = summary;
     let is_replacing = bulk::pending_for(share).is_some();
     // What is not removed yet only because the list may still be replaced receives the share until then.
-    let is_due = |key: &RowKey| is_replacing && key.is_recipient() && losing.allows(key);
+    let is_due = |key: &RowKey| is_replacing && key.is_recipient() && losing.is_some_and(|losing| losing.allows(key));
     let leaving = plan.rows.iter().filter(|(key, RowPlan { step, observed })| {
         !share.desired.all.contains_key(*key)
             && (*step == Step::Wait || *step == Step::Remove && (*observed == Observed::Leaving || is_due(key)))
@@ -236,7 +232,7 @@ fn under_way(
         waiting.iter().any(|row| !share.is_member(&row.key)) || leaving > 0 || members::are_moving(share, seen);
     let is_strange = !is_active || is_uncounted(share, seen);
     let is_stuck = !waiting.is_empty() || members::are_pending(share);
-    if !moving && !is_strange && !is_stuck && (awaited.is_empty() || stuck.is_some()) {
+    if !moving && !is_strange && !is_stuck && (awaited.is_empty() || has_stuck) {
         return None;
     }
     let follows = moving || is_strange && may_soon_be_usual(share);
@@ -260,15 +256,11 @@ fn under_way(
     if is_uncounted(share, seen) {
         message = format!("{message}; {}", uncounted(follows));
     }
-    if let Some(stuck) = stuck {
-        message = format!("{message}. {}", stuck.message);
-    }
-    let again = stuck.and_then(|stuck| stuck.requeue_after);
     let verdict = match is_uncounted(share, seen) && !follows {
         true => Verdict::unknown_stalled(Reason::Associating, message),
         false => Verdict::working(Reason::Associating, message),
     };
-    Some(verdict.requeue_within(wait.into_iter().chain(again)))
+    Some(verdict.requeue_within(wait))
 }
 
 /// Without counts nobody knows who receives an organization's share.
@@ -300,11 +292,14 @@ fn with_rows(share: &SharePass, message: &str, rows: &[&RowState]) -> String {
 }
 
 fn ready(share: &mut SharePass, summary: Summary<'_>) -> Verdict {
+    let so_far = with_unmanaged(share, exceptions::with_failed_objects(share, summary.row_states, summary.so_far));
+    if share.mode != Mode::Manage {
+        let message = format!("share {} matches the manifest; {so_far}", summary.id);
+        return waivers::with_waived(share, summary.row_states, Verdict::ready(Reason::Observed, message));
+    }
     if !exceptions::has_been_ready(share) && share.pass.alarm.is_none() {
         share.pass.status.first_ready_at = Some(clock::time(share.pass.now()));
     }
-    let so_far = exceptions::with_failed_objects(share, summary.row_states, summary.so_far);
-    let so_far = with_unmanaged(share, so_far);
     let verdict = Verdict::ready(Reason::Associated, rivals::with_namesake(share, summary.id, so_far));
     let verdict = waivers::with_waived(share, summary.row_states, verdict);
     let entries = share.entries();
@@ -326,7 +321,7 @@ fn with_unmanaged(share: &SharePass, message: String) -> String {
 /// What does not go on by itself, the most pressing first.
 fn stuck(share: &SharePass, summary: &Summary<'_>, failed: &[&RowState], refused: &[&RowState]) -> Option<Verdict> {
     let Summary { seen, plan, losing, .. } = summary;
-    if let Some(verdict) = losing.blocked(&share.pass.object, &share.pass.status) {
+    if let Some(verdict) = losing.and_then(|losing| losing.blocked(&share.pass.object, &share.pass.status)) {
         return Some(verdict);
     }
     let rows = |wanted: fn(Step) -> bool| {
@@ -351,29 +346,32 @@ fn stuck(share: &SharePass, summary: &Summary<'_>, failed: &[&RowState], refused
     }
     if let Some(row) = failed.first() {
         let (name, more) = (share.label(&row.key), with_more("", failed.len()));
+        let ended = waivers::ended(share, &row.key);
+        if share.mode != Mode::Manage {
+            let cause = "Cloudflare does not retry: fix the cause in the Cloudflare account";
+            let message = format!("{ended}{name} failed: {}{more}. {cause}", row.message);
+            return Some(Verdict::stalled(Reason::RecipientFailed, message));
+        }
         if share.is_member(&row.key) {
             return Some(members::failed(&name, row, &more));
         }
         let given_up = row.given_up(&name, &share.pass.key, &more);
-        let message = format!("{}{given_up}", waivers::ended(share, &row.key));
-        return Some(Verdict::stalled(Reason::RecipientFailed, message));
+        return Some(Verdict::stalled(Reason::RecipientFailed, format!("{ended}{given_up}")));
     }
-    outside::out_of_scope(share)
+    outside::out_of_scope(share).filter(|_| share.mode == Mode::Manage)
 }
 
-/// Where nothing may be written: whether anything would be.
-fn compare(share: &SharePass, id: &ShareId, seen: &ObservedShare, plan: &Plan, row_states: &[RowState]) -> Verdict {
-    let so_far = so_far(share, seen);
+/// Where nothing may be written: whether anything would be, and else how the rows are.
+fn compare(share: &mut SharePass, id: &ShareId, seen: &ObservedShare, plan: &Plan, row_states: &[RowState]) -> Verdict {
     if let Some(verdict) = share.while_breaker_open() {
         return verdict;
     }
     let changes = plan.of(|step| matches!(step, Step::Add | Step::Restore | Step::Update | Step::Remove));
     let renamed = share.pass.status.common.drift.iter().any(|drift| drift.path == "name");
-    if changes.is_empty() && !renamed && seen.share.status != ShareStatus::Active {
-        return Verdict::working(Reason::Associating, format!("observed: {so_far}; {}", not_active(seen)));
-    }
     if changes.is_empty() && !renamed {
-        return unchanged(share, id, seen, row_states, &so_far);
+        let so_far = so_far(share, seen);
+        let verdict = rows_verdict(share, Summary { id, seen, plan, row_states, losing: None, so_far });
+        return Verdict { message: format!("observed: {}", verdict.message), ..verdict };
     }
     let named = renamed.then(|| "its name".to_owned()).into_iter();
     let named: Vec<String> = named.chain(changes.iter().take(3).map(|key| share.label(key))).collect();
@@ -388,37 +386,6 @@ fn compare(share: &SharePass, id: &ShareId, seen: &ObservedShare, plan: &Plan, r
             if changes.len() > 3 { ", …" } else { "" },
         ),
     )
-}
-
-/// Nothing would be written; Ready is true only if all is in place, too.
-fn unchanged(share: &SharePass, id: &ShareId, seen: &ObservedShare, row_states: &[RowState], so_far: &str) -> Verdict {
-    let counts =
-        |row: &&RowState| !row.is_in_place() && share.is_ours(&row.key) && waivers::in_force(share, row).is_none();
-    let open: Vec<&RowState> = row_states.iter().filter(counts).collect();
-    let failed: Vec<_> = open.iter().filter(|row| row.state == State::Failed).collect();
-    if let Some(row) = failed.first() {
-        let (name, more) = (share.label(&row.key), with_more("", failed.len()));
-        let message = format!(
-            "observed: {name} failed: {}{more}. Cloudflare does not retry: fix the cause in the Cloudflare account",
-            row.message
-        );
-        share.stop_following();
-        return Verdict::stalled(Reason::RecipientFailed, message);
-    }
-    if !open.is_empty() || members::are_pending(share) || is_uncounted(share, seen) {
-        let message = format!("observed: {}", with_rows(share, so_far, &open));
-        let verdict = Verdict::working(Reason::Associating, message);
-        let moving = open.iter().any(|row| !share.is_member(&row.key)) || members::are_moving(share, seen);
-        if moving || is_uncounted(share, seen) && may_soon_be_usual(share) {
-            return verdict.requeue_after(share.follow(seen));
-        }
-        share.stop_following();
-        return verdict;
-    }
-    share.stop_following();
-    let so_far = exceptions::with_failed_objects(share, row_states, so_far.to_owned());
-    let message = format!("observed: share {id} matches the manifest; {so_far}");
-    waivers::with_waived(share, row_states, Verdict::ready(Reason::Observed, message))
 }
 
 /// Where nothing may be written: `what` is left as it is.
