@@ -5,7 +5,6 @@
 //! is subtracted: what we sent later or have yet to send, and what was under way together with it, since requests
 //! overtake each other as well.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::time::At;
@@ -18,9 +17,14 @@ const LONGEST_RESET: Duration = Duration::from_secs(300);
 /// each time, so that a sliding window has time to empty.
 const FIRST_PATIENCE: Duration = Duration::from_secs(1);
 
-/// The number of a call, in the order in which the calls of one credential were sent.
+/// A call that was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct Sent(u64);
+pub struct Sent {
+    /// In the order in which the calls of one credential were sent.
+    number: u64,
+    /// How many calls were under way then, each of which it may have overtaken.
+    beside: u64,
+}
 
 /// How many more calls are welcome, as an answer says.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -35,11 +39,10 @@ pub struct Limits {
 
 #[derive(Debug, Default)]
 pub struct Left {
-    sent: Sent,
-    /// Calls without an answer so far.
-    open: BTreeSet<Sent>,
-    /// Calls with an answer that were under way together with one of those.
-    ended: Vec<Ended>,
+    /// How many calls were sent.
+    sent: u64,
+    /// How many of them are without an answer so far.
+    open: u64,
     /// The last sent of those calls whose answer carried the limit.
     believed: Sent,
     said: Option<Said>,
@@ -56,18 +59,9 @@ enum Probe {
     Sent(Sent),
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Ended {
-    call: Sent,
-    remaining: Option<u64>,
-    /// The last call that was sent before the answer came.
-    together_with: Sent,
-}
-
 /// What was said, less what was granted since; below 0 where a caller was let through to ask.
 #[derive(Debug, Clone, Copy)]
 struct Said {
-    remaining: u64,
     calls: i64,
     until: At,
 }
@@ -75,18 +69,18 @@ struct Said {
 impl Left {
     /// A call leaves.
     pub fn send(&mut self) -> Sent {
-        self.sent.0 += 1;
-        self.open.insert(self.sent);
+        self.sent += 1;
+        let call = Sent { number: self.sent, beside: self.open };
+        self.open += 1;
         if self.probe == Probe::Granted {
-            self.probe = Probe::Sent(self.sent);
+            self.probe = Probe::Sent(call);
         }
-        self.sent
+        call
     }
 
     /// No call is under way.
     pub fn rest(&mut self) {
-        self.open.clear();
-        self.ended.clear();
+        self.open = 0;
     }
 
     /// Whether so many calls may be granted. Where too few are left, one caller asks after the reset, while no other call
@@ -129,45 +123,24 @@ impl Left {
 
     /// Learns from the answer to a call, if one came; `promised`: calls that were granted and are not sent yet.
     pub fn learn(&mut self, call: Sent, limits: Option<Limits>, promised: u32, now: At) {
-        let was_open = self.open.remove(&call);
-        let remaining = limits.and_then(|limits| limits.remaining);
-        let uncounted = self.uncounted(call, remaining, promised);
-        self.ended.push(Ended { call, remaining, together_with: self.sent });
-        let oldest = self.open.first().copied();
-        self.ended.retain(|ended| oldest.is_some_and(|oldest| oldest <= ended.together_with));
-        let Some(limits) = limits else { return };
-        if call < self.believed {
-            // It says as much or more, so it was counted first, and was subtracted in vain.
-            if let Some(said) = self.said.as_mut().filter(|said| was_open && limits.remaining >= Some(said.remaining)) {
-                said.calls += 1;
-            }
-            return;
-        }
-        let Some(remaining) = remaining else {
+        self.open = self.open.saturating_sub(1);
+        let Some(limits) = limits.filter(|_| call >= self.believed) else { return };
+        let Some(remaining) = limits.remaining else {
             // Once responses no longer mention the limit, what they said of it before no longer counts.
             self.said = self.said.filter(|said| now < said.until);
             return;
         };
         self.believed = call;
-        let calls = i64::try_from(remaining).unwrap_or(i64::MAX).saturating_sub(uncounted);
+        let uncounted = (self.sent - call.number).saturating_add(u64::from(promised)).saturating_add(call.beside);
+        let calls = i64::try_from(remaining).unwrap_or(i64::MAX);
+        let calls = calls.saturating_sub(i64::try_from(uncounted).unwrap_or(i64::MAX));
         if calls >= 0 {
             self.patience = Duration::ZERO;
         } else if self.probe == Probe::Sent(call) {
             self.patience = (self.patience * 2).clamp(FIRST_PATIENCE, LONGEST_RESET);
         }
         let reset = limits.reset.unwrap_or(RESET_UNKNOWN).saturating_add(self.patience);
-        self.said = Some(Said { remaining, calls, until: now.plus(reset.min(LONGEST_RESET)) });
-    }
-
-    /// How many calls the answer to this one may not have counted: those that follow it, and those that were under way
-    /// together with it, unless their answers say as much or more, so that they were counted first.
-    fn uncounted(&self, call: Sent, remaining: Option<u64>, promised: u32) -> i64 {
-        let later = self.sent.0.saturating_sub(call.0).saturating_add(u64::from(promised));
-        let open = self.open.range(..call).count();
-        let overtaken =
-            |ended: &&Ended| ended.call < call && call <= ended.together_with && ended.remaining < remaining;
-        let ended = self.ended.iter().filter(overtaken).count();
-        i64::try_from(later.saturating_add((open + ended) as u64)).unwrap_or(i64::MAX)
+        self.said = Some(Said { calls, until: now.plus(reset.min(LONGEST_RESET)) });
     }
 }
 
@@ -188,22 +161,19 @@ mod tests {
     fn the_answer_to_the_call_that_was_sent_last_is_believed_up_or_down() {
         // Numbers of the calls that are answered, in this order, and what each answer says; 5 calls were sent.
         let cases: &[(&[(u64, u64)], i64)] = &[
-            // Four others are not answered, and may not be counted in it.
+            // The four others left before it or later, and may not be counted in it.
             (&[(5, 100)], 96),
             (&[(1, 100)], 96),
             (&[(3, 2)], -2),
             (&[(5, u64::MAX)], i64::MAX - 4),
-            (&[(1, 100), (2, 99), (3, 98), (4, 97), (5, 96)], 96),
-            (&[(4, 100), (5, 40)], 37),
-            // The answer that came first says less, so its call may be the one that was counted last.
+            (&[(1, 100), (2, 99), (3, 98), (4, 97), (5, 96)], 92),
+            (&[(4, 100), (5, 40)], 36),
             (&[(4, 40), (5, 100)], 96),
             (&[(2, 0), (5, 10)], 6),
             (&[(1, 96), (2, 97), (3, 98), (4, 99), (5, 100)], 96),
-            // An answer that comes late speaks of the past: that call was counted before.
-            (&[(5, 40), (4, 41), (3, 42), (2, 43), (1, 44)], 40),
-            (&[(5, 40), (4, 40), (3, 40), (2, 40), (1, 40)], 40),
-            // Or its call was overtaken, and is still to be subtracted.
-            (&[(5, 40), (4, 39), (3, 42), (2, 43), (1, 44)], 39),
+            // An answer that comes late speaks of the past.
+            (&[(5, 40), (4, 41), (3, 42), (2, 43), (1, 44)], 36),
+            (&[(5, 40), (4, 39), (3, 42), (2, 43), (1, 44)], 36),
             (&[(5, 100), (4, 40)], 96),
         ];
         for (answers, expected) in cases {
@@ -223,10 +193,12 @@ mod tests {
         left.learn(first, Some(limits(10, 30)), 0, At(0));
         let [second, third] = [left.send(), left.send()];
         left.learn(third, Some(limits(20, 30)), 0, At(0));
-        assert_eq!(grants(&left), 19, "the second one is not answered");
+        assert_eq!(grants(&left), 19, "the second one was under way when it left");
         left.learn(second, Some(limits(19, 30)), 0, At(0));
-        assert_eq!(grants(&left), 19, "the second one was counted last");
-        assert!(left.ended.is_empty(), "nothing is under way");
+        assert_eq!(grants(&left), 19);
+        let fourth = left.send();
+        left.learn(fourth, Some(limits(18, 30)), 0, At(0));
+        assert_eq!(grants(&left), 18, "nothing was under way when it left");
     }
 
     #[test]
