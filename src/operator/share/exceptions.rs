@@ -1,8 +1,8 @@
 //! How does each declared row stand, which are not in place, and whose matter is that?
 
+use super::losses::Losing;
 use super::members;
 use super::plan::Plan;
-use super::removals;
 use super::share_pass::SharePass;
 use super::waivers;
 use crate::api::status::{ExceptionEntry, RowRef};
@@ -25,13 +25,8 @@ const MAX_MESSAGE: usize = 300;
 const PENDING: &str = "exclusion pending";
 
 /// How excluded accounts stand that are not excluded: whether they receive the share, and why.
-fn name_exclusions(share: &SharePass, row_states: &mut [RowState], seen: &ObservedShare) {
-    if !row_states.iter().any(|row| row.key.is_excluded()) {
-        return;
-    }
-    let losing = removals::losing(share, seen);
-    // Where nothing is written, nothing waits for a confirmation.
-    let blocked = if share.mode == Mode::Manage { losing.blocked_exclusions() } else { Default::default() };
+fn name_exclusions(row_states: &mut [RowState], seen: &ObservedShare, losing: Option<&Losing>) {
+    let blocked = losing.map(Losing::blocked_exclusions).unwrap_or_default();
     for row in row_states.iter_mut().filter(|row| row.key.is_excluded() && !row.is_in_place()) {
         let (word, until) = if blocked.contains(&row.key) {
             (EXCLUSION_BLOCKED, Some("someone confirms the exclusion"))
@@ -78,12 +73,13 @@ fn state_of(share: &SharePass, key: &RowKey, seen: &ObservedShare, step: Option<
     row_state(key, seen, step)
 }
 
-/// How each declared row stands, and each member of the organization that is known not to receive the share.
-pub fn row_states(share: &SharePass, seen: &ObservedShare, plan: &Plan) -> Vec<RowState> {
+/// How each declared row stands, and each member of the organization that is known not to receive the share; `losing`: what would
+/// be lost, where that may wait for a confirmation.
+pub fn row_states(share: &SharePass, seen: &ObservedShare, plan: &Plan, losing: Option<&Losing>) -> Vec<RowState> {
     let step = |key: &RowKey| plan.rows.get(key).map(|row| row.step);
     let mut row_states: Vec<RowState> =
         share.desired.all.keys().map(|key| state_of(share, key, seen, step(key))).collect();
-    name_exclusions(share, &mut row_states, seen);
+    name_exclusions(&mut row_states, seen, losing);
     row_states.extend(members::row_states(seen));
     row_states
 }

@@ -1,8 +1,8 @@
 //! Which accounts receive an organization's share though the manifest excludes them, and how is that reported?
 
-use super::exceptions;
 use super::plan::Plan;
 use super::share_pass::SharePass;
+use super::{exceptions, removals};
 use crate::api::{EventReason, REQUESTED_AT, Reason};
 use crate::core::share_step::Mode;
 use crate::operator::cluster::events::Note;
@@ -29,7 +29,7 @@ pub fn note_exclusions(share: &mut SharePass, seen: &ObservedShare, plan: &Plan)
         share.pass.alarm = None;
         return;
     }
-    let row_states = exceptions::row_states(share, seen, plan);
+    let row_states = exceptions::row_states(share, seen, plan, Some(&removals::losing(share, seen)));
     exceptions::list_exceptions(share, &row_states);
     set_alarm(share, &row_states);
 }

@@ -31,15 +31,19 @@ pub fn report(share: &mut SharePass, id: &ShareId, seen: &ObservedShare, plan: &
     if status.share_name.is_none() || share.mode != Mode::Manage {
         status.share_name = Some(clean(&seen.share.name, MAX_MESSAGE).into());
     }
-    let row_states = exceptions::row_states(share, seen, plan);
+    // Where nothing is written, nothing waits for a confirmation.
+    let losing = (share.mode == Mode::Manage).then(|| removals::losing(share, seen));
+    let row_states = exceptions::row_states(share, seen, plan, losing.as_ref());
     count(share, &row_states, seen);
     exceptions::list_exceptions(share, &row_states);
     list_unmanaged(share, seen, plan);
     list_drift(share, seen, plan);
-    share.pass.status.blocked_removals = 0;
+    share.pass.status.blocked_removals = losing.as_ref().map_or(0, |losing| int32(losing.blocked_rows().count()));
+    let so_far = so_far(share, seen);
+    let summary = Summary { id, seen, plan, row_states: &row_states, losing: losing.as_ref(), so_far };
     let verdict = match share.mode {
-        Mode::Manage => judge(share, id, seen, plan, row_states.clone()),
-        Mode::Observe | Mode::Frozen => compare(share, id, seen, plan, &row_states),
+        Mode::Manage => judge(share, summary),
+        Mode::Observe | Mode::Frozen => compare(share, summary),
     };
     let verdict = verdict.requeue_within(members::look_again(share, seen));
     waivers::note_ends(share, &row_states, verdict)
@@ -51,19 +55,11 @@ pub fn words(share: &RemoteShare) -> [Option<Interned>; 3] {
     [name, Some(share.target_type.to_string().into()), Some(share.status.to_string().into())]
 }
 
-fn judge(
-    share: &mut SharePass,
-    id: &ShareId,
-    seen: &ObservedShare,
-    plan: &Plan,
-    mut row_states: Vec<RowState>,
-) -> Verdict {
-    exclusions::set_alarm(share, &row_states);
-    row_states.retain(|row| row.word != NOT_EXCLUDED);
-    let losing = removals::losing(share, seen);
-    share.pass.status.blocked_removals = int32(losing.blocked_rows().count());
-    let (losing, so_far) = (Some(&losing), so_far(share, seen));
-    let verdict = rows_verdict(share, Summary { id, seen, plan, row_states: &row_states, losing, so_far });
+fn judge(share: &mut SharePass, summary: Summary<'_>) -> Verdict {
+    let seen = summary.seen;
+    exclusions::set_alarm(share, summary.row_states);
+    let row_states: Vec<RowState> = summary.row_states.iter().filter(|row| row.word != NOT_EXCLUDED).cloned().collect();
+    let verdict = rows_verdict(share, Summary { row_states: &row_states, ..summary });
     let follows = share.pass.alarm.as_ref().is_some_and(|alarm| alarm.requeue_after.is_none());
     let wait = follows.then(|| share.follow(seen));
     share.pass.with_alarm(verdict).requeue_within(wait)
@@ -362,15 +358,14 @@ fn stuck(share: &SharePass, summary: &Summary<'_>, failed: &[&RowState], refused
 }
 
 /// Where nothing may be written: whether anything would be, and else how the rows are.
-fn compare(share: &mut SharePass, id: &ShareId, seen: &ObservedShare, plan: &Plan, row_states: &[RowState]) -> Verdict {
+fn compare(share: &mut SharePass, summary: Summary<'_>) -> Verdict {
     if let Some(verdict) = share.while_breaker_open() {
         return verdict;
     }
-    let changes = plan.of(|step| matches!(step, Step::Add | Step::Restore | Step::Update | Step::Remove));
+    let changes = summary.plan.of(|step| matches!(step, Step::Add | Step::Restore | Step::Update | Step::Remove));
     let renamed = share.pass.status.common.drift.iter().any(|drift| drift.path == "name");
     if changes.is_empty() && !renamed {
-        let so_far = so_far(share, seen);
-        let verdict = rows_verdict(share, Summary { id, seen, plan, row_states, losing: None, so_far });
+        let verdict = rows_verdict(share, summary);
         return Verdict { message: format!("observed: {}", verdict.message), ..verdict };
     }
     let named = renamed.then(|| "its name".to_owned()).into_iter();
@@ -380,7 +375,8 @@ fn compare(share: &mut SharePass, id: &ShareId, seen: &ObservedShare, plan: &Pla
     Verdict::stalled(
         Reason::Differs,
         format!(
-            "{why}: share {id} differs in {count} place{} ({}{}); nothing is changed",
+            "{why}: share {} differs in {count} place{} ({}{}); nothing is changed",
+            summary.id,
             if count == 1 { "" } else { "s" },
             named.join(", "),
             if changes.len() > 3 { ", …" } else { "" },
