@@ -25,3 +25,4 @@ pub mod run;
 pub mod shell;
 mod signs;
 pub mod status;
+mod survey;

@@ -377,13 +377,7 @@ pub fn advice(error: &Error) -> String {
     }
 }
 
-/// What failed, and what to do about it; it remains known what it was.
-pub fn explained(error: Error) -> anyhow::Error {
-    let words = advice(&error);
-    anyhow::Error::new(error).context(words)
-}
-
-/// The same of one share.
+/// What failed of one share, and what to do about it; it remains known what it was.
 pub fn explained_of(share: &ShareId, error: Error) -> anyhow::Error {
     let words = format!("share {share}: {}", advice(&error));
     anyhow::Error::new(error).context(words)

@@ -259,7 +259,10 @@ fn left_out(world: &World) {
     let ran = cfshare(&scene, &["matrix", "--lease-namespace", &scene.namespace]);
     assert!(ran.code == 0 && ran.out.contains(&format!("{more}; --live lists all\n")), "{} {}", ran.out, ran.code);
     let before = scene.changes().len();
+    let of_one = || scene.journal().iter().filter(|entry| entry.template.ends_with("/shares/*")).count();
+    let reads = of_one();
     let table = matrix(&scene, &["--live"]).json();
+    assert_eq!(of_one(), reads, "the list of the account showed the share");
     agrees(&scene.state(), &table);
     assert_eq!(table["rows"].as_array().map(Vec::len), Some(26), "{table:#}");
     assert_eq!((&table["source"], scene.changes().len()), (&Value::from("cloudflare"), before));

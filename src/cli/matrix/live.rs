@@ -1,22 +1,16 @@
 //! The same, as Cloudflare itself says it now.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
-use anyhow::Context as _;
 use k8s_openapi::jiff::Timestamp;
 
 use super::resources::Carried;
 use super::rows::{Found, Receiver, Rows};
 use super::state::{Cell, State};
-use crate::cli::cluster::Cluster;
-use crate::cli::credentials::Remotes;
-use crate::cli::progress;
-use crate::cli::remote::{Endpoint, ReadShare, Remote, explained, explained_of, words};
-use crate::cloudflare::{
-    AssociationStatus, Error, ErrorClass, Fingerprint, Recipient, ResourceStatus, Share, ShareStatus, TargetType,
-};
-use crate::core::id::{AccountId, ShareId, same};
+use crate::cli::remote::ReadShare;
+use crate::cli::survey::Survey;
+use crate::cloudflare::{AssociationStatus, Recipient, ResourceStatus, Share, ShareStatus, TargetType};
+use crate::core::id::{ShareId, same};
 
 /// What is said of rows of a share that no object has, and why.
 const UNMANAGED: &str = "no Share object";
@@ -52,110 +46,18 @@ impl Answer {
     }
 }
 
-/// An account, as the credential of this fingerprint sees it.
-type View = (AccountId, Fingerprint);
-
-/// After so many failures in a row, what is left of an account is not tried any more.
-const GIVE_UP: u32 = 3;
-
-/// Reads shares, with a line of progress on a terminal.
-pub struct Reader<'a> {
-    remotes: Remotes<'a>,
-    /// Accounts, each with the credential, whose shares were listed.
-    listed: HashSet<View>,
-    /// How often Cloudflare has refused to be read, or was not reached, since it last was.
-    failures: HashMap<View, u32>,
-    done: usize,
-    total: usize,
-}
-
-impl<'a> Reader<'a> {
-    pub fn new(cluster: &'a Cluster, endpoint: &'a Endpoint, shares: &[crate::api::Share]) -> Reader<'a> {
-        Reader {
-            remotes: Remotes::new(Some(cluster), endpoint, shares),
-            listed: HashSet::new(),
-            failures: HashMap::new(),
-            done: 0,
-            total: shares.len(),
-        }
-    }
-
-    /// What Cloudflare has for this Share.
-    pub async fn read(&mut self, object: &crate::api::Share, id: &str) -> Answer {
-        self.done += 1;
-        let (done, total) = (self.done, self.total);
-        let what = || format!("reading share {done} of {total} from Cloudflare");
-        let read = progress::shown(what, self.read_one(object, id)).await;
-        read.unwrap_or_else(|error| Answer::Unknown(words(&error)))
-    }
-
-    async fn read_one(&mut self, object: &crate::api::Share, id: &str) -> anyhow::Result<Answer> {
-        let remote = self.remotes.of(object).await?;
-        let account = AccountId::parse(&object.spec.account_id)?;
-        let id = ShareId::parse(id)?;
-        let view = (account.clone(), remote.fingerprint());
-        self.gave_up(&view)?;
-        let seen_with = object.status.as_ref().and_then(|status| status.seen_with.as_deref());
-        let found = match remote.share(&account, &id).await {
-            Ok(Some(share)) if is_deleted(&share) => Ok(Answer::Absent),
-            Ok(Some(share)) => remote.read_for_show(&account, share).await.map(|read| Answer::Read(Box::new(read))),
-            Ok(None) if seen_with == Some(&*remote.fingerprint().to_string()) => Ok(Answer::Absent),
-            // Cloudflare says the same of a share that the credential may not see.
-            Ok(None) => Ok(Answer::Unknown(format!("Cloudflare shows no share {id}, but {NEVER_SHOWN}"))),
-            Err(error) => Err(explained_of(&id, error)),
-        };
-        self.note(view, &found);
-        found
-    }
-
-    /// An error where the account cannot be read: each try may take minutes.
-    fn gave_up(&self, view: &View) -> anyhow::Result<()> {
-        let failures = self.failures.get(view).copied().unwrap_or_default();
-        anyhow::ensure!(failures < GIVE_UP, "not read, because the {GIVE_UP} reads of this account before it failed");
-        Ok(())
-    }
-
-    fn note<T>(&mut self, view: View, outcome: &anyhow::Result<T>) {
-        let class = outcome.as_ref().err().and_then(|error| error.downcast_ref::<Error>()).map(Error::class);
-        match class {
-            Some(ErrorClass::Retry | ErrorClass::Throttled | ErrorClass::Denied) => {
-                *self.failures.entry(view).or_default() += 1;
-            }
-            // It is about one share.
-            Some(ErrorClass::Conflict | ErrorClass::Gone | ErrorClass::Rejected) | None => {
-                self.failures.remove(&view);
-            }
-        }
-    }
-
-    /// All shares of the Share's account; `None`: the same credential was asked for them before.
-    pub async fn list(&mut self, object: &crate::api::Share) -> anyhow::Result<Option<Vec<Listed>>> {
-        let account = AccountId::parse(&object.spec.account_id)?;
-        let remote = self.remotes.of(object).await?;
-        let view = (account.clone(), remote.fingerprint());
-        if !self.listed.insert(view.clone()) {
-            return Ok(None);
-        }
-        self.gave_up(&view)?;
-        let shares = remote.shares(&account).await.map_err(explained)?;
-        let listed = |share| Listed { share, remote: remote.clone(), view: view.clone() };
-        Ok(Some(shares.into_iter().map(listed).collect()))
-    }
-
-    /// A share that was listed, with its rows.
-    pub async fn read_listed(&mut self, Listed { share, remote, view }: Listed) -> anyhow::Result<ReadShare> {
-        self.gave_up(&view).with_context(|| format!("share {}", share.id))?;
-        let outcome = remote.read_for_show(&view.0, share).await;
-        self.note(view, &outcome);
-        outcome
-    }
-}
-
-/// A share of an account, and who saw it.
-pub struct Listed {
-    pub share: Share,
-    remote: Arc<Remote>,
-    view: View,
+/// What Cloudflare has for this Share.
+pub async fn read(survey: &mut Survey<'_>, object: &crate::api::Share, id: &str) -> anyhow::Result<Answer> {
+    let account = survey.account(object).await?;
+    let id = ShareId::parse(id)?;
+    let seen_with = object.status.as_ref().and_then(|status| status.seen_with.as_deref());
+    Ok(match account.share(&id).await? {
+        Some(share) if is_deleted(&share) => Answer::Absent,
+        Some(share) => Answer::Read(Box::new(account.read(share).await?)),
+        None if seen_with == Some(&*account.remote.fingerprint().to_string()) => Answer::Absent,
+        // Cloudflare says the same of a share that the credential may not see.
+        None => Answer::Unknown(format!("Cloudflare shows no share {id}, but {NEVER_SHOWN}")),
+    })
 }
 
 /// How one recipient is that is still there; `reported`: as the status says.

@@ -19,14 +19,17 @@ use kube::{Resource, ResourceExt};
 
 use super::accounts;
 use super::cluster::{Cluster, Objects, Scope};
+use super::credentials::Remotes;
 use super::lease::{Leader, LeaseName, Pulse, age, is_stale};
 use super::output::{Exit, print_json};
+use super::progress;
 use super::reach::Reach;
 use super::remote::{Endpoint, words};
 use super::signs::{self, Foreword};
+use super::survey::Survey;
 use crate::api::condition::ready;
 use crate::api::{Name, Share, int32};
-use crate::core::id::folded;
+use crate::core::id::{folded, same};
 use crate::core::interned::Interned;
 use crate::operator::sweeps;
 use live::Answer;
@@ -93,8 +96,8 @@ impl Matrix {
             return Err(cluster.nothing().await);
         }
         let mut table = if self.live {
-            let reader = live::Reader::new(&cluster, &self.endpoint, &objects.shares);
-            live_table(&objects, &cluster, reader).await
+            let remotes = Remotes::new(Some(&cluster), &self.endpoint, &objects.shares);
+            live_table(&objects, &cluster, Survey::new(remotes)).await
         } else {
             let pulse = self.lease.read(&cluster).await;
             let reach = Reach::read(&cluster, &pulse).await?;
@@ -245,15 +248,20 @@ async fn owned(cluster: &Cluster) -> anyhow::Result<HashSet<String>> {
 }
 
 /// The table by what Cloudflare says now.
-async fn live_table(objects: &Objects, cluster: &Cluster, mut reader: live::Reader<'_>) -> Table {
+async fn live_table(objects: &Objects, cluster: &Cluster, mut survey: Survey<'_>) -> Table {
     let now = Timestamp::now();
     let (mut table, mut is_blind) = (Table::new(now, true), false);
     let reach = Reach::default();
-    for share in &objects.shares {
+    let total = objects.shares.len();
+    for (before, share) in objects.shares.iter().enumerate() {
         let rows = rows_of(share, objects, &reach);
         let id = rows.status.share_id.clone().or_else(|| share.spec.share_id.clone());
+        let what = || format!("reading share {} of {total} from Cloudflare", before + 1);
         let answer = match &id {
-            Some(id) => Some(reader.read(share, id).await),
+            Some(id) => {
+                let read = progress::shown(what, live::read(&mut survey, share, id)).await;
+                Some(read.unwrap_or_else(|error| Answer::Unknown(words(&error))))
+            }
             None => None,
         };
         is_blind |= matches!(answer, Some(Answer::Unknown(_)));
@@ -266,7 +274,7 @@ async fn live_table(objects: &Objects, cluster: &Cluster, mut reader: live::Read
         table.add(column, rows.waive(found, now));
     }
     table.add_orphans(objects, &reach);
-    match add_unmanaged(&mut table, objects, cluster, &mut reader).await {
+    match add_unmanaged(&mut table, objects, cluster, &mut survey).await {
         // Who does not see what an object has may not see the rest either.
         Ok(is_whole) => table.has_unmanaged = is_whole && !is_blind,
         Err(why) => table.notes.push(format!("{ONLY_OBJECTS}: which those are is not known ({why})")),
@@ -279,35 +287,33 @@ async fn add_unmanaged(
     table: &mut Table,
     objects: &Objects,
     cluster: &Cluster,
-    reader: &mut live::Reader<'_>,
+    survey: &mut Survey<'_>,
 ) -> anyhow::Result<bool> {
     let (mut listed, mut unlisted) = (BTreeMap::new(), BTreeMap::new());
     for share in &objects.shares {
-        let account = folded(&share.spec.account_id).into_owned();
-        match reader.list(share).await {
-            Ok(Some(shares)) => listed.entry(account).or_insert_with(Vec::new).extend(shares),
-            Ok(None) => {}
-            Err(why) => drop(unlisted.entry(account).or_insert(why)),
+        match survey.account(share).await {
+            Ok(account) => drop(listed.insert(account.view(), account)),
+            Err(why) => drop(unlisted.entry(folded(&share.spec.account_id)).or_insert(why)),
         }
     }
     // Another Secret may have shown it.
-    unlisted.retain(|account, _| !listed.contains_key(account));
+    unlisted.retain(|account, _| !listed.keys().any(|(id, _)| same(id.as_str(), account)));
     for (account, why) in &unlisted {
         table.warn(format!("account {account} cannot be listed, so {ONLY_OBJECTS}: {}", words(why)));
     }
     // What an object had got before the list was made stands in the object now.
     let mut known = owned(cluster).await?;
-    for listed in listed.into_values().flatten() {
-        if !known.insert(folded(listed.share.id.as_str()).into_owned()) {
+    for (account, share) in listed.values().flat_map(|account| account.shares.iter().map(move |share| (account, share)))
+    {
+        if !known.insert(folded(share.id.as_str()).into_owned()) {
             continue;
         }
-        let share = listed.share.clone();
-        let read = reader.read_listed(listed).await;
+        let read = account.read(share.clone()).await;
         match &read {
             Ok(read) => read.exclusions_unread.iter().for_each(|why| table.warn(why.clone())),
             Err(why) => table.warn(words(why)),
         }
-        let column = Column::unmanaged(&share, read.as_ref().ok());
+        let column = Column::unmanaged(share, read.as_ref().ok());
         table.add(column, read.map(|read| read.unmanaged()).unwrap_or_default());
     }
     Ok(unlisted.is_empty())

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
@@ -19,13 +20,14 @@ use kube::{Resource, ResourceExt};
 use super::cluster::{Cluster, Objects, Scope};
 use super::credentials::{Remotes, credential_of_environment};
 use super::output::{Exit, causes, print_json};
-use super::remote::{Endpoint, Remote, Rows, advice, unknown_target};
+use super::remote::{Endpoint, Rows, explained_of, unknown_target, words};
+use super::survey::{Account, Survey, View};
 use crate::api::{ChildObject, Name, Share, is_suspended};
-use crate::cloudflare::{Error, Fingerprint};
 use crate::core::deletions::MaxDeletions;
-use crate::core::id::{AccountId, ShareId, folded};
+use crate::core::id::{ShareId, folded};
+use crate::core::time::At;
+use crate::operator::Settings;
 use crate::operator::preview::{self, Fleet, Preview, ReadAccount, ReadWith};
-use crate::operator::{Clock, Settings};
 pub(in crate::cli) use files::files as manifest_files;
 use print::Planned;
 pub(in crate::cli) use yaml::documents;
@@ -78,14 +80,15 @@ impl Plan {
         let mut shares: Vec<Arc<Share>> = fleet.shares().collect();
         shares.retain(|share| concerned.as_ref().is_none_or(|names| names.contains(&Name::of(share.as_ref()))));
         shares.sort_by_key(|share| Name::of(share.as_ref()));
-        let mut survey = Survey {
-            remotes: Remotes::new(cluster.as_ref(), &self.endpoint, shares.iter().map(Arc::as_ref)),
+        let remotes = Remotes::new(cluster.as_ref(), &self.endpoint, shares.iter().map(Arc::as_ref));
+        let mut planner = Planner {
+            survey: Survey::new(remotes),
             settings: Settings { settle_time: SETTLE_TIME, ..Settings::default() },
             accounts: HashMap::new(),
         };
         let mut plan = Vec::new();
         for share in &shares {
-            let preview = survey
+            let preview = planner
                 .preview(&fleet, share)
                 .await
                 .unwrap_or_else(|problem| Preview { problem: Some(problem), ..Preview::default() });
@@ -222,53 +225,43 @@ where
     }
 }
 
-/// Accounts, each read once.
-struct Survey<'a> {
-    remotes: Remotes<'a>,
+/// Plans Shares, with accounts that are each read once.
+struct Planner<'a> {
+    survey: Survey<'a>,
     settings: Settings,
-    accounts: HashMap<(Fingerprint, AccountId), ReadAccount>,
+    accounts: HashMap<View, ReadAccount>,
 }
 
-impl Survey<'_> {
+impl Planner<'_> {
     async fn preview(&mut self, fleet: &Fleet, share: &Share) -> Result<Preview, String> {
         if is_suspended(share) {
-            return Ok(preview::preview(
-                fleet,
-                &ReadAccount::new(Vec::new(), Clock::SYSTEM.now()),
-                share,
-                &self.settings,
-            ));
+            return Ok(preview::preview(fleet, &ReadAccount::new(Vec::new(), At::default()), share, &self.settings));
         }
-        let owner = preview::owner(share)?;
-        let remote = self.remotes.of(share).await.map_err(|error| causes(&error))?;
-        let key = (remote.fingerprint(), owner.clone());
-        if !self.accounts.contains_key(&key) {
-            let began = Clock::SYSTEM.now();
-            let shares = remote.shares(&owner).await.map_err(|error| advice(&error))?;
+        preview::owner(share)?;
+        let account = self.survey.account(share).await.map_err(|error| causes(&error))?;
+        let read = self.accounts.entry(account.view()).or_insert_with(|| {
             let is_of_secret = !matches!(credential_of_environment(), Ok(Some(_)));
-            let read_with = ReadWith { credential: remote.fingerprint(), is_of_secret };
-            self.accounts.insert(key.clone(), ReadAccount::new(shares, began).with(read_with));
+            let read_with = ReadWith { credential: account.remote.fingerprint(), is_of_secret };
+            ReadAccount::new(account.shares.clone(), At(account.began.as_millisecond())).with(read_with)
+        });
+        if let Some(id) = preview::subject(fleet, read, share, &self.settings) {
+            complete(read, &account, &id).await.map_err(|error| words(&error))?;
         }
-        let Some(account) = self.accounts.get_mut(&key) else { return Err("the account was not read".into()) };
-        if let Some(id) = preview::subject(fleet, account, share, &self.settings) {
-            read(&remote, account, &owner, &id).await?;
-        }
-        Ok(preview::preview(fleet, account, share, &self.settings))
+        Ok(preview::preview(fleet, read, share, &self.settings))
     }
 }
 
 /// Reads of one share what the list of all does not show.
-async fn read(remote: &Remote, account: &mut ReadAccount, owner: &AccountId, id: &ShareId) -> Result<(), String> {
-    let failed = |error: Error| advice(&error);
-    if account.seen(id).is_none() {
-        let found = remote.share(owner, id).await.map_err(failed)?;
-        account.learn(id, found);
+async fn complete(read: &mut ReadAccount, account: &Account, id: &ShareId) -> anyhow::Result<()> {
+    if read.seen(id).is_none() {
+        read.learn(id, account.share(id).await?);
     }
-    let Some(seen) = account.seen(id) else { return Ok(()) };
-    let target = &seen.share.target_type;
-    let rows = remote.rows(owner, id, target, seen.counts).await.map_err(failed)?;
-    let Rows { recipients, excluded } = rows.ok_or_else(|| unknown_target(id, target))?;
-    account.learn_rows(id, recipients, excluded);
+    let Some(seen) = read.seen(id) else { return Ok(()) };
+    let (target, counts) = (&seen.share.target_type, seen.counts);
+    let rows =
+        async { account.remote.rows(&account.id, id, target, counts).await.map_err(|error| explained_of(id, error)) };
+    let Rows { recipients, excluded } = account.ask(id, rows).await?.with_context(|| unknown_target(id, target))?;
+    read.learn_rows(id, recipients, excluded);
     Ok(())
 }
 
