@@ -75,13 +75,9 @@ pub fn same_or_none(one: Option<&str>, other: Option<&str>) -> bool {
     }
 }
 
-macro_rules! ids {
-    ($($(#[$doc:meta])* $name:ident($text:ty)),* $(,)?) => {$(
-        $(#[$doc])*
-        #[derive(Debug, Clone, Serialize, Deserialize)]
-        #[serde(try_from = "String")]
-        pub struct $name($text);
-
+/// How ids are compared and displayed.
+macro_rules! impl_id {
+    ($name:ident) => {
         impl PartialEq for $name {
             fn eq(&self, other: &Self) -> bool {
                 same(&self.0, &other.0)
@@ -109,12 +105,31 @@ macro_rules! ids {
         }
 
         impl $name {
-            pub fn parse(text: &str) -> Result<Self, BadId> {
-                if is_id(text) { Ok(Self(text.into())) } else { Err(BadId) }
-            }
-
             pub fn as_str(&self) -> &str {
                 &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident($text:ty)),* $(,)?) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Serialize, Deserialize)]
+        #[serde(try_from = "String")]
+        pub struct $name($text);
+
+        impl_id!($name);
+
+        impl $name {
+            pub fn parse(text: &str) -> Result<Self, BadId> {
+                if is_id(text) { Ok(Self(text.into())) } else { Err(BadId) }
             }
         }
 
@@ -123,12 +138,6 @@ macro_rules! ids {
 
             fn try_from(text: String) -> Result<Self, BadId> {
                 Self::parse(&text)
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
             }
         }
     )*};
@@ -147,6 +156,18 @@ ids! {
     SourceId(Interned),
     /// A row in a share's list of resources; not the resource it names.
     ShareResourceId(Box<str>),
+}
+
+/// What somebody wrote where an id belongs, valid or not.
+#[derive(Debug, Clone, Serialize)]
+pub struct AnyId(Interned);
+
+impl_id!(AnyId);
+
+impl AnyId {
+    pub fn new(text: impl Into<Interned>) -> AnyId {
+        AnyId(text.into())
+    }
 }
 
 #[cfg(test)]

@@ -10,13 +10,13 @@ use serde_json::Value;
 use crate::cli::given_file;
 use crate::cli::plan::{documents, manifest_files};
 use crate::cloudflare::{ResourceStatus, Share};
-use crate::core::id::{folded, same};
+use crate::core::id::{AnyId, same};
 
-/// A resource: its type, its id and its account, the ids in the form in which they are compared.
-type Key = (String, String, String);
+/// A resource: its type, its id and its account.
+type Key = (String, AnyId, AnyId);
 
 fn key(kind: &str, id: &str, account: &str) -> Key {
-    (kind.to_owned(), folded(id).into_owned(), folded(account).into_owned())
+    (kind.to_owned(), AnyId::new(id), AnyId::new(account))
 }
 
 /// One Share manifest without a `shareID`.

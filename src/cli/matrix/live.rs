@@ -10,7 +10,7 @@ use super::state::{Cell, State};
 use crate::cli::remote::ReadShare;
 use crate::cli::survey::Survey;
 use crate::cloudflare::{AssociationStatus, Recipient, ResourceStatus, Share, ShareStatus, TargetType};
-use crate::core::id::{ShareId, same};
+use crate::core::id::{AnyId, ShareId, same};
 
 /// What is said of rows of a share that no object has, and why.
 const UNMANAGED: &str = "no Share object";
@@ -107,15 +107,18 @@ impl ReadShare {
         let mut all: BTreeMap<Receiver, Cell> = BTreeMap::new();
         if let Some(id) = self.share.organization_id.as_ref().filter(|_| self.is_for_organization()) {
             let word = self.organization().word;
-            all.insert(Receiver::Organization(id.to_string()), cell(State::Unmanaged, word, self.share.created));
+            all.insert(
+                Receiver::Organization(AnyId::new(id.as_str())),
+                cell(State::Unmanaged, word, self.share.created),
+            );
         }
         for row in self.recipients.iter().filter(|row| row.association_status != AssociationStatus::Disassociated) {
-            let receiver = Receiver::Account(row.account_id.as_str().into());
+            let receiver = Receiver::Account(AnyId::new(row.account_id.as_str()));
             let word = row.association_status.to_string();
             all.entry(receiver).or_insert_with(|| cell(State::Unmanaged, word, row.created));
         }
         for row in &self.excluded {
-            let receiver = Receiver::Account(row.account_id.as_str().into());
+            let receiver = Receiver::Account(AnyId::new(row.account_id.as_str()));
             all.insert(receiver, cell(State::Excluded, "excluded".to_owned(), None));
         }
         let found = |(receiver, cell)| Found { receiver, label: None, cell, declared_by: Vec::new() };
@@ -134,20 +137,20 @@ impl ReadShare {
         let mut found = Vec::new();
         if let Some(id) = &self.share.organization_id.as_ref().filter(|_| self.is_for_organization()) {
             found.push(Found {
-                receiver: Receiver::Organization(id.to_string()),
+                receiver: Receiver::Organization(AnyId::new(id.as_str())),
                 label: None,
                 cell: self.organization(),
                 declared_by: vec!["Share".into()],
             });
         }
         let before: BTreeMap<Receiver, Found> = rows.all().into_iter().map(|row| (row.receiver.clone(), row)).collect();
-        for account in accounts.all() {
+        for (id, account) in accounts.all() {
             let declared_by = account.declared_by();
-            let receiver = Receiver::Account(account.id.clone());
+            let receiver = Receiver::Account(id.clone());
             let reported = before.get(&receiver);
             let cell = match account.is_excluded {
-                true => self.excluded(&account.id, !declared_by.is_empty()),
-                false => self.recipient(&account.id, !declared_by.is_empty(), reported.map(|row| &row.cell)),
+                true => self.excluded(id.as_str(), !declared_by.is_empty()),
+                false => self.recipient(id.as_str(), !declared_by.is_empty(), reported.map(|row| &row.cell)),
             };
             if let Some(cell) = cell {
                 found.push(Found { label: reported.and_then(|row| row.label.clone()), receiver, cell, declared_by });
@@ -218,7 +221,7 @@ impl ReadShare {
         for mut carried in reported {
             let row = live
                 .iter()
-                .find(|row| row.resource_type == carried.kind && same(row.resource_id.as_str(), &carried.id));
+                .find(|row| row.resource_type == carried.kind && same(row.resource_id.as_str(), carried.id.as_str()));
             let leaving = matches!(carried.cell.state, State::Leaving | State::Unmanaged);
             carried.cell = match (row, self.leaving()) {
                 (Some(_), Some(gone)) => gone,
@@ -231,11 +234,11 @@ impl ReadShare {
             all.push(carried);
         }
         for row in live {
-            let (kind, id) = (row.resource_type.clone(), row.resource_id.to_string());
-            if !all.iter().any(|carried| carried.kind == kind && same(&carried.id, &id)) {
+            let (kind, id) = (row.resource_type.clone(), AnyId::new(row.resource_id.as_str()));
+            if !all.iter().any(|carried| carried.kind == kind && carried.id == id) {
                 let undeclared = || Cell::new(State::Unmanaged, format!("{}, not declared", row.status), "");
                 let cell = self.leaving().unwrap_or_else(undeclared);
-                all.push(Carried { kind, id: id.into(), label: None, cell });
+                all.push(Carried { kind, id, label: None, cell });
             }
         }
         all

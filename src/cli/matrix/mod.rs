@@ -29,7 +29,7 @@ use super::signs::{self, Foreword};
 use super::survey::Survey;
 use crate::api::condition::ready;
 use crate::api::{Name, Share, int32};
-use crate::core::id::{folded, same};
+use crate::core::id::{AnyId, same};
 use crate::core::interned::Interned;
 use crate::operator::sweeps;
 use live::Answer;
@@ -238,13 +238,13 @@ fn made_at(share: &Share) -> Timestamp {
 }
 
 /// The shares at Cloudflare that an object of the cluster has, or means by its id; an error says why that is not known.
-async fn owned(cluster: &Cluster) -> anyhow::Result<HashSet<String>> {
+async fn owned(cluster: &Cluster) -> anyhow::Result<HashSet<AnyId>> {
     let shares = cluster.whole().list::<Share>().await?;
     let ids = |share: &Share| {
         let recorded = share.status.as_ref().and_then(|status| status.share_id.clone());
         recorded.into_iter().chain(share.spec.share_id.clone())
     };
-    Ok(shares.iter().flat_map(ids).map(|id| folded(&id).into_owned()).collect())
+    Ok(shares.iter().flat_map(ids).map(AnyId::new).collect())
 }
 
 /// The table by what Cloudflare says now.
@@ -293,11 +293,11 @@ async fn add_unmanaged(
     for share in &objects.shares {
         match survey.account(share).await {
             Ok(account) => drop(listed.insert(account.view(), account)),
-            Err(why) => drop(unlisted.entry(folded(&share.spec.account_id)).or_insert(why)),
+            Err(why) => drop(unlisted.entry(AnyId::new(&*share.spec.account_id)).or_insert(why)),
         }
     }
     // Another Secret may have shown it.
-    unlisted.retain(|account, _| !listed.keys().any(|(id, _)| same(id.as_str(), account)));
+    unlisted.retain(|account, _| !listed.keys().any(|(id, _)| same(id.as_str(), account.as_str())));
     for (account, why) in &unlisted {
         table.warn(format!("account {account} cannot be listed, so {ONLY_OBJECTS}: {}", words(why)));
     }
@@ -305,7 +305,7 @@ async fn add_unmanaged(
     let mut known = owned(cluster).await?;
     for (account, share) in listed.values().flat_map(|account| account.shares.iter().map(move |share| (account, share)))
     {
-        if !known.insert(folded(share.id.as_str()).into_owned()) {
+        if !known.insert(AnyId::new(share.id.as_str())) {
             continue;
         }
         let read = account.read(share.clone()).await;

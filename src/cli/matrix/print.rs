@@ -18,7 +18,7 @@ const LONGEST: usize = 200;
 fn receiver(row: &Row) -> (String, String) {
     match &row.receiver {
         Receiver::Account(id) => (row.label.as_deref().unwrap_or("-").to_owned(), id.to_string()),
-        Receiver::Organization(id) => ("(whole organization)".into(), id.clone()),
+        Receiver::Organization(id) => ("(whole organization)".into(), id.to_string()),
     }
 }
 

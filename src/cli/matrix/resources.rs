@@ -8,7 +8,7 @@ use super::state::{Cell, State};
 use crate::api::status::RowRef;
 use crate::api::{Share, ShareResource, is_deleting};
 use crate::cloudflare::clean;
-use crate::core::id::{folded, same};
+use crate::core::id::{AnyId, same};
 use crate::core::interned::Interned;
 
 /// Longest part of a resource's name that is shown.
@@ -18,7 +18,7 @@ const LONGEST: usize = 200;
 #[derive(Debug, Clone)]
 pub struct Carried {
     pub kind: Interned,
-    pub id: Interned,
+    pub id: AnyId,
     pub label: Option<Interned>,
     pub cell: Cell,
 }
@@ -27,14 +27,14 @@ impl Carried {
     /// Its type and id.
     pub fn key(&self) -> String {
         // Cloudflare's own types have no such characters, but nobody promises it.
-        format!("{}/{}", clean(&self.kind, LONGEST), clean(&self.id, LONGEST))
+        format!("{}/{}", clean(&self.kind, LONGEST), clean(self.id.as_str(), LONGEST))
     }
 
     /// The label is free text in the manifest, so the id is always shown with it.
     fn name(&self) -> String {
         match &self.label {
             Some(label) => {
-                let [kind, label, id] = [&self.kind, label, &self.id].map(|text| clean(text, LONGEST));
+                let [kind, label, id] = [&self.kind, label, self.id.as_str()].map(|text| clean(text, LONGEST));
                 format!("{kind}/{label} ({id})")
             }
             None => self.key(),
@@ -50,22 +50,14 @@ impl Carried {
     }
 }
 
-/// A resource in the form in which resources are compared: its type, and its id, folded.
-type Key = (Interned, String);
-
-/// A resource as it was written first.
-struct Named {
-    id: Interned,
-    label: Option<Interned>,
-    declared: bool,
-}
+/// The type and the id of a resource.
+type Key = (Interned, AnyId);
 
 pub fn resources(rows: &Rows, children: &[&ShareResource]) -> Vec<Carried> {
     let Share { spec, .. } = rows.share;
-    let mut all: BTreeMap<Key, Named> = BTreeMap::new();
+    let mut all: BTreeMap<Key, (Option<Interned>, bool)> = BTreeMap::new();
     let mut add = |kind: &Interned, id: &Interned, label: Option<Interned>, declared: bool| {
-        let key = (kind.clone(), folded(id).into_owned());
-        all.entry(key).or_insert_with(|| Named { id: id.clone(), label, declared });
+        all.entry((kind.clone(), AnyId::new(id.clone()))).or_insert((label, declared));
     };
     spec.resources.iter().for_each(|entry| add(&entry.kind, &entry.id, entry.name.clone(), true));
     for child in children.iter().filter(|child| !is_deleting(&child.metadata)) {
@@ -76,16 +68,16 @@ pub fn resources(rows: &Rows, children: &[&ShareResource]) -> Vec<Carried> {
     children.iter().for_each(|child| add(&child.spec.kind, &child.spec.id, None, false));
     let unmanaged = status.unmanaged.iter().filter_map(|entry| entry.row.resource());
     unmanaged.for_each(|(kind, id)| add(kind, id, None, false));
-    let carried = all.into_iter().map(|(key, Named { id, label, declared })| {
+    let carried = all.into_iter().map(|(key, (label, declared))| {
         let cell = cell(rows, children, &key, declared);
-        Carried { kind: key.0, id, label, cell }
+        Carried { kind: key.0, id: key.1, label, cell }
     });
     carried.collect()
 }
 
 fn cell(rows: &Rows, children: &[&ShareResource], key: &Key, declared: bool) -> Cell {
     let status = &rows.status;
-    let is = |kind: &Interned, id: &Interned| *kind == key.0 && same(id, &key.1);
+    let is = |kind: &Interned, id: &Interned| *kind == key.0 && same(id, key.1.as_str());
     let of = |row: &RowRef| row.resource().is_some_and(|(kind, id)| is(kind, id));
     let exception = status.exceptions.iter().find(|entry| of(&entry.row));
     let unmanaged = status.unmanaged.iter().find(|entry| of(&entry.row));

@@ -1,7 +1,5 @@
 //! Which accounts receive a Share's share, and how far each is, by what its status and those of its children prove.
 
-use std::borrow::Cow;
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use k8s_openapi::jiff::Timestamp;
@@ -17,52 +15,20 @@ use crate::api::waiver::Waiver;
 use crate::api::{ChildObject, Kind, Name, Reason, Share, ShareRecipient, is_deleting};
 use crate::cli::output::count;
 use crate::cli::reach::Reach;
-use crate::core::id::folded;
+use crate::core::id::AnyId;
 use crate::core::interned::Interned;
 use crate::operator::{NOT_CONVERGING, REFUSED, is_settled_long_ago};
 
-/// An account, or all members of an organization, as the id was written. The ways to write an id mean the same.
-#[derive(Debug, Clone)]
+/// An account, or all members of an organization.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Receiver {
-    Account(Interned),
-    Organization(String),
-}
-
-impl Receiver {
-    /// In the form in which receivers are compared.
-    fn key(&self) -> (bool, Cow<'_, str>) {
-        match self {
-            Receiver::Account(id) => (false, folded(id)),
-            Receiver::Organization(id) => (true, folded(id)),
-        }
-    }
-}
-
-impl PartialEq for Receiver {
-    fn eq(&self, other: &Self) -> bool {
-        self.key() == other.key()
-    }
-}
-
-impl Eq for Receiver {}
-
-impl PartialOrd for Receiver {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Receiver {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.key().cmp(&other.key())
-    }
+    Account(AnyId),
+    Organization(AnyId),
 }
 
 /// All that manifests and statuses say of one account.
 #[derive(Debug, Clone, Default)]
 pub struct Account<'a> {
-    /// As it was written first.
-    pub id: Interned,
     /// It is about its exclusion.
     pub is_excluded: bool,
     inline: Option<&'a RecipientEntry>,
@@ -108,9 +74,9 @@ impl<'a> Account<'a> {
     }
 }
 
-/// Accounts, each once, however their ids are written.
+/// Accounts, each once, with its id as it was written first.
 #[derive(Debug, Clone, Default)]
-pub struct Accounts<'a>(BTreeMap<String, Account<'a>>);
+pub struct Accounts<'a>(BTreeMap<AnyId, Account<'a>>);
 
 impl<'a> Accounts<'a> {
     fn of(share: &'a Share, children: &[&'a ShareRecipient]) -> Accounts<'a> {
@@ -142,8 +108,7 @@ impl<'a> Accounts<'a> {
     }
 
     pub fn entry(&mut self, id: &str) -> &mut Account<'a> {
-        let new = || Account { id: id.into(), ..Account::default() };
-        self.0.entry(folded(id).into_owned()).or_insert_with(new)
+        self.0.entry(AnyId::new(id)).or_default()
     }
 
     pub fn excluded(&mut self, id: &str) -> &mut Account<'a> {
@@ -152,12 +117,8 @@ impl<'a> Accounts<'a> {
         account
     }
 
-    fn get(&self, id: &str) -> Option<&Account<'a>> {
-        self.0.get(folded(id).as_ref())
-    }
-
-    pub fn all(&self) -> impl Iterator<Item = &Account<'a>> {
-        self.0.values()
+    pub fn all(&self) -> impl Iterator<Item = (&AnyId, &Account<'a>)> {
+        self.0.iter()
     }
 }
 
@@ -217,17 +178,17 @@ impl<'a> Rows<'a> {
         let mut rows = Vec::new();
         if let Some(organization) = &self.share.spec.organization {
             rows.push(Found {
-                receiver: Receiver::Organization(organization.id.clone()),
+                receiver: Receiver::Organization(AnyId::new(&organization.id)),
                 label: None,
                 cell: self.organization(),
                 declared_by: vec!["Share".into()],
             });
         }
-        rows.extend(self.accounts.all().map(|account| Found {
+        rows.extend(self.accounts.all().map(|(id, account)| Found {
             cell: if account.is_excluded { self.excluded(account) } else { self.recipient(account) },
             label: account.label(),
             declared_by: account.declared_by(),
-            receiver: Receiver::Account(account.id.clone()),
+            receiver: Receiver::Account(id.clone()),
         }));
         rows
     }
@@ -236,7 +197,7 @@ impl<'a> Rows<'a> {
     pub fn waive(&self, mut found: Vec<Found>, now: Timestamp) -> Vec<Found> {
         for row in found.iter_mut().filter(|row| row.cell.state == State::Failed) {
             let Receiver::Account(account) = &row.receiver else { continue };
-            let waiver = self.accounts.get(account).and_then(Account::waiver);
+            let waiver = self.accounts.0.get(account).and_then(Account::waiver);
             let Some((waiver, until)) = waiver.and_then(|waiver| Some((waiver, waiver.end()?))) else { continue };
             if now < until {
                 row.cell.state = State::Waived;

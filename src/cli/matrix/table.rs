@@ -15,6 +15,7 @@ use crate::cli::cluster::Objects;
 use crate::cli::reach::Reach;
 use crate::cli::remote::ReadShare;
 use crate::cloudflare::{Share, clean};
+use crate::core::id::AnyId;
 use crate::core::interned::Interned;
 
 #[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,7 +130,7 @@ impl Table {
                 continue;
             }
             orphans.entry(parent).or_default().push(Found {
-                receiver: Receiver::Account(child.spec.account_id.clone()),
+                receiver: Receiver::Account(AnyId::new(child.spec.account_id.clone())),
                 label: child.spec.name.clone(),
                 cell: rows::orphan(child, reach),
                 declared_by: vec![format!("ShareRecipient/{}", child.name_any())],
@@ -163,7 +164,7 @@ impl Table {
             self.notes.push(format!(
                 "{} is shared with every account of organization {}{except} ({}); they are not listed one by one",
                 column.title(),
-                clean(id, LONGEST),
+                clean(id.as_str(), LONGEST),
                 row.cell.word,
             ));
         }
@@ -179,13 +180,13 @@ impl Table {
             }
         }
         for (id, name) in names.iter().filter(|(_, name)| !name.is_empty()) {
-            labels.insert(Receiver::Account(id.as_str().into()), name.as_str().into());
+            labels.insert(Receiver::Account(AnyId::new(id.as_str())), name.as_str().into());
         }
         let organization = self.rows.iter().any(|row| matches!(row.receiver, Receiver::Organization(_)));
         let left_out = self.columns.iter().any(|column| !column.more.is_empty());
         let unproved = self.unproved();
         let listed: BTreeSet<Receiver> = self.rows.iter().map(|row| row.receiver.clone()).collect();
-        let given = names.keys().map(|id| Receiver::Account(id.as_str().into()));
+        let given = names.keys().map(|id| Receiver::Account(AnyId::new(id.as_str())));
         for id in given.filter(|id| !listed.contains(id)) {
             let cell = if organization {
                 Cell::unknown("in no share of its own; it may receive those for an organization as a member")

@@ -48,8 +48,7 @@ fn of(share: Share, children: Vec<ShareRecipient>) -> Table {
 
 fn words(table: &Table) -> Vec<(String, String)> {
     let id = |row: &Row| match &row.receiver {
-        Receiver::Account(id) => id.to_string(),
-        Receiver::Organization(id) => id.clone(),
+        Receiver::Account(id) | Receiver::Organization(id) => id.to_string(),
     };
     table.rows.iter().map(|row| (id(row), row.cell.word.clone())).collect()
 }

@@ -24,7 +24,7 @@ use super::remote::{Endpoint, Rows, explained_of, unknown_target, words};
 use super::survey::{Account, Survey, View};
 use crate::api::{ChildObject, Name, Share, is_suspended};
 use crate::core::deletions::MaxDeletions;
-use crate::core::id::{ShareId, folded};
+use crate::core::id::{AnyId, ShareId};
 use crate::core::time::At;
 use crate::operator::Settings;
 use crate::operator::preview::{self, Fleet, Preview, ReadAccount, ReadWith};
@@ -184,12 +184,12 @@ fn delete_missing<K: Resource<DynamicType = ()> + Clone>(there: &mut [K], manife
 
 /// Says where more shares would be deleted at once than the operator deletes without confirmation.
 fn note_held_deletions(fleet: &Fleet, plan: &mut [Planned]) {
-    let mut deletions: BTreeMap<String, usize> = BTreeMap::new();
+    let mut deletions: BTreeMap<AnyId, usize> = BTreeMap::new();
     for planned in plan.iter().filter(|planned| planned.deletes()) {
-        *deletions.entry(folded(&planned.account).into_owned()).or_default() += 1;
+        *deletions.entry(AnyId::new(&planned.account)).or_default() += 1;
     }
     for planned in plan.iter_mut().filter(|planned| planned.deletes()) {
-        let count = deletions[folded(&planned.account).as_ref()];
+        let count = deletions[&AnyId::new(&planned.account)];
         let allowed = MaxDeletions::default().of(fleet.managed(&planned.account));
         if count > allowed {
             planned.preview.notes.push(format!(
