@@ -28,16 +28,10 @@ impl Look<'_> {
         let Some(seen) = self.account.cache.seen(&id) else { return };
         let keeps_its_name = name::keeps_its_name(self.share, &self.status);
         if let Some(name) = self.desired.name.clone().filter(|name| !keeps_its_name && *name != seen.share.name) {
-            let bears = |other: &&ObservedShare| other.share.name == name && other.share.id != id;
-            let taken = self.account.cache.live().find(bears);
-            if taken.is_some() || !self.fleet.index.claims(self.share) {
-                let by = taken.map_or("another Share".to_owned(), |other| format!("share {}", other.share.id));
-                preview.notes.push(format!(
-                    "the name {name} is already used by {by}, so the share keeps the name {}",
-                    seen.share.name
-                ));
-            } else {
-                preview.calls.push(Call::RenameShare { from: seen.share.name.clone(), to: name });
+            let (index, kept) = (&self.fleet.index, &seen.share.name);
+            match name::rival(self.share, &self.desired, index, &self.account.cache, &id, kept) {
+                Some(rival) => preview.notes.push(rival.message),
+                None => preview.calls.push(Call::RenameShare { from: kept.clone(), to: name }),
             }
         }
         let rows = self.rows(seen);

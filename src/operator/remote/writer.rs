@@ -58,10 +58,6 @@ impl Session {
     /// Makes a changing call, and takes note of it for the object's status.
     async fn send<T>(&self, what: &str, call: impl Future<Output = Result<Reply<T>, Error>>) -> Result<T, Error> {
         let answer = self.reply(call).await;
-        self.note_call(what, answer)
-    }
-
-    fn note_call<T>(&self, what: &str, answer: Result<Reply<T>, Error>) -> Result<T, Error> {
         self.wrote();
         self.calls.note(what.to_owned(), &answer, clock::time(self.clock().now()));
         answer.map(|reply| reply.body)

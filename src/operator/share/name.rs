@@ -1,5 +1,6 @@
 //! What is the share called at Cloudflare, and may it be called as declared?
 
+use super::desired::Desired;
 use super::rivals;
 use super::share_pass::SharePass;
 use crate::api::status::{DriftEntry, ShareStatus};
@@ -8,10 +9,12 @@ use crate::cloudflare::Share as RemoteShare;
 use crate::core::id::ShareId;
 use crate::core::share_step::Mode;
 use crate::operator::cluster::claimant::Claim;
+use crate::operator::cluster::index::Index;
 use crate::operator::delays;
 use crate::operator::pass::memory::Write;
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::pass::write;
+use crate::operator::remote::account_cache::AccountCache;
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::stop::Stop;
 
@@ -40,7 +43,7 @@ pub async fn correct_name(share: &mut SharePass, id: &ShareId, seen: &ObservedSh
     if write_block.is_some() {
         return Ok(write_block);
     }
-    if let Some(verdict) = find_rival(share, id, &write.value, found).await? {
+    if let Some(verdict) = find_rival(share, id, found).await? {
         return Ok(Some(verdict));
     }
     share.pass.show_drift(name_drift(share, seen).into_iter().collect()).await?;
@@ -52,39 +55,47 @@ pub async fn correct_name(share: &mut SharePass, id: &ShareId, seen: &ObservedSh
 }
 
 /// Why the share may not get that name: a name is looked for before a rename as before a create.
-async fn find_rival(share: &SharePass, id: &ShareId, name: &str, kept: &str) -> Result<Option<Verdict>, Stop> {
-    let index = &share.pass.context.cluster.index;
-    if !index.claims(&share.pass.object) {
-        let rival = rivals::named(index, index.rival(&share.pass.object, None));
-        return Ok(Some(taken(&format!("{rival} already declares the name {name} in this account"), kept, &rival)));
-    }
-    let owner = &share.desired.owner;
-    let bearer = || {
-        let cache = share.session.account.cache();
-        let bears = |share: &RemoteShare| share.name == name && share.id != *id && share.is_sent_by(owner);
-        cache.live().find(|seen| bears(&seen.share)).map(|seen| seen.share.id.clone())
-    };
+async fn find_rival(share: &SharePass, id: &ShareId, kept: &str) -> Result<Option<Verdict>, Stop> {
+    let (object, index) = (&share.pass.object, &share.pass.context.cluster.index);
+    let known = || rival(object, &share.desired, index, &share.session.account.cache(), id, kept);
     // What is known to be taken costs no look.
-    if bearer().is_none() {
+    if known().is_none() {
         share.session.await_first_sweep()?;
         share.session.look(share.pass.fresh_since).await?;
     }
-    Ok(bearer().map(|other| {
-        let bound = index.rival(&share.pass.object, Some(other.as_str()));
-        let wanted = bound.as_ref().and_then(|bound| index.shares.find(bound)).map(|bound| Claim::of(&bound).name);
-        match (bound, wanted.filter(|wanted| **wanted != *name)) {
-            (Some(bound), Some(wanted)) => stalled(leaving(name, kept, &bound, &wanted)),
-            (Some(bound), None) => {
-                let bound = rivals::called(index, &bound);
-                taken(&format!("{bound} manages the share {other}, which already has the name {name}"), kept, &bound)
-            }
-            (None, _) => stalled(format!(
-                "share {other} in this account already has the name {name}, so this share keeps the name {kept} and its \
-                 recipients. Change spec.name, or rename the other share at Cloudflare: deleting it would end the access \
-                 of its recipients"
-            )),
+    Ok(known())
+}
+
+/// Why the share may not get the name that is declared, as far as it is known, and keeps the one that it has.
+pub fn rival(
+    object: &Share,
+    desired: &Desired,
+    index: &Index,
+    cache: &AccountCache,
+    id: &ShareId,
+    kept: &str,
+) -> Option<Verdict> {
+    let name = desired.name.as_deref()?;
+    if !index.claims(object) {
+        let rival = rivals::named(index, index.rival(object, None));
+        return Some(taken(&format!("{rival} already declares the name {name} in this account"), kept, &rival));
+    }
+    let bears = |share: &RemoteShare| share.name == name && share.id != *id && share.is_sent_by(&desired.owner);
+    let other = &cache.live().find(|seen| bears(&seen.share))?.share.id;
+    let bound = index.rival(object, Some(other.as_str()));
+    let wanted = bound.as_ref().and_then(|bound| index.shares.find(bound)).map(|bound| Claim::of(&bound).name);
+    Some(match (bound, wanted.filter(|wanted| **wanted != *name)) {
+        (Some(bound), Some(wanted)) => stalled(leaving(name, kept, &bound, &wanted)),
+        (Some(bound), None) => {
+            let bound = rivals::called(index, &bound);
+            taken(&format!("{bound} manages the share {other}, which already has the name {name}"), kept, &bound)
         }
-    }))
+        (None, _) => stalled(format!(
+            "share {other} in this account already has the name {name}, so this share keeps the name {kept} and its \
+             recipients. Change spec.name, or rename the other share at Cloudflare: deleting it would end the access \
+             of its recipients"
+        )),
+    })
 }
 
 /// The name belongs to a Share that is to be called otherwise, and is not yet.
