@@ -6,6 +6,7 @@ use crate::api::{Kind, ObjectKey, Reason};
 use crate::core::child_step::Refusal;
 use crate::core::row_key::RowKey;
 use crate::operator::cluster::outside::FAILED_GAP;
+use crate::operator::cluster::trouble::with_cause;
 use crate::operator::kinds::Child;
 use crate::operator::pass::Pass;
 use crate::operator::pass::verdict::{READ_ONLY, Verdict};
@@ -22,10 +23,11 @@ pub fn unreadable_share<C: Child>(pass: &Pass<C>) -> Verdict {
 /// The row is to go, and it is not known who else declares it.
 pub fn others_unknown<C: Child>(child: &ChildPass<C>, error: &kube::Error) -> Verdict {
     let message = format!(
-        "{} is not removed, because another {} may declare it, and cfshare cannot list those in namespace {}: {error}",
+        "{} is not removed, because another {} may declare it, and cfshare cannot list those in namespace {}: {}",
         child.name(),
         C::KIND,
         child.pass.key.name.namespace,
+        with_cause(error),
     );
     Verdict::unknown(Reason::Deleting, message).requeue_after(FAILED_GAP)
 }

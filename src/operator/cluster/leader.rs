@@ -229,7 +229,7 @@ impl Election {
         let Lead { namespace, name, .. } = &self.lead;
         match error {
             kube::Error::Api(status) if status.code == 403 => tracing::warn!(
-                %error,
+                error = with_cause(error),
                 "cfshare is not allowed to read or renew the Lease {namespace}/{name}, so this replica cannot lead: grant it get, \
                  create and update on leases in namespace {namespace}, or set --lease-namespace"
             ),
@@ -409,7 +409,10 @@ pub async fn release(api: &Api<Lease>, lead: &Lead) {
     });
     match given_back.await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!(%error, "the Lease was not released, so other replicas wait until it expires"),
+        Ok(Err(error)) => tracing::warn!(
+            error = with_cause(&error),
+            "the Lease was not released, so other replicas wait until it expires"
+        ),
         Err(_) => tracing::warn!("the Lease was not released in time, so other replicas wait until it expires"),
     }
 }

@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use super::index::Index;
 use super::reconciled::Reconciled;
 use super::requests::in_time;
+use super::trouble::with_cause;
 use crate::api::{Kind, Name, has_finalizer, is_deleting};
 use crate::core::time::At;
 use crate::operator::clock::Clock;
@@ -105,7 +106,15 @@ impl Outside {
         let listed = self.list_late::<K>(index, namespace).await;
         match &listed {
             Ok(_) => self.failed.lock().remove(&place),
-            Err(error) => self.failed.lock().insert(place, (self.clock.now(), again(error))),
+            Err(error) => {
+                tracing::warn!(
+                    error = with_cause(error),
+                    namespace,
+                    "{}s cannot be listed, so none of what they may declare is removed",
+                    K::KIND
+                );
+                self.failed.lock().insert(place, (self.clock.now(), again(error)))
+            }
         };
         K::cache(index).found_late(namespace, listed?);
         *last = Some(Span { began, ended: self.clock.now() });

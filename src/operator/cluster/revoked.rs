@@ -12,6 +12,7 @@ use tokio::sync::Mutex;
 use super::Cluster;
 use super::reconciled::Reconciled;
 use super::requests::in_time;
+use super::trouble::with_cause;
 use crate::api::{Name, is_deleting};
 
 /// Reads the known objects of one kind in a namespace, unless a round is under way, which holds `reading`; `learn` takes
@@ -27,7 +28,7 @@ pub fn read_known<K: Reconciled>(
     tokio::spawn(async move {
         let _alone = alone;
         if let Err(error) = round(&cluster, &namespace, learn).await {
-            tracing::warn!(%error, namespace, kind = %K::kind(&()), "known objects can no longer be read either");
+            tracing::warn!(error = with_cause(&error), namespace, kind = %K::kind(&()), "known objects can no longer be read either");
         }
     });
 }

@@ -303,6 +303,9 @@ impl<K: Reconciled> Pass<K> {
         let was_stalled = conditions::is_stalled(&common.conditions);
         self.draft(&verdict);
         let after = conditions::readiness(&self.common().conditions).map(|(s, r)| (s.to_owned(), r.to_owned()));
+        if !self.still_leads() {
+            return Err(Stop::Stopping);
+        }
         let is_shared = verdict.shared && before != after;
         if let Some(wait) = self.status_wait(is_shared) {
             return Ok(Some(wait));
@@ -340,6 +343,16 @@ impl<K: Reconciled> Pass<K> {
             memory.served();
         });
         Ok(verdict.requeue_after)
+    }
+
+    /// Whether a verdict of this process still counts. A replica that was stopped for longer than its Lease lasts wakes up with an
+    /// old one, and the next leader may have written since.
+    fn still_leads(&self) -> bool {
+        let leadership = &self.context.remote.leadership;
+        match &self.account {
+            Some(account) => leadership.lasts(account.id.as_str(), Duration::ZERO),
+            None => self.context.cluster.shards.are_many() || leadership.lasts("", Duration::ZERO),
+        }
     }
 
     /// How long to wait before the status is written, if many objects have to write theirs at once.

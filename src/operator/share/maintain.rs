@@ -13,7 +13,7 @@ use crate::core::row_step::{Observed, Step};
 use crate::core::share_step::Mode;
 use crate::core::time::At;
 use crate::operator::delays;
-use crate::operator::pass::verdict::{Course, Verdict, as_written};
+use crate::operator::pass::verdict::{Course, Readiness, Verdict, as_written};
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::row_state::{State, row_state};
 use crate::operator::stop::Stop;
@@ -99,14 +99,19 @@ async fn round(share: &mut SharePass, id: &ShareId, requested: bool) -> Result<O
         }
         Round::Done => {
             let verdict = status::report(share, id, &seen, &plan);
-            let trouble = trouble.or_else(|| share.unlisted.take());
-            Ok(Some(match trouble {
-                // What waits for a person is not removed either way.
-                Some(trouble) if verdict.reason == Reason::RemovalBlocked => {
-                    verdict.requeue_within(trouble.requeue_after)
-                }
+            let is_untroubled = trouble.is_none();
+            let verdict = match trouble {
                 Some(trouble) if verdict.course == Course::Reconciling => verdict.with(trouble),
                 Some(trouble) => trouble.with(verdict),
+                None => verdict,
+            };
+            Ok(Some(match share.unlisted.take().filter(|_| is_untroubled) {
+                // What waits for a person is not removed either way.
+                Some(unlisted) if verdict.reason == Reason::RemovalBlocked => {
+                    verdict.requeue_within(unlisted.requeue_after)
+                }
+                Some(unlisted) if verdict.ready == Readiness::True => unlisted.with(verdict),
+                Some(unlisted) => verdict.with(unlisted),
                 None => verdict,
             }))
         }

@@ -12,6 +12,7 @@ use crate::core::share_step::Mode;
 use crate::operator::cluster::index::Index;
 use crate::operator::cluster::outside::{FAILED_GAP, Recency};
 use crate::operator::cluster::reconciled::Reconciled;
+use crate::operator::cluster::trouble::with_cause;
 use crate::operator::delays;
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::rows::declare::Sibling;
@@ -94,11 +95,11 @@ async fn look_for_kinds(share: &SharePass, kinds: Kinds, recency: Recency) -> Re
 async fn look_for<K: Reconciled>(share: &SharePass, recency: Recency) -> Result<(), Verdict> {
     let (cluster, namespace) = (&share.pass.context.cluster, &share.pass.key.name.namespace);
     let Err(error) = cluster.outside.look::<K>(&cluster.index, namespace, recency).await else { return Ok(()) };
-    tracing::warn!(%error, namespace = %namespace, "{}s cannot be listed, so none of what they may declare is removed", K::KIND);
     let message = format!(
         "nothing is removed from this share that a {} may declare, because cfshare cannot list those in namespace \
-         {namespace}: {error}",
-        K::KIND
+         {namespace}: {}",
+        K::KIND,
+        with_cause(&error),
     );
     Err(Verdict::unknown(Reason::Progressing, message).requeue_after(FAILED_GAP))
 }
@@ -124,6 +125,8 @@ pub fn out_of_scope(share: &SharePass) -> Option<Verdict> {
 
 /// What is reported of objects that exist, match, and were not brought by the watch.
 fn unseen(mut late: Vec<&Sibling>) -> Option<Verdict> {
+    // What is going was perhaps gone before the list ended.
+    late.retain(|sibling| !sibling.child.is_deleting());
     late.sort_by_key(|sibling| &sibling.key);
     let namespace = &late.first()?.key.name.namespace;
     let message = format!(
