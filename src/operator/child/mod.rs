@@ -6,6 +6,7 @@ mod facts;
 mod maintain;
 mod messages;
 mod parent;
+mod removal;
 mod status;
 
 use std::sync::Arc;
