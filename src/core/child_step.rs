@@ -40,7 +40,7 @@ pub struct Deletion {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Successor {
-    /// It has the row in its record, or never will, since it is suspended.
+    /// It has the row in its record, or is an object that never will, since it is suspended.
     Recorded,
     /// It has not recorded the row yet.
     Awaited,

@@ -28,6 +28,7 @@ pub const TESTS: &[Test] = &[
     ("children: the row of an object stays if its Share comes back, has no share yet, and declares it", handed_back),
     ("children: a retained row stays, and is shown as unmanaged", retained),
     ("children: a suspended object leaves its row alone", suspended),
+    ("children: what is handed to a suspended Share is removed once it goes on and declares it no longer", to_suspended),
     ("children: the last resource goes once there is another, and its object at once", last_resource),
     (
         "children: the object of the last resource goes right after the create, and its Share keeps the row",
@@ -484,6 +485,27 @@ fn suspended(world: &World) {
     scene.apply(&scene.resource("second", "waf", &second, "meta: {mode: block}"));
     scene.wait_ready("shareresource", "second");
     assert!(scene.only().resources.iter().any(|row| row.meta["mode"] == "block"));
+}
+
+fn to_suspended(world: &World) {
+    let scene = world.scene();
+    let [one, two, first] = ids();
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.apply(&scene.recipient("two", "waf", &two, ""));
+    scene.wait_ready("sharerecipient", "two");
+    scene.wait_ready("share", "waf");
+    scene.apply(&scene.share("waf", &[&one], &[&first], "suspend: true"));
+    scene.wait_reason("share", "waf", "Suspended");
+    scene.apply(&scene.share("waf", &[&one, &two], &[&first], "suspend: true"));
+    let before = scene.changes().len();
+    scene.kubectl(&["delete", "sharerecipient", "two", "--timeout=60s"]);
+    assert_eq!(scene.changes_since(before), [""; 0]);
+    scene.apply(&scene.share("waf", &[&one], &[&first], "suspend: true"));
+    scene.apply(&scene.share("waf", &[&one], &[&first], ""));
+    scene.wait_state("the account that no manifest declares is gone", |shares| {
+        shares.iter().all(|share| share.live_recipients().len() == 1)
+    });
+    scene.wait_ready("share", "waf");
 }
 
 fn last_after_create(world: &World) {

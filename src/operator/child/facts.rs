@@ -142,7 +142,7 @@ fn successor<C: Child>(pass: &Pass<C>, parent: &Parent, row: &RowKey, others: &O
         |share: &Arc<Share>| parent.owner.as_ref().is_some_and(|owner| declare::is_inline(share, owner, row));
     let keeps = |share: &Arc<Share>| !pass.object.retains() || declares(share);
     let is_kept = parent.share.as_ref().is_some_and(keeps);
-    let by_parent = is_kept && parent.entry(row).as_ref().is_some_and(knows) || parent.is_suspended();
+    let by_parent = is_kept && parent.entry(row).as_ref().is_some_and(knows);
     let by_successor = others.shares.iter().filter_map(|share| entry_in(share, row)).any(|entry| knows(&entry));
     let mut rivals = others.same_row.iter().filter(|rival| rival.key != pass.key && !rival.child.is_deleting());
     let takes_over = |rival: &Sibling| rival.child.is_suspended() || rival.entry.as_ref().is_some_and(knows);

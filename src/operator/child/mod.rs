@@ -49,6 +49,11 @@ pub async fn reconcile<C: Child>(context: Arc<Context>, object: Arc<C>) -> Resul
     let row = parent.owner.as_ref().map(|owner| pass.object.row(owner));
     let declares = row.as_ref().and_then(|row| row.as_ref().ok());
     let others = Others::of(&pass, parent.owner.as_ref(), declares);
+    if let Some(key) = declares
+        && parent::hand_over_to_suspended(&pass, &parent, key).await?
+    {
+        return Ok(Some(delays::PEER_WRITE));
+    }
     for _ in 0..MAX_STEPS {
         let facts = facts::facts(&pass, &parent, declares, &others);
         let step = child_step::step(&facts);

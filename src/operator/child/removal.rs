@@ -64,6 +64,11 @@ async fn remove_undeclared<C: Child>(
     seen: &ObservedShare,
     observed: Observed,
 ) -> Result<Next, Stop> {
+    if child.pass.awaits_effect(&child.row(seen).removing()) {
+        // The removal was accepted a moment ago, and may only not be shown yet.
+        let plan = RowPlan { step: Step::Wait, observed: Observed::Leaving };
+        return Ok(Next::Break(Some(status::report_row_state(child, seen, plan))));
+    }
     match is_declared_elsewhere(child).await {
         Ok(false) => {}
         Ok(true) => {

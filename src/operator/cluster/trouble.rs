@@ -34,9 +34,11 @@ impl From<kube::Error> for Trouble {
 
 /// An error with what is behind it, which many a message leaves out: an expired certificate, a refused connection.
 pub fn with_cause(error: &kube::Error) -> String {
-    if let kube::Error::Api(status) = error {
+    match error {
         // kube's own text has the whole Status in the notation of Rust.
-        return Trouble::Status(status.clone()).to_string();
+        kube::Error::Api(status) => return Trouble::Status(status.clone()).to_string(),
+        kube::Error::Service(ours) => return ours.to_string(),
+        _ => {}
     }
     let (text, cause) = (error.to_string(), innermost(error));
     if text.contains(&cause) { text } else { format!("{text}: {cause}") }

@@ -8,6 +8,8 @@ use crate::core::time::At;
 
 /// Members of an organization that do not get on are read at most once in so long.
 const READ_AGAIN_AFTER: Duration = Duration::from_secs(3600);
+/// How long after a read that failed they are read again.
+const FAILED_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
 /// The recipients of a share, with their errors.
 #[derive(Debug, Clone)]
@@ -39,6 +41,8 @@ pub struct Members {
     pub since: At,
     /// When they were last read.
     pub read_at: At,
+    /// That read failed.
+    failed: bool,
     /// Those that were found then, and that still are on their way if any is.
     pub rows: Vec<Recipient>,
 }
@@ -46,7 +50,8 @@ pub struct Members {
 impl Members {
     /// What is known once so many are counted; `None`: nobody is on the way.
     pub(super) fn counted(known: Option<Box<Members>>, associating: u64, at: At) -> Option<Box<Members>> {
-        let new = || Box::new(Members { associating, since: at, read_at: At::default(), rows: Vec::new() });
+        let new =
+            || Box::new(Members { associating, since: at, read_at: At::default(), failed: false, rows: Vec::new() });
         let mut members = (associating > 0).then(|| known.unwrap_or_else(new))?;
         if members.associating != associating {
             (members.associating, members.since) = (associating, at);
@@ -61,12 +66,13 @@ impl Members {
 
     /// When they are to be read: once nothing has moved for so long, and then rarely.
     pub fn due(&self, stuck_after: Duration) -> At {
-        self.since.plus(stuck_after).max(self.read_at.plus(READ_AGAIN_AFTER))
+        let again = if self.failed { FAILED_AGAIN_AFTER } else { READ_AGAIN_AFTER };
+        self.since.plus(stuck_after).max(self.read_at.plus(again))
     }
 
     /// Takes recipients of the share; `None`: they could not be read.
     pub(super) fn read(&mut self, rows: Option<Vec<Recipient>>, began: At) {
-        self.read_at = began;
+        (self.read_at, self.failed) = (began, rows.is_none());
         let Some(mut rows) = rows else { return };
         rows.retain(|row| match row.association_status {
             AssociationStatus::Associated => !row.errors.is_empty(),

@@ -217,9 +217,17 @@ impl Session {
         let (mut pages, mut rows) = (Pages::default(), Vec::new());
         for page in 1..=MEMBER_PAGES {
             let _permit = self.permit(1)?;
-            let answer = self.call(self.api().list_recipients(id, page)).await?;
-            let place = pages.take(&answer)?;
-            rows.extend(answer.rows);
+            let answer = self.call(self.api().list_recipients(id, page)).await;
+            let taken = answer.and_then(|answer| Ok((pages.take(&answer)?, answer.rows)));
+            let (place, more) = match taken {
+                // What was read so far tells something, and the page may not exist.
+                Err(Stop::Cloudflare(error)) if page > 1 => {
+                    tracing::debug!(share = %id, page, "cannot read more of its members: {error}");
+                    break;
+                }
+                taken => taken?,
+            };
+            rows.extend(more);
             if place != Place::Within {
                 break;
             }
