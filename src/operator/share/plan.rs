@@ -82,7 +82,7 @@ impl PlanInput<'_> {
             return Declared::Here;
         }
         // A child that is being deleted removes its row itself, unless it was refused because it is the last one. One that
-        // the watch does not show still exists.
+        // is out of scope, or late, still exists.
         let looks_after = |s: &Sibling| s.outside || !(s.child.is_deleting() && s.child.is_last());
         let looked_after = self.desired.siblings.iter().any(|s| s.row == *key && looks_after(s));
         if looked_after { Declared::Elsewhere } else { Declared::Nowhere }
