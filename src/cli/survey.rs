@@ -46,13 +46,15 @@ impl<'a> Survey<'a> {
         let remote = self.remotes.of(share).await?;
         let id = AccountId::parse(&share.spec.account_id)?;
         let view = (id.clone(), remote.fingerprint());
-        if !self.accounts.contains_key(&view) {
-            let began = Timestamp::now();
-            let listed = remote.shares(&id).await.map_err(|error| advice(&error));
-            let account = |shares| Rc::new(Account { remote, id, began, shares, failures: Cell::new(0) });
-            self.accounts.insert(view.clone(), listed.map(account));
-        }
-        let listed = self.accounts.get(&view).cloned().unwrap_or_else(|| Err("the account was not read".into()));
+        let listed = match self.accounts.get(&view) {
+            Some(listed) => listed.clone(),
+            None => {
+                let began = Timestamp::now();
+                let listed = remote.shares(&id).await.map_err(|error| advice(&error));
+                let account = |shares| Rc::new(Account { remote, id, began, shares, failures: Cell::new(0) });
+                self.accounts.entry(view).insert_entry(listed.map(account)).get().clone()
+            }
+        };
         listed.map_err(anyhow::Error::msg)
     }
 }

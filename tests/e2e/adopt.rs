@@ -488,7 +488,10 @@ fn renamed_onto(world: &World) {
         is_observed(share) && message(share).contains(&id)
     });
     assert_eq!(condition(&share, "Ready").expect("it")["reason"], "NameTaken");
-    assert!(message(&share).contains("deleting it would end the access of its recipients"), "{}", message(&share));
+    let text = message(&share);
+    assert!(text.contains("deleting it would end the access of its recipients"), "{text}");
+    let plan = cfshare(&scene, &["plan"]).out;
+    assert!(plan.contains(&text) && !plan.contains("~ rename"), "{plan}\n{text}");
     // Everything else of the share goes on.
     scene.apply(&scene.share("waf", &[&one, &two], &[&first], "name: by hand"));
     scene.wait_state("the other recipient", |shares| {
