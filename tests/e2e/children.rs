@@ -28,7 +28,10 @@ pub const TESTS: &[Test] = &[
     ("children: the row of an object stays if its Share comes back, has no share yet, and declares it", handed_back),
     ("children: a retained row stays, and is shown as unmanaged", retained),
     ("children: a suspended object leaves its row alone", suspended),
-    ("children: what is handed to a suspended Share is removed once it goes on and declares it no longer", to_suspended),
+    (
+        "children: what is handed to a suspended Share is removed once it goes on and declares it no longer",
+        to_suspended,
+    ),
     ("children: the last resource goes once there is another, and its object at once", last_resource),
     (
         "children: the object of the last resource goes right after the create, and its Share keeps the row",

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::api::{Name, ObjectKey, Share, is_deleting, is_suspended, observes, own_record, secret_of, seen_record, uid_of};
+use crate::api::{
+    Name, ObjectKey, Share, is_deleting, is_suspended, observes, own_record, secret_of, seen_record, uid_of,
+};
 use crate::core::id::{self, AccountId, ShareId};
 use crate::core::row_key::RowKey;
 use crate::operator::kinds::{Child, RowStatus};

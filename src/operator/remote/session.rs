@@ -221,7 +221,7 @@ impl Session {
             let taken = answer.and_then(|answer| Ok((pages.take(&answer)?, answer.rows)));
             let (place, more) = match taken {
                 // What was read so far tells something, and the page may not exist.
-                Err(Stop::Cloudflare(error)) if page > 1 => {
+                Err(error) if page > 1 => {
                     tracing::debug!(share = %id, page, "cannot read more of its members: {error}");
                     break;
                 }
