@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use crate::api::ObjectKey;
 use crate::api::status::CreateIntent;
-use crate::cloudflare::Fingerprint;
+use crate::cloudflare::{Error, Fingerprint};
 use crate::core::failure::{self, Failures};
 use crate::core::interned::Interned;
 use crate::core::row_key::RowKey;
@@ -49,8 +49,8 @@ pub struct Memory {
     pub empty_looks: Vec<(Fingerprint, At)>,
     /// When the last create was refused: what was looked at before says nothing of the next one.
     pub create_refused_at: Option<At>,
-    /// The conflict that the announced create was answered with.
-    pub create_conflict: Option<String>,
+    /// The announced create was answered with a conflict.
+    pub create_conflict: Option<Conflict>,
     /// When the present revision was first seen.
     pub edited_at: At,
     /// When it may write the status that many objects have to write at once.
@@ -142,6 +142,15 @@ pub struct Unserved {
 pub struct UnsentCreate {
     pub announced: At,
     pub intent: Box<CreateIntent>,
+}
+
+/// A create that was answered with a conflict.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Conflict {
+    pub error: Error,
+    pub announced: At,
+    /// The rows that it carried.
+    pub rows: Vec<RowKey>,
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -19,7 +19,7 @@ use crate::operator::remote::observed_rows::resource_key;
 use crate::operator::remote::observed_share::ObservedShare;
 
 /// Cloudflare's clock as its headers tell it has whole seconds, and ours of it is a guess.
-const CLOCK_SLACK: Duration = Duration::from_secs(2);
+pub const CLOCK_SLACK: Duration = Duration::from_secs(2);
 
 impl Snapshot<'_> {
     /// Live shares that the announced create may have made, and whether no more can come.

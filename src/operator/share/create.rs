@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::announced::{fingerprint, started_at};
+use super::announced::{CLOCK_SLACK, fingerprint, started_at};
 use super::share_pass::SharePass;
 use super::{exclusions, opening, status};
 use crate::api::status::{CreateIntent, Inventory};
@@ -10,10 +10,10 @@ use crate::api::{EventReason, Reason, Share, int32, uid_of};
 use crate::cloudflare::{Error, ErrorClass, NewResource, NewShare, Share as RemoteShare, Target};
 use crate::core::id::{self, ShareId};
 use crate::core::row_key::RowKey;
-use crate::core::share_step;
+use crate::core::share_step::{self, Mode};
 use crate::core::time::At;
 use crate::operator::cluster::events::Note;
-use crate::operator::pass::memory::Announcement;
+use crate::operator::pass::memory::{Announcement, Conflict};
 use crate::operator::pass::verdict::Verdict;
 use crate::operator::remote::writer::Change;
 use crate::operator::rows::inventory;
@@ -70,9 +70,9 @@ pub async fn create(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
             tracing::warn!(%error, "the outcome of a create request is unknown; looking for the share");
             Ok(None)
         }
-        // The request may have come twice, and the answer be that to the second one: it counts as lost.
+        // The request may have come twice, and the answer be that to the second one.
         Ok(Change::Not(error)) if error.class() == ErrorClass::Conflict => {
-            share.pass.memory(|memory| memory.create_conflict = Some(error.to_string()));
+            share.pass.memory(|memory| memory.create_conflict = Some(Conflict { error, announced, rows }));
             Ok(None)
         }
         Ok(Change::Not(error)) => {
@@ -114,6 +114,36 @@ fn existed_before(share: &SharePass, made: &RemoteShare) -> bool {
     is_older
         || intent.known_shares.iter().any(|known| id::same(known, made.id.as_str()))
         || share.pass.context.cluster.index.is_spoken_for(&share.pass.object, made.id.as_str())
+}
+
+/// Whether the announced create was answered with a conflict.
+pub fn met_conflict(share: &SharePass) -> bool {
+    share.mode == Mode::Manage && share.pass.memory(|memory| memory.create_conflict.is_some())
+}
+
+/// Nothing was found yet of a create that was answered with a conflict. That nothing was made is believed as soon as an older
+/// share of that name is known, or once a list must show what the create made. `None`: go on.
+pub async fn resolve_conflict(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
+    let conflict = share.pass.memory(|memory| memory.create_conflict.clone());
+    let Some(Conflict { error, announced, rows }) = conflict else { return Ok(None) };
+    let announced_name = share.pass.status.intent.as_ref().map(|intent| intent.name.clone()).unwrap_or_default();
+    let named: Vec<RemoteShare> = {
+        let cache = share.session.account.cache();
+        cache.live().map(|seen| &seen.share).filter(|seen| seen.name == announced_name).cloned().collect()
+    };
+    let is_taken = named.iter().any(|named| existed_before(share, named));
+    let lag_ends = announced.plus(share.session.read_lag()).plus(CLOCK_SLACK);
+    if !is_taken && share.pass.memory(|memory| memory.empty_looks.iter().all(|(_, look)| *look < lag_ends)) {
+        let now = share.pass.now();
+        let message = format!(
+            "Cloudflare refused to create the share: {error}; looking whether an earlier copy of the request made it"
+        );
+        let wait = lag_ends.since(now).max(delays::RECHECK);
+        return Ok(Some(Verdict::working(Reason::Creating, message).requeue_after(wait)));
+    }
+    withdraw(share).await?;
+    look_before_the_next(share);
+    create_refused(share, error, &rows)
 }
 
 /// A request that was refused may have been made all the same, or what refused it may be a share of that name: the newest
@@ -359,15 +389,9 @@ pub fn backing_off(share: &mut SharePass) -> Verdict {
     }
 }
 
-/// The settle time has passed and nothing was found: the attempt is over. Where its answer was a conflict, it was refused.
+/// The settle time has passed and nothing was found: the attempt is over.
 pub async fn give_up(share: &mut SharePass) -> Result<(), Stop> {
-    let conflict = share.pass.memory(|memory| memory.create_conflict.clone());
-    let intent = drop_announcement(share);
-    if let Some(error) = conflict {
-        look_before_the_next(share);
-        let (message, now) = (format!("Cloudflare refuses to create this share: {error}"), share.pass.now());
-        share.pass.memory(|memory| memory.refuse("create", message, now));
-    } else if let Some(intent) = intent {
+    if let Some(intent) = drop_announcement(share) {
         let lost = &mut share.pass.status.lost_attempts;
         lost.push(clock::time(started_at(&intent)));
         lost.drain(..lost.len().saturating_sub(10));

@@ -46,20 +46,18 @@ pub fn waiting(share: &mut SharePass, wait: Wait) -> Verdict {
             Reason::WaitingForResources,
             "no resource is declared yet, so no share is created: add one to spec.resources, or apply a ShareResource",
         ),
-        Wait::Children => Verdict::working(
-            Reason::Progressing,
-            "waiting a few seconds for more ShareRecipient and ShareResource objects",
-        )
-        .requeue_after(delays::PEER_WRITE),
-        Wait::Settle => {
-            let what = match share.pass.memory(|memory| memory.create_conflict.clone()) {
-                Some(error) => format!("Cloudflare refused to create the share: {error}"),
-                None => "the response to the create request was lost".to_owned(),
-            };
-            let message =
-                format!("{what}; looking for the share that it may have created, for up to {} s", settle.as_secs());
-            Verdict::working(Reason::Creating, message).requeue_after((settle / 16).max(delays::PEER_WRITE))
+        Wait::Children => {
+            Verdict::working(Reason::Progressing, "waiting a few seconds for more ShareRecipient and ShareResource objects")
+                .requeue_after(delays::PEER_WRITE)
         }
+        Wait::Settle => Verdict::working(
+            Reason::Creating,
+            format!(
+                "the response to the create request was lost; looking for the share that it may have created, for up to {} s",
+                settle.as_secs()
+            ),
+        )
+        .requeue_after((settle / 16).max(delays::PEER_WRITE)),
         Wait::Backoff => create::backing_off(share),
         Wait::Thaw => {
             let (reason, what) = withheld(share);

@@ -36,7 +36,7 @@ use super::pass::Pass;
 use super::stop::Stop;
 use crate::api::{Name, ObjectKey, Reason, Share, secret_of};
 use crate::core::preflight::{self, Step as Preflight};
-use crate::core::share_step::{self, Ending, Refusal, Step, Want};
+use crate::core::share_step::{self, Ending, Refusal, Step, Wait, Want};
 use crate::operator::delays;
 use crate::operator::pass::context::Context;
 use crate::operator::pass::verdict::Verdict;
@@ -124,6 +124,7 @@ async fn steps(share: &mut SharePass) -> Result<Option<Verdict>, Stop> {
             Step::Delete => delete::delete(share).await,
             Step::Release => return Ok(None),
             Step::Maintain => maintain::maintain(share).await.map(Some),
+            Step::Wait(Wait::Settle) if create::met_conflict(share) => create::resolve_conflict(share).await,
             Step::Await(ending) => match (messages::held_by_breaker(share), ending) {
                 (Some(verdict), _) => Ok(Some(verdict)),
                 (None, Ending::Leaving) => delete::await_leaving(share).await,
