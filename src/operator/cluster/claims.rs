@@ -67,7 +67,7 @@ impl Index {
     pub fn claims(&self, share: &Share) -> bool {
         let own = Claimant::of(share);
         let yields = |rival: &Claimant| own.idle && rival.idle || own.rank() < rival.rank();
-        !self.has_something(&own) || self.claimants_of_name(share).iter().all(|rival| yields(rival))
+        !self.has_something(&own) || self.claimants_of_name(share).iter().all(yields)
     }
 
     /// The others that may have the name.
