@@ -160,19 +160,21 @@ impl LossInput<'_> {
             Counted::Accounts => usize::try_from(before.recipients).unwrap_or(0),
             Counted::Resources => usize::try_from(before.resources).unwrap_or(0),
         });
-        let pending = rows.keys().filter(|key| counted(key) == of);
+        let pending: BTreeSet<String> = rows.keys().filter(|key| counted(key) == of).map(RowKey::folded).collect();
+        let least = pending.union(&lost).count();
         let all = match self.unlisted(of) {
-            Some(live) => live.saturating_add(lost.len()).max(pending.count()),
+            Some(live) => live.saturating_add(lost.len()).max(pending.len()),
             None => {
                 // An object that is deleted may be replaced by one that was applied a moment before.
                 let deleted = |sibling: &Sibling| sibling.child.is_deleting() && counted(&sibling.row) == of;
                 let replaced = before.is_none() && self.desired.siblings.iter().any(deleted);
                 let live = self.live();
                 let there = live.iter().filter(|key| counted(key) == of && !(replaced && self.is_new(key)));
-                there.chain(pending).map(RowKey::folded).chain(lost).collect::<BTreeSet<String>>().len()
+                there.map(RowKey::folded).chain(pending).chain(lost).collect::<BTreeSet<String>>().len()
             }
         };
-        before.map_or(all, |before| before.min(all))
+        // Objects that were deleted one after the other may have been new when the first of them was counted.
+        before.map_or(all, |before| before.min(all).max(least))
     }
 
     /// How many waited for a person at once, of this generation of the Share.
