@@ -254,7 +254,7 @@ mod tests {
             let written = cluster(200, answer).write_status(&bare, &wanted).await;
             assert_eq!(written.is_ok(), is_written, "{written:?}");
             let refusal = written.as_ref().err().and_then(Stop::refusal);
-            assert_eq!(refusal.is_some_and(|told| told.contains("Upgrade the CRDs")), !is_written, "{written:?}");
+            assert_eq!(refusal.is_some_and(|told| told.contains("upgrade the CRDs")), !is_written, "{written:?}");
         }
     }
 

@@ -143,8 +143,10 @@ mod tests {
         assert_eq!(due(&members), Some(15));
         members = count(members, 2, 14);
         assert_eq!(due(&members), Some(15));
-        members.as_mut().expect("some are on their way").read(None, at(15));
-        assert_eq!(due(&members), Some(75), "also if they could not be read");
+        members.as_mut().expect("some are on their way").read(None, at(14));
+        assert_eq!(due(&members), Some(15), "a minute after they could not be read");
+        members.as_mut().expect("some are on their way").read(Some(Vec::new()), at(15));
+        assert_eq!(due(&members), Some(75));
         members = count(members, 1, 70);
         assert_eq!(due(&members), Some(80));
         members = count(members, 2, 20);
