@@ -150,9 +150,13 @@ fn successor<C: Child>(pass: &Pass<C>, parent: &Parent, row: &RowKey, others: &O
         return Successor::Recorded;
     }
     // The other one needs no look at Cloudflare for that, but has to be asked first.
+    if is_overdue(pass) { Successor::Overdue } else { Successor::Awaited }
+}
+
+/// Whether another object has been awaited for so long that it is not awaited any more.
+pub fn is_overdue<C: Child>(pass: &Pass<C>) -> bool {
     let awaited = pass.memory(|memory| memory.successor_awaited);
-    let overdue = awaited.is_some_and(|since| pass.now().since(since) >= MAX_SUCCESSION_WAIT);
-    if overdue { Successor::Overdue } else { Successor::Awaited }
+    awaited.is_some_and(|since| pass.now().since(since) >= MAX_SUCCESSION_WAIT)
 }
 
 /// Requeues the other objects that declare the row: one of them is to take it over.

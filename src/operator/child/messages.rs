@@ -2,7 +2,7 @@
 
 use super::child_pass::ChildPass;
 use super::parent::Parent;
-use crate::api::{Kind, ObjectKey, Reason};
+use crate::api::{Kind, Name, ObjectKey, Reason};
 use crate::core::child_step::Refusal;
 use crate::core::row_key::RowKey;
 use crate::operator::cluster::outside::FAILED_GAP;
@@ -32,14 +32,13 @@ pub fn others_unknown<C: Child>(child: &ChildPass<C>, error: &kube::Error) -> Ve
     Verdict::unknown(Reason::Deleting, message).requeue_after(FAILED_GAP)
 }
 
-/// The removal is to be recorded in the status of its Share, which has no room left.
-pub fn share_too_large<C: Child>(child: &ChildPass<C>) -> Verdict {
+/// What becomes of the row is to be recorded in the status of its Share, which has no room left.
+pub fn share_too_large(row: &str, share: &Name) -> Verdict {
     let message = format!(
-        "{} is not removed, because that cannot be recorded in the status of Share {}: with its status, the Share is too large \
-         for Kubernetes (etcd takes 1.5 MiB). Declare its recipients in ShareRecipient and its resources in ShareResource \
+        "{row} cannot be given up, because that cannot be recorded in the status of Share {}: with its status, the Share is too \
+         large for Kubernetes (etcd takes 1.5 MiB). Declare its recipients in ShareRecipient and its resources in ShareResource \
          objects, or set deletionPolicy: Retain here to delete this object and keep what it added",
-        child.name(),
-        child.pass.object.share().name,
+        share.name,
     );
     Verdict::stalled(Reason::Invalid, message).requeue_after(delays::HUMAN)
 }

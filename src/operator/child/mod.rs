@@ -3,6 +3,7 @@
 mod absent_share;
 mod child_pass;
 mod facts;
+mod hand_over;
 mod maintain;
 mod messages;
 mod parent;
@@ -49,10 +50,17 @@ pub async fn reconcile<C: Child>(context: Arc<Context>, object: Arc<C>) -> Resul
     let row = parent.owner.as_ref().map(|owner| pass.object.row(owner));
     let declares = row.as_ref().and_then(|row| row.as_ref().ok());
     let others = Others::of(&pass, parent.owner.as_ref(), declares);
-    if let Some(key) = declares
-        && parent::hand_over_to_suspended(&pass, &parent, key).await?
-    {
-        return Ok(Some(delays::PEER_WRITE));
+    if let Some(key) = declares {
+        match hand_over::hand_over(&pass, &parent, key).await {
+            Ok(false) => {}
+            Ok(true) => return Ok(Some(delays::PEER_WRITE)),
+            Err(stop) if stop.is_too_large() => {
+                let name = label(key, pass.object.label().as_deref());
+                let verdict = messages::share_too_large(&name, &pass.object.share());
+                return pass.finish(verdict).await;
+            }
+            Err(stop) => return Err(stop),
+        }
     }
     for _ in 0..MAX_STEPS {
         let facts = facts::facts(&pass, &parent, declares, &others);

@@ -2,17 +2,14 @@
 
 use std::sync::Arc;
 
-use crate::api::{
-    Name, ObjectKey, Share, is_deleting, is_suspended, observes, own_record, secret_of, seen_record, uid_of,
-};
+use crate::api::{Name, ObjectKey, Share, is_suspended, observes, own_record, secret_of, seen_record, uid_of};
 use crate::core::id::{self, AccountId, ShareId};
 use crate::core::row_key::RowKey;
 use crate::operator::kinds::{Child, RowStatus};
 use crate::operator::pass::Pass;
-use crate::operator::rows::declare::{Sibling, is_inline};
+use crate::operator::rows::declare::Sibling;
 use crate::operator::rows::inventory::{self, Entry};
 use crate::operator::rows::known::{self, Known, TakenOver};
-use crate::operator::stop::Stop;
 
 pub struct Parent {
     pub share: Option<Arc<Share>>,
@@ -86,30 +83,6 @@ pub fn parent<C: Child>(pass: &Pass<C>) -> Parent {
             outside: false,
         },
     }
-}
-
-/// Has a suspended Share record the row of an object that goes, which it declares itself and will look after once it goes on:
-/// until then it records nothing on its own, and would not know that the row is there because of a manifest. Returns whether
-/// that was written now.
-pub async fn hand_over_to_suspended<C: Child>(pass: &Pass<C>, parent: &Parent, key: &RowKey) -> Result<bool, Stop> {
-    let goes = pass.is_deleting() && !pass.object.is_suspended() && !pass.object.retains();
-    let suspended = parent.share.as_ref().filter(|share| is_suspended(share) && !is_deleting(&share.metadata));
-    let Some((share, owner)) = suspended.zip(parent.owner.as_ref()).filter(|_| goes && !parent.observes()) else {
-        return Ok(false);
-    };
-    let Some(own) = Entry::of_child(pass.status.record()).filter(|_| is_inline(share, owner, key)) else {
-        return Ok(false);
-    };
-    let known = Known::of(pass);
-    let Some(mut status) = own_record(share).cloned() else { return Ok(false) };
-    let mut entries = inventory::entries(&status.inventory);
-    if entries.get(key).is_some_and(|entry| known.covers(Some(entry), key, &pass.key, Some(&own))) {
-        return Ok(false);
-    }
-    entries.insert(key.clone(), own.labelled(pass.object.label()));
-    status.inventory = inventory::inventory(&entries);
-    pass.context.cluster.write_status(share, &status).await?;
-    Ok(true)
 }
 
 /// Notes down what is needed to remove the row when the Share is gone, and takes over what the Share, or another object

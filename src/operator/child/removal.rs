@@ -213,7 +213,9 @@ async fn record_removal<C: Child>(child: &ChildPass<C>, seen: &ObservedShare) ->
     };
     match child.pass.context.cluster.write_status(&share, &status).await {
         Ok(_) => Ok(None),
-        Err(stop) if stop.is_too_large() => Ok(Some(messages::share_too_large(child))),
+        Err(stop) if stop.is_too_large() => {
+            Ok(Some(messages::share_too_large(&child.name(), &child.pass.object.share())))
+        }
         Err(stop) => Err(stop),
     }
 }

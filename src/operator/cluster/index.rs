@@ -140,8 +140,9 @@ impl Index {
     /// Whether everything that is known in a namespace is being deleted, as where the namespace itself is.
     pub fn is_going(&self, namespace: &str) -> bool {
         let shares = self.shares_in(namespace);
-        let mut shares = shares.iter().filter_map(|name| self.shares.find(name));
-        let mut children = self.all_children().filter(|child| &*child.share().namespace == namespace);
+        let mut shares = shares.iter().filter_map(|name| self.shares.known(name));
+        let children = self.recipients.all_known().map(any_kind).chain(self.resources.all_known().map(any_kind));
+        let mut children = children.filter(|child| &*child.share().namespace == namespace);
         shares.all(|share| is_deleting(&share.metadata)) && children.all(|child| child.is_deleting())
     }
 

@@ -200,6 +200,11 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
 
     /// All objects that are in scope.
     pub fn all(&self) -> impl Iterator<Item = Arc<K>> {
+        self.all_known().filter(|object| self.is_in_scope(object))
+    }
+
+    /// All objects, in scope or out of it.
+    pub fn all_known(&self) -> impl Iterator<Item = Arc<K>> {
         let own_writes = self.own_writes.lock();
         let mut objects: Vec<Arc<K>> = self.stores.iter().flat_map(Store::state).collect();
         // A few own writes among ten thousand objects: no name of the others is interned for it.
@@ -212,7 +217,7 @@ impl<K: Resource<DynamicType = ()> + Clone + 'static> ObjectCache<K> {
                 *object = Arc::clone(own);
             }
         }
-        objects.into_iter().filter(|object| self.is_in_scope(object))
+        objects.into_iter()
     }
 }
 

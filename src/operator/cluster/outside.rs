@@ -107,13 +107,16 @@ impl Outside {
         match &listed {
             Ok(_) => self.failed.lock().remove(&place),
             Err(error) => {
-                tracing::warn!(
-                    error = with_cause(error),
-                    namespace,
-                    "{}s cannot be listed, so none of what they may declare is removed",
-                    K::KIND
-                );
-                self.failed.lock().insert(place, (self.clock.now(), again(error)))
+                let before = self.failed.lock().insert(place, (self.clock.now(), again(error)));
+                if before.as_ref().is_none_or(|(_, before)| with_cause(before) != with_cause(error)) {
+                    tracing::warn!(
+                        error = with_cause(error),
+                        namespace,
+                        "{}s cannot be listed, so none of what they may declare is removed",
+                        K::KIND
+                    );
+                }
+                before
             }
         };
         K::cache(index).found_late(namespace, listed?);

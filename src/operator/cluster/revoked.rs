@@ -40,7 +40,7 @@ async fn round<K: Reconciled>(
 ) -> Result<(), kube::Error> {
     let api: Api<K> = Api::namespaced(cluster.kube.clone(), namespace);
     let known: Vec<Arc<K>> =
-        K::cache(&cluster.index).all().filter(|o| o.namespace().as_deref() == Some(namespace)).collect();
+        K::cache(&cluster.index).all_known().filter(|o| o.namespace().as_deref() == Some(namespace)).collect();
     for object in known {
         let read = in_time(api.get_opt(&object.name_any())).await?;
         match read.filter(|found| found.uid() == object.uid()) {

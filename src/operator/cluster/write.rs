@@ -107,11 +107,11 @@ impl Cluster {
         }
         let name = Name::of(object);
         let found = self.current::<K>(&name).await?;
-        // The answer may have been long on its way: what the watch brought meanwhile is newer.
-        let found = found.map(|found| K::cache(&self.index).latest(found));
         let is_same =
             |found: &Arc<K>| found.uid() == object.uid() && found.resource_version() == object.resource_version();
-        match found.filter(is_same) {
+        // The answer may have been long on its way: what the watch brought meanwhile is newer.
+        let is_last = |found: &Arc<K>| is_same(&K::cache(&self.index).latest(found.clone()));
+        match found.filter(|found| is_same(found) && is_last(found)) {
             Some(found) => Ok(self.answers.note(found.as_ref(), asked, self.clock.now())),
             None => {
                 tracing::info!(object = %K::key(name), "the API server does not have this version of the object any more; deciding again");
@@ -123,7 +123,14 @@ impl Cluster {
     /// Asks whether a Share is as it is known here, also where it is not known at all.
     pub async fn confirm_share(&self, name: &Name, began: At) -> Result<(), Stop> {
         match self.index.shares.known(name) {
-            Some(share) => self.confirm(share.as_ref(), began).await.map(|_| ()),
+            Some(share) => {
+                let confirmed = self.confirm(share.as_ref(), began).await;
+                if confirmed.is_err() && self.exists::<Share>(name).await.is_ok_and(|exists| !exists) {
+                    // Nothing else says so to the object that asks, should the watch be silent.
+                    self.shards.list_again(self.clock.now());
+                }
+                confirmed.map(|_| ())
+            }
             None if self.exists::<Share>(name).await? => {
                 self.shards.list_again(self.clock.now());
                 Err(Stop::Conflict)

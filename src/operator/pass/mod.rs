@@ -308,7 +308,8 @@ impl<K: Reconciled> Pass<K> {
         }
         let is_shared = verdict.shared && before != after;
         if let Some(wait) = self.status_wait(is_shared) {
-            return Ok(Some(wait));
+            // Its turn is kept until then.
+            return Ok(verdict.requeue_within([wait]).requeue_after);
         }
         let note = if before == after && was_stalled == conditions::is_stalled(&self.common().conditions) {
             None

@@ -217,17 +217,17 @@ impl Session {
         let (mut pages, mut rows) = (Pages::default(), Vec::new());
         for page in 1..=MEMBER_PAGES {
             let _permit = self.permit(1)?;
-            let answer = self.call(self.api().list_recipients(id, page)).await;
-            let taken = answer.and_then(|answer| Ok((pages.take(&answer)?, answer.rows)));
-            let (place, more) = match taken {
-                // What was read so far tells something, and the page may not exist.
-                Err(error) if page > 1 => {
-                    tracing::debug!(share = %id, page, "cannot read more of its members: {error}");
-                    break;
-                }
-                taken => taken?,
+            let answer = match self.call(self.api().list_recipients(id, page)).await {
+                // The page does not exist.
+                Err(error) if page > 1 && matches!(error.class(), ErrorClass::Rejected | ErrorClass::Gone) => break,
+                answer => answer?,
             };
-            rows.extend(more);
+            let place = match pages.take(&answer) {
+                // What was read so far tells something.
+                Err(_) if page > 1 => break,
+                place => place?,
+            };
+            rows.extend(answer.rows);
             if place != Place::Within {
                 break;
             }

@@ -14,12 +14,14 @@ use crate::api::status::ShareStatus;
 use crate::cloudflare::Recipient;
 use crate::core::id::AccountId;
 use crate::core::row_key::RowKey;
+use crate::core::row_step::Step;
 use crate::core::time::At;
 use crate::operator::clock;
 use crate::operator::delays::FRESH;
 use crate::operator::pass::memory::Announcement;
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::remote::writer::Change;
+use crate::operator::rows::facts::RowPlan;
 use crate::operator::rows::inventory::Entries;
 use crate::operator::settings::Settings;
 use crate::operator::stop::Stop;
@@ -89,7 +91,7 @@ pub async fn replace(
     let _permit = share.session.write_permit(1)?;
     let now = share.pass.now();
     let before = share.pass.status.inventory.clone();
-    let recipients = list(share, plan, &adds, &removals);
+    let recipients = list(share, seen, plan, &adds, &removals);
     announce(share, &adds, &removals, losing, now).await?;
     let removed = rows(seen, &removals);
     let answer = match share.pass.confirm().await {
@@ -157,9 +159,13 @@ fn note_done(share: &mut SharePass, seen: &ObservedShare, adds: &[RowKey], remov
 }
 
 /// Whom the list names: those that receive the share, and those that were announced and may not be shown yet.
-fn list(share: &SharePass, plan: &Plan, adds: &[RowKey], removals: &[RowKey]) -> Vec<AccountId> {
+fn list(share: &SharePass, seen: &ObservedShare, plan: &Plan, adds: &[RowKey], removals: &[RowKey]) -> Vec<AccountId> {
     let entries: Entries = share.entries();
-    let live = plan.rows.iter().filter(|(_, row)| row.is_live()).map(|(key, _)| key);
+    // A removal that was accepted may not be shown yet.
+    let goes = |key: &RowKey, row: &RowPlan| {
+        row.step == Step::Remove && share.pass.awaits_effect(&share.row(seen, key).removing())
+    };
+    let live = plan.rows.iter().filter(|(key, row)| row.is_live() && !goes(key, row)).map(|(key, _)| key);
     let own = share.desired.inline.keys().filter(|key| entries.contains_key(*key));
     let theirs = share.desired.siblings.iter().filter(|s| s.entry.is_some() && !s.child.is_deleting()).map(|s| &s.row);
     let mut keys: BTreeSet<&RowKey> = live.chain(own).chain(theirs).chain(adds).collect();

@@ -99,7 +99,7 @@ async fn note_other_name(share: &mut SharePass, made: &RemoteShare, announced: A
     if let Some(intent) = &mut share.pass.status.intent {
         intent.response_share_id = Some(made.id.to_string());
     }
-    match share.pass.save().await {
+    match save_surely(share, false).await {
         // A CRD of an older version does not have the field: the share is found by its name alone.
         Err(stop) if stop.refusal().is_some() => Ok(()),
         saved => saved,
@@ -230,7 +230,7 @@ pub async fn withdraw_unsent(share: &mut SharePass) -> Result<(), Stop> {
 /// Nothing was made: the announcement goes.
 async fn withdraw(share: &mut SharePass) -> Result<(), Stop> {
     drop_announcement(share);
-    save_surely(share).await
+    save_surely(share, true).await
 }
 
 fn drop_announcement(share: &mut SharePass) -> Option<Box<CreateIntent>> {
@@ -263,7 +263,7 @@ pub async fn bind(share: &mut SharePass, id: &ShareId, adopted: bool) -> Result<
         }
         share.record(&entries);
         exclusions::note_exclusions_to_come(share);
-        save_surely(share).await?;
+        save_surely(share, true).await?;
         exclusions::warn_of_exclusions_to_come(share);
     }
     // The one call that announced these rows has taken effect.
@@ -282,15 +282,16 @@ pub async fn bind(share: &mut SharePass, id: &ShareId, adopted: bool) -> Result<
 }
 
 /// Saves the draft, past conflicts with other writers of the object, as long as the announcement stands
-/// that it answers. Once that was resolved without us, what we know is older than what is recorded.
-async fn save_surely(share: &mut SharePass) -> Result<(), Stop> {
+/// that it answers. Once that was resolved without us, what we know is older than what is recorded. `is_needed`: also while the
+/// API server refuses it.
+async fn save_surely(share: &mut SharePass, is_needed: bool) -> Result<(), Stop> {
     let announced = intent(&share.pass.object);
     let mut wait = Duration::from_millis(100);
     loop {
         let stop = match share.pass.save().await {
             Ok(()) => return Ok(()),
             // The announcement is recorded, by which the share is found; no retry makes the object smaller.
-            Err(stop) if stop.is_too_large() => return Err(stop),
+            Err(stop) if stop.is_too_large() || !is_needed && stop.refusal().is_some() => return Err(stop),
             Err(stop) => stop,
         };
         let context = share.pass.context.clone();

@@ -76,7 +76,7 @@ fn so_far(share: &SharePass, seen: &ObservedShare) -> String {
 
 /// What is said of a share that is Ready as `status` recorded it, and has no exceptions.
 pub fn ready_message(share: &SharePass, id: &ShareId, seen: &ObservedShare) -> String {
-    rivals::with_namesake(share, id, so_far(share, seen))
+    rivals::with_namesake(share, id, with_unmanaged(share, so_far(share, seen)))
 }
 
 /// What is reported of the rows while the share is not made: those that were refused.
