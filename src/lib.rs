@@ -11,5 +11,7 @@ pub mod api;
 pub mod cli;
 pub mod cloudflare;
 pub mod core;
+#[cfg(test)]
+mod log_text;
 pub mod operator;
 pub mod serve;

@@ -267,6 +267,7 @@ fn root(error: reqwest::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log_text::LogText;
 
     fn located(path: &[&str]) -> String {
         locate(&Url::parse("https://example.com/client/v4/").unwrap(), path).into()
@@ -316,26 +317,16 @@ mod tests {
     }
     /// What a piece of code logs, as JSON lines.
     fn logged(log: impl FnOnce()) -> Vec<Value> {
-        #[derive(Clone, Default)]
-        struct Lines(Arc<std::sync::Mutex<Vec<u8>>>);
-        impl std::io::Write for Lines {
-            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-                self.0.lock().unwrap().write(bytes)
-            }
-            fn flush(&mut self) -> std::io::Result<()> {
-                Ok(())
-            }
-        }
-        let lines = Lines::default();
-        let writer = lines.clone();
+        let text = LogText::default();
+        let writer = text.clone();
         let subscriber = tracing_subscriber::fmt()
             .json()
             .with_max_level(tracing::Level::INFO)
             .with_writer(move || writer.clone())
             .finish();
         tracing::subscriber::with_default(subscriber, log);
-        let lines = lines.0.lock().unwrap();
-        let lines = serde_json::Deserializer::from_slice(&lines).into_iter();
+        let text = text.read();
+        let lines = serde_json::Deserializer::from_str(&text).into_iter();
         lines.map(|line| line.unwrap()).collect()
     }
 

@@ -23,7 +23,7 @@ pub struct Sent {
     /// In the order in which the calls of one credential were sent.
     number: u64,
     /// How many calls were under way then, each of which it may have overtaken.
-    beside: u64,
+    under_way: u64,
 }
 
 /// How many more calls are welcome, as an answer says.
@@ -70,7 +70,7 @@ impl Left {
     /// A call leaves.
     pub fn send(&mut self) -> Sent {
         self.sent += 1;
-        let call = Sent { number: self.sent, beside: self.open };
+        let call = Sent { number: self.sent, under_way: self.open };
         self.open += 1;
         if self.probe == Probe::Granted {
             self.probe = Probe::Sent(call);
@@ -131,7 +131,7 @@ impl Left {
             return;
         };
         self.believed = call;
-        let uncounted = (self.sent - call.number).saturating_add(u64::from(promised)).saturating_add(call.beside);
+        let uncounted = (self.sent - call.number).saturating_add(u64::from(promised)).saturating_add(call.under_way);
         let calls = i64::try_from(remaining).unwrap_or(i64::MAX);
         let calls = calls.saturating_sub(i64::try_from(uncounted).unwrap_or(i64::MAX));
         if calls >= 0 {

@@ -40,31 +40,13 @@ fn without_answers<S: Subscriber + for<'span> LookupSpan<'span>>(filter: EnvFilt
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-    use std::sync::Arc;
-
-    use parking_lot::Mutex;
-
     use super::*;
-
-    #[derive(Clone, Default)]
-    struct Log(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Log {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
+    use crate::log_text::LogText;
 
     #[tokio::test]
     async fn no_filter_lets_an_answer_through_that_kube_could_not_read() {
         for filter in ["info", "trace", "kube_client::client=trace", "warn,kube_client::client[{message}]=trace"] {
-            let log = Log::default();
+            let log = LogText::default();
             let writer = log.clone();
             let lines = fmt::layer().with_writer(move || writer.clone());
             let lines = lines.with_filter(without_answers(EnvFilter::try_new(filter).expect("a filter")));
@@ -77,7 +59,7 @@ mod tests {
             let read = kube::Client::new(server, "a").request::<serde_json::Value>(request).await;
             assert!(matches!(read, Err(kube::Error::SerdeError(_))), "{read:?}");
             tracing::warn!(target: "kube_client::client::tls", "another line of that crate");
-            let text = String::from_utf8_lossy(&log.0.lock()).into_owned();
+            let text = log.read();
             assert!(!text.contains("canary") && text.contains("another line"), "{filter}: {text}");
         }
     }

@@ -21,11 +21,12 @@ pub async fn hand_over<C: Child>(pass: &Pass<C>, parent: &Parent, row: &RowKey) 
         return Ok(false);
     };
     let waits = is_suspended(share) || facts::is_overdue(pass);
-    let Some(own) = Entry::of_child(pass.status.record()) else { return Ok(false) };
-    let Some(mut status) = own_record(share).cloned() else { return Ok(false) };
     if !waits || is_deleting(&share.metadata) || !is_inline(share, owner, row) {
         return Ok(false);
     }
+    let Some((own, mut status)) = Entry::of_child(pass.status.record()).zip(own_record(share).cloned()) else {
+        return Ok(false);
+    };
     let mut entries = inventory::entries(&status.inventory);
     if entries.get(row).is_some_and(|entry| Known::of(pass).covers(Some(entry), row, &pass.key, Some(&own))) {
         return Ok(false);

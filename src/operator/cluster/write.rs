@@ -125,7 +125,9 @@ impl Cluster {
         match self.index.shares.known(name) {
             Some(share) => {
                 let confirmed = self.confirm(share.as_ref(), began).await;
-                if confirmed.is_err() && self.exists::<Share>(name).await.is_ok_and(|exists| !exists) {
+                if matches!(confirmed, Err(Stop::Conflict))
+                    && self.exists::<Share>(name).await.is_ok_and(|exists| !exists)
+                {
                     // Nothing else says so to the object that asks, should the watch be silent.
                     self.shards.list_again(self.clock.now());
                 }

@@ -67,14 +67,11 @@ fn refusal(status: StatusCode, text: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-    use std::sync::Arc;
-
     use http::Response;
-    use parking_lot::Mutex;
     use serde_json::json;
 
     use super::*;
+    use crate::log_text::LogText;
 
     /// `canary-of-the-secret` in base64.
     const CANARY: &str = "Y2FuYXJ5LW9mLXRoZS1zZWNyZXQ=";
@@ -84,23 +81,9 @@ mod tests {
         json!({"kind": "Secret", "apiVersion": "v1", "data": {"apiToken": CANARY}, "metadata": metadata}).to_string()
     }
 
-    #[derive(Clone, Default)]
-    struct Log(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Log {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-
     /// What comes of that answer, and all that any crate logs meanwhile.
     async fn read_from(status: u16, body: String) -> (Result<BTreeMap<String, Vec<u8>>, Unread>, String) {
-        let log = Log::default();
+        let log = LogText::default();
         let writer = log.clone();
         let everything = tracing_subscriber::fmt()
             .with_max_level(tracing::Level::TRACE)
@@ -113,7 +96,7 @@ mod tests {
         let _logging = tracing::subscriber::set_default(everything);
         let read = read(&Client::new(server, "default"), &Name::new("a", "token")).await;
         tracing::info!("the end");
-        let text = String::from_utf8_lossy(&log.0.lock()).into_owned();
+        let text = log.read();
         (read, text)
     }
 

@@ -161,10 +161,7 @@ fn note_done(share: &mut SharePass, seen: &ObservedShare, adds: &[RowKey], remov
 /// Whom the list names: those that receive the share, and those that were announced and may not be shown yet.
 fn list(share: &SharePass, seen: &ObservedShare, plan: &Plan, adds: &[RowKey], removals: &[RowKey]) -> Vec<AccountId> {
     let entries: Entries = share.entries();
-    // A removal that was accepted may not be shown yet.
-    let goes = |key: &RowKey, row: &RowPlan| {
-        row.step == Step::Remove && share.pass.awaits_effect(&share.row(seen, key).removing())
-    };
+    let goes = |key: &RowKey, row: &RowPlan| row.step == Step::Remove && share.is_being_removed(seen, key);
     let live = plan.rows.iter().filter(|(key, row)| row.is_live() && !goes(key, row)).map(|(key, _)| key);
     let own = share.desired.inline.keys().filter(|key| entries.contains_key(*key));
     let theirs = share.desired.siblings.iter().filter(|s| s.entry.is_some() && !s.child.is_deleting()).map(|s| &s.row);

@@ -217,7 +217,7 @@ fn has_pending_resources(share: &SharePass, seen: &ObservedShare) -> bool {
             || row.observed == Observed::Leaving
             || row.is_live() && is_strange(key)
             || row.step == Step::Update && share.pass.awaits_effect(&share.row(seen, key).updating())
-            || row.step == Step::Remove && share.pass.awaits_effect(&share.row(seen, key).removing())
+            || row.step == Step::Remove && share.is_being_removed(seen, key)
             || is_unanswered(key)
     })
 }

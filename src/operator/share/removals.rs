@@ -49,8 +49,7 @@ pub fn due_removals(share: &SharePass, plan: &Plan, seen: &ObservedShare, losing
         return Vec::new();
     }
     let mut keys = plan::not_backing_off(share, plan, seen, |step| step == Step::Remove, |row| row.removing());
-    // One that was accepted a moment ago may only not be shown yet.
-    keys.retain(|key| losing.allows(key) && !share.pass.awaits_effect(&share.row(seen, key).removing()));
+    keys.retain(|key| losing.allows(key) && !share.is_being_removed(seen, key));
     keys
 }
 

@@ -128,6 +128,11 @@ impl SharePass {
         breaker::while_open(&self.session, &self.pass.key.name, self.share_id().as_ref())
     }
 
+    /// Whether the removal of a row was accepted so lately that reads may not show it yet.
+    pub fn is_being_removed(&self, seen: &ObservedShare, key: &RowKey) -> bool {
+        self.pass.awaits_effect(&self.row(seen, key).removing())
+    }
+
     /// Nothing is under way any more.
     pub fn stop_following(&self) {
         self.pass.stop_following(&self.session.account);

@@ -217,11 +217,11 @@ fn under_way(share: &SharePass, summary: &Summary<'_>, waiting: Vec<&RowState>, 
     let is_replacing = bulk::pending_for(share).is_some();
     // What is not removed yet only because the list may still be replaced receives the share until then.
     let is_due = |key: &RowKey| is_replacing && key.is_recipient() && losing.is_some_and(|losing| losing.allows(key));
-    let is_sent = |key: &RowKey| share.pass.awaits_effect(&share.row(seen, key).removing());
     let leaving = plan.rows.iter().filter(|(key, RowPlan { step, observed })| {
         !share.desired.all.contains_key(*key)
             && (*step == Step::Wait
-                || *step == Step::Remove && (*observed == Observed::Leaving || is_due(key) || is_sent(key)))
+                || *step == Step::Remove
+                    && (*observed == Observed::Leaving || is_due(key) || share.is_being_removed(seen, key)))
     });
     let leaving = leaving.count() + exclusions::leaving_members(share, seen);
     let awaited = exceptions::awaited(share, row_states);
