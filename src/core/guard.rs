@@ -74,6 +74,8 @@ fn most(total: usize) -> usize {
 pub struct Losses {
     /// How many there were before: those that stay, those that would go now, and those that went lately.
     pub total: usize,
+    /// How many are there beside those, added since: they may replace what goes, and do not count.
+    pub newer: usize,
     /// How many would go now.
     pub pending: usize,
     /// How many others went within the window without confirmation.
@@ -225,7 +227,7 @@ mod tests {
                     for portion in 1..=4 {
                         let mut lately = 0;
                         while lately + portion <= total {
-                            let losses = Losses { total, pending: portion, lately, withheld: 0 };
+                            let losses = Losses { total, pending: portion, lately, ..Losses::default() };
                             if losses.exceed(limit, counted) {
                                 break;
                             }
@@ -233,7 +235,7 @@ mod tests {
                         }
                         let most = limit.of(counted, total);
                         assert!(lately <= most, "{limit:?} of {total} by {portion}: {lately} of {most}");
-                        let one_more = Losses { total, pending: portion, lately, withheld: 0 };
+                        let one_more = Losses { total, pending: portion, lately, ..Losses::default() };
                         assert!(lately + portion > total || one_more.exceed(limit, counted));
                     }
                 }
@@ -246,7 +248,7 @@ mod tests {
         for counted in BOTH {
             for limit in every() {
                 for (total, lately) in [(0, 0), (5, 0), (5, 5), (5, 50)] {
-                    assert!(!Losses { total, pending: 0, lately, withheld: total }.exceed(limit, counted));
+                    assert!(!Losses { total, lately, withheld: total, ..Losses::default() }.exceed(limit, counted));
                 }
             }
         }

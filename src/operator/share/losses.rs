@@ -79,11 +79,9 @@ pub fn losing(
     let lately =
         |counted: Counted| recent.iter().filter(|row| is_counted(row, counted) && !pends.contains(**row)).count();
     let pending = |of: Counted| rows.keys().filter(|key| counted(key) == of && !confirmed.contains(*key)).count();
-    let losses = |of: Counted| Losses {
-        total: input.total(of, &rows, &recent),
-        pending: pending(of),
-        lately: lately(of),
-        withheld: input.withheld(of),
+    let losses = |of: Counted| {
+        let (total, newer) = input.total(of, &rows, &recent);
+        Losses { total, newer, pending: pending(of), lately: lately(of), withheld: input.withheld(of) }
     };
     let (accounts, resources) = (losses(Counted::Accounts), losses(Counted::Resources));
     let of_deleted = input.leaving().map(|sibling| sibling.row.clone()).filter(|key| rows.contains_key(key)).collect();
@@ -150,9 +148,9 @@ impl LossInput<'_> {
         recipients.chain(resources).filter(|key| is_live(self.seen, key)).collect()
     }
 
-    /// How many there were before the first of the removals that are to be made. What replaces them does not count:
-    /// otherwise the removal of all would look like that of half.
-    fn total(&self, of: Counted, rows: &BTreeMap<RowKey, Option<Interned>>, recent: &[&str]) -> usize {
+    /// How many there were before the first of the removals that are to be made, and how many there are beside those. What
+    /// replaces them does not count: otherwise the removal of all would look like that of half.
+    fn total(&self, of: Counted, rows: &BTreeMap<RowKey, Option<Interned>>, recent: &[&str]) -> (usize, usize) {
         let lost: BTreeSet<String> =
             recent.iter().filter(|row| is_counted(row, of)).map(|row| (*row).to_owned()).collect();
         let before = self.status.recent_removals.as_ref().and_then(|recent| recent.before.as_ref());
@@ -161,20 +159,22 @@ impl LossInput<'_> {
             Counted::Resources => usize::try_from(before.resources).unwrap_or(0),
         });
         let pending: BTreeSet<String> = rows.keys().filter(|key| counted(key) == of).map(RowKey::folded).collect();
-        let least = pending.union(&lost).count();
-        let all = match self.unlisted(of) {
-            Some(live) => live.saturating_add(lost.len()).max(pending.len()),
+        let going: BTreeSet<String> = pending.union(&lost).cloned().collect();
+        let (all, replacing) = match self.unlisted(of) {
+            Some(live) => (live.saturating_add(lost.len()).max(pending.len()), 0),
             None => {
+                let live = self.live().into_iter().filter(|key| counted(key) == of).map(|key| (key.folded(), key));
+                let staying: BTreeMap<String, RowKey> = live.filter(|(row, _)| !going.contains(row)).collect();
                 // An object that is deleted may be replaced by one that was applied a moment before.
                 let deleted = |sibling: &Sibling| sibling.child.is_deleting() && counted(&sibling.row) == of;
                 let replaced = before.is_none() && self.desired.siblings.iter().any(deleted);
-                let live = self.live();
-                let there = live.iter().filter(|key| counted(key) == of && !(replaced && self.is_new(key)));
-                there.map(RowKey::folded).chain(pending).chain(lost).collect::<BTreeSet<String>>().len()
+                let replacing = staying.values().filter(|key| replaced && self.is_new(key)).count();
+                (going.len() + staying.len(), replacing)
             }
         };
         // Objects that were deleted one after the other may have been new when the first of them was counted.
-        before.map_or(all, |before| before.min(all).max(least))
+        let total = before.unwrap_or(usize::MAX).min(all - replacing).max(going.len());
+        (total, all.saturating_sub(total))
     }
 
     /// How many waited for a person at once, of this generation of the Share.
@@ -341,7 +341,7 @@ impl Losing {
 
     /// How many of how many, and what went lately.
     fn how_many(&self, counted: Counted) -> String {
-        let Losses { total, pending, lately, withheld } = self.of(counted);
+        let Losses { total, newer, pending, lately, withheld } = self.of(counted);
         let fate = match counted {
             Counted::Accounts => "recipients would lose the share",
             Counted::Resources => "resources would be removed",
@@ -350,10 +350,15 @@ impl Losing {
             0 => String::new(),
             _ => format!(" ({withheld} until some were kept)"),
         };
-        match lately {
-            0 => format!("{pending} of {total} {fate}{kept}"),
-            n => format!("{pending} of {total} {fate}{kept}, in addition to {n} in the last 10 minutes"),
-        }
+        let lately = match lately {
+            0 => String::new(),
+            n => format!(", in addition to {n} in the last 10 minutes"),
+        };
+        let newer = match newer {
+            0 => String::new(),
+            n => format!(", not counting {n} added lately"),
+        };
+        format!("{pending} of {total} {fate}{kept}{lately}{newer}")
     }
 
     /// What keeps the rows that wait for a person.
@@ -528,8 +533,8 @@ mod tests {
     }
 
     /// What a share of nine recipients loses of which `pending` are not declared any more and the others are kept, by a
-    /// status that says what is `withheld`.
-    fn losing_of_nine(pending: usize, withheld: serde_json::Value) -> (Share, ShareStatus, Losing) {
+    /// status that says what was removed and withheld.
+    fn losing_of_nine(pending: usize, recent: serde_json::Value) -> (Share, ShareStatus, Losing) {
         let account = |n: usize| format!("{n}{ID}")[..32].to_owned();
         let listed: Vec<serde_json::Value> = (0..9)
             .map(|n| json!({"id": format!("r{n}"), "account_id": account(n), "association_status": "associated"}))
@@ -537,7 +542,7 @@ mod tests {
         let recorded: Vec<serde_json::Value> = (0..pending).map(|n| json!({"accountID": account(n)})).collect();
         let mut seen = ObservedShare::new(samples::remote(ID, json!({"associated_recipient_count": 9})), At(0));
         seen.read_recipients(serde_json::from_value(json!(listed)).expect("recipients"), At(0), Duration::ZERO);
-        let status = json!({"inventory": {"recipients": recorded}, "recentRemovals": {"withheld": withheld}});
+        let status = json!({"inventory": {"recipients": recorded}, "recentRemovals": recent});
         let share = samples::share(json!({"recipients": []}), status);
         let index = samples::index(vec![share.clone()], vec![]);
         let (desired, status) = (samples::desired(&share, &index), samples::status(&share));
@@ -549,7 +554,7 @@ mod tests {
     fn rows_that_wait_for_a_person_still_wait_when_others_of_them_are_kept() {
         let generation = losing_of_nine(8, json!(null)).0.metadata.generation.unwrap_or(0);
         let withheld = |pending, recorded| {
-            let (share, mut status, losing) = losing_of_nine(pending, recorded);
+            let (share, mut status, losing) = losing_of_nine(pending, json!({"withheld": recorded}));
             losing.record_totals(&share, &mut status);
             let recorded = status.recent_removals.and_then(|recent| recent.withheld);
             (losing.exceeds(), recorded.map_or(0, |withheld| withheld.recipients))
@@ -562,7 +567,7 @@ mod tests {
         let before = json!({"generation": generation - 1, "recipients": 8, "resources": 0});
         assert_eq!(withheld(4, before), (false, 0), "the Share was edited since");
 
-        let (share, mut status, mut losing) = losing_of_nine(4, eight);
+        let (share, mut status, mut losing) = losing_of_nine(4, json!({"withheld": eight}));
         let message = losing.blocked(&share, &status).expect("blocked").message;
         assert!(
             message.starts_with("4 of 9 recipients would lose the share (8 until some were kept); only 4 "),
@@ -576,5 +581,13 @@ mod tests {
             None,
             "a confirmation holds for all of them"
         );
+    }
+
+    #[test]
+    fn what_was_added_since_the_removals_began_is_named_and_does_not_count() {
+        let (share, status, losing) = losing_of_nine(6, json!({"before": {"recipients": 7, "resources": 0}}));
+        let message = losing.blocked(&share, &status).expect("blocked").message;
+        let expected = "6 of 7 recipients would lose the share, not counting 2 added lately; only 3 recipients may ";
+        assert!(message.starts_with(expected), "{message}");
     }
 }

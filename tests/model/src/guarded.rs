@@ -260,7 +260,7 @@ impl World {
             | Guard::OpenYes => (0..ROWS).filter(alike).filter(|row| recorded(row) && !pends(row)).count(),
         };
         let total = (0..ROWS).filter(|row| shown[*row] || recorded(row)).count();
-        Losses { total, pending, lately, withheld: 0 }
+        Losses { total, pending, lately, ..Losses::default() }
     }
 
     fn is_confirmed(&self, operator: &Operator, row: usize, guard: Guard) -> bool {
