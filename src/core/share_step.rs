@@ -80,7 +80,7 @@ pub enum Found {
     Missing,
 }
 
-/// Live sent shares that bear the wanted name and are bound by no object.
+/// Live sent shares that bear the wanted name, and whether an object has them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Named {
     Unread,

@@ -206,6 +206,7 @@ async fn report_panic<K: Reconciled>(context: Arc<Context>, object: Arc<K>, pani
         "internal error while reconciling this object; cfshare retries automatically. See the operator's log for the \
          cause, and please report it",
     );
+    let object = K::cache(&context.cluster.index).latest(object);
     let _ = Pass::begin(context, object).finish(verdict).await;
     Action::requeue(PANIC_RETRY)
 }

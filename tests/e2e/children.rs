@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::Test;
 use crate::expect::{creates, has, nothing_doubled};
-use crate::scene::{Scene, World, condition, ids, is_ready, message};
+use crate::scene::{Scene, World, condition, ids, is_observed, is_ready, message};
 
 pub const TESTS: &[Test] = &[
     ("children: a share is Ready for the first time when the rows of its objects are in place", first_ready),
@@ -25,12 +25,17 @@ pub const TESTS: &[Test] = &[
     ("children: the row of an object is removed though lists say that its share is being deleted", share_said_to_go),
     ("children: an object whose share somebody else deletes can go", share_deleted_by_others),
     ("children: the row of an object stays if another Share manages the share by now, and declares it", handed_over),
+    ("children: the row of an object goes though Shares list it that only name the share", only_named),
     ("children: the row of an object stays if its Share comes back, has no share yet, and declares it", handed_back),
     ("children: a retained row stays, and is shown as unmanaged", retained),
     ("children: a suspended object leaves its row alone", suspended),
     (
         "children: what is handed to a suspended Share is removed once it goes on and declares it no longer",
         to_suspended,
+    ),
+    (
+        "children: what is handed to the suspended Share that has the share by now is removed once it goes on",
+        to_suspended_successor,
     ),
     ("children: the last resource goes once there is another, and its object at once", last_resource),
     (
@@ -415,6 +420,26 @@ fn handed_over(world: &World) {
     }
 }
 
+fn only_named(world: &World) {
+    let scene = world.scene();
+    let [one, two, first, other] = ids();
+    scene.apply(&scene.share("waf", &[&two], &[&first], ""));
+    scene.apply(&scene.recipient("one", "waf", &one, ""));
+    scene.wait_ready("sharerecipient", "one");
+    let by_id = format!("shareID: {}", scene.only().id);
+    let naming = |name: &str, more: &str| scene.share(name, &[&one], &[&first], &format!("{by_id}{more}"));
+    scene.apply(&naming("watching", "\nmanagementPolicy: Observe"));
+    scene.apply(&naming("wanting", ""));
+    scene.apply(&naming("stranger", "").replace(&scene.account, &other));
+    for name in ["watching", "wanting", "stranger"] {
+        scene.wait_for("share", name, "has been seen", is_observed);
+    }
+    scene.kubectl(&["delete", "sharerecipient", "one", "--timeout=60s"]);
+    let recipients: Vec<String> =
+        scene.only().live_recipients().into_iter().map(|row| row.account_id.clone()).collect();
+    assert_eq!(recipients, [two], "{:#?}", scene.changes());
+}
+
 fn handed_back(world: &World) {
     let scene = world.scene();
     let [one, two, first] = ids();
@@ -509,6 +534,30 @@ fn to_suspended(world: &World) {
         shares.iter().all(|share| share.live_recipients().len() == 1)
     });
     scene.wait_ready("share", "waf");
+}
+
+fn to_suspended_successor(world: &World) {
+    let scene = world.scene();
+    let [one, two, first] = ids();
+    scene.apply(&scene.share("old", &[&two], &[&first], "deletionPolicy: Retain"));
+    scene.apply(&scene.recipient("one", "old", &one, ""));
+    scene.wait_ready("sharerecipient", "one");
+    scene.wait_ready("share", "old");
+    let by_id = format!("shareID: {}", scene.only().id);
+    scene.kubectl(&["delete", "share", "old", "--timeout=60s"]);
+    scene.apply(&scene.share("new", &[&two], &[&first], &by_id));
+    scene.wait_ready("share", "new");
+    let suspended = format!("{by_id}\nsuspend: true");
+    scene.apply(&scene.share("new", &[&one, &two], &[&first], &suspended));
+    scene.wait_reason("share", "new", "Suspended");
+    let before = scene.changes().len();
+    scene.kubectl(&["delete", "sharerecipient", "one", "--timeout=60s"]);
+    assert_eq!(scene.changes_since(before), [""; 0]);
+    scene.apply(&scene.share("new", &[&two], &[&first], &by_id));
+    scene.wait_state("the account that no manifest declares is gone", |shares| {
+        shares.iter().all(|share| share.live_recipients().len() == 1)
+    });
+    scene.wait_ready("share", "new");
 }
 
 fn last_after_create(world: &World) {

@@ -17,6 +17,7 @@ pub const TESTS: &[Test] = &[
     ("removals: a single resource can be exchanged, but not where none may go", exchanged_resource),
     ("removals: deleted objects of resources wait for a person although others replace them", replaced_objects),
     ("removals: a resource that was only changed counts among those that stay", changed_resource),
+    ("removals: a restart changes nothing of what is said of removals that wait", said_once),
     ("removals: four restarts let no more objects go than the limit", restarts),
     ("removals: entries and objects count together", together),
     ("removals: the message names what would go, what went lately, and both ways out", told),
@@ -324,6 +325,23 @@ fn told(world: &World) {
             scene.namespace, object["metadata"]["generation"],
         )
     );
+}
+
+fn said_once(world: &World) {
+    let scene = world.own_scene();
+    let (many, [x, y]) = (accounts(8), ids());
+    let operator = own::start(&scene, &[]);
+    let all: Vec<&str> = many.iter().map(String::as_str).chain([y.as_str()]).collect();
+    scene.apply(&scene.share("waf", &all, &[&x], ""));
+    scene.wait_ready("share", "waf");
+    scene.apply(&scene.share("waf", &[&y], &[&x], ""));
+    let before = blocked(&scene, "share", "waf");
+    own::crash(operator);
+    let _operator = own::start(&scene, &[]);
+    sweeps(&scene, 2);
+    let after = scene.get("share", "waf").expect("the Share");
+    assert_eq!(before["status"]["conditions"], after["status"]["conditions"]);
+    assert_eq!(before["metadata"]["resourceVersion"], after["metadata"]["resourceVersion"]);
 }
 
 fn kept_one_by_one(world: &World) {

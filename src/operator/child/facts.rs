@@ -91,27 +91,35 @@ impl Others {
         }
         Others { same_row, shares }
     }
+
+    /// Other Shares that have the share of that parent.
+    pub fn managing(&self, parent: &Parent) -> impl Iterator<Item = &Arc<Share>> {
+        let bound = |share: &Share| own_record(share).and_then(|status| status.share_id.clone());
+        self.shares.iter().filter(move |share| {
+            bound(share).is_some_and(|bound| parent.id.as_ref().is_some_and(|id| id::same(&bound, id.as_str())))
+        })
+    }
 }
 
-/// Other Shares that manage by now the share in which an object that is being deleted has its row, or may take it over:
-/// what they declare stays. Where the row stays anyway, only its own Share could remove it, and has to drop it first.
+/// Other Shares that manage by now the share in which an object that is being deleted has its row, or may take it over: what
+/// they declare stays. Where the row stays anyway, only its own Share could remove it, and has to drop it first.
 pub fn successor_shares<C: Child>(pass: &Pass<C>) -> Vec<Arc<Share>> {
     let index = &pass.context.cluster.index;
     let record = pass.status.record();
     let may_remove = pass.is_deleting() && !pass.object.retains();
     let Some(id) = record.share_id.as_ref().filter(|_| may_remove) else { return Vec::new() };
     let own = pass.object.share();
-    let others = index.bound_to(id).into_iter().filter(|name| *name != own);
-    let live = |share: &Arc<Share>| !is_deleting(&share.metadata);
+    let owner = record.owner_account_id.as_deref().unwrap_or_default();
+    let others = index.successors_of(&own, owner, id);
     // Its Share was deleted and applied again, or lost its status, and has no share yet.
     let is_unbound = |share: &Arc<Share>| {
         own_record(share).is_none_or(|status| status.share_id.is_none())
             && !observes(share)
             && share.spec.share_id.as_deref().is_none_or(|wanted| id::same(wanted, id))
-            && record.owner_account_id.as_deref().is_some_and(|owner| id::same(owner, &share.spec.account_id))
+            && id::same(owner, &share.spec.account_id)
+            && !is_deleting(&share.metadata)
     };
-    let again = index.shares.find(&own).into_iter().filter(is_unbound);
-    others.filter_map(|name| index.shares.find(&name)).chain(again).filter(live).collect()
+    others.into_iter().chain(index.shares.find(&own).filter(is_unbound)).collect()
 }
 
 /// Who looks after the row: the Share itself, an older object, or this one.

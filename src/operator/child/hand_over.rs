@@ -1,8 +1,10 @@
 //! How does a Share that cannot take over a row learn that it is there because of a manifest?
 
-use super::facts;
+use std::sync::Arc;
+
+use super::facts::{self, Others};
 use super::parent::Parent;
-use crate::api::{is_deleting, is_suspended, own_record};
+use crate::api::{Share, is_deleting, is_suspended, own_record};
 use crate::core::row_key::RowKey;
 use crate::operator::kinds::{Child, RowStatus};
 use crate::operator::pass::Pass;
@@ -11,17 +13,16 @@ use crate::operator::rows::inventory::{self, Entry};
 use crate::operator::rows::known::Known;
 use crate::operator::stop::Stop;
 
-/// Writes the record of an object that goes into its Share, where that declares the row itself and does not record it on its
-/// own: it is suspended, or has not for long, as without a credential. Once it goes on it would not know that nobody else
-/// declared the row. Returns whether that was written now.
-pub async fn hand_over<C: Child>(pass: &Pass<C>, parent: &Parent, row: &RowKey) -> Result<bool, Stop> {
+/// Writes the record of an object that goes into its Share, or the one that manages the share by now, where that declares the
+/// row itself and does not record it on its own: it is suspended, or has not for long, as without a credential. Once it goes
+/// on it would not know that nobody else declared the row. Returns whether that was written now.
+pub async fn hand_over<C: Child>(pass: &Pass<C>, parent: &Parent, row: &RowKey, others: &Others) -> Result<bool, Stop> {
     let goes = pass.is_deleting() && !pass.object.is_suspended() && !pass.object.retains();
-    let is_asked = goes && !parent.observes() && !parent.outside;
-    let Some((share, owner)) = parent.share.as_ref().zip(parent.owner.as_ref()).filter(|_| is_asked) else {
-        return Ok(false);
-    };
-    let waits = is_suspended(share) || facts::is_overdue(pass);
-    if !waits || is_deleting(&share.metadata) || !is_inline(share, owner, row) {
+    let Some(owner) = parent.owner.as_ref().filter(|_| goes) else { return Ok(false) };
+    let own = parent.share.iter().filter(|_| !parent.observes() && !parent.outside);
+    let declares = |share: &&Arc<Share>| !is_deleting(&share.metadata) && is_inline(share, owner, row);
+    let Some(share) = own.chain(others.managing(parent)).find(declares) else { return Ok(false) };
+    if !is_suspended(share) && !facts::is_overdue(pass) {
         return Ok(false);
     }
     let Some((own, mut status)) = Entry::of_child(pass.status.record()).zip(own_record(share).cloned()) else {

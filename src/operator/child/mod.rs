@@ -36,8 +36,6 @@ use parent::Parent;
 
 /// A claim, and what follows it.
 const MAX_STEPS: usize = 3;
-/// What an object that is being deleted waits for is reported after so long.
-const REPORTED_AFTER: Duration = Duration::from_secs(10);
 
 /// Runs one pass; returns when to run the next if nothing wakes it before.
 pub async fn reconcile<C: Child>(context: Arc<Context>, object: Arc<C>) -> Result<Option<Duration>, Stop> {
@@ -51,7 +49,7 @@ pub async fn reconcile<C: Child>(context: Arc<Context>, object: Arc<C>) -> Resul
     let declares = row.as_ref().and_then(|row| row.as_ref().ok());
     let others = Others::of(&pass, parent.owner.as_ref(), declares);
     if let Some(key) = declares {
-        match hand_over::hand_over(&pass, &parent, key).await {
+        match hand_over::hand_over(&pass, &parent, key, &others).await {
             Ok(false) => {}
             Ok(true) => return Ok(Some(delays::PEER_WRITE)),
             Err(stop) if stop.is_too_large() => {
@@ -162,8 +160,7 @@ async fn wait_for<C: Child>(
 ) -> Result<Option<Duration>, Stop> {
     let verdict = match wait {
         Wait::Suspended => Verdict::suspended(),
-        Wait::UnreadableShare if pass.is_deleting() => return Ok(Some(delays::HUMAN)),
-        Wait::UnreadableShare => messages::unreadable_share(&pass),
+        Wait::UnreadableShare => messages::unreadable_share(&pass).requeue_after(delays::HUMAN),
         Wait::Share => messages::no_share(&pass),
         Wait::Creation => messages::not_created(&pass, parent),
         Wait::Outcome => {
@@ -185,12 +182,10 @@ async fn wait_for<C: Child>(
     pass.finish(verdict).await
 }
 
-/// An object that is being deleted waits for its Share to do something first, which wakes it. The Share may be unable to: the
-/// longer that lasts, the more seldom it is looked at, and before long it is reported.
+/// An object that is being deleted waits for its Share to do something first, which wakes it. The Share may be unable to.
 async fn await_share<C: Child>(pass: Pass<C>, least: Duration, what: &str) -> Result<Option<Duration>, Stop> {
-    let waited = pass.now().since(pass.memory(|memory| memory.edited_at));
-    let wait = waited.clamp(least, delays::HUMAN);
-    if waited < REPORTED_AFTER {
+    let (wait, is_long) = pass.wait_for_peer(least);
+    if !is_long {
         return Ok(Some(wait));
     }
     let message =

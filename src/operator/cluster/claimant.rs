@@ -84,6 +84,12 @@ impl Claimant {
         (!self.bound, self.age())
     }
 
+    /// Whether it has this remote share of that account, or may take it. Who only observes takes nothing from another object, nor
+    /// does one that only saw it while the operator changed nothing, and who writes another account's id cannot take it.
+    pub fn may_manage(&self, account: &str, share_id: &str) -> bool {
+        !self.observes && *self.claim.account == *account && self.share_ids.contains(&folded_id(share_id))
+    }
+
     pub fn rank(&self) -> (bool, bool, Option<Timestamp>, &Name) {
         (!self.holds_name, self.idle, self.created, &self.name)
     }

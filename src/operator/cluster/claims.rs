@@ -1,27 +1,36 @@
 //! Which of several Shares may have a share at Cloudflare, or a name there: also those that are out of scope.
 
+use std::sync::Arc;
+
 use super::claimant::{Claim, Claimant, declares_recipients, folded_id};
 use super::index::Index;
-use crate::api::{Kind, Name, Share};
+use crate::api::{Kind, Name, Share, is_deleting, observes};
 
 impl Index {
-    /// All that name this remote share but the one of that name: in scope, and out of it.
-    fn rivals_for(&self, own: &Name, share_id: &str) -> Vec<Claimant> {
+    /// All that name this remote share: in scope, and out of it.
+    fn claimants_naming(&self, share_id: &str) -> Vec<Claimant> {
         let names = self.relations.lock().by_share_id.get(&folded_id(share_id)).cloned();
-        self.claimants_among(names, own)
+        self.claimants_among(names)
+    }
+
+    /// Those of them that are not the one of that name.
+    fn rivals_for(&self, own: &Name, share_id: &str) -> Vec<Claimant> {
+        let mut rivals = self.claimants_naming(share_id);
+        rivals.retain(|rival| rival.name != *own);
+        rivals
     }
 
     /// All that want a share of the same name in the same account but the one of that name.
     fn claimants_wanting(&self, share: &Share) -> Vec<Claimant> {
         let names = self.relations.lock().by_claim.get(&Claim::of(share)).cloned();
-        let mut rivals = self.claimants_among(names, &Name::of(share));
-        rivals.retain(|rival| !rival.observes && !rival.by_id);
+        let (mut rivals, own) = (self.claimants_among(names), Name::of(share));
+        rivals.retain(|rival| rival.name != own && !rival.observes && !rival.by_id);
         rivals
     }
 
-    fn claimants_among(&self, names: Option<Vec<Name>>, own: &Name) -> Vec<Claimant> {
-        let others = names.iter().flatten().filter(|name| *name != own);
-        others.filter_map(|name| self.shares.known(name)).map(|share| Claimant::of(&share)).collect()
+    fn claimants_among(&self, names: Option<Vec<Name>>) -> Vec<Claimant> {
+        let shares = names.iter().flatten().filter_map(|name| self.shares.known(name));
+        shares.map(|share| Claimant::of(&share)).collect()
     }
 
     /// Whether of all objects that name this remote share the given one manages it: the oldest of those that have it, else the
@@ -40,13 +49,27 @@ impl Index {
     /// The others that may manage this remote share.
     fn claimants_of_share(&self, own: &Claimant, share_id: &str) -> Vec<Claimant> {
         let mut rivals = self.rivals_for(&own.name, share_id);
-        // An observing Share takes nothing from another object, and who writes another account's id cannot take it.
-        // Nor does one that only saw it while the operator changed nothing.
-        let id = folded_id(share_id);
-        rivals.retain(|rival| {
-            !rival.observes && rival.claim.account == own.claim.account && rival.share_ids.contains(&id)
-        });
+        rivals.retain(|rival| rival.may_manage(&own.claim.account, share_id));
         rivals
+    }
+
+    /// Whether an object manages this remote share of the account.
+    pub fn is_managed(&self, account: &str, share_id: &str) -> bool {
+        let manages = |claimant: &Claimant| claimant.bound && claimant.may_manage(&folded_id(account), share_id);
+        self.claimants_naming(share_id).iter().any(manages)
+    }
+
+    /// Other Shares in scope that manage this remote share of the account, or may take it over: none while the Share of that
+    /// name has it and stays.
+    pub fn successors_of(&self, own: &Name, account: &str, share_id: &str) -> Vec<Arc<Share>> {
+        let stays = |share: &Arc<Share>| !is_deleting(&share.metadata) && !observes(share);
+        let has_it = self.shares.known(own).filter(stays).is_some_and(|share| self.owns(&share, share_id));
+        if has_it && self.manages(own, share_id) {
+            return Vec::new();
+        }
+        let mut others = self.rivals_for(own, share_id);
+        others.retain(|other| other.may_manage(&folded_id(account), share_id));
+        others.iter().filter_map(|other| self.shares.find(&other.name)).filter(stays).collect()
     }
 
     /// Whether another object of the account is bound to this remote share, or wants it by id.
@@ -198,7 +221,7 @@ mod tests {
         let saw = share("a", 1, json!({}), json!({"boundUID": null, "shareID": ID, "effective": effective}));
         let shares = [saw, plain("b", 2)];
         let index = objects(&shares);
-        assert_eq!(index.bound_to(ID), [Name::new("a", "waf")], "it hears of what becomes of the share");
+        assert_eq!(index.naming(ID), [Name::new("a", "waf")], "it hears of what becomes of the share");
         assert!(index.is_named(&shares[1], ID) && !index.is_spoken_for(&shares[1], ID));
         assert!(index.owns(&shares[1], ID));
     }

@@ -23,6 +23,8 @@ const MAX_IN_FLIGHT: usize = 8;
 /// So many at most are on their way, or wait for that. More are dropped, as where the API server does not answer.
 const MAX_WAITING: usize = 256;
 
+/// An Event's name begins with so much of that of its object: all of it may have 253 characters.
+const LONGEST_NAME: usize = 230;
 /// That Events are not published is said so often.
 const WARNING_INTERVAL: Duration = Duration::from_secs(600);
 
@@ -77,7 +79,7 @@ impl Events {
         let now = Timestamp::now();
         let event = Event {
             metadata: ObjectMeta {
-                name: Some(format!("{}.{:x}", object.name_any(), now.as_nanosecond())),
+                name: Some(event_name(&object.name_any(), now)),
                 namespace: object.namespace(),
                 ..ObjectMeta::default()
             },
@@ -131,6 +133,12 @@ fn report(warned: &Mutex<Option<Instant>>, error: &kube::Error) {
     );
 }
 
+/// A name that no other Event has. That of the object may be as long as a name can be.
+fn event_name(object: &str, now: Timestamp) -> String {
+    let object: String = object.chars().take(LONGEST_NAME).collect();
+    format!("{}.{:x}", object.trim_end_matches(['-', '.']), now.as_nanosecond())
+}
+
 #[cfg(test)]
 mod tests {
     use kube::client::Body;
@@ -146,6 +154,15 @@ mod tests {
             "spec": {"shareRef": {"name": "waf"}, "accountID": "023e105f4ecef8ad9ca31a8372d0c353"},
         });
         serde_json::from_value(object).expect("an object")
+    }
+
+    #[test]
+    fn the_longest_name_of_an_object_makes_a_valid_name_of_an_event() {
+        let now = Timestamp::MAX;
+        assert!(event_name("one", now).starts_with("one."));
+        let long = format!("{}.-.{}", "a".repeat(228), "b".repeat(22));
+        let name = event_name(&long, now);
+        assert!(name.len() <= 253 && !name.contains("..") && !name.contains("-."), "{name}");
     }
 
     #[tokio::test]

@@ -72,11 +72,11 @@ impl Index {
         self.relations.lock().arrivals.get(share).copied()
     }
 
-    /// Objects in scope that are bound to a remote share.
-    pub fn bound_to(&self, share_id: &str) -> Vec<Name> {
+    /// Objects in scope that have a remote share, want it by its id, or observe it, of whatever account.
+    pub fn naming(&self, share_id: &str) -> Vec<Name> {
         let relations = self.relations.lock();
-        let bound = relations.by_share_id.get(&folded_id(share_id)).into_iter().flatten();
-        bound.filter(|name| relations.is_in_scope(name)).cloned().collect()
+        let naming = relations.by_share_id.get(&folded_id(share_id)).into_iter().flatten();
+        naming.filter(|name| relations.is_in_scope(name)).cloned().collect()
     }
 
     /// The accounts that Shares in scope use each Secret for.
@@ -285,8 +285,8 @@ mod tests {
         assert_eq!(names(index.applied(&by_id("one"), NOW)), ["c/one"], "its share may have moved before");
         assert_eq!(names(index.applied(&by_id("two"), NOW)), ["c/one", "c/two"]);
         assert_eq!(names(index.applied(&by_id("two"), NOW)), [""; 0]);
-        assert_eq!(index.bound_to("5a5e").len(), 2);
-        assert_eq!(index.bound_to("5A5E").len(), 2);
+        assert_eq!(index.naming("5a5e").len(), 2);
+        assert_eq!(index.naming("5A5E").len(), 2);
         assert_eq!(index.claimants(OWNER, "waf"), [Name::new("a", "waf")]);
         assert_eq!(index.claimants(&OWNER.to_uppercase(), "waf"), [Name::new("a", "waf")]);
     }
@@ -318,11 +318,11 @@ mod tests {
         index.applied(&child, NOW);
         index.applied(&labelled(own("a"), "waf"), NOW);
         assert_eq!(names(index.applied(&labelled(own("b"), "waf"), NOW)), ["a/waf", "a/waf", "b/one", "b/waf"]);
-        assert_eq!((index.bound_to("5a5e").len(), index.of_account(OWNER).len()), (2, 2));
+        assert_eq!((index.naming("5a5e").len(), index.of_account(OWNER).len()), (2, 2));
         let touched = names(index.applied(&labelled(own("b"), "dns"), NOW));
         assert!(["a/waf", "b/one"].iter().all(|name| touched.contains(&(*name).to_owned())), "{touched:?}");
         let a = [Name::new("a", "waf")];
-        assert_eq!((index.bound_to("5a5e"), index.of_account(OWNER)), (a.to_vec(), a.to_vec()));
+        assert_eq!((index.naming("5a5e"), index.of_account(OWNER)), (a.to_vec(), a.to_vec()));
         assert_eq!((index.claimants(OWNER, "waf"), index.accounts_of_secrets().len()), (a.to_vec(), 1));
         assert!(index.account_of_child(&child).is_some(), "its Share is known all the same");
         let key = ShareRecipient::key(Name::new("b", "one"));

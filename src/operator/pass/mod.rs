@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 
-use super::clock;
+use super::{clock, delays};
 use crate::api::condition::ready;
 use crate::api::status::{CommonStatus, UNOBSERVED};
 use crate::api::{EventReason, FLUX_REQUESTED_AT, Name, ObjectKey, REQUESTED_AT, Reason, is_deleting};
@@ -40,6 +40,8 @@ use verdict::{Course, Readiness, Verdict};
 
 /// Longest message of a verdict in the log.
 const LONGEST_LOGGED: usize = 1000;
+/// What an object that is being deleted waits for is reported after so long.
+const REPORTED_AFTER: Duration = Duration::from_secs(10);
 
 /// A pass under way. `status` is the draft of what will be written.
 pub struct Pass<K: Reconciled> {
@@ -54,7 +56,7 @@ pub struct Pass<K: Reconciled> {
     pub fresh_since: At,
     /// The account that it works on, once it has a credential.
     pub account: Option<Arc<Account>>,
-    /// What is reported even where the pass fails; see [`Pass::with_alarm`]. `share/exclusions.rs` alone sets it.
+    /// What is reported even where the pass fails; see [`Pass::with_alarm`].
     pub alarm: Option<Verdict>,
     /// An Event that is published once the status that records it is written.
     pub warning: Option<(Note, String)>,
@@ -346,12 +348,19 @@ impl<K: Reconciled> Pass<K> {
         Ok(verdict.requeue_after)
     }
 
+    /// How long an object that is being deleted waits for another one to do something first, which wakes it, and whether that
+    /// has lasted so long that it is reported. The longer it lasts, the more seldom it is looked at.
+    pub fn wait_for_peer(&self, least: Duration) -> (Duration, bool) {
+        let waited = self.now().since(self.memory(|memory| memory.edited_at));
+        (waited.clamp(least, delays::HUMAN), waited >= REPORTED_AFTER)
+    }
+
     /// Whether a verdict of this process still counts. A replica that was stopped for longer than its Lease lasts wakes up with an
     /// old one, and the next leader may have written since.
     fn still_leads(&self) -> bool {
         let leadership = &self.context.remote.leadership;
-        match &self.account {
-            Some(account) => leadership.lasts(account.id.as_str(), Duration::ZERO),
+        match self.object.account(&self.context.cluster.index) {
+            Some(account) => leadership.lasts(&account, Duration::ZERO),
             None => self.context.cluster.shards.are_many() || leadership.lasts("", Duration::ZERO),
         }
     }

@@ -291,12 +291,12 @@ impl Sweeper {
         (cache.moved(), cache.freed())
     }
 
-    /// Reads the shares that the list lacks, that no object is bound to, and whose name an object waits for: to believe the list
+    /// Reads the shares that the list lacks, that no object manages, and whose name an object waits for: to believe the list
     /// would make a second share of that name. Returns all of them; those that cannot be read stay as they were seen.
     async fn read_wanted(&self, live: &HashSet<ShareId>, began: At) -> HashSet<ShareId> {
         let read_lag = self.remote.settings.read_lag();
         let is_wanted = |seen: &ObservedShare| {
-            self.cluster.index.bound_to(seen.share.id.as_str()).is_empty()
+            !self.cluster.index.is_managed(self.account.id.as_str(), seen.share.id.as_str())
                 && !self.cluster.index.claimants(self.account.id.as_str(), &seen.share.name).is_empty()
         };
         let wanted: Vec<ShareId> = {
@@ -404,17 +404,17 @@ impl Sweeper {
         chosen
     }
 
-    /// Whether objects that are bound to the share declare what its list could show.
+    /// Whether objects that name the share declare what its list could show.
     fn is_declared(&self, id: &ShareId, only_excluded: bool) -> bool {
         let excludes = |name: &Name| {
             let share = self.cluster.index.shares.find(name);
             share.is_some_and(|share| share.spec.organization.as_ref().is_some_and(|o| !o.excluded.is_empty()))
         };
-        let bound = self.cluster.index.bound_to(id.as_str());
-        if only_excluded { bound.iter().any(excludes) } else { !bound.is_empty() }
+        let naming = self.cluster.index.naming(id.as_str());
+        if only_excluded { naming.iter().any(excludes) } else { !naming.is_empty() }
     }
 
-    /// Wakes the objects that are bound to these shares, and their children, also those whose Share is gone.
+    /// Wakes the objects that name these shares, and their children, also those whose Share is gone.
     fn wake<'a>(&self, ids: impl Iterator<Item = &'a ShareId>) {
         let mut ids = ids.peekable();
         if ids.peek().is_none() {
@@ -424,7 +424,7 @@ impl Sweeper {
         for id in ids {
             let of_share = orphans.get(&folded_id(id.as_str()));
             of_share.into_iter().flatten().for_each(|key| self.cluster.requeuer.requeue(key));
-            for name in self.cluster.index.bound_to(id.as_str()) {
+            for name in self.cluster.index.naming(id.as_str()) {
                 self.cluster.requeue_family(&name);
             }
         }

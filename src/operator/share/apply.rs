@@ -95,7 +95,7 @@ pub async fn apply(share: &mut SharePass, seen: &ObservedShare, plan: &Plan) -> 
         changes.removals.clear();
     }
     if changes.is_empty() {
-        return Ok(removals::deferred_for(share, plan).map_or(Round::Done, Round::Wait));
+        return Ok(removals::wait_after_edit(share, plan, &losing).map_or(Round::Done, Round::Wait));
     }
     for key in changes.adds.iter().chain(&changes.updates).chain(&changes.removals) {
         if share.row(seen, key).read_if_old().await? {

@@ -214,7 +214,7 @@ pub async fn confirm(share: &SharePass) -> Result<Option<Verdict>, Stop> {
     let message = format!("share {id} was not found; checking once more before treating it as deleted");
     let asked = expected || share.pass.memory(|memory| memory.tries.written.contains_key(DELETION));
     let verdict = match overdue_since(share) {
-        Some(_) if asked => undeleted(share, &id, "still shows it"),
+        Some(_) if asked => undeleted(share, &id, "the list of shares that would show that it is gone cannot be read"),
         Some(_) | None if share.pass.is_deleting() => Verdict::working(Reason::Deleting, message),
         Some(_) | None if share.session.account.is_accepted(id.as_str()) => confirmed(&message),
         Some(_) | None => Verdict::unknown(Reason::ShareNotFound, message),

@@ -7,7 +7,7 @@ use kube::ResourceExt;
 
 use crate::api::policy::{AdoptionPolicy, DeletionPolicy};
 use crate::api::status::ShareStatus;
-use crate::api::{Name, Share, observes};
+use crate::api::{Name, ObjectKey, Share, observes};
 use crate::core::guard::Limit;
 use crate::core::id::{self, AccountId, OrganizationId, ShareId};
 use crate::core::meta::ResourceMeta;
@@ -96,8 +96,8 @@ impl Desired {
     }
 
     /// Children that have not yet noted down the share that stays: without its id they could never remove their rows.
-    pub fn children_lag(&self, status: &ShareStatus) -> bool {
-        let lags = |sibling: &Sibling| {
+    pub fn lagging_children<'s>(&'s self, status: &'s ShareStatus) -> impl Iterator<Item = &'s ObjectKey> {
+        let lags = move |sibling: &&Sibling| {
             let child = &sibling.child;
             let wins = self.all.get(&sibling.row).is_some_and(|d| d.by == By::Child(sibling.key.clone()));
             let fits = self.organization.is_none() || !sibling.row.is_recipient();
@@ -108,6 +108,6 @@ impl Desired {
                 && child.has_claimed()
                 && !id::same_or_none(child.share_id(), status.share_id.as_deref())
         };
-        status.share_id.is_some() && self.siblings.iter().any(lags)
+        self.siblings.iter().filter(|_| status.share_id.is_some()).filter(lags).map(|sibling| &sibling.key)
     }
 }

@@ -99,22 +99,23 @@ async fn round(share: &mut SharePass, id: &ShareId, requested: bool) -> Result<O
         }
         Round::Done => {
             let verdict = status::report(share, id, &seen, &plan);
-            let is_untroubled = trouble.is_none();
-            let verdict = match trouble {
-                Some(trouble) if verdict.course == Course::Reconciling => verdict.with(trouble),
-                Some(trouble) => trouble.with(verdict),
-                None => verdict,
-            };
-            Ok(Some(match share.unlisted.take().filter(|_| is_untroubled) {
-                // What waits for a person is not removed either way.
-                Some(unlisted) if verdict.reason == Reason::RemovalBlocked => {
-                    verdict.requeue_within(unlisted.requeue_after)
-                }
-                Some(unlisted) if verdict.ready == Readiness::True => unlisted.with(verdict),
-                Some(unlisted) => verdict.with(unlisted),
-                None => verdict,
-            }))
+            Ok(Some(joined(verdict, trouble, share.unlisted.take())))
         }
+    }
+}
+
+/// One report of how the share stands, of what troubles it, and of removals that wait until objects can be listed.
+fn joined(verdict: Verdict, trouble: Option<Verdict>, unlisted: Option<Verdict>) -> Verdict {
+    match (trouble, unlisted) {
+        (Some(trouble), _) if verdict.course == Course::Reconciling => verdict.with(trouble),
+        (Some(trouble), _) => trouble.with(verdict),
+        // What waits for a person is not removed either way.
+        (None, Some(unlisted)) if verdict.reason == Reason::RemovalBlocked => {
+            verdict.requeue_within(unlisted.requeue_after)
+        }
+        (None, Some(unlisted)) if verdict.ready == Readiness::True => unlisted.with(verdict),
+        (None, Some(unlisted)) => verdict.with(unlisted),
+        (None, None) => verdict,
     }
 }
 

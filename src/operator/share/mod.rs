@@ -37,7 +37,6 @@ use super::stop::Stop;
 use crate::api::{Name, ObjectKey, Reason, Share, secret_of};
 use crate::core::preflight::{self, Step as Preflight};
 use crate::core::share_step::{self, Ending, Refusal, Step, Wait, Want};
-use crate::operator::delays;
 use crate::operator::pass::context::Context;
 use crate::operator::pass::verdict::Verdict;
 
@@ -63,8 +62,8 @@ pub async fn reconcile(context: Arc<Context>, object: Arc<Share>) -> Result<Opti
         (Preflight::Nothing, _) => Ok(None),
         (Preflight::Release(why), _) => opening::release(pass, why).await,
         (Preflight::Suspend, _) => pass.finish(Verdict::suspended()).await,
-        (Preflight::AwaitChildren, _) => Ok(Some(delays::PEER_WRITE)),
-        (Preflight::Refuse | Preflight::Open, Err(problem)) => {
+        (Preflight::AwaitChildren, Ok(desired)) => opening::await_children(pass, &desired).await,
+        (Preflight::Refuse | Preflight::Open | Preflight::AwaitChildren, Err(problem)) => {
             pass.finish(Verdict::stalled(Reason::Invalid, problem)).await
         }
         (Preflight::Open | Preflight::Refuse, Ok(desired)) => with_account(pass, desired).await,

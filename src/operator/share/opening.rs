@@ -8,7 +8,7 @@ use super::share_pass::SharePass;
 use super::{apply, delete, deletions, losses};
 use crate::api::policy::{DeletionPolicy, ManagementPolicy};
 use crate::api::status::{CommonStatus, EffectivePolicies, ShareStatus, UNOBSERVED};
-use crate::api::{CONFIRM_REMOVALS, EventReason, Share, has_finalizer, is_suspended, own_record, uid_of};
+use crate::api::{CONFIRM_REMOVALS, EventReason, Reason, Share, has_finalizer, is_suspended, own_record, uid_of};
 use crate::core::interned::Interned;
 use crate::core::limiter::Priority;
 use crate::core::preflight::{self, Facts, Step, Why};
@@ -16,10 +16,15 @@ use crate::core::share_step::Mode;
 use crate::operator::cluster::events::Note;
 use crate::operator::delays;
 use crate::operator::pass::context::Context;
+use crate::operator::pass::verdict::Verdict;
 use crate::operator::pass::{Pass, breaker};
 use crate::operator::remote::credentials::ResolvedCredential;
 use crate::operator::remote::session::Session;
+use crate::operator::rows::row_state::first_and_more;
 use crate::operator::stop::Stop;
+
+/// A message names so many objects.
+const MAX_NAMED: usize = 3;
 
 /// Ids and inventory are believed only where they were written for this very object: a copied manifest may bring
 /// a copied status with it.
@@ -55,7 +60,7 @@ pub fn facts(pass: &Pass<Share>, desired: Option<&Desired>) -> Facts {
         bound: status.share_id.is_some(),
         rows: !status.inventory.is_empty(),
         retain: desired.is_some() && retains(&pass.object, Some(status)),
-        children_lag: desired.is_some_and(|desired| desired.children_lag(status)),
+        children_lag: desired.is_some_and(|desired| desired.lagging_children(status).next().is_some()),
     }
 }
 
@@ -63,13 +68,28 @@ pub fn facts(pass: &Pass<Share>, desired: Option<&Desired>) -> Facts {
 /// once more: whether child objects have recorded it.
 pub async fn end(mut share: SharePass) -> Result<Option<Duration>, Stop> {
     match preflight::step(&facts(&share.pass, Some(&share.desired))) {
-        Step::AwaitChildren => Ok(Some(delays::PEER_WRITE)),
+        Step::AwaitChildren => await_children(share.pass, &share.desired).await,
         Step::Release(why) => release(share.pass, why).await,
         Step::Nothing | Step::Refuse | Step::Suspend | Step::Open => {
             release_finalizer(&mut share).await?;
             Ok(None)
         }
     }
+}
+
+/// Child objects record the share that stays, and wake this one. One that cannot is reported before long.
+pub async fn await_children(pass: Pass<Share>, desired: &Desired) -> Result<Option<Duration>, Stop> {
+    let (wait, is_long) = pass.wait_for_peer(delays::PEER_WRITE);
+    if !is_long {
+        return Ok(Some(wait));
+    }
+    let lagging: Vec<String> = desired.lagging_children(&pass.status).map(ToString::to_string).collect();
+    let message = format!(
+        "waiting for {} to record the share that stays, without which its row could not be removed later; the status of the \
+         object says why it has not",
+        first_and_more(&lagging, MAX_NAMED),
+    );
+    pass.finish(Verdict::working(Reason::Deleting, message).requeue_after(wait)).await
 }
 
 pub async fn release(mut pass: Pass<Share>, why: Why) -> Result<Option<Duration>, Stop> {

@@ -6,10 +6,11 @@ use super::losses::Losing;
 use super::plan::Plan;
 use super::share_pass::SharePass;
 use super::{losses, plan};
-use crate::api::CONFIRM_REMOVALS;
+use crate::api::{CONFIRM_REMOVALS, Reason};
 use crate::core::row_key::RowKey;
 use crate::core::row_step::Step;
 use crate::core::time::At;
+use crate::operator::conditions;
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::inventory::Entry;
 use crate::operator::stop::Stop;
@@ -60,6 +61,14 @@ pub fn deferred_for(share: &SharePass, plan: &Plan) -> Option<Duration> {
     let since_edit = share.pass.memory(|memory| now.since(memory.edited_at));
     let waiting = !plan.of(|step| step == Step::Remove).is_empty();
     (waiting && since_edit < HANDOVER_TIME).then(|| HANDOVER_TIME - since_edit)
+}
+
+/// The same, unless the wait changes nothing: it has been said of this very edit that all of them wait for a person.
+pub fn wait_after_edit(share: &SharePass, plan: &Plan, losing: &Losing) -> Option<Duration> {
+    let (common, generation) = (share.pass.common(), share.pass.generation());
+    let told = common.observed_generation == generation && conditions::says(&common.conditions, Reason::RemovalBlocked);
+    let waits = |key: &RowKey| told && !losing.allows(key);
+    deferred_for(share, plan).filter(|_| !plan.of(|step| step == Step::Remove).iter().all(waits))
 }
 
 /// The rows that are to be removed, as far as the plan tells, and need not wait for what may come with the edit.
