@@ -76,7 +76,7 @@ pub trait ChildObject: Send + Sync {
         self.record().map_or(&[], |record| &record.common.conditions)
     }
 
-    /// Its removal was refused because it is the last resource.
+    /// Its removal waits, or was refused, because it is the last resource.
     fn is_last(&self) -> bool {
         condition::says(self.conditions(), Reason::LastResource)
     }

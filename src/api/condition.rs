@@ -172,7 +172,7 @@ vocabulary! {
         /// The object is deleted while `deletionProtection` is true, so the share stays at Cloudflare, and its
         /// accounts continue to receive it. To delete it, set `deletionProtection: false`; to keep it, set `deletionPolicy: Retain`.
         DeletionProtected,
-        /// Cloudflare does not remove the last resource of a share: add another one first, or delete the Share.
+        /// The last resource of a share stays until another one is in place: declare one, or delete the Share.
         LastResource,
         /// Two or more shares at Cloudflare match, so none of them is adopted or changed: set `shareID` to one of those in
         /// the message. Also: the outcome of three create requests within one hour is unknown; cfshare retries later.

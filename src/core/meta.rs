@@ -2,11 +2,23 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+use super::json;
+
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct ResourceMeta(pub Map<String, Value>);
+
+impl<'de> Deserialize<'de> for ResourceMeta {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ResourceMeta, D::Error> {
+        match json::shallow(deserializer)? {
+            Value::Object(map) => Ok(ResourceMeta(map)),
+            _ => Err(D::Error::custom("meta must be an object")),
+        }
+    }
+}
 
 impl ResourceMeta {
     /// Whether both mean the same to Cloudflare.

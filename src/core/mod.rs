@@ -12,6 +12,7 @@ pub mod guard;
 pub mod health;
 pub mod id;
 pub mod interned;
+pub mod json;
 pub mod lease;
 pub mod limiter;
 pub mod meta;

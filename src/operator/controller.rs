@@ -8,7 +8,6 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 use kube::Api;
-use kube::core::DeserializeGuard;
 use kube::runtime::Controller;
 use kube::runtime::controller::{Action, Config as ControllerConfig, Error as ControllerError};
 use kube::runtime::reflector::{self, Store};
@@ -18,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::Instrument;
 
+use super::cluster::guarded::Guarded;
 use super::delays;
 use super::pass::Pass;
 use crate::api::{Kind, Name, ObjectKey, Reason};
@@ -80,7 +80,7 @@ pub struct Scope {
 impl Scope {
     /// Runs one kind for as long as it is polled. What is under way goes on when it is dropped.
     pub fn control<K: Reconciled>(&self, reflector: &Reflector<K>, pass: PassOver<K>) -> BoxFuture<'static, ()> {
-        let api: Api<DeserializeGuard<K>> = api_in(&self.context.cluster.kube, self.namespace.as_deref());
+        let api: Api<Guarded<K>> = api_in(&self.context.cluster.kube, self.namespace.as_deref());
         let (health, at, metrics) = (self.health.clone(), self.at, self.context.metrics.clone());
         let report = move |sign| {
             if let Sign::Failed(cause) = sign {

@@ -16,6 +16,7 @@ pub const TESTS: &[Test] = &[
     ("adopt: a share taken over is renamed, pruned and deleted where the manifest says so", to_the_end),
     ("adopt: a request that the manifest brings along does not add a failed recipient again", old_request),
     ("adopt: an id may be pinned in the other case", other_case),
+    ("adopt: a share is taken over by its id in the other case", by_other_case),
     ("adopt: an id that does not exist makes no share", not_found),
     (
         "adopt: a resource that the share has under another account is not sent, and an edit of the account is",
@@ -148,6 +149,20 @@ fn other_case(world: &World) {
     scene.apply(&scene.share("waf", &[&one, &two], &[&first], &format!("shareID: {id}")));
     scene.wait_state("the edit is carried out", |shares| shares[0].live_recipients().len() == 2);
     scene.wait_ready("share", "waf");
+}
+
+fn by_other_case(world: &World) {
+    let scene = world.scene();
+    let [one, two, first] = ids();
+    let id = seed(&scene, "waf", &[&one], &[&first], false);
+    let by_id = format!("shareID: {}", id.to_uppercase());
+    scene.apply(&scene.share("waf", &[&one, &two], &[&first], &by_id));
+    let share = scene.wait_ready("share", "waf");
+    assert_eq!(share["status"]["shareID"], Value::from(id));
+    assert_eq!(accounts(&scene.only()), sorted([&one, &two]));
+    let by_id = format!("{by_id}\nmanagementPolicy: Observe");
+    scene.apply(&scene.share("seen", &[&one, &two], &[&first], &by_id));
+    scene.wait_ready("share", "seen");
 }
 
 fn to_the_end(world: &World) {

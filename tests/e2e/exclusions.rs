@@ -27,6 +27,9 @@ pub const TESTS: &[Test] = &[
     ("exclusions: lists that are null while they are empty keep nobody from being excluded first", |w| {
         null_lists(w, EmptyCreate::Accepted);
     }),
+    ("exclusions: resources wait for an exclusion of unknown outcome", |w| come_first(w, 503, false)),
+    ("exclusions: resources wait for an exclusion that was refused", |w| come_first(w, 400, false)),
+    ("exclusions: the resource of an object waits for an exclusion of unknown outcome", |w| come_first(w, 503, true)),
     ("exclusions: one that was withdrawn a moment ago, and is shown all the same, is made again", made_again),
 ];
 
@@ -368,4 +371,36 @@ fn made_again(world: &World) {
     // Lists do not show yet that it was withdrawn.
     assert!(edited.elapsed() < Duration::from_secs(8), "{:?}", edited.elapsed());
     scene.wait_state("it", |shares| shares[0].excluded == [two.clone()]);
+}
+
+fn come_first(world: &World, status: u16, by_object: bool) {
+    let scene = world.scene();
+    let (organization, [one, two, _], first) = organization(&scene);
+    world.simulator.switches(Some(&scene.account), |switches| switches.empty_create = EmptyCreate::Accepted);
+    let action = Action::StatusBefore { status, body: ErrorBody::Json, code: Some(1001), retry_after: None };
+    let rule = Rule::once("POST", EXCLUDED, action).account(&scene.account);
+    let rule = world.simulator.fault(rule);
+    let inline: &[&str] = if by_object { &[] } else { &[&first] };
+    let mut manifest = share(&scene, &organization, &[&two], inline);
+    if by_object {
+        manifest = format!("{manifest}---\n{}", scene.resource("first", "waf", &first, ""));
+    }
+    scene.apply(&manifest);
+    scene.wait("the refusal", || world.simulator.fired(rule) == 1);
+    if status == 400 {
+        let object = scene.wait_reason("share", "waf", "Rejected");
+        assert!(message(&object).contains("1001"), "{object:#}");
+        scene.wait_sweep();
+        scene.ask("share", "waf");
+    }
+    scene.wait_ready("share", "waf");
+    assert!(receives(&scene, &one) && !receives(&scene, &two));
+    let calls = scene.journal();
+    let accepted = |path: &str| {
+        let is_made = |call: &cfshare_simulator::Entry| {
+            call.method == "POST" && call.path.contains(path) && call.status == Some(201)
+        };
+        calls.iter().position(is_made).expect("it is made")
+    };
+    assert!(accepted("/excluded-recipients") < accepted("/resources"), "{:#?}", scene.changes());
 }

@@ -3,10 +3,11 @@
 use std::thread::sleep;
 use std::time::Duration;
 
-use cfshare_simulator::{Association, Life};
+use cfshare_simulator::{Action, Association, ErrorBody, LastResource, Life, Rule};
 use serde_json::{Value, json};
 
 use crate::Test;
+use crate::expect::has;
 use crate::own;
 use crate::scene::{World, condition, ids, message};
 
@@ -21,6 +22,10 @@ pub const TESTS: &[Test] = &[
     ("lifecycle: recipients and resources come and go one by one", rows),
     ("lifecycle: the only resource is swapped without a moment without one", swapped),
     ("lifecycle: the last resource stays until there is another", last_resource),
+    ("lifecycle: the only resource stays while the one that replaces it is refused", |w| replaced(w, false)),
+    ("lifecycle: the only resource of an object stays while the one that replaces it is refused", |w| {
+        replaced(w, true)
+    }),
     ("lifecycle: a retained share stays as it is", retained),
     ("lifecycle: a suspended share is left alone, and goes on later", suspended),
     ("lifecycle: a share that is deleted while suspended stays", deleted_while_suspended),
@@ -264,6 +269,40 @@ fn last_resource(world: &World) {
     scene.wait_reason("share", "zt", "LastResource");
     scene.kubectl(&["delete", "share", "zt", "--timeout=60s"]);
     scene.wait_nothing();
+}
+
+fn replaced(world: &World, by_object: bool) {
+    let scene = world.scene();
+    let [one, first, second] = ids();
+    world.simulator.switches(Some(&scene.account), |switches| switches.last_resource = LastResource::Deletable);
+    let manifest = |resource: &str| match by_object {
+        false => scene.share("waf", &[&one], &[resource], ""),
+        true => {
+            let share = scene.share("waf", &[&one], &[], "");
+            format!("{share}---\n{}", scene.resource(&format!("r-{}", &resource[..8]), "waf", resource, ""))
+        }
+    };
+    scene.apply(&manifest(&first));
+    scene.wait_ready("share", "waf");
+    let refused = Action::StatusBefore { status: 400, body: ErrorBody::Json, code: Some(1001), retry_after: None };
+    let rule = Rule::always("POST", "/accounts/*/shares/*/resources", refused).account(&scene.account);
+    let rule = world.simulator.fault(rule);
+    scene.apply(&manifest(&second));
+    if by_object {
+        scene.kubectl(&["delete", "shareresource", &format!("r-{}", &first[..8]), "--timeout=60s"]);
+    }
+    scene.wait("the refusal", || world.simulator.fired(rule) > 0);
+    let kept = format!("resource custom-ruleset/{first} stays until another resource is in place");
+    scene.wait_for("share", "waf", "said what stays", |share| message(share).contains(&kept));
+    scene.wait_sweep();
+    assert!(has(&scene.only(), &[&one], &[&first]), "{:#?}", scene.changes());
+    world.simulator.remove_fault(rule);
+    match by_object {
+        false => scene.ask("share", "waf"),
+        true => scene.ask("shareresource", &format!("r-{}", &second[..8])),
+    };
+    scene.wait_state("the swap", |shares| has(&shares[0], &[&one], &[&second]));
+    scene.wait_ready("share", "waf");
 }
 
 fn retained(world: &World) {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use cfshare_simulator::{Action, ErrorBody, Policy, Rule, SameName};
+use cfshare_simulator::{Action, Edit, ErrorBody, Policy, Rule, SameName};
 use serde_json::Value;
 
 use crate::Test;
@@ -32,6 +32,7 @@ pub const TESTS: &[Test] = &[
     ("refusals: what is mended at Cloudflare goes on by itself on request", mended),
     ("refusals: an object publishes ten Events in an hour at most", few_events),
     ("refusals: a retry writes the status twice, and leaves all that it shows as it was", retries),
+    ("refusals: a failed recipient that Cloudflare does not remove holds up nothing else", stays_failed),
 ];
 
 /// What a person may be kept waiting for an answer: 10 s, but for a machine that stalls. Retries come after 60 s.
@@ -337,6 +338,32 @@ fn few_events(world: &World) {
     scene.wait_sweep();
     let told = scene.events("waf");
     assert_eq!(told.len(), 10, "{told:#?}");
+}
+
+fn stays_failed(world: &World) {
+    let scene = world.scene();
+    let [one, failing, first] = ids();
+    world.simulator.account(&failing, |account| account.entitled = false);
+    scene.apply(&scene.share("waf", &[&one, &failing], &[&first], ""));
+    scene.wait_reason("share", "waf", "RecipientFailed");
+    let refused = Action::StatusBefore { status: 400, body: ErrorBody::Json, code: Some(1001), retry_after: None };
+    let rule = Rule::always("DELETE", "/accounts/*/shares/*/recipients/*", refused).account(&scene.account);
+    let rule = world.simulator.fault(rule);
+    scene.ask("share", "waf");
+    let told =
+        format!("Cloudflare refuses to remove recipient {failing}, which must go before it can be added again: ");
+    let object = scene.wait_for("share", "waf", "told of the refusal", |share| message(share).contains(&told));
+    assert!(!message(&object).contains("delete this object"), "{object:#}");
+    let id = scene.only().id;
+    world.simulator.edit(Edit::RemoveRecipient { share: id, recipient: one.clone() }).expect("an edit");
+    scene.wait_state("the other recipient is back", |shares| {
+        shares[0].live_recipients().iter().any(|row| row.account_id == one)
+    });
+    assert_eq!(world.simulator.fired(rule), 1, "{:#?}", scene.changes());
+    world.simulator.remove_fault(rule);
+    world.simulator.account(&failing, |account| account.entitled = true);
+    scene.ask("share", "waf");
+    scene.wait_ready("share", "waf");
 }
 
 fn retries(world: &World) {

@@ -124,19 +124,24 @@ pub fn successor_shares<C: Child>(pass: &Pass<C>) -> Vec<Arc<Share>> {
 
 /// Who looks after the row: the Share itself, an older object, or this one.
 fn declared<C: Child>(pass: &Pass<C>, parent: &Parent, row: Option<&RowKey>, others: &Others) -> Declared {
-    let (Some(row), Some(owner)) = (row, &parent.owner) else { return Declared::Nowhere };
+    match winner(pass, parent, row, others) {
+        Some(_) => Declared::Elsewhere,
+        None if pass.is_deleting() || row.is_none() || parent.owner.is_none() => Declared::Nowhere,
+        None => Declared::Here,
+    }
+}
+
+/// The other object that looks after the row: a Share that declares it itself, or else an object, which is older unless this one
+/// goes.
+pub fn winner<C: Child>(pass: &Pass<C>, parent: &Parent, row: Option<&RowKey>, others: &Others) -> Option<ObjectKey> {
+    let (row, owner) = row.zip(parent.owner.as_ref())?;
     let own = parent.share.iter().filter(|share| !is_deleting(&share.metadata));
     let inline = |share: &Arc<Share>| declare::is_inline(share, owner, row);
-    if own.chain(&others.shares).any(inline) {
-        return Declared::Elsewhere;
+    if let Some(share) = own.chain(&others.shares).find(|share| inline(share)) {
+        return Some(ObjectKey::share(Name::of(share.as_ref())));
     }
-    let mut live = others.same_row.iter().filter(|rival| !rival.child.is_deleting());
-    match (pass.is_deleting(), live.next()) {
-        (true, Some(_)) => Declared::Elsewhere,
-        (true, None) => Declared::Nowhere,
-        (false, Some(winner)) if winner.key != pass.key => Declared::Elsewhere,
-        (false, Some(_) | None) => Declared::Here,
-    }
+    let first = others.same_row.iter().find(|rival| !rival.child.is_deleting());
+    first.map(|rival| rival.key.clone()).filter(|first| *first != pass.key)
 }
 
 /// A row that several declare is released only to one that has it in its record, with all that this object announced: two

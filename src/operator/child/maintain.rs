@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::child_pass::ChildPass;
 use super::removal::{Next, awaits_replacement, remove, replacement_pending};
-use super::{absent_share, status};
+use super::{absent_share, messages, status};
 use crate::api::{Reason, uid_of};
 use crate::cloudflare::ShareStatus;
 use crate::core::row_key::RowKey;
@@ -19,6 +19,7 @@ use crate::operator::rows::inventory::Entry;
 use crate::operator::rows::known::Known;
 use crate::operator::rows::row_state::{State, Totals, row_state};
 use crate::operator::rows::waiver;
+use crate::operator::share::exclusions;
 use crate::operator::stop::Stop;
 use crate::operator::{clock, conditions};
 
@@ -77,6 +78,9 @@ async fn take_step<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, may
         Step::Add | Step::Restore if seen.under_another_account(&child.key).is_some() => {
             return Ok(Next::Break(Some(status::report_row_state(child, seen, plan))));
         }
+        Step::Add | Step::Restore if awaits_exclusions(child, seen) => {
+            return Ok(Next::Break(Some(status::report(child, seen, step, messages::exclusions_first(child)))));
+        }
         Step::Add | Step::Restore | Step::Update => return write(child, seen, step).await,
         Step::Remove => return remove(child, seen, observed).await,
         Step::Keep | Step::Wait | Step::Ignore => {
@@ -84,6 +88,11 @@ async fn take_step<C: Child>(child: &mut ChildPass<C>, seen: &ObservedShare, may
         }
     }
     Ok(Next::Continue(()))
+}
+
+/// Whether accounts that the Share excludes would receive the resource. The Share excludes them.
+fn awaits_exclusions<C: Child>(child: &ChildPass<C>, seen: &ObservedShare) -> bool {
+    child.key.is_resource() && child.parent.share.as_ref().is_some_and(|share| exclusions::come_first(share, seen))
 }
 
 async fn release<C: Child>(child: &mut ChildPass<C>) -> Result<Next, Stop> {

@@ -111,8 +111,14 @@ pub fn record_lost<C: Child>(pass: &Pass<C>, row: Option<&RowKey>) -> String {
     )
 }
 
-/// `share`: the name of the Share; `row`: what the object declares, or what is wrong with that.
-pub fn refused(share: &str, refusal: Refusal, row: Option<Result<RowKey, String>>) -> Verdict {
+/// `share`: the name of the Share; `row`: what the object declares, or what is wrong with that; `winner`: who declares it too.
+pub fn refused(
+    share: &str,
+    refusal: Refusal,
+    row: Option<Result<RowKey, String>>,
+    winner: Option<&ObjectKey>,
+) -> Verdict {
+    let winner = || winner.map_or("the Share itself or an older object".to_owned(), ToString::to_string);
     match (refusal, row) {
         (Refusal::Organization, _) => Verdict::stalled(
             Reason::Invalid,
@@ -123,11 +129,30 @@ pub fn refused(share: &str, refusal: Refusal, row: Option<Result<RowKey, String>
         ),
         (Refusal::Duplicate, Some(Ok(key))) => Verdict::stalled(
             Reason::DuplicateDeclaration,
-            format!("{} is already declared by the Share itself or by an older object, which wins", label(&key, None)),
+            format!(
+                "{} is already declared by {}, which wins: delete one of the two declarations. The row stays as long as one is left",
+                label(&key, None),
+                winner(),
+            ),
         ),
         (Refusal::Invalid, Some(Err(problem))) => Verdict::stalled(Reason::Invalid, problem),
         (Refusal::Invalid | Refusal::Duplicate, _) => Verdict::unfinished(),
     }
+}
+
+pub fn exclusions_first<C: Child>(child: &ChildPass<C>) -> Verdict {
+    let message = format!("{} is added once the accounts that its Share excludes are excluded", child.name());
+    Verdict::working(Reason::Progressing, message).requeue_after(delays::TRANSIENT)
+}
+
+/// The resource is the only one that the share has, and another one that it is to have is not there.
+pub fn kept_last<C: Child>(child: &ChildPass<C>) -> Verdict {
+    let message = format!(
+        "{} is the only resource that the share has: it stays until another one that is declared is in place, and the Share \
+         removes it then",
+        child.name()
+    );
+    Verdict::working(Reason::LastResource, message).requeue_after(delays::PEER_WRITE)
 }
 
 /// How a share comes to lose its last resource, which Cloudflare does not remove.

@@ -71,7 +71,8 @@ pub async fn reconcile<C: Child>(context: Arc<Context>, object: Arc<C>) -> Resul
             (Step::Claim, _) => claim(&mut pass).await?,
             (Step::Wait(wait), _) => return wait_for(pass, &parent, wait, &others).await,
             (Step::Refuse(refusal), _) => {
-                let verdict = messages::refused(&pass.object.share().name, refusal, row);
+                let winner = facts::winner(&pass, &parent, declares, &others);
+                let verdict = messages::refused(&pass.object.share().name, refusal, row, winner.as_ref());
                 return pass.finish(verdict).await;
             }
             (Step::RecordOnly | Step::Reconcile, Some(Ok(key))) => {

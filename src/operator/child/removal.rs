@@ -10,7 +10,7 @@ use kube::ResourceExt;
 use super::child_pass::ChildPass;
 use super::{facts, messages, parent, status};
 use crate::api::status::ShareStatus;
-use crate::api::{CONFIRM_REMOVALS, Name, ObjectKey, Reason, Share, is_deleting, own_record};
+use crate::api::{CONFIRM_REMOVALS, Name, ObjectKey, Reason, Share, is_deleting, is_suspended, observes, own_record};
 use crate::core::row_key::RowKey;
 use crate::core::row_step::{Observed, Step};
 use crate::operator::cluster::outside::Recency;
@@ -21,7 +21,7 @@ use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::declare::{self, Sibling};
 use crate::operator::rows::facts::RowPlan;
 use crate::operator::rows::inventory::Entry;
-use crate::operator::share::{bulk, desired, losses};
+use crate::operator::share::{bulk, desired, losses, removals};
 use crate::operator::stop::Stop;
 
 /// Another step follows, or there is something to report; `None`: the object is released.
@@ -55,8 +55,16 @@ fn removal_block<C: Child>(child: &ChildPass<C>, seen: &ObservedShare) -> Option
         || child.pass.not_converging(&row.removing()).map(|verdict| verdict.requeue_after(delays::HUMAN));
     row.removal_refused().or_else(not_converging).or_else(|| match counted_removal(child, seen) {
         Counted::Blocked(verdict) => Some(verdict),
-        Counted::Nowhere | Counted::By(..) => None,
+        Counted::Nowhere | Counted::By(..) => kept_last(child, seen).then(|| messages::kept_last(child)),
     })
+}
+
+/// Whether the share would be without resources though one is declared: its Share takes the row over then.
+fn kept_last<C: Child>(child: &ChildPass<C>, seen: &ObservedShare) -> bool {
+    let stays = |share: &&Arc<Share>| !is_deleting(&share.metadata) && !is_suspended(share) && !observes(share);
+    let Some(share) = child.parent.share.as_ref().filter(stays) else { return false };
+    let desired = desired::desired(share, &child.pass.context.cluster.index);
+    desired.is_ok_and(|desired| removals::kept_last(&desired, seen, std::slice::from_ref(&child.key)).is_some())
 }
 
 async fn remove_undeclared<C: Child>(

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use kube::ResourceExt;
 use kube::api::ObjectMeta;
-use kube::core::DeserializeGuard;
 use kube::core::error_boundary::InvalidObject;
 use kube::runtime::watcher::Event;
 
 use super::feed::Feed;
+use super::guarded::Guarded;
 use super::reconciled::{Reconciled, reports_generation};
 use super::work_queue::Urgency;
 use super::{Cluster, object_cache};
@@ -73,12 +73,12 @@ impl<K: Reconciled> Intake<K> {
     }
 
     /// Takes in what the list or the watch brought.
-    pub fn bring(&mut self, event: Event<DeserializeGuard<K>>) {
+    pub fn bring(&mut self, event: Event<Guarded<K>>) {
         let mut readable = Vec::new();
         match &event {
             Event::Init => self.unreadable.clear(),
             Event::InitApply(guard) => self.unreadable.extend(guard.0.as_ref().err().map(name_of)),
-            Event::Apply(DeserializeGuard(Ok(object))) => readable.push(Name::of(object)),
+            Event::Apply(Guarded(Ok(object))) => readable.push(Name::of(object)),
             Event::Delete(guard) => readable.push(guard.0.as_ref().map_or_else(name_of, Name::of)),
             Event::InitDone | Event::Apply(_) => {}
         }
@@ -185,10 +185,10 @@ fn name_of(invalid: &InvalidObject) -> Name {
 }
 
 /// The event of an object that can be read, or of what is kept of it.
-fn decoded<K: Reconciled>(event: Event<DeserializeGuard<K>>, cluster: &Cluster) -> Option<Event<K>> {
+fn decoded<K: Reconciled>(event: Event<Guarded<K>>, cluster: &Cluster) -> Option<Event<K>> {
     let kept = K::cache(&cluster.index);
     let last = |name: &Name| kept.known(name).map(|object| object.as_ref().clone());
-    let read = |guard: DeserializeGuard<K>| {
+    let read = |guard: Guarded<K>| {
         guard.0.map_err(|invalid| {
             let name = name_of(&invalid);
             tracing::error!(

@@ -11,12 +11,12 @@ use futures::stream::BoxStream;
 use futures::{FutureExt, Stream, StreamExt, TryStreamExt};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
 use kube::api::{ListParams, WatchEvent, WatchParams};
-use kube::core::DeserializeGuard;
 use kube::runtime::watcher::{self, Event as WatcherEvent};
 use kube::{Api, ResourceExt};
 use tokio::sync::watch;
 
 use super::feed::Feed;
+use super::guarded::Guarded;
 use super::intake::Intake;
 use super::reconciled::Reconciled;
 use super::requests::jittered;
@@ -47,20 +47,20 @@ const MAX_FAILURES: u32 = 5;
 /// Failures before a watch that lasted so long have nothing to do with those after it, however it ended.
 const STABLE_WATCH_TIME: Duration = Duration::from_secs(30);
 
-type Event<K> = WatcherEvent<DeserializeGuard<K>>;
-type WatchStream<K> = BoxStream<'static, kube::Result<WatchEvent<DeserializeGuard<K>>>>;
+type Event<K> = WatcherEvent<Guarded<K>>;
+type WatchStream<K> = BoxStream<'static, kube::Result<WatchEvent<Guarded<K>>>>;
 
 /// The stream that fills one controller's store, and requeues what is to be looked at; no item comes out. It goes on for as
 /// long as it is polled. Whenever another list is wanted, everything is listed again.
 pub fn stream<K: Reconciled>(
-    api: Api<DeserializeGuard<K>>,
+    api: Api<Guarded<K>>,
     feed: Feed<K>,
 ) -> impl Stream<Item = Result<K, watcher::Error>> + Send {
     Follower::new(api, feed, IDLE_TIMEOUT).run().into_stream().map(|never| match never {})
 }
 
 struct Follower<K: Reconciled> {
-    api: Api<DeserializeGuard<K>>,
+    api: Api<Guarded<K>>,
     /// Where the objects are, for messages.
     place: String,
     /// Hears what becomes of the list and the watch.
@@ -130,7 +130,7 @@ struct Listed<K> {
 }
 
 impl<K: Reconciled> Follower<K> {
-    fn new(api: Api<DeserializeGuard<K>>, feed: Feed<K>, idle: Duration) -> Follower<K> {
+    fn new(api: Api<Guarded<K>>, feed: Feed<K>, idle: Duration) -> Follower<K> {
         let (place, wanted) = (place(feed.scope.as_deref()), feed.cluster.shards.wanted());
         let feed = Arc::new(feed);
         let (intake, silence) = (Intake::new(feed.clone()), Silence::default());

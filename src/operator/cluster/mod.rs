@@ -6,6 +6,7 @@ pub mod claims;
 pub mod current;
 pub mod events;
 pub mod feed;
+pub mod guarded;
 pub mod index;
 pub mod intake;
 pub mod leader;

@@ -9,9 +9,12 @@ use kube::{Resource, ResourceExt};
 use parking_lot::Mutex;
 
 use super::selector::LabelSelector;
-use crate::api::Name;
+use crate::api::{FLUX_REQUESTED_AT, Name};
 
-const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+/// How the names of our annotations begin.
+const ANNOTATIONS: &str = "cfshare.dev/";
+/// Nothing that an annotation asks is longer.
+const LONGEST_ANNOTATION: usize = 256;
 
 /// Objects of one kind: what the watch brought, and where our own writes are ahead of it.
 pub struct ObjectCache<K: Resource<DynamicType = ()> + Clone + 'static> {
@@ -242,10 +245,15 @@ fn is_ahead<K: Resource>(own: &K, watched: &K) -> bool {
     own.uid() == watched.uid() && version(own) > version(watched)
 }
 
+/// Whether the operator reads that annotation.
+fn is_ours(name: &str) -> bool {
+    name.starts_with(ANNOTATIONS) || name == FLUX_REQUESTED_AT
+}
+
 /// What is kept of ten thousand objects should be what is needed.
 pub fn trim<K: Resource>(object: &mut K) {
     object.meta_mut().managed_fields = None;
-    object.annotations_mut().remove(LAST_APPLIED);
+    object.annotations_mut().retain(|name, value| is_ours(name) && value.len() <= LONGEST_ANNOTATION);
 }
 
 /// Versions are numbers that grow, since Kubernetes 1.35 by promise and before that in fact.

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use kube::Api;
 use kube::api::ListParams;
-use kube::core::DeserializeGuard;
 use parking_lot::Mutex;
 
+use super::guarded::Guarded;
 use super::index::Index;
 use super::reconciled::Reconciled;
 use super::requests::in_time;
@@ -127,7 +127,7 @@ impl Outside {
     /// The child objects of a kind and namespace that the watch does not show as they are; an error if one of these cannot be
     /// read.
     async fn list_late<K: Reconciled + Debug>(&self, index: &Index, namespace: &str) -> Result<Vec<K>, kube::Error> {
-        let api: Api<DeserializeGuard<K>> = Api::namespaced(self.kube.clone(), namespace);
+        let api: Api<Guarded<K>> = Api::namespaced(self.kube.clone(), namespace);
         let mut params = ListParams::default().limit(PAGE_SIZE);
         let mut late = Vec::new();
         loop {

@@ -79,10 +79,11 @@ impl<K: Reconciled> Pass<K> {
         let denied = || {
             format!(
                 "{error}: the credential in the Secret {} is invalid or lacks a permission. It needs permission to edit \
-                 Resource Sharing in account {}, or to read it if cfshare only observes{}",
+                 Resource Sharing in account {}, or to read it if cfshare only observes{}{}",
                 secret.name,
                 session.account.id,
                 error.blocked(),
+                self.release_hint(),
             )
         };
         match cause {
@@ -102,11 +103,25 @@ impl<K: Reconciled> Pass<K> {
             }
             Cause::Rejected => {
                 let message = format!(
-                    "{error}: check the ids. spec.accountID cannot be changed: if it is wrong, delete this object and apply it again"
+                    "{error}: check the ids. spec.accountID cannot be changed: if it is wrong, set deletionPolicy: Retain, so that \
+                     nothing ends at Cloudflare, delete this object, and apply it again{}",
+                    self.release_hint(),
                 );
                 Verdict::unknown_stalled(Reason::Rejected, message)
             }
         }
+    }
+
+    /// How an object that is being deleted goes although nothing can be removed at Cloudflare.
+    fn release_hint(&self) -> String {
+        if !self.is_deleting() {
+            return String::new();
+        }
+        format!(
+            ". Until then this object is not removed, and what it declares may still be shared; to release it, which leaves that \
+             at Cloudflare: {}",
+            self.key.retain()
+        )
     }
 
     fn count_failure(&self, now: At) -> Failures {

@@ -227,13 +227,15 @@ impl<K: Reconciled> Row<'_, K> {
         row.is_some_and(Recipient::has_failed) && is_live(self.seen, self.key)
     }
 
-    /// Removes a recipient that failed, to be added again. The caller has announced that.
+    /// Removes a recipient that failed, to be added again. The caller has announced that. A refusal is noted as one of the
+    /// recipient.
     pub async fn retry(&self) -> Result<(), Stop> {
+        let refused = format!("Cloudflare refuses to remove {}, which must go before it can be added again", self.name);
         for row in self.seen.live_rows(self.key) {
             let current = self.pass.confirm().await?;
             match self.session.remove(self.share(), self.key, &row, &current).await? {
                 Change::Done(()) => {}
-                Change::Unsure(error) | Change::Not(error) => return Err(Stop::Cloudflare(error)),
+                change => return self.pass.note_answer(change, &self.adding(), &refused).map(|_| ()),
             }
         }
         Ok(())

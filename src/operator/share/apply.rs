@@ -48,9 +48,9 @@ impl Changes {
     fn of(share: &SharePass, seen: &ObservedShare, plan: &Plan, losing: &Losing) -> Changes {
         let is_add = |step| matches!(step, Step::Add | Step::Restore);
         let mut adds = plan::not_backing_off(share, plan, seen, is_add, |row| row.adding());
-        // While the share has no resources, only the exclusions are sent, so that excluded accounts never receive anything.
-        if seen.live_resources() == 0 && adds.iter().any(|key| key.is_excluded()) {
-            adds.retain(|key| key.is_excluded());
+        // Until all exclusions are seen in force: one of unknown outcome, or that was refused, is none.
+        if exclusions::come_first(&share.pass.object, seen) {
+            adds.retain(|key| !key.is_resource());
         }
         // Where the row of the other account is one that is removed below, the next round adds this one.
         adds.retain(|key| losing.allows(key) && seen.under_another_account(key).is_none());
@@ -370,7 +370,8 @@ pub async fn retry_failed(share: &mut SharePass, id: &ShareId) -> Result<Option<
         share.pass.save().await?;
     }
     for key in &failed {
-        share.row(&seen, key).retry().await?;
+        let retried = share.row(&seen, key).retry().await;
+        share.set_aside(key.to_string(), retried)?;
     }
     share.pass.has_retried();
     Ok(None)

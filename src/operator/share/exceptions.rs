@@ -1,5 +1,6 @@
 //! How does each declared row stand, which are not in place, and whose matter is that?
 
+use super::exclusions;
 use super::losses::Losing;
 use super::members;
 use super::plan::Plan;
@@ -23,6 +24,17 @@ const MAX_EXCEPTIONS: usize = 100;
 const MAX_MESSAGE: usize = 300;
 /// The share has nothing yet that the account could receive.
 const PENDING: &str = "exclusion pending";
+
+/// Resources that wait until accounts are excluded: where that does not go on by itself, neither do they.
+fn hold_back_resources(row_states: &mut [RowState]) {
+    let is_stuck =
+        |row: &RowState| row.key.is_excluded() && (row.state == State::Refused || row.word == EXCLUSION_BLOCKED);
+    let is_stuck = row_states.iter().any(is_stuck);
+    for row in row_states.iter_mut().filter(|row| row.key.is_resource() && row.state == State::Pending) {
+        row.state = if is_stuck { State::Refused } else { State::Pending };
+        row.message = "it is added once the excluded accounts are excluded".to_owned();
+    }
+}
 
 /// How excluded accounts stand that are not excluded: whether they receive the share, and why.
 fn name_exclusions(row_states: &mut [RowState], seen: &ObservedShare, losing: Option<&Losing>) {
@@ -80,6 +92,9 @@ pub fn row_states(share: &SharePass, seen: &ObservedShare, plan: &Plan, losing: 
     let mut row_states: Vec<RowState> =
         share.desired.all.keys().map(|key| state_of(share, key, seen, step(key))).collect();
     name_exclusions(&mut row_states, seen, losing);
+    if exclusions::come_first(&share.pass.object, seen) {
+        hold_back_resources(&mut row_states);
+    }
     row_states.extend(members::row_states(seen));
     row_states
 }

@@ -110,7 +110,7 @@ impl Snapshot<'_> {
     }
 
     pub fn meant(&self) -> Option<ShareId> {
-        self.desired.share_id.clone().or_else(|| match self.named() {
+        self.desired.share_id.as_ref().map(|id| self.spelled(id)).or_else(|| match self.named() {
             Named::One { id, .. } => Some(id),
             Named::Unread | Named::Nobody | Named::Taken(_) | Named::Many(_) => None,
         })
@@ -155,8 +155,13 @@ impl Snapshot<'_> {
             Found::Missing if !asked_lately && self.cache.seen(id).is_none() => {
                 Adoption::Exactly(id.clone(), Found::Unread)
             }
-            found => Adoption::Exactly(id.clone(), found),
+            found => Adoption::Exactly(self.spelled(id), found),
         }
+    }
+
+    /// The id as Cloudflare writes it: its paths may tell apart what an id in a manifest does not.
+    fn spelled(&self, id: &ShareId) -> ShareId {
+        self.cache.seen(id).map_or_else(|| id.clone(), |seen| seen.share.id.clone())
     }
 
     /// How old a look at the newest shares may be: what a person made before the manifest must be known, however

@@ -19,9 +19,15 @@ pub fn forbidden(share: &SharePass) -> Option<Verdict> {
     let mut allowed = share.pass.context.settings.organization_shares.iter();
     let is_allowed = |namespace: &String| *namespace == share.pass.key.name.namespace || namespace == "*";
     if share.desired.organization.is_some() && !allowed.any(is_allowed) {
-        let message = "sharing with a whole organization is not allowed in this namespace, so cfshare makes no changes. Ask the \
-                       administrator of cfshare to add the namespace to the chart value organization.namespaces \
-                       (flag --organization-shares)";
+        let shared = match &share.pass.status.share_id {
+            Some(id) => format!(", and share {id} stays as it is: its accounts continue to receive it"),
+            None => String::new(),
+        };
+        let message = format!(
+            "sharing with a whole organization is not allowed in this namespace, so cfshare makes no changes{shared}. Ask the \
+             administrator of cfshare to add the namespace to the chart value organization.namespaces (flag \
+             --organization-shares)"
+        );
         return Some(Verdict::stalled(Reason::OrganizationNotAllowed, message));
     }
     let (wanted, recorded) = (share.desired.share_id.as_ref()?, share.pass.status.share_id.as_ref()?);

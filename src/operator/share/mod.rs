@@ -9,7 +9,7 @@ mod delete;
 pub mod deletions;
 pub mod desired;
 mod exceptions;
-mod exclusions;
+pub mod exclusions;
 pub mod facts;
 mod gathering;
 pub mod losses;
@@ -20,7 +20,7 @@ pub mod name;
 mod opening;
 pub mod outside;
 pub mod plan;
-mod removals;
+pub mod removals;
 mod rivals;
 #[cfg(test)]
 mod samples;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::desired::Desired;
 use super::losses::Losing;
 use super::plan::Plan;
 use super::share_pass::SharePass;
@@ -11,8 +12,10 @@ use crate::core::row_key::RowKey;
 use crate::core::row_step::Step;
 use crate::core::time::At;
 use crate::operator::conditions;
+use crate::operator::remote::observed_rows::resource_key;
 use crate::operator::remote::observed_share::ObservedShare;
 use crate::operator::rows::inventory::Entry;
+use crate::operator::rows::row::is_live;
 use crate::operator::stop::Stop;
 
 /// How long an entry that was taken away may take to come back as an object of its own.
@@ -51,7 +54,21 @@ pub fn due_removals(share: &SharePass, plan: &Plan, seen: &ObservedShare, losing
     }
     let mut keys = plan::not_backing_off(share, plan, seen, |step| step == Step::Remove, |row| row.removing());
     keys.retain(|key| losing.allows(key) && !share.is_being_removed(seen, key));
+    if let Some(last) = kept_last(&share.desired, seen, &keys) {
+        keys.retain(|key| *key != last);
+    }
     keys
+}
+
+/// The resource that stays for now, of those that are to be removed: without it the share would have none, and one that it is
+/// to have is not there.
+pub fn kept_last(desired: &Desired, seen: &ObservedShare, removed: &[RowKey]) -> Option<RowKey> {
+    // One that is there under another account can only be added once that row has gone.
+    let is_missing = |key: &RowKey| !is_live(seen, key) && seen.under_another_account(key).is_none();
+    let is_awaited = desired.all.keys().any(|key| key.is_resource() && is_missing(key));
+    let mut live = seen.resources.iter().flatten().map(resource_key).filter(|key| is_live(seen, key));
+    let is_emptied = live.all(|key| removed.contains(&key));
+    removed.iter().find(|key| key.is_resource()).filter(|_| is_awaited && is_emptied).cloned()
 }
 
 /// How long removals still wait after an edit, if there are any: what moves from the Share into an object of its

@@ -45,8 +45,21 @@ pub fn report(share: &mut SharePass, id: &ShareId, seen: &ObservedShare, plan: &
         Mode::Manage => judge(share, summary),
         Mode::Observe | Mode::Frozen => compare(share, summary),
     };
-    let verdict = verdict.requeue_within(members::look_again(share, seen));
+    let verdict = name_kept(share, seen, plan, verdict).requeue_within(members::look_again(share, seen));
     waivers::note_ends(share, &row_states, verdict)
+}
+
+/// Names the resource that stays though no manifest declares it, since the share would have none without it.
+fn name_kept(share: &SharePass, seen: &ObservedShare, plan: &Plan, verdict: Verdict) -> Verdict {
+    let removed = plan.of(|step| step == Step::Remove);
+    match removals::kept_last(&share.desired, seen, &removed).filter(|_| share.mode == Mode::Manage) {
+        Some(key) => {
+            let message =
+                format!("{}; {} stays until another resource is in place", verdict.message, share.label(&key));
+            Verdict { message, ..verdict }
+        }
+        None => verdict,
+    }
 }
 
 /// What is recorded of a share in Cloudflare's words: the name of its account, its target, and its status.
